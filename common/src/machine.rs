@@ -1,0 +1,111 @@
+//! Machines as the cluster knows them.
+//!
+//! Owns the identity and the description of a machine. It never decides whether a machine is alive: a machine that
+//! appears in a [`crate::snapshot::Snapshot`] is registered under a live lease.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+/// Identity of a machine: the content of `/etc/machine-id`, 32 lower-case hexadecimal digits on a systemd machine.
+///
+/// Other systems hand out other forms, so any word of `[A-Za-z0-9_-]`, 1 to 64 bytes, is accepted.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct MachineId(Arc<str>);
+
+/// A string that cannot identify a machine.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not a machine id: expected 1 to 64 of the characters A-Z a-z 0-9 _ -")]
+pub struct InvalidMachineId(pub String);
+
+impl MachineId {
+    /// The whole id.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The first eight characters, as fleet's tables abbreviate a machine (without the dots).
+    pub fn short(&self) -> &str {
+        self.0.get(..8).unwrap_or(&self.0)
+    }
+}
+
+impl FromStr for MachineId {
+    type Err = InvalidMachineId;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let word = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
+        if text.is_empty() || text.len() > 64 || !text.bytes().all(word) {
+            return Err(InvalidMachineId(text.to_owned()));
+        }
+        Ok(Self(text.into()))
+    }
+}
+
+impl TryFrom<String> for MachineId {
+    type Error = InvalidMachineId;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+impl From<MachineId> for String {
+    fn from(id: MachineId) -> Self {
+        id.0.as_ref().to_owned()
+    }
+}
+
+impl fmt::Display for MachineId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+impl fmt::Debug for MachineId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What can run units on a machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum RunnerKind {
+    /// systemd, for every unit type that is systemd's own.
+    Systemd,
+    /// A Docker engine, for `.container` units.
+    Docker,
+}
+
+/// A machine as it registered itself, under its lease.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Machine {
+    /// Its identity.
+    pub id: MachineId,
+    /// Address shown to people (fleet's `primaryIP`); empty when none could be found.
+    pub address: String,
+    /// `host:port` where other daemons reach this machine's HTTP API; absent when it listens on no network address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub api: Option<String>,
+    /// Metadata from the machine's own configuration.
+    #[serde(default)]
+    pub metadata: BTreeMap<String, String>,
+    /// Version of its daemon.
+    #[serde(default)]
+    pub version: String,
+    /// What it can run.
+    #[serde(default)]
+    pub runners: BTreeSet<RunnerKind>,
+    /// The kernel's boot id: tells a daemon's restart from another machine that carries the same id.
+    #[serde(default)]
+    pub boot: String,
+    /// Store revision that created this registration; 0 outside the store. Guards every placement on the machine.
+    #[serde(skip)]
+    pub created: u64,
+}

@@ -1,0 +1,204 @@
+//! Why a unit cannot be placed, as data.
+//!
+//! Owns the reasons and the sentences that people read. It never decides: the engine does.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::machine::{MachineId, RunnerKind};
+use crate::unit::UnitName;
+
+/// Why a unit that should be placed is not.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refusal {
+    /// A reason that holds on every machine alike; then `machines` is empty.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unit: Option<UnitReason>,
+    /// Each machine with the first reason why it refused, sorted by machine id.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub machines: Vec<MachineRefusal>,
+}
+
+/// One machine's refusal of one unit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MachineRefusal {
+    /// The machine that refuses.
+    pub machine: MachineId,
+    /// Why it does.
+    pub reason: MachineReason,
+}
+
+/// A reason that lies in the unit, whatever the machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "reason", rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum UnitReason {
+    /// There is no machine at all.
+    NoMachines,
+    /// `MachineOf=` leads back to the unit itself, through these units in order.
+    MachineOfCircle {
+        /// The circle, beginning and ending with the unit.
+        through: Vec<UnitName>,
+    },
+    /// `MachineOf=` names a unit that the cluster does not know, or that is not to be placed.
+    MachineOfNotPlaced {
+        /// The unit that was named.
+        unit: UnitName,
+    },
+    /// `MachineOf=` names a global unit: it is on many machines, so it names none.
+    MachineOfGlobal {
+        /// The unit that was named.
+        unit: UnitName,
+    },
+    /// `MachineID=` names a machine that is not registered now.
+    MachineUnknown {
+        /// The machine that was named, as written.
+        machine: String,
+    },
+    /// Its file is missing from the store or cannot be read.
+    FileUnreadable {
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// Units tied together by `MachineOf=` contradict one another, for example two different `MachineID=`.
+    GroupContradiction {
+        /// The other unit of the contradiction.
+        with: UnitName,
+    },
+    /// Re-placement is frozen because half of the machines or more vanished together.
+    Frozen,
+}
+
+/// A reason that lies in the pair of unit and machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "reason", rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum MachineReason {
+    /// The machine has no runner for the unit's type.
+    NoRunner {
+        /// The runner it would take.
+        runner: RunnerKind,
+    },
+    /// `MachineID=` names another machine.
+    OtherMachineId,
+    /// `MachineMetadata=` is not met.
+    Metadata {
+        /// The key that is missing or has another value.
+        key: String,
+        /// The values that would do.
+        wanted: Vec<String>,
+        /// The value the machine has.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        found: Option<String>,
+    },
+    /// A unit placed there conflicts, in either direction.
+    Conflict {
+        /// The unit placed there.
+        with: UnitName,
+        /// The pattern that matched.
+        pattern: String,
+        /// The unit whose file has the pattern.
+        declared_by: UnitName,
+    },
+    /// The unit that `MachineOf=` names is on another machine.
+    NotBeside {
+        /// The unit that was named.
+        unit: UnitName,
+    },
+    /// The machine still has the unit that this one `Replaces=`.
+    Replaced {
+        /// The unit to be replaced.
+        unit: UnitName,
+    },
+    /// Another unit of the same `MachineOf=` group is refused there.
+    Group {
+        /// That unit.
+        unit: UnitName,
+        /// Why it is refused.
+        because: Box<MachineReason>,
+    },
+}
+
+impl fmt::Display for UnitReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoMachines => f.write_str("no machine is registered"),
+            Self::MachineOfCircle { through } => {
+                f.write_str("MachineOf= goes in a circle: ")?;
+                for (i, unit) in through.iter().enumerate() {
+                    if i > 0 {
+                        f.write_str(" -> ")?;
+                    }
+                    write!(f, "{unit}")?;
+                }
+                Ok(())
+            }
+            Self::MachineOfNotPlaced { unit } => {
+                write!(f, "MachineOf={unit} names a unit that is not loaded or started")
+            }
+            Self::MachineOfGlobal { unit } => {
+                write!(f, "MachineOf={unit} names a global unit, which is on many machines")
+            }
+            Self::MachineUnknown { machine } => {
+                write!(f, "MachineID={machine} names a machine that is not registered")
+            }
+            Self::FileUnreadable { problem } => write!(f, "its file cannot be used: {problem}"),
+            Self::GroupContradiction { with } => {
+                write!(f, "it must be beside {with}, whose own options contradict that")
+            }
+            Self::Frozen => f.write_str(
+                "half of the machines or more vanished together, so nothing is placed anew until they return or \
+                 `musterctl unfreeze` is given",
+            ),
+        }
+    }
+}
+
+impl fmt::Display for MachineReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoRunner { runner: RunnerKind::Docker } => {
+                f.write_str("it has no Docker engine for container units")
+            }
+            Self::NoRunner { runner: RunnerKind::Systemd } => {
+                f.write_str("it does not run systemd")
+            }
+            Self::OtherMachineId => f.write_str("MachineID= names another machine"),
+            Self::Metadata { key, wanted, found } => {
+                write!(f, "MachineMetadata= wants {key}={}", wanted.join(&format!(" or {key}=")))?;
+                match found {
+                    Some(value) => write!(f, ", it has {key}={value}"),
+                    None => write!(f, ", it has no {key}"),
+                }
+            }
+            Self::Conflict { with, pattern, declared_by } if declared_by == with => {
+                write!(f, "{with} is there and has Conflicts={pattern}")
+            }
+            Self::Conflict { with, pattern, .. } => {
+                write!(f, "Conflicts={pattern} matches {with}, which is there")
+            }
+            Self::NotBeside { unit } => write!(f, "MachineOf={unit}, which is elsewhere"),
+            Self::Replaced { unit } => write!(f, "{unit} is there, which it replaces"),
+            Self::Group { unit, because } => {
+                write!(f, "{unit}, which must be beside it, is refused: {because}")
+            }
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    /// One line a reason: `REASON`, or `MACHINE: REASON` for each machine.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(reason) = &self.unit {
+            return write!(f, "{reason}");
+        }
+        for (i, refusal) in self.machines.iter().enumerate() {
+            if i > 0 {
+                writeln!(f)?;
+            }
+            write!(f, "{}...: {}", refusal.machine.short(), refusal.reason)?;
+        }
+        Ok(())
+    }
+}

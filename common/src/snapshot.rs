@@ -1,0 +1,155 @@
+//! The cluster at one revision of the store, and the changes that lead to the next.
+//!
+//! Owns the shape on which decisions are taken and lists are printed. It never fetches anything: the store makes
+//! snapshots and changes, the engine and the daemon read them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::machine::{Machine, MachineId};
+use crate::state::{DesiredState, ObservedState};
+use crate::unit::{FileHash, UnitFile, UnitName};
+
+/// A unit as its user left it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unit {
+    /// Its name.
+    pub name: UnitName,
+    /// The file it is made from; instances of one template share it.
+    pub file: FileHash,
+    /// What the user wants.
+    pub desired: DesiredState,
+    /// Raised by every start and restart a user asks for.
+    pub generation: u64,
+    /// Store revision that last wrote the record; guards the decisions that rest on it.
+    pub revision: u64,
+}
+
+/// The engine's decision that a unit belongs on a machine, with what that machine is to do about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Placement {
+    /// The file the machine is to have.
+    pub file: FileHash,
+    /// What the machine is to do: `Loaded` or `Launched`.
+    pub desired: DesiredState,
+    /// The unit's generation when this was written.
+    pub generation: u64,
+    /// Store revision that last wrote the record; guards the decisions that rest on it.
+    pub revision: u64,
+}
+
+/// Who leads.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Leader {
+    /// The leading machine.
+    pub machine: MachineId,
+}
+
+/// A record that could not be read. It poisons only itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unreadable {
+    /// Its key below the prefix, for example `unit/web.service`.
+    pub key: String,
+    /// What is wrong with it.
+    pub problem: String,
+}
+
+/// The cluster at one revision.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Store revision this is a picture of.
+    pub revision: u64,
+    /// Machines with a live lease.
+    pub machines: BTreeMap<MachineId, Machine>,
+    /// Metadata set at run time; kept for machines that are absent.
+    pub metadata: BTreeMap<MachineId, BTreeMap<String, String>>,
+    /// Unit files by content.
+    pub files: BTreeMap<FileHash, Arc<UnitFile>>,
+    /// Units by name, templates included.
+    pub units: BTreeMap<UnitName, Unit>,
+    /// Placements by unit, then machine; a unit that is not global has one at the most.
+    pub places: BTreeMap<UnitName, BTreeMap<MachineId, Placement>>,
+    /// Observed states by unit, then machine.
+    pub states: BTreeMap<UnitName, BTreeMap<MachineId, ObservedState>>,
+    /// Who leads, if anyone does.
+    pub leader: Option<Leader>,
+    /// Records that could not be read, by key below the prefix.
+    pub unreadable: BTreeMap<String, Unreadable>,
+}
+
+/// One difference between two snapshots; `None` means that the record is gone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// A machine registered, changed its registration, or lost its lease.
+    Machine(MachineId, Option<Machine>),
+    /// Metadata set or removed at run time.
+    Metadata(MachineId, String, Option<String>),
+    /// A unit file came or went.
+    File(FileHash, Option<Arc<UnitFile>>),
+    /// A unit came, changed or went.
+    Unit(UnitName, Option<Unit>),
+    /// A placement came, changed or went.
+    Place(MachineId, UnitName, Option<Placement>),
+    /// A machine reported a unit's state, or stopped reporting it.
+    State(MachineId, UnitName, Option<ObservedState>),
+    /// The leader changed.
+    Leader(Option<Leader>),
+    /// A record became unreadable; whatever it said before no longer holds. `None`: it is gone or readable again.
+    Unreadable(String, Option<Unreadable>),
+}
+
+impl Snapshot {
+    /// The metadata constraints are matched against: what the machine's configuration says, overridden by what was
+    /// set at run time.
+    pub fn metadata_of(&self, machine: &MachineId) -> BTreeMap<String, String> {
+        let mut metadata =
+            self.machines.get(machine).map(|m| m.metadata.clone()).unwrap_or_default();
+        if let Some(set) = self.metadata.get(machine) {
+            metadata.extend(set.iter().map(|(k, v)| (k.clone(), v.clone())));
+        }
+        metadata
+    }
+
+    /// Applies one change. The revision is the caller's to move on, once all changes of a revision are applied.
+    pub fn apply(&mut self, change: Change) {
+        match change {
+            Change::Machine(id, record) => set(&mut self.machines, id, record),
+            Change::Metadata(id, key, value) => set_nested(&mut self.metadata, id, key, value),
+            Change::File(hash, record) => set(&mut self.files, hash, record),
+            Change::Unit(name, record) => set(&mut self.units, name, record),
+            Change::Place(id, name, record) => set_nested(&mut self.places, name, id, record),
+            Change::State(id, name, record) => set_nested(&mut self.states, name, id, record),
+            Change::Leader(leader) => self.leader = leader,
+            Change::Unreadable(key, record) => set(&mut self.unreadable, key, record),
+        }
+    }
+}
+
+fn set<K: Ord, V>(map: &mut BTreeMap<K, V>, key: K, value: Option<V>) {
+    match value {
+        Some(value) => {
+            map.insert(key, value);
+        }
+        None => {
+            map.remove(&key);
+        }
+    }
+}
+
+fn set_nested<K: Ord, L: Ord, V>(
+    map: &mut BTreeMap<K, BTreeMap<L, V>>,
+    outer: K,
+    inner: L,
+    value: Option<V>,
+) {
+    if let Some(value) = value {
+        map.entry(outer).or_default().insert(inner, value);
+    } else if let Some(entries) = map.get_mut(&outer) {
+        entries.remove(&inner);
+        if entries.is_empty() {
+            map.remove(&outer);
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! Desired and observed states.
+//!
+//! Owns the words for what a user wants and for what a machine reports. It never compares the two: that is the
+//! engine's business.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::unit::FileHash;
+
+/// What the user wants of a unit. The order is the order of commitment: inactive, loaded, launched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DesiredState {
+    /// Known to the cluster, placed nowhere.
+    Inactive,
+    /// Placed, its file on the machine, not started.
+    Loaded,
+    /// Placed and started.
+    Launched,
+}
+
+/// A word that is none of the three desired states.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not a desired state: expected inactive, loaded or launched")]
+pub struct InvalidDesiredState(pub String);
+
+impl DesiredState {
+    /// The word used in records, in fleet's API and in tables.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Inactive => "inactive",
+            Self::Loaded => "loaded",
+            Self::Launched => "launched",
+        }
+    }
+}
+
+impl FromStr for DesiredState {
+    type Err = InvalidDesiredState;
+
+    fn from_str(word: &str) -> Result<Self, Self::Err> {
+        match word {
+            "inactive" => Ok(Self::Inactive),
+            "loaded" => Ok(Self::Loaded),
+            "launched" => Ok(Self::Launched),
+            _ => Err(InvalidDesiredState(word.to_owned())),
+        }
+    }
+}
+
+impl fmt::Display for DesiredState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// What the runner on one machine reports of one unit, in systemd's words.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ObservedState {
+    /// systemd's LoadState: `loaded`, `not-found`, `bad-setting`, `error`, `masked`.
+    pub load: String,
+    /// systemd's ActiveState: `active`, `activating`, `deactivating`, `inactive`, `failed`, `reloading`.
+    pub active: String,
+    /// systemd's SubState: `running`, `dead`, `exited`, ...
+    pub sub: String,
+    /// File the unit runs from; absent when the machine does not run the file the cluster knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<FileHash>,
+    /// fleet's hash (SHA-1 of the canonical form) of that file, for `list-units`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub hash: String,
+    /// Generation of the placement that the machine has carried out, or given up on (see `problem`).
+    #[serde(default)]
+    pub generation: u64,
+    /// The desired state the machine has carried out, or given up on (see `problem`), at that generation.
+    pub desired: DesiredState,
+    /// Seconds since the Unix epoch at which `active` last changed, on the machine's own clock; for people only.
+    #[serde(default)]
+    pub since: u64,
+    /// systemd's InvocationID, 32 hexadecimal digits; empty when it has none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub invocation: String,
+    /// Why the machine could not do what it was asked: the unit belongs to the host, the start job failed, ...
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+}

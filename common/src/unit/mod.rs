@@ -1,0 +1,16 @@
+//! Unit names, unit files and what `[X-Fleet]` asks of the scheduler.
+
+mod directives;
+mod file;
+pub mod glob;
+mod hash;
+mod name;
+mod requirements;
+mod specifier;
+
+pub use directives::{Warning, warnings};
+pub use file::{MAX_FILE_BYTES, ParseError, UnitFile, UnitOption};
+pub use glob::Glob;
+pub use hash::{FileHash, InvalidFileHash};
+pub use name::{InvalidUnitName, UnitName, UnitType};
+pub use requirements::{Requirements, RequirementsError};

@@ -1,0 +1,193 @@
+//! Unit names, by systemd's rules.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+/// Longest unit name systemd takes, in bytes (`UNIT_NAME_MAX`).
+const MAX_NAME_BYTES: usize = 256;
+
+/// A valid unit name: `prefix.type`, `prefix@.type` (a template) or `prefix@instance.type`.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct UnitName(Arc<str>);
+
+/// The type of a unit, which is the end of its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+#[allow(missing_docs, reason = "each variant is the suffix of its own name")]
+pub enum UnitType {
+    Automount,
+    Container,
+    Device,
+    Mount,
+    Path,
+    Scope,
+    Service,
+    Slice,
+    Socket,
+    Swap,
+    Target,
+    Timer,
+}
+
+/// A string that is not a unit name, and why.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{name:?} is not a unit name: {problem}")]
+pub struct InvalidUnitName {
+    /// What was given.
+    pub name: String,
+    /// What is wrong with it.
+    pub problem: String,
+}
+
+impl UnitType {
+    /// Every type, in alphabetical order.
+    pub const ALL: [Self; 12] = [
+        Self::Automount,
+        Self::Container,
+        Self::Device,
+        Self::Mount,
+        Self::Path,
+        Self::Scope,
+        Self::Service,
+        Self::Slice,
+        Self::Socket,
+        Self::Swap,
+        Self::Target,
+        Self::Timer,
+    ];
+
+    /// The suffix, without its dot.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Automount => "automount",
+            Self::Container => "container",
+            Self::Device => "device",
+            Self::Mount => "mount",
+            Self::Path => "path",
+            Self::Scope => "scope",
+            Self::Service => "service",
+            Self::Slice => "slice",
+            Self::Socket => "socket",
+            Self::Swap => "swap",
+            Self::Target => "target",
+            Self::Timer => "timer",
+        }
+    }
+
+    /// Whether names of this type may have an `@`.
+    pub fn has_templates(self) -> bool {
+        matches!(
+            self,
+            Self::Container
+                | Self::Path
+                | Self::Service
+                | Self::Socket
+                | Self::Target
+                | Self::Timer
+        )
+    }
+}
+
+impl UnitName {
+    /// The whole name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The type.
+    pub fn unit_type(&self) -> UnitType {
+        let suffix = self.0.rsplit_once('.').map_or("", |(_, suffix)| suffix);
+        // A valid name ends in a known type, so the fallback is never taken.
+        UnitType::ALL.into_iter().find(|t| t.as_str() == suffix).unwrap_or(UnitType::Service)
+    }
+
+    /// The name without `.type`: the `%N` of systemd.unit(5).
+    pub fn stem(&self) -> &str {
+        self.0.rsplit_once('.').map_or(&self.0, |(stem, _)| stem)
+    }
+
+    /// What stands before the `@`, or the stem: the `%p`.
+    pub fn prefix(&self) -> &str {
+        let stem = self.stem();
+        stem.split_once('@').map_or(stem, |(prefix, _)| prefix)
+    }
+
+    /// What stands between the `@` and the type: the `%i`. Empty for a template; `None` where there is no `@`.
+    pub fn instance(&self) -> Option<&str> {
+        self.stem().split_once('@').map(|(_, instance)| instance)
+    }
+
+    /// Whether this is a template (`x@.type`).
+    pub fn is_template(&self) -> bool {
+        self.instance() == Some("")
+    }
+
+    /// The template this is an instance of.
+    pub fn template(&self) -> Option<Self> {
+        match self.instance() {
+            None | Some("") => None,
+            Some(_) => {
+                Some(Self(format!("{}@.{}", self.prefix(), self.unit_type().as_str()).into()))
+            }
+        }
+    }
+}
+
+impl FromStr for UnitName {
+    type Err = InvalidUnitName;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        let invalid =
+            |problem: &str| InvalidUnitName { name: name.to_owned(), problem: problem.to_owned() };
+        if name.len() > MAX_NAME_BYTES {
+            return Err(invalid("it is longer than 256 bytes"));
+        }
+        let Some((stem, suffix)) = name.rsplit_once('.') else {
+            return Err(invalid("it has no type such as .service"));
+        };
+        let Some(kind) = UnitType::ALL.into_iter().find(|t| t.as_str() == suffix) else {
+            return Err(invalid(&format!(".{suffix} is not a unit type")));
+        };
+        if stem.is_empty() || stem.starts_with('@') {
+            return Err(invalid("nothing stands before its @ or its type"));
+        }
+        let allowed = |b: u8| b.is_ascii_alphanumeric() || b":-_.\\@".contains(&b);
+        if let Some(c) = stem.chars().find(|c| !u8::try_from(*c).is_ok_and(allowed)) {
+            return Err(invalid(&format!("it contains {c:?}")));
+        }
+        if stem.contains('@') && !kind.has_templates() {
+            return Err(invalid(&format!("a {suffix} unit cannot be a template or an instance")));
+        }
+        Ok(Self(name.into()))
+    }
+}
+
+impl TryFrom<String> for UnitName {
+    type Error = InvalidUnitName;
+
+    fn try_from(name: String) -> Result<Self, Self::Error> {
+        name.parse()
+    }
+}
+
+impl From<UnitName> for String {
+    fn from(name: UnitName) -> Self {
+        name.0.as_ref().to_owned()
+    }
+}
+
+impl fmt::Display for UnitName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+impl fmt::Debug for UnitName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}

@@ -1,0 +1,1 @@
+//! The specifiers `[X-Fleet]` knows: `%n`, `%N`, `%p`, `%i`.

@@ -1,0 +1,2 @@
+//! musterctl
+fn main() {}
