@@ -1,1 +1,43 @@
-//! store
+//! Muster's memory: the only crate that knows etcd.
+//!
+//! [`Store`] is the narrow trait, with an etcd and an embedded backend; [`Registry`] is the typed layer above it,
+//! written once. This crate remembers; it never decides what to remember.
+
+#![allow(clippy::todo, clippy::unused_async, unused)]
+mod registry;
+mod store;
+
+pub use registry::{
+    CommitError, Destroyed, Event, Leadership, PlaceWrite, PlacesCommitted, Presence, Registry,
+    RegistryError, StateUpdate, UnitWrite, UnitWritten, Updates,
+};
+pub use store::{
+    Commit, Guard, KeyChange, KeyValue, Lease, LeaseId, Listing, MAX_OPERATIONS, Op, Range, Store,
+    StoreError, Watch, WatchEvent,
+};
+
+use std::path::Path;
+use std::sync::Arc;
+
+/// Opens the embedded store in a directory, creating it if need be.
+pub fn open_embedded(directory: &Path) -> Result<Arc<dyn Store>, StoreError> {
+    todo!()
+}
+
+/// How to reach etcd.
+#[derive(Debug, Clone, Default)]
+pub struct EtcdOptions {
+    /// Endpoints, `http://host:port` or `https://host:port`.
+    pub endpoints: Vec<String>,
+    /// User and password.
+    pub login: Option<(String, String)>,
+    /// PEM file with the authorities to trust.
+    pub ca_file: Option<std::path::PathBuf>,
+    /// PEM files of our certificate and its key.
+    pub identity_files: Option<(std::path::PathBuf, std::path::PathBuf)>,
+}
+
+/// Opens an etcd store. Does not wait for etcd: a store that cannot be reached answers `Unavailable` until it can.
+pub async fn open_etcd(options: EtcdOptions) -> Result<Arc<dyn Store>, StoreError> {
+    todo!()
+}

@@ -1,0 +1,238 @@
+//! The narrow trait that a backend implements.
+//!
+//! Deadlines, reconnection, the ambiguity of a failed write, paging and compaction are a backend's business; a
+//! caller sees either an outcome or a [`StoreError`]. Both backends pass the same conformance suite.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use tokio::sync::mpsc;
+
+/// Most operations, and most guards, of one commit: etcd's default `--max-txn-ops`.
+pub const MAX_OPERATIONS: usize = 128;
+
+/// Identity of a lease.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LeaseId(pub i64);
+
+/// A lease as granted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lease {
+    /// Its identity.
+    pub id: LeaseId,
+    /// The time to live the store granted, which may be longer than asked for.
+    pub ttl: Duration,
+}
+
+/// Which keys.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Range {
+    /// Exactly this one.
+    Key(String),
+    /// All that begin with this.
+    Prefix(String),
+}
+
+/// One record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyValue {
+    /// Its whole key.
+    pub key: String,
+    /// Its value.
+    pub value: Bytes,
+    /// Revision that created it, after its last deletion.
+    pub create_revision: u64,
+    /// Revision that last wrote it.
+    pub mod_revision: u64,
+    /// The lease it lives under.
+    pub lease: Option<LeaseId>,
+}
+
+/// All records of a range at one revision, in key order.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Listing {
+    /// The revision.
+    pub revision: u64,
+    /// The records.
+    pub entries: Vec<KeyValue>,
+}
+
+/// A condition of a commit. A key that does not exist has revision 0.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Guard {
+    /// The key was last written at this revision.
+    Modified {
+        /// The key.
+        key: String,
+        /// The revision; 0: it does not exist.
+        revision: u64,
+    },
+    /// The key was created at this revision.
+    Created {
+        /// The key.
+        key: String,
+        /// The revision; 0: it does not exist.
+        revision: u64,
+    },
+    /// The key exists.
+    Exists {
+        /// The key.
+        key: String,
+    },
+}
+
+/// One write of a commit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Op {
+    /// Writes a record.
+    Put {
+        /// The key.
+        key: String,
+        /// The value.
+        value: Bytes,
+        /// The lease it is to live under; a lease that is gone is [`StoreError::LeaseGone`].
+        lease: Option<LeaseId>,
+    },
+    /// Removes a record; one that does not exist is no failure.
+    Delete {
+        /// The key.
+        key: String,
+    },
+}
+
+/// Outcome of a commit: all of it or nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Commit {
+    /// Written, at this revision.
+    Done {
+        /// The revision.
+        revision: u64,
+    },
+    /// A guard did not hold; nothing was written.
+    Conflict {
+        /// The store's revision at which the guards were looked at.
+        revision: u64,
+    },
+}
+
+/// One difference in a watched range.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeyChange {
+    /// Written.
+    Put(KeyValue),
+    /// Removed, by a user or by the end of its lease.
+    Delete {
+        /// The key.
+        key: String,
+    },
+}
+
+/// What a watch yields. It begins with a `Reset` and never ends by itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WatchEvent {
+    /// The whole range: at the beginning, and whenever the backend cannot vouch for having seen every change
+    /// (reconnect, compaction, silence).
+    Reset(Listing),
+    /// Every change of one revision (or of several, in order), after what was yielded before.
+    Changes {
+        /// The last revision of them.
+        revision: u64,
+        /// The changes in order.
+        changes: Vec<KeyChange>,
+    },
+    /// Nothing changed in the range up to this revision.
+    Progress {
+        /// The revision.
+        revision: u64,
+    },
+    /// The store cannot be reached; the watch goes on trying, and a `Reset` or more changes follow when it is back.
+    Lost {
+        /// What is wrong.
+        problem: String,
+    },
+}
+
+/// A running watch; dropping it ends it.
+#[derive(Debug)]
+pub struct Watch {
+    /// Where its events arrive.
+    pub events: mpsc::Receiver<WatchEvent>,
+}
+
+/// Why the store could not answer.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// No endpoint answered in time. For a commit: it is certain that nothing was written.
+    #[error("the store cannot be reached ({during})")]
+    Unavailable {
+        /// The operation, for example `read /muster/v1/unit/`.
+        during: String,
+        /// What the backend met.
+        #[source]
+        source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    },
+    /// A commit was sent and it is not known whether it was carried out, even after reading back.
+    #[error("it is not known whether the store carried out {during}")]
+    Ambiguous {
+        /// The operation.
+        during: String,
+        /// What the backend met.
+        #[source]
+        source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    },
+    /// The lease is gone.
+    #[error("the lease {lease:?} is gone")]
+    LeaseGone {
+        /// Which.
+        lease: LeaseId,
+    },
+    /// The request is one no backend will carry out: too many operations, too large, not permitted.
+    #[error("the store refuses {during}: {problem}")]
+    Rejected {
+        /// The operation.
+        during: String,
+        /// Why.
+        problem: String,
+    },
+    /// The store has no room left: a full disk, an etcd quota.
+    #[error("the store is full ({during})")]
+    Full {
+        /// The operation.
+        during: String,
+        /// What the backend met.
+        #[source]
+        source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    },
+    /// The embedded database is damaged, in use, or cannot be opened.
+    #[error("the embedded store {path} cannot be used: {problem}")]
+    Embedded {
+        /// The file.
+        path: String,
+        /// What is wrong and the way out.
+        problem: String,
+    },
+}
+
+/// A store: read, watch, commit, lease.
+#[async_trait]
+pub trait Store: Send + Sync + 'static {
+    /// Reads a range, linearizably, however large, at one revision.
+    async fn read(&self, range: Range) -> Result<Listing, StoreError>;
+
+    /// Watches a range. Returns at once; the first event is a `Reset` (or `Lost`).
+    fn watch(&self, range: Range) -> Watch;
+
+    /// Carries out all operations at one revision if all guards hold. At most [`MAX_OPERATIONS`] of each.
+    async fn commit(&self, guards: Vec<Guard>, ops: Vec<Op>) -> Result<Commit, StoreError>;
+
+    /// Grants a lease.
+    async fn grant(&self, ttl: Duration) -> Result<Lease, StoreError>;
+
+    /// Prolongs a lease. The new time counts from when this was called, not from when it returned.
+    async fn keep_alive(&self, lease: LeaseId) -> Result<Lease, StoreError>;
+
+    /// Ends a lease and removes its records; one that is gone is no failure.
+    async fn revoke(&self, lease: LeaseId) -> Result<(), StoreError>;
+}
