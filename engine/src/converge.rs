@@ -1,0 +1,280 @@
+//! What one machine does next.
+//!
+//! Owns the comparison of what a machine should run with what it runs, and the steps from one to the other, in
+//! systemd's words but for any runner. It never touches a unit the daemon does not own, and never starts or stops
+//! anything on the strength of not knowing: a caller that could not read the desired state does not call.
+//!
+//! | desired | remembered | runner reports | steps |
+//! | --- | --- | --- | --- |
+//! | no | owned | up | Stop, Remove |
+//! | no | owned | not up | Remove |
+//! | any | any | the host's own unit | Refuse |
+//! | any | no | our file, up | Adopt, Settle |
+//! | launched | no | else | Write, Start, Settle |
+//! | loaded | no | else | Write, Settle |
+//! | launched | other file | up | Write, Restart, Settle |
+//! | any | other file | else | Write, then as below |
+//! | launched | this generation | anything | none: it runs, or it ended by itself |
+//! | launched | older generation, launched | up | Restart, Settle |
+//! | launched | older generation | else | Start, Settle |
+//! | loaded | launched | up | Stop, Settle |
+//! | loaded | loaded | anything | none: who starts a loaded unit by hand, timer or socket may |
+//!
+//! A `Write` of a file with `[Install]` is followed by `Enable`. Whether systemd wants a daemon-reload is for the
+//! runner to see (`NeedDaemonReload`), once for all files written in a pass, so there is no step for it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use muster_common::state::DesiredState;
+use muster_common::unit::{FileHash, UnitName};
+
+/// What the cluster wants of one unit on this machine: its placement.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Desired {
+    /// The file it is to run from.
+    pub file: FileHash,
+    /// `Loaded` or `Launched`; `Inactive` is the same as no entry at all.
+    pub desired: DesiredState,
+    /// Generation of the placement. A rise asks a unit that runs to run anew and one that ended to start.
+    pub generation: u64,
+    /// Whether the file has an `[Install]` section to be enabled.
+    pub install: bool,
+}
+
+/// What this daemon wrote earlier on this machine and remembers.
+///
+/// The memory must not outlive a boot (it lies beside the files, in `/run`): after a reboot nothing is owned and
+/// everything desired is started.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Owned {
+    /// The file it wrote.
+    pub file: FileHash,
+    /// The generation it last carried out or gave up on.
+    pub generation: u64,
+    /// The desired state it last carried out or gave up on; `Inactive` when it wrote the file and nothing more.
+    pub desired: DesiredState,
+    /// Whether it enabled the unit.
+    pub enabled: bool,
+}
+
+/// What the runner reports of one unit.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Observed {
+    /// systemd's `LoadState`.
+    pub load: String,
+    /// systemd's `ActiveState`.
+    pub active: String,
+    /// systemd's `SubState`.
+    pub sub: String,
+    /// The unit comes from a file that is not ours: the host's own, or one that overrides ours.
+    pub foreign: bool,
+    /// The file that lies at our place for this unit, whoever remembers it.
+    pub file: Option<FileHash>,
+}
+
+impl Observed {
+    /// Whether the unit runs or is about to: everything but `inactive` and `failed`. A unit that waits for systemd to
+    /// restart it is `activating`.
+    fn up(&self) -> bool {
+        !matches!(self.active.as_str(), "" | "inactive" | "failed")
+    }
+}
+
+/// Why a machine does not do what it is asked, for the user to see in the unit's state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Problem {
+    /// The machine has a unit of that name of its own.
+    Foreign,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Foreign => f.write_str(
+                "this machine has a unit of that name of its own, which Muster does not touch; rename one of them",
+            ),
+        }
+    }
+}
+
+/// One thing to do to one unit. A step carries all that its execution needs and leaves it no choice.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// Report the problem at this generation and desired state, and do nothing. Said again in every pass.
+    Refuse {
+        /// What stands in the way.
+        problem: Problem,
+        /// The generation that is given up on.
+        generation: u64,
+        /// The desired state that is given up on.
+        desired: DesiredState,
+    },
+    /// Remember the unit, with nothing carried out yet (generation 0, `Inactive`) or what was carried out before, then
+    /// put the file in its place.
+    Write {
+        /// The file.
+        file: FileHash,
+    },
+    /// Remember the unit as it is, file and all: it is ours by name and content.
+    Adopt {
+        /// The file.
+        file: FileHash,
+    },
+    /// Enable the unit until the next boot, as its `[Install]` says, and remember that.
+    Enable,
+    /// Take back an `Enable`.
+    Disable,
+    /// Start the unit and wait for the outcome.
+    Start {
+        /// For the log.
+        generation: u64,
+    },
+    /// Stop and start the unit and wait for the outcome.
+    Restart {
+        /// For the log.
+        generation: u64,
+    },
+    /// Stop the unit and wait for the outcome.
+    Stop,
+    /// Delete the file, clear a failed state, forget the unit.
+    Remove,
+    /// Remember and report the generation and desired state as carried out. When a step before it failed for good,
+    /// its problem is reported with them: it is tried again when the generation rises, not in every pass. When it
+    /// could not be tried (no connection to the runner) the rest of the chain is dropped, this step included.
+    Settle {
+        /// The generation.
+        generation: u64,
+        /// The desired state.
+        desired: DesiredState,
+    },
+}
+
+/// The steps of one unit, to be taken in order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Chain {
+    /// The unit.
+    pub unit: UnitName,
+    /// What to do to it; never empty.
+    pub steps: Vec<Step>,
+}
+
+/// What a machine does next. Chains of different units run concurrently; those in `removals` are done, or have failed,
+/// before the first of `others` begins, so that what comes finds the ports and names free of what goes. Both are
+/// sorted by unit.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Steps {
+    /// Units that leave the machine or stop.
+    pub removals: Vec<Chain>,
+    /// Everything else.
+    pub others: Vec<Chain>,
+}
+
+impl Steps {
+    /// Whether there is nothing to do.
+    pub fn is_empty(&self) -> bool {
+        self.removals.is_empty() && self.others.is_empty()
+    }
+}
+
+/// The steps that lead one machine from what it runs to what it should run; see the module's table.
+///
+/// `observed` has an entry for every unit in `desired` and `owned` that the runner knows anything of.
+pub fn converge(
+    desired: &BTreeMap<UnitName, Desired>,
+    observed: &BTreeMap<UnitName, Observed>,
+    owned: &BTreeMap<UnitName, Owned>,
+) -> Steps {
+    let nothing = Observed::default();
+    let mut steps = Steps::default();
+    let units: BTreeSet<&UnitName> = desired.keys().chain(owned.keys()).collect();
+    for unit in units {
+        let seen = observed.get(unit).unwrap_or(&nothing);
+        let wanted = desired.get(unit).filter(|d| d.desired != DesiredState::Inactive);
+        let chain = match (wanted, owned.get(unit)) {
+            (None, None) => Vec::new(),
+            (None, Some(owned)) => leave(seen, owned),
+            (Some(wanted), owned) => keep(wanted, seen, owned),
+        };
+        if !chain.is_empty() {
+            let phase = match chain.first() {
+                Some(Step::Stop | Step::Remove | Step::Disable) => &mut steps.removals,
+                _ => &mut steps.others,
+            };
+            phase.push(Chain { unit: unit.clone(), steps: chain });
+        }
+    }
+    steps
+}
+
+/// Ours, and no longer wanted here.
+fn leave(seen: &Observed, owned: &Owned) -> Vec<Step> {
+    let mut steps = Vec::new();
+    // A unit of the host's that has taken the name is not ours to stop; our file goes all the same.
+    if seen.up() && !seen.foreign {
+        steps.push(Step::Stop);
+    }
+    if owned.enabled {
+        steps.push(Step::Disable);
+    }
+    steps.push(Step::Remove);
+    steps
+}
+
+/// Wanted here.
+fn keep(wanted: &Desired, seen: &Observed, owned: Option<&Owned>) -> Vec<Step> {
+    let Desired { file, desired, generation, install } = *wanted;
+    if seen.foreign {
+        return vec![Step::Refuse { problem: Problem::Foreign, generation, desired }];
+    }
+    let settle = Step::Settle { generation, desired };
+    let in_place = seen.file == Some(file);
+    let Some(owned) = owned else {
+        if in_place && seen.up() {
+            return vec![Step::Adopt { file }, settle];
+        }
+        let mut steps = vec![Step::Write { file }];
+        if install {
+            steps.push(Step::Enable);
+        }
+        if desired == DesiredState::Launched {
+            // A unit of ours that runs from another file has to take the new one up.
+            steps.push(if seen.up() {
+                Step::Restart { generation }
+            } else {
+                Step::Start { generation }
+            });
+        }
+        steps.push(settle);
+        return steps;
+    };
+
+    let changed = owned.file != file;
+    let settled = (owned.generation, owned.desired) == (generation, desired);
+    let mut steps = Vec::new();
+    // A running unit is stopped under the file it was started from, whose ExecStop= it expects.
+    if desired == DesiredState::Loaded && owned.desired == DesiredState::Launched && seen.up() {
+        steps.push(Step::Stop);
+    }
+    if changed || !in_place {
+        steps.push(Step::Write { file });
+    }
+    if install && !owned.enabled {
+        steps.push(Step::Enable);
+    } else if owned.enabled && !install {
+        steps.push(Step::Disable);
+    }
+    if desired == DesiredState::Launched {
+        let again = !settled && owned.desired == DesiredState::Launched;
+        if seen.up() && (changed || again) {
+            steps.push(Step::Restart { generation });
+        } else if !settled && !seen.up() {
+            steps.push(Step::Start { generation });
+        }
+    }
+    if changed || !settled {
+        steps.push(settle);
+    }
+    steps
+}
