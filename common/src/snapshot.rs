@@ -3,7 +3,7 @@
 //! Owns the shape on which decisions are taken and lists are printed. It never fetches anything: the store makes
 //! snapshots and changes, the engine and the daemon read them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -45,6 +45,10 @@ pub struct Placement {
 pub struct Leader {
     /// The leading machine.
     pub machine: MachineId,
+    /// Machines that vanished together with so many others that their units are not placed anew: the engine is frozen
+    /// until they return or a person empties this list (`musterctl unfreeze`).
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub held: BTreeSet<MachineId>,
 }
 
 /// A record that could not be read. It poisons only itself.

@@ -3,7 +3,7 @@
 //! Owns key names, record versions and the packing of many changes into commits. It never decides: what to write
 //! comes in as arguments, what was found goes out as data.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -251,6 +251,21 @@ impl Registry {
 
     /// Tries to become leader: `None` when someone else is.
     pub async fn campaign(&self, presence: &Presence) -> Result<Option<Leadership>, RegistryError> {
+        todo!()
+    }
+
+    /// Records the machines whose units stay where they are (see `Leader::held`), guarded by our leadership.
+    pub async fn hold(
+        &self,
+        leadership: Leadership,
+        presence: &Presence,
+        held: BTreeSet<MachineId>,
+    ) -> Result<(), CommitError> {
+        todo!()
+    }
+
+    /// Empties `Leader::held` on a person's behalf, keeping the leader and its lease; the leader sees it and goes on.
+    pub async fn unfreeze(&self) -> Result<(), RegistryError> {
         todo!()
     }
 
