@@ -60,11 +60,11 @@ impl fmt::Display for DesiredState {
 /// What the runner on one machine reports of one unit, in systemd's words.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ObservedState {
-    /// systemd's LoadState: `loaded`, `not-found`, `bad-setting`, `error`, `masked`.
+    /// systemd's `LoadState`: `loaded`, `not-found`, `bad-setting`, `error`, `masked`.
     pub load: String,
-    /// systemd's ActiveState: `active`, `activating`, `deactivating`, `inactive`, `failed`, `reloading`.
+    /// systemd's `ActiveState`: `active`, `activating`, `deactivating`, `inactive`, `failed`, `reloading`.
     pub active: String,
-    /// systemd's SubState: `running`, `dead`, `exited`, ...
+    /// systemd's `SubState`: `running`, `dead`, `exited`, ...
     pub sub: String,
     /// File the unit runs from; absent when the machine does not run the file the cluster knows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -80,7 +80,7 @@ pub struct ObservedState {
     /// Seconds since the Unix epoch at which `active` last changed, on the machine's own clock; for people only.
     #[serde(default)]
     pub since: u64,
-    /// systemd's InvocationID, 32 hexadecimal digits; empty when it has none.
+    /// systemd's `InvocationID`, 32 hexadecimal digits; empty when it has none.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub invocation: String,
     /// Why the machine could not do what it was asked: the unit belongs to the host, the start job failed, ...

@@ -1,5 +1,6 @@
 //! Unit names, unit files and what `[X-Fleet]` asks of the scheduler.
 
+mod check;
 mod directives;
 mod file;
 pub mod glob;
@@ -7,10 +8,13 @@ mod hash;
 mod name;
 mod requirements;
 mod specifier;
+mod suggestion;
+mod syntax;
 
+pub use check::{Checked, InvalidUnit, check, check_bytes};
 pub use directives::{Warning, warnings};
 pub use file::{MAX_FILE_BYTES, ParseError, UnitFile, UnitOption};
-pub use glob::Glob;
+pub use glob::{Glob, GlobError};
 pub use hash::{FileHash, InvalidFileHash};
 pub use name::{InvalidUnitName, UnitName, UnitType};
-pub use requirements::{Requirements, RequirementsError};
+pub use requirements::{Requirements, RequirementsError, RequirementsTemplate};

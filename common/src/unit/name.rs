@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-/// Longest unit name systemd takes, in bytes (`UNIT_NAME_MAX`).
-const MAX_NAME_BYTES: usize = 256;
+/// Longest unit name systemd takes, in bytes: its `UNIT_NAME_MAX` of 256 counts the final NUL. No file name on Linux
+/// can be longer either.
+const MAX_NAME_BYTES: usize = 255;
 
 /// A valid unit name: `prefix.type`, `prefix@.type` (a template) or `prefix@instance.type`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -78,6 +79,11 @@ impl UnitType {
         }
     }
 
+    /// The type a suffix without its dot stands for.
+    fn of(suffix: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|t| t.as_str() == suffix)
+    }
+
     /// Whether names of this type may have an `@`.
     pub fn has_templates(self) -> bool {
         matches!(
@@ -93,6 +99,32 @@ impl UnitType {
 }
 
 impl UnitName {
+    /// The name a user means on a command line: directories are stripped, and what ends in no known type is a service.
+    pub fn from_argument(argument: &str) -> Result<Self, InvalidUnitName> {
+        let name = argument.rsplit_once('/').map_or(argument, |(_, name)| name);
+        if name.is_empty() {
+            return Err(InvalidUnitName {
+                name: argument.to_owned(),
+                problem: "it names no unit".to_owned(),
+            });
+        }
+        let typed = name.rsplit_once('.').is_some_and(|(_, suffix)| UnitType::of(suffix).is_some());
+        if typed { name.parse() } else { format!("{name}.service").parse() }
+    }
+
+    /// The instance of this template that goes by a name of its own: `web@.service` and `1` make `web@1.service`.
+    pub fn instantiate(&self, instance: &str) -> Result<Self, InvalidUnitName> {
+        let invalid =
+            |problem: &str| InvalidUnitName { name: self.to_string(), problem: problem.to_owned() };
+        if !self.is_template() {
+            return Err(invalid("it is not a template"));
+        }
+        if instance.is_empty() {
+            return Err(invalid("an instance needs a name"));
+        }
+        format!("{}@{instance}.{}", self.prefix(), self.unit_type().as_str()).parse()
+    }
+
     /// The whole name.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -102,7 +134,7 @@ impl UnitName {
     pub fn unit_type(&self) -> UnitType {
         let suffix = self.0.rsplit_once('.').map_or("", |(_, suffix)| suffix);
         // A valid name ends in a known type, so the fallback is never taken.
-        UnitType::ALL.into_iter().find(|t| t.as_str() == suffix).unwrap_or(UnitType::Service)
+        UnitType::of(suffix).unwrap_or(UnitType::Service)
     }
 
     /// The name without `.type`: the `%N` of systemd.unit(5).
@@ -144,12 +176,12 @@ impl FromStr for UnitName {
         let invalid =
             |problem: &str| InvalidUnitName { name: name.to_owned(), problem: problem.to_owned() };
         if name.len() > MAX_NAME_BYTES {
-            return Err(invalid("it is longer than 256 bytes"));
+            return Err(invalid("it is longer than 255 bytes"));
         }
         let Some((stem, suffix)) = name.rsplit_once('.') else {
             return Err(invalid("it has no type such as .service"));
         };
-        let Some(kind) = UnitType::ALL.into_iter().find(|t| t.as_str() == suffix) else {
+        let Some(kind) = UnitType::of(suffix) else {
             return Err(invalid(&format!(".{suffix} is not a unit type")));
         };
         if stem.is_empty() || stem.starts_with('@') {
