@@ -68,3 +68,41 @@ impl InvalidUnit {
         Self { name: name.clone(), line, option: Some(option), problem }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(name: &str, bytes: &[u8]) -> String {
+        check_bytes(&name.parse().unwrap(), bytes).expect_err("it is accepted").to_string()
+    }
+
+    #[test]
+    fn a_fault_names_unit_line_and_option() {
+        assert_eq!(
+            refused(
+                "web.service",
+                b"[Service]\nExecStart=/a\n\n[X-Fleet]\n# here:\n\nMachineOff=b\n"
+            ),
+            "web.service: line 7: [X-Fleet] MachineOff: unknown option; did you mean MachineOf?"
+        );
+        assert_eq!(
+            refused("web.service", b"[Service]\nExecStart\n"),
+            "web.service: line 2: expected [Section], Name=value or a comment"
+        );
+        assert_eq!(refused("web.service", b""), "web.service: it is empty");
+    }
+
+    #[test]
+    fn a_sound_unit_comes_with_its_requirements_and_warnings() {
+        let text = b"[Unit]\nAftre=b.service\n[Service]\nExecStart=/a\n[X-Fleet]\nGlobal=yes\n";
+        let (file, checked) = check_bytes(&"web.service".parse().unwrap(), text).unwrap();
+        assert_eq!(file.text().as_bytes(), text);
+        assert!(checked.requirements.global);
+        let warnings: Vec<_> = checked.warnings.iter().map(Warning::to_string).collect();
+        assert_eq!(
+            warnings,
+            ["line 2: [Unit] Aftre: unknown directive; systemd ignores it; did you mean After?"]
+        );
+    }
+}

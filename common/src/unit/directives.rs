@@ -1,8 +1,13 @@
 //! The directives systemd knows, for warnings at submit.
+//!
+//! Owns noticing what systemd would skip with a line in its journal: sections it does not read in a unit of that
+//! type, and directives it does not know. It never refuses anything: a newer systemd may know more. Sections and
+//! directives that begin with `X-` are for others, and always fine.
 
 use std::fmt;
 
-use super::{UnitFile, UnitName};
+use super::directive_names as names;
+use super::{UnitFile, UnitName, UnitType, suggestion};
 
 /// Something in a unit file that systemd would ignore, and that its author probably did not mean.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,7 +24,106 @@ impl fmt::Display for Warning {
     }
 }
 
-/// The warnings for a file that is to be a unit of this name.
-pub fn warnings(_name: &UnitName, _file: &UnitFile) -> Vec<Warning> {
-    Vec::new()
+/// The warnings for a file that is to be a unit of this name, by line; one for each unknown section.
+pub fn warnings(name: &UnitName, file: &UnitFile) -> Vec<Warning> {
+    let unit_type = name.unit_type();
+    // Not systemd's to read.
+    if unit_type == UnitType::Container {
+        return Vec::new();
+    }
+    let mut unknown_sections = Vec::new();
+    let mut warnings = Vec::new();
+    for (line, option) in file.numbered() {
+        let (section, name) = (option.section.as_str(), option.name.as_str());
+        if section.starts_with("X-") || name.starts_with("X-") {
+            continue;
+        }
+        let problem = if let Some(tables) = tables(unit_type, section) {
+            if known(tables, name) {
+                continue;
+            }
+            unknown_directive(unit_type, section, name)
+        } else {
+            if unknown_sections.contains(&section) {
+                continue;
+            }
+            unknown_sections.push(section);
+            unknown_section(unit_type, section)
+        };
+        warnings.push(Warning { line, problem });
+    }
+    warnings
 }
+
+type Tables = &'static [&'static [&'static str]];
+
+const SERVICE: Tables = &[names::SERVICE, names::EXEC, names::KILL, names::RESOURCE_CONTROL];
+const SOCKET: Tables = &[names::SOCKET, names::EXEC, names::KILL, names::RESOURCE_CONTROL];
+const MOUNT: Tables = &[names::MOUNT, names::EXEC, names::KILL, names::RESOURCE_CONTROL];
+const SWAP: Tables = &[names::SWAP, names::EXEC, names::KILL, names::RESOURCE_CONTROL];
+const SCOPE: Tables = &[names::SCOPE, names::KILL, names::RESOURCE_CONTROL];
+const SLICE: Tables = &[names::SLICE, names::RESOURCE_CONTROL];
+
+/// The section a type of unit has to itself, with its directives.
+fn own_section(unit_type: UnitType) -> Option<(&'static str, Tables)> {
+    Some(match unit_type {
+        UnitType::Automount => ("Automount", &[names::AUTOMOUNT]),
+        UnitType::Mount => ("Mount", MOUNT),
+        UnitType::Path => ("Path", &[names::PATH]),
+        UnitType::Scope => ("Scope", SCOPE),
+        UnitType::Service => ("Service", SERVICE),
+        UnitType::Slice => ("Slice", SLICE),
+        UnitType::Socket => ("Socket", SOCKET),
+        UnitType::Swap => ("Swap", SWAP),
+        UnitType::Timer => ("Timer", &[names::TIMER]),
+        UnitType::Container | UnitType::Device | UnitType::Target => return None,
+    })
+}
+
+/// Every section systemd reads in a unit of this type, with its directives.
+fn sections(unit_type: UnitType) -> impl Iterator<Item = (&'static str, Tables)> {
+    let common: [(_, Tables); 2] = [("Unit", &[names::UNIT]), ("Install", &[names::INSTALL])];
+    common.into_iter().chain(own_section(unit_type))
+}
+
+fn tables(unit_type: UnitType, section: &str) -> Option<Tables> {
+    sections(unit_type).find(|(name, _)| *name == section).map(|(_, tables)| tables)
+}
+
+fn known(tables: Tables, directive: &str) -> bool {
+    tables.iter().any(|table| table.binary_search(&directive).is_ok())
+}
+
+fn unknown_section(unit_type: UnitType, section: &str) -> String {
+    let kind = unit_type.as_str();
+    let elsewhere = UnitType::ALL.into_iter().filter_map(own_section).any(|(s, _)| s == section);
+    if elsewhere {
+        return format!("[{section}] is not a section of {kind} units; systemd ignores it");
+    }
+    let problem = format!("[{section}] is not a section systemd knows; systemd ignores it");
+    let candidates = sections(unit_type).map(|(name, _)| name).chain(["X-Fleet"]);
+    match suggestion::closest(section, candidates) {
+        Some(candidate) => format!("{problem}; did you mean [{candidate}]?"),
+        None => problem,
+    }
+}
+
+fn unknown_directive(unit_type: UnitType, section: &str, name: &str) -> String {
+    let renamed = names::RENAMED.iter().find(|(old, _)| section == "Unit" && *old == name);
+    if let Some((_, new)) = renamed {
+        return format!("[{section}] {name}: an old name; use {new}");
+    }
+    let home = sections(unit_type).find(|(_, tables)| known(tables, name));
+    if let Some((home, _)) = home {
+        return format!("[{section}] {name}: belongs into [{home}]; systemd ignores it here");
+    }
+    suggestion::or_hint(
+        &format!("[{section}] {name}: unknown directive; systemd ignores it"),
+        name,
+        tables(unit_type, section).unwrap_or_default().iter().copied().flatten().copied(),
+    )
+}
+
+#[cfg(test)]
+#[path = "directives_tests.rs"]
+mod tests;

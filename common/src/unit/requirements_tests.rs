@@ -1,1 +1,243 @@
+//! What `[X-Fleet]` means, and what it refuses.
 
+use super::*;
+
+fn read(name: &str, section: &str) -> Result<Requirements, RequirementsError> {
+    let file = format!("[X-Fleet]\n{section}\n[Service]\nExecStart=/bin/true\n").parse().unwrap();
+    Requirements::of(&name.parse().unwrap(), &file)
+}
+
+fn of(name: &str, section: &str) -> Requirements {
+    read(name, section).unwrap_or_else(|error| panic!("{section}: {error}"))
+}
+
+/// The error as its reader sees it, with its line.
+fn refused(name: &str, section: &str) -> String {
+    let error = read(name, section).expect_err("it is accepted");
+    format!("{}: {error}", error.line)
+}
+
+fn units<'a>(names: impl IntoIterator<Item = &'a UnitName>) -> Vec<&'a str> {
+    names.into_iter().map(UnitName::as_str).collect()
+}
+
+fn patterns(requirements: &Requirements) -> Vec<&str> {
+    requirements.conflicts.iter().map(Glob::as_str).collect()
+}
+
+#[test]
+fn no_section_asks_for_nothing() {
+    let file = "[Service]\nExecStart=/bin/true\n".parse().unwrap();
+    let nothing = Requirements::of(&"a.service".parse().unwrap(), &file);
+    assert_eq!(nothing, Ok(Requirements::default()));
+}
+
+#[test]
+fn every_option_is_understood() {
+    let all = of(
+        "a.service",
+        "MachineID=0123456789abcdef0123456789abcdef\nMachineOf=b.service\nMachineOf=c.service d.service\n\
+         MachineMetadata=disk=ssd\nConflicts=e* f.service\nConflicts=g@?.service",
+    );
+    assert_eq!(all.machine_id.as_deref(), Some("0123456789abcdef0123456789abcdef"));
+    assert_eq!(units(&all.machine_of), ["b.service", "c.service", "d.service"]);
+    assert_eq!(patterns(&all), ["e*", "f.service", "g@?.service"]);
+    assert!(!all.global);
+    assert_eq!(units(&of("a.service", "Replaces=b.service").replaces), ["b.service"]);
+    assert!(of("a.service", "Global=true\nMachineMetadata=a=b\nConflicts=c*").global);
+}
+
+#[test]
+fn old_names_mean_the_same() {
+    let old = "X-ConditionMachineOf=b.service\nX-ConditionMachineMetadata=k=v\nX-Conflicts=c*\n";
+    let new = "MachineOf=b.service\nMachineMetadata=k=v\nConflicts=c*\n";
+    assert_eq!(of("a.service", old), of("a.service", new));
+    for name in ["X-ConditionMachineID", "X-ConditionMachineBootID"] {
+        assert_eq!(of("a.service", &format!("{name}=abc")), of("a.service", "MachineID=abc"));
+    }
+}
+
+#[test]
+fn metadata_is_or_within_a_key_and_and_between_keys() {
+    let expected = BTreeMap::from([
+        ("disk".to_owned(), BTreeSet::from(["ssd".to_owned()])),
+        ("region".to_owned(), BTreeSet::from(["east".to_owned(), "west".to_owned()])),
+    ]);
+    for section in [
+        "MachineMetadata=region=east\nMachineMetadata=region=west\nMachineMetadata=disk=ssd",
+        "MachineMetadata=\"region=east\" \"disk=ssd\"\nMachineMetadata=\"region=west\"",
+        "MachineMetadata=region=east region=west disk=ssd",
+        "MachineMetadata='region=east' \\\n  \"region=west\" \\\n# aside\n disk=ssd",
+    ] {
+        assert_eq!(of("a.service", section).metadata, expected, "{section}");
+    }
+}
+
+#[test]
+fn metadata_values_may_have_spaces_and_equals_signs() {
+    let value = |section: &str| {
+        let metadata = of("a.service", section).metadata;
+        metadata
+            .into_iter()
+            .flat_map(|(k, v)| v.into_iter().map(move |v| format!("{k}|{v}")))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(value("MachineMetadata=room=upper floor"), ["room|upper floor"]);
+    assert_eq!(
+        value("MachineMetadata=\"room=upper floor\" \"a=b=c\""),
+        ["a|b=c", "room|upper floor"]
+    );
+    assert_eq!(value("MachineMetadata=room=\"upper floor\""), ["room|upper floor"]);
+}
+
+#[test]
+fn global_takes_fleets_words_and_the_last_wins() {
+    for word in ["true", "yes", "1", "on", "t", "TRUE", "Yes", "On", "T"] {
+        assert!(of("a.service", &format!("Global={word}")).global, "{word}");
+    }
+    for word in ["false", "no", "0", "off", "f", ""] {
+        assert!(!of("a.service", &format!("Global={word}")).global, "{word}");
+    }
+    assert!(!of("a.service", "Global=true\nGlobal=false").global);
+    assert!(of("a.service", "Global=false\nGlobal=true").global);
+    assert!(of("a.service", "Global=true\nReplaces=\nMachineID=").global);
+    assert!(!of("a.service", "Global=true\nGlobal=no\nReplaces=b.service").global);
+}
+
+#[test]
+fn an_empty_value_forgets_the_earlier_ones() {
+    let section = "Conflicts=a*\nMachineOf=b.service\nMachineMetadata=k=v\nMachineID=x\n\
+                   Conflicts=\nMachineOf=\nMachineMetadata=\nMachineID=\nConflicts=c*";
+    let left = of("z.service", section);
+    assert_eq!(left, of("z.service", "Conflicts=c*"));
+    assert_eq!(
+        units(&of("z.service", "Conflicts=a\nConflicts=\nReplaces=b.service").replaces),
+        ["b.service"]
+    );
+}
+
+#[test]
+fn specifiers_are_expanded() {
+    let section =
+        "MachineOf=%p-data@%i.service\nConflicts=%p@*\nMachineMetadata=name=%N\nConflicts=%n.old";
+    let one = of("web@1.service", section);
+    assert_eq!(units(&one.machine_of), ["web-data@1.service"]);
+    assert_eq!(patterns(&one), ["web@*", "web@1.service.old"]);
+    assert!(one.metadata.get("name").is_some_and(|values| values.contains("web@1")));
+}
+
+#[test]
+fn a_unit_may_match_its_own_conflicts_and_replace_itself_in_vain() {
+    assert_eq!(patterns(&of("web@1.service", "Conflicts=web@*")), ["web@*"]);
+    assert_eq!(
+        units(&of("web@1.service", "Replaces=web@1.service web@2.service").replaces),
+        ["web@2.service"]
+    );
+}
+
+#[test]
+fn a_template_is_checked_as_far_as_it_goes() {
+    let section = "MachineOf=%p-data@%i.service\nMachineOf=db.service\nConflicts=%p@*";
+    let template = of("web@.service", section);
+    assert_eq!(units(&template.machine_of), ["db.service"]);
+    assert_eq!(
+        refused("web@.service", "\nMachineOf=%i"),
+        "3: [X-Fleet] MachineOf: \"1\" is not a unit name: it has no type such as .service"
+    );
+    assert_eq!(
+        refused("web@.service", "Conflicts=%i["),
+        "2: [X-Fleet] Conflicts: \"1[\" is not a pattern: a class has no ] at character 3"
+    );
+    assert_eq!(
+        refused("web@.service", "Global=yes\nMachineOf=%p-data@%i.service"),
+        "3: [X-Fleet] MachineOf: it cannot stand beside Global="
+    );
+    assert_eq!(
+        refused("web@.service", "MachineOf=%n"),
+        "2: [X-Fleet] MachineOf: it names the unit itself"
+    );
+}
+
+#[test]
+fn what_is_wrong_is_said_with_line_and_option() {
+    let cases = [
+        (
+            "MachineOff=b.service",
+            "2: [X-Fleet] MachineOff: unknown option; did you mean MachineOf?",
+        ),
+        ("machineof=b.service", "2: [X-Fleet] machineof: unknown option; did you mean MachineOf?"),
+        ("Frobnicate=1", "2: [X-Fleet] Frobnicate: unknown option"),
+        (
+            "\n\nMachineOf=b",
+            "4: [X-Fleet] MachineOf: \"b\" is not a unit name: it has no type such as .service",
+        ),
+        (
+            "MachineOf=b@.service",
+            "2: [X-Fleet] MachineOf: b@.service is a template, which is never placed",
+        ),
+        ("MachineOf=a.service", "2: [X-Fleet] MachineOf: it names the unit itself"),
+        (
+            "Replaces=b@.service",
+            "2: [X-Fleet] Replaces: b@.service is a template, which is never placed",
+        ),
+        (
+            "MachineID=x y",
+            "2: [X-Fleet] MachineID: x was named before, and a unit runs on one machine",
+        ),
+        (
+            "MachineID=x\nX-ConditionMachineID=y",
+            "3: [X-Fleet] X-ConditionMachineID: x was named before, and a unit runs on one machine",
+        ),
+        (
+            "MachineID=a/b",
+            "2: [X-Fleet] MachineID: \"a/b\" is not a machine id: expected 1 to 64 of the characters A-Z a-z 0-9 _ -",
+        ),
+        ("MachineMetadata=region", "2: [X-Fleet] MachineMetadata: \"region\" is not key=value"),
+        ("MachineMetadata=region=", "2: [X-Fleet] MachineMetadata: \"region=\" is not key=value"),
+        ("MachineMetadata==east", "2: [X-Fleet] MachineMetadata: \"=east\" is not key=value"),
+        ("MachineMetadata=\"a=b", "2: [X-Fleet] MachineMetadata: a \" is not closed"),
+        (
+            "Conflicts=a[",
+            "2: [X-Fleet] Conflicts: \"a[\" is not a pattern: a class has no ] at character 3",
+        ),
+        ("Global=ture", "2: [X-Fleet] Global: \"ture\" is neither true nor false"),
+        ("Global=1\nMachineID=x", "3: [X-Fleet] MachineID: it cannot stand beside Global="),
+        ("MachineOf=b.service\nGlobal=1", "3: [X-Fleet] Global: it cannot stand beside MachineOf="),
+        ("Replaces=b.service\nGlobal=1", "3: [X-Fleet] Global: it cannot stand beside Replaces="),
+        (
+            "Conflicts=c*\nReplaces=b.service",
+            "3: [X-Fleet] Replaces: it cannot stand beside Conflicts=",
+        ),
+        (
+            "MachineOf=b.service\nConflicts=b*",
+            "3: [X-Fleet] Conflicts: MachineOf=b.service and Conflicts=b* contradict one another",
+        ),
+        (
+            "MachineOf=b.service\nReplaces=b.service",
+            "3: [X-Fleet] Replaces: MachineOf=b.service and Replaces=b.service contradict one another",
+        ),
+    ];
+    for (section, expected) in cases {
+        assert_eq!(refused("a.service", section), expected);
+    }
+}
+
+#[test]
+fn units_of_a_template_share_what_does_not_depend_on_their_names() {
+    let template = |section: &str| {
+        RequirementsTemplate::parse(&format!("[X-Fleet]\n{section}\n").parse().unwrap()).unwrap()
+    };
+    let name = |name: &str| name.parse::<UnitName>().unwrap();
+    let shared = template("Conflicts=web@1*\nMachineOf=web@7.service");
+    assert!(!shared.depends_on_name());
+    let one = shared.for_unit(&name("web@1.service")).unwrap();
+    let two = shared.for_unit(&name("web@2.service")).unwrap();
+    assert!(Arc::ptr_eq(&one, &two));
+    assert!(shared.for_unit(&name("web@7.service")).is_err(), "it names itself");
+    let own = template("Conflicts=%p@*");
+    assert!(own.depends_on_name());
+    assert_eq!(
+        *own.for_unit(&name("web@1.service")).unwrap(),
+        of("web@1.service", "Conflicts=web@*")
+    );
+}

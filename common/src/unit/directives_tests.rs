@@ -1,0 +1,87 @@
+//! What a user is told about a unit file that systemd would not read as it was meant.
+
+use super::*;
+
+fn warned(name: &str, text: &str) -> Vec<String> {
+    let file = text.parse().unwrap();
+    warnings(&name.parse().unwrap(), &file).iter().map(Warning::to_string).collect()
+}
+
+#[test]
+fn a_sound_unit_draws_no_warning() {
+    let service = "[Unit]\nDescription=x\nAfter=y.service\n[Service]\nExecStart=/bin/true\nUser=nobody\n\
+                   KillMode=process\nMemoryMax=1G\n[Install]\nWantedBy=multi-user.target\n[X-Fleet]\nGlobal=true\n";
+    assert_eq!(warned("a.service", service), [""; 0]);
+    assert_eq!(warned("a.timer", "[Timer]\nOnCalendar=daily\nPersistent=true\n"), [""; 0]);
+    assert_eq!(warned("a.target", "[Unit]\nWants=b.service\n"), [""; 0]);
+}
+
+#[test]
+fn a_misspelt_directive_is_named_with_its_line() {
+    assert_eq!(
+        warned(
+            "a.service",
+            "[Unit]\nBindTo=b.service\n\n[Service]\nExecStrat=/bin/true\nFrobnicate=1\n"
+        ),
+        [
+            "line 2: [Unit] BindTo: an old name; use BindsTo",
+            "line 5: [Service] ExecStrat: unknown directive; systemd ignores it; did you mean ExecStart?",
+            "line 6: [Service] Frobnicate: unknown directive; systemd ignores it",
+        ]
+    );
+}
+
+#[test]
+fn a_directive_in_the_wrong_section_is_told_where_it_belongs() {
+    assert_eq!(
+        warned("a.service", "[Unit]\nExecStart=/bin/true\n[Service]\nAfter=b.service\n"),
+        [
+            "line 2: [Unit] ExecStart: belongs into [Service]; systemd ignores it here",
+            "line 4: [Service] After: belongs into [Unit]; systemd ignores it here",
+        ]
+    );
+}
+
+#[test]
+fn a_section_systemd_does_not_read_is_named_once() {
+    assert_eq!(
+        warned(
+            "a.service",
+            "[Timer]\nOnCalendar=daily\nPersistent=1\n[Serivce]\nExecStart=x\n[XFleet]\nGlobal=1\n"
+        ),
+        [
+            "line 2: [Timer] is not a section of service units; systemd ignores it",
+            "line 5: [Serivce] is not a section systemd knows; systemd ignores it; did you mean [Service]?",
+            "line 7: [XFleet] is not a section systemd knows; systemd ignores it; did you mean [X-Fleet]?",
+        ]
+    );
+}
+
+#[test]
+fn what_begins_with_x_is_somebody_elses() {
+    assert_eq!(warned("a.service", "[X-Other]\nA=1\n[Service]\nX-B=2\nExecStart=c\n"), [""; 0]);
+}
+
+#[test]
+fn processes_are_configured_only_where_there_are_some() {
+    assert_eq!(
+        warned("a.timer", "[Timer]\nUser=nobody\n"),
+        ["line 2: [Timer] User: unknown directive; systemd ignores it"]
+    );
+    assert_eq!(warned("a.slice", "[Slice]\nMemoryMax=1G\n"), [""; 0]);
+    assert_eq!(warned("a.scope", "[Scope]\nKillMode=none\nUser=x\n").len(), 1);
+}
+
+#[test]
+fn containers_are_not_systemds() {
+    assert_eq!(warned("a.container", "[Container]\nImage=x\n"), [""; 0]);
+}
+
+#[test]
+fn every_table_is_sorted_without_repeats() {
+    let shared = [names::UNIT, names::INSTALL, names::EXEC, names::KILL, names::RESOURCE_CONTROL];
+    let own = UnitType::ALL.into_iter().filter_map(own_section).flat_map(|(_, tables)| tables);
+    for table in own.copied().chain(shared) {
+        assert!(table.is_sorted_by(|a, b| a < b), "{table:?}");
+    }
+}
