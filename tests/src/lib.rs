@@ -1,1 +1,6 @@
-//! The three-host lab.
+//! The three-host lab, and the tests that need it.
+//!
+//! Owns real hosts on one Linux machine ([`lab`]) and the end-to-end tests that use them (`tests/tests/`). It knows Muster
+//! only from outside: binaries, unit files, commands and HTTP; it never links the daemon.
+
+pub mod lab;

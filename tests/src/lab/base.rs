@@ -1,0 +1,125 @@
+//! The base root: the Debian that all nodes start from, built once and cached outside the checkout.
+//!
+//! A base is named by the hash of its recipe, so that a changed recipe builds a new one and never half an old one. It is built
+//! beside its place and renamed into it under a lock: a base that exists is complete.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+
+use super::command;
+use super::lock::Lock;
+use super::provision;
+
+/// Raised when the steps below change in a way that their inputs do not show.
+const RECIPE: &str = "1";
+
+const SUITE: &str = "bookworm";
+
+/// Wanted in a node by people and tests, not by Muster.
+const CONVENIENCES: [&str; 3] = ["iputils-ping", "less", "tar"];
+
+/// What a node has no use for: it costs boot time, and some of it waits for a network that is given from outside.
+const MASKED: [&str; 15] = [
+    "apt-daily-upgrade.timer",
+    "apt-daily.timer",
+    "console-getty.service",
+    "dpkg-db-backup.timer",
+    "e2scrub_all.timer",
+    "e2scrub_reap.service",
+    "fstrim.timer",
+    "getty.target",
+    "getty@.service",
+    "logrotate.timer",
+    "systemd-networkd-wait-online.service",
+    "systemd-networkd.service",
+    "systemd-resolved.service",
+    "systemd-timesyncd.service",
+    "systemd-tmpfiles-clean.timer",
+];
+
+/// The base root, built if it is not there; `say` hears about it, since that takes minutes.
+pub(super) fn ensure(cache: &Path, say: &dyn Fn(&str)) -> Result<PathBuf> {
+    let mut packages = provision::packages()?;
+    packages.extend(CONVENIENCES.map(ToOwned::to_owned));
+    let packages = packages.join(",");
+    let recipe = format!("{RECIPE}\n{SUITE}\n{packages}\n{MASKED:?}");
+    let base = cache.join(format!("base-{:016x}", fingerprint(&recipe)));
+    if base.exists() {
+        return Ok(base);
+    }
+    let _lock = Lock::take(&cache.join("base.lock"), "another run builds the base root", say)?;
+    if base.exists() {
+        return Ok(base);
+    }
+    let building = base.with_extension("building");
+    if building.exists() {
+        fs::remove_dir_all(&building)?;
+    }
+    say(&format!("building the base root in {} (once; a few minutes)", base.display()));
+    let result = build(&building, &packages);
+    if result.is_err() {
+        let _ = fs::remove_dir_all(&building);
+    }
+    result?;
+    fs::rename(&building, &base)?;
+    Ok(base)
+}
+
+fn build(root: &Path, packages: &str) -> Result<()> {
+    let mirror = mirror()?;
+    let include = format!("--include={packages}");
+    let target = root.to_string_lossy();
+    command::run(
+        "debootstrap",
+        &["--variant=minbase", "--merged-usr", &include, SUITE, &target, &mirror],
+    )
+    .context("cannot build the base root")?;
+    for unit in MASKED {
+        let path = root.join("etc/systemd/system").join(unit);
+        let _ = fs::remove_file(&path);
+        symlink("/dev/null", path)?;
+    }
+    // The member of a host that has one is enabled when that host is provisioned.
+    let root_option = format!("--root={target}");
+    command::run("systemctl", &["--quiet", &root_option, "disable", "etcd.service"])?;
+    // Every node gets its own.
+    fs::write(root.join("etc/machine-id"), "")?;
+    // Downloaded packages only make copies slower.
+    let archives = root.join("var/cache/apt/archives");
+    for entry in fs::read_dir(archives)?.flatten() {
+        let _ = fs::remove_file(entry.path());
+    }
+    Ok(())
+}
+
+/// The mirror apt uses on this machine: that of the same release if there is one, else any of Debian's own archive.
+fn mirror() -> Result<String> {
+    let format = "$(REPO_URI) $(RELEASE) $(COMPONENT) $(ORIGIN)";
+    let list = command::run(
+        "apt-get",
+        &["indextargets", "--format", format, "Identifier: Packages", "Component: main"],
+    )?;
+    let targets: Vec<(&str, &str)> = list
+        .lines()
+        .filter_map(|line| {
+            let mut words = line.split_ascii_whitespace();
+            Some((words.next()?, words.next()?))
+        })
+        .collect();
+    let same = targets.iter().find(|(_, release)| *release == SUITE);
+    let any = targets.iter().find(|(uri, _)| uri.trim_end_matches('/').ends_with("/debian"));
+    match same.or(any) {
+        Some((uri, _)) => Ok((*uri).to_owned()),
+        None => bail!("apt on this machine knows no Debian mirror (apt-get indextargets)"),
+    }
+}
+
+/// FNV-1a: a name, not a protection, and the same with every compiler.
+fn fingerprint(text: &str) -> u64 {
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
+}

@@ -1,0 +1,30 @@
+#!/usr/bin/env bash
+# Keeps one node of the lab powered: boots it, boots it again when it asks for a reboot, ends when it powers off.
+# usage: boot-node.sh ROOT MACHINE HOSTNAME NETNS CGROUP...
+#
+# Each CGROUP is this node's directory in one hierarchy. Its keeper (this script) and its machine live in different
+# leaves, because an inner node of the unified hierarchy may hold no processes.
+set -u
+root=$1 machine=$2 hostname=$3 netns=$4
+shift 4
+
+join() {
+    local leaf=$1 directory
+    shift
+    for directory in "$@"; do
+        mkdir -p "$directory/$leaf" && echo "$BASHPID" >"$directory/$leaf/cgroup.procs" || exit 1
+    done
+}
+
+join keeper "$@"
+while :; do
+    (
+        join machine "$@"
+        # --register=no, --keep-unit: works without systemd on this machine, and with it leaves it alone.
+        exec systemd-nspawn --quiet --register=no --keep-unit --boot --directory="$root" --machine="$machine" \
+            --hostname="$hostname" --network-namespace-path="/run/netns/$netns" --link-journal=no \
+            --resolv-conf=off --timezone=off --console=pipe
+    )
+    # With --keep-unit nspawn leaves a reboot to its caller and says so with this code.
+    [ $? -eq 133 ] || break
+done

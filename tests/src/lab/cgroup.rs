@@ -1,0 +1,155 @@
+//! Cgroups of the nodes: each node has a directory of its own in every hierarchy systemd uses.
+//!
+//! They serve three purposes: everything a run started can be found and killed, however it came about; what runs on a node can
+//! be seen from outside; and a power cut leaves nothing that a new systemd would take for running units.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use rustix::process::Signal;
+
+use super::process::signal_pid;
+use super::wait::wait_closely;
+
+const MOUNT: &str = "/sys/fs/cgroup";
+
+/// Above all runs, in each hierarchy.
+const TOP: &str = "muster-lab";
+
+/// A directory of the same name in several hierarchies.
+#[derive(Debug, Clone)]
+pub(super) struct Cgroups {
+    directories: Vec<PathBuf>,
+}
+
+impl Cgroups {
+    /// Those of one run.
+    pub(super) fn of_run(run: &str) -> Self {
+        let directories =
+            hierarchies().into_iter().map(|mount| mount.join(TOP).join(run)).collect();
+        Self { directories }
+    }
+
+    /// Those of one node of a run.
+    pub(super) fn node(&self, name: &str) -> Self {
+        let directories = self.directories.iter().map(|directory| directory.join(name)).collect();
+        Self { directories }
+    }
+
+    pub(super) fn create(&self) -> Result<()> {
+        for directory in &self.directories {
+            fs::create_dir_all(directory)
+                .with_context(|| format!("cannot make cgroup {}", directory.display()))?;
+            // Only the unified hierarchy has this file. Without the controllers systemd in the node still works, it
+            // only cannot limit, so a machine that refuses them is no obstacle.
+            for level in directory.ancestors().take_while(|level| level.starts_with(MOUNT)).skip(1)
+            {
+                let _ = fs::write(level.join("cgroup.subtree_control"), "+cpu +memory +pids");
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn directories(&self) -> &[PathBuf] {
+        &self.directories
+    }
+
+    /// Numbers of all processes inside.
+    pub(super) fn processes(&self) -> Vec<i32> {
+        let mut pids: Vec<i32> = Vec::new();
+        for directory in &self.directories {
+            walk(directory, &mut |directory| pids.extend(processes_in(directory)));
+        }
+        pids.sort_unstable();
+        pids.dedup();
+        pids
+    }
+
+    /// Processes of the systemd unit, or of any unit, for which `wanted` holds, read in the first hierarchy, which
+    /// is one systemd keeps units in.
+    pub(super) fn units(&self, wanted: &dyn Fn(&str) -> bool) -> Vec<(String, Vec<i32>)> {
+        let mut units = Vec::new();
+        let Some(directory) = self.directories.first() else { return units };
+        walk(directory, &mut |directory| {
+            let Some(name) = directory.file_name().and_then(|name| name.to_str()) else { return };
+            if wanted(name) {
+                let mut pids = Vec::new();
+                walk(directory, &mut |inner| pids.extend(processes_in(inner)));
+                if !pids.is_empty() {
+                    units.push((name.to_owned(), pids));
+                }
+            }
+        });
+        units
+    }
+
+    /// Kills whatever runs inside until nothing does.
+    pub(super) fn kill(&self) -> Result<()> {
+        let limit = Duration::from_secs(10);
+        wait_closely("killed processes to go", limit, Duration::from_millis(5), || {
+            let pids = self.processes();
+            for pid in &pids {
+                signal_pid(*pid, Signal::KILL);
+            }
+            if pids.is_empty() { Ok(()) } else { Err(format!("{pids:?} are left")) }
+        })
+        .map(|_| ())
+    }
+
+    /// Removes the directories; nothing may run in them any more.
+    pub(super) fn remove(&self) -> Result<()> {
+        for directory in &self.directories {
+            remove_tree(directory)
+                .with_context(|| format!("cannot remove cgroup {}", directory.display()))?;
+        }
+        Ok(())
+    }
+}
+
+/// Where cgroup hierarchies that systemd keeps units in are mounted, and that which accounts processor time where it
+/// is one of its own.
+fn hierarchies() -> Vec<PathBuf> {
+    let mount = Path::new(MOUNT);
+    if mount.join("cgroup.controllers").exists() {
+        return vec![mount.to_owned()];
+    }
+    ["systemd", "unified", "cpuacct"]
+        .iter()
+        .map(|name| mount.join(name))
+        .filter(|mount| mount.join("cgroup.procs").exists())
+        .collect()
+}
+
+fn processes_in(directory: &Path) -> Vec<i32> {
+    let list = fs::read_to_string(directory.join("cgroup.procs")).unwrap_or_default();
+    list.lines().filter_map(|line| line.parse().ok()).collect()
+}
+
+fn walk(directory: &Path, visit: &mut dyn FnMut(&Path)) {
+    visit(directory);
+    for child in children(directory) {
+        walk(&child, visit);
+    }
+}
+
+fn remove_tree(directory: &Path) -> std::io::Result<()> {
+    for child in children(directory) {
+        remove_tree(&child)?;
+    }
+    match fs::remove_dir(directory) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// A cgroup may vanish at any time; one that did has no children.
+fn children(directory: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(directory) else { return Vec::new() };
+    entries
+        .flatten()
+        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+        .map(|entry| entry.path())
+        .collect()
+}

@@ -1,0 +1,350 @@
+//! One host of the lab: booted, entered, cut off, killed and looked at from outside.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io::Write as _;
+use std::net::Ipv4Addr;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow, bail};
+use rustix::mount::{MountFlags, mount};
+use rustix::process::Signal;
+
+use super::cgroup::Cgroups;
+use super::command;
+use super::process::Process;
+use super::run::{NodeRecord, Run};
+use super::wait::wait_until;
+
+/// A boot takes half a second on an idle machine; twenty of these may run on a loaded one.
+const BOOT_LIMIT: Duration = Duration::from_secs(60);
+
+const BOOT_SCRIPT: &str = include_str!("boot-node.sh");
+
+/// What a command on a host answered.
+#[derive(Debug, Clone)]
+pub struct Output {
+    /// Its exit code; 128 and more when a signal ended it.
+    pub code: i32,
+    /// What it wrote to standard output.
+    pub stdout: String,
+    /// What it wrote to standard error.
+    pub stderr: String,
+    /// How long it took.
+    pub took: Duration,
+}
+
+impl Output {
+    /// Itself if it succeeded, else an error with what it wrote.
+    pub fn success(self) -> Result<Self> {
+        if self.code == 0 {
+            return Ok(self);
+        }
+        bail!("exit code {}: {}{}", self.code, self.stdout, self.stderr)
+    }
+}
+
+/// A host: an own systemd, address, machine id and disk.
+#[derive(Debug)]
+pub struct Host {
+    record: NodeRecord,
+    run: Run,
+    cgroups: Cgroups,
+    /// What keeps it powered; a run that was kept by another process has none here.
+    keeper: Mutex<Option<Child>>,
+}
+
+impl Host {
+    pub(super) fn of(run: &Run, record: NodeRecord) -> Self {
+        let cgroups = run.cgroups.node(&record.name);
+        Self { record, run: run.clone(), cgroups, keeper: Mutex::new(None) }
+    }
+
+    /// Its host name.
+    pub fn name(&self) -> &str {
+        &self.record.name
+    }
+
+    /// Its address on the lab's bridge.
+    pub fn address(&self) -> Ipv4Addr {
+        self.record.address
+    }
+
+    /// Its `/etc/machine-id`.
+    pub fn machine_id(&self) -> &str {
+        &self.record.machine_id
+    }
+
+    /// Whether it has power.
+    pub fn is_up(&self) -> bool {
+        self.init().is_some()
+    }
+
+    /// Makes its disk: a layer of its own over the base, which survives power cuts and ends with the run.
+    pub(super) fn make_disk(&self, base: &Path) -> Result<()> {
+        let directory = self.directory();
+        for part in ["upper", "work", "root"] {
+            fs::create_dir_all(directory.join(part))?;
+        }
+        let options = format!(
+            "lowerdir={},upperdir={},workdir={}",
+            base.display(),
+            directory.join("upper").display(),
+            directory.join("work").display()
+        );
+        let options = std::ffi::CString::new(options)?;
+        let mounted =
+            mount("overlay", self.root(), "overlay", MountFlags::empty(), Some(options.as_c_str()));
+        if mounted.is_err() {
+            // A file system that cannot carry an overlay, such as another overlay, gets a copy.
+            let (base, root) = (format!("{}/.", base.display()), self.root());
+            let root = root.to_string_lossy();
+            command::run("cp", &["--archive", "--reflink=auto", &base, &root])?;
+        }
+        fs::write(self.root().join("etc/machine-id"), format!("{}\n", self.machine_id()))?;
+        fs::write(self.root().join("etc/hostname"), format!("{}\n", self.name()))?;
+        Ok(())
+    }
+
+    /// Its disk as this machine sees it. Only for a host without power: a running one has mounts of its own above it.
+    pub(super) fn root(&self) -> PathBuf {
+        self.directory().join("root")
+    }
+
+    fn directory(&self) -> PathBuf {
+        self.run.node_directory(self.name())
+    }
+
+    /// What its systemd wrote to the console since the run began.
+    pub fn console(&self) -> String {
+        fs::read_to_string(self.directory().join("console.log")).unwrap_or_default()
+    }
+
+    /// Switches it on and waits until its systemd is up (not for what it starts). How long that took.
+    pub fn boot(&self) -> Result<Duration> {
+        let begin = Instant::now();
+        if self.is_up() {
+            bail!("{} is up already", self.name());
+        }
+        self.run.network.attach(self.name(), self.address())?;
+        self.cgroups.create()?;
+        let directory = self.directory();
+        let script = directory.join("boot-node.sh");
+        fs::write(&script, BOOT_SCRIPT)?;
+        let log = directory.join("console.log");
+        let console = fs::File::options().create(true).append(true).open(&log)?;
+        let child = Command::new("bash")
+            .arg(&script)
+            .arg(self.root())
+            .arg(self.run.machine(self.name()))
+            .arg(self.name())
+            .arg(self.run.network.node_namespace(self.name()))
+            .args(self.cgroups.directories())
+            .stdin(Stdio::null())
+            .stdout(console.try_clone()?)
+            .stderr(console)
+            // A Ctrl-C meant for the command that keeps the lab is not meant for the host.
+            .process_group(0)
+            .spawn()
+            .context("cannot run bash")?;
+        *self.keeper()? = Some(child);
+        self.wait_for_systemd(None)?;
+        Ok(begin.elapsed())
+    }
+
+    /// Pulls the cable, then kills every process of it at once. Its disk stays as it is (what it had written but not
+    /// yet synced is not lost: the machine below keeps running).
+    pub fn power_cut(&self) -> Result<()> {
+        self.run.network.plug(self.name(), false)?;
+        self.clear()
+    }
+
+    /// Shuts it down as `systemctl poweroff` does and waits for the end.
+    pub fn shutdown(&self) -> Result<Duration> {
+        let begin = Instant::now();
+        // The connection to systemd may break before the answer arrives.
+        let _ = self.exec(&["systemctl", "poweroff"])?;
+        let limit = Duration::from_secs(120);
+        wait_until(&format!("{} to power off", self.name()), limit, || match self.init() {
+            Some(_) => Err("it still runs"),
+            None => Ok(()),
+        })?;
+        self.clear()?;
+        Ok(begin.elapsed())
+    }
+
+    /// Reboots it as `systemctl reboot` does and waits until its systemd is up again.
+    pub fn reboot(&self) -> Result<Duration> {
+        let begin = Instant::now();
+        let before = self.init().with_context(|| format!("{} is not up", self.name()))?;
+        let _ = self.exec(&["systemctl", "reboot"])?;
+        self.wait_for_systemd(Some(before))?;
+        Ok(begin.elapsed())
+    }
+
+    /// Pulls its cable.
+    pub fn partition(&self) -> Result<()> {
+        self.run.network.plug(self.name(), false)
+    }
+
+    /// Plugs its cable in.
+    pub fn heal(&self) -> Result<()> {
+        self.run.network.plug(self.name(), true)
+    }
+
+    /// Runs a command on it, as root, to its end.
+    pub fn exec<S: AsRef<OsStr>>(&self, command: &[S]) -> Result<Output> {
+        self.exec_with_input(command, b"")
+    }
+
+    /// [`Host::exec`] with something on standard input.
+    pub fn exec_with_input<S: AsRef<OsStr>>(&self, command: &[S], input: &[u8]) -> Result<Output> {
+        use std::os::unix::process::ExitStatusExt as _;
+        let begin = Instant::now();
+        let mut child = self
+            .command(command)?
+            .stdin(if input.is_empty() { Stdio::null() } else { Stdio::piped() })
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .context("cannot run nsenter")?;
+        if let Some(mut stdin) = child.stdin.take() {
+            stdin.write_all(input)?;
+        }
+        let output = child.wait_with_output()?;
+        Ok(Output {
+            code: output
+                .status
+                .code()
+                .unwrap_or_else(|| 128 + output.status.signal().unwrap_or_default()),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+            took: begin.elapsed(),
+        })
+    }
+
+    /// Starts a command on it; the caller says where its input and output go and waits for it.
+    pub fn command<S: AsRef<OsStr>>(&self, command: &[S]) -> Result<Command> {
+        let init = self.init().with_context(|| format!("{} is not up", self.name()))?;
+        let mut nsenter = Command::new("nsenter");
+        nsenter.arg(format!("--target={}", init.pid));
+        nsenter.args(["--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--root", "--wd"]);
+        nsenter.arg("--").args(command);
+        nsenter.env_clear();
+        nsenter.envs([
+            ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
+            ("HOME", "/root"),
+            ("LANG", "C.UTF-8"),
+            ("TERM", "dumb"),
+        ]);
+        Ok(nsenter)
+    }
+
+    /// Writes a file on it, directories above it included.
+    pub fn write_file(&self, path: &str, content: &str) -> Result<()> {
+        if self.is_up() {
+            let script = "mkdir -p \"$(dirname \"$1\")\" && cat > \"$1\"";
+            self.exec_with_input(&["sh", "-c", script, "sh", path], content.as_bytes())?
+                .success()
+                .with_context(|| format!("write {path} on {}", self.name()))?;
+            return Ok(());
+        }
+        let path = self.root().join(path.trim_start_matches('/'));
+        if let Some(parent) = path.parent() {
+            fs::create_dir_all(parent)?;
+        }
+        fs::write(&path, content).with_context(|| format!("write {}", path.display()))
+    }
+
+    /// Reads a file on it.
+    pub fn read_file(&self, path: &str) -> Result<String> {
+        if self.is_up() {
+            let read = self.exec(&["cat", path])?.success();
+            return Ok(read.with_context(|| format!("read {path} on {}", self.name()))?.stdout);
+        }
+        let path = self.root().join(path.trim_start_matches('/'));
+        fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))
+    }
+
+    /// Whether processes of the systemd unit run on it: the truth, seen from outside, whatever anybody reports.
+    pub fn is_active(&self, unit: &str) -> bool {
+        !self.cgroups.units(&|name| name == unit).is_empty()
+    }
+
+    /// Names of systemd units whose processes run on it and for which `wanted` holds, sorted.
+    pub fn active_units(&self, wanted: impl Fn(&str) -> bool) -> Vec<String> {
+        let units = self.cgroups.units(&|name| wanted(name));
+        let mut names: Vec<String> = units.into_iter().map(|(name, _)| name).collect();
+        names.sort();
+        names
+    }
+
+    /// The processes of a systemd unit on it.
+    pub fn unit_processes(&self, unit: &str) -> Vec<Process> {
+        let units = self.cgroups.units(&|name| name == unit);
+        units.into_iter().flat_map(|(_, pids)| pids).filter_map(Process::of).collect()
+    }
+
+    /// Sends a signal to every process of a systemd unit on it: `KILL` for a crash, `STOP` and `CONT` for a pause.
+    pub fn signal_unit(&self, unit: &str, signal: Signal) -> Result<()> {
+        let processes = self.unit_processes(unit);
+        if processes.is_empty() {
+            bail!("{unit} does not run on {}", self.name());
+        }
+        for process in processes {
+            process.signal(signal);
+        }
+        Ok(())
+    }
+
+    /// Its PID 1.
+    fn init(&self) -> Option<Process> {
+        self.cgroups.processes().into_iter().filter_map(Process::of).find(|process| {
+            let status = fs::read_to_string(format!("/proc/{}/status", process.pid));
+            let status = status.unwrap_or_default();
+            let Some(pids) = status.lines().find_map(|line| line.strip_prefix("NSpid:")) else {
+                return false;
+            };
+            let pids: Vec<&str> = pids.split_ascii_whitespace().collect();
+            pids.len() > 1 && pids.last() == Some(&"1")
+        })
+    }
+
+    fn wait_for_systemd(&self, before: Option<Process>) -> Result<()> {
+        let what = format!("systemd on {}", self.name());
+        wait_until(&what, BOOT_LIMIT, || {
+            if self.init() == before {
+                return Err(anyhow!("no PID 1; console: {}", tail(&self.console())));
+            }
+            // Asked twice: early in the boot systemctl itself, later the target, is not there yet.
+            let output = self.exec(&["systemctl", "is-active", "basic.target", "dbus.socket"])?;
+            output.success().map(|_| ())
+        })?;
+        Ok(())
+    }
+
+    /// Kills what runs and takes away what only a host with power has.
+    fn clear(&self) -> Result<()> {
+        self.cgroups.kill()?;
+        if let Some(mut keeper) = self.keeper()?.take() {
+            keeper.wait()?;
+        }
+        self.cgroups.remove()?;
+        self.run.network.detach(self.name())?;
+        self.run.sweep(self.name());
+        Ok(())
+    }
+
+    fn keeper(&self) -> Result<std::sync::MutexGuard<'_, Option<Child>>> {
+        self.keeper.lock().map_err(|_| anyhow!("another thread panicked with {}", self.name()))
+    }
+}
+
+fn tail(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().collect();
+    lines.iter().skip(lines.len().saturating_sub(5)).copied().collect::<Vec<_>>().join(" / ")
+}

@@ -1,0 +1,320 @@
+//! Three real hosts on one Linux machine: systemd-nspawn with systemd as PID 1, own addresses on a bridge of their own, an etcd
+//! cluster, and Muster on each.
+//!
+//! Owns everything between "root on a Debian machine" and "hosts with addresses": the base root and its cache, disks, network,
+//! power, and the way in and out. Used alike by the demo, the end-to-end tests and the benchmarks, so that a fact learned in one holds in all.
+//! It never touches the machine's own network or firewall, kills only processes it started (it finds them in
+//! cgroups it made), and knows nothing of what Muster should do.
+//!
+//! ```no_run
+//! # fn main() -> anyhow::Result<()> {
+//! use muster_tests::lab::{Lab, Options};
+//!
+//! let lab = Lab::up(&Options::default())?;
+//! let first = lab.host(0)?;
+//! println!("{}", first.exec(&["systemctl", "is-system-running"])?.stdout);
+//! first.power_cut()?;
+//! first.boot()?;
+//! lab.down()?;
+//! # Ok(())
+//! # }
+//! ```
+
+mod base;
+mod cgroup;
+mod command;
+mod host;
+mod http;
+mod lock;
+mod network;
+mod process;
+mod provision;
+mod run;
+mod wait;
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow, bail};
+
+pub use host::{Host, Output};
+pub use http::Answer;
+pub use process::Process;
+pub use rustix::process::Signal;
+pub use wait::{wait_closely, wait_until};
+
+use run::{NodeRecord, Run};
+
+/// Where the base root and the runs are, unless `MUSTER_LAB_CACHE` says otherwise. Not below a temporary directory: a base is worth
+/// keeping, and the disks of etcd should be on a disk.
+const CACHE: &str = "/var/cache/muster-lab";
+
+/// Where the daemons serve HTTP beside their socket.
+pub const API_PORT: u16 = 7117;
+
+const ETCD_PORT: u16 = 2379;
+
+/// What hosts to make.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// How many hosts: `n1`, `n2` and so on.
+    pub hosts: u8,
+    /// Whether each runs a member of one etcd cluster.
+    pub etcd: bool,
+    /// Where musterd and musterctl are, if the hosts are to run them.
+    pub binaries: Option<PathBuf>,
+    /// Metadata of each host, `KEY=VALUE`; hosts beyond the end have none.
+    pub metadata: Vec<Vec<String>>,
+    /// More options for `provision-host`, the same for each host.
+    pub provision: Vec<String>,
+    /// What is said while things take time.
+    pub say: fn(&str),
+}
+
+impl Default for Options {
+    /// Three hosts with an etcd cluster, without Muster; talk goes to standard error.
+    fn default() -> Self {
+        Self {
+            hosts: 3,
+            etcd: true,
+            binaries: None,
+            metadata: Vec::new(),
+            provision: Vec::new(),
+            say: |text| eprintln!("lab: {text}"),
+        }
+    }
+}
+
+/// Running hosts. Dropping it takes them away, with everything that was made for them.
+#[derive(Debug)]
+pub struct Lab {
+    run: Run,
+    hosts: Vec<Host>,
+    kept: bool,
+}
+
+impl Lab {
+    /// Makes the hosts and boots them all at once; returns when etcd answers and every daemon is up.
+    pub fn up(options: &Options) -> Result<Self> {
+        if !rustix::process::geteuid().is_root() {
+            bail!("the lab needs root: it makes hosts");
+        }
+        let cache = cache();
+        std::fs::create_dir_all(&cache)
+            .with_context(|| format!("cannot make {}", cache.display()))?;
+        let base = base::ensure(&cache, &options.say)?;
+        let records = records(options.hosts)?;
+        let run = Run::begin(&cache, records.clone(), &options.say)?;
+        let hosts = records.into_iter().map(|record| Host::of(&run, record)).collect();
+        // From here on an error drops the lab, which cleans up.
+        let lab = Self { run, hosts, kept: false };
+        lab.run.network.create()?;
+        lab.each(|index, host| {
+            host.make_disk(&base)?;
+            provision::provision(&host.root(), &lab.provisioning(options, index, host))?;
+            host.boot().map(|_| ())
+        })?;
+        if options.etcd {
+            lab.wait_for_etcd()?;
+        }
+        if options.binaries.is_some() {
+            lab.wait_for_daemons()?;
+        }
+        Ok(lab)
+    }
+
+    /// The lab that was kept, if there is exactly one.
+    pub fn kept() -> Result<Self> {
+        let mut labs = Self::all_kept();
+        match (labs.pop(), labs.is_empty()) {
+            (None, _) => bail!("no lab was kept; `cargo xtask demo --keep` leaves one"),
+            (Some(lab), true) => Ok(lab),
+            (Some(_), false) => {
+                bail!("more than one lab was kept; `cargo xtask lab down` ends them all")
+            }
+        }
+    }
+
+    /// Every lab that was kept. They stay when dropped.
+    pub fn all_kept() -> Vec<Self> {
+        let mut labs = Vec::new();
+        for (run, record) in run::all(&cache()) {
+            let Some(record) = record else { continue };
+            if record.owner.is_some() {
+                continue;
+            }
+            let hosts = record.nodes.into_iter().map(|node| Host::of(&run, node)).collect();
+            labs.push(Self { run, hosts, kept: true });
+        }
+        labs
+    }
+
+    /// The hosts in order.
+    pub fn hosts(&self) -> &[Host] {
+        &self.hosts
+    }
+
+    /// The host with this index, counted from 0.
+    pub fn host(&self, index: usize) -> Result<&Host> {
+        self.hosts.get(index).with_context(|| format!("the lab has no host {}", index + 1))
+    }
+
+    /// The host with this name.
+    pub fn host_named(&self, name: &str) -> Result<&Host> {
+        let found = self.hosts.iter().find(|host| host.name() == name);
+        found.with_context(|| format!("the lab has no host {name}"))
+    }
+
+    /// The host with this machine id.
+    pub fn host_with_id(&self, id: &str) -> Result<&Host> {
+        let found = self.hosts.iter().find(|host| host.machine_id() == id);
+        found.with_context(|| format!("the lab has no machine {id}"))
+    }
+
+    /// Hosts on which processes of the systemd unit run, seen from outside.
+    pub fn active_on(&self, unit: &str) -> Vec<&Host> {
+        self.hosts.iter().filter(|host| host.is_active(unit)).collect()
+    }
+
+    /// A command outside all hosts but inside their network, such as etcdctl.
+    pub fn command(&self, program: &str) -> Command {
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", self.run.network.namespace(), program]);
+        command
+    }
+
+    /// Asks a service of a host over HTTP, from outside all hosts but inside their network.
+    pub fn http(&self, host: &Host, port: u16, path: &str) -> Result<Answer> {
+        let address = network::socket(host.address(), port);
+        self.run.network.inside(|| http::get(address, path))
+    }
+
+    /// Does something on every host at once; the first error of any is the answer.
+    pub fn each<T: Send>(&self, work: impl Fn(usize, &Host) -> Result<T> + Sync) -> Result<Vec<T>> {
+        let work = &work;
+        std::thread::scope(|scope| {
+            let workers: Vec<_> = self
+                .hosts
+                .iter()
+                .enumerate()
+                .map(|(index, host)| scope.spawn(move || work(index, host)))
+                .collect();
+            workers
+                .into_iter()
+                .zip(&self.hosts)
+                .map(|(worker, host)| {
+                    let result = worker.join().map_err(|_| anyhow!("a thread panicked"));
+                    result.and_then(|result| result).with_context(|| host.name().to_owned())
+                })
+                .collect()
+        })
+    }
+
+    /// Waits until every running member of etcd answers and has a leader.
+    pub fn wait_for_etcd(&self) -> Result<Duration> {
+        let begin = Instant::now();
+        for host in self.hosts.iter().filter(|host| host.is_up()) {
+            let what = format!("etcd on {}", host.name());
+            wait_until(&what, Duration::from_secs(60), || {
+                let answer = self.http(host, ETCD_PORT, "/health")?;
+                if answer.status == 200 { Ok(()) } else { Err(anyhow!("{}", answer.body)) }
+            })?;
+        }
+        Ok(begin.elapsed())
+    }
+
+    /// Waits until the daemon of every running host says it is ready.
+    pub fn wait_for_daemons(&self) -> Result<Duration> {
+        let begin = Instant::now();
+        for host in self.hosts.iter().filter(|host| host.is_up()) {
+            let what = format!("musterd on {}", host.name());
+            wait_until(&what, Duration::from_secs(60), || {
+                host.exec(&["systemctl", "is-active", "musterd.service"])?.success().map(|_| ())
+            })
+            .with_context(|| {
+                let journal = host.exec(&["journalctl", "-u", "musterd", "-n", "20", "--no-pager"]);
+                journal.map(|output| output.stdout).unwrap_or_default()
+            })?;
+        }
+        Ok(begin.elapsed())
+    }
+
+    /// Leaves the hosts running when this process ends, until somebody calls [`Lab::down`].
+    pub fn keep(mut self) -> Result<()> {
+        self.run.keep()?;
+        self.kept = true;
+        Ok(())
+    }
+
+    /// Takes the hosts away, with everything that was made for them.
+    pub fn down(mut self) -> Result<()> {
+        // What goes wrong is reported once, here, instead of once more by drop.
+        self.kept = true;
+        self.run.remove()
+    }
+
+    /// What `provision-host` is told about a host.
+    fn provisioning(&self, options: &Options, index: usize, host: &Host) -> Vec<String> {
+        let address = host.address().to_string();
+        let mut arguments = vec!["--address".to_owned(), address.clone()];
+        if options.etcd {
+            let cluster: Vec<String> = self
+                .hosts
+                .iter()
+                .map(|host| format!("{}=http://{}:2380", host.name(), host.address()))
+                .collect();
+            let endpoints: Vec<String> = self
+                .hosts
+                .iter()
+                // Its own member first: it is the nearest.
+                .cycle()
+                .skip(index)
+                .take(self.hosts.len())
+                .map(|host| format!("http://{}:{ETCD_PORT}", host.address()))
+                .collect();
+            arguments.extend(["--etcd-member".to_owned(), host.name().to_owned()]);
+            arguments.extend(["--etcd-initial-cluster".to_owned(), cluster.join(",")]);
+            arguments.extend(["--etcd-endpoints".to_owned(), endpoints.join(",")]);
+            arguments.extend(["--http-listen".to_owned(), format!("{address}:{API_PORT}")]);
+            arguments.push("--insecure".to_owned());
+        }
+        if let Some(binaries) = &options.binaries {
+            arguments.extend(["--binaries".to_owned(), binaries.to_string_lossy().into_owned()]);
+        }
+        for pair in options.metadata.get(index).into_iter().flatten() {
+            arguments.extend(["--metadata".to_owned(), pair.clone()]);
+        }
+        arguments.extend_from_slice(&options.provision);
+        arguments
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        if !self.kept
+            && let Err(error) = self.run.remove()
+        {
+            eprintln!("lab: run {} was not removed: {error:#}", self.run.id);
+        }
+    }
+}
+
+fn cache() -> PathBuf {
+    std::env::var_os("MUSTER_LAB_CACHE").map_or_else(|| PathBuf::from(CACHE), PathBuf::from)
+}
+
+fn records(hosts: u8) -> Result<Vec<NodeRecord>> {
+    (0..hosts)
+        .map(|index| {
+            Ok(NodeRecord {
+                name: format!("n{}", u16::from(index) + 1),
+                address: network::node_address(index),
+                // As random as a real one; ids have to differ between runs that share an etcd cluster by mistake.
+                machine_id: std::fs::read_to_string("/proc/sys/kernel/random/uuid")?
+                    .trim()
+                    .replace('-', ""),
+            })
+        })
+        .collect()
+}

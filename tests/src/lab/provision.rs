@@ -1,0 +1,25 @@
+//! The one provisioning script, as the lab calls it.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+
+use super::command;
+
+/// The script belongs to the checkout this library was built in.
+fn script() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../provision/provision-host")
+}
+
+/// The packages a host needs.
+pub(super) fn packages() -> Result<Vec<String>> {
+    let list = command::run(&script().to_string_lossy(), &["--packages"])?;
+    Ok(list.lines().map(ToOwned::to_owned).collect())
+}
+
+/// Provisions a root that is not booted.
+pub(super) fn provision(root: &Path, arguments: &[String]) -> Result<()> {
+    let mut all = vec!["--root".to_owned(), root.to_string_lossy().into_owned()];
+    all.extend_from_slice(arguments);
+    command::run(&script().to_string_lossy(), &all).map(|_| ())
+}

@@ -1,0 +1,163 @@
+//! One run of the lab on this machine: where its things are, whose it is, and how all of it is taken away.
+//!
+//! Whatever a run makes can be found from its id alone: a directory, cgroups, network namespaces, nspawn's own files. So a run
+//! whose owner died is cleaned by the next one, whatever state it was left in, and runs never meet.
+
+use std::fs;
+use std::net::Ipv4Addr;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use anyhow::{Context, Result};
+use rustix::mount::{UnmountFlags, unmount};
+use serde::{Deserialize, Serialize};
+
+use super::cgroup::Cgroups;
+use super::lock::Lock;
+use super::network::Network;
+use super::process::Process;
+
+/// Makes ids of runs of one process differ.
+static COUNTER: AtomicU32 = AtomicU32::new(0);
+
+/// What is written down about a run.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Record {
+    pub(super) id: String,
+    /// The process whose run it is; a run without one was kept on purpose and ends when a person says so.
+    pub(super) owner: Option<Process>,
+    pub(super) nodes: Vec<NodeRecord>,
+}
+
+/// What is written down about a node.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct NodeRecord {
+    pub(super) name: String,
+    pub(super) address: Ipv4Addr,
+    pub(super) machine_id: String,
+}
+
+/// A run's handles.
+#[derive(Debug, Clone)]
+pub(super) struct Run {
+    pub(super) id: String,
+    pub(super) directory: PathBuf,
+    pub(super) network: Network,
+    pub(super) cgroups: Cgroups,
+}
+
+impl Run {
+    fn of(cache: &Path, id: &str) -> Self {
+        Self {
+            id: id.to_owned(),
+            directory: runs(cache).join(id),
+            network: Network::of_run(id),
+            cgroups: Cgroups::of_run(id),
+        }
+    }
+
+    /// Begins a run owned by this process, after taking away those whose owner is gone.
+    pub(super) fn begin(cache: &Path, nodes: Vec<NodeRecord>, say: &dyn Fn(&str)) -> Result<Self> {
+        let runs = runs(cache);
+        fs::create_dir_all(&runs)?;
+        let _lock = Lock::take(&runs.join("lock"), "another run is being made or removed", say)?;
+        for (run, record) in all(cache) {
+            let dead = match record {
+                Some(Record { owner: Some(owner), .. }) => !owner.is_alive(),
+                Some(Record { owner: None, .. }) => false,
+                None => true,
+            };
+            if dead {
+                say(&format!("removing what run {} left behind", run.id));
+                run.remove()?;
+            }
+        }
+        let owner = Process::own().context("cannot read /proc")?;
+        let number = COUNTER.fetch_add(1, Ordering::Relaxed);
+        let run = Self::of(cache, &format!("{}-{number}", owner.pid));
+        fs::create_dir(&run.directory)
+            .with_context(|| format!("cannot make {}", run.directory.display()))?;
+        run.write(&Record { id: run.id.clone(), owner: Some(owner), nodes })?;
+        Ok(run)
+    }
+
+    /// From now on the run belongs to nobody and outlives this process.
+    pub(super) fn keep(&self) -> Result<()> {
+        let mut record = self.read()?;
+        record.owner = None;
+        self.write(&record)
+    }
+
+    pub(super) fn read(&self) -> Result<Record> {
+        let path = self.directory.join("run.json");
+        let text = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        Ok(serde_json::from_slice(&text)?)
+    }
+
+    fn write(&self, record: &Record) -> Result<()> {
+        // Renamed into place, so that nobody sees half of it.
+        let path = self.directory.join("run.json");
+        let new = path.with_extension("new");
+        fs::write(&new, serde_json::to_vec_pretty(record)?)?;
+        Ok(fs::rename(new, path)?)
+    }
+
+    pub(super) fn node_directory(&self, node: &str) -> PathBuf {
+        self.directory.join(node)
+    }
+
+    /// nspawn's name for a node, unlike any other on this machine.
+    pub(super) fn machine(&self, node: &str) -> String {
+        format!("muster-{}-{node}", self.id)
+    }
+
+    /// Removes what nspawn leaves on this machine when it is killed.
+    pub(super) fn sweep(&self, node: &str) {
+        let nspawn = Path::new("/run/systemd/nspawn");
+        let propagate = nspawn.join("propagate").join(self.machine(node));
+        let _ = unmount(&propagate, UnmountFlags::DETACH);
+        let _ = fs::remove_dir(propagate);
+        let _ = fs::remove_dir_all(nspawn.join("unix-export").join(self.machine(node)));
+        let directory = self.node_directory(node);
+        if let Ok(root) = fs::metadata(directory.join("root")) {
+            let lock = format!("inode-{:x}:{:x}", root.dev(), root.ino());
+            let _ = fs::remove_file(nspawn.join("locks").join(lock));
+        }
+        let _ = fs::remove_file(directory.join(".#root.lck"));
+    }
+
+    /// Takes everything of the run away: processes, cgroups, network, mounts, files.
+    pub(super) fn remove(&self) -> Result<()> {
+        self.cgroups.kill()?;
+        self.cgroups.remove()?;
+        self.network.remove()?;
+        for entry in fs::read_dir(&self.directory)?.flatten() {
+            let root = entry.path().join("root");
+            if root.exists() {
+                self.sweep(&entry.file_name().to_string_lossy());
+                // Not mounted is fine; still mounted would be found by the removal below.
+                let _ = unmount(&root, UnmountFlags::empty());
+            }
+        }
+        fs::remove_dir_all(&self.directory)
+            .with_context(|| format!("cannot remove {}", self.directory.display()))
+    }
+}
+
+/// Every run on this machine, with its record if that can be read.
+pub(super) fn all(cache: &Path) -> Vec<(Run, Option<Record>)> {
+    let mut found = Vec::new();
+    let Ok(entries) = fs::read_dir(runs(cache)) else { return found };
+    for entry in entries.flatten().filter(|entry| entry.path().is_dir()) {
+        let run = Run::of(cache, &entry.file_name().to_string_lossy());
+        let record = run.read().ok();
+        found.push((run, record));
+    }
+    found.sort_by(|one, other| one.0.id.cmp(&other.0.id));
+    found
+}
+
+fn runs(cache: &Path) -> PathBuf {
+    cache.join("runs")
+}
