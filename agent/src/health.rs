@@ -1,0 +1,137 @@
+//! How the daemon is, for whoever asks: `/healthz`, `/metrics`, the status line of its unit.
+//!
+//! Owns the one place where the daemon's parts say how they fare. It never acts on it.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use muster_common::machine::MachineId;
+use tokio::sync::watch;
+
+/// How one part fares.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Part {
+    /// Whether it does its work.
+    pub ok: bool,
+    /// Seconds since the Unix epoch at which `ok` last changed; for people only.
+    pub since: u64,
+    /// What keeps it from working, when something does.
+    pub problem: Option<String>,
+}
+
+/// How the daemon is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Status {
+    /// The store answers.
+    pub store: Part,
+    /// This machine is registered under a live lease.
+    pub lease: Part,
+    /// The runner is connected.
+    pub runner: Part,
+    /// This machine's placements are known from the store, not just from disk.
+    pub placements: Part,
+    /// Whether this daemon leads.
+    pub leading: bool,
+    /// Machines whose units stay where they are because too many vanished together; only the leader knows.
+    pub held: BTreeSet<MachineId>,
+    /// Units this daemon owns on its machine.
+    pub units: usize,
+    /// What has been counted since the daemon started.
+    pub counters: Counters,
+}
+
+/// What has been counted since the daemon started.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Units started or restarted.
+    pub starts: u64,
+    /// Starts and restarts that failed.
+    pub failed_starts: u64,
+    /// Units stopped.
+    pub stops: u64,
+    /// Observed states published.
+    pub published: u64,
+    /// Plans made while leading.
+    pub plans: u64,
+    /// Placement decisions written while leading.
+    pub decisions: u64,
+    /// Moves that met a conflict and were decided anew.
+    pub conflicts: u64,
+    /// Times this daemon became leader.
+    pub elections: u64,
+}
+
+/// The shared status. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Health(Arc<watch::Sender<Status>>);
+
+impl Default for Health {
+    fn default() -> Self {
+        Self(Arc::new(watch::Sender::new(Status::default())))
+    }
+}
+
+impl Health {
+    /// Nothing works yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// As it is now.
+    pub fn status(&self) -> Status {
+        self.0.borrow().clone()
+    }
+
+    /// Told of every change.
+    pub fn subscribe(&self) -> watch::Receiver<Status> {
+        self.0.subscribe()
+    }
+
+    /// Notes that a part works.
+    pub(crate) fn well(&self, part: fn(&mut Status) -> &mut Part) {
+        self.set(part, true, None);
+    }
+
+    /// Notes that a part does not work, and why.
+    pub(crate) fn ill(&self, part: fn(&mut Status) -> &mut Part, problem: String) {
+        self.set(part, false, Some(problem));
+    }
+
+    fn set(&self, part: fn(&mut Status) -> &mut Part, ok: bool, problem: Option<String>) {
+        self.0.send_if_modified(|status| {
+            let part = part(status);
+            if part.ok == ok && part.problem == problem && part.since != 0 {
+                return false;
+            }
+            if part.ok != ok || part.since == 0 {
+                part.since = unix_seconds();
+            }
+            part.ok = ok;
+            part.problem = problem;
+            true
+        });
+    }
+
+    /// Changes anything else.
+    pub(crate) fn update(&self, change: impl FnOnce(&mut Status)) {
+        self.0.send_if_modified(|status| {
+            let before = status.clone();
+            change(status);
+            *status != before
+        });
+    }
+
+    /// Counts without waking those who wait for a change.
+    pub(crate) fn count(&self, change: impl FnOnce(&mut Counters)) {
+        self.0.send_if_modified(|status| {
+            change(&mut status.counters);
+            false
+        });
+    }
+}
+
+/// Now, for people; no decision rests on it.
+pub(crate) fn unix_seconds() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs())
+}

