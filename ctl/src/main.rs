@@ -1,2 +1,63 @@
-//! musterctl
-fn main() {}
+//! `musterctl`: the client of a Muster cluster. It asks a daemon over HTTP and prints the answer.
+//!
+//! Owns the process: the command line, the event loop, the exit code. It never touches the store or a machine: whatever
+//! it knows, a daemon told it.
+
+mod cli;
+mod client;
+mod commands;
+mod endpoint;
+mod error;
+mod output;
+mod sse;
+mod units;
+mod wait;
+
+use std::error::Error as _;
+use std::fmt::Write as _;
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::cli::Cli;
+use crate::error::Error;
+use crate::output::console::Console;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let mut console = Console::new(cli.global.format());
+    match run(cli, &mut console) {
+        Ok(code) => code,
+        Err(error) if error.is_closed_output() => ExitCode::SUCCESS,
+        Err(error) => {
+            report(&console, &error);
+            error.exit_code()
+        }
+    }
+}
+
+/// Runs the command on one thread: it has one conversation at a time, and threads would take longer to start than most
+/// commands take.
+fn run(cli: Cli, console: &mut Console) -> Result<ExitCode, Error> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(Error::Runtime)?;
+    let code = runtime.block_on(commands::run(cli, console));
+    // A resolver that still waits for a name server must not keep the process.
+    runtime.shutdown_background();
+    code
+}
+
+fn report(console: &Console, error: &Error) {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let _ = write!(text, ": {error}");
+        cause = error.source();
+    }
+    console.error(text);
+    if let Some(hint) = error.hint() {
+        console.hint(hint);
+    }
+}

@@ -1,0 +1,333 @@
+//! The command line: commands, flags and every word of their help.
+//!
+//! Owns what can be said. It never does any of it.
+
+use std::time::Duration;
+
+use clap::builder::{BoolishValueParser, PossibleValuesParser};
+use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
+
+use crate::endpoint;
+use crate::output::console::Format;
+
+/// How long fleetctl slept between two looks at a unit; what `--block-attempts` counts.
+const BLOCK_ATTEMPT: Duration = Duration::from_millis(500);
+
+/// Places units on the machines of a cluster, watches them and moves them.
+#[derive(Debug, Parser)]
+#[command(
+    name = "musterctl",
+    version,
+    after_long_help = "Exit codes: 0 when all went well, 1 when anything failed, 2 for a wrong command line, 130 after \
+                       Ctrl-C; `status` exits with systemctl's code.",
+    subcommand_required = true,
+    arg_required_else_help = true
+)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Flags of every command.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct Global {
+    /// The daemon to ask, as `unix:///path` or `http://host:port`
+    #[arg(long, global = true, env = "MUSTERCTL_ENDPOINT", default_value = endpoint::DEFAULT)]
+    pub(crate) endpoint: String,
+
+    /// How long one request may take, in seconds
+    ///
+    /// Waiting for units is not limited by it; `--timeout` does that.
+    #[arg(
+        long,
+        global = true,
+        value_name = "SECONDS",
+        env = "MUSTERCTL_REQUEST_TIMEOUT",
+        default_value = "10",
+        value_parser = seconds
+    )]
+    pub(crate) request_timeout: Duration,
+
+    // A string, because `journal` has an option of the same id and name with other values, and clap hands the values of
+    // global options to the commands and back.
+    /// What standard output carries
+    #[arg(
+        short,
+        long,
+        global = true,
+        value_name = "FORMAT",
+        env = "MUSTERCTL_OUTPUT",
+        value_parser = PossibleValuesParser::new(["table", "json"])
+    )]
+    output: Option<String>,
+
+    /// Say on standard error what is asked of the daemon
+    #[arg(long, global = true, env = "MUSTERCTL_DEBUG", value_parser = BoolishValueParser::new())]
+    pub(crate) debug: bool,
+}
+
+impl Global {
+    /// The form of the output.
+    pub(crate) fn format(&self) -> Format {
+        match self.output.as_deref() {
+            Some("json") => Format::Json,
+            _ => Format::Table,
+        }
+    }
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Store units in the cluster without starting them
+    ///
+    /// A unit is a file, an instance of a template (`web@1`, from `web@.service` beside it or in the cluster), or the
+    /// name of a unit the cluster knows. A name without a type is a service. Submitting what is there already changes
+    /// nothing; a file that differs is kept, with a warning, unless --replace is given.
+    Submit(ChangeArgs),
+
+    /// Place units on machines without starting them
+    ///
+    /// Units that the cluster does not know are submitted first.
+    Load(ChangeArgs),
+
+    /// Start units, each on a machine that can take it
+    ///
+    /// Units that the cluster does not know are submitted first. When no machine can take a unit, the refusal of each
+    /// machine is shown and the command fails; --queue keeps the start waiting for one that can.
+    Start(ChangeArgs),
+
+    /// Stop units, which stay on their machines
+    Stop(NamedArgs),
+
+    /// Stop units and take them off their machines; the cluster still knows them
+    Unload(NamedArgs),
+
+    /// Stop and start units, one after the other
+    Restart(NamedArgs),
+
+    /// Stop units, take them off their machines and forget them
+    ///
+    /// A unit that does not exist is no failure.
+    Destroy(NamedArgs),
+
+    /// Print the file of a unit
+    Cat {
+        /// The unit
+        unit: String,
+    },
+
+    /// Show units as `systemctl status` shows them on their machines
+    ///
+    /// Exits with systemctl's code: 0 when all run, otherwise that of the first unit that does not.
+    Status {
+        /// The units
+        #[arg(required = true, value_name = "UNIT")]
+        units: Vec<String>,
+        /// The machine to ask: its id, the beginning of it, or its address; needed for a global unit
+        #[arg(long)]
+        machine: Option<String>,
+    },
+
+    /// Print the journal of a unit from its machine
+    Journal(JournalArgs),
+
+    /// List what machines report of the units placed on them
+    ///
+    /// Fields: active, hash, load, machine, sub, unit. With --output json all of them are printed, in full.
+    ListUnits(ListArgs),
+
+    /// List the units the cluster knows
+    ///
+    /// Fields: desc, dstate, global, hash, state, target, tmachine, unit. With --output json all of them are printed, in
+    /// full.
+    ListUnitFiles(ListArgs),
+
+    /// List the machines of the cluster
+    ///
+    /// Fields: ip, machine, metadata. With --output json all of them are printed, in full.
+    ListMachines(ListArgs),
+
+    /// Show what the scheduler would do next, and which units no machine can take
+    Plan,
+
+    /// Let units be placed anew although half of the machines or more vanished together
+    Unfreeze,
+
+    /// Print the completion script of a shell
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+}
+
+/// Arguments of commands that may bring files.
+#[derive(Debug, Args)]
+pub(crate) struct ChangeArgs {
+    /// Unit files, instances of templates, or names of known units
+    #[arg(required = true, value_name = "UNIT")]
+    pub(crate) units: Vec<String>,
+
+    /// Put local files in the place of stored ones that differ
+    #[arg(long)]
+    pub(crate) replace: bool,
+
+    /// Keep units waiting that no machine can take now
+    #[arg(long)]
+    pub(crate) queue: bool,
+
+    #[command(flatten)]
+    pub(crate) blocking: Blocking,
+}
+
+/// Arguments of commands on known units.
+#[derive(Debug, Args)]
+pub(crate) struct NamedArgs {
+    /// The units
+    #[arg(required = true, value_name = "UNIT")]
+    pub(crate) units: Vec<String>,
+
+    #[command(flatten)]
+    pub(crate) blocking: Blocking,
+}
+
+/// Whether and how long to wait for units. Global units are never waited for, except in `destroy`.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct Blocking {
+    /// Do not wait for the units
+    #[arg(long)]
+    no_block: bool,
+
+    /// Wait for N times half a second at the most; 0 is for ever
+    #[arg(long, value_name = "N", conflicts_with = "timeout")]
+    block_attempts: Option<u32>,
+
+    /// Wait for this long at the most, such as 90, 500ms or 2m; 0 is for ever
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    timeout: Option<Duration>,
+}
+
+impl Blocking {
+    /// Whether to wait.
+    pub(crate) fn waits(self) -> bool {
+        !self.no_block
+    }
+
+    /// How long to wait; `None` is for ever.
+    pub(crate) fn limit(self) -> Option<Duration> {
+        let attempts = self.block_attempts.map(|n| BLOCK_ATTEMPT.saturating_mul(n));
+        self.timeout.or(attempts).filter(|limit| !limit.is_zero())
+    }
+}
+
+/// Arguments of lists.
+#[derive(Debug, Args)]
+pub(crate) struct ListArgs {
+    /// Print no header
+    #[arg(long)]
+    pub(crate) no_legend: bool,
+
+    /// Abbreviate nothing
+    #[arg(short = 'l', long)]
+    pub(crate) full: bool,
+
+    /// The columns, separated by commas
+    #[arg(long, value_name = "FIELDS")]
+    pub(crate) fields: Option<String>,
+}
+
+/// Arguments of `journal`.
+#[derive(Debug, Args)]
+pub(crate) struct JournalArgs {
+    /// The unit
+    pub(crate) unit: String,
+
+    /// How many lines of the past to print
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 10)]
+    pub(crate) lines: u32,
+
+    /// Go on with what is logged from now on
+    #[arg(short, long)]
+    pub(crate) follow: bool,
+
+    /// journalctl's output mode, such as short, cat, json or short-iso
+    #[arg(short, long, value_name = "MODE")]
+    pub(crate) output: Option<String>,
+
+    /// The machine to ask: its id, the beginning of it, or its address; needed for a global unit
+    #[arg(long)]
+    pub(crate) machine: Option<String>,
+
+    /// Accepted for fleetctl's sake; without effect, since the daemon may read every journal
+    #[arg(long)]
+    sudo: bool,
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let number: f64 = text.parse().map_err(|_| "expected a number of seconds".to_owned())?;
+    match Duration::try_from_secs_f64(number) {
+        Ok(duration) if !duration.is_zero() => Ok(duration),
+        _ => Err("expected more than 0 seconds".to_owned()),
+    }
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    match text.parse() {
+        Ok(seconds) => Ok(Duration::from_secs(seconds)),
+        Err(_) => humantime::parse_duration(text)
+            .map_err(|_| "expected a duration such as 90, 500ms, 90s or 2m".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    fn parse(line: &str) -> Cli {
+        Cli::try_parse_from(line.split_whitespace()).unwrap()
+    }
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn global_flags_stand_before_or_behind_the_command() {
+        assert_eq!(parse("musterctl --output json list-units").global.format(), Format::Json);
+        assert_eq!(parse("musterctl list-units --output json").global.format(), Format::Json);
+        assert_eq!(parse("musterctl list-units").global.format(), Format::Table);
+        assert_eq!(parse("musterctl list-units --endpoint /s").global.endpoint, "/s");
+    }
+
+    #[test]
+    fn the_output_of_journal_is_journalctls() {
+        for line in ["musterctl journal -o cat web", "musterctl journal web --output=cat"] {
+            let Command::Journal(journal) = parse(line).command else { panic!("{line}") };
+            assert_eq!(journal.output.as_deref(), Some("cat"));
+        }
+        assert!(Cli::try_parse_from(["musterctl", "list-units", "-o", "cat"]).is_err());
+    }
+
+    #[test]
+    fn attempts_are_half_seconds_and_nought_is_for_ever() {
+        let limit = |line: &str| match parse(line).command {
+            Command::Start(start) => start.blocking.limit(),
+            _ => panic!("{line}"),
+        };
+        assert_eq!(limit("musterctl start a"), None);
+        assert_eq!(limit("musterctl start a --block-attempts=0"), None);
+        assert_eq!(
+            limit("musterctl start a --block-attempts=5"),
+            Some(Duration::from_millis(2500))
+        );
+        assert_eq!(limit("musterctl start a --timeout 90"), Some(Duration::from_secs(90)));
+        assert_eq!(limit("musterctl start a --timeout 1m30s"), Some(Duration::from_secs(90)));
+    }
+}

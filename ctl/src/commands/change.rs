@@ -1,0 +1,346 @@
+//! `submit`, `load`, `start`, `stop`, `unload` and `restart`: what is wanted of units is changed, then waited for.
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+
+use muster_common::api::v1::{
+    Change, ChangeAnswer, Outcome, Unit, UnitChange, UnitChanged, Units, Until, WaitFor,
+};
+use muster_common::state::DesiredState;
+use muster_common::unit::UnitName;
+
+use super::exit_code;
+use crate::cli::{ChangeArgs, NamedArgs};
+use crate::client::Client;
+use crate::error::Error;
+use crate::output::console::Console;
+use crate::output::json::{UnitResult, What};
+use crate::units::{self, ArgumentError};
+use crate::wait::{self, Waiter};
+
+/// What a command asks of units, and its words.
+#[derive(Debug, Clone, Copy)]
+struct Verb {
+    /// The command's name.
+    name: &'static str,
+    /// As in "cannot be started".
+    passive: &'static str,
+    desired: DesiredState,
+    until: Until,
+    restart: bool,
+}
+
+const LOAD: Verb = Verb {
+    name: "load",
+    passive: "be loaded",
+    desired: DesiredState::Loaded,
+    until: Until::Loaded,
+    restart: false,
+};
+const START: Verb = Verb {
+    name: "start",
+    passive: "be started",
+    desired: DesiredState::Launched,
+    until: Until::Launched,
+    restart: false,
+};
+const STOP: Verb = Verb { name: "stop", passive: "be stopped", ..LOAD };
+const UNLOAD: Verb = Verb {
+    name: "unload",
+    passive: "be unloaded",
+    desired: DesiredState::Inactive,
+    until: Until::Inactive,
+    restart: false,
+};
+const RESTART: Verb = Verb { name: "restart", passive: "be restarted", restart: true, ..START };
+
+/// Stores units.
+pub(crate) async fn submit(
+    client: &Client,
+    console: &mut Console,
+    args: &ChangeArgs,
+) -> Result<ExitCode, Error> {
+    let change = change(args, None)?;
+    let answer: ChangeAnswer = client.post("/v1/units", &change).await?;
+    let mut said = Said::default();
+    for unit in answer.units {
+        let Some(unit) = said.take(console, unit)? else { continue };
+        let what = match unit.outcome {
+            Outcome::Created => What::Done { state: DesiredState::Inactive, machines: Vec::new() },
+            Outcome::Changed => What::Replaced,
+            Outcome::Differs => What::Differs,
+            _ => What::Unchanged,
+        };
+        console.result(UnitResult { unit: unit.name, what })?;
+    }
+    said.hints(console);
+    Ok(exit_code(said.all_well))
+}
+
+/// Places units.
+pub(crate) async fn load(
+    client: &Client,
+    console: &mut Console,
+    args: &ChangeArgs,
+) -> Result<ExitCode, Error> {
+    bring(client, console, args, LOAD).await
+}
+
+/// Starts units.
+pub(crate) async fn start(
+    client: &Client,
+    console: &mut Console,
+    args: &ChangeArgs,
+) -> Result<ExitCode, Error> {
+    bring(client, console, args, START).await
+}
+
+/// Stops units. As in fleetctl one that is inactive is an error; so is one that does not exist.
+pub(crate) async fn stop(
+    client: &Client,
+    console: &mut Console,
+    args: &NamedArgs,
+) -> Result<ExitCode, Error> {
+    let (names, known) = on_machines(client, console, args, STOP).await?;
+    let change = named_change(names, STOP);
+    let mut waiter = Waiter::new(client, args.blocking, true)?;
+    let changed = carry_out(client, console, &mut waiter, &change, STOP, args.blocking.waits());
+    let all_well = changed.await? && known;
+    Ok(exit_code(all_well))
+}
+
+/// Takes units off their machines. One that is inactive already is as it should be.
+pub(crate) async fn unload(
+    client: &Client,
+    console: &mut Console,
+    args: &NamedArgs,
+) -> Result<ExitCode, Error> {
+    let (names, known) = known(client, console, args, UNLOAD).await?;
+    let names = names.into_iter().map(|(name, _)| name).collect();
+    let change = named_change(names, UNLOAD);
+    let mut waiter = Waiter::new(client, args.blocking, true)?;
+    let changed = carry_out(client, console, &mut waiter, &change, UNLOAD, args.blocking.waits());
+    let all_well = changed.await? && known;
+    Ok(exit_code(all_well))
+}
+
+/// Restarts units one after the other; one that fails does not keep the others from being restarted.
+pub(crate) async fn restart(
+    client: &Client,
+    console: &mut Console,
+    args: &NamedArgs,
+) -> Result<ExitCode, Error> {
+    let (names, mut all_well) = on_machines(client, console, args, RESTART).await?;
+    let mut waiter = Waiter::new(client, args.blocking, true)?;
+    for name in names {
+        let change = named_change(vec![name], RESTART);
+        let waits = args.blocking.waits();
+        all_well &= carry_out(client, console, &mut waiter, &change, RESTART, waits).await?;
+    }
+    Ok(exit_code(all_well))
+}
+
+/// Submits units where needed and moves them on.
+async fn bring(
+    client: &Client,
+    console: &mut Console,
+    args: &ChangeArgs,
+    verb: Verb,
+) -> Result<ExitCode, Error> {
+    let change = change(args, Some(verb))?;
+    let mut waiter = Waiter::new(client, args.blocking, args.queue)?;
+    let waits = args.blocking.waits();
+    let all_well = carry_out(client, console, &mut waiter, &change, verb, waits).await?;
+    Ok(exit_code(all_well))
+}
+
+/// One request for all units, then one wait for all that were accepted.
+async fn carry_out(
+    client: &Client,
+    console: &mut Console,
+    waiter: &mut Waiter<'_>,
+    change: &Change,
+    verb: Verb,
+    waits: bool,
+) -> Result<bool, Error> {
+    if change.units.is_empty() {
+        return Ok(true);
+    }
+    let answer: ChangeAnswer = client.post("/v1/units", change).await?;
+    let mut said = Said::default();
+    let mut waited = Vec::new();
+    for unit in answer.units {
+        let Some(unit) = said.take(console, unit)? else { continue };
+        if waits && !unit.global {
+            let UnitChanged { name, generation, .. } = unit;
+            waited.push(WaitFor { name, until: verb.until, generation });
+        } else {
+            let what = What::Triggered { verb: verb.name, global: unit.global };
+            console.result(UnitResult { unit: unit.name, what })?;
+        }
+    }
+    said.hints(console);
+    let reached = waiter.wait(console, waited, answer.revision).await?;
+    Ok(reached && said.all_well)
+}
+
+/// The request for units that may bring files.
+fn change(args: &ChangeArgs, verb: Option<Verb>) -> Result<Change, ArgumentError> {
+    let located = units::locate(&args.units)?;
+    if let Some(verb) = verb {
+        let template = located.units.iter().map(|(name, _)| name).find(|name| name.is_template());
+        if let Some(name) = template {
+            return Err(ArgumentError::Template { name: name.clone(), verb: verb.passive });
+        }
+    }
+    let units = located
+        .units
+        .into_iter()
+        .map(|(name, file)| UnitChange {
+            name,
+            file,
+            desired: verb.map(|verb| verb.desired),
+            restart: false,
+        })
+        .collect();
+    let (replace, queue) = (args.replace, args.queue);
+    Ok(Change { files: located.files, units, replace, queue, dry_run: false })
+}
+
+/// The request for units that are known. They are queued where they cannot be placed: whoever stops or restarts a unit
+/// does not ask whether there is room for it.
+fn named_change(names: Vec<UnitName>, verb: Verb) -> Change {
+    let units = names
+        .into_iter()
+        .map(|name| UnitChange {
+            name,
+            file: None,
+            desired: Some(verb.desired),
+            restart: verb.restart,
+        })
+        .collect();
+    Change { units, queue: true, ..Change::default() }
+}
+
+/// The units named that exist, and whether all do. The daemon is asked first, because a change would make an instance of
+/// its template, which is not what stopping one means.
+async fn known(
+    client: &Client,
+    console: &mut Console,
+    args: &NamedArgs,
+    verb: Verb,
+) -> Result<(Vec<(UnitName, Unit)>, bool), Error> {
+    let names = units::names(&args.units)?;
+    let answer: Units = client.get("/v1/units").await?;
+    let mut units: BTreeMap<UnitName, Unit> =
+        answer.units.into_iter().map(|unit| (unit.name.clone(), unit)).collect();
+    let mut known = Vec::with_capacity(names.len());
+    let mut all = true;
+    for name in names {
+        if let Some(unit) = units.remove(&name) {
+            known.push((name, unit));
+        } else {
+            all = false;
+            cannot(console, name, verb, "it does not exist", None)?;
+        }
+    }
+    Ok((known, all))
+}
+
+/// The units named that exist and are on their way to a machine or on one, and whether all are.
+async fn on_machines(
+    client: &Client,
+    console: &mut Console,
+    args: &NamedArgs,
+    verb: Verb,
+) -> Result<(Vec<UnitName>, bool), Error> {
+    let (units, mut all) = known(client, console, args, verb).await?;
+    let mut names = Vec::with_capacity(units.len());
+    for (name, unit) in units {
+        if unit.global || unit.current != DesiredState::Inactive {
+            names.push(name);
+            continue;
+        }
+        all = false;
+        let hint = (unit.desired != DesiredState::Inactive)
+            .then(|| format!("it waits for a machine; `musterctl unload {name}` takes it back"));
+        cannot(console, name, verb, "it is inactive", hint)?;
+    }
+    Ok((names, all))
+}
+
+fn cannot(
+    console: &mut Console,
+    unit: UnitName,
+    verb: Verb,
+    why: &str,
+    hint: Option<String>,
+) -> Result<(), Error> {
+    let message = format!("{unit} cannot {}: {why}", verb.passive);
+    console.error(&message);
+    if let Some(hint) = hint {
+        console.hint(hint);
+    }
+    console.result(UnitResult { unit, what: What::Failed { message, log: Vec::new() } })?;
+    Ok(())
+}
+
+/// What has been said of an answer: hints are given once, after the last unit.
+#[derive(Debug)]
+struct Said {
+    all_well: bool,
+    differs: bool,
+    refused: bool,
+}
+
+impl Default for Said {
+    fn default() -> Self {
+        Self { all_well: true, differs: false, refused: false }
+    }
+}
+
+impl Said {
+    /// Prints what was wrong with one unit; gives it back when its change was carried out.
+    fn take(
+        &mut self,
+        console: &mut Console,
+        unit: UnitChanged,
+    ) -> Result<Option<UnitChanged>, Error> {
+        for warning in &unit.warnings {
+            console.warning(format_args!("{}: {warning}", unit.name));
+        }
+        match unit.outcome {
+            Outcome::Refused { refusal } => {
+                self.all_well = false;
+                self.refused = true;
+                wait::refused(console, unit.name, refusal)?;
+                Ok(None)
+            }
+            Outcome::Failed { message } => {
+                self.all_well = false;
+                console.error(format_args!("{}: {message}", unit.name));
+                let what = What::Failed { message, log: Vec::new() };
+                console.result(UnitResult { unit: unit.name, what })?;
+                Ok(None)
+            }
+            Outcome::Differs => {
+                self.differs = true;
+                console.warning(format_args!(
+                    "{}: the cluster has another file of it, which was kept",
+                    unit.name
+                ));
+                Ok(Some(unit))
+            }
+            _ => Ok(Some(unit)),
+        }
+    }
+
+    fn hints(&self, console: &Console) {
+        if self.differs {
+            console.hint("`--replace` puts the local file in its place");
+        }
+        if self.refused {
+            console.hint("`--queue` keeps units waiting for a machine that can take them");
+        }
+    }
+}

@@ -1,0 +1,18 @@
+//! `completions`: the script that teaches a shell this command line.
+
+use std::process::ExitCode;
+
+use clap::CommandFactory as _;
+use clap_complete::Shell;
+
+use crate::cli::Cli;
+use crate::error::Error;
+use crate::output::console::Console;
+
+/// Prints the script.
+pub(crate) fn print(console: &Console, shell: Shell) -> Result<ExitCode, Error> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "musterctl", &mut script);
+    console.data(&script)?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,40 @@
+//! `destroy`: units stopped, taken off their machines, forgotten.
+
+use std::process::ExitCode;
+
+use muster_common::api::v1::{DestroyAnswer, Names, Until, WaitFor};
+
+use super::exit_code;
+use crate::cli::NamedArgs;
+use crate::client::Client;
+use crate::error::Error;
+use crate::output::console::Console;
+use crate::output::json::{UnitResult, What};
+use crate::units;
+use crate::wait::Waiter;
+
+/// Destroys units and waits until no machine has them any more.
+pub(crate) async fn run(
+    client: &Client,
+    console: &mut Console,
+    args: &NamedArgs,
+) -> Result<ExitCode, Error> {
+    let names = Names { names: units::names(&args.units)? };
+    let answer: DestroyAnswer = client.post("/v1/units/destroy", &names).await?;
+    for unit in answer.unknown {
+        console.warning(format_args!("unit {unit} does not exist"));
+        console.result(UnitResult { unit, what: What::Unknown })?;
+    }
+    let mut all_well = true;
+    if args.blocking.waits() {
+        let wait = |name| WaitFor { name, until: Until::Gone, generation: 0 };
+        let waits = answer.destroyed.into_iter().map(wait).collect();
+        let mut waiter = Waiter::new(client, args.blocking, false)?;
+        all_well = waiter.wait(console, waits, answer.revision).await?;
+    } else {
+        for unit in answer.destroyed {
+            console.result(UnitResult { unit, what: What::Destroyed })?;
+        }
+    }
+    Ok(exit_code(all_well))
+}

@@ -1,0 +1,185 @@
+//! `list-units`, `list-unit-files` and `list-machines`.
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+
+use muster_common::api::v1::{Machines, States, Units};
+use muster_common::machine::{Machine, MachineId};
+use muster_common::snapshot::Unreadable;
+
+use crate::cli::ListArgs;
+use crate::client::Client;
+use crate::error::Error;
+use crate::output::console::Console;
+use crate::output::fields::{self, Row};
+use crate::output::json::{FileRow, MachineRow, Place, StateRow, present};
+use crate::output::table;
+
+/// Lists what machines report.
+pub(crate) async fn units(
+    client: &Client,
+    console: &Console,
+    args: &ListArgs,
+) -> Result<ExitCode, Error> {
+    let columns = fields::columns::<StateRow>(args)?;
+    let answer: States = client.get("/v1/states").await?;
+    let addresses = addresses(&answer.machines);
+    let silent = answer
+        .silent
+        .into_iter()
+        .map(|name| StateRow { unit: name.to_string(), ..StateRow::default() });
+    let reported = answer.states.into_iter().map(|s| StateRow {
+        unit: s.name.to_string(),
+        ip: address(&addresses, &s.machine),
+        machine: Some(s.machine),
+        load: present(&s.state.load),
+        active: present(&s.state.active),
+        sub: present(&s.state.sub),
+        hash: present(&s.state.hash),
+        since: Some(s.state.since).filter(|&since| since > 0),
+        problem: s.state.problem,
+    });
+    let mut rows: Vec<StateRow> = reported.chain(silent).collect();
+    rows.sort_by(|a, b| (&a.unit, &a.machine).cmp(&(&b.unit, &b.machine)));
+    fields::print(console, args, &columns, &rows)?;
+    warn(console, &answer.unreadable);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Lists the units the cluster knows.
+pub(crate) async fn unit_files(
+    client: &Client,
+    console: &Console,
+    args: &ListArgs,
+) -> Result<ExitCode, Error> {
+    let columns = fields::columns::<FileRow>(args)?;
+    if columns.iter().any(|c| c == "tmachine") {
+        console.warning("the field tmachine is fleet's old name of target");
+    }
+    let answer: Units = client.get("/v1/units").await?;
+    let addresses = addresses(&answer.machines);
+    let rows: Vec<FileRow> = answer
+        .units
+        .into_iter()
+        .map(|unit| FileRow {
+            unit: unit.name.to_string(),
+            hash: present(&unit.hash),
+            desc: present(&unit.description),
+            global: unit.global,
+            dstate: unit.desired,
+            state: unit.current,
+            target: unit
+                .machines
+                .into_iter()
+                .map(|id| Place { ip: address(&addresses, &id), id })
+                .collect(),
+        })
+        .collect();
+    fields::print(console, args, &columns, &rows)?;
+    warn(console, &answer.unreadable);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Lists the machines.
+pub(crate) async fn machines(
+    client: &Client,
+    console: &Console,
+    args: &ListArgs,
+) -> Result<ExitCode, Error> {
+    let columns = fields::columns::<MachineRow>(args)?;
+    let answer: Machines = client.get("/v1/machines").await?;
+    let rows: Vec<MachineRow> = answer
+        .machines
+        .into_iter()
+        .map(|machine| MachineRow {
+            leader: answer.leader.as_ref() == Some(&machine.id),
+            ip: present(&machine.address),
+            machine: machine.id,
+            metadata: machine.metadata,
+            version: machine.version,
+        })
+        .collect();
+    fields::print(console, args, &columns, &rows)?;
+    warn(console, &answer.unreadable);
+    Ok(ExitCode::SUCCESS)
+}
+
+impl Row for StateRow {
+    const FIELDS: &'static [&'static str] = &["active", "hash", "load", "machine", "sub", "unit"];
+    const DEFAULT: &'static str = "unit,machine,active,sub";
+
+    fn cell(&self, field: &str, full: bool) -> String {
+        let shown = |value: &Option<String>| table::or_dash(value.as_deref().unwrap_or_default());
+        match (field, &self.machine) {
+            ("unit", _) => self.unit.clone(),
+            ("active", _) => shown(&self.active),
+            ("load", _) => shown(&self.load),
+            ("sub", _) => shown(&self.sub),
+            ("hash", _) => table::hash(self.hash.as_deref().unwrap_or_default(), full),
+            ("machine", Some(id)) => {
+                table::machine(id, self.ip.as_deref().unwrap_or_default(), full)
+            }
+            _ => "-".to_owned(),
+        }
+    }
+}
+
+impl Row for FileRow {
+    const FIELDS: &'static [&'static str] =
+        &["desc", "dstate", "global", "hash", "state", "target", "tmachine", "unit"];
+    const DEFAULT: &'static str = "unit,hash,dstate,state,target";
+
+    fn cell(&self, field: &str, full: bool) -> String {
+        match field {
+            "unit" => self.unit.clone(),
+            "hash" => table::hash(self.hash.as_deref().unwrap_or_default(), full),
+            "desc" => table::or_dash(self.desc.as_deref().unwrap_or_default()),
+            "global" => self.global.to_string(),
+            "dstate" => self.dstate.to_string(),
+            "target" | "tmachine" if self.global => "global".to_owned(),
+            "target" | "tmachine" => {
+                let shown: Vec<String> = self
+                    .target
+                    .iter()
+                    .map(|p| table::machine(&p.id, p.ip.as_deref().unwrap_or_default(), full))
+                    .collect();
+                table::or_dash(&shown.join(","))
+            }
+            // fleet shows no state for a global unit: it has one for each machine.
+            "state" if !self.global => self.state.to_string(),
+            _ => "-".to_owned(),
+        }
+    }
+}
+
+impl Row for MachineRow {
+    const FIELDS: &'static [&'static str] = &["ip", "machine", "metadata"];
+    const DEFAULT: &'static str = "machine,ip,metadata";
+
+    fn cell(&self, field: &str, full: bool) -> String {
+        match field {
+            "machine" => table::machine_id(&self.machine, full),
+            "ip" => table::or_dash(self.ip.as_deref().unwrap_or_default()),
+            _ => {
+                let pairs: Vec<String> =
+                    self.metadata.iter().map(|(k, v)| format!("{k}={v}")).collect();
+                table::or_dash(&pairs.join(","))
+            }
+        }
+    }
+}
+
+fn addresses(machines: &[Machine]) -> BTreeMap<&MachineId, &str> {
+    machines.iter().map(|m| (&m.id, m.address.as_str())).collect()
+}
+
+fn address(addresses: &BTreeMap<&MachineId, &str>, id: &MachineId) -> Option<String> {
+    addresses.get(id).and_then(|address| present(address))
+}
+
+fn warn(console: &Console, unreadable: &[Unreadable]) {
+    for record in unreadable {
+        console
+            .warning(format_args!("the record {} cannot be read: {}", record.key, record.problem));
+    }
+}

@@ -1,0 +1,49 @@
+//! The commands, one function each: ask, wait, print. A command returns the exit code.
+
+mod change;
+mod completions;
+mod destroy;
+mod lists;
+mod scheduler;
+mod show;
+
+use std::process::ExitCode;
+
+use crate::cli::{Cli, Command};
+use crate::client::Client;
+use crate::error::Error;
+use crate::output::console::Console;
+
+/// Carries out the command.
+pub(crate) async fn run(cli: Cli, console: &mut Console) -> Result<ExitCode, Error> {
+    let global = &cli.global;
+    let client = Client::new(global.endpoint.parse()?, global.request_timeout, global.debug);
+    let ended = match cli.command {
+        Command::Submit(args) => change::submit(&client, console, &args).await,
+        Command::Load(args) => change::load(&client, console, &args).await,
+        Command::Start(args) => change::start(&client, console, &args).await,
+        Command::Stop(args) => change::stop(&client, console, &args).await,
+        Command::Unload(args) => change::unload(&client, console, &args).await,
+        Command::Restart(args) => change::restart(&client, console, &args).await,
+        Command::Destroy(args) => destroy::run(&client, console, &args).await,
+        Command::Cat { unit } => show::cat(&client, console, &unit).await,
+        Command::Status { units, machine } => {
+            show::status(&client, console, &units, machine.as_deref()).await
+        }
+        Command::Journal(args) => show::journal(&client, console, &args).await,
+        Command::ListUnits(args) => lists::units(&client, console, &args).await,
+        Command::ListUnitFiles(args) => lists::unit_files(&client, console, &args).await,
+        Command::ListMachines(args) => lists::machines(&client, console, &args).await,
+        Command::Plan => scheduler::plan(&client, console).await,
+        Command::Unfreeze => scheduler::unfreeze(&client).await,
+        Command::Completions { shell } => completions::print(console, shell),
+    };
+    // What became of units before a failure is told as well.
+    console.finish()?;
+    ended
+}
+
+/// 0 if all went well, 1 otherwise.
+fn exit_code(all_well: bool) -> ExitCode {
+    if all_well { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}

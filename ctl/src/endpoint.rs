@@ -1,0 +1,137 @@
+//! Where the daemon is.
+//!
+//! Owns the forms an endpoint may be written in. It never connects.
+//!
+//! `FLEETCTL_ENDPOINT` is not read on purpose: where it is set it names fleet's own daemon, which does not speak the
+//! API that this client needs.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+/// The daemon's socket when nothing else is said.
+pub(crate) const DEFAULT: &str = "unix:///run/muster/muster.sock";
+
+/// An address of a daemon.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Endpoint {
+    /// A socket in the file system.
+    Unix(PathBuf),
+    /// `host:port` over plain TCP.
+    Tcp {
+        /// Name or address; IPv6 without brackets.
+        host: String,
+        /// The port.
+        port: u16,
+    },
+}
+
+/// A string that is not an endpoint.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{text:?} is not an endpoint: {problem}; expected unix:///path or http://host:port")]
+pub(crate) struct InvalidEndpoint {
+    text: String,
+    problem: &'static str,
+}
+
+impl FromStr for Endpoint {
+    type Err = InvalidEndpoint;
+
+    /// Takes `unix:///path`, `/path`, `http://host:port`, `http://host` (port 80) and, like fleetctl, `host:port`.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let invalid = |problem| InvalidEndpoint { text: text.to_owned(), problem };
+        if let Some(path) = text.strip_prefix("unix://") {
+            return if path.starts_with('/') {
+                Ok(Self::Unix(path.into()))
+            } else {
+                Err(invalid("the path of a socket is absolute"))
+            };
+        }
+        if text.starts_with('/') {
+            return Ok(Self::Unix(text.into()));
+        }
+        let authority = match text.split_once("://") {
+            Some(("http", rest)) => rest.strip_suffix('/').unwrap_or(rest),
+            Some(("https", _)) => return Err(invalid("https is not supported by this version")),
+            Some(_) => return Err(invalid("its scheme is unknown")),
+            None if text.contains(':') => text,
+            None => return Err(invalid("it has neither scheme nor port")),
+        };
+        let uri: http::uri::Authority =
+            authority.parse().map_err(|_| invalid("its host and port cannot be read"))?;
+        if uri.as_str().contains('@') {
+            return Err(invalid("it cannot carry a user"));
+        }
+        let port = match uri.port_u16() {
+            Some(port) => port,
+            None if uri.as_str() == uri.host() => 80,
+            None => return Err(invalid("its port is not a number to 65535")),
+        };
+        let host = uri.host().trim_start_matches('[').trim_end_matches(']');
+        if host.is_empty() {
+            return Err(invalid("it names no host"));
+        }
+        Ok(Self::Tcp { host: host.to_owned(), port })
+    }
+}
+
+impl Endpoint {
+    /// The socket, if it is one.
+    pub(crate) fn socket(&self) -> Option<&Path> {
+        match self {
+            Self::Unix(path) => Some(path),
+            Self::Tcp { .. } => None,
+        }
+    }
+
+    /// What goes into the `Host` header.
+    pub(crate) fn authority(&self) -> String {
+        match self {
+            Self::Unix(_) => "localhost".to_owned(),
+            Self::Tcp { host, port } if host.contains(':') => format!("[{host}]:{port}"),
+            Self::Tcp { host, port } => format!("{host}:{port}"),
+        }
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unix(path) => write!(f, "unix://{}", path.display()),
+            Self::Tcp { .. } => write!(f, "http://{}", self.authority()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_form_is_read_and_written_back_in_full() {
+        let cases = [
+            (DEFAULT, DEFAULT),
+            ("/tmp/m.sock", "unix:///tmp/m.sock"),
+            ("http://10.0.0.1:4001", "http://10.0.0.1:4001"),
+            ("http://10.0.0.1:4001/", "http://10.0.0.1:4001"),
+            ("http://node-1", "http://node-1:80"),
+            ("node-1:4001", "http://node-1:4001"),
+            ("http://[::1]:4001", "http://[::1]:4001"),
+        ];
+        for (text, shown) in cases {
+            assert_eq!(text.parse::<Endpoint>().unwrap().to_string(), shown, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_an_endpoint_says_why() {
+        let problem = |text: &str| text.parse::<Endpoint>().unwrap_err().problem;
+        assert_eq!(problem("unix://run/m.sock"), "the path of a socket is absolute");
+        assert_eq!(problem("https://node-1:4001"), "https is not supported by this version");
+        assert_eq!(problem("ftp://node-1"), "its scheme is unknown");
+        assert_eq!(problem("node-1"), "it has neither scheme nor port");
+        assert_eq!(problem("http://node-1:99999"), "its port is not a number to 65535");
+        assert_eq!(problem("http://me@node-1:1"), "it cannot carry a user");
+        assert_eq!(problem("http://"), "its host and port cannot be read");
+    }
+}

@@ -1,0 +1,88 @@
+//! Why a command ended early.
+//!
+//! Owns the exit codes. It never prints: `main` does.
+
+use std::io;
+use std::process::ExitCode;
+
+use muster_common::unit::InvalidUnitName;
+
+use crate::client::ClientError;
+use crate::endpoint::InvalidEndpoint;
+use crate::output::fields::UnknownField;
+use crate::sse;
+use crate::units::ArgumentError;
+
+/// A command that could not be carried out.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// The daemon, or the way to it.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// A unit argument.
+    #[error(transparent)]
+    Argument(#[from] ArgumentError),
+    /// A column that does not exist.
+    #[error(transparent)]
+    Field(#[from] UnknownField),
+    /// The endpoint.
+    #[error(transparent)]
+    Endpoint(#[from] InvalidEndpoint),
+    /// The stream of a wait.
+    #[error("cannot read the daemon's events")]
+    Events(#[from] sse::TooLong),
+    /// The daemon ended a wait too early, again and again.
+    #[error("the daemon ended the wait before it was over")]
+    WaitEnded,
+    /// Ctrl-C.
+    #[error("interrupted while {0} still waited for; what was requested stays so")]
+    Interrupted(String),
+    /// A `--machine` that names none, or more than one.
+    #[error("{given:?} names {found}")]
+    Machine {
+        /// What was given.
+        given: String,
+        /// "no machine", or the machines that it may mean.
+        found: String,
+    },
+    /// Standard output.
+    #[error("cannot write to standard output")]
+    Output(#[from] io::Error),
+    /// The runtime or its signals.
+    #[error("cannot set up the event loop")]
+    Runtime(#[source] io::Error),
+}
+
+impl From<InvalidUnitName> for Error {
+    fn from(error: InvalidUnitName) -> Self {
+        Self::Argument(error.into())
+    }
+}
+
+impl Error {
+    /// The way out, where there is one.
+    pub(crate) fn hint(&self) -> Option<String> {
+        match self {
+            Self::Client(error) => error.hint(),
+            Self::Argument(error) => error.hint(),
+            Self::Interrupted(_) => {
+                Some("`musterctl list-units` shows how far they are".to_owned())
+            }
+            Self::Machine { .. } => Some("`musterctl list-machines --full` shows them".to_owned()),
+            _ => None,
+        }
+    }
+
+    /// A reader of standard output that has gone has read enough (`musterctl list-units | head`).
+    pub(crate) fn is_closed_output(&self) -> bool {
+        matches!(self, Self::Output(e) if e.kind() == io::ErrorKind::BrokenPipe)
+    }
+
+    /// 1 for every failure, as fleetctl has it; 130 after Ctrl-C, as shells have it.
+    pub(crate) fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::Interrupted(_) => ExitCode::from(130),
+            _ => ExitCode::FAILURE,
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! The JSON forms of what is printed, and the lines that stand for them in the other form.
+//!
+//! Owns the names of the JSON keys, which are a promise to scripts: they follow the fields of the tables, nothing is
+//! abbreviated, and `null` stands where a table has `-`.
+
+use std::collections::BTreeMap;
+use std::io;
+
+use muster_common::machine::{Machine, MachineId};
+use muster_common::refusal::Refusal;
+use muster_common::state::DesiredState;
+use muster_common::unit::UnitName;
+use serde::Serialize;
+
+use super::table;
+
+/// A machine that has a unit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Place {
+    /// Its id.
+    pub(crate) id: MachineId,
+    /// Its address; absent when it is not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) ip: Option<String>,
+}
+
+impl From<&Machine> for Place {
+    fn from(machine: &Machine) -> Self {
+        let ip = (!machine.address.is_empty()).then(|| machine.address.clone());
+        Self { id: machine.id.clone(), ip }
+    }
+}
+
+/// What became of one unit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct UnitResult {
+    /// The unit.
+    pub(crate) unit: UnitName,
+    /// What was done about it.
+    #[serde(flatten)]
+    pub(crate) what: What,
+}
+
+/// What was done about one unit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "result", rename_all = "kebab-case")]
+pub(crate) enum What {
+    /// It is in the state that was asked for.
+    Done {
+        /// That state: `inactive`, `loaded`, `launched`.
+        state: DesiredState,
+        /// Where.
+        machines: Vec<Place>,
+    },
+    /// Its file was stored in the place of another.
+    Replaced,
+    /// It was already as asked for.
+    Unchanged,
+    /// It is known with another file, which was kept.
+    Differs,
+    /// It was asked for and not waited for.
+    Triggered {
+        /// What was asked for: the command's name.
+        verb: &'static str,
+        /// Whether the unit is global.
+        global: bool,
+    },
+    /// It exists no longer.
+    Destroyed,
+    /// It did not exist.
+    Unknown,
+    /// No machine takes it.
+    Refused {
+        /// Who refused it and why.
+        refusal: Refusal,
+    },
+    /// It did not work.
+    Failed {
+        /// Why.
+        message: String,
+        /// Its last log lines.
+        log: Vec<String>,
+    },
+    /// It was not there in time, and stays as requested.
+    Pending {
+        /// What is known of it.
+        message: String,
+    },
+}
+
+impl UnitResult {
+    /// The line on standard output, fleetctl's where it has one. Refusals and failures have none: they are talked
+    /// about on standard error.
+    pub(crate) fn line(&self) -> Option<String> {
+        let unit = &self.unit;
+        match &self.what {
+            What::Done { state, machines } if machines.is_empty() => {
+                Some(format!("Unit {unit} {state}"))
+            }
+            What::Done { state, machines } => {
+                let shown: Vec<String> = machines
+                    .iter()
+                    .map(|m| table::machine(&m.id, m.ip.as_deref().unwrap_or_default(), false))
+                    .collect();
+                Some(format!("Unit {unit} {state} on {}", shown.join(", ")))
+            }
+            What::Replaced => Some(format!("Unit {unit} replaced")),
+            What::Unchanged => Some(format!("Unit {unit} unchanged")),
+            What::Triggered { verb, global: false } => {
+                Some(format!("Triggered unit {unit} {verb}"))
+            }
+            What::Triggered { verb, global: true } => {
+                Some(format!("Triggered global unit {unit} {verb}"))
+            }
+            What::Destroyed => Some(format!("Destroyed {unit}")),
+            What::Differs
+            | What::Unknown
+            | What::Refused { .. }
+            | What::Failed { .. }
+            | What::Pending { .. } => None,
+        }
+    }
+}
+
+/// A row of `list-units`.
+#[derive(Debug, Clone, Default, Serialize)]
+pub(crate) struct StateRow {
+    pub(crate) unit: String,
+    pub(crate) machine: Option<MachineId>,
+    pub(crate) ip: Option<String>,
+    pub(crate) load: Option<String>,
+    pub(crate) active: Option<String>,
+    pub(crate) sub: Option<String>,
+    pub(crate) hash: Option<String>,
+    /// Seconds since the epoch at which `active` last changed.
+    pub(crate) since: Option<u64>,
+    /// Why the machine could not do what it was asked.
+    pub(crate) problem: Option<String>,
+}
+
+/// A row of `list-unit-files`.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct FileRow {
+    pub(crate) unit: String,
+    pub(crate) hash: Option<String>,
+    pub(crate) desc: Option<String>,
+    pub(crate) global: bool,
+    pub(crate) dstate: DesiredState,
+    pub(crate) state: DesiredState,
+    pub(crate) target: Vec<Place>,
+}
+
+/// A row of `list-machines`.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct MachineRow {
+    pub(crate) machine: MachineId,
+    pub(crate) ip: Option<String>,
+    pub(crate) metadata: BTreeMap<String, String>,
+    pub(crate) version: String,
+    /// Whether this machine's engine decides.
+    pub(crate) leader: bool,
+}
+
+/// The answer of one machine to `status`.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct StatusRow {
+    pub(crate) unit: UnitName,
+    pub(crate) machine: MachineId,
+    /// systemctl's exit code.
+    pub(crate) code: i32,
+    /// What systemctl printed.
+    pub(crate) output: String,
+}
+
+/// Something, if there is something.
+pub(crate) fn present(text: &str) -> Option<String> {
+    (!text.is_empty()).then(|| text.to_owned())
+}
+
+/// Indented JSON with a newline at its end.
+pub(crate) fn pretty<T: Serialize + ?Sized>(value: &T) -> io::Result<Vec<u8>> {
+    let mut bytes = serde_json::to_vec_pretty(value)?;
+    bytes.push(b'\n');
+    Ok(bytes)
+}

@@ -1,0 +1,6 @@
+//! What is printed: the console, tables and JSON.
+
+pub(crate) mod console;
+pub(crate) mod fields;
+pub(crate) mod json;
+pub(crate) mod table;

@@ -1,0 +1,212 @@
+//! Unit arguments: what a word on the command line names, and the file that goes with it.
+//!
+//! Owns the mangling of names and the search for local files. It never asks the daemon: which units the cluster knows
+//! is the daemon's to say.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use muster_common::unit::{FileHash, InvalidUnitName, MAX_FILE_BYTES, UnitName, UnitType};
+
+/// An argument that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ArgumentError {
+    /// It names no unit.
+    #[error(transparent)]
+    Name(#[from] InvalidUnitName),
+    /// It names a template where only an instance will do.
+    #[error("{name} is a template, and a template cannot {verb}")]
+    Template {
+        /// The template.
+        name: UnitName,
+        /// What was asked of it, as in "cannot be started".
+        verb: &'static str,
+    },
+    /// There is a file, and it cannot be read.
+    #[error("cannot read {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The file is not text.
+    #[error("{} is not a unit file: it is not UTF-8 text from byte {offset} on", path.display())]
+    NotText {
+        /// The file.
+        path: PathBuf,
+        /// Where the text ends.
+        offset: usize,
+    },
+    /// The file is larger than any unit file.
+    #[error("{} is too large for a unit file: {size} bytes, {MAX_FILE_BYTES} at most", path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// Its size.
+        size: u64,
+    },
+}
+
+impl ArgumentError {
+    /// The way out, where there is one.
+    pub(crate) fn hint(&self) -> Option<String> {
+        match self {
+            Self::Template { name, .. } => Some(format!(
+                "name an instance of it, such as {}@1.{}",
+                name.prefix(),
+                name.unit_type().as_str()
+            )),
+            _ => None,
+        }
+    }
+}
+
+/// Units named on the command line, with the local files that go with them.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Located {
+    /// The units, each once, in the order given, with the hash of the file that was found.
+    pub(crate) units: Vec<(UnitName, Option<FileHash>)>,
+    /// The files' texts.
+    pub(crate) files: BTreeMap<FileHash, String>,
+}
+
+/// The unit that an argument names: directories are stripped, and what has no type is a service.
+pub(crate) fn name(argument: &str) -> Result<UnitName, InvalidUnitName> {
+    let base = argument.rsplit('/').next().unwrap_or(argument);
+    let typed = base
+        .rsplit_once('.')
+        .is_some_and(|(_, suffix)| UnitType::ALL.iter().any(|kind| kind.as_str() == suffix));
+    // `node.exporter` has no type either: its service is `node.exporter.service`.
+    if typed || base.is_empty() { base.parse() } else { format!("{base}.service").parse() }
+}
+
+/// The units that arguments name, each once, in the order given.
+pub(crate) fn names(arguments: &[String]) -> Result<Vec<UnitName>, InvalidUnitName> {
+    let mut seen = BTreeSet::new();
+    let mut names = Vec::with_capacity(arguments.len());
+    for argument in arguments {
+        let name = name(argument)?;
+        if seen.insert(name.clone()) {
+            names.push(name);
+        }
+    }
+    Ok(names)
+}
+
+/// Finds the units and, for each, the file of its name beside the path given; for an instance without a file of its
+/// own, its template's.
+pub(crate) fn locate(arguments: &[String]) -> Result<Located, ArgumentError> {
+    let mut located = Located::default();
+    let mut seen = BTreeSet::new();
+    // A thousand instances share one template: each path is read once.
+    let mut read = BTreeMap::new();
+    for argument in arguments {
+        let name = name(argument)?;
+        if !seen.insert(name.clone()) {
+            continue;
+        }
+        let directory = Path::new(argument).parent().unwrap_or(Path::new(""));
+        let mut hash = None;
+        for candidate in [Some(&name), name.template().as_ref()].into_iter().flatten() {
+            let path = directory.join(candidate.as_str());
+            hash = if let Some(known) = read.get(&path) {
+                *known
+            } else {
+                let text = read_unit_file(&path)?;
+                let hash = text.as_deref().map(FileHash::of);
+                located.files.extend(hash.zip(text));
+                read.insert(path, hash);
+                hash
+            };
+            if hash.is_some() {
+                break;
+            }
+        }
+        located.units.push((name, hash));
+    }
+    Ok(located)
+}
+
+/// The text of a file; `None` when there is no such file.
+fn read_unit_file(path: &Path) -> Result<Option<String>, ArgumentError> {
+    let failed = |source| ArgumentError::Read { path: path.to_owned(), source };
+    let metadata = match std::fs::metadata(path) {
+        Ok(metadata) => metadata,
+        Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            return Ok(None);
+        }
+        Err(e) => return Err(failed(e)),
+    };
+    if metadata.is_dir() {
+        return Err(failed(io::ErrorKind::IsADirectory.into()));
+    }
+    // Asked before reading, so that a huge file is not read to be refused.
+    if metadata.len() > MAX_FILE_BYTES as u64 {
+        return Err(ArgumentError::TooLarge { path: path.to_owned(), size: metadata.len() });
+    }
+    let bytes = std::fs::read(path).map_err(failed)?;
+    String::from_utf8(bytes).map(Some).map_err(|e| ArgumentError::NotText {
+        path: path.to_owned(),
+        offset: e.utf8_error().valid_up_to(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn arguments(words: &[&str]) -> Vec<String> {
+        words.iter().map(|&w| w.to_owned()).collect()
+    }
+
+    #[test]
+    fn names_are_completed_and_stripped_of_directories() {
+        let name = |argument: &str| name(argument).unwrap().to_string();
+        assert_eq!(name("web"), "web.service");
+        assert_eq!(name("web@1"), "web@1.service");
+        assert_eq!(name("examples/web@.service"), "web@.service");
+        assert_eq!(name("../a/backup.timer"), "backup.timer");
+        assert_eq!(name("node.exporter"), "node.exporter.service");
+        assert_eq!(name("db.container"), "db.container");
+    }
+
+    #[test]
+    fn what_names_no_unit_is_refused() {
+        for argument in ["", "examples/", "a b", "@1.service", "x@1.slice"] {
+            assert!(name(argument).is_err(), "{argument:?}");
+        }
+    }
+
+    #[test]
+    fn instances_share_the_template_beside_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+        std::fs::write(file("web@.service"), "[Service]\n").unwrap();
+        std::fs::write(file("web@2.service"), "[Unit]\n").unwrap();
+        let located =
+            locate(&[file("web@1"), file("web@2"), file("web@3.service"), file("web@1.service")])
+                .unwrap();
+        let template = FileHash::of("[Service]\n");
+        let own = FileHash::of("[Unit]\n");
+        let shown: Vec<_> =
+            located.units.iter().map(|(name, hash)| (name.as_str(), *hash)).collect();
+        assert_eq!(
+            shown,
+            [
+                ("web@1.service", Some(template)),
+                ("web@2.service", Some(own)),
+                ("web@3.service", Some(template)),
+            ]
+        );
+        assert_eq!(located.files.len(), 2);
+    }
+
+    #[test]
+    fn a_unit_without_a_file_is_a_name_only() {
+        let located = locate(&arguments(&["/nowhere/web@1", "no-such-file-here"])).unwrap();
+        assert!(located.units.iter().all(|(_, hash)| hash.is_none()));
+        assert!(located.files.is_empty());
+    }
+}

@@ -1,0 +1,319 @@
+//! Waiting for units by the daemon's events.
+//!
+//! Owns what an event means for the command: which unit is done, which has failed, when to give up. It asks nothing of
+//! units; that was done before.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::time::{Duration, Instant};
+
+use muster_common::api::v1::{Until, Wait, WaitEvent, WaitFor};
+use muster_common::machine::Machine;
+use muster_common::refusal::Refusal;
+use muster_common::state::{DesiredState, ObservedState};
+use muster_common::unit::UnitName;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::cli::Blocking;
+use crate::client::Client;
+use crate::error::Error;
+use crate::output::console::Console;
+use crate::output::json::{Place, UnitResult, What};
+use crate::output::table;
+use crate::sse::Decoder;
+
+/// Pause before a broken wait is taken up again: long enough not to spin, short enough not to be noticed while a daemon
+/// restarts.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// How many names a message lists before it counts the rest.
+const NAMES_SHOWN: usize = 5;
+
+/// What a wait may rely on, for as long as the command runs.
+#[derive(Debug)]
+pub(crate) struct Waiter<'a> {
+    client: &'a Client,
+    limit: Option<Duration>,
+    /// Refusals do not end the wait.
+    queue: bool,
+    interrupts: Signal,
+}
+
+/// A unit that is still waited for.
+#[derive(Debug)]
+struct Pending {
+    wait: WaitFor,
+    /// Where it is and in which state, as last heard.
+    heard: String,
+}
+
+/// The units of one wait and what has been said about them.
+#[derive(Debug)]
+struct Course {
+    pending: BTreeMap<UnitName, Pending>,
+    total: usize,
+    queue: bool,
+    all_well: bool,
+    refusals_told: BTreeSet<String>,
+    trouble_told: Option<String>,
+}
+
+impl<'a> Waiter<'a> {
+    /// From here on, Ctrl-C ends a wait with a word about what stays requested.
+    pub(crate) fn new(client: &'a Client, blocking: Blocking, queue: bool) -> Result<Self, Error> {
+        let interrupts = signal(SignalKind::interrupt()).map_err(Error::Runtime)?;
+        Ok(Self { client, limit: blocking.limit(), queue, interrupts })
+    }
+
+    /// Waits until every unit is where it should be, has failed, or the time is up. Prints a result for each; returns
+    /// whether all are where they should be.
+    pub(crate) async fn wait(
+        &mut self,
+        console: &mut Console,
+        units: Vec<WaitFor>,
+        revision: u64,
+    ) -> Result<bool, Error> {
+        if units.is_empty() {
+            return Ok(true);
+        }
+        let mut course = Course::new(units, self.queue);
+        let client = self.client;
+        let limit = self.limit;
+        let over = async {
+            match limit {
+                Some(limit) => tokio::time::sleep(limit).await,
+                None => std::future::pending().await,
+            }
+        };
+        // The other two futures are dropped when one is ready: events not yet read are of no interest then.
+        let ended = tokio::select! {
+            followed = follow(client, console, &mut course, revision) => Some(followed),
+            () = over => None,
+            _ = self.interrupts.recv() => Some(Err(Error::Interrupted(String::new()))),
+        };
+        console.end_progress();
+        match ended {
+            Some(Ok(())) => {}
+            Some(Err(Error::Interrupted(_))) => return Err(Error::Interrupted(course.names())),
+            Some(Err(error)) => return Err(error),
+            None => course.give_up(console, limit.unwrap_or_default())?,
+        }
+        Ok(course.all_well)
+    }
+}
+
+/// Follows the daemon's events until no unit is pending. A daemon that goes away is given as long to come back as a
+/// request may take: it may just be restarted, and the wait can be taken up where it was.
+async fn follow(
+    client: &Client,
+    console: &mut Console,
+    course: &mut Course,
+    revision: u64,
+) -> Result<(), Error> {
+    let mut heard = Instant::now();
+    loop {
+        let ended = match events(client, console, course, revision, &mut heard).await {
+            Ok(()) if course.pending.is_empty() => return Ok(()),
+            Ok(()) => Error::WaitEnded,
+            Err(Error::Client(error)) if error.is_passing() => Error::Client(error),
+            Err(error) => return Err(error),
+        };
+        if heard.elapsed() >= client.timeout() {
+            return Err(ended);
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// Follows one stream of events until it ends.
+async fn events(
+    client: &Client,
+    console: &mut Console,
+    course: &mut Course,
+    revision: u64,
+    heard: &mut Instant,
+) -> Result<(), Error> {
+    let mut pieces = client.post_pieces("/v1/wait", &course.wait(revision)).await?;
+    console.progress(course.summary());
+    let mut decoder = Decoder::default();
+    loop {
+        let piece = pieces.next().await;
+        // Silence is no trouble while the stream stands, so its end starts the clock.
+        *heard = Instant::now();
+        let Some(piece) = piece? else { return Ok(()) };
+        for data in decoder.push(&piece)? {
+            course.take(console, &data)?;
+        }
+        if course.pending.is_empty() {
+            return Ok(());
+        }
+        console.progress(course.summary());
+    }
+}
+
+impl Course {
+    fn new(units: Vec<WaitFor>, queue: bool) -> Self {
+        let pending: BTreeMap<_, _> = units
+            .into_iter()
+            .map(|wait| {
+                let heard = "nothing heard yet".to_owned();
+                (wait.name.clone(), Pending { wait, heard })
+            })
+            .collect();
+        let total = pending.len();
+        Self {
+            pending,
+            total,
+            queue,
+            all_well: true,
+            refusals_told: BTreeSet::new(),
+            trouble_told: None,
+        }
+    }
+
+    fn wait(&self, revision: u64) -> Wait {
+        Wait { units: self.pending.values().map(|p| p.wait.clone()).collect(), revision }
+    }
+
+    fn summary(&self) -> String {
+        let done = self.total - self.pending.len();
+        let next = self.pending.iter().next();
+        let next = next.map(|(name, p)| format!(": {name} {}", p.heard)).unwrap_or_default();
+        format!("{done}/{}{next}", self.total)
+    }
+
+    fn names(&self) -> String {
+        let mut text = self
+            .pending
+            .iter()
+            .take(NAMES_SHOWN)
+            .map(|(name, pending)| format!("{name} ({})", pending.heard))
+            .collect::<Vec<_>>()
+            .join(", ");
+        let rest = self.pending.len().saturating_sub(NAMES_SHOWN);
+        if rest > 0 {
+            let _ = write!(text, " and {rest} more");
+        }
+        let verb = if self.pending.len() == 1 { "is" } else { "are" };
+        format!("{text} {verb}")
+    }
+
+    fn take(&mut self, console: &mut Console, data: &str) -> Result<(), Error> {
+        // A later daemon may have events that this client does not know; they are not for it.
+        let Ok(event) = serde_json::from_str::<WaitEvent>(data) else { return Ok(()) };
+        if !matches!(event, WaitEvent::Degraded { .. }) {
+            self.trouble_told = None;
+        }
+        match event {
+            WaitEvent::Progress { name, machine, state } => {
+                self.hear(&name, heard(machine.as_ref(), state.as_ref()));
+            }
+            WaitEvent::Done { name, machines } => {
+                let Some(pending) = self.pending.remove(&name) else { return Ok(()) };
+                let places = machines.iter().map(Place::from).collect();
+                console.result(reached(name, pending.wait.until, places))?;
+            }
+            WaitEvent::Refused { name, refusal } if self.queue => {
+                self.hear(&name, "no machine takes it".to_owned());
+                let text = format!("{name} waits: {}", told(&refusal));
+                if self.refusals_told.insert(text.clone()) {
+                    console.warning(text);
+                }
+            }
+            WaitEvent::Refused { name, refusal } => {
+                let Some(_) = self.pending.remove(&name) else { return Ok(()) };
+                self.all_well = false;
+                refused(console, name, refusal)?;
+            }
+            WaitEvent::Failed { name, machine, state, log } => {
+                let Some(_) = self.pending.remove(&name) else { return Ok(()) };
+                self.all_well = false;
+                failed(console, name, &machine, &state, log)?;
+            }
+            WaitEvent::Degraded { message } if self.trouble_told.as_ref() != Some(&message) => {
+                console.warning(format_args!("{message}; still waiting"));
+                self.trouble_told = Some(message);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn hear(&mut self, name: &UnitName, heard: String) {
+        if let Some(pending) = self.pending.get_mut(name) {
+            pending.heard = heard;
+        }
+    }
+
+    fn give_up(&mut self, console: &mut Console, limit: Duration) -> Result<(), Error> {
+        self.all_well = false;
+        let limit = humantime::format_duration(limit);
+        console.error(format_args!("timed out: after {limit}, {} still waited for", self.names()));
+        console.hint("what was requested stays so; `musterctl list-units` shows how far it is");
+        for (unit, pending) in std::mem::take(&mut self.pending) {
+            console.result(UnitResult { unit, what: What::Pending { message: pending.heard } })?;
+        }
+        Ok(())
+    }
+}
+
+fn reached(unit: UnitName, until: Until, machines: Vec<Place>) -> UnitResult {
+    let done = |state| What::Done { state, machines };
+    let what = match until {
+        Until::Launched => done(DesiredState::Launched),
+        Until::Loaded => done(DesiredState::Loaded),
+        Until::Inactive => What::Done { state: DesiredState::Inactive, machines: Vec::new() },
+        Until::Gone => What::Destroyed,
+    };
+    UnitResult { unit, what }
+}
+
+fn heard(machine: Option<&Machine>, state: Option<&ObservedState>) -> String {
+    let Some(machine) = machine else { return "not placed".to_owned() };
+    let place = table::machine(&machine.id, &machine.address, false);
+    match state {
+        Some(state) => format!("{}/{} on {place}", state.active, state.sub),
+        None => format!("on {place}"),
+    }
+}
+
+/// Says that no machine takes a unit.
+pub(crate) fn refused(
+    console: &mut Console,
+    unit: UnitName,
+    refusal: Refusal,
+) -> Result<(), Error> {
+    console.error(format_args!("{unit}: {}", told(&refusal)));
+    console.result(UnitResult { unit, what: What::Refused { refusal } }).map_err(Error::Output)
+}
+
+/// A refusal in words: one line for a reason that holds everywhere, one for each machine otherwise.
+fn told(refusal: &Refusal) -> String {
+    if refusal.unit.is_some() {
+        return format!("no machine can take it: {refusal}");
+    }
+    let reasons = refusal.to_string().replace('\n', "\n  ");
+    format!("no machine can take it now\n  {reasons}")
+}
+
+fn failed(
+    console: &mut Console,
+    unit: UnitName,
+    machine: &Machine,
+    state: &ObservedState,
+    log: Vec<String>,
+) -> Result<(), Error> {
+    let place = table::machine(&machine.id, &machine.address, false);
+    let mut message = format!("failed on {place}: {}/{}", state.active, state.sub);
+    if let Some(problem) = &state.problem {
+        let _ = write!(message, ", {problem}");
+    }
+    let mut text = format!("{unit} {message}");
+    for line in &log {
+        let _ = write!(text, "\n  {line}");
+    }
+    console.error(text);
+    console
+        .hint(format_args!("`musterctl status {unit}` and `musterctl journal {unit}` show more"));
+    console.result(UnitResult { unit, what: What::Failed { message, log } }).map_err(Error::Output)
+}
