@@ -109,3 +109,53 @@ pub struct Machine {
     #[serde(skip)]
     pub created: u64,
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{from_value, json, to_value};
+
+    use super::*;
+
+    #[test]
+    fn an_id_is_a_plain_word() {
+        let id: MachineId = "0123456789abcdef0123456789abcdef".parse().unwrap();
+        assert_eq!(id.short(), "01234567");
+        assert_eq!("m1".parse::<MachineId>().unwrap().short(), "m1");
+        for text in ["", "a b", "a/b", "é", &"x".repeat(65)] {
+            assert!(text.parse::<MachineId>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_record_of_a_newer_or_older_version_can_be_read() {
+        let machine = Machine {
+            id: "m1".parse().unwrap(),
+            address: "192.0.2.1".into(),
+            api: None,
+            metadata: BTreeMap::new(),
+            version: String::new(),
+            runners: BTreeSet::new(),
+            boot: String::new(),
+            created: 0,
+        };
+        let least = json!({"id": "m1", "address": "192.0.2.1"});
+        assert_eq!(from_value::<Machine>(least).unwrap(), machine);
+        let newer = json!({"id": "m1", "address": "192.0.2.1", "colour": "red"});
+        assert_eq!(from_value::<Machine>(newer).unwrap(), machine);
+    }
+
+    #[test]
+    fn what_the_store_knows_is_not_in_the_record() {
+        let record = json!({
+            "id": "m1",
+            "address": "192.0.2.1",
+            "api": "192.0.2.1:4100",
+            "metadata": {"disk": "ssd"},
+            "version": "1",
+            "runners": ["systemd", "docker"],
+            "boot": "b",
+        });
+        let machine = Machine { created: 7, ..from_value::<Machine>(record.clone()).unwrap() };
+        assert_eq!(to_value(&machine).unwrap(), record);
+    }
+}

@@ -202,3 +202,7 @@ impl fmt::Display for Refusal {
         Ok(())
     }
 }
+
+#[cfg(test)]
+#[path = "refusal_tests.rs"]
+mod tests;

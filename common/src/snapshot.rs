@@ -157,3 +157,7 @@ fn set_nested<K: Ord, L: Ord, V>(
         }
     }
 }
+
+#[cfg(test)]
+#[path = "snapshot_tests.rs"]
+mod tests;

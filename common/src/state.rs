@@ -87,3 +87,35 @@ pub struct ObservedState {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{from_value, json, to_value};
+
+    use super::*;
+
+    #[test]
+    fn the_three_words_and_no_others() {
+        for state in [DesiredState::Inactive, DesiredState::Loaded, DesiredState::Launched] {
+            assert_eq!(state.as_str().parse(), Ok(state));
+            assert_eq!(to_value(state).unwrap(), json!(state.as_str()));
+        }
+        assert_eq!(
+            "started".parse::<DesiredState>().unwrap_err().to_string(),
+            "\"started\" is not a desired state: expected inactive, loaded or launched"
+        );
+        assert!(DesiredState::Inactive < DesiredState::Loaded);
+        assert!(DesiredState::Loaded < DesiredState::Launched);
+    }
+
+    #[test]
+    fn a_report_of_a_newer_or_older_version_can_be_read() {
+        let least =
+            json!({"load": "loaded", "active": "active", "sub": "running", "desired": "launched"});
+        let state: ObservedState = from_value(least.clone()).unwrap();
+        assert_eq!((state.file, state.generation, state.since), (None, 0, 0));
+        let mut newer = least;
+        newer["colour"] = json!("red");
+        assert_eq!(from_value::<ObservedState>(newer).unwrap(), state);
+    }
+}

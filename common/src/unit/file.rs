@@ -29,7 +29,7 @@ pub struct UnitOption {
     pub name: String,
     /// Its value as written, surrounding white space removed. Continuation lines are kept with their backslash and
     /// newline, since fleet's hash covers them; [`UnitOption::joined`] is what systemd makes of it.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub value: String,
 }
 

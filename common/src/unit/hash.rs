@@ -79,3 +79,29 @@ impl From<FileHash> for String {
         hash.to_string()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_sha_256_in_lower_case_digits() {
+        let hash = FileHash::of("abc");
+        let digits = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        assert_eq!(hash.to_string(), digits);
+        assert_eq!(digits.parse(), Ok(hash));
+        assert_eq!(serde_json::to_string(&hash).unwrap(), format!("\"{digits}\""));
+        assert_eq!(serde_json::from_str::<FileHash>(&format!("\"{digits}\"")).unwrap(), hash);
+    }
+
+    #[test]
+    fn anything_else_is_refused() {
+        let digits = FileHash::of("abc").to_string();
+        for text in
+            ["", "ab", &digits.to_uppercase(), &digits.replace('b', "g"), &format!("{digits}0")]
+        {
+            assert!(text.parse::<FileHash>().is_err(), "{text}");
+        }
+        assert!("é".repeat(32).parse::<FileHash>().is_err());
+    }
+}

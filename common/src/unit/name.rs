@@ -223,3 +223,144 @@ impl fmt::Debug for UnitName {
         f.write_str(&self.0)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn name(text: &str) -> UnitName {
+        text.parse().unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    #[test]
+    fn names_fall_into_the_parts_systemd_sees() {
+        // name, %N, %p, %i, template
+        let cases = [
+            ("foo.service", "foo", "foo", None, None),
+            ("foo@.service", "foo@", "foo", Some(""), None),
+            ("foo@bar.service", "foo@bar", "foo", Some("bar"), Some("foo@.service")),
+            ("foo@bar@baz.service", "foo@bar@baz", "foo", Some("bar@baz"), Some("foo@.service")),
+            ("foo.1@2.socket", "foo.1@2", "foo.1", Some("2"), Some("foo.1@.socket")),
+            ("a.b.timer", "a.b", "a.b", None, None),
+            (
+                "dev-disk-by\\x2dlabel.swap",
+                "dev-disk-by\\x2dlabel",
+                "dev-disk-by\\x2dlabel",
+                None,
+                None,
+            ),
+            ("-.mount", "-", "-", None, None),
+            ("app@1.container", "app@1", "app", Some("1"), Some("app@.container")),
+        ];
+        for (text, stem, prefix, instance, template) in cases {
+            let name = name(text);
+            assert_eq!(name.as_str(), text);
+            assert_eq!(name.stem(), stem, "{text}");
+            assert_eq!(name.prefix(), prefix, "{text}");
+            assert_eq!(name.instance(), instance, "{text}");
+            assert_eq!(name.is_template(), instance == Some(""), "{text}");
+            assert_eq!(name.template(), template.map(self::name), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_systemd_would_not_take_is_refused() {
+        let long = format!("{}.service", "x".repeat(248));
+        let cases = [
+            ("", "\"\" is not a unit name: it has no type such as .service"),
+            ("foo", "\"foo\" is not a unit name: it has no type such as .service"),
+            ("foo.", "\"foo.\" is not a unit name: . is not a unit type"),
+            ("foo.exe", "\"foo.exe\" is not a unit name: .exe is not a unit type"),
+            ("foo.Service", "\"foo.Service\" is not a unit name: .Service is not a unit type"),
+            (
+                ".service",
+                "\".service\" is not a unit name: nothing stands before its @ or its type",
+            ),
+            (
+                "@.service",
+                "\"@.service\" is not a unit name: nothing stands before its @ or its type",
+            ),
+            (
+                "@1.service",
+                "\"@1.service\" is not a unit name: nothing stands before its @ or its type",
+            ),
+            ("a b.service", "\"a b.service\" is not a unit name: it contains ' '"),
+            ("a/b.service", "\"a/b.service\" is not a unit name: it contains '/'"),
+            ("a%i.service", "\"a%i.service\" is not a unit name: it contains '%'"),
+            ("é.service", "\"é.service\" is not a unit name: it contains 'é'"),
+            ("a\n.service", "\"a\\n.service\" is not a unit name: it contains '\\n'"),
+            (
+                "a@1.mount",
+                "\"a@1.mount\" is not a unit name: a mount unit cannot be a template or an instance",
+            ),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(text.parse::<UnitName>().unwrap_err().to_string(), expected);
+        }
+        assert_eq!(long.parse::<UnitName>().unwrap_err().problem, "it is longer than 255 bytes");
+        assert_eq!(
+            long.replacen('x', "", 1).parse::<UnitName>().map(|n| n.as_str().len()),
+            Ok(255)
+        );
+    }
+
+    #[test]
+    fn an_argument_may_be_a_path_or_lack_its_type() {
+        let cases = [
+            ("web", "web.service"),
+            ("web@1", "web@1.service"),
+            ("web.timer", "web.timer"),
+            ("web.prod", "web.prod.service"),
+            ("./units/web@.service", "web@.service"),
+            ("/etc/units/web", "web.service"),
+            ("a.service/b", "b.service"),
+        ];
+        for (argument, expected) in cases {
+            assert_eq!(UnitName::from_argument(argument), Ok(name(expected)));
+        }
+        for argument in ["", "units/", "a b", "@1", "x@1.slice"] {
+            assert!(UnitName::from_argument(argument).is_err(), "{argument}");
+        }
+    }
+
+    #[test]
+    fn a_template_makes_instances() {
+        let template = name("web@.service");
+        assert_eq!(template.instantiate("1"), Ok(name("web@1.service")));
+        assert!(template.instantiate("").is_err());
+        assert!(template.instantiate("a b").is_err());
+        assert!(name("web.service").instantiate("1").is_err());
+        assert!(name("web@1.service").instantiate("2").is_err());
+    }
+
+    #[test]
+    fn records_hold_names_as_strings_and_no_others() {
+        let web = name("web.service");
+        assert_eq!(serde_json::to_string(&web).unwrap(), "\"web.service\"");
+        assert_eq!(serde_json::from_str::<UnitName>("\"web.service\"").unwrap(), web);
+        assert!(serde_json::from_str::<UnitName>("\"../web.service\"").is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn an_instance_leads_back_to_its_template(
+            prefix in "[a-zA-Z0-9:_.\\\\-]{1,20}", instance in "[a-zA-Z0-9:_.\\\\@-]{1,20}"
+        ) {
+            let template = name(&format!("{prefix}@.service"));
+            let unit = template.instantiate(&instance).unwrap();
+            prop_assert_eq!(unit.instance(), Some(instance.as_str()));
+            prop_assert_eq!(unit.template(), Some(template));
+        }
+
+        #[test]
+        fn any_text_is_a_name_or_refused(text in "\\PC{0,20}") {
+            if let Ok(name) = text.parse::<UnitName>() {
+                prop_assert_eq!(name.as_str(), &text);
+                prop_assert!(!text.contains('/'));
+            }
+            let _ = UnitName::from_argument(&text);
+        }
+    }
+}
