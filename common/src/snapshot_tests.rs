@@ -9,7 +9,7 @@ fn machine(id: &str, metadata: &[(&str, &str)]) -> Machine {
         api: None,
         metadata: metadata.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
         version: String::new(),
-        runners: std::collections::BTreeSet::new(),
+        runners: BTreeSet::new(),
         boot: String::new(),
         created: 1,
     }
@@ -69,6 +69,7 @@ fn changes() -> Vec<(Change, Change)> {
         generation: 1,
         revision: 1,
     };
+    let leader = Leader { machine: id.clone(), held: BTreeSet::new() };
     let unreadable = Unreadable { key: "unit/b.service".into(), problem: "not JSON".into() };
     vec![
         (Change::Machine(id.clone(), Some(machine("m1", &[]))), Change::Machine(id.clone(), None)),
@@ -83,6 +84,7 @@ fn changes() -> Vec<(Change, Change)> {
             Change::Place(id.clone(), name.clone(), None),
         ),
         (Change::State(id.clone(), name.clone(), Some(observed())), Change::State(id, name, None)),
+        (Change::Leader(Some(leader)), Change::Leader(None)),
         (
             Change::Unreadable(unreadable.key.clone(), Some(unreadable.clone())),
             Change::Unreadable(unreadable.key, None),

@@ -344,3 +344,7 @@ pub struct Version {
     /// The daemon's version.
     pub version: String,
 }
+
+#[cfg(test)]
+#[path = "v1_tests.rs"]
+mod tests;
