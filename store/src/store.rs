@@ -12,6 +12,10 @@ use tokio::sync::mpsc;
 /// Most operations, and most guards, of one commit: etcd's default `--max-txn-ops`.
 pub const MAX_OPERATIONS: usize = 128;
 
+/// Most bytes of one commit, keys, values and framing: two thirds of etcd's default `--max-request-bytes` (1.5 MiB),
+/// which counts the encoded form.
+pub const MAX_REQUEST_BYTES: usize = 1024 * 1024;
+
 /// Identity of a lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LeaseId(pub i64);
@@ -32,6 +36,23 @@ pub enum Range {
     Key(String),
     /// All that begin with this.
     Prefix(String),
+}
+
+impl Range {
+    /// Whether a key is in it.
+    pub fn contains(&self, key: &str) -> bool {
+        match self {
+            Self::Key(only) => only == key,
+            Self::Prefix(prefix) => key.starts_with(prefix.as_str()),
+        }
+    }
+
+    /// The key or the prefix.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Key(text) | Self::Prefix(text) => text,
+        }
+    }
 }
 
 /// One record.
@@ -59,7 +80,7 @@ pub struct Listing {
 }
 
 /// A condition of a commit. A key that does not exist has revision 0.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Guard {
     /// The key was last written at this revision.
     Modified {
@@ -126,6 +147,16 @@ pub enum KeyChange {
         /// The key.
         key: String,
     },
+}
+
+impl KeyChange {
+    /// The key that changed.
+    pub fn key(&self) -> &str {
+        match self {
+            Self::Put(record) => &record.key,
+            Self::Delete { key } => key,
+        }
+    }
 }
 
 /// What a watch yields. It begins with a `Reset` and never ends by itself.
@@ -224,7 +255,8 @@ pub trait Store: Send + Sync + 'static {
     /// Watches a range. Returns at once; the first event is a `Reset` (or `Lost`).
     fn watch(&self, range: Range) -> Watch;
 
-    /// Carries out all operations at one revision if all guards hold. At most [`MAX_OPERATIONS`] of each.
+    /// Carries out all operations at one revision if all guards hold. At most [`MAX_OPERATIONS`] of each and
+    /// [`MAX_REQUEST_BYTES`] in all, and no key written twice. A commit that changes nothing has no revision of its own.
     async fn commit(&self, guards: Vec<Guard>, ops: Vec<Op>) -> Result<Commit, StoreError>;
 
     /// Grants a lease.

@@ -1,25 +1,44 @@
 //! Typed operations on the records of facts and decisions, written once above [`Store`].
 //!
+//! The operations are beside this file, by what they are about: `units`, `machines`, `leader` and `places`.
+//!
 //! Owns key names, record versions and the packing of many changes into commits. It never decides: what to write
 //! comes in as arguments, what was found goes out as data.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
-use std::time::Duration;
+mod decode;
+mod keys;
+mod leader;
+mod machines;
+mod packing;
+mod places;
+mod records;
+mod units;
+mod watch;
 
-use muster_common::machine::{Machine, MachineId};
-use muster_common::snapshot::{Change, Placement, Snapshot, Unit};
+use std::sync::Arc;
+
+use muster_common::machine::MachineId;
+use muster_common::snapshot::{Change, Placement, Snapshot};
 use muster_common::state::{DesiredState, ObservedState};
-use muster_common::unit::{FileHash, UnitFile, UnitName};
+use muster_common::unit::{UnitFile, UnitName};
 use tokio::sync::mpsc;
 
-use crate::store::{Lease, LeaseId, Store, StoreError};
+use crate::store::{KeyValue, Lease, Range, Store, StoreError};
+use decode::Decoder;
+use keys::Key;
 
 /// The typed registry. Cheap to clone.
 #[derive(Clone)]
 pub struct Registry {
     store: Arc<dyn Store>,
     prefix: Arc<str>,
+    writes: Arc<units::WriteIds>,
+}
+
+impl std::fmt::Debug for Registry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Registry").field("prefix", &self.prefix).finish_non_exhaustive()
+    }
 }
 
 /// Why the registry could not do as asked.
@@ -36,6 +55,12 @@ pub enum RegistryError {
         key: String,
         /// What is wrong with it.
         problem: String,
+    },
+    /// The machine is not registered under the lease it believes it is: its lease ended, or another registered anew.
+    #[error("machine {machine} is not registered any more")]
+    NotRegistered {
+        /// The machine.
+        machine: MachineId,
     },
     /// Others kept changing the same records.
     #[error("{key} kept changing while it was written; try again")]
@@ -117,7 +142,7 @@ pub struct Destroyed {
     pub destroyed: Vec<UnitName>,
     /// Units that did not.
     pub unknown: Vec<UnitName>,
-    /// Revision after it.
+    /// Revision of the last removal; 0 when nothing was removed.
     pub revision: u64,
 }
 
@@ -149,135 +174,49 @@ pub struct StateUpdate {
 }
 
 impl Registry {
-    /// A registry under a prefix such as `/muster/v1/`.
+    /// A registry under a prefix such as `/muster/v1/`; a `/` at its end may be left out.
     pub fn new(store: Arc<dyn Store>, prefix: &str) -> Self {
-        Self { store, prefix: prefix.into() }
+        let prefix = format!("{}/", prefix.trim_end_matches('/')).into();
+        Self { store, prefix, writes: Arc::new(units::WriteIds::new()) }
     }
 
     /// Everything under the prefix, at one revision.
     pub async fn snapshot(&self) -> Result<Snapshot, RegistryError> {
-        todo!()
+        let listing = self.store.read(Range::Prefix(self.prefix.to_string())).await?;
+        Ok(Decoder::new(Arc::clone(&self.prefix)).reset(&listing))
     }
 
-    /// Watches everything under the prefix. Begins with a `Reset` (or `Lost`).
+    /// Watches everything under the prefix. Begins with a `Reset` (or `Lost`). Needs a tokio runtime to run in.
     pub fn watch(&self) -> Updates {
-        todo!()
+        watch::watch(&self.store, &self.prefix, Range::Prefix(self.prefix.to_string()))
     }
 
     /// Watches the placements of one machine and nothing else: only `places` of the snapshots and
-    /// [`Change::Place`] and [`Change::Unreadable`] occur.
+    /// [`Change::Place`] and [`Change::Unreadable`] occur. Needs a tokio runtime to run in.
     pub fn watch_places(&self, machine: &MachineId) -> Updates {
-        todo!()
+        let range = Range::Prefix(format!("{}{}", self.prefix, keys::places_of(machine)));
+        watch::watch(&self.store, &self.prefix, range)
     }
 
-    /// Reads unit files by their hashes; those that are missing or unreadable come back as problems.
-    pub async fn files(
-        &self,
-        hashes: &[FileHash],
-    ) -> Result<BTreeMap<FileHash, Result<Arc<UnitFile>, String>>, RegistryError> {
-        todo!()
+    /// The whole key of a record.
+    fn key(&self, key: &Key) -> String {
+        format!("{}{key}", self.prefix)
     }
 
-    /// Writes units, each all or nothing, many to a commit; the results are in the order of the argument.
-    pub async fn write_units(
-        &self,
-        units: Vec<UnitWrite>,
-    ) -> Result<Vec<UnitWritten>, RegistryError> {
-        todo!()
+    /// Everything below a part of the prefix.
+    async fn list(&self, below: &str) -> Result<Vec<KeyValue>, StoreError> {
+        let range = Range::Prefix(format!("{}{below}", self.prefix));
+        Ok(self.store.read(range).await?.entries)
     }
 
-    /// Removes units whatever they say, unreadable ones too, and files no unit names any more.
-    pub async fn destroy_units(&self, names: &[UnitName]) -> Result<Destroyed, RegistryError> {
-        todo!()
+    /// One record.
+    async fn get(&self, key: &Key) -> Result<Option<KeyValue>, StoreError> {
+        Ok(self.store.read(Range::Key(self.key(key))).await?.entries.pop())
     }
 
-    /// Sets (`Some`) and removes (`None`) run-time metadata of machines, all or nothing.
-    pub async fn set_metadata(
-        &self,
-        changes: &[(MachineId, String, Option<String>)],
-    ) -> Result<(), RegistryError> {
-        todo!()
-    }
-
-    /// The registration of a machine, if it is registered, with the lease it lives under.
-    pub async fn registration(
-        &self,
-        machine: &MachineId,
-    ) -> Result<Option<(Machine, Option<LeaseId>)>, RegistryError> {
-        todo!()
-    }
-
-    /// Grants a lease.
-    pub async fn grant(&self, ttl: Duration) -> Result<Lease, StoreError> {
-        self.store.grant(ttl).await
-    }
-
-    /// Prolongs a lease.
-    pub async fn keep_alive(&self, lease: LeaseId) -> Result<Lease, StoreError> {
-        self.store.keep_alive(lease).await
-    }
-
-    /// Ends a lease, and with it our registration, our leadership and our published states.
-    pub async fn revoke(&self, lease: LeaseId) -> Result<(), StoreError> {
-        self.store.revoke(lease).await
-    }
-
-    /// Registers a machine under a lease, whatever is registered under its id. `created` of the record is kept
-    /// when the record is there already.
-    pub async fn register(
-        &self,
-        machine: &Machine,
-        lease: Lease,
-    ) -> Result<Presence, RegistryError> {
-        todo!()
-    }
-
-    /// Publishes observed states under our lease, many to a commit.
-    pub async fn publish(
-        &self,
-        presence: &Presence,
-        states: Vec<StateUpdate>,
-    ) -> Result<(), RegistryError> {
-        todo!()
-    }
-
-    /// The states published for a machine, as the store has them.
-    pub async fn states_of(
-        &self,
-        machine: &MachineId,
-    ) -> Result<BTreeMap<UnitName, ObservedState>, RegistryError> {
-        todo!()
-    }
-
-    /// Tries to become leader: `None` when someone else is.
-    pub async fn campaign(&self, presence: &Presence) -> Result<Option<Leadership>, RegistryError> {
-        todo!()
-    }
-
-    /// Records the machines whose units stay where they are (see `Leader::held`), guarded by our leadership.
-    pub async fn hold(
-        &self,
-        leadership: Leadership,
-        presence: &Presence,
-        held: BTreeSet<MachineId>,
-    ) -> Result<(), CommitError> {
-        todo!()
-    }
-
-    /// Empties `Leader::held` on a person's behalf, keeping the leader and its lease; the leader sees it and goes on.
-    pub async fn unfreeze(&self) -> Result<(), RegistryError> {
-        todo!()
-    }
-
-    /// Writes decisions of a plan, guarded by our leadership and by the revisions each rests on. Each group is written
-    /// together or not at all; groups are packed into commits. Returns the groups that met a conflict (their indexes),
-    /// and the revision after the last commit.
-    pub async fn commit_places(
-        &self,
-        leadership: Leadership,
-        groups: Vec<Vec<PlaceWrite>>,
-    ) -> Result<PlacesCommitted, CommitError> {
-        todo!()
+    /// The key of a record below the prefix.
+    fn parse(&self, record: &KeyValue) -> Option<Key> {
+        keys::parse(record.key.strip_prefix(&*self.prefix)?).ok()
     }
 }
 

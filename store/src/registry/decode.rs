@@ -1,0 +1,129 @@
+//! From stored records to snapshots and changes.
+//!
+//! A record that cannot be read becomes an [`Unreadable`] and harms nothing else.
+
+use std::sync::Arc;
+
+use muster_common::snapshot::{Change, Snapshot, Unreadable};
+
+use super::keys::{BadKey, Key, parse};
+use super::records::{
+    FileRecord, LeaderRecord, MachineRecord, MetadataRecord, PlaceRecord, StateRecord, UnitRecord,
+    decode,
+};
+use crate::store::{KeyChange, KeyValue, Listing};
+
+/// Follows a range of records: a snapshot first, then what changes.
+#[derive(Debug)]
+pub(super) struct Decoder {
+    prefix: Arc<str>,
+    /// Keys that could not be read when last seen.
+    unreadable: std::collections::BTreeSet<String>,
+}
+
+impl Decoder {
+    pub(super) fn new(prefix: Arc<str>) -> Self {
+        Self { prefix, unreadable: std::collections::BTreeSet::new() }
+    }
+
+    /// Begins anew.
+    pub(super) fn reset(&mut self, listing: &Listing) -> Snapshot {
+        self.unreadable.clear();
+        let mut snapshot = Snapshot { revision: listing.revision, ..Snapshot::default() };
+        for record in &listing.entries {
+            match self.read(record) {
+                Ok(Some(change)) => snapshot.apply(change),
+                Ok(None) => {}
+                Err(unreadable) => {
+                    self.unreadable.insert(unreadable.key.clone());
+                    snapshot.unreadable.insert(unreadable.key.clone(), unreadable);
+                }
+            }
+        }
+        snapshot
+    }
+
+    /// What the changes of records mean. Applied to the snapshot they follow, they yield what a fresh read would.
+    pub(super) fn changes(&mut self, changes: &[KeyChange]) -> Vec<Change> {
+        let mut decoded = Vec::with_capacity(changes.len());
+        for change in changes {
+            let key = self.below(change.key());
+            let outcome = match change {
+                KeyChange::Put(record) => self.read(record),
+                KeyChange::Delete { .. } => Ok(parse(&key).ok().map(gone)),
+            };
+            match outcome {
+                Ok(change) => {
+                    if self.unreadable.remove(&key) {
+                        decoded.push(Change::Unreadable(key, None));
+                    }
+                    decoded.extend(change);
+                }
+                Err(unreadable) => {
+                    self.unreadable.insert(key.clone());
+                    let former = parse(&key).ok().map(gone);
+                    decoded.push(Change::Unreadable(key, Some(unreadable)));
+                    decoded.extend(former);
+                }
+            }
+        }
+        decoded
+    }
+
+    fn below(&self, key: &str) -> String {
+        key.strip_prefix(&*self.prefix).unwrap_or(key).to_owned()
+    }
+
+    fn read(&self, record: &KeyValue) -> Result<Option<Change>, Unreadable> {
+        let below = self.below(&record.key);
+        match parse(&below) {
+            Err(BadKey::Foreign) => Ok(None),
+            Err(BadKey::Malformed(problem)) => Err(Unreadable { key: below, problem }),
+            Ok(key) => {
+                read(key, record).map(Some).map_err(|problem| Unreadable { key: below, problem })
+            }
+        }
+    }
+}
+
+/// Reads one record.
+pub(super) fn read(key: Key, record: &KeyValue) -> Result<Change, String> {
+    let KeyValue { value, create_revision, mod_revision, .. } = record;
+    Ok(match key {
+        Key::File(hash) => {
+            Change::File(hash, Some(Arc::new(decode::<FileRecord>(value)?.file(&hash)?)))
+        }
+        Key::Unit(name) => {
+            let unit = decode::<UnitRecord>(value)?.unit(name.clone(), *mod_revision);
+            Change::Unit(name, Some(unit))
+        }
+        Key::Machine(id) => {
+            let machine = decode::<MachineRecord>(value)?.machine(id.clone(), *create_revision);
+            Change::Machine(id, Some(machine))
+        }
+        Key::Metadata(id, name) => {
+            Change::Metadata(id, name, Some(decode::<MetadataRecord>(value)?.value()))
+        }
+        Key::Place(id, name) => {
+            let placement = decode::<PlaceRecord>(value)?.placement(*mod_revision);
+            Change::Place(id, name, Some(placement))
+        }
+        Key::State(id, name) => {
+            Change::State(id, name, Some(decode::<StateRecord>(value)?.state()))
+        }
+        Key::Leader => Change::Leader(Some(decode::<LeaderRecord>(value)?.leader())),
+    })
+}
+
+/// What the end of a record means.
+fn gone(key: Key) -> Change {
+    match key {
+        Key::File(hash) => Change::File(hash, None),
+        Key::Unit(name) => Change::Unit(name, None),
+        Key::Machine(id) => Change::Machine(id, None),
+        Key::Metadata(id, name) => Change::Metadata(id, name, None),
+        Key::Place(id, name) => Change::Place(id, name, None),
+        Key::State(id, name) => Change::State(id, name, None),
+        Key::Leader => Change::Leader(None),
+    }
+}

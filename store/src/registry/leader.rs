@@ -1,0 +1,124 @@
+//! Leadership: one record under the leader's lease, whose create_revision guards all the leader writes.
+
+use std::collections::BTreeSet;
+
+use muster_common::machine::MachineId;
+use muster_common::snapshot::Leader;
+
+use super::keys::Key;
+use super::records::{LeaderRecord, decode, encode};
+use super::{CommitError, Leadership, Presence, Registry, RegistryError};
+use crate::store::{Commit, Guard, KeyValue, Op, StoreError};
+
+/// How often a record is tried again that others change.
+const ATTEMPTS: usize = 5;
+
+impl Registry {
+    /// Tries to become leader: `None` when someone else is. One who leads already is told so again.
+    ///
+    /// A leader record that lives under no lease is nobody's (no daemon writes one) and would bar everyone for ever:
+    /// it is removed.
+    pub async fn campaign(&self, presence: &Presence) -> Result<Option<Leadership>, RegistryError> {
+        let lease = Some(presence.lease.id);
+        let record = Leader { machine: presence.machine.clone(), held: BTreeSet::new() };
+        let put = Op::Put {
+            key: self.key(&Key::Leader),
+            value: encode(&LeaderRecord::new(&record)),
+            lease,
+        };
+        for _ in 0..ATTEMPTS {
+            if let Some(found) = self.get(&Key::Leader).await? {
+                if found.lease.is_none() {
+                    self.remove_leader(&found).await?;
+                    continue;
+                }
+                // Our lease is ours alone, so a record under it is ours.
+                let ours = found.lease == lease;
+                return Ok(ours.then_some(Leadership { created: found.create_revision }));
+            }
+            let vacant = Guard::Modified { key: self.key(&Key::Leader), revision: 0 };
+            let guards = vec![vacant, self.registered(presence)];
+            match self.store.commit(guards, vec![put.clone()]).await {
+                Ok(Commit::Done { revision }) => return Ok(Some(Leadership { created: revision })),
+                Ok(Commit::Conflict { .. }) => {
+                    let machine = Key::Machine(presence.machine.clone());
+                    let registration = self.get(&machine).await?;
+                    if registration.is_none_or(|r| r.create_revision != presence.created) {
+                        return Err(not_registered(presence));
+                    }
+                }
+                Err(StoreError::LeaseGone { .. }) => return Err(not_registered(presence)),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(RegistryError::Contended { key: Key::Leader.to_string() })
+    }
+
+    /// Records the machines whose units stay where they are (see `Leader::held`), guarded by our leadership.
+    pub async fn hold(
+        &self,
+        leadership: Leadership,
+        presence: &Presence,
+        held: BTreeSet<MachineId>,
+    ) -> Result<(), CommitError> {
+        let record = Leader { machine: presence.machine.clone(), held };
+        let put = Op::Put {
+            key: self.key(&Key::Leader),
+            value: encode(&LeaderRecord::new(&record)),
+            lease: Some(presence.lease.id),
+        };
+        match self.store.commit(vec![self.leading(leadership)], vec![put]).await {
+            Ok(Commit::Done { .. }) => Ok(()),
+            Ok(Commit::Conflict { .. }) | Err(StoreError::LeaseGone { .. }) => {
+                Err(CommitError::Deposed)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Empties `Leader::held` on a person's behalf, keeping the leader and its lease; the leader sees it and goes on.
+    pub async fn unfreeze(&self) -> Result<(), RegistryError> {
+        for _ in 0..ATTEMPTS {
+            let Some(found) = self.get(&Key::Leader).await? else { return Ok(()) };
+            let mut leader = decode::<LeaderRecord>(&found.value)
+                .map_err(|problem| RegistryError::Unreadable {
+                    key: Key::Leader.to_string(),
+                    problem,
+                })?
+                .leader();
+            if leader.held.is_empty() {
+                return Ok(());
+            }
+            leader.held.clear();
+            let guard = Guard::Modified { key: found.key.clone(), revision: found.mod_revision };
+            let put = Op::Put {
+                key: found.key,
+                value: encode(&LeaderRecord::new(&leader)),
+                lease: found.lease,
+            };
+            match self.store.commit(vec![guard], vec![put]).await {
+                Ok(Commit::Done { .. }) => return Ok(()),
+                // The leader wrote it, or is gone: look again.
+                Ok(Commit::Conflict { .. }) | Err(StoreError::LeaseGone { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(RegistryError::Contended { key: Key::Leader.to_string() })
+    }
+
+    async fn remove_leader(&self, found: &KeyValue) -> Result<(), StoreError> {
+        let guard = Guard::Modified { key: found.key.clone(), revision: found.mod_revision };
+        // On a conflict someone else has changed or removed it, which is as good.
+        self.store.commit(vec![guard], vec![Op::Delete { key: found.key.clone() }]).await?;
+        Ok(())
+    }
+
+    /// Holds while this leadership lasts.
+    pub(super) fn leading(&self, leadership: Leadership) -> Guard {
+        Guard::Created { key: self.key(&Key::Leader), revision: leadership.created }
+    }
+}
+
+fn not_registered(presence: &Presence) -> RegistryError {
+    RegistryError::NotRegistered { machine: presence.machine.clone() }
+}

@@ -1,0 +1,145 @@
+//! Machines: registration, what they report, and what is said about them at run time.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use muster_common::machine::{Machine, MachineId};
+use muster_common::snapshot::Change;
+use muster_common::state::ObservedState;
+use muster_common::unit::UnitName;
+
+use super::decode::read;
+use super::keys::{self, Key};
+use super::packing::{self, PackingError, Piece};
+use super::records::{MachineRecord, MetadataRecord, StateRecord, encode};
+use super::{Presence, Registry, RegistryError, StateUpdate};
+use crate::store::{Commit, Guard, Lease, LeaseId, Op, StoreError};
+
+/// How often a registration is tried while others register under the same id.
+const ATTEMPTS: usize = 5;
+
+impl Registry {
+    /// Sets (`Some`) and removes (`None`) run-time metadata of machines, all or nothing. At most
+    /// [`MAX_OPERATIONS`](crate::MAX_OPERATIONS) of them, and none twice.
+    pub async fn set_metadata(
+        &self,
+        changes: &[(MachineId, String, Option<String>)],
+    ) -> Result<(), RegistryError> {
+        let ops = changes.iter().map(|(machine, name, value)| {
+            let key = self.key(&Key::Metadata(machine.clone(), name.clone()));
+            match value {
+                Some(value) => {
+                    Op::Put { key, value: encode(&MetadataRecord::new(value)), lease: None }
+                }
+                None => Op::Delete { key },
+            }
+        });
+        self.store.commit(Vec::new(), ops.collect()).await?;
+        Ok(())
+    }
+
+    /// The registration of a machine, if it is registered, with the lease it lives under.
+    pub async fn registration(
+        &self,
+        machine: &MachineId,
+    ) -> Result<Option<(Machine, Option<LeaseId>)>, RegistryError> {
+        let key = Key::Machine(machine.clone());
+        let Some(record) = self.get(&key).await? else { return Ok(None) };
+        match read(key.clone(), &record) {
+            Ok(Change::Machine(_, Some(machine))) => Ok(Some((machine, record.lease))),
+            Ok(_) => Ok(None),
+            Err(problem) => Err(RegistryError::Unreadable { key: key.to_string(), problem }),
+        }
+    }
+
+    /// Grants a lease.
+    pub async fn grant(&self, ttl: Duration) -> Result<Lease, StoreError> {
+        self.store.grant(ttl).await
+    }
+
+    /// Prolongs a lease. The new time counts from when this was called.
+    pub async fn keep_alive(&self, lease: LeaseId) -> Result<Lease, StoreError> {
+        self.store.keep_alive(lease).await
+    }
+
+    /// Ends a lease, and with it our registration, our leadership and our published states.
+    pub async fn revoke(&self, lease: LeaseId) -> Result<(), StoreError> {
+        self.store.revoke(lease).await
+    }
+
+    /// Registers a machine under a lease, whatever is registered under its id. `created` of the record is kept
+    /// when the record is there already.
+    pub async fn register(
+        &self,
+        machine: &Machine,
+        lease: Lease,
+    ) -> Result<Presence, RegistryError> {
+        let id = Key::Machine(machine.id.clone());
+        let key = self.key(&id);
+        let value = encode(&MachineRecord::new(machine));
+        for _ in 0..ATTEMPTS {
+            let found = self.get(&id).await?;
+            let revision = found.as_ref().map_or(0, |record| record.mod_revision);
+            let guard = Guard::Modified { key: key.clone(), revision };
+            let put = Op::Put { key: key.clone(), value: value.clone(), lease: Some(lease.id) };
+            // The guard makes sure that the record we found is the one we replace, and so that `created` is right.
+            if let Commit::Done { revision } = self.store.commit(vec![guard], vec![put]).await? {
+                let created = found.map_or(revision, |record| record.create_revision);
+                return Ok(Presence { machine: machine.id.clone(), lease, created });
+            }
+        }
+        Err(RegistryError::Contended { key: id.to_string() })
+    }
+
+    /// Publishes observed states under our lease, many to a commit. A machine that is not registered under this
+    /// presence any more, or whose lease is gone, gets [`RegistryError::NotRegistered`].
+    pub async fn publish(
+        &self,
+        presence: &Presence,
+        states: Vec<StateUpdate>,
+    ) -> Result<(), RegistryError> {
+        let pieces: Vec<Piece> = states
+            .into_iter()
+            .map(|update| {
+                let key = self.key(&Key::State(presence.machine.clone(), update.unit));
+                let op = match update.state {
+                    Some(state) => Op::Put {
+                        key,
+                        value: encode(&StateRecord::new(state)),
+                        lease: Some(presence.lease.id),
+                    },
+                    None => Op::Delete { key },
+                };
+                Piece { guards: Vec::new(), ops: vec![op] }
+            })
+            .collect();
+        let guard = self.registered(presence);
+        match packing::write(&self.store, Some(&guard), &pieces).await {
+            Ok(_) => Ok(()),
+            Err(PackingError::Refused | PackingError::Store(StoreError::LeaseGone { .. })) => {
+                Err(RegistryError::NotRegistered { machine: presence.machine.clone() })
+            }
+            Err(PackingError::Store(error)) => Err(error.into()),
+        }
+    }
+
+    /// The states published for a machine, as the store has them; unreadable ones are left out.
+    pub async fn states_of(
+        &self,
+        machine: &MachineId,
+    ) -> Result<BTreeMap<UnitName, ObservedState>, RegistryError> {
+        let records = self.list(&keys::states_of(machine)).await?;
+        let states =
+            records.into_iter().filter_map(|record| match read(self.parse(&record)?, &record) {
+                Ok(Change::State(_, unit, Some(state))) => Some((unit, state)),
+                _ => None,
+            });
+        Ok(states.collect())
+    }
+
+    /// Holds while a machine is registered as it was when it got this presence.
+    pub(super) fn registered(&self, presence: &Presence) -> Guard {
+        let key = self.key(&Key::Machine(presence.machine.clone()));
+        Guard::Created { key, revision: presence.created }
+    }
+}

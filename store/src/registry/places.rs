@@ -1,0 +1,115 @@
+//! Placements: the leader's decisions, each guarded by all it rests on.
+
+use muster_common::machine::MachineId;
+use muster_common::unit::UnitName;
+
+use super::keys::Key;
+use super::packing::{self, Outcome, PackingError, Piece};
+use super::records::{PlaceRecord, encode};
+use super::{CommitError, Leadership, PlaceWrite, PlacesCommitted, Registry};
+use crate::limits;
+use crate::store::{Guard, Op};
+
+impl Registry {
+    /// Writes decisions of a plan, guarded by our leadership and by the revisions each rests on. Each group is written
+    /// together or not at all; groups are packed into commits, of which several are under way at once. Returns the
+    /// groups that met a conflict (their indexes), and the revision after the last commit.
+    ///
+    /// A group that is too large for one commit (more than 63 placements) is written one decision after another up to
+    /// the first conflict: better than never.
+    pub async fn commit_places(
+        &self,
+        leadership: Leadership,
+        groups: Vec<Vec<PlaceWrite>>,
+    ) -> Result<PlacesCommitted, CommitError> {
+        let leading = self.leading(leadership);
+        let mut pieces = Vec::new();
+        let mut indexes = Vec::new();
+        let mut oversize = Vec::new();
+        for (index, group) in groups.iter().enumerate() {
+            let mut piece = Piece::default();
+            for write in group {
+                self.add(&mut piece, write);
+            }
+            let guards: Vec<Guard> =
+                std::iter::once(&leading).chain(&piece.guards).cloned().collect();
+            if limits::check(&guards, &piece.ops).is_err() && group.len() > 1 {
+                oversize.push((index, group));
+            } else {
+                pieces.push(piece);
+                indexes.push(index);
+            }
+        }
+        let mut committed = PlacesCommitted::default();
+        let outcomes =
+            packing::write(&self.store, Some(&leading), &pieces).await.map_err(deposed)?;
+        for (index, outcome) in indexes.into_iter().zip(outcomes) {
+            committed.add(index, outcome);
+        }
+        for (index, group) in oversize {
+            for write in group {
+                let mut piece = Piece::default();
+                self.add(&mut piece, write);
+                let outcomes =
+                    packing::write(&self.store, Some(&leading), &[piece]).await.map_err(deposed)?;
+                let outcome = outcomes.first().copied().unwrap_or(Outcome::Conflict);
+                committed.add(index, outcome);
+                if outcome == Outcome::Conflict {
+                    break;
+                }
+            }
+        }
+        committed.conflicts.sort_unstable();
+        Ok(committed)
+    }
+
+    fn add(&self, piece: &mut Piece, write: &PlaceWrite) {
+        let place = |machine: &MachineId, unit: &UnitName| {
+            self.key(&Key::Place(machine.clone(), unit.clone()))
+        };
+        let mut guard = |guard: Guard| {
+            if !piece.guards.contains(&guard) {
+                piece.guards.push(guard);
+            }
+        };
+        match write {
+            PlaceWrite::Place { machine, unit, placement, unit_revision, machine_created } => {
+                let key = place(machine, unit);
+                guard(Guard::Modified { key: key.clone(), revision: placement.revision });
+                guard(self.unit_unchanged(unit, *unit_revision));
+                guard(Guard::Created {
+                    key: self.key(&Key::Machine(machine.clone())),
+                    revision: *machine_created,
+                });
+                let value = encode(&PlaceRecord::new(placement));
+                piece.ops.push(Op::Put { key, value, lease: None });
+            }
+            PlaceWrite::Remove { machine, unit, revision, unit_revision } => {
+                let key = place(machine, unit);
+                guard(Guard::Modified { key: key.clone(), revision: *revision });
+                guard(self.unit_unchanged(unit, *unit_revision));
+                piece.ops.push(Op::Delete { key });
+            }
+        }
+    }
+
+    fn unit_unchanged(&self, unit: &UnitName, revision: u64) -> Guard {
+        Guard::Modified { key: self.key(&Key::Unit(unit.clone())), revision }
+    }
+}
+
+impl PlacesCommitted {
+    fn add(&mut self, index: usize, outcome: Outcome) {
+        match outcome {
+            Outcome::Done { revision } => self.revision = self.revision.max(revision),
+            Outcome::Conflict => self.conflicts.push(index),
+        }
+    }
+}
+
+fn deposed(error: PackingError) -> CommitError {
+    match error {
+        PackingError::Refused => CommitError::Deposed,
+        PackingError::Store(error) => error.into(),
+    }
+}

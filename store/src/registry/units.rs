@@ -1,0 +1,265 @@
+//! Units and their files.
+//!
+//! A file is written again with every unit that names it, in the same commit. So a file found unnamed can be removed
+//! guarded by the revision at which it was found: whoever names it meanwhile has raised that revision.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::hash::{BuildHasher as _, RandomState};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use futures::{StreamExt as _, TryStreamExt as _};
+use muster_common::snapshot::Change;
+use muster_common::unit::{FileHash, UnitFile, UnitName};
+
+use super::decode::read;
+use super::keys::{FILES, Key, UNITS};
+use super::packing::{self, Outcome, PackingError, Piece};
+use super::records::{FileRecord, UnitRecord, decode, encode};
+use super::{Destroyed, Registry, RegistryError, UnitWrite, UnitWritten};
+use crate::store::{Guard, KeyValue, Op, Range, StoreError};
+
+/// Above this many records of a kind, reading all of the kind costs less than reading each.
+const READ_ONE_BY_ONE: usize = 32;
+
+/// Single reads under way at once.
+const READS_UNDER_WAY: usize = 8;
+
+/// Makes each write of a unit record unlike any other.
+#[derive(Debug)]
+pub(super) struct WriteIds {
+    process: u64,
+    next: AtomicU64,
+}
+
+impl WriteIds {
+    pub(super) fn new() -> Self {
+        // The standard library seeds its hash maps from the system's randomness; that is all that is needed here.
+        Self { process: RandomState::new().hash_one(0), next: AtomicU64::new(0) }
+    }
+
+    fn next(&self) -> String {
+        format!("{:016x}-{}", self.process, self.next.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+impl Registry {
+    /// Reads unit files by their hashes; those that are missing or unreadable come back as problems.
+    pub async fn files(
+        &self,
+        hashes: &[FileHash],
+    ) -> Result<BTreeMap<FileHash, Result<Arc<UnitFile>, String>>, RegistryError> {
+        let keys = hashes.iter().map(|hash| Key::File(*hash)).collect();
+        let mut found: BTreeMap<FileHash, KeyValue> = self
+            .read_many(keys, FILES)
+            .await?
+            .into_iter()
+            .filter_map(|(key, record)| match key {
+                Key::File(hash) => Some((hash, record)),
+                _ => None,
+            })
+            .collect();
+        let mut file = |hash: &FileHash| {
+            let record = found.remove(hash).ok_or("the store does not have it")?;
+            match read(Key::File(*hash), &record)? {
+                Change::File(_, Some(file)) => Ok(file),
+                _ => Err("its record is none of a file".to_owned()),
+            }
+        };
+        let unique: BTreeSet<&FileHash> = hashes.iter().collect();
+        Ok(unique.into_iter().map(|hash| (*hash, file(hash))).collect())
+    }
+
+    /// Writes units, each all or nothing, many to a commit; the results are in the order of the argument.
+    ///
+    /// Files that the units named before and no unit names now are removed. After an error some units may be written
+    /// and others not.
+    pub async fn write_units(
+        &self,
+        units: Vec<UnitWrite>,
+    ) -> Result<Vec<UnitWritten>, RegistryError> {
+        let former = self.files_replaced_by(&units).await?;
+        let mut names = HashSet::new();
+        // Of several writes of one unit the first may succeed, and then the others rest on what is no more.
+        let first: Vec<bool> = units.iter().map(|unit| names.insert(unit.name.clone())).collect();
+        let pieces: Vec<Piece> = units
+            .iter()
+            .zip(&first)
+            .filter(|(_, first)| **first)
+            .map(|(unit, _)| self.piece(unit))
+            .collect();
+        let outcomes = packing::write(&self.store, None, &pieces).await.map_err(unguarded)?;
+        let mut outcomes = outcomes.into_iter();
+        let written: Vec<UnitWritten> = first
+            .into_iter()
+            .map(|first| match first.then(|| outcomes.next()).flatten() {
+                Some(Outcome::Done { revision }) => UnitWritten::Done { revision },
+                Some(Outcome::Conflict) | None => UnitWritten::Conflict,
+            })
+            .collect();
+        if !former.is_empty() {
+            self.remove_unnamed(Some(former)).await?;
+        }
+        Ok(written)
+    }
+
+    fn piece(&self, unit: &UnitWrite) -> Piece {
+        let hash = unit.file.hash();
+        let key = self.key(&Key::Unit(unit.name.clone()));
+        let record = UnitRecord::new(hash, unit.desired, unit.generation, self.writes.next());
+        Piece {
+            guards: vec![Guard::Modified { key: key.clone(), revision: unit.expected }],
+            ops: vec![
+                Op::Put {
+                    key: self.key(&Key::File(hash)),
+                    value: encode(&FileRecord::new(&unit.file)),
+                    lease: None,
+                },
+                Op::Put { key, value: encode(&record), lease: None },
+            ],
+        }
+    }
+
+    /// Files that the units name now and will not name once they are written.
+    async fn files_replaced_by(
+        &self,
+        units: &[UnitWrite],
+    ) -> Result<BTreeSet<FileHash>, StoreError> {
+        let replaced: BTreeMap<&UnitName, FileHash> = units
+            .iter()
+            .filter(|unit| unit.expected != 0)
+            .map(|unit| (&unit.name, unit.file.hash()))
+            .collect();
+        let keys = replaced.keys().map(|name| Key::Unit((*name).clone())).collect();
+        let records = self.read_many(keys, UNITS).await?;
+        let former = records.into_iter().filter_map(|(key, record)| {
+            let Key::Unit(name) = key else { return None };
+            let file = decode::<UnitRecord>(&record.value).ok()?.file();
+            (replaced.get(&name)? != &file).then_some(file)
+        });
+        Ok(former.collect())
+    }
+
+    /// Removes units whatever they say, unreadable ones too, and files no unit names any more.
+    pub async fn destroy_units(&self, names: &[UnitName]) -> Result<Destroyed, RegistryError> {
+        let names: BTreeSet<&UnitName> = names.iter().collect();
+        let keys = names.iter().map(|name| Key::Unit((*name).clone())).collect();
+        let mut found = BTreeMap::new();
+        for (key, record) in self.read_many(keys, UNITS).await? {
+            if let Key::Unit(name) = key {
+                found.insert(name, record);
+            }
+        }
+        let pieces: Vec<Piece> = found
+            .keys()
+            .map(|name| Op::Delete { key: self.key(&Key::Unit(name.clone())) })
+            .map(|op| Piece { guards: Vec::new(), ops: vec![op] })
+            .collect();
+        let outcomes = packing::write(&self.store, None, &pieces).await.map_err(unguarded)?;
+        let revision = outcomes
+            .iter()
+            .map(|outcome| match outcome {
+                Outcome::Done { revision } => *revision,
+                Outcome::Conflict => 0,
+            })
+            .max()
+            .unwrap_or(0);
+        // What an unreadable unit named is not known, so then every file is looked at.
+        let files: Option<BTreeSet<FileHash>> = found
+            .values()
+            .map(|record| decode::<UnitRecord>(&record.value).ok().map(|unit| unit.file()))
+            .collect();
+        if !found.is_empty() {
+            self.remove_unnamed(files).await?;
+        }
+        let unknown = names.into_iter().filter(|name| !found.contains_key(*name)).cloned();
+        let unknown = unknown.collect();
+        Ok(Destroyed { destroyed: found.into_keys().collect(), unknown, revision })
+    }
+
+    /// Removes those of the files (`None`: of all files) that no unit names.
+    async fn remove_unnamed(&self, files: Option<BTreeSet<FileHash>>) -> Result<(), RegistryError> {
+        // The files are read before the units: a unit that is written between the two raises its file's revision, and
+        // one that was written before is seen.
+        let files: Vec<(FileHash, KeyValue)> = match files {
+            Some(hashes) => {
+                let keys = hashes.into_iter().map(Key::File).collect();
+                self.read_many(keys, FILES).await?
+            }
+            None => self.with_keys(self.list(FILES).await?),
+        }
+        .into_iter()
+        .filter_map(|(key, record)| match key {
+            Key::File(hash) => Some((hash, record)),
+            _ => None,
+        })
+        .collect();
+        if files.is_empty() {
+            return Ok(());
+        }
+        let units = self.list(UNITS).await?;
+        let mut named = HashSet::new();
+        let mut unreadable = Vec::new();
+        for unit in &units {
+            match decode::<UnitRecord>(&unit.value) {
+                Ok(record) => {
+                    named.insert(record.file());
+                }
+                Err(_) => unreadable.push(unit),
+            }
+        }
+        // A record we cannot read may still name a file to those who can.
+        let mentioned = |hash: &FileHash| {
+            let hash = hash.to_string();
+            unreadable.iter().any(|u| u.value.windows(hash.len()).any(|w| w == hash.as_bytes()))
+        };
+        let pieces: Vec<Piece> = files
+            .into_iter()
+            .filter(|(hash, _)| !named.contains(hash) && !mentioned(hash))
+            .map(|(_, record)| Piece {
+                guards: vec![Guard::Modified {
+                    key: record.key.clone(),
+                    revision: record.mod_revision,
+                }],
+                ops: vec![Op::Delete { key: record.key }],
+            })
+            .collect();
+        // A conflict means that a unit names the file again.
+        packing::write(&self.store, None, &pieces).await.map_err(unguarded)?;
+        Ok(())
+    }
+
+    /// Those of the keys, all of one kind, that exist.
+    async fn read_many(
+        &self,
+        keys: Vec<Key>,
+        kind: &str,
+    ) -> Result<Vec<(Key, KeyValue)>, StoreError> {
+        if keys.len() > READ_ONE_BY_ONE {
+            let wanted: HashSet<String> = keys.iter().map(|key| self.key(key)).collect();
+            let mut records = self.list(kind).await?;
+            records.retain(|record| wanted.contains(&record.key));
+            return Ok(self.with_keys(records));
+        }
+        let reads = keys.into_iter().map(|key| async move {
+            let range = Range::Key(self.key(&key));
+            let found = self.store.read(range).await?.entries.pop();
+            Ok::<_, StoreError>(found.map(|record| (key, record)))
+        });
+        let found: Vec<_> =
+            futures::stream::iter(reads).buffered(READS_UNDER_WAY).try_collect().await?;
+        Ok(found.into_iter().flatten().collect())
+    }
+
+    fn with_keys(&self, records: Vec<KeyValue>) -> Vec<(Key, KeyValue)> {
+        records.into_iter().filter_map(|record| Some((self.parse(&record)?, record))).collect()
+    }
+}
+
+/// Without a common guard there is nothing that could refuse.
+fn unguarded(error: PackingError) -> RegistryError {
+    match error {
+        PackingError::Store(error) => RegistryError::Store(error),
+        PackingError::Refused => RegistryError::Contended { key: UNITS.to_owned() },
+    }
+}

@@ -1,0 +1,51 @@
+//! Typed watches.
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+
+use super::decode::Decoder;
+use super::{Event, Updates};
+use crate::store::{Range, Store, WatchEvent};
+
+/// Events decoded ahead of the reader. The backend queues the rest and knows what to do when that is too much.
+const DECODED_AHEAD: usize = 16;
+
+/// Follows a range until the receiver is dropped.
+pub(super) fn watch(store: &Arc<dyn Store>, prefix: &Arc<str>, range: Range) -> Updates {
+    let mut raw = store.watch(range);
+    let mut decoder = Decoder::new(Arc::clone(prefix));
+    let (sender, events) = mpsc::channel(DECODED_AHEAD);
+    tokio::spawn(async move {
+        let mut seen = 0;
+        loop {
+            // Both are cancel-safe; a reader that has gone away ends the watch below even if nothing happens in it.
+            let event = tokio::select! {
+                event = raw.events.recv() => event,
+                () = sender.closed() => return,
+            };
+            let typed = match event {
+                None => return,
+                Some(WatchEvent::Reset(listing)) => {
+                    seen = listing.revision;
+                    Event::Reset(Box::new(decoder.reset(&listing)))
+                }
+                Some(WatchEvent::Changes { revision, changes }) => {
+                    seen = revision;
+                    Event::Changes { revision, changes: decoder.changes(&changes) }
+                }
+                // Nothing new, and nobody needs to wake up for it.
+                Some(WatchEvent::Progress { revision }) if revision <= seen => continue,
+                Some(WatchEvent::Progress { revision }) => {
+                    seen = revision;
+                    Event::Changes { revision, changes: Vec::new() }
+                }
+                Some(WatchEvent::Lost { problem }) => Event::Lost { problem },
+            };
+            if sender.send(typed).await.is_err() {
+                return;
+            }
+        }
+    });
+    Updates { events }
+}
