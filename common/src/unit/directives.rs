@@ -4,6 +4,7 @@
 //! type, and directives it does not know. It never refuses anything: a newer systemd may know more. Sections and
 //! directives that begin with `X-` are for others, and always fine.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use super::directive_names as names;
@@ -24,14 +25,18 @@ impl fmt::Display for Warning {
     }
 }
 
-/// The warnings for a file that is to be a unit of this name, by line; one for each unknown section.
+/// Most warnings for one file. Nobody reads more, and finding what each directive was meant to be takes time.
+const MAX_WARNINGS: usize = 100;
+
+/// The warnings for a file that is to be a unit of this name, by line; one for each unknown section, and a last one
+/// where there would be more than [`MAX_WARNINGS`].
 pub fn warnings(name: &UnitName, file: &UnitFile) -> Vec<Warning> {
     let unit_type = name.unit_type();
     // Not systemd's to read.
     if unit_type == UnitType::Container {
         return Vec::new();
     }
-    let mut unknown_sections = Vec::new();
+    let mut unknown_sections = BTreeSet::new();
     let mut warnings = Vec::new();
     for (line, option) in file.numbered() {
         let (section, name) = (option.section.as_str(), option.name.as_str());
@@ -43,13 +48,15 @@ pub fn warnings(name: &UnitName, file: &UnitFile) -> Vec<Warning> {
                 continue;
             }
             unknown_directive(unit_type, section, name)
-        } else {
-            if unknown_sections.contains(&section) {
-                continue;
-            }
-            unknown_sections.push(section);
+        } else if unknown_sections.insert(section) {
             unknown_section(unit_type, section)
+        } else {
+            continue;
         };
+        if warnings.len() == MAX_WARNINGS {
+            warnings.push(Warning { line, problem: "and more from here on".to_owned() });
+            break;
+        }
         warnings.push(Warning { line, problem });
     }
     warnings

@@ -85,3 +85,11 @@ fn every_table_is_sorted_without_repeats() {
         assert!(table.is_sorted_by(|a, b| a < b), "{table:?}");
     }
 }
+
+#[test]
+fn a_file_of_nothing_but_slips_is_not_examined_to_its_end() {
+    let directives: Vec<_> = (0..30_000).map(|i| format!("A{i}=\n")).collect();
+    let warnings = warned("a.service", &format!("[Service]\n{}", directives.concat()));
+    assert_eq!(warnings.len(), MAX_WARNINGS + 1);
+    assert_eq!(warnings.last().map(String::as_str), Some("line 102: and more from here on"));
+}

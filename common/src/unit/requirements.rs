@@ -18,6 +18,13 @@ use crate::machine::MachineId;
 /// The section this module reads.
 const SECTION: &str = "X-Fleet";
 
+/// Most values the section may hold, of all options together. Each is matched against names of units or machines
+/// whenever the unit is placed; a unit that needs more wants a pattern or metadata instead.
+const MAX_VALUES: usize = 1_000;
+
+/// The instance a template is checked with, one that no file is likely to name.
+const STAND_IN: &str = "INSTANCE";
+
 /// The requirements of one unit, specifiers expanded.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Requirements {
@@ -105,8 +112,8 @@ const EXCLUSIVE: [(Kind, Kind); 4] = [
 impl Requirements {
     /// The requirements of a unit made from a file.
     ///
-    /// For a template every value is checked as far as it goes without an instance; values with a specifier are left
-    /// out of the answer, but for patterns.
+    /// For a template every value is checked with an instance made up; values with a specifier are left out of the
+    /// answer, but for patterns.
     ///
     /// # Errors
     ///
@@ -133,7 +140,19 @@ impl RequirementsTemplate {
                 let words = words(kind, &option.joined()).map_err(error)?;
                 Ok(Entry { line, option: option.name.clone(), kind, words })
             })
-            .collect::<Result<Vec<_>, _>>()?;
+            .collect::<Result<Vec<_>, _>>()
+            .map(in_force)?;
+        let mut values = 0;
+        for entry in &entries {
+            values += entry.words.len();
+            if values > MAX_VALUES {
+                return Err(RequirementsError {
+                    line: entry.line,
+                    option: entry.option.clone(),
+                    problem: format!("the section has more than {MAX_VALUES} values"),
+                });
+            }
+        }
         let dynamic = entries.iter().flat_map(|e| &e.words).any(|word| has_specifier(word));
         let mut template = Self { entries, shared: None };
         if !dynamic {
@@ -154,9 +173,13 @@ impl RequirementsTemplate {
     /// As [`Requirements::of`].
     pub fn for_unit(&self, name: &UnitName) -> Result<Arc<Requirements>, RequirementsError> {
         match &self.shared {
-            Some(shared) if !shared.names(name) => Ok(Arc::clone(shared)),
-            _ => self.build(Some(name)).map(Arc::new),
+            Some(shared) if !shared.names(name) => return Ok(Arc::clone(shared)),
+            _ => {}
         }
+        if let Ok(stand_in) = name.instantiate(STAND_IN) {
+            self.build(Some(&stand_in))?;
+        }
+        self.build(Some(name)).map(Arc::new)
     }
 
     /// Checks and collects every entry; without a name there must be no specifiers.
@@ -183,7 +206,7 @@ impl Requirements {
     }
 }
 
-/// Requirements, with what an entry mentions but a template's cannot hold.
+/// Requirements in the making.
 #[derive(Default)]
 struct Building {
     requirements: Requirements,
@@ -194,31 +217,15 @@ struct Building {
 impl Building {
     fn add(&mut self, entry: &Entry, name: Option<&UnitName>) -> Result<(), String> {
         let requirements = &mut self.requirements;
-        if entry.words.is_empty() {
-            self.given.retain(|kind| *kind != entry.kind);
-            match entry.kind {
-                Kind::MachineId => requirements.machine_id = None,
-                Kind::MachineOf => requirements.machine_of.clear(),
-                Kind::MachineMetadata => requirements.metadata.clear(),
-                Kind::Conflicts => requirements.conflicts.clear(),
-                Kind::Global => requirements.global = false,
-                Kind::Replaces => requirements.replaces.clear(),
-            }
-            return Ok(());
-        }
         self.given.push(entry.kind);
         for word in &entry.words {
-            // A template has no instance: a value that asks for it is checked with one made up, then left out.
-            if let Some(template) = name.filter(|name| name.is_template() && has_specifier(word)) {
-                let stand_in = template.instantiate("1").map_err(|error| error.to_string())?;
-                let mut ignored = Requirements::default();
-                ignored.add(entry.kind, &expand(word, &stand_in), Some(&stand_in))?;
-                if entry.kind == Kind::Conflicts {
-                    requirements.add(entry.kind, word, name)?;
-                }
-                continue;
-            }
             match name {
+                // A template has no instance to put in. A pattern is at least worth showing.
+                Some(unit) if unit.is_template() && has_specifier(word) => {
+                    if entry.kind == Kind::Conflicts {
+                        requirements.add(entry.kind, word, name)?;
+                    }
+                }
                 Some(unit) => requirements.add(entry.kind, &expand(word, unit), name)?,
                 None => requirements.add(entry.kind, word, name)?,
             }
@@ -232,24 +239,13 @@ impl Building {
             Kind::Global => self.requirements.global,
             _ => self.given.contains(&kind),
         };
-        let other = EXCLUSIVE.iter().find_map(|(one, other)| {
+        EXCLUSIVE.iter().find_map(|(one, other)| {
             let other = match added {
                 kind if kind == *one => other,
                 kind if kind == *other => one,
                 _ => return None,
             };
-            (has(added) && has(*other)).then_some(other)
-        });
-        if let Some(other) = other {
-            return Some(format!("it cannot stand beside {other}="));
-        }
-        let Requirements { machine_of, conflicts, replaces, .. } = &self.requirements;
-        if let Some(unit) = machine_of.iter().find(|unit| replaces.contains(*unit)) {
-            return Some(format!("MachineOf={unit} and Replaces={unit} contradict one another"));
-        }
-        machine_of.iter().find_map(|unit| {
-            let pattern = conflicts.iter().find(|pattern| pattern.matches(unit.as_str()))?;
-            Some(format!("MachineOf={unit} and Conflicts={pattern} contradict one another"))
+            (has(added) && has(*other)).then(|| format!("it cannot stand beside {other}="))
         })
     }
 }
@@ -272,6 +268,13 @@ impl Requirements {
                 if name == Some(&unit) {
                     return Err("it names the unit itself".to_owned());
                 }
+                let pattern = self.conflicts.iter().find(|pattern| pattern.matches(word));
+                if let Some(pattern) = pattern {
+                    return Err(contradiction(&unit, "Conflicts", pattern.as_str()));
+                }
+                if self.replaces.contains(&unit) {
+                    return Err(contradiction(&unit, "Replaces", word));
+                }
                 self.machine_of.insert(unit);
             }
             Kind::MachineMetadata => match word.split_once('=') {
@@ -281,7 +284,12 @@ impl Requirements {
                 _ => return Err(format!("{word:?} is not key=value")),
             },
             Kind::Conflicts => {
-                let pattern = word.parse().map_err(|error: super::GlobError| error.to_string())?;
+                let pattern: Glob =
+                    word.parse().map_err(|error: super::GlobError| error.to_string())?;
+                let unit = self.machine_of.iter().find(|unit| pattern.matches(unit.as_str()));
+                if let Some(unit) = unit {
+                    return Err(contradiction(unit, "Conflicts", word));
+                }
                 if !self.conflicts.contains(&pattern) {
                     self.conflicts.push(pattern);
                 }
@@ -289,6 +297,9 @@ impl Requirements {
             Kind::Global => self.global = truth(word)?,
             Kind::Replaces => {
                 let unit = placeable(word)?;
+                if self.machine_of.contains(&unit) {
+                    return Err(contradiction(&unit, "Replaces", word));
+                }
                 if name != Some(&unit) {
                     self.replaces.insert(unit);
                 }
@@ -304,6 +315,26 @@ impl fmt::Display for Kind {
     }
 }
 
+/// The entries that no later one takes back: an empty value forgets its option, and the last `Global=` wins.
+fn in_force(entries: Vec<Entry>) -> Vec<Entry> {
+    let mut settled = Vec::new();
+    let mut kept: Vec<_> = entries
+        .into_iter()
+        .rev()
+        .filter(|entry| {
+            if settled.contains(&entry.kind) {
+                return false;
+            }
+            if entry.words.is_empty() || entry.kind == Kind::Global {
+                settled.push(entry.kind);
+            }
+            !entry.words.is_empty()
+        })
+        .collect();
+    kept.reverse();
+    kept
+}
+
 fn kind(option: &str) -> Result<Kind, String> {
     NAMES.iter().find(|(name, _)| *name == option).map(|(_, kind)| *kind).ok_or_else(|| {
         suggestion::or_hint("unknown option", option, NAMES.iter().map(|(name, _)| *name))
@@ -316,6 +347,11 @@ fn placeable(word: &str) -> Result<UnitName, String> {
         return Err(format!("{unit} is a template, which is never placed"));
     }
     Ok(unit)
+}
+
+/// A unit that must be beside another and must not.
+fn contradiction(beside: &UnitName, option: &str, value: &str) -> String {
+    format!("MachineOf={beside} and {option}={value} contradict one another")
 }
 
 /// fleet takes anything that is not true for false; a slip is refused here instead.

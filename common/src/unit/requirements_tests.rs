@@ -1,5 +1,7 @@
 //! What `[X-Fleet]` means, and what it refuses.
 
+use proptest::prelude::*;
+
 use super::*;
 
 fn read(name: &str, section: &str) -> Result<Requirements, RequirementsError> {
@@ -101,7 +103,7 @@ fn global_takes_fleets_words_and_the_last_wins() {
     assert!(!of("a.service", "Global=true\nGlobal=false").global);
     assert!(of("a.service", "Global=false\nGlobal=true").global);
     assert!(of("a.service", "Global=true\nReplaces=\nMachineID=").global);
-    assert!(!of("a.service", "Global=true\nGlobal=no\nReplaces=b.service").global);
+    assert!(!of("a.service", "Global=true\nMachineOf=b.service\nGlobal=no").global);
 }
 
 #[test]
@@ -142,11 +144,11 @@ fn a_template_is_checked_as_far_as_it_goes() {
     assert_eq!(units(&template.machine_of), ["db.service"]);
     assert_eq!(
         refused("web@.service", "\nMachineOf=%i"),
-        "3: [X-Fleet] MachineOf: \"1\" is not a unit name: it has no type such as .service"
+        "3: [X-Fleet] MachineOf: \"INSTANCE\" is not a unit name: it has no type such as .service"
     );
     assert_eq!(
         refused("web@.service", "Conflicts=%i["),
-        "2: [X-Fleet] Conflicts: \"1[\" is not a pattern: a class has no ] at character 3"
+        "2: [X-Fleet] Conflicts: \"INSTANCE[\" is not a pattern: a class has no ] at character 10"
     );
     assert_eq!(
         refused("web@.service", "Global=yes\nMachineOf=%p-data@%i.service"),
@@ -155,6 +157,30 @@ fn a_template_is_checked_as_far_as_it_goes() {
     assert_eq!(
         refused("web@.service", "MachineOf=%n"),
         "2: [X-Fleet] MachineOf: it names the unit itself"
+    );
+}
+
+#[test]
+fn a_template_may_name_one_of_its_instances() {
+    assert_eq!(units(&of("web@.service", "Replaces=web@1.service").replaces), ["web@1.service"]);
+    assert_eq!(of("web@.service", "MachineOf=%p@1.service"), Requirements::default());
+}
+
+#[test]
+fn a_template_whose_instances_contradict_themselves_is_refused() {
+    assert_eq!(
+        refused("web@.service", "MachineOf=%p-data@%i.service\nConflicts=%p*"),
+        "3: [X-Fleet] Conflicts: MachineOf=web-data@INSTANCE.service and Conflicts=web* contradict one another"
+    );
+}
+
+#[test]
+fn there_is_an_end_to_the_values() {
+    let section = |count: usize| format!("Conflicts={}", "a* ".repeat(count));
+    assert_eq!(patterns(&of("a.service", &section(1_000))), ["a*"]);
+    assert_eq!(
+        refused("a.service", &section(1_001)),
+        "2: [X-Fleet] Conflicts: the section has more than 1000 values"
     );
 }
 
@@ -240,4 +266,23 @@ fn units_of_a_template_share_what_does_not_depend_on_their_names() {
         *own.for_unit(&name("web@1.service")).unwrap(),
         of("web@1.service", "Conflicts=web@*")
     );
+}
+
+proptest! {
+    #[test]
+    fn any_section_is_understood_or_refused(
+        lines in prop::collection::vec((0..NAMES.len(), "[a-c%inNp=@*.\"' \\[]{0,6}|b@%i\\.service|true"), 0..5),
+        template: bool,
+    ) {
+        let section: Vec<_> = lines
+            .iter()
+            .filter_map(|(index, value)| NAMES.get(*index).map(|(name, _)| format!("{name}={value}")))
+            .collect();
+        let name = if template { "b@.service" } else { "b@1.service" };
+        if let Ok(read) = read(name, &section.join("\n")) {
+            prop_assert!(!(read.global && (read.machine_id.is_some() || !read.machine_of.is_empty())));
+            prop_assert!(read.replaces.is_empty() || (!read.global && read.conflicts.is_empty()));
+            prop_assert!(!read.names(&name.parse().unwrap()));
+        }
+    }
 }

@@ -8,18 +8,24 @@ pub(super) fn closest<'a>(
     word: &str,
     candidates: impl Iterator<Item = &'a str>,
 ) -> Option<&'a str> {
-    let word = word.to_ascii_lowercase();
     candidates
-        .map(|candidate| {
-            (
-                strsim::normalized_damerau_levenshtein(&word, &candidate.to_ascii_lowercase()),
-                candidate,
-            )
-        })
+        .filter(|candidate| may_be_alike(word.len(), candidate.len()))
+        .map(|candidate| (likeness(word, candidate), candidate))
         .filter(|(likeness, _)| *likeness >= LIKENESS)
         // Of equals the first: candidates come in order of preference.
         .reduce(|best, next| if next.0 > best.0 { next } else { best })
         .map(|(_, candidate)| candidate)
+}
+
+fn likeness(word: &str, candidate: &str) -> f64 {
+    let (word, candidate) = (word.to_ascii_lowercase(), candidate.to_ascii_lowercase());
+    strsim::normalized_damerau_levenshtein(&word, &candidate)
+}
+
+/// Whether words of these lengths need comparing at all, which is dear for a long one: at least the difference of
+/// their lengths has to be typed. Generous, since lengths are in bytes.
+fn may_be_alike(one: usize, other: usize) -> bool {
+    one.max(other) <= 2 * one.min(other)
 }
 
 /// A problem, followed by the way out where one is likely.
@@ -31,5 +37,22 @@ pub(super) fn or_hint<'a>(
     match closest(word, candidates) {
         Some(candidate) => format!("{problem}; did you mean {candidate}?"),
         None => problem.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slip_finds_its_word_and_a_stranger_does_not() {
+        let known = ["ExecStart", "ExecStartPre", "ExecStop", "User"];
+        let found = |word| closest(word, known.into_iter());
+        assert_eq!(found("ExecStrat"), Some("ExecStart"));
+        assert_eq!(found("execstart"), Some("ExecStart"));
+        assert_eq!(found("ExecStopp"), Some("ExecStop"));
+        assert_eq!(found("Frobnicate"), None);
+        assert_eq!(found(""), None);
+        assert_eq!(found(&"x".repeat(100_000)), None);
     }
 }
