@@ -87,19 +87,20 @@ pub(crate) enum Command {
     ///
     /// A unit is a file, an instance of a template (`web@1`, from `web@.service` beside it or in the cluster), or the
     /// name of a unit the cluster knows. A name without a type is a service. Submitting what is there already changes
-    /// nothing; a file that differs is kept, with a warning, unless --replace is given.
-    Submit(ChangeArgs),
+    /// nothing; a file that differs is kept, with a warning, unless --replace is given. Stored is stored: there is nothing
+    /// to wait for, and --no-block, --block-attempts and --timeout are accepted without effect.
+    Submit(FileArgs),
 
     /// Place units on machines without starting them
     ///
     /// Units that the cluster does not know are submitted first.
-    Load(ChangeArgs),
+    Load(PlaceArgs),
 
     /// Start units, each on a machine that can take it
     ///
     /// Units that the cluster does not know are submitted first. When no machine can take a unit, the refusal of each
     /// machine is shown and the command fails; --queue keeps the start waiting for one that can.
-    Start(ChangeArgs),
+    Start(PlaceArgs),
 
     /// Stop units, which stay on their machines
     Stop(NamedArgs),
@@ -167,7 +168,7 @@ pub(crate) enum Command {
 
 /// Arguments of commands that may bring files.
 #[derive(Debug, Args)]
-pub(crate) struct ChangeArgs {
+pub(crate) struct FileArgs {
     /// Unit files, instances of templates, or names of known units
     #[arg(required = true, value_name = "UNIT")]
     pub(crate) units: Vec<String>,
@@ -176,12 +177,19 @@ pub(crate) struct ChangeArgs {
     #[arg(long)]
     pub(crate) replace: bool,
 
+    #[command(flatten)]
+    pub(crate) blocking: Blocking,
+}
+
+/// Arguments of commands that place units.
+#[derive(Debug, Args)]
+pub(crate) struct PlaceArgs {
+    #[command(flatten)]
+    pub(crate) files: FileArgs,
+
     /// Keep units waiting that no machine can take now
     #[arg(long)]
     pub(crate) queue: bool,
-
-    #[command(flatten)]
-    pub(crate) blocking: Blocking,
 }
 
 /// Arguments of commands on known units.
@@ -318,7 +326,7 @@ mod tests {
     #[test]
     fn attempts_are_half_seconds_and_nought_is_for_ever() {
         let limit = |line: &str| match parse(line).command {
-            Command::Start(start) => start.blocking.limit(),
+            Command::Start(start) => start.files.blocking.limit(),
             _ => panic!("{line}"),
         };
         assert_eq!(limit("musterctl start a"), None);

@@ -33,6 +33,7 @@ const NAMES_SHOWN: usize = 5;
 #[derive(Debug)]
 pub(crate) struct Waiter<'a> {
     client: &'a Client,
+    waits: bool,
     limit: Option<Duration>,
     /// Refusals do not end the wait.
     queue: bool,
@@ -62,7 +63,12 @@ impl<'a> Waiter<'a> {
     /// From here on, Ctrl-C ends a wait with a word about what stays requested.
     pub(crate) fn new(client: &'a Client, blocking: Blocking, queue: bool) -> Result<Self, Error> {
         let interrupts = signal(SignalKind::interrupt()).map_err(Error::Runtime)?;
-        Ok(Self { client, limit: blocking.limit(), queue, interrupts })
+        Ok(Self { client, waits: blocking.waits(), limit: blocking.limit(), queue, interrupts })
+    }
+
+    /// Whether the user wants to wait at all.
+    pub(crate) fn waits(&self) -> bool {
+        self.waits
     }
 
     /// Waits until every unit is where it should be, has failed, or the time is up. Prints a result for each; returns
@@ -121,6 +127,7 @@ async fn follow(
         if heard.elapsed() >= client.timeout() {
             return Err(ended);
         }
+        console.progress("lost the daemon; asking again".to_owned());
         tokio::time::sleep(PAUSE).await;
     }
 }
