@@ -8,7 +8,7 @@ use clap::builder::{BoolishValueParser, PossibleValuesParser};
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
-use crate::endpoint;
+use crate::endpoint::{self, Endpoint};
 use crate::output::console::Format;
 
 /// How long fleetctl slept between two looks at a unit; what `--block-attempts` counts.
@@ -37,7 +37,7 @@ pub(crate) struct Cli {
 pub(crate) struct Global {
     /// The daemon to ask, as `unix:///path` or `http://host:port`
     #[arg(long, global = true, env = "MUSTERCTL_ENDPOINT", default_value = endpoint::DEFAULT)]
-    pub(crate) endpoint: String,
+    pub(crate) endpoint: Endpoint,
 
     /// How long one request may take, in seconds
     ///
@@ -129,7 +129,7 @@ pub(crate) enum Command {
         /// The units
         #[arg(required = true, value_name = "UNIT")]
         units: Vec<String>,
-        /// The machine to ask: its id, the beginning of it, or its address; needed for a global unit
+        /// The machine to ask, for units on several: its id, the beginning of it, or its address
         #[arg(long)]
         machine: Option<String>,
     },
@@ -254,9 +254,9 @@ pub(crate) struct JournalArgs {
     /// The unit
     pub(crate) unit: String,
 
-    /// How many lines of the past to print
-    #[arg(short = 'n', long, value_name = "N", default_value_t = 10)]
-    pub(crate) lines: u32,
+    /// How many lines of the past to print, or `all`
+    #[arg(short = 'n', long, value_name = "N", default_value = "10", value_parser = lines)]
+    pub(crate) lines: String,
 
     /// Go on with what is logged from now on
     #[arg(short, long)]
@@ -266,7 +266,7 @@ pub(crate) struct JournalArgs {
     #[arg(short, long, value_name = "MODE")]
     pub(crate) output: Option<String>,
 
-    /// The machine to ask: its id, the beginning of it, or its address; needed for a global unit
+    /// The machine to ask, for a unit on several: its id, the beginning of it, or its address
     #[arg(long)]
     pub(crate) machine: Option<String>,
 
@@ -280,6 +280,14 @@ fn seconds(text: &str) -> Result<Duration, String> {
     match Duration::try_from_secs_f64(number) {
         Ok(duration) if !duration.is_zero() => Ok(duration),
         _ => Err("expected more than 0 seconds".to_owned()),
+    }
+}
+
+fn lines(text: &str) -> Result<String, String> {
+    if text == "all" || text.parse::<u32>().is_ok() {
+        Ok(text.to_owned())
+    } else {
+        Err("expected a number or all".to_owned())
     }
 }
 
@@ -311,7 +319,10 @@ mod tests {
         assert_eq!(parse("musterctl --output json list-units").global.format(), Format::Json);
         assert_eq!(parse("musterctl list-units --output json").global.format(), Format::Json);
         assert_eq!(parse("musterctl list-units").global.format(), Format::Table);
-        assert_eq!(parse("musterctl list-units --endpoint /s").global.endpoint, "/s");
+        assert_eq!(
+            parse("musterctl list-units --endpoint /s").global.endpoint,
+            "/s".parse().unwrap()
+        );
     }
 
     #[test]

@@ -217,8 +217,15 @@ impl Course {
             }
             WaitEvent::Done { name, machines } => {
                 let Some(pending) = self.pending.remove(&name) else { return Ok(()) };
-                let places = machines.iter().map(Place::from).collect();
-                console.result(reached(name, pending.wait.until, places))?;
+                let until = pending.wait.until;
+                let placed = matches!(until, Until::Loaded | Until::Launched);
+                if placed && machines.is_empty() {
+                    self.all_well = false;
+                    vanished(console, name)?;
+                } else {
+                    let places = machines.iter().map(Place::from).collect();
+                    console.result(reached(name, until, places))?;
+                }
             }
             WaitEvent::Refused { name, refusal } if self.queue => {
                 self.hear(&name, "no machine takes it".to_owned());
@@ -301,6 +308,14 @@ fn told(refusal: &Refusal) -> String {
     }
     let reasons = refusal.to_string().replace('\n', "\n  ");
     format!("no machine can take it now\n  {reasons}")
+}
+
+/// A unit that is to be on a machine and is done without one exists no longer.
+fn vanished(console: &mut Console, unit: UnitName) -> Result<(), Error> {
+    let message = "was destroyed meanwhile".to_owned();
+    console.error(format_args!("{unit} {message}"));
+    let what = What::Failed { message, log: Vec::new() };
+    console.result(UnitResult { unit, what }).map_err(Error::Output)
 }
 
 fn failed(

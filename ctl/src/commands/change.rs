@@ -301,7 +301,7 @@ impl Said {
         unit: UnitChanged,
     ) -> Result<Option<UnitChanged>, Error> {
         for warning in &unit.warnings {
-            console.warning(format_args!("{}: {warning}", unit.name));
+            console.warning(warning);
         }
         match unit.outcome {
             Outcome::Refused { refusal } => {
@@ -312,7 +312,12 @@ impl Said {
             }
             Outcome::Failed { message } => {
                 self.all_well = false;
-                console.error(format_args!("{}: {message}", unit.name));
+                // The message names the file, which mostly is the unit.
+                if message.contains(unit.name.as_str()) {
+                    console.error(&message);
+                } else {
+                    console.error(format_args!("{}: {message}", unit.name));
+                }
                 let what = What::Failed { message, log: Vec::new() };
                 console.result(UnitResult { unit: unit.name, what })?;
                 Ok(None)

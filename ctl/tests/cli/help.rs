@@ -194,14 +194,18 @@ fn a_wrong_command_line_is_told_and_exits_with_2() {
 #[test]
 fn a_wrong_endpoint_is_told() {
     assert_snapshot!(run("list-units --endpoint https://node-1:4001"), @r#"
-    exit 1
+    exit 2
     --- stderr
-    error: "https://node-1:4001" is not an endpoint: https is not supported by this version; expected unix:///path or http://host:port
+    error: invalid value 'https://node-1:4001' for '--endpoint <ENDPOINT>': https is not supported by this version; expected unix:///path or http://host:port
+
+    For more information, try '--help'.
     "#);
     assert_snapshot!(run("list-units --endpoint node-1"), @r#"
-    exit 1
+    exit 2
     --- stderr
-    error: "node-1" is not an endpoint: it has neither scheme nor port; expected unix:///path or http://host:port
+    error: invalid value 'node-1' for '--endpoint <ENDPOINT>': it has neither scheme nor port; expected unix:///path or http://host:port
+
+    For more information, try '--help'.
     "#);
 }
 

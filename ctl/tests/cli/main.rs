@@ -13,4 +13,5 @@ mod daemon;
 mod help;
 mod show;
 mod trouble;
+mod wait;
 mod words;
