@@ -33,7 +33,6 @@ const NAMES_SHOWN: usize = 5;
 #[derive(Debug)]
 pub(crate) struct Waiter<'a> {
     client: &'a Client,
-    waits: bool,
     limit: Option<Duration>,
     /// Refusals do not end the wait.
     queue: bool,
@@ -63,12 +62,7 @@ impl<'a> Waiter<'a> {
     /// From here on, Ctrl-C ends a wait with a word about what stays requested.
     pub(crate) fn new(client: &'a Client, blocking: Blocking, queue: bool) -> Result<Self, Error> {
         let interrupts = signal(SignalKind::interrupt()).map_err(Error::Runtime)?;
-        Ok(Self { client, waits: blocking.waits(), limit: blocking.limit(), queue, interrupts })
-    }
-
-    /// Whether the user wants to wait at all.
-    pub(crate) fn waits(&self) -> bool {
-        self.waits
+        Ok(Self { client, limit: blocking.limit(), queue, interrupts })
     }
 
     /// Waits until every unit is where it should be, has failed, or the time is up. Prints a result for each; returns
@@ -127,7 +121,6 @@ async fn follow(
         if heard.elapsed() >= client.timeout() {
             return Err(ended);
         }
-        console.progress("lost the daemon; asking again".to_owned());
         tokio::time::sleep(PAUSE).await;
     }
 }
@@ -217,15 +210,8 @@ impl Course {
             }
             WaitEvent::Done { name, machines } => {
                 let Some(pending) = self.pending.remove(&name) else { return Ok(()) };
-                let until = pending.wait.until;
-                let placed = matches!(until, Until::Loaded | Until::Launched);
-                if placed && machines.is_empty() {
-                    self.all_well = false;
-                    vanished(console, name)?;
-                } else {
-                    let places = machines.iter().map(Place::from).collect();
-                    console.result(reached(name, until, places))?;
-                }
+                let places = machines.iter().map(Place::from).collect();
+                console.result(reached(name, pending.wait.until, places))?;
             }
             WaitEvent::Refused { name, refusal } if self.queue => {
                 self.hear(&name, "no machine takes it".to_owned());
@@ -308,14 +294,6 @@ fn told(refusal: &Refusal) -> String {
     }
     let reasons = refusal.to_string().replace('\n', "\n  ");
     format!("no machine can take it now\n  {reasons}")
-}
-
-/// A unit that is to be on a machine and is done without one exists no longer.
-fn vanished(console: &mut Console, unit: UnitName) -> Result<(), Error> {
-    let message = "was destroyed meanwhile".to_owned();
-    console.error(format_args!("{unit} {message}"));
-    let what = What::Failed { message, log: Vec::new() };
-    console.result(UnitResult { unit, what }).map_err(Error::Output)
 }
 
 fn failed(

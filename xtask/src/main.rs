@@ -1,2 +1,57 @@
-//! xtask
-fn main() {}
+//! Set-up and everyday commands: `cargo xtask test`, `check`, `demo`, `bench`, `lab`.
+//!
+//! Runs before anything is installed, so it builds with nothing but a Rust toolchain: it never depends, even indirectly, on a
+//! crate that needs protoc or a system library. It installs what is missing and calls cargo, the lab and the programs
+//! for the rest; what is right or wrong about Muster is decided by tests, by the story and by measurements, not here.
+
+mod bench;
+mod build;
+mod check;
+mod demo;
+mod install;
+mod lab;
+mod shell;
+mod test;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Set-up and everyday commands.
+#[derive(Debug, Parser)]
+#[command(bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Install what is missing and run every check and test there is.
+    Test(test::Arguments),
+    /// Formatting, lints, shell scripts and dependencies: the quick part of `test`.
+    Check,
+    /// Boot three hosts and play the story of Muster on them.
+    Demo(demo::Arguments),
+    /// Measure, beside the raw limits of the same machine.
+    Bench(bench::Arguments),
+    /// The three hosts by themselves.
+    Lab(lab::Arguments),
+}
+
+fn main() -> ExitCode {
+    let result = match Arguments::parse().command {
+        Command::Test(arguments) => test::test(&arguments),
+        Command::Check => check::check(),
+        Command::Demo(arguments) => demo::demo(&arguments),
+        Command::Bench(arguments) => bench::bench(&arguments),
+        Command::Lab(arguments) => lab::lab(&arguments),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -85,6 +85,11 @@ impl Cgroups {
         units
     }
 
+    /// How many directories are below this one, in the first hierarchy.
+    pub(super) fn count(&self, below: &str) -> usize {
+        self.directories.first().map_or(0, |directory| children(&directory.join(below)).len())
+    }
+
     /// Kills whatever runs inside until nothing does.
     pub(super) fn kill(&self) -> Result<()> {
         let limit = Duration::from_secs(10);

@@ -121,7 +121,7 @@ impl Run {
         let _ = fs::remove_dir_all(nspawn.join("unix-export").join(self.machine(node)));
         let directory = self.node_directory(node);
         if let Ok(root) = fs::metadata(directory.join("root")) {
-            let lock = format!("inode-{:x}:{:x}", root.dev(), root.ino());
+            let lock = format!("inode-{}:{}", root.dev(), root.ino());
             let _ = fs::remove_file(nspawn.join("locks").join(lock));
         }
         let _ = fs::remove_file(directory.join(".#root.lck"));

@@ -1,0 +1,176 @@
+//! Figures: repeated measurements, their median and spread, the table and the JSON.
+
+use std::fmt::Write as _;
+
+use serde::Serialize;
+
+/// Repeated measurements of one thing.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Spread {
+    pub(crate) median: f64,
+    pub(crate) least: f64,
+    pub(crate) most: f64,
+    pub(crate) count: usize,
+}
+
+impl Spread {
+    /// `None` without measurements.
+    pub(crate) fn of(mut values: Vec<f64>) -> Option<Self> {
+        values.sort_by(f64::total_cmp);
+        let (least, most) = (*values.first()?, *values.last()?);
+        let middle = values.len() / 2;
+        let upper = *values.get(middle)?;
+        let median = if values.len() % 2 == 1 {
+            upper
+        } else {
+            f64::midpoint(upper, *values.get(middle.checked_sub(1)?)?)
+        };
+        Some(Self { median, least, most, count: values.len() })
+    }
+
+    fn show(&self, digits: usize) -> String {
+        if self.count == 1 {
+            return format!("{:.digits$}", self.median);
+        }
+        format!("{:.digits$} ({:.digits$} to {:.digits$})", self.median, self.least, self.most)
+    }
+}
+
+/// What a figure has to be.
+#[derive(Debug, Clone, Copy, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Bound {
+    /// At most so many of the figure's unit.
+    AtMost(f64),
+    /// At most so many times the raw limit.
+    TimesRaw(f64),
+}
+
+/// One line of the table.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Figure {
+    /// What was measured.
+    pub(crate) what: String,
+    /// In what: `s`, `ms`, `%`, `MiB`, `/s`.
+    pub(crate) unit: &'static str,
+    /// The limit that the machine itself sets, taken in the same run.
+    pub(crate) raw: Option<Spread>,
+    /// Muster.
+    pub(crate) muster: Spread,
+    /// What it must be.
+    pub(crate) must: Option<Bound>,
+    /// What it should be.
+    pub(crate) aim: Option<Bound>,
+    /// Where the time went, and other things worth knowing.
+    pub(crate) notes: Vec<String>,
+}
+
+impl Figure {
+    /// Whether the median is within a bound; a bound that cannot be computed is not met.
+    fn meets(&self, bound: Option<Bound>) -> Option<bool> {
+        bound.map(|bound| self.limit(bound).is_some_and(|limit| self.muster.median <= limit))
+    }
+
+    fn limit(&self, bound: Bound) -> Option<f64> {
+        match bound {
+            Bound::AtMost(limit) => Some(limit),
+            Bound::TimesRaw(factor) => self.raw.as_ref().map(|raw| raw.median * factor),
+        }
+    }
+
+    fn digits(&self) -> usize {
+        if self.muster.median >= 100.0 {
+            0
+        } else if self.muster.median >= 10.0 {
+            1
+        } else {
+            3
+        }
+    }
+
+    fn row(&self) -> [String; 6] {
+        let digits = self.digits();
+        let bound = |bound: Option<Bound>| {
+            let limit = bound.and_then(|bound| self.limit(bound));
+            limit.map_or_else(|| "-".to_owned(), |limit| format!("{limit:.digits$}"))
+        };
+        let verdict = match (self.meets(self.must), self.meets(self.aim)) {
+            (None, None) => "-",
+            (Some(false), _) => "MISSED",
+            (_, Some(true)) => "aim",
+            _ => "ok",
+        };
+        [
+            format!("{}, {}", self.what, self.unit),
+            self.raw.as_ref().map_or_else(|| "-".to_owned(), |raw| raw.show(digits)),
+            self.muster.show(digits),
+            bound(self.must),
+            bound(self.aim),
+            verdict.to_owned(),
+        ]
+    }
+}
+
+/// The table, as Markdown that reads well in a terminal too.
+pub(crate) fn table(figures: &[Figure]) -> String {
+    let header = ["what", "raw limit", "Muster", "must", "aim", "met"].map(ToOwned::to_owned);
+    let rows: Vec<[String; 6]> = figures.iter().map(Figure::row).collect();
+    let widths: Vec<usize> = (0..header.len())
+        .map(|column| {
+            let all = std::iter::once(&header).chain(&rows);
+            all.filter_map(|row| row.get(column))
+                .map(|cell| cell.chars().count())
+                .max()
+                .unwrap_or(0)
+        })
+        .collect();
+    let line = |row: &[String; 6]| {
+        let cells: Vec<String> =
+            row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        format!("| {} |\n", cells.join(" | "))
+    };
+    let rule: Vec<String> = widths.iter().map(|width| "-".repeat(*width)).collect();
+    let mut text = line(&header);
+    let _ = writeln!(text, "| {} |", rule.join(" | "));
+    for row in &rows {
+        text.push_str(&line(row));
+    }
+    for figure in figures.iter().filter(|figure| !figure.notes.is_empty()) {
+        let _ = writeln!(text, "\n{}:", figure.what);
+        for note in &figure.notes {
+            let _ = writeln!(text, "  {note}");
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_of_an_even_count_lies_between() {
+        let spread = Spread::of(vec![4.0, 1.0, 3.0, 2.0]).unwrap();
+        assert_eq!(spread.show(1), "2.5 (1.0 to 4.0)");
+        assert!(Spread::of(Vec::new()).is_none());
+    }
+
+    #[test]
+    fn a_figure_is_judged_by_its_median_against_bound_or_raw_limit() {
+        let figure = Figure {
+            what: "a launch".to_owned(),
+            unit: "s",
+            raw: Spread::of(vec![1.0]),
+            muster: Spread::of(vec![1.0, 1.5, 9.0]).unwrap(),
+            must: Some(Bound::TimesRaw(2.0)),
+            aim: Some(Bound::AtMost(1.3)),
+            notes: Vec::new(),
+        };
+        assert_eq!(
+            figure.row(),
+            ["a launch, s", "1.000", "1.500 (1.000 to 9.000)", "2.000", "1.300", "ok"]
+        );
+        let slower = Figure { muster: Spread::of(vec![2.1]).unwrap(), ..figure };
+        assert_eq!(slower.row()[5], "MISSED");
+    }
+}

@@ -1,0 +1,187 @@
+//! `cargo xtask bench`: each figure beside the raw limit taken in the same run, median and spread; also as JSON.
+
+mod cluster;
+mod failover;
+mod figure;
+mod idle;
+mod launch;
+mod lists;
+mod plan;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use clap::{Args, ValueEnum};
+use muster_tests::lab::{Lab, Options};
+
+use crate::build;
+use crate::install::{self, For};
+use failover::Victim;
+use figure::Figure;
+
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    /// What to measure; everything without.
+    scenarios: Vec<Scenario>,
+    /// Fewer repetitions.
+    #[arg(long)]
+    quick: bool,
+    /// Take musterd and musterctl from here instead of building them.
+    #[arg(long, value_name = "DIR")]
+    binaries: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Scenario {
+    /// Decisions in process, without hosts.
+    Plan,
+    /// One unit, from the command to active.
+    LaunchOne,
+    /// 100 instances.
+    #[value(name = "launch-100")]
+    Launch100,
+    /// 300 instances, and the cluster idle with them.
+    #[value(name = "launch-300")]
+    Launch300,
+    /// 1,000 instances, the cluster idle with them, and lists of them.
+    #[value(name = "launch-1000")]
+    Launch1000,
+    /// Power cuts at a TTL of 5 s.
+    Failover,
+    /// Power cuts at the default TTL.
+    FailoverDefault,
+}
+
+pub(crate) fn bench(arguments: &Arguments) -> Result<()> {
+    install::ensure(For::Lab)?;
+    let mut bench = Bench { arguments, figures: Vec::new(), failures: Vec::new() };
+    if bench.wants(Scenario::Plan) {
+        bench.collect("plan", plan::plan());
+    }
+    if Scenario::value_variants().iter().any(|one| *one != Scenario::Plan && bench.wants(*one)) {
+        let binaries = match &arguments.binaries {
+            Some(binaries) => binaries.clone(),
+            None => build::release()?,
+        };
+        bench.on_hosts(&Options { binaries: Some(binaries), ..Options::default() });
+    }
+    bench.report()
+}
+
+struct Bench<'a> {
+    arguments: &'a Arguments,
+    figures: Vec<Figure>,
+    failures: Vec<String>,
+}
+
+impl Bench<'_> {
+    fn wants(&self, scenario: Scenario) -> bool {
+        self.arguments.scenarios.is_empty() || self.arguments.scenarios.contains(&scenario)
+    }
+
+    fn repetitions(&self, quick: usize, full: usize) -> usize {
+        if self.arguments.quick { quick } else { full }
+    }
+
+    /// Each scenario gets hosts of its own, so that none inherits another's load or its failure.
+    fn on_hosts(&mut self, options: &Options) {
+        let window = Duration::from_secs(if self.arguments.quick { 10 } else { 30 });
+        if self.wants(Scenario::LaunchOne) {
+            let repetitions = self.repetitions(5, 20);
+            self.scenario("launch-one", options, |lab| Ok(vec![launch::one(lab, repetitions)?]));
+        }
+        if self.wants(Scenario::Launch100) {
+            let repetitions = self.repetitions(2, 7);
+            self.scenario("launch-100", options, |lab| {
+                Ok(vec![launch::many(lab, 100, repetitions, || Ok(()))?])
+            });
+        }
+        if self.wants(Scenario::Launch300) {
+            let repetitions = self.repetitions(2, 5);
+            self.scenario("launch-300", options, |lab| {
+                let mut idle = Vec::new();
+                let launch = launch::many(lab, 300, repetitions, || {
+                    idle = idle::idle(lab, 300, window)?;
+                    Ok(())
+                })?;
+                idle.insert(0, launch);
+                Ok(idle)
+            });
+        }
+        if self.wants(Scenario::Launch1000) {
+            let repetitions = self.repetitions(1, 3);
+            let looks = self.repetitions(5, 20);
+            self.scenario("launch-1000", options, |lab| {
+                let mut more = Vec::new();
+                let launch = launch::many(lab, 1000, repetitions, || {
+                    more = lists::lists(lab, 1000, looks)?;
+                    more.extend(idle::idle(lab, 1000, window)?);
+                    Ok(())
+                })?;
+                more.insert(0, launch);
+                Ok(more)
+            });
+        }
+        let victims = [Victim::Follower, Victim::Leader, Victim::EtcdLeader];
+        if self.wants(Scenario::Failover) {
+            let repetitions = self.repetitions(1, 5);
+            let ttl = ["--ttl", "5s"].map(ToOwned::to_owned).to_vec();
+            let options = Options { provision: ttl, ..options.clone() };
+            for victim in victims {
+                self.scenario("failover", &options, |lab| {
+                    Ok(vec![failover::failover(lab, victim, 5.0, repetitions)?])
+                });
+            }
+        }
+        if self.wants(Scenario::FailoverDefault) {
+            let repetitions = self.repetitions(1, 3);
+            for victim in victims {
+                self.scenario("failover-default", options, |lab| {
+                    Ok(vec![failover::failover(lab, victim, 10.0, repetitions)?])
+                });
+            }
+        }
+    }
+
+    fn scenario(
+        &mut self,
+        name: &str,
+        options: &Options,
+        measure: impl FnOnce(&Lab) -> Result<Vec<Figure>>,
+    ) {
+        eprintln!("bench: {name}");
+        let result = cluster::up(options).and_then(|lab| {
+            let figures = measure(&lab);
+            lab.down()?;
+            figures
+        });
+        self.collect(name, result);
+    }
+
+    /// A scenario that fails does not take the others' figures with it; the run fails in the end.
+    fn collect(&mut self, name: &str, result: Result<Vec<Figure>>) {
+        match result {
+            Ok(figures) => {
+                eprint!("{}", figure::table(&figures));
+                self.figures.extend(figures);
+            }
+            Err(error) => {
+                eprintln!("bench: {name} failed: {error:#}");
+                self.failures.push(name.to_owned());
+            }
+        }
+    }
+
+    fn report(self) -> Result<()> {
+        println!("{}", figure::table(&self.figures));
+        let path = build::target()?.join("bench.json");
+        let text = serde_json::to_vec_pretty(&self.figures)?;
+        std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+        println!("written to {}", path.display());
+        if self.failures.is_empty() {
+            return Ok(());
+        }
+        bail!("not measured: {}", self.failures.join(", "))
+    }
+}

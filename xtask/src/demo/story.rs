@@ -1,0 +1,118 @@
+//! How a story is told: commands as a person types them, what they answered, how long they took, and whether that is what the
+//! story says.
+
+use std::fmt::Display;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+use muster_tests::lab::{Host, Output, wait_closely};
+
+/// How often a wait of the story looks. Its times are shown to a tenth of a second.
+const INTERVAL: Duration = Duration::from_millis(20);
+
+/// A story being told.
+#[derive(Debug)]
+pub(crate) struct Story {
+    begin: Instant,
+    chapters: usize,
+    /// Commands and events.
+    steps: usize,
+    untrue: Vec<String>,
+}
+
+impl Story {
+    pub(crate) fn begin() -> Self {
+        Self { begin: Instant::now(), chapters: 0, steps: 0, untrue: Vec::new() }
+    }
+
+    pub(crate) fn chapter(&mut self, title: &str) {
+        self.chapters += 1;
+        println!("\n== {}. {title}", self.chapters);
+    }
+
+    /// Runs a command line on a host as a person there would, in root's home, and shows it with its answer.
+    pub(crate) fn command(&mut self, host: &Host, line: &str) -> Result<Output> {
+        self.steps += 1;
+        let output = host.exec(&["sh", "-c", &format!("cd /root && {line}")])?;
+        println!("\n{} # {line}", host.name());
+        print!("{}", output.stdout);
+        print!("{}", output.stderr);
+        let code =
+            if output.code == 0 { String::new() } else { format!("exit code {}, ", output.code) };
+        println!("[{code}{}]", time(output.took));
+        Ok(output)
+    }
+
+    /// [`Story::command`] that the story says succeeds.
+    pub(crate) fn succeeding(&mut self, host: &Host, line: &str) -> Result<Output> {
+        let output = self.command(host, line)?;
+        if output.code != 0 {
+            self.claim(false, &format!("`{line}` succeeds"));
+        }
+        Ok(output)
+    }
+
+    /// Something done to a host that is no command on it.
+    pub(crate) fn event<T>(&mut self, what: &str, act: impl FnOnce() -> Result<T>) -> Result<T> {
+        self.steps += 1;
+        let begin = Instant::now();
+        println!("\n** {what}");
+        let result = act()?;
+        println!("[{}]", time(begin.elapsed()));
+        Ok(result)
+    }
+
+    /// States what the story says and whether it is so.
+    pub(crate) fn claim(&mut self, holds: bool, sentence: &str) {
+        if holds {
+            println!("   ok: {sentence}");
+        } else {
+            println!("   UNTRUE: {sentence}");
+            self.untrue.push(format!("{}. {sentence}", self.chapters));
+        }
+    }
+
+    /// Waits for what the story says will be, counted from `since`, which may lie in the past.
+    pub(crate) fn claim_within<E: Display>(
+        &mut self,
+        since: Instant,
+        limit: Duration,
+        sentence: &str,
+        condition: impl FnMut() -> Result<(), E>,
+    ) {
+        // Looked at for longer than the limit, so that "too late" and "never" can be told apart.
+        let patience = limit.saturating_sub(since.elapsed()) + Duration::from_secs(30);
+        match wait_closely(sentence, patience, INTERVAL, condition) {
+            Ok(_) => {
+                let took = since.elapsed();
+                self.claim(
+                    took <= limit,
+                    &format!("{sentence}, after {} (at most {})", time(took), time(limit)),
+                );
+            }
+            Err(error) => self.claim(false, &format!("{sentence} ({error:#})")),
+        }
+    }
+
+    /// The end; an error if anything was not as the story says.
+    pub(crate) fn end(self) -> Result<()> {
+        let took = time(self.begin.elapsed());
+        if self.untrue.is_empty() {
+            println!("\nThe story is true: {} steps, told in {took}.", self.steps);
+            return Ok(());
+        }
+        println!("\nNot as the story says:");
+        for sentence in &self.untrue {
+            println!("  {sentence}");
+        }
+        bail!("{} sentences of the story are untrue (told in {took})", self.untrue.len())
+    }
+}
+
+fn time(duration: Duration) -> String {
+    if duration < Duration::from_secs(1) {
+        format!("{} ms", duration.as_millis())
+    } else {
+        format!("{:.1} s", duration.as_secs_f64())
+    }
+}

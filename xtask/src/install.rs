@@ -1,0 +1,114 @@
+//! What the machine lacks, and how it gets it: Debian packages, rustup components, cargo's subcommands.
+
+use std::path::Path;
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::shell::{cargo, output, program, run, succeeds};
+
+/// Needed to compile: etcd's protocol is generated with protoc from google's includes.
+const BUILD: &[&str] = &["protobuf-compiler", "libprotobuf-dev"];
+
+/// Needed by the checks.
+const CHECK: &[&str] = &["shellcheck"];
+
+/// Needed by the store's tests, which start real members.
+const STORE: &[&str] = &["etcd-server", "etcd-client"];
+
+/// Needed to make hosts.
+const LAB: &[&str] = &["systemd-container", "debootstrap", "iproute2", "util-linux"];
+
+/// What is going to be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum For {
+    /// Compiling.
+    Build,
+    /// Formatting, lints, dependencies.
+    Check,
+    /// Tests that need no hosts.
+    Unit,
+    /// Anything on the lab.
+    Lab,
+}
+
+/// Installs what is missing for a purpose; quick when nothing is.
+pub(crate) fn ensure(purpose: For) -> Result<()> {
+    let sets: &[&[&str]] = match purpose {
+        For::Build => &[BUILD],
+        For::Check => &[BUILD, CHECK],
+        For::Unit => &[BUILD, STORE],
+        For::Lab => &[BUILD, STORE, LAB],
+    };
+    packages(&sets.concat())?;
+    match purpose {
+        For::Build | For::Lab => {}
+        For::Check => {
+            component("rustfmt", "fmt")?;
+            component("clippy", "clippy")?;
+            subcommand("deny")?;
+        }
+        For::Unit => subcommand("nextest")?,
+    }
+    Ok(())
+}
+
+/// The test runner, which the end-to-end tests need beside hosts.
+pub(crate) fn ensure_nextest() -> Result<()> {
+    subcommand("nextest")
+}
+
+fn packages(wanted: &[&str]) -> Result<()> {
+    let missing: Vec<&str> = wanted.iter().copied().filter(|name| !is_installed(name)).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let list = missing.join(" ");
+    if !Path::new("/usr/bin/apt-get").exists() {
+        bail!("missing: {list} (Debian's names); install them and try again");
+    }
+    if output(&mut program("id", &["-u"]))?.trim() != "0" {
+        bail!("missing: {list}; run `apt-get install {list}` as root");
+    }
+    // Debian starts a member of etcd when the server is installed, on the ports a real one may want. A machine that
+    // had none before is to have none after.
+    let guard_etcd = missing.contains(&"etcd-server") && Path::new("/run/systemd/system").exists();
+    if guard_etcd {
+        run(&mut program("systemctl", &["mask", "--runtime", "etcd.service"]))?;
+    }
+    let installed = run(&mut program("apt-get", &["update", "--quiet"]))
+        .and_then(|()| {
+            let mut command = program("apt-get", &["install", "--quiet", "--yes"]);
+            command.arg("--no-install-recommends").args(&missing);
+            run(command.env("DEBIAN_FRONTEND", "noninteractive"))
+        })
+        .with_context(|| format!("cannot install {list}"));
+    if guard_etcd {
+        run(&mut program("systemctl", &["unmask", "--runtime", "etcd.service"]))?;
+        run(&mut program("systemctl", &["disable", "etcd.service"]))?;
+    }
+    installed
+}
+
+fn is_installed(package: &str) -> bool {
+    let query = ["--show", "--showformat=${db:Status-Status}", package];
+    program("dpkg-query", &query)
+        .output()
+        .is_ok_and(|output| output.stdout.starts_with(b"installed"))
+}
+
+fn component(name: &str, subcommand: &str) -> Result<()> {
+    if succeeds(&mut cargo(&[subcommand, "--version"])) {
+        return Ok(());
+    }
+    run(&mut program("rustup", &["component", "add", name]))
+        .with_context(|| format!("cargo has no `{subcommand}`; install {name}"))
+}
+
+fn subcommand(name: &str) -> Result<()> {
+    if succeeds(&mut cargo(&[name, "--version"])) {
+        return Ok(());
+    }
+    let package = format!("cargo-{name}");
+    eprintln!("{package} is missing; compiling it takes some minutes, once");
+    run(&mut cargo(&["install", "--locked", &package]))
+}

@@ -1,0 +1,70 @@
+//! `cargo xtask test`: every check and every test.
+
+use anyhow::Result;
+use clap::{Args, ValueEnum};
+
+use crate::install::{self, For};
+use crate::shell::{cargo, run, run_keeping_lines};
+use crate::{build, check};
+
+/// Tests of the three hosts, by the names of their binaries.
+const ON_HOSTS: &str = "package(muster-tests) and binary(/^lab/)";
+
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    /// Only one part.
+    #[arg(long)]
+    only: Option<Part>,
+    /// More arguments for nextest, such as a filter.
+    #[arg(last = true)]
+    nextest: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Part {
+    /// Formatting, lints, dependencies.
+    Check,
+    /// Everything that needs no hosts: unit, scenario, property and conformance tests, the store against a real etcd.
+    Unit,
+    /// End-to-end tests on three hosts.
+    E2e,
+}
+
+fn run_parts(arguments: &Arguments) -> Result<Vec<String>> {
+    let wanted = |part| arguments.only.is_none_or(|only| only == part);
+    let mut summaries = Vec::new();
+    if wanted(Part::Check) {
+        check::run_checks()?;
+    }
+    if wanted(Part::Unit) {
+        install::ensure(For::Unit)?;
+        // nextest does not run the examples in the documentation.
+        if arguments.nextest.is_empty() {
+            run(&mut cargo(&["test", "--quiet", "--workspace", "--doc"]))?;
+        }
+        let mut command = cargo(&["nextest", "run", "--workspace", "--no-fail-fast"]);
+        command.arg("--filterset").arg(format!("not ({ON_HOSTS})")).args(&arguments.nextest);
+        summaries.extend(run_keeping_lines(&mut command, "Summary")?);
+    }
+    if wanted(Part::E2e) {
+        install::ensure(For::Lab)?;
+        install::ensure_nextest()?;
+        let binaries = build::release()?;
+        let mut command = cargo(&["nextest", "run", "--package", "muster-tests", "--no-fail-fast"]);
+        command.arg("--filterset").arg(ON_HOSTS).args(&arguments.nextest);
+        command.env("MUSTER_BINARIES", binaries);
+        summaries.extend(run_keeping_lines(&mut command, "Summary")?);
+    }
+    Ok(summaries)
+}
+
+pub(crate) fn test(arguments: &Arguments) -> Result<()> {
+    let summaries = run_parts(arguments)?;
+    if summaries.len() > 1 {
+        eprintln!("all parts passed:");
+        for summary in summaries {
+            eprintln!("     {summary}");
+        }
+    }
+    Ok(())
+}
