@@ -4,6 +4,7 @@
 //! written once. This crate remembers; it never decides what to remember.
 
 mod embedded;
+mod etcd;
 mod limits;
 mod registry;
 mod store;
@@ -28,7 +29,7 @@ pub fn open_embedded(directory: &Path) -> Result<Arc<dyn Store>, StoreError> {
 }
 
 /// How to reach etcd.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct EtcdOptions {
     /// Endpoints, `http://host:port` or `https://host:port`.
     pub endpoints: Vec<String>,
@@ -40,9 +41,25 @@ pub struct EtcdOptions {
     pub identity_files: Option<(std::path::PathBuf, std::path::PathBuf)>,
 }
 
+impl std::fmt::Debug for EtcdOptions {
+    /// Without the password.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("EtcdOptions")
+            .field("endpoints", &self.endpoints)
+            .field("user", &self.login.as_ref().map(|(user, _)| user))
+            .field("ca_file", &self.ca_file)
+            .field("identity_files", &self.identity_files)
+            .finish()
+    }
+}
+
 /// Opens an etcd store. Does not wait for etcd: a store that cannot be reached answers `Unavailable` until it can.
-#[allow(clippy::unused_async)]
 pub async fn open_etcd(options: EtcdOptions) -> Result<Arc<dyn Store>, StoreError> {
-    let _ = options;
-    Err(StoreError::Rejected { during: "open etcd".to_owned(), problem: "not built in".to_owned() })
+    // The files of certificates may be on a slow disk.
+    let opened = tokio::task::spawn_blocking(|| etcd::Etcd::new(options)).await;
+    let failed = |error: tokio::task::JoinError| StoreError::Unavailable {
+        during: "connection to etcd".to_owned(),
+        source: Some(error.into()),
+    };
+    Ok(Arc::new(opened.map_err(failed)??))
 }

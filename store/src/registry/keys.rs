@@ -84,7 +84,6 @@ pub(super) fn parse(key: &str) -> Result<Key, BadKey> {
     }
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "it is given to map_err")]
 fn malformed(error: impl std::error::Error) -> BadKey {
     BadKey::Malformed(error.to_string())
 }

@@ -1,4 +1,4 @@
-//! Leadership: one record under the leader's lease, whose create_revision guards all the leader writes.
+//! Leadership: one record under the leader's lease, whose `create_revision` guards all the leader writes.
 
 use std::collections::BTreeSet;
 

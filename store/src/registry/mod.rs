@@ -108,7 +108,7 @@ pub struct Updates {
     pub events: mpsc::Receiver<Event>,
 }
 
-/// One unit as it is to be written. `expected` is the mod_revision seen (0: it must not exist).
+/// One unit as it is to be written. `expected` is the `mod_revision` seen (0: it must not exist).
 #[derive(Debug, Clone)]
 pub struct UnitWrite {
     /// Its name.

@@ -1,0 +1,211 @@
+//! Commits, and what became of one that was not answered.
+//!
+//! A commit that got no answer may have been carried out, or may yet be: a paused member carries out what waits in its
+//! socket once it goes on. It is sent again, and that is sound for these reasons:
+//!
+//! - A commit that guards a key by its `mod_revision` and writes that key (it is *pinned*) can be carried out once only,
+//!   because it breaks its own guard. If the repetition meets a conflict, the history of the key tells why: the write
+//!   that followed the guarded revision is ours, and the commit is done, or another's, and ours never was nor will be.
+//!   Values of records that several may write hold a number of the write (see the registry's records), and the others
+//!   live under their writer's own lease or are guarded by leadership, so "ours" means ours.
+//! - A commit without guards writes the same once or twice. One that was given up may still overtake a later one of the
+//!   same caller; callers whose records are theirs alone compare them with what they meant from time to time.
+//! - A commit guarded by other keys than it writes is done if its records are found as it wrote them. If not, its
+//!   outcome stays unknown and the caller is told so.
+//!
+//! A pinned creation (guard: revision 0) that was carried out, removed by someone else and repeated within the same
+//! call creates the record again. That is the order "removed, then created", which a caller must reckon with anyway.
+
+use etcd_client::{Compare, CompareOp, GetOptions, PutOptions, Txn, TxnOp};
+
+use super::connection::Connection;
+use super::read::{record, unsigned};
+use super::trouble::Trouble;
+use crate::limits;
+use crate::store::{Commit, Guard, KeyValue, LeaseId, Op, StoreError};
+
+/// How many versions of a key are looked through for our write.
+const HISTORY: usize = 32;
+
+/// Carries out a commit that has passed [`limits::check`].
+pub(super) async fn commit(
+    connection: &Connection,
+    guards: &[Guard],
+    ops: &[Op],
+) -> Result<Commit, StoreError> {
+    let during = limits::describe(ops);
+    let lease = ops.iter().find_map(|op| match op {
+        Op::Put { lease, .. } => *lease,
+        Op::Delete { .. } => None,
+    });
+    let ambiguous = |trouble: &Trouble| StoreError::Ambiguous {
+        during: during.clone(),
+        source: Some(trouble.to_string().into()),
+    };
+    let transaction = transaction(guards, ops);
+    let mut pauses = connection.pauses();
+    let mut unanswered: Option<Trouble> = None;
+    loop {
+        let send = |client: etcd_client::Client| {
+            let transaction = transaction.clone();
+            async move { client.kv_client().txn(transaction).await }
+        };
+        let trouble = match connection.call(send).await {
+            Ok(response) => {
+                let revision = response.header().map_or(0, |h| unsigned(h.revision()));
+                return match (response.succeeded(), &unanswered) {
+                    (true, _) => Ok(Commit::Done { revision }),
+                    (false, None) => Ok(Commit::Conflict { revision }),
+                    (false, Some(trouble)) => {
+                        match settle(connection, guards, ops, revision).await {
+                            Ok(Some(outcome)) => Ok(outcome),
+                            Ok(None) | Err(_) => Err(ambiguous(trouble)),
+                        }
+                    }
+                };
+            }
+            Err(trouble) => trouble,
+        };
+        if !trouble.is_passing() {
+            // This try had no effect, but one before it may have had.
+            return Err(match &unanswered {
+                Some(earlier) => ambiguous(earlier),
+                None => trouble.into_store_error(&during, lease),
+            });
+        }
+        let failed = if trouble.is_certain() {
+            trouble.into_store_error(&during, lease)
+        } else {
+            let error = ambiguous(&trouble);
+            unanswered = Some(trouble);
+            error
+        };
+        match pauses.next() {
+            Some(pause) => tokio::time::sleep(pause).await,
+            None => {
+                return Err(unanswered.as_ref().map_or(failed, ambiguous));
+            }
+        }
+    }
+}
+
+fn transaction(guards: &[Guard], ops: &[Op]) -> Txn {
+    let signed = |revision: u64| i64::try_from(revision).unwrap_or(i64::MAX);
+    let compares: Vec<Compare> = guards
+        .iter()
+        .map(|guard| match guard {
+            Guard::Modified { key, revision } => {
+                Compare::mod_revision(key.as_str(), CompareOp::Equal, signed(*revision))
+            }
+            Guard::Created { key, revision } => {
+                Compare::create_revision(key.as_str(), CompareOp::Equal, signed(*revision))
+            }
+            Guard::Exists { key } => Compare::create_revision(key.as_str(), CompareOp::Greater, 0),
+        })
+        .collect();
+    let ops: Vec<TxnOp> = ops
+        .iter()
+        .map(|op| match op {
+            Op::Put { key, value, lease } => {
+                let options = lease.map(|lease| PutOptions::new().with_lease(lease.0));
+                TxnOp::put(key.as_str(), value.as_ref(), options)
+            }
+            Op::Delete { key } => TxnOp::delete(key.as_str(), None),
+        })
+        .collect();
+    Txn::new().when(compares).and_then(ops)
+}
+
+/// Finds out whether an unanswered commit was carried out, after its repetition met a conflict. `None`: it cannot be
+/// told.
+async fn settle(
+    connection: &Connection,
+    guards: &[Guard],
+    ops: &[Op],
+    conflict: u64,
+) -> Result<Option<Commit>, Trouble> {
+    let refused = Some(Commit::Conflict { revision: conflict });
+    for op in ops {
+        let pinned = guards.iter().find_map(|guard| match guard {
+            Guard::Modified { key, revision } if key == op.key() => Some(*revision),
+            _ => None,
+        });
+        let Some(pinned) = pinned else { continue };
+        let found = get(connection, op.key(), 0).await?;
+        return Ok(match (op, found) {
+            // Removed: by us or by another who wanted the same.
+            (Op::Delete { .. }, None) => Some(Commit::Done { revision: conflict }),
+            // It is as it was, or never was: another guard failed, and a revision once passed does not come back.
+            (_, found) if found.as_ref().map_or(0, |r| r.mod_revision) == pinned => refused,
+            (Op::Delete { .. }, Some(found)) if found.create_revision <= pinned => refused,
+            (Op::Put { value, lease, .. }, Some(found)) => {
+                match successor(connection, found, pinned).await? {
+                    Some(next) if next.value == *value && next.lease == *lease => {
+                        Some(Commit::Done { revision: next.mod_revision })
+                    }
+                    Some(_) => refused,
+                    None => None,
+                }
+            }
+            _ => None,
+        });
+    }
+    let mut revisions = Vec::new();
+    for op in ops {
+        let found = get(connection, op.key(), 0).await?;
+        match (op, found) {
+            (Op::Put { value, lease, .. }, Some(found)) if is(&found, value, *lease) => {
+                revisions.push(found.mod_revision);
+            }
+            (Op::Delete { .. }, None) => {}
+            _ => return Ok(None),
+        }
+    }
+    Ok(match revisions.as_slice() {
+        [first, rest @ ..] if rest.iter().all(|revision| revision == first) => {
+            Some(Commit::Done { revision: *first })
+        }
+        _ => None,
+    })
+}
+
+fn is(found: &KeyValue, value: &[u8], lease: Option<LeaseId>) -> bool {
+    found.value == value && found.lease == lease
+}
+
+/// The version of a key that followed a revision, looked for backwards from a later version.
+async fn successor(
+    connection: &Connection,
+    mut version: KeyValue,
+    revision: u64,
+) -> Result<Option<KeyValue>, Trouble> {
+    for _ in 0..HISTORY {
+        if version.mod_revision == version.create_revision {
+            // Before this one there was none: it followed "does not exist".
+            return Ok((revision == 0).then_some(version));
+        }
+        let before = version.mod_revision - 1;
+        match get(connection, &version.key, before).await? {
+            Some(former) if former.mod_revision == revision => return Ok(Some(version)),
+            Some(former) if former.mod_revision > revision => version = former,
+            _ => return Ok(None),
+        }
+    }
+    Ok(None)
+}
+
+/// One key, at a revision or (0) now.
+async fn get(
+    connection: &Connection,
+    key: &str,
+    revision: u64,
+) -> Result<Option<KeyValue>, Trouble> {
+    let options = GetOptions::new().with_revision(i64::try_from(revision).unwrap_or(i64::MAX));
+    let mut response = connection
+        .repeat(|client| {
+            let (key, options) = (key.to_owned(), options.clone());
+            async move { client.kv_client().get(key, Some(options)).await }
+        })
+        .await?;
+    Ok(response.take_kvs().pop().and_then(record))
+}

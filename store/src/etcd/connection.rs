@@ -1,0 +1,229 @@
+//! The connection: one endpoint at a time, the next one after every failure.
+//!
+//! A client of all endpoints at once keeps sending to one that is paused, so the choice of the endpoint is made here.
+
+use std::future::Future;
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use backon::{BackoffBuilder as _, ExponentialBuilder};
+use etcd_client::{Certificate, Client, ConnectOptions, Error, Identity, TlsOptions};
+
+use super::trouble::Trouble;
+use super::version;
+use crate::EtcdOptions;
+use crate::store::StoreError;
+
+/// How long one call may take. Calls take milliseconds; a leader election of etcd takes one second.
+pub(super) const DEADLINE: Duration = Duration::from_secs(2);
+
+/// HTTP/2 pings. etcd closes connections that ping more often than every five seconds.
+const PING_EVERY: Duration = Duration::from_secs(5);
+const PING_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// The endpoints, and the client of one of them.
+pub(super) struct Connection {
+    endpoints: Vec<String>,
+    login: Option<(String, String)>,
+    tls: Option<TlsOptions>,
+    current: Mutex<Current>,
+    version_checked: Arc<AtomicBool>,
+}
+
+impl std::fmt::Debug for Connection {
+    /// Without the password.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Connection").field("endpoints", &self.endpoints).finish_non_exhaustive()
+    }
+}
+
+#[derive(Default)]
+struct Current {
+    /// Counts failures; the endpoint is this number modulo the endpoints.
+    turn: usize,
+    client: Option<Client>,
+}
+
+/// A client and the turn it belongs to, for [`Connection::failed`].
+#[derive(Clone)]
+pub(super) struct Borrowed {
+    pub(super) client: Client,
+    turn: usize,
+}
+
+impl Connection {
+    pub(super) fn new(options: EtcdOptions) -> Result<Self, StoreError> {
+        let refuse = |problem: String| StoreError::Rejected {
+            during: "connection to etcd".to_owned(),
+            problem,
+        };
+        let EtcdOptions { endpoints, login, ca_file, identity_files } = options;
+        if endpoints.is_empty() {
+            return Err(refuse("no endpoint is configured".to_owned()));
+        }
+        for endpoint in &endpoints {
+            let uri: Result<http::Uri, _> = endpoint.parse();
+            let scheme = uri.as_ref().ok().and_then(http::Uri::scheme_str);
+            let host = uri.as_ref().ok().and_then(http::Uri::host);
+            match (scheme, host) {
+                (Some("http"), Some(_)) => {}
+                (Some("https"), Some(_)) if ca_file.is_some() => {}
+                (Some("https"), Some(_)) => {
+                    let needs = "needs the file of the authorities to trust (ca-file)";
+                    return Err(refuse(format!("endpoint {endpoint} {needs}")));
+                }
+                _ => {
+                    let form = "expected http://host:port or https://host:port";
+                    return Err(refuse(format!("endpoint {endpoint:?}: {form}")));
+                }
+            }
+        }
+        let read = |path: &Path| {
+            std::fs::read(path).map_err(|error| refuse(format!("{}: {error}", path.display())))
+        };
+        let mut tls = None;
+        if let Some(ca_file) = &ca_file {
+            tls = Some(TlsOptions::new().ca_certificate(Certificate::from_pem(read(ca_file)?)));
+        }
+        if let Some((certificate, key)) = &identity_files {
+            let identity = Identity::from_pem(read(certificate)?, read(key)?);
+            tls = Some(tls.unwrap_or_default().identity(identity));
+        }
+        Ok(Self {
+            endpoints,
+            login,
+            tls,
+            current: Mutex::default(),
+            version_checked: Arc::default(),
+        })
+    }
+
+    /// How many endpoints there are.
+    pub(super) fn len(&self) -> usize {
+        self.endpoints.len()
+    }
+
+    fn current(&self) -> std::sync::MutexGuard<'_, Current> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn options(&self, endpoint: &str) -> ConnectOptions {
+        let mut options = ConnectOptions::new()
+            .with_keep_alive(PING_EVERY, PING_TIMEOUT)
+            // Streams are open whenever something is at stake.
+            .with_keep_alive_while_idle(false)
+            .with_connect_timeout(DEADLINE)
+            // A member without a leader says so at once instead of letting us wait.
+            .with_require_leader(true);
+        if let Some((user, password)) = &self.login {
+            options = options.with_user(user, password).with_auto_token_refresh(true);
+        }
+        match &self.tls {
+            Some(tls) if endpoint.starts_with("https://") => options.with_tls(tls.clone()),
+            _ => options,
+        }
+    }
+
+    /// A client of the endpoint whose turn it is.
+    pub(super) async fn client(&self) -> Result<Borrowed, Trouble> {
+        let turn = {
+            let current = self.current();
+            if let Some(client) = current.client.clone() {
+                return Ok(Borrowed { client, turn: current.turn });
+            }
+            current.turn
+        };
+        let Some(endpoint) = self.endpoints.iter().cycle().nth(turn % self.endpoints.len()) else {
+            return Err(Trouble::Refused("no endpoint is configured".to_owned()));
+        };
+        let connect = Client::connect([endpoint], Some(self.options(endpoint)));
+        let connected = match tokio::time::timeout(DEADLINE, connect).await {
+            Ok(Ok(client)) => Ok(client),
+            Ok(Err(error)) => Err(Trouble::from(error)),
+            Err(_) => Err(Trouble::Silent(DEADLINE)),
+        };
+        let client = match connected {
+            Ok(client) => client,
+            Err(trouble) => {
+                self.next_turn(turn);
+                // Nothing but a login was sent.
+                return Err(match trouble {
+                    Trouble::Silent(after) => Trouble::NotCarriedOut(Error::EndpointError(
+                        format!("{endpoint} did not answer within {after:?}"),
+                    )),
+                    Trouble::Unknown(error) => Trouble::NotCarriedOut(error),
+                    other => other,
+                });
+            }
+        };
+        version::check_once(&self.version_checked, client.clone());
+        let mut current = self.current();
+        if current.turn == turn {
+            current.client = Some(client.clone());
+        }
+        Ok(Borrowed { client, turn })
+    }
+
+    /// Says that a client was of no use; the next call goes to the next endpoint.
+    pub(super) fn failed(&self, borrowed: &Borrowed) {
+        self.next_turn(borrowed.turn);
+    }
+
+    fn next_turn(&self, turn: usize) {
+        let mut current = self.current();
+        // Several calls fail together when an endpoint does; that is one reason to go on, not several.
+        if current.turn == turn {
+            current.turn = turn.wrapping_add(1);
+            current.client = None;
+        }
+    }
+
+    /// Makes one call with a deadline, and goes on to the next endpoint for the next call if it fails.
+    pub(super) async fn call<T, F>(&self, call: impl FnOnce(Client) -> F) -> Result<T, Trouble>
+    where
+        F: Future<Output = Result<T, Error>>,
+    {
+        let borrowed = self.client().await?;
+        let outcome = match tokio::time::timeout(DEADLINE, call(borrowed.client.clone())).await {
+            Ok(outcome) => outcome.map_err(Trouble::from),
+            Err(_) => Err(Trouble::Silent(DEADLINE)),
+        };
+        if let Err(trouble) = &outcome
+            && trouble.is_passing()
+        {
+            tracing::debug!(%trouble, "a call to etcd failed");
+            self.failed(&borrowed);
+        }
+        outcome
+    }
+
+    /// Makes a call that can be repeated without harm until it succeeds, every endpoint has been tried, and another
+    /// one besides.
+    pub(super) async fn repeat<T, F>(&self, mut call: impl FnMut(Client) -> F) -> Result<T, Trouble>
+    where
+        F: Future<Output = Result<T, Error>>,
+    {
+        let mut pauses = self.pauses();
+        loop {
+            match self.call(&mut call).await {
+                Err(trouble) if trouble.is_passing() => match pauses.next() {
+                    Some(pause) => tokio::time::sleep(pause).await,
+                    None => return Err(trouble),
+                },
+                outcome => return outcome,
+            }
+        }
+    }
+
+    /// The pauses between the tries of one operation.
+    pub(super) fn pauses(&self) -> impl Iterator<Item = Duration> + Send + use<> {
+        ExponentialBuilder::default()
+            .with_min_delay(Duration::from_millis(20))
+            .with_max_delay(Duration::from_millis(500))
+            .with_jitter()
+            .with_max_times(self.endpoints.len().saturating_add(1))
+            .build()
+    }
+}

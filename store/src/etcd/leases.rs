@@ -1,0 +1,127 @@
+//! Leases. Keepalives go over a stream that is kept per lease and thrown away with its first failure.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use etcd_client::{Error, LeaseKeepAliveStream, LeaseKeeper};
+
+use super::connection::{Connection, DEADLINE};
+use super::trouble::Trouble;
+use crate::store::{Lease, LeaseId, StoreError};
+
+/// The keepalive streams that are open.
+#[derive(Debug, Default)]
+pub(super) struct Leases {
+    streams: Mutex<HashMap<LeaseId, Stream>>,
+}
+
+#[derive(Debug)]
+struct Stream {
+    keeper: LeaseKeeper,
+    replies: LeaseKeepAliveStream,
+}
+
+impl Leases {
+    fn take(&self, lease: LeaseId) -> Option<Stream> {
+        self.streams.lock().unwrap_or_else(PoisonError::into_inner).remove(&lease)
+    }
+
+    fn put_back(&self, lease: LeaseId, stream: Stream) {
+        self.streams.lock().unwrap_or_else(PoisonError::into_inner).insert(lease, stream);
+    }
+
+    /// Grants a lease. One whose grant was not answered ends by itself.
+    pub(super) async fn grant(
+        &self,
+        connection: &Connection,
+        ttl: Duration,
+    ) -> Result<Lease, StoreError> {
+        let seconds = ttl.as_secs().saturating_add(u64::from(ttl.subsec_nanos() > 0));
+        let seconds = i64::try_from(seconds).unwrap_or(i64::MAX);
+        let response = connection
+            .repeat(|client| async move { client.lease_client().grant(seconds, None).await })
+            .await
+            .map_err(|trouble| trouble.into_store_error("grant of a lease", None))?;
+        let ttl = Duration::from_secs(u64::try_from(response.ttl()).unwrap_or(0));
+        Ok(Lease { id: LeaseId(response.id()), ttl })
+    }
+
+    /// Prolongs a lease. Only an answer with time left counts: a stream accepts what it never delivers.
+    pub(super) async fn keep_alive(
+        &self,
+        connection: &Connection,
+        lease: LeaseId,
+    ) -> Result<Lease, StoreError> {
+        // The stream is ours while we wait on it. If we are given up on, it goes with us, and so does an answer that
+        // would otherwise be taken for that to a later question.
+        if let Some(mut stream) = self.take(lease) {
+            match tokio::time::timeout(DEADLINE, ask(&mut stream)).await {
+                Ok(Ok(seconds)) => return self.answer(lease, seconds, Some(stream)),
+                Ok(Err(error)) => tracing::debug!(%error, "a keepalive stream ended"),
+                Err(_) => {
+                    tracing::debug!("a keepalive was not answered");
+                    // Whatever else uses this connection waits in vain, too.
+                    if let Ok(borrowed) = connection.client().await {
+                        connection.failed(&borrowed);
+                    }
+                }
+            }
+        }
+        let opened = connection
+            .repeat(|client| async move {
+                let (keeper, replies) = client.lease_client().keep_alive(lease.0).await?;
+                let mut stream = Stream { keeper, replies };
+                // The client keeps the time to live of the first answer to itself.
+                let seconds = ask(&mut stream).await?;
+                Ok((stream, seconds))
+            })
+            .await;
+        match opened {
+            Ok((stream, seconds)) => self.answer(lease, seconds, Some(stream)),
+            Err(Trouble::LeaseNotFound) => self.answer(lease, 0, None),
+            Err(trouble) => Err(trouble.into_store_error("keepalive of a lease", Some(lease))),
+        }
+    }
+
+    fn answer(
+        &self,
+        lease: LeaseId,
+        seconds: i64,
+        stream: Option<Stream>,
+    ) -> Result<Lease, StoreError> {
+        match u64::try_from(seconds) {
+            Ok(seconds) if seconds > 0 => {
+                if let Some(stream) = stream {
+                    self.put_back(lease, stream);
+                }
+                Ok(Lease { id: lease, ttl: Duration::from_secs(seconds) })
+            }
+            _ => Err(StoreError::LeaseGone { lease }),
+        }
+    }
+
+    /// Ends a lease.
+    pub(super) async fn revoke(
+        &self,
+        connection: &Connection,
+        lease: LeaseId,
+    ) -> Result<(), StoreError> {
+        drop(self.take(lease));
+        let revoked = connection
+            .repeat(|client| async move { client.lease_client().revoke(lease.0).await })
+            .await;
+        match revoked {
+            Ok(_) | Err(Trouble::LeaseNotFound) => Ok(()),
+            Err(trouble) => Err(trouble.into_store_error("end of a lease", Some(lease))),
+        }
+    }
+}
+
+async fn ask(stream: &mut Stream) -> Result<i64, Error> {
+    stream.keeper.keep_alive().await?;
+    match stream.replies.message().await? {
+        Some(reply) => Ok(reply.ttl()),
+        None => Err(Error::LeaseKeepAliveError("the stream ended".to_owned())),
+    }
+}

@@ -1,0 +1,69 @@
+//! The etcd backend.
+//!
+//! Everything that can go wrong between us and etcd is dealt with here: deadlines, the choice of an endpoint, streams
+//! that die silently, answers that never come. Callers see an outcome or a [`StoreError`].
+
+mod commit;
+mod connection;
+mod leases;
+mod read;
+mod trouble;
+mod version;
+mod watch;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::EtcdOptions;
+use crate::limits;
+use crate::store::{Commit, Guard, Lease, LeaseId, Listing, Op, Range, Store, StoreError, Watch};
+use connection::Connection;
+use leases::Leases;
+
+/// A store in etcd.
+#[derive(Debug)]
+pub(crate) struct Etcd {
+    connection: Arc<Connection>,
+    leases: Leases,
+}
+
+impl Etcd {
+    /// Prepares the connection; reads the files of certificates, reaches nobody.
+    pub(crate) fn new(options: EtcdOptions) -> Result<Self, StoreError> {
+        let connection = Arc::new(Connection::new(options)?);
+        Ok(Self { connection, leases: Leases::default() })
+    }
+}
+
+#[async_trait]
+impl Store for Etcd {
+    async fn read(&self, range: Range) -> Result<Listing, StoreError> {
+        read::read(&self.connection, &range).await.map_err(|trouble| {
+            trouble.into_store_error(&format!("read of {}", range.as_str()), None)
+        })
+    }
+
+    fn watch(&self, range: Range) -> Watch {
+        watch::watch(&self.connection, range)
+    }
+
+    async fn commit(&self, guards: Vec<Guard>, ops: Vec<Op>) -> Result<Commit, StoreError> {
+        limits::check(&guards, &ops)?;
+        commit::commit(&self.connection, &guards, &ops).await
+    }
+
+    async fn grant(&self, ttl: Duration) -> Result<Lease, StoreError> {
+        limits::check_ttl(ttl)?;
+        self.leases.grant(&self.connection, ttl).await
+    }
+
+    async fn keep_alive(&self, lease: LeaseId) -> Result<Lease, StoreError> {
+        self.leases.keep_alive(&self.connection, lease).await
+    }
+
+    async fn revoke(&self, lease: LeaseId) -> Result<(), StoreError> {
+        self.leases.revoke(&self.connection, lease).await
+    }
+}

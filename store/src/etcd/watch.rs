@@ -1,0 +1,273 @@
+//! Watches: a listing, then what etcd says has changed since, over a stream that is never trusted to be alive.
+//!
+//! A stream that is silent is asked for a sign of life; one that gives none is opened anew elsewhere. As long as the
+//! history since the last change is there, nothing can have been missed, and the watch goes on where it was. Otherwise,
+//! and after every outage, it begins anew with a `Reset`.
+//!
+//! Progress is not passed on: servers before 3.4.25 and 3.5.8 tell of revisions whose changes they have not sent yet,
+//! so here it is a sign of life and nothing more.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use backon::{BackoffBuilder as _, ExponentialBuilder};
+use etcd_client::{EventType, WatchOptions, WatchResponse, WatchStream};
+use tokio::sync::mpsc;
+
+use super::connection::{Borrowed, Connection, DEADLINE};
+use super::read::{after, read, record, unsigned};
+use super::trouble::Trouble;
+use crate::store::{KeyChange, Range, Watch, WatchEvent};
+
+/// Events on their way to the reader. What does not fit waits in etcd.
+const QUEUED_EVENTS: usize = 64;
+
+/// How long a stream may be silent before it is asked for a sign of life. Each costs etcd and us a message.
+const SILENCE: Duration = Duration::from_secs(6);
+
+/// How long the sign of life may take.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(3);
+
+/// Largest message taken. etcd sends up to a thousand revisions at once to a watch that catches up.
+const MAX_MESSAGE_BYTES: usize = 64 * 1024 * 1024;
+
+/// Starts a watch; it runs until its receiver is dropped.
+pub(super) fn watch(connection: &Arc<Connection>, range: Range) -> Watch {
+    let (sender, events) = mpsc::channel(QUEUED_EVENTS);
+    let watcher = Watcher { connection: Arc::clone(connection), range, events: sender };
+    tokio::spawn(watcher.run());
+    Watch { events }
+}
+
+struct Watcher {
+    connection: Arc<Connection>,
+    range: Range,
+    events: mpsc::Sender<WatchEvent>,
+}
+
+/// The reader is gone.
+struct Gone;
+
+/// Why a stream is read no further.
+enum End {
+    Gone,
+    /// Go on from the last revision.
+    Broken(String),
+    /// The history is not there: begin anew.
+    Compacted,
+}
+
+impl From<Gone> for End {
+    fn from(_: Gone) -> Self {
+        Self::Gone
+    }
+}
+
+impl Watcher {
+    async fn run(self) {
+        let events = self.events.clone();
+        tokio::select! {
+            () = self.follow() => {}
+            // Nothing is at stake in a watch whose reader is gone, wherever it is.
+            () = events.closed() => {}
+        }
+    }
+
+    async fn follow(self) {
+        // The revision up to which the reader knows everything; `None`: it must begin anew.
+        let mut seen: Option<u64> = None;
+        let mut failures = 0;
+        let mut lost = false;
+        let mut pauses = pauses();
+        loop {
+            let end = match self.one_stream(&mut seen, &mut lost, &mut failures).await {
+                End::Gone => return,
+                End::Compacted => {
+                    seen = None;
+                    continue;
+                }
+                End::Broken(problem) => problem,
+            };
+            tracing::debug!(problem = %end, range = self.range.as_str(), "a watch was interrupted");
+            if failures == 0 {
+                // It worked before it broke: the next endpoint is tried at once.
+                pauses = self::pauses();
+            }
+            failures += 1;
+            if failures > self.connection.len() && !lost {
+                lost = true;
+                // Whoever was told that the store is gone is told all when it is back.
+                seen = None;
+                if self.send(WatchEvent::Lost { problem: end }).await.is_err() {
+                    return;
+                }
+            }
+            if failures > 1 {
+                tokio::time::sleep(pauses.next().unwrap_or(MAX_PAUSE)).await;
+            }
+        }
+    }
+
+    async fn send(&self, event: WatchEvent) -> Result<(), Gone> {
+        self.events.send(event).await.map_err(|_| Gone)
+    }
+
+    /// Lists if need be, opens one stream and reads it to its end.
+    async fn one_stream(
+        &self,
+        seen: &mut Option<u64>,
+        lost: &mut bool,
+        failures: &mut usize,
+    ) -> End {
+        let (from, resumed) = match *seen {
+            Some(revision) => (revision, true),
+            None => match read(&self.connection, &self.range).await {
+                Err(trouble) => {
+                    // A listing is tried at every endpoint before it fails.
+                    *failures = self.connection.len();
+                    return End::Broken(trouble.to_string());
+                }
+                Ok(listing) => {
+                    let revision = listing.revision;
+                    if self.send(WatchEvent::Reset(listing)).await.is_err() {
+                        return End::Gone;
+                    }
+                    *seen = Some(revision);
+                    *lost = false;
+                    *failures = 0;
+                    (revision, false)
+                }
+            },
+        };
+        let borrowed = match self.connection.client().await {
+            Ok(borrowed) => borrowed,
+            Err(trouble) => return End::Broken(trouble.to_string()),
+        };
+        let end = match self.open(&borrowed, from, resumed).await {
+            Err(end) => end,
+            Ok(stream) => {
+                *failures = 0;
+                self.read_stream(stream, seen).await
+            }
+        };
+        if matches!(end, End::Broken(_)) {
+            self.connection.failed(&borrowed);
+        }
+        end
+    }
+
+    /// Opens a stream of the changes after a revision.
+    async fn open(
+        &self,
+        borrowed: &Borrowed,
+        from: u64,
+        resumed: bool,
+    ) -> Result<WatchStream, End> {
+        let mut options = WatchOptions::new()
+            .with_start_revision(i64::try_from(from).unwrap_or(i64::MAX).saturating_add(1));
+        if let Range::Prefix(prefix) = &self.range {
+            options = options.with_range(after(prefix));
+        }
+        let open = async {
+            let client = borrowed.client.watch_client();
+            let mut stream = client
+                .max_decoding_message_size(MAX_MESSAGE_BYTES)
+                .watch(self.range.as_str(), Some(options))
+                .await?;
+            let created = stream.message().await?;
+            Ok::<_, etcd_client::Error>((stream, created))
+        };
+        match tokio::time::timeout(DEADLINE, open).await {
+            Err(_) => Err(End::Broken(format!("no answer within {DEADLINE:?}"))),
+            Ok(Err(error)) => Err(End::Broken(Trouble::from(error).to_string())),
+            Ok(Ok((_, None))) => Err(End::Broken("the stream ended".to_owned())),
+            Ok(Ok((stream, Some(created)))) => {
+                if created.canceled() {
+                    return Err(canceled(&created));
+                }
+                let now = created.header().map_or(0, |h| unsigned(h.revision()));
+                // A store that is younger than what we know was put back from a backup.
+                if resumed && now < from {
+                    return Err(End::Compacted);
+                }
+                Ok(stream)
+            }
+        }
+    }
+
+    /// Reads a stream until something is wrong with it.
+    async fn read_stream(&self, mut stream: WatchStream, seen: &mut Option<u64>) -> End {
+        let mut asked = false;
+        loop {
+            let patience = if asked { SIGN_OF_LIFE } else { SILENCE };
+            let message = match tokio::time::timeout(patience, stream.message()).await {
+                Err(_) if asked => {
+                    return End::Broken("the watch is silent, signs of life too".to_owned());
+                }
+                Err(_) => {
+                    asked = true;
+                    if let Err(error) = stream.request_progress().await {
+                        return End::Broken(error.to_string());
+                    }
+                    continue;
+                }
+                Ok(Err(error)) => {
+                    return match Trouble::from(error) {
+                        Trouble::AnswerTooLarge => End::Compacted,
+                        trouble => End::Broken(trouble.to_string()),
+                    };
+                }
+                Ok(Ok(None)) => return End::Broken("the stream ended".to_owned()),
+                Ok(Ok(Some(message))) => message,
+            };
+            asked = false;
+            if message.canceled() {
+                return canceled(&message);
+            }
+            let changes: Vec<KeyChange> = message.events().iter().filter_map(change).collect();
+            let revision = message
+                .events()
+                .iter()
+                .filter_map(|event| event.kv())
+                .map(|kv| unsigned(kv.mod_revision()))
+                .max();
+            if let Some(revision) = revision {
+                *seen = Some(revision);
+                if self.send(WatchEvent::Changes { revision, changes }).await.is_err() {
+                    return End::Gone;
+                }
+            }
+        }
+    }
+}
+
+fn canceled(message: &WatchResponse) -> End {
+    // A compaction comes without a reason.
+    if message.compact_revision() > 0 {
+        return End::Compacted;
+    }
+    End::Broken(format!("etcd ended the watch: {}", message.cancel_reason()))
+}
+
+fn change(event: &etcd_client::Event) -> Option<KeyChange> {
+    let kv = event.kv()?;
+    match event.event_type() {
+        EventType::Put => record(kv.clone()).map(KeyChange::Put),
+        EventType::Delete => {
+            let key = std::str::from_utf8(kv.key()).ok()?.to_owned();
+            Some(KeyChange::Delete { key })
+        }
+    }
+}
+
+/// Longest pause between tries to reach a store that is gone: how long its return may go unnoticed.
+const MAX_PAUSE: Duration = Duration::from_secs(1);
+
+fn pauses() -> impl Iterator<Item = Duration> + Send {
+    ExponentialBuilder::default()
+        .with_min_delay(Duration::from_millis(50))
+        .with_max_delay(MAX_PAUSE)
+        .without_max_times()
+        .with_jitter()
+        .build()
+}
