@@ -8,7 +8,7 @@ use clap::builder::{BoolishValueParser, PossibleValuesParser};
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
-use crate::endpoint;
+use crate::endpoint::{self, Endpoint};
 use crate::output::console::Format;
 
 /// How long fleetctl slept between two looks at a unit; what `--block-attempts` counts.
@@ -37,7 +37,7 @@ pub(crate) struct Cli {
 pub(crate) struct Global {
     /// The daemon to ask, as `unix:///path` or `http://host:port`
     #[arg(long, global = true, env = "MUSTERCTL_ENDPOINT", default_value = endpoint::DEFAULT)]
-    pub(crate) endpoint: String,
+    pub(crate) endpoint: Endpoint,
 
     /// How long one request may take, in seconds
     ///
@@ -87,19 +87,20 @@ pub(crate) enum Command {
     ///
     /// A unit is a file, an instance of a template (`web@1`, from `web@.service` beside it or in the cluster), or the
     /// name of a unit the cluster knows. A name without a type is a service. Submitting what is there already changes
-    /// nothing; a file that differs is kept, with a warning, unless --replace is given.
-    Submit(ChangeArgs),
+    /// nothing; a file that differs is kept, with a warning, unless --replace is given. Stored is stored: there is nothing
+    /// to wait for, and --no-block, --block-attempts and --timeout are accepted without effect.
+    Submit(FileArgs),
 
     /// Place units on machines without starting them
     ///
     /// Units that the cluster does not know are submitted first.
-    Load(ChangeArgs),
+    Load(PlaceArgs),
 
     /// Start units, each on a machine that can take it
     ///
     /// Units that the cluster does not know are submitted first. When no machine can take a unit, the refusal of each
     /// machine is shown and the command fails; --queue keeps the start waiting for one that can.
-    Start(ChangeArgs),
+    Start(PlaceArgs),
 
     /// Stop units, which stay on their machines
     Stop(NamedArgs),
@@ -128,7 +129,7 @@ pub(crate) enum Command {
         /// The units
         #[arg(required = true, value_name = "UNIT")]
         units: Vec<String>,
-        /// The machine to ask: its id, the beginning of it, or its address; needed for a global unit
+        /// The machine to ask, for units on several: its id, the beginning of it, or its address
         #[arg(long)]
         machine: Option<String>,
     },
@@ -167,7 +168,7 @@ pub(crate) enum Command {
 
 /// Arguments of commands that may bring files.
 #[derive(Debug, Args)]
-pub(crate) struct ChangeArgs {
+pub(crate) struct FileArgs {
     /// Unit files, instances of templates, or names of known units
     #[arg(required = true, value_name = "UNIT")]
     pub(crate) units: Vec<String>,
@@ -176,12 +177,19 @@ pub(crate) struct ChangeArgs {
     #[arg(long)]
     pub(crate) replace: bool,
 
+    #[command(flatten)]
+    pub(crate) blocking: Blocking,
+}
+
+/// Arguments of commands that place units.
+#[derive(Debug, Args)]
+pub(crate) struct PlaceArgs {
+    #[command(flatten)]
+    pub(crate) files: FileArgs,
+
     /// Keep units waiting that no machine can take now
     #[arg(long)]
     pub(crate) queue: bool,
-
-    #[command(flatten)]
-    pub(crate) blocking: Blocking,
 }
 
 /// Arguments of commands on known units.
@@ -246,9 +254,9 @@ pub(crate) struct JournalArgs {
     /// The unit
     pub(crate) unit: String,
 
-    /// How many lines of the past to print
-    #[arg(short = 'n', long, value_name = "N", default_value_t = 10)]
-    pub(crate) lines: u32,
+    /// How many lines of the past to print, or `all`
+    #[arg(short = 'n', long, value_name = "N", default_value = "10", value_parser = lines)]
+    pub(crate) lines: String,
 
     /// Go on with what is logged from now on
     #[arg(short, long)]
@@ -258,7 +266,7 @@ pub(crate) struct JournalArgs {
     #[arg(short, long, value_name = "MODE")]
     pub(crate) output: Option<String>,
 
-    /// The machine to ask: its id, the beginning of it, or its address; needed for a global unit
+    /// The machine to ask, for a unit on several: its id, the beginning of it, or its address
     #[arg(long)]
     pub(crate) machine: Option<String>,
 
@@ -272,6 +280,14 @@ fn seconds(text: &str) -> Result<Duration, String> {
     match Duration::try_from_secs_f64(number) {
         Ok(duration) if !duration.is_zero() => Ok(duration),
         _ => Err("expected more than 0 seconds".to_owned()),
+    }
+}
+
+fn lines(text: &str) -> Result<String, String> {
+    if text == "all" || text.parse::<u32>().is_ok() {
+        Ok(text.to_owned())
+    } else {
+        Err("expected a number or all".to_owned())
     }
 }
 
@@ -303,7 +319,10 @@ mod tests {
         assert_eq!(parse("musterctl --output json list-units").global.format(), Format::Json);
         assert_eq!(parse("musterctl list-units --output json").global.format(), Format::Json);
         assert_eq!(parse("musterctl list-units").global.format(), Format::Table);
-        assert_eq!(parse("musterctl list-units --endpoint /s").global.endpoint, "/s");
+        assert_eq!(
+            parse("musterctl list-units --endpoint /s").global.endpoint,
+            "/s".parse().unwrap()
+        );
     }
 
     #[test]
@@ -318,7 +337,7 @@ mod tests {
     #[test]
     fn attempts_are_half_seconds_and_nought_is_for_ever() {
         let limit = |line: &str| match parse(line).command {
-            Command::Start(start) => start.blocking.limit(),
+            Command::Start(start) => start.files.blocking.limit(),
             _ => panic!("{line}"),
         };
         assert_eq!(limit("musterctl start a"), None);

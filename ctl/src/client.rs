@@ -141,7 +141,10 @@ impl ClientError {
                 env!("CARGO_PKG_VERSION")
             )),
             Self::NotDaemon { .. } => Some("is it a musterd that listens there?".to_owned()),
-            Self::Exchange { .. } | Self::Request { .. } | Self::Refused { .. } => None,
+            Self::Exchange { .. } => {
+                Some("the daemon's log (`journalctl -u musterd`) may say why".to_owned())
+            }
+            Self::Request { .. } | Self::Refused { .. } => None,
         }
     }
 

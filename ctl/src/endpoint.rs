@@ -28,9 +28,8 @@ pub(crate) enum Endpoint {
 
 /// A string that is not an endpoint.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{text:?} is not an endpoint: {problem}; expected unix:///path or http://host:port")]
+#[error("{problem}; expected unix:///path or http://host:port")]
 pub(crate) struct InvalidEndpoint {
-    text: String,
     problem: &'static str,
 }
 
@@ -39,7 +38,7 @@ impl FromStr for Endpoint {
 
     /// Takes `unix:///path`, `/path`, `http://host:port`, `http://host` (port 80) and, like fleetctl, `host:port`.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let invalid = |problem| InvalidEndpoint { text: text.to_owned(), problem };
+        let invalid = |problem| InvalidEndpoint { problem };
         if let Some(path) = text.strip_prefix("unix://") {
             return if path.starts_with('/') {
                 Ok(Self::Unix(path.into()))

@@ -8,7 +8,6 @@ use std::process::ExitCode;
 use muster_common::unit::InvalidUnitName;
 
 use crate::client::ClientError;
-use crate::endpoint::InvalidEndpoint;
 use crate::output::fields::UnknownField;
 use crate::sse;
 use crate::units::ArgumentError;
@@ -25,9 +24,6 @@ pub(crate) enum Error {
     /// A column that does not exist.
     #[error(transparent)]
     Field(#[from] UnknownField),
-    /// The endpoint.
-    #[error(transparent)]
-    Endpoint(#[from] InvalidEndpoint),
     /// The stream of a wait.
     #[error("cannot read the daemon's events")]
     Events(#[from] sse::TooLong),

@@ -1,13 +1,13 @@
 //! Unit arguments: what a word on the command line names, and the file that goes with it.
 //!
-//! Owns the mangling of names and the search for local files. It never asks the daemon: which units the cluster knows
+//! Owns the search for local files. It never asks the daemon: which units the cluster knows
 //! is the daemon's to say.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use muster_common::unit::{FileHash, InvalidUnitName, MAX_FILE_BYTES, UnitName, UnitType};
+use muster_common::unit::{FileHash, InvalidUnitName, MAX_FILE_BYTES, UnitName};
 
 /// An argument that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -72,22 +72,12 @@ pub(crate) struct Located {
     pub(crate) files: BTreeMap<FileHash, String>,
 }
 
-/// The unit that an argument names: directories are stripped, and what has no type is a service.
-pub(crate) fn name(argument: &str) -> Result<UnitName, InvalidUnitName> {
-    let base = argument.rsplit('/').next().unwrap_or(argument);
-    let typed = base
-        .rsplit_once('.')
-        .is_some_and(|(_, suffix)| UnitType::ALL.iter().any(|kind| kind.as_str() == suffix));
-    // `node.exporter` has no type either: its service is `node.exporter.service`.
-    if typed || base.is_empty() { base.parse() } else { format!("{base}.service").parse() }
-}
-
 /// The units that arguments name, each once, in the order given.
 pub(crate) fn names(arguments: &[String]) -> Result<Vec<UnitName>, InvalidUnitName> {
     let mut seen = BTreeSet::new();
     let mut names = Vec::with_capacity(arguments.len());
     for argument in arguments {
-        let name = name(argument)?;
+        let name = UnitName::from_argument(argument)?;
         if seen.insert(name.clone()) {
             names.push(name);
         }
@@ -103,7 +93,7 @@ pub(crate) fn locate(arguments: &[String]) -> Result<Located, ArgumentError> {
     // A thousand instances share one template: each path is read once.
     let mut read = BTreeMap::new();
     for argument in arguments {
-        let name = name(argument)?;
+        let name = UnitName::from_argument(argument)?;
         if !seen.insert(name.clone()) {
             continue;
         }
@@ -159,24 +149,6 @@ mod tests {
 
     fn arguments(words: &[&str]) -> Vec<String> {
         words.iter().map(|&w| w.to_owned()).collect()
-    }
-
-    #[test]
-    fn names_are_completed_and_stripped_of_directories() {
-        let name = |argument: &str| name(argument).unwrap().to_string();
-        assert_eq!(name("web"), "web.service");
-        assert_eq!(name("web@1"), "web@1.service");
-        assert_eq!(name("examples/web@.service"), "web@.service");
-        assert_eq!(name("../a/backup.timer"), "backup.timer");
-        assert_eq!(name("node.exporter"), "node.exporter.service");
-        assert_eq!(name("db.container"), "db.container");
-    }
-
-    #[test]
-    fn what_names_no_unit_is_refused() {
-        for argument in ["", "examples/", "a b", "@1.service", "x@1.slice"] {
-            assert!(name(argument).is_err(), "{argument:?}");
-        }
     }
 
     #[test]

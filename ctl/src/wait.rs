@@ -26,6 +26,9 @@ use crate::sse::Decoder;
 /// restarts.
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// How long a stream must have stood to count as a daemon's that works, though it sent nothing.
+const STEADY: Duration = Duration::from_secs(1);
+
 /// How many names a message lists before it counts the rest.
 const NAMES_SHOWN: usize = 5;
 
@@ -33,10 +36,20 @@ const NAMES_SHOWN: usize = 5;
 #[derive(Debug)]
 pub(crate) struct Waiter<'a> {
     client: &'a Client,
+    waits: bool,
     limit: Option<Duration>,
     /// Refusals do not end the wait.
     queue: bool,
-    interrupts: Signal,
+    /// From the first wait on. Before that Ctrl-C ends the command as it ends any other.
+    interrupts: Option<Signal>,
+}
+
+/// How following the daemon's events ended.
+#[derive(Debug)]
+enum Ended {
+    Followed(Result<(), Error>),
+    TimeUp,
+    Interrupted,
 }
 
 /// A unit that is still waited for.
@@ -59,10 +72,15 @@ struct Course {
 }
 
 impl<'a> Waiter<'a> {
-    /// From here on, Ctrl-C ends a wait with a word about what stays requested.
-    pub(crate) fn new(client: &'a Client, blocking: Blocking, queue: bool) -> Result<Self, Error> {
-        let interrupts = signal(SignalKind::interrupt()).map_err(Error::Runtime)?;
-        Ok(Self { client, limit: blocking.limit(), queue, interrupts })
+    /// Waits as the user wants to; with `queue`, a refusal does not end a wait.
+    pub(crate) fn new(client: &'a Client, blocking: Blocking, queue: bool) -> Self {
+        let (waits, limit) = (blocking.waits(), blocking.limit());
+        Self { client, waits, limit, queue, interrupts: None }
+    }
+
+    /// Whether the user wants to wait at all.
+    pub(crate) fn waits(&self) -> bool {
+        self.waits
     }
 
     /// Waits until every unit is where it should be, has failed, or the time is up. Prints a result for each; returns
@@ -77,9 +95,12 @@ impl<'a> Waiter<'a> {
             return Ok(true);
         }
         let mut course = Course::new(units, self.queue);
-        let client = self.client;
+        let interrupts = match &mut self.interrupts {
+            Some(interrupts) => interrupts,
+            none => none.insert(signal(SignalKind::interrupt()).map_err(Error::Runtime)?),
+        };
         let limit = self.limit;
-        let over = async {
+        let time_up = async {
             match limit {
                 Some(limit) => tokio::time::sleep(limit).await,
                 None => std::future::pending().await,
@@ -87,16 +108,17 @@ impl<'a> Waiter<'a> {
         };
         // The other two futures are dropped when one is ready: events not yet read are of no interest then.
         let ended = tokio::select! {
-            followed = follow(client, console, &mut course, revision) => Some(followed),
-            () = over => None,
-            _ = self.interrupts.recv() => Some(Err(Error::Interrupted(String::new()))),
+            followed = follow(self.client, console, &mut course, revision) => {
+                Ended::Followed(followed)
+            }
+            () = time_up => Ended::TimeUp,
+            _ = interrupts.recv() => Ended::Interrupted,
         };
         console.end_progress();
         match ended {
-            Some(Ok(())) => {}
-            Some(Err(Error::Interrupted(_))) => return Err(Error::Interrupted(course.names())),
-            Some(Err(error)) => return Err(error),
-            None => course.give_up(console, limit.unwrap_or_default())?,
+            Ended::Followed(followed) => followed?,
+            Ended::TimeUp => course.give_up(console, limit.unwrap_or_default())?,
+            Ended::Interrupted => return Err(Error::Interrupted(course.names())),
         }
         Ok(course.all_well)
     }
@@ -121,6 +143,7 @@ async fn follow(
         if heard.elapsed() >= client.timeout() {
             return Err(ended);
         }
+        console.progress("lost the daemon; asking again".to_owned());
         tokio::time::sleep(PAUSE).await;
     }
 }
@@ -134,12 +157,16 @@ async fn events(
     heard: &mut Instant,
 ) -> Result<(), Error> {
     let mut pieces = client.post_pieces("/v1/wait", &course.wait(revision)).await?;
+    let opened = Instant::now();
     console.progress(course.summary());
     let mut decoder = Decoder::default();
     loop {
         let piece = pieces.next().await;
-        // Silence is no trouble while the stream stands, so its end starts the clock.
-        *heard = Instant::now();
+        // Silence is no trouble while the stream stands, so the clock starts at its end; but a stream that ends as
+        // soon as it has begun is no sign of life.
+        if matches!(piece, Ok(Some(_))) || opened.elapsed() >= STEADY {
+            *heard = Instant::now();
+        }
         let Some(piece) = piece? else { return Ok(()) };
         for data in decoder.push(&piece)? {
             course.take(console, &data)?;
@@ -210,8 +237,15 @@ impl Course {
             }
             WaitEvent::Done { name, machines } => {
                 let Some(pending) = self.pending.remove(&name) else { return Ok(()) };
-                let places = machines.iter().map(Place::from).collect();
-                console.result(reached(name, pending.wait.until, places))?;
+                let until = pending.wait.until;
+                let placed = matches!(until, Until::Loaded | Until::Launched);
+                if placed && machines.is_empty() {
+                    self.all_well = false;
+                    vanished(console, name)?;
+                } else {
+                    let places = machines.iter().map(Place::from).collect();
+                    console.result(reached(name, until, places))?;
+                }
             }
             WaitEvent::Refused { name, refusal } if self.queue => {
                 self.hear(&name, "no machine takes it".to_owned());
@@ -294,6 +328,14 @@ fn told(refusal: &Refusal) -> String {
     }
     let reasons = refusal.to_string().replace('\n', "\n  ");
     format!("no machine can take it now\n  {reasons}")
+}
+
+/// A unit that is to be on a machine and is done without one exists no longer.
+fn vanished(console: &mut Console, unit: UnitName) -> Result<(), Error> {
+    let message = "was destroyed meanwhile".to_owned();
+    console.error(format_args!("{unit} {message}"));
+    let what = What::Failed { message, log: Vec::new() };
+    console.result(UnitResult { unit, what }).map_err(Error::Output)
 }
 
 fn failed(

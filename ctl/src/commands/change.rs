@@ -10,7 +10,7 @@ use muster_common::state::DesiredState;
 use muster_common::unit::UnitName;
 
 use super::exit_code;
-use crate::cli::{ChangeArgs, NamedArgs};
+use crate::cli::{FileArgs, NamedArgs, PlaceArgs};
 use crate::client::Client;
 use crate::error::Error;
 use crate::output::console::Console;
@@ -58,7 +58,7 @@ const RESTART: Verb = Verb { name: "restart", passive: "be restarted", restart: 
 pub(crate) async fn submit(
     client: &Client,
     console: &mut Console,
-    args: &ChangeArgs,
+    args: &FileArgs,
 ) -> Result<ExitCode, Error> {
     let change = change(args, None)?;
     let answer: ChangeAnswer = client.post("/v1/units", &change).await?;
@@ -81,18 +81,18 @@ pub(crate) async fn submit(
 pub(crate) async fn load(
     client: &Client,
     console: &mut Console,
-    args: &ChangeArgs,
+    args: &PlaceArgs,
 ) -> Result<ExitCode, Error> {
-    bring(client, console, args, LOAD).await
+    place(client, console, args, LOAD).await
 }
 
 /// Starts units.
 pub(crate) async fn start(
     client: &Client,
     console: &mut Console,
-    args: &ChangeArgs,
+    args: &PlaceArgs,
 ) -> Result<ExitCode, Error> {
-    bring(client, console, args, START).await
+    place(client, console, args, START).await
 }
 
 /// Stops units. As in fleetctl one that is inactive is an error; so is one that does not exist.
@@ -101,12 +101,12 @@ pub(crate) async fn stop(
     console: &mut Console,
     args: &NamedArgs,
 ) -> Result<ExitCode, Error> {
-    let (names, known) = on_machines(client, console, args, STOP).await?;
-    let change = named_change(names, STOP);
-    let mut waiter = Waiter::new(client, args.blocking, true)?;
-    let changed = carry_out(client, console, &mut waiter, &change, STOP, args.blocking.waits());
-    let all_well = changed.await? && known;
-    Ok(exit_code(all_well))
+    let (names, all) = on_machines(client, console, args, STOP).await?;
+    let mut waiter = Waiter::new(client, args.blocking, false);
+    // Not refused where there is no room for it any more: stopping asks for none.
+    let change = Change { queue: true, ..named_change(names, STOP) };
+    let reached = carry_out(client, console, &mut waiter, &change, STOP).await?;
+    Ok(exit_code(reached && all))
 }
 
 /// Takes units off their machines. One that is inactive already is as it should be.
@@ -115,13 +115,12 @@ pub(crate) async fn unload(
     console: &mut Console,
     args: &NamedArgs,
 ) -> Result<ExitCode, Error> {
-    let (names, known) = known(client, console, args, UNLOAD).await?;
-    let names = names.into_iter().map(|(name, _)| name).collect();
+    let (units, all) = known(client, console, args, UNLOAD).await?;
+    let names = units.into_iter().map(|(name, _)| name).collect();
+    let mut waiter = Waiter::new(client, args.blocking, false);
     let change = named_change(names, UNLOAD);
-    let mut waiter = Waiter::new(client, args.blocking, true)?;
-    let changed = carry_out(client, console, &mut waiter, &change, UNLOAD, args.blocking.waits());
-    let all_well = changed.await? && known;
-    Ok(exit_code(all_well))
+    let reached = carry_out(client, console, &mut waiter, &change, UNLOAD).await?;
+    Ok(exit_code(reached && all))
 }
 
 /// Restarts units one after the other; one that fails does not keep the others from being restarted.
@@ -131,27 +130,25 @@ pub(crate) async fn restart(
     args: &NamedArgs,
 ) -> Result<ExitCode, Error> {
     let (names, mut all_well) = on_machines(client, console, args, RESTART).await?;
-    let mut waiter = Waiter::new(client, args.blocking, true)?;
+    let mut waiter = Waiter::new(client, args.blocking, false);
     for name in names {
         let change = named_change(vec![name], RESTART);
-        let waits = args.blocking.waits();
-        all_well &= carry_out(client, console, &mut waiter, &change, RESTART, waits).await?;
+        all_well &= carry_out(client, console, &mut waiter, &change, RESTART).await?;
     }
     Ok(exit_code(all_well))
 }
 
-/// Submits units where needed and moves them on.
-async fn bring(
+/// Submits units where needed and places them.
+async fn place(
     client: &Client,
     console: &mut Console,
-    args: &ChangeArgs,
+    args: &PlaceArgs,
     verb: Verb,
 ) -> Result<ExitCode, Error> {
-    let change = change(args, Some(verb))?;
-    let mut waiter = Waiter::new(client, args.blocking, args.queue)?;
-    let waits = args.blocking.waits();
-    let all_well = carry_out(client, console, &mut waiter, &change, verb, waits).await?;
-    Ok(exit_code(all_well))
+    let change = Change { queue: args.queue, ..change(&args.files, Some(verb))? };
+    let mut waiter = Waiter::new(client, args.files.blocking, args.queue);
+    let reached = carry_out(client, console, &mut waiter, &change, verb).await?;
+    Ok(exit_code(reached))
 }
 
 /// One request for all units, then one wait for all that were accepted.
@@ -161,7 +158,6 @@ async fn carry_out(
     waiter: &mut Waiter<'_>,
     change: &Change,
     verb: Verb,
-    waits: bool,
 ) -> Result<bool, Error> {
     if change.units.is_empty() {
         return Ok(true);
@@ -171,7 +167,7 @@ async fn carry_out(
     let mut waited = Vec::new();
     for unit in answer.units {
         let Some(unit) = said.take(console, unit)? else { continue };
-        if waits && !unit.global {
+        if waiter.waits() && !unit.global {
             let UnitChanged { name, generation, .. } = unit;
             waited.push(WaitFor { name, until: verb.until, generation });
         } else {
@@ -185,7 +181,7 @@ async fn carry_out(
 }
 
 /// The request for units that may bring files.
-fn change(args: &ChangeArgs, verb: Option<Verb>) -> Result<Change, ArgumentError> {
+fn change(args: &FileArgs, verb: Option<Verb>) -> Result<Change, ArgumentError> {
     let located = units::locate(&args.units)?;
     if let Some(verb) = verb {
         let template = located.units.iter().map(|(name, _)| name).find(|name| name.is_template());
@@ -203,12 +199,10 @@ fn change(args: &ChangeArgs, verb: Option<Verb>) -> Result<Change, ArgumentError
             restart: false,
         })
         .collect();
-    let (replace, queue) = (args.replace, args.queue);
-    Ok(Change { files: located.files, units, replace, queue, dry_run: false })
+    Ok(Change { files: located.files, units, replace: args.replace, ..Change::default() })
 }
 
-/// The request for units that are known. They are queued where they cannot be placed: whoever stops or restarts a unit
-/// does not ask whether there is room for it.
+/// The request for units that are known.
 fn named_change(names: Vec<UnitName>, verb: Verb) -> Change {
     let units = names
         .into_iter()
@@ -219,7 +213,7 @@ fn named_change(names: Vec<UnitName>, verb: Verb) -> Change {
             restart: verb.restart,
         })
         .collect();
-    Change { units, queue: true, ..Change::default() }
+    Change { units, ..Change::default() }
 }
 
 /// The units named that exist, and whether all do. The daemon is asked first, because a change would make an instance of
@@ -307,7 +301,7 @@ impl Said {
         unit: UnitChanged,
     ) -> Result<Option<UnitChanged>, Error> {
         for warning in &unit.warnings {
-            console.warning(format_args!("{}: {warning}", unit.name));
+            console.warning(warning);
         }
         match unit.outcome {
             Outcome::Refused { refusal } => {
@@ -318,7 +312,12 @@ impl Said {
             }
             Outcome::Failed { message } => {
                 self.all_well = false;
-                console.error(format_args!("{}: {message}", unit.name));
+                // The message names the file, which mostly is the unit.
+                if message.contains(unit.name.as_str()) {
+                    console.error(&message);
+                } else {
+                    console.error(format_args!("{}: {message}", unit.name));
+                }
                 let what = What::Failed { message, log: Vec::new() };
                 console.result(UnitResult { unit: unit.name, what })?;
                 Ok(None)

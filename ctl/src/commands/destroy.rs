@@ -26,10 +26,10 @@ pub(crate) async fn run(
         console.result(UnitResult { unit, what: What::Unknown })?;
     }
     let mut all_well = true;
-    if args.blocking.waits() {
+    let mut waiter = Waiter::new(client, args.blocking, false);
+    if waiter.waits() {
         let wait = |name| WaitFor { name, until: Until::Gone, generation: 0 };
         let waits = answer.destroyed.into_iter().map(wait).collect();
-        let mut waiter = Waiter::new(client, args.blocking, false)?;
         all_well = waiter.wait(console, waits, answer.revision).await?;
     } else {
         for unit in answer.destroyed {

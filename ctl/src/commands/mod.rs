@@ -9,15 +9,15 @@ mod show;
 
 use std::process::ExitCode;
 
-use crate::cli::{Cli, Command};
+use crate::cli::{Cli, Command, Global};
 use crate::client::Client;
 use crate::error::Error;
 use crate::output::console::Console;
 
 /// Carries out the command.
 pub(crate) async fn run(cli: Cli, console: &mut Console) -> Result<ExitCode, Error> {
-    let global = &cli.global;
-    let client = Client::new(global.endpoint.parse()?, global.request_timeout, global.debug);
+    let Global { endpoint, request_timeout, debug, .. } = cli.global;
+    let client = Client::new(endpoint, request_timeout, debug);
     let ended = match cli.command {
         Command::Submit(args) => change::submit(&client, console, &args).await,
         Command::Load(args) => change::load(&client, console, &args).await,

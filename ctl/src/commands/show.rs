@@ -7,7 +7,7 @@ use muster_common::machine::MachineId;
 use muster_common::unit::UnitName;
 
 use crate::cli::JournalArgs;
-use crate::client::{Client, escape};
+use crate::client::{Client, ClientError, escape};
 use crate::error::Error;
 use crate::output::console::Console;
 use crate::output::json::{self, StatusRow};
@@ -15,7 +15,7 @@ use crate::units;
 
 /// Prints the file of a unit as its user wrote it.
 pub(crate) async fn cat(client: &Client, console: &Console, unit: &str) -> Result<ExitCode, Error> {
-    let detail: UnitDetail = client.get(&path(&units::name(unit)?, "")).await?;
+    let detail: UnitDetail = client.get(&path(&UnitName::from_argument(unit)?, "")).await?;
     if console.is_json() {
         console.data(&json::pretty(&detail)?)?;
     } else {
@@ -42,12 +42,13 @@ pub(crate) async fn status(
     for name in names {
         let answer: UnitStatus = match client.get(&path(&name, &format!("/status{query}"))).await {
             Ok(answer) => answer,
-            Err(error) if error.is_passing() => return Err(error.into()),
-            Err(error) => {
+            // The daemon's word on this unit; without a daemon there is no word on any.
+            Err(error @ ClientError::Refused { .. }) => {
                 console.error(format_args!("{name}: {error}"));
                 code = if code == 0 { 1 } else { code };
                 continue;
             }
+            Err(error) => return Err(error.into()),
         };
         code = if code == 0 { answer.code } else { code };
         if !console.is_json() {
@@ -71,7 +72,7 @@ pub(crate) async fn journal(
     console: &Console,
     args: &JournalArgs,
 ) -> Result<ExitCode, Error> {
-    let name = units::name(&args.unit)?;
+    let name = UnitName::from_argument(&args.unit)?;
     let mode = escape(args.output.as_deref().unwrap_or("short"));
     let mut query = format!("?lines={}&follow={}&output={mode}", args.lines, args.follow);
     if let Some(given) = &args.machine {

@@ -1,0 +1,17 @@
+//! The client as a user sees it: the real binary, its two streams and its exit code, against a daemon whose answers are
+//! scripted.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test whose scenery does not stand has failed"
+)]
+
+mod change;
+mod daemon;
+mod help;
+mod show;
+mod trouble;
+mod wait;
+mod words;
