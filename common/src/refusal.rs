@@ -111,6 +111,11 @@ pub enum MachineReason {
         /// The unit to be replaced.
         unit: UnitName,
     },
+    /// The machine has a unit that `Replaces=` this one.
+    ReplacedBy {
+        /// The unit there.
+        unit: UnitName,
+    },
     /// Another unit of the same `MachineOf=` group is refused there.
     Group {
         /// That unit.
@@ -180,6 +185,7 @@ impl fmt::Display for MachineReason {
             }
             Self::NotBeside { unit } => write!(f, "MachineOf={unit}, which is elsewhere"),
             Self::Replaced { unit } => write!(f, "{unit} is there, which it replaces"),
+            Self::ReplacedBy { unit } => write!(f, "{unit} is there, which replaces it"),
             Self::Group { unit, because } => {
                 write!(f, "{unit}, which must be beside it, is refused: {because}")
             }

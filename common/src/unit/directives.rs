@@ -2,7 +2,7 @@
 //!
 //! Owns noticing what systemd would skip with a line in its journal: sections it does not read in a unit of that
 //! type, and directives it does not know. It never refuses anything: a newer systemd may know more. Sections and
-//! directives that begin with `X-` are for others, and always fine.
+//! directives that begin with `X-` are for others, and fine, unless one looks like a slip of `[X-Fleet]`.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -29,27 +29,21 @@ impl fmt::Display for Warning {
 const MAX_WARNINGS: usize = 100;
 
 /// The warnings for a file that is to be a unit of this name, by line; one for each unknown section, and a last one
-/// where there would be more than [`MAX_WARNINGS`].
+/// where there would be more than a hundred.
 pub fn warnings(name: &UnitName, file: &UnitFile) -> Vec<Warning> {
     let unit_type = name.unit_type();
-    // Not systemd's to read.
-    if unit_type == UnitType::Container {
-        return Vec::new();
-    }
     let mut unknown_sections = BTreeSet::new();
     let mut warnings = Vec::new();
     for (line, option) in file.numbered() {
-        let (section, name) = (option.section.as_str(), option.name.as_str());
-        if section.starts_with("X-") || name.starts_with("X-") {
+        let section = option.section.as_str();
+        if unknown_sections.contains(section) {
             continue;
         }
-        let problem = if let Some(tables) = tables(unit_type, section) {
-            if known(tables, name) {
-                continue;
-            }
-            unknown_directive(unit_type, section, name)
-        } else if unknown_sections.insert(section) {
-            unknown_section(unit_type, section)
+        let problem = if let Some(problem) = section_problem(unit_type, section) {
+            unknown_sections.insert(section);
+            problem
+        } else if let Some(problem) = directive_problem(unit_type, section, &option.name) {
+            problem
         } else {
             continue;
         };
@@ -99,6 +93,25 @@ fn tables(unit_type: UnitType, section: &str) -> Option<Tables> {
 
 fn known(tables: Tables, directive: &str) -> bool {
     tables.iter().any(|table| table.binary_search(&directive).is_ok())
+}
+
+/// What is wrong with a whole section. One that slipped from `[X-Fleet]` would leave its unit without everything it
+/// asks of the scheduler; only systemd's units have other sections that matter here.
+fn section_problem(unit_type: UnitType, section: &str) -> Option<String> {
+    if section.starts_with("X-") {
+        let slipped =
+            section != "X-Fleet" && suggestion::closest(section, ["X-Fleet"].into_iter()).is_some();
+        return slipped.then(|| format!("[{section}] is read by nobody; did you mean [X-Fleet]?"));
+    }
+    let fine = unit_type == UnitType::Container || tables(unit_type, section).is_some();
+    (!fine).then(|| unknown_section(unit_type, section))
+}
+
+/// What is wrong with a directive in a section of systemd's.
+fn directive_problem(unit_type: UnitType, section: &str, name: &str) -> Option<String> {
+    let tables = tables(unit_type, section)?;
+    let fine = unit_type == UnitType::Container || name.starts_with("X-") || known(tables, name);
+    (!fine).then(|| unknown_directive(unit_type, section, name))
 }
 
 fn unknown_section(unit_type: UnitType, section: &str) -> String {

@@ -63,6 +63,16 @@ fn what_begins_with_x_is_somebody_elses() {
 }
 
 #[test]
+fn a_slip_of_x_fleet_is_noticed_in_every_unit() {
+    for section in ["X-fleet", "X-Fleeet", "X-Flet", "X-FLEET"] {
+        let expected = format!("line 2: [{section}] is read by nobody; did you mean [X-Fleet]?");
+        let text = format!("[{section}]\nGlobal=true\nConflicts=a\n[X-Flight]\nA=b\n");
+        assert_eq!(warned("a.service", &text), [expected.as_str()]);
+        assert_eq!(warned("a.container", &text), [expected.as_str()]);
+    }
+}
+
+#[test]
 fn processes_are_configured_only_where_there_are_some() {
     assert_eq!(
         warned("a.timer", "[Timer]\nUser=nobody\n"),

@@ -1,5 +1,6 @@
 //! Unit names, by systemd's rules.
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -166,6 +167,13 @@ impl UnitName {
                 Some(Self(format!("{}@.{}", self.prefix(), self.unit_type().as_str()).into()))
             }
         }
+    }
+}
+
+/// A name is ordered and hashed as its text, so a map by name can be asked for a range of texts.
+impl Borrow<str> for UnitName {
+    fn borrow(&self) -> &str {
+        &self.0
     }
 }
 

@@ -2,15 +2,43 @@
 //!
 //! Owns the placement of units: filters, rank, groups, replacements, stability, and the reasons for refusing. It never
 //! writes anything: a [`Plan`] names what it rests on (revisions), and whoever commits it checks that they still hold.
+//!
+//! ```text
+//!  Change ─▶ change ─▶ index ◀─ conflict, class, rank      what is known, by number
+//!              │ units to look at
+//!              ▼
+//!            pass ◀─ group, replace                        what becomes of them
+//!              │                └─▶ explain ─▶ Refusal     asked for, one unit at a time
+//!              ▼
+//!            Plan
+//! ```
+//!
+//! The cost of a plan follows the units that changes have touched, not the size of the cluster. A unit that was refused
+//! is looked at again when something may have made room for it.
+
+mod change;
+mod class;
+mod conflict;
+mod explain;
+mod group;
+mod index;
+mod pass;
+mod rank;
+mod replace;
+mod table;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use muster_common::machine::MachineId;
-use muster_common::refusal::{Refusal, UnitReason};
-use muster_common::snapshot::{Change, Placement, Snapshot};
+use muster_common::refusal::Refusal;
+use muster_common::snapshot::{Change, Placement, Snapshot, Unit};
 use muster_common::state::DesiredState;
-use muster_common::unit::{UnitFile, UnitName};
+use muster_common::unit::{FileHash, UnitFile, UnitName};
+
+use index::Index;
+use pass::Pass;
+use table::{MachineKey, UnitKey};
 
 /// What is to be written so that placements are as they should be, and which units cannot be placed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -68,11 +96,17 @@ pub struct Candidate {
     pub file: Arc<UnitFile>,
 }
 
-/// The cluster, indexed for deciding.
+/// The cluster, indexed for deciding. The leader keeps one between wake-ups; any daemon may make one to say what the
+/// leader would do.
 #[derive(Debug, Clone)]
 pub struct Scheduler {
-    snapshot: Snapshot,
-    held: BTreeSet<MachineId>,
+    index: Index,
+    /// Units that should be placed and cannot be.
+    waiting: BTreeSet<UnitKey>,
+    /// Where the last pass put units, to be forgotten before the next.
+    planned: Vec<(UnitKey, MachineKey)>,
+    /// Passes so far.
+    passes: u64,
 }
 
 /// A full plan from nothing.
@@ -83,117 +117,165 @@ pub fn schedule(snapshot: &Snapshot) -> Plan {
 impl Scheduler {
     /// Indexes a cluster.
     pub fn new(snapshot: &Snapshot) -> Self {
-        Self { snapshot: snapshot.clone(), held: BTreeSet::new() }
+        Self {
+            index: Index::of(snapshot),
+            waiting: BTreeSet::new(),
+            planned: Vec::new(),
+            passes: 0,
+        }
     }
 
     /// Takes one change of the cluster in. The cost is that of the change.
     pub fn apply(&mut self, change: &Change) {
-        self.snapshot.apply(change.clone());
+        self.index.apply(change);
     }
 
-    /// Machines that vanished while re-placement was frozen: their units stay where they are. Replaces what was held.
+    /// Machines that vanished while re-placement was frozen: their units stay where they are. Replaces what was held;
+    /// a held machine that is registered again is a machine like any other.
     pub fn hold(&mut self, machines: BTreeSet<MachineId>) {
-        self.held = machines;
+        self.index.hold(machines);
     }
 
     /// What is to be written now. The cost is that of what changed since the last plan; planning again before the
     /// plan has been applied gives the same plan.
     pub fn plan(&mut self) -> Plan {
-        let mut plan = Plan::default();
-        let mut load: BTreeMap<&MachineId, usize> =
-            self.snapshot.machines.keys().map(|id| (id, 0)).collect();
-        for id in self.snapshot.places.values().flat_map(BTreeMap::keys) {
-            if let Some(count) = load.get_mut(id) {
-                *count += 1;
+        self.forget_planned();
+        let agenda = self.agenda();
+        let stamp = self.next_stamp();
+        let mut pass = Pass::new(&mut self.index, stamp);
+        pass.look_at(&agenda);
+        self.planned = pass.undo();
+        let Pass { moves, moved, seen, refused, .. } = pass;
+
+        for unit in &seen {
+            self.waiting.remove(unit);
+        }
+        self.waiting.extend(refused);
+        // A refusal may rest on moves that come to nothing, and room that a removal makes is for the next plan.
+        self.index.stirred = !moves.is_empty();
+        for unit in moved {
+            self.index.touch(unit);
+        }
+        for unit in seen {
+            let row = &self.index.units[unit];
+            if row.record.is_none() && row.places.is_empty() && row.poison == 0 {
+                self.index.retire(unit);
             }
         }
-        for (name, unit) in &self.snapshot.units {
-            let wanted = unit.desired != DesiredState::Inactive && !name.is_template();
-            let mut decisions = Vec::new();
-            let mut placed = None;
-            for (machine, placement) in self.snapshot.places.get(name).into_iter().flatten() {
-                let keep = wanted
-                    && placed.is_none()
-                    && (self.snapshot.machines.contains_key(machine)
-                        || self.held.contains(machine));
-                if keep {
-                    placed = Some((machine, placement.revision));
-                } else {
-                    decisions.push(Decision::Remove {
-                        machine: machine.clone(),
-                        unit: name.clone(),
-                        revision: placement.revision,
-                        unit_revision: Some(unit.revision),
-                    });
-                }
-            }
-            if wanted {
-                let target = placed.or_else(|| {
-                    load.iter().min_by_key(|(id, n)| (**n, **id)).map(|(id, _)| (*id, 0))
-                });
-                let Some((machine, revision)) = target else {
-                    plan.refused.insert(name.clone());
-                    continue;
-                };
-                let placement = Placement {
-                    file: unit.file,
-                    desired: unit.desired,
-                    generation: unit.generation,
-                    revision,
-                };
-                let current = self.snapshot.places.get(name).and_then(|p| p.get(machine));
-                if current != Some(&placement) {
-                    decisions.push(Decision::Place {
-                        machine: machine.clone(),
-                        unit: name.clone(),
-                        placement,
-                        unit_revision: unit.revision,
-                        machine_created: self
-                            .snapshot
-                            .machines
-                            .get(machine)
-                            .map_or(0, |m| m.created),
-                    });
-                }
-                if placed.is_none()
-                    && let Some(count) = load.get_mut(machine)
-                {
-                    *count += 1;
-                }
-            }
-            if !decisions.is_empty() {
-                plan.moves.push(Move { unit: name.clone(), decisions });
-            }
-        }
-        for (name, places) in &self.snapshot.places {
-            if !self.snapshot.units.contains_key(name) {
-                let decisions = places.iter().map(|(machine, placement)| Decision::Remove {
-                    machine: machine.clone(),
-                    unit: name.clone(),
-                    revision: placement.revision,
-                    unit_revision: None,
-                });
-                plan.moves.push(Move { unit: name.clone(), decisions: decisions.collect() });
-            }
-        }
-        plan
+        let names = self.waiting.iter().map(|unit| self.index.units[*unit].name.clone());
+        Plan { moves, refused: names.collect() }
     }
 
-    /// Why a unit is not placed, as of the last plan; `None` if it is or need not be.
+    /// Why a unit is not placed, as of the last plan; `None` if it is, or need not be.
     pub fn explain(&self, unit: &UnitName) -> Option<Refusal> {
-        let wanted = self.snapshot.units.get(unit)?;
-        if wanted.desired == DesiredState::Inactive || unit.is_template() {
-            return None;
-        }
-        let reason = self.snapshot.machines.is_empty().then_some(UnitReason::NoMachines)?;
-        Some(Refusal { unit: Some(reason), machines: Vec::new() })
+        let unit = self.index.unit_keys.get(unit)?;
+        self.waiting.contains(unit).then(|| self.index.explain(*unit))?
     }
 
     /// What would become of these units were they launched now, everything else as it is: in order, each seeing those
-    /// admitted before it. Only refusals are named; no trace is left.
+    /// admitted before it, leaders named in one call with their followers counting as launched. What the next plan
+    /// would place anyway comes first. Only refusals are named; no trace is left.
     pub fn admit(&mut self, wanted: &[Candidate]) -> BTreeMap<UnitName, Refusal> {
-        let none = self.snapshot.machines.is_empty();
-        let refusal = || Refusal { unit: Some(UnitReason::NoMachines), machines: Vec::new() };
-        wanted.iter().filter(|_| none).map(|c| (c.name.clone(), refusal())).collect()
+        self.forget_planned();
+        let stirred = self.index.stirred;
+        let before: Vec<Unlaunched> = wanted.iter().map(|c| self.launch(c)).collect();
+        let agenda = self.agenda();
+        let stamp = self.next_stamp();
+        let candidates: Vec<UnitKey> =
+            wanted.iter().filter_map(|c| self.index.unit_keys.get(&c.name).copied()).collect();
+        let known: BTreeSet<UnitKey> = candidates.iter().copied().collect();
+        let others: Vec<UnitKey> =
+            agenda.iter().copied().filter(|unit| !known.contains(unit)).collect();
+
+        let mut refusals = BTreeMap::new();
+        let mut pass = Pass::new(&mut self.index, stamp);
+        pass.index.tentative = true;
+        pass.look_at(&others);
+        let mut told = 0;
+        let mut refused: BTreeSet<UnitKey> = BTreeSet::new();
+        for (unit, before) in candidates.iter().zip(&before) {
+            pass.look(*unit);
+            refused.extend(pass.refused.iter().skip(told));
+            told = pass.refused.len();
+            if refused.contains(unit)
+                && let Some(refusal) = pass.index.explain(*unit)
+            {
+                refusals.insert(before.name.clone(), refusal);
+            }
+        }
+        self.planned = pass.undo();
+        self.index.tentative = false;
+        for before in before.into_iter().rev() {
+            self.restore(before);
+        }
+        self.forget_planned();
+        for unit in agenda {
+            self.index.touch(unit);
+        }
+        self.index.stirred = stirred;
+        refusals
     }
+
+    /// Makes a unit wanted, and says how to undo it.
+    fn launch(&mut self, candidate: &Candidate) -> Unlaunched {
+        let hash = candidate.file.hash();
+        let key = self.index.unit_keys.get(&candidate.name);
+        let unit = key.and_then(|key| self.index.units[*key].record.clone());
+        let known = self.index.files.get(&hash).is_some_and(|file| file.template.is_some());
+        if !known {
+            self.index.apply(&Change::File(hash, Some(Arc::clone(&candidate.file))));
+        }
+        let launched = Unit {
+            name: candidate.name.clone(),
+            file: hash,
+            desired: DesiredState::Launched,
+            generation: unit.as_ref().map_or(0, |unit| unit.generation),
+            revision: unit.as_ref().map_or(0, |unit| unit.revision),
+        };
+        self.index.apply(&Change::Unit(candidate.name.clone(), Some(launched)));
+        Unlaunched { name: candidate.name.clone(), unit, file: (!known).then_some(hash) }
+    }
+
+    fn restore(&mut self, before: Unlaunched) {
+        self.index.apply(&Change::Unit(before.name, before.unit));
+        if let Some(hash) = before.file {
+            self.index.apply(&Change::File(hash, None));
+        }
+    }
+
+    /// The units to look at, by name.
+    fn agenda(&mut self) -> Vec<UnitKey> {
+        if std::mem::take(&mut self.index.stirred) {
+            for unit in &self.waiting {
+                self.index.touch(*unit);
+            }
+        }
+        let mut agenda = std::mem::take(&mut self.index.dirty);
+        for unit in &agenda {
+            self.index.units[*unit].dirty = false;
+        }
+        let units = &self.index.units;
+        agenda.sort_by(|a, b| units[*a].name.cmp(&units[*b].name));
+        agenda
+    }
+
+    fn forget_planned(&mut self) {
+        for (unit, machine) in self.planned.drain(..) {
+            self.index.units[unit].planned = None;
+            self.index.machines[machine].planned.clear();
+        }
+    }
+
+    fn next_stamp(&mut self) -> u64 {
+        self.passes += 1;
+        self.passes
+    }
+}
+
+/// A unit as it was before [`Scheduler::admit`] launched it.
+struct Unlaunched {
+    name: UnitName,
+    unit: Option<Unit>,
+    /// The file that was brought along.
+    file: Option<FileHash>,
 }

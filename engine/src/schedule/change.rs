@@ -1,0 +1,552 @@
+//! Keeps the index up to date.
+//!
+//! Owns what each change of the cluster touches: which rows it alters, and which units have to be looked at again. A
+//! unit that no change has touched is where the last plan left it, and needs no look.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::mem;
+use std::ops::Bound;
+use std::sync::Arc;
+
+use muster_common::machine::{Machine, MachineId};
+use muster_common::snapshot::{Change, Placement, Snapshot, Unit};
+use muster_common::unit::{FileHash, Glob, RequirementsTemplate, UnitFile, UnitName};
+
+use super::index::{FileRow, Good, Index, MachineRow, Place, Spec, UnitRow};
+use super::table::{Key as _, MachineKey, PatternKey, UnitKey};
+
+impl Index {
+    pub(super) fn of(snapshot: &Snapshot) -> Self {
+        let mut index = Self::new();
+        let places = snapshot.places.values().flat_map(BTreeMap::keys);
+        let ids: BTreeSet<&MachineId> =
+            snapshot.machines.keys().chain(snapshot.metadata.keys()).chain(places).collect();
+        for id in ids {
+            index.insert_machine(id);
+        }
+        index.reposition(None);
+        for (id, set) in &snapshot.metadata {
+            for (key, value) in set {
+                index.set_metadata(id, key, Some(value));
+            }
+        }
+        for (id, machine) in &snapshot.machines {
+            index.set_machine(id, Some(machine));
+        }
+        for (key, problem) in &snapshot.unreadable {
+            index.set_unreadable(key, Some(&problem.problem));
+        }
+        for (hash, file) in &snapshot.files {
+            index.set_file(*hash, Some(file));
+        }
+        for (name, unit) in &snapshot.units {
+            index.set_unit(name, Some(unit));
+        }
+        for (name, places) in &snapshot.places {
+            for (id, placement) in places {
+                index.set_place(id, name, Some(placement));
+            }
+        }
+        index
+    }
+
+    pub(super) fn apply(&mut self, change: &Change) {
+        match change {
+            Change::Machine(id, record) => self.set_machine(id, record.as_ref()),
+            Change::Metadata(id, key, value) => self.set_metadata(id, key, value.as_ref()),
+            Change::File(hash, file) => self.set_file(*hash, file.as_ref()),
+            Change::Unit(name, unit) => self.set_unit(name, unit.as_ref()),
+            Change::Place(id, name, placement) => self.set_place(id, name, placement.as_ref()),
+            Change::Unreadable(key, record) => {
+                self.set_unreadable(key, record.as_ref().map(|r| &r.problem));
+            }
+            // What a machine reports and who leads have no part in where a unit belongs.
+            Change::State(..) | Change::Leader(_) => {}
+        }
+    }
+
+    pub(super) fn hold(&mut self, machines: BTreeSet<MachineId>) {
+        let changed: Vec<MachineId> = self.held.symmetric_difference(&machines).cloned().collect();
+        self.held = machines;
+        for id in changed {
+            let held = self.held.contains(&id);
+            if let Some(key) = self.machine_keys.get(&id).copied() {
+                self.machines[key].held = held;
+                self.touch_units_on(key);
+            }
+        }
+    }
+
+    fn set_machine(&mut self, id: &MachineId, record: Option<&Machine>) {
+        let key = self.machine(id);
+        let row = &mut self.machines[key];
+        let before = mem::replace(&mut row.record, record.cloned());
+        let (load, position) = (row.load, row.position);
+        match (&before, record) {
+            (None, None) => return,
+            (None, Some(_)) => {
+                self.live += 1;
+                self.rank.insert(load, position);
+            }
+            (Some(_), None) => {
+                self.live -= 1;
+                self.rank.remove(load, position);
+            }
+            (Some(before), Some(after)) => {
+                if before.metadata == after.metadata && before.runners == after.runners {
+                    return;
+                }
+            }
+        }
+        for runner in before.iter().flat_map(|machine| &machine.runners) {
+            if let Some(machines) = self.runners.get_mut(runner) {
+                machines.remove(&key);
+            }
+        }
+        for runner in record.iter().flat_map(|machine| &machine.runners) {
+            self.runners.entry(*runner).or_default().insert(key);
+        }
+        self.refresh_metadata(key);
+        self.machine_changed(key);
+    }
+
+    fn set_metadata(&mut self, id: &MachineId, key: &str, value: Option<&String>) {
+        let machine = self.machine(id);
+        let set = &mut self.machines[machine].set;
+        let before = match value {
+            Some(value) => set.insert(key.to_owned(), value.clone()),
+            None => set.remove(key),
+        };
+        if before.as_ref() != value && self.is_live(machine) {
+            self.refresh_metadata(machine);
+            self.machine_changed(machine);
+        }
+    }
+
+    /// Brings what constraints see in line with what is configured and what was set at run time.
+    fn refresh_metadata(&mut self, key: MachineKey) {
+        let row = &mut self.machines[key];
+        let mut metadata = BTreeMap::new();
+        if let Some(machine) = &row.record {
+            metadata.clone_from(&machine.metadata);
+            metadata.extend(row.set.iter().map(|(k, v)| (k.clone(), v.clone())));
+        }
+        let before = mem::replace(&mut row.metadata, metadata);
+        for (name, value) in before {
+            if let Some(values) = self.metadata.get_mut(&name) {
+                if let Some(machines) = values.get_mut(&value) {
+                    machines.remove(&key);
+                    if machines.is_empty() {
+                        values.remove(&value);
+                    }
+                }
+                if values.is_empty() {
+                    self.metadata.remove(&name);
+                }
+            }
+        }
+        for (name, value) in &self.machines[key].metadata {
+            let values = self.metadata.entry(name.clone()).or_default();
+            values.entry(value.clone()).or_default().insert(key);
+        }
+    }
+
+    fn machine_changed(&mut self, key: MachineKey) {
+        self.classes.outdate();
+        for global in self.globals.iter().copied().collect::<Vec<_>>() {
+            self.touch(global);
+        }
+        self.touch_units_on(key);
+    }
+
+    fn touch_units_on(&mut self, key: MachineKey) {
+        self.stirred = true;
+        for unit in self.machines[key].units.iter().copied().collect::<Vec<_>>() {
+            self.touch(unit);
+        }
+    }
+
+    fn set_file(&mut self, hash: FileHash, file: Option<&Arc<UnitFile>>) {
+        let template =
+            file.map(|file| RequirementsTemplate::parse(file).map_err(|e| e.to_string()));
+        let row = self.files.entry(hash).or_insert_with(FileRow::new);
+        row.template = template;
+        let users: Vec<UnitKey> = row.users.iter().copied().collect();
+        if users.is_empty() && file.is_none() {
+            self.files.remove(&hash);
+        }
+        for unit in users {
+            self.specify(unit);
+        }
+    }
+
+    fn set_unit(&mut self, name: &UnitName, unit: Option<&Unit>) {
+        let key = self.unit(name);
+        if self.units[key].record.as_ref() == unit {
+            return;
+        }
+        self.units[key].record = unit.cloned();
+        self.touch(key);
+        self.touch_replaced(key);
+        self.choose_file(key);
+    }
+
+    fn set_place(&mut self, id: &MachineId, name: &UnitName, placement: Option<&Placement>) {
+        let machine = self.machine(id);
+        let unit = self.unit(name);
+        let position = self.machines[machine].position;
+        let machines = &self.machines;
+        let found = self.units[unit]
+            .places
+            .binary_search_by_key(&position, |place| machines[place.machine].position);
+        self.touch(unit);
+        match (found, placement) {
+            (Ok(at), Some(placement)) => {
+                if let Some(place) = self.units[unit].places.get_mut(at) {
+                    place.placement = placement.clone();
+                }
+            }
+            (Ok(at), None) => {
+                self.vacate(unit, machine);
+                self.units[unit].places.remove(at);
+                self.machines[machine].units.remove(&unit);
+                self.stirred = true;
+            }
+            (Err(at), Some(placement)) => {
+                let place = Place { machine, placement: placement.clone() };
+                self.units[unit].places.insert(at, place);
+                self.machines[machine].units.insert(unit);
+                self.occupy(unit, machine);
+                if self.crowded(unit, machine, true) {
+                    self.touch_units_on(machine);
+                }
+            }
+            (Err(_), None) => {}
+        }
+        self.touch_replaced(unit);
+        self.choose_file(unit);
+    }
+
+    fn set_unreadable(&mut self, key: &str, problem: Option<&String>) {
+        let before = match problem {
+            Some(problem) => self.unreadable.insert(key.to_owned(), problem.clone()),
+            None => self.unreadable.remove(key),
+        };
+        if before.is_some() == problem.is_some() {
+            return;
+        }
+        let (kind, rest) = key.split_once('/').unwrap_or((key, ""));
+        match kind {
+            "unit" => self.poison(rest, problem.is_some()),
+            "place" => {
+                let unit = rest.split_once('/').map_or("", |(_, unit)| unit);
+                self.poison(unit, problem.is_some());
+            }
+            "machine" => {
+                if let Ok(id) = rest.parse() {
+                    let machine = self.machine(&id);
+                    self.machines[machine].poison = problem.is_some();
+                    self.touch_units_on(machine);
+                }
+            }
+            "file" => {
+                if let Ok(hash) = rest.parse::<FileHash>()
+                    && let Some(row) = self.files.get(&hash)
+                {
+                    for unit in row.users.iter().copied().collect::<Vec<_>>() {
+                        self.specify(unit);
+                    }
+                }
+            }
+            // Anything else has no part in decisions.
+            _ => {}
+        }
+    }
+
+    fn poison(&mut self, name: &str, poisoned: bool) {
+        if let Ok(name) = name.parse() {
+            let unit = self.unit(&name);
+            let row = &mut self.units[unit];
+            row.poison = if poisoned { row.poison + 1 } else { row.poison.saturating_sub(1) };
+            self.stirred = true;
+            self.touch(unit);
+        }
+    }
+
+    /// The unit's row, made if need be.
+    fn unit(&mut self, name: &UnitName) -> UnitKey {
+        if let Some(key) = self.unit_keys.get(name) {
+            return *key;
+        }
+        let matched = self.patterns.matching(name);
+        let key = self.units.insert(UnitRow::new(name.clone(), matched));
+        self.unit_keys.insert(name.clone(), key);
+        key
+    }
+
+    /// Forgets a unit that nothing is known of any more.
+    pub(super) fn retire(&mut self, key: UnitKey) {
+        let name = self.units[key].name.clone();
+        self.unit_keys.remove(&name);
+        self.units.release(key);
+    }
+
+    /// The machine's row, made if need be.
+    fn machine(&mut self, id: &MachineId) -> MachineKey {
+        if let Some(key) = self.machine_keys.get(id) {
+            return *key;
+        }
+        let key = self.insert_machine(id);
+        self.reposition(Some(key));
+        key
+    }
+
+    fn insert_machine(&mut self, id: &MachineId) -> MachineKey {
+        let key = self.machines.insert(MachineRow {
+            id: id.clone(),
+            record: None,
+            set: BTreeMap::new(),
+            metadata: BTreeMap::new(),
+            units: BTreeSet::new(),
+            planned: Vec::new(),
+            load: 0,
+            position: 0,
+            held: self.held.contains(id),
+            poison: false,
+        });
+        self.machine_keys.insert(id.clone(), key);
+        key
+    }
+
+    /// Numbers machines in the order of their ids, and with them every set of machines. A machine that was never seen
+    /// before is rare, and this costs no more than a look at each machine and at each conflict.
+    fn reposition(&mut self, newest: Option<MachineKey>) {
+        // Machines that nothing names any more are forgotten here, where it costs nothing.
+        let machines = &self.machines;
+        let idle = |key: MachineKey| {
+            let row = &machines[key];
+            row.record.is_none() && row.set.is_empty() && row.units.is_empty() && !row.poison
+        };
+        if self.machine_keys.len() > 2 * (self.live + 64) {
+            let gone: Vec<MachineId> = self
+                .machine_keys
+                .iter()
+                .filter(|(_, key)| idle(**key) && newest != Some(**key))
+                .map(|(id, _)| id.clone())
+                .collect();
+            for id in gone {
+                if let Some(key) = self.machine_keys.remove(&id) {
+                    self.machines.release(key);
+                }
+            }
+        }
+        self.order = self.machine_keys.values().copied().collect();
+        self.rank.clear();
+        for (key, position) in self.order.iter().zip(0u32..) {
+            let row = &mut self.machines[*key];
+            row.position = position;
+            if row.record.is_some() {
+                self.rank.insert(row.load, position);
+            }
+        }
+        let machines = &self.machines;
+        self.patterns.reposition(&|key| machines[key].position);
+        self.classes.outdate();
+    }
+
+    /// Units tied to this one by `Replaces=`, in either direction, have to be looked at too.
+    fn touch_replaced(&mut self, unit: UnitKey) {
+        if self.replacers.is_empty() {
+            return;
+        }
+        let row = &self.units[unit];
+        let named = row.requirements().map(|r| &r.replaces).into_iter().flatten();
+        let tied: Vec<UnitKey> = named
+            .filter_map(|name| self.unit_keys.get(name))
+            .chain(self.replacers.get(&row.name).into_iter().flatten())
+            .copied()
+            .collect();
+        if !tied.is_empty() {
+            self.stirred = true;
+        }
+        for unit in tied {
+            self.touch(unit);
+        }
+    }
+
+    /// Follows a change of the file that a unit's requirements come from.
+    fn choose_file(&mut self, unit: UnitKey) {
+        let row = &self.units[unit];
+        let placed = || row.places.first().map(|place| place.placement.file);
+        let file = row.record.as_ref().map(|record| record.file).or_else(placed);
+        if row.file == file {
+            return;
+        }
+        let before = mem::replace(&mut self.units[unit].file, file);
+        if let Some(before) = before
+            && let Some(row) = self.files.get_mut(&before)
+        {
+            row.users.remove(&unit);
+            if row.users.is_empty() && row.template.is_none() {
+                self.files.remove(&before);
+            }
+        }
+        if let Some(file) = file {
+            self.files.entry(file).or_insert_with(FileRow::new).users.insert(unit);
+        }
+        self.specify(unit);
+    }
+
+    /// Reads what a unit asks for from its file.
+    fn specify(&mut self, unit: UnitKey) {
+        self.touch(unit);
+        let placed: Vec<MachineKey> =
+            self.units[unit].places.iter().map(|place| place.machine).collect();
+        if !placed.is_empty() {
+            // Whatever it kept others from may be open to them now.
+            self.stirred = true;
+        }
+        for machine in &placed {
+            self.undeclare(unit, *machine);
+        }
+        let before = mem::replace(&mut self.units[unit].spec, Spec::Absent);
+        self.untie(unit, &before);
+        let after = self.read(unit);
+        // Released only now, so that what both share is not forgotten in between.
+        if let Spec::Good(good) = before {
+            self.classes.release(good.class);
+            for key in good.declares {
+                self.release_pattern(key);
+            }
+        }
+        self.units[unit].spec = after;
+        self.tie(unit);
+        for machine in placed {
+            self.declare(unit, machine);
+            if self.crowded(unit, machine, true) {
+                self.touch_units_on(machine);
+            }
+        }
+    }
+
+    fn read(&mut self, unit: UnitKey) -> Spec {
+        let row = &self.units[unit];
+        let Some(hash) = row.file else { return Spec::Absent };
+        let problem = match self.files.get(&hash).and_then(|file| file.template.as_ref()) {
+            Some(Ok(template)) => match template.for_unit(&row.name) {
+                Ok(requirements) => {
+                    let class = self.classes.acquire(&requirements, row.runner());
+                    let declares = self.acquire_patterns(&requirements.conflicts);
+                    return Spec::Good(Good { class, declares, requirements });
+                }
+                Err(error) => error.to_string(),
+            },
+            Some(Err(problem)) => problem.clone(),
+            None => match self.unreadable.get(&format!("file/{hash}")) {
+                Some(problem) => problem.clone(),
+                None => "the store does not have it".to_owned(),
+            },
+        };
+        Spec::Bad(problem)
+    }
+
+    fn acquire_patterns(&mut self, globs: &[Glob]) -> Vec<PatternKey> {
+        let mut keys: Vec<PatternKey> = Vec::with_capacity(globs.len());
+        for glob in globs {
+            let (key, new) = self.patterns.acquire(glob);
+            if new {
+                self.match_names(key);
+            }
+            if keys.contains(&key) {
+                self.patterns.release(key);
+            } else {
+                keys.push(key);
+            }
+        }
+        keys.sort_unstable_by_key(|key| key.row());
+        keys
+    }
+
+    fn release_pattern(&mut self, key: PatternKey) {
+        let glob = self.patterns.get(key).glob.clone();
+        if self.patterns.release(key) {
+            for unit in self.beginning_with(glob.literal_prefix()) {
+                self.units[unit].matched.retain(|matched| *matched != key);
+            }
+        }
+    }
+
+    /// Matches a new pattern with the names there are.
+    fn match_names(&mut self, key: PatternKey) {
+        let glob = self.patterns.get(key).glob.clone();
+        for unit in self.beginning_with(glob.literal_prefix()) {
+            let row = &mut self.units[unit];
+            if glob.matches(row.name.as_str()) {
+                row.matched.push(key);
+                row.matched.sort_unstable_by_key(|key| key.row());
+                let planned = row.planned.filter(|_| self.tentative);
+                let machines = row.places.iter().map(|place| place.machine).chain(planned);
+                for machine in machines {
+                    let position = self.machines[machine].position;
+                    self.patterns.get_mut(key).matching.add(machine, position);
+                }
+            }
+        }
+    }
+
+    fn beginning_with(&self, prefix: &str) -> Vec<UnitKey> {
+        // Names are ordered as their text is, so those with a common beginning stand together.
+        self.unit_keys
+            .range::<str, _>((Bound::Included(prefix), Bound::Unbounded))
+            .take_while(|(name, _)| name.as_str().starts_with(prefix))
+            .map(|(_, key)| *key)
+            .collect()
+    }
+
+    fn tie(&mut self, unit: UnitKey) {
+        let Some(good) = self.units[unit].good() else { return };
+        let requirements = Arc::clone(&good.requirements);
+        if requirements.global {
+            self.globals.insert(unit);
+        }
+        for leader in &requirements.machine_of {
+            self.followers.entry(leader.clone()).or_default().insert(unit);
+        }
+        for replaced in &requirements.replaces {
+            self.replacers.entry(replaced.clone()).or_default().insert(unit);
+        }
+        self.touch_replaced(unit);
+    }
+
+    fn untie(&mut self, unit: UnitKey, spec: &Spec) {
+        let Spec::Good(good) = spec else { return };
+        self.globals.remove(&unit);
+        // Whom it was tied to is looked at without it from now on.
+        let requirements = &good.requirements;
+        for (names, ties) in [
+            (&requirements.machine_of, &mut self.followers),
+            (&requirements.replaces, &mut self.replacers),
+        ] {
+            for name in names {
+                if let Some(units) = ties.get_mut(name) {
+                    units.remove(&unit);
+                    if units.is_empty() {
+                        ties.remove(name);
+                    }
+                }
+            }
+        }
+        for name in requirements.machine_of.iter().chain(&requirements.replaces) {
+            self.stirred = true;
+            if let Some(key) = self.unit_keys.get(name).copied() {
+                self.touch(key);
+            }
+        }
+    }
+}
+
+impl FileRow {
+    fn new() -> Self {
+        Self { template: None, users: BTreeSet::new() }
+    }
+}

@@ -1,0 +1,165 @@
+//! `Conflicts=`, in both directions.
+//!
+//! Owns which patterns there are, which units match them, and how many units on each machine declare or match each.
+//! Two units conflict when one declares a pattern that the other matches; so a machine is out of the question when it
+//! has a unit matching what the newcomer declares, or declaring what the newcomer matches. Both are sets of machines
+//! kept per pattern: deciding unites a few of them instead of comparing units with units.
+//!
+//! A name is looked up only under patterns whose literal beginning it has. Patterns that begin with a star share the
+//! empty beginning and are all tried, once for each new name.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use muster_common::unit::{Glob, UnitName};
+
+use super::table::{Bits, Key as _, MachineKey, PatternKey, Table};
+
+/// How many units of a kind each machine has, and the set of machines that have any, by position.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Tally {
+    counts: BTreeMap<MachineKey, u32>,
+    bits: Bits,
+}
+
+impl Tally {
+    pub(super) fn on(&self, machine: MachineKey) -> u32 {
+        self.counts.get(&machine).copied().unwrap_or(0)
+    }
+
+    pub(super) fn bits(&self) -> &Bits {
+        &self.bits
+    }
+
+    pub(super) fn add(&mut self, machine: MachineKey, position: u32) {
+        *self.counts.entry(machine).or_insert(0) += 1;
+        self.bits.insert(position);
+    }
+
+    pub(super) fn take(&mut self, machine: MachineKey, position: u32) {
+        if let Some(count) = self.counts.get_mut(&machine) {
+            *count -= 1;
+            if *count == 0 {
+                self.counts.remove(&machine);
+                self.bits.remove(position);
+            }
+        }
+    }
+
+    fn reposition(&mut self, position: &impl Fn(MachineKey) -> u32) {
+        self.bits = self.counts.keys().map(|machine| position(*machine)).collect();
+    }
+}
+
+/// One pattern.
+#[derive(Debug, Clone)]
+pub(super) struct Pattern {
+    pub(super) glob: Glob,
+    /// Units that declare it, placed or not.
+    users: u32,
+    /// Placed units that match it.
+    pub(super) matching: Tally,
+    /// Placed units that declare it.
+    pub(super) declaring: Tally,
+}
+
+/// Every pattern some unit declares.
+#[derive(Debug, Clone)]
+pub(super) struct Patterns {
+    table: Table<PatternKey, Pattern>,
+    by_text: BTreeMap<String, PatternKey>,
+    /// Literal beginnings in use, with their patterns.
+    by_prefix: BTreeMap<String, BTreeSet<PatternKey>>,
+    /// Lengths of those beginnings, with how many beginnings have each.
+    lengths: BTreeMap<usize, usize>,
+}
+
+impl Patterns {
+    pub(super) fn new() -> Self {
+        Self {
+            table: Table::new(),
+            by_text: BTreeMap::new(),
+            by_prefix: BTreeMap::new(),
+            lengths: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn get(&self, key: PatternKey) -> &Pattern {
+        &self.table[key]
+    }
+
+    pub(super) fn get_mut(&mut self, key: PatternKey) -> &mut Pattern {
+        &mut self.table[key]
+    }
+
+    /// One more unit declares a pattern. The second answer is whether it is new, so that names must be matched with it.
+    pub(super) fn acquire(&mut self, glob: &Glob) -> (PatternKey, bool) {
+        if let Some(key) = self.by_text.get(glob.as_str()) {
+            self.table[*key].users += 1;
+            return (*key, false);
+        }
+        let key = self.table.insert(Pattern {
+            glob: glob.clone(),
+            users: 1,
+            matching: Tally::default(),
+            declaring: Tally::default(),
+        });
+        self.by_text.insert(glob.as_str().to_owned(), key);
+        let prefix = glob.literal_prefix();
+        if let Some(patterns) = self.by_prefix.get_mut(prefix) {
+            patterns.insert(key);
+        } else {
+            self.by_prefix.insert(prefix.to_owned(), BTreeSet::from([key]));
+            *self.lengths.entry(prefix.len()).or_insert(0) += 1;
+        }
+        (key, true)
+    }
+
+    /// One unit less declares a pattern. The answer is whether it was the last, so that names must forget it.
+    pub(super) fn release(&mut self, key: PatternKey) -> bool {
+        let pattern = &mut self.table[key];
+        pattern.users -= 1;
+        if pattern.users > 0 {
+            return false;
+        }
+        let glob = pattern.glob.clone();
+        self.by_text.remove(glob.as_str());
+        let prefix = glob.literal_prefix();
+        if let Some(patterns) = self.by_prefix.get_mut(prefix) {
+            patterns.remove(&key);
+            if patterns.is_empty() {
+                self.by_prefix.remove(prefix);
+                if let Some(count) = self.lengths.get_mut(&prefix.len()) {
+                    *count -= 1;
+                    if *count == 0 {
+                        self.lengths.remove(&prefix.len());
+                    }
+                }
+            }
+        }
+        self.table.release(key);
+        true
+    }
+
+    /// The patterns a name matches, in ascending order of their keys.
+    pub(super) fn matching(&self, name: &UnitName) -> Vec<PatternKey> {
+        let name = name.as_str();
+        let mut found: Vec<PatternKey> = self
+            .lengths
+            .keys()
+            .filter_map(|length| self.by_prefix.get(name.get(..*length)?))
+            .flatten()
+            .copied()
+            .filter(|key| self.table[*key].glob.matches(name))
+            .collect();
+        found.sort_unstable_by_key(|key| key.row());
+        found
+    }
+
+    /// Machines have new positions.
+    pub(super) fn reposition(&mut self, position: &impl Fn(MachineKey) -> u32) {
+        for pattern in self.table.rows_mut() {
+            pattern.matching.reposition(position);
+            pattern.declaring.reposition(position);
+        }
+    }
+}

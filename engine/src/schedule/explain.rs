@@ -1,0 +1,207 @@
+//! Why a unit is not placed.
+//!
+//! Owns the account given to people: each machine with the first filter that refused it, in the order runner, id,
+//! metadata, `MachineOf=`, conflicts, replacements. It is made only when asked for, since ten thousand refused units on a
+//! thousand machines have ten million reasons. It never decides: what it tells is how the last pass decided.
+
+use muster_common::refusal::{MachineReason, MachineRefusal, Refusal, UnitReason};
+
+use super::group::Group;
+use super::index::{Index, Spec};
+use super::table::{MachineKey, UnitKey};
+
+impl Index {
+    /// Why a unit is not placed, given that it is not.
+    pub(super) fn explain(&self, unit: UnitKey) -> Option<Refusal> {
+        let row = &self.units[unit];
+        if !row.is_wanted() {
+            return None;
+        }
+        let whole = |reason| Some(Refusal { unit: Some(reason), machines: Vec::new() });
+        if row.poison > 0 {
+            return whole(UnitReason::FileUnreadable { problem: self.poison_of(unit) });
+        }
+        if let Spec::Bad(problem) = &row.spec {
+            return whole(UnitReason::FileUnreadable { problem: problem.clone() });
+        }
+        if let Some(reason) = self.held_by(unit) {
+            return whole(reason);
+        }
+        let mut group = Group { members: vec![unit], fixed: Vec::new() };
+        if self.is_tied(unit) && !row.is_global() {
+            let component = self.component(unit);
+            if let Some(reason) = self.tie_problem(unit, &component) {
+                return whole(reason);
+            }
+            let mut groups = component.groups.into_iter();
+            group = groups.find(|group| group.members.contains(&unit)).unwrap_or(group);
+            if let Some(reason) = group.members.iter().find_map(|unit| self.held_by(*unit)) {
+                return whole(reason);
+            }
+        }
+        if self.live == 0 {
+            return whole(UnitReason::NoMachines);
+        }
+        if let Some(id) = row.requirements().and_then(|r| r.machine_id.as_deref())
+            && !self.order.iter().any(|m| self.is_live(*m) && self.machines[*m].id.as_str() == id)
+        {
+            return whole(UnitReason::MachineUnknown { machine: id.to_owned() });
+        }
+        if let Some(with) = self.contradicts(unit, &group) {
+            return whole(UnitReason::GroupContradiction { with: self.units[with].name.clone() });
+        }
+        let home = self.home_of_others(unit, &group);
+        let live = self.order.iter().copied().filter(|machine| self.is_live(*machine));
+        let machines = live
+            .filter_map(|machine| {
+                let reason = self.refuses(machine, unit, &group, home)?;
+                Some(MachineRefusal { machine: self.machines[machine].id.clone(), reason })
+            })
+            .collect();
+        Some(Refusal { unit: None, machines })
+    }
+
+    /// Why a unit has to stay on a machine that is absent.
+    fn held_by(&self, unit: UnitKey) -> Option<UnitReason> {
+        let held = self.units[unit].places.iter().find(|place| self.is_held(place.machine))?;
+        let machine = &self.machines[held.machine];
+        if machine.held {
+            return Some(UnitReason::Frozen);
+        }
+        let key = format!("machine/{}", machine.id);
+        let problem = self.unreadable.get(&key).cloned().unwrap_or_default();
+        Some(UnitReason::FileUnreadable {
+            problem: format!("its machine's record {key}: {problem}"),
+        })
+    }
+
+    /// Which record of a unit cannot be read, and why.
+    fn poison_of(&self, unit: UnitKey) -> String {
+        let name = self.units[unit].name.as_str();
+        let of_unit = |key: &str| {
+            key.strip_prefix("unit/") == Some(name)
+                || key
+                    .strip_prefix("place/")
+                    .and_then(|rest| rest.split_once('/'))
+                    .is_some_and(|(_, unit)| unit == name)
+        };
+        let found = self.unreadable.iter().find(|(key, _)| of_unit(key));
+        found.map(|(key, problem)| format!("its record {key}: {problem}")).unwrap_or_default()
+    }
+
+    /// Where the rest of the group is, or is about to be.
+    fn home_of_others(&self, unit: UnitKey, group: &Group) -> Option<(MachineKey, UnitKey)> {
+        let fixed = group.fixed.iter().chain(&group.members).filter(|other| **other != unit);
+        fixed.copied().find_map(|other| {
+            let row = &self.units[other];
+            let places = row.places.iter().map(|place| place.machine);
+            row.planned
+                .into_iter()
+                .chain(places)
+                .find(|machine| self.is_live(*machine))
+                .map(|machine| (machine, other))
+        })
+    }
+
+    /// A member of the group that this unit can never be beside.
+    fn contradicts(&self, unit: UnitKey, group: &Group) -> Option<UnitKey> {
+        let mut others = group.members.iter().copied().filter(|other| *other != unit);
+        others
+            .clone()
+            .find(|other| self.contradiction(&[unit, *other]).is_some())
+            .or_else(|| others.find(|other| self.contradiction(&[*other, unit]).is_some()))
+            .or_else(|| {
+                // Two others that exclude each other exclude all that belong beside both.
+                let pair = self.contradiction(&group.members).map(|(one, _)| one);
+                pair.filter(|_| self.home_of_others(unit, group).is_none())
+            })
+    }
+
+    /// The first reason a machine refuses a unit for, if it does.
+    fn refuses(
+        &self,
+        machine: MachineKey,
+        unit: UnitKey,
+        group: &Group,
+        home: Option<(MachineKey, UnitKey)>,
+    ) -> Option<MachineReason> {
+        if let Some(reason) = self.refuses_alone(machine, unit) {
+            return Some(reason);
+        }
+        if let Some((home, other)) = home
+            && home != machine
+        {
+            let leader = self
+                .leaders(unit)
+                .find(|name| {
+                    self.unit_keys.get(*name).is_some_and(|leader| {
+                        let row = &self.units[*leader];
+                        row.place_on(home).is_some() || row.planned == Some(home)
+                    })
+                })
+                .unwrap_or(&self.units[other].name);
+            return Some(MachineReason::NotBeside { unit: leader.clone() });
+        }
+        if let Some(reason) = self.refuses_beside(machine, unit) {
+            return Some(reason);
+        }
+        group.members.iter().filter(|other| **other != unit).find_map(|other| {
+            let because = self
+                .refuses_alone(machine, *other)
+                .or_else(|| self.refuses_beside(machine, *other))?;
+            let unit = self.units[*other].name.clone();
+            Some(MachineReason::Group { unit, because: Box::new(because) })
+        })
+    }
+
+    /// What a machine lacks, whoever is there.
+    fn refuses_alone(&self, machine: MachineKey, unit: UnitKey) -> Option<MachineReason> {
+        let row = &self.machines[machine];
+        let asked = self.classes.asked(self.units[unit].good()?.class);
+        if !row.record.as_ref().is_some_and(|m| m.runners.contains(&asked.runner)) {
+            return Some(MachineReason::NoRunner { runner: asked.runner });
+        }
+        if asked.machine_id.as_deref().is_some_and(|id| id != row.id.as_str()) {
+            return Some(MachineReason::OtherMachineId);
+        }
+        asked.metadata.iter().find_map(|(key, values)| {
+            let found = row.metadata.get(key);
+            if found.is_some_and(|value| values.contains(value)) {
+                return None;
+            }
+            Some(MachineReason::Metadata {
+                key: key.clone(),
+                wanted: values.iter().cloned().collect(),
+                found: found.cloned(),
+            })
+        })
+    }
+
+    /// Who is there that the unit must not be beside.
+    fn refuses_beside(&self, machine: MachineKey, unit: UnitKey) -> Option<MachineReason> {
+        let row = &self.machines[machine];
+        let conflict = row
+            .units
+            .iter()
+            .chain(&row.planned)
+            .filter_map(|other| {
+                let (pattern, declarer) = self.conflict(unit, *other)?;
+                Some((&self.units[*other].name, pattern, declarer))
+            })
+            .min_by_key(|(name, ..)| *name);
+        if let Some((with, pattern, declarer)) = conflict {
+            return Some(MachineReason::Conflict {
+                with: with.clone(),
+                pattern: self.patterns.get(pattern).glob.as_str().to_owned(),
+                declared_by: self.units[declarer].name.clone(),
+            });
+        }
+        let other = self.beside_replaced(unit, machine)?;
+        let name = self.units[other].name.clone();
+        Some(if self.replaced(unit).contains(&other) {
+            MachineReason::Replaced { unit: name }
+        } else {
+            MachineReason::ReplacedBy { unit: name }
+        })
+    }
+}

@@ -1,0 +1,236 @@
+//! `MachineOf=`: units that belong beside one another.
+//!
+//! Owns who is tied to whom, and whether the tie can hold at all. A unit that names a leader follows it; leaders and
+//! followers form a group, which is placed as one. A tie to a unit that is not to be placed, that is global, or that
+//! leads in a circle cannot hold: such a follower is refused and does not hinder the rest.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use muster_common::refusal::UnitReason;
+use muster_common::unit::UnitName;
+
+use super::index::Index;
+use super::table::UnitKey;
+
+/// Units that are placed as one.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Group {
+    /// Leaders before their followers, otherwise by name.
+    pub(super) members: Vec<UnitKey>,
+    /// Leaders that are placed but cannot be decided on, because a record of theirs cannot be read: the others go
+    /// where these are.
+    pub(super) fixed: Vec<UnitKey>,
+}
+
+/// Units tied together, sorted out.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Component {
+    pub(super) groups: Vec<Group>,
+    /// Units whose tie cannot hold.
+    pub(super) refused: Vec<UnitKey>,
+}
+
+impl Index {
+    /// Whether a unit is tied to any other.
+    pub(super) fn is_tied(&self, unit: UnitKey) -> bool {
+        let row = &self.units[unit];
+        row.requirements().is_some_and(|r| !r.machine_of.is_empty())
+            || (!self.followers.is_empty() && self.followers.contains_key(&row.name))
+    }
+
+    /// Whether a unit can be decided on: wanted on one machine, and understood.
+    pub(super) fn is_placeable(&self, unit: UnitKey) -> bool {
+        let row = &self.units[unit];
+        row.is_wanted() && row.poison == 0 && row.good().is_some() && !row.is_global()
+    }
+
+    /// Whether a unit cannot be decided on but is on a live machine and stays there.
+    fn is_fixed(&self, unit: UnitKey) -> bool {
+        let row = &self.units[unit];
+        (row.poison > 0 || (row.is_wanted() && row.good().is_none()))
+            && row.places.iter().any(|place| self.is_live(place.machine))
+    }
+
+    pub(super) fn leaders(&self, unit: UnitKey) -> impl Iterator<Item = &UnitName> {
+        self.units[unit].requirements().map(|r| &r.machine_of).into_iter().flatten()
+    }
+
+    pub(super) fn followers(&self, unit: UnitKey) -> impl Iterator<Item = UnitKey> + '_ {
+        self.followers.get(&self.units[unit].name).into_iter().flatten().copied()
+    }
+
+    /// Every unit tied to this one, directly or not.
+    fn tied(&self, unit: UnitKey) -> BTreeMap<UnitName, UnitKey> {
+        let mut found = BTreeMap::new();
+        let mut next = vec![unit];
+        while let Some(unit) = next.pop() {
+            if found.insert(self.units[unit].name.clone(), unit).is_none() {
+                next.extend(self.leaders(unit).filter_map(|name| self.unit_keys.get(name)));
+                next.extend(self.followers(unit));
+            }
+        }
+        found
+    }
+
+    /// Sorts out the units tied to this one, itself included.
+    pub(super) fn component(&self, unit: UnitKey) -> Component {
+        let tied = self.tied(unit);
+        let candidates: BTreeMap<&UnitName, UnitKey> = tied
+            .iter()
+            .map(|(name, key)| (name, *key))
+            .filter(|(_, k)| self.is_placeable(*k))
+            .collect();
+
+        // Leaders first: a unit is ready when each of its leaders is known to be good.
+        let mut open: BTreeMap<UnitKey, usize> = BTreeMap::new();
+        let mut ready: BTreeSet<(&UnitName, UnitKey)> = BTreeSet::new();
+        let mut fixed: BTreeSet<UnitKey> = BTreeSet::new();
+        for (name, key) in &candidates {
+            let mut waits = 0;
+            for leader in self.leaders(*key) {
+                match self.unit_keys.get(leader) {
+                    Some(leader) if self.is_fixed(*leader) => {
+                        fixed.insert(*leader);
+                    }
+                    // A leader that can never be good is waited for in vain.
+                    _ => waits += 1,
+                }
+            }
+            open.insert(*key, waits);
+            if waits == 0 {
+                ready.insert((name, *key));
+            }
+        }
+        let mut good: Vec<UnitKey> = Vec::new();
+        while let Some((_, key)) = ready.pop_first() {
+            good.push(key);
+            for follower in self.followers(key) {
+                if let Some(waits) = open.get_mut(&follower) {
+                    *waits -= 1;
+                    if *waits == 0 {
+                        ready.insert((&self.units[follower].name, follower));
+                    }
+                }
+            }
+        }
+
+        let known: BTreeSet<UnitKey> = good.iter().copied().collect();
+        let refused = candidates.values().copied().filter(|key| !known.contains(key)).collect();
+        Component { groups: self.split(&good, &fixed), refused }
+    }
+
+    /// Parts the good units of a component into groups: a unit that was refused ties nothing together.
+    fn split(&self, good: &[UnitKey], fixed: &BTreeSet<UnitKey>) -> Vec<Group> {
+        let known: BTreeSet<UnitKey> = good.iter().chain(fixed).copied().collect();
+        let mut group_of: BTreeMap<UnitKey, usize> = BTreeMap::new();
+        let mut groups: Vec<Group> = Vec::new();
+        for start in good {
+            if group_of.contains_key(start) {
+                continue;
+            }
+            let number = groups.len();
+            let mut next = vec![*start];
+            while let Some(unit) = next.pop() {
+                if !known.contains(&unit) || group_of.insert(unit, number).is_some() {
+                    continue;
+                }
+                next.extend(self.leaders(unit).filter_map(|name| self.unit_keys.get(name)));
+                next.extend(self.followers(unit));
+            }
+            groups.push(Group::default());
+        }
+        for (units, is_fixed) in
+            [(good.to_vec(), false), (fixed.iter().copied().collect::<Vec<_>>(), true)]
+        {
+            for unit in units {
+                if let Some(group) = group_of.get(&unit).and_then(|number| groups.get_mut(*number))
+                {
+                    if is_fixed {
+                        group.fixed.push(unit);
+                    } else {
+                        group.members.push(unit);
+                    }
+                }
+            }
+        }
+        groups
+    }
+
+    /// Why a unit that its component refuses is refused.
+    pub(super) fn tie_problem(&self, unit: UnitKey, component: &Component) -> Option<UnitReason> {
+        if let Some(through) = self.circle(unit) {
+            return Some(UnitReason::MachineOfCircle { through });
+        }
+        for name in self.leaders(unit) {
+            let not_placed = || Some(UnitReason::MachineOfNotPlaced { unit: name.clone() });
+            let Some(leader) = self.unit_keys.get(name) else { return not_placed() };
+            let row = &self.units[*leader];
+            if row.is_wanted() && row.is_global() {
+                return Some(UnitReason::MachineOfGlobal { unit: name.clone() });
+            }
+            if (!self.is_placeable(*leader) && !self.is_fixed(*leader))
+                || component.refused.contains(leader)
+            {
+                return not_placed();
+            }
+        }
+        None
+    }
+
+    /// The way from a unit through its leaders back to itself.
+    fn circle(&self, unit: UnitKey) -> Option<Vec<UnitName>> {
+        let mut came_from: BTreeMap<UnitKey, UnitKey> = BTreeMap::new();
+        let mut next = vec![unit];
+        while let Some(at) = next.pop() {
+            for leader in self.leaders(at).filter_map(|name| self.unit_keys.get(name)) {
+                if *leader == unit {
+                    let mut through = vec![self.units[unit].name.clone()];
+                    let mut back = at;
+                    while back != unit {
+                        through.push(self.units[back].name.clone());
+                        back = *came_from.get(&back)?;
+                    }
+                    through.push(self.units[unit].name.clone());
+                    through.reverse();
+                    return Some(through);
+                }
+                if self.is_placeable(*leader) && !came_from.contains_key(leader) {
+                    came_from.insert(*leader, at);
+                    next.push(*leader);
+                }
+            }
+        }
+        None
+    }
+
+    /// Two members that can never be on one machine: the first found, for each order of the two.
+    pub(super) fn contradiction(&self, members: &[UnitKey]) -> Option<(UnitKey, UnitKey)> {
+        let asked = |unit: UnitKey| {
+            self.units[unit]
+                .requirements()
+                .and_then(|r| r.machine_id.as_deref())
+                .map(|id| (unit, id))
+        };
+        let mut ids = members.iter().filter_map(|unit| asked(*unit));
+        if let Some((first, id)) = ids.next()
+            && let Some((other, _)) = ids.find(|(_, other)| *other != id)
+        {
+            return Some((first, other));
+        }
+        for one in members {
+            let replaces =
+                self.units[*one].requirements().map(|r| &r.replaces).filter(|r| !r.is_empty());
+            if self.units[*one].declares().is_empty() && replaces.is_none() {
+                continue;
+            }
+            for other in members {
+                if self.conflict(*one, *other).is_some()
+                    || replaces.is_some_and(|r| r.contains(&self.units[*other].name))
+                {
+                    return Some((*one, *other));
+                }
+            }
+        }
+        None
+    }
+}

@@ -1,0 +1,358 @@
+//! The cluster, by number.
+//!
+//! Owns what is known of units and machines in the form in which it is decided on: rows by number, conflicts tallied
+//! per pattern, machines ranked by load. It never decides; [`super::change`] keeps it up to date.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use muster_common::machine::{Machine, MachineId, RunnerKind};
+use muster_common::snapshot::{Placement, Unit};
+use muster_common::state::DesiredState;
+use muster_common::unit::{FileHash, Requirements, RequirementsTemplate, UnitName, UnitType};
+
+use super::class::{Asked, Classes};
+use super::conflict::Patterns;
+use super::rank::Rank;
+use super::table::{Bits, ClassKey, MachineKey, PatternKey, Table, UnitKey};
+
+/// A unit: its record, its placements, or both.
+#[derive(Debug, Clone)]
+pub(super) struct UnitRow {
+    pub(super) name: UnitName,
+    pub(super) record: Option<Unit>,
+    /// How many of its records (the unit's own, placements) cannot be read. Such a unit is left alone: what the record
+    /// says is not known, and acting without knowing could start it twice or lose it.
+    pub(super) poison: u32,
+    pub(super) spec: Spec,
+    /// The file `spec` was read from: the record's, or a placement's where there is no record any more.
+    pub(super) file: Option<FileHash>,
+    /// Patterns that match its name, whoever declares them.
+    pub(super) matched: Vec<PatternKey>,
+    /// Placements, in the order of machine ids.
+    pub(super) places: Vec<Place>,
+    /// Where the last plan puts it; never said of a global unit.
+    pub(super) planned: Option<MachineKey>,
+    /// Whether it is on the list of units to look at.
+    pub(super) dirty: bool,
+    /// The last pass that looked at it.
+    pub(super) visited: u64,
+}
+
+/// A placement of a unit.
+#[derive(Debug, Clone)]
+pub(super) struct Place {
+    pub(super) machine: MachineKey,
+    pub(super) placement: Placement,
+}
+
+/// What a unit asks for.
+#[derive(Debug, Clone)]
+pub(super) enum Spec {
+    /// It names no file: there is neither a record nor a placement.
+    Absent,
+    /// Its file is missing or cannot be used.
+    Bad(String),
+    /// It can be placed.
+    Good(Good),
+}
+
+/// What a unit with a usable file asks for.
+#[derive(Debug, Clone)]
+pub(super) struct Good {
+    pub(super) class: ClassKey,
+    pub(super) declares: Vec<PatternKey>,
+    pub(super) requirements: Arc<Requirements>,
+}
+
+/// A machine: registered, or named by metadata or a placement.
+#[derive(Debug, Clone)]
+pub(super) struct MachineRow {
+    pub(super) id: MachineId,
+    /// Its registration, while it is live.
+    pub(super) record: Option<Machine>,
+    /// Metadata set at run time.
+    pub(super) set: BTreeMap<String, String>,
+    /// Metadata as constraints see it; empty while the machine is absent.
+    pub(super) metadata: BTreeMap<String, String>,
+    /// Units placed on it.
+    pub(super) units: BTreeSet<UnitKey>,
+    /// Units the last plan adds.
+    pub(super) planned: Vec<UnitKey>,
+    pub(super) load: u32,
+    /// Its place in the order of ids, by which sets of machines name it.
+    pub(super) position: u32,
+    /// It vanished in a mass loss.
+    pub(super) held: bool,
+    /// Its registration cannot be read: there is a lease, so it is not gone.
+    pub(super) poison: bool,
+}
+
+/// A unit file.
+#[derive(Debug, Clone)]
+pub(super) struct FileRow {
+    /// What it asks for, or why it cannot be used; `None` while the store has no such file.
+    pub(super) template: Option<Result<RequirementsTemplate, String>>,
+    /// Units that are made from it.
+    pub(super) users: BTreeSet<UnitKey>,
+}
+
+/// The cluster.
+#[derive(Debug, Clone)]
+pub(super) struct Index {
+    pub(super) units: Table<UnitKey, UnitRow>,
+    pub(super) machines: Table<MachineKey, MachineRow>,
+    pub(super) unit_keys: BTreeMap<UnitName, UnitKey>,
+    pub(super) machine_keys: BTreeMap<MachineId, MachineKey>,
+    /// Machines by position.
+    pub(super) order: Vec<MachineKey>,
+    pub(super) files: BTreeMap<FileHash, FileRow>,
+    pub(super) patterns: Patterns,
+    pub(super) classes: Classes,
+    pub(super) rank: Rank,
+    /// Live machines by metadata key and value.
+    pub(super) metadata: BTreeMap<String, BTreeMap<String, BTreeSet<MachineKey>>>,
+    /// Live machines by runner.
+    pub(super) runners: BTreeMap<RunnerKind, BTreeSet<MachineKey>>,
+    /// Units by the leader their `MachineOf=` names, known or not.
+    pub(super) followers: BTreeMap<UnitName, BTreeSet<UnitKey>>,
+    /// Units by the unit their `Replaces=` names, known or not.
+    pub(super) replacers: BTreeMap<UnitName, BTreeSet<UnitKey>>,
+    /// Global units.
+    pub(super) globals: BTreeSet<UnitKey>,
+    /// What is wrong with records that cannot be read, by key.
+    pub(super) unreadable: BTreeMap<String, String>,
+    pub(super) held: BTreeSet<MachineId>,
+    /// How many machines are live.
+    pub(super) live: usize,
+    /// Units to look at in the next plan, each once.
+    pub(super) dirty: Vec<UnitKey>,
+    /// Something happened that may make room for a unit that was refused.
+    pub(super) stirred: bool,
+    /// What a pass has put where is counted just now.
+    pub(super) tentative: bool,
+}
+
+impl Index {
+    pub(super) fn new() -> Self {
+        Self {
+            units: Table::new(),
+            machines: Table::new(),
+            unit_keys: BTreeMap::new(),
+            machine_keys: BTreeMap::new(),
+            order: Vec::new(),
+            files: BTreeMap::new(),
+            patterns: Patterns::new(),
+            classes: Classes::new(),
+            rank: Rank::default(),
+            metadata: BTreeMap::new(),
+            runners: BTreeMap::new(),
+            followers: BTreeMap::new(),
+            replacers: BTreeMap::new(),
+            globals: BTreeSet::new(),
+            unreadable: BTreeMap::new(),
+            held: BTreeSet::new(),
+            live: 0,
+            dirty: Vec::new(),
+            stirred: false,
+            tentative: false,
+        }
+    }
+
+    /// Puts a unit on the list of those to look at.
+    pub(super) fn touch(&mut self, unit: UnitKey) {
+        let row = &mut self.units[unit];
+        if !row.dirty {
+            row.dirty = true;
+            self.dirty.push(unit);
+        }
+    }
+
+    pub(super) fn is_live(&self, machine: MachineKey) -> bool {
+        self.machines[machine].record.is_some()
+    }
+
+    /// Whether the machine is absent in a way that must not move its units.
+    pub(super) fn is_held(&self, machine: MachineKey) -> bool {
+        let row = &self.machines[machine];
+        row.record.is_none() && (row.held || row.poison)
+    }
+
+    /// Machines that meet what the class asks, runner included.
+    pub(super) fn eligible(&mut self, class: ClassKey) -> &Bits {
+        let Self { classes, machines, metadata, runners, machine_keys, .. } = self;
+        classes.refresh(class, |asked| {
+            let set = |keys: &BTreeSet<MachineKey>| -> Bits {
+                keys.iter().map(|key| machines[*key].position).collect()
+            };
+            let mut eligible = runners.get(&asked.runner).map(set).unwrap_or_default();
+            if let Some(id) = &asked.machine_id {
+                let named = id.parse::<MachineId>().ok();
+                let named = named.and_then(|id| machine_keys.get(&id));
+                eligible.intersect(&named.map(|key| machines[*key].position).into_iter().collect());
+            }
+            for (key, values) in &asked.metadata {
+                let mut meets = Bits::default();
+                if let Some(known) = metadata.get(key) {
+                    for machines in values.iter().filter_map(|value| known.get(value)) {
+                        meets.unite(&set(machines));
+                    }
+                }
+                eligible.intersect(&meets);
+            }
+            eligible
+        });
+        self.classes.eligible(class)
+    }
+
+    /// Counts a unit on a machine, in the machine's load and in the conflicts it takes part in.
+    pub(super) fn occupy(&mut self, unit: UnitKey, machine: MachineKey) {
+        let Self { units, machines, patterns, rank, .. } = self;
+        let row = &mut machines[machine];
+        if row.record.is_some() {
+            rank.remove(row.load, row.position);
+            rank.insert(row.load + 1, row.position);
+        }
+        row.load += 1;
+        let position = row.position;
+        for key in &units[unit].matched {
+            patterns.get_mut(*key).matching.add(machine, position);
+        }
+        self.declare(unit, machine);
+    }
+
+    /// Takes back an [`Self::occupy`].
+    pub(super) fn vacate(&mut self, unit: UnitKey, machine: MachineKey) {
+        let Self { units, machines, patterns, rank, .. } = self;
+        let row = &mut machines[machine];
+        if row.record.is_some() {
+            rank.remove(row.load, row.position);
+            rank.insert(row.load - 1, row.position);
+        }
+        row.load -= 1;
+        let position = row.position;
+        for key in &units[unit].matched {
+            patterns.get_mut(*key).matching.take(machine, position);
+        }
+        self.undeclare(unit, machine);
+    }
+
+    /// Counts what a unit declares on a machine, without the unit itself.
+    pub(super) fn declare(&mut self, unit: UnitKey, machine: MachineKey) {
+        let position = self.machines[machine].position;
+        for key in self.units[unit].declares() {
+            self.patterns.get_mut(*key).declaring.add(machine, position);
+        }
+    }
+
+    /// Takes back a [`Self::declare`].
+    pub(super) fn undeclare(&mut self, unit: UnitKey, machine: MachineKey) {
+        let position = self.machines[machine].position;
+        for key in self.units[unit].declares() {
+            self.patterns.get_mut(*key).declaring.take(machine, position);
+        }
+    }
+
+    /// Adds the machines where the unit meets a conflict, counting itself where it is.
+    pub(super) fn blocked(&self, unit: UnitKey, blocked: &mut Bits) {
+        let row = &self.units[unit];
+        for key in row.declares() {
+            blocked.unite(self.patterns.get(*key).matching.bits());
+        }
+        for key in &row.matched {
+            blocked.unite(self.patterns.get(*key).declaring.bits());
+        }
+    }
+
+    /// Whether a machine has another unit that conflicts with this one. `there`: the unit itself is counted there.
+    pub(super) fn crowded(&self, unit: UnitKey, machine: MachineKey, there: bool) -> bool {
+        let row = &self.units[unit];
+        // A unit that matches its own pattern counts itself once, where it is, on either side.
+        let own = |other: &[PatternKey], key: &PatternKey| u32::from(there && other.contains(key));
+        row.declares()
+            .iter()
+            .any(|key| self.patterns.get(*key).matching.on(machine) > own(&row.matched, key))
+            || row
+                .matched
+                .iter()
+                .any(|key| self.patterns.get(*key).declaring.on(machine) > own(row.declares(), key))
+    }
+
+    /// The pattern by which two units conflict, and which of them declares it.
+    pub(super) fn conflict(&self, one: UnitKey, other: UnitKey) -> Option<(PatternKey, UnitKey)> {
+        let declared_by = |declarer: UnitKey, matching: UnitKey| {
+            let matched = &self.units[matching].matched;
+            let declares = self.units[declarer].declares();
+            declares.iter().find(|key| matched.contains(key)).map(|key| (*key, declarer))
+        };
+        if one == other {
+            return None;
+        }
+        declared_by(one, other).or_else(|| declared_by(other, one))
+    }
+
+    /// Whether a live machine has the metadata and the id that a class asks for. The runner is not looked at: one that
+    /// is missing for a moment, because it restarts, is no reason for a unit to leave.
+    pub(super) fn suits(&self, asked: &Asked, machine: MachineKey) -> bool {
+        let row = &self.machines[machine];
+        row.record.is_some()
+            && asked.machine_id.as_deref().is_none_or(|id| id == row.id.as_str())
+            && asked.metadata.iter().all(|(key, values)| {
+                row.metadata.get(key).is_some_and(|value| values.contains(value))
+            })
+    }
+}
+
+impl UnitRow {
+    pub(super) fn new(name: UnitName, matched: Vec<PatternKey>) -> Self {
+        Self {
+            name,
+            record: None,
+            poison: 0,
+            spec: Spec::Absent,
+            file: None,
+            matched,
+            places: Vec::new(),
+            planned: None,
+            dirty: false,
+            visited: 0,
+        }
+    }
+
+    /// Whether the user wants it on a machine.
+    pub(super) fn is_wanted(&self) -> bool {
+        self.record.as_ref().is_some_and(|unit| unit.desired != DesiredState::Inactive)
+            && !self.name.is_template()
+    }
+
+    pub(super) fn good(&self) -> Option<&Good> {
+        match &self.spec {
+            Spec::Good(good) => Some(good),
+            Spec::Absent | Spec::Bad(_) => None,
+        }
+    }
+
+    pub(super) fn requirements(&self) -> Option<&Requirements> {
+        self.good().map(|good| good.requirements.as_ref())
+    }
+
+    pub(super) fn is_global(&self) -> bool {
+        self.requirements().is_some_and(|requirements| requirements.global)
+    }
+
+    pub(super) fn declares(&self) -> &[PatternKey] {
+        self.good().map(|good| good.declares.as_slice()).unwrap_or_default()
+    }
+
+    pub(super) fn place_on(&self, machine: MachineKey) -> Option<&Place> {
+        self.places.iter().find(|place| place.machine == machine)
+    }
+
+    /// What can run a unit of its type.
+    pub(super) fn runner(&self) -> RunnerKind {
+        match self.name.unit_type() {
+            UnitType::Container => RunnerKind::Docker,
+            _ => RunnerKind::Systemd,
+        }
+    }
+}

@@ -1,0 +1,563 @@
+//! One pass over the units that have to be looked at.
+//!
+//! Owns the decisions themselves. What a pass decides is counted at once, so that the next unit sees it, and is taken
+//! back at the end: the index follows the cluster, not the plan. Room that a removal makes is used by the next plan,
+//! once the removal has been written; were it used in the same plan, a removal that fails to be written would leave two
+//! units that conflict on one machine.
+//!
+//! What a placed unit may rely on:
+//!
+//! - It stays while its machine is live and still has the metadata and id it asks for.
+//! - When two units on one machine conflict, because a file was replaced, the later by name moves.
+//! - When it has to go and no machine takes it, it is taken off: constraints hold, as they do in fleet.
+//! - When its machine is gone and no other takes it, its record stays: should the machine come back, it is at home.
+//! - What cannot be read is left alone, and so is what is held.
+
+use muster_common::machine::MachineId;
+use muster_common::snapshot::Placement;
+use muster_common::unit::FileHash;
+
+use super::group::Group;
+use super::index::Index;
+use super::table::{Bits, MachineKey, UnitKey};
+use super::{Decision, Move};
+
+/// A pass under way.
+pub(super) struct Pass<'a> {
+    pub(super) index: &'a mut Index,
+    /// Distinguishes units this pass has looked at.
+    stamp: u64,
+    pub(super) moves: Vec<Move>,
+    /// Units that moves are about, replaced ones included.
+    pub(super) moved: Vec<UnitKey>,
+    /// Units looked at.
+    pub(super) seen: Vec<UnitKey>,
+    /// Units that should be placed and cannot be.
+    pub(super) refused: Vec<UnitKey>,
+    /// What was counted and has to be taken back.
+    counted: Vec<(UnitKey, MachineKey)>,
+}
+
+impl<'a> Pass<'a> {
+    pub(super) fn new(index: &'a mut Index, stamp: u64) -> Self {
+        Self {
+            index,
+            stamp,
+            moves: Vec::new(),
+            moved: Vec::new(),
+            seen: Vec::new(),
+            refused: Vec::new(),
+            counted: Vec::new(),
+        }
+    }
+
+    /// Looks at units, in this order: those that have to leave, global ones, those that replace others, the rest.
+    pub(super) fn look_at(&mut self, units: &[UnitKey]) {
+        let mut global = Vec::new();
+        let mut replacing = Vec::new();
+        let mut rest = Vec::new();
+        for unit in units {
+            let row = &self.index.units[*unit];
+            if !row.is_wanted() || row.poison > 0 {
+                self.look(*unit);
+            } else if let Some(requirements) = row.requirements() {
+                if requirements.global {
+                    global.push(*unit);
+                } else if requirements.replaces.is_empty() {
+                    rest.push(*unit);
+                } else {
+                    replacing.push(*unit);
+                }
+            } else {
+                rest.push(*unit);
+            }
+        }
+        for unit in global.into_iter().chain(replacing).chain(rest) {
+            self.look(unit);
+        }
+    }
+
+    /// Looks at one unit, and at those tied to it.
+    pub(super) fn look(&mut self, unit: UnitKey) {
+        if !self.visit(unit) {
+            return;
+        }
+        if self.index.is_tied(unit) {
+            let component = self.index.component(unit);
+            for group in &component.groups {
+                for member in &group.members {
+                    self.visit(*member);
+                }
+                self.settle(group);
+            }
+            for refused in component.refused {
+                self.visit(refused);
+                if self.is_frozen(refused) {
+                    self.refused.push(refused);
+                } else {
+                    self.unplace(refused);
+                }
+            }
+            if self.index.is_placeable(unit) {
+                return;
+            }
+        }
+        let row = &self.index.units[unit];
+        if row.poison > 0 {
+            if row.is_wanted() && row.places.is_empty() {
+                self.refused.push(unit);
+            }
+        } else if !row.is_wanted() {
+            self.remove(unit);
+        } else if row.good().is_none() {
+            self.leave_alone(unit);
+        } else if row.is_global() {
+            self.settle_global(unit);
+        } else {
+            self.settle(&Group { members: vec![unit], fixed: Vec::new() });
+        }
+    }
+
+    /// Takes back what was counted, so that the index follows the cluster again. Where the pass puts units stays on
+    /// record, for explanations; it is answered too, to be forgotten before the next pass.
+    pub(super) fn undo(&mut self) -> Vec<(UnitKey, MachineKey)> {
+        for (unit, machine) in self.counted.iter().rev() {
+            self.index.vacate(*unit, *machine);
+        }
+        std::mem::take(&mut self.counted)
+    }
+
+    /// Gives up what was counted after the first `keep`: it is not what the pass decides.
+    fn take_back(&mut self, keep: usize) {
+        for (unit, machine) in self.counted.drain(keep..).rev() {
+            self.index.vacate(unit, machine);
+            self.index.machines[machine].planned.pop();
+            self.index.units[unit].planned = None;
+        }
+    }
+
+    /// Marks a unit as looked at; false when it already was.
+    fn visit(&mut self, unit: UnitKey) -> bool {
+        let stamp = self.stamp;
+        let row = &mut self.index.units[unit];
+        if row.visited == stamp {
+            return false;
+        }
+        row.visited = stamp;
+        self.seen.push(unit);
+        true
+    }
+
+    fn is_frozen(&self, unit: UnitKey) -> bool {
+        self.index.units[unit].places.iter().any(|place| self.index.is_held(place.machine))
+    }
+
+    /// No longer wanted: every placement goes, wherever it is. Each goes by itself, for a global unit has as many as
+    /// there are machines, and the store limits what is written together.
+    fn remove(&mut self, unit: UnitKey) {
+        for decision in self.removals(unit, |_| true) {
+            self.push(unit, vec![decision]);
+        }
+    }
+
+    /// Wanted, but not understood: what is placed stays as it is, with what the user wants of it.
+    fn leave_alone(&mut self, unit: UnitKey) {
+        let row = &self.index.units[unit];
+        let live: Vec<(MachineKey, FileHash)> = row
+            .places
+            .iter()
+            .filter(|place| self.index.is_live(place.machine))
+            .map(|place| (place.machine, place.placement.file))
+            .collect();
+        if live.is_empty() {
+            self.refused.push(unit);
+        }
+        for (machine, file) in live {
+            let decision = self.placing(unit, machine, Some(file));
+            self.push(unit, decision.into_iter().collect());
+        }
+    }
+
+    fn settle_global(&mut self, unit: UnitKey) {
+        let Some(class) = self.index.units[unit].good().map(|good| good.class) else { return };
+        let places: Vec<MachineKey> =
+            self.index.units[unit].places.iter().map(|place| place.machine).collect();
+        let mut here = Bits::default();
+        let mut stays = 0;
+        for machine in &places {
+            here.insert(self.index.machines[*machine].position);
+            // An absent machine keeps its record: it may still run the unit, and must find it when it returns.
+            if !self.index.is_live(*machine) {
+                continue;
+            }
+            let decisions = if self.stays(unit, *machine) {
+                stays += 1;
+                self.placing(unit, *machine, None).into_iter().collect()
+            } else {
+                self.removals(unit, |at| at == *machine)
+            };
+            self.push(unit, decisions);
+        }
+        self.index.blocked(unit, &mut here);
+        let blocked = here;
+        let free: Vec<u32> =
+            self.index.eligible(class).iter().filter(|bit| !blocked.contains(*bit)).collect();
+        for position in free {
+            if let Some(machine) = self.index.order.get(position as usize).copied() {
+                stays += 1;
+                self.count(unit, machine);
+                let decisions = self.placing(unit, machine, None).into_iter().collect();
+                self.push(unit, decisions);
+            }
+        }
+        if stays == 0 {
+            self.refused.push(unit);
+        }
+    }
+
+    fn settle(&mut self, group: &Group) {
+        if group.members.iter().any(|unit| self.is_frozen(*unit)) {
+            for unit in &group.members {
+                let places = &self.index.units[*unit].places;
+                let live = places.iter().find(|place| self.index.is_live(place.machine));
+                match live.map(|place| place.machine) {
+                    Some(machine) => {
+                        let decisions = self.placing(*unit, machine, None).into_iter().collect();
+                        self.push(*unit, decisions);
+                    }
+                    None => self.refused.push(*unit),
+                }
+            }
+            return;
+        }
+        match self.home(group) {
+            Some(home) => self.settle_at(group, home),
+            None => self.settle_anew(&group.members),
+        }
+    }
+
+    /// Where the group is: where its first leader still is, and may be.
+    fn home(&self, group: &Group) -> Option<MachineKey> {
+        let fixed = group.fixed.iter().flat_map(|unit| &self.index.units[*unit].places);
+        if let Some(place) = fixed.into_iter().find(|place| self.index.is_live(place.machine)) {
+            return Some(place.machine);
+        }
+        group.members.iter().find_map(|unit| {
+            let places = self.index.units[*unit].places.iter();
+            places.map(|place| place.machine).find(|machine| self.stays(*unit, *machine))
+        })
+    }
+
+    /// Gathers a group at its home. A newcomer that does not fit there is refused, for its leader stays. When a member
+    /// that was there no longer fits, the whole group moves where all fit; only when there is no such machine it leaves
+    /// that member behind.
+    fn settle_at(&mut self, group: &Group, home: MachineKey) {
+        let before = self.counted.len();
+        let (stay, leave, outgrown) = self.fit(&group.members, home);
+        if outgrown && group.fixed.is_empty() {
+            self.take_back(before);
+            if let Some(machine) = self.pick(&group.members, Some(home)) {
+                self.put_all(&group.members, machine);
+                return;
+            }
+            for unit in &stay {
+                if self.index.units[*unit].place_on(home).is_none() {
+                    self.count(*unit, home);
+                }
+            }
+        }
+        for unit in stay {
+            let decisions = self.moving(unit, home);
+            self.push(unit, decisions);
+        }
+        for unit in leave {
+            self.unplace(unit);
+        }
+    }
+
+    /// Parts members into those that fit at a machine, which are counted there, and the others, with all who follow them;
+    /// and says whether one that is there no longer fits.
+    fn fit(&mut self, members: &[UnitKey], home: MachineKey) -> (Vec<UnitKey>, Vec<UnitKey>, bool) {
+        let (mut stay, mut leave, mut outgrown) = (Vec::new(), Vec::new(), false);
+        for unit in members {
+            let here = self.index.units[*unit].place_on(home).is_some();
+            let stranded = self
+                .index
+                .leaders(*unit)
+                .filter_map(|name| self.index.unit_keys.get(name))
+                .any(|leader| leave.contains(leader));
+            let fits = if here { self.stays(*unit, home) } else { self.fits(*unit, home) };
+            if stranded || !fits {
+                outgrown |= here && !fits;
+                leave.push(*unit);
+                continue;
+            }
+            if !here {
+                self.count(*unit, home);
+            }
+            stay.push(*unit);
+        }
+        (stay, leave, outgrown)
+    }
+
+    /// Places a group that is nowhere, or nowhere it may stay.
+    fn settle_anew(&mut self, members: &[UnitKey]) {
+        if let [unit] = members
+            && self.take_place(*unit)
+        {
+            return;
+        }
+        if let Some(machine) = self.pick(members, None) {
+            self.put_all(members, machine);
+            return;
+        }
+        // A follower that never ran must not keep those that did from coming back.
+        let mut core: Vec<UnitKey> = Vec::new();
+        for unit in members {
+            let mut leaders =
+                self.index.leaders(*unit).filter_map(|name| self.index.unit_keys.get(name));
+            if !self.index.units[*unit].places.is_empty()
+                && leaders.all(|leader| core.contains(leader))
+            {
+                core.push(*unit);
+            }
+        }
+        let core_on = if core.is_empty() || core.len() == members.len() {
+            None
+        } else {
+            self.pick(&core, None)
+        };
+        if let Some(machine) = core_on {
+            self.put_all(&core, machine);
+        }
+        for unit in members {
+            if core_on.is_none() || !core.contains(unit) {
+                self.unplace(*unit);
+            }
+        }
+    }
+
+    /// Puts a unit where one is that it replaces, and that one elsewhere; false when there is no such place.
+    fn take_place(&mut self, unit: UnitKey) -> bool {
+        if self.index.units[unit].requirements().is_none_or(|r| r.replaces.is_empty()) {
+            return false;
+        }
+        let replaced = self.index.replaced(unit);
+        let mut machines: Vec<MachineKey> = replaced
+            .iter()
+            .flat_map(|other| &self.index.units[*other].places)
+            .map(|place| place.machine)
+            .filter(|machine| self.index.is_live(*machine))
+            .collect();
+        machines.sort_by_key(|machine| {
+            let row = &self.index.machines[*machine];
+            (row.load, row.position)
+        });
+        machines.dedup();
+        machines.into_iter().any(|machine| self.take_place_on(unit, machine, &replaced))
+    }
+
+    fn take_place_on(&mut self, unit: UnitKey, machine: MachineKey, replaced: &[UnitKey]) -> bool {
+        let Some(class) = self.index.units[unit].good().map(|good| good.class) else {
+            return false;
+        };
+        let position = self.index.machines[machine].position;
+        if !self.index.eligible(class).contains(position)
+            || self.index.crowded(unit, machine, false)
+            || self.index.must_make_room(unit, machine)
+        {
+            return false;
+        }
+        let here: Vec<UnitKey> = replaced
+            .iter()
+            .copied()
+            .filter(|other| {
+                let row = &self.index.units[*other];
+                row.place_on(machine).is_some() || row.planned == Some(machine)
+            })
+            .collect();
+        // One that this pass has looked at may have decisions already, and one record takes one decision a plan.
+        if here.iter().any(|other| {
+            self.index.units[*other].visited == self.stamp
+                || self.index.is_tied(*other)
+                || self.is_frozen(*other)
+        }) {
+            return false;
+        }
+        let before = self.counted.len();
+        let mut decisions = Vec::new();
+        for other in &here {
+            let Some(elsewhere) = self.pick(&[*other], Some(machine)) else {
+                self.take_back(before);
+                return false;
+            };
+            self.count(*other, elsewhere);
+            decisions.extend(self.moving(*other, elsewhere));
+        }
+        for other in here {
+            self.visit(other);
+            self.moved.push(other);
+        }
+        self.count(unit, machine);
+        decisions.extend(self.moving(unit, machine));
+        self.push(unit, decisions);
+        true
+    }
+
+    /// Refused: it leaves where it must not be, and keeps the records of machines that are absent.
+    fn unplace(&mut self, unit: UnitKey) {
+        let live: Vec<MachineKey> = self.index.units[unit]
+            .places
+            .iter()
+            .map(|place| place.machine)
+            .filter(|machine| self.index.is_live(*machine))
+            .collect();
+        let decisions = self.removals(unit, |machine| live.contains(&machine));
+        self.push(unit, decisions);
+        self.refused.push(unit);
+    }
+
+    fn put_all(&mut self, members: &[UnitKey], machine: MachineKey) {
+        for unit in members {
+            self.count(*unit, machine);
+            let decisions = self.moving(*unit, machine);
+            self.push(*unit, decisions);
+        }
+    }
+
+    /// Whether a unit that is on a machine may stay.
+    fn stays(&self, unit: UnitKey, machine: MachineKey) -> bool {
+        let Some(good) = self.index.units[unit].good() else { return false };
+        self.index.suits(self.index.classes.asked(good.class), machine)
+            && !self.outranked(unit, machine)
+            && !self.index.must_make_room(unit, machine)
+    }
+
+    /// Whether a conflict on its machine is this unit's to resolve.
+    fn outranked(&self, unit: UnitKey, machine: MachineKey) -> bool {
+        if !self.index.crowded(unit, machine, true) {
+            return false;
+        }
+        self.index.machines[machine].units.iter().any(|other| {
+            let row = &self.index.units[*other];
+            // One that is about to leave is no reason to go.
+            (row.is_wanted() || row.poison > 0)
+                && (row.name < self.index.units[unit].name || !self.index.is_placeable(*other))
+                && self.index.conflict(unit, *other).is_some()
+        })
+    }
+
+    /// Whether a unit may come to a machine.
+    fn fits(&mut self, unit: UnitKey, machine: MachineKey) -> bool {
+        let Some(class) = self.index.units[unit].good().map(|good| good.class) else {
+            return false;
+        };
+        let position = self.index.machines[machine].position;
+        self.index.eligible(class).contains(position)
+            && !self.index.crowded(unit, machine, false)
+            && self.index.beside_replaced(unit, machine).is_none()
+    }
+
+    /// The best machine that takes all these units.
+    fn pick(&mut self, members: &[UnitKey], except: Option<MachineKey>) -> Option<MachineKey> {
+        let mut blocked = Bits::default();
+        let mut together: Option<Bits> = None;
+        let mut last = None;
+        for unit in members {
+            let class = self.index.units[*unit].good()?.class;
+            self.index.eligible(class);
+            if members.len() > 1 {
+                let eligible = self.index.classes.eligible(class);
+                match &mut together {
+                    Some(together) => together.intersect(eligible),
+                    None => together = Some(eligible.clone()),
+                }
+            }
+            last = Some(class);
+            self.index.blocked(*unit, &mut blocked);
+            self.index.keep_apart(*unit, &mut blocked);
+        }
+        if members.len() > 1 && self.index.contradiction(members).is_some() {
+            return None;
+        }
+        if let Some(machine) = except {
+            blocked.insert(self.index.machines[machine].position);
+        }
+        let eligible = match &together {
+            Some(together) => together,
+            None => self.index.classes.eligible(last?),
+        };
+        let position = self.index.rank.best(eligible, &blocked)?;
+        self.index.order.get(position as usize).copied()
+    }
+
+    fn count(&mut self, unit: UnitKey, machine: MachineKey) {
+        self.index.occupy(unit, machine);
+        self.index.machines[machine].planned.push(unit);
+        if !self.index.units[unit].is_global() {
+            self.index.units[unit].planned = Some(machine);
+        }
+        self.counted.push((unit, machine));
+    }
+
+    fn push(&mut self, unit: UnitKey, decisions: Vec<Decision>) {
+        if !decisions.is_empty() {
+            let name = self.index.units[unit].name.clone();
+            self.moves.push(Move { unit: name, decisions });
+            self.moved.push(unit);
+        }
+    }
+
+    /// The decisions that leave a unit on this machine alone.
+    fn moving(&self, unit: UnitKey, machine: MachineKey) -> Vec<Decision> {
+        let mut decisions = self.removals(unit, |at| at != machine);
+        decisions.extend(self.placing(unit, machine, None));
+        decisions
+    }
+
+    fn removals(&self, unit: UnitKey, from: impl Fn(MachineKey) -> bool) -> Vec<Decision> {
+        let row = &self.index.units[unit];
+        row.places
+            .iter()
+            .filter(|place| from(place.machine))
+            .map(|place| Decision::Remove {
+                machine: self.id(place.machine),
+                unit: row.name.clone(),
+                revision: place.placement.revision,
+                unit_revision: row.record.as_ref().map(|record| record.revision),
+            })
+            .collect()
+    }
+
+    /// The decision that makes the placement say what the user wants; none when it does.
+    fn placing(
+        &self,
+        unit: UnitKey,
+        machine: MachineKey,
+        file: Option<FileHash>,
+    ) -> Option<Decision> {
+        let row = &self.index.units[unit];
+        let record = row.record.as_ref()?;
+        let now = row.place_on(machine).map(|place| &place.placement);
+        let placement = Placement {
+            file: file.unwrap_or(record.file),
+            desired: record.desired,
+            generation: record.generation,
+            revision: now.map_or(0, |placement| placement.revision),
+        };
+        if now == Some(&placement) {
+            return None;
+        }
+        Some(Decision::Place {
+            machine: self.id(machine),
+            unit: row.name.clone(),
+            placement,
+            unit_revision: record.revision,
+            machine_created: self.index.machines[machine].record.as_ref().map_or(0, |m| m.created),
+        })
+    }
+
+    fn id(&self, machine: MachineKey) -> MachineId {
+        self.index.machines[machine].id.clone()
+    }
+}

@@ -1,0 +1,283 @@
+//! Plays the scripts in `tests/scenarios/schedule` and compares what the scheduler says with what the script expects.
+//!
+//! `UPDATE=1 cargo test -p muster-engine` writes what it says into the scripts, for a person to read in the diff.
+//!
+//! | command | does |
+//! | --- | --- |
+//! | `machine ID [docker] [k=v]…` | registers a machine, or registers it anew |
+//! | `lose ID…` | its lease ends |
+//! | `set ID k=v…`, `unset ID k…` | metadata at run time |
+//! | `launch`, `load`, `unload`, `destroy UNIT…` | what a user wants; indented lines below are the file of each |
+//! | `unreadable KEY`, `readable KEY` | a record in the store is damaged, or repaired |
+//! | `place UNIT on ID` | a placement out of nowhere |
+//! | `hold ID…` | re-placement is frozen for these machines |
+//! | `propose` | prints the plan |
+//! | `plan` | prints the plan and writes it |
+//! | `admit UNIT…` | prints what would become of units with the file below |
+//! | `show` | prints who is where |
+//!
+//! Lines that begin with `>` are what it says; `#` begins a comment.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    reason = "a test may fail, and reads its scripts"
+)]
+
+mod support;
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use muster_common::machine::{MachineId, RunnerKind};
+use muster_common::refusal::Refusal;
+use muster_common::snapshot::{Change, Placement, Unreadable};
+use muster_common::state::DesiredState;
+use muster_common::unit::{UnitFile, UnitName};
+use muster_engine::schedule::{Candidate, Decision, Plan, Scheduler};
+
+use support::Cluster;
+
+#[test]
+fn scenarios() {
+    let directory = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios/schedule");
+    let update = std::env::var("UPDATE").is_ok();
+    let mut scripts: Vec<PathBuf> =
+        std::fs::read_dir(&directory).unwrap().map(|entry| entry.unwrap().path()).collect();
+    scripts.sort();
+    assert!(!scripts.is_empty());
+    let mut wrong = String::new();
+    for path in scripts {
+        let script = std::fs::read_to_string(&path).unwrap();
+        let played = play(&script);
+        if update {
+            std::fs::write(&path, &played).unwrap();
+        } else if script != played {
+            let _ = writeln!(wrong, "{}:\n{}", path.display(), difference(&script, &played));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong}\nIf that is as it should be: UPDATE=1");
+}
+
+fn difference(expected: &str, played: &str) -> String {
+    let mut text = String::new();
+    let (old, new): (Vec<_>, Vec<_>) = (expected.lines().collect(), played.lines().collect());
+    let same = old.iter().zip(&new).take_while(|(a, b)| a == b).count();
+    for line in old.iter().skip(same.saturating_sub(4)).take(14) {
+        let _ = writeln!(text, "- {line}");
+    }
+    for line in new.iter().skip(same.saturating_sub(4)).take(14) {
+        let _ = writeln!(text, "+ {line}");
+    }
+    text
+}
+
+/// The script with what is said now in the place of what was said.
+fn play(script: &str) -> String {
+    let mut cluster = Cluster::new();
+    let mut output = String::new();
+    let mut lines = script.lines().filter(|line| !line.starts_with('>')).peekable();
+    while let Some(line) = lines.next() {
+        let _ = writeln!(output, "{line}");
+        if line.trim().is_empty() || line.starts_with('#') {
+            continue;
+        }
+        let mut text = String::new();
+        while let Some(body) = lines.next_if(|line| line.starts_with("  ")) {
+            let _ = writeln!(output, "{body}");
+            let _ = writeln!(text, "{}", body.trim());
+        }
+        let words: Vec<&str> = line.split_whitespace().collect();
+        for said in command(&mut cluster, &words, &text).lines() {
+            let _ = writeln!(output, "> {said}");
+        }
+    }
+    output
+}
+
+fn command(cluster: &mut Cluster, words: &[&str], text: &str) -> String {
+    let (verb, arguments) = words.split_first().unwrap();
+    let text = (!text.is_empty()).then_some(text);
+    let mut launch = |desired: DesiredState| {
+        for name in arguments {
+            let known = cluster.snapshot.units.contains_key(&name.parse::<UnitName>().unwrap());
+            let text = text.or((!known).then_some("[Service]\nExecStart=/bin/true\n"));
+            cluster.unit(name, text, desired);
+        }
+        String::new()
+    };
+    match *verb {
+        "machine" => {
+            let mut runners = vec![RunnerKind::Systemd];
+            let mut metadata = Vec::new();
+            for word in &arguments[1..] {
+                match word.split_once('=') {
+                    Some(pair) => metadata.push(pair),
+                    None if *word == "docker" => runners.push(RunnerKind::Docker),
+                    None if *word == "bare" => runners.clear(),
+                    None => panic!("{word}: docker, bare or k=v"),
+                }
+            }
+            cluster.machine(arguments[0], &metadata, &runners);
+            String::new()
+        }
+        "lose" => {
+            for id in arguments {
+                cluster.lose(id);
+            }
+            String::new()
+        }
+        "set" | "unset" => {
+            for word in &arguments[1..] {
+                let (key, value) =
+                    word.split_once('=').map_or((*word, None), |(k, v)| (k, Some(v)));
+                let id = arguments[0].parse().unwrap();
+                cluster.apply(Change::Metadata(id, key.to_owned(), value.map(str::to_owned)));
+            }
+            String::new()
+        }
+        "launch" => launch(DesiredState::Launched),
+        "load" => launch(DesiredState::Loaded),
+        "unload" => launch(DesiredState::Inactive),
+        "destroy" => {
+            for name in arguments {
+                cluster.destroy(name);
+            }
+            String::new()
+        }
+        "unreadable" => {
+            let key = arguments[0].to_owned();
+            let record = Unreadable { key: key.clone(), problem: "it is no JSON".to_owned() };
+            if let Some(name) = key.strip_prefix("unit/") {
+                cluster.apply(Change::Unit(name.parse().unwrap(), None));
+            } else if let Some((id, name)) =
+                key.strip_prefix("place/").and_then(|rest| rest.split_once('/'))
+            {
+                cluster.apply(Change::Place(id.parse().unwrap(), name.parse().unwrap(), None));
+            } else if let Some(id) = key.strip_prefix("machine/") {
+                cluster.lose(id);
+            }
+            cluster.apply(Change::Unreadable(key, Some(record)));
+            String::new()
+        }
+        "readable" => {
+            cluster.apply(Change::Unreadable(arguments[0].to_owned(), None));
+            String::new()
+        }
+        "losefile" => {
+            let unit = &cluster.snapshot.units[&arguments[0].parse::<UnitName>().unwrap()];
+            cluster.apply(Change::File(unit.file, None));
+            String::new()
+        }
+        "place" => {
+            let name: UnitName = arguments[0].parse().unwrap();
+            let unit = &cluster.snapshot.units[&name];
+            let placement = Placement {
+                file: unit.file,
+                desired: unit.desired,
+                generation: unit.generation,
+                revision: cluster.snapshot.revision + 1,
+            };
+            cluster.apply(Change::Place(arguments[2].parse().unwrap(), name, Some(placement)));
+            String::new()
+        }
+        "hold" => {
+            cluster.scheduler.hold(arguments.iter().map(|id| id.parse().unwrap()).collect());
+            String::new()
+        }
+        "propose" => {
+            let plan = cluster.plan();
+            say(&plan, cluster)
+        }
+        "plan" => {
+            let plan = cluster.plan();
+            let said = say(&plan, cluster);
+            cluster.write(&plan);
+            said
+        }
+        "admit" => {
+            let file: Arc<UnitFile> =
+                Arc::new(text.unwrap_or("[Service]\nExecStart=/bin/true\n").parse().unwrap());
+            let wanted: Vec<Candidate> = arguments
+                .iter()
+                .map(|name| {
+                    let name: UnitName = name.parse().unwrap();
+                    let known = cluster.snapshot.units.get(&name);
+                    let known = known.and_then(|unit| cluster.snapshot.files.get(&unit.file));
+                    let file = known.filter(|_| text.is_none()).unwrap_or(&file);
+                    Candidate { name, file: Arc::clone(file) }
+                })
+                .collect();
+            let before = cluster.plan();
+            let refusals = cluster.scheduler.admit(&wanted);
+            assert_eq!(before, cluster.plan(), "admit leaves no trace");
+            let mut said = String::new();
+            for name in wanted.iter().map(|c| &c.name) {
+                match refusals.get(name) {
+                    Some(refusal) => said += &refused(name, refusal),
+                    None => {
+                        let _ = writeln!(said, "admit {name}");
+                    }
+                }
+            }
+            said
+        }
+        "show" => {
+            let mut said = String::new();
+            for (name, places) in &cluster.snapshot.places {
+                let machines: Vec<&str> = places.keys().map(MachineId::as_str).collect();
+                let _ = writeln!(said, "{name} on {}", machines.join(" "));
+            }
+            said
+        }
+        verb => panic!("{verb} is no command"),
+    }
+}
+
+fn say(plan: &Plan, cluster: &Cluster) -> String {
+    let mut said = String::new();
+    for step in &plan.moves {
+        let decisions: Vec<String> = step.decisions.iter().map(decision).collect();
+        let _ = writeln!(said, "{}", decisions.join(" and "));
+    }
+    for name in &plan.refused {
+        match cluster.scheduler.explain(name) {
+            Some(refusal) => said += &refused(name, &refusal),
+            None => panic!("{name} is refused without a reason"),
+        }
+    }
+    if said.is_empty() {
+        said.push_str("nothing to do");
+    }
+    // What the scheduler has followed and what the snapshot has become are the same cluster. What is held is told to it
+    // apart, so a script that holds machines is not compared.
+    let fresh = Scheduler::new(&cluster.snapshot).plan();
+    if !said.contains("vanished together") {
+        assert_eq!(fresh, *plan, "a scheduler made from nothing plans otherwise");
+    }
+    said
+}
+
+fn decision(decision: &Decision) -> String {
+    match decision {
+        Decision::Place { machine, unit, placement, .. } if placement.revision == 0 => {
+            format!("place {unit} on {machine}, {}", placement.desired)
+        }
+        Decision::Place { machine, unit, placement, .. } => {
+            let Placement { desired, generation, .. } = placement;
+            format!("update {unit} on {machine}, {desired}, generation {generation}")
+        }
+        Decision::Remove { machine, unit, .. } => format!("remove {unit} from {machine}"),
+    }
+}
+
+fn refused(name: &UnitName, refusal: &Refusal) -> String {
+    let mut said = format!("refuse {name}\n");
+    for line in refusal.to_string().lines() {
+        let _ = writeln!(said, "  {line}");
+    }
+    said
+}

@@ -1,0 +1,124 @@
+//! A cluster on paper: a snapshot, the scheduler that follows it, and what writing a plan does to both.
+
+#![allow(dead_code, reason = "each test binary uses its part")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail")]
+
+use std::sync::Arc;
+
+use muster_common::machine::{Machine, MachineId, RunnerKind};
+use muster_common::snapshot::{Change, Snapshot, Unit};
+use muster_common::state::DesiredState;
+use muster_common::unit::{UnitFile, UnitName};
+use muster_engine::schedule::{Decision, Plan, Scheduler};
+
+pub(crate) struct Cluster {
+    pub(crate) snapshot: Snapshot,
+    pub(crate) scheduler: Scheduler,
+}
+
+impl Cluster {
+    pub(crate) fn new() -> Self {
+        let snapshot = Snapshot::default();
+        let scheduler = Scheduler::new(&snapshot);
+        Self { snapshot, scheduler }
+    }
+
+    /// A change reaches the snapshot and the scheduler alike, under a revision of its own.
+    pub(crate) fn apply(&mut self, change: Change) {
+        self.scheduler.apply(&change);
+        self.snapshot.apply(change);
+        self.snapshot.revision += 1;
+    }
+
+    pub(crate) fn machine(&mut self, id: &str, metadata: &[(&str, &str)], runners: &[RunnerKind]) {
+        let id: MachineId = id.parse().unwrap();
+        let machine = Machine {
+            id: id.clone(),
+            address: String::new(),
+            api: None,
+            metadata: metadata.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
+            version: String::new(),
+            runners: runners.iter().copied().collect(),
+            boot: String::new(),
+            created: self.snapshot.revision + 1,
+        };
+        self.apply(Change::Machine(id, Some(machine)));
+    }
+
+    pub(crate) fn lose(&mut self, id: &str) {
+        self.apply(Change::Machine(id.parse().unwrap(), None));
+    }
+
+    /// Stores a unit; without a text it keeps its file. A launch raises the generation.
+    pub(crate) fn unit(&mut self, name: &str, text: Option<&str>, desired: DesiredState) {
+        let name: UnitName = name.parse().unwrap();
+        let before = self.snapshot.units.get(&name).cloned();
+        let file = if let Some(text) = text {
+            let file: UnitFile = text.parse().unwrap();
+            let hash = file.hash();
+            self.apply(Change::File(hash, Some(Arc::new(file))));
+            hash
+        } else {
+            before.as_ref().expect("a unit without a text is known").file
+        };
+        let generation =
+            before.map_or(0, |unit| unit.generation) + u64::from(desired == DesiredState::Launched);
+        let revision = self.snapshot.revision + 1;
+        let unit = Unit { name: name.clone(), file, desired, generation, revision };
+        self.apply(Change::Unit(name, Some(unit)));
+    }
+
+    pub(crate) fn destroy(&mut self, name: &str) {
+        self.apply(Change::Unit(name.parse().unwrap(), None));
+    }
+
+    /// Plans, and holds the scheduler to its word: planning again says the same, and so does one made from nothing.
+    pub(crate) fn plan(&mut self) -> Plan {
+        let plan = self.scheduler.plan();
+        assert_eq!(plan, self.scheduler.plan(), "planning twice");
+        plan
+    }
+
+    /// Writes a plan as the leader does, each decision guarded by the revisions it rests on.
+    pub(crate) fn write(&mut self, plan: &Plan) {
+        for decision in plan.moves.iter().flat_map(|m| &m.decisions) {
+            self.write_one(decision);
+        }
+    }
+
+    fn write_one(&mut self, decision: &Decision) {
+        let revision_of = |snapshot: &Snapshot, unit: &UnitName| {
+            snapshot.units.get(unit).map(|unit| unit.revision)
+        };
+        match decision {
+            Decision::Place { machine, unit, placement, unit_revision, machine_created } => {
+                let live = self.snapshot.machines.get(machine).expect("the machine is live");
+                assert_eq!(*machine_created, live.created, "{unit} on {machine}");
+                assert_eq!(Some(*unit_revision), revision_of(&self.snapshot, unit), "{unit}");
+                let before = self.snapshot.places.get(unit).and_then(|p| p.get(machine));
+                assert_eq!(placement.revision, before.map_or(0, |p| p.revision), "{unit}");
+                let mut placement = placement.clone();
+                placement.revision = self.snapshot.revision + 1;
+                self.apply(Change::Place(machine.clone(), unit.clone(), Some(placement)));
+            }
+            Decision::Remove { machine, unit, revision, unit_revision } => {
+                assert_eq!(*unit_revision, revision_of(&self.snapshot, unit), "{unit}");
+                let before = self.snapshot.places.get(unit).and_then(|p| p.get(machine));
+                assert_eq!(Some(*revision), before.map(|p| p.revision), "{unit} on {machine}");
+                self.apply(Change::Place(machine.clone(), unit.clone(), None));
+            }
+        }
+    }
+
+    /// Plans and writes until nothing is left to do; a plan that never ends would be a quarrel between its rules.
+    pub(crate) fn settle(&mut self) -> Plan {
+        for _ in 0..20 {
+            let plan = self.plan();
+            if plan.moves.is_empty() {
+                return plan;
+            }
+            self.write(&plan);
+        }
+        panic!("planning does not come to rest: {:?}", self.plan().moves);
+    }
+}
