@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use clap::{Args, ValueEnum};
+use muster_tests::lab::Lab;
 
 use crate::install::{self, For};
 use crate::shell::{cargo, run, run_keeping_lines};
@@ -50,6 +51,8 @@ fn run_parts(arguments: &Arguments) -> Result<Vec<String>> {
         install::ensure(For::Lab)?;
         install::ensure_nextest()?;
         let binaries = build::release()?;
+        // Minutes, once; a test that did it would look as if it hung.
+        Lab::prepare(|text| eprintln!("lab: {text}"))?;
         let mut command = cargo(&["nextest", "run", "--package", "muster-tests", "--no-fail-fast"]);
         command.arg("--filterset").arg(ON_HOSTS).args(&arguments.nextest);
         command.env("MUSTER_BINARIES", binaries);

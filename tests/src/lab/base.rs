@@ -65,7 +65,21 @@ pub(super) fn ensure(cache: &Path, say: &dyn Fn(&str)) -> Result<PathBuf> {
     }
     result?;
     fs::rename(&building, &base)?;
+    remove_others(cache, &base);
     Ok(base)
+}
+
+/// Removes bases of other recipes that no host is mounted over; what cannot be removed only costs space.
+fn remove_others(cache: &Path, base: &Path) {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let Ok(entries) = fs::read_dir(cache) else { return };
+    for path in entries.flatten().map(|entry| entry.path()) {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let unused = !mounts.contains(&*path.to_string_lossy());
+        if name.starts_with("base-") && path != base && unused {
+            let _ = fs::remove_dir_all(&path);
+        }
+    }
 }
 
 fn build(root: &Path, packages: &str) -> Result<()> {

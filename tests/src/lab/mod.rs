@@ -97,13 +97,8 @@ pub struct Lab {
 impl Lab {
     /// Makes the hosts and boots them all at once; returns when etcd answers and every daemon is up.
     pub fn up(options: &Options) -> Result<Self> {
-        if !rustix::process::geteuid().is_root() {
-            bail!("the lab needs root: it makes hosts");
-        }
+        let base = Self::prepare(options.say)?;
         let cache = cache();
-        std::fs::create_dir_all(&cache)
-            .with_context(|| format!("cannot make {}", cache.display()))?;
-        let base = base::ensure(&cache, &options.say)?;
         let records = records(options.hosts)?;
         let run = Run::begin(&cache, records.clone(), &options.say)?;
         let hosts = records.into_iter().map(|record| Host::of(&run, record)).collect();
@@ -122,6 +117,17 @@ impl Lab {
             lab.wait_for_daemons()?;
         }
         Ok(lab)
+    }
+
+    /// Builds the base root if it is not there: minutes, once. [`Lab::up`] does it too; tests have less patience.
+    pub fn prepare(say: fn(&str)) -> Result<PathBuf> {
+        if !rustix::process::geteuid().is_root() {
+            bail!("the lab needs root: it makes hosts");
+        }
+        let cache = cache();
+        std::fs::create_dir_all(&cache)
+            .with_context(|| format!("cannot make {}", cache.display()))?;
+        base::ensure(&cache, &say)
     }
 
     /// The lab that was kept, if there is exactly one.
