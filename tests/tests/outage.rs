@@ -1,0 +1,333 @@
+//! Members of etcd, daemons and cables that fail: nothing stops, starts or moves that should not, and everything comes
+//! back.
+
+use anyhow::{Context, Result, ensure};
+use muster_tests::cluster::{Cluster, Running};
+use muster_tests::lab::{Host, Options, Signal};
+
+const TTL: &str = "5s";
+
+const ETCD: &str = "etcd.service";
+const MUSTERD: &str = "musterd.service";
+
+fn ours(unit: &str) -> bool {
+    unit.starts_with("app")
+}
+
+/// Six units, two on each host.
+fn six_units(cluster: &Cluster) -> Result<Running> {
+    let first = cluster.host(0)?;
+    let apps: Vec<String> = (1..=6).map(|number| format!("app{number}.service")).collect();
+    for app in &apps {
+        cluster.write_sleeper(first, app, "")?;
+    }
+    cluster.run(first, &format!("musterctl start {}", apps.join(" ")))?;
+    let running = cluster.running(ours)?;
+    ensure!(running.len() == 6, "{}", Cluster::told(&running));
+    Ok(running)
+}
+
+/// Writes and reads through this host's daemon.
+fn works(cluster: &Cluster, host: &Host) -> Result<()> {
+    cluster.write_sleeper(host, "probe.service", "")?;
+    let probe = || {
+        cluster.run(host, "musterctl start --timeout 30 probe.service")?;
+        cluster.home("probe.service")?;
+        cluster.run(host, "musterctl destroy --timeout 30 probe.service").map(|_| ())
+    };
+    // A daemon whose connection has just died may say so once or twice before it has another.
+    let took = cluster.eventually(&format!("a unit through {}", host.name()), probe)?;
+    cluster.took(&format!("a unit started and destroyed through {}", host.name()), took);
+    Ok(())
+}
+
+#[test]
+fn etcd_fails_in_every_way_and_nothing_moves() -> Result<()> {
+    let cluster = Cluster::with_ttl(TTL)?;
+    let first = cluster.host(0)?;
+    let running = six_units(&cluster)?;
+
+    cluster.step("one member is stopped: everything works, through its own host's daemon too");
+    let host = cluster.leader()?;
+    cluster.run(host, "systemctl stop etcd")?;
+    for host in cluster.hosts() {
+        works(&cluster, host)?;
+    }
+    cluster.wait_for_machines(3)?;
+    cluster.unchanged(&running, ours)?;
+    cluster.run(host, "systemctl start etcd")?;
+    cluster.wait_for_etcd()?;
+
+    cluster.step("one member is paused: the same");
+    let host = cluster.leader()?;
+    host.signal_unit(ETCD, Signal::STOP)?;
+    for host in cluster.hosts() {
+        works(&cluster, host)?;
+    }
+    cluster.wait_for_machines(3)?;
+    cluster.unchanged(&running, ours)?;
+    host.signal_unit(ETCD, Signal::CONT)?;
+    cluster.wait_for_etcd()?;
+    cluster.settled()?;
+
+    cluster
+        .step("two members are stopped: what is left takes no write, says so, and nothing changes");
+    let left = cluster.host(0)?;
+    for host in [cluster.host(1)?, cluster.host(2)?] {
+        // Not waited for: the last but one cannot take leave of a quorum.
+        cluster.run(host, "systemctl kill --signal=KILL etcd && systemctl stop etcd")?;
+    }
+    for host in cluster.hosts() {
+        cluster.unhealthy(host, "store:")?;
+        cluster.unhealthy(host, "lease:")?;
+    }
+    cluster.write_sleeper(left, "late.service", "")?;
+    for line in ["musterctl submit late.service", "musterctl destroy app1.service"] {
+        let failed = cluster.fails(left, line, &["error:"])?;
+        cluster.took(&format!("`{line}`: {}", failed.stderr.trim()), failed.took);
+        ensure!(failed.stderr.contains("etcd"), "it does not say what is wrong: {}", failed.stderr);
+    }
+    cluster.unchanged(&running, ours)?;
+
+    cluster.step("musterd is restarted and killed in the outage");
+    cluster.run(left, "systemctl restart musterd")?;
+    cluster.host(1)?.signal_unit(MUSTERD, Signal::KILL)?;
+    for host in cluster.hosts() {
+        cluster.unhealthy(host, "store:")?;
+    }
+    cluster.unchanged(&running, ours)?;
+
+    cluster.step("a whole host is rebooted in the outage: its units come back from disk");
+    let rebooted = cluster.host(2)?;
+    let its: Vec<String> = rebooted.active_units(ours);
+    ensure!(its.len() == 2, "{its:?}");
+    // It would be up again in a moment, and then only two members of three would be missing no longer.
+    cluster.run(rebooted, "systemctl disable --quiet etcd")?;
+    rebooted.power_cut()?;
+    rebooted.boot()?;
+    let took = cluster.eventually("its units", || {
+        let now = rebooted.active_units(ours);
+        ensure!(now == its, "{now:?} instead of {its:?}");
+        Ok(())
+    })?;
+    cluster.took("from boot to its units running", took);
+    cluster.unhealthy(rebooted, "store:")?;
+    let running = cluster.running(ours)?;
+    ensure!(running.len() == 6, "{}", Cluster::told(&running));
+
+    cluster.step("etcd is back: it converges, and nothing has moved");
+    cluster.run(rebooted, "systemctl enable --quiet etcd")?;
+    cluster.each(|_, host| cluster.run(host, "systemctl start etcd"))?;
+    cluster.wait_for_etcd()?;
+    cluster.wait_for_machines(3)?;
+    cluster.settled()?;
+    cluster.one_round()?;
+    cluster.unchanged(&running, ours)?;
+
+    cluster.step("no etcd when the daemons start: they say so, and go on when it comes");
+    cluster.run(first, "musterctl destroy app1 app2 app3 app4 app5 app6")?;
+    cluster.each(|_, host| cluster.run(host, "systemctl stop musterd"))?;
+    cluster.each(|_, host| {
+        cluster.run(host, "systemctl kill --signal=KILL etcd; systemctl stop etcd")
+    })?;
+    cluster.each(|_, host| cluster.run(host, "systemctl start musterd"))?;
+    for host in cluster.hosts() {
+        cluster.unhealthy(host, "store:")?;
+        cluster.fails(host, "musterctl list-units", &["etcd"])?;
+    }
+    cluster.each(|_, host| cluster.run(host, "systemctl start etcd"))?;
+    cluster.wait_for_etcd()?;
+    cluster.wait_for_machines(3)?;
+    works(&cluster, first)?;
+    cluster.down()
+}
+
+#[test]
+fn hosts_cut_off_and_daemons_paused_do_no_harm() -> Result<()> {
+    let cluster = Cluster::with_ttl(TTL)?;
+    let six = six_units(&cluster)?;
+
+    cluster.step("a host is cut off: its units run on there, and elsewhere as well");
+    let cut = cluster.other(&[cluster.leader()?])?;
+    cut_off(&cluster, cut)?;
+
+    cluster.step("the leader's host is cut off");
+    let cut = cluster.leader()?;
+    cut_off(&cluster, cut)?;
+    let running = cluster.running(ours)?;
+    ensure!(running.len() == six.len(), "{}", Cluster::told(&running));
+
+    cluster.step("units on every host again");
+    let first = cluster.host(0)?;
+    cluster.run(first, "musterctl destroy app1 app2 app3 app4 app5 app6")?;
+    let running = six_units(&cluster)?;
+
+    cluster.step(
+        "two daemons, not the leader, are paused beyond their leases: half is too much to move",
+    );
+    let leader = cluster.leader()?;
+    let others: Vec<&Host> =
+        cluster.hosts().iter().filter(|host| host.name() != leader.name()).collect();
+    frozen(&cluster, leader, &others, &running)?;
+
+    cluster.step("the leader and another are paused: whoever leads then sees it as well");
+    let leader = cluster.leader()?;
+    let another = cluster.other(&[leader])?;
+    let left = cluster.other(&[leader, another])?;
+    frozen(&cluster, left, &[leader, another], &running)?;
+
+    cluster.step(
+        "the leader is paused beyond its lease while the cluster goes on: it writes no stale plan",
+    );
+    let leader = cluster.leader()?;
+    let its: Vec<String> = leader.active_units(ours);
+    let successor = cluster.other(&[leader])?;
+    // Waiting for a place when the leader stops: whoever leads next places it, and only that counts.
+    leader.signal_unit(MUSTERD, Signal::STOP)?;
+    cluster.write_sleeper(successor, "late.service", "")?;
+    cluster.eventually("another leader", || {
+        let machines = cluster.machines(successor)?;
+        ensure!(
+            machines.iter().any(|row| row.leader && row.machine != leader.machine_id()),
+            "{machines:?}"
+        );
+        Ok(())
+    })?;
+    cluster.run(successor, "musterctl start late.service")?;
+    for unit in &its {
+        cluster.moves_away(unit, &[leader])?;
+    }
+    let late = cluster.home("late.service")?;
+    leader.signal_unit(MUSTERD, Signal::CONT)?;
+    cluster.wait_for_machines(3)?;
+    cluster.eventually("one copy of each", || {
+        for unit in &its {
+            let home = cluster.home(unit)?;
+            ensure!(home.name() != leader.name(), "{unit} moved back");
+        }
+        ensure!(cluster.home("late.service")?.name() == late.name(), "late.service moved");
+        Ok(())
+    })?;
+    let before = cluster.running(ours)?;
+    cluster.settled()?;
+    cluster.one_round()?;
+    cluster.unchanged(&before, ours)?;
+    ensure!(before.len() == 6, "{}", Cluster::told(&before));
+    cluster.down()
+}
+
+/// Cuts a host off until its units run elsewhere, and heals it: one copy of each is left, and nothing else moved.
+fn cut_off(cluster: &Cluster, cut: &Host) -> Result<()> {
+    let its = cut.active_units(ours);
+    let there = cluster.running(ours)?;
+    let its_own = |running: &Running| -> Running {
+        running.iter().filter(|(host, _, _)| host == cut.name()).cloned().collect()
+    };
+    let not_its = |running: &Running| -> Running {
+        running.iter().filter(|(_, unit, _)| !its.contains(unit)).cloned().collect()
+    };
+    cut.partition()?;
+    for unit in &its {
+        cluster.eventually(&format!("{unit} elsewhere"), || {
+            let on = cluster.active_on(unit);
+            ensure!(on.iter().any(|host| host.name() != cut.name()), "not yet");
+            Ok(())
+        })?;
+    }
+    let during = cluster.running(ours)?;
+    ensure!(
+        its_own(&during) == its_own(&there),
+        "{} changed what it runs: before\n{}now\n{}",
+        cut.name(),
+        Cluster::told(&its_own(&there)),
+        Cluster::told(&its_own(&during))
+    );
+    cluster.fails(cut, "musterctl list-units", &["etcd"])?;
+    cut.heal()?;
+    cluster.wait_for_etcd()?;
+    cluster.wait_for_machines(3)?;
+    cluster.eventually("one copy of each", || {
+        for unit in &its {
+            let home = cluster.home(unit)?;
+            ensure!(home.name() != cut.name(), "{unit} moved back");
+        }
+        Ok(())
+    })?;
+    let after = cluster.running(ours)?;
+    ensure!(not_its(&after) == not_its(&there), "a unit of another host was touched");
+    cluster.settled()?;
+    cluster.one_round()?;
+    cluster.unchanged(&after, ours)
+}
+
+/// Pauses daemons beyond their leases: nothing moves, `plan` and `/healthz` say so; then lets them go on.
+fn frozen(cluster: &Cluster, left: &Host, paused: &[&Host], running: &Running) -> Result<()> {
+    for host in paused {
+        host.signal_unit(MUSTERD, Signal::STOP)?;
+    }
+    cluster.eventually("one machine", || {
+        let machines = cluster.machines(left)?;
+        ensure!(machines.len() == 1, "{machines:?}");
+        Ok(())
+    })?;
+    cluster.eventually("a plan that tells of the freeze", || {
+        let plan = cluster.run(left, "musterctl plan")?;
+        ensure!(plan.stdout.contains("vanished together"), "{}{}", plan.stdout, plan.stderr);
+        Ok(())
+    })?;
+    let (_, body) = cluster.health(left)?;
+    for host in paused {
+        ensure!(body.contains(host.machine_id()), "{} is not named as held: {body}", host.name());
+    }
+    cluster.unchanged(running, ours)?;
+
+    for host in paused {
+        host.signal_unit(MUSTERD, Signal::CONT)?;
+    }
+    cluster.wait_for_machines(3)?;
+    cluster.settled()?;
+    cluster.one_round()?;
+    let plan = cluster.run(left, "musterctl plan")?;
+    ensure!(plan.stdout == "nothing to do\n", "{}", plan.stdout);
+    cluster.unchanged(running, ours)
+}
+
+#[test]
+fn a_person_ends_a_freeze() -> Result<()> {
+    let cluster = Cluster::up(Options {
+        provision: vec!["--ttl".to_owned(), TTL.to_owned()],
+        ..Options::default()
+    })?;
+    six_units(&cluster)?;
+    let left = cluster.leader()?;
+    let lost: Vec<&Host> =
+        cluster.hosts().iter().filter(|host| host.name() != left.name()).collect();
+
+    cluster.step("two daemons of three are gone for good");
+    for host in &lost {
+        host.signal_unit(MUSTERD, Signal::STOP)?;
+    }
+    cluster.eventually("a plan that tells of the freeze", || {
+        let plan = cluster.run(left, "musterctl plan")?;
+        ensure!(plan.stdout.contains("musterctl unfreeze"), "{}", plan.stdout);
+        Ok(())
+    })?;
+
+    cluster.step("musterctl unfreeze: their units run on the one that is left");
+    cluster.run(left, "musterctl unfreeze")?;
+    cluster.eventually("six units here", || {
+        let here = left.active_units(ours);
+        ensure!(here.len() == 6, "{here:?}");
+        Ok(())
+    })?;
+    let last = lost.first().context("the lab has one host")?;
+    last.signal_unit(MUSTERD, Signal::CONT)?;
+    lost.last().context("the lab has one host")?.signal_unit(MUSTERD, Signal::CONT)?;
+    cluster.wait_for_machines(3)?;
+    cluster.eventually("one copy of each", || {
+        let on: usize = lost.iter().map(|host| host.active_units(ours).len()).sum();
+        ensure!(on == 0, "{on} are left on hosts that were given up");
+        Ok(())
+    })?;
+    cluster.down()
+}
