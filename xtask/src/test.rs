@@ -9,7 +9,7 @@ use crate::shell::{cargo, run, run_keeping_lines};
 use crate::{build, check};
 
 /// Tests of the three hosts, by the names of their binaries.
-const ON_HOSTS: &str = "package(muster-tests) and binary(/^lab/)";
+const ON_HOSTS: &str = "package(muster-tests) and kind(test) and not binary(tidy)";
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
