@@ -7,6 +7,7 @@
 
 pub mod health;
 pub mod identity;
+pub mod runner;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -1,0 +1,207 @@
+//! What this daemon remembers of the units it owns.
+//!
+//! Owns one small file a unit below `/run/muster/owned`, so that a daemon that starts again adopts what runs, and
+//! so that the memory ends with the boot, as the units do. It never looks at the units themselves.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+
+use muster_common::state::DesiredState;
+use muster_common::unit::{FileHash, UnitName};
+use muster_engine::converge::Owned;
+use serde::{Deserialize, Serialize};
+
+/// The memory, on disk and in hand.
+#[derive(Debug)]
+pub struct Ledger {
+    directory: PathBuf,
+    entries: BTreeMap<UnitName, Entry>,
+}
+
+/// What is remembered of one unit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// What decisions rest on.
+    pub owned: Owned,
+    /// Why the last thing asked of it failed, if it did.
+    pub problem: Option<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Record {
+    file: FileHash,
+    generation: u64,
+    desired: DesiredState,
+    #[serde(default)]
+    enabled: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    problem: Option<String>,
+}
+
+impl Ledger {
+    /// Reads what an earlier daemon of this boot remembered. A file that cannot be read is forgotten: its unit is then
+    /// judged by what runs.
+    pub fn open(directory: PathBuf) -> io::Result<Self> {
+        fs::create_dir_all(&directory)?;
+        let mut entries = BTreeMap::new();
+        for file in fs::read_dir(&directory)? {
+            let file = file?;
+            let name = file.file_name().into_string().unwrap_or_default();
+            let Ok(unit) = name.parse::<UnitName>() else { continue };
+            let record = fs::read(file.path())
+                .ok()
+                .and_then(|bytes| serde_json::from_slice::<Record>(&bytes).ok());
+            match record {
+                Some(record) => {
+                    entries.insert(unit, Entry::from(record));
+                }
+                None => tracing::warn!(%unit, "what was remembered of the unit cannot be read"),
+            }
+        }
+        Ok(Self { directory, entries })
+    }
+
+    /// Every unit owned.
+    pub fn entries(&self) -> &BTreeMap<UnitName, Entry> {
+        &self.entries
+    }
+
+    /// One unit's entry.
+    pub fn get(&self, unit: &UnitName) -> Option<&Entry> {
+        self.entries.get(unit)
+    }
+
+    /// The unit is ours and has this file; what was carried out before stays on record.
+    pub fn write(&mut self, unit: &UnitName, file: FileHash) -> io::Result<()> {
+        let entry = match self.entries.get(unit) {
+            Some(entry) => Entry { owned: Owned { file, ..entry.owned.clone() }, problem: None },
+            None => Entry {
+                owned: Owned {
+                    file,
+                    generation: 0,
+                    desired: DesiredState::Inactive,
+                    enabled: false,
+                },
+                problem: None,
+            },
+        };
+        self.put(unit, entry)
+    }
+
+    /// The unit is enabled, or no longer.
+    pub fn enabled(&mut self, unit: &UnitName, enabled: bool) -> io::Result<()> {
+        let Some(mut entry) = self.entries.get(unit).cloned() else { return Ok(()) };
+        entry.owned.enabled = enabled;
+        self.put(unit, entry)
+    }
+
+    /// A start has begun. In hand only: should the daemon end now, the next one adopts what it finds running, whereas
+    /// this one knows that there is something to stop.
+    pub fn begun(&mut self, unit: &UnitName) {
+        if let Some(entry) = self.entries.get_mut(unit) {
+            entry.owned.desired = DesiredState::Launched;
+        }
+    }
+
+    /// The generation and desired state are carried out, or given up on for the problem.
+    pub fn settle(
+        &mut self,
+        unit: &UnitName,
+        generation: u64,
+        desired: DesiredState,
+        problem: Option<String>,
+    ) -> io::Result<()> {
+        let Some(mut entry) = self.entries.get(unit).cloned() else { return Ok(()) };
+        entry.owned.generation = generation;
+        entry.owned.desired = desired;
+        entry.problem = problem;
+        self.put(unit, entry)
+    }
+
+    /// The unit is not ours any more.
+    pub fn forget(&mut self, unit: &UnitName) -> io::Result<()> {
+        self.entries.remove(unit);
+        match fs::remove_file(self.directory.join(unit.as_str())) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            other => other,
+        }
+    }
+
+    fn put(&mut self, unit: &UnitName, entry: Entry) -> io::Result<()> {
+        let record = Record {
+            file: entry.owned.file,
+            generation: entry.owned.generation,
+            desired: entry.owned.desired,
+            enabled: entry.owned.enabled,
+            problem: entry.problem.clone(),
+        };
+        self.entries.insert(unit.clone(), entry);
+        let temporary = self.directory.join(format!(".{unit}"));
+        fs::write(&temporary, serde_json::to_vec(&record)?)?;
+        fs::rename(&temporary, self.directory.join(unit.as_str()))
+    }
+}
+
+impl From<Record> for Entry {
+    fn from(record: Record) -> Self {
+        Self {
+            owned: Owned {
+                file: record.file,
+                generation: record.generation,
+                desired: record.desired,
+                enabled: record.enabled,
+            },
+            problem: record.problem,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_next_daemon_remembers_what_this_one_carried_out() {
+        let directory = tempfile::tempdir().unwrap();
+        let unit: UnitName = "a.service".parse().unwrap();
+        let file = FileHash::of("a");
+        let mut ledger = Ledger::open(directory.path().to_owned()).unwrap();
+        ledger.write(&unit, file).unwrap();
+        ledger.enabled(&unit, true).unwrap();
+        ledger.settle(&unit, 3, DesiredState::Launched, Some("it failed".to_owned())).unwrap();
+
+        let again = Ledger::open(directory.path().to_owned()).unwrap();
+        assert_eq!(again.entries(), ledger.entries());
+        let entry = again.get(&unit).unwrap();
+        assert_eq!((entry.owned.generation, entry.owned.enabled), (3, true));
+        assert_eq!(entry.problem.as_deref(), Some("it failed"));
+
+        ledger.forget(&unit).unwrap();
+        assert!(Ledger::open(directory.path().to_owned()).unwrap().entries().is_empty());
+    }
+
+    #[test]
+    fn a_start_that_was_only_begun_is_not_on_record() {
+        let directory = tempfile::tempdir().unwrap();
+        let unit: UnitName = "a.service".parse().unwrap();
+        let mut ledger = Ledger::open(directory.path().to_owned()).unwrap();
+        ledger.write(&unit, FileHash::of("a")).unwrap();
+        ledger.begun(&unit);
+        assert_eq!(ledger.get(&unit).unwrap().owned.desired, DesiredState::Launched);
+        let again = Ledger::open(directory.path().to_owned()).unwrap();
+        assert_eq!(again.get(&unit).unwrap().owned.desired, DesiredState::Inactive);
+    }
+
+    #[test]
+    fn a_record_that_cannot_be_read_harms_only_itself() {
+        let directory = tempfile::tempdir().unwrap();
+        let unit: UnitName = "a.service".parse().unwrap();
+        let mut ledger = Ledger::open(directory.path().to_owned()).unwrap();
+        ledger.write(&unit, FileHash::of("a")).unwrap();
+        fs::write(directory.path().join("b.service"), "{").unwrap();
+        let again = Ledger::open(directory.path().to_owned()).unwrap();
+        assert_eq!(again.entries().keys().collect::<Vec<_>>(), [&unit]);
+    }
+}

@@ -1,0 +1,144 @@
+//! The last known placements of this machine, on disk.
+//!
+//! Owns `placements.json` in the state directory: what this machine was last told to run, file texts included, so that a
+//! reboot while the store is away brings its units back. It never decides when they are used.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use muster_common::snapshot::Placement;
+use muster_common::state::DesiredState;
+use muster_common::unit::{FileHash, UnitName};
+use serde::{Deserialize, Serialize};
+
+/// Version of the record. A daemon reads its own and older ones.
+const VERSION: u32 = 1;
+
+/// What this machine was last told, with the texts it needs.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LastKnown {
+    /// The placements.
+    pub places: BTreeMap<UnitName, Placement>,
+    /// Their files' texts.
+    pub files: BTreeMap<FileHash, String>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Record {
+    version: u32,
+    places: BTreeMap<UnitName, Place>,
+    files: BTreeMap<FileHash, String>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Place {
+    file: FileHash,
+    desired: DesiredState,
+    generation: u64,
+}
+
+/// Where they lie.
+pub fn path(state_dir: &Path) -> PathBuf {
+    state_dir.join("placements.json")
+}
+
+/// Reads them. `None` when there are none or they cannot be read: not knowing starts nothing.
+pub fn load(path: &Path) -> Option<LastKnown> {
+    let bytes = match fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
+        Err(error) => {
+            tracing::warn!(path = %path.display(), %error, "cannot read the last known placements");
+            return None;
+        }
+    };
+    let record: Record = serde_json::from_slice(&bytes)
+        .inspect_err(|error| {
+            tracing::warn!(path = %path.display(), %error, "cannot read the last known placements");
+        })
+        .ok()
+        .filter(|record: &Record| record.version <= VERSION)?;
+    let places = record.places.into_iter().map(|(unit, place)| {
+        let Place { file, desired, generation } = place;
+        (unit, Placement { file, desired, generation, revision: 0 })
+    });
+    Some(LastKnown { places: places.collect(), files: record.files })
+}
+
+/// Writes them, durably: the old ones stay until the new ones are on disk.
+pub fn save(path: &Path, known: &LastKnown) -> io::Result<()> {
+    let used: BTreeSet<FileHash> = known.places.values().map(|place| place.file).collect();
+    let record = Record {
+        version: VERSION,
+        places: known
+            .places
+            .iter()
+            .map(|(unit, place)| {
+                let Placement { file, desired, generation, .. } = *place;
+                (unit.clone(), Place { file, desired, generation })
+            })
+            .collect(),
+        files: known
+            .files
+            .iter()
+            .filter(|(hash, _)| used.contains(hash))
+            .map(|(hash, text)| (*hash, text.clone()))
+            .collect(),
+    };
+    let temporary = path.with_extension("new");
+    let mut file = File::create(&temporary)?;
+    file.write_all(&serde_json::to_vec(&record)?)?;
+    file.sync_all()?;
+    fs::rename(&temporary, path)
+}
+
+/// Forgets them: the machine has given its units up.
+pub fn forget(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_saved_is_loaded_without_the_files_nobody_uses() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = path(directory.path());
+        assert_eq!(load(&path), None);
+
+        let used = FileHash::of("[Service]\n");
+        let place = Placement {
+            file: used,
+            desired: DesiredState::Launched,
+            generation: 2,
+            revision: 0,
+        };
+        let mut known = LastKnown {
+            places: [("a.service".parse().unwrap(), place)].into(),
+            files: [(used, "[Service]\n".to_owned()), (FileHash::of("old"), "old".to_owned())].into(),
+        };
+        save(&path, &known).unwrap();
+        known.files.remove(&FileHash::of("old"));
+        assert_eq!(load(&path), Some(known));
+
+        forget(&path).unwrap();
+        forget(&path).unwrap();
+        assert_eq!(load(&path), None);
+    }
+
+    #[test]
+    fn half_a_file_is_no_placements() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = path(directory.path());
+        fs::write(&path, "{\"version\":1,").unwrap();
+        assert_eq!(load(&path), None);
+        fs::write(&path, "{\"version\":99,\"places\":{},\"files\":{}}").unwrap();
+        assert_eq!(load(&path), None);
+    }
+}

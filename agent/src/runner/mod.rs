@@ -1,0 +1,129 @@
+//! What runs units on a machine, behind one trait.
+//!
+//! Owns the words between the converge loop and whatever runs units. The words are systemd's load, active and sub,
+//! nothing else of it, so that a container engine is a second implementation that passes the same conformance suite.
+//! A runner never chooses: it does what a step says and reports what it sees.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use async_trait::async_trait;
+use muster_common::unit::{FileHash, UnitName};
+use muster_engine::converge::Observed;
+use tokio::sync::mpsc;
+
+pub mod systemd;
+
+/// What a runner reports of one unit when it is asked.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// What decisions rest on.
+    pub observed: Observed,
+    /// Names one run of the unit; empty when it has none.
+    pub invocation: String,
+    /// Seconds since the Unix epoch at which its state last changed; 0 when the runner cannot tell.
+    pub since: u64,
+}
+
+/// What a runner reports unasked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RunnerEvent {
+    /// A unit's state changed to this. Only the last of several changes in a row may be reported.
+    Changed {
+        /// The unit.
+        unit: UnitName,
+        /// Its `ActiveState`.
+        active: String,
+        /// Its `SubState`.
+        sub: String,
+        /// Names this run of the unit; empty when it has none.
+        invocation: String,
+        /// Seconds since the Unix epoch.
+        since: u64,
+    },
+    /// Changes may have been missed: ask anew.
+    Relist,
+    /// The runner cannot be reached; `Relist` follows when it can.
+    Lost {
+        /// What is wrong.
+        problem: String,
+    },
+}
+
+/// How a start, restart or stop ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// As asked.
+    Done,
+    /// Otherwise, for good: asking again changes nothing.
+    Failed {
+        /// What happened, for the user.
+        problem: String,
+    },
+}
+
+/// Why a runner could not do as asked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RunnerError {
+    /// It cannot be reached; whether it did as asked is not known.
+    #[error("the runner cannot be reached ({during}): {problem}")]
+    Lost {
+        /// The operation.
+        during: String,
+        /// What is wrong.
+        problem: String,
+    },
+    /// It refuses, and would again.
+    #[error("{problem}")]
+    Refused {
+        /// Why, in the runner's own words.
+        problem: String,
+    },
+    /// The unit's file cannot be written or removed.
+    #[error("cannot {during}: {problem}")]
+    Files {
+        /// The operation and the file.
+        during: String,
+        /// What is wrong.
+        problem: String,
+    },
+}
+
+/// What runs units on this machine.
+///
+/// Every future may be dropped at any point: what was asked for goes on, only nobody waits for it any more.
+#[async_trait]
+pub trait Runner: Send + Sync + 'static {
+    /// What it reports of these units; one it knows nothing of is reported as `not-found`.
+    async fn observe(
+        &self,
+        units: &BTreeSet<UnitName>,
+    ) -> Result<BTreeMap<UnitName, Seen>, RunnerError>;
+
+    /// Puts a unit's file in its place.
+    async fn write(&self, unit: &UnitName, hash: FileHash, text: &str) -> Result<(), RunnerError>;
+
+    /// Deletes a unit's file and whatever the runner remembers of it, a failure for example.
+    async fn remove(&self, unit: &UnitName) -> Result<(), RunnerError>;
+
+    /// Does what the units' `[Install]` sections say, until the next boot.
+    async fn enable(&self, units: &[UnitName]) -> Result<(), RunnerError>;
+
+    /// Takes `enable` back.
+    async fn disable(&self, units: &[UnitName]) -> Result<(), RunnerError>;
+
+    /// Starts a unit and waits for the outcome, however long that takes.
+    async fn start(&self, unit: &UnitName) -> Result<Outcome, RunnerError>;
+
+    /// Stops and starts a unit and waits for the outcome.
+    async fn restart(&self, unit: &UnitName) -> Result<Outcome, RunnerError>;
+
+    /// Stops a unit and waits for the outcome; a unit that does not run is no failure.
+    async fn stop(&self, unit: &UnitName) -> Result<Outcome, RunnerError>;
+
+    /// Whether the machine itself is shutting down.
+    async fn host_is_stopping(&self) -> bool;
+
+    /// Where what it reports unasked arrives. The first caller gets it.
+    fn events(&self) -> mpsc::Receiver<RunnerEvent>;
+}

@@ -1,0 +1,134 @@
+//! Unit files at our place, `/run/systemd/system`.
+//!
+//! Owns writing and removing them, atomically, and knowing what lies there. It never touches a file that the caller
+//! does not name.
+
+use std::collections::BTreeMap;
+use std::fs::{self, Metadata};
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use muster_common::unit::{FileHash, UnitName};
+
+/// What lies at our place, hashed once and again only when it has changed.
+#[derive(Debug)]
+pub(super) struct UnitFiles {
+    directory: PathBuf,
+    known: BTreeMap<UnitName, (Stamp, FileHash)>,
+}
+
+/// Tells one content of a file from the next without reading it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Stamp {
+    inode: u64,
+    size: u64,
+    seconds: i64,
+    nanoseconds: i64,
+}
+
+impl From<&Metadata> for Stamp {
+    fn from(m: &Metadata) -> Self {
+        Self { inode: m.ino(), size: m.size(), seconds: m.mtime(), nanoseconds: m.mtime_nsec() }
+    }
+}
+
+impl UnitFiles {
+    pub(super) fn new(directory: PathBuf) -> Self {
+        Self { directory, known: BTreeMap::new() }
+    }
+
+    /// Where the unit's file is.
+    pub(super) fn path(&self, unit: &UnitName) -> PathBuf {
+        self.directory.join(unit.as_str())
+    }
+
+    /// Writes a file. Returns whether one lay there before.
+    pub(super) fn write(
+        &mut self,
+        unit: &UnitName,
+        hash: FileHash,
+        text: &str,
+    ) -> io::Result<bool> {
+        let path = self.path(unit);
+        let existed = fs::symlink_metadata(&path).is_ok();
+        let temporary = self.directory.join(format!(".muster-{unit}"));
+        let written = write_new(&temporary, text).and_then(|stamp| {
+            fs::rename(&temporary, &path)?;
+            Ok(stamp)
+        });
+        match written {
+            Ok(stamp) => {
+                self.known.insert(unit.clone(), (stamp, hash));
+                Ok(existed)
+            }
+            Err(error) => {
+                let _ = fs::remove_file(&temporary);
+                Err(error)
+            }
+        }
+    }
+
+    /// Removes a file; one that is not there is no failure.
+    pub(super) fn remove(&mut self, unit: &UnitName) -> io::Result<()> {
+        self.known.remove(unit);
+        match fs::remove_file(self.path(unit)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            other => other,
+        }
+    }
+
+    /// The hash of the file that lies there, if one does and it can be read.
+    pub(super) fn hash(&mut self, unit: &UnitName) -> Option<FileHash> {
+        let path = self.path(unit);
+        let stamp = fs::symlink_metadata(&path).ok().filter(Metadata::is_file);
+        let Some(stamp) = stamp.as_ref().map(Stamp::from) else {
+            self.known.remove(unit);
+            return None;
+        };
+        if let Some((known, hash)) = self.known.get(unit)
+            && *known == stamp
+        {
+            return Some(*hash);
+        }
+        let hash = FileHash::of(&fs::read_to_string(&path).ok()?);
+        self.known.insert(unit.clone(), (stamp, hash));
+        Some(hash)
+    }
+
+    /// Whether anything lies there, readable or not.
+    pub(super) fn exists(&self, unit: &UnitName) -> bool {
+        fs::symlink_metadata(self.path(unit)).is_ok()
+    }
+}
+
+fn write_new(path: &Path, text: &str) -> io::Result<Stamp> {
+    fs::write(path, text)?;
+    Ok(Stamp::from(&fs::metadata(path)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_written_is_known_and_what_was_changed_by_others_is_seen() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut files = UnitFiles::new(directory.path().to_owned());
+        let unit: UnitName = "a.service".parse().unwrap();
+        assert_eq!(files.hash(&unit), None);
+
+        let hash = FileHash::of("[Service]\n");
+        assert!(!files.write(&unit, hash, "[Service]\n").unwrap());
+        assert_eq!(files.hash(&unit), Some(hash));
+        assert!(files.write(&unit, hash, "[Service]\n").unwrap());
+
+        fs::write(files.path(&unit), "[Unit]\nDescription=else\n").unwrap();
+        assert_eq!(files.hash(&unit), Some(FileHash::of("[Unit]\nDescription=else\n")));
+
+        files.remove(&unit).unwrap();
+        files.remove(&unit).unwrap();
+        assert_eq!(files.hash(&unit), None);
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
+    }
+}

@@ -1,0 +1,384 @@
+//! systemd as a runner, over D-Bus.
+//!
+//! Owns the translation of a runner's words into systemd's methods, signals and files. It touches units whose file is
+//! ours, asks for a daemon-reload only where systemd says `NeedDaemonReload`, and takes signals for hints: what it is
+//! asked for it looks up.
+
+mod bus;
+mod files;
+mod host;
+mod jobs;
+mod signals;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, UNIX_EPOCH};
+
+use async_trait::async_trait;
+use muster_common::unit::{FileHash, UnitName, UnitType};
+use muster_engine::converge::Observed;
+use tokio::sync::mpsc;
+use zbus::{ObjectPath, OwnedObjectPath, OwnedVariant};
+
+use self::bus::{Bus, MANAGER, MANAGER_PATH};
+use self::files::UnitFiles;
+use self::host::HostUnits;
+use self::signals::{Signals, path_of};
+use super::{Outcome, Runner, RunnerError, RunnerEvent, Seen};
+
+/// The interface every unit has.
+const UNIT: &str = "org.freedesktop.systemd1.Unit";
+/// The interface for reading properties.
+const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
+/// systemd keeps a symbolic link here for each unit that runs; its target is the InvocationID.
+const INVOCATIONS: &str = "/run/systemd/units";
+/// A job's end is looked for this often while its signal does not come. Signals are lost only across a reload.
+const JOB_CHECK: Duration = Duration::from_secs(5);
+
+/// One entry of `ListUnits`: name, description, load, active, sub, following, path, job, job type, job path.
+type Listed<'a> = (
+    &'a str,
+    &'a str,
+    &'a str,
+    &'a str,
+    &'a str,
+    &'a str,
+    ObjectPath<'a>,
+    u32,
+    &'a str,
+    ObjectPath<'a>,
+);
+
+/// systemd on this machine.
+#[derive(Debug)]
+pub struct Systemd {
+    bus: Arc<Bus>,
+    signals: Arc<Mutex<Signals>>,
+    events: Mutex<Option<mpsc::Receiver<RunnerEvent>>>,
+    files: Mutex<UnitFiles>,
+    host: Mutex<HostUnits>,
+    /// Units whose file was replaced since systemd last read its files.
+    replaced: Mutex<BTreeSet<UnitName>>,
+    /// Held by the one who reloads, so that others find it done.
+    reload: tokio::sync::Mutex<()>,
+    reader: tokio::task::JoinHandle<()>,
+}
+
+impl Drop for Systemd {
+    fn drop(&mut self) {
+        self.reader.abort();
+    }
+}
+
+impl Systemd {
+    /// Begins to connect to the system bus, in the background. Unit files go to `unit_dir`.
+    pub fn new(unit_dir: PathBuf) -> Self {
+        Self::on(None, unit_dir)
+    }
+
+    /// The same on a bus at another address, such as a user's.
+    pub fn on(address: Option<String>, unit_dir: PathBuf) -> Self {
+        let (signals, events) = Signals::new();
+        let signals = Arc::new(Mutex::new(signals));
+        let bus = Arc::new(Bus::new(address, Arc::clone(&signals)));
+        let reader = tokio::spawn({
+            let bus = Arc::clone(&bus);
+            async move { bus.keep().await }
+        });
+        Self {
+            bus,
+            signals,
+            events: Mutex::new(Some(events)),
+            files: Mutex::new(UnitFiles::new(unit_dir)),
+            host: Mutex::new(HostUnits::new()),
+            replaced: Mutex::new(BTreeSet::new()),
+            reload: tokio::sync::Mutex::new(()),
+            reader,
+        }
+    }
+
+    /// Starts a job and waits for its end.
+    async fn job(&self, member: &str, unit: &UnitName) -> Result<Outcome, RunnerError> {
+        let job: OwnedObjectPath =
+            self.bus.call(MANAGER_PATH, MANAGER, member, &(unit.as_str(), "replace")).await?;
+        let job = Waiting { job: job.as_str().to_owned(), signals: &self.signals };
+        let mut end = lock(&self.signals).jobs.wait(&job.job);
+        loop {
+            match tokio::time::timeout(JOB_CHECK, &mut end).await {
+                Ok(Ok(result)) => return Ok(self.outcome(member, unit, &result).await),
+                Ok(Err(_)) => {
+                    return Err(RunnerError::Lost {
+                        during: format!("{member} {unit}"),
+                        problem: "the connection broke before the job's end".to_owned(),
+                    });
+                }
+                Err(_) => {
+                    let (id, _): (u32, OwnedObjectPath) = self.property(unit, UNIT, "Job").await?;
+                    if id == 0 {
+                        return self.look(member, unit).await;
+                    }
+                }
+            }
+        }
+    }
+
+    /// What a job's result means.
+    async fn outcome(&self, member: &str, unit: &UnitName, result: &str) -> Outcome {
+        let what = match member {
+            "StopUnit" => "stop",
+            "RestartUnit" => "restart",
+            _ => "start",
+        };
+        match result {
+            // "skipped": the job did not apply to the state the unit was in.
+            "done" | "skipped" => Outcome::Done,
+            "timeout" => Outcome::Failed { problem: format!("{what} timed out") },
+            "canceled" => Outcome::Failed { problem: format!("{what} was cancelled by another job") },
+            "dependency" => Outcome::Failed {
+                problem: format!("{what} failed because a unit it depends on failed"),
+            },
+            "failed" => Outcome::Failed { problem: format!("{what} failed{}", self.why(unit).await) },
+            other => Outcome::Failed { problem: format!("{what} failed: {other}") },
+        }
+    }
+
+    /// The outcome of a job whose end was not heard: what the unit has come to.
+    async fn look(&self, member: &str, unit: &UnitName) -> Result<Outcome, RunnerError> {
+        let active: String = self.property(unit, UNIT, "ActiveState").await?;
+        let done = match member {
+            "StopUnit" => matches!(active.as_str(), "inactive" | "failed"),
+            // A oneshot that has ended is inactive and well.
+            _ => active != "failed",
+        };
+        Ok(self.outcome(member, unit, if done { "done" } else { "failed" }).await)
+    }
+
+    /// What is known of a failure: a service's result and its exit status.
+    async fn why(&self, unit: &UnitName) -> String {
+        if unit.unit_type() != UnitType::Service {
+            return String::new();
+        }
+        const SERVICE: &str = "org.freedesktop.systemd1.Service";
+        let result = self.property::<String>(unit, SERVICE, "Result").await;
+        let status = self.property::<i32>(unit, SERVICE, "ExecMainStatus").await;
+        match (result.as_deref(), status) {
+            (Ok("exit-code"), Ok(status)) => format!(": exit status {status}"),
+            (Ok("signal" | "core-dump"), Ok(signal)) => format!(": killed by signal {signal}"),
+            (Ok("success") | Err(_), _) => String::new(),
+            (Ok(result), _) => format!(": {result}"),
+        }
+    }
+
+    async fn property<T>(
+        &self,
+        unit: &UnitName,
+        interface: &str,
+        name: &str,
+    ) -> Result<T, RunnerError>
+    where
+        T: TryFrom<OwnedVariant>,
+    {
+        let value: OwnedVariant =
+            self.bus.call(&path_of(unit), PROPERTIES, "Get", &(interface, name)).await?;
+        T::try_from(value).map_err(|_| RunnerError::Lost {
+            during: format!("reading {name} of {unit}"),
+            problem: "it has another type than expected".to_owned(),
+        })
+    }
+
+    /// Makes systemd read its unit files again if it runs this unit from an older file than the one in place.
+    async fn reload_if_replaced(&self, unit: &UnitName) -> Result<(), RunnerError> {
+        if !lock(&self.replaced).contains(unit) {
+            return Ok(());
+        }
+        let _one = self.reload.lock().await;
+        // Whoever held the lock before may have reloaded for us.
+        if !lock(&self.replaced).contains(unit) {
+            return Ok(());
+        }
+        if self.property::<bool>(unit, UNIT, "NeedDaemonReload").await? {
+            let before = lock(&self.replaced).clone();
+            self.bus.call::<_, ()>(MANAGER_PATH, MANAGER, "Reload", &()).await?;
+            lock(&self.replaced).retain(|unit| !before.contains(unit));
+        } else {
+            lock(&self.replaced).remove(unit);
+        }
+        Ok(())
+    }
+
+    /// Where systemd has read a unit from. Asked only in doubt.
+    async fn is_from_our_file(&self, unit: &UnitName) -> bool {
+        let ours = lock(&self.files).path(unit);
+        let path = self.property::<String>(unit, UNIT, "FragmentPath").await;
+        path.is_ok_and(|path| ours.as_os_str() == path.as_str())
+    }
+
+    async fn enable_or_disable<B>(&self, member: &str, body: &B) -> Result<(), RunnerError>
+    where
+        B: serde::Serialize + zbus::zvariant::DynamicType + Sync,
+    {
+        self.bus.message(MANAGER_PATH, MANAGER, member, body).await.map(|_| ())
+    }
+}
+
+#[async_trait]
+impl Runner for Systemd {
+    async fn observe(
+        &self,
+        units: &BTreeSet<UnitName>,
+    ) -> Result<BTreeMap<UnitName, Seen>, RunnerError> {
+        {
+            let mut signals = lock(&self.signals);
+            units.iter().for_each(|unit| signals.watch(unit));
+        }
+        // One listing of what is loaded. A query by name would load each unit it does not know, for nothing.
+        let reply = self.bus.message(MANAGER_PATH, MANAGER, "ListUnits", &()).await?;
+        let mut seen = BTreeMap::new();
+        let mut doubtful = Vec::new();
+        {
+            let body = reply.body();
+            let listed: Vec<Listed<'_>> = body.deserialize().map_err(|error| RunnerError::Lost {
+                during: "ListUnits".to_owned(),
+                problem: error.to_string(),
+            })?;
+            let listed: HashMap<&str, &Listed<'_>> =
+                listed.iter().map(|entry| (entry.0, entry)).collect();
+            let mut host = lock(&self.host);
+            host.refresh();
+            let mut files = lock(&self.files);
+            for unit in units {
+                let name = unit.as_str();
+                let file = files.hash(unit);
+                let (load, active, sub) = listed
+                    .get(name)
+                    .map_or(("not-found", "inactive", "dead"), |e| (e.2, e.3, e.4));
+                let in_place = files.exists(unit);
+                // What systemd has not loaded is loaded when it is needed, from our file.
+                let load = if in_place && load == "not-found" { "loaded" } else { load };
+                let foreign = host.overrides(name) || (!in_place && host.has(name));
+                if !foreign && !in_place && load != "not-found" {
+                    doubtful.push(unit.clone());
+                }
+                let (invocation, since) = invocation(unit, active);
+                let observed = Observed {
+                    load: load.to_owned(),
+                    active: active.to_owned(),
+                    sub: sub.to_owned(),
+                    foreign,
+                    file,
+                };
+                seen.insert(unit.clone(), Seen { observed, invocation, since });
+            }
+        }
+        for unit in doubtful {
+            let foreign = !self.is_from_our_file(&unit).await;
+            if let Some(seen) = seen.get_mut(&unit) {
+                seen.observed.foreign = foreign;
+            }
+        }
+        Ok(seen)
+    }
+
+    async fn write(&self, unit: &UnitName, hash: FileHash, text: &str) -> Result<(), RunnerError> {
+        lock(&self.signals).watch(unit);
+        let existed = lock(&self.files)
+            .write(unit, hash, text)
+            .map_err(|error| files_error("write the file of", unit, &error))?;
+        if existed {
+            lock(&self.replaced).insert(unit.clone());
+        }
+        Ok(())
+    }
+
+    async fn remove(&self, unit: &UnitName) -> Result<(), RunnerError> {
+        lock(&self.files)
+            .remove(unit)
+            .map_err(|error| files_error("remove the file of", unit, &error))?;
+        lock(&self.replaced).remove(unit);
+        lock(&self.signals).unwatch(unit);
+        // A unit that is not loaded has no failure to clear.
+        match self
+            .bus
+            .message(MANAGER_PATH, MANAGER, "ResetFailedUnit", &(unit.as_str()))
+            .await
+        {
+            Ok(_) | Err(RunnerError::Refused { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn enable(&self, units: &[UnitName]) -> Result<(), RunnerError> {
+        let names: Vec<&str> = units.iter().map(UnitName::as_str).collect();
+        self.enable_or_disable("EnableUnitFiles", &(names, true, false)).await
+    }
+
+    async fn disable(&self, units: &[UnitName]) -> Result<(), RunnerError> {
+        let names: Vec<&str> = units.iter().map(UnitName::as_str).collect();
+        self.enable_or_disable("DisableUnitFiles", &(names, true)).await
+    }
+
+    async fn start(&self, unit: &UnitName) -> Result<Outcome, RunnerError> {
+        self.reload_if_replaced(unit).await?;
+        self.job("StartUnit", unit).await
+    }
+
+    async fn restart(&self, unit: &UnitName) -> Result<Outcome, RunnerError> {
+        self.reload_if_replaced(unit).await?;
+        self.job("RestartUnit", unit).await
+    }
+
+    async fn stop(&self, unit: &UnitName) -> Result<Outcome, RunnerError> {
+        match self.job("StopUnit", unit).await {
+            // systemd refuses to stop what it has not loaded.
+            Err(RunnerError::Refused { .. }) => Ok(Outcome::Done),
+            other => other,
+        }
+    }
+
+    async fn host_is_stopping(&self) -> bool {
+        let state: Result<OwnedVariant, _> =
+            self.bus.call(MANAGER_PATH, PROPERTIES, "Get", &(MANAGER, "SystemState")).await;
+        state.ok().and_then(|state| String::try_from(state).ok()).as_deref() == Some("stopping")
+    }
+
+    fn events(&self) -> mpsc::Receiver<RunnerEvent> {
+        lock(&self.events).take().unwrap_or_else(|| mpsc::channel(1).1)
+    }
+}
+
+/// A job somebody waits for. Dropping it ends the waiting, not the job.
+struct Waiting<'a> {
+    job: String,
+    signals: &'a Mutex<Signals>,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        lock(self.signals).jobs.forget(&self.job);
+    }
+}
+
+/// The run a unit is in and when it began; nothing for one that does not run.
+fn invocation(unit: &UnitName, active: &str) -> (String, u64) {
+    if matches!(active, "inactive" | "failed") {
+        return (String::new(), 0);
+    }
+    let link = PathBuf::from(INVOCATIONS).join(format!("invocation:{unit}"));
+    let id = std::fs::read_link(&link).ok().and_then(|id| id.into_os_string().into_string().ok());
+    let since = std::fs::symlink_metadata(&link)
+        .and_then(|m| m.modified())
+        .ok()
+        .and_then(|at| at.duration_since(UNIX_EPOCH).ok())
+        .map_or(0, |d| d.as_secs());
+    (id.unwrap_or_default(), since)
+}
+
+fn files_error(what: &str, unit: &UnitName, error: &io::Error) -> RunnerError {
+    RunnerError::Files { during: format!("{what} {unit}"), problem: error.to_string() }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,210 @@
+//! What systemd's signals say.
+//!
+//! Owns reading them into events and job ends. Called from the task that drains the socket, so nothing here waits:
+//! an event that finds its queue full is dropped, and a relist makes up for it.
+
+use std::collections::{HashMap, HashSet};
+
+use muster_common::unit::UnitName;
+use tokio::sync::mpsc;
+use zbus::message::Body;
+use zbus::{ObjectPath, Variant};
+
+use super::jobs::Jobs;
+use crate::runner::RunnerEvent;
+
+/// Events that wait for the converge loop. A start makes about four; a thousand units at once fit.
+const QUEUE: usize = 4096;
+
+/// Prefix of the object paths of units.
+const UNIT_PATH: &str = "/org/freedesktop/systemd1/unit/";
+
+/// The reader's end.
+#[derive(Debug)]
+pub(super) struct Signals {
+    pub(super) jobs: Jobs,
+    /// Units whose changes are reported: those the converge loop has asked for.
+    interest: HashSet<UnitName>,
+    events: mpsc::Sender<RunnerEvent>,
+    missed: bool,
+    up: bool,
+}
+
+impl Signals {
+    /// A reader, and where its events arrive.
+    pub(super) fn new() -> (Self, mpsc::Receiver<RunnerEvent>) {
+        let (events, receiver) = mpsc::channel(QUEUE);
+        let signals = Self {
+            jobs: Jobs::default(),
+            interest: HashSet::new(),
+            events,
+            missed: false,
+            up: true,
+        };
+        (signals, receiver)
+    }
+
+    /// Whether the line was up when last heard of.
+    pub(super) fn is_up(&self) -> bool {
+        self.up
+    }
+
+    /// Reports a unit's changes from now on.
+    pub(super) fn watch(&mut self, unit: &UnitName) {
+        if !self.interest.contains(unit) {
+            self.interest.insert(unit.clone());
+        }
+    }
+
+    /// Reports them no more.
+    pub(super) fn unwatch(&mut self, unit: &UnitName) {
+        self.interest.remove(unit);
+    }
+
+    /// Changes may have been missed.
+    pub(super) fn relist(&mut self) {
+        self.up = true;
+        self.report(RunnerEvent::Relist);
+    }
+
+    /// The line broke or could not be made.
+    pub(super) fn lost(&mut self, problem: &str) {
+        self.jobs.clear();
+        if self.up {
+            self.up = false;
+            self.report(RunnerEvent::Lost { problem: problem.to_owned() });
+        }
+    }
+
+    /// `JobRemoved(u id, o job, s unit, s result)`.
+    pub(super) fn job_removed(&mut self, body: &Body) {
+        if let Ok((_, job, _, result)) = body.deserialize::<(u32, ObjectPath<'_>, &str, &str)>() {
+            self.jobs.removed(job.as_str(), result);
+        }
+    }
+
+    /// `PropertiesChanged` of a unit's Unit interface: a hint that carries all we report.
+    pub(super) fn properties_changed(&mut self, path: &str, body: &Body) {
+        let Some(unit) = unit_of(path) else { return };
+        if !self.interest.contains(&unit) {
+            return;
+        }
+        let changed = body.deserialize::<(&str, HashMap<&str, Variant<'_>>, Vec<&str>)>();
+        let Ok((_, properties, _)) = changed else { return };
+        let text = |name: &str| match properties.get(name) {
+            Some(Variant::Str(text)) => Some(text.as_str().to_owned()),
+            _ => None,
+        };
+        // A change that says nothing of the state is one of the job's alone.
+        let (Some(active), Some(sub)) = (text("ActiveState"), text("SubState")) else { return };
+        let since = match properties.get("StateChangeTimestamp") {
+            Some(Variant::U64(microseconds)) => microseconds / 1_000_000,
+            _ => 0,
+        };
+        let invocation = properties.get("InvocationID").map(invocation).unwrap_or_default();
+        self.report(RunnerEvent::Changed { unit, active, sub, invocation, since });
+    }
+
+    fn report(&mut self, event: RunnerEvent) {
+        if self.missed {
+            self.missed = self.events.try_send(RunnerEvent::Relist).is_err();
+        }
+        if self.events.try_send(event).is_err() {
+            self.missed = true;
+        }
+    }
+}
+
+/// The unit an object path stands for. systemd writes every byte that is not a letter or a digit as `_` and two
+/// hexadecimal digits.
+fn unit_of(path: &str) -> Option<UnitName> {
+    let escaped = path.strip_prefix(UNIT_PATH)?;
+    let mut name = Vec::with_capacity(escaped.len());
+    let mut bytes = escaped.bytes();
+    while let Some(byte) = bytes.next() {
+        if byte == b'_' {
+            let high = char::from(bytes.next()?).to_digit(16)?;
+            let low = char::from(bytes.next()?).to_digit(16)?;
+            name.push(u8::try_from(high * 16 + low).ok()?);
+        } else {
+            name.push(byte);
+        }
+    }
+    String::from_utf8(name).ok()?.parse().ok()
+}
+
+/// An object path for a unit, the reverse of [`unit_of`].
+pub(super) fn path_of(unit: &UnitName) -> String {
+    use std::fmt::Write as _;
+    let mut path = UNIT_PATH.to_owned();
+    for (index, byte) in unit.as_str().bytes().enumerate() {
+        // A digit in the first place is escaped as well, since labels of other buses must not begin with one.
+        if byte.is_ascii_alphabetic() || (byte.is_ascii_digit() && index > 0) {
+            path.push(char::from(byte));
+        } else {
+            let _ = write!(path, "_{byte:02x}");
+        }
+    }
+    path
+}
+
+/// An InvocationID as 32 hexadecimal digits; empty when there is none.
+fn invocation(value: &Variant<'_>) -> String {
+    use std::fmt::Write as _;
+    let Variant::Array(bytes) = value else { return String::new() };
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        if let Variant::U8(byte) = byte {
+            let _ = write!(text, "{byte:02x}");
+        }
+        text
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_and_names_are_each_others_reverse() {
+        for (name, path) in [
+            ("web@1.service", "web_401_2eservice"),
+            ("a-b\\x2dc.mount", "a_2db_5cx2dc_2emount"),
+            ("0a.service", "_30a_2eservice"),
+        ] {
+            let unit: UnitName = name.parse().unwrap();
+            let path = format!("{UNIT_PATH}{path}");
+            assert_eq!(path_of(&unit), path);
+            assert_eq!(unit_of(&path), Some(unit));
+        }
+    }
+
+    #[test]
+    fn paths_that_stand_for_no_unit_are_passed_over() {
+        for path in ["/", "/org/freedesktop/systemd1", "/org/freedesktop/systemd1/unit/a_2", "/org/freedesktop/systemd1/unit/_zz"] {
+            assert_eq!(unit_of(path), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn an_overfull_queue_ends_in_a_relist() {
+        let (mut signals, mut events) = Signals::new();
+        for _ in 0..=QUEUE {
+            signals.report(RunnerEvent::Lost { problem: String::new() });
+        }
+        while events.try_recv().is_ok() {}
+        signals.report(RunnerEvent::Lost { problem: "next".to_owned() });
+        assert_eq!(events.try_recv(), Ok(RunnerEvent::Relist));
+        assert_eq!(events.try_recv(), Ok(RunnerEvent::Lost { problem: "next".to_owned() }));
+    }
+
+    #[test]
+    fn a_line_that_stays_down_is_reported_once() {
+        let (mut signals, mut events) = Signals::new();
+        signals.lost("no bus");
+        signals.lost("no bus");
+        signals.relist();
+        assert!(matches!(events.try_recv(), Ok(RunnerEvent::Lost { .. })));
+        assert_eq!(events.try_recv(), Ok(RunnerEvent::Relist));
+        assert!(events.try_recv().is_err());
+    }
+}
