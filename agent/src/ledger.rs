@@ -27,6 +27,17 @@ pub struct Entry {
     pub owned: Owned,
     /// Why the last thing asked of it failed, if it did.
     pub problem: Option<String>,
+    /// A start has begun and has not settled. In hand only: should the daemon end now, the next one adopts what it finds
+    /// running, whereas this one knows that there is something to stop.
+    pub begun: bool,
+}
+
+impl Entry {
+    /// What a decision rests on: a start that has begun counts as launched.
+    pub fn decisive(&self) -> Owned {
+        let desired = if self.begun { DesiredState::Launched } else { self.owned.desired };
+        Owned { desired, ..self.owned.clone() }
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -76,7 +87,11 @@ impl Ledger {
     /// The unit is ours and has this file; what was carried out before stays on record.
     pub fn write(&mut self, unit: &UnitName, file: FileHash) -> io::Result<()> {
         let entry = match self.entries.get(unit) {
-            Some(entry) => Entry { owned: Owned { file, ..entry.owned.clone() }, problem: None },
+            Some(entry) => Entry {
+                owned: Owned { file, ..entry.owned.clone() },
+                problem: None,
+                begun: entry.begun,
+            },
             None => Entry {
                 owned: Owned {
                     file,
@@ -85,6 +100,7 @@ impl Ledger {
                     enabled: false,
                 },
                 problem: None,
+                begun: false,
             },
         };
         self.put(unit, entry)
@@ -97,11 +113,10 @@ impl Ledger {
         self.put(unit, entry)
     }
 
-    /// A start has begun. In hand only: should the daemon end now, the next one adopts what it finds running, whereas
-    /// this one knows that there is something to stop.
-    pub fn begun(&mut self, unit: &UnitName) {
+    /// A start has begun, or was not begun after all.
+    pub fn begun(&mut self, unit: &UnitName, begun: bool) {
         if let Some(entry) = self.entries.get_mut(unit) {
-            entry.owned.desired = DesiredState::Launched;
+            entry.begun = begun;
         }
     }
 
@@ -117,6 +132,7 @@ impl Ledger {
         entry.owned.generation = generation;
         entry.owned.desired = desired;
         entry.problem = problem;
+        entry.begun = false;
         self.put(unit, entry)
     }
 
@@ -154,6 +170,7 @@ impl From<Record> for Entry {
                 enabled: record.enabled,
             },
             problem: record.problem,
+            begun: false,
         }
     }
 }
@@ -188,10 +205,10 @@ mod tests {
         let unit: UnitName = "a.service".parse().unwrap();
         let mut ledger = Ledger::open(directory.path().to_owned()).unwrap();
         ledger.write(&unit, FileHash::of("a")).unwrap();
-        ledger.begun(&unit);
-        assert_eq!(ledger.get(&unit).unwrap().owned.desired, DesiredState::Launched);
+        ledger.begun(&unit, true);
+        assert_eq!(ledger.get(&unit).unwrap().decisive().desired, DesiredState::Launched);
         let again = Ledger::open(directory.path().to_owned()).unwrap();
-        assert_eq!(again.get(&unit).unwrap().owned.desired, DesiredState::Inactive);
+        assert_eq!(again.get(&unit).unwrap().decisive().desired, DesiredState::Inactive);
     }
 
     #[test]

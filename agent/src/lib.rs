@@ -3,19 +3,30 @@
 //! Owns the wiring of store, engine, runners and HTTP on one machine, and every touch of that machine. It makes no
 //! choices: what goes where is `muster_engine`'s to decide, what is remembered is `muster_store`'s.
 
-#![allow(dead_code)]
-
+pub mod converge;
 pub mod health;
 pub mod identity;
+pub mod ledger;
+pub mod placements;
+pub mod presence;
 pub mod runner;
+pub mod schedule;
+mod shutdown;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use muster_common::machine::{Machine, MachineId, RunnerKind};
 use muster_store::Registry;
 use tokio_util::sync::CancellationToken;
+
+use crate::converge::{Converge, Parts};
+use crate::ledger::Ledger;
+use crate::presence::Keeper;
+use crate::runner::Runner;
+use crate::runner::systemd::Systemd;
 
 pub use health::Health;
 
@@ -82,7 +93,56 @@ pub async fn run(
     shutdown: CancellationToken,
     health: Health,
 ) -> Result<(), RunError> {
-    let _ = (settings, registry, health);
-    shutdown.cancelled().await;
+    for directory in [&settings.state_dir, &settings.run_dir, &settings.unit_dir] {
+        std::fs::create_dir_all(directory)
+            .map_err(|source| RunError::Directory { path: directory.clone(), source })?;
+    }
+    let runner = Arc::new(Systemd::new(settings.unit_dir.clone()));
+    run_with(settings, registry, runner, shutdown, health).await
+}
+
+/// The same with any runner.
+pub async fn run_with(
+    settings: Settings,
+    registry: Registry,
+    runner: Arc<dyn Runner>,
+    shutdown: CancellationToken,
+    health: Health,
+) -> Result<(), RunError> {
+    let owned = settings.run_dir.join("owned");
+    let ledger = Ledger::open(owned.clone())
+        .map_err(|source| RunError::Directory { path: owned, source })?;
+    let keeper = Keeper::new(
+        settings.machine(),
+        settings.ttl,
+        registry.clone(),
+        &settings.run_dir,
+        health.clone(),
+    );
+    let converge = Converge::new(Parts {
+        machine: settings.machine_id.clone(),
+        registry: registry.clone(),
+        runner: Arc::clone(&runner),
+        ledger,
+        standing: keeper.standing(),
+        doubt: keeper.doubt(),
+        placements: placements::path(&settings.state_dir),
+        health: health.clone(),
+    });
+    let standing = keeper.standing();
+    let followed = keeper.standing();
+    let lead = async {
+        if settings.engine {
+            schedule::run(registry.clone(), settings.ttl, followed, health, shutdown.clone()).await;
+        }
+    };
+    // The lease outlives the loops that write under it.
+    let stop_keeping = CancellationToken::new();
+    let work = async {
+        let (converge, ()) = tokio::join!(converge.run(shutdown.clone()), lead);
+        shutdown::finish(converge, runner.as_ref(), &registry, &standing).await;
+        stop_keeping.cancel();
+    };
+    tokio::join!(work, keeper.run(stop_keeping.clone()));
     Ok(())
 }

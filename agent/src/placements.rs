@@ -113,15 +113,12 @@ mod tests {
         assert_eq!(load(&path), None);
 
         let used = FileHash::of("[Service]\n");
-        let place = Placement {
-            file: used,
-            desired: DesiredState::Launched,
-            generation: 2,
-            revision: 0,
-        };
+        let place =
+            Placement { file: used, desired: DesiredState::Launched, generation: 2, revision: 0 };
         let mut known = LastKnown {
             places: [("a.service".parse().unwrap(), place)].into(),
-            files: [(used, "[Service]\n".to_owned()), (FileHash::of("old"), "old".to_owned())].into(),
+            files: [(used, "[Service]\n".to_owned()), (FileHash::of("old"), "old".to_owned())]
+                .into(),
         };
         save(&path, &known).unwrap();
         known.files.remove(&FileHash::of("old"));

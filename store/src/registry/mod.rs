@@ -191,6 +191,12 @@ impl Registry {
         watch::watch(&self.store, &self.prefix, Range::Prefix(self.prefix.to_string()))
     }
 
+    /// Watches who leads and nothing else: only `leader` of the snapshots and [`Change::Leader`] and
+    /// [`Change::Unreadable`] occur. Needs a tokio runtime to run in.
+    pub fn watch_leader(&self) -> Updates {
+        watch::watch(&self.store, &self.prefix, Range::Key(self.key(&keys::Key::Leader)))
+    }
+
     /// Watches the placements of one machine and nothing else: only `places` of the snapshots and
     /// [`Change::Place`] and [`Change::Unreadable`] occur. Needs a tokio runtime to run in.
     pub fn watch_places(&self, machine: &MachineId) -> Updates {

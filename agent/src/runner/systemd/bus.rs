@@ -221,9 +221,9 @@ fn lost(during: &str, problem: &dyn std::fmt::Display) -> RunnerError {
 /// An error systemd itself sends is a refusal; anything else is the line's.
 fn refused_or_lost(during: &str, error: zbus::Error) -> RunnerError {
     match error {
-        zbus::Error::MethodError(name, text, _) => RunnerError::Refused {
-            problem: text.unwrap_or_else(|| name.to_string()),
-        },
+        zbus::Error::MethodError(name, text, _) => {
+            RunnerError::Refused { problem: text.unwrap_or_else(|| name.to_string()) }
+        }
         zbus::Error::FDO(error) => match *error {
             zbus::fdo::Error::InvalidArgs(problem)
             | zbus::fdo::Error::AccessDenied(problem)

@@ -50,10 +50,7 @@ impl HostUnits {
         Self::of(ABOVE.iter().map(PathBuf::from), BELOW.iter().map(PathBuf::from))
     }
 
-    fn of(
-        above: impl Iterator<Item = PathBuf>,
-        below: impl Iterator<Item = PathBuf>,
-    ) -> Self {
+    fn of(above: impl Iterator<Item = PathBuf>, below: impl Iterator<Item = PathBuf>) -> Self {
         let directory = |path| Directory { path, read: None, names: HashSet::new() };
         Self { above: above.map(directory).collect(), below: below.map(directory).collect() }
     }

@@ -135,11 +135,15 @@ impl Systemd {
             // "skipped": the job did not apply to the state the unit was in.
             "done" | "skipped" => Outcome::Done,
             "timeout" => Outcome::Failed { problem: format!("{what} timed out") },
-            "canceled" => Outcome::Failed { problem: format!("{what} was cancelled by another job") },
+            "canceled" => {
+                Outcome::Failed { problem: format!("{what} was cancelled by another job") }
+            }
             "dependency" => Outcome::Failed {
                 problem: format!("{what} failed because a unit it depends on failed"),
             },
-            "failed" => Outcome::Failed { problem: format!("{what} failed{}", self.why(unit).await) },
+            "failed" => {
+                Outcome::Failed { problem: format!("{what} failed{}", self.why(unit).await) }
+            }
             other => Outcome::Failed { problem: format!("{what} failed: {other}") },
         }
     }
@@ -239,9 +243,8 @@ impl Runner for Systemd {
         let mut doubtful = Vec::new();
         {
             let body = reply.body();
-            let listed: Vec<Listed<'_>> = body.deserialize().map_err(|error| RunnerError::Lost {
-                during: "ListUnits".to_owned(),
-                problem: error.to_string(),
+            let listed: Vec<Listed<'_>> = body.deserialize().map_err(|error| {
+                RunnerError::Lost { during: "ListUnits".to_owned(), problem: error.to_string() }
             })?;
             let listed: HashMap<&str, &Listed<'_>> =
                 listed.iter().map(|entry| (entry.0, entry)).collect();
@@ -251,9 +254,8 @@ impl Runner for Systemd {
             for unit in units {
                 let name = unit.as_str();
                 let file = files.hash(unit);
-                let (load, active, sub) = listed
-                    .get(name)
-                    .map_or(("not-found", "inactive", "dead"), |e| (e.2, e.3, e.4));
+                let (load, active, sub) =
+                    listed.get(name).map_or(("not-found", "inactive", "dead"), |e| (e.2, e.3, e.4));
                 let in_place = files.exists(unit);
                 // What systemd has not loaded is loaded when it is needed, from our file.
                 let load = if in_place && load == "not-found" { "loaded" } else { load };
@@ -299,11 +301,7 @@ impl Runner for Systemd {
         lock(&self.replaced).remove(unit);
         lock(&self.signals).unwatch(unit);
         // A unit that is not loaded has no failure to clear.
-        match self
-            .bus
-            .message(MANAGER_PATH, MANAGER, "ResetFailedUnit", &(unit.as_str()))
-            .await
-        {
+        match self.bus.message(MANAGER_PATH, MANAGER, "ResetFailedUnit", &(unit.as_str())).await {
             Ok(_) | Err(RunnerError::Refused { .. }) => Ok(()),
             Err(error) => Err(error),
         }

@@ -44,11 +44,6 @@ impl Signals {
         (signals, receiver)
     }
 
-    /// Whether the line was up when last heard of.
-    pub(super) fn is_up(&self) -> bool {
-        self.up
-    }
-
     /// Reports a unit's changes from now on.
     pub(super) fn watch(&mut self, unit: &UnitName) {
         if !self.interest.contains(unit) {
@@ -180,7 +175,12 @@ mod tests {
 
     #[test]
     fn paths_that_stand_for_no_unit_are_passed_over() {
-        for path in ["/", "/org/freedesktop/systemd1", "/org/freedesktop/systemd1/unit/a_2", "/org/freedesktop/systemd1/unit/_zz"] {
+        for path in [
+            "/",
+            "/org/freedesktop/systemd1",
+            "/org/freedesktop/systemd1/unit/a_2",
+            "/org/freedesktop/systemd1/unit/_zz",
+        ] {
             assert_eq!(unit_of(path), None, "{path}");
         }
     }

@@ -1,0 +1,166 @@
+//! Taking the steps of one unit, in order.
+//!
+//! Owns what each step means to the runner and to the ledger. It chooses nothing: a step that fails for good leaves
+//! its problem for the `Settle` at the end of the chain, a runner that cannot be reached ends the chain.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use muster_common::unit::{UnitFile, UnitName};
+use muster_engine::converge::Step;
+use tokio_util::sync::CancellationToken;
+
+use crate::health::Health;
+use crate::ledger::Ledger;
+use crate::runner::{Outcome, Runner, RunnerError};
+
+/// What every chain works with.
+#[derive(Clone)]
+pub(super) struct Hands {
+    pub(super) runner: Arc<dyn Runner>,
+    pub(super) ledger: Arc<Mutex<Ledger>>,
+    pub(super) health: Health,
+}
+
+/// A chain on its way.
+pub(super) struct Work {
+    pub(super) unit: UnitName,
+    pub(super) steps: VecDeque<Step>,
+    /// The file the steps speak of.
+    pub(super) file: Option<Arc<UnitFile>>,
+    /// What a step has failed with.
+    pub(super) problem: Option<String>,
+}
+
+/// How a chain ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum End {
+    /// Every step was taken.
+    Done,
+    /// The unit is to be something else by now; the rest was not waited for.
+    Superseded,
+    /// The rest could not be tried, and is to be decided anew.
+    Dropped,
+}
+
+impl Hands {
+    pub(super) fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes the steps at the head of a chain that wait for nothing but the file system.
+    pub(super) async fn prepare(&self, work: &mut Work) -> Result<(), End> {
+        while matches!(
+            work.steps.front(),
+            Some(Step::Write { .. } | Step::Adopt { .. } | Step::Settle { .. })
+        ) {
+            self.next(work).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes the rest. `superseded` ends a wait for a start.
+    pub(super) async fn finish(&self, work: &mut Work, superseded: CancellationToken) -> End {
+        while let Some(step) = work.steps.front() {
+            let starting = matches!(step, Step::Start { .. } | Step::Restart { .. });
+            let end = if starting {
+                tokio::select! {
+                    // A start that has ended has ended, whatever else has happened.
+                    biased;
+                    taken = self.next(work) => taken.err(),
+                    () = superseded.cancelled() => Some(End::Superseded),
+                }
+            } else {
+                self.next(work).await.err()
+            };
+            if let Some(end) = end {
+                if end == End::Dropped {
+                    self.ledger().begun(&work.unit, false);
+                }
+                return end;
+            }
+        }
+        End::Done
+    }
+
+    async fn next(&self, work: &mut Work) -> Result<(), End> {
+        let Some(step) = work.steps.front().cloned() else { return Ok(()) };
+        let outcome = self.take(work, &step).await;
+        work.steps.pop_front();
+        match outcome {
+            Ok(Outcome::Done) => {}
+            Ok(Outcome::Failed { problem }) | Err(RunnerError::Refused { problem }) => {
+                tracing::warn!(unit = %work.unit, ?step, problem, "a step failed");
+                work.problem.get_or_insert(problem);
+            }
+            Err(error @ RunnerError::Files { .. }) => {
+                tracing::error!(unit = %work.unit, %error, "a step failed");
+                work.problem.get_or_insert(error.to_string());
+            }
+            Err(error @ RunnerError::Lost { .. }) => {
+                tracing::warn!(unit = %work.unit, %error, "a step could not be tried");
+                return Err(End::Dropped);
+            }
+        }
+        Ok(())
+    }
+
+    async fn take(&self, work: &Work, step: &Step) -> Result<Outcome, RunnerError> {
+        let unit = &work.unit;
+        let remembered = |done: std::io::Result<()>| {
+            done.map(|()| Outcome::Done).map_err(|error| RunnerError::Files {
+                during: format!("remember {unit}"),
+                problem: error.to_string(),
+            })
+        };
+        match step {
+            // Said in every pass, by the caller.
+            Step::Refuse { .. } => Ok(Outcome::Done),
+            Step::Write { file } => {
+                let Some(text) = &work.file else { return Ok(Outcome::Done) };
+                remembered(self.ledger().write(unit, *file))?;
+                self.runner.write(unit, *file, text.text()).await.map(|()| Outcome::Done)
+            }
+            Step::Adopt { file } => {
+                tracing::info!(%unit, "adopted");
+                remembered(self.ledger().write(unit, *file))
+            }
+            Step::Enable => {
+                self.runner.enable(std::slice::from_ref(unit)).await?;
+                remembered(self.ledger().enabled(unit, true))
+            }
+            Step::Disable => {
+                self.runner.disable(std::slice::from_ref(unit)).await?;
+                remembered(self.ledger().enabled(unit, false))
+            }
+            // What could not even be written is not started.
+            Step::Start { .. } | Step::Restart { .. } if work.problem.is_some() => {
+                Ok(Outcome::Done)
+            }
+            Step::Start { .. } | Step::Restart { .. } => {
+                self.ledger().begun(unit, true);
+                let outcome = match step {
+                    Step::Restart { .. } => self.runner.restart(unit).await,
+                    _ => self.runner.start(unit).await,
+                };
+                self.health.count(|c| {
+                    c.starts += 1;
+                    c.failed_starts += u64::from(!matches!(outcome, Ok(Outcome::Done)));
+                });
+                outcome
+            }
+            Step::Stop => {
+                self.health.count(|c| c.stops += 1);
+                self.runner.stop(unit).await
+            }
+            Step::Remove => {
+                self.runner.remove(unit).await?;
+                remembered(self.ledger().forget(unit))
+            }
+            Step::Settle { generation, desired } => {
+                let problem = work.problem.clone();
+                remembered(self.ledger().settle(unit, *generation, *desired, problem))
+            }
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! What this machine reports of its units.
+//!
+//! Owns the comparison of what is to be reported with what the store was told, and the pace of telling it. It never
+//! touches a unit.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use muster_common::state::ObservedState;
+use muster_common::unit::UnitName;
+use muster_store::StateUpdate;
+use tokio::time::Instant;
+
+/// Least time between two publications. The first change goes out at once; a burst of a thousand starts is told in a
+/// few writes instead of a few thousand.
+const PACE: Duration = Duration::from_millis(25);
+/// Pause after a publication that the store did not take.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// What was told, and what is still to be told.
+#[derive(Debug, Default)]
+pub(super) struct Report {
+    told: BTreeMap<UnitName, ObservedState>,
+    /// Units to be looked at again.
+    pub(super) stale: BTreeSet<UnitName>,
+    /// Told, and not acknowledged yet.
+    in_flight: BTreeMap<UnitName, Option<ObservedState>>,
+    busy: bool,
+    not_before: Option<Instant>,
+}
+
+impl Report {
+    /// Begins anew under a lease: `told` is what the store has under it, everything of `units` is looked at again.
+    pub(super) fn begin(
+        &mut self,
+        told: BTreeMap<UnitName, ObservedState>,
+        units: impl Iterator<Item = UnitName>,
+    ) {
+        self.stale = told.keys().cloned().chain(units).collect();
+        self.told = told;
+        self.in_flight.clear();
+        self.busy = false;
+        self.not_before = None;
+    }
+
+    /// When there is something to tell and it may be told; `None` when there is nothing, or an answer is awaited.
+    pub(super) fn due(&self) -> Option<Instant> {
+        if self.busy || self.stale.is_empty() {
+            return None;
+        }
+        Some(self.not_before.unwrap_or_else(Instant::now))
+    }
+
+    /// It is not known yet what to tell.
+    pub(super) fn wait(&mut self) {
+        self.not_before = Some(Instant::now() + PACE * 4);
+    }
+
+    /// Takes what differs from what was told. Empty when nothing does.
+    pub(super) fn take(
+        &mut self,
+        state: impl Fn(&UnitName) -> Option<ObservedState>,
+    ) -> Vec<StateUpdate> {
+        for unit in std::mem::take(&mut self.stale) {
+            let state = state(&unit);
+            if self.told.get(&unit) != state.as_ref() {
+                self.in_flight.insert(unit, state);
+            }
+        }
+        if self.in_flight.is_empty() {
+            return Vec::new();
+        }
+        self.busy = true;
+        self.not_before = Some(Instant::now() + PACE);
+        let updates = self.in_flight.iter();
+        updates
+            .map(|(unit, state)| StateUpdate { unit: unit.clone(), state: state.clone() })
+            .collect()
+    }
+
+    /// The store has taken it, or has not.
+    pub(super) fn answered(&mut self, taken: bool) {
+        self.busy = false;
+        for (unit, state) in std::mem::take(&mut self.in_flight) {
+            if !taken {
+                // Whether the store has it is not known; what is told next is told whole.
+                self.told.remove(&unit);
+                self.stale.insert(unit);
+                continue;
+            }
+            match state {
+                Some(state) => self.told.insert(unit, state),
+                None => self.told.remove(&unit),
+            };
+        }
+        if !taken {
+            self.not_before = Some(Instant::now() + RETRY);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use muster_common::state::DesiredState;
+
+    fn state(active: &str) -> ObservedState {
+        ObservedState {
+            load: "loaded".to_owned(),
+            active: active.to_owned(),
+            sub: String::new(),
+            file: None,
+            hash: String::new(),
+            generation: 1,
+            desired: DesiredState::Launched,
+            since: 0,
+            invocation: String::new(),
+            problem: None,
+        }
+    }
+
+    fn unit() -> UnitName {
+        "a.service".parse().unwrap()
+    }
+
+    #[test]
+    fn what_the_store_knows_is_not_told_again() {
+        let mut report = Report::default();
+        report.begin(BTreeMap::new(), [unit()].into_iter());
+        assert_eq!(report.take(|_| Some(state("active"))).len(), 1);
+        assert_eq!(report.due(), None, "an answer is awaited");
+        report.answered(true);
+        report.stale.insert(unit());
+        assert!(report.due().is_some());
+        assert!(report.take(|_| Some(state("active"))).is_empty());
+        assert_eq!(report.due(), None);
+    }
+
+    #[test]
+    fn what_the_store_did_not_take_is_told_again() {
+        let mut report = Report::default();
+        report.begin(BTreeMap::new(), [unit()].into_iter());
+        report.take(|_| Some(state("active")));
+        report.answered(false);
+        assert!(report.due().is_some());
+        assert_eq!(report.take(|_| Some(state("active"))).len(), 1);
+    }
+
+    #[test]
+    fn what_is_left_of_an_earlier_daemon_is_withdrawn() {
+        let mut report = Report::default();
+        report.begin([(unit(), state("active"))].into(), std::iter::empty());
+        let updates = report.take(|_| None);
+        assert_eq!(updates.len(), 1);
+        assert!(updates.iter().all(|u| u.state.is_none()));
+    }
+}

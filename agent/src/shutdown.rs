@@ -1,0 +1,41 @@
+//! How the daemon goes.
+//!
+//! Owns the one difference that matters: a daemon that is stopped, restarted or upgraded leaves its units and its
+//! lease behind; a host that shuts down gives its units up first, so that the others need not wait for a lease.
+
+use std::time::Duration;
+
+use muster_store::Registry;
+use tokio::sync::watch;
+
+use crate::converge::Converge;
+use crate::presence::Standing;
+use crate::runner::Runner;
+
+/// How long units may take to stop. systemd kills the daemon itself after its own TimeoutStopSec, 90 s by default.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How long the store may take to end the lease; after that the lease ends by itself.
+const REVOKE: Duration = Duration::from_secs(3);
+
+/// Gives the units up if the host goes; otherwise leaves everything as it is.
+pub(crate) async fn finish(
+    mut converge: Converge,
+    runner: &dyn Runner,
+    registry: &Registry,
+    standing: &watch::Receiver<Standing>,
+) {
+    if !runner.host_is_stopping().await {
+        return;
+    }
+    tracing::info!("the host is shutting down: giving up its units");
+    converge.give_up(PATIENCE).await;
+    let presence = match &*standing.borrow() {
+        Standing::Registered(presence) => presence.clone(),
+        _ => return,
+    };
+    match tokio::time::timeout(REVOKE, registry.revoke(presence.lease.id)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::warn!(%error, "cannot end the lease; it ends by itself"),
+        Err(_) => tracing::warn!("cannot end the lease in time; it ends by itself"),
+    }
+}
