@@ -24,7 +24,7 @@ impl Index {
         for id in ids {
             index.insert_machine(id);
         }
-        index.reposition(None);
+        index.reposition();
         for (id, set) in &snapshot.metadata {
             for (key, value) in set {
                 index.set_metadata(id, key, Some(value));
@@ -296,9 +296,26 @@ impl Index {
         if let Some(key) = self.machine_keys.get(id) {
             return *key;
         }
+        // Where machines come and go, those that nothing names any more are forgotten when a new one comes.
+        if self.machine_keys.len() > 2 * (self.live + 64) {
+            self.forget_machines();
+        }
         let key = self.insert_machine(id);
-        self.reposition(Some(key));
+        self.reposition();
         key
+    }
+
+    fn forget_machines(&mut self) {
+        let Self { machine_keys, machines, .. } = self;
+        machine_keys.retain(|_, key| {
+            let row = &machines[*key];
+            let named = row.record.is_some() || !row.set.is_empty() || !row.units.is_empty();
+            if !named && !row.poison {
+                machines.release(*key);
+                return false;
+            }
+            true
+        });
     }
 
     fn insert_machine(&mut self, id: &MachineId) -> MachineKey {
@@ -320,26 +337,7 @@ impl Index {
 
     /// Numbers machines in the order of their ids, and with them every set of machines. A machine that was never seen
     /// before is rare, and this costs no more than a look at each machine and at each conflict.
-    fn reposition(&mut self, newest: Option<MachineKey>) {
-        // Machines that nothing names any more are forgotten here, where it costs nothing.
-        let machines = &self.machines;
-        let idle = |key: MachineKey| {
-            let row = &machines[key];
-            row.record.is_none() && row.set.is_empty() && row.units.is_empty() && !row.poison
-        };
-        if self.machine_keys.len() > 2 * (self.live + 64) {
-            let gone: Vec<MachineId> = self
-                .machine_keys
-                .iter()
-                .filter(|(_, key)| idle(**key) && newest != Some(**key))
-                .map(|(id, _)| id.clone())
-                .collect();
-            for id in gone {
-                if let Some(key) = self.machine_keys.remove(&id) {
-                    self.machines.release(key);
-                }
-            }
-        }
+    fn reposition(&mut self) {
         self.order = self.machine_keys.values().copied().collect();
         self.rank.clear();
         for (key, position) in self.order.iter().zip(0u32..) {
@@ -463,7 +461,6 @@ impl Index {
                 keys.push(key);
             }
         }
-        keys.sort_unstable_by_key(|key| key.row());
         keys
     }
 

@@ -139,9 +139,9 @@ impl Index {
             }
             groups.push(Group::default());
         }
-        for (units, is_fixed) in
-            [(good.to_vec(), false), (fixed.iter().copied().collect::<Vec<_>>(), true)]
-        {
+        let mut fixed: Vec<UnitKey> = fixed.iter().copied().collect();
+        fixed.sort_by_key(|unit| &self.units[*unit].name);
+        for (units, is_fixed) in [(good.to_vec(), false), (fixed, true)] {
             for unit in units {
                 if let Some(group) = group_of.get(&unit).and_then(|number| groups.get_mut(*number))
                 {

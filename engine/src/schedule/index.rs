@@ -33,6 +33,8 @@ pub(super) struct UnitRow {
     pub(super) places: Vec<Place>,
     /// Where the last plan puts it; never said of a global unit.
     pub(super) planned: Option<MachineKey>,
+    /// A global unit that a conflict keeps from a machine it is eligible for.
+    pub(super) hindered: bool,
     /// Whether it is on the list of units to look at.
     pub(super) dirty: bool,
     /// The last pass that looked at it.
@@ -314,6 +316,7 @@ impl UnitRow {
             matched,
             places: Vec::new(),
             planned: None,
+            hindered: false,
             dirty: false,
             visited: 0,
         }

@@ -249,6 +249,26 @@ impl Scheduler {
             for unit in &self.waiting {
                 self.index.touch(*unit);
             }
+            // A global unit may be on some machines and wait for others.
+            let globals = self.index.globals.iter().copied();
+            let globals: Vec<UnitKey> =
+                globals.filter(|unit| self.index.units[*unit].hindered).collect();
+            for unit in globals {
+                self.index.touch(unit);
+            }
+        }
+        // Those tied to a unit are decided on with it, and in the order in which they would be without it.
+        let mut next = 0;
+        while let Some(unit) = self.index.dirty.get(next).copied() {
+            next += 1;
+            if self.index.is_tied(unit) {
+                let leaders = self.index.leaders(unit);
+                let leaders = leaders.filter_map(|name| self.index.unit_keys.get(name).copied());
+                let tied: Vec<UnitKey> = leaders.chain(self.index.followers(unit)).collect();
+                for unit in tied {
+                    self.index.touch(unit);
+                }
+            }
         }
         let mut agenda = std::mem::take(&mut self.index.dirty);
         for unit in &agenda {

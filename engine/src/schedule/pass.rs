@@ -82,25 +82,21 @@ impl<'a> Pass<'a> {
         if !self.visit(unit) {
             return;
         }
-        if self.index.is_tied(unit) {
+        if self.index.is_tied(unit) && self.index.is_placeable(unit) {
+            // Those tied to it that do not share its lot are looked at by themselves.
             let component = self.index.component(unit);
-            for group in &component.groups {
+            let mut groups = component.groups.iter();
+            if let Some(group) = groups.find(|group| group.members.contains(&unit)) {
                 for member in &group.members {
                     self.visit(*member);
                 }
                 self.settle(group);
+            } else if self.is_frozen(unit) {
+                self.refused.push(unit);
+            } else {
+                self.unplace(unit);
             }
-            for refused in component.refused {
-                self.visit(refused);
-                if self.is_frozen(refused) {
-                    self.refused.push(refused);
-                } else {
-                    self.unplace(refused);
-                }
-            }
-            if self.index.is_placeable(unit) {
-                return;
-            }
+            return;
         }
         let row = &self.index.units[unit];
         if row.poison > 0 {
@@ -183,6 +179,7 @@ impl<'a> Pass<'a> {
         let places: Vec<MachineKey> =
             self.index.units[unit].places.iter().map(|place| place.machine).collect();
         let mut here = Bits::default();
+        let mut settled = Bits::default();
         let mut stays = 0;
         for machine in &places {
             here.insert(self.index.machines[*machine].position);
@@ -192,6 +189,7 @@ impl<'a> Pass<'a> {
             }
             let decisions = if self.stays(unit, *machine) {
                 stays += 1;
+                settled.insert(self.index.machines[*machine].position);
                 self.placing(unit, *machine, None).into_iter().collect()
             } else {
                 self.removals(unit, |at| at == *machine)
@@ -205,11 +203,14 @@ impl<'a> Pass<'a> {
         for position in free {
             if let Some(machine) = self.index.order.get(position as usize).copied() {
                 stays += 1;
+                settled.insert(position);
                 self.count(unit, machine);
                 let decisions = self.placing(unit, machine, None).into_iter().collect();
                 self.push(unit, decisions);
             }
         }
+        self.index.units[unit].hindered =
+            self.index.classes.eligible(class).iter().any(|bit| !settled.contains(bit));
         if stays == 0 {
             self.refused.push(unit);
         }
@@ -376,11 +377,9 @@ impl<'a> Pass<'a> {
                 row.place_on(machine).is_some() || row.planned == Some(machine)
             })
             .collect();
-        // One that this pass has looked at may have decisions already, and one record takes one decision a plan.
+        // One record takes one decision a plan.
         if here.iter().any(|other| {
-            self.index.units[*other].visited == self.stamp
-                || self.index.is_tied(*other)
-                || self.is_frozen(*other)
+            self.moved.contains(other) || self.index.is_tied(*other) || self.is_frozen(*other)
         }) {
             return false;
         }

@@ -30,7 +30,10 @@ impl Index {
             return Vec::new();
         }
         let replacers = self.replacers.get(&self.units[unit].name).into_iter().flatten();
-        replacers.copied().filter(|other| self.replaces(*other, unit)).collect()
+        let mut replacing: Vec<UnitKey> =
+            replacers.copied().filter(|other| self.replaces(*other, unit)).collect();
+        replacing.sort_by_key(|other| &self.units[*other].name);
+        replacing
     }
 
     /// Whether a unit that names another in `Replaces=` is to be heeded.

@@ -1,0 +1,326 @@
+//! What holds in every cluster, whatever happened to it.
+//!
+//! A cluster is made by a sequence of events over a few machines and units whose files take their options from a small
+//! pool, so that ties, conflicts and replacements meet often.
+
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail")]
+
+mod support;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use muster_common::machine::{MachineId, RunnerKind};
+use muster_common::snapshot::Change;
+use muster_common::state::DesiredState;
+use muster_common::unit::{Requirements, UnitName};
+use muster_engine::schedule::{Candidate, Decision, Scheduler};
+use proptest::prelude::*;
+
+use support::Cluster;
+
+const MACHINES: [&str; 5] = ["a", "b", "c", "d", "e"];
+const UNITS: [&str; 9] = [
+    "db.service",
+    "web@1.service",
+    "web@2.service",
+    "web@3.service",
+    "side.service",
+    "side@1.service",
+    "log.service",
+    "node.service",
+    "box.container",
+];
+const OPTIONS: [&str; 12] = [
+    "Description=plain",
+    "Conflicts=web@*",
+    "Conflicts=*",
+    "Conflicts=db.service",
+    "MachineMetadata=disk=ssd",
+    "MachineMetadata=disk=ssd\nMachineMetadata=disk=hdd\nMachineMetadata=zone=x",
+    "MachineID=b",
+    "MachineOf=db.service",
+    "MachineOf=side.service",
+    "MachineOf=web@1.service\nConflicts=log*",
+    "Global=true",
+    "Global=true\nMachineMetadata=disk=ssd\nConflicts=side*",
+];
+const REPLACING: [&str; 3] =
+    ["Replaces=db.service", "Replaces=web@1.service", "Replaces=log.service"];
+
+#[derive(Debug, Clone)]
+enum Event {
+    Join { machine: usize, disk: Option<bool>, zone: bool, docker: bool },
+    Lose(usize),
+    Set(usize, bool),
+    Unset(usize),
+    Want { unit: usize, file: usize, desired: DesiredState },
+    Again(usize, DesiredState),
+    Destroy(usize),
+    Write,
+}
+
+fn event(options: usize) -> impl Strategy<Value = Event> {
+    let machine = 0..MACHINES.len();
+    let unit = 0..UNITS.len();
+    let desired = prop_oneof![
+        1 => Just(DesiredState::Inactive),
+        2 => Just(DesiredState::Loaded),
+        6 => Just(DesiredState::Launched),
+    ];
+    prop_oneof![
+        4 => (machine.clone(), any::<Option<bool>>(), any::<bool>(), any::<bool>())
+            .prop_map(|(machine, disk, zone, docker)| Event::Join { machine, disk, zone, docker }),
+        1 => machine.clone().prop_map(Event::Lose),
+        1 => (machine.clone(), any::<bool>()).prop_map(|(m, ssd)| Event::Set(m, ssd)),
+        1 => machine.prop_map(Event::Unset),
+        8 => (unit.clone(), 0..options, desired.clone())
+            .prop_map(|(unit, file, desired)| Event::Want { unit, file, desired }),
+        2 => (unit.clone(), desired).prop_map(|(unit, desired)| Event::Again(unit, desired)),
+        1 => unit.prop_map(Event::Destroy),
+        4 => Just(Event::Write),
+    ]
+}
+
+fn events(options: usize) -> impl Strategy<Value = Vec<Event>> {
+    prop::collection::vec(event(options), 1..50)
+}
+
+const PLAIN: usize = OPTIONS.len();
+const ALL: usize = OPTIONS.len() + REPLACING.len();
+
+fn happen(cluster: &mut Cluster, event: &Event) {
+    let disk = |ssd: bool| if ssd { "ssd" } else { "hdd" };
+    match event {
+        Event::Join { machine, disk: kind, zone, docker } => {
+            let mut metadata = Vec::new();
+            metadata.extend(kind.map(|ssd| ("disk", disk(ssd))));
+            if *zone {
+                metadata.push(("zone", "x"));
+            }
+            let docker = docker.then_some(RunnerKind::Docker);
+            let runners: Vec<_> = docker.into_iter().chain([RunnerKind::Systemd]).collect();
+            cluster.machine(MACHINES[*machine], &metadata, &runners);
+        }
+        Event::Lose(machine) => cluster.lose(MACHINES[*machine]),
+        Event::Set(machine, ssd) => {
+            let id = MACHINES[*machine].parse().unwrap();
+            let value = Some(disk(*ssd).to_owned());
+            cluster.apply(Change::Metadata(id, "disk".to_owned(), value));
+        }
+        Event::Unset(machine) => {
+            let id = MACHINES[*machine].parse().unwrap();
+            cluster.apply(Change::Metadata(id, "disk".to_owned(), None));
+        }
+        Event::Want { unit, file, desired } => {
+            let option = OPTIONS.iter().chain(&REPLACING).nth(*file).unwrap();
+            cluster.unit(UNITS[*unit], Some(&format!("[X-Fleet]\n{}", known(option))), *desired);
+        }
+        Event::Again(unit, desired) => {
+            if cluster.snapshot.units.contains_key(&UNITS[*unit].parse::<UnitName>().unwrap()) {
+                cluster.unit(UNITS[*unit], None, *desired);
+            }
+        }
+        Event::Destroy(unit) => cluster.destroy(UNITS[*unit]),
+        Event::Write => {
+            let plan = cluster.plan();
+            cluster.write(&plan);
+        }
+    }
+}
+
+/// An option that asks for nothing is not of this section.
+fn known(option: &str) -> String {
+    if option.starts_with("Description") {
+        format!("\n[Unit]\n{option}\n")
+    } else {
+        format!("{option}\n")
+    }
+}
+
+fn made_by(events: &[Event]) -> Cluster {
+    let mut cluster = Cluster::new();
+    for event in events {
+        happen(&mut cluster, event);
+    }
+    cluster
+}
+
+/// Wanted units that are placed on live machines, with what they ask for.
+fn placed(cluster: &Cluster) -> BTreeMap<UnitName, (Requirements, BTreeSet<MachineId>)> {
+    let snapshot = &cluster.snapshot;
+    let mut placed = BTreeMap::new();
+    for (name, unit) in &snapshot.units {
+        // A file that cannot be used asks for nothing; what was placed before it came stays.
+        let asked = Requirements::of(name, &snapshot.files[&unit.file]).unwrap_or_default();
+        let on: BTreeSet<MachineId> = snapshot
+            .places
+            .get(name)
+            .into_iter()
+            .flat_map(BTreeMap::keys)
+            .filter(|id| snapshot.machines.contains_key(id))
+            .cloned()
+            .collect();
+        placed.insert(name.clone(), (asked, on));
+    }
+    placed
+}
+
+fn usable(cluster: &Cluster, name: &UnitName) -> bool {
+    let file = &cluster.snapshot.files[&cluster.snapshot.units[name].file];
+    Requirements::of(name, file).is_ok()
+}
+
+fn meets(cluster: &Cluster, asked: &Requirements, id: &MachineId) -> bool {
+    let metadata = cluster.snapshot.metadata_of(id);
+    asked.machine_id.as_deref().is_none_or(|wanted| wanted == id.as_str())
+        && asked
+            .metadata
+            .iter()
+            .all(|(key, values)| metadata.get(key).is_some_and(|value| values.contains(value)))
+}
+
+fn conflict(
+    placed: &BTreeMap<UnitName, (Requirements, BTreeSet<MachineId>)>,
+    one: &UnitName,
+    other: &UnitName,
+) -> bool {
+    let declares = |one: &UnitName, other: &UnitName| {
+        placed[one].0.conflicts.iter().any(|glob| glob.matches(other.as_str()))
+    };
+    one != other && (declares(one, other) || declares(other, one))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// The scheduler that followed every change, one made from nothing, and either asked twice say the same, and their
+    /// refusals have the same reasons.
+    #[test]
+    fn following_changes_is_as_good_as_starting_afresh(events in events(ALL)) {
+        let mut cluster = Cluster::new();
+        for event in &events {
+            happen(&mut cluster, event);
+            let plan = cluster.plan();
+            let mut fresh = Scheduler::new(&cluster.snapshot);
+            prop_assert_eq!(&fresh.plan(), &plan, "after {:?}", event);
+            for name in &plan.refused {
+                prop_assert_eq!(fresh.explain(name), cluster.scheduler.explain(name));
+            }
+        }
+    }
+
+    /// Planning comes to rest, and what it comes to is right.
+    #[test]
+    fn a_plan_that_is_written_leaves_nothing_to_do(events in events(ALL)) {
+        let mut cluster = made_by(&events);
+        let plan = cluster.settle();
+        let placed = placed(&cluster);
+        for (name, (asked, on)) in &placed {
+            let wanted = cluster.snapshot.units[name].desired != DesiredState::Inactive;
+            if !wanted {
+                prop_assert!(!cluster.snapshot.places.contains_key(name), "{name} is not wanted");
+                continue;
+            }
+            for id in on {
+                prop_assert!(meets(&cluster, asked, id), "{name} on {id}");
+                for (other, (_, others)) in &placed {
+                    let clash = conflict(&placed, name, other)
+                        && others.contains(id)
+                        && usable(&cluster, name)
+                        && usable(&cluster, other);
+                    prop_assert!(!clash, "{name} and {other} on {id}");
+                    let beside = asked.replaces.contains(other)
+                        && others.contains(id)
+                        && usable(&cluster, other);
+                    let back = placed[other].0.replaces.contains(name) || placed[other].0.global;
+                    let chain = placed.values().filter(|(a, _)| !a.replaces.is_empty()).count() > 2;
+                    prop_assert!(!beside || back || chain, "{name} beside {other} on {id}");
+                }
+                for leader in &asked.machine_of {
+                    if let Some((_, leader_on)) = placed.get(leader) {
+                        prop_assert!(leader_on.contains(id), "{name} strays from {leader}");
+                    }
+                }
+            }
+            if asked.global {
+                for (id, machine) in &cluster.snapshot.machines {
+                    let runner = if name.as_str().ends_with(".container") {
+                        RunnerKind::Docker
+                    } else {
+                        RunnerKind::Systemd
+                    };
+                    let free = placed
+                        .iter()
+                        .all(|(other, (_, others))| !others.contains(id) || !conflict(&placed, name, other));
+                    let eligible = meets(&cluster, asked, id) && free && machine.runners.contains(&runner);
+                    prop_assert!(!eligible || on.contains(id), "{name} is missing on {id}");
+                }
+                prop_assert_eq!(on.is_empty(), plan.refused.contains(name));
+            } else {
+                prop_assert!(on.len() <= 1 || !usable(&cluster, name), "{name} is on {on:?}");
+                prop_assert_eq!(on.is_empty(), plan.refused.contains(name));
+            }
+        }
+    }
+
+    /// Every refusal has a reason: one of the unit's own, or one for each live machine.
+    #[test]
+    fn every_refusal_says_why(events in events(ALL)) {
+        let mut cluster = made_by(&events);
+        let plan = cluster.settle();
+        for name in &plan.refused {
+            let refusal = cluster.scheduler.explain(name).unwrap();
+            let machines: Vec<_> = refusal.machines.iter().map(|m| m.machine.clone()).collect();
+            let live: Vec<_> = cluster.snapshot.machines.keys().cloned().collect();
+            prop_assert!(refusal.unit.is_some() || machines == live, "{name}: {refusal:?}");
+        }
+    }
+
+    /// What is placed stays when a machine comes, new or back.
+    #[test]
+    fn nothing_moves_when_a_machine_comes(
+        events in events(PLAIN),
+        machine in 0..MACHINES.len(),
+        disk in any::<Option<bool>>(),
+    ) {
+        let mut cluster = made_by(&events);
+        let id: MachineId = MACHINES[machine].parse().unwrap();
+        prop_assume!(!cluster.snapshot.machines.contains_key(&id));
+        cluster.settle();
+        happen(&mut cluster, &Event::Join { machine, disk, zone: true, docker: true });
+        // One that returns may find on itself what may not be there any more: that leaves, everything else stays.
+        for decision in cluster.plan().moves.into_iter().flat_map(|step| step.decisions) {
+            if let Decision::Remove { machine, unit, .. } = decision {
+                let runs = machine != id && cluster.snapshot.machines.contains_key(&machine);
+                prop_assert!(!runs, "{unit} has to move from {machine}");
+            }
+        }
+    }
+
+    /// Asking what would become of units changes nothing, and is true.
+    #[test]
+    fn admission_is_true_and_leaves_no_trace(events in events(ALL), units in prop::collection::vec((0..UNITS.len(), 0..PLAIN), 1..4)) {
+        let mut cluster = made_by(&events);
+        cluster.settle();
+        let names: BTreeSet<usize> = units.iter().map(|(unit, _)| *unit).collect();
+        prop_assume!(names.len() == units.len());
+        let wanted: Vec<Candidate> = units
+            .iter()
+            .map(|(unit, file)| Candidate {
+                name: UNITS[*unit].parse().unwrap(),
+                file: std::sync::Arc::new(
+                    format!("[X-Fleet]\n{}", known(OPTIONS[*file])).parse().unwrap(),
+                ),
+            })
+            .collect();
+        let before = cluster.plan();
+        let refusals = cluster.scheduler.admit(&wanted);
+        prop_assert_eq!(before, cluster.plan());
+        prop_assert_eq!(Scheduler::new(&cluster.snapshot).plan(), cluster.plan());
+        if let [(unit, file)] = units.as_slice() {
+            happen(&mut cluster, &Event::Want { unit: *unit, file: *file, desired: DesiredState::Launched });
+            let refused = cluster.plan().refused.contains(&wanted[0].name);
+            prop_assert_eq!(refused, refusals.contains_key(&wanted[0].name));
+        }
+    }
+}
