@@ -3,14 +3,24 @@
 //! Owns the wiring of store, engine, runners and HTTP on one machine, and every touch of that machine. It makes no
 //! choices: what goes where is `muster_engine`'s to decide, what is remembered is `muster_store`'s.
 
+pub mod change;
+pub mod config;
 pub mod converge;
 pub mod health;
+pub mod http;
 pub mod identity;
+pub mod inspect;
 pub mod ledger;
+pub mod lists;
+pub mod logs;
+pub mod metrics;
+pub mod peer;
 pub mod placements;
 pub mod presence;
 pub mod runner;
 pub mod schedule;
+pub mod view;
+pub mod wait;
 mod shutdown;
 
 use std::collections::BTreeMap;

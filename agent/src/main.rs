@@ -1,2 +1,138 @@
-//! musterd
-fn main() {}
+//! `musterd`: reads its configuration, opens the store, serves the API and runs the daemon's core.
+//!
+//! Owns the order in which things begin and end, and the exit code: 0 when it was asked to stop, 1 when it could not
+//! do its work, 2 for flags that make no sense.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use clap::Parser as _;
+use muster_store::{EtcdOptions, Registry, Store};
+use musterd::config::{Config, Flags};
+use musterd::http::{App, Parts, router, serve, socket};
+use musterd::inspect::Inspector;
+use musterd::metrics::Metrics;
+use musterd::view::View;
+use musterd::{Health, Settings, identity, logs};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+fn main() -> ExitCode {
+    let flags = Flags::parse();
+    let only_check = flags.check_config;
+    let file = flags.config.clone();
+    let config = match Config::load(flags) {
+        Ok(config) => config,
+        Err(error) => return fail(&error.into()),
+    };
+    if only_check {
+        let file = file.display();
+        println!("{file}: the configuration is fine; machine {}", config.machine_id);
+        return ExitCode::SUCCESS;
+    }
+    logs::init(&config.log);
+    // Two threads: one can wait for a disk or plan while the other answers. More would only cost memory.
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let outcome = runtime
+        .context("cannot start threads")
+        .and_then(|runtime| runtime.block_on(daemon(config)));
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error),
+    }
+}
+
+/// The whole chain on one line, where a person or the journal sees it.
+fn fail(error: &anyhow::Error) -> ExitCode {
+    eprintln!("musterd: {error:#}");
+    ExitCode::FAILURE
+}
+
+async fn daemon(config: Config) -> anyhow::Result<()> {
+    let shutdown = CancellationToken::new();
+    let mut terminate = signal(SignalKind::terminate()).context("cannot await signals")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot await signals")?;
+
+    // Sockets first: a second daemon on the same machine stops here, before it touches anything.
+    let sockets = socket::open(&config.http)?;
+    let made = sockets.made.clone();
+    let result = async {
+        let store = open_store(&config).await?;
+        let registry = Registry::new(store, &config.prefix);
+        let settings = settings(&config);
+        let health = Health::new();
+        let app = App::new(Parts {
+            registry: registry.clone(),
+            view: View::new(registry.clone()),
+            machine: settings.machine_id.clone(),
+            health: health.clone(),
+            metrics: Metrics::new(health.clone()),
+            inspector: Inspector::default(),
+            token_limit: config.token_limit,
+            body_limit: config.http.body_limit,
+            shutdown: shutdown.clone(),
+        });
+        tracing::info!(
+            machine = %settings.machine_id,
+            address = %settings.address,
+            version = env!("CARGO_PKG_VERSION"),
+            store = if config.etcd.is_some() { "etcd" } else { "embedded" },
+            "musterd starts"
+        );
+        let serving = tokio::spawn(serve::serve(sockets, router(app), shutdown.clone()));
+        let core = tokio::spawn(musterd::run(settings, registry, shutdown.clone(), health));
+        let signals = shutdown.clone();
+        tokio::spawn(async move {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            tracing::info!("musterd stops; its units go on");
+            signals.cancel();
+        });
+        let outcome = core.await.context("the daemon's core broke down")?;
+        shutdown.cancel();
+        serving.await.context("the API broke down")?;
+        outcome.map_err(anyhow::Error::from)
+    }
+    .await;
+    if let Some(path) = made {
+        // The server removes it as it stops; this is for a start that failed before there was a server.
+        let _ = std::fs::remove_file(path);
+    }
+    result
+}
+
+async fn open_store(config: &Config) -> anyhow::Result<Arc<dyn Store>> {
+    match &config.etcd {
+        Some(etcd) => Ok(muster_store::open_etcd(EtcdOptions {
+            endpoints: etcd.endpoints.clone(),
+            login: etcd.login.clone(),
+            ca_file: etcd.ca_file.clone(),
+            identity_files: etcd.identity_files.clone(),
+        })
+        .await?),
+        None => {
+            std::fs::create_dir_all(&config.state_dir).with_context(|| {
+                format!("cannot make the state directory {}", config.state_dir.display())
+            })?;
+            Ok(muster_store::open_embedded(&config.state_dir)?)
+        }
+    }
+}
+
+fn settings(config: &Config) -> Settings {
+    let address = config.address.clone().unwrap_or_else(identity::address);
+    Settings {
+        machine_id: config.machine_id.clone(),
+        api_address: config.api(&address),
+        address,
+        metadata: config.metadata.clone(),
+        ttl: config.ttl,
+        engine: config.engine,
+        state_dir: config.state_dir.clone(),
+        run_dir: "/run/muster".into(),
+        unit_dir: "/run/systemd/system".into(),
+    }
+}

@@ -186,6 +186,13 @@ impl Registry {
         Ok(Decoder::new(Arc::clone(&self.prefix)).reset(&listing))
     }
 
+    /// The store's revision now, linearizably: whoever has caught up with it has seen every write acknowledged so far.
+    /// It may be that of a record outside the prefix, where the store is shared.
+    pub async fn revision(&self) -> Result<u64, RegistryError> {
+        // Any key will do; this one is small and mostly there.
+        Ok(self.store.read(Range::Key(format!("{}leader", self.prefix))).await?.revision)
+    }
+
     /// Watches everything under the prefix. Begins with a `Reset` (or `Lost`). Needs a tokio runtime to run in.
     pub fn watch(&self) -> Updates {
         watch::watch(&self.store, &self.prefix, Range::Prefix(self.prefix.to_string()))

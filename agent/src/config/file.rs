@@ -1,0 +1,142 @@
+//! The configuration file, TOML.
+//!
+//! Owns its keys. Every error names the file and the line; an unknown key is one.
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use muster_common::machine::MachineId;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
+
+use super::values::{BodyLimit, Endpoint, LogFormat, Prefix, Ttl};
+
+/// What the file says; what it leaves out is `None` or empty.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct File {
+    pub(super) etcd: Etcd,
+    #[serde(deserialize_with = "parsed")]
+    pub(super) prefix: Option<Prefix>,
+    pub(super) address: Option<String>,
+    pub(super) machine_id: Option<MachineId>,
+    pub(super) metadata: BTreeMap<String, String>,
+    #[serde(deserialize_with = "parsed")]
+    pub(super) ttl: Option<Ttl>,
+    pub(super) engine: Option<bool>,
+    pub(super) token_limit: Option<std::num::NonZeroU16>,
+    pub(super) state_dir: Option<PathBuf>,
+    pub(super) http: Http,
+    pub(super) log: Log,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Etcd {
+    #[serde(deserialize_with = "endpoints")]
+    pub(super) endpoints: Vec<Endpoint>,
+    pub(super) username: Option<String>,
+    pub(super) password: Option<String>,
+    pub(super) password_file: Option<PathBuf>,
+    pub(super) ca_file: Option<PathBuf>,
+    pub(super) cert_file: Option<PathBuf>,
+    pub(super) key_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Http {
+    pub(super) socket: Option<PathBuf>,
+    pub(super) listen: Option<Vec<SocketAddr>>,
+    pub(super) insecure: Option<bool>,
+    #[serde(deserialize_with = "parsed")]
+    pub(super) body_limit: Option<BodyLimit>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Log {
+    #[serde(deserialize_with = "parsed")]
+    pub(super) format: Option<LogFormat>,
+    pub(super) level: Option<String>,
+}
+
+/// A configuration file that cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FileError {
+    /// It cannot be read.
+    #[error("cannot read {path}")]
+    Read {
+        /// The file.
+        path: String,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// It says something that cannot be used.
+    #[error("{path}: line {line}: {problem}")]
+    Content {
+        /// The file.
+        path: String,
+        /// From 1.
+        line: usize,
+        /// What is wrong, naming the key.
+        problem: String,
+    },
+}
+
+impl File {
+    /// Reads a file; `Ok(None)` when there is none.
+    pub(super) fn read(path: &Path) -> Result<Option<Self>, FileError> {
+        match std::fs::read_to_string(path) {
+            Ok(text) => Self::parse(path, &text).map(Some),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(FileError::Read { path: path.display().to_string(), source }),
+        }
+    }
+
+    /// Parses the text of a file.
+    pub(super) fn parse(path: &Path, text: &str) -> Result<Self, FileError> {
+        toml::from_str(text).map_err(|error| {
+            let start = error.span().map_or(0, |span| span.start);
+            let before = text.get(..start).unwrap_or(text);
+            let line = before.matches('\n').count() + 1;
+            FileError::Content {
+                path: path.display().to_string(),
+                line,
+                problem: problem(error.message(), text.lines().nth(line - 1).unwrap_or_default()),
+            }
+        })
+    }
+}
+
+/// The parser's words, in ours: keys instead of fields, and the key at fault where the message has only the value.
+fn problem(message: &str, line: &str) -> String {
+    let message = message.replace("unknown field", "unknown key");
+    match line.split_once('=') {
+        Some((key, _)) if !message.contains("unknown key") && !key.trim().is_empty() => {
+            format!("{}: {message}", key.trim())
+        }
+        _ => message,
+    }
+}
+
+fn parsed<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: FromStr,
+    T::Err: Display,
+{
+    String::deserialize(deserializer)?.parse().map(Some).map_err(D::Error::custom)
+}
+
+fn endpoints<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Endpoint>, D::Error> {
+    Vec::<String>::deserialize(deserializer)?
+        .iter()
+        .map(|text| text.parse().map_err(D::Error::custom))
+        .collect()
+}

@@ -1,0 +1,112 @@
+//! Flags and environment variables of `musterd`.
+//!
+//! Owns their names: each is the configuration key with dashes, or `MUSTER_` and the key in capitals.
+
+use std::net::SocketAddr;
+use std::num::NonZeroU16;
+use std::path::PathBuf;
+
+use clap::Parser;
+use muster_common::machine::MachineId;
+
+use super::values::{BodyLimit, Endpoint, LogFormat, Metadata, Prefix, Ttl};
+
+/// Muster's daemon: registers its machine, places units when it leads, and runs its machine's share.
+///
+/// Without any configuration it runs one machine with an embedded store. With etcd endpoints it joins the cluster
+/// whose records are there. Flags win over MUSTER_* variables, which win over the configuration file.
+#[derive(Debug, Default, Parser)]
+#[command(name = "musterd", version)]
+pub struct Flags {
+    /// Configuration file; the default one may be absent
+    #[arg(long, env = "MUSTER_CONFIG", value_name = "FILE", default_value = super::DEFAULT_FILE)]
+    pub config: PathBuf,
+
+    /// Read the configuration, say what is wrong with it, and start nothing
+    #[arg(long)]
+    pub check_config: bool,
+
+    /// etcd members, comma separated; none: the embedded store in the state directory
+    #[arg(long, env = "MUSTER_ETCD_ENDPOINTS", value_name = "URL,...", value_delimiter = ',')]
+    pub etcd_endpoints: Option<Vec<Endpoint>>,
+
+    /// User at etcd
+    #[arg(long, env = "MUSTER_ETCD_USERNAME", value_name = "NAME")]
+    pub etcd_username: Option<String>,
+
+    /// Password of that user; better: a file
+    #[arg(long, env = "MUSTER_ETCD_PASSWORD", value_name = "PASSWORD", hide_env_values = true)]
+    pub etcd_password: Option<String>,
+
+    /// File with that password
+    #[arg(long, env = "MUSTER_ETCD_PASSWORD_FILE", value_name = "FILE")]
+    pub etcd_password_file: Option<PathBuf>,
+
+    /// Authorities to trust for etcd, PEM
+    #[arg(long, env = "MUSTER_ETCD_CA_FILE", value_name = "FILE")]
+    pub etcd_ca_file: Option<PathBuf>,
+
+    /// Our certificate for etcd, PEM
+    #[arg(long, env = "MUSTER_ETCD_CERT_FILE", value_name = "FILE")]
+    pub etcd_cert_file: Option<PathBuf>,
+
+    /// Its key, PEM
+    #[arg(long, env = "MUSTER_ETCD_KEY_FILE", value_name = "FILE")]
+    pub etcd_key_file: Option<PathBuf>,
+
+    /// Where the cluster's records begin [default: /muster/v1/]
+    #[arg(long, env = "MUSTER_PREFIX", value_name = "PREFIX")]
+    pub prefix: Option<Prefix>,
+
+    /// Address shown in lists [default: found by itself]
+    #[arg(long, env = "MUSTER_ADDRESS", value_name = "ADDRESS")]
+    pub address: Option<String>,
+
+    /// Identity of this machine [default: /etc/machine-id]
+    #[arg(long, env = "MUSTER_MACHINE_ID", value_name = "ID")]
+    pub machine_id: Option<MachineId>,
+
+    /// What `MachineMetadata=` is matched against
+    #[arg(long, env = "MUSTER_METADATA", value_name = "KEY=VALUE,...")]
+    pub metadata: Option<Metadata>,
+
+    /// A machine silent for this long is gone and its units move [default: 10s]
+    #[arg(long, env = "MUSTER_TTL", value_name = "TIME")]
+    pub ttl: Option<Ttl>,
+
+    /// Whether this daemon may lead [default: true]
+    #[arg(long, env = "MUSTER_ENGINE", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    pub engine: Option<bool>,
+
+    /// Entries on a page of /fleet/v1 [default: 100]
+    #[arg(long, env = "MUSTER_TOKEN_LIMIT", value_name = "N")]
+    pub token_limit: Option<NonZeroU16>,
+
+    /// Embedded store and last known placements [default: /var/lib/muster]
+    #[arg(long, env = "MUSTER_STATE_DIR", value_name = "DIR")]
+    pub state_dir: Option<PathBuf>,
+
+    /// Unix socket of the API [default: /run/muster/muster.sock]
+    #[arg(long, env = "MUSTER_HTTP_SOCKET", value_name = "PATH")]
+    pub http_socket: Option<PathBuf>,
+
+    /// TCP addresses of the API, comma separated [default: none]
+    #[arg(long, env = "MUSTER_HTTP_LISTEN", value_name = "IP:PORT,...", value_delimiter = ',')]
+    pub http_listen: Option<Vec<SocketAddr>>,
+
+    /// Allow plain TCP beyond loopback: who can reach the port can start units as root
+    #[arg(long, env = "MUSTER_HTTP_INSECURE", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    pub http_insecure: Option<bool>,
+
+    /// Largest request body [default: 8M]
+    #[arg(long, env = "MUSTER_HTTP_BODY_LIMIT", value_name = "SIZE")]
+    pub http_body_limit: Option<BodyLimit>,
+
+    /// text, or json for machines [default: text]
+    #[arg(long, env = "MUSTER_LOG_FORMAT", value_name = "FORMAT")]
+    pub log_format: Option<LogFormat>,
+
+    /// error, warn, info, debug, trace, or RUST_LOG's filters [default: info]
+    #[arg(long, env = "MUSTER_LOG_LEVEL", value_name = "LEVEL")]
+    pub log_level: Option<String>,
+}

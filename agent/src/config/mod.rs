@@ -1,0 +1,271 @@
+//! What the daemon is told: file, environment and flags, checked and put together.
+//!
+//! Owns keys, defaults and their limits. Flags win over the environment, which wins over the file. It reads the
+//! configuration file, the password file and `/etc/machine-id`, and starts nothing.
+
+mod file;
+mod flags;
+mod values;
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use muster_common::machine::MachineId;
+
+use crate::identity::{self, IdentityError};
+
+pub use file::FileError;
+pub use flags::Flags;
+pub use values::{BodyLimit, Endpoint, InvalidValue, LogFormat, Metadata, Prefix, Ttl};
+
+/// The configuration file that is read when none is named.
+pub const DEFAULT_FILE: &str = "/etc/muster/muster.toml";
+
+/// Where systemd keeps a machine's identity.
+const MACHINE_ID_FILE: &str = "/etc/machine-id";
+
+/// Default TTL: an etcd election and a busy disk fit in, and units move soon enough.
+const DEFAULT_TTL: Duration = Duration::from_secs(10);
+
+/// Default body limit: a thousand units with a file of their own each, at the size of ordinary unit files.
+const DEFAULT_BODY_LIMIT: usize = 8 * 1024 * 1024;
+
+/// fleet's page size.
+const DEFAULT_TOKEN_LIMIT: u16 = 100;
+
+/// Everything the daemon is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// etcd; `None`: the embedded store.
+    pub etcd: Option<Etcd>,
+    /// Where the cluster's records begin.
+    pub prefix: String,
+    /// Address shown to people; `None`: to be found.
+    pub address: Option<String>,
+    /// This machine.
+    pub machine_id: MachineId,
+    /// Configured metadata.
+    pub metadata: BTreeMap<String, String>,
+    /// Time to live of the machine's lease.
+    pub ttl: Duration,
+    /// Whether this daemon may lead.
+    pub engine: bool,
+    /// Entries on a page of fleet's API.
+    pub token_limit: u16,
+    /// Embedded store and last known placements.
+    pub state_dir: PathBuf,
+    /// The API's sockets.
+    pub http: Http,
+    /// Logs.
+    pub log: Log,
+}
+
+/// How to reach etcd.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Etcd {
+    /// Members.
+    pub endpoints: Vec<String>,
+    /// User and password.
+    pub login: Option<(String, String)>,
+    /// Authorities to trust.
+    pub ca_file: Option<PathBuf>,
+    /// Our certificate and its key.
+    pub identity_files: Option<(PathBuf, PathBuf)>,
+}
+
+/// Where the API is served.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Http {
+    /// The unix socket.
+    pub socket: PathBuf,
+    /// TCP addresses.
+    pub listen: Vec<SocketAddr>,
+    /// Whether plain TCP may go beyond loopback.
+    pub insecure: bool,
+    /// Most bytes of a body.
+    pub body_limit: usize,
+}
+
+/// What logs look like.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Log {
+    /// Their format.
+    pub format: LogFormat,
+    /// Their filter.
+    pub level: String,
+}
+
+/// A configuration that cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// The file is at fault.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The file that was named is not there.
+    #[error("there is no configuration file {0}")]
+    Missing(String),
+    /// Plain TCP beyond loopback.
+    #[error(
+        "http.listen: {0} is not on loopback, and plain TCP lets everyone who can reach it start units as root; \
+         set http.insecure = true (--http-insecure) if that network is trusted"
+    )]
+    Insecure(SocketAddr),
+    /// Two keys contradict each other, or one lacks the other.
+    #[error("{0}")]
+    Contradiction(&'static str),
+    /// A file that a key names cannot be read.
+    #[error("{key}: cannot read {path}")]
+    Unreadable {
+        /// The key.
+        key: &'static str,
+        /// The file.
+        path: String,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The machine has no identity of its own and was given none.
+    #[error("machine_id (--machine-id) is not set")]
+    MachineId(#[from] IdentityError),
+    /// The log filter is none.
+    #[error("log.level: {level:?} is not a level (error, warn, info, debug, trace) nor a filter")]
+    LogLevel {
+        /// What was given.
+        level: String,
+    },
+}
+
+impl Config {
+    /// Reads the file that the flags name and puts everything together.
+    pub fn load(flags: Flags) -> Result<Self, ConfigError> {
+        let file = match file::File::read(&flags.config)? {
+            Some(file) => file,
+            None if flags.config == Path::new(DEFAULT_FILE) => file::File::default(),
+            None => return Err(ConfigError::Missing(flags.config.display().to_string())),
+        };
+        Self::merge(file, flags)
+    }
+
+    fn merge(file: file::File, flags: Flags) -> Result<Self, ConfigError> {
+        let insecure = flags.http_insecure.or(file.http.insecure).unwrap_or(false);
+        let listen = flags.http_listen.clone().or(file.http.listen.clone()).unwrap_or_default();
+        if let Some(open) = listen.iter().find(|a| !a.ip().is_loopback() && !insecure) {
+            return Err(ConfigError::Insecure(*open));
+        }
+        let level = flags.log_level.clone().or(file.log.level.clone());
+        let level = level.unwrap_or_else(|| "info".to_owned());
+        if level.parse::<tracing_subscriber::filter::Targets>().is_err() {
+            return Err(ConfigError::LogLevel { level });
+        }
+        let etcd = etcd(&file.etcd, &flags)?;
+        let machine_id = match flags.machine_id.or(file.machine_id) {
+            Some(id) => id,
+            None => identity::machine_id(Path::new(MACHINE_ID_FILE))?,
+        };
+        let mut metadata = file.metadata;
+        if let Some(given) = flags.metadata {
+            metadata = given.0;
+        }
+        Ok(Self {
+            etcd,
+            prefix: flags.prefix.or(file.prefix).map_or_else(|| "/muster/v1/".to_owned(), |p| p.0),
+            address: flags.address.or(file.address),
+            machine_id,
+            metadata,
+            ttl: flags.ttl.or(file.ttl).map_or(DEFAULT_TTL, |ttl| ttl.0),
+            engine: flags.engine.or(file.engine).unwrap_or(true),
+            token_limit: flags
+                .token_limit
+                .or(file.token_limit)
+                .map_or(DEFAULT_TOKEN_LIMIT, std::num::NonZero::get),
+            state_dir: flags.state_dir.or(file.state_dir).unwrap_or("/var/lib/muster".into()),
+            http: Http {
+                socket: flags
+                    .http_socket
+                    .or(file.http.socket)
+                    .unwrap_or("/run/muster/muster.sock".into()),
+                listen,
+                insecure,
+                body_limit: flags
+                    .http_body_limit
+                    .or(file.http.body_limit)
+                    .map_or(DEFAULT_BODY_LIMIT, |limit| limit.0),
+            },
+            log: Log {
+                format: flags.log_format.or(file.log.format).unwrap_or_default(),
+                level,
+            },
+        })
+    }
+
+    /// `host:port` where other daemons reach this one's API: the first address that is not on loopback, the
+    /// machine's own address standing in for "all addresses".
+    pub fn api(&self, address: &str) -> Option<String> {
+        let open = self.http.listen.iter().find(|a| !a.ip().is_loopback())?;
+        if !open.ip().is_unspecified() {
+            return Some(open.to_string());
+        }
+        let ip: IpAddr = address.parse().ok()?;
+        Some(SocketAddr::new(ip, open.port()).to_string())
+    }
+}
+
+fn etcd(file: &file::Etcd, flags: &Flags) -> Result<Option<Etcd>, ConfigError> {
+    let endpoints = flags.etcd_endpoints.as_ref().unwrap_or(&file.endpoints);
+    let endpoints: Vec<String> = endpoints.iter().map(|e| e.0.clone()).collect();
+    let username = flags.etcd_username.as_ref().or(file.username.as_ref());
+    let password = flags.etcd_password.as_ref().or(file.password.as_ref());
+    let password_file = flags.etcd_password_file.as_ref().or(file.password_file.as_ref());
+    let ca_file = flags.etcd_ca_file.as_ref().or(file.ca_file.as_ref());
+    let cert_file = flags.etcd_cert_file.as_ref().or(file.cert_file.as_ref());
+    let key_file = flags.etcd_key_file.as_ref().or(file.key_file.as_ref());
+    let given = username.is_some() || ca_file.is_some() || cert_file.is_some();
+    if endpoints.is_empty() {
+        if given {
+            return Err(ConfigError::Contradiction(
+                "etcd: there are no etcd.endpoints to use these settings with",
+            ));
+        }
+        return Ok(None);
+    }
+    let password = match (password, password_file) {
+        (Some(_), Some(_)) => {
+            return Err(ConfigError::Contradiction(
+                "etcd.password and etcd.password_file: only one of them can be given",
+            ));
+        }
+        (Some(password), None) => Some(password.clone()),
+        (None, Some(path)) => {
+            let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Unreadable {
+                key: "etcd.password_file",
+                path: path.display().to_string(),
+                source,
+            })?;
+            Some(text.trim_end_matches(['\r', '\n']).to_owned())
+        }
+        (None, None) => None,
+    };
+    let login = match (username, password) {
+        (Some(username), Some(password)) => Some((username.clone(), password)),
+        (None, None) => None,
+        _ => {
+            return Err(ConfigError::Contradiction(
+                "etcd.username needs etcd.password or etcd.password_file, and they need it",
+            ));
+        }
+    };
+    let identity_files = match (cert_file, key_file) {
+        (Some(cert), Some(key)) => Some((cert.clone(), key.clone())),
+        (None, None) => None,
+        _ => {
+            return Err(ConfigError::Contradiction(
+                "etcd.cert_file and etcd.key_file: one is of no use without the other",
+            ));
+        }
+    };
+    Ok(Some(Etcd { endpoints, login, ca_file: ca_file.cloned(), identity_files }))
+}
+

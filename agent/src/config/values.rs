@@ -1,0 +1,165 @@
+//! Values that are written as text in the file, the environment and flags alike.
+//!
+//! Owns their spelling and their limits. It reads nothing.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+/// Shortest TTL. etcd checks leases every half second; below two seconds a busy disk looks like a dead machine.
+const MIN_TTL: Duration = Duration::from_secs(2);
+
+/// Longest TTL: after ten minutes people have moved the units themselves.
+const MAX_TTL: Duration = Duration::from_mins(10);
+
+/// Smallest body limit: one unit file of the largest size in its JSON form fits.
+const MIN_BODY_LIMIT: usize = 1024 * 1024;
+
+/// How long a silent machine keeps its units.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ttl(pub Duration);
+
+/// Most bytes of a request body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BodyLimit(pub usize);
+
+/// `http://host:port` or `https://host:port` of an etcd member.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint(pub String);
+
+/// Where the cluster's records begin: it starts and ends with a slash.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Prefix(pub String);
+
+/// `k=v,k=v`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Metadata(pub BTreeMap<String, String>);
+
+/// What log lines look like.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// A text that is not one of these values; it says what would be.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{given:?} is not {wanted}")]
+pub struct InvalidValue {
+    given: String,
+    wanted: &'static str,
+}
+
+fn invalid(given: &str, wanted: &'static str) -> InvalidValue {
+    InvalidValue { given: given.to_owned(), wanted }
+}
+
+impl FromStr for Ttl {
+    type Err = InvalidValue;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let wrong = || invalid(text, "a time from 2s to 10m, such as \"10s\"");
+        let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+        let number: u64 = digits.trim_end().parse().map_err(|_| wrong())?;
+        let seconds = match text.strip_prefix(digits) {
+            Some("" | "s") => Some(number),
+            Some("m" | "min") => number.checked_mul(60),
+            _ => None,
+        };
+        let ttl = Duration::from_secs(seconds.ok_or_else(wrong)?);
+        if !(MIN_TTL..=MAX_TTL).contains(&ttl) {
+            return Err(wrong());
+        }
+        Ok(Self(ttl))
+    }
+}
+
+impl FromStr for BodyLimit {
+    type Err = InvalidValue;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let wrong = || invalid(text, "a size of at least 1M, such as \"8M\"");
+        let (digits, unit) = match text.strip_suffix(['M', 'm']) {
+            Some(digits) => (digits, 1024 * 1024),
+            None => match text.strip_suffix(['K', 'k']) {
+                Some(digits) => (digits, 1024),
+                None => (text, 1),
+            },
+        };
+        let number: usize = digits.parse().map_err(|_| wrong())?;
+        let bytes = number.checked_mul(unit).ok_or_else(wrong)?;
+        if bytes < MIN_BODY_LIMIT {
+            return Err(wrong());
+        }
+        Ok(Self(bytes))
+    }
+}
+
+impl FromStr for Endpoint {
+    type Err = InvalidValue;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let wrong = || invalid(text, "an etcd endpoint, http://HOST:PORT or https://HOST:PORT");
+        let uri: http::Uri = text.parse().map_err(|_| wrong())?;
+        let scheme = uri.scheme_str().is_some_and(|s| s == "http" || s == "https");
+        let bare = uri.path() == "/" && uri.query().is_none();
+        if !scheme || !bare || uri.port_u16().is_none() {
+            return Err(wrong());
+        }
+        Ok(Self(text.trim_end_matches('/').to_owned()))
+    }
+}
+
+impl FromStr for Prefix {
+    type Err = InvalidValue;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let word = |c: char| c.is_ascii_alphanumeric() || "/_.-".contains(c);
+        if !text.starts_with('/') || text.len() > 200 || !text.chars().all(word) {
+            return Err(invalid(text, "a key prefix such as \"/muster/v1/\""));
+        }
+        Ok(Self(format!("{}/", text.trim_end_matches('/'))))
+    }
+}
+
+impl FromStr for Metadata {
+    type Err = InvalidValue;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let mut metadata = BTreeMap::new();
+        for pair in text.split(',').map(str::trim).filter(|pair| !pair.is_empty()) {
+            match pair.split_once('=') {
+                Some((key, value)) if !key.trim().is_empty() => {
+                    metadata.insert(key.trim().to_owned(), value.trim().to_owned());
+                }
+                _ => return Err(invalid(text, "metadata, KEY=VALUE,KEY=VALUE")),
+            }
+        }
+        Ok(Self(metadata))
+    }
+}
+
+impl FromStr for LogFormat {
+    type Err = InvalidValue;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "text" => Ok(Self::Text),
+            "json" => Ok(Self::Json),
+            _ => Err(invalid(text, "a log format: text or json")),
+        }
+    }
+}
+
+impl fmt::Display for LogFormat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Text => "text",
+            Self::Json => "json",
+        })
+    }
+}

@@ -1,0 +1,141 @@
+//! What handlers take out of a request, each with an error a person can act on.
+//!
+//! Owns the checks every request passes: content type, body limit, JSON, names and query parameters.
+
+use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
+use http::request::Parts;
+use http::{HeaderMap, StatusCode, header};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use muster_common::unit::UnitName;
+use serde::de::DeserializeOwned;
+
+use super::App;
+use super::error::ApiError;
+
+/// A JSON body.
+pub(crate) struct Body<T>(pub(crate) T);
+
+/// The unit named in the path.
+pub(crate) struct Name(pub(crate) UnitName);
+
+/// Query parameters in order.
+pub(crate) struct Params(Vec<(String, String)>);
+
+impl<T: DeserializeOwned> FromRequest<App> for Body<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, app: &App) -> Result<Self, ApiError> {
+        is_json(request.headers(), &["application/json"])?;
+        read_json(request, app).await.map(Self)
+    }
+}
+
+/// Reads a body as JSON, whatever its content type says.
+pub(crate) async fn read_json<T: DeserializeOwned>(
+    request: Request,
+    app: &App,
+) -> Result<T, ApiError> {
+    let limit = app.body_limit();
+    let too_large = || {
+        let message = format!(
+            "the body is larger than {limit} bytes; send fewer units at a time, or raise http.body_limit"
+        );
+        ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, message)
+    };
+    let announced = request
+        .headers()
+        .get(header::CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+    if announced.is_some_and(|length| length > limit) {
+        return Err(too_large());
+    }
+    let body = match Limited::new(request.into_body(), limit).collect().await {
+        Ok(body) => body.to_bytes(),
+        Err(error) if error.downcast_ref::<LengthLimitError>().is_some() => return Err(too_large()),
+        Err(error) => {
+            return Err(ApiError::bad_request(format!("the body broke off: {error}")));
+        }
+    };
+    serde_json::from_slice(&body)
+        .map_err(|error| ApiError::bad_request(format!("unable to decode body: {error}")))
+}
+
+/// 415 unless there is one content type and it is one of these, parameters aside.
+pub(crate) fn is_json(headers: &HeaderMap, accepted: &[&str]) -> Result<(), ApiError> {
+    let wrong = |message: String| Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, message));
+    let mut values = headers.get_all(header::CONTENT_TYPE).iter();
+    let (Some(value), None) = (values.next(), values.next()) else {
+        let count = headers.get_all(header::CONTENT_TYPE).iter().count();
+        return wrong(format!("expected 1 Content-Type, got {count}"));
+    };
+    let kind = value.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim();
+    if !accepted.iter().any(|a| a.eq_ignore_ascii_case(kind)) {
+        return wrong(format!("only acceptable Content-Type is {}", accepted.join(" or ")));
+    }
+    Ok(())
+}
+
+impl FromRequestParts<App> for Name {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        let Path(name): Path<String> = Path::from_request_parts(parts, app)
+            .await
+            .map_err(|error| ApiError::bad_request(error.body_text()))?;
+        name.parse().map(Self).map_err(|error: muster_common::unit::InvalidUnitName| {
+            ApiError::bad_request(error.to_string())
+        })
+    }
+}
+
+impl FromRequestParts<App> for Params {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        let Query(pairs) = Query::from_request_parts(parts, app)
+            .await
+            .map_err(|error| ApiError::bad_request(error.body_text()))?;
+        Ok(Self(pairs))
+    }
+}
+
+impl Params {
+    /// The values of a parameter.
+    pub(crate) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        self.0.iter().filter(move |(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
+    /// The parameter, empty counting as absent.
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
+        self.0
+            .iter()
+            .find(|(key, value)| key == name && !value.is_empty())
+            .map(|(_, value)| value.as_str())
+    }
+
+    /// The parameter as a value of some type, or an error that says what was expected.
+    pub(crate) fn parse<T: std::str::FromStr>(
+        &self,
+        name: &str,
+        expected: &str,
+    ) -> Result<Option<T>, ApiError> {
+        self.get(name)
+            .map(|text| {
+                text.parse().map_err(|_| {
+                    ApiError::bad_request(format!("{name}={text}: expected {expected}"))
+                })
+            })
+            .transpose()
+    }
+
+    /// 400 for a parameter that means nothing, which is most likely misspelt.
+    pub(crate) fn only(&self, known: &[&str]) -> Result<(), ApiError> {
+        match self.0.iter().find(|(key, _)| !known.contains(&key.as_str())) {
+            Some((key, _)) => Err(ApiError::bad_request(format!(
+                "unknown parameter {key:?}; expected {}",
+                if known.is_empty() { "none".to_owned() } else { known.join(", ") }
+            ))),
+            None => Ok(()),
+        }
+    }
+}

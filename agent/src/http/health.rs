@@ -1,0 +1,75 @@
+//! `/healthz` and `/metrics`.
+//!
+//! Owns what counts as healthy: the store answers, the machine is registered, its runner is connected, and its
+//! placements are known.
+
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::{StatusCode, header};
+use serde::Serialize;
+
+use super::App;
+use super::error::{ApiError, json};
+use crate::metrics::ClusterCounts;
+
+/// The answer of `/healthz`.
+#[derive(Serialize)]
+struct Answer {
+    healthy: bool,
+    /// What is wrong, one sentence each.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    reasons: Vec<String>,
+    machine: String,
+    leading: bool,
+    /// Machines whose units are not placed anew because too many vanished together.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    held: Vec<String>,
+    version: &'static str,
+}
+
+pub(super) async fn healthz(State(app): State<App>) -> Response {
+    let status = app.health.status();
+    let parts = [
+        ("store", &status.store),
+        ("lease", &status.lease),
+        ("runner", &status.runner),
+        ("placements", &status.placements),
+    ];
+    let reasons: Vec<String> = parts
+        .into_iter()
+        .filter(|(_, part)| !part.ok)
+        .map(|(name, part)| {
+            format!("{name}: {}", part.problem.as_deref().unwrap_or("not ready yet"))
+        })
+        .collect();
+    let code =
+        if reasons.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let answer = Answer {
+        healthy: reasons.is_empty(),
+        reasons,
+        machine: app.machine.to_string(),
+        leading: status.leading,
+        held: status.held.iter().map(ToString::to_string).collect(),
+        version: env!("CARGO_PKG_VERSION"),
+    };
+    json(code, &answer)
+}
+
+pub(super) async fn metrics(State(app): State<App>) -> Result<Response, ApiError> {
+    // The leader speaks for the cluster; the others are spared following it for the sake of a scrape.
+    let mut counts = None;
+    if app.health.status().leading {
+        counts = app.view.fresh().await.ok().map(|reader| {
+            reader.decide(|cluster| ClusterCounts {
+                unplaced: cluster.plan().refused.len(),
+                machines: cluster.snapshot().machines.len(),
+                units: cluster.snapshot().units.len(),
+            })
+        });
+    }
+    let text = app.metrics.render(counts).map_err(|error| {
+        ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
+    })?;
+    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    Ok(([(header::CONTENT_TYPE, kind)], text).into_response())
+}

@@ -1,0 +1,133 @@
+//! The HTTP API: fleet's under `/fleet/v1`, ours under `/v1`, and `/healthz` and `/metrics`.
+//!
+//! Owns requests and answers: paths, limits, errors, and what a handler needs. It decides nothing about units: that
+//! is `change`, `wait` and the engine. The same router serves the unix socket and TCP.
+
+pub mod error;
+mod extract;
+mod fleet;
+mod health;
+pub mod serve;
+pub mod socket;
+mod v1;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::Router;
+use axum::extract::{MatchedPath, Request, State};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use http::{StatusCode, header};
+use muster_common::machine::MachineId;
+use muster_store::Registry;
+use tokio_util::sync::CancellationToken;
+
+use crate::health::Health;
+use crate::inspect::Inspector;
+use crate::metrics::Metrics;
+use crate::view::View;
+use error::ApiError;
+
+/// What handlers work with.
+pub struct Parts {
+    /// The store.
+    pub registry: Registry,
+    /// The cluster, live.
+    pub view: View,
+    /// This machine.
+    pub machine: MachineId,
+    /// How the daemon is.
+    pub health: Health,
+    /// What has been counted.
+    pub metrics: Metrics,
+    /// Status and journal of units on this machine.
+    pub inspector: Inspector,
+    /// Entries on a page of fleet's API.
+    pub token_limit: u16,
+    /// Most bytes of a request body.
+    pub body_limit: usize,
+    /// Cancelled when the daemon stops: streams end.
+    pub shutdown: CancellationToken,
+}
+
+/// Shared by all handlers. Cheap to clone.
+#[derive(Clone)]
+pub struct App(Arc<Parts>);
+
+impl App {
+    /// Puts the parts behind one handle.
+    pub fn new(parts: Parts) -> Self {
+        Self(Arc::new(parts))
+    }
+
+    fn body_limit(&self) -> usize {
+        self.0.body_limit
+    }
+}
+
+impl std::ops::Deref for App {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}
+
+/// The whole API.
+pub fn router(app: App) -> Router {
+    Router::new()
+        .nest("/fleet/v1", fleet::routes())
+        .nest("/v1", v1::routes())
+        .route("/healthz", get(health::healthz))
+        .route("/metrics", get(health::metrics))
+        // Ours, not axum's: bodies are limited where they are read, with an error that says the limit.
+        .layer(axum::extract::DefaultBodyLimit::disable())
+        .layer(middleware::from_fn_with_state(app.clone(), observe))
+        .with_state(app)
+}
+
+/// Counts every request, and turns the router's own empty answers (no such path, no such method) into JSON errors.
+async fn observe(State(app): State<App>, request: Request, next: Next) -> Response {
+    let began = Instant::now();
+    let method = request.method().clone();
+    let path = request.uri().path().to_owned();
+    let route = request
+        .extensions()
+        .get::<MatchedPath>()
+        .map_or_else(|| "none".to_owned(), |route| route.as_str().to_owned());
+    let response = next.run(request).await;
+    let response = match response.status() {
+        StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED
+            if !response.headers().contains_key(header::CONTENT_TYPE) =>
+        {
+            explain_routing(&method, &path, response)
+        }
+        _ => response,
+    };
+    app.metrics.request(&route, method.as_str(), response.status().as_u16());
+    tracing::debug!(
+        %method,
+        path,
+        status = response.status().as_u16(),
+        micros = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX),
+        "request"
+    );
+    response
+}
+
+fn explain_routing(method: &http::Method, path: &str, plain: Response) -> Response {
+    let allow = plain.headers().get(header::ALLOW).cloned();
+    let message = if plain.status() == StatusCode::NOT_FOUND {
+        format!("there is nothing at {path}")
+    } else {
+        let served = allow.as_ref().and_then(|a| a.to_str().ok()).unwrap_or_default();
+        format!("{method} is not supported by {path}; only {} is", served.replace(',', ", "))
+    };
+    let mut response = ApiError::new(plain.status(), message).into_response();
+    if let Some(allow) = allow {
+        response.headers_mut().insert(header::ALLOW, allow);
+    }
+    response
+}

@@ -1,0 +1,27 @@
+//! Our own API, `/v1`; the contract is [`muster_common::api::v1`].
+
+mod inspect;
+mod lists;
+mod units;
+mod wait;
+
+use axum::Router;
+use axum::routing::{get, post};
+
+use super::App;
+pub(super) use units::carry_out;
+
+pub(super) fn routes() -> Router<App> {
+    Router::new()
+        .route("/units", get(lists::units).post(units::change))
+        .route("/units/destroy", post(units::destroy))
+        .route("/units/{name}", get(lists::unit))
+        .route("/units/{name}/status", get(inspect::status))
+        .route("/units/{name}/journal", get(inspect::journal))
+        .route("/wait", post(wait::wait))
+        .route("/states", get(lists::states))
+        .route("/machines", get(lists::machines))
+        .route("/plan", get(lists::plan))
+        .route("/unfreeze", post(units::unfreeze))
+        .route("/version", get(lists::version))
+}

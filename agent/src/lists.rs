@@ -1,0 +1,149 @@
+//! What the tables show, computed from a snapshot.
+//!
+//! Owns the meaning of each column. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use muster_common::api::v1::{Machines, State, States, Unit, Units};
+use muster_common::machine::{Machine, MachineId};
+use muster_common::snapshot::{self, Snapshot, Unreadable};
+use muster_common::state::{DesiredState, ObservedState};
+use muster_common::unit::{FileHash, Requirements, UnitName};
+
+/// What a unit's row shows of its file; computed once for all units that share it.
+#[derive(Clone, Default)]
+struct FileFacts {
+    hash: String,
+    description: String,
+    global: bool,
+}
+
+/// Rows of units, sharing what depends on their files alone.
+pub struct Rows<'a> {
+    snapshot: &'a Snapshot,
+    files: BTreeMap<FileHash, FileFacts>,
+}
+
+impl<'a> Rows<'a> {
+    /// Rows from a snapshot.
+    pub fn new(snapshot: &'a Snapshot) -> Self {
+        Self { snapshot, files: BTreeMap::new() }
+    }
+
+    /// One unit's row.
+    pub fn unit(&mut self, unit: &snapshot::Unit) -> Unit {
+        let facts = self.files.entry(unit.file).or_insert_with(|| {
+            self.snapshot.files.get(&unit.file).map_or_else(FileFacts::default, |file| FileFacts {
+                hash: file.fleet_hash(),
+                description: file.description().into_owned(),
+                global: Requirements::of(&unit.name, file).is_ok_and(|r| r.global),
+            })
+        });
+        Unit {
+            name: unit.name.clone(),
+            hash: facts.hash.clone(),
+            description: facts.description.clone(),
+            global: facts.global,
+            desired: unit.desired,
+            current: current(self.snapshot, &unit.name),
+            generation: unit.generation,
+            machines: placed_on(self.snapshot, &unit.name),
+        }
+    }
+}
+
+/// How far a unit has come: the least that any machine it is placed on, or that still reports it, has reached.
+pub fn current(snapshot: &Snapshot, name: &UnitName) -> DesiredState {
+    let places = snapshot.places.get(name);
+    let states = snapshot.states.get(name);
+    let placed = places.into_iter().flatten().map(|(machine, _)| {
+        states.and_then(|s| s.get(machine)).map_or(DesiredState::Inactive, reached)
+    });
+    // A machine that is to give the unit up and still has it.
+    let leaving = states
+        .into_iter()
+        .flatten()
+        .filter(|(machine, _)| !places.is_some_and(|p| p.contains_key(*machine)))
+        .map(|(_, state)| reached(state).min(DesiredState::Loaded));
+    placed.chain(leaving).min().unwrap_or(DesiredState::Inactive)
+}
+
+/// What a machine has done about a unit. One whose file it would not even put in place is not loaded there.
+fn reached(state: &ObservedState) -> DesiredState {
+    if state.problem.is_some() && state.file.is_none() {
+        DesiredState::Inactive
+    } else {
+        state.desired
+    }
+}
+
+fn placed_on(snapshot: &Snapshot, name: &UnitName) -> Vec<MachineId> {
+    snapshot.places.get(name).map(|p| p.keys().cloned().collect()).unwrap_or_default()
+}
+
+/// A machine with the metadata constraints see; one that is gone is known by its id alone.
+pub fn machine(snapshot: &Snapshot, id: &MachineId) -> Machine {
+    let mut machine = snapshot.machines.get(id).cloned().unwrap_or_else(|| Machine {
+        id: id.clone(),
+        address: String::new(),
+        api: None,
+        metadata: BTreeMap::new(),
+        version: String::new(),
+        runners: BTreeSet::new(),
+        boot: String::new(),
+        created: 0,
+    });
+    machine.metadata = snapshot.metadata_of(id);
+    machine
+}
+
+fn machines_of<'a>(
+    snapshot: &Snapshot,
+    ids: impl IntoIterator<Item = &'a MachineId>,
+) -> Vec<Machine> {
+    let ids: BTreeSet<&MachineId> = ids.into_iter().collect();
+    ids.into_iter().map(|id| machine(snapshot, id)).collect()
+}
+
+fn unreadable(snapshot: &Snapshot) -> Vec<Unreadable> {
+    snapshot.unreadable.values().cloned().collect()
+}
+
+/// `list-unit-files`.
+pub fn units(snapshot: &Snapshot) -> Units {
+    let mut rows = Rows::new(snapshot);
+    let units: Vec<Unit> = snapshot.units.values().map(|unit| rows.unit(unit)).collect();
+    let machines = machines_of(snapshot, units.iter().flat_map(|u| &u.machines));
+    Units { units, machines, unreadable: unreadable(snapshot) }
+}
+
+/// `list-units`.
+pub fn states(snapshot: &Snapshot) -> States {
+    let mut states = Vec::new();
+    for (name, reports) in &snapshot.states {
+        for (machine, state) in reports {
+            let (name, machine) = (name.clone(), machine.clone());
+            states.push(State { name, machine, state: state.clone() });
+        }
+    }
+    let wanted = snapshot.units.values().filter(|unit| {
+        !unit.name.is_template()
+            && (unit.desired > DesiredState::Inactive
+                || snapshot.places.contains_key(&unit.name))
+    });
+    let silent = wanted
+        .filter(|unit| !snapshot.states.contains_key(&unit.name))
+        .map(|unit| unit.name.clone())
+        .collect();
+    let machines = machines_of(snapshot, states.iter().map(|s| &s.machine));
+    States { states, silent, machines, unreadable: unreadable(snapshot) }
+}
+
+/// `list-machines`.
+pub fn machines(snapshot: &Snapshot) -> Machines {
+    Machines {
+        machines: snapshot.machines.keys().map(|id| machine(snapshot, id)).collect(),
+        leader: snapshot.leader.as_ref().map(|leader| leader.machine.clone()),
+        unreadable: unreadable(snapshot),
+    }
+}

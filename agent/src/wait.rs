@@ -1,0 +1,231 @@
+//! What a waiting client is told.
+//!
+//! Owns the meaning of [`Until`]: when a unit has come as far as was asked, and when it never will. Pure: it looks at
+//! snapshots and remembers what it has said; the stream around it brings the snapshots and carries the events away.
+
+use std::collections::BTreeMap;
+
+use muster_common::api::v1::{Until, Wait, WaitEvent, WaitFor};
+use muster_common::machine::{Machine, MachineId};
+use muster_common::refusal::Refusal;
+use muster_common::snapshot::{Placement, Snapshot};
+use muster_common::state::{DesiredState, ObservedState};
+use muster_common::unit::{Requirements, UnitName};
+
+use crate::lists;
+use crate::view::Cluster;
+
+/// One client's wait.
+pub struct Waiting {
+    open: BTreeMap<UnitName, Watched>,
+}
+
+/// One unit of a wait, and what was last said about it.
+struct Watched {
+    wait: WaitFor,
+    told: Option<(MachineId, Option<ObservedState>)>,
+    refusal: Option<Refusal>,
+    unplaced: bool,
+}
+
+/// Where a unit stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Stand {
+    /// It has come far enough, on these machines.
+    Done(Vec<MachineId>),
+    /// It was tried here and did not work.
+    Failed(MachineId, ObservedState),
+    /// On its way, here.
+    Moving(MachineId, Option<ObservedState>),
+    /// It should be placed and is not.
+    Unplaced,
+    /// Nothing to be said yet.
+    Unknown,
+}
+
+/// A unit that was tried and did not work; its last log lines are the caller's to fetch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// The unit.
+    pub name: UnitName,
+    /// Where.
+    pub machine: Machine,
+    /// What that machine reports.
+    pub state: ObservedState,
+}
+
+/// What is new.
+#[derive(Debug, Default)]
+pub struct News {
+    /// To be told as they are.
+    pub events: Vec<WaitEvent>,
+    /// To be told with their logs.
+    pub failures: Vec<Failure>,
+}
+
+impl Waiting {
+    /// Begins to wait. A unit that is named twice is waited for as it was named last.
+    pub fn new(wait: Wait) -> Self {
+        let watched = |wait| Watched { wait, told: None, refusal: None, unplaced: false };
+        Self { open: wait.units.into_iter().map(|w| (w.name.clone(), watched(w))).collect() }
+    }
+
+    /// Whether every unit is done or has failed.
+    pub fn is_over(&self) -> bool {
+        self.open.is_empty()
+    }
+
+    /// Whether some unit should be placed and is not, so that [`Self::refusals`] may have something to say.
+    pub fn has_unplaced(&self) -> bool {
+        self.open.values().any(|watched| watched.unplaced)
+    }
+
+    /// What a snapshot adds to what was said before.
+    pub fn look(&mut self, snapshot: &Snapshot) -> News {
+        let mut news = News::default();
+        self.open.retain(|name, watched| {
+            watched.unplaced = false;
+            let stand = stand(snapshot, &watched.wait);
+            match stand {
+                Stand::Done(ids) => {
+                    let machines = ids.iter().map(|id| lists::machine(snapshot, id)).collect();
+                    news.events.push(WaitEvent::Done { name: name.clone(), machines });
+                    return false;
+                }
+                Stand::Failed(id, state) => {
+                    let machine = lists::machine(snapshot, &id);
+                    news.failures.push(Failure { name: name.clone(), machine, state });
+                    return false;
+                }
+                Stand::Moving(id, state) => {
+                    let now = Some((id, state));
+                    if watched.told != now {
+                        watched.told.clone_from(&now);
+                        watched.refusal = None;
+                        let (machine, state) = now.map_or((None, None), |(id, state)| {
+                            (Some(lists::machine(snapshot, &id)), state)
+                        });
+                        news.events.push(WaitEvent::Progress { name: name.clone(), machine, state });
+                    }
+                }
+                Stand::Unplaced => watched.unplaced = true,
+                Stand::Unknown => {}
+            }
+            true
+        });
+        news
+    }
+
+    /// Refusals that have not been told, or have changed since.
+    pub fn refusals(&mut self, cluster: &mut Cluster) -> Vec<WaitEvent> {
+        let mut events = Vec::new();
+        for (name, watched) in self.open.iter_mut().filter(|(_, watched)| watched.unplaced) {
+            let refusal = cluster.explain(name);
+            if watched.refusal != refusal {
+                watched.refusal.clone_from(&refusal);
+                if let Some(refusal) = refusal {
+                    events.push(WaitEvent::Refused { name: name.clone(), refusal });
+                }
+            }
+        }
+        events
+    }
+}
+
+fn stand(snapshot: &Snapshot, wait: &WaitFor) -> Stand {
+    let name = &wait.name;
+    let places = snapshot.places.get(name);
+    let states = snapshot.states.get(name);
+    let unit = snapshot.units.get(name);
+    // The first machine that still has the unit, for progress.
+    let holder = || {
+        let placed = places.into_iter().flatten().map(|(id, _)| id);
+        placed.chain(states.into_iter().flatten().map(|(id, _)| id)).next().cloned()
+    };
+    let leaving = |gone: bool| match (gone, holder()) {
+        (true, None) => Stand::Done(Vec::new()),
+        (_, Some(id)) => {
+            let state = states.and_then(|s| s.get(&id)).cloned();
+            Stand::Moving(id, state)
+        }
+        (false, None) => Stand::Unknown,
+    };
+    let Some(unit) = unit else { return leaving(true) };
+    let generation = wait.generation;
+    match wait.until {
+        Until::Gone => leaving(false),
+        Until::Inactive => leaving(true),
+        Until::Loaded | Until::Launched if unit.generation < generation => Stand::Unknown,
+        Until::Loaded | Until::Launched => {
+            let Some(places) = places else {
+                let global = snapshot
+                    .files
+                    .get(&unit.file)
+                    .is_some_and(|f| Requirements::of(name, f).is_ok_and(|r| r.global));
+                return match (unit.desired, global) {
+                    (DesiredState::Inactive, _) => Stand::Unknown,
+                    // On every eligible machine, of which there are none.
+                    (_, true) => Stand::Done(Vec::new()),
+                    (_, false) => Stand::Unplaced,
+                };
+            };
+            all(places, |id, placement| {
+                let state = states.and_then(|s| s.get(id));
+                if placement.generation < generation || placement.desired != unit.desired {
+                    return Stand::Moving(id.clone(), state.cloned());
+                }
+                one(wait.until, id, placement, state)
+            })
+        }
+    }
+}
+
+/// The stand of a unit on all its machines: the first failure, else the first that is on its way, else done.
+fn all(
+    places: &BTreeMap<MachineId, Placement>,
+    stand: impl Fn(&MachineId, &Placement) -> Stand,
+) -> Stand {
+    let mut moving = None;
+    for (id, placement) in places {
+        match stand(id, placement) {
+            failed @ Stand::Failed(..) => return failed,
+            Stand::Done(_) => {}
+            other => moving = moving.or(Some(other)),
+        }
+    }
+    moving.unwrap_or_else(|| Stand::Done(places.keys().cloned().collect()))
+}
+
+/// The stand of a unit on one machine that knows of the request.
+fn one(
+    until: Until,
+    id: &MachineId,
+    placement: &Placement,
+    state: Option<&ObservedState>,
+) -> Stand {
+    let Some(state) = state else { return Stand::Moving(id.clone(), None) };
+    let moving = || Stand::Moving(id.clone(), Some(state.clone()));
+    let failed = || Stand::Failed(id.clone(), state.clone());
+    if state.generation < placement.generation || state.desired != placement.desired {
+        return moving();
+    }
+    if state.problem.is_some() {
+        return failed();
+    }
+    let done = || Stand::Done(Vec::new());
+    if until == Until::Loaded {
+        return done();
+    }
+    if placement.desired != DesiredState::Launched {
+        return moving();
+    }
+    match (state.active.as_str(), state.sub.as_str()) {
+        ("failed", _) => failed(),
+        // The start job is over and systemd will try again: it was tried and did not work.
+        ("activating", "auto-restart" | "auto-restart-queued") => failed(),
+        // `inactive` after a start that was carried out: a oneshot that has finished, and not failed.
+        ("active" | "reloading" | "refreshing" | "inactive", _) => done(),
+        _ => moving(),
+    }
+}
+
