@@ -1,0 +1,184 @@
+//! Machines, their states and their leader through the registry.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use muster_common::machine::{Machine, MachineId, RunnerKind};
+use muster_common::snapshot::Change;
+use muster_common::state::{DesiredState, ObservedState};
+use muster_store::{CommitError, Event, Lease, Presence, Registry, RegistryError, StateUpdate};
+
+use crate::support::{Bed, update};
+use crate::units::name;
+
+pub(crate) fn machine(id: &str) -> Machine {
+    Machine {
+        id: id.parse().unwrap(),
+        address: "192.0.2.1".to_owned(),
+        api: Some("192.0.2.1:4001".to_owned()),
+        metadata: BTreeMap::from([("rack".to_owned(), "1".to_owned())]),
+        version: "0.1.0".to_owned(),
+        runners: BTreeSet::from([RunnerKind::Systemd]),
+        boot: "b".to_owned(),
+        created: 0,
+    }
+}
+
+pub(crate) fn state(active: &str) -> ObservedState {
+    ObservedState {
+        load: "loaded".to_owned(),
+        active: active.to_owned(),
+        sub: "running".to_owned(),
+        file: None,
+        hash: String::new(),
+        generation: 1,
+        desired: DesiredState::Launched,
+        since: 1,
+        invocation: String::new(),
+        problem: None,
+    }
+}
+
+pub(crate) async fn lease(registry: &Registry) -> Lease {
+    registry.grant(Duration::from_secs(600)).await.unwrap()
+}
+
+pub(crate) async fn present(registry: &Registry, id: &str) -> Presence {
+    registry.register(&machine(id), lease(registry).await).await.unwrap()
+}
+
+fn published(unit: &str, state: Option<ObservedState>) -> StateUpdate {
+    StateUpdate { unit: name(unit), state }
+}
+
+pub(crate) async fn a_machine_registers_and_leaves(bed: &Bed) {
+    let registry = bed.registry();
+    let presence = present(&registry, "m1").await;
+    let snapshot = registry.snapshot().await.unwrap();
+    let expected = Machine { created: presence.created, ..machine("m1") };
+    assert_eq!(snapshot.machines[&presence.machine], expected);
+    let found = registry.registration(&presence.machine).await.unwrap();
+    assert_eq!(found, Some((expected, Some(presence.lease.id))));
+    registry.keep_alive(presence.lease.id).await.unwrap();
+    registry.revoke(presence.lease.id).await.unwrap();
+    assert!(registry.snapshot().await.unwrap().machines.is_empty());
+    assert_eq!(registry.registration(&presence.machine).await.unwrap(), None);
+}
+
+pub(crate) async fn registering_again_keeps_its_place_under_a_new_lease(bed: &Bed) {
+    let registry = bed.registry();
+    let first = present(&registry, "m1").await;
+    let lease = lease(&registry).await;
+    let again = Machine { version: "0.2.0".to_owned(), ..machine("m1") };
+    let second = registry.register(&again, lease).await.unwrap();
+    assert_eq!(second, Presence { lease, ..first.clone() });
+    registry.revoke(first.lease.id).await.unwrap();
+    let (found, under) = registry.registration(&first.machine).await.unwrap().unwrap();
+    assert_eq!((found.version.as_str(), under), ("0.2.0", Some(lease.id)));
+    registry.revoke(lease.id).await.unwrap();
+    let third = present(&registry, "m1").await;
+    assert!(third.created > first.created);
+}
+
+pub(crate) async fn metadata_survives_the_machine(bed: &Bed) {
+    let registry = bed.registry();
+    let presence = present(&registry, "m1").await;
+    let id = &presence.machine;
+    let set = |key: &str, value: &str| (id.clone(), key.to_owned(), Some(value.to_owned()));
+    let odd = "a/b %ü\u{1}";
+    registry.set_metadata(&[set("rack", "2"), set(odd, "x"), set("", "empty")]).await.unwrap();
+    registry.revoke(presence.lease.id).await.unwrap();
+    let snapshot = registry.snapshot().await.unwrap();
+    let of_m1: Vec<(&str, &str)> =
+        snapshot.metadata[id].iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+    assert_eq!(of_m1, [("", "empty"), (odd, "x"), ("rack", "2")]);
+    assert_eq!(snapshot.metadata_of(id)["rack"], "2");
+    let remove = |key: &str| (id.clone(), key.to_owned(), None);
+    registry.set_metadata(&[remove(odd), remove("rack"), remove(""), remove("x")]).await.unwrap();
+    assert!(registry.snapshot().await.unwrap().metadata.is_empty());
+}
+
+pub(crate) async fn states_are_published_and_withdrawn(bed: &Bed) {
+    let registry = bed.registry();
+    let presence = present(&registry, "m1").await;
+    let units: Vec<String> = (0..300).map(|n| format!("web@{n}.service")).collect();
+    let all = units.iter().map(|unit| published(unit, Some(state("active"))));
+    registry.publish(&presence, all.collect()).await.unwrap();
+    assert_eq!(registry.states_of(&presence.machine).await.unwrap().len(), 300);
+    let changed =
+        vec![published("web@1.service", Some(state("failed"))), published("web@2.service", None)];
+    registry.publish(&presence, changed).await.unwrap();
+    let states = registry.states_of(&presence.machine).await.unwrap();
+    assert_eq!(states.len(), 299);
+    assert_eq!(states[&name("web@1.service")], state("failed"));
+    let snapshot = registry.snapshot().await.unwrap();
+    assert_eq!(snapshot.states[&name("web@1.service")][&presence.machine], state("failed"));
+    registry.revoke(presence.lease.id).await.unwrap();
+    assert!(registry.snapshot().await.unwrap().states.is_empty());
+}
+
+pub(crate) async fn who_is_not_registered_publishes_nothing(bed: &Bed) {
+    let registry = bed.registry();
+    let gone = present(&registry, "m1").await;
+    registry.revoke(gone.lease.id).await.unwrap();
+    // Its record is there again, but it is another registration.
+    let current = present(&registry, "m1").await;
+    // The record is the same, but the lease is no more.
+    let lease = lease(&registry).await;
+    registry.revoke(lease.id).await.unwrap();
+    let without_lease = Presence { lease, ..current.clone() };
+    for presence in [gone, without_lease] {
+        let update = published("a.service", Some(state("active")));
+        let error = registry.publish(&presence, vec![update]).await.unwrap_err();
+        assert!(matches!(error, RegistryError::NotRegistered { .. }), "{error:?}");
+        let error = registry.campaign(&presence).await.unwrap_err();
+        assert!(matches!(error, RegistryError::NotRegistered { .. }), "{error:?}");
+    }
+    assert!(registry.states_of(&current.machine).await.unwrap().is_empty());
+    assert_eq!(registry.snapshot().await.unwrap().leader, None);
+}
+
+pub(crate) async fn one_leads_at_a_time(bed: &Bed) {
+    let registry = bed.registry();
+    let presences = [present(&registry, "m1").await, present(&registry, "m2").await];
+    let [first, second] = &presences;
+    let led = registry.campaign(first).await.unwrap().unwrap();
+    assert_eq!(registry.campaign(first).await.unwrap(), Some(led), "it is told again");
+    assert_eq!(registry.campaign(second).await.unwrap(), None);
+    let leader = registry.snapshot().await.unwrap().leader.unwrap();
+    assert_eq!((leader.machine, leader.held.len()), (first.machine.clone(), 0));
+    registry.revoke(first.lease.id).await.unwrap();
+    let next = registry.campaign(second).await.unwrap().unwrap();
+    assert!(next.created > led.created);
+    assert_eq!(registry.snapshot().await.unwrap().leader.unwrap().machine, second.machine);
+}
+
+pub(crate) async fn a_leader_record_of_nobody_bars_nobody(bed: &Bed) {
+    let registry = bed.registry();
+    let presence = present(&registry, "m1").await;
+    for text in ["garbage", r#"{"schema":1,"machine":"m2"}"#] {
+        bed.store.commit(vec![], vec![bed.put("leader", text)]).await.unwrap();
+        assert!(registry.campaign(&presence).await.unwrap().is_some());
+    }
+}
+
+pub(crate) async fn held_machines_are_recorded_and_let_go(bed: &Bed) {
+    let registry = bed.registry();
+    let presence = present(&registry, "m1").await;
+    let led = registry.campaign(&presence).await.unwrap().unwrap();
+    let held: BTreeSet<MachineId> = ["m2", "m3"].map(|id| id.parse().unwrap()).into();
+    registry.hold(led, &presence, held.clone()).await.unwrap();
+    assert_eq!(registry.snapshot().await.unwrap().leader.unwrap().held, held);
+    let mut watch = registry.watch();
+    assert!(matches!(update(&mut watch).await, Event::Reset(_)));
+    registry.unfreeze().await.unwrap();
+    let Event::Changes { changes, .. } = update(&mut watch).await else { panic!("a change") };
+    let [Change::Leader(Some(leader))] = changes.as_slice() else { panic!("{changes:?}") };
+    assert!(leader.held.is_empty());
+    assert_eq!(registry.campaign(&presence).await.unwrap(), Some(led), "it leads as before");
+    registry.revoke(presence.lease.id).await.unwrap();
+    assert_eq!(registry.snapshot().await.unwrap().leader, None, "it kept its lease");
+    registry.unfreeze().await.unwrap();
+    let error = registry.hold(led, &presence, held).await.unwrap_err();
+    assert!(matches!(error, CommitError::Deposed), "{error:?}");
+}

@@ -1,0 +1,260 @@
+//! What becomes of the store when etcd is paused, killed, cut in half or full.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "what fails in a test is to fail it"
+)]
+
+#[allow(dead_code, reason = "other tests share it and use more of it")]
+mod support;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use muster_store::{
+    Commit, Guard, KeyValue, Listing, Op, Range, Store, StoreError, Watch, WatchEvent,
+};
+use support::etcd::{Server, cluster};
+use support::{eventually, next, open, within};
+
+fn everything() -> Range {
+    Range::Prefix("/".to_owned())
+}
+
+fn put(key: &str, value: &str) -> Op {
+    Op::Put { key: key.to_owned(), value: value.to_owned().into(), lease: None }
+}
+
+async fn get(store: &dyn Store, key: &str) -> Option<KeyValue> {
+    store.read(Range::Key(key.to_owned())).await.unwrap().entries.pop()
+}
+
+/// Writes until it is certain that it is written.
+async fn write(store: &dyn Store, key: &str) {
+    eventually("a write", || async {
+        matches!(store.commit(vec![], vec![put(key, "")]).await, Ok(Commit::Done { .. }))
+            .then_some(())
+    })
+    .await;
+}
+
+async fn reset(watch: &mut Watch) -> Listing {
+    loop {
+        match next(watch).await {
+            WatchEvent::Reset(listing) => return listing,
+            WatchEvent::Lost { .. } | WatchEvent::Progress { .. } | WatchEvent::Changes { .. } => {}
+        }
+    }
+}
+
+async fn lost(watch: &mut Watch) {
+    while !matches!(next(watch).await, WatchEvent::Lost { .. }) {}
+}
+
+/// Waits until a key is seen, in whatever way.
+async fn seen(watch: &mut Watch, key: &str) {
+    loop {
+        let found = match next(watch).await {
+            WatchEvent::Reset(listing) => listing.entries.iter().any(|e| e.key == key),
+            WatchEvent::Changes { changes, .. } => changes.iter().any(|c| c.key() == key),
+            WatchEvent::Progress { .. } | WatchEvent::Lost { .. } => false,
+        };
+        if found {
+            return;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_paused_server_is_lost_and_found() {
+    let server = Server::start(None).await;
+    let store = open(&[server.endpoint()]).await;
+    let mut watch = store.watch(everything());
+    reset(&mut watch).await;
+    server.pause();
+    let error = store.read(everything()).await.unwrap_err();
+    assert!(matches!(error, StoreError::Unavailable { .. }), "{error:?}");
+    lost(&mut watch).await;
+    server.resume();
+    let listing = reset(&mut watch).await;
+    assert_eq!(listing.entries, store.read(everything()).await.unwrap().entries);
+    write(&*store, "/after").await;
+    seen(&mut watch, "/after").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_server_is_lost_and_found() {
+    let server = Server::start(None).await;
+    let store = open(&[server.endpoint()]).await;
+    write(&*store, "/before").await;
+    let mut watch = store.watch(everything());
+    reset(&mut watch).await;
+    server.kill();
+    lost(&mut watch).await;
+    let error = store.commit(vec![], vec![put("/never", "")]).await.unwrap_err();
+    assert!(matches!(error, StoreError::Unavailable { .. }), "nothing was sent: {error:?}");
+    server.launch();
+    let listing = reset(&mut watch).await;
+    assert_eq!(listing.entries, store.read(everything()).await.unwrap().entries);
+    assert_eq!(listing.entries.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_at_the_endpoint_at_the_start_is_an_error_and_then_is_not() {
+    let server = Server::start(None).await;
+    server.kill();
+    let store = open(&[server.endpoint()]).await;
+    let error = store.read(everything()).await.unwrap_err();
+    assert!(matches!(error, StoreError::Unavailable { .. }), "{error:?}");
+    let mut watch = store.watch(everything());
+    lost(&mut watch).await;
+    server.launch();
+    assert!(reset(&mut watch).await.entries.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn with_one_member_of_three_gone_the_others_serve() {
+    let servers = cluster().await;
+    let endpoints: Vec<String> = servers.iter().map(Server::endpoint).collect();
+    let store = open(&endpoints).await;
+    let mut watch = store.watch(everything());
+    reset(&mut watch).await;
+    let lease = store.grant(Duration::from_secs(600)).await.unwrap();
+    // Each member in turn, so the one in use and the one that leads are among them; paused, then killed.
+    for (n, server) in servers.iter().enumerate() {
+        server.pause();
+        let key = format!("/paused{n}");
+        write(&*store, &key).await;
+        seen(&mut watch, &key).await;
+        within("a keepalive", store.keep_alive(lease.id)).await.unwrap();
+        server.resume();
+    }
+    for (n, server) in servers.iter().enumerate() {
+        server.kill();
+        let key = format!("/killed{n}");
+        write(&*store, &key).await;
+        seen(&mut watch, &key).await;
+        server.launch();
+        server.ready().await;
+    }
+    assert_eq!(store.read(everything()).await.unwrap().entries.len(), 6);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_quorum_nothing_is_written_and_the_watch_says_so() {
+    let servers = cluster().await;
+    // The only endpoint known is that of the member that stays alone.
+    let store = open(&[servers[0].endpoint()]).await;
+    let mut watch = store.watch(everything());
+    reset(&mut watch).await;
+    servers[1].kill();
+    servers[2].kill();
+    lost(&mut watch).await;
+    let refused = store.commit(vec![], vec![put("/alone", "")]).await.unwrap_err();
+    let unanswered = |error: &StoreError| {
+        matches!(error, StoreError::Unavailable { .. } | StoreError::Ambiguous { .. })
+    };
+    assert!(unanswered(&refused), "{refused:?}");
+    assert!(unanswered(&store.read(everything()).await.unwrap_err()));
+    servers[1].launch();
+    let listing = reset(&mut watch).await;
+    assert!(listing.entries.iter().all(|e| e.key != "/alone" || unanswered(&refused)));
+    write(&*store, "/together").await;
+    seen(&mut watch, "/together").await;
+}
+
+/// Counters are raised by several writers, whose every commit may go unanswered, while the server is paused and killed
+/// again and again. What was acknowledged is there, once; only what is in doubt may be there or not.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_acknowledged_increment_is_lost_or_doubled() {
+    const WRITERS: usize = 4;
+    const INCREMENTS: u64 = 60;
+    let server = Arc::new(Server::start(None).await);
+    let store = open(&[server.endpoint()]).await;
+    let writers = (0..WRITERS).map(|writer| {
+        let store = Arc::clone(&store);
+        tokio::spawn(async move {
+            let (mut certain, mut doubtful) = (0, 0);
+            while certain + doubtful < INCREMENTS {
+                let Ok(listing) = store.read(Range::Key("/counter".to_owned())).await else {
+                    continue;
+                };
+                let found = listing.entries.first();
+                let text = found.map_or("0", |r| std::str::from_utf8(&r.value).unwrap());
+                let count: u64 = text.split(' ').next().unwrap().parse().unwrap();
+                let revision = found.map_or(0, |r| r.mod_revision);
+                let guard = Guard::Modified { key: "/counter".to_owned(), revision };
+                // Unlike what anyone else writes.
+                let value = format!("{} {writer}/{certain}/{doubtful}", count + 1);
+                match store.commit(vec![guard], vec![put("/counter", &value)]).await {
+                    Ok(Commit::Done { .. }) => certain += 1,
+                    Ok(Commit::Conflict { .. }) | Err(StoreError::Unavailable { .. }) => {}
+                    Err(StoreError::Ambiguous { .. }) => doubtful += 1,
+                    Err(other) => panic!("{other:?}"),
+                }
+            }
+            (certain, doubtful)
+        })
+    });
+    let writers: Vec<_> = writers.collect();
+    let count = |store: Arc<dyn Store>| async move {
+        let found = store.read(Range::Key("/counter".to_owned())).await.ok()?.entries.pop()?;
+        let text = std::str::from_utf8(&found.value).unwrap().to_owned();
+        text.split(' ').next().unwrap().parse::<u64>().ok()
+    };
+    for round in 1..=4 {
+        // Some progress, then a fault in the midst of it.
+        eventually("some progress", || async {
+            let now = count(Arc::clone(&store)).await?;
+            (now >= round * 20 || writers.iter().all(tokio::task::JoinHandle::is_finished))
+                .then_some(())
+        })
+        .await;
+        if round % 2 == 0 {
+            server.kill();
+            server.launch();
+        } else {
+            server.pause();
+            let unanswered = store.read(everything()).await;
+            assert!(unanswered.is_err());
+            server.resume();
+        }
+    }
+    let (mut certain, mut doubtful) = (0, 0);
+    for writer in writers {
+        let (c, d) = within("a writer", writer).await.unwrap();
+        certain += c;
+        doubtful += d;
+    }
+    let total = eventually("the server to be back", || count(Arc::clone(&store))).await;
+    assert!(
+        (certain..=certain + doubtful).contains(&total),
+        "{certain} <= {total} <= {certain} + {doubtful}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_server_says_so_and_keeps_its_leases() {
+    // Small enough to fill, large enough to start with.
+    let server = Server::start(Some(4 * 1024 * 1024)).await;
+    let store = open(&[server.endpoint()]).await;
+    let lease = store.grant(Duration::from_secs(600)).await.unwrap();
+    let value = "x".repeat(500_000);
+    let mut written = 0;
+    let error = loop {
+        match store.commit(vec![], vec![put(&format!("/{written}"), &value)]).await {
+            Ok(_) => written += 1,
+            Err(error) => break error,
+        }
+        assert!(written < 100, "the quota does not work");
+    };
+    assert!(matches!(error, StoreError::Full { .. }), "{error:?}");
+    store.keep_alive(lease.id).await.unwrap();
+    assert_eq!(store.read(everything()).await.unwrap().entries.len(), written);
+    let delete = Op::Delete { key: "/0".to_owned() };
+    assert!(matches!(store.commit(vec![], vec![delete]).await, Ok(Commit::Done { .. })));
+    assert_eq!(get(&*store, "/0").await, None);
+}

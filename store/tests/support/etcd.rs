@@ -1,0 +1,168 @@
+//! etcd servers of a test's own, on free ports of the loopback, in a directory that goes with them.
+
+use std::net::TcpListener;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Weak};
+
+use muster_store::{Range, Store};
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::sync::Mutex;
+
+/// One running server.
+pub(crate) struct Server {
+    name: String,
+    client_port: u16,
+    peer_port: u16,
+    cluster: String,
+    directory: tempfile::TempDir,
+    process: std::sync::Mutex<Option<Child>>,
+    quota: Option<u64>,
+}
+
+/// A port nobody uses at the moment.
+fn free_port() -> u16 {
+    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
+}
+
+/// The server that the tests of this process share while any of them runs.
+pub(crate) async fn shared() -> Arc<Server> {
+    static SHARED: Mutex<Weak<Server>> = Mutex::const_new(Weak::new());
+    let mut shared = SHARED.lock().await;
+    if let Some(server) = shared.upgrade() {
+        return server;
+    }
+    let server = Arc::new(Server::start(None).await);
+    *shared = Arc::downgrade(&server);
+    server
+}
+
+/// Three servers that form a cluster.
+pub(crate) async fn cluster() -> Vec<Server> {
+    let ports: Vec<(u16, u16)> = (0..3).map(|_| (free_port(), free_port())).collect();
+    let cluster: Vec<String> = ports
+        .iter()
+        .enumerate()
+        .map(|(n, (_, peer))| format!("m{n}=http://127.0.0.1:{peer}"))
+        .collect();
+    let cluster = cluster.join(",");
+    let servers: Vec<Server> = ports
+        .into_iter()
+        .enumerate()
+        .map(|(n, (client, peer))| Server::new(&format!("m{n}"), client, peer, &cluster, None))
+        .collect();
+    for server in &servers {
+        server.launch();
+    }
+    for server in &servers {
+        server.ready().await;
+    }
+    servers
+}
+
+impl Server {
+    fn new(
+        name: &str,
+        client_port: u16,
+        peer_port: u16,
+        cluster: &str,
+        quota: Option<u64>,
+    ) -> Self {
+        Self {
+            name: name.to_owned(),
+            client_port,
+            peer_port,
+            cluster: cluster.to_owned(),
+            directory: tempfile::tempdir().unwrap(),
+            process: std::sync::Mutex::new(None),
+            quota,
+        }
+    }
+
+    /// Starts a server that is a cluster of its own.
+    pub(crate) async fn start(quota: Option<u64>) -> Self {
+        let (client, peer) = (free_port(), free_port());
+        let server = Self::new("m0", client, peer, &format!("m0=http://127.0.0.1:{peer}"), quota);
+        server.launch();
+        server.ready().await;
+        server
+    }
+
+    pub(crate) fn endpoint(&self) -> String {
+        format!("http://127.0.0.1:{}", self.client_port)
+    }
+
+    /// Starts the process.
+    pub(crate) fn launch(&self) {
+        let client = self.endpoint();
+        let peer = format!("http://127.0.0.1:{}", self.peer_port);
+        let mut command = Command::new("etcd");
+        command
+            .args(["--name", &self.name, "--logger", "zap", "--log-level", "error"])
+            .args(["--listen-client-urls", &client, "--advertise-client-urls", &client])
+            .args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer])
+            .args(["--initial-cluster", &self.cluster])
+            // Elections within a second, so that a test takes no longer than it must.
+            .args(["--heartbeat-interval", "50", "--election-timeout", "500"])
+            .arg("--data-dir")
+            .arg(self.directory.path().join("data"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        if let Some(bytes) = self.quota {
+            command.args(["--quota-backend-bytes", &bytes.to_string()]);
+        }
+        let process = command.spawn().expect("etcd is needed (Debian: etcd-server)");
+        *self.process.lock().unwrap() = Some(process);
+    }
+
+    /// Waits until the server answers.
+    pub(crate) async fn ready(&self) {
+        let store = super::open(&[self.endpoint()]).await;
+        super::eventually("etcd to start", || async {
+            store.read(Range::Key("/".to_owned())).await.ok()
+        })
+        .await;
+    }
+
+    fn signal(&self, signal: Signal) {
+        let process = self.process.lock().unwrap();
+        let id = process.as_ref().expect("the server runs").id();
+        kill_process(Pid::from_raw(i32::try_from(id).unwrap()).unwrap(), signal).unwrap();
+    }
+
+    /// Stops the process where it is: its sockets stay open and nobody answers.
+    pub(crate) fn pause(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Lets a paused process go on.
+    pub(crate) fn resume(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    /// Ends the process without warning.
+    pub(crate) fn kill(&self) {
+        if let Some(mut process) = self.process.lock().unwrap().take() {
+            process.kill().unwrap();
+            process.wait().unwrap();
+        }
+    }
+
+    /// A client past the store, for what the store does not do.
+    pub(crate) async fn client(&self) -> etcd_client::Client {
+        etcd_client::Client::connect([self.endpoint()], None).await.unwrap()
+    }
+
+    /// Forgets the history up to the present revision.
+    pub(crate) async fn compact(&self, store: &dyn Store) {
+        let revision = store.read(Range::Key("/".to_owned())).await.unwrap().revision;
+        let mut client = self.client().await;
+        client.compact(i64::try_from(revision).unwrap(), None).await.unwrap();
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}

@@ -1,0 +1,118 @@
+//! What the store's tests stand on: a store of either backend with a place of its own in it, and real etcd servers.
+
+pub(crate) mod etcd;
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use muster_store::{
+    EtcdOptions, Event, Guard, KeyValue, Op, Range, Registry, Store, Updates, Watch, WatchEvent,
+    open_embedded, open_etcd,
+};
+
+/// How long anything may take. Generous: what it bounds takes milliseconds on a machine that does nothing else.
+pub(crate) const LIMIT: Duration = Duration::from_secs(60);
+
+/// Where a case happens.
+pub(crate) struct Bed {
+    pub(crate) store: Arc<dyn Store>,
+    /// Keys of this case begin with it.
+    pub(crate) prefix: String,
+    _keep: Keep,
+}
+
+#[expect(dead_code, reason = "held for their Drop")]
+enum Keep {
+    Directory(tempfile::TempDir),
+    Server(Arc<etcd::Server>),
+}
+
+impl Bed {
+    pub(crate) fn embedded() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let store = open_embedded(directory.path()).unwrap();
+        Self { store, prefix: "/case/v1/".to_owned(), _keep: Keep::Directory(directory) }
+    }
+
+    pub(crate) async fn etcd() -> Self {
+        Self::on(etcd::shared().await).await
+    }
+
+    pub(crate) async fn on(server: Arc<etcd::Server>) -> Self {
+        static CASES: AtomicUsize = AtomicUsize::new(0);
+        let store = open(&[server.endpoint()]).await;
+        let prefix = format!("/case{}/v1/", CASES.fetch_add(1, Ordering::Relaxed));
+        Self { store, prefix, _keep: Keep::Server(server) }
+    }
+
+    pub(crate) fn key(&self, name: &str) -> String {
+        format!("{}{name}", self.prefix)
+    }
+
+    pub(crate) fn registry(&self) -> Registry {
+        Registry::new(Arc::clone(&self.store), &self.prefix)
+    }
+
+    pub(crate) fn everything(&self) -> Range {
+        Range::Prefix(self.prefix.clone())
+    }
+
+    pub(crate) fn put(&self, name: &str, value: &str) -> Op {
+        Op::Put { key: self.key(name), value: value.to_owned().into(), lease: None }
+    }
+
+    pub(crate) fn delete(&self, name: &str) -> Op {
+        Op::Delete { key: self.key(name) }
+    }
+
+    pub(crate) fn modified(&self, name: &str, revision: u64) -> Guard {
+        Guard::Modified { key: self.key(name), revision }
+    }
+
+    /// One record.
+    pub(crate) async fn get(&self, name: &str) -> Option<KeyValue> {
+        let range = Range::Key(self.key(name));
+        self.store.read(range).await.unwrap().entries.pop()
+    }
+}
+
+/// A store in etcd.
+pub(crate) async fn open(endpoints: &[String]) -> Arc<dyn Store> {
+    let options = EtcdOptions { endpoints: endpoints.to_vec(), ..EtcdOptions::default() };
+    open_etcd(options).await.unwrap()
+}
+
+/// Waits for a condition, which is looked at again and again.
+pub(crate) async fn eventually<T, F>(what: &str, mut look: impl FnMut() -> F) -> T
+where
+    F: Future<Output = Option<T>>,
+{
+    let poll = async {
+        let mut ticks = tokio::time::interval(Duration::from_millis(20));
+        loop {
+            ticks.tick().await;
+            if let Some(found) = look().await {
+                return found;
+            }
+        }
+    };
+    within(what, poll).await
+}
+
+/// Waits for something that happens by itself.
+pub(crate) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
+    let outcome = tokio::time::timeout(LIMIT, future).await;
+    outcome.unwrap_or_else(|_| panic!("waited {LIMIT:?} in vain for {what}"))
+}
+
+/// The next event of a watch.
+pub(crate) async fn next(watch: &mut Watch) -> WatchEvent {
+    within("an event", watch.events.recv()).await.expect("a watch never ends by itself")
+}
+
+/// The next event of a typed watch.
+pub(crate) async fn update(updates: &mut Updates) -> Event {
+    within("an update", updates.events.recv()).await.expect("a watch never ends by itself")
+}
