@@ -94,3 +94,90 @@ impl Freeze {
         !self.held.is_empty()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TTL: Duration = Duration::from_secs(10);
+
+    fn ids(names: &str) -> BTreeSet<MachineId> {
+        names.split_whitespace().map(|name| name.parse().unwrap()).collect()
+    }
+
+    fn cluster(names: &str) -> Freeze {
+        let mut freeze = Freeze::new(TTL);
+        freeze.take_over(ids(names), &ids(names), Duration::ZERO);
+        freeze
+    }
+
+    fn lose(freeze: &mut Freeze, name: &str, second: u64) {
+        freeze.gone(name.parse().unwrap(), Duration::from_secs(second));
+    }
+
+    #[test]
+    fn one_loss_is_never_mass() {
+        let mut two = cluster("a b");
+        lose(&mut two, "b", 1);
+        assert!(!two.is_frozen());
+    }
+
+    #[test]
+    fn half_lost_within_a_ttl_freezes_and_later_losses_join() {
+        let mut four = cluster("a b c d");
+        lose(&mut four, "a", 1);
+        assert!(!four.is_frozen());
+        lose(&mut four, "b", 9);
+        assert_eq!(four.held(), &ids("a b"));
+        lose(&mut four, "c", 60);
+        assert_eq!(four.held(), &ids("a b c"));
+    }
+
+    #[test]
+    fn losses_far_apart_do_not_add_up() {
+        let mut four = cluster("a b c d");
+        lose(&mut four, "a", 1);
+        lose(&mut four, "b", 12);
+        assert!(!four.is_frozen());
+    }
+
+    #[test]
+    fn fewer_than_half_moves_at_once() {
+        let mut five = cluster("a b c d e");
+        lose(&mut five, "a", 1);
+        lose(&mut five, "b", 1);
+        assert!(!five.is_frozen());
+    }
+
+    #[test]
+    fn it_ends_when_all_are_back_or_a_person_says_so() {
+        let mut three = cluster("a b c");
+        lose(&mut three, "a", 1);
+        lose(&mut three, "b", 2);
+        three.returned("a".parse().unwrap());
+        assert_eq!(three.held(), &ids("b"));
+        three.returned("b".parse().unwrap());
+        assert!(!three.is_frozen());
+        lose(&mut three, "a", 30);
+        lose(&mut three, "b", 31);
+        three.unfreeze();
+        assert!(!three.is_frozen());
+    }
+
+    #[test]
+    fn a_clean_departure_is_no_loss() {
+        let mut four = cluster("a b c d");
+        four.left(&"a".parse().unwrap());
+        lose(&mut four, "b", 1);
+        assert!(!four.is_frozen());
+    }
+
+    #[test]
+    fn a_new_leader_freezes_what_it_finds_missing() {
+        let mut freeze = Freeze::new(TTL);
+        freeze.take_over(ids("a"), &ids("a b c"), Duration::from_secs(5));
+        assert_eq!(freeze.held(), &ids("b c"));
+        freeze.take_over(ids("a"), &ids("a b"), Duration::from_secs(5));
+        assert!(!freeze.is_frozen());
+    }
+}

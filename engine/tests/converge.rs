@@ -1,0 +1,176 @@
+//! Plays the scripts in `tests/scenarios/converge`: one machine's unit a line, the steps below it.
+//!
+//! `want STATE FILE GENERATION [install] ; own FILE GENERATION STATE [enabled] ; see ACTIVE [FILE] [foreign]`, any part
+//! of which may be missing. Each line is also carried out, after which there must be nothing left to do.
+//! `UPDATE=1 cargo test -p muster-engine` rewrites the expectations.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    reason = "a test may fail, and reads its scripts"
+)]
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use muster_common::state::DesiredState;
+use muster_common::unit::{FileHash, UnitName};
+use muster_engine::converge::{Desired, Observed, Owned, Step, Steps, converge};
+
+#[derive(Default)]
+struct Case {
+    desired: BTreeMap<UnitName, Desired>,
+    observed: BTreeMap<UnitName, Observed>,
+    owned: BTreeMap<UnitName, Owned>,
+}
+
+fn name() -> UnitName {
+    "web.service".parse().unwrap()
+}
+
+fn parse(line: &str) -> Case {
+    let mut case = Case::default();
+    for part in line.split(';') {
+        let words: Vec<&str> = part.split_whitespace().collect();
+        match words.as_slice() {
+            ["want", state, file, generation, rest @ ..] => {
+                let desired = Desired {
+                    file: FileHash::of(file),
+                    desired: state.parse().unwrap(),
+                    generation: generation.parse().unwrap(),
+                    install: rest.contains(&"install"),
+                };
+                case.desired.insert(name(), desired);
+            }
+            ["own", file, generation, state, rest @ ..] => {
+                let owned = Owned {
+                    file: FileHash::of(file),
+                    generation: generation.parse().unwrap(),
+                    desired: state.parse().unwrap(),
+                    enabled: rest.contains(&"enabled"),
+                };
+                case.owned.insert(name(), owned);
+            }
+            ["see", active, rest @ ..] => {
+                let file = rest.iter().find(|word| **word != "foreign");
+                let observed = Observed {
+                    active: (*active).to_owned(),
+                    foreign: rest.contains(&"foreign"),
+                    file: file.map(|file| FileHash::of(file)),
+                    ..Observed::default()
+                };
+                case.observed.insert(name(), observed);
+            }
+            [] => {}
+            words => panic!("{words:?}"),
+        }
+    }
+    case
+}
+
+fn say(steps: &Steps) -> String {
+    let mut said = String::new();
+    for (phase, chains) in [("first", &steps.removals), ("then", &steps.others)] {
+        for chain in chains {
+            let words: Vec<String> = chain.steps.iter().map(word).collect();
+            let _ = writeln!(said, "> {phase}: {}", words.join(", "));
+        }
+    }
+    if said.is_empty() {
+        said.push_str("> nothing\n");
+    }
+    said
+}
+
+fn word(step: &Step) -> String {
+    let letter = |file: &FileHash| {
+        ["A", "B"].into_iter().find(|l| FileHash::of(l) == *file).unwrap_or("?").to_owned()
+    };
+    match step {
+        Step::Refuse { problem, generation, desired } => {
+            format!("refuse {desired} {generation}: {problem}")
+        }
+        Step::Write { file } => format!("write {}", letter(file)),
+        Step::Adopt { file } => format!("adopt {}", letter(file)),
+        Step::Enable => "enable".to_owned(),
+        Step::Disable => "disable".to_owned(),
+        Step::Start { .. } => "start".to_owned(),
+        Step::Restart { .. } => "restart".to_owned(),
+        Step::Stop => "stop".to_owned(),
+        Step::Remove => "remove".to_owned(),
+        Step::Settle { generation, desired } => format!("settle {desired} {generation}"),
+    }
+}
+
+/// What a runner that never fails makes of the steps.
+fn carry_out(case: &mut Case, steps: &Steps) {
+    for chain in steps.removals.iter().chain(&steps.others) {
+        let seen = case.observed.entry(chain.unit.clone()).or_default();
+        for step in &chain.steps {
+            let mut blank = Owned {
+                file: FileHash::of(""),
+                generation: 0,
+                desired: DesiredState::Inactive,
+                enabled: false,
+            };
+            let owned = case.owned.get_mut(&chain.unit).unwrap_or(&mut blank);
+            match step {
+                Step::Refuse { .. } => return,
+                Step::Write { file } | Step::Adopt { file } => {
+                    owned.file = *file;
+                    seen.file = Some(*file);
+                }
+                Step::Enable => owned.enabled = true,
+                Step::Disable => owned.enabled = false,
+                Step::Start { .. } | Step::Restart { .. } => "active".clone_into(&mut seen.active),
+                Step::Stop => "inactive".clone_into(&mut seen.active),
+                Step::Settle { generation, desired } => {
+                    owned.generation = *generation;
+                    owned.desired = *desired;
+                }
+                Step::Remove => {
+                    seen.file = None;
+                    case.owned.remove(&chain.unit);
+                    continue;
+                }
+            }
+            let owned = owned.clone();
+            case.owned.insert(chain.unit.clone(), owned);
+        }
+    }
+}
+
+#[test]
+fn scripts() {
+    let directory = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios/converge");
+    let update = std::env::var("UPDATE").is_ok();
+    let mut scripts: Vec<PathBuf> =
+        std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
+    scripts.sort();
+    assert!(!scripts.is_empty());
+    for path in scripts {
+        let script = std::fs::read_to_string(&path).unwrap();
+        let mut played = String::new();
+        for line in script.lines().filter(|line| !line.starts_with('>')) {
+            let _ = writeln!(played, "{line}");
+            if line.is_empty() || line.starts_with('#') {
+                continue;
+            }
+            let mut case = parse(line);
+            let steps = converge(&case.desired, &case.observed, &case.owned);
+            played += &say(&steps);
+            carry_out(&mut case, &steps);
+            let again = converge(&case.desired, &case.observed, &case.owned);
+            let refused = say(&steps).contains("refuse");
+            assert!(again.is_empty() || refused, "{line}: and then {}", say(&again));
+        }
+        if update {
+            std::fs::write(&path, played).unwrap();
+        } else {
+            assert_eq!(script, played, "{}", path.display());
+        }
+    }
+}
