@@ -1,7 +1,43 @@
 //! Muster's memory: the only crate that knows etcd.
 //!
-//! [`Store`] is the narrow trait, with an etcd and an embedded backend; [`Registry`] is the typed layer above it,
-//! written once. This crate remembers; it never decides what to remember.
+//! [`Store`] is a narrow trait (read, watch, commit, lease) with two backends: etcd for clusters, and an embedded
+//! database for one machine. One suite of tests holds both to the same behaviour. [`Registry`] is the typed layer above
+//! the trait, written once. This crate remembers; it never decides what to remember.
+//!
+//! # Records
+//!
+//! JSON, below a prefix that can be configured:
+//!
+//! | key | value | life |
+//! | --- | --- | --- |
+//! | `file/<sha256>` | a unit file's text as its user wrote it, shared by all units that name it | until no unit names it |
+//! | `unit/<name>` | file hash, desired state, generation | until destroyed |
+//! | `machine/<id>` | address, API address, metadata, version, runners, boot id | lease |
+//! | `metadata/<id>/<key>` | metadata set at run time; the key is escaped as in a URL | until removed |
+//! | `place/<machine>/<unit>` | file hash, desired state, generation | the leader's |
+//! | `state/<machine>/<unit>` | observed state | lease |
+//! | `leader` | who leads, and the machines whose units are held where they are | lease |
+//!
+//! Keys of other kinds are a later version's and left alone. A record that cannot be read is reported as such
+//! (`Snapshot::unreadable`) and harms nothing else; a file whose text does not have the hash in its key is one of those.
+//!
+//! # Versions
+//!
+//! Every record has a `schema` number that says which shape its writer knew. It decides nothing: readers take the fields
+//! they know, ignore the others and need no number for it. So daemons of version N and N+1 run side by side, and the rule
+//! for changing a record is that both must be right: new fields are optional, old ones keep their name and meaning.
+//! A daemon that rewrites a record of a later version drops what it does not know, so new fields must bear that too.
+//! A change that cannot follow the rule goes below another prefix. `store/fixtures/` holds records of every schema ever
+//! written, and a test reads them all.
+//!
+//! # Promises
+//!
+//! - What is acknowledged is durable: by etcd's quorum, or by an fsync of the embedded database.
+//! - A commit is all or nothing, and its outcome is [`Commit`] or an error that says whether it may have happened:
+//!   [`StoreError::Ambiguous`] may have, every other error has not.
+//! - A watch begins with everything and yields every change after it in order, or begins anew. It never ends by itself
+//!   and never goes silent unnoticed.
+//! - A lease that is answered for has the time it says, counted from the question.
 
 mod embedded;
 mod etcd;

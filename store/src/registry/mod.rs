@@ -6,6 +6,8 @@
 //! comes in as arguments, what was found goes out as data.
 
 mod decode;
+#[cfg(test)]
+mod fixtures;
 mod keys;
 mod leader;
 mod machines;

@@ -16,7 +16,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
 
 /// The schema written.
-const SCHEMA: u32 = 1;
+pub(super) const SCHEMA: u32 = 1;
 
 /// `file/<sha256>`: a unit file as its user wrote it.
 #[derive(Debug, Serialize, Deserialize)]

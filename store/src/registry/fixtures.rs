@@ -1,0 +1,165 @@
+//! Records of every schema ever written, as files, and the proof that they are read.
+//!
+//! `store/fixtures/v<schema>/` holds one file per kind of record, named like its key with `/` as `+`. Files of a former
+//! schema are never changed: they are what daemons of that version wrote. Files of the present schema are also what is
+//! written, byte for byte; a change of a record shows here first.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use muster_common::machine::{Machine, MachineId, RunnerKind};
+use muster_common::snapshot::{Change, Leader, Placement, Unit};
+use muster_common::state::{DesiredState, ObservedState};
+use muster_common::unit::{FileHash, UnitFile, UnitName};
+
+use super::decode::read;
+use super::keys::{Key, parse};
+use super::records::{
+    FileRecord, LeaderRecord, MachineRecord, MetadataRecord, PlaceRecord, StateRecord, UnitRecord,
+    encode,
+};
+use crate::store::{KeyValue, LeaseId};
+
+const CREATED: u64 = 5;
+const WRITTEN: u64 = 7;
+
+fn file() -> UnitFile {
+    "[Service]\n# as \"written\"\nExecStart=/bin/true\n".parse().unwrap()
+}
+
+fn machine() -> MachineId {
+    "6a1f2b3c4d5e6f708192a3b4c5d6e7f8".parse().unwrap()
+}
+
+fn unit() -> UnitName {
+    "web@1.service".parse().unwrap()
+}
+
+fn hash() -> FileHash {
+    file().hash()
+}
+
+/// What each record of the present schema means, and its bytes.
+fn present() -> Vec<(Key, Change, Vec<u8>)> {
+    let registered = Machine {
+        id: machine(),
+        address: "192.0.2.1".to_owned(),
+        api: Some("192.0.2.1:4001".to_owned()),
+        metadata: BTreeMap::from([("rack".to_owned(), "1".to_owned())]),
+        version: "0.1.0".to_owned(),
+        runners: BTreeSet::from([RunnerKind::Systemd, RunnerKind::Docker]),
+        boot: "0c9f".to_owned(),
+        created: CREATED,
+    };
+    let placement = Placement {
+        file: hash(),
+        desired: DesiredState::Launched,
+        generation: 3,
+        revision: WRITTEN,
+    };
+    let observed = ObservedState {
+        load: "loaded".to_owned(),
+        active: "failed".to_owned(),
+        sub: "failed".to_owned(),
+        file: Some(hash()),
+        hash: file().fleet_hash(),
+        generation: 3,
+        desired: DesiredState::Launched,
+        since: 1_700_000_000,
+        invocation: "0123456789abcdef0123456789abcdef".to_owned(),
+        problem: Some("the start job failed".to_owned()),
+    };
+    let leader = Leader { machine: machine(), held: BTreeSet::from(["m2".parse().unwrap()]) };
+    let desired = DesiredState::Loaded;
+    let record = UnitRecord::new(hash(), desired, 3, "00000000000000ff-1".to_owned());
+    let known = Unit { name: unit(), file: hash(), desired, generation: 3, revision: WRITTEN };
+    vec![
+        (
+            Key::File(hash()),
+            Change::File(hash(), Some(Arc::new(file()))),
+            encode(&FileRecord::new(&file())).into(),
+        ),
+        (Key::Unit(unit()), Change::Unit(unit(), Some(known)), encode(&record).into()),
+        (
+            Key::Machine(machine()),
+            Change::Machine(machine(), Some(registered.clone())),
+            encode(&MachineRecord::new(&registered)).into(),
+        ),
+        (
+            Key::Metadata(machine(), "rack/row".to_owned()),
+            Change::Metadata(machine(), "rack/row".to_owned(), Some("2".to_owned())),
+            encode(&MetadataRecord::new("2")).into(),
+        ),
+        (
+            Key::Place(machine(), unit()),
+            Change::Place(machine(), unit(), Some(placement.clone())),
+            encode(&PlaceRecord::new(&placement)).into(),
+        ),
+        (
+            Key::State(machine(), unit()),
+            Change::State(machine(), unit(), Some(observed.clone())),
+            encode(&StateRecord::new(observed)).into(),
+        ),
+        (
+            Key::Leader,
+            Change::Leader(Some(leader.clone())),
+            encode(&LeaderRecord::new(&leader)).into(),
+        ),
+    ]
+}
+
+fn directory(schema: u32) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("fixtures/v{schema}"))
+}
+
+fn path(key: &Key) -> PathBuf {
+    directory(super::records::SCHEMA).join(format!("{}.json", key.to_string().replace('/', "+")))
+}
+
+/// How a fixture is read: its key from its name, its value from its content.
+fn read_fixture(path: &Path) -> Change {
+    let name = path.file_stem().unwrap().to_str().unwrap().replace('+', "/");
+    let record = KeyValue {
+        key: name.clone(),
+        value: std::fs::read(path).unwrap().into(),
+        create_revision: CREATED,
+        mod_revision: WRITTEN,
+        lease: Some(LeaseId(1)),
+    };
+    read(parse(&name).unwrap(), &record).unwrap()
+}
+
+#[test]
+fn what_is_written_is_what_the_fixtures_hold() {
+    for (key, _, bytes) in present() {
+        let path = path(&key);
+        // The one command that rewrites them, when a record changes: MUSTER_WRITE_FIXTURES=1 cargo test -p muster-store
+        if std::env::var_os("MUSTER_WRITE_FIXTURES").is_some() {
+            std::fs::write(&path, &bytes).unwrap();
+        }
+        let expected = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(String::from_utf8(bytes).unwrap(), expected, "{}", path.display());
+    }
+}
+
+#[test]
+fn the_present_fixtures_mean_what_they_should() {
+    for (key, change, _) in present() {
+        assert_eq!(read_fixture(&path(&key)), change);
+    }
+}
+
+#[test]
+fn fixtures_of_every_schema_are_read() {
+    for schema in 1..=super::records::SCHEMA {
+        let fixtures: Vec<PathBuf> = std::fs::read_dir(directory(schema))
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .collect();
+        assert!(fixtures.len() >= 7, "schema {schema} has lost fixtures");
+        for path in fixtures {
+            read_fixture(&path);
+        }
+    }
+}
