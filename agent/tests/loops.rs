@@ -1,0 +1,251 @@
+//! The daemon's loops, on an embedded store with a runner in memory: what must happen, and what must not.
+
+mod support;
+
+use std::time::Duration;
+
+use muster_common::state::DesiredState::{Launched, Loaded};
+use support::{Machine, ask, name, reported, store, until};
+
+const UNIT: &str = "[Service]\nExecStart=/bin/true\n";
+const OTHER: &str = "[Service]\nExecStart=/bin/false\n";
+
+fn is(active: &str, generation: u64) -> Option<(String, u64)> {
+    Some((active.to_owned(), generation))
+}
+
+#[tokio::test]
+async fn a_unit_is_placed_started_reported_and_destroyed() {
+    let (registry, _disk) = store();
+    let machine = Machine::new("m1", "10.0.0.1");
+    let daemon = machine.start(&registry);
+    ask(&registry, "a.service", UNIT, Launched).await;
+    until(&registry, "active", |s| reported(s, "a.service") == is("active", 1)).await;
+    assert_eq!(machine.host.log(), ["write a.service", "start a.service"]);
+
+    registry.destroy_units(&[name("a.service")]).await.unwrap();
+    until(&registry, "gone", |s| s.states.is_empty() && s.places.is_empty()).await;
+    assert_eq!(machine.host.unit("a.service"), None);
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn a_daemon_that_starts_again_adopts_what_runs() {
+    let (registry, _disk) = store();
+    let machine = Machine::new("m1", "10.0.0.1");
+    let daemon = machine.start(&registry);
+    ask(&registry, "a.service", UNIT, Launched).await;
+    until(&registry, "active", |s| reported(s, "a.service") == is("active", 1)).await;
+    let before = machine.host.unit("a.service");
+    let id = "m1".parse().unwrap();
+    let lease = registry.registration(&id).await.unwrap().unwrap().1;
+    daemon.stop().await;
+
+    for kill in [true, false] {
+        let again = machine.start(&registry);
+        again.health.subscribe().wait_for(|s| s.placements.ok && s.units == 1).await.unwrap();
+        // What is asked for now is done, so whatever the daemon makes of the old unit is done as well.
+        let other = if kill { "b.service" } else { "c.service" };
+        ask(&registry, other, UNIT, Launched).await;
+        until(&registry, "the next", |s| reported(s, other) == is("active", 1)).await;
+        assert_eq!(registry.registration(&id).await.unwrap().unwrap().1, lease);
+        if kill { again.kill().await } else { again.stop().await }
+    }
+    assert_eq!(machine.host.unit("a.service"), before);
+    let asked = machine.host.log();
+    assert_eq!(asked.iter().filter(|what| what.ends_with(" a.service")).count(), 2, "{asked:?}");
+}
+
+#[tokio::test]
+async fn a_failed_start_says_why_and_is_not_tried_again_unasked() {
+    let (registry, _disk) = store();
+    let machine = Machine::new("m1", "10.0.0.1");
+    machine.host.fail("a.service");
+    let daemon = machine.start(&registry);
+    ask(&registry, "a.service", UNIT, Launched).await;
+    let s = until(&registry, "failed", |s| reported(s, "a.service") == is("failed", 1)).await;
+    let state = s.states[&name("a.service")].values().next().unwrap().clone();
+    assert_eq!(state.problem.as_deref(), Some("start failed: exit status 1"));
+    assert_eq!(machine.host.log(), ["write a.service", "start a.service"]);
+
+    ask(&registry, "a.service", UNIT, Launched).await;
+    until(&registry, "tried again", |s| reported(s, "a.service") == is("failed", 2)).await;
+    assert_eq!(machine.host.log().len(), 3);
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn a_unit_of_the_hosts_own_is_refused_and_left_alone() {
+    let (registry, _disk) = store();
+    let machine = Machine::new("m1", "10.0.0.1");
+    machine.host.foreign("sshd.service");
+    let daemon = machine.start(&registry);
+    ask(&registry, "sshd.service", UNIT, Launched).await;
+    let s = until(&registry, "refused", |s| reported(s, "sshd.service").is_some()).await;
+    let state = s.states[&name("sshd.service")].values().next().unwrap().clone();
+    assert!(state.problem.unwrap().contains("has a unit of that name of its own"));
+    assert_eq!((state.generation, state.file), (1, None));
+
+    registry.destroy_units(&[name("sshd.service")]).await.unwrap();
+    until(&registry, "gone", |s| s.states.is_empty()).await;
+    assert_eq!(machine.host.log(), Vec::<String>::new());
+    assert_eq!(machine.host.unit("sshd.service").unwrap().0, "active");
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn a_slow_start_holds_up_nobody_and_can_be_stopped() {
+    let (registry, _disk) = store();
+    let machine = Machine::new("m1", "10.0.0.1");
+    machine.host.slow("slow.service", true);
+    let daemon = machine.start(&registry);
+    ask(&registry, "slow.service", UNIT, Launched).await;
+    until(&registry, "starting", |s| reported(s, "slow.service") == is("activating", 0)).await;
+    ask(&registry, "quick.service", UNIT, Launched).await;
+    until(&registry, "the other", |s| reported(s, "quick.service") == is("active", 1)).await;
+
+    ask(&registry, "slow.service", UNIT, Loaded).await;
+    until(&registry, "stopped", |s| reported(s, "slow.service") == is("inactive", 2)).await;
+    assert!(machine.host.log().contains(&"stop slow.service".to_owned()));
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn a_unit_that_ended_stays_ended_until_it_is_asked_for_again() {
+    let (registry, _disk) = store();
+    let machine = Machine::new("m1", "10.0.0.1");
+    let daemon = machine.start(&registry);
+    ask(&registry, "a.service", UNIT, Launched).await;
+    until(&registry, "active", |s| reported(s, "a.service") == is("active", 1)).await;
+    machine.host.crash("a.service");
+    until(&registry, "failed", |s| reported(s, "a.service") == is("failed", 1)).await;
+    ask(&registry, "a.service", UNIT, Launched).await;
+    until(&registry, "active again", |s| reported(s, "a.service") == is("active", 2)).await;
+    assert_eq!(machine.host.log(), ["write a.service", "start a.service", "start a.service"]);
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn another_file_is_written_and_the_unit_restarted() {
+    let (registry, _disk) = store();
+    let machine = Machine::new("m1", "10.0.0.1");
+    let daemon = machine.start(&registry);
+    ask(&registry, "a.service", UNIT, Launched).await;
+    until(&registry, "active", |s| reported(s, "a.service") == is("active", 1)).await;
+    ask(&registry, "a.service", OTHER, Launched).await;
+    until(&registry, "anew", |s| reported(s, "a.service") == is("active", 2)).await;
+    assert_eq!(
+        machine.host.log(),
+        ["write a.service", "start a.service", "write a.service", "restart a.service"]
+    );
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn a_lost_lease_leads_to_a_new_registration_and_restarts_nothing() {
+    let (registry, _disk) = store();
+    let machine = Machine::new("m1", "10.0.0.1");
+    let daemon = machine.start(&registry);
+    ask(&registry, "a.service", UNIT, Launched).await;
+    until(&registry, "active", |s| reported(s, "a.service") == is("active", 1)).await;
+    let id = "m1".parse().unwrap();
+    let lease = registry.registration(&id).await.unwrap().unwrap().1.unwrap();
+    registry.revoke(lease).await.unwrap();
+    let back = until(&registry, "back", |s| {
+        s.machines.contains_key(&id)
+            && s.leader.is_some()
+            && reported(s, "a.service") == is("active", 1)
+    });
+    back.await;
+    assert_ne!(registry.registration(&id).await.unwrap().unwrap().1, Some(lease));
+    assert_eq!(machine.host.unit("a.service"), is("active", 1));
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn when_the_leader_goes_another_leads_and_places_its_units() {
+    let (registry, _disk) = store();
+    let machines = [
+        Machine::new("m1", "10.0.0.1"),
+        Machine::new("m2", "10.0.0.2"),
+        Machine::new("m3", "10.0.0.3"),
+    ];
+    let leader = machines[0].start(&registry);
+    leader.health.subscribe().wait_for(|s| s.leading).await.unwrap();
+    ask(&registry, "a.service", UNIT, Launched).await;
+    until(&registry, "active", |s| reported(s, "a.service") == is("active", 1)).await;
+    let others = [machines[1].start(&registry), machines[2].start(&registry)];
+    until(&registry, "three", |s| s.machines.len() == 3).await;
+
+    leader.kill().await;
+    let s = until(&registry, "moved", |s| {
+        s.machines.len() == 2 && reported(s, "a.service") == is("active", 1)
+    })
+    .await;
+    assert_ne!(s.leader.unwrap().machine, "m1".parse().unwrap());
+    assert!(!s.places[&name("a.service")].contains_key(&"m1".parse().unwrap()));
+    for other in others {
+        other.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_second_machine_with_the_same_id_keeps_out_and_says_so() {
+    let (registry, _disk) = store();
+    let first = Machine::new("m1", "10.0.0.1");
+    let daemon = first.start(&registry);
+    ask(&registry, "a.service", UNIT, Launched).await;
+    let before = until(&registry, "active", |s| reported(s, "a.service") == is("active", 1)).await;
+
+    // The two share a kernel here, and with it a boot id: the record is given another one.
+    let id = "m1".parse().unwrap();
+    let (mut record, lease) = registry.registration(&id).await.unwrap().unwrap();
+    record.boot = "elsewhere".to_owned();
+    let lease = muster_store::Lease { id: lease.unwrap(), ttl: Duration::from_secs(2) };
+    registry.register(&record, lease).await.unwrap();
+
+    let second = Machine::new("m1", "10.0.0.2");
+    let refused = second.start(&registry);
+    let mut status = refused.health.subscribe();
+    let status = status.wait_for(|s| s.lease.problem.is_some()).await.unwrap().clone();
+    let problem = status.lease.problem.unwrap();
+    assert!(problem.contains("the machine at 10.0.0.1"), "{problem}");
+    assert!(problem.contains("systemd-machine-id-setup"), "{problem}");
+    refused.stop().await;
+
+    let after = registry.snapshot().await.unwrap();
+    assert_eq!(after.states, before.states);
+    assert_eq!(second.host.log(), Vec::<String>::new());
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn a_host_that_shuts_down_gives_its_units_up() {
+    let (registry, _disk) = store();
+    let machine = Machine::new("m1", "10.0.0.1");
+    let daemon = machine.start(&registry);
+    ask(&registry, "a.service", UNIT, Launched).await;
+    until(&registry, "active", |s| reported(s, "a.service") == is("active", 1)).await;
+    machine.host.shutting_down();
+    daemon.stop().await;
+    assert_eq!(machine.host.unit("a.service").unwrap().0, "inactive");
+    let left = registry.snapshot().await.unwrap();
+    assert!(left.machines.is_empty() && left.leader.is_none() && left.states.is_empty());
+    assert!(!machine.settings.state_dir.join("placements.json").exists());
+}
+
+#[tokio::test]
+async fn a_broken_line_to_the_runner_is_made_good_afterwards() {
+    let (registry, _disk) = store();
+    let machine = Machine::new("m1", "10.0.0.1");
+    let daemon = machine.start(&registry);
+    daemon.health.subscribe().wait_for(|s| s.placements.ok && s.runner.ok).await.unwrap();
+    machine.host.lose(true);
+    daemon.health.subscribe().wait_for(|s| !s.runner.ok).await.unwrap();
+    ask(&registry, "a.service", UNIT, Launched).await;
+    until(&registry, "placed", |s| s.places.contains_key(&name("a.service"))).await;
+    assert_eq!(machine.host.log(), Vec::<String>::new());
+    machine.host.lose(false);
+    until(&registry, "active", |s| reported(s, "a.service") == is("active", 1)).await;
+    daemon.stop().await;
+}

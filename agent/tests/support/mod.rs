@@ -1,0 +1,390 @@
+//! A runner in memory, complete, and a daemon's core around it on an embedded store.
+#![allow(dead_code, reason = "each test binary uses its own part")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use muster_common::snapshot::Snapshot;
+use muster_common::state::DesiredState;
+use muster_common::unit::{FileHash, UnitFile, UnitName};
+use muster_engine::converge::Observed;
+use muster_store::{Registry, UnitWrite};
+use musterd::runner::{Outcome, Runner, RunnerError, RunnerEvent, Seen};
+use musterd::{Health, Settings};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// A runner in memory. What it runs outlives the daemon that asked for it, as systemd's units do.
+pub struct Scripted {
+    host: Arc<Host>,
+    events: Mutex<Option<mpsc::Receiver<RunnerEvent>>>,
+}
+
+/// The machine behind it.
+#[derive(Default)]
+pub struct Host {
+    state: Mutex<State>,
+    changed: watch::Sender<u64>,
+}
+
+#[derive(Default)]
+struct State {
+    units: BTreeMap<UnitName, Unit>,
+    events: Option<mpsc::Sender<RunnerEvent>>,
+    log: Vec<String>,
+    failing: BTreeSet<UnitName>,
+    slow: BTreeSet<UnitName>,
+    foreign: BTreeSet<UnitName>,
+    runs: u64,
+    stopping: bool,
+    lost: bool,
+}
+
+#[derive(Default, Clone)]
+struct Unit {
+    file: Option<FileHash>,
+    active: String,
+    run: u64,
+}
+
+impl Host {
+    pub fn new() -> Arc<Self> {
+        Arc::new(Self::default())
+    }
+
+    fn with<T>(&self, act: impl FnOnce(&mut State) -> T) -> T {
+        let result = act(&mut self.state.lock().unwrap());
+        self.changed.send_modify(|n| *n += 1);
+        result
+    }
+
+    /// Everything asked of the runner that changes a unit, in order.
+    pub fn log(&self) -> Vec<String> {
+        self.state.lock().unwrap().log.clone()
+    }
+
+    /// `active`, and the number of its run.
+    pub fn unit(&self, unit: &str) -> Option<(String, u64)> {
+        let state = self.state.lock().unwrap();
+        state.units.get(&name(unit)).map(|u| (u.active.clone(), u.run))
+    }
+
+    pub fn fail(&self, unit: &str) {
+        self.with(|s| s.failing.insert(name(unit)));
+    }
+
+    /// Its start does not end before it is told to, or is stopped.
+    pub fn slow(&self, unit: &str, slow: bool) {
+        self.with(|s| if slow { s.slow.insert(name(unit)) } else { s.slow.remove(&name(unit)) });
+    }
+
+    /// A unit of the host's own, running.
+    pub fn foreign(&self, unit: &str) {
+        self.with(|s| {
+            s.foreign.insert(name(unit));
+            let unit = s.units.entry(name(unit)).or_default();
+            unit.active = "active".to_owned();
+        });
+    }
+
+    pub fn shutting_down(&self) {
+        self.with(|s| s.stopping = true);
+    }
+
+    /// The unit ends by itself.
+    pub fn crash(&self, unit: &str) {
+        self.with(|s| s.set(&name(unit), "failed"));
+    }
+
+    /// The line to the runner breaks, or is mended.
+    pub fn lose(&self, lost: bool) {
+        self.with(|s| {
+            s.lost = lost;
+            let event = if lost {
+                RunnerEvent::Lost { problem: "cut".to_owned() }
+            } else {
+                RunnerEvent::Relist
+            };
+            s.report(event);
+        });
+    }
+
+    async fn wait(&self, until: impl Fn(&State) -> bool) {
+        let mut changed = self.changed.subscribe();
+        while !until(&self.state.lock().unwrap()) {
+            changed.changed().await.unwrap();
+        }
+    }
+}
+
+impl State {
+    fn set(&mut self, unit: &UnitName, active: &str) {
+        let entry = self.units.entry(unit.clone()).or_default();
+        active.clone_into(&mut entry.active);
+        let run = entry.run;
+        self.report(RunnerEvent::Changed {
+            unit: unit.clone(),
+            active: active.to_owned(),
+            sub: if active == "active" { "running" } else { "dead" }.to_owned(),
+            invocation: if active == "active" { format!("{run:032x}") } else { String::new() },
+            since: 1,
+        });
+    }
+
+    fn report(&mut self, event: RunnerEvent) {
+        if let Some(events) = &self.events {
+            let _ = events.try_send(event);
+        }
+    }
+
+    fn check(&self) -> Result<(), RunnerError> {
+        if self.lost {
+            return Err(RunnerError::Lost {
+                during: "a call".to_owned(),
+                problem: "cut".to_owned(),
+            });
+        }
+        Ok(())
+    }
+}
+
+impl Scripted {
+    pub fn on(host: &Arc<Host>) -> Self {
+        let (sender, events) = mpsc::channel(1024);
+        host.with(|s| {
+            s.events = Some(sender);
+            s.report(RunnerEvent::Relist);
+        });
+        Self { host: Arc::clone(host), events: Mutex::new(Some(events)) }
+    }
+
+    async fn launch(&self, verb: &str, unit: &UnitName) -> Result<Outcome, RunnerError> {
+        let fails = self.host.with(|s| {
+            s.check()?;
+            s.log.push(format!("{verb} {unit}"));
+            s.runs += 1;
+            let run = s.runs;
+            s.units.entry(unit.clone()).or_default().run = run;
+            s.set(unit, "activating");
+            Ok(s.failing.contains(unit))
+        })?;
+        self.host
+            .wait(|s| {
+                !s.slow.contains(unit) || s.units.get(unit).is_none_or(|u| u.active == "inactive")
+            })
+            .await;
+        Ok(self.host.with(|s| {
+            if s.units.get(unit).is_none_or(|u| u.active == "inactive") {
+                return Outcome::Failed {
+                    problem: "start was cancelled by another job".to_owned(),
+                };
+            }
+            s.set(unit, if fails { "failed" } else { "active" });
+            if fails {
+                Outcome::Failed { problem: "start failed: exit status 1".to_owned() }
+            } else {
+                Outcome::Done
+            }
+        }))
+    }
+}
+
+#[async_trait]
+impl Runner for Scripted {
+    async fn observe(
+        &self,
+        units: &BTreeSet<UnitName>,
+    ) -> Result<BTreeMap<UnitName, Seen>, RunnerError> {
+        self.host.with(|s| {
+            s.check()?;
+            let seen = units.iter().map(|unit| {
+                let found = s.units.get(unit).cloned().unwrap_or_default();
+                let known = s.units.contains_key(unit);
+                let active = if found.active.is_empty() { "inactive" } else { &found.active };
+                let observed = Observed {
+                    load: if known { "loaded" } else { "not-found" }.to_owned(),
+                    active: active.to_owned(),
+                    sub: if active == "active" { "running" } else { "dead" }.to_owned(),
+                    foreign: s.foreign.contains(unit),
+                    file: found.file,
+                };
+                let invocation =
+                    if active == "active" { format!("{:032x}", found.run) } else { String::new() };
+                (unit.clone(), Seen { observed, invocation, since: 1 })
+            });
+            Ok(seen.collect())
+        })
+    }
+
+    async fn write(&self, unit: &UnitName, hash: FileHash, _: &str) -> Result<(), RunnerError> {
+        self.host.with(|s| {
+            s.log.push(format!("write {unit}"));
+            s.units.entry(unit.clone()).or_default().file = Some(hash);
+        });
+        Ok(())
+    }
+
+    async fn remove(&self, unit: &UnitName) -> Result<(), RunnerError> {
+        self.host.with(|s| {
+            s.check()?;
+            s.log.push(format!("remove {unit}"));
+            s.units.remove(unit);
+            Ok(())
+        })
+    }
+
+    async fn enable(&self, units: &[UnitName]) -> Result<(), RunnerError> {
+        self.host.with(|s| s.log.extend(units.iter().map(|unit| format!("enable {unit}"))));
+        Ok(())
+    }
+
+    async fn disable(&self, units: &[UnitName]) -> Result<(), RunnerError> {
+        self.host.with(|s| s.log.extend(units.iter().map(|unit| format!("disable {unit}"))));
+        Ok(())
+    }
+
+    async fn start(&self, unit: &UnitName) -> Result<Outcome, RunnerError> {
+        self.launch("start", unit).await
+    }
+
+    async fn restart(&self, unit: &UnitName) -> Result<Outcome, RunnerError> {
+        self.launch("restart", unit).await
+    }
+
+    async fn stop(&self, unit: &UnitName) -> Result<Outcome, RunnerError> {
+        self.host.with(|s| {
+            s.check()?;
+            s.log.push(format!("stop {unit}"));
+            s.set(unit, "inactive");
+            Ok(Outcome::Done)
+        })
+    }
+
+    async fn host_is_stopping(&self) -> bool {
+        self.host.with(|s| s.stopping)
+    }
+
+    fn events(&self) -> mpsc::Receiver<RunnerEvent> {
+        self.events.lock().unwrap().take().unwrap()
+    }
+}
+
+/// A machine with its disks, on which daemons come and go.
+pub struct Machine {
+    pub host: Arc<Host>,
+    pub settings: Settings,
+    _disk: tempfile::TempDir,
+}
+
+/// A daemon's core, running.
+pub struct Daemon {
+    pub health: Health,
+    shutdown: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl Machine {
+    pub fn new(id: &str, address: &str) -> Self {
+        let disk = tempfile::tempdir().unwrap();
+        let below = |path: &str| -> PathBuf { disk.path().join(path) };
+        for path in ["state", "run", "units"] {
+            std::fs::create_dir(below(path)).unwrap();
+        }
+        let settings = Settings {
+            machine_id: id.parse().unwrap(),
+            address: address.to_owned(),
+            api_address: None,
+            metadata: BTreeMap::new(),
+            ttl: Duration::from_secs(2),
+            engine: true,
+            state_dir: below("state"),
+            run_dir: below("run"),
+            unit_dir: below("units"),
+        };
+        Self { host: Host::new(), settings, _disk: disk }
+    }
+
+    pub fn start(&self, registry: &Registry) -> Daemon {
+        let health = Health::new();
+        let shutdown = CancellationToken::new();
+        let runner = Arc::new(Scripted::on(&self.host));
+        let core = musterd::run_with(
+            self.settings.clone(),
+            registry.clone(),
+            runner,
+            shutdown.clone(),
+            health.clone(),
+        );
+        Daemon { health, shutdown, task: tokio::spawn(async move { core.await.unwrap() }) }
+    }
+}
+
+impl Daemon {
+    /// Stops it as systemd would.
+    pub async fn stop(self) {
+        self.shutdown.cancel();
+        self.task.await.unwrap();
+    }
+
+    /// Ends it as `kill -9` would.
+    pub async fn kill(self) {
+        self.task.abort();
+        let _ = self.task.await;
+    }
+}
+
+/// An embedded store in a directory of its own.
+pub fn store() -> (Registry, tempfile::TempDir) {
+    let disk = tempfile::tempdir().unwrap();
+    let store = muster_store::open_embedded(disk.path()).unwrap();
+    (Registry::new(store, "/muster/v1/"), disk)
+}
+
+pub fn name(text: &str) -> UnitName {
+    text.parse().unwrap()
+}
+
+/// Asks for a unit as a user would; the generation rises.
+pub async fn ask(registry: &Registry, unit: &str, text: &str, desired: DesiredState) {
+    let file: Arc<UnitFile> = Arc::new(text.parse().unwrap());
+    let before = registry.snapshot().await.unwrap();
+    let old = before.units.get(&name(unit));
+    let write = UnitWrite {
+        name: name(unit),
+        file,
+        desired,
+        generation: old.map_or(1, |u| u.generation + 1),
+        expected: old.map_or(0, |u| u.revision),
+    };
+    registry.write_units(vec![write]).await.unwrap();
+}
+
+/// Waits, generously, until the store looks as it should.
+pub async fn until(registry: &Registry, what: &str, holds: impl Fn(&Snapshot) -> bool) -> Snapshot {
+    let mut last = Snapshot::default();
+    let mut updates = registry.watch();
+    let wait = async {
+        loop {
+            if updates.events.recv().await.is_none() {
+                return;
+            }
+            last = registry.snapshot().await.unwrap();
+            if holds(&last) {
+                return;
+            }
+        }
+    };
+    let waited = tokio::time::timeout(Duration::from_secs(30), wait).await;
+    assert!(waited.is_ok(), "{what}: never came to be; the store has {last:#?}");
+    last
+}
+
+/// `active` of a unit wherever it is reported, with the generation that was carried out.
+pub fn reported(snapshot: &Snapshot, unit: &str) -> Option<(String, u64)> {
+    let states = snapshot.states.get(&name(unit))?;
+    states.values().next().map(|state| (state.active.clone(), state.generation))
+}
