@@ -5,7 +5,7 @@ mod support;
 use std::time::Duration;
 
 use muster_common::state::DesiredState::{Launched, Loaded};
-use support::{Machine, ask, name, reported, store, until};
+use support::{Line, Machine, ask, name, reported, store, until};
 
 const UNIT: &str = "[Service]\nExecStart=/bin/true\n";
 const OTHER: &str = "[Service]\nExecStart=/bin/false\n";
@@ -43,7 +43,7 @@ async fn a_daemon_that_starts_again_adopts_what_runs() {
 
     for kill in [true, false] {
         let again = machine.start(&registry);
-        again.health.subscribe().wait_for(|s| s.placements.ok && s.units == 1).await.unwrap();
+        again.health.subscribe().wait_for(|s| s.placements.ok).await.unwrap();
         // What is asked for now is done, so whatever the daemon makes of the old unit is done as well.
         let other = if kill { "b.service" } else { "c.service" };
         ask(&registry, other, UNIT, Launched).await;
@@ -248,4 +248,48 @@ async fn a_broken_line_to_the_runner_is_made_good_afterwards() {
     machine.host.lose(false);
     until(&registry, "active", |s| reported(s, "a.service") == is("active", 1)).await;
     daemon.stop().await;
+}
+
+#[tokio::test]
+async fn an_outage_of_the_store_starts_and_stops_nothing() {
+    let (registry, line, _disk) = Line::new();
+    let machine = Machine::new("m1", "10.0.0.1");
+    let daemon = machine.start(&registry);
+    ask(&registry, "a.service", UNIT, Launched).await;
+    until(&registry, "active", |s| reported(s, "a.service") == is("active", 1)).await;
+    let before = machine.host.unit("a.service");
+    line.cut(true);
+    daemon.health.subscribe().wait_for(|s| !s.store.ok && !s.placements.ok).await.unwrap();
+    // A daemon that starts again in the outage goes by what it knows.
+    daemon.stop().await;
+    let again = machine.start(&registry);
+    again.health.subscribe().wait_for(|s| !s.lease.ok && s.units == 1).await.unwrap();
+    assert_eq!(machine.host.unit("a.service"), before);
+
+    line.cut(false);
+    again.health.subscribe().wait_for(|s| s.lease.ok && s.placements.ok).await.unwrap();
+    ask(&registry, "b.service", UNIT, Launched).await;
+    until(&registry, "the next", |s| reported(s, "b.service") == is("active", 1)).await;
+    assert_eq!(machine.host.unit("a.service"), before);
+    again.stop().await;
+}
+
+#[tokio::test]
+async fn a_reboot_in_an_outage_brings_the_units_back() {
+    let (registry, line, _disk) = Line::new();
+    let machine = Machine::new("m1", "10.0.0.1");
+    let daemon = machine.start(&registry);
+    ask(&registry, "a.service", UNIT, Launched).await;
+    until(&registry, "active", |s| reported(s, "a.service") == is("active", 1)).await;
+    line.cut(true);
+    daemon.stop().await;
+    machine.reboot();
+    let again = machine.start(&registry);
+    again.health.subscribe().wait_for(|s| s.counters.starts == 1 || s.units == 1).await.unwrap();
+    machine.host.until(|state| state == Some("active"), "a.service").await;
+
+    line.cut(false);
+    until(&registry, "reported", |s| reported(s, "a.service") == is("active", 1)).await;
+    assert_eq!(machine.host.log().iter().filter(|l| *l == "start a.service").count(), 2);
+    again.stop().await;
 }

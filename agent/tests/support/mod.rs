@@ -1,5 +1,9 @@
 //! A runner in memory, complete, and a daemon's core around it on an embedded store.
-#![allow(dead_code, reason = "each test binary uses its own part")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "a module of test binaries, each of which uses its own part"
+)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -11,7 +15,10 @@ use muster_common::snapshot::Snapshot;
 use muster_common::state::DesiredState;
 use muster_common::unit::{FileHash, UnitFile, UnitName};
 use muster_engine::converge::Observed;
-use muster_store::{Registry, UnitWrite};
+use muster_store::{
+    Commit, Guard, Lease, LeaseId, Listing, Op, Range, Registry, Store, StoreError, UnitWrite,
+    Watch, WatchEvent,
+};
 use musterd::runner::{Outcome, Runner, RunnerError, RunnerEvent, Seen};
 use musterd::{Health, Settings};
 use tokio::sync::{mpsc, watch};
@@ -100,6 +107,11 @@ impl Host {
         self.with(|s| s.set(&name(unit), "failed"));
     }
 
+    /// Power fails: nothing runs, and what was in `/run` is gone.
+    pub fn power_cut(&self) {
+        self.with(|s| s.units.clear());
+    }
+
     /// The line to the runner breaks, or is mended.
     pub fn lose(&self, lost: bool) {
         self.with(|s| {
@@ -111,6 +123,13 @@ impl Host {
             };
             s.report(event);
         });
+    }
+
+    /// Waits until the unit's state is as it should be.
+    pub async fn until(&self, holds: impl Fn(Option<&str>) -> bool, unit: &str) {
+        let unit = name(unit);
+        let wait = self.wait(|s| holds(s.units.get(&unit).map(|u| u.active.as_str())));
+        assert!(tokio::time::timeout(Duration::from_secs(30), wait).await.is_ok(), "{unit}");
     }
 
     async fn wait(&self, until: impl Fn(&State) -> bool) {
@@ -308,6 +327,13 @@ impl Machine {
         Self { host: Host::new(), settings, _disk: disk }
     }
 
+    /// The machine goes down and comes back.
+    pub fn reboot(&self) {
+        self.host.power_cut();
+        std::fs::remove_dir_all(&self.settings.run_dir).unwrap();
+        std::fs::create_dir(&self.settings.run_dir).unwrap();
+    }
+
     pub fn start(&self, registry: &Registry) -> Daemon {
         let health = Health::new();
         let shutdown = CancellationToken::new();
@@ -342,6 +368,90 @@ pub fn store() -> (Registry, tempfile::TempDir) {
     let disk = tempfile::tempdir().unwrap();
     let store = muster_store::open_embedded(disk.path()).unwrap();
     (Registry::new(store, "/muster/v1/"), disk)
+}
+
+/// A line to a store that can be cut.
+pub struct Line {
+    store: Arc<dyn Store>,
+    cut: watch::Sender<bool>,
+}
+
+impl Line {
+    /// A registry at the end of a line to a store of its own.
+    pub fn new() -> (Registry, Arc<Self>, tempfile::TempDir) {
+        let disk = tempfile::tempdir().unwrap();
+        let store = muster_store::open_embedded(disk.path()).unwrap();
+        let line = Arc::new(Self { store, cut: watch::Sender::new(false) });
+        (Registry::new(line.clone(), "/muster/v1/"), line, disk)
+    }
+
+    pub fn cut(&self, cut: bool) {
+        self.cut.send_replace(cut);
+    }
+
+    fn check(&self) -> Result<(), StoreError> {
+        if *self.cut.borrow() {
+            return Err(StoreError::Unavailable { during: "a test".to_owned(), source: None });
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Store for Line {
+    async fn read(&self, range: Range) -> Result<Listing, StoreError> {
+        self.check()?;
+        self.store.read(range).await
+    }
+
+    fn watch(&self, range: Range) -> Watch {
+        let (sender, events) = mpsc::channel(16);
+        let (store, mut cut) = (Arc::clone(&self.store), self.cut.subscribe());
+        tokio::spawn(async move {
+            loop {
+                if *cut.borrow_and_update() {
+                    let lost = WatchEvent::Lost { problem: "cut".to_owned() };
+                    if sender.send(lost).await.is_err() || cut.changed().await.is_err() {
+                        return;
+                    }
+                    continue;
+                }
+                let mut watch = store.watch(range.clone());
+                loop {
+                    tokio::select! {
+                        changed = cut.changed() => if changed.is_err() { return } else { break },
+                        event = watch.events.recv() => {
+                            let Some(event) = event else { return };
+                            if sender.send(event).await.is_err() {
+                                return;
+                            }
+                        }
+                    }
+                }
+            }
+        });
+        Watch { events }
+    }
+
+    async fn commit(&self, guards: Vec<Guard>, ops: Vec<Op>) -> Result<Commit, StoreError> {
+        self.check()?;
+        self.store.commit(guards, ops).await
+    }
+
+    async fn grant(&self, ttl: Duration) -> Result<Lease, StoreError> {
+        self.check()?;
+        self.store.grant(ttl).await
+    }
+
+    async fn keep_alive(&self, lease: LeaseId) -> Result<Lease, StoreError> {
+        self.check()?;
+        self.store.keep_alive(lease).await
+    }
+
+    async fn revoke(&self, lease: LeaseId) -> Result<(), StoreError> {
+        self.check()?;
+        self.store.revoke(lease).await
+    }
 }
 
 pub fn name(text: &str) -> UnitName {
