@@ -19,6 +19,7 @@ pub mod placements;
 pub mod presence;
 pub mod runner;
 pub mod schedule;
+pub mod service;
 pub mod view;
 pub mod wait;
 mod shutdown;

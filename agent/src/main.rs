@@ -14,7 +14,7 @@ use musterd::http::{App, Parts, router, serve, socket};
 use musterd::inspect::Inspector;
 use musterd::metrics::Metrics;
 use musterd::view::View;
-use musterd::{Health, Settings, identity, logs};
+use musterd::{Health, Settings, identity, logs, service};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -82,6 +82,8 @@ async fn daemon(config: Config) -> anyhow::Result<()> {
         );
         let serving = tokio::spawn(serve::serve(sockets, router(app), shutdown.clone()));
         let core = tokio::spawn(musterd::run(settings, registry, shutdown.clone(), health));
+        service::ready();
+        tokio::spawn(service::stay_alive(shutdown.clone()));
         let signals = shutdown.clone();
         tokio::spawn(async move {
             tokio::select! {
@@ -89,6 +91,7 @@ async fn daemon(config: Config) -> anyhow::Result<()> {
                 _ = interrupt.recv() => {}
             }
             tracing::info!("musterd stops; its units go on");
+            service::stopping();
             signals.cancel();
         });
         let outcome = core.await.context("the daemon's core broke down")?;
