@@ -181,7 +181,8 @@ impl Keeper {
         self.registry.register(&self.machine, lease).await.map(Some)
     }
 
-    /// Who is registered under our id. A machine with our boot id or our address is us: before a restart or a reboot.
+    /// Who is registered under our id. A machine under our lease or with our address is us: before a restart or a reboot.
+    /// The boot id tells nothing here: containers on one kernel share it.
     async fn look(&self, lease: Option<LeaseId>) -> Result<Found, RegistryError> {
         let found = match self.registry.registration(&self.machine.id).await {
             Ok(found) => found,
@@ -191,20 +192,25 @@ impl Keeper {
         };
         let Some((other, held)) = found else { return Ok(Found::Nobody) };
         let ours = &self.machine;
-        let same_boot = !ours.boot.is_empty() && other.boot == ours.boot;
         let same_address = !ours.address.is_empty() && other.address == ours.address;
         let same_lease = lease.is_some() && held == lease;
-        Ok(if same_boot || same_address || same_lease { Found::Us } else { Found::Another(other) })
+        Ok(if same_address || same_lease { Found::Us } else { Found::Another(other) })
     }
 
     /// Keeps the lease alive until it is gone or in doubt. Its time counts from the sending of the last request that
     /// was answered.
     async fn prolong(&self, lease: Lease, sent: Instant) {
         let mut next = sent + lease.ttl / 3;
+        let mut ends = sent + lease.ttl;
         loop {
             tokio::select! {
                 () = tokio::time::sleep_until(next) => {}
                 () = self.doubt.notified() => {}
+            }
+            // Nobody can say that it is gone while the store is away; our own clock says when it cannot be relied on.
+            if Instant::now() >= ends {
+                let problem = "the lease has run out, and the store does not answer".to_owned();
+                self.health.ill(|s| &mut s.lease, problem);
             }
             let sent = Instant::now();
             let patience = (lease.ttl / 3).max(RETRY);
@@ -213,7 +219,10 @@ impl Keeper {
                     self.health.well(|s| &mut s.store);
                     self.health.well(|s| &mut s.lease);
                     match self.registration_is_ours(lease.id).await {
-                        Some(true) | None => next = sent + prolonged.ttl / 3,
+                        Some(true) | None => {
+                            next = sent + prolonged.ttl / 3;
+                            ends = sent + prolonged.ttl;
+                        }
                         Some(false) => return,
                     }
                 }
