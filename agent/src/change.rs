@@ -205,9 +205,9 @@ impl Walk<'_> {
             Some(before) => before.generation + u64::from(starts),
             None => first_generation(self.snapshot, name),
         };
-        let changed = before.as_ref().is_none_or(|b| {
-            (b.file, b.desired, b.generation) != (hash, desired, generation)
-        });
+        let changed = before
+            .as_ref()
+            .is_none_or(|b| (b.file, b.desired, b.generation) != (hash, desired, generation));
         let expected = before.as_ref().map_or(0, |b| b.expected);
         let outcome = match refusal {
             Some(refusal) => Outcome::Refused { refusal: refusal.clone() },
@@ -300,7 +300,8 @@ impl Walk<'_> {
         hash: FileHash,
         file: &UnitFile,
     ) -> Result<bool, String> {
-        let section = self.sections.entry(hash).or_insert_with(|| RequirementsTemplate::parse(file));
+        let section =
+            self.sections.entry(hash).or_insert_with(|| RequirementsTemplate::parse(file));
         let requirements = match section {
             Ok(section) => section.for_unit(name),
             Err(error) => Err(error.clone()),
@@ -349,4 +350,3 @@ fn first_generation(snapshot: &Snapshot, name: &UnitName) -> u64 {
     let reported = snapshot.states.get(name).into_iter().flatten().map(|(_, s)| s.generation);
     placed.chain(reported).max().unwrap_or(0) + 1
 }
-

@@ -181,7 +181,11 @@ impl Inspector {
     }
 
     /// A unit's last log lines.
-    pub async fn last_lines(&self, unit: &UnitName, lines: usize) -> Result<Vec<String>, InspectError> {
+    pub async fn last_lines(
+        &self,
+        unit: &UnitName,
+        lines: usize,
+    ) -> Result<Vec<String>, InspectError> {
         let output = Command::new(&self.journalctl)
             .args(["--no-pager", "--output=cat"])
             .arg(format!("--lines={lines}"))
@@ -206,4 +210,3 @@ async fn next_chunk(
     }
     Ok(Some((chunk.freeze(), (child, stdout))))
 }
-

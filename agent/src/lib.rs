@@ -20,9 +20,9 @@ pub mod presence;
 pub mod runner;
 pub mod schedule;
 pub mod service;
+mod shutdown;
 pub mod view;
 pub mod wait;
-mod shutdown;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

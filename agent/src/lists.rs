@@ -128,8 +128,7 @@ pub fn states(snapshot: &Snapshot) -> States {
     }
     let wanted = snapshot.units.values().filter(|unit| {
         !unit.name.is_template()
-            && (unit.desired > DesiredState::Inactive
-                || snapshot.places.contains_key(&unit.name))
+            && (unit.desired > DesiredState::Inactive || snapshot.places.contains_key(&unit.name))
     });
     let silent = wanted
         .filter(|unit| !snapshot.states.contains_key(&unit.name))

@@ -13,9 +13,10 @@ use crate::config::{Log, LogFormat};
 
 /// Installs the subscriber. Call it once.
 pub fn init(log: &Log) {
-    let filter: Targets = log.level.parse().unwrap_or_else(|_| {
-        Targets::new().with_default(tracing::level_filters::LevelFilter::INFO)
-    });
+    let filter: Targets = log
+        .level
+        .parse()
+        .unwrap_or_else(|_| Targets::new().with_default(tracing::level_filters::LevelFilter::INFO));
     let lines = fmt::layer().with_writer(std::io::stderr);
     let lines = match log.format {
         LogFormat::Json => lines.json().flatten_event(true).boxed(),

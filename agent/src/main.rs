@@ -33,7 +33,8 @@ fn main() -> ExitCode {
     }
     logs::init(&config.log);
     // Two threads: one can wait for a disk or plan while the other answers. More would only cost memory.
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let outcome = runtime
         .context("cannot start threads")
         .and_then(|runtime| runtime.block_on(daemon(config)));

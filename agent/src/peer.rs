@@ -66,9 +66,9 @@ pub async fn get(machine: &Machine, path_and_query: &str) -> Result<Response<Inc
         return Err(PeerError::NoAddress { machine: name });
     };
     let connected = tokio::time::timeout(CONNECT, TcpStream::connect(&api)).await;
-    let stream = connected.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into())).map_err(
-        |source| PeerError::Connect { machine: name.clone(), api: api.clone(), source },
-    )?;
+    let stream = connected
+        .unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()))
+        .map_err(|source| PeerError::Connect { machine: name.clone(), api: api.clone(), source })?;
     let failed = |source: Option<Box<dyn std::error::Error + Send + Sync>>| PeerError::Answer {
         machine: name.clone(),
         api: api.clone(),

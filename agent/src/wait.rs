@@ -105,7 +105,11 @@ impl Waiting {
                         let (machine, state) = now.map_or((None, None), |(id, state)| {
                             (Some(lists::machine(snapshot, &id)), state)
                         });
-                        news.events.push(WaitEvent::Progress { name: name.clone(), machine, state });
+                        news.events.push(WaitEvent::Progress {
+                            name: name.clone(),
+                            machine,
+                            state,
+                        });
                     }
                 }
                 Stand::Unplaced => watched.unplaced = true,
@@ -228,4 +232,3 @@ fn one(
         _ => moving(),
     }
 }
-

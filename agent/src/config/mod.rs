@@ -194,10 +194,7 @@ impl Config {
                     .or(file.http.body_limit)
                     .map_or(DEFAULT_BODY_LIMIT, |limit| limit.0),
             },
-            log: Log {
-                format: flags.log_format.or(file.log.format).unwrap_or_default(),
-                level,
-            },
+            log: Log { format: flags.log_format.or(file.log.format).unwrap_or_default(), level },
         })
     }
 
@@ -269,3 +266,5 @@ fn etcd(file: &file::Etcd, flags: &Flags) -> Result<Option<Etcd>, ConfigError> {
     Ok(Some(Etcd { endpoints, login, ca_file: ca_file.cloned(), identity_files }))
 }
 
+#[cfg(test)]
+mod tests;

@@ -42,8 +42,7 @@ pub(super) async fn healthz(State(app): State<App>) -> Response {
             format!("{name}: {}", part.problem.as_deref().unwrap_or("not ready yet"))
         })
         .collect();
-    let code =
-        if reasons.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let code = if reasons.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let answer = Answer {
         healthy: reasons.is_empty(),
         reasons,
@@ -67,9 +66,10 @@ pub(super) async fn metrics(State(app): State<App>) -> Result<Response, ApiError
             })
         });
     }
-    let text = app.metrics.render(counts).map_err(|error| {
-        ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
-    })?;
+    let text = app
+        .metrics
+        .render(counts)
+        .map_err(|error| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     Ok(([(header::CONTENT_TYPE, kind)], text).into_response())
 }

@@ -102,7 +102,7 @@ async fn observe(State(app): State<App>, request: Request, next: Next) -> Respon
         StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED
             if !response.headers().contains_key(header::CONTENT_TYPE) =>
         {
-            explain_routing(&method, &path, response)
+            explain_routing(&method, &path, &response)
         }
         _ => response,
     };
@@ -117,17 +117,12 @@ async fn observe(State(app): State<App>, request: Request, next: Next) -> Respon
     response
 }
 
-fn explain_routing(method: &http::Method, path: &str, plain: Response) -> Response {
-    let allow = plain.headers().get(header::ALLOW).cloned();
+fn explain_routing(method: &http::Method, path: &str, plain: &Response) -> Response {
     let message = if plain.status() == StatusCode::NOT_FOUND {
         format!("there is nothing at {path}")
     } else {
-        let served = allow.as_ref().and_then(|a| a.to_str().ok()).unwrap_or_default();
-        format!("{method} is not supported by {path}; only {} is", served.replace(',', ", "))
+        // The router adds the Allow header to whatever leaves this layer.
+        format!("{method} is not supported by {path}; the Allow header says what is")
     };
-    let mut response = ApiError::new(plain.status(), message).into_response();
-    if let Some(allow) = allow {
-        response.headers_mut().insert(header::ALLOW, allow);
-    }
-    response
+    ApiError::new(plain.status(), message).into_response()
 }

@@ -62,10 +62,7 @@ fn schemas() -> Value {
     let all = [
         object("Machine", json!({ "id": string(), "primaryIP": string(), "metadata": metadata })),
         page("MachinePage", "machines", "Machine"),
-        object(
-            "UnitOption",
-            json!({ "section": string(), "name": string(), "value": string() }),
-        ),
+        object("UnitOption", json!({ "section": string(), "name": string(), "value": string() })),
         object(
             "Unit",
             json!({

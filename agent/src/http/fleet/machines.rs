@@ -12,10 +12,7 @@ use crate::http::App;
 use crate::http::error::{ApiError, json};
 use crate::http::extract::{Params, is_json, read_json};
 
-pub(super) async fn list(
-    State(app): State<App>,
-    params: Params,
-) -> Result<Response, ApiError> {
+pub(super) async fn list(State(app): State<App>, params: Params) -> Result<Response, ApiError> {
     let page = Page::asked_for(&params, app.token_limit)?;
     let reader = app.view.fresh().await?;
     let answer = reader.read(|snapshot| {
@@ -60,8 +57,11 @@ pub(super) async fn patch(
 
 fn change(operation: &Operation) -> Result<MetadataChange, ApiError> {
     let path = &operation.path;
-    let wrong_path =
-        || ApiError::bad_request(format!("machine metadata path invalid: {path:?}; expected /MACHINE/metadata/KEY"));
+    let wrong_path = || {
+        ApiError::bad_request(format!(
+            "machine metadata path invalid: {path:?}; expected /MACHINE/metadata/KEY"
+        ))
+    };
     let mut parts = path.split('/');
     let (Some(""), Some(machine), Some("metadata"), Some(key), None) =
         (parts.next(), parts.next(), parts.next(), parts.next(), parts.next())

@@ -10,10 +10,7 @@ use crate::http::App;
 use crate::http::error::{ApiError, json};
 use crate::http::extract::Params;
 
-pub(super) async fn list(
-    State(app): State<App>,
-    params: Params,
-) -> Result<Response, ApiError> {
+pub(super) async fn list(State(app): State<App>, params: Params) -> Result<Response, ApiError> {
     let page = Page::asked_for(&params, app.token_limit)?;
     let unit = params.get("unitName");
     let machine = params.get("machineID");

@@ -19,10 +19,7 @@ use crate::http::extract::{Body, Name, Params};
 use crate::http::v1::carry_out;
 use crate::lists;
 
-pub(super) async fn list(
-    State(app): State<App>,
-    params: Params,
-) -> Result<Response, ApiError> {
+pub(super) async fn list(State(app): State<App>, params: Params) -> Result<Response, ApiError> {
     let page = Page::asked_for(&params, app.token_limit)?;
     let reader = app.view.fresh().await?;
     let answer = reader.read(|snapshot| {
@@ -41,8 +38,8 @@ pub(super) async fn get(State(app): State<App>, Name(name): Name) -> Result<Resp
 
 fn unit(snapshot: &Snapshot, unit: &snapshot::Unit) -> Unit {
     let file = snapshot.files.get(&unit.file);
-    let global = file
-        .is_some_and(|file| Requirements::of(&unit.name, file).is_ok_and(|r| r.global));
+    let global =
+        file.is_some_and(|file| Requirements::of(&unit.name, file).is_ok_and(|r| r.global));
     // A global unit is on many machines, so fleet names none.
     let machine = snapshot.places.get(&unit.name).and_then(|p| p.keys().next()).filter(|_| !global);
     Unit {
@@ -70,7 +67,9 @@ pub(super) async fn put(
     }
     let desired = match given.desired_state.as_str() {
         "" => None,
-        word => Some(word.parse::<DesiredState>().map_err(|e| ApiError::bad_request(e.to_string()))?),
+        word => {
+            Some(word.parse::<DesiredState>().map_err(|e| ApiError::bad_request(e.to_string()))?)
+        }
     };
     let file = if given.options.is_empty() {
         None

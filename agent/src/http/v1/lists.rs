@@ -27,10 +27,7 @@ pub(super) async fn machines(State(app): State<App>) -> Result<Response, ApiErro
     Ok(json(StatusCode::OK, &machines))
 }
 
-pub(super) async fn unit(
-    State(app): State<App>,
-    Name(name): Name,
-) -> Result<Response, ApiError> {
+pub(super) async fn unit(State(app): State<App>, Name(name): Name) -> Result<Response, ApiError> {
     let reader = app.view.fresh().await?;
     let detail = reader.decide(|cluster| {
         let refusal = cluster.explain(&name);

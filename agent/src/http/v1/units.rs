@@ -42,8 +42,8 @@ pub(in crate::http) async fn carry_out(
     let mut revision = 0;
     for _ in 0..ATTEMPTS {
         let reader = app.view.fresh().await?;
-        let (decided, seen) = reader
-            .decide(|cluster| (request.decide(cluster, &open), cluster.snapshot().revision));
+        let (decided, seen) =
+            reader.decide(|cluster| (request.decide(cluster, &open), cluster.snapshot().revision));
         revision = revision.max(seen);
         let Decided { answers: decided, writes } = decided;
         answers.extend(decided);
@@ -60,8 +60,7 @@ pub(in crate::http) async fn carry_out(
     }
     for place in open {
         if let Some(answer) = answers.get_mut(&place) {
-            let message =
-                format!("{} kept changing while it was written; try again", answer.name);
+            let message = format!("{} kept changing while it was written; try again", answer.name);
             answer.outcome = Outcome::Failed { message };
         }
     }
@@ -69,10 +68,7 @@ pub(in crate::http) async fn carry_out(
 }
 
 /// Writes a batch; returns the last revision and the units that met a conflict.
-async fn write(
-    app: &App,
-    writes: Vec<UnitWrite>,
-) -> Result<(u64, BTreeSet<UnitName>), ApiError> {
+async fn write(app: &App, writes: Vec<UnitWrite>) -> Result<(u64, BTreeSet<UnitName>), ApiError> {
     let names: Vec<UnitName> = writes.iter().map(|write| write.name.clone()).collect();
     let written = app.registry.write_units(writes).await?;
     let mut revision = 0;
