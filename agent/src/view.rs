@@ -293,14 +293,13 @@ async fn follow(shared: Arc<Shared>, live: Arc<Live>) {
         };
         // All three arms are cancel-safe: a channel's receive, a change notice, a timer.
         tokio::select! {
-            event = updates.events.recv() => match event {
-                Some(event) => live.take(event),
+            event = updates.events.recv() => if let Some(event) = event {
+                live.take(event);
+            } else {
                 // The watch promises not to end; if it does, the next reader begins anew.
-                None => {
-                    live.take(Event::Lost { problem: "the watch ended".to_owned() });
-                    lock(&shared.live).take();
-                    return;
-                }
+                live.take(Event::Lost { problem: "the watch ended".to_owned() });
+                lock(&shared.live).take();
+                return;
             },
             _ = readers.changed() => {}
             () = idle(idle_since, shared.linger) => {

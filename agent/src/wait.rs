@@ -224,9 +224,8 @@ fn one(
         return moving();
     }
     match (state.active.as_str(), state.sub.as_str()) {
-        ("failed", _) => failed(),
-        // The start job is over and systemd will try again: it was tried and did not work.
-        ("activating", "auto-restart" | "auto-restart-queued") => failed(),
+        // In `auto-restart` the start job is over and systemd will try again: it was tried and did not work.
+        ("failed", _) | ("activating", "auto-restart" | "auto-restart-queued") => failed(),
         // `inactive` after a start that was carried out: a oneshot that has finished, and not failed.
         ("active" | "reloading" | "refreshing" | "inactive", _) => done(),
         _ => moving(),
