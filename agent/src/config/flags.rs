@@ -106,7 +106,7 @@ pub struct Flags {
     #[arg(long, env = "MUSTER_LOG_FORMAT", value_name = "FORMAT")]
     pub log_format: Option<LogFormat>,
 
-    /// error, warn, info, debug, trace, or RUST_LOG's filters [default: info]
+    /// error, warn, info, debug, trace, or `RUST_LOG`'s filters [default: info]
     #[arg(long, env = "MUSTER_LOG_LEVEL", value_name = "LEVEL")]
     pub log_level: Option<String>,
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 const MIN_TTL: Duration = Duration::from_secs(2);
 
 /// Longest TTL: after ten minutes people have moved the units themselves.
-const MAX_TTL: Duration = Duration::from_mins(10);
+const MAX_TTL: Duration = Duration::from_secs(600);
 
 /// Smallest body limit: one unit file of the largest size in its JSON form fits.
 const MIN_BODY_LIMIT: usize = 1024 * 1024;

@@ -36,7 +36,7 @@ fn document() -> Value {
 }
 
 /// An object type with its properties.
-fn object(id: &str, properties: Value) -> (String, Value) {
+fn object(id: &str, properties: &Value) -> (String, Value) {
     (id.to_owned(), json!({ "id": id, "type": "object", "properties": properties }))
 }
 
@@ -45,7 +45,7 @@ fn page(id: &str, field: &str, of: &str) -> (String, Value) {
     let mut properties = Map::new();
     properties.insert(field.to_owned(), json!({ "type": "array", "items": { "$ref": of } }));
     properties.insert("nextPageToken".to_owned(), string());
-    object(id, Value::Object(properties))
+    object(id, &Value::Object(properties))
 }
 
 fn string() -> Value {
@@ -60,12 +60,12 @@ fn schemas() -> Value {
         "additionalProperties": { "type": "string" },
     });
     let all = [
-        object("Machine", json!({ "id": string(), "primaryIP": string(), "metadata": metadata })),
+        object("Machine", &json!({ "id": string(), "primaryIP": string(), "metadata": metadata })),
         page("MachinePage", "machines", "Machine"),
-        object("UnitOption", json!({ "section": string(), "name": string(), "value": string() })),
+        object("UnitOption", &json!({ "section": string(), "name": string(), "value": string() })),
         object(
             "Unit",
-            json!({
+            &json!({
                 "name": string(),
                 "options": { "type": "array", "items": { "$ref": "UnitOption" } },
                 "desiredState": state,
@@ -76,7 +76,7 @@ fn schemas() -> Value {
         page("UnitPage", "units", "Unit"),
         object(
             "UnitState",
-            json!({
+            &json!({
                 "name": string(),
                 "hash": string(),
                 "machineID": string(),
