@@ -64,11 +64,10 @@ impl Ledger {
             let record = fs::read(file.path())
                 .ok()
                 .and_then(|bytes| serde_json::from_slice::<Record>(&bytes).ok());
-            match record {
-                Some(record) => {
-                    entries.insert(unit, Entry::from(record));
-                }
-                None => tracing::warn!(%unit, "what was remembered of the unit cannot be read"),
+            if let Some(record) = record {
+                entries.insert(unit, Entry::from(record));
+            } else {
+                tracing::warn!(%unit, "what was remembered of the unit cannot be read");
             }
         }
         Ok(Self { directory, entries })

@@ -274,18 +274,14 @@ impl<'a> Lead<'a> {
     fn apply(&mut self, change: &Change) {
         let Some(view) = &mut self.view else { return };
         match change {
-            Change::Machine(id, Some(_)) => {
-                if view.machines.insert(id.clone()) {
-                    self.freeze.returned(id.clone());
-                }
+            Change::Machine(id, Some(_)) if view.machines.insert(id.clone()) => {
+                self.freeze.returned(id.clone());
             }
-            Change::Machine(id, None) => {
-                if view.machines.remove(id) {
-                    if view.placed.contains_key(id) {
-                        self.freeze.gone(id.clone(), self.began.elapsed());
-                    } else {
-                        self.freeze.left(id);
-                    }
+            Change::Machine(id, None) if view.machines.remove(id) => {
+                if view.placed.contains_key(id) {
+                    self.freeze.gone(id.clone(), self.began.elapsed());
+                } else {
+                    self.freeze.left(id);
                 }
             }
             Change::Place(machine, unit, Some(_)) => {

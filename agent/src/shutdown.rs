@@ -12,7 +12,7 @@ use crate::converge::Converge;
 use crate::presence::Standing;
 use crate::runner::Runner;
 
-/// How long units may take to stop. systemd kills the daemon itself after its own TimeoutStopSec, 90 s by default.
+/// How long units may take to stop. systemd kills the daemon itself after its own `TimeoutStopSec`, 90 s by default.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// How long the store may take to end the lease; after that the lease ends by itself.
 const REVOKE: Duration = Duration::from_secs(3);

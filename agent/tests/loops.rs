@@ -1,5 +1,7 @@
 //! The daemon's loops, on an embedded store with a runner in memory: what must happen, and what must not.
 
+#![allow(clippy::unwrap_used, reason = "in a test a panic is the failure")]
+
 mod support;
 
 use std::time::Duration;
@@ -10,6 +12,7 @@ use support::{Line, Machine, ask, name, reported, store, until};
 const UNIT: &str = "[Service]\nExecStart=/bin/true\n";
 const OTHER: &str = "[Service]\nExecStart=/bin/false\n";
 
+#[allow(clippy::unnecessary_wraps, reason = "it is compared with what may not be there")]
 fn is(active: &str, generation: u64) -> Option<(String, u64)> {
     Some((active.to_owned(), generation))
 }

@@ -3,6 +3,8 @@
 //! It runs against the runner in memory always, so that the loops' tests rest on a runner that is true; and against
 //! systemd when `MUSTER_CONFORMANCE=systemd` says that this is a host made for it (it runs as root inside a host of the lab).
 
+#![allow(clippy::unwrap_used, reason = "in a test a panic is the failure")]
+
 mod support;
 
 use std::collections::BTreeMap;
@@ -62,7 +64,9 @@ impl Case {
         let wait = async {
             loop {
                 match self.events.recv().await.unwrap() {
-                    RunnerEvent::Changed { unit: u, active, .. } if u == *unit && active == wanted => {
+                    RunnerEvent::Changed { unit: u, active, .. }
+                        if u == *unit && active == wanted =>
+                    {
                         return;
                     }
                     _ => {}
@@ -93,7 +97,10 @@ async fn a_unit_is_written_started_stopped_and_removed() {
         assert_eq!(case.runner.start(&unit).await.unwrap(), Outcome::Done);
         case.told(&unit, "active").await;
         let seen = case.see(&unit).await;
-        assert_eq!((seen.observed.load.as_str(), seen.observed.active.as_str()), ("loaded", "active"));
+        assert_eq!(
+            (seen.observed.load.as_str(), seen.observed.active.as_str()),
+            ("loaded", "active")
+        );
         assert_eq!((seen.observed.foreign, seen.invocation.len()), (false, 32));
 
         assert_eq!(case.runner.restart(&unit).await.unwrap(), Outcome::Done);

@@ -82,6 +82,11 @@ struct Busy {
     superseded: CancellationToken,
 }
 
+/// A unit whose chain has ended, and how.
+type Ended = (UnitName, End);
+/// What the store said to a publication.
+type Answer = Result<(), RegistryError>;
+
 /// The loop.
 pub struct Converge {
     machine: MachineId,
@@ -104,8 +109,8 @@ pub struct Converge {
     refused: BTreeMap<UnitName, (u64, DesiredState, String)>,
     report: Report,
 
-    ends: (mpsc::UnboundedSender<(UnitName, End)>, mpsc::UnboundedReceiver<(UnitName, End)>),
-    published: (mpsc::Sender<Result<(), RegistryError>>, mpsc::Receiver<Result<(), RegistryError>>),
+    ends: (mpsc::UnboundedSender<Ended>, mpsc::UnboundedReceiver<Ended>),
+    published: (mpsc::Sender<Answer>, mpsc::Receiver<Answer>),
     pass_due: bool,
     retry: Option<Instant>,
     save: Option<Instant>,

@@ -2,7 +2,9 @@
 #![allow(
     dead_code,
     unreachable_pub,
-    reason = "a module of test binaries, each of which uses its own part"
+    clippy::assigning_clones,
+    clippy::unwrap_used,
+    reason = "a module of test binaries: each uses its own part, and a panic is the failure"
 )]
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -177,9 +177,9 @@ impl Bus {
             return;
         }
         let header = message.header();
-        match header.member().map(|m| m.as_str()) {
+        match header.member().map(zbus::names::MemberName::as_str) {
             Some("PropertiesChanged") => {
-                let path = header.path().map(|p| p.as_str());
+                let path = header.path().map(zbus::ObjectPath::as_str);
                 self.note(|s| s.properties_changed(path.unwrap_or_default(), &message.body()));
             }
             Some("JobRemoved") => self.note(|s| s.job_removed(&message.body())),

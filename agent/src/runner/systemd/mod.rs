@@ -30,9 +30,11 @@ use super::{Outcome, Runner, RunnerError, RunnerEvent, Seen};
 
 /// The interface every unit has.
 const UNIT: &str = "org.freedesktop.systemd1.Unit";
+/// The interface services have besides.
+const SERVICE: &str = "org.freedesktop.systemd1.Service";
 /// The interface for reading properties.
 const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
-/// systemd keeps a symbolic link here for each unit that runs; its target is the InvocationID.
+/// systemd keeps a symbolic link here for each unit that runs; its target is the `InvocationID`.
 const INVOCATIONS: &str = "/run/systemd/units";
 /// A job's end is looked for this often while its signal does not come. Signals are lost only across a reload.
 const JOB_CHECK: Duration = Duration::from_secs(5);
@@ -164,7 +166,6 @@ impl Systemd {
         if unit.unit_type() != UnitType::Service {
             return String::new();
         }
-        const SERVICE: &str = "org.freedesktop.systemd1.Service";
         let result = self.property::<String>(unit, SERVICE, "Result").await;
         let status = self.property::<i32>(unit, SERVICE, "ExecMainStatus").await;
         match (result.as_deref(), status) {
@@ -235,7 +236,9 @@ impl Runner for Systemd {
     ) -> Result<BTreeMap<UnitName, Seen>, RunnerError> {
         {
             let mut signals = lock(&self.signals);
-            units.iter().for_each(|unit| signals.watch(unit));
+            for unit in units {
+                signals.watch(unit);
+            }
         }
         // One listing of what is loaded. A query by name would load each unit it does not know, for nothing.
         let reply = self.bus.message(MANAGER_PATH, MANAGER, "ListUnits", &()).await?;

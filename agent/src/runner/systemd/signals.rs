@@ -143,7 +143,7 @@ pub(super) fn path_of(unit: &UnitName) -> String {
     path
 }
 
-/// An InvocationID as 32 hexadecimal digits; empty when there is none.
+/// An `InvocationID` as 32 hexadecimal digits; empty when there is none.
 fn invocation(value: &Variant<'_>) -> String {
     use std::fmt::Write as _;
     let Variant::Array(bytes) = value else { return String::new() };
