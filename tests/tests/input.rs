@@ -23,7 +23,10 @@ fn a_cluster_refuses_nonsense_and_survives_damage() -> Result<()> {
     files_that_are_none(&cluster, first)?;
     names_that_are_none(&cluster, first)?;
     options_that_cannot_be(&cluster, first)?;
+    cluster.unchanged(&running, ours)?;
     machines_that_are_not_there(&cluster, first)?;
+    // A machine was given up, and its unit moved.
+    let running = cluster.running(ours)?;
     requests_that_are_none(&cluster, first)?;
     cluster.fails(
         first,
@@ -435,9 +438,10 @@ fn one_machine_needs_no_configuration_and_survives_a_full_disk() -> Result<()> {
     cluster.step("room is made: changes are taken again, nothing restarted, nothing lost");
     let daemon = cluster.property(host, "musterd.service", "MainPID")?;
     cluster.run(host, "rm /var/lib/muster/filler")?;
-    cluster.eventually("the store to take it", || {
+    let took = cluster.eventually("the store to take it", || {
         cluster.run(host, &format!("musterctl submit {name}")).map(|_| ())
     })?;
+    cluster.took("the first change after that", took);
     cluster.write_sleeper(host, "after.service", "")?;
     cluster.run(host, "musterctl start after.service")?;
     cluster.home("after.service")?;

@@ -45,6 +45,7 @@ fn every_example_runs() -> Result<()> {
     let first = cluster.host(0)?;
     cluster.run(first, "musterctl start node-info.service")?;
     everywhere(&cluster, "node-info.service")?;
+    cluster.step("  one that lost power");
     let gone = cluster.host(2)?;
     gone.power_cut()?;
     gone.boot()?;
