@@ -50,6 +50,17 @@ fn etcd_fails_in_every_way_and_nothing_moves() -> Result<()> {
     let first = cluster.host(0)?;
     let running = six_units(&cluster)?;
 
+    cluster.step("a member is paused: everything works, through the daemon beside it too");
+    let host = cluster.leader()?;
+    host.signal_unit(ETCD, Signal::STOP)?;
+    for host in cluster.hosts() {
+        works(&cluster, host)?;
+    }
+    cluster.wait_for_machines(3)?;
+    cluster.unchanged(&running, ours)?;
+    host.signal_unit(ETCD, Signal::CONT)?;
+    cluster.wait_for_etcd()?;
+
     cluster.step("a member is stopped: the same");
     let host = cluster.leader()?;
     cluster.run(host, "systemctl stop etcd")?;
@@ -59,18 +70,6 @@ fn etcd_fails_in_every_way_and_nothing_moves() -> Result<()> {
     cluster.wait_for_machines(3)?;
     cluster.unchanged(&running, ours)?;
     cluster.run(host, "systemctl start etcd")?;
-    cluster.wait_for_etcd()?;
-    cluster.settled()?;
-
-    cluster.step("one member is paused: the same");
-    let host = cluster.leader()?;
-    host.signal_unit(ETCD, Signal::STOP)?;
-    for host in cluster.hosts() {
-        works(&cluster, host)?;
-    }
-    cluster.wait_for_machines(3)?;
-    cluster.unchanged(&running, ours)?;
-    host.signal_unit(ETCD, Signal::CONT)?;
     cluster.wait_for_etcd()?;
     cluster.settled()?;
 
@@ -163,7 +162,7 @@ fn hosts_cut_off_and_daemons_paused_do_no_harm() -> Result<()> {
     cluster.step("units on every host again");
     let first = cluster.host(0)?;
     cluster.run(first, "musterctl destroy app1 app2 app3 app4 app5 app6")?;
-    let running = six_units(&cluster)?;
+    six_units(&cluster)?;
 
     cluster.step(
         "two daemons, not the leader, are paused beyond their leases: half is too much to move",
@@ -171,13 +170,13 @@ fn hosts_cut_off_and_daemons_paused_do_no_harm() -> Result<()> {
     let leader = cluster.leader()?;
     let others: Vec<&Host> =
         cluster.hosts().iter().filter(|host| host.name() != leader.name()).collect();
-    frozen(&cluster, leader, &others, &running)?;
+    frozen(&cluster, leader, &others)?;
 
     cluster.step("the leader and another are paused: whoever leads then sees it as well");
     let leader = cluster.leader()?;
     let another = cluster.other(&[leader])?;
     let left = cluster.other(&[leader, another])?;
-    frozen(&cluster, left, &[leader, another], &running)?;
+    frozen(&cluster, left, &[leader, another])?;
 
     cluster.step(
         "the leader is paused beyond its lease while the cluster goes on: it writes no stale plan",
@@ -263,26 +262,30 @@ fn cut_off(cluster: &Cluster, cut: &Host) -> Result<()> {
     cluster.unchanged(&after, ours)
 }
 
-/// Pauses daemons beyond their leases: nothing moves, `plan` and `/healthz` say so; then lets them go on.
-fn frozen(cluster: &Cluster, left: &Host, paused: &[&Host], running: &Running) -> Result<()> {
+/// Pauses daemons beyond their leases: re-placement freezes, `plan` and `/healthz` say so, and from then on nothing moves;
+/// then lets them go on.
+///
+/// Leases end up to a third of their time apart, so the units of the machine that is counted as gone first may have
+/// moved before the second one makes it too many.
+fn frozen(cluster: &Cluster, left: &Host, paused: &[&Host]) -> Result<()> {
     for host in paused {
         host.signal_unit(MUSTERD, Signal::STOP)?;
     }
-    cluster.eventually("one machine", || {
+    cluster.eventually("a plan that tells of the freeze", || {
         let machines = cluster.machines(left)?;
         ensure!(machines.len() == 1, "{machines:?}");
+        let (_, body) = cluster.health(left)?;
+        for host in paused {
+            ensure!(body.contains(host.machine_id()), "{} is not held: {body}", host.name());
+        }
         Ok(())
     })?;
-    cluster.eventually("a plan that tells of the freeze", || {
-        let plan = cluster.run(left, "musterctl plan")?;
-        ensure!(plan.stdout.contains("vanished together"), "{}{}", plan.stdout, plan.stderr);
-        Ok(())
-    })?;
-    let (_, body) = cluster.health(left)?;
-    for host in paused {
-        ensure!(body.contains(host.machine_id()), "{} is not named as held: {body}", host.name());
-    }
-    cluster.unchanged(running, ours)?;
+    let running = cluster.running(ours)?;
+    // New units are placed all the same, which shows that the leader decides and has decided not to move these.
+    cluster.write_sleeper(left, "probe.service", "")?;
+    cluster.run(left, "musterctl start --timeout 30 probe.service")?;
+    cluster.run(left, "musterctl destroy --timeout 30 probe.service")?;
+    cluster.unchanged(&running, ours)?;
 
     for host in paused {
         host.signal_unit(MUSTERD, Signal::CONT)?;
@@ -292,7 +295,12 @@ fn frozen(cluster: &Cluster, left: &Host, paused: &[&Host], running: &Running) -
     cluster.one_round()?;
     let plan = cluster.run(left, "musterctl plan")?;
     ensure!(plan.stdout == "nothing to do\n", "{}", plan.stdout);
-    cluster.unchanged(running, ours)
+    for number in 1..=6 {
+        cluster.home(&format!("app{number}.service"))?;
+    }
+    let (_, body) = cluster.health(left)?;
+    ensure!(!body.contains("held"), "still frozen: {body}");
+    Ok(())
 }
 
 #[test]

@@ -62,8 +62,10 @@ impl Decoder {
                 Err(unreadable) => {
                     self.unreadable.insert(key.clone());
                     let former = parse(&key).ok().map(gone);
-                    decoded.push(Change::Unreadable(key, Some(unreadable)));
+                    // In this order: who hears that a placement is gone and then that it cannot be read knows that it is
+                    // not gone, and leaves its unit running.
                     decoded.extend(former);
+                    decoded.push(Change::Unreadable(key, Some(unreadable)));
                 }
             }
         }
