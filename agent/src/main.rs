@@ -109,21 +109,19 @@ async fn daemon(config: Config) -> anyhow::Result<()> {
 }
 
 async fn open_store(config: &Config) -> anyhow::Result<Arc<dyn Store>> {
-    match &config.etcd {
-        Some(etcd) => Ok(muster_store::open_etcd(EtcdOptions {
+    if let Some(etcd) = &config.etcd {
+        let options = EtcdOptions {
             endpoints: etcd.endpoints.clone(),
             login: etcd.login.clone(),
             ca_file: etcd.ca_file.clone(),
             identity_files: etcd.identity_files.clone(),
-        })
-        .await?),
-        None => {
-            std::fs::create_dir_all(&config.state_dir).with_context(|| {
-                format!("cannot make the state directory {}", config.state_dir.display())
-            })?;
-            Ok(muster_store::open_embedded(&config.state_dir)?)
-        }
+        };
+        return Ok(muster_store::open_etcd(options).await?);
     }
+    std::fs::create_dir_all(&config.state_dir).with_context(|| {
+        format!("cannot make the state directory {}", config.state_dir.display())
+    })?;
+    Ok(muster_store::open_embedded(&config.state_dir)?)
 }
 
 fn settings(config: &Config) -> Settings {
