@@ -235,6 +235,7 @@ impl Keeper {
                     self.health.ill(|s| &mut s.store, chain(&error));
                     next = Instant::now() + RETRY;
                 }
+                // The next try goes to another endpoint.
                 Err(_) => {
                     self.health
                         .ill(|s| &mut s.store, "the store does not answer in time".to_owned());

@@ -53,6 +53,21 @@ pub(super) struct Borrowed {
     turn: usize,
 }
 
+/// A call on its way. A caller with less patience than the deadline drops it, and then the endpoint is at fault just the
+/// same: otherwise it would be asked again and again.
+struct Pending<'a> {
+    connection: &'a Connection,
+    turn: Option<usize>,
+}
+
+impl Drop for Pending<'_> {
+    fn drop(&mut self) {
+        if let Some(turn) = self.turn {
+            self.connection.next_turn(turn);
+        }
+    }
+}
+
 impl Connection {
     pub(super) fn new(options: EtcdOptions) -> Result<Self, StoreError> {
         let refuse = |problem: String| StoreError::Rejected {
@@ -128,6 +143,10 @@ impl Connection {
 
     /// A client of the endpoint whose turn it is.
     pub(super) async fn client(&self) -> Result<Borrowed, Trouble> {
+        self.client_within(DEADLINE).await
+    }
+
+    async fn client_within(&self, deadline: Duration) -> Result<Borrowed, Trouble> {
         let turn = {
             let current = self.current();
             if let Some(client) = current.client.clone() {
@@ -139,11 +158,13 @@ impl Connection {
             return Err(Trouble::Refused("no endpoint is configured".to_owned()));
         };
         let connect = Client::connect([endpoint], Some(self.options(endpoint)));
-        let connected = match tokio::time::timeout(DEADLINE, connect).await {
+        let mut pending = Pending { connection: self, turn: Some(turn) };
+        let connected = match tokio::time::timeout(deadline, connect).await {
             Ok(Ok(client)) => Ok(client),
             Ok(Err(error)) => Err(Trouble::from(error)),
-            Err(_) => Err(Trouble::Silent(DEADLINE)),
+            Err(_) => Err(Trouble::Silent(deadline)),
         };
+        pending.turn = None;
         let client = match connected {
             Ok(client) => client,
             Err(trouble) => {
@@ -171,6 +192,12 @@ impl Connection {
         self.next_turn(borrowed.turn);
     }
 
+    /// Says that the endpoint whose turn it is is of no use.
+    pub(super) fn failed_now(&self) {
+        let turn = self.current().turn;
+        self.next_turn(turn);
+    }
+
     fn next_turn(&self, turn: usize) {
         let mut current = self.current();
         // Several calls fail together when an endpoint does; that is one reason to go on, not several.
@@ -180,15 +207,31 @@ impl Connection {
         }
     }
 
-    /// Makes one call with a deadline, and goes on to the next endpoint for the next call if it fails.
+    /// Makes one call with a deadline, and goes on to the next endpoint for the next call if it fails, or if the caller
+    /// gives up on it before.
     pub(super) async fn call<T, F>(&self, call: impl FnOnce(Client) -> F) -> Result<T, Trouble>
     where
         F: Future<Output = Result<T, Error>>,
     {
-        let borrowed = self.client().await?;
-        let outcome = match tokio::time::timeout(DEADLINE, call(borrowed.client.clone())).await {
+        self.call_within(DEADLINE, call).await
+    }
+
+    /// The same with a deadline of its own.
+    async fn call_within<T, F>(
+        &self,
+        deadline: Duration,
+        call: impl FnOnce(Client) -> F,
+    ) -> Result<T, Trouble>
+    where
+        F: Future<Output = Result<T, Error>>,
+    {
+        let borrowed = self.client_within(deadline).await?;
+        let mut pending = Pending { connection: self, turn: Some(borrowed.turn) };
+        let answer = tokio::time::timeout(deadline, call(borrowed.client.clone())).await;
+        pending.turn = None;
+        let outcome = match answer {
             Ok(outcome) => outcome.map_err(Trouble::from),
-            Err(_) => Err(Trouble::Silent(DEADLINE)),
+            Err(_) => Err(Trouble::Silent(deadline)),
         };
         if let Err(trouble) = &outcome
             && trouble.is_passing()
@@ -201,13 +244,25 @@ impl Connection {
 
     /// Makes a call that can be repeated without harm until it succeeds, every endpoint has been tried, and another
     /// one besides.
-    pub(super) async fn repeat<T, F>(&self, mut call: impl FnMut(Client) -> F) -> Result<T, Trouble>
+    pub(super) async fn repeat<T, F>(&self, call: impl FnMut(Client) -> F) -> Result<T, Trouble>
+    where
+        F: Future<Output = Result<T, Error>>,
+    {
+        self.repeat_within(DEADLINE, call).await
+    }
+
+    /// The same with a deadline of its own for each try.
+    pub(super) async fn repeat_within<T, F>(
+        &self,
+        deadline: Duration,
+        mut call: impl FnMut(Client) -> F,
+    ) -> Result<T, Trouble>
     where
         F: Future<Output = Result<T, Error>>,
     {
         let mut pauses = self.pauses();
         loop {
-            match self.call(&mut call).await {
+            match self.call_within(deadline, &mut call).await {
                 Err(trouble) if trouble.is_passing() => match pauses.next() {
                     Some(pause) => tokio::time::sleep(pause).await,
                     None => return Err(trouble),

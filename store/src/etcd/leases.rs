@@ -6,9 +6,13 @@ use std::time::Duration;
 
 use etcd_client::{Error, LeaseKeepAliveStream, LeaseKeeper};
 
-use super::connection::{Connection, DEADLINE};
+use super::connection::Connection;
 use super::trouble::Trouble;
 use crate::store::{Lease, LeaseId, StoreError};
+
+/// How long one keepalive may take. The shortest lease is two seconds, and all endpoints must have their turn before
+/// it ends; a member that needs longer is stalled or cut off from its leader.
+const KEEPALIVE_DEADLINE: Duration = Duration::from_millis(400);
 
 /// The keepalive streams that are open.
 #[derive(Debug, Default)]
@@ -56,20 +60,18 @@ impl Leases {
         // The stream is ours while we wait on it. If we are given up on, it goes with us, and so does an answer that
         // would otherwise be taken for that to a later question.
         if let Some(mut stream) = self.take(lease) {
-            match tokio::time::timeout(DEADLINE, ask(&mut stream)).await {
+            match tokio::time::timeout(KEEPALIVE_DEADLINE, ask(&mut stream)).await {
                 Ok(Ok(seconds)) => return self.answer(lease, seconds, Some(stream)),
                 Ok(Err(error)) => tracing::debug!(%error, "a keepalive stream ended"),
                 Err(_) => {
                     tracing::debug!("a keepalive was not answered");
                     // Whatever else uses this connection waits in vain, too.
-                    if let Ok(borrowed) = connection.client().await {
-                        connection.failed(&borrowed);
-                    }
+                    connection.failed_now();
                 }
             }
         }
         let opened = connection
-            .repeat(|client| async move {
+            .repeat_within(KEEPALIVE_DEADLINE, |client| async move {
                 let (keeper, replies) = client.lease_client().keep_alive(lease.0).await?;
                 let mut stream = Stream { keeper, replies };
                 // The client keeps the time to live of the first answer to itself.
