@@ -48,7 +48,7 @@ fn each_is_sound_and_explains_itself() {
 fn they_ask_of_the_scheduler_what_they_show() {
     let examples = examples();
     let requirements = |template: &str, unit: &str| {
-        let (file, _) = &examples[&template.parse().unwrap()];
+        let (file, _) = &examples[&template.parse::<UnitName>().unwrap()];
         Requirements::of(&unit.parse().unwrap(), file).unwrap()
     };
     let web = requirements("web@.service", "web@1.service");
