@@ -1,3 +1,5 @@
+//! The configuration as its users meet it: what wins over what, and every error with its place.
+
 use clap::Parser as _;
 
 use super::*;

@@ -86,7 +86,8 @@ pub(crate) async fn a_watch_tells_of_poison_and_of_its_end(bed: &Bed) {
         |c| matches!(c, Change::Unreadable(key, Some(Unreadable { .. })) if key == "unit/a.service"),
     );
     let gone = changes.iter().position(|c| *c == Change::Unit(name(unit), None));
-    assert!(told.unwrap() < gone.unwrap(), "what it said no longer holds");
+    let why = "who hears of the loss first and of the damage after knows that it is not gone";
+    assert!(gone.unwrap() < told.unwrap(), "{why}");
     apply(&mut snapshot, changes);
     snapshot.revision = revision;
     let fresh = registry.snapshot().await.unwrap();
