@@ -146,10 +146,13 @@ fn units_are_placed_run_moved_and_forgotten() -> Result<()> {
 
 /// An error unless an instance of the web server answers with its name from its host.
 fn answers(cluster: &Cluster, host: &Host, instance: u16) -> Result<()> {
-    let answer = cluster.http(host, 8000 + instance, "/")?;
-    let expected = format!("web@{instance}.service on {}\n", host.name());
-    ensure!(answer.status == 200 && answer.body == expected, "{answer:?}");
-    Ok(())
+    // systemd calls it active once its shell has begun, a moment before it listens.
+    cluster.eventually("an answer over HTTP", || {
+        let answer = cluster.http(host, 8000 + instance, "/")?;
+        let expected = format!("web@{instance}.service on {}\n", host.name());
+        ensure!(answer.status == 200 && answer.body == expected, "{answer:?}");
+        Ok(())
+    })
 }
 
 /// What systemctl says of a unit, without what changes from one moment to the next.

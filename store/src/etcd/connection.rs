@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use backon::{BackoffBuilder as _, ExponentialBuilder};
 use etcd_client::{Certificate, Client, ConnectOptions, Error, Identity, TlsOptions};
+use tokio::sync::watch;
 
 use super::trouble::Trouble;
 use super::version;
@@ -29,6 +30,8 @@ pub(super) struct Connection {
     login: Option<(String, String)>,
     tls: Option<TlsOptions>,
     current: Mutex<Current>,
+    /// Tells whoever holds on to a client that its endpoint was given up.
+    turns: watch::Sender<usize>,
     version_checked: Arc<AtomicBool>,
 }
 
@@ -111,6 +114,7 @@ impl Connection {
             login,
             tls,
             current: Mutex::default(),
+            turns: watch::Sender::new(0),
             version_checked: Arc::default(),
         })
     }
@@ -187,6 +191,14 @@ impl Connection {
         Ok(Borrowed { client, turn })
     }
 
+    /// Returns once the endpoint of a client has been given up by anybody. A stream on a host that has lost its power is
+    /// silent, and the first call to find that out finds it out for all.
+    pub(super) async fn given_up(&self, borrowed: &Borrowed) {
+        let mut turns = self.turns.subscribe();
+        let moved_on = turns.wait_for(|turn| *turn != borrowed.turn).await.is_ok();
+        debug_assert!(moved_on, "the sender is ours");
+    }
+
     /// Says that a client was of no use; the next call goes to the next endpoint.
     pub(super) fn failed(&self, borrowed: &Borrowed) {
         self.next_turn(borrowed.turn);
@@ -204,6 +216,7 @@ impl Connection {
         if current.turn == turn {
             current.turn = turn.wrapping_add(1);
             current.client = None;
+            self.turns.send_replace(current.turn);
         }
     }
 

@@ -1,10 +1,11 @@
 //! Leases. Keepalives go over a stream that is kept per lease and thrown away with its first failure.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use etcd_client::{Error, LeaseKeepAliveStream, LeaseKeeper};
+use etcd_client::{Error, LeaseGrantOptions, LeaseKeepAliveStream, LeaseKeeper};
 
 use super::connection::Connection;
 use super::trouble::Trouble;
@@ -36,6 +37,10 @@ impl Leases {
     }
 
     /// Grants a lease. One whose grant was not answered ends by itself.
+    ///
+    /// Its id is drawn here: left to etcd, two members that started in the same millisecond have been seen to hand the
+    /// same lease to two machines, and then neither is missed while the other lives. An answer that names another
+    /// lease was meant for somebody else.
     pub(super) async fn grant(
         &self,
         connection: &Connection,
@@ -44,7 +49,17 @@ impl Leases {
         let seconds = ttl.as_secs().saturating_add(u64::from(ttl.subsec_nanos() > 0));
         let seconds = i64::try_from(seconds).unwrap_or(i64::MAX);
         let response = connection
-            .repeat(|client| async move { client.lease_client().grant(seconds, None).await })
+            .repeat(|client| async move {
+                let id = drawn();
+                let options = LeaseGrantOptions::new().with_id(id);
+                let response = client.lease_client().grant(seconds, Some(options)).await?;
+                if response.id() != id {
+                    return Err(Error::EndpointError(
+                        "the answer to the grant of a lease names another lease".to_owned(),
+                    ));
+                }
+                Ok(response)
+            })
             .await
             .map_err(|trouble| trouble.into_store_error("grant of a lease", None))?;
         let ttl = Duration::from_secs(u64::try_from(response.ttl()).unwrap_or(0));
@@ -118,6 +133,12 @@ impl Leases {
             Err(trouble) => Err(trouble.into_store_error("end of a lease", Some(lease))),
         }
     }
+}
+
+/// A lease id: positive, as etcd wants it, and drawn from the seed the standard library takes from the system.
+fn drawn() -> i64 {
+    let random = RandomState::new().build_hasher().finish() >> 1;
+    i64::try_from(random).unwrap_or(i64::MAX).max(1)
 }
 
 async fn ask(stream: &mut Stream) -> Result<i64, Error> {

@@ -147,7 +147,14 @@ impl Watcher {
             Err(end) => end,
             Ok(stream) => {
                 *failures = 0;
-                self.read_stream(stream, seen).await
+                tokio::select! {
+                    end = self.read_stream(stream, seen) => end,
+                    // Cancel-safe: `seen` moves on once a change has been passed on, so what was read and not passed
+                    // on is read again.
+                    () = self.connection.given_up(&borrowed) => {
+                        End::Broken("its endpoint was given up".to_owned())
+                    }
+                }
             }
         };
         if matches!(end, End::Broken(_)) {
@@ -232,10 +239,10 @@ impl Watcher {
                 .map(|kv| unsigned(kv.mod_revision()))
                 .max();
             if let Some(revision) = revision {
-                *seen = Some(revision);
                 if self.send(WatchEvent::Changes { revision, changes }).await.is_err() {
                     return End::Gone;
                 }
+                *seen = Some(revision);
             }
         }
     }
