@@ -65,8 +65,11 @@ fn start(story: &mut Story, lab: &Lab) -> Result<()> {
     let (first, second) = (only_host(lab, 1)?, only_host(lab, 2)?);
     story.claim(first.name() != second.name(), "they run on different machines");
     for (instance, host) in [(1, first), (2, second)] {
-        let line =
-            format!("curl --silent --max-time 5 http://{}:{}/", host.address(), 8000 + instance);
+        let line = format!(
+            "curl --silent --max-time 5 --retry 5 --retry-connrefused http://{}:{}/",
+            host.address(),
+            8000 + instance
+        );
         let answer = story.succeeding(n1, &line)?;
         let expected = format!("web@{instance}");
         let answered = answer.stdout.contains(&expected) && answer.stdout.contains(host.name());
