@@ -152,7 +152,7 @@ fn answers(cluster: &Cluster, host: &Host, instance: u16) -> Result<()> {
         let expected = format!("web@{instance}.service on {}\n", host.name());
         ensure!(answer.status == 200 && answer.body == expected, "{answer:?}");
         Ok(())
-    });
+    })?;
     Ok(())
 }
 
