@@ -38,9 +38,9 @@ impl Leases {
 
     /// Grants a lease. One whose grant was not answered ends by itself.
     ///
-    /// Its id is drawn here: left to etcd, two members that started in the same millisecond have been seen to hand the
-    /// same lease to two machines, and then neither is missed while the other lives. An answer that names another
-    /// lease was meant for somebody else.
+    /// Its id is drawn here: when etcd drew it, two machines that registered within milliseconds were once seen with the
+    /// same lease, and then neither is missed while the other lives. How that came about is not known. An answer that
+    /// names another lease is not taken for ours.
     pub(super) async fn grant(
         &self,
         connection: &Connection,
