@@ -107,7 +107,12 @@ on_both_backends![
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_compaction_under_a_watch_loses_nothing() {
     // A server of its own, since it is restarted.
-    let server = std::sync::Arc::new(support::etcd::Server::start(None).await);
-    let bed = support::Bed::on(std::sync::Arc::clone(&server)).await;
-    watches::survive_compaction(&bed, &server).await;
+    let bed = support::Bed::etcd_of_its_own().await;
+    watches::survive_compaction(&bed).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_removal_at_the_very_revision_compacted_is_seen() {
+    let bed = support::Bed::etcd_of_its_own().await;
+    watches::see_what_compaction_hides(&bed).await;
 }

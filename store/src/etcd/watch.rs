@@ -4,6 +4,10 @@
 //! history since the last change is there, nothing can have been missed, and the watch goes on where it was. Otherwise,
 //! and after every outage, it begins anew with a `Reset`.
 //!
+//! A stream is opened at the last revision the reader knows, not after it, and what is known is left out. Servers before
+//! 3.4.36 and 3.5.18 open a watch at the very revision that was compacted and keep quiet about what was removed there;
+//! one revision earlier they say that the history is gone.
+//!
 //! Progress is not passed on: servers before 3.4.25 and 3.5.8 tell of revisions whose changes they have not sent yet,
 //! so here it is a sign of life and nothing more.
 
@@ -163,7 +167,7 @@ impl Watcher {
         end
     }
 
-    /// Opens a stream of the changes after a revision.
+    /// Opens a stream that begins with the changes of a revision, known though they are (see above).
     async fn open(
         &self,
         borrowed: &Borrowed,
@@ -171,7 +175,8 @@ impl Watcher {
         resumed: bool,
     ) -> Result<WatchStream, End> {
         let mut options = WatchOptions::new()
-            .with_start_revision(i64::try_from(from).unwrap_or(i64::MAX).saturating_add(1));
+            // Zero is "from now on".
+            .with_start_revision(i64::try_from(from).unwrap_or(i64::MAX).max(1));
         if let Range::Prefix(prefix) = &self.range {
             options = options.with_range(after(prefix));
         }
@@ -231,14 +236,9 @@ impl Watcher {
             if message.canceled() {
                 return canceled(&message);
             }
-            let changes: Vec<KeyChange> = message.events().iter().filter_map(change).collect();
-            let revision = message
-                .events()
-                .iter()
-                .filter_map(|event| event.kv())
-                .map(|kv| unsigned(kv.mod_revision()))
-                .max();
-            if let Some(revision) = revision {
+            let news = || message.events().iter().filter(|event| modified(event) > *seen);
+            let changes: Vec<KeyChange> = news().filter_map(change).collect();
+            if let Some(revision) = news().filter_map(modified).max() {
                 if self.send(WatchEvent::Changes { revision, changes }).await.is_err() {
                     return End::Gone;
                 }
@@ -254,6 +254,11 @@ fn canceled(message: &WatchResponse) -> End {
         return End::Compacted;
     }
     End::Broken(format!("etcd ended the watch: {}", message.cancel_reason()))
+}
+
+/// The revision of a change.
+fn modified(event: &etcd_client::Event) -> Option<u64> {
+    event.kv().map(|kv| unsigned(kv.mod_revision()))
 }
 
 fn change(event: &etcd_client::Event) -> Option<KeyChange> {

@@ -7,7 +7,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use muster_store::{Commit, KeyChange, Listing, Op, Range, Watch, WatchEvent};
 
-use crate::support::{Bed, etcd::Server, next};
+use crate::support::relay::Relay;
+use crate::support::{Bed, next};
 
 async fn reset(watch: &mut Watch) -> Listing {
     match next(watch).await {
@@ -173,7 +174,8 @@ pub(crate) async fn a_slow_reader_ends_up_with_everything(bed: &Bed) {
 }
 
 /// Cut off from its server, compacted away behind its back, a watch begins anew and has everything.
-pub(crate) async fn survive_compaction(bed: &Bed, server: &Server) {
+pub(crate) async fn survive_compaction(bed: &Bed) {
+    let server = bed.server();
     let mut follower = Follower::default();
     let mut watch = bed.store.watch(bed.everything());
     bed.store.commit(vec![], vec![bed.put("first", ""), bed.put("removed", "")]).await.unwrap();
@@ -197,6 +199,24 @@ pub(crate) async fn survive_compaction(bed: &Bed, server: &Server) {
     .await;
     server.compact(&*other).await;
     other.commit(vec![], vec![bed.put("last", "")]).await.unwrap();
+    follower.see_until(&mut watch, &bed.key("last")).await;
+    assert_eq!(follower.records, fresh(bed).await);
+}
+
+/// Of a record removed at the very revision that is compacted, old servers tell a watch that begins there nothing.
+pub(crate) async fn see_what_compaction_hides(bed: &Bed) {
+    let relay = Relay::to(&bed.server().endpoint()).await;
+    let cut_off = crate::support::open(&[relay.endpoint()]).await;
+    let mut follower = Follower::default();
+    let mut watch = cut_off.watch(bed.everything());
+    bed.store.commit(vec![], vec![bed.put("removed", "")]).await.unwrap();
+    follower.see_until(&mut watch, &bed.key("removed")).await;
+    relay.cut();
+    // The next revision after the last one seen, and it is the last one compacted.
+    bed.store.commit(vec![], vec![bed.delete("removed")]).await.unwrap();
+    bed.server().compact(&*bed.store).await;
+    relay.mend();
+    bed.store.commit(vec![], vec![bed.put("last", "")]).await.unwrap();
     follower.see_until(&mut watch, &bed.key("last")).await;
     assert_eq!(follower.records, fresh(bed).await);
 }

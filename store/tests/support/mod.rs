@@ -1,6 +1,7 @@
 //! What the store's tests stand on: a store of either backend with a place of its own in it, and real etcd servers.
 
 pub(crate) mod etcd;
+pub(crate) mod relay;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -20,12 +21,11 @@ pub(crate) struct Bed {
     pub(crate) store: Arc<dyn Store>,
     /// Keys of this case begin with it.
     pub(crate) prefix: String,
-    _keep: Keep,
+    keep: Keep,
 }
 
-#[expect(dead_code, reason = "held for their Drop")]
 enum Keep {
-    Directory(tempfile::TempDir),
+    Directory(#[expect(dead_code, reason = "held for its Drop")] tempfile::TempDir),
     Server(Arc<etcd::Server>),
 }
 
@@ -33,18 +33,31 @@ impl Bed {
     pub(crate) fn embedded() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let store = open_embedded(directory.path()).unwrap();
-        Self { store, prefix: "/case/v1/".to_owned(), _keep: Keep::Directory(directory) }
+        Self { store, prefix: "/case/v1/".to_owned(), keep: Keep::Directory(directory) }
     }
 
     pub(crate) async fn etcd() -> Self {
         Self::on(etcd::shared().await).await
     }
 
+    /// On a server that no other case shares: it may be restarted, and its history compacted.
+    pub(crate) async fn etcd_of_its_own() -> Self {
+        Self::on(Arc::new(etcd::Server::start(None).await)).await
+    }
+
+    /// The server under it.
+    pub(crate) fn server(&self) -> &etcd::Server {
+        match &self.keep {
+            Keep::Server(server) => server,
+            Keep::Directory(_) => panic!("the embedded store has no server"),
+        }
+    }
+
     pub(crate) async fn on(server: Arc<etcd::Server>) -> Self {
         static CASES: AtomicUsize = AtomicUsize::new(0);
         let store = open(&[server.endpoint()]).await;
         let prefix = format!("/case{}/v1/", CASES.fetch_add(1, Ordering::Relaxed));
-        Self { store, prefix, _keep: Keep::Server(server) }
+        Self { store, prefix, keep: Keep::Server(server) }
     }
 
     pub(crate) fn key(&self, name: &str) -> String {
