@@ -15,9 +15,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use muster_store::{
-    Commit, Guard, KeyValue, Listing, Op, Range, Store, StoreError, Watch, WatchEvent,
+    Commit, Guard, KeyValue, LeaseId, Listing, Op, Range, Store, StoreError, Watch, WatchEvent,
 };
 use support::etcd::{Server, cluster};
+use support::forger::Forger;
 use support::{eventually, next, open, within};
 
 fn everything() -> Range {
@@ -26,6 +27,10 @@ fn everything() -> Range {
 
 fn put(key: &str, value: &str) -> Op {
     Op::Put { key: key.to_owned(), value: value.to_owned().into(), lease: None }
+}
+
+fn put_under(key: &str, lease: LeaseId) -> Op {
+    Op::Put { key: key.to_owned(), value: "".into(), lease: Some(lease) }
 }
 
 async fn get(store: &dyn Store, key: &str) -> Option<KeyValue> {
@@ -257,4 +262,112 @@ async fn a_full_server_says_so_and_keeps_its_leases() {
     let delete = Op::Delete { key: "/0".to_owned() };
     assert!(matches!(store.commit(vec![], vec![delete]).await, Ok(Commit::Done { .. })));
     assert_eq!(get(&*store, "/0").await, None);
+}
+
+/// A watch alone would find out by its own patience that its member is silent, and that takes longer.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_watch_leaves_a_paused_member_as_soon_as_a_write_has_left_it() {
+    let servers = cluster().await;
+    let endpoints: Vec<String> = servers.iter().map(Server::endpoint).collect();
+    let writing = open(&endpoints).await;
+    let idle = open(&endpoints).await;
+    let mut watch = writing.watch(everything());
+    let mut alone = idle.watch(everything());
+    write(&*writing, "/before").await;
+    seen(&mut watch, "/before").await;
+    seen(&mut alone, "/before").await;
+    // The first endpoint is everybody's first choice.
+    servers[0].pause();
+    write(&*writing, "/after").await;
+    tokio::select! {
+        () = seen(&mut watch, "/after") => {}
+        () = seen(&mut alone, "/after") => panic!("it waited longer than one that nobody told"),
+    }
+    seen(&mut alone, "/after").await;
+}
+
+/// The caller has less patience than the store. If the endpoint went unblamed, each of its calls would go there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_that_its_caller_drops_counts_against_the_endpoint() {
+    let [silent, other] = [Server::start(None).await, Server::start(None).await];
+    write(&*open(&[other.endpoint()]).await, "/other").await;
+    silent.pause();
+    let store = open(&[silent.endpoint(), other.endpoint()]).await;
+    // One call should be enough; more, so that a slow machine may drop some at the other server too. Not so many that
+    // the pings of the connection find out before them.
+    for _ in 0..6 {
+        let patience = Duration::from_secs(1);
+        if let Ok(answer) = tokio::time::timeout(patience, store.read(everything())).await {
+            assert_eq!(answer.unwrap().entries[0].key, "/other");
+            return;
+        }
+    }
+    panic!("every call went to the silent server");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lease_survives_the_pause_of_any_member() {
+    const TTL: Duration = Duration::from_secs(3);
+    let servers = cluster().await;
+    for n in 0..servers.len() {
+        // The paused one is the first choice of the store, and once it leads.
+        let (paused, others) = (&servers[n], [&servers[(n + 1) % 3], &servers[(n + 2) % 3]]);
+        let others = others.map(Server::endpoint);
+        let other = open(&others).await;
+        let store = open(&[&[paused.endpoint()], others.as_slice()].concat()).await;
+        let (kept, clock) = (format!("/kept{n}"), format!("/clock{n}"));
+        let lease = store.grant(TTL).await.unwrap();
+        store.commit(vec![], vec![put_under(&kept, lease.id)]).await.unwrap();
+        store.keep_alive(lease.id).await.unwrap();
+        paused.pause();
+        // Another lease, granted later and not kept, tells the time.
+        let unkept = eventually("a grant", || async { other.grant(TTL).await.ok() }).await;
+        eventually("a record of the other lease", || async {
+            other.commit(vec![], vec![put_under(&clock, unkept.id)]).await.ok()
+        })
+        .await;
+        eventually("the other lease to end", || async {
+            match store.keep_alive(lease.id).await {
+                // The members that are left may be electing.
+                Ok(_) | Err(StoreError::Unavailable { .. }) => {}
+                Err(error) => panic!("{error:?}"),
+            }
+            let listing = other.read(Range::Key(clock.clone())).await.ok()?;
+            listing.entries.is_empty().then_some(())
+        })
+        .await;
+        assert!(get(&*other, &kept).await.is_some(), "paused: {n}");
+        paused.resume();
+        paused.ready().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn leases_granted_at_once_are_all_different() {
+    let server = Server::start(None).await;
+    let stores = [open(&[server.endpoint()]).await, open(&[server.endpoint()]).await];
+    let grants = (0..200).map(|n| {
+        let store = Arc::clone(&stores[n % 2]);
+        tokio::spawn(async move { store.grant(Duration::from_secs(600)).await.unwrap().id })
+    });
+    let mut ids = std::collections::BTreeSet::new();
+    for grant in grants.collect::<Vec<_>>() {
+        let id = within("a grant", grant).await.unwrap();
+        assert!(id.0 > 0 && ids.insert(id), "{id:?}");
+    }
+}
+
+/// A lease that another holds would not end with us.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_grant_answered_with_another_id_is_no_grant() {
+    let server = Server::start(None).await;
+    let forger = Forger::before(&server).await;
+    let forged = open(&[forger.endpoint()]).await;
+    let error = forged.grant(Forger::TTL).await.unwrap_err();
+    assert!(forger.forged() > 0);
+    insta::assert_snapshot!(support::chain(&error), @"the store cannot be reached (grant of a lease): endpoint error: the answer to the grant of a lease names another lease");
+    // Elsewhere it is granted.
+    let store = open(&[forger.endpoint(), server.endpoint()]).await;
+    let lease = store.grant(Forger::TTL).await.unwrap();
+    assert_eq!(store.keep_alive(lease.id).await.unwrap(), lease);
 }

@@ -195,8 +195,8 @@ impl Connection {
     /// silent, and the first call to find that out finds it out for all.
     pub(super) async fn given_up(&self, borrowed: &Borrowed) {
         let mut turns = self.turns.subscribe();
-        let moved_on = turns.wait_for(|turn| *turn != borrowed.turn).await.is_ok();
-        debug_assert!(moved_on, "the sender is ours");
+        // An error would say that nobody can give it up any more, because the connection is gone and its clients with it.
+        turns.wait_for(|turn| *turn != borrowed.turn).await.ok();
     }
 
     /// Says that a client was of no use; the next call goes to the next endpoint.

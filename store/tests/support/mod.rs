@@ -1,6 +1,7 @@
 //! What the store's tests stand on: a store of either backend with a place of its own in it, and real etcd servers.
 
 pub(crate) mod etcd;
+pub(crate) mod forger;
 pub(crate) mod relay;
 
 use std::future::Future;
@@ -128,4 +129,10 @@ pub(crate) async fn next(watch: &mut Watch) -> WatchEvent {
 /// The next event of a typed watch.
 pub(crate) async fn update(updates: &mut Updates) -> Event {
     within("an update", updates.events.recv()).await.expect("a watch never ends by itself")
+}
+
+/// An error as a person is shown it: with its causes.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
