@@ -9,7 +9,7 @@ use std::time::Duration;
 use muster_common::machine::MachineId;
 use muster_common::snapshot::{Change, Leader, Snapshot};
 use muster_common::unit::UnitName;
-use muster_engine::freeze::Freeze;
+use muster_engine::freeze::{Freeze, is_silent};
 use muster_engine::schedule::{Decision, Move, Scheduler};
 use muster_store::{CommitError, Event, Leadership, PlaceWrite, Presence, Registry};
 use tokio::sync::watch;
@@ -23,6 +23,10 @@ use crate::presence::{Standing, chain};
 const RETRY: Duration = Duration::from_millis(500);
 /// After a conflict the change that caused it is on its way to us; should it not come, the plan is made again anyway.
 const CONFLICT: Duration = Duration::from_millis(200);
+/// How often the store is asked after machines that are silent.
+const ASK: Duration = Duration::from_millis(200);
+/// How long the store may take to say how much time the leases have left.
+const ANSWER: Duration = Duration::from_secs(1);
 
 /// Campaigns and leads until `shutdown`.
 pub async fn run(
@@ -119,8 +123,12 @@ struct Lead<'a> {
     began: Instant,
     freeze: Freeze,
     view: Option<View>,
-    /// Held machines as the leader record says; `None` before it says any.
+    /// Held machines as the leader record says.
     recorded: BTreeSet<MachineId>,
+    /// Members as the store has them.
+    members: BTreeSet<MachineId>,
+    /// Machines that have taken their leave and are still here.
+    leaving: BTreeSet<MachineId>,
     /// No plan before the view is at this revision: it would repeat what has just been written.
     wait_for: u64,
     retry: Option<Instant>,
@@ -153,6 +161,8 @@ impl<'a> Lead<'a> {
             freeze: Freeze::new(ttl),
             view: None,
             recorded: BTreeSet::new(),
+            members: BTreeSet::new(),
+            leaving: BTreeSet::new(),
             wait_for: 0,
             retry: None,
         }
@@ -238,17 +248,24 @@ impl<'a> Lead<'a> {
             }
         }
         match &self.view {
-            None => self.freeze.take_over(machines.clone(), &placed.keys().cloned().collect(), now),
+            None => {
+                // Nobody has recorded any where no leader ever led.
+                let known = match &snapshot.members {
+                    none if none.is_empty() => placed.keys().cloned().collect(),
+                    members => members.clone(),
+                };
+                self.freeze.take_over(machines.clone(), &known, now);
+                self.members.clone_from(&snapshot.members);
+            }
             Some(before) => {
-                for machine in before.machines.difference(&machines) {
-                    if placed.contains_key(machine) {
-                        self.freeze.gone(machine.clone(), now);
-                    } else {
-                        self.freeze.left(machine);
-                    }
+                let gone: Vec<_> = before.machines.difference(&machines).cloned().collect();
+                let returned: Vec<_> = machines.difference(&before.machines).cloned().collect();
+                self.members_changed(&snapshot.members);
+                for machine in gone {
+                    self.gone(machine);
                 }
-                for machine in machines.difference(&before.machines) {
-                    self.freeze.returned(machine.clone());
+                for machine in returned {
+                    self.returned(machine);
                 }
             }
         }
@@ -271,19 +288,48 @@ impl<'a> Lead<'a> {
         true
     }
 
+    /// A machine's registration is gone: with a leave taken, or lost.
+    fn gone(&mut self, machine: MachineId) {
+        if self.leaving.remove(&machine) {
+            self.freeze.left(&machine);
+        } else {
+            tracing::warn!(%machine, "a machine is lost");
+            self.freeze.gone(machine, self.began.elapsed());
+        }
+    }
+
+    fn returned(&mut self, machine: MachineId) {
+        self.leaving.remove(&machine);
+        self.freeze.returned(machine);
+    }
+
+    /// Follows the record of the members. We take none out of it that is here: one that is here and out of it has taken
+    /// its leave.
+    fn members_changed(&mut self, members: &BTreeSet<MachineId>) {
+        let here = self.view.as_ref().map(|view| &view.machines);
+        let left = self.members.difference(members);
+        let leaving = left.filter(|machine| here.is_some_and(|here| here.contains(*machine)));
+        self.leaving.extend(leaving.cloned());
+        // It was our own record, overtaken by a later one of ours.
+        self.leaving.retain(|machine| !members.contains(machine));
+        self.members.clone_from(members);
+    }
+
     fn apply(&mut self, change: &Change) {
-        let Some(view) = &mut self.view else { return };
         match change {
-            Change::Machine(id, Some(_)) if view.machines.insert(id.clone()) => {
-                self.freeze.returned(id.clone());
-            }
-            Change::Machine(id, None) if view.machines.remove(id) => {
-                if view.placed.contains_key(id) {
-                    self.freeze.gone(id.clone(), self.began.elapsed());
-                } else {
-                    self.freeze.left(id);
+            Change::Machine(id, record) => {
+                let Some(view) = &mut self.view else { return };
+                match record {
+                    Some(_) if view.machines.insert(id.clone()) => self.returned(id.clone()),
+                    None if view.machines.remove(id) => self.gone(id.clone()),
+                    _ => {}
                 }
             }
+            Change::Members(members) => self.members_changed(members),
+            _ => {}
+        }
+        let Some(view) = &mut self.view else { return };
+        match change {
             Change::Place(machine, unit, Some(_)) => {
                 view.placed.entry(machine.clone()).or_default().insert(unit.clone());
             }
@@ -303,14 +349,73 @@ impl<'a> Lead<'a> {
         view.scheduler.apply(change);
     }
 
-    /// Plans and writes the plan. `Err`: another leads.
-    async fn decide(&mut self) -> Result<(), ()> {
-        let held = self.freeze.held().clone();
-        let Some(view) = &mut self.view else { return Ok(()) };
-        if !view.changed || view.revision < self.wait_for {
+    /// Looks again after a while, or when it was going to anyway if that is sooner.
+    fn again_in(&mut self, pause: Duration) {
+        let at = Instant::now() + pause;
+        self.retry = Some(self.retry.map_or(at, |retry| retry.min(at)));
+    }
+
+    /// Before anything moves away from a lost machine: how are the others?
+    async fn ask_after_the_others(&mut self) {
+        let Some(view) = &self.view else { return };
+        let answer = tokio::time::timeout(ANSWER, self.registry.time_left()).await;
+        let problem = match answer {
+            Ok(Ok(left)) => {
+                let is_well = |machine: &MachineId| {
+                    *machine == self.presence.machine
+                        || left.get(machine).is_some_and(|l| !is_silent(l.left, l.granted))
+                };
+                let silent = view.machines.iter().filter(|machine| !is_well(machine));
+                let silent: BTreeSet<MachineId> = silent.cloned().collect();
+                self.freeze.asked(&silent);
+                if !self.freeze.is_unsure() {
+                    return;
+                }
+                let names: Vec<&str> = silent.iter().map(MachineId::as_str).collect();
+                format!("not heard of lately: {}", names.join(" "))
+            }
+            Ok(Err(error)) => chain(&error),
+            Err(_) => "the store does not answer in time".to_owned(),
+        };
+        tracing::info!(problem, "units of lost machines wait until it is known who else is lost");
+        self.again_in(ASK);
+    }
+
+    /// Keeps the record of the members true. A failure is made good with the next decision.
+    async fn record_members(&mut self) -> Result<(), ()> {
+        if let Some(at) = self.freeze.forget(self.began.elapsed()) {
+            // A moment later it certainly is in the past.
+            self.again_in(at.saturating_sub(self.began.elapsed()) + ASK);
+        }
+        let mut members = self.freeze.members();
+        members.retain(|machine| !self.leaving.contains(machine));
+        if members == self.members {
             return Ok(());
         }
-        view.scheduler.hold(held.clone());
+        match self.registry.set_members(self.leadership, &members).await {
+            Ok(()) => self.members = members,
+            Err(CommitError::Deposed) => return Err(()),
+            Err(error) => {
+                tracing::warn!(error = chain(&error), "cannot record the members");
+                self.again_in(RETRY);
+            }
+        }
+        Ok(())
+    }
+
+    /// Plans and writes the plan. `Err`: another leads.
+    async fn decide(&mut self) -> Result<(), ()> {
+        match &self.view {
+            Some(view) if view.changed && view.revision >= self.wait_for => {}
+            _ => return Ok(()),
+        }
+        if self.freeze.is_unsure() {
+            self.ask_after_the_others().await;
+        }
+        self.record_members().await?;
+        let held = self.freeze.held().clone();
+        let Some(view) = &mut self.view else { return Ok(()) };
+        view.scheduler.hold(self.freeze.waiting());
         if held != self.health.status().held {
             if !held.is_empty() {
                 let names: Vec<&str> = held.iter().map(MachineId::as_str).collect();
@@ -326,7 +431,7 @@ impl<'a> Lead<'a> {
                 Err(CommitError::Deposed) => return Err(()),
                 Err(error) => {
                     tracing::warn!(error = chain(&error), "cannot record the freeze");
-                    self.retry = Some(Instant::now() + RETRY);
+                    self.again_in(RETRY);
                     return Ok(());
                 }
             }
@@ -349,14 +454,14 @@ impl<'a> Lead<'a> {
                 });
                 if conflicts > 0 {
                     tracing::debug!(conflicts, "part of the plan was overtaken; planning again");
-                    self.retry = Some(Instant::now() + CONFLICT);
+                    self.again_in(CONFLICT);
                 }
                 Ok(())
             }
             Err(CommitError::Deposed) => Err(()),
             Err(error) => {
                 tracing::warn!(error = chain(&error), "cannot write the plan");
-                self.retry = Some(Instant::now() + RETRY);
+                self.again_in(RETRY);
                 Ok(())
             }
         }

@@ -28,11 +28,19 @@ pub(crate) async fn finish(
         return;
     }
     tracing::info!("the host is shutting down: giving up its units");
-    converge.give_up(PATIENCE).await;
     let presence = match &*standing.borrow() {
-        Standing::Registered(presence) => presence.clone(),
-        _ => return,
+        Standing::Registered(presence) => Some(presence.clone()),
+        _ => None,
     };
+    if let Some(presence) = &presence {
+        match tokio::time::timeout(REVOKE, registry.take_leave(&presence.machine)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "cannot take leave; it is counted as a loss"),
+            Err(_) => tracing::warn!("cannot take leave in time; it is counted as a loss"),
+        }
+    }
+    converge.give_up(PATIENCE).await;
+    let Some(presence) = presence else { return };
     match tokio::time::timeout(REVOKE, registry.revoke(presence.lease.id)).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::warn!(%error, "cannot end the lease; it ends by itself"),

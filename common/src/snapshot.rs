@@ -79,6 +79,9 @@ pub struct Snapshot {
     pub states: BTreeMap<UnitName, BTreeMap<MachineId, ObservedState>>,
     /// Who leads, if anyone does.
     pub leader: Option<Leader>,
+    /// Machines that belong to the cluster as its leader last knew it: those registered, and those it misses. What a
+    /// new leader did not see vanish is told from this.
+    pub members: BTreeSet<MachineId>,
     /// Records that could not be read, by key below the prefix.
     pub unreadable: BTreeMap<String, Unreadable>,
 }
@@ -100,6 +103,8 @@ pub enum Change {
     State(MachineId, UnitName, Option<ObservedState>),
     /// The leader changed.
     Leader(Option<Leader>),
+    /// The leader took a machine into its notion of the cluster or out of it, or a machine has taken its leave.
+    Members(BTreeSet<MachineId>),
     /// A record became unreadable; whatever it said before no longer holds. `None`: it is gone or readable again.
     Unreadable(String, Option<Unreadable>),
 }
@@ -126,6 +131,7 @@ impl Snapshot {
             Change::Place(id, name, record) => set_nested(&mut self.places, name, id, record),
             Change::State(id, name, record) => set_nested(&mut self.states, name, id, record),
             Change::Leader(leader) => self.leader = leader,
+            Change::Members(members) => self.members = members,
             Change::Unreadable(key, record) => set(&mut self.unreadable, key, record),
         }
     }

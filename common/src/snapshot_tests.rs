@@ -85,6 +85,7 @@ fn changes() -> Vec<(Change, Change)> {
         ),
         (Change::State(id.clone(), name.clone(), Some(observed())), Change::State(id, name, None)),
         (Change::Leader(Some(leader)), Change::Leader(None)),
+        (Change::Members(["m1".parse().unwrap()].into()), Change::Members(BTreeSet::new())),
         (
             Change::Unreadable(unreadable.key.clone(), Some(unreadable.clone())),
             Change::Unreadable(unreadable.key, None),

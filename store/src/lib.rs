@@ -51,7 +51,7 @@ pub use registry::{
 };
 pub use store::{
     Commit, Guard, KeyChange, KeyValue, Lease, LeaseId, Listing, MAX_OPERATIONS, MAX_REQUEST_BYTES,
-    Op, Range, Store, StoreError, Watch, WatchEvent,
+    Op, Range, Store, StoreError, TimeLeft, Watch, WatchEvent,
 };
 
 use std::path::Path;

@@ -122,6 +122,15 @@ pub enum Op {
     },
 }
 
+/// How much time a lease has left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TimeLeft {
+    /// Before it ends, if nobody prolongs it.
+    pub left: Duration,
+    /// What every prolongation gives it.
+    pub granted: Duration,
+}
+
 /// Outcome of a commit: all of it or nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Commit {
@@ -264,6 +273,10 @@ pub trait Store: Send + Sync + 'static {
 
     /// Prolongs a lease. The new time counts from when this was called, not from when it returned.
     async fn keep_alive(&self, lease: LeaseId) -> Result<Lease, StoreError>;
+
+    /// How much time a lease has left, rounded down to what the backend counts in (etcd: seconds); one that is gone is
+    /// [`StoreError::LeaseGone`]. Whoever prolongs it every third of its time always has two thirds left, or nearly so.
+    async fn time_left(&self, lease: LeaseId) -> Result<TimeLeft, StoreError>;
 
     /// Ends a lease and removes its records; one that is gone is no failure.
     async fn revoke(&self, lease: LeaseId) -> Result<(), StoreError>;

@@ -18,8 +18,8 @@ use muster_common::state::DesiredState;
 use muster_common::unit::{FileHash, UnitFile, UnitName};
 use muster_engine::converge::Observed;
 use muster_store::{
-    Commit, Guard, Lease, LeaseId, Listing, Op, Range, Registry, Store, StoreError, UnitWrite,
-    Watch, WatchEvent,
+    Commit, Guard, Lease, LeaseId, Listing, Op, Range, Registry, Store, StoreError, TimeLeft,
+    UnitWrite, Watch, WatchEvent,
 };
 use musterd::runner::{Outcome, Runner, RunnerError, RunnerEvent, Seen};
 use musterd::{Health, Settings};
@@ -448,6 +448,11 @@ impl Store for Line {
     async fn keep_alive(&self, lease: LeaseId) -> Result<Lease, StoreError> {
         self.check()?;
         self.store.keep_alive(lease).await
+    }
+
+    async fn time_left(&self, lease: LeaseId) -> Result<TimeLeft, StoreError> {
+        self.check()?;
+        self.store.time_left(lease).await
     }
 
     async fn revoke(&self, lease: LeaseId) -> Result<(), StoreError> {

@@ -60,8 +60,8 @@ impl Index {
             Change::Unreadable(key, record) => {
                 self.set_unreadable(key, record.as_ref().map(|r| &r.problem));
             }
-            // What a machine reports and who leads have no part in where a unit belongs.
-            Change::State(..) | Change::Leader(_) => {}
+            // What a machine reports, who leads and who is missed have no part in where a unit belongs.
+            Change::State(..) | Change::Leader(_) | Change::Members(_) => {}
         }
     }
 

@@ -19,7 +19,9 @@ use async_trait::async_trait;
 use tokio::sync::oneshot;
 
 use crate::limits;
-use crate::store::{Commit, Guard, Lease, LeaseId, Listing, Op, Range, Store, StoreError, Watch};
+use crate::store::{
+    Commit, Guard, Lease, LeaseId, Listing, Op, Range, Store, StoreError, TimeLeft, Watch,
+};
 use disk::Disk;
 use watches::Watches;
 use writer::{Request, Shared, Writer, lock};
@@ -108,6 +110,18 @@ impl Store for Embedded {
             Some(live) => {
                 live.deadline = now + live.ttl;
                 Ok(Lease { id: lease, ttl: live.ttl })
+            }
+        }
+    }
+
+    async fn time_left(&self, lease: LeaseId) -> Result<TimeLeft, StoreError> {
+        let now = Instant::now();
+        let shared = lock(&self.shared);
+        let live = shared.image.leases.get(&lease);
+        match live.filter(|live| !live.ending && live.deadline > now) {
+            None => Err(StoreError::LeaseGone { lease }),
+            Some(live) => {
+                Ok(TimeLeft { left: live.deadline.duration_since(now), granted: live.ttl })
             }
         }
     }

@@ -9,7 +9,7 @@ use etcd_client::{Error, LeaseGrantOptions, LeaseKeepAliveStream, LeaseKeeper};
 
 use super::connection::Connection;
 use super::trouble::Trouble;
-use crate::store::{Lease, LeaseId, StoreError};
+use crate::store::{Lease, LeaseId, StoreError, TimeLeft};
 
 /// How long one keepalive may take. The shortest lease is two seconds, and all endpoints must have their turn before
 /// it ends; a member that needs longer is stalled or cut off from its leader.
@@ -133,6 +133,27 @@ impl Leases {
             Err(trouble) => Err(trouble.into_store_error("end of a lease", Some(lease))),
         }
     }
+}
+
+/// How much time a lease has left, in whole seconds. A member that does not lead asks its leader.
+pub(super) async fn time_left(
+    connection: &Connection,
+    lease: LeaseId,
+) -> Result<TimeLeft, StoreError> {
+    let response = connection
+        .repeat(|client| async move { client.lease_client().time_to_live(lease.0, None).await })
+        .await;
+    let response = match response {
+        Ok(response) => response,
+        Err(Trouble::LeaseNotFound) => return Err(StoreError::LeaseGone { lease }),
+        Err(trouble) => {
+            return Err(trouble.into_store_error("look at the time of a lease", Some(lease)));
+        }
+    };
+    // -1: there is none.
+    let seconds = u64::try_from(response.ttl()).map_err(|_| StoreError::LeaseGone { lease })?;
+    let granted = u64::try_from(response.granted_ttl()).unwrap_or(0);
+    Ok(TimeLeft { left: Duration::from_secs(seconds), granted: Duration::from_secs(granted) })
 }
 
 /// A lease id: positive, as etcd wants it, and drawn from the seed the standard library takes from the system.

@@ -18,7 +18,9 @@ use async_trait::async_trait;
 
 use crate::EtcdOptions;
 use crate::limits;
-use crate::store::{Commit, Guard, Lease, LeaseId, Listing, Op, Range, Store, StoreError, Watch};
+use crate::store::{
+    Commit, Guard, Lease, LeaseId, Listing, Op, Range, Store, StoreError, TimeLeft, Watch,
+};
 use connection::Connection;
 use leases::Leases;
 
@@ -61,6 +63,10 @@ impl Store for Etcd {
 
     async fn keep_alive(&self, lease: LeaseId) -> Result<Lease, StoreError> {
         self.leases.keep_alive(&self.connection, lease).await
+    }
+
+    async fn time_left(&self, lease: LeaseId) -> Result<TimeLeft, StoreError> {
+        leases::time_left(&self.connection, lease).await
     }
 
     async fn revoke(&self, lease: LeaseId) -> Result<(), StoreError> {

@@ -2,14 +2,15 @@
 //!
 //! A record that cannot be read becomes an [`Unreadable`] and harms nothing else.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use muster_common::snapshot::{Change, Snapshot, Unreadable};
 
 use super::keys::{BadKey, Key, parse};
 use super::records::{
-    FileRecord, LeaderRecord, MachineRecord, MetadataRecord, PlaceRecord, StateRecord, UnitRecord,
-    decode,
+    FileRecord, LeaderRecord, MachineRecord, MembersRecord, MetadataRecord, PlaceRecord,
+    StateRecord, UnitRecord, decode,
 };
 use crate::store::{KeyChange, KeyValue, Listing};
 
@@ -18,12 +19,12 @@ use crate::store::{KeyChange, KeyValue, Listing};
 pub(super) struct Decoder {
     prefix: Arc<str>,
     /// Keys that could not be read when last seen.
-    unreadable: std::collections::BTreeSet<String>,
+    unreadable: BTreeSet<String>,
 }
 
 impl Decoder {
     pub(super) fn new(prefix: Arc<str>) -> Self {
-        Self { prefix, unreadable: std::collections::BTreeSet::new() }
+        Self { prefix, unreadable: BTreeSet::new() }
     }
 
     /// Begins anew.
@@ -114,6 +115,7 @@ pub(super) fn read(key: Key, record: &KeyValue) -> Result<Change, String> {
             Change::State(id, name, Some(decode::<StateRecord>(value)?.state()))
         }
         Key::Leader => Change::Leader(Some(decode::<LeaderRecord>(value)?.leader())),
+        Key::Members => Change::Members(decode::<MembersRecord>(value)?.machines()),
     })
 }
 
@@ -127,5 +129,6 @@ fn gone(key: Key) -> Change {
         Key::Place(id, name) => Change::Place(id, name, None),
         Key::State(id, name) => Change::State(id, name, None),
         Key::Leader => Change::Leader(None),
+        Key::Members => Change::Members(BTreeSet::new()),
     }
 }

@@ -16,8 +16,8 @@ use muster_common::unit::{FileHash, UnitFile, UnitName};
 use super::decode::read;
 use super::keys::{Key, parse};
 use super::records::{
-    FileRecord, LeaderRecord, MachineRecord, MetadataRecord, PlaceRecord, StateRecord, UnitRecord,
-    encode,
+    FileRecord, LeaderRecord, MachineRecord, MembersRecord, MetadataRecord, PlaceRecord,
+    StateRecord, UnitRecord, encode,
 };
 use crate::store::{KeyValue, LeaseId};
 
@@ -106,6 +106,11 @@ fn present() -> Vec<(Key, Change, Vec<u8>)> {
             Change::Leader(Some(leader.clone())),
             encode(&LeaderRecord::new(&leader)).into(),
         ),
+        (
+            Key::Members,
+            Change::Members([machine()].into()),
+            encode(&MembersRecord::new(&[machine()].into())).into(),
+        ),
     ]
 }
 
@@ -157,7 +162,7 @@ fn fixtures_of_every_schema_are_read() {
             .unwrap()
             .map(|entry| entry.unwrap().path())
             .collect();
-        assert!(fixtures.len() >= 7, "schema {schema} has lost fixtures");
+        assert!(fixtures.len() >= 8, "schema {schema} has lost fixtures");
         for path in fixtures {
             read_fixture(&path);
         }

@@ -15,6 +15,7 @@ pub(super) enum Key {
     Place(MachineId, UnitName),
     State(MachineId, UnitName),
     Leader,
+    Members,
 }
 
 pub(super) const FILES: &str = "file/";
@@ -34,14 +35,18 @@ impl std::fmt::Display for Key {
         match self {
             Self::File(hash) => write!(f, "{FILES}{hash}"),
             Self::Unit(name) => write!(f, "{UNITS}{name}"),
-            Self::Machine(id) => write!(f, "machine/{id}"),
+            Self::Machine(id) => write!(f, "{MACHINES}{id}"),
             Self::Metadata(id, key) => write!(f, "metadata/{id}/{}", escape(key)),
             Self::Place(id, name) => write!(f, "place/{id}/{name}"),
             Self::State(id, name) => write!(f, "state/{id}/{name}"),
             Self::Leader => f.write_str("leader"),
+            Self::Members => f.write_str("members"),
         }
     }
 }
+
+/// Where the registrations are.
+pub(super) const MACHINES: &str = "machine/";
 
 /// Where a machine's placements are.
 pub(super) fn places_of(machine: &MachineId) -> String {
@@ -55,8 +60,10 @@ pub(super) fn states_of(machine: &MachineId) -> String {
 
 /// Reads a key below the prefix.
 pub(super) fn parse(key: &str) -> Result<Key, BadKey> {
-    if key == "leader" {
-        return Ok(Key::Leader);
+    match key {
+        "leader" => return Ok(Key::Leader),
+        "members" => return Ok(Key::Members),
+        _ => {}
     }
     let Some((kind, rest)) = key.split_once('/') else { return Err(BadKey::Foreign) };
     let pair = || {
@@ -138,7 +145,7 @@ mod tests {
         }
 
         #[test]
-        fn no_key_makes_the_parser_panic_and_what_it_accepts_it_writes_alike(text in "(file|unit|machine|metadata|place|state|leader|x)?/?[ -~]{0,80}") {
+        fn no_key_makes_the_parser_panic_and_what_it_accepts_it_writes_alike(text in "(file|unit|machine|metadata|place|state|leader|members|x)?/?[ -~]{0,80}") {
             if let Ok(key) = parse(&text) {
                 prop_assert_eq!(key.to_string(), text);
             }

@@ -1,8 +1,10 @@
 //! Machines: registration, what they report, and what is said about them at run time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
+use futures::{FutureExt as _, StreamExt as _};
 use muster_common::machine::{Machine, MachineId};
 use muster_common::snapshot::Change;
 use muster_common::state::ObservedState;
@@ -11,12 +13,15 @@ use muster_common::unit::UnitName;
 use super::decode::read;
 use super::keys::{self, Key};
 use super::packing::{self, PackingError, Piece};
-use super::records::{MachineRecord, MetadataRecord, StateRecord, encode};
-use super::{Presence, Registry, RegistryError, StateUpdate};
-use crate::store::{Commit, Guard, Lease, LeaseId, Op, StoreError};
+use super::records::{MachineRecord, MembersRecord, MetadataRecord, StateRecord, decode, encode};
+use super::{CommitError, Leadership, Presence, Registry, RegistryError, StateUpdate};
+use crate::store::{Commit, Guard, Lease, LeaseId, Op, StoreError, TimeLeft};
 
 /// How often a registration is tried while others register under the same id.
 const ATTEMPTS: usize = 5;
+
+/// How many leases are asked for at a time.
+const ASKED_AT_ONCE: usize = 32;
 
 impl Registry {
     /// Sets (`Some`) and removes (`None`) run-time metadata of machines, all or nothing. At most
@@ -60,6 +65,67 @@ impl Registry {
     /// Prolongs a lease. The new time counts from when this was called.
     pub async fn keep_alive(&self, lease: LeaseId) -> Result<Lease, StoreError> {
         self.store.keep_alive(lease).await
+    }
+
+    /// How much time each registered machine has left, as far as the store can say: a machine whose lease ended meanwhile
+    /// has none. Machines without a lease are left out.
+    pub async fn time_left(&self) -> Result<BTreeMap<MachineId, TimeLeft>, StoreError> {
+        let records = self.list(keys::MACHINES).await?;
+        let mut questions = Vec::new();
+        for record in records {
+            if let (Some(Key::Machine(machine)), Some(lease)) = (self.parse(&record), record.lease)
+            {
+                let store = Arc::clone(&self.store);
+                questions.push(async move { (machine, store.time_left(lease).await) }.boxed());
+            }
+        }
+        let mut answers = futures::stream::iter(questions).buffer_unordered(ASKED_AT_ONCE);
+        let mut times = BTreeMap::new();
+        while let Some((machine, answer)) = answers.next().await {
+            let over = TimeLeft { left: Duration::ZERO, granted: Duration::ZERO };
+            let time = match answer {
+                Err(StoreError::LeaseGone { .. }) => over,
+                answer => answer?,
+            };
+            times.insert(machine, time);
+        }
+        Ok(times)
+    }
+
+    /// Records which machines belong to the cluster, guarded by our leadership.
+    pub async fn set_members(
+        &self,
+        leadership: Leadership,
+        members: &BTreeSet<MachineId>,
+    ) -> Result<(), CommitError> {
+        let value = encode(&MembersRecord::new(members));
+        let put = Op::Put { key: self.key(&Key::Members), value, lease: None };
+        match self.store.commit(vec![self.leading(leadership)], vec![put]).await? {
+            Commit::Done { .. } => Ok(()),
+            Commit::Conflict { .. } => Err(CommitError::Deposed),
+        }
+    }
+
+    /// Takes a machine out of the record of those that belong to the cluster: it goes of its own will, and is not to be
+    /// counted among the lost.
+    pub async fn take_leave(&self, machine: &MachineId) -> Result<(), RegistryError> {
+        let key = self.key(&Key::Members);
+        for _ in 0..ATTEMPTS {
+            let Some(found) = self.get(&Key::Members).await? else { return Ok(()) };
+            let unreadable =
+                |problem| RegistryError::Unreadable { key: Key::Members.to_string(), problem };
+            let mut members = decode::<MembersRecord>(&found.value).map_err(unreadable)?.machines();
+            if !members.remove(machine) {
+                return Ok(());
+            }
+            let guard = Guard::Modified { key: key.clone(), revision: found.mod_revision };
+            let value = encode(&MembersRecord::new(&members));
+            let put = Op::Put { key: key.clone(), value, lease: None };
+            if let Commit::Done { .. } = self.store.commit(vec![guard], vec![put]).await? {
+                return Ok(());
+            }
+        }
+        Err(RegistryError::Contended { key: Key::Members.to_string() })
     }
 
     /// Ends a lease, and with it our registration, our leadership and our published states.

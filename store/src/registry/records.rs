@@ -88,6 +88,13 @@ pub(super) struct LeaderRecord {
     held: BTreeSet<MachineId>,
 }
 
+/// `members`, the leader's and for ever.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct MembersRecord {
+    schema: u32,
+    machines: BTreeSet<MachineId>,
+}
+
 /// A later version may know runners we do not: those are left out.
 fn known_runners<'de, D: Deserializer<'de>>(input: D) -> Result<BTreeSet<RunnerKind>, D::Error> {
     let words = Vec::<serde_json::Value>::deserialize(input)?;
@@ -179,6 +186,16 @@ impl LeaderRecord {
 
     pub(super) fn leader(self) -> Leader {
         Leader { machine: self.machine, held: self.held }
+    }
+}
+
+impl MembersRecord {
+    pub(super) fn new(machines: &BTreeSet<MachineId>) -> Self {
+        Self { schema: SCHEMA, machines: machines.clone() }
+    }
+
+    pub(super) fn machines(self) -> BTreeSet<MachineId> {
+        self.machines
     }
 }
 

@@ -83,3 +83,19 @@ pub(crate) async fn no_lease_is_longer_or_shorter_than_sensible(bed: &Bed) {
         assert!(matches!(error, StoreError::Rejected { .. }), "{error:?}");
     }
 }
+
+pub(crate) async fn the_time_left_runs_down_and_is_prolonged(bed: &Bed) {
+    let lease = bed.store.grant(Duration::from_secs(6)).await.unwrap();
+    eventually("a second to pass", || async {
+        let time = bed.store.time_left(lease.id).await.unwrap();
+        assert_eq!(time.granted, lease.ttl);
+        (time.left < Duration::from_secs(5)).then_some(())
+    })
+    .await;
+    bed.store.keep_alive(lease.id).await.unwrap();
+    let time = bed.store.time_left(lease.id).await.unwrap();
+    assert!(time.left >= Duration::from_secs(4), "{time:?}");
+    bed.store.revoke(lease.id).await.unwrap();
+    let error = bed.store.time_left(lease.id).await.unwrap_err();
+    assert!(matches!(error, StoreError::LeaseGone { .. }), "{error:?}");
+}

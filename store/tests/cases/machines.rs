@@ -182,3 +182,34 @@ pub(crate) async fn held_machines_are_recorded_and_let_go(bed: &Bed) {
     let error = registry.hold(led, &presence, held).await.unwrap_err();
     assert!(matches!(error, CommitError::Deposed), "{error:?}");
 }
+
+pub(crate) async fn members_are_recorded_and_take_their_leave(bed: &Bed) {
+    let registry = bed.registry();
+    let presence = present(&registry, "m1").await;
+    let led = registry.campaign(&presence).await.unwrap().unwrap();
+    let ids = |names: &[&str]| names.iter().map(|id| id.parse().unwrap()).collect();
+    let all: BTreeSet<MachineId> = ids(&["m1", "m2", "m3"]);
+    registry.take_leave(&"m2".parse().unwrap()).await.unwrap();
+    assert_eq!(registry.snapshot().await.unwrap().members, BTreeSet::new());
+    registry.set_members(led, &all).await.unwrap();
+    assert_eq!(registry.snapshot().await.unwrap().members, all);
+    registry.take_leave(&"m2".parse().unwrap()).await.unwrap();
+    registry.take_leave(&"m4".parse().unwrap()).await.unwrap();
+    assert_eq!(registry.snapshot().await.unwrap().members, ids(&["m1", "m3"]));
+    // They outlive their leader, and no one who is deposed writes them.
+    registry.revoke(presence.lease.id).await.unwrap();
+    assert_eq!(registry.snapshot().await.unwrap().members, ids(&["m1", "m3"]));
+    let error = registry.set_members(led, &all).await.unwrap_err();
+    assert!(matches!(error, CommitError::Deposed), "{error:?}");
+}
+
+pub(crate) async fn the_time_left_of_each_machine_is_told(bed: &Bed) {
+    let registry = bed.registry();
+    let [first, second] = [present(&registry, "m1").await, present(&registry, "m2").await];
+    let left = registry.time_left().await.unwrap();
+    let machines: Vec<&str> = left.keys().map(MachineId::as_str).collect();
+    assert_eq!(machines, ["m1", "m2"]);
+    assert!(left.values().all(|time| time.granted == first.lease.ttl));
+    registry.revoke(second.lease.id).await.unwrap();
+    assert_eq!(registry.time_left().await.unwrap().len(), 1);
+}
