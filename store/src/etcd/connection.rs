@@ -11,6 +11,7 @@ use std::time::Duration;
 use backon::{BackoffBuilder as _, ExponentialBuilder};
 use etcd_client::{Certificate, Client, ConnectOptions, Error, Identity, TlsOptions};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::trouble::Trouble;
 use super::version;
@@ -19,6 +20,10 @@ use crate::store::StoreError;
 
 /// How long one call may take. Calls take milliseconds; a leader election of etcd takes one second.
 pub(super) const DEADLINE: Duration = Duration::from_secs(2);
+
+/// When an operation is not tried once more. Three endpoints that keep silent get their turn before it, and whoever waits
+/// for an answer has it within ten seconds.
+const LAST_TRY: Duration = Duration::from_secs(5);
 
 /// HTTP/2 pings. etcd closes connections that ping more often than every five seconds.
 const PING_EVERY: Duration = Duration::from_secs(5);
@@ -285,13 +290,15 @@ impl Connection {
         }
     }
 
-    /// The pauses between the tries of one operation.
+    /// The pauses between the tries of one operation that begins now.
     pub(super) fn pauses(&self) -> impl Iterator<Item = Duration> + Send + use<> {
+        let last_try = Instant::now() + LAST_TRY;
         ExponentialBuilder::default()
             .with_min_delay(Duration::from_millis(20))
             .with_max_delay(Duration::from_millis(500))
             .with_jitter()
             .with_max_times(self.endpoints.len().saturating_add(1))
             .build()
+            .take_while(move |pause| Instant::now() + *pause <= last_try)
     }
 }
