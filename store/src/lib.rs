@@ -89,13 +89,8 @@ impl std::fmt::Debug for EtcdOptions {
     }
 }
 
-/// Opens an etcd store. Does not wait for etcd: a store that cannot be reached answers `Unavailable` until it can.
+/// Opens an etcd store. Does not wait for etcd: a store that cannot be reached answers `Unavailable` until it can. What
+/// can be known to be wrong without etcd is an error at once: endpoints that are none, certificates of no use.
 pub async fn open_etcd(options: EtcdOptions) -> Result<Arc<dyn Store>, StoreError> {
-    // The files of certificates may be on a slow disk.
-    let opened = tokio::task::spawn_blocking(|| etcd::Etcd::new(options)).await;
-    let failed = |error: tokio::task::JoinError| StoreError::Unavailable {
-        during: "connection to etcd".to_owned(),
-        source: Some(error.into()),
-    };
-    Ok(Arc::new(opened.map_err(failed)??))
+    Ok(Arc::new(etcd::Etcd::new(options).await?))
 }

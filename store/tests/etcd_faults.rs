@@ -365,7 +365,8 @@ async fn a_grant_answered_with_another_id_is_no_grant() {
     let forged = open(&[forger.endpoint()]).await;
     let error = forged.grant(Forger::TTL).await.unwrap_err();
     assert!(forger.forged() > 0);
-    insta::assert_snapshot!(support::chain(&error), @"the store cannot be reached (grant of a lease): endpoint error: the answer to the grant of a lease names another lease");
+    let told = support::chain(&error);
+    assert!(told.ends_with("the answer to the grant of a lease names another lease"), "{told}");
     // Elsewhere it is granted.
     let store = open(&[forger.endpoint(), server.endpoint()]).await;
     let lease = store.grant(Forger::TTL).await.unwrap();

@@ -3,18 +3,17 @@
 //! A client of all endpoints at once keeps sending to one that is paused, so the choice of the endpoint is made here.
 
 use std::future::Future;
-use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use backon::{BackoffBuilder as _, ExponentialBuilder};
-use etcd_client::{Certificate, Client, ConnectOptions, Error, Identity, TlsOptions};
+use etcd_client::{Client, ConnectOptions, Error, TlsOptions};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::trouble::Trouble;
-use super::version;
+use super::{tls, version};
 use crate::EtcdOptions;
 use crate::store::StoreError;
 
@@ -28,6 +27,9 @@ const LAST_TRY: Duration = Duration::from_secs(5);
 /// HTTP/2 pings. etcd closes connections that ping more often than every five seconds.
 const PING_EVERY: Duration = Duration::from_secs(5);
 const PING_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// How the endpoints begin that are spoken to in TLS.
+const HTTPS: &str = "https://";
 
 /// The endpoints, and the client of one of them.
 pub(super) struct Connection {
@@ -77,7 +79,8 @@ impl Drop for Pending<'_> {
 }
 
 impl Connection {
-    pub(super) fn new(options: EtcdOptions) -> Result<Self, StoreError> {
+    /// Checks the options; reads the files they name, and reaches nobody.
+    pub(super) async fn new(options: EtcdOptions) -> Result<Self, StoreError> {
         let refuse = |problem: String| StoreError::Rejected {
             during: "connection to etcd".to_owned(),
             problem,
@@ -94,7 +97,7 @@ impl Connection {
                 (Some("http"), Some(_)) => {}
                 (Some("https"), Some(_)) if ca_file.is_some() => {}
                 (Some("https"), Some(_)) => {
-                    let needs = "needs the file of the authorities to trust (ca-file)";
+                    let needs = "needs the file of the authorities to trust (etcd.ca_file)";
                     return Err(refuse(format!("endpoint {endpoint} {needs}")));
                 }
                 _ => {
@@ -103,25 +106,29 @@ impl Connection {
                 }
             }
         }
-        let read = |path: &Path| {
-            std::fs::read(path).map_err(|error| refuse(format!("{}: {error}", path.display())))
-        };
-        let mut tls = None;
-        if let Some(ca_file) = &ca_file {
-            tls = Some(TlsOptions::new().ca_certificate(Certificate::from_pem(read(ca_file)?)));
+        let secure = endpoints.iter().any(|endpoint| endpoint.starts_with(HTTPS));
+        if !secure && (ca_file.is_some() || identity_files.is_some()) {
+            let problem = "there are files for TLS (etcd.ca_file, etcd.cert_file), but no endpoint begins with https://";
+            return Err(refuse(problem.to_owned()));
         }
-        if let Some((certificate, key)) = &identity_files {
-            let identity = Identity::from_pem(read(certificate)?, read(key)?);
-            tls = Some(tls.unwrap_or_default().identity(identity));
-        }
-        Ok(Self {
+        // The files may be on a slow disk.
+        let read = move || tls::read(ca_file.as_deref(), identity_files.as_ref());
+        let read = tokio::task::spawn_blocking(read).await;
+        let tls = read.map_err(|error| refuse(error.to_string()))?.map_err(refuse)?;
+        let connection = Self {
             endpoints,
             login,
             tls,
             current: Mutex::default(),
             turns: watch::Sender::new(0),
             version_checked: Arc::default(),
-        })
+        };
+        for endpoint in &connection.endpoints {
+            // This makes the client's TLS ready and reaches nobody; a key that does not fit its certificate shows here.
+            let made = Client::connect([endpoint], Some(connection.options(endpoint, None))).await;
+            made.map_err(|error| refuse(Trouble::from(error).at(endpoint).to_string()))?;
+        }
+        Ok(connection)
     }
 
     /// How many endpoints there are.
@@ -133,7 +140,7 @@ impl Connection {
         self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn options(&self, endpoint: &str) -> ConnectOptions {
+    fn options(&self, endpoint: &str, login: Option<&(String, String)>) -> ConnectOptions {
         let mut options = ConnectOptions::new()
             .with_keep_alive(PING_EVERY, PING_TIMEOUT)
             // Streams are open whenever something is at stake.
@@ -141,11 +148,11 @@ impl Connection {
             .with_connect_timeout(DEADLINE)
             // A member without a leader says so at once instead of letting us wait.
             .with_require_leader(true);
-        if let Some((user, password)) = &self.login {
+        if let Some((user, password)) = login {
             options = options.with_user(user, password).with_auto_token_refresh(true);
         }
         match &self.tls {
-            Some(tls) if endpoint.starts_with("https://") => options.with_tls(tls.clone()),
+            Some(tls) if endpoint.starts_with(HTTPS) => options.with_tls(tls.clone()),
             _ => options,
         }
     }
@@ -153,6 +160,27 @@ impl Connection {
     /// A client of the endpoint whose turn it is.
     pub(super) async fn client(&self) -> Result<Borrowed, Trouble> {
         self.client_within(DEADLINE).await
+    }
+
+    /// The endpoint of a turn.
+    fn endpoint(&self, turn: usize) -> &str {
+        let index = turn.checked_rem(self.endpoints.len()).unwrap_or(0);
+        // There is at least one, and the index is below their number.
+        self.endpoints.get(index).map_or("", String::as_str)
+    }
+
+    /// Makes a client, which takes a login where there is one. An etcd that has no users yet does without: whoever is
+    /// about to protect a cluster tells the daemons their password first.
+    async fn connect(&self, endpoint: &str) -> Result<Client, Trouble> {
+        let connect =
+            |login| Client::connect([endpoint.to_owned()], Some(self.options(endpoint, login)));
+        match connect(self.login.as_ref()).await.map_err(Trouble::from) {
+            Err(Trouble::NoUsers(_)) => {
+                tracing::warn!(endpoint, "etcd lets everybody in: it has no users enabled");
+                connect(None).await.map_err(Trouble::from)
+            }
+            outcome => outcome,
+        }
     }
 
     async fn client_within(&self, deadline: Duration) -> Result<Borrowed, Trouble> {
@@ -163,15 +191,12 @@ impl Connection {
             }
             current.turn
         };
-        let Some(endpoint) = self.endpoints.iter().cycle().nth(turn % self.endpoints.len()) else {
-            return Err(Trouble::Refused("no endpoint is configured".to_owned()));
-        };
-        let connect = Client::connect([endpoint], Some(self.options(endpoint)));
+        let endpoint = self.endpoint(turn);
         let mut pending = Pending { connection: self, turn: Some(turn) };
-        let connected = match tokio::time::timeout(deadline, connect).await {
-            Ok(Ok(client)) => Ok(client),
-            Ok(Err(error)) => Err(Trouble::from(error)),
-            Err(_) => Err(Trouble::Silent(deadline)),
+        let connected = match tokio::time::timeout(deadline, Box::pin(self.connect(endpoint))).await
+        {
+            Ok(connected) => connected,
+            Err(_) => Err(Trouble::silent(deadline)),
         };
         pending.turn = None;
         let client = match connected {
@@ -179,11 +204,8 @@ impl Connection {
             Err(trouble) => {
                 self.next_turn(turn);
                 // Nothing but a login was sent.
-                return Err(match trouble {
-                    Trouble::Silent(after) => Trouble::NotCarriedOut(Error::EndpointError(
-                        format!("{endpoint} did not answer within {after:?}"),
-                    )),
-                    Trouble::Unknown(error) => Trouble::NotCarriedOut(error),
+                return Err(match trouble.at(endpoint) {
+                    Trouble::Unknown(problem) => Trouble::NotCarriedOut(problem),
                     other => other,
                 });
             }
@@ -249,8 +271,17 @@ impl Connection {
         pending.turn = None;
         let outcome = match answer {
             Ok(outcome) => outcome.map_err(Trouble::from),
-            Err(_) => Err(Trouble::Silent(deadline)),
+            Err(_) => Err(Trouble::silent(deadline)),
         };
+        let outcome = outcome.map_err(|trouble| {
+            match trouble.at(self.endpoint(borrowed.turn)) {
+                // A new client takes a new login.
+                Trouble::NotLoggedIn(problem) if self.login.is_some() => {
+                    Trouble::NotCarriedOut(problem)
+                }
+                trouble => trouble,
+            }
+        });
         if let Err(trouble) = &outcome
             && trouble.is_passing()
         {

@@ -7,6 +7,7 @@ mod commit;
 mod connection;
 mod leases;
 mod read;
+mod tls;
 mod trouble;
 mod version;
 mod watch;
@@ -32,9 +33,9 @@ pub(crate) struct Etcd {
 }
 
 impl Etcd {
-    /// Prepares the connection; reads the files of certificates, reaches nobody.
-    pub(crate) fn new(options: EtcdOptions) -> Result<Self, StoreError> {
-        let connection = Arc::new(Connection::new(options)?);
+    /// Prepares the connection: reads the files of certificates, makes sure they are of use, reaches nobody.
+    pub(crate) async fn new(options: EtcdOptions) -> Result<Self, StoreError> {
+        let connection = Arc::new(Connection::new(options).await?);
         Ok(Self { connection, leases: Leases::default() })
     }
 }

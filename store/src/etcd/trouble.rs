@@ -19,51 +19,73 @@ mod code {
     pub(super) const UNAUTHENTICATED: i32 = 16;
 }
 
-/// A failed call.
+/// A failed call. The texts are for people: what etcd or the connection said, where, and what may help.
 #[derive(Debug)]
 pub(super) enum Trouble {
     /// It certainly had no effect; another try, maybe at another endpoint, may succeed.
-    NotCarriedOut(Error),
+    NotCarriedOut(String),
     /// It may have had its effect, may have it later, or never.
-    Unknown(Error),
-    /// No answer within the deadline; as `Unknown`.
-    Silent(Duration),
+    Unknown(String),
     /// The revision asked for is compacted.
     Compacted,
     /// The answer was larger than we take.
     AnswerTooLarge,
     /// The lease is not there. It had no effect.
     LeaseNotFound,
+    /// etcd does not know us, or no more. It had no effect.
+    NotLoggedIn(String),
+    /// We logged in where there are no users. It had no effect.
+    NoUsers(String),
     /// etcd has no room. It had no effect.
-    Full(Error),
+    Full(String),
     /// etcd will never do this. It had no effect.
     Refused(String),
 }
 
 impl Trouble {
+    /// No answer came in time.
+    pub(super) fn silent(after: Duration) -> Self {
+        Self::Unknown(format!("no answer within {after:?}"))
+    }
+
+    /// The same, saying at which endpoint, and what may help.
+    pub(super) fn at(self, endpoint: &str) -> Self {
+        let tell = |problem: String| match advice(&problem, endpoint) {
+            Some(advice) => format!("{endpoint}: {problem}; {advice}"),
+            None => format!("{endpoint}: {problem}"),
+        };
+        match self {
+            Self::NotCarriedOut(problem) => Self::NotCarriedOut(tell(problem)),
+            Self::Unknown(problem) => Self::Unknown(tell(problem)),
+            Self::NotLoggedIn(problem) => Self::NotLoggedIn(tell(problem)),
+            Self::NoUsers(problem) => Self::NoUsers(tell(problem)),
+            Self::Full(problem) => Self::Full(tell(problem)),
+            Self::Refused(problem) => Self::Refused(tell(problem)),
+            Self::Compacted | Self::AnswerTooLarge | Self::LeaseNotFound => self,
+        }
+    }
+
     /// Whether the call had no effect for certain, and will not have any.
     pub(super) fn is_certain(&self) -> bool {
-        !matches!(self, Self::Unknown(_) | Self::Silent(_))
+        !matches!(self, Self::Unknown(_))
     }
 
     /// Whether another endpoint or another moment may help.
     pub(super) fn is_passing(&self) -> bool {
-        matches!(self, Self::NotCarriedOut(_) | Self::Unknown(_) | Self::Silent(_))
+        matches!(self, Self::NotCarriedOut(_) | Self::Unknown(_))
     }
 
     /// As the caller of an operation without side effects is told.
     pub(super) fn into_store_error(self, during: &str, lease: Option<LeaseId>) -> StoreError {
         let during = during.to_owned();
         match self {
-            Self::NotCarriedOut(error) | Self::Unknown(error) => {
-                StoreError::Unavailable { during, source: Some(describe(&error).into()) }
+            Self::NotCarriedOut(problem) | Self::Unknown(problem) => {
+                StoreError::Unavailable { during, source: Some(problem.into()) }
             }
-            Self::Silent(after) => {
-                let source = Some(format!("no answer within {after:?}").into());
-                StoreError::Unavailable { during, source }
+            Self::Full(problem) => StoreError::Full { during, source: Some(problem.into()) },
+            Self::Refused(problem) | Self::NotLoggedIn(problem) | Self::NoUsers(problem) => {
+                StoreError::Rejected { during, problem }
             }
-            Self::Full(error) => StoreError::Full { during, source: Some(error.into()) },
-            Self::Refused(problem) => StoreError::Rejected { during, problem },
             Self::LeaseNotFound => match lease {
                 Some(lease) => StoreError::LeaseGone { lease },
                 None => StoreError::Rejected { during, problem: "no such lease".to_owned() },
@@ -82,41 +104,52 @@ impl Trouble {
 
 impl std::fmt::Display for Trouble {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::NotCarriedOut(error) | Self::Unknown(error) | Self::Full(error) => {
-                f.write_str(&describe(error))
-            }
-            Self::Silent(after) => write!(f, "no answer within {after:?}"),
-            Self::Compacted => f.write_str("the history needed is compacted"),
-            Self::AnswerTooLarge => f.write_str("the answer is too large"),
-            Self::LeaseNotFound => f.write_str("no such lease"),
-            Self::Refused(problem) => f.write_str(problem),
-        }
+        f.write_str(match self {
+            Self::NotCarriedOut(problem)
+            | Self::Unknown(problem)
+            | Self::Full(problem)
+            | Self::NotLoggedIn(problem)
+            | Self::NoUsers(problem)
+            | Self::Refused(problem) => problem,
+            Self::Compacted => "the history needed is compacted",
+            Self::AnswerTooLarge => "the answer is too large",
+            Self::LeaseNotFound => "no such lease",
+        })
     }
 }
 
 impl From<Error> for Trouble {
     fn from(error: Error) -> Self {
+        let told = describe(&error);
         let Error::GRpcStatus(status) = &error else {
             return match &error {
                 Error::InvalidArgs(_) | Error::InvalidUri(_) | Error::InvalidMetadataValue(_) => {
-                    Self::Refused(error.to_string())
+                    Self::Refused(told)
                 }
                 Error::LeaseKeepAliveError(text) if text == "lease not found" => {
                     Self::LeaseNotFound
                 }
-                _ => Self::Unknown(error),
+                _ => Self::Unknown(told),
             };
         };
         let message = status.message();
         match i32::from(status.code()) {
             _ if message.contains("requested lease not found") => Self::LeaseNotFound,
             _ if message.contains("has been compacted") => Self::Compacted,
-            _ if message.contains("database space exceeded") => Self::Full(error),
+            _ if message.contains("database space exceeded") => Self::Full(told),
             // Refused before it is proposed.
             _ if message == "etcdserver: no leader" || message.contains("too many requests") => {
-                Self::NotCarriedOut(error)
+                Self::NotCarriedOut(told)
             }
+            // A token is forgotten when its time is over or its server restarts, and a signed one is of no use after
+            // each change of users or roles.
+            _ if message.contains("invalid auth token")
+                || message.contains("user name is empty")
+                || message.contains("revision of auth store is old") =>
+            {
+                Self::NotLoggedIn(told)
+            }
+            _ if message.contains("authentication is not enabled") => Self::NoUsers(told),
             code::OUT_OF_RANGE | code::RESOURCE_EXHAUSTED if message.contains("message length") => {
                 Self::AnswerTooLarge
             }
@@ -124,11 +157,44 @@ impl From<Error> for Trouble {
             | code::PERMISSION_DENIED
             | code::UNAUTHENTICATED
             | code::UNIMPLEMENTED
-            | code::FAILED_PRECONDITION => Self::Refused(message.to_owned()),
-            _ if never_sent(&error) => Self::NotCarriedOut(error),
-            _ => Self::Unknown(error),
+            | code::FAILED_PRECONDITION => Self::Refused(told),
+            _ if never_sent(&error) => Self::NotCarriedOut(told),
+            _ => Self::Unknown(told),
         }
     }
+}
+
+/// What may help against what a person can help: certificates and logins. The words are those of etcd 3.4 to 3.6 and of
+/// rustls; where they change the advice is missed, and nothing else.
+fn advice(problem: &str, endpoint: &str) -> Option<&'static str> {
+    let secure = endpoint.starts_with("https://");
+    let certificate = "it may want a certificate that its --trusted-ca-file vouches for (etcd.cert_file, etcd.key_file)";
+    let closed =
+        if secure { certificate } else { "if it speaks TLS, its endpoint begins with https://" };
+    let table: [(&str, &str); 11] = [
+        (
+            "certificate not valid for name",
+            "the endpoint must be one of the names or addresses in its certificate",
+        ),
+        (
+            "invalid peer certificate",
+            "etcd.ca_file must hold the authority that signed its certificate",
+        ),
+        ("received fatal alert", certificate),
+        // The alert may come too late to be read.
+        ("connection closed", closed),
+        ("broken pipe", closed),
+        ("KeyMismatch", "etcd.key_file is not the key of etcd.cert_file"),
+        ("tls handshake eof", "if it does not speak TLS, its endpoint begins with http://"),
+        ("InvalidContentType", "if it does not speak TLS, its endpoint begins with http://"),
+        ("user name is empty", "it wants a login (etcd.username, etcd.password_file)"),
+        ("invalid user ID or password", "etcd.username or the password is not the one it knows"),
+        (
+            "permission denied",
+            "the role of etcd.username must allow reading and writing all keys below the prefix",
+        ),
+    ];
+    table.into_iter().find(|(words, _)| problem.contains(words)).map(|(_, advice)| advice)
 }
 
 /// Whether there was no connection to send anything on. Only establishing one is answered by these.
@@ -150,17 +216,25 @@ fn never_sent(error: &Error) -> bool {
     false
 }
 
-/// The innermost cause says most: `transport error` alone helps nobody.
+/// What is wrong and its causes; the innermost says most.
 fn describe(error: &Error) -> String {
-    let Error::GRpcStatus(status) = error else { return error.to_string() };
-    let mut text = status.message().to_owned();
-    let mut cause = status.source();
+    let (first, mut cause) = match error {
+        Error::GRpcStatus(status) => (status.message().to_owned(), status.source()),
+        Error::TransportError(error) => (error.to_string(), error.source()),
+        Error::EndpointError(text) => return text.clone(),
+        other => return other.to_string(),
+    };
+    let mut parts = vec![first];
     while let Some(inner) = cause {
-        let inner_text = inner.to_string();
-        if !text.ends_with(&inner_text) {
-            text = format!("{text}: {inner_text}");
+        let text = inner.to_string();
+        if !parts.iter().any(|part| part.contains(&text)) {
+            parts.push(text);
         }
         cause = inner.source();
     }
-    text
+    // Helps nobody who is told anything besides.
+    if parts.len() > 1 {
+        parts.retain(|part| part != "transport error");
+    }
+    parts.join(": ")
 }

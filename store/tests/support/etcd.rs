@@ -4,9 +4,11 @@ use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Weak};
 
-use muster_store::{Range, Store};
+use muster_store::{EtcdOptions, Range, Store};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::sync::Mutex;
+
+use super::certificates::Certificates;
 
 /// One running server.
 pub(crate) struct Server {
@@ -17,6 +19,8 @@ pub(crate) struct Server {
     directory: tempfile::TempDir,
     process: std::sync::Mutex<Option<Child>>,
     quota: Option<u64>,
+    tls: Option<Arc<Certificates>>,
+    signs: bool,
 }
 
 /// A port nobody uses at the moment.
@@ -75,20 +79,56 @@ impl Server {
             directory: tempfile::tempdir().unwrap(),
             process: std::sync::Mutex::new(None),
             quota,
+            tls: None,
+            signs: false,
         }
+    }
+
+    fn alone(quota: Option<u64>) -> Self {
+        let (client, peer) = (free_port(), free_port());
+        Self::new("m0", client, peer, &format!("m0=http://127.0.0.1:{peer}"), quota)
     }
 
     /// Starts a server that is a cluster of its own.
     pub(crate) async fn start(quota: Option<u64>) -> Self {
-        let (client, peer) = (free_port(), free_port());
-        let server = Self::new("m0", client, peer, &format!("m0=http://127.0.0.1:{peer}"), quota);
+        let server = Self::alone(quota);
+        server.launch();
+        server.ready().await;
+        server
+    }
+
+    /// Starts a server that speaks TLS only, and only with those who have a certificate.
+    pub(crate) async fn start_tls(certificates: Arc<Certificates>) -> Self {
+        let mut server = Self::alone(None);
+        server.tls = Some(certificates);
+        server.launch();
+        server.ready().await;
+        server
+    }
+
+    /// Starts a server that signs the tokens of logins instead of remembering them.
+    pub(crate) async fn start_signing() -> Self {
+        let mut server = Self::alone(None);
+        server.signs = true;
+        std::fs::write(server.directory.path().join("secret"), "a secret").unwrap();
         server.launch();
         server.ready().await;
         server
     }
 
     pub(crate) fn endpoint(&self) -> String {
-        format!("http://127.0.0.1:{}", self.client_port)
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://127.0.0.1:{}", self.client_port)
+    }
+
+    /// How to reach it.
+    pub(crate) fn options(&self) -> EtcdOptions {
+        EtcdOptions {
+            endpoints: vec![self.endpoint()],
+            login: None,
+            ca_file: self.tls.as_ref().map(|c| c.authority()),
+            identity_files: self.tls.as_ref().map(|c| c.client()),
+        }
     }
 
     /// Starts the process.
@@ -111,13 +151,24 @@ impl Server {
         if let Some(bytes) = self.quota {
             command.args(["--quota-backend-bytes", &bytes.to_string()]);
         }
+        if let Some(certificates) = &self.tls {
+            let (certificate, key) = certificates.server();
+            command.arg("--cert-file").arg(certificate).arg("--key-file").arg(key);
+            command.arg("--client-cert-auth");
+            command.arg("--trusted-ca-file").arg(certificates.authority());
+        }
+        if self.signs {
+            let key = self.directory.path().join("secret");
+            let key = key.display();
+            command.arg("--auth-token").arg(format!("jwt,sign-method=HS256,priv-key={key}"));
+        }
         let process = command.spawn().expect("etcd is needed (Debian: etcd-server)");
         *self.process.lock().unwrap() = Some(process);
     }
 
     /// Waits until the server answers.
     pub(crate) async fn ready(&self) {
-        let store = super::open(&[self.endpoint()]).await;
+        let store = muster_store::open_etcd(self.options()).await.unwrap();
         super::eventually("etcd to start", || async {
             store.read(Range::Key("/".to_owned())).await.ok()
         })

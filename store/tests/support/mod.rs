@@ -1,5 +1,6 @@
 //! What the store's tests stand on: a store of either backend with a place of its own in it, and real etcd servers.
 
+pub(crate) mod certificates;
 pub(crate) mod etcd;
 pub(crate) mod forger;
 pub(crate) mod relay;
@@ -55,8 +56,14 @@ impl Bed {
     }
 
     pub(crate) async fn on(server: Arc<etcd::Server>) -> Self {
+        let options = server.options();
+        Self::with(server, options).await
+    }
+
+    /// The same with other options than the server's own.
+    pub(crate) async fn with(server: Arc<etcd::Server>, options: EtcdOptions) -> Self {
         static CASES: AtomicUsize = AtomicUsize::new(0);
-        let store = open(&[server.endpoint()]).await;
+        let store = open_etcd(options).await.unwrap();
         let prefix = format!("/case{}/v1/", CASES.fetch_add(1, Ordering::Relaxed));
         Self { store, prefix, keep: Keep::Server(server) }
     }
