@@ -8,6 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use muster_common::machine::MachineId;
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 /// How one part fares.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -60,6 +61,18 @@ pub struct Counters {
     pub conflicts: u64,
     /// Times this daemon became leader.
     pub elections: u64,
+}
+
+impl Status {
+    /// What must work for the daemon to do its work, by name.
+    pub fn parts(&self) -> [(&'static str, &Part); 4] {
+        [
+            ("store", &self.store),
+            ("lease", &self.lease),
+            ("runner", &self.runner),
+            ("placements", &self.placements),
+        ]
+    }
 }
 
 /// The shared status. Cheap to clone.
@@ -131,7 +144,68 @@ impl Health {
     }
 }
 
+/// Logs what stops working and what works again, until `shutdown`: whoever reads the log of a daemon that does nothing
+/// is to find the reason there.
+pub async fn tell(mut status: watch::Receiver<Status>, shutdown: CancellationToken) {
+    let mut told = Status::default();
+    while let Some(Ok(())) = shutdown.run_until_cancelled(status.changed()).await {
+        let now = status.borrow_and_update().clone();
+        for (part, problem) in news(&told, &now) {
+            if let Some(problem) = problem {
+                tracing::warn!(part, problem, "does not work");
+            } else {
+                tracing::info!(part, "works again");
+            }
+        }
+        told = now;
+    }
+}
+
+/// The parts that stopped working, with the problem, and those that work again. A part that has not begun is neither, and a
+/// problem that changes is no news: endpoints that are tried in turn have one each.
+fn news<'a>(before: &Status, now: &'a Status) -> Vec<(&'static str, Option<&'a str>)> {
+    let pairs = before.parts().into_iter().zip(now.parts());
+    let changed = pairs.filter_map(|((_, before), (name, now))| match &now.problem {
+        Some(problem) if !now.ok && before.problem.is_none() => Some((name, Some(&**problem))),
+        None if now.ok && before.problem.is_some() => Some((name, None)),
+        _ => None,
+    });
+    changed.collect()
+}
+
 /// Now, for people; no decision rests on it.
 pub(crate) fn unix_seconds() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_is_told_of_when_it_stops_working_and_when_it_works_again() {
+        let health = Health::new();
+        let step = |before: &Status| {
+            let now = health.status();
+            let told: Vec<String> = news(before, &now)
+                .iter()
+                .map(|(part, problem)| format!("{part} {problem:?}"))
+                .collect();
+            (now, told.join(", "))
+        };
+        let (status, told) = step(&Status::default());
+        assert_eq!(told, "", "nothing has begun");
+        health.well(|s| &mut s.runner);
+        let (status, told) = step(&status);
+        assert_eq!(told, "", "it began well");
+        health.ill(|s| &mut s.store, "no".to_owned());
+        let (status, told) = step(&status);
+        assert_eq!(told, "store Some(\"no\")");
+        health.ill(|s| &mut s.store, "still no".to_owned());
+        let (status, told) = step(&status);
+        assert_eq!(told, "");
+        health.well(|s| &mut s.store);
+        let (_, told) = step(&status);
+        assert_eq!(told, "store None");
+    }
 }

@@ -8,13 +8,13 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use clap::Parser as _;
-use muster_store::{EtcdOptions, Registry, Store};
+use muster_store::{Registry, Store};
 use musterd::config::{Config, Flags};
 use musterd::http::{App, Parts, router, serve, socket};
 use musterd::inspect::Inspector;
 use musterd::metrics::Metrics;
 use musterd::view::View;
-use musterd::{Health, Settings, identity, logs, service};
+use musterd::{Health, Settings, health, identity, logs, service};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -27,9 +27,14 @@ fn main() -> ExitCode {
         Err(error) => return fail(&error.into()),
     };
     if only_check {
-        let file = file.display();
-        println!("{file}: the configuration is fine; machine {}", config.machine_id);
-        return ExitCode::SUCCESS;
+        return match check(&config) {
+            Ok(()) => {
+                let file = file.display();
+                println!("{file}: the configuration is fine; machine {}", config.machine_id);
+                ExitCode::SUCCESS
+            }
+            Err(error) => fail(&error),
+        };
     }
     logs::init(&config.log);
     // Two threads: one can wait for a disk or plan while the other answers. More would only cost memory.
@@ -42,6 +47,15 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error),
     }
+}
+
+/// What can be known to be wrong without starting anything: the files for TLS are looked into, etcd is not asked.
+fn check(config: &Config) -> anyhow::Result<()> {
+    let Some(etcd) = &config.etcd else { return Ok(()) };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.context("cannot start a thread")?;
+    runtime.block_on(muster_store::open_etcd(etcd.options()))?;
+    Ok(())
 }
 
 /// The whole chain on one line, where a person or the journal sees it.
@@ -82,9 +96,11 @@ async fn daemon(config: Config) -> anyhow::Result<()> {
             "musterd starts"
         );
         let serving = tokio::spawn(serve::serve(sockets, router(app), shutdown.clone()));
+        let told = health.subscribe();
         let core = tokio::spawn(musterd::run(settings, registry, shutdown.clone(), health));
         service::ready();
         tokio::spawn(service::stay_alive(shutdown.clone()));
+        tokio::spawn(health::tell(told, shutdown.clone()));
         let signals = shutdown.clone();
         tokio::spawn(async move {
             tokio::select! {
@@ -110,13 +126,7 @@ async fn daemon(config: Config) -> anyhow::Result<()> {
 
 async fn open_store(config: &Config) -> anyhow::Result<Arc<dyn Store>> {
     if let Some(etcd) = &config.etcd {
-        let options = EtcdOptions {
-            endpoints: etcd.endpoints.clone(),
-            login: etcd.login.clone(),
-            ca_file: etcd.ca_file.clone(),
-            identity_files: etcd.identity_files.clone(),
-        };
-        return Ok(muster_store::open_etcd(options).await?);
+        return Ok(muster_store::open_etcd(etcd.options()).await?);
     }
     std::fs::create_dir_all(&config.state_dir).with_context(|| {
         format!("cannot make the state directory {}", config.state_dir.display())

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use muster_common::machine::MachineId;
+use muster_store::EtcdOptions;
 
 use crate::identity::{self, IdentityError};
 
@@ -136,6 +137,18 @@ pub enum ConfigError {
         /// What was given.
         level: String,
     },
+}
+
+impl Etcd {
+    /// The same as the store wants it.
+    pub fn options(&self) -> EtcdOptions {
+        EtcdOptions {
+            endpoints: self.endpoints.clone(),
+            login: self.login.clone(),
+            ca_file: self.ca_file.clone(),
+            identity_files: self.identity_files.clone(),
+        }
+    }
 }
 
 impl Config {

@@ -29,13 +29,8 @@ struct Answer {
 
 pub(super) async fn healthz(State(app): State<App>) -> Response {
     let status = app.health.status();
-    let parts = [
-        ("store", &status.store),
-        ("lease", &status.lease),
-        ("runner", &status.runner),
-        ("placements", &status.placements),
-    ];
-    let reasons: Vec<String> = parts
+    let reasons: Vec<String> = status
+        .parts()
         .into_iter()
         .filter(|(_, part)| !part.ok)
         .map(|(name, part)| {
