@@ -5,6 +5,10 @@
     reason = "in a test a panic is the failure"
 )]
 
+mod support;
+#[path = "api/trouble.rs"]
+mod trouble;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,6 +40,8 @@ const HELLO: &str = "[Service]\nExecStart=/bin/sleep 1d\n";
 struct Cluster {
     router: Router,
     registry: Registry,
+    line: Arc<support::Line>,
+    view: View,
     presence: Presence,
     leadership: Leadership,
     _directory: tempfile::TempDir,
@@ -43,8 +49,14 @@ struct Cluster {
 
 /// One machine, `m1`, which leads; and the API of its daemon.
 async fn cluster() -> Cluster {
-    let directory = tempfile::tempdir().unwrap();
-    let registry = Registry::new(muster_store::open_embedded(directory.path()).unwrap(), "/t/");
+    // Longer than any test.
+    lingering(Duration::from_secs(3600)).await
+}
+
+/// The same with a time for which the view outlives its last reader.
+async fn lingering(linger: Duration) -> Cluster {
+    let (registry, line, directory) = support::Line::new();
+    let view = View::with_linger(registry.clone(), linger);
     let lease = registry.grant(Duration::from_secs(600)).await.unwrap();
     let machine = Machine {
         id: "m1".parse().unwrap(),
@@ -61,7 +73,7 @@ async fn cluster() -> Cluster {
     let health = Health::new();
     let app = App::new(Parts {
         registry: registry.clone(),
-        view: View::new(registry.clone()),
+        view: view.clone(),
         machine: machine.id,
         metrics: Metrics::new(health.clone()),
         health,
@@ -70,7 +82,15 @@ async fn cluster() -> Cluster {
         body_limit: 1024 * 1024,
         shutdown: CancellationToken::new(),
     });
-    Cluster { router: router(app), registry, presence, leadership, _directory: directory }
+    Cluster {
+        router: router(app),
+        registry,
+        line,
+        view,
+        presence,
+        leadership,
+        _directory: directory,
+    }
 }
 
 struct Answer {
@@ -128,6 +148,10 @@ impl Cluster {
 
     /// Places a unit on `m1`, as the leader would.
     async fn place(&self, name: &UnitName) -> Placement {
+        self.place_on(&self.presence, name).await
+    }
+
+    async fn place_on(&self, there: &Presence, name: &UnitName) -> Placement {
         let snapshot = self.registry.snapshot().await.unwrap();
         let unit = snapshot.units[name].clone();
         let placement = Placement {
@@ -137,11 +161,11 @@ impl Cluster {
             revision: 0,
         };
         let write = PlaceWrite::Place {
-            machine: self.presence.machine.clone(),
+            machine: there.machine.clone(),
             unit: name.clone(),
             placement: placement.clone(),
             unit_revision: unit.revision,
-            machine_created: self.presence.created,
+            machine_created: there.created,
         };
         let done = self.registry.commit_places(self.leadership, vec![vec![write]]).await.unwrap();
         assert!(done.conflicts.is_empty());
@@ -150,6 +174,17 @@ impl Cluster {
 
     /// Reports a unit's state, as `m1` would.
     async fn report(&self, name: &UnitName, placement: &Placement, active: &str, sub: &str) {
+        self.report_from(&self.presence, name, placement, active, sub).await;
+    }
+
+    async fn report_from(
+        &self,
+        there: &Presence,
+        name: &UnitName,
+        placement: &Placement,
+        active: &str,
+        sub: &str,
+    ) {
         let state = ObservedState {
             load: "loaded".to_owned(),
             active: active.to_owned(),
@@ -163,7 +198,7 @@ impl Cluster {
             problem: None,
         };
         let update = StateUpdate { unit: name.clone(), state: Some(state) };
-        self.registry.publish(&self.presence, vec![update]).await.unwrap();
+        self.registry.publish(there, vec![update]).await.unwrap();
     }
 
     /// Waits, and reads events until the stream ends or `enough` says so.

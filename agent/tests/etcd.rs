@@ -85,9 +85,11 @@ impl File {
 
     fn of(endpoint: &str, authorities: &Certificates, ours: &Certificates) -> Self {
         let (certificate, key) = ours.client();
-        let ca = authorities.authority();
+        let (certificate, key) = (certificate.display(), key.display());
+        let authorities = authorities.authority();
+        let authorities = authorities.display();
         Self::new(&format!(
-            "[etcd]\nendpoints = [{endpoint:?}]\nca_file = {ca:?}\ncert_file = {certificate:?}\nkey_file = {key:?}\n"
+            "[etcd]\nendpoints = ['{endpoint}']\nca_file = '{authorities}'\ncert_file = '{certificate}'\nkey_file = '{key}'\n"
         ))
     }
 
