@@ -25,4 +25,5 @@
 
 pub mod converge;
 pub mod freeze;
+pub mod reboot;
 pub mod schedule;

@@ -17,6 +17,10 @@
 //! | `place/<machine>/<unit>` | file hash, desired state, generation | the leader's |
 //! | `state/<machine>/<unit>` | observed state | lease |
 //! | `leader` | who leads, and the machines whose units are held where they are | lease |
+//! | `reboot/<group>` | the semaphore: slots and who holds one | for ever |
+//! | `reboot-host/<machine>` | how far a host is with its reboot | for ever |
+//! | `reboot-request/<machine>` | somebody's wish that it reboots | until it has |
+//! | `reboot-history/<group>` | the last hundred slots freed | for ever |
 //!
 //! Keys of other kinds are a later version's and left alone. A record that cannot be read is reported as such
 //! (`Snapshot::unreadable`) and harms nothing else; a file whose text does not have the hash in its key is one of those.
@@ -46,8 +50,8 @@ mod registry;
 mod store;
 
 pub use registry::{
-    CommitError, Destroyed, Event, Leadership, PlaceWrite, PlacesCommitted, Presence, Registry,
-    RegistryError, StateUpdate, UnitWrite, UnitWritten, Updates,
+    CommitError, Destroyed, Event, Leadership, PlaceWrite, PlacesCommitted, Presence, RebootGroup,
+    RebootNews, RebootScope, Registry, RegistryError, StateUpdate, UnitWrite, UnitWritten, Updates,
 };
 pub use store::{
     Commit, Guard, KeyChange, KeyValue, Lease, LeaseId, Listing, MAX_OPERATIONS, MAX_REQUEST_BYTES,

@@ -20,6 +20,8 @@ mod places;
 mod poison;
 #[path = "cases/reads.rs"]
 mod reads;
+#[path = "cases/reboots.rs"]
+mod reboots;
 #[allow(dead_code, reason = "other tests share it and use more of it")]
 mod support;
 #[path = "cases/units.rs"]
@@ -100,6 +102,12 @@ on_both_backends![
     places::a_thousand_placements_are_written,
     places::a_group_larger_than_a_commit_is_written_piece_by_piece,
     places::a_machine_sees_its_placements_only,
+    reboots::a_semaphore_is_written_where_it_was_read,
+    reboots::of_many_writers_each_revision_has_one,
+    reboots::what_has_ended_is_remembered_a_hundred_times,
+    reboots::hosts_and_requests_come_and_go,
+    reboots::a_semaphore_nobody_can_read_is_no_free_slot,
+    reboots::news_of_what_is_watched_and_nothing_else,
     poison::each_kind_of_record_poisons_only_itself,
     poison::a_watch_tells_of_poison_and_of_its_end,
     poison::destroying_a_poisoned_unit_removes_it,

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use muster_common::snapshot::{Change, Snapshot, Unreadable};
 
 use super::keys::{BadKey, Key, parse};
+use super::reboots;
 use super::records::{
     FileRecord, LeaderRecord, MachineRecord, MembersRecord, MetadataRecord, PlaceRecord,
     StateRecord, UnitRecord, decode,
@@ -80,7 +81,11 @@ impl Decoder {
     fn read(&self, record: &KeyValue) -> Result<Option<Change>, Unreadable> {
         let below = self.below(&record.key);
         match parse(&below) {
-            Err(BadKey::Foreign) => Ok(None),
+            // Records of reboots are no part of a snapshot, but one that cannot be read is to be seen.
+            Err(BadKey::Foreign) => match reboots::problem(&below, &record.value) {
+                Some(problem) => Err(Unreadable { key: below, problem }),
+                None => Ok(None),
+            },
             Err(BadKey::Malformed(problem)) => Err(Unreadable { key: below, problem }),
             Ok(key) => {
                 read(key, record).map(Some).map_err(|problem| Unreadable { key: below, problem })

@@ -135,6 +135,11 @@ fn read_fixture(path: &Path) -> Change {
     read(parse(&name).unwrap(), &record).unwrap()
 }
 
+/// Those have their own test beside their code.
+fn is_of_reboots(path: &Path) -> bool {
+    path.file_name().unwrap().to_str().unwrap().starts_with("reboot")
+}
+
 #[test]
 fn what_is_written_is_what_the_fixtures_hold() {
     for (key, _, bytes) in present() {
@@ -163,8 +168,8 @@ fn fixtures_of_every_schema_are_read() {
             .map(|entry| entry.unwrap().path())
             .collect();
         assert!(fixtures.len() >= 8, "schema {schema} has lost fixtures");
-        for path in fixtures {
-            read_fixture(&path);
+        for path in fixtures.iter().filter(|path| !is_of_reboots(path)) {
+            read_fixture(path);
         }
     }
 }

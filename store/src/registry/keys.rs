@@ -154,7 +154,7 @@ mod tests {
 
     #[test]
     fn keys_of_later_versions_are_told_from_broken_ones() {
-        assert_eq!(parse("reboot/default"), Err(BadKey::Foreign));
+        assert_eq!(parse("colour/default"), Err(BadKey::Foreign));
         assert_eq!(parse("leaders"), Err(BadKey::Foreign));
         assert!(matches!(parse("unit/no type"), Err(BadKey::Malformed(_))));
         assert!(matches!(parse("place/m1"), Err(BadKey::Malformed(_))));

@@ -1,6 +1,7 @@
 //! Typed operations on the records of facts and decisions, written once above [`Store`].
 //!
-//! The operations are beside this file, by what they are about: `units`, `machines`, `leader` and `places`.
+//! The operations are beside this file, by what they are about: `units`, `machines`, `leader`, `places` and
+//! `reboots`.
 //!
 //! Owns key names, record versions and the packing of many changes into commits. It never decides: what to write
 //! comes in as arguments, what was found goes out as data.
@@ -13,6 +14,7 @@ mod leader;
 mod machines;
 mod packing;
 mod places;
+mod reboots;
 mod records;
 mod units;
 mod watch;
@@ -26,6 +28,8 @@ use muster_common::unit::{UnitFile, UnitName};
 use tokio::sync::mpsc;
 
 use crate::store::{KeyValue, Lease, Range, Store, StoreError};
+pub use reboots::{RebootGroup, RebootNews, RebootScope};
+
 use decode::Decoder;
 use keys::Key;
 

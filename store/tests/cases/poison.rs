@@ -19,6 +19,10 @@ fn poisoned() -> Vec<(String, String)> {
         "metadata/m9/key".to_owned(),
         "place/m9/a.service".to_owned(),
         "state/m9/a.service".to_owned(),
+        "reboot/default".to_owned(),
+        "reboot-host/m9".to_owned(),
+        "reboot-request/m9".to_owned(),
+        "reboot-history/default".to_owned(),
     ] {
         records.push((key, "\u{0}not json".to_owned()));
     }
@@ -41,7 +45,7 @@ pub(crate) async fn each_kind_of_record_poisons_only_itself(bed: &Bed) {
     let ops = poisoned().iter().map(|(key, value)| bed.put(key, value)).collect();
     bed.store.commit(vec![], ops).await.unwrap();
     // A kind that a later version may have.
-    bed.store.commit(vec![], vec![bed.put("reboot/default", "whatever")]).await.unwrap();
+    bed.store.commit(vec![], vec![bed.put("colour/default", "whatever")]).await.unwrap();
     let snapshot = registry.snapshot().await.unwrap();
     let unreadable: Vec<&str> = snapshot.unreadable.keys().map(String::as_str).collect();
     let mut expected: Vec<String> = poisoned().into_iter().map(|(key, _)| key).collect();

@@ -1,0 +1,169 @@
+//! One host: why its reboot is due, how it goes about it, how far it is.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Group, Phase, PhaseSpan, Wait};
+
+/// How a host goes about a reboot that is due.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Strategy {
+    /// It takes a slot of its group first.
+    #[default]
+    Lock,
+    /// It asks nobody.
+    Now,
+    /// It never does.
+    Off,
+    /// A strategy of a later version.
+    #[serde(other)]
+    Unknown,
+}
+
+/// A word that is no strategy.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not a reboot strategy: lock, now or off")]
+pub struct InvalidStrategy(pub String);
+
+impl Strategy {
+    /// The word used in records, in JSON and in the configuration.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Lock => "lock",
+            Self::Now => "now",
+            Self::Off => "off",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+impl FromStr for Strategy {
+    type Err = InvalidStrategy;
+
+    fn from_str(word: &str) -> Result<Self, Self::Err> {
+        match word {
+            "lock" => Ok(Self::Lock),
+            "now" => Ok(Self::Now),
+            "off" => Ok(Self::Off),
+            _ => Err(InvalidStrategy(word.to_owned())),
+        }
+    }
+}
+
+impl fmt::Display for Strategy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// Why a reboot is due.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "source", rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum DueReason {
+    /// The package manager left its mark (`/run/reboot-required` on Debian and Ubuntu).
+    RebootRequired {
+        /// The packages that want it, where it says.
+        #[serde(default)]
+        packages: Vec<String>,
+    },
+    /// `update_engine` has written a new system (Flatcar).
+    UpdateEngine {
+        /// The new version, where it says.
+        #[serde(default)]
+        version: String,
+    },
+    /// The configured command ended with 0.
+    Command {
+        /// The last line it printed.
+        #[serde(default)]
+        output: String,
+    },
+    /// Somebody asked for it.
+    Requested {
+        /// Who, as they said.
+        #[serde(default)]
+        by: String,
+        /// When.
+        #[serde(default)]
+        at: u64,
+        /// What for, as they said.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        because: Option<String>,
+    },
+    /// A reason of a later version.
+    #[serde(other)]
+    Unknown,
+}
+
+impl fmt::Display for DueReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::RebootRequired { packages } if packages.is_empty() => {
+                f.write_str("the package manager requires it")
+            }
+            Self::RebootRequired { packages } => write!(f, "required by {}", packages.join(", ")),
+            Self::UpdateEngine { version } if version.is_empty() => {
+                f.write_str("update_engine has updated the system")
+            }
+            Self::UpdateEngine { version } => write!(f, "update_engine has installed {version}"),
+            Self::Command { output } if output.is_empty() => f.write_str("the command says so"),
+            Self::Command { output } => write!(f, "the command says: {output}"),
+            Self::Requested { by, because, .. } => {
+                write!(f, "requested by {}", if by.is_empty() { "somebody" } else { by })?;
+                because.as_ref().map_or(Ok(()), |because| write!(f, ": {because}"))
+            }
+            Self::Unknown => f.write_str("a reason this version does not know"),
+        }
+    }
+}
+
+/// Somebody's wish that a machine reboots. It is gone when the machine has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Request {
+    /// Who wishes, as they said.
+    #[serde(default)]
+    pub by: String,
+    /// When.
+    #[serde(default)]
+    pub at: u64,
+    /// What for, as they said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub because: Option<String>,
+}
+
+/// How far a host is, as it published it. It stands while the host is away.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostStatus {
+    /// Its group.
+    #[serde(default)]
+    pub group: Group,
+    /// How it goes about it.
+    #[serde(default)]
+    pub strategy: Strategy,
+    /// How far it is.
+    #[serde(default)]
+    pub phase: Phase,
+    /// Since when it is in this phase.
+    #[serde(default)]
+    pub since: u64,
+    /// Why a reboot is due; empty: none is.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub due: Vec<DueReason>,
+    /// Why it does not go on; empty: it does.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub waits: Vec<Wait>,
+    /// When it took its slot; absent when it holds none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slot: Option<u64>,
+    /// The phases before this one, since the reboot became due.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub passed: Vec<PhaseSpan>,
+    /// The boot it was written in: the kernel's boot id.
+    #[serde(default)]
+    pub boot: String,
+}

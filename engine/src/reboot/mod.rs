@@ -1,0 +1,6 @@
+//! Who may reboot, when, and how a host goes about it.
+//!
+//! Owns the decisions of rolling reboots: the semaphore's, the windows' and the phases'. It never carries one out, reads
+//! no clock and knows no store: what it decides on comes in, what it decided goes out.
+
+pub mod semaphore;

@@ -1,0 +1,61 @@
+//! The semaphore: who gets a slot.
+//!
+//! Owns the rule that no grant takes a group above its max, that the same holder is granted the same slot however often it
+//! asks, and that nobody is evicted. Whoever carries a decision out writes the new semaphore only where the one that was
+//! decided upon still stands, and decides anew otherwise.
+
+use muster_common::reboot::{Group, Holder, HolderId, Semaphore, Wait};
+
+/// The answer to who wants a slot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Acquire {
+    /// Yes: write this.
+    Grant(Semaphore),
+    /// It is the holder's already, since then.
+    AlreadyHeld {
+        /// When it was taken.
+        since: u64,
+    },
+    /// Not now, and why.
+    Wait(Wait),
+}
+
+/// The answer to who gives a slot back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Release {
+    /// Write this; that was the holder.
+    Freed(Semaphore, Holder),
+    /// It holds none, which is as good.
+    NotHeld,
+}
+
+/// Decides whether somebody gets a slot.
+pub fn acquire(group: &Group, semaphore: &Semaphore, wanted: Holder) -> Acquire {
+    if let Some(holder) = semaphore.holder(&wanted.id) {
+        return Acquire::AlreadyHeld { since: holder.since };
+    }
+    if semaphore.available() == 0 {
+        return Acquire::Wait(Wait::SlotsTaken {
+            group: group.clone(),
+            max: semaphore.max,
+            holders: semaphore.holders.iter().map(|holder| holder.id.clone()).collect(),
+        });
+    }
+    let mut granted = semaphore.clone();
+    granted.holders.push(wanted);
+    granted.holders.sort_by(|a, b| a.id.cmp(&b.id));
+    Acquire::Grant(granted)
+}
+
+/// Decides what remains when somebody gives a slot back.
+pub fn release(semaphore: &Semaphore, id: &HolderId) -> Release {
+    let Some(holder) = semaphore.holder(id).cloned() else { return Release::NotHeld };
+    let mut freed = semaphore.clone();
+    freed.holders.retain(|holder| holder.id != *id);
+    Release::Freed(freed, holder)
+}
+
+/// The semaphore with another number of slots. Whoever holds one keeps it, even when there are fewer slots now.
+pub fn set_max(semaphore: &Semaphore, max: u32) -> Semaphore {
+    Semaphore { max, holders: semaphore.holders.clone() }
+}

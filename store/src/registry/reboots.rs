@@ -1,0 +1,367 @@
+//! Rolling reboots: the semaphores, how far each host is, who asked for a reboot, and what has been.
+//!
+//! Owns the records below `reboot`, none of which lives under a lease: they have to survive the reboots they are about.
+//! It never decides who gets a slot. Whoever does reads a semaphore, decides, and writes it guarded by what was read.
+//!
+//! | key | value | written by |
+//! | --- | --- | --- |
+//! | `reboot/<group>` | the semaphore | whoever takes, frees or counts slots |
+//! | `reboot-host/<machine>` | how far a host is | that host |
+//! | `reboot-request/<machine>` | somebody's wish that it reboots | the API; removed by the host once it has |
+//! | `reboot-history/<group>` | the last slots freed | whoever frees one, in the same commit |
+//!
+//! They are no part of a [`Snapshot`](muster_common::snapshot::Snapshot): no placement rests on them. One that cannot be
+//! read is listed there all the same.
+
+use std::collections::BTreeMap;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use muster_common::machine::MachineId;
+use muster_common::reboot::{Group, HISTORY_LENGTH, HistoryEntry, HostStatus, Request, Semaphore};
+use muster_common::snapshot::Unreadable;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
+
+use super::records::{SCHEMA, decode, encode};
+use super::{Registry, RegistryError};
+use crate::store::{Commit, Guard, KeyValue, Op, Range, StoreError, WatchEvent};
+
+const GROUPS: &str = "reboot/";
+const HOSTS: &str = "reboot-host/";
+const REQUESTS: &str = "reboot-request/";
+const HISTORIES: &str = "reboot-history/";
+/// What all of them begin with, and nothing else does.
+const ALL: &str = "reboot";
+
+/// News held for a slow reader; it needs only the last.
+const NEWS_AHEAD: usize = 16;
+
+/// A group's semaphore and the revision it was read at: the proof that a decision on it still stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RebootGroup {
+    /// Whose.
+    pub group: Group,
+    /// The slots.
+    pub semaphore: Semaphore,
+    /// Revision that last wrote it; 0 when there is no record.
+    pub revision: u64,
+}
+
+/// Which records of reboots to watch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RebootScope {
+    /// One group's semaphore.
+    Group(Group),
+    /// The wish that one machine reboots.
+    Request(MachineId),
+    /// All of them.
+    All,
+}
+
+/// What a watch of reboots tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RebootNews {
+    /// Something was written up to this revision, or may have been: read again.
+    Changed {
+        /// The revision.
+        revision: u64,
+    },
+    /// The store cannot be reached; `Changed` follows when it can.
+    Lost {
+        /// What is wrong.
+        problem: String,
+    },
+}
+
+/// A record of any kind below `reboot`.
+#[derive(Debug, Serialize, Deserialize)]
+struct Record<T> {
+    schema: u32,
+    #[serde(flatten)]
+    value: T,
+}
+
+/// `reboot-history/<group>`, the oldest entry first.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct History {
+    #[serde(default)]
+    entries: Vec<HistoryEntry>,
+}
+
+/// What a key below the prefix says it is; `None` when it is none of ours.
+pub(super) fn parse(key: &str) -> Option<Result<RebootKey, String>> {
+    let part = |kind: &str| key.strip_prefix(kind);
+    if let Some(text) = part(GROUPS) {
+        Some(name(text).map(RebootKey::Group))
+    } else if let Some(text) = part(HOSTS) {
+        Some(name(text).map(RebootKey::Host))
+    } else if let Some(text) = part(REQUESTS) {
+        Some(name(text).map(RebootKey::Request))
+    } else {
+        part(HISTORIES).map(|text| name(text).map(RebootKey::History))
+    }
+}
+
+fn name<T: FromStr<Err: std::error::Error>>(text: &str) -> Result<T, String> {
+    text.parse().map_err(|error: T::Err| error.to_string())
+}
+
+/// A key below `reboot`; its `Display` is the key below the prefix.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum RebootKey {
+    Group(Group),
+    Host(MachineId),
+    Request(MachineId),
+    History(Group),
+}
+
+impl std::fmt::Display for RebootKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Group(group) => write!(f, "{GROUPS}{group}"),
+            Self::Host(machine) => write!(f, "{HOSTS}{machine}"),
+            Self::Request(machine) => write!(f, "{REQUESTS}{machine}"),
+            Self::History(group) => write!(f, "{HISTORIES}{group}"),
+        }
+    }
+}
+
+/// What is wrong with a record of ours; `None` when nothing is, or when it is none of ours.
+pub(super) fn problem(key: &str, value: &[u8]) -> Option<String> {
+    let read = parse(key)?.and_then(|key| match key {
+        RebootKey::Group(_) => decode::<Record<Semaphore>>(value).map(drop),
+        RebootKey::Host(_) => decode::<Record<HostStatus>>(value).map(drop),
+        RebootKey::Request(_) => decode::<Record<Request>>(value).map(drop),
+        RebootKey::History(_) => decode::<Record<History>>(value).map(drop),
+    });
+    read.err()
+}
+
+fn write<T: Serialize>(value: T) -> bytes::Bytes {
+    encode(&Record { schema: SCHEMA, value })
+}
+
+fn unreadable(key: &RebootKey, problem: String) -> RegistryError {
+    RegistryError::Unreadable { key: key.to_string(), problem }
+}
+
+impl Registry {
+    /// A group's semaphore; `None` when it has no record.
+    pub async fn reboot_group(&self, group: &Group) -> Result<Option<RebootGroup>, RegistryError> {
+        let found = self.reboot_record::<Semaphore>(&RebootKey::Group(group.clone())).await?;
+        Ok(found.map(|(semaphore, revision)| RebootGroup {
+            group: group.clone(),
+            semaphore,
+            revision,
+        }))
+    }
+
+    /// All groups that have a record, by name, and the records that cannot be read.
+    pub async fn reboot_groups(
+        &self,
+    ) -> Result<(Vec<RebootGroup>, Vec<Unreadable>), RegistryError> {
+        let (mut groups, mut unreadable) = (Vec::new(), Vec::new());
+        for record in self.list(GROUPS).await? {
+            let key = self.below(&record).to_owned();
+            let read = match parse(&key) {
+                Some(Ok(RebootKey::Group(group))) => decode::<Record<Semaphore>>(&record.value)
+                    .map(|found| RebootGroup {
+                        group,
+                        semaphore: found.value,
+                        revision: record.mod_revision,
+                    }),
+                Some(Err(problem)) => Err(problem),
+                _ => continue,
+            };
+            match read {
+                Ok(group) => groups.push(group),
+                Err(problem) => unreadable.push(Unreadable { key, problem }),
+            }
+        }
+        Ok((groups, unreadable))
+    }
+
+    /// Writes a semaphore where the one of `decided.revision` still stands, and with it, in the same commit, what has
+    /// ended. `false`: somebody else wrote meanwhile; read again and decide again.
+    ///
+    /// A history that cannot be read is begun anew: it is for people, and must not keep a slot from being freed.
+    pub async fn write_reboot_group(
+        &self,
+        decided: &RebootGroup,
+        ended: Option<HistoryEntry>,
+    ) -> Result<bool, RegistryError> {
+        let key = self.whole(&RebootKey::Group(decided.group.clone()));
+        let mut guards = vec![Guard::Modified { key: key.clone(), revision: decided.revision }];
+        let mut ops = vec![Op::Put { key, value: write(&decided.semaphore), lease: None }];
+        if let Some(entry) = ended {
+            let key = self.whole(&RebootKey::History(decided.group.clone()));
+            let found = self.store.read(Range::Key(key.clone())).await?.entries.pop();
+            let revision = found.as_ref().map_or(0, |record| record.mod_revision);
+            let mut entries = found
+                .and_then(|record| decode::<Record<History>>(&record.value).ok())
+                .map_or_else(Vec::new, |record| record.value.entries);
+            entries.push(entry);
+            let surplus = entries.len().saturating_sub(HISTORY_LENGTH);
+            entries.drain(..surplus);
+            guards.push(Guard::Modified { key: key.clone(), revision });
+            ops.push(Op::Put { key, value: write(History { entries }), lease: None });
+        }
+        Ok(matches!(self.store.commit(guards, ops).await?, Commit::Done { .. }))
+    }
+
+    /// The last slots freed in a group, the oldest first, at most [`HISTORY_LENGTH`].
+    pub async fn reboot_history(&self, group: &Group) -> Result<Vec<HistoryEntry>, RegistryError> {
+        let found = self.reboot_record::<History>(&RebootKey::History(group.clone())).await?;
+        Ok(found.map_or_else(Vec::new, |(history, _)| history.entries))
+    }
+
+    /// How far the hosts are that ever said so; unreadable records are left out.
+    pub async fn reboot_hosts(&self) -> Result<BTreeMap<MachineId, HostStatus>, RegistryError> {
+        self.reboot_machines(HOSTS).await
+    }
+
+    /// How far a host is.
+    pub async fn reboot_host(
+        &self,
+        machine: &MachineId,
+    ) -> Result<Option<HostStatus>, RegistryError> {
+        let found = self.reboot_record(&RebootKey::Host(machine.clone())).await?;
+        Ok(found.map(|(status, _)| status))
+    }
+
+    /// Publishes how far a host is.
+    pub async fn publish_reboot_host(
+        &self,
+        machine: &MachineId,
+        status: &HostStatus,
+    ) -> Result<(), RegistryError> {
+        let key = self.whole(&RebootKey::Host(machine.clone()));
+        let put = Op::Put { key, value: write(status), lease: None };
+        self.store.commit(Vec::new(), vec![put]).await?;
+        Ok(())
+    }
+
+    /// Removes what a host said of itself: it is gone for good.
+    pub async fn forget_reboot_host(&self, machine: &MachineId) -> Result<(), RegistryError> {
+        let key = self.whole(&RebootKey::Host(machine.clone()));
+        self.store.commit(Vec::new(), vec![Op::Delete { key }]).await?;
+        Ok(())
+    }
+
+    /// Records the wish that a machine reboots, in place of an earlier one.
+    pub async fn request_reboot(
+        &self,
+        machine: &MachineId,
+        request: &Request,
+    ) -> Result<(), RegistryError> {
+        let key = self.whole(&RebootKey::Request(machine.clone()));
+        let put = Op::Put { key, value: write(request), lease: None };
+        self.store.commit(Vec::new(), vec![put]).await?;
+        Ok(())
+    }
+
+    /// The wish that a machine reboots, with the revision of its record.
+    pub async fn reboot_request(
+        &self,
+        machine: &MachineId,
+    ) -> Result<Option<(Request, u64)>, RegistryError> {
+        self.reboot_record(&RebootKey::Request(machine.clone())).await
+    }
+
+    /// All wishes; unreadable records are left out.
+    pub async fn reboot_requests(&self) -> Result<BTreeMap<MachineId, Request>, RegistryError> {
+        self.reboot_machines(REQUESTS).await
+    }
+
+    /// Removes the wish that a machine reboots: the one of that revision, or any. `false`: there was none, or another
+    /// has taken its place.
+    pub async fn withdraw_reboot(
+        &self,
+        machine: &MachineId,
+        revision: Option<u64>,
+    ) -> Result<bool, RegistryError> {
+        let key = self.whole(&RebootKey::Request(machine.clone()));
+        let guard = match revision {
+            Some(revision) => Guard::Modified { key: key.clone(), revision },
+            None => Guard::Exists { key: key.clone() },
+        };
+        let outcome = self.store.commit(vec![guard], vec![Op::Delete { key }]).await?;
+        Ok(matches!(outcome, Commit::Done { .. }))
+    }
+
+    /// Tells when records of reboots change. Begins with a `Changed` (or `Lost`), ends when the receiver is dropped.
+    /// Needs a tokio runtime to run in.
+    pub fn watch_reboots(&self, scope: &RebootScope) -> mpsc::Receiver<RebootNews> {
+        let range = match scope {
+            RebootScope::Group(group) => Range::Key(self.whole(&RebootKey::Group(group.clone()))),
+            RebootScope::Request(machine) => {
+                Range::Key(self.whole(&RebootKey::Request(machine.clone())))
+            }
+            RebootScope::All => Range::Prefix(format!("{}{ALL}", self.prefix)),
+        };
+        let mut raw = self.store.watch(range);
+        let (sender, news) = mpsc::channel(NEWS_AHEAD);
+        tokio::spawn(async move {
+            loop {
+                // Both are cancel-safe.
+                let event = tokio::select! {
+                    event = raw.events.recv() => event,
+                    () = sender.closed() => return,
+                };
+                let told = match event {
+                    None => return,
+                    Some(WatchEvent::Reset(listing)) => {
+                        RebootNews::Changed { revision: listing.revision }
+                    }
+                    Some(WatchEvent::Changes { revision, .. }) => RebootNews::Changed { revision },
+                    Some(WatchEvent::Progress { .. }) => continue,
+                    Some(WatchEvent::Lost { problem }) => RebootNews::Lost { problem },
+                };
+                if sender.send(told).await.is_err() {
+                    return;
+                }
+            }
+        });
+        news
+    }
+
+    fn whole(&self, key: &RebootKey) -> String {
+        format!("{}{key}", self.prefix)
+    }
+
+    fn below<'a>(&self, record: &'a KeyValue) -> &'a str {
+        let prefix: &Arc<str> = &self.prefix;
+        record.key.strip_prefix(&**prefix).unwrap_or(&record.key)
+    }
+
+    /// One record and its revision.
+    async fn reboot_record<T: DeserializeOwned>(
+        &self,
+        key: &RebootKey,
+    ) -> Result<Option<(T, u64)>, RegistryError> {
+        let range = Range::Key(self.whole(key));
+        let Some(record) = self.store.read(range).await?.entries.pop() else { return Ok(None) };
+        let read: Record<T> = decode(&record.value).map_err(|problem| unreadable(key, problem))?;
+        Ok(Some((read.value, record.mod_revision)))
+    }
+
+    /// All records of a kind that is kept by machine.
+    async fn reboot_machines<T: DeserializeOwned>(
+        &self,
+        kind: &str,
+    ) -> Result<BTreeMap<MachineId, T>, RegistryError> {
+        let records: Result<Vec<KeyValue>, StoreError> = self.list(kind).await;
+        let read = records?.into_iter().filter_map(|record| {
+            let machine = self.below(&record).strip_prefix(kind)?.parse().ok()?;
+            let read: Record<T> = decode(&record.value).ok()?;
+            Some((machine, read.value))
+        });
+        Ok(read.collect())
+    }
+}
+
+#[cfg(test)]
+#[path = "reboots_fixtures.rs"]
+mod fixtures;
