@@ -17,6 +17,7 @@ pub mod metrics;
 pub mod peer;
 pub mod placements;
 pub mod presence;
+pub mod reboot;
 pub mod runner;
 pub mod schedule;
 pub mod service;

@@ -1,0 +1,352 @@
+//! Slots taken and given back: read, decide, write where nothing was written meanwhile, and again if something was.
+//!
+//! Owns the retries, and which groups exist. It never decides who gets a slot: `muster_engine::reboot::semaphore` does.
+//! The role on this machine, FleetLock and `/v1/reboot` all go through one [`Lock`], which lets one of them at a time
+//! near a group, so that only daemons contend with each other and a crowd of clients costs a turn each, not a race.
+//!
+//! A group exists once it has a record, which setting its max makes. The default group and those of this daemon's own
+//! configuration exist without one, with one slot.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use backon::{BackoffBuilder as _, ExponentialBuilder};
+use muster_common::reboot::{
+    DueReason, Group, HistoryEntry, Holder, HolderId, HolderKind, Outcome, PhaseSpan, Semaphore,
+    Wait,
+};
+use muster_common::snapshot::Unreadable;
+use muster_engine::reboot::semaphore;
+use muster_store::{RebootGroup, Registry, RegistryError, StoreError};
+use tokio::time::{Instant, timeout_at};
+
+use crate::health::unix_seconds;
+
+/// First pause after a conflict or an answer the store did not give: about one commit of etcd.
+const FIRST_PAUSE: Duration = Duration::from_millis(5);
+
+/// Longest pause: long enough for forty daemons that want the same record to find a gap, short for a person who waits.
+const LONGEST_PAUSE: Duration = Duration::from_millis(250);
+
+/// Takes slots and gives them back, for everyone on this machine who does. Cheap to clone; all clones share their turns.
+#[derive(Clone)]
+pub struct Lock(Arc<Inner>);
+
+struct Inner {
+    registry: Registry,
+    configured: BTreeSet<Group>,
+    turns: Mutex<BTreeMap<Group, Arc<tokio::sync::Mutex<()>>>>,
+}
+
+impl std::fmt::Debug for Lock {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Lock").field("configured", &self.0.configured).finish_non_exhaustive()
+    }
+}
+
+/// The answer to who wants a slot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Asked {
+    /// It is the asker's, since then; `anew`: just now, otherwise it was before.
+    Held {
+        /// Seconds since the Unix epoch.
+        since: u64,
+        /// Whether this call took it.
+        anew: bool,
+    },
+    /// Not now, and why.
+    Wait(Wait),
+}
+
+/// The answer to who gives a slot back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Released {
+    /// It is free; that was the holder.
+    Freed(Holder),
+    /// Nobody of that id held one, which is as good.
+    NotHeld,
+}
+
+/// What is to be remembered of a slot that is given back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Release {
+    /// How its holding ended.
+    pub outcome: Outcome,
+    /// Why the reboot was due, where the holder tells.
+    pub due: Vec<DueReason>,
+    /// The phases it went through, where the holder tells.
+    pub phases: Vec<PhaseSpan>,
+}
+
+impl Release {
+    /// Of a holder that tells nothing of itself.
+    pub fn plain(outcome: Outcome) -> Self {
+        Self { outcome, due: Vec::new(), phases: Vec::new() }
+    }
+}
+
+/// A group as it is now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupStatus {
+    /// Its name.
+    pub group: Group,
+    /// Its slots.
+    pub semaphore: Semaphore,
+}
+
+/// Why a slot could be neither granted nor refused.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LockError {
+    /// No such group.
+    #[error("there is no reboot group {group}; set-max makes one")]
+    UnknownGroup {
+        /// The name given.
+        group: Group,
+    },
+    /// The store does not answer. Whether the slot was taken or freed may be unknown; asking again is safe.
+    #[error("the slots of group {group} cannot be reached")]
+    StoreAway {
+        /// The group.
+        group: Group,
+        /// What the store said last; absent when it said nothing in time.
+        #[source]
+        source: Option<StoreError>,
+    },
+    /// A record in the way cannot be read: who holds slots is not known, so nobody is granted one.
+    #[error("the slots of group {group} cannot be read")]
+    Unreadable {
+        /// The group.
+        group: Group,
+        /// Which record, and what is wrong with it.
+        #[source]
+        source: RegistryError,
+    },
+    /// Other daemons kept changing the group until the time was up.
+    #[error("the slots of group {group} kept changing until the time was up; try again")]
+    Contended {
+        /// The group.
+        group: Group,
+    },
+}
+
+/// What one decision on a semaphore comes to.
+enum Decided<T> {
+    /// Nothing is to be written; this is the answer.
+    Answer(T),
+    /// This is to be written, with what has ended; then this is the answer.
+    Write(Semaphore, Option<HistoryEntry>, T),
+}
+
+impl Lock {
+    /// Over the records of a registry. `configured`: groups of this daemon's configuration, its own among them.
+    pub fn new(registry: Registry, configured: impl IntoIterator<Item = Group>) -> Self {
+        let mut configured: BTreeSet<Group> = configured.into_iter().collect();
+        configured.insert(Group::default());
+        Self(Arc::new(Inner { registry, configured, turns: Mutex::default() }))
+    }
+
+    /// Takes a slot for `id`. Asking again while it is held is granted again. Answers within `limit`.
+    pub async fn acquire(
+        &self,
+        group: &Group,
+        id: &HolderId,
+        kind: HolderKind,
+        limit: Duration,
+    ) -> Result<Asked, LockError> {
+        let since = unix_seconds();
+        self.settle(group, limit, |found| {
+            let wanted = Holder { id: id.clone(), kind, since };
+            Ok(match semaphore::acquire(group, &self.existing(group, found)?, wanted) {
+                semaphore::Acquire::Grant(next) => {
+                    Decided::Write(next, None, Asked::Held { since, anew: true })
+                }
+                semaphore::Acquire::AlreadyHeld { since } => {
+                    Decided::Answer(Asked::Held { since, anew: false })
+                }
+                semaphore::Acquire::Wait(wait) => Decided::Answer(Asked::Wait(wait)),
+            })
+        })
+        .await
+    }
+
+    /// Gives the slot of `id` back, and remembers how it ended. Answers within `limit`.
+    pub async fn release(
+        &self,
+        group: &Group,
+        id: &HolderId,
+        ended: Release,
+        limit: Duration,
+    ) -> Result<Released, LockError> {
+        self.settle(group, limit, |found| {
+            Ok(match semaphore::release(&self.existing(group, found)?, id) {
+                semaphore::Release::NotHeld => Decided::Answer(Released::NotHeld),
+                semaphore::Release::Freed(next, holder) => {
+                    let entry = HistoryEntry {
+                        id: holder.id.clone(),
+                        kind: holder.kind,
+                        taken: holder.since,
+                        freed: unix_seconds(),
+                        outcome: ended.outcome.clone(),
+                        due: ended.due.clone(),
+                        phases: ended.phases.clone(),
+                    };
+                    Decided::Write(next, Some(entry), Released::Freed(holder))
+                }
+            })
+        })
+        .await
+    }
+
+    /// Sets how many slots a group has, making the group if there is none of that name. Nobody is evicted. Returns how many
+    /// it had before; a group that was not there had none. Answers within `limit`.
+    pub async fn set_max(
+        &self,
+        group: &Group,
+        max: u32,
+        limit: Duration,
+    ) -> Result<u32, LockError> {
+        self.settle(group, limit, |found| {
+            let known =
+                self.existing(group, found).unwrap_or(Semaphore { max: 0, holders: vec![] });
+            let old = known.max;
+            Ok(match found {
+                Some(found) if found.semaphore.max == max => Decided::Answer(old),
+                _ => Decided::Write(semaphore::set_max(&known, max), None, old),
+            })
+        })
+        .await
+    }
+
+    /// One group as it is now. Answers within `limit`.
+    pub async fn status(&self, group: &Group, limit: Duration) -> Result<GroupStatus, LockError> {
+        let deadline = Instant::now() + limit;
+        let found = self.ask(group, deadline, self.0.registry.reboot_group(group)).await?;
+        let semaphore = self.existing(group, found.as_ref())?;
+        Ok(GroupStatus { group: group.clone(), semaphore })
+    }
+
+    /// All groups by name, those of the configuration among them, and the records that cannot be read. Answers within
+    /// `limit`.
+    pub async fn groups(
+        &self,
+        limit: Duration,
+    ) -> Result<(Vec<GroupStatus>, Vec<Unreadable>), LockError> {
+        let deadline = Instant::now() + limit;
+        let any = Group::default();
+        let (found, unreadable) = self.ask(&any, deadline, self.0.registry.reboot_groups()).await?;
+        let unread = |group: &Group| unreadable.iter().any(|u| u.key == format!("reboot/{group}"));
+        let mut all: BTreeMap<Group, Semaphore> = self
+            .0
+            .configured
+            .iter()
+            .filter(|group| !unread(group))
+            .map(|group| (group.clone(), Semaphore::default()))
+            .collect();
+        all.extend(found.into_iter().map(|found| (found.group, found.semaphore)));
+        let statuses = all.into_iter().map(|(group, semaphore)| GroupStatus { group, semaphore });
+        Ok((statuses.collect(), unreadable))
+    }
+
+    /// The last slots freed in a group, the oldest first. Answers within `limit`.
+    pub async fn history(
+        &self,
+        group: &Group,
+        limit: Duration,
+    ) -> Result<Vec<HistoryEntry>, LockError> {
+        let deadline = Instant::now() + limit;
+        self.ask(group, deadline, self.0.registry.reboot_history(group)).await
+    }
+
+    /// The registry below, for what needs no turn: hosts, requests, watches.
+    pub fn registry(&self) -> &Registry {
+        &self.0.registry
+    }
+
+    /// The semaphore of a group that exists.
+    fn existing(&self, group: &Group, found: Option<&RebootGroup>) -> Result<Semaphore, LockError> {
+        match found {
+            Some(found) => Ok(found.semaphore.clone()),
+            None if self.0.configured.contains(group) => Ok(Semaphore::default()),
+            None => Err(LockError::UnknownGroup { group: group.clone() }),
+        }
+    }
+
+    /// Reads, lets decide and writes, until what was decided upon is what was written over, or the time is up.
+    async fn settle<T>(
+        &self,
+        group: &Group,
+        limit: Duration,
+        mut decide: impl FnMut(Option<&RebootGroup>) -> Result<Decided<T>, LockError>,
+    ) -> Result<T, LockError> {
+        let deadline = Instant::now() + limit;
+        let turn = self.turn(group);
+        let Ok(_turn) = timeout_at(deadline, turn.lock()).await else {
+            return Err(LockError::Contended { group: group.clone() });
+        };
+        let mut pauses = ExponentialBuilder::default()
+            .with_min_delay(FIRST_PAUSE)
+            .with_max_delay(LONGEST_PAUSE)
+            .with_jitter()
+            .without_max_times()
+            .build();
+        loop {
+            let trouble = match self.once(group, deadline, &mut decide).await {
+                Ok(Some(answer)) => return Ok(answer),
+                Ok(None) => LockError::Contended { group: group.clone() },
+                // A write whose outcome is not known is found out by deciding again: a slot that was taken is held.
+                Err(error @ LockError::StoreAway { .. }) => error,
+                Err(error) => return Err(error),
+            };
+            let pause = pauses.next().unwrap_or(LONGEST_PAUSE);
+            if Instant::now() + pause >= deadline {
+                return Err(trouble);
+            }
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    /// One round; `None`: somebody else wrote meanwhile.
+    async fn once<T>(
+        &self,
+        group: &Group,
+        deadline: Instant,
+        decide: &mut impl FnMut(Option<&RebootGroup>) -> Result<Decided<T>, LockError>,
+    ) -> Result<Option<T>, LockError> {
+        let registry = &self.0.registry;
+        let found = self.ask(group, deadline, registry.reboot_group(group)).await?;
+        let (next, ended, answer) = match decide(found.as_ref())? {
+            Decided::Answer(answer) => return Ok(Some(answer)),
+            Decided::Write(next, ended, answer) => (next, ended, answer),
+        };
+        let revision = found.map_or(0, |found| found.revision);
+        let decided = RebootGroup { group: group.clone(), semaphore: next, revision };
+        let write = registry.write_reboot_group(&decided, ended);
+        Ok(self.ask(group, deadline, write).await?.then_some(answer))
+    }
+
+    /// Asks the store, until the deadline.
+    async fn ask<T>(
+        &self,
+        group: &Group,
+        deadline: Instant,
+        question: impl Future<Output = Result<T, RegistryError>>,
+    ) -> Result<T, LockError> {
+        let away = |source| LockError::StoreAway { group: group.clone(), source };
+        match timeout_at(deadline, question).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(RegistryError::Store(source))) => Err(away(Some(source))),
+            Ok(Err(source)) => Err(LockError::Unreadable { group: group.clone(), source }),
+            Err(_) => Err(away(None)),
+        }
+    }
+
+    /// The turn of a group on this machine.
+    fn turn(&self, group: &Group) -> Arc<tokio::sync::Mutex<()>> {
+        let mut turns = self.0.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        // Clients may name any group: those that nobody is at are forgotten.
+        turns.retain(|_, turn| Arc::strong_count(turn) > 1);
+        Arc::clone(turns.entry(group.clone()).or_default())
+    }
+}
