@@ -39,6 +39,13 @@ pub fn machine_id(path: &Path) -> Result<MachineId, IdentityError> {
     text.trim().parse().map_err(|source| IdentityError::Invalid { path: path.to_owned(), source })
 }
 
+/// The host name, without its domain; empty where the kernel tells none.
+pub fn host_name() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let name = name.trim();
+    name.split_once('.').map_or(name, |(name, _)| name).to_owned()
+}
+
 /// The kernel's boot id, without dashes; empty where the kernel tells none.
 pub fn boot_id() -> String {
     std::fs::read_to_string("/proc/sys/kernel/random/boot_id")

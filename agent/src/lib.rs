@@ -6,6 +6,7 @@
 pub mod change;
 pub mod config;
 pub mod converge;
+pub mod drain;
 pub mod health;
 pub mod http;
 pub mod identity;
@@ -70,6 +71,7 @@ impl Settings {
     pub fn machine(&self) -> Machine {
         Machine {
             id: self.machine_id.clone(),
+            host: identity::host_name(),
             address: self.address.clone(),
             api: self.api_address.clone(),
             metadata: self.metadata.clone(),

@@ -85,6 +85,7 @@ fn placed_on(snapshot: &Snapshot, name: &UnitName) -> Vec<MachineId> {
 pub fn machine(snapshot: &Snapshot, id: &MachineId) -> Machine {
     let mut machine = snapshot.machines.get(id).cloned().unwrap_or_else(|| Machine {
         id: id.clone(),
+        host: String::new(),
         address: String::new(),
         api: None,
         metadata: BTreeMap::new(),
@@ -142,6 +143,7 @@ pub fn states(snapshot: &Snapshot) -> States {
 pub fn machines(snapshot: &Snapshot) -> Machines {
     Machines {
         machines: snapshot.machines.keys().map(|id| machine(snapshot, id)).collect(),
+        cordons: snapshot.cordons.clone(),
         leader: snapshot.leader.as_ref().map(|leader| leader.machine.clone()),
         unreadable: unreadable(snapshot),
     }

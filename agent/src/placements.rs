@@ -8,7 +8,7 @@ use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use muster_common::snapshot::Placement;
+use muster_common::snapshot::{Handover, Placement};
 use muster_common::state::DesiredState;
 use muster_common::unit::{FileHash, UnitName};
 use serde::{Deserialize, Serialize};
@@ -62,7 +62,8 @@ pub fn load(path: &Path) -> Option<LastKnown> {
         .filter(|record: &Record| record.version <= VERSION)?;
     let places = record.places.into_iter().map(|(unit, place)| {
         let Place { file, desired, generation } = place;
-        (unit, Placement { file, desired, generation, revision: 0 })
+        let handover = Handover::default();
+        (unit, Placement { file, desired, generation, handover, revision: 0 })
     });
     Some(LastKnown { places: places.collect(), files: record.files })
 }
@@ -113,8 +114,13 @@ mod tests {
         assert_eq!(load(&path), None);
 
         let used = FileHash::of("[Service]\n");
-        let place =
-            Placement { file: used, desired: DesiredState::Launched, generation: 2, revision: 0 };
+        let place = Placement {
+            file: used,
+            desired: DesiredState::Launched,
+            generation: 2,
+            handover: Handover::default(),
+            revision: 0,
+        };
         let mut known = LastKnown {
             places: [("a.service".parse().unwrap(), place)].into(),
             files: [(used, "[Service]\n".to_owned()), (FileHash::of("old"), "old".to_owned())]

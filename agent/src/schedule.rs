@@ -474,9 +474,21 @@ fn writes(decided: Move) -> Vec<PlaceWrite> {
         .decisions
         .into_iter()
         .map(|decision| match decision {
-            Decision::Place { machine, unit, placement, unit_revision, machine_created } => {
-                PlaceWrite::Place { machine, unit, placement, unit_revision, machine_created }
-            }
+            Decision::Place {
+                machine,
+                unit,
+                placement,
+                unit_revision,
+                machine_created,
+                cordon,
+            } => PlaceWrite::Place {
+                machine,
+                unit,
+                placement,
+                unit_revision,
+                machine_created,
+                cordon,
+            },
             Decision::Remove { machine, unit, revision, unit_revision } => PlaceWrite::Remove {
                 machine,
                 unit,

@@ -19,7 +19,7 @@ use futures::StreamExt as _;
 use http::{Method, Request, StatusCode, header};
 use http_body_util::BodyExt as _;
 use muster_common::machine::{Machine, RunnerKind};
-use muster_common::snapshot::Placement;
+use muster_common::snapshot::{Handover, Placement};
 use muster_common::state::{DesiredState, ObservedState};
 use muster_common::unit::{FileHash, UnitName};
 use muster_store::{Leadership, PlaceWrite, Presence, Registry, StateUpdate};
@@ -60,6 +60,7 @@ async fn lingering(linger: Duration) -> Cluster {
     let lease = registry.grant(Duration::from_secs(600)).await.unwrap();
     let machine = Machine {
         id: "m1".parse().unwrap(),
+        host: "n1".to_owned(),
         address: "10.0.0.1".to_owned(),
         api: None,
         metadata: BTreeMap::from([("zone".to_owned(), "a".to_owned())]),
@@ -158,6 +159,7 @@ impl Cluster {
             file: unit.file,
             desired: unit.desired,
             generation: unit.generation,
+            handover: Handover::default(),
             revision: 0,
         };
         let write = PlaceWrite::Place {
@@ -166,6 +168,7 @@ impl Cluster {
             placement: placement.clone(),
             unit_revision: unit.revision,
             machine_created: there.created,
+            cordon: 0,
         };
         let done = self.registry.commit_places(self.leadership, vec![vec![write]]).await.unwrap();
         assert!(done.conflicts.is_empty());

@@ -5,6 +5,8 @@
 //! clock and is not asynchronous; anything that does belongs to another crate.
 
 pub mod api;
+pub mod cordon;
+pub mod drain;
 pub mod machine;
 pub mod reboot;
 pub mod refusal;

@@ -88,6 +88,9 @@ pub enum RunnerKind {
 pub struct Machine {
     /// Its identity.
     pub id: MachineId,
+    /// Its host name, by which people may name it; empty when it tells none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub host: String,
     /// Address shown to people (fleet's `primaryIP`); empty when none could be found.
     pub address: String,
     /// `host:port` where other daemons reach this machine's HTTP API; absent when it listens on no network address.
@@ -130,6 +133,7 @@ mod tests {
     fn a_record_of_a_newer_or_older_version_can_be_read() {
         let machine = Machine {
             id: "m1".parse().unwrap(),
+            host: String::new(),
             address: "192.0.2.1".into(),
             api: None,
             metadata: BTreeMap::new(),
@@ -148,6 +152,7 @@ mod tests {
     fn what_the_store_knows_is_not_in_the_record() {
         let record = json!({
             "id": "m1",
+            "host": "n1",
             "address": "192.0.2.1",
             "api": "192.0.2.1:4100",
             "metadata": {"disk": "ssd"},

@@ -68,6 +68,16 @@ pub enum UnitReason {
     },
     /// Re-placement is frozen because half of the machines or more vanished together.
     Frozen,
+    /// It may not run twice at a time, and a machine that is to stop it has not yet.
+    StillRunning {
+        /// That machine.
+        machine: MachineId,
+    },
+    /// A unit that it must be beside cannot move, because its record cannot be read.
+    LeaderUnreadable {
+        /// The unit that was named.
+        unit: UnitName,
+    },
 }
 
 /// A reason that lies in the pair of unit and machine.
@@ -75,6 +85,18 @@ pub enum UnitReason {
 #[serde(tag = "reason", rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum MachineReason {
+    /// The machine is cordoned: it takes nothing new.
+    Cordoned {
+        /// Who cordoned it and why, for people.
+        why: String,
+    },
+    /// The unit was to move there from a machine that is drained and did not start.
+    NotStarted {
+        /// What the machine said.
+        problem: String,
+    },
+    /// The machine has yet to stop an earlier copy of the unit.
+    NotGone,
     /// The machine has no runner for the unit's type.
     NoRunner {
         /// The runner it would take.
@@ -156,6 +178,14 @@ impl fmt::Display for UnitReason {
                 "half of the machines or more vanished together, so nothing is placed anew until they return or \
                  `musterctl unfreeze` is given",
             ),
+            Self::StillRunning { machine } => write!(
+                f,
+                "it may not run twice at a time, and {}... has not stopped it yet",
+                machine.short()
+            ),
+            Self::LeaderUnreadable { unit } => {
+                write!(f, "it must be beside {unit}, whose record cannot be read")
+            }
         }
     }
 }
@@ -163,6 +193,10 @@ impl fmt::Display for UnitReason {
 impl fmt::Display for MachineReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Cordoned { why } if why.is_empty() => f.write_str("it is cordoned"),
+            Self::Cordoned { why } => write!(f, "it is cordoned {why}"),
+            Self::NotStarted { problem } => write!(f, "it did not start there: {problem}"),
+            Self::NotGone => f.write_str("it has not stopped an earlier copy of the unit yet"),
             Self::NoRunner { runner: RunnerKind::Docker } => {
                 f.write_str("it has no Docker engine for container units")
             }

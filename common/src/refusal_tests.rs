@@ -44,6 +44,8 @@ fn unit_reasons() -> Vec<UnitReason> {
         UnitReason::FileUnreadable { problem: "line 3: it is not UTF-8".into() },
         UnitReason::GroupContradiction { with: a },
         UnitReason::Frozen,
+        UnitReason::StillRunning { machine: "0123456789".parse().unwrap() },
+        UnitReason::LeaderUnreadable { unit: unit("db.service") },
     ]
 }
 
@@ -66,6 +68,9 @@ fn machine_reasons() -> Refusal {
                 because: Box::new(MachineReason::OtherMachineId),
             },
         ),
+        ("aaaaaaaaaaaa", MachineReason::Cordoned { why: "by root (new disk)".into() }),
+        ("bbbbbbbbaaaa", MachineReason::NotStarted { problem: "the start job failed".into() }),
+        ("ccccccccaaaa", MachineReason::NotGone),
     ])
 }
 
@@ -84,6 +89,8 @@ fn reasons_that_lie_in_the_unit() {
     its file cannot be used: line 3: it is not UTF-8
     it must be beside a.service, whose own options contradict that
     half of the machines or more vanished together, so nothing is placed anew until they return or `musterctl unfreeze` is given
+    it may not run twice at a time, and 01234567... has not stopped it yet
+    it must be beside db.service, whose record cannot be read
     ");
 }
 
@@ -100,6 +107,9 @@ fn reasons_that_lie_in_the_machines() {
     77777777...: MachineOf=db.service, which is elsewhere
     88888888...: old.service is there, which it replaces
     99999999...: db.service, which must be beside it, is refused: MachineID= names another machine
+    aaaaaaaa...: it is cordoned by root (new disk)
+    bbbbbbbb...: it did not start there: the start job failed
+    cccccccc...: it has not stopped an earlier copy of the unit yet
     ");
 }
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::cordon::Cordon;
 use crate::machine::{Machine, MachineId};
 use crate::state::{DesiredState, ObservedState};
 use crate::unit::{FileHash, UnitFile, UnitName};
@@ -36,8 +37,28 @@ pub struct Placement {
     pub desired: DesiredState,
     /// The unit's generation when this was written.
     pub generation: u64,
+    /// The part it has in the unit's move from a machine that is drained.
+    pub handover: Handover,
     /// Store revision that last wrote the record; guards the decisions that rest on it.
     pub revision: u64,
+}
+
+/// What a placement says of a unit that moves first started, then stopped, and so has two placements for a while.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Handover {
+    /// On the new machine: the unit takes over here from that machine, whose placement goes when it is up here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub takes_over: Option<MachineId>,
+    /// On the old machine: where it was tried at this file and generation and did not start, with what was wrong.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tried: BTreeMap<MachineId, String>,
+}
+
+impl Handover {
+    /// Whether the placement has no part in a move.
+    pub fn is_none(&self) -> bool {
+        self.takes_over.is_none() && self.tried.is_empty()
+    }
 }
 
 /// Who leads.
@@ -69,11 +90,13 @@ pub struct Snapshot {
     pub machines: BTreeMap<MachineId, Machine>,
     /// Metadata set at run time; kept for machines that are absent.
     pub metadata: BTreeMap<MachineId, BTreeMap<String, String>>,
+    /// Machines that take nothing new; kept for machines that are absent.
+    pub cordons: BTreeMap<MachineId, Cordon>,
     /// Unit files by content.
     pub files: BTreeMap<FileHash, Arc<UnitFile>>,
     /// Units by name, templates included.
     pub units: BTreeMap<UnitName, Unit>,
-    /// Placements by unit, then machine; a unit that is not global has one at the most.
+    /// Placements by unit, then machine; a unit that is not global has one, and a second while it moves.
     pub places: BTreeMap<UnitName, BTreeMap<MachineId, Placement>>,
     /// Observed states by unit, then machine.
     pub states: BTreeMap<UnitName, BTreeMap<MachineId, ObservedState>>,
@@ -93,6 +116,8 @@ pub enum Change {
     Machine(MachineId, Option<Machine>),
     /// Metadata set or removed at run time.
     Metadata(MachineId, String, Option<String>),
+    /// A machine was cordoned or drained, or that was changed or taken back.
+    Cordon(MachineId, Option<Cordon>),
     /// A unit file came or went.
     File(FileHash, Option<Arc<UnitFile>>),
     /// A unit came, changed or went.
@@ -126,6 +151,7 @@ impl Snapshot {
         match change {
             Change::Machine(id, record) => set(&mut self.machines, id, record),
             Change::Metadata(id, key, value) => set_nested(&mut self.metadata, id, key, value),
+            Change::Cordon(id, record) => set(&mut self.cordons, id, record),
             Change::File(hash, record) => set(&mut self.files, hash, record),
             Change::Unit(name, record) => set(&mut self.units, name, record),
             Change::Place(id, name, record) => set_nested(&mut self.places, name, id, record),

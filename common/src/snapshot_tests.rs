@@ -5,6 +5,7 @@ use super::*;
 fn machine(id: &str, metadata: &[(&str, &str)]) -> Machine {
     Machine {
         id: id.parse().unwrap(),
+        host: String::new(),
         address: String::new(),
         api: None,
         metadata: metadata.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
@@ -20,6 +21,7 @@ fn placement() -> Placement {
         file: FileHash::of(""),
         desired: DesiredState::Launched,
         generation: 1,
+        handover: Handover::default(),
         revision: 1,
     }
 }
@@ -77,6 +79,7 @@ fn changes() -> Vec<(Change, Change)> {
             Change::Metadata(id.clone(), "k".into(), Some("v".into())),
             Change::Metadata(id.clone(), "k".into(), None),
         ),
+        (Change::Cordon(id.clone(), Some(Cordon::default())), Change::Cordon(id.clone(), None)),
         (Change::File(hash, Some(Arc::new(file))), Change::File(hash, None)),
         (Change::Unit(name.clone(), Some(unit)), Change::Unit(name.clone(), None)),
         (

@@ -21,6 +21,7 @@ pub fn cluster(machines: usize, units: usize, conflicts: usize) -> Snapshot {
         let id: MachineId = format!("{number:032x}").parse().unwrap();
         let machine = Machine {
             id: id.clone(),
+            host: String::new(),
             address: String::new(),
             api: None,
             metadata: [("zone".to_owned(), format!("z{}", number % 5))].into(),

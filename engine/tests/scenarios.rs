@@ -10,6 +10,7 @@
 //! | `launch`, `load`, `unload`, `destroy UNIT…` | what a user wants; indented lines below are the file of each |
 //! | `unreadable KEY`, `readable KEY` | a record in the store is damaged, or repaired |
 //! | `place UNIT on ID` | a placement out of nowhere |
+//! | `cordon ID HOLDER [by=WHO]`, `uncordon ID HOLDER` | the machine takes nothing new, as far as that holder is concerned |
 //! | `hold ID…` | re-placement is frozen for these machines |
 //! | `propose` | prints the plan |
 //! | `plan` | prints the plan and writes it |
@@ -32,9 +33,10 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use muster_common::cordon::Hold;
 use muster_common::machine::{MachineId, RunnerKind};
 use muster_common::refusal::Refusal;
-use muster_common::snapshot::{Change, Placement, Unreadable};
+use muster_common::snapshot::{Change, Handover, Placement, Unreadable};
 use muster_common::state::DesiredState;
 use muster_common::unit::{UnitFile, UnitName};
 use muster_engine::schedule::{Candidate, Decision, Plan, Scheduler};
@@ -179,9 +181,25 @@ fn command(cluster: &mut Cluster, words: &[&str], text: &str) -> String {
                 file: unit.file,
                 desired: unit.desired,
                 generation: unit.generation,
+                handover: Handover::default(),
                 revision: cluster.snapshot.revision + 1,
             };
             cluster.apply(Change::Place(arguments[2].parse().unwrap(), name, Some(placement)));
+            String::new()
+        }
+        "cordon" => {
+            let mut hold = Hold::default();
+            for word in arguments.iter().skip(2) {
+                match word.split_once('=') {
+                    Some(("by", who)) => who.clone_into(&mut hold.by),
+                    _ => panic!("{word}: by=WHO"),
+                }
+            }
+            cluster.cordon(arguments[0], arguments[1], Some(hold));
+            String::new()
+        }
+        "uncordon" => {
+            cluster.cordon(arguments[0], arguments[1], None);
             String::new()
         }
         "hold" => {

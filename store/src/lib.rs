@@ -14,7 +14,8 @@
 //! | `unit/<name>` | file hash, desired state, generation | until destroyed |
 //! | `machine/<id>` | address, API address, metadata, version, runners, boot id | lease |
 //! | `metadata/<id>/<key>` | metadata set at run time; the key is escaped as in a URL | until removed |
-//! | `place/<machine>/<unit>` | file hash, desired state, generation | the leader's |
+//! | `cordon/<id>` | who holds the machine's cordon and why, and each one's drain | until the last has taken it back |
+//! | `place/<machine>/<unit>` | file hash, desired state, generation, its part in a move | the leader's |
 //! | `state/<machine>/<unit>` | observed state | lease |
 //! | `leader` | who leads, and the machines whose units are held where they are | lease |
 //! | `reboot/<group>` | the semaphore: slots and who holds one | for ever |

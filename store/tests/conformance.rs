@@ -10,6 +10,8 @@
 
 #[path = "cases/commits.rs"]
 mod commits;
+#[path = "cases/cordons.rs"]
+mod cordons;
 #[path = "cases/leases.rs"]
 mod leases;
 #[path = "cases/machines.rs"]
@@ -95,9 +97,14 @@ on_both_backends![
     machines::held_machines_are_recorded_and_let_go,
     machines::members_are_recorded_and_take_their_leave,
     machines::the_time_left_of_each_machine_is_told,
+    cordons::each_holder_takes_back_its_own,
+    cordons::who_cordons_again_keeps_the_time_and_the_drain,
+    cordons::only_the_leader_ends_a_drain_and_only_the_one_it_means,
+    cordons::holders_at_once_lose_nothing,
     places::placements_are_written_and_removed,
     places::whoever_is_deposed_writes_nothing,
     places::decisions_on_what_is_no_more_are_conflicts,
+    places::a_cordon_unseen_keeps_new_placements_away_and_no_others,
     places::a_group_is_all_or_nothing,
     places::a_thousand_placements_are_written,
     places::a_group_larger_than_a_commit_is_written_piece_by_piece,

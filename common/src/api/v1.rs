@@ -9,6 +9,7 @@
 //! | `POST /v1/wait` | [`Wait`] | server-sent events, each with a [`WaitEvent`] as its data; the stream ends when every unit is done |
 //! | `GET /v1/states` | | [`States`] |
 //! | `GET /v1/machines` | | [`Machines`] |
+//! | `POST /v1/machines/ID/cordon`, `uncordon`, `drain`; `GET …/drain` | | see [`super::drain`] |
 //! | `GET /v1/plan` | | [`Plan`]: what the engine would do next, refusals included |
 //! | `POST /v1/unfreeze` | | 204: re-placement goes on although machines are missing |
 //! | `GET /v1/units/NAME/status?machine=ID` | | [`UnitStatus`], as systemctl prints it on the unit's machine |
@@ -21,6 +22,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::cordon::Cordon;
 use crate::machine::{Machine, MachineId};
 use crate::refusal::Refusal;
 use crate::snapshot::Unreadable;
@@ -223,6 +225,9 @@ pub struct States {
 pub struct Machines {
     /// The machines with a live lease.
     pub machines: Vec<Machine>,
+    /// Machines that take nothing new, absent ones included.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub cordons: BTreeMap<MachineId, Cordon>,
     /// The one whose engine decides.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub leader: Option<MachineId>,

@@ -225,6 +225,7 @@ fn every_answer_survives_its_json() {
     });
     survives(&Machines {
         machines: vec![machine()],
+        cordons: BTreeMap::from([("m1".parse().unwrap(), Cordon::default())]),
         leader: Some("m1".parse().unwrap()),
         unreadable: vec![unreadable],
     });

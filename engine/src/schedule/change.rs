@@ -8,6 +8,7 @@ use std::mem;
 use std::ops::Bound;
 use std::sync::Arc;
 
+use muster_common::cordon::Cordon;
 use muster_common::machine::{Machine, MachineId};
 use muster_common::snapshot::{Change, Placement, Snapshot, Unit};
 use muster_common::unit::{FileHash, Glob, RequirementsTemplate, UnitFile, UnitName};
@@ -19,8 +20,13 @@ impl Index {
     pub(super) fn of(snapshot: &Snapshot) -> Self {
         let mut index = Self::new();
         let places = snapshot.places.values().flat_map(BTreeMap::keys);
-        let ids: BTreeSet<&MachineId> =
-            snapshot.machines.keys().chain(snapshot.metadata.keys()).chain(places).collect();
+        let ids: BTreeSet<&MachineId> = snapshot
+            .machines
+            .keys()
+            .chain(snapshot.metadata.keys())
+            .chain(snapshot.cordons.keys())
+            .chain(places)
+            .collect();
         for id in ids {
             index.insert_machine(id);
         }
@@ -29,6 +35,9 @@ impl Index {
             for (key, value) in set {
                 index.set_metadata(id, key, Some(value));
             }
+        }
+        for (id, cordon) in &snapshot.cordons {
+            index.set_cordon(id, Some(cordon));
         }
         for (id, machine) in &snapshot.machines {
             index.set_machine(id, Some(machine));
@@ -54,6 +63,7 @@ impl Index {
         match change {
             Change::Machine(id, record) => self.set_machine(id, record.as_ref()),
             Change::Metadata(id, key, value) => self.set_metadata(id, key, value.as_ref()),
+            Change::Cordon(id, cordon) => self.set_cordon(id, cordon.as_ref()),
             Change::File(hash, file) => self.set_file(*hash, file.as_ref()),
             Change::Unit(name, unit) => self.set_unit(name, unit.as_ref()),
             Change::Place(id, name, placement) => self.set_place(id, name, placement.as_ref()),
@@ -121,6 +131,22 @@ impl Index {
             self.refresh_metadata(machine);
             self.machine_changed(machine);
         }
+    }
+
+    fn set_cordon(&mut self, id: &MachineId, cordon: Option<&Cordon>) {
+        let key = self.machine(id);
+        self.machines[key].cordon = cordon.cloned();
+        self.cordon_changed(key);
+    }
+
+    fn cordon_changed(&mut self, key: MachineKey) {
+        let row = &self.machines[key];
+        if row.cordon.is_some() || row.cordon_poison {
+            self.cordoned.insert(key);
+        } else {
+            self.cordoned.remove(&key);
+        }
+        self.machine_changed(key);
     }
 
     /// Brings what constraints see in line with what is configured and what was set at run time.
@@ -249,6 +275,13 @@ impl Index {
                     self.touch_units_on(machine);
                 }
             }
+            "cordon" => {
+                if let Ok(id) = rest.parse() {
+                    let machine = self.machine(&id);
+                    self.machines[machine].cordon_poison = problem.is_some();
+                    self.cordon_changed(machine);
+                }
+            }
             "file" => {
                 if let Ok(hash) = rest.parse::<FileHash>()
                     && let Some(row) = self.files.get(&hash)
@@ -310,7 +343,8 @@ impl Index {
         machine_keys.retain(|_, key| {
             let row = &machines[*key];
             let named = row.record.is_some() || !row.set.is_empty() || !row.units.is_empty();
-            if !named && !row.poison {
+            let cordoned = row.cordon.is_some() || row.cordon_poison;
+            if !named && !cordoned && !row.poison {
                 machines.release(*key);
                 return false;
             }
@@ -329,6 +363,8 @@ impl Index {
             load: 0,
             position: 0,
             held: self.held.contains(id),
+            cordon: None,
+            cordon_poison: false,
             poison: false,
         });
         self.machine_keys.insert(id.clone(), key);

@@ -1,4 +1,4 @@
-//! Filters that look at the machine alone: runner, `MachineID=`, `MachineMetadata=`.
+//! Filters that look at the machine alone: cordon, runner, `MachineID=`, `MachineMetadata=`.
 //!
 //! Owns what units ask of a machine whoever else is there. Units that ask the same share a class, whose set of eligible
 //! machines is computed once and again only after machines changed.

@@ -1,6 +1,6 @@
 //! Why a unit is not placed.
 //!
-//! Owns the account given to people: each machine with the first filter that refused it, in the order runner, id,
+//! Owns the account given to people: each machine with the first filter that refused it, in the order cordon, runner, id,
 //! metadata, `MachineOf=`, conflicts, replacements. It is made only when asked for, since ten thousand refused units on a
 //! thousand machines have ten million reasons. It never decides: what it tells is how the last pass decided.
 
@@ -157,6 +157,11 @@ impl Index {
     /// What a machine lacks, whoever is there.
     fn refuses_alone(&self, machine: MachineKey, unit: UnitKey) -> Option<MachineReason> {
         let row = &self.machines[machine];
+        if self.cordoned.contains(&machine) {
+            let why = row.cordon.as_ref().map(ToString::to_string);
+            let why = why.unwrap_or_else(|| "by a record that cannot be read".to_owned());
+            return Some(MachineReason::Cordoned { why });
+        }
         let asked = self.classes.asked(self.units[unit].good()?.class);
         if !row.record.as_ref().is_some_and(|m| m.runners.contains(&asked.runner)) {
             return Some(MachineReason::NoRunner { runner: asked.runner });

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use muster_common::cordon::Cordon;
 use muster_common::machine::{Machine, MachineId, RunnerKind};
 use muster_common::snapshot::{Placement, Unit};
 use muster_common::state::DesiredState;
@@ -86,6 +87,10 @@ pub(super) struct MachineRow {
     pub(super) position: u32,
     /// It vanished in a mass loss.
     pub(super) held: bool,
+    /// Who keeps it from taking anything new, if anyone does.
+    pub(super) cordon: Option<Cordon>,
+    /// Its cordon cannot be read: whatever it says, the machine takes nothing new.
+    pub(super) cordon_poison: bool,
     /// Its registration cannot be read: there is a lease, so it is not gone.
     pub(super) poison: bool,
 }
@@ -116,6 +121,8 @@ pub(super) struct Index {
     pub(super) metadata: BTreeMap<String, BTreeMap<String, BTreeSet<MachineKey>>>,
     /// Live machines by runner.
     pub(super) runners: BTreeMap<RunnerKind, BTreeSet<MachineKey>>,
+    /// Machines that take nothing new.
+    pub(super) cordoned: BTreeSet<MachineKey>,
     /// Units by the leader their `MachineOf=` names, known or not.
     pub(super) followers: BTreeMap<UnitName, BTreeSet<UnitKey>>,
     /// Units by the unit their `Replaces=` names, known or not.
@@ -149,6 +156,7 @@ impl Index {
             rank: Rank::default(),
             metadata: BTreeMap::new(),
             runners: BTreeMap::new(),
+            cordoned: BTreeSet::new(),
             followers: BTreeMap::new(),
             replacers: BTreeMap::new(),
             globals: BTreeSet::new(),
@@ -180,9 +188,9 @@ impl Index {
         row.record.is_none() && (row.held || row.poison)
     }
 
-    /// Machines that meet what the class asks, runner included.
+    /// Machines that meet what the class asks and may take something new, runner included.
     pub(super) fn eligible(&mut self, class: ClassKey) -> &Bits {
-        let Self { classes, machines, metadata, runners, machine_keys, .. } = self;
+        let Self { classes, machines, metadata, runners, machine_keys, cordoned, .. } = self;
         classes.refresh(class, |asked| {
             let set = |keys: &BTreeSet<MachineKey>| -> Bits {
                 keys.iter().map(|key| machines[*key].position).collect()
@@ -201,6 +209,9 @@ impl Index {
                     }
                 }
                 eligible.intersect(&meets);
+            }
+            for key in cordoned.iter() {
+                eligible.remove(machines[*key].position);
             }
             eligible
         });

@@ -73,6 +73,8 @@ pub enum Decision {
         unit_revision: u64,
         /// Revision that created the machine's registration that the decision rests on.
         machine_created: u64,
+        /// Revision of the machine's cordon that the decision rests on, 0 for none.
+        cordon: u64,
     },
     /// The unit does not belong on the machine.
     Remove {

@@ -542,6 +542,7 @@ impl<'a> Pass<'a> {
             file: file.unwrap_or(record.file),
             desired: record.desired,
             generation: record.generation,
+            handover: now.map(|placement| placement.handover.clone()).unwrap_or_default(),
             revision: now.map_or(0, |placement| placement.revision),
         };
         if now == Some(&placement) {
@@ -553,6 +554,7 @@ impl<'a> Pass<'a> {
             placement,
             unit_revision: record.revision,
             machine_created: self.index.machines[machine].record.as_ref().map_or(0, |m| m.created),
+            cordon: self.index.machines[machine].cordon.as_ref().map_or(0, |c| c.revision),
         })
     }
 

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use muster_common::cordon::{Hold, Holder};
 use muster_common::machine::{Machine, MachineId, RunnerKind};
 use muster_common::snapshot::{Change, Snapshot, Unit};
 use muster_common::state::DesiredState;
@@ -34,6 +35,7 @@ impl Cluster {
         let id: MachineId = id.parse().unwrap();
         let machine = Machine {
             id: id.clone(),
+            host: String::new(),
             address: String::new(),
             api: None,
             metadata: metadata.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
@@ -68,6 +70,20 @@ impl Cluster {
         self.apply(Change::Unit(name, Some(unit)));
     }
 
+    /// A holder's part in a machine's cordon; `None` takes it back.
+    pub(crate) fn cordon(&mut self, id: &str, holder: &str, hold: Option<Hold>) {
+        let id: MachineId = id.parse().unwrap();
+        let holder = Holder::from(holder.to_owned());
+        let mut cordon = self.snapshot.cordons.get(&id).cloned().unwrap_or_default();
+        match hold {
+            Some(hold) => cordon.holds.insert(holder, hold),
+            None => cordon.holds.remove(&holder),
+        };
+        cordon.revision = self.snapshot.revision + 1;
+        let record = (!cordon.holds.is_empty()).then_some(cordon);
+        self.apply(Change::Cordon(id, record));
+    }
+
     pub(crate) fn destroy(&mut self, name: &str) {
         self.apply(Change::Unit(name.parse().unwrap(), None));
     }
@@ -91,7 +107,16 @@ impl Cluster {
             snapshot.units.get(unit).map(|unit| unit.revision)
         };
         match decision {
-            Decision::Place { machine, unit, placement, unit_revision, machine_created } => {
+            Decision::Place {
+                machine,
+                unit,
+                placement,
+                unit_revision,
+                machine_created,
+                cordon,
+            } => {
+                let known = self.snapshot.cordons.get(machine).map_or(0, |c| c.revision);
+                assert_eq!(*cordon, known, "{unit} on {machine}");
                 let live = self.snapshot.machines.get(machine).expect("the machine is live");
                 assert_eq!(*machine_created, live.created, "{unit} on {machine}");
                 assert_eq!(Some(*unit_revision), revision_of(&self.snapshot, unit), "{unit}");

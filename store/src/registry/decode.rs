@@ -10,8 +10,8 @@ use muster_common::snapshot::{Change, Snapshot, Unreadable};
 use super::keys::{BadKey, Key, parse};
 use super::reboots;
 use super::records::{
-    FileRecord, LeaderRecord, MachineRecord, MembersRecord, MetadataRecord, PlaceRecord,
-    StateRecord, UnitRecord, decode,
+    CordonRecord, FileRecord, LeaderRecord, MachineRecord, MembersRecord, MetadataRecord,
+    PlaceRecord, StateRecord, UnitRecord, decode,
 };
 use crate::store::{KeyChange, KeyValue, Listing};
 
@@ -112,6 +112,10 @@ pub(super) fn read(key: Key, record: &KeyValue) -> Result<Change, String> {
         Key::Metadata(id, name) => {
             Change::Metadata(id, name, Some(decode::<MetadataRecord>(value)?.value()))
         }
+        Key::Cordon(id) => {
+            let cordon = decode::<CordonRecord>(value)?.cordon(*mod_revision);
+            Change::Cordon(id, Some(cordon))
+        }
         Key::Place(id, name) => {
             let placement = decode::<PlaceRecord>(value)?.placement(*mod_revision);
             Change::Place(id, name, Some(placement))
@@ -131,6 +135,7 @@ fn gone(key: Key) -> Change {
         Key::Unit(name) => Change::Unit(name, None),
         Key::Machine(id) => Change::Machine(id, None),
         Key::Metadata(id, name) => Change::Metadata(id, name, None),
+        Key::Cordon(id) => Change::Cordon(id, None),
         Key::Place(id, name) => Change::Place(id, name, None),
         Key::State(id, name) => Change::State(id, name, None),
         Key::Leader => Change::Leader(None),

@@ -8,16 +8,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use muster_common::cordon::{AtDeadline, Cordon, Drain, DrainEnd, Hold, Holder};
 use muster_common::machine::{Machine, MachineId, RunnerKind};
-use muster_common::snapshot::{Change, Leader, Placement, Unit};
+use muster_common::snapshot::{Change, Handover, Leader, Placement, Unit};
 use muster_common::state::{DesiredState, ObservedState};
 use muster_common::unit::{FileHash, UnitFile, UnitName};
 
 use super::decode::read;
 use super::keys::{Key, parse};
 use super::records::{
-    FileRecord, LeaderRecord, MachineRecord, MembersRecord, MetadataRecord, PlaceRecord,
-    StateRecord, UnitRecord, encode,
+    CordonRecord, FileRecord, LeaderRecord, MachineRecord, MembersRecord, MetadataRecord,
+    PlaceRecord, StateRecord, UnitRecord, encode,
 };
 use crate::store::{KeyValue, LeaseId};
 
@@ -44,6 +45,7 @@ fn hash() -> FileHash {
 fn present() -> Vec<(Key, Change, Vec<u8>)> {
     let registered = Machine {
         id: machine(),
+        host: "n1".to_owned(),
         address: "192.0.2.1".to_owned(),
         api: Some("192.0.2.1:4001".to_owned()),
         metadata: BTreeMap::from([("rack".to_owned(), "1".to_owned())]),
@@ -56,6 +58,29 @@ fn present() -> Vec<(Key, Change, Vec<u8>)> {
         file: hash(),
         desired: DesiredState::Launched,
         generation: 3,
+        handover: Handover {
+            takes_over: Some("m2".parse().unwrap()),
+            tried: BTreeMap::from([("m3".parse().unwrap(), "the start job failed".to_owned())]),
+        },
+        revision: WRITTEN,
+    };
+    let drain = Drain {
+        began: 1_700_000_000,
+        deadline: Some(300),
+        then: AtDeadline::Force,
+        ended: Some(DrainEnd::Forced),
+    };
+    let hold = |by: &str, reason: &str, drain| Hold {
+        by: by.to_owned(),
+        reason: reason.to_owned(),
+        since: 1_700_000_000,
+        drain,
+    };
+    let cordon = Cordon {
+        holds: BTreeMap::from([
+            (Holder::Person, hold("root", "new disk", None)),
+            (Holder::Reboot, hold("", "a reboot is due", Some(drain))),
+        ]),
         revision: WRITTEN,
     };
     let observed = ObservedState {
@@ -90,6 +115,11 @@ fn present() -> Vec<(Key, Change, Vec<u8>)> {
             Key::Metadata(machine(), "rack/row".to_owned()),
             Change::Metadata(machine(), "rack/row".to_owned(), Some("2".to_owned())),
             encode(&MetadataRecord::new("2")).into(),
+        ),
+        (
+            Key::Cordon(machine()),
+            Change::Cordon(machine(), Some(cordon.clone())),
+            encode(&CordonRecord::new(&cordon)).into(),
         ),
         (
             Key::Place(machine(), unit()),

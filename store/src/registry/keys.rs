@@ -12,6 +12,7 @@ pub(super) enum Key {
     Unit(UnitName),
     Machine(MachineId),
     Metadata(MachineId, String),
+    Cordon(MachineId),
     Place(MachineId, UnitName),
     State(MachineId, UnitName),
     Leader,
@@ -37,6 +38,7 @@ impl std::fmt::Display for Key {
             Self::Unit(name) => write!(f, "{UNITS}{name}"),
             Self::Machine(id) => write!(f, "{MACHINES}{id}"),
             Self::Metadata(id, key) => write!(f, "metadata/{id}/{}", escape(key)),
+            Self::Cordon(id) => write!(f, "cordon/{id}"),
             Self::Place(id, name) => write!(f, "place/{id}/{name}"),
             Self::State(id, name) => write!(f, "state/{id}/{name}"),
             Self::Leader => f.write_str("leader"),
@@ -81,6 +83,7 @@ pub(super) fn parse(key: &str) -> Result<Key, BadKey> {
             })?;
             Ok(Key::Metadata(id.parse().map_err(malformed)?, name))
         }
+        "cordon" => Ok(Key::Cordon(rest.parse().map_err(malformed)?)),
         "place" | "state" => {
             let (id, name) = pair()?;
             let id = id.parse().map_err(malformed)?;
@@ -145,7 +148,7 @@ mod tests {
         }
 
         #[test]
-        fn no_key_makes_the_parser_panic_and_what_it_accepts_it_writes_alike(text in "(file|unit|machine|metadata|place|state|leader|members|x)?/?[ -~]{0,80}") {
+        fn no_key_makes_the_parser_panic_and_what_it_accepts_it_writes_alike(text in "(file|unit|machine|metadata|cordon|place|state|leader|members|x)?/?[ -~]{0,80}") {
             if let Ok(key) = parse(&text) {
                 prop_assert_eq!(key.to_string(), text);
             }

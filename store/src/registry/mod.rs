@@ -1,11 +1,12 @@
 //! Typed operations on the records of facts and decisions, written once above [`Store`].
 //!
-//! The operations are beside this file, by what they are about: `units`, `machines`, `leader`, `places` and
+//! The operations are beside this file, by what they are about: `units`, `machines`, `cordons`, `leader`, `places` and
 //! `reboots`.
 //!
 //! Owns key names, record versions and the packing of many changes into commits. It never decides: what to write
 //! comes in as arguments, what was found goes out as data.
 
+mod cordons;
 mod decode;
 #[cfg(test)]
 mod fixtures;
@@ -254,6 +255,9 @@ pub enum PlaceWrite {
         unit_revision: u64,
         /// Revision that created the machine's registration.
         machine_created: u64,
+        /// Revision of the machine's cordon seen, 0 for none. It counts when the placement is new there: what is there
+        /// already may stay, whoever cordons the machine.
+        cordon: u64,
     },
     /// Removes a placement.
     Remove {

@@ -15,7 +15,7 @@ impl Registry {
     /// together or not at all; groups are packed into commits, of which several are under way at once. Returns the
     /// groups that met a conflict (their indexes), and the revision after the last commit.
     ///
-    /// A group that is too large for one commit (more than 63 placements) is written one decision after another up to
+    /// A group that is too large for one commit (more than 62 placements) is written one decision after another up to
     /// the first conflict: better than never.
     pub async fn commit_places(
         &self,
@@ -73,7 +73,14 @@ impl Registry {
             }
         };
         match write {
-            PlaceWrite::Place { machine, unit, placement, unit_revision, machine_created } => {
+            PlaceWrite::Place {
+                machine,
+                unit,
+                placement,
+                unit_revision,
+                machine_created,
+                cordon,
+            } => {
                 let key = place(machine, unit);
                 guard(Guard::Modified { key: key.clone(), revision: placement.revision });
                 guard(self.unit_unchanged(unit, *unit_revision));
@@ -81,6 +88,10 @@ impl Registry {
                     key: self.key(&Key::Machine(machine.clone())),
                     revision: *machine_created,
                 });
+                if placement.revision == 0 {
+                    let key = self.key(&Key::Cordon(machine.clone()));
+                    guard(Guard::Modified { key, revision: *cordon });
+                }
                 let value = encode(&PlaceRecord::new(placement));
                 piece.ops.push(Op::Put { key, value, lease: None });
             }

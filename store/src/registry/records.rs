@@ -8,8 +8,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
+use muster_common::cordon::Cordon;
 use muster_common::machine::{Machine, MachineId, RunnerKind};
-use muster_common::snapshot::{Leader, Placement, Unit};
+use muster_common::snapshot::{Handover, Leader, Placement, Unit};
 use muster_common::state::{DesiredState, ObservedState};
 use muster_common::unit::{FileHash, UnitFile, UnitName};
 use serde::de::DeserializeOwned;
@@ -42,6 +43,8 @@ pub(super) struct UnitRecord {
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct MachineRecord {
     schema: u32,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    host: String,
     address: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     api: Option<String>,
@@ -62,6 +65,14 @@ pub(super) struct MetadataRecord {
     value: String,
 }
 
+/// `cordon/<id>`.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct CordonRecord {
+    schema: u32,
+    #[serde(flatten)]
+    cordon: Cordon,
+}
+
 /// `place/<machine>/<unit>`.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct PlaceRecord {
@@ -69,6 +80,8 @@ pub(super) struct PlaceRecord {
     file: FileHash,
     desired: DesiredState,
     generation: u64,
+    #[serde(default, skip_serializing_if = "Handover::is_none")]
+    handover: Handover,
 }
 
 /// `state/<machine>/<unit>`, under the machine's lease.
@@ -136,14 +149,14 @@ impl UnitRecord {
 
 impl MachineRecord {
     pub(super) fn new(machine: &Machine) -> Self {
-        let Machine { id: _, address, api, metadata, version, runners, boot, created: _ } =
+        let Machine { id: _, host, address, api, metadata, version, runners, boot, created: _ } =
             machine.clone();
-        Self { schema: SCHEMA, address, api, metadata, version, runners, boot }
+        Self { schema: SCHEMA, host, address, api, metadata, version, runners, boot }
     }
 
     pub(super) fn machine(self, id: MachineId, created: u64) -> Machine {
-        let Self { schema: _, address, api, metadata, version, runners, boot } = self;
-        Machine { id, address, api, metadata, version, runners, boot, created }
+        let Self { schema: _, host, address, api, metadata, version, runners, boot } = self;
+        Machine { id, host, address, api, metadata, version, runners, boot, created }
     }
 }
 
@@ -157,15 +170,25 @@ impl MetadataRecord {
     }
 }
 
+impl CordonRecord {
+    pub(super) fn new(cordon: &Cordon) -> Self {
+        Self { schema: SCHEMA, cordon: cordon.clone() }
+    }
+
+    pub(super) fn cordon(self, revision: u64) -> Cordon {
+        Cordon { revision, ..self.cordon }
+    }
+}
+
 impl PlaceRecord {
     pub(super) fn new(placement: &Placement) -> Self {
-        let Placement { file, desired, generation, revision: _ } = *placement;
-        Self { schema: SCHEMA, file, desired, generation }
+        let Placement { file, desired, generation, handover, revision: _ } = placement.clone();
+        Self { schema: SCHEMA, file, desired, generation, handover }
     }
 
     pub(super) fn placement(self, revision: u64) -> Placement {
-        let Self { schema: _, file, desired, generation } = self;
-        Placement { file, desired, generation, revision }
+        let Self { schema: _, file, desired, generation, handover } = self;
+        Placement { file, desired, generation, handover, revision }
     }
 }
 

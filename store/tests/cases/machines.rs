@@ -14,6 +14,7 @@ use crate::units::name;
 pub(crate) fn machine(id: &str) -> Machine {
     Machine {
         id: id.parse().unwrap(),
+        host: "n1".to_owned(),
         address: "192.0.2.1".to_owned(),
         api: Some("192.0.2.1:4001".to_owned()),
         metadata: BTreeMap::from([("rack".to_owned(), "1".to_owned())]),

@@ -1,7 +1,8 @@
 //! Placements through the registry.
 
+use muster_common::cordon::{Hold, Holder};
 use muster_common::machine::MachineId;
-use muster_common::snapshot::{Change, Placement, Snapshot};
+use muster_common::snapshot::{Change, Handover, Placement, Snapshot};
 use muster_common::state::DesiredState;
 use muster_common::unit::UnitName;
 use muster_store::{
@@ -51,10 +52,12 @@ impl Scene {
                 file: unit.file,
                 desired: DesiredState::Launched,
                 generation: unit.generation,
+                handover: Handover::default(),
                 revision,
             },
             unit_revision: unit.revision,
             machine_created: self.snapshot.machines[&m1()].created,
+            cordon: self.snapshot.cordons.get(&m1()).map_or(0, |cordon| cordon.revision),
         }
     }
 
@@ -120,9 +123,23 @@ pub(crate) async fn decisions_on_what_is_no_more_are_conflicts(bed: &Bed) {
         vec![scene.place(0)],
         vec![scene.place(1)],
         vec![match scene.place(2) {
-            PlaceWrite::Place { machine, unit, placement, unit_revision, machine_created } => {
+            PlaceWrite::Place {
+                machine,
+                unit,
+                placement,
+                unit_revision,
+                machine_created,
+                cordon,
+            } => {
                 let machine_created = machine_created + 1;
-                PlaceWrite::Place { machine, unit, placement, unit_revision, machine_created }
+                PlaceWrite::Place {
+                    machine,
+                    unit,
+                    placement,
+                    unit_revision,
+                    machine_created,
+                    cordon,
+                }
             }
             remove @ PlaceWrite::Remove { .. } => remove,
         }],
@@ -142,6 +159,17 @@ pub(crate) async fn decisions_on_what_is_no_more_are_conflicts(bed: &Bed) {
     assert_eq!(placed, [unit(0), unit(3), unit(4)]);
     let kept = name(&unit(3));
     assert_eq!(scene.snapshot.places[&kept], before.places[&kept]);
+}
+
+pub(crate) async fn a_cordon_unseen_keeps_new_placements_away_and_no_others(bed: &Bed) {
+    let mut scene = scene(bed, 2).await;
+    scene.commit(vec![vec![scene.place(0)]]).await;
+    scene.look().await;
+    let stale = vec![vec![scene.place(0)], vec![scene.place(1)]];
+    scene.registry.cordon(&m1(), &Holder::Person, Hold::default()).await.unwrap();
+    assert_eq!(scene.commit(stale).await.conflicts, [1]);
+    scene.look().await;
+    assert!(scene.commit(vec![vec![scene.place(1)]]).await.conflicts.is_empty());
 }
 
 pub(crate) async fn a_group_is_all_or_nothing(bed: &Bed) {
@@ -198,7 +226,8 @@ pub(crate) async fn a_machine_sees_its_placements_only(bed: &Bed) {
         panic!("a placement")
     };
     let (machine, machine_created) = (other.machine.clone(), other.created);
-    let place = PlaceWrite::Place { machine, unit, placement, unit_revision, machine_created };
+    let place =
+        PlaceWrite::Place { machine, unit, placement, unit_revision, machine_created, cordon: 0 };
     scene.commit(vec![vec![place]]).await;
     let Event::Changes { changes, .. } = update(&mut others).await else { panic!("a change") };
     assert!(matches!(changes.as_slice(), [Change::Place(m, _, Some(_))] if *m == other.machine));

@@ -17,6 +17,7 @@ fn poisoned() -> Vec<(String, String)> {
         "unit/a.service".to_owned(),
         "machine/m9".to_owned(),
         "metadata/m9/key".to_owned(),
+        "cordon/m9".to_owned(),
         "place/m9/a.service".to_owned(),
         "state/m9/a.service".to_owned(),
         "reboot/default".to_owned(),
