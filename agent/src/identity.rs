@@ -1,6 +1,7 @@
 //! Who this machine is: its id, its boot and its address.
 //!
-//! Owns the look at `/etc/machine-id`, at the kernel's boot id and at the routing table. It never writes any of them.
+//! Owns the look at `/etc/machine-id`, at the kernel's boot id and the age of PID 1, and at the routing table. It never
+//! writes any of them.
 
 use std::io;
 use std::net::{IpAddr, UdpSocket};
@@ -46,11 +47,22 @@ pub fn host_name() -> String {
     name.split_once('.').map_or(name, |(name, _)| name).to_owned()
 }
 
-/// The kernel's boot id, without dashes; empty where the kernel tells none.
+/// This boot of this machine: another word after every reboot, the same until then, whatever is restarted.
+///
+/// The kernel's boot id alone does not tell: containers share their kernel's, and one that reboots may keep it (LXC). What
+/// is new there is PID 1, and the time it was started at is its mark; it stays when systemd executes itself anew.
 pub fn boot_id() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
-        .map(|id| id.trim().replace('-', ""))
-        .unwrap_or_default()
+    let read = |path| std::fs::read_to_string(path).unwrap_or_default();
+    boot(&read("/proc/sys/kernel/random/boot_id"), &read("/proc/1/stat"))
+}
+
+/// The kernel's boot id without dashes, and when PID 1 was started, from `/proc/1/stat` (`proc_pid_stat(5)`): the 22nd field,
+/// in ticks since the kernel's boot. What the kernel does not tell is left out.
+fn boot(kernel: &str, stat: &str) -> String {
+    let kernel = kernel.trim().replace('-', "");
+    // The second field is the command in parentheses and may hold anything, so fields are counted from its end.
+    let started = stat.rsplit_once(')').and_then(|(_, rest)| rest.split_ascii_whitespace().nth(19));
+    started.map_or_else(|| kernel.clone(), |started| format!("{kernel}-{started}"))
 }
 
 /// The address this machine uses to reach others: the source address of its default route. Empty when it has none.
@@ -119,6 +131,21 @@ mod tests {
         );
         let error = machine_id(Path::new("/nonexistent/machine-id")).unwrap_err().to_string();
         assert!(error.starts_with("cannot read the machine id from /nonexistent"), "{error}");
+    }
+
+    #[test]
+    fn a_boot_is_known_by_the_kernel_and_by_its_first_process() {
+        let kernel = "6a1f2b3c-4d5e-6f70-8192-a3b4c5d6e7f8\n";
+        let stat = |started: u32| {
+            format!(
+                "1 (a) (b c) S 0 1 1 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 {started} 4895 4279 1\n"
+            )
+        };
+        assert_eq!(boot(kernel, &stat(31)), "6a1f2b3c4d5e6f708192a3b4c5d6e7f8-31");
+        assert_ne!(boot(kernel, &stat(31)), boot(kernel, &stat(90210)), "a container has rebooted");
+        assert_eq!(boot(kernel, ""), "6a1f2b3c4d5e6f708192a3b4c5d6e7f8");
+        assert_eq!(boot_id(), boot_id());
+        assert!(boot_id().contains('-'), "{}", boot_id());
     }
 
     #[test]

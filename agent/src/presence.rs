@@ -182,7 +182,7 @@ impl Keeper {
     }
 
     /// Who is registered under our id. A machine under our lease or with our address is us: before a restart or a reboot.
-    /// The boot id tells nothing here: containers on one kernel share it.
+    /// The boot tells nothing here: before a reboot it was another.
     async fn look(&self, lease: Option<LeaseId>) -> Result<Found, RegistryError> {
         let found = match self.registry.registration(&self.machine.id).await {
             Ok(found) => found,

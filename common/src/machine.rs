@@ -105,7 +105,7 @@ pub struct Machine {
     /// What it can run.
     #[serde(default)]
     pub runners: BTreeSet<RunnerKind>,
-    /// The kernel's boot id: tells a daemon's restart from another machine that carries the same id.
+    /// This boot of it: the same when its daemon restarts, another after a reboot, containers' included.
     #[serde(default)]
     pub boot: String,
     /// Store revision that created this registration; 0 outside the store. Guards every placement on the machine.
