@@ -3,8 +3,8 @@
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::Result;
-use muster_tests::lab::{Lab, Options, Signal, wait_until};
+use anyhow::{Result, bail};
+use muster_tests::lab::{Host, Lab, Options, Signal, wait_until};
 
 /// Tells the second process of a test, which is this very program, what to do.
 const ABANDON: &str = "MUSTER_LAB_ABANDON";
@@ -49,6 +49,59 @@ fn hosts_lose_power_and_come_back_as_the_same_machines() -> Result<()> {
     assert!(!host.is_up());
     host.boot()?;
     lab.wait_for_etcd()?;
+    lab.down()
+}
+
+#[test]
+fn a_host_that_asks_for_a_reboot_comes_back_as_the_same_machine_or_stays_down() -> Result<()> {
+    let lab = Lab::up(&bare(2))?;
+    let (host, other) = (lab.host(0)?, lab.host(1)?);
+    let ask = "busctl call org.freedesktop.login1 /org/freedesktop/login1 org.freedesktop.login1.Manager Reboot b false";
+    let answers = |host: &Host| -> Result<()> {
+        let address = host.address().to_string();
+        let took = wait_until("an answer", Duration::from_secs(30), || {
+            other.exec(&["ping", "-c1", "-W1", &address])?.success().map(|_| ())
+        })?;
+        eprintln!("answers after {:.1} s", took.as_secs_f64());
+        Ok(())
+    };
+    let kernel = |host: &Host| host.read_file("/proc/sys/kernel/random/boot_id");
+    // When PID 1 was started, as a program on the host finds it.
+    let started = |host: &Host| -> Result<String> {
+        let stat = host.read_file("/proc/1/stat")?;
+        Ok(stat.split_ascii_whitespace().nth(21).unwrap_or_default().to_owned())
+    };
+    host.write_file("/etc/kept", "on disk")?;
+    for round in 0..2 {
+        host.write_file("/run/lost", "in memory")?;
+        let (init, kernel_before, started_before) = (host.init(), kernel(host)?, started(host)?);
+        host.exec(&["systemctl", "daemon-reexec"])?.success()?;
+        assert_eq!(host.init(), init, "systemd executed anew is no boot");
+        assert_eq!(started(host)?, started_before);
+        // logind goes down with its host and may not live to answer.
+        let _ = host.exec(&["sh", "-c", ask])?;
+        let Some(init) = init else { bail!("the host was not up") };
+        let took = host.wait_for_reboot(init, Duration::from_secs(60))?;
+        eprintln!("reboot {round}: {:.1} s", took.as_secs_f64());
+        assert_eq!(host.read_file("/etc/machine-id")?.trim(), host.machine_id());
+        assert_eq!(host.read_file("/etc/kept")?, "on disk");
+        assert!(host.read_file("/run/lost").is_err(), "/run is empty after a boot");
+        // nspawn gives each boot its own, as a kernel does.
+        assert_ne!(kernel(host)?, kernel_before);
+        assert_ne!(started(host)?, started_before);
+        answers(host)?;
+    }
+
+    host.stay_down(true)?;
+    let _ = host.exec(&["sh", "-c", ask])?;
+    host.wait_for_the_end(Duration::from_secs(60))?;
+    assert!(!host.is_up());
+    host.stay_down(false)?;
+    eprintln!("switched on: {:.1} s", host.boot()?.as_secs_f64());
+    assert_eq!(host.read_file("/etc/kept")?, "on disk");
+    answers(host)?;
+    host.reboot()?;
+    answers(host)?;
     lab.down()
 }
 

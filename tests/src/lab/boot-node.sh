@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Keeps one node of the lab powered: boots it, boots it again when it asks for a reboot, ends when it powers off.
+# A file "stays-down" beside this script is the update that breaks the boot: the node asks for a reboot and is not seen again.
 # usage: boot-node.sh ROOT MACHINE HOSTNAME NETNS CGROUP...
 #
 # Each CGROUP is this node's directory in one hierarchy. Its keeper (this script) and its machine live in different
@@ -27,4 +28,5 @@ while :; do
     )
     # With --keep-unit nspawn leaves a reboot to its caller and says so with this code.
     [ $? -eq 133 ] || break
+    [ ! -e "${0%/*}/stays-down" ] || break
 done

@@ -23,6 +23,9 @@ use super::wait::wait_until;
 /// A boot takes half a second on an idle machine; twenty of these may run on a loaded one.
 const BOOT_LIMIT: Duration = Duration::from_secs(60);
 
+/// A shutdown takes a second; a service that does not stop is given 90 by systemd.
+const HALT_LIMIT: Duration = Duration::from_secs(120);
+
 const BOOT_SCRIPT: &str = include_str!("boot-node.sh");
 
 /// What a command on a host answered.
@@ -168,10 +171,17 @@ impl Host {
         let begin = Instant::now();
         // The connection to systemd may break before the answer arrives.
         let _ = self.exec(&["systemctl", "poweroff"])?;
-        let limit = Duration::from_secs(120);
-        wait_until(&format!("{} to power off", self.name()), limit, || match self.init() {
-            Some(_) => Err("it still runs"),
-            None => Ok(()),
+        self.wait_for_the_end(HALT_LIMIT)?;
+        Ok(begin.elapsed())
+    }
+
+    /// Waits until it has gone down by itself and its power can be switched on again with [`Host::boot`].
+    pub fn wait_for_the_end(&self, limit: Duration) -> Result<Duration> {
+        let begin = Instant::now();
+        wait_until(&format!("{} to go down", self.name()), limit, || match self.keeper_ended() {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(anyhow!("it still runs; console: {}", tail(&self.console()))),
+            Err(error) => Err(error),
         })?;
         self.clear()?;
         Ok(begin.elapsed())
@@ -182,8 +192,26 @@ impl Host {
         let begin = Instant::now();
         let before = self.init().with_context(|| format!("{} is not up", self.name()))?;
         let _ = self.exec(&["systemctl", "reboot"])?;
+        self.wait_for_reboot(before, HALT_LIMIT)?;
+        Ok(begin.elapsed())
+    }
+
+    /// Waits until it has rebooted by itself and its systemd is up again; `before` is its [`Host::init`] of earlier.
+    pub fn wait_for_reboot(&self, before: Process, limit: Duration) -> Result<Duration> {
+        let begin = Instant::now();
+        wait_until(&format!("{} to go down", self.name()), limit, || {
+            if before.is_alive() { Err("it still runs") } else { Ok(()) }
+        })?;
         self.wait_for_systemd(Some(before))?;
         Ok(begin.elapsed())
+    }
+
+    /// Whether it does not come back from its next reboots, as after a bad update: it goes down and stays down until it
+    /// is switched on with [`Host::boot`].
+    pub fn stay_down(&self, stays: bool) -> Result<()> {
+        let mark = self.directory().join("stays-down");
+        let done = if stays { fs::write(&mark, "") } else { fs::remove_file(&mark) };
+        done.with_context(|| mark.display().to_string())
     }
 
     /// Pulls its cable.
@@ -307,8 +335,8 @@ impl Host {
         Ok(())
     }
 
-    /// Its PID 1.
-    fn init(&self) -> Option<Process> {
+    /// Its PID 1, seen from outside: another one after every boot.
+    pub fn init(&self) -> Option<Process> {
         self.cgroups.processes().into_iter().filter_map(Process::of).find(|process| {
             let status = fs::read_to_string(format!("/proc/{}/status", process.pid));
             let status = status.unwrap_or_default();
@@ -343,6 +371,16 @@ impl Host {
         self.run.network.detach(self.name())?;
         self.run.sweep(self.name());
         Ok(())
+    }
+
+    /// Whether what keeps it powered has ended, and everything of it with that.
+    fn keeper_ended(&self) -> Result<bool> {
+        let ended = match self.keeper()?.as_mut() {
+            Some(keeper) => keeper.try_wait()?.is_some(),
+            // Kept by another process.
+            None => self.init().is_none(),
+        };
+        Ok(ended)
     }
 
     fn keeper(&self) -> Result<std::sync::MutexGuard<'_, Option<Child>>> {

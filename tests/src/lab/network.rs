@@ -49,10 +49,13 @@ impl Network {
     pub(super) fn attach(&self, node: &str, address: Ipv4Addr) -> Result<()> {
         let inside = self.node_namespace(node);
         command::run("ip", &["netns", "add", &inside])?;
+        // As a network card keeps its address whenever its host is switched on: neighbours need not find out anew.
+        let [a, b, c, d] = address.octets();
+        let card = format!("02:00:{a:02x}:{b:02x}:{c:02x}:{d:02x}");
         self.batch(
             &self.namespace,
             &format!(
-                "link add {node} type veth peer name eth0 netns {inside}\nlink set {node} master bridge\nlink set {node} up\n"
+                "link add {node} type veth peer name eth0 address {card} netns {inside}\nlink set {node} master bridge\nlink set {node} up\n"
             ),
         )?;
         self.batch(
