@@ -1,5 +1,7 @@
 //! `cargo xtask test`: every check and every test.
 
+use std::process::Command;
+
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 use muster_tests::lab::Lab;
@@ -31,6 +33,12 @@ enum Part {
     E2e,
 }
 
+/// The test runner, as `.config/nextest.toml` has it for people, or for machines where `CI` is set.
+fn nextest() -> Command {
+    let profile = if std::env::var_os("CI").is_some() { "ci" } else { "default" };
+    cargo(&["nextest", "run", "--no-fail-fast", "--profile", profile])
+}
+
 fn run_parts(arguments: &Arguments) -> Result<Vec<String>> {
     let wanted = |part| arguments.only.is_none_or(|only| only == part);
     let mut summaries = Vec::new();
@@ -43,7 +51,8 @@ fn run_parts(arguments: &Arguments) -> Result<Vec<String>> {
         if arguments.nextest.is_empty() {
             run(&mut cargo(&["test", "--quiet", "--workspace", "--doc"]))?;
         }
-        let mut command = cargo(&["nextest", "run", "--workspace", "--no-fail-fast"]);
+        let mut command = nextest();
+        command.arg("--workspace");
         command.arg("--filterset").arg(format!("not ({ON_HOSTS})")).args(&arguments.nextest);
         summaries.extend(run_keeping_lines(&mut command, "Summary")?);
     }
@@ -53,7 +62,8 @@ fn run_parts(arguments: &Arguments) -> Result<Vec<String>> {
         let binaries = build::release()?;
         // Minutes, once; a test that did it would look as if it hung.
         Lab::prepare(|text| eprintln!("lab: {text}"))?;
-        let mut command = cargo(&["nextest", "run", "--package", "muster-tests", "--no-fail-fast"]);
+        let mut command = nextest();
+        command.args(["--package", "muster-tests"]);
         command.arg("--filterset").arg(ON_HOSTS).args(&arguments.nextest);
         command.env("MUSTER_BINARIES", binaries);
         summaries.extend(run_keeping_lines(&mut command, "Summary")?);
