@@ -1,10 +1,14 @@
 //! The API, asked as clients ask it: the router over the embedded store, other machines played by the registry.
 #![allow(
     clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
     clippy::indexing_slicing,
     reason = "in a test a panic is the failure"
 )]
 
+#[path = "api/connections.rs"]
+mod connections;
 mod support;
 #[path = "api/trouble.rs"]
 mod trouble;
@@ -18,7 +22,7 @@ use axum::body::Body;
 use futures::StreamExt as _;
 use http::{Method, Request, StatusCode, header};
 use http_body_util::BodyExt as _;
-use muster_common::machine::{Machine, RunnerKind};
+use muster_common::machine::{Machine, MachineId, RunnerKind};
 use muster_common::snapshot::{Handover, Placement};
 use muster_common::state::{DesiredState, ObservedState};
 use muster_common::unit::{FileHash, UnitName};
@@ -71,18 +75,7 @@ async fn lingering(linger: Duration) -> Cluster {
     };
     let presence = registry.register(&machine, lease).await.unwrap();
     let leadership = registry.campaign(&presence).await.unwrap().unwrap();
-    let health = Health::new();
-    let app = App::new(Parts {
-        registry: registry.clone(),
-        view: view.clone(),
-        machine: machine.id,
-        metrics: Metrics::new(health.clone()),
-        health,
-        inspector: Inspector { systemctl: "/bin/echo".into(), journalctl: "/bin/echo".into() },
-        token_limit: 100,
-        body_limit: 1024 * 1024,
-        shutdown: CancellationToken::new(),
-    });
+    let app = App::new(parts(&registry, &view, &machine.id));
     Cluster {
         router: router(app),
         registry,
@@ -91,6 +84,22 @@ async fn lingering(linger: Duration) -> Cluster {
         presence,
         leadership,
         _directory: directory,
+    }
+}
+
+/// What a machine's daemon serves the API with; the stand-ins for systemd's tools print their arguments.
+fn parts(registry: &Registry, view: &View, machine: &MachineId) -> Parts {
+    let health = Health::new();
+    Parts {
+        registry: registry.clone(),
+        view: view.clone(),
+        machine: machine.clone(),
+        metrics: Metrics::new(health.clone()),
+        health,
+        inspector: Inspector { systemctl: "/bin/echo".into(), journalctl: "/bin/echo".into() },
+        token_limit: 100,
+        body_limit: 1024 * 1024,
+        shutdown: CancellationToken::new(),
     }
 }
 

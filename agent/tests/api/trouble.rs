@@ -8,7 +8,7 @@ use super::*;
 const GLOBAL: &str = "[Service]\nExecStart=/bin/sleep 1d\n[X-Fleet]\nGlobal=true\n";
 
 /// Waits for a condition, which is looked at again and again.
-async fn eventually(holds: impl Fn() -> bool) {
+pub(super) async fn eventually(holds: impl Fn() -> bool) {
     let poll = async {
         let mut ticks = tokio::time::interval(Duration::from_millis(10));
         while !holds() {
@@ -20,12 +20,18 @@ async fn eventually(holds: impl Fn() -> bool) {
 
 impl Cluster {
     /// Registers another machine.
-    async fn join(&self, id: &str) -> Presence {
+    pub(super) async fn join(&self, id: &str) -> Presence {
+        self.join_at(id, None).await
+    }
+
+    /// The same, saying where its daemon serves the API.
+    pub(super) async fn join_at(&self, id: &str, api: Option<String>) -> Presence {
         let lease = self.registry.grant(Duration::from_secs(600)).await.unwrap();
         let mut machine =
             self.registry.snapshot().await.unwrap().machines[&self.presence.machine].clone();
         machine.id = id.parse().unwrap();
         machine.address = format!("{id}.example");
+        machine.api = api;
         self.registry.register(&machine, lease).await.unwrap()
     }
 
