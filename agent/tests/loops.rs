@@ -199,9 +199,11 @@ async fn when_the_leader_goes_another_leads_and_places_its_units() {
 async fn three(registry: &Registry) -> (Vec<Machine>, Vec<Daemon>) {
     let machines: Vec<Machine> =
         (1..=3).map(|n| Machine::new(&format!("m{n}"), &format!("10.0.0.{n}"))).collect();
-    let mut daemons = vec![machines[0].start(registry)];
-    daemons[0].health.subscribe().wait_for(|s| s.leading).await.unwrap();
-    daemons.extend([machines[1].start(registry), machines[2].start(registry)]);
+    let (first, others) = machines.split_first().unwrap();
+    let leader = first.start(registry);
+    leader.health.subscribe().wait_for(|s| s.leading).await.unwrap();
+    let mut daemons = vec![leader];
+    daemons.extend(others.iter().map(|machine| machine.start(registry)));
     until(registry, "three", |s| s.members.len() == 3).await;
     for unit in ["a.service", "b.service", "c.service"] {
         ask(registry, unit, UNIT, Launched).await;

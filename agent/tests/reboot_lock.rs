@@ -20,7 +20,7 @@ use async_trait::async_trait;
 use muster_common::reboot::{Group, HolderId, HolderKind, Outcome, Wait};
 use muster_store::{
     Commit, EtcdOptions, Guard, Lease, LeaseId, Listing, Op, Range, Registry, Store, StoreError,
-    Watch, open_embedded, open_etcd,
+    TimeLeft, Watch, open_embedded, open_etcd,
 };
 use musterd::reboot::{Asked, Lock, LockError, Release, Released};
 
@@ -286,6 +286,10 @@ impl Store for Doubtful {
 
     async fn keep_alive(&self, lease: LeaseId) -> Result<Lease, StoreError> {
         self.below.keep_alive(lease).await
+    }
+
+    async fn time_left(&self, lease: LeaseId) -> Result<TimeLeft, StoreError> {
+        self.below.time_left(lease).await
     }
 
     async fn revoke(&self, lease: LeaseId) -> Result<(), StoreError> {
