@@ -10,9 +10,10 @@ use anyhow::Context as _;
 use clap::Parser as _;
 use muster_store::{Registry, Store};
 use musterd::config::{Config, Flags};
-use musterd::http::{App, Parts, router, serve, socket};
+use musterd::http::{App, Parts, SLOT_LIMIT, router, serve, socket};
 use musterd::inspect::Inspector;
 use musterd::metrics::Metrics;
+use musterd::reboot::Lock;
 use musterd::view::View;
 use musterd::{Health, Settings, health, identity, logs, service};
 use tokio::signal::unix::{SignalKind, signal};
@@ -84,6 +85,8 @@ async fn daemon(config: Config) -> anyhow::Result<()> {
             health: health.clone(),
             metrics: Metrics::new(health.clone()),
             inspector: Inspector::default(),
+            lock: Lock::new(registry.clone(), []),
+            slot_limit: SLOT_LIMIT,
             token_limit: config.token_limit,
             body_limit: config.http.body_limit,
             shutdown: shutdown.clone(),

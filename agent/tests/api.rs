@@ -31,6 +31,7 @@ use musterd::Health;
 use musterd::http::{App, Parts, router};
 use musterd::inspect::Inspector;
 use musterd::metrics::Metrics;
+use musterd::reboot::Lock;
 use musterd::view::View;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -97,6 +98,8 @@ fn parts(registry: &Registry, view: &View, machine: &MachineId) -> Parts {
         metrics: Metrics::new(health.clone()),
         health,
         inspector: Inspector { systemctl: "/bin/echo".into(), journalctl: "/bin/echo".into() },
+        lock: Lock::new(registry.clone(), []),
+        slot_limit: LIMIT,
         token_limit: 100,
         body_limit: 1024 * 1024,
         shutdown: CancellationToken::new(),

@@ -1,4 +1,4 @@
-//! The HTTP API: fleet's under `/fleet/v1`, ours under `/v1`, and `/healthz` and `/metrics`.
+//! The HTTP API: fleet's under `/fleet/v1`, ours under `/v1`, FleetLock under `/fleetlock/v1`, `/healthz` and `/metrics`.
 //!
 //! Owns requests and answers: paths, limits, errors, and what a handler needs. It decides nothing about units: that
 //! is `change`, `wait` and the engine. The same router serves the unix socket and TCP.
@@ -6,13 +6,14 @@
 pub mod error;
 mod extract;
 mod fleet;
+mod fleetlock;
 mod health;
 pub mod serve;
 pub mod socket;
 mod v1;
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
@@ -27,8 +28,13 @@ use tokio_util::sync::CancellationToken;
 use crate::health::Health;
 use crate::inspect::Inspector;
 use crate::metrics::Metrics;
+use crate::reboot::Lock;
 use crate::view::View;
 use error::ApiError;
+
+/// How long a request about slots tries for an answer: less than `musterctl` waits for one by default. Whoever is told that
+/// the store is away may ask again.
+pub const SLOT_LIMIT: Duration = Duration::from_secs(8);
 
 /// What handlers work with.
 pub struct Parts {
@@ -44,6 +50,10 @@ pub struct Parts {
     pub metrics: Metrics,
     /// Status and journal of units on this machine.
     pub inspector: Inspector,
+    /// The slots of rolling reboots; all of a daemon go through one.
+    pub lock: Lock,
+    /// How long a request may try for an answer about slots; see [`SLOT_LIMIT`].
+    pub slot_limit: Duration,
     /// Entries on a page of fleet's API.
     pub token_limit: u16,
     /// Most bytes of a request body.
@@ -79,7 +89,8 @@ impl std::ops::Deref for App {
 pub fn router(app: App) -> Router {
     Router::new()
         .nest("/fleet/v1", fleet::routes())
-        .nest("/v1", v1::routes())
+        .nest("/v1", v1::routes().merge(fleetlock::lost_routes()))
+        .nest("/fleetlock", fleetlock::routes())
         .route("/healthz", get(health::healthz))
         .route("/metrics", get(health::metrics))
         // Ours, not axum's: bodies are limited where they are read, with an error that says the limit.

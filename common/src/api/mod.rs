@@ -1,5 +1,6 @@
-//! The HTTP contract: what clients send and daemons answer. `fleet` is fleet's API to the letter; `v1` is ours.
+//! The HTTP contract: what clients send and daemons answer. `fleet` is fleet's API and `fleetlock` FleetLock, to the letter; `v1` is ours.
 
 pub mod drain;
 pub mod fleet;
+pub mod fleetlock;
 pub mod v1;

@@ -1,0 +1,133 @@
+//! FleetLock: slots for hosts that are none of Muster's, from the same semaphores; the contract is
+//! [`muster_common::api::fleetlock`].
+//!
+//! Owns the answers: statuses and kinds are airlock's, errors are JSON and say so. It decides nothing: the semaphore is
+//! [`crate::reboot::Lock`]'s.
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{any, post};
+use http::{HeaderValue, Method, StatusCode, Uri};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use muster_common::api::fleetlock::{BODY_LIMIT, HEADER, Identity, Kind, Rejection};
+use muster_common::reboot::{HolderKind, Outcome};
+
+use super::App;
+use super::error::{chain, json};
+use crate::reboot::{Asked, LockError, Release, Released};
+
+/// Why a client is not answered with 200.
+struct Rejected {
+    status: StatusCode,
+    kind: Kind,
+    value: String,
+}
+
+pub(super) fn routes() -> Router<App> {
+    Router::new()
+        .route("/v1/pre-reboot", post(pre_reboot).fallback(only_post))
+        .route("/v1/steady-state", post(steady_state).fallback(only_post))
+        .fallback(nothing_here)
+}
+
+/// The paths that a client asks for when its base URL lacks the last slash: joining drops what is behind the one before.
+pub(super) fn lost_routes() -> Router<App> {
+    Router::new().route("/pre-reboot", any(lost)).route("/steady-state", any(lost))
+}
+
+async fn pre_reboot(State(app): State<App>, request: Request) -> Result<StatusCode, Rejected> {
+    let Identity { id, group } = identity(request).await?;
+    match app.lock.acquire(&group, &id, HolderKind::FleetLock, app.slot_limit).await? {
+        Asked::Held { anew, .. } => {
+            if anew {
+                tracing::info!(%group, %id, "a FleetLock client has taken a slot");
+            }
+            Ok(StatusCode::OK)
+        }
+        Asked::Wait(wait) => {
+            tracing::info!(%group, %id, "a FleetLock client has to wait: {wait}");
+            Err(Rejected::server(Kind::FailedLock, wait.to_string()))
+        }
+    }
+}
+
+async fn steady_state(State(app): State<App>, request: Request) -> Result<StatusCode, Rejected> {
+    let Identity { id, group } = identity(request).await?;
+    match app.lock.release(&group, &id, Release::plain(Outcome::Released), app.slot_limit).await? {
+        Released::Freed(_) => tracing::info!(%group, %id, "a FleetLock client has freed its slot"),
+        Released::NotHeld => {}
+    }
+    Ok(StatusCode::OK)
+}
+
+async fn only_post(method: Method) -> Rejected {
+    // The router adds the Allow header.
+    let value = format!("{method} means nothing here: FleetLock knows only POST");
+    Rejected { status: StatusCode::METHOD_NOT_ALLOWED, kind: Kind::MethodNotAllowed, value }
+}
+
+async fn nothing_here(uri: Uri) -> Rejected {
+    let value = format!(
+        "there is nothing at /fleetlock{}; FleetLock has v1/pre-reboot and v1/steady-state below /fleetlock/",
+        uri.path()
+    );
+    Rejected { status: StatusCode::NOT_FOUND, kind: Kind::NotFound, value }
+}
+
+async fn lost(uri: Uri) -> Rejected {
+    let value = format!(
+        "there is nothing at /v1{}; FleetLock is below /fleetlock/: end the client's base URL with a slash",
+        uri.path()
+    );
+    Rejected { status: StatusCode::NOT_FOUND, kind: Kind::NotFound, value }
+}
+
+/// Who asks.
+async fn identity(request: Request) -> Result<Identity, Rejected> {
+    let (parts, body) = request.into_parts();
+    let invalid =
+        |status, value: String| Rejected { status, kind: Kind::InvalidClientIdentity, value };
+    let body = match Limited::new(body, BODY_LIMIT).collect().await {
+        Ok(body) => body.to_bytes(),
+        Err(error) if error.downcast_ref::<LengthLimitError>().is_some() => {
+            let value = format!("the body is larger than {BODY_LIMIT} bytes");
+            return Err(invalid(StatusCode::PAYLOAD_TOO_LARGE, value));
+        }
+        Err(error) => {
+            let value = format!("the body broke off: {error}");
+            return Err(invalid(StatusCode::BAD_REQUEST, value));
+        }
+    };
+    let values = parts.headers.get_all(HEADER).iter().map(HeaderValue::as_bytes);
+    Identity::read(values, &body)
+        .map_err(|error| invalid(StatusCode::BAD_REQUEST, error.to_string()))
+}
+
+impl Rejected {
+    fn server(kind: Kind, value: String) -> Self {
+        Self { status: StatusCode::INTERNAL_SERVER_ERROR, kind, value }
+    }
+}
+
+impl From<LockError> for Rejected {
+    fn from(error: LockError) -> Self {
+        let value = chain(&error);
+        match error {
+            LockError::UnknownGroup { .. } => {
+                Self { status: StatusCode::BAD_REQUEST, kind: Kind::UnknownGroup, value }
+            }
+            LockError::Contended { .. } => Self::server(Kind::FailedLock, value),
+            _ => {
+                tracing::warn!("a FleetLock client was not answered: {value}");
+                Self::server(Kind::FailedSemInit, value)
+            }
+        }
+    }
+}
+
+impl IntoResponse for Rejected {
+    fn into_response(self) -> Response {
+        json(self.status, &Rejection { kind: self.kind, value: self.value })
+    }
+}
