@@ -158,13 +158,13 @@ async fn groups_have_slots_of_their_own() {
     400
     content-type: application/json
 
-    {"kind":"unknown_group","value":"there is no reboot group eu-1.canary; set-max makes one"}
+    {"kind":"unknown_group","value":"there is no reboot group eu-1.canary"}
     "#);
     assert_snapshot!(daemon.ask(STEADY_STATE, "eu-1.canary", ONE).await, @r#"
     400
     content-type: application/json
 
-    {"kind":"unknown_group","value":"there is no reboot group eu-1.canary; set-max makes one"}
+    {"kind":"unknown_group","value":"there is no reboot group eu-1.canary"}
     "#);
     daemon.slots("eu-1.canary", 2).await;
     for (id, status) in [(ONE, "200"), (TWO, "200"), ("third", "500")] {
@@ -313,7 +313,7 @@ async fn a_body_without_end_is_not_read_to_its_end() {
     400
     content-type: application/json
 
-    {"kind":"unknown_group","value":"there is no reboot group G; set-max makes one"}
+    {"kind":"unknown_group","value":"there is no reboot group G"}
     "#);
 }
 

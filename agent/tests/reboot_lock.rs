@@ -205,7 +205,7 @@ async fn groups_exist_once_they_are_given_slots() {
     let lock = Lock::new(Registry::new(store, "/muster/v1/"), [own.clone()]);
     let eu: Group = "eu".parse().unwrap();
     let error = lock.acquire(&eu, &id(1), HolderKind::Host, LIMIT).await.unwrap_err();
-    assert_eq!(error.to_string(), "there is no reboot group eu; set-max makes one");
+    assert_eq!(error.to_string(), "there is no reboot group eu");
     for error in [
         lock.status(&eu, LIMIT).await.map(drop).unwrap_err(),
         lock.release(&eu, &id(1), released(), LIMIT).await.map(drop).unwrap_err(),

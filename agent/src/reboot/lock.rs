@@ -100,7 +100,7 @@ pub struct GroupStatus {
 #[non_exhaustive]
 pub enum LockError {
     /// No such group.
-    #[error("there is no reboot group {group}; set-max makes one")]
+    #[error("there is no reboot group {group}")]
     UnknownGroup {
         /// The name given.
         group: Group,
