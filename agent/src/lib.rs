@@ -6,7 +6,7 @@
 pub mod change;
 pub mod config;
 pub mod converge;
-pub mod drain;
+pub mod cordon;
 pub mod health;
 pub mod http;
 pub mod identity;

@@ -129,7 +129,7 @@ pub(crate) enum Command {
         /// The units
         #[arg(required = true, value_name = "UNIT")]
         units: Vec<String>,
-        /// The machine to ask, for units on several: its id, the beginning of it, or its address
+        /// The machine to ask, for units on several: its id, the beginning of it, its address or host name
         #[arg(long)]
         machine: Option<String>,
     },
@@ -150,8 +150,20 @@ pub(crate) enum Command {
 
     /// List the machines of the cluster
     ///
-    /// Fields: ip, machine, metadata. With --output json all of them are printed, in full.
+    /// Fields: cordon, host, ip, machine, metadata. With --output json all of them are printed, in full.
     ListMachines(ListArgs),
+
+    /// Keep a machine from taking any unit; what runs there stays
+    ///
+    /// It holds while the machine is away and after it has rebooted, until it is uncordoned. Units that no other machine
+    /// can take are refused, with the cordon among the reasons.
+    Cordon(CordonArgs),
+
+    /// Let a machine take units again
+    ///
+    /// Takes back what `cordon` did. A machine that is also cordoned for its reboot stays so, and the command fails, unless
+    /// --all is given.
+    Uncordon(UncordonArgs),
 
     /// Show what the scheduler would do next, and which units no machine can take
     Plan,
@@ -248,6 +260,28 @@ pub(crate) struct ListArgs {
     pub(crate) fields: Option<String>,
 }
 
+/// Arguments of `cordon`.
+#[derive(Debug, Args)]
+pub(crate) struct CordonArgs {
+    /// The machine: its id, the beginning of it, its address or its host name
+    pub(crate) machine: String,
+
+    /// Why, for others to read
+    #[arg(long)]
+    pub(crate) reason: Option<String>,
+}
+
+/// Arguments of `uncordon`.
+#[derive(Debug, Args)]
+pub(crate) struct UncordonArgs {
+    /// The machine: its id, the beginning of it, its address or its host name
+    pub(crate) machine: String,
+
+    /// Take back everyone's cordon, that of a reboot under way too
+    #[arg(long)]
+    pub(crate) all: bool,
+}
+
 /// Arguments of `journal`.
 #[derive(Debug, Args)]
 pub(crate) struct JournalArgs {
@@ -266,7 +300,7 @@ pub(crate) struct JournalArgs {
     #[arg(short, long, value_name = "MODE")]
     pub(crate) output: Option<String>,
 
-    /// The machine to ask, for a unit on several: its id, the beginning of it, or its address
+    /// The machine to ask, for a unit on several: its id, the beginning of it, its address or host name
     #[arg(long)]
     pub(crate) machine: Option<String>,
 

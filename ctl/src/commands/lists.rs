@@ -93,6 +93,8 @@ pub(crate) async fn machines(
         .into_iter()
         .map(|machine| MachineRow {
             leader: answer.leader.as_ref() == Some(&machine.id),
+            host: present(&machine.host),
+            cordon: answer.cordons.get(&machine.id).map(ToString::to_string),
             ip: present(&machine.address),
             machine: machine.id,
             metadata: machine.metadata,
@@ -100,6 +102,9 @@ pub(crate) async fn machines(
         })
         .collect();
     fields::print(console, args, &columns, &rows)?;
+    for (machine, cordon) in &answer.cordons {
+        console.warning(format_args!("{}... is cordoned {cordon}", machine.short()));
+    }
     warn(console, &answer.unreadable);
     Ok(ExitCode::SUCCESS)
 }
@@ -153,13 +158,15 @@ impl Row for FileRow {
 }
 
 impl Row for MachineRow {
-    const FIELDS: &'static [&'static str] = &["ip", "machine", "metadata"];
+    const FIELDS: &'static [&'static str] = &["cordon", "host", "ip", "machine", "metadata"];
     const DEFAULT: &'static str = "machine,ip,metadata";
 
     fn cell(&self, field: &str, full: bool) -> String {
         match field {
             "machine" => table::machine_id(&self.machine, full),
             "ip" => table::or_dash(self.ip.as_deref().unwrap_or_default()),
+            "host" => table::or_dash(self.host.as_deref().unwrap_or_default()),
+            "cordon" => table::or_dash(self.cordon.as_deref().unwrap_or_default()),
             _ => {
                 let pairs: Vec<String> =
                     self.metadata.iter().map(|(k, v)| format!("{k}={v}")).collect();

@@ -2,6 +2,7 @@
 
 mod change;
 mod completions;
+mod cordon;
 mod destroy;
 mod lists;
 mod scheduler;
@@ -34,6 +35,8 @@ pub(crate) async fn run(cli: Cli, console: &mut Console) -> Result<ExitCode, Err
         Command::ListUnits(args) => lists::units(&client, console, &args).await,
         Command::ListUnitFiles(args) => lists::unit_files(&client, console, &args).await,
         Command::ListMachines(args) => lists::machines(&client, console, &args).await,
+        Command::Cordon(args) => cordon::cordon(&client, console, &args).await,
+        Command::Uncordon(args) => cordon::uncordon(&client, console, &args).await,
         Command::Plan => scheduler::plan(&client, console).await,
         Command::Unfreeze => scheduler::unfreeze(&client).await,
         Command::Completions { shell } => completions::print(console, shell),

@@ -2,13 +2,13 @@
 
 use std::process::ExitCode;
 
-use muster_common::api::v1::{Machines, UnitDetail, UnitStatus};
-use muster_common::machine::MachineId;
+use muster_common::api::v1::{UnitDetail, UnitStatus};
 use muster_common::unit::UnitName;
 
 use crate::cli::JournalArgs;
 use crate::client::{Client, ClientError, escape};
 use crate::error::Error;
+use crate::machines::find;
 use crate::output::console::Console;
 use crate::output::json::{self, StatusRow};
 use crate::units;
@@ -88,30 +88,4 @@ pub(crate) async fn journal(
 
 fn path(name: &UnitName, rest: &str) -> String {
     format!("/v1/units/{}{rest}", escape(name.as_str()))
-}
-
-/// The machine that a person means by an id, the beginning of one (with or without the dots of the tables), or an
-/// address.
-async fn find(client: &Client, given: &str) -> Result<MachineId, Error> {
-    let machines: Machines = client.get("/v1/machines").await?;
-    let start = given.split_once("...").map_or(given, |(start, _)| start);
-    let meant = |id: &MachineId, address: &str| {
-        address == given || (!start.is_empty() && id.as_str().starts_with(start))
-    };
-    let mut found: Vec<MachineId> =
-        machines.machines.into_iter().filter(|m| meant(&m.id, &m.address)).map(|m| m.id).collect();
-    // A whole id may be the beginning of another.
-    if let Some(exact) = found.iter().find(|id| id.as_str() == given) {
-        return Ok(exact.clone());
-    }
-    match (found.pop(), found.len()) {
-        (Some(id), 0) => Ok(id),
-        (None, _) => {
-            Err(Error::Machine { given: given.to_owned(), found: "no machine".to_owned() })
-        }
-        (Some(_), n) => {
-            let found = format!("{} machines", n + 1);
-            Err(Error::Machine { given: given.to_owned(), found })
-        }
-    }
 }

@@ -159,6 +159,9 @@ pub(crate) struct MachineRow {
     pub(crate) version: String,
     /// Whether this machine's engine decides.
     pub(crate) leader: bool,
+    pub(crate) host: Option<String>,
+    /// Who keeps it from taking anything new, and why.
+    pub(crate) cordon: Option<String>,
 }
 
 /// The answer of one machine to `status`.

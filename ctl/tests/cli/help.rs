@@ -4,7 +4,7 @@ use insta::assert_snapshot;
 
 use crate::daemon::{musterctl, shown};
 
-const COMMANDS: [&str; 16] = [
+const COMMANDS: [&str; 18] = [
     "submit",
     "load",
     "start",
@@ -18,6 +18,8 @@ const COMMANDS: [&str; 16] = [
     "list-units",
     "list-unit-files",
     "list-machines",
+    "cordon",
+    "uncordon",
     "plan",
     "unfreeze",
     "completions",
@@ -70,6 +72,8 @@ fn help_lists_every_command() {
       list-units       List what machines report of the units placed on them
       list-unit-files  List the units the cluster knows
       list-machines    List the machines of the cluster
+      cordon           Keep a machine from taking any unit; what runs there stays
+      uncordon         Let a machine take units again
       plan             Show what the scheduler would do next, and which units no machine can take
       unfreeze         Let units be placed anew although half of the machines or more vanished together
       completions      Print the completion script of a shell

@@ -9,6 +9,7 @@
 )]
 
 mod change;
+mod cordon;
 mod daemon;
 mod help;
 mod show;

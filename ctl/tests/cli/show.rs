@@ -137,7 +137,7 @@ fn a_field_that_does_not_exist_is_told_before_anything_is_asked() {
     assert_snapshot!(daemon.run("list-machines --fields=id"), @r#"
     exit 1
     --- stderr
-    error: there is no field "id"; valid fields are ip,machine,metadata
+    error: there is no field "id"; valid fields are cordon,host,ip,machine,metadata
     "#);
     assert!(daemon.lines().is_empty());
 }
@@ -301,14 +301,18 @@ fn list_machines_in_json_names_the_leader() {
           "zone": "a"
         },
         "version": "0.1.0",
-        "leader": true
+        "leader": true,
+        "host": "n1",
+        "cordon": null
       },
       {
         "machine": "22222222222222222222222222222222",
         "ip": null,
         "metadata": {},
         "version": "0.1.0",
-        "leader": false
+        "leader": false,
+        "host": "n2",
+        "cordon": null
       }
     ]
     "#);

@@ -14,7 +14,7 @@ pub(crate) fn name(name: &str) -> UnitName {
 pub(crate) fn machine(n: u8) -> Machine {
     Machine {
         id: n.to_string().repeat(32).parse().unwrap(),
-        host: "n1".to_owned(),
+        host: format!("n{n}"),
         address: format!("10.0.0.{n}"),
         api: None,
         metadata: [("zone".to_owned(), "a".to_owned()), ("disk".to_owned(), "ssd".to_owned())]

@@ -1,5 +1,6 @@
 //! Our own API, `/v1`; the contract is [`muster_common::api::v1`].
 
+mod cordons;
 mod inspect;
 mod lists;
 mod units;
@@ -21,6 +22,8 @@ pub(super) fn routes() -> Router<App> {
         .route("/wait", post(wait::wait))
         .route("/states", get(lists::states))
         .route("/machines", get(lists::machines))
+        .route("/machines/{id}/cordon", post(cordons::cordon))
+        .route("/machines/{id}/uncordon", post(cordons::uncordon))
         .route("/plan", get(lists::plan))
         .route("/unfreeze", post(units::unfreeze))
         .route("/version", get(lists::version))

@@ -1,0 +1,65 @@
+//! Cordons, for those who ask for them: the API on a person's behalf, and the reboot role.
+//!
+//! Owns the one way to order them. It keeps nothing away itself: an order is a record, and the engine decides what it
+//! means. A holder ([`Holder`]) takes back only what it ordered itself.
+
+use muster_common::cordon::{Cordon, Hold, Holder};
+use muster_common::machine::MachineId;
+use muster_store::{Registry, RegistryError};
+
+use crate::health::unix_seconds;
+
+/// The cordons of a cluster. Cheap to clone.
+#[derive(Clone)]
+pub struct Cordons {
+    registry: Registry,
+}
+
+/// Who orders something, and why; for people but for the holder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Order {
+    /// On whose behalf.
+    pub holder: Holder,
+    /// Who, for people.
+    pub by: String,
+    /// Why, for people.
+    pub reason: String,
+}
+
+/// Why a cordon could not be ordered or taken back.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CordonError {
+    /// The record could not be written or read.
+    #[error(transparent)]
+    Store(#[from] RegistryError),
+}
+
+impl Cordons {
+    /// Those of the cluster that a registry knows.
+    pub fn new(registry: Registry) -> Self {
+        Self { registry }
+    }
+
+    /// Keeps a machine from taking anything new. It holds for the machine's absence and beyond, until the same holder
+    /// uncordons it.
+    pub async fn cordon(&self, machine: &MachineId, order: Order) -> Result<Cordon, CordonError> {
+        let Order { holder, by, reason } = order;
+        let hold = Hold { by, reason, since: unix_seconds(), drain: None };
+        Ok(self.registry.cordon(machine, &holder, hold).await?)
+    }
+
+    /// Takes a holder's cordon back. Returns what others still hold.
+    pub async fn uncordon(
+        &self,
+        machine: &MachineId,
+        holder: &Holder,
+    ) -> Result<Option<Cordon>, CordonError> {
+        Ok(self.registry.uncordon(machine, holder).await?)
+    }
+
+    /// Takes everyone's cordon back.
+    pub async fn uncordon_for_all(&self, machine: &MachineId) -> Result<(), CordonError> {
+        Ok(self.registry.uncordon_for_all(machine).await?)
+    }
+}

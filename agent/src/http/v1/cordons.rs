@@ -1,0 +1,72 @@
+//! Cordons, on a person's behalf.
+
+use axum::extract::{Path, State};
+use axum::response::Response;
+use http::StatusCode;
+use muster_common::api::cordon::{CordonRequest, Cordoned, UncordonRequest};
+use muster_common::cordon::Holder;
+use muster_common::machine::MachineId;
+use muster_common::snapshot::Snapshot;
+
+use crate::cordon::{CordonError, Cordons, Order};
+use crate::http::App;
+use crate::http::error::{ApiError, json};
+use crate::http::extract::Body;
+
+pub(super) async fn cordon(
+    State(app): State<App>,
+    Path(machine): Path<String>,
+    Body(request): Body<CordonRequest>,
+) -> Result<Response, ApiError> {
+    let machine = known(&app, &machine).await?;
+    let CordonRequest { by, reason } = request;
+    let order = Order { holder: Holder::Person, by, reason };
+    let cordon = Cordons::new(app.registry.clone()).cordon(&machine, order).await?;
+    Ok(json(StatusCode::OK, &Cordoned { machine, cordon: Some(cordon) }))
+}
+
+pub(super) async fn uncordon(
+    State(app): State<App>,
+    Path(machine): Path<String>,
+    Body(request): Body<UncordonRequest>,
+) -> Result<Response, ApiError> {
+    let machine = known(&app, &machine).await?;
+    let cordons = Cordons::new(app.registry.clone());
+    let cordon = if request.all {
+        cordons.uncordon_for_all(&machine).await?;
+        None
+    } else {
+        cordons.uncordon(&machine, &Holder::Person).await?
+    };
+    Ok(json(StatusCode::OK, &Cordoned { machine, cordon }))
+}
+
+/// A machine that is here, or that something is known of.
+async fn known(app: &App, text: &str) -> Result<MachineId, ApiError> {
+    let machine: MachineId =
+        text.parse().map_err(|error: muster_common::machine::InvalidMachineId| {
+            ApiError::bad_request(error.to_string())
+        })?;
+    let reader = app.view.fresh().await?;
+    if reader.read(|snapshot| is_known(snapshot, &machine)) {
+        Ok(machine)
+    } else {
+        Err(ApiError::not_found(format!("machine {machine} is not known")))
+    }
+}
+
+fn is_known(snapshot: &Snapshot, machine: &MachineId) -> bool {
+    snapshot.machines.contains_key(machine)
+        || snapshot.metadata.contains_key(machine)
+        || snapshot.cordons.contains_key(machine)
+        || snapshot.unreadable.contains_key(&format!("cordon/{machine}"))
+        || snapshot.places.values().any(|places| places.contains_key(machine))
+}
+
+impl From<CordonError> for ApiError {
+    fn from(error: CordonError) -> Self {
+        match error {
+            CordonError::Store(error) => error.into(),
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! `cordon` and `uncordon`: whether a machine takes anything new.
+
+use std::process::ExitCode;
+
+use muster_common::api::cordon::{CordonRequest, Cordoned, UncordonRequest};
+
+use crate::cli::{CordonArgs, UncordonArgs};
+use crate::client::{Client, escape};
+use crate::error::Error;
+use crate::machines::find;
+use crate::output::console::Console;
+use crate::output::json;
+
+/// Keeps a machine from taking anything new.
+pub(crate) async fn cordon(
+    client: &Client,
+    console: &Console,
+    args: &CordonArgs,
+) -> Result<ExitCode, Error> {
+    let machine = find(client, &args.machine).await?;
+    let request = CordonRequest { by: user(), reason: args.reason.clone().unwrap_or_default() };
+    let path = format!("/v1/machines/{}/cordon", escape(machine.as_str()));
+    let answer: Cordoned = client.post(&path, &request).await?;
+    if console.is_json() {
+        console.data(&json::pretty(&answer)?)?;
+    } else {
+        console.data(format!("{}... takes nothing new\n", machine.short()).as_bytes())?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Takes a cordon back. Fails when the machine is still cordoned after that.
+pub(crate) async fn uncordon(
+    client: &Client,
+    console: &Console,
+    args: &UncordonArgs,
+) -> Result<ExitCode, Error> {
+    let machine = find(client, &args.machine).await?;
+    let path = format!("/v1/machines/{}/uncordon", escape(machine.as_str()));
+    let answer: Cordoned = client.post(&path, &UncordonRequest { all: args.all }).await?;
+    if console.is_json() {
+        console.data(&json::pretty(&answer)?)?;
+    }
+    let Some(cordon) = &answer.cordon else {
+        if !console.is_json() {
+            console.data(format!("{}... takes units again\n", machine.short()).as_bytes())?;
+        }
+        return Ok(ExitCode::SUCCESS);
+    };
+    console.error(format_args!("{}... is still cordoned {cordon}", machine.short()));
+    console.hint("`--all` takes back what others hold too");
+    Ok(ExitCode::FAILURE)
+}
+
+/// Who asks, as far as the environment says.
+fn user() -> String {
+    let named = ["SUDO_USER", "USER"].into_iter().filter_map(|name| std::env::var(name).ok());
+    named.into_iter().find(|name| !name.is_empty()).unwrap_or_default()
+}
