@@ -9,6 +9,7 @@
 mod history;
 mod holder;
 mod host;
+mod journal;
 mod phase;
 mod wait;
 
@@ -18,6 +19,7 @@ pub use holder::{
     Semaphore, slots,
 };
 pub use host::{DueReason, HostStatus, InvalidStrategy, Request, Strategy};
+pub use journal::{Journal, Retry};
 pub use phase::Phase;
 pub use wait::{Stuck, Wait};
 

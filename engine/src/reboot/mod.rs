@@ -4,3 +4,4 @@
 //! no clock and knows no store: what it decides on comes in, what it decided goes out.
 
 pub mod semaphore;
+pub mod window;
