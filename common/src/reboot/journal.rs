@@ -33,6 +33,9 @@ pub struct Journal {
     /// Why it gives up, while it does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
+    /// When units began to move away, on the boot's clock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drain_up: Option<u64>,
     /// Since when all has been well after the boot, on the boot's clock.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub well_up: Option<u64>,

@@ -3,5 +3,6 @@
 //! Owns the decisions of rolling reboots: the semaphore's, the windows' and the phases'. It never carries one out, reads
 //! no clock and knows no store: what it decides on comes in, what it decided goes out.
 
+pub mod phase;
 pub mod semaphore;
 pub mod window;

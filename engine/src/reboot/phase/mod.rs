@@ -1,0 +1,513 @@
+//! The phases of one host's reboot: what it does next, and what it waits for.
+//!
+//! Owns every choice of the reboot role. [`step`] is total and pure: what the host knows of itself comes in, the journal
+//! to keep and what should be going on come out. It never carries anything out, and never remembers anything itself.
+//!
+//! ```text
+//!   idle ──▶ due ──▶ warning ──▶ locking ──▶ draining ──▶ before-reboot ──▶ rebooting ──▶ (another boot)
+//!    ▲        ▲│         │           │           │               │              │                │
+//!    │        │▼         │           │           ▼               ▼              ▼                ▼
+//!    │      waiting ◀────┘◀──────────┘        giving-up ◀────────┴──────────────┘            returned
+//!    │        ▲                                  │                                              │
+//!    │        └──────────────────────────────────┘                                              ▼
+//!    └────────────────────────────────── releasing ◀──────────────────────────────────────── settling
+//! ```
+//!
+//! # Killed at any point
+//!
+//! Whoever carries out keeps the journal first, on disk, and only then does what [`Step::actions`] says. Actions are
+//! levels, not edges: they say what should be going on in this phase, again and again, and doing one again changes
+//! nothing. So a daemon that is killed finds in its journal at least what it had begun, and begins it again. The boot id
+//! in the journal tells whether the reboot has happened: in another boot than the journal's, it has.
+//!
+//! - The slot is taken in `locking`, so a daemon killed there may hold one: it asks again, which is granted again.
+//! - From `locking` on a slot may be held, so there is no way back to `waiting` but through `giving-up`, which gives it
+//!   back (except a refusal in `locking` itself, which says that there is none).
+//! - No way leads from `returned` or `settling` to `releasing` but health, for the whole settling time. A host that does
+//!   not come back, or not well, keeps its slot.
+//! - A slot that a host of Muster holds and whose journal knows nothing of it, is what a lost disk leaves: the host proves
+//!   itself before it gives it back.
+
+mod after;
+mod before;
+mod during;
+
+use std::time::Duration;
+
+use jiff::tz::TimeZone;
+use muster_common::reboot::{
+    DueReason, Group, Journal, Outcome, Phase, PhaseSpan, Strategy, Stuck, Wait,
+};
+use muster_common::unit::UnitName;
+
+use super::window::{Opening, Window, look};
+
+/// How long a host that was asked to reboot may stay before that is given up: longer than any stop job of systemd's
+/// defaults takes (90 s, some in a row), shorter than a person's patience with a roll that stands still.
+pub const REBOOT_DEADLINE: Duration = Duration::from_secs(10 * 60);
+
+/// What a host is told of how to go about it.
+#[derive(Debug, Clone)]
+pub struct Policy {
+    /// Whether it takes a slot.
+    pub strategy: Strategy,
+    /// Whose slots.
+    pub group: Group,
+    /// When it may begin; none: always.
+    pub windows: Vec<Window>,
+    /// The zone of the windows.
+    pub zone: TimeZone,
+    /// How long logged-in users are warned before; zero: not at all.
+    pub warn: Duration,
+    /// How long units may take to move away.
+    pub drain: Duration,
+    /// What becomes of units that do not.
+    pub stuck: WhenStuck,
+    /// How long all has to be well before the slot is given back.
+    pub settle: Duration,
+    /// How long after the last reboot of the group the next begins.
+    pub pause: Duration,
+    /// How long an attempt that was given up is left be.
+    pub retry: Duration,
+    /// Whether failed units hold a reboot back.
+    pub block_on_failed: bool,
+    /// Whether there is a check command.
+    pub check: bool,
+    /// Which hooks there are.
+    pub hooks: Hooks,
+}
+
+/// What becomes of units that do not move away in time.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum WhenStuck {
+    /// The host reboots all the same and stops them as it goes down.
+    #[default]
+    Force,
+    /// The attempt is given up.
+    GiveUp,
+}
+
+/// Which hooks are configured.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Hooks {
+    /// Before units move away.
+    pub before_drain: bool,
+    /// After they have, before the reboot.
+    pub before_reboot: bool,
+    /// After the boot, before units return.
+    pub after_boot: bool,
+}
+
+/// One of the hooks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Hook {
+    /// Before units move away.
+    BeforeDrain,
+    /// After they have, before the reboot.
+    BeforeReboot,
+    /// After the boot, before units return.
+    AfterBoot,
+}
+
+impl Hook {
+    /// Its name, as configured.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::BeforeDrain => "before-drain",
+            Self::BeforeReboot => "before-reboot",
+            Self::AfterBoot => "after-boot",
+        }
+    }
+}
+
+/// A command that was asked for, or not.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Ran {
+    /// Not in this phase, or too long ago.
+    #[default]
+    No,
+    /// It runs.
+    Running,
+    /// It ended well.
+    Well,
+    /// It did not, and how.
+    Badly(String),
+}
+
+/// What became of each hook in this attempt.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct HooksRan {
+    /// Before units move away.
+    pub before_drain: Ran,
+    /// After they have, before the reboot.
+    pub before_reboot: Ran,
+    /// After the boot, before units return.
+    pub after_boot: Ran,
+}
+
+/// The slots of the group, as they were when last looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Slots {
+    /// They cannot be looked at.
+    Unknown {
+        /// Why.
+        problem: String,
+    },
+    /// This host holds one, since then.
+    Mine {
+        /// Seconds since the Unix epoch.
+        since: u64,
+        /// Whether the host took it; otherwise a person did in its name.
+        by_host: bool,
+    },
+    /// It holds none, and there is one.
+    Free,
+    /// It holds none, and there is none, and why.
+    Full(Wait),
+}
+
+/// How far units have moved away.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Drain {
+    /// It has not begun.
+    #[default]
+    No,
+    /// It goes on.
+    Going {
+        /// Units that are still moving.
+        moving: u64,
+        /// Units that nothing will move, and why.
+        stuck: Vec<Stuck>,
+    },
+    /// It cannot be told.
+    Unknown {
+        /// Why.
+        problem: String,
+    },
+    /// Nothing is left that could move, or nothing on this host moves at all.
+    Done,
+}
+
+/// How the request to reboot fared.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Asked {
+    /// Not made in this phase by this daemon.
+    #[default]
+    No,
+    /// Made, and accepted.
+    Accepted,
+    /// Made, and refused.
+    Refused(String),
+}
+
+/// A block inhibitor on shutdown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inhibitor {
+    /// The program.
+    pub who: String,
+    /// What it does.
+    pub why: String,
+}
+
+/// What a host knows when it decides.
+#[derive(Debug, Clone)]
+pub struct Observation {
+    /// Seconds since the Unix epoch. Only windows, pauses between hosts and what people read rest on it.
+    pub wall: u64,
+    /// Milliseconds since the boot, suspend included.
+    pub up: u64,
+    /// The boot.
+    pub boot: String,
+    /// Why a reboot is due; empty: none is.
+    pub due: Vec<DueReason>,
+    /// What inhibits a shutdown; an error: logind does not answer.
+    pub inhibitors: Result<Vec<Inhibitor>, String>,
+    /// Sessions of logged-in users.
+    pub sessions: u64,
+    /// Units of the cluster that have failed.
+    pub failed: Vec<UnitName>,
+    /// When the last host of the group had rebooted.
+    pub last_reboot: Option<u64>,
+    /// The group's slots.
+    pub slots: Slots,
+    /// The check command.
+    pub check: Ran,
+    /// The hooks, as they were run for this attempt.
+    pub hooks: HooksRan,
+    /// How far units have moved away.
+    pub drain: Drain,
+    /// Whether this role has cordoned the machine.
+    pub cordoned: bool,
+    /// The request to reboot.
+    pub asked: Asked,
+    /// Whether the host is going down.
+    pub stopping: bool,
+    /// Whether the machine is registered; `None`: this daemon does not register it.
+    pub registered: Option<bool>,
+    /// Units of this machine that are not as they should be.
+    pub unhealthy: Vec<Stuck>,
+}
+
+/// Something that should be going on. Doing it again changes nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Run the check command.
+    Check,
+    /// Tell logged-in users.
+    Warn {
+        /// When the host goes down at the earliest.
+        at: u64,
+    },
+    /// Tell them that it does not after all.
+    Unwarn,
+    /// Take a slot.
+    Acquire,
+    /// Run a hook.
+    Hook(Hook),
+    /// Take no more units and move those there are.
+    Drain {
+        /// When they are left no more time.
+        until: u64,
+    },
+    /// Reboot.
+    Reboot,
+    /// Remove the wish that was fulfilled.
+    Fulfil,
+    /// Take units again.
+    Uncordon,
+    /// Give the slot back.
+    Release(Outcome),
+}
+
+/// What a step comes to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// To be kept before anything is done.
+    pub journal: Journal,
+    /// What should be going on.
+    pub actions: Vec<Action>,
+    /// Why it does not go further; empty where it does by itself.
+    pub waits: Vec<Wait>,
+    /// After how many milliseconds to decide again, if nothing happens before.
+    pub wake: Option<u64>,
+}
+
+/// Most steps in a row that one decision takes: there are fewer phases, and no circle among them without an event.
+const CHAIN: usize = 16;
+
+/// Decides what to do next.
+pub fn step(policy: &Policy, journal: &Journal, seen: &Observation) -> Step {
+    let mut journal = arrive(policy, journal, seen);
+    let mut all = Vec::new();
+    for _ in 0..CHAIN {
+        let mut turn = Turn {
+            policy,
+            seen,
+            journal: journal.clone(),
+            actions: Vec::new(),
+            waits: Vec::new(),
+            wake: None,
+        };
+        let next = match journal.phase {
+            Phase::Idle | Phase::Due | Phase::Waiting | Phase::Warning | Phase::Unknown => {
+                before::step(&mut turn)
+            }
+            Phase::Locking | Phase::Draining | Phase::BeforeReboot | Phase::Rebooting => {
+                during::step(&mut turn)
+            }
+            Phase::Returned | Phase::Settling | Phase::Releasing | Phase::GivingUp => {
+                after::step(&mut turn)
+            }
+            // `Phase` can grow; what this version does not know begins anew.
+            _ => Next::Go(Phase::Idle),
+        };
+        all.append(&mut turn.actions);
+        match next {
+            Next::Stay => {
+                return Step {
+                    journal: turn.journal,
+                    actions: all,
+                    waits: turn.waits,
+                    wake: turn.wake,
+                };
+            }
+            Next::Go(phase) => {
+                journal = turn.journal;
+                enter(&mut journal, phase, seen);
+                // What the phase before wanted to be done has no place in this one, but for words to users.
+                all.retain(|action| matches!(action, Action::Unwarn));
+            }
+        }
+    }
+    Step { journal, actions: Vec::new(), waits: Vec::new(), wake: Some(0) }
+}
+
+/// What a phase comes to.
+enum Next {
+    /// It goes on.
+    Stay,
+    /// Another follows.
+    Go(Phase),
+}
+
+/// A decision in the making.
+struct Turn<'a> {
+    policy: &'a Policy,
+    seen: &'a Observation,
+    journal: Journal,
+    actions: Vec<Action>,
+    waits: Vec<Wait>,
+    wake: Option<u64>,
+}
+
+impl Turn<'_> {
+    /// Milliseconds since the phase began.
+    fn elapsed(&self) -> u64 {
+        self.seen.up.saturating_sub(self.journal.entered_up)
+    }
+
+    /// When a length since the phase began will be over, on the wall; `None`: it is.
+    fn left(&mut self, length: Duration) -> Option<u64> {
+        self.left_since(self.journal.entered_up, length)
+    }
+
+    /// The same since another time on the boot's clock.
+    fn left_since(&mut self, since: u64, length: Duration) -> Option<u64> {
+        let elapsed = self.seen.up.saturating_sub(since);
+        let left = millis(length).checked_sub(elapsed).filter(|left| *left > 0)?;
+        self.wake_in(left);
+        Some(self.after(left))
+    }
+
+    /// The time on the wall so many milliseconds from now.
+    fn after(&self, millis: u64) -> u64 {
+        self.seen.wall.saturating_add(millis.div_ceil(1000))
+    }
+
+    fn wake_in(&mut self, millis: u64) {
+        self.wake = Some(self.wake.map_or(millis, |wake| wake.min(millis)));
+    }
+
+    fn wake_at(&mut self, wall: u64) {
+        self.wake_in(wall.saturating_sub(self.seen.wall).saturating_mul(1000));
+    }
+
+    fn wait(&mut self, wait: Wait) {
+        self.waits.push(wait);
+    }
+
+    fn act(&mut self, action: Action) {
+        self.actions.push(action);
+    }
+
+    fn opening(&mut self) -> Opening {
+        let opening = look(&self.policy.windows, &self.policy.zone, self.seen.wall);
+        match opening {
+            Opening::Open { until: Some(at) } | Opening::Closed { opens: Some(at) } => {
+                self.wake_at(at);
+            }
+            Opening::Open { until: None } | Opening::Closed { opens: None } => {}
+        }
+        opening
+    }
+
+    fn locks(&self) -> bool {
+        // What this version does not know is the careful one.
+        !matches!(self.policy.strategy, Strategy::Now)
+    }
+
+    /// Gives up, and says why.
+    fn give_up(&mut self, problem: impl Into<String>) -> Next {
+        self.journal.problem = Some(problem.into());
+        Next::Go(Phase::GivingUp)
+    }
+
+    /// Follows a hook.
+    /// `Ok(true)`: nothing stands in the way; `Ok(false)`: it runs; `Err`: it failed, and how.
+    fn hook(&mut self, hook: Hook) -> Result<bool, String> {
+        let (hooks, all) = (self.policy.hooks, &self.seen.hooks);
+        let (configured, ran) = match hook {
+            Hook::BeforeDrain => (hooks.before_drain, &all.before_drain),
+            Hook::BeforeReboot => (hooks.before_reboot, &all.before_reboot),
+            Hook::AfterBoot => (hooks.after_boot, &all.after_boot),
+        };
+        if !configured {
+            return Ok(true);
+        }
+        match ran {
+            Ran::Well => return Ok(true),
+            Ran::Badly(problem) => return Err(problem.clone()),
+            Ran::No | Ran::Running => {}
+        }
+        self.act(Action::Hook(hook));
+        self.wait(Wait::HookRunning { hook: hook.as_str().to_owned() });
+        Ok(false)
+    }
+}
+
+fn millis(length: Duration) -> u64 {
+    u64::try_from(length.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// What a journal means in this boot.
+fn arrive(policy: &Policy, journal: &Journal, seen: &Observation) -> Journal {
+    let mut journal = journal.clone();
+    if journal.boot != seen.boot {
+        let phase = match journal.phase {
+            // The reboot has happened, by us or otherwise, with a slot that may be held.
+            Phase::Locking
+            | Phase::Draining
+            | Phase::BeforeReboot
+            | Phase::Rebooting
+            | Phase::GivingUp
+            | Phase::Returned
+            | Phase::Settling => Phase::Returned,
+            Phase::Releasing => Phase::Releasing,
+            _ => Phase::Idle,
+        };
+        journal.retry = None;
+        journal.well_up = None;
+        journal.drain_up = None;
+        journal.problem = None;
+        enter(&mut journal, phase, seen);
+    }
+    let orphan = matches!(seen.slots, Slots::Mine { by_host: true, .. });
+    let before = matches!(
+        journal.phase,
+        Phase::Idle | Phase::Due | Phase::Waiting | Phase::Warning | Phase::Unknown
+    );
+    if orphan && before && policy.strategy != Strategy::Off {
+        enter(&mut journal, Phase::Returned, seen);
+    }
+    journal
+}
+
+/// Enters a phase and remembers how long the one before took.
+fn enter(journal: &mut Journal, phase: Phase, seen: &Observation) {
+    if journal.phase == phase && journal.boot == seen.boot {
+        return;
+    }
+    let seconds = if journal.boot == seen.boot {
+        seen.up.saturating_sub(journal.entered_up) / 1000
+    } else {
+        // Only the clock on the wall goes on over a reboot.
+        seen.wall.saturating_sub(journal.since)
+    };
+    if matches!(phase, Phase::Idle) {
+        journal.passed.clear();
+        journal.due.clear();
+        journal.slot = None;
+        journal.problem = None;
+        journal.well_up = None;
+        journal.drain_up = None;
+    } else if !matches!(journal.phase, Phase::Idle | Phase::Unknown) {
+        match journal.passed.iter_mut().find(|span| span.phase == journal.phase) {
+            Some(span) => span.seconds = span.seconds.saturating_add(seconds),
+            None => journal.passed.push(PhaseSpan { phase: journal.phase, seconds }),
+        }
+    }
+    journal.phase = phase;
+    journal.boot.clone_from(&seen.boot);
+    journal.entered_up = seen.up;
+    journal.since = seen.wall;
+}
