@@ -1,23 +1,23 @@
-//! One host's reboot, as a story: what happens to the host on the left, what it decides on the right. And a property over
-//! all the stories there are: whatever happens and whenever the daemon is killed, it does not reboot without its slot, and
-//! does not give the slot back before it has proven itself.
+//! One host's reboot, as a story: what happens to the host on the left, what it decides on the right.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "what fails in a test is to fail it")]
+
+#[path = "reboot_phases/killed_anywhere.rs"]
+mod killed_anywhere;
 
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
-use muster_common::reboot::{DueReason, Group, Journal, Phase, Strategy as How, Stuck, Wait};
+use muster_common::reboot::{DueReason, Group, Journal, Phase, Strategy, Stuck, Wait};
 use muster_engine::reboot::phase::{
     Action, Asked, Drain, Hooks, HooksRan, Inhibitor, Observation, Policy, Ran, Slots, Step,
     WhenStuck, step,
 };
-use proptest::prelude::*;
 
 const SECOND: Duration = Duration::from_secs(1);
 
 fn policy() -> Policy {
     Policy {
-        strategy: How::Lock,
+        strategy: Strategy::Lock,
         group: Group::default(),
         windows: Vec::new(),
         zone: TimeZone::UTC,
@@ -247,7 +247,7 @@ fn a_check_command_is_asked_last() {
 
 #[test]
 fn strategies() {
-    let mut now = Host::due(Policy { strategy: How::Now, ..policy() });
+    let mut now = Host::due(Policy { strategy: Strategy::Now, ..policy() });
     now.seen.slots = Slots::Unknown { problem: "away".to_owned() };
     assert!(now.says().starts_with("draining | Drain"));
     now.seen.drain = Drain::Done;
@@ -258,7 +258,7 @@ fn strategies() {
     assert!(now.says().starts_with("settling |"));
     now.passes(30);
     assert_eq!(now.says(), "idle |  | ", "it needs no store to know that it holds no slot");
-    let mut off = Host::due(Policy { strategy: How::Off, ..policy() });
+    let mut off = Host::due(Policy { strategy: Strategy::Off, ..policy() });
     assert_eq!(off.says(), "waiting |  | the strategy is off: it reboots by hand only");
 }
 
@@ -428,184 +428,4 @@ fn a_clock_that_jumps_holds_nothing_up() {
     host.seen.wall += 630_720_000;
     host.seen.drain = Drain::Going { moving: 1, stuck: Vec::new() };
     assert!(host.says().starts_with("draining |"), "deadlines are on the boot's clock");
-}
-
-/// What happens to a host of the property.
-#[derive(Debug, Clone)]
-enum Event {
-    /// Nothing but time.
-    Passes(u64),
-    /// What was to be kept was kept, then what was to be done was done up to here, then the daemon was killed.
-    Killed(usize),
-    /// Power fails.
-    Boots,
-    Due(bool),
-    Store(bool),
-    /// Somebody else takes or frees what is free.
-    Others(bool),
-    /// A person takes the slot away.
-    Unlocks,
-    Healthy(bool),
-    Registered(bool),
-    Inhibited(bool),
-    Drained(u8),
-    Refuses,
-}
-
-fn events() -> impl Strategy<Value = Vec<Event>> {
-    let event = prop_oneof![
-        4 => (1..400_u64).prop_map(Event::Passes),
-        2 => (0..3_usize).prop_map(Event::Killed),
-        1 => Just(Event::Boots),
-        3 => any::<bool>().prop_map(Event::Due),
-        1 => any::<bool>().prop_map(Event::Store),
-        1 => any::<bool>().prop_map(Event::Others),
-        1 => Just(Event::Unlocks),
-        2 => prop::bool::weighted(0.8).prop_map(Event::Healthy),
-        2 => prop::bool::weighted(0.8).prop_map(Event::Registered),
-        1 => prop::bool::weighted(0.3).prop_map(Event::Inhibited),
-        3 => (0..4_u8).prop_map(Event::Drained),
-        1 => Just(Event::Refuses),
-    ];
-    prop::collection::vec(event, 0..80)
-}
-
-/// The world around the daemon: the one slot, and how long this boot has been proven well.
-#[expect(clippy::struct_excessive_bools, reason = "facts that do not depend on each other")]
-struct World {
-    host: Host,
-    mine: bool,
-    others: bool,
-    away: bool,
-    boots: u32,
-    /// Whether the reboot since the slot was taken has happened, and since when all has been well.
-    rebooted: bool,
-    well_since: Option<u64>,
-}
-
-impl World {
-    fn look(&mut self) {
-        self.host.seen.slots = if self.away {
-            Slots::Unknown { problem: "away".to_owned() }
-        } else if self.mine {
-            Slots::Mine { since: 1, by_host: true }
-        } else if self.others {
-            full()
-        } else {
-            Slots::Free
-        };
-        let seen = &self.host.seen;
-        let well = seen.registered == Some(true) && seen.unhealthy.is_empty();
-        self.well_since = if well { self.well_since.or(Some(seen.up)) } else { None };
-    }
-
-    /// Keeps the journal, does the first actions of a decision, and is killed after them, or is not.
-    fn turn(&mut self, until: usize) {
-        self.look();
-        let decided = step(&self.host.policy, &self.host.journal, &self.host.seen);
-        self.host.journal = decided.journal;
-        for action in decided.actions.into_iter().take(until) {
-            match action {
-                Action::Acquire if !self.away && !self.others && !self.mine => {
-                    self.mine = true;
-                    self.rebooted = false;
-                }
-                Action::Reboot => {
-                    assert!(self.mine, "a reboot without the slot");
-                    assert_eq!(self.host.journal.phase, Phase::Rebooting, "it was not kept before");
-                    self.boot();
-                    return;
-                }
-                Action::Uncordon => self.host.seen.cordoned = false,
-                Action::Drain { .. } => self.host.seen.cordoned = true,
-                Action::Release(_) if !self.away && self.mine => {
-                    if self.rebooted {
-                        let well = self.well_since.is_some_and(|since| {
-                            self.host.seen.up - since >= 30_000
-                                && self.host.seen.boot == format!("b{}", self.boots)
-                        });
-                        assert!(well, "the slot was freed before the host had proven itself");
-                    }
-                    self.mine = false;
-                }
-                _ => {}
-            }
-        }
-    }
-
-    fn boot(&mut self) {
-        self.boots += 1;
-        self.rebooted = true;
-        self.well_since = None;
-        self.host.boots(&format!("b{}", self.boots));
-    }
-
-    fn killed(&mut self) {
-        self.host.seen.asked = Asked::No;
-        self.host.seen.drain = Drain::No;
-        self.host.seen.hooks = HooksRan::default();
-        self.host.seen.check = Ran::No;
-    }
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 1000, ..ProptestConfig::default() })]
-
-    #[test]
-    fn no_reboot_without_the_slot_and_no_slot_back_before_it_is_well(events in events(), give_up in any::<bool>()) {
-        let stuck = if give_up { WhenStuck::GiveUp } else { WhenStuck::Force };
-        let mut world = World {
-            host: Host::new(Policy { stuck, ..policy() }),
-            mine: false, others: false, away: false, boots: 0, rebooted: false, well_since: None,
-        };
-        world.host.journal.boot = "b0".to_owned();
-        world.host.seen.boot = "b0".to_owned();
-        let due = vec![DueReason::RebootRequired { packages: Vec::new() }];
-        for event in events {
-            match event {
-                Event::Passes(seconds) => world.host.passes(seconds),
-                Event::Killed(after) => {
-                    world.turn(after);
-                    world.killed();
-                }
-                Event::Boots => world.boot(),
-                Event::Due(is) => world.host.seen.due = if is { due.clone() } else { Vec::new() },
-                Event::Store(away) => world.away = away,
-                Event::Others(take) => world.others = take && !world.mine,
-                Event::Unlocks => {
-                    world.mine = false;
-                    world.rebooted = false;
-                }
-                Event::Healthy(well) => {
-                    let sick = Stuck { unit: "a.service".parse().unwrap(), why: "failed".to_owned() };
-                    world.host.seen.unhealthy = if well { Vec::new() } else { vec![sick] };
-                }
-                Event::Registered(is) => world.host.seen.registered = Some(is),
-                Event::Inhibited(is) => {
-                    let one = Inhibitor { who: "apt".to_owned(), why: "w".to_owned() };
-                    world.host.seen.inhibitors = Ok(if is { vec![one] } else { Vec::new() });
-                }
-                Event::Drained(how) => world.host.seen.drain = match how {
-                    0 => Drain::No,
-                    1 => Drain::Going { moving: 1, stuck: Vec::new() },
-                    2 => Drain::Unknown { problem: "away".to_owned() },
-                    _ => Drain::Done,
-                },
-                Event::Refuses => world.host.seen.asked = Asked::Refused("no".to_owned()),
-            }
-            world.turn(usize::MAX);
-        }
-        // After the last fault it comes to an end: with nothing due and all well, the slot is free again.
-        world.away = false;
-        world.host.seen.due.clear();
-        world.host.seen.registered = Some(true);
-        world.host.seen.unhealthy.clear();
-        for _ in 0..10 {
-            world.host.passes(700);
-            world.turn(usize::MAX);
-        }
-        prop_assert!(!world.mine, "the slot is kept for ever: {:?}", world.host.journal);
-        prop_assert!(!world.host.seen.cordoned, "it takes no units for ever");
-        prop_assert_eq!(world.host.journal.phase, Phase::Idle);
-    }
 }
