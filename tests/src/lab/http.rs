@@ -1,13 +1,10 @@
-//! The least of an HTTP client: one GET, one answer, connection closed.
+//! The least of an HTTP client: one request, one answer, connection closed.
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
-
-/// Longer than any healthy answer takes; a service that stays silent must not hang a test.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 /// An answer.
 #[derive(Debug, Clone)]
@@ -18,13 +15,49 @@ pub struct Answer {
     pub body: String,
 }
 
-pub(super) fn get(to: SocketAddr, path: &str) -> Result<Answer> {
+/// What is asked.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    /// `GET`, `POST`.
+    pub method: &'a str,
+    /// With the query, if any.
+    pub path: &'a str,
+    /// Names and values, beside those every request has.
+    pub headers: &'a [(&'a str, &'a str)],
+    /// What is sent; a request that sends nothing says no length either.
+    pub body: &'a str,
+    /// How long each of connecting, sending and waiting for the answer may take.
+    pub patience: Duration,
+}
+
+impl<'a> Request<'a> {
+    /// For what is there to be read.
+    pub fn get(path: &'a str) -> Self {
+        Self { method: "GET", path, headers: &[], body: "", patience: PATIENCE }
+    }
+}
+
+/// Longer than any healthy answer takes; a service that stays silent must not hang a test.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Asks once.
+pub(super) fn ask(to: SocketAddr, request: Request<'_>) -> Result<Answer> {
+    let Request { method, path, headers, body, patience } = request;
     let mut stream =
-        TcpStream::connect_timeout(&to, PATIENCE).with_context(|| format!("connect to {to}"))?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
+        TcpStream::connect_timeout(&to, patience).with_context(|| format!("connect to {to}"))?;
+    stream.set_read_timeout(Some(patience))?;
+    stream.set_write_timeout(Some(patience))?;
     // Version 1.0: the server closes when it is done, and sends no chunks.
-    write!(stream, "GET {path} HTTP/1.0\r\nHost: {to}\r\nAccept: */*\r\n\r\n")?;
+    let mut sent = Vec::new();
+    write!(sent, "{method} {path} HTTP/1.0\r\nHost: {to}\r\nAccept: */*\r\n")?;
+    for (name, value) in headers {
+        write!(sent, "{name}: {value}\r\n")?;
+    }
+    if !body.is_empty() {
+        write!(sent, "Content-Length: {}\r\n", body.len())?;
+    }
+    write!(sent, "\r\n{body}")?;
+    stream.write_all(&sent)?;
     let mut text = Vec::new();
     stream.read_to_end(&mut text).with_context(|| format!("answer of {to}"))?;
     let text = String::from_utf8_lossy(&text);

@@ -30,18 +30,21 @@ mod network;
 mod process;
 mod provision;
 mod run;
+mod samples;
 mod wait;
 
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
 
 pub use host::{Host, Output};
-pub use http::Answer;
+pub use http::{Answer, Request};
 pub use process::Process;
 pub use rustix::process::Signal;
+pub use samples::{Sample, Samples};
 pub use wait::{wait_closely, wait_until};
 
 use run::{NodeRecord, Run};
@@ -192,8 +195,36 @@ impl Lab {
 
     /// Asks a service of a host over HTTP, from outside all hosts but inside their network.
     pub fn http(&self, host: &Host, port: u16, path: &str) -> Result<Answer> {
+        self.ask(host, port, Request::get(path))
+    }
+
+    /// [`Lab::http`] with any request.
+    pub fn ask(&self, host: &Host, port: u16, request: Request<'_>) -> Result<Answer> {
         let address = network::socket(host.address(), port);
-        self.run.network.inside(|| http::get(address, path))
+        self.run.network.inside(|| http::ask(address, request))
+    }
+
+    /// Does something while the replicas of a service are asked all the time whether they are there. A replica is a port
+    /// at which it answers `GET /` with 200, from whatever host it is on.
+    pub fn sampling<T>(
+        &self,
+        ports: &[u16],
+        work: impl FnOnce() -> Result<T>,
+    ) -> Result<(T, Samples)> {
+        let hosts: Vec<_> =
+            self.hosts.iter().map(|host| (host.name().to_owned(), host.address())).collect();
+        let stop = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let looking =
+                scope.spawn(|| self.run.network.inside(|| samples::look(&hosts, ports, &stop)));
+            let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
+            stop.store(true, Ordering::Relaxed);
+            let samples = looking.join().map_err(|_| anyhow!("a thread panicked"))??;
+            match done {
+                Ok(done) => Ok((done?, samples)),
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        })
     }
 
     /// Does something on every host at once; the first error of any is the answer.
