@@ -106,6 +106,38 @@ fn a_host_that_asks_for_a_reboot_comes_back_as_the_same_machine_or_stays_down() 
 }
 
 #[test]
+fn replicas_are_asked_all_the_time() -> Result<()> {
+    let lab = Lab::up(&bare(2))?;
+    let (one, other) = (lab.host(0)?, lab.host(1)?);
+    // Reads the request up to its blank line, then answers.
+    let answer = "while read -r line && [ ${#line} -gt 1 ]; do :; done\nprintf 'HTTP/1.0 200 OK\\r\\n\\r\\nhere\\n'\n";
+    let unit = "[Service]\nExecStart=/usr/bin/systemd-socket-activate --listen=%i --accept --inetd /bin/sh /etc/answer\n";
+    for (host, port) in [(one, 8001), (other, 8002)] {
+        host.write_file("/etc/answer", answer)?;
+        host.write_file("/run/systemd/system/replica@.service", unit)?;
+        host.exec(&["systemctl", "start", &format!("replica@{port}")])?.success()?;
+        wait_until("an answer", Duration::from_secs(10), || lab.http(host, port, "/").map(|_| ()))?;
+    }
+    let both = || lab.http(one, 8001, "/").and_then(|_| lab.http(other, 8002, "/")).map(|_| ());
+    let ((), calm) = lab.sampling(&[8001, 8002], both)?;
+    assert_eq!(calm.fewest(), 2, "{calm:?}");
+    let ((), samples) = lab.sampling(&[8001, 8002], || {
+        other.exec(&["systemctl", "start", "replica@8001"])?.success()?;
+        one.reboot()?;
+        other.exec(&["systemctl", "stop", "replica@8001"])?.success()?;
+        // Runtime files are gone with the boot.
+        one.write_file("/run/systemd/system/replica@.service", unit)?;
+        one.exec(&["systemctl", "start", "replica@8001"])?.success()?;
+        wait_until("an answer", Duration::from_secs(10), || lab.http(one, 8001, "/").map(|_| ()))?;
+        other.power_cut()
+    })?;
+    assert_eq!(samples.away(1), Duration::ZERO, "8002 was there until the power cut: {samples:?}");
+    assert!(samples.fewest() >= 1, "{samples:?}");
+    assert!(lab.sampling(&[8001], || -> Result<()> { bail!("no") }).is_err());
+    lab.down()
+}
+
+#[test]
 fn units_are_seen_and_signalled_from_outside() -> Result<()> {
     let lab = Lab::up(&bare(1))?;
     let host = lab.host(0)?;
