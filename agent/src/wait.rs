@@ -11,6 +11,7 @@ use muster_common::refusal::Refusal;
 use muster_common::snapshot::{Placement, Snapshot};
 use muster_common::state::{DesiredState, ObservedState};
 use muster_common::unit::{Requirements, UnitName};
+use muster_engine::arrival::{Arrival, Report};
 
 use crate::lists;
 use crate::view::Cluster;
@@ -208,26 +209,13 @@ fn one(
     state: Option<&ObservedState>,
 ) -> Stand {
     let Some(state) = state else { return Stand::Moving(id.clone(), None) };
-    let moving = || Stand::Moving(id.clone(), Some(state.clone()));
-    let failed = || Stand::Failed(id.clone(), state.clone());
-    if state.generation < placement.generation || state.desired != placement.desired {
-        return moving();
-    }
-    if state.problem.is_some() {
-        return failed();
-    }
-    let done = || Stand::Done(Vec::new());
-    if until == Until::Loaded {
-        return done();
-    }
-    if placement.desired != DesiredState::Launched {
-        return moving();
-    }
-    match (state.active.as_str(), state.sub.as_str()) {
-        // In `auto-restart` the start job is over and systemd will try again: it was tried and did not work.
-        ("failed", _) | ("activating", "auto-restart" | "auto-restart-queued") => failed(),
-        // `inactive` after a start that was carried out: a oneshot that has finished, and not failed.
-        ("active" | "reloading" | "refreshing" | "inactive", _) => done(),
-        _ => moving(),
+    let until = match until {
+        Until::Loaded => DesiredState::Loaded,
+        _ => DesiredState::Launched,
+    };
+    match Report::of(state).arrival(placement, until) {
+        Arrival::Here => Stand::Done(Vec::new()),
+        Arrival::Failed(_) => Stand::Failed(id.clone(), state.clone()),
+        Arrival::Pending => Stand::Moving(id.clone(), Some(state.clone())),
     }
 }

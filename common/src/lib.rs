@@ -6,6 +6,7 @@
 
 pub mod api;
 pub mod cordon;
+pub mod drain;
 pub mod machine;
 pub mod reboot;
 pub mod refusal;

@@ -36,6 +36,8 @@ pub struct MachineRefusal {
 pub enum UnitReason {
     /// There is no machine at all.
     NoMachines,
+    /// It is on the only machine there is.
+    NoOtherMachine,
     /// `MachineOf=` leads back to the unit itself, through these units in order.
     MachineOfCircle {
         /// The circle, beginning and ending with the unit.
@@ -97,6 +99,8 @@ pub enum MachineReason {
     },
     /// The machine has yet to stop an earlier copy of the unit.
     NotGone,
+    /// The unit did not start on several other machines, so it is not tried there.
+    NotTried,
     /// The machine has no runner for the unit's type.
     NoRunner {
         /// The runner it would take.
@@ -151,6 +155,7 @@ impl fmt::Display for UnitReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoMachines => f.write_str("no machine is registered"),
+            Self::NoOtherMachine => f.write_str("there is no other machine"),
             Self::MachineOfCircle { through } => {
                 f.write_str("MachineOf= goes in a circle: ")?;
                 for (i, unit) in through.iter().enumerate() {
@@ -196,6 +201,9 @@ impl fmt::Display for MachineReason {
             Self::Cordoned { why } if why.is_empty() => f.write_str("it is cordoned"),
             Self::Cordoned { why } => write!(f, "it is cordoned {why}"),
             Self::NotStarted { problem } => write!(f, "it did not start there: {problem}"),
+            Self::NotTried => {
+                f.write_str("it would take it, but the unit did not start where it was tried")
+            }
             Self::NotGone => f.write_str("it has not stopped an earlier copy of the unit yet"),
             Self::NoRunner { runner: RunnerKind::Docker } => {
                 f.write_str("it has no Docker engine for container units")

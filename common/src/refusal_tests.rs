@@ -37,6 +37,7 @@ fn unit_reasons() -> Vec<UnitReason> {
     let a = unit("a.service");
     vec![
         UnitReason::NoMachines,
+        UnitReason::NoOtherMachine,
         UnitReason::MachineOfCircle { through: vec![a.clone(), unit("b.service"), a.clone()] },
         UnitReason::MachineOfNotPlaced { unit: a.clone() },
         UnitReason::MachineOfGlobal { unit: a.clone() },
@@ -71,6 +72,7 @@ fn machine_reasons() -> Refusal {
         ("aaaaaaaaaaaa", MachineReason::Cordoned { why: "by root (new disk)".into() }),
         ("bbbbbbbbaaaa", MachineReason::NotStarted { problem: "the start job failed".into() }),
         ("ccccccccaaaa", MachineReason::NotGone),
+        ("ddddddddaaaa", MachineReason::NotTried),
     ])
 }
 
@@ -82,6 +84,7 @@ fn reasons_that_lie_in_the_unit() {
         .collect();
     assert_snapshot!(lines.join("\n"), @r"
     no machine is registered
+    there is no other machine
     MachineOf= goes in a circle: a.service -> b.service -> a.service
     MachineOf=a.service names a unit that is not loaded or started
     MachineOf=a.service names a global unit, which is on many machines
@@ -110,6 +113,7 @@ fn reasons_that_lie_in_the_machines() {
     aaaaaaaa...: it is cordoned by root (new disk)
     bbbbbbbb...: it did not start there: the start job failed
     cccccccc...: it has not stopped an earlier copy of the unit yet
+    dddddddd...: it would take it, but the unit did not start where it was tried
     ");
 }
 

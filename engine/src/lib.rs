@@ -23,7 +23,9 @@
 //! | chain | the steps of one unit, in order |
 //! | settled | a generation that a machine has carried out, or given up on |
 
+pub mod arrival;
 pub mod converge;
+pub mod drain;
 pub mod freeze;
 pub mod reboot;
 pub mod schedule;

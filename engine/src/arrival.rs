@@ -1,0 +1,165 @@
+//! What a machine's report says of what it was asked.
+//!
+//! Owns the comparison of a placement with the machine's report on it: whether the machine has carried it out, and
+//! whether that went well. A report on an earlier generation, or on another file, says nothing.
+
+use muster_common::snapshot::Placement;
+use muster_common::state::{DesiredState, ObservedState};
+use muster_common::unit::FileHash;
+
+/// How far a machine has come with a placement.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Arrival {
+    /// It has not carried it out yet, or the unit is still on its way up.
+    Pending,
+    /// The unit is up, or has ended well, or is loaded if that is all that was asked.
+    Here,
+    /// It was tried and did not work; what the machine says.
+    Failed(String),
+}
+
+/// The part of a machine's report that decisions rest on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    file: Option<FileHash>,
+    generation: u64,
+    desired: DesiredState,
+    stand: Stand,
+    /// What kept the machine from doing as asked.
+    problem: Option<String>,
+    /// How the unit failed afterwards.
+    failure: Option<String>,
+}
+
+/// Where the unit stands in its own life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stand {
+    /// Up, or ended well after a start that was carried out, as a oneshot does.
+    Well,
+    /// Failed, or about to be tried again after it has.
+    Failed,
+    /// Neither yet.
+    Between,
+}
+
+impl Report {
+    /// What decisions rest on in a report.
+    pub fn of(state: &ObservedState) -> Self {
+        let stand = match (state.active.as_str(), state.sub.as_str()) {
+            // In `auto-restart` the start job is over and systemd will try again: it was tried and did not work.
+            ("failed", _) | ("activating", "auto-restart" | "auto-restart-queued") => Stand::Failed,
+            // `inactive` after a start that was carried out: a oneshot that has finished, and not failed.
+            ("active" | "reloading" | "refreshing" | "inactive", _) => Stand::Well,
+            _ => Stand::Between,
+        };
+        let problem = state.problem.clone();
+        let failed = || format!("it is {} ({})", state.active, state.sub);
+        let failure = (stand == Stand::Failed).then(failed);
+        Self {
+            file: state.file,
+            generation: state.generation,
+            desired: state.desired,
+            stand,
+            problem,
+            failure,
+        }
+    }
+
+    /// How far the machine has come with a placement, as far as `until`: a launched unit may be asked whether it is
+    /// loaded.
+    pub fn arrival(&self, placement: &Placement, until: DesiredState) -> Arrival {
+        if self.generation < placement.generation || self.desired != placement.desired {
+            return Arrival::Pending;
+        }
+        if let Some(problem) = &self.problem {
+            return Arrival::Failed(problem.clone());
+        }
+        if self.file.is_some_and(|file| file != placement.file) {
+            return Arrival::Pending;
+        }
+        if until == DesiredState::Loaded {
+            return Arrival::Here;
+        }
+        if placement.desired != DesiredState::Launched {
+            return Arrival::Pending;
+        }
+        match self.stand {
+            Stand::Well => Arrival::Here,
+            Stand::Failed => Arrival::Failed(self.failure.clone().unwrap_or_default()),
+            Stand::Between => Arrival::Pending,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use muster_common::snapshot::Handover;
+
+    use super::*;
+
+    fn placement(desired: DesiredState) -> Placement {
+        let (file, handover) = (FileHash::of(""), Handover::default());
+        Placement { file, desired, generation: 2, handover, revision: 1 }
+    }
+
+    fn state(active: &str, sub: &str) -> ObservedState {
+        ObservedState {
+            load: "loaded".to_owned(),
+            active: active.to_owned(),
+            sub: sub.to_owned(),
+            file: Some(FileHash::of("")),
+            hash: String::new(),
+            generation: 2,
+            desired: DesiredState::Launched,
+            since: 0,
+            invocation: String::new(),
+            problem: None,
+        }
+    }
+
+    fn launched(state: &ObservedState) -> Arrival {
+        let wanted = placement(DesiredState::Launched);
+        Report::of(state).arrival(&wanted, DesiredState::Launched)
+    }
+
+    #[test]
+    fn a_unit_has_arrived_when_it_is_up_or_has_ended_well() {
+        assert_eq!(launched(&state("active", "running")), Arrival::Here);
+        assert_eq!(launched(&state("inactive", "dead")), Arrival::Here);
+        assert_eq!(launched(&state("activating", "start")), Arrival::Pending);
+        assert_eq!(launched(&state("failed", "failed")), failed("it is failed (failed)"));
+        let again = state("activating", "auto-restart");
+        assert_eq!(launched(&again), failed("it is activating (auto-restart)"));
+    }
+
+    fn failed(problem: &str) -> Arrival {
+        Arrival::Failed(problem.to_owned())
+    }
+
+    #[test]
+    fn a_report_on_something_else_says_nothing() {
+        let up = || state("active", "running");
+        let earlier = ObservedState { generation: 1, ..up() };
+        assert_eq!(launched(&earlier), Arrival::Pending);
+        let loaded = ObservedState { desired: DesiredState::Loaded, ..up() };
+        assert_eq!(launched(&loaded), Arrival::Pending);
+        let other = ObservedState { file: Some(FileHash::of("other")), ..up() };
+        assert_eq!(launched(&other), Arrival::Pending);
+    }
+
+    #[test]
+    fn what_keeps_a_machine_from_doing_as_asked_is_a_failure() {
+        let problem = Some("this machine has one of its own".to_owned());
+        let refused = ObservedState { problem, ..state("inactive", "dead") };
+        assert_eq!(launched(&refused), failed("this machine has one of its own"));
+    }
+
+    #[test]
+    fn a_loaded_unit_has_arrived_when_it_is_loaded() {
+        let desired = DesiredState::Loaded;
+        let report = Report::of(&ObservedState { desired, ..state("inactive", "dead") });
+        assert_eq!(report.arrival(&placement(desired), desired), Arrival::Here);
+        let report = Report::of(&state("failed", "failed"));
+        assert_eq!(report.arrival(&placement(DesiredState::Launched), desired), Arrival::Here);
+    }
+}
