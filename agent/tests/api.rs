@@ -11,6 +11,8 @@
 mod connections;
 #[path = "api/cordon.rs"]
 mod cordon;
+#[path = "api/reboot.rs"]
+mod reboot;
 mod support;
 #[path = "api/trouble.rs"]
 mod trouble;
@@ -581,20 +583,4 @@ async fn status_and_journal_come_from_the_units_machine() {
         assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{wrong}: {}", answer.text);
     }
     assert_eq!(cluster.get("/v1/units/b.service/status").await.status, StatusCode::NOT_FOUND);
-}
-
-#[tokio::test]
-async fn health_and_metrics_say_what_is_wrong() {
-    let cluster = cluster().await;
-    let health = cluster.get("/healthz").await;
-    assert_eq!(health.status, StatusCode::SERVICE_UNAVAILABLE);
-    assert_eq!(health.body["reasons"][0], "store: not ready yet");
-    let metrics = cluster.get("/metrics").await.text;
-    assert!(metrics.contains("muster_store_reachable 0\n"), "{metrics}");
-    assert!(
-        metrics.contains(
-            "muster_http_requests_total{route=\"/healthz\",method=\"GET\",status=\"503\"} 1\n"
-        ),
-        "{metrics}"
-    );
 }

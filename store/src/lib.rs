@@ -52,7 +52,8 @@ mod store;
 
 pub use registry::{
     CommitError, Destroyed, Event, Leadership, PlaceWrite, PlacesCommitted, Presence, RebootGroup,
-    RebootNews, RebootScope, Registry, RegistryError, StateUpdate, UnitWrite, UnitWritten, Updates,
+    RebootNews, RebootRecords, RebootScope, Registry, RegistryError, StateUpdate, UnitWrite,
+    UnitWritten, Updates,
 };
 pub use store::{
     Commit, Guard, KeyChange, KeyValue, Lease, LeaseId, Listing, MAX_OPERATIONS, MAX_REQUEST_BYTES,

@@ -18,7 +18,7 @@ use muster_common::reboot::{
 };
 use muster_common::snapshot::Unreadable;
 use muster_engine::reboot::semaphore;
-use muster_store::{RebootGroup, Registry, RegistryError, StoreError};
+use muster_store::{RebootGroup, RebootRecords, Registry, RegistryError, StoreError};
 use tokio::time::{Instant, timeout_at};
 
 use crate::health::unix_seconds;
@@ -233,20 +233,30 @@ impl Lock {
         &self,
         limit: Duration,
     ) -> Result<(Vec<GroupStatus>, Vec<Unreadable>), LockError> {
+        let found = self.records(limit).await?;
+        let statuses =
+            found.groups.into_iter().map(|(group, semaphore)| GroupStatus { group, semaphore });
+        Ok((statuses.collect(), found.unreadable))
+    }
+
+    /// All records of reboots, with the groups that exist without one. Answers within `limit`.
+    pub async fn records(&self, limit: Duration) -> Result<RebootRecords, LockError> {
         let deadline = Instant::now() + limit;
         let any = Group::default();
-        let (found, unreadable) = self.ask(&any, deadline, self.0.registry.reboot_groups()).await?;
-        let unread = |group: &Group| unreadable.iter().any(|u| u.key == format!("reboot/{group}"));
-        let mut all: BTreeMap<Group, Semaphore> = self
-            .0
-            .configured
-            .iter()
-            .filter(|group| !unread(group))
-            .map(|group| (group.clone(), Semaphore::default()))
-            .collect();
-        all.extend(found.into_iter().map(|found| (found.group, found.semaphore)));
-        let statuses = all.into_iter().map(|(group, semaphore)| GroupStatus { group, semaphore });
-        Ok((statuses.collect(), unreadable))
+        let found = self.ask(&any, deadline, self.0.registry.reboots()).await?;
+        Ok(self.with_configured(found))
+    }
+
+    /// Adds the groups that exist without a record. One whose record cannot be read has some number of slots, but not a
+    /// new group's.
+    fn with_configured(&self, mut found: RebootRecords) -> RebootRecords {
+        for group in &self.0.configured {
+            let key = format!("reboot/{group}");
+            if !found.unreadable.iter().any(|record| record.key == key) {
+                found.groups.entry(group.clone()).or_default();
+            }
+        }
+        found
     }
 
     /// The last slots freed in a group, the oldest first. Answers within `limit`.

@@ -4,5 +4,6 @@
 //! reboot.
 
 pub mod lock;
+pub mod overview;
 
 pub use lock::{Asked, GroupStatus, Lock, LockError, Release, Released};

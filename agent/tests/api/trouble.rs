@@ -36,7 +36,7 @@ impl Cluster {
     }
 
     /// Puts something into the store that no daemon would.
-    async fn damage(&self, record: &str) {
+    pub(super) async fn damage(&self, record: &str) {
         let key = format!("/muster/v1/{record}");
         let op = Op::Put { key, value: "{ not JSON".into(), lease: None };
         self.line.commit(vec![], vec![op]).await.unwrap();
@@ -238,4 +238,20 @@ async fn a_wait_ends_with_its_client() {
     assert!(cluster.view.is_warm(), "it looks on the client's behalf");
     drop(response);
     eventually(|| !cluster.view.is_warm()).await;
+}
+
+#[tokio::test]
+async fn health_and_metrics_say_what_is_wrong() {
+    let cluster = cluster().await;
+    let health = cluster.get("/healthz").await;
+    assert_eq!(health.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(health.body["reasons"][0], "store: not ready yet");
+    let metrics = cluster.get("/metrics").await.text;
+    assert!(metrics.contains("muster_store_reachable 0\n"), "{metrics}");
+    assert!(
+        metrics.contains(
+            "muster_http_requests_total{route=\"/healthz\",method=\"GET\",status=\"503\"} 1\n"
+        ),
+        "{metrics}"
+    );
 }

@@ -3,4 +3,5 @@
 pub mod cordon;
 pub mod fleet;
 pub mod fleetlock;
+pub mod reboot;
 pub mod v1;

@@ -10,6 +10,7 @@
 //! | `GET /v1/states` | | [`States`] |
 //! | `GET /v1/machines` | | [`Machines`] |
 //! | `POST /v1/machines/ID/cordon`, `/uncordon` | | see [`super::cordon`] |
+//! | `GET /v1/reboot` and below | | see [`super::reboot`] |
 //! | `GET /v1/plan` | | [`Plan`]: what the engine would do next, refusals included |
 //! | `POST /v1/unfreeze` | | 204: re-placement goes on although machines are missing |
 //! | `GET /v1/units/NAME/status?machine=ID` | | [`UnitStatus`], as systemctl prints it on the unit's machine |

@@ -29,7 +29,7 @@ use muster_common::unit::{UnitFile, UnitName};
 use tokio::sync::mpsc;
 
 use crate::store::{KeyValue, Lease, Range, Store, StoreError};
-pub use reboots::{RebootGroup, RebootNews, RebootScope};
+pub use reboots::{RebootGroup, RebootNews, RebootRecords, RebootScope};
 
 use decode::Decoder;
 use keys::Key;

@@ -49,6 +49,23 @@ pub struct RebootGroup {
     pub revision: u64,
 }
 
+/// All records of reboots, as one read of the store finds them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RebootRecords {
+    /// The store's revision.
+    pub revision: u64,
+    /// The semaphores that have a record.
+    pub groups: BTreeMap<Group, Semaphore>,
+    /// How far the hosts are that ever said so.
+    pub hosts: BTreeMap<MachineId, HostStatus>,
+    /// Who asked for a reboot of which machine.
+    pub requests: BTreeMap<MachineId, Request>,
+    /// The last slots freed, the oldest first.
+    pub histories: BTreeMap<Group, Vec<HistoryEntry>>,
+    /// Those that cannot be read, by key.
+    pub unreadable: Vec<Unreadable>,
+}
+
 /// Which records of reboots to watch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RebootScope {
@@ -130,13 +147,32 @@ impl std::fmt::Display for RebootKey {
 
 /// What is wrong with a record of ours; `None` when nothing is, or when it is none of ours.
 pub(super) fn problem(key: &str, value: &[u8]) -> Option<String> {
-    let read = parse(key)?.and_then(|key| match key {
-        RebootKey::Group(_) => decode::<Record<Semaphore>>(value).map(drop),
-        RebootKey::Host(_) => decode::<Record<HostStatus>>(value).map(drop),
-        RebootKey::Request(_) => decode::<Record<Request>>(value).map(drop),
-        RebootKey::History(_) => decode::<Record<History>>(value).map(drop),
-    });
-    read.err()
+    RebootRecords::default().take(key, value).err()
+}
+
+impl RebootRecords {
+    /// Adds a record, or says what is wrong with it. One that is none of ours is passed over.
+    fn take(&mut self, key: &str, value: &[u8]) -> Result<(), String> {
+        fn read<T: DeserializeOwned>(value: &[u8]) -> Result<T, String> {
+            decode::<Record<T>>(value).map(|record| record.value)
+        }
+        match parse(key).transpose()? {
+            None => {}
+            Some(RebootKey::Group(group)) => {
+                self.groups.insert(group, read(value)?);
+            }
+            Some(RebootKey::Host(machine)) => {
+                self.hosts.insert(machine, read(value)?);
+            }
+            Some(RebootKey::Request(machine)) => {
+                self.requests.insert(machine, read(value)?);
+            }
+            Some(RebootKey::History(group)) => {
+                self.histories.insert(group, read::<History>(value)?.entries);
+            }
+        }
+        Ok(())
+    }
 }
 
 fn write<T: Serialize>(value: T) -> bytes::Bytes {
@@ -181,6 +217,19 @@ impl Registry {
             }
         }
         Ok((groups, unreadable))
+    }
+
+    /// All records of reboots.
+    pub async fn reboots(&self) -> Result<RebootRecords, RegistryError> {
+        let listing = self.store.read(Range::Prefix(format!("{}{ALL}", self.prefix))).await?;
+        let mut all = RebootRecords { revision: listing.revision, ..RebootRecords::default() };
+        for record in listing.entries {
+            let key = self.below(&record).to_owned();
+            if let Err(problem) = all.take(&key, &record.value) {
+                all.unreadable.push(Unreadable { key, problem });
+            }
+        }
+        Ok(all)
     }
 
     /// Writes a semaphore where the one of `decided.revision` still stands, and with it, in the same commit, what has

@@ -42,7 +42,7 @@ pub(super) async fn uncordon(
 }
 
 /// A machine that is here, or that something is known of.
-async fn known(app: &App, text: &str) -> Result<MachineId, ApiError> {
+pub(super) async fn known(app: &App, text: &str) -> Result<MachineId, ApiError> {
     let machine: MachineId =
         text.parse().map_err(|error: muster_common::machine::InvalidMachineId| {
             ApiError::bad_request(error.to_string())

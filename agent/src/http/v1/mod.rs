@@ -3,6 +3,7 @@
 mod cordons;
 mod inspect;
 mod lists;
+mod reboot;
 mod units;
 mod wait;
 
@@ -25,6 +26,7 @@ pub(super) fn routes() -> Router<App> {
         .route("/machines/{id}/cordon", post(cordons::cordon))
         .route("/machines/{id}/uncordon", post(cordons::uncordon))
         .route("/plan", get(lists::plan))
+        .nest("/reboot", reboot::routes())
         .route("/unfreeze", post(units::unfreeze))
         .route("/version", get(lists::version))
 }

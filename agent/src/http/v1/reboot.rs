@@ -1,0 +1,183 @@
+//! Rolling reboots, for people: who holds a slot, taking and freeing one by hand, and asking machines to reboot. The
+//! contract is [`muster_common::api::reboot`].
+//!
+//! Owns the answers. Who gets a slot is [`crate::reboot::Lock`]'s to find out, and when a machine reboots is its own
+//! daemon's.
+
+use axum::Router;
+use axum::extract::State;
+use axum::response::Response;
+use axum::routing::{get, post};
+use http::StatusCode;
+use muster_common::api::fleet::ErrorDetail;
+use muster_common::api::reboot::{
+    CancelRequest, Cancelled, History, LockRequest, Locked, MaxRequest, MaxSet, RebootRequest,
+    Requested, SlotRefused, UnlockRequest, Unlocked,
+};
+use muster_common::machine::MachineId;
+use muster_common::reboot::{
+    Group, HolderId, HolderKind, HostStatus, Outcome, Phase, Request, Wait,
+};
+
+use crate::health::unix_seconds;
+use crate::http::App;
+use crate::http::error::{ApiError, chain, json};
+use crate::http::extract::{Body, Params};
+use crate::reboot::{Asked, LockError, Release, Released, overview};
+
+pub(super) fn routes() -> Router<App> {
+    Router::new()
+        .route("/", get(status))
+        .route("/history", get(history))
+        .route("/lock", post(lock))
+        .route("/unlock", post(unlock))
+        .route("/max", post(max))
+        .route("/request", post(request))
+        .route("/cancel", post(cancel))
+}
+
+async fn status(State(app): State<App>, params: Params) -> Result<Response, ApiError> {
+    params.only(&["group"])?;
+    let group = params.parse("group", "the name of a reboot group")?;
+    let records = app.lock.records(app.slot_limit).await?;
+    let mut status = overview::tell(&app.machine, &records, group.as_ref())?;
+    let reader = app.view.fresh().await?;
+    status.machines = reader.read(|snapshot| snapshot.machines.values().cloned().collect());
+    Ok(json(StatusCode::OK, &status))
+}
+
+async fn history(State(app): State<App>, params: Params) -> Result<Response, ApiError> {
+    params.only(&["group"])?;
+    let group: Group = params.parse("group", "the name of a reboot group")?.unwrap_or_default();
+    // That the group exists; one of which nothing was ever freed has no history.
+    app.lock.status(&group, app.slot_limit).await?;
+    let mut entries = app.lock.history(&group, app.slot_limit).await?;
+    entries.reverse();
+    Ok(json(StatusCode::OK, &History { group, entries }))
+}
+
+async fn lock(
+    State(app): State<App>,
+    Body(request): Body<LockRequest>,
+) -> Result<Response, ApiError> {
+    let LockRequest { group, id, by } = request;
+    let id = id.unwrap_or_else(|| HolderId::from(&app.machine));
+    match app.lock.acquire(&group, &id, HolderKind::Person, app.slot_limit).await? {
+        Asked::Held { since, anew } => {
+            tracing::info!(%group, %id, by, anew, "a slot is held by hand");
+            Ok(json(StatusCode::OK, &Locked { group, id, since, anew }))
+        }
+        Asked::Wait(wait) => {
+            tracing::info!(%group, %id, by, "no slot by hand: {wait}");
+            Ok(refused(wait))
+        }
+    }
+}
+
+/// 409: there is no slot, and why.
+fn refused(wait: Wait) -> Response {
+    let status = StatusCode::CONFLICT;
+    let error = ErrorDetail { code: status.as_u16(), message: wait.to_string() };
+    json(status, &SlotRefused { error, wait })
+}
+
+async fn unlock(
+    State(app): State<App>,
+    Body(request): Body<UnlockRequest>,
+) -> Result<Response, ApiError> {
+    let UnlockRequest { group, id, by } = request;
+    let id = id.unwrap_or_else(|| HolderId::from(&app.machine));
+    let ended = Release::plain(Outcome::Unlocked { by: by.clone() });
+    let freed = match app.lock.release(&group, &id, ended, app.slot_limit).await? {
+        Released::Freed(holder) => {
+            tracing::info!(%group, %id, by, kind = %holder.kind, "a slot was freed by hand");
+            Some(holder)
+        }
+        Released::NotHeld => None,
+    };
+    Ok(json(StatusCode::OK, &Unlocked { group, id, freed }))
+}
+
+async fn max(
+    State(app): State<App>,
+    Body(request): Body<MaxRequest>,
+) -> Result<Response, ApiError> {
+    let MaxRequest { group, max, by } = request;
+    let new = u32::from(max);
+    let old = app.lock.set_max(&group, new, app.slot_limit).await?;
+    tracing::info!(%group, old, new, by, "the number of slots was set");
+    Ok(json(StatusCode::OK, &MaxSet { group, old, new }))
+}
+
+async fn request(
+    State(app): State<App>,
+    Body(request): Body<RebootRequest>,
+) -> Result<Response, ApiError> {
+    let RebootRequest { id, by, because } = request;
+    let (id, host) = known(&app, id).await?;
+    let registry = app.lock.registry();
+    let stands = registry.reboot_request(&id).await?.map(|(request, _)| request);
+    if let Some(request) = stands.filter(|_| !fulfils_already(host.as_ref())) {
+        return Ok(json(StatusCode::OK, &Requested { id, request, anew: false, host }));
+    }
+    let request = Request { by, at: unix_seconds(), because };
+    registry.request_reboot(&id, &request).await?;
+    tracing::info!(machine = %id, by = request.by, because = request.because, "a reboot was requested");
+    Ok(json(StatusCode::OK, &Requested { id, request, anew: true, host }))
+}
+
+/// Whether a host has already done what it was asked for, and has only not yet taken the wish away: whoever asks now
+/// means another reboot.
+fn fulfils_already(host: Option<&HostStatus>) -> bool {
+    let phase = host.map(|host| host.phase);
+    matches!(phase, Some(Phase::Returned | Phase::Settling | Phase::Releasing))
+}
+
+async fn cancel(
+    State(app): State<App>,
+    Body(request): Body<CancelRequest>,
+) -> Result<Response, ApiError> {
+    let CancelRequest { id, by } = request;
+    let (id, host) = known(&app, id).await?;
+    let cancelled = app.lock.registry().withdraw_reboot(&id, None).await?;
+    if cancelled {
+        tracing::info!(machine = %id, by, "the request for a reboot was taken back");
+    }
+    Ok(json(StatusCode::OK, &Cancelled { id, cancelled, host }))
+}
+
+/// A machine that is here or of which something is known, and how far it is if it ever said so; its daemon may have the
+/// reboot role alone, and then it is no machine that takes units.
+async fn known(
+    app: &App,
+    id: Option<MachineId>,
+) -> Result<(MachineId, Option<HostStatus>), ApiError> {
+    let id = id.unwrap_or_else(|| app.machine.clone());
+    let records = app.lock.records(app.slot_limit).await?;
+    let host = records.hosts.get(&id).cloned();
+    let asked = records.requests.contains_key(&id);
+    let unreadable = ["host", "request"].map(|kind| format!("reboot-{kind}/{id}"));
+    let recorded = records.unreadable.iter().any(|record| unreadable.contains(&record.key));
+    if id == app.machine || host.is_some() || asked || recorded {
+        return Ok((id, host));
+    }
+    super::cordons::known(app, id.as_str()).await.map(|id| (id, None))
+}
+
+impl From<overview::NoGroup> for ApiError {
+    fn from(error: overview::NoGroup) -> Self {
+        Self::not_found(error.to_string())
+    }
+}
+
+impl From<LockError> for ApiError {
+    fn from(error: LockError) -> Self {
+        let status = match &error {
+            LockError::UnknownGroup { .. } => StatusCode::NOT_FOUND,
+            LockError::Unreadable { .. } => StatusCode::INTERNAL_SERVER_ERROR,
+            // The store is away, or others kept writing: asking again is safe.
+            _ => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        Self::new(status, chain(&error))
+    }
+}
