@@ -4,9 +4,10 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use muster_common::machine::MachineId;
+use prometheus_client::metrics::histogram::Histogram;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -77,11 +78,21 @@ impl Status {
 
 /// The shared status. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Health(Arc<watch::Sender<Status>>);
+pub struct Health {
+    status: Arc<watch::Sender<Status>>,
+    plan_seconds: Histogram,
+}
+
+/// Upper bounds of the buckets of how long a plan takes, in seconds: from one changed unit in a large cluster to a whole plan
+/// of a cluster larger than any that was measured.
+const PLAN_SECONDS: [f64; 8] = [0.0001, 0.0004, 0.0016, 0.0064, 0.0256, 0.1, 0.4, 3.2];
 
 impl Default for Health {
     fn default() -> Self {
-        Self(Arc::new(watch::Sender::new(Status::default())))
+        Self {
+            status: Arc::new(watch::Sender::new(Status::default())),
+            plan_seconds: Histogram::new(PLAN_SECONDS),
+        }
     }
 }
 
@@ -93,12 +104,12 @@ impl Health {
 
     /// As it is now.
     pub fn status(&self) -> Status {
-        self.0.borrow().clone()
+        self.status.borrow().clone()
     }
 
     /// Told of every change.
     pub fn subscribe(&self) -> watch::Receiver<Status> {
-        self.0.subscribe()
+        self.status.subscribe()
     }
 
     /// Notes that a part works.
@@ -112,7 +123,7 @@ impl Health {
     }
 
     fn set(&self, part: fn(&mut Status) -> &mut Part, ok: bool, problem: Option<String>) {
-        self.0.send_if_modified(|status| {
+        self.status.send_if_modified(|status| {
             let part = part(status);
             if part.ok == ok && part.problem == problem && part.since != 0 {
                 return false;
@@ -128,16 +139,27 @@ impl Health {
 
     /// Changes anything else.
     pub(crate) fn update(&self, change: impl FnOnce(&mut Status)) {
-        self.0.send_if_modified(|status| {
+        self.status.send_if_modified(|status| {
             let before = status.clone();
             change(status);
             *status != before
         });
     }
 
+    /// How long plans took, in seconds, for whoever shows it.
+    pub(crate) fn plan_seconds(&self) -> Histogram {
+        self.plan_seconds.clone()
+    }
+
+    /// Counts a plan that was made while leading.
+    pub(crate) fn planned(&self, took: Duration) {
+        self.plan_seconds.observe(took.as_secs_f64());
+        self.count(|c| c.plans += 1);
+    }
+
     /// Counts without waking those who wait for a change.
     pub(crate) fn count(&self, change: impl FnOnce(&mut Counters)) {
-        self.0.send_if_modified(|status| {
+        self.status.send_if_modified(|status| {
             change(&mut status.counters);
             false
         });

@@ -53,6 +53,11 @@ impl Metrics {
         let mut registry = Registry::with_prefix("muster");
         let requests = Family::default();
         registry.register("http_requests", "HTTP requests answered", requests.clone());
+        registry.register(
+            "plan_seconds",
+            "Time taken by plans while leading",
+            health.plan_seconds(),
+        );
         registry.register_collector(Box::new(FromHealth(health)));
         Self(Arc::new(Inner { registry, requests }))
     }

@@ -437,8 +437,9 @@ impl<'a> Lead<'a> {
             }
         }
         view.changed = false;
+        let began = std::time::Instant::now();
         let plan = view.scheduler.plan();
-        self.health.count(|c| c.plans += 1);
+        self.health.planned(began.elapsed());
         if plan.moves.is_empty() {
             return Ok(());
         }

@@ -19,6 +19,8 @@ use crate::view::Cluster;
 /// One client's wait.
 pub struct Waiting {
     open: BTreeMap<UnitName, Watched>,
+    /// Whether the client has asked for what it waits for, in a change that every snapshot from now on has.
+    asked: bool,
 }
 
 /// One unit of a wait, and what was last said about it.
@@ -36,6 +38,8 @@ enum Stand {
     Done(Vec<MachineId>),
     /// It was tried here and did not work.
     Failed(MachineId, ObservedState),
+    /// Something else is wanted by now.
+    Overtaken(DesiredState),
     /// On its way, here.
     Moving(MachineId, Option<ObservedState>),
     /// It should be placed and is not.
@@ -68,10 +72,11 @@ impl Waiting {
     /// Begins to wait. A unit that is named twice is waited for as it was named last.
     pub fn new(wait: Wait) -> Self {
         let watched = |wait| Watched { wait, told: None, refusal: None, unplaced: false };
-        Self { open: wait.units.into_iter().map(|w| (w.name.clone(), watched(w))).collect() }
+        let open = wait.units.into_iter().map(|w| (w.name.clone(), watched(w))).collect();
+        Self { open, asked: wait.revision > 0 }
     }
 
-    /// Whether every unit is done or has failed.
+    /// Whether every unit has had its last event.
     pub fn is_over(&self) -> bool {
         self.open.is_empty()
     }
@@ -84,10 +89,15 @@ impl Waiting {
     /// What a snapshot adds to what was said before.
     pub fn look(&mut self, snapshot: &Snapshot) -> News {
         let mut news = News::default();
+        let asked = self.asked;
         self.open.retain(|name, watched| {
             watched.unplaced = false;
-            let stand = stand(snapshot, &watched.wait);
-            match stand {
+            let overtaken = if asked { overtaken(snapshot, &watched.wait) } else { None };
+            match overtaken.unwrap_or_else(|| stand(snapshot, &watched.wait)) {
+                Stand::Overtaken(desired) => {
+                    news.events.push(WaitEvent::Overtaken { name: name.clone(), desired });
+                    return false;
+                }
                 Stand::Done(ids) => {
                     let machines = ids.iter().map(|id| lists::machine(snapshot, id)).collect();
                     news.events.push(WaitEvent::Done { name: name.clone(), machines });
@@ -135,6 +145,19 @@ impl Waiting {
         }
         events
     }
+}
+
+/// Whether a unit, in a snapshot that has what was asked of it, is to be something else.
+fn overtaken(snapshot: &Snapshot, wait: &WaitFor) -> Option<Stand> {
+    let unit = snapshot.units.get(&wait.name).filter(|unit| unit.generation >= wait.generation)?;
+    let asked = match wait.until {
+        Until::Launched => Some(DesiredState::Launched),
+        Until::Loaded => Some(DesiredState::Loaded),
+        Until::Inactive => Some(DesiredState::Inactive),
+        // It was to be no more, and is there again.
+        Until::Gone => None,
+    };
+    (asked != Some(unit.desired)).then_some(Stand::Overtaken(unit.desired))
 }
 
 fn stand(snapshot: &Snapshot, wait: &WaitFor) -> Stand {
@@ -219,3 +242,7 @@ fn one(
         Arrival::Pending => Stand::Moving(id.clone(), Some(state.clone())),
     }
 }
+
+#[cfg(test)]
+#[path = "wait_tests.rs"]
+mod tests;

@@ -264,6 +264,11 @@ impl Course {
                 self.all_well = false;
                 failed(console, name, &machine, &state, log)?;
             }
+            WaitEvent::Overtaken { name, desired } => {
+                let Some(pending) = self.pending.remove(&name) else { return Ok(()) };
+                self.all_well = false;
+                overtaken(console, name, pending.wait.until, desired)?;
+            }
             WaitEvent::Degraded { message } if self.trouble_told.as_ref() != Some(&message) => {
                 console.warning(format_args!("{message}; still waiting"));
                 self.trouble_told = Some(message);
@@ -334,6 +339,26 @@ fn told(refusal: &Refusal) -> String {
 fn vanished(console: &mut Console, unit: UnitName) -> Result<(), Error> {
     let message = "was destroyed meanwhile".to_owned();
     console.error(format_args!("{unit} {message}"));
+    let what = What::Failed { message, log: Vec::new() };
+    console.result(UnitResult { unit, what }).map_err(Error::Output)
+}
+
+/// Somebody else has asked for something else while this command waited.
+fn overtaken(
+    console: &mut Console,
+    unit: UnitName,
+    until: Until,
+    desired: DesiredState,
+) -> Result<(), Error> {
+    let message = match (until, desired) {
+        (Until::Gone, _) => "was submitted again meanwhile".to_owned(),
+        (_, DesiredState::Launched) => "was started meanwhile".to_owned(),
+        (Until::Launched, DesiredState::Loaded) => "was stopped meanwhile".to_owned(),
+        (_, DesiredState::Loaded) => "was loaded meanwhile".to_owned(),
+        (_, DesiredState::Inactive) => "was unloaded meanwhile".to_owned(),
+    };
+    console.error(format_args!("{unit} {message}"));
+    console.hint("somebody else asked for that; `musterctl list-units` shows what became of it");
     let what = What::Failed { message, log: Vec::new() };
     console.result(UnitResult { unit, what }).map_err(Error::Output)
 }

@@ -252,7 +252,8 @@ pub struct Plan {
 pub struct Wait {
     /// The units and what to wait for.
     pub units: Vec<WaitFor>,
-    /// See [`ChangeAnswer::revision`]; 0 to begin with what is known.
+    /// See [`ChangeAnswer::revision`]; 0 to begin with what is known. With the revision of a change, the wait is for
+    /// what came of that change: it ends with [`WaitEvent::Overtaken`] where somebody has asked for something else since.
     #[serde(default)]
     pub revision: u64,
 }
@@ -280,7 +281,8 @@ pub enum Until {
     Loaded,
     /// No machine has it any more.
     Inactive,
-    /// Neither the store nor any machine has it.
+    /// Neither the store nor any machine has it. A machine that has not reported the unit yet counts as not having it, so
+    /// a unit destroyed within moments of an unawaited start can have a process for as long as its machine takes to hear.
     Gone,
 }
 
@@ -325,6 +327,13 @@ pub enum WaitEvent {
         /// The unit's last log lines.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         log: Vec<String>,
+    },
+    /// Somebody has asked for something else since the change that is waited for; the last event of this unit.
+    Overtaken {
+        /// The unit.
+        name: UnitName,
+        /// What is wanted of it now.
+        desired: DesiredState,
     },
     /// The daemon lost the store; it goes on when it is back.
     Degraded {

@@ -28,6 +28,42 @@ fn a_unit_that_is_destroyed_meanwhile_is_a_failure() {
 }
 
 #[test]
+fn a_unit_that_somebody_else_changes_meanwhile_is_a_failure() {
+    let overtaken = |desired: &str| json!({ "event": "overtaken", "name": "web@1.service", "desired": desired });
+    let script = |line: &'static str, event: serde_json::Value| {
+        Daemon::new([accepted(["web@1.service"]), ("POST /v1/wait", Answer::events([event]))])
+            .run(line)
+    };
+    assert_snapshot!(script("start web@1", overtaken("loaded")), @r"
+    exit 1
+    --- stderr
+    error: web@1.service was stopped meanwhile
+    hint: somebody else asked for that; `musterctl list-units` shows what became of it
+    ");
+    assert_snapshot!(script("load web@1", overtaken("launched")), @r"
+    exit 1
+    --- stderr
+    error: web@1.service was started meanwhile
+    hint: somebody else asked for that; `musterctl list-units` shows what became of it
+    ");
+    assert_snapshot!(script("start web@1 --output json", overtaken("inactive")), @r#"
+    exit 1
+    --- stdout
+    [
+      {
+        "unit": "web@1.service",
+        "result": "failed",
+        "message": "was unloaded meanwhile",
+        "log": []
+      }
+    ]
+    --- stderr
+    error: web@1.service was unloaded meanwhile
+    hint: somebody else asked for that; `musterctl list-units` shows what became of it
+    "#);
+}
+
+#[test]
 fn a_refusal_that_comes_later_ends_the_wait() {
     let daemon = Daemon::new([
         accepted(["web@4.service"]),

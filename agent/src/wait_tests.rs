@@ -1,0 +1,248 @@
+//! What a client is told, from one snapshot to the next.
+
+use std::collections::BTreeSet;
+
+use muster_common::snapshot::{Change, Handover, Unit};
+use muster_common::unit::{FileHash, UnitFile};
+
+use super::*;
+
+fn name() -> UnitName {
+    "web.service".parse().unwrap()
+}
+
+fn id(machine: &str) -> MachineId {
+    machine.parse().unwrap()
+}
+
+/// A cluster in which one unit, asked for at generation 2, is waited for.
+struct Story {
+    snapshot: Snapshot,
+    waiting: Waiting,
+}
+
+impl Story {
+    /// `asked`: the client has made a change before.
+    fn of(until: Until, asked: bool) -> Self {
+        let wait = WaitFor { name: name(), until, generation: 2 };
+        let revision = u64::from(asked);
+        let waiting = Waiting::new(Wait { units: vec![wait], revision });
+        Self { snapshot: Snapshot::default(), waiting }
+    }
+
+    fn wanted(mut self, desired: DesiredState, generation: u64) -> Self {
+        let text = "[Service]\nExecStart=/bin/true\n";
+        let file = FileHash::of(text);
+        let parsed = text.parse::<UnitFile>().unwrap();
+        self.snapshot.apply(Change::File(file, Some(parsed.into())));
+        let unit = Unit { name: name(), file, desired, generation, revision: 1 };
+        self.snapshot.apply(Change::Unit(name(), Some(unit)));
+        self
+    }
+
+    fn destroyed(mut self) -> Self {
+        self.snapshot.apply(Change::Unit(name(), None));
+        self
+    }
+
+    fn placed(mut self, machine: &str, desired: DesiredState, generation: u64) -> Self {
+        let placement = Placement {
+            file: FileHash::of(""),
+            desired,
+            generation,
+            handover: Handover::default(),
+            revision: 1,
+        };
+        self.snapshot.apply(Change::Place(id(machine), name(), Some(placement)));
+        self
+    }
+
+    fn withdrawn(mut self, machine: &str) -> Self {
+        self.snapshot.apply(Change::Place(id(machine), name(), None));
+        self
+    }
+
+    fn reports(
+        mut self,
+        machine: &str,
+        active: &str,
+        desired: DesiredState,
+        generation: u64,
+    ) -> Self {
+        let (active, sub) = active.split_once('/').unwrap();
+        let state = ObservedState {
+            load: "loaded".to_owned(),
+            active: active.to_owned(),
+            sub: sub.to_owned(),
+            file: None,
+            hash: String::new(),
+            generation,
+            desired,
+            since: 0,
+            invocation: String::new(),
+            problem: None,
+        };
+        self.snapshot.apply(Change::State(id(machine), name(), Some(state)));
+        self
+    }
+
+    fn silent(mut self, machine: &str) -> Self {
+        self.snapshot.apply(Change::State(id(machine), name(), None));
+        self
+    }
+
+    /// What is told now, in a few words.
+    fn told(&mut self) -> Vec<String> {
+        let news = self.waiting.look(&self.snapshot);
+        let events = news.events.into_iter().map(|event| match event {
+            WaitEvent::Progress { machine, state, .. } => {
+                let machine = machine.map_or_else(|| "nowhere".to_owned(), |m| m.id.to_string());
+                match state {
+                    Some(state) => format!("{}/{} on {machine}", state.active, state.sub),
+                    None => format!("on {machine}"),
+                }
+            }
+            WaitEvent::Done { machines, .. } => {
+                let ids: BTreeSet<String> = machines.iter().map(|m| m.id.to_string()).collect();
+                format!("done {}", ids.into_iter().collect::<Vec<_>>().join(" "))
+            }
+            WaitEvent::Overtaken { desired, .. } => format!("overtaken: {desired}"),
+            other => format!("{other:?}"),
+        });
+        let failures = news
+            .failures
+            .into_iter()
+            .map(|failure| format!("failed on {}: {}", failure.machine.id, failure.state.active));
+        events.chain(failures).collect()
+    }
+}
+
+use DesiredState::{Inactive, Launched, Loaded};
+
+#[test]
+fn a_start_from_nothing_to_done() {
+    let mut story = Story::of(Until::Launched, true).wanted(Launched, 2);
+    assert!(story.told().is_empty());
+    assert!(story.waiting.has_unplaced());
+
+    story = story.placed("m1", Launched, 2);
+    assert_eq!(story.told(), ["on m1"]);
+    assert!(story.told().is_empty(), "nothing is told twice");
+    assert!(!story.waiting.has_unplaced());
+
+    story = story.reports("m1", "activating/start", Launched, 2);
+    assert_eq!(story.told(), ["activating/start on m1"]);
+    assert!(!story.waiting.is_over());
+    story = story.reports("m1", "active/running", Launched, 2);
+    assert_eq!(story.told(), ["done m1"]);
+    assert!(story.waiting.is_over());
+}
+
+#[test]
+fn what_runs_from_before_is_not_what_was_asked_for() {
+    let mut story = Story::of(Until::Launched, true)
+        .wanted(Launched, 2)
+        .placed("m1", Launched, 1)
+        .reports("m1", "active/running", Launched, 1);
+    assert_eq!(story.told(), ["active/running on m1"], "the leader has not heard of it");
+    story = story.placed("m1", Launched, 2);
+    assert!(story.told().is_empty(), "the machine has not carried it out");
+    story = story.reports("m1", "active/running", Launched, 2);
+    assert_eq!(story.told(), ["done m1"]);
+}
+
+#[test]
+fn a_oneshot_that_has_finished_is_done_and_one_that_failed_has_failed() {
+    for (reports, told) in [
+        ("inactive/dead", "done m1"),
+        ("active/exited", "done m1"),
+        ("failed/failed", "failed on m1: failed"),
+        ("activating/auto-restart", "failed on m1: activating"),
+    ] {
+        let mut story = Story::of(Until::Launched, true)
+            .wanted(Launched, 2)
+            .placed("m1", Launched, 2)
+            .reports("m1", reports, Launched, 2);
+        assert_eq!(story.told(), [told], "{reports}");
+        assert!(story.waiting.is_over());
+    }
+}
+
+#[test]
+fn a_unit_on_several_machines_is_done_when_it_is_on_all() {
+    let mut story = Story::of(Until::Launched, true)
+        .wanted(Launched, 2)
+        .placed("m1", Launched, 2)
+        .placed("m2", Launched, 2)
+        .reports("m1", "active/running", Launched, 2);
+    assert_eq!(story.told(), ["on m2"]);
+    story = story.reports("m2", "active/running", Launched, 2);
+    assert_eq!(story.told(), ["done m1 m2"]);
+}
+
+#[test]
+fn a_wait_for_a_start_ends_when_somebody_stops_unloads_or_destroys_the_unit() {
+    let started = || {
+        let mut story =
+            Story::of(Until::Launched, true).wanted(Launched, 2).placed("m1", Launched, 2);
+        assert_eq!(story.told(), ["on m1"]);
+        story
+    };
+    assert_eq!(started().wanted(Loaded, 3).told(), ["overtaken: loaded"]);
+    assert_eq!(started().wanted(Inactive, 2).told(), ["overtaken: inactive"]);
+    // Started again by somebody else is as good as started.
+    let mut again = started().wanted(Launched, 3).placed("m1", Launched, 3).reports(
+        "m1",
+        "active/running",
+        Launched,
+        3,
+    );
+    assert_eq!(again.told(), ["done m1"]);
+    let mut gone = started().destroyed();
+    assert_eq!(gone.told(), Vec::<String>::new(), "it is still there");
+    assert_eq!(gone.withdrawn("m1").told(), ["done "]);
+}
+
+#[test]
+fn a_wait_for_an_end_ends_when_somebody_starts_the_unit_again() {
+    for until in [Until::Loaded, Until::Inactive, Until::Gone] {
+        let mut story = Story::of(until, true).wanted(Launched, 3);
+        assert_eq!(story.told(), ["overtaken: launched"], "{until:?}");
+        assert!(story.waiting.is_over());
+    }
+    let mut story = Story::of(Until::Inactive, true).wanted(Inactive, 2);
+    assert_eq!(story.told(), ["done "], "as it was asked for");
+}
+
+#[test]
+fn who_has_changed_nothing_waits_for_what_others_do() {
+    let mut story = Story::of(Until::Launched, false).wanted(Inactive, 2);
+    assert!(story.told().is_empty());
+    story = story.wanted(Launched, 2).placed("m1", Launched, 2).reports(
+        "m1",
+        "active/running",
+        Launched,
+        2,
+    );
+    assert_eq!(story.told(), ["done m1"]);
+}
+
+#[test]
+fn a_change_that_the_snapshot_does_not_have_yet_is_not_overtaken() {
+    let mut story = Story::of(Until::Launched, true).wanted(Inactive, 1);
+    assert!(story.told().is_empty());
+}
+
+#[test]
+fn gone_is_gone_from_every_machine() {
+    let mut story = Story::of(Until::Gone, true)
+        .placed("m1", Launched, 2)
+        .reports("m1", "active/running", Launched, 2)
+        .reports("m2", "deactivating/stop-sigterm", Launched, 2);
+    assert_eq!(story.told(), ["active/running on m1"]);
+    story = story.withdrawn("m1");
+    assert!(story.told().is_empty());
+    story = story.silent("m1");
+    assert_eq!(story.told(), ["deactivating/stop-sigterm on m2"]);
+    assert_eq!(story.silent("m2").told(), ["done "]);
+}
