@@ -3,7 +3,7 @@
 //! It runs against the runner in memory always, so that the loops' tests rest on a runner that is true; and against
 //! systemd when `MUSTER_CONFORMANCE=systemd` says that this is a host made for it (it runs as root inside a host of the lab).
 
-#![allow(clippy::unwrap_used, reason = "in a test a panic is the failure")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "in a test a panic is the failure")]
 
 mod support;
 
@@ -128,6 +128,24 @@ async fn a_start_that_fails_says_so() {
         assert_eq!(case.see(&unit).await.observed.active, "failed");
         case.clean(&unit).await;
         assert_eq!(case.see(&unit).await.observed.load, "not-found", "no failure is left behind");
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_good_is_known_before_it_is_started() {
+    for case in Case::all().await {
+        let unit = name("conformance-load.service");
+        case.write(&unit, GOOD).await;
+        assert_eq!(case.runner.load(&unit).await.unwrap(), Outcome::Done);
+        assert_eq!(case.see(&unit).await.observed.active, "inactive", "nothing is started");
+        case.write(&unit, "[Service]\nType=simple\n").await;
+        let Outcome::Failed { problem } = case.runner.load(&unit).await.unwrap() else {
+            panic!("a service that would run nothing was loaded");
+        };
+        assert!(problem.contains("bad-setting"), "{problem}");
+        case.write(&unit, GOOD).await;
+        assert_eq!(case.runner.load(&unit).await.unwrap(), Outcome::Done);
+        case.clean(&unit).await;
     }
 }
 

@@ -11,9 +11,10 @@
 //! | any | any | the host's own unit | Refuse |
 //! | any | no | our file, up | Adopt, Settle |
 //! | launched | no | else | Write, Start, Settle |
-//! | loaded | no | else | Write, Settle |
+//! | loaded | no | else | Write, Load, Settle |
 //! | launched | other file | up | Write, Restart, Settle |
-//! | any | other file | else | Write, then as below |
+//! | loaded | other file | else | Write, Load, Settle |
+//! | launched | other file | else | Write, then as below |
 //! | launched | this generation | anything | none: it runs, or it ended by itself |
 //! | launched | older generation, launched | up | Restart, Settle |
 //! | launched | older generation | else | Start, Settle |
@@ -126,6 +127,8 @@ pub enum Step {
     Enable,
     /// Take back an `Enable`.
     Disable,
+    /// Have the runner read the file, for whoever wants to know whether it is any good before it is started.
+    Load,
     /// Start the unit and wait for the outcome.
     Start {
         /// For the log.
@@ -238,7 +241,9 @@ fn keep(wanted: &Desired, seen: &Observed, owned: Option<&Owned>) -> Vec<Step> {
         if install {
             steps.push(Step::Enable);
         }
-        if desired == DesiredState::Launched {
+        if desired == DesiredState::Loaded {
+            steps.push(Step::Load);
+        } else {
             // A unit of ours that runs from another file has to take the new one up.
             steps.push(if seen.up() {
                 Step::Restart { generation }
@@ -264,6 +269,9 @@ fn keep(wanted: &Desired, seen: &Observed, owned: Option<&Owned>) -> Vec<Step> {
         steps.push(Step::Enable);
     } else if owned.enabled && !install {
         steps.push(Step::Disable);
+    }
+    if desired == DesiredState::Loaded && changed {
+        steps.push(Step::Load);
     }
     if desired == DesiredState::Launched {
         let again = !settled && owned.desired == DesiredState::Launched;

@@ -97,6 +97,7 @@ fn word(step: &Step) -> String {
         Step::Adopt { file } => format!("adopt {}", letter(file)),
         Step::Enable => "enable".to_owned(),
         Step::Disable => "disable".to_owned(),
+        Step::Load => "load".to_owned(),
         Step::Start { .. } => "start".to_owned(),
         Step::Restart { .. } => "restart".to_owned(),
         Step::Stop => "stop".to_owned(),
@@ -119,6 +120,7 @@ fn carry_out(case: &mut Case, steps: &Steps) {
             let owned = case.owned.get_mut(&chain.unit).unwrap_or(&mut blank);
             match step {
                 Step::Refuse { .. } => return,
+                Step::Load => {}
                 Step::Write { file } | Step::Adopt { file } => {
                     owned.file = *file;
                     seen.file = Some(*file);

@@ -134,9 +134,10 @@ impl Hands {
                 remembered(self.ledger().enabled(unit, false))
             }
             // What could not even be written is not started.
-            Step::Start { .. } | Step::Restart { .. } if work.problem.is_some() => {
+            Step::Load | Step::Start { .. } | Step::Restart { .. } if work.problem.is_some() => {
                 Ok(Outcome::Done)
             }
+            Step::Load => self.runner.load(unit).await,
             Step::Start { .. } | Step::Restart { .. } => {
                 self.ledger().begun(unit, true);
                 let outcome = match step {

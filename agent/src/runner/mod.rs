@@ -112,6 +112,9 @@ pub trait Runner: Send + Sync + 'static {
     /// Takes `enable` back.
     async fn disable(&self, units: &[UnitName]) -> Result<(), RunnerError>;
 
+    /// Reads a unit's file as it would before a start, and says what is wrong with it. Starts nothing.
+    async fn load(&self, unit: &UnitName) -> Result<Outcome, RunnerError>;
+
     /// Starts a unit and waits for the outcome, however long that takes.
     async fn start(&self, unit: &UnitName) -> Result<Outcome, RunnerError>;
 

@@ -46,6 +46,7 @@ struct State {
     events: Option<mpsc::Sender<RunnerEvent>>,
     log: Vec<String>,
     failing: BTreeSet<UnitName>,
+    unloadable: BTreeSet<UnitName>,
     slow: BTreeSet<UnitName>,
     foreign: BTreeSet<UnitName>,
     runs: u64,
@@ -241,9 +242,15 @@ impl Runner for Scripted {
         })
     }
 
-    async fn write(&self, unit: &UnitName, hash: FileHash, _: &str) -> Result<(), RunnerError> {
+    async fn write(&self, unit: &UnitName, hash: FileHash, text: &str) -> Result<(), RunnerError> {
         self.host.with(|s| {
             s.log.push(format!("write {unit}"));
+            // As systemd sees a service that would run nothing.
+            if text.contains("ExecStart=") || !text.contains("[Service]") {
+                s.unloadable.remove(unit);
+            } else {
+                s.unloadable.insert(unit.clone());
+            }
             s.units.entry(unit.clone()).or_default().file = Some(hash);
         });
         Ok(())
@@ -266,6 +273,17 @@ impl Runner for Scripted {
     async fn disable(&self, units: &[UnitName]) -> Result<(), RunnerError> {
         self.host.with(|s| s.log.extend(units.iter().map(|unit| format!("disable {unit}"))));
         Ok(())
+    }
+
+    async fn load(&self, unit: &UnitName) -> Result<Outcome, RunnerError> {
+        self.host.with(|s| {
+            s.check()?;
+            s.log.push(format!("load {unit}"));
+            if !s.unloadable.contains(unit) {
+                return Ok(Outcome::Done);
+            }
+            Ok(Outcome::Failed { problem: "systemd cannot load it (bad-setting)".to_owned() })
+        })
     }
 
     async fn start(&self, unit: &UnitName) -> Result<Outcome, RunnerError> {

@@ -320,6 +320,21 @@ impl Runner for Systemd {
         self.enable_or_disable("DisableUnitFiles", &(names, true)).await
     }
 
+    async fn load(&self, unit: &UnitName) -> Result<Outcome, RunnerError> {
+        self.reload_if_replaced(unit).await?;
+        // Asking for a property of a unit that is not loaded loads it.
+        let state: String = self.property(unit, UNIT, "LoadState").await?;
+        Ok(match state.as_str() {
+            "bad-setting" | "error" | "not-found" => Outcome::Failed {
+                problem: format!(
+                    "systemd cannot load it ({state}): `systemd-analyze verify` says why"
+                ),
+            },
+            "masked" => Outcome::Failed { problem: "it is masked on this machine".to_owned() },
+            _ => Outcome::Done,
+        })
+    }
+
     async fn start(&self, unit: &UnitName) -> Result<Outcome, RunnerError> {
         self.reload_if_replaced(unit).await?;
         self.job("StartUnit", unit).await
