@@ -1,7 +1,8 @@
 //! What every runner must do, as one suite.
 //!
 //! It runs against the runner in memory always, so that the loops' tests rest on a runner that is true; and against
-//! systemd when `MUSTER_CONFORMANCE=systemd` says that this is a host made for it (it runs as root inside a host of the lab).
+//! systemd when `MUSTER_CONFORMANCE=systemd` says that this is a host made for it (`tests/tests/conformance.rs` runs it as root inside a
+//! host of the lab).
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "in a test a panic is the failure")]
 

@@ -21,7 +21,7 @@
 //! | loaded | launched | up | Stop, Settle |
 //! | loaded | loaded | anything | none: who starts a loaded unit by hand, timer or socket may |
 //!
-//! A `Write` of a file with `[Install]` is followed by `Enable`. Whether systemd wants a daemon-reload is for the
+//! A `Write` or `Adopt` of a file with `[Install]` is followed by `Enable`. Whether systemd wants a daemon-reload is for the
 //! runner to see (`NeedDaemonReload`), once for all files written in a pass, so there is no step for it.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -234,12 +234,14 @@ fn keep(wanted: &Desired, seen: &Observed, owned: Option<&Owned>) -> Vec<Step> {
     let settle = Step::Settle { generation, desired };
     let in_place = seen.file == Some(file);
     let Some(owned) = owned else {
-        if in_place && seen.up() {
-            return vec![Step::Adopt { file }, settle];
-        }
-        let mut steps = vec![Step::Write { file }];
+        let adopted = in_place && seen.up();
+        let mut steps = vec![if adopted { Step::Adopt { file } } else { Step::Write { file } }];
         if install {
             steps.push(Step::Enable);
+        }
+        if adopted {
+            steps.push(settle);
+            return steps;
         }
         if desired == DesiredState::Loaded {
             steps.push(Step::Load);

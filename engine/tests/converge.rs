@@ -12,27 +12,23 @@
     reason = "a test may fail, and reads its scripts"
 )]
 
-use std::collections::BTreeMap;
+#[path = "support/one_machine.rs"]
+mod one_machine;
+
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
-use muster_common::state::DesiredState;
 use muster_common::unit::{FileHash, UnitName};
 use muster_engine::converge::{Desired, Observed, Owned, Step, Steps, converge};
 
-#[derive(Default)]
-struct Case {
-    desired: BTreeMap<UnitName, Desired>,
-    observed: BTreeMap<UnitName, Observed>,
-    owned: BTreeMap<UnitName, Owned>,
-}
+use one_machine::Machine;
 
 fn name() -> UnitName {
     "web.service".parse().unwrap()
 }
 
-fn parse(line: &str) -> Case {
-    let mut case = Case::default();
+fn parse(line: &str) -> Machine {
+    let mut case = Machine::default();
     for part in line.split(';') {
         let words: Vec<&str> = part.split_whitespace().collect();
         match words.as_slice() {
@@ -106,45 +102,6 @@ fn word(step: &Step) -> String {
     }
 }
 
-/// What a runner that never fails makes of the steps.
-fn carry_out(case: &mut Case, steps: &Steps) {
-    for chain in steps.removals.iter().chain(&steps.others) {
-        let seen = case.observed.entry(chain.unit.clone()).or_default();
-        for step in &chain.steps {
-            let mut blank = Owned {
-                file: FileHash::of(""),
-                generation: 0,
-                desired: DesiredState::Inactive,
-                enabled: false,
-            };
-            let owned = case.owned.get_mut(&chain.unit).unwrap_or(&mut blank);
-            match step {
-                Step::Refuse { .. } => return,
-                Step::Load => {}
-                Step::Write { file } | Step::Adopt { file } => {
-                    owned.file = *file;
-                    seen.file = Some(*file);
-                }
-                Step::Enable => owned.enabled = true,
-                Step::Disable => owned.enabled = false,
-                Step::Start { .. } | Step::Restart { .. } => "active".clone_into(&mut seen.active),
-                Step::Stop => "inactive".clone_into(&mut seen.active),
-                Step::Settle { generation, desired } => {
-                    owned.generation = *generation;
-                    owned.desired = *desired;
-                }
-                Step::Remove => {
-                    seen.file = None;
-                    case.owned.remove(&chain.unit);
-                    continue;
-                }
-            }
-            let owned = owned.clone();
-            case.owned.insert(chain.unit.clone(), owned);
-        }
-    }
-}
-
 #[test]
 fn scripts() {
     let directory = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios/converge");
@@ -164,7 +121,7 @@ fn scripts() {
             let mut case = parse(line);
             let steps = converge(&case.desired, &case.observed, &case.owned);
             played += &say(&steps);
-            carry_out(&mut case, &steps);
+            case.carry_out(&steps);
             let again = converge(&case.desired, &case.observed, &case.owned);
             let refused = say(&steps).contains("refuse");
             assert!(again.is_empty() || refused, "{line}: and then {}", say(&again));
