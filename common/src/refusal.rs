@@ -151,6 +151,13 @@ pub enum MachineReason {
     },
 }
 
+impl Refusal {
+    /// A reason that holds on every machine alike.
+    pub fn of(reason: UnitReason) -> Self {
+        Self { unit: Some(reason), machines: Vec::new() }
+    }
+}
+
 impl fmt::Display for UnitReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

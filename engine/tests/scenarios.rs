@@ -11,6 +11,10 @@
 //! | `unreadable KEY`, `readable KEY` | a record in the store is damaged, or repaired |
 //! | `place UNIT on ID` | a placement out of nowhere |
 //! | `cordon ID HOLDER [by=WHO]`, `uncordon ID HOLDER` | the machine takes nothing new, as far as that holder is concerned |
+//! | `drain ID HOLDER`, `end ID HOLDER gave-up\|forced` | its units are to move away; that drain is at its deadline |
+//! | `obey [UNIT…]` | machines do what is asked of them (with these units) and say so: what is launched runs |
+//! | `report UNIT on ID ACTIVE/SUB` | a machine says how a unit stands |
+//! | `progress ID`, `rehearse ID` | prints what becomes of each unit on a machine that is drained, or would be |
 //! | `hold ID…` | re-placement is frozen for these machines |
 //! | `propose` | prints the plan |
 //! | `plan` | prints the plan and writes it |
@@ -33,12 +37,14 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use muster_common::cordon::Hold;
+use muster_common::cordon::{DrainEnd, Hold};
+use muster_common::drain::Progress;
 use muster_common::machine::{MachineId, RunnerKind};
 use muster_common::refusal::Refusal;
 use muster_common::snapshot::{Change, Handover, Placement, Unreadable};
 use muster_common::state::DesiredState;
 use muster_common::unit::{UnitFile, UnitName};
+use muster_engine::drain;
 use muster_engine::schedule::{Candidate, Decision, Plan, Scheduler};
 
 use support::Cluster;
@@ -202,6 +208,41 @@ fn command(cluster: &mut Cluster, words: &[&str], text: &str) -> String {
             cluster.cordon(arguments[0], arguments[1], None);
             String::new()
         }
+        "drain" => {
+            cluster.drain(arguments[0], arguments[1], None);
+            String::new()
+        }
+        "end" => {
+            let end = match arguments[2] {
+                "gave-up" => DrainEnd::GaveUp,
+                "forced" => DrainEnd::Forced,
+                word => panic!("{word}: gave-up or forced"),
+            };
+            cluster.drain(arguments[0], arguments[1], Some(end));
+            String::new()
+        }
+        "obey" => {
+            cluster.obey(|name| arguments.is_empty() || arguments.contains(&name.as_str()));
+            String::new()
+        }
+        "report" => {
+            let (active, sub) = arguments[3].split_once('/').unwrap();
+            cluster.report(arguments[0], arguments[2], active, sub);
+            String::new()
+        }
+        "progress" => {
+            let id = arguments[0].parse().unwrap();
+            let said = drain::progress(&cluster.snapshot, &id);
+            let followed = drain::tell(&cluster.snapshot, &id, &mut cluster.scheduler);
+            assert_eq!(said, followed, "a scheduler made from nothing tells otherwise");
+            courses(&said)
+        }
+        "rehearse" => {
+            let before = cluster.plan();
+            let said = drain::rehearse(&cluster.snapshot, &arguments[0].parse().unwrap());
+            assert_eq!(before, cluster.plan(), "a rehearsal leaves no trace");
+            courses(&said)
+        }
         "hold" => {
             cluster.scheduler.hold(arguments.iter().map(|id| id.parse().unwrap()).collect());
             String::new()
@@ -281,15 +322,43 @@ fn say(plan: &Plan, cluster: &Cluster) -> String {
 
 fn decision(decision: &Decision) -> String {
     match decision {
-        Decision::Place { machine, unit, placement, .. } if placement.revision == 0 => {
-            format!("place {unit} on {machine}, {}", placement.desired)
-        }
         Decision::Place { machine, unit, placement, .. } => {
-            let Placement { desired, generation, .. } = placement;
-            format!("update {unit} on {machine}, {desired}, generation {generation}")
+            let Placement { desired, generation, handover, revision, .. } = placement;
+            let mut said = match revision {
+                0 => format!("place {unit} on {machine}, {desired}"),
+                _ => format!("update {unit} on {machine}, {desired}, generation {generation}"),
+            };
+            if let Some(source) = &handover.takes_over {
+                let _ = write!(said, ", taking over from {source}");
+            }
+            for (id, problem) in &handover.tried {
+                let _ = write!(said, ", tried on {id}: {problem}");
+            }
+            said
         }
         Decision::Remove { machine, unit, .. } => format!("remove {unit} from {machine}"),
     }
+}
+
+fn courses(progress: &Progress) -> String {
+    let mut said = String::new();
+    for (name, course) in &progress.units {
+        match course.to_string().split_once('\n') {
+            None => {
+                let _ = writeln!(said, "{name}: {course}");
+            }
+            Some(_) => {
+                let _ = writeln!(said, "{name}:");
+                for line in course.to_string().lines() {
+                    let _ = writeln!(said, "  {line}");
+                }
+            }
+        }
+    }
+    if progress.is_done() {
+        said.push_str("done");
+    }
+    said
 }
 
 fn refused(name: &UnitName, refusal: &Refusal) -> String {

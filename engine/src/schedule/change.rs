@@ -5,16 +5,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::mem;
-use std::ops::Bound;
 use std::sync::Arc;
 
 use muster_common::cordon::Cordon;
 use muster_common::machine::{Machine, MachineId};
 use muster_common::snapshot::{Change, Placement, Snapshot, Unit};
-use muster_common::unit::{FileHash, Glob, RequirementsTemplate, UnitFile, UnitName};
+use muster_common::state::ObservedState;
+use muster_common::unit::{FileHash, RequirementsTemplate, UnitFile, UnitName};
 
-use super::index::{FileRow, Good, Index, MachineRow, Place, Spec, UnitRow};
-use super::table::{Key as _, MachineKey, PatternKey, UnitKey};
+use crate::arrival::Report;
+
+use super::index::{FileRow, Index, MachineRow, Place, UnitRow};
+use super::table::{MachineKey, UnitKey};
 
 impl Index {
     pub(super) fn of(snapshot: &Snapshot) -> Self {
@@ -26,6 +28,7 @@ impl Index {
             .chain(snapshot.metadata.keys())
             .chain(snapshot.cordons.keys())
             .chain(places)
+            .chain(snapshot.states.values().flat_map(BTreeMap::keys))
             .collect();
         for id in ids {
             index.insert_machine(id);
@@ -56,10 +59,16 @@ impl Index {
                 index.set_place(id, name, Some(placement));
             }
         }
+        for (name, states) in &snapshot.states {
+            for (id, state) in states {
+                index.set_state(id, name, Some(state));
+            }
+        }
         index
     }
 
-    pub(super) fn apply(&mut self, change: &Change) {
+    /// Takes a change in; false when no plan can come out otherwise for it.
+    pub(super) fn apply(&mut self, change: &Change) -> bool {
         match change {
             Change::Machine(id, record) => self.set_machine(id, record.as_ref()),
             Change::Metadata(id, key, value) => self.set_metadata(id, key, value.as_ref()),
@@ -70,9 +79,11 @@ impl Index {
             Change::Unreadable(key, record) => {
                 self.set_unreadable(key, record.as_ref().map(|r| &r.problem));
             }
-            // What a machine reports, who leads and who is missed have no part in where a unit belongs.
-            Change::State(..) | Change::Leader(_) | Change::Members(_) => {}
+            Change::State(id, name, state) => return self.set_state(id, name, state.as_ref()),
+            // Who leads and who is missed have no part in where a unit belongs.
+            Change::Leader(_) | Change::Members(_) => {}
         }
+        true
     }
 
     pub(super) fn hold(&mut self, machines: BTreeSet<MachineId>) {
@@ -141,10 +152,14 @@ impl Index {
 
     fn cordon_changed(&mut self, key: MachineKey) {
         let row = &self.machines[key];
-        if row.cordon.is_some() || row.cordon_poison {
-            self.cordoned.insert(key);
-        } else {
-            self.cordoned.remove(&key);
+        let cordoned = row.cordon.is_some() || row.cordon_poison;
+        let draining = row.cordon.as_ref().is_some_and(Cordon::is_draining);
+        for (holds, machines) in [(cordoned, &mut self.cordoned), (draining, &mut self.draining)] {
+            if holds {
+                machines.insert(key);
+            } else {
+                machines.remove(&key);
+            }
         }
         self.machine_changed(key);
     }
@@ -185,7 +200,7 @@ impl Index {
         self.touch_units_on(key);
     }
 
-    fn touch_units_on(&mut self, key: MachineKey) {
+    pub(super) fn touch_units_on(&mut self, key: MachineKey) {
         self.stirred = true;
         for unit in self.machines[key].units.iter().copied().collect::<Vec<_>>() {
             self.touch(unit);
@@ -215,6 +230,59 @@ impl Index {
         self.touch(key);
         self.touch_replaced(key);
         self.choose_file(key);
+        self.note_moving(key);
+    }
+
+    /// Follows a machine's report on a unit; false when nothing waits for it.
+    fn set_state(
+        &mut self,
+        id: &MachineId,
+        name: &UnitName,
+        state: Option<&ObservedState>,
+    ) -> bool {
+        let machine = self.machine(id);
+        let unit = self.unit(name);
+        let reports = &mut self.units[unit].reports;
+        let at = reports.iter().position(|(at, _)| *at == machine);
+        let report = state.map(Report::of);
+        match (at.and_then(|at| reports.get_mut(at)), report) {
+            (Some((_, before)), Some(report)) if *before == report => return false,
+            (Some((_, before)), Some(report)) => *before = report,
+            (Some(_), None) => {
+                reports.retain(|(at, _)| *at != machine);
+                self.machines[machine].reporting.remove(&unit);
+            }
+            (None, Some(report)) => {
+                reports.push((machine, report));
+                self.machines[machine].reporting.insert(unit);
+            }
+            (None, None) => {}
+        }
+        let waited_for = self.moving.contains(&unit);
+        self.note_moving(unit);
+        let row = &self.units[unit];
+        let waited_for = waited_for
+            || self.moving.contains(&unit)
+            || row.places.is_empty()
+            || row.places.iter().any(|place| self.draining.contains(&place.machine));
+        if waited_for {
+            self.touch(unit);
+        }
+        waited_for
+    }
+
+    /// Notes whether a unit is on its way from one machine to another.
+    pub(super) fn note_moving(&mut self, unit: UnitKey) {
+        let row = &self.units[unit];
+        let two = || row.places.iter().any(|p| p.placement.handover.takes_over.is_some());
+        let none = || {
+            row.places.is_empty() && !row.reports.is_empty() && row.is_single() && row.is_wanted()
+        };
+        if two() || none() {
+            self.moving.insert(unit);
+        } else if self.moving.remove(&unit) {
+            self.stirred = true;
+        }
     }
 
     fn set_place(&mut self, id: &MachineId, name: &UnitName, placement: Option<&Placement>) {
@@ -251,6 +319,7 @@ impl Index {
         }
         self.touch_replaced(unit);
         self.choose_file(unit);
+        self.note_moving(unit);
     }
 
     fn set_unreadable(&mut self, key: &str, problem: Option<&String>) {
@@ -342,9 +411,10 @@ impl Index {
         let Self { machine_keys, machines, .. } = self;
         machine_keys.retain(|_, key| {
             let row = &machines[*key];
-            let named = row.record.is_some() || !row.set.is_empty() || !row.units.is_empty();
+            let named = row.record.is_some() || !row.set.is_empty();
+            let has = !row.units.is_empty() || !row.reporting.is_empty();
             let cordoned = row.cordon.is_some() || row.cordon_poison;
-            if !named && !cordoned && !row.poison {
+            if !named && !has && !cordoned && !row.poison {
                 machines.release(*key);
                 return false;
             }
@@ -359,6 +429,7 @@ impl Index {
             set: BTreeMap::new(),
             metadata: BTreeMap::new(),
             units: BTreeSet::new(),
+            reporting: BTreeSet::new(),
             planned: Vec::new(),
             load: 0,
             position: 0,
@@ -389,7 +460,7 @@ impl Index {
     }
 
     /// Units tied to this one by `Replaces=`, in either direction, have to be looked at too.
-    fn touch_replaced(&mut self, unit: UnitKey) {
+    pub(super) fn touch_replaced(&mut self, unit: UnitKey) {
         if self.replacers.is_empty() {
             return;
         }
@@ -407,179 +478,10 @@ impl Index {
             self.touch(unit);
         }
     }
-
-    /// Follows a change of the file that a unit's requirements come from.
-    fn choose_file(&mut self, unit: UnitKey) {
-        let row = &self.units[unit];
-        let placed = || row.places.first().map(|place| place.placement.file);
-        let file = row.record.as_ref().map(|record| record.file).or_else(placed);
-        if row.file == file {
-            return;
-        }
-        let before = mem::replace(&mut self.units[unit].file, file);
-        if let Some(before) = before
-            && let Some(row) = self.files.get_mut(&before)
-        {
-            row.users.remove(&unit);
-            if row.users.is_empty() && row.template.is_none() {
-                self.files.remove(&before);
-            }
-        }
-        if let Some(file) = file {
-            self.files.entry(file).or_insert_with(FileRow::new).users.insert(unit);
-        }
-        self.specify(unit);
-    }
-
-    /// Reads what a unit asks for from its file.
-    fn specify(&mut self, unit: UnitKey) {
-        self.touch(unit);
-        let placed: Vec<MachineKey> =
-            self.units[unit].places.iter().map(|place| place.machine).collect();
-        if !placed.is_empty() {
-            // Whatever it kept others from may be open to them now.
-            self.stirred = true;
-        }
-        for machine in &placed {
-            self.undeclare(unit, *machine);
-        }
-        let before = mem::replace(&mut self.units[unit].spec, Spec::Absent);
-        self.untie(unit, &before);
-        let after = self.read(unit);
-        // Released only now, so that what both share is not forgotten in between.
-        if let Spec::Good(good) = before {
-            self.classes.release(good.class);
-            for key in good.declares {
-                self.release_pattern(key);
-            }
-        }
-        self.units[unit].spec = after;
-        self.tie(unit);
-        for machine in placed {
-            self.declare(unit, machine);
-            if self.crowded(unit, machine, true) {
-                self.touch_units_on(machine);
-            }
-        }
-    }
-
-    fn read(&mut self, unit: UnitKey) -> Spec {
-        let row = &self.units[unit];
-        let Some(hash) = row.file else { return Spec::Absent };
-        let problem = match self.files.get(&hash).and_then(|file| file.template.as_ref()) {
-            Some(Ok(template)) => match template.for_unit(&row.name) {
-                Ok(requirements) => {
-                    let class = self.classes.acquire(&requirements, row.runner());
-                    let declares = self.acquire_patterns(&requirements.conflicts);
-                    return Spec::Good(Good { class, declares, requirements });
-                }
-                Err(error) => error.to_string(),
-            },
-            Some(Err(problem)) => problem.clone(),
-            None => match self.unreadable.get(&format!("file/{hash}")) {
-                Some(problem) => problem.clone(),
-                None => "the store does not have it".to_owned(),
-            },
-        };
-        Spec::Bad(problem)
-    }
-
-    fn acquire_patterns(&mut self, globs: &[Glob]) -> Vec<PatternKey> {
-        let mut keys: Vec<PatternKey> = Vec::with_capacity(globs.len());
-        for glob in globs {
-            let (key, new) = self.patterns.acquire(glob);
-            if new {
-                self.match_names(key);
-            }
-            if keys.contains(&key) {
-                self.patterns.release(key);
-            } else {
-                keys.push(key);
-            }
-        }
-        keys
-    }
-
-    fn release_pattern(&mut self, key: PatternKey) {
-        let glob = self.patterns.get(key).glob.clone();
-        if self.patterns.release(key) {
-            for unit in self.beginning_with(glob.literal_prefix()) {
-                self.units[unit].matched.retain(|matched| *matched != key);
-            }
-        }
-    }
-
-    /// Matches a new pattern with the names there are.
-    fn match_names(&mut self, key: PatternKey) {
-        let glob = self.patterns.get(key).glob.clone();
-        for unit in self.beginning_with(glob.literal_prefix()) {
-            let row = &mut self.units[unit];
-            if glob.matches(row.name.as_str()) {
-                row.matched.push(key);
-                row.matched.sort_unstable_by_key(|key| key.row());
-                let planned = row.planned.filter(|_| self.tentative);
-                let machines = row.places.iter().map(|place| place.machine).chain(planned);
-                for machine in machines {
-                    let position = self.machines[machine].position;
-                    self.patterns.get_mut(key).matching.add(machine, position);
-                }
-            }
-        }
-    }
-
-    fn beginning_with(&self, prefix: &str) -> Vec<UnitKey> {
-        // Names are ordered as their text is, so those with a common beginning stand together.
-        self.unit_keys
-            .range::<str, _>((Bound::Included(prefix), Bound::Unbounded))
-            .take_while(|(name, _)| name.as_str().starts_with(prefix))
-            .map(|(_, key)| *key)
-            .collect()
-    }
-
-    fn tie(&mut self, unit: UnitKey) {
-        let Some(good) = self.units[unit].good() else { return };
-        let requirements = Arc::clone(&good.requirements);
-        if requirements.global {
-            self.globals.insert(unit);
-        }
-        for leader in &requirements.machine_of {
-            self.followers.entry(leader.clone()).or_default().insert(unit);
-        }
-        for replaced in &requirements.replaces {
-            self.replacers.entry(replaced.clone()).or_default().insert(unit);
-        }
-        self.touch_replaced(unit);
-    }
-
-    fn untie(&mut self, unit: UnitKey, spec: &Spec) {
-        let Spec::Good(good) = spec else { return };
-        self.globals.remove(&unit);
-        // Whom it was tied to is looked at without it from now on.
-        let requirements = &good.requirements;
-        for (names, ties) in [
-            (&requirements.machine_of, &mut self.followers),
-            (&requirements.replaces, &mut self.replacers),
-        ] {
-            for name in names {
-                if let Some(units) = ties.get_mut(name) {
-                    units.remove(&unit);
-                    if units.is_empty() {
-                        ties.remove(name);
-                    }
-                }
-            }
-        }
-        for name in requirements.machine_of.iter().chain(&requirements.replaces) {
-            self.stirred = true;
-            if let Some(key) = self.unit_keys.get(name).copied() {
-                self.touch(key);
-            }
-        }
-    }
 }
 
 impl FileRow {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self { template: None, users: BTreeSet::new() }
     }
 }

@@ -17,7 +17,7 @@ impl Index {
         if !row.is_wanted() {
             return None;
         }
-        let whole = |reason| Some(Refusal { unit: Some(reason), machines: Vec::new() });
+        let whole = |reason| Some(Refusal::of(reason));
         if row.poison > 0 {
             return whole(UnitReason::FileUnreadable { problem: self.poison_of(unit) });
         }
@@ -38,6 +38,9 @@ impl Index {
             if let Some(reason) = group.members.iter().find_map(|unit| self.held_by(*unit)) {
                 return whole(reason);
             }
+        }
+        if let Some(machine) = group.members.iter().find_map(|unit| self.lingers(*unit)) {
+            return whole(UnitReason::StillRunning { machine: self.machines[machine].id.clone() });
         }
         if self.live == 0 {
             return whole(UnitReason::NoMachines);
@@ -61,6 +64,49 @@ impl Index {
         Some(Refusal { unit: None, machines })
     }
 
+    /// Why a unit does not move away from a machine that is drained, given that it does not.
+    pub(super) fn explain_leaving(&self, unit: UnitKey, from: MachineKey) -> Refusal {
+        let mut group = Group { members: vec![unit], fixed: Vec::new() };
+        if self.is_tied(unit) {
+            let mut groups = self.component(unit).groups.into_iter();
+            group = groups.find(|group| group.members.contains(&unit)).unwrap_or(group);
+        }
+        if let Some(reason) = group.members.iter().find_map(|unit| self.held_by(*unit)) {
+            return Refusal::of(reason);
+        }
+        if let Some(fixed) = group.fixed.first() {
+            let unit = self.units[*fixed].name.clone();
+            return Refusal::of(UnitReason::LeaderUnreadable { unit });
+        }
+        let here = |unit: &UnitKey| self.units[*unit].place_on(from).is_some();
+        group.members.retain(here);
+        let tried = self.tried(&group.members, from);
+        let others = self.order.iter().copied().filter(|machine| *machine != from);
+        let machines: Vec<MachineRefusal> = others
+            .filter(|machine| self.is_live(*machine))
+            .map(|machine| {
+                let id = self.machines[machine].id.clone();
+                let reason = match tried.get(&id) {
+                    Some(problem) => MachineReason::NotStarted { problem: (*problem).clone() },
+                    None => self
+                        .refuses(machine, unit, &group, None)
+                        .or_else(|| self.has_yet_to_stop(machine, &group))
+                        .unwrap_or(MachineReason::NotTried),
+                };
+                MachineRefusal { machine: id, reason }
+            })
+            .collect();
+        if machines.is_empty() {
+            return Refusal::of(UnitReason::NoOtherMachine);
+        }
+        Refusal { unit: None, machines }
+    }
+
+    fn has_yet_to_stop(&self, machine: MachineKey, group: &Group) -> Option<MachineReason> {
+        let known = group.members.iter().any(|u| self.units[*u].report_of(machine).is_some());
+        known.then_some(MachineReason::NotGone)
+    }
+
     /// Why a unit has to stay on a machine that is absent.
     fn held_by(&self, unit: UnitKey) -> Option<UnitReason> {
         let held = self.units[unit].places.iter().find(|place| self.is_held(place.machine))?;
@@ -76,7 +122,7 @@ impl Index {
     }
 
     /// Which record of a unit cannot be read, and why.
-    fn poison_of(&self, unit: UnitKey) -> String {
+    pub(super) fn poison_of(&self, unit: UnitKey) -> String {
         let name = self.units[unit].name.as_str();
         let of_unit = |key: &str| {
             key.strip_prefix("unit/") == Some(name)

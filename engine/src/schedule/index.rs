@@ -12,6 +12,8 @@ use muster_common::snapshot::{Placement, Unit};
 use muster_common::state::DesiredState;
 use muster_common::unit::{FileHash, Requirements, RequirementsTemplate, UnitName, UnitType};
 
+use crate::arrival::Report;
+
 use super::class::{Asked, Classes};
 use super::conflict::Patterns;
 use super::rank::Rank;
@@ -32,6 +34,8 @@ pub(super) struct UnitRow {
     pub(super) matched: Vec<PatternKey>,
     /// Placements, in the order of machine ids.
     pub(super) places: Vec<Place>,
+    /// What machines report of it, in no order.
+    pub(super) reports: Vec<(MachineKey, Report)>,
     /// Where the last plan puts it; never said of a global unit.
     pub(super) planned: Option<MachineKey>,
     /// A global unit that a conflict keeps from a machine it is eligible for.
@@ -66,6 +70,8 @@ pub(super) struct Good {
     pub(super) class: ClassKey,
     pub(super) declares: Vec<PatternKey>,
     pub(super) requirements: Arc<Requirements>,
+    /// It conflicts with itself by name: it may not run twice at a time.
+    pub(super) single: bool,
 }
 
 /// A machine: registered, or named by metadata or a placement.
@@ -80,6 +86,8 @@ pub(super) struct MachineRow {
     pub(super) metadata: BTreeMap<String, String>,
     /// Units placed on it.
     pub(super) units: BTreeSet<UnitKey>,
+    /// Units it reports on.
+    pub(super) reporting: BTreeSet<UnitKey>,
     /// Units the last plan adds.
     pub(super) planned: Vec<UnitKey>,
     pub(super) load: u32,
@@ -123,6 +131,10 @@ pub(super) struct Index {
     pub(super) runners: BTreeMap<RunnerKind, BTreeSet<MachineKey>>,
     /// Machines that take nothing new.
     pub(super) cordoned: BTreeSet<MachineKey>,
+    /// Machines whose units are to move away.
+    pub(super) draining: BTreeSet<MachineKey>,
+    /// Units on their way from one machine to another, with two placements or, for those that may not run twice, none.
+    pub(super) moving: BTreeSet<UnitKey>,
     /// Units by the leader their `MachineOf=` names, known or not.
     pub(super) followers: BTreeMap<UnitName, BTreeSet<UnitKey>>,
     /// Units by the unit their `Replaces=` names, known or not.
@@ -157,6 +169,8 @@ impl Index {
             metadata: BTreeMap::new(),
             runners: BTreeMap::new(),
             cordoned: BTreeSet::new(),
+            draining: BTreeSet::new(),
+            moving: BTreeSet::new(),
             followers: BTreeMap::new(),
             replacers: BTreeMap::new(),
             globals: BTreeSet::new(),
@@ -326,6 +340,7 @@ impl UnitRow {
             file: None,
             matched,
             places: Vec::new(),
+            reports: Vec::new(),
             planned: None,
             hindered: false,
             dirty: false,
@@ -356,6 +371,15 @@ impl UnitRow {
 
     pub(super) fn declares(&self) -> &[PatternKey] {
         self.good().map(|good| good.declares.as_slice()).unwrap_or_default()
+    }
+
+    /// Whether it may not run twice at a time.
+    pub(super) fn is_single(&self) -> bool {
+        self.good().is_some_and(|good| good.single)
+    }
+
+    pub(super) fn report_of(&self, machine: MachineKey) -> Option<&Report> {
+        self.reports.iter().find(|(at, _)| *at == machine).map(|(_, report)| report)
     }
 
     pub(super) fn place_on(&self, machine: MachineKey) -> Option<&Place> {

@@ -7,10 +7,11 @@
 //!  Change ─▶ change ─▶ index ◀─ conflict, class, rank      what is known, by number
 //!              │ units to look at
 //!              ▼
-//!            pass ◀─ group, replace                        what becomes of them
-//!              │                └─▶ explain ─▶ Refusal     asked for, one unit at a time
+//!            pass ◀─ group, replace, handover              what becomes of them
+//!              │ │              └─▶ explain ─▶ Refusal     asked for, one unit at a time
+//!              │ └─ drain ─▶ Course                        asked for, one drained machine at a time
 //!              ▼
-//!            Plan
+//!            Plan ◀─ write
 //! ```
 //!
 //! The cost of a plan follows the units that changes have touched, not the size of the cluster. A unit that was refused
@@ -19,13 +20,17 @@
 mod change;
 mod class;
 mod conflict;
+mod drain;
 mod explain;
 mod group;
+mod handover;
 mod index;
 mod pass;
 mod rank;
 mod replace;
+mod specify;
 mod table;
+mod write;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -127,9 +132,10 @@ impl Scheduler {
         }
     }
 
-    /// Takes one change of the cluster in. The cost is that of the change.
-    pub fn apply(&mut self, change: &Change) {
-        self.index.apply(change);
+    /// Takes one change of the cluster in. The cost is that of the change. False when no plan can come out otherwise
+    /// for it, as is the case for most reports of machines.
+    pub fn apply(&mut self, change: &Change) -> bool {
+        self.index.apply(change)
     }
 
     /// Machines that vanished while re-placement was frozen: their units stay where they are. Replaces what was held;
@@ -160,7 +166,8 @@ impl Scheduler {
         }
         for unit in seen {
             let row = &self.index.units[unit];
-            if row.record.is_none() && row.places.is_empty() && row.poison == 0 {
+            let nothing = row.record.is_none() && row.places.is_empty() && row.reports.is_empty();
+            if nothing && row.poison == 0 {
                 self.index.retire(unit);
             }
         }
@@ -259,6 +266,7 @@ impl Scheduler {
                 self.index.touch(unit);
             }
         }
+        self.index.touch_drained();
         // Those tied to a unit are decided on with it, and in the order in which they would be without it.
         let mut next = 0;
         while let Some(unit) = self.index.dirty.get(next).copied() {

@@ -12,15 +12,21 @@
 //! - When it has to go and no machine takes it, it is taken off: constraints hold, as they do in fleet.
 //! - When its machine is gone and no other takes it, its record stays: should the machine come back, it is at home.
 //! - What cannot be read is left alone, and so is what is held.
+//! - It leaves a machine that is drained when it is up elsewhere ([`super::handover`]).
 
-use muster_common::machine::MachineId;
-use muster_common::snapshot::Placement;
+use std::collections::BTreeMap;
+
 use muster_common::unit::FileHash;
 
+use super::drain::Verdict;
 use super::group::Group;
 use super::index::Index;
 use super::table::{Bits, MachineKey, UnitKey};
 use super::{Decision, Move};
+
+/// How many units move away from drained machines at a time: enough to keep several machines busy, and few enough that
+/// one that does not start where it goes to is noticed before all have been tried there.
+const MOVING: usize = 10;
 
 /// A pass under way.
 pub(super) struct Pass<'a> {
@@ -36,10 +42,15 @@ pub(super) struct Pass<'a> {
     pub(super) refused: Vec<UnitKey>,
     /// What was counted and has to be taken back.
     counted: Vec<(UnitKey, MachineKey)>,
+    /// How many more units may begin to move away from drained machines.
+    pub(super) room: usize,
+    /// What became of the units on drained machines.
+    pub(super) verdicts: BTreeMap<(UnitKey, MachineKey), Verdict>,
 }
 
 impl<'a> Pass<'a> {
     pub(super) fn new(index: &'a mut Index, stamp: u64) -> Self {
+        let room = MOVING.saturating_sub(index.moving.len());
         Self {
             index,
             stamp,
@@ -48,11 +59,15 @@ impl<'a> Pass<'a> {
             seen: Vec::new(),
             refused: Vec::new(),
             counted: Vec::new(),
+            room,
+            verdicts: BTreeMap::new(),
         }
     }
 
-    /// Looks at units, in this order: those that have to leave, global ones, those that replace others, the rest.
+    /// Looks at units, in this order: those that have to leave, those on their way between machines, global ones, those
+    /// that replace others, the rest.
     pub(super) fn look_at(&mut self, units: &[UnitKey]) {
+        let mut moving = Vec::new();
         let mut global = Vec::new();
         let mut replacing = Vec::new();
         let mut rest = Vec::new();
@@ -60,6 +75,8 @@ impl<'a> Pass<'a> {
             let row = &self.index.units[*unit];
             if !row.is_wanted() || row.poison > 0 {
                 self.look(*unit);
+            } else if self.index.moving.contains(unit) {
+                moving.push(*unit);
             } else if let Some(requirements) = row.requirements() {
                 if requirements.global {
                     global.push(*unit);
@@ -72,7 +89,7 @@ impl<'a> Pass<'a> {
                 rest.push(*unit);
             }
         }
-        for unit in global.into_iter().chain(replacing).chain(rest) {
+        for unit in moving.into_iter().chain(global).chain(replacing).chain(rest) {
             self.look(unit);
         }
     }
@@ -169,7 +186,7 @@ impl<'a> Pass<'a> {
             self.refused.push(unit);
         }
         for (machine, file) in live {
-            let decision = self.placing(unit, machine, Some(file));
+            let decision = self.updating(unit, machine, file);
             self.push(unit, decision.into_iter().collect());
         }
     }
@@ -190,7 +207,7 @@ impl<'a> Pass<'a> {
             let decisions = if self.stays(unit, *machine) {
                 stays += 1;
                 settled.insert(self.index.machines[*machine].position);
-                self.placing(unit, *machine, None).into_iter().collect()
+                self.placing(unit, *machine).into_iter().collect()
             } else {
                 self.removals(unit, |at| at == *machine)
             };
@@ -205,7 +222,7 @@ impl<'a> Pass<'a> {
                 stays += 1;
                 settled.insert(position);
                 self.count(unit, machine);
-                let decisions = self.placing(unit, machine, None).into_iter().collect();
+                let decisions = self.placing(unit, machine).into_iter().collect();
                 self.push(unit, decisions);
             }
         }
@@ -219,21 +236,32 @@ impl<'a> Pass<'a> {
     fn settle(&mut self, group: &Group) {
         if group.members.iter().any(|unit| self.is_frozen(*unit)) {
             for unit in &group.members {
-                let places = &self.index.units[*unit].places;
-                let live = places.iter().find(|place| self.index.is_live(place.machine));
-                match live.map(|place| place.machine) {
-                    Some(machine) => {
-                        let decisions = self.placing(*unit, machine, None).into_iter().collect();
-                        self.push(*unit, decisions);
-                    }
-                    None => self.refused.push(*unit),
-                }
+                self.settle_frozen(*unit);
             }
             return;
         }
+        if self.carry_on(group) {
+            return;
+        }
         match self.home(group) {
+            Some(home) if self.depart(group, home) => {}
             Some(home) => self.settle_at(group, home),
             None => self.settle_anew(&group.members),
+        }
+    }
+
+    /// It stays where it is, with what the user wants of it.
+    fn settle_frozen(&mut self, unit: UnitKey) {
+        let row = &self.index.units[unit];
+        let file = row.record.as_ref().map(|record| record.file);
+        let places = row.places.iter().map(|place| place.machine);
+        let live: Vec<MachineKey> = places.filter(|machine| self.index.is_live(*machine)).collect();
+        if live.is_empty() {
+            self.refused.push(unit);
+        }
+        for machine in live {
+            let decision = file.and_then(|file| self.updating(unit, machine, file));
+            self.push(unit, decision.into_iter().collect());
         }
     }
 
@@ -252,7 +280,7 @@ impl<'a> Pass<'a> {
     /// Gathers a group at its home. A newcomer that does not fit there is refused, for its leader stays. When a member
     /// that was there no longer fits, the whole group moves where all fit; only when there is no such machine it leaves
     /// that member behind.
-    fn settle_at(&mut self, group: &Group, home: MachineKey) {
+    pub(super) fn settle_at(&mut self, group: &Group, home: MachineKey) {
         let before = self.counted.len();
         let (stay, leave, outgrown) = self.fit(&group.members, home);
         if outgrown && group.fixed.is_empty() {
@@ -302,7 +330,10 @@ impl<'a> Pass<'a> {
     }
 
     /// Places a group that is nowhere, or nowhere it may stay.
-    fn settle_anew(&mut self, members: &[UnitKey]) {
+    pub(super) fn settle_anew(&mut self, members: &[UnitKey]) {
+        if self.wait_for_the_end(members) {
+            return;
+        }
         if let [unit] = members
             && self.take_place(*unit)
         {
@@ -379,7 +410,10 @@ impl<'a> Pass<'a> {
             .collect();
         // One record takes one decision a plan.
         if here.iter().any(|other| {
-            self.moved.contains(other) || self.index.is_tied(*other) || self.is_frozen(*other)
+            self.moved.contains(other)
+                || self.index.moving.contains(other)
+                || self.index.is_tied(*other)
+                || self.is_frozen(*other)
         }) {
             return false;
         }
@@ -404,7 +438,7 @@ impl<'a> Pass<'a> {
     }
 
     /// Refused: it leaves where it must not be, and keeps the records of machines that are absent.
-    fn unplace(&mut self, unit: UnitKey) {
+    pub(super) fn unplace(&mut self, unit: UnitKey) {
         let live: Vec<MachineKey> = self.index.units[unit]
             .places
             .iter()
@@ -425,9 +459,10 @@ impl<'a> Pass<'a> {
     }
 
     /// Whether a unit that is on a machine may stay.
-    fn stays(&self, unit: UnitKey, machine: MachineKey) -> bool {
+    pub(super) fn stays(&self, unit: UnitKey, machine: MachineKey) -> bool {
         let Some(good) = self.index.units[unit].good() else { return false };
-        self.index.suits(self.index.classes.asked(good.class), machine)
+        (good.requirements.global || !self.index.is_forced(machine))
+            && self.index.suits(self.index.classes.asked(good.class), machine)
             && !self.outranked(unit, machine)
             && !self.index.must_make_room(unit, machine)
     }
@@ -447,7 +482,7 @@ impl<'a> Pass<'a> {
     }
 
     /// Whether a unit may come to a machine.
-    fn fits(&mut self, unit: UnitKey, machine: MachineKey) -> bool {
+    pub(super) fn fits(&mut self, unit: UnitKey, machine: MachineKey) -> bool {
         let Some(class) = self.index.units[unit].good().map(|good| good.class) else {
             return false;
         };
@@ -458,7 +493,11 @@ impl<'a> Pass<'a> {
     }
 
     /// The best machine that takes all these units.
-    fn pick(&mut self, members: &[UnitKey], except: Option<MachineKey>) -> Option<MachineKey> {
+    pub(super) fn pick(
+        &mut self,
+        members: &[UnitKey],
+        except: impl IntoIterator<Item = MachineKey>,
+    ) -> Option<MachineKey> {
         let mut blocked = Bits::default();
         let mut together: Option<Bits> = None;
         let mut last = None;
@@ -479,7 +518,7 @@ impl<'a> Pass<'a> {
         if members.len() > 1 && self.index.contradiction(members).is_some() {
             return None;
         }
-        if let Some(machine) = except {
+        for machine in except {
             blocked.insert(self.index.machines[machine].position);
         }
         let eligible = match &together {
@@ -490,7 +529,7 @@ impl<'a> Pass<'a> {
         self.index.order.get(position as usize).copied()
     }
 
-    fn count(&mut self, unit: UnitKey, machine: MachineKey) {
+    pub(super) fn count(&mut self, unit: UnitKey, machine: MachineKey) {
         self.index.occupy(unit, machine);
         self.index.machines[machine].planned.push(unit);
         if !self.index.units[unit].is_global() {
@@ -499,66 +538,11 @@ impl<'a> Pass<'a> {
         self.counted.push((unit, machine));
     }
 
-    fn push(&mut self, unit: UnitKey, decisions: Vec<Decision>) {
+    pub(super) fn push(&mut self, unit: UnitKey, decisions: Vec<Decision>) {
         if !decisions.is_empty() {
             let name = self.index.units[unit].name.clone();
             self.moves.push(Move { unit: name, decisions });
             self.moved.push(unit);
         }
-    }
-
-    /// The decisions that leave a unit on this machine alone.
-    fn moving(&self, unit: UnitKey, machine: MachineKey) -> Vec<Decision> {
-        let mut decisions = self.removals(unit, |at| at != machine);
-        decisions.extend(self.placing(unit, machine, None));
-        decisions
-    }
-
-    fn removals(&self, unit: UnitKey, from: impl Fn(MachineKey) -> bool) -> Vec<Decision> {
-        let row = &self.index.units[unit];
-        row.places
-            .iter()
-            .filter(|place| from(place.machine))
-            .map(|place| Decision::Remove {
-                machine: self.id(place.machine),
-                unit: row.name.clone(),
-                revision: place.placement.revision,
-                unit_revision: row.record.as_ref().map(|record| record.revision),
-            })
-            .collect()
-    }
-
-    /// The decision that makes the placement say what the user wants; none when it does.
-    fn placing(
-        &self,
-        unit: UnitKey,
-        machine: MachineKey,
-        file: Option<FileHash>,
-    ) -> Option<Decision> {
-        let row = &self.index.units[unit];
-        let record = row.record.as_ref()?;
-        let now = row.place_on(machine).map(|place| &place.placement);
-        let placement = Placement {
-            file: file.unwrap_or(record.file),
-            desired: record.desired,
-            generation: record.generation,
-            handover: now.map(|placement| placement.handover.clone()).unwrap_or_default(),
-            revision: now.map_or(0, |placement| placement.revision),
-        };
-        if now == Some(&placement) {
-            return None;
-        }
-        Some(Decision::Place {
-            machine: self.id(machine),
-            unit: row.name.clone(),
-            placement,
-            unit_revision: record.revision,
-            machine_created: self.index.machines[machine].record.as_ref().map_or(0, |m| m.created),
-            cordon: self.index.machines[machine].cordon.as_ref().map_or(0, |c| c.revision),
-        })
-    }
-
-    fn id(&self, machine: MachineKey) -> MachineId {
-        self.index.machines[machine].id.clone()
     }
 }

@@ -5,10 +5,10 @@
 
 use std::sync::Arc;
 
-use muster_common::cordon::{Hold, Holder};
+use muster_common::cordon::{AtDeadline, Drain, DrainEnd, Hold, Holder};
 use muster_common::machine::{Machine, MachineId, RunnerKind};
-use muster_common::snapshot::{Change, Snapshot, Unit};
-use muster_common::state::DesiredState;
+use muster_common::snapshot::{Change, Placement, Snapshot, Unit};
+use muster_common::state::{DesiredState, ObservedState};
 use muster_common::unit::{UnitFile, UnitName};
 use muster_engine::schedule::{Decision, Plan, Scheduler};
 
@@ -82,6 +82,64 @@ impl Cluster {
         cordon.revision = self.snapshot.revision + 1;
         let record = (!cordon.holds.is_empty()).then_some(cordon);
         self.apply(Change::Cordon(id, record));
+    }
+
+    /// A holder's order to empty a machine, under way or at its end.
+    pub(crate) fn drain(&mut self, id: &str, holder: &str, ended: Option<DrainEnd>) {
+        let then = AtDeadline::default();
+        let drain = Drain { began: 0, deadline: None, then, ended };
+        self.cordon(id, holder, Some(Hold { drain: Some(drain), ..Hold::default() }));
+    }
+
+    /// A machine's report on a unit that it was asked to run, as of the last it was asked.
+    pub(crate) fn report(&mut self, name: &str, id: &str, active: &str, sub: &str) {
+        let (name, id): (UnitName, MachineId) = (name.parse().unwrap(), id.parse().unwrap());
+        let places = &self.snapshot.places;
+        let placement = places.get(&name).and_then(|places| places.get(&id));
+        let placement = placement.expect("it is placed there").clone();
+        self.say(id, name, &placement, active, sub);
+    }
+
+    fn say(&mut self, id: MachineId, name: UnitName, asked: &Placement, active: &str, sub: &str) {
+        let state = ObservedState {
+            load: "loaded".to_owned(),
+            active: active.to_owned(),
+            sub: sub.to_owned(),
+            file: Some(asked.file),
+            hash: String::new(),
+            generation: asked.generation,
+            desired: asked.desired,
+            since: 0,
+            invocation: String::new(),
+            problem: None,
+        };
+        self.apply(Change::State(id, name, Some(state)));
+    }
+
+    /// Live machines do what is asked of them with some units: what is launched runs, what is not wanted is gone.
+    pub(crate) fn obey(&mut self, concerns: impl Fn(&UnitName) -> bool) {
+        let states = self.snapshot.states.clone();
+        for (name, reports) in states {
+            for id in reports.into_keys() {
+                let places = self.snapshot.places.get(&name);
+                let placed = places.is_some_and(|places| places.contains_key(&id));
+                let live = self.snapshot.machines.contains_key(&id);
+                if !live || (!placed && concerns(&name)) {
+                    self.apply(Change::State(id, name.clone(), None));
+                }
+            }
+        }
+        for (name, places) in self.snapshot.places.clone() {
+            for (id, asked) in places {
+                if concerns(&name) && self.snapshot.machines.contains_key(&id) {
+                    let (active, sub) = match asked.desired {
+                        DesiredState::Launched => ("active", "running"),
+                        _ => ("inactive", "dead"),
+                    };
+                    self.say(id, name.clone(), &asked, active, sub);
+                }
+            }
+        }
     }
 
     pub(crate) fn destroy(&mut self, name: &str) {

@@ -1,0 +1,133 @@
+//! What becomes of the units on a machine that is drained.
+//!
+//! Owns the account, for people and for those who wait: each unit with where it goes, or why it cannot. It never decides:
+//! it tells what the next plans would do as things stand, were there room for all to move at once.
+
+use std::collections::BTreeMap;
+
+use muster_common::cordon::{AtDeadline, Cordon, Drain, Hold, Holder};
+use muster_common::drain::Course;
+use muster_common::machine::MachineId;
+use muster_common::refusal::{Refusal, UnitReason};
+use muster_common::snapshot::Change;
+use muster_common::unit::UnitName;
+
+use super::Scheduler;
+use super::index::Spec;
+use super::pass::Pass;
+use super::table::{MachineKey, UnitKey};
+
+/// What a pass makes of a unit on a drained machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// It goes to another machine, now or when there is room among those that move.
+    Goes {
+        /// Which one.
+        to: MachineKey,
+        /// It may not run twice, so it is stopped before it starts there.
+        stops_first: bool,
+    },
+    /// It starts on another machine.
+    Moving(MachineKey),
+    /// It is about to be removed.
+    Stopping,
+    /// The next plan sees to it.
+    Waits,
+    /// No machine takes it.
+    Stuck,
+}
+
+impl Scheduler {
+    /// What becomes of each unit that a machine has or is giving up. Of a machine that is not drained: that they stay. No
+    /// trace is left.
+    pub fn drain(&mut self, machine: &MachineId) -> BTreeMap<UnitName, Course> {
+        let Some(machine) = self.index.machine_keys.get(machine).copied() else {
+            return BTreeMap::new();
+        };
+        self.forget_planned();
+        let stirred = self.index.stirred;
+        let agenda = self.agenda();
+        let stamp = self.next_stamp();
+        let mut pass = Pass::new(&mut self.index, stamp);
+        pass.room = usize::MAX;
+        pass.look_at(&agenda);
+        let row = &pass.index.machines[machine];
+        let units: Vec<UnitKey> = row.units.union(&row.reporting).copied().collect();
+        let courses = units.into_iter().filter_map(|unit| {
+            Some((pass.index.units[unit].name.clone(), pass.course(unit, machine)?))
+        });
+        let courses = courses.collect();
+        self.planned = pass.undo();
+        self.forget_planned();
+        for unit in agenda {
+            self.index.touch(unit);
+        }
+        self.index.stirred = stirred;
+        courses
+    }
+
+    /// What would become of each unit were the machine drained now. No trace is left.
+    pub fn rehearse_drain(&self, machine: &MachineId) -> BTreeMap<UnitName, Course> {
+        let mut rehearsal = self.clone();
+        let drain = Drain { began: 0, deadline: None, then: AtDeadline::GiveUp, ended: None };
+        let hold = Hold { drain: Some(drain), ..Hold::default() };
+        let known = self.index.machine_keys.get(machine);
+        let known = known.and_then(|key| self.index.machines[*key].cordon.clone());
+        let mut cordon: Cordon = known.unwrap_or_default();
+        cordon.holds.insert(Holder::Person, hold);
+        rehearsal.apply(&Change::Cordon(machine.clone(), Some(cordon)));
+        rehearsal.drain(machine)
+    }
+}
+
+impl Pass<'_> {
+    /// What becomes of a unit on a machine; `None` when the machine only says that it knows of it.
+    fn course(&self, unit: UnitKey, machine: MachineKey) -> Option<Course> {
+        let row = &self.index.units[unit];
+        let placed = row.place_on(machine).is_some();
+        let stuck = |reason| Some(Course::Stuck { refusal: Refusal::of(reason) });
+        let draining = self.index.draining.contains(&machine);
+        if !placed {
+            return Some(Course::Stopping);
+        }
+        if row.poison > 0 {
+            let problem = self.index.poison_of(unit);
+            return if draining {
+                stuck(UnitReason::FileUnreadable { problem })
+            } else {
+                Some(Course::Stays)
+            };
+        }
+        if !row.is_wanted() {
+            return Some(Course::Stopping);
+        }
+        if row.is_global() {
+            return Some(Course::Global);
+        }
+        if self.index.is_forced(machine) && row.good().is_some() {
+            return Some(Course::Stopping);
+        }
+        if !draining {
+            return Some(Course::Stays);
+        }
+        if let Spec::Bad(problem) = &row.spec {
+            return stuck(UnitReason::FileUnreadable { problem: problem.clone() });
+        }
+        let id = self.index.machines[machine].id.as_str();
+        if row.requirements().and_then(|r| r.machine_id.as_deref()) == Some(id) {
+            return Some(Course::Pinned);
+        }
+        let name = |key: MachineKey| self.index.machines[key].id.clone();
+        match self.verdicts.get(&(unit, machine)) {
+            Some(Verdict::Goes { to, stops_first }) => {
+                Some(Course::Queued { to: Some(name(*to)), stops_first: *stops_first })
+            }
+            Some(Verdict::Moving(to)) => Some(Course::Moving { to: name(*to) }),
+            Some(Verdict::Stopping) => Some(Course::Stopping),
+            Some(Verdict::Waits) => Some(Course::Queued { to: None, stops_first: false }),
+            Some(Verdict::Stuck) | None => {
+                Some(Course::Stuck { refusal: self.index.explain_leaving(unit, machine) })
+            }
+        }
+    }
+}

@@ -1,0 +1,350 @@
+//! Units that move away from a drained machine.
+//!
+//! Owns the moves: a unit is first started on another machine, and stopped where it was once it is up there. Between the
+//! two it has two placements, of which the new one says from where it takes over; everything else follows from the
+//! placements and from what the two machines report, so that a new leader goes on where the old one was.
+//!
+//! | the unit | becomes |
+//! | --- | --- |
+//! | on a drained machine, another takes it | started there too, if there is room among those that move |
+//! | up on the new machine | the old placement goes, the new one is like any other |
+//! | did not start there | the new placement goes; the old one remembers that it was tried |
+//! | the new machine is lost, or suits no more | the new placement goes, and another machine is chosen |
+//! | the old machine is lost, or suits no more | the new placement is home, as if it were up |
+//! | the drain is called off, or given up | moved if it is up on the new machine, else the new placement goes |
+//!
+//! A unit that names itself in `Conflicts=` may not run twice: it is stopped first, and started elsewhere once no machine
+//! reports it any more. Units tied together by `MachineOf=` move as one. A unit that has failed where it is has nothing
+//! to lose: it moves whether it starts on the new machine or not.
+//!
+//! No target is a machine that still reports the unit: its report would be taken for that of the new copy.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use muster_common::cordon::Cordon;
+use muster_common::machine::MachineId;
+use muster_common::snapshot::Handover;
+
+use crate::arrival::Arrival;
+
+use super::drain::Verdict;
+use super::group::Group;
+use super::index::Index;
+use super::pass::Pass;
+use super::table::{MachineKey, UnitKey};
+
+/// On how many machines a unit is tried before it is left where it is.
+pub(super) const TRIES: usize = 3;
+
+/// What has become of a move.
+enum Outcome {
+    /// All that move are up on the new machine.
+    Arrived,
+    /// They are not up yet.
+    Pending,
+    /// This one did not start; what the machine says.
+    Failed(UnitKey, String),
+}
+
+impl Index {
+    /// Puts the units on the list that draining has to do with: what becomes of them depends on more than themselves.
+    pub(super) fn touch_drained(&mut self) {
+        if self.draining.is_empty() && self.moving.is_empty() {
+            return;
+        }
+        let on = self.draining.iter().flat_map(|machine| &self.machines[*machine].units);
+        let units: Vec<UnitKey> = on.chain(&self.moving).copied().collect();
+        for unit in units {
+            self.touch(unit);
+        }
+    }
+
+    /// Whether units have to leave a machine even if no other takes them.
+    pub(super) fn is_forced(&self, machine: MachineKey) -> bool {
+        self.machines[machine].cordon.as_ref().is_some_and(Cordon::is_forced)
+    }
+
+    /// Where a unit takes over, and from where; a placement that takes over from nothing has no part in a move.
+    pub(super) fn handover(&self, unit: UnitKey) -> Option<(MachineKey, MachineKey)> {
+        let row = &self.units[unit];
+        row.places.iter().find_map(|place| {
+            let source = place.placement.handover.takes_over.as_ref()?;
+            let source = *self.machine_keys.get(source)?;
+            row.place_on(source).filter(|_| source != place.machine)?;
+            Some((source, place.machine))
+        })
+    }
+
+    /// A machine that may still run a unit which may not run twice, and is not to keep it.
+    pub(super) fn lingers(&self, unit: UnitKey) -> Option<MachineKey> {
+        let row = &self.units[unit];
+        if !row.is_single() {
+            return None;
+        }
+        let reporting = row.reports.iter().map(|(machine, _)| *machine);
+        let reporting = reporting.filter(|machine| row.place_on(*machine).is_none());
+        let placed = row.places.iter().map(|place| place.machine);
+        placed.chain(reporting).find(|machine| self.is_live(*machine))
+    }
+
+    /// Where units were tried in vain from a machine, with what was wrong.
+    pub(super) fn tried(
+        &self,
+        units: &[UnitKey],
+        from: MachineKey,
+    ) -> BTreeMap<&MachineId, &String> {
+        let rows = units.iter().map(|unit| &self.units[*unit]);
+        let known = rows.filter_map(|row| {
+            let place = &row.place_on(from)?.placement;
+            let record = row.record.as_ref()?;
+            let holds = place.file == record.file && place.generation == record.generation;
+            holds.then_some(&place.handover.tried)
+        });
+        known.flatten().collect()
+    }
+}
+
+impl Pass<'_> {
+    /// Goes on with a group's move; false when it is not on the move.
+    pub(super) fn carry_on(&mut self, group: &Group) -> bool {
+        let handovers = group.members.iter().filter_map(|unit| self.index.handover(*unit));
+        let handovers: BTreeSet<(MachineKey, MachineKey)> = handovers.collect();
+        let mut ways = handovers.iter().copied();
+        let Some((source, target)) = ways.next() else { return false };
+        let placed = |unit: &UnitKey, at| self.index.units[*unit].place_on(at).is_some();
+        let moving: Vec<UnitKey> = group
+            .members
+            .iter()
+            .copied()
+            .filter(|unit| placed(unit, source) || placed(unit, target))
+            .collect();
+        if ways.next().is_some() {
+            // Tied together while they were on different ways: each goes back, and then all go as one.
+            for unit in &moving {
+                if let Some((source, target)) = self.index.handover(*unit) {
+                    self.call_back(&[*unit], source, target, None);
+                }
+            }
+            return true;
+        }
+        let suits = self.index.is_live(target)
+            && moving.iter().all(|unit| match self.index.units[*unit].place_on(target) {
+                Some(_) => self.stays(*unit, target),
+                None => self.fits(*unit, target),
+            });
+        let may_stay = self.index.is_live(source)
+            && moving.iter().all(|unit| {
+                self.index.units[*unit].place_on(source).is_none() || self.stays(*unit, source)
+            });
+        let draining = self.index.draining.contains(&source);
+        match (suits, may_stay) {
+            (false, false) => self.settle_anew(&group.members),
+            (true, false) => self.settle_at(group, target),
+            (false, true) => self.call_back(&moving, source, target, None),
+            (true, true) => match self.outcome(&moving, source, target) {
+                Outcome::Arrived => {
+                    self.settle_at(group, target);
+                    self.judge(&moving, source, &Verdict::Stopping);
+                }
+                Outcome::Failed(unit, problem) if draining => {
+                    self.call_back(&moving, source, target, Some(&(unit, problem)));
+                }
+                Outcome::Pending if draining && !self.index.draining.contains(&target) => {
+                    self.start(group, &moving, source, target);
+                    self.judge(&moving, source, &Verdict::Moving(target));
+                }
+                Outcome::Pending | Outcome::Failed(..) => {
+                    self.call_back(&moving, source, target, None);
+                }
+            },
+        }
+        true
+    }
+
+    /// Begins to move a group away from a machine that is drained; false when it stays for now.
+    pub(super) fn depart(&mut self, group: &Group, home: MachineKey) -> bool {
+        if !self.index.draining.contains(&home) {
+            return false;
+        }
+        let here = |unit: &UnitKey| self.index.units[*unit].place_on(home).is_some();
+        let leaving: Vec<UnitKey> = group.members.iter().copied().filter(here).collect();
+        if leaving.iter().any(|unit| !self.stays(*unit, home)) {
+            return false;
+        }
+        if self.room == 0 {
+            return false;
+        }
+        let singles: Vec<UnitKey> =
+            leaving.iter().copied().filter(|unit| self.index.units[*unit].is_single()).collect();
+        let Some(target) = self.destination(group, &leaving, home) else {
+            self.judge(&leaving, home, &Verdict::Stuck);
+            return false;
+        };
+        let goes = Verdict::Goes { to: target, stops_first: !singles.is_empty() };
+        self.judge(&leaving, home, &goes);
+        // One that has only just come may be about to start: its machine has to say how it stands before it is stopped.
+        let unsaid = |unit: &UnitKey| self.arrival(*unit, home) == Arrival::Pending;
+        if singles.iter().any(unsaid) {
+            return false;
+        }
+        self.room = self.room.saturating_sub(leaving.len());
+        if singles.is_empty() {
+            self.start(group, &leaving, home, target);
+        } else {
+            for unit in &group.members {
+                if leaving.contains(unit) {
+                    // It keeps its room there for the rest of this plan.
+                    self.count(*unit, target);
+                    let decisions = self.removals(*unit, |_| true);
+                    self.push(*unit, decisions);
+                } else {
+                    self.unplace(*unit);
+                }
+            }
+        }
+        true
+    }
+
+    /// Keeps units away from every machine while one of them, which may not run twice, has not ended where it was; false
+    /// when there is nothing to wait for.
+    pub(super) fn wait_for_the_end(&mut self, members: &[UnitKey]) -> bool {
+        if members.iter().all(|unit| self.index.lingers(*unit).is_none()) {
+            return false;
+        }
+        if let Some(machine) = self.pick(members, None) {
+            for unit in members {
+                self.count(*unit, machine);
+            }
+        }
+        for unit in members {
+            self.unplace(*unit);
+        }
+        true
+    }
+
+    /// Where units would go from a machine, if anywhere: beside all of their group, or else without those that have not
+    /// been placed yet.
+    pub(super) fn destination(
+        &mut self,
+        group: &Group,
+        leaving: &[UnitKey],
+        home: MachineKey,
+    ) -> Option<MachineKey> {
+        // Those that cannot be decided on stay, and so do those that belong beside them.
+        if !group.fixed.is_empty() {
+            return None;
+        }
+        let tried = self.index.tried(leaving, home);
+        if tried.len() >= TRIES {
+            return None;
+        }
+        let mut except: Vec<MachineKey> =
+            tried.keys().filter_map(|id| self.index.machine_keys.get(*id).copied()).collect();
+        except.push(home);
+        for unit in leaving {
+            except.extend(self.index.units[*unit].reports.iter().map(|(machine, _)| *machine));
+        }
+        let all = self.pick(&group.members, except.iter().copied());
+        if all.is_some() || group.members.len() == leaving.len() {
+            return all;
+        }
+        self.pick(leaving, except)
+    }
+
+    /// Has units run on both machines, those of the group that are on neither on the new one, if it takes them; and tells
+    /// both what the user wants by now.
+    fn start(&mut self, group: &Group, moving: &[UnitKey], source: MachineKey, target: MachineKey) {
+        for unit in &group.members {
+            let here = self.index.units[*unit].place_on(source).is_some();
+            let there = self.index.units[*unit].place_on(target).is_some();
+            if !there {
+                if !moving.contains(unit) && !self.fits(*unit, target) {
+                    self.unplace(*unit);
+                    continue;
+                }
+                self.count(*unit, target);
+            }
+            let mut decisions = self.removals(*unit, |at| at != source && at != target);
+            if here {
+                decisions.extend(self.placing(*unit, source));
+            }
+            let takes_over = here.then(|| self.id(source));
+            let handover = Handover { takes_over, ..Handover::default() };
+            decisions.extend(self.placing_as(*unit, target, handover));
+            self.push(*unit, decisions);
+        }
+    }
+
+    /// Leaves units where they were, and remembers of the one that did not start where it was tried.
+    fn call_back(
+        &mut self,
+        moving: &[UnitKey],
+        source: MachineKey,
+        target: MachineKey,
+        failed: Option<&(UnitKey, String)>,
+    ) {
+        let first = failed.map(|(unit, _)| *unit);
+        let others = moving.iter().copied().filter(|unit| Some(*unit) != first);
+        for unit in first.into_iter().chain(others) {
+            let mut decisions = self.removals(unit, |at| at == target);
+            if self.index.units[unit].place_on(source).is_some() {
+                let mut handover = self.remembered(unit, source);
+                if let Some((failed, problem)) = failed
+                    && *failed == unit
+                {
+                    handover.tried.insert(self.id(target), problem.clone());
+                }
+                decisions.extend(self.placing_as(unit, source, handover));
+            }
+            self.push(unit, decisions);
+        }
+        self.judge(moving, source, &Verdict::Waits);
+        self.judge(moving, target, &Verdict::Stopping);
+    }
+
+    /// How far units have come that move from one machine to another. One that has failed where it was arrives by being
+    /// tried.
+    fn outcome(&self, moving: &[UnitKey], source: MachineKey, target: MachineKey) -> Outcome {
+        let mut outcome = Outcome::Arrived;
+        for unit in moving {
+            let row = &self.index.units[*unit];
+            if row.place_on(source).is_none() {
+                continue;
+            }
+            match self.arrival(*unit, target) {
+                Arrival::Here => {}
+                Arrival::Pending => outcome = Outcome::Pending,
+                Arrival::Failed(problem) => {
+                    if !matches!(self.arrival(*unit, source), Arrival::Failed(_)) {
+                        return Outcome::Failed(*unit, problem);
+                    }
+                }
+            }
+        }
+        outcome
+    }
+
+    /// How far a machine has come with what the user wants of a unit now.
+    fn arrival(&self, unit: UnitKey, machine: MachineKey) -> Arrival {
+        let row = &self.index.units[unit];
+        let Some((place, record)) = row.place_on(machine).zip(row.record.as_ref()) else {
+            return Arrival::Pending;
+        };
+        let placement = &place.placement;
+        let current = placement.file == record.file
+            && placement.generation == record.generation
+            && placement.desired == record.desired;
+        match row.report_of(machine) {
+            Some(report) if current => report.arrival(placement, record.desired),
+            _ => Arrival::Pending,
+        }
+    }
+
+    fn judge(&mut self, units: &[UnitKey], on: MachineKey, verdict: &Verdict) {
+        if self.index.draining.contains(&on) {
+            for unit in units {
+                self.verdicts.insert((*unit, on), verdict.clone());
+            }
+        }
+    }
+}

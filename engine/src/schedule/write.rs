@@ -1,0 +1,115 @@
+//! What is written to the store.
+//!
+//! Owns the wording of decisions: which records a decision overwrites or removes, and which revisions it rests on. Where
+//! a unit goes is decided elsewhere ([`super::pass`], [`super::handover`]).
+
+use muster_common::machine::MachineId;
+use muster_common::snapshot::{Handover, Placement};
+use muster_common::unit::FileHash;
+
+use super::Decision;
+use super::pass::Pass;
+use super::table::{MachineKey, UnitKey};
+
+impl Pass<'_> {
+    /// The decisions that leave a unit on this machine alone.
+    pub(super) fn moving(&self, unit: UnitKey, machine: MachineKey) -> Vec<Decision> {
+        let mut decisions = self.removals(unit, |at| at != machine);
+        decisions.extend(self.placing(unit, machine));
+        decisions
+    }
+
+    pub(super) fn removals(
+        &self,
+        unit: UnitKey,
+        from: impl Fn(MachineKey) -> bool,
+    ) -> Vec<Decision> {
+        let row = &self.index.units[unit];
+        row.places
+            .iter()
+            .filter(|place| from(place.machine))
+            .map(|place| Decision::Remove {
+                machine: self.id(place.machine),
+                unit: row.name.clone(),
+                revision: place.placement.revision,
+                unit_revision: row.record.as_ref().map(|record| record.revision),
+            })
+            .collect()
+    }
+
+    /// The decision that makes the placement say what the user wants; none when it does. It has no part in a move, but
+    /// remembers where the unit was tried in vain while its machine is drained.
+    pub(super) fn placing(&self, unit: UnitKey, machine: MachineKey) -> Option<Decision> {
+        self.placing_as(unit, machine, self.remembered(unit, machine))
+    }
+
+    /// The same, with the part that the placement has in a move.
+    pub(super) fn placing_as(
+        &self,
+        unit: UnitKey,
+        machine: MachineKey,
+        handover: Handover,
+    ) -> Option<Decision> {
+        let file = self.index.units[unit].record.as_ref()?.file;
+        self.deciding(unit, machine, file, handover)
+    }
+
+    /// The decision that makes a placement say what the user wants, and leaves its part in a move as it is.
+    pub(super) fn updating(
+        &self,
+        unit: UnitKey,
+        machine: MachineKey,
+        file: FileHash,
+    ) -> Option<Decision> {
+        let now = self.index.units[unit].place_on(machine);
+        let handover = now.map(|place| place.placement.handover.clone()).unwrap_or_default();
+        self.deciding(unit, machine, file, handover)
+    }
+
+    /// Where the unit was tried in vain, from this machine, as long as that tells anything: another file or another
+    /// start may go better.
+    pub(super) fn remembered(&self, unit: UnitKey, machine: MachineKey) -> Handover {
+        let row = &self.index.units[unit];
+        let kept = row.place_on(machine).zip(row.record.as_ref()).filter(|(place, record)| {
+            self.index.draining.contains(&machine)
+                && place.placement.file == record.file
+                && place.placement.generation == record.generation
+        });
+        let tried = kept.map(|(place, _)| place.placement.handover.tried.clone());
+        Handover { takes_over: None, tried: tried.unwrap_or_default() }
+    }
+
+    fn deciding(
+        &self,
+        unit: UnitKey,
+        machine: MachineKey,
+        file: FileHash,
+        handover: Handover,
+    ) -> Option<Decision> {
+        let row = &self.index.units[unit];
+        let record = row.record.as_ref()?;
+        let now = row.place_on(machine).map(|place| &place.placement);
+        let placement = Placement {
+            file,
+            desired: record.desired,
+            generation: record.generation,
+            handover,
+            revision: now.map_or(0, |placement| placement.revision),
+        };
+        if now == Some(&placement) {
+            return None;
+        }
+        Some(Decision::Place {
+            machine: self.id(machine),
+            unit: row.name.clone(),
+            placement,
+            unit_revision: record.revision,
+            machine_created: self.index.machines[machine].record.as_ref().map_or(0, |m| m.created),
+            cordon: self.index.machines[machine].cordon.as_ref().map_or(0, |c| c.revision),
+        })
+    }
+
+    pub(super) fn id(&self, machine: MachineKey) -> MachineId {
+        self.index.machines[machine].id.clone()
+    }
+}
