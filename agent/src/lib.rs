@@ -7,6 +7,7 @@ pub mod change;
 pub mod config;
 pub mod converge;
 pub mod cordon;
+mod deadlines;
 pub mod health;
 pub mod http;
 pub mod identity;

@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::deadlines::Deadlines;
 use crate::health::Health;
 use crate::presence::{Standing, chain};
 
@@ -129,6 +130,8 @@ struct Lead<'a> {
     members: BTreeSet<MachineId>,
     /// Machines that have taken their leave and are still here.
     leaving: BTreeSet<MachineId>,
+    /// When drains are to end.
+    deadlines: Deadlines,
     /// No plan before the view is at this revision: it would repeat what has just been written.
     wait_for: u64,
     retry: Option<Instant>,
@@ -163,6 +166,7 @@ impl<'a> Lead<'a> {
             recorded: BTreeSet::new(),
             members: BTreeSet::new(),
             leaving: BTreeSet::new(),
+            deadlines: Deadlines::default(),
             wait_for: 0,
             retry: None,
         }
@@ -201,6 +205,7 @@ impl<'a> Lead<'a> {
                     }
                 }
             }
+            self.end_drains().await;
             if self.decide().await.is_err() {
                 return;
             }
@@ -269,6 +274,7 @@ impl<'a> Lead<'a> {
                 }
             }
         }
+        self.deadlines.reset(&snapshot.cordons, now);
         let scheduler = Scheduler::new(snapshot);
         self.view =
             Some(View { scheduler, revision: snapshot.revision, machines, placed, changed: true });
@@ -341,12 +347,15 @@ impl<'a> Lead<'a> {
                     }
                 }
             }
-            // What machines report decides nothing.
-            Change::State(..) => return,
+            Change::Cordon(machine, cordon) => {
+                self.deadlines.set(machine, cordon.as_ref(), self.began.elapsed());
+            }
             _ => {}
         }
-        view.changed = true;
-        view.scheduler.apply(change);
+        // Most of what machines report decides nothing.
+        if view.scheduler.apply(change) {
+            view.changed = true;
+        }
     }
 
     /// Looks again after a while, or when it was going to anyway if that is sooner.
@@ -401,6 +410,27 @@ impl<'a> Lead<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Notes of drains that their deadline has come. A failure is made good a little later.
+    async fn end_drains(&mut self) {
+        let now = self.began.elapsed();
+        for (machine, drains) in self.deadlines.due(now) {
+            for (holder, drain) in &drains {
+                let end = drain.then.end();
+                tracing::info!(%machine, %holder, ?end, "a drain is at its deadline");
+            }
+            match self.registry.end_drains(self.leadership, &machine, &drains).await {
+                Ok(()) => self.deadlines.ended(&machine, &drains),
+                Err(error) => {
+                    tracing::warn!(%machine, error = chain(&error), "cannot end a drain");
+                    self.again_in(RETRY);
+                }
+            }
+        }
+        if let Some(next) = self.deadlines.next().and_then(|at| at.checked_sub(now)) {
+            self.again_in(next);
+        }
     }
 
     /// Plans and writes the plan. `Err`: another leads.

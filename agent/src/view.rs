@@ -259,8 +259,9 @@ impl Live {
                 if revision > cluster.snapshot.revision {
                     let Cluster { snapshot, planner } = &mut *cluster;
                     for change in changes {
-                        if let Some(planner) = planner {
-                            planner.scheduler.apply(&change);
+                        if let Some(planner) = planner
+                            && planner.scheduler.apply(&change)
+                        {
                             planner.plan = None;
                         }
                         snapshot.apply(change);

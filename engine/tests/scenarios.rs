@@ -343,16 +343,14 @@ fn decision(decision: &Decision) -> String {
 fn courses(progress: &Progress) -> String {
     let mut said = String::new();
     for (name, course) in &progress.units {
-        match course.to_string().split_once('\n') {
-            None => {
-                let _ = writeln!(said, "{name}: {course}");
+        let course = course.to_string();
+        if course.contains('\n') {
+            let _ = writeln!(said, "{name}:");
+            for line in course.lines() {
+                let _ = writeln!(said, "  {line}");
             }
-            Some(_) => {
-                let _ = writeln!(said, "{name}:");
-                for line in course.to_string().lines() {
-                    let _ = writeln!(said, "  {line}");
-                }
-            }
+        } else {
+            let _ = writeln!(said, "{name}: {course}");
         }
     }
     if progress.is_done() {

@@ -3,6 +3,8 @@
 #![allow(dead_code, reason = "each test binary uses its part")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail")]
 
+pub(crate) mod events;
+
 use std::sync::Arc;
 
 use muster_common::cordon::{AtDeadline, Drain, DrainEnd, Hold, Holder};
@@ -114,6 +116,11 @@ impl Cluster {
             problem: None,
         };
         self.apply(Change::State(id, name, Some(state)));
+    }
+
+    /// A machine reports a unit no more.
+    pub(crate) fn forget(&mut self, name: &UnitName, id: &MachineId) {
+        self.apply(Change::State(id.clone(), name.clone(), None));
     }
 
     /// Live machines do what is asked of them with some units: what is launched runs, what is not wanted is gone.

@@ -1,0 +1,251 @@
+//! What holds while machines are drained, whatever else happens.
+
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail")]
+
+mod support;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use muster_common::drain::Course;
+use muster_common::machine::{MachineId, RunnerKind};
+use muster_common::state::DesiredState;
+use muster_common::unit::UnitName;
+use muster_engine::drain;
+use muster_engine::schedule::{Decision, Plan, Scheduler};
+use proptest::prelude::*;
+
+use support::Cluster;
+use support::events::{
+    ALL, MACHINES, PLAIN, UNITS, conflict, events, happen, made_by, meets, placed, usable,
+    with_drains,
+};
+
+/// Where each unit runs, as its machine says.
+fn up(cluster: &Cluster) -> BTreeMap<UnitName, BTreeSet<MachineId>> {
+    let snapshot = &cluster.snapshot;
+    let mut up: BTreeMap<UnitName, BTreeSet<MachineId>> = BTreeMap::new();
+    for (name, places) in &snapshot.places {
+        for id in places.keys().filter(|id| snapshot.machines.contains_key(*id)) {
+            let state = snapshot.states.get(name).and_then(|states| states.get(id));
+            if state.is_some_and(|state| state.active == "active") {
+                up.entry(name.clone()).or_default().insert(id.clone());
+            }
+        }
+    }
+    up
+}
+
+/// Machines do as they are asked, but for units that start nowhere else than where they are.
+fn obey(cluster: &mut Cluster, broken: &BTreeSet<UnitName>) {
+    let before = up(cluster);
+    cluster.obey(|name| !broken.contains(name));
+    let places = cluster.snapshot.places.clone();
+    for name in broken {
+        for id in places.get(name).into_iter().flatten().map(|(id, _)| id) {
+            let runs = before.get(name).is_some_and(|on| on.contains(id));
+            if !runs && cluster.snapshot.machines.contains_key(id) {
+                cluster.report(name.as_str(), id.as_str(), "failed", "failed");
+            }
+        }
+    }
+    let known = cluster.snapshot.states.clone();
+    for (name, states) in known {
+        for id in states.into_keys() {
+            if !places.get(&name).is_some_and(|places| places.contains_key(&id)) {
+                cluster.forget(&name, &id);
+            }
+        }
+    }
+}
+
+/// No two units that conflict are on one machine, and no drained machine takes anything.
+fn is_sound(cluster: &Cluster, plan: &Plan, drained: &BTreeSet<MachineId>) -> Result<(), String> {
+    for decision in plan.moves.iter().flat_map(|step| &step.decisions) {
+        if let Decision::Place { machine, unit, placement, .. } = decision
+            && placement.revision == 0
+            && drained.contains(machine)
+        {
+            return Err(format!("{unit} comes to {machine}, which is drained"));
+        }
+    }
+    let placed = placed(cluster);
+    for (name, (_, on)) in &placed {
+        for (other, (_, others)) in &placed {
+            let both = || usable(cluster, name) && usable(cluster, other);
+            if on.intersection(others).next().is_some() && conflict(&placed, name, other) && both()
+            {
+                return Err(format!("{name} and {other} on one machine"));
+            }
+        }
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// The scheduler that followed every change and one made from nothing plan and tell the same: a new leader goes on
+    /// where the old one was.
+    #[test]
+    fn a_new_leader_goes_on_where_the_old_one_was(events in with_drains(ALL)) {
+        let mut cluster = Cluster::new();
+        for event in &events {
+            happen(&mut cluster, event);
+            let plan = cluster.plan();
+            let mut fresh = Scheduler::new(&cluster.snapshot);
+            prop_assert_eq!(&fresh.plan(), &plan, "after {:?}", event);
+            for id in MACHINES {
+                let id: MachineId = id.parse().unwrap();
+                let told = drain::tell(&cluster.snapshot, &id, &mut cluster.scheduler);
+                prop_assert_eq!(drain::progress(&cluster.snapshot, &id), told);
+            }
+            prop_assert_eq!(cluster.plan(), plan, "an account leaves no trace");
+        }
+    }
+
+    /// Whatever happened on the way: once machines do as they are asked, planning comes to rest, and every unit is on
+    /// one machine at the most.
+    #[test]
+    fn every_move_comes_to_an_end(events in with_drains(ALL)) {
+        let mut cluster = made_by(&events);
+        let nobody = BTreeSet::new();
+        let mut rounds = 0;
+        loop {
+            obey(&mut cluster, &nobody);
+            let plan = cluster.plan();
+            if plan.moves.is_empty() {
+                break;
+            }
+            cluster.write(&plan);
+            rounds += 1;
+            prop_assert!(rounds < 60, "it does not come to rest: {:?}", plan.moves);
+        }
+        for (name, (asked, on)) in placed(&cluster) {
+            prop_assert!(asked.global || on.len() <= 1 || !usable(&cluster, &name), "{} is on {:?}", name, on);
+        }
+        for (name, places) in &cluster.snapshot.places {
+            for placement in places.values().filter(|_| usable(&cluster, name)) {
+                prop_assert_eq!(&placement.handover.takes_over, &None, "{}", name);
+            }
+        }
+    }
+
+    /// Machines of a cluster at rest are drained: what can leave leaves, first started, then stopped; what stays has its
+    /// reason; nothing comes.
+    #[test]
+    fn a_drain_empties_a_machine_of_all_that_can_move(
+        events in events(PLAIN),
+        drained in prop::collection::btree_set(0..MACHINES.len(), 1..3),
+        broken in prop::collection::btree_set(0..UNITS.len(), 0..2),
+        slow in any::<u64>(),
+    ) {
+        let mut cluster = made_by(&events);
+        cluster.settle();
+        let nobody = BTreeSet::new();
+        obey(&mut cluster, &nobody);
+        cluster.settle();
+        let broken: BTreeSet<UnitName> = broken.iter().map(|u| UNITS[*u].parse().unwrap()).collect();
+        let drained: BTreeSet<MachineId> = drained.iter().map(|m| MACHINES[*m].parse().unwrap()).collect();
+        let asked = placed(&cluster);
+        let single = |name: &UnitName| asked[name].0.conflicts.iter().any(|glob| glob.as_str() == name.as_str());
+        let any_single = asked.keys().any(single);
+        let ran = up(&cluster);
+        let globals = |cluster: &Cluster| -> Vec<(UnitName, BTreeSet<MachineId>)> {
+            placed(cluster)
+                .into_iter()
+                .filter(|(_, (asked, _))| asked.global)
+                .map(|(name, (_, on))| (name, on.intersection(&drained).cloned().collect()))
+                .collect()
+        };
+        let stayed = globals(&cluster);
+        for id in &drained {
+            cluster.drain(id.as_str(), "person", None);
+        }
+        let mut rounds: u32 = 0;
+        loop {
+            let plan = cluster.plan();
+            prop_assert_eq!(is_sound(&cluster, &plan, &drained), Ok(()));
+            let moving = cluster.snapshot.places.values().any(|p| p.len() > 1);
+            let rests = plan.moves.is_empty();
+            cluster.write(&plan);
+            let up = up(&cluster);
+            for name in ran.keys() {
+                // One that may not run twice is stopped first, and with it those that belong beside it.
+                let excused = single(name) || (any_single && tied(&asked, name));
+                prop_assert!(excused || up.contains_key(name), "{} runs nowhere", name);
+            }
+            let before = cluster.snapshot.clone();
+            if rests || slow & (1 << (rounds % 64)) != 0 {
+                obey(&mut cluster, &broken);
+            }
+            if rests && before.states == cluster.snapshot.states {
+                break;
+            }
+            rounds += 1;
+            prop_assert!(rounds < 200, "it does not come to rest (moving: {})", moving);
+        }
+        prop_assert_eq!(globals(&cluster), stayed);
+        for id in &drained {
+            let progress = drain::progress(&cluster.snapshot, id);
+            prop_assert!(progress.is_at_rest(), "{:?}", progress);
+            for (name, course) in &progress.units {
+                let tried = broken.contains(name) || (!broken.is_empty() && tied(&asked, name));
+                prop_assert!(has_reason(&cluster, &asked, id, name, course, tried), "{}: {:?}", name, course);
+            }
+        }
+    }
+}
+
+type Asked = BTreeMap<UnitName, (muster_common::unit::Requirements, BTreeSet<MachineId>)>;
+
+fn tied(asked: &Asked, name: &UnitName) -> bool {
+    !asked[name].0.machine_of.is_empty()
+        || asked.values().any(|(other, _)| other.machine_of.contains(name))
+}
+
+/// Whether a unit that was left on a drained machine is rightly left there.
+fn has_reason(
+    cluster: &Cluster,
+    asked: &Asked,
+    id: &MachineId,
+    name: &UnitName,
+    course: &Course,
+    tried: bool,
+) -> bool {
+    let snapshot = &cluster.snapshot;
+    match course {
+        Course::Global => asked[name].0.global,
+        Course::Pinned => asked[name].0.machine_id.as_deref() == Some(id.as_str()),
+        Course::Stays => !snapshot.machines.contains_key(id),
+        Course::Stuck { refusal } => {
+            let told: Vec<&MachineId> = refusal.machines.iter().map(|m| &m.machine).collect();
+            let others: Vec<&MachineId> = snapshot.machines.keys().filter(|o| *o != id).collect();
+            if refusal.unit.is_none() && told != others {
+                return false;
+            }
+            if !snapshot.machines.contains_key(id) || !usable(cluster, name) {
+                return true;
+            }
+            // Groups and units that were tried in vain are the engine's word; of the others it is checked.
+            let placed = placed(cluster);
+            let takes = |other: &MachineId| {
+                let runner = if name.as_str().ends_with(".container") {
+                    RunnerKind::Docker
+                } else {
+                    RunnerKind::Systemd
+                };
+                snapshot.machines[other].runners.contains(&runner)
+                    && !snapshot.cordons.contains_key(other)
+                    && meets(cluster, &asked[name].0, other)
+                    && placed
+                        .iter()
+                        .all(|(o, (_, on))| !on.contains(other) || !conflict(&placed, name, o))
+            };
+            tried || tied(asked, name) || !others.into_iter().any(takes)
+        }
+        Course::Stopping => {
+            snapshot.units.get(name).is_none_or(|unit| unit.desired == DesiredState::Inactive)
+        }
+        _ => false,
+    }
+}
