@@ -2,6 +2,8 @@
 //!
 //! Owns what can be said. It never does any of it.
 
+pub(crate) mod reboot;
+
 use std::time::Duration;
 
 use clap::builder::{BoolishValueParser, PossibleValuesParser};
@@ -10,6 +12,7 @@ use clap_complete::Shell;
 
 use crate::endpoint::{self, Endpoint};
 use crate::output::console::Format;
+use reboot::RebootArgs;
 
 /// How long fleetctl slept between two looks at a unit; what `--block-attempts` counts.
 const BLOCK_ATTEMPT: Duration = Duration::from_millis(500);
@@ -164,6 +167,9 @@ pub(crate) enum Command {
     /// Takes back what `cordon` did. A machine that is also cordoned for its reboot stays so, and the command fails, unless
     /// --all is given.
     Uncordon(UncordonArgs),
+
+    /// Show and steer rolling reboots: slots, who holds them, and who is asked to reboot
+    Reboot(RebootArgs),
 
     /// Show what the scheduler would do next, and which units no machine can take
     Plan,

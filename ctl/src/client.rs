@@ -294,8 +294,8 @@ impl Client {
             .map_err(|source| ClientError::Exchange { endpoint: self.endpoint.clone(), source })
     }
 
-    /// What an answer other than success means. A path under `/v1/units/` that is not found may be a unit that does
-    /// not exist; any other is a server that is not ours.
+    /// What an answer other than success means. A path under `/v1/units/` or `/v1/reboot` that is not found may be a
+    /// unit, a machine or a group that does not exist; any other is a server that is not ours.
     async fn refused(&self, path: &str, response: Response<Incoming>) -> ClientError {
         let status = response.status();
         let body = match self.whole(response).await {
@@ -306,7 +306,7 @@ impl Client {
             || ClientError::OtherVersion { endpoint: self.endpoint.clone(), path: path.to_owned() };
         let missing = matches!(status, StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED);
         match serde_json::from_slice::<ErrorBody>(&body) {
-            Ok(_) if missing && !path.starts_with("/v1/units/") => other_version(),
+            Ok(body) if missing && !names_something(status, path, &body) => other_version(),
             Ok(body) => ClientError::Refused { status, message: body.error.message },
             Err(_) if missing => other_version(),
             Err(source) => self.not_daemon(path, status, source),
@@ -360,6 +360,15 @@ impl Pieces {
         }
         Ok(None)
     }
+}
+
+/// Whether what is missing may be what the path or the body names, and not the path itself.
+fn names_something(status: StatusCode, path: &str, body: &ErrorBody) -> bool {
+    if path.starts_with("/v1/reboot") {
+        return status == StatusCode::NOT_FOUND
+            && !body.error.message.starts_with("there is nothing at ");
+    }
+    path.starts_with("/v1/units/")
 }
 
 /// A path segment or query value with everything escaped that means something in a URL.

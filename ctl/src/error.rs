@@ -5,6 +5,7 @@
 use std::io;
 use std::process::ExitCode;
 
+use muster_common::reboot::{Group, InvalidHolderId};
 use muster_common::unit::InvalidUnitName;
 
 use crate::client::ClientError;
@@ -41,6 +42,20 @@ pub(crate) enum Error {
         /// "no machine", or the machines that it may mean.
         found: String,
     },
+    /// A holder that cannot be one.
+    #[error(transparent)]
+    Holder(#[from] InvalidHolderId),
+    /// A reboot group that does not exist.
+    #[error("there is no reboot group {group}; there are {groups}")]
+    Group {
+        /// The name given.
+        group: Group,
+        /// The names of those there are.
+        groups: String,
+    },
+    /// A record that the answer rests on cannot be read; which, and why.
+    #[error("the record {0}")]
+    Record(String),
     /// Standard output.
     #[error("cannot write to standard output")]
     Output(#[from] io::Error),
@@ -56,6 +71,15 @@ impl From<InvalidUnitName> for Error {
 }
 
 impl Error {
+    /// A machine argument that names none, or `many`.
+    pub(crate) fn machine(given: &str, many: usize) -> Self {
+        let found = match many {
+            0 => "no machine".to_owned(),
+            many => format!("{many} machines"),
+        };
+        Self::Machine { given: given.to_owned(), found }
+    }
+
     /// The way out, where there is one.
     pub(crate) fn hint(&self) -> Option<String> {
         match self {
@@ -63,6 +87,9 @@ impl Error {
             Self::Argument(error) => error.hint(),
             Self::Interrupted(_) => {
                 Some("`musterctl list-units` shows how far they are".to_owned())
+            }
+            Self::Group { group, .. } => {
+                Some(format!("`musterctl reboot set-max --group {group} 1` makes it"))
             }
             Self::Machine { .. } => Some("`musterctl list-machines --full` shows them".to_owned()),
             _ => None,

@@ -3,40 +3,80 @@
 //! Owns the reading of a machine argument. It asks the daemon which machines there are and nothing more.
 
 use muster_common::api::v1::Machines;
-use muster_common::machine::MachineId;
+use muster_common::machine::{Machine, MachineId};
 
 use crate::client::Client;
 use crate::error::Error;
+
+/// Something that a person may mean: a machine, or anything else with an id.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Candidate<'a> {
+    id: &'a str,
+    address: &'a str,
+    host: &'a str,
+}
+
+/// What a person means.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Meant {
+    /// The one of this id.
+    One(String),
+    /// None of them.
+    Nobody,
+    /// Any of so many.
+    Several(usize),
+}
+
+impl<'a> From<&'a Machine> for Candidate<'a> {
+    fn from(machine: &'a Machine) -> Self {
+        Self { id: machine.id.as_str(), address: &machine.address, host: &machine.host }
+    }
+}
+
+impl<'a> Candidate<'a> {
+    /// Something that has an id and no other name.
+    pub(crate) fn only(id: &'a str) -> Self {
+        Self { id, ..Self::default() }
+    }
+}
 
 /// The machine that a person means by an id, the beginning of one (with or without the dots of the tables), an address
 /// or a host name. One that is absent is known by its id as long as it is cordoned.
 pub(crate) async fn find(client: &Client, given: &str) -> Result<MachineId, Error> {
     let machines: Machines = client.get("/v1/machines").await?;
+    let cordoned = machines.cordons.keys().map(|id| Candidate::only(id.as_str()));
+    one(given, machines.machines.iter().map(Candidate::from).chain(cordoned))
+}
+
+/// The one of these machines that a person means.
+pub(crate) fn one<'a>(
+    given: &str,
+    machines: impl Iterator<Item = Candidate<'a>>,
+) -> Result<MachineId, Error> {
+    match pick(given, machines) {
+        // What is found is the id of a machine, and reads as one.
+        Meant::One(id) => id.parse().map_err(|_| Error::machine(given, 0)),
+        Meant::Nobody => Err(Error::machine(given, 0)),
+        Meant::Several(many) => Err(Error::machine(given, many)),
+    }
+}
+
+/// Whom a person means. Several of one id are one.
+pub(crate) fn pick<'a>(given: &str, candidates: impl Iterator<Item = Candidate<'a>>) -> Meant {
     let start = given.split_once("...").map_or(given, |(start, _)| start);
-    let begins = |id: &MachineId| !start.is_empty() && id.as_str().starts_with(start);
+    let begins = |id: &str| !start.is_empty() && id.starts_with(start);
     let named = |name: &str| !name.is_empty() && name == given;
-    let mut found: Vec<MachineId> = machines
-        .machines
-        .iter()
-        .filter(|m| begins(&m.id) || named(&m.address) || named(&m.host))
-        .map(|m| m.id.clone())
-        .collect();
-    let absent = machines.cordons.into_keys().filter(|id| begins(id));
-    found.extend(absent);
-    found.sort();
+    let meant = candidates.filter(|c| begins(c.id) || named(c.address) || named(c.host));
+    let mut found: Vec<&str> = meant.map(|candidate| candidate.id).collect();
+    found.sort_unstable();
     found.dedup();
     // A whole id may be the beginning of another.
-    if let Some(exact) = found.iter().find(|id| id.as_str() == given) {
-        return Ok(exact.clone());
+    if found.contains(&given) {
+        return Meant::One(given.to_owned());
     }
-    match (found.pop(), found.len()) {
-        (Some(id), 0) => Ok(id),
-        (None, _) => {
-            Err(Error::Machine { given: given.to_owned(), found: "no machine".to_owned() })
-        }
-        (Some(_), n) => {
-            let found = format!("{} machines", n + 1);
-            Err(Error::Machine { given: given.to_owned(), found })
-        }
+    match *found {
+        [] => Meant::Nobody,
+        [id] => Meant::One(id.to_owned()),
+        _ => Meant::Several(found.len()),
     }
 }

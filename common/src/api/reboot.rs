@@ -17,12 +17,15 @@
 //!
 //! Other errors have fleet's shape, [`super::fleet::ErrorBody`], and [`SlotRefused`] has it too, with more.
 
+use std::str::FromStr;
+
 use serde::{Deserialize, Serialize};
 
 use super::fleet::ErrorDetail;
 use crate::machine::{Machine, MachineId};
 use crate::reboot::{
-    Group, HistoryEntry, Holder, HolderId, HostStatus, MAX_SLOTS, Request, Semaphore, Wait,
+    Group, HistoryEntry, Holder, HolderId, HostStatus, InvalidMax, MAX_SLOTS, Request, Semaphore,
+    Wait, slots,
 };
 use crate::snapshot::Unreadable;
 
@@ -171,6 +174,14 @@ pub struct Slots(u32);
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0} is not a number of slots: expected 0 (nobody reboots) to {MAX_SLOTS}")]
 pub struct TooManySlots(pub u32);
+
+impl FromStr for Slots {
+    type Err = InvalidMax;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        slots(text).map(Self)
+    }
+}
 
 impl TryFrom<u32> for Slots {
     type Error = TooManySlots;

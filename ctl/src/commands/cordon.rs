@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use muster_common::api::cordon::{CordonRequest, Cordoned, UncordonRequest};
 
+use super::user;
 use crate::cli::{CordonArgs, UncordonArgs};
 use crate::client::{Client, escape};
 use crate::error::Error;
@@ -50,10 +51,4 @@ pub(crate) async fn uncordon(
     console.error(format_args!("{}... is still cordoned {cordon}", machine.short()));
     console.hint("`--all` takes back what others hold too");
     Ok(ExitCode::FAILURE)
-}
-
-/// Who asks, as far as the environment says.
-fn user() -> String {
-    let named = ["SUDO_USER", "USER"].into_iter().filter_map(|name| std::env::var(name).ok());
-    named.into_iter().find(|name| !name.is_empty()).unwrap_or_default()
 }

@@ -5,6 +5,7 @@ mod completions;
 mod cordon;
 mod destroy;
 mod lists;
+mod reboot;
 mod scheduler;
 mod show;
 
@@ -37,6 +38,7 @@ pub(crate) async fn run(cli: Cli, console: &mut Console) -> Result<ExitCode, Err
         Command::ListMachines(args) => lists::machines(&client, console, &args).await,
         Command::Cordon(args) => cordon::cordon(&client, console, &args).await,
         Command::Uncordon(args) => cordon::uncordon(&client, console, &args).await,
+        Command::Reboot(args) => reboot::run(&client, console, &args).await,
         Command::Plan => scheduler::plan(&client, console).await,
         Command::Unfreeze => scheduler::unfreeze(&client).await,
         Command::Completions { shell } => completions::print(console, shell),
@@ -44,6 +46,12 @@ pub(crate) async fn run(cli: Cli, console: &mut Console) -> Result<ExitCode, Err
     // What became of units before a failure is told as well.
     console.finish()?;
     ended
+}
+
+/// Who asks, as far as the environment says.
+fn user() -> String {
+    let named = ["SUDO_USER", "USER"].into_iter().filter_map(|name| std::env::var(name).ok());
+    named.into_iter().find(|name| !name.is_empty()).unwrap_or_default()
 }
 
 /// 0 if all went well, 1 otherwise.

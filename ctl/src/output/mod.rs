@@ -4,3 +4,4 @@ pub(crate) mod console;
 pub(crate) mod fields;
 pub(crate) mod json;
 pub(crate) mod table;
+pub(crate) mod time;

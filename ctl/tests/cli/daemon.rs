@@ -65,6 +65,11 @@ impl Daemon {
     /// A daemon with rules `("METHOD /path", answer)`. Several rules for one request are answers to be given in turn,
     /// the last one for ever.
     pub(crate) fn new<const N: usize>(rules: [(&str, Answer); N]) -> Self {
+        Self::of(rules.into())
+    }
+
+    /// The same with any number of rules.
+    pub(crate) fn of(rules: Vec<(&str, Answer)>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let listener = UnixListener::bind(folder.path().join("muster.sock")).unwrap();
         let requests = Arc::new(Mutex::new(Vec::new()));
@@ -130,9 +135,10 @@ impl Daemon {
 pub(crate) fn musterctl(arguments: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_musterctl"));
     command.args(arguments.split_whitespace()).stdin(Stdio::null());
-    for name in ["ENDPOINT", "REQUEST_TIMEOUT", "OUTPUT", "DEBUG"] {
+    for name in ["ENDPOINT", "REQUEST_TIMEOUT", "OUTPUT", "DEBUG", "GROUP"] {
         command.env_remove(format!("MUSTERCTL_{name}"));
     }
+    command.env_remove("SUDO_USER").env("USER", "ann").env("TZ", "UTC");
     command
 }
 

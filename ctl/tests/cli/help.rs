@@ -4,7 +4,7 @@ use insta::assert_snapshot;
 
 use crate::daemon::{musterctl, shown};
 
-const COMMANDS: [&str; 18] = [
+const COMMANDS: [&str; 19] = [
     "submit",
     "load",
     "start",
@@ -20,6 +20,7 @@ const COMMANDS: [&str; 18] = [
     "list-machines",
     "cordon",
     "uncordon",
+    "reboot",
     "plan",
     "unfreeze",
     "completions",
@@ -74,6 +75,7 @@ fn help_lists_every_command() {
       list-machines    List the machines of the cluster
       cordon           Keep a machine from taking any unit; what runs there stays
       uncordon         Let a machine take units again
+      reboot           Show and steer rolling reboots: slots, who holds them, and who is asked to reboot
       plan             Show what the scheduler would do next, and which units no machine can take
       unfreeze         Let units be placed anew although half of the machines or more vanished together
       completions      Print the completion script of a shell
@@ -126,6 +128,18 @@ fn every_command_explains_itself() {
         own.trim_end().to_owned()
     });
     assert_snapshot!("commands", own.join("\n\n==========\n\n"));
+}
+
+#[test]
+fn every_command_about_reboots_explains_itself() {
+    let commands = ["status", "lock", "unlock", "set-max", "history", "request", "cancel"];
+    let own = commands.map(|command| {
+        let help = help(&format!("reboot {command} --help"));
+        let (own, global) = help.split_once("Global options:").unwrap();
+        assert!(global.contains("--endpoint"), "{command}");
+        own.trim_end().to_owned()
+    });
+    assert_snapshot!("reboot_commands", own.join("\n\n==========\n\n"));
 }
 
 #[test]

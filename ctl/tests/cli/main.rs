@@ -12,6 +12,7 @@ mod change;
 mod cordon;
 mod daemon;
 mod help;
+mod reboot;
 mod show;
 mod trouble;
 mod wait;

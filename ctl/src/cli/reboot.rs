@@ -1,0 +1,101 @@
+//! The command line of `musterctl reboot`.
+
+use clap::{Args, Subcommand};
+use muster_common::api::reboot::Slots;
+use muster_common::reboot::Group;
+
+/// Arguments of `reboot`.
+#[derive(Debug, Args)]
+pub(crate) struct RebootArgs {
+    /// The group of hosts that share slots
+    #[arg(
+        long,
+        global = true,
+        value_name = "GROUP",
+        env = "MUSTERCTL_GROUP",
+        default_value = Group::DEFAULT
+    )]
+    pub(crate) group: Group,
+
+    #[command(subcommand)]
+    pub(crate) command: RebootCommand,
+}
+
+/// What to do about reboots.
+#[derive(Debug, Subcommand)]
+pub(crate) enum RebootCommand {
+    /// Show the slots of a group, who holds them, and how far its hosts are
+    ///
+    /// The first lines are locksmithctl's: free slots, slots, and the holders one on a line. Below them is a table of the
+    /// hosts that hold a slot or are about to: since when, in which phase, and why they do not go on.
+    Status,
+
+    /// Take a slot by hand, so that no other host reboots in its place
+    ///
+    /// A holder that has a slot keeps it; asking again is no failure. Without a free slot the command fails.
+    Lock(LockArgs),
+
+    /// Free a slot by hand, such as that of a host that will not come back
+    ///
+    /// The history remembers who did. A host that is still rebooting goes on: free its slot only when you know that it
+    /// does not.
+    Unlock {
+        /// The holder: a machine by its id, the beginning of it, its address or host name, or any other holder's id;
+        /// the daemon's own machine if none is given
+        id: Option<String>,
+    },
+
+    /// Set how many hosts of a group may reboot at a time
+    ///
+    /// Makes the group if there is none of that name. 0 lets nobody reboot. Nobody who holds a slot loses it.
+    SetMax {
+        /// How many slots
+        #[arg(value_name = "N", allow_negative_numbers = true)]
+        max: Slots,
+    },
+
+    /// List the last slots that were freed, the newest first
+    History,
+
+    /// Ask machines to reboot when their turn comes
+    ///
+    /// A machine reboots when its windows, its check and the slots of its group allow it. One that has been asked already
+    /// is asked only once.
+    Request(RequestArgs),
+
+    /// Take such a request back
+    ///
+    /// A reboot that has begun is not stopped.
+    Cancel(MachinesArgs),
+}
+
+/// Arguments of `reboot lock`.
+#[derive(Debug, Args)]
+pub(crate) struct LockArgs {
+    /// Who is to hold it: a machine by its id, the beginning of it, its address or host name, or any other text; the
+    /// daemon's own machine if none is given
+    pub(crate) id: Option<String>,
+}
+
+/// Machines that `reboot request` and `reboot cancel` are about.
+#[derive(Debug, Args)]
+pub(crate) struct MachinesArgs {
+    /// The machines: ids, the beginnings of them, addresses or host names; the daemon's own if none is given
+    #[arg(value_name = "MACHINE")]
+    pub(crate) machines: Vec<String>,
+
+    /// Every host of the group
+    #[arg(long, conflicts_with = "machines")]
+    pub(crate) all: bool,
+}
+
+/// Arguments of `reboot request`.
+#[derive(Debug, Args)]
+pub(crate) struct RequestArgs {
+    #[command(flatten)]
+    pub(crate) machines: MachinesArgs,
+
+    /// What for, for others to read
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) because: Option<String>,
+}

@@ -1,0 +1,48 @@
+//! `reboot history`.
+
+use std::process::ExitCode;
+
+use muster_common::api::reboot::{History, Reboots};
+use muster_common::reboot::{Group, HistoryEntry, PhaseSpan};
+
+use super::names::{existing, holder_shown};
+use crate::client::{Client, escape};
+use crate::error::Error;
+use crate::output::console::Console;
+use crate::output::{json, table, time};
+
+/// Lists the last slots that were freed, the newest first.
+pub(super) async fn run(
+    client: &Client,
+    console: &Console,
+    group: &Group,
+) -> Result<ExitCode, Error> {
+    let known: Reboots = client.get("/v1/reboot").await?;
+    existing(&known, group)?;
+    let path = format!("/v1/reboot/history?group={}", escape(group.as_str()));
+    let history: History = client.get(&path).await?;
+    if console.is_json() {
+        console.data(&json::pretty(&history)?)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let legend = ["MACHINE", "TAKEN", "FREED", "HELD", "OUTCOME", "WHY", "PHASES"];
+    let mut rows = vec![legend.map(str::to_owned).to_vec()];
+    rows.extend(history.entries.iter().map(|entry| row(&known, entry)));
+    console.data(table::layout(&rows).as_bytes())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn row(known: &Reboots, entry: &HistoryEntry) -> Vec<String> {
+    let all = |texts: Vec<String>, between: &str| table::or_dash(&texts.join(between));
+    let why = entry.due.iter().map(ToString::to_string).collect();
+    let phase = |span: &PhaseSpan| format!("{} {}", span.phase, time::lasting(span.seconds));
+    vec![
+        holder_shown(known, &entry.id),
+        time::moment(entry.taken),
+        time::moment(entry.freed),
+        time::lasting(entry.freed.saturating_sub(entry.taken)),
+        entry.outcome.to_string(),
+        all(why, "; "),
+        all(entry.phases.iter().map(phase).collect(), ", "),
+    ]
+}

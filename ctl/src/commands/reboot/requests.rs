@@ -1,0 +1,114 @@
+//! `reboot request` and `reboot cancel`.
+
+use std::process::ExitCode;
+
+use muster_common::api::reboot::{CancelRequest, Cancelled, RebootRequest, Reboots, Requested};
+use muster_common::machine::MachineId;
+use muster_common::reboot::{Group, HostStatus, Phase, Strategy};
+
+use super::names::{machine_meant, shown};
+use crate::cli::reboot::{MachinesArgs, RequestArgs};
+use crate::client::Client;
+use crate::commands::user;
+use crate::error::Error;
+use crate::output::console::Console;
+use crate::output::{json, time};
+
+/// Asks machines to reboot.
+pub(super) async fn request(
+    client: &Client,
+    console: &mut Console,
+    group: &Group,
+    args: &RequestArgs,
+) -> Result<ExitCode, Error> {
+    let known: Reboots = client.get("/v1/reboot").await?;
+    let mut answers: Vec<Requested> = Vec::new();
+    for id in wanted(&known, group, &args.machines)? {
+        let request = RebootRequest { id: Some(id), by: user(), because: args.because.clone() };
+        let answer: Requested = client.post("/v1/reboot/request", &request).await?;
+        tell(console, &known, &answer)?;
+        answers.push(answer);
+    }
+    if console.is_json() {
+        console.data(&json::pretty(&answers)?)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Says what was asked, and what may keep the machine from ever doing it.
+fn tell(console: &Console, known: &Reboots, answer: &Requested) -> Result<(), Error> {
+    let who = shown(known, &answer.id);
+    if !console.is_json() {
+        let line = if answer.anew {
+            format!("{who} is asked to reboot\n")
+        } else {
+            let by = match answer.request.by.as_str() {
+                "" => String::new(),
+                by => format!(" by {by}"),
+            };
+            let at = time::since(answer.request.at, time::now());
+            format!("{who} has been asked to reboot already{by}, {at}\n")
+        };
+        console.data(line.as_bytes())?;
+    }
+    match &answer.host {
+        None => {
+            console.warning(format_args!(
+                "{who} has never said how far it is with reboots; its daemon may lack the reboot role"
+            ));
+        }
+        Some(HostStatus { strategy: Strategy::Off, .. }) => {
+            console.warning(format_args!(
+                "the reboot strategy of {who} is off: it does not reboot by itself"
+            ));
+        }
+        Some(_) => {}
+    }
+    Ok(())
+}
+
+/// Takes requests back.
+pub(super) async fn cancel(
+    client: &Client,
+    console: &Console,
+    group: &Group,
+    args: &MachinesArgs,
+) -> Result<ExitCode, Error> {
+    let known: Reboots = client.get("/v1/reboot").await?;
+    let mut answers: Vec<Cancelled> = Vec::new();
+    for id in wanted(&known, group, args)? {
+        let request = CancelRequest { id: Some(id), by: user() };
+        let answer: Cancelled = client.post("/v1/reboot/cancel", &request).await?;
+        let who = shown(&known, &answer.id);
+        let what =
+            if answer.cancelled { "is not asked to reboot any more" } else { "was not asked" };
+        if !console.is_json() {
+            console.data(format!("{who} {what}\n").as_bytes())?;
+        }
+        if let Some(host) = answer.host.as_ref().filter(|host| has_begun(host)) {
+            console.warning(format_args!("{who} is at it already: {}", host.phase));
+        }
+        answers.push(answer);
+    }
+    if console.is_json() {
+        console.data(&json::pretty(&answers)?)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Whether a host holds its slot or is about to, so that it goes on whatever becomes of the request.
+fn has_begun(host: &HostStatus) -> bool {
+    (Phase::Locking..Phase::Returned).contains(&host.phase)
+}
+
+/// The machines that are meant: all hosts of the group, those that are named, or that of the daemon.
+fn wanted(known: &Reboots, group: &Group, args: &MachinesArgs) -> Result<Vec<MachineId>, Error> {
+    if args.all {
+        let hosts = known.hosts.iter().filter(|host| host.status.group == *group);
+        return Ok(hosts.map(|host| host.machine.clone()).collect());
+    }
+    if args.machines.is_empty() {
+        return Ok(vec![known.machine.clone()]);
+    }
+    args.machines.iter().map(|given| machine_meant(known, given)).collect()
+}

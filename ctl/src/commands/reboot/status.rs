@@ -1,0 +1,168 @@
+//! `reboot status`.
+
+use std::fmt::Write as _;
+use std::process::ExitCode;
+
+use muster_common::api::reboot::{GroupSlots, Host, Reboots, Wish};
+use muster_common::machine::MachineId;
+use muster_common::reboot::{DueReason, Group, Holder, HolderKind, HostStatus, Phase, Wait};
+use muster_common::snapshot::Unreadable;
+use serde::Serialize;
+
+use super::names::{existing, holder_shown, shown};
+use crate::client::Client;
+use crate::error::Error;
+use crate::output::console::Console;
+use crate::output::{json, table, time};
+
+/// The JSON form: one group, with all that belongs to it.
+#[derive(Serialize)]
+struct Shown<'a> {
+    group: &'a Group,
+    max: u32,
+    available: u32,
+    holders: &'a [Holder],
+    hosts: Vec<&'a Host>,
+    requests: Vec<&'a Wish>,
+    /// The names of all groups there are.
+    groups: Vec<&'a Group>,
+    #[serde(skip_serializing_if = "<[Unreadable]>::is_empty")]
+    unreadable: &'a [Unreadable],
+}
+
+/// Shows the slots of a group and how far its hosts are.
+pub(super) async fn run(
+    client: &Client,
+    console: &Console,
+    group: &Group,
+) -> Result<ExitCode, Error> {
+    let known: Reboots = client.get("/v1/reboot").await?;
+    let Some(slots) = existing(&known, group)? else {
+        let key = format!("reboot/{group}");
+        let record = known.unreadable.iter().find(|record| record.key == key);
+        return Err(Error::Record(
+            record
+                .map_or(key.clone(), |record| format!("{key} cannot be read: {}", record.problem)),
+        ));
+    };
+    let hosts = known.hosts.iter().filter(|host| host.status.group == *group);
+    let hosts: Vec<&Host> = hosts.collect();
+    let requests: Vec<&Wish> =
+        known.requests.iter().filter(|wish| is_of(&known, group, &wish.machine)).collect();
+    if console.is_json() {
+        let shown = Shown {
+            group,
+            max: slots.max,
+            available: slots.available,
+            holders: &slots.holders,
+            hosts,
+            requests,
+            groups: known.groups.iter().map(|slots| &slots.name).collect(),
+            unreadable: &known.unreadable,
+        };
+        console.data(&json::pretty(&shown)?)?;
+    } else {
+        let mut text = bare(slots);
+        let rows = rows(&known, slots, &hosts, &requests, time::now());
+        if !rows.is_empty() {
+            let legend = ["HOST", "SLOT SINCE", "PHASE", "PHASE SINCE", "WHY"];
+            let legend = legend.map(str::to_owned).to_vec();
+            let table: Vec<Vec<String>> = std::iter::once(legend).chain(rows).collect();
+            let _ = write!(text, "\n{}", table::layout(&table));
+        }
+        console.data(text.as_bytes())?;
+    }
+    for record in &known.unreadable {
+        console
+            .warning(format_args!("the record {} cannot be read: {}", record.key, record.problem));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Whether a request is shown with a group: its host's, or `default` while the host has not said which is its.
+fn is_of(known: &Reboots, group: &Group, machine: &MachineId) -> bool {
+    let host = known.hosts.iter().find(|host| host.machine == *machine);
+    host.map_or(group.is_default(), |host| host.status.group == *group)
+}
+
+/// The lines that locksmithctl prints, to the letter: scripts read them.
+fn bare(slots: &GroupSlots) -> String {
+    let mut text = format!("Available: {}\nMax: {}\n", slots.available, slots.max);
+    if !slots.holders.is_empty() {
+        text.push_str("\nMACHINE ID\n");
+    }
+    for holder in &slots.holders {
+        let _ = writeln!(text, "{}", holder.id);
+    }
+    text
+}
+
+/// Who holds a slot, then who is about to, then who was asked to and says nothing.
+fn rows(
+    known: &Reboots,
+    slots: &GroupSlots,
+    hosts: &[&Host],
+    requests: &[&Wish],
+    now: u64,
+) -> Vec<Vec<String>> {
+    let holds = |host: &Host| slots.holders.iter().any(|h| h.id.as_str() == host.machine.as_str());
+    let asked = |id: &MachineId| requests.iter().find(|wish| wish.machine == *id);
+    let holders = slots.holders.iter().map(|holder| {
+        let host = hosts.iter().find(|host| host.machine.as_str() == holder.id.as_str());
+        let (phase, since, why) = match host {
+            Some(host) => at(&host.status, now),
+            None => ("-".to_owned(), "-".to_owned(), told(holder.kind)),
+        };
+        vec![holder_shown(known, &holder.id), time::since(holder.since, now), phase, since, why]
+    });
+    let due = hosts.iter().filter(|host| !holds(host)).filter(|host| {
+        !matches!(host.status.phase, Phase::Idle | Phase::Unknown) || asked(&host.machine).is_some()
+    });
+    let due = due.map(|host| {
+        let (phase, since, mut why) = at(&host.status, now);
+        if let (Phase::Idle, Some(wish)) = (host.status.phase, asked(&host.machine)) {
+            why = wish_told(wish);
+        }
+        vec![shown(known, &host.machine), "-".to_owned(), phase, since, why]
+    });
+    let silent = requests
+        .iter()
+        .filter(|wish| !hosts.iter().any(|host| host.machine == wish.machine))
+        .map(|wish| {
+            let why = format!("{}; it never said how far it is", wish_told(wish));
+            let none = || "-".to_owned();
+            vec![shown(known, &wish.machine), none(), none(), none(), why]
+        });
+    holders.chain(due).chain(silent).collect()
+}
+
+/// What is known of a holder that tells nothing of itself.
+fn told(kind: HolderKind) -> String {
+    match kind {
+        HolderKind::FleetLock => "a FleetLock client".to_owned(),
+        HolderKind::Person => "taken by hand".to_owned(),
+        _ => "-".to_owned(),
+    }
+}
+
+fn wish_told(wish: &Wish) -> String {
+    let request = wish.request.clone();
+    let due = DueReason::Requested { by: request.by, at: request.at, because: request.because };
+    due.to_string()
+}
+
+/// A host's phase, since when, and why it does not go on, or why its reboot is due.
+fn at(status: &HostStatus, now: u64) -> (String, String, String) {
+    let waits: Vec<String> = status.waits.iter().map(|wait| waiting(wait, now)).collect();
+    let due: Vec<String> = status.due.iter().map(ToString::to_string).collect();
+    let why = if waits.is_empty() { due } else { waits };
+    (status.phase.to_string(), time::since(status.since, now), table::or_dash(&why.join("; ")))
+}
+
+/// Why a host waits, and until when.
+pub(super) fn waiting(wait: &Wait, now: u64) -> String {
+    match wait.until() {
+        Some(until) => format!("{wait}, until {}", time::since(until, now)),
+        None => wait.to_string(),
+    }
+}
