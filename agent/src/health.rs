@@ -7,9 +7,15 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use muster_common::machine::MachineId;
+use muster_store::Registry;
 use prometheus_client::metrics::histogram::Histogram;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+
+use crate::presence::chain;
+
+/// How often the store is asked whether it is there, and how long it may take to answer.
+const ASK: Duration = Duration::from_secs(10);
 
 /// How one part fares.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -33,6 +39,10 @@ pub struct Status {
     pub runner: Part,
     /// This machine's placements are known from the store, not just from disk.
     pub placements: Part,
+    /// Parts that this daemon does without: its roles do not need them.
+    pub absent: BTreeSet<&'static str>,
+    /// Whether everything placed on this machine has been reported to the store, under the lease it has now.
+    pub reported: bool,
     /// Whether this daemon leads.
     pub leading: bool,
     /// Machines whose units stay where they are because too many vanished together; only the leader knows.
@@ -66,13 +76,14 @@ pub struct Counters {
 
 impl Status {
     /// What must work for the daemon to do its work, by name.
-    pub fn parts(&self) -> [(&'static str, &Part); 4] {
-        [
+    pub fn parts(&self) -> impl Iterator<Item = (&'static str, &Part)> {
+        let all = [
             ("store", &self.store),
             ("lease", &self.lease),
             ("runner", &self.runner),
             ("placements", &self.placements),
-        ]
+        ];
+        all.into_iter().filter(|(name, _)| !self.absent.contains(name))
     }
 }
 
@@ -183,11 +194,30 @@ pub async fn tell(mut status: watch::Receiver<Status>, shutdown: CancellationTok
     }
 }
 
+/// For a daemon whose machine is not registered, and so has no lease that would tell: asks the store now and then whether it
+/// is there, until `shutdown`.
+pub async fn watch_store(health: Health, registry: Registry, shutdown: CancellationToken) {
+    health.update(|s| s.absent.extend(["lease", "runner", "placements"]));
+    loop {
+        match tokio::time::timeout(ASK, registry.revision()).await {
+            Ok(Ok(_)) => health.well(|s| &mut s.store),
+            Ok(Err(error)) => health.ill(|s| &mut s.store, chain(&error)),
+            Err(_) => {
+                health.ill(|s| &mut s.store, "the store does not answer in time".to_owned());
+            }
+        }
+        if shutdown.run_until_cancelled(tokio::time::sleep(ASK)).await.is_none() {
+            return;
+        }
+    }
+}
+
 /// The parts that stopped working, with the problem, and those that work again. A part that has not begun is neither, and a
 /// problem that changes is no news: endpoints that are tried in turn have one each.
 fn news<'a>(before: &Status, now: &'a Status) -> Vec<(&'static str, Option<&'a str>)> {
-    let pairs = before.parts().into_iter().zip(now.parts());
-    let changed = pairs.filter_map(|((_, before), (name, now))| match &now.problem {
+    let was = |part| before.parts().find(|(name, _)| *name == part).map(|(_, part)| part);
+    let pairs = now.parts().filter_map(|(name, now)| Some((was(name)?, (name, now))));
+    let changed = pairs.filter_map(|(before, (name, now))| match &now.problem {
         Some(problem) if !now.ok && before.problem.is_none() => Some((name, Some(&**problem))),
         None if now.ok && before.problem.is_some() => Some((name, None)),
         _ => None,

@@ -59,6 +59,9 @@ pub struct Settings {
     pub ttl: Duration,
     /// Whether this daemon may lead.
     pub engine: bool,
+    /// Whether this machine takes units. One that does not is registered all the same, without a runner: leading hangs on
+    /// its lease.
+    pub agent: bool,
     /// What must survive a reboot: the last known placements. `/var/lib/muster`.
     pub state_dir: PathBuf,
     /// What must not: the memory of the units this daemon owns. `/run/muster`.
@@ -77,7 +80,7 @@ impl Settings {
             api: self.api_address.clone(),
             metadata: self.metadata.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            runners: [RunnerKind::Systemd].into(),
+            runners: if self.agent { [RunnerKind::Systemd].into() } else { [].into() },
             boot: identity::boot_id(),
             created: 0,
         }
@@ -134,16 +137,21 @@ pub async fn run_with(
         &settings.run_dir,
         health.clone(),
     );
-    let converge = Converge::new(Parts {
-        machine: settings.machine_id.clone(),
-        registry: registry.clone(),
-        runner: Arc::clone(&runner),
-        ledger,
-        standing: keeper.standing(),
-        doubt: keeper.doubt(),
-        placements: placements::path(&settings.state_dir),
-        health: health.clone(),
+    let converge = settings.agent.then(|| {
+        Converge::new(Parts {
+            machine: settings.machine_id.clone(),
+            registry: registry.clone(),
+            runner: Arc::clone(&runner),
+            ledger,
+            standing: keeper.standing(),
+            doubt: keeper.doubt(),
+            placements: placements::path(&settings.state_dir),
+            health: health.clone(),
+        })
     });
+    if converge.is_none() {
+        health.update(|s| s.absent.extend(["runner", "placements"]));
+    }
     let standing = keeper.standing();
     let followed = keeper.standing();
     let lead = async {
@@ -154,8 +162,12 @@ pub async fn run_with(
     // The lease outlives the loops that write under it.
     let stop_keeping = CancellationToken::new();
     let work = async {
-        let (converge, ()) = tokio::join!(converge.run(shutdown.clone()), lead);
-        shutdown::finish(converge, runner.as_ref(), &registry, &standing).await;
+        if let Some(converge) = converge {
+            let (converge, ()) = tokio::join!(converge.run(shutdown.clone()), lead);
+            shutdown::finish(converge, runner.as_ref(), &registry, &standing).await;
+        } else {
+            tokio::join!(shutdown.cancelled(), lead);
+        }
         stop_keeping.cancel();
     };
     tokio::join!(work, keeper.run(stop_keeping.clone()));

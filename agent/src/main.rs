@@ -8,15 +8,17 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use clap::Parser as _;
+use muster_common::reboot::HostStatus;
 use muster_store::{Registry, Store};
-use musterd::config::{Config, Flags};
+use musterd::config::{Config, Flags, Roles};
 use musterd::http::{App, Parts, SLOT_LIMIT, router, serve, socket};
 use musterd::inspect::Inspector;
 use musterd::metrics::Metrics;
-use musterd::reboot::Lock;
+use musterd::reboot::{Lock, Logind, Phases, role};
 use musterd::view::View;
 use musterd::{Health, Settings, health, identity, logs, service};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 fn main() -> ExitCode {
@@ -78,14 +80,22 @@ async fn daemon(config: Config) -> anyhow::Result<()> {
         let registry = Registry::new(store, &config.prefix);
         let settings = settings(&config);
         let health = Health::new();
+        let view = View::new(registry.clone());
+        let lock = Lock::new(registry.clone(), config.reboot.all_groups());
+        let told = watch::Sender::new(HostStatus::default());
+        let metrics = if config.roles.reboot {
+            Metrics::with(health.clone(), vec![Box::new(Phases::new(told.subscribe()))])
+        } else {
+            Metrics::new(health.clone())
+        };
         let app = App::new(Parts {
             registry: registry.clone(),
-            view: View::new(registry.clone()),
+            view: view.clone(),
             machine: settings.machine_id.clone(),
             health: health.clone(),
-            metrics: Metrics::new(health.clone()),
+            metrics,
             inspector: Inspector::default(),
-            lock: Lock::new(registry.clone(), []),
+            lock: lock.clone(),
             slot_limit: SLOT_LIMIT,
             token_limit: config.token_limit,
             body_limit: config.http.body_limit,
@@ -95,15 +105,28 @@ async fn daemon(config: Config) -> anyhow::Result<()> {
             machine = %settings.machine_id,
             address = %settings.address,
             version = env!("CARGO_PKG_VERSION"),
+            roles = %config.roles,
             store = if config.etcd.is_some() { "etcd" } else { "embedded" },
             "musterd starts"
         );
         let serving = tokio::spawn(serve::serve(sockets, router(app), shutdown.clone()));
-        let told = health.subscribe();
-        let core = tokio::spawn(musterd::run(settings, registry, shutdown.clone(), health));
+        tokio::spawn(health::tell(health.subscribe(), shutdown.clone()));
+        let rebooting = role::Parts {
+            machine: settings.machine_id.clone(),
+            config: config.reboot.clone(),
+            agent: config.roles.agent,
+            registry: registry.clone(),
+            view,
+            lock,
+            host: Arc::new(Logind::default()),
+            state_dir: config.state_dir.clone(),
+            health: health.clone(),
+            told,
+            look: role::LOOK,
+        };
+        let work = tokio::spawn(work(config.roles, settings, rebooting, shutdown.clone()));
         service::ready();
         tokio::spawn(service::stay_alive(shutdown.clone()));
-        tokio::spawn(health::tell(told, shutdown.clone()));
         let signals = shutdown.clone();
         tokio::spawn(async move {
             tokio::select! {
@@ -114,10 +137,10 @@ async fn daemon(config: Config) -> anyhow::Result<()> {
             service::stopping();
             signals.cancel();
         });
-        let outcome = core.await.context("the daemon's core broke down")?;
+        let outcome = work.await.context("the daemon's core broke down")?;
         shutdown.cancel();
         serving.await.context("the API broke down")?;
-        outcome.map_err(anyhow::Error::from)
+        outcome
     }
     .await;
     if let Some(path) = made {
@@ -125,6 +148,32 @@ async fn daemon(config: Config) -> anyhow::Result<()> {
         let _ = std::fs::remove_file(path);
     }
     result
+}
+
+/// The roles, until the daemon is told to stop. The reboot role stops in the middle of whatever it does.
+async fn work(
+    roles: Roles,
+    settings: Settings,
+    rebooting: role::Parts,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
+    let (registry, health) = (rebooting.registry.clone(), rebooting.health.clone());
+    std::fs::create_dir_all(&rebooting.state_dir).with_context(|| {
+        format!("cannot make the state directory {}", rebooting.state_dir.display())
+    })?;
+    let role = async {
+        if roles.reboot {
+            role::run(rebooting, shutdown.clone()).await;
+        }
+    };
+    if roles.registers() {
+        let core = musterd::run(settings, registry, shutdown.clone(), health);
+        let (outcome, ()) = tokio::join!(core, role);
+        return Ok(outcome?);
+    }
+    // Alone: this machine does not belong to the cluster, it only takes its turn with it.
+    tokio::join!(health::watch_store(health, registry, shutdown.clone()), role);
+    Ok(())
 }
 
 async fn open_store(config: &Config) -> anyhow::Result<Arc<dyn Store>> {
@@ -145,7 +194,8 @@ fn settings(config: &Config) -> Settings {
         address,
         metadata: config.metadata.clone(),
         ttl: config.ttl,
-        engine: config.engine,
+        engine: config.roles.engine,
+        agent: config.roles.agent,
         state_dir: config.state_dir.clone(),
         run_dir: "/run/muster".into(),
         unit_dir: "/run/systemd/system".into(),

@@ -50,6 +50,11 @@ struct FromHealth(Health);
 impl Metrics {
     /// Metrics of a daemon.
     pub fn new(health: Health) -> Self {
+        Self::with(health, Vec::new())
+    }
+
+    /// The same with what other parts tell at a scrape.
+    pub fn with(health: Health, others: Vec<Box<dyn Collector>>) -> Self {
         let mut registry = Registry::with_prefix("muster");
         let requests = Family::default();
         registry.register("http_requests", "HTTP requests answered", requests.clone());
@@ -59,6 +64,9 @@ impl Metrics {
             health.plan_seconds(),
         );
         registry.register_collector(Box::new(FromHealth(health)));
+        for other in others {
+            registry.register_collector(other);
+        }
         Self(Arc::new(Inner { registry, requests }))
     }
 

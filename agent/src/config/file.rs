@@ -12,6 +12,8 @@ use muster_common::machine::MachineId;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 
+use super::reboot;
+use super::roles::Role;
 use super::values::{BodyLimit, Endpoint, LogFormat, Prefix, Ttl};
 
 /// What the file says; what it leaves out is `None` or empty.
@@ -27,9 +29,12 @@ pub(super) struct File {
     #[serde(deserialize_with = "parsed")]
     pub(super) ttl: Option<Ttl>,
     pub(super) engine: Option<bool>,
+    #[serde(deserialize_with = "listed")]
+    pub(super) roles: Option<Vec<Role>>,
     pub(super) token_limit: Option<std::num::NonZeroU16>,
     pub(super) state_dir: Option<PathBuf>,
     pub(super) http: Http,
+    pub(super) reboot: reboot::Table,
     pub(super) log: Log,
 }
 
@@ -125,13 +130,29 @@ fn problem(message: &str, line: &str) -> String {
     }
 }
 
-fn parsed<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+/// A value in its text form.
+pub(super) fn parsed<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
 where
     D: Deserializer<'de>,
     T: FromStr,
     T::Err: Display,
 {
     String::deserialize(deserializer)?.parse().map(Some).map_err(D::Error::custom)
+}
+
+/// A list of such values.
+pub(super) fn listed<'de, D, T>(deserializer: D) -> Result<Option<Vec<T>>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: FromStr,
+    T::Err: Display,
+{
+    let texts = Vec::<String>::deserialize(deserializer)?;
+    texts
+        .iter()
+        .map(|text| text.parse().map_err(D::Error::custom))
+        .collect::<Result<_, _>>()
+        .map(Some)
 }
 
 fn endpoints<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Endpoint>, D::Error> {

@@ -9,6 +9,8 @@ use std::path::PathBuf;
 use clap::Parser;
 use muster_common::machine::MachineId;
 
+use super::reboot::RebootFlags;
+use super::roles::Role;
 use super::values::{BodyLimit, Endpoint, LogFormat, Metadata, Prefix, Ttl};
 
 /// Muster's daemon: registers its machine, places units when it leads, and runs its machine's share.
@@ -78,6 +80,10 @@ pub struct Flags {
     #[arg(long, env = "MUSTER_ENGINE", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     pub engine: Option<bool>,
 
+    /// What this daemon is there for: engine, agent, reboot [default: all]
+    #[arg(long, env = "MUSTER_ROLES", value_name = "ROLE,...", value_delimiter = ',')]
+    pub roles: Option<Vec<Role>>,
+
     /// Entries on a page of /fleet/v1 [default: 100]
     #[arg(long, env = "MUSTER_TOKEN_LIMIT", value_name = "N")]
     pub token_limit: Option<NonZeroU16>,
@@ -109,4 +115,8 @@ pub struct Flags {
     /// error, warn, info, debug, trace, or `RUST_LOG`'s filters [default: info]
     #[arg(long, env = "MUSTER_LOG_LEVEL", value_name = "LEVEL")]
     pub log_level: Option<String>,
+
+    /// `[reboot]`
+    #[command(flatten)]
+    pub reboot: RebootFlags,
 }

@@ -5,6 +5,8 @@
 
 mod file;
 mod flags;
+mod reboot;
+mod roles;
 mod values;
 
 use std::collections::BTreeMap;
@@ -19,7 +21,9 @@ use crate::identity::{self, IdentityError};
 
 pub use file::FileError;
 pub use flags::Flags;
-pub use values::{BodyLimit, Endpoint, InvalidValue, LogFormat, Metadata, Prefix, Ttl};
+pub use reboot::{Reboot, RebootFlags, Source, Span};
+pub use roles::{Role, Roles};
+pub use values::{BodyLimit, Endpoint, InvalidValue, LogFormat, Metadata, Prefix, Ttl, Words};
 
 /// The configuration file that is read when none is named.
 pub const DEFAULT_FILE: &str = "/etc/muster/muster.toml";
@@ -51,14 +55,16 @@ pub struct Config {
     pub metadata: BTreeMap<String, String>,
     /// Time to live of the machine's lease.
     pub ttl: Duration,
-    /// Whether this daemon may lead.
-    pub engine: bool,
+    /// What this daemon is there for.
+    pub roles: Roles,
     /// Entries on a page of fleet's API.
     pub token_limit: u16,
     /// Embedded store and last known placements.
     pub state_dir: PathBuf,
     /// The API's sockets.
     pub http: Http,
+    /// Its machine's reboots.
+    pub reboot: Reboot,
     /// Logs.
     pub log: Log,
 }
@@ -174,6 +180,9 @@ impl Config {
             return Err(ConfigError::LogLevel { level });
         }
         let etcd = etcd(&file.etcd, &flags)?;
+        let roles = flags.roles.as_deref().or(file.roles.as_deref());
+        let roles = Roles::of(roles, flags.engine.or(file.engine))?;
+        let reboot = Reboot::merge(file.reboot, flags.reboot, etcd.is_some())?;
         let machine_id = match flags.machine_id.or(file.machine_id) {
             Some(id) => id,
             None => identity::machine_id(Path::new(MACHINE_ID_FILE))?,
@@ -189,7 +198,8 @@ impl Config {
             machine_id,
             metadata,
             ttl: flags.ttl.or(file.ttl).map_or(DEFAULT_TTL, |ttl| ttl.0),
-            engine: flags.engine.or(file.engine).unwrap_or(true),
+            roles,
+            reboot,
             token_limit: flags
                 .token_limit
                 .or(file.token_limit)

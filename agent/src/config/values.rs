@@ -7,6 +7,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use serde::Deserialize;
+
 /// Shortest TTL. etcd checks leases every half second; below two seconds a busy disk looks like a dead machine.
 const MIN_TTL: Duration = Duration::from_secs(2);
 
@@ -36,6 +38,47 @@ pub struct Prefix(pub String);
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Metadata(pub BTreeMap<String, String>);
 
+/// A program and its arguments. In the file a list; elsewhere words, or a list in JSON where an argument has spaces.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "Vec<String>")]
+pub struct Words(Vec<String>);
+
+impl Words {
+    /// The program.
+    pub fn program(&self) -> &str {
+        self.0.first().map_or("", String::as_str)
+    }
+
+    /// Its arguments.
+    pub fn arguments(&self) -> &[String] {
+        self.0.get(1..).unwrap_or_default()
+    }
+}
+
+impl TryFrom<Vec<String>> for Words {
+    type Error = InvalidValue;
+
+    fn try_from(words: Vec<String>) -> Result<Self, Self::Error> {
+        if words.first().is_none_or(String::is_empty) {
+            return Err(invalid(&words.join(" "), "a command: a program and its arguments"));
+        }
+        Ok(Self(words))
+    }
+}
+
+impl FromStr for Words {
+    type Err = InvalidValue;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let words: Vec<String> = if text.trim_start().starts_with('[') {
+            serde_json::from_str(text).map_err(|_| invalid(text, "a command as a JSON list"))?
+        } else {
+            text.split_ascii_whitespace().map(str::to_owned).collect()
+        };
+        Self::try_from(words)
+    }
+}
+
 /// What log lines look like.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum LogFormat {
@@ -54,7 +97,7 @@ pub struct InvalidValue {
     wanted: &'static str,
 }
 
-fn invalid(given: &str, wanted: &'static str) -> InvalidValue {
+pub(super) fn invalid(given: &str, wanted: &'static str) -> InvalidValue {
     InvalidValue { given: given.to_owned(), wanted }
 }
 

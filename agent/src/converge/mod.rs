@@ -109,6 +109,7 @@ pub struct Converge {
     busy: BTreeMap<UnitName, Busy>,
     refused: BTreeMap<UnitName, (u64, DesiredState, String)>,
     report: Report,
+    reported: bool,
 
     ends: (mpsc::UnboundedSender<Ended>, mpsc::UnboundedReceiver<Ended>),
     published: (mpsc::Sender<Answer>, mpsc::Receiver<Answer>),
@@ -157,6 +158,7 @@ impl Converge {
             busy: BTreeMap::new(),
             refused: BTreeMap::new(),
             report: Report::default(),
+            reported: false,
             ends: mpsc::unbounded_channel(),
             published: mpsc::channel(1),
             pass_due: false,
@@ -215,9 +217,22 @@ impl Converge {
             if self.pass_due {
                 self.pass().await;
             }
+            self.note_reported();
         }
         self.close().await;
         self
+    }
+
+    /// Says whether all that is placed here has been reported.
+    fn note_reported(&mut self) {
+        let reported = self.basis == Basis::Store
+            && self.presence.is_some()
+            && !self.pass_due
+            && self.report.is_told(self.desired.keys());
+        if self.reported != reported {
+            self.reported = reported;
+            self.hands.health.update(|s| s.reported = reported);
+        }
     }
 
     /// Stops every unit this daemon owns and forgets the placements: the machine itself goes.

@@ -56,6 +56,11 @@ impl Report {
         self.not_before = Some(Instant::now() + PACE * 4);
     }
 
+    /// Whether the store has taken everything there is to tell, these units among it.
+    pub(super) fn is_told<'a>(&self, mut units: impl Iterator<Item = &'a UnitName>) -> bool {
+        !self.busy && self.stale.is_empty() && units.all(|unit| self.told.contains_key(unit))
+    }
+
     /// Takes what differs from what was told. Empty when nothing does.
     pub(super) fn take(
         &mut self,

@@ -31,7 +31,6 @@ pub(super) async fn healthz(State(app): State<App>) -> Response {
     let status = app.health.status();
     let reasons: Vec<String> = status
         .parts()
-        .into_iter()
         .filter(|(_, part)| !part.ok)
         .map(|(name, part)| {
             format!("{name}: {}", part.problem.as_deref().unwrap_or("not ready yet"))

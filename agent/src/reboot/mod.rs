@@ -1,9 +1,30 @@
 //! Rolling reboots on this machine.
 //!
-//! Owns the carrying out of what `muster_engine::reboot` decides: the slots in the store. It never decides who may
-//! reboot.
+//! Owns the carrying out of what `muster_engine::reboot` decides: the slots in the store, and the role that reboots this
+//! machine. It never decides who may reboot, nor when.
+//!
+//! ```text
+//!   due (request, mark, update_engine, command) ┐
+//!   host (logind: inhibitors, sessions)         │             ┌─▶ journal, on disk and in the store, before anything else
+//!   lock (the group's slots)                    ├─▶ role ─────┤
+//!   drain, gate (the cluster)                   │   phase::step
+//!   commands (check, hooks)                     ┘             └─▶ actions
+//! ```
 
+mod commands;
+mod drain;
+mod due;
+mod gate;
+pub mod host;
+mod journal;
 pub mod lock;
+mod logind;
+mod metrics;
+mod observe;
 pub mod overview;
+mod publish;
+pub mod role;
 
 pub use lock::{Asked, GroupStatus, Lock, LockError, Release, Released};
+pub use logind::Logind;
+pub use metrics::Phases;

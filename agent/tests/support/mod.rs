@@ -340,6 +340,7 @@ impl Machine {
             metadata: BTreeMap::new(),
             ttl: Duration::from_secs(2),
             engine: true,
+            agent: true,
             state_dir: below("state"),
             run_dir: below("run"),
             unit_dir: below("units"),

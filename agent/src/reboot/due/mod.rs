@@ -1,0 +1,122 @@
+//! Why a reboot is due.
+//!
+//! Owns what the sources last said, one word each, and their tasks, which end with it. It decides nothing: whether one
+//! reason is enough, and what stands in the way, is the engine's business.
+//!
+//! A source that has not answered yet is taken to say what it said before the daemon began, as far as the journal knows: a
+//! daemon that is restarted in the middle of a reboot does not give it up for not having looked.
+
+mod command;
+mod mark;
+mod request;
+mod update_engine;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use muster_common::machine::MachineId;
+use muster_common::reboot::DueReason;
+use muster_store::Registry;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::config::{Reboot, Source};
+
+pub(super) use request::reason as wish;
+
+/// What the sources last said.
+#[derive(Debug)]
+pub(super) struct Due {
+    found: Found,
+    changed: watch::Receiver<BTreeMap<Source, DueReason>>,
+    /// Ends the sources with us.
+    _tasks: JoinSet<()>,
+}
+
+/// Where a source says what it found. Cheap to clone.
+#[derive(Debug, Clone)]
+struct Found(watch::Sender<BTreeMap<Source, DueReason>>);
+
+impl Due {
+    /// Begins to follow the configured sources. `known`: what they said before, in this boot.
+    pub(super) fn follow(
+        config: &Reboot,
+        registry: &Registry,
+        machine: &MachineId,
+        known: &[DueReason],
+    ) -> Self {
+        let before = known.iter().filter_map(|due| Some((source(due)?, due.clone())));
+        let before = before.filter(|(source, _)| config.sources.contains(source)).collect();
+        let found = Found(watch::Sender::new(before));
+        let mut tasks = JoinSet::new();
+        for source in &config.sources {
+            let found = found.clone();
+            match source {
+                Source::Request => {
+                    tasks.spawn(request::follow(registry.clone(), machine.clone(), found));
+                }
+                Source::RebootRequired => {
+                    let mark: PathBuf = config.mark.clone();
+                    tasks.spawn(mark::follow(mark, found));
+                }
+                Source::UpdateEngine => {
+                    tasks.spawn(update_engine::follow(None, found));
+                }
+                Source::Command => {
+                    let Some(words) = config.command.clone() else { continue };
+                    let (timeout, interval) = (config.timeout, config.command_interval);
+                    tasks.spawn(command::follow(words, timeout, interval, found));
+                }
+            }
+        }
+        let changed = found.0.subscribe();
+        Self { found, changed, _tasks: tasks }
+    }
+
+    /// All reasons there are.
+    pub(super) fn reasons(&self) -> Vec<DueReason> {
+        self.found.0.borrow().values().cloned().collect()
+    }
+
+    /// Forgets the wish of somebody that was fulfilled, if it is still that one.
+    pub(super) fn fulfilled(&self, wish: &DueReason) {
+        if self.found.0.borrow().get(&Source::Request) == Some(wish) {
+            self.found.say(Source::Request, None);
+        }
+    }
+
+    /// Waits until a source says something else. Cancel-safe.
+    pub(super) async fn changed(&mut self) {
+        // The sender lives as long as `self`.
+        let _ = self.changed.changed().await;
+    }
+}
+
+impl Found {
+    /// What a source says now.
+    fn say(&self, source: Source, reason: Option<DueReason>) {
+        self.0.send_if_modified(|found| {
+            if found.get(&source) == reason.as_ref() {
+                return false;
+            }
+            if let Some(reason) = reason {
+                tracing::info!(%source, %reason, "a reboot is due");
+                found.insert(source, reason);
+            } else {
+                tracing::info!(%source, "a reboot is due no more");
+                found.remove(&source);
+            }
+            true
+        });
+    }
+}
+
+fn source(due: &DueReason) -> Option<Source> {
+    match due {
+        DueReason::Requested { .. } => Some(Source::Request),
+        DueReason::RebootRequired { .. } => Some(Source::RebootRequired),
+        DueReason::UpdateEngine { .. } => Some(Source::UpdateEngine),
+        DueReason::Command { .. } => Some(Source::Command),
+        _ => None,
+    }
+}

@@ -1,0 +1,100 @@
+//! Whether this machine is well after its boot.
+//!
+//! Owns the meaning of "well": the slot is given back, and the next machine goes down, when this one has proven itself. It
+//! has when
+//!
+//! - it is registered with the cluster in this very boot, and its daemon has reported on every unit placed on it, so that
+//!   nothing is known of before the boot;
+//! - every unit placed on it is as it was asked to be: up, or ended well, or loaded if that is all that was asked;
+//! - the leader has nothing more to bring here or take from here. Right after the boot the cordon has just gone and no unit
+//!   may be placed here yet; what the engine would place here, as the cluster stands, is missing as much as a unit that has
+//!   failed.
+
+use std::collections::BTreeMap;
+
+use muster_common::machine::MachineId;
+use muster_common::reboot::Stuck;
+use muster_common::snapshot::{Placement, Snapshot};
+use muster_common::state::{DesiredState, ObservedState};
+use muster_common::unit::UnitName;
+use muster_engine::schedule::Decision;
+
+use crate::view::Cluster;
+
+/// What the gate sees.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Gate {
+    /// Whether the machine is registered, in this boot.
+    pub(super) registered: bool,
+    /// Units that are not as they should be.
+    pub(super) unhealthy: Vec<Stuck>,
+}
+
+/// Looks at the cluster.
+pub(super) fn look(cluster: &mut Cluster, machine: &MachineId, boot: &str) -> Gate {
+    let snapshot = cluster.snapshot();
+    let registered = snapshot.machines.get(machine).is_some_and(|found| found.boot == boot);
+    let mut unhealthy: BTreeMap<UnitName, String> = placed(snapshot, machine)
+        .filter_map(|(name, place, state)| Some((name.clone(), trouble(place, state)?)))
+        .collect();
+    for decision in cluster.plan().moves.iter().flat_map(|step| &step.decisions) {
+        let (unit, why) = match decision {
+            Decision::Place { machine: to, unit, .. } if to == machine => {
+                (unit, "is about to be placed here")
+            }
+            Decision::Remove { machine: from, unit, .. } if from == machine => {
+                (unit, "is about to leave")
+            }
+            _ => continue,
+        };
+        unhealthy.entry(unit.clone()).or_insert_with(|| why.to_owned());
+    }
+    let unhealthy = unhealthy.into_iter().map(|(unit, why)| Stuck { unit, why }).collect();
+    Gate { registered, unhealthy }
+}
+
+/// Units of the cluster that have failed somewhere and are still wanted.
+pub(super) fn failed(snapshot: &Snapshot) -> Vec<UnitName> {
+    let wanted = |name: &UnitName| {
+        snapshot.units.get(name).is_some_and(|unit| unit.desired == DesiredState::Launched)
+    };
+    let failed = snapshot
+        .states
+        .iter()
+        .filter(|(name, states)| states.values().any(|s| s.active == "failed") && wanted(name));
+    failed.map(|(name, _)| name.clone()).collect()
+}
+
+/// What is placed on the machine, with what it reports.
+fn placed<'a>(
+    snapshot: &'a Snapshot,
+    machine: &'a MachineId,
+) -> impl Iterator<Item = (&'a UnitName, &'a Placement, Option<&'a ObservedState>)> {
+    snapshot.places.iter().filter_map(move |(name, places)| {
+        let state = snapshot.states.get(name).and_then(|states| states.get(machine));
+        Some((name, places.get(machine)?, state))
+    })
+}
+
+/// What is wrong with a unit; `None`: nothing is.
+fn trouble(place: &Placement, state: Option<&ObservedState>) -> Option<String> {
+    let Some(state) = state else { return Some("is not reported yet".to_owned()) };
+    if let Some(problem) = &state.problem {
+        return Some(problem.clone());
+    }
+    if state.generation < place.generation
+        || state.desired != place.desired
+        || state.file.is_some_and(|file| file != place.file)
+    {
+        return Some("is on its way".to_owned());
+    }
+    if place.desired != DesiredState::Launched {
+        return None;
+    }
+    match (state.active.as_str(), state.sub.as_str()) {
+        // `inactive` after a start that was carried out: a oneshot that has finished, and not failed.
+        ("active" | "reloading" | "refreshing" | "inactive", _) => None,
+        (active, "") => Some(active.to_owned()),
+        (active, sub) => Some(format!("{active} ({sub})")),
+    }
+}

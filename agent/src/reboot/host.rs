@@ -1,0 +1,63 @@
+//! The machine as the reboot role meets it.
+//!
+//! Owns the seam between the role and the machine: [`super::Logind`] is the real one. Whoever stands behind it decides
+//! nothing.
+
+use std::fmt::Debug;
+
+use async_trait::async_trait;
+use muster_engine::reboot::phase::Inhibitor;
+
+/// What the role asks of its machine and tells it.
+#[async_trait]
+pub trait Host: Debug + Send + Sync {
+    /// This boot; another word after every reboot.
+    fn boot(&self) -> String;
+
+    /// Milliseconds since the boot, suspend included.
+    fn up(&self) -> u64;
+
+    /// Programs that must not be interrupted by a shutdown.
+    async fn inhibitors(&self) -> Result<Vec<Inhibitor>, HostError>;
+
+    /// Sessions of logged-in users.
+    async fn sessions(&self) -> Result<u64, HostError>;
+
+    /// Whether it is going down.
+    async fn is_stopping(&self) -> bool;
+
+    /// Says something to everybody who is logged in.
+    async fn tell(&self, text: &str) -> Result<(), HostError>;
+
+    /// Asks it to reboot; it goes down some time after.
+    async fn reboot(&self) -> Result<(), HostError>;
+}
+
+/// Why the machine does not do as asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum HostError {
+    /// logind cannot be reached, or does not answer in time.
+    #[error("cannot ask logind to {during}: {problem}")]
+    Away {
+        /// What was asked.
+        during: &'static str,
+        /// What is wrong.
+        problem: String,
+    },
+    /// logind said no.
+    #[error("logind refuses to {during}: {problem}")]
+    Refused {
+        /// What was asked.
+        during: &'static str,
+        /// Its words.
+        problem: String,
+    },
+    /// `wall` cannot be run.
+    #[error("cannot tell logged-in users")]
+    Tell {
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+}

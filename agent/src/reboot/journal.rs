@@ -1,0 +1,121 @@
+//! The journal on disk.
+//!
+//! Owns the file that says how far this machine has come with its reboot, and that it is whole after a power cut: written
+//! beside, flushed, put in its place, and the directory flushed too.
+
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use muster_common::reboot::Journal;
+use serde::{Deserialize, Serialize};
+
+/// Version of the file's form.
+const SCHEMA: u32 = 1;
+
+/// The file.
+#[derive(Debug, Clone)]
+pub(super) struct Disk {
+    path: PathBuf,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Kept {
+    schema: u32,
+    #[serde(flatten)]
+    journal: Journal,
+}
+
+/// The journal cannot be kept: nothing may be done that rests on it.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot keep {}", path.display())]
+pub(super) struct KeepError {
+    path: PathBuf,
+    #[source]
+    source: io::Error,
+}
+
+impl Disk {
+    /// In the directory of what survives a reboot.
+    pub(super) fn new(state_dir: &Path) -> Self {
+        Self { path: state_dir.join("reboot.json") }
+    }
+
+    /// What was kept last; nothing if there is nothing that can be read. A slot that is held all the same is found in the
+    /// store.
+    pub(super) fn load(&self) -> Journal {
+        let path = self.path.display();
+        let bytes = match fs::read(&self.path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Journal::default(),
+            Err(error) => {
+                tracing::error!(%path, %error, "cannot read how far the reboot has come");
+                return Journal::default();
+            }
+        };
+        match serde_json::from_slice::<Kept>(&bytes) {
+            Ok(kept) if kept.schema <= SCHEMA => kept.journal,
+            Ok(kept) => {
+                tracing::error!(%path, schema = kept.schema, "of a later version; begun anew");
+                Journal::default()
+            }
+            Err(error) => {
+                tracing::error!(%path, %error, "cannot be understood; begun anew");
+                Journal::default()
+            }
+        }
+    }
+
+    /// Keeps it. When this returns it is on the disk.
+    pub(super) fn keep(&self, journal: &Journal) -> Result<(), KeepError> {
+        self.write(journal).map_err(|source| KeepError { path: self.path.clone(), source })
+    }
+
+    fn write(&self, journal: &Journal) -> io::Result<()> {
+        let kept = Kept { schema: SCHEMA, journal: journal.clone() };
+        let bytes = serde_json::to_vec_pretty(&kept).map_err(io::Error::from)?;
+        let beside = self.path.with_extension("new");
+        let mut file = File::create(&beside)?;
+        file.write_all(&bytes)?;
+        file.sync_all()?;
+        fs::rename(&beside, &self.path)?;
+        let directory = self.path.parent().unwrap_or_else(|| Path::new("."));
+        File::open(directory)?.sync_all()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use muster_common::reboot::Phase;
+
+    use super::*;
+
+    #[test]
+    fn what_was_kept_is_found_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let disk = Disk::new(directory.path());
+        assert_eq!(disk.load(), Journal::default());
+        let journal = Journal { phase: Phase::Draining, slot: Some(7), ..Journal::default() };
+        disk.keep(&journal).unwrap();
+        assert_eq!(disk.load(), journal);
+        disk.keep(&Journal::default()).unwrap();
+        assert_eq!(disk.load(), Journal::default());
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_understood_is_begun_anew() {
+        let directory = tempfile::tempdir().unwrap();
+        let disk = Disk::new(directory.path());
+        for text in ["", "{", "[]", "{\"schema\": 99, \"phase\": \"draining\"}"] {
+            fs::write(directory.path().join("reboot.json"), text).unwrap();
+            assert_eq!(disk.load(), Journal::default(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_directory_that_is_not_there_is_an_error() {
+        let disk = Disk::new(Path::new("/nonexistent/muster"));
+        let error = disk.keep(&Journal::default()).unwrap_err();
+        assert_eq!(error.to_string(), "cannot keep /nonexistent/muster/reboot.json");
+    }
+}

@@ -1,0 +1,168 @@
+//! The real machine: logind over D-Bus, `wall` for words to users.
+//!
+//! Owns one connection to the system bus, made when it is first needed and again when it broke. It is quiet while nothing
+//! is due.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use muster_engine::reboot::phase::Inhibitor;
+use rustix::time::{ClockId, clock_gettime};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::io::AsyncWriteExt as _;
+use tokio::process::Command;
+use tokio::sync::Mutex;
+use zbus::zvariant::{DynamicType, Type};
+use zbus::{Connection, OwnedObjectPath, OwnedVariant};
+
+use super::host::{Host, HostError};
+use crate::identity;
+
+const NAME: &str = "org.freedesktop.login1";
+const PATH: &str = "/org/freedesktop/login1";
+const MANAGER: &str = "org.freedesktop.login1.Manager";
+const SESSION: &str = "org.freedesktop.login1.Session";
+const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
+
+/// logind answers at once; one that has to be started first takes a few seconds.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// logind on the system bus.
+#[derive(Debug, Default)]
+pub struct Logind {
+    connection: Mutex<Option<Connection>>,
+}
+
+/// `ListInhibitors`: what, who, why, mode, uid, pid.
+type InhibitorRow = (String, String, String, String, u32, u32);
+
+/// `ListSessions`: id, uid, user, seat, path.
+type SessionRow = (String, u32, String, String, OwnedObjectPath);
+
+impl Logind {
+    async fn call<B, R>(
+        &self,
+        during: &'static str,
+        (path, interface, member): (&str, &str, &str),
+        body: &B,
+    ) -> Result<R, HostError>
+    where
+        B: Serialize + DynamicType + Sync,
+        R: DeserializeOwned + Type,
+    {
+        let away = |problem: String| HostError::Away { during, problem };
+        let mut slot = self.connection.lock().await;
+        let connection = match slot.take() {
+            Some(connection) => connection,
+            None => zbus::connection::Builder::system()
+                .method_timeout(PATIENCE)
+                .build()
+                .await
+                .map_err(|error| away(error.to_string()))?,
+        };
+        match connection.call_method(Some(NAME), path, Some(interface), member, body).await {
+            Ok(reply) => {
+                *slot = Some(connection);
+                reply.body().deserialize::<R>().map_err(|error| away(error.to_string()))
+            }
+            // It answered: the line is good.
+            Err(zbus::Error::MethodError(name, text, _)) => {
+                *slot = Some(connection);
+                let problem = text.unwrap_or_else(|| name.to_string());
+                Err(HostError::Refused { during, problem })
+            }
+            Err(error) => Err(away(error.to_string())),
+        }
+    }
+
+    async fn property(
+        &self,
+        during: &'static str,
+        (path, interface, name): (&str, &str, &str),
+    ) -> Result<OwnedVariant, HostError> {
+        self.call(during, (path, PROPERTIES, "Get"), &(interface, name)).await
+    }
+
+    /// Whether a session is a person's and still there: greeters, and the managers of users' services, are nobody.
+    async fn is_a_persons(&self, path: &str) -> bool {
+        let during = "look at a session";
+        let text = |value: Result<OwnedVariant, HostError>| {
+            value.ok().and_then(|value| String::try_from(value).ok())
+        };
+        let class = text(self.property(during, (path, SESSION, "Class")).await);
+        if !class.is_some_and(|class| class.starts_with("user")) {
+            return false;
+        }
+        text(self.property(during, (path, SESSION, "State")).await)
+            .is_none_or(|state| state != "closing")
+    }
+}
+
+#[async_trait]
+impl Host for Logind {
+    fn boot(&self) -> String {
+        identity::boot_id()
+    }
+
+    fn up(&self) -> u64 {
+        let now = clock_gettime(ClockId::Boottime);
+        let seconds = u64::try_from(now.tv_sec).unwrap_or(0);
+        let millis = u64::try_from(now.tv_nsec / 1_000_000).unwrap_or(0);
+        seconds.saturating_mul(1000).saturating_add(millis)
+    }
+
+    async fn inhibitors(&self) -> Result<Vec<Inhibitor>, HostError> {
+        let during = "list inhibitors";
+        let rows: Vec<InhibitorRow> =
+            self.call(during, (PATH, MANAGER, "ListInhibitors"), &()).await?;
+        // `block-weak` is what `block` was before systemd 257: root may ignore it. An unattended reboot does not.
+        let blocks = rows.into_iter().filter(|(what, _, _, mode, _, _)| {
+            what.split(':').any(|what| what == "shutdown")
+                && matches!(mode.as_str(), "block" | "block-weak")
+        });
+        Ok(blocks.map(|(_, who, why, ..)| Inhibitor { who, why }).collect())
+    }
+
+    async fn sessions(&self) -> Result<u64, HostError> {
+        let rows: Vec<SessionRow> =
+            self.call("list sessions", (PATH, MANAGER, "ListSessions"), &()).await?;
+        let mut people = 0;
+        for (.., path) in rows {
+            people += u64::from(self.is_a_persons(path.as_str()).await);
+        }
+        Ok(people)
+    }
+
+    async fn is_stopping(&self) -> bool {
+        let during = "tell whether the machine goes down";
+        let stopping = self.property(during, (PATH, MANAGER, "PreparingForShutdown")).await;
+        stopping.ok().and_then(|value| bool::try_from(value).ok()).unwrap_or(false)
+    }
+
+    async fn tell(&self, text: &str) -> Result<(), HostError> {
+        let tell = |source| HostError::Tell { source };
+        let mut wall = Command::new("wall")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(tell)?;
+        if let Some(mut words) = wall.stdin.take() {
+            words.write_all(text.as_bytes()).await.map_err(tell)?;
+        }
+        // A terminal that does not take it must not hold a reboot up: `wall` goes on without us.
+        let _ = tokio::time::timeout(PATIENCE, wall.wait()).await;
+        Ok(())
+    }
+
+    async fn reboot(&self) -> Result<(), HostError> {
+        let during = "reboot";
+        // Shown to those who are logged in as it goes down; a logind that does not take it still reboots.
+        let words = ("musterd reboots this machine", true);
+        let _ = self.call::<_, ()>(during, (PATH, MANAGER, "SetWallMessage"), &words).await;
+        self.call(during, (PATH, MANAGER, "Reboot"), &false).await
+    }
+}

@@ -1,0 +1,254 @@
+//! A machine that pretends to reboot, its disk, and the role on it.
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a module of a test binary, in which a panic is the failure"
+)]
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use clap::Parser as _;
+use muster_common::machine::MachineId;
+use muster_common::reboot::{Group, HistoryEntry, HostStatus, Journal, Phase, Request};
+use muster_engine::reboot::phase::Inhibitor;
+use muster_store::Registry;
+use musterd::Health;
+use musterd::config::{Config, Flags};
+use musterd::reboot::host::{Host, HostError};
+use musterd::reboot::{Lock, role};
+use musterd::view::View;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+/// What survives its daemons.
+pub struct Machine {
+    pub registry: Registry,
+    pub host: Arc<Pretended>,
+    pub health: Health,
+    pub config: Config,
+    pub agent: bool,
+    told: watch::Sender<HostStatus>,
+    pub state: tempfile::TempDir,
+    _store: Option<tempfile::TempDir>,
+}
+
+/// The machine as the role meets it.
+#[derive(Debug)]
+pub struct Pretended {
+    state: Mutex<State>,
+    changed: watch::Sender<u64>,
+    began: Instant,
+}
+
+#[derive(Debug, Default)]
+pub struct State {
+    pub boot: u32,
+    pub going_down: bool,
+    pub reboots: u32,
+    pub said: Vec<String>,
+    pub inhibitors: Vec<Inhibitor>,
+    pub sessions: u64,
+    pub refuses: bool,
+}
+
+/// A role that runs.
+pub struct Running(JoinHandle<()>);
+
+impl Running {
+    /// Ends it as `kill -9` would.
+    pub async fn kill(mut self) {
+        self.0.abort();
+        let _ = (&mut self.0).await;
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl Machine {
+    /// With an embedded store of its own. `reboot`: the table `[reboot]`, beside what makes it quick.
+    pub fn new(reboot: &str) -> Self {
+        let (registry, disk) = crate::support::store();
+        Self { _store: Some(disk), ..Self::with(registry, reboot) }
+    }
+
+    /// With a store that others may use as well.
+    pub fn with(registry: Registry, reboot: &str) -> Self {
+        let state = tempfile::tempdir().unwrap();
+        let file = state.path().join("muster.toml");
+        let settle = if reboot.contains("settle") { "" } else { "settle = \"0s\"" };
+        std::fs::write(&file, format!("[reboot]\n{settle}\n{reboot}\n")).unwrap();
+        let file = file.display().to_string();
+        let flags = ["musterd", "--config", &file, "--machine-id", "m1"];
+        let config = Config::load(Flags::try_parse_from(flags).unwrap()).unwrap();
+        let host = Pretended {
+            state: Mutex::default(),
+            changed: watch::Sender::new(0),
+            began: Instant::now(),
+        };
+        Self {
+            registry,
+            host: Arc::new(host),
+            health: Health::new(),
+            config,
+            agent: false,
+            told: watch::Sender::new(HostStatus::default()),
+            state,
+            _store: None,
+        }
+    }
+
+    pub fn start(&self) -> Running {
+        let groups = self.config.reboot.all_groups();
+        let parts = role::Parts {
+            machine: self.id(),
+            config: self.config.reboot.clone(),
+            agent: self.agent,
+            registry: self.registry.clone(),
+            view: View::new(self.registry.clone()),
+            lock: Lock::new(self.registry.clone(), groups),
+            host: Arc::clone(&self.host) as Arc<dyn Host>,
+            state_dir: self.state.path().to_owned(),
+            health: self.health.clone(),
+            told: self.told.clone(),
+            look: Duration::from_millis(20),
+        };
+        Running(tokio::spawn(role::run(parts, CancellationToken::new())))
+    }
+
+    pub fn id(&self) -> MachineId {
+        self.config.machine_id.clone()
+    }
+
+    pub async fn wish(&self, by: &str, at: u64) {
+        let request = Request { by: by.to_owned(), at, because: None };
+        self.registry.request_reboot(&self.id(), &request).await.unwrap();
+    }
+
+    pub async fn wished(&self) -> Option<Request> {
+        self.registry.reboot_request(&self.id()).await.unwrap().map(|(request, _)| request)
+    }
+
+    pub fn reboots(&self) -> u32 {
+        self.host.state.lock().unwrap().reboots
+    }
+
+    /// Waits until it has been asked to reboot.
+    pub async fn goes_down(&self) {
+        self.host.until("goes down", |state| state.going_down).await;
+    }
+
+    /// It has gone down and comes up again.
+    pub fn boots(&self) {
+        self.host.with(|state| {
+            state.boot += 1;
+            state.going_down = false;
+        });
+    }
+
+    pub async fn status(&self) -> HostStatus {
+        self.registry.reboot_host(&self.id()).await.unwrap().unwrap_or_default()
+    }
+
+    /// Waits until the machine's status is as it should be.
+    pub async fn until(&self, what: &str, holds: impl Fn(&HostStatus) -> bool) -> HostStatus {
+        let mut told = self.told.subscribe();
+        let found = tokio::time::timeout(PATIENCE, told.wait_for(|status| holds(status))).await;
+        let last = self.told.borrow().clone();
+        assert!(found.is_ok(), "{what}: never came to be; it is {last:#?}");
+        found.unwrap().unwrap().clone()
+    }
+
+    /// Waits until nothing is due and no slot is held.
+    pub async fn comes_to_rest(&self) {
+        let rests = |status: &HostStatus| {
+            status.phase == Phase::Idle && status.boot == self.host.boot() && status.due.is_empty()
+        };
+        self.until("comes to rest", rests).await;
+        assert_eq!(self.holders().await, Vec::<String>::new(), "a slot is held");
+    }
+
+    pub async fn holders(&self) -> Vec<String> {
+        let group = self.registry.reboot_group(&Group::default()).await.unwrap();
+        let holders = group.map(|group| group.semaphore.holders).unwrap_or_default();
+        holders.iter().map(|holder| holder.id.to_string()).collect()
+    }
+
+    pub async fn history(&self) -> Vec<HistoryEntry> {
+        self.registry.reboot_history(&Group::default()).await.unwrap()
+    }
+
+    /// What is on its disk.
+    pub fn journal(&self) -> Journal {
+        let bytes = std::fs::read(self.state.path().join("reboot.json")).unwrap_or_default();
+        serde_json::from_slice(&bytes).unwrap_or_default()
+    }
+}
+
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+impl Pretended {
+    pub fn with<T>(&self, act: impl FnOnce(&mut State) -> T) -> T {
+        let result = act(&mut self.state.lock().unwrap());
+        self.changed.send_modify(|n| *n += 1);
+        result
+    }
+
+    pub async fn until(&self, what: &str, holds: impl Fn(&State) -> bool) {
+        let mut changed = self.changed.subscribe();
+        let wait = changed.wait_for(|_| holds(&self.state.lock().unwrap()));
+        assert!(tokio::time::timeout(PATIENCE, wait).await.is_ok(), "{what}: never");
+    }
+}
+
+#[async_trait]
+impl Host for Pretended {
+    fn boot(&self) -> String {
+        format!("b{}", self.state.lock().unwrap().boot)
+    }
+
+    fn up(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_millis()).unwrap()
+    }
+
+    async fn inhibitors(&self) -> Result<Vec<Inhibitor>, HostError> {
+        Ok(self.state.lock().unwrap().inhibitors.clone())
+    }
+
+    async fn sessions(&self) -> Result<u64, HostError> {
+        Ok(self.state.lock().unwrap().sessions)
+    }
+
+    async fn is_stopping(&self) -> bool {
+        self.state.lock().unwrap().going_down
+    }
+
+    async fn tell(&self, text: &str) -> Result<(), HostError> {
+        self.with(|state| state.said.push(text.to_owned()));
+        Ok(())
+    }
+
+    async fn reboot(&self) -> Result<(), HostError> {
+        self.with(|state| {
+            if state.refuses {
+                let problem = "not today".to_owned();
+                return Err(HostError::Refused { during: "reboot", problem });
+            }
+            // Asked once more while it goes down: nothing new.
+            if !state.going_down {
+                state.going_down = true;
+                state.reboots += 1;
+            }
+            Ok(())
+        })
+    }
+}
