@@ -1,10 +1,11 @@
 //! Muster's words: pure types and parsing, shared by every other crate.
 //!
-//! Owns what things are called and how they are written down: unit names, unit files, placement requirements,
-//! machines, states, reboots, the snapshot a decision is taken on, and the HTTP contract. It performs no I/O, reads no
+//! Owns what things are called and how they are written down: unit names, unit files, container units, placement
+//! requirements, machines, states, reboots, the snapshot a decision is taken on, and the HTTP contract. It performs no I/O, reads no
 //! clock and is not asynchronous; anything that does belongs to another crate.
 
 pub mod api;
+pub mod container;
 pub mod cordon;
 pub mod drain;
 pub mod machine;

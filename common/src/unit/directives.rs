@@ -77,7 +77,11 @@ fn own_section(unit_type: UnitType) -> Option<(&'static str, Tables)> {
         UnitType::Socket => ("Socket", SOCKET),
         UnitType::Swap => ("Swap", SWAP),
         UnitType::Timer => ("Timer", &[names::TIMER]),
-        UnitType::Container | UnitType::Device | UnitType::Target => return None,
+        UnitType::Container
+        | UnitType::Device
+        | UnitType::Network
+        | UnitType::Target
+        | UnitType::Volume => return None,
     })
 }
 
@@ -103,14 +107,14 @@ fn section_problem(unit_type: UnitType, section: &str) -> Option<String> {
             section != "X-Fleet" && suggestion::closest(section, ["X-Fleet"].into_iter()).is_some();
         return slipped.then(|| format!("[{section}] is read by nobody; did you mean [X-Fleet]?"));
     }
-    let fine = unit_type == UnitType::Container || tables(unit_type, section).is_some();
+    let fine = unit_type.is_quadlet() || tables(unit_type, section).is_some();
     (!fine).then(|| unknown_section(unit_type, section))
 }
 
 /// What is wrong with a directive in a section of systemd's.
 fn directive_problem(unit_type: UnitType, section: &str, name: &str) -> Option<String> {
     let tables = tables(unit_type, section)?;
-    let fine = unit_type == UnitType::Container || name.starts_with("X-") || known(tables, name);
+    let fine = unit_type.is_quadlet() || name.starts_with("X-") || known(tables, name);
     (!fine).then(|| unknown_directive(unit_type, section, name))
 }
 

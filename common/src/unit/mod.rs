@@ -9,8 +9,9 @@ mod hash;
 mod name;
 mod requirements;
 mod specifier;
-mod suggestion;
+pub(crate) mod suggestion;
 mod syntax;
+pub(crate) mod words;
 
 pub use check::{Checked, InvalidUnit, check, check_bytes};
 pub use directives::{Warning, warnings};

@@ -25,6 +25,7 @@ pub enum UnitType {
     Container,
     Device,
     Mount,
+    Network,
     Path,
     Scope,
     Service,
@@ -33,6 +34,7 @@ pub enum UnitType {
     Swap,
     Target,
     Timer,
+    Volume,
 }
 
 /// A string that is not a unit name, and why.
@@ -47,11 +49,12 @@ pub struct InvalidUnitName {
 
 impl UnitType {
     /// Every type, in alphabetical order.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::Automount,
         Self::Container,
         Self::Device,
         Self::Mount,
+        Self::Network,
         Self::Path,
         Self::Scope,
         Self::Service,
@@ -60,6 +63,7 @@ impl UnitType {
         Self::Swap,
         Self::Target,
         Self::Timer,
+        Self::Volume,
     ];
 
     /// The suffix, without its dot.
@@ -69,6 +73,7 @@ impl UnitType {
             Self::Container => "container",
             Self::Device => "device",
             Self::Mount => "mount",
+            Self::Network => "network",
             Self::Path => "path",
             Self::Scope => "scope",
             Self::Service => "service",
@@ -77,6 +82,7 @@ impl UnitType {
             Self::Swap => "swap",
             Self::Target => "target",
             Self::Timer => "timer",
+            Self::Volume => "volume",
         }
     }
 
@@ -90,12 +96,25 @@ impl UnitType {
         matches!(
             self,
             Self::Container
+                | Self::Network
                 | Self::Path
                 | Self::Service
                 | Self::Socket
                 | Self::Target
                 | Self::Timer
+                | Self::Volume
         )
+    }
+
+    /// Whether a container engine runs units of this type, from files in the syntax of Podman's Quadlet, and not systemd.
+    pub fn is_quadlet(self) -> bool {
+        matches!(self, Self::Container | Self::Network | Self::Volume)
+    }
+
+    /// Whether units of this type are started for their own sake. A volume or a network is made on a machine because a
+    /// container there names it; by itself it has nowhere to be.
+    pub fn starts_by_itself(self) -> bool {
+        !matches!(self, Self::Network | Self::Volume)
     }
 }
 
@@ -261,6 +280,8 @@ mod tests {
             ),
             ("-.mount", "-", "-", None, None),
             ("app@1.container", "app@1", "app", Some("1"), Some("app@.container")),
+            ("data@1.volume", "data@1", "data", Some("1"), Some("data@.volume")),
+            ("front.network", "front", "front", None, None),
         ];
         for (text, stem, prefix, instance, template) in cases {
             let name = name(text);

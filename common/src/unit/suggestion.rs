@@ -4,7 +4,7 @@
 const LIKENESS: f64 = 0.8;
 
 /// The candidate most like a word, if any is like it enough. Upper and lower case count alike.
-pub(super) fn closest<'a>(
+pub(crate) fn closest<'a>(
     word: &str,
     candidates: impl Iterator<Item = &'a str>,
 ) -> Option<&'a str> {
@@ -29,7 +29,7 @@ fn may_be_alike(one: usize, other: usize) -> bool {
 }
 
 /// A problem, followed by the way out where one is likely.
-pub(super) fn or_hint<'a>(
+pub(crate) fn or_hint<'a>(
     problem: &str,
     word: &str,
     candidates: impl Iterator<Item = &'a str>,

@@ -10,7 +10,7 @@ use muster_common::cordon::Cordon;
 use muster_common::machine::{Machine, MachineId, RunnerKind};
 use muster_common::snapshot::{Placement, Unit};
 use muster_common::state::DesiredState;
-use muster_common::unit::{FileHash, Requirements, RequirementsTemplate, UnitName, UnitType};
+use muster_common::unit::{FileHash, Requirements, RequirementsTemplate, UnitName};
 
 use crate::arrival::Report;
 
@@ -388,9 +388,6 @@ impl UnitRow {
 
     /// What can run a unit of its type.
     pub(super) fn runner(&self) -> RunnerKind {
-        match self.name.unit_type() {
-            UnitType::Container => RunnerKind::Docker,
-            _ => RunnerKind::Systemd,
-        }
+        if self.name.unit_type().is_quadlet() { RunnerKind::Docker } else { RunnerKind::Systemd }
     }
 }

@@ -1,0 +1,262 @@
+//! What `%` and `$` stand for in a Quadlet file.
+//!
+//! Quadlet hands its values to systemd as a command line, so systemd's specifiers (systemd.unit(5)) and the variables of
+//! a command line (systemd.service(5)) are part of its language. Owns both. Where systemd puts nothing for a variable
+//! without a value this is an error: the value would have come from an environment that is not there.
+
+use std::collections::BTreeMap;
+
+use crate::unit::UnitName;
+use crate::unit::words::{self, Backslash};
+
+/// What a file may ask about the machine its unit runs on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Host {
+    /// The host's name, `%H`; `%l` is what stands before its first dot.
+    pub name: String,
+    /// Its machine id, `%m`.
+    pub machine_id: String,
+    /// The id of its boot, `%b`.
+    pub boot_id: String,
+    /// The release of its kernel, `%v`.
+    pub kernel: String,
+    /// Its architecture in systemd's words, `%a`.
+    pub architecture: String,
+}
+
+impl Host {
+    /// A machine made up, for checking a file before it is known where it runs.
+    pub fn stand_in() -> Self {
+        Self {
+            name: "host".to_owned(),
+            machine_id: "0".repeat(32),
+            boot_id: "0".repeat(32),
+            kernel: "6.1.0".to_owned(),
+            architecture: "x86-64".to_owned(),
+        }
+    }
+}
+
+/// Expands the values of one unit on one machine.
+pub(super) struct Expander<'a> {
+    pub(super) unit: &'a UnitName,
+    pub(super) host: &'a Host,
+    /// `Environment=` of `[Service]`.
+    pub(super) variables: BTreeMap<String, String>,
+}
+
+impl Expander<'_> {
+    /// A value that is one word.
+    pub(super) fn word(&self, value: &str) -> Result<String, String> {
+        let value = self.specifiers(value)?;
+        match whole_variable(&value) {
+            Some(name) => self.variable(name).map(str::to_owned),
+            None => self.variables_within(&value),
+        }
+    }
+
+    /// A word of a command line: a `$NAME` by itself becomes as many words as its value has.
+    pub(super) fn words(&self, word: &str) -> Result<Vec<String>, String> {
+        let word = self.specifiers(word)?;
+        match whole_variable(&word) {
+            Some(name) => words::split(self.variable(name)?, Backslash::Literal),
+            None => Ok(vec![self.variables_within(&word)?]),
+        }
+    }
+
+    /// A value in which `$` means nothing.
+    pub(super) fn specifiers(&self, value: &str) -> Result<String, String> {
+        let mut expanded = String::with_capacity(value.len());
+        let mut rest = value.chars();
+        while let Some(c) = rest.next() {
+            if c != '%' {
+                expanded.push(c);
+                continue;
+            }
+            match rest.next() {
+                Some(specifier) => expanded.push_str(&self.specifier(specifier)?),
+                None => return Err("it ends in a %; write %% for a percent sign".to_owned()),
+            }
+        }
+        Ok(expanded)
+    }
+
+    fn specifier(&self, specifier: char) -> Result<String, String> {
+        let unit = self.unit;
+        let instance = unit.instance().unwrap_or_default();
+        let last = |prefix: &str| prefix.rsplit('-').next().unwrap_or_default().to_owned();
+        Ok(match specifier {
+            '%' => "%".to_owned(),
+            'n' => unit.to_string(),
+            'N' => unit.stem().to_owned(),
+            'p' => unit.prefix().to_owned(),
+            'P' => unescaped(unit.prefix())?,
+            'i' => instance.to_owned(),
+            'I' => unescaped(instance)?,
+            'j' => last(unit.prefix()),
+            'J' => unescaped(&last(unit.prefix()))?,
+            'f' if unit.instance().is_some() => format!("/{}", unescaped(instance)?),
+            'f' => format!("/{}", unescaped(unit.prefix())?),
+            'H' => self.host.name.clone(),
+            'l' => self.host.name.split('.').next().unwrap_or_default().to_owned(),
+            'm' => self.host.machine_id.clone(),
+            'b' => self.host.boot_id.clone(),
+            'v' => self.host.kernel.clone(),
+            'a' => self.host.architecture.clone(),
+            // Those of the system's own manager, under which Docker's daemon runs.
+            't' => "/run".to_owned(),
+            'S' => "/var/lib".to_owned(),
+            'C' => "/var/cache".to_owned(),
+            'L' => "/var/log".to_owned(),
+            'E' => "/etc".to_owned(),
+            'T' => "/tmp".to_owned(),
+            'V' => "/var/tmp".to_owned(),
+            'h' => "/root".to_owned(),
+            'u' | 'g' => "root".to_owned(),
+            'U' | 'G' => "0".to_owned(),
+            'A' | 'B' | 'M' | 'o' | 'q' | 'w' | 'W' => {
+                return Err(format!(
+                    "%{specifier} asks for what the machine's release is called, which is not known here"
+                ));
+            }
+            'd' | 's' | 'y' | 'Y' | 'c' | 'r' | 'R' => {
+                return Err(format!("%{specifier} means nothing to a container"));
+            }
+            other => {
+                return Err(format!(
+                    "%{} is not a specifier; write %% for a percent sign",
+                    other.escape_debug()
+                ));
+            }
+        })
+    }
+
+    fn variables_within(&self, word: &str) -> Result<String, String> {
+        let mut expanded = String::with_capacity(word.len());
+        let mut rest = word;
+        while let Some((before, after)) = rest.split_once('$') {
+            expanded.push_str(before);
+            rest = after;
+            if let Some(after) = rest.strip_prefix('$') {
+                expanded.push('$');
+                rest = after;
+            } else if let Some((name, after)) =
+                rest.strip_prefix('{').and_then(|rest| rest.split_once('}'))
+                && is_name(name)
+            {
+                expanded.push_str(self.variable(name)?);
+                rest = after;
+            } else {
+                expanded.push('$');
+            }
+        }
+        expanded.push_str(rest);
+        Ok(expanded)
+    }
+
+    fn variable(&self, name: &str) -> Result<&str, String> {
+        self.variables.get(name).map(String::as_str).ok_or_else(|| {
+            format!(
+                "{name} has no value; give it one with Environment= in [Service], or write $$ for a dollar sign"
+            )
+        })
+    }
+}
+
+/// The variable a word consists of.
+fn whole_variable(word: &str) -> Option<&str> {
+    word.strip_prefix('$').filter(|name| is_name(name))
+}
+
+/// Whether an environment can hold a variable of this name.
+pub(super) fn is_name(name: &str) -> bool {
+    !name.starts_with(|c: char| c.is_ascii_digit())
+        && !name.is_empty()
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+}
+
+/// A part of a unit's name with systemd's escaping undone.
+fn unescaped(part: &str) -> Result<String, String> {
+    let bad = || format!("{part} is not escaped as systemd-escape does it");
+    let mut bytes = Vec::with_capacity(part.len());
+    let mut rest = part;
+    while let Some(c) = rest.chars().next() {
+        if let Some(code) = rest.strip_prefix("\\x") {
+            let (code, after) = code.split_at_checked(2).ok_or_else(bad)?;
+            bytes.push(u8::from_str_radix(code, 16).map_err(|_| bad())?);
+            rest = after;
+        } else {
+            let c = if c == '-' { '/' } else { c };
+            bytes.extend(c.encode_utf8(&mut [0; 4]).bytes());
+            rest = rest.get(c.len_utf8()..).unwrap_or_default();
+        }
+    }
+    String::from_utf8(bytes).map_err(|_| bad())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn expand(unit: &str, value: &str) -> Result<String, String> {
+        let unit: UnitName = unit.parse().unwrap();
+        let host = Host { name: "web3.example.com".to_owned(), ..Host::stand_in() };
+        let variables = BTreeMap::from([
+            ("PORT".to_owned(), "80".to_owned()),
+            ("ARGS".to_owned(), "-v 'a b'".to_owned()),
+        ]);
+        let expander = Expander { unit: &unit, host: &host, variables };
+        expander.word(value)
+    }
+
+    #[test]
+    fn specifiers_are_systemds() {
+        let cases = [
+            ("%n %N %p %i", "my-web@a\\x2db.container my-web@a\\x2db my-web a\\x2db"),
+            ("%P %I %j %f", "my/web a-b web /a-b"),
+            ("%H %l %t %h %%n", "web3.example.com web3 /run /root %n"),
+            ("no percent", "no percent"),
+        ];
+        for (value, expected) in cases {
+            assert_eq!(expand("my-web@a\\x2db.container", value).as_deref(), Ok(expected));
+        }
+        assert_eq!(expand("a.container", "%i|%f").as_deref(), Ok("|/a"));
+    }
+
+    #[test]
+    fn what_is_not_known_here_is_refused_by_name() {
+        let refused = |value| expand("a.container", value).unwrap_err();
+        assert_eq!(refused("date +%F"), "%F is not a specifier; write %% for a percent sign");
+        assert_eq!(refused("100%"), "it ends in a %; write %% for a percent sign");
+        assert_eq!(
+            refused("%o"),
+            "%o asks for what the machine's release is called, which is not known here"
+        );
+        assert_eq!(refused("%s"), "%s means nothing to a container");
+        assert_eq!(
+            refused("${HOME}/x"),
+            "HOME has no value; give it one with Environment= in [Service], or write $$ for a dollar sign"
+        );
+    }
+
+    #[test]
+    fn variables_are_those_of_a_command_line() {
+        assert_eq!(expand("a.container", "0:${PORT}").as_deref(), Ok("0:80"));
+        assert_eq!(expand("a.container", "$PORT").as_deref(), Ok("80"));
+        // Only in braces within a word, so that a shell's script keeps its own.
+        assert_eq!(
+            expand("a.container", "echo $PORT ${x:-1} $$PORT").as_deref(),
+            Ok("echo $PORT ${x:-1} $PORT")
+        );
+    }
+
+    #[test]
+    fn a_variable_by_itself_is_as_many_words_as_its_value() {
+        let unit: UnitName = "a.container".parse().unwrap();
+        let host = Host::stand_in();
+        let variables = BTreeMap::from([("ARGS".to_owned(), "-v 'a b'".to_owned())]);
+        let expander = Expander { unit: &unit, host: &host, variables };
+        assert_eq!(expander.words("$ARGS"), Ok(vec!["-v".to_owned(), "a b".to_owned()]));
+        assert_eq!(expander.words("${ARGS}"), Ok(vec!["-v 'a b'".to_owned()]));
+    }
+}

@@ -1,0 +1,204 @@
+//! Images: what they are called, and when to fetch them.
+
+use std::fmt;
+
+/// Where a container's image comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Image {
+    /// A name that a registry or the engine knows.
+    Named(ImageName),
+    /// An archive on the machine, as `docker save` writes it.
+    Archive {
+        /// Its path there.
+        path: String,
+        /// Which of its images; the only one if it is not said.
+        image: Option<ImageName>,
+    },
+}
+
+/// An image's name.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ImageName {
+    /// Name of the repository, its registry included where there is one; or an image's id.
+    pub repository: String,
+    /// What stands behind a colon. A pull without one would fetch every tag there is; see [`ImageName::tag_to_pull`].
+    pub tag: Option<String>,
+    /// What stands behind an `@`.
+    pub digest: Option<String>,
+}
+
+/// When to fetch an image, `Pull=`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Pull {
+    /// Before every start.
+    Always,
+    /// When the machine does not have it.
+    #[default]
+    Missing,
+    /// Never: it is there or the start fails.
+    Never,
+    /// Before every start, unless the registry has none newer or does not answer.
+    Newer,
+}
+
+impl ImageName {
+    /// What to ask a registry for: the digest, the tag, or `latest`.
+    pub fn tag_to_pull(&self) -> &str {
+        self.digest.as_deref().or(self.tag.as_deref()).unwrap_or("latest")
+    }
+}
+
+impl fmt::Display for ImageName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.repository)?;
+        if let Some(tag) = &self.tag {
+            write!(f, ":{tag}")?;
+        }
+        if let Some(digest) = &self.digest {
+            write!(f, "@{digest}")?;
+        }
+        Ok(())
+    }
+}
+
+/// What Podman takes before a colon and what Docker cannot fetch from.
+const TRANSPORTS: [&str; 6] =
+    ["containers-storage:", "dir:", "docker-daemon:", "oci-archive:", "oci:", "ostree:"];
+
+pub(super) fn image(value: &str) -> Result<Image, String> {
+    if let Some(archive) = value.strip_prefix("docker-archive:") {
+        // A path may hold no colon, as with Podman.
+        let (path, image) = match archive.split_once(':') {
+            Some((path, image)) => (path, Some(name(image)?)),
+            None => (archive, None),
+        };
+        if !path.starts_with('/') {
+            return Err(format!("{path:?} is not an absolute path on the machine"));
+        }
+        return Ok(Image::Archive { path: path.to_owned(), image });
+    }
+    if let Some(transport) = TRANSPORTS.iter().find(|transport| value.starts_with(**transport)) {
+        return Err(format!(
+            "Docker fetches no image from {transport}; use a name or docker-archive:/path"
+        ));
+    }
+    if let Some(kind) = [".image", ".build"].into_iter().find(|kind| value.ends_with(kind)) {
+        return Err(format!("{kind} units do not exist here; use the image's name"));
+    }
+    name(value.strip_prefix("docker://").unwrap_or(value)).map(Image::Named)
+}
+
+fn name(value: &str) -> Result<ImageName, String> {
+    let bad = || format!("{value:?} is not the name of an image");
+    let (rest, digest) = match value.split_once('@') {
+        Some((rest, digest)) => (rest, Some(digest)),
+        None => (value, None),
+    };
+    // A colon before a slash belongs to the registry's port.
+    let (repository, tag) = match rest.rsplit_once(':') {
+        Some((repository, tag)) if !tag.contains('/') => (repository, Some(tag)),
+        _ => (rest, None),
+    };
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "._-/:".contains(c);
+    if repository.is_empty()
+        || repository.starts_with(['/', '-', '.'])
+        || repository.ends_with('/')
+        || repository.contains("//")
+        || !repository.chars().all(allowed)
+    {
+        return Err(bad());
+    }
+    let tag_ok = |tag: &str| {
+        tag.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
+            && !tag.starts_with(['.', '-'])
+            && (1..=128).contains(&tag.len())
+    };
+    // An image's id looks like a tag of a repository called sha256.
+    if tag.is_some_and(|tag| !tag_ok(tag)) || digest.is_some_and(|digest| !is_digest(digest)) {
+        return Err(bad());
+    }
+    Ok(ImageName {
+        repository: repository.to_owned(),
+        tag: tag.map(str::to_owned),
+        digest: digest.map(str::to_owned),
+    })
+}
+
+fn is_digest(digest: &str) -> bool {
+    digest.split_once(':').is_some_and(|(algorithm, hex)| {
+        !algorithm.is_empty()
+            && algorithm.chars().all(|c| c.is_ascii_alphanumeric())
+            && hex.len() >= 32
+            && hex.chars().all(|c| c.is_ascii_hexdigit())
+    })
+}
+
+pub(super) fn pull(value: &str) -> Result<Pull, String> {
+    match value {
+        "always" | "true" => Ok(Pull::Always),
+        "missing" => Ok(Pull::Missing),
+        "never" | "false" => Ok(Pull::Never),
+        "newer" => Ok(Pull::Newer),
+        _ => Err(format!("{value:?} is none of always, missing, never and newer")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_has_a_repository_a_tag_and_a_digest() {
+        let digest = format!("sha256:{}", "ab".repeat(32));
+        let pinned = format!("localhost:5000/a/b:1@{digest}");
+        let cases = [
+            ("busybox", "busybox", None, "latest"),
+            ("busybox:1.36", "busybox", Some("1.36"), "1.36"),
+            ("localhost:5000/web", "localhost:5000/web", None, "latest"),
+            ("localhost:5000/web:2", "localhost:5000/web", Some("2"), "2"),
+            ("docker://docker.io/library/nginx", "docker.io/library/nginx", None, "latest"),
+            (&pinned, "localhost:5000/a/b", Some("1"), &digest),
+        ];
+        for (text, repository, tag, pulled) in cases {
+            let Ok(Image::Named(name)) = image(text) else { panic!("{text}") };
+            assert_eq!(
+                (name.repository.as_str(), name.tag.as_deref(), name.tag_to_pull()),
+                (repository, tag, pulled)
+            );
+            assert_eq!(name.to_string(), text.trim_start_matches("docker://"));
+        }
+    }
+
+    #[test]
+    fn an_archive_may_say_which_of_its_images() {
+        let Ok(Image::Archive { path, image: Some(image) }) =
+            image("docker-archive:/srv/a.tar:web:2")
+        else {
+            panic!()
+        };
+        assert_eq!((path.as_str(), image.to_string().as_str()), ("/srv/a.tar", "web:2"));
+        assert_eq!(
+            super::image("docker-archive:a.tar").unwrap_err(),
+            "\"a.tar\" is not an absolute path on the machine"
+        );
+    }
+
+    #[test]
+    fn what_docker_cannot_fetch_is_refused() {
+        assert_eq!(
+            image("oci:/x").unwrap_err(),
+            "Docker fetches no image from oci:; use a name or docker-archive:/path"
+        );
+        assert_eq!(
+            image("web.build").unwrap_err(),
+            ".build units do not exist here; use the image's name"
+        );
+        for text in ["a b", "/a", "a:", "a@b", "-a", "a//b", "é"] {
+            assert!(image(text).is_err(), "{text}");
+        }
+        assert_eq!(
+            pull("weekly").unwrap_err(),
+            "\"weekly\" is none of always, missing, never and newer"
+        );
+    }
+}

@@ -1,0 +1,146 @@
+//! Container units: files in the syntax of Podman's Quadlet, to be run by a Docker engine.
+//!
+//! Owns what such a file says: every option read, checked and typed, or refused by name and reason, so that whoever has
+//! a [`ContainerSpec`] has nothing left to refuse. It knows nothing of Docker's API (the engine crate translates) and of
+//! the machine only what a caller tells it as a [`Host`]. Secrets and the files of an environment are references; the
+//! machine reads them when it makes the container.
+//!
+//! ```text
+//!   .container ── UnitFile ── Reader (known? last or all? reset?) ── Expander (% and $) ── values ── ContainerSpec
+//! ```
+
+mod environment;
+mod expand;
+mod health;
+mod image;
+pub mod keys;
+mod mount;
+mod names;
+mod network;
+mod options;
+mod quantity;
+mod reader;
+mod resources;
+mod service;
+mod spec;
+
+use std::collections::BTreeMap;
+
+pub use environment::{Environment, Secret, SecretTarget, Sensitive};
+pub use expand::Host;
+pub use health::{Check, Health, OnFailure};
+pub use image::{Image, ImageName, Pull};
+pub use mount::{Mount, Relabel, Source};
+pub use network::{Attachment, Named, NetworkMode, Port, Protocol};
+pub use options::{Device, Masks, Reload, Seccomp, Timezone, Ulimit};
+pub use reader::ContainerError;
+pub use resources::{NetworkSpec, Subnet, VolumeSpec};
+pub use service::{ExitCodes, Kind, Restart, Service, StartLimit};
+pub use spec::{ContainerSpec, Limits, Names, Notify, Security};
+
+use crate::unit::{UnitFile, UnitName, UnitType, Warning, suggestion};
+use expand::Expander;
+use keys::Section;
+use reader::Reader;
+
+/// The instance a template is checked with, one that no file is likely to name.
+const STAND_IN: &str = "INSTANCE";
+
+/// What a Quadlet file describes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Quadlet {
+    /// A container.
+    Container(Box<ContainerSpec>),
+    /// A volume.
+    Volume(VolumeSpec),
+    /// A network.
+    Network(NetworkSpec),
+}
+
+/// Reads the file of a unit that is to run on a machine, and tells what of it has no effect.
+///
+/// # Errors
+///
+/// The first section or option that is unknown, refused, malformed or contradicts another; that something is missing;
+/// that the unit is none of Quadlet's types, or a template.
+pub fn read(
+    name: &UnitName,
+    file: &UnitFile,
+    host: &Host,
+) -> Result<(Quadlet, Vec<Warning>), ContainerError> {
+    let own = own_section(name)?;
+    check_sections(own, file)?;
+    let mut warnings = Vec::new();
+    let mut expander = Expander { unit: name, host, variables: BTreeMap::new() };
+    expander.variables = Reader::new(Section::Service, file, &expander, &mut Vec::new())?
+        .variables("Environment")?;
+    let mut section = |section| Reader::new(section, file, &expander, &mut warnings);
+    let (main, service, unit) =
+        (section(own)?, section(Section::Service)?, section(Section::Unit)?);
+    section(Section::Install)?;
+    section(Section::Quadlet)?.last("DefaultDependencies", quantity::truth)?;
+    let default_name = names::of_unit(name);
+    let quadlet = match own {
+        Section::Volume => Quadlet::Volume(VolumeSpec::read(&main, default_name)?),
+        Section::Network => Quadlet::Network(NetworkSpec::read(&main, default_name)?),
+        _ => Quadlet::Container(Box::new(ContainerSpec::read(
+            &main,
+            Service::read(&service, &unit)?,
+            default_name,
+            &expander.variables,
+        )?)),
+    };
+    Ok((quadlet, warnings))
+}
+
+/// Checks a file before it is known where its unit runs; a template is checked with an instance made up.
+///
+/// # Errors
+///
+/// As [`read`].
+pub fn check(name: &UnitName, file: &UnitFile) -> Result<Vec<Warning>, ContainerError> {
+    let stand_in = name.instantiate(STAND_IN).ok();
+    read(stand_in.as_ref().unwrap_or(name), file, &Host::stand_in()).map(|(_, warnings)| warnings)
+}
+
+/// The section a unit's type has to itself.
+fn own_section(name: &UnitName) -> Result<Section, ContainerError> {
+    let problem = match name.unit_type() {
+        _ if name.is_template() => "it is a template, which is never run",
+        UnitType::Container => return Ok(Section::Container),
+        UnitType::Volume => return Ok(Section::Volume),
+        UnitType::Network => return Ok(Section::Network),
+        _ => "it is systemd's to run",
+    };
+    Err(ContainerError {
+        line: 0,
+        section: "Unit".to_owned(),
+        option: name.to_string(),
+        problem: problem.to_owned(),
+    })
+}
+
+/// Refuses sections that would be read by nobody. Those that begin with `X-` are somebody's.
+fn check_sections(own: Section, file: &UnitFile) -> Result<(), ContainerError> {
+    let known = [own, Section::Unit, Section::Service, Section::Install, Section::Quadlet];
+    for (line, option) in file.numbered() {
+        let name = option.section.as_str();
+        if name.starts_with("X-") || known.iter().any(|section| section.as_str() == name) {
+            continue;
+        }
+        let problem =
+            format!("[{name}] is not a section of a {} unit", own.as_str().to_lowercase());
+        let candidates = known.iter().map(|section| section.as_str()).chain(["X-Fleet"]);
+        return Err(ContainerError {
+            line,
+            section: name.to_owned(),
+            option: option.name.clone(),
+            problem: suggestion::or_hint(&problem, name, candidates),
+        });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;

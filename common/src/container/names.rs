@@ -1,0 +1,100 @@
+//! Names that engines and networks take.
+
+use crate::unit::UnitName;
+
+/// The name of a container, a volume or a network, by Docker's rule.
+pub(super) fn resource(name: &str) -> Result<String, String> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
+    if name.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && name.chars().all(allowed)
+        && name.len() <= 255
+    {
+        return Ok(name.to_owned());
+    }
+    Err(format!("{name:?} is no name Docker takes: letters, digits, and _ . - behind the first"))
+}
+
+/// The name of what a unit makes, where its file gives none: Quadlet's `systemd-` before its own. An instance's has no
+/// `@`, which engines do not take.
+pub(super) fn of_unit(unit: &UnitName) -> Result<String, String> {
+    let stem = match unit.instance() {
+        Some(instance) => format!("{}_{instance}", unit.prefix()),
+        None => unit.stem().to_owned(),
+    };
+    resource(&format!("systemd-{stem}"))
+        .map_err(|problem| format!("{problem}; give it another name"))
+}
+
+/// The name of a host or an alias of one.
+pub(super) fn host(name: &str) -> Result<String, String> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
+    if !name.is_empty() && name.len() <= 253 && name.chars().all(allowed) {
+        return Ok(name.to_owned());
+    }
+    Err(format!("{name:?} is not the name of a host"))
+}
+
+/// An absolute path, on the machine or in the container.
+pub(super) fn path(path: &str) -> Result<String, String> {
+    if path.starts_with('.') {
+        return Err(format!(
+            "{path:?} is relative to the unit's file, which lies in the cluster and not on the machine; use an absolute path"
+        ));
+    }
+    if !path.starts_with('/') {
+        return Err(format!("{path:?} is not an absolute path"));
+    }
+    if path.split('/').any(|part| part == "..") {
+        return Err(format!("{path:?} has a .. in it"));
+    }
+    Ok(path.to_owned())
+}
+
+/// Linux' signals by number; those above have no names worth one.
+const SIGNALS: [&str; 31] = [
+    "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2",
+    "PIPE", "ALRM", "TERM", "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG",
+    "XCPU", "XFSZ", "VTALRM", "PROF", "WINCH", "IO", "PWR", "SYS",
+];
+
+/// The number of a signal, given as such or by its name.
+pub(super) fn signal(name: &str) -> Option<u8> {
+    if let Ok(number) = name.parse::<u8>() {
+        return (1..=64).contains(&number).then_some(number);
+    }
+    let upper = name.to_ascii_uppercase();
+    let short = upper.strip_prefix("SIG").unwrap_or(&upper);
+    let at = SIGNALS.iter().position(|signal| *signal == short)?;
+    u8::try_from(at + 1).ok()
+}
+
+/// A signal, as Docker takes it.
+pub(super) fn stop_signal(name: &str) -> Result<String, String> {
+    let number = signal(name).ok_or_else(|| format!("{name:?} is not a signal"))?;
+    let known = SIGNALS.get(usize::from(number) - 1);
+    Ok(known.map_or_else(|| number.to_string(), |name| format!("SIG{name}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_unit_makes_is_named_as_by_quadlet() {
+        let named = |unit: &str| of_unit(&unit.parse().unwrap());
+        assert_eq!(named("web.container").as_deref(), Ok("systemd-web"));
+        assert_eq!(named("web@1.container").as_deref(), Ok("systemd-web_1"));
+        assert!(named("a:b.container").is_err());
+    }
+
+    #[test]
+    fn signals_go_by_name_or_number() {
+        assert_eq!(stop_signal("term").as_deref(), Ok("SIGTERM"));
+        assert_eq!(stop_signal("SIGINT").as_deref(), Ok("SIGINT"));
+        assert_eq!(stop_signal("3").as_deref(), Ok("SIGQUIT"));
+        assert_eq!(stop_signal("37").as_deref(), Ok("37"));
+        for name in ["0", "65", "SIGFOO", ""] {
+            assert!(stop_signal(name).is_err(), "{name}");
+        }
+    }
+}

@@ -1,0 +1,334 @@
+//! Small values of `[Container]`: devices, limits, masks and what else has a notation of its own.
+
+use super::names;
+use super::quantity;
+use super::reader::{ContainerError, Reader};
+use crate::unit::words::Backslash;
+
+/// A device of the machine's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Device {
+    /// Its path on the machine.
+    pub host: String,
+    /// Its path in the container.
+    pub container: String,
+    /// What may be done with it: `r`, `w` and `m` for making a node.
+    pub permissions: String,
+    /// Whether it is left out where the machine does not have it.
+    pub optional: bool,
+}
+
+/// A limit of setrlimit(2); -1 is none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ulimit {
+    /// Its name without `RLIMIT_`, in lower case.
+    pub name: String,
+    /// The soft limit.
+    pub soft: i64,
+    /// The hard limit.
+    pub hard: i64,
+}
+
+/// Paths that a container cannot read.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Masks {
+    /// More than the engine masks anyway.
+    pub more: Vec<String>,
+    /// Not these.
+    pub less: Vec<String>,
+    /// None of the engine's, and none read-only.
+    pub none: bool,
+}
+
+/// The filter of a container's system calls.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Seccomp {
+    /// None.
+    Unconfined,
+    /// The one in this file on the machine.
+    File(String),
+}
+
+/// A container's time zone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Timezone {
+    /// The machine's.
+    Local,
+    /// One by name, such as `Europe/Paris`.
+    Zone(String),
+}
+
+/// How a container is told to read its configuration again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reload {
+    /// By a command run in it.
+    Command(Vec<String>),
+    /// By a signal.
+    Signal(String),
+}
+
+/// One `AddDevice=`: `[-]host[:container][:permissions]`.
+pub(super) fn device(value: &str) -> Result<Device, String> {
+    let (value, optional) = match value.strip_prefix('-') {
+        Some(rest) => (rest, true),
+        None => (value, false),
+    };
+    let mut parts = value.split(':');
+    let host = names::path(parts.next().unwrap_or_default())?;
+    let rest: Vec<&str> = parts.collect();
+    let (container, permissions) = match rest.as_slice() {
+        [] => (host.as_str(), "rwm"),
+        [one] if one.starts_with('/') => (*one, "rwm"),
+        [one] => (host.as_str(), *one),
+        [container, permissions] => (*container, *permissions),
+        _ => return Err(format!("{value:?} is not host[:container][:permissions]")),
+    };
+    if permissions.is_empty() || !permissions.chars().all(|c| "rwm".contains(c)) {
+        return Err(format!("{permissions:?} is not made of r, w and m"));
+    }
+    Ok(Device {
+        container: names::path(container)?,
+        permissions: permissions.to_owned(),
+        host,
+        optional,
+    })
+}
+
+/// A capability, as Docker writes them.
+pub(super) fn capability(value: &str) -> Result<String, String> {
+    let upper = value.to_ascii_uppercase();
+    if upper == "ALL" {
+        return Ok(upper);
+    }
+    let short = upper.strip_prefix("CAP_").unwrap_or(&upper);
+    if short.is_empty() || !short.chars().all(|c| c.is_ascii_uppercase() || c == '_') {
+        return Err(format!("{value:?} is not a capability"));
+    }
+    Ok(format!("CAP_{short}"))
+}
+
+const ULIMITS: [&str; 16] = [
+    "as",
+    "core",
+    "cpu",
+    "data",
+    "fsize",
+    "locks",
+    "memlock",
+    "msgqueue",
+    "nice",
+    "nofile",
+    "nproc",
+    "rss",
+    "rtprio",
+    "rttime",
+    "sigpending",
+    "stack",
+];
+
+/// One `Ulimit=`: `name=soft[:hard]`.
+pub(super) fn ulimit(value: &str) -> Result<Ulimit, String> {
+    if value == "host" {
+        return Err(
+            "the machine's own limits are Podman's to copy; give them one by one".to_owned()
+        );
+    }
+    let Some((name, limits)) = value.split_once('=') else {
+        return Err(format!("{value:?} is not name=soft[:hard]"));
+    };
+    let lower = name.to_ascii_lowercase();
+    let name = lower.strip_prefix("rlimit_").unwrap_or(&lower);
+    if !ULIMITS.contains(&name) {
+        return Err(format!("{name:?} is none of {}", ULIMITS.join(", ")));
+    }
+    let (soft, hard) = limits.split_once(':').unwrap_or((limits, limits));
+    let limit = |text: &str| match text {
+        "unlimited" => Ok(-1),
+        _ => quantity::number::<i64>(text).and_then(|limit| {
+            if limit >= -1 {
+                Ok(limit)
+            } else {
+                Err(format!("{limit} is less than -1, which is no limit"))
+            }
+        }),
+    };
+    let (soft, hard) = (limit(soft)?, limit(hard)?);
+    if hard != -1 && (soft == -1 || soft > hard) {
+        return Err(format!("{value:?}: the soft limit is above the hard one"));
+    }
+    Ok(Ulimit { name: name.to_owned(), soft, hard })
+}
+
+/// One word of `Sysctl=`: `name=value`.
+pub(super) fn sysctl(value: &str) -> Result<(String, String), String> {
+    match value.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err(format!("{value:?} is not name=value")),
+    }
+}
+
+impl Masks {
+    pub(super) fn read(reader: &Reader<'_>) -> Result<Self, ContainerError> {
+        let paths = |value: &str| value.split(':').map(names::path).collect::<Result<Vec<_>, _>>();
+        let mut masks = Self {
+            more: reader.words("Mask", Backslash::Escapes, paths)?.into_iter().flatten().collect(),
+            ..Self::default()
+        };
+        let unmasked = reader.words("Unmask", Backslash::Escapes, |value| match value {
+            "ALL" | "all" => Ok(None),
+            _ if value.contains(['*', '?', '[']) => {
+                Err(format!("{value:?}: patterns are Podman's own; name each path, or ALL"))
+            }
+            _ => paths(value).map(Some),
+        })?;
+        for paths in unmasked {
+            match paths {
+                Some(paths) => masks.less.extend(paths),
+                None => masks.none = true,
+            }
+        }
+        Ok(masks)
+    }
+}
+
+pub(super) fn seccomp(value: &str) -> Result<Seccomp, String> {
+    match value {
+        "unconfined" => Ok(Seccomp::Unconfined),
+        _ => names::path(value).map(Seccomp::File),
+    }
+}
+
+pub(super) fn timezone(value: &str) -> Result<Timezone, String> {
+    if value == "local" {
+        return Ok(Timezone::Local);
+    }
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "_+-/".contains(c);
+    if value.chars().all(allowed)
+        && !value.starts_with('/')
+        && !value.ends_with('/')
+        && !value.contains("//")
+    {
+        return Ok(Timezone::Zone(value.to_owned()));
+    }
+    Err(format!("{value:?} is neither local nor a time zone such as Europe/Paris"))
+}
+
+pub(super) fn cgroups_mode(value: &str) -> Result<(), String> {
+    match value {
+        "enabled" => Ok(()),
+        "split" | "no-conmon" | "disabled" => {
+            Err(format!("{value} is Podman's own; Docker gives every container a control group"))
+        }
+        _ => Err(format!("{value:?} is not a mode; Docker's is enabled")),
+    }
+}
+
+/// Whether the container shares the users of the machine even where the engine maps them.
+pub(super) fn userns(value: &str) -> Result<(), String> {
+    match value {
+        "host" => Ok(()),
+        _ => Err(format!(
+            "{value:?} is Podman's own; Docker maps users for the whole engine, or not with host"
+        )),
+    }
+}
+
+/// Docker's drivers; a plugin's name has a colon or a slash in it.
+const LOG_DRIVERS: [&str; 11] = [
+    "awslogs",
+    "etwlogs",
+    "fluentd",
+    "gcplogs",
+    "gelf",
+    "journald",
+    "json-file",
+    "local",
+    "none",
+    "splunk",
+    "syslog",
+];
+
+pub(super) fn log_driver(value: &str) -> Result<String, String> {
+    match value {
+        "k8s-file" | "passthrough" | "passthrough-tty" => {
+            Err(format!("{value} is Podman's own; Docker has {}", LOG_DRIVERS.join(", ")))
+        }
+        _ if LOG_DRIVERS.contains(&value) || value.contains([':', '/']) => Ok(value.to_owned()),
+        _ => Err(format!("{value:?} is none of {}", LOG_DRIVERS.join(", "))),
+    }
+}
+
+pub(super) fn log_option(value: &str) -> Result<(String, String), String> {
+    match value.split_once('=') {
+        Some(("path", _)) => Err("Docker keeps logs in a place of its own".to_owned()),
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err(format!("{value:?} is not name=value")),
+    }
+}
+
+/// A user's or a group's name or number.
+pub(super) fn account(value: &str) -> Result<String, String> {
+    if value.contains(|c: char| c.is_whitespace() || c == ':') {
+        return Err(format!("{value:?} is neither a name nor a number"));
+    }
+    Ok(value.to_owned())
+}
+
+/// One `GroupAdd=`.
+pub(super) fn group(value: &str) -> Result<String, String> {
+    if value == "keep-groups" {
+        return Err("keep-groups is for containers without root; name the groups".to_owned());
+    }
+    account(value)
+}
+
+/// A command line, or a JSON array of its words.
+pub(super) fn entrypoint(value: &str) -> Vec<String> {
+    serde_json::from_str(value).unwrap_or_else(|_| vec![value.to_owned()])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_may_have_another_path_inside() {
+        let device =
+            |value| super::device(value).map(|d| (d.host, d.container, d.permissions, d.optional));
+        let all = |host: &str, container: &str, permissions: &str, optional| {
+            Ok((host.to_owned(), container.to_owned(), permissions.to_owned(), optional))
+        };
+        assert_eq!(device("/dev/a"), all("/dev/a", "/dev/a", "rwm", false));
+        assert_eq!(device("-/dev/a:/dev/b:r"), all("/dev/a", "/dev/b", "r", true));
+        assert_eq!(device("/dev/a:rw"), all("/dev/a", "/dev/a", "rw", false));
+        for value in ["", "a", "/dev/a:x", "/dev/a:/b:r:w", "/dev/a:"] {
+            assert!(super::device(value).is_err(), "{value}");
+        }
+    }
+
+    #[test]
+    fn a_limit_has_a_soft_and_a_hard_side() {
+        let limit = |value| ulimit(value).map(|limit| (limit.name, limit.soft, limit.hard));
+        assert_eq!(limit("nofile=10:20"), Ok(("nofile".to_owned(), 10, 20)));
+        assert_eq!(limit("RLIMIT_CORE=-1"), Ok(("core".to_owned(), -1, -1)));
+        for value in ["host", "nofile", "files=1", "nofile=2:1", "nofile=-1:5", "nofile=-2"] {
+            assert!(ulimit(value).is_err(), "{value}");
+        }
+    }
+
+    #[test]
+    fn what_is_podmans_own_is_refused() {
+        assert_eq!(
+            cgroups_mode("split").unwrap_err(),
+            "split is Podman's own; Docker gives every container a control group"
+        );
+        assert!(userns("keep-id:uid=1").is_err());
+        assert!(log_driver("k8s-file").is_err());
+        assert_eq!(
+            group("keep-groups").unwrap_err(),
+            "keep-groups is for containers without root; name the groups"
+        );
+        assert_eq!(capability("net_admin").as_deref(), Ok("CAP_NET_ADMIN"));
+        assert!(timezone("../etc").is_err());
+    }
+}

@@ -1,0 +1,458 @@
+//! A container, as its unit's file describes it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
+
+use super::environment::{self, Environment, Secret, SecretTarget};
+use super::health::{self, Check, Health, OnFailure};
+use super::image::{self, Image, Pull};
+use super::keys::Section;
+use super::mount::{self, Mount, Source};
+use super::network::{self, Attachment, Named, Network, NetworkMode, Port, Protocol, no_address};
+use super::options::{self, Device, Masks, Reload, Seccomp, Timezone, Ulimit};
+use super::reader::{ContainerError, Reader};
+use super::service::Service;
+use super::{names, quantity, resources};
+use crate::unit::UnitName;
+use crate::unit::words::Backslash;
+
+/// A container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContainerSpec {
+    /// Its name in the engine.
+    pub name: String,
+    /// Its image.
+    pub image: Image,
+    /// When to fetch that.
+    pub pull: Pull,
+    /// How often a fetch that failed is tried again.
+    pub pull_retries: u32,
+    /// How long to wait before that; growing from a second on where it is not said.
+    pub pull_delay: Option<Duration>,
+    /// `Entrypoint=`; an empty one takes back the image's.
+    pub entrypoint: Option<Vec<String>>,
+    /// `Exec=`.
+    pub command: Option<Vec<String>>,
+    /// Where its environment comes from.
+    pub environment: Environment,
+    /// The machine's secrets it sees.
+    pub secrets: Vec<Secret>,
+    /// `User=` and `Group=`, as `user[:group]`.
+    pub user: Option<String>,
+    /// Further groups of that user's.
+    pub groups: Vec<String>,
+    /// `WorkingDir=`.
+    pub working_dir: Option<String>,
+    /// Whether a small init reaps what the container leaves behind.
+    pub init: bool,
+    /// Names it has on networks.
+    pub names: Names,
+    /// Its network.
+    pub network: NetworkMode,
+    /// Ports that are open on the machine.
+    pub ports: Vec<Port>,
+    /// Ports that are written down and not opened.
+    pub exposed: BTreeSet<(u16, Protocol)>,
+    /// What is mounted into it.
+    pub mounts: Vec<Mount>,
+    /// Memory mounted into it, path by path with its options.
+    pub tmpfs: BTreeMap<String, String>,
+    /// The machine's devices it sees.
+    pub devices: Vec<Device>,
+    /// Whether its own file system cannot be written to.
+    pub read_only: bool,
+    /// What it may do.
+    pub security: Security,
+    /// What it may use.
+    pub limits: Limits,
+    /// Kernel settings of its own.
+    pub sysctls: BTreeMap<String, String>,
+    /// Its time zone.
+    pub timezone: Option<Timezone>,
+    /// Labels the file gives it.
+    pub labels: BTreeMap<String, String>,
+    /// Annotations for the runtime.
+    pub annotations: BTreeMap<String, String>,
+    /// Who keeps its output.
+    pub log_driver: Option<String>,
+    /// What that is told.
+    pub log_options: BTreeMap<String, String>,
+    /// The signal that asks it to stop; the image's, or SIGTERM, without.
+    pub stop_signal: Option<String>,
+    /// How long it has after that.
+    pub stop_timeout: Option<Duration>,
+    /// How to see whether it is well.
+    pub health: Health,
+    /// What happens when it is not.
+    pub on_failure: OnFailure,
+    /// When it counts as started.
+    pub notify: Notify,
+    /// How it is told to read its configuration again.
+    pub reload: Option<Reload>,
+    /// How its life is looked after.
+    pub service: Service,
+}
+
+/// Names and name servers.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Names {
+    /// The container's host name.
+    pub host: Option<String>,
+    /// Name servers.
+    pub servers: Vec<String>,
+    /// Options of the resolver.
+    pub options: Vec<String>,
+    /// Domains to search.
+    pub search: Vec<String>,
+    /// Lines of /etc/hosts, as `name:address`.
+    pub hosts: Vec<String>,
+}
+
+/// When a container counts as started, `Notify=`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Notify {
+    /// When it runs.
+    #[default]
+    Running,
+    /// When its health check succeeds.
+    Healthy,
+}
+
+/// What a container may do.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Security {
+    /// Capabilities besides the engine's default ones.
+    pub add_capabilities: Vec<String>,
+    /// Capabilities it does not get.
+    pub drop_capabilities: Vec<String>,
+    /// Whether no program can gain any.
+    pub no_new_privileges: bool,
+    /// The filter of its system calls.
+    pub seccomp: Option<Seccomp>,
+    /// Its `AppArmor` profile.
+    pub apparmor: Option<String>,
+    /// Whether `SELinux` leaves it alone.
+    pub label_disable: bool,
+    /// Its `SELinux` level.
+    pub label_level: Option<String>,
+    /// Its `SELinux` type.
+    pub label_type: Option<String>,
+    /// Paths it cannot read.
+    pub masks: Masks,
+    /// Whether it has the machine's users even where the engine maps them.
+    pub host_users: bool,
+}
+
+/// What a container may use.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Memory in bytes.
+    pub memory: Option<i64>,
+    /// Processes; none without, or with 0.
+    pub pids: Option<i64>,
+    /// Shared memory in bytes.
+    pub shm: Option<i64>,
+    /// Limits of setrlimit(2).
+    pub ulimits: Vec<Ulimit>,
+}
+
+/// Podman's default for a pull.
+const PULL_RETRIES: u32 = 3;
+
+impl ContainerSpec {
+    /// The units that make what this container needs before it.
+    pub fn references(&self) -> BTreeSet<&UnitName> {
+        let volumes = self.mounts.iter().filter_map(|mount| match &mount.source {
+            Source::Volume(Named::Unit(unit)) => Some(unit),
+            _ => None,
+        });
+        let networks = match &self.network {
+            NetworkMode::Container(Named::Unit(unit)) => vec![unit],
+            NetworkMode::Networks(networks) => networks
+                .iter()
+                .filter_map(|attachment| match &attachment.network {
+                    Named::Unit(unit) => Some(unit),
+                    Named::Engine(_) => None,
+                })
+                .collect(),
+            _ => Vec::new(),
+        };
+        volumes.chain(networks).collect()
+    }
+
+    pub(super) fn read(
+        reader: &Reader<'_>,
+        service: Service,
+        default_name: Result<String, String>,
+        variables: &BTreeMap<String, String>,
+    ) -> Result<Self, ContainerError> {
+        let flag = |name| Ok(reader.last(name, quantity::truth)?.unwrap_or_default());
+        let Some(image) = reader.last("Image", image::image)? else {
+            return Err(reader.error("Image", "it is missing; a container needs an image"));
+        };
+        reader.last("CgroupsMode", options::cgroups_mode)?;
+        reader.last("AutoUpdate", |_| Ok(()))?;
+        let health = Health::read(reader)?;
+        let notify = notify(reader, &health)?;
+        let on_failure = reader.last("HealthOnFailure", health::on_failure)?.unwrap_or_default();
+        if on_failure != OnFailure::None && health.check == Some(Check::Disabled) {
+            return Err(reader.error("HealthOnFailure", "HealthCmd=none leaves nothing to fail"));
+        }
+        let read_only = flag("ReadOnly")?;
+        let mounts = mounts(reader)?;
+        let spec = Self {
+            name: resources::name(reader, Section::Container, "ContainerName", default_name)?,
+            image,
+            pull: reader.last("Pull", image::pull)?.unwrap_or_default(),
+            pull_retries: reader.last("Retry", quantity::number)?.unwrap_or(PULL_RETRIES),
+            pull_delay: reader.last("RetryDelay", quantity::duration)?,
+            entrypoint: entrypoint(reader)?,
+            command: reader.command("Exec")?,
+            environment: Environment::read(reader, variables)?,
+            secrets: secrets(reader)?,
+            user: user(reader)?,
+            groups: reader.lines("GroupAdd", options::group)?,
+            working_dir: reader.last("WorkingDir", names::path)?,
+            init: flag("RunInit")?,
+            names: names_of(reader)?,
+            network: network_mode(reader)?,
+            ports: ports(reader)?,
+            exposed: reader
+                .lines("ExposeHostPort", network::expose)?
+                .into_iter()
+                .flatten()
+                .collect(),
+            tmpfs: tmpfs(reader, read_only, &mounts)?,
+            mounts,
+            devices: reader.words("AddDevice", Backslash::Literal, options::device)?,
+            read_only,
+            security: security(reader)?,
+            limits: limits(reader)?,
+            sysctls: reader
+                .words("Sysctl", Backslash::Literal, options::sysctl)?
+                .into_iter()
+                .collect(),
+            timezone: reader.last("Timezone", options::timezone)?,
+            labels: labels(reader)?,
+            annotations: reader.labels("Annotation")?,
+            log_driver: reader.last("LogDriver", options::log_driver)?,
+            log_options: reader
+                .words("LogOpt", Backslash::Literal, options::log_option)?
+                .into_iter()
+                .collect(),
+            stop_signal: reader.last("StopSignal", names::stop_signal)?,
+            stop_timeout: reader.last("StopTimeout", quantity::number)?.map(Duration::from_secs),
+            health,
+            on_failure,
+            notify,
+            reload: reload(reader)?,
+            service,
+        };
+        Ok(spec)
+    }
+}
+
+/// An empty `Entrypoint=` is meant: it takes back the image's.
+fn entrypoint(reader: &Reader<'_>) -> Result<Option<Vec<String>>, ContainerError> {
+    if reader.is_emptied("Entrypoint") {
+        return Ok(Some(Vec::new()));
+    }
+    reader.last("Entrypoint", |value| Ok(options::entrypoint(value)))
+}
+
+fn notify(reader: &Reader<'_>, health: &Health) -> Result<Notify, ContainerError> {
+    let notify =
+        reader.last("Notify", |value| match value {
+            "healthy" => Ok(Notify::Healthy),
+            _ if !quantity::truth(value)? => Ok(Notify::Running),
+            _ => Err("Docker hands no notification socket in; use Notify=healthy and HealthCmd="
+                .to_owned()),
+        })?;
+    let notify = notify.unwrap_or_default();
+    if notify == Notify::Healthy && health.check == Some(Check::Disabled) {
+        return Err(reader.error("Notify", "HealthCmd=none leaves nothing to wait for"));
+    }
+    Ok(notify)
+}
+
+fn user(reader: &Reader<'_>) -> Result<Option<String>, ContainerError> {
+    let user = reader.last("User", options::account)?;
+    let group = reader.last("Group", options::account)?;
+    match (user, group) {
+        (None, Some(_)) => Err(reader.error("Group", "it needs a User= beside it")),
+        (user, None) => Ok(user),
+        (Some(user), Some(group)) => Ok(Some(format!("{user}:{group}"))),
+    }
+}
+
+fn names_of(reader: &Reader<'_>) -> Result<Names, ContainerError> {
+    Ok(Names {
+        host: reader.last("HostName", names::host)?,
+        servers: reader.lines("DNS", |value| match value.parse::<std::net::IpAddr>() {
+            Ok(address) => Ok(address.to_string()),
+            Err(_) => Err(no_address(value)),
+        })?,
+        options: reader.lines("DNSOption", |value| Ok(value.to_owned()))?,
+        search: reader.lines("DNSSearch", |value| match value {
+            "." => Ok(value.to_owned()),
+            _ => names::host(value),
+        })?,
+        hosts: reader.lines("AddHost", network::hosts)?.into_iter().flatten().collect(),
+    })
+}
+
+fn network_mode(reader: &Reader<'_>) -> Result<NetworkMode, ContainerError> {
+    let mut modes = Vec::new();
+    let mut attachments: Vec<Attachment> = Vec::new();
+    for network in reader.lines("Network", network::network)? {
+        match network {
+            Network::Mode(mode) => modes.push(mode),
+            Network::Attachment(attachment) => attachments.push(attachment),
+        }
+    }
+    if modes.len() > 1 || !modes.is_empty() && !attachments.is_empty() {
+        return Err(reader.error("Network", "only networks of your own can be more than one"));
+    }
+    let ipv4: Option<Ipv4Addr> =
+        reader.last("IP", |value| value.parse().map_err(|_| no_address(value)))?;
+    let ipv6: Option<Ipv6Addr> =
+        reader.last("IP6", |value| value.parse().map_err(|_| no_address(value)))?;
+    let aliases = reader.lines("NetworkAlias", names::host)?;
+    for (key, given) in [("IP", ipv4.is_some()), ("IP6", ipv6.is_some())] {
+        if given && attachments.len() != 1 {
+            return Err(reader.error(key, "it needs one Network= of your own, and no more; with several, say Network=NAME:ip=ADDRESS"));
+        }
+    }
+    if !aliases.is_empty() && attachments.is_empty() {
+        return Err(reader.error("NetworkAlias", "it needs a Network= of your own"));
+    }
+    for attachment in &mut attachments {
+        attachment.ipv4 = ipv4.or(attachment.ipv4);
+        attachment.ipv6 = ipv6.or(attachment.ipv6);
+        attachment.aliases.extend(aliases.iter().cloned());
+    }
+    for (at, attachment) in attachments.iter().enumerate() {
+        if attachments.iter().skip(at + 1).any(|other| other.network == attachment.network) {
+            return Err(reader.error("Network", "one is given twice"));
+        }
+    }
+    let mode = modes.pop().unwrap_or_default();
+    Ok(if attachments.is_empty() { mode } else { NetworkMode::Networks(attachments) })
+}
+
+fn ports(reader: &Reader<'_>) -> Result<Vec<Port>, ContainerError> {
+    let mut ports = Vec::new();
+    // Each range is counted at once, so that no file makes a list longer than one range beyond the limit.
+    for range in reader.lines("PublishPort", |value| {
+        let range = network::publish(value)?;
+        network::check_count(range.len()).map(|()| range)
+    })? {
+        ports.extend(range);
+        network::check_count(ports.len())
+            .map_err(|problem| reader.error("PublishPort", problem))?;
+    }
+    Ok(ports)
+}
+
+fn mounts(reader: &Reader<'_>) -> Result<Vec<Mount>, ContainerError> {
+    let mut mounts = reader.lines("Volume", mount::volume)?;
+    let from = mounts.len();
+    mounts.extend(reader.words("Mount", Backslash::Escapes, mount::mount)?);
+    let mut targets = BTreeSet::new();
+    for (at, mount) in mounts.iter().enumerate() {
+        if !targets.insert(mount.target.trim_end_matches('/')) {
+            let key = if at < from { "Volume" } else { "Mount" };
+            return Err(reader.error(key, format!("two mounts want {}", mount.target)));
+        }
+    }
+    Ok(mounts)
+}
+
+/// Paths that stay writable in a container whose own file system is not, as Podman has them.
+const WRITABLE: [&str; 3] = ["/run", "/tmp", "/var/tmp"];
+
+fn tmpfs(
+    reader: &Reader<'_>,
+    read_only: bool,
+    mounts: &[Mount],
+) -> Result<BTreeMap<String, String>, ContainerError> {
+    let mut tmpfs: BTreeMap<_, _> = reader.lines("Tmpfs", mount::tmpfs)?.into_iter().collect();
+    let mut more = |path: &str, options: &str| {
+        if !mounts.iter().any(|mount| mount.target == path) && !tmpfs.contains_key(path) {
+            tmpfs.insert(path.to_owned(), options.to_owned());
+        }
+    };
+    let writable = reader.last("ReadOnlyTmpfs", quantity::truth)?.unwrap_or(true);
+    if read_only && writable {
+        for path in WRITABLE {
+            more(path, "rw");
+        }
+    }
+    if reader.last("VolatileTmp", quantity::truth)?.unwrap_or_default() && !read_only {
+        more("/tmp", "rw,size=512m,mode=1777");
+    }
+    Ok(tmpfs)
+}
+
+fn secrets(reader: &Reader<'_>) -> Result<Vec<Secret>, ContainerError> {
+    let secrets = reader.words("Secret", Backslash::Escapes, environment::secret)?;
+    let mut targets = BTreeSet::new();
+    for secret in &secrets {
+        let (SecretTarget::Variable(target) | SecretTarget::File { path: target, .. }) =
+            &secret.target;
+        if !targets.insert(target) {
+            return Err(reader.error("Secret", format!("two secrets want {target}")));
+        }
+    }
+    Ok(secrets)
+}
+
+fn security(reader: &Reader<'_>) -> Result<Security, ContainerError> {
+    let flag = |name| Ok(reader.last(name, quantity::truth)?.unwrap_or_default());
+    let capabilities = |name| reader.words(name, Backslash::Literal, options::capability);
+    Ok(Security {
+        add_capabilities: capabilities("AddCapability")?,
+        drop_capabilities: capabilities("DropCapability")?,
+        no_new_privileges: flag("NoNewPrivileges")?,
+        seccomp: reader.last("SeccompProfile", options::seccomp)?,
+        apparmor: reader.text("AppArmor")?,
+        label_disable: flag("SecurityLabelDisable")?,
+        label_level: reader.text("SecurityLabelLevel")?,
+        label_type: reader.text("SecurityLabelType")?,
+        masks: Masks::read(reader)?,
+        host_users: reader.last("UserNS", options::userns)?.is_some(),
+    })
+}
+
+fn limits(reader: &Reader<'_>) -> Result<Limits, ContainerError> {
+    Ok(Limits {
+        memory: reader.last("Memory", quantity::bytes)?,
+        pids: reader.last("PidsLimit", |value| match quantity::number::<i64>(value)? {
+            limit @ -1.. => Ok(limit),
+            limit => Err(format!("{limit} is less than -1, which is no limit")),
+        })?,
+        shm: reader.last("ShmSize", quantity::bytes)?,
+        ulimits: reader.lines("Ulimit", options::ulimit)?,
+    })
+}
+
+/// The label by which Podman's updater finds containers; Quadlet sets it, so it is here for whoever looks for it.
+const AUTO_UPDATE: &str = "io.containers.autoupdate";
+
+fn labels(reader: &Reader<'_>) -> Result<BTreeMap<String, String>, ContainerError> {
+    let mut labels = reader.labels("Label")?;
+    if let Some(update) = reader.text("AutoUpdate")? {
+        labels.insert(AUTO_UPDATE.to_owned(), update);
+    }
+    Ok(labels)
+}
+
+fn reload(reader: &Reader<'_>) -> Result<Option<Reload>, ContainerError> {
+    let command = reader.command("ReloadCmd")?.map(Reload::Command);
+    let signal = reader.last("ReloadSignal", names::stop_signal)?.map(Reload::Signal);
+    if command.is_some() && signal.is_some() {
+        return Err(reader.error("ReloadSignal", "it cannot stand beside ReloadCmd="));
+    }
+    Ok(command.or(signal))
+}

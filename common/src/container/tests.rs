@@ -1,0 +1,290 @@
+//! What a user reads about a file that cannot be run, and that no text makes the reader stumble.
+
+use proptest::prelude::*;
+
+use super::keys::{Key, Support};
+use super::*;
+
+fn parse(name: &str, text: &str) -> Result<(Quadlet, Vec<Warning>), ContainerError> {
+    let file = text.parse().unwrap_or_else(|error| panic!("{error}: {text}"));
+    read(&name.parse().unwrap(), &file, &Host::stand_in())
+}
+
+fn container(text: &str) -> ContainerSpec {
+    match parse("web.container", text) {
+        Ok((Quadlet::Container(spec), _)) => *spec,
+        Ok(other) => panic!("{other:?}"),
+        Err(error) => panic!("{error}: {text}"),
+    }
+}
+
+/// The refusal of a container with these lines, as `line: message`.
+fn refused(lines: &str) -> String {
+    let error = parse("web.container", &format!("[Container]\nImage=a\n{lines}\n"))
+        .map(|(quadlet, _)| panic!("{lines} is taken: {quadlet:?}"))
+        .unwrap_err();
+    format!("{}: {error}", error.line)
+}
+
+#[test]
+fn a_fault_names_its_line_its_option_and_the_way_out() {
+    assert_eq!(refused("Imag=b"), "3: [Container] Imag: unknown option; did you mean Image?");
+    assert_eq!(
+        refused("Exec=a\nPodmanArgs=--foo"),
+        "4: [Container] PodmanArgs: refused: no podman command is run; use the option that says what is wanted"
+    );
+    assert_eq!(
+        refused("Memory=lots"),
+        "3: [Container] Memory: \"lots\" is not a size such as 512m or 20g"
+    );
+    assert_eq!(refused("Label='a=b"), "3: [Container] Label: a ' is not closed");
+    assert_eq!(refused("Group=7"), "3: [Container] Group: it needs a User= beside it");
+    assert_eq!(
+        refused("Notify=true"),
+        "3: [Container] Notify: Docker hands no notification socket in; use Notify=healthy and HealthCmd="
+    );
+    assert_eq!(
+        refused("[Service]\nRestart=sometimes"),
+        "4: [Service] Restart: \"sometimes\" is none of no, on-success, on-failure, on-abnormal, on-watchdog, on-abort and always"
+    );
+    assert_eq!(
+        refused("[Service]\nExecStartPre=/bin/true"),
+        "4: [Service] ExecStartPre: refused: nothing runs on the machine beside the container; put it into the image or into a unit of its own"
+    );
+    assert_eq!(
+        refused("[Service]\nCPUQuota=5%"),
+        "4: [Service] CPUQuota: it is about a service of systemd's, and no such service is around a container here"
+    );
+    assert_eq!(
+        refused("[Contaner]\nImage=b"),
+        "4: [Contaner] Image: [Contaner] is not a section of a container unit; did you mean Container?"
+    );
+    let missing = parse("web.container", "[Unit]\nDescription=a\n").unwrap_err();
+    assert_eq!(missing.to_string(), "[Container] Image: it is missing; a container needs an image");
+}
+
+#[test]
+fn options_that_contradict_one_another_are_refused() {
+    let cases = [
+        (
+            "Network=host\nNetwork=none",
+            "4: [Container] Network: only networks of your own can be more than one",
+        ),
+        ("Network=a\nNetwork=a", "4: [Container] Network: one is given twice"),
+        ("NetworkAlias=b", "3: [Container] NetworkAlias: it needs a Network= of your own"),
+        ("Volume=/a:/x\nMount=type=tmpfs,dst=/x/", "4: [Container] Mount: two mounts want /x/"),
+        ("Secret=a\nSecret=b,target=a", "4: [Container] Secret: two secrets want /run/secrets/a"),
+        (
+            "ReloadCmd=a\nReloadSignal=HUP",
+            "4: [Container] ReloadSignal: it cannot stand beside ReloadCmd=",
+        ),
+        (
+            "Notify=healthy\nHealthCmd=none",
+            "3: [Container] Notify: HealthCmd=none leaves nothing to wait for",
+        ),
+        (
+            "[Service]\nType=oneshot\nRestart=always",
+            "5: [Service] Restart: systemd refuses always and on-success beside Type=oneshot",
+        ),
+        (
+            "PublishPort=1-4000:1-4000\nPublishPort=5001-9000:1-4000",
+            "4: [Container] PublishPort: 8000 ports are more than the 4096 one container may have; use Network=host",
+        ),
+    ];
+    for (lines, expected) in cases {
+        assert_eq!(refused(lines), expected);
+    }
+}
+
+#[test]
+fn the_last_scalar_wins_lists_add_up_and_nothing_takes_them_back() {
+    let spec = container(
+        "[Container]\nImage=a\nImage=b:2\nAddHost=a:10.0.0.1\nAddHost=\nAddHost=b:10.0.0.2\nAddHost=c:10.0.0.3\n\
+         Exec=one\nExec=\nMemory=5m\nMemory=\nLabel=a=1 b=2\nLabel=\"a=3 4\"\n",
+    );
+    assert_eq!(
+        spec.image,
+        Image::Named(ImageName {
+            repository: "b".to_owned(),
+            tag: Some("2".to_owned()),
+            digest: None
+        })
+    );
+    assert_eq!(spec.names.hosts, ["b:10.0.0.2", "c:10.0.0.3"]);
+    assert_eq!((spec.command, spec.limits.memory), (None, None));
+    let labels: Vec<_> = spec.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    assert_eq!(labels, ["a=3 4", "b=2"]);
+}
+
+#[test]
+fn an_empty_entrypoint_is_meant_and_a_missing_one_is_not() {
+    let entrypoint = |line| container(&format!("[Container]\nImage=a\n{line}\n")).entrypoint;
+    assert_eq!(entrypoint("User=b"), None);
+    assert_eq!(entrypoint("Entrypoint="), Some(Vec::new()));
+    assert_eq!(entrypoint("Entrypoint=\nEntrypoint=/a b"), Some(vec!["/a b".to_owned()]));
+    assert_eq!(
+        entrypoint(r#"Entrypoint=["/a", "b c"]"#),
+        Some(vec!["/a".to_owned(), "b c".to_owned()])
+    );
+}
+
+#[test]
+fn a_refused_option_may_be_taken_back() {
+    container("[Container]\nImage=a\nPodmanArgs=\n");
+}
+
+#[test]
+fn what_has_no_effect_is_said() {
+    let text = "[Unit]\nAfter=b.service\n[Container]\nImage=a\nAutoUpdate=registry\n";
+    let (_, warnings) = parse("web.container", text).unwrap();
+    let warnings: Vec<_> = warnings.iter().map(Warning::to_string).collect();
+    assert_eq!(
+        warnings,
+        [
+            "line 5: [Container] AutoUpdate: no effect: nothing updates containers by itself; use Pull=newer and restart the unit",
+            "line 2: [Unit] After: no effect: containers are not ordered among units",
+        ]
+    );
+}
+
+#[test]
+fn commands_are_split_and_expanded_word_by_word() {
+    let text = "[Container]\nImage=a\nExec=sh -c 'echo $HOME ${GREETING} %i' $ARGS \"a\\tb\" 100%%\n\
+                [Service]\nEnvironment=\"ARGS=x y\" GREETING=hi\n";
+    let file = text.parse().unwrap();
+    let Ok((Quadlet::Container(spec), _)) =
+        read(&"web@7.container".parse().unwrap(), &file, &Host::stand_in())
+    else {
+        panic!("refused");
+    };
+    assert_eq!(spec.command.unwrap(), ["sh", "-c", "echo $HOME hi 7", "x", "y", "a\tb", "100%"]);
+    assert_eq!(spec.name, "systemd-web_7");
+}
+
+#[test]
+fn a_template_is_checked_with_an_instance_made_up() {
+    let file = "[Container]\nImage=a\nVolume=data@%i.volume:/d\n".parse().unwrap();
+    assert_eq!(check(&"web@.container".parse().unwrap(), &file), Ok(Vec::new()));
+    let bad = "[Container]\nImage=a\nPublishPort=%i:80\n".parse().unwrap();
+    let error = check(&"web@.container".parse().unwrap(), &bad).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "[Container] PublishPort: \"INSTANCE:80\" is not [[address:]host:]container[/protocol]"
+    );
+}
+
+#[test]
+fn volumes_and_networks_are_units_of_their_own() {
+    let error = |name, text| parse(name, text).unwrap_err().to_string();
+    assert_eq!(
+        error("a.volume", "[Volume]\nType=tmpfs\n"),
+        "[Volume] Type: it says how Device= is mounted, and there is none"
+    );
+    assert_eq!(
+        error("a.volume", "[Container]\nImage=a\n"),
+        "[Container] Image: [Container] is not a section of a volume unit"
+    );
+    assert_eq!(
+        error("a.network", "[Network]\nSubnet=10.0.0.0/24\nGateway=10.0.0.1\nGateway=10.0.1.1\n"),
+        "[Network] Gateway: there are more of them than of Subnet=, each of which may have one"
+    );
+    assert_eq!(
+        error("a.network", "[Network]\nSubnet=10.0.0.0/24\nIPRange=10.0.0.5-10.0.0.9\n"),
+        "[Network] IPRange: \"10.0.0.5-10.0.0.9\" is not a subnet such as 10.1.0.0/16; Docker takes no range from one address to another"
+    );
+    assert_eq!(
+        error("a.network", "[Network]\nOptions=isolate=true\n"),
+        "[Network] Options: Docker has no option \"isolate\" for a network; its own have a dot in their name"
+    );
+    assert_eq!(
+        error("a.service", "[Service]\nType=notify\n"),
+        "[Unit] a.service: it is systemd's to run"
+    );
+}
+
+/// An option that is taken, whatever its value, is looked at by someone: a value that no option takes is refused.
+#[test]
+fn every_option_that_is_honoured_is_read() {
+    // Whose values are anybody's own, and those that only have to be there.
+    let free = [
+        "AppArmor",
+        "AutoUpdate",
+        "ContainerName",
+        "DNSOption",
+        "Description",
+        "Documentation",
+        "Entrypoint",
+        "HealthCmd",
+        "SecurityLabelLevel",
+        "SecurityLabelType",
+        "Device",
+        "Type",
+        "Options",
+        "RequiredBy",
+        "UpheldBy",
+        "WantedBy",
+    ];
+    let owners = [
+        (Section::Container, "web.container"),
+        (Section::Volume, "a.volume"),
+        (Section::Network, "a.network"),
+    ];
+    for section in Section::ALL {
+        let (own, unit) = owners.into_iter().find(|(own, _)| *own == section).unwrap_or(owners[0]);
+        let image = if own == Section::Container { "Image=a\n" } else { "Driver=local\n" };
+        for Key { name, support } in section.keys() {
+            let taken = matches!(support, Support::Honoured | Support::Emulated(_));
+            if taken && !free.contains(name) {
+                // Not closed, no escape, no path, no number, no name.
+                let text = format!("[{own}]\n{image}[{section}]\n{name}='\\q \u{1}\n");
+                assert!(parse(unit, &text).is_err(), "[{section}] {name} takes anything");
+            }
+        }
+    }
+}
+
+/// Texts that look like a Quadlet file's.
+fn quadlet() -> impl Strategy<Value = String> {
+    let value = prop_oneof![
+        "\\PC{0,30}",
+        "[a-z0-9:/=,.%$\\\\\"' {}-]{0,30}",
+        Just("yes".to_owned()),
+        Just("/a:/b:ro".to_owned()),
+        Just("10s".to_owned()),
+        Just("a=b 'c=d e'".to_owned()),
+    ];
+    let option = (0..Section::ALL.len(), any::<prop::sample::Index>(), value).prop_map(
+        |(section, key, value)| {
+            let section = Section::ALL[section];
+            (section, key.get(section.keys()).name, value)
+        },
+    );
+    prop::collection::vec(option, 1..12).prop_map(|options| {
+        let lines =
+            options.iter().map(|(section, key, value)| format!("[{section}]\n{key}={value}\n"));
+        format!("[Container]\nImage=a\n{}", lines.collect::<String>())
+    })
+}
+
+proptest! {
+    #[test]
+    fn any_file_is_read_or_refused_and_reads_the_same_written_out_again(
+        text in quadlet(), name in prop_oneof![Just("a.container"), Just("a@b.container"), Just("a.volume"), Just("a.network")]
+    ) {
+        let Ok(file) = text.parse::<UnitFile>() else { return Ok(()) };
+        let name: UnitName = name.parse().unwrap();
+        let first = read(&name, &file, &Host::stand_in());
+        let again: UnitFile = file.canonical().parse().unwrap();
+        let second = read(&name, &again, &Host::stand_in());
+        prop_assert_eq!(first.map(|(quadlet, _)| quadlet).ok(), second.map(|(quadlet, _)| quadlet).ok());
+    }
+
+    #[test]
+    fn any_option_is_read_or_refused(key in any::<prop::sample::Index>(), value in "[^\\x00\r\n]{0,40}") {
+        let Key { name, .. } = key.get(Section::Container.keys());
+        let text = format!("[Container]\nImage=a\n{name}={value}\n");
+        if let Ok(file) = text.parse::<UnitFile>() {
+            let _ = read(&"a.container".parse().unwrap(), &file, &Host::stand_in());
+        }
+    }
+}
