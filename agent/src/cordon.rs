@@ -1,15 +1,15 @@
-//! Cordons, for those who ask for them: the API on a person's behalf, and the reboot role.
+//! Cordons and drains, for those who ask for them: the API on a person's behalf, and the reboot role.
 //!
-//! Owns the one way to order them. It keeps nothing away itself: an order is a record, and the engine decides what it
+//! Owns the one way to order them. It keeps nothing away and moves nothing itself: an order is a record, and the engine decides what it
 //! means. A holder ([`Holder`]) takes back only what it ordered itself.
 
-use muster_common::cordon::{Cordon, Hold, Holder};
+use muster_common::cordon::{AtDeadline, Cordon, Drain, Hold, Holder};
 use muster_common::machine::MachineId;
 use muster_store::{Registry, RegistryError};
 
 use crate::health::unix_seconds;
 
-/// The cordons of a cluster. Cheap to clone.
+/// The cordons and drains of a cluster. Cheap to clone.
 #[derive(Clone)]
 pub struct Cordons {
     registry: Registry,
@@ -49,7 +49,23 @@ impl Cordons {
         Ok(self.registry.cordon(machine, &holder, hold).await?)
     }
 
-    /// Takes a holder's cordon back. Returns what others still hold.
+    /// Cordons a machine and has its units move elsewhere. `deadline` is in seconds; see [`Drain`]. An order given before
+    /// by the same holder is replaced, with its deadline.
+    pub async fn drain(
+        &self,
+        machine: &MachineId,
+        order: Order,
+        deadline: Option<u64>,
+        then: AtDeadline,
+    ) -> Result<Cordon, CordonError> {
+        let Order { holder, by, reason } = order;
+        let since = unix_seconds();
+        let drain = Some(Drain { began: since, deadline, then, ended: None });
+        let hold = Hold { by, reason, since, drain };
+        Ok(self.registry.cordon(machine, &holder, hold).await?)
+    }
+
+    /// Takes a holder's cordon back, and its drain. Returns what others still hold.
     pub async fn uncordon(
         &self,
         machine: &MachineId,

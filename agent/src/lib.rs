@@ -8,6 +8,7 @@ pub mod config;
 pub mod converge;
 pub mod cordon;
 mod deadlines;
+pub mod drain;
 pub mod health;
 pub mod http;
 pub mod identity;

@@ -11,6 +11,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use muster_common::drain::Progress;
+use muster_common::machine::MachineId;
 use muster_common::refusal::Refusal;
 use muster_common::snapshot::Snapshot;
 use muster_common::unit::UnitName;
@@ -214,6 +216,18 @@ impl Cluster {
             return None;
         }
         self.planner.as_ref()?.scheduler.explain(unit)
+    }
+
+    /// How far a machine's drain has come.
+    pub fn drain(&mut self, machine: &MachineId) -> Progress {
+        let planner = planner(&mut self.planner, &self.snapshot);
+        muster_engine::drain::tell(&self.snapshot, machine, &mut planner.scheduler)
+    }
+
+    /// What would become of a machine's units were it drained now.
+    pub fn rehearse_drain(&mut self, machine: &MachineId) -> Progress {
+        let planner = planner(&mut self.planner, &self.snapshot);
+        muster_engine::drain::rehearse(&self.snapshot, machine, &planner.scheduler)
     }
 
     /// Which of these units, launched now in this order, no machine would take.

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use muster_common::api::v1::{Until, Wait, WaitEvent, WaitFor};
 use muster_common::machine::{Machine, MachineId};
 use muster_common::refusal::Refusal;
-use muster_common::snapshot::{Placement, Snapshot};
+use muster_common::snapshot::{Placement, Snapshot, homes};
 use muster_common::state::{DesiredState, ObservedState};
 use muster_common::unit::{Requirements, UnitName};
 use muster_engine::arrival::{Arrival, Report};
@@ -197,7 +197,10 @@ fn stand(snapshot: &Snapshot, wait: &WaitFor) -> Stand {
                     (_, false) => Stand::Unplaced,
                 };
             };
-            all(places, |id, placement| {
+            // Where it is only about to take over it does not have to be up yet; stopped it is to be everywhere.
+            let up = wait.until == Until::Launched;
+            let counted = |id: &MachineId| !up || homes(places).any(|(home, _)| home == id);
+            all(places, counted, |id, placement| {
                 let state = states.and_then(|s| s.get(id));
                 if placement.generation < generation || placement.desired != unit.desired {
                     return Stand::Moving(id.clone(), state.cloned());
@@ -211,17 +214,19 @@ fn stand(snapshot: &Snapshot, wait: &WaitFor) -> Stand {
 /// The stand of a unit on all its machines: the first failure, else the first that is on its way, else done.
 fn all(
     places: &BTreeMap<MachineId, Placement>,
+    counted: impl Fn(&MachineId) -> bool,
     stand: impl Fn(&MachineId, &Placement) -> Stand,
 ) -> Stand {
     let mut moving = None;
-    for (id, placement) in places {
+    let counted: Vec<_> = places.iter().filter(|(id, _)| counted(id)).collect();
+    for (id, placement) in &counted {
         match stand(id, placement) {
             failed @ Stand::Failed(..) => return failed,
             Stand::Done(_) => {}
             other => moving = moving.or(Some(other)),
         }
     }
-    moving.unwrap_or_else(|| Stand::Done(places.keys().cloned().collect()))
+    moving.unwrap_or_else(|| Stand::Done(counted.into_iter().map(|(id, _)| id.clone()).collect()))
 }
 
 /// The stand of a unit on one machine that knows of the request.

@@ -163,6 +163,17 @@ impl Snapshot {
     }
 }
 
+/// The machines that count as having a unit: those it is placed on, but for one where it is only about to take over from
+/// another that still has it.
+pub fn homes(
+    places: &BTreeMap<MachineId, Placement>,
+) -> impl Iterator<Item = (&MachineId, &Placement)> {
+    places.iter().filter(|(_, placement)| {
+        let source = placement.handover.takes_over.as_ref();
+        !source.is_some_and(|source| places.contains_key(source))
+    })
+}
+
 fn set<K: Ord, V>(map: &mut BTreeMap<K, V>, key: K, value: Option<V>) {
     match value {
         Some(value) => {

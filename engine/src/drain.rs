@@ -22,10 +22,9 @@ pub fn tell(snapshot: &Snapshot, machine: &MachineId, scheduler: &mut Scheduler)
 }
 
 /// What would become of each unit were the machine drained now.
-pub fn rehearse(snapshot: &Snapshot, machine: &MachineId) -> Progress {
+pub fn rehearse(snapshot: &Snapshot, machine: &MachineId, scheduler: &Scheduler) -> Progress {
     let cordon = snapshot.cordons.get(machine).cloned();
-    let units = scheduler(snapshot).rehearse_drain(machine);
-    Progress { machine: machine.clone(), cordon, units }
+    Progress { machine: machine.clone(), cordon, units: scheduler.rehearse_drain(machine) }
 }
 
 fn scheduler(snapshot: &Snapshot) -> Scheduler {

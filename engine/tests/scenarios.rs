@@ -239,7 +239,8 @@ fn command(cluster: &mut Cluster, words: &[&str], text: &str) -> String {
         }
         "rehearse" => {
             let before = cluster.plan();
-            let said = drain::rehearse(&cluster.snapshot, &arguments[0].parse().unwrap());
+            let id = arguments[0].parse().unwrap();
+            let said = drain::rehearse(&cluster.snapshot, &id, &cluster.scheduler);
             assert_eq!(before, cluster.plan(), "a rehearsal leaves no trace");
             courses(&said)
         }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use muster_common::cordon::{AtDeadline, Cordon, Drain, Hold, Holder};
 use muster_common::drain::Course;
 use muster_common::machine::MachineId;
-use muster_common::refusal::{Refusal, UnitReason};
+use muster_common::refusal::{MachineReason, Refusal, UnitReason};
 use muster_common::snapshot::Change;
 use muster_common::unit::UnitName;
 
@@ -126,7 +126,12 @@ impl Pass<'_> {
             Some(Verdict::Stopping) => Some(Course::Stopping),
             Some(Verdict::Waits) => Some(Course::Queued { to: None, stops_first: false }),
             Some(Verdict::Stuck) | None => {
-                Some(Course::Stuck { refusal: self.index.explain_leaving(unit, machine) })
+                let refusal = self.index.explain_leaving(unit, machine);
+                // A machine that is about to stop an earlier copy takes the unit after that.
+                if refusal.machines.iter().any(|m| m.reason == MachineReason::NotGone) {
+                    return Some(Course::Queued { to: None, stops_first: false });
+                }
+                Some(Course::Stuck { refusal })
             }
         }
     }

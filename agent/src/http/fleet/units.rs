@@ -41,7 +41,8 @@ fn unit(snapshot: &Snapshot, unit: &snapshot::Unit) -> Unit {
     let global =
         file.is_some_and(|file| Requirements::of(&unit.name, file).is_ok_and(|r| r.global));
     // A global unit is on many machines, so fleet names none.
-    let machine = snapshot.places.get(&unit.name).and_then(|p| p.keys().next()).filter(|_| !global);
+    let places = snapshot.places.get(&unit.name).filter(|_| !global);
+    let machine = places.and_then(|places| snapshot::homes(places).next()).map(|(id, _)| id);
     Unit {
         name: unit.name.to_string(),
         options: file.map(|file| file.options().to_vec()).unwrap_or_default(),

@@ -9,7 +9,7 @@ use http::{HeaderMap, StatusCode, header};
 use http_body_util::BodyExt;
 use muster_common::api::v1::UnitStatus;
 use muster_common::machine::{Machine, MachineId};
-use muster_common::snapshot::Snapshot;
+use muster_common::snapshot::{Snapshot, homes};
 use muster_common::unit::UnitName;
 use std::time::Duration;
 
@@ -133,7 +133,7 @@ fn machine_of(
     name: &UnitName,
     own: &MachineId,
 ) -> Result<MachineId, ApiError> {
-    let placed = snapshot.places.get(name).into_iter().flatten().map(|(id, _)| id);
+    let placed = snapshot.places.get(name).into_iter().flat_map(homes).map(|(id, _)| id);
     let reported = snapshot.states.get(name).into_iter().flatten().map(|(id, _)| id);
     let mut machines: Vec<&MachineId> = placed.chain(reported).collect();
     machines.sort_by_key(|id| *id != own);

@@ -1,6 +1,7 @@
 //! Our own API, `/v1`; the contract is [`muster_common::api::v1`].
 
 mod cordons;
+mod drain;
 mod inspect;
 mod lists;
 mod reboot;
@@ -25,6 +26,8 @@ pub(super) fn routes() -> Router<App> {
         .route("/machines", get(lists::machines))
         .route("/machines/{id}/cordon", post(cordons::cordon))
         .route("/machines/{id}/uncordon", post(cordons::uncordon))
+        .route("/machines/{id}/drain", get(drain::progress).post(drain::drain))
+        .route("/machines/{id}/drain/events", get(drain::events))
         .route("/plan", get(lists::plan))
         .nest("/reboot", reboot::routes())
         .route("/unfreeze", post(units::unfreeze))
