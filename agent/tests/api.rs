@@ -11,6 +11,8 @@
 mod connections;
 #[path = "api/cordon.rs"]
 mod cordon;
+#[path = "api/drain.rs"]
+mod drain;
 #[path = "api/reboot.rs"]
 mod reboot;
 mod support;
@@ -225,7 +227,11 @@ impl Cluster {
     /// Waits, and reads events until the stream ends or `enough` says so.
     async fn events(&self, wait: Value, enough: impl Fn(&Value) -> bool) -> Vec<Value> {
         let request = Request::post("/v1/wait").header(header::CONTENT_TYPE, "application/json");
-        let request = request.body(Body::from(wait.to_string())).unwrap();
+        self.stream(request.body(Body::from(wait.to_string())).unwrap(), enough).await
+    }
+
+    /// Reads events until the stream ends or `enough` says so.
+    async fn stream(&self, request: Request<Body>, enough: impl Fn(&Value) -> bool) -> Vec<Value> {
         let response = self.router.clone().oneshot(request).await.unwrap();
         assert_eq!(response.status(), StatusCode::OK);
         let mut chunks = response.into_body().into_data_stream();

@@ -1,0 +1,151 @@
+//! Drains over HTTP: ordered, rehearsed, followed, called off.
+
+use muster_engine::schedule::{Decision, schedule};
+
+use super::*;
+
+impl Cluster {
+    /// Writes what the engine plans, as the leader would.
+    async fn lead(&self) {
+        let plan = schedule(&self.registry.snapshot().await.unwrap());
+        let write = |decision| match decision {
+            Decision::Place {
+                machine,
+                unit,
+                placement,
+                unit_revision,
+                machine_created,
+                cordon,
+            } => PlaceWrite::Place {
+                machine,
+                unit,
+                placement,
+                unit_revision,
+                machine_created,
+                cordon,
+            },
+            Decision::Remove { machine, unit, revision, unit_revision } => PlaceWrite::Remove {
+                machine,
+                unit,
+                revision,
+                unit_revision: unit_revision.unwrap_or(0),
+            },
+        };
+        let moves = plan.moves.into_iter();
+        let moves = moves.map(|m| m.decisions.into_iter().map(write).collect()).collect();
+        let done = self.registry.commit_places(self.leadership, moves).await.unwrap();
+        assert!(done.conflicts.is_empty());
+    }
+
+    async fn drain(&self, body: Value) -> Answer {
+        self.ask(Method::POST, "/v1/machines/m1/drain", &body.to_string()).await
+    }
+
+    async fn placement(&self, name: &UnitName, on: &Presence) -> Placement {
+        let snapshot = self.registry.snapshot().await.unwrap();
+        snapshot.places[name][&on.machine].clone()
+    }
+}
+
+/// `hello.service` runs on `m1`; `m2` is there too.
+async fn running() -> (Cluster, Presence, UnitName) {
+    let cluster = cluster().await;
+    let name: UnitName = "hello.service".parse().unwrap();
+    cluster.submit("hello.service", HELLO, "launched").await;
+    let placement = cluster.place(&name).await;
+    cluster.report(&name, &placement, "active", "running").await;
+    let other = cluster.join("m2").await;
+    (cluster, other, name)
+}
+
+#[tokio::test]
+async fn a_rehearsal_says_what_would_become_of_each_unit_and_changes_nothing() {
+    let (cluster, _other, _) = running().await;
+    let pinned = HELLO.to_owned() + "[X-Fleet]\nMachineID=m1\n";
+    cluster.submit("pinned.service", &pinned, "launched").await;
+    cluster.place(&"pinned.service".parse().unwrap()).await;
+    let before = cluster.registry.snapshot().await.unwrap();
+    let answer = cluster.drain(json!({"dry_run": true})).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.text);
+    assert_eq!(
+        answer.body,
+        json!({
+            "progress": {
+                "machine": "m1",
+                "units": {
+                    "hello.service": {"course": "queued", "to": "m2"},
+                    "pinned.service": {"course": "pinned"},
+                },
+            },
+            "revision": 0,
+        })
+    );
+    assert_eq!(cluster.registry.snapshot().await.unwrap(), before);
+}
+
+#[tokio::test]
+async fn a_drain_is_ordered_and_followed_to_its_end() {
+    let (cluster, other, name) = running().await;
+    let order = json!({"by": "ann", "reason": "disk", "deadline": 300, "then": "force"});
+    let answer = cluster.drain(order).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.text);
+    let hold = &answer.body["progress"]["cordon"]["holds"]["person"];
+    assert_eq!((&hold["by"], &hold["reason"]), (&json!("ann"), &json!("disk")));
+    let drain = &hold["drain"];
+    assert_eq!((&drain["deadline"], &drain["then"]), (&json!(300), &json!("force")));
+
+    let path = format!("/v1/machines/m1/drain/events?revision={}", answer.body["revision"]);
+    let follow = cluster.stream(Request::get(path).body(Body::empty()).unwrap(), |_| false);
+    let act = async {
+        cluster.lead().await;
+        let progress = cluster.get("/v1/machines/m1/drain").await.body;
+        let moving = json!({"course": "moving", "to": "m2"});
+        assert_eq!(progress["units"]["hello.service"], moving);
+        // Where it is only about to take over, it does not count as placed yet.
+        let unit = cluster.get("/fleet/v1/units/hello.service").await.body;
+        assert_eq!((&unit["machineID"], &unit["currentState"]), (&json!("m1"), &json!("launched")));
+
+        let placement = cluster.placement(&name, &other).await;
+        cluster.report_from(&other, &name, &placement, "active", "running").await;
+        cluster.lead().await;
+        let gone = StateUpdate { unit: name.clone(), state: None };
+        cluster.registry.publish(&cluster.presence, vec![gone]).await.unwrap();
+    };
+    let (events, ()) = tokio::join!(follow, act);
+    let last = &events[events.len() - 2..];
+    assert_eq!((&last[0]["event"], &last[0]["to"]["id"]), (&json!("left"), &json!("m2")));
+    assert_eq!(last[1]["progress"]["units"], json!({}));
+    let unit = cluster.get("/fleet/v1/units/hello.service").await.body;
+    assert_eq!((&unit["machineID"], &unit["currentState"]), (&json!("m2"), &json!("launched")));
+}
+
+#[tokio::test]
+async fn uncordoning_calls_a_drain_off_and_ends_its_events() {
+    let (cluster, _other, _) = running().await;
+    let revision = cluster.drain(json!({})).await.body["revision"].clone();
+    let path = format!("/v1/machines/m1/drain/events?revision={revision}");
+    let follow = cluster.stream(Request::get(path).body(Body::empty()).unwrap(), |_| false);
+    let act = async {
+        let answer = cluster.ask(Method::POST, "/v1/machines/m1/uncordon", "{}").await;
+        assert_eq!(answer.body, json!({"machine": "m1"}));
+    };
+    let (events, ()) = tokio::join!(follow, act);
+    let last = &events.last().unwrap()["progress"];
+    assert_eq!(last["units"]["hello.service"], json!({"course": "stays"}));
+}
+
+#[tokio::test]
+async fn a_machine_that_nobody_knows_is_not_drained() {
+    let cluster = cluster().await;
+    for (method, path) in [
+        (Method::POST, "/v1/machines/m7/drain"),
+        (Method::GET, "/v1/machines/m7/drain"),
+        (Method::GET, "/v1/machines/m7/drain/events"),
+    ] {
+        let answer = cluster.ask(method, path, "{}").await;
+        assert_eq!(answer.status, StatusCode::NOT_FOUND, "{path}");
+        assert_eq!(answer.message(), "machine m7 is not known");
+    }
+    let odd = cluster.drain(json!({"dead_line": 1})).await;
+    assert_eq!(odd.status, StatusCode::BAD_REQUEST);
+}

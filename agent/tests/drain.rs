@@ -1,0 +1,239 @@
+//! Drains, by daemons that run: what the leader, both machines and the order in the store make of one another.
+
+#![allow(clippy::unwrap_used, reason = "in a test a panic is the failure")]
+
+mod support;
+
+use std::collections::BTreeSet;
+
+use muster_common::cordon::{AtDeadline, DrainEnd, Holder};
+use muster_common::drain::Course;
+use muster_common::machine::MachineId;
+use muster_common::snapshot::Snapshot;
+use muster_common::state::DesiredState::Launched;
+use muster_engine::drain::progress;
+use muster_store::Registry;
+use musterd::cordon::{Cordons, Order};
+use support::{Daemon, Machine, ask, name, store, until};
+
+const UNIT: &str = "[Service]\nExecStart=/bin/true\n";
+const PINNED: &str = "[Service]\nExecStart=/bin/true\n[X-Fleet]\nMachineID=m1\n";
+const GLOBAL: &str = "[Service]\nExecStart=/bin/true\n[X-Fleet]\nGlobal=true\n";
+const SINGLE: &str = "[Service]\nExecStart=/bin/true\n[X-Fleet]\nConflicts=a.service\n";
+
+/// Machines `m1`, `m2` and so on, the first of which leads.
+struct Cluster {
+    registry: Registry,
+    machines: Vec<Machine>,
+    daemons: Vec<Option<Daemon>>,
+    _disk: tempfile::TempDir,
+}
+
+impl Cluster {
+    async fn of(count: usize) -> Self {
+        let (registry, disk) = store();
+        let mut cluster = Self { registry, machines: vec![], daemons: vec![], _disk: disk };
+        for number in 1..=count {
+            let machine = Machine::new(&format!("m{number}"), &format!("10.0.0.{number}"));
+            cluster.daemons.push(Some(machine.start(&cluster.registry)));
+            cluster.machines.push(machine);
+            let known = |s: &Snapshot| s.machines.len() == number && s.leader.is_some();
+            until(&cluster.registry, "a machine", known).await;
+        }
+        cluster
+    }
+
+    async fn until(&self, what: &str, holds: impl Fn(&Snapshot) -> bool) -> Snapshot {
+        until(&self.registry, what, holds).await
+    }
+
+    fn cordons(&self) -> Cordons {
+        Cordons::new(self.registry.clone())
+    }
+
+    async fn drain(&self, id: &str, deadline: Option<u64>, then: AtDeadline) {
+        let order = Order { holder: Holder::Person, by: String::new(), reason: String::new() };
+        self.cordons().drain(&machine(id), order, deadline, then).await.unwrap();
+    }
+
+    /// What was asked of the machines that concerns a unit, in the order of each.
+    fn log(&self, number: usize, unit: &str) -> Vec<String> {
+        let log = self.machines[number - 1].host.log();
+        log.into_iter().filter(|what| what.ends_with(unit)).collect()
+    }
+
+    async fn stop(self) {
+        for daemon in self.daemons.into_iter().flatten() {
+            daemon.stop().await;
+        }
+    }
+}
+
+fn machine(id: &str) -> MachineId {
+    id.parse().unwrap()
+}
+
+/// The unit runs on this machine and is placed on no other.
+fn runs_on(snapshot: &Snapshot, unit: &str, id: &str) -> bool {
+    let unit = name(unit);
+    let placed: BTreeSet<&str> =
+        snapshot.places.get(&unit).into_iter().flatten().map(|(id, _)| id.as_str()).collect();
+    let reported: BTreeSet<&str> = snapshot
+        .states
+        .get(&unit)
+        .into_iter()
+        .flatten()
+        .filter(|(_, state)| state.active == "active")
+        .map(|(id, _)| id.as_str())
+        .collect();
+    placed == [id].into() && reported == [id].into()
+}
+
+#[tokio::test]
+async fn a_unit_runs_on_until_it_is_up_elsewhere_and_global_units_stay() {
+    let cluster = Cluster::of(2).await;
+    ask(&cluster.registry, "a.service", UNIT, Launched).await;
+    cluster.until("a.service on m1", |s| runs_on(s, "a.service", "m1")).await;
+    ask(&cluster.registry, "node.service", GLOBAL, Launched).await;
+    cluster.machines[1].host.slow("a.service", true);
+    cluster.drain("m1", None, AtDeadline::GiveUp).await;
+    cluster.machines[1].host.until(|active| active == Some("activating"), "a.service").await;
+    let between = cluster
+        .until("its start to be told", |s| {
+            let states = s.states.get(&name("a.service"));
+            states.and_then(|s| s.get(&machine("m2"))).is_some()
+        })
+        .await;
+    let course = &progress(&between, &machine("m1")).units[&name("a.service")];
+    assert_eq!(*course, Course::Moving { to: machine("m2") });
+    assert_eq!(cluster.machines[0].host.unit("a.service").unwrap().0, "active");
+    assert_eq!(
+        cluster.log(1, "a.service"),
+        ["write a.service", "load a.service", "start a.service"]
+    );
+
+    cluster.machines[1].host.slow("a.service", false);
+    let after = cluster
+        .until("the end of the drain", |s| {
+            runs_on(s, "a.service", "m2") && progress(s, &machine("m1")).is_done()
+        })
+        .await;
+    assert!(after.places[&name("a.service")][&machine("m2")].handover.is_none());
+    assert_eq!(cluster.machines[0].host.unit("a.service"), None);
+    cluster
+        .until("the global unit on both", |s| {
+            s.states.get(&name("node.service")).is_some_and(|states| states.len() == 2)
+        })
+        .await;
+    assert_eq!(cluster.machines[0].host.unit("node.service").unwrap().0, "active");
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn a_unit_that_does_not_start_elsewhere_is_left_where_it_runs() {
+    let cluster = Cluster::of(2).await;
+    ask(&cluster.registry, "a.service", UNIT, Launched).await;
+    cluster.until("a.service on m1", |s| runs_on(s, "a.service", "m1")).await;
+    let run = cluster.machines[0].host.unit("a.service");
+    cluster.machines[1].host.fail("a.service");
+    cluster.drain("m1", None, AtDeadline::GiveUp).await;
+    let stuck = cluster
+        .until("the drain to rest", |s| {
+            let progress = progress(s, &machine("m1"));
+            progress.is_at_rest() && !progress.is_done() && runs_on(s, "a.service", "m1")
+        })
+        .await;
+    let told = progress(&stuck, &machine("m1")).units[&name("a.service")].to_string();
+    assert_eq!(told, "m2...: it did not start there: start failed: exit status 1");
+    assert_eq!(cluster.machines[0].host.unit("a.service"), run, "it ran on undisturbed");
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn a_unit_that_may_not_run_twice_is_stopped_before_it_starts_elsewhere() {
+    let cluster = Cluster::of(2).await;
+    ask(&cluster.registry, "a.service", SINGLE, Launched).await;
+    cluster.until("a.service on m1", |s| runs_on(s, "a.service", "m1")).await;
+    cluster.drain("m1", None, AtDeadline::GiveUp).await;
+    cluster.until("a.service on m2", |s| runs_on(s, "a.service", "m2")).await;
+    // The order of records is the order of events: m2 got it after m1 had reported it gone.
+    let first = cluster.log(1, "a.service");
+    assert_eq!(first.last().unwrap(), "remove a.service");
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn at_the_deadline_what_is_left_stays_or_is_stopped_as_was_ordered() {
+    let cluster = Cluster::of(2).await;
+    ask(&cluster.registry, "p.service", PINNED, Launched).await;
+    cluster.until("p.service on m1", |s| runs_on(s, "p.service", "m1")).await;
+    let ended = |s: &Snapshot, end: DrainEnd| {
+        let hold = s.cordons.get(&machine("m1")).and_then(|c| c.holds.get(&Holder::Person));
+        hold.and_then(|hold| hold.drain.as_ref()?.ended) == Some(end)
+    };
+
+    cluster.drain("m1", Some(1), AtDeadline::GiveUp).await;
+    let given_up = cluster.until("the deadline", |s| ended(s, DrainEnd::GaveUp)).await;
+    assert!(runs_on(&given_up, "p.service", "m1"));
+    let kept = progress(&given_up, &machine("m1"));
+    assert_eq!(kept.units[&name("p.service")], Course::Stays);
+
+    cluster.drain("m1", Some(1), AtDeadline::Force).await;
+    let forced = cluster
+        .until("the unit to be stopped", |s| {
+            ended(s, DrainEnd::Forced) && progress(s, &machine("m1")).is_done()
+        })
+        .await;
+    assert!(!forced.places.contains_key(&name("p.service")));
+    assert_eq!(cluster.machines[0].host.unit("p.service"), None);
+
+    cluster.cordons().uncordon(&machine("m1"), &Holder::Person).await.unwrap();
+    cluster.until("the unit to come back", |s| runs_on(s, "p.service", "m1")).await;
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn a_drain_that_is_called_off_takes_back_what_is_not_up_elsewhere() {
+    let cluster = Cluster::of(2).await;
+    ask(&cluster.registry, "a.service", UNIT, Launched).await;
+    cluster.until("a.service on m1", |s| runs_on(s, "a.service", "m1")).await;
+    let run = cluster.machines[0].host.unit("a.service");
+    cluster.machines[1].host.slow("a.service", true);
+    cluster.drain("m1", None, AtDeadline::GiveUp).await;
+    cluster.machines[1].host.until(|active| active == Some("activating"), "a.service").await;
+    cluster.cordons().uncordon(&machine("m1"), &Holder::Person).await.unwrap();
+    cluster
+        .until("the second copy to be gone", |s| {
+            runs_on(s, "a.service", "m1")
+                && s.states.get(&name("a.service")).is_some_and(|states| states.len() == 1)
+        })
+        .await;
+    assert_eq!(cluster.machines[0].host.unit("a.service"), run);
+    assert_eq!(cluster.machines[1].host.unit("a.service"), None);
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn a_new_leader_goes_on_with_a_drain() {
+    let mut cluster = Cluster::of(3).await;
+    // On the machine that does not lead, so that the leader can be lost.
+    let asked = UNIT.to_owned() + "[X-Fleet]\nMachineMetadata=part=2\n";
+    let part = |id| (machine(id), "part".to_owned(), Some("2".to_owned()));
+    cluster.registry.set_metadata(&[part("m2"), part("m3")]).await.unwrap();
+    ask(&cluster.registry, "a.service", &asked, Launched).await;
+    cluster.until("a.service on m2", |s| runs_on(s, "a.service", "m2")).await;
+    cluster.machines[2].host.slow("a.service", true);
+    cluster.drain("m2", None, AtDeadline::GiveUp).await;
+    cluster.machines[2].host.until(|active| active == Some("activating"), "a.service").await;
+    cluster.daemons[0].take().unwrap().stop().await;
+    cluster
+        .until("another leader", |s| s.leader.as_ref().is_some_and(|l| l.machine != machine("m1")))
+        .await;
+    cluster.machines[2].host.slow("a.service", false);
+    cluster
+        .until("the end of the drain", |s| {
+            runs_on(s, "a.service", "m3") && progress(s, &machine("m2")).is_done()
+        })
+        .await;
+    cluster.stop().await;
+}
