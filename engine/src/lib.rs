@@ -1,9 +1,10 @@
 //! Muster's decisions: pure functions over what is known of the cluster.
 //!
-//! Owns every choice: where a unit goes ([`schedule`]), what one machine does next ([`converge`]), and when a loss is
-//! too large to act on ([`freeze`]). It never reads a clock, a file, the network or the environment, and never
-//! fails: a problem is data ([`muster_common::refusal::Refusal`], [`converge::Problem`]), not an error. The daemon
-//! carries decisions out and makes none of its own.
+//! Owns every choice: where a unit goes ([`schedule`]), what one machine does next ([`converge`]), when a loss is
+//! too large to act on ([`freeze`]), what a container engine is asked and how a container lives ([`container`]). It
+//! never reads a clock, a file, the network or the environment, and never fails: a problem is data
+//! ([`muster_common::refusal::Refusal`], [`converge::Problem`]), not an error. The daemon carries decisions out and makes
+//! none of its own.
 //!
 //! ```text
 //!   store ── Snapshot, Change ──▶ Scheduler ── Plan ──▶ guarded commit ──▶ place/<machine>/<unit>
@@ -24,6 +25,7 @@
 //! | settled | a generation that a machine has carried out, or given up on |
 
 pub mod arrival;
+pub mod container;
 pub mod converge;
 pub mod drain;
 pub mod freeze;

@@ -31,6 +31,7 @@ pub use expand::Host;
 pub use health::{Check, Health, OnFailure};
 pub use image::{Image, ImageName, Pull};
 pub use mount::{Mount, Relabel, Source};
+pub use names::signal_number;
 pub use network::{Attachment, Named, NetworkMode, Port, Protocol};
 pub use options::{Device, Masks, Reload, Seccomp, Timezone, Ulimit};
 pub use reader::ContainerError;

@@ -57,8 +57,8 @@ const SIGNALS: [&str; 31] = [
     "XCPU", "XFSZ", "VTALRM", "PROF", "WINCH", "IO", "PWR", "SYS",
 ];
 
-/// The number of a signal, given as such or by its name.
-pub(super) fn signal(name: &str) -> Option<u8> {
+/// The number of a signal, given as such or by its name, with or without `SIG`.
+pub fn signal_number(name: &str) -> Option<u8> {
     if let Ok(number) = name.parse::<u8>() {
         return (1..=64).contains(&number).then_some(number);
     }
@@ -70,7 +70,7 @@ pub(super) fn signal(name: &str) -> Option<u8> {
 
 /// A signal, as Docker takes it.
 pub(super) fn stop_signal(name: &str) -> Result<String, String> {
-    let number = signal(name).ok_or_else(|| format!("{name:?} is not a signal"))?;
+    let number = signal_number(name).ok_or_else(|| format!("{name:?} is not a signal"))?;
     let known = SIGNALS.get(usize::from(number) - 1);
     Ok(known.map_or_else(|| number.to_string(), |name| format!("SIG{name}")))
 }

@@ -29,6 +29,8 @@ pub struct Service {
     pub start_timeout_is_given: bool,
     /// How long a stop may take before the container is killed; for ever without.
     pub stop_timeout: Option<Duration>,
+    /// Whether the file says so; engines have a shorter one of their own.
+    pub stop_timeout_is_given: bool,
     /// Exit codes that are a success besides 0.
     pub success: ExitCodes,
     /// Exit codes after which it is not started again, whatever `restart` says.
@@ -104,6 +106,7 @@ impl Default for Service {
             start_timeout: Some(TIMEOUT),
             start_timeout_is_given: false,
             stop_timeout: Some(TIMEOUT),
+            stop_timeout_is_given: false,
             success: ExitCodes::default(),
             prevent: ExitCodes::default(),
             force: ExitCodes::default(),
@@ -144,6 +147,7 @@ impl Service {
         }
         let both = service.last("TimeoutSec", limit)?;
         let start = service.last("TimeoutStartSec", limit)?.or(both);
+        let stop = service.last("TimeoutStopSec", limit)?.or(both);
         let endless = matches!(kind, Kind::Oneshot { .. });
         Ok(Self {
             kind,
@@ -157,10 +161,8 @@ impl Service {
             start_limit: start_limit(service, unit)?,
             start_timeout: start.unwrap_or(if endless { None } else { default.start_timeout }),
             start_timeout_is_given: start.is_some(),
-            stop_timeout: service
-                .last("TimeoutStopSec", limit)?
-                .or(both)
-                .unwrap_or(default.stop_timeout),
+            stop_timeout: stop.unwrap_or(default.stop_timeout),
+            stop_timeout_is_given: stop.is_some(),
             success: exit_codes(service, "SuccessExitStatus")?,
             prevent: exit_codes(service, "RestartPreventExitStatus")?,
             force: exit_codes(service, "RestartForceExitStatus")?,
@@ -247,7 +249,7 @@ fn exit_codes(service: &Reader<'_>, name: &str) -> Result<ExitCodes, ContainerEr
     let codes = service.words(name, Backslash::Literal, |word| {
         let status = STATUS.iter().find(|(status, _)| *status == word).map(|(_, code)| *code);
         let number = word.parse::<u8>().ok();
-        let signal = || names::signal(word).and_then(|signal| signal.checked_add(128));
+        let signal = || names::signal_number(word).and_then(|signal| signal.checked_add(128));
         number
             .or(status)
             .or_else(signal)

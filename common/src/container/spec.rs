@@ -200,6 +200,8 @@ impl ContainerSpec {
             return Err(reader.error("HealthOnFailure", "HealthCmd=none leaves nothing to fail"));
         }
         let read_only = flag("ReadOnly")?;
+        let network = network_mode(reader)?;
+        check_network(reader, &network)?;
         let mounts = mounts(reader)?;
         let spec = Self {
             name: resources::name(reader, Section::Container, "ContainerName", default_name)?,
@@ -216,7 +218,7 @@ impl ContainerSpec {
             working_dir: reader.last("WorkingDir", names::path)?,
             init: flag("RunInit")?,
             names: names_of(reader)?,
-            network: network_mode(reader)?,
+            network,
             ports: ports(reader)?,
             exposed: reader
                 .lines("ExposeHostPort", network::expose)?
@@ -339,6 +341,31 @@ fn network_mode(reader: &Reader<'_>) -> Result<NetworkMode, ContainerError> {
     }
     let mode = modes.pop().unwrap_or_default();
     Ok(if attachments.is_empty() { mode } else { NetworkMode::Networks(attachments) })
+}
+
+/// Refuses what Docker would drop, or refuse itself, in a network that is not the container's own.
+fn check_network(reader: &Reader<'_>, network: &NetworkMode) -> Result<(), ContainerError> {
+    let (whose, options): (_, &[&str]) = match network {
+        NetworkMode::Bridge | NetworkMode::Networks(_) => return Ok(()),
+        NetworkMode::Host => ("Network=host opens every port as it is", &["PublishPort"]),
+        NetworkMode::None => ("Network=none has nobody to open it to", &["PublishPort"]),
+        NetworkMode::Container(_) => (
+            "the container whose network it shares has a say in it, and this one has not",
+            &[
+                "AddHost",
+                "DNS",
+                "DNSOption",
+                "DNSSearch",
+                "ExposeHostPort",
+                "HostName",
+                "PublishPort",
+            ],
+        ),
+    };
+    match options.iter().find(|option| reader.has(option)) {
+        Some(option) => Err(reader.error(option, whose)),
+        None => Ok(()),
+    }
 }
 
 fn ports(reader: &Reader<'_>) -> Result<Vec<Port>, ContainerError> {

@@ -71,6 +71,14 @@ fn options_that_contradict_one_another_are_refused() {
             "4: [Container] Network: only networks of your own can be more than one",
         ),
         ("Network=a\nNetwork=a", "4: [Container] Network: one is given twice"),
+        (
+            "Network=host\nPublishPort=80",
+            "4: [Container] PublishPort: Network=host opens every port as it is",
+        ),
+        (
+            "Network=a.container\nHostName=b",
+            "4: [Container] HostName: the container whose network it shares has a say in it, and this one has not",
+        ),
         ("NetworkAlias=b", "3: [Container] NetworkAlias: it needs a Network= of your own"),
         ("Volume=/a:/x\nMount=type=tmpfs,dst=/x/", "4: [Container] Mount: two mounts want /x/"),
         ("Secret=a\nSecret=b,target=a", "4: [Container] Secret: two secrets want /run/secrets/a"),

@@ -1,0 +1,95 @@
+//! What an end means, and whether a start follows.
+
+use muster_common::container::{Kind, Restart};
+use serde::{Deserialize, Serialize};
+
+use super::Policy;
+
+/// How a container ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ended {
+    /// Its exit code; 128 and a signal's number where one ended it.
+    pub code: i64,
+    /// Whether it had used up its memory.
+    pub oom: bool,
+}
+
+/// What became of a container, in systemd's words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Result {
+    /// It ended well.
+    Success,
+    /// It could not be started: no image, no volume, or the engine refused.
+    Resources,
+    /// It ended before it was well.
+    Protocol,
+    /// It took too long to start or to stop.
+    Timeout,
+    /// It ended with a code that is none of a success.
+    ExitCode,
+    /// A signal ended it.
+    Signal,
+    /// The kernel ended it for its memory.
+    OomKill,
+    /// It was started too often.
+    StartLimitHit,
+}
+
+/// SIGHUP, SIGINT, SIGPIPE and SIGTERM, with which a service ends well.
+const CLEAN_SIGNALS: [i64; 4] = [129, 130, 141, 143];
+
+/// Linux has this many signals; a code above them is a program's own.
+const LAST_SIGNAL: i64 = 128 + 64;
+
+/// What an end by itself means.
+pub(super) fn result(policy: &Policy, ended: Ended) -> Result {
+    let service = &policy.service;
+    let well = ended.code == 0 || service.success.contains(ended.code);
+    // Work that a signal cut off is not done.
+    let clean = service.kind == Kind::Notify && CLEAN_SIGNALS.contains(&ended.code);
+    if ended.oom {
+        Result::OomKill
+    } else if well || clean {
+        Result::Success
+    } else if (129..=LAST_SIGNAL).contains(&ended.code) {
+        Result::Signal
+    } else {
+        Result::ExitCode
+    }
+}
+
+/// Whether a container that was asked to stop ended because of that.
+pub(super) fn is_stopped(policy: &Policy, ended: Option<Ended>) -> bool {
+    ended.is_none_or(|ended| {
+        CLEAN_SIGNALS.contains(&ended.code) || policy.stopped == Some(ended.code)
+    })
+}
+
+/// Whether a start follows; the table of `Restart=` in systemd.service(5).
+pub(super) fn starts_again(policy: &Policy, result: Result, ended: Option<Ended>) -> bool {
+    let service = &policy.service;
+    let by_code =
+        matches!(result, Result::Success | Result::ExitCode | Result::Signal | Result::OomKill);
+    let code = ended.filter(|_| by_code).map(|ended| ended.code);
+    if code.is_some_and(|code| service.prevent.contains(code)) {
+        return false;
+    }
+    if code.is_some_and(|code| service.force.contains(code)) {
+        return true;
+    }
+    match service.restart {
+        // A container has no watchdog that could bark.
+        Restart::No | Restart::OnWatchdog => false,
+        Restart::Always => true,
+        Restart::OnSuccess => result == Result::Success,
+        Restart::OnFailure => result != Result::Success,
+        Restart::OnAbnormal => !matches!(result, Result::Success | Result::ExitCode),
+        Restart::OnAbort => result == Result::Signal,
+    }
+}
+
+/// The exit code of a container that a signal, as Docker writes it, ended.
+pub(super) fn code_of(signal: &str) -> Option<i64> {
+    muster_common::container::signal_number(signal).map(|number| 128 + i64::from(number))
+}

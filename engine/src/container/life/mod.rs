@@ -1,0 +1,561 @@
+//! The life of one container: what to do when it starts, ends, falls ill or takes too long.
+//!
+//! Owns `Restart=`, the start limit, the timeouts, `Notify=healthy` and `HealthOnFailure=`, as systemd.service(5) in Debian
+//! 12 has them. The clock is passed in, as the time since the machine booted, which goes on over a restart of the daemon;
+//! whoever carries the actions out says what came of them with the next event. A container's events are those of the one
+//! it last started: what an engine still says of one before is not to be passed on.
+//!
+//! ```text
+//!            Start                Prepared              Started, or well             Ended
+//!   Dead ────────────▶ Prepare ────────────▶ Start ─────────────────────▶ Running ──────────┐
+//!    ▲ ▲    allowed?      │ gives up           │ takes too long             │ Stop, ill      │ judged
+//!    │ └──────────────────│────────────────────│────────────────────────────▼                ▼
+//!    │                    ▼                    └──────────────────────────▶ Stop ──▶ Kill   Wait ──▶ Prepare
+//!    └──── clean ◀──── judged ───▶ Failed                              grace is over      RestartSec= is over
+//! ```
+
+mod judge;
+mod limit;
+mod words;
+
+use std::time::Duration;
+
+use muster_common::container::{ContainerSpec, Kind, Notify, OnFailure, Service};
+use serde::{Deserialize, Serialize};
+
+pub use judge::{Ended, Result};
+
+/// The rules a container lives by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Policy {
+    service: Service,
+    notify: Notify,
+    on_failure: OnFailure,
+    /// Between being asked to stop and being killed; for ever without.
+    grace: Option<Duration>,
+    /// The exit code of a container that the stop signal ended.
+    stopped: Option<i64>,
+}
+
+/// What happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event {
+    /// The cluster wants it to run.
+    Start,
+    /// The cluster wants it to run anew.
+    Restart,
+    /// The cluster does not want it to run any more.
+    Stop,
+    /// Image, volumes and networks are there.
+    Prepared,
+    /// They are not, and trying on is no use.
+    Unprepared,
+    /// It runs.
+    Started,
+    /// The engine refused to make or to start it.
+    NotStarted,
+    /// Its health has changed.
+    Health(HealthState),
+    /// It has ended.
+    Ended(Ended),
+    /// It is not there any more.
+    Gone,
+    /// Time has passed; see [`Life::deadline`].
+    Tick,
+}
+
+/// What the engine says of a container's health.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HealthState {
+    /// Not known yet.
+    Starting,
+    /// Well.
+    Healthy,
+    /// Not well.
+    Unhealthy,
+}
+
+/// What to do, in order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// Get its image, make its volumes and networks.
+    Prepare,
+    /// Give that up.
+    CancelPrepare,
+    /// Make it, in the place of one before it, and start it.
+    Start,
+    /// Send it its stop signal.
+    Signal,
+    /// Kill it.
+    Kill,
+}
+
+/// Where it stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// It does not run, and nothing is wrong with that.
+    Dead,
+    /// What it needs is being fetched.
+    Prepare {
+        /// When that has taken too long.
+        deadline: Option<Duration>,
+    },
+    /// It is being started, or runs and is not well yet, or has work to do that ends.
+    Start {
+        /// Whether it runs.
+        running: bool,
+        /// When that has taken too long.
+        deadline: Option<Duration>,
+    },
+    /// It runs.
+    Running,
+    /// Its work is done, and it counts as active.
+    Exited,
+    /// It has been asked to stop.
+    Stop {
+        /// When it is killed.
+        deadline: Option<Duration>,
+        /// What follows.
+        then: Then,
+    },
+    /// It has been killed.
+    Kill {
+        /// When it is killed again, should the engine have missed it.
+        again: Duration,
+        /// Whether that was because it did not stop in time.
+        late: bool,
+        /// What follows.
+        then: Then,
+    },
+    /// It waits to be started again.
+    Wait {
+        /// Until then.
+        until: Duration,
+    },
+    /// It does not run, and should.
+    Failed(Result),
+}
+
+/// What follows once a container that is being stopped has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Then {
+    /// Nothing: it was to stop.
+    Rest,
+    /// A start.
+    Start,
+    /// What `Restart=` says, for this result or, without, for how it ended.
+    Judge(Option<Result>),
+}
+
+/// What outlasts the daemon, to be kept on the machine until it reboots.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Memory {
+    /// Whether the cluster wants it to run.
+    pub wanted: bool,
+    /// Starts within the limit's interval, oldest first, since boot.
+    pub starts: Vec<Duration>,
+    /// How often it was started again by itself since the cluster last asked.
+    pub restarts: u32,
+    /// How it came to rest, if it has.
+    pub rest: Option<Rest>,
+    /// How it ended last.
+    pub ended: Option<Ended>,
+}
+
+/// How a container came to rest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Rest {
+    /// Stopped, or ended well.
+    Dead,
+    /// Its work is done.
+    Exited,
+    /// Given up on.
+    Failed(Result),
+}
+
+/// What a daemon that has just started finds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Seen {
+    /// No container, or one that never ran.
+    Absent,
+    /// One that runs.
+    Running(Option<HealthState>),
+    /// One that has ended.
+    Ended(Ended),
+}
+
+/// One container's life.
+#[derive(Debug, Clone)]
+pub struct Life {
+    policy: Policy,
+    phase: Phase,
+    memory: Memory,
+    health: Option<HealthState>,
+}
+
+/// How long a container has to stop where nothing says; Docker's and Podman's own.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// After this a kill is sent again.
+const KILL_AGAIN: Duration = Duration::from_secs(10);
+
+impl Policy {
+    /// The rules of a container.
+    pub fn of(spec: &ContainerSpec) -> Self {
+        let service = spec.service.clone();
+        // Podman's own limit first, within systemd's. Where only systemd's is written, that is meant.
+        let grace = match (spec.stop_timeout, service.stop_timeout) {
+            (Some(own), Some(outer)) => Some(own.min(outer)),
+            (Some(own), None) => Some(own),
+            (None, outer) if service.stop_timeout_is_given => outer,
+            (None, _) => Some(GRACE),
+        };
+        let stopped = spec.stop_signal.as_deref().and_then(judge::code_of);
+        Self { service, notify: spec.notify, on_failure: spec.on_failure, grace, stopped }
+    }
+}
+
+impl Life {
+    /// A container that was never started.
+    pub fn new(policy: Policy) -> Self {
+        let memory = Memory { rest: Some(Rest::Dead), ..Memory::default() };
+        Self { policy, phase: Phase::Dead, memory, health: None }
+    }
+
+    /// A container found by a daemon that has just started, and what to do about it. One that runs is left alone.
+    pub fn adopt(policy: Policy, memory: Memory, seen: Seen, now: Duration) -> (Self, Vec<Action>) {
+        let rest = memory.rest;
+        let wanted = memory.wanted;
+        let mut life = Self { policy, phase: Phase::Dead, memory, health: None };
+        let actions = match (seen, rest) {
+            (Seen::Running(health), _) => {
+                life.phase = life.begun(now);
+                life.step(now, Event::Started)
+                    .into_iter()
+                    .chain(
+                        health.into_iter().flat_map(|health| life.step(now, Event::Health(health))),
+                    )
+                    .collect()
+            }
+            (_, Some(rest)) => {
+                life.phase = rest.phase();
+                Vec::new()
+            }
+            (Seen::Ended(ended), None) if wanted => {
+                life.phase = life.begun(now);
+                life.step(now, Event::Started);
+                life.step(now, Event::Ended(ended))
+            }
+            (Seen::Absent, None) if wanted => life.begin(now),
+            (Seen::Absent | Seen::Ended(_), None) => {
+                life.rest(Rest::Dead);
+                Vec::new()
+            }
+        };
+        (life, actions)
+    }
+
+    /// Where it stands.
+    pub fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// What to keep for [`Life::adopt`].
+    pub fn memory(&self) -> &Memory {
+        &self.memory
+    }
+
+    /// Its health, where it has a check.
+    pub fn health(&self) -> Option<HealthState> {
+        self.health
+    }
+
+    /// New rules, from its next decision on.
+    pub fn set_policy(&mut self, policy: Policy) {
+        self.policy = policy;
+    }
+
+    /// When a [`Event::Tick`] is due, if ever.
+    pub fn deadline(&self) -> Option<Duration> {
+        match self.phase {
+            Phase::Prepare { deadline }
+            | Phase::Start { deadline, .. }
+            | Phase::Stop { deadline, .. } => deadline,
+            Phase::Kill { again, .. } => Some(again),
+            Phase::Wait { until } => Some(until),
+            Phase::Dead | Phase::Running | Phase::Exited | Phase::Failed(_) => None,
+        }
+    }
+
+    /// Takes one event and says what to do.
+    pub fn step(&mut self, now: Duration, event: Event) -> Vec<Action> {
+        match event {
+            Event::Start => self.on_start(now),
+            Event::Restart => self.on_restart(now),
+            Event::Stop => self.on_stop(now),
+            Event::Prepared => self.on_prepared(now),
+            Event::Started => self.on_started(),
+            Event::Unprepared | Event::NotStarted => self.on_refused(now, event),
+            Event::Health(health) => self.on_health(now, health),
+            Event::Ended(ended) => self.on_end(now, Some(ended)),
+            Event::Gone => self.on_end(now, None),
+            Event::Tick => self.on_tick(now),
+        }
+    }
+
+    fn on_start(&mut self, now: Duration) -> Vec<Action> {
+        self.memory.wanted = true;
+        self.memory.restarts = 0;
+        match &mut self.phase {
+            Phase::Dead | Phase::Failed(_) | Phase::Wait { .. } => self.begin(now),
+            Phase::Stop { then, .. } | Phase::Kill { then, .. } => {
+                *then = Then::Start;
+                Vec::new()
+            }
+            Phase::Prepare { .. } | Phase::Start { .. } | Phase::Running | Phase::Exited => {
+                Vec::new()
+            }
+        }
+    }
+
+    fn on_restart(&mut self, now: Duration) -> Vec<Action> {
+        match self.phase {
+            Phase::Start { .. } | Phase::Running => {
+                self.memory.wanted = true;
+                self.memory.restarts = 0;
+                self.stop(now, Then::Start)
+            }
+            Phase::Exited => {
+                self.phase = Phase::Dead;
+                self.on_start(now)
+            }
+            _ => self.on_start(now),
+        }
+    }
+
+    fn on_stop(&mut self, now: Duration) -> Vec<Action> {
+        self.memory.wanted = false;
+        match &mut self.phase {
+            Phase::Prepare { .. } => {
+                self.rest(Rest::Dead);
+                vec![Action::CancelPrepare]
+            }
+            Phase::Start { .. } | Phase::Running => self.stop(now, Then::Rest),
+            Phase::Stop { then, .. } | Phase::Kill { then, .. } => {
+                *then = Then::Rest;
+                Vec::new()
+            }
+            Phase::Exited | Phase::Wait { .. } => {
+                self.rest(Rest::Dead);
+                Vec::new()
+            }
+            // As in systemd, a failure stays to be seen.
+            Phase::Dead | Phase::Failed(_) => Vec::new(),
+        }
+    }
+
+    fn on_prepared(&mut self, now: Duration) -> Vec<Action> {
+        let Phase::Prepare { deadline } = self.phase else { return Vec::new() };
+        let deadline = deadline.or_else(|| after(now, self.policy.service.start_timeout));
+        self.phase = Phase::Start { running: false, deadline };
+        vec![Action::Start]
+    }
+
+    fn on_started(&mut self) -> Vec<Action> {
+        match self.phase {
+            Phase::Start { deadline, .. } => {
+                let at_once = self.policy.service.kind == Kind::Notify
+                    && self.policy.notify == Notify::Running;
+                self.phase =
+                    if at_once { Phase::Running } else { Phase::Start { running: true, deadline } };
+            }
+            // By hand, and who may start a unit of the cluster's by hand may see it run.
+            Phase::Dead | Phase::Exited | Phase::Failed(_) | Phase::Wait { .. } => {
+                self.memory.rest = None;
+                self.phase = Phase::Running;
+            }
+            Phase::Prepare { .. } | Phase::Running | Phase::Stop { .. } | Phase::Kill { .. } => {}
+        }
+        Vec::new()
+    }
+
+    fn on_refused(&mut self, now: Duration, event: Event) -> Vec<Action> {
+        let expected = match self.phase {
+            Phase::Prepare { .. } => event == Event::Unprepared,
+            Phase::Start { running, .. } => event == Event::NotStarted && !running,
+            // It never came to be, so there is nothing to wait for.
+            Phase::Stop { .. } | Phase::Kill { .. } if event == Event::NotStarted => {
+                return self.on_end(now, None);
+            }
+            _ => false,
+        };
+        if expected { self.judged(now, Result::Resources) } else { Vec::new() }
+    }
+
+    fn on_health(&mut self, now: Duration, health: HealthState) -> Vec<Action> {
+        self.health = Some(health);
+        let up = matches!(self.phase, Phase::Running | Phase::Start { running: true, .. });
+        match health {
+            HealthState::Healthy => {
+                let waits = self.policy.service.kind == Kind::Notify;
+                if waits && matches!(self.phase, Phase::Start { running: true, .. }) {
+                    self.phase = Phase::Running;
+                }
+                Vec::new()
+            }
+            HealthState::Unhealthy if up => match self.policy.on_failure {
+                OnFailure::None => Vec::new(),
+                OnFailure::Kill => self.kill(now, false, Then::Judge(None)),
+                // One that somebody started by hand is nobody's to start again.
+                OnFailure::Restart if !self.memory.wanted => self.stop(now, Then::Rest),
+                OnFailure::Restart => self.stop(now, Then::Start),
+                OnFailure::Stop => self.stop(now, Then::Judge(None)),
+            },
+            HealthState::Starting | HealthState::Unhealthy => Vec::new(),
+        }
+    }
+
+    /// It has ended, or is not there: whoever removed it killed it.
+    fn on_end(&mut self, now: Duration, ended: Option<Ended>) -> Vec<Action> {
+        let result = match ended {
+            Some(ended) => judge::result(&self.policy, ended),
+            None => Result::Signal,
+        };
+        match self.phase {
+            Phase::Start { running: false, .. } if ended.is_none() => Vec::new(),
+            Phase::Start { .. } | Phase::Running => {
+                let early = matches!(self.phase, Phase::Start { .. })
+                    && self.policy.service.kind == Kind::Notify;
+                let waits = self.policy.notify == Notify::Healthy;
+                self.memory.ended = ended;
+                // It was to be well first.
+                self.judged(
+                    now,
+                    if early && waits && result == Result::Success {
+                        Result::Protocol
+                    } else {
+                        result
+                    },
+                )
+            }
+            Phase::Stop { then, .. } => {
+                self.memory.ended = ended;
+                let stopped = judge::is_stopped(&self.policy, ended) || result == Result::Success;
+                self.stopped(now, then, if stopped { Result::Success } else { result })
+            }
+            Phase::Kill { then, late, .. } => {
+                self.memory.ended = ended;
+                self.stopped(now, then, if late { Result::Timeout } else { result })
+            }
+            Phase::Dead
+            | Phase::Prepare { .. }
+            | Phase::Exited
+            | Phase::Wait { .. }
+            | Phase::Failed(_) => Vec::new(),
+        }
+    }
+
+    fn on_tick(&mut self, now: Duration) -> Vec<Action> {
+        if self.deadline().is_none_or(|deadline| now < deadline) {
+            return Vec::new();
+        }
+        match self.phase {
+            Phase::Prepare { .. } => {
+                let mut actions = vec![Action::CancelPrepare];
+                actions.extend(self.judged(now, Result::Timeout));
+                actions
+            }
+            Phase::Start { .. } => self.stop(now, Then::Judge(Some(Result::Timeout))),
+            Phase::Stop { then, .. } => self.kill(now, true, then),
+            Phase::Kill { late, then, .. } => self.kill(now, late, then),
+            Phase::Wait { .. } => self.begin(now),
+            Phase::Dead | Phase::Running | Phase::Exited | Phase::Failed(_) => Vec::new(),
+        }
+    }
+
+    /// Starts it, unless it has been started too often.
+    fn begin(&mut self, now: Duration) -> Vec<Action> {
+        self.health = None;
+        if !limit::take(self.policy.service.start_limit, &mut self.memory.starts, now) {
+            self.rest(Rest::Failed(Result::StartLimitHit));
+            return Vec::new();
+        }
+        self.memory.rest = None;
+        let service = &self.policy.service;
+        // A limit that is written is written for all of it, as with Podman, which fetches while it starts.
+        let deadline =
+            if service.start_timeout_is_given { after(now, service.start_timeout) } else { None };
+        self.phase = Phase::Prepare { deadline };
+        vec![Action::Prepare]
+    }
+
+    /// The phase of a container whose start was asked for.
+    fn begun(&mut self, now: Duration) -> Phase {
+        self.memory.rest = None;
+        Phase::Start { running: false, deadline: after(now, self.policy.service.start_timeout) }
+    }
+
+    fn stop(&mut self, now: Duration, then: Then) -> Vec<Action> {
+        self.phase = Phase::Stop { deadline: after(now, self.policy.grace), then };
+        vec![Action::Signal]
+    }
+
+    fn kill(&mut self, now: Duration, late: bool, then: Then) -> Vec<Action> {
+        self.phase = Phase::Kill { again: now.saturating_add(KILL_AGAIN), late, then };
+        vec![Action::Kill]
+    }
+
+    /// A container that was being stopped has ended.
+    fn stopped(&mut self, now: Duration, then: Then, result: Result) -> Vec<Action> {
+        match then {
+            Then::Start => self.begin(now),
+            Then::Judge(given) => self.judged(now, given.unwrap_or(result)),
+            Then::Rest => {
+                self.rest(if result == Result::Success {
+                    Rest::Dead
+                } else {
+                    Rest::Failed(result)
+                });
+                Vec::new()
+            }
+        }
+    }
+
+    /// A container has ended without the cluster's wish.
+    fn judged(&mut self, now: Duration, result: Result) -> Vec<Action> {
+        if self.memory.wanted && judge::starts_again(&self.policy, result, self.memory.ended) {
+            self.memory.restarts = self.memory.restarts.saturating_add(1);
+            self.phase =
+                Phase::Wait { until: now.saturating_add(self.policy.service.restart_delay) };
+            return Vec::new();
+        }
+        let remains = self.policy.service.kind == Kind::Oneshot { remain: true };
+        self.rest(match result {
+            Result::Success if remains => Rest::Exited,
+            Result::Success => Rest::Dead,
+            result => Rest::Failed(result),
+        });
+        Vec::new()
+    }
+
+    fn rest(&mut self, rest: Rest) {
+        self.memory.rest = Some(rest);
+        self.phase = rest.phase();
+    }
+}
+
+impl Rest {
+    fn phase(self) -> Phase {
+        match self {
+            Self::Dead => Phase::Dead,
+            Self::Exited => Phase::Exited,
+            Self::Failed(result) => Phase::Failed(result),
+        }
+    }
+}
+
+/// The end of a span that begins now, if it has one.
+fn after(now: Duration, span: Option<Duration>) -> Option<Duration> {
+    span.and_then(|span| now.checked_add(span))
+}

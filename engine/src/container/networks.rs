@@ -1,0 +1,81 @@
+//! A container's networks and ports in Docker's words.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use muster_common::container::{Attachment, ContainerSpec, NetworkMode, Port, Protocol};
+
+use super::body::{Endpoint, EndpointIpam, NetworkingConfig, PortBinding};
+use super::translate::{Lookup, MissingUnit};
+
+/// The networks of a container, its first apart.
+pub(super) struct Networks {
+    /// Docker's `NetworkMode`.
+    pub(super) mode: String,
+    /// The first network of a user's.
+    pub(super) first: Option<NetworkingConfig>,
+    /// The others. The API can make a container on one network only; the rest it joins before it starts.
+    pub(super) more: Vec<(String, Endpoint)>,
+}
+
+pub(super) fn networks(mode: &NetworkMode, lookup: Lookup<'_>) -> Result<Networks, MissingUnit> {
+    let simple = |mode: String| Networks { mode, first: None, more: Vec::new() };
+    Ok(match mode {
+        NetworkMode::Bridge => simple("default".to_owned()),
+        NetworkMode::Host => simple("host".to_owned()),
+        NetworkMode::None => simple("none".to_owned()),
+        NetworkMode::Container(container) => {
+            simple(format!("container:{}", lookup.name(container)?))
+        }
+        NetworkMode::Networks(attachments) => {
+            let mut ends = attachments
+                .iter()
+                .map(|attachment| Ok((lookup.name(&attachment.network)?, endpoint(attachment))))
+                .collect::<Result<Vec<_>, _>>()?
+                .into_iter();
+            match ends.next() {
+                None => simple("default".to_owned()),
+                Some((name, end)) => Networks {
+                    mode: name.clone(),
+                    first: Some(NetworkingConfig {
+                        endpoints_config: BTreeMap::from([(name, end)]),
+                    }),
+                    more: ends.collect(),
+                },
+            }
+        }
+    })
+}
+
+fn endpoint(attachment: &Attachment) -> Endpoint {
+    let ipam = EndpointIpam {
+        ipv4_address: attachment.ipv4.map(|address| address.to_string()),
+        ipv6_address: attachment.ipv6.map(|address| address.to_string()),
+    };
+    Endpoint {
+        ipam_config: (ipam != EndpointIpam::default()).then_some(ipam),
+        aliases: attachment.aliases.clone(),
+    }
+}
+
+/// Ports that are open on the machine.
+pub(super) fn bindings(ports: &[Port]) -> BTreeMap<String, Vec<PortBinding>> {
+    let mut bindings: BTreeMap<String, Vec<PortBinding>> = BTreeMap::new();
+    for port in ports {
+        bindings.entry(name(port.container, port.protocol)).or_default().push(PortBinding {
+            host_ip: port.address.as_ref().map(IpAddr::to_string).unwrap_or_default(),
+            host_port: port.host.as_ref().map(u16::to_string).unwrap_or_default(),
+        });
+    }
+    bindings
+}
+
+/// Every port that is written down, the open ones too.
+pub(super) fn exposed(spec: &ContainerSpec) -> BTreeSet<String> {
+    let open = spec.ports.iter().map(|port| (port.container, port.protocol));
+    open.chain(spec.exposed.iter().copied()).map(|(port, protocol)| name(port, protocol)).collect()
+}
+
+fn name(port: u16, protocol: Protocol) -> String {
+    format!("{port}/{}", protocol.as_str())
+}

@@ -1,0 +1,312 @@
+//! From a unit's file to Docker's create call.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use muster_common::container::{
+    Check, ContainerSpec, Environment, Health, Image, Masks, Named, NetworkSpec, Seccomp, Secret,
+    Security, VolumeSpec,
+};
+use muster_common::unit::{FileHash, UnitName};
+
+use super::body;
+use super::mounts::{Mounts, mounts};
+use super::networks::{bindings, exposed, networks};
+
+/// The label that says which unit a container is. One without it is never touched.
+pub const LABEL_UNIT: &str = "muster.unit";
+/// The label that says from which file it was made.
+pub const LABEL_FILE: &str = "muster.file";
+/// The label that says at which generation of its placement it was made.
+pub const LABEL_GENERATION: &str = "muster.generation";
+/// The label that says whose it is, where one engine serves several clusters.
+pub const LABEL_CLUSTER: &str = "muster.cluster";
+
+/// Whose a container, a volume or a network is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// The unit.
+    pub unit: UnitName,
+    /// Its file.
+    pub file: FileHash,
+    /// The generation of its placement.
+    pub generation: u64,
+    /// The cluster, by the prefix of its store.
+    pub cluster: String,
+}
+
+/// A unit that has to be there first, and of which no name is known.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0} is named and not known")]
+pub struct MissingUnit(pub UnitName);
+
+/// What to ask of Docker for one container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Creation {
+    /// The container's name.
+    pub name: String,
+    /// The create call.
+    pub body: body::Create,
+    /// Networks it joins once it is made and before it starts.
+    pub networks: Vec<(String, body::Endpoint)>,
+    /// What only the machine can add.
+    pub late: Late,
+    /// The oldest version of the API that does all of it; below, nothing may be sent.
+    pub api: (u32, u32),
+}
+
+/// What only the machine knows, and puts into the create call itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Late {
+    /// Where the environment comes from; see [`super::assemble`].
+    pub environment: Environment,
+    /// Secrets to mount or to put into the environment.
+    pub secrets: Vec<Secret>,
+    /// The file that holds the filter of system calls; its text goes into `SecurityOpt` behind `seccomp=`.
+    pub seccomp: Option<String>,
+    /// Devices to add if the machine has them.
+    pub devices: Vec<body::DeviceMapping>,
+    /// The archive the image is loaded from first. Without an image's name beside it, the create call names whatever it holds.
+    pub archive: Option<String>,
+}
+
+/// The names of what other units make.
+#[derive(Clone, Copy)]
+pub(super) struct Lookup<'a>(pub(super) &'a BTreeMap<UnitName, String>);
+
+impl Lookup<'_> {
+    pub(super) fn name(self, named: &Named) -> Result<String, MissingUnit> {
+        match named {
+            Named::Engine(name) => Ok(name.clone()),
+            Named::Unit(unit) => self.0.get(unit).cloned().ok_or_else(|| MissingUnit(unit.clone())),
+        }
+    }
+}
+
+impl Identity {
+    /// The labels that tell it, over those a file gives.
+    fn labels(&self, given: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+        let mut labels = given.clone();
+        labels.insert(LABEL_UNIT.to_owned(), self.unit.to_string());
+        labels.insert(LABEL_FILE.to_owned(), self.file.to_string());
+        labels.insert(LABEL_GENERATION.to_owned(), self.generation.to_string());
+        labels.insert(LABEL_CLUSTER.to_owned(), self.cluster.clone());
+        labels
+    }
+}
+
+/// The create call of a container. `names` has what the units it refers to are called in the engine.
+///
+/// # Errors
+///
+/// A unit it refers to that is not in `names`.
+pub fn translate(
+    spec: &ContainerSpec,
+    identity: &Identity,
+    names: &BTreeMap<UnitName, String>,
+) -> Result<Creation, MissingUnit> {
+    let lookup = Lookup(names);
+    let networks = networks(&spec.network, lookup)?;
+    let Mounts { binds, mounts } = mounts(&spec.mounts, spec.timezone.as_ref(), lookup)?;
+    let (image, archive) = match &spec.image {
+        Image::Named(name) => (name.to_string(), None),
+        Image::Archive { path, image } => {
+            (image.as_ref().map(ToString::to_string).unwrap_or_default(), Some(path.clone()))
+        }
+    };
+    let (optional, devices): (Vec<_>, Vec<_>) =
+        spec.devices.iter().partition(|device| device.optional);
+    let device = |device: &muster_common::container::Device| body::DeviceMapping {
+        path_on_host: device.host.clone(),
+        path_in_container: device.container.clone(),
+        cgroup_permissions: device.permissions.clone(),
+    };
+    let security = &spec.security;
+    let (masked_paths, readonly_paths) = masks(&security.masks);
+    let host_config = body::HostConfig {
+        network_mode: networks.mode,
+        restart_policy: body::RestartPolicy::default(),
+        binds,
+        mounts,
+        tmpfs: spec.tmpfs.clone(),
+        port_bindings: bindings(&spec.ports),
+        devices: devices.into_iter().map(device).collect(),
+        init: spec.init.then_some(true),
+        readonly_rootfs: spec.read_only.then_some(true),
+        cap_add: security.add_capabilities.clone(),
+        cap_drop: security.drop_capabilities.clone(),
+        security_opt: security_options(security),
+        masked_paths,
+        readonly_paths,
+        userns_mode: security.host_users.then(|| "host".to_owned()),
+        group_add: spec.groups.clone(),
+        memory: spec.limits.memory,
+        pids_limit: spec.limits.pids,
+        shm_size: spec.limits.shm,
+        ulimits: spec
+            .limits
+            .ulimits
+            .iter()
+            .map(|limit| body::Ulimit {
+                name: limit.name.clone(),
+                soft: limit.soft,
+                hard: limit.hard,
+            })
+            .collect(),
+        sysctls: spec.sysctls.clone(),
+        dns: spec.names.servers.clone(),
+        dns_options: spec.names.options.clone(),
+        dns_search: spec.names.search.clone(),
+        extra_hosts: spec.names.hosts.clone(),
+        log_config: log(spec),
+        annotations: spec.annotations.clone(),
+    };
+    let body = body::Create {
+        image,
+        hostname: spec.names.host.clone(),
+        user: spec.user.clone(),
+        env: Vec::new(),
+        entrypoint: spec.entrypoint.clone().map(|words| {
+            // This is how Docker is told to forget the image's.
+            if words.is_empty() { vec![String::new()] } else { words }
+        }),
+        cmd: spec.command.clone(),
+        working_dir: spec.working_dir.clone(),
+        exposed_ports: exposed(spec),
+        healthcheck: (!spec.health.is_default()).then(|| health(&spec.health)),
+        labels: identity.labels(&spec.labels),
+        stop_signal: spec.stop_signal.clone(),
+        stop_timeout: spec.stop_timeout.map(|timeout| timeout.as_secs()),
+        host_config,
+        networking_config: networks.first,
+    };
+    let seccomp = match &security.seccomp {
+        Some(Seccomp::File(path)) => Some(path.clone()),
+        Some(Seccomp::Unconfined) | None => None,
+    };
+    let late = Late {
+        environment: spec.environment.clone(),
+        secrets: spec.secrets.clone(),
+        seccomp,
+        devices: optional.into_iter().map(device).collect(),
+        archive,
+    };
+    // Annotations came with 1.43; an older daemon would drop them without a word.
+    let api = if spec.annotations.is_empty() { (1, 41) } else { (1, 43) };
+    Ok(Creation { name: spec.name.clone(), body, networks: networks.more, late, api })
+}
+
+/// The create call of a volume.
+pub fn volume(spec: &VolumeSpec, identity: &Identity) -> body::VolumeCreate {
+    body::VolumeCreate {
+        name: spec.name.clone(),
+        driver: spec.driver.clone(),
+        driver_opts: spec.options.clone(),
+        labels: identity.labels(&spec.labels),
+    }
+}
+
+/// The create call of a network.
+pub fn network(spec: &NetworkSpec, identity: &Identity) -> body::NetworkCreate {
+    let config: Vec<_> = spec
+        .subnets
+        .iter()
+        .map(|subnet| body::IpamConfig {
+            subnet: subnet.subnet.clone(),
+            gateway: subnet.gateway.map(|gateway| gateway.to_string()),
+            ip_range: subnet.range.clone(),
+        })
+        .collect();
+    let ipam = body::Ipam { driver: spec.ipam_driver.clone(), config };
+    body::NetworkCreate {
+        name: spec.name.clone(),
+        check_duplicate: true,
+        driver: spec.driver.clone(),
+        internal: spec.internal,
+        enable_ipv6: spec.ipv6,
+        ipam: (ipam != body::Ipam::default()).then_some(ipam),
+        options: spec.options.clone(),
+        labels: identity.labels(&spec.labels),
+    }
+}
+
+fn health(health: &Health) -> body::Healthcheck {
+    let nanos = |span: Duration| u64::try_from(span.as_nanos()).unwrap_or(u64::MAX);
+    let test = health.check.as_ref().map(|check| match check {
+        Check::Disabled => vec!["NONE".to_owned()],
+        Check::Shell(line) => vec!["CMD-SHELL".to_owned(), line.clone()],
+        Check::Command(words) => {
+            std::iter::once("CMD".to_owned()).chain(words.iter().cloned()).collect()
+        }
+    });
+    body::Healthcheck {
+        test,
+        interval: health.interval.map(nanos),
+        timeout: health.timeout.map(nanos),
+        retries: health.retries,
+        start_period: health.start_period.map(nanos),
+    }
+}
+
+fn security_options(security: &Security) -> Vec<String> {
+    let mut options = Vec::new();
+    if security.no_new_privileges {
+        options.push("no-new-privileges".to_owned());
+    }
+    if security.seccomp == Some(Seccomp::Unconfined) {
+        options.push("seccomp=unconfined".to_owned());
+    }
+    options.extend(security.apparmor.as_ref().map(|profile| format!("apparmor={profile}")));
+    if security.label_disable {
+        options.push("label=disable".to_owned());
+    }
+    options.extend(security.label_type.as_ref().map(|label| format!("label=type:{label}")));
+    options.extend(security.label_level.as_ref().map(|label| format!("label=level:{label}")));
+    options
+}
+
+fn log(spec: &ContainerSpec) -> Option<body::LogConfig> {
+    let said = spec.log_driver.is_some() || !spec.log_options.is_empty();
+    said.then(|| body::LogConfig {
+        kind: spec.log_driver.clone().unwrap_or_default(),
+        config: spec.log_options.clone(),
+    })
+}
+
+/// What Docker masks by itself, up to version 28. Whoever gives it a list gives it all of it.
+const MASKED: [&str; 13] = [
+    "/proc/acpi",
+    "/proc/asound",
+    "/proc/interrupts",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/sys/devices/virtual/powercap",
+    "/sys/firmware",
+    "/sys/devices/system/cpu/cpu0/thermal_throttle",
+];
+
+/// What Docker makes read-only by itself.
+const READ_ONLY: [&str; 5] =
+    ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
+
+/// Docker's lists with a file's wishes, where it has any.
+fn masks(masks: &Masks) -> (Option<Vec<String>>, Option<Vec<String>>) {
+    if *masks == Masks::default() {
+        return (None, None);
+    }
+    let keep = |defaults: &[&str]| {
+        defaults
+            .iter()
+            .filter(|path| !masks.none && !masks.less.iter().any(|less| less == *path))
+            .map(|path| (*path).to_owned())
+            .collect::<Vec<_>>()
+    };
+    let mut masked = keep(&MASKED);
+    masked.extend(masks.more.iter().cloned());
+    (Some(masked), Some(keep(&READ_ONLY)))
+}

@@ -1,0 +1,176 @@
+//! Whatever happens, in whatever order: what holds all the time.
+
+use std::time::Duration;
+
+use muster_engine::container::{Action, Ended, Event, HealthState, Life, Phase, Seen};
+use proptest::prelude::*;
+
+use super::policy;
+
+const BURST: usize = 3;
+const INTERVAL: Duration = Duration::from_secs(20);
+
+fn lines() -> impl Strategy<Value = String> {
+    let restart = prop::sample::select(vec![
+        "no",
+        "always",
+        "on-success",
+        "on-failure",
+        "on-abnormal",
+        "on-abort",
+    ]);
+    let health = prop::sample::select(vec!["none", "kill", "restart", "stop"]);
+    let notify = prop::sample::select(vec!["healthy", "false"]);
+    let kind = prop::sample::select(vec!["Type=notify", "Type=oneshot\nRemainAfterExit=yes"]);
+    (restart, health, notify, kind, 0_u32..5).prop_filter_map(
+        "systemd refuses it",
+        |(restart, health, notify, kind, delay)| {
+            let refused = kind != "Type=notify" && matches!(restart, "always" | "on-success");
+            (!refused).then(|| {
+                format!(
+                    "HealthCmd=true\nNotify={notify}\nHealthOnFailure={health}\n[Unit]\nStartLimitBurst={BURST}\n\
+                     StartLimitIntervalSec={}\n[Service]\n{kind}\nRestart={restart}\nRestartSec={delay}\n\
+                     RestartForceExitStatus=7\nRestartPreventExitStatus=8",
+                    INTERVAL.as_secs()
+                )
+            })
+        },
+    )
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    let code = prop::sample::select(vec![0_i64, 1, 7, 8, 137, 139, 143]);
+    prop_oneof![
+        3 => Just(Event::Start),
+        1 => Just(Event::Restart),
+        1 => Just(Event::Stop),
+        3 => Just(Event::Prepared),
+        1 => Just(Event::Unprepared),
+        3 => Just(Event::Started),
+        1 => Just(Event::NotStarted),
+        1 => Just(Event::Health(HealthState::Healthy)),
+        1 => Just(Event::Health(HealthState::Unhealthy)),
+        4 => (code, any::<bool>()).prop_map(|(code, oom)| Event::Ended(Ended { code, oom })),
+        1 => Just(Event::Gone),
+        6 => Just(Event::Tick),
+    ]
+}
+
+fn history() -> impl Strategy<Value = Vec<(u64, Event)>> {
+    prop::collection::vec((0_u64..8_000, event()), 1..120)
+}
+
+/// Plays a history and shows every step: the time, the event, the actions, and the life after it.
+fn play(
+    lines: &str,
+    history: &[(u64, Event)],
+    mut look: impl FnMut(Duration, Event, &[Action], &Life),
+) -> Life {
+    let mut life = Life::new(policy(lines));
+    let mut now = Duration::ZERO;
+    for (pause, event) in history {
+        now += Duration::from_millis(*pause);
+        let actions = life.step(now, *event);
+        look(now, *event, &actions, &life);
+    }
+    life
+}
+
+proptest! {
+    #[test]
+    fn no_interval_has_more_starts_than_the_limit(lines in lines(), history in history()) {
+        let mut starts = Vec::new();
+        play(&lines, &history, |now, _, actions, _| {
+            starts.extend(actions.iter().filter(|action| **action == Action::Prepare).map(|_| now));
+        });
+        for window in starts.windows(BURST + 1) {
+            prop_assert!(window.last().unwrap().checked_sub(*window.first().unwrap()).unwrap() >= INTERVAL);
+        }
+    }
+
+    #[test]
+    fn nothing_starts_after_a_stop_until_somebody_asks(lines in lines(), history in history()) {
+        let mut wanted = false;
+        let mut started = Ok(());
+        play(&lines, &history, |now, event, actions, _| {
+            match event {
+                Event::Start | Event::Restart => wanted = true,
+                Event::Stop => wanted = false,
+                _ => {}
+            }
+            let starts = actions.iter().any(|action| matches!(action, Action::Prepare | Action::Start));
+            if starts && !wanted {
+                started = Err(format!("{event:?} at {now:?} starts it"));
+            }
+        });
+        prop_assert_eq!(started, Ok(()));
+    }
+
+    #[test]
+    fn it_is_made_once_for_each_time_it_was_prepared(lines in lines(), history in history()) {
+        let mut prepared = 0_i32;
+        let mut balance = Vec::new();
+        play(&lines, &history, |_, _, actions, _| {
+            for action in actions {
+                match action {
+                    Action::Prepare => prepared += 1,
+                    Action::Start => prepared -= 1,
+                    Action::CancelPrepare => prepared = 0,
+                    Action::Signal | Action::Kill => {}
+                }
+                balance.push(prepared);
+            }
+        });
+        prop_assert!(balance.iter().all(|balance| *balance >= 0), "{balance:?}");
+    }
+
+    #[test]
+    fn a_tick_at_the_deadline_gets_it_further(lines in lines(), history in history()) {
+        let mut life = play(&lines, &history, |_, _, _, _| {});
+        // Time goes on and nothing else happens: it comes to rest, runs, is prepared, or is killed again and again.
+        for _ in 0..10 {
+            let Some(deadline) = life.deadline() else { return Ok(()) };
+            let before = life.phase();
+            let actions = life.step(deadline, Event::Tick);
+            prop_assert!(life.phase() != before || !actions.is_empty(), "{before:?}");
+            prop_assert!(life.deadline().is_none_or(|next| next > deadline), "{before:?}");
+        }
+        let phase = life.phase();
+        prop_assert!(matches!(phase, Phase::Kill { .. }), "{phase:?}");
+    }
+
+    #[test]
+    fn only_the_stopped_are_killed_and_only_the_living_stopped(lines in lines(), history in history()) {
+        let mut alive = false;
+        let mut problem = Ok(());
+        play(&lines, &history, |_, event, actions, life| {
+            if actions.contains(&Action::Start) || event == Event::Started {
+                alive = true;
+            }
+            let touched = actions.iter().any(|action| matches!(action, Action::Signal | Action::Kill));
+            if touched && !alive {
+                problem = Err(format!("{event:?} leads to {actions:?}"));
+            }
+            if matches!(life.phase(), Phase::Dead | Phase::Exited | Phase::Failed(_) | Phase::Wait { .. }) {
+                alive = false;
+            }
+        });
+        prop_assert_eq!(problem, Ok(()));
+    }
+
+    #[test]
+    fn a_daemon_that_restarts_touches_nothing_that_rests_or_runs(lines in lines(), history in history()) {
+        let mut now = Duration::ZERO;
+        let life = play(&lines, &history, |at, _, _, _| now = at);
+        let seen = match life.phase() {
+            Phase::Running => Seen::Running(None),
+            Phase::Dead | Phase::Exited | Phase::Failed(_) => Seen::Absent,
+            _ => return Ok(()),
+        };
+        let (again, actions) = Life::adopt(policy(&lines), life.memory().clone(), seen, now);
+        prop_assert_eq!(actions, Vec::new());
+        if seen == Seen::Absent {
+            prop_assert_eq!((again.active(), again.sub()), (life.active(), life.sub()));
+        }
+    }
+}

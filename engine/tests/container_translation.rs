@@ -1,0 +1,230 @@
+//! Files in, Docker's calls out: every `fixtures/containers/*.{container,volume,network}` beside the JSON expected of it.
+//!
+//! `UPDATE=1 cargo nextest run -p muster-engine --test container_translation` rewrites the expectations. A `.bad` file has
+//! cases that are refused, one a paragraph, each followed by its message.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "a test may fail, and reads its fixtures"
+)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use muster_common::container::keys::{Section, Support};
+use muster_common::container::{ContainerSpec, Host, Quadlet, Sensitive, read};
+use muster_common::unit::{UnitFile, UnitName};
+use muster_engine::container::{
+    BadEnvironment, Creation, Identity, Known, MissingUnit, assemble, network, translate, volume,
+};
+use serde_json::{Value, json};
+
+fn fixtures() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/containers")
+}
+
+fn files(kinds: &[&str]) -> Vec<PathBuf> {
+    let mut files: Vec<_> = fs::read_dir(fixtures())
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| kinds.iter().any(|kind| path.extension().is_some_and(|end| end == *kind)))
+        .collect();
+    files.sort();
+    assert!(!files.is_empty(), "no fixtures of {kinds:?}");
+    files
+}
+
+fn unit_of(path: &Path) -> UnitName {
+    path.file_name().unwrap().to_str().unwrap().parse().unwrap()
+}
+
+fn identity(unit: &UnitName, file: &UnitFile) -> Identity {
+    Identity {
+        unit: unit.clone(),
+        file: file.hash(),
+        generation: 7,
+        cluster: "/muster/v1/".to_owned(),
+    }
+}
+
+fn parse(unit: &UnitName, text: &str) -> Result<(UnitFile, Quadlet), String> {
+    let file: UnitFile = text.parse().map_err(|error| format!("{error}"))?;
+    let host = Host { name: "web3.example.com".to_owned(), ..Host::stand_in() };
+    let (quadlet, _) =
+        read(unit, &file, &host).map_err(|error| format!("line {}: {error}", error.line))?;
+    Ok((file, quadlet))
+}
+
+fn spec(unit: &str, text: &str) -> ContainerSpec {
+    match parse(&unit.parse().unwrap(), text) {
+        Ok((_, Quadlet::Container(spec))) => *spec,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Names for whatever a container refers to.
+fn names(spec: &ContainerSpec) -> BTreeMap<UnitName, String> {
+    spec.references()
+        .into_iter()
+        .map(|unit| (unit.clone(), format!("real-{}", unit.stem().replace('@', "_"))))
+        .collect()
+}
+
+fn created(unit: &UnitName, text: &str) -> Value {
+    let (file, quadlet) = parse(unit, text).unwrap_or_else(|problem| panic!("{unit}: {problem}"));
+    let identity = identity(unit, &file);
+    match quadlet {
+        Quadlet::Volume(spec) => serde_json::to_value(volume(&spec, &identity)).unwrap(),
+        Quadlet::Network(spec) => serde_json::to_value(network(&spec, &identity)).unwrap(),
+        Quadlet::Container(spec) => {
+            let Creation { name, body, networks, late, api } =
+                translate(&spec, &identity, &names(&spec)).unwrap();
+            let more: BTreeMap<_, _> = networks.into_iter().collect();
+            // What is late is Rust's to show, values left out.
+            json!({
+                "name": name, "api": format!("{}.{}", api.0, api.1), "create": body, "connect": more,
+                "late": format!("{late:?}"),
+            })
+        }
+    }
+}
+
+#[test]
+fn every_file_becomes_the_call_beside_it() {
+    let update = std::env::var_os("UPDATE").is_some();
+    for path in files(&["container", "volume", "network"]) {
+        let text = fs::read_to_string(&path).unwrap();
+        let value = created(&unit_of(&path), &text);
+        let got = format!("{}\n", serde_json::to_string_pretty(&value).unwrap());
+        let beside = PathBuf::from(format!("{}.json", path.display()));
+        if update {
+            fs::write(&beside, got).unwrap();
+        } else {
+            let expected = fs::read_to_string(&beside).unwrap_or_default();
+            assert_eq!(got, expected, "{}: UPDATE=1 rewrites it", path.display());
+        }
+    }
+}
+
+#[test]
+fn every_option_that_is_taken_is_in_some_file() {
+    let mut seen = BTreeSet::new();
+    for path in files(&["container", "volume", "network"]) {
+        let file: UnitFile = fs::read_to_string(&path).unwrap().parse().unwrap();
+        seen.extend(
+            file.options().iter().map(|option| (option.section.clone(), option.name.clone())),
+        );
+    }
+    for section in Section::ALL {
+        for key in section.keys() {
+            let taken = !matches!(key.support, Support::Refused(_));
+            let is_there = seen.contains(&(section.to_string(), key.name.to_owned()));
+            assert!(!taken || is_there, "[{section}] {}: {}", key.name, key.support);
+        }
+    }
+}
+
+#[test]
+fn what_is_refused_says_why() {
+    for path in files(&["bad"]) {
+        let text = fs::read_to_string(&path).unwrap();
+        let unit: UnitName = path.file_stem().unwrap().to_str().unwrap().parse().unwrap();
+        let mut cases = 0;
+        for case in text.split("\n\n").map(str::trim).filter(|case| !case.is_empty()) {
+            let (lines, expected) =
+                case.rsplit_once("\n! ").unwrap_or_else(|| panic!("no ! in {case}"));
+            let got = parse(&unit, lines).err().unwrap_or_else(|| "it is taken".to_owned());
+            assert_eq!(got, expected, "{case}");
+            cases += 1;
+        }
+        assert!(cases > 3, "{}", path.display());
+    }
+}
+
+#[test]
+fn whose_it_is_cannot_be_forged() {
+    let unit: UnitName = "web.container".parse().unwrap();
+    let text = "[Container]\nImage=a\nLabel=muster.unit=other.container muster.generation=99\n";
+    let labels = created(&unit, text)["create"]["Labels"].clone();
+    assert_eq!(labels["muster.unit"], "web.container");
+    assert_eq!(labels["muster.generation"], "7");
+}
+
+#[test]
+fn a_unit_that_is_not_known_is_named() {
+    let unit: UnitName = "web.container".parse().unwrap();
+    let (file, Quadlet::Container(spec)) =
+        parse(&unit, "[Container]\nImage=a\nVolume=db.volume:/d\n").unwrap()
+    else {
+        panic!("no container");
+    };
+    let missing = MissingUnit("db.volume".parse().unwrap());
+    assert_eq!(missing.to_string(), "db.volume is named and not known");
+    assert_eq!(translate(&spec, &identity(&unit, &file), &BTreeMap::new()), Err(missing));
+}
+
+fn known() -> Known {
+    let map = |pairs: &[(&str, &str)]| {
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), Sensitive::new(*value))).collect()
+    };
+    Known {
+        host: map(&[("HTTPS_PROXY", "http://proxy"), ("HOME", "/root"), ("TERM", "dumb")]),
+        files: map(&[
+            ("/etc/a.env", "# first\nA=1\n  B=two words # no comment\n\nTERM\nNONE\n"),
+            ("/etc/b.env", "A=2\n"),
+        ]),
+        secrets: map(&[("token", "hunter2")]),
+    }
+}
+
+fn environment(lines: &str) -> Result<Vec<String>, BadEnvironment> {
+    let spec = spec("web.container", &format!("[Container]\nImage=a\n{lines}\n"));
+    let variables = assemble(&spec.environment, &spec.secrets, &known())?;
+    assert!(!format!("{variables:?}").contains("hunter2"));
+    Ok(variables
+        .iter()
+        .map(|variable| serde_json::to_value(variable).unwrap().as_str().unwrap().to_owned())
+        .collect())
+}
+
+#[test]
+fn an_environment_is_put_together_on_the_machine() {
+    assert_eq!(
+        environment("EnvironmentFile=/etc/a.env /etc/b.env\nEnvironment=C=3 'A=x y' HOME MISSING"),
+        Ok(vec![
+            "A=x y".to_owned(),
+            "B=two words # no comment".to_owned(),
+            "C=3".to_owned(),
+            "HOME=/root".to_owned(),
+            "TERM=dumb".to_owned()
+        ])
+    );
+    assert_eq!(environment("HttpProxy=true"), Ok(vec!["HTTPS_PROXY=http://proxy".to_owned()]));
+    assert_eq!(environment("EnvironmentHost=yes").map(|all| all.len()), Ok(3));
+    assert_eq!(
+        environment("Environment=T=1\nSecret=token,type=env,target=T"),
+        Ok(vec!["T=hunter2".to_owned()])
+    );
+}
+
+#[test]
+fn what_the_machine_does_not_have_is_named() {
+    let refused = |lines| environment(lines).unwrap_err().to_string();
+    assert_eq!(
+        refused("EnvironmentFile=/etc/none"),
+        "EnvironmentFile=/etc/none: this machine does not have it"
+    );
+    assert_eq!(refused("Secret=none,type=env"), "Secret=none: this machine does not have it");
+    let spec = spec("web.container", "[Container]\nImage=a\nEnvironmentFile=/e\n");
+    let bad = |text: &str| {
+        let files = BTreeMap::from([("/e".to_owned(), Sensitive::new(text))]);
+        assemble(&spec.environment, &[], &Known { files, ..Known::default() })
+            .unwrap_err()
+            .to_string()
+    };
+    assert_eq!(bad("A=1\nsecret word\n"), "/e: line 2: it is neither NAME=value nor NAME");
+    assert_eq!(bad("A=\0"), "A has a NUL in its value");
+}
