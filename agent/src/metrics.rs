@@ -81,22 +81,34 @@ impl Metrics {
         self.0.requests.get_or_create(&labels).inc();
     }
 
-    /// The text a scrape is answered with.
-    pub fn render(&self, cluster: Option<ClusterCounts>) -> Result<String, fmt::Error> {
+    /// The text a scrape is answered with: what is counted here, the cluster, and more of the same form.
+    pub fn render(
+        &self,
+        cluster: Option<ClusterCounts>,
+        more: Option<&Registry>,
+    ) -> Result<String, fmt::Error> {
         let mut text = String::new();
+        if let Some(registry) = more {
+            encode(&mut text, registry)?;
+            unmark(&mut text);
+        }
         if let Some(counts) = cluster {
             let mut registry = Registry::with_prefix("muster_cluster");
             registry.register("machines", "Machines with a live lease", gauge(counts.machines));
             registry.register("units", "Units known, templates included", gauge(counts.units));
             registry.register("units_unplaced", "Units no machine takes", gauge(counts.unplaced));
             encode(&mut text, &registry)?;
-            // One document, one end mark.
-            let marker = text.rfind("# EOF").unwrap_or(text.len());
-            text.truncate(marker);
+            unmark(&mut text);
         }
         encode(&mut text, &self.0.registry)?;
         Ok(text)
     }
+}
+
+/// Takes the end mark away: one document has one.
+fn unmark(text: &mut String) {
+    let marker = text.rfind("# EOF").unwrap_or(text.len());
+    text.truncate(marker);
 }
 
 fn gauge(value: usize) -> prometheus_client::metrics::gauge::Gauge {

@@ -3,6 +3,8 @@
 //! Owns what counts as healthy: the store answers, the machine is registered, its runner is connected, and its
 //! placements are known.
 
+use std::time::Duration;
+
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::{StatusCode, header};
@@ -11,6 +13,10 @@ use serde::Serialize;
 use super::App;
 use super::error::{ApiError, json};
 use crate::metrics::ClusterCounts;
+use crate::reboot::gauges;
+
+/// How long a scrape waits for the first reading of the reboots, which is made when it is the first for long.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The answer of `/healthz`.
 #[derive(Serialize)]
@@ -60,9 +66,11 @@ pub(super) async fn metrics(State(app): State<App>) -> Result<Response, ApiError
             })
         });
     }
+    let latest = app.lock.latest(PATIENCE).await;
+    let reboots = latest.map(|records| gauges(&records, app.health.status().leading));
     let text = app
         .metrics
-        .render(counts)
+        .render(counts, reboots.as_ref())
         .map_err(|error| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     Ok(([(header::CONTENT_TYPE, kind)], text).into_response())

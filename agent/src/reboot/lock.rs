@@ -19,8 +19,10 @@ use muster_common::reboot::{
 use muster_common::snapshot::Unreadable;
 use muster_engine::reboot::semaphore;
 use muster_store::{RebootGroup, RebootRecords, Registry, RegistryError, StoreError};
+use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
+use super::follower::{Follower, Latest};
 use crate::health::unix_seconds;
 
 /// First pause after a conflict or an answer the store did not give: about one commit of etcd.
@@ -35,13 +37,15 @@ pub struct Lock(Arc<Inner>);
 
 struct Inner {
     registry: Registry,
-    configured: BTreeSet<Group>,
+    follower: Arc<Follower>,
     turns: Mutex<BTreeMap<Group, Arc<tokio::sync::Mutex<()>>>>,
 }
 
 impl std::fmt::Debug for Lock {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Lock").field("configured", &self.0.configured).finish_non_exhaustive()
+        f.debug_struct("Lock")
+            .field("configured", self.0.follower.configured())
+            .finish_non_exhaustive()
     }
 }
 
@@ -144,7 +148,8 @@ impl Lock {
     pub fn new(registry: Registry, configured: impl IntoIterator<Item = Group>) -> Self {
         let mut configured: BTreeSet<Group> = configured.into_iter().collect();
         configured.insert(Group::default());
-        Self(Arc::new(Inner { registry, configured, turns: Mutex::default() }))
+        let follower = Arc::new(Follower::new(registry.clone(), configured));
+        Self(Arc::new(Inner { registry, follower, turns: Mutex::default() }))
     }
 
     /// Takes a slot for `id`. Asking again while it is held is granted again. Answers within `limit`.
@@ -244,19 +249,21 @@ impl Lock {
         let deadline = Instant::now() + limit;
         let any = Group::default();
         let found = self.ask(&any, deadline, self.0.registry.reboots()).await?;
-        Ok(self.with_configured(found))
+        Ok(self.0.follower.complete(found))
     }
 
-    /// Adds the groups that exist without a record. One whose record cannot be read has some number of slots, but not a
-    /// new group's.
-    fn with_configured(&self, mut found: RebootRecords) -> RebootRecords {
-        for group in &self.0.configured {
-            let key = format!("reboot/{group}");
-            if !found.unreadable.iter().any(|record| record.key == key) {
-                found.groups.entry(group.clone()).or_default();
-            }
-        }
-        found
+    /// The records as they change, with the groups that exist without one. It is fed by one watch, which all share. Needs a
+    /// tokio runtime to run in.
+    pub fn follow(&self) -> watch::Receiver<Latest> {
+        self.0.follower.follow()
+    }
+
+    /// The records as they were last read by that watch; waits for its first reading, for `limit` at most.
+    pub async fn latest(&self, limit: Duration) -> Option<Arc<RebootRecords>> {
+        let mut following = self.follow();
+        let first = following.wait_for(|latest| latest.records.is_some() || latest.lost.is_some());
+        let latest = tokio::time::timeout(limit, first).await.ok()?.ok()?;
+        latest.records.clone()
     }
 
     /// The last slots freed in a group, the oldest first. Answers within `limit`.
@@ -278,7 +285,7 @@ impl Lock {
     fn existing(&self, group: &Group, found: Option<&RebootGroup>) -> Result<Semaphore, LockError> {
         match found {
             Some(found) => Ok(found.semaphore.clone()),
-            None if self.0.configured.contains(group) => Ok(Semaphore::default()),
+            None if self.0.follower.configured().contains(group) => Ok(Semaphore::default()),
             None => Err(LockError::UnknownGroup { group: group.clone() }),
         }
     }

@@ -14,7 +14,9 @@
 mod commands;
 mod drain;
 mod due;
+mod follower;
 mod gate;
+mod groups;
 pub mod host;
 mod journal;
 pub mod lock;
@@ -25,6 +27,8 @@ pub mod overview;
 mod publish;
 pub mod role;
 
+pub use follower::Latest;
+pub use groups::gauges;
 pub use lock::{Asked, GroupStatus, Lock, LockError, Release, Released};
 pub use logind::Logind;
 pub use metrics::Phases;

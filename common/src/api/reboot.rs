@@ -114,11 +114,6 @@ pub enum RebootEvent {
         /// What is wrong.
         message: String,
     },
-    /// The group that is watched does not exist, or no longer. A status follows when it does.
-    NoGroup {
-        /// Its name.
-        group: Group,
-    },
 }
 
 /// Takes a slot by hand.

@@ -4,30 +4,41 @@
 //! Owns the answers. Who gets a slot is [`crate::reboot::Lock`]'s to find out, and when a machine reboots is its own
 //! daemon's.
 
+use std::convert::Infallible;
+
 use axum::Router;
 use axum::extract::State;
 use axum::response::Response;
+use axum::response::sse::{Event, Sse};
 use axum::routing::{get, post};
+use futures::stream::Stream;
 use http::StatusCode;
 use muster_common::api::fleet::ErrorDetail;
 use muster_common::api::reboot::{
-    CancelRequest, Cancelled, History, LockRequest, Locked, MaxRequest, MaxSet, RebootRequest,
-    Requested, SlotRefused, UnlockRequest, Unlocked,
+    CancelRequest, Cancelled, History, LockRequest, Locked, MaxRequest, MaxSet, RebootEvent,
+    RebootRequest, Reboots, Requested, SlotRefused, UnlockRequest, Unlocked,
 };
 use muster_common::machine::MachineId;
 use muster_common::reboot::{
     Group, HolderId, HolderKind, HostStatus, Outcome, Phase, Request, Wait,
 };
 
+use tokio::sync::mpsc;
+
+use super::wait::stream;
 use crate::health::unix_seconds;
 use crate::http::App;
 use crate::http::error::{ApiError, chain, json};
 use crate::http::extract::{Body, Params};
 use crate::reboot::{Asked, LockError, Release, Released, overview};
 
+/// Events that may wait for a slow client. Each tells all there is, so few are enough.
+const BACKLOG: usize = 4;
+
 pub(super) fn routes() -> Router<App> {
     Router::new()
         .route("/", get(status))
+        .route("/watch", get(watch))
         .route("/history", get(history))
         .route("/lock", post(lock))
         .route("/unlock", post(unlock))
@@ -44,6 +55,67 @@ async fn status(State(app): State<App>, params: Params) -> Result<Response, ApiE
     let reader = app.view.fresh().await?;
     status.machines = reader.read(|snapshot| snapshot.machines.values().cloned().collect());
     Ok(json(StatusCode::OK, &status))
+}
+
+/// Tells how things are, and again whenever that has changed.
+async fn watch(
+    State(app): State<App>,
+    params: Params,
+) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, ApiError> {
+    params.only(&["group"])?;
+    let group: Option<Group> = params.parse("group", "the name of a reboot group")?;
+    // What follows is at least as new as this, which is read now: the client sees what it has just done.
+    let first = app.lock.records(app.slot_limit).await?;
+    let told = overview::tell(&app.machine, &first, group.as_ref())?;
+    let (events, received) = mpsc::channel(BACKLOG);
+    tokio::spawn(tell(app, group, told, events));
+    Ok(stream(received))
+}
+
+async fn tell(
+    app: App,
+    group: Option<Group>,
+    mut told: Reboots,
+    events: mpsc::Sender<RebootEvent>,
+) {
+    let mut following = app.lock.follow();
+    let mut lost: Option<String> = None;
+    if events.send(RebootEvent::Status(told.clone())).await.is_err() {
+        return;
+    }
+    loop {
+        let latest = following.borrow_and_update().clone();
+        let mut again = false;
+        if latest.lost != lost {
+            again = latest.lost.is_none();
+            lost.clone_from(&latest.lost);
+            if let Some(problem) = latest.lost {
+                let message = format!("the store cannot be reached ({problem}); waiting for it");
+                if events.send(RebootEvent::Degraded { message }).await.is_err() {
+                    return;
+                }
+            }
+        }
+        let records = latest.records.filter(|records| records.revision >= told.revision);
+        let now =
+            records.and_then(|records| overview::tell(&app.machine, &records, group.as_ref()).ok());
+        if let Some(mut now) = now {
+            // The store's revision moves with whatever is written to it; that alone is no news.
+            let revision = std::mem::replace(&mut now.revision, told.revision);
+            let changed = now != told;
+            now.revision = revision;
+            told = now;
+            if (changed || again) && events.send(RebootEvent::Status(told.clone())).await.is_err() {
+                return;
+            }
+        }
+        // All arms are cancel-safe.
+        tokio::select! {
+            changed = following.changed() => if changed.is_err() { return },
+            () = events.closed() => return,
+            () = app.shutdown.cancelled() => return,
+        }
+    }
 }
 
 async fn history(State(app): State<App>, params: Params) -> Result<Response, ApiError> {

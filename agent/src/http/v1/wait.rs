@@ -8,8 +8,9 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use futures::StreamExt;
-use futures::stream::{self, Stream};
+use futures::stream::{self as streams, Stream};
 use muster_common::api::v1::{Wait, WaitEvent};
+use serde::Serialize;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
@@ -49,11 +50,18 @@ pub(super) async fn wait(
     };
     let (events, received) = mpsc::channel(BACKLOG);
     tokio::spawn(tell(app, reader, Waiting::new(wait), events));
-    let stream = ReceiverStream::new(received).filter_map(async |event: WaitEvent| {
+    Ok(stream(received))
+}
+
+/// Events as they come, and a sign of life while none does.
+pub(super) fn stream<E: Serialize + Send + 'static>(
+    received: mpsc::Receiver<E>,
+) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
+    let stream = ReceiverStream::new(received).filter_map(async |event: E| {
         // No value of ours fails to serialize.
         Event::default().json_data(event).ok().map(Ok)
     });
-    Ok(Sse::new(stream).keep_alive(KeepAlive::new().interval(Duration::from_secs(10))))
+    Sse::new(stream).keep_alive(KeepAlive::new().interval(Duration::from_secs(10)))
 }
 
 /// Tells what is new until all is said, the client has gone, or the daemon stops.
@@ -114,7 +122,7 @@ async fn alarm(at: Option<Instant>) {
 
 /// Tells failures with their last log lines; `false` when the client has gone.
 async fn explain(app: &App, failures: Vec<Failure>, events: &mpsc::Sender<WaitEvent>) -> bool {
-    let mut told = stream::iter(failures.into_iter().enumerate())
+    let mut told = streams::iter(failures.into_iter().enumerate())
         .map(async |(index, failure)| {
             let Failure { name, machine, state } = failure;
             let log = if index < LOGS_AT_MOST {
