@@ -42,6 +42,7 @@ use musterd::metrics::Metrics;
 use musterd::reboot::Lock;
 use musterd::view::View;
 use serde_json::{Value, json};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
@@ -232,27 +233,41 @@ impl Cluster {
 
     /// Reads events until the stream ends or `enough` says so.
     async fn stream(&self, request: Request<Body>, enough: impl Fn(&Value) -> bool) -> Vec<Value> {
-        let response = self.router.clone().oneshot(request).await.unwrap();
-        assert_eq!(response.status(), StatusCode::OK);
-        let mut chunks = response.into_body().into_data_stream();
-        let mut text = String::new();
+        let mut told = self.follow(request).await;
         let mut events = Vec::new();
         let read = async {
-            while let Some(chunk) = chunks.next().await {
-                text.push_str(std::str::from_utf8(&chunk.unwrap()).unwrap());
-                while let Some(end) = text.find("\n\n") {
-                    let event: String = text.drain(..end + 2).collect();
-                    if let Some(data) = event.strip_prefix("data: ") {
-                        events.push(serde_json::from_str::<Value>(data).unwrap());
-                    }
-                }
-                if events.last().is_some_and(&enough) {
+            while let Some(event) = told.recv().await {
+                let last = enough(&event);
+                events.push(event);
+                if last {
                     return;
                 }
             }
         };
         tokio::time::timeout(LIMIT, read).await.unwrap();
         events
+    }
+
+    /// The events of a stream, as they come.
+    async fn follow(&self, request: Request<Body>) -> mpsc::UnboundedReceiver<Value> {
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        assert_eq!(response.status(), StatusCode::OK);
+        let mut chunks = response.into_body().into_data_stream();
+        let (events, told) = mpsc::unbounded_channel();
+        tokio::spawn(async move {
+            let mut text = String::new();
+            while let Some(chunk) = chunks.next().await {
+                text.push_str(std::str::from_utf8(&chunk.unwrap()).unwrap());
+                while let Some(end) = text.find("\n\n") {
+                    let event: String = text.drain(..end + 2).collect();
+                    let Some(data) = event.strip_prefix("data: ") else { continue };
+                    if events.send(serde_json::from_str(data).unwrap()).is_err() {
+                        return;
+                    }
+                }
+            }
+        });
+        told
     }
 }
 

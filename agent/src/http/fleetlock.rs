@@ -15,7 +15,7 @@ use muster_common::reboot::{HolderKind, Outcome};
 
 use super::App;
 use super::error::{chain, json};
-use crate::reboot::{Asked, LockError, Release, Released};
+use crate::reboot::{Asked, LockError, Release};
 
 /// Why a client is not answered with 200.
 struct Rejected {
@@ -39,12 +39,7 @@ pub(super) fn lost_routes() -> Router<App> {
 async fn pre_reboot(State(app): State<App>, request: Request) -> Result<StatusCode, Rejected> {
     let Identity { id, group } = identity(request).await?;
     match app.lock.acquire(&group, &id, HolderKind::FleetLock, app.slot_limit).await? {
-        Asked::Held { anew, .. } => {
-            if anew {
-                tracing::info!(%group, %id, "a FleetLock client has taken a slot");
-            }
-            Ok(StatusCode::OK)
-        }
+        Asked::Held { .. } => Ok(StatusCode::OK),
         Asked::Wait(wait) => {
             tracing::info!(%group, %id, "a FleetLock client has to wait: {wait}");
             Err(Rejected::server(Kind::FailedLock, wait.to_string()))
@@ -54,10 +49,7 @@ async fn pre_reboot(State(app): State<App>, request: Request) -> Result<StatusCo
 
 async fn steady_state(State(app): State<App>, request: Request) -> Result<StatusCode, Rejected> {
     let Identity { id, group } = identity(request).await?;
-    match app.lock.release(&group, &id, Release::plain(Outcome::Released), app.slot_limit).await? {
-        Released::Freed(_) => tracing::info!(%group, %id, "a FleetLock client has freed its slot"),
-        Released::NotHeld => {}
-    }
+    app.lock.release(&group, &id, Release::plain(Outcome::Released), app.slot_limit).await?;
     Ok(StatusCode::OK)
 }
 

@@ -161,7 +161,7 @@ impl Lock {
         limit: Duration,
     ) -> Result<Asked, LockError> {
         let since = unix_seconds();
-        self.settle(group, limit, |found| {
+        let settled = self.settle(group, limit, |found| {
             let wanted = Holder { id: id.clone(), kind, since };
             Ok(match semaphore::acquire(group, &self.existing(group, found)?, wanted) {
                 semaphore::Acquire::Grant(next) => {
@@ -172,8 +172,12 @@ impl Lock {
                 }
                 semaphore::Acquire::Wait(wait) => Decided::Answer(Asked::Wait(wait)),
             })
-        })
-        .await
+        });
+        let asked = settled.await?;
+        if matches!(asked, Asked::Held { anew: true, .. }) {
+            tracing::info!(%group, %id, %kind, "a slot was taken");
+        }
+        Ok(asked)
     }
 
     /// Gives the slot of `id` back, and remembers how it ended. Answers within `limit`.
@@ -184,7 +188,7 @@ impl Lock {
         ended: Release,
         limit: Duration,
     ) -> Result<Released, LockError> {
-        self.settle(group, limit, |found| {
+        let settled = self.settle(group, limit, |found| {
             Ok(match semaphore::release(&self.existing(group, found)?, id) {
                 semaphore::Release::NotHeld => Decided::Answer(Released::NotHeld),
                 semaphore::Release::Freed(next, holder) => {
@@ -200,8 +204,12 @@ impl Lock {
                     Decided::Write(next, Some(entry), Released::Freed(holder))
                 }
             })
-        })
-        .await
+        });
+        let released = settled.await?;
+        if let Released::Freed(Holder { kind, since, .. }) = &released {
+            tracing::info!(%group, %id, %kind, since, outcome = %ended.outcome, "a slot was freed");
+        }
+        Ok(released)
     }
 
     /// Sets how many slots a group has, making the group if there is none of that name. Nobody is evicted. Returns how many

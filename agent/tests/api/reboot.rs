@@ -76,7 +76,8 @@ async fn who_gets_no_slot_is_told_why_as_data() {
 #[tokio::test]
 async fn setting_the_slots_makes_the_group_and_evicts_nobody() {
     let cluster = cluster().await;
-    for path in ["/v1/reboot?group=web", "/v1/reboot/history?group=web"] {
+    for path in ["?group=web", "/history?group=web", "/watch?group=web"] {
+        let path = &format!("/v1/reboot{path}");
         let unknown = cluster.get(path).await;
         assert_eq!(unknown.status, StatusCode::NOT_FOUND);
         assert_eq!(unknown.message(), "there is no reboot group web", "{path}");
@@ -259,7 +260,7 @@ async fn every_path_says_which_methods_it_knows() {
         assert_eq!(answer.status, StatusCode::METHOD_NOT_ALLOWED, "{what}");
         assert_eq!(answer.allow.as_deref(), Some("POST"), "{what}");
     }
-    for path in ["/v1/reboot", "/v1/reboot/history"] {
+    for path in ["/v1/reboot", "/v1/reboot/history", "/v1/reboot/watch"] {
         let answer = cluster.ask(Method::POST, path, "{}").await;
         assert_eq!(answer.status, StatusCode::METHOD_NOT_ALLOWED, "{path}");
         assert_eq!(answer.allow.as_deref(), Some("GET,HEAD"), "{path}");
@@ -282,7 +283,99 @@ async fn a_store_that_is_away_is_503() {
     let answer = cluster.reboot("max", json!({"max": 2})).await;
     assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{}", answer.text);
     assert!(answer.message().starts_with("the slots of group default cannot be reached"));
-    for path in ["/v1/reboot", "/v1/reboot/history"] {
+    for path in ["/v1/reboot", "/v1/reboot/history", "/v1/reboot/watch"] {
         assert_eq!(cluster.get(path).await.status, StatusCode::SERVICE_UNAVAILABLE, "{path}");
     }
+}
+
+/// The next event of a stream.
+async fn next(told: &mut mpsc::UnboundedReceiver<Value>) -> Value {
+    tokio::time::timeout(LIMIT, told.recv()).await.unwrap().unwrap()
+}
+
+#[tokio::test]
+async fn a_watch_tells_how_things_are_and_whenever_they_change() {
+    let cluster = cluster().await;
+    let watch = |path: &str| Request::get(path).body(Body::empty()).unwrap();
+    let mut told = cluster.follow(watch("/v1/reboot/watch?group=default")).await;
+    let first = next(&mut told).await;
+    assert_eq!((&first["event"], &first["machine"]), (&json!("status"), &json!("m1")));
+    assert_eq!(first["groups"][0]["available"], 1);
+
+    // What is of another group, or of no reboot at all, is no news.
+    cluster.reboot("max", json!({"group": "web", "max": 2})).await;
+    cluster.submit("a.service", HELLO, "inactive").await;
+    cluster.reboot("lock", json!({"id": "ann"})).await;
+    let locked = next(&mut told).await;
+    assert_eq!(locked["groups"].as_array().unwrap().len(), 1);
+    assert_eq!(locked["groups"][0]["holders"][0]["id"], "ann");
+    cluster.host("m2", host("default", Phase::Waiting)).await;
+    assert_eq!(next(&mut told).await["hosts"][0]["phase"], "waiting");
+
+    cluster.line.cut(true);
+    let away = next(&mut told).await;
+    assert_eq!(away["event"], "degraded");
+    assert!(away["message"].as_str().unwrap().starts_with("the store cannot be reached"), "{away}");
+    cluster.line.cut(false);
+    let back = next(&mut told).await;
+    assert_eq!((&back["event"], &back["hosts"][0]["phase"]), (&json!("status"), &json!("waiting")));
+
+    // One that comes later sees at least what was there when it came, though the watch is shared.
+    cluster.reboot("unlock", json!({"id": "ann"})).await;
+    let mut second = cluster.follow(watch("/v1/reboot/watch")).await;
+    let first = next(&mut second).await;
+    assert_eq!(first["groups"][0]["available"], 1, "{first}");
+    assert_eq!(first["groups"].as_array().unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn metrics_tell_slots_holders_waiters_phases_and_what_was() {
+    let cluster = cluster().await;
+    cluster.reboot("max", json!({"group": "web", "max": 3})).await;
+    let id = r#"a "b""#;
+    cluster.reboot("lock", json!({"group": "web", "id": id})).await;
+    cluster.reboot("lock", json!({})).await;
+    cluster.reboot("unlock", json!({})).await;
+    for (machine, phase) in [("m1", Phase::Idle), ("m2", Phase::Waiting), ("m3", Phase::Locking)] {
+        cluster.host(machine, host("web", phase)).await;
+    }
+    let metrics = cluster.get("/metrics").await.text;
+    let expected = [
+        r#"slots_max{group="web"} 3"#,
+        r#"slots_available{group="web"} 2"#,
+        r#"holders{group="web"} 1"#,
+        r#"holders{group="default"} 0"#,
+        r#"waiters{group="web"} 2"#,
+        r#"waiters{group="default"} 0"#,
+        r#"hosts{group="web",phase="waiting"} 1"#,
+        r#"history_slots{group="default",outcome="unlocked"} 1"#,
+        r#"history_slot_seconds{group="default",outcome="unlocked"} "#,
+        r#"last_slot_seconds{group="default"} "#,
+        r#"slot_taken_timestamp_seconds{group="web",holder="a \"b\"",kind="person"} 1"#,
+    ];
+    for line in expected {
+        assert!(metrics.contains(&format!("\nmuster_reboot_{line}")), "{line}\n{metrics}");
+    }
+    assert!(!metrics.contains("muster_reboot_host_phase{"), "only the leader tells of each host");
+    assert_eq!(metrics.matches("# EOF").count(), 1);
+    assert!(metrics.ends_with("# EOF\n"), "{metrics}");
+    let names: Vec<&str> =
+        metrics.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
+    let mut once = names.clone();
+    once.sort_unstable();
+    once.dedup();
+    assert_eq!(once.len(), names.len(), "a name is told once: {names:?}");
+}
+
+#[test]
+fn the_leader_tells_the_phase_of_each_host() {
+    let mut records = muster_store::RebootRecords::default();
+    records.hosts.insert("m2".parse().unwrap(), host("web", Phase::Settling));
+    let mut text = String::new();
+    let registry = musterd::reboot::gauges(&records, true);
+    prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+    let labels = r#"{group="web",machine="m2",phase="settling"}"#;
+    assert!(text.contains(&format!("muster_reboot_host_phase{labels} 1\n")), "{text}");
+    let since = format!("muster_reboot_host_phase_timestamp_seconds{labels} 1700000000\n");
+    assert!(text.contains(&since), "{text}");
 }

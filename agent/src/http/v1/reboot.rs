@@ -136,11 +136,11 @@ async fn lock(
     let id = id.unwrap_or_else(|| HolderId::from(&app.machine));
     match app.lock.acquire(&group, &id, HolderKind::Person, app.slot_limit).await? {
         Asked::Held { since, anew } => {
-            tracing::info!(%group, %id, by, anew, "a slot is held by hand");
+            tracing::info!(%group, %id, by, anew, "a slot was asked for by hand");
             Ok(json(StatusCode::OK, &Locked { group, id, since, anew }))
         }
         Asked::Wait(wait) => {
-            tracing::info!(%group, %id, by, "no slot by hand: {wait}");
+            tracing::info!(%group, %id, by, "a slot was asked for by hand, and there is none: {wait}");
             Ok(refused(wait))
         }
     }
@@ -159,12 +159,9 @@ async fn unlock(
 ) -> Result<Response, ApiError> {
     let UnlockRequest { group, id, by } = request;
     let id = id.unwrap_or_else(|| HolderId::from(&app.machine));
-    let ended = Release::plain(Outcome::Unlocked { by: by.clone() });
+    let ended = Release::plain(Outcome::Unlocked { by });
     let freed = match app.lock.release(&group, &id, ended, app.slot_limit).await? {
-        Released::Freed(holder) => {
-            tracing::info!(%group, %id, by, kind = %holder.kind, "a slot was freed by hand");
-            Some(holder)
-        }
+        Released::Freed(holder) => Some(holder),
         Released::NotHeld => None,
     };
     Ok(json(StatusCode::OK, &Unlocked { group, id, freed }))
