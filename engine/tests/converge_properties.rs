@@ -5,6 +5,8 @@
 #[path = "support/one_machine.rs"]
 mod one_machine;
 
+use std::collections::BTreeMap;
+
 use muster_common::state::DesiredState;
 use muster_common::unit::{FileHash, UnitName};
 use muster_engine::converge::{Desired, Observed, Owned, Step, Steps, converge};
@@ -128,7 +130,7 @@ proptest! {
     /// A daemon that has lost its memory stops and restarts nothing that runs from the file that is wanted.
     #[test]
     fn adoption_restarts_nothing(machine in machines()) {
-        let forgetful = Machine { owned: Default::default(), ..machine };
+        let forgetful = Machine { owned: BTreeMap::default(), ..machine };
         for (unit, step) in each(&steps_of(&forgetful)) {
             let in_place = forgetful.desired.get(unit).map(|wanted| wanted.file)
                 == forgetful.observed.get(unit).and_then(|seen| seen.file);

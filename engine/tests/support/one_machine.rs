@@ -28,8 +28,7 @@ impl Machine {
                 };
                 let owned = self.owned.get_mut(&chain.unit).unwrap_or(&mut blank);
                 match step {
-                    Step::Refuse { .. } => continue,
-                    Step::Load => continue,
+                    Step::Refuse { .. } | Step::Load => continue,
                     Step::Write { file } | Step::Adopt { file } => {
                         owned.file = *file;
                         seen.file = Some(*file);
@@ -37,7 +36,7 @@ impl Machine {
                     Step::Enable => owned.enabled = true,
                     Step::Disable => owned.enabled = false,
                     Step::Start { .. } | Step::Restart { .. } => {
-                        "active".clone_into(&mut seen.active)
+                        "active".clone_into(&mut seen.active);
                     }
                     Step::Stop => "inactive".clone_into(&mut seen.active),
                     Step::Settle { generation, desired } => {
