@@ -226,11 +226,29 @@ impl Index {
         if self.units[key].record.as_ref() == unit {
             return;
         }
-        self.units[key].record = unit.cloned();
+        let row = &mut self.units[key];
+        let wanted = row.is_wanted();
+        row.record = unit.cloned();
+        let changed = row.is_wanted() != wanted;
         self.touch(key);
         self.touch_replaced(key);
         self.choose_file(key);
         self.note_moving(key);
+        if changed {
+            self.touch_crowded(key);
+        }
+    }
+
+    /// Whether a unit is to go from where it meets a conflict depends on whether the other one stays: when that changes,
+    /// all on its machines have to be looked at too.
+    fn touch_crowded(&mut self, unit: UnitKey) {
+        let machines: Vec<MachineKey> =
+            self.units[unit].places.iter().map(|place| place.machine).collect();
+        for machine in machines {
+            if self.crowded(unit, machine, true) {
+                self.touch_units_on(machine);
+            }
+        }
     }
 
     /// Follows a machine's report on a unit; false when nothing waits for it.
@@ -372,6 +390,7 @@ impl Index {
             row.poison = if poisoned { row.poison + 1 } else { row.poison.saturating_sub(1) };
             self.stirred = true;
             self.touch(unit);
+            self.touch_crowded(unit);
         }
     }
 

@@ -182,8 +182,8 @@ impl Scheduler {
     }
 
     /// What would become of these units were they launched now, everything else as it is: in order, each seeing those
-    /// admitted before it, leaders named in one call with their followers counting as launched. What the next plan
-    /// would place anyway comes first. Only refusals are named; no trace is left.
+    /// admitted before it, leaders named in one call with their followers counting as launched. Other units that the next
+    /// plan looks at have their turns as they would have them there. Only refusals are named; no trace is left.
     pub fn admit(&mut self, wanted: &[Candidate]) -> BTreeMap<UnitName, Refusal> {
         self.forget_planned();
         let stirred = self.index.stirred;
@@ -192,24 +192,28 @@ impl Scheduler {
         let stamp = self.next_stamp();
         let candidates: Vec<UnitKey> =
             wanted.iter().filter_map(|c| self.index.unit_keys.get(&c.name).copied()).collect();
-        let known: BTreeSet<UnitKey> = candidates.iter().copied().collect();
-        let others: Vec<UnitKey> =
-            agenda.iter().copied().filter(|unit| !known.contains(unit)).collect();
-
-        let mut refusals = BTreeMap::new();
         let mut pass = Pass::new(&mut self.index, stamp);
         pass.index.tentative = true;
-        pass.look_at(&others);
+        // In the order of the plan that would follow, with the candidates' turns taken in the order they were named.
+        let known: BTreeSet<UnitKey> = candidates.iter().copied().collect();
+        let looked_at: BTreeSet<UnitKey> = agenda.iter().copied().collect();
+        let mut all = agenda.clone();
+        all.extend(candidates.iter().filter(|unit| !looked_at.contains(unit)));
+        let mut named = candidates.iter();
+        let mut refusals = BTreeMap::new();
         let mut told = 0;
         let mut refused: BTreeSet<UnitKey> = BTreeSet::new();
-        for (unit, before) in candidates.iter().zip(&before) {
-            pass.look(*unit);
+        for unit in pass.in_order(&all) {
+            let candidate = known.contains(&unit);
+            let unit = if candidate { named.next().copied().unwrap_or(unit) } else { unit };
+            pass.look(unit);
             refused.extend(pass.refused.iter().skip(told));
             told = pass.refused.len();
-            if refused.contains(unit)
-                && let Some(refusal) = pass.index.explain(*unit)
+            if candidate
+                && refused.contains(&unit)
+                && let Some(refusal) = pass.index.explain(unit)
             {
-                refusals.insert(before.name.clone(), refusal);
+                refusals.insert(pass.index.units[unit].name.clone(), refusal);
             }
         }
         self.planned = pass.undo();

@@ -64,34 +64,28 @@ impl<'a> Pass<'a> {
         }
     }
 
-    /// Looks at units, in this order: those that have to leave, those on their way between machines, global ones, those
-    /// that replace others, the rest.
+    /// Looks at units, in the order of [`Self::in_order`].
     pub(super) fn look_at(&mut self, units: &[UnitKey]) {
-        let mut moving = Vec::new();
-        let mut global = Vec::new();
-        let mut replacing = Vec::new();
-        let mut rest = Vec::new();
-        for unit in units {
-            let row = &self.index.units[*unit];
-            if !row.is_wanted() || row.poison > 0 {
-                self.look(*unit);
-            } else if self.index.moving.contains(unit) {
-                moving.push(*unit);
-            } else if let Some(requirements) = row.requirements() {
-                if requirements.global {
-                    global.push(*unit);
-                } else if requirements.replaces.is_empty() {
-                    rest.push(*unit);
-                } else {
-                    replacing.push(*unit);
-                }
-            } else {
-                rest.push(*unit);
-            }
-        }
-        for unit in moving.into_iter().chain(global).chain(replacing).chain(rest) {
+        for unit in self.in_order(units) {
             self.look(unit);
         }
+    }
+
+    /// Units in the order in which they are decided on: what goes, so that others find its room; what is on its way already;
+    /// what has to be on many machines; what takes another's place; the rest. Among equals the order given.
+    pub(super) fn in_order(&self, units: &[UnitKey]) -> Vec<UnitKey> {
+        let mut order = units.to_vec();
+        order.sort_by_key(|unit| {
+            let row = &self.index.units[*unit];
+            match row.requirements() {
+                _ if !row.is_wanted() || row.poison > 0 => 0,
+                _ if self.index.moving.contains(unit) => 1,
+                Some(requirements) if requirements.global => 2,
+                Some(requirements) if !requirements.replaces.is_empty() => 3,
+                _ => 4,
+            }
+        });
+        order
     }
 
     /// Looks at one unit, and at those tied to it.
