@@ -3,12 +3,20 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the failure")]
 
+#[path = "reboot_role/crashes.rs"]
+mod crashes;
 #[path = "reboot_role/machine.rs"]
 mod machine;
 mod support;
+#[path = "reboot_role/waits.rs"]
+mod waits;
+
+use std::collections::BTreeSet;
 
 use muster_common::reboot::{Outcome, Phase};
+use muster_store::Registry;
 
+use crashes::Crashes;
 use machine::Machine;
 
 #[tokio::test]
@@ -23,10 +31,75 @@ async fn a_wish_leads_to_one_reboot_and_a_free_slot() {
     machine.boots();
     let _role = machine.start();
     machine.comes_to_rest().await;
+    rebooted_once(&machine).await;
+    let history = machine.history().await;
+    assert_eq!(history[0].due[0].to_string(), "requested by anna");
+}
+
+/// The slot was taken, used for one reboot and freed; nothing is left of the wish.
+async fn rebooted_once(machine: &Machine) {
     assert_eq!(machine.reboots(), 1);
     assert_eq!(machine.wished().await, None);
     let history = machine.history().await;
-    assert_eq!(history.len(), 1);
+    assert_eq!(history.len(), 1, "{history:#?}");
     assert_eq!(history[0].outcome, Outcome::Rebooted);
-    assert_eq!(history[0].due[0].to_string(), "requested by anna");
+}
+
+/// Whatever the daemon is at when it is killed, the next one brings it to the same end. Every request it makes of the store
+/// is one such moment: before it was carried out, and after it was and before the daemon knew.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_daemon_killed_at_any_moment_is_made_up_for_by_the_next() {
+    let mut seen = BTreeSet::new();
+    for carried_out in [false, true] {
+        for at in 0.. {
+            let disk = tempfile::tempdir().unwrap();
+            let store = muster_store::open_embedded(disk.path()).unwrap();
+            let crashes = Crashes::new(store.clone(), at, carried_out);
+            let hook = "before_drain = [\"/bin/true\"]\nafter_boot = [\"/bin/true\"]\n";
+            let mut machine = Machine::with(Registry::new(store.clone(), "/muster/v1/"), hook);
+            machine.wish("anna", 1).await;
+            let sound = machine.registry.clone();
+            machine.registry = Registry::new(crashes.clone(), "/muster/v1/");
+            let role = machine.start();
+            let mut crashed = tokio::select! {
+                () = crashes.reached() => true,
+                () = machine.goes_down() => false,
+            };
+            // It goes down only with its slot, however it came there.
+            let down = machine.host.with(|state| state.going_down);
+            machine.registry = sound.clone();
+            seen.insert(machine.journal().phase);
+            role.kill().await;
+            if !down {
+                let role = machine.start();
+                machine.goes_down().await;
+                role.kill().await;
+            }
+            assert_eq!(machine.holders().await, ["m1"], "request {at}: no slot when it goes down");
+            machine.boots();
+            if !crashed {
+                // The store goes on failing at its moment, which lies after the boot.
+                machine.registry = Registry::new(crashes.clone(), "/muster/v1/");
+                let role = machine.start();
+                crashed = tokio::select! {
+                    () = crashes.reached() => true,
+                    () = machine.comes_to_rest() => false,
+                };
+                machine.registry = sound;
+                seen.insert(machine.journal().phase);
+                role.kill().await;
+            }
+            let _role = machine.start();
+            machine.comes_to_rest().await;
+            rebooted_once(&machine).await;
+            if !crashed {
+                break;
+            }
+        }
+    }
+    let phases =
+        [Phase::Locking, Phase::Draining, Phase::Rebooting, Phase::Returned, Phase::Releasing];
+    for phase in phases {
+        assert!(seen.contains(&phase), "never killed in {phase}: {seen:?}");
+    }
 }

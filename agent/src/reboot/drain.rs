@@ -5,10 +5,12 @@
 use std::time::Duration;
 
 use muster_common::cordon::{AtDeadline, Cordon, Drain as Order, Hold, Holder};
+use muster_common::drain::{Course, Progress};
 use muster_common::machine::MachineId;
-use muster_common::snapshot::Snapshot;
-use muster_common::unit::Requirements;
+use muster_common::reboot::Stuck;
 use muster_engine::reboot::phase::{Drain, WhenStuck};
+
+use crate::view::Cluster;
 
 /// The hold the role takes, with the order to empty the machine.
 pub(super) fn order(now: u64, time: Duration, stuck: WhenStuck) -> Hold {
@@ -38,22 +40,63 @@ pub(super) fn is_ordered(cordon: &Cordon) -> bool {
     cordon.holds.get(&Holder::Reboot).is_some_and(|hold| hold.drain.is_some())
 }
 
-/// How far the machine is drained.
-pub(super) fn progress(snapshot: &Snapshot, machine: &MachineId) -> Drain {
-    if !snapshot.cordons.get(machine).is_some_and(is_ordered) {
+/// How far the machine is drained. Units that are global or name this machine stay: they go down and come back with it.
+pub(super) fn progress(cluster: &mut Cluster, machine: &MachineId) -> Drain {
+    if !cluster.snapshot().cordons.get(machine).is_some_and(is_ordered) {
         return Drain::No;
     }
-    let is_global = |name, file| {
-        snapshot
-            .files
-            .get(file)
-            .is_some_and(|file| Requirements::of(name, file).is_ok_and(|asked| asked.global))
-    };
-    let here = snapshot.places.iter().filter(|(name, places)| {
-        places.get(machine).is_some_and(|place| !is_global(name, &place.file))
-    });
-    match u64::try_from(here.count()).unwrap_or(u64::MAX) {
-        0 => Drain::Done,
-        moving => Drain::Going { moving, stuck: Vec::new() },
+    tell(&cluster.drain(machine))
+}
+
+/// The leader's account in the phases' words.
+fn tell(progress: &Progress) -> Drain {
+    let (mut moving, mut stuck) = (0, Vec::new());
+    for (unit, course) in &progress.units {
+        let why = match course {
+            Course::Global | Course::Pinned => continue,
+            course if course.is_on_its_way() => {
+                moving += 1;
+                continue;
+            }
+            // The leader has come to the deadline and has given up, a moment before us.
+            Course::Stays => "it did not move away in time".to_owned(),
+            course => course.to_string(),
+        };
+        stuck.push(Stuck { unit: unit.clone(), why });
+    }
+    if moving == 0 && stuck.is_empty() { Drain::Done } else { Drain::Going { moving, stuck } }
+}
+
+#[cfg(test)]
+mod tests {
+    use muster_common::refusal::{Refusal, UnitReason};
+
+    use super::*;
+
+    fn of(courses: &[(&str, Course)]) -> Drain {
+        let units = courses.iter().map(|(name, c)| (name.parse().unwrap(), c.clone())).collect();
+        tell(&Progress { machine: "m1".parse().unwrap(), cordon: None, units })
+    }
+
+    #[test]
+    fn what_stays_by_its_nature_does_not_hold_a_reboot_up() {
+        assert_eq!(of(&[]), Drain::Done);
+        let stays = [("a.service", Course::Global), ("b.service", Course::Pinned)];
+        assert_eq!(of(&stays), Drain::Done);
+    }
+
+    #[test]
+    fn what_moves_is_counted_and_what_does_not_is_named() {
+        let refusal = Refusal::of(UnitReason::NoMachines);
+        let all = [
+            ("a.service", Course::Moving { to: "m2".parse().unwrap() }),
+            ("b.service", Course::Stopping),
+            ("c.service", Course::Stuck { refusal: refusal.clone() }),
+            ("d.service", Course::Stays),
+        ];
+        let Drain::Going { moving: 2, stuck } = of(&all) else { panic!("{:?}", of(&all)) };
+        let told: Vec<String> = stuck.iter().map(ToString::to_string).collect();
+        let refused = format!("c.service ({refusal})");
+        assert_eq!(told, [&*refused, "d.service (it did not move away in time)"]);
     }
 }

@@ -17,6 +17,7 @@ use muster_common::reboot::Stuck;
 use muster_common::snapshot::{Placement, Snapshot};
 use muster_common::state::{DesiredState, ObservedState};
 use muster_common::unit::UnitName;
+use muster_engine::arrival::{Arrival, Report};
 use muster_engine::schedule::Decision;
 
 use crate::view::Cluster;
@@ -79,22 +80,9 @@ fn placed<'a>(
 /// What is wrong with a unit; `None`: nothing is.
 fn trouble(place: &Placement, state: Option<&ObservedState>) -> Option<String> {
     let Some(state) = state else { return Some("is not reported yet".to_owned()) };
-    if let Some(problem) = &state.problem {
-        return Some(problem.clone());
-    }
-    if state.generation < place.generation
-        || state.desired != place.desired
-        || state.file.is_some_and(|file| file != place.file)
-    {
-        return Some("is on its way".to_owned());
-    }
-    if place.desired != DesiredState::Launched {
-        return None;
-    }
-    match (state.active.as_str(), state.sub.as_str()) {
-        // `inactive` after a start that was carried out: a oneshot that has finished, and not failed.
-        ("active" | "reloading" | "refreshing" | "inactive", _) => None,
-        (active, "") => Some(active.to_owned()),
-        (active, sub) => Some(format!("{active} ({sub})")),
+    match Report::of(state).arrival(place, place.desired) {
+        Arrival::Here => None,
+        Arrival::Failed(problem) => Some(problem),
+        Arrival::Pending => Some("is on its way".to_owned()),
     }
 }

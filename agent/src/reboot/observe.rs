@@ -134,7 +134,7 @@ impl Role {
         let machine = &self.parts.machine;
         self.reader
             .as_ref()
-            .map_or(Drain::No, |reader| reader.read(|snapshot| drain::progress(snapshot, machine)))
+            .map_or(Drain::No, |reader| reader.decide(|cluster| drain::progress(cluster, machine)))
     }
 
     /// Whether the machine is well. What cannot be told is not.
