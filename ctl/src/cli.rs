@@ -168,6 +168,13 @@ pub(crate) enum Command {
     /// --all is given.
     Uncordon(UncordonArgs),
 
+    /// Empty a machine: its units start elsewhere, then stop there
+    ///
+    /// It is cordoned first. Global units stay. A unit that names itself in Conflicts= may not run twice, so it is stopped first. Units that no
+    /// other machine takes go on running, and are listed with the reason; the command fails then. The machine takes nothing
+    /// until `uncordon`, which also calls a drain off.
+    Drain(DrainArgs),
+
     /// Show and steer rolling reboots: slots, who holds them, and who is asked to reboot
     Reboot(RebootArgs),
 
@@ -271,6 +278,33 @@ pub(crate) struct ListArgs {
 pub(crate) struct CordonArgs {
     /// The machine: its id, the beginning of it, its address or its host name
     pub(crate) machine: String,
+
+    /// Why, for others to read
+    #[arg(long)]
+    pub(crate) reason: Option<String>,
+}
+
+/// Arguments of `drain`.
+#[derive(Debug, Args)]
+pub(crate) struct DrainArgs {
+    /// The machine: its id, the beginning of it, its address or its host name
+    pub(crate) machine: String,
+
+    /// How long it may take, such as 90 or 5m; what is left then stays, unless --force is given
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub(crate) deadline: Option<Duration>,
+
+    /// At the deadline, stop what is left
+    #[arg(long, requires = "deadline")]
+    pub(crate) force: bool,
+
+    /// Show what would become of each unit, and do nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+
+    /// Do not wait for the units to move
+    #[arg(long)]
+    pub(crate) no_block: bool,
 
     /// Why, for others to read
     #[arg(long)]

@@ -34,6 +34,9 @@ pub(crate) enum Error {
     /// Ctrl-C.
     #[error("interrupted while {0} still waited for; what was requested stays so")]
     Interrupted(String),
+    /// Ctrl-C while a drain was followed.
+    #[error("interrupted; {0}... goes on being drained")]
+    DrainInterrupted(String),
     /// A `--machine` that names none, or more than one.
     #[error("{given:?} names {found}")]
     Machine {
@@ -88,6 +91,7 @@ impl Error {
             Self::Interrupted(_) => {
                 Some("`musterctl list-units` shows how far they are".to_owned())
             }
+            Self::DrainInterrupted(_) => Some("`musterctl uncordon` calls it off".to_owned()),
             Self::Group { group, .. } => {
                 Some(format!("`musterctl reboot set-max --group {group} 1` makes it"))
             }
@@ -104,7 +108,7 @@ impl Error {
     /// 1 for every failure, as fleetctl has it; 130 after Ctrl-C, as shells have it.
     pub(crate) fn exit_code(&self) -> ExitCode {
         match self {
-            Self::Interrupted(_) => ExitCode::from(130),
+            Self::Interrupted(_) | Self::DrainInterrupted(_) => ExitCode::from(130),
             _ => ExitCode::FAILURE,
         }
     }

@@ -4,6 +4,7 @@ mod change;
 mod completions;
 mod cordon;
 mod destroy;
+mod drain;
 mod lists;
 mod reboot;
 mod scheduler;
@@ -38,6 +39,7 @@ pub(crate) async fn run(cli: Cli, console: &mut Console) -> Result<ExitCode, Err
         Command::ListMachines(args) => lists::machines(&client, console, &args).await,
         Command::Cordon(args) => cordon::cordon(&client, console, &args).await,
         Command::Uncordon(args) => cordon::uncordon(&client, console, &args).await,
+        Command::Drain(args) => drain::run(&client, console, &args).await,
         Command::Reboot(args) => reboot::run(&client, console, &args).await,
         Command::Plan => scheduler::plan(&client, console).await,
         Command::Unfreeze => scheduler::unfreeze(&client).await,

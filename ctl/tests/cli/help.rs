@@ -4,7 +4,7 @@ use insta::assert_snapshot;
 
 use crate::daemon::{musterctl, shown};
 
-const COMMANDS: [&str; 19] = [
+const COMMANDS: [&str; 20] = [
     "submit",
     "load",
     "start",
@@ -20,6 +20,7 @@ const COMMANDS: [&str; 19] = [
     "list-machines",
     "cordon",
     "uncordon",
+    "drain",
     "reboot",
     "plan",
     "unfreeze",
@@ -75,6 +76,7 @@ fn help_lists_every_command() {
       list-machines    List the machines of the cluster
       cordon           Keep a machine from taking any unit; what runs there stays
       uncordon         Let a machine take units again
+      drain            Empty a machine: its units start elsewhere, then stop there
       reboot           Show and steer rolling reboots: slots, who holds them, and who is asked to reboot
       plan             Show what the scheduler would do next, and which units no machine can take
       unfreeze         Let units be placed anew although half of the machines or more vanished together

@@ -11,6 +11,7 @@
 mod change;
 mod cordon;
 mod daemon;
+mod drain;
 mod help;
 mod reboot;
 mod show;

@@ -1,0 +1,234 @@
+//! `drain`: what a user sees of a machine that is emptied, and the exit code.
+
+use insta::assert_snapshot;
+use muster_common::api::drain::DrainEvent;
+use muster_common::cordon::{AtDeadline, Cordon, Drain, DrainEnd, Hold, Holder};
+use muster_common::drain::{Course, Progress};
+use muster_common::refusal::{Refusal, UnitReason};
+use serde_json::{Value, json};
+
+use crate::daemon::{Answer, Daemon, shown};
+use crate::words::{full, machine, name};
+
+fn cordon(ended: Option<DrainEnd>) -> Cordon {
+    let drain = Drain { began: 1, deadline: Some(300), then: AtDeadline::GiveUp, ended };
+    let hold = Hold { drain: Some(drain), ..Hold::default() };
+    Cordon { holds: [(Holder::Person, hold)].into(), revision: 0 }
+}
+
+fn progress(cordon: Option<Cordon>, units: &[(&str, Course)]) -> Progress {
+    let units = units.iter().map(|(unit, course)| (name(unit), course.clone())).collect();
+    Progress { machine: machine(1).id, cordon, units }
+}
+
+fn going(units: &[(&str, Course)]) -> Progress {
+    progress(Some(cordon(None)), units)
+}
+
+fn queued() -> Course {
+    Course::Queued { to: Some(machine(2).id), stops_first: false }
+}
+
+fn moving() -> Course {
+    Course::Moving { to: machine(2).id }
+}
+
+fn told(progress: Progress) -> Value {
+    serde_json::to_value(DrainEvent::Progress { progress }).unwrap()
+}
+
+fn left(unit: &str) -> Value {
+    serde_json::to_value(DrainEvent::Left { name: name(unit), to: Some(machine(2)) }).unwrap()
+}
+
+fn daemon(first: &Progress, events: Vec<Value>) -> Daemon {
+    let path = format!("/v1/machines/{}/drain", machine(1).id);
+    let order = format!("POST {path}");
+    let follow = format!("GET {path}/events?revision=7");
+    let machines = json!({"machines": [machine(1), machine(2)], "cordons": {}});
+    Daemon::new([
+        ("GET /v1/machines", Answer::json(machines)),
+        (order.as_str(), Answer::json(json!({"progress": first, "revision": 7}))),
+        (follow.as_str(), Answer::Events(events)),
+    ])
+}
+
+#[test]
+fn each_unit_that_moves_is_told_and_global_units_do_not_count() {
+    let first = going(&[
+        ("a.service", queued()),
+        ("b.service", queued()),
+        ("node.service", Course::Global),
+    ]);
+    let daemon = daemon(
+        &first,
+        vec![
+            told(going(&[
+                ("a.service", moving()),
+                ("b.service", moving()),
+                ("node.service", Course::Global),
+            ])),
+            left("a.service"),
+            told(going(&[("b.service", moving()), ("node.service", Course::Global)])),
+            // That it left was not told: the daemon had been restarted.
+            told(going(&[("node.service", Course::Global)])),
+        ],
+    );
+    assert_snapshot!(daemon.run("drain n1"), @r"
+    exit 0
+    --- stdout
+    a.service moved to 22222222.../10.0.0.2
+    b.service moved to 22222222...
+    11111111... is drained
+    ");
+}
+
+#[test]
+fn an_order_says_who_why_how_long_and_what_then() {
+    let daemon = daemon(&going(&[]), Vec::new());
+    let mut command = daemon.command("drain 1111 --deadline 5m --force --reason disk");
+    let output = command.env_remove("SUDO_USER").env("USER", "ann").output().unwrap();
+    assert_eq!(shown(&output), "exit 0\n--- stdout\n11111111... is drained\n");
+    let asked = daemon.requests().pop().unwrap();
+    assert_eq!(
+        asked.body,
+        json!({"by": "ann", "reason": "disk", "deadline": 300, "then": "force", "dry_run": false})
+    );
+}
+
+#[test]
+fn what_cannot_move_is_told_with_its_reason() {
+    let stuck = |refusal| Course::Stuck { refusal };
+    let units = [
+        ("a.service", stuck(Refusal { unit: Some(UnitReason::NoOtherMachine), machines: vec![] })),
+        ("node.service", Course::Global),
+        ("p.service", Course::Pinned),
+        ("web@4.service", stuck(full())),
+    ];
+    assert_snapshot!(daemon(&going(&units), Vec::new()).run("drain n1"), @r"
+    exit 1
+    --- stderr
+    error: a.service cannot move: there is no other machine
+    error: p.service cannot move: its MachineID= names this machine
+    error: web@4.service cannot move: no other machine takes it
+      11111111...: Conflicts=web@* matches web@1.service, which is there
+      22222222...: Conflicts=web@* matches web@2.service, which is there
+      33333333...: Conflicts=web@* matches web@3.service, which is there
+    hint: 11111111... goes on being drained, should that change; `musterctl uncordon` calls it off
+    ");
+    let given_up = [("a.service", Course::Stays), ("p.service", Course::Stays)];
+    let end = progress(Some(cordon(Some(DrainEnd::GaveUp))), &given_up);
+    let first = going(&[("a.service", queued()), ("p.service", Course::Pinned)]);
+    assert_snapshot!(daemon(&first, vec![told(end)]).run("drain n1 --deadline 1"), @r"
+    exit 1
+    --- stderr
+    error: a.service was not up elsewhere in time
+    error: p.service cannot move: its MachineID= names this machine
+    error: the drain of 11111111... was given up at its deadline
+    ");
+    let off = progress(None, &given_up);
+    assert_snapshot!(daemon(&first, vec![told(off)]).run("drain n1"), @r"
+    exit 1
+    --- stderr
+    error: p.service cannot move: its MachineID= names this machine
+    error: the drain of 11111111... was called off
+    ");
+}
+
+#[test]
+fn a_forced_drain_is_waited_for_beyond_what_cannot_move() {
+    let first = going(&[("p.service", Course::Pinned)]);
+    let forced =
+        |units: &[(&str, Course)]| told(progress(Some(cordon(Some(DrainEnd::Forced))), units));
+    let gone =
+        serde_json::to_value(DrainEvent::Left { name: name("p.service"), to: None }).unwrap();
+    let events =
+        vec![told(first.clone()), forced(&[("p.service", Course::Stopping)]), gone, forced(&[])];
+    assert_snapshot!(daemon(&first, events).run("drain n1 --deadline 1 --force"), @r"
+    exit 0
+    --- stdout
+    p.service stopped, and is on no machine now
+    11111111... is drained
+    ");
+}
+
+#[test]
+fn a_rehearsal_shows_what_would_become_of_each_unit() {
+    let units = [
+        ("a.service", queued()),
+        ("db.service", Course::Queued { to: Some(machine(2).id), stops_first: true }),
+        ("node.service", Course::Global),
+        ("p.service", Course::Pinned),
+        ("web@4.service", Course::Stuck { refusal: full() }),
+    ];
+    let some = daemon(&progress(None, &units), Vec::new());
+    assert_snapshot!(some.run("drain n1 --dry-run"), @r"
+    exit 1
+    --- stdout
+    a.service moves to 22222222...
+    db.service is stopped, then started on 22222222...
+    node.service stays: it is global
+    p.service cannot move: its MachineID= names this machine
+    web@4.service cannot move: no other machine takes it
+      11111111...: Conflicts=web@* matches web@1.service, which is there
+      22222222...: Conflicts=web@* matches web@2.service, which is there
+      33333333...: Conflicts=web@* matches web@3.service, which is there
+    ");
+    assert_eq!(some.requests().pop().unwrap().body["dry_run"], json!(true));
+    let all = daemon(&progress(None, &units[..1]), Vec::new());
+    assert_snapshot!(all.run("drain n1 --dry-run"), @r"
+    exit 0
+    --- stdout
+    a.service moves to 22222222...
+    ");
+}
+
+#[test]
+fn without_waiting_and_as_json() {
+    let first = going(&[("a.service", queued())]);
+    assert_snapshot!(daemon(&first, Vec::new()).run("drain n1 --no-block"), @r"
+    exit 0
+    --- stdout
+    11111111... is being drained
+    ");
+    let end = going(&[("node.service", Course::Global)]);
+    let events = vec![left("a.service"), told(end)];
+    assert_snapshot!(daemon(&first, events).run("drain n1 --output json"), @r#"
+    exit 0
+    --- stdout
+    {
+      "machine": "11111111111111111111111111111111",
+      "cordon": {
+        "holds": {
+          "person": {
+            "since": 0,
+            "drain": {
+              "began": 1,
+              "deadline": 300,
+              "then": "give-up"
+            }
+          }
+        }
+      },
+      "units": {
+        "node.service": {
+          "course": "global"
+        }
+      }
+    }
+    "#);
+}
+
+#[test]
+fn force_is_nothing_without_a_deadline() {
+    assert_snapshot!(daemon(&going(&[]), Vec::new()).run("drain n1 --force"), @r"
+    exit 2
+    --- stderr
+    error: the following required arguments were not provided:
+      --deadline <DURATION>
+
+    Usage: musterctl drain --deadline <DURATION> --force --endpoint <ENDPOINT> <MACHINE>
+
+    For more information, try '--help'.
+    ");
+}
