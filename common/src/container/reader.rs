@@ -166,8 +166,19 @@ impl<'a> Reader<'a> {
         Ok(pairs.into_iter().collect())
     }
 
-    /// The assignments of an option in which a name by itself has the empty value.
+    /// The assignments of an option in which a name by itself has the empty value. One behind an assignment is refused: it
+    /// is the rest of a value that wanted quotes.
     pub(super) fn labels(&self, name: &str) -> Read<BTreeMap<String, String>> {
+        for value in self.all(name) {
+            let fault = |problem| self.fault(value.line, name, problem);
+            let words = words::split(&value.text, Backslash::Escapes).map_err(fault)?;
+            let behind = words.iter().skip_while(|word| !word.contains('='));
+            if let Some(stray) = behind.into_iter().find(|word| !word.contains('=')) {
+                let problem =
+                    format!("{stray:?} has no =; quote a value with spaces: \"key=one two\"");
+                return Err(fault(problem));
+            }
+        }
         let pairs = self.pairs(name)?;
         Ok(pairs.into_iter().map(|(key, value)| (key, value.unwrap_or_default())).collect())
     }

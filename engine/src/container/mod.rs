@@ -1,8 +1,10 @@
 //! Containers: what Docker is asked to make of a unit, and what happens to it while it lives.
 //!
-//! Owns two decisions. [`translate()`] turns what a unit's file says into the body of Docker's create call, once and
-//! completely: a daemon sends it and adds only what no one but the machine knows ([`Late`]). [`Life`] decides what to do
-//! when a container starts, ends, falls ill or takes too long, with the clock passed in. Neither talks to an engine.
+//! Owns the decisions about them. [`translate()`] turns what a unit's file says into the body of Docker's create call,
+//! once and completely: a daemon sends it and adds only what no one but the machine knows ([`Late`]). [`Life`] decides
+//! what to do when a container starts, ends, falls ill or takes too long, with the clock passed in. [`fetch()`] says
+//! whether an image is needed first, [`owner()`] and [`Seen`] what a daemon makes of the containers it finds. None of them
+//! talks to an engine.
 //!
 //! Translation is here and not beside the parser because it chooses: which of Docker's ways stands for an option that
 //! Docker does not have. Docker's own types would tie the engine to a client library; [`body`] has the few that are
@@ -10,12 +12,16 @@
 
 pub mod body;
 mod environment;
+mod fetch;
+mod found;
 mod life;
 mod mounts;
 mod networks;
 mod translate;
 
 pub use environment::{BadEnvironment, Known, assemble};
+pub use fetch::{Fetch, fetch, retry_after};
+pub use found::{Inspected, Owner, owner};
 pub use life::{
     Action, Ended, Event, HealthState, Life, Memory, Phase, Policy, Result as LifeResult, Seen,
 };

@@ -1,0 +1,98 @@
+//! Whether an image is fetched before a start, and when a fetch that failed is tried again.
+
+use std::time::Duration;
+
+use muster_common::container::{ContainerSpec, Image, Pull};
+
+/// What to do about an image before a start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fetch {
+    /// It is there, and good enough.
+    Nothing,
+    /// Load it from its archive on the machine.
+    Load,
+    /// Pull it.
+    Pull {
+        /// Whether the start fails without: otherwise the one that is there will do.
+        needed: bool,
+    },
+    /// It is not there and must not be fetched: the start fails.
+    Missing,
+}
+
+/// What to do about a container's image, given whether the machine has one of that name.
+///
+/// An archive whose image has no name is loaded every time: nothing tells what it held.
+pub fn fetch(spec: &ContainerSpec, present: bool) -> Fetch {
+    match (&spec.image, spec.pull) {
+        (_, Pull::Never) if present => Fetch::Nothing,
+        (_, Pull::Never) => Fetch::Missing,
+        (Image::Archive { image: Some(_), .. } | Image::Named(_), Pull::Missing) if present => {
+            Fetch::Nothing
+        }
+        (Image::Archive { .. }, _) => Fetch::Load,
+        (Image::Named(_), Pull::Newer) => Fetch::Pull { needed: !present },
+        (Image::Named(_), Pull::Always | Pull::Missing) => Fetch::Pull { needed: true },
+    }
+}
+
+/// The longest pause between two attempts where the file gives none.
+const LONGEST: Duration = Duration::from_secs(60);
+
+/// How long to wait before the next attempt once so many have failed; `None` when that was the last.
+pub fn retry_after(spec: &ContainerSpec, failed: u32) -> Option<Duration> {
+    if failed > spec.pull_retries {
+        return None;
+    }
+    let doubled = Duration::from_secs(1).saturating_mul(1 << failed.saturating_sub(1).min(6));
+    Some(spec.pull_delay.unwrap_or(doubled.min(LONGEST)))
+}
+
+#[cfg(test)]
+mod tests {
+    use muster_common::container::{Host, Quadlet, read};
+
+    use super::*;
+
+    fn spec(lines: &str) -> ContainerSpec {
+        let file = format!("[Container]\n{lines}\n").parse().unwrap();
+        match read(&"web.container".parse().unwrap(), &file, &Host::stand_in()) {
+            Ok((Quadlet::Container(spec), _)) => *spec,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn pull_says_when_an_image_is_fetched() {
+        let pull = |needed| Fetch::Pull { needed };
+        // With the image there, and without.
+        let table = [
+            ("Image=a", [Fetch::Nothing, pull(true)]),
+            ("Image=a\nPull=always", [pull(true), pull(true)]),
+            ("Image=a\nPull=newer", [pull(false), pull(true)]),
+            ("Image=a\nPull=never", [Fetch::Nothing, Fetch::Missing]),
+            ("Image=docker-archive:/a.tar:a", [Fetch::Nothing, Fetch::Load]),
+            ("Image=docker-archive:/a.tar:a\nPull=always", [Fetch::Load, Fetch::Load]),
+            ("Image=docker-archive:/a.tar", [Fetch::Load, Fetch::Load]),
+        ];
+        for (lines, expected) in table {
+            let spec = spec(lines);
+            assert_eq!([fetch(&spec, true), fetch(&spec, false)], expected, "{lines}");
+        }
+    }
+
+    #[test]
+    fn attempts_come_further_apart_and_to_an_end() {
+        let pauses = |lines: &str| -> Vec<u64> {
+            let spec = spec(lines);
+            (1..)
+                .map_while(|failed| retry_after(&spec, failed))
+                .map(|pause| pause.as_secs())
+                .collect()
+        };
+        assert_eq!(pauses("Image=a"), [1, 2, 4]);
+        assert_eq!(pauses("Image=a\nRetry=8"), [1, 2, 4, 8, 16, 32, 60, 60]);
+        assert_eq!(pauses("Image=a\nRetry=2\nRetryDelay=5s"), [5, 5]);
+        assert_eq!(pauses("Image=a\nRetry=0"), [0_u64; 0]);
+    }
+}

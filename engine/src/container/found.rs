@@ -1,0 +1,123 @@
+//! What a daemon makes of the containers it finds: whose they are, and how they are.
+
+use std::collections::BTreeMap;
+
+use muster_common::unit::FileHash;
+
+use super::life::{Ended, HealthState, Seen};
+use super::translate::{Identity, LABEL_CLUSTER, LABEL_FILE, LABEL_GENERATION, LABEL_UNIT};
+
+/// Whose a container, a volume or a network is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Owner {
+    /// This cluster's.
+    Ours(Identity),
+    /// Another cluster's on the same engine, by its name.
+    OtherCluster(String),
+    /// Somebody else's, never to be touched. One whose labels cannot be read is too.
+    Foreign,
+}
+
+/// Whose something with these labels is.
+pub fn owner(labels: &BTreeMap<String, String>, cluster: &str) -> Owner {
+    let Some(theirs) = labels.get(LABEL_CLUSTER) else { return Owner::Foreign };
+    if theirs != cluster {
+        return Owner::OtherCluster(theirs.clone());
+    }
+    let identity = || {
+        Some(Identity {
+            unit: labels.get(LABEL_UNIT)?.parse().ok()?,
+            file: labels.get(LABEL_FILE)?.parse::<FileHash>().ok()?,
+            generation: labels.get(LABEL_GENERATION)?.parse().ok()?,
+            cluster: theirs.clone(),
+        })
+    };
+    identity().map_or(Owner::Foreign, Owner::Ours)
+}
+
+/// What Docker's inspect call says of a container's state, `.State`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Inspected<'a> {
+    /// `Status`.
+    pub status: &'a str,
+    /// `ExitCode`.
+    pub exit_code: i64,
+    /// `OOMKilled`.
+    pub oom: bool,
+    /// `Health.Status`, where there is a check.
+    pub health: Option<&'a str>,
+}
+
+impl Seen {
+    /// What a container's state means. One that was made and never ran is as good as none; one that is paused runs, for
+    /// whoever paused it has a reason; of one in a state this version does not know it is not concluded that it has ended.
+    pub fn of(state: Inspected<'_>) -> Self {
+        match state.status {
+            "created" => Self::Absent,
+            "dead" | "exited" | "removing" => {
+                Self::Ended(Ended { code: state.exit_code, oom: state.oom })
+            }
+            _ => Self::Running(state.health.and_then(HealthState::of)),
+        }
+    }
+}
+
+impl HealthState {
+    /// Docker's word for it; `None` where there is no check.
+    pub fn of(word: &str) -> Option<Self> {
+        match word {
+            "starting" => Some(Self::Starting),
+            "healthy" => Some(Self::Healthy),
+            "unhealthy" => Some(Self::Unhealthy),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn labels(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+        pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+    }
+
+    #[test]
+    fn only_what_has_all_our_labels_is_ours() {
+        let file = FileHash::of("a");
+        let hash = file.to_string();
+        let all = [
+            (LABEL_UNIT, "web.container"),
+            (LABEL_FILE, hash.as_str()),
+            (LABEL_GENERATION, "3"),
+            (LABEL_CLUSTER, "here"),
+        ];
+        let identity = Identity {
+            unit: "web.container".parse().unwrap(),
+            file,
+            generation: 3,
+            cluster: "here".to_owned(),
+        };
+        assert_eq!(owner(&labels(&all), "here"), Owner::Ours(identity));
+        assert_eq!(owner(&labels(&all), "there"), Owner::OtherCluster("here".to_owned()));
+        for missing in 0..all.len() {
+            let mut some = all.to_vec();
+            some.remove(missing);
+            assert_eq!(owner(&labels(&some), "here"), Owner::Foreign);
+        }
+        let bad = [all[0], (LABEL_FILE, "x"), all[2], all[3]];
+        assert_eq!(owner(&labels(&bad), "here"), Owner::Foreign);
+    }
+
+    #[test]
+    fn states_are_dockers() {
+        let seen = |status, health| Seen::of(Inspected { status, exit_code: 3, oom: true, health });
+        let ended = Seen::Ended(Ended { code: 3, oom: true });
+        assert_eq!(seen("created", None), Seen::Absent);
+        assert_eq!(seen("running", Some("none")), Seen::Running(None));
+        assert_eq!(seen("running", Some("unhealthy")), Seen::Running(Some(HealthState::Unhealthy)));
+        assert_eq!(seen("paused", None), Seen::Running(None));
+        assert_eq!(seen("frozen", None), Seen::Running(None));
+        assert_eq!((seen("exited", None), seen("dead", None)), (ended, ended));
+    }
+}
