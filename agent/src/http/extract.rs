@@ -2,7 +2,11 @@
 //!
 //! Owns the checks every request passes: content type, body limit, JSON, names and query parameters.
 
+use std::pin::pin;
+use std::time::Duration;
+
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
+use bytes::BytesMut;
 use http::request::Parts;
 use http::{HeaderMap, StatusCode, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -11,6 +15,9 @@ use serde::de::DeserializeOwned;
 
 use super::App;
 use super::error::ApiError;
+
+/// How long a client may send nothing in the middle of a body: as long as for a head, see `serve`.
+const STALL: Duration = Duration::from_secs(30);
 
 /// A JSON body.
 pub(crate) struct Body<T>(pub(crate) T);
@@ -49,13 +56,27 @@ pub(crate) async fn read_json<T: DeserializeOwned>(
     if announced.is_some_and(|length| length > limit) {
         return Err(too_large());
     }
-    let body = match Limited::new(request.into_body(), limit).collect().await {
-        Ok(body) => body.to_bytes(),
-        Err(error) if error.downcast_ref::<LengthLimitError>().is_some() => return Err(too_large()),
-        Err(error) => {
-            return Err(ApiError::bad_request(format!("the body broke off: {error}")));
+    let mut rest = pin!(Limited::new(request.into_body(), limit));
+    let mut body = BytesMut::new();
+    loop {
+        let frame = match tokio::time::timeout(STALL, rest.frame()).await {
+            Ok(Some(Ok(frame))) => frame,
+            Ok(None) => break,
+            Ok(Some(Err(error))) if error.downcast_ref::<LengthLimitError>().is_some() => {
+                return Err(too_large());
+            }
+            Ok(Some(Err(error))) => {
+                return Err(ApiError::bad_request(format!("the body broke off: {error}")));
+            }
+            Err(_) => {
+                let message = format!("nothing more of the body came for {} s", STALL.as_secs());
+                return Err(ApiError::new(StatusCode::REQUEST_TIMEOUT, message));
+            }
+        };
+        if let Ok(data) = frame.into_data() {
+            body.extend_from_slice(&data);
         }
-    };
+    }
     serde_json::from_slice(&body)
         .map_err(|error| ApiError::bad_request(format!("unable to decode body: {error}")))
 }

@@ -44,6 +44,15 @@ async fn a_client_that_does_not_say_what_it_wants_is_cut_off() {
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_client_that_stops_in_the_middle_of_a_body_is_cut_off() {
+    let address = listen(cluster().await.router).await;
+    let head = "POST /v1/units HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n";
+    let answer = exchange(address, &format!("{head}{{\"units\": [")).await;
+    assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+    assert!(answer.contains("nothing more of the body came for 30 s"), "{answer}");
+}
+
 #[tokio::test]
 async fn a_body_beyond_the_limit_is_refused_however_it_is_sent() {
     let address = listen(cluster().await.router).await;
