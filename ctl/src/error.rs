@@ -32,8 +32,13 @@ pub(crate) enum Error {
     #[error("the daemon ended the wait before it was over")]
     WaitEnded,
     /// Ctrl-C.
-    #[error("interrupted while {0} still waited for; what was requested stays so")]
-    Interrupted(String),
+    #[error("interrupted while {what} still waited for; what was requested stays so")]
+    Interrupted {
+        /// What was waited for, and "is" or "are".
+        what: String,
+        /// How to find out more.
+        hint: &'static str,
+    },
     /// Ctrl-C while a drain was followed.
     #[error("interrupted; {0}... goes on being drained")]
     DrainInterrupted(String),
@@ -56,6 +61,9 @@ pub(crate) enum Error {
         /// The names of those there are.
         groups: String,
     },
+    /// A reboot group that nobody is in.
+    #[error("no host has ever said that it is in reboot group {0}")]
+    NoHosts(Group),
     /// A record that the answer rests on cannot be read; which, and why.
     #[error("the record {0}")]
     Record(String),
@@ -88,9 +96,7 @@ impl Error {
         match self {
             Self::Client(error) => error.hint(),
             Self::Argument(error) => error.hint(),
-            Self::Interrupted(_) => {
-                Some("`musterctl list-units` shows how far they are".to_owned())
-            }
+            Self::Interrupted { hint, .. } => Some((*hint).to_owned()),
             Self::DrainInterrupted(_) => Some("`musterctl uncordon` calls it off".to_owned()),
             Self::Group { group, .. } => {
                 Some(format!("`musterctl reboot set-max --group {group} 1` makes it"))
@@ -108,7 +114,7 @@ impl Error {
     /// 1 for every failure, as fleetctl has it; 130 after Ctrl-C, as shells have it.
     pub(crate) fn exit_code(&self) -> ExitCode {
         match self {
-            Self::Interrupted(_) | Self::DrainInterrupted(_) => ExitCode::from(130),
+            Self::Interrupted { .. } | Self::DrainInterrupted(_) => ExitCode::from(130),
             _ => ExitCode::FAILURE,
         }
     }

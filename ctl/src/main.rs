@@ -8,6 +8,7 @@ mod client;
 mod commands;
 mod endpoint;
 mod error;
+mod follow;
 mod machines;
 mod output;
 mod sse;

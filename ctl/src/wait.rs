@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use muster_common::api::v1::{Until, Wait, WaitEvent, WaitFor};
 use muster_common::machine::Machine;
@@ -15,19 +15,12 @@ use muster_common::unit::UnitName;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::cli::Blocking;
-use crate::client::Client;
+use crate::client::{Client, ClientError, Pieces};
 use crate::error::Error;
+use crate::follow::{self, Ended};
 use crate::output::console::Console;
 use crate::output::json::{Place, UnitResult, What};
 use crate::output::table;
-use crate::sse::Decoder;
-
-/// Pause before a broken wait is taken up again: long enough not to spin, short enough not to be noticed while a daemon
-/// restarts.
-const PAUSE: Duration = Duration::from_millis(100);
-
-/// How long a stream must have stood to count as a daemon's that works, though it sent nothing.
-const STEADY: Duration = Duration::from_secs(1);
 
 /// How many names a message lists before it counts the rest.
 const NAMES_SHOWN: usize = 5;
@@ -44,14 +37,6 @@ pub(crate) struct Waiter<'a> {
     interrupts: Option<Signal>,
 }
 
-/// How following the daemon's events ended.
-#[derive(Debug)]
-enum Ended {
-    Followed(Result<(), Error>),
-    TimeUp,
-    Interrupted,
-}
-
 /// A unit that is still waited for.
 #[derive(Debug)]
 struct Pending {
@@ -65,6 +50,8 @@ struct Pending {
 struct Course {
     pending: BTreeMap<UnitName, Pending>,
     total: usize,
+    /// What the daemon is to have seen before it answers.
+    revision: u64,
     queue: bool,
     all_well: bool,
     refusals_told: BTreeSet<String>,
@@ -94,92 +81,47 @@ impl<'a> Waiter<'a> {
         if units.is_empty() {
             return Ok(true);
         }
-        let mut course = Course::new(units, self.queue);
+        let mut course = Course::new(units, revision, self.queue);
         let interrupts = match &mut self.interrupts {
             Some(interrupts) => interrupts,
             none => none.insert(signal(SignalKind::interrupt()).map_err(Error::Runtime)?),
         };
-        let limit = self.limit;
-        let time_up = async {
-            match limit {
-                Some(limit) => tokio::time::sleep(limit).await,
-                None => std::future::pending().await,
+        let ended = follow::follow(self.client, console, &mut course, self.limit, interrupts);
+        match ended.await? {
+            Ended::Over => {}
+            Ended::TimeUp => course.give_up(console, self.limit.unwrap_or_default())?,
+            Ended::Interrupted => {
+                let hint = "`musterctl list-units` shows how far they are";
+                return Err(Error::Interrupted { what: course.names(), hint });
             }
-        };
-        // The other two futures are dropped when one is ready: events not yet read are of no interest then.
-        let ended = tokio::select! {
-            followed = follow(self.client, console, &mut course, revision) => {
-                Ended::Followed(followed)
-            }
-            () = time_up => Ended::TimeUp,
-            _ = interrupts.recv() => Ended::Interrupted,
-        };
-        console.end_progress();
-        match ended {
-            Ended::Followed(followed) => followed?,
-            Ended::TimeUp => course.give_up(console, limit.unwrap_or_default())?,
-            Ended::Interrupted => return Err(Error::Interrupted(course.names())),
         }
         Ok(course.all_well)
     }
 }
 
-/// Follows the daemon's events until no unit is pending. A daemon that goes away is given as long to come back as a
-/// request may take: it may just be restarted, and the wait can be taken up where it was.
-async fn follow(
-    client: &Client,
-    console: &mut Console,
-    course: &mut Course,
-    revision: u64,
-) -> Result<(), Error> {
-    let mut heard = Instant::now();
-    loop {
-        let ended = match events(client, console, course, revision, &mut heard).await {
-            Ok(()) if course.pending.is_empty() => return Ok(()),
-            Ok(()) => Error::WaitEnded,
-            Err(Error::Client(error)) if error.is_passing() => Error::Client(error),
-            Err(error) => return Err(error),
-        };
-        if heard.elapsed() >= client.timeout() {
-            return Err(ended);
-        }
-        console.progress("lost the daemon; asking again".to_owned());
-        tokio::time::sleep(PAUSE).await;
+impl follow::Course for Course {
+    async fn open(&self, client: &Client) -> Result<Pieces, ClientError> {
+        client.post_pieces("/v1/wait", &self.wait()).await
     }
-}
 
-/// Follows one stream of events until it ends.
-async fn events(
-    client: &Client,
-    console: &mut Console,
-    course: &mut Course,
-    revision: u64,
-    heard: &mut Instant,
-) -> Result<(), Error> {
-    let mut pieces = client.post_pieces("/v1/wait", &course.wait(revision)).await?;
-    let opened = Instant::now();
-    console.progress(course.summary());
-    let mut decoder = Decoder::default();
-    loop {
-        let piece = pieces.next().await;
-        // Silence is no trouble while the stream stands, so the clock starts at its end; but a stream that ends as
-        // soon as it has begun is no sign of life.
-        if matches!(piece, Ok(Some(_))) || opened.elapsed() >= STEADY {
-            *heard = Instant::now();
-        }
-        let Some(piece) = piece? else { return Ok(()) };
-        for data in decoder.push(&piece)? {
-            course.take(console, &data)?;
-        }
-        if course.pending.is_empty() {
-            return Ok(());
-        }
-        console.progress(course.summary());
+    fn take(&mut self, console: &mut Console, data: &str) -> Result<(), Error> {
+        self.hear_of(console, data)
+    }
+
+    fn is_over(&self) -> bool {
+        self.pending.is_empty()
+    }
+
+    fn summary(&self) -> String {
+        let done = self.total - self.pending.len();
+        let next = self.pending.iter().next();
+        let next = next.map(|(name, p)| format!(": {name} {}", p.heard)).unwrap_or_default();
+        format!("{done}/{}{next}", self.total)
     }
 }
 
 impl Course {
-    fn new(units: Vec<WaitFor>, queue: bool) -> Self {
+    fn new(units: Vec<WaitFor>, revision: u64, queue: bool) -> Self {
         let pending: BTreeMap<_, _> = units
             .into_iter()
             .map(|wait| {
@@ -191,6 +133,7 @@ impl Course {
         Self {
             pending,
             total,
+            revision,
             queue,
             all_well: true,
             refusals_told: BTreeSet::new(),
@@ -198,15 +141,9 @@ impl Course {
         }
     }
 
-    fn wait(&self, revision: u64) -> Wait {
-        Wait { units: self.pending.values().map(|p| p.wait.clone()).collect(), revision }
-    }
-
-    fn summary(&self) -> String {
-        let done = self.total - self.pending.len();
-        let next = self.pending.iter().next();
-        let next = next.map(|(name, p)| format!(": {name} {}", p.heard)).unwrap_or_default();
-        format!("{done}/{}{next}", self.total)
+    fn wait(&self) -> Wait {
+        let units = self.pending.values().map(|p| p.wait.clone()).collect();
+        Wait { units, revision: self.revision }
     }
 
     fn names(&self) -> String {
@@ -225,7 +162,7 @@ impl Course {
         format!("{text} {verb}")
     }
 
-    fn take(&mut self, console: &mut Console, data: &str) -> Result<(), Error> {
+    fn hear_of(&mut self, console: &mut Console, data: &str) -> Result<(), Error> {
         // A later daemon may have events that this client does not know; they are not for it.
         let Ok(event) = serde_json::from_str::<WaitEvent>(data) else { return Ok(()) };
         if !matches!(event, WaitEvent::Degraded { .. }) {

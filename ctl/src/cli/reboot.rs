@@ -1,8 +1,12 @@
 //! The command line of `musterctl reboot`.
 
+use std::time::Duration;
+
 use clap::{Args, Subcommand};
 use muster_common::api::reboot::Slots;
 use muster_common::reboot::Group;
+
+use super::duration;
 
 /// Arguments of `reboot`.
 #[derive(Debug, Args)]
@@ -32,7 +36,8 @@ pub(crate) enum RebootCommand {
 
     /// Take a slot by hand, so that no other host reboots in its place
     ///
-    /// A holder that has a slot keeps it; asking again is no failure. Without a free slot the command fails.
+    /// A holder that has a slot keeps it; asking again is no failure. Without a free slot the command fails, unless --wait
+    /// is given.
     Lock(LockArgs),
 
     /// Free a slot by hand, such as that of a host that will not come back
@@ -75,6 +80,9 @@ pub(crate) struct LockArgs {
     /// Who is to hold it: a machine by its id, the beginning of it, its address or host name, or any other text; the
     /// daemon's own machine if none is given
     pub(crate) id: Option<String>,
+
+    #[command(flatten)]
+    pub(crate) waiting: Waiting,
 }
 
 /// Machines that `reboot request` and `reboot cancel` are about.
@@ -98,4 +106,26 @@ pub(crate) struct RequestArgs {
     /// What for, for others to read
     #[arg(long, value_name = "TEXT")]
     pub(crate) because: Option<String>,
+
+    #[command(flatten)]
+    pub(crate) waiting: Waiting,
+}
+
+/// Whether and how long to wait.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct Waiting {
+    /// Wait until it is done: for `lock` until there is a slot, for `request` until the machines have rebooted
+    #[arg(long)]
+    pub(crate) wait: bool,
+
+    /// Wait for this long at the most, such as 90, 500ms or 2m; 0 is for ever
+    #[arg(long, value_name = "DURATION", value_parser = duration, requires = "wait")]
+    timeout: Option<Duration>,
+}
+
+impl Waiting {
+    /// How long to wait; `None` is for ever.
+    pub(crate) fn limit(self) -> Option<Duration> {
+        self.timeout.filter(|limit| !limit.is_zero())
+    }
 }

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use insta::assert_snapshot;
 use serde_json::json;
 
-use crate::daemon::{Answer, Daemon, eventually, shown};
+use crate::daemon::{Answer, Daemon, eventually, interrupt, shown};
 use crate::words::{changed, done, full, machine, state};
 
 /// The daemon takes a start of these units.
@@ -272,8 +272,7 @@ fn ctrl_c_says_that_what_was_requested_stays() {
         .spawn()
         .unwrap();
     eventually("the wait", || daemon.lines().len() == 2);
-    let kill = Command::new("kill").args(["-INT", &child.id().to_string()]).status();
-    assert!(kill.unwrap().success());
+    interrupt(&child);
     assert_snapshot!(shown(&child.wait_with_output().unwrap()), @r"
     exit 130
     --- stderr

@@ -6,6 +6,7 @@ mod names;
 mod requests;
 mod slots;
 mod status;
+mod waiting;
 
 use std::process::ExitCode;
 

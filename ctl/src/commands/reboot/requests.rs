@@ -1,18 +1,48 @@
 //! `reboot request` and `reboot cancel`.
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use muster_common::api::reboot::{CancelRequest, Cancelled, RebootRequest, Reboots, Requested};
 use muster_common::machine::MachineId;
 use muster_common::reboot::{Group, HostStatus, Phase, Strategy};
 
+use serde::Serialize;
+use tokio::signal::unix::{SignalKind, signal};
+
 use super::names::{machine_meant, shown};
+use super::waiting::{End, ForReboots};
 use crate::cli::reboot::{MachinesArgs, RequestArgs};
 use crate::client::Client;
-use crate::commands::user;
+use crate::commands::{exit_code, user};
 use crate::error::Error;
+use crate::follow::{Course as _, Ended, follow};
 use crate::output::console::Console;
 use crate::output::{json, time};
+
+const HINT: &str = "the requests stand; `musterctl reboot status` shows how far the machines are, `reboot cancel` takes them back";
+
+/// An answer as it is printed as JSON, with what became of it if that was waited for.
+#[derive(Serialize)]
+struct Shown<'a> {
+    #[serde(flatten)]
+    answer: &'a Requested,
+    /// `rebooted`, `cancelled`, or `pending`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    result: Option<&'static str>,
+}
+
+impl<'a> Shown<'a> {
+    fn new(answer: &'a Requested, ended: Option<&BTreeMap<MachineId, End>>) -> Self {
+        let result = ended.map(|ended| match ended.get(&answer.id) {
+            Some(End::Rebooted) => "rebooted",
+            Some(End::Cancelled) => "cancelled",
+            None => "pending",
+        });
+        Self { answer, result }
+    }
+}
 
 /// Asks machines to reboot.
 pub(super) async fn request(
@@ -29,10 +59,42 @@ pub(super) async fn request(
         tell(console, &known, &answer)?;
         answers.push(answer);
     }
-    if console.is_json() {
-        console.data(&json::pretty(&answers)?)?;
+    let mut ended = None;
+    let mut all_well = true;
+    if args.waiting.wait {
+        let mut course = ForReboots::new(&known, &answers);
+        all_well = wait(client, console, &mut course, args.waiting.limit()).await?;
+        ended = Some(course.ended);
     }
-    Ok(ExitCode::SUCCESS)
+    if console.is_json() {
+        let shown = answers.iter().map(|answer| Shown::new(answer, ended.as_ref()));
+        console.data(&json::pretty(&shown.collect::<Vec<_>>())?)?;
+    }
+    Ok(exit_code(all_well))
+}
+
+/// Waits until the machines have rebooted; whether all have.
+async fn wait(
+    client: &Client,
+    console: &mut Console,
+    course: &mut ForReboots<'_>,
+    limit: Option<Duration>,
+) -> Result<bool, Error> {
+    if course.is_over() {
+        return Ok(true);
+    }
+    let mut interrupts = signal(SignalKind::interrupt()).map_err(Error::Runtime)?;
+    match follow(client, console, course, limit, &mut interrupts).await? {
+        Ended::Over => Ok(course.ended.values().all(|end| *end == End::Rebooted)),
+        Ended::TimeUp => {
+            let limit = humantime::format_duration(limit.unwrap_or_default());
+            let names = course.names();
+            console.error(format_args!("timed out: after {limit}, {names} still waited for"));
+            console.hint(HINT);
+            Ok(false)
+        }
+        Ended::Interrupted => Err(Error::Interrupted { what: course.names(), hint: HINT }),
+    }
 }
 
 /// Says what was asked, and what may keep the machine from ever doing it.
@@ -105,7 +167,8 @@ fn has_begun(host: &HostStatus) -> bool {
 fn wanted(known: &Reboots, group: &Group, args: &MachinesArgs) -> Result<Vec<MachineId>, Error> {
     if args.all {
         let hosts = known.hosts.iter().filter(|host| host.status.group == *group);
-        return Ok(hosts.map(|host| host.machine.clone()).collect());
+        let hosts: Vec<MachineId> = hosts.map(|host| host.machine.clone()).collect();
+        return if hosts.is_empty() { Err(Error::NoHosts(group.clone())) } else { Ok(hosts) };
     }
     if args.machines.is_empty() {
         return Ok(vec![known.machine.clone()]);

@@ -1,18 +1,22 @@
 //! `reboot lock`, `unlock` and `set-max`.
 
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 use http::StatusCode;
 use muster_common::api::reboot::{
     LockRequest, Locked, MaxRequest, MaxSet, Reboots, Slots, UnlockRequest, Unlocked,
 };
 use muster_common::reboot::Group;
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::names::{existing, holder_meant, holder_shown};
+use super::waiting::ForSlot;
 use crate::cli::reboot::LockArgs;
 use crate::client::{Client, ClientError};
 use crate::commands::user;
 use crate::error::Error;
+use crate::follow::{Ended, PAUSE, follow};
 use crate::output::console::Console;
 use crate::output::{json, time};
 
@@ -27,16 +31,12 @@ pub(super) async fn lock(
     existing(&known, group)?;
     let id = args.id.as_deref().map(|given| holder_meant(&known, None, given)).transpose()?;
     let request = LockRequest { group: group.clone(), id, by: user() };
-    let answer = client.post::<_, Locked>("/v1/reboot/lock", &request).await;
-    let locked = match answer {
-        Ok(locked) => locked,
-        Err(ClientError::Refused { status: StatusCode::CONFLICT, message }) => {
-            console.error(message);
-            console.hint("`musterctl reboot status` shows who holds a slot and since when");
-            return Ok(ExitCode::FAILURE);
-        }
-        Err(error) => return Err(error.into()),
+    let locked = if args.waiting.wait {
+        patiently(client, console, &known, &request, args.waiting.limit()).await?
+    } else {
+        at_once(client, console, &request).await?
     };
+    let Some(locked) = locked else { return Ok(ExitCode::FAILURE) };
     if console.is_json() {
         console.data(&json::pretty(&locked)?)?;
         return Ok(ExitCode::SUCCESS);
@@ -50,6 +50,62 @@ pub(super) async fn lock(
     };
     console.data(line.as_bytes())?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Takes a slot now; `None` when there is none.
+async fn at_once(
+    client: &Client,
+    console: &Console,
+    request: &LockRequest,
+) -> Result<Option<Locked>, Error> {
+    match client.post("/v1/reboot/lock", request).await {
+        Err(ClientError::Refused { status: StatusCode::CONFLICT, message }) => {
+            console.error(message);
+            console.hint(
+                "`musterctl reboot status` shows who holds a slot and since when; `--wait` waits for one",
+            );
+            Ok(None)
+        }
+        answer => Ok(Some(answer?)),
+    }
+}
+
+/// Takes a slot as soon as there is one; `None` when the time is up. Whoever is refused asks again when the daemon says
+/// that one is free: others may have been faster.
+async fn patiently(
+    client: &Client,
+    console: &mut Console,
+    known: &Reboots,
+    request: &LockRequest,
+    limit: Option<Duration>,
+) -> Result<Option<Locked>, Error> {
+    let mut interrupts = signal(SignalKind::interrupt()).map_err(Error::Runtime)?;
+    let begun = Instant::now();
+    let what = format!("a slot of group {}", request.group);
+    loop {
+        match client.post("/v1/reboot/lock", request).await {
+            Ok(locked) => return Ok(Some(locked)),
+            Err(ClientError::Refused { status: StatusCode::CONFLICT, .. }) => {}
+            // A daemon that is away is waited for below; asking it twice is safe.
+            Err(error) if error.is_passing() => tokio::time::sleep(PAUSE).await,
+            Err(error) => return Err(error.into()),
+        }
+        let left = limit.map(|limit| limit.saturating_sub(begun.elapsed()));
+        let mut course = ForSlot::new(known, &request.group, request.id.as_ref());
+        match follow(client, console, &mut course, left, &mut interrupts).await? {
+            Ended::Over => {}
+            Ended::TimeUp => {
+                let limit = humantime::format_duration(limit.unwrap_or_default());
+                console.error(format_args!("timed out: after {limit}, {what} is still waited for"));
+                console.hint("`musterctl reboot status` shows who holds a slot and since when");
+                return Ok(None);
+            }
+            Ended::Interrupted => {
+                let hint = "nothing was taken; `musterctl reboot status` shows who holds a slot";
+                return Err(Error::Interrupted { what: format!("{what} is"), hint });
+            }
+        }
+    }
 }
 
 /// Frees a slot by hand. Fails when nobody of that id holds one, as locksmithctl does: it is most likely misspelt.

@@ -1,0 +1,290 @@
+//! Waiting for a slot, and for machines to reboot, by the daemon's events.
+//!
+//! Owns what an event means for the wait. It takes no slot and asks for no reboot.
+
+use std::collections::BTreeMap;
+
+use muster_common::api::reboot::{RebootEvent, Reboots, Requested};
+use muster_common::machine::MachineId;
+use muster_common::reboot::{Group, HolderId, HostStatus, Phase, Wait};
+
+use super::names::{holder_shown, shown};
+use super::status::waiting;
+use crate::client::{Client, ClientError, Pieces, escape};
+use crate::error::Error;
+use crate::follow::Course;
+use crate::output::console::Console;
+use crate::output::time;
+
+/// Until there is a slot, or it is held already.
+pub(super) struct ForSlot<'a> {
+    known: &'a Reboots,
+    group: &'a Group,
+    /// Who wants it; absent: the machine whose daemon is asked.
+    id: Option<&'a HolderId>,
+    free: bool,
+    heard: String,
+    troubles: Troubles,
+}
+
+impl<'a> ForSlot<'a> {
+    pub(super) fn new(known: &'a Reboots, group: &'a Group, id: Option<&'a HolderId>) -> Self {
+        let heard = format!("waiting for a slot of group {group}");
+        Self { known, group, id, free: false, heard, troubles: Troubles::default() }
+    }
+}
+
+impl Course for ForSlot<'_> {
+    async fn open(&self, client: &Client) -> Result<Pieces, ClientError> {
+        let group = escape(self.group.as_str());
+        client.get_pieces(&format!("/v1/reboot/watch?group={group}")).await
+    }
+
+    fn take(&mut self, console: &mut Console, data: &str) -> Result<(), Error> {
+        let Some(now) = self.troubles.read(console, data) else { return Ok(()) };
+        let Some(slots) = now.groups.iter().find(|slots| slots.name == *self.group) else {
+            return Ok(());
+        };
+        let own = HolderId::from(&now.machine);
+        self.free = slots.available > 0 || slots.holder(self.id.unwrap_or(&own)).is_some();
+        let holders: Vec<String> =
+            slots.holders.iter().map(|holder| holder_shown(self.known, &holder.id)).collect();
+        self.heard = if holders.is_empty() {
+            format!("waiting for a slot of group {}: it has none", self.group)
+        } else {
+            format!("waiting for a slot of group {}: held by {}", self.group, holders.join(", "))
+        };
+        Ok(())
+    }
+
+    fn is_over(&self) -> bool {
+        self.free
+    }
+
+    fn summary(&self) -> String {
+        self.heard.clone()
+    }
+}
+
+/// Until machines have rebooted and given their slots back.
+pub(super) struct ForReboots<'a> {
+    known: &'a Reboots,
+    pending: BTreeMap<MachineId, Awaited>,
+    total: usize,
+    /// What became of those that are not waited for any more.
+    pub(super) ended: BTreeMap<MachineId, End>,
+    troubles: Troubles,
+}
+
+/// A machine that is waited for.
+struct Awaited {
+    /// The boot it was asked in; absent while it has not said.
+    boot: Option<String>,
+    heard: String,
+    /// The failed attempt that was told last.
+    told: Option<String>,
+}
+
+/// How the wait for a machine ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    Rebooted,
+    Cancelled,
+}
+
+/// Where a machine stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Stand {
+    Ended(End),
+    Going(String),
+}
+
+impl<'a> ForReboots<'a> {
+    pub(super) fn new(known: &'a Reboots, asked: &[Requested]) -> Self {
+        let awaited = |answer: &Requested| Awaited {
+            boot: answer.host.as_ref().map(|host| host.boot.clone()),
+            heard: "nothing heard yet".to_owned(),
+            told: None,
+        };
+        let pending: BTreeMap<_, _> =
+            asked.iter().map(|answer| (answer.id.clone(), awaited(answer))).collect();
+        let total = pending.len();
+        Self { known, pending, total, ended: BTreeMap::new(), troubles: Troubles::default() }
+    }
+
+    /// The machines still waited for, in words: `1111.../10.0.0.1 (draining) is`.
+    pub(super) fn names(&self) -> String {
+        let names: Vec<String> = self
+            .pending
+            .iter()
+            .map(|(id, awaited)| format!("{} ({})", shown(self.known, id), awaited.heard))
+            .collect();
+        format!("{} {}", names.join(", "), if names.len() == 1 { "is" } else { "are" })
+    }
+}
+
+impl Course for ForReboots<'_> {
+    async fn open(&self, client: &Client) -> Result<Pieces, ClientError> {
+        client.get_pieces("/v1/reboot/watch").await
+    }
+
+    fn take(&mut self, console: &mut Console, data: &str) -> Result<(), Error> {
+        let Some(now) = self.troubles.read(console, data) else { return Ok(()) };
+        let mut ended = Vec::new();
+        for (id, awaited) in &mut self.pending {
+            let host = now.hosts.iter().find(|host| host.machine == *id).map(|host| &host.status);
+            let asked = now.requests.iter().any(|wish| wish.machine == *id);
+            let holds = now.groups.iter().any(|slots| slots.holder(&HolderId::from(id)).is_some());
+            // The first it says, if it never said before.
+            if awaited.boot.is_none() {
+                awaited.boot = host.filter(|_| asked).map(|host| host.boot.clone());
+            }
+            match stand(awaited.boot.as_deref(), host, asked, holds) {
+                Stand::Ended(end) => ended.push((id.clone(), end)),
+                Stand::Going(heard) => awaited.heard = heard,
+            }
+            let failed =
+                host.into_iter().flat_map(|host| &host.waits).find_map(|wait| match wait {
+                    Wait::Retry { problem, .. } => Some(problem),
+                    _ => None,
+                });
+            if failed.is_some() && awaited.told.as_ref() != failed {
+                awaited.told = failed.cloned();
+                console.warning(format_args!("{} {}", shown(self.known, id), awaited.heard));
+            }
+        }
+        for (id, end) in ended {
+            let who = shown(self.known, &id);
+            match end {
+                End::Rebooted if console.is_json() => {}
+                End::Rebooted => console.data(format!("{who} has rebooted\n").as_bytes())?,
+                End::Cancelled => console.error(format_args!(
+                    "{who} is not asked to reboot any more: somebody took the request back"
+                )),
+            }
+            self.pending.remove(&id);
+            self.ended.insert(id, end);
+        }
+        Ok(())
+    }
+
+    fn is_over(&self) -> bool {
+        self.pending.is_empty()
+    }
+
+    fn summary(&self) -> String {
+        let done = self.total - self.pending.len();
+        let next = self.pending.iter().next();
+        let next =
+            next.map(|(id, awaited)| format!(": {} {}", shown(self.known, id), awaited.heard));
+        format!("{done}/{}{}", self.total, next.unwrap_or_default())
+    }
+
+    /// The daemon that is asked may be on a machine that reboots, and is away for as long as that takes.
+    fn patience(&self, client: &Client) -> Option<std::time::Duration> {
+        let reboots = self.pending.contains_key(&self.known.machine);
+        (!reboots).then(|| client.timeout())
+    }
+}
+
+/// Where a machine stands that was asked in one boot (`None`: it is not known in which). It has rebooted when it is in
+/// another one, is done with what comes after, and neither holds a slot nor is asked any more.
+fn stand(boot: Option<&str>, host: Option<&HostStatus>, asked: bool, holds: bool) -> Stand {
+    let Some(host) = host else {
+        return match (asked, boot) {
+            (false, None) => Stand::Ended(End::Cancelled),
+            _ => Stand::Going("says nothing of reboots".to_owned()),
+        };
+    };
+    let calm = matches!(host.phase, Phase::Idle | Phase::Due | Phase::Waiting | Phase::Unknown);
+    let another = boot.is_some_and(|boot| boot != host.boot);
+    if calm && !asked && !holds {
+        // One that was never seen before it had rebooted cannot be told from one that never did.
+        return Stand::Ended(if another || boot.is_none() {
+            End::Rebooted
+        } else {
+            End::Cancelled
+        });
+    }
+    let why = host.waits.first().map(|wait| waiting(wait, time::now()));
+    Stand::Going(match why {
+        Some(why) => format!("{}: {why}", host.phase),
+        None => host.phase.to_string(),
+    })
+}
+
+/// Troubles of the daemon, each told once in a row.
+#[derive(Default)]
+struct Troubles(Option<String>);
+
+impl Troubles {
+    /// The status that an event tells, if it tells one.
+    fn read(&mut self, console: &Console, data: &str) -> Option<Reboots> {
+        // A later daemon may have events that this client does not know; they are not for it.
+        match serde_json::from_str::<RebootEvent>(data) {
+            Ok(RebootEvent::Status(now)) => {
+                self.0 = None;
+                Some(now)
+            }
+            Ok(RebootEvent::Degraded { message }) if self.0.as_ref() != Some(&message) => {
+                console.warning(format_args!("{message}; still waiting"));
+                self.0 = Some(message);
+                None
+            }
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn host(boot: &str, phase: Phase) -> HostStatus {
+        HostStatus { boot: boot.to_owned(), phase, ..HostStatus::default() }
+    }
+
+    #[test]
+    fn a_machine_has_rebooted_when_it_is_back_well_and_without_its_slot() {
+        let rebooted = Stand::Ended(End::Rebooted);
+        let stand =
+            |boot, phase, asked, holds| stand(Some("b1"), Some(&host(boot, phase)), asked, holds);
+        assert_eq!(stand("b2", Phase::Idle, false, false), rebooted);
+        assert_eq!(stand("b2", Phase::Waiting, false, false), rebooted, "the next one may be due");
+        for (boot, phase, asked, holds) in [
+            ("b1", Phase::Waiting, true, false),
+            ("b1", Phase::Rebooting, true, true),
+            ("b2", Phase::Settling, false, true),
+            ("b2", Phase::Idle, false, true),
+            ("b2", Phase::Idle, true, false),
+            ("b2", Phase::Releasing, false, false),
+        ] {
+            let going = stand(boot, phase, asked, holds);
+            assert_eq!(going, Stand::Going(phase.to_string()), "{boot} {phase} {asked} {holds}");
+        }
+    }
+
+    #[test]
+    fn a_request_that_is_gone_without_a_reboot_was_taken_back() {
+        let cancelled = Stand::Ended(End::Cancelled);
+        let idle = host("b1", Phase::Idle);
+        assert_eq!(stand(Some("b1"), Some(&idle), false, false), cancelled);
+        assert_eq!(stand(None, None, false, false), cancelled);
+        // Nothing was taken back while it goes about it.
+        let draining = host("b1", Phase::Draining);
+        assert_eq!(
+            stand(Some("b1"), Some(&draining), false, true),
+            Stand::Going("draining".to_owned())
+        );
+    }
+
+    #[test]
+    fn a_machine_that_never_said_how_far_it_is_is_waited_for_while_it_is_asked() {
+        let silent = Stand::Going("says nothing of reboots".to_owned());
+        assert_eq!(stand(None, None, true, false), silent);
+        assert_eq!(
+            stand(None, Some(&host("b1", Phase::Idle)), false, false),
+            Stand::Ended(End::Rebooted)
+        );
+    }
+}
