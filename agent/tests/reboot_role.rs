@@ -5,6 +5,8 @@
 
 #[path = "reboot_role/crashes.rs"]
 mod crashes;
+#[path = "reboot_role/gate.rs"]
+mod gate;
 #[path = "reboot_role/machine.rs"]
 mod machine;
 mod support;

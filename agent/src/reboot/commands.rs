@@ -42,6 +42,16 @@ pub(super) enum Kind {
     Hook(Hook),
 }
 
+impl Kind {
+    /// Its name, as configured.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Check => "check",
+            Self::Hook(hook) => hook.as_str(),
+        }
+    }
+}
+
 /// What became of the check and of each hook in this attempt.
 #[derive(Debug)]
 pub(super) struct Commands {
@@ -86,11 +96,17 @@ impl Commands {
     pub(super) async fn ended(&mut self) {
         match self.running.join_next().await {
             Some(Ok((kind, end))) => {
+                let name = kind.name();
                 let ran = match end {
-                    End::Well(_) => Ran::Well,
-                    End::No(problem) | End::Not(problem) => Ran::Badly(problem),
+                    End::Well(output) => {
+                        tracing::info!(command = name, output, "has ended well");
+                        Ran::Well
+                    }
+                    End::No(problem) | End::Not(problem) => {
+                        tracing::warn!(command = name, problem, "has failed");
+                        Ran::Badly(problem)
+                    }
                 };
-                tracing::info!(command = ?kind, ?ran, "a command has ended");
                 self.ran.insert(kind, (ran, Instant::now()));
             }
             // Taken down by us, or broken: it is run again.
@@ -115,11 +131,11 @@ impl Commands {
         held.filter_map(|(_, (_, at))| self.holds.checked_sub(at.elapsed())).min()
     }
 
-    /// Another attempt begins: the hooks of the last one say nothing of it.
+    /// Another attempt begins: the hooks of the last one say nothing of it, and none of them goes on.
     pub(super) fn forget_hooks(&mut self) {
         if self.ran.keys().any(|kind| matches!(kind, Kind::Hook(_))) {
-            self.ran.retain(|kind, _| *kind == Kind::Check);
-            self.running.abort_all();
+            self.running = JoinSet::new();
+            self.ran.retain(|kind, (ran, _)| *kind == Kind::Check && *ran != Ran::Running);
         }
     }
 }

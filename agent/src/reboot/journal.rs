@@ -7,7 +7,7 @@ use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use muster_common::reboot::Journal;
+use muster_common::reboot::{Group, Journal};
 use serde::{Deserialize, Serialize};
 
 /// Version of the file's form.
@@ -17,11 +17,15 @@ const SCHEMA: u32 = 1;
 #[derive(Debug, Clone)]
 pub(super) struct Disk {
     path: PathBuf,
+    group: Group,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Kept {
     schema: u32,
+    /// Whose slot the journal speaks of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    group: Option<Group>,
     #[serde(flatten)]
     journal: Journal,
 }
@@ -38,30 +42,39 @@ pub(super) struct KeepError {
 impl Disk {
     /// In the directory of what survives a reboot.
     pub(super) fn new(state_dir: &Path) -> Self {
-        Self { path: state_dir.join("reboot.json") }
+        Self { path: state_dir.join("reboot.json"), group: Group::default() }
     }
 
-    /// What was kept last; nothing if there is nothing that can be read. A slot that is held all the same is found in the
-    /// store.
-    pub(super) fn load(&self) -> Journal {
+    /// From now on its journal speaks of a slot of this group.
+    pub(super) fn of(&mut self, group: &Group) {
+        self.group = group.clone();
+    }
+
+    /// What was kept last, and of which group; nothing if there is nothing that can be read. A slot that is held all the
+    /// same is found in the store.
+    pub(super) fn load(&self) -> (Journal, Option<Group>) {
+        self.read().map_or_else(Default::default, |kept| (kept.journal, kept.group))
+    }
+
+    fn read(&self) -> Option<Kept> {
         let path = self.path.display();
         let bytes = match fs::read(&self.path) {
             Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Journal::default(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
             Err(error) => {
                 tracing::error!(%path, %error, "cannot read how far the reboot has come");
-                return Journal::default();
+                return None;
             }
         };
         match serde_json::from_slice::<Kept>(&bytes) {
-            Ok(kept) if kept.schema <= SCHEMA => kept.journal,
+            Ok(kept) if kept.schema <= SCHEMA => Some(kept),
             Ok(kept) => {
                 tracing::error!(%path, schema = kept.schema, "of a later version; begun anew");
-                Journal::default()
+                None
             }
             Err(error) => {
                 tracing::error!(%path, %error, "cannot be understood; begun anew");
-                Journal::default()
+                None
             }
         }
     }
@@ -72,7 +85,8 @@ impl Disk {
     }
 
     fn write(&self, journal: &Journal) -> io::Result<()> {
-        let kept = Kept { schema: SCHEMA, journal: journal.clone() };
+        let group = Some(self.group.clone());
+        let kept = Kept { schema: SCHEMA, group, journal: journal.clone() };
         let bytes = serde_json::to_vec_pretty(&kept).map_err(io::Error::from)?;
         let beside = self.path.with_extension("new");
         let mut file = File::create(&beside)?;
@@ -93,13 +107,15 @@ mod tests {
     #[test]
     fn what_was_kept_is_found_again() {
         let directory = tempfile::tempdir().unwrap();
-        let disk = Disk::new(directory.path());
-        assert_eq!(disk.load(), Journal::default());
+        let mut disk = Disk::new(directory.path());
+        assert_eq!(disk.load(), (Journal::default(), None));
+        let front: Group = "front".parse().unwrap();
+        disk.of(&front);
         let journal = Journal { phase: Phase::Draining, slot: Some(7), ..Journal::default() };
         disk.keep(&journal).unwrap();
-        assert_eq!(disk.load(), journal);
+        assert_eq!(disk.load(), (journal, Some(front.clone())));
         disk.keep(&Journal::default()).unwrap();
-        assert_eq!(disk.load(), Journal::default());
+        assert_eq!(disk.load(), (Journal::default(), Some(front)));
     }
 
     #[test]
@@ -108,7 +124,7 @@ mod tests {
         let disk = Disk::new(directory.path());
         for text in ["", "{", "[]", "{\"schema\": 99, \"phase\": \"draining\"}"] {
             fs::write(directory.path().join("reboot.json"), text).unwrap();
-            assert_eq!(disk.load(), Journal::default(), "{text}");
+            assert_eq!(disk.load(), (Journal::default(), None), "{text}");
         }
     }
 

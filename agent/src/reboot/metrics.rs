@@ -3,15 +3,15 @@
 //! Owns their names: which phase the machine is in, since when, and how long each phase before took. They are taken from what
 //! the role last said when they are scraped.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
-use muster_common::reboot::HostStatus;
+use muster_common::reboot::{HostStatus, Phase};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::gauge::ConstGauge;
 use tokio::sync::watch;
 
-use super::publish::phases;
 use crate::health::unix_seconds;
 
 /// Tells a scrape what the role last said.
@@ -35,7 +35,7 @@ impl Collector for Phases {
             None,
             kind,
         )?;
-        for phase in phases() {
+        for phase in Phase::ALL {
             let labels = [("phase", phase.as_str())];
             ConstGauge::new(i64::from(status.phase == phase))
                 .encode(family.encode_family(&labels)?)?;
@@ -49,7 +49,7 @@ impl Collector for Phases {
         let now =
             (status.since > 0).then(|| (status.phase, unix_seconds().saturating_sub(status.since)));
         let before = status.passed.iter().map(|span| (span.phase, span.seconds));
-        let mut spans: std::collections::BTreeMap<_, u64> = std::collections::BTreeMap::new();
+        let mut spans: BTreeMap<_, u64> = BTreeMap::new();
         for (phase, seconds) in before.chain(now) {
             *spans.entry(phase).or_default() += seconds;
         }

@@ -147,7 +147,7 @@ impl Role {
         let proving = matches!(self.journal.phase, Phase::Returned | Phase::Settling)
             || is_attempt(self.journal.phase) && self.journal.boot != self.boot;
         // First whether all was reported, then what: the other way round, what is read could be of before the boot.
-        if !proving || !self.parts.health.status().reported {
+        if !proving || !self.health.borrow_and_update().reported {
             if proving {
                 let _ = self.open_reader().await;
             }

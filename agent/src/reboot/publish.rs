@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use muster_common::reboot::{DueReason, HostStatus, Journal, Phase, Wait};
+use muster_common::reboot::{DueReason, HostStatus, Journal, Wait};
 use muster_engine::reboot::phase::Policy;
 
 /// How long the store may take to take a status. Nothing waits for it longer: what must not be lost is on disk.
@@ -62,11 +62,6 @@ pub(super) fn warning(minutes: u64, due: &[DueReason]) -> String {
     };
     let why: Vec<String> = due.iter().map(ToString::to_string).collect();
     format!("This machine reboots {when}: {}. Please save your work.\n", why.join("; "))
-}
-
-/// Whether the phase is worth a slot in the metrics even when the machine was never in it.
-pub(super) fn phases() -> impl Iterator<Item = Phase> {
-    Phase::ALL.into_iter()
 }
 
 #[cfg(test)]

@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use muster_common::cordon::Holder as CordonHolder;
 use muster_common::machine::MachineId;
-use muster_common::reboot::{DueReason, HolderId, HolderKind, HostStatus, Journal, Phase, Wait};
+use muster_common::reboot::{
+    DueReason, Group, HolderId, HolderKind, HostStatus, Journal, Outcome, Phase, Wait,
+};
 use muster_engine::reboot::phase::{Action, Asked, Policy, Step, step};
 use muster_store::{RebootNews, RebootScope, Registry, RegistryError};
 use tokio::sync::{mpsc, watch};
@@ -22,7 +24,7 @@ use super::journal::Disk;
 use super::lock::{Lock, LockError, Release};
 use super::{drain, observe, publish};
 use crate::config::Reboot;
-use crate::health::{Health, unix_seconds};
+use crate::health::{Health, Status, unix_seconds};
 use crate::presence::chain;
 use crate::view::{Reader, View};
 
@@ -84,6 +86,8 @@ pub(super) struct Role {
     pub(super) last_reboot: Option<u64>,
     /// The cluster, while it is looked at.
     pub(super) reader: Option<Reader>,
+    /// How the daemon is.
+    pub(super) health: watch::Receiver<Status>,
     disk: Disk,
     group_news: mpsc::Receiver<RebootNews>,
     published: Option<HostStatus>,
@@ -91,16 +95,20 @@ pub(super) struct Role {
     warned: bool,
     /// Whether what an earlier boot has left behind was taken away.
     swept: bool,
+    /// The group this machine was in before it was configured anew; a slot of it may be held.
+    left: Option<Group>,
     /// Wishes that were known before this boot: it has fulfilled them, whoever asked the machine to reboot.
     fulfilled: Vec<DueReason>,
 }
 
 impl Role {
     fn new(parts: Parts) -> Self {
-        let disk = Disk::new(&parts.state_dir);
-        let journal = disk.load();
         let boot = parts.host.boot();
         let policy = parts.config.policy();
+        let mut disk = Disk::new(&parts.state_dir);
+        let (journal, group) = disk.load();
+        let left = group.filter(|group| *group != policy.group);
+        disk.of(left.as_ref().unwrap_or(&policy.group));
         let wishes = |due: &&DueReason| matches!(due, DueReason::Requested { .. });
         let same_boot = journal.boot == boot;
         let known: Vec<DueReason> = if same_boot {
@@ -121,11 +129,13 @@ impl Role {
             slots: None,
             last_reboot: None,
             reader: None,
+            health: parts.health.subscribe(),
             disk,
             group_news: parts.registry.watch_reboots(&group),
             published: None,
             warned: false,
             swept: false,
+            left,
             fulfilled: if same_boot { Vec::new() } else { known },
             policy,
             parts,
@@ -361,8 +371,6 @@ impl Role {
 
     /// Waits until something is to be decided anew.
     async fn wait(&mut self, pause: Option<Duration>) {
-        let mut health = self.parts.health.subscribe();
-        health.mark_unchanged();
         let looks = self.reader.is_some();
         let reader = async {
             match &mut self.reader {
@@ -384,7 +392,7 @@ impl Role {
                 None => tokio::time::sleep(RETRY).await,
             },
             () = reader => {}
-            _ = health.changed(), if looks => {}
+            _ = self.health.changed(), if looks => {}
             () = observe::sleep(pause) => {}
         }
     }
@@ -401,6 +409,19 @@ impl Role {
                 return;
             }
             self.fulfilled.clear();
+        }
+        if let Some(group) = self.left.clone() {
+            let problem = format!("the machine is of group {} now", self.policy.group);
+            let ended = Release::plain(Outcome::GaveUp { problem });
+            match self.parts.lock.release(&group, &self.id, ended, LIMIT).await {
+                Ok(_) | Err(LockError::UnknownGroup { .. }) => {}
+                Err(error) => {
+                    tracing::warn!(error = chain(&error), "cannot give the old group's slot back");
+                    return;
+                }
+            }
+            self.left = None;
+            self.disk.of(&self.policy.group);
         }
         if self.parts.agent {
             let registry = &self.parts.registry;

@@ -213,7 +213,11 @@ impl Pretended {
 #[async_trait]
 impl Host for Pretended {
     fn boot(&self) -> String {
-        format!("b{}", self.state.lock().unwrap().boot)
+        match self.state.lock().unwrap().boot {
+            // The machine that is registered with the cluster says what the kernel says.
+            1 => musterd::identity::boot_id(),
+            boot => format!("b{boot}"),
+        }
     }
 
     fn up(&self) -> u64 {

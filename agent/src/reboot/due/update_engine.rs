@@ -88,3 +88,7 @@ fn say(body: &Body, found: &Found) {
         Err(error) => tracing::warn!(%error, "update_engine's status cannot be understood"),
     }
 }
+
+#[cfg(test)]
+#[path = "update_engine_tests.rs"]
+mod tests;
