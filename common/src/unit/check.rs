@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::{ParseError, Requirements, RequirementsError, UnitFile, UnitName, Warning, directives};
+use crate::container::ContainerError;
 
 /// A unit that may be stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,6 +68,12 @@ impl InvalidUnit {
         let RequirementsError { line, option, problem } = error;
         Self { name: name.clone(), line, option: Some(option), problem }
     }
+
+    /// A file that no container engine can run, of the unit it was meant for.
+    pub fn from_container(name: &UnitName, error: &ContainerError) -> Self {
+        let line = error.line;
+        Self { name: name.clone(), line, option: None, problem: error.to_string() }
+    }
 }
 
 #[cfg(test)]
@@ -91,6 +98,17 @@ mod tests {
             "web.service: line 2: expected [Section], Name=value or a comment"
         );
         assert_eq!(refused("web.service", b""), "web.service: it is empty");
+    }
+
+    #[test]
+    fn a_container_is_told_in_the_same_words() {
+        let name: UnitName = "web.container".parse().unwrap();
+        let file = "[Container]\nImage=a\n\nMemory=lots\n".parse().unwrap();
+        let error = crate::container::check(&name, &file).unwrap_err();
+        assert_eq!(
+            InvalidUnit::from_container(&name, &error).to_string(),
+            "web.container: line 4: [Container] Memory: \"lots\" is not a size such as 512m or 20g"
+        );
     }
 
     #[test]
