@@ -298,6 +298,12 @@ impl Host {
         fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))
     }
 
+    /// Reads a file on it without entering it, cheap enough to be done a thousand times a second; `init` is its PID 1. None
+    /// when there is no such file, or that boot is over.
+    pub fn peek(&self, init: Process, path: &str) -> Option<String> {
+        fs::read_to_string(format!("/proc/{}/root{path}", init.pid)).ok()
+    }
+
     /// Whether processes of the systemd unit run on it: the truth, seen from outside, whatever anybody reports.
     pub fn is_active(&self, unit: &str) -> bool {
         !self.cgroups.units(&|name| name == unit).is_empty()

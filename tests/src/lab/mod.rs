@@ -56,6 +56,9 @@ const CACHE: &str = "/var/cache/muster-lab";
 /// Where the daemons serve HTTP beside their socket.
 pub const API_PORT: u16 = 7117;
 
+/// Where `provision-host` writes the daemon's configuration.
+pub const CONFIGURATION: &str = "/etc/muster/muster.toml";
+
 const ETCD_PORT: u16 = 2379;
 
 /// What hosts to make.
@@ -71,6 +74,8 @@ pub struct Options {
     pub metadata: Vec<Vec<String>>,
     /// More options for `provision-host`, the same for each host.
     pub provision: Vec<String>,
+    /// More of each daemon's configuration: whole tables of `muster.toml`.
+    pub configuration: String,
     /// What is said while things take time.
     pub say: fn(&str),
 }
@@ -84,6 +89,7 @@ impl Default for Options {
             binaries: None,
             metadata: Vec::new(),
             provision: Vec::new(),
+            configuration: String::new(),
             say: |text| eprintln!("lab: {text}"),
         }
     }
@@ -111,6 +117,10 @@ impl Lab {
         lab.each(|index, host| {
             host.make_disk(&base)?;
             provision::provision(&host.root(), &lab.provisioning(options, index, host))?;
+            if !options.configuration.is_empty() {
+                let file = host.read_file(CONFIGURATION)?;
+                host.write_file(CONFIGURATION, &format!("{file}\n{}", options.configuration))?;
+            }
             host.boot().map(|_| ())
         })?;
         if options.etcd {
@@ -225,6 +235,13 @@ impl Lab {
                 Err(panic) => std::panic::resume_unwind(panic),
             }
         })
+    }
+
+    /// Where etcd's clients find its members, as etcdctl wants it.
+    pub fn endpoints(&self) -> String {
+        let members =
+            self.hosts.iter().map(|host| format!("http://{}:{ETCD_PORT}", host.address()));
+        members.collect::<Vec<_>>().join(",")
     }
 
     /// Does something on every host at once; the first error of any is the answer.

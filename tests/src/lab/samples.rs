@@ -61,6 +61,12 @@ impl Samples {
         times.filter(|(one, _)| !there(one)).map(|(one, next)| next.at - one.at).sum()
     }
 
+    /// For how long no replica at all answered, which is what a client that tries all of them sees.
+    pub fn silent(&self) -> Duration {
+        let times = self.0.iter().zip(self.0.iter().skip(1));
+        times.filter(|(one, _)| one.answering() == 0).map(|(one, next)| next.at - one.at).sum()
+    }
+
     /// The looks at which a replica answered from more than one host.
     pub fn doubled(&self) -> Vec<&Sample> {
         self.0.iter().filter(|sample| sample.homes.iter().any(|homes| homes.len() > 1)).collect()
