@@ -1,12 +1,13 @@
 //! `cargo xtask demo`: three hosts, and what a user gets from Muster on them.
 
 mod acts;
+mod reboot;
 mod story;
 
 use std::path::PathBuf;
 
 use anyhow::Result;
-use clap::Args;
+use clap::{Args, ValueEnum};
 use muster_tests::lab::{Lab, Options};
 
 use crate::install::{self, For};
@@ -15,12 +16,23 @@ use story::Story;
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
+    /// Which story.
+    #[arg(value_enum, default_value_t = Which::Units)]
+    story: Which,
     /// Leave the hosts up, and say how to enter them.
     #[arg(long)]
     keep: bool,
     /// Take musterd and musterctl from here instead of building them.
     #[arg(long, value_name = "DIR")]
     binaries: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Which {
+    /// Units are placed, moved and forgotten.
+    Units,
+    /// Three hosts reboot one after the other under a replicated service.
+    Reboot,
 }
 
 pub(crate) fn demo(arguments: &Arguments) -> Result<()> {
@@ -31,9 +43,16 @@ pub(crate) fn demo(arguments: &Arguments) -> Result<()> {
     };
     let mut story = Story::begin();
     let lab = story.event("three hosts boot: systemd, etcd and musterd on each", || {
-        Lab::up(&Options { binaries: Some(binaries), ..Options::default() })
+        let configuration = match arguments.story {
+            Which::Units => String::new(),
+            Which::Reboot => reboot::CONFIGURATION.to_owned(),
+        };
+        Lab::up(&Options { binaries: Some(binaries), configuration, ..Options::default() })
     })?;
-    let told = acts::tell(&mut story, &lab);
+    let told = match arguments.story {
+        Which::Units => acts::tell(&mut story, &lab),
+        Which::Reboot => reboot::tell(&mut story, &lab),
+    };
     if arguments.keep {
         lab.keep()?;
         lab::explain();

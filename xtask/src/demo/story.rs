@@ -109,7 +109,8 @@ impl Story {
     }
 }
 
-fn time(duration: Duration) -> String {
+/// A length of time as the story tells it.
+pub(crate) fn time(duration: Duration) -> String {
     if duration < Duration::from_secs(1) {
         format!("{} ms", duration.as_millis())
     } else {

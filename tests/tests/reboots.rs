@@ -1,0 +1,154 @@
+//! Rolls: several hosts want to reboot at once, and do so as many at a time as there are slots, while the service they
+//! carry goes on.
+
+use std::collections::BTreeSet;
+
+use anyhow::{Context, Result, ensure};
+use muster_tests::cluster::Cluster;
+use muster_tests::lab::{Host, Samples};
+use muster_tests::reboots::{DEFAULT, Entry, Reboots, options, told};
+
+/// Where the replicas of `examples/web@.service` answer, whatever host they are on.
+const REPLICAS: [(&str, u16); 3] =
+    [("web@1.service", 8001), ("web@2.service", 8002), ("web@3.service", 8003)];
+
+/// Starts so many replicas, no two on one host, and waits until each answers. Their ports.
+fn replicas(cluster: &Cluster, count: usize) -> Result<Vec<u16>> {
+    let first = cluster.host(0)?;
+    let replicas: Vec<_> = REPLICAS.into_iter().take(count).collect();
+    let names: Vec<&str> = replicas.iter().map(|(name, _)| *name).collect();
+    cluster.write_examples(first, &["web@.service"])?;
+    cluster.run(first, "musterctl submit web@.service")?;
+    cluster.run(first, &format!("musterctl start {}", names.join(" ")))?;
+    let ports: Vec<u16> = replicas.into_iter().map(|(_, port)| port).collect();
+    cluster.eventually("answers of all replicas", || {
+        let ((), samples) = cluster.sampling(&ports, || Ok(()))?;
+        ensure!(samples.fewest() == count, "{} answer", samples.fewest());
+        Ok(())
+    })?;
+    Ok(ports)
+}
+
+/// Every host asks for its own reboot, all at the same time.
+fn request_all(cluster: &Cluster) -> Result<()> {
+    cluster.each(|_, host| cluster.run(host, "musterctl reboot request"))?;
+    Ok(())
+}
+
+/// Whoever began before another had ended.
+fn overlap(history: &[Entry]) -> Option<(&Entry, &Entry)> {
+    let pairs = history.iter().zip(history.iter().skip(1));
+    pairs.into_iter().find(|(one, next)| next.taken < one.freed)
+}
+
+/// Every host has rebooted once, is back with all others, and nothing of the reboots is left.
+fn all_back(cluster: &Cluster, reboots: &Reboots<'_>, history: &[Entry]) -> Result<()> {
+    cluster.step(&format!("all slots are free: {}", told(history)));
+    for entry in history {
+        ensure!(entry.outcome == "rebooted", "{entry:?}");
+        ensure!(entry.due.iter().any(|due| due["source"] == "requested"), "{entry:?}");
+        let passed = entry.phases();
+        for phase in ["locking", "draining", "rebooting", "returned", "settling"] {
+            ensure!(passed.contains(&phase), "{phase} is missing: {entry:?}");
+        }
+    }
+    let ids: BTreeSet<&str> = history.iter().map(|entry| entry.id.as_str()).collect();
+    let hosts: BTreeSet<&str> = cluster.hosts().iter().map(Host::machine_id).collect();
+    ensure!(ids == hosts, "{ids:?} have rebooted");
+    cluster.wait_for_machines(cluster.hosts().len())?;
+    let boots = reboots.boots()?;
+    ensure!(boots.values().all(|count| *count == 1), "each should have booted once: {boots:?}");
+    for host in cluster.hosts() {
+        reboots.phase(host, "idle")?;
+    }
+    for below in ["cordon/", "reboot-request/"] {
+        let left = cluster.keys(cluster.host(0)?, below)?;
+        ensure!(left.is_empty(), "{left:?} is left");
+    }
+    cluster.settled()
+}
+
+fn tell(cluster: &Cluster, ports: &[u16], samples: &Samples) {
+    let looks = samples.0.len();
+    cluster.step(&format!("{looks} looks, the longest gap {:?}", samples.longest_gap()));
+    for (replica, port) in ports.iter().enumerate() {
+        cluster.took(&format!("{port} was away"), samples.away(replica));
+    }
+    cluster.took("the service was away", samples.silent());
+}
+
+#[test]
+fn hosts_that_want_to_at_once_reboot_one_after_the_other_and_one_replica_at_most_is_away()
+-> Result<()> {
+    let cluster = Cluster::up(options("settle = \"1s\""))?;
+    let reboots = Reboots::of(&cluster);
+    reboots.count_boots()?;
+    let ports = replicas(&cluster, 3)?;
+
+    cluster.step("all three ask at once; there is one slot, and no room for a replica anywhere");
+    let (roll, samples) = cluster.sampling(&ports, || {
+        request_all(&cluster)?;
+        reboots.watch(DEFAULT, 3, |what| cluster.step(what))
+    })?;
+    tell(&cluster, &ports, &samples);
+    ensure!(roll.most == 1, "{} slots were held at once: {roll:?}", roll.most);
+    ensure!(samples.fewest() == 2, "at one time {} replicas answered", samples.fewest());
+    ensure!(samples.doubled().is_empty(), "{:?}", samples.doubled());
+
+    let history = reboots.freed(DEFAULT, 3)?;
+    ensure!(overlap(&history).is_none(), "{:?}", overlap(&history));
+    all_back(&cluster, &reboots, &history)?;
+    for (unit, _) in REPLICAS {
+        cluster.home(unit)?;
+    }
+
+    cluster.step("which is what a user is told");
+    let first = cluster.host(0)?;
+    let status = cluster.run(first, "musterctl reboot status")?.stdout;
+    for line in ["Available: 1", "Max: 1"] {
+        ensure!(status.lines().any(|told| told == line), "{line:?} is missing: {status}");
+    }
+    let history = cluster.run(first, "musterctl reboot history")?.stdout;
+    for host in cluster.hosts() {
+        let id = host.machine_id().get(..8).context("a machine id is short")?;
+        ensure!(history.contains(id), "{} is missing: {history}", host.name());
+    }
+    cluster.down()
+}
+
+#[test]
+fn with_room_elsewhere_units_move_before_they_stop_and_no_replica_is_ever_away() -> Result<()> {
+    let cluster = Cluster::up(options("settle = \"1s\""))?;
+    let reboots = Reboots::of(&cluster);
+    reboots.count_boots()?;
+    let ports = replicas(&cluster, 2)?;
+
+    cluster.step("one after the other, and the third host has room");
+    let (roll, samples) = cluster.sampling(&ports, || {
+        request_all(&cluster)?;
+        reboots.watch(DEFAULT, 3, |what| cluster.step(what))
+    })?;
+    tell(&cluster, &ports, &samples);
+    ensure!(roll.most == 1, "{} slots were held at once: {roll:?}", roll.most);
+    ensure!(samples.fewest() == 2, "at one time {} replicas answered", samples.fewest());
+    all_back(&cluster, &reboots, &reboots.freed(DEFAULT, 3)?)?;
+    cluster.down()
+}
+
+#[test]
+fn two_slots_are_for_two_hosts_and_the_third_waits() -> Result<()> {
+    // While two of them are down the store has no quorum, and everybody who needs it waits for it.
+    let cluster = Cluster::up(options("settle = \"1s\""))?;
+    let reboots = Reboots::of(&cluster);
+    reboots.count_boots()?;
+    let first = cluster.host(0)?;
+    cluster.run(first, "musterctl reboot set-max 2")?;
+    ensure!(reboots.slots(DEFAULT)?.max == 2, "{:?}", reboots.slots(DEFAULT)?);
+    request_all(&cluster)?;
+    let roll = reboots.watch(DEFAULT, 3, |what| cluster.step(what))?;
+    ensure!(roll.most == 2, "{} slots were held at once: {roll:?}", roll.most);
+    let history = reboots.freed(DEFAULT, 3)?;
+    ensure!(overlap(&history).is_some(), "nobody held a slot beside another: {}", told(&history));
+    all_back(&cluster, &reboots, &history)?;
+    cluster.down()
+}

@@ -1,0 +1,78 @@
+//! Drains that cannot finish: the attempt is given up, or the host reboots all the same, as configured.
+
+use anyhow::{Result, ensure};
+use muster_tests::cluster::Cluster;
+use muster_tests::lab::Host;
+use muster_tests::reboots::{DEFAULT, Entry, Reboots, options};
+
+const GIVE_UP: &str =
+    "settle = \"1s\"\ndrain_timeout = \"3s\"\nat_deadline = \"give-up\"\nretry = \"1h\"";
+const FORCE: &str = "settle = \"1s\"\ndrain_timeout = \"3s\"\nat_deadline = \"force\"";
+
+/// A reboot that is given up: its entry in the history.
+fn gives_up(cluster: &Cluster, reboots: &Reboots<'_>, host: &Host, before: usize) -> Result<Entry> {
+    cluster.run(host, "musterctl reboot request --because 'new kernel'")?;
+    let retry = reboots.waits(host, "retry")?;
+    cluster.step(&format!("given up: {retry}"));
+    let mut history = reboots.freed(DEFAULT, before + 1)?;
+    let cordons = cluster.keys(host, "cordon/")?;
+    ensure!(cordons.is_empty(), "it takes no units: {cordons:?}");
+    // A wish that is withdrawn ends the attempt, and with it the time it is left be.
+    cluster.run(host, "musterctl reboot cancel")?;
+    reboots.phase(host, "idle")?;
+    history.pop().ok_or_else(|| anyhow::anyhow!("nothing is remembered"))
+}
+
+#[test]
+fn a_drain_that_cannot_finish_is_given_up_or_forced() -> Result<()> {
+    let cluster = Cluster::up(options(GIVE_UP))?;
+    let reboots = Reboots::of(&cluster);
+    reboots.count_boots()?;
+    let (first, second) = (cluster.host(0)?, cluster.host(1)?);
+    let ours = |unit: &str| unit.starts_with("app");
+
+    cluster.step("a unit that belongs on this machine alone");
+    let pinned = format!("MachineID={}", first.machine_id());
+    cluster.write_sleeper(first, "app-pinned.service", &pinned)?;
+    cluster.run(first, "musterctl start app-pinned.service")?;
+    let running = cluster.running(ours)?;
+    let entry = gives_up(&cluster, &reboots, first, 0)?;
+    ensure!(
+        entry.outcome == "gave-up" && entry.problem.contains("app-pinned.service"),
+        "{entry:?}"
+    );
+    cluster.unchanged(&running, ours)?;
+
+    cluster.step("a unit that does not become ready anywhere else in time");
+    // Placed by its metadata before the others may have it too.
+    let ready = "[Service]\nType=notify\nNotifyAccess=all\nTimeoutStartSec=infinity\n\
+                 ExecStart=/bin/sh -c 'if test -e /etc/ready; then systemd-notify --ready; fi; exec sleep infinity'\n";
+    cluster.write_unit(second, "app-slow.service", ready)?;
+    cluster.each(|_, host| host.write_file("/etc/ready", ""))?;
+    cluster.run(second, "musterctl start app-slow.service")?;
+    let home = cluster.home("app-slow.service")?;
+    for host in cluster.hosts().iter().filter(|host| host.name() != home.name()) {
+        cluster.run(host, "rm /etc/ready")?;
+    }
+    if home.name() == first.name() {
+        // Beside the other one: what is stuck and what is slow would be told together.
+        cluster.run(first, "musterctl destroy app-pinned.service")?;
+    }
+    let running = cluster.running(ours)?;
+    let entry = gives_up(&cluster, &reboots, home, 1)?;
+    ensure!(entry.outcome == "gave-up", "{entry:?}");
+    cluster.eventually("the unit where it was, and nowhere else", || {
+        cluster.unchanged(&running, ours)
+    })?;
+    let boots = reboots.boots()?;
+    ensure!(boots.values().all(|count| *count == 0), "nobody should have booted: {boots:?}");
+
+    cluster.step("with force it reboots all the same, and its units are there again after");
+    reboots.configure(home, FORCE)?;
+    cluster.run(home, "musterctl reboot request")?;
+    let history = reboots.freed(DEFAULT, 3)?;
+    ensure!(history.last().is_some_and(|entry| entry.outcome == "rebooted"), "{history:?}");
+    ensure!(reboots.boots()?.get(home.name()) == Some(&1), "{:?}", reboots.boots()?);
+    cluster.eventually("the slow unit", || cluster.home("app-slow.service").map(|_| ()))?;
+    cluster.down()
+}

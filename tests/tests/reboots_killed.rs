@@ -1,0 +1,173 @@
+//! Daemons killed in each phase of their hosts' reboots: each host reboots once, in its turn, and nothing is left.
+
+use std::collections::BTreeSet;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow, ensure};
+use muster_tests::cluster::Cluster;
+use muster_tests::lab::{Host, Signal, wait_closely};
+use muster_tests::reboots::{DEFAULT, ROLL, Reboots, options, told};
+use serde::Deserialize;
+
+const MUSTERD: &str = "musterd.service";
+
+/// What a daemon keeps of its host's reboot on disk.
+const JOURNAL: &str = "/var/lib/muster/reboot.json";
+
+/// How often the journal is looked at: some phases last no longer than a commit of the store.
+const CLOSELY: Duration = Duration::from_millis(1);
+
+/// A command that hangs for ever the first time it is run in a boot, so that the daemon that runs it is killed there, and ends
+/// well the next time.
+const HANGS_ONCE: &str = r#"#!/bin/sh
+seen=/run/hung-$1
+test -e $seen || { : > $seen; exec sleep infinity; }
+echo "$1" >> /etc/ran
+"#;
+
+#[derive(Debug, Deserialize)]
+struct Journal {
+    phase: String,
+}
+
+/// Kills the daemon of a host once in each phase that is seen, until the host is idle again after its reboot. The phases.
+fn kill_in_each_phase(cluster: &Cluster, host: &Host) -> Result<BTreeSet<String>> {
+    let mut seen = BTreeSet::new();
+    let mut init = host.init();
+    let what = format!("{} to be through", host.name());
+    wait_closely(&what, ROLL, CLOSELY, || {
+        let Some(boot) = init.filter(|init| init.is_alive()) else {
+            init = host.init();
+            return Err(format!("it is off; {seen:?}"));
+        };
+        let journal = host.peek(boot, JOURNAL);
+        let journal = journal.and_then(|text| serde_json::from_str::<Journal>(&text).ok());
+        let Some(Journal { phase }) = journal else { return Err(format!("no journal; {seen:?}")) };
+        if phase == "idle" {
+            return if seen.contains("settling") { Ok(()) } else { Err("it is idle".to_owned()) };
+        }
+        if !seen.contains(&phase) && host.signal_unit(MUSTERD, Signal::KILL).is_ok() {
+            cluster.step(&format!("{}: musterd is killed in {phase}", host.name()));
+            seen.insert(phase.clone());
+        }
+        Err(format!("it is in {phase}; {seen:?}"))
+    })?;
+    Ok(seen)
+}
+
+#[test]
+fn a_daemon_killed_in_each_phase_ends_as_if_it_had_not_been() -> Result<()> {
+    let hooks = "settle = \"3s\"\nretry = \"1s\"\n\
+                 check = [\"/etc/hangs-once\", \"check\"]\n\
+                 before_drain = [\"/etc/hangs-once\", \"before-drain\"]\n\
+                 before_reboot = [\"/etc/hangs-once\", \"before-reboot\"]\n\
+                 after_boot = [\"/etc/hangs-once\", \"after-boot\"]";
+    let cluster = Cluster::up(options(hooks))?;
+    let reboots = Reboots::of(&cluster);
+    reboots.count_boots()?;
+    cluster.each(|_, host| {
+        host.write_file("/etc/hangs-once", HANGS_ONCE)?;
+        host.exec(&["chmod", "+x", "/etc/hangs-once"])?.success()
+    })?;
+    let first = cluster.host(0)?;
+    cluster.write_examples(first, &["web@.service"])?;
+    cluster.run(first, "musterctl start web@1 web@2 web@3")?;
+
+    cluster.step("a slot is taken by hand, so that all of them have to wait");
+    cluster.run(first, "musterctl reboot lock somebody")?;
+    cluster.each(|_, host| cluster.run(host, "musterctl reboot request"))?;
+    let seen: Mutex<BTreeSet<String>> = Mutex::default();
+    let (all, samples) = cluster.sampling(&[8001, 8002, 8003], || {
+        std::thread::scope(|scope| {
+            let killers: Vec<_> = cluster
+                .hosts()
+                .iter()
+                .map(|host| scope.spawn(|| kill_in_each_phase(&cluster, host)))
+                .collect();
+            for host in cluster.hosts() {
+                reboots.waits(host, "slots-taken")?;
+            }
+            cluster.eventually("the slot to be free", || {
+                cluster.run(first, "musterctl reboot unlock somebody").map(|_| ())
+            })?;
+            for killer in killers {
+                let phases = killer.join().map_err(|_| anyhow!("a killer panicked"))??;
+                seen.lock().map_err(|_| anyhow!("a killer panicked"))?.extend(phases);
+            }
+            anyhow::Ok(())
+        })?;
+        seen.into_inner().context("a killer panicked")
+    })?;
+    cluster.step(&format!("killed in {all:?}"));
+    // The others last as long as a commit of the store and are met by chance.
+    for phase in
+        ["due", "waiting", "draining", "before-reboot", "rebooting", "returned", "settling"]
+    {
+        ensure!(all.contains(phase), "nobody was killed in {phase}: {all:?}");
+    }
+
+    // The first entry is that of the slot taken by hand.
+    let history = reboots.freed(DEFAULT, 4)?;
+    let hosts: BTreeSet<&str> = history.iter().skip(1).map(|entry| entry.id.as_str()).collect();
+    ensure!(hosts.len() == 3, "{}", told(&history));
+    ensure!(history.iter().skip(1).all(|one| one.outcome == "rebooted"), "{}", told(&history));
+    let boots = reboots.boots()?;
+    ensure!(boots.values().all(|count| *count == 1), "each should have booted once: {boots:?}");
+    ensure!(samples.fewest() >= 2, "at one time {} replicas answered", samples.fewest());
+    for host in cluster.hosts() {
+        reboots.phase(host, "idle")?;
+        let ran = host.read_file("/etc/ran")?;
+        for hook in ["check", "before-drain", "before-reboot", "after-boot"] {
+            ensure!(ran.lines().any(|line| line == hook), "{hook} did not run: {ran}");
+        }
+    }
+    for below in ["cordon/", "reboot-request/"] {
+        let left = cluster.keys(first, below)?;
+        ensure!(left.is_empty(), "{left:?} is left");
+    }
+    cluster.settled()?;
+    for unit in ["web@1.service", "web@2.service", "web@3.service"] {
+        cluster.home(unit)?;
+    }
+    cluster.down()
+}
+
+#[test]
+fn a_daemon_killed_while_it_gives_up_gives_its_slot_back() -> Result<()> {
+    // Nothing ends well here but giving up, again and again, with a daemon that is killed in the middle of it.
+    let lines = "settle = \"1s\"\nretry = \"1s\"\n\
+                 before_drain = [\"/bin/false\"]";
+    let cluster = Cluster::up(options(lines))?;
+    let reboots = Reboots::of(&cluster);
+    reboots.count_boots()?;
+    let host = cluster.host(0)?;
+    let init = host.init().context("n1 is off")?;
+    cluster.run(host, "musterctl reboot request")?;
+    let mut kills = 0;
+    wait_closely("three kills while it gives up", ROLL, CLOSELY, || {
+        let journal = host.peek(init, JOURNAL);
+        let journal = journal.and_then(|text| serde_json::from_str::<Journal>(&text).ok());
+        let giving_up = journal.is_some_and(|journal| journal.phase == "giving-up");
+        if giving_up && host.signal_unit(MUSTERD, Signal::KILL).is_ok() {
+            kills += 1;
+        }
+        ensure!(kills >= 3, "{kills}");
+        Ok(())
+    })?;
+    cluster.step("killed three times while it gave up; now it is not due any more");
+    cluster.eventually("the wish to be withdrawn", || {
+        cluster.run(host, "musterctl reboot cancel").map(|_| ())
+    })?;
+    reboots.phase(host, "idle")?;
+    let holders = reboots.holders(DEFAULT)?;
+    ensure!(holders.is_empty(), "{holders:?}");
+    let history = reboots.history(DEFAULT)?;
+    ensure!(!history.is_empty(), "it never held a slot");
+    ensure!(history.iter().all(|entry| entry.outcome == "gave-up"), "{}", told(&history));
+    let cordons = cluster.keys(host, "cordon/")?;
+    ensure!(cordons.is_empty(), "{cordons:?}");
+    let boots = reboots.boots()?;
+    ensure!(boots.values().all(|count| *count == 0), "nobody should have booted: {boots:?}");
+    cluster.down()
+}
