@@ -5,7 +5,7 @@ use muster_tests::cluster::Cluster;
 use muster_tests::lab::{API_PORT, Answer, Host, Request};
 use muster_tests::reboots::{DEFAULT, Reboots, options};
 
-const QUICK: &str = "settle = \"1s\"";
+const QUICK: &str = "settle = \"1s\"\nretry = \"1s\"";
 
 /// Hooks and a check that note when they ran, in which boot, and what else was so then.
 const NOTE: &str = r#"#!/bin/sh
