@@ -1,10 +1,9 @@
 //! Daemons killed in each phase of their hosts' reboots: each host reboots once, in its turn, and nothing is left.
 
 use std::collections::BTreeSet;
-use std::sync::Mutex;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, ensure};
 use muster_tests::cluster::Cluster;
 use muster_tests::lab::{Host, Signal, wait_closely};
 use muster_tests::reboots::{DEFAULT, ROLL, Reboots, options, told};
@@ -18,8 +17,11 @@ const JOURNAL: &str = "/var/lib/muster/reboot.json";
 /// How often the journal is looked at: some phases last no longer than a commit of the store.
 const CLOSELY: Duration = Duration::from_millis(1);
 
-/// A command that hangs for ever the first time it is run in a boot, so that the daemon that runs it is killed there, and ends
-/// well the next time.
+/// The commands there are, by the name they are run with.
+const COMMANDS: [&str; 4] = ["check", "before-drain", "before-reboot", "after-boot"];
+
+/// A command that hangs for ever the first time it is run in a boot, so that the daemon that runs it has to be killed, and
+/// ends well the next time.
 const HANGS_ONCE: &str = r#"#!/bin/sh
 seen=/run/hung-$1
 test -e $seen || { : > $seen; exec sleep infinity; }
@@ -31,7 +33,8 @@ struct Journal {
     phase: String,
 }
 
-/// Kills the daemon of a host once in each phase that is seen, until the host is idle again after its reboot. The phases.
+/// Kills the daemon of a host once in each phase that is seen and once while each command runs, until the host is idle again
+/// after its reboot. The phases and the commands.
 fn kill_in_each_phase(cluster: &Cluster, host: &Host) -> Result<BTreeSet<String>> {
     let mut seen = BTreeSet::new();
     let mut init = host.init();
@@ -47,11 +50,14 @@ fn kill_in_each_phase(cluster: &Cluster, host: &Host) -> Result<BTreeSet<String>
         if phase == "idle" {
             return if seen.contains("settling") { Ok(()) } else { Err("it is idle".to_owned()) };
         }
-        if !seen.contains(&phase) && host.signal_unit(MUSTERD, Signal::KILL).is_ok() {
-            cluster.step(&format!("{}: musterd is killed in {phase}", host.name()));
-            seen.insert(phase.clone());
+        let hangs = |name: &&&str| host.peek(boot, &format!("/run/hung-{name}")).is_some();
+        let command = COMMANDS.iter().find(|name| !seen.contains(**name) && hangs(name));
+        let now = command.map_or(phase, |name| (*name).to_owned());
+        if !seen.contains(&now) && host.signal_unit(MUSTERD, Signal::KILL).is_ok() {
+            cluster.step(&format!("{}: musterd is killed in {now}", host.name()));
+            seen.insert(now.clone());
         }
-        Err(format!("it is in {phase}; {seen:?}"))
+        Err(format!("it is in {now}; {seen:?}"))
     })?;
     Ok(seen)
 }
@@ -74,31 +80,12 @@ fn a_daemon_killed_in_each_phase_ends_as_if_it_had_not_been() -> Result<()> {
     cluster.write_examples(first, &["web@.service"])?;
     cluster.run(first, "musterctl start web@1 web@2 web@3")?;
 
-    cluster.step("a slot is taken by hand, so that all of them have to wait");
-    cluster.run(first, "musterctl reboot lock somebody")?;
+    cluster.step("all of them want to reboot");
     cluster.each(|_, host| cluster.run(host, "musterctl reboot request"))?;
-    let seen: Mutex<BTreeSet<String>> = Mutex::default();
-    let (all, samples) = cluster.sampling(&[8001, 8002, 8003], || {
-        std::thread::scope(|scope| {
-            let killers: Vec<_> = cluster
-                .hosts()
-                .iter()
-                .map(|host| scope.spawn(|| kill_in_each_phase(&cluster, host)))
-                .collect();
-            for host in cluster.hosts() {
-                reboots.waits(host, "slots-taken")?;
-            }
-            cluster.eventually("the slot to be free", || {
-                cluster.run(first, "musterctl reboot unlock somebody").map(|_| ())
-            })?;
-            for killer in killers {
-                let phases = killer.join().map_err(|_| anyhow!("a killer panicked"))??;
-                seen.lock().map_err(|_| anyhow!("a killer panicked"))?.extend(phases);
-            }
-            anyhow::Ok(())
-        })?;
-        seen.into_inner().context("a killer panicked")
+    let (killed, samples) = cluster.sampling(&[8001, 8002, 8003], || {
+        cluster.each(|_, host| kill_in_each_phase(&cluster, host))
     })?;
+    let all: BTreeSet<String> = killed.iter().flatten().cloned().collect();
     cluster.step(&format!("killed in {all:?}"));
     // The others last as long as a commit of the store and are met by chance.
     for phase in
@@ -106,20 +93,24 @@ fn a_daemon_killed_in_each_phase_ends_as_if_it_had_not_been() -> Result<()> {
     {
         ensure!(all.contains(phase), "nobody was killed in {phase}: {all:?}");
     }
+    for (host, killed) in cluster.hosts().iter().zip(&killed) {
+        for command in COMMANDS {
+            ensure!(killed.contains(command), "{} was not killed in {command}", host.name());
+        }
+    }
 
-    // The first entry is that of the slot taken by hand.
-    let history = reboots.freed(DEFAULT, 4)?;
-    let hosts: BTreeSet<&str> = history.iter().skip(1).map(|entry| entry.id.as_str()).collect();
+    let history = reboots.freed(DEFAULT, 3)?;
+    let hosts: BTreeSet<&str> = history.iter().map(|entry| entry.id.as_str()).collect();
     ensure!(hosts.len() == 3, "{}", told(&history));
-    ensure!(history.iter().skip(1).all(|one| one.outcome == "rebooted"), "{}", told(&history));
+    ensure!(history.iter().all(|one| one.outcome == "rebooted"), "{}", told(&history));
     let boots = reboots.boots()?;
     ensure!(boots.values().all(|count| *count == 1), "each should have booted once: {boots:?}");
     ensure!(samples.fewest() >= 2, "at one time {} replicas answered", samples.fewest());
     for host in cluster.hosts() {
         reboots.phase(host, "idle")?;
         let ran = host.read_file("/etc/ran")?;
-        for hook in ["check", "before-drain", "before-reboot", "after-boot"] {
-            ensure!(ran.lines().any(|line| line == hook), "{hook} did not run: {ran}");
+        for command in COMMANDS {
+            ensure!(ran.lines().any(|line| line == command), "{command} did not end: {ran}");
         }
     }
     for below in ["cordon/", "reboot-request/"] {
