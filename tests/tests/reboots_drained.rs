@@ -2,7 +2,7 @@
 
 use anyhow::{Result, ensure};
 use muster_tests::cluster::Cluster;
-use muster_tests::lab::Host;
+use muster_tests::lab::{Host, Options};
 use muster_tests::reboots::{DEFAULT, Entry, Reboots, options};
 
 const GIVE_UP: &str =
@@ -25,22 +25,19 @@ fn gives_up(cluster: &Cluster, reboots: &Reboots<'_>, host: &Host, before: usize
 
 #[test]
 fn a_drain_that_cannot_finish_is_given_up_or_forced() -> Result<()> {
-    let cluster = Cluster::up(options(GIVE_UP))?;
+    let metadata = vec![vec!["disk=ssd".to_owned()]];
+    let cluster = Cluster::up(Options { metadata, ..options(GIVE_UP) })?;
     let reboots = Reboots::of(&cluster);
     reboots.count_boots()?;
     let (first, second) = (cluster.host(0)?, cluster.host(1)?);
     let ours = |unit: &str| unit.starts_with("app");
 
-    cluster.step("a unit that belongs on this machine alone");
-    let pinned = format!("MachineID={}", first.machine_id());
-    cluster.write_sleeper(first, "app-pinned.service", &pinned)?;
-    cluster.run(first, "musterctl start app-pinned.service")?;
+    cluster.step("a unit that no other machine can take");
+    cluster.write_sleeper(first, "app-disk.service", "MachineMetadata=disk=ssd")?;
+    cluster.run(first, "musterctl start app-disk.service")?;
     let running = cluster.running(ours)?;
     let entry = gives_up(&cluster, &reboots, first, 0)?;
-    ensure!(
-        entry.outcome == "gave-up" && entry.problem.contains("app-pinned.service"),
-        "{entry:?}"
-    );
+    ensure!(entry.outcome == "gave-up" && entry.problem.contains("app-disk.service"), "{entry:?}");
     cluster.unchanged(&running, ours)?;
 
     cluster.step("a unit that does not become ready anywhere else in time");
@@ -56,7 +53,7 @@ fn a_drain_that_cannot_finish_is_given_up_or_forced() -> Result<()> {
     }
     if home.name() == first.name() {
         // Beside the other one: what is stuck and what is slow would be told together.
-        cluster.run(first, "musterctl destroy app-pinned.service")?;
+        cluster.run(first, "musterctl destroy app-disk.service")?;
     }
     let running = cluster.running(ours)?;
     let entry = gives_up(&cluster, &reboots, home, 1)?;

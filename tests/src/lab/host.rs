@@ -7,7 +7,7 @@ use std::net::Ipv4Addr;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::Mutex;
+use std::sync::{Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -25,6 +25,9 @@ const BOOT_LIMIT: Duration = Duration::from_secs(60);
 
 /// A shutdown takes a second; a service that does not stop is given 90 by systemd.
 const HALT_LIMIT: Duration = Duration::from_secs(120);
+
+/// How long a command on a host that goes down hangs at most.
+const STOPPED_LIMIT: Duration = Duration::from_millis(200);
 
 const BOOT_SCRIPT: &str = include_str!("boot-node.sh");
 
@@ -243,7 +246,7 @@ impl Host {
         if let Some(mut stdin) = child.stdin.take() {
             stdin.write_all(input)?;
         }
-        let output = child.wait_with_output()?;
+        let output = wait_out(child)?;
         Ok(Output {
             code: output
                 .status
@@ -392,6 +395,25 @@ impl Host {
     fn keeper(&self) -> Result<std::sync::MutexGuard<'_, Option<Child>>> {
         self.keeper.lock().map_err(|_| anyhow!("another thread panicked with {}", self.name()))
     }
+}
+
+/// Waits for the end of a command on a host that may go down meanwhile. A systemd that shuts down stops every process before
+/// it ends them; nsenter sees its command stopped and stops itself, as for a terminal, and nobody would wake it.
+fn wait_out(child: Child) -> Result<std::process::Output> {
+    let nsenter = i32::try_from(child.id()).ok().and_then(Process::of);
+    let (ended, end) = mpsc::channel::<()>();
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            while end.recv_timeout(STOPPED_LIMIT) == Err(mpsc::RecvTimeoutError::Timeout) {
+                if let Some(nsenter) = nsenter.filter(|nsenter| nsenter.is_stopped()) {
+                    nsenter.signal(Signal::CONT);
+                }
+            }
+        });
+        let output = child.wait_with_output();
+        drop(ended);
+        Ok(output?)
+    })
 }
 
 fn tail(text: &str) -> String {

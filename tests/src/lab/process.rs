@@ -37,6 +37,13 @@ impl Process {
         Self::of(self.pid) == Some(self)
     }
 
+    /// Whether a signal has stopped it, as a terminal stops a job.
+    pub fn is_stopped(self) -> bool {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid)).unwrap_or_default();
+        let state = stat.rsplit_once(')').and_then(|(_, fields)| fields.split_whitespace().next());
+        self.is_alive() && state == Some("T")
+    }
+
     /// Sends a signal, if it still runs.
     pub fn signal(self, signal: Signal) {
         if self.is_alive() {
