@@ -77,9 +77,21 @@ fn placed<'a>(
     })
 }
 
+/// Whether it runs, from the file it should and as it was asked to, although our start of it had failed: somebody has mended it
+/// on the machine itself and started it there. What failed before says nothing any more.
+fn is_up_after_all(place: &Placement, state: &ObservedState) -> bool {
+    let up = matches!(state.active.as_str(), "active" | "reloading" | "refreshing");
+    let asked = state.generation >= place.generation && state.desired == place.desired;
+    let ours = state.file == Some(place.file);
+    up && asked && ours && place.desired == DesiredState::Launched
+}
+
 /// What is wrong with a unit; `None`: nothing is.
 fn trouble(place: &Placement, state: Option<&ObservedState>) -> Option<String> {
     let Some(state) = state else { return Some("is not reported yet".to_owned()) };
+    if is_up_after_all(place, state) {
+        return None;
+    }
     match Report::of(state).arrival(place, place.desired) {
         Arrival::Here => None,
         Arrival::Failed(problem) => Some(problem),

@@ -169,6 +169,10 @@ impl Systemd {
         let result = self.property::<String>(unit, SERVICE, "Result").await;
         let status = self.property::<i32>(unit, SERVICE, "ExecMainStatus").await;
         match (result.as_deref(), status) {
+            // The main process has ended well or was never started: it was another's.
+            (Ok("exit-code"), Ok(0) | Err(_)) => {
+                ": a command beside the main one failed".to_owned()
+            }
             (Ok("exit-code"), Ok(status)) => format!(": exit status {status}"),
             (Ok("signal" | "core-dump"), Ok(signal)) => format!(": killed by signal {signal}"),
             (Ok("success") | Err(_), _) => String::new(),
