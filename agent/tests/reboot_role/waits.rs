@@ -192,3 +192,20 @@ async fn a_lost_journal_is_found_again_in_the_store() {
     machine.comes_to_rest().await;
     assert_eq!(machine.history().await[0].outcome, Outcome::Rebooted);
 }
+
+#[tokio::test]
+async fn a_machine_that_changes_its_group_gives_the_old_slot_back() {
+    let mut machine = Machine::new("before_reboot = [\"/bin/sleep\", \"1000\"]\ngroup = \"front\"");
+    machine.wish("anna", 1).await;
+    let role = machine.start();
+    machine.until("holds a slot", |status| status.phase == Phase::BeforeReboot).await;
+    role.kill().await;
+    machine.config.reboot.group = Group::default();
+    machine.config.reboot.before_reboot = None;
+    machine.config.reboot.retry = std::time::Duration::from_secs(1);
+    let _role = machine.start();
+    machine.goes_down().await;
+    assert_eq!(machine.holders().await, ["m1"]);
+    let front = machine.registry.reboot_group(&"front".parse().unwrap()).await.unwrap();
+    assert_eq!(front.unwrap().semaphore.holders, []);
+}
