@@ -89,7 +89,17 @@ impl Daemon {
     }
 
     async fn slots(&self, group: &str, max: u32) {
-        self.lock.set_max(&group.parse().unwrap(), max, LIMIT).await.unwrap();
+        let body = format!(r#"{{"group":"{group}","max":{max}}}"#);
+        let answer = self.by_hand("max", &body).await;
+        assert!(answer.starts_with("200"), "{answer}");
+    }
+
+    /// What a person asks for.
+    async fn by_hand(&self, what: &str, body: &str) -> String {
+        let request = Request::post(format!("/v1/reboot/{what}"))
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(Body::from(body.to_owned()));
+        self.send(request.unwrap()).await
     }
 
     async fn holders(&self, group: &str) -> Vec<String> {
@@ -178,6 +188,25 @@ async fn groups_have_slots_of_their_own() {
 
     {"kind":"failed_lock","value":"group none has no slots: its max is 0"}
     "#);
+}
+
+#[tokio::test]
+async fn a_person_takes_a_slot_before_clients_and_frees_that_of_one_that_is_gone() {
+    let (_directory, store) = embedded();
+    let daemon = Daemon::over(store);
+    daemon.by_hand("lock", r#"{"id":"maintenance"}"#).await;
+    assert_snapshot!(daemon.ask(PRE_REBOOT, "default", ONE).await, @r#"
+    500
+    content-type: application/json
+
+    {"kind":"failed_lock","value":"the slot of group default taken by maintenance"}
+    "#);
+    daemon.by_hand("unlock", r#"{"id":"maintenance"}"#).await;
+    assert!(daemon.ask(PRE_REBOOT, "default", ONE).await.starts_with("200"));
+    daemon.by_hand("unlock", &format!(r#"{{"id":"{ONE}","by":"ann"}}"#)).await;
+    assert!(daemon.ask(PRE_REBOOT, "default", TWO).await.starts_with("200"));
+    assert!(daemon.ask(STEADY_STATE, "default", ONE).await.starts_with("200"), "it comes back");
+    assert_eq!(daemon.holders("default").await, [format!("{TWO} fleet-lock")]);
 }
 
 #[tokio::test]

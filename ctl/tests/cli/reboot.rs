@@ -116,6 +116,25 @@ fn status_says_who_holds_a_slot_and_why_the_next_one_waits() {
 }
 
 #[test]
+fn a_holder_that_is_gone_is_seen_to_be() {
+    let holders = json!([{"id": id(3), "kind": "host", "since": earlier()}]);
+    let hosts = json!([{"machine": id(3), "phase": "rebooting", "since": earlier()}]);
+    let daemon = over(status(&holders, &hosts, &json!([])), []);
+    let shown = dated(&daemon.run("reboot status"));
+    let row = shown.lines().last().unwrap();
+    assert_eq!(
+        row.split('\t').filter(|cell| !cell.is_empty()).collect::<Vec<_>>(),
+        [
+            "33333333...",
+            "DATE TIME (2h 30m ago)",
+            "rebooting",
+            "DATE TIME (2h 30m ago)",
+            "it is not registered now"
+        ]
+    );
+}
+
+#[test]
 fn status_of_another_group() {
     let daemon = over(busy(), []);
     assert_snapshot!(daemon.run("reboot status --group web"), @r"

@@ -113,6 +113,13 @@ fn rows(
             Some(host) => at(&host.status, now),
             None => ("-".to_owned(), "-".to_owned(), told(holder.kind)),
         };
+        // A host that is gone keeps its slot: that has to be seen.
+        let away = holder.kind == HolderKind::Host && !is_here(known, holder);
+        let why = match (away, why.as_str()) {
+            (false, _) => why,
+            (true, "-") => "it is not registered now".to_owned(),
+            (true, why) => format!("it is not registered now; {why}"),
+        };
         vec![holder_shown(known, &holder.id), time::since(holder.since, now), phase, since, why]
     });
     let due = hosts.iter().filter(|host| !holds(host)).filter(|host| {
@@ -134,6 +141,10 @@ fn rows(
             vec![shown(known, &wish.machine), none(), none(), none(), why]
         });
     holders.chain(due).chain(silent).collect()
+}
+
+fn is_here(known: &Reboots, holder: &Holder) -> bool {
+    known.machines.iter().any(|machine| machine.id.as_str() == holder.id.as_str())
 }
 
 /// What is known of a holder that tells nothing of itself.
