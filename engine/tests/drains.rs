@@ -174,6 +174,9 @@ proptest! {
                 let excused = single(name) || (any_single && tied(&asked, name));
                 prop_assert!(excused || up.contains_key(name), "{} runs nowhere", name);
             }
+            for (name, on) in up.iter().filter(|(name, _)| single(name)) {
+                prop_assert!(asked[name].0.global || on.len() < 2, "{} runs twice: {:?}", name, on);
+            }
             let before = cluster.snapshot.clone();
             if rests || slow & (1 << (rounds % 64)) != 0 {
                 obey(&mut cluster, &broken);
