@@ -47,7 +47,7 @@ fn service(story: &mut Story, lab: &Lab) -> Result<()> {
     n1.write_file(&format!("/root/{TEMPLATE}"), &text)?;
     let begin = Instant::now();
     story.claim_within(begin, PATIENCE, "every machine has registered", || machines(n1, 3));
-    story.succeeding(n1, "grep Conflicts= web@.service")?;
+    story.succeeding(n1, "grep ^Conflicts= web@.service")?;
     story.succeeding(n1, "musterctl submit web@.service")?;
     story.succeeding(n1, "musterctl start web@1 web@2 web@3")?;
     story.succeeding(n1, "musterctl list-units")?;
@@ -61,7 +61,7 @@ fn service(story: &mut Story, lab: &Lab) -> Result<()> {
 
 fn requests(story: &mut Story, lab: &Lab) -> Result<()> {
     story.chapter("An update: each machine asks for a reboot, all at the same time");
-    story.succeeding(lab.host(0)?, "cat /etc/muster/muster.toml | grep -A9 reboot")?;
+    story.succeeding(lab.host(0)?, "grep --after-context=1 reboot /etc/muster/muster.toml")?;
     let line = "musterctl reboot request --because 'new kernel'";
     story.event(&format!("{line}, on every host"), || {
         lab.each(|_, host| host.exec(&["sh", "-c", line])?.success()).map(|_| ())
