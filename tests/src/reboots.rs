@@ -8,13 +8,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
+use base64::prelude::{BASE64_STANDARD, Engine as _};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::cluster::PREFIX;
-use crate::lab::{CONFIGURATION, Host, Lab, Options, wait_until};
+use crate::lab::{Answer, CONFIGURATION, ETCD_PORT, Host, Lab, Options, Request, wait_until};
 
 /// The group that is there without anybody having made it.
 pub const DEFAULT: &str = "default";
@@ -100,6 +101,18 @@ pub struct Span {
     pub seconds: u64,
 }
 
+/// What etcd's JSON gateway answers; keys and values are in base64.
+#[derive(Debug, Deserialize)]
+struct Range {
+    #[serde(default)]
+    kvs: Vec<KeyValue>,
+}
+
+#[derive(Debug, Deserialize)]
+struct KeyValue {
+    value: String,
+}
+
 #[derive(Debug, Deserialize)]
 struct History {
     entries: Vec<Entry>,
@@ -141,17 +154,25 @@ impl<'a> Reboots<'a> {
     }
 
     /// A record, if there is one, from whichever member of etcd answers.
+    ///
+    /// Asked from outside: a command on a host that goes down holds its shutdown up, by ten seconds at a time, since systemd
+    /// waits for a process whose end it is not told of.
     pub fn record<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>> {
-        let endpoints = format!("--endpoints={}", self.0.endpoints());
-        let host = self.0.hosts().iter().find(|host| host.is_up()).context("no host is up")?;
-        let key = format!("{PREFIX}{key}");
-        let line = ["etcdctl", &endpoints, "--command-timeout=5s", "get", "--print-value-only"];
-        let output = host.exec(&[&line[..], &[&key]].concat())?.success()?;
-        let text = output.stdout.trim();
-        if text.is_empty() {
-            return Ok(None);
+        let whole = format!("{PREFIX}{key}");
+        let body = format!(r#"{{"key":"{}"}}"#, BASE64_STANDARD.encode(&whole));
+        let path = "/v3/kv/range";
+        let request = Request { method: "POST", path, body: &body, ..Request::get(path) };
+        let mut silent = anyhow!("no host is up");
+        for host in self.0.hosts().iter().filter(|host| host.is_up()) {
+            match self.0.ask(host, ETCD_PORT, request) {
+                Ok(Answer { status: 200, body }) => return read(&body).context(whole),
+                Ok(answer) => {
+                    silent = anyhow!("{}: {} {}", host.name(), answer.status, answer.body);
+                }
+                Err(error) => silent = error.context(host.name().to_owned()),
+            }
         }
-        serde_json::from_str(text).map(Some).with_context(|| format!("{key}: {text}"))
+        Err(silent.context(whole))
     }
 
     /// The slots of a group.
@@ -276,6 +297,15 @@ impl<'a> Reboots<'a> {
         host.exec(&["systemctl", "restart", "musterd"])?.success()?;
         Ok(())
     }
+}
+
+/// The value in etcd's answer to a range of one key.
+fn read<T: DeserializeOwned>(answer: &str) -> Result<Option<T>> {
+    let range: Range = serde_json::from_str(answer).context("etcd's answer")?;
+    let Some(found) = range.kvs.first() else { return Ok(None) };
+    let value = BASE64_STANDARD.decode(&found.value).context("etcd's answer")?;
+    let value = String::from_utf8(value).context("the record")?;
+    serde_json::from_str(&value).map(Some).context(value)
 }
 
 /// A history, one entry a line, for errors and for people.

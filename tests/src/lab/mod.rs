@@ -59,7 +59,8 @@ pub const API_PORT: u16 = 7117;
 /// Where `provision-host` writes the daemon's configuration.
 pub const CONFIGURATION: &str = "/etc/muster/muster.toml";
 
-const ETCD_PORT: u16 = 2379;
+/// Where members of etcd answer.
+pub const ETCD_PORT: u16 = 2379;
 
 /// What hosts to make.
 #[derive(Debug, Clone)]
@@ -235,13 +236,6 @@ impl Lab {
                 Err(panic) => std::panic::resume_unwind(panic),
             }
         })
-    }
-
-    /// Where etcd's clients find its members, as etcdctl wants it.
-    pub fn endpoints(&self) -> String {
-        let members =
-            self.hosts.iter().map(|host| format!("http://{}:{ETCD_PORT}", host.address()));
-        members.collect::<Vec<_>>().join(",")
     }
 
     /// Does something on every host at once; the first error of any is the answer.
