@@ -15,6 +15,9 @@ const CHECK: &[&str] = &["shellcheck"];
 /// Needed by the store's tests, which start real members.
 const STORE: &[&str] = &["etcd-server", "etcd-client"];
 
+/// Needed by the daemon's tests: a bus of their own, on which they play the programs that the daemon talks to.
+const BUS: &[&str] = &["dbus-daemon"];
+
 /// Needed to make hosts.
 const LAB: &[&str] = &["systemd-container", "debootstrap", "iproute2", "util-linux"];
 
@@ -36,7 +39,7 @@ pub(crate) fn ensure(purpose: For) -> Result<()> {
     let sets: &[&[&str]] = match purpose {
         For::Build => &[BUILD],
         For::Check => &[BUILD, CHECK],
-        For::Unit => &[BUILD, STORE],
+        For::Unit => &[BUILD, STORE, BUS],
         For::Lab => &[BUILD, STORE, LAB],
     };
     packages(&sets.concat())?;
