@@ -1,15 +1,16 @@
 //! The commands a person has configured: the check, the hooks, the one that knows whether a reboot is due.
 //!
-//! Owns their running: no longer than they may, killed when their time is up or the role ends, and the last line of what
-//! they printed kept. It never decides what their end means.
+//! Owns their running: no longer than they may, killed with all they started when their time is up or the role ends, and the
+//! last line of what they printed kept. It never decides what their end means.
 
 use std::collections::BTreeMap;
 use std::process::Stdio;
 use std::time::Duration;
 
 use muster_engine::reboot::phase::{Hook, Ran};
+use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::Instant;
 
@@ -155,17 +156,19 @@ pub(super) async fn run(words: &Words, timeout: Duration) -> End {
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
-        .kill_on_drop(true)
+        .process_group(0)
         .spawn();
     let mut child = match spawned {
         Ok(child) => child,
         Err(error) => return End::Not(format!("cannot run {}: {error}", words.program())),
     };
+    let mut going = Going::of(&child);
     let said = tokio::spawn(last_line(child.stdout.take()));
     let complained = tokio::spawn(last_line(child.stderr.take()));
     let Ok(status) = tokio::time::timeout(timeout, child.wait()).await else {
         return End::Not(format!("it took longer than {}", humantime::format_duration(timeout)));
     };
+    going.has_ended();
     let (said, complained) = tokio::join!(words_of(said), words_of(complained));
     let status = match status {
         Ok(status) => status,
@@ -180,6 +183,29 @@ pub(super) async fn run(words: &Words, timeout: Duration) -> End {
         None => how,
     };
     if status.code().is_some() { End::No(words) } else { End::Not(words) }
+}
+
+/// A command that goes on, with all it has started: a script's own commands are in its process group. Dropping it ends them.
+struct Going(Option<Pid>);
+
+impl Going {
+    fn of(child: &Child) -> Self {
+        Self(child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)))
+    }
+
+    /// What it has left behind now was meant to stay.
+    fn has_ended(&mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Going {
+    fn drop(&mut self) {
+        if let Some(group) = self.0 {
+            // It may just have ended by itself.
+            let _ = kill_process_group(group, Signal::KILL);
+        }
+    }
 }
 
 /// What a reader found. A process that the command left behind may keep its end open for ever.
@@ -207,6 +233,9 @@ async fn last_line(stream: Option<impl AsyncRead + Unpin>) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use rustix::process::{PidfdFlags, pidfd_open};
+    use tokio::io::{Interest, unix::AsyncFd};
+
     use super::*;
 
     async fn shell(script: &str, timeout: Duration) -> End {
@@ -235,8 +264,21 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_command_that_takes_too_long_is_killed() {
-        let end = shell("sleep 1000", Duration::from_millis(50)).await;
-        assert_eq!(end, End::Not("it took longer than 50ms".to_owned()));
+    async fn a_command_that_takes_too_long_is_killed_with_all_it_started() {
+        let directory = tempfile::tempdir().unwrap();
+        let noted = directory.path().join("pid");
+        // It takes a while before it begins, on a busy machine, and is not to be killed before it has.
+        let script =
+            format!("sleep 1000 & echo $! > {0}.new; mv {0}.new {0}; wait", noted.display());
+        let end = shell(&script, Duration::from_secs(5)).await;
+        assert_eq!(end, End::Not("it took longer than 5s".to_owned()));
+        let started: i32 = std::fs::read_to_string(noted).unwrap().trim().parse().unwrap();
+        let started = Pid::from_raw(started).unwrap();
+        // Already gone, or it goes.
+        if let Ok(process) = pidfd_open(started, PidfdFlags::empty()) {
+            let process = AsyncFd::with_interest(process, Interest::READABLE).unwrap();
+            let gone = tokio::time::timeout(Duration::from_secs(60), process.readable()).await;
+            assert!(gone.is_ok(), "what it started goes on");
+        }
     }
 }
