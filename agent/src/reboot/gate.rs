@@ -98,3 +98,57 @@ fn trouble(place: &Placement, state: Option<&ObservedState>) -> Option<String> {
         Arrival::Pending => Some("is on its way".to_owned()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use muster_common::snapshot::Handover;
+    use muster_common::unit::FileHash;
+
+    use super::*;
+
+    fn failed_to_start() -> (Placement, ObservedState) {
+        let (file, desired) = (FileHash::of("ours"), DesiredState::Launched);
+        let place =
+            Placement { file, desired, generation: 2, handover: Handover::default(), revision: 1 };
+        let state = ObservedState {
+            load: "loaded".to_owned(),
+            active: "failed".to_owned(),
+            sub: "failed".to_owned(),
+            file: Some(file),
+            hash: String::new(),
+            generation: 2,
+            desired,
+            since: 0,
+            invocation: String::new(),
+            problem: Some("start failed: exit status 1".to_owned()),
+        };
+        (place, state)
+    }
+
+    #[test]
+    fn a_unit_that_a_person_has_started_after_our_start_failed_is_well() {
+        let (place, mut state) = failed_to_start();
+        let problem = trouble(&place, Some(&state));
+        assert_eq!(problem.as_deref(), Some("start failed: exit status 1"));
+        for (active, sub) in
+            [("activating", "start-pre"), ("failed", "failed"), ("inactive", "dead")]
+        {
+            (state.active, state.sub) = (active.to_owned(), sub.to_owned());
+            assert!(trouble(&place, Some(&state)).is_some(), "{active}");
+        }
+        (state.active, state.sub) = ("active".to_owned(), "running".to_owned());
+        assert_eq!(trouble(&place, Some(&state)), None);
+    }
+
+    #[test]
+    fn another_unit_of_that_name_or_an_older_one_is_not() {
+        let (place, mut state) = failed_to_start();
+        (state.active, state.sub) = ("active".to_owned(), "running".to_owned());
+        for other in [None, Some(FileHash::of("theirs"))] {
+            let theirs = ObservedState { file: other, ..state.clone() };
+            assert!(trouble(&place, Some(&theirs)).is_some(), "{other:?}");
+        }
+        let older = ObservedState { generation: 1, ..state };
+        assert!(trouble(&place, Some(&older)).is_some());
+    }
+}
