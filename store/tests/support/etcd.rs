@@ -5,7 +5,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Weak};
 
 use muster_store::{EtcdOptions, Range, Store};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use tokio::sync::Mutex;
 
 use super::certificates::Certificates;
@@ -175,20 +175,24 @@ impl Server {
         .await;
     }
 
-    fn signal(&self, signal: Signal) {
+    fn signal(&self, signal: Signal) -> Pid {
         let process = self.process.lock().unwrap();
         let id = process.as_ref().expect("the server runs").id();
-        kill_process(Pid::from_raw(i32::try_from(id).unwrap()).unwrap(), signal).unwrap();
+        let id = Pid::from_raw(i32::try_from(id).unwrap()).unwrap();
+        kill_process(id, signal).unwrap();
+        id
     }
 
     /// Stops the process where it is: its sockets stay open and nobody answers.
     pub(crate) fn pause(&self) {
-        self.signal(Signal::STOP);
+        let id = self.signal(Signal::STOP);
+        // A process that runs on another processor may answer something yet before it stops.
+        waitpid(Some(id), WaitOptions::UNTRACED).unwrap();
     }
 
     /// Lets a paused process go on.
     pub(crate) fn resume(&self) {
-        self.signal(Signal::CONT);
+        let _ = self.signal(Signal::CONT);
     }
 
     /// Ends the process without warning.
