@@ -233,8 +233,8 @@ async fn last_line(stream: Option<impl AsyncRead + Unpin>) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use rustix::process::{PidfdFlags, pidfd_open};
-    use tokio::io::{Interest, unix::AsyncFd};
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+    use tokio::net::unix::pipe;
 
     use super::*;
 
@@ -266,19 +266,17 @@ mod tests {
     #[tokio::test]
     async fn a_command_that_takes_too_long_is_killed_with_all_it_started() {
         let directory = tempfile::tempdir().unwrap();
-        let noted = directory.path().join("pid");
-        // It takes a while before it begins, on a busy machine, and is not to be killed before it has.
-        let script =
-            format!("sleep 1000 & echo $! > {0}.new; mv {0}.new {0}; wait", noted.display());
+        let line = directory.path().join("line");
+        mknodat(CWD, &line, FileType::Fifo, Mode::RWXU, 0).unwrap();
+        let mut said = pipe::OpenOptions::new().open_receiver(&line).unwrap();
+        let script = format!("exec 3> {}; echo begun >&3; sleep 1000 & wait", line.display());
+        // Long enough to begin on a busy machine.
         let end = shell(&script, Duration::from_secs(5)).await;
         assert_eq!(end, End::Not("it took longer than 5s".to_owned()));
-        let started: i32 = std::fs::read_to_string(noted).unwrap().trim().parse().unwrap();
-        let started = Pid::from_raw(started).unwrap();
-        // Already gone, or it goes.
-        if let Ok(process) = pidfd_open(started, PidfdFlags::empty()) {
-            let process = AsyncFd::with_interest(process, Interest::READABLE).unwrap();
-            let gone = tokio::time::timeout(Duration::from_secs(60), process.readable()).await;
-            assert!(gone.is_ok(), "what it started goes on");
-        }
+        // The line ends once nobody holds its other end: neither the shell nor what it started.
+        let mut text = String::new();
+        let read = said.read_to_string(&mut text);
+        tokio::time::timeout(Duration::from_secs(60), read).await.unwrap().unwrap();
+        assert_eq!(text, "begun\n");
     }
 }
