@@ -41,7 +41,7 @@ pub struct Status {
     pub placements: Part,
     /// Parts that this daemon does without: its roles do not need them.
     pub absent: BTreeSet<&'static str>,
-    /// Whether everything placed on this machine has been reported to the store, under the lease it has now.
+    /// Whether everything placed on this machine has been reported to the store once, under the lease it has now.
     pub reported: bool,
     /// Whether this daemon leads.
     pub leading: bool,

@@ -81,6 +81,28 @@ async fn a_failed_start_says_why_and_is_not_tried_again_unasked() {
 }
 
 #[tokio::test]
+async fn a_machine_that_has_reported_on_its_units_has_done_so_whatever_they_do_next() {
+    let (registry, _disk) = store();
+    let machine = Machine::new("m1", "10.0.0.1");
+    let daemon = machine.start(&registry);
+    ask(&registry, "a.service", UNIT, Launched).await;
+    until(&registry, "active", |s| reported(s, "a.service") == is("active", 1)).await;
+    let mut health = daemon.health.subscribe();
+    health.wait_for(|s| s.reported).await.unwrap();
+    let withdrawn = tokio::spawn(async move { health.wait_for(|s| !s.reported).await.is_ok() });
+    for _ in 0..5 {
+        machine.host.crash("a.service");
+        until(&registry, "failed", |s| reported(s, "a.service").is_some_and(|r| r.0 == "failed"))
+            .await;
+        ask(&registry, "a.service", UNIT, Launched).await;
+        until(&registry, "active", |s| reported(s, "a.service").is_some_and(|r| r.0 == "active"))
+            .await;
+    }
+    assert!(!withdrawn.is_finished(), "what it had said was taken back for a moment");
+    daemon.stop().await;
+}
+
+#[tokio::test]
 async fn a_unit_of_the_hosts_own_is_refused_and_left_alone() {
     let (registry, _disk) = store();
     let machine = Machine::new("m1", "10.0.0.1");

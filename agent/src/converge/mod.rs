@@ -223,12 +223,14 @@ impl Converge {
         self
     }
 
-    /// Says whether all that is placed here has been reported.
+    /// Says whether all that was placed here has been reported under this lease. What comes after that is told as it comes:
+    /// what the store has is of this lease then, if perhaps of a moment ago.
     fn note_reported(&mut self) {
-        let reported = self.basis == Basis::Store
-            && self.presence.is_some()
-            && !self.pass_due
-            && self.report.is_told(self.desired.keys());
+        let known = self.basis == Basis::Store && self.presence.is_some();
+        if known && !self.pass_due && self.report.is_told(self.desired.keys()) {
+            self.report.complete = true;
+        }
+        let reported = known && self.report.complete;
         if self.reported != reported {
             self.reported = reported;
             self.hands.health.update(|s| s.reported = reported);

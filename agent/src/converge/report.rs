@@ -27,6 +27,8 @@ pub(super) struct Report {
     in_flight: BTreeMap<UnitName, Option<ObservedState>>,
     busy: bool,
     not_before: Option<Instant>,
+    /// Whether everything has been told once since it began.
+    pub(super) complete: bool,
 }
 
 impl Report {
@@ -41,6 +43,7 @@ impl Report {
         self.in_flight.clear();
         self.busy = false;
         self.not_before = None;
+        self.complete = false;
     }
 
     /// When there is something to tell and it may be told; `None` when there is nothing, or an answer is awaited.
