@@ -314,6 +314,13 @@ impl Cluster {
         self.eventually("a round of all daemons", || {
             let on = self.active_on("round.service").len();
             ensure!(on == up, "{on} of {up} hosts run it");
+            // Reported as well: who destroys it sooner is not told of a machine that has not spoken of it yet.
+            let rows = self.states(host)?;
+            let is_up = |row: &&StateRow| {
+                row.unit == "round.service" && row.active.as_deref() == Some("active")
+            };
+            let told = rows.iter().filter(is_up).count();
+            ensure!(told == up, "{told} of {up} hosts report it");
             Ok(())
         })?;
         self.run(host, "musterctl destroy round")?;
