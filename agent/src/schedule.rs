@@ -500,7 +500,7 @@ impl<'a> Lead<'a> {
 }
 
 /// A move in the store's words.
-fn writes(decided: Move) -> Vec<PlaceWrite> {
+pub fn writes(decided: Move) -> Vec<PlaceWrite> {
     decided
         .decisions
         .into_iter()

@@ -1,6 +1,7 @@
 //! Drains over HTTP: ordered, rehearsed, followed, called off.
 
-use muster_engine::schedule::{Decision, schedule};
+use muster_engine::schedule::schedule;
+use musterd::schedule::writes;
 
 use super::*;
 
@@ -8,31 +9,7 @@ impl Cluster {
     /// Writes what the engine plans, as the leader would.
     async fn lead(&self) {
         let plan = schedule(&self.registry.snapshot().await.unwrap());
-        let write = |decision| match decision {
-            Decision::Place {
-                machine,
-                unit,
-                placement,
-                unit_revision,
-                machine_created,
-                cordon,
-            } => PlaceWrite::Place {
-                machine,
-                unit,
-                placement,
-                unit_revision,
-                machine_created,
-                cordon,
-            },
-            Decision::Remove { machine, unit, revision, unit_revision } => PlaceWrite::Remove {
-                machine,
-                unit,
-                revision,
-                unit_revision: unit_revision.unwrap_or(0),
-            },
-        };
-        let moves = plan.moves.into_iter();
-        let moves = moves.map(|m| m.decisions.into_iter().map(write).collect()).collect();
+        let moves = plan.moves.into_iter().map(writes).collect();
         let done = self.registry.commit_places(self.leadership, moves).await.unwrap();
         assert!(done.conflicts.is_empty());
     }

@@ -29,7 +29,7 @@ const BACKLOG: usize = 64;
 /// From which revision on a drain is followed.
 #[derive(Debug, Deserialize)]
 pub(super) struct Since {
-    /// Store revision that the cluster is looked at from; 0 for now.
+    /// Least store revision of the cluster that is told of; 0: as it is when asked.
     #[serde(default)]
     revision: u64,
 }
