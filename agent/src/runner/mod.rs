@@ -11,6 +11,8 @@ use muster_common::unit::{FileHash, UnitName};
 use muster_engine::converge::Observed;
 use tokio::sync::mpsc;
 
+pub mod docker;
+mod files;
 pub mod systemd;
 
 /// What a runner reports of one unit when it is asked.

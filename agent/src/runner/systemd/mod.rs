@@ -5,7 +5,7 @@
 //! asked for it looks up.
 
 mod bus;
-mod files;
+
 mod host;
 mod jobs;
 mod signals;
@@ -23,9 +23,10 @@ use tokio::sync::mpsc;
 use zbus::{ObjectPath, OwnedObjectPath, OwnedVariant};
 
 use self::bus::{Bus, MANAGER, MANAGER_PATH};
-use self::files::UnitFiles;
+
 use self::host::HostUnits;
 use self::signals::{Signals, path_of};
+use super::files::UnitFiles;
 use super::{Outcome, Runner, RunnerError, RunnerEvent, Seen};
 
 /// The interface every unit has.

@@ -1,4 +1,4 @@
-//! Unit files at our place, `/run/systemd/system`.
+//! Unit files at our place: `/run/systemd/system`, or a directory of our own for what systemd is not to see.
 //!
 //! Owns writing and removing them, atomically, and knowing what lies there. It never touches a file that the caller
 //! does not name.

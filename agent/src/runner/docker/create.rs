@@ -1,0 +1,204 @@
+//! Making, starting and removing one container.
+//!
+//! Owns the order of calls. A container is replaced only if it is this unit's; whatever else has its name is left alone
+//! and is the reason the start fails.
+
+use std::collections::{BTreeMap, HashMap};
+
+use bollard::models::{ContainerCreateBody, ContainerInspectResponse, NetworkConnectRequest};
+use bollard::query_parameters::{
+    CreateContainerOptionsBuilder, KillContainerOptionsBuilder, RemoveContainerOptionsBuilder,
+};
+use muster_common::unit::UnitName;
+use muster_engine::container::{
+    Creation, Identity, Inspected, Owner, Seen, owner, translate,
+};
+
+use super::engine::{Api, EngineError};
+use super::late;
+use super::machine::{Machine, Plan};
+use super::resources::body;
+
+/// What the units it names are called, and its image where its file does not say.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Prepared {
+    pub(super) names: BTreeMap<UnitName, String>,
+    pub(super) image: Option<String>,
+}
+
+/// A container as the engine has it.
+#[derive(Debug, Clone)]
+pub(super) struct Found {
+    pub(super) id: String,
+    pub(super) owner: Owner,
+    pub(super) seen: Seen,
+    /// The signal that asks it to stop.
+    pub(super) stop_signal: Option<String>,
+    /// What the engine says went wrong when it was to be started.
+    pub(super) fault: String,
+    pub(super) paused: bool,
+}
+
+/// Looks at a container, by id or name. `None`: there is none.
+pub(super) async fn look(machine: &Machine, name: &str) -> Result<Option<Found>, EngineError> {
+    match machine.engine.call()?.inspect_container(name, None).await.map_err(EngineError::from) {
+        Ok(answer) => Ok(Some(found(answer, &machine.cluster))),
+        Err(error) if error.is_absent() => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn found(answer: ContainerInspectResponse, cluster: &str) -> Found {
+    let config = answer.config.unwrap_or_default();
+    let state = answer.state.unwrap_or_default();
+    let status = state.status.map(|status| status.to_string()).unwrap_or_default();
+    let health = state.health.and_then(|health| health.status).map(|status| status.to_string());
+    let seen = Seen::of(Inspected {
+        status: &status,
+        exit_code: state.exit_code.unwrap_or_default(),
+        oom: state.oom_killed.unwrap_or_default(),
+        health: health.as_deref(),
+    });
+    Found {
+        id: answer.id.unwrap_or_default(),
+        owner: owner_of(config.labels, cluster),
+        seen,
+        stop_signal: config.stop_signal.filter(|signal| !signal.is_empty()),
+        fault: state.error.unwrap_or_default(),
+        paused: state.paused.unwrap_or_default(),
+    }
+}
+
+/// Whose something with these labels is.
+pub(super) fn owner_of(labels: Option<HashMap<String, String>>, cluster: &str) -> Owner {
+    owner(&labels.unwrap_or_default().into_iter().collect(), cluster)
+}
+
+/// Makes a container and starts it, in the place of one before it. Returns its id.
+pub(super) async fn start(
+    machine: &Machine,
+    unit: &UnitName,
+    plan: &Plan,
+    prepared: &Prepared,
+    before: Option<&str>,
+    generation: u64,
+) -> Result<String, EngineError> {
+    let api = machine.engine.ready().await;
+    let identity = Identity {
+        unit: unit.clone(),
+        file: plan.file,
+        generation,
+        cluster: machine.cluster.clone(),
+    };
+    let mut creation = translate(&plan.spec, &identity, &prepared.names)
+        .map_err(|error| EngineError::refused(error.to_string()))?;
+    let (major, minor) = creation.api;
+    let wanted = Api { major, minor };
+    if api < wanted {
+        return Err(EngineError::refused(format!(
+            "this machine's container engine speaks version {api} of Docker's API and would not do all that the file asks for; {wanted} does"
+        )));
+    }
+    if let Some(image) = &prepared.image {
+        creation.body.image.clone_from(image);
+    }
+    late::complete(machine, unit, &mut creation).await?;
+    // One that we made and that has ended is gone before its name is taken again.
+    if let Some(before) = before {
+        replace(machine, unit, before).await?;
+    }
+    let id = match make(machine, &creation).await {
+        Err(error) if error.is_conflict() => {
+            replace(machine, unit, &creation.name).await?;
+            make(machine, &creation).await?
+        }
+        other => other?,
+    };
+    match run(machine, &id, &creation).await {
+        Ok(()) => Ok(id),
+        Err(error @ EngineError::Lost(_)) => Err(error),
+        Err(error) => {
+            // What could not be started is of no use, and holds its name and its addresses.
+            if let Err(error) = remove(machine, &id).await {
+                tracing::warn!(%unit, %error, "cannot remove a container that did not start");
+            }
+            Err(error)
+        }
+    }
+}
+
+async fn make(machine: &Machine, creation: &Creation) -> Result<String, EngineError> {
+    let options = CreateContainerOptionsBuilder::new().name(&creation.name).build();
+    let body: ContainerCreateBody = body(&creation.body)?;
+    let made = machine.engine.call()?.create_container(Some(options), body).await?;
+    for warning in made.warnings {
+        tracing::warn!(container = creation.name, warning, "the container engine has a remark");
+    }
+    Ok(made.id)
+}
+
+async fn run(machine: &Machine, id: &str, creation: &Creation) -> Result<(), EngineError> {
+    let client = machine.engine.call()?;
+    for (network, endpoint) in &creation.networks {
+        let request = NetworkConnectRequest {
+            container: id.to_owned(),
+            endpoint_config: Some(body(endpoint)?),
+        };
+        client.connect_network(network, request).await?;
+    }
+    Ok(client.start_container(id, None).await?)
+}
+
+/// Removes what has the name, if it is this unit's.
+async fn replace(machine: &Machine, unit: &UnitName, name: &str) -> Result<(), EngineError> {
+    let Some(found) = look(machine, name).await? else { return Ok(()) };
+    if let Some(problem) = obstacle(&found.owner, unit, name) {
+        return Err(EngineError::refused(problem));
+    }
+    remove(machine, &found.id).await
+}
+
+/// Why a unit cannot have a name that a container of this owner has.
+pub(super) fn obstacle(owner: &Owner, unit: &UnitName, name: &str) -> Option<String> {
+    match owner {
+        Owner::Ours(identity) if identity.unit == *unit => None,
+        Owner::Ours(identity) => Some(format!(
+            "the container {name} is {}'s; give one of them another ContainerName=",
+            identity.unit
+        )),
+        Owner::OtherCluster(cluster) => Some(format!(
+            "the container {name} is another cluster's, {cluster}; give one of them another ContainerName="
+        )),
+        Owner::Foreign => Some(format!(
+            "this machine has a container {name} of its own, which Muster does not touch; rename one of them"
+        )),
+    }
+}
+
+/// Removes a container, running or not, and the volumes that are nobody else's. One that is not there is no failure.
+pub(super) async fn remove(machine: &Machine, id: &str) -> Result<(), EngineError> {
+    let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
+    match machine.engine.call()?.remove_container(id, Some(options)).await.map_err(EngineError::from) {
+        // In conflict: it is being removed already.
+        Err(error) if !error.is_absent() && !error.is_conflict() => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Sends a signal. One that does not run gets none, which is no failure: its end is told otherwise.
+pub(super) async fn signal(machine: &Machine, id: &str, signal: &str) -> Result<(), EngineError> {
+    let client = machine.engine.call()?;
+    let send = || client.kill_container(id, Some(KillContainerOptionsBuilder::new().signal(signal).build()));
+    match send().await.map_err(EngineError::from) {
+        Err(error) if error.is_conflict() => {
+            // A paused container takes no signals, not even the last one.
+            if look(machine, id).await?.is_some_and(|found| found.paused) {
+                client.unpause_container(id).await?;
+                send().await?;
+            }
+            Ok(())
+        }
+        Err(error) if error.is_absent() => Ok(()),
+        other => other,
+    }
+}

@@ -1,0 +1,93 @@
+//! Keeping the line to the engine, and passing its hints on.
+//!
+//! Owns the engine's stream of events. What an event says is not believed, only that something may have happened to a
+//! unit; after every break each unit looks for itself.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bollard::query_parameters::EventsOptionsBuilder;
+use futures::StreamExt as _;
+use muster_common::unit::UnitName;
+use muster_engine::container::{LABEL_CLUSTER, LABEL_UNIT};
+
+use super::engine::{Api, EngineError};
+use super::machine::Machine;
+use super::unit::Message;
+use super::{Units, lock};
+use crate::runner::RunnerEvent;
+
+/// Pause between two attempts to reach an engine that does not answer.
+const AGAIN: Duration = Duration::from_millis(500);
+
+/// Keeps the line for ever.
+pub(super) async fn keep(machine: Arc<Machine>, units: Units) {
+    let mut warned = false;
+    loop {
+        let problem = match machine.engine.greet().await {
+            Ok(api) => match listen(&machine, &units, api, &mut warned).await {
+                Ok(()) => "it has ended its stream of events".to_owned(),
+                Err(error) => error.to_string(),
+            },
+            Err(error) => error.to_string(),
+        };
+        if machine.engine.is_silent(problem.clone()) {
+            tracing::warn!(problem, "the container engine does not answer");
+            machine.news.tell(RunnerEvent::Lost { problem });
+        }
+        tokio::time::sleep(AGAIN).await;
+    }
+}
+
+/// Listens until the stream ends.
+async fn listen(
+    machine: &Machine,
+    units: &Units,
+    api: Api,
+    warned: &mut bool,
+) -> Result<(), EngineError> {
+    // From a moment ago on: what happens between this call and the first look is not missed.
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let filters = HashMap::from([
+        ("type", vec!["container".to_owned()]),
+        ("label", vec![format!("{LABEL_CLUSTER}={}", machine.cluster)]),
+    ]);
+    let options =
+        EventsOptionsBuilder::new().since(&since.to_string()).filters(&filters).build();
+    let client = machine.engine.transfer()?;
+    let mut events = client.events(Some(options));
+    if machine.engine.answers(api) {
+        tracing::info!(%api, socket = %machine.engine.socket().display(), "the container engine answers");
+        warn_of_restarts(machine, warned).await;
+    }
+    for handle in lock(units).values() {
+        let _ = handle.messages.send(Message::Look);
+    }
+    machine.news.tell(RunnerEvent::Relist);
+    while let Some(event) = events.next().await {
+        let actor = event?.actor.unwrap_or_default();
+        let named = actor.attributes.and_then(|labels| labels.get(LABEL_UNIT)?.parse().ok());
+        let Some(unit): Option<UnitName> = named else { continue };
+        if let Some(handle) = lock(units).get(&unit) {
+            let _ = handle.messages.send(Message::Look);
+        }
+    }
+    Ok(())
+}
+
+/// Says once if a restart of the engine would take the containers along.
+async fn warn_of_restarts(machine: &Machine, warned: &mut bool) {
+    if std::mem::replace(warned, true) {
+        return;
+    }
+    let Ok(client) = machine.engine.call() else { return };
+    if let Ok(info) = client.info().await
+        && info.live_restore_enabled == Some(false)
+    {
+        tracing::warn!(
+            "live-restore is off: when the container engine stops or is upgraded, its containers stop with it; \
+             {{\"live-restore\": true}} in /etc/docker/daemon.json keeps them running"
+        );
+    }
+}

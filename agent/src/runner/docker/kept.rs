@@ -1,0 +1,89 @@
+//! What is remembered of a container over a restart of the daemon, until the machine reboots.
+//!
+//! Owns one small file for each unit, in `/run/muster`. A file that cannot be read is as good as none: then what the
+//! engine says has to do.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use muster_common::unit::UnitName;
+use muster_engine::container::Memory;
+use serde::{Deserialize, Serialize};
+
+/// What is remembered.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Kept {
+    /// Its life.
+    pub(super) memory: Memory,
+    /// The container it last started.
+    pub(super) container: Option<String>,
+    /// What was last said of it: systemd's active.
+    pub(super) active: String,
+    /// systemd's sub.
+    pub(super) sub: String,
+    /// Since when, in seconds since the Unix epoch.
+    pub(super) since: u64,
+}
+
+/// The files.
+#[derive(Debug, Clone)]
+pub(super) struct Memories {
+    directory: PathBuf,
+}
+
+impl Memories {
+    pub(super) fn new(directory: PathBuf) -> Self {
+        Self { directory }
+    }
+
+    fn path(&self, unit: &UnitName) -> PathBuf {
+        self.directory.join(format!("{unit}.json"))
+    }
+
+    /// What is remembered of a unit.
+    pub(super) fn load(&self, unit: &UnitName) -> Option<Kept> {
+        serde_json::from_slice(&fs::read(self.path(unit)).ok()?).ok()
+    }
+
+    /// Remembers it, whole or not at all.
+    pub(super) fn save(&self, unit: &UnitName, kept: &Kept) -> io::Result<()> {
+        let text = serde_json::to_vec(kept)?;
+        let path = self.path(unit);
+        let temporary = self.directory.join(format!(".{unit}.new"));
+        fs::write(&temporary, text)?;
+        fs::rename(&temporary, &path)
+    }
+
+    /// Forgets it.
+    pub(super) fn forget(&self, unit: &UnitName) {
+        let _ = fs::remove_file(self.path(unit));
+    }
+
+    /// Where they are.
+    pub(super) fn directory(&self) -> &Path {
+        &self.directory
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_kept_is_found_until_it_is_forgotten() {
+        let directory = tempfile::tempdir().unwrap();
+        let memories = Memories::new(directory.path().to_owned());
+        let unit: UnitName = "web@1.container".parse().unwrap();
+        assert_eq!(memories.load(&unit), None);
+        let memory = Memory { wanted: true, restarts: 3, ..Memory::default() };
+        let kept = Kept { memory, container: Some("abc".to_owned()), ..Kept::default() };
+        memories.save(&unit, &kept).unwrap();
+        assert_eq!(memories.load(&unit), Some(kept));
+        memories.forget(&unit);
+        assert_eq!(memories.load(&unit), None);
+
+        fs::write(memories.directory().join("web@1.container.json"), "{").unwrap();
+        assert_eq!(memories.load(&unit), None);
+    }
+}

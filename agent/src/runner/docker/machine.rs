@@ -1,0 +1,88 @@
+//! What every container of this machine has in common.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use muster_common::container::Host;
+use muster_common::machine::MachineId;
+use muster_common::unit::{FileHash, UnitFile, UnitName};
+
+use super::engine::Engine;
+use super::host;
+use super::kept::Memories;
+use super::news::News;
+
+/// The files of units that containers name and that are placed nowhere: volumes and networks.
+#[async_trait]
+pub trait Sources: Send + Sync + 'static {
+    /// The file of each of these units that the cluster knows, or an instance's template's.
+    ///
+    /// # Errors
+    ///
+    /// What keeps it from being known, for the user.
+    async fn files(
+        &self,
+        units: &[UnitName],
+    ) -> Result<BTreeMap<UnitName, Arc<UnitFile>>, String>;
+}
+
+/// What the runner has to know.
+pub struct Settings {
+    /// The engine's socket.
+    pub socket: PathBuf,
+    /// This machine.
+    pub machine: MachineId,
+    /// The cluster, by the prefix of its store: other clusters' containers on the same engine are left alone.
+    pub cluster: String,
+    /// A directory of ours that a reboot empties: unit files, memory and secrets lie below it.
+    pub run_dir: PathBuf,
+    /// The machine's secrets, a file for each.
+    pub secrets: PathBuf,
+    /// Credentials for registries, a file such as `docker login` writes.
+    pub credentials: Option<PathBuf>,
+    /// Where the files of volumes and networks come from.
+    pub sources: Arc<dyn Sources>,
+}
+
+/// The machine, to those who work on it.
+pub(super) struct Machine {
+    pub(super) engine: Engine,
+    pub(super) host: Host,
+    pub(super) cluster: String,
+    pub(super) memories: Memories,
+    /// Where secrets are laid for containers to see.
+    pub(super) laid: PathBuf,
+    pub(super) secrets: PathBuf,
+    pub(super) credentials: Option<PathBuf>,
+    pub(super) sources: Arc<dyn Sources>,
+    pub(super) news: News,
+    /// Held by the one who looks for a network and makes it: an engine makes two of the same name without a word.
+    pub(super) making: tokio::sync::Mutex<()>,
+}
+
+/// A unit's file, and what it says on this machine.
+#[derive(Debug, Clone)]
+pub(super) struct Plan {
+    pub(super) file: FileHash,
+    pub(super) spec: Arc<muster_common::container::ContainerSpec>,
+}
+
+impl Machine {
+    pub(super) fn new(settings: Settings, news: News) -> Self {
+        let run = settings.run_dir;
+        Self {
+            engine: Engine::new(settings.socket),
+            host: host::facts(&settings.machine),
+            cluster: settings.cluster,
+            memories: Memories::new(run.join("lives")),
+            laid: run.join("secrets"),
+            secrets: settings.secrets,
+            credentials: settings.credentials,
+            sources: settings.sources,
+            news,
+            making: tokio::sync::Mutex::new(()),
+        }
+    }
+}

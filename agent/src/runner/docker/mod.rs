@@ -1,0 +1,413 @@
+//! A Docker engine as a runner, over its API.
+//!
+//! Owns the units' files in a directory of ours, one task for each unit ([`unit`]), and the line to the engine. Events are
+//! taken for hints: whatever one may mean is looked up, and after every break, and whenever the converge loop asks for
+//! everything, so is everything. A container without our labels is never touched.
+//!
+//! ```text
+//!   converge ──▶ Docker ──wish──▶ Unit (Life) ──work──▶ create, images, resources, late ──▶ Engine
+//!      ▲                           ▲   │ standing                                            │
+//!      └───────── News ◀───────────│───┘                      hints ◀────── keep ◀───────────┘
+//! ```
+
+mod create;
+mod credentials;
+mod engine;
+mod host;
+mod images;
+mod keep;
+mod kept;
+mod late;
+mod machine;
+mod news;
+mod resources;
+mod unit;
+mod work;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bollard::models::{ContainerSummary, ContainerSummaryStateEnum};
+use bollard::query_parameters::ListContainersOptionsBuilder;
+use muster_common::container::{Quadlet, read};
+use muster_common::unit::{FileHash, UnitFile, UnitName};
+use muster_engine::container::{Event, Owner};
+use muster_engine::converge::Observed;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use self::engine::{EngineError, Line};
+use self::machine::{Machine, Plan};
+use self::news::News;
+use self::unit::{Handle, Message, Settled, Standing};
+use super::files::UnitFiles;
+use super::{Outcome, Runner, RunnerError, RunnerEvent, Seen};
+
+pub use self::machine::{Settings, Sources};
+
+/// How long something asked of an engine that does not answer is held back before it is given back.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Docker on this machine.
+pub struct Docker {
+    machine: Arc<Machine>,
+    units: Units,
+    files: Mutex<UnitFiles>,
+    directory: PathBuf,
+    /// Units whose file cannot be run here, and why.
+    refused: Mutex<BTreeMap<UnitName, String>>,
+    events: Mutex<Option<mpsc::Receiver<RunnerEvent>>>,
+    keeper: tokio::task::JoinHandle<()>,
+}
+
+/// The units that are looked after.
+type Units = Arc<Mutex<BTreeMap<UnitName, Handle>>>;
+
+impl Drop for Docker {
+    fn drop(&mut self) {
+        self.keeper.abort();
+    }
+}
+
+impl Docker {
+    /// Begins to look for the engine, in the background.
+    ///
+    /// # Errors
+    ///
+    /// A directory of ours that cannot be made.
+    pub fn new(settings: Settings) -> io::Result<Self> {
+        let directory = settings.run_dir.join("containers");
+        let (news, events) = News::new();
+        let machine = Arc::new(Machine::new(settings, news));
+        for directory in [&directory, machine.memories.directory(), &machine.laid] {
+            std::fs::create_dir_all(directory)?;
+        }
+        let units = Units::default();
+        let keeper = tokio::spawn(keep::keep(Arc::clone(&machine), Arc::clone(&units)));
+        Ok(Self {
+            machine,
+            units,
+            files: Mutex::new(UnitFiles::new(directory.clone())),
+            directory,
+            refused: Mutex::default(),
+            events: Mutex::new(Some(events)),
+            keeper,
+        })
+    }
+
+    /// Whether the engine answers, as that changes.
+    pub fn answers(&self) -> watch::Receiver<bool> {
+        let mut line = self.machine.engine.line();
+        let (sender, answers) = watch::channel(matches!(*line.borrow_and_update(), Line::Up(_)));
+        tokio::spawn(async move {
+            while line.changed().await.is_ok() {
+                let up = matches!(*line.borrow_and_update(), Line::Up(_));
+                sender.send_if_modified(|before| std::mem::replace(before, up) != up);
+                if sender.is_closed() {
+                    return;
+                }
+            }
+        });
+        answers
+    }
+
+    fn handle(&self, unit: &UnitName) -> Option<Handle> {
+        lock(&self.units).get(unit).cloned()
+    }
+
+    /// Takes up a unit's file, as it lies at our place or has just been written.
+    fn take_up(&self, unit: &UnitName, hash: FileHash, text: &str) -> Option<Handle> {
+        let plan = match self.plan(unit, hash, text) {
+            Ok(plan) => plan,
+            Err(problem) => {
+                lock(&self.refused).insert(unit.clone(), problem);
+                return self.handle(unit);
+            }
+        };
+        lock(&self.refused).remove(unit);
+        let mut units = lock(&self.units);
+        if let Some(handle) = units.get(unit) {
+            let _ = handle.messages.send(Message::Plan(plan));
+            return Some(handle.clone());
+        }
+        let handle = unit::spawn(&self.machine, unit.clone(), plan);
+        units.insert(unit.clone(), handle.clone());
+        Some(handle)
+    }
+
+    fn plan(&self, unit: &UnitName, hash: FileHash, text: &str) -> Result<Plan, String> {
+        let file: UnitFile = text.parse().map_err(|error| format!("{unit}: {error}"))?;
+        let (quadlet, _) =
+            read(unit, &file, &self.machine.host).map_err(|error| format!("{unit}: {error}"))?;
+        match quadlet {
+            Quadlet::Container(spec) => {
+                Ok(Plan { file: hash, spec: Arc::from(spec) })
+            }
+            Quadlet::Volume(_) | Quadlet::Network(_) => Err(format!(
+                "{unit} is made where a container names it, and is not started by itself"
+            )),
+        }
+    }
+
+    /// The unit's task; one that an earlier daemon left a file of is taken up.
+    fn known(&self, unit: &UnitName) -> Option<Handle> {
+        if let Some(handle) = self.handle(unit) {
+            return Some(handle);
+        }
+        let (hash, path) = {
+            let mut files = lock(&self.files);
+            (files.hash(unit)?, files.path(unit))
+        };
+        let text = std::fs::read_to_string(path).ok()?;
+        self.take_up(unit, hash, &text)
+    }
+
+    /// All containers there are; `None` while the engine does not answer.
+    async fn list(&self) -> Option<Vec<ContainerSummary>> {
+        if !self.machine.engine.is_up() {
+            return None;
+        }
+        let options = ListContainersOptionsBuilder::new().all(true).build();
+        let listed = match self.machine.engine.call() {
+            Ok(client) => client.list_containers(Some(options)).await.map_err(EngineError::from),
+            Err(error) => Err(error),
+        };
+        listed.inspect_err(|error| tracing::warn!(%error, "cannot list containers")).ok()
+    }
+
+    /// Tells a unit what is wanted of it and waits until it has come out.
+    async fn wish(
+        &self,
+        unit: &UnitName,
+        event: Event,
+        generation: Option<u64>,
+    ) -> Result<Outcome, RunnerError> {
+        let during = match event {
+            Event::Stop => "stop",
+            Event::Restart => "restart",
+            _ => "start",
+        };
+        let lost = |problem: String| RunnerError::Lost { during: format!("{during} {unit}"), problem };
+        self.machine.engine.ready_within(PATIENCE).await.map_err(lost)?;
+        let Some(mut handle) = self.known(unit) else {
+            return if event == Event::Stop {
+                Ok(Outcome::Done)
+            } else {
+                Err(RunnerError::Refused { problem: format!("{unit} has no file on this machine") })
+            };
+        };
+        let (heard, answer) = oneshot::channel();
+        let gone = || lost("it is being removed".to_owned());
+        handle.messages.send(Message::Wish { event, generation, heard }).map_err(|_| gone())?;
+        let failures = answer.await.map_err(|_| gone())?;
+        let mut line = self.machine.engine.line();
+        loop {
+            let standing = handle.standing.borrow_and_update().clone();
+            if let Some(outcome) = outcome(event, &standing, failures) {
+                return Ok(outcome);
+            }
+            if let Line::Down(problem) = &*line.borrow_and_update() {
+                return Err(lost(problem.clone()));
+            }
+            tokio::select! {
+                changed = handle.standing.changed() => changed.map_err(|_| gone())?,
+                _ = line.changed() => {}
+            }
+        }
+    }
+}
+
+/// What a wish has come to, if it has.
+fn outcome(event: Event, standing: &Standing, failures: u64) -> Option<Outcome> {
+    if event == Event::Stop {
+        // A failure on the way down is for its state to tell.
+        return standing.settled.map(|_| Outcome::Done);
+    }
+    let what = if event == Event::Restart { "restart" } else { "start" };
+    if standing.failures > failures || standing.settled == Some(Settled::Failed) {
+        return Some(Outcome::Failed { problem: format!("{what} failed: {}", standing.problem) });
+    }
+    // One that has done its work is down and well.
+    standing.settled.map(|_| Outcome::Done)
+}
+
+#[async_trait]
+impl Runner for Docker {
+    async fn observe(
+        &self,
+        units: &BTreeSet<UnitName>,
+    ) -> Result<BTreeMap<UnitName, Seen>, RunnerError> {
+        let handles: BTreeMap<&UnitName, Handle> =
+            units.iter().filter_map(|unit| Some((unit, self.known(unit)?))).collect();
+        let listed = self.list().await;
+        let mut seen = BTreeMap::new();
+        let by_name = listed.as_deref().map(by_name).unwrap_or_default();
+        for unit in units {
+            let mut observed = Observed {
+                load: "not-found".to_owned(),
+                active: "inactive".to_owned(),
+                sub: "dead".to_owned(),
+                ..Observed::default()
+            };
+            observed.file = lock(&self.files).hash(unit);
+            if observed.file.is_some() {
+                "loaded".clone_into(&mut observed.load);
+            }
+            if lock(&self.refused).contains_key(unit) {
+                "bad-setting".clone_into(&mut observed.load);
+            }
+            let Some(handle) = handles.get(unit) else {
+                seen.insert(unit.clone(), Seen { observed, ..Seen::default() });
+                continue;
+            };
+            let standing = standing(handle, listed.is_some()).await;
+            if let Some(listed) = &listed {
+                check(handle, &standing, listed);
+            }
+            if let Some(container) = lock(&self.refused)
+                .get(unit)
+                .is_none()
+                .then(|| self.name(unit))
+                .flatten()
+                .and_then(|name| by_name.get(name.as_str()).copied())
+            {
+                let owner = create::owner_of(container.labels.clone(), &self.machine.cluster);
+                observed.foreign = matches!(owner, Owner::Foreign | Owner::OtherCluster(_));
+            }
+            observed.active.clone_from(&standing.active);
+            observed.sub.clone_from(&standing.sub);
+            let (invocation, since) = (standing.invocation.clone(), standing.since);
+            seen.insert(unit.clone(), Seen { observed, invocation, since });
+        }
+        Ok(seen)
+    }
+
+    async fn write(&self, unit: &UnitName, hash: FileHash, text: &str) -> Result<(), RunnerError> {
+        lock(&self.files)
+            .write(unit, hash, text)
+            .map_err(|error| files_error("write the file of", unit, &error))?;
+        self.take_up(unit, hash, text);
+        Ok(())
+    }
+
+    async fn remove(&self, unit: &UnitName) -> Result<(), RunnerError> {
+        if let Some(handle) = self.known(unit) {
+            let lost = |problem| RunnerError::Lost { during: format!("removing {unit}"), problem };
+            self.machine.engine.ready_within(PATIENCE).await.map_err(lost)?;
+            let (sender, answer) = oneshot::channel();
+            // One that is gone already has been removed by somebody else.
+            if handle.messages.send(Message::Remove(sender)).is_ok() {
+                answer.await.unwrap_or(Ok(()))?;
+            }
+            lock(&self.units).remove(unit);
+        }
+        lock(&self.refused).remove(unit);
+        lock(&self.files)
+            .remove(unit)
+            .map_err(|error| files_error("remove the file of", unit, &error))
+    }
+
+    /// What `[Install]` says is about systemd's targets, and a container starts when the cluster wants it.
+    async fn enable(&self, _: &[UnitName]) -> Result<(), RunnerError> {
+        Ok(())
+    }
+
+    async fn disable(&self, _: &[UnitName]) -> Result<(), RunnerError> {
+        Ok(())
+    }
+
+    async fn load(&self, unit: &UnitName) -> Result<Outcome, RunnerError> {
+        let handle = self.known(unit);
+        if let Some(problem) = lock(&self.refused).get(unit) {
+            return Ok(Outcome::Failed { problem: problem.clone() });
+        }
+        if handle.is_none() {
+            return Ok(Outcome::Failed { problem: format!("{unit} has no file on this machine") });
+        }
+        Ok(Outcome::Done)
+    }
+
+    async fn start(&self, unit: &UnitName) -> Result<Outcome, RunnerError> {
+        match self.load(unit).await? {
+            Outcome::Done => self.wish(unit, Event::Start, None).await,
+            failed @ Outcome::Failed { .. } => Ok(failed),
+        }
+    }
+
+    async fn restart(&self, unit: &UnitName) -> Result<Outcome, RunnerError> {
+        match self.load(unit).await? {
+            Outcome::Done => self.wish(unit, Event::Restart, None).await,
+            failed @ Outcome::Failed { .. } => Ok(failed),
+        }
+    }
+
+    async fn stop(&self, unit: &UnitName) -> Result<Outcome, RunnerError> {
+        self.wish(unit, Event::Stop, None).await
+    }
+
+    /// An engine does not know.
+    async fn host_is_stopping(&self) -> bool {
+        false
+    }
+
+    fn events(&self) -> mpsc::Receiver<RunnerEvent> {
+        lock(&self.events).take().unwrap_or_else(|| mpsc::channel(1).1)
+    }
+}
+
+impl Docker {
+    /// The name a unit's container has or would have.
+    fn name(&self, unit: &UnitName) -> Option<String> {
+        let path = self.directory.join(unit.as_str());
+        let file: UnitFile = std::fs::read_to_string(path).ok()?.parse().ok()?;
+        match read(unit, &file, &self.machine.host) {
+            Ok((Quadlet::Container(spec), _)) => Some(spec.name),
+            _ => None,
+        }
+    }
+}
+
+/// Where a unit stands, once the engine has been asked about it if it answers.
+async fn standing(handle: &Handle, up: bool) -> Standing {
+    let mut standing = handle.standing.clone();
+    if up {
+        let _ = tokio::time::timeout(PATIENCE, standing.wait_for(|s| s.adopted)).await;
+    }
+    standing.borrow().clone()
+}
+
+/// Has a unit look at its container if that is not as it believes: an event was missed.
+fn check(handle: &Handle, standing: &Standing, listed: &[ContainerSummary]) {
+    let Some(id) = &standing.container else { return };
+    let found = listed.iter().find(|container| container.id.as_ref() == Some(id));
+    let runs = found.is_some_and(|container| {
+        use ContainerSummaryStateEnum as State;
+        matches!(container.state, Some(State::RUNNING | State::PAUSED | State::RESTARTING))
+    });
+    if runs != standing.runs {
+        let _ = handle.messages.send(Message::Look);
+    }
+}
+
+/// Containers by each of their names, without the slash the engine puts before it.
+fn by_name(listed: &[ContainerSummary]) -> HashMap<&str, &ContainerSummary> {
+    let names = |container: &ContainerSummary| container.names.as_deref().unwrap_or_default().len();
+    let mut found = HashMap::with_capacity(listed.iter().map(names).sum());
+    for container in listed {
+        for name in container.names.iter().flatten() {
+            found.insert(name.strip_prefix('/').unwrap_or(name), container);
+        }
+    }
+    found
+}
+
+fn files_error(what: &str, unit: &UnitName, error: &io::Error) -> RunnerError {
+    RunnerError::Files { during: format!("{what} {unit}"), problem: error.to_string() }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

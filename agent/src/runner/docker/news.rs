@@ -1,0 +1,38 @@
+//! What the runner tells the converge loop.
+//!
+//! Owns the queue. Nothing here waits: an event that finds it full is dropped, and a relist makes up for it.
+
+use std::sync::{Mutex, PoisonError};
+
+use tokio::sync::mpsc;
+
+use crate::runner::RunnerEvent;
+
+/// Events that wait for the converge loop.
+const QUEUE: usize = 4096;
+
+/// The sender's end.
+#[derive(Debug)]
+pub(super) struct News {
+    events: mpsc::Sender<RunnerEvent>,
+    missed: Mutex<bool>,
+}
+
+impl News {
+    /// A queue, and where it ends.
+    pub(super) fn new() -> (Self, mpsc::Receiver<RunnerEvent>) {
+        let (events, receiver) = mpsc::channel(QUEUE);
+        (Self { events, missed: Mutex::new(false) }, receiver)
+    }
+
+    /// Tells it.
+    pub(super) fn tell(&self, event: RunnerEvent) {
+        let mut missed = self.missed.lock().unwrap_or_else(PoisonError::into_inner);
+        if *missed {
+            *missed = self.events.try_send(RunnerEvent::Relist).is_err();
+        }
+        if self.events.try_send(event).is_err() {
+            *missed = true;
+        }
+    }
+}

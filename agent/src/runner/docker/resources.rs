@@ -1,0 +1,101 @@
+//! The volumes and networks that a container names, made before it.
+//!
+//! Owns making what is missing. What is there under the name is used as it is, as with Quadlet; nothing is changed and
+//! nothing removed.
+
+use std::collections::BTreeMap;
+
+use bollard::models::{NetworkCreateRequest, VolumeCreateRequest};
+use muster_common::container::{ContainerSpec, NetworkSpec, Quadlet, VolumeSpec, read};
+use muster_common::unit::{FileHash, UnitFile, UnitName};
+use muster_engine::container::{Identity, network, volume};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::engine::EngineError;
+use super::machine::Machine;
+
+/// Makes what the container names by unit. Returns what each is called in the engine.
+pub(super) async fn ensure(
+    machine: &Machine,
+    spec: &ContainerSpec,
+) -> Result<BTreeMap<UnitName, String>, EngineError> {
+    let units: Vec<UnitName> = spec.references().into_iter().cloned().collect();
+    let mut names = BTreeMap::new();
+    if units.is_empty() {
+        return Ok(names);
+    }
+    let files = machine.sources.files(&units).await.map_err(EngineError::refused)?;
+    for unit in units {
+        let file = files.get(&unit).ok_or_else(|| {
+            EngineError::refused(format!("{unit}, which it names, is not known to the cluster; submit it"))
+        })?;
+        let name = one(machine, &unit, file).await?;
+        names.insert(unit, name);
+    }
+    Ok(names)
+}
+
+async fn one(machine: &Machine, unit: &UnitName, file: &UnitFile) -> Result<String, EngineError> {
+    let (quadlet, _) = read(unit, file, &machine.host)
+        .map_err(|error| EngineError::refused(format!("{unit}: {error}")))?;
+    let identity = identity(machine, unit, file.hash());
+    let within = |error| match error {
+        EngineError::Refused { status, problem } => {
+            EngineError::Refused { status, problem: format!("{unit}: {problem}") }
+        }
+        lost @ EngineError::Lost(_) => lost,
+    };
+    match quadlet {
+        Quadlet::Volume(spec) => ensure_volume(machine, &spec, &identity).await.map_err(within),
+        Quadlet::Network(spec) => ensure_network(machine, &spec, &identity).await.map_err(within),
+        // It shares that container's network, and the engine says so if it does not run.
+        Quadlet::Container(spec) => Ok(spec.name),
+    }
+}
+
+/// Whose a volume or network is. Containers of any generation use it.
+fn identity(machine: &Machine, unit: &UnitName, file: FileHash) -> Identity {
+    Identity { unit: unit.clone(), file, generation: 0, cluster: machine.cluster.clone() }
+}
+
+async fn ensure_volume(
+    machine: &Machine,
+    spec: &VolumeSpec,
+    identity: &Identity,
+) -> Result<String, EngineError> {
+    let client = machine.engine.call()?;
+    match client.inspect_volume(&spec.name).await.map_err(EngineError::from) {
+        Err(error) if error.is_absent() => {}
+        found => return found.map(|_| spec.name.clone()),
+    }
+    let body: VolumeCreateRequest = body(&volume(spec, identity))?;
+    client.create_volume(body).await?;
+    tracing::info!(volume = spec.name, unit = %identity.unit, "made a volume");
+    Ok(spec.name.clone())
+}
+
+async fn ensure_network(
+    machine: &Machine,
+    spec: &NetworkSpec,
+    identity: &Identity,
+) -> Result<String, EngineError> {
+    let client = machine.engine.call()?;
+    let _one = machine.making.lock().await;
+    match client.inspect_network(&spec.name, None).await.map_err(EngineError::from) {
+        Err(error) if error.is_absent() => {}
+        found => return found.map(|_| spec.name.clone()),
+    }
+    let body: NetworkCreateRequest = body(&network(spec, identity))?;
+    client.create_network(body).await?;
+    tracing::info!(network = spec.name, unit = %identity.unit, "made a network");
+    Ok(spec.name.clone())
+}
+
+/// One of our bodies in the client library's type.
+pub(super) fn body<T: DeserializeOwned>(ours: &impl Serialize) -> Result<T, EngineError> {
+    serde_json::to_value(ours)
+        .and_then(serde_json::from_value)
+        // The values of an environment are in there, so serde's words are kept to where it happened.
+        .map_err(|error| EngineError::refused(format!("a request cannot be written ({:?})", error.classify())))
+}

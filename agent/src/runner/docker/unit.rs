@@ -1,0 +1,522 @@
+//! One container unit: its life, and the work that its life asks for, one piece at a time.
+//!
+//! Owns the unit's [`Life`], the id of the container it last started and what is remembered of both. Whatever comes in
+//! (a wish, a hint that something happened, an outcome, the clock) leads to at most one event for the life; the
+//! engine's word is looked up, never taken from a hint. It chooses nothing.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+use muster_common::unit::UnitName;
+use muster_engine::container::{
+    Action, Event, Life, LifeResult, Memory, Owner, Phase, Policy, Rest, Seen,
+};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
+
+use super::create::{self, Found, Prepared};
+use super::kept::Kept;
+use super::machine::{Machine, Plan};
+use super::work::{self, Came};
+use super::{host, late};
+use crate::health::unix_seconds;
+use crate::runner::{RunnerError, RunnerEvent};
+
+/// The signal that asks a container to stop where neither its file nor its image says.
+const STOP: &str = "SIGTERM";
+
+/// What a unit is told.
+#[derive(Debug)]
+pub(super) enum Message {
+    /// It has another file now.
+    Plan(Plan),
+    /// The cluster wants something; how many starts had failed until then is said once the wish has been heard.
+    Wish {
+        event: Event,
+        /// Of the placement; `None` keeps the one before.
+        generation: Option<u64>,
+        heard: oneshot::Sender<u64>,
+    },
+    /// Something may have happened to it.
+    Look,
+    /// It is to be forgotten, container and all.
+    Remove(oneshot::Sender<Result<(), RunnerError>>),
+}
+
+/// Where it stands, for whoever waits.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Standing {
+    /// Whether the engine has been asked about it.
+    pub(super) adopted: bool,
+    pub(super) settled: Option<Settled>,
+    /// systemd's active and sub.
+    pub(super) active: String,
+    pub(super) sub: String,
+    /// Names this run.
+    pub(super) invocation: String,
+    pub(super) since: u64,
+    /// The container it last started.
+    pub(super) container: Option<String>,
+    /// Whether that runs, as far as is known.
+    pub(super) runs: bool,
+    /// How many starts have failed.
+    pub(super) failures: u64,
+    /// Why the last one did.
+    pub(super) problem: String,
+    /// What goes on, for the user.
+    pub(super) remark: String,
+}
+
+/// How a start or stop has come out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Settled {
+    /// It runs, or its work is done.
+    Up,
+    /// It does not, and nothing is wrong.
+    Down,
+    /// It does not, and should.
+    Failed,
+}
+
+/// A unit, to the runner.
+#[derive(Debug, Clone)]
+pub(super) struct Handle {
+    pub(super) messages: mpsc::UnboundedSender<Message>,
+    pub(super) standing: watch::Receiver<Standing>,
+}
+
+struct Unit {
+    machine: Arc<Machine>,
+    unit: UnitName,
+    plan: Plan,
+    generation: u64,
+    life: Life,
+    /// The container last started; none while another is being made.
+    container: Option<String>,
+    /// The one before, to be replaced.
+    before: Option<String>,
+    /// The signal its image asks for.
+    stop_signal: Option<String>,
+    prepared: Prepared,
+    work: Option<BoxFuture<'static, Came>>,
+    look: Option<BoxFuture<'static, Option<Found>>>,
+    look_again: bool,
+    waiting: VecDeque<Action>,
+    failures: u64,
+    problem: String,
+    kept: Kept,
+    standing: watch::Sender<Standing>,
+    remarks: watch::Sender<String>,
+    /// Who is to be told, once it has been said how things stand now, that a wish was heard.
+    heard: Vec<(oneshot::Sender<u64>, u64)>,
+}
+
+/// Begins to look after a unit. What was remembered of it is said until the engine has been asked.
+pub(super) fn spawn(machine: &Arc<Machine>, unit: UnitName, plan: Plan) -> Handle {
+    let (messages, inbox) = mpsc::unbounded_channel();
+    let kept = machine.memories.load(&unit);
+    let first = match &kept {
+        Some(kept) => Standing {
+            active: kept.active.clone(),
+            sub: kept.sub.clone(),
+            since: kept.since,
+            invocation: kept.container.as_deref().map(invocation).unwrap_or_default(),
+            container: kept.container.clone(),
+            ..Standing::default()
+        },
+        None => Standing {
+            active: "inactive".to_owned(),
+            sub: "dead".to_owned(),
+            ..Standing::default()
+        },
+    };
+    let (standing, seen) = watch::channel(first);
+    let machine = Arc::clone(machine);
+    tokio::spawn(async move {
+        let kept = kept.unwrap_or_default();
+        let (unit, actions) = Unit::adopt(machine, unit, plan, kept, standing).await;
+        unit.run(inbox, actions).await;
+    });
+    Handle { messages, standing: seen }
+}
+
+/// The name of a run: as long as systemd's.
+pub(super) fn invocation(container: &str) -> String {
+    container.chars().take(32).collect()
+}
+
+impl Unit {
+    /// Finds out what there is of it.
+    async fn adopt(
+        machine: Arc<Machine>,
+        unit: UnitName,
+        plan: Plan,
+        kept: Kept,
+        standing: watch::Sender<Standing>,
+    ) -> (Self, Vec<Action>) {
+        let found = work::look(Arc::clone(&machine), plan.spec.name.clone()).await;
+        let ours = found.filter(|found| matches!(&found.owner, Owner::Ours(i) if i.unit == unit));
+        let generation = match ours.as_ref().map(|found| &found.owner) {
+            Some(Owner::Ours(identity)) => identity.generation,
+            _ => 0,
+        };
+        let seen = ours.as_ref().map_or(Seen::Absent, |found| found.seen);
+        let mut memory = kept.memory.clone();
+        if memory == Memory::default() {
+            // Nothing is remembered. One of ours that runs was made because it was wanted.
+            memory.wanted = matches!(seen, Seen::Running(_));
+            memory.rest = (!memory.wanted).then_some(Rest::Dead);
+        }
+        let (life, actions) = Life::adopt(Policy::of(&plan.spec), memory, seen, host::now());
+        let unit = Self {
+            machine,
+            unit,
+            plan,
+            generation,
+            life,
+            container: ours.as_ref().map(|found| found.id.clone()),
+            before: None,
+            stop_signal: ours.and_then(|found| found.stop_signal),
+            prepared: Prepared::default(),
+            work: None,
+            look: None,
+            look_again: false,
+            waiting: VecDeque::new(),
+            failures: 0,
+            problem: String::new(),
+            kept,
+            standing,
+            remarks: watch::Sender::new(String::new()),
+            heard: Vec::new(),
+        };
+        (unit, actions)
+    }
+
+    async fn run(mut self, mut inbox: mpsc::UnboundedReceiver<Message>, actions: Vec<Action>) {
+        let mut remarks = self.remarks.subscribe();
+        self.take(actions);
+        self.say();
+        loop {
+            let deadline = self.life.deadline().map(|at| {
+                Instant::now() + at.saturating_sub(host::now())
+            });
+            // Every arm is cancel-safe: channels, a timer, and futures that stay where they are.
+            tokio::select! {
+                biased;
+                came = done(&mut self.work) => self.came(came),
+                found = done(&mut self.look) => self.found(found),
+                message = inbox.recv() => match message {
+                    Some(Message::Remove(answer)) => {
+                        let removed = self.remove().await;
+                        let gone = removed.is_ok();
+                        let _ = answer.send(removed);
+                        if gone {
+                            return;
+                        }
+                    }
+                    Some(message) => self.told(message),
+                    None => return,
+                },
+                Ok(()) = remarks.changed() => {}
+                () = until(deadline) => self.step(Event::Tick),
+            }
+            self.next();
+            self.say();
+            for (heard, failures) in self.heard.drain(..) {
+                let _ = heard.send(failures);
+            }
+        }
+    }
+
+    fn told(&mut self, message: Message) {
+        match message {
+            Message::Plan(plan) => {
+                self.life.set_policy(Policy::of(&plan.spec));
+                self.plan = plan;
+            }
+            Message::Wish { event, generation, heard } => {
+                if let Some(generation) = generation {
+                    self.generation = generation;
+                }
+                let failures = self.failures;
+                self.step(event);
+                self.heard.push((heard, failures));
+            }
+            Message::Look => {
+                let Some(id) = &self.container else { return };
+                if self.look.is_some() {
+                    // What is on its way may have been seen before it happened.
+                    self.look_again = true;
+                    return;
+                }
+                self.look = Some(work::look(Arc::clone(&self.machine), id.clone()));
+            }
+            Message::Remove(_) => {}
+        }
+    }
+
+    /// A piece of work is done.
+    fn came(&mut self, came: Came) {
+        match came {
+            Came::Prepared(prepared) => {
+                self.prepared = prepared;
+                self.step(Event::Prepared);
+            }
+            Came::Unprepared(problem) => {
+                self.problem = problem;
+                self.step(Event::Unprepared);
+            }
+            Came::Started(id) => {
+                self.container = Some(id);
+                self.before = None;
+                self.step(Event::Started);
+                // It may have ended before anybody knew that it is ours.
+                self.told(Message::Look);
+            }
+            Came::NotStarted(problem) => {
+                self.problem = problem;
+                self.step(Event::NotStarted);
+            }
+            Came::Sent => {
+                if matches!(self.life.phase(), Phase::Stop { .. } | Phase::Kill { .. }) {
+                    self.told(Message::Look);
+                }
+            }
+        }
+    }
+
+    /// The engine has said how a container is.
+    fn found(&mut self, found: Option<Found>) {
+        if std::mem::take(&mut self.look_again) {
+            self.told(Message::Look);
+        }
+        // While one is made, the one before has nothing to say.
+        let Some(id) = self.container.clone() else { return };
+        let Some(found) = found else {
+            if !matches!(self.life.phase(), Phase::Dead | Phase::Exited | Phase::Failed(_)) {
+                self.step(Event::Gone);
+            }
+            self.container = None;
+            return;
+        };
+        if found.id != id {
+            return;
+        }
+        self.stop_signal.clone_from(&found.stop_signal);
+        match found.seen {
+            Seen::Absent => {}
+            Seen::Running(health) => {
+                if matches!(
+                    self.life.phase(),
+                    Phase::Dead | Phase::Exited | Phase::Failed(_) | Phase::Wait { .. }
+                ) {
+                    self.step(Event::Started);
+                }
+                if let Some(health) = health
+                    && self.life.health() != Some(health)
+                {
+                    self.step(Event::Health(health));
+                }
+            }
+            Seen::Ended(ended) => {
+                if !found.fault.is_empty() {
+                    self.problem.clone_from(&found.fault);
+                }
+                self.step(Event::Ended(ended));
+            }
+        }
+    }
+
+    fn step(&mut self, event: Event) {
+        let before = self.life.phase();
+        let actions = self.life.step(host::now(), event);
+        let after = self.life.phase();
+        if before != after {
+            tracing::debug!(unit = %self.unit, ?event, ?after, "a container unit goes on");
+        }
+        if is_failure(after) && !is_failure(before) {
+            self.failures += 1;
+            if !matches!(event, Event::Unprepared | Event::NotStarted) {
+                self.problem = self.why();
+            }
+        }
+        self.take(actions);
+    }
+
+    /// Lines up what is to be done.
+    fn take(&mut self, actions: Vec<Action>) {
+        for action in actions {
+            match action {
+                Action::CancelPrepare => {
+                    self.work = None;
+                    self.remarks.send_replace(String::new());
+                }
+                other => self.waiting.push_back(other),
+            }
+        }
+        self.next();
+    }
+
+    /// Begins the next piece of work if none is under way.
+    fn next(&mut self) {
+        while self.work.is_none() {
+            let Some(action) = self.waiting.pop_front() else { return };
+            let machine = Arc::clone(&self.machine);
+            self.work = match action {
+                Action::Prepare => {
+                    let remarks = self.remarks.clone();
+                    let unit = self.unit.clone();
+                    let told = move |text: String| {
+                        tracing::debug!(%unit, text, "preparing");
+                        remarks.send_replace(text);
+                    };
+                    Some(work::prepare(machine, self.plan.clone(), Arc::new(told)))
+                }
+                Action::Start => {
+                    self.remarks.send_replace(String::new());
+                    self.before = self.container.take().or(self.before.take());
+                    let (unit, plan) = (self.unit.clone(), self.plan.clone());
+                    let prepared = self.prepared.clone();
+                    let before = self.before.clone();
+                    Some(work::start(machine, unit, plan, prepared, before, self.generation))
+                }
+                Action::Signal => {
+                    let given = self.plan.spec.stop_signal.clone();
+                    let signal = given.or_else(|| self.stop_signal.clone());
+                    self.send(signal.unwrap_or_else(|| STOP.to_owned()))
+                }
+                Action::Kill => self.send("SIGKILL".to_owned()),
+                Action::CancelPrepare => None,
+            };
+        }
+    }
+
+    fn send(&self, signal: String) -> Option<BoxFuture<'static, Came>> {
+        let id = self.container.clone()?;
+        Some(work::signal(Arc::clone(&self.machine), id, signal))
+    }
+
+    /// Forgets it, container and all.
+    async fn remove(&mut self) -> Result<(), RunnerError> {
+        self.work = None;
+        self.look = None;
+        let ids: Vec<String> = self.container.iter().chain(&self.before).cloned().collect();
+        for id in ids {
+            create::remove(&self.machine, &id).await.map_err(|error| RunnerError::Lost {
+                during: format!("removing the container of {}", self.unit),
+                problem: error.to_string(),
+            })?;
+        }
+        self.machine.memories.forget(&self.unit);
+        late::clear(&self.machine, &self.unit);
+        Ok(())
+    }
+
+    /// Why it has failed, in the words that are used of a service.
+    fn why(&self) -> String {
+        let code = self.life.memory().ended.map(|ended| ended.code);
+        let by_code = |code: i64| {
+            if code > 128 {
+                format!("killed by signal {}", code - 128)
+            } else {
+                format!("exit status {code}")
+            }
+        };
+        match (self.life.phase(), code) {
+            (Phase::Failed(LifeResult::ExitCode | LifeResult::Signal), Some(code)) => by_code(code),
+            (Phase::Failed(result), _) => result.to_string(),
+            (_, Some(code)) => by_code(code),
+            (_, None) => self.problem.clone(),
+        }
+    }
+
+    /// Says and remembers how things stand.
+    fn say(&mut self) {
+        let phase = self.life.phase();
+        let (active, sub) = (self.life.active().to_owned(), self.life.sub().to_owned());
+        let changed = (&self.kept.active, &self.kept.sub) != (&active, &sub)
+            || self.kept.container != self.container;
+        let since = if changed { unix_seconds() } else { self.kept.since };
+        let kept = Kept {
+            memory: self.life.memory().clone(),
+            container: self.container.clone(),
+            active: active.clone(),
+            sub: sub.clone(),
+            since,
+        };
+        if kept != self.kept {
+            if let Err(error) = self.machine.memories.save(&self.unit, &kept) {
+                tracing::error!(unit = %self.unit, %error, "cannot remember a container");
+            }
+            self.kept = kept;
+        }
+        let runs = matches!(
+            phase,
+            Phase::Start { running: true, .. } | Phase::Running | Phase::Stop { .. } | Phase::Kill { .. }
+        );
+        let shown = if runs { self.container.as_deref().map(invocation) } else { None };
+        let remark = match self.life.remark() {
+            remark if remark.is_empty() => self.remarks.borrow().clone(),
+            remark => remark,
+        };
+        let standing = Standing {
+            adopted: true,
+            settled: settled(phase),
+            active: active.clone(),
+            sub: sub.clone(),
+            invocation: shown.unwrap_or_default(),
+            since,
+            container: self.container.clone(),
+            runs,
+            failures: self.failures,
+            problem: self.problem.clone(),
+            remark,
+        };
+        let told = self.standing.borrow().clone();
+        if told == standing {
+            return;
+        }
+        let news = (&told.active, &told.sub, &told.invocation, told.adopted)
+            != (&standing.active, &standing.sub, &standing.invocation, true);
+        let invocation = standing.invocation.clone();
+        self.standing.send_replace(standing);
+        if news {
+            let unit = self.unit.clone();
+            self.machine.news.tell(RunnerEvent::Changed { unit, active, sub, invocation, since });
+        }
+    }
+}
+
+/// Whether a start has come to nothing, for good or until the next attempt.
+fn is_failure(phase: Phase) -> bool {
+    matches!(phase, Phase::Wait { .. } | Phase::Failed(_))
+}
+
+fn settled(phase: Phase) -> Option<Settled> {
+    match phase {
+        Phase::Running | Phase::Exited => Some(Settled::Up),
+        Phase::Dead => Some(Settled::Down),
+        Phase::Failed(_) | Phase::Wait { .. } => Some(Settled::Failed),
+        Phase::Prepare { .. } | Phase::Start { .. } | Phase::Stop { .. } | Phase::Kill { .. } => None,
+    }
+}
+
+/// Waits for what is in a place, and empties it.
+async fn done<T>(place: &mut Option<BoxFuture<'static, T>>) -> T {
+    match place {
+        Some(future) => {
+            let value = future.await;
+            *place = None;
+            value
+        }
+        None => std::future::pending().await,
+    }
+}
+
+async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}

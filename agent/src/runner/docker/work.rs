@@ -1,0 +1,123 @@
+//! Carrying out what a container's life asks for.
+//!
+//! Owns trying again when the engine goes away in the middle: each piece of work begins anew once it answers, so it must
+//! do no harm when it is done twice. It decides nothing.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use muster_common::unit::UnitName;
+
+use super::create::{self, Found, Prepared};
+use super::engine::{Engine, EngineError};
+use super::images;
+use super::machine::{Machine, Plan};
+use super::resources;
+
+/// Pause before a call is made again whose answer did not come.
+const AGAIN: Duration = Duration::from_millis(250);
+
+/// How a piece of work came out.
+#[derive(Debug)]
+pub(super) enum Came {
+    /// What the container needs is there.
+    Prepared(Prepared),
+    /// It is not, for this reason.
+    Unprepared(String),
+    /// The container with this id was started.
+    Started(String),
+    /// It was not, for this reason.
+    NotStarted(String),
+    /// A signal was sent, or found nobody.
+    Sent,
+}
+
+/// Told how far a piece of work is.
+pub(super) type Told = Arc<dyn Fn(String) + Send + Sync>;
+
+/// Fetches its image, makes its volumes and networks.
+pub(super) fn prepare(machine: Arc<Machine>, plan: Plan, told: Told) -> BoxFuture<'static, Came> {
+    Box::pin(async move {
+        loop {
+            machine.engine.ready().await;
+            match prepare_once(&machine, &plan, &told).await {
+                Ok(prepared) => return Came::Prepared(prepared),
+                Err(EngineError::Lost(problem)) => lost(&machine.engine, problem).await,
+                Err(error) => return Came::Unprepared(error.to_string()),
+            }
+        }
+    })
+}
+
+async fn prepare_once(machine: &Machine, plan: &Plan, told: &Told) -> Result<Prepared, EngineError> {
+    let names = resources::ensure(machine, &plan.spec).await?;
+    let progress = |text: String| told(text);
+    let credentials = machine.credentials.as_deref();
+    let image = images::ensure(&machine.engine, &plan.spec, credentials, &progress).await?;
+    Ok(Prepared { names, image })
+}
+
+/// Makes the container in the place of one before it, and starts it.
+pub(super) fn start(
+    machine: Arc<Machine>,
+    unit: UnitName,
+    plan: Plan,
+    prepared: Prepared,
+    before: Option<String>,
+    generation: u64,
+) -> BoxFuture<'static, Came> {
+    Box::pin(async move {
+        loop {
+            machine.engine.ready().await;
+            let before = before.as_deref();
+            let started =
+                create::start(&machine, &unit, &plan, &prepared, before, generation).await;
+            match started {
+                Ok(id) => return Came::Started(id),
+                Err(EngineError::Lost(problem)) => lost(&machine.engine, problem).await,
+                Err(error) => return Came::NotStarted(error.to_string()),
+            }
+        }
+    })
+}
+
+/// Sends a signal to a container.
+pub(super) fn signal(machine: Arc<Machine>, id: String, signal: String) -> BoxFuture<'static, Came> {
+    Box::pin(async move {
+        loop {
+            machine.engine.ready().await;
+            match create::signal(&machine, &id, &signal).await {
+                Ok(()) => return Came::Sent,
+                Err(EngineError::Lost(problem)) => lost(&machine.engine, problem).await,
+                Err(error) => {
+                    tracing::warn!(container = id, signal, %error, "cannot send a signal");
+                    return Came::Sent;
+                }
+            }
+        }
+    })
+}
+
+/// Looks at a container. While the engine does not answer nothing is known, and it is waited for.
+pub(super) fn look(machine: Arc<Machine>, name: String) -> BoxFuture<'static, Option<Found>> {
+    Box::pin(async move {
+        loop {
+            machine.engine.ready().await;
+            match create::look(&machine, &name).await {
+                Ok(found) => return found,
+                Err(EngineError::Lost(problem)) => lost(&machine.engine, problem).await,
+                Err(error) => {
+                    // It answers and does not say: no reason to think that anything has ended.
+                    tracing::warn!(container = name, %error, "cannot look at a container");
+                    tokio::time::sleep(AGAIN * 8).await;
+                }
+            }
+        }
+    })
+}
+
+async fn lost(engine: &Engine, problem: String) {
+    tracing::debug!(problem, socket = %engine.socket().display(), "a call is made again");
+    tokio::time::sleep(AGAIN).await;
+}
