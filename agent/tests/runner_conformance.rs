@@ -2,7 +2,9 @@
 //!
 //! It runs against the runner in memory always, so that the loops' tests rest on a runner that is true; and against
 //! systemd when `MUSTER_CONFORMANCE=systemd` says that this is a host made for it (`tests/tests/conformance.rs` runs it as root inside a
-//! host of the lab).
+//! host of the lab); and against a Docker engine when it says `docker`. Then `MUSTER_DOCKER` is the engine's socket,
+//! `MUSTER_DOCKER_IMAGE` an image it has with `sleep` and `false`, and `MUSTER_DOCKER_RESTART` a command that restarts the engine
+//! and leaves its containers running.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "in a test a panic is the failure")]
 
@@ -17,6 +19,7 @@ use std::time::Duration;
 use muster_common::unit::{FileHash, UnitName};
 use musterd::runner::systemd::Systemd;
 use musterd::runner::{Outcome, Runner, RunnerEvent, Seen};
+use support::engine::Engine;
 use support::{Host, Scripted, name};
 use tokio::sync::mpsc;
 
@@ -24,20 +27,34 @@ use tokio::sync::mpsc;
 struct Case {
     runner: Arc<dyn Runner>,
     events: mpsc::Receiver<RunnerEvent>,
-    /// In memory; `None` is the real thing.
-    host: Option<Arc<Host>>,
+    machine: Machine,
+}
+
+/// What is behind it.
+enum Machine {
+    Memory(Arc<Host>),
+    Systemd,
+    Docker(Engine),
 }
 
 const GOOD: &str = "[Service]\nExecStart=/bin/sleep infinity\n";
 const BAD: &str = "[Service]\nType=oneshot\nExecStart=/bin/false\n";
+const UNLOADABLE: &str = "[Service]\nType=simple\n";
 
 impl Case {
     async fn all() -> Vec<Self> {
         let host = Host::new();
-        let mut cases = vec![Self::of(Arc::new(Scripted::on(&host)), Some(host))];
-        if std::env::var_os("MUSTER_CONFORMANCE").is_some_and(|v| v == "systemd") {
-            let systemd = Systemd::new(PathBuf::from("/run/systemd/system"));
-            cases.push(Self::of(Arc::new(systemd), None));
+        let mut cases = vec![Self::of(Arc::new(Scripted::on(&host)), Machine::Memory(host))];
+        match std::env::var("MUSTER_CONFORMANCE").as_deref() {
+            Ok("systemd") => {
+                let systemd = Systemd::new(PathBuf::from("/run/systemd/system"));
+                cases.push(Self::of(Arc::new(systemd), Machine::Systemd));
+            }
+            Ok("docker") => {
+                let engine = Engine::of_environment();
+                cases.push(Self::of(Arc::new(engine.runner()), Machine::Docker(engine)));
+            }
+            _ => {}
         }
         for case in &mut cases {
             let ready = async { while case.events.recv().await != Some(RunnerEvent::Relist) {} };
@@ -46,9 +63,45 @@ impl Case {
         cases
     }
 
-    fn of(runner: Arc<dyn Runner>, host: Option<Arc<Host>>) -> Self {
+    fn of(runner: Arc<dyn Runner>, machine: Machine) -> Self {
         let events = runner.events();
-        Self { runner, events, host }
+        Self { runner, events, machine }
+    }
+
+    /// A unit of the suite's own, of the kind this runner runs.
+    fn unit(&self, stem: &str) -> UnitName {
+        match &self.machine {
+            Machine::Docker(_) => name(&format!("conformance-{stem}.container")),
+            _ => name(&format!("conformance-{stem}.service")),
+        }
+    }
+
+    /// A file that runs until it is stopped.
+    fn good(&self) -> String {
+        match &self.machine {
+            Machine::Docker(engine) => engine.container("Exec=sleep 1000000"),
+            _ => GOOD.to_owned(),
+        }
+    }
+
+    /// A file that fails at once; a runner in memory is told that it does.
+    fn bad(&self, unit: &UnitName) -> String {
+        match &self.machine {
+            Machine::Docker(engine) => engine.container("Exec=false\n[Service]\nType=oneshot"),
+            Machine::Systemd => BAD.to_owned(),
+            Machine::Memory(host) => {
+                host.fail(unit.as_str());
+                BAD.to_owned()
+            }
+        }
+    }
+
+    /// A file that nothing can be started from, and what is said of it.
+    fn unloadable(&self) -> (String, &'static str) {
+        match &self.machine {
+            Machine::Docker(_) => ("[Container]\nExec=true\n".to_owned(), "Image"),
+            _ => (UNLOADABLE.to_owned(), "bad-setting"),
+        }
     }
 
     async fn see(&self, unit: &UnitName) -> Seen {
@@ -91,10 +144,10 @@ fn systemctl(arguments: &[&str]) {
 #[tokio::test]
 async fn a_unit_is_written_started_stopped_and_removed() {
     for mut case in Case::all().await {
-        let unit = name("conformance-start.service");
+        let unit = case.unit("start");
         assert_eq!(case.see(&unit).await.observed.load, "not-found");
-        case.write(&unit, GOOD).await;
-        assert_eq!(case.see(&unit).await.observed.file, Some(FileHash::of(GOOD)));
+        case.write(&unit, &case.good()).await;
+        assert_eq!(case.see(&unit).await.observed.file, Some(FileHash::of(&case.good())));
         assert_eq!(case.runner.start(&unit).await.unwrap(), Outcome::Done);
         case.told(&unit, "active").await;
         let seen = case.see(&unit).await;
@@ -119,11 +172,8 @@ async fn a_unit_is_written_started_stopped_and_removed() {
 #[tokio::test]
 async fn a_start_that_fails_says_so() {
     for case in Case::all().await {
-        let unit = name("conformance-bad.service");
-        if let Some(host) = &case.host {
-            host.fail("conformance-bad.service");
-        }
-        case.write(&unit, BAD).await;
+        let unit = case.unit("bad");
+        case.write(&unit, &case.bad(&unit)).await;
         let outcome = case.runner.start(&unit).await.unwrap();
         assert_eq!(outcome, Outcome::Failed { problem: "start failed: exit status 1".to_owned() });
         assert_eq!(case.see(&unit).await.observed.active, "failed");
@@ -135,16 +185,17 @@ async fn a_start_that_fails_says_so() {
 #[tokio::test]
 async fn a_file_that_is_no_good_is_known_before_it_is_started() {
     for case in Case::all().await {
-        let unit = name("conformance-load.service");
-        case.write(&unit, GOOD).await;
+        let unit = case.unit("load");
+        case.write(&unit, &case.good()).await;
         assert_eq!(case.runner.load(&unit).await.unwrap(), Outcome::Done);
         assert_eq!(case.see(&unit).await.observed.active, "inactive", "nothing is started");
-        case.write(&unit, "[Service]\nType=simple\n").await;
+        let (unloadable, why) = case.unloadable();
+        case.write(&unit, &unloadable).await;
         let Outcome::Failed { problem } = case.runner.load(&unit).await.unwrap() else {
             panic!("a service that would run nothing was loaded");
         };
-        assert!(problem.contains("bad-setting"), "{problem}");
-        case.write(&unit, GOOD).await;
+        assert!(problem.contains(why), "{problem}");
+        case.write(&unit, &case.good()).await;
         assert_eq!(case.runner.load(&unit).await.unwrap(), Outcome::Done);
         case.clean(&unit).await;
     }
@@ -153,12 +204,13 @@ async fn a_file_that_is_no_good_is_known_before_it_is_started() {
 #[tokio::test]
 async fn a_crash_is_told() {
     for mut case in Case::all().await {
-        let unit = name("conformance-crash.service");
-        case.write(&unit, GOOD).await;
+        let unit = case.unit("crash");
+        case.write(&unit, &case.good()).await;
         case.runner.start(&unit).await.unwrap();
-        match &case.host {
-            Some(host) => host.crash(unit.as_str()),
-            None => systemctl(&["kill", "--signal=KILL", unit.as_str()]),
+        match &case.machine {
+            Machine::Memory(host) => host.crash(unit.as_str()),
+            Machine::Systemd => systemctl(&["kill", "--signal=KILL", unit.as_str()]),
+            Machine::Docker(engine) => engine.kill("systemd-conformance-crash").await,
         }
         case.told(&unit, "failed").await;
         case.clean(&unit).await;
@@ -168,7 +220,7 @@ async fn a_crash_is_told() {
 #[tokio::test]
 async fn stopping_what_does_not_run_is_no_failure() {
     for case in Case::all().await {
-        let unit = name("conformance-nothing.service");
+        let unit = case.unit("nothing");
         assert_eq!(case.runner.stop(&unit).await.unwrap(), Outcome::Done);
     }
 }
@@ -176,26 +228,41 @@ async fn stopping_what_does_not_run_is_no_failure() {
 #[tokio::test]
 async fn a_unit_of_the_hosts_own_is_known_as_such() {
     for case in Case::all().await {
-        let unit = name("dbus.service");
-        if let Some(host) = &case.host {
-            host.foreign(unit.as_str());
+        let unit = match &case.machine {
+            Machine::Docker(_) => case.unit("foreign"),
+            _ => name("dbus.service"),
+        };
+        match &case.machine {
+            Machine::Memory(host) => host.foreign(unit.as_str()),
+            Machine::Systemd => {}
+            Machine::Docker(engine) => {
+                // What a container will be called is known from its file.
+                engine.make_foreign("systemd-conformance-foreign").await;
+                case.write(&unit, &case.good()).await;
+            }
         }
         let seen = case.see(&unit).await;
         assert!(seen.observed.foreign);
-        assert_eq!(seen.observed.active, "active");
+        if let Machine::Docker(engine) = &case.machine {
+            let outcome = case.runner.start(&unit).await.unwrap();
+            let Outcome::Failed { problem } = outcome else { panic!("it took another's place") };
+            assert!(problem.contains("of its own, which Muster does not touch"), "{problem}");
+            case.clean(&unit).await;
+            assert!(engine.is_there("systemd-conformance-foreign").await, "it was touched");
+            engine.remove("systemd-conformance-foreign").await;
+        } else {
+            assert_eq!(seen.observed.active, "active");
+        }
     }
 }
 
 #[tokio::test]
 async fn a_changed_file_is_what_the_next_start_runs() {
     for case in Case::all().await {
-        let unit = name("conformance-changed.service");
-        case.write(&unit, GOOD).await;
+        let unit = case.unit("changed");
+        case.write(&unit, &case.good()).await;
         case.runner.start(&unit).await.unwrap();
-        case.write(&unit, BAD).await;
-        if let Some(host) = &case.host {
-            host.fail(unit.as_str());
-        }
+        case.write(&unit, &case.bad(&unit)).await;
         let outcome = case.runner.restart(&unit).await.unwrap();
         assert!(matches!(outcome, Outcome::Failed { .. }), "{outcome:?}");
         case.clean(&unit).await;
@@ -205,16 +272,17 @@ async fn a_changed_file_is_what_the_next_start_runs() {
 #[tokio::test]
 async fn after_the_runner_executes_itself_anew_nothing_is_missed() {
     for mut case in Case::all().await {
-        let unit = name("conformance-reexec.service");
-        case.write(&unit, GOOD).await;
+        let unit = case.unit("reexec");
+        case.write(&unit, &case.good()).await;
         case.runner.start(&unit).await.unwrap();
         let before = case.see(&unit).await;
-        match &case.host {
-            Some(host) => {
+        match &case.machine {
+            Machine::Memory(host) => {
                 host.lose(true);
                 host.lose(false);
             }
-            None => systemctl(&["daemon-reexec"]),
+            Machine::Systemd => systemctl(&["daemon-reexec"]),
+            Machine::Docker(engine) => engine.restart().await,
         }
         let relist = async { while case.events.recv().await != Some(RunnerEvent::Relist) {} };
         tokio::time::timeout(Duration::from_secs(30), relist).await.unwrap();

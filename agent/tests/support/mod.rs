@@ -7,6 +7,8 @@
     reason = "a module of test binaries: each uses its own part, and a panic is the failure"
 )]
 
+pub mod engine;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};

@@ -1,0 +1,122 @@
+//! A real Docker engine to test against, told of by the environment, and runners on it.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use bollard::models::ContainerCreateBody;
+use bollard::query_parameters::{
+    CreateContainerOptionsBuilder, KillContainerOptionsBuilder, RemoveContainerOptionsBuilder,
+};
+use muster_common::unit::{UnitFile, UnitName};
+use musterd::runner::docker::{Docker, Settings, Sources};
+
+/// An engine, and a directory for what a runner on it remembers.
+pub struct Engine {
+    socket: PathBuf,
+    pub image: String,
+    pub directory: tempfile::TempDir,
+    /// Files of volumes and networks.
+    pub files: Arc<Files>,
+}
+
+/// Files of units that are placed nowhere.
+#[derive(Default)]
+pub struct Files(Mutex<BTreeMap<UnitName, Arc<UnitFile>>>);
+
+impl Files {
+    pub fn put(&self, unit: &str, text: &str) {
+        self.0.lock().unwrap().insert(unit.parse().unwrap(), Arc::new(text.parse().unwrap()));
+    }
+}
+
+#[async_trait]
+impl Sources for Files {
+    async fn files(
+        &self,
+        units: &[UnitName],
+    ) -> Result<BTreeMap<UnitName, Arc<UnitFile>>, String> {
+        let files = self.0.lock().unwrap();
+        Ok(units.iter().filter_map(|u| Some((u.clone(), files.get(u)?.clone()))).collect())
+    }
+}
+
+impl Engine {
+    /// The engine that `MUSTER_DOCKER` and `MUSTER_DOCKER_IMAGE` tell of.
+    pub fn of_environment() -> Self {
+        let told = |name| std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set"));
+        Self {
+            socket: told("MUSTER_DOCKER").into(),
+            image: told("MUSTER_DOCKER_IMAGE"),
+            directory: tempfile::tempdir().unwrap(),
+            files: Arc::default(),
+        }
+    }
+
+    /// A runner that knows what one before it on this engine remembered.
+    pub fn runner(&self) -> Docker {
+        std::fs::create_dir_all(self.secrets()).unwrap();
+        Docker::new(Settings {
+            socket: self.socket.clone(),
+            machine: "0123456789abcdef0123456789abcdef".parse().unwrap(),
+            cluster: "/test/".to_owned(),
+            run_dir: self.directory.path().join("run"),
+            secrets: self.secrets(),
+            credentials: None,
+            sources: self.files.clone(),
+        })
+        .unwrap()
+    }
+
+    pub fn secrets(&self) -> PathBuf {
+        self.directory.path().join("secrets")
+    }
+
+    /// A container's file. It needs no network.
+    pub fn container(&self, lines: &str) -> String {
+        format!("[Container]\nImage={}\nPull=never\nNetwork=none\n{lines}\n", self.image)
+    }
+
+    pub fn client(&self) -> bollard::Docker {
+        let socket = self.socket.to_string_lossy();
+        bollard::Docker::connect_with_unix(&socket, 60, bollard::API_DEFAULT_VERSION).unwrap()
+    }
+
+    pub async fn kill(&self, container: &str) {
+        let options = KillContainerOptionsBuilder::new().signal("SIGKILL").build();
+        self.client().kill_container(container, Some(options)).await.unwrap();
+    }
+
+    /// A container that is somebody else's.
+    pub async fn make_foreign(&self, container: &str) {
+        let options = CreateContainerOptionsBuilder::new().name(container).build();
+        let body = ContainerCreateBody {
+            image: Some(self.image.clone()),
+            cmd: Some(vec!["sleep".to_owned(), "1000000".to_owned()]),
+            ..ContainerCreateBody::default()
+        };
+        self.client().create_container(Some(options), body).await.unwrap();
+    }
+
+    pub async fn is_there(&self, container: &str) -> bool {
+        self.client().inspect_container(container, None).await.is_ok()
+    }
+
+    pub async fn remove(&self, container: &str) {
+        let options = RemoveContainerOptionsBuilder::new().force(true).build();
+        self.client().remove_container(container, Some(options)).await.unwrap();
+    }
+
+    /// Restarts the engine under its containers.
+    pub async fn restart(&self) {
+        let command = std::env::var("MUSTER_DOCKER_RESTART").unwrap_or_else(|_| {
+            panic!("MUSTER_DOCKER_RESTART is not set: how is the engine restarted?")
+        });
+        let restarted = tokio::task::spawn_blocking(move || {
+            Command::new("sh").arg("-c").arg(command).status().unwrap()
+        });
+        assert!(restarted.await.unwrap().success());
+    }
+}
