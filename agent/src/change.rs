@@ -26,7 +26,7 @@ use muster_common::snapshot::{Snapshot, Unit};
 use muster_common::state::{DesiredState, ObservedState};
 use muster_common::unit::{
     FileHash, InvalidUnit, ParseError, RequirementsError, RequirementsTemplate, UnitFile, UnitName,
-    UnitType, warnings,
+    UnitType, check_container, warnings,
 };
 use muster_engine::schedule::Candidate;
 use muster_store::UnitWrite;
@@ -185,6 +185,13 @@ impl Walk<'_> {
             ));
         }
 
+        if !name.unit_type().starts_by_itself() && wanted > DesiredState::Inactive {
+            let kind = name.unit_type().as_str();
+            return Err(format!(
+                "cannot start {name}: a {kind} is made on each machine where a container names it; submit it, and start that container"
+            ));
+        }
+
         let refusal = self.refused.get(name).filter(|_| wanted > current);
         let desired = if refusal.is_some() { current } else { wanted };
         if refusal.is_none()
@@ -306,16 +313,19 @@ impl Walk<'_> {
             Ok(section) => section.for_unit(name),
             Err(error) => Err(error.clone()),
         };
-        requirements
-            .map(|requirements| requirements.global)
-            .map_err(|error| InvalidUnit::from_requirements(name, error).to_string())
+        let requirements = requirements
+            .map_err(|error| InvalidUnit::from_requirements(name, error).to_string())?;
+        check_container(name, file).map_err(|error| error.to_string())?;
+        Ok(requirements.global)
     }
 
     fn warnings(&mut self, name: &UnitName, hash: FileHash, file: &UnitFile) -> Vec<String> {
         if !self.warned.insert((hash, name.unit_type())) {
             return Vec::new();
         }
-        warnings(name, file).iter().map(|warning| format!("{name}: {warning}")).collect()
+        let mut found = warnings(name, file);
+        found.extend(check_container(name, file).unwrap_or_default());
+        found.iter().map(|warning| format!("{name}: {warning}")).collect()
     }
 
     /// Whether a launched unit has been carried out everywhere it is placed, and runs nowhere.

@@ -35,13 +35,15 @@ use std::time::Duration;
 
 use muster_common::machine::{Machine, MachineId, RunnerKind};
 use muster_store::Registry;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::converge::{Converge, Parts};
 use crate::ledger::Ledger;
 use crate::presence::Keeper;
-use crate::runner::Runner;
+use crate::runner::docker::{self, Docker};
 use crate::runner::systemd::Systemd;
+use crate::runner::{Both, Runner};
 
 pub use health::Health;
 
@@ -69,6 +71,10 @@ pub struct Settings {
     pub run_dir: PathBuf,
     /// Where unit files go. `/run/systemd/system`.
     pub unit_dir: PathBuf,
+    /// The container engine.
+    pub docker: config::Docker,
+    /// The cluster, by the prefix of its store: containers are marked with it.
+    pub cluster: String,
 }
 
 impl Settings {
@@ -116,8 +122,24 @@ pub async fn run(
         std::fs::create_dir_all(directory)
             .map_err(|source| RunError::Directory { path: directory.clone(), source })?;
     }
-    let runner = Arc::new(Systemd::new(settings.unit_dir.clone()));
-    run_with(settings, registry, runner, shutdown, health).await
+    let systemd = Arc::new(Systemd::new(settings.unit_dir.clone()));
+    if !settings.agent {
+        return run_with(settings, registry, systemd, shutdown, health).await;
+    }
+    let directory = settings.run_dir.clone();
+    let docker = Docker::new(docker::Settings {
+        socket: settings.docker.socket.clone(),
+        machine: settings.machine_id.clone(),
+        cluster: settings.cluster.clone(),
+        run_dir: settings.run_dir.clone(),
+        secrets: settings.docker.secrets.clone(),
+        credentials: settings.docker.credentials.clone(),
+        sources: Arc::new(registry.clone()),
+    })
+    .map_err(|source| RunError::Directory { path: directory, source })?;
+    let answers = docker.answers();
+    let runner = Arc::new(Both::new(systemd, Arc::new(docker)));
+    core(settings, registry, runner, Some(answers), shutdown, health).await
 }
 
 /// The same with any runner.
@@ -128,16 +150,30 @@ pub async fn run_with(
     shutdown: CancellationToken,
     health: Health,
 ) -> Result<(), RunError> {
+    core(settings, registry, runner, None, shutdown, health).await
+}
+
+async fn core(
+    settings: Settings,
+    registry: Registry,
+    runner: Arc<dyn Runner>,
+    containers: Option<watch::Receiver<bool>>,
+    shutdown: CancellationToken,
+    health: Health,
+) -> Result<(), RunError> {
     let owned = settings.run_dir.join("owned");
     let ledger = Ledger::open(owned.clone())
         .map_err(|source| RunError::Directory { path: owned, source })?;
-    let keeper = Keeper::new(
+    let mut keeper = Keeper::new(
         settings.machine(),
         settings.ttl,
         registry.clone(),
         &settings.run_dir,
         health.clone(),
     );
+    if let Some(containers) = containers {
+        keeper = keeper.with_containers(containers);
+    }
     let converge = settings.agent.then(|| {
         Converge::new(Parts {
             machine: settings.machine_id.clone(),

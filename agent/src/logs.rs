@@ -17,6 +17,8 @@ pub fn init(log: &Log) {
         .level
         .parse()
         .unwrap_or_else(|_| Targets::new().with_default(tracing::level_filters::LevelFilter::INFO));
+    // At `trace` the library that speaks to the container engine prints its requests, secrets and all.
+    let filter = filter.with_target("bollard", tracing::level_filters::LevelFilter::WARN);
     let lines = fmt::layer().with_writer(std::io::stderr);
     let lines = match log.format {
         LogFormat::Json => lines.json().flatten_event(true).boxed(),

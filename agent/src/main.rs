@@ -199,5 +199,7 @@ fn settings(config: &Config) -> Settings {
         state_dir: config.state_dir.clone(),
         run_dir: "/run/muster".into(),
         unit_dir: "/run/systemd/system".into(),
+        docker: config.docker.clone(),
+        cluster: config.prefix.clone(),
     }
 }

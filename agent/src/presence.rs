@@ -7,9 +7,10 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use muster_common::machine::{Machine, MachineId};
+use muster_common::machine::{Machine, MachineId, RunnerKind};
 use muster_store::{Lease, LeaseId, Presence, Registry, RegistryError, StoreError};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, watch};
@@ -24,6 +25,8 @@ const RETRY: Duration = Duration::from_millis(500);
 const ATTEMPT: Duration = Duration::from_secs(3);
 /// Shortest lease worth having: below it an etcd election alone costs a machine its lease.
 const SHORTEST: Duration = Duration::from_secs(2);
+/// How long a container engine may be silent before the cluster is told that it is gone: it may be on its way up again.
+const HICCUP: Duration = Duration::from_secs(30);
 
 /// Where this machine stands with the cluster.
 #[derive(Debug, Clone, PartialEq)]
@@ -47,6 +50,10 @@ pub fn lease_for(ttl: Duration) -> Duration {
 /// Keeps this machine registered.
 pub struct Keeper {
     machine: Machine,
+    /// Whether a container engine answers.
+    containers: watch::Receiver<bool>,
+    /// Whether the record says so.
+    told: AtomicBool,
     ttl: Duration,
     registry: Registry,
     memory: PathBuf,
@@ -80,12 +87,43 @@ impl Keeper {
     ) -> Self {
         Self {
             machine,
+            containers: watch::channel(false).1,
+            told: AtomicBool::new(false),
             ttl: lease_for(ttl),
             registry,
             memory: run_dir.join("lease.json"),
             health,
             standing: watch::Sender::new(Standing::Waiting),
             doubt: Arc::new(Notify::new()),
+        }
+    }
+
+    /// The same for a machine whose container engine comes and goes.
+    #[must_use]
+    pub fn with_containers(self, containers: watch::Receiver<bool>) -> Self {
+        Self { containers, ..self }
+    }
+
+    /// Writes the machine's record, with the runners it has now.
+    async fn tell(&self, lease: Lease) -> Result<Presence, RegistryError> {
+        let mut machine = self.machine.clone();
+        let containers = *self.containers.borrow();
+        if containers {
+            machine.runners.insert(RunnerKind::Docker);
+        }
+        let presence = self.registry.register(&machine, lease).await?;
+        self.told.store(containers, Ordering::Relaxed);
+        Ok(presence)
+    }
+
+    /// Writes the record again if it has become untrue. Returns when to try again if that could not be done.
+    async fn retell(&self, lease: Lease) -> Option<Instant> {
+        if self.told.load(Ordering::Relaxed) == *self.containers.borrow() {
+            return None;
+        }
+        match tokio::time::timeout(ATTEMPT, self.tell(lease)).await {
+            Ok(Ok(_)) => None,
+            Ok(Err(_)) | Err(_) => Some(Instant::now() + RETRY),
         }
     }
 
@@ -178,7 +216,7 @@ impl Keeper {
             None => self.registry.grant(self.ttl).await?,
         };
         self.remember(lease.id);
-        self.registry.register(&self.machine, lease).await.map(Some)
+        self.tell(lease).await.map(Some)
     }
 
     /// Who is registered under our id. A machine under our lease or with our address is us: before a restart or a reboot.
@@ -202,10 +240,22 @@ impl Keeper {
     async fn prolong(&self, lease: Lease, sent: Instant) {
         let mut next = sent + lease.ttl / 3;
         let mut ends = sent + lease.ttl;
+        let mut containers = self.containers.clone();
+        // Whoever registered has told what was the case then, or a moment before.
+        let mut retell = Some(Instant::now());
         loop {
             tokio::select! {
                 () = tokio::time::sleep_until(next) => {}
                 () = self.doubt.notified() => {}
+                Ok(()) = containers.changed() => {
+                    let up = *containers.borrow_and_update();
+                    retell = Some(Instant::now() + if up { Duration::ZERO } else { HICCUP });
+                    continue;
+                }
+                () = until(retell) => {
+                    retell = self.retell(lease).await;
+                    continue;
+                }
             }
             // Nobody can say that it is gone while the store is away; our own clock says when it cannot be relied on.
             if Instant::now() >= ends {
@@ -273,6 +323,13 @@ impl Keeper {
         if let Err(error) = written {
             tracing::warn!(path = %self.memory.display(), %error, "cannot remember the lease");
         }
+    }
+}
+
+async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
     }
 }
 

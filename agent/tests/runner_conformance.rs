@@ -79,7 +79,7 @@ impl Case {
     /// A file that runs until it is stopped.
     fn good(&self) -> String {
         match &self.machine {
-            Machine::Docker(engine) => engine.container("Exec=sleep 1000000"),
+            Machine::Docker(engine) => engine.container("RunInit=yes\nExec=sleep 1000000"),
             _ => GOOD.to_owned(),
         }
     }
@@ -148,7 +148,7 @@ async fn a_unit_is_written_started_stopped_and_removed() {
         assert_eq!(case.see(&unit).await.observed.load, "not-found");
         case.write(&unit, &case.good()).await;
         assert_eq!(case.see(&unit).await.observed.file, Some(FileHash::of(&case.good())));
-        assert_eq!(case.runner.start(&unit).await.unwrap(), Outcome::Done);
+        assert_eq!(case.runner.start(&unit, 1).await.unwrap(), Outcome::Done);
         case.told(&unit, "active").await;
         let seen = case.see(&unit).await;
         assert_eq!(
@@ -157,7 +157,7 @@ async fn a_unit_is_written_started_stopped_and_removed() {
         );
         assert_eq!((seen.observed.foreign, seen.invocation.len()), (false, 32));
 
-        assert_eq!(case.runner.restart(&unit).await.unwrap(), Outcome::Done);
+        assert_eq!(case.runner.restart(&unit, 2).await.unwrap(), Outcome::Done);
         let again = case.see(&unit).await;
         assert_ne!(again.invocation, seen.invocation);
 
@@ -174,7 +174,7 @@ async fn a_start_that_fails_says_so() {
     for case in Case::all().await {
         let unit = case.unit("bad");
         case.write(&unit, &case.bad(&unit)).await;
-        let outcome = case.runner.start(&unit).await.unwrap();
+        let outcome = case.runner.start(&unit, 1).await.unwrap();
         assert_eq!(outcome, Outcome::Failed { problem: "start failed: exit status 1".to_owned() });
         assert_eq!(case.see(&unit).await.observed.active, "failed");
         case.clean(&unit).await;
@@ -206,7 +206,7 @@ async fn a_crash_is_told() {
     for mut case in Case::all().await {
         let unit = case.unit("crash");
         case.write(&unit, &case.good()).await;
-        case.runner.start(&unit).await.unwrap();
+        case.runner.start(&unit, 1).await.unwrap();
         match &case.machine {
             Machine::Memory(host) => host.crash(unit.as_str()),
             Machine::Systemd => systemctl(&["kill", "--signal=KILL", unit.as_str()]),
@@ -244,7 +244,7 @@ async fn a_unit_of_the_hosts_own_is_known_as_such() {
         let seen = case.see(&unit).await;
         assert!(seen.observed.foreign);
         if let Machine::Docker(engine) = &case.machine {
-            let outcome = case.runner.start(&unit).await.unwrap();
+            let outcome = case.runner.start(&unit, 1).await.unwrap();
             let Outcome::Failed { problem } = outcome else { panic!("it took another's place") };
             assert!(problem.contains("of its own, which Muster does not touch"), "{problem}");
             case.clean(&unit).await;
@@ -261,9 +261,9 @@ async fn a_changed_file_is_what_the_next_start_runs() {
     for case in Case::all().await {
         let unit = case.unit("changed");
         case.write(&unit, &case.good()).await;
-        case.runner.start(&unit).await.unwrap();
+        case.runner.start(&unit, 1).await.unwrap();
         case.write(&unit, &case.bad(&unit)).await;
-        let outcome = case.runner.restart(&unit).await.unwrap();
+        let outcome = case.runner.restart(&unit, 2).await.unwrap();
         assert!(matches!(outcome, Outcome::Failed { .. }), "{outcome:?}");
         case.clean(&unit).await;
     }
@@ -274,7 +274,7 @@ async fn after_the_runner_executes_itself_anew_nothing_is_missed() {
     for mut case in Case::all().await {
         let unit = case.unit("reexec");
         case.write(&unit, &case.good()).await;
-        case.runner.start(&unit).await.unwrap();
+        case.runner.start(&unit, 1).await.unwrap();
         let before = case.see(&unit).await;
         match &case.machine {
             Machine::Memory(host) => {

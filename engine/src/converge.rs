@@ -131,12 +131,12 @@ pub enum Step {
     Load,
     /// Start the unit and wait for the outcome.
     Start {
-        /// For the log.
+        /// Of the placement, for the log and for what the runner marks.
         generation: u64,
     },
     /// Stop and start the unit and wait for the outcome.
     Restart {
-        /// For the log.
+        /// Of the placement, for the log and for what the runner marks.
         generation: u64,
     },
     /// Stop the unit and wait for the outcome.

@@ -34,6 +34,7 @@ pub(super) struct File {
     pub(super) token_limit: Option<std::num::NonZeroU16>,
     pub(super) state_dir: Option<PathBuf>,
     pub(super) http: Http,
+    pub(super) docker: Docker,
     pub(super) reboot: reboot::Table,
     pub(super) log: Log,
 }
@@ -59,6 +60,14 @@ pub(super) struct Http {
     pub(super) insecure: Option<bool>,
     #[serde(deserialize_with = "parsed")]
     pub(super) body_limit: Option<BodyLimit>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Docker {
+    pub(super) socket: Option<PathBuf>,
+    pub(super) credentials: Option<PathBuf>,
+    pub(super) secrets: Option<PathBuf>,
 }
 
 #[derive(Debug, Default, Deserialize)]

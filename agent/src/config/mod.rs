@@ -63,6 +63,8 @@ pub struct Config {
     pub state_dir: PathBuf,
     /// The API's sockets.
     pub http: Http,
+    /// Its machine's container engine.
+    pub docker: Docker,
     /// Its machine's reboots.
     pub reboot: Reboot,
     /// Logs.
@@ -93,6 +95,17 @@ pub struct Http {
     pub insecure: bool,
     /// Most bytes of a body.
     pub body_limit: usize,
+}
+
+/// How containers are run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Docker {
+    /// The engine's socket.
+    pub socket: PathBuf,
+    /// Credentials for registries, a file such as `docker login` writes.
+    pub credentials: Option<PathBuf>,
+    /// The machine's secrets, a file for each.
+    pub secrets: PathBuf,
 }
 
 /// What logs look like.
@@ -216,6 +229,11 @@ impl Config {
                     .http_body_limit
                     .or(file.http.body_limit)
                     .map_or(DEFAULT_BODY_LIMIT, |limit| limit.0),
+            },
+            docker: Docker {
+                socket: file.docker.socket.unwrap_or("/run/docker.sock".into()),
+                credentials: file.docker.credentials,
+                secrets: file.docker.secrets.unwrap_or("/etc/muster/secrets".into()),
             },
             log: Log { format: flags.log_format.or(file.log.format).unwrap_or_default(), level },
         })

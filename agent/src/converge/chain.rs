@@ -138,11 +138,11 @@ impl Hands {
                 Ok(Outcome::Done)
             }
             Step::Load => self.runner.load(unit).await,
-            Step::Start { .. } | Step::Restart { .. } => {
+            Step::Start { generation } | Step::Restart { generation } => {
                 self.ledger().begun(unit, true);
                 let outcome = match step {
-                    Step::Restart { .. } => self.runner.restart(unit).await,
-                    _ => self.runner.start(unit).await,
+                    Step::Restart { .. } => self.runner.restart(unit, *generation).await,
+                    _ => self.runner.start(unit, *generation).await,
                 };
                 self.health.count(|c| {
                     c.starts += 1;

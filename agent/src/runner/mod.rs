@@ -11,9 +11,12 @@ use muster_common::unit::{FileHash, UnitName};
 use muster_engine::converge::Observed;
 use tokio::sync::mpsc;
 
+mod both;
 pub mod docker;
 mod files;
 pub mod systemd;
+
+pub use both::Both;
 
 /// What a runner reports of one unit when it is asked.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -117,11 +120,12 @@ pub trait Runner: Send + Sync + 'static {
     /// Reads a unit's file as it would before a start, and says what is wrong with it. Starts nothing.
     async fn load(&self, unit: &UnitName) -> Result<Outcome, RunnerError>;
 
-    /// Starts a unit and waits for the outcome, however long that takes.
-    async fn start(&self, unit: &UnitName) -> Result<Outcome, RunnerError>;
+    /// Starts a unit and waits for the outcome, however long that takes. The generation is that of its placement, for a
+    /// runner that marks what it starts.
+    async fn start(&self, unit: &UnitName, generation: u64) -> Result<Outcome, RunnerError>;
 
     /// Stops and starts a unit and waits for the outcome.
-    async fn restart(&self, unit: &UnitName) -> Result<Outcome, RunnerError>;
+    async fn restart(&self, unit: &UnitName, generation: u64) -> Result<Outcome, RunnerError>;
 
     /// Stops a unit and waits for the outcome; a unit that does not run is no failure.
     async fn stop(&self, unit: &UnitName) -> Result<Outcome, RunnerError>;

@@ -288,11 +288,11 @@ impl Runner for Scripted {
         })
     }
 
-    async fn start(&self, unit: &UnitName) -> Result<Outcome, RunnerError> {
+    async fn start(&self, unit: &UnitName, _: u64) -> Result<Outcome, RunnerError> {
         self.launch("start", unit).await
     }
 
-    async fn restart(&self, unit: &UnitName) -> Result<Outcome, RunnerError> {
+    async fn restart(&self, unit: &UnitName, _: u64) -> Result<Outcome, RunnerError> {
         self.launch("restart", unit).await
     }
 
@@ -346,6 +346,12 @@ impl Machine {
             state_dir: below("state"),
             run_dir: below("run"),
             unit_dir: below("units"),
+            docker: musterd::config::Docker {
+                socket: "/nonexistent/docker.sock".into(),
+                credentials: None,
+                secrets: "/nonexistent/secrets".into(),
+            },
+            cluster: "/muster/v1/".to_owned(),
         };
         Self { host: Host::new(), settings, _disk: disk }
     }

@@ -46,7 +46,17 @@ impl fmt::Display for InvalidUnit {
 pub fn check(name: &UnitName, file: &UnitFile) -> Result<Checked, InvalidUnit> {
     let requirements = Requirements::of(name, file)
         .map_err(|error| InvalidUnit::from_requirements(name, error))?;
-    Ok(Checked { requirements, warnings: directives::warnings(name, file) })
+    let mut warnings = directives::warnings(name, file);
+    warnings.extend(container(name, file)?);
+    Ok(Checked { requirements, warnings })
+}
+
+/// Checks the part of a file that a container engine runs; a unit that is systemd's has none.
+pub fn container(name: &UnitName, file: &UnitFile) -> Result<Vec<Warning>, InvalidUnit> {
+    if !name.unit_type().is_quadlet() {
+        return Ok(Vec::new());
+    }
+    crate::container::check(name, file).map_err(|error| InvalidUnit::from_container(name, &error))
 }
 
 /// Reads and checks a file that is to be a unit of this name.
@@ -102,11 +112,8 @@ mod tests {
 
     #[test]
     fn a_container_is_told_in_the_same_words() {
-        let name: UnitName = "web.container".parse().unwrap();
-        let file = "[Container]\nImage=a\n\nMemory=lots\n".parse().unwrap();
-        let error = crate::container::check(&name, &file).unwrap_err();
         assert_eq!(
-            InvalidUnit::from_container(&name, &error).to_string(),
+            refused("web.container", b"[Container]\nImage=a\n\nMemory=lots\n"),
             "web.container: line 4: [Container] Memory: \"lots\" is not a size such as 512m or 20g"
         );
     }

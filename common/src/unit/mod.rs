@@ -13,7 +13,7 @@ pub(crate) mod suggestion;
 mod syntax;
 pub(crate) mod words;
 
-pub use check::{Checked, InvalidUnit, check, check_bytes};
+pub use check::{Checked, InvalidUnit, check, check_bytes, container as check_container};
 pub use directives::{Warning, warnings};
 pub use file::{MAX_FILE_BYTES, ParseError, UnitFile, UnitOption};
 pub use glob::{Glob, GlobError};

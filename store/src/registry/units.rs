@@ -70,6 +70,45 @@ impl Registry {
         Ok(unique.into_iter().map(|hash| (*hash, file(hash))).collect())
     }
 
+    /// The files of units by their names, an instance's own or its template's; those that are unknown are left out.
+    ///
+    /// # Errors
+    ///
+    /// The store does not answer, or a record cannot be read.
+    pub async fn files_of(
+        &self,
+        names: &[UnitName],
+    ) -> Result<BTreeMap<UnitName, Arc<UnitFile>>, RegistryError> {
+        let templates = names.iter().filter_map(UnitName::template);
+        let keys: BTreeSet<UnitName> = names.iter().cloned().chain(templates).collect();
+        let mut hashes = BTreeMap::new();
+        for (key, record) in self.read_many(keys.into_iter().map(Key::Unit).collect(), UNITS).await? {
+            let unreadable = |problem| RegistryError::Unreadable { key: key.to_string(), problem };
+            if let Change::Unit(name, Some(unit)) = read(key.clone(), &record).map_err(unreadable)? {
+                hashes.insert(name, unit.file);
+            }
+        }
+        let wanted: BTreeSet<FileHash> = hashes.values().copied().collect();
+        let files = self.files(&wanted.into_iter().collect::<Vec<_>>()).await?;
+        let mut found = BTreeMap::new();
+        for name in names {
+            let own = hashes.get(name);
+            let hash = own.or_else(|| hashes.get(&name.template()?));
+            let Some(hash) = hash else { continue };
+            match files.get(hash) {
+                Some(Ok(file)) => {
+                    found.insert(name.clone(), Arc::clone(file));
+                }
+                Some(Err(problem)) => {
+                    let key = Key::File(*hash).to_string();
+                    return Err(RegistryError::Unreadable { key, problem: problem.clone() });
+                }
+                None => {}
+            }
+        }
+        Ok(found)
+    }
+
     /// Writes units, each all or nothing, many to a commit; the results are in the order of the argument.
     ///
     /// Files that the units named before and no unit names now are removed. After an error some units may be written

@@ -8,11 +8,13 @@ use async_trait::async_trait;
 use muster_common::container::Host;
 use muster_common::machine::MachineId;
 use muster_common::unit::{FileHash, UnitFile, UnitName};
+use muster_store::Registry;
 
 use super::engine::Engine;
 use super::host;
 use super::kept::Memories;
 use super::news::News;
+use crate::presence::chain;
 
 /// The files of units that containers name and that are placed nowhere: volumes and networks.
 #[async_trait]
@@ -26,6 +28,16 @@ pub trait Sources: Send + Sync + 'static {
         &self,
         units: &[UnitName],
     ) -> Result<BTreeMap<UnitName, Arc<UnitFile>>, String>;
+}
+
+#[async_trait]
+impl Sources for Registry {
+    async fn files(
+        &self,
+        units: &[UnitName],
+    ) -> Result<BTreeMap<UnitName, Arc<UnitFile>>, String> {
+        self.files_of(units).await.map_err(|error| chain(&error))
+    }
 }
 
 /// What the runner has to know.

@@ -330,16 +330,16 @@ impl Runner for Docker {
         Ok(Outcome::Done)
     }
 
-    async fn start(&self, unit: &UnitName) -> Result<Outcome, RunnerError> {
+    async fn start(&self, unit: &UnitName, generation: u64) -> Result<Outcome, RunnerError> {
         match self.load(unit).await? {
-            Outcome::Done => self.wish(unit, Event::Start, None).await,
+            Outcome::Done => self.wish(unit, Event::Start, Some(generation)).await,
             failed @ Outcome::Failed { .. } => Ok(failed),
         }
     }
 
-    async fn restart(&self, unit: &UnitName) -> Result<Outcome, RunnerError> {
+    async fn restart(&self, unit: &UnitName, generation: u64) -> Result<Outcome, RunnerError> {
         match self.load(unit).await? {
-            Outcome::Done => self.wish(unit, Event::Restart, None).await,
+            Outcome::Done => self.wish(unit, Event::Restart, Some(generation)).await,
             failed @ Outcome::Failed { .. } => Ok(failed),
         }
     }

@@ -340,12 +340,12 @@ impl Runner for Systemd {
         })
     }
 
-    async fn start(&self, unit: &UnitName) -> Result<Outcome, RunnerError> {
+    async fn start(&self, unit: &UnitName, _: u64) -> Result<Outcome, RunnerError> {
         self.reload_if_replaced(unit).await?;
         self.job("StartUnit", unit).await
     }
 
-    async fn restart(&self, unit: &UnitName) -> Result<Outcome, RunnerError> {
+    async fn restart(&self, unit: &UnitName, _: u64) -> Result<Outcome, RunnerError> {
         self.reload_if_replaced(unit).await?;
         self.job("RestartUnit", unit).await
     }

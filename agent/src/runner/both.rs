@@ -1,0 +1,141 @@
+//! Two runners as one: systemd, and a container engine.
+//!
+//! Owns who runs what, by the unit's type, and the joining of what both report. The engine is allowed to be away: its
+//! silence concerns its own units and never systemd's.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use muster_common::unit::{FileHash, UnitName};
+use tokio::sync::mpsc;
+
+use super::{Outcome, Runner, RunnerError, RunnerEvent, Seen};
+
+/// Events on their way from either.
+const QUEUE: usize = 64;
+
+/// Both runners.
+pub struct Both {
+    systemd: Arc<dyn Runner>,
+    containers: Arc<dyn Runner>,
+    events: Mutex<Option<mpsc::Receiver<RunnerEvent>>>,
+}
+
+impl Both {
+    /// Joins them.
+    pub fn new(systemd: Arc<dyn Runner>, containers: Arc<dyn Runner>) -> Self {
+        let (sender, events) = mpsc::channel(QUEUE);
+        tokio::spawn(join(systemd.events(), containers.events(), sender));
+        Self { systemd, containers, events: Mutex::new(Some(events)) }
+    }
+
+    fn of(&self, unit: &UnitName) -> &dyn Runner {
+        let quadlet = unit.unit_type().is_quadlet();
+        if quadlet { self.containers.as_ref() } else { self.systemd.as_ref() }
+    }
+
+    fn split(&self, units: impl Iterator<Item = UnitName>) -> [(&dyn Runner, Vec<UnitName>); 2] {
+        let (containers, others) = units.partition(|unit| unit.unit_type().is_quadlet());
+        [(self.systemd.as_ref(), others), (self.containers.as_ref(), containers)]
+    }
+}
+
+/// Joins the events. Whether the machine's units can be seen at all is for systemd to say: that the engine has gone or
+/// come back only means to look at everything anew.
+async fn join(
+    mut systemd: mpsc::Receiver<RunnerEvent>,
+    mut containers: mpsc::Receiver<RunnerEvent>,
+    events: mpsc::Sender<RunnerEvent>,
+) {
+    let mut up = false;
+    loop {
+        let event = tokio::select! {
+            Some(event) = systemd.recv() => {
+                match event {
+                    RunnerEvent::Relist => up = true,
+                    RunnerEvent::Lost { .. } => up = false,
+                    RunnerEvent::Changed { .. } => {}
+                }
+                Some(event)
+            }
+            Some(event) = containers.recv() => match event {
+                RunnerEvent::Changed { .. } => Some(event),
+                RunnerEvent::Relist | RunnerEvent::Lost { .. } => up.then_some(RunnerEvent::Relist),
+            },
+            else => return,
+        };
+        if let Some(event) = event
+            && events.send(event).await.is_err()
+        {
+            return;
+        }
+    }
+}
+
+#[async_trait]
+impl Runner for Both {
+    async fn observe(
+        &self,
+        units: &BTreeSet<UnitName>,
+    ) -> Result<BTreeMap<UnitName, Seen>, RunnerError> {
+        let mut seen = BTreeMap::new();
+        for (runner, units) in self.split(units.iter().cloned()) {
+            if !units.is_empty() {
+                seen.extend(runner.observe(&units.into_iter().collect()).await?);
+            }
+        }
+        Ok(seen)
+    }
+
+    async fn write(&self, unit: &UnitName, hash: FileHash, text: &str) -> Result<(), RunnerError> {
+        self.of(unit).write(unit, hash, text).await
+    }
+
+    async fn remove(&self, unit: &UnitName) -> Result<(), RunnerError> {
+        self.of(unit).remove(unit).await
+    }
+
+    async fn enable(&self, units: &[UnitName]) -> Result<(), RunnerError> {
+        for (runner, units) in self.split(units.iter().cloned()) {
+            if !units.is_empty() {
+                runner.enable(&units).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn disable(&self, units: &[UnitName]) -> Result<(), RunnerError> {
+        for (runner, units) in self.split(units.iter().cloned()) {
+            if !units.is_empty() {
+                runner.disable(&units).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn load(&self, unit: &UnitName) -> Result<Outcome, RunnerError> {
+        self.of(unit).load(unit).await
+    }
+
+    async fn start(&self, unit: &UnitName, generation: u64) -> Result<Outcome, RunnerError> {
+        self.of(unit).start(unit, generation).await
+    }
+
+    async fn restart(&self, unit: &UnitName, generation: u64) -> Result<Outcome, RunnerError> {
+        self.of(unit).restart(unit, generation).await
+    }
+
+    async fn stop(&self, unit: &UnitName) -> Result<Outcome, RunnerError> {
+        self.of(unit).stop(unit).await
+    }
+
+    async fn host_is_stopping(&self) -> bool {
+        self.systemd.host_is_stopping().await
+    }
+
+    fn events(&self) -> mpsc::Receiver<RunnerEvent> {
+        let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
+        events.take().unwrap_or_else(|| mpsc::channel(1).1)
+    }
+}

@@ -1,0 +1,206 @@
+//! What container units do on a real Docker engine, where `MUSTER_CONFORMANCE=docker` tells of one; see
+//! `runner_conformance.rs`. Without one these tests have nothing to run against and say so.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "in a test a panic is the failure")]
+
+mod support;
+
+use std::time::Duration;
+
+use bollard::models::ContainerInspectResponse;
+use muster_common::unit::{FileHash, UnitName};
+use musterd::runner::docker::Docker;
+use musterd::runner::{Outcome, Runner, Seen};
+use support::engine::Engine;
+use support::name;
+
+/// The engine to test on, if there is one.
+fn engine() -> Option<Engine> {
+    if std::env::var("MUSTER_CONFORMANCE").is_ok_and(|v| v == "docker") {
+        return Some(Engine::of_environment());
+    }
+    eprintln!("MUSTER_CONFORMANCE is not docker: nothing to test on");
+    None
+}
+
+/// A runner with one unit, whose container goes with it.
+struct Case {
+    engine: Engine,
+    runner: Docker,
+    unit: UnitName,
+}
+
+impl Case {
+    fn new(stem: &str) -> Option<Self> {
+        let engine = engine()?;
+        let runner = engine.runner();
+        Some(Self { engine, runner, unit: name(&format!("{stem}.container")) })
+    }
+
+    async fn write(&self, lines: &str) {
+        let text = self.engine.container(lines);
+        self.runner.write(&self.unit, FileHash::of(&text), &text).await.unwrap();
+    }
+
+    async fn start(&self) -> Outcome {
+        self.runner.start(&self.unit, 7).await.unwrap()
+    }
+
+    async fn see(&self) -> Seen {
+        let mut seen = self.runner.observe(&[self.unit.clone()].into()).await.unwrap();
+        seen.remove(&self.unit).unwrap()
+    }
+
+    /// Waits until it is like that.
+    async fn until(&self, active: &str, sub: &str) {
+        let wait = async {
+            loop {
+                let seen = self.see().await.observed;
+                if (seen.active.as_str(), seen.sub.as_str()) == (active, sub) {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        let waited = tokio::time::timeout(Duration::from_secs(60), wait).await;
+        assert!(waited.is_ok(), "not {active} ({sub}) but {:?}", self.see().await.observed);
+    }
+
+    fn container(&self) -> String {
+        format!("systemd-{}", self.unit.stem())
+    }
+
+    async fn inspect(&self) -> ContainerInspectResponse {
+        self.engine.client().inspect_container(&self.container(), None).await.unwrap()
+    }
+
+    async fn end(self) {
+        self.runner.stop(&self.unit).await.unwrap();
+        self.runner.remove(&self.unit).await.unwrap();
+        assert!(!self.engine.is_there(&self.container()).await, "its container is left behind");
+    }
+}
+
+fn failed(outcome: Outcome) -> String {
+    match outcome {
+        Outcome::Failed { problem } => problem,
+        Outcome::Done => panic!("it did not fail"),
+    }
+}
+
+#[tokio::test]
+async fn a_container_is_marked_with_what_it_is() {
+    let Some(case) = Case::new("docker-marked") else { return };
+    case.write("RunInit=yes\nExec=sleep 1000000\nLabel=role=web").await;
+    assert_eq!(case.start().await, Outcome::Done);
+    let answer = case.inspect().await;
+    let labels = answer.config.unwrap().labels.unwrap();
+    let label = |name: &str| labels.get(name).map(String::as_str).unwrap_or_default();
+    assert_eq!(label("muster.unit"), "docker-marked.container");
+    assert_eq!((label("muster.generation"), label("muster.cluster"), label("role")), ("7", "/test/", "web"));
+    assert_eq!(case.see().await.invocation, answer.id.unwrap()[..32]);
+    case.end().await;
+}
+
+#[tokio::test]
+async fn a_new_daemon_finds_the_same_container() {
+    let Some(mut case) = Case::new("docker-adopted") else { return };
+    case.write("RunInit=yes\nExec=sleep 1000000\n[Service]\nRestart=always\nRestartSec=0").await;
+    assert_eq!(case.start().await, Outcome::Done);
+    let before = case.see().await;
+    case.runner = case.engine.runner();
+    case.until("active", "running").await;
+    assert_eq!(case.see().await.invocation, before.invocation);
+    // And it still knows that it is to run.
+    case.engine.kill(&case.container()).await;
+    let wait = async {
+        while case.see().await.invocation == before.invocation || case.see().await.observed.active != "active" {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    assert!(tokio::time::timeout(Duration::from_secs(60), wait).await.is_ok());
+    case.end().await;
+}
+
+#[tokio::test]
+async fn a_container_that_keeps_failing_meets_its_start_limit() {
+    let Some(case) = Case::new("docker-crashing") else { return };
+    case.write("Exec=sh -c 'exit 3'\n[Unit]\nStartLimitIntervalSec=1h\nStartLimitBurst=3\n[Service]\nRestart=on-failure\nRestartSec=0").await;
+    case.start().await;
+    case.until("failed", "failed").await;
+    assert_eq!(failed(case.start().await), "start failed: start-limit-hit");
+    case.end().await;
+}
+
+#[tokio::test]
+async fn one_that_does_not_stop_is_killed() {
+    let Some(case) = Case::new("docker-stubborn") else { return };
+    case.write("Exec=sh -c \"trap '' TERM; while :; do sleep 1; done\"\n[Service]\nTimeoutStopSec=1").await;
+    assert_eq!(case.start().await, Outcome::Done);
+    assert_eq!(case.runner.stop(&case.unit).await.unwrap(), Outcome::Done);
+    assert_eq!(case.inspect().await.state.unwrap().exit_code, Some(137));
+    case.end().await;
+}
+
+#[tokio::test]
+async fn an_image_that_is_missing_is_told() {
+    let Some(case) = Case::new("docker-imageless") else { return };
+    case.write("Image=localhost/none:1").await;
+    assert_eq!(
+        failed(case.start().await),
+        "start failed: the image localhost/none:1 is not on this machine and Pull=never forbids fetching it"
+    );
+    assert_eq!(case.see().await.observed.active, "failed");
+    case.write("Image=localhost:1/none:1\nPull=missing\nRetry=0").await;
+    let problem = failed(case.start().await);
+    assert!(problem.starts_with("start failed: cannot fetch the image localhost:1/none:1: "), "{problem}");
+    case.end().await;
+}
+
+#[tokio::test]
+async fn health_decides_when_it_is_up_and_what_happens_when_it_is_not() {
+    let Some(case) = Case::new("docker-healthy") else { return };
+    case.write(
+        "RunInit=yes\nExec=sh -c 'sleep 2; touch /tmp/well; sleep 1000000'\nHealthCmd=test -e /tmp/well\n\
+         HealthInterval=1s\nHealthRetries=2\nHealthStartPeriod=20s\nNotify=healthy\nHealthOnFailure=kill",
+    )
+    .await;
+    assert_eq!(case.start().await, Outcome::Done);
+    let state = case.inspect().await.state.unwrap();
+    assert_eq!(state.health.unwrap().status.unwrap().to_string(), "healthy");
+    case.end().await;
+}
+
+#[tokio::test]
+async fn secrets_and_variables_come_from_the_machine() {
+    let Some(case) = Case::new("docker-secret") else { return };
+    std::fs::write(case.engine.secrets().join("db"), "hunter2").unwrap();
+    case.write(
+        "Secret=db\nSecret=db,type=env,target=DB\nExec=sh -c 'test \"$$DB\" = hunter2 && test \"$$(cat /run/secrets/db)\" = hunter2'\n\
+         [Service]\nType=oneshot\nRemainAfterExit=yes",
+    )
+    .await;
+    assert_eq!(case.start().await, Outcome::Done);
+    assert_eq!(case.see().await.observed.sub, "exited");
+    std::fs::remove_file(case.engine.secrets().join("db")).unwrap();
+    assert_eq!(
+        failed(case.runner.restart(&case.unit, 8).await.unwrap()),
+        "restart failed: Secret=db: this machine does not have it"
+    );
+    case.end().await;
+}
+
+#[tokio::test]
+async fn a_volume_is_made_first_and_kept() {
+    let Some(case) = Case::new("docker-volume") else { return };
+    case.write("Volume=docker-data.volume:/data\nExec=true\n[Service]\nType=oneshot").await;
+    let problem = failed(case.start().await);
+    assert!(problem.contains("docker-data.volume, which it names, is not known"), "{problem}");
+    case.engine.files.put("docker-data.volume", "[Volume]\nLabel=a=b\n");
+    assert_eq!(case.start().await, Outcome::Done);
+    let engine = case.engine.client();
+    case.end().await;
+    let volume = engine.inspect_volume("systemd-docker-data").await.unwrap();
+    assert_eq!(volume.labels.get("muster.unit").map(String::as_str), Some("docker-data.volume"));
+    engine.remove_volume("systemd-docker-data", None).await.unwrap();
+}
