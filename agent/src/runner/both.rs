@@ -139,3 +139,31 @@ impl Runner for Both {
         events.take().unwrap_or_else(|| mpsc::channel(1).1)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_engine_that_goes_does_not_take_systemd_along() {
+        let (systemd, systemds) = mpsc::channel(8);
+        let (containers, theirs) = mpsc::channel(8);
+        let (sender, mut events) = mpsc::channel(8);
+        let joined = tokio::spawn(join(systemds, theirs, sender));
+        let lost = || RunnerEvent::Lost { problem: String::new() };
+
+        // Nothing is looked at before systemd can be.
+        containers.send(RunnerEvent::Relist).await.unwrap();
+        tokio::task::yield_now().await;
+        systemd.send(RunnerEvent::Relist).await.unwrap();
+        assert_eq!(events.recv().await, Some(RunnerEvent::Relist));
+        containers.send(lost()).await.unwrap();
+        assert_eq!(events.recv().await, Some(RunnerEvent::Relist));
+        systemd.send(lost()).await.unwrap();
+        assert_eq!(events.recv().await, Some(lost()));
+        containers.send(RunnerEvent::Relist).await.unwrap();
+        drop((systemd, containers));
+        assert_eq!(events.recv().await, None);
+        joined.await.unwrap();
+    }
+}
