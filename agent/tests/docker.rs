@@ -8,6 +8,7 @@ mod support;
 use std::time::Duration;
 
 use bollard::models::ContainerInspectResponse;
+use bollard::query_parameters::RemoveVolumeOptions;
 use muster_common::unit::{FileHash, UnitName};
 use musterd::runner::docker::Docker;
 use musterd::runner::{Outcome, Runner, Seen};
@@ -202,5 +203,5 @@ async fn a_volume_is_made_first_and_kept() {
     case.end().await;
     let volume = engine.inspect_volume("systemd-docker-data").await.unwrap();
     assert_eq!(volume.labels.get("muster.unit").map(String::as_str), Some("docker-data.volume"));
-    engine.remove_volume("systemd-docker-data", None).await.unwrap();
+    engine.remove_volume("systemd-docker-data", None::<RemoveVolumeOptions>).await.unwrap();
 }
