@@ -98,7 +98,10 @@ async fn a_container_is_marked_with_what_it_is() {
     let labels = answer.config.unwrap().labels.unwrap();
     let label = |name: &str| labels.get(name).map(String::as_str).unwrap_or_default();
     assert_eq!(label("muster.unit"), "docker-marked.container");
-    assert_eq!((label("muster.generation"), label("muster.cluster"), label("role")), ("7", "/test/", "web"));
+    assert_eq!(
+        (label("muster.generation"), label("muster.cluster"), label("role")),
+        ("7", "/test/", "web")
+    );
     assert_eq!(case.see().await.invocation, answer.id.unwrap()[..32]);
     case.end().await;
 }
@@ -115,7 +118,9 @@ async fn a_new_daemon_finds_the_same_container() {
     // And it still knows that it is to run.
     case.engine.kill(&case.container()).await;
     let wait = async {
-        while case.see().await.invocation == before.invocation || case.see().await.observed.active != "active" {
+        while case.see().await.invocation == before.invocation
+            || case.see().await.observed.active != "active"
+        {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
@@ -136,7 +141,10 @@ async fn a_container_that_keeps_failing_meets_its_start_limit() {
 #[tokio::test]
 async fn one_that_does_not_stop_is_killed() {
     let Some(case) = Case::new("docker-stubborn") else { return };
-    case.write("Exec=sh -c \"trap '' TERM; while :; do sleep 1; done\"\n[Service]\nTimeoutStopSec=1").await;
+    case.write(
+        "Exec=sh -c \"trap '' TERM; while :; do sleep 1; done\"\n[Service]\nTimeoutStopSec=1",
+    )
+    .await;
     assert_eq!(case.start().await, Outcome::Done);
     assert_eq!(case.runner.stop(&case.unit).await.unwrap(), Outcome::Done);
     assert_eq!(case.inspect().await.state.unwrap().exit_code, Some(137));
@@ -154,7 +162,10 @@ async fn an_image_that_is_missing_is_told() {
     assert_eq!(case.see().await.observed.active, "failed");
     case.write("Image=localhost:1/none:1\nPull=missing\nRetry=0").await;
     let problem = failed(case.start().await);
-    assert!(problem.starts_with("start failed: cannot fetch the image localhost:1/none:1: "), "{problem}");
+    assert!(
+        problem.starts_with("start failed: cannot fetch the image localhost:1/none:1: "),
+        "{problem}"
+    );
     case.end().await;
 }
 

@@ -34,10 +34,7 @@ impl Files {
 
 #[async_trait]
 impl Sources for Files {
-    async fn files(
-        &self,
-        units: &[UnitName],
-    ) -> Result<BTreeMap<UnitName, Arc<UnitFile>>, String> {
+    async fn files(&self, units: &[UnitName]) -> Result<BTreeMap<UnitName, Arc<UnitFile>>, String> {
         let files = self.0.lock().unwrap();
         Ok(units.iter().filter_map(|u| Some((u.clone(), files.get(u)?.clone()))).collect())
     }

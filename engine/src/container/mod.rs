@@ -23,7 +23,8 @@ pub use environment::{BadEnvironment, Known, assemble};
 pub use fetch::{Fetch, fetch, retry_after};
 pub use found::{Inspected, Owner, owner};
 pub use life::{
-    Action, Ended, Event, HealthState, Life, Memory, Phase, Policy, Rest, Result as LifeResult, Seen,
+    Action, Ended, Event, HealthState, Life, Memory, Phase, Policy, Rest, Result as LifeResult,
+    Seen,
 };
 pub use translate::{
     Creation, Identity, LABEL_CLUSTER, LABEL_FILE, LABEL_GENERATION, LABEL_UNIT, Late, MissingUnit,

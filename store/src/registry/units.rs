@@ -82,9 +82,13 @@ impl Registry {
         let templates = names.iter().filter_map(UnitName::template);
         let keys: BTreeSet<UnitName> = names.iter().cloned().chain(templates).collect();
         let mut hashes = BTreeMap::new();
-        for (key, record) in self.read_many(keys.into_iter().map(Key::Unit).collect(), UNITS).await? {
+        for (key, record) in
+            self.read_many(keys.into_iter().map(Key::Unit).collect(), UNITS).await?
+        {
             let unreadable = |problem| RegistryError::Unreadable { key: key.to_string(), problem };
-            if let Change::Unit(name, Some(unit)) = read(key.clone(), &record).map_err(unreadable)? {
+            if let Change::Unit(name, Some(unit)) =
+                read(key.clone(), &record).map_err(unreadable)?
+            {
                 hashes.insert(name, unit.file);
             }
         }

@@ -10,9 +10,7 @@ use bollard::query_parameters::{
     CreateContainerOptionsBuilder, KillContainerOptionsBuilder, RemoveContainerOptionsBuilder,
 };
 use muster_common::unit::UnitName;
-use muster_engine::container::{
-    Creation, Identity, Inspected, Owner, Seen, owner, translate,
-};
+use muster_engine::container::{Creation, Identity, Inspected, Owner, Seen, owner, translate};
 
 use super::engine::{Api, EngineError};
 use super::late;
@@ -178,7 +176,13 @@ pub(super) fn obstacle(owner: &Owner, unit: &UnitName, name: &str) -> Option<Str
 /// Removes a container, running or not, and the volumes that are nobody else's. One that is not there is no failure.
 pub(super) async fn remove(machine: &Machine, id: &str) -> Result<(), EngineError> {
     let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
-    match machine.engine.call()?.remove_container(id, Some(options)).await.map_err(EngineError::from) {
+    match machine
+        .engine
+        .call()?
+        .remove_container(id, Some(options))
+        .await
+        .map_err(EngineError::from)
+    {
         // In conflict: it is being removed already.
         Err(error) if !error.is_absent() && !error.is_conflict() => Err(error),
         _ => Ok(()),
@@ -188,7 +192,9 @@ pub(super) async fn remove(machine: &Machine, id: &str) -> Result<(), EngineErro
 /// Sends a signal. One that does not run gets none, which is no failure: its end is told otherwise.
 pub(super) async fn signal(machine: &Machine, id: &str, signal: &str) -> Result<(), EngineError> {
     let client = machine.engine.call()?;
-    let send = || client.kill_container(id, Some(KillContainerOptionsBuilder::new().signal(signal).build()));
+    let send = || {
+        client.kill_container(id, Some(KillContainerOptionsBuilder::new().signal(signal).build()))
+    };
     match send().await.map_err(EngineError::from) {
         Err(error) if error.is_conflict() => {
             // A paused container takes no signals, not even the last one.

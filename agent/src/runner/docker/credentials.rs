@@ -29,10 +29,7 @@ struct Entry {
 }
 
 /// The credentials for the registry a repository lies in; `None` where the file has none for it.
-pub(super) async fn of(
-    path: &Path,
-    repository: &str,
-) -> Result<Option<DockerCredentials>, String> {
+pub(super) async fn of(path: &Path, repository: &str) -> Result<Option<DockerCredentials>, String> {
     let bytes = tokio::fs::read(path)
         .await
         .map_err(|error| format!("cannot read the credentials in {}: {error}", path.display()))?;
@@ -80,7 +77,8 @@ fn registry(repository: &str) -> &str {
 
 /// Older files have whole addresses for names.
 fn host(name: &str) -> &str {
-    let name = name.strip_prefix("https://").or_else(|| name.strip_prefix("http://")).unwrap_or(name);
+    let name =
+        name.strip_prefix("https://").or_else(|| name.strip_prefix("http://")).unwrap_or(name);
     name.split_once('/').map_or(name, |(host, _)| host)
 }
 
@@ -112,6 +110,9 @@ mod tests {
     fn no_fault_quotes_the_file() {
         let fault = |text: &str| find(text.as_bytes(), "broken.example/a").unwrap_err();
         assert_eq!(fault(FILE), "the entry for broken.example cannot be read; log in again");
-        assert_eq!(fault("{\n\"auths\": hunter2}"), "line 2: it is not a configuration file of docker's");
+        assert_eq!(
+            fault("{\n\"auths\": hunter2}"),
+            "line 2: it is not a configuration file of docker's"
+        );
     }
 }

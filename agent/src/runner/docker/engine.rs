@@ -87,7 +87,9 @@ impl From<bollard::errors::Error> for EngineError {
                 Self::Refused { status: 0, problem: error.trim().to_owned() }
             }
             // An answer nobody understands is an answer. Asking again brings the same.
-            Error::JsonDataError { message, .. } => Self::refused(format!("unreadable answer: {message}")),
+            Error::JsonDataError { message, .. } => {
+                Self::refused(format!("unreadable answer: {message}"))
+            }
             Error::JsonSerdeError { err } => Self::refused(format!("unreadable answer: {err}")),
             error => Self::Lost(crate::presence::chain(&error)),
         }

@@ -72,7 +72,9 @@ async fn pull(
     loop {
         progress(format!("fetching the image {name}"));
         let credentials = match credentials {
-            Some(path) => credentials::of(path, &name.repository).await.map_err(EngineError::refused)?,
+            Some(path) => {
+                credentials::of(path, &name.repository).await.map_err(EngineError::refused)?
+            }
             None => None,
         };
         let error = match pull_once(engine, name, credentials, progress).await {
@@ -85,13 +87,18 @@ async fn pull(
         let pause = if needed && !error.is_absent() { retry_after(spec, failed) } else { None };
         let Some(pause) = pause else {
             if needed {
-                return Err(EngineError::refused(format!("cannot fetch the image {name}: {error}")));
+                return Err(EngineError::refused(format!(
+                    "cannot fetch the image {name}: {error}"
+                )));
             }
             tracing::warn!(image = %name, %error, "cannot fetch a newer image; the one that is there is used");
             return Ok(());
         };
         tracing::warn!(image = %name, %error, ?pause, failed, "cannot fetch an image yet");
-        progress(format!("fetching the image {name} failed {failed} times ({error}); trying again in {}", humantime::format_duration(pause)));
+        progress(format!(
+            "fetching the image {name} failed {failed} times ({error}); trying again in {}",
+            humantime::format_duration(pause)
+        ));
         tokio::time::sleep(pause).await;
     }
 }
@@ -166,7 +173,8 @@ async fn load(
     let archive = tokio::fs::File::open(path).await.map_err(|error| failed(&error))?;
     let client = engine.transfer()?;
     let options = ImportImageOptionsBuilder::new().build();
-    let mut lines = client.import_image_stream(options, ReaderStream::with_capacity(archive, 1 << 18), None);
+    let mut lines =
+        client.import_image_stream(options, ReaderStream::with_capacity(archive, 1 << 18), None);
     let mut loaded = Vec::new();
     while let Some(line) = lines.next().await {
         match line.map_err(EngineError::from) {
@@ -197,7 +205,8 @@ fn listed(images: &[String]) -> String {
 /// The image that a line of a load speaks of.
 fn image_of(line: &BuildInfo) -> Option<String> {
     let text = line.stream.as_deref()?.trim();
-    let name = text.strip_prefix("Loaded image: ").or_else(|| text.strip_prefix("Loaded image ID: "));
+    let name =
+        text.strip_prefix("Loaded image: ").or_else(|| text.strip_prefix("Loaded image ID: "));
     name.map(str::to_owned)
 }
 
@@ -217,15 +226,24 @@ mod tests {
         let half = r#"{"status":"Downloading","id":"1","progressDetail":{"current":5000000,"total":10000000}}"#;
         assert_eq!(take(half).as_deref(), Some("50% of 10 MB"));
         assert_eq!(take(half), None);
-        let other = r#"{"status":"Downloading","id":"2","progressDetail":{"current":1,"total":10000000}}"#;
+        let other =
+            r#"{"status":"Downloading","id":"2","progressDetail":{"current":1,"total":10000000}}"#;
         assert_eq!(take(other).as_deref(), Some("25% of 20 MB"));
-        assert_eq!(take(r#"{"status":"Download complete","id":"1"}"#).as_deref(), Some("50% of 20 MB"));
-        assert_eq!(take(r#"{"status":"Extracting","id":"1","progressDetail":{"current":1,"total":2}}"#), None);
+        assert_eq!(
+            take(r#"{"status":"Download complete","id":"1"}"#).as_deref(),
+            Some("50% of 20 MB")
+        );
+        assert_eq!(
+            take(r#"{"status":"Extracting","id":"1","progressDetail":{"current":1,"total":2}}"#),
+            None
+        );
     }
 
     #[test]
     fn what_a_load_brought_is_told_by_name_or_id() {
-        let of = |stream: &str| image_of(&BuildInfo { stream: Some(stream.to_owned()), ..BuildInfo::default() });
+        let of = |stream: &str| {
+            image_of(&BuildInfo { stream: Some(stream.to_owned()), ..BuildInfo::default() })
+        };
         assert_eq!(of("Loaded image: web:1\n").as_deref(), Some("web:1"));
         assert_eq!(of("Loaded image ID: sha256:ab\n").as_deref(), Some("sha256:ab"));
         assert_eq!(of("Loading layer"), None);

@@ -53,8 +53,7 @@ async fn listen(
         ("type", vec!["container".to_owned()]),
         ("label", vec![format!("{LABEL_CLUSTER}={}", machine.cluster)]),
     ]);
-    let options =
-        EventsOptionsBuilder::new().since(&since.to_string()).filters(&filters).build();
+    let options = EventsOptionsBuilder::new().since(&since.to_string()).filters(&filters).build();
     let client = machine.engine.transfer()?;
     let mut events = client.events(Some(options));
     if machine.engine.answers(api) {

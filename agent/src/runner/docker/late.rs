@@ -124,7 +124,8 @@ fn put(path: &PathBuf, value: &Sensitive, uid: u32, gid: u32, mode: u32) -> io::
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    let mut file =
+        std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     file.write_all(value.expose().as_bytes())?;
     chown(path, Some(uid), Some(gid))?;
     std::fs::set_permissions(path, Permissions::from_mode(mode))

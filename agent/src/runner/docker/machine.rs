@@ -24,18 +24,12 @@ pub trait Sources: Send + Sync + 'static {
     /// # Errors
     ///
     /// What keeps it from being known, for the user.
-    async fn files(
-        &self,
-        units: &[UnitName],
-    ) -> Result<BTreeMap<UnitName, Arc<UnitFile>>, String>;
+    async fn files(&self, units: &[UnitName]) -> Result<BTreeMap<UnitName, Arc<UnitFile>>, String>;
 }
 
 #[async_trait]
 impl Sources for Registry {
-    async fn files(
-        &self,
-        units: &[UnitName],
-    ) -> Result<BTreeMap<UnitName, Arc<UnitFile>>, String> {
+    async fn files(&self, units: &[UnitName]) -> Result<BTreeMap<UnitName, Arc<UnitFile>>, String> {
         self.files_of(units).await.map_err(|error| chain(&error))
     }
 }

@@ -143,9 +143,7 @@ impl Docker {
         let (quadlet, _) =
             read(unit, &file, &self.machine.host).map_err(|error| format!("{unit}: {error}"))?;
         match quadlet {
-            Quadlet::Container(spec) => {
-                Ok(Plan { file: hash, spec: Arc::from(spec) })
-            }
+            Quadlet::Container(spec) => Ok(Plan { file: hash, spec: Arc::from(spec) }),
             Quadlet::Volume(_) | Quadlet::Network(_) => Err(format!(
                 "{unit} is made where a container names it, and is not started by itself"
             )),
@@ -190,7 +188,8 @@ impl Docker {
             Event::Restart => "restart",
             _ => "start",
         };
-        let lost = |problem: String| RunnerError::Lost { during: format!("{during} {unit}"), problem };
+        let lost =
+            |problem: String| RunnerError::Lost { during: format!("{during} {unit}"), problem };
         self.machine.engine.ready_within(PATIENCE).await.map_err(lost)?;
         let Some(mut handle) = self.known(unit) else {
             return if event == Event::Stop {

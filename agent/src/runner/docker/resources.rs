@@ -28,7 +28,9 @@ pub(super) async fn ensure(
     let files = machine.sources.files(&units).await.map_err(EngineError::refused)?;
     for unit in units {
         let file = files.get(&unit).ok_or_else(|| {
-            EngineError::refused(format!("{unit}, which it names, is not known to the cluster; submit it"))
+            EngineError::refused(format!(
+                "{unit}, which it names, is not known to the cluster; submit it"
+            ))
         })?;
         let name = one(machine, &unit, file).await?;
         names.insert(unit, name);
@@ -97,5 +99,7 @@ pub(super) fn body<T: DeserializeOwned>(ours: &impl Serialize) -> Result<T, Engi
     serde_json::to_value(ours)
         .and_then(serde_json::from_value)
         // The values of an environment are in there, so serde's words are kept to where it happened.
-        .map_err(|error| EngineError::refused(format!("a request cannot be written ({:?})", error.classify())))
+        .map_err(|error| {
+            EngineError::refused(format!("a request cannot be written ({:?})", error.classify()))
+        })
 }

@@ -198,9 +198,8 @@ impl Unit {
         self.take(actions);
         self.say();
         loop {
-            let deadline = self.life.deadline().map(|at| {
-                Instant::now() + at.saturating_sub(host::now())
-            });
+            let deadline =
+                self.life.deadline().map(|at| Instant::now() + at.saturating_sub(host::now()));
             // Every arm is cancel-safe: channels, a timer, and futures that stay where they are.
             tokio::select! {
                 biased;
@@ -335,7 +334,9 @@ impl Unit {
         if before != after {
             tracing::debug!(unit = %self.unit, ?event, ?after, "a container unit goes on");
         }
-        if is_failure(after) && !is_failure(before) {
+        // A wish that is refused at once leaves the phase as it was, and has failed all the same.
+        let refused = matches!(event, Event::Start | Event::Restart);
+        if is_failure(after) && (before != after || refused) {
             self.failures += 1;
             if !matches!(event, Event::Unprepared | Event::NotStarted) {
                 self.problem = self.why();
@@ -453,7 +454,10 @@ impl Unit {
         }
         let runs = matches!(
             phase,
-            Phase::Start { running: true, .. } | Phase::Running | Phase::Stop { .. } | Phase::Kill { .. }
+            Phase::Start { running: true, .. }
+                | Phase::Running
+                | Phase::Stop { .. }
+                | Phase::Kill { .. }
         );
         let shown = if runs { self.container.as_deref().map(invocation) } else { None };
         let remark = match self.life.remark() {
@@ -498,7 +502,9 @@ fn settled(phase: Phase) -> Option<Settled> {
         Phase::Running | Phase::Exited => Some(Settled::Up),
         Phase::Dead => Some(Settled::Down),
         Phase::Failed(_) | Phase::Wait { .. } => Some(Settled::Failed),
-        Phase::Prepare { .. } | Phase::Start { .. } | Phase::Stop { .. } | Phase::Kill { .. } => None,
+        Phase::Prepare { .. } | Phase::Start { .. } | Phase::Stop { .. } | Phase::Kill { .. } => {
+            None
+        }
     }
 }
 

@@ -50,7 +50,11 @@ pub(super) fn prepare(machine: Arc<Machine>, plan: Plan, told: Told) -> BoxFutur
     })
 }
 
-async fn prepare_once(machine: &Machine, plan: &Plan, told: &Told) -> Result<Prepared, EngineError> {
+async fn prepare_once(
+    machine: &Machine,
+    plan: &Plan,
+    told: &Told,
+) -> Result<Prepared, EngineError> {
     let names = resources::ensure(machine, &plan.spec).await?;
     let progress = |text: String| told(text);
     let credentials = machine.credentials.as_deref();
@@ -83,7 +87,11 @@ pub(super) fn start(
 }
 
 /// Sends a signal to a container.
-pub(super) fn signal(machine: Arc<Machine>, id: String, signal: String) -> BoxFuture<'static, Came> {
+pub(super) fn signal(
+    machine: Arc<Machine>,
+    id: String,
+    signal: String,
+) -> BoxFuture<'static, Came> {
     Box::pin(async move {
         loop {
             machine.engine.ready().await;
