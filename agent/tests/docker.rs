@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bollard::models::ContainerInspectResponse;
 use bollard::query_parameters::RemoveVolumeOptions;
+use futures::StreamExt as _;
 use muster_common::unit::{FileHash, UnitName};
 use musterd::runner::docker::Docker;
 use musterd::runner::{Outcome, Runner, Seen};
@@ -215,4 +216,32 @@ async fn a_volume_is_made_first_and_kept() {
     let volume = engine.inspect_volume("systemd-docker-data").await.unwrap();
     assert_eq!(volume.labels.get("muster.unit").map(String::as_str), Some("docker-data.volume"));
     engine.remove_volume("systemd-docker-data", None::<RemoveVolumeOptions>).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_image_comes_from_an_archive_on_the_machine() {
+    let Some(case) = Case::new("docker-archive") else { return };
+    let archive = case.engine.directory.path().join("image.tar");
+    let mut chunks = std::pin::pin!(case.engine.client().export_image(&case.engine.image));
+    let mut bytes = Vec::new();
+    while let Some(chunk) = chunks.next().await {
+        bytes.extend_from_slice(&chunk.unwrap());
+    }
+    std::fs::write(&archive, bytes).unwrap();
+    let lines = "Pull=missing\nRunInit=yes\nExec=sleep 1000000";
+    case.write(&format!("Image=docker-archive:{}\n{lines}", archive.display())).await;
+    assert_eq!(case.start().await, Outcome::Done);
+    let image = case.engine.image.clone();
+    assert_eq!(case.inspect().await.config.unwrap().image, Some(image));
+
+    case.write(&format!("Image=docker-archive:{}:other:1\n{lines}", archive.display())).await;
+    let problem = failed(case.runner.restart(&case.unit, 8).await.unwrap());
+    assert!(
+        problem.ends_with(&format!("it holds {}, not other:1", case.engine.image)),
+        "{problem}"
+    );
+    std::fs::write(&archive, "no archive").unwrap();
+    let problem = failed(case.start().await);
+    assert!(problem.starts_with("start failed: cannot load the image from "), "{problem}");
+    case.end().await;
 }

@@ -1,5 +1,7 @@
 //! A real Docker engine to test against, told of by the environment, and runners on it.
 
+#![allow(clippy::panic, reason = "in a test a panic is the failure")]
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::Command;

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 /// at once takes its time.
 const CALL: Duration = Duration::from_secs(120);
 /// How long one may take that moves an image.
-const TRANSFER: Duration = Duration::from_hours(24);
+const TRANSFER: Duration = Duration::from_secs(24 * 3600);
 /// How long an engine may take to say that it is there.
 const GREETING: Duration = Duration::from_secs(5);
 

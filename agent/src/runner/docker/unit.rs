@@ -88,7 +88,7 @@ pub(super) struct Handle {
 
 struct Unit {
     machine: Arc<Machine>,
-    unit: UnitName,
+    name: UnitName,
     plan: Plan,
     generation: u64,
     life: Life,
@@ -171,7 +171,7 @@ impl Unit {
         let (life, actions) = Life::adopt(Policy::of(&plan.spec), memory, seen, host::now());
         let unit = Self {
             machine,
-            unit,
+            name: unit,
             plan,
             generation,
             life,
@@ -332,7 +332,7 @@ impl Unit {
         let actions = self.life.step(host::now(), event);
         let after = self.life.phase();
         if before != after {
-            tracing::debug!(unit = %self.unit, ?event, ?after, "a container unit goes on");
+            tracing::debug!(unit = %self.name, ?event, ?after, "a container unit goes on");
         }
         // A wish that is refused at once leaves the phase as it was, and has failed all the same.
         let refused = matches!(event, Event::Start | Event::Restart);
@@ -367,7 +367,7 @@ impl Unit {
             self.work = match action {
                 Action::Prepare => {
                     let remarks = self.remarks.clone();
-                    let unit = self.unit.clone();
+                    let unit = self.name.clone();
                     let told = move |text: String| {
                         tracing::debug!(%unit, text, "preparing");
                         remarks.send_replace(text);
@@ -377,7 +377,7 @@ impl Unit {
                 Action::Start => {
                     self.remarks.send_replace(String::new());
                     self.before = self.container.take().or(self.before.take());
-                    let (unit, plan) = (self.unit.clone(), self.plan.clone());
+                    let (unit, plan) = (self.name.clone(), self.plan.clone());
                     let prepared = self.prepared.clone();
                     let before = self.before.clone();
                     Some(work::start(machine, unit, plan, prepared, before, self.generation))
@@ -405,12 +405,12 @@ impl Unit {
         let ids: Vec<String> = self.container.iter().chain(&self.before).cloned().collect();
         for id in ids {
             create::remove(&self.machine, &id).await.map_err(|error| RunnerError::Lost {
-                during: format!("removing the container of {}", self.unit),
+                during: format!("removing the container of {}", self.name),
                 problem: error.to_string(),
             })?;
         }
-        self.machine.memories.forget(&self.unit);
-        late::clear(&self.machine, &self.unit);
+        self.machine.memories.forget(&self.name);
+        late::clear(&self.machine, &self.name);
         Ok(())
     }
 
@@ -447,8 +447,8 @@ impl Unit {
             since,
         };
         if kept != self.kept {
-            if let Err(error) = self.machine.memories.save(&self.unit, &kept) {
-                tracing::error!(unit = %self.unit, %error, "cannot remember a container");
+            if let Err(error) = self.machine.memories.save(&self.name, &kept) {
+                tracing::error!(unit = %self.name, %error, "cannot remember a container");
             }
             self.kept = kept;
         }
@@ -486,7 +486,7 @@ impl Unit {
         let invocation = standing.invocation.clone();
         self.standing.send_replace(standing);
         if news {
-            let unit = self.unit.clone();
+            let unit = self.name.clone();
             self.machine.news.tell(RunnerEvent::Changed { unit, active, sub, invocation, since });
         }
     }
