@@ -56,12 +56,13 @@ impl Case {
     /// Waits until it is like that.
     async fn until(&self, active: &str, sub: &str) {
         let wait = async {
+            let mut again = tokio::time::interval(Duration::from_millis(50));
             loop {
+                again.tick().await;
                 let seen = self.see().await.observed;
                 if (seen.active.as_str(), seen.sub.as_str()) == (active, sub) {
                     return;
                 }
-                tokio::time::sleep(Duration::from_millis(50)).await;
             }
         };
         let waited = tokio::time::timeout(Duration::from_secs(60), wait).await;
@@ -121,10 +122,11 @@ async fn a_new_daemon_finds_the_same_container() {
     // And it still knows that it is to run.
     case.engine.kill(&case.container()).await;
     let wait = async {
+        let mut again = tokio::time::interval(Duration::from_millis(50));
         while case.see().await.invocation == before.invocation
             || case.see().await.observed.active != "active"
         {
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            again.tick().await;
         }
     };
     assert!(tokio::time::timeout(Duration::from_secs(60), wait).await.is_ok());
