@@ -12,7 +12,7 @@ use bollard::query_parameters::RemoveVolumeOptions;
 use futures::StreamExt as _;
 use muster_common::unit::{FileHash, UnitName};
 use musterd::runner::docker::Docker;
-use musterd::runner::{Outcome, Runner, Seen};
+use musterd::runner::{Outcome, Runner, RunnerError, Seen};
 use support::engine::Engine;
 use support::name;
 
@@ -247,5 +247,132 @@ async fn an_image_comes_from_an_archive_on_the_machine() {
     std::fs::write(&archive, "no archive").unwrap();
     let problem = failed(case.start().await);
     assert!(problem.starts_with("start failed: cannot load the image from "), "{problem}");
+    case.end().await;
+}
+
+/// Waits until something is so.
+async fn so<F: Future<Output = bool>>(what: &str, is: impl Fn() -> F) {
+    let wait = async {
+        let mut again = tokio::time::interval(Duration::from_millis(50));
+        while !is().await {
+            again.tick().await;
+        }
+    };
+    assert!(tokio::time::timeout(Duration::from_secs(60), wait).await.is_ok(), "never: {what}");
+}
+
+#[tokio::test]
+async fn what_a_reboot_leaves_behind_is_removed_and_what_is_anothers_is_not() {
+    let Some(engine) = engine() else { return };
+    engine.make_of("systemd-docker-left", "docker-left.container", "/test/").await;
+    engine.make_of("systemd-docker-theirs", "docker-theirs.container", "/other/").await;
+    engine.make_foreign("docker-own").await;
+    let runner = engine.runner();
+    so("the leftover is removed", || async { !engine.is_there("systemd-docker-left").await }).await;
+    runner.observe(&[name("docker-left.container")].into()).await.unwrap();
+    for container in ["systemd-docker-theirs", "docker-own"] {
+        assert!(engine.is_there(container).await, "{container} was touched");
+        engine.remove(container).await;
+    }
+}
+
+#[tokio::test]
+async fn a_unit_whose_file_has_vanished_is_seen_stopped_and_removed() {
+    let Some(mut case) = Case::new("docker-vanished") else { return };
+    case.write("RunInit=yes\nExec=sleep 1000000").await;
+    assert_eq!(case.start().await, Outcome::Done);
+    let before = case.see().await;
+    let run = case.engine.directory.path().join("run");
+    std::fs::remove_file(run.join("containers/docker-vanished.container")).unwrap();
+    case.runner = case.engine.runner();
+    case.until("active", "running").await;
+    let seen = case.see().await;
+    assert_eq!((seen.invocation, seen.observed.file), (before.invocation.clone(), None));
+
+    // With its file back it is the same container.
+    case.write("RunInit=yes\nExec=sleep 1000000").await;
+    assert_eq!(case.start().await, Outcome::Done);
+    assert_eq!(case.see().await.invocation, before.invocation);
+
+    std::fs::remove_file(run.join("containers/docker-vanished.container")).unwrap();
+    case.runner = case.engine.runner();
+    case.until("active", "running").await;
+    assert_eq!(case.runner.stop(&case.unit).await.unwrap(), Outcome::Done);
+    case.until("inactive", "dead").await;
+    case.end().await;
+}
+
+#[tokio::test]
+async fn a_container_that_has_got_another_name_meanwhile_is_not_run_twice() {
+    let Some(mut case) = Case::new("docker-renamed") else { return };
+    case.write("RunInit=yes\nExec=sleep 1000000").await;
+    assert_eq!(case.start().await, Outcome::Done);
+    let run = case.engine.directory.path().join("run");
+    let renamed =
+        case.engine.container("RunInit=yes\nExec=sleep 1000000\nContainerName=docker-new");
+    std::fs::write(run.join("containers/docker-renamed.container"), &renamed).unwrap();
+    case.runner = case.engine.runner();
+    case.until("active", "running").await;
+    assert!(!case.engine.is_there("docker-new").await);
+    assert_eq!(case.runner.restart(&case.unit, 8).await.unwrap(), Outcome::Done);
+    assert!(case.engine.is_there("docker-new").await);
+    assert!(!case.engine.is_there("systemd-docker-renamed").await);
+    case.runner.stop(&case.unit).await.unwrap();
+    case.runner.remove(&case.unit).await.unwrap();
+    assert!(!case.engine.is_there("docker-new").await);
+}
+
+#[tokio::test]
+async fn a_start_waits_for_the_removal_of_the_container_before_it() {
+    let Some(case) = Case::new("docker-removed") else { return };
+    // Many files take their time to remove.
+    case.write("RunInit=yes\nExec=sh -c 'mkdir /m && cd /m && seq 1 30000 | xargs touch && exec sleep 1000000'")
+        .await;
+    assert_eq!(case.start().await, Outcome::Done);
+    let client = case.engine.client();
+    so("it has made its files", || async {
+        let changes =
+            client.container_changes(&case.container()).await.unwrap().unwrap_or_default();
+        changes.len() > 30_000
+    })
+    .await;
+    let container = case.container();
+    let (first, second) = (case.engine.remove_quietly(&container), async {
+        case.until("failed", "failed").await;
+        case.start().await
+    });
+    let ((), outcome) = tokio::join!(first, second);
+    assert_eq!(outcome, Outcome::Done);
+    case.end().await;
+}
+
+#[tokio::test]
+async fn what_has_a_units_name_is_told_before_its_file_is_taken_in() {
+    let Some(case) = Case::new("docker-taken") else { return };
+    for (cluster, said) in [
+        (
+            "/other/",
+            "the container systemd-docker-taken is another cluster's, /other/; give one of them another ContainerName=",
+        ),
+        (
+            "",
+            "this machine has a container systemd-docker-taken of its own, which Muster does not touch; rename one of them",
+        ),
+    ] {
+        match cluster {
+            "" => case.engine.make_foreign(&case.container()).await,
+            _ => case.engine.make_of(&case.container(), case.unit.as_str(), cluster).await,
+        }
+        assert!(!case.see().await.observed.foreign, "how could it know?");
+        let text = case.engine.container("RunInit=yes\nExec=sleep 1000000");
+        let refused = case.runner.write(&case.unit, FileHash::of(&text), &text).await;
+        assert_eq!(refused, Err(RunnerError::Taken { problem: said.to_owned() }));
+        let seen = case.see().await.observed;
+        assert_eq!((seen.foreign, seen.obstacle.as_str(), seen.file), (true, said, None));
+        case.engine.remove(&case.container()).await;
+        assert!(!case.see().await.observed.foreign);
+        case.runner.write(&case.unit, FileHash::of(&text), &text).await.unwrap();
+        case.runner.remove(&case.unit).await.unwrap();
+    }
     case.end().await;
 }

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use muster_common::unit::{FileHash, UnitName};
 use musterd::runner::systemd::Systemd;
-use musterd::runner::{Outcome, Runner, RunnerEvent, Seen};
+use musterd::runner::{Outcome, Runner, RunnerError, RunnerEvent, Seen};
 use support::engine::Engine;
 use support::{Host, Scripted, name};
 use tokio::sync::mpsc;
@@ -238,15 +238,19 @@ async fn a_unit_of_the_hosts_own_is_known_as_such() {
             Machine::Docker(engine) => {
                 // What a container will be called is known from its file.
                 engine.make_foreign("systemd-conformance-foreign").await;
-                case.write(&unit, &case.good()).await;
+                case.see(&unit).await;
+                let text = case.good();
+                let written = case.runner.write(&unit, FileHash::of(&text), &text).await;
+                assert!(matches!(written, Err(RunnerError::Taken { .. })), "{written:?}");
             }
         }
         let seen = case.see(&unit).await;
         assert!(seen.observed.foreign);
         if let Machine::Docker(engine) = &case.machine {
-            let outcome = case.runner.start(&unit, 1).await.unwrap();
-            let Outcome::Failed { problem } = outcome else { panic!("it took another's place") };
+            let problem = &seen.observed.obstacle;
             assert!(problem.contains("of its own, which Muster does not touch"), "{problem}");
+            let outcome = case.runner.start(&unit, 1).await.unwrap();
+            assert!(matches!(outcome, Outcome::Failed { .. }), "it took another's place");
             case.clean(&unit).await;
             assert!(engine.is_there("systemd-conformance-foreign").await, "it was touched");
             engine.remove("systemd-conformance-foreign").await;

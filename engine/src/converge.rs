@@ -70,6 +70,8 @@ pub struct Observed {
     pub sub: String,
     /// The unit comes from a file that is not ours: the host's own, or one that overrides ours.
     pub foreign: bool,
+    /// What the runner says of that, for the user; empty where there is no more to say.
+    pub obstacle: String,
     /// The file that lies at our place for this unit, whoever remembers it.
     pub file: Option<FileHash>,
 }
@@ -83,11 +85,13 @@ impl Observed {
 }
 
 /// Why a machine does not do what it is asked, for the user to see in the unit's state.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Problem {
     /// The machine has a unit of that name of its own.
     Foreign,
+    /// It has something else in the unit's place, in the runner's words.
+    Obstacle(String),
 }
 
 impl fmt::Display for Problem {
@@ -96,6 +100,7 @@ impl fmt::Display for Problem {
             Self::Foreign => f.write_str(
                 "this machine has a unit of that name of its own, which Muster does not touch; rename one of them",
             ),
+            Self::Obstacle(problem) => f.write_str(problem),
         }
     }
 }
@@ -229,7 +234,11 @@ fn leave(seen: &Observed, owned: &Owned) -> Vec<Step> {
 fn keep(wanted: &Desired, seen: &Observed, owned: Option<&Owned>) -> Vec<Step> {
     let Desired { file, desired, generation, install } = *wanted;
     if seen.foreign {
-        return vec![Step::Refuse { problem: Problem::Foreign, generation, desired }];
+        let problem = match seen.obstacle.as_str() {
+            "" => Problem::Foreign,
+            obstacle => Problem::Obstacle(obstacle.to_owned()),
+        };
+        return vec![Step::Refuse { problem, generation, desired }];
     }
     let settle = Step::Settle { generation, desired };
     let in_place = seen.file == Some(file);

@@ -1,6 +1,6 @@
 //! Plays the scripts in `tests/scenarios/converge`: one machine's unit a line, the steps below it.
 //!
-//! `want STATE FILE GENERATION [install] ; own FILE GENERATION STATE [enabled] ; see ACTIVE [FILE] [foreign]`, any part
+//! `want STATE FILE GENERATION [install] ; own FILE GENERATION STATE [enabled] ; see ACTIVE [FILE] [foreign|taken]`, any part
 //! of which may be missing. Each line is also carried out, after which there must be nothing left to do.
 //! `UPDATE=1 cargo test -p muster-engine` rewrites the expectations.
 
@@ -51,10 +51,15 @@ fn parse(line: &str) -> Machine {
                 case.owned.insert(name(), owned);
             }
             ["see", active, rest @ ..] => {
-                let file = rest.iter().find(|word| **word != "foreign");
+                let file = rest.iter().find(|word| !["foreign", "taken"].contains(*word));
                 let observed = Observed {
                     active: (*active).to_owned(),
-                    foreign: rest.contains(&"foreign"),
+                    foreign: rest.contains(&"foreign") || rest.contains(&"taken"),
+                    obstacle: if rest.contains(&"taken") {
+                        "the runner says why".to_owned()
+                    } else {
+                        String::new()
+                    },
                     file: file.map(|file| FileHash::of(file)),
                     ..Observed::default()
                 };

@@ -55,6 +55,7 @@ fn seen() -> impl Strategy<Value = Observed> {
         |(active, foreign, file)| Observed {
             active: active.to_owned(),
             foreign,
+            obstacle: String::new(),
             file,
             ..Observed::default()
         },

@@ -97,6 +97,14 @@ impl Hands {
                 tracing::error!(unit = %work.unit, %error, "a step failed");
                 work.problem.get_or_insert(error.to_string());
             }
+            // Nothing of it is here, and the next look says what is in the way.
+            Err(error @ RunnerError::Taken { .. }) => {
+                tracing::warn!(unit = %work.unit, %error, "a unit's place is taken");
+                if let Err(error) = self.ledger().forget(&work.unit) {
+                    tracing::error!(unit = %work.unit, %error, "cannot forget a unit");
+                }
+                return Err(End::Dropped);
+            }
             Err(error @ RunnerError::Lost { .. }) => {
                 tracing::warn!(unit = %work.unit, %error, "a step could not be tried");
                 return Err(End::Dropped);

@@ -198,6 +198,10 @@ impl Converge {
             self.report.stale.insert(work.unit.clone());
             let prepared = self.hands.prepare(&mut work).await;
             if prepared.is_err() {
+                // It may have turned out to be otherwise than it was said to be.
+                if let Some(seen) = self.seen.get_mut(&work.unit) {
+                    seen.observed.load.clear();
+                }
                 self.retry = Some(Instant::now() + RETRY);
                 continue;
             }

@@ -84,6 +84,13 @@ pub enum RunnerError {
         /// Why, in the runner's own words.
         problem: String,
     },
+    /// The machine has something of its own in the unit's place, and the file was not written. From then on the runner
+    /// reports the unit as [`Observed::foreign`] for as long as that is so.
+    #[error("{problem}")]
+    Taken {
+        /// What is there.
+        problem: String,
+    },
     /// The unit's file cannot be written or removed.
     #[error("cannot {during}: {problem}")]
     Files {

@@ -12,7 +12,7 @@ use bollard::models::ContainerCreateBody;
 use bollard::query_parameters::{
     CreateContainerOptionsBuilder, KillContainerOptionsBuilder, RemoveContainerOptionsBuilder,
 };
-use muster_common::unit::{UnitFile, UnitName};
+use muster_common::unit::{FileHash, UnitFile, UnitName};
 use musterd::runner::docker::{Docker, Settings, Sources};
 
 /// An engine, and a directory for what a runner on it remembers.
@@ -90,10 +90,28 @@ impl Engine {
 
     /// A container that is somebody else's.
     pub async fn make_foreign(&self, container: &str) {
+        self.make(container, &[]).await;
+    }
+
+    /// A container of this unit's that has never run.
+    pub async fn make_of(&self, container: &str, unit: &str, cluster: &str) {
+        let file = FileHash::of("").to_string();
+        let labels = [
+            ("muster.unit", unit),
+            ("muster.file", file.as_str()),
+            ("muster.generation", "1"),
+            ("muster.cluster", cluster),
+        ];
+        self.make(container, &labels).await;
+    }
+
+    async fn make(&self, container: &str, labels: &[(&str, &str)]) {
         let options = CreateContainerOptionsBuilder::new().name(container).build();
+        let labels = labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         let body = ContainerCreateBody {
             image: Some(self.image.clone()),
             cmd: Some(vec!["sleep".to_owned(), "1000000".to_owned()]),
+            labels: Some(labels.collect()),
             ..ContainerCreateBody::default()
         };
         self.client().create_container(Some(options), body).await.unwrap();
@@ -106,6 +124,12 @@ impl Engine {
     pub async fn remove(&self, container: &str) {
         let options = RemoveContainerOptionsBuilder::new().force(true).build();
         self.client().remove_container(container, Some(options)).await.unwrap();
+    }
+
+    /// Removes a container, whoever else does or has done.
+    pub async fn remove_quietly(&self, container: &str) {
+        let options = RemoveContainerOptionsBuilder::new().force(true).build();
+        let _ = self.client().remove_container(container, Some(options)).await;
     }
 
     /// Restarts the engine under its containers.

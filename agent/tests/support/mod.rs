@@ -234,6 +234,7 @@ impl Runner for Scripted {
                     active: active.to_owned(),
                     sub: if active == "active" { "running" } else { "dead" }.to_owned(),
                     foreign: s.foreign.contains(unit),
+                    obstacle: String::new(),
                     file: found.file,
                 };
                 let invocation =

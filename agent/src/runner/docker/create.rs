@@ -4,11 +4,14 @@
 //! and is the reason the start fails.
 
 use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
 
 use bollard::models::{ContainerCreateBody, ContainerInspectResponse, NetworkConnectRequest};
 use bollard::query_parameters::{
     CreateContainerOptionsBuilder, KillContainerOptionsBuilder, RemoveContainerOptionsBuilder,
+    WaitContainerOptionsBuilder,
 };
+use futures::StreamExt as _;
 use muster_common::unit::UnitName;
 use muster_engine::container::{Creation, Identity, Inspected, Owner, Seen, owner, translate};
 
@@ -16,6 +19,9 @@ use super::engine::{Api, EngineError};
 use super::late;
 use super::machine::{Machine, Plan};
 use super::resources::body;
+
+/// How long the removal of a container may take that somebody else has begun.
+const REMOVAL: Duration = Duration::from_secs(60);
 
 /// What the units it names are called, and its image where its file does not say.
 #[derive(Debug, Clone, Default)]
@@ -157,13 +163,21 @@ async fn replace(machine: &Machine, unit: &UnitName, name: &str) -> Result<(), E
 }
 
 /// Why a unit cannot have a name that a container of this owner has.
-pub(super) fn obstacle(owner: &Owner, unit: &UnitName, name: &str) -> Option<String> {
+fn obstacle(owner: &Owner, unit: &UnitName, name: &str) -> Option<String> {
     match owner {
         Owner::Ours(identity) if identity.unit == *unit => None,
         Owner::Ours(identity) => Some(format!(
             "the container {name} is {}'s; give one of them another ContainerName=",
             identity.unit
         )),
+        Owner::OtherCluster(_) | Owner::Foreign => strange(owner, name),
+    }
+}
+
+/// What is to be said of a container that is not this cluster's, where a unit's would have its name.
+pub(super) fn strange(owner: &Owner, name: &str) -> Option<String> {
+    match owner {
+        Owner::Ours(_) => None,
         Owner::OtherCluster(cluster) => Some(format!(
             "the container {name} is another cluster's, {cluster}; give one of them another ContainerName="
         )),
@@ -173,19 +187,31 @@ pub(super) fn obstacle(owner: &Owner, unit: &UnitName, name: &str) -> Option<Str
     }
 }
 
-/// Removes a container, running or not, and the volumes that are nobody else's. One that is not there is no failure.
+/// Removes a container, running or not, and the volumes that are nobody else's, and waits until it is gone. One that is
+/// not there is no failure.
 pub(super) async fn remove(machine: &Machine, id: &str) -> Result<(), EngineError> {
     let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
-    match machine
-        .engine
-        .call()?
-        .remove_container(id, Some(options))
-        .await
-        .map_err(EngineError::from)
-    {
-        // In conflict: it is being removed already.
-        Err(error) if !error.is_absent() && !error.is_conflict() => Err(error),
-        _ => Ok(()),
+    let removed = machine.engine.call()?.remove_container(id, Some(options)).await;
+    match removed.map_err(EngineError::from) {
+        // In conflict: it is being removed already, and has its name and its addresses until that is done.
+        Err(error) if error.is_conflict() => gone(machine, id, &error).await,
+        Err(error) if error.is_absent() => Ok(()),
+        other => other,
+    }
+}
+
+/// Waits until a container that is being removed is gone.
+async fn gone(machine: &Machine, id: &str, why: &EngineError) -> Result<(), EngineError> {
+    let client = machine.engine.call()?;
+    let options = WaitContainerOptionsBuilder::new().condition("removed").build();
+    // However the wait ends, the look says whether it is gone.
+    let mut wait = std::pin::pin!(client.wait_container(id, Some(options)));
+    let _ = tokio::time::timeout(REMOVAL, async { while wait.next().await.is_some() {} }).await;
+    match look(machine, id).await? {
+        None => Ok(()),
+        Some(_) => {
+            Err(EngineError::refused(format!("the container before it is still there: {why}")))
+        }
     }
 }
 

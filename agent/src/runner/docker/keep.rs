@@ -13,9 +13,10 @@ use muster_common::unit::UnitName;
 use muster_engine::container::{LABEL_CLUSTER, LABEL_UNIT};
 
 use super::engine::{Api, EngineError};
+use super::listed::list;
 use super::machine::Machine;
 use super::unit::Message;
-use super::{Units, lock};
+use super::{Units, lock, strays};
 use crate::runner::RunnerEvent;
 
 /// Pause between two attempts to reach an engine that does not answer.
@@ -42,7 +43,7 @@ pub(super) async fn keep(machine: Arc<Machine>, units: Units) {
 
 /// Listens until the stream ends.
 async fn listen(
-    machine: &Machine,
+    machine: &Arc<Machine>,
     units: &Units,
     api: Api,
     warned: &mut bool,
@@ -64,6 +65,13 @@ async fn listen(
         let _ = handle.messages.send(Message::Look);
     }
     machine.news.tell(RunnerEvent::Relist);
+    match list(machine, None).await {
+        Ok(listed) => {
+            let known = lock(units).keys().cloned().collect();
+            strays::sweep(Arc::clone(machine), &listed, &machine.files, &known);
+        }
+        Err(error) => tracing::warn!(%error, "cannot list containers"),
+    }
     while let Some(event) = events.next().await {
         let actor = event?.actor.unwrap_or_default();
         let named = actor.attributes.and_then(|labels| labels.get(LABEL_UNIT)?.parse().ok());

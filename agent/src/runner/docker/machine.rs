@@ -57,6 +57,8 @@ pub(super) struct Machine {
     pub(super) engine: Engine,
     pub(super) host: Host,
     pub(super) cluster: String,
+    /// Where units' files lie.
+    pub(super) files: PathBuf,
     pub(super) memories: Memories,
     /// Where secrets are laid for containers to see.
     pub(super) laid: PathBuf,
@@ -82,6 +84,7 @@ impl Machine {
             engine: Engine::new(settings.socket),
             host: host::facts(&settings.machine),
             cluster: settings.cluster,
+            files: run.join("containers"),
             memories: Memories::new(run.join("lives")),
             laid: run.join("secrets"),
             secrets: settings.secrets,

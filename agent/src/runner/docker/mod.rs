@@ -18,25 +18,24 @@ mod images;
 mod keep;
 mod kept;
 mod late;
+mod listed;
 mod machine;
 mod news;
+mod observe;
 mod resources;
+mod strays;
 mod unit;
 mod work;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bollard::models::{ContainerSummary, ContainerSummaryStateEnum};
-use bollard::query_parameters::ListContainersOptionsBuilder;
 use muster_common::container::{Quadlet, read};
 use muster_common::unit::{FileHash, UnitFile, UnitName};
-use muster_engine::container::{Event, Owner};
-use muster_engine::converge::Observed;
+use muster_engine::container::Event;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use self::engine::{EngineError, Line};
@@ -56,9 +55,12 @@ pub struct Docker {
     machine: Arc<Machine>,
     units: Units,
     files: Mutex<UnitFiles>,
-    directory: PathBuf,
     /// Units whose file cannot be run here, and why.
     refused: Mutex<BTreeMap<UnitName, String>>,
+    /// Names of containers that are not this cluster's, as last listed, and what is said of each.
+    taken: Mutex<HashMap<String, String>>,
+    /// What the containers of units would be called whose file was not taken in because of that.
+    proposed: Mutex<BTreeMap<UnitName, String>>,
     events: Mutex<Option<mpsc::Receiver<RunnerEvent>>>,
     keeper: tokio::task::JoinHandle<()>,
 }
@@ -79,20 +81,21 @@ impl Docker {
     ///
     /// A directory of ours that cannot be made.
     pub fn new(settings: Settings) -> io::Result<Self> {
-        let directory = settings.run_dir.join("containers");
         let (news, events) = News::new();
         let machine = Arc::new(Machine::new(settings, news));
-        for directory in [&directory, machine.memories.directory(), &machine.laid] {
+        for directory in [&machine.files, machine.memories.directory(), &machine.laid] {
             std::fs::create_dir_all(directory)?;
         }
         let units = Units::default();
         let keeper = tokio::spawn(keep::keep(Arc::clone(&machine), Arc::clone(&units)));
+        let files = UnitFiles::new(machine.files.clone());
         Ok(Self {
             machine,
             units,
-            files: Mutex::new(UnitFiles::new(directory.clone())),
-            directory,
+            files: Mutex::new(files),
             refused: Mutex::default(),
+            taken: Mutex::default(),
+            proposed: Mutex::default(),
             events: Mutex::new(Some(events)),
             keeper,
         })
@@ -119,8 +122,8 @@ impl Docker {
     }
 
     /// Takes up a unit's file, as it lies at our place or has just been written.
-    fn take_up(&self, unit: &UnitName, hash: FileHash, text: &str) -> Option<Handle> {
-        let plan = match self.plan(unit, hash, text) {
+    fn take_up(&self, unit: &UnitName, plan: Result<Plan, String>) -> Option<Handle> {
+        let plan = match plan {
             Ok(plan) => plan,
             Err(problem) => {
                 lock(&self.refused).insert(unit.clone(), problem);
@@ -129,7 +132,8 @@ impl Docker {
         };
         lock(&self.refused).remove(unit);
         let mut units = lock(&self.units);
-        if let Some(handle) = units.get(unit) {
+        if let Some(handle) = units.get_mut(unit) {
+            handle.name.clone_from(&plan.spec.name);
             let _ = handle.messages.send(Message::Plan(plan));
             return Some(handle.clone());
         }
@@ -160,20 +164,7 @@ impl Docker {
             (files.hash(unit)?, files.path(unit))
         };
         let text = std::fs::read_to_string(path).ok()?;
-        self.take_up(unit, hash, &text)
-    }
-
-    /// All containers there are; `None` while the engine does not answer.
-    async fn list(&self) -> Option<Vec<ContainerSummary>> {
-        if !self.machine.engine.is_up() {
-            return None;
-        }
-        let options = ListContainersOptionsBuilder::new().all(true).build();
-        let listed = match self.machine.engine.call() {
-            Ok(client) => client.list_containers(Some(options)).await.map_err(EngineError::from),
-            Err(error) => Err(error),
-        };
-        listed.inspect_err(|error| tracing::warn!(%error, "cannot list containers")).ok()
+        self.take_up(unit, self.plan(unit, hash, &text))
     }
 
     /// Tells a unit what is wanted of it and waits until it has come out.
@@ -193,7 +184,8 @@ impl Docker {
         self.machine.engine.ready_within(PATIENCE).await.map_err(lost)?;
         let Some(mut handle) = self.known(unit) else {
             return if event == Event::Stop {
-                Ok(Outcome::Done)
+                let stopped = strays::stop(&self.machine, unit).await;
+                stopped.map(|()| Outcome::Done).map_err(|error| given_back(error, during, unit))
             } else {
                 Err(RunnerError::Refused { problem: format!("{unit} has no file on this machine") })
             };
@@ -239,70 +231,43 @@ impl Runner for Docker {
         &self,
         units: &BTreeSet<UnitName>,
     ) -> Result<BTreeMap<UnitName, Seen>, RunnerError> {
-        let handles: BTreeMap<&UnitName, Handle> =
-            units.iter().filter_map(|unit| Some((unit, self.known(unit)?))).collect();
-        let listed = self.list().await;
-        let mut seen = BTreeMap::new();
-        let by_name = listed.as_deref().map(by_name).unwrap_or_default();
-        for unit in units {
-            let mut observed = Observed {
-                load: "not-found".to_owned(),
-                active: "inactive".to_owned(),
-                sub: "dead".to_owned(),
-                ..Observed::default()
-            };
-            observed.file = lock(&self.files).hash(unit);
-            if observed.file.is_some() {
-                "loaded".clone_into(&mut observed.load);
-            }
-            if lock(&self.refused).contains_key(unit) {
-                "bad-setting".clone_into(&mut observed.load);
-            }
-            let Some(handle) = handles.get(unit) else {
-                seen.insert(unit.clone(), Seen { observed, ..Seen::default() });
-                continue;
-            };
-            let standing = standing(handle, listed.is_some()).await;
-            if let Some(listed) = &listed {
-                check(handle, &standing, listed);
-            }
-            if let Some(container) = lock(&self.refused)
-                .get(unit)
-                .is_none()
-                .then(|| self.name(unit))
-                .flatten()
-                .and_then(|name| by_name.get(name.as_str()).copied())
-            {
-                let owner = create::owner_of(container.labels.clone(), &self.machine.cluster);
-                observed.foreign = matches!(owner, Owner::Foreign | Owner::OtherCluster(_));
-            }
-            observed.active.clone_from(&standing.active);
-            observed.sub.clone_from(&standing.sub);
-            let (invocation, since) = (standing.invocation.clone(), standing.since);
-            seen.insert(unit.clone(), Seen { observed, invocation, since });
-        }
-        Ok(seen)
+        Ok(self.look_at(units).await)
     }
 
     async fn write(&self, unit: &UnitName, hash: FileHash, text: &str) -> Result<(), RunnerError> {
+        let plan = self.plan(unit, hash, text);
+        if let Ok(plan) = &plan
+            && self.handle(unit).is_none()
+            && let Some(problem) = lock(&self.taken).get(&plan.spec.name)
+        {
+            lock(&self.proposed).insert(unit.clone(), plan.spec.name.clone());
+            return Err(RunnerError::Taken { problem: problem.clone() });
+        }
+        lock(&self.proposed).remove(unit);
         lock(&self.files)
             .write(unit, hash, text)
             .map_err(|error| files_error("write the file of", unit, &error))?;
-        self.take_up(unit, hash, text);
+        self.take_up(unit, plan);
         Ok(())
     }
 
     async fn remove(&self, unit: &UnitName) -> Result<(), RunnerError> {
+        let lost = |problem| RunnerError::Lost { during: format!("removing {unit}"), problem };
+        self.machine.engine.ready_within(PATIENCE).await.map_err(lost)?;
         if let Some(handle) = self.known(unit) {
-            let lost = |problem| RunnerError::Lost { during: format!("removing {unit}"), problem };
-            self.machine.engine.ready_within(PATIENCE).await.map_err(lost)?;
             let (sender, answer) = oneshot::channel();
             // One that is gone already has been removed by somebody else.
             if handle.messages.send(Message::Remove(sender)).is_ok() {
                 answer.await.unwrap_or(Ok(()))?;
             }
             lock(&self.units).remove(unit);
+        } else {
+            let removed = strays::remove(&self.machine, unit).await;
+            removed.map_err(|error| given_back(error, "removing", unit))?;
+            self.machine.memories.forget(unit);
+            late::clear(&self.machine, unit);
         }
+        lock(&self.proposed).remove(unit);
         lock(&self.refused).remove(unit);
         lock(&self.files)
             .remove(unit)
@@ -357,50 +322,16 @@ impl Runner for Docker {
     }
 }
 
-impl Docker {
-    /// The name a unit's container has or would have.
-    fn name(&self, unit: &UnitName) -> Option<String> {
-        let path = self.directory.join(unit.as_str());
-        let file: UnitFile = std::fs::read_to_string(path).ok()?.parse().ok()?;
-        match read(unit, &file, &self.machine.host) {
-            Ok((Quadlet::Container(spec), _)) => Some(spec.name),
-            _ => None,
+/// What the engine did not do for a unit that has no task of its own.
+fn given_back(error: EngineError, during: &str, unit: &UnitName) -> RunnerError {
+    match error {
+        EngineError::Lost(problem) => {
+            RunnerError::Lost { during: format!("{during} {unit}"), problem }
+        }
+        refused @ EngineError::Refused { .. } => {
+            RunnerError::Refused { problem: refused.to_string() }
         }
     }
-}
-
-/// Where a unit stands, once the engine has been asked about it if it answers.
-async fn standing(handle: &Handle, up: bool) -> Standing {
-    let mut standing = handle.standing.clone();
-    if up {
-        let _ = tokio::time::timeout(PATIENCE, standing.wait_for(|s| s.adopted)).await;
-    }
-    standing.borrow().clone()
-}
-
-/// Has a unit look at its container if that is not as it believes: an event was missed.
-fn check(handle: &Handle, standing: &Standing, listed: &[ContainerSummary]) {
-    let Some(id) = &standing.container else { return };
-    let found = listed.iter().find(|container| container.id.as_ref() == Some(id));
-    let runs = found.is_some_and(|container| {
-        use ContainerSummaryStateEnum as State;
-        matches!(container.state, Some(State::RUNNING | State::PAUSED | State::RESTARTING))
-    });
-    if runs != standing.runs {
-        let _ = handle.messages.send(Message::Look);
-    }
-}
-
-/// Containers by each of their names, without the slash the engine puts before it.
-fn by_name(listed: &[ContainerSummary]) -> HashMap<&str, &ContainerSummary> {
-    let names = |container: &ContainerSummary| container.names.as_deref().unwrap_or_default().len();
-    let mut found = HashMap::with_capacity(listed.iter().map(names).sum());
-    for container in listed {
-        for name in container.names.iter().flatten() {
-            found.insert(name.strip_prefix('/').unwrap_or(name), container);
-        }
-    }
-    found
 }
 
 fn files_error(what: &str, unit: &UnitName, error: &io::Error) -> RunnerError {

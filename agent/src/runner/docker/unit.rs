@@ -82,6 +82,8 @@ pub(super) enum Settled {
 /// A unit, to the runner.
 #[derive(Debug, Clone)]
 pub(super) struct Handle {
+    /// What its container is called.
+    pub(super) name: String,
     pub(super) messages: mpsc::UnboundedSender<Message>,
     pub(super) standing: watch::Receiver<Standing>,
 }
@@ -100,7 +102,7 @@ struct Unit {
     stop_signal: Option<String>,
     prepared: Prepared,
     work: Option<BoxFuture<'static, Came>>,
-    look: Option<BoxFuture<'static, Option<Found>>>,
+    look: Option<BoxFuture<'static, (String, Option<Found>)>>,
     look_again: bool,
     waiting: VecDeque<Action>,
     failures: u64,
@@ -133,12 +135,13 @@ pub(super) fn spawn(machine: &Arc<Machine>, unit: UnitName, plan: Plan) -> Handl
     };
     let (standing, seen) = watch::channel(first);
     let machine = Arc::clone(machine);
+    let name = plan.spec.name.clone();
     tokio::spawn(async move {
         let kept = kept.unwrap_or_default();
         let (unit, actions) = Unit::adopt(machine, unit, plan, kept, standing).await;
         unit.run(inbox, actions).await;
     });
-    Handle { messages, standing: seen }
+    Handle { name, messages, standing: seen }
 }
 
 /// The name of a run: as long as systemd's.
@@ -155,8 +158,7 @@ impl Unit {
         kept: Kept,
         standing: watch::Sender<Standing>,
     ) -> (Self, Vec<Action>) {
-        let found = work::look(Arc::clone(&machine), plan.spec.name.clone()).await;
-        let ours = found.filter(|found| matches!(&found.owner, Owner::Ours(i) if i.unit == unit));
+        let ours = work::find(&machine, &unit, kept.container.as_deref()).await;
         let generation = match ours.as_ref().map(|found| &found.owner) {
             Some(Owner::Ours(identity)) => identity.generation,
             _ => 0,
@@ -204,7 +206,7 @@ impl Unit {
             tokio::select! {
                 biased;
                 came = done(&mut self.work) => self.came(came),
-                found = done(&mut self.look) => self.found(found),
+                (id, found) = done(&mut self.look) => self.found(&id, found),
                 message = inbox.recv() => match message {
                     Some(Message::Remove(answer)) => {
                         let removed = self.remove().await;
@@ -286,12 +288,14 @@ impl Unit {
     }
 
     /// The engine has said how a container is.
-    fn found(&mut self, found: Option<Found>) {
+    fn found(&mut self, id: &str, found: Option<Found>) {
         if std::mem::take(&mut self.look_again) {
             self.told(Message::Look);
         }
-        // While one is made, the one before has nothing to say.
-        let Some(id) = self.container.clone() else { return };
+        // Of one before the present one nothing is to be said any more, and none while another is being made.
+        if self.container.as_deref() != Some(id) {
+            return;
+        }
         let Some(found) = found else {
             if !matches!(self.life.phase(), Phase::Dead | Phase::Exited | Phase::Failed(_)) {
                 self.step(Event::Gone);
@@ -299,9 +303,6 @@ impl Unit {
             self.container = None;
             return;
         };
-        if found.id != id {
-            return;
-        }
         self.stop_signal.clone_from(&found.stop_signal);
         match found.seen {
             Seen::Absent => {}

@@ -12,6 +12,7 @@ use muster_common::unit::UnitName;
 use super::create::{self, Found, Prepared};
 use super::engine::{Engine, EngineError};
 use super::images;
+use super::listed::list;
 use super::machine::{Machine, Plan};
 use super::resources;
 
@@ -107,22 +108,50 @@ pub(super) fn signal(
     })
 }
 
-/// Looks at a container. While the engine does not answer nothing is known, and it is waited for.
-pub(super) fn look(machine: Arc<Machine>, name: String) -> BoxFuture<'static, Option<Found>> {
+/// Looks at a container by its id, which is returned. While the engine does not answer nothing is known, and it is waited
+/// for.
+pub(super) fn look(
+    machine: Arc<Machine>,
+    id: String,
+) -> BoxFuture<'static, (String, Option<Found>)> {
     Box::pin(async move {
-        loop {
-            machine.engine.ready().await;
-            match create::look(&machine, &name).await {
-                Ok(found) => return found,
-                Err(EngineError::Lost(problem)) => lost(&machine.engine, problem).await,
-                Err(error) => {
-                    // It answers and does not say: no reason to think that anything has ended.
-                    tracing::warn!(container = name, %error, "cannot look at a container");
-                    tokio::time::sleep(AGAIN * 8).await;
-                }
+        let found = insist(&machine, &id, || create::look(&machine, &id)).await;
+        (id, found)
+    })
+}
+
+/// Finds the container a unit has, from whatever file of its it was made. `last` is the one it had last, if that is
+/// known; should there be others beside, they are removed.
+pub(super) async fn find(machine: &Machine, unit: &UnitName, last: Option<&str>) -> Option<Found> {
+    let mut listed = insist(machine, unit.as_str(), || list(machine, Some(unit))).await;
+    listed.sort_by_key(|c| (c.runs, Some(c.id.as_str()) == last, c.created));
+    let chosen = listed.pop()?;
+    for other in listed {
+        tracing::warn!(%unit, container = other.id, "a unit has two containers; one is removed");
+        if let Err(error) = create::remove(machine, &other.id).await {
+            tracing::warn!(%unit, container = other.id, %error, "cannot remove it");
+        }
+    }
+    insist(machine, unit.as_str(), || create::look(machine, &chosen.id)).await
+}
+
+/// Asks until there is an answer.
+async fn insist<T, F>(machine: &Machine, about: &str, ask: impl Fn() -> F) -> T
+where
+    F: Future<Output = Result<T, EngineError>>,
+{
+    loop {
+        machine.engine.ready().await;
+        match ask().await {
+            Ok(answer) => return answer,
+            Err(EngineError::Lost(problem)) => lost(&machine.engine, problem).await,
+            Err(error) => {
+                // It answers and does not say: no reason to think that anything has ended.
+                tracing::warn!(about, %error, "cannot look at a container");
+                tokio::time::sleep(AGAIN * 8).await;
             }
         }
-    })
+    }
 }
 
 async fn lost(engine: &Engine, problem: String) {

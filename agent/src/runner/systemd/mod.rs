@@ -277,6 +277,7 @@ impl Runner for Systemd {
                     active: active.to_owned(),
                     sub: sub.to_owned(),
                     foreign,
+                    obstacle: String::new(),
                     file,
                 };
                 seen.insert(unit.clone(), Seen { observed, invocation, since });
