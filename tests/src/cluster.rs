@@ -13,7 +13,7 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use crate::lab::{Host, Lab, Options, Output, wait_until};
+use crate::lab::{Container, Host, IMAGE, Lab, Options, Output, wait_until};
 
 /// How long anything may take that is expected to happen. Generous: a machine that runs tests is slow at times.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -28,7 +28,7 @@ pub struct Cluster {
     began: Instant,
 }
 
-/// Something that runs, seen from outside: host, unit, systemd's id of this very run of it.
+/// Something that runs, seen from outside: host, unit, systemd's id of this very run of it or the container's.
 pub type Running = BTreeSet<(String, String, String)>;
 
 /// A row of `musterctl list-machines`.
@@ -161,6 +161,15 @@ impl Cluster {
         self.write_unit(host, name, &text)
     }
 
+    /// Writes a container unit of the lab's image that just runs and stops when asked, with these lines in its `[Container]`
+    /// section (and sections after it, if they say so).
+    pub fn write_container(&self, host: &Host, name: &str, lines: &str) -> Result<()> {
+        let text = format!(
+            "[Container]\nImage={IMAGE}\nPull=never\nNetwork=host\nRunInit=yes\nExec=sleep infinity\n{lines}\n"
+        );
+        self.write_unit(host, name, &text)
+    }
+
     /// Writes files of `examples/` into root's home on a host.
     pub fn write_examples(&self, host: &Host, names: &[&str]) -> Result<()> {
         for name in names {
@@ -268,8 +277,22 @@ impl Cluster {
         Ok(show.stdout.trim().to_owned())
     }
 
-    /// systemd's id of the unit's present run.
+    /// The one container of the unit that runs on a host, seen from outside.
+    pub fn container(&self, host: &Host, unit: &str) -> Result<Container> {
+        let mut its = host.containers();
+        its.retain(|container| container.unit.as_deref() == Some(unit));
+        match (its.pop(), its.is_empty()) {
+            (Some(container), true) => Ok(container),
+            (None, _) => bail!("{unit} does not run on {}", host.name()),
+            (Some(_), false) => bail!("{unit} runs more than once on {}", host.name()),
+        }
+    }
+
+    /// systemd's id of the unit's present run; of a container unit its container's.
     pub fn invocation(&self, host: &Host, unit: &str) -> Result<String> {
+        if unit.ends_with(".container") {
+            return Ok(self.container(host, unit)?.id);
+        }
         self.property(host, unit, "InvocationID")
     }
 

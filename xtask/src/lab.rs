@@ -26,6 +26,9 @@ enum Command {
         /// Without Muster, only hosts and etcd.
         #[arg(long)]
         bare: bool,
+        /// With a Docker engine on each.
+        #[arg(long)]
+        containers: bool,
     },
     /// Enter a host that was kept: a shell, or a command.
     Enter {
@@ -53,7 +56,7 @@ enum Command {
 
 pub(crate) fn lab(arguments: &Arguments) -> Result<()> {
     match &arguments.command {
-        Command::Up { binaries, bare } => up(binaries.clone(), *bare),
+        Command::Up { binaries, bare, containers } => up(binaries.clone(), *bare, *containers),
         Command::Enter { host, command } => enter(host, command),
         Command::PowerCut { host } => Lab::kept()?.host_named(host)?.power_cut(),
         Command::Boot { host } => Lab::kept()?.host_named(host)?.boot().map(|_| ()),
@@ -84,14 +87,14 @@ pub(crate) fn explain() {
     eprintln!("  cargo xtask lab down             take them away");
 }
 
-fn up(binaries: Option<PathBuf>, bare: bool) -> Result<()> {
+fn up(binaries: Option<PathBuf>, bare: bool, containers: bool) -> Result<()> {
     install::ensure(For::Lab)?;
     let binaries = match (bare, binaries) {
         (true, _) => None,
         (false, Some(binaries)) => Some(binaries),
         (false, None) => Some(build::release()?),
     };
-    Lab::up(&Options { binaries, ..Options::default() })?.keep()?;
+    Lab::up(&Options { binaries, containers, ..Options::default() })?.keep()?;
     explain();
     Ok(())
 }

@@ -10,16 +10,21 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 
 use super::command;
+use super::image;
 use super::lock::Lock;
 use super::provision;
 
 /// Raised when the steps below change in a way that their inputs do not show.
-const RECIPE: &str = "1";
+const RECIPE: &str = "2";
 
 const SUITE: &str = "bookworm";
 
 /// Wanted in a node by people and tests, not by Muster.
-const CONVENIENCES: [&str; 3] = ["iputils-ping", "less", "tar"];
+const CONVENIENCES: [&str; 4] = ["busybox-static", "iputils-ping", "less", "tar"];
+
+/// Enabled when the host that is to run them is provisioned.
+const ON_DEMAND: [&str; 4] =
+    ["containerd.service", "docker.service", "docker.socket", "etcd.service"];
 
 /// What a node has no use for: it costs boot time, and some of it waits for a network that is given from outside.
 const MASKED: [&str; 15] = [
@@ -45,7 +50,7 @@ pub(super) fn ensure(cache: &Path, say: &dyn Fn(&str)) -> Result<PathBuf> {
     let mut packages = provision::packages()?;
     packages.extend(CONVENIENCES.map(ToOwned::to_owned));
     let packages = packages.join(",");
-    let recipe = format!("{RECIPE}\n{SUITE}\n{packages}\n{MASKED:?}");
+    let recipe = format!("{RECIPE}\n{SUITE}\n{packages}\n{MASKED:?}{ON_DEMAND:?}");
     let base = cache.join(format!("base-{:016x}", fingerprint(&recipe)));
     if base.exists() {
         return Ok(base);
@@ -96,9 +101,11 @@ fn build(root: &Path, packages: &str) -> Result<()> {
         let _ = fs::remove_file(&path);
         symlink("/dev/null", path)?;
     }
-    // The member of a host that has one is enabled when that host is provisioned.
     let root_option = format!("--root={target}");
-    command::run("systemctl", &["--quiet", &root_option, "disable", "etcd.service"])?;
+    let mut disable = vec!["--quiet", &root_option, "disable"];
+    disable.extend(ON_DEMAND);
+    command::run("systemctl", &disable)?;
+    image::build(root)?;
     // Every node gets its own.
     fs::write(root.join("etc/machine-id"), "")?;
     // Downloaded packages only make copies slower.

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Keeps one node of the lab powered: boots it, boots it again when it asks for a reboot, ends when it powers off.
 # A file "stays-down" beside this script is the update that breaks the boot: the node asks for a reboot and is not seen again.
+# A directory "docker" beside it holds the data of the node's container engine, which wants a plain file system below it.
 # usage: boot-node.sh ROOT MACHINE HOSTNAME NETNS CGROUP...
 #
 # Each CGROUP is this node's directory in one hierarchy. Its keeper (this script) and its machine live in different
@@ -17,6 +18,14 @@ join() {
     done
 }
 
+options=()
+if [ -d "${0%/*}/docker" ]; then
+    # runc asks for a keyring for each container, and in the unified hierarchy limits devices by programs. The kernel's
+    # settings of the node's own network are the engine's to change.
+    export SYSTEMD_NSPAWN_API_VFS_WRITABLE=network
+    options=(--bind="${0%/*}/docker:/var/lib/docker" --capability=CAP_NET_ADMIN --system-call-filter="@keyring bpf")
+fi
+
 join keeper "$@"
 while :; do
     (
@@ -24,7 +33,7 @@ while :; do
         # --register=no, --keep-unit: works without systemd on this machine, and with it leaves it alone.
         exec systemd-nspawn --quiet --register=no --keep-unit --boot --directory="$root" --machine="$machine" \
             --hostname="$hostname" --network-namespace-path="/run/netns/$netns" --link-journal=no \
-            --resolv-conf=off --timezone=off --console=pipe
+            --resolv-conf=off --timezone=off --console=pipe "${options[@]}"
     )
     # With --keep-unit nspawn leaves a reboot to its caller and says so with this code.
     [ $? -eq 133 ] || break

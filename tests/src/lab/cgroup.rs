@@ -1,6 +1,7 @@
 //! Cgroups of the nodes: each node has a directory of its own in every hierarchy systemd uses.
 //!
-//! They serve three purposes: everything a run started can be found and killed, however it came about; what runs on a node can
+//! A host that runs containers has one in each of the others too, since its container engine makes directories there and they
+//! would be this machine's. They serve three purposes: everything a run started can be found and killed, however it came about; what runs on a node can
 //! be seen from outside; and a power cut leaves nothing that a new systemd would take for running units.
 
 use std::fs;
@@ -22,23 +23,35 @@ const TOP: &str = "muster-lab";
 #[derive(Debug, Clone)]
 pub(super) struct Cgroups {
     directories: Vec<PathBuf>,
+    /// In hierarchies that only container engines use; made on demand.
+    engines: Vec<PathBuf>,
 }
 
 impl Cgroups {
     /// Those of one run.
     pub(super) fn of_run(run: &str) -> Self {
-        let directories =
-            hierarchies().into_iter().map(|mount| mount.join(TOP).join(run)).collect();
-        Self { directories }
+        let below = |mount: PathBuf| mount.join(TOP).join(run);
+        Self {
+            directories: hierarchies().into_iter().map(below).collect(),
+            engines: other_hierarchies().into_iter().map(below).collect(),
+        }
     }
 
     /// Those of one node of a run.
     pub(super) fn node(&self, name: &str) -> Self {
-        let directories = self.directories.iter().map(|directory| directory.join(name)).collect();
-        Self { directories }
+        let below = |directories: &[PathBuf]| {
+            directories.iter().map(|directory| directory.join(name)).collect()
+        };
+        Self { directories: below(&self.directories), engines: below(&self.engines) }
     }
 
-    pub(super) fn create(&self) -> Result<()> {
+    /// Makes the directories, those for a container engine too if there is one.
+    pub(super) fn create(&self, containers: bool) -> Result<()> {
+        for directory in self.engines.iter().filter(|_| containers) {
+            fs::create_dir_all(directory)
+                .with_context(|| format!("cannot make cgroup {}", directory.display()))?;
+            inherit_processors(directory);
+        }
         for directory in &self.directories {
             fs::create_dir_all(directory)
                 .with_context(|| format!("cannot make cgroup {}", directory.display()))?;
@@ -52,8 +65,9 @@ impl Cgroups {
         Ok(())
     }
 
-    pub(super) fn directories(&self) -> &[PathBuf] {
-        &self.directories
+    /// Those that have been made.
+    pub(super) fn directories(&self) -> impl Iterator<Item = &PathBuf> {
+        self.directories.iter().chain(&self.engines).filter(|directory| directory.exists())
     }
 
     /// Numbers of all processes inside.
@@ -105,7 +119,7 @@ impl Cgroups {
 
     /// Removes the directories; nothing may run in them any more.
     pub(super) fn remove(&self) -> Result<()> {
-        for directory in &self.directories {
+        for directory in self.directories.iter().chain(&self.engines) {
             remove_tree(directory)
                 .with_context(|| format!("cannot remove cgroup {}", directory.display()))?;
         }
@@ -125,6 +139,32 @@ fn hierarchies() -> Vec<PathBuf> {
         .map(|name| mount.join(name))
         .filter(|mount| mount.join("cgroup.procs").exists())
         .collect()
+}
+
+/// The hierarchies that systemd keeps nothing in that is looked at from outside.
+fn other_hierarchies() -> Vec<PathBuf> {
+    let used = hierarchies();
+    let mut others: Vec<PathBuf> = children(Path::new(MOUNT))
+        .into_iter()
+        .filter(|mount| !used.contains(mount) && mount.join("cgroup.clone_children").exists())
+        .collect();
+    others.sort();
+    others
+}
+
+/// A new directory of the cpuset hierarchy has no processors and takes no process. Ours get those of the one above.
+fn inherit_processors(directory: &Path) {
+    let inside = |level: &&Path| level.starts_with(MOUNT) && *level != Path::new(MOUNT);
+    let levels: Vec<&Path> = directory.ancestors().take_while(inside).collect();
+    for pair in levels.windows(2).rev() {
+        let [level, above] = pair else { continue };
+        for file in ["cpuset.cpus", "cpuset.mems"] {
+            // Only that hierarchy has them.
+            let _ = fs::read(above.join(file)).and_then(|all| fs::write(level.join(file), all));
+        }
+        // What is made below does the same by itself.
+        let _ = fs::write(level.join("cgroup.clone_children"), "1");
+    }
 }
 
 fn processes_in(directory: &Path) -> Vec<i32> {

@@ -57,9 +57,9 @@ impl Output {
 /// A host: an own systemd, address, machine id and disk.
 #[derive(Debug)]
 pub struct Host {
-    record: NodeRecord,
+    pub(super) record: NodeRecord,
     run: Run,
-    cgroups: Cgroups,
+    pub(super) cgroups: Cgroups,
     /// What keeps it powered; a run that was kept by another process has none here.
     keeper: Mutex<Option<Child>>,
 }
@@ -111,6 +111,9 @@ impl Host {
             let root = root.to_string_lossy();
             command::run("cp", &["--archive", "--reflink=auto", &base, &root])?;
         }
+        if self.record.containers {
+            self.make_room_for_containers(mounted.is_ok())?;
+        }
         fs::write(self.root().join("etc/machine-id"), format!("{}\n", self.machine_id()))?;
         fs::write(self.root().join("etc/hostname"), format!("{}\n", self.name()))?;
         Ok(())
@@ -121,7 +124,7 @@ impl Host {
         self.directory().join("root")
     }
 
-    fn directory(&self) -> PathBuf {
+    pub(super) fn directory(&self) -> PathBuf {
         self.run.node_directory(self.name())
     }
 
@@ -137,7 +140,7 @@ impl Host {
             bail!("{} is up already", self.name());
         }
         self.run.network.attach(self.name(), self.address())?;
-        self.cgroups.create()?;
+        self.cgroups.create(self.record.containers)?;
         let directory = self.directory();
         let script = directory.join("boot-node.sh");
         fs::write(&script, BOOT_SCRIPT)?;
@@ -307,15 +310,17 @@ impl Host {
         fs::read_to_string(format!("/proc/{}/root{path}", init.pid)).ok()
     }
 
-    /// Whether processes of the systemd unit run on it: the truth, seen from outside, whatever anybody reports.
+    /// Whether processes of the unit, a container's included, run on it: the truth, seen from outside, whatever anybody
+    /// reports.
     pub fn is_active(&self, unit: &str) -> bool {
-        !self.cgroups.units(&|name| name == unit).is_empty()
+        !self.unit_processes(unit).is_empty()
     }
 
-    /// Names of systemd units whose processes run on it and for which `wanted` holds, sorted.
+    /// Names of systemd units and container units whose processes run on it and for which `wanted` holds, sorted.
     pub fn active_units(&self, wanted: impl Fn(&str) -> bool) -> Vec<String> {
-        let units = self.cgroups.units(&|name| wanted(name));
-        let mut names: Vec<String> = units.into_iter().map(|(name, _)| name).collect();
+        let units = self.cgroups.units(&|name| wanted(name)).into_iter().map(|(name, _)| name);
+        let containers = self.containers().into_iter().filter_map(|container| container.unit);
+        let mut names: Vec<String> = units.chain(containers.filter(|unit| wanted(unit))).collect();
         names.sort();
         names
     }
@@ -326,8 +331,13 @@ impl Host {
         self.cgroups.count(&format!("machine/payload/system.slice/system-{prefix}.slice"))
     }
 
-    /// The processes of a systemd unit on it.
+    /// The processes of a systemd unit, or of a container unit, on it.
     pub fn unit_processes(&self, unit: &str) -> Vec<Process> {
+        if unit.ends_with(".container") {
+            let containers = self.containers();
+            let its = containers.into_iter().filter(|its| its.unit.as_deref() == Some(unit));
+            return its.flat_map(|container| container.processes).collect();
+        }
         let units = self.cgroups.units(&|name| name == unit);
         units.into_iter().flat_map(|(_, pids)| pids).filter_map(Process::of).collect()
     }

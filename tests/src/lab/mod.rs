@@ -23,8 +23,10 @@
 mod base;
 mod cgroup;
 mod command;
+mod container;
 mod host;
 mod http;
+mod image;
 mod lock;
 mod network;
 mod process;
@@ -40,8 +42,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
 
+pub use container::Container;
 pub use host::{Host, Output};
 pub use http::{Answer, Request};
+pub use image::{IMAGE, IMAGE_ARCHIVE};
 pub use process::Process;
 pub use rustix::process::Signal;
 pub use samples::{Sample, Samples};
@@ -71,6 +75,8 @@ pub struct Options {
     pub etcd: bool,
     /// Where musterd and musterctl are, if the hosts are to run them.
     pub binaries: Option<PathBuf>,
+    /// Whether each runs a Docker engine, which has [`IMAGE`] when the lab is up.
+    pub containers: bool,
     /// Metadata of each host, `KEY=VALUE`; hosts beyond the end have none.
     pub metadata: Vec<Vec<String>>,
     /// More options for `provision-host`, the same for each host.
@@ -88,6 +94,7 @@ impl Default for Options {
             hosts: 3,
             etcd: true,
             binaries: None,
+            containers: false,
             metadata: Vec::new(),
             provision: Vec::new(),
             configuration: String::new(),
@@ -109,7 +116,7 @@ impl Lab {
     pub fn up(options: &Options) -> Result<Self> {
         let base = Self::prepare(options.say)?;
         let cache = cache();
-        let records = records(options.hosts)?;
+        let records = records(options)?;
         let run = Run::begin(&cache, records.clone(), &options.say)?;
         let hosts = records.into_iter().map(|record| Host::of(&run, record)).collect();
         // From here on an error drops the lab, which cleans up.
@@ -124,6 +131,9 @@ impl Lab {
             }
             host.boot().map(|_| ())
         })?;
+        if options.containers {
+            lab.each(|_, host| host.load_image().map(|_| ()))?;
+        }
         if options.etcd {
             lab.wait_for_etcd()?;
         }
@@ -330,6 +340,9 @@ impl Lab {
         if let Some(binaries) = &options.binaries {
             arguments.extend(["--binaries".to_owned(), binaries.to_string_lossy().into_owned()]);
         }
+        if options.containers {
+            arguments.push("--docker".to_owned());
+        }
         for pair in options.metadata.get(index).into_iter().flatten() {
             arguments.extend(["--metadata".to_owned(), pair.clone()]);
         }
@@ -352,8 +365,8 @@ fn cache() -> PathBuf {
     std::env::var_os("MUSTER_LAB_CACHE").map_or_else(|| PathBuf::from(CACHE), PathBuf::from)
 }
 
-fn records(hosts: u8) -> Result<Vec<NodeRecord>> {
-    (0..hosts)
+fn records(options: &Options) -> Result<Vec<NodeRecord>> {
+    (0..options.hosts)
         .map(|index| {
             Ok(NodeRecord {
                 name: format!("n{}", u16::from(index) + 1),
@@ -362,6 +375,7 @@ fn records(hosts: u8) -> Result<Vec<NodeRecord>> {
                 machine_id: std::fs::read_to_string("/proc/sys/kernel/random/uuid")?
                     .trim()
                     .replace('-', ""),
+                containers: options.containers,
             })
         })
         .collect()

@@ -11,9 +11,9 @@ fn script() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../provision/provision-host")
 }
 
-/// The packages a host needs.
+/// The packages a host needs, one with a container engine included: there is one base for all.
 pub(super) fn packages() -> Result<Vec<String>> {
-    let list = command::run(&script().to_string_lossy(), &["--packages"])?;
+    let list = command::run(&script().to_string_lossy(), &["--docker", "--packages"])?;
     Ok(list.lines().map(ToOwned::to_owned).collect())
 }
 

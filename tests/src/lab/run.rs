@@ -36,6 +36,9 @@ pub(super) struct NodeRecord {
     pub(super) name: String,
     pub(super) address: Ipv4Addr,
     pub(super) machine_id: String,
+    /// Whether it runs a container engine.
+    #[serde(default)]
+    pub(super) containers: bool,
 }
 
 /// A run's handles.

@@ -1,0 +1,113 @@
+//! Containers of a host: the engine's place on its disk, and what runs, seen from outside.
+//!
+//! What runs is told by cgroups with processes in them, which container it is by what the engine wrote down on disk; so it
+//! can be told while the engine is down or hangs, and whatever Muster says.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::time::Duration;
+
+use anyhow::Result;
+use serde::Deserialize;
+
+use super::host::Host;
+use super::image::IMAGE_ARCHIVE;
+use super::process::Process;
+use super::wait::wait_until;
+
+/// How long an engine may take until it answers.
+const ENGINE_LIMIT: Duration = Duration::from_secs(60);
+
+/// An engine's data, as the host sees it.
+const DATA: &str = "/var/lib/docker";
+
+/// A container with processes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Container {
+    /// Its id, all 64 digits.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// The unit it is labelled as, if it is.
+    pub unit: Option<String>,
+    /// Its processes, the ones of this machine.
+    pub processes: Vec<Process>,
+}
+
+/// What is of use in an engine's own record of a container.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct Record {
+    name: String,
+    config: Config,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct Config {
+    labels: Option<BTreeMap<String, String>>,
+}
+
+impl Host {
+    /// Makes the place for the engine's data, and has it leave alone what is not this host's.
+    pub(super) fn make_room_for_containers(&self, plain: bool) -> Result<()> {
+        fs::create_dir_all(self.directory().join("docker"))?;
+        // An overlay lies on no other overlay.
+        let driver = if plain { "overlay2" } else { "vfs" };
+        // nspawn lets nobody write to the hierarchies that systemd does not need; those seen in the host are its own.
+        let cgroups = "for mount in /sys/fs/cgroup/*/; do mount -o remount,bind,rw $mount || :; done";
+        let text = format!(
+            "[Service]\nExecStartPre=/bin/sh -c '{cgroups}'\nExecStart=\nExecStart=/usr/sbin/dockerd -H fd:// --containerd=/run/containerd/containerd.sock \
+             --storage-driver={driver} --iptables=false --ip6tables=false\n"
+        );
+        self.write_file("/etc/systemd/system/docker.service.d/lab.conf", &text)
+    }
+
+    /// Waits until the container engine answers.
+    pub fn wait_for_engine(&self) -> Result<Duration> {
+        wait_until(&format!("dockerd on {}", self.name()), ENGINE_LIMIT, || {
+            self.exec(&["docker", "version"])?.success().map(|_| ())
+        })
+    }
+
+    /// Has the engine load the lab's image; waits until it answers.
+    pub fn load_image(&self) -> Result<()> {
+        self.wait_for_engine()?;
+        self.exec(&["docker", "load", "--quiet", "--input", IMAGE_ARCHIVE])?.success()?;
+        Ok(())
+    }
+
+    /// The containers that run on it; more than one of a unit is possible, and wrong.
+    pub fn containers(&self) -> Vec<Container> {
+        if !self.record.containers {
+            return Vec::new();
+        }
+        let Some(init) = self.init() else { return Vec::new() };
+        let running = self.cgroups.units(&|name| id_of(name).is_some());
+        let told = running.into_iter().filter_map(|(name, pids)| {
+            let id = id_of(&name)?.to_owned();
+            let path = format!("{DATA}/containers/{id}/config.v2.json");
+            let record: Record =
+                self.peek(init, &path).and_then(|text| serde_json::from_str(&text).ok())?;
+            let mut labels = record.config.labels.unwrap_or_default();
+            Some(Container {
+                id,
+                name: record.name.trim_start_matches('/').to_owned(),
+                unit: labels.remove("muster.unit"),
+                processes: pids.into_iter().filter_map(Process::of).collect(),
+            })
+        });
+        let mut containers: Vec<Container> = told.collect();
+        containers.sort_by(|one, other| one.name.cmp(&other.name));
+        containers
+    }
+}
+
+/// The container whose cgroup has this name, as an engine that makes cgroups itself calls it, or one that asks systemd.
+fn id_of(name: &str) -> Option<&str> {
+    let id = match name.strip_prefix("docker-") {
+        Some(scope) => scope.strip_suffix(".scope")?,
+        None => name,
+    };
+    (id.len() == 64 && id.bytes().all(|byte| byte.is_ascii_hexdigit())).then_some(id)
+}
