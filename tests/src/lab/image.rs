@@ -57,7 +57,8 @@ pub(super) fn build(root: &Path) -> Result<()> {
 /// An archive of files of a directory, the same for the same files.
 fn pack(archive: &Path, directory: &Path, files: &[&str]) -> Result<()> {
     let (archive, directory) = (text(archive), text(directory));
-    let mut arguments = vec!["--create", "--sort=name", "--owner=0", "--group=0", "--numeric-owner"];
+    let mut arguments =
+        vec!["--create", "--sort=name", "--owner=0", "--group=0", "--numeric-owner"];
     arguments.extend(["--mtime=@0", "--file", &archive, "--directory", &directory]);
     arguments.extend(files);
     command::run("tar", &arguments).map(|_| ())

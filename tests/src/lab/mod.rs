@@ -132,7 +132,7 @@ impl Lab {
             host.boot().map(|_| ())
         })?;
         if options.containers {
-            lab.each(|_, host| host.load_image().map(|_| ()))?;
+            lab.each(|_, host| host.load_image())?;
         }
         if options.etcd {
             lab.wait_for_etcd()?;
