@@ -16,6 +16,7 @@ pub mod inspect;
 pub mod ledger;
 pub mod lists;
 pub mod logs;
+pub mod manual;
 pub mod metrics;
 pub mod peer;
 pub mod placements;

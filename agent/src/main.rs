@@ -16,13 +16,20 @@ use musterd::inspect::Inspector;
 use musterd::metrics::Metrics;
 use musterd::reboot::{Lock, Logind, Phases, role};
 use musterd::view::View;
-use musterd::{Health, Settings, health, identity, logs, service};
+use musterd::{Health, Settings, health, identity, logs, manual, service};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 fn main() -> ExitCode {
     let flags = Flags::parse();
+    if let Some(directory) = &flags.man {
+        let written = manual::write(directory);
+        return match written.with_context(|| format!("cannot write to {}", directory.display())) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => fail(&error),
+        };
+    }
     let only_check = flags.check_config;
     let file = flags.config.clone();
     let config = match Config::load(flags) {

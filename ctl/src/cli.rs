@@ -4,6 +4,7 @@
 
 pub(crate) mod reboot;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::{BoolishValueParser, PossibleValuesParser};
@@ -17,13 +18,21 @@ use reboot::RebootArgs;
 /// How long fleetctl slept between two looks at a unit; what `--block-attempts` counts.
 const BLOCK_ATTEMPT: Duration = Duration::from_millis(500);
 
+/// What exit codes mean.
+pub(crate) const EXIT_CODES: &str = "Exit codes: 0 when all went well, 1 when anything failed, 2 for a wrong command line, 130 after \
+                                     Ctrl-C; `status` exits with systemctl's code.";
+
+/// Where there is more to read.
+const MANUALS: &str = "Manual pages: musterctl(1) and one for each command, such as musterctl-start(1); muster.unit(5) for unit \
+                       files; musterd(8) and muster.toml(5) for the daemon.";
+
 /// Places units on the machines of a cluster, watches them and moves them.
 #[derive(Debug, Parser)]
 #[command(
     name = "musterctl",
     version,
-    after_long_help = "Exit codes: 0 when all went well, 1 when anything failed, 2 for a wrong command line, 130 after \
-                       Ctrl-C; `status` exits with systemctl's code.",
+    after_help = MANUALS,
+    after_long_help = format!("{EXIT_CODES}\n\n{MANUALS}"),
     subcommand_required = true,
     arg_required_else_help = true
 )]
@@ -188,6 +197,13 @@ pub(crate) enum Command {
     Completions {
         /// The shell
         shell: Shell,
+    },
+
+    /// Write the manual pages into a directory
+    #[command(hide = true)]
+    Man {
+        /// The directory
+        directory: PathBuf,
     },
 }
 

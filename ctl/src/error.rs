@@ -3,6 +3,7 @@
 //! Owns the exit codes. It never prints: `main` does.
 
 use std::io;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use muster_common::reboot::{Group, InvalidHolderId};
@@ -70,6 +71,15 @@ pub(crate) enum Error {
     /// Standard output.
     #[error("cannot write to standard output")]
     Output(#[from] io::Error),
+    /// A file.
+    #[error("cannot write to {}", path.display())]
+    Write {
+        /// The file or directory.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
     /// The runtime or its signals.
     #[error("cannot set up the event loop")]
     Runtime(#[source] io::Error),

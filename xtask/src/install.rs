@@ -18,6 +18,9 @@ const STORE: &[&str] = &["etcd-server", "etcd-client"];
 /// Needed by the daemon's tests: a bus of their own, on which they play the programs that the daemon talks to.
 const BUS: &[&str] = &["dbus-daemon"];
 
+/// Needed to look for faults in manual pages.
+const MAN: &[&str] = &["groff-base"];
+
 /// Needed to make hosts.
 const LAB: &[&str] = &["systemd-container", "debootstrap", "iproute2", "util-linux"];
 
@@ -32,6 +35,8 @@ pub(crate) enum For {
     Unit,
     /// Anything on the lab.
     Lab,
+    /// Manual pages.
+    Man,
 }
 
 /// Installs what is missing for a purpose; quick when nothing is.
@@ -41,10 +46,11 @@ pub(crate) fn ensure(purpose: For) -> Result<()> {
         For::Check => &[BUILD, CHECK],
         For::Unit => &[BUILD, STORE, BUS],
         For::Lab => &[BUILD, STORE, LAB],
+        For::Man => &[MAN],
     };
     packages(&sets.concat())?;
     match purpose {
-        For::Build | For::Lab => {}
+        For::Build | For::Lab | For::Man => {}
         For::Check => {
             component("rustfmt", "fmt")?;
             component("clippy", "clippy")?;

@@ -1,4 +1,4 @@
-//! Set-up and everyday commands: `cargo xtask test`, `check`, `demo`, `bench`, `lab`.
+//! Set-up and everyday commands: `cargo xtask test`, `check`, `demo`, `bench`, `lab`, `man`.
 //!
 //! Runs before anything is installed, so it builds with nothing but a Rust toolchain: it never depends, even indirectly, on a
 //! crate that needs protoc or a system library. It installs what is missing and calls cargo, the lab and the programs
@@ -8,6 +8,7 @@ mod bench;
 mod build;
 mod check;
 mod demo;
+mod dist;
 mod install;
 mod lab;
 mod shell;
@@ -35,6 +36,8 @@ enum Command {
     Demo(demo::Arguments),
     /// Measure, beside the raw limits of the same machine.
     Bench(bench::Arguments),
+    /// Make the manual pages.
+    Man(dist::man::Arguments),
     /// The three hosts by themselves.
     Lab(lab::Arguments),
 }
@@ -45,6 +48,7 @@ fn main() -> ExitCode {
         Command::Check => check::check(),
         Command::Demo(arguments) => demo::demo(&arguments),
         Command::Bench(arguments) => bench::bench(&arguments),
+        Command::Man(arguments) => dist::man::man(&arguments),
         Command::Lab(arguments) => lab::lab(&arguments),
     };
     match result {

@@ -28,6 +28,10 @@ pub struct Flags {
     #[arg(long)]
     pub check_config: bool,
 
+    /// Write the manual page into the directory and start nothing
+    #[arg(long, value_name = "DIR", hide = true)]
+    pub man: Option<PathBuf>,
+
     /// etcd members, comma separated; none: the embedded store in the state directory
     #[arg(long, env = "MUSTER_ETCD_ENDPOINTS", value_name = "URL,...", value_delimiter = ',')]
     pub etcd_endpoints: Option<Vec<Endpoint>>,
@@ -107,6 +111,18 @@ pub struct Flags {
     /// Largest request body [default: 8M]
     #[arg(long, env = "MUSTER_HTTP_BODY_LIMIT", value_name = "SIZE")]
     pub http_body_limit: Option<BodyLimit>,
+
+    /// Socket of the container engine that runs `.container` units [default: /run/docker.sock]
+    #[arg(long, env = "MUSTER_DOCKER_SOCKET", value_name = "PATH")]
+    pub docker_socket: Option<PathBuf>,
+
+    /// Credentials for registries, a file such as `docker login` writes [default: none]
+    #[arg(long, env = "MUSTER_DOCKER_CREDENTIALS", value_name = "FILE")]
+    pub docker_credentials: Option<PathBuf>,
+
+    /// Secrets that `Secret=` names, a file for each [default: /etc/muster/secrets]
+    #[arg(long, env = "MUSTER_DOCKER_SECRETS", value_name = "DIR")]
+    pub docker_secrets: Option<PathBuf>,
 
     /// text, or json for machines [default: text]
     #[arg(long, env = "MUSTER_LOG_FORMAT", value_name = "FORMAT")]

@@ -231,9 +231,15 @@ impl Config {
                     .map_or(DEFAULT_BODY_LIMIT, |limit| limit.0),
             },
             docker: Docker {
-                socket: file.docker.socket.unwrap_or("/run/docker.sock".into()),
-                credentials: file.docker.credentials,
-                secrets: file.docker.secrets.unwrap_or("/etc/muster/secrets".into()),
+                socket: flags
+                    .docker_socket
+                    .or(file.docker.socket)
+                    .unwrap_or("/run/docker.sock".into()),
+                credentials: flags.docker_credentials.or(file.docker.credentials),
+                secrets: flags
+                    .docker_secrets
+                    .or(file.docker.secrets)
+                    .unwrap_or("/etc/muster/secrets".into()),
             },
             log: Log { format: flags.log_format.or(file.log.format).unwrap_or_default(), level },
         })
@@ -307,5 +313,7 @@ fn etcd(file: &file::Etcd, flags: &Flags) -> Result<Option<Etcd>, ConfigError> {
     Ok(Some(Etcd { endpoints, login, ca_file: ca_file.cloned(), identity_files }))
 }
 
+#[cfg(test)]
+mod documented;
 #[cfg(test)]
 mod tests;

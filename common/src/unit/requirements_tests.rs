@@ -286,3 +286,21 @@ proptest! {
         }
     }
 }
+
+/// The options between two marks that a page shows, one a line between `begin` and `end`.
+fn documented(page: &str, begin: &str, end: &str) -> BTreeSet<String> {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(page);
+    let text = std::fs::read_to_string(path).unwrap();
+    text.lines()
+        .filter_map(|line| Some(line.strip_prefix(begin)?.split_once(end)?.0.replace("\\-", "-")))
+        .collect()
+}
+
+#[test]
+fn the_manual_page_and_the_documentation_have_every_option_and_no_other() {
+    let known: BTreeSet<String> = NAMES.iter().map(|(name, _)| (*name).to_owned()).collect();
+    assert_eq!(documented("packaging/man/muster.unit.5", "\\fB", "=\\fP"), known);
+    let present: BTreeSet<String> =
+        known.iter().filter(|name| !name.starts_with("X-")).cloned().collect();
+    assert_eq!(documented("docs/unit-options.md", "| `", "=` |"), present);
+}

@@ -6,6 +6,7 @@ mod cordon;
 mod destroy;
 mod drain;
 mod lists;
+mod manual;
 mod reboot;
 mod scheduler;
 mod show;
@@ -44,6 +45,7 @@ pub(crate) async fn run(cli: Cli, console: &mut Console) -> Result<ExitCode, Err
         Command::Plan => scheduler::plan(&client, console).await,
         Command::Unfreeze => scheduler::unfreeze(&client).await,
         Command::Completions { shell } => completions::print(console, shell),
+        Command::Man { directory } => manual::write(&directory),
     };
     // What became of units before a failure is told as well.
     console.finish()?;
