@@ -81,6 +81,7 @@ impl Story {
             since: 0,
             invocation: String::new(),
             problem: None,
+            remark: String::new(),
         };
         self.snapshot.apply(Change::State(id(machine), name(), Some(state)));
         self

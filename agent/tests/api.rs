@@ -220,6 +220,7 @@ impl Cluster {
             since: 0,
             invocation: String::new(),
             problem: None,
+            remark: String::new(),
         };
         let update = StateUpdate { unit: name.clone(), state: Some(state) };
         self.registry.publish(there, vec![update]).await.unwrap();

@@ -86,6 +86,10 @@ pub struct ObservedState {
     /// Why the machine could not do what it was asked: the unit belongs to the host, the start job failed, ...
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
+    /// What there is to say besides, for people: how far a download is, what a start waits for, how the unit ended.
+    /// Empty when nothing is.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub remark: String,
 }
 
 #[cfg(test)]
@@ -114,6 +118,7 @@ mod tests {
             json!({"load": "loaded", "active": "active", "sub": "running", "desired": "launched"});
         let state: ObservedState = from_value(least.clone()).unwrap();
         assert_eq!((state.file, state.generation, state.since), (None, 0, 0));
+        assert_eq!(state.remark, "");
         let mut newer = least;
         newer["colour"] = json!("red");
         assert_eq!(from_value::<ObservedState>(newer).unwrap(), state);

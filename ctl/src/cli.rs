@@ -151,7 +151,9 @@ pub(crate) enum Command {
 
     /// List what machines report of the units placed on them
     ///
-    /// Fields: active, hash, load, machine, sub, unit. With --output json all of them are printed, in full.
+    /// Fields: active, hash, load, machine, problem, remark, sub, unit. The remark is shown by itself when a machine has
+    /// one: how far an image has been fetched, with which exit code a container ended. With --output json all fields are
+    /// printed, in full.
     ListUnits(ListArgs),
 
     /// List the units the cluster knows

@@ -248,7 +248,10 @@ fn heard(machine: Option<&Machine>, state: Option<&ObservedState>) -> String {
     let Some(machine) = machine else { return "not placed".to_owned() };
     let place = table::machine(&machine.id, &machine.address, false);
     match state {
-        Some(state) => format!("{}/{} on {place}", state.active, state.sub),
+        Some(state) if state.remark.is_empty() => {
+            format!("{}/{} on {place}", state.active, state.sub)
+        }
+        Some(state) => format!("{}/{} on {place}, {}", state.active, state.sub, state.remark),
         None => format!("on {place}"),
     }
 }
@@ -309,8 +312,10 @@ fn failed(
 ) -> Result<(), Error> {
     let place = table::machine(&machine.id, &machine.address, false);
     let mut message = format!("failed on {place}: {}/{}", state.active, state.sub);
-    if let Some(problem) = &state.problem {
-        let _ = write!(message, ", {problem}");
+    match &state.problem {
+        Some(problem) => drop(write!(message, ", {problem}")),
+        None if !state.remark.is_empty() => drop(write!(message, ", {}", state.remark)),
+        None => {}
     }
     let mut text = format!("{unit} {message}");
     for line in &log {

@@ -114,6 +114,7 @@ mod tests {
             since: 0,
             invocation: String::new(),
             problem: None,
+            remark: String::new(),
         }
     }
 

@@ -176,8 +176,16 @@ impl Converge {
 
     pub(super) fn runner_event(&mut self, event: RunnerEvent) {
         match event {
-            RunnerEvent::Changed { unit, active, sub, invocation, since } => {
+            RunnerEvent::Changed { unit, active, sub, invocation, since, remark } => {
                 let Some(seen) = self.seen.get_mut(&unit) else { return };
+                let state = (&seen.observed.active, &seen.observed.sub, &seen.invocation);
+                let as_it_was = state == (&active, &sub, &invocation);
+                if as_it_was && seen.remark != remark {
+                    seen.remark = remark;
+                    self.report.remarked.insert(unit);
+                    return;
+                }
+                seen.remark = remark;
                 if !matches!(active.as_str(), "inactive" | "failed") {
                     "loaded".clone_into(&mut seen.observed.load);
                 }

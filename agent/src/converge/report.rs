@@ -14,6 +14,8 @@ use tokio::time::Instant;
 /// Least time between two publications. The first change goes out at once; a burst of a thousand starts is told in a
 /// few writes instead of a few thousand.
 const PACE: Duration = Duration::from_millis(25);
+/// Least time between two publications of what changes nothing: a download that comes on, for example.
+const REMARKS: Duration = Duration::from_secs(1);
 /// Pause after a publication that the store did not take.
 const RETRY: Duration = Duration::from_millis(500);
 
@@ -23,10 +25,14 @@ pub(super) struct Report {
     told: BTreeMap<UnitName, ObservedState>,
     /// Units to be looked at again.
     pub(super) stale: BTreeSet<UnitName>,
+    /// Units of which only the remark has changed.
+    pub(super) remarked: BTreeSet<UnitName>,
     /// Told, and not acknowledged yet.
     in_flight: BTreeMap<UnitName, Option<ObservedState>>,
     busy: bool,
     not_before: Option<Instant>,
+    /// When remarks may be told again.
+    remarks: Option<Instant>,
     /// Whether everything has been told once since it began.
     pub(super) complete: bool,
 }
@@ -39,6 +45,7 @@ impl Report {
         units: impl Iterator<Item = UnitName>,
     ) {
         self.stale = told.keys().cloned().chain(units).collect();
+        self.remarked.clear();
         self.told = told;
         self.in_flight.clear();
         self.busy = false;
@@ -48,10 +55,11 @@ impl Report {
 
     /// When there is something to tell and it may be told; `None` when there is nothing, or an answer is awaited.
     pub(super) fn due(&self) -> Option<Instant> {
-        if self.busy || self.stale.is_empty() {
+        if self.busy || (self.stale.is_empty() && self.remarked.is_empty()) {
             return None;
         }
-        Some(self.not_before.unwrap_or_else(Instant::now))
+        let remarks = self.remarks.filter(|_| self.stale.is_empty());
+        Some(self.not_before.max(remarks).unwrap_or_else(Instant::now))
     }
 
     /// It is not known yet what to tell.
@@ -69,7 +77,13 @@ impl Report {
         &mut self,
         state: impl Fn(&UnitName) -> Option<ObservedState>,
     ) -> Vec<StateUpdate> {
+        let now = Instant::now();
+        if !self.remarked.is_empty() && self.remarks.is_none_or(|at| at <= now) {
+            self.remarks = Some(now + REMARKS);
+            self.stale.append(&mut self.remarked);
+        }
         for unit in std::mem::take(&mut self.stale) {
+            self.remarked.remove(&unit);
             let state = state(&unit);
             if self.told.get(&unit) != state.as_ref() {
                 self.in_flight.insert(unit, state);
@@ -79,7 +93,7 @@ impl Report {
             return Vec::new();
         }
         self.busy = true;
-        self.not_before = Some(Instant::now() + PACE);
+        self.not_before = Some(now + PACE);
         let updates = self.in_flight.iter();
         updates
             .map(|(unit, state)| StateUpdate { unit: unit.clone(), state: state.clone() })
@@ -124,6 +138,7 @@ mod tests {
             since: 0,
             invocation: String::new(),
             problem: None,
+            remark: String::new(),
         }
     }
 
@@ -141,6 +156,37 @@ mod tests {
         report.stale.insert(unit());
         assert!(report.due().is_some());
         assert!(report.take(|_| Some(state("active"))).is_empty());
+        assert_eq!(report.due(), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn remarks_are_told_no_more_often_than_once_a_second() {
+        let remarked = |remark: usize| {
+            let remark = remark.to_string();
+            ObservedState { remark, ..state("activating") }
+        };
+        let mut report = Report::default();
+        report.begin(BTreeMap::new(), [unit()].into_iter());
+        report.take(|_| Some(state("activating")));
+        report.answered(true);
+        let began = Instant::now();
+        let mut told = Vec::new();
+        for percent in 0..300 {
+            report.remarked.insert(unit());
+            if report.due().is_some_and(|due| due <= Instant::now()) {
+                assert_eq!(report.take(|_| Some(remarked(percent))).len(), 1);
+                report.answered(true);
+                told.push(began.elapsed().as_secs_f64().round());
+            }
+            tokio::time::advance(Duration::from_millis(10)).await;
+        }
+        assert_eq!(told, [0.0, 1.0, 2.0]);
+
+        // What changes the state is told at once, and the remark with it.
+        report.stale.insert(unit());
+        assert!(report.due().is_some_and(|due| due <= Instant::now()));
+        assert_eq!(report.take(|_| Some(state("active"))).len(), 1);
+        report.answered(true);
         assert_eq!(report.due(), None);
     }
 

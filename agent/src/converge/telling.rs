@@ -51,6 +51,7 @@ impl Converge {
             since: seen.since,
             invocation: seen.invocation.clone(),
             problem,
+            remark: seen.remark.clone(),
         })
     }
 

@@ -121,6 +121,7 @@ mod tests {
             since: 0,
             invocation: String::new(),
             problem: Some("start failed: exit status 1".to_owned()),
+            remark: String::new(),
         };
         (place, state)
     }

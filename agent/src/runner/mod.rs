@@ -27,6 +27,8 @@ pub struct Seen {
     pub invocation: String,
     /// Seconds since the Unix epoch at which its state last changed; 0 when the runner cannot tell.
     pub since: u64,
+    /// What there is to say besides, for people; empty when nothing is.
+    pub remark: String,
 }
 
 /// What a runner reports unasked.
@@ -44,6 +46,8 @@ pub enum RunnerEvent {
         invocation: String,
         /// Seconds since the Unix epoch.
         since: u64,
+        /// What there is to say besides, for people; empty when nothing is.
+        remark: String,
     },
     /// Changes may have been missed: ask anew.
     Relist,

@@ -156,6 +156,7 @@ impl State {
             sub: if active == "active" { "running" } else { "dead" }.to_owned(),
             invocation: if active == "active" { format!("{run:032x}") } else { String::new() },
             since: 1,
+            remark: String::new(),
         });
     }
 
@@ -239,7 +240,7 @@ impl Runner for Scripted {
                 };
                 let invocation =
                     if active == "active" { format!("{:032x}", found.run) } else { String::new() };
-                (unit.clone(), Seen { observed, invocation, since: 1 })
+                (unit.clone(), Seen { observed, invocation, since: 1, remark: String::new() })
             });
             Ok(seen.collect())
         })

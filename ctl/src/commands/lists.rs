@@ -15,13 +15,16 @@ use crate::output::fields::{self, Row};
 use crate::output::json::{FileRow, MachineRow, Place, StateRow, present};
 use crate::output::table;
 
+/// The column of `list-units` that is shown by itself when there is something in it.
+const REMARK: &str = "remark";
+
 /// Lists what machines report.
 pub(crate) async fn units(
     client: &Client,
     console: &Console,
     args: &ListArgs,
 ) -> Result<ExitCode, Error> {
-    let columns = fields::columns::<StateRow>(args)?;
+    let mut columns = fields::columns::<StateRow>(args)?;
     let answer: States = client.get("/v1/states").await?;
     let addresses = addresses(&answer.machines);
     let silent = answer
@@ -38,9 +41,14 @@ pub(crate) async fn units(
         hash: present(&s.state.hash),
         since: Some(s.state.since).filter(|&since| since > 0),
         problem: s.state.problem,
+        remark: present(&s.state.remark),
     });
     let mut rows: Vec<StateRow> = reported.chain(silent).collect();
     rows.sort_by(|a, b| (&a.unit, &a.machine).cmp(&(&b.unit, &b.machine)));
+    // An exit code or a download that goes on is worth a column; where there is nothing to say the table is fleetctl's.
+    if args.fields.is_none() && rows.iter().any(|row| row.remark.is_some()) {
+        columns.push(REMARK.to_owned());
+    }
     fields::print(console, args, &columns, &rows)?;
     warn(console, &answer.unreadable);
     Ok(ExitCode::SUCCESS)
@@ -110,7 +118,8 @@ pub(crate) async fn machines(
 }
 
 impl Row for StateRow {
-    const FIELDS: &'static [&'static str] = &["active", "hash", "load", "machine", "sub", "unit"];
+    const FIELDS: &'static [&'static str] =
+        &["active", "hash", "load", "machine", "problem", REMARK, "sub", "unit"];
     const DEFAULT: &'static str = "unit,machine,active,sub";
 
     fn cell(&self, field: &str, full: bool) -> String {
@@ -120,6 +129,8 @@ impl Row for StateRow {
             ("active", _) => shown(&self.active),
             ("load", _) => shown(&self.load),
             ("sub", _) => shown(&self.sub),
+            ("problem", _) => shown(&self.problem),
+            (REMARK, _) => shown(&self.remark),
             ("hash", _) => table::hash(self.hash.as_deref().unwrap_or_default(), full),
             ("machine", Some(id)) => {
                 table::machine(id, self.ip.as_deref().unwrap_or_default(), full)

@@ -136,6 +136,8 @@ pub(crate) struct StateRow {
     pub(crate) since: Option<u64>,
     /// Why the machine could not do what it was asked.
     pub(crate) problem: Option<String>,
+    /// What there is to say besides: how far a download is, how it ended.
+    pub(crate) remark: Option<String>,
 }
 
 /// A row of `list-unit-files`.

@@ -68,6 +68,37 @@ fn list_units_prints_fleets_table() {
 }
 
 #[test]
+fn list_units_says_what_there_is_to_say() {
+    let mut states = [
+        reported("job.container", 1, "failed", "failed"),
+        reported("web@1.container", 1, "active", "running"),
+        reported("web@2.container", 2, "activating", "start-pre"),
+    ];
+    states[0]["remark"] = json!("exit-code, code 3");
+    states[0]["problem"] = json!("start failed: exit status 3");
+    states[2]["remark"] = json!("fetching the image web:1: 30% of 10 MB");
+    let machines = [machine(1), machine(2)];
+    let answer = json!({"states": states, "silent": [], "machines": machines});
+    let daemon = Daemon::new([("GET /v1/states", Answer::json(answer))]);
+    assert_snapshot!(daemon.run("list-units"), @r"
+    exit 0
+    --- stdout
+    UNIT		MACHINE			ACTIVE		SUB		REMARK
+    job.container	11111111.../10.0.0.1	failed		failed		exit-code, code 3
+    web@1.container	11111111.../10.0.0.1	active		running		-
+    web@2.container	22222222.../10.0.0.2	activating	start-pre	fetching the image web:1: 30% of 10 MB
+    ");
+    assert_snapshot!(daemon.run("list-units --fields unit,active,problem"), @r"
+    exit 0
+    --- stdout
+    UNIT		ACTIVE		PROBLEM
+    job.container	failed		start failed: exit status 3
+    web@1.container	active		-
+    web@2.container	activating	-
+    ");
+}
+
+#[test]
 fn list_units_in_json_leaves_nothing_out() {
     assert_snapshot!(states().run("list-units -o json"), @r#"
     exit 0
@@ -82,7 +113,8 @@ fn list_units_in_json_leaves_nothing_out() {
         "sub": "running",
         "hash": "8ee17c7ec6f1c9be1ea6f2f8ea2f9ff3b3c2d5f0",
         "since": 1700000000,
-        "problem": null
+        "problem": null,
+        "remark": null
       },
       {
         "unit": "agent.service",
@@ -93,7 +125,8 @@ fn list_units_in_json_leaves_nothing_out() {
         "sub": "failed",
         "hash": "8ee17c7ec6f1c9be1ea6f2f8ea2f9ff3b3c2d5f0",
         "since": 1700000000,
-        "problem": null
+        "problem": null,
+        "remark": null
       },
       {
         "unit": "hello.service",
@@ -104,7 +137,8 @@ fn list_units_in_json_leaves_nothing_out() {
         "sub": null,
         "hash": null,
         "since": null,
-        "problem": null
+        "problem": null,
+        "remark": null
       },
       {
         "unit": "web@1.service",
@@ -115,7 +149,8 @@ fn list_units_in_json_leaves_nothing_out() {
         "sub": "running",
         "hash": "8ee17c7ec6f1c9be1ea6f2f8ea2f9ff3b3c2d5f0",
         "since": 1700000000,
-        "problem": null
+        "problem": null,
+        "remark": null
       }
     ]
     "#);
@@ -127,7 +162,7 @@ fn a_field_that_does_not_exist_is_told_before_anything_is_asked() {
     assert_snapshot!(daemon.run("list-units --fields=unit,machines"), @r#"
     exit 1
     --- stderr
-    error: there is no field "machines"; valid fields are active,hash,load,machine,sub,unit
+    error: there is no field "machines"; valid fields are active,hash,load,machine,problem,remark,sub,unit
     "#);
     assert_snapshot!(daemon.run("list-unit-files --fields="), @r#"
     exit 1

@@ -105,6 +105,28 @@ fn a_queued_start_tells_a_refusal_once_and_waits_until_the_time_is_up() {
 }
 
 #[test]
+fn a_start_tells_what_it_waits_for() {
+    let mut fetching = state("activating", "start-pre");
+    fetching.remark = "fetching the image web:1: 30% of 10 MB".to_owned();
+    let daemon = Daemon::new([
+        accepted(["web@4.container"]),
+        (
+            "POST /v1/wait",
+            Answer::OpenEvents(vec![json!({
+                "event": "progress", "name": "web@4.container", "machine": machine(1),
+                "state": fetching,
+            })]),
+        ),
+    ]);
+    assert_snapshot!(daemon.run("start --timeout 3s web@4.container"), @r"
+    exit 1
+    --- stderr
+    error: timed out: after 3s, web@4.container (activating/start-pre on 11111111.../10.0.0.1, fetching the image web:1: 30% of 10 MB) is still waited for
+    hint: what was requested stays so; `musterctl list-units` shows how far it is
+    ");
+}
+
+#[test]
 fn a_failed_start_shows_the_last_log_lines() {
     let mut failed = state("failed", "failed");
     failed.problem = Some("the start job failed".to_owned());

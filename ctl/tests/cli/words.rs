@@ -38,6 +38,7 @@ pub(crate) fn state(active: &str, sub: &str) -> ObservedState {
         since: 1_700_000_000,
         invocation: String::new(),
         problem: None,
+        remark: String::new(),
     }
 }
 

@@ -114,6 +114,7 @@ impl Cluster {
             since: 0,
             invocation: String::new(),
             problem: None,
+            remark: String::new(),
         };
         self.apply(Change::State(id, name, Some(state)));
     }

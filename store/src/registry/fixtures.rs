@@ -94,6 +94,16 @@ fn present() -> Vec<(Key, Change, Vec<u8>)> {
         since: 1_700_000_000,
         invocation: "0123456789abcdef0123456789abcdef".to_owned(),
         problem: Some("the start job failed".to_owned()),
+        remark: String::new(),
+    };
+    let container: UnitName = "web@1.container".parse().unwrap();
+    let fetching = ObservedState {
+        active: "activating".to_owned(),
+        sub: "start-pre".to_owned(),
+        invocation: String::new(),
+        problem: None,
+        remark: "fetching the image web:1: 30% of 10 MB".to_owned(),
+        ..observed.clone()
     };
     let leader = Leader { machine: machine(), held: BTreeSet::from(["m2".parse().unwrap()]) };
     let desired = DesiredState::Loaded;
@@ -130,6 +140,11 @@ fn present() -> Vec<(Key, Change, Vec<u8>)> {
             Key::State(machine(), unit()),
             Change::State(machine(), unit(), Some(observed.clone())),
             encode(&StateRecord::new(observed)).into(),
+        ),
+        (
+            Key::State(machine(), container.clone()),
+            Change::State(machine(), container, Some(fetching.clone())),
+            encode(&StateRecord::new(fetching)).into(),
         ),
         (
             Key::Leader,

@@ -37,6 +37,7 @@ pub(crate) fn state(active: &str) -> ObservedState {
         since: 1,
         invocation: String::new(),
         problem: None,
+        remark: String::new(),
     }
 }
 

@@ -65,6 +65,13 @@ impl EngineError {
         Self::Refused { status: 0, problem: problem.into() }
     }
 
+    /// What is wrong, without saying of whom it is said.
+    pub(super) fn problem(self) -> String {
+        match self {
+            Self::Lost(problem) | Self::Refused { problem, .. } => problem,
+        }
+    }
+
     /// Whether what was asked about is not there.
     pub(super) fn is_absent(&self) -> bool {
         matches!(self, Self::Refused { status: 404, .. })
@@ -110,6 +117,14 @@ impl Engine {
     /// Whether it answers, as that changes.
     pub(super) fn line(&self) -> watch::Receiver<Line> {
         self.line.subscribe()
+    }
+
+    /// What is to be said of a unit: while the engine does not answer, that it is as last known, and why no more is.
+    pub(super) fn remark(&self, known: &str) -> String {
+        match &*self.line.borrow() {
+            Line::Up(_) => known.to_owned(),
+            Line::Down(problem) => EngineError::Lost(problem.clone()).to_string(),
+        }
     }
 
     /// Whether it answers.

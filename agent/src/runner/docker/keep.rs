@@ -29,9 +29,9 @@ pub(super) async fn keep(machine: Arc<Machine>, units: Units) {
         let problem = match machine.engine.greet().await {
             Ok(api) => match listen(&machine, &units, api, &mut warned).await {
                 Ok(()) => "it has ended its stream of events".to_owned(),
-                Err(error) => error.to_string(),
+                Err(error) => error.problem(),
             },
-            Err(error) => error.to_string(),
+            Err(error) => error.problem(),
         };
         if machine.engine.is_silent(problem.clone()) {
             tracing::warn!(problem, "the container engine does not answer");

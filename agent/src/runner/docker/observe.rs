@@ -40,6 +40,7 @@ impl Docker {
                 one.observed.sub.clone_from(&standing.sub);
                 one.invocation.clone_from(&standing.invocation);
                 one.since = standing.since;
+                one.remark = self.machine.engine.remark(&standing.remark);
                 Some(handle.name.clone())
             } else {
                 if let Some(stray) = listed.iter().flatten().find(|c| c.unit() == Some(unit)) {

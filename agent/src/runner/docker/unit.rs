@@ -107,6 +107,8 @@ struct Unit {
     waiting: VecDeque<Action>,
     failures: u64,
     problem: String,
+    /// What kept the last start from being one, if anything did.
+    fault: String,
     kept: Kept,
     standing: watch::Sender<Standing>,
     remarks: watch::Sender<String>,
@@ -187,6 +189,7 @@ impl Unit {
             waiting: VecDeque::new(),
             failures: 0,
             problem: String::new(),
+            fault: String::new(),
             kept,
             standing,
             remarks: watch::Sender::new(String::new()),
@@ -265,17 +268,20 @@ impl Unit {
                 self.step(Event::Prepared);
             }
             Came::Unprepared(problem) => {
+                self.fault.clone_from(&problem);
                 self.problem = problem;
                 self.step(Event::Unprepared);
             }
             Came::Started(id) => {
                 self.container = Some(id);
                 self.before = None;
+                self.fault.clear();
                 self.step(Event::Started);
                 // It may have ended before anybody knew that it is ours.
                 self.told(Message::Look);
             }
             Came::NotStarted(problem) => {
+                self.fault.clone_from(&problem);
                 self.problem = problem;
                 self.step(Event::NotStarted);
             }
@@ -461,10 +467,6 @@ impl Unit {
                 | Phase::Kill { .. }
         );
         let shown = if runs { self.container.as_deref().map(invocation) } else { None };
-        let remark = match self.life.remark() {
-            remark if remark.is_empty() => self.remarks.borrow().clone(),
-            remark => remark,
-        };
         let standing = Standing {
             adopted: true,
             settled: settled(phase),
@@ -476,19 +478,33 @@ impl Unit {
             runs,
             failures: self.failures,
             problem: self.problem.clone(),
-            remark,
+            remark: self.remark(),
         };
         let told = self.standing.borrow().clone();
         if told == standing {
             return;
         }
-        let news = (&told.active, &told.sub, &told.invocation, told.adopted)
-            != (&standing.active, &standing.sub, &standing.invocation, true);
+        let news = (&told.active, &told.sub, &told.invocation, &told.remark, told.adopted)
+            != (&standing.active, &standing.sub, &standing.invocation, &standing.remark, true);
         let invocation = standing.invocation.clone();
+        let remark = self.machine.engine.remark(&standing.remark);
         self.standing.send_replace(standing);
         if news {
             let unit = self.name.clone();
-            self.machine.news.tell(RunnerEvent::Changed { unit, active, sub, invocation, since });
+            let changed = RunnerEvent::Changed { unit, active, sub, invocation, since, remark };
+            self.machine.news.tell(changed);
+        }
+    }
+
+    /// What there is to say besides: of its life, and why a start came to nothing where no exit code says it.
+    fn remark(&self) -> String {
+        let life = self.life.remark();
+        match self.life.phase() {
+            Phase::Prepare { .. } => self.remarks.borrow().clone(),
+            Phase::Wait { .. } | Phase::Failed(LifeResult::Resources) if !self.fault.is_empty() => {
+                format!("{life}: {}", self.fault)
+            }
+            _ => life,
         }
     }
 }

@@ -280,7 +280,10 @@ impl Runner for Systemd {
                     obstacle: String::new(),
                     file,
                 };
-                seen.insert(unit.clone(), Seen { observed, invocation, since });
+                seen.insert(
+                    unit.clone(),
+                    Seen { observed, invocation, since, remark: String::new() },
+                );
             }
         }
         for unit in doubtful {

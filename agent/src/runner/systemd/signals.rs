@@ -97,7 +97,14 @@ impl Signals {
             _ => 0,
         };
         let invocation = properties.get("InvocationID").map(invocation).unwrap_or_default();
-        self.report(RunnerEvent::Changed { unit, active, sub, invocation, since });
+        self.report(RunnerEvent::Changed {
+            unit,
+            active,
+            sub,
+            invocation,
+            since,
+            remark: String::new(),
+        });
     }
 
     fn report(&mut self, event: RunnerEvent) {
