@@ -22,6 +22,7 @@ pub mod peer;
 pub mod placements;
 pub mod presence;
 pub mod reboot;
+pub mod references;
 pub mod runner;
 pub mod schedule;
 pub mod service;
@@ -133,6 +134,7 @@ pub async fn run(
         machine: settings.machine_id.clone(),
         cluster: settings.cluster.clone(),
         run_dir: settings.run_dir.clone(),
+        state_dir: settings.state_dir.clone(),
         secrets: settings.docker.secrets.clone(),
         credentials: settings.docker.credentials.clone(),
         sources: Arc::new(registry.clone()),

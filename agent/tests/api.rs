@@ -9,6 +9,8 @@
 
 #[path = "api/connections.rs"]
 mod connections;
+#[path = "api/containers.rs"]
+mod containers;
 #[path = "api/cordon.rs"]
 mod cordon;
 #[path = "api/drain.rs"]

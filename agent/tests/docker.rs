@@ -223,6 +223,80 @@ async fn a_volume_is_made_first_and_kept() {
 }
 
 #[tokio::test]
+async fn a_container_starts_from_copies_while_the_store_is_away() {
+    let Some(mut case) = Case::new("docker-storeless") else { return };
+    case.engine.files.put("docker-copied.volume", "[Volume]\n");
+    case.write("RunInit=yes\nVolume=docker-copied.volume:/data\nExec=sleep 1000000").await;
+    assert_eq!(case.start().await, Outcome::Done);
+    case.engine.files.lose(true);
+    assert_eq!(case.runner.restart(&case.unit, 8).await.unwrap(), Outcome::Done);
+    case.runner = case.engine.runner();
+    assert_eq!(case.runner.restart(&case.unit, 9).await.unwrap(), Outcome::Done);
+    case.write("RunInit=yes\nVolume=docker-uncopied.volume:/data\nExec=sleep 1000000").await;
+    let problem = failed(case.runner.restart(&case.unit, 10).await.unwrap());
+    assert_eq!(problem, "restart failed: the store is away");
+    let engine = case.engine.client();
+    case.end().await;
+    engine.remove_volume("systemd-docker-copied", None::<RemoveVolumeOptions>).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_volume_goes_with_its_unit_only_where_its_file_says_so() {
+    let Some(case) = Case::new("docker-volumes") else { return };
+    case.engine.files.put("docker-kept.volume", "[Volume]\n");
+    case.engine.files.put("docker-gone.volume", "[Volume]\n[X-Fleet]\nDeleteOnDestroy=yes\n");
+    case.write(
+        "RunInit=yes\nVolume=docker-kept.volume:/a\nVolume=docker-gone.volume:/b\nExec=sleep 1000000",
+    )
+    .await;
+    assert_eq!(case.start().await, Outcome::Done);
+    let client = case.engine.client();
+    let there = async |volume: &str| client.inspect_volume(volume).await.is_ok();
+
+    // The container leaves the machine: what it wrote is kept.
+    case.runner.stop(&case.unit).await.unwrap();
+    case.runner.remove(&case.unit).await.unwrap();
+    case.write("Volume=docker-kept.volume:/a\nVolume=docker-gone.volume:/b\nExec=true\n[Service]\nType=oneshot").await;
+    assert_eq!(case.start().await, Outcome::Done);
+    assert!(there("systemd-docker-gone").await);
+
+    // Nothing is concluded from a store that is away.
+    case.engine.files.forget("docker-kept.volume");
+    case.engine.files.forget("docker-gone.volume");
+    case.engine.files.lose(true);
+    case.runner.remove(&case.unit).await.unwrap();
+    assert!(there("systemd-docker-gone").await);
+    case.engine.files.lose(false);
+    let runner = case.engine.runner();
+    so("the volume is gone", || async { !there("systemd-docker-gone").await }).await;
+    assert!(there("systemd-docker-kept").await);
+    drop(runner);
+    client.remove_volume("systemd-docker-kept", None::<RemoveVolumeOptions>).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_network_goes_with_the_last_container_on_it_where_its_file_says_so() {
+    let Some(case) = Case::new("docker-networked") else { return };
+    case.engine.files.put(
+        "docker-net.network",
+        "[Network]\nInternal=yes\nSubnet=10.231.7.0/24\nNetworkDeleteOnStop=yes\n",
+    );
+    let text = format!(
+        "[Container]\nImage={}\nPull=never\nNetwork=docker-net.network\nRunInit=yes\nExec=sleep 1000000\n",
+        case.engine.image
+    );
+    case.runner.write(&case.unit, FileHash::of(&text), &text).await.unwrap();
+    assert_eq!(case.start().await, Outcome::Done);
+    let client = case.engine.client();
+    let there = || async { client.inspect_network("systemd-docker-net", None).await.is_ok() };
+    assert!(there().await);
+    case.runner.stop(&case.unit).await.unwrap();
+    so("the network is gone", || async { !there().await }).await;
+    assert_eq!(case.start().await, Outcome::Done, "it is made again");
+    case.end().await;
+}
+
+#[tokio::test]
 async fn an_image_comes_from_an_archive_on_the_machine() {
     let Some(case) = Case::new("docker-archive") else { return };
     let archive = case.engine.directory.path().join("image.tar");

@@ -78,6 +78,7 @@ on_both_backends![
     watches::a_watch_followed_equals_a_fresh_read,
     watches::a_slow_reader_ends_up_with_everything,
     units::a_unit_is_written_with_its_file,
+    units::files_are_found_by_unit_or_by_template,
     units::a_unit_someone_else_wrote_is_a_conflict,
     units::a_thousand_units_are_written_and_results_are_in_order,
     units::conflicts_are_found_among_many,

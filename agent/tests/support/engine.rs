@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
@@ -24,20 +25,34 @@ pub struct Engine {
     pub files: Arc<Files>,
 }
 
-/// Files of units that are placed nowhere.
+/// Files of units that are placed nowhere, and whether whoever has them is away.
 #[derive(Default)]
-pub struct Files(Mutex<BTreeMap<UnitName, Arc<UnitFile>>>);
+pub struct Files {
+    known: Mutex<BTreeMap<UnitName, Arc<UnitFile>>>,
+    away: AtomicBool,
+}
 
 impl Files {
     pub fn put(&self, unit: &str, text: &str) {
-        self.0.lock().unwrap().insert(unit.parse().unwrap(), Arc::new(text.parse().unwrap()));
+        self.known.lock().unwrap().insert(unit.parse().unwrap(), Arc::new(text.parse().unwrap()));
+    }
+
+    pub fn forget(&self, unit: &str) {
+        self.known.lock().unwrap().remove(&unit.parse::<UnitName>().unwrap());
+    }
+
+    pub fn lose(&self, away: bool) {
+        self.away.store(away, Ordering::SeqCst);
     }
 }
 
 #[async_trait]
 impl Sources for Files {
     async fn files(&self, units: &[UnitName]) -> Result<BTreeMap<UnitName, Arc<UnitFile>>, String> {
-        let files = self.0.lock().unwrap();
+        if self.away.load(Ordering::SeqCst) {
+            return Err("the store is away".to_owned());
+        }
+        let files = self.known.lock().unwrap();
         Ok(units.iter().filter_map(|u| Some((u.clone(), files.get(u)?.clone()))).collect())
     }
 }
@@ -62,6 +77,7 @@ impl Engine {
             machine: "0123456789abcdef0123456789abcdef".parse().unwrap(),
             cluster: "/test/".to_owned(),
             run_dir: self.directory.path().join("run"),
+            state_dir: self.directory.path().join("state"),
             secrets: self.secrets(),
             credentials: None,
             sources: self.files.clone(),

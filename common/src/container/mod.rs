@@ -39,7 +39,7 @@ pub use resources::{NetworkSpec, Subnet, VolumeSpec};
 pub use service::{ExitCodes, Kind, Restart, Service, StartLimit};
 pub use spec::{ContainerSpec, Limits, Names, Notify, Security};
 
-use crate::unit::{UnitFile, UnitName, UnitType, Warning, suggestion};
+use crate::unit::{RequirementsTemplate, UnitFile, UnitName, UnitType, Warning, suggestion};
 use expand::Expander;
 use keys::Section;
 use reader::Reader;
@@ -81,9 +81,13 @@ pub fn read(
     section(Section::Install)?;
     section(Section::Quadlet)?.last("DefaultDependencies", quantity::truth)?;
     let default_name = names::of_unit(name);
+    // What else is in that section, and whether it is well written, is for whoever places units.
+    let goes = RequirementsTemplate::parse(file)
+        .and_then(|section| section.for_unit(name))
+        .is_ok_and(|requirements| requirements.delete_on_destroy);
     let quadlet = match own {
-        Section::Volume => Quadlet::Volume(VolumeSpec::read(&main, default_name)?),
-        Section::Network => Quadlet::Network(NetworkSpec::read(&main, default_name)?),
+        Section::Volume => Quadlet::Volume(VolumeSpec::read(&main, default_name, goes)?),
+        Section::Network => Quadlet::Network(NetworkSpec::read(&main, default_name, goes)?),
         _ => Quadlet::Container(Box::new(ContainerSpec::read(
             &main,
             Service::read(&service, &unit)?,

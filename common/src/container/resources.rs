@@ -20,10 +20,13 @@ pub struct VolumeSpec {
     pub options: BTreeMap<String, String>,
     /// Its labels.
     pub labels: BTreeMap<String, String>,
+    /// Whether it goes with its unit.
+    pub delete_on_destroy: bool,
 }
 
 /// A network.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools, reason = "each is an option of the file")]
 pub struct NetworkSpec {
     /// Its name in the engine.
     pub name: String,
@@ -43,6 +46,8 @@ pub struct NetworkSpec {
     pub labels: BTreeMap<String, String>,
     /// Whether it goes with the last container that names it.
     pub delete_on_stop: bool,
+    /// Whether it goes with its unit.
+    pub delete_on_destroy: bool,
 }
 
 /// A part of a network's addresses.
@@ -60,6 +65,7 @@ impl VolumeSpec {
     pub(super) fn read(
         reader: &Reader<'_>,
         default_name: Result<String, String>,
+        delete_on_destroy: bool,
     ) -> Result<Self, ContainerError> {
         let device = reader.text("Device")?;
         let kind = reader.text("Type")?;
@@ -114,6 +120,7 @@ impl VolumeSpec {
             })?,
             options,
             labels: reader.labels("Label")?,
+            delete_on_destroy,
         })
     }
 }
@@ -122,6 +129,7 @@ impl NetworkSpec {
     pub(super) fn read(
         reader: &Reader<'_>,
         default_name: Result<String, String>,
+        delete_on_destroy: bool,
     ) -> Result<Self, ContainerError> {
         reader.last("DisableDNS", |value| {
             let answers = !quantity::truth(value)?;
@@ -175,6 +183,7 @@ impl NetworkSpec {
             delete_on_stop: reader
                 .last("NetworkDeleteOnStop", quantity::truth)?
                 .unwrap_or_default(),
+            delete_on_destroy,
         })
     }
 }

@@ -27,6 +27,16 @@ fn refused(lines: &str) -> String {
 }
 
 #[test]
+fn a_volume_and_a_network_need_no_options() {
+    for (name, text) in [("a.volume", "[Volume]\n"), ("a.network", "# ours\n[Network]\n")] {
+        let file: UnitFile = text.parse().unwrap();
+        assert_eq!(file.text(), text);
+        assert!(check(&name.parse().unwrap(), &file).is_ok());
+    }
+    assert!("[Container]\n".parse::<UnitFile>().is_err());
+}
+
+#[test]
 fn a_fault_names_its_line_its_option_and_the_way_out() {
     assert_eq!(refused("Imag=b"), "3: [Container] Imag: unknown option; did you mean Image?");
     assert_eq!(

@@ -93,7 +93,9 @@ impl UnitFile {
         })?;
         let parsed = syntax::parse(text)
             .map_err(|Fault { line, problem }| ParseError { line, problem: problem.to_owned() })?;
-        if parsed.is_empty() {
+        // A volume or a network has nothing that it must be told.
+        let enough = |line: &str| matches!(line.trim(), "[Volume]" | "[Network]");
+        if parsed.is_empty() && !text.lines().any(enough) {
             return Err(ParseError {
                 line: 0,
                 problem: if text.trim().is_empty() {

@@ -41,6 +41,8 @@ pub struct Requirements {
     pub global: bool,
     /// `Replaces=`: the units that make room for this one; never the unit itself.
     pub replaces: BTreeSet<UnitName>,
+    /// `DeleteOnDestroy=`: what machines have made of a volume or network goes with its unit. It has no say in placement.
+    pub delete_on_destroy: bool,
 }
 
 /// An `[X-Fleet]` section that cannot be used.
@@ -83,17 +85,19 @@ enum Kind {
     Conflicts,
     Global,
     Replaces,
+    DeleteOnDestroy,
 }
 
 /// Every name an option goes by, present names first. A boot id was fleet's first way to name a machine; fleet came
 /// to compare it with machine ids, so that a unit that still has one runs nowhere rather than anywhere.
-const NAMES: [(&str, Kind); 11] = [
+const NAMES: [(&str, Kind); 12] = [
     ("MachineID", Kind::MachineId),
     ("MachineOf", Kind::MachineOf),
     ("MachineMetadata", Kind::MachineMetadata),
     ("Conflicts", Kind::Conflicts),
     ("Global", Kind::Global),
     ("Replaces", Kind::Replaces),
+    ("DeleteOnDestroy", Kind::DeleteOnDestroy),
     ("X-ConditionMachineID", Kind::MachineId),
     ("X-ConditionMachineBootID", Kind::MachineId),
     ("X-ConditionMachineOf", Kind::MachineOf),
@@ -172,6 +176,15 @@ impl RequirementsTemplate {
     ///
     /// As [`Requirements::of`].
     pub fn for_unit(&self, name: &UnitName) -> Result<Arc<Requirements>, RequirementsError> {
+        let kept = self.entries.iter().find(|entry| entry.kind == Kind::DeleteOnDestroy);
+        if let Some(entry) = kept.filter(|_| name.unit_type().starts_by_itself()) {
+            return Err(RequirementsError {
+                line: entry.line,
+                option: entry.option.clone(),
+                problem: "it is for .volume and .network units, which are otherwise kept"
+                    .to_owned(),
+            });
+        }
         match &self.shared {
             Some(shared) if !shared.names(name) => return Ok(Arc::clone(shared)),
             _ => {}
@@ -295,6 +308,7 @@ impl Requirements {
                 }
             }
             Kind::Global => self.global = truth(word)?,
+            Kind::DeleteOnDestroy => self.delete_on_destroy = truth(word)?,
             Kind::Replaces => {
                 let unit = placeable(word)?;
                 if self.machine_of.contains(&unit) {
@@ -315,7 +329,8 @@ impl fmt::Display for Kind {
     }
 }
 
-/// The entries that no later one takes back: an empty value forgets its option, and the last `Global=` wins.
+/// The entries that no later one takes back: an empty value forgets its option, and the last `Global=` or
+/// `DeleteOnDestroy=` wins.
 fn in_force(entries: Vec<Entry>) -> Vec<Entry> {
     let mut settled = Vec::new();
     let mut kept: Vec<_> = entries
@@ -325,7 +340,8 @@ fn in_force(entries: Vec<Entry>) -> Vec<Entry> {
             if settled.contains(&entry.kind) {
                 return false;
             }
-            if entry.words.is_empty() || entry.kind == Kind::Global {
+            let last_wins = matches!(entry.kind, Kind::Global | Kind::DeleteOnDestroy);
+            if entry.words.is_empty() || last_wins {
                 settled.push(entry.kind);
             }
             !entry.words.is_empty()

@@ -304,3 +304,18 @@ fn the_manual_page_and_the_documentation_have_every_option_and_no_other() {
         known.iter().filter(|name| !name.starts_with("X-")).cloned().collect();
     assert_eq!(documented("docs/unit-options.md", "| `", "=` |"), present);
 }
+
+#[test]
+fn what_is_made_for_containers_may_go_with_its_unit() {
+    for name in ["data.volume", "data@.volume", "front.network"] {
+        assert!(of(name, "DeleteOnDestroy=no\nDeleteOnDestroy=yes").delete_on_destroy, "{name}");
+        assert!(!of(name, "DeleteOnDestroy=yes\nDeleteOnDestroy=").delete_on_destroy, "{name}");
+        assert!(!of(name, "").delete_on_destroy, "{name}");
+    }
+    let file: UnitFile = "[X-Fleet]\nDeleteOnDestroy=yes\n".parse().unwrap();
+    let error = Requirements::of(&"web.container".parse().unwrap(), &file).unwrap_err();
+    assert_eq!(
+        format!("{}: {error}", error.line),
+        "2: [X-Fleet] DeleteOnDestroy: it is for .volume and .network units, which are otherwise kept"
+    );
+}

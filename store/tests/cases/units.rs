@@ -212,3 +212,16 @@ pub(crate) async fn a_unit_too_large_is_refused(bed: &Bed) {
     assert!(matches!(error, RegistryError::Store(StoreError::Rejected { .. })), "{error:?}");
     assert!(registry.snapshot().await.unwrap().units.is_empty());
 }
+
+pub(crate) async fn files_are_found_by_unit_or_by_template(bed: &Bed) {
+    let registry = bed.registry();
+    let (own, shared) = (file("own"), file("shared"));
+    written(&registry, write("data@.volume", &shared, 0)).await;
+    written(&registry, write("data@1.volume", &own, 0)).await;
+    let asked = ["data@1.volume", "data@2.volume", "none.volume", "none@1.volume"].map(name);
+    let found = registry.files_of(&asked).await.unwrap();
+    let found: Vec<(&str, &str)> =
+        found.iter().map(|(unit, file)| (unit.as_str(), file.text())).collect();
+    assert_eq!(found, [("data@1.volume", own.text()), ("data@2.volume", shared.text())]);
+    assert!(registry.files_of(&[]).await.unwrap().is_empty());
+}

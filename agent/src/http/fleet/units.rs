@@ -16,7 +16,7 @@ use crate::change::Request;
 use crate::http::App;
 use crate::http::error::{ApiError, json};
 use crate::http::extract::{Body, Name, Params};
-use crate::http::v1::carry_out;
+use crate::http::v1::{carry_out, destroy_unused};
 use crate::lists;
 
 pub(super) async fn list(State(app): State<App>, params: Params) -> Result<Response, ApiError> {
@@ -119,7 +119,7 @@ pub(super) async fn delete(
     State(app): State<App>,
     Name(name): Name,
 ) -> Result<StatusCode, ApiError> {
-    let destroyed = app.registry.destroy_units(&[name]).await?;
+    let destroyed = destroy_unused(&app, &[name]).await?;
     if destroyed.destroyed.is_empty() {
         return Err(ApiError::not_found("unit does not exist"));
     }

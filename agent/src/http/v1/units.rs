@@ -10,12 +10,13 @@ use axum::response::Response;
 use http::StatusCode;
 use muster_common::api::v1::{Change, ChangeAnswer, DestroyAnswer, Names, Outcome, UnitChanged};
 use muster_common::unit::UnitName;
-use muster_store::{UnitWrite, UnitWritten};
+use muster_store::{Destroyed, UnitWrite, UnitWritten};
 
 use crate::change::{Decided, Request};
 use crate::http::App;
 use crate::http::error::{ApiError, json};
 use crate::http::extract::Body;
+use crate::references;
 
 /// How often units that others change at the same time are decided anew. Each time somebody else got through, so a
 /// unit that meets its fifth conflict is being fought over.
@@ -88,13 +89,28 @@ pub(super) async fn destroy(
     State(app): State<App>,
     Body(names): Body<Names>,
 ) -> Result<Response, ApiError> {
-    let destroyed = app.registry.destroy_units(&names.names).await?;
+    let destroyed = destroy_unused(&app, &names.names).await?;
     let answer = DestroyAnswer {
         destroyed: destroyed.destroyed,
         unknown: destroyed.unknown,
         revision: destroyed.revision,
     };
     Ok(json(StatusCode::OK, &answer))
+}
+
+/// Destroys units, unless one of them is a volume or network that a unit which stays names.
+pub(in crate::http) async fn destroy_unused(
+    app: &App,
+    units: &[UnitName],
+) -> Result<Destroyed, ApiError> {
+    if units.iter().any(|unit| !unit.unit_type().starts_by_itself()) {
+        let reader = app.view.fresh().await?;
+        let refusal = reader.decide(|cluster| references::refusal(cluster.snapshot(), units));
+        if let Some(refusal) = refusal {
+            return Err(ApiError::conflict(refusal));
+        }
+    }
+    Ok(app.registry.destroy_units(units).await?)
 }
 
 pub(super) async fn unfreeze(State(app): State<App>) -> Result<StatusCode, ApiError> {

@@ -16,18 +16,60 @@ use super::engine::{Api, EngineError};
 use super::listed::list;
 use super::machine::Machine;
 use super::unit::Message;
-use super::{Units, lock, strays};
+use super::{Units, discard, lock, strays};
 use crate::runner::RunnerEvent;
 
 /// Pause between two attempts to reach an engine that does not answer.
 const AGAIN: Duration = Duration::from_millis(500);
 
-/// Keeps the line for ever.
+/// How often it is looked whether something has to go.
+const TIDY: Duration = Duration::from_secs(60);
+
+/// How often an engine is asked whether it is still there. One that hangs does not end its stream of events.
+const GREET: Duration = Duration::from_secs(5);
+/// So many greetings in a row must go without an answer. Each is waited for as long again.
+const UNANSWERED: u32 = 2;
+
+/// Keeps the line for ever, and what is on the machine tidy.
 pub(super) async fn keep(machine: Arc<Machine>, units: Units) {
+    tokio::join!(keep_line(&machine, units), keep_tidy(&machine));
+}
+
+/// Looks whether something has to go, now and then and when it is told to.
+async fn keep_tidy(machine: &Machine) {
+    let mut again = tokio::time::interval(TIDY);
+    loop {
+        machine.engine.ready().await;
+        tokio::select! {
+            _ = again.tick() => {}
+            () = machine.tidy.notified() => {}
+        }
+        discard::of_the_destroyed(machine).await;
+    }
+}
+
+/// Ends when the engine has been silent for too long.
+async fn silence(machine: &Machine) -> EngineError {
+    let mut unanswered = 0;
+    loop {
+        tokio::time::sleep(GREET).await;
+        match machine.engine.greet().await {
+            Ok(_) => unanswered = 0,
+            Err(error) => {
+                unanswered += 1;
+                if unanswered >= UNANSWERED {
+                    return error;
+                }
+            }
+        }
+    }
+}
+
+async fn keep_line(machine: &Arc<Machine>, units: Units) {
     let mut warned = false;
     loop {
         let problem = match machine.engine.greet().await {
-            Ok(api) => match listen(&machine, &units, api, &mut warned).await {
+            Ok(api) => match listen(machine, &units, api, &mut warned).await {
                 Ok(()) => "it has ended its stream of events".to_owned(),
                 Err(error) => error.problem(),
             },
@@ -72,7 +114,13 @@ async fn listen(
         }
         Err(error) => tracing::warn!(%error, "cannot list containers"),
     }
-    while let Some(event) = events.next().await {
+    let mut silence = std::pin::pin!(silence(machine));
+    loop {
+        let event = tokio::select! {
+            event = events.next() => event,
+            error = &mut silence => return Err(error),
+        };
+        let Some(event) = event else { break };
         let actor = event?.actor.unwrap_or_default();
         let named = actor.attributes.and_then(|labels| labels.get(LABEL_UNIT)?.parse().ok());
         let Some(unit): Option<UnitName> = named else { continue };

@@ -10,6 +10,7 @@ use muster_common::machine::MachineId;
 use muster_common::unit::{FileHash, UnitFile, UnitName};
 use muster_store::Registry;
 
+use super::copies::Copies;
 use super::engine::Engine;
 use super::host;
 use super::kept::Memories;
@@ -44,6 +45,8 @@ pub struct Settings {
     pub cluster: String,
     /// A directory of ours that a reboot empties: unit files, memory and secrets lie below it.
     pub run_dir: PathBuf,
+    /// A directory of ours that outlasts reboots: copies of the files of volumes and networks lie below it.
+    pub state_dir: PathBuf,
     /// The machine's secrets, a file for each.
     pub secrets: PathBuf,
     /// Credentials for registries, a file such as `docker login` writes.
@@ -64,8 +67,10 @@ pub(super) struct Machine {
     pub(super) laid: PathBuf,
     pub(super) secrets: PathBuf,
     pub(super) credentials: Option<PathBuf>,
-    pub(super) sources: Arc<dyn Sources>,
+    pub(super) copies: Copies,
     pub(super) news: News,
+    /// To be told when something may have to go.
+    pub(super) tidy: tokio::sync::Notify,
     /// Held by the one who looks for a network and makes it: an engine makes two of the same name without a word.
     pub(super) making: tokio::sync::Mutex<()>,
 }
@@ -89,8 +94,9 @@ impl Machine {
             laid: run.join("secrets"),
             secrets: settings.secrets,
             credentials: settings.credentials,
-            sources: settings.sources,
+            copies: Copies::new(settings.sources, settings.state_dir.join("named")),
             news,
+            tidy: tokio::sync::Notify::new(),
             making: tokio::sync::Mutex::new(()),
         }
     }

@@ -10,8 +10,10 @@
 //!      └───────── News ◀───────────│───┘                      hints ◀────── keep ◀───────────┘
 //! ```
 
+mod copies;
 mod create;
 mod credentials;
+mod discard;
 mod engine;
 mod host;
 mod images;
@@ -83,7 +85,13 @@ impl Docker {
     pub fn new(settings: Settings) -> io::Result<Self> {
         let (news, events) = News::new();
         let machine = Arc::new(Machine::new(settings, news));
-        for directory in [&machine.files, machine.memories.directory(), &machine.laid] {
+        let ours = [
+            &machine.files,
+            machine.memories.directory(),
+            &machine.laid,
+            machine.copies.directory(),
+        ];
+        for directory in ours {
             std::fs::create_dir_all(directory)?;
         }
         let units = Units::default();
@@ -271,7 +279,10 @@ impl Runner for Docker {
         lock(&self.refused).remove(unit);
         lock(&self.files)
             .remove(unit)
-            .map_err(|error| files_error("remove the file of", unit, &error))
+            .map_err(|error| files_error("remove the file of", unit, &error))?;
+        // Its volumes may have been destroyed with it.
+        self.machine.tidy.notify_one();
+        Ok(())
     }
 
     /// What `[Install]` says is about systemd's targets, and a container starts when the cluster wants it.

@@ -1,7 +1,7 @@
 //! The volumes and networks that a container names, made before it.
 //!
-//! Owns making what is missing. What is there under the name is used as it is, as with Quadlet; nothing is changed and
-//! nothing removed.
+//! Owns making what is missing. What is there under the name is used as it is, as with Quadlet; nothing is changed, and
+//! what goes is for [`super::discard`] to say.
 
 use std::collections::BTreeMap;
 
@@ -25,7 +25,7 @@ pub(super) async fn ensure(
     if units.is_empty() {
         return Ok(names);
     }
-    let files = machine.sources.files(&units).await.map_err(EngineError::refused)?;
+    let files = machine.copies.files(&units).await.map_err(EngineError::refused)?;
     for unit in units {
         let file = files.get(&unit).ok_or_else(|| {
             EngineError::refused(format!(

@@ -19,7 +19,7 @@ use super::create::{self, Found, Prepared};
 use super::kept::Kept;
 use super::machine::{Machine, Plan};
 use super::work::{self, Came};
-use super::{host, late};
+use super::{discard, host, late};
 use crate::health::unix_seconds;
 use crate::runner::{RunnerError, RunnerEvent};
 
@@ -348,6 +348,9 @@ impl Unit {
             if !matches!(event, Event::Unprepared | Event::NotStarted) {
                 self.problem = self.why();
             }
+        }
+        if before != after && matches!(after, Phase::Dead | Phase::Exited | Phase::Failed(_)) {
+            discard::after_stop(&self.machine, &self.plan.spec);
         }
         self.take(actions);
     }

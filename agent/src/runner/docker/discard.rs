@@ -1,0 +1,101 @@
+//! Volumes and networks that go.
+//!
+//! Owns the two occasions. A network with `NetworkDeleteOnStop=` goes when the last container that names it has stopped; a
+//! volume or network with `DeleteOnDestroy=` goes once the cluster knows its unit no more, from every machine that made
+//! one, also from one that was away meanwhile. Everything else is kept. Only what has our mark is touched, and the
+//! engine refuses what is in use.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bollard::query_parameters::{
+    ListNetworksOptionsBuilder, ListVolumesOptionsBuilder, RemoveVolumeOptions,
+};
+use muster_common::container::{ContainerSpec, Quadlet, read};
+use muster_common::unit::{UnitFile, UnitName, UnitType};
+use muster_engine::container::{LABEL_CLUSTER, LABEL_UNIT};
+
+use super::engine::EngineError;
+use super::machine::Machine;
+
+/// Removes what is marked to go with its unit, where the unit is gone. Not knowing whether it is removes nothing.
+pub(super) async fn of_the_destroyed(machine: &Machine) {
+    let copies = machine.copies.all();
+    let units: Vec<UnitName> = copies.keys().cloned().collect();
+    if units.is_empty() {
+        return;
+    }
+    let known = match machine.copies.ask(&units).await {
+        Ok(known) => known,
+        Err(problem) => {
+            tracing::debug!(problem, "whether volumes are to go is not known");
+            return;
+        }
+    };
+    for (unit, copy) in copies {
+        if let Some(file) = known.get(&unit) {
+            machine.copies.keep(&unit, file);
+            continue;
+        }
+        let goes = match read(&unit, &copy, &machine.host) {
+            Ok((Quadlet::Volume(spec), _)) => spec.delete_on_destroy,
+            Ok((Quadlet::Network(spec), _)) => spec.delete_on_destroy,
+            _ => false,
+        };
+        match if goes { remove(machine, &unit).await } else { Ok(()) } {
+            Ok(()) => machine.copies.forget(&unit),
+            Err(error) => tracing::debug!(%unit, %error, "cannot remove what a unit made yet"),
+        }
+    }
+}
+
+/// Removes the networks that are to go with the last container that names them.
+pub(super) fn after_stop(machine: &Arc<Machine>, spec: &ContainerSpec) {
+    let goes = |file: &UnitFile, unit: &UnitName| match read(unit, file, &machine.host) {
+        Ok((Quadlet::Network(spec), _)) => spec.delete_on_stop,
+        _ => false,
+    };
+    let networks: Vec<UnitName> = spec
+        .references()
+        .into_iter()
+        .filter(|unit| unit.unit_type() == UnitType::Network)
+        .filter(|unit| machine.copies.load(unit).is_some_and(|file| goes(&file, unit)))
+        .cloned()
+        .collect();
+    if networks.is_empty() {
+        return;
+    }
+    let machine = Arc::clone(machine);
+    tokio::spawn(async move {
+        for unit in networks {
+            if let Err(error) = remove(&machine, &unit).await {
+                tracing::debug!(%unit, %error, "a network stays");
+            }
+        }
+    });
+}
+
+/// Removes what a unit made, by its mark.
+async fn remove(machine: &Machine, unit: &UnitName) -> Result<(), EngineError> {
+    let client = machine.engine.call()?;
+    let label =
+        vec![format!("{LABEL_UNIT}={unit}"), format!("{LABEL_CLUSTER}={}", machine.cluster)];
+    let filters = HashMap::from([("label", label)]);
+    let _one = machine.making.lock().await;
+    if unit.unit_type() == UnitType::Volume {
+        let options = ListVolumesOptionsBuilder::new().filters(&filters).build();
+        let found = client.list_volumes(Some(options)).await?;
+        for volume in found.volumes.unwrap_or_default() {
+            client.remove_volume(&volume.name, None::<RemoveVolumeOptions>).await?;
+            tracing::info!(volume = volume.name, %unit, "removed a volume");
+        }
+    } else {
+        let options = ListNetworksOptionsBuilder::new().filters(&filters).build();
+        for network in client.list_networks(Some(options)).await? {
+            let id = network.id.unwrap_or_default();
+            client.remove_network(&id).await?;
+            tracing::info!(network = network.name, %unit, "removed a network");
+        }
+    }
+    Ok(())
+}

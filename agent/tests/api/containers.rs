@@ -1,0 +1,72 @@
+//! Container units at the door: what is refused, what is warned of, and what is in use.
+
+use http::{Method, StatusCode};
+use serde_json::json;
+
+use super::cluster;
+
+const WEB: &str = "[Container]\nImage=web\nVolume=data.volume:/data\n";
+const DATA: &str = "[Volume]\n";
+
+#[tokio::test]
+async fn a_file_no_engine_can_run_is_refused_with_its_line() {
+    let cluster = cluster().await;
+    let text = "[Container]\nImage=web\nPod=a.pod\n";
+    let answer = cluster.submit("web.container", text, "launched").await;
+    assert_eq!(
+        (answer["outcome"].as_str(), answer["message"].as_str()),
+        (
+            Some("failed"),
+            Some(
+                "web.container: line 3: [Container] Pod: refused: Docker has no pods; use Network=NAME.container to share a network"
+            )
+        )
+    );
+    assert_eq!(cluster.get("/fleet/v1/units/web.container").await.status, StatusCode::NOT_FOUND);
+
+    let options = json!([{"section": "Container", "name": "Imag", "value": "web"}]);
+    let put = cluster.put("web.container", json!({"name": "web.container", "options": options}));
+    let answer = put.await;
+    assert!(answer.status.is_client_error(), "{}", answer.text);
+    assert!(answer.message().contains("did you mean Image?"), "{}", answer.text);
+}
+
+#[tokio::test]
+async fn a_volume_is_not_started_by_itself() {
+    let cluster = cluster().await;
+    let answer = cluster.submit("data.volume", DATA, "launched").await;
+    assert_eq!(
+        answer["message"],
+        "cannot start data.volume: a volume is made on each machine where a container names it; submit it, and start that container"
+    );
+    assert_eq!(cluster.submit("data.volume", DATA, "inactive").await["outcome"], "created");
+}
+
+#[tokio::test]
+async fn what_has_no_effect_is_told_once() {
+    let cluster = cluster().await;
+    let text = "[Container]\nImage=web\n[Unit]\nWants=db.service\n";
+    let answer = cluster.submit("web.container", text, "inactive").await;
+    let warnings: Vec<&str> =
+        answer["warnings"].as_array().unwrap().iter().map(|w| w.as_str().unwrap()).collect();
+    let [warning] = warnings.as_slice() else { panic!("{warnings:?}") };
+    assert!(warning.starts_with("web.container: line 4: [Unit] Wants: no effect: "), "{warning}");
+}
+
+#[tokio::test]
+async fn a_volume_that_a_container_names_is_not_destroyed_before_it() {
+    let cluster = cluster().await;
+    cluster.submit("data.volume", DATA, "inactive").await;
+    cluster.submit("web.container", WEB, "inactive").await;
+    let destroy = async |units: &[&str]| {
+        let names = json!({ "names": units }).to_string();
+        cluster.ask(Method::POST, "/v1/units/destroy", &names).await
+    };
+    let said = "data.volume is in use: web.container names it; destroy web.container first, or both at once";
+    let answer = destroy(&["data.volume"]).await;
+    assert_eq!((answer.status, answer.message()), (StatusCode::CONFLICT, said));
+    let answer = cluster.ask(Method::DELETE, "/fleet/v1/units/data.volume", "").await;
+    assert_eq!((answer.status, answer.message()), (StatusCode::CONFLICT, said));
+    assert_eq!(destroy(&["web.container", "data.volume"]).await.status, StatusCode::OK);
+    assert_eq!(cluster.get("/fleet/v1/units/data.volume").await.status, StatusCode::NOT_FOUND);
+}
