@@ -220,8 +220,8 @@ fn a_crash_loop_waits_and_ends_at_the_limit() {
         5   prepared => activating/start : start
         5   started  => active/running
         6   exit 1   => activating/auto-restart (ended with code 1, restart 2)
-        8   tick     => failed/failed (start-limit-hit)
-        9   start    => failed/failed (start-limit-hit)
+        8   tick     => failed/failed (start-limit-hit, code 1)
+        9   start    => failed/failed (start-limit-hit, code 1)
         30  start    => activating/start-pre : prepare
     ",
     );

@@ -79,6 +79,9 @@ pub struct StateRow {
     pub sub: Option<String>,
     /// Why the machine could not do what it was asked.
     pub problem: Option<String>,
+    /// What there is to say besides.
+    #[serde(default)]
+    pub remark: Option<String>,
 }
 
 impl Cluster {

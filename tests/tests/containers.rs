@@ -2,7 +2,7 @@
 //!
 //! What runs is read from cgroups of the hosts and from the engines' own records, never only from Muster.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use muster_tests::cluster::Cluster;
 use muster_tests::lab::{Host, Options};
 
@@ -17,7 +17,9 @@ fn containers_are_placed_run_moved_and_forgotten() -> Result<()> {
     let first = cluster.host(0)?;
 
     cluster.step("instances of a template start on different machines");
-    cluster.write_container(first, "web@.container", "[X-Fleet]\nConflicts=web@*")?;
+    let greet = "Exec=sh -c 'echo %n greets from $$HOSTNAME; exec sleep infinity'\nEnvironment=HOSTNAME=%H\n\
+                 [X-Fleet]\nConflicts=web@*";
+    cluster.write_container(first, "web@.container", greet)?;
     let started = cluster.run(first, "musterctl start web@1.container web@2.container")?;
     cluster.took("musterctl start web@1.container web@2.container", started.took);
     let (one, two) = (cluster.home("web@1.container")?, cluster.home("web@2.container")?);
@@ -29,22 +31,148 @@ fn containers_are_placed_run_moved_and_forgotten() -> Result<()> {
         ensure!(policy.is_empty() || policy == "no", "dockerd itself may restart it: {policy}");
     }
 
-    cluster.step("musterd is killed on every host: the same containers");
+    listed_anywhere(&cluster, one, two)?;
+    services_and_containers_conflict(&cluster, first, one)?;
+
+    cluster.step("musterd is killed on every host, and restarted: the same containers");
     let before = cluster.running(ours)?;
     cluster.each(|_, host| cluster.run(host, "systemctl kill --signal=KILL musterd"))?;
-    cluster.wait_for_daemons()?;
+    back(&cluster)?;
+    cluster.unchanged(&before, ours)?;
+    cluster.each(|_, host| cluster.run(host, "systemctl restart musterd"))?;
+    back(&cluster)?;
+    cluster.unchanged(&before, ours)?;
+
+    a_global_container_runs_everywhere(&cluster, first)?;
+    stopped_started_and_restarted(&cluster, first)?;
+
+    cluster.step("a drained machine gives its container up");
+    let from = cluster.home("web@2.container")?;
+    let drain = cluster.run(first, &format!("musterctl drain {}", from.machine_id()))?;
+    cluster.took("musterctl drain", drain.took);
+    let to = cluster.home("web@2.container")?;
+    ensure!(to.name() != from.name(), "it is drained, and the container is still there");
+    cluster.run(first, &format!("musterctl uncordon {}", from.machine_id()))?;
+    ensure!(known(&cluster, from)?.is_empty(), "its engine still knows it");
+
+    cluster.step("a host loses power: its container runs elsewhere");
+    let cut = to;
+    let survivor = cluster.other(&[cut])?;
+    let other = cluster.home("web@1.container")?;
+    let stays = cluster.container(other, "web@1.container")?.id;
+    cut.power_cut()?;
+    let took = cluster.moves_away("web@2.container", &[cut])?;
+    cluster.took("from the cut to running elsewhere", took);
+
+    cluster.step("the host comes back: what it ran is swept away there, and nothing moves");
+    let before = cluster.running(ours)?;
+    cut.boot()?;
+    cut.wait_for_engine()?;
+    cluster.wait_for_etcd()?;
     cluster.wait_for_machines(3)?;
     cluster.settled()?;
     cluster.one_round()?;
     cluster.unchanged(&before, ours)?;
+    ensure!(cluster.container(other, "web@1.container")?.id == stays, "web@1 was restarted");
+    cluster.eventually("its engine to have forgotten it", || {
+        let known = known(&cluster, cut)?;
+        ensure!(known.is_empty(), "it knows {known:?}");
+        Ok(())
+    })?;
 
-    cluster.step("a host loses power: its container runs elsewhere");
-    let survivor = cluster.other(&[two])?;
-    two.power_cut()?;
-    let took = cluster.moves_away("web@2.container", &[two])?;
-    cluster.took("from the cut to running elsewhere", took);
-    cluster.run(survivor, "musterctl list-units")?;
+    cluster.step("destroyed is gone: from every host, every engine and the store");
+    cluster.run(survivor, "musterctl destroy web@1.container web@2.container web@.container")?;
+    for host in cluster.hosts() {
+        let running = host.containers();
+        ensure!(running.is_empty(), "{} runs {running:?}", host.name());
+        let known = known(&cluster, host)?;
+        ensure!(known.is_empty(), "the engine of {} knows {known:?}", host.name());
+    }
+    cluster.eventually("the store to forget", || {
+        for below in ["unit/", "place/", "state/", "file/"] {
+            let keys = cluster.keys(survivor, below)?;
+            ensure!(keys.is_empty(), "{keys:?}");
+        }
+        Ok(())
+    })?;
     cluster.down()
+}
+
+fn listed_anywhere(cluster: &Cluster, home: &Host, other: &Host) -> Result<()> {
+    cluster.step("list-units, asked from another host");
+    let unit = "web@1.container";
+    let rows = cluster.states(other)?;
+    let row = rows.iter().find(|row| row.unit == unit).context("it is not listed")?;
+    let words = (row.active.as_deref(), row.sub.as_deref(), row.machine.as_deref());
+    ensure!(words == (Some("active"), Some("running"), Some(home.machine_id())), "{row:?}");
+    Ok(())
+}
+
+fn services_and_containers_conflict(cluster: &Cluster, first: &Host, home: &Host) -> Result<()> {
+    cluster.step("a service that conflicts with a container is refused where that runs, and the other way round");
+    let there = format!("MachineID={}", home.machine_id());
+    cluster.write_sleeper(first, "lonely.service", &format!("Conflicts=*.container\n{there}"))?;
+    cluster.fails(first, "musterctl start lonely.service", &["Conflicts=*.container"])?;
+    ensure!(cluster.active_on("lonely.service").is_empty(), "it was refused and runs");
+    cluster.run(first, "musterctl destroy lonely.service")?;
+
+    cluster.write_sleeper(first, "shy.service", &there)?;
+    cluster.run(first, "musterctl start shy.service")?;
+    let proud = format!("[X-Fleet]\nConflicts=shy.service\n{there}");
+    cluster.write_container(first, "proud.container", &proud)?;
+    cluster.fails(first, "musterctl start proud.container", &["Conflicts=shy.service"])?;
+    ensure!(cluster.active_on("proud.container").is_empty(), "it was refused and runs");
+    cluster.run(first, "musterctl destroy proud.container shy.service")?;
+    Ok(())
+}
+
+fn a_global_container_runs_everywhere(cluster: &Cluster, first: &Host) -> Result<()> {
+    cluster.step("a global container runs on every machine");
+    cluster.write_container(first, "node.container", "[X-Fleet]\nGlobal=true")?;
+    cluster.run(first, "musterctl start node.container")?;
+    cluster.eventually("it everywhere", || {
+        let on = cluster.active_on("node.container").len();
+        ensure!(on == cluster.hosts().len(), "it runs on {on}");
+        Ok(())
+    })?;
+    cluster.run(first, "musterctl destroy node.container")?;
+    ensure!(cluster.active_on("node.container").is_empty(), "it was destroyed and runs");
+    Ok(())
+}
+
+fn stopped_started_and_restarted(cluster: &Cluster, first: &Host) -> Result<()> {
+    cluster.step("stop, start, restart");
+    let unit = "web@1.container";
+    let home = cluster.home(unit)?;
+    let before = cluster.container(home, unit)?.id;
+    cluster.run(first, &format!("musterctl start {unit}"))?;
+    let same = cluster.container(home, unit)?.id == before;
+    ensure!(same, "a start of what runs restarted it");
+    let restart = cluster.run(first, &format!("musterctl restart {unit}"))?;
+    cluster.took("musterctl restart", restart.took);
+    let after = cluster.container(home, unit)?.id;
+    ensure!(after != before, "it was not restarted");
+    let stop = cluster.run(first, &format!("musterctl stop {unit}"))?;
+    cluster.took("musterctl stop", stop.took);
+    ensure!(cluster.active_on(unit).is_empty(), "it was stopped and runs");
+    cluster.run(first, &format!("musterctl start {unit}"))?;
+    cluster.home(unit)?;
+    Ok(())
+}
+
+/// Waits until the daemons have taken up their work again, all of it.
+fn back(cluster: &Cluster) -> Result<()> {
+    cluster.wait_for_daemons()?;
+    cluster.wait_for_machines(3)?;
+    cluster.settled()?;
+    cluster.one_round()
+}
+
+/// Names of all units' containers that a host's engine knows, running or not.
+fn known(cluster: &Cluster, host: &Host) -> Result<Vec<String>> {
+    let line = "docker ps --all --filter label=muster.unit --format '{{.Names}}'";
+    let names = cluster.run(host, line)?.stdout;
+    Ok(names.lines().map(str::to_owned).collect())
 }
 
 /// What a host's engine says of a container.

@@ -54,11 +54,11 @@ impl Host {
         fs::create_dir_all(self.directory().join("docker"))?;
         // An overlay lies on no other overlay.
         let driver = if plain { "overlay2" } else { "vfs" };
-        // nspawn lets nobody write to the hierarchies that systemd does not need; those seen in the host are its own.
+        // A test may start it more often than a person would. nspawn lets nobody write to the hierarchies that systemd does not need; those seen in the host are its own.
         let cgroups =
             "for mount in /sys/fs/cgroup/*/; do mount -o remount,bind,rw $mount || :; done";
         let text = format!(
-            "[Service]\nExecStartPre=/bin/sh -c '{cgroups}'\nExecStart=\nExecStart=/usr/sbin/dockerd -H fd:// --containerd=/run/containerd/containerd.sock \
+            "[Unit]\nStartLimitIntervalSec=0\n[Service]\nExecStartPre=/bin/sh -c '{cgroups}'\nExecStart=\nExecStart=/usr/sbin/dockerd -H fd:// --containerd=/run/containerd/containerd.sock \
              --storage-driver={driver} --iptables=false --ip6tables=false\n"
         );
         self.write_file("/etc/systemd/system/docker.service.d/lab.conf", &text)

@@ -504,7 +504,10 @@ impl Unit {
         let life = self.life.remark();
         match self.life.phase() {
             Phase::Prepare { .. } => self.remarks.borrow().clone(),
-            Phase::Wait { .. } | Phase::Failed(LifeResult::Resources) if !self.fault.is_empty() => {
+            Phase::Wait { .. }
+            | Phase::Failed(LifeResult::Resources | LifeResult::StartLimitHit)
+                if !self.fault.is_empty() =>
+            {
                 format!("{life}: {}", self.fault)
             }
             _ => life,

@@ -35,7 +35,10 @@ impl Life {
         let code = self.memory.ended.map(|ended| ended.code);
         match self.phase {
             Phase::Failed(result) => match (result, code) {
-                (Result::ExitCode, Some(code)) => format!("{result}, code {code}"),
+                // The limit is why it is not started again; the code is why it had to be.
+                (Result::ExitCode | Result::StartLimitHit, Some(code)) => {
+                    format!("{result}, code {code}")
+                }
                 (Result::Signal, Some(code)) => format!("{result} {}", code - 128),
                 (result, _) => result.to_string(),
             },
