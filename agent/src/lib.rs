@@ -199,12 +199,15 @@ async fn core(
             schedule::run(registry.clone(), settings.ttl, followed, health, shutdown.clone()).await;
         }
     };
+    // One that is there now was meant for a daemon that is gone.
+    let mark = shutdown::mark(&settings.run_dir);
+    let _ = std::fs::remove_file(&mark);
     // The lease outlives the loops that write under it.
     let stop_keeping = CancellationToken::new();
     let work = async {
         if let Some(converge) = converge {
             let (converge, ()) = tokio::join!(converge.run(shutdown.clone()), lead);
-            shutdown::finish(converge, runner.as_ref(), &registry, &standing).await;
+            shutdown::finish(converge, runner.as_ref(), &registry, &standing, &mark).await;
         } else {
             tokio::join!(shutdown.cancelled(), lead);
         }

@@ -1,8 +1,10 @@
 //! How the daemon goes.
 //!
 //! Owns the one difference that matters: a daemon that is stopped, restarted or upgraded leaves its units and its
-//! lease behind; a host that shuts down gives its units up first, so that the others need not wait for a lease.
+//! lease behind; a host that shuts down, or that Muster is removed from, gives its units up first, so that the others need
+//! not wait for a lease, and nothing runs twice.
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use muster_store::Registry;
@@ -17,17 +19,27 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// How long the store may take to end the lease; after that the lease ends by itself.
 const REVOKE: Duration = Duration::from_secs(3);
 
-/// Gives the units up if the host goes; otherwise leaves everything as it is.
+/// The file whoever removes Muster from the machine makes before it stops the daemon: the units are to stop as well.
+pub(crate) fn mark(run_dir: &Path) -> PathBuf {
+    run_dir.join("give-up")
+}
+
+/// Gives the units up if the host goes, or if the mark is there; otherwise leaves everything as it is.
 pub(crate) async fn finish(
     mut converge: Converge,
     runner: &dyn Runner,
     registry: &Registry,
     standing: &watch::Receiver<Standing>,
+    mark: &Path,
 ) {
-    if !runner.host_is_stopping().await {
+    // It is for this stop only.
+    if std::fs::remove_file(mark).is_ok() {
+        tracing::info!("Muster leaves this machine: giving up its units");
+    } else if runner.host_is_stopping().await {
+        tracing::info!("the host is shutting down: giving up its units");
+    } else {
         return;
     }
-    tracing::info!("the host is shutting down: giving up its units");
     let presence = match &*standing.borrow() {
         Standing::Registered(presence) => Some(presence.clone()),
         _ => None,

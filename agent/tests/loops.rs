@@ -382,6 +382,29 @@ async fn a_host_that_shuts_down_gives_its_units_up() {
 }
 
 #[tokio::test]
+async fn a_daemon_that_leaves_for_good_gives_its_units_up() {
+    let (registry, _disk) = store();
+    let machine = Machine::new("m1", "10.0.0.1");
+    let mark = machine.settings.run_dir.join("give-up");
+    // One that an earlier daemon did not live to see means nothing to this one.
+    std::fs::create_dir_all(&machine.settings.run_dir).unwrap();
+    std::fs::write(&mark, "").unwrap();
+    let daemon = machine.start(&registry);
+    ask(&registry, "a.service", UNIT, Launched).await;
+    until(&registry, "active", |s| reported(s, "a.service") == is("active", 1)).await;
+    daemon.stop().await;
+    assert_eq!(machine.host.unit("a.service").unwrap().0, "active");
+
+    let daemon = machine.start(&registry);
+    daemon.health.subscribe().wait_for(|s| s.placements.ok && s.units == 1).await.unwrap();
+    std::fs::write(&mark, "").unwrap();
+    daemon.stop().await;
+    assert_eq!(machine.host.unit("a.service").unwrap().0, "inactive");
+    assert!(registry.snapshot().await.unwrap().machines.is_empty());
+    assert!(!mark.exists());
+}
+
+#[tokio::test]
 async fn a_broken_line_to_the_runner_is_made_good_afterwards() {
     let (registry, _disk) = store();
     let machine = Machine::new("m1", "10.0.0.1");

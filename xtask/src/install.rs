@@ -21,6 +21,12 @@ const BUS: &[&str] = &["dbus-daemon"];
 /// Needed to look for faults in manual pages.
 const MAN: &[&str] = &["groff-base"];
 
+/// Needed to make packages: what finds the libraries a program needs, and a C compiler for static ones.
+const DIST: &[&str] = &["dpkg-dev", "musl-tools"];
+
+/// What packs the Debian package.
+const CARGO_DEB: &str = "3.8.0";
+
 /// Needed to make hosts.
 const LAB: &[&str] = &["systemd-container", "debootstrap", "iproute2", "util-linux"];
 
@@ -37,6 +43,8 @@ pub(crate) enum For {
     Lab,
     /// Manual pages.
     Man,
+    /// Packages.
+    Dist,
 }
 
 /// Installs what is missing for a purpose; quick when nothing is.
@@ -47,6 +55,7 @@ pub(crate) fn ensure(purpose: For) -> Result<()> {
         For::Unit => &[BUILD, STORE, BUS],
         For::Lab => &[BUILD, STORE, LAB],
         For::Man => &[MAN],
+        For::Dist => &[BUILD, MAN, DIST],
     };
     packages(&sets.concat())?;
     match purpose {
@@ -57,6 +66,7 @@ pub(crate) fn ensure(purpose: For) -> Result<()> {
             subcommand("deny")?;
         }
         For::Unit => subcommand("nextest")?,
+        For::Dist => pinned("deb", CARGO_DEB)?,
     }
     Ok(())
 }
@@ -64,6 +74,16 @@ pub(crate) fn ensure(purpose: For) -> Result<()> {
 /// The test runner, which the end-to-end tests need beside hosts.
 pub(crate) fn ensure_nextest() -> Result<()> {
     subcommand("nextest")
+}
+
+/// The standard library for another target.
+pub(crate) fn target(name: &str) -> Result<()> {
+    let sysroot = output(&mut program("rustc", &["--print", "sysroot"]))?;
+    if Path::new(sysroot.trim()).join("lib/rustlib").join(name).join("lib").exists() {
+        return Ok(());
+    }
+    run(&mut program("rustup", &["target", "add", name]))
+        .with_context(|| format!("Rust cannot build for {name}; install its standard library"))
 }
 
 fn packages(wanted: &[&str]) -> Result<()> {
@@ -120,4 +140,17 @@ fn subcommand(name: &str) -> Result<()> {
     let package = format!("cargo-{name}");
     eprintln!("{package} is missing; compiling it takes some minutes, once");
     run(&mut cargo(&["install", "--locked", &package]))
+}
+
+/// [`subcommand`] in one version: what it packs is to be the same bytes everywhere.
+fn pinned(name: &str, version: &str) -> Result<()> {
+    let installed = cargo(&[name, "--version"]).output();
+    let is =
+        |output: std::process::Output| String::from_utf8_lossy(&output.stdout).trim() == version;
+    if installed.is_ok_and(is) {
+        return Ok(());
+    }
+    let package = format!("cargo-{name}");
+    eprintln!("{package} {version} is missing; compiling it takes some minutes, once");
+    run(&mut cargo(&["install", "--locked", &package, "--version", version]))
 }

@@ -1,4 +1,4 @@
-//! Set-up and everyday commands: `cargo xtask test`, `check`, `demo`, `bench`, `lab`, `man`.
+//! Set-up and everyday commands: `cargo xtask test`, `check`, `demo`, `bench`, `lab`, `dist`, `man`.
 //!
 //! Runs before anything is installed, so it builds with nothing but a Rust toolchain: it never depends, even indirectly, on a
 //! crate that needs protoc or a system library. It installs what is missing and calls cargo, the lab and the programs
@@ -36,6 +36,8 @@ enum Command {
     Demo(demo::Arguments),
     /// Measure, beside the raw limits of the same machine.
     Bench(bench::Arguments),
+    /// Make what users install: the Debian package and the static tarball.
+    Dist(dist::Arguments),
     /// Make the manual pages.
     Man(dist::man::Arguments),
     /// The three hosts by themselves.
@@ -48,6 +50,7 @@ fn main() -> ExitCode {
         Command::Check => check::check(),
         Command::Demo(arguments) => demo::demo(&arguments),
         Command::Bench(arguments) => bench::bench(&arguments),
+        Command::Dist(arguments) => dist::dist(&arguments),
         Command::Man(arguments) => dist::man::man(&arguments),
         Command::Lab(arguments) => lab::lab(&arguments),
     };

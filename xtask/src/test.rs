@@ -8,7 +8,7 @@ use muster_tests::lab::Lab;
 
 use crate::install::{self, For};
 use crate::shell::{cargo, run, run_keeping_lines};
-use crate::{build, check};
+use crate::{build, check, dist};
 
 /// Tests of the three hosts, by the names of their binaries.
 const ON_HOSTS: &str = "package(muster-tests) and kind(test) and not binary(tidy)";
@@ -60,12 +60,13 @@ fn run_parts(arguments: &Arguments) -> Result<Vec<String>> {
         install::ensure(For::Lab)?;
         install::ensure_nextest()?;
         let binaries = build::release()?;
+        let packages = dist::for_tests(&binaries)?;
         // Minutes, once; a test that did it would look as if it hung.
         Lab::prepare(|text| eprintln!("lab: {text}"))?;
         let mut command = nextest();
         command.args(["--package", "muster-tests"]);
         command.arg("--filterset").arg(ON_HOSTS).args(&arguments.nextest);
-        command.env("MUSTER_BINARIES", binaries);
+        command.env("MUSTER_BINARIES", binaries).env("MUSTER_PACKAGES", packages);
         summaries.extend(run_keeping_lines(&mut command, "Summary")?);
     }
     Ok(summaries)
