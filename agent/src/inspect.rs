@@ -1,19 +1,31 @@
-//! A look at a unit on this machine, through systemd's own tools.
+//! A look at a unit on this machine, through systemd's own tools or, for a container, its engine.
 //!
-//! Owns the two commands that are run and their arguments. Names are valid unit names and stand after `--`, modes come
-//! from a list, so nothing a client sends is taken for an option. It changes nothing.
+//! Owns the two commands that are run and their arguments, and what they would say of a container. Names are valid unit
+//! names and stand after `--`, modes come from a list, so nothing a client sends is taken for an option. It changes nothing.
 
-use std::fmt;
+mod lines;
+mod shown;
+
+use std::fmt::{self, Write as _};
 use std::io;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use bytes::Bytes;
-use futures::stream::{self, Stream};
+use futures::StreamExt as _;
+use futures::stream::{self, BoxStream};
+use jiff::tz::TimeZone;
 use muster_common::unit::UnitName;
 use tokio::io::AsyncReadExt;
 use tokio::process::{Child, ChildStdout, Command};
+use tokio_stream::wrappers::ReceiverStream;
+
+use self::lines::Form;
+use crate::health::unix_seconds;
+use crate::identity;
+use crate::runner::docker::{Docker, Output, OutputError};
 
 /// Bytes read from journalctl at a time.
 const CHUNK: usize = 16 * 1024;
@@ -37,13 +49,18 @@ const MODES: [&str; 15] = [
     "cat",
 ];
 
-/// Runs systemctl and journalctl.
-#[derive(Debug, Clone)]
+/// Lines of output that a status ends with; systemctl's own number.
+const STATUS_LINES: u32 = 10;
+
+/// Runs systemctl and journalctl, and asks the container engine.
+#[derive(Clone)]
 pub struct Inspector {
     /// The program `systemctl`.
     pub systemctl: PathBuf,
     /// The program `journalctl`.
     pub journalctl: PathBuf,
+    /// What runs containers here, if anything does.
+    pub containers: Option<Arc<Docker>>,
 }
 
 /// How many lines of a journal.
@@ -83,11 +100,25 @@ pub enum InspectError {
         #[source]
         source: io::Error,
     },
+    /// There is no output to be had.
+    #[error(transparent)]
+    Output(#[from] OutputError),
+    /// Lines that the engine keeps have no such form.
+    #[error(
+        "the output of {unit} is kept by its engine's driver {driver} and not by the journal; the output modes of such \
+         lines are {}", lines::MODES.join(", ")
+    )]
+    Mode {
+        /// The unit.
+        unit: UnitName,
+        /// Its driver.
+        driver: String,
+    },
 }
 
 impl Default for Inspector {
     fn default() -> Self {
-        Self { systemctl: "systemctl".into(), journalctl: "journalctl".into() }
+        Self { systemctl: "systemctl".into(), journalctl: "journalctl".into(), containers: None }
     }
 }
 
@@ -143,6 +174,9 @@ impl Mode {
 impl Inspector {
     /// What `systemctl status -l` prints, and its exit code. systemctl's own complaints (no such unit) come with it.
     pub async fn status(&self, unit: &UnitName) -> Result<(String, i32), InspectError> {
+        if unit.unit_type().is_quadlet() {
+            return Ok(self.status_of_container(unit).await);
+        }
         let output = Command::new(&self.systemctl)
             .args(["status", "--full", "--no-pager", "--"])
             .arg(unit.as_str())
@@ -157,12 +191,40 @@ impl Inspector {
         Ok((text, output.status.code().unwrap_or(1)))
     }
 
-    /// A unit's journal as it comes. Dropping the stream ends journalctl.
-    pub fn journal(
+    /// A unit's journal as it comes. Dropping the stream ends journalctl, or the line to the engine.
+    pub async fn journal(
         &self,
         unit: &UnitName,
         journal: Journal,
-    ) -> Result<impl Stream<Item = io::Result<Bytes>> + Send + 'static, InspectError> {
+    ) -> Result<BoxStream<'static, io::Result<Bytes>>, InspectError> {
+        if !unit.unit_type().is_quadlet() {
+            return self.journalctl(&[format!("--unit={unit}")], journal);
+        }
+        let Some(containers) = &self.containers else {
+            return Err(OutputError::Unknown(unit.clone()).into());
+        };
+        let tail = journal.lines.to_string();
+        match containers.output(unit, &tail, journal.follow).await? {
+            Output::Journal(matches) => self.journalctl(&matches, journal),
+            Output::Engine { driver, name, lines } => {
+                let mode = journal.mode.0;
+                let form = Form::of(mode, identity::host_name(), name, TimeZone::system());
+                let form = form.ok_or_else(|| InspectError::Mode { unit: unit.clone(), driver })?;
+                let lines = ReceiverStream::new(lines).map(move |line| match line {
+                    Ok(line) => Ok(form.line(&line)),
+                    Err(problem) => Ok(Form::end(&problem)),
+                });
+                Ok(lines.boxed())
+            }
+        }
+    }
+
+    /// The lines that some of journalctl's arguments find.
+    fn journalctl(
+        &self,
+        which: &[String],
+        journal: Journal,
+    ) -> Result<BoxStream<'static, io::Result<Bytes>>, InspectError> {
         let run = |source| InspectError::Run { program: self.journalctl.clone(), source };
         let mut command = Command::new(&self.journalctl);
         command.arg("--no-pager").arg(format!("--lines={}", journal.lines));
@@ -170,32 +232,57 @@ impl Inspector {
         if journal.follow {
             command.arg("--follow");
         }
-        command.arg(format!("--unit={unit}"));
+        command.args(which);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = command.kill_on_drop(true).spawn().map_err(run)?;
         let stdout = child
             .stdout
             .take()
             .ok_or_else(|| run(io::Error::other("its output cannot be read")))?;
-        Ok(stream::try_unfold((child, stdout), next_chunk))
+        Ok(stream::try_unfold((child, stdout), next_chunk).boxed())
     }
 
     /// A unit's last log lines.
     pub async fn last_lines(
         &self,
         unit: &UnitName,
-        lines: usize,
+        lines: u32,
     ) -> Result<Vec<String>, InspectError> {
-        let output = Command::new(&self.journalctl)
-            .args(["--no-pager", "--output=cat"])
-            .arg(format!("--lines={lines}"))
-            .arg(format!("--unit={unit}"))
-            .stdin(Stdio::null())
-            .kill_on_drop(true)
-            .output()
-            .await
-            .map_err(|source| InspectError::Run { program: self.journalctl.clone(), source })?;
-        Ok(String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect())
+        let text = self.last(unit, lines, Mode::cat()).await?;
+        Ok(text.lines().map(str::to_owned).collect())
+    }
+
+    async fn last(&self, unit: &UnitName, lines: u32, mode: Mode) -> Result<String, InspectError> {
+        let journal = Journal { lines: Lines::Last(lines), follow: false, mode };
+        let mut chunks = self.journal(unit, journal).await?;
+        let mut text = Vec::new();
+        // What breaks off is told as far as it came.
+        while let Some(Ok(chunk)) = chunks.next().await {
+            text.extend_from_slice(&chunk);
+        }
+        Ok(String::from_utf8_lossy(&text).into_owned())
+    }
+
+    /// What systemctl would print of a container, and its exit code.
+    async fn status_of_container(&self, unit: &UnitName) -> (String, i32) {
+        let look = match &self.containers {
+            Some(containers) => containers.look(unit).await,
+            None => None,
+        };
+        let Some(look) = look else {
+            return (format!("Unit {unit} could not be found.\n"), shown::UNKNOWN);
+        };
+        let mut text = shown::text(unit, &look, unix_seconds(), &TimeZone::system());
+        match self.last(unit, STATUS_LINES, Mode::default()).await {
+            Ok(lines) if !lines.is_empty() => {
+                text.push('\n');
+                text.push_str(&lines);
+            }
+            // One that has no container yet has printed nothing, and that the engine is away has been said.
+            Ok(_) | Err(InspectError::Output(_)) => {}
+            Err(error) => drop(write!(text, "\n-- {error} --\n")),
+        }
+        (text, shown::code(&look))
     }
 }
 

@@ -111,38 +111,57 @@ pub enum RunError {
     },
 }
 
+/// What runs units on this machine.
+pub struct Runners {
+    all: Arc<dyn Runner>,
+    containers: Option<Arc<Docker>>,
+}
+
+impl Runners {
+    /// systemd, and the container engine where this machine takes units. Both are looked for in the background.
+    pub fn new(settings: &Settings, registry: &Registry) -> Result<Self, RunError> {
+        for directory in [&settings.state_dir, &settings.run_dir, &settings.unit_dir] {
+            std::fs::create_dir_all(directory)
+                .map_err(|source| RunError::Directory { path: directory.clone(), source })?;
+        }
+        let systemd = Arc::new(Systemd::new(settings.unit_dir.clone()));
+        if !settings.agent {
+            return Ok(Self { all: systemd, containers: None });
+        }
+        let docker = Docker::new(docker::Settings {
+            socket: settings.docker.socket.clone(),
+            machine: settings.machine_id.clone(),
+            cluster: settings.cluster.clone(),
+            run_dir: settings.run_dir.clone(),
+            state_dir: settings.state_dir.clone(),
+            secrets: settings.docker.secrets.clone(),
+            credentials: settings.docker.credentials.clone(),
+            sources: Arc::new(registry.clone()),
+        })
+        .map_err(|source| RunError::Directory { path: settings.run_dir.clone(), source })?;
+        let docker = Arc::new(docker);
+        let all = Arc::new(Both::new(systemd, Arc::<Docker>::clone(&docker)));
+        Ok(Self { all, containers: Some(docker) })
+    }
+
+    /// What runs containers, if anything does.
+    pub fn containers(&self) -> Option<Arc<Docker>> {
+        self.containers.clone()
+    }
+}
+
 /// Runs the daemon's core until `shutdown` is cancelled: presence, leadership, the schedule loop and the converge loop.
 ///
 /// It returns once what must be flushed is flushed; when the host itself shuts down, once the units are given up.
 pub async fn run(
     settings: Settings,
     registry: Registry,
+    runners: Runners,
     shutdown: CancellationToken,
     health: Health,
 ) -> Result<(), RunError> {
-    for directory in [&settings.state_dir, &settings.run_dir, &settings.unit_dir] {
-        std::fs::create_dir_all(directory)
-            .map_err(|source| RunError::Directory { path: directory.clone(), source })?;
-    }
-    let systemd = Arc::new(Systemd::new(settings.unit_dir.clone()));
-    if !settings.agent {
-        return run_with(settings, registry, systemd, shutdown, health).await;
-    }
-    let directory = settings.run_dir.clone();
-    let docker = Docker::new(docker::Settings {
-        socket: settings.docker.socket.clone(),
-        machine: settings.machine_id.clone(),
-        cluster: settings.cluster.clone(),
-        run_dir: settings.run_dir.clone(),
-        state_dir: settings.state_dir.clone(),
-        secrets: settings.docker.secrets.clone(),
-        credentials: settings.docker.credentials.clone(),
-        sources: Arc::new(registry.clone()),
-    })
-    .map_err(|source| RunError::Directory { path: directory, source })?;
-    let answers = docker.answers();
-    let runner = Arc::new(Both::new(systemd, Arc::new(docker)));
-    core(settings, registry, runner, Some(answers), shutdown, health).await
+    let answers = runners.containers.as_ref().map(|docker| docker.answers());
+    core(settings, registry, runners.all, answers, shutdown, health).await
 }
 
 /// The same with any runner.

@@ -16,7 +16,7 @@ use musterd::inspect::Inspector;
 use musterd::metrics::Metrics;
 use musterd::reboot::{Lock, Logind, Phases, role};
 use musterd::view::View;
-use musterd::{Health, Settings, health, identity, logs, manual, service};
+use musterd::{Health, Runners, Settings, health, identity, logs, manual, service};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -89,6 +89,9 @@ async fn daemon(config: Config) -> anyhow::Result<()> {
         let health = Health::new();
         let view = View::new(registry.clone());
         let lock = Lock::new(registry.clone(), config.reboot.all_groups());
+        let registers = config.roles.registers();
+        let runners = registers.then(|| Runners::new(&settings, &registry)).transpose()?;
+        let containers = runners.as_ref().and_then(Runners::containers);
         let told = watch::Sender::new(HostStatus::default());
         let metrics = if config.roles.reboot {
             Metrics::with(health.clone(), vec![Box::new(Phases::new(told.subscribe()))])
@@ -101,7 +104,7 @@ async fn daemon(config: Config) -> anyhow::Result<()> {
             machine: settings.machine_id.clone(),
             health: health.clone(),
             metrics,
-            inspector: Inspector::default(),
+            inspector: Inspector { containers, ..Inspector::default() },
             lock: lock.clone(),
             slot_limit: SLOT_LIMIT,
             token_limit: config.token_limit,
@@ -131,7 +134,7 @@ async fn daemon(config: Config) -> anyhow::Result<()> {
             told,
             look: role::LOOK,
         };
-        let work = tokio::spawn(work(config.roles, settings, rebooting, shutdown.clone()));
+        let work = tokio::spawn(work(settings, runners, config.roles, rebooting, shutdown.clone()));
         service::ready();
         tokio::spawn(service::stay_alive(shutdown.clone()));
         let signals = shutdown.clone();
@@ -159,8 +162,9 @@ async fn daemon(config: Config) -> anyhow::Result<()> {
 
 /// The roles, until the daemon is told to stop. The reboot role stops in the middle of whatever it does.
 async fn work(
-    roles: Roles,
     settings: Settings,
+    runners: Option<Runners>,
+    roles: Roles,
     rebooting: role::Parts,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
@@ -173,8 +177,8 @@ async fn work(
             role::run(rebooting, shutdown.clone()).await;
         }
     };
-    if roles.registers() {
-        let core = musterd::run(settings, registry, shutdown.clone(), health);
+    if let Some(runners) = runners {
+        let core = musterd::run(settings, registry, runners, shutdown.clone(), health);
         let (outcome, ()) = tokio::join!(core, role);
         return Ok(outcome?);
     }

@@ -108,7 +108,11 @@ fn parts(registry: &Registry, view: &View, machine: &MachineId) -> Parts {
         machine: machine.clone(),
         metrics: Metrics::new(health.clone()),
         health,
-        inspector: Inspector { systemctl: "/bin/echo".into(), journalctl: "/bin/echo".into() },
+        inspector: Inspector {
+            systemctl: "/bin/echo".into(),
+            journalctl: "/bin/echo".into(),
+            containers: None,
+        },
         lock: Lock::new(registry.clone(), []),
         slot_limit: LIMIT,
         token_limit: 100,

@@ -126,8 +126,11 @@ async fn whoever_follows_a_journal_and_goes_leaves_no_process_behind() {
     let name: UnitName = "a.service".parse().unwrap();
     cluster.submit("a.service", HELLO, "launched").await;
     let directory = tempfile::tempdir().unwrap();
-    let inspector =
-        Inspector { systemctl: "/bin/echo".into(), journalctl: endless(directory.path()) };
+    let inspector = Inspector {
+        systemctl: "/bin/echo".into(),
+        journalctl: endless(directory.path()),
+        containers: None,
+    };
 
     // On the unit's own machine, asked there and through another.
     let (there, id) = (&cluster.registry, "m2".parse().unwrap());
@@ -151,8 +154,11 @@ async fn a_daemon_that_stops_leaves_no_journal_behind() {
     cluster.submit("a.service", HELLO, "launched").await;
     cluster.place(&name).await;
     let directory = tempfile::tempdir().unwrap();
-    let inspector =
-        Inspector { systemctl: "/bin/echo".into(), journalctl: endless(directory.path()) };
+    let inspector = Inspector {
+        systemctl: "/bin/echo".into(),
+        journalctl: endless(directory.path()),
+        containers: None,
+    };
     let shutdown = CancellationToken::new();
     let parts = parts(&cluster.registry, &cluster.view, &cluster.presence.machine);
     let app = App::new(Parts { inspector, shutdown: shutdown.clone(), ..parts });

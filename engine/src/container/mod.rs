@@ -3,7 +3,7 @@
 //! Owns the decisions about them. [`translate()`] turns what a unit's file says into the body of Docker's create call,
 //! once and completely: a daemon sends it and adds only what no one but the machine knows ([`Late`]). [`Life`] decides
 //! what to do when a container starts, ends, falls ill or takes too long, with the clock passed in. [`fetch()`] says
-//! whether an image is needed first, [`owner()`] and [`Seen`] what a daemon makes of the containers it finds. None of them
+//! whether an image is needed first, [`logging()`] who keeps its output, [`owner()`] and [`Seen`] what a daemon makes of the containers it finds. None of them
 //! talks to an engine.
 //!
 //! Translation is here and not beside the parser because it chooses: which of Docker's ways stands for an option that
@@ -15,6 +15,7 @@ mod environment;
 mod fetch;
 mod found;
 mod life;
+mod logging;
 mod mounts;
 mod networks;
 mod translate;
@@ -26,6 +27,7 @@ pub use life::{
     Action, Ended, Event, HealthState, Life, Memory, Phase, Policy, Rest, Result as LifeResult,
     Seen,
 };
+pub use logging::{JOURNALD, Logging, journal_field, logging};
 pub use translate::{
     Creation, Identity, LABEL_CLUSTER, LABEL_FILE, LABEL_GENERATION, LABEL_UNIT, Late, MissingUnit,
     network, translate, volume,

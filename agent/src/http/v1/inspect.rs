@@ -19,6 +19,7 @@ use crate::http::extract::{Name, Params};
 use crate::inspect::{InspectError, Journal, Lines, Mode};
 use crate::lists;
 use crate::peer::{self, PeerError};
+use crate::runner::docker::OutputError;
 
 /// How long a failure waits for its log lines; without them it is told all the same.
 const LOG_PATIENCE: Duration = Duration::from_secs(3);
@@ -65,7 +66,7 @@ pub(super) async fn journal(
         );
         return pass_on(&machine, &headers, &path).await;
     }
-    let stream = app.inspector.journal(&name, journal)?;
+    let stream = app.inspector.journal(&name, journal).await?;
     // A daemon that stops does not wait for those who follow.
     let shutdown = app.shutdown.clone();
     let stream = futures::StreamExt::take_until(stream, shutdown.cancelled_owned());
@@ -78,7 +79,7 @@ pub(super) async fn last_lines(
     app: &App,
     name: &UnitName,
     machine: &Machine,
-    lines: usize,
+    lines: u32,
 ) -> Vec<String> {
     let fetched = async {
         if machine.id == app.machine {
@@ -179,6 +180,15 @@ impl From<PeerError> for ApiError {
 
 impl From<InspectError> for ApiError {
     fn from(error: InspectError) -> Self {
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, chain(&error))
+        let status = match &error {
+            InspectError::Output(OutputError::Unknown(_) | OutputError::NoContainer(_)) => {
+                StatusCode::NOT_FOUND
+            }
+            InspectError::Output(OutputError::NotKept { .. }) => StatusCode::CONFLICT,
+            InspectError::Output(_) => StatusCode::SERVICE_UNAVAILABLE,
+            InspectError::Mode { .. } => StatusCode::BAD_REQUEST,
+            _ => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        Self::new(status, chain(&error))
     }
 }

@@ -30,7 +30,7 @@ const PATIENCE: Duration = Duration::from_millis(100);
 const AGAIN: Duration = Duration::from_secs(1);
 
 /// Log lines told of a unit that failed: what `systemctl status` shows.
-const LOG_LINES: usize = 10;
+const LOG_LINES: u32 = 10;
 
 /// How many logs are fetched at a time, and of how many failures of one look: a thousand units that fail alike need
 /// not be explained a thousand times.

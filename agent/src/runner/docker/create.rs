@@ -13,7 +13,9 @@ use bollard::query_parameters::{
 };
 use futures::StreamExt as _;
 use muster_common::unit::UnitName;
-use muster_engine::container::{Creation, Identity, Inspected, Owner, Seen, owner, translate};
+use muster_engine::container::{
+    Creation, Identity, Inspected, Owner, Seen, logging, owner, translate,
+};
 
 use super::engine::{Api, EngineError};
 use super::late;
@@ -106,6 +108,8 @@ pub(super) async fn start(
     if let Some(image) = &prepared.image {
         creation.body.image.clone_from(image);
     }
+    let said = creation.body.host_config.log_config.take();
+    creation.body.host_config.log_config = logging(said, &machine.logging());
     late::complete(machine, unit, &mut creation).await?;
     // One that we made and that has ended is gone before its name is taken again.
     if let Some(before) = before {

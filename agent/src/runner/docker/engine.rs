@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use bollard::models::SystemInfo;
 use bollard::{API_DEFAULT_VERSION, Docker};
 use tokio::sync::watch;
 
@@ -185,6 +186,11 @@ impl Engine {
             )));
         }
         Ok(api)
+    }
+
+    /// Asks how it is set up.
+    pub(super) async fn info(&self) -> Result<SystemInfo, EngineError> {
+        Ok(self.client(GREETING)?.info().await?)
     }
 
     fn client(&self, patience: Duration) -> Result<Docker, EngineError> {

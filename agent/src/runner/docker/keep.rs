@@ -99,9 +99,10 @@ async fn listen(
     let options = EventsOptionsBuilder::new().since(&since.to_string()).filters(&filters).build();
     let client = machine.engine.transfer()?;
     let mut events = client.events(Some(options));
+    // Before anything is made on it.
+    meet(machine, warned).await;
     if machine.engine.answers(api) {
         tracing::info!(%api, socket = %machine.engine.socket().display(), "the container engine answers");
-        warn_of_restarts(machine, warned).await;
     }
     for handle in lock(units).values() {
         let _ = handle.messages.send(Message::Look);
@@ -131,15 +132,17 @@ async fn listen(
     Ok(())
 }
 
-/// Says once if a restart of the engine would take the containers along.
-async fn warn_of_restarts(machine: &Machine, warned: &mut bool) {
-    if std::mem::replace(warned, true) {
-        return;
-    }
-    let Ok(client) = machine.engine.call() else { return };
-    if let Ok(info) = client.info().await
-        && info.live_restore_enabled == Some(false)
-    {
+/// Learns what the engine does with output, and says once if a restart of it would take the containers along.
+async fn meet(machine: &Machine, warned: &mut bool) {
+    let info = match machine.engine.info().await {
+        Ok(info) => info,
+        Err(error) => {
+            tracing::warn!(%error, "the container engine does not say how it is set up");
+            return;
+        }
+    };
+    machine.meet(&info);
+    if info.live_restore_enabled == Some(false) && !std::mem::replace(warned, true) {
         tracing::warn!(
             "live-restore is off: when the container engine stops or is upgraded, its containers stop with it; \
              {{\"live-restore\": true}} in /etc/docker/daemon.json keeps them running"

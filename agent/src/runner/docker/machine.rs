@@ -2,19 +2,23 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
+use bollard::models::SystemInfo;
 use muster_common::container::Host;
 use muster_common::machine::MachineId;
 use muster_common::unit::{FileHash, UnitFile, UnitName};
+use muster_engine::container::Logging;
 use muster_store::Registry;
 
 use super::copies::Copies;
 use super::engine::Engine;
 use super::host;
 use super::kept::Memories;
+use super::lock;
 use super::news::News;
+use super::output::has_journal;
 use crate::presence::chain;
 
 /// The files of units that containers name and that are placed nowhere: volumes and networks.
@@ -73,6 +77,8 @@ pub(super) struct Machine {
     pub(super) tidy: tokio::sync::Notify,
     /// Held by the one who looks for a network and makes it: an engine makes two of the same name without a word.
     pub(super) making: tokio::sync::Mutex<()>,
+    /// What the engine does with output.
+    logging: Mutex<Logging>,
 }
 
 /// A unit's file, and what it says on this machine.
@@ -98,6 +104,22 @@ impl Machine {
             news,
             tidy: tokio::sync::Notify::new(),
             making: tokio::sync::Mutex::new(()),
+            logging: Mutex::default(),
         }
+    }
+
+    /// Takes note of how the engine is set up.
+    pub(super) fn meet(&self, info: &SystemInfo) {
+        let drivers = info.plugins.as_ref().and_then(|plugins| plugins.log.clone());
+        *lock(&self.logging) = Logging {
+            default: info.logging_driver.clone().unwrap_or_default(),
+            drivers: drivers.unwrap_or_default(),
+            journal: false,
+        };
+    }
+
+    /// What the engine and this machine can do with output.
+    pub(super) fn logging(&self) -> Logging {
+        Logging { journal: has_journal(), ..lock(&self.logging).clone() }
     }
 }

@@ -21,9 +21,11 @@ mod keep;
 mod kept;
 mod late;
 mod listed;
+mod look;
 mod machine;
 mod news;
 mod observe;
+mod output;
 mod resources;
 mod strays;
 mod unit;
@@ -47,7 +49,9 @@ use self::unit::{Handle, Message, Settled, Standing};
 use super::files::UnitFiles;
 use super::{Outcome, Runner, RunnerError, RunnerEvent, Seen};
 
+pub use self::look::{Container, Look};
 pub use self::machine::{Settings, Sources};
+pub use self::output::{Line as OutputLine, Output, OutputError};
 
 /// How long something asked of an engine that does not answer is held back before it is given back.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -160,6 +164,13 @@ impl Docker {
                 "{unit} is made where a container names it, and is not started by itself"
             )),
         }
+    }
+
+    /// Who keeps a unit's output, where its file says.
+    fn log_driver(&self, unit: &UnitName) -> Option<String> {
+        let text = std::fs::read_to_string(self.machine.files.join(unit.as_str())).ok()?;
+        let plan = self.plan(unit, FileHash::of(&text), &text).ok()?;
+        plan.spec.log_driver.clone()
     }
 
     /// The unit's task; one that an earlier daemon left a file of is taken up.

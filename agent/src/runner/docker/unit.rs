@@ -64,6 +64,10 @@ pub(super) struct Standing {
     pub(super) failures: u64,
     /// Why the last one did.
     pub(super) problem: String,
+    /// systemd's `Result` of one that has failed.
+    pub(super) result: String,
+    /// How often it was started again by itself since the cluster last asked.
+    pub(super) restarts: u32,
     /// What goes on, for the user.
     pub(super) remark: String,
 }
@@ -481,6 +485,11 @@ impl Unit {
             runs,
             failures: self.failures,
             problem: self.problem.clone(),
+            result: match phase {
+                Phase::Failed(result) => result.to_string(),
+                _ => String::new(),
+            },
+            restarts: self.life.memory().restarts,
             remark: self.remark(),
         };
         let told = self.standing.borrow().clone();
