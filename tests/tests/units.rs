@@ -2,11 +2,13 @@
 
 use anyhow::{Context, Result, ensure};
 use muster_tests::cluster::Cluster;
-use muster_tests::lab::Host;
+use muster_tests::lab::{Host, Options};
 
 #[test]
 fn every_example_runs() -> Result<()> {
-    let cluster = Cluster::with_ttl("5s")?;
+    let provision = vec!["--ttl".to_owned(), "5s".to_owned()];
+    let options = Options { provision, containers: true, ..Options::default() };
+    let cluster = Cluster::up(options)?;
     let first = cluster.host(0)?;
     let files = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../examples"))?;
     let files: Vec<String> = files
@@ -69,7 +71,27 @@ fn every_example_runs() -> Result<()> {
         Ok(())
     })?;
 
+    cluster.step("containers show what lies in a volume");
+    cluster.run(first, "musterctl submit pages.volume")?;
+    cluster.run(first, "musterctl start page@1.container page@2.container")?;
+    let homes = [cluster.home("page@1.container")?, cluster.home("page@2.container")?];
+    ensure!(homes[0].name() != homes[1].name(), "both on {}", homes[0].name());
+    for (number, home) in homes.iter().enumerate().map(|(index, home)| (index + 1, home)) {
+        let url = format!("http://{}:900{number}/{number}.html", home.address());
+        let page = cluster.run(first, &format!("curl --silent --fail {url}"))?.stdout;
+        ensure!(page.trim() == format!("page {number} on {}", home.name()), "{page}");
+    }
+
     cluster.step("all of it is destroyed");
+    cluster.run(
+        first,
+        "musterctl destroy page@1.container page@2.container page@.container pages.volume",
+    )?;
+    for home in homes {
+        ensure!(home.containers().is_empty(), "{:?}", home.containers());
+        // What lay in the volume is not the cluster's to throw away.
+        cluster.run(home, "docker volume inspect muster-pages")?;
+    }
     let all = "hello web@1 web-announce@1 web@.service web-announce@.service node-info tidy.timer tidy.service";
     cluster.run(first, &format!("musterctl destroy {all}"))?;
     for host in cluster.hosts() {

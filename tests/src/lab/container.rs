@@ -78,6 +78,11 @@ impl Host {
         Ok(())
     }
 
+    /// How many containers run on it, whosever they are; cheap enough to be asked again and again.
+    pub fn count_containers(&self) -> usize {
+        self.cgroups.units(&|name| id_of(name).is_some()).len()
+    }
+
     /// The containers that run on it; more than one of a unit is possible, and wrong.
     pub fn containers(&self) -> Vec<Container> {
         if !self.record.containers {

@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: each figure beside the raw limit taken in the same run, median and spread; also as JSON.
 
 mod cluster;
+mod containers;
 mod failover;
 mod figure;
 mod idle;
@@ -51,6 +52,10 @@ enum Scenario {
     Failover,
     /// Power cuts at the default TTL.
     FailoverDefault,
+    /// 1, 30 and 100 containers.
+    Containers,
+    /// Power cuts with containers.
+    ContainersFailover,
 }
 
 pub(crate) fn bench(arguments: &Arguments) -> Result<()> {
@@ -64,7 +69,9 @@ pub(crate) fn bench(arguments: &Arguments) -> Result<()> {
             Some(binaries) => binaries.clone(),
             None => build::release()?,
         };
-        bench.on_hosts(&Options { binaries: Some(binaries), ..Options::default() });
+        let options = Options { binaries: Some(binaries), ..Options::default() };
+        bench.on_hosts(&options);
+        bench.on_engines(&options);
     }
     bench.report()
 }
@@ -141,6 +148,27 @@ impl Bench<'_> {
                     Ok(vec![failover::failover(lab, victim, 10.0, repetitions)?])
                 });
             }
+        }
+    }
+
+    /// With a Docker engine on each host.
+    fn on_engines(&mut self, options: &Options) {
+        let options = Options { containers: true, ..options.clone() };
+        if self.wants(Scenario::Containers) {
+            for (count, quick, full) in [(1, 5, 20), (30, 3, 7), (100, 2, 5)] {
+                let repetitions = self.repetitions(quick, full);
+                self.scenario(&format!("containers, {count}"), &options, |lab| {
+                    containers::prepare(lab)?;
+                    Ok(vec![containers::launch(lab, count, repetitions)?])
+                });
+            }
+        }
+        if self.wants(Scenario::ContainersFailover) {
+            let repetitions = self.repetitions(1, 5);
+            self.scenario("containers-failover", &options, |lab| {
+                containers::prepare(lab)?;
+                Ok(vec![containers::failover(lab, repetitions)?])
+            });
         }
     }
 

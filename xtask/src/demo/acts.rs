@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow};
 use muster_tests::lab::{Host, Lab, wait_until};
 
-use super::story::Story;
 use crate::shell;
+use crate::story::Story;
 
 const TEMPLATE: &str = "web@.service";
 
@@ -27,6 +27,7 @@ pub(super) fn tell(story: &mut Story, lab: &Lab) -> Result<()> {
     start(story, lab)?;
     refuse(story, lab)?;
     status(story, lab)?;
+    containers(story, lab)?;
     power_cut(story, lab)?;
     outage(story, lab)?;
     destroy(story, lab)
@@ -111,6 +112,33 @@ fn status(story: &mut Story, lab: &Lab) -> Result<()> {
     Ok(())
 }
 
+fn containers(story: &mut Story, lab: &Lab) -> Result<()> {
+    story.chapter("Containers are units like any other");
+    let n1 = lab.host(0)?;
+    for name in ["page@.container", "pages.volume"] {
+        let file = shell::top().join("examples").join(name);
+        let text = std::fs::read_to_string(&file).with_context(|| format!("{}", file.display()))?;
+        n1.write_file(&format!("/root/{name}"), &text)?;
+    }
+    story.succeeding(n1, "grep -v ^# page@.container")?;
+    story.succeeding(n1, "musterctl submit pages.volume page@.container")?;
+    story.succeeding(n1, "musterctl start page@1.container page@2.container")?;
+    story.succeeding(n1, "musterctl list-units")?;
+    let (first, second) = (one_of(lab, "page@1.container")?, one_of(lab, "page@2.container")?);
+    story.claim(first.name() != second.name(), "they run on different machines");
+    let line = format!("curl --silent --max-time 5 http://{}:9001/1.html", first.address());
+    let answer = story.succeeding(n1, &line)?;
+    let answered = answer.stdout.contains("page 1") && answer.stdout.contains(first.name());
+    story.claim(answered, &format!("page@1 answers over HTTP from {}", first.name()));
+    let elsewhere = other(lab, &[first])?;
+    let output = story.succeeding(elsewhere, "musterctl status page@1.container")?;
+    story.claim(
+        output.stdout.contains("active (running)"),
+        &format!("{} shows how it is on {}", elsewhere.name(), first.name()),
+    );
+    Ok(())
+}
+
 fn power_cut(story: &mut Story, lab: &Lab) -> Result<()> {
     story.chapter("A host loses power and comes back");
     story.succeeding(lab.host(0)?, "musterctl destroy web@3")?;
@@ -124,6 +152,9 @@ fn power_cut(story: &mut Story, lab: &Lab) -> Result<()> {
             0 => Err("it runs nowhere"),
             _ => Ok(()),
         }
+    });
+    story.claim_within(begin, FAILOVER, "and so do both containers", || {
+        one_of(lab, "page@1.container").and(one_of(lab, "page@2.container")).map(|_| ())
     });
     story.succeeding(first, "musterctl list-machines")?;
     story.succeeding(first, "musterctl list-units")?;
@@ -198,15 +229,20 @@ fn destroy(story: &mut Story, lab: &Lab) -> Result<()> {
     story.chapter("Destroyed is gone, from every host and from the store");
     let n1 = lab.host(0)?;
     story.succeeding(n1, "musterctl destroy web@1 web@2 web@3 web@4 web@.service")?;
+    story.succeeding(
+        n1,
+        "musterctl destroy page@1.container page@2.container page@.container pages.volume",
+    )?;
     for host in lab.hosts() {
-        let units = host.active_units(|name| name.starts_with("web@"));
+        let units = host.active_units(|name| name.starts_with("web@") || name.starts_with("page@"));
         let files =
             host.exec(&["sh", "-c", "ls -d /run/systemd/system/web@* 2>/dev/null; true"])?;
         let gone = units.is_empty() && files.stdout.is_empty();
         story.claim(gone, &format!("{} runs none of them and has no file of them", host.name()));
     }
     let list = story.succeeding(n1, "musterctl list-unit-files --no-legend")?;
-    story.claim(!list.stdout.contains("web@"), "the list is empty");
+    let empty = !list.stdout.contains("web@") && !list.stdout.contains("page");
+    story.claim(empty, "the list is empty");
     let line = "etcdctl get --prefix /muster/v1/ --keys-only | grep -E '/(unit|file|place|state)/' || true";
     let keys = story.succeeding(n1, line)?;
     // A file's text stays until no unit names it, so none may be left either.
@@ -228,8 +264,12 @@ fn three_machines(host: &Host) -> Result<()> {
 
 /// The one host an instance runs on.
 fn only_host(lab: &Lab, instance: u8) -> Result<&Host> {
-    let unit = format!("web@{instance}.service");
-    match lab.active_on(&unit).as_slice() {
+    one_of(lab, &format!("web@{instance}.service"))
+}
+
+/// The one host a unit runs on.
+fn one_of<'a>(lab: &'a Lab, unit: &str) -> Result<&'a Host> {
+    match lab.active_on(unit).as_slice() {
         [host] => Ok(host),
         hosts => {
             let names: Vec<&str> = hosts.iter().map(|host| host.name()).collect();

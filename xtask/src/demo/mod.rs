@@ -2,7 +2,6 @@
 
 mod acts;
 mod reboot;
-mod story;
 
 use std::path::PathBuf;
 
@@ -11,8 +10,8 @@ use clap::{Args, ValueEnum};
 use muster_tests::lab::{Lab, Options};
 
 use crate::install::{self, For};
+use crate::story::Story;
 use crate::{build, lab};
-use story::Story;
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -42,13 +41,21 @@ pub(crate) fn demo(arguments: &Arguments) -> Result<()> {
         None => build::release()?,
     };
     let mut story = Story::begin();
-    let lab = story.event("three hosts boot: systemd, etcd and musterd on each", || {
-        let configuration = match arguments.story {
-            Which::Units => String::new(),
-            Which::Reboot => reboot::CONFIGURATION.to_owned(),
-        };
-        Lab::up(&Options { binaries: Some(binaries), configuration, ..Options::default() })
-    })?;
+    let lab =
+        story.event("three hosts boot: systemd, etcd, dockerd and musterd on each", || {
+            let configuration = match arguments.story {
+                Which::Units => String::new(),
+                Which::Reboot => reboot::CONFIGURATION.to_owned(),
+            };
+            let containers = arguments.story == Which::Units;
+            let options = Options {
+                binaries: Some(binaries),
+                configuration,
+                containers,
+                ..Options::default()
+            };
+            Lab::up(&options)
+        })?;
     let told = match arguments.story {
         Which::Units => acts::tell(&mut story, &lab),
         Which::Reboot => reboot::tell(&mut story, &lab),

@@ -9,8 +9,8 @@ use anyhow::{Context, Result, anyhow};
 use muster_tests::lab::{Host, Lab, Process, Samples, wait_until};
 use muster_tests::reboots::{DEFAULT, Reboots, Roll};
 
-use super::story::{Story, time};
 use crate::shell;
+use crate::story::{Story, time};
 
 /// What the daemons are told beside their defaults: a story is shorter than the minute for which all has to be well.
 pub(super) const CONFIGURATION: &str = "[reboot]\nsettle = \"5s\"\n";

@@ -10,6 +10,25 @@ use muster_tests::lab::{Host, Output, wait_closely};
 /// How often a wait of the story looks. Its times are shown to a tenth of a second.
 const INTERVAL: Duration = Duration::from_millis(20);
 
+/// Where commands are typed.
+pub(crate) trait Place {
+    /// What it is called.
+    fn name(&self) -> &str;
+
+    /// Runs a command line there, as root in root's home.
+    fn sh(&self, line: &str) -> Result<Output>;
+}
+
+impl Place for Host {
+    fn name(&self) -> &str {
+        self.name()
+    }
+
+    fn sh(&self, line: &str) -> Result<Output> {
+        self.exec(&["sh", "-c", &format!("cd /root && {line}")])
+    }
+}
+
 /// A story being told.
 #[derive(Debug)]
 pub(crate) struct Story {
@@ -31,9 +50,9 @@ impl Story {
     }
 
     /// Runs a command line on a host as a person there would, in root's home, and shows it with its answer.
-    pub(crate) fn command(&mut self, host: &Host, line: &str) -> Result<Output> {
+    pub(crate) fn command(&mut self, host: &impl Place, line: &str) -> Result<Output> {
         self.steps += 1;
-        let output = host.exec(&["sh", "-c", &format!("cd /root && {line}")])?;
+        let output = host.sh(line)?;
         println!("\n{} # {line}", host.name());
         print!("{}", output.stdout);
         print!("{}", output.stderr);
@@ -44,7 +63,7 @@ impl Story {
     }
 
     /// [`Story::command`] that the story says succeeds.
-    pub(crate) fn succeeding(&mut self, host: &Host, line: &str) -> Result<Output> {
+    pub(crate) fn succeeding(&mut self, host: &impl Place, line: &str) -> Result<Output> {
         let output = self.command(host, line)?;
         if output.code != 0 {
             self.claim(false, &format!("`{line}` succeeds"));

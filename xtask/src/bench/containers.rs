@@ -1,0 +1,154 @@
+//! Containers: from the command to running, one and many, and back after a power cut.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow};
+use muster_tests::lab::{Host, IMAGE, Lab, wait_closely};
+
+use super::cluster::{self, Launch, PATIENCE, command, instances, leader};
+use super::figure::{Bound, Figure, Spread};
+
+/// What is measured is the way to it: an image that is there, no network to make, an end without delay.
+const UNIT: &str =
+    "[Container]\nImage=busybox:latest\nExec=sleep infinity\nNetwork=host\nStopSignal=SIGKILL\n";
+
+const PREFIX: &str = "box";
+
+/// How exactly a moment is seen from outside; a look at a hundred cgroups takes a while itself.
+const INTERVAL: Duration = Duration::from_millis(5);
+
+/// How many run when a host is lost.
+const LOST_AMONG: usize = 30;
+
+/// Docker Swarm 20.10 in such a lab (three managers, host network, the image on each), in seconds from the command to running.
+fn swarm(count: usize) -> Option<Bound> {
+    match count {
+        1 => Some(Bound::AtMost(0.31)),
+        30 => Some(Bound::AtMost(1.8)),
+        100 => Some(Bound::AtMost(6.0)),
+        _ => None,
+    }
+}
+
+/// Puts the unit in place.
+pub(crate) fn prepare(lab: &Lab) -> Result<()> {
+    let host = lab.host(0)?;
+    host.write_file(&format!("/root/{PREFIX}@.container"), UNIT)?;
+    command(host, &format!("musterctl submit {PREFIX}@.container")).map(|_| ())
+}
+
+/// So many at once, beside as many `docker run` at the same time.
+pub(crate) fn launch(lab: &Lab, count: usize, repetitions: usize) -> Result<Figure> {
+    let (mut muster, mut returned, mut raw) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..repetitions {
+        raw.push(run_raw(lab, count)?.as_secs_f64());
+        clear_raw(lab)?;
+        let took = start(lab, count)?;
+        muster.push(took.active.as_secs_f64());
+        returned.push(took.returned.as_secs_f64());
+        clear(lab, count)?;
+    }
+    let returned = Spread::of(returned).context("nothing was measured")?;
+    let plural = if count == 1 { "" } else { "s" };
+    Ok(Figure {
+        what: format!("{count} container{plural}, from the command to running"),
+        unit: "s",
+        raw: Spread::of(raw),
+        muster: Spread::of(muster).context("nothing was measured")?,
+        must: Some(Bound::TimesRaw(1.5)),
+        aim: swarm(count),
+        notes: vec![
+            format!("the command returned after {:.0} ms (median)", returned.median * 1000.0),
+            "the raw limit is `docker run` of the same, in parallel on each host; the aim is Docker Swarm's figure".to_owned(),
+        ],
+    })
+}
+
+/// Repeats: thirty on three hosts, one host lost, all thirty on two, the host back.
+pub(crate) fn failover(lab: &Lab, repetitions: usize) -> Result<Figure> {
+    let (mut times, mut lost) = (Vec::new(), Vec::new());
+    for _ in 0..repetitions {
+        start(lab, LOST_AMONG)?;
+        let leader = leader(lab)?;
+        let victim = lab.hosts().iter().find(|host| host.name() != leader.name());
+        let victim = victim.context("no other host")?;
+        lost.push(victim.count_containers());
+        let begin = Instant::now();
+        victim.power_cut()?;
+        times.push(wait_for(lab, LOST_AMONG, begin)?.as_secs_f64());
+        victim.boot()?;
+        lab.wait_for_etcd()?;
+        lab.wait_for_daemons()?;
+        cluster::wait_for_machines(lab, lab.hosts().len())?;
+        victim.wait_for_engine()?;
+        clear(lab, LOST_AMONG)?;
+    }
+    Ok(Figure {
+        what: "power cut of a follower, default TTL, to all containers running elsewhere"
+            .to_owned(),
+        unit: "s",
+        raw: None,
+        muster: Spread::of(times).context("nothing was measured")?,
+        must: Some(Bound::AtMost(18.0)),
+        aim: Some(Bound::AtMost(11.5)),
+        notes: vec![
+            format!("containers lost each time: {lost:?} of {LOST_AMONG}"),
+            "18 s is Docker Swarm's figure, for 10 of 30".to_owned(),
+        ],
+    })
+}
+
+fn running(lab: &Lab) -> usize {
+    lab.hosts().iter().map(Host::count_containers).sum()
+}
+
+fn wait_for(lab: &Lab, count: usize, since: Instant) -> Result<Duration> {
+    wait_closely(&format!("{count} containers"), PATIENCE, INTERVAL, || {
+        let running = running(lab);
+        if running == count { Ok(()) } else { Err(anyhow!("{running} run")) }
+    })?;
+    Ok(since.elapsed())
+}
+
+fn start(lab: &Lab, count: usize) -> Result<Launch> {
+    let host = lab.host(0)?;
+    let units: Vec<String> =
+        instances(PREFIX, 1, count).split(' ').map(|unit| format!("{unit}.container")).collect();
+    let line = format!("musterctl start {}", units.join(" "));
+    let begin = Instant::now();
+    std::thread::scope(|scope| {
+        let starting = scope.spawn(|| command(host, &line));
+        let active = wait_for(lab, count, begin);
+        let returned = starting.join().map_err(|_| anyhow!("a thread panicked"))??;
+        Ok(Launch { active: active?, returned: returned.took })
+    })
+}
+
+fn clear(lab: &Lab, count: usize) -> Result<()> {
+    let units: Vec<String> =
+        instances(PREFIX, 1, count).split(' ').map(|unit| format!("{unit}.container")).collect();
+    command(lab.host(0)?, &format!("musterctl destroy {}", units.join(" ")))?;
+    wait_for(lab, 0, Instant::now()).map(|_| ())
+}
+
+/// The raw limit: the same without Muster.
+fn run_raw(lab: &Lab, count: usize) -> Result<Duration> {
+    let share = count.div_ceil(lab.hosts().len());
+    let begin = Instant::now();
+    lab.each(|index, host| {
+        let mine = share.min(count.saturating_sub(index * share));
+        let line = format!(
+            "sh -c 'for one in $(seq {mine}); do docker run --detach --network=host --stop-signal=SIGKILL {IMAGE} sleep infinity & done; wait'"
+        );
+        if mine > 0 { command(host, &line).map(|_| ()) } else { Ok(()) }
+    })?;
+    wait_for(lab, count, begin)
+}
+
+fn clear_raw(lab: &Lab) -> Result<()> {
+    lab.each(|_, host| {
+        command(host, "sh -c 'docker ps --all --quiet | xargs --no-run-if-empty docker rm --force'")
+            .map(|_| ())
+    })?;
+    wait_for(lab, 0, Instant::now()).map(|_| ())
+}
