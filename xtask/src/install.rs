@@ -30,6 +30,25 @@ const CARGO_DEB: &str = "3.8.0";
 /// Needed to make hosts.
 const LAB: &[&str] = &["systemd-container", "debootstrap", "iproute2", "util-linux"];
 
+/// Needed to make virtual machines.
+const VAGRANT: &[&str] = &[
+    "debootstrap",
+    "dnsmasq-base",
+    "e2fsprogs",
+    "fdisk",
+    "grub-common",
+    "grub-pc-bin",
+    "iproute2",
+    "iptables",
+    "libvirt-clients",
+    "libvirt-daemon-system",
+    "openssh-client",
+    "qemu-system-x86",
+    "qemu-utils",
+    "vagrant",
+    "vagrant-libvirt",
+];
+
 /// What is going to be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum For {
@@ -45,6 +64,8 @@ pub(crate) enum For {
     Man,
     /// Packages.
     Dist,
+    /// Anything on virtual machines.
+    Vagrant,
 }
 
 /// Installs what is missing for a purpose; quick when nothing is.
@@ -56,10 +77,11 @@ pub(crate) fn ensure(purpose: For) -> Result<()> {
         For::Lab => &[BUILD, STORE, LAB],
         For::Man => &[MAN],
         For::Dist => &[BUILD, MAN, DIST],
+        For::Vagrant => &[BUILD, VAGRANT],
     };
     packages(&sets.concat())?;
     match purpose {
-        For::Build | For::Lab | For::Man => {}
+        For::Build | For::Lab | For::Man | For::Vagrant => {}
         For::Check => {
             component("rustfmt", "fmt")?;
             component("clippy", "clippy")?;
@@ -108,6 +130,10 @@ fn packages(wanted: &[&str]) -> Result<()> {
         .and_then(|()| {
             let mut command = program("apt-get", &["install", "--quiet", "--yes"]);
             command.arg("--no-install-recommends").args(&missing);
+            if missing.contains(&"qemu-system-x86") {
+                // A machine may carry newer tools of QEMU's, with which Debian's emulator does not go together.
+                command.arg("--allow-downgrades").args(beside_emulator()?);
+            }
             run(command.env("DEBIAN_FRONTEND", "noninteractive"))
         })
         .with_context(|| format!("cannot install {list}"));
@@ -116,6 +142,25 @@ fn packages(wanted: &[&str]) -> Result<()> {
         run(&mut program("systemctl", &["disable", "etcd.service"]))?;
     }
     installed
+}
+
+/// QEMU's tools in the version of its emulator, if they are to be had.
+fn beside_emulator() -> Result<Option<String>> {
+    let list = output(&mut program("apt-cache", &["madison", "qemu-system-x86", "qemu-utils"]))?;
+    let rows: Vec<Vec<&str>> =
+        list.lines().map(|line| line.split('|').map(str::trim).collect()).collect();
+    let version = |name: &str, wanted: Option<&str>| {
+        rows.iter().find_map(|row| match row.as_slice() {
+            [package, version, ..] if *package == name && wanted.is_none_or(|w| w == *version) => {
+                Some(*version)
+            }
+            _ => None,
+        })
+    };
+    let emulator = version("qemu-system-x86", None);
+    Ok(version("qemu-utils", emulator)
+        .filter(|_| emulator.is_some())
+        .map(|version| format!("qemu-utils={version}")))
 }
 
 fn is_installed(package: &str) -> bool {

@@ -12,7 +12,9 @@ mod dist;
 mod install;
 mod lab;
 mod shell;
+mod story;
 mod test;
+mod vagrant;
 
 use std::process::ExitCode;
 
@@ -42,6 +44,8 @@ enum Command {
     Man(dist::man::Arguments),
     /// The three hosts by themselves.
     Lab(lab::Arguments),
+    /// Bring up three virtual machines with Vagrant and play the story of vagrant/README.md on them.
+    Vagrant(vagrant::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -53,6 +57,7 @@ fn main() -> ExitCode {
         Command::Dist(arguments) => dist::dist(&arguments),
         Command::Man(arguments) => dist::man::man(&arguments),
         Command::Lab(arguments) => lab::lab(&arguments),
+        Command::Vagrant(arguments) => vagrant::vagrant(&arguments),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

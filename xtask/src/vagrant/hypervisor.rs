@@ -1,0 +1,87 @@
+//! A libvirt to talk to: the machine's own if it runs, else one started here.
+//!
+//! One started here lives in a network namespace of its own, so that its bridges and its rules of the firewall are nobody
+//! else's, and ends with the run.
+
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use muster_tests::lab::wait_until;
+
+use crate::shell::{program, run, succeeds};
+
+/// The namespace of a libvirt started here.
+const NAMESPACE: &str = "muster-vagrant";
+
+/// libvirt, as long as this lives.
+#[derive(Debug)]
+pub(crate) struct Hypervisor {
+    daemons: Vec<Child>,
+}
+
+impl Hypervisor {
+    /// Finds or starts it.
+    pub(crate) fn start() -> Result<Self> {
+        if succeeds(&mut program("virsh", &["--connect", "qemu:///system", "version"])) {
+            return Ok(Self { daemons: Vec::new() });
+        }
+        if Path::new("/run/systemd/system").exists() {
+            run(&mut program("systemctl", &["start", "libvirtd.service"]))?;
+            return Ok(Self { daemons: Vec::new() });
+        }
+        if !Path::new("/run/netns").join(NAMESPACE).exists() {
+            run(&mut program("ip", &["netns", "add", NAMESPACE]))?;
+        }
+        let mut hypervisor = Self { daemons: Vec::new() };
+        run(&mut inside("ip", &["link", "set", "lo", "up"]))?;
+        for daemon in ["virtlogd", "libvirtd"] {
+            let child = inside(&format!("/usr/sbin/{daemon}"), &[])
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .spawn()
+                .with_context(|| format!("cannot start {daemon}"))?;
+            hypervisor.daemons.push(child);
+        }
+        wait_until("libvirt", Duration::from_secs(60), || {
+            if succeeds(
+                &mut hypervisor.command("virsh", &["--connect", "qemu:///system", "version"]),
+            ) {
+                return Ok(());
+            }
+            bail!("libvirtd does not answer")
+        })?;
+        Ok(hypervisor)
+    }
+
+    /// A command that sees the machines' networks.
+    pub(crate) fn command(&self, name: &str, arguments: &[&str]) -> Command {
+        if self.daemons.is_empty() { program(name, arguments) } else { inside(name, arguments) }
+    }
+}
+
+impl Drop for Hypervisor {
+    fn drop(&mut self) {
+        if self.daemons.is_empty() {
+            return;
+        }
+        for network in ["vagrant-libvirt", "muster"] {
+            succeeds(&mut inside("virsh", &["net-destroy", network]));
+            succeeds(&mut inside("virsh", &["net-undefine", network]));
+        }
+        for daemon in self.daemons.iter_mut().rev() {
+            // `ip netns exec` becomes the program it runs, so this is the daemon's own id.
+            succeeds(&mut program("kill", &[daemon.id().to_string()]));
+            let _ = daemon.wait();
+        }
+        succeeds(&mut program("ip", &["netns", "del", NAMESPACE]));
+    }
+}
+
+fn inside(name: &str, arguments: &[&str]) -> Command {
+    let mut command = program("ip", &["netns", "exec", NAMESPACE, name]);
+    command.args(arguments);
+    command
+}

@@ -1,0 +1,167 @@
+//! Vagrant's machines: up, off, on, gone, and what is typed on them.
+//!
+//! Vagrant itself is asked only for what is its own; commands go over ssh, for `vagrant ssh` takes seconds to begin.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+use muster_tests::lab::Output;
+
+use super::hypervisor::Hypervisor;
+use super::probe::Driver;
+use crate::build;
+use crate::shell::{output, program, run, top};
+use crate::story::Place;
+
+/// The name under which the box is added.
+const BOX: &str = "muster/debian12";
+
+/// The machines, and how Vagrant is told of them.
+#[derive(Debug)]
+pub(crate) struct Machines<'a> {
+    hypervisor: &'a Hypervisor,
+    home: PathBuf,
+    environment: Vec<(&'static str, String)>,
+}
+
+/// One machine.
+#[derive(Debug)]
+pub(crate) struct Machine<'a> {
+    machines: &'a Machines<'a>,
+    name: String,
+}
+
+/// Lets Vagrant read the file of the machines.
+pub(crate) fn validate() -> Result<()> {
+    let home = build::target()?.join("vagrant");
+    std::fs::create_dir_all(&home)?;
+    let mut command = program("vagrant", &["validate", "--ignore-provider"]);
+    command.current_dir(top().join("vagrant")).env("VAGRANT_HOME", &home);
+    run(command.env("VAGRANT_DOTFILE_PATH", home.join("machines")))
+}
+
+impl<'a> Machines<'a> {
+    /// Machines of this box, which are not up yet.
+    pub(crate) fn new(
+        hypervisor: &'a Hypervisor,
+        image: &Path,
+        package: &Path,
+        driver: Driver,
+    ) -> Result<Self> {
+        let home = build::target()?.join("vagrant");
+        std::fs::create_dir_all(&home)?;
+        let environment = vec![
+            ("VAGRANT_HOME", home.to_string_lossy().into_owned()),
+            ("VAGRANT_DOTFILE_PATH", home.join("machines").to_string_lossy().into_owned()),
+            ("VAGRANT_CHECKPOINT_DISABLE", "1".to_owned()),
+            ("VAGRANT_DEFAULT_PROVIDER", "libvirt".to_owned()),
+            ("MUSTER_BOX", BOX.to_owned()),
+            ("MUSTER_PACKAGE", package.to_string_lossy().into_owned()),
+            ("MUSTER_DRIVER", driver.name().to_owned()),
+        ];
+        let machines = Self { hypervisor, home, environment };
+        let add = ["box", "add", "--force", "--provider", "libvirt", "--name", BOX];
+        run(machines.vagrant(&add).arg(image))?;
+        Ok(machines)
+    }
+
+    /// `vagrant up`, and how to reach what is up.
+    pub(crate) fn up(&self, names: &[&str]) -> Result<()> {
+        run(self.vagrant(&["up"]).args(names))?;
+        self.learn()
+    }
+
+    /// Pulls the plug.
+    pub(crate) fn power_off(&self, name: &str) -> Result<()> {
+        run(&mut self.vagrant(&["halt", "--force", name]))
+    }
+
+    /// Takes them away, with their disks and their networks.
+    pub(crate) fn destroy(&self) -> Result<()> {
+        run(&mut self.vagrant(&["destroy", "--force"]))?;
+        run(&mut self.vagrant(&["box", "remove", "--force", BOX]))?;
+        // The copy that libvirt made of it.
+        let virsh = |arguments: &[&str]| {
+            let mut command = self.hypervisor.command("virsh", &["--connect", "qemu:///system"]);
+            command.args(arguments);
+            output(&mut command)
+        };
+        let list = virsh(&["vol-list", "default"])?;
+        for volume in list.lines().filter_map(|line| line.split_whitespace().next()) {
+            if volume.starts_with("muster-VAGRANTSLASH-debian12") {
+                virsh(&["vol-delete", volume, "default"])?;
+            }
+        }
+        Ok(())
+    }
+
+    /// One of them.
+    pub(crate) fn machine(&'a self, name: &str) -> Machine<'a> {
+        Machine { machines: self, name: name.to_owned() }
+    }
+
+    /// Says how to reach them.
+    pub(crate) fn explain(&self) {
+        let line = show(&self.ssh("n1"));
+        println!("The machines are up. On another terminal: {line}");
+    }
+
+    fn learn(&self) -> Result<()> {
+        let configuration = output(&mut self.vagrant(&["ssh-config"]))?;
+        let path = self.configuration();
+        std::fs::write(&path, configuration)
+            .with_context(|| format!("cannot write {}", path.display()))
+    }
+
+    fn configuration(&self) -> PathBuf {
+        self.home.join("ssh-config")
+    }
+
+    fn ssh(&self, name: &str) -> Command {
+        let mut command = self.hypervisor.command("ssh", &["-F"]);
+        command.arg(self.configuration()).args(["-o", "ConnectTimeout=20", name]);
+        command
+    }
+
+    fn vagrant(&self, arguments: &[&str]) -> Command {
+        let mut command = self.hypervisor.command("vagrant", arguments);
+        command.current_dir(top().join("vagrant")).stdin(Stdio::null());
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        command
+    }
+}
+
+impl Place for Machine<'_> {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn sh(&self, line: &str) -> Result<Output> {
+        let begin = Instant::now();
+        let mut command = self.machines.ssh(&self.name);
+        let output = command
+            .arg(format!("sudo sh -c {}", quote(line)))
+            .stdin(Stdio::null())
+            .output()
+            .context("cannot run ssh")?;
+        let Some(code) = output.status.code() else { bail!("ssh: {}", output.status) };
+        Ok(Output {
+            code,
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+            took: begin.elapsed(),
+        })
+    }
+}
+
+/// One word of a shell's.
+fn quote(text: &str) -> String {
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+fn show(command: &Command) -> String {
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    words.map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
+}

@@ -1,0 +1,147 @@
+//! The story of vagrant/README.md, as typed there.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow, ensure};
+use muster_tests::lab::wait_until;
+
+use super::machines::{Machine, Machines};
+use crate::shell;
+use crate::story::{Place as _, Story, time};
+
+/// The machines.
+const NAMES: [&str; 3] = ["n1", "n2", "n3"];
+
+const TEMPLATE: &str = "web@.service";
+
+/// An emulated machine boots in a minute or two, and three at once take their time.
+const PATIENCE: Duration = Duration::from_secs(1800);
+
+/// Tells all of it. An error is something the story cannot go on without.
+pub(super) fn tell(story: &mut Story, machines: &Machines<'_>) -> Result<()> {
+    up(story, machines)?;
+    start(story, machines)?;
+    lose_one(story, machines)?;
+    roll(story, machines)?;
+    story.chapter("Nothing is left");
+    let n1 = machines.machine("n1");
+    story.succeeding(&n1, "musterctl destroy web@1 web@2 web@.service")?;
+    Ok(())
+}
+
+fn up(story: &mut Story, machines: &Machines<'_>) -> Result<()> {
+    story.chapter("vagrant up");
+    story.event("vagrant up", || machines.up(&[]))?;
+    for name in NAMES {
+        let machine = machines.machine(name);
+        let begin = Instant::now();
+        story.claim_within(begin, PATIENCE, &format!("{name} knows of three machines"), || {
+            known(&machine, 3)
+        });
+        story.succeeding(&machine, "musterctl list-machines")?;
+    }
+    let n1 = machines.machine("n1");
+    story
+        .succeeding(&n1, "uname -a; systemctl is-active etcd docker musterd; musterd --version")?;
+    Ok(())
+}
+
+fn start(story: &mut Story, machines: &Machines<'_>) -> Result<()> {
+    story.chapter("Two instances, on different machines");
+    let n1 = machines.machine("n1");
+    let file = shell::top().join("examples").join(TEMPLATE);
+    let text = std::fs::read_to_string(&file).with_context(|| format!("{}", file.display()))?;
+    let line = format!("cat > {TEMPLATE} <<'UNIT'\n{text}UNIT");
+    let written = n1.sh(&line)?;
+    ensure!(written.code == 0, "cannot write {TEMPLATE}: {}", written.stderr);
+    story.succeeding(&n1, "musterctl submit web@.service")?;
+    story.succeeding(&n1, "musterctl start web@1 web@2")?;
+    story.succeeding(&n1, "musterctl list-units")?;
+    story.claim(home(machines, 1)? != home(machines, 2)?, "they run on different machines");
+    Ok(())
+}
+
+fn lose_one(story: &mut Story, machines: &Machines<'_>) -> Result<()> {
+    // From another machine than the one that is asked; the first is as good as any.
+    let instance = if home(machines, 1)? == "n1" { 2 } else { 1 };
+    let lost = home(machines, instance)?;
+    story.chapter("One machine loses its power, and its instance moves");
+    let n1 = machines.machine("n1");
+    story.event(&format!("vagrant halt --force {lost}"), || machines.power_off(&lost))?;
+    let begin = Instant::now();
+    story.claim_within(begin, PATIENCE, &format!("web@{instance} runs elsewhere"), || {
+        match home(machines, instance) {
+            Ok(now) if now != lost => Ok(()),
+            Ok(_) => Err(anyhow!("it is still said to be on {lost}")),
+            Err(error) => Err(error),
+        }
+    });
+    story.succeeding(&n1, "musterctl list-machines")?;
+    story.succeeding(&n1, "musterctl list-units")?;
+    story.event(&format!("vagrant up {lost}"), || machines.up(&[&lost]))?;
+    let begin = Instant::now();
+    story.claim_within(begin, PATIENCE, "three machines again", || known(&n1, 3));
+    story.succeeding(&n1, "musterctl list-units")?;
+    Ok(())
+}
+
+fn roll(story: &mut Story, machines: &Machines<'_>) -> Result<()> {
+    story.chapter("A reboot rolls through all three");
+    let before = boots(machines)?;
+    let n1 = machines.machine("n1");
+    story.succeeding(&n1, "musterctl reboot request --all --because 'new kernel'")?;
+    story.succeeding(&n1, "musterctl reboot status")?;
+    let begin = Instant::now();
+    println!();
+    let mut done: BTreeMap<String, Duration> = BTreeMap::new();
+    wait_until("three reboots", PATIENCE * 2, || {
+        for name in NAMES {
+            // One that cannot be asked is on its way.
+            let Ok(boot) = boot(&machines.machine(name)) else { continue };
+            if before.get(name) != Some(&boot) && !done.contains_key(name) {
+                println!("[{:>7}] {name} has booted anew", time(begin.elapsed()));
+                done.insert(name.to_owned(), begin.elapsed());
+            }
+        }
+        if done.len() == NAMES.len() { Ok(()) } else { Err(anyhow!("{} of them", done.len())) }
+    })?;
+    let freed = Instant::now();
+    story.claim_within(freed, PATIENCE, "every slot is free again", || {
+        let status = n1.sh("musterctl reboot status")?;
+        ensure!(status.stdout.contains("Available: 1"), "{}", status.stdout);
+        Ok::<_, anyhow::Error>(())
+    });
+    let history = story.succeeding(&n1, "musterctl reboot history")?;
+    let told = NAMES.iter().all(|name| history.stdout.contains(name));
+    story.claim(told, "the history has all three");
+    story.succeeding(&n1, "musterctl list-units")?;
+    Ok(())
+}
+
+/// Whether so many machines are known there.
+fn known(machine: &Machine<'_>, count: usize) -> Result<()> {
+    let list = machine.sh("musterctl list-machines --no-legend")?;
+    let seen = list.stdout.lines().count();
+    ensure!(list.code == 0 && seen == count, "{seen} machines: {}", list.stderr);
+    Ok(())
+}
+
+/// The machine on which systemd runs an instance, asked of each that answers.
+fn home(machines: &Machines<'_>, instance: u8) -> Result<String> {
+    for name in NAMES {
+        let line = format!("systemctl is-active web@{instance}.service");
+        if machines.machine(name).sh(&line).is_ok_and(|output| output.stdout.trim() == "active") {
+            return Ok(name.to_owned());
+        }
+    }
+    Err(anyhow!("web@{instance} runs nowhere"))
+}
+
+fn boots(machines: &Machines<'_>) -> Result<BTreeMap<&'static str, String>> {
+    NAMES.into_iter().map(|name| Ok((name, boot(&machines.machine(name))?))).collect()
+}
+
+fn boot(machine: &Machine<'_>) -> Result<String> {
+    Ok(machine.sh("cat /proc/sys/kernel/random/boot_id")?.success()?.stdout)
+}
