@@ -131,6 +131,32 @@ impl Case {
         assert!(waited.is_ok(), "nobody said that {unit} is {wanted}");
     }
 
+    /// A runner that has just begun on the same machine.
+    async fn another(&self) -> Arc<dyn Runner> {
+        let runner: Arc<dyn Runner> = match &self.machine {
+            Machine::Memory(host) => Arc::new(Scripted::on(host)),
+            Machine::Systemd => Arc::new(Systemd::new(PathBuf::from("/run/systemd/system"))),
+            Machine::Docker(engine) => Arc::new(engine.runner()),
+        };
+        let mut events = runner.events();
+        let ready = async { while events.recv().await != Some(RunnerEvent::Relist) {} };
+        tokio::time::timeout(Duration::from_secs(30), ready).await.unwrap();
+        runner
+    }
+
+    /// Breaks the line over which events come, and whatever else is on it.
+    fn cut(&self) {
+        match &self.machine {
+            Machine::Memory(host) => {
+                host.lose(true);
+                host.lose(false);
+            }
+            // It is started again by its socket when somebody calls.
+            Machine::Systemd => systemctl(&["kill", "--signal=KILL", "dbus.service"]),
+            Machine::Docker(engine) => engine.cut(),
+        }
+    }
+
     async fn clean(&self, unit: &UnitName) {
         self.runner.stop(unit).await.unwrap();
         self.runner.remove(unit).await.unwrap();
@@ -270,6 +296,59 @@ async fn a_changed_file_is_what_the_next_start_runs() {
         let outcome = case.runner.restart(&unit, 2).await.unwrap();
         assert!(matches!(outcome, Outcome::Failed { .. }), "{outcome:?}");
         case.clean(&unit).await;
+    }
+}
+
+#[tokio::test]
+async fn what_runs_already_is_left_alone_by_a_start() {
+    for case in Case::all().await {
+        let unit = case.unit("already");
+        case.write(&unit, &case.good()).await;
+        case.runner.start(&unit, 1).await.unwrap();
+        let before = case.see(&unit).await;
+        case.write(&unit, &case.good()).await;
+        assert_eq!(case.runner.start(&unit, 1).await.unwrap(), Outcome::Done);
+        assert_eq!(case.see(&unit).await.invocation, before.invocation);
+        case.clean(&unit).await;
+    }
+}
+
+#[tokio::test]
+async fn a_new_runner_takes_over_what_runs() {
+    for mut case in Case::all().await {
+        let unit = case.unit("adopted");
+        case.write(&unit, &case.good()).await;
+        case.runner.start(&unit, 1).await.unwrap();
+        let before = case.see(&unit).await;
+        // The one before it is gone, as after an upgrade.
+        case.runner = case.another().await;
+        let after = case.see(&unit).await;
+        assert_eq!(
+            (after.observed.active.as_str(), &after.invocation),
+            ("active", &before.invocation)
+        );
+        assert_eq!(after.observed.file, before.observed.file);
+        assert_eq!(case.runner.stop(&unit).await.unwrap(), Outcome::Done);
+        assert_eq!(case.see(&unit).await.observed.active, "inactive");
+        case.runner.remove(&unit).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn an_event_stream_that_breaks_loses_nothing() {
+    for mut case in Case::all().await {
+        let unit = case.unit("cut");
+        case.write(&unit, &case.good()).await;
+        case.runner.start(&unit, 1).await.unwrap();
+        let before = case.see(&unit).await;
+        case.cut();
+        let relist = async { while case.events.recv().await != Some(RunnerEvent::Relist) {} };
+        tokio::time::timeout(Duration::from_secs(30), relist).await.unwrap();
+        assert_eq!(case.see(&unit).await.invocation, before.invocation, "it was started anew");
+        // And what happens from now on is told again.
+        case.runner.stop(&unit).await.unwrap();
+        case.told(&unit, "inactive").await;
+        case.runner.remove(&unit).await.unwrap();
     }
 }
 

@@ -15,10 +15,15 @@ use bollard::query_parameters::{
 };
 use muster_common::unit::{FileHash, UnitFile, UnitName};
 use musterd::runner::docker::{Docker, Settings, Sources};
+use tokio::io::copy_bidirectional;
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::watch;
 
 /// An engine, and a directory for what a runner on it remembers.
 pub struct Engine {
     socket: PathBuf,
+    /// What runners reach it through.
+    relay: Relay,
     pub image: String,
     pub directory: tempfile::TempDir,
     /// Files of volumes and networks.
@@ -57,14 +62,47 @@ impl Sources for Files {
     }
 }
 
+/// A socket that passes everything on to another, and can be cut.
+struct Relay {
+    path: PathBuf,
+    /// How often it was cut.
+    lines: watch::Sender<u64>,
+}
+
+impl Relay {
+    fn new(path: PathBuf, to: PathBuf) -> Self {
+        let listener = UnixListener::bind(&path).unwrap();
+        let lines = watch::Sender::new(0);
+        let cuts = lines.subscribe();
+        tokio::spawn(async move {
+            while let Ok((mut caller, _)) = listener.accept().await {
+                let (to, mut cut) = (to.clone(), cuts.clone());
+                cut.mark_unchanged();
+                tokio::spawn(async move {
+                    // An engine that is down is what the caller is to find.
+                    let Ok(mut engine) = UnixStream::connect(to).await else { return };
+                    tokio::select! {
+                        _ = copy_bidirectional(&mut caller, &mut engine) => {}
+                        _ = cut.changed() => {}
+                    }
+                });
+            }
+        });
+        Self { path, lines }
+    }
+}
+
 impl Engine {
     /// The engine that `MUSTER_DOCKER` and `MUSTER_DOCKER_IMAGE` tell of.
     pub fn of_environment() -> Self {
         let told = |name| std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set"));
+        let socket = PathBuf::from(told("MUSTER_DOCKER"));
+        let directory = tempfile::tempdir().unwrap();
         Self {
-            socket: told("MUSTER_DOCKER").into(),
+            relay: Relay::new(directory.path().join("engine.sock"), socket.clone()),
+            socket,
             image: told("MUSTER_DOCKER_IMAGE"),
-            directory: tempfile::tempdir().unwrap(),
+            directory,
             files: Arc::default(),
         }
     }
@@ -73,7 +111,7 @@ impl Engine {
     pub fn runner(&self) -> Docker {
         std::fs::create_dir_all(self.secrets()).unwrap();
         Docker::new(Settings {
-            socket: self.socket.clone(),
+            socket: self.relay.path.clone(),
             machine: "0123456789abcdef0123456789abcdef".parse().unwrap(),
             cluster: "/test/".to_owned(),
             run_dir: self.directory.path().join("run"),
@@ -146,6 +184,11 @@ impl Engine {
     pub async fn remove_quietly(&self, container: &str) {
         let options = RemoveContainerOptionsBuilder::new().force(true).build();
         let _ = self.client().remove_container(container, Some(options)).await;
+    }
+
+    /// Breaks every line that runners have to it. They can call again at once.
+    pub fn cut(&self) {
+        self.relay.lines.send_modify(|cut| *cut += 1);
     }
 
     /// Restarts the engine under its containers.

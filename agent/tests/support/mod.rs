@@ -191,12 +191,17 @@ impl Scripted {
         let fails = self.host.with(|s| {
             s.check()?;
             s.log.push(format!("{verb} {unit}"));
+            // As with systemd, what runs is not started.
+            if verb == "start" && s.units.get(unit).is_some_and(|u| u.active == "active") {
+                return Ok(None);
+            }
             s.runs += 1;
             let run = s.runs;
             s.units.entry(unit.clone()).or_default().run = run;
             s.set(unit, "activating");
-            Ok(s.failing.contains(unit))
+            Ok(Some(s.failing.contains(unit)))
         })?;
+        let Some(fails) = fails else { return Ok(Outcome::Done) };
         self.host
             .wait(|s| {
                 !s.slow.contains(unit) || s.units.get(unit).is_none_or(|u| u.active == "inactive")
