@@ -16,9 +16,10 @@ use std::path::{Path, PathBuf};
 
 use muster_common::container::keys::{Section, Support};
 use muster_common::container::{ContainerSpec, Host, Quadlet, Sensitive, read};
-use muster_common::unit::{UnitFile, UnitName};
+use muster_common::unit::{FileHash, UnitFile, UnitName};
 use muster_engine::container::{
-    BadEnvironment, Creation, Identity, Known, MissingUnit, assemble, network, translate, volume,
+    BadEnvironment, Creation, Identity, Known, MissingUnit, Policy, assemble, fetch, network,
+    retry_after, translate, volume,
 };
 use serde_json::{Value, json};
 
@@ -125,6 +126,83 @@ fn every_option_that_is_taken_is_in_some_file() {
             assert!(!taken || is_there, "[{section}] {}: {}", key.name, key.support);
         }
     }
+}
+
+/// Everything that is decided for a container, whatever the hash of its file.
+fn decided(unit: &UnitName, text: &str) -> Result<String, String> {
+    let (_, quadlet) = parse(unit, text)?;
+    let identity = Identity {
+        unit: unit.clone(),
+        file: FileHash::of(""),
+        generation: 7,
+        cluster: "/muster/v1/".to_owned(),
+    };
+    let Quadlet::Container(spec) = quadlet else { return Err("no container".to_owned()) };
+    let creation = translate(&spec, &identity, &names(&spec)).unwrap();
+    let fetches = [fetch(&spec, true), fetch(&spec, false)];
+    let pauses: Vec<_> = (1..9).map(|failed| retry_after(&spec, failed)).collect();
+    Ok(format!("{creation:?} {:?} {fetches:?} {pauses:?}", Policy::of(&spec)))
+}
+
+/// An option that is honoured or emulated is never dropped on the way: without it something else is decided.
+#[test]
+fn every_option_that_is_taken_makes_a_difference() {
+    let unit: UnitName = "all@1.container".parse().unwrap();
+    let text = fs::read_to_string(fixtures().join(unit.as_str())).unwrap();
+    let whole = decided(&unit, &text).unwrap();
+    // Those whose one good value is what happens anyway, those the cluster and not the engine looks at, and those that
+    // another in the same file outdoes, which is told beside each.
+    let same = [
+        ("Container", "CgroupsMode"),
+        ("Container", "ReadOnlyTmpfs"),
+        ("Container", "SecurityLabelDisable"),
+        ("Service", "KillMode"),
+        ("Service", "Type"),
+        ("Service", "RemainAfterExit"),
+        ("Unit", "Description"),
+        ("Unit", "Documentation"),
+        ("Unit", "StartLimitAction"),
+        ("Install", "RequiredBy"),
+        ("Install", "UpheldBy"),
+        ("Install", "WantedBy"),
+        ("Quadlet", "DefaultDependencies"),
+        // ReadOnly= leaves /tmp to ReadOnlyTmpfs=, and Tmpfs= says more of it.
+        ("Container", "VolatileTmp"),
+        // StartLimitIntervalSec= and StartLimitBurst= of [Unit] come later, as do TimeoutStartSec= and TimeoutStopSec=.
+        ("Unit", "StartLimitInterval"),
+        ("Service", "StartLimitInterval"),
+        ("Service", "StartLimitBurst"),
+        ("Service", "TimeoutSec"),
+    ];
+    let file: UnitFile = text.parse().unwrap();
+    let mut options: Vec<(String, String)> =
+        file.options().iter().map(|o| (o.section.clone(), o.name.clone())).collect();
+    options.sort();
+    options.dedup();
+    let mut dropped = Vec::new();
+    for (section, name) in options {
+        let taken = Section::ALL.into_iter().find(|s| s.to_string() == section).is_some_and(|s| {
+            s.keys().iter().any(|key| {
+                key.name == name && matches!(key.support, Support::Honoured | Support::Emulated(_))
+            })
+        });
+        let rest: Vec<_> = file
+            .options()
+            .iter()
+            .filter(|o| (&o.section, &o.name) != (&section, &name))
+            .map(|o| format!("[{}]\n{}={}\n", o.section, o.name, o.value))
+            .collect();
+        // Without some of them the file is refused, which is a difference.
+        let without = decided(&unit, &rest.concat());
+        if taken && without.as_ref() == Ok(&whole) {
+            dropped.push((section, name));
+        }
+    }
+    let dropped: Vec<(&str, &str)> =
+        dropped.iter().map(|(s, n)| (s.as_str(), n.as_str())).collect();
+    let mut same = same.to_vec();
+    same.sort_unstable();
+    assert_eq!(dropped, same);
 }
 
 #[test]

@@ -117,7 +117,7 @@ impl Engine {
             run_dir: self.directory.path().join("run"),
             state_dir: self.directory.path().join("state"),
             secrets: self.secrets(),
-            credentials: None,
+            credentials: Some(self.credentials()).filter(|path| path.exists()),
             sources: self.files.clone(),
         })
         .unwrap()
@@ -125,6 +125,11 @@ impl Engine {
 
     pub fn secrets(&self) -> PathBuf {
         self.directory.path().join("secrets")
+    }
+
+    /// Where credentials for registries are, if a test has put any there.
+    pub fn credentials(&self) -> PathBuf {
+        self.directory.path().join("config.json")
     }
 
     /// A container's file. It needs no network.

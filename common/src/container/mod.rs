@@ -33,7 +33,7 @@ pub use image::{Image, ImageName, Pull};
 pub use mount::{Mount, Relabel, Source};
 pub use names::signal_number;
 pub use network::{Attachment, Named, NetworkMode, Port, Protocol};
-pub use options::{Device, Masks, Reload, Seccomp, Timezone, Ulimit};
+pub use options::{Device, Masks, Seccomp, Timezone, Ulimit};
 pub use reader::ContainerError;
 pub use resources::{NetworkSpec, Subnet, VolumeSpec};
 pub use service::{ExitCodes, Kind, Restart, Service, StartLimit};

@@ -58,15 +58,6 @@ pub enum Timezone {
     Zone(String),
 }
 
-/// How a container is told to read its configuration again.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Reload {
-    /// By a command run in it.
-    Command(Vec<String>),
-    /// By a signal.
-    Signal(String),
-}
-
 /// One `AddDevice=`: `[-]host[:container][:permissions]`.
 pub(super) fn device(value: &str) -> Result<Device, String> {
     let (value, optional) = match value.strip_prefix('-') {

@@ -10,7 +10,7 @@ use super::image::{self, Image, Pull};
 use super::keys::Section;
 use super::mount::{self, Mount, Source};
 use super::network::{self, Attachment, Named, Network, NetworkMode, Port, Protocol, no_address};
-use super::options::{self, Device, Masks, Reload, Seccomp, Timezone, Ulimit};
+use super::options::{self, Device, Masks, Seccomp, Timezone, Ulimit};
 use super::reader::{ContainerError, Reader};
 use super::service::Service;
 use super::{names, quantity, resources};
@@ -88,8 +88,6 @@ pub struct ContainerSpec {
     pub on_failure: OnFailure,
     /// When it counts as started.
     pub notify: Notify,
-    /// How it is told to read its configuration again.
-    pub reload: Option<Reload>,
     /// How its life is looked after.
     pub service: Service,
 }
@@ -248,7 +246,6 @@ impl ContainerSpec {
             health,
             on_failure,
             notify,
-            reload: reload(reader)?,
             service,
         };
         Ok(spec)
@@ -473,13 +470,4 @@ fn labels(reader: &Reader<'_>) -> Result<BTreeMap<String, String>, ContainerErro
         labels.insert(AUTO_UPDATE.to_owned(), update);
     }
     Ok(labels)
-}
-
-fn reload(reader: &Reader<'_>) -> Result<Option<Reload>, ContainerError> {
-    let command = reader.command("ReloadCmd")?.map(Reload::Command);
-    let signal = reader.last("ReloadSignal", names::stop_signal)?.map(Reload::Signal);
-    if command.is_some() && signal.is_some() {
-        return Err(reader.error("ReloadSignal", "it cannot stand beside ReloadCmd="));
-    }
-    Ok(command.or(signal))
 }

@@ -93,8 +93,8 @@ fn options_that_contradict_one_another_are_refused() {
         ("Volume=/a:/x\nMount=type=tmpfs,dst=/x/", "4: [Container] Mount: two mounts want /x/"),
         ("Secret=a\nSecret=b,target=a", "4: [Container] Secret: two secrets want /run/secrets/a"),
         (
-            "ReloadCmd=a\nReloadSignal=HUP",
-            "4: [Container] ReloadSignal: it cannot stand beside ReloadCmd=",
+            "ReloadCmd=a",
+            "3: [Container] ReloadCmd: refused: nothing reloads a unit of the cluster; leave it out, and restart the unit",
         ),
         (
             "Notify=healthy\nHealthCmd=none",
@@ -153,13 +153,13 @@ fn a_refused_option_may_be_taken_back() {
 
 #[test]
 fn what_has_no_effect_is_said() {
-    let text = "[Unit]\nAfter=b.service\n[Container]\nImage=a\nAutoUpdate=registry\n";
+    let text = "[Unit]\nAfter=b.service\n[Container]\nImage=a\n[Service]\nDelegate=yes\n";
     let (_, warnings) = parse("web.container", text).unwrap();
     let warnings: Vec<_> = warnings.iter().map(Warning::to_string).collect();
     assert_eq!(
         warnings,
         [
-            "line 5: [Container] AutoUpdate: no effect: nothing updates containers by itself; use Pull=newer and restart the unit",
+            "line 6: [Service] Delegate: no effect: Docker sets up a container's control group",
             "line 2: [Unit] After: no effect: containers are not ordered among units",
         ]
     );

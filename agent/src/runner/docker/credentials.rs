@@ -6,9 +6,12 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 use bollard::auth::DockerCredentials;
+use http::HeaderValue;
 use serde::Deserialize;
+
+use super::engine::EngineError;
 
 /// The name under which `docker login` keeps Docker's own registry.
 const DOCKER_HUB: &str = "https://index.docker.io/v1/";
@@ -34,6 +37,18 @@ pub(super) async fn of(path: &Path, repository: &str) -> Result<Option<DockerCre
         .await
         .map_err(|error| format!("cannot read the credentials in {}: {error}", path.display()))?;
     find(&bytes, repository).map_err(|problem| format!("{}: {problem}", path.display()))
+}
+
+/// The header that carries credentials to an engine.
+pub(super) const HEADER: &str = "X-Registry-Auth";
+
+/// Its value: JSON in the URL's alphabet of base64, padded, as the documentation of Docker's API has it.
+pub(super) fn header(credentials: &DockerCredentials) -> Result<HeaderValue, EngineError> {
+    let unwritable = || EngineError::refused("the credentials for the registry cannot be written");
+    let json = serde_json::to_vec(credentials).map_err(|_| unwritable())?;
+    let mut value = HeaderValue::try_from(URL_SAFE.encode(json)).map_err(|_| unwritable())?;
+    value.set_sensitive(true);
+    Ok(value)
 }
 
 fn find(bytes: &[u8], repository: &str) -> Result<Option<DockerCredentials>, String> {
@@ -104,6 +119,22 @@ mod tests {
         assert_eq!(password("localhost:5000/web").as_deref(), Some("two:three"));
         assert_eq!(password("registry.example/web").as_deref(), Some("four"));
         assert_eq!(password("other.example/web"), None);
+    }
+
+    #[test]
+    fn the_header_is_in_the_alphabet_of_urls() {
+        let credentials = DockerCredentials {
+            username: Some("me".to_owned()),
+            password: Some("p??>>~~?>z".to_owned()),
+            ..DockerCredentials::default()
+        };
+        let value = header(&credentials).unwrap();
+        assert!(!format!("{value:?}").contains("ey"), "it is in no log");
+        let value = value.to_str().unwrap();
+        assert!(value.contains('-') && !value.contains(['+', '/']), "{value}");
+        let read: serde_json::Value =
+            serde_json::from_slice(&URL_SAFE.decode(value).unwrap()).unwrap();
+        assert_eq!(read["password"], "p??>>~~?>z");
     }
 
     #[test]

@@ -3,8 +3,8 @@
 //! Owns the attempts to get one, what they say meanwhile, and the credentials for a registry. When an image is fetched and
 //! how often that is tried is the engine crate's to decide.
 
-use std::collections::BTreeMap;
-use std::path::Path;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex};
 
 use bollard::auth::DockerCredentials;
 use bollard::models::{BuildInfo, CreateImageInfo};
@@ -16,32 +16,72 @@ use tokio_util::io::ReaderStream;
 
 use super::credentials;
 use super::engine::{Engine, EngineError};
+use super::lock;
+use super::machine::Machine;
 
 /// Told how far it is, in words for a user.
 pub(super) type Progress<'a> = &'a (dyn Fn(String) + Send + Sync);
 
+/// What is known of images besides what the engine says.
+#[derive(Debug, Default)]
+pub(super) struct Images {
+    /// One fetch at a time for each image or archive: units that want the same one wait for the first.
+    fetching: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
+    /// What archives brought in whose image has no name in the file, and the archive as it was then.
+    loaded: Mutex<HashMap<String, (Stamp, String)>>,
+}
+
+/// Tells one archive at a path from the next.
+type Stamp = (u64, u64, i64, i64);
+
+impl Images {
+    /// The turn to fetch from a source.
+    fn turn(&self, source: &str) -> Arc<tokio::sync::Mutex<()>> {
+        Arc::clone(lock(&self.fetching).entry(source.to_owned()).or_default())
+    }
+}
+
 /// Makes sure that the image is there. Returns its id or name where only the archive it came from knows.
 pub(super) async fn ensure(
-    engine: &Engine,
+    machine: &Machine,
     spec: &ContainerSpec,
-    credentials: Option<&Path>,
     progress: Progress<'_>,
 ) -> Result<Option<String>, EngineError> {
-    let named = match &spec.image {
-        Image::Named(name) => Some(name),
-        Image::Archive { image, .. } => image.as_ref(),
+    let engine = &machine.engine;
+    let (named, source) = match &spec.image {
+        Image::Named(name) => (Some(name), name.to_string()),
+        Image::Archive { path, image } => (image.as_ref(), path.clone()),
     };
-    let present = match named {
-        Some(name) => is_there(engine, name).await?,
-        None => false,
+    let present = async || match named {
+        Some(name) => is_there(engine, &name.to_string()).await,
+        None => Ok(false),
     };
-    match (fetch(spec, present), &spec.image) {
+    let mut there = present().await?;
+    let turn = machine.images.turn(&source);
+    let _turn = match fetch(spec, there) {
+        // What is missing is fetched once for all who wait for it.
+        Fetch::Load | Fetch::Pull { needed: true } if !there => {
+            let turn = if let Ok(turn) = turn.try_lock() {
+                turn
+            } else {
+                progress(format!("waiting for the image {source}, which another unit fetches"));
+                turn.lock().await
+            };
+            there = present().await?;
+            Some(turn)
+        }
+        _ => None,
+    };
+    match (fetch(spec, there), &spec.image) {
         (Fetch::Nothing, _) => Ok(None),
-        (Fetch::Load, Image::Archive { path, image }) => {
-            load(engine, path, image.as_ref(), progress).await
+        (Fetch::Load, Image::Archive { path, image: Some(name) }) => {
+            load(engine, path, Some(name), progress).await
+        }
+        (Fetch::Load, Image::Archive { path, image: None }) => {
+            load_unnamed(machine, path, progress).await
         }
         (Fetch::Pull { needed }, Image::Named(name)) => {
-            pull(engine, spec, name, needed, credentials, progress).await.map(|()| None)
+            pull(machine, spec, name, needed, progress).await.map(|()| None)
         }
         (Fetch::Missing | Fetch::Load | Fetch::Pull { .. }, _) => {
             let name = named.map_or_else(|| "of the archive".to_owned(), ToString::to_string);
@@ -52,8 +92,35 @@ pub(super) async fn ensure(
     }
 }
 
-async fn is_there(engine: &Engine, name: &ImageName) -> Result<bool, EngineError> {
-    match engine.call()?.inspect_image(&name.to_string()).await.map_err(EngineError::from) {
+/// Loads an archive unless it is the one that was loaded last and what it brought is still there.
+async fn load_unnamed(
+    machine: &Machine,
+    path: &str,
+    progress: Progress<'_>,
+) -> Result<Option<String>, EngineError> {
+    let stamp = stamp(path);
+    let before = lock(&machine.images.loaded).get(path).cloned();
+    if let (Some(stamp), Some((known, image))) = (stamp, before)
+        && stamp == known
+        && is_there(&machine.engine, &image).await?
+    {
+        return Ok(Some(image));
+    }
+    let image = load(&machine.engine, path, None, progress).await?;
+    if let (Some(stamp), Some(image)) = (stamp, &image) {
+        lock(&machine.images.loaded).insert(path.to_owned(), (stamp, image.clone()));
+    }
+    Ok(image)
+}
+
+fn stamp(path: &str) -> Option<Stamp> {
+    use std::os::unix::fs::MetadataExt as _;
+    let found = std::fs::metadata(path).ok()?;
+    Some((found.ino(), found.size(), found.mtime(), found.mtime_nsec()))
+}
+
+async fn is_there(engine: &Engine, name: &str) -> Result<bool, EngineError> {
+    match engine.call()?.inspect_image(name).await.map_err(EngineError::from) {
         Ok(_) => Ok(true),
         Err(error) if error.is_absent() => Ok(false),
         Err(error) => Err(error),
@@ -61,17 +128,17 @@ async fn is_there(engine: &Engine, name: &ImageName) -> Result<bool, EngineError
 }
 
 async fn pull(
-    engine: &Engine,
+    machine: &Machine,
     spec: &ContainerSpec,
     name: &ImageName,
     needed: bool,
-    credentials: Option<&Path>,
     progress: Progress<'_>,
 ) -> Result<(), EngineError> {
+    let engine = &machine.engine;
     let mut failed = 0;
     loop {
         progress(format!("fetching the image {name}"));
-        let credentials = match credentials {
+        let credentials = match machine.credentials.as_deref() {
             Some(path) => {
                 credentials::of(path, &name.repository).await.map_err(EngineError::refused)?
             }
@@ -96,8 +163,10 @@ async fn pull(
         };
         tracing::warn!(image = %name, %error, ?pause, failed, "cannot fetch an image yet");
         progress(format!(
-            "fetching the image {name} failed {failed} times ({error}); trying again in {}",
-            humantime::format_duration(pause)
+            "cannot fetch the image {name} ({error}); next try in {}, {} of {}",
+            humantime::format_duration(pause),
+            failed + 1,
+            spec.pull_retries.saturating_add(1),
         ));
         tokio::time::sleep(pause).await;
     }
@@ -109,12 +178,20 @@ async fn pull_once(
     credentials: Option<DockerCredentials>,
     progress: Progress<'_>,
 ) -> Result<(), EngineError> {
+    let header = credentials.map(|credentials| credentials::header(&credentials)).transpose()?;
     let options = CreateImageOptionsBuilder::new()
         .from_image(&name.repository)
         .tag(name.tag_to_pull())
         .build();
-    let client = engine.transfer()?;
-    let mut lines = client.create_image(Some(options), None, credentials);
+    let mut client = engine.transfer()?;
+    if let Some(header) = header {
+        // The library's own is in the other alphabet of base64, which an engine does not read.
+        client = client.with_request_modifier(move |mut request| {
+            request.headers_mut().insert(credentials::HEADER, header.clone());
+            request
+        });
+    }
+    let mut lines = client.create_image(Some(options), None, None);
     let mut layers = Layers::default();
     while let Some(line) = lines.next().await {
         if let Some(share) = layers.take(&line?) {
@@ -185,7 +262,7 @@ async fn load(
     }
     match (wanted, loaded.as_slice()) {
         (Some(wanted), loaded) => {
-            if is_there(engine, wanted).await? {
+            if is_there(engine, &wanted.to_string()).await? {
                 return Ok(None);
             }
             Err(failed(&format!("it holds {}, not {wanted}", listed(loaded))))

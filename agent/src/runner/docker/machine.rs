@@ -15,6 +15,7 @@ use muster_store::Registry;
 use super::copies::Copies;
 use super::engine::Engine;
 use super::host;
+use super::images::Images;
 use super::kept::Memories;
 use super::lock;
 use super::news::News;
@@ -72,6 +73,7 @@ pub(super) struct Machine {
     pub(super) secrets: PathBuf,
     pub(super) credentials: Option<PathBuf>,
     pub(super) copies: Copies,
+    pub(super) images: Images,
     pub(super) news: News,
     /// To be told when something may have to go.
     pub(super) tidy: tokio::sync::Notify,
@@ -100,6 +102,7 @@ impl Machine {
             laid: run.join("secrets"),
             secrets: settings.secrets,
             credentials: settings.credentials,
+            images: Images::default(),
             copies: Copies::new(settings.sources, settings.state_dir.join("named")),
             news,
             tidy: tokio::sync::Notify::new(),

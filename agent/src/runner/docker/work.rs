@@ -58,8 +58,7 @@ async fn prepare_once(
 ) -> Result<Prepared, EngineError> {
     let names = resources::ensure(machine, &plan.spec).await?;
     let progress = |text: String| told(text);
-    let credentials = machine.credentials.as_deref();
-    let image = images::ensure(&machine.engine, &plan.spec, credentials, &progress).await?;
+    let image = images::ensure(machine, &plan.spec, &progress).await?;
     Ok(Prepared { names, image })
 }
 
@@ -68,11 +67,12 @@ pub(super) fn start(
     machine: Arc<Machine>,
     unit: UnitName,
     plan: Plan,
-    prepared: Prepared,
+    mut prepared: Prepared,
     before: Option<String>,
     generation: u64,
 ) -> BoxFuture<'static, Came> {
     Box::pin(async move {
+        let mut anew = true;
         loop {
             machine.engine.ready().await;
             let before = before.as_deref();
@@ -81,6 +81,16 @@ pub(super) fn start(
             match started {
                 Ok(id) => return Came::Started(id),
                 Err(EngineError::Lost(problem)) => lost(&machine.engine, problem).await,
+                // Somebody removed its image, or the last container on it took its network along, since they were seen.
+                Err(error) if anew && error.is_absent() => {
+                    anew = false;
+                    let told: Told = Arc::new(|_| ());
+                    match prepare_once(&machine, &plan, &told).await {
+                        Ok(again) => prepared = again,
+                        Err(EngineError::Lost(problem)) => lost(&machine.engine, problem).await,
+                        Err(error) => return Came::NotStarted(error.to_string()),
+                    }
+                }
                 Err(error) => return Came::NotStarted(error.to_string()),
             }
         }

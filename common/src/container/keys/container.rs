@@ -1,6 +1,6 @@
 //! The options of `[Container]`.
 
-use super::{Key, emulated, honoured, noted, refused};
+use super::{Key, emulated, honoured, refused};
 
 const NO_PODMAN: &str = "no podman command is run; use the option that says what is wanted";
 const NO_POD: &str = "Docker has no pods; use Network=NAME.container to share a network";
@@ -8,7 +8,7 @@ const NO_MAP: &str = "Docker maps users for the whole engine, not for one contai
 const NO_STARTUP: &str =
     "Docker has one health check and no second one for the start; use HealthStartPeriod=";
 const NO_HEALTH_LOG: &str = "Docker keeps the last five results by itself";
-const NO_RELOAD: &str = "nothing reloads a container yet";
+const NO_RELOAD: &str = "nothing reloads a unit of the cluster; leave it out, and restart the unit";
 const OLD: &str = "Podman gave it up";
 
 pub(super) const KEYS: &[Key] = &[
@@ -17,9 +17,9 @@ pub(super) const KEYS: &[Key] = &[
     honoured("AddHost"),
     honoured("Annotation"),
     honoured("AppArmor"),
-    noted(
+    emulated(
         "AutoUpdate",
-        "nothing updates containers by itself; use Pull=newer and restart the unit",
+        "a label for whatever updates containers; Muster does not: use Pull=newer and restart the unit",
     ),
     emulated("CgroupsMode", "`enabled` is what Docker does; the other modes are Podman's own"),
     honoured("ContainerName"),
@@ -86,8 +86,8 @@ pub(super) const KEYS: &[Key] = &[
         "ReadOnlyTmpfs",
         "`/run`, `/tmp` and `/var/tmp` as tmpfs, unless something is mounted there",
     ),
-    noted("ReloadCmd", NO_RELOAD),
-    noted("ReloadSignal", NO_RELOAD),
+    refused("ReloadCmd", NO_RELOAD),
+    refused("ReloadSignal", NO_RELOAD),
     refused("RemapGid", OLD),
     refused("RemapUid", OLD),
     refused("RemapUidSize", OLD),
