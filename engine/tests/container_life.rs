@@ -44,6 +44,7 @@ fn event(words: &[&str]) -> Event {
         ["unhealthy"] => Event::Health(HealthState::Unhealthy),
         ["exit", code] => Event::Ended(ended(code, false)),
         ["oom", code] => Event::Ended(ended(code, true)),
+        ["taken", code] => Event::TakenAlong(ended(code, false)),
         ["gone"] => Event::Gone,
         ["tick"] => Event::Tick,
         other => panic!("{other:?}"),
@@ -223,6 +224,45 @@ fn a_crash_loop_waits_and_ends_at_the_limit() {
         8   tick     => failed/failed (start-limit-hit, code 1)
         9   start    => failed/failed (start-limit-hit, code 1)
         30  start    => activating/start-pre : prepare
+    ",
+    );
+}
+
+#[test]
+fn one_that_its_engine_took_along_is_started_again_whatever_its_policy() {
+    for restart in ["no", "on-failure", "on-abort"] {
+        go_on(
+            &mut up(&format!("[Service]\nRestart={restart}")),
+            "
+            9 taken 143 => activating/start-pre : prepare
+            9 prepared  => activating/start : start
+            9 started   => active/running
+        ",
+        );
+    }
+    // Within the start limit: an engine that keeps dying is no reason to try for ever.
+    go_on(
+        &mut up("[Unit]\nStartLimitIntervalSec=30\nStartLimitBurst=1"),
+        "9 taken 137 => failed/failed (start-limit-hit, code 137)",
+    );
+    // One that was being stopped has stopped, and work that was done is done.
+    go_on(
+        &mut up(""),
+        "
+        9 stop      => deactivating/stop-sigterm : signal
+        9 taken 137 => inactive/dead
+    ",
+    );
+    story(
+        "[Service]\nType=oneshot\nRemainAfterExit=yes",
+        "
+        0 start     => activating/start-pre : prepare
+        1 prepared  => activating/start : start
+        2 started   => activating/start
+        3 taken 143 => activating/start-pre : prepare
+        3 prepared  => activating/start : start
+        3 started   => activating/start
+        4 taken 0   => active/exited
     ",
     );
 }

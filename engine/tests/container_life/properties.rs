@@ -50,7 +50,9 @@ fn event() -> impl Strategy<Value = Event> {
         1 => Just(Event::NotStarted),
         1 => Just(Event::Health(HealthState::Healthy)),
         1 => Just(Event::Health(HealthState::Unhealthy)),
-        4 => (code, any::<bool>()).prop_map(|(code, oom)| Event::Ended(Ended { code, oom })),
+        4 => (code.clone(), any::<bool>())
+            .prop_map(|(code, oom)| Event::Ended(Ended { code, oom })),
+        1 => code.prop_map(|code| Event::TakenAlong(Ended { code, oom: false })),
         1 => Just(Event::Gone),
         6 => Just(Event::Tick),
     ]

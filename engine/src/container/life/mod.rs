@@ -58,6 +58,8 @@ pub enum Event {
     Health(HealthState),
     /// It has ended.
     Ended(Ended),
+    /// It has ended because its engine did.
+    TakenAlong(Ended),
     /// It is not there any more.
     Gone,
     /// Time has passed; see [`Life::deadline`].
@@ -299,6 +301,7 @@ impl Life {
             Event::Unprepared | Event::NotStarted => self.on_refused(now, event),
             Event::Health(health) => self.on_health(now, health),
             Event::Ended(ended) => self.on_end(now, Some(ended)),
+            Event::TakenAlong(ended) => self.on_taken_along(now, ended),
             Event::Gone => self.on_end(now, None),
             Event::Tick => self.on_tick(now),
         }
@@ -453,6 +456,24 @@ impl Life {
             | Phase::Exited
             | Phase::Wait { .. }
             | Phase::Failed(_) => Vec::new(),
+        }
+    }
+
+    /// Its engine stopped and took it along, as a machine that reboots does: that is no end of its own, and `Restart=` is not
+    /// asked. Work that was done by then is done.
+    fn on_taken_along(&mut self, now: Duration, ended: Ended) -> Vec<Action> {
+        let works = self.policy.service.kind != Kind::Notify;
+        let done = works && judge::result(&self.policy, ended) == Result::Success;
+        match self.phase {
+            Phase::Start { running: true, .. } | Phase::Running if self.memory.wanted && !done => {
+                self.memory.ended = Some(ended);
+                self.begin(now)
+            }
+            Phase::Stop { then, .. } => {
+                self.memory.ended = Some(ended);
+                self.stopped(now, then, Result::Success)
+            }
+            _ => self.on_end(now, Some(ended)),
         }
     }
 
