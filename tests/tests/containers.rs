@@ -4,7 +4,7 @@
 
 use anyhow::{Context, Result, ensure};
 use muster_tests::cluster::Cluster;
-use muster_tests::lab::{Host, Options};
+use muster_tests::lab::{Host, IMAGE, Options};
 
 fn ours(unit: &str) -> bool {
     unit.starts_with("web@")
@@ -31,7 +31,7 @@ fn containers_are_placed_run_moved_and_forgotten() -> Result<()> {
         ensure!(policy.is_empty() || policy == "no", "dockerd itself may restart it: {policy}");
     }
 
-    listed_anywhere(&cluster, one, two)?;
+    listed_and_told_anywhere(&cluster, one, two)?;
     services_and_containers_conflict(&cluster, first, one)?;
 
     cluster.step("musterd is killed on every host, and restarted: the same containers");
@@ -98,13 +98,25 @@ fn containers_are_placed_run_moved_and_forgotten() -> Result<()> {
     cluster.down()
 }
 
-fn listed_anywhere(cluster: &Cluster, home: &Host, other: &Host) -> Result<()> {
-    cluster.step("list-units, asked from another host");
+fn listed_and_told_anywhere(cluster: &Cluster, home: &Host, other: &Host) -> Result<()> {
+    cluster.step("list-units, status and journal, asked from another host");
     let unit = "web@1.container";
     let rows = cluster.states(other)?;
     let row = rows.iter().find(|row| row.unit == unit).context("it is not listed")?;
     let words = (row.active.as_deref(), row.sub.as_deref(), row.machine.as_deref());
     ensure!(words == (Some("active"), Some("running"), Some(home.machine_id())), "{row:?}");
+    let id = cluster.container(home, unit)?.id;
+    let status = cluster.run(other, &format!("musterctl status {unit}"))?.stdout;
+    let short = id.get(..12).context("its id is short")?;
+    for word in [unit, "active (running)", short, IMAGE, home.name()] {
+        ensure!(status.contains(word), "{word} in:\n{status}");
+    }
+    let greeting = format!("{unit} greets from {}", home.name());
+    cluster.eventually("its greeting", || {
+        let journal = cluster.run(other, &format!("musterctl journal {unit}"))?.stdout;
+        ensure!(journal.contains(&greeting), "{journal}");
+        Ok(())
+    })?;
     Ok(())
 }
 

@@ -2,7 +2,7 @@
 //!
 //! What runs is read from cgroups of the hosts, which tell it while no engine answers.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use muster_tests::cluster::{Cluster, PREFIX, Running};
 use muster_tests::lab::{Host, Options, Signal};
 
@@ -18,8 +18,10 @@ fn containers_outlive_what_their_engine_goes_through() -> Result<()> {
     let cluster = Cluster::up(Options { containers: true, provision, ..Options::default() })?;
     let first = cluster.host(0)?;
     let apps: Vec<String> = (1..=6).map(|number| format!("app{number}.container")).collect();
-    for app in &apps {
-        cluster.write_container(first, app, "[Service]\nRestart=always\nRestartSec=0")?;
+    // What an engine takes along is no end of the container's own, so that none of these is asked then.
+    let policies = ["no", "no", "no", "on-failure", "on-failure", "on-failure"];
+    for (app, restart) in apps.iter().zip(policies) {
+        cluster.write_container(first, app, &format!("[Service]\nRestart={restart}"))?;
     }
     cluster.run(first, &format!("musterctl start {}", apps.join(" ")))?;
     let running = cluster.running(ours)?;
@@ -57,6 +59,17 @@ fn containers_outlive_what_their_engine_goes_through() -> Result<()> {
     cluster.one_round()?;
     never_dead(&cluster, asked)?;
     cluster.unchanged(&running, ours)?;
+
+    cluster.step("  that is shown");
+    let rows = cluster.states(asked)?;
+    let its = rows.iter().filter(|row| row.machine.as_deref() == Some(host.machine_id()));
+    for row in its.filter(|row| ours(&row.unit)) {
+        let remark = row.remark.as_deref().unwrap_or_default();
+        ensure!(remark.contains("the container engine does not answer"), "{row:?}");
+    }
+    let (_, unit, _) = on(&running, host).pop_first().context("it runs nothing")?;
+    let status = cluster.sh(asked, &format!("musterctl status {unit}"))?.stdout;
+    ensure!(status.contains("the container engine does not answer"), "{status}");
 
     cluster.step("  nothing new is placed there, and a refusal says so");
     let there = format!("[X-Fleet]\nMachineID={}", host.machine_id());

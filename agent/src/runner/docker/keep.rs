@@ -138,10 +138,12 @@ async fn meet(machine: &Machine, warned: &mut bool) {
         Ok(info) => info,
         Err(error) => {
             tracing::warn!(%error, "the container engine does not say how it is set up");
+            machine.engine.meets(None);
             return;
         }
     };
     machine.meet(&info);
+    machine.engine.meets(info.live_restore_enabled);
     if info.live_restore_enabled == Some(false) && !std::mem::replace(warned, true) {
         tracing::warn!(
             "live-restore is off: when the container engine stops or is upgraded, its containers stop with it; \

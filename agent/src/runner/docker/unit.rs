@@ -118,6 +118,8 @@ struct Unit {
     remarks: watch::Sender<String>,
     /// Who is to be told, once it has been said how things stand now, that a wish was heard.
     heard: Vec<(oneshot::Sender<u64>, u64)>,
+    /// How often the engine had been met when its container was last known to run.
+    ran_at: u64,
 }
 
 /// Begins to look after a unit. What was remembered of it is said until the engine has been asked.
@@ -177,6 +179,7 @@ impl Unit {
             memory.rest = (!memory.wanted).then_some(Rest::Dead);
         }
         let (life, actions) = Life::adopt(Policy::of(&plan.spec), memory, seen, host::now());
+        let ran_at = machine.engine.meetings();
         let unit = Self {
             machine,
             name: unit,
@@ -198,6 +201,7 @@ impl Unit {
             standing,
             remarks: watch::Sender::new(String::new()),
             heard: Vec::new(),
+            ran_at,
         };
         (unit, actions)
     }
@@ -278,6 +282,7 @@ impl Unit {
             }
             Came::Started(id) => {
                 self.container = Some(id);
+                self.ran_at = self.machine.engine.meetings();
                 self.before = None;
                 self.fault.clear();
                 self.step(Event::Started);
@@ -317,6 +322,7 @@ impl Unit {
         match found.seen {
             Seen::Absent => {}
             Seen::Running(health) => {
+                self.ran_at = self.machine.engine.meetings();
                 if matches!(
                     self.life.phase(),
                     Phase::Dead | Phase::Exited | Phase::Failed(_) | Phase::Wait { .. }
@@ -333,7 +339,8 @@ impl Unit {
                 if !found.fault.is_empty() {
                     self.problem.clone_from(&found.fault);
                 }
-                self.step(Event::Ended(ended));
+                let along = self.machine.engine.took_along(self.ran_at);
+                self.step(if along { Event::TakenAlong(ended) } else { Event::Ended(ended) });
             }
         }
     }
