@@ -118,10 +118,13 @@ impl From<bollard::errors::Error> for EngineError {
                 Self::Refused { status: 0, problem: error.trim().to_owned() }
             }
             // An answer nobody understands is an answer. Asking again brings the same.
-            Error::JsonDataError { message, .. } => {
-                Self::refused(format!("unreadable answer: {message}"))
+            // What it says is not repeated: a container's environment may stand there.
+            Error::JsonDataError { column, .. } => {
+                Self::refused(format!("unreadable answer, at its byte {column}"))
             }
-            Error::JsonSerdeError { err } => Self::refused(format!("unreadable answer: {err}")),
+            Error::JsonSerdeError { err } => {
+                Self::refused(format!("unreadable answer ({:?})", err.classify()))
+            }
             error => Self::Lost(crate::presence::chain(&error)),
         }
     }

@@ -3,7 +3,7 @@
 //! Owns the attempts to get one, what they say meanwhile, and the credentials for a registry. When an image is fetched and
 //! how often that is tried is the engine crate's to decide.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 
 use bollard::auth::DockerCredentials;
@@ -27,6 +27,9 @@ pub(super) type Progress<'a> = &'a (dyn Fn(String) + Send + Sync);
 pub(super) struct Images {
     /// One fetch at a time for each image or archive: units that want the same one wait for the first.
     fetching: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
+    /// Images that were seen, so that not every start of every container asks for its own. Whoever is told otherwise forgets
+    /// them.
+    present: Mutex<HashSet<String>>,
     /// What archives brought in whose image has no name in the file, and the archive as it was then.
     loaded: Mutex<HashMap<String, (Stamp, String)>>,
 }
@@ -35,6 +38,11 @@ pub(super) struct Images {
 type Stamp = (u64, u64, i64, i64);
 
 impl Images {
+    /// Forgets what was seen: one of them is there no more.
+    pub(super) fn forget(&self) {
+        lock(&self.present).clear();
+    }
+
     /// The turn to fetch from a source.
     fn turn(&self, source: &str) -> Arc<tokio::sync::Mutex<()>> {
         Arc::clone(lock(&self.fetching).entry(source.to_owned()).or_default())
@@ -52,8 +60,17 @@ pub(super) async fn ensure(
         Image::Named(name) => (Some(name), name.to_string()),
         Image::Archive { path, image } => (image.as_ref(), path.clone()),
     };
-    let present = async || match named {
-        Some(name) => is_there(engine, &name.to_string()).await,
+    let present = async || match named.map(ToString::to_string) {
+        Some(name) if lock(&machine.images.present).contains(&name) => {
+            Ok::<bool, EngineError>(true)
+        }
+        Some(name) => {
+            let there = is_there(engine, &name).await?;
+            if there {
+                lock(&machine.images.present).insert(name);
+            }
+            Ok(there)
+        }
         None => Ok(false),
     };
     let mut there = present().await?;

@@ -122,11 +122,18 @@ async fn listen(
             error = &mut silence => return Err(error),
         };
         let Some(event) = event else { break };
-        let actor = event?.actor.unwrap_or_default();
+        let event = event?;
+        // Health checks run programs in a container, which changes nothing by itself.
+        let action = event.action.unwrap_or_default();
+        if action.starts_with("exec_") || matches!(action.as_str(), "create" | "attach" | "top") {
+            continue;
+        }
+        let message = if action == "start" { Message::Started } else { Message::Look };
+        let actor = event.actor.unwrap_or_default();
         let named = actor.attributes.and_then(|labels| labels.get(LABEL_UNIT)?.parse().ok());
         let Some(unit): Option<UnitName> = named else { continue };
         if let Some(handle) = lock(units).get(&unit) {
-            let _ = handle.messages.send(Message::Look);
+            let _ = handle.messages.send(message);
         }
     }
     Ok(())

@@ -212,8 +212,13 @@ impl Docker {
         let (heard, answer) = oneshot::channel();
         let gone = || lost("it is being removed".to_owned());
         handle.messages.send(Message::Wish { event, generation, heard }).map_err(|_| gone())?;
-        let failures = answer.await.map_err(|_| gone())?;
         let mut line = self.machine.engine.line();
+        let failures = tokio::select! {
+            biased;
+            failures = answer => failures.map_err(|_| gone())?,
+            // It is heard once the engine is back; whether it is still wanted then is to be decided anew.
+            problem = down(&mut line) => return Err(lost(problem)),
+        };
         loop {
             let standing = handle.standing.borrow_and_update().clone();
             if let Some(outcome) = outcome(event, &standing, failures) {
@@ -227,6 +232,14 @@ impl Docker {
                 _ = line.changed() => {}
             }
         }
+    }
+}
+
+/// Waits until the engine does not answer. Returns why.
+async fn down(line: &mut watch::Receiver<Line>) -> String {
+    match line.wait_for(|line| matches!(line, Line::Down(_))).await.as_deref() {
+        Ok(Line::Down(problem)) => problem.clone(),
+        _ => "it has gone".to_owned(),
     }
 }
 

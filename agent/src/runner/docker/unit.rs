@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::future::BoxFuture;
 use muster_common::unit::UnitName;
@@ -26,6 +27,9 @@ use crate::runner::{RunnerError, RunnerEvent};
 /// The signal that asks a container to stop where neither its file nor its image says.
 const STOP: &str = "SIGTERM";
 
+/// How long a unit that is removed waits for a container that is just being made.
+const LAST: Duration = Duration::from_secs(30);
+
 /// What a unit is told.
 #[derive(Debug)]
 pub(super) enum Message {
@@ -40,6 +44,8 @@ pub(super) enum Message {
     },
     /// Something may have happened to it.
     Look,
+    /// Somebody has started its container, most likely we.
+    Started,
     /// It is to be forgotten, container and all.
     Remove(oneshot::Sender<Result<(), RunnerError>>),
 }
@@ -106,6 +112,8 @@ struct Unit {
     stop_signal: Option<String>,
     prepared: Prepared,
     work: Option<BoxFuture<'static, Came>>,
+    /// What that is.
+    working: Option<Action>,
     look: Option<BoxFuture<'static, (String, Option<Found>)>>,
     look_again: bool,
     waiting: VecDeque<Action>,
@@ -191,6 +199,7 @@ impl Unit {
             stop_signal: ours.and_then(|found| found.stop_signal),
             prepared: Prepared::default(),
             work: None,
+            working: None,
             look: None,
             look_again: false,
             waiting: VecDeque::new(),
@@ -263,6 +272,12 @@ impl Unit {
                     return;
                 }
                 self.look = Some(work::look(Arc::clone(&self.machine), id.clone()));
+            }
+            Message::Started => {
+                use Phase::{Dead, Exited, Failed, Wait};
+                if matches!(self.life.phase(), Dead | Exited | Failed(_) | Wait { .. }) {
+                    self.told(Message::Look);
+                }
             }
             Message::Remove(_) => {}
         }
@@ -371,9 +386,14 @@ impl Unit {
         for action in actions {
             match action {
                 Action::CancelPrepare => {
-                    self.work = None;
+                    self.waiting.retain(|action| *action != Action::Prepare);
+                    if self.working == Some(Action::Prepare) {
+                        self.work = None;
+                    }
                     self.remarks.send_replace(String::new());
                 }
+                // An engine that is away for long is not to be told the same a hundred times once it is back.
+                Action::Kill if self.waiting.back() == Some(&Action::Kill) => {}
                 other => self.waiting.push_back(other),
             }
         }
@@ -385,6 +405,7 @@ impl Unit {
         while self.work.is_none() {
             let Some(action) = self.waiting.pop_front() else { return };
             let machine = Arc::clone(&self.machine);
+            self.working = Some(action);
             self.work = match action {
                 Action::Prepare => {
                     let remarks = self.remarks.clone();
@@ -421,6 +442,14 @@ impl Unit {
 
     /// Forgets it, container and all.
     async fn remove(&mut self) -> Result<(), RunnerError> {
+        self.waiting.clear();
+        // A container on its way is waited for, or nobody would know of it.
+        if self.working == Some(Action::Start)
+            && self.work.is_some()
+            && let Ok(Came::Started(id)) = tokio::time::timeout(LAST, done(&mut self.work)).await
+        {
+            self.container = Some(id);
+        }
         self.work = None;
         self.look = None;
         let ids: Vec<String> = self.container.iter().chain(&self.before).cloned().collect();

@@ -84,6 +84,7 @@ pub(super) fn start(
                 // Somebody removed its image, or the last container on it took its network along, since they were seen.
                 Err(error) if anew && error.is_absent() => {
                     anew = false;
+                    machine.images.forget();
                     let told: Told = Arc::new(|_| ());
                     match prepare_once(&machine, &plan, &told).await {
                         Ok(again) => prepared = again,
