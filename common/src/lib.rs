@@ -5,6 +5,7 @@
 //! clock and is not asynchronous; anything that does belongs to another crate.
 
 pub mod api;
+pub mod backup;
 pub mod container;
 pub mod cordon;
 pub mod drain;

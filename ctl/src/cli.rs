@@ -195,6 +195,20 @@ pub(crate) enum Command {
     /// Let units be placed anew although half of the machines or more vanished together
     Unfreeze,
 
+    /// Write the cluster's records to a file: units and what is wanted of them, reboot groups, cordons
+    ///
+    /// What the cluster finds out by itself is not among them: machines, placements, states. Nor are slots held, metadata
+    /// set at run time, and files on machines such as secrets. A record that cannot be read is left out with a warning, and
+    /// the command fails then.
+    Export(ExportArgs),
+
+    /// Put the records of such a file into a cluster that has none
+    ///
+    /// Units start as they were wanted, on machines that can take them; a start that no machine can take now waits. A
+    /// cluster that has units is left alone, unless --force is given: then the file's units take the place of those of the same
+    /// name, and other units stay. The file may come from another cluster, or from a machine that was alone.
+    Import(ImportArgs),
+
     /// Print the completion script of a shell
     Completions {
         /// The shell
@@ -289,6 +303,28 @@ pub(crate) struct ListArgs {
     /// The columns, separated by commas
     #[arg(long, value_name = "FIELDS")]
     pub(crate) fields: Option<String>,
+}
+
+/// Arguments of `export`.
+#[derive(Debug, Args)]
+pub(crate) struct ExportArgs {
+    /// The file to write; standard output if none is given
+    pub(crate) file: Option<PathBuf>,
+
+    /// Write over a file that is there
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+/// Arguments of `import`.
+#[derive(Debug, Args)]
+pub(crate) struct ImportArgs {
+    /// The file to read; `-` is standard input
+    pub(crate) file: PathBuf,
+
+    /// Also into a cluster that has units
+    #[arg(long)]
+    pub(crate) force: bool,
 }
 
 /// Arguments of `cordon`.

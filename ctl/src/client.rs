@@ -294,7 +294,7 @@ impl Client {
             .map_err(|source| ClientError::Exchange { endpoint: self.endpoint.clone(), source })
     }
 
-    /// What an answer other than success means. A path under `/v1/units/` or `/v1/reboot` that is not found may be a
+    /// What an answer other than success means. A path under `/v1/units/`, `/v1/machines/` or `/v1/reboot` that is not found may be a
     /// unit, a machine or a group that does not exist; any other is a server that is not ours.
     async fn refused(&self, path: &str, response: Response<Incoming>) -> ClientError {
         let status = response.status();
@@ -364,7 +364,7 @@ impl Pieces {
 
 /// Whether what is missing may be what the path or the body names, and not the path itself.
 fn names_something(status: StatusCode, path: &str, body: &ErrorBody) -> bool {
-    if path.starts_with("/v1/reboot") {
+    if path.starts_with("/v1/reboot") || path.starts_with("/v1/machines/") {
         return status == StatusCode::NOT_FOUND
             && !body.error.message.starts_with("there is nothing at ");
     }

@@ -6,6 +6,7 @@ use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use muster_common::backup::InvalidBackup;
 use muster_common::reboot::{Group, InvalidHolderId};
 use muster_common::unit::InvalidUnitName;
 
@@ -71,7 +72,31 @@ pub(crate) enum Error {
     /// Standard output.
     #[error("cannot write to standard output")]
     Output(#[from] io::Error),
-    /// A file.
+    /// A file of records.
+    #[error("{} cannot be imported", path.display())]
+    Backup {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: InvalidBackup,
+    },
+    /// An import into a cluster in use.
+    #[error("the cluster has {0} units; nothing was imported")]
+    NotEmpty(usize),
+    /// An export over something that is there.
+    #[error("{} is there already; nothing was written", .0.display())]
+    FileExists(PathBuf),
+    /// A file to be read.
+    #[error("cannot read {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A file to be written.
     #[error("cannot write to {}", path.display())]
     Write {
         /// The file or directory.
@@ -111,6 +136,10 @@ impl Error {
             Self::Group { group, .. } => {
                 Some(format!("`musterctl reboot set-max --group {group} 1` makes it"))
             }
+            Self::NotEmpty(_) => Some(
+                "`--force` imports all the same, in the place of units of the same name".to_owned(),
+            ),
+            Self::FileExists(_) => Some("`--force` writes over it".to_owned()),
             Self::Machine { .. } => Some("`musterctl list-machines --full` shows them".to_owned()),
             _ => None,
         }

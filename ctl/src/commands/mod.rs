@@ -1,5 +1,6 @@
 //! The commands, one function each: ask, wait, print. A command returns the exit code.
 
+mod backup;
 mod change;
 mod completions;
 mod cordon;
@@ -44,6 +45,8 @@ pub(crate) async fn run(cli: Cli, console: &mut Console) -> Result<ExitCode, Err
         Command::Reboot(args) => reboot::run(&client, console, &args).await,
         Command::Plan => scheduler::plan(&client, console).await,
         Command::Unfreeze => scheduler::unfreeze(&client).await,
+        Command::Export(args) => backup::export(&client, console, &args).await,
+        Command::Import(args) => backup::import(&client, console, &args).await,
         Command::Completions { shell } => completions::print(console, shell),
         Command::Man { directory } => manual::write(&directory),
     };

@@ -1,0 +1,258 @@
+//! `musterctl export` and `import`, as typed, with a daemon's API over each store: what one cluster has, another gets.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "in a test a panic is the failure"
+)]
+
+use std::collections::BTreeMap;
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::{Output, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use muster_common::backup::Backup;
+use muster_common::machine::Machine;
+use muster_common::state::DesiredState::{Inactive, Launched, Loaded};
+use muster_store::{EtcdOptions, Registry, Store};
+use musterd::Health;
+use musterd::http::socket::Sockets;
+use musterd::http::{App, Parts, SLOT_LIMIT, router, serve};
+use musterd::inspect::Inspector;
+use musterd::metrics::Metrics;
+use musterd::reboot::Lock;
+use musterd::view::View;
+use tokio::net::UnixListener;
+use tokio::process::Command;
+use tokio_util::sync::CancellationToken;
+
+const WEB: &str =
+    "# Kept as written.\n[Service]\nExecStart=/bin/sleep 1d\n\n[X-Fleet]\nConflicts=web@*\n";
+const DB: &str = "[Service]\nExecStart=/bin/sleep 2d\n\n[X-Fleet]\nMachineMetadata=disk=ssd\n";
+
+/// An etcd of the test's own, and its data; killed when dropped.
+struct Etcd {
+    store: Arc<dyn Store>,
+    _process: tokio::process::Child,
+    _data: tempfile::TempDir,
+}
+
+impl Etcd {
+    async fn start() -> Self {
+        let port = || TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
+        let (client, peer) = (port(), port());
+        let (client, peer) =
+            (format!("http://127.0.0.1:{client}"), format!("http://127.0.0.1:{peer}"));
+        let data = tempfile::tempdir().unwrap();
+        let process = Command::new("etcd")
+            .args(["--name", "m0", "--logger", "zap", "--log-level", "error"])
+            .args(["--listen-client-urls", &client, "--advertise-client-urls", &client])
+            .args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer])
+            .args(["--initial-cluster", &format!("m0={peer}"), "--data-dir"])
+            .arg(data.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("etcd is needed (Debian: etcd-server)");
+        let options = EtcdOptions { endpoints: vec![client], ..EtcdOptions::default() };
+        let store = muster_store::open_etcd(options).await.unwrap();
+        let registry = Registry::new(Arc::clone(&store), "/ready/");
+        let mut looks = tokio::time::interval(Duration::from_millis(100));
+        let ready = async {
+            while registry.snapshot().await.is_err() {
+                looks.tick().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), ready).await.expect("etcd does not answer");
+        Self { store, _process: process, _data: data }
+    }
+}
+
+/// The API of a daemon whose cluster has the machine `m1`.
+struct Cluster {
+    registry: Registry,
+    directory: tempfile::TempDir,
+    shutdown: CancellationToken,
+}
+
+impl Cluster {
+    async fn on(store: Arc<dyn Store>, directory: tempfile::TempDir) -> Self {
+        let registry = Registry::new(store, "/muster/v1/");
+        let lease = registry.grant(Duration::from_secs(600)).await.unwrap();
+        let machine = Machine {
+            id: "m1".parse().unwrap(),
+            host: "n1".to_owned(),
+            address: "10.0.0.1".to_owned(),
+            api: None,
+            metadata: BTreeMap::new(),
+            version: String::new(),
+            runners: [].into(),
+            boot: String::new(),
+            created: 0,
+        };
+        registry.register(&machine, lease).await.unwrap();
+        let (health, shutdown) = (Health::new(), CancellationToken::new());
+        let parts = Parts {
+            registry: registry.clone(),
+            view: View::new(registry.clone()),
+            machine: machine.id.clone(),
+            metrics: Metrics::new(health.clone()),
+            health,
+            inspector: Inspector::default(),
+            lock: Lock::new(registry.clone(), ["default".parse().unwrap()]),
+            slot_limit: SLOT_LIMIT,
+            token_limit: 100,
+            body_limit: 8 * 1024 * 1024,
+            shutdown: shutdown.clone(),
+        };
+        let listener = UnixListener::bind(directory.path().join("socket")).unwrap();
+        let sockets = Sockets { unix: vec![listener], tcp: Vec::new(), made: None };
+        tokio::spawn(serve::serve(sockets, router(App::new(parts)), shutdown.clone()));
+        Self { registry, directory, shutdown }
+    }
+
+    async fn embedded() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let store = muster_store::open_embedded(&directory.path().join("store")).unwrap();
+        Self::on(store, directory).await
+    }
+
+    async fn ctl(&self, arguments: &[&str]) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_musterctl"));
+        command.env("MUSTERCTL_ENDPOINT", self.directory.path().join("socket"));
+        command.env("USER", "root").env_remove("SUDO_USER").args(arguments);
+        command.current_dir(self.directory.path()).output().await.unwrap()
+    }
+
+    /// A command that goes well; what it printed.
+    async fn run(&self, arguments: &[&str]) -> String {
+        let output = self.ctl(arguments).await;
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{arguments:?}: {said}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// A command that fails; what it said.
+    async fn fails(&self, arguments: &[&str]) -> String {
+        let output = self.ctl(arguments).await;
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {said}");
+        said
+    }
+
+    /// Units of every kind of wish, two groups and a cordon.
+    async fn fill(&self) {
+        for (name, text) in [("web@.service", WEB), ("db.service", DB)] {
+            std::fs::write(self.directory.path().join(name), text).unwrap();
+        }
+        self.run(&["submit", "web@.service", "db.service"]).await;
+        self.run(&["start", "--no-block", "--queue", "web@1", "web@2"]).await;
+        self.run(&["load", "--no-block", "--queue", "db"]).await;
+        self.run(&["reboot", "--group", "front", "set-max", "3"]).await;
+        self.run(&["reboot", "set-max", "2"]).await;
+        self.run(&["cordon", "m1", "--reason", "new disk"]).await;
+    }
+
+    /// What [`Self::fill`] did, in the store.
+    async fn is_full(&self) {
+        let snapshot = self.registry.snapshot().await.unwrap();
+        let units: Vec<_> = snapshot
+            .units
+            .iter()
+            .map(|(name, unit)| (name.to_string(), unit.desired, unit.file))
+            .collect();
+        let (web, db) =
+            (muster_common::unit::FileHash::of(WEB), muster_common::unit::FileHash::of(DB));
+        let wanted = [
+            ("db.service".to_owned(), Loaded, db),
+            ("web@.service".to_owned(), Inactive, web),
+            ("web@1.service".to_owned(), Launched, web),
+            ("web@2.service".to_owned(), Launched, web),
+        ];
+        assert_eq!(units, wanted);
+        assert_eq!(self.run(&["cat", "web@1"]).await, WEB);
+        assert!(self.run(&["reboot", "status"]).await.contains("Max: 2\n"));
+        assert!(self.run(&["reboot", "--group", "front", "status"]).await.contains("Max: 3\n"));
+        let machines = self.run(&["list-machines", "--fields", "cordon", "--no-legend"]).await;
+        assert!(machines.contains("new disk"), "{machines}");
+    }
+
+    async fn exported(&self, file: &str) -> PathBuf {
+        let path = self.directory.path().join(file);
+        self.run(&["export", file]).await;
+        path
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        self.shutdown.cancel();
+    }
+}
+
+/// From one cluster to the other, and what comes out of that is what went in.
+async fn carried(from: &Cluster, to: &Cluster) {
+    from.fill().await;
+    from.is_full().await;
+    let file = from.exported("records.json").await;
+    let path = file.to_str().unwrap();
+    assert_eq!(to.run(&["import", path]).await, "Imported 4 of 4 units\n");
+    to.is_full().await;
+    let again = to.exported("again.json").await;
+    assert_eq!(std::fs::read(again).unwrap(), std::fs::read(&file).unwrap());
+
+    // Not over what is there, unless that is what is wanted.
+    let said = to.fails(&["import", path]).await;
+    assert!(said.contains("error: the cluster has 4 units; nothing was imported"), "{said}");
+    assert!(said.contains("hint: `--force` imports all the same"), "{said}");
+    to.run(&["unload", "--no-block", "web@1"]).await;
+    to.run(&["import", "--force", path]).await;
+    to.is_full().await;
+    let said = from.fails(&["export", "records.json"]).await;
+    assert!(said.contains("records.json is there already; nothing was written"), "{said}");
+    from.run(&["export", "--force", "records.json"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_machine_alone_has_another_gets() {
+    carried(&Cluster::embedded().await, &Cluster::embedded().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_machine_alone_grows_into_a_cluster_with_etcd_and_back() {
+    let etcd = Etcd::start().await;
+    let cluster = Cluster::on(Arc::clone(&etcd.store), tempfile::tempdir().unwrap()).await;
+    carried(&Cluster::embedded().await, &cluster).await;
+    let file = cluster.exported("back.json").await;
+    let alone = Cluster::embedded().await;
+    alone.run(&["import", file.to_str().unwrap()]).await;
+    alone.is_full().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_cannot_be_carried_is_said() {
+    let cluster = Cluster::embedded().await;
+    cluster.fill().await;
+    let text = cluster.run(&["export"]).await;
+    let mut backup = Backup::read(text.as_bytes()).unwrap();
+    for cordon in &mut backup.cordons {
+        cordon.machine = "0123456789abcdef0123456789abcdef".parse().unwrap();
+    }
+    let other = Cluster::embedded().await;
+    let file = other.directory.path().join("records.json");
+    std::fs::write(&file, serde_json::to_vec(&backup).unwrap()).unwrap();
+    let said = other.fails(&["import", "records.json"]).await;
+    assert!(said.starts_with("warning: 01234567... is not cordoned: "), "{said}");
+    assert_eq!(other.registry.snapshot().await.unwrap().units.len(), 4, "the rest is");
+
+    let other = Cluster::embedded().await;
+    let file = other.directory.path().join("records.json");
+    std::fs::write(&file, text.replace("1d", "9d")).unwrap();
+    let said = other.fails(&["import", "records.json"]).await;
+    assert!(said.contains("records.json cannot be imported: the text filed under"), "{said}");
+    assert!(other.registry.snapshot().await.unwrap().units.is_empty());
+}
