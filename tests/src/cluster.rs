@@ -85,14 +85,19 @@ pub struct StateRow {
 }
 
 impl Cluster {
-    /// Hosts with the binaries of `MUSTER_BINARIES`, which `cargo xtask test` sets.
+    /// Hosts with the package in `MUSTER_PACKAGES`, which `cargo xtask test` sets, or else, for quick runs, with the
+    /// programs in `MUSTER_BINARIES`.
     pub fn up(options: Options) -> Result<Self> {
         let began = Instant::now();
-        let binaries = std::env::var_os("MUSTER_BINARIES")
-            .map(PathBuf::from)
-            .context("MUSTER_BINARIES names no directory with musterd and musterctl; `cargo xtask test` sets it")?;
+        let package =
+            std::env::var_os("MUSTER_PACKAGES").map(|path| newest(path.as_ref())).transpose()?;
+        let binaries = std::env::var_os("MUSTER_BINARIES").map(PathBuf::from);
+        ensure!(
+            package.is_some() || binaries.is_some(),
+            "neither MUSTER_PACKAGES nor MUSTER_BINARIES names a directory; `cargo xtask test` sets them"
+        );
         let hosts = usize::from(options.hosts);
-        let lab = Lab::up(&Options { binaries: Some(binaries), ..options })?;
+        let lab = Lab::up(&Options { package, binaries, ..options })?;
         let cluster = Self { lab: Some(lab), began };
         cluster.step("the hosts are up");
         if cluster.hosts().len() > 1 {
@@ -450,4 +455,16 @@ impl Drop for Cluster {
             }
         }
     }
+}
+
+/// The package in a directory; the one before it, which tests of upgrades begin with, is not meant.
+pub fn newest(directory: &Path) -> Result<PathBuf> {
+    let files = std::fs::read_dir(directory)
+        .with_context(|| format!("cannot read {}", directory.display()))?
+        .flatten();
+    let mut packages = files.map(|file| file.path()).filter(|path| {
+        path.extension().is_some_and(|end| end == "deb")
+            && !path.to_string_lossy().contains("~before")
+    });
+    packages.next().with_context(|| format!("no package in {}", directory.display()))
 }

@@ -7,8 +7,8 @@ use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
 use muster_tests::lab::{Lab, Options};
 
-use crate::build;
 use crate::install::{self, For};
+use crate::{build, dist};
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -89,12 +89,12 @@ pub(crate) fn explain() {
 
 fn up(binaries: Option<PathBuf>, bare: bool, containers: bool) -> Result<()> {
     install::ensure(For::Lab)?;
-    let binaries = match (bare, binaries) {
+    let package = match (bare, binaries) {
         (true, _) => None,
-        (false, Some(binaries)) => Some(binaries),
-        (false, None) => Some(build::release()?),
+        (false, Some(binaries)) => Some(dist::package(&binaries)?),
+        (false, None) => Some(dist::package(&build::release()?)?),
     };
-    Lab::up(&Options { binaries, containers, ..Options::default() })?.keep()?;
+    Lab::up(&Options { package, containers, ..Options::default() })?.keep()?;
     explain();
     Ok(())
 }

@@ -73,7 +73,9 @@ pub struct Options {
     pub hosts: u8,
     /// Whether each runs a member of one etcd cluster.
     pub etcd: bool,
-    /// Where musterd and musterctl are, if the hosts are to run them.
+    /// Muster's package, if the hosts are to run it.
+    pub package: Option<PathBuf>,
+    /// Where musterd and musterctl are, to run them without packing them first.
     pub binaries: Option<PathBuf>,
     /// Whether each runs a Docker engine, which has [`IMAGE`] when the lab is up.
     pub containers: bool,
@@ -93,6 +95,7 @@ impl Default for Options {
         Self {
             hosts: 3,
             etcd: true,
+            package: None,
             binaries: None,
             containers: false,
             metadata: Vec::new(),
@@ -137,7 +140,7 @@ impl Lab {
         if options.etcd {
             lab.wait_for_etcd()?;
         }
-        if options.binaries.is_some() {
+        if options.package.is_some() || options.binaries.is_some() {
             lab.wait_for_daemons()?;
         }
         Ok(lab)
@@ -337,8 +340,10 @@ impl Lab {
             arguments.extend(["--http-listen".to_owned(), format!("{address}:{API_PORT}")]);
             arguments.push("--insecure".to_owned());
         }
-        if let Some(binaries) = &options.binaries {
-            arguments.extend(["--binaries".to_owned(), binaries.to_string_lossy().into_owned()]);
+        let from = options.package.iter().map(|package| ("--package", package));
+        let mut from = from.chain(options.binaries.iter().map(|binaries| ("--binaries", binaries)));
+        if let Some((option, path)) = from.next() {
+            arguments.extend([option.to_owned(), path.to_string_lossy().into_owned()]);
         }
         if options.containers {
             arguments.push("--docker".to_owned());

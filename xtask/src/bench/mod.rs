@@ -16,8 +16,8 @@ use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use muster_tests::lab::{Lab, Options};
 
-use crate::build;
 use crate::install::{self, For};
+use crate::{build, dist};
 use failover::Victim;
 use figure::Figure;
 
@@ -69,7 +69,8 @@ pub(crate) fn bench(arguments: &Arguments) -> Result<()> {
             Some(binaries) => binaries.clone(),
             None => build::release()?,
         };
-        let options = Options { binaries: Some(binaries), ..Options::default() };
+        let package = Some(dist::package(&binaries)?);
+        let options = Options { package, ..Options::default() };
         bench.on_hosts(&options);
         bench.on_engines(&options);
     }

@@ -11,7 +11,7 @@ use muster_tests::lab::{Lab, Options};
 
 use crate::install::{self, For};
 use crate::story::Story;
-use crate::{build, lab};
+use crate::{build, dist, lab};
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -40,6 +40,7 @@ pub(crate) fn demo(arguments: &Arguments) -> Result<()> {
         Some(binaries) => binaries.clone(),
         None => build::release()?,
     };
+    let package = dist::package(&binaries)?;
     let mut story = Story::begin();
     let lab =
         story.event("three hosts boot: systemd, etcd, dockerd and musterd on each", || {
@@ -48,12 +49,8 @@ pub(crate) fn demo(arguments: &Arguments) -> Result<()> {
                 Which::Reboot => reboot::CONFIGURATION.to_owned(),
             };
             let containers = arguments.story == Which::Units;
-            let options = Options {
-                binaries: Some(binaries),
-                configuration,
-                containers,
-                ..Options::default()
-            };
+            let options =
+                Options { package: Some(package), configuration, containers, ..Options::default() };
             Lab::up(&options)
         })?;
     let told = match arguments.story {

@@ -86,6 +86,19 @@ pub(crate) fn dist(arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
+/// Packs programs for hosts to be installed from: the package.
+pub(crate) fn package(binaries: &Path) -> Result<PathBuf> {
+    install::ensure(For::Dist)?;
+    let directory = build::target()?.join("packages");
+    let (version, epoch) = (workspace_version()?, epoch()?);
+    let work = directory.join("work");
+    let source =
+        Source { binaries, work: &work, version: &version, epoch: epoch.trim(), fast: true };
+    let package = deb::make(&source, &directory)?;
+    fs::remove_dir_all(&work)?;
+    Ok(package)
+}
+
 /// Packs programs for the tests: the package, one to upgrade from, and the tarball; the directory they are in.
 pub(crate) fn for_tests(binaries: &Path) -> Result<PathBuf> {
     install::ensure(For::Dist)?;

@@ -11,12 +11,13 @@ mod tale;
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use clap::Args;
 
 use crate::install::{self, For};
 use crate::shell::{program, run, top};
 use crate::story::Story;
+use crate::{build, dist};
 use hypervisor::Hypervisor;
 use machines::Machines;
 use probe::Driver;
@@ -49,7 +50,7 @@ pub(crate) fn vagrant(arguments: &Arguments) -> Result<()> {
         Some(package) => {
             package.canonicalize().with_context(|| format!("{} is not there", package.display()))?
         }
-        None => bail!("name the package to install: --package FILE"),
+        None => dist::package(&build::release()?)?,
     };
     let image = make_box()?;
     let driver = match arguments.driver {
