@@ -116,7 +116,7 @@ pub(super) async fn start(
         replace(machine, unit, before).await?;
     }
     let id = match make(machine, &creation).await {
-        Err(error) if error.is_conflict() => {
+        Err(error) if error.is_taken() => {
             replace(machine, unit, &creation.name).await?;
             make(machine, &creation).await?
         }

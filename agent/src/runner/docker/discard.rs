@@ -8,13 +8,15 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use bollard::models::Network;
 use bollard::query_parameters::{
     ListNetworksOptionsBuilder, ListVolumesOptionsBuilder, RemoveVolumeOptions,
 };
 use muster_common::container::{ContainerSpec, Quadlet, read};
 use muster_common::unit::{UnitFile, UnitName, UnitType};
-use muster_engine::container::{LABEL_CLUSTER, LABEL_UNIT};
+use muster_engine::container::{LABEL_CLUSTER, LABEL_UNIT, Owner};
 
+use super::create;
 use super::engine::EngineError;
 use super::machine::Machine;
 
@@ -81,17 +83,22 @@ async fn remove(machine: &Machine, unit: &UnitName) -> Result<(), EngineError> {
     let label =
         vec![format!("{LABEL_UNIT}={unit}"), format!("{LABEL_CLUSTER}={}", machine.cluster)];
     let filters = HashMap::from([("label", label)]);
+    // Podman takes several labels for "one of these": what is deleted is decided by its own labels.
+    let made = |labels: HashMap<String, String>| matches!(create::owner_of(Some(labels), &machine.cluster), Owner::Ours(of) if of.unit == *unit);
     let _one = machine.making.lock().await;
     if unit.unit_type() == UnitType::Volume {
         let options = ListVolumesOptionsBuilder::new().filters(&filters).build();
         let found = client.list_volumes(Some(options)).await?;
-        for volume in found.volumes.unwrap_or_default() {
+        let volumes = found.volumes.unwrap_or_default();
+        for volume in volumes.into_iter().filter(|volume| made(volume.labels.clone())) {
             client.remove_volume(&volume.name, None::<RemoveVolumeOptions>).await?;
             tracing::info!(volume = volume.name, %unit, "removed a volume");
         }
     } else {
         let options = ListNetworksOptionsBuilder::new().filters(&filters).build();
-        for network in client.list_networks(Some(options)).await? {
+        let networks = client.list_networks(Some(options)).await?;
+        let made = |network: &Network| made(network.labels.clone().unwrap_or_default());
+        for network in networks.into_iter().filter(made) {
             let id = network.id.unwrap_or_default();
             client.remove_network(&id).await?;
             tracing::info!(network = network.name, %unit, "removed a network");

@@ -101,6 +101,12 @@ impl EngineError {
         matches!(self, Self::Refused { status: 404, .. })
     }
 
+    /// Whether a name is taken. Podman says so in words only.
+    pub(super) fn is_taken(&self) -> bool {
+        self.is_conflict()
+            || matches!(self, Self::Refused { problem, .. } if problem.contains("is already in use"))
+    }
+
     /// Whether it cannot be done in the state things are in: a name that is taken, a container that does not run.
     pub(super) fn is_conflict(&self) -> bool {
         matches!(self, Self::Refused { status: 409, .. })
