@@ -50,6 +50,15 @@ fn containers_outlive_what_their_engine_goes_through() -> Result<()> {
     works(&cluster, host)?;
     cluster.unchanged(&running, ours)?;
 
+    cluster.step("dockerd hangs: that is noticed, and no container is said to have gone");
+    host.signal_unit("docker.service", Signal::STOP)?;
+    let took = cluster.eventually("a word of it", || is_shown(&cluster, asked, host))?;
+    cluster.took("noticed", took);
+    never_dead(&cluster, asked)?;
+    host.signal_unit("docker.service", Signal::CONT)?;
+    works(&cluster, host)?;
+    cluster.unchanged(&running, ours)?;
+
     cluster.step("dockerd is stopped for a while, and musterd is restarted meanwhile");
     cluster.run(host, "systemctl stop docker.socket docker.service")?;
     never_dead(&cluster, asked)?;
@@ -61,12 +70,7 @@ fn containers_outlive_what_their_engine_goes_through() -> Result<()> {
     cluster.unchanged(&running, ours)?;
 
     cluster.step("  that is shown");
-    let rows = cluster.states(asked)?;
-    let its = rows.iter().filter(|row| row.machine.as_deref() == Some(host.machine_id()));
-    for row in its.filter(|row| ours(&row.unit)) {
-        let remark = row.remark.as_deref().unwrap_or_default();
-        ensure!(remark.contains("the container engine does not answer"), "{row:?}");
-    }
+    is_shown(&cluster, asked, host)?;
     let (_, unit, _) = on(&running, host).pop_first().context("it runs nothing")?;
     let status = cluster.sh(asked, &format!("musterctl status {unit}"))?.stdout;
     ensure!(status.contains("the container engine does not answer"), "{status}");
@@ -156,6 +160,17 @@ fn answers(cluster: &Cluster, host: &Host, up: bool) -> Result<()> {
         ensure!(record.contains("\"docker\"") == up, "{record}");
         Ok(())
     })?;
+    Ok(())
+}
+
+/// An error unless each unit of a host is listed with a word on the engine that does not answer.
+fn is_shown(cluster: &Cluster, asked: &Host, host: &Host) -> Result<()> {
+    let rows = cluster.states(asked)?;
+    let its = rows.iter().filter(|row| row.machine.as_deref() == Some(host.machine_id()));
+    for row in its.filter(|row| ours(&row.unit)) {
+        let remark = row.remark.as_deref().unwrap_or_default();
+        ensure!(remark.contains("the container engine does not answer"), "{row:?}");
+    }
     Ok(())
 }
 
