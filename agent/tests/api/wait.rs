@@ -55,5 +55,5 @@ async fn a_failure_is_told_with_its_last_lines() {
     let failed = events.last().unwrap();
     assert_eq!(failed["event"], "failed", "{events:?}");
     // The stand-in for journalctl prints its arguments.
-    assert_eq!(failed["log"], json!(["--no-pager --output=cat --lines=10 --unit=a.service"]));
+    assert_eq!(failed["log"], json!(["--no-pager --lines=10 --output=cat --unit=a.service"]));
 }
