@@ -118,6 +118,9 @@ fn help_lists_every_command() {
 
     Exit codes: 0 when all went well, 1 when anything failed, 2 for a wrong command line, 130 after
     Ctrl-C; `status` exits with systemctl's code.
+
+    Manual pages: musterctl(1) and one for each command, such as musterctl-start(1); muster.unit(5) for
+    unit files; musterd(8) and muster.toml(5) for the daemon.
     ");
 }
 
