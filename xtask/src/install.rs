@@ -191,7 +191,7 @@ fn subcommand(name: &str) -> Result<()> {
 fn pinned(name: &str, version: &str) -> Result<()> {
     let installed = cargo(&[name, "--version"]).output();
     let is =
-        |output: std::process::Output| String::from_utf8_lossy(&output.stdout).trim() == version;
+        |output: std::process::Output| String::from_utf8_lossy(&output.stdout).trim().ends_with(version);
     if installed.is_ok_and(is) {
         return Ok(());
     }
