@@ -195,7 +195,7 @@ pub(crate) enum Command {
     /// Let units be placed anew although half of the machines or more vanished together
     Unfreeze,
 
-    /// Write the cluster's records to a file: units and what is wanted of them, reboot groups, cordons
+    /// Write the cluster's records to a file: units, reboot groups, cordons
     ///
     /// What the cluster finds out by itself is not among them: machines, placements, states. Nor are slots held, metadata
     /// set at run time, and files on machines such as secrets. A record that cannot be read is left out with a warning, and

@@ -4,7 +4,7 @@ use insta::assert_snapshot;
 
 use crate::daemon::{musterctl, shown};
 
-const COMMANDS: [&str; 20] = [
+const COMMANDS: [&str; 22] = [
     "submit",
     "load",
     "start",
@@ -24,6 +24,8 @@ const COMMANDS: [&str; 20] = [
     "reboot",
     "plan",
     "unfreeze",
+    "export",
+    "import",
     "completions",
 ];
 
@@ -80,6 +82,8 @@ fn help_lists_every_command() {
       reboot           Show and steer rolling reboots: slots, who holds them, and who is asked to reboot
       plan             Show what the scheduler would do next, and which units no machine can take
       unfreeze         Let units be placed anew although half of the machines or more vanished together
+      export           Write the cluster's records to a file: units, reboot groups, cordons
+      import           Put the records of such a file into a cluster that has none
       completions      Print the completion script of a shell
       help             Print this message or the help of the given subcommand(s)
 
