@@ -31,6 +31,8 @@ fn each_is_sound_and_explains_itself() {
         [
             "hello.service",
             "node-info.service",
+            "page@.container",
+            "pages.volume",
             "tidy.service",
             "tidy.timer",
             "web-announce@.service",
@@ -56,6 +58,8 @@ fn they_ask_of_the_scheduler_what_they_show() {
     assert!(!web.conflicts.iter().any(|pattern| pattern.matches("web-announce@1.service")));
     let announce = requirements("web-announce@.service", "web-announce@1.service");
     assert!(announce.machine_of.iter().map(UnitName::as_str).eq(["web@1.service"]));
+    let page = requirements("page@.container", "page@1.container");
+    assert!(page.conflicts.iter().any(|pattern| pattern.matches("page@2.container")));
     assert!(requirements("node-info.service", "node-info.service").global);
     let timer = requirements("tidy.timer", "tidy.timer");
     assert!(timer.machine_of.iter().map(UnitName::as_str).eq(["tidy.service"]));
