@@ -190,8 +190,9 @@ fn subcommand(name: &str) -> Result<()> {
 /// [`subcommand`] in one version: what it packs is to be the same bytes everywhere.
 fn pinned(name: &str, version: &str) -> Result<()> {
     let installed = cargo(&[name, "--version"]).output();
-    let is =
-        |output: std::process::Output| String::from_utf8_lossy(&output.stdout).trim().ends_with(version);
+    let is = |output: std::process::Output| {
+        String::from_utf8_lossy(&output.stdout).trim().ends_with(version)
+    };
     if installed.is_ok_and(is) {
         return Ok(());
     }
