@@ -356,15 +356,13 @@ impl Host {
 
     /// Its PID 1, seen from outside: another one after every boot.
     pub fn init(&self) -> Option<Process> {
-        self.cgroups.processes().into_iter().filter_map(Process::of).find(|process| {
-            let status = fs::read_to_string(format!("/proc/{}/status", process.pid));
-            let status = status.unwrap_or_default();
-            let Some(pids) = status.lines().find_map(|line| line.strip_prefix("NSpid:")) else {
-                return false;
-            };
-            let pids: Vec<&str> = pids.split_ascii_whitespace().collect();
-            pids.len() > 1 && pids.last() == Some(&"1")
-        })
+        let processes = self.cgroups.processes().into_iter().filter_map(Process::of);
+        let firsts = processes.filter_map(|process| {
+            let status = fs::read_to_string(format!("/proc/{}/status", process.pid)).ok()?;
+            Some((depth_of_first(&status)?, process))
+        });
+        // Every container on it has a first process too, one level further down and maybe with a lower number here.
+        firsts.min_by_key(|(depth, _)| *depth).map(|(_, process)| process)
     }
 
     fn wait_for_systemd(&self, before: Option<Process>) -> Result<()> {
@@ -429,4 +427,26 @@ fn wait_out(child: Child) -> Result<std::process::Output> {
 fn tail(text: &str) -> String {
     let lines: Vec<&str> = text.lines().collect();
     lines.iter().skip(lines.len().saturating_sub(5)).copied().collect::<Vec<_>>().join(" / ")
+}
+
+/// How many process namespaces deep a process is that is the first of its own, from what the kernel says of it in
+/// `/proc/<pid>/status`; `None` of any other.
+fn depth_of_first(status: &str) -> Option<usize> {
+    let pids = status.lines().find_map(|line| line.strip_prefix("NSpid:"))?;
+    let pids: Vec<&str> = pids.split_ascii_whitespace().collect();
+    (pids.len() > 1 && pids.last() == Some(&"1")).then_some(pids.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::depth_of_first;
+
+    #[test]
+    fn the_first_process_of_a_container_is_not_taken_for_the_hosts() {
+        let of = |pids: &str| depth_of_first(&format!("Name:\tx\nNSpid:\t{pids}\nNSsid:\t0\n"));
+        assert_eq!(of("1"), None, "this machine's own");
+        assert_eq!(of("4711\t23"), None, "some process on a host");
+        assert_eq!(of("4711\t1"), Some(2), "a host's");
+        assert_eq!(of("815\t300\t1"), Some(3), "a container's on a host");
+    }
 }
