@@ -1,4 +1,5 @@
-//! Containers: from the command to running, one and many, and back after a power cut.
+//! Containers: from the command to running, one and many, and back after a power cut; beside Docker's own client, and beside
+//! Docker Swarm on the same hosts.
 
 use std::time::{Duration, Instant};
 
@@ -7,6 +8,7 @@ use muster_tests::lab::{Host, IMAGE, Lab, wait_closely};
 
 use super::cluster::{self, Launch, PATIENCE, command, instances, leader};
 use super::figure::{Bound, Figure, Spread};
+use super::swarm;
 
 /// What is measured is the way to it: an image that is there, no network to make, an end without delay.
 const UNIT: &str =
@@ -20,16 +22,6 @@ const INTERVAL: Duration = Duration::from_millis(5);
 /// How many run when a host is lost.
 const LOST_AMONG: usize = 30;
 
-/// Docker Swarm 20.10 in such a lab (three managers, host network, the image on each), in seconds from the command to running.
-fn swarm(count: usize) -> Option<Bound> {
-    match count {
-        1 => Some(Bound::AtMost(0.31)),
-        30 => Some(Bound::AtMost(1.8)),
-        100 => Some(Bound::AtMost(6.0)),
-        _ => None,
-    }
-}
-
 /// Puts the unit in place.
 pub(crate) fn prepare(lab: &Lab) -> Result<()> {
     let host = lab.host(0)?;
@@ -37,7 +29,7 @@ pub(crate) fn prepare(lab: &Lab) -> Result<()> {
     command(host, &format!("musterctl submit {PREFIX}@.container")).map(|_| ())
 }
 
-/// So many at once, beside as many `docker run` at the same time.
+/// So many at once, beside as many `docker run` at the same time, and beside a service of as many replicas in a swarm.
 pub(crate) fn launch(lab: &Lab, count: usize, repetitions: usize) -> Result<Figure> {
     let (mut muster, mut returned, mut raw) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..repetitions {
@@ -48,6 +40,8 @@ pub(crate) fn launch(lab: &Lab, count: usize, repetitions: usize) -> Result<Figu
         returned.push(took.returned.as_secs_f64());
         clear(lab, count)?;
     }
+    // Afterwards, since a swarm is kept together by daemons that would cost the others time.
+    let swarm = swarm::launch(lab, count, repetitions)?;
     let returned = Spread::of(returned).context("nothing was measured")?;
     let plural = if count == 1 { "" } else { "s" };
     Ok(Figure {
@@ -56,10 +50,15 @@ pub(crate) fn launch(lab: &Lab, count: usize, repetitions: usize) -> Result<Figu
         raw: Spread::of(raw),
         muster: Spread::of(muster).context("nothing was measured")?,
         must: Some(Bound::TimesRaw(1.5)),
-        aim: swarm(count),
+        aim: Some(Bound::AtMost(swarm.running.median)),
         notes: vec![
             format!("the command returned after {:.0} ms (median)", returned.median * 1000.0),
-            "the raw limit is `docker run` of the same, in parallel on each host; the aim is Docker Swarm's figure".to_owned(),
+            "the raw limit is `docker run` of the same, in parallel on each host".to_owned(),
+            format!(
+                "the aim is Docker Swarm's figure on the same hosts: {} s; its client returned after {:.1} s",
+                swarm.running.show(3),
+                swarm.returned.median,
+            ),
         ],
     })
 }
@@ -102,7 +101,8 @@ fn running(lab: &Lab) -> usize {
     lab.hosts().iter().map(Host::count_containers).sum()
 }
 
-fn wait_for(lab: &Lab, count: usize, since: Instant) -> Result<Duration> {
+/// Waits until so many containers run on all hosts together; how long after `since`.
+pub(crate) fn wait_for(lab: &Lab, count: usize, since: Instant) -> Result<Duration> {
     wait_closely(&format!("{count} containers"), PATIENCE, INTERVAL, || {
         let running = running(lab);
         if running == count { Ok(()) } else { Err(anyhow!("{running} run")) }
@@ -111,13 +111,15 @@ fn wait_for(lab: &Lab, count: usize, since: Instant) -> Result<Duration> {
 }
 
 fn start(lab: &Lab, count: usize) -> Result<Launch> {
+    launch_with(lab, count, &format!("musterctl start {}", units(count)))
+}
+
+/// Runs a command on a host that has so many containers started, and watches them from outside.
+pub(crate) fn launch_with(lab: &Lab, count: usize, line: &str) -> Result<Launch> {
     let host = lab.host(0)?;
-    let units: Vec<String> =
-        instances(PREFIX, 1, count).split(' ').map(|unit| format!("{unit}.container")).collect();
-    let line = format!("musterctl start {}", units.join(" "));
     let begin = Instant::now();
     std::thread::scope(|scope| {
-        let starting = scope.spawn(|| command(host, &line));
+        let starting = scope.spawn(|| command(host, line));
         let active = wait_for(lab, count, begin);
         let returned = starting.join().map_err(|_| anyhow!("a thread panicked"))??;
         Ok(Launch { active: active?, returned: returned.took })
@@ -125,10 +127,14 @@ fn start(lab: &Lab, count: usize) -> Result<Launch> {
 }
 
 fn clear(lab: &Lab, count: usize) -> Result<()> {
+    command(lab.host(0)?, &format!("musterctl destroy {}", units(count)))?;
+    wait_for(lab, 0, Instant::now()).map(|_| ())
+}
+
+fn units(count: usize) -> String {
     let units: Vec<String> =
         instances(PREFIX, 1, count).split(' ').map(|unit| format!("{unit}.container")).collect();
-    command(lab.host(0)?, &format!("musterctl destroy {}", units.join(" ")))?;
-    wait_for(lab, 0, Instant::now()).map(|_| ())
+    units.join(" ")
 }
 
 /// The raw limit: the same without Muster.

@@ -28,7 +28,7 @@ impl Spread {
         Some(Self { median, least, most, count: values.len() })
     }
 
-    fn show(&self, digits: usize) -> String {
+    pub(crate) fn show(&self, digits: usize) -> String {
         if self.count == 1 {
             return format!("{:.digits$}", self.median);
         }

@@ -8,6 +8,7 @@ mod idle;
 mod launch;
 mod lists;
 mod plan;
+mod swarm;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -52,7 +53,7 @@ enum Scenario {
     Failover,
     /// Power cuts at the default TTL.
     FailoverDefault,
-    /// 1, 30 and 100 containers.
+    /// 1, 30 and 100 containers, beside Docker Swarm.
     Containers,
     /// Power cuts with containers.
     ContainersFailover,
