@@ -12,7 +12,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::presence::chain;
+use crate::presence::{Containers, chain};
 
 /// How often the store is asked whether it is there, and how long it may take to answer.
 const ASK: Duration = Duration::from_secs(10);
@@ -37,6 +37,8 @@ pub struct Status {
     pub lease: Part,
     /// The runner is connected.
     pub runner: Part,
+    /// The container engine answers; not told where there never was one.
+    pub containers: Part,
     /// This machine's placements are known from the store, not just from disk.
     pub placements: Part,
     /// Parts that this daemon does without: its roles do not need them.
@@ -83,7 +85,8 @@ impl Status {
             ("runner", &self.runner),
             ("placements", &self.placements),
         ];
-        all.into_iter().filter(|(name, _)| !self.absent.contains(name))
+        let containers = Some(("containers", &self.containers)).filter(|(_, part)| part.since > 0);
+        all.into_iter().filter(|(name, _)| !self.absent.contains(name)).chain(containers)
     }
 }
 
@@ -191,6 +194,23 @@ pub async fn tell(mut status: watch::Receiver<Status>, shutdown: CancellationTok
             }
         }
         told = now;
+    }
+}
+
+/// Notes how the container engine is, for as long as that can be told.
+pub async fn watch_containers(health: &Health, mut containers: watch::Receiver<Containers>) {
+    loop {
+        match &*containers.borrow_and_update() {
+            Containers::Absent => {}
+            Containers::Up => health.well(|s| &mut s.containers),
+            Containers::Lost(problem) => health.ill(
+                |s| &mut s.containers,
+                format!("the container engine does not answer: {problem}"),
+            ),
+        }
+        if containers.changed().await.is_err() {
+            return;
+        }
     }
 }
 

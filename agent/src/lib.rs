@@ -42,7 +42,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::converge::{Converge, Parts};
 use crate::ledger::Ledger;
-use crate::presence::Keeper;
+use crate::presence::{Containers, Keeper};
 use crate::runner::docker::{self, Docker};
 use crate::runner::systemd::Systemd;
 use crate::runner::{Both, Runner};
@@ -90,6 +90,7 @@ impl Settings {
             metadata: self.metadata.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             runners: if self.agent { [RunnerKind::Systemd].into() } else { [].into() },
+            containers_lost: None,
             boot: identity::boot_id(),
             created: 0,
         }
@@ -161,6 +162,12 @@ pub async fn run(
     health: Health,
 ) -> Result<(), RunError> {
     let answers = runners.containers.as_ref().map(|docker| docker.answers());
+    if let Some(answers) = answers.clone() {
+        let (health, shutdown) = (health.clone(), shutdown.clone());
+        tokio::spawn(async move {
+            shutdown.run_until_cancelled(health::watch_containers(&health, answers)).await;
+        });
+    }
     core(settings, registry, runners.all, answers, shutdown, health).await
 }
 
@@ -179,7 +186,7 @@ async fn core(
     settings: Settings,
     registry: Registry,
     runner: Arc<dyn Runner>,
-    containers: Option<watch::Receiver<bool>>,
+    containers: Option<watch::Receiver<Containers>>,
     shutdown: CancellationToken,
     health: Health,
 ) -> Result<(), RunError> {

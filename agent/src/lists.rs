@@ -91,6 +91,7 @@ pub fn machine(snapshot: &Snapshot, id: &MachineId) -> Machine {
         metadata: BTreeMap::new(),
         version: String::new(),
         runners: BTreeSet::new(),
+        containers_lost: None,
         boot: String::new(),
         created: 0,
     });

@@ -15,8 +15,10 @@ use musterd::http::{App, Parts, SLOT_LIMIT, router, serve, socket};
 use musterd::inspect::Inspector;
 use musterd::metrics::Metrics;
 use musterd::reboot::{Lock, Logind, Phases, role};
+use musterd::runner::docker::Gauges;
 use musterd::view::View;
 use musterd::{Health, Runners, Settings, health, identity, logs, manual, service};
+use prometheus_client::collector::Collector;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -93,11 +95,14 @@ async fn daemon(config: Config) -> anyhow::Result<()> {
         let runners = registers.then(|| Runners::new(&settings, &registry)).transpose()?;
         let containers = runners.as_ref().and_then(Runners::containers);
         let told = watch::Sender::new(HostStatus::default());
-        let metrics = if config.roles.reboot {
-            Metrics::with(health.clone(), vec![Box::new(Phases::new(told.subscribe()))])
-        } else {
-            Metrics::new(health.clone())
-        };
+        let mut collectors: Vec<Box<dyn Collector>> = Vec::new();
+        if config.roles.reboot {
+            collectors.push(Box::new(Phases::new(told.subscribe())));
+        }
+        if let Some(containers) = &containers {
+            collectors.push(Box::new(Gauges::new(containers)));
+        }
+        let metrics = Metrics::with(health.clone(), collectors);
         let app = App::new(Parts {
             registry: registry.clone(),
             view: view.clone(),

@@ -127,6 +127,11 @@ impl Collector for FromHealth {
         gauge("store_reachable", "Whether the store answers", usize::from(status.store.ok))?;
         gauge("lease_live", "Whether this machine is registered", usize::from(status.lease.ok))?;
         gauge("runner_connected", "Whether the runner answers", usize::from(status.runner.ok))?;
+        gauge(
+            "container_engine_up",
+            "Whether a container engine answers",
+            usize::from(status.containers.ok),
+        )?;
         gauge("leader", "Whether this daemon leads", usize::from(status.leading))?;
         gauge("held_machines", "Vanished machines whose units stay", status.held.len())?;
         gauge("frozen", "Whether re-placement is frozen", usize::from(!status.held.is_empty()))?;

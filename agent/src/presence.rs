@@ -6,8 +6,7 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use muster_common::machine::{Machine, MachineId, RunnerKind};
@@ -47,13 +46,30 @@ pub fn lease_for(ttl: Duration) -> Duration {
     (ttl * 3 / 5).max(SHORTEST)
 }
 
+/// How a machine's container engine is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Containers {
+    /// There is none, as far as is known.
+    #[default]
+    Absent,
+    /// It answers.
+    Up,
+    /// It did, and does not any more, for this reason.
+    Lost(String),
+}
+
+/// What the record says of the container engine: whether it runs units, and why not although it did.
+type Told = (bool, Option<String>);
+
 /// Keeps this machine registered.
 pub struct Keeper {
     machine: Machine,
-    /// Whether a container engine answers.
-    containers: watch::Receiver<bool>,
-    /// Whether the record says so.
-    told: AtomicBool,
+    containers: watch::Receiver<Containers>,
+    /// How long it may be silent before it counts as gone.
+    hiccup: Duration,
+    /// Since when it has been.
+    silent: Mutex<Option<Instant>>,
+    told: Mutex<Option<Told>>,
     ttl: Duration,
     registry: Registry,
     memory: PathBuf,
@@ -73,7 +89,7 @@ struct Remembered {
 enum Found {
     Nobody,
     Us,
-    Another(Machine),
+    Another(Box<Machine>),
 }
 
 impl Keeper {
@@ -87,8 +103,10 @@ impl Keeper {
     ) -> Self {
         Self {
             machine,
-            containers: watch::channel(false).1,
-            told: AtomicBool::new(false),
+            containers: watch::channel(Containers::Absent).1,
+            hiccup: HICCUP,
+            silent: Mutex::new(None),
+            told: Mutex::new(None),
             ttl: lease_for(ttl),
             registry,
             memory: run_dir.join("lease.json"),
@@ -100,29 +118,56 @@ impl Keeper {
 
     /// The same for a machine whose container engine comes and goes.
     #[must_use]
-    pub fn with_containers(self, containers: watch::Receiver<bool>) -> Self {
+    pub fn with_containers(self, containers: watch::Receiver<Containers>) -> Self {
         Self { containers, ..self }
+    }
+
+    /// The same with another time that an engine may be silent before it counts as gone.
+    #[must_use]
+    pub fn with_hiccup(self, hiccup: Duration) -> Self {
+        Self { hiccup, ..self }
+    }
+
+    /// What is to be told of the container engine now, and when that changes by itself.
+    fn due(&self) -> (Told, Option<Instant>) {
+        let containers = self.containers.borrow().clone();
+        let mut silent = self.silent.lock().unwrap_or_else(PoisonError::into_inner);
+        match containers {
+            Containers::Lost(problem) => {
+                let gone = *silent.get_or_insert_with(Instant::now) + self.hiccup;
+                // It may be on its way up again: its units stay its own, and new ones may come.
+                let hiccup = Instant::now() < gone;
+                ((hiccup, Some(problem)), hiccup.then_some(gone))
+            }
+            other => {
+                *silent = None;
+                ((other == Containers::Up, None), None)
+            }
+        }
     }
 
     /// Writes the machine's record, with the runners it has now.
     async fn tell(&self, lease: Lease) -> Result<Presence, RegistryError> {
         let mut machine = self.machine.clone();
-        let containers = *self.containers.borrow();
-        if containers {
+        let (told, _) = self.due();
+        if told.0 {
             machine.runners.insert(RunnerKind::Docker);
         }
+        machine.containers_lost.clone_from(&told.1);
         let presence = self.registry.register(&machine, lease).await?;
-        self.told.store(containers, Ordering::Relaxed);
+        *self.told.lock().unwrap_or_else(PoisonError::into_inner) = Some(told);
         Ok(presence)
     }
 
-    /// Writes the record again if it has become untrue. Returns when to try again if that could not be done.
+    /// Writes the record again if it has become untrue. Returns when to look again.
     async fn retell(&self, lease: Lease) -> Option<Instant> {
-        if self.told.load(Ordering::Relaxed) == *self.containers.borrow() {
-            return None;
+        let (due, next) = self.due();
+        let told = self.told.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if told.as_ref() == Some(&due) {
+            return next;
         }
         match tokio::time::timeout(ATTEMPT, self.tell(lease)).await {
-            Ok(Ok(_)) => None,
+            Ok(Ok(_)) => next,
             Ok(Err(_)) | Err(_) => Some(Instant::now() + RETRY),
         }
     }
@@ -232,7 +277,7 @@ impl Keeper {
         let ours = &self.machine;
         let same_address = !ours.address.is_empty() && other.address == ours.address;
         let same_lease = lease.is_some() && held == lease;
-        Ok(if same_address || same_lease { Found::Us } else { Found::Another(other) })
+        Ok(if same_address || same_lease { Found::Us } else { Found::Another(Box::new(other)) })
     }
 
     /// Keeps the lease alive until it is gone or in doubt. Its time counts from the sending of the last request that
@@ -248,8 +293,8 @@ impl Keeper {
                 () = tokio::time::sleep_until(next) => {}
                 () = self.doubt.notified() => {}
                 Ok(()) = containers.changed() => {
-                    let up = *containers.borrow_and_update();
-                    retell = Some(Instant::now() + if up { Duration::ZERO } else { HICCUP });
+                    containers.mark_unchanged();
+                    retell = Some(Instant::now());
                     continue;
                 }
                 () = until(retell) => {

@@ -82,6 +82,7 @@ async fn lingering(linger: Duration) -> Cluster {
         metadata: BTreeMap::from([("zone".to_owned(), "a".to_owned())]),
         version: "1".to_owned(),
         runners: [RunnerKind::Systemd].into(),
+        containers_lost: None,
         boot: "b".to_owned(),
         created: 0,
     };

@@ -13,6 +13,7 @@ use bollard::models::ContainerInspectResponse;
 use bollard::query_parameters::RemoveVolumeOptions;
 use futures::StreamExt as _;
 use muster_common::unit::{FileHash, UnitName};
+use musterd::presence::Containers;
 use musterd::runner::docker::Docker;
 use musterd::runner::{Outcome, Runner, RunnerError, Seen};
 use support::engine::Engine;
@@ -439,7 +440,7 @@ async fn what_has_a_units_name_is_told_before_its_file_is_taken_in() {
             "" => case.engine.make_foreign(&case.container()).await,
             _ => case.engine.make_of(&case.container(), case.unit.as_str(), cluster).await,
         }
-        case.runner.answers().wait_for(|up| *up).await.unwrap();
+        case.runner.answers().wait_for(|engine| *engine == Containers::Up).await.unwrap();
         assert!(!case.see().await.observed.foreign, "how could it know?");
         let text = case.engine.container("RunInit=yes\nExec=sleep 1000000");
         let refused = case.runner.write(&case.unit, FileHash::of(&text), &text).await;

@@ -22,6 +22,16 @@ pub struct MachineId(Arc<str>);
 #[error("{0:?} is not a machine id: expected 1 to 64 of the characters A-Z a-z 0-9 _ -")]
 pub struct InvalidMachineId(pub String);
 
+impl RunnerKind {
+    /// The word for it in records and tables.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Systemd => "systemd",
+            Self::Docker => "docker",
+        }
+    }
+}
+
 impl MachineId {
     /// The whole id.
     pub fn as_str(&self) -> &str {
@@ -105,6 +115,9 @@ pub struct Machine {
     /// What it can run.
     #[serde(default)]
     pub runners: BTreeSet<RunnerKind>,
+    /// Why the container engine that it had does not answer; absent while it does, or where there never was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub containers_lost: Option<String>,
     /// This boot of it: the same when its daemon restarts, another after a reboot, containers' included.
     #[serde(default)]
     pub boot: String,
@@ -139,6 +152,7 @@ mod tests {
             metadata: BTreeMap::new(),
             version: String::new(),
             runners: BTreeSet::new(),
+            containers_lost: None,
             boot: String::new(),
             created: 0,
         };

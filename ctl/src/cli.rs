@@ -164,7 +164,7 @@ pub(crate) enum Command {
 
     /// List the machines of the cluster
     ///
-    /// Fields: cordon, host, ip, machine, metadata. With --output json all of them are printed, in full.
+    /// Fields: cordon, host, ip, machine, metadata, runners. With --output json all of them are printed, in full.
     ListMachines(ListArgs),
 
     /// Keep a machine from taking any unit; what runs there stays

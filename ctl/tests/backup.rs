@@ -91,6 +91,7 @@ impl Cluster {
             metadata: BTreeMap::new(),
             version: String::new(),
             runners: [].into(),
+            containers_lost: None,
             boot: String::new(),
             created: 0,
         };

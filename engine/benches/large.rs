@@ -27,6 +27,7 @@ pub fn cluster(machines: usize, units: usize, conflicts: usize) -> Snapshot {
             metadata: [("zone".to_owned(), format!("z{}", number % 5))].into(),
             version: String::new(),
             runners: [RunnerKind::Systemd].into(),
+            containers_lost: None,
             boot: String::new(),
             created: 1,
         };

@@ -107,9 +107,19 @@ pub(crate) async fn machines(
             machine: machine.id,
             metadata: machine.metadata,
             version: machine.version,
+            runners: machine.runners,
+            containers_lost: machine.containers_lost,
         })
         .collect();
     fields::print(console, args, &columns, &rows)?;
+    for row in &rows {
+        if let Some(problem) = &row.containers_lost {
+            let machine = row.machine.short();
+            console.warning(format_args!(
+                "the container engine of {machine}... does not answer: {problem}"
+            ));
+        }
+    }
     for (machine, cordon) in &answer.cordons {
         console.warning(format_args!("{}... is cordoned {cordon}", machine.short()));
     }
@@ -169,7 +179,8 @@ impl Row for FileRow {
 }
 
 impl Row for MachineRow {
-    const FIELDS: &'static [&'static str] = &["cordon", "host", "ip", "machine", "metadata"];
+    const FIELDS: &'static [&'static str] =
+        &["cordon", "host", "ip", "machine", "metadata", "runners"];
     const DEFAULT: &'static str = "machine,ip,metadata";
 
     fn cell(&self, field: &str, full: bool) -> String {
@@ -178,6 +189,10 @@ impl Row for MachineRow {
             "ip" => table::or_dash(self.ip.as_deref().unwrap_or_default()),
             "host" => table::or_dash(self.host.as_deref().unwrap_or_default()),
             "cordon" => table::or_dash(self.cordon.as_deref().unwrap_or_default()),
+            "runners" => {
+                let words: Vec<&str> = self.runners.iter().map(|runner| runner.as_str()).collect();
+                table::or_dash(&words.join(","))
+            }
             _ => {
                 let pairs: Vec<String> =
                     self.metadata.iter().map(|(k, v)| format!("{k}={v}")).collect();

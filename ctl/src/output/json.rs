@@ -3,10 +3,10 @@
 //! Owns the names of the JSON keys, which are a promise to scripts: they follow the fields of the tables, nothing is
 //! abbreviated, and `null` stands where a table has `-`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
-use muster_common::machine::{Machine, MachineId};
+use muster_common::machine::{Machine, MachineId, RunnerKind};
 use muster_common::refusal::Refusal;
 use muster_common::state::DesiredState;
 use muster_common::unit::UnitName;
@@ -164,6 +164,10 @@ pub(crate) struct MachineRow {
     pub(crate) host: Option<String>,
     /// Who keeps it from taking anything new, and why.
     pub(crate) cordon: Option<String>,
+    /// What can run units on it.
+    pub(crate) runners: BTreeSet<RunnerKind>,
+    /// Why the container engine that it had does not answer.
+    pub(crate) containers_lost: Option<String>,
 }
 
 /// The answer of one machine to `status`.

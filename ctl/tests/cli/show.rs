@@ -3,7 +3,7 @@
 use std::process::Stdio;
 
 use insta::assert_snapshot;
-use muster_common::machine::Machine;
+use muster_common::machine::{Machine, RunnerKind};
 use serde_json::{Value, json};
 
 use crate::daemon::{Answer, Daemon, eventually, shown};
@@ -172,7 +172,7 @@ fn a_field_that_does_not_exist_is_told_before_anything_is_asked() {
     assert_snapshot!(daemon.run("list-machines --fields=id"), @r#"
     exit 1
     --- stderr
-    error: there is no field "id"; valid fields are cordon,host,ip,machine,metadata
+    error: there is no field "id"; valid fields are cordon,host,ip,machine,metadata,runners
     "#);
     assert!(daemon.lines().is_empty());
 }
@@ -323,6 +323,28 @@ fn list_machines_prints_fleets_table() {
 }
 
 #[test]
+fn list_machines_tells_what_runs_units_and_what_does_not_any_more() {
+    let both = [RunnerKind::Systemd, RunnerKind::Docker].into();
+    let well = Machine { runners: both, ..machine(1) };
+    let lost = Machine {
+        runners: [RunnerKind::Systemd].into(),
+        containers_lost: Some("No such file or directory".to_owned()),
+        ..machine(2)
+    };
+    let answer = json!({"machines": [well, lost]});
+    let daemon = Daemon::new([("GET /v1/machines", Answer::json(answer))]);
+    assert_snapshot!(daemon.run("list-machines --fields machine,runners"), @r"
+    exit 0
+    --- stdout
+    MACHINE		RUNNERS
+    11111111...	systemd,docker
+    22222222...	systemd
+    --- stderr
+    warning: the container engine of 22222222... does not answer: No such file or directory
+    ");
+}
+
+#[test]
 fn list_machines_in_json_names_the_leader() {
     assert_snapshot!(machines().run("list-machines -o json"), @r#"
     exit 0
@@ -338,7 +360,9 @@ fn list_machines_in_json_names_the_leader() {
         "version": "0.1.0",
         "leader": true,
         "host": "n1",
-        "cordon": null
+        "cordon": null,
+        "runners": [],
+        "containers_lost": null
       },
       {
         "machine": "22222222222222222222222222222222",
@@ -347,7 +371,9 @@ fn list_machines_in_json_names_the_leader() {
         "version": "0.1.0",
         "leader": false,
         "host": "n2",
-        "cordon": null
+        "cordon": null,
+        "runners": [],
+        "containers_lost": null
       }
     ]
     "#);

@@ -43,6 +43,7 @@ impl Cluster {
             metadata: metadata.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
             version: String::new(),
             runners: runners.iter().copied().collect(),
+            containers_lost: None,
             boot: String::new(),
             created: self.snapshot.revision + 1,
         };

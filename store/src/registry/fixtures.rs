@@ -51,8 +51,15 @@ fn present() -> Vec<(Key, Change, Vec<u8>)> {
         metadata: BTreeMap::from([("rack".to_owned(), "1".to_owned())]),
         version: "0.1.0".to_owned(),
         runners: BTreeSet::from([RunnerKind::Systemd, RunnerKind::Docker]),
+        containers_lost: None,
         boot: "0c9f".to_owned(),
         created: CREATED,
+    };
+    let without = Machine {
+        id: "m2".parse().unwrap(),
+        runners: BTreeSet::from([RunnerKind::Systemd]),
+        containers_lost: Some("No such file or directory".to_owned()),
+        ..registered.clone()
     };
     let placement = Placement {
         file: hash(),
@@ -120,6 +127,11 @@ fn present() -> Vec<(Key, Change, Vec<u8>)> {
             Key::Machine(machine()),
             Change::Machine(machine(), Some(registered.clone())),
             encode(&MachineRecord::new(&registered)).into(),
+        ),
+        (
+            Key::Machine(without.id.clone()),
+            Change::Machine(without.id.clone(), Some(without.clone())),
+            encode(&MachineRecord::new(&without)).into(),
         ),
         (
             Key::Metadata(machine(), "rack/row".to_owned()),

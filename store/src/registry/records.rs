@@ -54,6 +54,8 @@ pub(super) struct MachineRecord {
     version: String,
     #[serde(default, deserialize_with = "known_runners")]
     runners: BTreeSet<RunnerKind>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    containers_lost: Option<String>,
     #[serde(default)]
     boot: String,
 }
@@ -149,14 +151,55 @@ impl UnitRecord {
 
 impl MachineRecord {
     pub(super) fn new(machine: &Machine) -> Self {
-        let Machine { id: _, host, address, api, metadata, version, runners, boot, created: _ } =
-            machine.clone();
-        Self { schema: SCHEMA, host, address, api, metadata, version, runners, boot }
+        let Machine {
+            id: _,
+            host,
+            address,
+            api,
+            metadata,
+            version,
+            runners,
+            containers_lost,
+            boot,
+            created: _,
+        } = machine.clone();
+        Self {
+            schema: SCHEMA,
+            host,
+            address,
+            api,
+            metadata,
+            version,
+            runners,
+            containers_lost,
+            boot,
+        }
     }
 
     pub(super) fn machine(self, id: MachineId, created: u64) -> Machine {
-        let Self { schema: _, host, address, api, metadata, version, runners, boot } = self;
-        Machine { id, host, address, api, metadata, version, runners, boot, created }
+        let Self {
+            schema: _,
+            host,
+            address,
+            api,
+            metadata,
+            version,
+            runners,
+            containers_lost,
+            boot,
+        } = self;
+        Machine {
+            id,
+            host,
+            address,
+            api,
+            metadata,
+            version,
+            runners,
+            containers_lost,
+            boot,
+            created,
+        }
     }
 }
 

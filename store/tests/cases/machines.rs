@@ -20,6 +20,7 @@ pub(crate) fn machine(id: &str) -> Machine {
         metadata: BTreeMap::from([("rack".to_owned(), "1".to_owned())]),
         version: "0.1.0".to_owned(),
         runners: BTreeSet::from([RunnerKind::Systemd]),
+        containers_lost: None,
         boot: "b".to_owned(),
         created: 0,
     }

@@ -11,6 +11,7 @@ use bollard::models::SystemInfo;
 use bollard::{API_DEFAULT_VERSION, Docker};
 use tokio::sync::watch;
 
+use super::gauges::Tally;
 use super::lock;
 
 /// How long a call may take that an engine answers once it is done. One with a slow disk and a hundred containers to make
@@ -34,6 +35,8 @@ pub(super) struct Api {
 /// Whether the engine answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Line {
+    /// It has not been asked yet.
+    Unasked,
     /// It does, and speaks this version.
     Up(Api),
     /// It does not, for this reason.
@@ -81,6 +84,8 @@ pub(super) struct Engine {
     socket: PathBuf,
     line: watch::Sender<Line>,
     meetings: Mutex<Meetings>,
+    /// What has been asked of it, counted.
+    pub(super) tally: Tally,
 }
 
 impl EngineError {
@@ -139,8 +144,8 @@ impl From<bollard::errors::Error> for EngineError {
 impl Engine {
     /// An engine on this socket, not asked yet.
     pub(super) fn new(socket: PathBuf) -> Self {
-        let line = watch::Sender::new(Line::Down("not asked yet".to_owned()));
-        Self { socket, line, meetings: Mutex::default() }
+        let line = watch::Sender::new(Line::Unasked);
+        Self { socket, line, meetings: Mutex::default(), tally: Tally::default() }
     }
 
     /// Its socket.
@@ -156,7 +161,7 @@ impl Engine {
     /// What is to be said of a unit: while the engine does not answer, that it is as last known, and why no more is.
     pub(super) fn remark(&self, known: &str) -> String {
         match &*self.line.borrow() {
-            Line::Up(_) => known.to_owned(),
+            Line::Up(_) | Line::Unasked => known.to_owned(),
             Line::Down(problem) => EngineError::Lost(problem.clone()).to_string(),
         }
     }
@@ -183,7 +188,7 @@ impl Engine {
     pub(super) async fn ready_within(&self, patience: Duration) -> Result<Api, String> {
         tokio::time::timeout(patience, self.ready()).await.map_err(|_| match &*self.line.borrow() {
             Line::Down(problem) => problem.clone(),
-            Line::Up(_) => "not in time".to_owned(),
+            Line::Up(_) | Line::Unasked => "not in time".to_owned(),
         })
     }
 

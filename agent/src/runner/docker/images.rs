@@ -161,7 +161,9 @@ async fn pull(
             }
             None => None,
         };
-        let error = match pull_once(engine, name, credentials, progress).await {
+        let pulled = pull_once(engine, name, credentials, progress).await;
+        engine.tally.pulled(pulled.is_ok());
+        let error = match pulled {
             Ok(()) => return Ok(()),
             Err(error @ EngineError::Lost(_)) => return Err(error),
             Err(error) => error,

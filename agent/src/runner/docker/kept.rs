@@ -60,6 +60,11 @@ impl Memories {
         let _ = fs::remove_file(self.path(unit));
     }
 
+    /// Whether anything is remembered.
+    pub(super) fn any(&self) -> bool {
+        fs::read_dir(&self.directory).is_ok_and(|mut files| files.next().is_some())
+    }
+
     /// Where they are.
     pub(super) fn directory(&self) -> &Path {
         &self.directory

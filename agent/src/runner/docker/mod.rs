@@ -15,6 +15,7 @@ mod create;
 mod credentials;
 mod discard;
 mod engine;
+mod gauges;
 mod host;
 mod images;
 mod keep;
@@ -48,7 +49,9 @@ use self::news::News;
 use self::unit::{Handle, Message, Settled, Standing};
 use super::files::UnitFiles;
 use super::{Outcome, Runner, RunnerError, RunnerEvent, Seen};
+use crate::presence::Containers;
 
+pub use self::gauges::Gauges;
 pub use self::look::{Container, Look};
 pub use self::machine::{Settings, Sources};
 pub use self::output::{Line as OutputLine, Output, OutputError};
@@ -113,15 +116,28 @@ impl Docker {
         })
     }
 
-    /// Whether the engine answers, as that changes.
-    pub fn answers(&self) -> watch::Receiver<bool> {
+    /// How the engine is, as that changes. One that has not answered yet is missed only if an earlier daemon has used it.
+    pub fn answers(&self) -> watch::Receiver<Containers> {
         let mut line = self.machine.engine.line();
-        let (sender, answers) = watch::channel(matches!(*line.borrow_and_update(), Line::Up(_)));
+        let mut had = self.machine.memories.any();
+        let (sender, answers) = watch::channel(Containers::Absent);
         tokio::spawn(async move {
-            while line.changed().await.is_ok() {
-                let up = matches!(*line.borrow_and_update(), Line::Up(_));
-                sender.send_if_modified(|before| std::mem::replace(before, up) != up);
-                if sender.is_closed() {
+            loop {
+                let now = match &*line.borrow_and_update() {
+                    Line::Up(_) => Containers::Up,
+                    Line::Down(problem) if had => Containers::Lost(problem.clone()),
+                    Line::Down(_) | Line::Unasked => Containers::Absent,
+                };
+                had |= now == Containers::Up;
+                sender.send_if_modified(|before| {
+                    // Its silence is one and the same, however it is described meanwhile.
+                    let same = std::mem::discriminant(before) == std::mem::discriminant(&now);
+                    if !same {
+                        *before = now;
+                    }
+                    !same
+                });
+                if line.changed().await.is_err() || sender.is_closed() {
                     return;
                 }
             }

@@ -367,6 +367,9 @@ impl Unit {
         if before != after {
             tracing::debug!(unit = %self.name, ?event, ?after, "a container unit goes on");
         }
+        if before != after && matches!(after, Phase::Wait { .. }) {
+            self.machine.engine.tally.restarts();
+        }
         // A wish that is refused at once leaves the phase as it was, and has failed all the same.
         let refused = matches!(event, Event::Start | Event::Restart);
         if is_failure(after) && (before != after || refused) {

@@ -1,0 +1,130 @@
+//! What a machine's record says of its container engine, as that comes and goes.
+
+#![allow(clippy::unwrap_used, reason = "in a test a panic is the failure")]
+
+mod support;
+
+use std::time::Duration;
+
+use muster_common::machine::{Machine, RunnerKind};
+use muster_store::Registry;
+use musterd::presence::{Containers, Keeper};
+use musterd::{Health, health};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+
+const LONG: Duration = Duration::from_secs(3600);
+const SHORT: Duration = Duration::from_millis(200);
+
+/// A machine whose engine does as it is told.
+struct Case {
+    registry: Registry,
+    engine: watch::Sender<Containers>,
+    _keeper: AbortOnDropHandle<()>,
+    _disk: tempfile::TempDir,
+}
+
+impl Case {
+    fn new(hiccup: Duration) -> Self {
+        let (registry, disk) = support::store();
+        let machine: Machine = serde_json::from_value(serde_json::json!({
+            "id": "m1", "address": "192.0.2.1", "runners": ["systemd"],
+        }))
+        .unwrap();
+        let engine = watch::Sender::new(Containers::Absent);
+        let ttl = Duration::from_secs(10);
+        let keeper = Keeper::new(machine, ttl, registry.clone(), disk.path(), Health::new())
+            .with_containers(engine.subscribe())
+            .with_hiccup(hiccup);
+        let keeper = AbortOnDropHandle::new(tokio::spawn(keeper.run(CancellationToken::new())));
+        Self { registry, engine, _keeper: keeper, _disk: disk }
+    }
+
+    /// Waits until the record says whether the engine runs units, and why it does not answer.
+    async fn until(&self, runs: bool, lost: Option<&str>) {
+        let id = "m1".parse().unwrap();
+        let what = format!("runs: {runs}, lost: {lost:?}");
+        support::until(&self.registry, &what, |snapshot| {
+            snapshot.machines.get(&id).is_some_and(|machine| {
+                machine.runners.contains(&RunnerKind::Systemd)
+                    && machine.runners.contains(&RunnerKind::Docker) == runs
+                    && machine.containers_lost.as_deref() == lost
+            })
+        })
+        .await;
+    }
+
+    fn is(&self, engine: Containers) {
+        self.engine.send_replace(engine);
+    }
+}
+
+fn lost() -> Containers {
+    Containers::Lost("no such file".to_owned())
+}
+
+#[tokio::test]
+async fn an_engine_that_is_silent_for_a_moment_is_told_of_and_keeps_its_units() {
+    let case = Case::new(LONG);
+    case.until(false, None).await;
+    case.is(Containers::Up);
+    case.until(true, None).await;
+    case.is(lost());
+    case.until(true, Some("no such file")).await;
+    case.is(Containers::Up);
+    case.until(true, None).await;
+}
+
+#[tokio::test]
+async fn an_engine_that_stays_away_is_withdrawn_and_told_of_again_when_it_is_back() {
+    let case = Case::new(SHORT);
+    case.is(Containers::Up);
+    case.until(true, None).await;
+    case.is(lost());
+    case.until(false, Some("no such file")).await;
+    case.is(Containers::Up);
+    case.until(true, None).await;
+    // Its next silence is a new one.
+    case.is(lost());
+    case.until(false, Some("no such file")).await;
+}
+
+#[tokio::test]
+async fn a_machine_that_lost_its_lease_meanwhile_says_the_same() {
+    let case = Case::new(SHORT);
+    case.is(lost());
+    case.until(false, Some("no such file")).await;
+    let (_, lease) = case.registry.registration(&"m1".parse().unwrap()).await.unwrap().unwrap();
+    case.registry.revoke(lease.unwrap()).await.unwrap();
+    support::until(&case.registry, "gone", |snapshot| snapshot.machines.is_empty()).await;
+    case.until(false, Some("no such file")).await;
+}
+
+#[tokio::test]
+async fn the_daemon_is_unwell_while_an_engine_that_it_had_is_away() {
+    let health = Health::new();
+    let engine = watch::Sender::new(Containers::Absent);
+    let task = tokio::spawn({
+        let (health, engine) = (health.clone(), engine.subscribe());
+        async move { health::watch_containers(&health, engine).await }
+    });
+    let told = async |ok: Option<bool>| {
+        let mut status = health.subscribe();
+        let said = status.wait_for(|status| {
+            let part = status.parts().find(|(name, _)| *name == "containers");
+            part.map(|(_, part)| part.ok) == ok
+        });
+        tokio::time::timeout(Duration::from_secs(30), said).await.unwrap().unwrap();
+    };
+    told(None).await;
+    engine.send_replace(Containers::Up);
+    told(Some(true)).await;
+    engine.send_replace(lost());
+    told(Some(false)).await;
+    assert_eq!(
+        health.status().containers.problem.as_deref(),
+        Some("the container engine does not answer: no such file")
+    );
+    task.abort();
+}
