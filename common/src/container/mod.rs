@@ -98,6 +98,14 @@ pub fn read(
     Ok((quadlet, warnings))
 }
 
+/// What a unit is said to be on a machine: its file's `Description=` as systemd would show it, with what the specifiers stand
+/// for. One that means nothing is shown as it was written.
+pub fn describe(name: &UnitName, file: &UnitFile, host: &Host) -> String {
+    let written = file.description();
+    let expander = Expander { unit: name, host, variables: BTreeMap::new() };
+    expander.specifiers(&written).unwrap_or_else(|_| written.into_owned())
+}
+
 /// Checks a file before it is known where its unit runs; a template is checked with an instance made up.
 ///
 /// # Errors

@@ -192,6 +192,18 @@ fn a_template_is_checked_with_an_instance_made_up() {
 }
 
 #[test]
+fn a_description_is_shown_with_what_its_specifiers_stand_for() {
+    let described = |text: &str| {
+        let file: UnitFile = format!("[Unit]\nDescription={text}\n").parse().unwrap();
+        describe(&"page@7.container".parse().unwrap(), &file, &Host::stand_in())
+    };
+    assert_eq!(described("Page %i on %H"), "Page 7 on host");
+    assert_eq!(described("100 %% of it"), "100 % of it");
+    assert_eq!(described("all of %!"), "all of %!", "shown as it was written");
+    assert_eq!(described("costs $PRICE"), "costs $PRICE");
+}
+
+#[test]
 fn volumes_and_networks_are_units_of_their_own() {
     let error = |name, text| parse(name, text).unwrap_err().to_string();
     assert_eq!(

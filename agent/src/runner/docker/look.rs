@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bollard::models::{ContainerInspectResponse, ContainerStateStatusEnum};
+use muster_common::container::describe;
 use muster_common::unit::{UnitFile, UnitName};
 use muster_engine::container::JOURNALD;
 
@@ -86,11 +87,12 @@ impl Docker {
         if text.is_none() && standing.is_none() {
             return None;
         }
+        let host = &self.machine.host;
         let parsed = text.and_then(|text| text.parse::<UnitFile>().ok());
         let mut look = Look {
             file,
-            machine: format!("{} ({})", self.machine.host.name, self.machine.host.machine_id),
-            description: parsed.map(|file| file.description().into_owned()).unwrap_or_default(),
+            machine: format!("{} ({})", host.name, host.machine_id),
+            description: parsed.map(|file| describe(unit, &file, host)).unwrap_or_default(),
             load: if refused.is_some() { "bad-setting" } else { "loaded" }.to_owned(),
             active: "inactive".to_owned(),
             sub: "dead".to_owned(),

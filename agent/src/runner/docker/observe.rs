@@ -13,7 +13,8 @@ use muster_engine::converge::Observed;
 use tokio::time::Instant;
 
 use super::listed::{Listed, list};
-use super::unit::{self, Handle, Message, Standing};
+use super::standing::{self, Standing};
+use super::unit::{Handle, Message};
 use super::{Docker, create, lock, strays};
 use crate::runner::Seen;
 
@@ -110,7 +111,7 @@ fn of_stray(stray: &Listed, seen: &mut Seen) {
     if stray.runs {
         "active".clone_into(&mut seen.observed.active);
         "running".clone_into(&mut seen.observed.sub);
-        seen.invocation = unit::invocation(&stray.id);
+        seen.invocation = standing::invocation(&stray.id);
         seen.since = stray.created;
     }
 }

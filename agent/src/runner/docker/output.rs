@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, watch};
 use super::Docker;
 use super::engine::{Engine, EngineError};
 use super::look::Container;
-use super::unit::Standing;
+use super::standing::Standing;
 
 /// The journal's socket: there where it runs.
 const JOURNAL: &str = "/run/systemd/journal/socket";

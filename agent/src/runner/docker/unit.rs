@@ -19,6 +19,7 @@ use tokio::time::Instant;
 use super::create::{self, Found, Prepared};
 use super::kept::Kept;
 use super::machine::{Machine, Plan};
+use super::standing::{Standing, invocation, is_failure, settled};
 use super::work::{self, Came};
 use super::{discard, host, late};
 use crate::health::unix_seconds;
@@ -48,45 +49,6 @@ pub(super) enum Message {
     Started,
     /// It is to be forgotten, container and all.
     Remove(oneshot::Sender<Result<(), RunnerError>>),
-}
-
-/// Where it stands, for whoever waits.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Standing {
-    /// Whether the engine has been asked about it.
-    pub(super) adopted: bool,
-    pub(super) settled: Option<Settled>,
-    /// systemd's active and sub.
-    pub(super) active: String,
-    pub(super) sub: String,
-    /// Names this run.
-    pub(super) invocation: String,
-    pub(super) since: u64,
-    /// The container it last started.
-    pub(super) container: Option<String>,
-    /// Whether that runs, as far as is known.
-    pub(super) runs: bool,
-    /// How many starts have failed.
-    pub(super) failures: u64,
-    /// Why the last one did.
-    pub(super) problem: String,
-    /// systemd's `Result` of one that has failed.
-    pub(super) result: String,
-    /// How often it was started again by itself since the cluster last asked.
-    pub(super) restarts: u32,
-    /// What goes on, for the user.
-    pub(super) remark: String,
-}
-
-/// How a start or stop has come out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Settled {
-    /// It runs, or its work is done.
-    Up,
-    /// It does not, and nothing is wrong.
-    Down,
-    /// It does not, and should.
-    Failed,
 }
 
 /// A unit, to the runner.
@@ -158,11 +120,6 @@ pub(super) fn spawn(machine: &Arc<Machine>, unit: UnitName, plan: Plan) -> Handl
         unit.run(inbox, actions).await;
     });
     Handle { name, messages, standing: seen }
-}
-
-/// The name of a run: as long as systemd's.
-pub(super) fn invocation(container: &str) -> String {
-    container.chars().take(32).collect()
 }
 
 impl Unit {
@@ -559,22 +516,6 @@ impl Unit {
                 format!("{life}: {}", self.fault)
             }
             _ => life,
-        }
-    }
-}
-
-/// Whether a start has come to nothing, for good or until the next attempt.
-fn is_failure(phase: Phase) -> bool {
-    matches!(phase, Phase::Wait { .. } | Phase::Failed(_))
-}
-
-fn settled(phase: Phase) -> Option<Settled> {
-    match phase {
-        Phase::Running | Phase::Exited => Some(Settled::Up),
-        Phase::Dead => Some(Settled::Down),
-        Phase::Failed(_) | Phase::Wait { .. } => Some(Settled::Failed),
-        Phase::Prepare { .. } | Phase::Start { .. } | Phase::Stop { .. } | Phase::Kill { .. } => {
-            None
         }
     }
 }
