@@ -10,12 +10,13 @@ pub(crate) fn run_checks() -> Result<()> {
     run(&mut cargo(&["fmt", "--all", "--check"]))?;
     run(&mut cargo(&["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"]))?;
     shell_scripts()?;
+    crate::vagrant::validate()?;
     dependencies()
 }
 
 pub(crate) fn check() -> Result<()> {
     run_checks()?;
-    eprintln!("check: formatting, lints, scripts and dependencies are in order");
+    eprintln!("check: formatting, lints, scripts, the Vagrantfile and dependencies are in order");
     Ok(())
 }
 

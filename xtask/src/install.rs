@@ -30,6 +30,9 @@ const CARGO_DEB: &str = "3.8.0";
 /// Needed to make hosts.
 const LAB: &[&str] = &["systemd-container", "debootstrap", "iproute2", "util-linux"];
 
+/// Needed to see whether Vagrant understands our file.
+const VAGRANT_FILE: &[&str] = &["vagrant"];
+
 /// Needed to make virtual machines.
 const VAGRANT: &[&str] = &[
     "debootstrap",
@@ -45,7 +48,6 @@ const VAGRANT: &[&str] = &[
     "openssh-client",
     "qemu-system-x86",
     "qemu-utils",
-    "vagrant",
     "vagrant-libvirt",
 ];
 
@@ -64,6 +66,8 @@ pub(crate) enum For {
     Man,
     /// Packages.
     Dist,
+    /// Reading the file that describes virtual machines.
+    VagrantFile,
     /// Anything on virtual machines.
     Vagrant,
 }
@@ -77,11 +81,12 @@ pub(crate) fn ensure(purpose: For) -> Result<()> {
         For::Lab => &[BUILD, STORE, LAB],
         For::Man => &[MAN],
         For::Dist => &[BUILD, MAN, DIST],
-        For::Vagrant => &[BUILD, VAGRANT],
+        For::VagrantFile => &[VAGRANT_FILE],
+        For::Vagrant => &[BUILD, VAGRANT_FILE, VAGRANT],
     };
     packages(&sets.concat())?;
     match purpose {
-        For::Build | For::Lab | For::Man | For::Vagrant => {}
+        For::Build | For::Lab | For::Man | For::VagrantFile | For::Vagrant => {}
         For::Check => {
             component("rustfmt", "fmt")?;
             component("clippy", "clippy")?;

@@ -10,10 +10,23 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use muster_tests::lab::wait_until;
 
+use super::probe::Driver;
 use crate::shell::{program, run, succeeds};
 
 /// The namespace of a libvirt started here.
 const NAMESPACE: &str = "muster-vagrant";
+
+const KVM: &str = "/dev/kvm";
+
+/// Where [`WITHOUT_KVM`] keeps its files.
+const HIDDEN: &str = "/run/muster-vagrant";
+
+/// Puts something in the place of a virtualization that does not work, for this daemon alone (`ip netns exec` gives it mounts of
+/// its own). It would ask the emulator anew at every call, and take seconds each time, since what ought to work did not. The
+/// machines share its `/dev`, then: libvirt cannot make them one of their own around what lies over a file of it.
+const WITHOUT_KVM: &str = "umask 077 && mkdir -p \"$1\" && : >\"$1/kvm\" && \
+    cp /etc/libvirt/qemu.conf \"$1/qemu.conf\" && echo 'namespaces = []' >>\"$1/qemu.conf\" && \
+    mount --bind \"$1/kvm\" /dev/kvm && mount --bind \"$1/qemu.conf\" /etc/libvirt/qemu.conf && exec \"$0\"";
 
 /// libvirt, as long as this lives.
 #[derive(Debug)]
@@ -23,12 +36,12 @@ pub(crate) struct Hypervisor {
 
 impl Hypervisor {
     /// Finds or starts it.
-    pub(crate) fn start() -> Result<Self> {
+    pub(crate) fn start(driver: Driver) -> Result<Self> {
         if succeeds(&mut program("virsh", &["--connect", "qemu:///system", "version"])) {
             return Ok(Self { daemons: Vec::new() });
         }
-        if Path::new("/run/systemd/system").exists() {
-            run(&mut program("systemctl", &["start", "libvirtd.service"]))?;
+        // A directory of systemd's is no proof of it: in a container it may be there without.
+        if succeeds(&mut program("systemctl", &["start", "libvirtd.service"])) {
             return Ok(Self { daemons: Vec::new() });
         }
         if !Path::new("/run/netns").join(NAMESPACE).exists() {
@@ -36,8 +49,14 @@ impl Hypervisor {
         }
         let mut hypervisor = Self { daemons: Vec::new() };
         run(&mut inside("ip", &["link", "set", "lo", "up"]))?;
-        for daemon in ["virtlogd", "libvirtd"] {
-            let child = inside(&format!("/usr/sbin/{daemon}"), &[])
+        for daemon in ["/usr/sbin/virtlogd", "/usr/sbin/libvirtd"] {
+            let mut command = match driver {
+                Driver::Qemu if Path::new(KVM).exists() => {
+                    inside("sh", &["-c", WITHOUT_KVM, daemon, HIDDEN])
+                }
+                _ => inside(daemon, &[]),
+            };
+            let child = command
                 .stdin(Stdio::null())
                 .stdout(Stdio::null())
                 .stderr(Stdio::null())
@@ -77,6 +96,7 @@ impl Drop for Hypervisor {
             let _ = daemon.wait();
         }
         succeeds(&mut program("ip", &["netns", "del", NAMESPACE]));
+        let _ = std::fs::remove_dir_all(HIDDEN);
     }
 }
 

@@ -39,7 +39,8 @@ pub(crate) fn validate() -> Result<()> {
     std::fs::create_dir_all(&home)?;
     let mut command = program("vagrant", &["validate", "--ignore-provider"]);
     command.current_dir(top().join("vagrant")).env("VAGRANT_HOME", &home);
-    run(command.env("VAGRANT_DOTFILE_PATH", home.join("machines")))
+    command.env("VAGRANT_DOTFILE_PATH", home.join("machines")).env("VAGRANT_NO_PLUGINS", "1");
+    run(&mut command)
 }
 
 impl<'a> Machines<'a> {
@@ -56,6 +57,7 @@ impl<'a> Machines<'a> {
             ("VAGRANT_HOME", home.to_string_lossy().into_owned()),
             ("VAGRANT_DOTFILE_PATH", home.join("machines").to_string_lossy().into_owned()),
             ("VAGRANT_CHECKPOINT_DISABLE", "1".to_owned()),
+            ("VAGRANT_NO_COLOR", "1".to_owned()),
             ("VAGRANT_DEFAULT_PROVIDER", "libvirt".to_owned()),
             ("MUSTER_BOX", BOX.to_owned()),
             ("MUSTER_PACKAGE", package.to_string_lossy().into_owned()),

@@ -42,10 +42,10 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn vagrant(arguments: &Arguments) -> Result<()> {
-    install::ensure(For::Vagrant)?;
     if arguments.validate {
-        return machines::validate();
+        return validate();
     }
+    install::ensure(For::Vagrant)?;
     let package = match &arguments.package {
         Some(package) => {
             package.canonicalize().with_context(|| format!("{} is not there", package.display()))?
@@ -58,7 +58,7 @@ pub(crate) fn vagrant(arguments: &Arguments) -> Result<()> {
         None => probe::probe(&image)?,
     };
     println!("the machines run with libvirt's driver {}", driver.name());
-    let hypervisor = Hypervisor::start()?;
+    let hypervisor = Hypervisor::start(driver)?;
     let machines = Machines::new(&hypervisor, &image, &package, driver)?;
     let mut story = Story::begin();
     let told = tale::tell(&mut story, &machines);
@@ -72,6 +72,12 @@ pub(crate) fn vagrant(arguments: &Arguments) -> Result<()> {
     told?;
     destroyed?;
     story.end()
+}
+
+/// Lets Vagrant read vagrant/Vagrantfile; for that it needs no machine and no plugin.
+pub(crate) fn validate() -> Result<()> {
+    install::ensure(For::VagrantFile)?;
+    machines::validate()
 }
 
 /// The box, made anew when its recipe has changed.
