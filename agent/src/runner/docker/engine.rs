@@ -192,6 +192,14 @@ impl Engine {
         })
     }
 
+    /// The same for somebody who looks: where it is known not to answer there is nothing to wait for.
+    pub(super) async fn known_within(&self, patience: Duration) -> Result<Api, String> {
+        if let Line::Down(problem) = &*self.line.borrow() {
+            return Err(problem.clone());
+        }
+        self.ready_within(patience).await
+    }
+
     /// Says that it is about to answer, again or for the first time.
     pub(super) fn meets(&self, live_restore: Option<bool>) {
         lock(&self.meetings).another(live_restore);

@@ -122,7 +122,7 @@ impl Docker {
         id: Option<&str>,
     ) -> Result<Option<Container>, EngineError> {
         let engine = &self.machine.engine;
-        engine.ready_within(PATIENCE).await.map_err(EngineError::Lost)?;
+        engine.known_within(PATIENCE).await.map_err(EngineError::Lost)?;
         let Some(id) = id else { return Ok(None) };
         let asked = engine.call()?;
         let asked = asked.inspect_container(id, None);

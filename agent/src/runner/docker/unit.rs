@@ -496,12 +496,13 @@ impl Unit {
             != (&standing.active, &standing.sub, &standing.invocation, &standing.remark, true);
         let invocation = standing.invocation.clone();
         let remark = self.machine.engine.remark(&standing.remark);
-        self.standing.send_replace(standing);
+        // First, so that whoever waits for an outcome has heard of the state that goes with it.
         if news {
             let unit = self.name.clone();
             let changed = RunnerEvent::Changed { unit, active, sub, invocation, since, remark };
             self.machine.news.tell(changed);
         }
+        self.standing.send_replace(standing);
     }
 
     /// What there is to say besides: of its life, and why a start came to nothing where no exit code says it.
