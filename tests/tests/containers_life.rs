@@ -19,6 +19,7 @@ fn a_container_lives_as_its_file_says() -> Result<()> {
     its_image_is_missing(&cluster, host)?;
     its_image_comes_from_an_archive(&cluster, host)?;
     its_volume_is_kept_and_its_network_made(&cluster, host)?;
+    its_secrets_stay_where_they_are(&cluster, host)?;
     the_disk_is_full(&cluster, host)?;
     cluster.down()
 }
@@ -219,6 +220,53 @@ fn its_volume_is_kept_and_its_network_made(cluster: &Cluster, host: &Host) -> Re
     destroyed(cluster, host, "user.container")?;
     cluster.run(host, "musterctl destroy data.volume front.network")?;
     Ok(())
+}
+
+fn its_secrets_stay_where_they_are(cluster: &Cluster, host: &Host) -> Result<()> {
+    cluster.step("secrets and environment files reach the container, and no log, record or answer");
+    // The daemon tells all it can.
+    let all = "mkdir -p /etc/systemd/system/musterd.service.d \
+               && printf '[Service]\\nEnvironment=MUSTER_LOG_LEVEL=trace\\n' > /etc/systemd/system/musterd.service.d/trace.conf \
+               && systemctl daemon-reload && systemctl restart musterd";
+    cluster.run(host, all)?;
+    cluster.run(host, "mkdir -p -m 700 /etc/muster/secrets")?;
+    host.write_file("/etc/muster/secrets/db", "hunter2-db")?;
+    host.write_file("/root/app.env", "TOKEN=hunter2-token\n")?;
+    let has = "Secret=db\nSecret=db,type=env,target=DB\nEnvironmentFile=/root/app.env\n\
+               Exec=sh -c 'test \"$$DB\" = \"$$(cat /run/secrets/db)\" && test -n \"$$TOKEN\" && echo has both && sleep infinity'";
+    cluster.write_container(host, "keeper.container", has)?;
+    cluster.run(host, "musterctl start keeper.container")?;
+    cluster.eventually("its word that it has both", || {
+        let told = cluster.run(host, "musterctl journal keeper.container")?.stdout;
+        ensure!(told.contains("has both"), "{told}");
+        Ok(())
+    })?;
+    let environment = inspect(cluster, host, "systemd-keeper", "json .Config.Env")?;
+    ensure!(environment.contains("hunter2-db") && environment.contains("hunter2-token"));
+
+    // What goes wrong is told without them, too.
+    host.write_file("/root/app.env", "TOKEN=a\nhunter2 in a line that is none\n")?;
+    cluster.fails(host, "musterctl restart keeper.container", &["/root/app.env", "line 2"])?;
+    cluster.run(host, "rm /etc/muster/secrets/db")?;
+    cluster.fails(host, "musterctl restart keeper.container", &["Secret=db"])?;
+
+    let told = "musterctl status keeper.container; musterctl cat keeper.container; musterctl list-units --output json; \
+                musterctl plan; musterctl export; curl --silent --unix-socket /run/muster/muster.sock http://x/v1/units; \
+                curl --silent --unix-socket /run/muster/muster.sock http://x/metrics; \
+                journalctl --boot --all --no-pager --output=export; cat $(find /var/lib/muster /run/muster/containers -type f)";
+    let told = cluster.sh(host, told)?;
+    for proof in ["Secret=db", "muster_containers", "TRACE", "line 2"] {
+        ensure!(told.stdout.contains(proof), "{proof} is not in what was searched");
+    }
+    ensure!(!told.stdout.contains("hunter2"), "told: {}", lines_with(&told.stdout, "hunter2"));
+    ensure!(!told.stderr.contains("hunter2"), "{}", told.stderr);
+    destroyed(cluster, host, "keeper.container")?;
+    cluster.run(host, "rm /etc/systemd/system/musterd.service.d/trace.conf && systemctl daemon-reload && systemctl restart musterd")?;
+    Ok(())
+}
+
+fn lines_with(text: &str, word: &str) -> String {
+    text.lines().filter(|line| line.contains(word)).collect::<Vec<_>>().join("\n")
 }
 
 fn the_disk_is_full(cluster: &Cluster, host: &Host) -> Result<()> {
