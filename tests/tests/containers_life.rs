@@ -247,6 +247,7 @@ fn its_secrets_stay_where_they_are(cluster: &Cluster, host: &Host) -> Result<()>
     // What goes wrong is told without them, too.
     host.write_file("/root/app.env", "TOKEN=a\nhunter2 in a line that is none\n")?;
     cluster.fails(host, "musterctl restart keeper.container", &["/root/app.env", "line 2"])?;
+    host.write_file("/root/app.env", "TOKEN=hunter2-token\n")?;
     cluster.run(host, "rm /etc/muster/secrets/db")?;
     cluster.fails(host, "musterctl restart keeper.container", &["Secret=db"])?;
 

@@ -165,6 +165,25 @@ fn the_default_file_changes_nothing() {
     assert_eq!(config(&text("packaging/muster.toml")), config(""));
 }
 
+/// What a Butane file writes to `/etc/muster/muster.toml`.
+fn inline(butane: &str) -> String {
+    let lines = butane.lines().skip_while(|line| !line.ends_with("path: /etc/muster/muster.toml"));
+    let mut lines = lines.skip_while(|line| !line.ends_with("inline: |")).skip(1).peekable();
+    let indent = lines.peek().unwrap().find(|c| c != ' ').unwrap();
+    let inside =
+        lines.take_while(|line| line.trim().is_empty() || line.starts_with(&" ".repeat(indent)));
+    inside.map(|line| format!("{}\n", line.get(indent..).unwrap_or_default())).collect()
+}
+
+#[test]
+fn the_configuration_of_a_first_boot_is_one() {
+    for file in ["packaging/butane/flatcar.yaml", "packaging/butane/fedora-coreos.yaml"] {
+        let written = inline(&text(file));
+        assert_eq!(config(&written).http.listen.len(), 1, "{file}: {written}");
+        assert_ne!(config(&written), config(""), "{file}");
+    }
+}
+
 #[test]
 fn each_default_is_the_codes_and_the_manual_pages() {
     let manual = manual();
