@@ -15,6 +15,9 @@ use crate::build;
 use crate::shell::{output, program, run, top};
 use crate::story::Place;
 
+/// The machines that come up by themselves.
+pub(crate) const NAMES: [&str; 3] = ["n1", "n2", "n3"];
+
 /// The name under which the box is added.
 const BOX: &str = "muster/debian12";
 
@@ -111,7 +114,11 @@ impl<'a> Machines<'a> {
     }
 
     fn learn(&self) -> Result<()> {
-        let configuration = output(&mut self.vagrant(&["ssh-config"]))?;
+        // Asked of all at once it would fail for those that are not to be up.
+        let mut configuration = String::new();
+        for name in NAMES {
+            configuration += &output(&mut self.vagrant(&["ssh-config", name]))?;
+        }
         let path = self.configuration();
         std::fs::write(&path, configuration)
             .with_context(|| format!("cannot write {}", path.display()))

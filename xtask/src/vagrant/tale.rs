@@ -6,12 +6,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow, ensure};
 use muster_tests::lab::wait_until;
 
-use super::machines::{Machine, Machines};
+use super::machines::{Machine, Machines, NAMES};
 use crate::shell;
 use crate::story::{Place as _, Story, time};
-
-/// The machines.
-const NAMES: [&str; 3] = ["n1", "n2", "n3"];
 
 const TEMPLATE: &str = "web@.service";
 
