@@ -170,9 +170,10 @@ fn inline(butane: &str) -> String {
     let lines = butane.lines().skip_while(|line| !line.ends_with("path: /etc/muster/muster.toml"));
     let mut lines = lines.skip_while(|line| !line.ends_with("inline: |")).skip(1).peekable();
     let indent = lines.peek().unwrap().find(|c| c != ' ').unwrap();
-    let inside =
-        lines.take_while(|line| line.trim().is_empty() || line.starts_with(&" ".repeat(indent)));
-    inside.map(|line| format!("{}\n", line.get(indent..).unwrap_or_default())).collect()
+    let blanks = " ".repeat(indent);
+    let inside = lines.take_while(|line| line.trim().is_empty() || line.starts_with(&blanks));
+    let inside: Vec<&str> = inside.map(|line| line.get(indent..).unwrap_or_default()).collect();
+    inside.join("\n")
 }
 
 #[test]
