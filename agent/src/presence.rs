@@ -235,7 +235,7 @@ impl Keeper {
             Found::Another(other) => {
                 let problem = format!(
                     "machine id {} is already in use by the machine at {}: two machines must not share an id; on one of \
-                     them remove /etc/machine-id, run systemd-machine-id-setup and restart musterd",
+                     them remove /etc/machine-id and /var/lib/dbus/machine-id, run systemd-machine-id-setup and restart musterd",
                     self.machine.id,
                     if other.address.is_empty() { "an unknown address" } else { &other.address },
                 );
