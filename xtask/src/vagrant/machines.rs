@@ -75,7 +75,7 @@ impl<'a> Machines<'a> {
     /// `vagrant up`, and how to reach what is up.
     pub(crate) fn up(&self, names: &[&str]) -> Result<()> {
         run(self.vagrant(&["up"]).args(names))?;
-        self.learn()
+        self.learn(names)
     }
 
     /// Pulls the plug.
@@ -113,10 +113,10 @@ impl<'a> Machines<'a> {
         println!("The machines are up. On another terminal: {line}");
     }
 
-    fn learn(&self) -> Result<()> {
+    fn learn(&self, besides: &[&str]) -> Result<()> {
         // Asked of all at once it would fail for those that are not to be up.
         let mut configuration = String::new();
-        for name in NAMES {
+        for name in NAMES.iter().chain(besides.iter().filter(|name| !NAMES.contains(name))) {
             configuration += &output(&mut self.vagrant(&["ssh-config", name]))?;
         }
         let path = self.configuration();
