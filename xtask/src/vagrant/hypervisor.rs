@@ -16,6 +16,10 @@ use crate::shell::{program, run, succeeds};
 /// The namespace of a libvirt started here.
 const NAMESPACE: &str = "muster-vagrant";
 
+/// The daemons.
+const LIBVIRT: &str = "/usr/sbin/libvirtd";
+const LOGS: &str = "/usr/sbin/virtlogd";
+
 const KVM: &str = "/dev/kvm";
 
 /// Where [`WITHOUT_KVM`] keeps its files.
@@ -49,13 +53,13 @@ impl Hypervisor {
         }
         let mut hypervisor = Self { daemons: Vec::new() };
         run(&mut inside("ip", &["link", "set", "lo", "up"]))?;
-        for daemon in ["/usr/sbin/virtlogd", "/usr/sbin/libvirtd"] {
-            let mut command = match driver {
-                Driver::Qemu if Path::new(KVM).exists() => {
-                    inside("sh", &["-c", WITHOUT_KVM, daemon, HIDDEN])
-                }
-                _ => inside(daemon, &[]),
-            };
+        let hidden = driver == Driver::Qemu && Path::new(KVM).exists();
+        let libvirt = if hidden {
+            inside("sh", &["-c", WITHOUT_KVM, LIBVIRT, HIDDEN])
+        } else {
+            inside(LIBVIRT, &[])
+        };
+        for (daemon, mut command) in [(LOGS, inside(LOGS, &[])), (LIBVIRT, libvirt)] {
             let child = command
                 .stdin(Stdio::null())
                 .stdout(Stdio::null())
