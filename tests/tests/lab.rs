@@ -49,6 +49,14 @@ fn hosts_lose_power_and_come_back_as_the_same_machines() -> Result<()> {
     assert!(!host.is_up());
     host.boot()?;
     lab.wait_for_etcd()?;
+
+    // Switched off by somebody on it.
+    let _ = host.exec(&["systemctl", "poweroff"])?;
+    wait_until("the host to go down", Duration::from_secs(60), || {
+        if host.is_up() { Err("it is up") } else { Ok(()) }
+    })?;
+    host.boot()?;
+    lab.wait_for_etcd()?;
     lab.down()
 }
 

@@ -139,6 +139,10 @@ impl Host {
         if self.is_up() {
             bail!("{} is up already", self.name());
         }
+        if self.run.network.is_attached(self.name()) {
+            // Somebody on it has switched it off, and nobody has waited for that.
+            self.clear()?;
+        }
         self.run.network.attach(self.name(), self.address())?;
         self.cgroups.create(self.record.containers)?;
         let directory = self.directory();

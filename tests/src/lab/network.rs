@@ -64,6 +64,11 @@ impl Network {
         )
     }
 
+    /// Whether a node has a namespace and its cable.
+    pub(super) fn is_attached(&self, node: &str) -> bool {
+        exists(&self.node_namespace(node))
+    }
+
     /// Takes the namespace away; its interfaces, and connections that were still talking, go with it.
     pub(super) fn detach(&self, node: &str) -> Result<()> {
         // The kernel takes a namespace apart in its own time, and the name of the cable must be free for the next boot.
@@ -139,8 +144,12 @@ pub(super) fn socket(address: Ipv4Addr, port: u16) -> SocketAddr {
     SocketAddr::new(address.into(), port)
 }
 
+fn exists(namespace: &str) -> bool {
+    std::path::Path::new("/run/netns").join(namespace).exists()
+}
+
 fn delete(namespace: &str) -> Result<()> {
-    if std::path::Path::new("/run/netns").join(namespace).exists() {
+    if exists(namespace) {
         command::run("ip", &["netns", "delete", namespace])?;
     }
     Ok(())
