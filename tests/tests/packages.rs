@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use muster_tests::cluster::Cluster;
 use muster_tests::lab::{Host, Lab, Options, wait_until};
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -173,6 +174,39 @@ fn a_package_is_installed_upgraded_removed_and_purged() -> Result<()> {
     ensure!(run(host, "musterctl list-unit-files --no-legend")?.is_empty());
     run(host, "dpkg --purge muster")?;
     lab.down()
+}
+
+#[test]
+fn a_cluster_goes_back_a_release_and_forward_again_machine_by_machine() -> Result<()> {
+    let (before, after) = packages()?;
+    let cluster = Cluster::up(Options { containers: true, ..Options::default() })?;
+    let first = cluster.host(0)?;
+    cluster.write_sleeper(first, "web@.service", "Conflicts=web@*")?;
+    cluster.write_container(first, "box@.container", "[X-Fleet]\nConflicts=box@*")?;
+    cluster.write_sleeper(first, "node.service", "Global=true")?;
+    let units = "web@1 web@2 box@1.container box@2.container node.service";
+    cluster.run(first, &format!("musterctl start {units}"))?;
+    let ours = |unit: &str| ["web@", "box@", "node."].iter().any(|name| unit.starts_with(name));
+    let running = cluster.running(ours)?;
+    ensure!(running.len() == 7, "not what was started:\n{}", Cluster::told(&running));
+
+    for (step, package) in [("a release back", &before), ("and forward again", &after)] {
+        cluster.step(step);
+        for host in cluster.hosts() {
+            install(host, package)?;
+            cluster.eventually("the daemon to be in order", || {
+                let ask = "curl --silent --fail --unix-socket /run/muster/muster.sock http://localhost/healthz";
+                run(host, ask).map(|_| ())
+            })?;
+            cluster.wait_for_machines(3)?;
+            cluster.unchanged(&running, ours)?;
+        }
+        // With whatever the new leader and the new daemons were going to do.
+        cluster.one_round()?;
+        cluster.unchanged(&running, ours)?;
+        cluster.run(first, "test \"$(musterctl plan)\" = 'nothing to do'")?;
+    }
+    cluster.down()
 }
 
 #[test]
