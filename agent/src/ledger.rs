@@ -30,13 +30,15 @@ pub struct Entry {
     /// A start has begun and has not settled. In hand only: should the daemon end now, the next one adopts what it finds
     /// running, whereas this one knows that there is something to stop.
     pub begun: bool,
+    /// A start was asked for, and the line to the runner broke before it was known whether it heard. In hand only, as above.
+    pub unsure: bool,
 }
 
 impl Entry {
     /// What a decision rests on: a start that has begun counts as launched.
     pub fn decisive(&self) -> Owned {
         let desired = if self.begun { DesiredState::Launched } else { self.owned.desired };
-        Owned { desired, ..self.owned.clone() }
+        Owned { desired, starting: self.begun || self.unsure, ..self.owned.clone() }
     }
 }
 
@@ -90,6 +92,7 @@ impl Ledger {
                 owned: Owned { file, ..entry.owned.clone() },
                 problem: None,
                 begun: entry.begun,
+                unsure: entry.unsure,
             },
             None => Entry {
                 owned: Owned {
@@ -97,9 +100,11 @@ impl Ledger {
                     generation: 0,
                     desired: DesiredState::Inactive,
                     enabled: false,
+                    starting: false,
                 },
                 problem: None,
                 begun: false,
+                unsure: false,
             },
         };
         self.put(unit, entry)
@@ -112,10 +117,18 @@ impl Ledger {
         self.put(unit, entry)
     }
 
-    /// A start has begun, or was not begun after all.
-    pub fn begun(&mut self, unit: &UnitName, begun: bool) {
+    /// A start has begun.
+    pub fn begun(&mut self, unit: &UnitName) {
         if let Some(entry) = self.entries.get_mut(unit) {
-            entry.begun = begun;
+            entry.begun = true;
+        }
+    }
+
+    /// The start that has begun may or may not have been heard of by the runner. It counts as not begun when it is decided
+    /// whether to start, and as begun when it is decided whether to stop.
+    pub fn unsure(&mut self, unit: &UnitName) {
+        if let Some(entry) = self.entries.get_mut(unit) {
+            (entry.begun, entry.unsure) = (false, true);
         }
     }
 
@@ -132,6 +145,7 @@ impl Ledger {
         entry.owned.desired = desired;
         entry.problem = problem;
         entry.begun = false;
+        entry.unsure = false;
         self.put(unit, entry)
     }
 
@@ -167,9 +181,11 @@ impl From<Record> for Entry {
                 generation: record.generation,
                 desired: record.desired,
                 enabled: record.enabled,
+                starting: false,
             },
             problem: record.problem,
             begun: false,
+            unsure: false,
         }
     }
 }
@@ -204,8 +220,11 @@ mod tests {
         let unit: UnitName = "a.service".parse().unwrap();
         let mut ledger = Ledger::open(directory.path().to_owned()).unwrap();
         ledger.write(&unit, FileHash::of("a")).unwrap();
-        ledger.begun(&unit, true);
+        ledger.begun(&unit);
         assert_eq!(ledger.get(&unit).unwrap().decisive().desired, DesiredState::Launched);
+        ledger.unsure(&unit);
+        let decisive = ledger.get(&unit).unwrap().decisive();
+        assert_eq!((decisive.desired, decisive.starting), (DesiredState::Inactive, true));
         let again = Ledger::open(directory.path().to_owned()).unwrap();
         assert_eq!(again.get(&unit).unwrap().decisive().desired, DesiredState::Inactive);
     }

@@ -138,6 +138,34 @@ async fn a_slow_start_holds_up_nobody_and_can_be_stopped() {
     daemon.stop().await;
 }
 
+/// systemd shows a unit as inactive for as long as its start is in the queue.
+#[tokio::test]
+async fn a_start_that_has_not_come_to_its_turn_is_called_off_with_the_unit() {
+    let (registry, _disk) = store();
+    let machine = Machine::new("m1", "10.0.0.1");
+    let daemon = machine.start(&registry);
+    for (number, desired) in [(1, None), (2, Some(Loaded))] {
+        let unit = format!("a{number}.service");
+        machine.host.queue(&unit);
+        ask(&registry, &unit, UNIT, Launched).await;
+        machine.host.until_queued(&unit).await;
+        match desired {
+            None => {
+                registry.destroy_units(&[name(&unit)]).await.unwrap();
+                until(&registry, "gone", |s| s.states.is_empty()).await;
+            }
+            Some(desired) => {
+                ask(&registry, &unit, UNIT, desired).await;
+                until(&registry, "loaded", |s| reported(s, &unit) == is("inactive", 2)).await;
+            }
+        }
+        machine.host.work_off();
+        assert!(machine.host.unit(&unit).is_none_or(|(active, _)| active == "inactive"), "{unit}");
+        assert!(machine.host.log().contains(&format!("stop {unit}")), "{:?}", machine.host.log());
+    }
+    daemon.stop().await;
+}
+
 #[tokio::test]
 async fn a_unit_that_ended_stays_ended_until_it_is_asked_for_again() {
     let (registry, _disk) = store();
@@ -466,4 +494,42 @@ async fn a_reboot_in_an_outage_brings_the_units_back() {
     until(&registry, "reported", |s| reported(s, "a.service") == is("active", 1)).await;
     assert_eq!(machine.host.log().iter().filter(|l| *l == "start a.service").count(), 2);
     again.stop().await;
+}
+
+/// What was written to disk may be older than what the store has said since.
+#[tokio::test]
+async fn a_daemon_that_has_heard_the_store_does_not_go_by_its_disk_again() {
+    let (registry, line, _disk) = Line::new();
+    let machine = Machine::new("m1", "10.0.0.1");
+    let file = machine.settings.state_dir.join("placements.json");
+    let daemon = machine.start(&registry);
+    ask(&registry, "a.service", UNIT, Launched).await;
+    until(&registry, "active", |s| reported(s, "a.service") == is("active", 1)).await;
+    daemon.stop().await;
+    let old = std::fs::read_to_string(&file).unwrap();
+    let daemon = machine.start(&registry);
+    registry.destroy_units(&[name("a.service")]).await.unwrap();
+    until(&registry, "gone", |s| s.states.is_empty() && s.places.is_empty()).await;
+    daemon.stop().await;
+
+    std::fs::remove_file(&file).unwrap();
+    let daemon = machine.start(&registry);
+    // What it has read is on disk before the disk is put back to what it was.
+    let saved = async {
+        while !file.exists() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), saved).await.unwrap();
+    std::fs::write(&file, &old).unwrap();
+    line.cut_with_the_leases();
+    // Another one begins now, and when it goes by its disk, the first has had its chance to.
+    let other = Machine::new("m2", "10.0.0.2");
+    std::fs::write(other.settings.state_dir.join("placements.json"), &old).unwrap();
+    let began = other.start(&registry);
+    other.host.until(|state| state == Some("active"), "a.service").await;
+    assert!(!daemon.health.status().lease.ok);
+    assert!(machine.host.unit("a.service").is_none(), "{:?}", machine.host.log());
+    daemon.stop().await;
+    began.stop().await;
 }

@@ -6,8 +6,8 @@
 //!
 //! | desired | remembered | runner reports | steps |
 //! | --- | --- | --- | --- |
-//! | no | owned | up | Stop, Remove |
-//! | no | owned | not up | Remove |
+//! | no | owned | up, or a start is under way | Stop, Remove |
+//! | no | owned | else | Remove |
 //! | any | any | the host's own unit | Refuse |
 //! | any | no | our file, up | Adopt, Settle |
 //! | launched | no | else | Write, Start, Settle |
@@ -21,6 +21,7 @@
 //! | loaded | launched | up | Stop, Settle |
 //! | loaded | loaded | anything | none: who starts a loaded unit by hand, timer or socket may |
 //!
+//! A start that is under way counts as up wherever the unit is remembered: systemd shows `inactive` for as long as it is in the queue.
 //! A `Write` or `Adopt` of a file with `[Install]` is followed by `Enable`. Whether systemd wants a daemon-reload is for the
 //! runner to see (`NeedDaemonReload`), once for all files written in a pass, so there is no step for it.
 
@@ -53,10 +54,13 @@ pub struct Owned {
     pub file: FileHash,
     /// The generation it last carried out or gave up on.
     pub generation: u64,
-    /// The desired state it last carried out or gave up on; `Inactive` when it wrote the file and nothing more.
+    /// The desired state it last carried out or gave up on, or is about to; `Inactive` when it wrote the file and nothing more.
     pub desired: DesiredState,
     /// Whether it enabled the unit.
     pub enabled: bool,
+    /// A start was asked of the runner and nobody knows how it ended. It may be in systemd's queue, where the unit is still
+    /// `inactive`, and come to its turn later.
+    pub starting: bool,
 }
 
 /// What the runner reports of one unit.
@@ -220,7 +224,7 @@ pub fn converge(
 fn leave(seen: &Observed, owned: &Owned) -> Vec<Step> {
     let mut steps = Vec::new();
     // A unit of the host's that has taken the name is not ours to stop; our file goes all the same.
-    if seen.up() && !seen.foreign {
+    if (seen.up() || owned.starting) && !seen.foreign {
         steps.push(Step::Stop);
     }
     if owned.enabled {
@@ -270,7 +274,8 @@ fn keep(wanted: &Desired, seen: &Observed, owned: Option<&Owned>) -> Vec<Step> {
     let settled = (owned.generation, owned.desired) == (generation, desired);
     let mut steps = Vec::new();
     // A running unit is stopped under the file it was started from, whose ExecStop= it expects.
-    if desired == DesiredState::Loaded && owned.desired == DesiredState::Launched && seen.up() {
+    let up = seen.up() && owned.desired == DesiredState::Launched;
+    if desired == DesiredState::Loaded && (up || owned.starting) {
         steps.push(Step::Stop);
     }
     if changed || !in_place {
@@ -286,13 +291,14 @@ fn keep(wanted: &Desired, seen: &Observed, owned: Option<&Owned>) -> Vec<Step> {
     }
     if desired == DesiredState::Launched {
         let again = !settled && owned.desired == DesiredState::Launched;
-        if seen.up() && (changed || again) {
+        let under_way = owned.starting && owned.desired == DesiredState::Launched;
+        if (seen.up() || under_way) && (changed || again) {
             steps.push(Step::Restart { generation });
         } else if !settled && !seen.up() {
             steps.push(Step::Start { generation });
         }
     }
-    if changed || !settled {
+    if changed || !settled || owned.starting {
         steps.push(settle);
     }
     steps

@@ -47,6 +47,7 @@ fn parse(line: &str) -> Machine {
                     generation: generation.parse().unwrap(),
                     desired: state.parse().unwrap(),
                     enabled: rest.contains(&"enabled"),
+                    starting: rest.contains(&"starting"),
                 };
                 case.owned.insert(name(), owned);
             }

@@ -35,8 +35,14 @@ fn wanted() -> impl Strategy<Value = Desired> {
 }
 
 fn remembered() -> impl Strategy<Value = Owned> {
-    (files(), 0..4_u64, desired_states(), any::<bool>()).prop_map(
-        |(file, generation, desired, enabled)| Owned { file, generation, desired, enabled },
+    (files(), 0..4_u64, desired_states(), any::<bool>(), prop::bool::weighted(0.2)).prop_map(
+        |(file, generation, desired, enabled, starting)| Owned {
+            file,
+            generation,
+            desired,
+            enabled,
+            starting,
+        },
     )
 }
 
@@ -128,6 +134,21 @@ proptest! {
         }
     }
 
+    /// Nothing that is forgotten goes on, or begins later.
+    #[test]
+    fn what_is_removed_has_stopped(machine in machines()) {
+        let steps = steps_of(&machine);
+        for (unit, step) in each(&steps).filter(|(_, step)| matches!(step, Step::Remove)) {
+            let (owned, seen) = (machine.owned.get(unit), machine.observed.get(unit));
+            let chains = steps.removals.iter().filter(|chain| chain.unit == *unit);
+            let stopped = chains.flat_map(|chain| &chain.steps).any(|step| *step == Step::Stop);
+            let foreign = seen.is_some_and(|seen| seen.foreign);
+            let ran = seen.is_some_and(|seen| !matches!(seen.active.as_str(), "" | "inactive" | "failed"));
+            let begun = owned.is_some_and(|owned| owned.starting);
+            prop_assert!(foreign || stopped || !(ran || begun), "{unit}: {step:?}");
+        }
+    }
+
     /// A daemon that has lost its memory stops and restarts nothing that runs from the file that is wanted.
     #[test]
     fn adoption_restarts_nothing(machine in machines()) {
@@ -146,7 +167,7 @@ proptest! {
         for (unit, step) in each(&steps_of(&machine)) {
             let (Some(wanted), Some(owned)) = (machine.desired.get(unit), machine.owned.get(unit)) else { continue };
             let settled = (wanted.generation, wanted.desired, wanted.file) == (owned.generation, owned.desired, owned.file);
-            let settled = settled && wanted.desired != DesiredState::Inactive;
+            let settled = settled && wanted.desired != DesiredState::Inactive && !owned.starting;
             prop_assert!(!(settled && matches!(step, Step::Start { .. } | Step::Restart { .. } | Step::Stop)), "{unit}: {step:?}");
         }
     }

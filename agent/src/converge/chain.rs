@@ -74,8 +74,8 @@ impl Hands {
                 self.next(work).await.err()
             };
             if let Some(end) = end {
-                if end == End::Dropped {
-                    self.ledger().begun(&work.unit, false);
+                if starting && end == End::Dropped {
+                    self.ledger().unsure(&work.unit);
                 }
                 return end;
             }
@@ -147,7 +147,7 @@ impl Hands {
             }
             Step::Load => self.runner.load(unit).await,
             Step::Start { generation } | Step::Restart { generation } => {
-                self.ledger().begun(unit, true);
+                self.ledger().begun(unit);
                 let outcome = match step {
                     Step::Restart { .. } => self.runner.restart(unit, *generation).await,
                     _ => self.runner.start(unit, *generation).await,

@@ -114,6 +114,8 @@ pub struct Converge {
     ends: (mpsc::UnboundedSender<Ended>, mpsc::UnboundedReceiver<Ended>),
     published: (mpsc::Sender<Answer>, mpsc::Receiver<Answer>),
     pass_due: bool,
+    /// Until when the store is given time to answer for the first time.
+    patience: Option<Instant>,
     retry: Option<Instant>,
     save: Option<Instant>,
     relist: Instant,
@@ -162,6 +164,7 @@ impl Converge {
             ends: mpsc::unbounded_channel(),
             published: mpsc::channel(1),
             pass_due: false,
+            patience: None,
             retry: None,
             save: None,
             relist: Instant::now() + RELIST,
@@ -171,7 +174,7 @@ impl Converge {
     /// Runs until `shutdown`, then says and saves what is left to be said and saved.
     pub async fn run(mut self, shutdown: CancellationToken) -> Self {
         let mut events = self.hands.runner.events();
-        let mut patience = Some(Instant::now() + PATIENCE);
+        self.patience = Some(Instant::now() + PATIENCE);
         self.standing_changed().await;
         loop {
             // Every arm is cancel-safe: channels, a watch and timers.
@@ -203,8 +206,8 @@ impl Converge {
                     self.pass_due = true;
                 }
                 () = until(self.save) => self.save().await,
-                () = until(patience) => {
-                    patience = self.fall_back().then(|| Instant::now() + PATIENCE);
+                () = until(self.patience) => {
+                    self.patience = self.fall_back().then(|| Instant::now() + PATIENCE);
                 }
                 () = tokio::time::sleep_until(self.relist) => {
                     self.relist = Instant::now() + RELIST;

@@ -113,6 +113,8 @@ impl Converge {
         self.desired = desired;
         self.poisoned = poisoned;
         self.basis = Basis::Store;
+        // Whatever happens to the store from now on, what lies on disk is no newer than what it has said.
+        self.patience = None;
         self.hands.health.well(|s| &mut s.placements);
         self.report.stale.extend(before);
         self.report.stale.extend(self.desired.keys().cloned());

@@ -11,6 +11,7 @@ pub mod engine;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -50,6 +51,8 @@ struct State {
     failing: BTreeSet<UnitName>,
     unloadable: BTreeSet<UnitName>,
     slow: BTreeSet<UnitName>,
+    queued: BTreeSet<UnitName>,
+    jobs: BTreeSet<UnitName>,
     foreign: BTreeSet<UnitName>,
     runs: u64,
     stopping: bool,
@@ -92,6 +95,28 @@ impl Host {
     /// Its start does not end before it is told to, or is stopped.
     pub fn slow(&self, unit: &str, slow: bool) {
         self.with(|s| if slow { s.slow.insert(name(unit)) } else { s.slow.remove(&name(unit)) });
+    }
+
+    /// Starts of it wait in the queue of jobs, and nobody sees them, until [`Host::work_off`].
+    pub fn queue(&self, unit: &str) {
+        self.with(|s| s.queued.insert(name(unit)));
+    }
+
+    /// Waits until a start of the unit is in the queue.
+    pub async fn until_queued(&self, unit: &str) {
+        let unit = name(unit);
+        let wait = self.wait(|s| s.jobs.contains(&unit));
+        assert!(tokio::time::timeout(Duration::from_secs(30), wait).await.is_ok(), "{unit}");
+    }
+
+    /// What is in the queue is done, whether anybody waits for it or not.
+    pub fn work_off(&self) {
+        self.with(|s| {
+            s.queued.clear();
+            for unit in std::mem::take(&mut s.jobs) {
+                s.set(&unit, "active");
+            }
+        });
     }
 
     /// A unit of the host's own, running.
@@ -195,6 +220,10 @@ impl Scripted {
             if verb == "start" && s.units.get(unit).is_some_and(|u| u.active == "active") {
                 return Ok(None);
             }
+            if s.queued.contains(unit) {
+                s.jobs.insert(unit.clone());
+                return Ok(Some(false));
+            }
             s.runs += 1;
             let run = s.runs;
             s.units.entry(unit.clone()).or_default().run = run;
@@ -202,6 +231,7 @@ impl Scripted {
             Ok(Some(s.failing.contains(unit)))
         })?;
         let Some(fails) = fails else { return Ok(Outcome::Done) };
+        self.host.wait(|s| !s.jobs.contains(unit)).await;
         self.host
             .wait(|s| {
                 !s.slow.contains(unit) || s.units.get(unit).is_none_or(|u| u.active == "inactive")
@@ -307,6 +337,7 @@ impl Runner for Scripted {
         self.host.with(|s| {
             s.check()?;
             s.log.push(format!("stop {unit}"));
+            s.jobs.remove(unit);
             s.set(unit, "inactive");
             Ok(Outcome::Done)
         })
@@ -410,6 +441,7 @@ pub fn store() -> (Registry, tempfile::TempDir) {
 pub struct Line {
     store: Arc<dyn Store>,
     cut: watch::Sender<bool>,
+    leases_gone: AtomicBool,
 }
 
 impl Line {
@@ -417,12 +449,19 @@ impl Line {
     pub fn new() -> (Registry, Arc<Self>, tempfile::TempDir) {
         let disk = tempfile::tempdir().unwrap();
         let store = muster_store::open_embedded(disk.path()).unwrap();
-        let line = Arc::new(Self { store, cut: watch::Sender::new(false) });
+        let cut = watch::Sender::new(false);
+        let line = Arc::new(Self { store, cut, leases_gone: AtomicBool::new(false) });
         (Registry::new(line.clone(), "/muster/v1/"), line, disk)
     }
 
     pub fn cut(&self, cut: bool) {
         self.cut.send_replace(cut);
+    }
+
+    /// The last thing that comes through is that leases are gone.
+    pub fn cut_with_the_leases(&self) {
+        self.leases_gone.store(true, Ordering::Relaxed);
+        self.cut(true);
     }
 
     fn check(&self) -> Result<(), StoreError> {
@@ -480,6 +519,9 @@ impl Store for Line {
     }
 
     async fn keep_alive(&self, lease: LeaseId) -> Result<Lease, StoreError> {
+        if self.leases_gone.load(Ordering::Relaxed) {
+            return Err(StoreError::LeaseGone { lease });
+        }
         self.check()?;
         self.store.keep_alive(lease).await
     }

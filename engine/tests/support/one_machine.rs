@@ -25,6 +25,7 @@ impl Machine {
                     generation: 0,
                     desired: DesiredState::Inactive,
                     enabled: false,
+                    starting: false,
                 };
                 let owned = self.owned.get_mut(&chain.unit).unwrap_or(&mut blank);
                 match step {
@@ -42,6 +43,7 @@ impl Machine {
                     Step::Settle { generation, desired } => {
                         owned.generation = *generation;
                         owned.desired = *desired;
+                        owned.starting = false;
                     }
                     Step::Remove => {
                         seen.file = None;
