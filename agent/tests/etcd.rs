@@ -9,9 +9,10 @@
 #[path = "../../store/tests/support/certificates.rs"]
 #[allow(dead_code, reason = "the store's tests use more of it")]
 mod certificates;
+#[path = "../../store/tests/support/ports.rs"]
+mod ports;
 mod support;
 
-use std::net::TcpListener;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
@@ -20,6 +21,7 @@ use clap::Parser as _;
 use muster_store::Registry;
 use musterd::config::{Config, Flags};
 use musterd::health::Status;
+use ports::free_port;
 use support::Machine;
 
 /// Generous: a condition that is not met by then never will be.
@@ -34,9 +36,10 @@ struct Etcd {
 
 impl Etcd {
     fn start(certificates: &Certificates) -> Self {
-        let port = || TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
-        let (endpoint, peer) =
-            (format!("https://127.0.0.1:{}", port()), format!("http://127.0.0.1:{}", port()));
+        let (endpoint, peer) = (
+            format!("https://127.0.0.1:{}", free_port()),
+            format!("http://127.0.0.1:{}", free_port()),
+        );
         let data = tempfile::tempdir().unwrap();
         let (certificate, key) = certificates.server();
         let process = Command::new("etcd")

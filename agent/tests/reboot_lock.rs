@@ -9,7 +9,9 @@
     reason = "what fails in a test is to fail it"
 )]
 
-use std::net::TcpListener;
+#[path = "../../store/tests/support/ports.rs"]
+mod ports;
+
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -23,6 +25,7 @@ use muster_store::{
     TimeLeft, Watch, open_embedded, open_etcd,
 };
 use musterd::reboot::{Asked, Lock, LockError, Release, Released};
+use ports::free_port;
 
 /// Generous: what it bounds takes seconds on a busy machine.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -149,9 +152,10 @@ struct Etcd {
 
 impl Etcd {
     fn start(directory: &Path) -> Self {
-        let port = || TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
-        let (endpoint, peer) =
-            (format!("http://127.0.0.1:{}", port()), format!("http://127.0.0.1:{}", port()));
+        let (endpoint, peer) = (
+            format!("http://127.0.0.1:{}", free_port()),
+            format!("http://127.0.0.1:{}", free_port()),
+        );
         let process = Command::new("etcd")
             .args(["--name", "m0", "--initial-cluster", &format!("m0={peer}")])
             .args(["--listen-client-urls", &endpoint, "--advertise-client-urls", &endpoint])

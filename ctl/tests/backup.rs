@@ -6,8 +6,10 @@
     reason = "in a test a panic is the failure"
 )]
 
+#[path = "../../store/tests/support/ports.rs"]
+mod ports;
+
 use std::collections::BTreeMap;
-use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Output, Stdio};
 use std::sync::Arc;
@@ -24,6 +26,7 @@ use musterd::inspect::Inspector;
 use musterd::metrics::Metrics;
 use musterd::reboot::Lock;
 use musterd::view::View;
+use ports::free_port;
 use tokio::net::UnixListener;
 use tokio::process::Command;
 use tokio_util::sync::CancellationToken;
@@ -41,8 +44,7 @@ struct Etcd {
 
 impl Etcd {
     async fn start() -> Self {
-        let port = || TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
-        let (client, peer) = (port(), port());
+        let (client, peer) = (free_port(), free_port());
         let (client, peer) =
             (format!("http://127.0.0.1:{client}"), format!("http://127.0.0.1:{peer}"));
         let data = tempfile::tempdir().unwrap();

@@ -1,6 +1,5 @@
 //! etcd servers of a test's own, on free ports of the loopback, in a directory that goes with them.
 
-use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Weak};
 
@@ -9,6 +8,7 @@ use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use tokio::sync::Mutex;
 
 use super::certificates::Certificates;
+use super::ports::free_port;
 
 /// One running server.
 pub(crate) struct Server {
@@ -21,11 +21,6 @@ pub(crate) struct Server {
     quota: Option<u64>,
     tls: Option<Arc<Certificates>>,
     signs: bool,
-}
-
-/// A port nobody uses at the moment.
-fn free_port() -> u16 {
-    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
 }
 
 /// The server that the tests of this process share while any of them runs.

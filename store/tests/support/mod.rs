@@ -3,6 +3,7 @@
 pub(crate) mod certificates;
 pub(crate) mod etcd;
 pub(crate) mod forger;
+mod ports;
 pub(crate) mod relay;
 
 use std::future::Future;
