@@ -114,6 +114,64 @@ fn a_host_that_asks_for_a_reboot_comes_back_as_the_same_machine_or_stays_down() 
 }
 
 #[test]
+fn kept_labs_have_names_and_each_is_entered_and_taken_away_by_its_own() -> Result<()> {
+    let named = |name: &str| Options { name: Some(name.to_owned()), ..bare(1) };
+    Lab::up(&named("test-one"))?.keep()?;
+    let taken = Lab::up(&named("test-one")).err().map(|error| error.to_string());
+    let other = Lab::up(&named("test-other"))?;
+    assert!(Lab::kept(Some("test-other")).is_err(), "it was not kept yet");
+    other.keep()?;
+    let found = Lab::kept(Some("test-one"))?;
+    assert_eq!((found.name.as_str(), found.own), ("test-one", true));
+    let several = Lab::kept(None).err().map(|error| error.to_string());
+    let nobody = Lab::kept(Some("test-nobody")).err().map(|error| error.to_string());
+    found.lab.down()?;
+    let left = Lab::kept(Some("test-other"))?;
+    assert!(left.lab.host(0)?.exec(&["true"])?.success().is_ok(), "the other one lives on");
+    assert!(Lab::kept(Some("test-one")).is_err());
+    left.lab.down()?;
+    for (error, word) in [
+        (taken, "cargo xtask lab down test-one"),
+        (several, "test-one, test-other"),
+        (nobody, "no lab called test-nobody was kept"),
+    ] {
+        assert!(error.as_ref().is_some_and(|error| error.contains(word)), "{word}: {error:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_limit_of_the_kernel_that_hosts_need_is_raised() -> Result<()> {
+    const LIMIT: &str = "/proc/sys/fs/inotify/max_user_instances";
+    let before = std::fs::read_to_string(LIMIT)?;
+    // Nothing gets one any more: a systemd would hang in its boot.
+    std::fs::write(LIMIT, "1")?;
+    let lab = Lab::up(&bare(1));
+    let after: u32 = std::fs::read_to_string(LIMIT)?.trim().parse()?;
+    std::fs::write(LIMIT, before)?;
+    lab?.down()?;
+    assert!(after >= 1024, "{after}");
+    Ok(())
+}
+
+#[test]
+fn a_host_that_hangs_in_its_shutdown_says_what_holds_it_up() -> Result<()> {
+    let lab = Lab::up(&bare(1))?;
+    let host = lab.host(0)?;
+    let unit =
+        "[Service]\nExecStart=/bin/sleep infinity\nExecStop=/bin/sleep 600\nTimeoutStopSec=600\n";
+    host.write_file("/run/systemd/system/stuck.service", unit)?;
+    host.exec(&["systemctl", "start", "stuck"])?.success()?;
+    let _ = host.exec(&["systemctl", "--no-block", "poweroff"])?;
+    let error = host.wait_for_the_end(Duration::from_secs(3)).err().map(|error| error.to_string());
+    assert!(
+        error.as_ref().is_some_and(|error| error.contains("stuck.service (process")),
+        "{error:?}"
+    );
+    lab.down()
+}
+
+#[test]
 fn replicas_are_asked_all_the_time() -> Result<()> {
     let lab = Lab::up(&bare(2))?;
     let (one, other) = (lab.host(0)?, lab.host(1)?);

@@ -1,11 +1,12 @@
 //! `cargo xtask lab`: the three hosts by themselves, for looking around.
 
+use std::collections::BTreeSet;
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
-use muster_tests::lab::{Lab, Options};
+use muster_tests::lab::{KeptLab, Lab, Options};
 
 use crate::install::{self, For};
 use crate::{build, dist};
@@ -20,6 +21,9 @@ pub(crate) struct Arguments {
 enum Command {
     /// Boot three hosts with Muster and leave them up.
     Up {
+        /// What the lab is called; several can be up at once.
+        #[arg(long, value_name = "NAME", default_value = "lab", value_parser = parse_name)]
+        name: String,
         /// Take musterd and musterctl from here instead of building them.
         #[arg(long, value_name = "DIR")]
         binaries: Option<PathBuf>,
@@ -32,6 +36,8 @@ enum Command {
     },
     /// Enter a host that was kept: a shell, or a command.
     Enter {
+        #[command(flatten)]
+        which: Which,
         /// n1, n2 or n3.
         host: String,
         /// What to run instead of a shell.
@@ -40,67 +46,130 @@ enum Command {
     },
     /// Cut a kept host's power.
     PowerCut {
+        #[command(flatten)]
+        which: Which,
         /// n1, n2 or n3.
         host: String,
     },
     /// Switch a kept host on again.
     Boot {
+        #[command(flatten)]
+        which: Which,
         /// n1, n2 or n3.
         host: String,
     },
-    /// List the hosts that were kept.
+    /// List the hosts that were kept, of every checkout on this machine.
     List,
-    /// Take away every lab that was kept.
-    Down,
+    /// Take away the labs that this checkout made, or those with these names.
+    Down {
+        /// What they are called.
+        #[arg(value_name = "NAME")]
+        names: Vec<String>,
+        /// Every lab that was kept on this machine, whoever made it.
+        #[arg(long, conflicts_with = "names")]
+        all: bool,
+    },
+}
+
+/// Which of several kept labs is meant.
+#[derive(Debug, Args)]
+struct Which {
+    /// What it is called; needed only where several are kept.
+    #[arg(long = "lab", value_name = "NAME")]
+    name: Option<String>,
+}
+
+impl Which {
+    fn find(&self) -> Result<Lab> {
+        Ok(Lab::kept(self.name.as_deref())?.lab)
+    }
 }
 
 pub(crate) fn lab(arguments: &Arguments) -> Result<()> {
     match &arguments.command {
-        Command::Up { binaries, bare, containers } => up(binaries.clone(), *bare, *containers),
-        Command::Enter { host, command } => enter(host, command),
-        Command::PowerCut { host } => Lab::kept()?.host_named(host)?.power_cut(),
-        Command::Boot { host } => Lab::kept()?.host_named(host)?.boot().map(|_| ()),
+        Command::Up { name, binaries, bare, containers } => {
+            up(name, binaries.clone(), *bare, *containers)
+        }
+        Command::Enter { which, host, command } => enter(which, host, command),
+        Command::PowerCut { which, host } => which.find()?.host_named(host)?.power_cut(),
+        Command::Boot { which, host } => which.find()?.host_named(host)?.boot().map(|_| ()),
         Command::List => {
-            for host in Lab::all_kept().iter().flat_map(Lab::hosts) {
-                let power = if host.is_up() { "up" } else { "down" };
-                println!("{}\t{}\t{}\t{power}", host.name(), host.address(), host.machine_id());
-            }
+            list_hosts();
             Ok(())
         }
-        Command::Down => {
-            for lab in Lab::all_kept() {
-                lab.down()?;
-            }
-            Ok(())
+        Command::Down { names, all } => take_down(names, *all),
+    }
+}
+
+/// A name people type: short, and the same in a shell, a path and a table.
+pub(crate) fn parse_name(text: &str) -> Result<String, String> {
+    let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    // Longer ones only make the list unreadable.
+    if text.is_empty() || text.len() > 32 || !text.chars().all(fits) || text.starts_with('-') {
+        return Err("expected up to 32 lower-case letters, digits and dashes".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
+fn list_hosts() {
+    for kept in Lab::all_kept() {
+        for host in kept.lab.hosts() {
+            let power = if host.is_up() { "up" } else { "down" };
+            let (name, address, id) = (host.name(), host.address(), host.machine_id());
+            let whose = if kept.own { String::new() } else { format!("\tof {}", kept.checkout) };
+            println!("{}\t{name}\t{address}\t{id}\t{power}{whose}", kept.name);
         }
     }
 }
 
-/// Says how to get into hosts that stay.
-pub(crate) fn explain() {
-    eprintln!("the hosts are up:");
-    eprintln!("  cargo xtask lab enter n1         a shell on n1");
-    eprintln!("  cargo xtask lab enter n1 CMD...  a command there");
-    eprintln!(
-        "  cargo xtask lab power-cut n2     pull n2's cable and plug; `lab boot n2` brings it back"
-    );
-    eprintln!("  cargo xtask lab down             take them away");
+fn take_down(names: &[String], all: bool) -> Result<()> {
+    let doomed: Vec<KeptLab> = if names.is_empty() {
+        Lab::all_kept().into_iter().filter(|kept| all || kept.own).collect()
+    } else {
+        // All are found before any is taken away, so that a misspelt name loses nothing.
+        let names: BTreeSet<&String> = names.iter().collect();
+        names.into_iter().map(|name| Lab::kept(Some(name))).collect::<Result<_>>()?
+    };
+    for kept in doomed {
+        kept.lab.down()?;
+        eprintln!("lab {} is gone", kept.name);
+    }
+    let left = Lab::all_kept();
+    if !left.is_empty() {
+        let left: Vec<String> = left.iter().map(KeptLab::to_string).collect();
+        eprintln!("still kept: {}", left.join(", "));
+    }
+    Ok(())
 }
 
-fn up(binaries: Option<PathBuf>, bare: bool, containers: bool) -> Result<()> {
+/// Says how to get into hosts that stay.
+pub(crate) fn explain(name: &str) {
+    let several = Lab::all_kept().into_iter().filter(|kept| kept.own).count() > 1;
+    let which = if several { format!("--lab {name} ") } else { String::new() };
+    eprintln!("the hosts are up:");
+    eprintln!("  cargo xtask lab enter {which}n1         a shell on n1");
+    eprintln!("  cargo xtask lab enter {which}n1 CMD...  a command there");
+    eprintln!(
+        "  cargo xtask lab power-cut {which}n2     pull n2's cable and plug; `lab boot {which}n2` brings it back"
+    );
+    eprintln!("  cargo xtask lab down {name:<18} take them away");
+}
+
+fn up(name: &str, binaries: Option<PathBuf>, bare: bool, containers: bool) -> Result<()> {
     install::ensure(For::Lab)?;
     let package = match (bare, binaries) {
         (true, _) => None,
         (false, Some(binaries)) => Some(dist::package(&binaries)?),
         (false, None) => Some(dist::package(&build::release()?)?),
     };
-    Lab::up(&Options { package, containers, ..Options::default() })?.keep()?;
-    explain();
+    Lab::up(&Options { name: Some(name.to_owned()), package, containers, ..Options::default() })?
+        .keep()?;
+    explain(name);
     Ok(())
 }
 
-fn enter(host: &str, command: &[String]) -> Result<()> {
-    let lab = Lab::kept()?;
+fn enter(which: &Which, host: &str, command: &[String]) -> Result<()> {
+    let lab = which.find()?;
     let shell = ["bash".to_owned(), "--login".to_owned()];
     let command = if command.is_empty() { &shell } else { command };
     let mut entering = lab.host_named(host)?.command(command)?;

@@ -15,16 +15,19 @@ use rustix::mount::{MountFlags, mount};
 use rustix::process::Signal;
 
 use super::cgroup::Cgroups;
-use super::command;
 use super::process::Process;
 use super::run::{NodeRecord, Run};
 use super::wait::wait_until;
+use super::{command, limits};
 
 /// A boot takes half a second on an idle machine; twenty of these may run on a loaded one.
 const BOOT_LIMIT: Duration = Duration::from_secs(60);
 
 /// A shutdown takes a second; a service that does not stop is given 90 by systemd.
 const HALT_LIMIT: Duration = Duration::from_secs(120);
+
+/// A shutdown that takes longer than this is waiting for something, which a person wants to know.
+const SHUTDOWN_HANGS: Duration = Duration::from_secs(10);
 
 /// How long a command on a host that goes down hangs at most.
 const STOPPED_LIMIT: Duration = Duration::from_millis(200);
@@ -165,7 +168,10 @@ impl Host {
             .spawn()
             .context("cannot run bash")?;
         *self.keeper()? = Some(child);
-        self.wait_for_systemd(None)?;
+        self.wait_for_systemd(None).map_err(|error| match limits::name_shortage() {
+            Some(shortage) => error.context(shortage),
+            None => error,
+        })?;
         Ok(begin.elapsed())
     }
 
@@ -188,11 +194,7 @@ impl Host {
     /// Waits until it has gone down by itself and its power can be switched on again with [`Host::boot`].
     pub fn wait_for_the_end(&self, limit: Duration) -> Result<Duration> {
         let begin = Instant::now();
-        wait_until(&format!("{} to go down", self.name()), limit, || match self.keeper_ended() {
-            Ok(true) => Ok(()),
-            Ok(false) => Err(anyhow!("it still runs; console: {}", tail(&self.console()))),
-            Err(error) => Err(error),
-        })?;
+        self.wait_while_it_runs(limit, || Ok(!self.keeper_ended()?))?;
         self.clear()?;
         Ok(begin.elapsed())
     }
@@ -209,11 +211,51 @@ impl Host {
     /// Waits until it has rebooted by itself and its systemd is up again; `before` is its [`Host::init`] of earlier.
     pub fn wait_for_reboot(&self, before: Process, limit: Duration) -> Result<Duration> {
         let begin = Instant::now();
-        wait_until(&format!("{} to go down", self.name()), limit, || {
-            if before.is_alive() { Err("it still runs") } else { Ok(()) }
-        })?;
+        self.wait_while_it_runs(limit, || Ok(before.is_alive()))?;
         self.wait_for_systemd(Some(before))?;
         Ok(begin.elapsed())
+    }
+
+    /// Waits for the end of a shutdown. One that hangs is said while it does, with what holds it up.
+    fn wait_while_it_runs(&self, limit: Duration, runs: impl Fn() -> Result<bool>) -> Result<()> {
+        let begin = Instant::now();
+        let mut said = false;
+        wait_until(&format!("{} to go down", self.name()), limit, || match runs() {
+            Ok(false) => Ok(()),
+            Ok(true) if begin.elapsed() < SHUTDOWN_HANGS.min(limit) => {
+                Err(anyhow!("it still runs"))
+            }
+            Ok(true) => {
+                let what = self.describe_shutdown();
+                if !std::mem::replace(&mut said, true) {
+                    let seconds = begin.elapsed().as_secs();
+                    eprintln!("lab: {} is going down for {seconds} s: {what}", self.name());
+                }
+                Err(anyhow!("{what}"))
+            }
+            Err(error) => Err(error),
+        })
+        .map(|_| ())
+    }
+
+    /// What a host that goes down still runs, and what its systemd last said.
+    fn describe_shutdown(&self) -> String {
+        let last = tail(&self.console());
+        let units: Vec<String> = self
+            .active_units(|unit| unit.ends_with(".service") || unit.ends_with(".container"))
+            .into_iter()
+            .filter(|unit| unit != "systemd-journald.service")
+            .map(|unit| {
+                let pids: Vec<String> = self
+                    .unit_processes(&unit)
+                    .iter()
+                    .map(|process| process.pid.to_string())
+                    .collect();
+                format!("{unit} (processes {} of this machine)", pids.join(", "))
+            })
+            .collect();
+        let units = if units.is_empty() { "no service".to_owned() } else { units.join(", ") };
+        format!("it still runs {units}; console: {last}")
     }
 
     /// Whether it does not come back from its next reboots, as after a bad update: it goes down and stays down until it

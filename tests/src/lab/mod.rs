@@ -27,6 +27,8 @@ mod container;
 mod host;
 mod http;
 mod image;
+mod kept;
+mod limits;
 mod lock;
 mod network;
 mod process;
@@ -46,6 +48,7 @@ pub use container::Container;
 pub use host::{Host, Output};
 pub use http::{Answer, Request};
 pub use image::{IMAGE, IMAGE_ARCHIVE};
+pub use kept::KeptLab;
 pub use process::Process;
 pub use rustix::process::Signal;
 pub use samples::{Sample, Samples};
@@ -69,6 +72,8 @@ pub const ETCD_PORT: u16 = 2379;
 /// What hosts to make.
 #[derive(Debug, Clone)]
 pub struct Options {
+    /// What the lab is called while it is kept; no other of this checkout may have the name.
+    pub name: Option<String>,
     /// How many hosts: `n1`, `n2` and so on.
     pub hosts: u8,
     /// Whether each runs a member of one etcd cluster.
@@ -93,6 +98,7 @@ impl Default for Options {
     /// Three hosts with an etcd cluster, without Muster; talk goes to standard error.
     fn default() -> Self {
         Self {
+            name: None,
             hosts: 3,
             etcd: true,
             package: None,
@@ -120,7 +126,8 @@ impl Lab {
         let base = Self::prepare(options.say)?;
         let cache = cache();
         let records = records(options)?;
-        let run = Run::begin(&cache, records.clone(), &options.say)?;
+        let run = Run::begin(&cache, options.name.as_deref(), records.clone(), &options.say)?;
+        limits::make_room(records.len(), &options.say);
         let hosts = records.into_iter().map(|record| Host::of(&run, record)).collect();
         // From here on an error drops the lab, which cleans up.
         let lab = Self { run, hosts, kept: false };
@@ -155,32 +162,6 @@ impl Lab {
         std::fs::create_dir_all(&cache)
             .with_context(|| format!("cannot make {}", cache.display()))?;
         base::ensure(&cache, &say)
-    }
-
-    /// The lab that was kept, if there is exactly one.
-    pub fn kept() -> Result<Self> {
-        let mut labs = Self::all_kept();
-        match (labs.pop(), labs.is_empty()) {
-            (None, _) => bail!("no lab was kept; `cargo xtask demo --keep` leaves one"),
-            (Some(lab), true) => Ok(lab),
-            (Some(_), false) => {
-                bail!("more than one lab was kept; `cargo xtask lab down` ends them all")
-            }
-        }
-    }
-
-    /// Every lab that was kept. They stay when dropped.
-    pub fn all_kept() -> Vec<Self> {
-        let mut labs = Vec::new();
-        for (run, record) in run::all(&cache()) {
-            let Some(record) = record else { continue };
-            if record.owner.is_some() {
-                continue;
-            }
-            let hosts = record.nodes.into_iter().map(|node| Host::of(&run, node)).collect();
-            labs.push(Self { run, hosts, kept: true });
-        }
-        labs
     }
 
     /// The hosts in order.

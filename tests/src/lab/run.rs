@@ -9,7 +9,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use rustix::mount::{UnmountFlags, unmount};
 use serde::{Deserialize, Serialize};
 
@@ -27,7 +27,36 @@ pub(super) struct Record {
     pub(super) id: String,
     /// The process whose run it is; a run without one was kept on purpose and ends when a person says so.
     pub(super) owner: Option<Process>,
+    /// What people call it; a lab that is not meant to be kept has no name.
+    #[serde(default)]
+    pub(super) name: Option<String>,
+    /// The checkout that made it. Names are unique within one.
+    #[serde(default)]
+    pub(super) checkout: PathBuf,
     pub(super) nodes: Vec<NodeRecord>,
+}
+
+impl Record {
+    /// Whether its processes are meant to be there: it was kept, or its owner lives.
+    fn is_wanted(&self) -> bool {
+        self.owner.is_none_or(Process::is_alive)
+    }
+
+    /// Whether this checkout made it.
+    pub(super) fn is_own(&self) -> bool {
+        self.checkout == own_checkout()
+    }
+
+    /// Whether it is the one that this checkout calls so.
+    fn is_called(&self, name: Option<&str>) -> bool {
+        self.is_own() && self.name.as_deref() == name
+    }
+}
+
+/// The checkout that this library was compiled in.
+fn own_checkout() -> &'static Path {
+    let crate_directory = Path::new(env!("CARGO_MANIFEST_DIR"));
+    crate_directory.parent().unwrap_or(crate_directory)
 }
 
 /// What is written down about a node.
@@ -60,20 +89,28 @@ impl Run {
         }
     }
 
-    /// Begins a run owned by this process, after taking away those whose owner is gone.
-    pub(super) fn begin(cache: &Path, nodes: Vec<NodeRecord>, say: &dyn Fn(&str)) -> Result<Self> {
+    /// Begins a run owned by this process, after taking away those whose owner is gone. A name that another run of this
+    /// checkout has is refused.
+    pub(super) fn begin(
+        cache: &Path,
+        name: Option<&str>,
+        nodes: Vec<NodeRecord>,
+        say: &dyn Fn(&str),
+    ) -> Result<Self> {
         let runs = runs(cache);
         fs::create_dir_all(&runs)?;
         let _lock = Lock::take(&runs.join("lock"), "another run is being made or removed", say)?;
         for (run, record) in all(cache) {
-            let dead = match record {
-                Some(Record { owner: Some(owner), .. }) => !owner.is_alive(),
-                Some(Record { owner: None, .. }) => false,
-                None => true,
-            };
-            if dead {
-                say(&format!("removing what run {} left behind", run.id));
-                run.remove()?;
+            match record.filter(Record::is_wanted) {
+                Some(record) if name.is_some() && record.is_called(name) => bail!(
+                    "this checkout has a lab called {0}; `cargo xtask lab down {0}` takes it away, `--name` calls this one something else",
+                    name.unwrap_or_default()
+                ),
+                Some(_) => {}
+                None => {
+                    say(&format!("removing what run {} left behind", run.id));
+                    run.remove()?;
+                }
             }
         }
         let owner = Process::own().context("cannot read /proc")?;
@@ -81,7 +118,13 @@ impl Run {
         let run = Self::of(cache, &format!("{}-{number}", owner.pid));
         fs::create_dir(&run.directory)
             .with_context(|| format!("cannot make {}", run.directory.display()))?;
-        run.write(&Record { id: run.id.clone(), owner: Some(owner), nodes })?;
+        run.write(&Record {
+            id: run.id.clone(),
+            owner: Some(owner),
+            name: name.map(str::to_owned),
+            checkout: own_checkout().to_owned(),
+            nodes,
+        })?;
         Ok(run)
     }
 

@@ -21,6 +21,9 @@ pub(crate) struct Arguments {
     /// Leave the hosts up, and say how to enter them.
     #[arg(long)]
     keep: bool,
+    /// What the hosts are called while they are kept.
+    #[arg(long, value_name = "NAME", default_value = "demo", requires = "keep", value_parser = lab::parse_name)]
+    name: String,
     /// Take musterd and musterctl from here instead of building them.
     #[arg(long, value_name = "DIR")]
     binaries: Option<PathBuf>,
@@ -49,8 +52,10 @@ pub(crate) fn demo(arguments: &Arguments) -> Result<()> {
                 Which::Reboot => reboot::CONFIGURATION.to_owned(),
             };
             let containers = arguments.story == Which::Units;
+            let name = arguments.keep.then(|| arguments.name.clone());
+            let package = Some(package);
             let options =
-                Options { package: Some(package), configuration, containers, ..Options::default() };
+                Options { name, package, configuration, containers, ..Options::default() };
             Lab::up(&options)
         })?;
     let told = match arguments.story {
@@ -59,7 +64,7 @@ pub(crate) fn demo(arguments: &Arguments) -> Result<()> {
     };
     if arguments.keep {
         lab.keep()?;
-        lab::explain();
+        lab::explain(&arguments.name);
     } else {
         lab.down()?;
     }
