@@ -62,6 +62,7 @@ pub use store::{
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Opens the embedded store in a directory, creating it if need be.
 ///
@@ -81,6 +82,34 @@ pub struct EtcdOptions {
     pub ca_file: Option<std::path::PathBuf>,
     /// PEM files of our certificate and its key.
     pub identity_files: Option<(std::path::PathBuf, std::path::PathBuf)>,
+    /// How a silent member is found out.
+    pub liveness: Liveness,
+}
+
+/// When a member of etcd that says nothing is taken for gone by whoever only listens to it. A call has a deadline of its own.
+#[derive(Debug, Clone, Copy)]
+pub struct Liveness {
+    /// How long a watch may be silent before it is asked for a sign of life.
+    pub silence: Duration,
+    /// How long the sign of life may take.
+    pub sign_of_life: Duration,
+    /// Between two pings of a connection. etcd closes connections that ping more often than every five seconds.
+    pub ping_interval: Duration,
+    /// How long the answer to a ping may take.
+    pub ping_timeout: Duration,
+}
+
+impl Default for Liveness {
+    /// A member without power is found out within ten seconds, the default time to live of a machine's lease. Each question
+    /// for a sign of life costs etcd and us a message.
+    fn default() -> Self {
+        Self {
+            silence: Duration::from_secs(6),
+            sign_of_life: Duration::from_secs(3),
+            ping_interval: Duration::from_secs(5),
+            ping_timeout: Duration::from_secs(3),
+        }
+    }
 }
 
 impl std::fmt::Debug for EtcdOptions {
@@ -91,6 +120,7 @@ impl std::fmt::Debug for EtcdOptions {
             .field("user", &self.login.as_ref().map(|(user, _)| user))
             .field("ca_file", &self.ca_file)
             .field("identity_files", &self.identity_files)
+            .field("liveness", &self.liveness)
             .finish()
     }
 }

@@ -142,7 +142,7 @@ async fn files_that_are_no_certificates_are_refused_at_once() {
             endpoints: endpoints.clone(),
             ca_file: Some(ca_file.to_owned()),
             identity_files: Some((certificate.to_owned(), key.to_owned())),
-            login: None,
+            ..EtcdOptions::default()
         }
     };
     let directory = authority.parent().unwrap().display().to_string();

@@ -166,6 +166,7 @@ impl Etcd {
             login: self.login.clone(),
             ca_file: self.ca_file.clone(),
             identity_files: self.identity_files.clone(),
+            ..EtcdOptions::default()
         }
     }
 }

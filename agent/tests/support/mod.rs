@@ -109,6 +109,12 @@ impl Host {
         assert!(tokio::time::timeout(Duration::from_secs(30), wait).await.is_ok(), "{unit}");
     }
 
+    /// Waits until the runner has been asked for something, as [`Host::log`] has it.
+    pub async fn until_asked(&self, what: &str) {
+        let wait = self.wait(|s| s.log.iter().any(|line| line == what));
+        assert!(tokio::time::timeout(Duration::from_secs(30), wait).await.is_ok(), "{what}");
+    }
+
     /// What is in the queue is done, whether anybody waits for it or not.
     pub fn work_off(&self) {
         self.with(|s| {

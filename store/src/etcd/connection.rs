@@ -14,8 +14,8 @@ use tokio::time::Instant;
 
 use super::trouble::Trouble;
 use super::{tls, version};
-use crate::EtcdOptions;
 use crate::store::StoreError;
+use crate::{EtcdOptions, Liveness};
 
 /// How long one call may take. Calls take milliseconds; a leader election of etcd takes one second.
 pub(super) const DEADLINE: Duration = Duration::from_secs(2);
@@ -23,10 +23,6 @@ pub(super) const DEADLINE: Duration = Duration::from_secs(2);
 /// When an operation is not tried once more. Three endpoints that keep silent get their turn before it, and whoever waits
 /// for an answer has it within ten seconds.
 const LAST_TRY: Duration = Duration::from_secs(5);
-
-/// HTTP/2 pings. etcd closes connections that ping more often than every five seconds.
-const PING_EVERY: Duration = Duration::from_secs(5);
-const PING_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// How the endpoints begin that are spoken to in TLS.
 const HTTPS: &str = "https://";
@@ -36,6 +32,7 @@ pub(super) struct Connection {
     endpoints: Vec<String>,
     login: Option<(String, String)>,
     tls: Option<TlsOptions>,
+    pub(super) liveness: Liveness,
     current: Mutex<Current>,
     /// Tells whoever holds on to a client that its endpoint was given up.
     turns: watch::Sender<usize>,
@@ -85,7 +82,7 @@ impl Connection {
             during: "connection to etcd".to_owned(),
             problem,
         };
-        let EtcdOptions { endpoints, login, ca_file, identity_files } = options;
+        let EtcdOptions { endpoints, login, ca_file, identity_files, liveness } = options;
         if endpoints.is_empty() {
             return Err(refuse("no endpoint is configured".to_owned()));
         }
@@ -119,6 +116,7 @@ impl Connection {
             endpoints,
             login,
             tls,
+            liveness,
             current: Mutex::default(),
             turns: watch::Sender::new(0),
             version_checked: Arc::default(),
@@ -142,7 +140,7 @@ impl Connection {
 
     fn options(&self, endpoint: &str, login: Option<&(String, String)>) -> ConnectOptions {
         let mut options = ConnectOptions::new()
-            .with_keep_alive(PING_EVERY, PING_TIMEOUT)
+            .with_keep_alive(self.liveness.ping_interval, self.liveness.ping_timeout)
             // Streams are open whenever something is at stake.
             .with_keep_alive_while_idle(false)
             .with_connect_timeout(DEADLINE)

@@ -26,12 +26,6 @@ use crate::store::{KeyChange, Range, Watch, WatchEvent};
 /// Events on their way to the reader. What does not fit waits in etcd.
 const QUEUED_EVENTS: usize = 64;
 
-/// How long a stream may be silent before it is asked for a sign of life. Each costs etcd and us a message.
-const SILENCE: Duration = Duration::from_secs(6);
-
-/// How long the sign of life may take.
-const SIGN_OF_LIFE: Duration = Duration::from_secs(3);
-
 /// Largest message taken. etcd sends up to a thousand revisions at once to a watch that catches up.
 const MAX_MESSAGE_BYTES: usize = 64 * 1024 * 1024;
 
@@ -209,9 +203,10 @@ impl Watcher {
 
     /// Reads a stream until something is wrong with it.
     async fn read_stream(&self, mut stream: WatchStream, seen: &mut Option<u64>) -> End {
+        let liveness = self.connection.liveness;
         let mut asked = false;
         loop {
-            let patience = if asked { SIGN_OF_LIFE } else { SILENCE };
+            let patience = if asked { liveness.sign_of_life } else { liveness.silence };
             let message = match tokio::time::timeout(patience, stream.message()).await {
                 Err(_) if asked => {
                     return End::Broken("the watch is silent, signs of life too".to_owned());

@@ -123,6 +123,7 @@ impl Server {
             login: None,
             ca_file: self.tls.as_ref().map(|c| c.authority()),
             identity_files: self.tls.as_ref().map(|c| c.client()),
+            ..EtcdOptions::default()
         }
     }
 
