@@ -9,6 +9,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use clap::Parser as _;
 use muster_common::reboot::HostStatus;
+use muster_common::text::clean_lines;
 use muster_store::{Registry, Store};
 use musterd::config::{Config, Flags, Roles};
 use musterd::http::{App, Parts, SLOT_LIMIT, router, serve, socket};
@@ -72,7 +73,7 @@ fn check(config: &Config) -> anyhow::Result<()> {
 
 /// The whole chain on one line, where a person or the journal sees it.
 fn fail(error: &anyhow::Error) -> ExitCode {
-    eprintln!("musterd: {error:#}");
+    eprintln!("musterd: {}", clean_lines(&format!("{error:#}")));
     ExitCode::FAILURE
 }
 

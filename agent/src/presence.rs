@@ -240,7 +240,7 @@ impl Keeper {
                     if other.address.is_empty() { "an unknown address" } else { &other.address },
                 );
                 if self.health.status().lease.problem.as_ref() != Some(&problem) {
-                    tracing::error!("{problem}");
+                    tracing::error!(problem, "this machine cannot be registered");
                 }
                 self.health.well(|s| &mut s.store);
                 self.health.ill(|s| &mut s.lease, problem);

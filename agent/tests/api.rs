@@ -18,6 +18,8 @@ mod drain;
 #[path = "api/reboot.rs"]
 mod reboot;
 mod support;
+#[path = "api/texts.rs"]
+mod texts;
 #[path = "api/trouble.rs"]
 mod trouble;
 #[path = "api/wait.rs"]

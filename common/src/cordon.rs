@@ -10,6 +10,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::text::{clean, fitted};
+
 /// Who may hold a cordon; one of each at the most.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(from = "String", into = "String")]
@@ -138,6 +140,14 @@ impl Cordon {
     }
 }
 
+impl Hold {
+    /// The same with texts that fit where they are kept; those of an older version may not.
+    #[must_use]
+    pub fn fitted(self) -> Self {
+        Self { by: fitted(&self.by), reason: fitted(&self.reason), ..self }
+    }
+}
+
 impl AtDeadline {
     /// The end that it leads to.
     pub fn end(self) -> DrainEnd {
@@ -157,12 +167,12 @@ impl fmt::Display for Cordon {
             }
             match (holder, hold.by.as_str()) {
                 (Holder::Person, "") => f.write_str("by a person")?,
-                (Holder::Person, by) => write!(f, "by {by}")?,
+                (Holder::Person, by) => write!(f, "by {}", clean(by))?,
                 (Holder::Reboot, _) => f.write_str("for its reboot")?,
-                (Holder::Other(word), _) => write!(f, "by {word}")?,
+                (Holder::Other(word), _) => write!(f, "by {}", clean(word))?,
             }
             if !hold.reason.is_empty() {
-                write!(f, " ({})", hold.reason)?;
+                write!(f, " ({})", clean(&hold.reason))?;
             }
         }
         Ok(())

@@ -10,6 +10,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::text::quoted;
+
 /// Identity of a machine: the content of `/etc/machine-id`, 32 lower-case hexadecimal digits on a systemd machine.
 ///
 /// Other systems hand out other forms, so any word of `[A-Za-z0-9_-]`, 1 to 64 bytes, is accepted.
@@ -19,7 +21,7 @@ pub struct MachineId(Arc<str>);
 
 /// A string that cannot identify a machine.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is not a machine id: expected 1 to 64 of the characters A-Z a-z 0-9 _ -")]
+#[error("{} is not a machine id: expected 1 to 64 of the characters A-Z a-z 0-9 _ -", quoted(.0))]
 pub struct InvalidMachineId(pub String);
 
 impl RunnerKind {

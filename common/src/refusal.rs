@@ -7,6 +7,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::machine::{MachineId, RunnerKind};
+use crate::text::clean;
 use crate::unit::UnitName;
 
 /// Why a unit that should be placed is not.
@@ -180,9 +181,9 @@ impl fmt::Display for UnitReason {
                 write!(f, "MachineOf={unit} names a global unit, which is on many machines")
             }
             Self::MachineUnknown { machine } => {
-                write!(f, "MachineID={machine} names a machine that is not registered")
+                write!(f, "MachineID={} names a machine that is not registered", clean(machine))
             }
-            Self::FileUnreadable { problem } => write!(f, "its file cannot be used: {problem}"),
+            Self::FileUnreadable { problem } => write!(f, "its file cannot be used: {}", clean(problem)),
             Self::GroupContradiction { with } => {
                 write!(f, "it must be beside {with}, whose own options contradict that")
             }
@@ -206,8 +207,8 @@ impl fmt::Display for MachineReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Cordoned { why } if why.is_empty() => f.write_str("it is cordoned"),
-            Self::Cordoned { why } => write!(f, "it is cordoned {why}"),
-            Self::NotStarted { problem } => write!(f, "it did not start there: {problem}"),
+            Self::Cordoned { why } => write!(f, "it is cordoned {}", clean(why)),
+            Self::NotStarted { problem } => write!(f, "it did not start there: {}", clean(problem)),
             Self::NotTried => {
                 f.write_str("it would take it, but the unit did not start where it was tried")
             }
@@ -220,9 +221,11 @@ impl fmt::Display for MachineReason {
             }
             Self::OtherMachineId => f.write_str("MachineID= names another machine"),
             Self::Metadata { key, wanted, found } => {
-                write!(f, "MachineMetadata= wants {key}={}", wanted.join(&format!(" or {key}=")))?;
+                let key = clean(key);
+                let wanted = wanted.join(&format!(" or {key}="));
+                write!(f, "MachineMetadata= wants {key}={}", clean(&wanted))?;
                 match found {
-                    Some(value) => write!(f, ", it has {key}={value}"),
+                    Some(value) => write!(f, ", it has {key}={}", clean(value)),
                     None => write!(f, ", it has no {key}"),
                 }
             }

@@ -8,6 +8,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::text::quoted;
 use crate::unit::FileHash;
 
 /// What the user wants of a unit. The order is the order of commitment: inactive, loaded, launched.
@@ -24,7 +25,7 @@ pub enum DesiredState {
 
 /// A word that is none of the three desired states.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is not a desired state: expected inactive, loaded or launched")]
+#[error("{} is not a desired state: expected inactive, loaded or launched", quoted(.0))]
 pub struct InvalidDesiredState(pub String);
 
 impl DesiredState {

@@ -10,6 +10,7 @@ use std::time::Duration;
 use clap::builder::{BoolishValueParser, PossibleValuesParser};
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
+use muster_common::text::FreeText;
 
 use crate::endpoint::{self, Endpoint};
 use crate::output::console::Format;
@@ -335,7 +336,7 @@ pub(crate) struct CordonArgs {
 
     /// Why, for others to read
     #[arg(long)]
-    pub(crate) reason: Option<String>,
+    pub(crate) reason: Option<FreeText>,
 }
 
 /// Arguments of `drain`.
@@ -362,7 +363,7 @@ pub(crate) struct DrainArgs {
 
     /// Why, for others to read
     #[arg(long)]
-    pub(crate) reason: Option<String>,
+    pub(crate) reason: Option<FreeText>,
 }
 
 /// Arguments of `uncordon`.

@@ -11,6 +11,7 @@ use muster_common::api::v1::{Until, Wait, WaitEvent, WaitFor};
 use muster_common::machine::Machine;
 use muster_common::refusal::Refusal;
 use muster_common::state::{DesiredState, ObservedState};
+use muster_common::text::clean;
 use muster_common::unit::UnitName;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -207,7 +208,7 @@ impl Course {
                 overtaken(console, name, pending.wait.until, desired)?;
             }
             WaitEvent::Degraded { message } if self.trouble_told.as_ref() != Some(&message) => {
-                console.warning(format_args!("{message}; still waiting"));
+                console.warning(format_args!("{}; still waiting", clean(&message)));
                 self.trouble_told = Some(message);
             }
             _ => {}
@@ -313,13 +314,13 @@ fn failed(
     let place = table::machine(&machine.id, &machine.address, false);
     let mut message = format!("failed on {place}: {}/{}", state.active, state.sub);
     match &state.problem {
-        Some(problem) => drop(write!(message, ", {problem}")),
-        None if !state.remark.is_empty() => drop(write!(message, ", {}", state.remark)),
+        Some(problem) => drop(write!(message, ", {}", clean(problem))),
+        None if !state.remark.is_empty() => drop(write!(message, ", {}", clean(&state.remark))),
         None => {}
     }
     let mut text = format!("{unit} {message}");
     for line in &log {
-        let _ = write!(text, "\n  {line}");
+        let _ = write!(text, "\n  {}", clean(line));
     }
     console.error(text);
     console

@@ -113,6 +113,8 @@ on_both_backends![
     reboots::a_semaphore_is_written_where_it_was_read,
     reboots::of_many_writers_each_revision_has_one,
     reboots::what_has_ended_is_remembered_a_hundred_times,
+    reboots::a_history_of_any_size_makes_room,
+    reboots::texts_of_any_length_keep_no_record_from_being_written,
     reboots::hosts_and_requests_come_and_go,
     reboots::a_semaphore_nobody_can_read_is_no_free_slot,
     reboots::news_of_what_is_watched_and_nothing_else,

@@ -27,7 +27,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use etcd_client::{Permission, UserAddOptions};
-use muster_store::{Commit, EtcdOptions, Op, Range, StoreError, Watch, WatchEvent, open_etcd};
+use muster_common::reboot::{Group, HistoryEntry, HolderKind, Outcome, Semaphore};
+use muster_store::{
+    Commit, EtcdOptions, Op, Range, RebootGroup, Registry, StoreError, Watch, WatchEvent, open_etcd,
+};
 use support::certificates::Certificates;
 use support::etcd::Server;
 use support::{Bed, chain, eventually, next};
@@ -205,6 +208,52 @@ async fn whoever_may_not_is_told_why() {
     let store = open_etcd(login(&server, "muster", "secret")).await.unwrap();
     let error = store.commit(vec![], put("/other")).await.unwrap_err();
     insta::assert_snapshot!(shown(&server, &error), @"the store refuses commit of /other: http://127.0.0.1:PORT: etcdserver: permission denied; the role of etcd.username must allow reading and writing all keys below the prefix");
+}
+
+/// A role that may not touch histories frees slots all the same: a history is for people.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slot_is_freed_where_the_history_may_be_neither_read_nor_written() {
+    let server = Server::start(None).await;
+    let mut client = server.client().await;
+    client.role_add("case").await.unwrap();
+    client
+        .role_grant_permission("case", Permission::read_write("/case/v1/reboot/default"))
+        .await
+        .unwrap();
+    for (user, role) in [("root", "root"), ("muster", "case")] {
+        client.user_add(user, "secret", None::<UserAddOptions>).await.unwrap();
+        client.user_grant_role(user, role).await.unwrap();
+    }
+    let key = "/case/v1/reboot/default";
+    let readable = Permission::read("/case/v1/reboot-history/default");
+    client.auth_enable().await.unwrap();
+    let store = open_etcd(login(&server, "muster", "secret")).await.unwrap();
+    let registry = Registry::new(Arc::clone(&store), "/case/v1/");
+    let free = async || {
+        let held = r#"{"schema":1,"max":1,"holders":[{"id":"a","kind":"person","since":1}]}"#;
+        let put = Op::Put { key: key.to_owned(), value: held.into(), lease: None };
+        store.commit(vec![], vec![put]).await.unwrap();
+        let found = registry.reboot_group(&Group::default()).await.unwrap().unwrap();
+        let semaphore = Semaphore { max: 1, holders: Vec::new() };
+        let freed = RebootGroup { semaphore, ..found };
+        let ended = HistoryEntry {
+            id: "a".parse().unwrap(),
+            kind: HolderKind::Person,
+            taken: 1,
+            freed: 2,
+            outcome: Outcome::Released,
+            due: Vec::new(),
+            phases: Vec::new(),
+        };
+        assert!(registry.write_reboot_group(&freed, Some(ended)).await.unwrap());
+        let now = registry.reboot_group(&Group::default()).await.unwrap().unwrap();
+        assert!(now.semaphore.holders.is_empty());
+    };
+    free().await;
+    let options = etcd_client::ConnectOptions::new().with_user("root", "secret");
+    let mut root = etcd_client::Client::connect([server.endpoint()], Some(options)).await.unwrap();
+    root.role_grant_permission("case", readable).await.unwrap();
+    free().await;
 }
 
 /// Tokens are in the server's memory: a restart forgets them, as their time to live does.

@@ -111,6 +111,27 @@ fn tests_wait_for_conditions() {
     );
 }
 
+/// What is in a message of the log cannot be told from what somebody put there; in a field it can. So a message is a fixed
+/// sentence.
+#[test]
+fn what_is_logged_is_data() {
+    let sources = rust_files().into_iter().filter(|(path, _)| path.contains("/src/"));
+    let mut offences = Vec::new();
+    for (path, text) in sources {
+        let product = text.split("#[cfg(test)]").next().unwrap_or_default();
+        for level in ["error", "warn", "info", "debug", "trace"] {
+            for call in product.split(&format!("tracing::{level}!(")).skip(1) {
+                let call = call.split(");").next().unwrap_or_default();
+                // Every second piece is between quotation marks.
+                for literal in call.split('"').skip(1).step_by(2).filter(|l| l.contains('{')) {
+                    offences.push(format!("{path}: {literal}"));
+                }
+            }
+        }
+    }
+    none(&offences, "a message of the log is a fixed sentence; what varies is a field");
+}
+
 /// The arrows of the house. What is missing here may be depended on by nobody inside; see ARCHITECTURE.md.
 #[test]
 fn crates_depend_only_along_the_arrows() {

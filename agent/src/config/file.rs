@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use muster_common::machine::MachineId;
+use muster_common::text::FreeText;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 
@@ -23,9 +24,9 @@ pub(super) struct File {
     pub(super) etcd: Etcd,
     #[serde(deserialize_with = "parsed")]
     pub(super) prefix: Option<Prefix>,
-    pub(super) address: Option<String>,
+    pub(super) address: Option<FreeText>,
     pub(super) machine_id: Option<MachineId>,
-    pub(super) metadata: BTreeMap<String, String>,
+    pub(super) metadata: BTreeMap<FreeText, FreeText>,
     #[serde(deserialize_with = "parsed")]
     pub(super) ttl: Option<Ttl>,
     pub(super) engine: Option<bool>,

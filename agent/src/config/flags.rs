@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use clap::Parser;
 use muster_common::machine::MachineId;
+use muster_common::text::FreeText;
 
 use super::reboot::RebootFlags;
 use super::roles::Role;
@@ -66,7 +67,7 @@ pub struct Flags {
 
     /// Address shown in lists [default: found by itself]
     #[arg(long, env = "MUSTER_ADDRESS", value_name = "ADDRESS")]
-    pub address: Option<String>,
+    pub address: Option<FreeText>,
 
     /// Identity of this machine [default: /etc/machine-id]
     #[arg(long, env = "MUSTER_MACHINE_ID", value_name = "ID")]

@@ -201,14 +201,12 @@ impl Config {
             Some(id) => id,
             None => identity::machine_id(Path::new(MACHINE_ID_FILE))?,
         };
-        let mut metadata = file.metadata;
-        if let Some(given) = flags.metadata {
-            metadata = given.0;
-        }
+        let written = file.metadata.into_iter().map(|(key, value)| (key.into(), value.into()));
+        let metadata = flags.metadata.map_or_else(|| written.collect(), |given| given.0);
         Ok(Self {
             etcd,
             prefix: flags.prefix.or(file.prefix).map_or_else(|| "/muster/v1/".to_owned(), |p| p.0),
-            address: flags.address.or(file.address),
+            address: flags.address.or(file.address).map(Into::into),
             machine_id,
             metadata,
             ttl: flags.ttl.or(file.ttl).map_or(DEFAULT_TTL, |ttl| ttl.0),

@@ -7,6 +7,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use muster_common::text::{self, quoted};
 use serde::Deserialize;
 
 /// Shortest TTL. etcd checks leases every half second; below two seconds a busy disk looks like a dead machine.
@@ -91,7 +92,7 @@ pub enum LogFormat {
 
 /// A text that is not one of these values; it says what would be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{given:?} is not {wanted}")]
+#[error("{} is not {wanted}", quoted(.given))]
 pub struct InvalidValue {
     given: String,
     wanted: &'static str,
@@ -177,7 +178,11 @@ impl FromStr for Metadata {
         for pair in text.split(',').map(str::trim).filter(|pair| !pair.is_empty()) {
             match pair.split_once('=') {
                 Some((key, value)) if !key.trim().is_empty() => {
-                    metadata.insert(key.trim().to_owned(), value.trim().to_owned());
+                    let (key, value) = (key.trim(), value.trim());
+                    if text::check(key).and(text::check(value)).is_err() {
+                        return Err(invalid(text, "keys and values of at most 256 visible bytes"));
+                    }
+                    metadata.insert(key.to_owned(), value.to_owned());
                 }
                 _ => return Err(invalid(text, "metadata, KEY=VALUE,KEY=VALUE")),
             }

@@ -90,7 +90,7 @@ impl From<ViewError> for ApiError {
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         if self.status.is_server_error() {
-            tracing::warn!(status = self.status.as_u16(), "request failed: {}", self.message);
+            tracing::warn!(status = self.status.as_u16(), error = self.message, "request failed");
         }
         let detail = ErrorDetail { code: self.status.as_u16(), message: self.message };
         json(self.status, &ErrorBody { error: detail })

@@ -77,8 +77,13 @@ pub(crate) async fn read_json<T: DeserializeOwned>(
             body.extend_from_slice(&data);
         }
     }
-    serde_json::from_slice(&body)
-        .map_err(|error| ApiError::bad_request(format!("unable to decode body: {error}")))
+    // With the path to what is wrong: a value that is refused does not know the name of its field.
+    let mut reader = serde_json::Deserializer::from_slice(&body);
+    let refuse = |error: String| ApiError::bad_request(format!("unable to decode body: {error}"));
+    let value =
+        serde_path_to_error::deserialize(&mut reader).map_err(|error| refuse(error.to_string()))?;
+    reader.end().map_err(|error| refuse(error.to_string()))?;
+    Ok(value)
 }
 
 /// 415 unless there is one content type and it is one of these, parameters aside.

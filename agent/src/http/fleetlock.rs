@@ -41,7 +41,7 @@ async fn pre_reboot(State(app): State<App>, request: Request) -> Result<StatusCo
     match app.lock.acquire(&group, &id, HolderKind::FleetLock, app.slot_limit).await? {
         Asked::Held { .. } => Ok(StatusCode::OK),
         Asked::Wait(wait) => {
-            tracing::info!(%group, %id, "a FleetLock client has to wait: {wait}");
+            tracing::info!(%group, %id, %wait, "a FleetLock client has to wait");
             Err(Rejected::server(Kind::FailedLock, wait.to_string()))
         }
     }
@@ -111,7 +111,7 @@ impl From<LockError> for Rejected {
             }
             LockError::Contended { .. } => Self::server(Kind::FailedLock, value),
             _ => {
-                tracing::warn!("a FleetLock client was not answered: {value}");
+                tracing::warn!(error = value, "a FleetLock client was not answered");
                 Self::server(Kind::FailedSemInit, value)
             }
         }

@@ -448,7 +448,7 @@ fn after<T, E: std::error::Error>(result: Result<T, E>, what: &'static str) -> D
     match result {
         Ok(_) => Done::Something,
         Err(error) => {
-            tracing::warn!(error = chain(&error), "cannot {what}");
+            tracing::warn!(error = chain(&error), what, "it did not work");
             Done::Failed
         }
     }

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cordon::Cordon;
 use crate::machine::MachineId;
+use crate::text::FreeText;
 
 /// Keeps a machine from taking anything new, on a person's behalf.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,10 +19,10 @@ use crate::machine::MachineId;
 pub struct CordonRequest {
     /// Who asks, for people.
     #[serde(default)]
-    pub by: String,
+    pub by: FreeText,
     /// Why, for people.
     #[serde(default)]
-    pub reason: String,
+    pub reason: FreeText,
 }
 
 /// Takes a person's cordon back.

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::cordon::AtDeadline;
 use crate::drain::Progress;
 use crate::machine::Machine;
+use crate::text::FreeText;
 use crate::unit::UnitName;
 
 /// Cordons a machine and moves its units elsewhere, on a person's behalf.
@@ -22,10 +23,10 @@ use crate::unit::UnitName;
 pub struct DrainRequest {
     /// Who asks, for people.
     #[serde(default)]
-    pub by: String,
+    pub by: FreeText,
     /// Why, for people.
     #[serde(default)]
-    pub reason: String,
+    pub reason: FreeText,
     /// Seconds that it may take; absent: it goes on until the machine is uncordoned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline: Option<u64>,

@@ -14,6 +14,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::reboot::{Group, HolderId, InvalidGroup, InvalidHolderId};
+use crate::text::{self, InvalidText};
 
 /// The header every request has; its value is [`PROTOCOL`].
 pub const HEADER: &str = "fleet-lock-protocol";
@@ -45,6 +46,9 @@ pub enum InvalidIdentity {
     /// The id cannot be a holder's.
     #[error("client_params.id: {0}")]
     Id(InvalidHolderId),
+    /// The id cannot be seen.
+    #[error("client_params.id: {0}")]
+    Hidden(InvalidText),
     /// The group cannot be one.
     #[error("client_params.group: {0}")]
     Group(InvalidGroup),
@@ -73,10 +77,9 @@ impl Identity {
         }
         let Body { client_params } = serde_json::from_slice(body)
             .map_err(|error| InvalidIdentity::Body(error.to_string()))?;
-        Ok(Self {
-            id: client_params.id.parse().map_err(InvalidIdentity::Id)?,
-            group: client_params.group.parse().map_err(InvalidIdentity::Group)?,
-        })
+        let id: HolderId = client_params.id.parse().map_err(InvalidIdentity::Id)?;
+        text::check(id.as_str()).map_err(InvalidIdentity::Hidden)?;
+        Ok(Self { id, group: client_params.group.parse().map_err(InvalidIdentity::Group)? })
     }
 }
 

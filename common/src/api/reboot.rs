@@ -12,7 +12,8 @@
 //! | `POST /v1/reboot/cancel` | [`CancelRequest`] | 200 [`Cancelled`] |
 //!
 //! A body may leave out everything but `max`: the group is `default` then, and the id that of the machine whose daemon is
-//! asked. What cannot be understood is 400, what a body has that means nothing too; a store that does not answer is 503,
+//! asked. What cannot be understood is 400, what a body has that means nothing too, and so is a text that is no
+//! [`FreeText`]; a store that does not answer is 503,
 //! and asking again is safe: locking what is held and freeing what is free change nothing.
 //!
 //! Other errors have fleet's shape, [`super::fleet::ErrorBody`], and [`SlotRefused`] has it too, with more.
@@ -28,6 +29,7 @@ use crate::reboot::{
     Wait, slots,
 };
 use crate::snapshot::Unreadable;
+use crate::text::{self, FreeText};
 
 /// All there is to know of reboots, or of those of one group.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -123,12 +125,26 @@ pub struct LockRequest {
     /// Of which group.
     #[serde(default)]
     pub group: Group,
-    /// For whom; absent: for the machine whose daemon is asked.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// For whom; absent: for the machine whose daemon is asked. Nobody new comes by an id that cannot be seen.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "visible_holder")]
     pub id: Option<HolderId>,
     /// Who asks, for people.
     #[serde(default)]
-    pub by: String,
+    pub by: FreeText,
+}
+
+/// Reads the id of a new holder. Ids that are kept already may have characters that are refused by now, and whoever has
+/// one must still be freed: that is why [`HolderId`] itself takes them.
+fn visible_holder<'de, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<HolderId>, D::Error> {
+    use serde::de::Error as _;
+
+    let id: Option<HolderId> = Option::deserialize(deserializer)?;
+    if let Some(id) = &id {
+        text::check(id.as_str()).map_err(D::Error::custom)?;
+    }
+    Ok(id)
 }
 
 /// Frees a slot by hand, whoever took it.
@@ -143,7 +159,7 @@ pub struct UnlockRequest {
     pub id: Option<HolderId>,
     /// Who asks, for people; the history remembers it.
     #[serde(default)]
-    pub by: String,
+    pub by: FreeText,
 }
 
 /// Sets how many slots a group has.
@@ -157,7 +173,7 @@ pub struct MaxRequest {
     pub max: Slots,
     /// Who asks, for people.
     #[serde(default)]
-    pub by: String,
+    pub by: FreeText,
 }
 
 /// A number of slots, at most [`MAX_SLOTS`].
@@ -201,10 +217,10 @@ pub struct RebootRequest {
     pub id: Option<MachineId>,
     /// Who asks, for people.
     #[serde(default)]
-    pub by: String,
+    pub by: FreeText,
     /// What for, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub because: Option<String>,
+    pub because: Option<FreeText>,
 }
 
 /// Takes such a wish back.
@@ -216,7 +232,7 @@ pub struct CancelRequest {
     pub id: Option<MachineId>,
     /// Who asks, for people.
     #[serde(default)]
-    pub by: String,
+    pub by: FreeText,
 }
 
 /// A slot that is held.

@@ -5,9 +5,17 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::{DueReason, HolderId, HolderKind, Phase};
+use crate::text::{clean, fitted};
 
 /// Entries kept per group: enough for a roll through a rack, and 100 entries of a few hundred bytes are a small record.
 pub const HISTORY_LENGTH: usize = 100;
+
+/// Most bytes of a group's history, as it is written: a hundred entries of more than a kilobyte each. It is a part of the commit
+/// that frees a slot, beside the semaphore, and a commit may have 1 MiB.
+pub const HISTORY_BYTES: usize = 128 * 1024;
+
+/// Phases and reasons kept of one slot: several times as many as there are phases, and kinds of reasons.
+const PARTS: usize = 64;
 
 /// How the holding of a slot ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,11 +55,22 @@ impl Outcome {
     }
 }
 
+impl Outcome {
+    /// The same with texts that fit where they are kept.
+    fn fitted(self) -> Self {
+        match self {
+            Self::GaveUp { problem } => Self::GaveUp { problem: fitted(&problem) },
+            Self::Unlocked { by } => Self::Unlocked { by: fitted(&by) },
+            other => other,
+        }
+    }
+}
+
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::GaveUp { problem } => write!(f, "gave up: {problem}"),
-            Self::Unlocked { by } if !by.is_empty() => write!(f, "unlocked by {by}"),
+            Self::GaveUp { problem } => write!(f, "gave up: {}", clean(problem)),
+            Self::Unlocked { by } if !by.is_empty() => write!(f, "unlocked by {}", clean(by)),
             other => f.write_str(other.as_str()),
         }
     }
@@ -89,4 +108,17 @@ pub struct HistoryEntry {
     /// The phases it went through since the reboot became due, in order, where the holder tells.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub phases: Vec<PhaseSpan>,
+}
+
+impl HistoryEntry {
+    /// The same with texts that fit where they are kept: why a reboot was due may come from a machine, or from an older
+    /// version, in any length.
+    #[must_use]
+    pub fn fitted(mut self) -> Self {
+        self.outcome = self.outcome.fitted();
+        self.due.truncate(PARTS);
+        self.due = self.due.into_iter().map(DueReason::fitted).collect();
+        self.phases.truncate(PARTS);
+        self
+    }
 }

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::{Group, Phase, PhaseSpan, Wait};
+use crate::text::{clean, fitted};
 
 /// How a host goes about a reboot that is due.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -100,22 +101,51 @@ pub enum DueReason {
     Unknown,
 }
 
+/// Packages that are named where a reboot is due for them; a whole system's would make a record of its own.
+const PACKAGES: usize = 32;
+
+impl DueReason {
+    /// The same with texts that fit where they are kept.
+    #[must_use]
+    pub fn fitted(self) -> Self {
+        match self {
+            Self::RebootRequired { packages } => {
+                let more = packages.len().saturating_sub(PACKAGES);
+                let named = packages.iter().take(PACKAGES).map(|package| fitted(package));
+                let rest = (more > 0).then(|| format!("{more} more"));
+                Self::RebootRequired { packages: named.chain(rest).collect() }
+            }
+            Self::UpdateEngine { version } => Self::UpdateEngine { version: fitted(&version) },
+            Self::Command { output } => Self::Command { output: fitted(&output) },
+            Self::Requested { by, at, because } => {
+                let because = because.map(|because| fitted(&because));
+                Self::Requested { by: fitted(&by), at, because }
+            }
+            Self::Unknown => Self::Unknown,
+        }
+    }
+}
+
 impl fmt::Display for DueReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::RebootRequired { packages } if packages.is_empty() => {
                 f.write_str("the package manager requires it")
             }
-            Self::RebootRequired { packages } => write!(f, "required by {}", packages.join(", ")),
+            Self::RebootRequired { packages } => {
+                write!(f, "required by {}", clean(&packages.join(", ")))
+            }
             Self::UpdateEngine { version } if version.is_empty() => {
                 f.write_str("update_engine has updated the system")
             }
-            Self::UpdateEngine { version } => write!(f, "update_engine has installed {version}"),
+            Self::UpdateEngine { version } => {
+                write!(f, "update_engine has installed {}", clean(version))
+            }
             Self::Command { output } if output.is_empty() => f.write_str("the command says so"),
-            Self::Command { output } => write!(f, "the command says: {output}"),
+            Self::Command { output } => write!(f, "the command says: {}", clean(output)),
             Self::Requested { by, because, .. } => {
-                write!(f, "requested by {}", if by.is_empty() { "somebody" } else { by })?;
-                because.as_ref().map_or(Ok(()), |because| write!(f, ": {because}"))
+                write!(f, "requested by {}", clean(if by.is_empty() { "somebody" } else { by }))?;
+                because.as_ref().map_or(Ok(()), |because| write!(f, ": {}", clean(because)))
             }
             Self::Unknown => f.write_str("a reason this version does not know"),
         }
@@ -166,4 +196,19 @@ pub struct HostStatus {
     /// The boot it was written in: the kernel's boot id.
     #[serde(default)]
     pub boot: String,
+}
+
+/// Reasons kept of a host: more than there are kinds of them.
+const REASONS: usize = 64;
+
+impl HostStatus {
+    /// The same with texts that fit where they are kept.
+    #[must_use]
+    pub fn fitted(mut self) -> Self {
+        self.due.truncate(REASONS);
+        self.due = self.due.into_iter().map(DueReason::fitted).collect();
+        self.waits.truncate(REASONS);
+        self.waits = self.waits.into_iter().map(Wait::fitted).collect();
+        self
+    }
 }

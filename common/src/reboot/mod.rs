@@ -13,7 +13,7 @@ mod journal;
 mod phase;
 mod wait;
 
-pub use history::{HISTORY_LENGTH, HistoryEntry, Outcome, PhaseSpan};
+pub use history::{HISTORY_BYTES, HISTORY_LENGTH, HistoryEntry, Outcome, PhaseSpan};
 pub use holder::{
     Group, Holder, HolderId, HolderKind, InvalidGroup, InvalidHolderId, InvalidMax, MAX_SLOTS,
     Semaphore, slots,

@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::{Group, HolderId};
+use crate::text::{clean, fitted};
 use crate::unit::UnitName;
 
 /// Names said before "and N more": a sentence a person reads in one line.
@@ -135,6 +136,18 @@ pub enum Wait {
 }
 
 impl Wait {
+    /// The same with texts that fit where they are kept: any program on a host may inhibit a shutdown, in any words. The output
+    /// of commands is bounded by whoever runs them.
+    #[must_use]
+    pub fn fitted(self) -> Self {
+        match self {
+            Self::Inhibited { who, why } => {
+                Self::Inhibited { who: fitted(&who), why: fitted(&why) }
+            }
+            other => other,
+        }
+    }
+
     /// The first word of its sentence for machines: the tag of its JSON form.
     pub fn as_str(&self) -> &'static str {
         match self {
@@ -185,13 +198,17 @@ impl fmt::Display for Wait {
             Self::Off => f.write_str("the strategy is off: it reboots by hand only"),
             Self::WindowClosed { opens: Some(_) } => f.write_str("the window is closed"),
             Self::WindowClosed { opens: None } => f.write_str("no window ever opens"),
-            Self::Inhibited { who, why } => write!(f, "{who} inhibits a shutdown: {why}"),
+            Self::Inhibited { who, why } => {
+                write!(f, "{} inhibits a shutdown: {}", clean(who), clean(why))
+            }
             Self::UnitsFailed { units } => {
                 f.write_str("units have failed: ")?;
                 list(f, units)
             }
             Self::CheckRunning => f.write_str("the check command is running"),
-            Self::CheckRefused { output } => write!(f, "the check command said no: {output}"),
+            Self::CheckRefused { output } => {
+                write!(f, "the check command said no: {}", clean(output))
+            }
             Self::SlotsTaken { group, max: 0, .. } => {
                 write!(f, "group {group} has no slots: its max is 0")
             }
@@ -202,7 +219,7 @@ impl fmt::Display for Wait {
                 list(f, holders)
             }
             Self::Pause { .. } => f.write_str("pause between two reboots"),
-            Self::Retry { problem, .. } => write!(f, "given up for now: {problem}"),
+            Self::Retry { problem, .. } => write!(f, "given up for now: {}", clean(problem)),
             Self::UsersWarned { users: 1, .. } => f.write_str("one logged-in user has been warned"),
             Self::UsersWarned { users, .. } => {
                 write!(f, "{users} logged-in users have been warned")
@@ -213,8 +230,10 @@ impl fmt::Display for Wait {
                 f.write_str("cannot be drained of ")?;
                 list(f, units)
             }
-            Self::HookRunning { hook } => write!(f, "the {hook} hook is running"),
-            Self::HookFailed { hook, problem } => write!(f, "the {hook} hook failed: {problem}"),
+            Self::HookRunning { hook } => write!(f, "the {} hook is running", clean(hook)),
+            Self::HookFailed { hook, problem } => {
+                write!(f, "the {} hook failed: {}", clean(hook), clean(problem))
+            }
             Self::ShuttingDown => f.write_str("the host has been asked to reboot"),
             Self::NotRegistered => f.write_str("the machine is not registered yet"),
             Self::UnitsUnhealthy { units } => {
@@ -222,8 +241,10 @@ impl fmt::Display for Wait {
                 list(f, units)
             }
             Self::Settling { .. } => f.write_str("all is well, but not for long enough yet"),
-            Self::StoreAway { problem } => write!(f, "the store does not answer: {problem}"),
-            Self::HostAway { problem } => write!(f, "the host does not answer: {problem}"),
+            Self::StoreAway { problem } => {
+                write!(f, "the store does not answer: {}", clean(problem))
+            }
+            Self::HostAway { problem } => write!(f, "the host does not answer: {}", clean(problem)),
             Self::Unknown => f.write_str("a reason this version does not know"),
         }
     }
@@ -231,7 +252,7 @@ impl fmt::Display for Wait {
 
 impl fmt::Display for Stuck {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ({})", self.unit, self.why)
+        write!(f, "{} ({})", self.unit, clean(&self.why))
     }
 }
 

@@ -7,6 +7,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::text::quoted;
+
 /// Longest unit name systemd takes, in bytes: its `UNIT_NAME_MAX` of 256 counts the final NUL. No file name on Linux
 /// can be longer either.
 const MAX_NAME_BYTES: usize = 255;
@@ -39,7 +41,7 @@ pub enum UnitType {
 
 /// A string that is not a unit name, and why.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{name:?} is not a unit name: {problem}")]
+#[error("{} is not a unit name: {problem}", quoted(.name))]
 pub struct InvalidUnitName {
     /// What was given.
     pub name: String,

@@ -5,6 +5,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use muster_common::api::reboot::Slots;
 use muster_common::reboot::Group;
+use muster_common::text::FreeText;
 
 use super::duration;
 
@@ -105,7 +106,7 @@ pub(crate) struct RequestArgs {
 
     /// What for, for others to read
     #[arg(long, value_name = "TEXT")]
-    pub(crate) because: Option<String>,
+    pub(crate) because: Option<FreeText>,
 
     #[command(flatten)]
     pub(crate) waiting: Waiting,

@@ -4,6 +4,7 @@
 //! same checks as when people first made them.
 
 use std::io::{Read as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -14,6 +15,7 @@ use muster_common::api::v1::{
 };
 use muster_common::backup::{Backup, Cordoned, GroupMax, Unit, VERSION};
 use muster_common::cordon::Holder;
+use muster_common::text::{FreeText, clean};
 use muster_common::unit::FileHash;
 
 use super::{exit_code, user};
@@ -25,6 +27,9 @@ use crate::output::json;
 
 /// Most bytes of file texts in one request: half of the daemon's default limit, since JSON makes them longer.
 const BATCH: usize = 4 * 1024 * 1024;
+
+/// The mode of a file of records.
+const PRIVATE: u32 = 0o600;
 
 /// Most units in one request.
 const BATCH_UNITS: usize = 1_000;
@@ -77,7 +82,7 @@ pub(crate) async fn export(
     }
     let unreadable = [units.unreadable, reboots.unreadable, machines.unreadable];
     for record in unreadable.iter().flatten() {
-        let (key, problem) = (&record.key, &record.problem);
+        let (key, problem) = (clean(&record.key), clean(&record.problem));
         console.warning(format_args!("the record {key} is left out: {problem}"));
         complete = false;
     }
@@ -98,7 +103,10 @@ fn write(path: &Path, text: &[u8], force: bool) -> Result<(), Error> {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(".new");
     let new = path.with_file_name(name);
-    let mut file = std::fs::File::create(&new).map_err(failed)?;
+    // What is in it is nobody else's business: unit files hold passwords. One that was left behind has another mode.
+    let _ = std::fs::remove_file(&new);
+    let mut options = std::fs::OpenOptions::new();
+    let mut file = options.write(true).create_new(true).mode(PRIVATE).open(&new).map_err(failed)?;
     file.write_all(text).and_then(|()| file.sync_all()).map_err(failed)?;
     std::fs::rename(&new, path).map_err(failed)
 }
@@ -139,8 +147,7 @@ pub(crate) async fn import(
     if console.is_json() {
         console.data(&json::pretty(&serde_json::json!({ "units": imported }))?)?;
     } else {
-        console
-            .data(format!("Imported {imported} of {} units\n", backup.units.len()).as_bytes())?;
+        console.text(&format!("Imported {imported} of {} units\n", backup.units.len()))?;
     }
     Ok(exit_code(well))
 }
@@ -160,7 +167,11 @@ async fn cordons(client: &Client, console: &Console, list: &[Cordoned]) -> Resul
     let mut all = true;
     for cordoned in list {
         let path = format!("/v1/machines/{}/cordon", escape(cordoned.machine.as_str()));
-        let request = CordonRequest { by: cordoned.by.clone(), reason: cordoned.reason.clone() };
+        // A cluster of an older version took longer texts; a cordon is worth more than the end of one.
+        let request = CordonRequest {
+            by: FreeText::fitted(&cordoned.by),
+            reason: FreeText::fitted(&cordoned.reason),
+        };
         match client.post::<_, CordonAnswer>(&path, &request).await {
             Ok(_) => {}
             Err(error @ ClientError::Refused { .. }) => {

@@ -25,7 +25,7 @@ pub(crate) async fn cordon(
     if console.is_json() {
         console.data(&json::pretty(&answer)?)?;
     } else {
-        console.data(format!("{}... takes nothing new\n", machine.short()).as_bytes())?;
+        console.text(&format!("{}... takes nothing new\n", machine.short()))?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -44,7 +44,7 @@ pub(crate) async fn uncordon(
     }
     let Some(cordon) = &answer.cordon else {
         if !console.is_json() {
-            console.data(format!("{}... takes units again\n", machine.short()).as_bytes())?;
+            console.text(&format!("{}... takes units again\n", machine.short()))?;
         }
         return Ok(ExitCode::SUCCESS);
     };

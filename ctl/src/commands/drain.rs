@@ -8,6 +8,7 @@ use muster_common::api::drain::{DrainEvent, DrainRequest, Draining};
 use muster_common::cordon::{AtDeadline, DrainEnd};
 use muster_common::drain::{Course, Progress};
 use muster_common::machine::MachineId;
+use muster_common::text::clean;
 use muster_common::unit::UnitName;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -62,7 +63,7 @@ pub(crate) async fn run(
             console.data(&json::pretty(&progress)?)?;
         } else {
             let text = format!("{}... is being drained\n", machine.short());
-            console.data(text.as_bytes())?;
+            console.text(&text)?;
         }
         return Ok(ExitCode::SUCCESS);
     }
@@ -100,7 +101,7 @@ fn rehearsed(console: &Console, progress: &Progress) -> Result<ExitCode, Error> 
         text.push_str(&line);
         text.push('\n');
     }
-    console.data(text.as_bytes())?;
+    console.text(&text)?;
     Ok(exit_code(movable))
 }
 
@@ -179,7 +180,7 @@ impl Drain<'_> {
                 self.moved(console, name, &to)?;
             }
             DrainEvent::Degraded { message } if self.trouble_told.as_ref() != Some(&message) => {
-                console.warning(format_args!("{message}; still waiting"));
+                console.warning(format_args!("{}; still waiting", clean(&message)));
                 self.trouble_told = Some(message);
             }
             _ => {}
@@ -189,7 +190,7 @@ impl Drain<'_> {
 
     fn moved(&mut self, console: &Console, name: UnitName, to: &str) -> Result<(), Error> {
         if !console.is_json() {
-            console.data(format!("{name} {to}\n").as_bytes())?;
+            console.text(&format!("{name} {to}\n"))?;
         }
         self.left.insert(name);
         Ok(())
@@ -220,7 +221,7 @@ impl Drain<'_> {
         }
         if self.progress.is_done() {
             if !console.is_json() {
-                console.data(format!("{short}... is drained\n").as_bytes())?;
+                console.text(&format!("{short}... is drained\n"))?;
             }
             return Ok(ExitCode::SUCCESS);
         }

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use muster_common::api::v1::{Machines, States, Units};
 use muster_common::machine::{Machine, MachineId};
 use muster_common::snapshot::Unreadable;
+use muster_common::text::clean;
 
 use crate::cli::ListArgs;
 use crate::client::Client;
@@ -116,7 +117,8 @@ pub(crate) async fn machines(
         if let Some(problem) = &row.containers_lost {
             let machine = row.machine.short();
             console.warning(format_args!(
-                "the container engine of {machine}... does not answer: {problem}"
+                "the container engine of {machine}... does not answer: {}",
+                clean(problem)
             ));
         }
     }
@@ -212,7 +214,7 @@ fn address(addresses: &BTreeMap<&MachineId, &str>, id: &MachineId) -> Option<Str
 
 fn warn(console: &Console, unreadable: &[Unreadable]) {
     for record in unreadable {
-        console
-            .warning(format_args!("the record {} cannot be read: {}", record.key, record.problem));
+        let (key, problem) = (clean(&record.key), clean(&record.problem));
+        console.warning(format_args!("the record {key} cannot be read: {problem}"));
     }
 }

@@ -14,6 +14,8 @@ mod show;
 
 use std::process::ExitCode;
 
+use muster_common::text::FreeText;
+
 use crate::cli::{Cli, Command, Global};
 use crate::client::Client;
 use crate::error::Error;
@@ -55,10 +57,10 @@ pub(crate) async fn run(cli: Cli, console: &mut Console) -> Result<ExitCode, Err
     ended
 }
 
-/// Who asks, as far as the environment says.
-fn user() -> String {
+/// Who asks, as far as the environment says. Nobody typed it, so it is made to fit rather than refused.
+fn user() -> FreeText {
     let named = ["SUDO_USER", "USER"].into_iter().filter_map(|name| std::env::var(name).ok());
-    named.into_iter().find(|name| !name.is_empty()).unwrap_or_default()
+    FreeText::fitted(&named.into_iter().find(|name| !name.is_empty()).unwrap_or_default())
 }
 
 /// 0 if all went well, 1 otherwise.

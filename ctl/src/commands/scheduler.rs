@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use muster_common::api::v1::Plan;
+use muster_common::text::clean;
 
 use crate::client::Client;
 use crate::error::Error;
@@ -19,8 +20,7 @@ pub(crate) async fn plan(client: &Client, console: &Console) -> Result<ExitCode,
     }
     let mut text = String::new();
     for sentence in &plan.moves {
-        text.push_str(sentence);
-        text.push('\n');
+        let _ = writeln!(text, "{}", clean(sentence));
     }
     for (unit, refusal) in &plan.refusals {
         let reasons = refusal.to_string().replace('\n', "\n  ");
@@ -29,7 +29,7 @@ pub(crate) async fn plan(client: &Client, console: &Console) -> Result<ExitCode,
     if text.is_empty() {
         text.push_str("nothing to do\n");
     }
-    console.data(text.as_bytes())?;
+    console.text(&text)?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -19,7 +19,9 @@ pub(crate) async fn cat(client: &Client, console: &Console, unit: &str) -> Resul
     if console.is_json() {
         console.data(&json::pretty(&detail)?)?;
     } else {
-        console.data(detail.text.as_bytes())?;
+        let mut file = console.foreign();
+        file.piece(detail.text.as_bytes())?;
+        file.end()?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -54,7 +56,7 @@ pub(crate) async fn status(
         if !console.is_json() {
             let gap = if rows.is_empty() { "" } else { "\n" };
             let end = if answer.output.ends_with('\n') { "" } else { "\n" };
-            console.data(format!("{gap}{}{end}", answer.output).as_bytes())?;
+            console.text(&format!("{gap}{}{end}", answer.output))?;
         }
         let UnitStatus { machine, output, code } = answer;
         rows.push(StatusRow { unit: name, machine, code, output });
@@ -80,9 +82,11 @@ pub(crate) async fn journal(
         query.push_str(find(client, given).await?.as_str());
     }
     let mut pieces = client.get_pieces(&path(&name, &format!("/journal{query}"))).await?;
+    let mut journal = console.foreign();
     while let Some(piece) = pieces.next().await? {
-        console.data(&piece)?;
+        journal.piece(&piece)?;
     }
+    journal.end()?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -1,7 +1,8 @@
 //! The two streams of a command: data on standard output, talk on standard error.
 //!
-//! Owns how lines begin (`error:`, `warning:`, `hint:`) and that progress never mixes with them. It never decides what
-//! is worth saying.
+//! Owns how lines begin (`error:`, `warning:`, `hint:`), that progress never mixes with them, and that nothing in a text
+//! drives the terminal or passes for a line of ours: what is said comes from users, machines and files. It never decides
+//! what is worth saying.
 
 use std::fmt::Display;
 use std::io::{self, IsTerminal as _, Write as _};
@@ -9,7 +10,10 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use muster_common::text::{clean, clean_lines};
+
 use super::json::UnitResult;
+use super::screen::Screen;
 
 /// What standard output carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,7 +43,18 @@ impl Console {
         self.format == Format::Json
     }
 
-    /// Data, as it is.
+    /// Lines of text, hidden characters made visible.
+    pub(crate) fn text(&self, text: &str) -> io::Result<()> {
+        self.data(clean_lines(text).to_string().as_bytes())
+    }
+
+    /// What somebody else wrote, piece by piece, as it is; where a person looks at it, hidden characters are made visible.
+    pub(crate) fn foreign(&self) -> Foreign<'_> {
+        let screen = io::stdout().is_terminal().then(Screen::default);
+        Foreign { console: self, screen }
+    }
+
+    /// Data, as it is: JSON, which hides nothing, and what is for a program.
     pub(crate) fn data(&self, bytes: &[u8]) -> io::Result<()> {
         self.beside_progress(|| {
             let mut out = io::stdout().lock();
@@ -51,7 +66,7 @@ impl Console {
     /// What became of a unit: a line now, or an entry of the JSON array that [`Self::finish`] prints.
     pub(crate) fn result(&mut self, result: UnitResult) -> io::Result<()> {
         match (self.format, result.line()) {
-            (Format::Table, Some(line)) => self.data(format!("{line}\n").as_bytes()),
+            (Format::Table, Some(line)) => self.text(&format!("{}\n", clean(&line))),
             (Format::Table, None) => Ok(()),
             (Format::Json, _) => {
                 self.results.push(result);
@@ -82,13 +97,14 @@ impl Console {
     }
 
     fn talk(&self, kind: &str, text: &dyn Display) {
+        let text = said(&text.to_string());
         // Nothing can be done about a standard error that cannot be written.
         self.beside_progress(|| drop(writeln!(io::stderr(), "{kind}: {text}")));
     }
 
     /// Shows how far a wait is. Only a terminal is shown anything: neither a pipe behind standard output nor one
     /// behind standard error ever sees progress.
-    pub(crate) fn progress(&mut self, text: String) {
+    pub(crate) fn progress(&mut self, text: impl Display) {
         if !io::stdout().is_terminal() || !io::stderr().is_terminal() {
             return;
         }
@@ -100,7 +116,7 @@ impl Console {
             bar.enable_steady_tick(Duration::from_millis(100));
             bar
         });
-        bar.set_message(text);
+        bar.set_message(clean(&text.to_string()).to_string());
     }
 
     /// Takes the progress display away.
@@ -115,5 +131,59 @@ impl Console {
             Some(bar) => bar.suspend(print),
             None => print(),
         }
+    }
+}
+
+/// A stream of what somebody else wrote.
+pub(crate) struct Foreign<'a> {
+    console: &'a Console,
+    /// For a terminal.
+    screen: Option<Screen>,
+}
+
+impl Foreign<'_> {
+    /// The next piece.
+    pub(crate) fn piece(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match &mut self.screen {
+            Some(screen) => self.console.data(screen.show(bytes).as_bytes()),
+            None => self.console.data(bytes),
+        }
+    }
+
+    /// Nothing more comes.
+    pub(crate) fn end(mut self) -> io::Result<()> {
+        match &mut self.screen {
+            Some(screen) => self.console.data(screen.finish().as_bytes()),
+            None => Ok(()),
+        }
+    }
+}
+
+/// What is said in one breath: hidden characters are visible, and the lines below the first are set in, so that none of them can
+/// be taken for an error or a warning of its own.
+fn said(text: &str) -> String {
+    let mut lines = text.split('\n');
+    let mut said = clean(lines.next().unwrap_or_default()).to_string();
+    for line in lines {
+        said.push('\n');
+        if !line.starts_with("  ") {
+            said.push_str("  ");
+        }
+        said.push_str(&clean(line).to_string());
+    }
+    said
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_that_is_said_drives_the_terminal_or_forges_a_line() {
+        assert_eq!(
+            said("a\u{1b}[2J\nerror: forged\r\n  set in"),
+            "a\\u{1b}[2J\n  error: forged\\r\n  set in"
+        );
+        assert_eq!(said("plain"), "plain");
     }
 }

@@ -59,5 +59,5 @@ pub(crate) fn print<R: Row>(
     let cells =
         rows.iter().map(|row| columns.iter().map(|c| row.cell(c, arguments.full)).collect());
     let table: Vec<Vec<String>> = legend.into_iter().chain(cells).collect();
-    console.data(table::layout(&table).as_bytes())
+    console.text(&table::layout(&table))
 }

@@ -4,11 +4,13 @@
 //! abbreviated, and `null` stands where a table has `-`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 use std::io;
 
 use muster_common::machine::{Machine, MachineId, RunnerKind};
 use muster_common::refusal::Refusal;
 use muster_common::state::DesiredState;
+use muster_common::text::is_hidden;
 use muster_common::unit::UnitName;
 use serde::Serialize;
 
@@ -186,9 +188,36 @@ pub(crate) fn present(text: &str) -> Option<String> {
     (!text.is_empty()).then(|| text.to_owned())
 }
 
-/// Indented JSON with a newline at its end.
+/// Indented JSON with a newline at its end. Hidden characters are escaped, all of them: those that JSON itself lets through
+/// (DEL, C1, the controls of direction) would reach a terminal. The value is the same.
 pub(crate) fn pretty<T: Serialize + ?Sized>(value: &T) -> io::Result<Vec<u8>> {
-    let mut bytes = serde_json::to_vec_pretty(value)?;
-    bytes.push(b'\n');
-    Ok(bytes)
+    let plain = serde_json::to_string_pretty(value)?;
+    let mut text = String::with_capacity(plain.len() + 1);
+    for c in plain.chars() {
+        // Outside of strings the only one is the line feed of the layout.
+        if c == '\n' || !is_hidden(c) {
+            text.push(c);
+        } else {
+            let mut units = [0; 2];
+            for unit in c.encode_utf16(&mut units) {
+                let _ = write!(text, "\\u{unit:04x}");
+            }
+        }
+    }
+    text.push('\n');
+    Ok(text.into_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_json_would_let_through_is_escaped_and_means_the_same() {
+        let text = "a\u{1b}\u{9b}\u{7f}\u{202e}\u{e0041}\n\"é";
+        let bytes = pretty(text).unwrap();
+        let shown = String::from_utf8(bytes).unwrap();
+        assert!(shown.trim_end().chars().all(|c| !is_hidden(c)), "{shown:?}");
+        assert_eq!(serde_json::from_str::<String>(&shown).unwrap(), text);
+    }
 }

@@ -3,5 +3,6 @@
 pub(crate) mod console;
 pub(crate) mod fields;
 pub(crate) mod json;
+pub(crate) mod screen;
 pub(crate) mod table;
 pub(crate) mod time;

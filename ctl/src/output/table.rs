@@ -3,25 +3,28 @@
 //! Owns the layout and the abbreviations of cells. It never fetches and never prints.
 
 use muster_common::machine::MachineId;
+use muster_common::text::clean;
 
 /// Width of a tab stop.
 const TAB: usize = 8;
 
 /// Lays out rows of equal length. Each column but the last is filled with tabs up to the tab stop behind its longest
-/// cell; control characters, which would break the layout or drive the terminal, are shown as `?`.
+/// cell; hidden characters, which would break the layout or drive the terminal, are made visible.
 pub(crate) fn layout(rows: &[Vec<String>]) -> String {
+    let cleaned = |row: &Vec<String>| row.iter().map(|cell| clean(cell).to_string()).collect();
+    let rows: Vec<Vec<String>> = rows.iter().map(cleaned).collect();
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let mut widths = vec![0; columns];
-    for row in rows {
+    for row in &rows {
         for (width, cell) in widths.iter_mut().zip(row) {
             // One more than the text, rounded up to a tab stop: the text itself never reaches the next column.
             *width = (*width).max((cell.chars().count() + 1).next_multiple_of(TAB));
         }
     }
     let mut text = String::new();
-    for row in rows {
+    for row in &rows {
         for (i, (cell, width)) in row.iter().zip(&widths).enumerate() {
-            text.extend(cell.chars().map(|c| if c.is_control() { '?' } else { c }));
+            text.push_str(cell);
             if i + 1 < row.len() {
                 let tabs = (width - cell.chars().count()).div_ceil(TAB);
                 text.extend(std::iter::repeat_n('\t', tabs));
@@ -40,7 +43,7 @@ pub(crate) fn machine_id(id: &MachineId, full: bool) -> String {
 /// A machine with its address, if it is known.
 pub(crate) fn machine(id: &MachineId, address: &str, full: bool) -> String {
     let id = machine_id(id, full);
-    if address.is_empty() { id } else { format!("{id}/{address}") }
+    if address.is_empty() { id } else { format!("{id}/{}", clean(address)) }
 }
 
 /// A hash as tables show it: its first 7 characters, or all of it.
@@ -93,6 +96,6 @@ mod tests {
     #[test]
     fn control_characters_do_not_reach_the_terminal() {
         let table = rows(&[&["a\tb\u{1b}[31m\nc", "x"]]);
-        assert_eq!(layout(&table), "a?b?[31m?c\tx\n");
+        assert_eq!(layout(&table), "a\\tb\\u{1b}[31m\\nc\tx\n");
     }
 }

@@ -13,6 +13,7 @@ mod cordon;
 mod daemon;
 mod drain;
 mod help;
+mod hidden;
 mod reboot;
 mod show;
 mod trouble;

@@ -116,6 +116,10 @@ impl Registry {
             let before = found.as_ref().map(|found| read(&below, found)).transpose()?;
             let mut cordon = before.clone().unwrap_or_default();
             change(&mut cordon);
+            // What an older version kept in any length must not keep anybody from changing the rest.
+            for hold in cordon.holds.values_mut() {
+                *hold = std::mem::take(hold).fitted();
+            }
             if before.as_ref() == Some(&cordon) || (before.is_none() && cordon.holds.is_empty()) {
                 return Ok(before);
             }

@@ -18,7 +18,9 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use muster_common::machine::MachineId;
-use muster_common::reboot::{Group, HISTORY_LENGTH, HistoryEntry, HostStatus, Request, Semaphore};
+use muster_common::reboot::{
+    Group, HISTORY_BYTES, HISTORY_LENGTH, HistoryEntry, HostStatus, Request, Semaphore,
+};
 use muster_common::snapshot::Unreadable;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -175,6 +177,21 @@ impl RebootRecords {
     }
 }
 
+/// A history with one more entry, without the oldest that there is no room for. What an older version left in any length
+/// becomes as small as everything else.
+fn newest(entries: Vec<HistoryEntry>, entry: HistoryEntry) -> Vec<HistoryEntry> {
+    let mut bytes = 0;
+    let newest_first = std::iter::once(entry).chain(entries.into_iter().rev());
+    let fitted = newest_first.take(HISTORY_LENGTH).map(HistoryEntry::fitted);
+    let kept = fitted.take_while(|entry| {
+        bytes += encode(entry).len() + 1;
+        bytes <= HISTORY_BYTES
+    });
+    let mut entries: Vec<HistoryEntry> = kept.collect();
+    entries.reverse();
+    entries
+}
+
 fn write<T: Serialize>(value: T) -> bytes::Bytes {
     encode(&Record { schema: SCHEMA, value })
 }
@@ -235,29 +252,49 @@ impl Registry {
     /// Writes a semaphore where the one of `decided.revision` still stands, and with it, in the same commit, what has
     /// ended. `false`: somebody else wrote meanwhile; read again and decide again.
     ///
-    /// A history that cannot be read is begun anew: it is for people, and must not keep a slot from being freed.
+    /// A history is for people, and must not keep a slot from being freed: one that cannot be understood is begun anew, its
+    /// oldest entries make room for the newest, and where the store gives or takes none the slot is freed without.
     pub async fn write_reboot_group(
         &self,
         decided: &RebootGroup,
         ended: Option<HistoryEntry>,
     ) -> Result<bool, RegistryError> {
         let key = self.whole(&RebootKey::Group(decided.group.clone()));
-        let mut guards = vec![Guard::Modified { key: key.clone(), revision: decided.revision }];
-        let mut ops = vec![Op::Put { key, value: write(&decided.semaphore), lease: None }];
-        if let Some(entry) = ended {
-            let key = self.whole(&RebootKey::History(decided.group.clone()));
-            let found = self.store.read(Range::Key(key.clone())).await?.entries.pop();
-            let revision = found.as_ref().map_or(0, |record| record.mod_revision);
-            let mut entries = found
-                .and_then(|record| decode::<Record<History>>(&record.value).ok())
-                .map_or_else(Vec::new, |record| record.value.entries);
-            entries.push(entry);
-            let surplus = entries.len().saturating_sub(HISTORY_LENGTH);
-            entries.drain(..surplus);
-            guards.push(Guard::Modified { key: key.clone(), revision });
-            ops.push(Op::Put { key, value: write(History { entries }), lease: None });
+        let guards = vec![Guard::Modified { key: key.clone(), revision: decided.revision }];
+        let ops = vec![Op::Put { key, value: write(&decided.semaphore), lease: None }];
+        let remembered = match ended {
+            Some(entry) => self.remember(&decided.group, entry).await,
+            None => None,
+        };
+        if let Some((guard, op)) = remembered {
+            let (guards, ops) = ([&*guards, &[guard]].concat(), [&*ops, &[op]].concat());
+            match self.store.commit(guards, ops).await {
+                Err(error @ (StoreError::Rejected { .. } | StoreError::Full { .. })) => {
+                    let error = error.to_string();
+                    tracing::warn!(group = %decided.group, error, "a slot is freed without its history");
+                }
+                outcome => return Ok(matches!(outcome?, Commit::Done { .. })),
+            }
         }
         Ok(matches!(self.store.commit(guards, ops).await?, Commit::Done { .. }))
+    }
+
+    /// What adds an entry to a group's history, if that can be read.
+    async fn remember(&self, group: &Group, entry: HistoryEntry) -> Option<(Guard, Op)> {
+        let key = self.whole(&RebootKey::History(group.clone()));
+        let found = match self.store.read(Range::Key(key.clone())).await {
+            Ok(mut listing) => listing.entries.pop(),
+            Err(error) => {
+                let error = error.to_string();
+                tracing::warn!(%group, error, "the history of the group's slots cannot be read");
+                return None;
+            }
+        };
+        let revision = found.as_ref().map_or(0, |record| record.mod_revision);
+        let entries = found.and_then(|record| decode::<Record<History>>(&record.value).ok());
+        let entries = entries.map_or_else(Vec::new, |record| record.value.entries);
+        let value = write(History { entries: newest(entries, entry) });
+        Some((Guard::Modified { key: key.clone(), revision }, Op::Put { key, value, lease: None }))
     }
 
     /// The last slots freed in a group, the oldest first, at most [`HISTORY_LENGTH`].
@@ -287,7 +324,7 @@ impl Registry {
         status: &HostStatus,
     ) -> Result<(), RegistryError> {
         let key = self.whole(&RebootKey::Host(machine.clone()));
-        let put = Op::Put { key, value: write(status), lease: None };
+        let put = Op::Put { key, value: write(status.clone().fitted()), lease: None };
         self.store.commit(Vec::new(), vec![put]).await?;
         Ok(())
     }

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use muster_common::cordon::{Hold, Holder as CordonHolder};
 use muster_common::machine::MachineId;
 use muster_common::reboot::{
-    Group, HISTORY_LENGTH, HistoryEntry, Holder, HolderKind, HostStatus, Outcome, Phase, Request,
-    Semaphore,
+    DueReason, Group, HISTORY_BYTES, HISTORY_LENGTH, HistoryEntry, Holder, HolderKind, HostStatus,
+    Outcome, Phase, Request, Semaphore, Wait,
 };
 use muster_store::{RebootGroup, RebootNews, RebootScope, Registry, RegistryError};
 use tokio::sync::mpsc;
@@ -101,6 +102,64 @@ pub(crate) async fn what_has_ended_is_remembered_a_hundred_times(bed: &Bed) {
     let next = decided("default", found.as_ref(), &[]);
     assert!(registry.write_reboot_group(&next, Some(entry("m2", 7))).await.unwrap());
     assert_eq!(registry.reboot_history(&Group::default()).await.unwrap(), [entry("m2", 7)]);
+}
+
+/// What an older version, which took texts of any length, has left behind.
+pub(crate) async fn a_history_of_any_size_makes_room(bed: &Bed) {
+    let registry = bed.registry();
+    let group = Group::default();
+    let long = |n: u64, bytes: usize| HistoryEntry {
+        outcome: Outcome::Unlocked { by: "x".repeat(bytes) },
+        due: vec![DueReason::Requested { by: "y".repeat(bytes), at: 1, because: None }],
+        ..entry("m1", n)
+    };
+    // As much as one commit takes, so that a hundred and first entry does not fit.
+    let entries: Vec<HistoryEntry> = (0..100).map(|n| long(n, 5_000)).collect();
+    let record = serde_json::json!({ "schema": 1, "entries": entries }).to_string();
+    assert!(record.len() > 1_000_000, "{}", record.len());
+    bed.store.commit(vec![], vec![bed.put("reboot-history/default", &record)]).await.unwrap();
+    for n in 100..103 {
+        let found = registry.reboot_group(&group).await.unwrap();
+        let next = decided("default", found.as_ref(), &[]);
+        // Each of them alone is more than a store takes.
+        assert!(registry.write_reboot_group(&next, Some(long(n, 2_000_000))).await.unwrap());
+    }
+    let history = registry.reboot_history(&group).await.unwrap();
+    let freed: Vec<u64> = history.iter().map(|entry| entry.freed).collect();
+    assert_eq!(freed[freed.len() - 3..], [100, 101, 102], "the newest are there");
+    assert!(freed.is_sorted() && freed.len() > 50, "{freed:?}");
+    let size = bed.get("reboot-history/default").await.unwrap().value.len();
+    assert!(size <= HISTORY_BYTES + 1024, "{size}");
+}
+
+/// Texts that come from machines, and those of an older version's records, do not keep the record they are in from being
+/// written.
+pub(crate) async fn texts_of_any_length_keep_no_record_from_being_written(bed: &Bed) {
+    let registry = bed.registry();
+    let m1: MachineId = "m1".parse().unwrap();
+    let huge = "x".repeat(2_000_000);
+    let packages = (0..100_000).map(|n| format!("package-{n}")).collect();
+    let because = Some(huge.clone());
+    let status = HostStatus {
+        due: vec![
+            DueReason::RebootRequired { packages },
+            DueReason::Requested { by: huge.clone(), at: 1, because },
+        ],
+        waits: vec![Wait::Inhibited { who: huge.clone(), why: huge.clone() }; 1_000],
+        ..HostStatus::default()
+    };
+    registry.publish_reboot_host(&m1, &status).await.unwrap();
+    let published = registry.reboot_host(&m1).await.unwrap().unwrap();
+    assert_eq!(published.due.len(), 2);
+
+    let hold =
+        serde_json::json!({"by": "x".repeat(500_000), "reason": "y".repeat(500_000), "since": 1});
+    let record = serde_json::json!({"schema": 1, "holds": {"person": hold}}).to_string();
+    bed.store.commit(vec![], vec![bed.put("cordon/m1", &record)]).await.unwrap();
+    let hold = Hold { reason: huge, ..Hold::default() };
+    let cordon = registry.cordon(&m1, &CordonHolder::Reboot, hold).await.unwrap();
+    assert_eq!(cordon.holds.len(), 2);
+    assert!(cordon.holds.values().all(|hold| hold.by.len() <= 256 && hold.reason.len() <= 256));
 }
 
 pub(crate) async fn hosts_and_requests_come_and_go(bed: &Bed) {

@@ -5,6 +5,7 @@ use axum::response::Response;
 use http::{StatusCode, header};
 use muster_common::api::fleet::{Machine, MachinePage};
 use muster_common::machine::MachineId;
+use muster_common::text::{self, is_hidden, quoted};
 use serde::Deserialize;
 
 use super::page::Page;
@@ -26,6 +27,9 @@ pub(super) async fn list(State(app): State<App>, params: Params) -> Result<Respo
     });
     Ok(json(StatusCode::OK, &answer))
 }
+
+/// Longest key, in bytes: it becomes a part of a record's key, escaped.
+const LONGEST_KEY: usize = 128;
 
 /// One operation of a patch.
 #[derive(Deserialize)]
@@ -59,7 +63,8 @@ fn change(operation: &Operation) -> Result<MetadataChange, ApiError> {
     let path = &operation.path;
     let wrong_path = || {
         ApiError::bad_request(format!(
-            "machine metadata path invalid: {path:?}; expected /MACHINE/metadata/KEY"
+            "machine metadata path invalid: {}; expected /MACHINE/metadata/KEY",
+            quoted(path)
         ))
     };
     let mut parts = path.split('/');
@@ -71,14 +76,26 @@ fn change(operation: &Operation) -> Result<MetadataChange, ApiError> {
     let machine: MachineId = machine.parse().map_err(|_| wrong_path())?;
     // JSON Pointer's escapes (RFC 6901); the tilde last.
     let key = key.replace("~1", "/").replace("~0", "~");
-    let plain = |c: char| !c.is_control() && !c.is_whitespace() && c != '=' && c != ',';
-    if key.is_empty() || key.len() > 128 || !key.chars().all(plain) {
+    let plain = |c: char| !is_hidden(c) && !c.is_whitespace() && c != '=' && c != ',';
+    if key.len() > LONGEST_KEY {
+        return Err(ApiError::bad_request(format!(
+            "metadata key {}: a key of {} bytes, and at most {LONGEST_KEY} are taken",
+            quoted(&key),
+            key.len()
+        )));
+    }
+    if key.is_empty() || !key.chars().all(plain) {
         return Err(wrong_path());
     }
     let value = match operation.op.as_str() {
         "remove" => None,
         "add" | "replace" => match &operation.value {
-            Some(serde_json::Value::String(value)) if !value.is_empty() => Some(value.clone()),
+            Some(serde_json::Value::String(value)) if !value.is_empty() => {
+                text::check(value).map_err(|error| {
+                    ApiError::bad_request(format!("invalid value for {}: {error}", quoted(path)))
+                })?;
+                Some(value.clone())
+            }
             _ => {
                 return Err(ApiError::bad_request(format!(
                     "invalid value for {path}: add and replace require a value that is a string"
@@ -87,7 +104,8 @@ fn change(operation: &Operation) -> Result<MetadataChange, ApiError> {
         },
         other => {
             return Err(ApiError::bad_request(format!(
-                "invalid op {other:?}: expect add, remove, or replace"
+                "invalid op {}: expect add, remove, or replace",
+                quoted(other)
             )));
         }
     };

@@ -20,7 +20,7 @@ pub(super) async fn cordon(
 ) -> Result<Response, ApiError> {
     let machine = known(&app, &machine).await?;
     let CordonRequest { by, reason } = request;
-    let order = Order { holder: Holder::Person, by, reason };
+    let order = Order { holder: Holder::Person, by: by.into(), reason: reason.into() };
     let cordon = Cordons::new(app.registry.clone()).cordon(&machine, order).await?;
     Ok(json(StatusCode::OK, &Cordoned { machine, cordon: Some(cordon) }))
 }

@@ -46,7 +46,7 @@ pub(super) async fn drain(
         let progress = reader.decide(|cluster| cluster.rehearse_drain(&machine));
         return Ok(json(StatusCode::OK, &Draining { progress, revision: 0 }));
     }
-    let order = Order { holder: Holder::Person, by, reason };
+    let order = Order { holder: Holder::Person, by: by.into(), reason: reason.into() };
     let cordons = Cordons::new(app.registry.clone());
     let cordon = cordons.drain(&machine, order, deadline, then).await?;
     let revision = cordon.revision;

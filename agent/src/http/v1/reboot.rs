@@ -136,11 +136,11 @@ async fn lock(
     let id = id.unwrap_or_else(|| HolderId::from(&app.machine));
     match app.lock.acquire(&group, &id, HolderKind::Person, app.slot_limit).await? {
         Asked::Held { since, anew } => {
-            tracing::info!(%group, %id, by, anew, "a slot was asked for by hand");
+            tracing::info!(%group, %id, by = &*by, anew, "a slot was asked for by hand");
             Ok(json(StatusCode::OK, &Locked { group, id, since, anew }))
         }
         Asked::Wait(wait) => {
-            tracing::info!(%group, %id, by, "a slot was asked for by hand, and there is none: {wait}");
+            tracing::info!(%group, %id, by = &*by, %wait, "a slot was asked for by hand, and there is none");
             Ok(refused(wait))
         }
     }
@@ -159,7 +159,7 @@ async fn unlock(
 ) -> Result<Response, ApiError> {
     let UnlockRequest { group, id, by } = request;
     let id = id.unwrap_or_else(|| HolderId::from(&app.machine));
-    let ended = Release::plain(Outcome::Unlocked { by });
+    let ended = Release::plain(Outcome::Unlocked { by: by.into() });
     let freed = match app.lock.release(&group, &id, ended, app.slot_limit).await? {
         Released::Freed(holder) => Some(holder),
         Released::NotHeld => None,
@@ -174,7 +174,7 @@ async fn max(
     let MaxRequest { group, max, by } = request;
     let new = u32::from(max);
     let old = app.lock.set_max(&group, new, app.slot_limit).await?;
-    tracing::info!(%group, old, new, by, "the number of slots was set");
+    tracing::info!(%group, old, new, by = &*by, "the number of slots was set");
     Ok(json(StatusCode::OK, &MaxSet { group, old, new }))
 }
 
@@ -189,7 +189,7 @@ async fn request(
     if let Some(request) = stands.filter(|_| !fulfils_already(host.as_ref())) {
         return Ok(json(StatusCode::OK, &Requested { id, request, anew: false, host }));
     }
-    let request = Request { by, at: unix_seconds(), because };
+    let request = Request { by: by.into(), at: unix_seconds(), because: because.map(Into::into) };
     registry.request_reboot(&id, &request).await?;
     tracing::info!(machine = %id, by = request.by, because = request.because, "a reboot was requested");
     Ok(json(StatusCode::OK, &Requested { id, request, anew: true, host }))
@@ -210,7 +210,7 @@ async fn cancel(
     let (id, host) = known(&app, id).await?;
     let cancelled = app.lock.registry().withdraw_reboot(&id, None).await?;
     if cancelled {
-        tracing::info!(machine = %id, by, "the request for a reboot was taken back");
+        tracing::info!(machine = %id, by = &*by, "the request for a reboot was taken back");
     }
     Ok(json(StatusCode::OK, &Cancelled { id, cancelled, host }))
 }

@@ -28,7 +28,7 @@ pub(super) async fn run(
     let legend = ["MACHINE", "TAKEN", "FREED", "HELD", "OUTCOME", "WHY", "PHASES"];
     let mut rows = vec![legend.map(str::to_owned).to_vec()];
     rows.extend(history.entries.iter().map(|entry| row(&known, entry)));
-    console.data(table::layout(&rows).as_bytes())?;
+    console.text(&table::layout(&rows))?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use muster_common::api::reboot::{CancelRequest, Cancelled, RebootRequest, Reboots, Requested};
 use muster_common::machine::MachineId;
 use muster_common::reboot::{Group, HostStatus, Phase, Strategy};
+use muster_common::text::clean;
 
 use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
@@ -106,12 +107,12 @@ fn tell(console: &Console, known: &Reboots, answer: &Requested) -> Result<(), Er
         } else {
             let by = match answer.request.by.as_str() {
                 "" => String::new(),
-                by => format!(" by {by}"),
+                by => format!(" by {}", clean(by)),
             };
             let at = time::since(answer.request.at, time::now());
             format!("{who} has been asked to reboot already{by}, {at}\n")
         };
-        console.data(line.as_bytes())?;
+        console.text(&line)?;
     }
     match &answer.host {
         None => {
@@ -145,7 +146,7 @@ pub(super) async fn cancel(
         let what =
             if answer.cancelled { "is not asked to reboot any more" } else { "was not asked" };
         if !console.is_json() {
-            console.data(format!("{who} {what}\n").as_bytes())?;
+            console.text(&format!("{who} {what}\n"))?;
         }
         if let Some(host) = answer.host.as_ref().filter(|host| has_begun(host)) {
             console.warning(format_args!("{who} is at it already: {}", host.phase));

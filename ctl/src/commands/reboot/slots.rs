@@ -48,7 +48,7 @@ pub(super) async fn lock(
         let since = time::since(locked.since, time::now());
         format!("{who} holds a slot of group {group} already, since {since}\n")
     };
-    console.data(line.as_bytes())?;
+    console.text(&line)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -132,7 +132,7 @@ pub(super) async fn unlock(
     if !console.is_json() {
         let held = time::since(holder.since, time::now());
         let line = format!("{who} holds no slot of group {group} any more; it did since {held}\n");
-        console.data(line.as_bytes())?;
+        console.text(&line)?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -152,7 +152,7 @@ pub(super) async fn set_max(
     if console.is_json() {
         console.data(&json::pretty(&set)?)?;
     } else {
-        console.data(format!("Old: {}\nNew: {}\n", set.old, set.new).as_bytes())?;
+        console.text(&format!("Old: {}\nNew: {}\n", set.old, set.new))?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -70,7 +70,7 @@ pub(super) async fn run(
             let table: Vec<Vec<String>> = std::iter::once(legend).chain(rows).collect();
             let _ = write!(text, "\n{}", table::layout(&table));
         }
-        console.data(text.as_bytes())?;
+        console.text(&text)?;
     }
     for record in &known.unreadable {
         console

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use muster_common::api::reboot::{RebootEvent, Reboots, Requested};
 use muster_common::machine::MachineId;
 use muster_common::reboot::{Group, HolderId, HostStatus, Phase, Wait};
+use muster_common::text::clean;
 
 use super::names::{holder_shown, shown};
 use super::status::waiting;
@@ -157,7 +158,7 @@ impl Course for ForReboots<'_> {
             let who = shown(self.known, &id);
             match end {
                 End::Rebooted if console.is_json() => {}
-                End::Rebooted => console.data(format!("{who} has rebooted\n").as_bytes())?,
+                End::Rebooted => console.text(&format!("{who} has rebooted\n"))?,
                 End::Cancelled => console.error(format_args!(
                     "{who} is not asked to reboot any more: somebody took the request back"
                 )),
@@ -227,7 +228,7 @@ impl Troubles {
                 Some(now)
             }
             Ok(RebootEvent::Degraded { message }) if self.0.as_ref() != Some(&message) => {
-                console.warning(format_args!("{message}; still waiting"));
+                console.warning(format_args!("{}; still waiting", clean(&message)));
                 self.0 = Some(message);
                 None
             }
