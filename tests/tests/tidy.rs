@@ -121,9 +121,17 @@ fn what_is_logged_is_data() {
         let product = text.split("#[cfg(test)]").next().unwrap_or_default();
         for level in ["error", "warn", "info", "debug", "trace"] {
             for call in product.split(&format!("tracing::{level}!(")).skip(1) {
-                let call = call.split(");").next().unwrap_or_default();
+                let mut open = 1;
+                let end = call.find(|c| {
+                    open += i32::from(c == '(') - i32::from(c == ')');
+                    open == 0
+                });
+                let call = call.get(..end.unwrap_or(call.len())).unwrap_or_default();
                 // Every second piece is between quotation marks.
-                for literal in call.split('"').skip(1).step_by(2).filter(|l| l.contains('{')) {
+                for literal in call.split('"').skip(1).step_by(2) {
+                    if !literal.replace("{{", "").contains('{') {
+                        continue;
+                    }
                     offences.push(format!("{path}: {literal}"));
                 }
             }
