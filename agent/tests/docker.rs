@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "in a test a panic is the failure")]
 
+#[path = "docker/conditions.rs"]
+mod conditions;
 #[path = "docker/looks.rs"]
 mod looks;
 mod support;

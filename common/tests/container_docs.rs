@@ -11,30 +11,38 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
-use muster_common::container::keys::{Section, Support};
+use muster_common::container::keys::{CONDITION, Section, Support};
 
 const HEADING: &str = "\n## Options\n";
+
+fn row(text: &mut String, names: &[&str], support: Support) {
+    let names: Vec<_> = names.iter().map(|name| format!("`{name}=`")).collect();
+    let (word, why) = match support {
+        Support::Honoured => ("honoured".to_owned(), ""),
+        Support::Emulated(how) => ("emulated".to_owned(), how),
+        Support::Noted(why) => ("no effect, with a warning".to_owned(), why),
+        Support::Refused(why) => ("refused".to_owned(), why),
+        Support::Only(values, why) => {
+            (format!("`{}`; refused otherwise", values.first().unwrap()), why)
+        }
+    };
+    let line = format!("| {} | {word} | {why} |", names.join(", "));
+    writeln!(text, "{}", line.replace("|  |", "| |")).unwrap();
+}
 
 fn tables() -> String {
     let mut text = String::new();
     for section in Section::ALL {
         write!(text, "\n### `[{section}]`\n\n| option | | |\n| --- | --- | --- |\n").unwrap();
         for key in section.keys() {
-            let (word, why) = match key.support {
-                Support::Honoured => ("honoured", ""),
-                Support::Emulated(how) => ("emulated", how),
-                Support::Noted(why) => ("no effect, with a warning", why),
-                Support::Refused(why) => ("refused", why),
-            };
-            let line = format!("| `{}=` | {word} | {why} |", key.name);
-            writeln!(text, "{}", line.replace("|  |", "| |")).unwrap();
+            row(&mut text, &[key.name], key.support);
         }
-        let rest = match section {
-            Section::Service => "systemd's other directives",
-            Section::Unit => "systemd's other directives, conditions above all",
-            _ => continue,
-        };
-        writeln!(text, "| {rest} | refused | there is no service around a container |").unwrap();
+        if section == Section::Unit {
+            row(&mut text, &["Condition…", "Assert…"], CONDITION);
+        }
+        for group in section.groups() {
+            row(&mut text, group.names, group.support);
+        }
     }
     text
 }

@@ -1,13 +1,16 @@
 //! What `%` and `$` stand for in a Quadlet file.
 //!
 //! Quadlet hands its values to systemd as a command line, so systemd's specifiers (systemd.unit(5)) and the variables of
-//! a command line (systemd.service(5)) are part of its language. Owns both. Where systemd puts nothing for a variable
-//! without a value this is an error: the value would have come from an environment that is not there.
+//! a command line (systemd.service(5)) are part of its language. Owns both. A variable without a value stands for
+//! nothing, as in systemd, and that is noted down; only where systemd would have a value of its own it is an error.
 
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 
-use crate::unit::UnitName;
+use super::keys::Section;
+use super::variables::{Value, Variables};
 use crate::unit::words::{self, Backslash};
+use crate::unit::{UnitName, Warning};
 
 /// What a file may ask about the machine its unit runs on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,13 +44,36 @@ impl Host {
 pub(super) struct Expander<'a> {
     pub(super) unit: &'a UnitName,
     pub(super) host: &'a Host,
-    /// `Environment=` of `[Service]`.
-    pub(super) variables: BTreeMap<String, String>,
+    /// What `[Service]` gives values.
+    pub(super) variables: Variables,
+    /// Variables without a value that were asked for and have not been noted yet.
+    unset: RefCell<BTreeSet<String>>,
+    /// What there is to say of them, by line.
+    notes: RefCell<BTreeSet<(usize, String)>>,
 }
 
-impl Expander<'_> {
+/// Why a value cannot be expanded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum NoValue {
+    /// It rests on something that only the machine knows.
+    Open,
+    /// It is wrong.
+    Bad(String),
+}
+
+impl From<String> for NoValue {
+    fn from(problem: String) -> Self {
+        Self::Bad(problem)
+    }
+}
+
+impl<'a> Expander<'a> {
+    pub(super) fn new(unit: &'a UnitName, host: &'a Host, variables: Variables) -> Self {
+        Self { unit, host, variables, unset: RefCell::default(), notes: RefCell::default() }
+    }
+
     /// A value that is one word.
-    pub(super) fn word(&self, value: &str) -> Result<String, String> {
+    pub(super) fn word(&self, value: &str) -> Result<String, NoValue> {
         let value = self.specifiers(value)?;
         match whole_variable(&value) {
             Some(name) => self.variable(name).map(str::to_owned),
@@ -56,12 +82,27 @@ impl Expander<'_> {
     }
 
     /// A word of a command line: a `$NAME` by itself becomes as many words as its value has.
-    pub(super) fn words(&self, word: &str) -> Result<Vec<String>, String> {
+    pub(super) fn words(&self, word: &str) -> Result<Vec<String>, NoValue> {
         let word = self.specifiers(word)?;
         match whole_variable(&word) {
-            Some(name) => words::split(self.variable(name)?, Backslash::Literal),
+            Some(name) => Ok(words::split(self.variable(name)?, Backslash::Literal)?),
             None => Ok(vec![self.variables_within(&word)?]),
         }
+    }
+
+    /// Notes which variables the value that was just expanded asked for and did not get.
+    pub(super) fn note_unset(&self, line: usize, section: Section, option: &str) {
+        for name in self.unset.take() {
+            let problem = format!(
+                "[{section}] {option}: {name} has no value, and nothing stands in its place, as in systemd; give it one with Environment= in [Service], or write $$ for a dollar sign"
+            );
+            self.notes.borrow_mut().insert((line, problem));
+        }
+    }
+
+    /// What has been noted.
+    pub(super) fn notes(&self) -> Vec<Warning> {
+        self.notes.take().into_iter().map(|(line, problem)| Warning { line, problem }).collect()
     }
 
     /// A value in which `$` means nothing.
@@ -131,7 +172,7 @@ impl Expander<'_> {
         })
     }
 
-    fn variables_within(&self, word: &str) -> Result<String, String> {
+    fn variables_within(&self, word: &str) -> Result<String, NoValue> {
         let mut expanded = String::with_capacity(word.len());
         let mut rest = word;
         while let Some((before, after)) = rest.split_once('$') {
@@ -154,12 +195,18 @@ impl Expander<'_> {
         Ok(expanded)
     }
 
-    fn variable(&self, name: &str) -> Result<&str, String> {
-        self.variables.get(name).map(String::as_str).ok_or_else(|| {
-            format!(
-                "{name} has no value; give it one with Environment= in [Service], or write $$ for a dollar sign"
-            )
-        })
+    fn variable(&self, name: &str) -> Result<&str, NoValue> {
+        match self.variables.value(name) {
+            Value::Known(value) => Ok(value),
+            Value::Unset => {
+                self.unset.borrow_mut().insert(name.to_owned());
+                Ok("")
+            }
+            Value::Open => Err(NoValue::Open),
+            Value::Systemds => Err(NoValue::Bad(format!(
+                "{name} has its value from systemd, and no service of systemd's is around a container here; use a specifier such as %h, or Environment= in [Service], or write $$ for a dollar sign"
+            ))),
+        }
     }
 }
 
@@ -196,6 +243,8 @@ fn unescaped(part: &str) -> Result<String, String> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     fn expand(unit: &str, value: &str) -> Result<String, String> {
@@ -205,8 +254,14 @@ mod tests {
             ("PORT".to_owned(), "80".to_owned()),
             ("ARGS".to_owned(), "-v 'a b'".to_owned()),
         ]);
-        let expander = Expander { unit: &unit, host: &host, variables };
-        expander.word(value)
+        expanded(Expander::new(&unit, &host, Variables::of(variables)).word(value))
+    }
+
+    fn expanded<T>(value: Result<T, NoValue>) -> Result<T, String> {
+        value.map_err(|problem| match problem {
+            NoValue::Bad(problem) => problem,
+            NoValue::Open => "open".to_owned(),
+        })
     }
 
     #[test]
@@ -235,7 +290,7 @@ mod tests {
         assert_eq!(refused("%s"), "%s means nothing to a container");
         assert_eq!(
             refused("${HOME}/x"),
-            "HOME has no value; give it one with Environment= in [Service], or write $$ for a dollar sign"
+            "HOME has its value from systemd, and no service of systemd's is around a container here; use a specifier such as %h, or Environment= in [Service], or write $$ for a dollar sign"
         );
     }
 
@@ -251,11 +306,27 @@ mod tests {
     }
 
     #[test]
+    fn a_variable_without_a_value_is_nothing_and_noted() {
+        let unit: UnitName = "a.container".parse().unwrap();
+        let host = Host::stand_in();
+        let expander = Expander::new(&unit, &host, Variables::default());
+        assert_eq!(expander.word("Host(`a.${DOMAIN}`) $X"), Ok("Host(`a.`) $X".to_owned()));
+        assert_eq!(expander.words("$ARGS"), Ok(Vec::new()));
+        expander.note_unset(3, Section::Container, "Label");
+        let notes: Vec<_> = expander.notes().iter().map(Warning::to_string).collect();
+        assert_eq!(notes.len(), 2);
+        assert_eq!(
+            notes[0],
+            "line 3: [Container] Label: ARGS has no value, and nothing stands in its place, as in systemd; give it one with Environment= in [Service], or write $$ for a dollar sign"
+        );
+    }
+
+    #[test]
     fn a_variable_by_itself_is_as_many_words_as_its_value() {
         let unit: UnitName = "a.container".parse().unwrap();
         let host = Host::stand_in();
         let variables = BTreeMap::from([("ARGS".to_owned(), "-v 'a b'".to_owned())]);
-        let expander = Expander { unit: &unit, host: &host, variables };
+        let expander = Expander::new(&unit, &host, Variables::of(variables));
         assert_eq!(expander.words("$ARGS"), Ok(vec!["-v".to_owned(), "a b".to_owned()]));
         assert_eq!(expander.words("${ARGS}"), Ok(vec!["-v 'a b'".to_owned()]));
     }

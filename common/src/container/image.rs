@@ -17,7 +17,7 @@ pub enum Image {
 }
 
 /// An image's name.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ImageName {
     /// Name of the repository, its registry included where there is one; or an image's id.
     pub repository: String,

@@ -1,8 +1,8 @@
 //! Every option of a Quadlet file, and what becomes of it here.
 //!
-//! Owns the answer to "is this honoured?", one entry an option; docs/containers.md shows the same entries, and a test
-//! keeps it so. It never reads a value. The options are those of Quadlet in Podman 5; what `[Service]` and `[Unit]` may
-//! hold besides is systemd's, of which only what can mean something to a container is taken.
+//! Owns the answer to "is this honoured?", one entry an option, or one for several that share it; docs/containers.md
+//! shows the same entries, and a test keeps it so. It never reads a value but one that says what is the case anyway. The
+//! options are those of Quadlet in Podman 5, and every directive systemd has for `[Service]` and `[Unit]`.
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ mod container;
 mod resources;
 mod systemd;
 
-use crate::unit::suggestion;
+use crate::unit::{directive_names as systemds, suggestion};
 
 /// A section of a Quadlet file that is read here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -34,6 +34,8 @@ pub enum Support {
     Emulated(&'static str),
     /// It is taken, changes nothing, and its author is told this in a warning.
     Noted(&'static str),
+    /// It is taken where it has one of these values, which say what is the case anyway; any other is refused for this reason.
+    Only(&'static [&'static str], &'static str),
     /// The file is refused for this reason, which names the way out where there is one.
     Refused(&'static str),
 }
@@ -44,6 +46,15 @@ pub struct Key {
     /// Its name.
     pub name: &'static str,
     /// What becomes of it.
+    pub support: Support,
+}
+
+/// Options that share an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Group {
+    /// Their names, sorted.
+    pub names: &'static [&'static str],
+    /// What becomes of each.
     pub support: Support,
 }
 
@@ -72,7 +83,7 @@ impl Section {
         }
     }
 
-    /// Its options, sorted by name.
+    /// Its options that have an answer of their own, sorted by name.
     pub fn keys(self) -> &'static [Key] {
         match self {
             Self::Container => container::KEYS,
@@ -85,26 +96,41 @@ impl Section {
         }
     }
 
+    /// Its other options, which have their answers in common.
+    pub fn groups(self) -> &'static [Group] {
+        match self {
+            Self::Service => systemd::SERVICE_GROUPS,
+            Self::Unit => systemd::UNIT_GROUPS,
+            _ => &[],
+        }
+    }
+
+    /// Each of its options.
+    pub fn all_keys(self) -> impl Iterator<Item = Key> {
+        let grouped = self
+            .groups()
+            .iter()
+            .flat_map(|group| group.names.iter().map(|name| Key { name, support: group.support }));
+        let conditions = systemds::UNIT
+            .iter()
+            .filter(move |name| self == Self::Unit && condition_kind(name).is_some())
+            .map(|name| Key { name, support: CONDITION });
+        self.keys().iter().copied().chain(grouped).chain(conditions)
+    }
+
     /// The option of this name, or why there is none.
-    pub(super) fn key(self, name: &str) -> Result<&'static Key, String> {
-        let keys = self.keys();
-        if let Some(key) = keys.iter().find(|key| key.name == name) {
+    pub(super) fn key(self, name: &str) -> Result<Key, String> {
+        let find = |section: Self| section.all_keys().find(|key| key.name == name);
+        if let Some(key) = find(self) {
             return Ok(key);
         }
-        let home = Self::ALL.into_iter().filter(|section| *section != self).find(|section| {
-            section.belongs_beside(self) && section.keys().iter().any(|key| key.name == name)
-        });
+        let home = Self::ALL
+            .into_iter()
+            .find(|section| section.belongs_beside(self) && find(*section).is_some());
         if let Some(home) = home {
             return Err(format!("it belongs into [{home}]"));
         }
-        let problem = match self {
-            Self::Service => {
-                "it is about a service of systemd's, and no such service is around a container here"
-            }
-            Self::Unit => "it has no meaning for a container here",
-            _ => "unknown option",
-        };
-        Err(suggestion::or_hint(problem, name, keys.iter().map(|key| key.name)))
+        Err(suggestion::or_hint("unknown option", name, self.all_keys().map(|key| key.name)))
     }
 
     /// Whether one file may hold both sections.
@@ -112,6 +138,16 @@ impl Section {
         let own = |section| matches!(section, Self::Container | Self::Volume | Self::Network);
         !(own(self) && own(other))
     }
+}
+
+/// What becomes of every condition and assertion of systemd's.
+pub const CONDITION: Support = Support::Emulated(
+    "looked at on the machine, at each start, with the machine's own systemd-analyze",
+);
+
+/// What a condition or an assertion is about: `PathExists` of `ConditionPathExists`.
+pub(super) fn condition_kind(name: &str) -> Option<&str> {
+    name.strip_prefix("Condition").or_else(|| name.strip_prefix("Assert"))
 }
 
 impl fmt::Display for Section {
@@ -126,6 +162,10 @@ impl fmt::Display for Support {
             Self::Honoured => f.write_str("honoured"),
             Self::Emulated(how) => write!(f, "emulated: {how}"),
             Self::Noted(why) => write!(f, "taken with a warning: {why}"),
+            Self::Only(values, why) => {
+                let first = values.first().copied().unwrap_or_default();
+                write!(f, "refused unless {first}: {why}")
+            }
             Self::Refused(why) => write!(f, "refused: {why}"),
         }
     }
@@ -147,8 +187,18 @@ const fn refused(name: &'static str, why: &'static str) -> Key {
     Key { name, support: Support::Refused(why) }
 }
 
+const fn only(
+    values: &'static [&'static str],
+    why: &'static str,
+    names: &'static [&'static str],
+) -> Group {
+    Group { names, support: Support::Only(values, why) }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[test]
@@ -156,6 +206,26 @@ mod tests {
         for section in Section::ALL {
             let names: Vec<_> = section.keys().iter().map(|key| key.name).collect();
             assert!(names.is_sorted_by(|a, b| a < b), "[{section}] {names:?}");
+            for group in section.groups() {
+                assert!(group.names.is_sorted_by(|a, b| a < b), "[{section}] {:?}", group.names);
+            }
+            let mut seen = BTreeSet::new();
+            assert!(section.all_keys().all(|key| seen.insert(key.name)), "[{section}]");
+        }
+    }
+
+    #[test]
+    fn every_directive_of_systemds_has_an_answer() {
+        let service =
+            [systemds::SERVICE, systemds::EXEC, systemds::KILL, systemds::RESOURCE_CONTROL];
+        for name in service.into_iter().flatten() {
+            assert!(Section::Service.key(name).is_ok(), "[Service] {name}");
+        }
+        for name in systemds::UNIT {
+            assert!(Section::Unit.key(name).is_ok(), "[Unit] {name}");
+        }
+        for name in systemds::INSTALL {
+            assert!(Section::Install.key(name).is_ok(), "[Install] {name}");
         }
     }
 

@@ -9,6 +9,7 @@
 //!   .container ── UnitFile ── Reader (known? last or all? reset?) ── Expander (% and $) ── values ── ContainerSpec
 //! ```
 
+mod conditions;
 mod environment;
 mod expand;
 mod health;
@@ -23,9 +24,9 @@ mod reader;
 mod resources;
 mod service;
 mod spec;
+mod variables;
 
-use std::collections::BTreeMap;
-
+pub use conditions::Condition;
 pub use environment::{Environment, Secret, SecretTarget, Sensitive};
 pub use expand::Host;
 pub use health::{Check, Health, OnFailure};
@@ -38,11 +39,13 @@ pub use reader::ContainerError;
 pub use resources::{NetworkSpec, Subnet, VolumeSpec};
 pub use service::{ExitCodes, Kind, Restart, Service, StartLimit};
 pub use spec::{ContainerSpec, Limits, Names, Notify, Security};
+pub use variables::{VariableFile, VariableTexts};
 
 use crate::unit::{RequirementsTemplate, UnitFile, UnitName, UnitType, Warning, suggestion};
 use expand::Expander;
 use keys::Section;
 use reader::Reader;
+use variables::Variables;
 
 /// The instance a template is checked with, one that no file is likely to name.
 const STAND_IN: &str = "INSTANCE";
@@ -58,7 +61,8 @@ pub enum Quadlet {
     Network(NetworkSpec),
 }
 
-/// Reads the file of a unit that is to run on a machine, and tells what of it has no effect.
+/// Reads the file of a unit that is to run on a machine, and tells what of it has no effect. Where it names files of
+/// variables ([`variable_files`]), what rests on them is left out: see [`read_with`].
 ///
 /// # Errors
 ///
@@ -69,12 +73,49 @@ pub fn read(
     file: &UnitFile,
     host: &Host,
 ) -> Result<(Quadlet, Vec<Warning>), ContainerError> {
+    read_section(name, file, host, None)
+}
+
+/// As [`read`], with the texts of all the files of variables that the machine has.
+///
+/// # Errors
+///
+/// As [`read`]; that a file of variables is missing.
+pub fn read_with(
+    name: &UnitName,
+    file: &UnitFile,
+    host: &Host,
+    texts: &VariableTexts,
+) -> Result<(Quadlet, Vec<Warning>), ContainerError> {
+    read_section(name, file, host, Some(texts))
+}
+
+/// The files on the machine that a unit's variables come from, `EnvironmentFile=` of `[Service]`.
+///
+/// # Errors
+///
+/// What is wrong with `[Service]`.
+pub fn variable_files(
+    name: &UnitName,
+    file: &UnitFile,
+    host: &Host,
+) -> Result<Vec<VariableFile>, ContainerError> {
+    let expander = Expander::new(name, host, Variables::default());
+    variables::files(&Reader::new(Section::Service, file, &expander, &mut Vec::new())?)
+}
+
+fn read_section(
+    name: &UnitName,
+    file: &UnitFile,
+    host: &Host,
+    texts: Option<&VariableTexts>,
+) -> Result<(Quadlet, Vec<Warning>), ContainerError> {
     let own = own_section(name)?;
     check_sections(own, file)?;
     let mut warnings = Vec::new();
-    let mut expander = Expander { unit: name, host, variables: BTreeMap::new() };
-    expander.variables = Reader::new(Section::Service, file, &expander, &mut Vec::new())?
-        .variables("Environment")?;
+    let mut expander = Expander::new(name, host, Variables::default());
+    expander.variables =
+        Variables::read(&Reader::new(Section::Service, file, &expander, &mut Vec::new())?, texts)?;
     let mut section = |section| Reader::new(section, file, &expander, &mut warnings);
     let (main, service, unit) =
         (section(own)?, section(Section::Service)?, section(Section::Unit)?);
@@ -85,16 +126,23 @@ pub fn read(
     let goes = RequirementsTemplate::parse(file)
         .and_then(|section| section.for_unit(name))
         .is_ok_and(|requirements| requirements.delete_on_destroy);
+    let conditions = conditions::read(file, &expander)?;
     let quadlet = match own {
-        Section::Volume => Quadlet::Volume(VolumeSpec::read(&main, default_name, goes)?),
-        Section::Network => Quadlet::Network(NetworkSpec::read(&main, default_name, goes)?),
+        Section::Volume => {
+            Quadlet::Volume(VolumeSpec::read(&main, default_name, goes, conditions)?)
+        }
+        Section::Network => {
+            Quadlet::Network(NetworkSpec::read(&main, default_name, goes, conditions)?)
+        }
         _ => Quadlet::Container(Box::new(ContainerSpec::read(
             &main,
             Service::read(&service, &unit)?,
             default_name,
-            &expander.variables,
+            expander.variables.known(),
+            conditions,
         )?)),
     };
+    warnings.extend(expander.notes());
     Ok((quadlet, warnings))
 }
 
@@ -102,7 +150,7 @@ pub fn read(
 /// for. One that means nothing is shown as it was written.
 pub fn describe(name: &UnitName, file: &UnitFile, host: &Host) -> String {
     let written = file.description();
-    let expander = Expander { unit: name, host, variables: BTreeMap::new() };
+    let expander = Expander::new(name, host, Variables::default());
     expander.specifiers(&written).unwrap_or_else(|_| written.into_owned())
 }
 

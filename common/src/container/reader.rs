@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::expand::Expander;
+use super::expand::{Expander, NoValue};
 use super::keys::{Section, Support};
 use crate::unit::words::{self, Backslash};
 use crate::unit::{UnitFile, Warning};
@@ -78,6 +78,11 @@ impl<'a> Reader<'a> {
                     let problem = format!("[{section}] {}: no effect: {why}", key.name);
                     warnings.push(Warning { line, problem });
                 }
+                Support::Only(values, why) => {
+                    if !values.contains(&text.to_ascii_lowercase().as_str()) {
+                        return Err(error(format!("refused: {why}")));
+                    }
+                }
                 Support::Honoured | Support::Emulated(_) => {}
             }
             reader.emptied.remove(key.name);
@@ -93,11 +98,31 @@ impl<'a> Reader<'a> {
         parse: impl Fn(&str) -> Result<T, String>,
     ) -> Read<Option<T>> {
         let Some(value) = self.all(name).last() else { return Ok(None) };
-        self.expander
-            .word(unquoted(&value.text))
-            .and_then(|text| parse(&text))
-            .map(Some)
-            .map_err(|problem| self.fault(value.line, name, problem))
+        self.one(value.line, name, unquoted(&value.text), parse)
+    }
+
+    /// One value; `None` where it rests on something that only the machine knows.
+    fn one<T>(
+        &self,
+        line: usize,
+        name: &str,
+        text: &str,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Read<Option<T>> {
+        let Some(text) = self.expanded(line, name, self.expander.word(text))? else {
+            return Ok(None);
+        };
+        parse(&text).map(Some).map_err(|problem| self.fault(line, name, problem))
+    }
+
+    /// What came of expanding a value.
+    fn expanded<T>(&self, line: usize, name: &str, value: Result<T, NoValue>) -> Read<Option<T>> {
+        self.expander.note_unset(line, self.section, name);
+        match value {
+            Ok(value) => Ok(Some(value)),
+            Err(NoValue::Open) => Ok(None),
+            Err(NoValue::Bad(problem)) => Err(self.fault(line, name, problem)),
+        }
     }
 
     /// The last value of an option, as it is.
@@ -111,11 +136,24 @@ impl<'a> Reader<'a> {
         name: &str,
         parse: impl Fn(&str) -> Result<T, String>,
     ) -> Read<Vec<T>> {
+        let mut parsed = Vec::new();
+        for value in self.all(name) {
+            parsed.extend(self.one(value.line, name, &value.text, &parse)?);
+        }
+        Ok(parsed)
+    }
+
+    /// Every value of an option in which only specifiers mean something, one a line.
+    pub(super) fn specified<T>(
+        &self,
+        name: &str,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Read<Vec<T>> {
         self.all(name)
             .iter()
             .map(|value| {
                 self.expander
-                    .word(&value.text)
+                    .specifiers(&value.text)
                     .and_then(|text| parse(&text))
                     .map_err(|problem| self.fault(value.line, name, problem))
             })
@@ -133,8 +171,7 @@ impl<'a> Reader<'a> {
         for value in self.all(name) {
             let fault = |problem| self.fault(value.line, name, problem);
             for word in words::split(&value.text, backslash).map_err(fault)? {
-                let word = self.expander.word(&word).map_err(fault)?;
-                parsed.push(parse(&word).map_err(fault)?);
+                parsed.extend(self.one(value.line, name, &word, &parse)?);
             }
         }
         Ok(parsed)
@@ -146,7 +183,8 @@ impl<'a> Reader<'a> {
         let fault = |problem| self.fault(value.line, name, problem);
         let mut command = Vec::new();
         for word in words::split(&value.text, Backslash::Escapes).map_err(fault)? {
-            command.extend(self.expander.words(&word).map_err(fault)?);
+            let words = self.expanded(value.line, name, self.expander.words(&word))?;
+            command.extend(words.into_iter().flatten());
         }
         Ok(Some(command))
     }

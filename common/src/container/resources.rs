@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+use super::conditions::Condition;
 use super::keys::Section;
 use super::names;
 use super::network::no_address;
@@ -22,6 +23,8 @@ pub struct VolumeSpec {
     pub labels: BTreeMap<String, String>,
     /// Whether it goes with its unit.
     pub delete_on_destroy: bool,
+    /// What has to hold on the machine before it is made.
+    pub conditions: Vec<Condition>,
 }
 
 /// A network.
@@ -48,6 +51,8 @@ pub struct NetworkSpec {
     pub delete_on_stop: bool,
     /// Whether it goes with its unit.
     pub delete_on_destroy: bool,
+    /// What has to hold on the machine before it is made.
+    pub conditions: Vec<Condition>,
 }
 
 /// A part of a network's addresses.
@@ -66,6 +71,7 @@ impl VolumeSpec {
         reader: &Reader<'_>,
         default_name: Result<String, String>,
         delete_on_destroy: bool,
+        conditions: Vec<Condition>,
     ) -> Result<Self, ContainerError> {
         let device = reader.text("Device")?;
         let kind = reader.text("Type")?;
@@ -121,6 +127,7 @@ impl VolumeSpec {
             options,
             labels: reader.labels("Label")?,
             delete_on_destroy,
+            conditions,
         })
     }
 }
@@ -130,6 +137,7 @@ impl NetworkSpec {
         reader: &Reader<'_>,
         default_name: Result<String, String>,
         delete_on_destroy: bool,
+        conditions: Vec<Condition>,
     ) -> Result<Self, ContainerError> {
         reader.last("DisableDNS", |value| {
             let answers = !quantity::truth(value)?;
@@ -184,6 +192,7 @@ impl NetworkSpec {
                 .last("NetworkDeleteOnStop", quantity::truth)?
                 .unwrap_or_default(),
             delete_on_destroy,
+            conditions,
         })
     }
 }

@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
+use super::conditions::Condition;
 use super::environment::{self, Environment, Secret, SecretTarget};
 use super::health::{self, Check, Health, OnFailure};
-use super::image::{self, Image, Pull};
+use super::image::{self, Image, ImageName, Pull};
 use super::keys::Section;
 use super::mount::{self, Mount, Source};
 use super::network::{self, Attachment, Named, Network, NetworkMode, Port, Protocol, no_address};
@@ -90,6 +91,8 @@ pub struct ContainerSpec {
     pub notify: Notify,
     /// How its life is looked after.
     pub service: Service,
+    /// What has to hold on the machine before each start.
+    pub conditions: Vec<Condition>,
 }
 
 /// Names and name servers.
@@ -184,10 +187,14 @@ impl ContainerSpec {
         service: Service,
         default_name: Result<String, String>,
         variables: &BTreeMap<String, String>,
+        conditions: Vec<Condition>,
     ) -> Result<Self, ContainerError> {
         let flag = |name| Ok(reader.last(name, quantity::truth)?.unwrap_or_default());
-        let Some(image) = reader.last("Image", image::image)? else {
-            return Err(reader.error("Image", "it is missing; a container needs an image"));
+        let image = match reader.last("Image", image::image)? {
+            Some(image) => image,
+            // The machine will know; see `read_with`.
+            None if reader.has("Image") => Image::Named(ImageName::default()),
+            None => return Err(reader.error("Image", "it is missing; a container needs an image")),
         };
         reader.last("CgroupsMode", options::cgroups_mode)?;
         reader.last("AutoUpdate", |_| Ok(()))?;
@@ -247,6 +254,7 @@ impl ContainerSpec {
             on_failure,
             notify,
             service,
+            conditions,
         };
         Ok(spec)
     }

@@ -63,7 +63,7 @@ fn a_fault_names_its_line_its_option_and_the_way_out() {
     );
     assert_eq!(
         refused("[Service]\nCPUQuota=5%"),
-        "4: [Service] CPUQuota: it is about a service of systemd's, and no such service is around a container here"
+        "4: [Service] CPUQuota: refused: it limits a control group of systemd's, and Docker puts the container into another; use Memory= and PidsLimit= in [Container] where they say it"
     );
     assert_eq!(
         refused("[Contaner]\nImage=b"),
@@ -163,6 +163,130 @@ fn what_has_no_effect_is_said() {
             "line 2: [Unit] After: no effect: containers are not ordered among units",
         ]
     );
+}
+
+/// One file for each kind of directive that has no meaning here and harms nothing, with what is said of it.
+#[test]
+fn what_harms_nothing_is_taken_and_said_with_its_line() {
+    let warned = |section: &str, line: &str| {
+        let text = format!("[Container]\nImage=a\n[{section}]\n{line}\n");
+        let (_, warnings) = parse("web.container", &text).unwrap_or_else(|e| panic!("{line}: {e}"));
+        warnings.iter().map(Warning::to_string).collect::<Vec<_>>()
+    };
+    let units = ["Requires", "Requisite", "BindsTo", "PartOf", "Upholds", "PropagatesStopTo"];
+    for name in units {
+        let warnings = warned("Unit", &format!("{name}=db.service"));
+        let expected = format!(
+            "line 4: [Unit] {name}: no effect: containers are not bound to units, and nothing is started or stopped with another; a .volume or .network is made because [Container] names it"
+        );
+        assert_eq!(warnings, [expected]);
+    }
+    for line in ["CollectMode=inactive", "JobTimeoutSec=5", "DefaultDependencies=no"] {
+        assert_eq!(warned("Unit", line).len(), 1, "{line}");
+    }
+    for line in [
+        "ExecReload=/bin/kill -HUP $MAINPID",
+        "StandardOutput=journal",
+        "KillSignal=SIGINT",
+        "CPUAccounting=yes",
+        "UMask=0027",
+        "WorkingDirectory=/srv",
+        "RestartSteps=5",
+        "PIDFile=/run/a.pid",
+    ] {
+        let warnings = warned("Service", line);
+        assert!(
+            matches!(warnings.as_slice(), [one] if one.starts_with("line 4: [Service] ")),
+            "{line}: {warnings:?}"
+        );
+    }
+    // What says what is the case anyway is worth no word.
+    for line in ["PrivateTmp=no", "FailureAction=none", "WatchdogSec=0", "ExitType=main"] {
+        assert_eq!(warned("Service", line), [""; 0], "{line}");
+    }
+}
+
+/// What the container would feel, or what runs beside it, is never dropped.
+#[test]
+fn what_would_change_what_runs_is_refused() {
+    for line in [
+        "ExecStartPre=/bin/mkdir -p /srv/a",
+        "ExecStopPost=/bin/rm -r /srv/a",
+        "PrivateTmp=yes",
+        "NoNewPrivileges=true",
+        "MemoryHigh=1G",
+        "LimitNOFILE=5",
+        "SystemCallArchitectures=native",
+        "StateDirectory=web",
+        "WatchdogSec=30",
+        "RuntimeMaxSec=1h",
+        "FailureAction=reboot",
+        "Sockets=web.socket",
+        "DynamicUser=yes",
+    ] {
+        let refusal = refused(&format!("[Service]\n{line}"));
+        let name = line.split('=').next().unwrap_or_default();
+        assert!(refusal.starts_with(&format!("4: [Service] {name}: refused: ")), "{refusal}");
+    }
+    for line in ["OnFailure=a.service", "Conflicts=a.service", "SuccessAction=exit"] {
+        assert!(refused(&format!("[Unit]\n{line}")).starts_with("4: [Unit] "), "{line}");
+    }
+}
+
+#[test]
+fn a_variable_without_a_value_is_nothing_and_said() {
+    let text = "[Container]\nImage=a:${TAG}\nLabel=\"rule=Host(`a.${DOMAIN}`)\" size=$SIZE\nExec=run $ARGS -v\n\
+                [Service]\nEnvironment=TAG=2\n";
+    let (quadlet, warnings) = parse("web.container", text).unwrap();
+    let Quadlet::Container(spec) = quadlet else { panic!("{quadlet:?}") };
+    assert_eq!(spec.image, image_named("a", "2"));
+    assert_eq!(spec.labels.get("rule").map(String::as_str), Some("Host(`a.`)"));
+    // Within a word only braces mean a variable.
+    assert_eq!(spec.labels.get("size").map(String::as_str), Some("$SIZE"));
+    assert_eq!(spec.command.unwrap(), ["run", "-v"]);
+    let said: Vec<_> = warnings
+        .iter()
+        .map(|w| (w.line, w.problem.split(" has no value").next().unwrap_or_default()))
+        .collect();
+    assert_eq!(said, [(3, "[Container] Label: DOMAIN"), (4, "[Container] Exec: ARGS")]);
+}
+
+fn image_named(repository: &str, tag: &str) -> Image {
+    Image::Named(ImageName {
+        repository: repository.to_owned(),
+        tag: Some(tag.to_owned()),
+        digest: None,
+    })
+}
+
+#[test]
+fn what_rests_on_a_file_of_the_machines_waits_for_it() {
+    let text = "[Container]\nImage=${IMAGE}\nHostName=${NAME}\nPublishPort=${PORT}:80\nPublishPort=443\nLabel=a=${MORE}\n\
+                [Service]\nEnvironment=PORT=1\nEnvironmentFile=/etc/a.env\nEnvironmentFile=-/etc/%N.env\n";
+    let unit: UnitName = "web.container".parse().unwrap();
+    let file: UnitFile = text.parse().unwrap();
+    let host = Host::stand_in();
+    assert_eq!(check(&unit, &file), Ok(Vec::new()), "what is not known yet is no fault");
+    let file_of = |path: &str, optional| VariableFile { path: path.to_owned(), optional };
+    assert_eq!(
+        variable_files(&unit, &file, &host),
+        Ok(vec![file_of("/etc/a.env", false), file_of("/etc/web.env", true)])
+    );
+    let on = |texts: &[(&str, &str)]| {
+        let texts = texts.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned()));
+        read_with(&unit, &file, &host, &texts.collect())
+    };
+    let (quadlet, warnings) =
+        on(&[("/etc/a.env", "IMAGE=\"web:3\"\nPORT=8080\nNAME=a\n")]).unwrap();
+    let Quadlet::Container(spec) = quadlet else { panic!("{quadlet:?}") };
+    assert_eq!((spec.image, spec.ports[0].host), (image_named("web", "3"), Some(8080)));
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert_eq!(
+        on(&[]).unwrap_err().to_string(),
+        "[Service] EnvironmentFile: this machine does not have /etc/a.env"
+    );
+    let error = on(&[("/etc/a.env", "IMAGE=a b\n")]).unwrap_err();
+    assert_eq!(error.to_string(), "[Container] Image: \"a b\" is not the name of an image");
 }
 
 #[test]

@@ -5,7 +5,7 @@
 //! here. Each table is sorted.
 
 /// Names `[Unit]` had once, which systemd still takes without documenting them, and what they are called now.
-pub(super) const RENAMED: &[(&str, &str)] = &[
+pub(crate) const RENAMED: &[(&str, &str)] = &[
     ("BindTo", "BindsTo"),
     ("OnFailureIsolate", "OnFailureJobMode"),
     ("PropagateReloadFrom", "ReloadPropagatedFrom"),
@@ -15,7 +15,7 @@ pub(super) const RENAMED: &[(&str, &str)] = &[
 ];
 
 /// `[Unit]`.
-pub(super) const UNIT: &[&str] = &[
+pub(crate) const UNIT: &[&str] = &[
     "After",
     "AllowIsolate",
     "AssertACPower",
@@ -134,11 +134,11 @@ pub(super) const UNIT: &[&str] = &[
 ];
 
 /// `[Install]`.
-pub(super) const INSTALL: &[&str] =
+pub(crate) const INSTALL: &[&str] =
     &["Alias", "Also", "DefaultInstance", "RequiredBy", "UpheldBy", "WantedBy"];
 
 /// What `[Service]` has of its own.
-pub(super) const SERVICE: &[&str] = &[
+pub(crate) const SERVICE: &[&str] = &[
     "BusName",
     "ExecCondition",
     "ExecReload",
@@ -190,7 +190,7 @@ pub(super) const SERVICE: &[&str] = &[
 ];
 
 /// What `[Socket]` has of its own.
-pub(super) const SOCKET: &[&str] = &[
+pub(crate) const SOCKET: &[&str] = &[
     "Accept",
     "AcceptFileDescriptors",
     "Backlog",
@@ -260,7 +260,7 @@ pub(super) const SOCKET: &[&str] = &[
 ];
 
 /// `[Timer]`.
-pub(super) const TIMER: &[&str] = &[
+pub(crate) const TIMER: &[&str] = &[
     "AccuracySec",
     "DeferReactivation",
     "FixedRandomDelay",
@@ -281,7 +281,7 @@ pub(super) const TIMER: &[&str] = &[
 ];
 
 /// `[Path]`.
-pub(super) const PATH: &[&str] = &[
+pub(crate) const PATH: &[&str] = &[
     "DirectoryMode",
     "DirectoryNotEmpty",
     "MakeDirectory",
@@ -295,7 +295,7 @@ pub(super) const PATH: &[&str] = &[
 ];
 
 /// What `[Mount]` has of its own.
-pub(super) const MOUNT: &[&str] = &[
+pub(crate) const MOUNT: &[&str] = &[
     "DirectoryMode",
     "ForceUnmount",
     "LazyUnmount",
@@ -308,20 +308,20 @@ pub(super) const MOUNT: &[&str] = &[
 ];
 
 /// `[Automount]`.
-pub(super) const AUTOMOUNT: &[&str] = &["DirectoryMode", "ExtraOptions", "TimeoutIdleSec", "Where"];
+pub(crate) const AUTOMOUNT: &[&str] = &["DirectoryMode", "ExtraOptions", "TimeoutIdleSec", "Where"];
 
 /// What `[Swap]` has of its own.
-pub(super) const SWAP: &[&str] = &["Options", "Priority", "What"];
+pub(crate) const SWAP: &[&str] = &["Options", "Priority", "What"];
 
 /// What `[Slice]` has of its own.
-pub(super) const SLICE: &[&str] = &["ConcurrencyHardMax", "ConcurrencySoftMax"];
+pub(crate) const SLICE: &[&str] = &["ConcurrencyHardMax", "ConcurrencySoftMax"];
 
 /// What `[Scope]` has of its own.
-pub(super) const SCOPE: &[&str] =
+pub(crate) const SCOPE: &[&str] =
     &["OOMPolicy", "RuntimeMaxSec", "RuntimeRandomizedExtraSec", "TimeoutStopSec"];
 
 /// systemd.exec(5): sections of units that start processes.
-pub(super) const EXEC: &[&str] = &[
+pub(crate) const EXEC: &[&str] = &[
     "AmbientCapabilities",
     "AppArmorProfile",
     "BPFDelegateAttachments",
@@ -489,7 +489,7 @@ pub(super) const EXEC: &[&str] = &[
 ];
 
 /// systemd.kill(5): the same, and scopes.
-pub(super) const KILL: &[&str] = &[
+pub(crate) const KILL: &[&str] = &[
     "FinalKillSignal",
     "KillMode",
     "KillSignal",
@@ -500,7 +500,7 @@ pub(super) const KILL: &[&str] = &[
 ];
 
 /// systemd.resource-control(5): the same, and slices.
-pub(super) const RESOURCE_CONTROL: &[&str] = &[
+pub(crate) const RESOURCE_CONTROL: &[&str] = &[
     "AllowedCPUs",
     "AllowedMemoryNodes",
     "BPFProgram",

@@ -1,7 +1,7 @@
 //! Unit names, unit files and what `[X-Fleet]` asks of the scheduler.
 
 mod check;
-mod directive_names;
+pub(crate) mod directive_names;
 mod directives;
 mod file;
 pub mod glob;

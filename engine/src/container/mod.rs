@@ -11,6 +11,7 @@
 //! needed, by Docker's names.
 
 pub mod body;
+mod conditions;
 mod environment;
 mod fetch;
 mod found;
@@ -20,6 +21,7 @@ mod mounts;
 mod networks;
 mod translate;
 
+pub use conditions::{Holds, Verdict, weigh};
 pub use environment::{BadEnvironment, Known, assemble};
 pub use fetch::{Fetch, fetch, retry_after};
 pub use found::{Inspected, Owner, owner};

@@ -19,16 +19,21 @@ use muster_engine::container::{
 
 use super::engine::{Api, EngineError};
 use super::late;
-use super::machine::{Machine, Plan};
+use super::machine::Machine;
+use super::plan::Plan;
 use super::resources::body;
 
 /// How long the removal of a container may take that somebody else has begun.
 const REMOVAL: Duration = Duration::from_secs(60);
 
-/// What the units it names are called, and its image where its file does not say.
-#[derive(Debug, Clone, Default)]
+/// What a start goes by.
+#[derive(Debug, Clone)]
 pub(super) struct Prepared {
+    /// What its file says now.
+    pub(super) plan: Plan,
+    /// What the units it names are called.
     pub(super) names: BTreeMap<UnitName, String>,
+    /// Its image, where its file does not say.
     pub(super) image: Option<String>,
 }
 
@@ -84,7 +89,6 @@ pub(super) fn owner_of(labels: Option<HashMap<String, String>>, cluster: &str) -
 pub(super) async fn start(
     machine: &Machine,
     unit: &UnitName,
-    plan: &Plan,
     prepared: &Prepared,
     before: Option<&str>,
     generation: u64,
@@ -92,11 +96,11 @@ pub(super) async fn start(
     let api = machine.engine.ready().await;
     let identity = Identity {
         unit: unit.clone(),
-        file: plan.file,
+        file: prepared.plan.file,
         generation,
         cluster: machine.cluster.clone(),
     };
-    let mut creation = translate(&plan.spec, &identity, &prepared.names)
+    let mut creation = translate(&prepared.plan.spec, &identity, &prepared.names)
         .map_err(|error| EngineError::refused(error.to_string()))?;
     let (major, minor) = creation.api;
     let wanted = Api { major, minor };

@@ -24,6 +24,9 @@ pub(super) struct Kept {
     pub(super) sub: String,
     /// Since when, in seconds since the Unix epoch.
     pub(super) since: u64,
+    /// What kept its last start from being one, if anything did.
+    #[serde(default)]
+    pub(super) fault: String,
 }
 
 /// The files.

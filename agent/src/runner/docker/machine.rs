@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use bollard::models::SystemInfo;
 use muster_common::container::Host;
 use muster_common::machine::MachineId;
-use muster_common::unit::{FileHash, UnitFile, UnitName};
+use muster_common::unit::{UnitFile, UnitName};
 use muster_engine::container::Logging;
 use muster_store::Registry;
 
@@ -81,13 +81,6 @@ pub(super) struct Machine {
     pub(super) making: tokio::sync::Mutex<()>,
     /// What the engine does with output.
     logging: Mutex<Logging>,
-}
-
-/// A unit's file, and what it says on this machine.
-#[derive(Debug, Clone)]
-pub(super) struct Plan {
-    pub(super) file: FileHash,
-    pub(super) spec: Arc<muster_common::container::ContainerSpec>,
 }
 
 impl Machine {

@@ -10,6 +10,7 @@
 //!      └───────── News ◀───────────│───┘                      hints ◀────── keep ◀───────────┘
 //! ```
 
+mod conditions;
 mod copies;
 mod create;
 mod credentials;
@@ -27,6 +28,7 @@ mod machine;
 mod news;
 mod observe;
 mod output;
+mod plan;
 mod resources;
 mod standing;
 mod strays;
@@ -39,14 +41,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use muster_common::container::{Quadlet, read};
+use muster_common::container::{Quadlet, read, variable_files};
 use muster_common::unit::{FileHash, UnitFile, UnitName};
 use muster_engine::container::Event;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use self::engine::{EngineError, Line};
-use self::machine::{Machine, Plan};
+use self::machine::Machine;
 use self::news::News;
+use self::plan::Plan;
 use self::standing::{Settled, Standing};
 use self::unit::{Handle, Message};
 use super::files::UnitFiles;
@@ -174,10 +177,15 @@ impl Docker {
 
     fn plan(&self, unit: &UnitName, hash: FileHash, text: &str) -> Result<Plan, String> {
         let file: UnitFile = text.parse().map_err(|error| format!("{unit}: {error}"))?;
-        let (quadlet, _) =
-            read(unit, &file, &self.machine.host).map_err(|error| format!("{unit}: {error}"))?;
+        let host = &self.machine.host;
+        let wrong = |error| format!("{unit}: {error}");
+        let (quadlet, _) = read(unit, &file, host).map_err(wrong)?;
+        let open = !variable_files(unit, &file, host).map_err(wrong)?.is_empty();
         match quadlet {
-            Quadlet::Container(spec) => Ok(Plan { file: hash, spec: Arc::from(spec) }),
+            Quadlet::Container(spec) => {
+                let open = open.then(|| Arc::new(file));
+                Ok(Plan { file: hash, spec: Arc::from(spec), open })
+            }
             Quadlet::Volume(_) | Quadlet::Network(_) => Err(format!(
                 "{unit} is made where a container names it, and is not started by itself"
             )),

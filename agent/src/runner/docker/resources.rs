@@ -6,14 +6,16 @@
 use std::collections::BTreeMap;
 
 use bollard::models::{NetworkCreateRequest, VolumeCreateRequest};
-use muster_common::container::{ContainerSpec, NetworkSpec, Quadlet, VolumeSpec, read};
+use muster_common::container::{ContainerSpec, NetworkSpec, Quadlet, VolumeSpec};
 use muster_common::unit::{FileHash, UnitFile, UnitName};
-use muster_engine::container::{Identity, network, volume};
+use muster_engine::container::{Identity, Verdict, network, volume};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::conditions;
 use super::engine::EngineError;
 use super::machine::Machine;
+use super::plan::read_here;
 
 /// Makes what the container names by unit. Returns what each is called in the engine.
 pub(super) async fn ensure(
@@ -39,8 +41,20 @@ pub(super) async fn ensure(
 }
 
 async fn one(machine: &Machine, unit: &UnitName, file: &UnitFile) -> Result<String, EngineError> {
-    let (quadlet, _) = read(unit, file, &machine.host)
-        .map_err(|error| EngineError::refused(format!("{unit}: {error}")))?;
+    let refused = |problem: String| EngineError::refused(format!("{unit}: {problem}"));
+    let quadlet = read_here(unit, file, &machine.host).map_err(refused)?;
+    let (name, conditions) = match &quadlet {
+        Quadlet::Volume(spec) => (&spec.name, spec.conditions.as_slice()),
+        Quadlet::Network(spec) => (&spec.name, spec.conditions.as_slice()),
+        // Its own starts are what its conditions are about.
+        Quadlet::Container(spec) => (&spec.name, [].as_slice()),
+    };
+    match conditions::verdict(conditions).await {
+        Verdict::Start => {}
+        // As with systemd, whoever names it goes on, and finds what there is by that name.
+        Verdict::Skip(_) => return Ok(name.clone()),
+        Verdict::Fail(reason) | Verdict::Unknown(reason) => return Err(refused(reason)),
+    }
     let identity = identity(machine, unit, file.hash());
     let within = |error| match error {
         EngineError::Refused { status, problem } => {

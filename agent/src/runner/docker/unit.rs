@@ -18,7 +18,8 @@ use tokio::time::Instant;
 
 use super::create::{self, Found, Prepared};
 use super::kept::Kept;
-use super::machine::{Machine, Plan};
+use super::machine::Machine;
+use super::plan::Plan;
 use super::standing::{Standing, invocation, is_failure, settled};
 use super::work::{self, Came};
 use super::{discard, host, late};
@@ -72,7 +73,7 @@ struct Unit {
     before: Option<String>,
     /// The signal its image asks for.
     stop_signal: Option<String>,
-    prepared: Prepared,
+    prepared: Option<Prepared>,
     work: Option<BoxFuture<'static, Came>>,
     /// What that is.
     working: Option<Action>,
@@ -154,7 +155,7 @@ impl Unit {
             container: ours.as_ref().map(|found| found.id.clone()),
             before: None,
             stop_signal: ours.and_then(|found| found.stop_signal),
-            prepared: Prepared::default(),
+            prepared: None,
             work: None,
             working: None,
             look: None,
@@ -162,7 +163,7 @@ impl Unit {
             waiting: VecDeque::new(),
             failures: 0,
             problem: String::new(),
-            fault: String::new(),
+            fault: kept.fault.clone(),
             kept,
             standing,
             remarks: watch::Sender::new(String::new()),
@@ -243,9 +244,23 @@ impl Unit {
     /// A piece of work is done.
     fn came(&mut self, came: Came) {
         match came {
+            // It has another file meanwhile, which may ask for something else.
+            Came::Prepared(prepared) if prepared.plan.file != self.plan.file => {
+                self.waiting.push_front(Action::Prepare);
+            }
             Came::Prepared(prepared) => {
-                self.prepared = prepared;
+                self.told(Message::Plan(prepared.plan.clone()));
+                self.prepared = Some(prepared);
                 self.step(Event::Prepared);
+            }
+            Came::Unmet(reason) => {
+                self.fault = reason;
+                self.step(Event::Unmet);
+            }
+            Came::AssertFailed(reason) => {
+                self.fault.clone_from(&reason);
+                self.problem = reason;
+                self.step(Event::AssertFailed);
             }
             Came::Unprepared(problem) => {
                 self.fault.clone_from(&problem);
@@ -331,7 +346,7 @@ impl Unit {
         let refused = matches!(event, Event::Start | Event::Restart);
         if is_failure(after) && (before != after || refused) {
             self.failures += 1;
-            if !matches!(event, Event::Unprepared | Event::NotStarted) {
+            if !matches!(event, Event::Unprepared | Event::NotStarted | Event::AssertFailed) {
                 self.problem = self.why();
             }
         }
@@ -374,15 +389,16 @@ impl Unit {
                         tracing::debug!(%unit, text, "preparing");
                         remarks.send_replace(text);
                     };
-                    Some(work::prepare(machine, self.plan.clone(), Arc::new(told)))
+                    let (unit, plan) = (self.name.clone(), self.plan.clone());
+                    Some(work::prepare(machine, unit, plan, Arc::new(told)))
                 }
                 Action::Start => {
                     self.remarks.send_replace(String::new());
                     self.before = self.container.take().or(self.before.take());
-                    let (unit, plan) = (self.name.clone(), self.plan.clone());
-                    let prepared = self.prepared.clone();
-                    let before = self.before.clone();
-                    Some(work::start(machine, unit, plan, prepared, before, self.generation))
+                    let (unit, before) = (self.name.clone(), self.before.clone());
+                    self.prepared.clone().map(|prepared| {
+                        work::start(machine, unit, prepared, before, self.generation)
+                    })
                 }
                 Action::Signal => {
                     let given = self.plan.spec.stop_signal.clone();
@@ -455,6 +471,7 @@ impl Unit {
             active: active.clone(),
             sub: sub.clone(),
             since,
+            fault: self.fault.clone(),
         };
         if kept != self.kept {
             if let Err(error) = self.machine.memories.save(&self.name, &kept) {
@@ -510,10 +527,11 @@ impl Unit {
         let life = self.life.remark();
         match self.life.phase() {
             Phase::Prepare { .. } => self.remarks.borrow().clone(),
+            Phase::Dead if !life.is_empty() => format!("{life}: {}", self.fault),
             Phase::Wait { .. }
-            | Phase::Failed(LifeResult::Resources | LifeResult::StartLimitHit)
-                if !self.fault.is_empty() =>
-            {
+            | Phase::Failed(
+                LifeResult::Assert | LifeResult::Resources | LifeResult::StartLimitHit,
+            ) if !self.fault.is_empty() => {
                 format!("{life}: {}", self.fault)
             }
             _ => life,

@@ -8,13 +8,15 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use muster_common::unit::UnitName;
+use muster_engine::container::Verdict;
 
 use super::create::{self, Found, Prepared};
 use super::engine::{Engine, EngineError};
 use super::images;
 use super::listed::list;
-use super::machine::{Machine, Plan};
-use super::resources;
+use super::machine::Machine;
+use super::plan::Plan;
+use super::{conditions, resources};
 
 /// Pause before a call is made again whose answer did not come.
 const AGAIN: Duration = Duration::from_millis(250);
@@ -26,6 +28,10 @@ pub(super) enum Came {
     Prepared(Prepared),
     /// It is not, for this reason.
     Unprepared(String),
+    /// Its conditions do not hold here, which this says.
+    Unmet(String),
+    /// An assertion of its does not hold here, which this says.
+    AssertFailed(String),
     /// The container with this id was started.
     Started(String),
     /// It was not, for this reason.
@@ -37,12 +43,23 @@ pub(super) enum Came {
 /// Told how far a piece of work is.
 pub(super) type Told = Arc<dyn Fn(String) + Send + Sync>;
 
-/// Fetches its image, makes its volumes and networks.
-pub(super) fn prepare(machine: Arc<Machine>, plan: Plan, told: Told) -> BoxFuture<'static, Came> {
+/// Looks at its conditions, fetches its image, makes its volumes and networks.
+pub(super) fn prepare(
+    machine: Arc<Machine>,
+    unit: UnitName,
+    plan: Plan,
+    told: Told,
+) -> BoxFuture<'static, Came> {
     Box::pin(async move {
+        match conditions::verdict(&plan.spec.conditions).await {
+            Verdict::Start => {}
+            Verdict::Skip(reason) => return Came::Unmet(reason),
+            Verdict::Fail(reason) => return Came::AssertFailed(reason),
+            Verdict::Unknown(problem) => return Came::Unprepared(problem),
+        }
         loop {
             machine.engine.ready().await;
-            match prepare_once(&machine, &plan, &told).await {
+            match gather(&machine, &unit, &plan, &told).await {
                 Ok(prepared) => return Came::Prepared(prepared),
                 Err(EngineError::Lost(problem)) => lost(&machine.engine, problem).await,
                 Err(error) => return Came::Unprepared(error.to_string()),
@@ -51,22 +68,23 @@ pub(super) fn prepare(machine: Arc<Machine>, plan: Plan, told: Told) -> BoxFutur
     })
 }
 
-async fn prepare_once(
+async fn gather(
     machine: &Machine,
+    unit: &UnitName,
     plan: &Plan,
     told: &Told,
 ) -> Result<Prepared, EngineError> {
+    let plan = plan.anew(unit, &machine.host).map_err(EngineError::refused)?;
     let names = resources::ensure(machine, &plan.spec).await?;
     let progress = |text: String| told(text);
     let image = images::ensure(machine, &plan.spec, &progress).await?;
-    Ok(Prepared { names, image })
+    Ok(Prepared { plan, names, image })
 }
 
 /// Makes the container in the place of one before it, and starts it.
 pub(super) fn start(
     machine: Arc<Machine>,
     unit: UnitName,
-    plan: Plan,
     mut prepared: Prepared,
     before: Option<String>,
     generation: u64,
@@ -76,8 +94,7 @@ pub(super) fn start(
         loop {
             machine.engine.ready().await;
             let before = before.as_deref();
-            let started =
-                create::start(&machine, &unit, &plan, &prepared, before, generation).await;
+            let started = create::start(&machine, &unit, &prepared, before, generation).await;
             match started {
                 Ok(id) => return Came::Started(id),
                 Err(EngineError::Lost(problem)) => lost(&machine.engine, problem).await,
@@ -86,7 +103,7 @@ pub(super) fn start(
                     anew = false;
                     machine.images.forget();
                     let told: Told = Arc::new(|_| ());
-                    match prepare_once(&machine, &plan, &told).await {
+                    match gather(&machine, &unit, &prepared.plan, &told).await {
                         Ok(again) => prepared = again,
                         Err(EngineError::Lost(problem)) => lost(&machine.engine, problem).await,
                         Err(error) => return Came::NotStarted(error.to_string()),

@@ -1,24 +1,27 @@
 //! What `[Service]`, `[Unit]` and `[Install]` may say about a container.
 //!
-//! The rest of systemd's directives is refused: it would act on a service, and there is none. Those that people write
-//! into Quadlet files and that have a counterpart elsewhere are here with that counterpart.
+//! Owns a class for every directive systemd has for these sections: with Podman they act on the service around the
+//! podman command, and here there is none. What would act on nothing but that command, or on other units, has no
+//! meaning here and harms nothing: a warning. What the container itself would feel, or what runs beside it, is honoured,
+//! or the file is refused. The tables of single options have those with an answer of their own; the groups have the rest.
 
-use super::{Key, emulated, honoured, noted, refused};
+use super::{Group, Key, emulated, honoured, noted, only, refused};
 
 const NO_COMMAND: &str = "nothing runs on the machine beside the container; put it into the image or into a unit of its own";
 const NO_ORDER: &str = "containers are not ordered among units";
-const NO_BINDING: &str =
-    "containers are not bound to units; a .volume or .network is made because a container names it";
-const NO_CONDITION: &str =
-    "conditions are not looked at; MachineMetadata= in [X-Fleet] chooses machines";
-const LATER: &str = "Debian 12's systemd does not know it";
+const NO_BINDING: &str = "containers are not bound to units, and nothing is started or stopped with another; a .volume or .network is made because [Container] names it";
+const NO_RELOAD: &str = "nothing reloads a unit of the cluster; restart it";
+const LATER: &str = "every restart waits RestartSec=, as with Debian 12's systemd";
 
 pub(super) const SERVICE: &[Key] = &[
     noted("Delegate", "Docker sets up a container's control group"),
     emulated("Environment", "the values that `$NAME` and `${NAME}` stand for in [Container]"),
-    refused("EnvironmentFile", "it belongs into [Container] here"),
+    emulated(
+        "EnvironmentFile",
+        "values for `$NAME` and `${NAME}`, over those of Environment=, read on the machine at each start; those of the container come with EnvironmentFile= in [Container]",
+    ),
     refused("ExecCondition", NO_COMMAND),
-    refused("ExecReload", "use ReloadCmd= or ReloadSignal= in [Container]"),
+    noted("ExecReload", NO_RELOAD),
     refused("ExecStart", "use Exec= in [Container]"),
     refused("ExecStartPost", NO_COMMAND),
     refused("ExecStartPre", NO_COMMAND),
@@ -30,10 +33,10 @@ pub(super) const SERVICE: &[Key] = &[
     honoured("RemainAfterExit"),
     honoured("Restart"),
     honoured("RestartForceExitStatus"),
-    refused("RestartMaxDelaySec", LATER),
+    noted("RestartMaxDelaySec", LATER),
     honoured("RestartPreventExitStatus"),
     honoured("RestartSec"),
-    refused("RestartSteps", LATER),
+    noted("RestartSteps", LATER),
     honoured("StartLimitBurst"),
     honoured("StartLimitInterval"),
     honoured("SuccessExitStatus"),
@@ -47,27 +50,29 @@ pub(super) const SERVICE: &[Key] = &[
     honoured("TimeoutStopSec"),
     emulated("Type", "`notify`, which every container is, or `oneshot`"),
     refused("User", "use User= in [Container]"),
-    refused("WorkingDirectory", "use WorkingDir= in [Container]"),
+    noted("WorkingDirectory", "it is the podman command's; use WorkingDir= in [Container]"),
 ];
 
 pub(super) const UNIT: &[Key] = &[
     noted("After", NO_ORDER),
     noted("Before", NO_ORDER),
-    refused("BindsTo", NO_BINDING),
-    refused("ConditionHost", NO_CONDITION),
-    refused("ConditionPathExists", NO_CONDITION),
+    noted("BindsTo", NO_BINDING),
     refused("Conflicts", "use Conflicts= in [X-Fleet]"),
     honoured("Description"),
     honoured("Documentation"),
     refused("OnFailure", "nothing is started when a container fails"),
-    refused("PartOf", NO_BINDING),
-    refused("Requires", NO_BINDING),
+    refused("OnSuccess", "nothing is started when a container has ended"),
+    noted("PartOf", NO_BINDING),
+    noted("Requires", NO_BINDING),
     noted("RequiresMountsFor", NO_ORDER),
+    noted("Requisite", NO_BINDING),
     emulated("StartLimitAction", "`none`"),
     honoured("StartLimitBurst"),
     honoured("StartLimitInterval"),
     honoured("StartLimitIntervalSec"),
+    noted("Upholds", NO_BINDING),
     noted("Wants", "the cluster starts what a user starts, and nothing with it"),
+    noted("WantsMountsFor", NO_ORDER),
 ];
 
 const CLUSTER: &str = "the cluster starts the unit, and again whenever its machine boots";
@@ -80,3 +85,412 @@ pub(super) const INSTALL: &[Key] = &[
     emulated("UpheldBy", CLUSTER),
     emulated("WantedBy", CLUSTER),
 ];
+
+/// systemd's ways to say no.
+const NO: &[&str] = &["no", "false", "off", "0", "n", "f"];
+const NONE: &[&str] = &["none"];
+
+const PODMANS: &str = "it is about the podman command, and none is run";
+
+/// The rest of `[Unit]`.
+pub(super) const UNIT_GROUPS: &[Group] = &[
+    noted_all(NO_BINDING, &["PropagatesStopTo", "StopPropagatedFrom"]),
+    noted_all(NO_RELOAD, &["PropagatesReloadTo", "ReloadPropagatedFrom"]),
+    noted_all(
+        "the cluster says what is started and stopped, and nothing waits for it in a queue of systemd's",
+        &[
+            "AllowIsolate",
+            "CollectMode",
+            "DefaultDependencies",
+            "IgnoreOnIsolate",
+            "JobRunningTimeoutSec",
+            "JobTimeoutRebootArgument",
+            "JobTimeoutSec",
+            "OnFailureJobMode",
+            "OnSuccessJobMode",
+            "StopWhenUnneeded",
+            "SurviveFinalKillSignal",
+        ],
+    ),
+    noted_all(
+        "it is about a service of systemd's, and none is around a container here",
+        &[
+            "FailureActionExitStatus",
+            "JoinsNamespaceOf",
+            "RebootArgument",
+            "SourcePath",
+            "SuccessActionExitStatus",
+        ],
+    ),
+    only(
+        NONE,
+        "a container that fails or ends does not take its machine along",
+        &["FailureAction", "JobTimeoutAction", "SuccessAction"],
+    ),
+    only(
+        NO,
+        "a unit of the cluster is started and stopped by its users",
+        &["RefuseManualStart", "RefuseManualStop"],
+    ),
+];
+
+/// The rest of `[Service]`: systemd.service(5), systemd.exec(5), systemd.kill(5), systemd.resource-control(5).
+pub(super) const SERVICE_GROUPS: &[Group] = &[
+    noted_all(
+        PODMANS,
+        &[
+            "BusName",
+            "CoredumpFilter",
+            "CoredumpReceive",
+            "DelegateSubgroup",
+            "ExecSearchPath",
+            "FileDescriptorStoreMax",
+            "FileDescriptorStorePreserve",
+            "GuessMainPID",
+            "IgnoreSIGPIPE",
+            "KeyringMode",
+            "MountAPIVFS",
+            "NonBlocking",
+            "PIDFile",
+            "PermissionsStartOnly",
+            "RemoveIPC",
+            "RootDirectoryStartOnly",
+            "SetLoginEnvironment",
+            "TimeoutAbortSec",
+            "TimeoutCleanSec",
+            "TimerSlackNSec",
+            "UMask",
+            "USBFunctionDescriptors",
+            "USBFunctionStrings",
+            "UtmpIdentifier",
+            "UtmpMode",
+        ],
+    ),
+    noted_all(
+        "Docker counts for itself",
+        &[
+            "BlockIOAccounting",
+            "CPUAccounting",
+            "IOAccounting",
+            "IPAccounting",
+            "MemoryAccounting",
+            "TasksAccounting",
+        ],
+    ),
+    noted_all(
+        "it is about the podman command's own output; LogDriver= and LogOpt= in [Container] say where the container's goes",
+        &[
+            "LogExtraFields",
+            "LogFilterPatterns",
+            "LogLevelMax",
+            "LogNamespace",
+            "LogRateLimitBurst",
+            "LogRateLimitIntervalSec",
+            "StandardError",
+            "StandardInput",
+            "StandardInputData",
+            "StandardInputText",
+            "StandardOutput",
+            "SyslogFacility",
+            "SyslogLevel",
+            "SyslogLevelPrefix",
+            "TTYColumns",
+            "TTYPath",
+            "TTYReset",
+            "TTYRows",
+            "TTYVHangup",
+            "TTYVTDisallocate",
+        ],
+    ),
+    noted_all(
+        "StopSignal= and StopTimeout= in [Container] say how a container is stopped",
+        &[
+            "FinalKillSignal",
+            "KillSignal",
+            "RestartKillSignal",
+            "SendSIGHUP",
+            "SendSIGKILL",
+            "WatchdogSignal",
+        ],
+    ),
+    noted_all(NO_RELOAD, &["ExecReloadPost", "RefreshOnReload", "ReloadSignal"]),
+    noted_all("no unit is bound to a container's state between two starts", &["RestartMode"]),
+    noted_all(
+        "it is about a service of systemd's, and none is around a container here",
+        &[
+            "CPUQuotaPeriodSec",
+            "CPUSchedulingResetOnFork",
+            "CacheDirectoryAccounting",
+            "CacheDirectoryMode",
+            "CacheDirectoryQuota",
+            "ConfigurationDirectoryMode",
+            "LogsDirectoryAccounting",
+            "LogsDirectoryMode",
+            "LogsDirectoryQuota",
+            "MemoryPressureThresholdSec",
+            "MemoryPressureWatch",
+            "RebootArgument",
+            "RuntimeDirectoryMode",
+            "RuntimeDirectoryPreserve",
+            "RuntimeRandomizedExtraSec",
+            "StateDirectoryAccounting",
+            "StateDirectoryMode",
+            "StateDirectoryQuota",
+            "SystemCallErrorNumber",
+        ],
+    ),
+    only(
+        NONE,
+        "a container that fails does not take its machine along",
+        &["FailureAction", "StartLimitAction"],
+    ),
+    only(&["main"], "a container ends with its first process", &["ExitType"]),
+    only(
+        &["continue"],
+        "Docker lets a container live that has lost a process for want of memory",
+        &["OOMPolicy"],
+    ),
+    only(
+        &["terminate"],
+        "a container that takes too long is asked to stop first",
+        &["TimeoutStartFailureMode", "TimeoutStopFailureMode"],
+    ),
+    only(&["infinity"], "a container runs until it ends or is stopped", &["RuntimeMaxSec"]),
+    only(
+        &["0", "0s", "infinity"],
+        "Docker hands no watchdog in; use HealthCmd= in [Container]",
+        &["WatchdogSec"],
+    ),
+    refused_all("Docker takes no sockets for a container", &["OpenFile", "Sockets"]),
+    refused_all(
+        "give the values to [Container] with Environment= in [Service]",
+        &["PassEnvironment", "UnsetEnvironment"],
+    ),
+    refused_all(
+        "the container runs as whom Docker's daemon starts it as; use User=, Group= and GroupAdd= in [Container]",
+        &["Group", "PAMName", "SupplementaryGroups"],
+    ),
+    only(
+        NO,
+        "the container runs as whom Docker's daemon starts it as; use User= in [Container]",
+        &["DynamicUser"],
+    ),
+    refused_all(
+        "nothing makes that directory on the machine; make it there, or use a volume",
+        &[
+            "CacheDirectory",
+            "ConfigurationDirectory",
+            "LogsDirectory",
+            "RuntimeDirectory",
+            "StateDirectory",
+        ],
+    ),
+    refused_all(
+        "the machine's secrets come with Secret= in [Container]",
+        &[
+            "ImportCredential",
+            "LoadCredential",
+            "LoadCredentialEncrypted",
+            "SetCredential",
+            "SetCredentialEncrypted",
+        ],
+    ),
+    refused_all(
+        "use Ulimit= in [Container]",
+        &[
+            "LimitAS",
+            "LimitCORE",
+            "LimitCPU",
+            "LimitDATA",
+            "LimitFSIZE",
+            "LimitLOCKS",
+            "LimitMEMLOCK",
+            "LimitMSGQUEUE",
+            "LimitNICE",
+            "LimitNOFILE",
+            "LimitNPROC",
+            "LimitRSS",
+            "LimitRTPRIO",
+            "LimitRTTIME",
+            "LimitSIGPENDING",
+            "LimitSTACK",
+        ],
+    ),
+    refused_all(
+        "use AddCapability= and DropCapability= in [Container]",
+        &["AmbientCapabilities", "CapabilityBoundingSet", "SecureBits"],
+    ),
+    only(NO, "use NoNewPrivileges= in [Container]", &["NoNewPrivileges"]),
+    refused_all(
+        "use SeccompProfile= in [Container]",
+        &[
+            "RestrictAddressFamilies",
+            "RestrictFileSystems",
+            "SystemCallArchitectures",
+            "SystemCallFilter",
+            "SystemCallLog",
+        ],
+    ),
+    only(
+        NO,
+        "use SeccompProfile= in [Container]",
+        &[
+            "LockPersonality",
+            "MemoryDenyWriteExecute",
+            "RestrictNamespaces",
+            "RestrictRealtime",
+            "RestrictSUIDSGID",
+        ],
+    ),
+    refused_all(
+        "use AppArmor= or SecurityLabelType= in [Container]",
+        &["AppArmorProfile", "SELinuxContext", "SmackProcessLabel"],
+    ),
+    refused_all("use AddDevice= in [Container]", &["DeviceAllow", "DevicePolicy"]),
+    only(
+        NO,
+        "it would hide parts of the machine from the podman command, and so from the container; Docker's daemon sees all of it",
+        &[
+            "PrivateBPF",
+            "PrivateDevices",
+            "PrivateIPC",
+            "PrivateMounts",
+            "PrivateNetwork",
+            "PrivatePIDs",
+            "PrivateTmp",
+            "PrivateUsers",
+            "ProtectClock",
+            "ProtectControlGroups",
+            "ProtectHome",
+            "ProtectHostname",
+            "ProtectKernelLogs",
+            "ProtectKernelModules",
+            "ProtectKernelTunables",
+            "ProtectSystem",
+        ],
+    ),
+    refused_all(
+        "it would give the podman command, and so the container, another view of the machine; Docker's daemon has its own",
+        &[
+            "BPFDelegateAttachments",
+            "BPFDelegateCommands",
+            "BPFDelegateMaps",
+            "BPFDelegatePrograms",
+            "BindLogSockets",
+            "BindPaths",
+            "BindReadOnlyPaths",
+            "DelegateNamespaces",
+            "ExecPaths",
+            "ExtensionDirectories",
+            "ExtensionImagePolicy",
+            "ExtensionImages",
+            "IPCNamespacePath",
+            "InaccessibleDirectories",
+            "InaccessiblePaths",
+            "MountFlags",
+            "MountImagePolicy",
+            "MountImages",
+            "NetworkNamespacePath",
+            "NoExecPaths",
+            "ProcSubset",
+            "ProtectProc",
+            "ReadOnlyDirectories",
+            "ReadOnlyPaths",
+            "ReadWriteDirectories",
+            "ReadWritePaths",
+            "RootDirectory",
+            "RootEphemeral",
+            "RootHash",
+            "RootHashSignature",
+            "RootImage",
+            "RootImageOptions",
+            "RootImagePolicy",
+            "RootVerity",
+            "TemporaryFileSystem",
+            "UserNamespacePath",
+        ],
+    ),
+    refused_all(
+        "Docker's daemon starts the container, and gives its processes no such priority",
+        &[
+            "CPUAffinity",
+            "CPUSchedulingPolicy",
+            "CPUSchedulingPriority",
+            "IOSchedulingClass",
+            "IOSchedulingPriority",
+            "MemoryKSM",
+            "NUMAMask",
+            "NUMAPolicy",
+            "Nice",
+            "OOMScoreAdjust",
+            "Personality",
+        ],
+    ),
+    refused_all(
+        "it limits a control group of systemd's, and Docker puts the container into another; use Memory= and PidsLimit= in [Container] where they say it",
+        &[
+            "AllowedCPUs",
+            "AllowedMemoryNodes",
+            "BPFProgram",
+            "BindNetworkInterface",
+            "BlockIODeviceWeight",
+            "BlockIOReadBandwidth",
+            "BlockIOWeight",
+            "BlockIOWriteBandwidth",
+            "CPUQuota",
+            "CPUShares",
+            "CPUWeight",
+            "DefaultMemoryLow",
+            "DefaultMemoryMin",
+            "DefaultStartupMemoryLow",
+            "DisableControllers",
+            "IODeviceLatencyTargetSec",
+            "IODeviceWeight",
+            "IOReadBandwidthMax",
+            "IOReadIOPSMax",
+            "IOWeight",
+            "IOWriteBandwidthMax",
+            "IOWriteIOPSMax",
+            "IPAddressAllow",
+            "IPAddressDeny",
+            "IPEgressFilterPath",
+            "IPIngressFilterPath",
+            "ManagedOOMMemoryPressure",
+            "ManagedOOMMemoryPressureDurationSec",
+            "ManagedOOMMemoryPressureLimit",
+            "ManagedOOMPreference",
+            "ManagedOOMSwap",
+            "MemoryHigh",
+            "MemoryLimit",
+            "MemoryLow",
+            "MemoryMin",
+            "MemorySwapMax",
+            "MemoryZSwapMax",
+            "MemoryZSwapWriteback",
+            "NFTSet",
+            "RestrictNetworkInterfaces",
+            "Slice",
+            "SocketBindAllow",
+            "SocketBindDeny",
+            "StartupAllowedCPUs",
+            "StartupAllowedMemoryNodes",
+            "StartupBlockIOWeight",
+            "StartupCPUShares",
+            "StartupCPUWeight",
+            "StartupIOWeight",
+            "StartupMemoryHigh",
+            "StartupMemoryLow",
+            "StartupMemoryMax",
+            "StartupMemorySwapMax",
+            "StartupMemoryZSwapMax",
+        ],
+    ),
+];
+
+const fn noted_all(why: &'static str, names: &'static [&'static str]) -> Group {
+    Group { names, support: super::Support::Noted(why) }
+}
+
+const fn refused_all(why: &'static str, names: &'static [&'static str]) -> Group {
+    Group { names, support: super::Support::Refused(why) }
+}

@@ -20,6 +20,8 @@ pub struct Ended {
 pub enum Result {
     /// It ended well.
     Success,
+    /// An assertion of its file does not hold on the machine.
+    Assert,
     /// It could not be started: no image, no volume, or the engine refused.
     Resources,
     /// It ended before it was well.

@@ -50,6 +50,10 @@ pub enum Event {
     Prepared,
     /// They are not, and trying on is no use.
     Unprepared,
+    /// Its conditions do not hold on this machine: the start comes to nothing.
+    Unmet,
+    /// An assertion of its does not hold on this machine: the start fails.
+    AssertFailed,
     /// It runs.
     Started,
     /// The engine refused to make or to start it.
@@ -162,6 +166,9 @@ pub struct Memory {
     pub rest: Option<Rest>,
     /// How it ended last.
     pub ended: Option<Ended>,
+    /// Whether its last start came to nothing because its conditions did not hold.
+    #[serde(default)]
+    pub unmet: bool,
 }
 
 /// How a container came to rest.
@@ -299,6 +306,8 @@ impl Life {
             Event::Prepared => self.on_prepared(now),
             Event::Started => self.on_started(),
             Event::Unprepared | Event::NotStarted => self.on_refused(now, event),
+            Event::Unmet => self.on_unmet(Rest::Dead),
+            Event::AssertFailed => self.on_unmet(Rest::Failed(Result::Assert)),
             Event::Health(health) => self.on_health(now, health),
             Event::Ended(ended) => self.on_end(now, Some(ended)),
             Event::TakenAlong(ended) => self.on_taken_along(now, ended),
@@ -376,6 +385,7 @@ impl Life {
             // By hand, and who may start a unit of the cluster's by hand may see it run.
             Phase::Dead | Phase::Exited | Phase::Failed(_) | Phase::Wait { .. } => {
                 self.memory.rest = None;
+                self.memory.unmet = false;
                 self.phase = Phase::Running;
             }
             Phase::Prepare { .. } | Phase::Running | Phase::Stop { .. } | Phase::Kill { .. } => {}
@@ -394,6 +404,16 @@ impl Life {
             _ => false,
         };
         if expected { self.judged(now, Result::Resources) } else { Vec::new() }
+    }
+
+    /// As in systemd such a start was none: `Restart=` is not asked, and the start limit does not count it.
+    fn on_unmet(&mut self, rest: Rest) -> Vec<Action> {
+        if matches!(self.phase, Phase::Prepare { .. }) {
+            self.memory.starts.pop();
+            self.memory.unmet = rest == Rest::Dead;
+            self.rest(rest);
+        }
+        Vec::new()
     }
 
     fn on_health(&mut self, now: Duration, health: HealthState) -> Vec<Action> {
@@ -498,6 +518,7 @@ impl Life {
     /// Starts it, unless it has been started too often.
     fn begin(&mut self, now: Duration) -> Vec<Action> {
         self.health = None;
+        self.memory.unmet = false;
         if !limit::take(self.policy.service.start_limit, &mut self.memory.starts, now) {
             self.rest(Rest::Failed(Result::StartLimitHit));
             return Vec::new();

@@ -42,6 +42,7 @@ impl Life {
                 (Result::Signal, Some(code)) => format!("{result} {}", code - 128),
                 (result, _) => result.to_string(),
             },
+            Phase::Dead if self.memory.unmet => "condition".to_owned(),
             Phase::Wait { .. } => match code {
                 Some(code) => format!("ended with code {code}, restart {}", self.memory.restarts),
                 None => format!("restart {}", self.memory.restarts),
@@ -62,6 +63,7 @@ impl Result {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Success => "success",
+            Self::Assert => "assert",
             Self::Resources => "resources",
             Self::Protocol => "protocol",
             Self::Timeout => "timeout",

@@ -1,0 +1,58 @@
+//! What a unit's file says on this machine, at the moment it is to be run.
+//!
+//! Owns reading the files of variables a unit names in `[Service]`, anew for each start, as systemd does. It shows no value
+//! of theirs.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use muster_common::container::{
+    ContainerSpec, Host, Quadlet, VariableTexts, read_with, variable_files,
+};
+use muster_common::unit::{FileHash, UnitFile, UnitName};
+
+/// A unit's file, and what it says on this machine.
+#[derive(Debug, Clone)]
+pub(super) struct Plan {
+    pub(super) file: FileHash,
+    /// What it says; where it names files of variables, what it says without them, until a start has read them.
+    pub(super) spec: Arc<ContainerSpec>,
+    /// Its text, where it names such files.
+    pub(super) open: Option<Arc<UnitFile>>,
+}
+
+impl Plan {
+    /// What it says now.
+    pub(super) fn anew(&self, unit: &UnitName, host: &Host) -> Result<Self, String> {
+        let Some(file) = &self.open else { return Ok(self.clone()) };
+        match read_here(unit, file, host)? {
+            Quadlet::Container(spec) => Ok(Self { spec: Arc::from(spec), ..self.clone() }),
+            Quadlet::Volume(_) | Quadlet::Network(_) => Err("it is not a container".to_owned()),
+        }
+    }
+}
+
+/// Reads a file with all the variables this machine has for it.
+pub(super) fn read_here(unit: &UnitName, file: &UnitFile, host: &Host) -> Result<Quadlet, String> {
+    let mut texts = VariableTexts::new();
+    for named in variable_files(unit, file, host).map_err(|error| error.to_string())? {
+        if let Some(text) = text(Path::new(&named.path))
+            .map_err(|error| format!("[Service] EnvironmentFile={}: {error}", named.path))?
+        {
+            texts.insert(named.path, text);
+        }
+    }
+    read_with(unit, file, host, &texts)
+        .map(|(quadlet, _)| quadlet)
+        .map_err(|error| error.to_string())
+}
+
+/// The text of a file, if there is one.
+fn text(path: &Path) -> io::Result<Option<String>> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,79 @@
+//! Conditions, assertions and files of variables: what the machine has to say at each start.
+
+use muster_common::unit::{FileHash, UnitFile};
+
+use super::*;
+
+impl Case {
+    /// Takes in a file with these lines before those of `[Container]`.
+    async fn write_unit(&self, unit: &str, container: &str) {
+        let text = format!("[Unit]\n{unit}\n{}", self.engine.container(container));
+        let _: UnitFile = text.parse().unwrap();
+        self.runner.write(&self.unit, FileHash::of(&text), &text).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_condition_is_looked_at_on_the_machine_at_each_start() {
+    let Some(mut case) = Case::new("docker-condition") else { return };
+    let there = case.engine.directory.path().join("there");
+    let unit = format!("ConditionPathExists={}", there.display());
+    case.write_unit(&unit, "RunInit=yes\nExec=sleep 1000000\n[Service]\nRestart=always").await;
+    assert_eq!(case.start().await, Outcome::Done, "it is no failure");
+    case.until("inactive", "dead").await;
+    let reason = format!("condition: {unit} was not met");
+    assert_eq!(case.see().await.remark, reason);
+    assert!(!case.engine.is_there(&case.container()).await);
+    // A new daemon tells it, too.
+    case.runner = case.engine.runner();
+    case.until("inactive", "dead").await;
+    assert_eq!(case.see().await.remark, reason);
+
+    std::fs::write(&there, "").unwrap();
+    assert_eq!(case.start().await, Outcome::Done);
+    case.until("active", "running").await;
+    assert_eq!(case.see().await.remark, "");
+    // And before it is started again by itself.
+    std::fs::remove_file(&there).unwrap();
+    case.engine.kill(&case.container()).await;
+    case.until("inactive", "dead").await;
+    assert_eq!(case.see().await.remark, reason);
+    case.end().await;
+}
+
+#[tokio::test]
+async fn an_assertion_that_does_not_hold_fails_the_start() {
+    let Some(case) = Case::new("docker-assert") else { return };
+    let there = case.engine.directory.path().join("there");
+    let unit = format!("AssertPathExists={}", there.display());
+    case.write_unit(&unit, "RunInit=yes\nExec=sleep 1000000\n[Service]\nRestart=always").await;
+    let problem = failed(case.start().await);
+    assert_eq!(problem, format!("start failed: {unit} was not met"));
+    case.until("failed", "failed").await;
+    assert_eq!(case.see().await.remark, format!("assert: {unit} was not met"));
+    std::fs::write(&there, "").unwrap();
+    assert_eq!(case.start().await, Outcome::Done);
+    case.until("active", "running").await;
+    case.end().await;
+}
+
+#[tokio::test]
+async fn a_file_of_variables_is_read_at_each_start() {
+    let Some(case) = Case::new("docker-variables") else { return };
+    let file = case.engine.directory.path().join("variables");
+    let lines = format!(
+        "RunInit=yes\nLabel=role=${{ROLE}}\nExec=sleep $TIME\n[Service]\nEnvironment=TIME=5\nEnvironmentFile={}",
+        file.display()
+    );
+    case.write(&lines).await;
+    let problem = failed(case.start().await);
+    assert!(problem.contains("this machine does not have"), "{problem}");
+    for role in ["web server", "db"] {
+        std::fs::write(&file, format!("ROLE=\"{role}\"\nTIME=1000000\n")).unwrap();
+        assert_eq!(case.runner.restart(&case.unit, 8).await.unwrap(), Outcome::Done);
+        let config = case.inspect().await.config.unwrap();
+        assert_eq!(config.labels.unwrap().get("role").map(String::as_str), Some(role));
+        assert_eq!(config.cmd.unwrap(), ["sleep", "1000000"]);
+    }
+    case.end().await;
+}

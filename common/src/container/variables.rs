@@ -1,0 +1,264 @@
+//! The variables of `[Service]`, which `$NAME` and `${NAME}` in `[Container]` stand for.
+//!
+//! Quadlet hands its values to systemd as a command line, and systemd puts in what `Environment=` and `EnvironmentFile=`
+//! give the service: the files over the settings, later over earlier, and nothing at all for a variable that has no value
+//! (systemd.service(5), systemd.exec(5)). Owns that, and systemd's way to write such a file, which is not the one of
+//! `--env-file`. The files lie on the machine: until their texts are given, a variable that they may set is not known.
+
+use std::collections::BTreeMap;
+
+use super::reader::{ContainerError, Reader};
+
+/// A file of variables, `EnvironmentFile=` of `[Service]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VariableFile {
+    /// Its path on the machine.
+    pub path: String,
+    /// Whether it may be missing.
+    pub optional: bool,
+}
+
+/// What a machine has read of the files of variables, by path. A file that is not there has no entry.
+pub type VariableTexts = BTreeMap<String, String>;
+
+/// The variables of one unit.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Variables {
+    known: BTreeMap<String, String>,
+    /// Whether there are files whose texts are not known here.
+    open: bool,
+}
+
+/// What a variable stands for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Value<'a> {
+    /// Its value.
+    Known(&'a str),
+    /// It has none, and nothing is what it stands for.
+    Unset,
+    /// Only the machine can tell.
+    Open,
+    /// systemd would give it a value that nothing here has.
+    Systemds,
+}
+
+/// Variables that systemd, or a user's manager, gives a value of its own; see systemd.exec(5).
+const SYSTEMDS: [&str; 24] = [
+    "CACHE_DIRECTORY",
+    "CONFIGURATION_DIRECTORY",
+    "CREDENTIALS_DIRECTORY",
+    "DBUS_SESSION_BUS_ADDRESS",
+    "HOME",
+    "INVOCATION_ID",
+    "JOURNAL_STREAM",
+    "LANG",
+    "LISTEN_FDS",
+    "LISTEN_PID",
+    "LOGNAME",
+    "LOGS_DIRECTORY",
+    "MAINPID",
+    "MANAGERPID",
+    "MEMORY_PRESSURE_WATCH",
+    "NOTIFY_SOCKET",
+    "PATH",
+    "RUNTIME_DIRECTORY",
+    "SHELL",
+    "STATE_DIRECTORY",
+    "SYSTEMD_EXEC_PID",
+    "TERM",
+    "USER",
+    "XDG_RUNTIME_DIR",
+];
+
+impl Variables {
+    /// Reads `[Service]`; without `texts` what its files hold is left open.
+    pub(super) fn read(
+        service: &Reader<'_>,
+        texts: Option<&VariableTexts>,
+    ) -> Result<Self, ContainerError> {
+        let mut known = service.variables("Environment")?;
+        let files = files(service)?;
+        let open = !files.is_empty() && texts.is_none();
+        for file in files {
+            let Some(texts) = texts else { break };
+            match texts.get(&file.path) {
+                Some(text) => known.extend(parse(text)),
+                None if file.optional => {}
+                None => {
+                    let problem = format!("this machine does not have {}", file.path);
+                    return Err(service.error("EnvironmentFile", problem));
+                }
+            }
+        }
+        Ok(Self { known, open })
+    }
+
+    pub(super) fn value(&self, name: &str) -> Value<'_> {
+        match self.known.get(name) {
+            // A file, whatever it says, wins over what is known.
+            _ if self.open => Value::Open,
+            Some(value) => Value::Known(value),
+            None if SYSTEMDS.contains(&name) || name.starts_with("XDG_") => Value::Systemds,
+            None => Value::Unset,
+        }
+    }
+
+    /// The variables that are known to have a value.
+    pub(super) fn known(&self) -> &BTreeMap<String, String> {
+        &self.known
+    }
+
+    #[cfg(test)]
+    pub(super) fn of(known: BTreeMap<String, String>) -> Self {
+        Self { known, open: false }
+    }
+}
+
+/// The files a unit's variables come from.
+pub(super) fn files(service: &Reader<'_>) -> Result<Vec<VariableFile>, ContainerError> {
+    service.specified("EnvironmentFile", |value| {
+        let (path, optional) = match value.strip_prefix('-') {
+            Some(path) => (path, true),
+            None => (value, false),
+        };
+        if path.contains(['*', '?', '[']) {
+            return Err(format!("{path:?}: patterns are systemd's to look up; name each file"));
+        }
+        Ok(VariableFile { path: super::names::path(path)?, optional })
+    })
+}
+
+/// Where the reader of a file is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    BeforeName,
+    Name,
+    BeforeValue,
+    Value,
+    Escaped,
+    Single,
+    Double,
+    EscapedInDouble,
+    Comment,
+    EscapedInComment,
+}
+
+/// The assignments of a file as systemd reads it: quotes as a shell has them, a backslash that joins lines, comments behind
+/// `#` and `;` at the beginning of a line. A line whose name no environment can hold says nothing.
+fn parse(text: &str) -> BTreeMap<String, String> {
+    let mut found = BTreeMap::new();
+    let (mut name, mut value) = (String::new(), Quoted::default());
+    let mut place = Place::BeforeName;
+    for c in text.chars() {
+        let ends = matches!(c, '\n' | '\r');
+        let blank = ends || matches!(c, ' ' | '\t');
+        place = match place {
+            Place::BeforeName if matches!(c, '#' | ';') => Place::Comment,
+            Place::BeforeName if blank => Place::BeforeName,
+            Place::BeforeName => {
+                name = c.to_string();
+                value = Quoted::default();
+                Place::Name
+            }
+            Place::Name if ends => Place::BeforeName,
+            Place::Name if c == '=' => Place::BeforeValue,
+            Place::Name => {
+                name.push(c);
+                Place::Name
+            }
+            Place::BeforeValue | Place::Value if ends => {
+                set(&mut found, &name, &value);
+                Place::BeforeName
+            }
+            Place::BeforeValue if blank => Place::BeforeValue,
+            Place::BeforeValue if c == '\'' => Place::Single,
+            Place::BeforeValue if c == '"' => Place::Double,
+            Place::BeforeValue | Place::Value if c == '\\' => Place::Escaped,
+            Place::BeforeValue | Place::Value => value.plain(c, Place::Value),
+            Place::Escaped if ends => Place::Value,
+            Place::Escaped => value.quoted(c, Place::Value),
+            Place::Single if c == '\'' => Place::BeforeValue,
+            Place::Single => value.quoted(c, Place::Single),
+            Place::Double if c == '"' => Place::BeforeValue,
+            Place::Double if c == '\\' => Place::EscapedInDouble,
+            Place::Double => value.quoted(c, Place::Double),
+            Place::EscapedInDouble if matches!(c, '"' | '\\' | '`' | '$') => {
+                value.quoted(c, Place::Double)
+            }
+            Place::EscapedInDouble if c == '\n' => Place::Double,
+            Place::EscapedInDouble => {
+                value.quoted('\\', Place::Double);
+                value.quoted(c, Place::Double)
+            }
+            Place::Comment if c == '\\' => Place::EscapedInComment,
+            Place::Comment if ends => Place::BeforeName,
+            Place::Comment | Place::EscapedInComment => Place::Comment,
+        };
+    }
+    let in_value = !matches!(
+        place,
+        Place::BeforeName | Place::Name | Place::Comment | Place::EscapedInComment
+    );
+    if in_value {
+        set(&mut found, &name, &value);
+    }
+    found
+}
+
+/// A value, of which blanks at the end count only where they were quoted.
+#[derive(Default)]
+struct Quoted {
+    text: String,
+    /// How much of the text stays whatever stands at its end.
+    kept: usize,
+}
+
+impl Quoted {
+    fn plain(&mut self, c: char, then: Place) -> Place {
+        self.text.push(c);
+        if !matches!(c, ' ' | '\t') {
+            self.kept = self.text.len();
+        }
+        then
+    }
+
+    fn quoted(&mut self, c: char, then: Place) -> Place {
+        self.text.push(c);
+        self.kept = self.text.len();
+        then
+    }
+}
+
+fn set(found: &mut BTreeMap<String, String>, name: &str, value: &Quoted) {
+    let name = name.trim_end_matches([' ', '\t']);
+    if super::expand::is_name(name) {
+        let value = value.text.get(..value.kept).unwrap_or_default();
+        found.insert(name.to_owned(), value.to_owned());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_read_as_systemd_reads_it() {
+        let found = parse(
+            "# a comment \\\nA=1\n; another\n B = two words  \nC='it is' \"so $x\"\nD=a\\\nb \\\n c\nE=\"x\\\"y\\n\"\n\
+             export F=1\nG\nH=\nI=tail \\  \nJ='open\nto the end",
+        );
+        let found: Vec<_> = found.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+        assert_eq!(
+            found,
+            [
+                ("B", "two words"),
+                ("C", "it isso $x"),
+                ("D", "ab  c"),
+                ("E", "x\"y\\n"),
+                ("H", ""),
+                ("I", "tail  "),
+                ("J", "open\nto the end"),
+            ]
+        );
+    }
+}
