@@ -1,6 +1,6 @@
 //! Muster's decisions: pure functions over what is known of the cluster.
 //!
-//! Owns every choice: where a unit goes ([`schedule`]), what one machine does next ([`converge`]), when a loss is
+//! Owns every choice: where a unit goes ([`schedule`]), what it leaves behind then ([`left_behind`]), what one machine does next ([`converge`]), when a loss is
 //! too large to act on ([`freeze`]), what a container engine is asked and how a container lives ([`container`]). It
 //! never reads a clock, a file, the network or the environment, and never fails: a problem is data
 //! ([`muster_common::refusal::Refusal`], [`converge::Problem`]), not an error. The daemon carries decisions out and makes
@@ -29,5 +29,6 @@ pub mod container;
 pub mod converge;
 pub mod drain;
 pub mod freeze;
+pub mod left_behind;
 pub mod reboot;
 pub mod schedule;

@@ -11,11 +11,23 @@ use std::collections::BTreeSet;
 
 use muster_common::machine::{MachineId, RunnerKind};
 use muster_common::state::DesiredState;
-use muster_engine::schedule::{Candidate, Decision, Scheduler};
+use muster_engine::schedule::{Candidate, Decision, Plan, Scheduler};
 use proptest::prelude::*;
 
 use support::Cluster;
 use support::events::*;
+
+/// Plans and carries out until nothing is left to do: machines do as they are asked, and say so.
+fn rest(cluster: &mut Cluster) -> Plan {
+    loop {
+        cluster.settle();
+        cluster.obey(|_| true);
+        let plan = cluster.plan();
+        if plan.moves.is_empty() {
+            return plan;
+        }
+    }
+}
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
@@ -40,7 +52,7 @@ proptest! {
     #[test]
     fn a_plan_that_is_written_leaves_nothing_to_do(events in events(ALL)) {
         let mut cluster = made_by(&events);
-        let plan = cluster.settle();
+        let plan = rest(&mut cluster);
         let placed = placed(&cluster);
         for (name, (asked, on)) in &placed {
             let wanted = cluster.snapshot.units[name].desired != DesiredState::Inactive;
@@ -94,7 +106,7 @@ proptest! {
     #[test]
     fn every_refusal_says_why(events in events(ALL)) {
         let mut cluster = made_by(&events);
-        let plan = cluster.settle();
+        let plan = rest(&mut cluster);
         for name in &plan.refused {
             let refusal = cluster.scheduler.explain(name).unwrap();
             let machines: Vec<_> = refusal.machines.iter().map(|m| m.machine.clone()).collect();
@@ -113,7 +125,7 @@ proptest! {
         let mut cluster = made_by(&events);
         let id: MachineId = MACHINES[machine].parse().unwrap();
         prop_assume!(!cluster.snapshot.machines.contains_key(&id));
-        cluster.settle();
+        rest(&mut cluster);
         happen(&mut cluster, &Event::Join { machine, disk, zone: true, docker: true });
         // One that returns may find on itself what may not be there any more: that leaves, everything else stays.
         for decision in cluster.plan().moves.into_iter().flat_map(|step| step.decisions) {

@@ -164,6 +164,20 @@ pub fn check(name: &UnitName, file: &UnitFile) -> Result<Vec<Warning>, Container
     read(stand_in.as_ref().unwrap_or(name), file, &Host::stand_in()).map(|(_, warnings)| warnings)
 }
 
+/// What a container made from this file mounts, by a name and on a machine made up: what is mounted and whether it can be
+/// written to depends on neither. What rests on a file of variables is left out.
+///
+/// # Errors
+///
+/// The first mount that is malformed, or that wants the place of another.
+pub fn mounts(file: &UnitFile) -> Result<Vec<Mount>, ContainerError> {
+    let (unit, host) = (UnitName::stand_in(UnitType::Container), Host::stand_in());
+    let mut expander = Expander::new(&unit, &host, Variables::default());
+    expander.variables =
+        Variables::read(&Reader::new(Section::Service, file, &expander, &mut Vec::new())?, None)?;
+    spec::mounts(&Reader::new(Section::Container, file, &expander, &mut Vec::new())?)
+}
+
 /// The section a unit's type has to itself.
 fn own_section(name: &UnitName) -> Result<Section, ContainerError> {
     let problem = match name.unit_type() {

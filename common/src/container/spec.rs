@@ -387,7 +387,7 @@ fn ports(reader: &Reader<'_>) -> Result<Vec<Port>, ContainerError> {
     Ok(ports)
 }
 
-fn mounts(reader: &Reader<'_>) -> Result<Vec<Mount>, ContainerError> {
+pub(super) fn mounts(reader: &Reader<'_>) -> Result<Vec<Mount>, ContainerError> {
     let mut mounts = reader.lines("Volume", mount::volume)?;
     let from = mounts.len();
     mounts.extend(reader.words("Mount", Backslash::Escapes, mount::mount)?);

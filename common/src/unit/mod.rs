@@ -1,6 +1,7 @@
 //! Unit names, unit files and what `[X-Fleet]` asks of the scheduler.
 
 mod check;
+mod data;
 pub(crate) mod directive_names;
 mod directives;
 mod file;
@@ -14,6 +15,7 @@ mod syntax;
 pub(crate) mod words;
 
 pub use check::{Checked, InvalidUnit, check, check_bytes, container as check_container};
+pub use data::{KeptData, kept_data};
 pub use directives::{Warning, warnings};
 pub use file::{MAX_FILE_BYTES, ParseError, UnitFile, UnitOption};
 pub use glob::{Glob, GlobError};

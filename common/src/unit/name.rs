@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::machine::RunnerKind;
 use crate::text::quoted;
 
 /// Longest unit name systemd takes, in bytes: its `UNIT_NAME_MAX` of 256 counts the final NUL. No file name on Linux
@@ -147,6 +148,11 @@ impl UnitName {
         format!("{}@{instance}.{}", self.prefix(), self.unit_type().as_str()).parse()
     }
 
+    /// An instance made up, for reading a file that belongs to no particular unit.
+    pub(crate) fn stand_in(unit_type: UnitType) -> Self {
+        Self(format!("check@INSTANCE.{}", unit_type.as_str()).into())
+    }
+
     /// The whole name.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -157,6 +163,11 @@ impl UnitName {
         let suffix = self.0.rsplit_once('.').map_or("", |(_, suffix)| suffix);
         // A valid name ends in a known type, so the fallback is never taken.
         UnitType::of(suffix).unwrap_or(UnitType::Service)
+    }
+
+    /// What runs a unit of this name.
+    pub fn runner(&self) -> RunnerKind {
+        if self.unit_type().is_quadlet() { RunnerKind::Docker } else { RunnerKind::Systemd }
     }
 
     /// The name without `.type`: the `%N` of systemd.unit(5).

@@ -8,10 +8,10 @@ use std::mem;
 use std::sync::Arc;
 
 use muster_common::cordon::Cordon;
-use muster_common::machine::{Machine, MachineId};
+use muster_common::machine::{Machine, MachineId, RunnerKind};
 use muster_common::snapshot::{Change, Placement, Snapshot, Unit};
 use muster_common::state::ObservedState;
-use muster_common::unit::{FileHash, RequirementsTemplate, UnitFile, UnitName};
+use muster_common::unit::{FileHash, RequirementsTemplate, UnitFile, UnitName, kept_data};
 
 use crate::arrival::Report;
 
@@ -212,6 +212,9 @@ impl Index {
             file.map(|file| RequirementsTemplate::parse(file).map_err(|e| e.to_string()));
         let row = self.files.entry(hash).or_insert_with(FileRow::new);
         row.template = template;
+        let runners = [RunnerKind::Systemd, RunnerKind::Docker].into_iter();
+        let keeps = |runner: &RunnerKind| file.is_some_and(|f| kept_data(*runner, f).is_some());
+        row.keeps_data = runners.filter(keeps).collect();
         let users: Vec<UnitKey> = row.users.iter().copied().collect();
         if users.is_empty() && file.is_none() {
             self.files.remove(&hash);
@@ -263,6 +266,7 @@ impl Index {
         let reports = &mut self.units[unit].reports;
         let at = reports.iter().position(|(at, _)| *at == machine);
         let report = state.map(Report::of);
+        let first = at.is_none() && report.is_some();
         match (at.and_then(|at| reports.get_mut(at)), report) {
             (Some((_, before)), Some(report)) if *before == report => return false,
             (Some((_, before)), Some(report)) => *before = report,
@@ -282,6 +286,7 @@ impl Index {
         let waited_for = waited_for
             || self.moving.contains(&unit)
             || row.places.is_empty()
+            || (first && row.is_single())
             || row.places.iter().any(|place| self.draining.contains(&place.machine));
         if waited_for {
             self.touch(unit);
@@ -501,6 +506,6 @@ impl Index {
 
 impl FileRow {
     pub(super) fn new() -> Self {
-        Self { template: None, users: BTreeSet::new() }
+        Self { template: None, keeps_data: BTreeSet::new(), users: BTreeSet::new() }
     }
 }

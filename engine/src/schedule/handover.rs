@@ -13,8 +13,9 @@
 //! | the old machine is lost, or suits no more | the new placement is home, as if it were up |
 //! | the drain is called off, or given up | moved if it is up on the new machine, else the new placement goes |
 //!
-//! A unit that names itself in `Conflicts=` may not run twice: it is stopped first, and started elsewhere once no machine
-//! reports it any more. Units tied together by `MachineOf=` move as one. A unit that has failed where it is has nothing
+//! A unit that keeps data on its machine, or names itself in `Conflicts=`, may not run twice: it is stopped first, and started
+//! elsewhere once no machine reports it any more. That holds for every move, not only for those of a drain; what a lost machine
+//! still runs nobody can say. Units tied together by `MachineOf=` move as one. A unit that has failed where it is has nothing
 //! to lose: it moves whether it starts on the new machine or not.
 //!
 //! No target is a machine that still reports the unit: its report would be taken for that of the new copy.
@@ -87,6 +88,20 @@ impl Index {
         placed.chain(reporting).find(|machine| self.is_live(*machine))
     }
 
+    /// Whether a unit that may not run twice is placed on a live machine that has not said a word of it. Such a machine may be
+    /// about to start it, and would be thought to have ended it were it taken from there now.
+    pub(super) fn is_unheard_of(&self, unit: UnitKey) -> bool {
+        let row = &self.units[unit];
+        let unheard = |machine| self.is_live(machine) && row.report_of(machine).is_none();
+        row.is_single() && row.places.iter().any(|place| unheard(place.machine))
+    }
+
+    /// Whether a unit that may not run twice has to end elsewhere before it comes to a machine.
+    pub(super) fn ends_first(&self, unit: UnitKey, machine: MachineKey) -> bool {
+        let row = &self.units[unit];
+        row.place_on(machine).is_none() && self.lingers(unit).is_some()
+    }
+
     /// Where units were tried in vain from a machine, with what was wrong.
     pub(super) fn tried(
         &self,
@@ -137,6 +152,18 @@ impl Pass<'_> {
                 self.index.units[*unit].place_on(source).is_none() || self.stays(*unit, source)
             });
         let draining = self.index.draining.contains(&source);
+        // It has become one that may not run twice while it was on its way: back, or away from both.
+        let twice = |unit: &UnitKey| {
+            self.index.units[*unit].is_single() && self.index.handover(*unit).is_some()
+        };
+        if moving.iter().any(twice) {
+            if may_stay {
+                self.call_back(&moving, source, target, None);
+            } else {
+                self.settle_anew(&group.members);
+            }
+            return true;
+        }
         match (suits, may_stay) {
             (false, false) => self.settle_anew(&group.members),
             (true, false) => self.settle_at(group, target),
@@ -211,7 +238,9 @@ impl Pass<'_> {
         if members.iter().all(|unit| self.index.lingers(*unit).is_none()) {
             return false;
         }
-        if let Some(machine) = self.pick(members, None) {
+        // Their room is kept for them; whether those that are not heard of need any shows later.
+        let heard = !members.iter().any(|unit| self.index.is_unheard_of(*unit));
+        if let Some(machine) = self.pick(members, None).filter(|_| heard) {
             for unit in members {
                 self.count(*unit, machine);
             }

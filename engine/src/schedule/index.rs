@@ -70,7 +70,7 @@ pub(super) struct Good {
     pub(super) class: ClassKey,
     pub(super) declares: Vec<PatternKey>,
     pub(super) requirements: Arc<Requirements>,
-    /// It conflicts with itself by name: it may not run twice at a time.
+    /// It may not run twice at a time: it conflicts with itself by name, or keeps data on its machine.
     pub(super) single: bool,
 }
 
@@ -108,6 +108,8 @@ pub(super) struct MachineRow {
 pub(super) struct FileRow {
     /// What it asks for, or why it cannot be used; `None` while the store has no such file.
     pub(super) template: Option<Result<RequirementsTemplate, String>>,
+    /// The runners under which a unit made from it keeps data on its machine.
+    pub(super) keeps_data: BTreeSet<RunnerKind>,
     /// Units that are made from it.
     pub(super) users: BTreeSet<UnitKey>,
 }
@@ -388,6 +390,6 @@ impl UnitRow {
 
     /// What can run a unit of its type.
     pub(super) fn runner(&self) -> RunnerKind {
-        if self.name.unit_type().is_quadlet() { RunnerKind::Docker } else { RunnerKind::Systemd }
+        self.name.runner()
     }
 }

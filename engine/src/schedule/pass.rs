@@ -280,7 +280,9 @@ impl<'a> Pass<'a> {
         if outgrown && group.fixed.is_empty() {
             self.take_back(before);
             if let Some(machine) = self.pick(&group.members, Some(home)) {
-                self.put_all(&group.members, machine);
+                if !self.wait_for_the_end(&group.members) {
+                    self.put_all(&group.members, machine);
+                }
                 return;
             }
             for unit in &stay {
@@ -290,8 +292,7 @@ impl<'a> Pass<'a> {
             }
         }
         for unit in stay {
-            let decisions = self.moving(unit, home);
-            self.push(unit, decisions);
+            self.bring(unit, home);
         }
         for unit in leave {
             self.unplace(unit);
@@ -406,21 +407,28 @@ impl<'a> Pass<'a> {
         if here.iter().any(|other| {
             self.moved.contains(other)
                 || self.index.moving.contains(other)
+                || self.index.is_unheard_of(*other)
                 || self.index.is_tied(*other)
                 || self.is_frozen(*other)
         }) {
             return false;
         }
         let before = self.counted.len();
-        let mut decisions = Vec::new();
+        let (mut decisions, mut waiting) = (Vec::new(), Vec::new());
         for other in &here {
             let Some(elsewhere) = self.pick(&[*other], Some(machine)) else {
                 self.take_back(before);
                 return false;
             };
             self.count(*other, elsewhere);
-            decisions.extend(self.moving(*other, elsewhere));
+            if self.index.ends_first(*other, elsewhere) {
+                decisions.extend(self.removals(*other, |at| self.index.is_live(at)));
+                waiting.push(*other);
+            } else {
+                decisions.extend(self.moving(*other, elsewhere));
+            }
         }
+        self.refused.extend(waiting);
         for other in here {
             self.visit(other);
             self.moved.push(other);
@@ -431,8 +439,13 @@ impl<'a> Pass<'a> {
         true
     }
 
-    /// Refused: it leaves where it must not be, and keeps the records of machines that are absent.
+    /// Refused: it leaves where it must not be, and keeps the records of machines that are absent. One that may not run twice
+    /// leaves once its machine has said how it stands.
     pub(super) fn unplace(&mut self, unit: UnitKey) {
+        self.refused.push(unit);
+        if self.index.is_unheard_of(unit) {
+            return;
+        }
         let live: Vec<MachineKey> = self.index.units[unit]
             .places
             .iter()
@@ -441,15 +454,24 @@ impl<'a> Pass<'a> {
             .collect();
         let decisions = self.removals(unit, |machine| live.contains(&machine));
         self.push(unit, decisions);
-        self.refused.push(unit);
     }
 
     fn put_all(&mut self, members: &[UnitKey], machine: MachineKey) {
         for unit in members {
             self.count(*unit, machine);
-            let decisions = self.moving(*unit, machine);
-            self.push(*unit, decisions);
+            self.bring(*unit, machine);
         }
+    }
+
+    /// Leaves a unit on this machine alone, where it is counted already. One that may not run twice and is not there yet
+    /// comes when it has ended where it is.
+    fn bring(&mut self, unit: UnitKey, machine: MachineKey) {
+        if self.index.ends_first(unit, machine) {
+            self.unplace(unit);
+            return;
+        }
+        let decisions = self.moving(unit, machine);
+        self.push(unit, decisions);
     }
 
     /// Whether a unit that is on a machine may stay.

@@ -72,12 +72,16 @@ impl Index {
     fn read(&mut self, unit: UnitKey) -> Spec {
         let row = &self.units[unit];
         let Some(hash) = row.file else { return Spec::Absent };
-        let problem = match self.files.get(&hash).and_then(|file| file.template.as_ref()) {
+        let file = self.files.get(&hash);
+        let keeps_data = file.is_some_and(|file| file.keeps_data.contains(&row.runner()));
+        let problem = match file.and_then(|file| file.template.as_ref()) {
             Some(Ok(template)) => match template.for_unit(&row.name) {
                 Ok(requirements) => {
                     let name = row.name.as_str();
                     let own = |glob: &Glob| glob.as_str() == name && glob.matches(name);
-                    let single = requirements.conflicts.iter().any(own);
+                    let apart = keeps_data || requirements.conflicts.iter().any(own);
+                    // A global one is meant to run on every machine.
+                    let single = apart && !requirements.global;
                     let class = self.classes.acquire(&requirements, row.runner());
                     let declares = self.acquire_patterns(&requirements.conflicts);
                     return Spec::Good(Good { class, declares, requirements, single });

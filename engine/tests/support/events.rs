@@ -6,7 +6,7 @@ use muster_common::cordon::DrainEnd;
 use muster_common::machine::{MachineId, RunnerKind};
 use muster_common::snapshot::Change;
 use muster_common::state::DesiredState;
-use muster_common::unit::{Requirements, UnitName};
+use muster_common::unit::{Requirements, UnitName, kept_data};
 use proptest::prelude::*;
 
 use super::Cluster;
@@ -23,7 +23,7 @@ pub(crate) const UNITS: [&str; 9] = [
     "node.service",
     "box.container",
 ];
-pub(crate) const OPTIONS: [&str; 12] = [
+pub(crate) const OPTIONS: [&str; 14] = [
     "Description=plain",
     "Conflicts=web@*",
     "Conflicts=*",
@@ -36,9 +36,15 @@ pub(crate) const OPTIONS: [&str; 12] = [
     "MachineOf=web@1.service\nConflicts=log*",
     "Global=true",
     "Global=true\nMachineMetadata=disk=ssd\nConflicts=side*",
+    "MachineMetadata=disk=ssd\n[Service]\nStateDirectory=x\n[Container]\nVolume=/x",
+    "MachineOf=db.service\n[Service]\nStateDirectory=x\n[Container]\nVolume=x.volume:/x",
 ];
-pub(crate) const REPLACING: [&str; 3] =
-    ["Replaces=db.service", "Replaces=web@1.service", "Replaces=log.service"];
+pub(crate) const REPLACING: [&str; 4] = [
+    "Replaces=db.service",
+    "Replaces=web@1.service",
+    "Replaces=log.service",
+    "Replaces=side.service\n[Service]\nStateDirectory=x\n[Container]\nVolume=/x",
+];
 
 #[derive(Debug, Clone)]
 pub(crate) enum Event {
@@ -200,6 +206,15 @@ pub(crate) fn placed(cluster: &Cluster) -> BTreeMap<UnitName, (Requirements, BTr
 pub(crate) fn usable(cluster: &Cluster, name: &UnitName) -> bool {
     let file = &cluster.snapshot.files[&cluster.snapshot.units[name].file];
     Requirements::of(name, file).is_ok()
+}
+
+/// Whether a unit may not run twice at a time: it keeps data on its machine, or conflicts with itself by name.
+pub(crate) fn is_single(cluster: &Cluster, name: &UnitName) -> bool {
+    let file = &cluster.snapshot.files[&cluster.snapshot.units[name].file];
+    Requirements::of(name, file).is_ok_and(|asked| {
+        let own = asked.conflicts.iter().any(|glob| glob.as_str() == name.as_str());
+        !asked.global && (own || kept_data(name.runner(), file).is_some())
+    })
 }
 
 pub(crate) fn meets(cluster: &Cluster, asked: &Requirements, id: &MachineId) -> bool {

@@ -1,0 +1,345 @@
+//! What a unit keeps on its machine.
+//!
+//! Owns the judgement whether a file makes its unit write what outlives it and stays on the machine, by systemd.exec(5),
+//! systemd.mount(5) and podman-systemd.unit(5). Such a unit may not run twice at a time, for two would write what only one
+//! can own, and finds nothing, or something old, when it moves. It never looks at a machine.
+//!
+//! | counts | does not, and why |
+//! | --- | --- |
+//! | `StateDirectory=` | `CacheDirectory=`: made to be lost; `LogsDirectory=`: nothing reads it back; `ConfigurationDirectory=`: read, not written; `RuntimeDirectory=`: gone with the unit |
+//! | `BindPaths=`, `ReadWritePaths=`: the author says that the unit writes there | `BindReadOnlyPaths=`, `TemporaryFileSystem=`, `WorkingDirectory=` (says where, not that it writes) |
+//! | `RootDirectory=`, `RootImage=`, `MountImages=`: what runs there writes there | a `RootImage=` with `RootHash=` or `RootVerity=`, which cannot be written to; `ExtensionImages=` |
+//! | `Volume=` and `Mount=` of a container: volumes, with a name or without, and paths of the machine | the same with `ro`, and `tmpfs` |
+//! | a `.mount` of a device or of another path | one with `ro`, of memory, or of a server |
+//!
+//! `DynamicUser=` alone is no sign: such a unit can write nowhere but where one of these says. Paths below `/run`, `/dev`,
+//! `/proc` and `/sys` hold what does not outlive a boot, such as the sockets of other services.
+
+use super::words::{self, Backslash};
+use super::{UnitFile, UnitOption};
+use crate::container;
+use crate::machine::RunnerKind;
+
+/// What makes a unit one that keeps data on its machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptData {
+    /// Line of the file that says so, from 1; 0 where no single line does.
+    pub line: usize,
+    /// What it says, as in `[Service] StateDirectory=db`.
+    pub what: String,
+}
+
+/// Sections with the directives of systemd.exec(5).
+const EXEC: [&str; 4] = ["Service", "Socket", "Mount", "Swap"];
+
+/// Where nothing outlives a boot. `%t` is `/run`.
+const VOLATILE: [&str; 6] = ["/run", "/var/run", "/dev", "/proc", "/sys", "%t"];
+
+/// What a unit that is made from this file and run by that runner keeps on its machine; the first there is.
+pub fn kept_data(runner: RunnerKind, file: &UnitFile) -> Option<KeptData> {
+    match runner {
+        RunnerKind::Systemd => of_systemd(file),
+        RunnerKind::Docker => of_container(file),
+    }
+}
+
+/// One assignment that may have been taken back since.
+struct Given {
+    line: usize,
+    section: String,
+    name: &'static str,
+    value: String,
+}
+
+impl Given {
+    fn told(&self, word: &str) -> KeptData {
+        KeptData { line: self.line, what: format!("[{}] {}={word}", self.section, self.name) }
+    }
+}
+
+/// The assignments of a directive that are in force: an empty value takes back those before it.
+fn in_force(file: &UnitFile, names: &[&'static str]) -> Vec<Given> {
+    let mut given: Vec<Given> = Vec::new();
+    for (line, option) in file.numbered() {
+        let Some(name) = names.iter().find(|name| **name == option.name) else { continue };
+        if !EXEC.contains(&option.section.as_str()) {
+            continue;
+        }
+        let value = option.joined().into_owned();
+        if value.is_empty() {
+            given.retain(|before| before.section != option.section);
+        } else {
+            given.push(Given { line, section: option.section.clone(), name, value });
+        }
+    }
+    given
+}
+
+/// The words of a value. One that systemd could not read is taken apart at its blanks: better too careful.
+fn words_of(value: &str) -> Vec<String> {
+    let plain = || value.split_whitespace().map(str::to_owned).collect();
+    words::split(value, Backslash::Literal).unwrap_or_else(|_| plain())
+}
+
+fn of_systemd(file: &UnitFile) -> Option<KeptData> {
+    for given in in_force(file, &["StateDirectory"]) {
+        if let Some(word) = words_of(&given.value).iter().find(|word| !word.is_empty()) {
+            return Some(given.told(word));
+        }
+    }
+    // `ReadWriteDirectories=` is what it was called before.
+    let writable: [&[&'static str]; 3] =
+        [&["BindPaths"], &["ReadWritePaths", "ReadWriteDirectories"], &["MountImages"]];
+    for names in writable {
+        for given in in_force(file, names) {
+            if let Some(word) = words_of(&given.value).iter().find(|word| is_kept_path(word)) {
+                return Some(given.told(word));
+            }
+        }
+    }
+    let sealed = !in_force(file, &["RootHash", "RootVerity"]).is_empty();
+    let roots = ["RootDirectory", "RootImage"].into_iter();
+    for name in roots.filter(|name| !(sealed && *name == "RootImage")) {
+        if let Some(given) = in_force(file, &[name]).pop()
+            && given.value.trim_end_matches('/').starts_with(['/', '%'])
+        {
+            return Some(given.told(&given.value));
+        }
+    }
+    mounted(file)
+}
+
+/// Whether a word names a path of the machine that outlives a boot; `-` before it says that it may be missing, `+` that it is
+/// meant below the unit's root.
+fn is_kept_path(word: &str) -> bool {
+    let source = word.trim_start_matches(['-', '+']);
+    let source = source.split(':').next().unwrap_or_default();
+    source.starts_with(['/', '%']) && !is_volatile(source)
+}
+
+fn is_volatile(path: &str) -> bool {
+    let path = clean(path);
+    VOLATILE.iter().any(|below| {
+        path.strip_prefix(below).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    })
+}
+
+/// A path without what systemd would simplify.
+fn clean(path: &str) -> String {
+    let parts = path.split('/').filter(|part| !part.is_empty() && *part != ".");
+    let clean = parts.collect::<Vec<_>>().join("/");
+    if path.starts_with('/') { format!("/{clean}") } else { clean }
+}
+
+/// What a mount unit mounts, if it is the machine's own and can be written to.
+fn mounted(file: &UnitFile) -> Option<KeptData> {
+    let last = |name| in_force(file, &[name]).pop().filter(|given| given.section == "Mount");
+    let what = last("What")?;
+    let options = last("Options").map(|given| given.value).unwrap_or_default();
+    let has = |word: &str| options.split(',').any(|option| option.trim() == word);
+    let device = what.value.starts_with("/dev/") || what.value.contains('=');
+    let path = what.value.starts_with('/') && (has("bind") || has("rbind"));
+    let local = device || path && !is_volatile(&what.value);
+    (local && !has("ro")).then(|| what.told(&what.value))
+}
+
+fn of_container(file: &UnitFile) -> Option<KeptData> {
+    // What cannot be read here may have been written by a daemon that can.
+    let Ok(mounts) = container::mounts(file) else { return mounted_somehow(file) };
+    let kept = |mount: &&container::Mount| {
+        !mount.read_only
+            && match &mount.source {
+                container::Source::Path(path) => !is_volatile(path),
+                container::Source::Volume(_) | container::Source::Anonymous => true,
+                container::Source::Tmpfs { .. } => false,
+            }
+    };
+    let Some(mount) = mounts.iter().find(kept) else { return mounted_by_variable(file) };
+    let what = match &mount.source {
+        container::Source::Path(path) => format!("the machine's {path} as {}", mount.target),
+        container::Source::Volume(container::Named::Unit(unit)) => {
+            format!("the volume {unit} as {}", mount.target)
+        }
+        container::Source::Volume(container::Named::Engine(name)) => {
+            format!("the volume {name} as {}", mount.target)
+        }
+        _ => format!("a volume as {}", mount.target),
+    };
+    Some(KeptData { line: 0, what })
+}
+
+/// A mount that only the machine can read: what its variables stand for is in a file there.
+fn mounted_by_variable(file: &UnitFile) -> Option<KeptData> {
+    file.values("Service", "EnvironmentFile").last().filter(|path| !path.is_empty())?;
+    let (line, option) = mount_lines(file).find(|(_, option)| option.value.contains('$'))?;
+    Some(written(line, option))
+}
+
+/// The last mount of a container whose file cannot be read in full.
+fn mounted_somehow(file: &UnitFile) -> Option<KeptData> {
+    let (line, option) = mount_lines(file).last().filter(|(_, option)| !option.value.is_empty())?;
+    Some(written(line, option))
+}
+
+fn mount_lines(file: &UnitFile) -> impl Iterator<Item = (usize, &UnitOption)> {
+    file.numbered().filter(|(_, option)| {
+        option.section == "Container" && matches!(option.name.as_str(), "Volume" | "Mount")
+    })
+}
+
+fn written(line: usize, option: &UnitOption) -> KeptData {
+    KeptData { line, what: format!("[{}] {}={}", option.section, option.name, option.joined()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(runner: RunnerKind, text: &str) -> Option<String> {
+        kept_data(runner, &text.parse().unwrap()).map(|kept| kept.what)
+    }
+
+    fn service(lines: &str) -> Option<String> {
+        told(RunnerKind::Systemd, &format!("[Service]\nExecStart=/bin/true\n{lines}\n"))
+    }
+
+    fn container(lines: &str) -> Option<String> {
+        told(RunnerKind::Docker, &format!("[Container]\nImage=a\n{lines}\n"))
+    }
+
+    #[test]
+    fn a_state_directory_is_kept_however_it_is_written() {
+        let state = Some("[Service] StateDirectory=db".to_owned());
+        for lines in [
+            "StateDirectory=db",
+            "StateDirectory = db",
+            "StateDirectory=\"db\"",
+            "StateDirectory=db other",
+            "StateDirectory=\\\n  db",
+            "StateDirectory=\nStateDirectory=db",
+            "StateDirectory=gone\nStateDirectory=\nStateDirectory=db",
+            "DynamicUser=yes\nStateDirectory=db",
+        ] {
+            assert_eq!(service(lines), state, "{lines}");
+        }
+        assert!(service("StateDirectory=%p/%i").is_some());
+        assert!(service("StateDirectory=a:b").is_some());
+    }
+
+    #[test]
+    fn what_is_taken_back_or_stands_elsewhere_is_not() {
+        for lines in [
+            "",
+            "StateDirectory=",
+            "StateDirectory=db\nStateDirectory=",
+            "StateDirectory=\"\"",
+            "#StateDirectory=db",
+            "DynamicUser=yes",
+            "CacheDirectory=db",
+            "LogsDirectory=db",
+            "ConfigurationDirectory=db",
+            "RuntimeDirectory=db",
+            "WorkingDirectory=/srv/db",
+            "TemporaryFileSystem=/srv",
+            "StateDirectoryMode=0700",
+            "[Unit]\nStateDirectory=db",
+            "[X-Fleet]\nMachineMetadata=StateDirectory=db",
+        ] {
+            assert_eq!(service(lines), None, "{lines}");
+        }
+    }
+
+    #[test]
+    fn paths_of_the_machine_count_where_they_can_be_written_to() {
+        for (lines, kept) in [
+            ("BindPaths=/srv/db", "BindPaths=/srv/db"),
+            ("BindPaths=/run/a /srv/db:/data:norbind", "BindPaths=/srv/db:/data:norbind"),
+            ("BindPaths=-/srv/db:/data", "BindPaths=-/srv/db:/data"),
+            ("BindPaths='/srv/my db:/data'", "BindPaths=/srv/my db:/data"),
+            ("BindPaths=%S/db:/data", "BindPaths=%S/db:/data"),
+            ("ReadWritePaths=-/var/lib/db", "ReadWritePaths=-/var/lib/db"),
+            ("ReadWriteDirectories=/srv", "ReadWriteDirectories=/srv"),
+            ("RootDirectory=/srv/root", "RootDirectory=/srv/root"),
+            ("RootImage=/srv/root.raw", "RootImage=/srv/root.raw"),
+            ("MountImages=/srv/db.raw:/data", "MountImages=/srv/db.raw:/data"),
+        ] {
+            assert_eq!(service(lines), Some(format!("[Service] {kept}")), "{lines}");
+        }
+        for lines in [
+            "BindReadOnlyPaths=/srv/db",
+            "BindPaths=/run/docker.sock",
+            "BindPaths=/var/run//docker.sock:/run/docker.sock",
+            "BindPaths=/dev/log %t/x /proc/1 /sys",
+            "BindPaths=/srv/db\nBindPaths=",
+            "ReadWritePaths=/run/db",
+            "RootDirectory=/",
+            "RootDirectory=/srv\nRootDirectory=",
+            "RootImage=/srv/root.raw\nRootHash=00",
+        ] {
+            assert_eq!(service(lines), None, "{lines}");
+        }
+        assert!(service("BindPaths=/running/db").is_some(), "only what is below /run");
+    }
+
+    #[test]
+    fn volumes_and_paths_of_a_container_count_where_they_can_be_written_to() {
+        for (lines, kept) in [
+            ("Volume=db.volume:/data", "the volume db.volume as /data"),
+            ("Volume=db:/data", "the volume db as /data"),
+            ("Volume=/data", "a volume as /data"),
+            ("Volume=/srv/db:/data", "the machine's /srv/db as /data"),
+            ("Volume=/srv/db:/data:Z", "the machine's /srv/db as /data"),
+            ("Volume=/a:/b:ro\nVolume=/srv/db:/data:rw", "the machine's /srv/db as /data"),
+            ("Volume=%p-%i.volume:/data", "the volume check-INSTANCE.volume as /data"),
+            ("Mount=type=volume,source=db,target=/data", "the volume db as /data"),
+            ("Mount=type=volume,target=/data", "a volume as /data"),
+            ("Mount=type=bind,source=/srv/db,dst=/data", "the machine's /srv/db as /data"),
+            (
+                "Mount=type=bind,src=/srv/db,dst=/data,readonly=false",
+                "the machine's /srv/db as /data",
+            ),
+        ] {
+            assert_eq!(container(lines).as_deref(), Some(kept), "{lines}");
+        }
+        for lines in [
+            "",
+            "Volume=db.volume:/data:ro",
+            "Volume=/srv/db:/data:ro,Z",
+            "Volume=db:/data\nVolume=",
+            "Volume=/run/docker.sock:/run/docker.sock",
+            "Mount=type=bind,source=/srv/db,target=/data,readonly",
+            "Mount=type=bind,source=/srv/db,target=/data,ro=true",
+            "Mount=type=tmpfs,target=/data",
+            "Tmpfs=/data",
+            "Secret=db",
+            "Frobnicate=yes",
+        ] {
+            assert_eq!(container(lines), None, "{lines}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_not_taken_for_nothing() {
+        assert!(container("Volume=/a:/b:frobnicate").is_some());
+        assert!(container("Frobnicate=yes\nVolume=/a:/b").is_some());
+        assert!(service("StateDirectory='db").is_some());
+        let by_variable = "Volume=${DATA}:/data\n[Service]\nEnvironmentFile=/etc/db.env\n";
+        assert!(container(by_variable).is_some());
+    }
+
+    #[test]
+    fn a_mount_of_the_machines_own_counts() {
+        let mount = |lines: &str| told(RunnerKind::Systemd, &format!("[Mount]\nWhere=/m\n{lines}"));
+        assert_eq!(mount("What=/dev/sdb1").as_deref(), Some("[Mount] What=/dev/sdb1"));
+        assert!(mount("What=UUID=1-2").is_some());
+        assert!(mount("What=/srv/a\nOptions=noatime,bind").is_some());
+        for lines in [
+            "What=tmpfs\nType=tmpfs",
+            "What=server:/export\nType=nfs",
+            "What=/dev/sdb1\nOptions=ro,noatime",
+            "What=/run/a\nOptions=bind",
+        ] {
+            assert_eq!(mount(lines), None, "{lines}");
+        }
+    }
+}
