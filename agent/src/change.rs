@@ -18,16 +18,18 @@
 //! report never passes for a new one.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::sync::Arc;
 
 use muster_common::api::v1::{Change, Outcome, UnitChange, UnitChanged};
-use muster_common::refusal::Refusal;
+use muster_common::refusal::{Refusal, UnitReason};
 use muster_common::snapshot::{Snapshot, Unit};
 use muster_common::state::{DesiredState, ObservedState};
 use muster_common::unit::{
     FileHash, InvalidUnit, ParseError, RequirementsError, RequirementsTemplate, UnitFile, UnitName,
     UnitType, check_container, warnings,
 };
+use muster_engine::left_behind::left_behind;
 use muster_engine::schedule::Candidate;
 use muster_store::UnitWrite;
 
@@ -84,7 +86,9 @@ impl Request {
     /// Decides about the units at these places, in order, each seeing what became of those before it.
     pub fn decide(&self, cluster: &mut Cluster, places: &BTreeSet<usize>) -> Decided {
         let (decided, candidates) = self.walk(cluster.snapshot(), places, &BTreeMap::new());
-        let refused = cluster.admit(&candidates);
+        let mut refused = cluster.admit(&candidates);
+        // One that is being stopped still starts when it has ended: there is nothing to choose otherwise, only to wait for.
+        refused.retain(|_, refusal| !matches!(refusal.unit, Some(UnitReason::StillRunning { .. })));
         if refused.is_empty() {
             return decided;
         }
@@ -104,6 +108,7 @@ impl Request {
             pending: BTreeMap::new(),
             sections: BTreeMap::new(),
             warned: BTreeSet::new(),
+            told_of_data: BTreeSet::new(),
             candidates: Vec::new(),
         };
         let mut decided = Decided::default();
@@ -134,6 +139,8 @@ struct Walk<'a> {
     sections: BTreeMap<FileHash, Result<RequirementsTemplate, RequirementsError>>,
     /// Files whose warnings have been given: once is enough for all instances.
     warned: BTreeSet<(FileHash, UnitType)>,
+    /// Files, and whose they are, of which it has been said that their units leave data behind.
+    told_of_data: BTreeSet<(FileHash, String)>,
     candidates: Vec<Candidate>,
 }
 
@@ -223,10 +230,13 @@ impl Walk<'_> {
             None if changed => Outcome::Changed,
             None => Outcome::Unchanged,
         };
-        let warnings = match change.file {
+        let mut warnings = match change.file {
             Some(given) if given == hash => self.warnings(name, hash, &file),
             _ => Vec::new(),
         };
+        if change.file.is_some() && (before.is_none() || replaced) {
+            warnings.extend(self.left_behind(name, hash, &file));
+        }
         if changed {
             let name = name.clone();
             let write = UnitWrite { name: name.clone(), file, desired, generation, expected };
@@ -326,6 +336,28 @@ impl Walk<'_> {
         let mut found = warnings(name, file);
         found.extend(check_container(name, file).unwrap_or_default());
         found.iter().map(|warning| format!("{name}: {warning}")).collect()
+    }
+
+    /// A word on the data that a unit leaves behind should it move. Said once, when its file comes into the cluster: not again
+    /// at each start, and once for all that are made from one template.
+    fn left_behind(&mut self, name: &UnitName, hash: FileHash, file: &UnitFile) -> Option<String> {
+        let family = name.instance().map(|_| format!("{}@", name.prefix()));
+        let known = family.is_some_and(|family| {
+            let from = Bound::Included(family.as_str());
+            let named = self.snapshot.units.range::<str, _>((from, Bound::Unbounded));
+            let mut family = named.take_while(|(other, _)| other.as_str().starts_with(&*family));
+            family.any(|(other, unit)| unit.file == hash && other.unit_type() == name.unit_type())
+        });
+        if known || !self.told_of_data.insert((hash, name.prefix().to_owned())) {
+            return None;
+        }
+        let kept = left_behind(self.snapshot, name, file)?;
+        let line = if kept.line > 0 { format!("line {}: ", kept.line) } else { String::new() };
+        Some(format!(
+            "{name}: {line}{}: what is kept there stays behind when the unit moves to another machine; MachineID= or \
+             MachineMetadata= in [X-Fleet] ties it to where its data is",
+            kept.what
+        ))
     }
 
     /// Whether a launched unit has been carried out everywhere it is placed, and runs nowhere.

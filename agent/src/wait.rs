@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use muster_common::api::v1::{Until, Wait, WaitEvent, WaitFor};
 use muster_common::machine::{Machine, MachineId};
-use muster_common::refusal::Refusal;
+use muster_common::refusal::{Refusal, UnitReason};
 use muster_common::snapshot::{Placement, Snapshot, homes};
 use muster_common::state::{DesiredState, ObservedState};
 use muster_common::unit::{Requirements, UnitName};
@@ -138,13 +138,21 @@ impl Waiting {
             let refusal = cluster.explain(name);
             if watched.refusal != refusal {
                 watched.refusal.clone_from(&refusal);
-                if let Some(refusal) = refusal {
-                    events.push(WaitEvent::Refused { name: name.clone(), refusal });
-                }
+                events.extend(refusal.map(|refusal| unplaced(cluster.snapshot(), name, refusal)));
             }
         }
         events
     }
+}
+
+/// What is told of a unit that is on no machine: why none takes it, or where it has to end before one does.
+fn unplaced(snapshot: &Snapshot, name: &UnitName, refusal: Refusal) -> WaitEvent {
+    let Some(UnitReason::StillRunning { machine }) = &refusal.unit else {
+        return WaitEvent::Refused { name: name.clone(), refusal };
+    };
+    let state = snapshot.states.get(name).and_then(|states| states.get(machine)).cloned();
+    let machine = Some(lists::machine(snapshot, machine));
+    WaitEvent::Progress { name: name.clone(), machine, state }
 }
 
 /// Whether a unit, in a snapshot that has what was asked of it, is to be something else.

@@ -126,3 +126,66 @@ async fn a_machine_that_nobody_knows_is_not_drained() {
     let odd = cluster.drain(json!({"dead_line": 1})).await;
     assert_eq!(odd.status, StatusCode::BAD_REQUEST);
 }
+
+#[tokio::test]
+async fn who_submits_what_would_leave_data_behind_is_told_once() {
+    const DB: &str = "[Service]\nExecStart=/bin/true\nStateDirectory=db\n";
+    let cluster = cluster().await;
+    let warnings = |answer: Value| answer["warnings"].as_array().cloned().unwrap_or_default();
+    let alone = warnings(cluster.submit("alone.service", DB, "inactive").await);
+    assert!(alone.is_empty(), "it cannot move: {alone:?}");
+
+    let _other = cluster.join("m2").await;
+    let told = warnings(cluster.submit("db.service", DB, "inactive").await);
+    assert_eq!(
+        told,
+        [
+            "db.service: line 3: [Service] StateDirectory=db: what is kept there stays behind when the unit moves to \
+             another machine; MachineID= or MachineMetadata= in [X-Fleet] ties it to where its data is"
+        ]
+    );
+    for desired in ["inactive", "launched", "launched"] {
+        let again = warnings(cluster.submit("db.service", DB, desired).await);
+        assert!(again.is_empty(), "it was told before: {again:?}");
+    }
+    let tied = DB.to_owned() + "[X-Fleet]\nMachineID=m1\n";
+    assert!(warnings(cluster.submit("tied.service", &tied, "launched").await).is_empty());
+
+    // One word for a template and all its instances, whoever is first.
+    assert_eq!(warnings(cluster.submit("db@1.service", DB, "launched").await).len(), 1);
+    assert!(warnings(cluster.submit("db@2.service", DB, "launched").await).is_empty());
+    let other = DB.to_owned() + "#\n";
+    assert_eq!(warnings(cluster.submit("db@.service", &other, "inactive").await).len(), 1);
+    assert!(warnings(cluster.submit("db@3.service", &other, "launched").await).is_empty());
+    let from_template = json!({"units": [{"name": "db@4.service", "desired": "launched"}]});
+    let answer = cluster.change(from_template).await.body["units"][0].clone();
+    assert!(warnings(answer).is_empty());
+
+    // Another file is another matter.
+    let hash = FileHash::of(&other).to_string();
+    let unit = json!({"name": "db.service", "file": hash});
+    let change = json!({"files": {hash: other}, "units": [unit], "replace": true});
+    assert_eq!(warnings(cluster.change(change).await.body["units"][0].clone()).len(), 1);
+}
+
+#[tokio::test]
+async fn a_start_waits_for_the_end_of_what_may_not_run_twice() {
+    const DB: &str = "[Service]\nExecStart=/bin/true\nStateDirectory=db\n";
+    let (cluster, _other, _) = running().await;
+    let name: UnitName = "db.service".parse().unwrap();
+    cluster.submit("db.service", DB, "launched").await;
+    let placement = cluster.place(&name).await;
+    cluster.report(&name, &placement, "active", "running").await;
+    cluster.submit("db.service", DB, "inactive").await;
+    cluster.lead().await;
+    cluster.report(&name, &placement, "deactivating", "stop-sigterm").await;
+
+    // It is not refused, for it only has to wait, and is told where it is being stopped.
+    let answer = cluster.submit("db.service", DB, "launched").await;
+    assert_eq!(answer["outcome"], "changed", "{answer}");
+    let unit = json!({"name": "db.service", "until": "launched"});
+    let events = cluster.events(json!({"units": [unit]}), |_| true).await;
+    assert_eq!(events[0]["event"], "progress", "{events:?}");
+    assert_eq!(events[0]["machine"]["id"], "m1");
+    assert_eq!(events[0]["state"]["active"], "deactivating");
+}
