@@ -3,8 +3,9 @@
 //! Owns the look at `/etc/machine-id`, at the kernel's boot id and the age of PID 1, and at the routing table. It never
 //! writes any of them.
 
+use std::collections::BTreeSet;
 use std::io;
-use std::net::{IpAddr, UdpSocket};
+use std::net::{IpAddr, Ipv6Addr, UdpSocket};
 use std::path::{Path, PathBuf};
 
 use muster_common::machine::{InvalidMachineId, MachineId};
@@ -81,13 +82,34 @@ pub fn address() -> String {
     interface_address().unwrap_or_default()
 }
 
+/// Every address of this machine but loopback's; as many as the kernel's tables tell.
+pub fn addresses() -> BTreeSet<IpAddr> {
+    let read = |path| std::fs::read_to_string(path).unwrap_or_default();
+    let v4 = every_local_address(&read("/proc/net/fib_trie")).collect::<Vec<_>>();
+    let v6 = interfaces_v6(&read("/proc/net/if_inet6")).collect::<Vec<_>>();
+    v4.into_iter().chain(v6).filter(|ip| !ip.is_loopback() && !ip.is_unspecified()).collect()
+}
+
+/// Addresses in the form of `/proc/net/if_inet6`: 32 digits at the beginning of each line.
+fn interfaces_v6(table: &str) -> impl Iterator<Item = IpAddr> {
+    table.lines().filter_map(|line| {
+        let digits = line.split_ascii_whitespace().next().filter(|word| word.len() == 32)?;
+        u128::from_str_radix(digits, 16).ok().map(|bits| Ipv6Addr::from_bits(bits).into())
+    })
+}
+
 /// Without a default route: the first address in the kernel's table of local IPv4 addresses that is not loopback's.
 fn interface_address() -> Option<String> {
     local_addresses(&std::fs::read_to_string("/proc/net/fib_trie").ok()?).next()
 }
 
-/// Addresses in the form of `/proc/net/fib_trie`: a line `|-- 10.0.0.1` followed by `/32 host LOCAL`.
+/// Those of [`every_local_address`] that others may reach.
 fn local_addresses(table: &str) -> impl Iterator<Item = String> {
+    every_local_address(table).filter(|ip| is_global(*ip)).map(|ip| ip.to_string())
+}
+
+/// Addresses in the form of `/proc/net/fib_trie`: a line `|-- 10.0.0.1` followed by `/32 host LOCAL`.
+fn every_local_address(table: &str) -> impl Iterator<Item = IpAddr> {
     let mut last = None;
     table.lines().filter_map(move |line| {
         let line = line.trim();
@@ -95,7 +117,7 @@ fn local_addresses(table: &str) -> impl Iterator<Item = String> {
             last = address.parse::<IpAddr>().ok();
             None
         } else if line == "/32 host LOCAL" {
-            last.filter(|ip| is_global(*ip)).map(|ip| ip.to_string())
+            last
         } else {
             None
         }
@@ -153,5 +175,9 @@ mod tests {
         let table = "Main:\n  +-- 0.0.0.0/0 3 0 5\n     |-- 10.9.0.0\n        /24 link UNICAST\n     |-- 10.9.0.3\n\
                      /32 host LOCAL\n     |-- 127.0.0.1\n        /32 host LOCAL\n     |-- 10.9.0.255\n        /32 link BROADCAST\n";
         assert_eq!(local_addresses(table).collect::<Vec<_>>(), ["10.9.0.3"]);
+        let table = "00000000000000000000000000000001 01 80 10 80       lo\n\
+                     20010db8000000000000000000000007 02 40 00 80     eth0\n";
+        let addresses: Vec<String> = interfaces_v6(table).map(|ip| ip.to_string()).collect();
+        assert_eq!(addresses, ["::1", "2001:db8::7"]);
     }
 }

@@ -12,7 +12,7 @@ use muster_common::reboot::HostStatus;
 use muster_common::text::clean_lines;
 use muster_store::{Registry, Store};
 use musterd::config::{Config, Flags, Roles};
-use musterd::http::{App, Parts, SLOT_LIMIT, router, serve, socket};
+use musterd::http::{App, Parts, SLOT_LIMIT, serve, socket};
 use musterd::inspect::Inspector;
 use musterd::metrics::Metrics;
 use musterd::reboot::{Lock, Logind, Phases, role};
@@ -83,12 +83,14 @@ async fn daemon(config: Config) -> anyhow::Result<()> {
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot await signals")?;
 
     // Sockets first: a second daemon on the same machine stops here, before it touches anything.
-    let sockets = socket::open(&config.http)?;
+    let mut sockets = socket::open(&config.http)?;
     let made = sockets.made.clone();
     let result = async {
         let store = open_store(&config).await?;
         let registry = Registry::new(store, &config.prefix);
         let settings = settings(&config);
+        // What the machine is called in lists it is asked by.
+        sockets.names.extend(settings.address.parse());
         let health = Health::new();
         let view = View::new(registry.clone());
         let lock = Lock::new(registry.clone(), config.reboot.all_groups());
@@ -108,6 +110,7 @@ async fn daemon(config: Config) -> anyhow::Result<()> {
             registry: registry.clone(),
             view: view.clone(),
             machine: settings.machine_id.clone(),
+            address: settings.address.clone(),
             health: health.clone(),
             metrics,
             inspector: Inspector { containers, ..Inspector::default() },
@@ -125,7 +128,14 @@ async fn daemon(config: Config) -> anyhow::Result<()> {
             store = if config.etcd.is_some() { "etcd" } else { "embedded" },
             "musterd starts"
         );
-        let serving = tokio::spawn(serve::serve(sockets, router(app), shutdown.clone()));
+        if config.api_is_elsewhere(&settings.address) {
+            tracing::warn!(
+                "other daemons will not ask this one for the status and the journal of its units: its address is {:?}, and \
+                 the API is served at other addresses (address, http.listen)",
+                settings.address
+            );
+        }
+        let serving = tokio::spawn(serve::serve(sockets, app, shutdown.clone()));
         tokio::spawn(health::tell(health.subscribe(), shutdown.clone()));
         let rebooting = role::Parts {
             machine: settings.machine_id.clone(),
@@ -204,7 +214,7 @@ async fn open_store(config: &Config) -> anyhow::Result<Arc<dyn Store>> {
 }
 
 fn settings(config: &Config) -> Settings {
-    let address = config.address.clone().unwrap_or_else(identity::address);
+    let address = config.own_address().unwrap_or_else(identity::address);
     Settings {
         machine_id: config.machine_id.clone(),
         api_address: config.api(&address),

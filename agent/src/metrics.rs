@@ -11,7 +11,7 @@ use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
 use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::registry::Registry;
 
 use crate::health::Health;
@@ -23,6 +23,29 @@ pub struct Metrics(Arc<Inner>);
 struct Inner {
     registry: Registry,
     requests: Family<RequestLabels, Counter>,
+    refusals: Family<RefusalLabels, Counter>,
+    connections: Family<ListenerLabels, Gauge>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RefusalLabels {
+    reason: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ListenerLabels {
+    listener: String,
+}
+
+/// A connection that is counted until this is dropped.
+pub struct OpenConnection {
+    open: Gauge,
+}
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        self.open.dec();
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -58,6 +81,14 @@ impl Metrics {
         let mut registry = Registry::with_prefix("muster");
         let requests = Family::default();
         registry.register("http_requests", "HTTP requests answered", requests.clone());
+        let refusals = Family::default();
+        registry.register(
+            "http_refusals",
+            "Requests and connections that were turned away before any handler",
+            refusals.clone(),
+        );
+        let connections = Family::default();
+        registry.register("http_connections", "Open connections", connections.clone());
         registry.register(
             "plan_seconds",
             "Time taken by plans while leading",
@@ -67,7 +98,7 @@ impl Metrics {
         for other in others {
             registry.register_collector(other);
         }
-        Self(Arc::new(Inner { registry, requests }))
+        Self(Arc::new(Inner { registry, requests, refusals, connections }))
     }
 
     /// Counts a request. `route` is the pattern that matched, never what the client sent.
@@ -79,6 +110,19 @@ impl Metrics {
         };
         let labels = RequestLabels { route: route.to_owned(), method: method.to_owned(), status };
         self.0.requests.get_or_create(&labels).inc();
+    }
+
+    /// Counts something that was turned away, by one of a few words for why.
+    pub fn refused(&self, reason: &'static str) {
+        self.0.refusals.get_or_create(&RefusalLabels { reason }).inc();
+    }
+
+    /// Counts an open connection of a listener.
+    pub fn connection(&self, listener: &str) -> OpenConnection {
+        let labels = ListenerLabels { listener: listener.to_owned() };
+        let open = self.0.connections.get_or_create_owned(&labels);
+        open.inc();
+        OpenConnection { open }
     }
 
     /// The text a scrape is answered with: what is counted here, the cluster, and more of the same form.
@@ -111,8 +155,8 @@ fn unmark(text: &mut String) {
     text.truncate(marker);
 }
 
-fn gauge(value: usize) -> prometheus_client::metrics::gauge::Gauge {
-    let gauge = prometheus_client::metrics::gauge::Gauge::default();
+fn gauge(value: usize) -> Gauge {
+    let gauge = Gauge::default();
     gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
     gauge
 }

@@ -84,6 +84,17 @@ pub enum ViewError {
     /// The watch says nothing.
     #[error("the store did not answer in time")]
     Silent,
+    /// A revision that the store has not come to.
+    #[error(
+        "revision={revision} is of the future: the store is at revision {present}; name the one that the answer to a change \
+         gave, or none"
+    )]
+    Future {
+        /// What was asked for.
+        revision: u64,
+        /// Where the store is.
+        present: u64,
+    },
 }
 
 /// One reader; the follower runs while there are any.
@@ -115,11 +126,18 @@ impl View {
         Ok(reader)
     }
 
-    /// A reader that sees at least a revision.
+    /// A reader that sees at least a revision, which is to be one that the store has come to.
     pub async fn at_least(&self, revision: u64) -> Result<Reader, ViewError> {
         let (mut reader, _) = self.reader();
         reader.begun().await?;
-        self.catch_up(&mut reader, revision).await?;
+        if !reader.reaches(revision).await {
+            // Without this look a revision of the future would read the whole store, each time.
+            let present = self.0.registry.revision().await?;
+            if revision > present {
+                return Err(ViewError::Future { revision, present });
+            }
+            self.read_anew(&reader).await?;
+        }
         Ok(reader)
     }
 
@@ -129,10 +147,13 @@ impl View {
     }
 
     async fn catch_up(&self, reader: &mut Reader, revision: u64) -> Result<(), ViewError> {
-        let reached = reader.position.wait_for(|at| at.revision >= revision);
-        if matches!(tokio::time::timeout(CATCH_UP, reached).await, Ok(Ok(_))) {
-            return Ok(());
+        if !reader.reaches(revision).await {
+            self.read_anew(reader).await?;
         }
+        Ok(())
+    }
+
+    async fn read_anew(&self, reader: &Reader) -> Result<(), ViewError> {
         let snapshot = self.0.registry.snapshot().await?;
         reader.live.install(snapshot);
         Ok(())
@@ -176,6 +197,12 @@ impl Reader {
     pub async fn changed(&mut self) {
         // The sender lives as long as `live`, which we hold, so an error cannot come.
         let _ = self.position.changed().await;
+    }
+
+    /// Whether the watch brings a revision soon.
+    async fn reaches(&mut self, revision: u64) -> bool {
+        let reached = self.position.wait_for(|at| at.revision >= revision);
+        matches!(tokio::time::timeout(CATCH_UP, reached).await, Ok(Ok(_)))
     }
 
     /// Waits for the first snapshot.

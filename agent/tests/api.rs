@@ -13,8 +13,14 @@ mod connections;
 mod containers;
 #[path = "api/cordon.rs"]
 mod cordon;
+#[path = "api/doors.rs"]
+mod doors;
 #[path = "api/drain.rs"]
 mod drain;
+#[path = "api/elsewhere.rs"]
+mod elsewhere;
+#[path = "api/flood.rs"]
+mod flood;
 #[path = "api/reboot.rs"]
 mod reboot;
 mod support;
@@ -40,6 +46,8 @@ use muster_common::state::{DesiredState, ObservedState};
 use muster_common::unit::{FileHash, UnitName};
 use muster_store::{Leadership, PlaceWrite, Presence, Registry, StateUpdate};
 use musterd::Health;
+use musterd::http::limits::{Limits, Share, StoreLimits};
+use musterd::http::quota::Quotas;
 use musterd::http::{App, Parts, router};
 use musterd::inspect::Inspector;
 use musterd::metrics::Metrics;
@@ -57,6 +65,7 @@ const HELLO: &str = "[Service]\nExecStart=/bin/sleep 1d\n";
 
 struct Cluster {
     router: Router,
+    app: App,
     registry: Registry,
     line: Arc<support::Line>,
     view: View,
@@ -92,7 +101,8 @@ async fn lingering(linger: Duration) -> Cluster {
     let leadership = registry.campaign(&presence).await.unwrap().unwrap();
     let app = App::new(parts(&registry, &view, &machine.id));
     Cluster {
-        router: router(app),
+        router: router(app.clone()),
+        app,
         registry,
         line,
         view,
@@ -109,6 +119,8 @@ fn parts(registry: &Registry, view: &View, machine: &MachineId) -> Parts {
         registry: registry.clone(),
         view: view.clone(),
         machine: machine.clone(),
+        // Daemons of one machine: they find each other on loopback.
+        address: "127.0.0.1".to_owned(),
         metrics: Metrics::new(health.clone()),
         health,
         inspector: Inspector {

@@ -185,7 +185,7 @@ fn a_bad_configuration_fails_the_check_with_its_reason() {
         ),
         (
             File::new("[http]\nlisten = [\"10.0.0.1:7117\"]\n"),
-            "musterd: http.listen: 10.0.0.1:7117 is not on loopback",
+            "musterd: http.listen: 10.0.0.1:7117: plain TCP, on loopback too, lets every user",
         ),
     ] {
         let (code, said) = file.check();

@@ -20,7 +20,8 @@ use muster_store::{
     Commit, Guard, Lease, LeaseId, Listing, Op, Range, Registry, Store, StoreError, TimeLeft, Watch,
 };
 use musterd::Health;
-use musterd::http::socket::Sockets;
+use musterd::config::{Part, Serves};
+use musterd::http::socket::{Sockets, Tcp};
 use musterd::http::{App, Parts, router, serve};
 use musterd::inspect::Inspector;
 use musterd::metrics::Metrics;
@@ -41,6 +42,7 @@ const STEADY_STATE: &str = "/fleetlock/v1/steady-state";
 #[derive(Clone)]
 struct Daemon {
     router: Router,
+    app: App,
     lock: Lock,
 }
 
@@ -57,6 +59,7 @@ impl Daemon {
             view: View::new(registry.clone()),
             registry,
             machine: "m1".parse().unwrap(),
+            address: "127.0.0.1".to_owned(),
             metrics: Metrics::new(health.clone()),
             health,
             inspector: Inspector::default(),
@@ -66,7 +69,7 @@ impl Daemon {
             body_limit: 1024 * 1024,
             shutdown: CancellationToken::new(),
         });
-        Self { router: router(app), lock }
+        Self { router: router(app.clone()), app, lock }
     }
 
     /// What a request is answered with: status, the headers that are always the same, and the body as it is.
@@ -75,8 +78,9 @@ impl Daemon {
         let (parts, body) = response.into_parts();
         let body = body.collect().await.unwrap().to_bytes();
         let mut text = format!("{}\n", parts.status.as_u16());
+        assert_eq!(parts.headers[header::X_CONTENT_TYPE_OPTIONS], "nosniff");
         for (name, value) in &parts.headers {
-            if name != header::CONTENT_LENGTH {
+            if name != header::CONTENT_LENGTH && name != header::X_CONTENT_TYPE_OPTIONS {
                 writeln!(text, "{name}: {}", value.to_str().unwrap()).unwrap();
             }
         }
@@ -413,8 +417,9 @@ async fn the_exchange_on_the_wire() {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let address = listener.local_addr().unwrap();
     let shutdown = CancellationToken::new();
-    let sockets = Sockets { tcp: vec![listener], ..Sockets::default() };
-    let serving = tokio::spawn(serve::serve(sockets, daemon.router.clone(), shutdown.clone()));
+    let tcp = Tcp { listener, serves: Serves::of(&[Part::FleetLock]).unwrap() };
+    let sockets = Sockets { tcp: vec![tcp], ..Sockets::default() };
+    let serving = tokio::spawn(serve::serve(sockets, daemon.app.clone(), shutdown.clone()));
 
     let exchange = async |id: &str| {
         let body = body("default", id);
@@ -429,7 +434,9 @@ async fn the_exchange_on_the_wire() {
         }
         let mut answer = String::new();
         tokio::time::timeout(LIMIT, stream.read_to_string(&mut answer)).await.unwrap().unwrap();
-        let lines: Vec<&str> = answer.split("\r\n").filter(|l| !l.starts_with("date: ")).collect();
+        let always =
+            |line: &&str| !line.starts_with("date: ") && *line != "x-content-type-options: nosniff";
+        let lines: Vec<&str> = answer.split("\r\n").filter(always).collect();
         lines.join("\n")
     };
     assert_snapshot!(exchange(ONE).await, @"

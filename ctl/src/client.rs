@@ -237,13 +237,15 @@ impl Client {
     ) -> Result<Response<Incoming>, ClientError> {
         let begun = Instant::now();
         let what = if self.debug { format!("{method} {path}") } else { String::new() };
+        let changes = method != Method::GET;
         let mut request = Request::builder()
             .method(method)
             .uri(path)
             .header(HOST, self.endpoint.authority())
             .header(USER_AGENT, concat!("musterctl/", env!("CARGO_PKG_VERSION")))
             .header(ACCEPT, "*/*");
-        if !body.is_empty() {
+        // Over TCP a daemon takes no change without it, be it one without a body.
+        if changes {
             request = request.header(CONTENT_TYPE, "application/json");
         }
         let request = request
@@ -364,6 +366,10 @@ impl Pieces {
 
 /// Whether what is missing may be what the path or the body names, and not the path itself.
 fn names_something(status: StatusCode, path: &str, body: &ErrorBody) -> bool {
+    // A listener that serves other things than this says so itself, and what it serves.
+    if body.error.message.starts_with("this listener serves ") {
+        return true;
+    }
     if path.starts_with("/v1/reboot") || path.starts_with("/v1/machines/") {
         return status == StatusCode::NOT_FOUND
             && !body.error.message.starts_with("there is nothing at ");

@@ -21,7 +21,7 @@ use muster_common::state::DesiredState::{Inactive, Launched, Loaded};
 use muster_store::{EtcdOptions, Registry, Store};
 use musterd::Health;
 use musterd::http::socket::Sockets;
-use musterd::http::{App, Parts, SLOT_LIMIT, router, serve};
+use musterd::http::{App, Parts, SLOT_LIMIT, serve};
 use musterd::inspect::Inspector;
 use musterd::metrics::Metrics;
 use musterd::reboot::Lock;
@@ -103,6 +103,7 @@ impl Cluster {
             registry: registry.clone(),
             view: View::new(registry.clone()),
             machine: machine.id.clone(),
+            address: machine.address.clone(),
             metrics: Metrics::new(health.clone()),
             health,
             inspector: Inspector::default(),
@@ -113,8 +114,8 @@ impl Cluster {
             shutdown: shutdown.clone(),
         };
         let listener = UnixListener::bind(directory.path().join("socket")).unwrap();
-        let sockets = Sockets { unix: vec![listener], tcp: Vec::new(), made: None };
-        tokio::spawn(serve::serve(sockets, router(App::new(parts)), shutdown.clone()));
+        let sockets = Sockets { unix: vec![listener], ..Sockets::default() };
+        tokio::spawn(serve::serve(sockets, App::new(parts), shutdown.clone()));
         Self { registry, directory, shutdown }
     }
 

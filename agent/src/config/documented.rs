@@ -180,8 +180,40 @@ fn inline(butane: &str) -> String {
 fn the_configuration_of_a_first_boot_is_one() {
     for file in ["packaging/butane/flatcar.yaml", "packaging/butane/fedora-coreos.yaml"] {
         let written = inline(&text(file));
-        assert_eq!(config(&written).http.listen.len(), 1, "{file}: {written}");
+        let listeners = config(&written).http.listeners;
+        let [listener] = listeners[..] else { panic!("{file}: {written}") };
+        assert_eq!(listener.serves.to_string(), "fleetlock", "{file}: {written}");
         assert_ne!(config(&written), config(""), "{file}");
+    }
+}
+
+#[test]
+fn the_provisioning_script_writes_listeners_that_can_be_read() {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../provision/provision-host");
+    let provision = |options: &[&str]| {
+        let root = tempfile::tempdir().unwrap();
+        std::fs::create_dir(root.path().join("etc")).unwrap();
+        let mut command = std::process::Command::new("bash");
+        command.arg(&script).arg("--root").arg(root.path()).args(options);
+        let output = command.output().unwrap();
+        let written = std::fs::read_to_string(root.path().join("etc/muster/muster.toml"));
+        written.map_err(|_| String::from_utf8(output.stderr).unwrap())
+    };
+    let listener = ["--http-listener", "127.0.0.1:7118=fleetlock+metrics"];
+    let both = ["--http-listener", "[::1]:1=metrics"];
+    let written = provision(&[&listener[..], &both[..]].concat()).unwrap();
+    let told = config(&written).http.listeners;
+    let told: Vec<String> = told.iter().map(|l| format!("{} {}", l.address, l.serves)).collect();
+    assert_eq!(told, ["127.0.0.1:7118 fleetlock, metrics", "[::1]:1 metrics"], "{written}");
+    let written = provision(&["--http-listen", "127.0.0.1:7117", "--insecure"]).unwrap();
+    assert!(config(&written).http.listeners[0].serves.api, "{written}");
+    for options in [
+        ["--http-listen", "127.0.0.1:7117"],
+        ["--http-listener", "127.0.0.1:7117=metrics+api"],
+        ["--http-listener", "127.0.0.1:7117"],
+    ] {
+        let said = provision(&options).unwrap_err();
+        assert!(said.starts_with(&format!("provision-host: {}", options[0])), "{said}");
     }
 }
 

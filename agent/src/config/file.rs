@@ -12,7 +12,9 @@ use muster_common::machine::MachineId;
 use muster_common::text::FreeText;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
+use toml::Spanned;
 
+use super::listeners::{self, HostName, Listener};
 use super::reboot;
 use super::roles::Role;
 use super::values::{BodyLimit, Endpoint, LogFormat, Prefix, Ttl};
@@ -58,7 +60,13 @@ pub(super) struct Etcd {
 pub(super) struct Http {
     pub(super) socket: Option<PathBuf>,
     pub(super) listen: Option<Vec<SocketAddr>>,
+    listener: Option<Vec<Spanned<listeners::Table>>>,
+    /// What `listener` says, read.
+    #[serde(skip)]
+    pub(super) listeners: Option<Vec<Listener>>,
     pub(super) insecure: Option<bool>,
+    #[serde(deserialize_with = "listed")]
+    pub(super) names: Option<Vec<HostName>>,
     #[serde(deserialize_with = "parsed")]
     pub(super) body_limit: Option<BodyLimit>,
 }
@@ -116,22 +124,40 @@ impl File {
 
     /// Parses the text of a file.
     pub(super) fn parse(path: &Path, text: &str) -> Result<Self, FileError> {
-        toml::from_str(text).map_err(|error| {
-            let start = error.span().map_or(0, |span| span.start);
+        let content = |start: usize, problem: &str| {
             let before = text.get(..start).unwrap_or(text);
             let line = before.matches('\n').count() + 1;
             FileError::Content {
                 path: path.display().to_string(),
                 line,
-                problem: problem(error.message(), text.lines().nth(line - 1).unwrap_or_default()),
+                problem: problem.to_owned(),
             }
-        })
+        };
+        let mut file: Self = toml::from_str(text).map_err(|error| {
+            let start = error.span().map_or(0, |span| span.start);
+            let before = text.get(..start).unwrap_or(text);
+            let line = text.lines().nth(before.matches('\n').count()).unwrap_or_default();
+            content(start, &problem(error.message(), line))
+        })?;
+        let Some(tables) = file.http.listener.take() else { return Ok(file) };
+        let mut listeners = Vec::with_capacity(tables.len());
+        for table in tables {
+            let start = table.span().start;
+            let listener = table.get_ref().listener();
+            listeners.push(listener.map_err(|problem| content(start, problem))?);
+            if listeners::twice(&listeners).is_some() {
+                return Err(content(start, "listener: this address has a listener already"));
+            }
+        }
+        file.http.listeners = Some(listeners);
+        Ok(file)
     }
 }
 
 /// The parser's words, in ours: keys instead of fields, and the key at fault where the message has only the value.
 fn problem(message: &str, line: &str) -> String {
-    let message = message.replace("unknown field", "unknown key");
+    let message =
+        message.replace("unknown field", "unknown key").replace("missing field", "missing key");
     match line.split_once('=') {
         Some((key, _)) if !message.contains("unknown key") && !key.trim().is_empty() => {
             format!("{}: {message}", key.trim())

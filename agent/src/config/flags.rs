@@ -10,6 +10,7 @@ use clap::Parser;
 use muster_common::machine::MachineId;
 use muster_common::text::FreeText;
 
+use super::listeners::{HostName, Listener};
 use super::reboot::RebootFlags;
 use super::roles::Role;
 use super::values::{BodyLimit, Endpoint, LogFormat, Metadata, Prefix, Ttl};
@@ -105,7 +106,20 @@ pub struct Flags {
     #[arg(long, env = "MUSTER_HTTP_LISTEN", value_name = "IP:PORT,...", value_delimiter = ',')]
     pub http_listen: Option<Vec<SocketAddr>>,
 
-    /// Allow plain TCP beyond loopback: who can reach the port can start units as root
+    /// TCP addresses that serve only a part: fleetlock, metrics, api [default: none]
+    #[arg(
+        long,
+        env = "MUSTER_HTTP_LISTENER",
+        value_name = "IP:PORT=PART+PART,...",
+        value_delimiter = ','
+    )]
+    pub http_listener: Option<Vec<Listener>>,
+
+    /// Further names by which clients may call this daemon over TCP [default: none]
+    #[arg(long, env = "MUSTER_HTTP_NAMES", value_name = "NAME,...", value_delimiter = ',')]
+    pub http_names: Option<Vec<HostName>>,
+
+    /// Allow the API over plain TCP, on loopback too: who can reach the port can start units as root
     #[arg(long, env = "MUSTER_HTTP_INSECURE", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     pub http_insecure: Option<bool>,
 

@@ -5,6 +5,7 @@
 
 mod file;
 mod flags;
+mod listeners;
 mod reboot;
 mod roles;
 mod values;
@@ -21,6 +22,7 @@ use crate::identity::{self, IdentityError};
 
 pub use file::FileError;
 pub use flags::Flags;
+pub use listeners::{HostName, Listener, Part, Serves};
 pub use reboot::{Reboot, RebootFlags, Source, Span};
 pub use roles::{Role, Roles};
 pub use values::{BodyLimit, Endpoint, InvalidValue, LogFormat, Metadata, Prefix, Ttl, Words};
@@ -89,10 +91,12 @@ pub struct Etcd {
 pub struct Http {
     /// The unix socket.
     pub socket: PathBuf,
-    /// TCP addresses.
-    pub listen: Vec<SocketAddr>,
-    /// Whether plain TCP may go beyond loopback.
+    /// TCP addresses, and what each serves.
+    pub listeners: Vec<Listener>,
+    /// Whether plain TCP may carry the whole API.
     pub insecure: bool,
+    /// Further names by which clients may call this daemon over TCP.
+    pub names: Vec<HostName>,
     /// Most bytes of a body.
     pub body_limit: usize,
 }
@@ -127,12 +131,24 @@ pub enum ConfigError {
     /// The file that was named is not there.
     #[error("there is no configuration file {0}")]
     Missing(String),
-    /// Plain TCP beyond loopback.
+    /// The whole API over plain TCP.
     #[error(
-        "http.listen: {0} is not on loopback, and plain TCP lets everyone who can reach it start units as root; \
-         set http.insecure = true (--http-insecure) if that network is trusted"
+        "{key}: {address}: plain TCP, on loopback too, lets every user, container and web page that can reach it start \
+         units as root; use the unix socket, let a [[http.listener]] serve only \"fleetlock\" or \"metrics\", or set \
+         http.insecure = true (--http-insecure) if everybody who can reach it is trusted"
     )]
-    Insecure(SocketAddr),
+    Insecure {
+        /// The key.
+        key: &'static str,
+        /// The address.
+        address: SocketAddr,
+    },
+    /// One address in two places.
+    #[error(
+        "http.listen, http.listener: {0} is there twice; one address has one listener, which serves several parts as \
+         serves = [\"fleetlock\", \"metrics\"]"
+    )]
+    Twice(SocketAddr),
     /// Two keys contradict each other, or one lacks the other.
     #[error("{0}")]
     Contradiction(&'static str),
@@ -185,9 +201,8 @@ impl Config {
     fn merge(file: file::File, flags: Flags) -> Result<Self, ConfigError> {
         let insecure = flags.http_insecure.or(file.http.insecure).unwrap_or(false);
         let listen = flags.http_listen.clone().or(file.http.listen.clone()).unwrap_or_default();
-        if let Some(open) = listen.iter().find(|a| !a.ip().is_loopback() && !insecure) {
-            return Err(ConfigError::Insecure(*open));
-        }
+        let parts = flags.http_listener.clone().or(file.http.listeners.clone());
+        let listeners = listeners::merge(&listen, parts.unwrap_or_default(), insecure)?;
         let level = flags.log_level.clone().or(file.log.level.clone());
         let level = level.unwrap_or_else(|| "info".to_owned());
         if level.parse::<tracing_subscriber::filter::Targets>().is_err() {
@@ -222,8 +237,9 @@ impl Config {
                     .http_socket
                     .or(file.http.socket)
                     .unwrap_or("/run/muster/muster.sock".into()),
-                listen,
+                listeners,
                 insecure,
+                names: flags.http_names.or(file.http.names).unwrap_or_default(),
                 body_limit: flags
                     .http_body_limit
                     .or(file.http.body_limit)
@@ -244,15 +260,32 @@ impl Config {
         })
     }
 
-    /// `host:port` where other daemons reach this one's API: the first address that is not on loopback, the
-    /// machine's own address standing in for "all addresses".
+    /// This machine's address as others reach it: the one that is configured, else the one the API is served on.
+    /// `None`: it has to be found.
+    pub fn own_address(&self) -> Option<String> {
+        let specific = |a: &SocketAddr| !a.ip().is_unspecified();
+        let served = || self.open_api().find(specific).map(|a| a.ip().to_canonical().to_string());
+        self.address.clone().or_else(served)
+    }
+
+    /// `host:port` where other daemons reach this one's API: at the machine's own address and nowhere else, for a record
+    /// that sends others to a third place is believed by nobody.
     pub fn api(&self, address: &str) -> Option<String> {
-        let open = self.http.listen.iter().find(|a| !a.ip().is_loopback())?;
-        if !open.ip().is_unspecified() {
-            return Some(open.to_string());
-        }
-        let ip: IpAddr = address.parse().ok()?;
-        Some(SocketAddr::new(ip, open.port()).to_string())
+        let own: IpAddr = address.parse().ok()?;
+        let there = |ip: IpAddr| ip.is_unspecified() || ip.to_canonical() == own.to_canonical();
+        let port = self.open_api().find(|a| there(a.ip()))?.port();
+        Some(SocketAddr::new(own, port).to_string())
+    }
+
+    /// Whether the API is served to the network, and yet where no other daemon asks: not at the machine's address.
+    pub fn api_is_elsewhere(&self, address: &str) -> bool {
+        self.api(address).is_none() && self.open_api().next().is_some()
+    }
+
+    /// Where the API is served to the network.
+    fn open_api(&self) -> impl Iterator<Item = SocketAddr> {
+        let open = |l: &&Listener| l.serves.api && !l.address.ip().is_loopback();
+        self.http.listeners.iter().filter(open).map(|listener| listener.address)
     }
 }
 

@@ -32,7 +32,7 @@ fn without_configuration_one_machine_runs_alone() {
     assert_eq!(config.roles, Roles::default());
     assert_eq!(config.token_limit, 100);
     assert_eq!(config.http.socket, Path::new("/run/muster/muster.sock"));
-    assert!(config.http.listen.is_empty());
+    assert!(config.http.listeners.is_empty());
 }
 
 #[test]
@@ -84,21 +84,116 @@ fn a_bad_value_is_named_with_its_key_and_line() {
 }
 
 #[test]
-fn plain_tcp_beyond_loopback_needs_a_word() {
-    assert!(with_file("[http]\nlisten = [\"127.0.0.1:7117\"]\n", &[]).is_ok());
-    let open = "[http]\nlisten = [\"10.0.0.1:7117\"]\n";
-    let error = with_file(open, &[]).unwrap_err().to_string();
-    assert!(error.starts_with("http.listen: 10.0.0.1:7117 is not on loopback"), "{error}");
-    assert!(error.contains("http.insecure = true"), "{error}");
-    let config = with_file(open, &["--http-insecure"]).unwrap();
-    assert_eq!(config.api("10.0.0.1").as_deref(), Some("10.0.0.1:7117"));
+fn the_api_over_plain_tcp_needs_a_word_wherever_it_is() {
+    for address in ["127.0.0.1:7117", "[::1]:7117", "10.0.0.1:7117", "0.0.0.0:7117", "127.9.9.9:1"]
+    {
+        let listen = format!("[http]\nlisten = [\"{address}\"]\n");
+        let serves = format!(
+            "[[http.listener]]\naddress = \"{address}\"\nserves = [\"metrics\", \"api\"]\n"
+        );
+        for (key, text) in [("http.listen", listen), ("http.listener", serves)] {
+            let error = problem(&text);
+            assert!(
+                error.starts_with(&format!("{key}: {address}: plain TCP, on loopback too")),
+                "{error}"
+            );
+            assert!(error.contains("http.insecure = true"), "{error}");
+            let config = with_file(&text, &["--http-insecure"]).unwrap();
+            assert!(config.http.listeners[0].serves.api);
+        }
+    }
+    assert!(with_file("", &["--http-listen", "127.0.0.1:7117"]).is_err(), "by a flag, too");
+    assert!(with_file("", &["--http-listener", "127.0.0.1:7117=api"]).is_err());
 }
 
 #[test]
-fn listening_everywhere_is_reached_at_the_machines_address() {
+fn a_listener_serves_what_it_says_and_needs_no_word_for_it() {
+    let text = "[http]\ninsecure = false\n\n[[http.listener]]\naddress = \"127.0.0.1:7118\"\nserves = [\"fleetlock\"]\n\n\
+                [[http.listener]]\naddress = \"10.0.0.1:9100\"\nserves = [\"metrics\", \"fleetlock\"]\n";
+    let told = |config: Config| -> Vec<String> {
+        let listeners = config.http.listeners.into_iter();
+        listeners.map(|l| format!("{} {}", l.address, l.serves)).collect()
+    };
+    let both = ["127.0.0.1:7118 fleetlock", "10.0.0.1:9100 fleetlock, metrics"];
+    assert_eq!(told(with_file(text, &[]).unwrap()), both);
+    let flag = ["--http-listener", "127.0.0.1:1=metrics,[::1]:2=fleetlock+metrics"];
+    let given = ["127.0.0.1:1 metrics", "[::1]:2 fleetlock, metrics"];
+    assert_eq!(told(with_file(text, &flag).unwrap()), given);
+    assert_eq!(with_file(text, &[]).unwrap().api("10.0.0.1"), None, "the API is not there");
+    let names = with_file("[http]\nnames = [\"N1.Example.\"]\n", &[]).unwrap().http.names;
+    assert_eq!(names, [HostName("n1.example".to_owned())]);
+}
+
+#[test]
+fn a_listener_that_makes_no_sense_is_named_with_its_line() {
+    let table = |inside: &str| format!("\n[[http.listener]]\n{inside}\n");
+    for (text, expected) in [
+        (
+            table("address = \"127.0.0.1:7118\"\nserves = [\"fleetlok\"]"),
+            "muster.toml: line 4: serves: \"fleetlok\" is not a part of the API: \"fleetlock\", \"metrics\" or \"api\"",
+        ),
+        (
+            table("address = \"127.0.0.1:7118\"\nserves = []"),
+            "muster.toml: line 2: serves: a listener serves at least one of \"fleetlock\", \"metrics\" and \"api\"",
+        ),
+        (
+            table("address = \"127.0.0.1:7118\""),
+            "muster.toml: line 2: serves: a listener serves at least one of \"fleetlock\", \"metrics\" and \"api\"",
+        ),
+        (table("serves = [\"metrics\"]"), "muster.toml: line 2: listener: address is missing"),
+        (
+            table("address = \"127.0.0.1\"\nserves = [\"metrics\"]"),
+            "muster.toml: line 3: address: \"127.0.0.1\" is not an address with its port, such as \"127.0.0.1:7118\"",
+        ),
+        (
+            table("address = \"127.0.0.1:7118\"\nserves = \"metrics\""),
+            "muster.toml: line 4: serves: invalid type: string \"metrics\", expected a sequence",
+        ),
+        (
+            table("address = \"127.0.0.1:1\"\nserve = [\"metrics\"]"),
+            "muster.toml: line 4: unknown key `serve`, expected `address` or `serves`",
+        ),
+        (
+            format!("{0}{0}", table("address = \"127.0.0.1:7118\"\nserves = [\"metrics\"]")),
+            "muster.toml: line 6: listener: this address has a listener already",
+        ),
+        (
+            format!(
+                "[http]\ninsecure = true\nlisten = [\"127.0.0.1:1\"]\n{}",
+                table("address = \"[::ffff:127.0.0.1]:1\"\nserves = [\"metrics\"]")
+            ),
+            "http.listen, http.listener: [::ffff:127.0.0.1]:1 is there twice",
+        ),
+        (
+            "[http]\ninsecure = true\nlisten = [\"127.0.0.1:1\", \"127.0.0.1:1\"]\n".to_owned(),
+            "http.listen, http.listener: 127.0.0.1:1 is there twice",
+        ),
+        (
+            "[http]\nnames = [\"http://n1\"]\n".to_owned(),
+            "muster.toml: line 2: names: \"http://n1\" is not a host name or an address, without scheme and port",
+        ),
+    ] {
+        let problem = problem(&text);
+        assert!(problem.starts_with(expected), "{problem}");
+    }
+}
+
+#[test]
+fn the_api_is_advertised_at_the_machines_own_address() {
     let config = with_file("[http]\nlisten = [\"0.0.0.0:7117\"]\ninsecure = true\n", &[]).unwrap();
     assert_eq!(config.api("10.0.0.9").as_deref(), Some("10.0.0.9:7117"));
     assert_eq!(config.api(""), None);
+    assert_eq!(config.own_address(), None, "it has to be found");
+    // On one address that is the machine's, unless another is configured.
+    let listen = "[http]\nlisten = [\"127.0.0.1:7117\", \"10.0.0.1:7117\"]\ninsecure = true\n";
+    let config = with_file(listen, &[]).unwrap();
+    assert_eq!(config.own_address().as_deref(), Some("10.0.0.1"));
+    assert_eq!(config.api("10.0.0.1").as_deref(), Some("10.0.0.1:7117"));
+    assert!(!config.api_is_elsewhere("10.0.0.1"));
+    let config = with_file(&format!("address = \"192.0.2.1\"\n{listen}"), &[]).unwrap();
+    assert_eq!(config.own_address().as_deref(), Some("192.0.2.1"));
+    assert_eq!(config.api("192.0.2.1"), None);
+    assert!(config.api_is_elsewhere("192.0.2.1"));
 }
 
 #[test]

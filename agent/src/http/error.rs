@@ -11,6 +11,10 @@ use muster_store::{RegistryError, StoreError};
 
 use crate::view::ViewError;
 
+/// Seconds after which a client may ask again that was told that something is not to be had now: a store is elected anew,
+/// and a crowd has gone, in less.
+pub(crate) const RETRY_AFTER: u32 = 5;
+
 /// What a request is answered with when it cannot be carried out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ApiError {
@@ -82,6 +86,7 @@ impl From<ViewError> for ApiError {
     fn from(error: ViewError) -> Self {
         match error {
             ViewError::Store(error) => error.into(),
+            error @ ViewError::Future { .. } => Self::bad_request(chain(&error)),
             error => Self::new(StatusCode::SERVICE_UNAVAILABLE, chain(&error)),
         }
     }
@@ -93,7 +98,11 @@ impl IntoResponse for ApiError {
             tracing::warn!(status = self.status.as_u16(), error = self.message, "request failed");
         }
         let detail = ErrorDetail { code: self.status.as_u16(), message: self.message };
-        json(self.status, &ErrorBody { error: detail })
+        let mut response = json(self.status, &ErrorBody { error: detail });
+        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+            response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER.into());
+        }
+        response
     }
 }
 

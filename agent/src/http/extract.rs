@@ -2,22 +2,15 @@
 //!
 //! Owns the checks every request passes: content type, body limit, JSON, names and query parameters.
 
-use std::pin::pin;
-use std::time::Duration;
-
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
-use bytes::BytesMut;
 use http::request::Parts;
 use http::{HeaderMap, StatusCode, header};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
 use muster_common::unit::UnitName;
 use serde::de::DeserializeOwned;
 
 use super::App;
+use super::body::{BodyError, read_whole};
 use super::error::ApiError;
-
-/// How long a client may send nothing in the middle of a body: as long as for a head, see `serve`.
-const STALL: Duration = Duration::from_secs(30);
 
 /// A JSON body.
 pub(crate) struct Body<T>(pub(crate) T);
@@ -42,41 +35,8 @@ pub(crate) async fn read_json<T: DeserializeOwned>(
     request: Request,
     app: &App,
 ) -> Result<T, ApiError> {
-    let limit = app.body_limit();
-    let too_large = || {
-        let message = format!(
-            "the body is larger than {limit} bytes; send fewer units at a time, or raise http.body_limit"
-        );
-        ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, message)
-    };
-    let announced = request
-        .headers()
-        .get(header::CONTENT_LENGTH)
-        .and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
-    if announced.is_some_and(|length| length > limit) {
-        return Err(too_large());
-    }
-    let mut rest = pin!(Limited::new(request.into_body(), limit));
-    let mut body = BytesMut::new();
-    loop {
-        let frame = match tokio::time::timeout(STALL, rest.frame()).await {
-            Ok(Some(Ok(frame))) => frame,
-            Ok(None) => break,
-            Ok(Some(Err(error))) if error.downcast_ref::<LengthLimitError>().is_some() => {
-                return Err(too_large());
-            }
-            Ok(Some(Err(error))) => {
-                return Err(ApiError::bad_request(format!("the body broke off: {error}")));
-            }
-            Err(_) => {
-                let message = format!("nothing more of the body came for {} s", STALL.as_secs());
-                return Err(ApiError::new(StatusCode::REQUEST_TIMEOUT, message));
-            }
-        };
-        if let Ok(data) = frame.into_data() {
-            body.extend_from_slice(&data);
-        }
-    }
+    let (parts, body) = request.into_parts();
+    let body = read_whole(&parts.headers, body, app.body_limit()).await?;
     // With the path to what is wrong: a value that is refused does not know the name of its field.
     let mut reader = serde_json::Deserializer::from_slice(&body);
     let refuse = |error: String| ApiError::bad_request(format!("unable to decode body: {error}"));
@@ -84,6 +44,16 @@ pub(crate) async fn read_json<T: DeserializeOwned>(
         serde_path_to_error::deserialize(&mut reader).map_err(|error| refuse(error.to_string()))?;
     reader.end().map_err(|error| refuse(error.to_string()))?;
     Ok(value)
+}
+
+impl From<BodyError> for ApiError {
+    fn from(error: BodyError) -> Self {
+        let hint = match &error {
+            BodyError::TooLarge(_) => "; send fewer units at a time, or raise http.body_limit",
+            _ => "",
+        };
+        Self::new(error.status(), format!("{error}{hint}"))
+    }
 }
 
 /// 415 unless there is one content type and it is one of these, parameters aside.

@@ -9,11 +9,11 @@ use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, post};
 use http::{HeaderValue, Method, StatusCode, Uri};
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use muster_common::api::fleetlock::{BODY_LIMIT, HEADER, Identity, Kind, Rejection};
 use muster_common::reboot::{HolderKind, Outcome};
 
 use super::App;
+use super::body::read_whole;
 use super::error::{chain, json};
 use crate::reboot::{Asked, LockError, Release};
 
@@ -80,17 +80,9 @@ async fn identity(request: Request) -> Result<Identity, Rejected> {
     let (parts, body) = request.into_parts();
     let invalid =
         |status, value: String| Rejected { status, kind: Kind::InvalidClientIdentity, value };
-    let body = match Limited::new(body, BODY_LIMIT).collect().await {
-        Ok(body) => body.to_bytes(),
-        Err(error) if error.downcast_ref::<LengthLimitError>().is_some() => {
-            let value = format!("the body is larger than {BODY_LIMIT} bytes");
-            return Err(invalid(StatusCode::PAYLOAD_TOO_LARGE, value));
-        }
-        Err(error) => {
-            let value = format!("the body broke off: {error}");
-            return Err(invalid(StatusCode::BAD_REQUEST, value));
-        }
-    };
+    let body = read_whole(&parts.headers, body, BODY_LIMIT)
+        .await
+        .map_err(|error| invalid(error.status(), error.to_string()))?;
     let values = parts.headers.get_all(HEADER).iter().map(HeaderValue::as_bytes);
     Identity::read(values, &body)
         .map_err(|error| invalid(StatusCode::BAD_REQUEST, error.to_string()))

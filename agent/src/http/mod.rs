@@ -1,13 +1,18 @@
 //! The HTTP API: fleet's under `/fleet/v1`, ours under `/v1`, FleetLock under `/fleetlock/v1`, `/healthz` and `/metrics`.
 //!
 //! Owns requests and answers: paths, limits, errors, and what a handler needs. It decides nothing about units: that
-//! is `change`, `wait` and the engine. The same router serves the unix socket and TCP.
+//! is `change`, `wait` and the engine. The unix socket is served all of it, a TCP listener what it is configured for.
 
+mod body;
+pub mod door;
 pub mod error;
 mod extract;
 mod fleet;
 mod fleetlock;
+mod gate;
 mod health;
+pub mod limits;
+pub mod quota;
 pub mod serve;
 pub mod socket;
 mod v1;
@@ -20,17 +25,19 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use http::{StatusCode, header};
+use http::{HeaderValue, StatusCode, header};
 use muster_common::machine::MachineId;
 use muster_store::Registry;
 use tokio_util::sync::CancellationToken;
 
+use crate::config::Serves;
 use crate::health::Health;
 use crate::inspect::Inspector;
 use crate::metrics::Metrics;
 use crate::reboot::Lock;
 use crate::view::View;
 use error::ApiError;
+use quota::Quotas;
 
 /// How long a request about slots tries for an answer: less than `musterctl` waits for one by default. Whoever is told that
 /// the store is away may ask again.
@@ -44,6 +51,8 @@ pub struct Parts {
     pub view: View,
     /// This machine.
     pub machine: MachineId,
+    /// Its address, as it registers itself.
+    pub address: String,
     /// How the daemon is.
     pub health: Health,
     /// What has been counted.
@@ -64,12 +73,21 @@ pub struct Parts {
 
 /// Shared by all handlers. Cheap to clone.
 #[derive(Clone)]
-pub struct App(Arc<Parts>);
+pub struct App(Arc<Parts>, Quotas);
 
 impl App {
     /// Puts the parts behind one handle.
     pub fn new(parts: Parts) -> Self {
-        Self(Arc::new(parts))
+        Self::with_quotas(parts, Quotas::default())
+    }
+
+    /// The same with other numbers for what clients may hold.
+    pub fn with_quotas(parts: Parts, quotas: Quotas) -> Self {
+        Self(Arc::new(parts), quotas)
+    }
+
+    fn quotas(&self) -> &Quotas {
+        &self.1
     }
 
     fn body_limit(&self) -> usize {
@@ -87,20 +105,40 @@ impl std::ops::Deref for App {
 
 /// The whole API.
 pub fn router(app: App) -> Router {
-    Router::new()
-        .nest("/fleet/v1", fleet::routes())
-        .nest("/v1", v1::routes().merge(fleetlock::lost_routes()))
-        .nest("/fleetlock", fleetlock::routes())
-        .route("/healthz", get(health::healthz))
-        .route("/metrics", get(health::metrics))
+    router_of(app, Serves::everything())
+}
+
+/// The parts of it that a listener serves. What it does not serve is not there: no path leads to it.
+pub fn router_of(app: App, serves: Serves) -> Router {
+    let mut router = Router::new();
+    if serves.api {
+        router = router.nest("/fleet/v1", fleet::routes());
+        let routes = v1::routes();
+        let lost = if serves.fleetlock { fleetlock::lost_routes() } else { Router::new() };
+        router = router.nest("/v1", routes.merge(lost));
+    } else if serves.fleetlock {
+        router = router.nest("/v1", fleetlock::lost_routes());
+    }
+    if serves.fleetlock {
+        router = router.nest("/fleetlock", fleetlock::routes());
+    }
+    if serves.metrics {
+        router = router.route("/healthz", get(health::healthz));
+        router = router.route("/metrics", get(health::metrics));
+    }
+    router
         // Ours, not axum's: bodies are limited where they are read, with an error that says the limit.
         .layer(axum::extract::DefaultBodyLimit::disable())
-        .layer(middleware::from_fn_with_state(app.clone(), observe))
+        .layer(middleware::from_fn_with_state((app.clone(), serves), observe))
         .with_state(app)
 }
 
 /// Counts every request, and turns the router's own empty answers (no such path, no such method) into JSON errors.
-async fn observe(State(app): State<App>, request: Request, next: Next) -> Response {
+async fn observe(
+    State((app, serves)): State<(App, Serves)>,
+    request: Request,
+    next: Next,
+) -> Response {
     let began = Instant::now();
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
@@ -109,14 +147,15 @@ async fn observe(State(app): State<App>, request: Request, next: Next) -> Respon
         .get::<MatchedPath>()
         .map_or_else(|| "none".to_owned(), |route| route.as_str().to_owned());
     let response = next.run(request).await;
-    let response = match response.status() {
+    let mut response = match response.status() {
         StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED
             if !response.headers().contains_key(header::CONTENT_TYPE) =>
         {
-            explain_routing(&method, &path, &response)
+            explain_routing(&method, &path, serves, &response)
         }
         _ => response,
     };
+    no_sniffing(&mut response);
     app.metrics.request(&route, method.as_str(), response.status().as_u16());
     tracing::debug!(
         %method,
@@ -128,9 +167,26 @@ async fn observe(State(app): State<App>, request: Request, next: Next) -> Respon
     response
 }
 
-fn explain_routing(method: &http::Method, path: &str, plain: &Response) -> Response {
+/// No browser is to find out for itself what an answer is: a log can hold a page.
+fn no_sniffing(response: &mut Response) {
+    let value = HeaderValue::from_static("nosniff");
+    response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, value);
+}
+
+fn explain_routing(
+    method: &http::Method,
+    path: &str,
+    serves: Serves,
+    plain: &Response,
+) -> Response {
     let message = if plain.status() == StatusCode::NOT_FOUND {
-        format!("there is nothing at {path}")
+        if serves == Serves::everything() {
+            format!("there is nothing at {path}")
+        } else {
+            format!(
+                "this listener serves {serves} and nothing else (http.listener): {path} is not among it"
+            )
+        }
     } else {
         // The router adds the Allow header to whatever leaves this layer.
         format!("{method} is not supported by {path}; the Allow header says what is")

@@ -13,7 +13,8 @@ use std::path::{Path, PathBuf};
 use listenfd::ListenFd;
 use tokio::net::{TcpListener, UnixListener};
 
-use crate::config::Http;
+use super::limits::Limits;
+use crate::config::{HostName, Http, Listener, Serves};
 
 /// The group whose members may use the socket.
 const GROUP: &str = "muster";
@@ -24,9 +25,22 @@ pub struct Sockets {
     /// Unix sockets.
     pub unix: Vec<UnixListener>,
     /// TCP sockets.
-    pub tcp: Vec<TcpListener>,
+    pub tcp: Vec<Tcp>,
+    /// Further names by which clients may call this daemon over TCP.
+    pub names: Vec<HostName>,
     /// The socket file we made, to be removed when we stop.
     pub made: Option<PathBuf>,
+    /// How many connections there may be; `None`: as many as there are descriptors for, within reason.
+    pub limits: Option<Limits>,
+}
+
+/// A TCP socket, and what is served on it.
+#[derive(Debug)]
+pub struct Tcp {
+    /// The socket.
+    pub listener: TcpListener,
+    /// What is served.
+    pub serves: Serves,
 }
 
 /// Why a socket could not be made.
@@ -74,8 +88,9 @@ pub enum SocketError {
     },
     /// systemd passed a socket the configuration does not allow.
     #[error(
-        "systemd passed a socket on {address}, which is not on loopback: plain TCP lets everyone who can reach it \
-         start units as root; set http.insecure = true if that network is trusted"
+        "systemd passed a socket on {address}: plain TCP, on loopback too, lets every user, container and web page that \
+         can reach it start units as root; let a [[http.listener]] of this address serve only \"fleetlock\" or \
+         \"metrics\", or set http.insecure = true if everybody who can reach it is trusted"
     )]
     Insecure {
         /// Its address.
@@ -85,21 +100,29 @@ pub enum SocketError {
 
 /// Takes what systemd passed and makes the rest. Call it within the runtime.
 pub fn open(config: &Http) -> Result<Sockets, SocketError> {
-    let mut sockets = passed(config.insecure)?;
+    let mut sockets = passed(config)?;
     if sockets.unix.is_empty() {
         sockets.unix.push(bind_unix(&config.socket)?);
         sockets.made = Some(config.socket.clone());
     }
-    for address in &config.listen {
+    let passed: Vec<SocketAddr> =
+        sockets.tcp.iter().filter_map(|tcp| tcp.listener.local_addr().ok()).collect();
+    for Listener { address, serves } in &config.listeners {
+        // It is there already, with what it serves.
+        if passed.contains(address) {
+            continue;
+        }
         let tcp = |source| SocketError::Tcp { address: *address, source };
         let listener = std::net::TcpListener::bind(address).map_err(tcp)?;
         listener.set_nonblocking(true).map_err(tcp)?;
-        sockets.tcp.push(TcpListener::from_std(listener).map_err(tcp)?);
+        let listener = TcpListener::from_std(listener).map_err(tcp)?;
+        sockets.tcp.push(Tcp { listener, serves: *serves });
     }
+    sockets.names.clone_from(&config.names);
     Ok(sockets)
 }
 
-fn passed(insecure: bool) -> Result<Sockets, SocketError> {
+fn passed(config: &Http) -> Result<Sockets, SocketError> {
     let mut sockets = Sockets::default();
     let mut fds = ListenFd::from_env();
     for index in 0..fds.len() {
@@ -109,14 +132,23 @@ fn passed(insecure: bool) -> Result<Sockets, SocketError> {
             sockets.unix.push(UnixListener::from_std(listener).map_err(error)?);
         } else if let Some(listener) = fds.take_tcp_listener(index).map_err(error)? {
             let address = listener.local_addr().map_err(error)?;
-            if !address.ip().is_loopback() && !insecure {
-                return Err(SocketError::Insecure { address });
-            }
+            let serves = served_at(config, address)?;
             listener.set_nonblocking(true).map_err(error)?;
-            sockets.tcp.push(TcpListener::from_std(listener).map_err(error)?);
+            let listener = TcpListener::from_std(listener).map_err(error)?;
+            sockets.tcp.push(Tcp { listener, serves });
         }
     }
     Ok(sockets)
+}
+
+/// What is served on a socket that systemd passed: what the configuration says of its address, else everything, if that
+/// is allowed over plain TCP.
+fn served_at(config: &Http, address: SocketAddr) -> Result<Serves, SocketError> {
+    let configured = config.listeners.iter().find(|listener| listener.address == address);
+    match configured.map_or_else(Serves::everything, |listener| listener.serves) {
+        serves if serves.api && !config.insecure => Err(SocketError::Insecure { address }),
+        serves => Ok(serves),
+    }
 }
 
 /// Makes the unix socket under another name and moves it into place, so that it is never there with wrong permissions
@@ -180,6 +212,27 @@ mod tests {
         assert_eq!(group_id(groups, "muster"), Some(42));
         assert_eq!(group_id(groups, "must"), None);
         assert_eq!(group_id(groups, "broken"), None);
+    }
+
+    #[test]
+    fn a_socket_of_systemds_serves_what_its_address_is_configured_for() {
+        let config = |insecure, listeners: &[&str]| Http {
+            socket: "/run/muster/muster.sock".into(),
+            listeners: listeners.iter().map(|text| text.parse().unwrap()).collect(),
+            insecure,
+            names: Vec::new(),
+            body_limit: 0,
+        };
+        let at = |text: &str| text.parse::<SocketAddr>().unwrap();
+        for address in ["127.0.0.1:7117", "[::1]:7117", "10.0.0.1:7117"] {
+            let refused = served_at(&config(false, &[]), at(address)).unwrap_err().to_string();
+            assert!(refused.contains(address) && refused.contains("http.insecure"), "{refused}");
+            let all = served_at(&config(true, &[]), at(address)).unwrap();
+            assert_eq!(all, Serves::everything());
+        }
+        let part = config(false, &["127.0.0.1:7117=fleetlock"]);
+        assert_eq!(served_at(&part, at("127.0.0.1:7117")).unwrap().to_string(), "fleetlock");
+        assert!(served_at(&part, at("127.0.0.1:7118")).is_err());
     }
 
     #[tokio::test]

@@ -4,25 +4,32 @@ use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
+use musterd::config::Serves;
 use musterd::http::serve::serve;
-use musterd::http::socket::Sockets;
+use musterd::http::socket::{Sockets, Tcp};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::trouble::eventually;
 use super::*;
 
-/// Serves a router until the test ends.
-async fn listen(router: Router) -> SocketAddr {
+/// Serves everything until the test ends.
+pub(super) async fn listen(app: App) -> SocketAddr {
+    listen_with(app, Serves::everything(), None).await
+}
+
+/// Serves a part of it until the test ends, to no more clients than this.
+pub(super) async fn listen_with(app: App, serves: Serves, limits: Option<Limits>) -> SocketAddr {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let address = listener.local_addr().unwrap();
-    let sockets = Sockets { tcp: vec![listener], ..Sockets::default() };
-    tokio::spawn(serve(sockets, router, CancellationToken::new()));
+    let tcp = vec![Tcp { listener, serves }];
+    let sockets = Sockets { tcp, limits, ..Sockets::default() };
+    tokio::spawn(serve(sockets, app, CancellationToken::new()));
     address
 }
 
 /// Sends bytes and reads until the server has closed the connection.
-async fn exchange(address: SocketAddr, request: &str) -> String {
+pub(super) async fn exchange(address: SocketAddr, request: &str) -> String {
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = Vec::new();
@@ -36,27 +43,64 @@ async fn exchange(address: SocketAddr, request: &str) -> String {
 /// The clock is the test's: it goes on whenever nothing else does.
 #[tokio::test(start_paused = true)]
 async fn a_client_that_does_not_say_what_it_wants_is_cut_off() {
-    let address = listen(cluster().await.router).await;
-    let answer = exchange(address, "GET /healthz HTTP/1.1\r\nHost: a\r\nX-Slow: ").await;
+    let address = listen(cluster().await.app).await;
+    let answer = exchange(address, "GET /healthz HTTP/1.1\r\nHost: localhost\r\nX-Slow: ").await;
     assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 408 "), "{answer}");
     // And one that has nothing more to say.
-    let answer = exchange(address, "GET /v1/version HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    let answer = exchange(address, "GET /v1/version HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_client_that_stops_in_the_middle_of_a_body_is_cut_off() {
-    let address = listen(cluster().await.router).await;
-    let head = "POST /v1/units HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n";
+    let address = listen(cluster().await.app).await;
+    let head = "POST /v1/units HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n";
     let answer = exchange(address, &format!("{head}{{\"units\": [")).await;
     assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
-    assert!(answer.contains("nothing more of the body came for 30 s"), "{answer}");
+    assert!(answer.contains("the whole body did not come within 30 s"), "{answer}");
+}
+
+/// Sends a head, then its body byte by byte, each of them in time, until the server has had enough.
+async fn drip(address: SocketAddr, head: &str) -> String {
+    let stream = TcpStream::connect(address).await.unwrap();
+    let (mut read, mut write) = stream.into_split();
+    write.write_all(head.as_bytes()).await.unwrap();
+    let dripping = tokio::spawn(async move {
+        while write.write_all(b" ").await.is_ok() {
+            tokio::time::sleep(Duration::from_secs(7)).await;
+        }
+    });
+    let mut answer = Vec::new();
+    let end = tokio::time::timeout(10 * LIMIT, read.read_to_end(&mut answer)).await;
+    let _ = end.expect("the server closes the connection");
+    dripping.abort();
+    String::from_utf8(answer).unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_comes_byte_by_byte_for_ever_is_cut_off_whosever_it_is() {
+    let address = listen(cluster().await.app).await;
+    let body = "Host: localhost\r\nContent-Type: application/json\r\nContent-Length: 4000\r\n";
+    for request in [
+        "POST /v1/units",
+        "POST /v1/wait",
+        "POST /v1/reboot/lock",
+        "PUT /fleet/v1/units/a.service",
+        "PATCH /fleet/v1/machines",
+        "POST /fleetlock/v1/pre-reboot",
+        "POST /fleetlock/v1/steady-state",
+    ] {
+        let head = format!("{request} HTTP/1.1\r\nfleet-lock-protocol: true\r\n{body}\r\n");
+        let answer = drip(address, &head).await;
+        assert!(answer.starts_with("HTTP/1.1 408 "), "{request}: {answer}");
+        assert!(answer.contains("the whole body did not come within 30 s"), "{request}: {answer}");
+    }
 }
 
 #[tokio::test]
 async fn a_body_beyond_the_limit_is_refused_however_it_is_sent() {
-    let address = listen(cluster().await.router).await;
-    let head = "POST /v1/units HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Type: application/json\r\n";
+    let address = listen(cluster().await.app).await;
+    let head = "POST /v1/units HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\n";
     // Announced: refused before anything of it was sent.
     let announced = exchange(address, &format!("{head}Content-Length: 1048577\r\n\r\n")).await;
     // Not announced: refused once it has become too large.
@@ -77,16 +121,17 @@ async fn a_body_beyond_the_limit_is_refused_however_it_is_sent() {
 
 #[tokio::test]
 async fn what_is_no_request_is_answered_and_cut_off() {
-    let address = listen(cluster().await.router).await;
+    let address = listen(cluster().await.app).await;
     let answer = exchange(address, "\u{16}\u{3}\u{1}nonsense\r\n\r\n").await;
     assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
-    let long = format!("GET / HTTP/1.1\r\nHost: a\r\nX-Long: {}\r\n\r\n", "x".repeat(1024 * 1024));
+    let long =
+        format!("GET / HTTP/1.1\r\nHost: localhost\r\nX-Long: {}\r\n\r\n", "x".repeat(1024 * 1024));
     let answer = exchange(address, &long).await;
     assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 431 "), "{answer}");
 }
 
 /// A journalctl that tells its process id and goes on for ever.
-fn endless(directory: &Path) -> PathBuf {
+pub(super) fn endless(directory: &Path) -> PathBuf {
     let path = directory.join("journalctl");
     std::fs::write(&path, "#!/bin/sh\necho $$\nexec sleep 1d\n").unwrap();
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
@@ -94,9 +139,9 @@ fn endless(directory: &Path) -> PathBuf {
 }
 
 /// Follows a journal until the process behind it is known; the connection, and the process.
-async fn follow(address: SocketAddr) -> (BufReader<TcpStream>, u32) {
+pub(super) async fn follow(address: SocketAddr) -> (BufReader<TcpStream>, u32) {
     let mut stream = BufReader::new(TcpStream::connect(address).await.unwrap());
-    let request = "GET /v1/units/a.service/journal?follow=true HTTP/1.1\r\nHost: a\r\n\r\n";
+    let request = "GET /v1/units/a.service/journal?follow=true HTTP/1.1\r\nHost: localhost\r\n\r\n";
     stream.write_all(request.as_bytes()).await.unwrap();
     let read = async {
         let mut lines = Vec::new();
@@ -116,7 +161,7 @@ async fn follow(address: SocketAddr) -> (BufReader<TcpStream>, u32) {
     (stream, process)
 }
 
-fn runs(process: u32) -> bool {
+pub(super) fn runs(process: u32) -> bool {
     Path::new(&format!("/proc/{process}")).exists()
 }
 
@@ -135,10 +180,10 @@ async fn whoever_follows_a_journal_and_goes_leaves_no_process_behind() {
     // On the unit's own machine, asked there and through another.
     let (there, id) = (&cluster.registry, "m2".parse().unwrap());
     let app = App::new(Parts { inspector, ..parts(there, &cluster.view, &id) });
-    let there = listen(router(app)).await;
+    let there = listen(app).await;
     let presence = cluster.join_at("m2", Some(there.to_string())).await;
     cluster.place_on(&presence, &name).await;
-    let here = listen(cluster.router.clone()).await;
+    let here = listen(cluster.app.clone()).await;
     for address in [there, here] {
         let (connection, process) = follow(address).await;
         assert!(runs(process));
@@ -162,7 +207,7 @@ async fn a_daemon_that_stops_leaves_no_journal_behind() {
     let shutdown = CancellationToken::new();
     let parts = parts(&cluster.registry, &cluster.view, &cluster.presence.machine);
     let app = App::new(Parts { inspector, shutdown: shutdown.clone(), ..parts });
-    let address = listen(router(app)).await;
+    let address = listen(app).await;
     let (mut connection, process) = follow(address).await;
     shutdown.cancel();
     eventually(|| !runs(process)).await;

@@ -30,7 +30,10 @@ impl Cluster {
         let mut machine =
             self.registry.snapshot().await.unwrap().machines[&self.presence.machine].clone();
         machine.id = id.parse().unwrap();
-        machine.address = format!("{id}.example");
+        machine.address = match &api {
+            Some(api) => api.rsplit_once(':').unwrap().0.to_owned(),
+            None => format!("{id}.example"),
+        };
         machine.api = api;
         self.registry.register(&machine, lease).await.unwrap()
     }

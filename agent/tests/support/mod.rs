@@ -11,7 +11,7 @@ pub mod engine;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -448,6 +448,7 @@ pub struct Line {
     store: Arc<dyn Store>,
     cut: watch::Sender<bool>,
     leases_gone: AtomicBool,
+    listings: AtomicUsize,
 }
 
 impl Line {
@@ -456,7 +457,12 @@ impl Line {
         let disk = tempfile::tempdir().unwrap();
         let store = muster_store::open_embedded(disk.path()).unwrap();
         let cut = watch::Sender::new(false);
-        let line = Arc::new(Self { store, cut, leases_gone: AtomicBool::new(false) });
+        let line = Arc::new(Self {
+            store,
+            cut,
+            leases_gone: AtomicBool::new(false),
+            listings: AtomicUsize::new(0),
+        });
         (Registry::new(line.clone(), "/muster/v1/"), line, disk)
     }
 
@@ -468,6 +474,11 @@ impl Line {
     pub fn cut_with_the_leases(&self) {
         self.leases_gone.store(true, Ordering::Relaxed);
         self.cut(true);
+    }
+
+    /// How often more than one record was read.
+    pub fn listings(&self) -> usize {
+        self.listings.load(Ordering::Relaxed)
     }
 
     fn check(&self) -> Result<(), StoreError> {
@@ -482,6 +493,9 @@ impl Line {
 impl Store for Line {
     async fn read(&self, range: Range) -> Result<Listing, StoreError> {
         self.check()?;
+        if !matches!(range, Range::Key(_)) {
+            self.listings.fetch_add(1, Ordering::Relaxed);
+        }
         self.store.read(range).await
     }
 

@@ -99,6 +99,8 @@ pub enum Kind {
     MethodNotAllowed,
     /// FleetLock has no such path.
     NotFound,
+    /// The request is not for this server, or a web page has sent it.
+    Refused,
 }
 
 impl fmt::Display for Kind {
@@ -110,6 +112,7 @@ impl fmt::Display for Kind {
             Self::FailedSemInit => "failed_sem_init",
             Self::MethodNotAllowed => "method_not_allowed",
             Self::NotFound => "not_found",
+            Self::Refused => "refused",
         })
     }
 }

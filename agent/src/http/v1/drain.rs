@@ -1,38 +1,28 @@
 //! Drains, on a person's behalf, and the events of any.
 
 use std::convert::Infallible;
-use std::time::Duration;
 
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use axum::response::Response;
-use axum::response::sse::{Event, KeepAlive, Sse};
-use futures::StreamExt;
+use axum::response::sse::{Event, Sse};
 use futures::stream::Stream;
 use http::StatusCode;
 use muster_common::api::drain::{DrainEvent, DrainRequest, Draining};
 use muster_common::cordon::Holder;
-use serde::Deserialize;
 use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
 
 use super::cordons::known;
+use super::wait::stream;
 use crate::cordon::{Cordons, Order};
 use crate::drain::Following;
 use crate::http::App;
 use crate::http::error::{ApiError, json};
-use crate::http::extract::Body;
+use crate::http::extract::{Body, Params};
+use crate::http::quota::Caller;
 use crate::view::Reader;
 
 /// Events that may wait for a slow client before the daemon stops looking on its behalf.
 const BACKLOG: usize = 64;
-
-/// From which revision on a drain is followed.
-#[derive(Debug, Deserialize)]
-pub(super) struct Since {
-    /// Least store revision of the cluster that is told of; 0: as it is when asked.
-    #[serde(default)]
-    revision: u64,
-}
 
 pub(super) async fn drain(
     State(app): State<App>,
@@ -67,17 +57,18 @@ pub(super) async fn progress(
 pub(super) async fn events(
     State(app): State<App>,
     Path(machine): Path<String>,
-    Query(since): Query<Since>,
+    caller: Caller,
+    params: Params,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, ApiError> {
+    params.only(&["revision"])?;
+    // Least store revision of the cluster that is told of; 0: as it is when asked.
+    let revision: u64 = params.parse("revision", "the revision of a change")?.unwrap_or(0);
+    let held = app.quotas().streams.take(caller)?;
     let machine = known(&app, &machine).await?;
-    let reader = app.view.at_least(since.revision).await?;
+    let reader = app.view.at_least(revision).await?;
     let (events, received) = mpsc::channel(BACKLOG);
     tokio::spawn(tell(app, reader, Following::new(machine), events));
-    let stream = ReceiverStream::new(received).filter_map(async |event: DrainEvent| {
-        // No value of ours fails to serialize.
-        Event::default().json_data(event).ok().map(Ok)
-    });
-    Ok(Sse::new(stream).keep_alive(KeepAlive::new().interval(Duration::from_secs(10))))
+    Ok(stream(received, held))
 }
 
 /// Tells what is new until the drain is over, the client has gone, or the daemon stops.

@@ -2,27 +2,34 @@
 //!
 //! Owns the choice of the machine to ask: the one that is named, else the one that has the unit, this one first.
 
-use axum::body::Body;
+use std::time::Duration;
+
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
-use http::{HeaderMap, StatusCode, header};
-use http_body_util::BodyExt;
+use axum::response::Response;
+use futures::StreamExt as _;
+use http::{HeaderMap, StatusCode};
 use muster_common::api::v1::UnitStatus;
 use muster_common::machine::{Machine, MachineId};
 use muster_common::snapshot::{Snapshot, homes};
 use muster_common::unit::UnitName;
-use std::time::Duration;
 
+use super::elsewhere;
+use super::log::{self, Bounds};
 use crate::http::App;
 use crate::http::error::{ApiError, chain, json};
 use crate::http::extract::{Name, Params};
+use crate::http::limits::TURN;
+use crate::http::quota::Caller;
 use crate::inspect::{InspectError, Journal, Lines, Mode};
 use crate::lists;
-use crate::peer::{self, PeerError};
 use crate::runner::docker::OutputError;
 
 /// How long a failure waits for its log lines; without them it is told all the same.
 const LOG_PATIENCE: Duration = Duration::from_secs(3);
+
+/// How long systemctl may take for a status; one that hangs is not to keep others waiting for ever. As long as another
+/// daemon waits for ours, see `peer`.
+const STATUS_PATIENCE: Duration = Duration::from_secs(20);
 
 /// Lines of a journal when none are asked for: fleetctl's default.
 const DEFAULT_LINES: Lines = Lines::Last(10);
@@ -30,16 +37,22 @@ const DEFAULT_LINES: Lines = Lines::Last(10);
 pub(super) async fn status(
     State(app): State<App>,
     Name(name): Name,
+    caller: Caller,
     params: Params,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     params.only(&["machine"])?;
     let machine = whom_to_ask(&app, &name, &params).await?;
     if machine.id != app.machine {
-        let path = format!("/v1/units/{}/status?machine={}", escape(&name), machine.id);
-        return pass_on(&machine, &headers, &path).await;
+        return elsewhere::status(&app, &machine, &headers, &name).await;
     }
-    let (output, code) = app.inspector.status(&name).await?;
+    let _turn = app.quotas().processes.wait(caller, TURN).await?;
+    let looked = tokio::time::timeout(STATUS_PATIENCE, app.inspector.status(&name)).await;
+    let (output, code) = looked.map_err(|_| {
+        let seconds = STATUS_PATIENCE.as_secs();
+        let message = format!("systemctl did not tell the status of {name} within {seconds} s");
+        ApiError::new(StatusCode::SERVICE_UNAVAILABLE, message)
+    })??;
     let status = UnitStatus { machine: machine.id, output, code };
     Ok(json(StatusCode::OK, &status))
 }
@@ -47,6 +60,7 @@ pub(super) async fn status(
 pub(super) async fn journal(
     State(app): State<App>,
     Name(name): Name,
+    caller: Caller,
     params: Params,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
@@ -58,20 +72,22 @@ pub(super) async fn journal(
     };
     let machine = whom_to_ask(&app, &name, &params).await?;
     if machine.id != app.machine {
-        let Journal { lines, follow, mode } = journal;
-        let path = format!(
-            "/v1/units/{}/journal?machine={}&lines={lines}&follow={follow}&output={mode}",
-            escape(&name),
-            machine.id,
-        );
-        return pass_on(&machine, &headers, &path).await;
+        // Whoever follows holds a connection to the other machine.
+        let held = app.quotas().streams.take(caller)?;
+        let log = elsewhere::journal(&app, &machine, &headers, &name, journal).await?;
+        return Ok(log::answer(log, held));
     }
-    let stream = app.inspector.journal(&name, journal).await?;
+    let quotas = app.quotas();
+    let held = if journal.follow {
+        quotas.followers.take(caller)?
+    } else {
+        quotas.processes.wait(caller, TURN).await?
+    };
+    let log = app.inspector.journal(&name, journal).await?;
+    let log = if journal.follow { log } else { log::bounded(log, Bounds::own()) };
     // A daemon that stops does not wait for those who follow.
-    let shutdown = app.shutdown.clone();
-    let stream = futures::StreamExt::take_until(stream, shutdown.cancelled_owned());
-    let headers = [(header::CONTENT_TYPE, "text/plain; charset=utf-8")];
-    Ok((headers, Body::from_stream(stream)).into_response())
+    let log = log.take_until(app.shutdown.clone().cancelled_owned()).boxed();
+    Ok(log::answer(log, held))
 }
 
 /// A failed unit's last log lines, from its machine; none if they cannot be had in time.
@@ -83,20 +99,11 @@ pub(super) async fn last_lines(
 ) -> Vec<String> {
     let fetched = async {
         if machine.id == app.machine {
+            let processes = &app.quotas().processes;
+            let _turn = processes.wait(Caller::Local, TURN).await.map_err(|e| e.to_string())?;
             return app.inspector.last_lines(name, lines).await.map_err(|e| chain(&e));
         }
-        let path = format!(
-            "/v1/units/{}/journal?machine={}&lines={lines}&output={}",
-            escape(name),
-            machine.id,
-            Mode::cat(),
-        );
-        let answer = peer::get(machine, &path).await.map_err(|e| chain(&e))?;
-        if answer.status() != StatusCode::OK {
-            return Err(format!("it answered {}", answer.status()));
-        }
-        let body = answer.into_body().collect().await.map_err(|e| chain(&e))?.to_bytes();
-        Ok(String::from_utf8_lossy(&body).lines().map(str::to_owned).collect())
+        elsewhere::last_lines(app, machine, name, lines).await.map_err(|error| error.message)
     };
     match tokio::time::timeout(LOG_PATIENCE, fetched).await {
         Ok(Ok(lines)) => lines,
@@ -147,34 +154,6 @@ fn machine_of(
             unit.desired
         ))),
         None => Err(ApiError::not_found(format!("unit {name} does not exist"))),
-    }
-}
-
-async fn pass_on(machine: &Machine, headers: &HeaderMap, path: &str) -> Result<Response, ApiError> {
-    if headers.contains_key(peer::FORWARDED) {
-        return Err(ApiError::bad_gateway(format!(
-            "machine {} registered an address at which another machine answers",
-            machine.id
-        )));
-    }
-    let answer = peer::get(machine, path).await?;
-    let (parts, body) = answer.into_parts();
-    let mut response = Response::new(Body::new(body));
-    *response.status_mut() = parts.status;
-    if let Some(kind) = parts.headers.get(header::CONTENT_TYPE) {
-        response.headers_mut().insert(header::CONTENT_TYPE, kind.clone());
-    }
-    Ok(response)
-}
-
-/// A unit name in a path: of the characters it may have, the backslash is the one a path may not.
-fn escape(name: &UnitName) -> String {
-    name.as_str().replace('\\', "%5C")
-}
-
-impl From<PeerError> for ApiError {
-    fn from(error: PeerError) -> Self {
-        Self::bad_gateway(chain(&error))
     }
 }
 

@@ -2,8 +2,10 @@
 
 mod cordons;
 mod drain;
+mod elsewhere;
 mod inspect;
 mod lists;
+mod log;
 mod reboot;
 mod units;
 mod wait;

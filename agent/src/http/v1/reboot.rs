@@ -30,6 +30,7 @@ use crate::health::unix_seconds;
 use crate::http::App;
 use crate::http::error::{ApiError, chain, json};
 use crate::http::extract::{Body, Params};
+use crate::http::quota::Caller;
 use crate::reboot::{Asked, LockError, Release, Released, overview};
 
 /// Events that may wait for a slow client. Each tells all there is, so few are enough.
@@ -60,16 +61,18 @@ async fn status(State(app): State<App>, params: Params) -> Result<Response, ApiE
 /// Tells how things are, and again whenever that has changed.
 async fn watch(
     State(app): State<App>,
+    caller: Caller,
     params: Params,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, ApiError> {
     params.only(&["group"])?;
     let group: Option<Group> = params.parse("group", "the name of a reboot group")?;
+    let held = app.quotas().streams.take(caller)?;
     // What follows is at least as new as this, which is read now: the client sees what it has just done.
     let first = app.lock.records(app.slot_limit).await?;
     let told = overview::tell(&app.machine, &first, group.as_ref())?;
     let (events, received) = mpsc::channel(BACKLOG);
     tokio::spawn(tell(app, group, told, events));
-    Ok(stream(received))
+    Ok(stream(received, held))
 }
 
 async fn tell(

@@ -43,8 +43,14 @@ pub(in crate::http) async fn carry_out(
     let mut revision = 0;
     for _ in 0..ATTEMPTS {
         let reader = app.view.fresh().await?;
-        let (decided, seen) =
-            reader.decide(|cluster| (request.decide(cluster, &open), cluster.snapshot().revision));
+        let (decided, beyond, seen) = reader.decide(|cluster| {
+            let decided = request.decide(cluster, &open);
+            let beyond = app.quotas().store.refusal(cluster.snapshot(), &decided.writes);
+            (decided, beyond, cluster.snapshot().revision)
+        });
+        if let Some(beyond) = beyond {
+            return Err(ApiError::new(StatusCode::INSUFFICIENT_STORAGE, beyond));
+        }
         revision = revision.max(seen);
         let Decided { answers: decided, writes } = decided;
         answers.extend(decided);

@@ -19,6 +19,7 @@ use super::inspect;
 use crate::http::App;
 use crate::http::error::ApiError;
 use crate::http::extract::Body;
+use crate::http::quota::{Caller, Ticket};
 use crate::view::Reader;
 use crate::wait::{Failure, News, Waiting};
 
@@ -42,24 +43,28 @@ const BACKLOG: usize = 256;
 
 pub(super) async fn wait(
     State(app): State<App>,
+    caller: Caller,
     Body(wait): Body<Wait>,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, ApiError> {
+    let held = app.quotas().streams.take(caller)?;
     let reader = match wait.revision {
         0 => app.view.fresh().await?,
         revision => app.view.at_least(revision).await?,
     };
     let (events, received) = mpsc::channel(BACKLOG);
     tokio::spawn(tell(app, reader, Waiting::new(wait), events));
-    Ok(stream(received))
+    Ok(stream(received, held))
 }
 
-/// Events as they come, and a sign of life while none does.
+/// Events as they come, and a sign of life while none does. What is held for them is given back at their end.
 pub(super) fn stream<E: Serialize + Send + 'static>(
     received: mpsc::Receiver<E>,
+    held: Ticket,
 ) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
-    let stream = ReceiverStream::new(received).filter_map(async |event: E| {
+    let stream = ReceiverStream::new(received).filter_map(move |event: E| {
+        let _ = &held;
         // No value of ours fails to serialize.
-        Event::default().json_data(event).ok().map(Ok)
+        std::future::ready(Event::default().json_data(event).ok().map(Ok))
     });
     Sse::new(stream).keep_alive(KeepAlive::new().interval(Duration::from_secs(10)))
 }

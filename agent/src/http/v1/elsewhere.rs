@@ -1,0 +1,158 @@
+//! Units on other machines.
+//!
+//! Owns the passing on of what another machine's daemon answers. That daemon says of itself where it is, and what it
+//! sends is its own: neither is believed further than it has to be. The request is one of two, the answer is of the type
+//! and the size that belong to it, and nothing of its head gets through but that it was an error.
+
+use std::time::Duration;
+
+use axum::response::Response;
+use bytes::Bytes;
+use futures::stream::BoxStream;
+use futures::{StreamExt as _, TryStreamExt as _};
+use http::{HeaderMap, StatusCode};
+use http_body_util::{BodyDataStream, BodyExt as _, Limited};
+use hyper::body::Incoming;
+use muster_common::api::fleet::ErrorBody;
+use muster_common::api::v1::UnitStatus;
+use muster_common::machine::Machine;
+use muster_common::unit::UnitName;
+use serde::de::DeserializeOwned;
+
+use super::log::{self, Bounds};
+use crate::http::App;
+use crate::http::error::{ApiError, json};
+use crate::inspect::{Journal, Lines, Mode};
+use crate::peer::{self, PeerError};
+
+/// Most bytes of a status: ten lines of the longest that the journal keeps (48 KiB), in the widest form of JSON, and what
+/// systemctl says of a unit with a thousand processes.
+const STATUS_BYTES: usize = 4 * 1024 * 1024;
+
+/// Most bytes of an error: a refusal with a line for each of a thousand machines.
+const ERROR_BYTES: usize = 256 * 1024;
+
+/// Most bytes of the last lines of a failed unit: what fits on a screen, many times.
+const LINES_BYTES: usize = 64 * 1024;
+
+/// How long the body of such an answer may take once it has begun: it is there as a whole by then.
+const BODY: Duration = Duration::from_secs(10);
+
+/// The status of a unit there.
+pub(super) async fn status(
+    app: &App,
+    machine: &Machine,
+    headers: &HeaderMap,
+    name: &UnitName,
+) -> Result<Response, ApiError> {
+    let path = format!("/v1/units/{}/status?machine={}", escape(name), machine.id);
+    let answer = ask(app, machine, headers, &path).await?;
+    let status: UnitStatus = read(answer.into_body(), STATUS_BYTES)
+        .await
+        .ok_or_else(|| not_a_daemons(machine, "status"))?;
+    // Whose status it is has been asked for, and is not for the answer to say.
+    let status = UnitStatus { machine: machine.id.clone(), ..status };
+    Ok(json(StatusCode::OK, &status))
+}
+
+/// The journal of a unit there, as it comes.
+pub(super) async fn journal(
+    app: &App,
+    machine: &Machine,
+    headers: &HeaderMap,
+    name: &UnitName,
+    journal: Journal,
+) -> Result<BoxStream<'static, std::io::Result<Bytes>>, ApiError> {
+    let Journal { lines, follow, mode } = journal;
+    let path = format!(
+        "/v1/units/{}/journal?machine={}&lines={lines}&follow={follow}&output={mode}",
+        escape(name),
+        machine.id,
+    );
+    let answer = ask(app, machine, headers, &path).await?;
+    let pieces = BodyDataStream::new(answer.into_body()).map_err(std::io::Error::other).boxed();
+    // The other daemon has the same bounds; these are for one that has not.
+    Ok(if follow { pieces } else { log::bounded(pieces, Bounds::of_another()) })
+}
+
+/// The last lines of a unit there, as plain text.
+pub(super) async fn last_lines(
+    app: &App,
+    machine: &Machine,
+    name: &UnitName,
+    lines: u32,
+) -> Result<Vec<String>, ApiError> {
+    let journal = Journal { lines: Lines::Last(lines), follow: false, mode: Mode::cat() };
+    let mut pieces = self::journal(app, machine, &HeaderMap::new(), name, journal).await?;
+    let mut text = Vec::new();
+    while let Some(Ok(piece)) = pieces.next().await {
+        let room = LINES_BYTES.saturating_sub(text.len());
+        text.extend_from_slice(piece.get(..room).unwrap_or(&piece));
+        if text.len() >= LINES_BYTES {
+            break;
+        }
+    }
+    let most = usize::try_from(lines).unwrap_or(usize::MAX);
+    Ok(String::from_utf8_lossy(&text).lines().take(most).map(str::to_owned).collect())
+}
+
+async fn ask(
+    app: &App,
+    machine: &Machine,
+    headers: &HeaderMap,
+    path: &str,
+) -> Result<http::Response<Incoming>, ApiError> {
+    if headers.contains_key(peer::FORWARDED) {
+        return Err(ApiError::bad_gateway(format!(
+            "machine {} registered an address at which another machine answers",
+            machine.id
+        )));
+    }
+    let answer = peer::get(machine, &app.address, path).await?;
+    let status = answer.status();
+    if status == StatusCode::OK {
+        return Ok(answer);
+    }
+    let status = if is_passed_on(status) { status } else { StatusCode::BAD_GATEWAY };
+    let body: ErrorBody = read(answer.into_body(), ERROR_BYTES)
+        .await
+        .ok_or_else(|| not_a_daemons(machine, "error"))?;
+    Err(ApiError::new(status, body.error.message))
+}
+
+/// Statuses that mean to our client what they mean to us. That we asked wrongly is nothing to it.
+fn is_passed_on(status: StatusCode) -> bool {
+    [
+        StatusCode::BAD_REQUEST,
+        StatusCode::NOT_FOUND,
+        StatusCode::CONFLICT,
+        StatusCode::INTERNAL_SERVER_ERROR,
+        StatusCode::SERVICE_UNAVAILABLE,
+    ]
+    .contains(&status)
+}
+
+/// A whole body of JSON; `None` if it is none, too long or too slow.
+async fn read<T: DeserializeOwned>(body: Incoming, limit: usize) -> Option<T> {
+    let whole = tokio::time::timeout(BODY, Limited::new(body, limit).collect()).await;
+    serde_json::from_slice(&whole.ok()?.ok()?.to_bytes()).ok()
+}
+
+fn not_a_daemons(machine: &Machine, what: &str) -> ApiError {
+    ApiError::bad_gateway(format!(
+        "what answers for machine {} at {} sent no {what} such as a daemon sends",
+        machine.id,
+        machine.api.as_deref().unwrap_or_default()
+    ))
+}
+
+/// A unit name in a path: of the characters it may have, the backslash is the one a path may not.
+fn escape(name: &UnitName) -> String {
+    name.as_str().replace('\\', "%5C")
+}
+
+impl From<PeerError> for ApiError {
+    fn from(error: PeerError) -> Self {
+        Self::bad_gateway(crate::http::error::chain(&error))
+    }
+}
