@@ -130,9 +130,9 @@ async fn daemon(config: Config) -> anyhow::Result<()> {
         );
         if config.api_is_elsewhere(&settings.address) {
             tracing::warn!(
-                "other daemons will not ask this one for the status and the journal of its units: its address is {:?}, and \
-                 the API is served at other addresses (address, http.listen)",
-                settings.address
+                address = settings.address,
+                "other daemons will not ask this one for the status and the journal of its units: the API is served at other \
+                 addresses than the machine's (address, http.listen)"
             );
         }
         let serving = tokio::spawn(serve::serve(sockets, app, shutdown.clone()));

@@ -22,12 +22,19 @@ pub struct ApiError {
     pub status: StatusCode,
     /// What is wrong and, where there is one, the way out. Empty where fleet says nothing more.
     pub message: String,
+    /// A limit has done what it is for: in a flood that is no news for the log, and the metrics count it.
+    is_limit: bool,
 }
 
 impl ApiError {
     /// Any status.
     pub fn new(status: StatusCode, message: impl Into<String>) -> Self {
-        Self { status, message: message.into() }
+        Self { status, message: message.into(), is_limit: false }
+    }
+
+    /// 503: the client, or all of them, have as much as they may.
+    pub fn limit(message: impl Into<String>) -> Self {
+        Self { is_limit: true, ..Self::new(StatusCode::SERVICE_UNAVAILABLE, message) }
     }
 
     /// 400: the request is at fault.
@@ -94,7 +101,7 @@ impl From<ViewError> for ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        if self.status.is_server_error() {
+        if self.status.is_server_error() && !self.is_limit {
             tracing::warn!(status = self.status.as_u16(), error = self.message, "request failed");
         }
         let detail = ErrorDetail { code: self.status.as_u16(), message: self.message };

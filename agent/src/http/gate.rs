@@ -135,7 +135,7 @@ impl Gate {
     {
         self.metrics.refused(reason);
         if self.is_news() {
-            tracing::warn!(listener = self.name, "connections are refused: {message}");
+            tracing::warn!(listener = self.name, why = message, "connections are refused");
         }
         let Ok(turn) = Arc::clone(&self.refusing).try_acquire_owned() else { return };
         tokio::spawn(async move {

@@ -37,7 +37,8 @@ use crate::metrics::Metrics;
 use crate::reboot::Lock;
 use crate::view::View;
 use error::ApiError;
-use quota::Quotas;
+use limits::TURN;
+use quota::{Caller, Full, Quota, Quotas, Ticket};
 
 /// How long a request about slots tries for an answer: less than `musterctl` waits for one by default. Whoever is told that
 /// the store is away may ask again.
@@ -88,6 +89,21 @@ impl App {
 
     fn quotas(&self) -> &Quotas {
         &self.1
+    }
+
+    /// One of what clients may have some of, if there is one.
+    fn take(&self, quota: &Quota, caller: Caller) -> Result<Ticket, ApiError> {
+        quota.take(caller).map_err(|full| self.refused(quota, full))
+    }
+
+    /// The same, if there is one soon.
+    async fn turn(&self, quota: &Quota, caller: Caller) -> Result<Ticket, ApiError> {
+        quota.wait(caller, TURN).await.map_err(|full| self.refused(quota, full))
+    }
+
+    fn refused(&self, quota: &Quota, full: Full) -> ApiError {
+        self.metrics.refused(quota.reason);
+        full.into()
     }
 
     fn body_limit(&self) -> usize {

@@ -10,7 +10,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::extract::FromRequestParts;
-use http::StatusCode;
 use http::request::Parts;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -42,6 +41,8 @@ pub struct Quotas {
 /// One kind of thing. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Quota {
+    /// The word for it in metrics.
+    pub(super) reason: &'static str,
     what: &'static str,
     share: Share,
     local: Arc<Semaphore>,
@@ -119,9 +120,9 @@ impl Quotas {
     /// With these numbers.
     pub fn new(limits: &Limits) -> Self {
         Self {
-            followers: Quota::new("followers of a journal", limits.followers),
-            streams: Quota::new("streams of events", limits.streams),
-            processes: Quota::new("looks at units under way", limits.processes),
+            followers: Quota::new("followers", "followers of a journal", limits.followers),
+            streams: Quota::new("streams", "streams of events", limits.streams),
+            processes: Quota::new("processes", "looks at units under way", limits.processes),
             store: limits.store,
         }
     }
@@ -134,10 +135,10 @@ impl Default for Quotas {
 }
 
 impl Quota {
-    fn new(what: &'static str, share: Share) -> Self {
+    fn new(reason: &'static str, what: &'static str, share: Share) -> Self {
         let places = |count| Arc::new(Semaphore::new(count));
         let (local, network) = (places(share.local), places(share.network));
-        Self { what, share, local, network, peers: Peers::default() }
+        Self { reason, what, share, local, network, peers: Peers::default() }
     }
 
     /// Takes one, or says that there is none.
@@ -199,7 +200,7 @@ impl Drop for PeerPlace {
 
 impl From<Full> for ApiError {
     fn from(full: Full) -> Self {
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, full.to_string())
+        Self::limit(full.to_string())
     }
 }
 
@@ -213,7 +214,7 @@ mod tests {
 
     #[test]
     fn the_network_leaves_the_unix_socket_its_part_and_one_address_the_others_theirs() {
-        let quota = Quota::new("things", Share { local: 1, network: 3, peer: 2 });
+        let quota = Quota::new("things", "things", Share { local: 1, network: 3, peer: 2 });
         let first = quota.take(at("192.0.2.1")).unwrap();
         let _second = quota.take(at("192.0.2.1")).unwrap();
         let error = quota.take(at("192.0.2.1")).unwrap_err().to_string();

@@ -117,10 +117,12 @@ fn fit(listeners: usize) -> Limits {
     let (limits, needed) = Limits::default().within(allowed, listeners);
     if let Some(needed) = needed {
         tracing::warn!(
-            "this process may have {allowed} descriptors, and {needed} would do for every client; each listener takes {} \
-             connections, the unix socket {}; LimitNOFILE= in its unit, or `ulimit -n`, allows more",
-            limits.listener,
-            limits.local
+            allowed,
+            needed,
+            each_listener = limits.listener,
+            unix_socket = limits.local,
+            "there are too few descriptors for as many connections as are meant, so there are fewer; LimitNOFILE= in the \
+             unit, or `ulimit -n`, allows more"
         );
     }
     limits
@@ -264,8 +266,8 @@ impl Service<Request<Incoming>> for Entry {
             tracing::debug!(
                 caller = ?self.caller,
                 reason = refused.reason,
-                "a request was refused: {}",
-                refused.error.message
+                why = refused.error.message,
+                "a request was refused"
             );
             return Either::Left(ready(Ok(answer(refused, door::is_fleetlocks(&parts.uri)))));
         }

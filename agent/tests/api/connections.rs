@@ -66,8 +66,9 @@ async fn drip(address: SocketAddr, head: &str) -> String {
     let (mut read, mut write) = stream.into_split();
     write.write_all(head.as_bytes()).await.unwrap();
     let dripping = tokio::spawn(async move {
+        let mut ticks = tokio::time::interval(Duration::from_secs(7));
         while write.write_all(b" ").await.is_ok() {
-            tokio::time::sleep(Duration::from_secs(7)).await;
+            ticks.tick().await;
         }
     });
     let mut answer = Vec::new();

@@ -9,7 +9,7 @@ use musterd::http::socket::{Sockets, Tcp};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream};
 
-use super::connections::{endless, follow, listen, listen_with, runs};
+use super::connections::{endless, exchange, follow, listen, listen_with, runs};
 use super::trouble::eventually;
 use super::*;
 
@@ -163,8 +163,9 @@ async fn whoever_finds_no_room_in_time_is_told_so() {
     busy.write_all(b"GET / HTTP/1.1\r\nX-Slow: ").await.unwrap();
     let open = format!("muster_http_connections{{listener=\"{address}\"}} 1");
     let poll = async {
+        let mut ticks = tokio::time::interval(Duration::from_millis(10));
         while !cluster.get("/metrics").await.text.contains(&open) {
-            tokio::time::sleep(Duration::from_millis(10)).await;
+            ticks.tick().await;
         }
     };
     tokio::time::timeout(LIMIT, poll).await.unwrap();
@@ -249,6 +250,9 @@ async fn events_are_followed_by_so_many() {
         assert!(answer.starts_with("HTTP/1.1 503 "), "{request}: {answer}");
         assert!(answer.contains("there are 1 streams of events already"), "{request}: {answer}");
     }
+    let scrape = "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    let counted = exchange(address, scrape).await;
+    assert!(counted.contains("muster_http_refusals_total{reason=\"streams\"} 3"), "{counted}");
     drop(held);
     let poll = async {
         while !begin(address, 3, "POST /v1/wait", &wait).await.1.starts_with("HTTP/1.1 200 ") {}

@@ -2,16 +2,17 @@
 #![allow(
     dead_code,
     unreachable_pub,
+    unused_imports,
     clippy::assigning_clones,
     clippy::unwrap_used,
     reason = "a module of test binaries: each uses its own part, and a panic is the failure"
 )]
 
 pub mod engine;
+mod line;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -20,15 +21,14 @@ use muster_common::snapshot::Snapshot;
 use muster_common::state::DesiredState;
 use muster_common::unit::{FileHash, UnitFile, UnitName};
 use muster_engine::converge::Observed;
-use muster_store::{
-    Commit, Guard, Lease, LeaseId, Listing, Op, Range, Registry, Store, StoreError, TimeLeft,
-    UnitWrite, Watch, WatchEvent,
-};
+use muster_store::{Registry, UnitWrite};
 use musterd::runner::{Outcome, Runner, RunnerError, RunnerEvent, Seen};
 use musterd::{Health, Settings};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+
+pub use self::line::Line;
 
 /// A runner in memory. What it runs outlives the daemon that asked for it, as systemd's units do.
 pub struct Scripted {
@@ -441,120 +441,6 @@ pub fn store() -> (Registry, tempfile::TempDir) {
     let disk = tempfile::tempdir().unwrap();
     let store = muster_store::open_embedded(disk.path()).unwrap();
     (Registry::new(store, "/muster/v1/"), disk)
-}
-
-/// A line to a store that can be cut.
-pub struct Line {
-    store: Arc<dyn Store>,
-    cut: watch::Sender<bool>,
-    leases_gone: AtomicBool,
-    listings: AtomicUsize,
-}
-
-impl Line {
-    /// A registry at the end of a line to a store of its own.
-    pub fn new() -> (Registry, Arc<Self>, tempfile::TempDir) {
-        let disk = tempfile::tempdir().unwrap();
-        let store = muster_store::open_embedded(disk.path()).unwrap();
-        let cut = watch::Sender::new(false);
-        let line = Arc::new(Self {
-            store,
-            cut,
-            leases_gone: AtomicBool::new(false),
-            listings: AtomicUsize::new(0),
-        });
-        (Registry::new(line.clone(), "/muster/v1/"), line, disk)
-    }
-
-    pub fn cut(&self, cut: bool) {
-        self.cut.send_replace(cut);
-    }
-
-    /// The last thing that comes through is that leases are gone.
-    pub fn cut_with_the_leases(&self) {
-        self.leases_gone.store(true, Ordering::Relaxed);
-        self.cut(true);
-    }
-
-    /// How often more than one record was read.
-    pub fn listings(&self) -> usize {
-        self.listings.load(Ordering::Relaxed)
-    }
-
-    fn check(&self) -> Result<(), StoreError> {
-        if *self.cut.borrow() {
-            return Err(StoreError::Unavailable { during: "a test".to_owned(), source: None });
-        }
-        Ok(())
-    }
-}
-
-#[async_trait]
-impl Store for Line {
-    async fn read(&self, range: Range) -> Result<Listing, StoreError> {
-        self.check()?;
-        if !matches!(range, Range::Key(_)) {
-            self.listings.fetch_add(1, Ordering::Relaxed);
-        }
-        self.store.read(range).await
-    }
-
-    fn watch(&self, range: Range) -> Watch {
-        let (sender, events) = mpsc::channel(16);
-        let (store, mut cut) = (Arc::clone(&self.store), self.cut.subscribe());
-        tokio::spawn(async move {
-            loop {
-                if *cut.borrow_and_update() {
-                    let lost = WatchEvent::Lost { problem: "cut".to_owned() };
-                    if sender.send(lost).await.is_err() || cut.changed().await.is_err() {
-                        return;
-                    }
-                    continue;
-                }
-                let mut watch = store.watch(range.clone());
-                loop {
-                    tokio::select! {
-                        changed = cut.changed() => if changed.is_err() { return } else { break },
-                        event = watch.events.recv() => {
-                            let Some(event) = event else { return };
-                            if sender.send(event).await.is_err() {
-                                return;
-                            }
-                        }
-                    }
-                }
-            }
-        });
-        Watch { events }
-    }
-
-    async fn commit(&self, guards: Vec<Guard>, ops: Vec<Op>) -> Result<Commit, StoreError> {
-        self.check()?;
-        self.store.commit(guards, ops).await
-    }
-
-    async fn grant(&self, ttl: Duration) -> Result<Lease, StoreError> {
-        self.check()?;
-        self.store.grant(ttl).await
-    }
-
-    async fn keep_alive(&self, lease: LeaseId) -> Result<Lease, StoreError> {
-        if self.leases_gone.load(Ordering::Relaxed) {
-            return Err(StoreError::LeaseGone { lease });
-        }
-        self.check()?;
-        self.store.keep_alive(lease).await
-    }
-
-    async fn time_left(&self, lease: LeaseId) -> Result<TimeLeft, StoreError> {
-        self.check()?;
-        self.store.time_left(lease).await
-    }
-
-    async fn revoke(&self, lease: LeaseId) -> Result<(), StoreError> {
-        self.check()?;
-        self.store.revoke(lease).await
-    }
 }
 
 pub fn name(text: &str) -> UnitName {

@@ -63,7 +63,7 @@ pub(super) async fn events(
     params.only(&["revision"])?;
     // Least store revision of the cluster that is told of; 0: as it is when asked.
     let revision: u64 = params.parse("revision", "the revision of a change")?.unwrap_or(0);
-    let held = app.quotas().streams.take(caller)?;
+    let held = app.take(&app.quotas().streams, caller)?;
     let machine = known(&app, &machine).await?;
     let reader = app.view.at_least(revision).await?;
     let (events, received) = mpsc::channel(BACKLOG);

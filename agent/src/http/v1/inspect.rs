@@ -18,7 +18,6 @@ use super::log::{self, Bounds};
 use crate::http::App;
 use crate::http::error::{ApiError, chain, json};
 use crate::http::extract::{Name, Params};
-use crate::http::limits::TURN;
 use crate::http::quota::Caller;
 use crate::inspect::{InspectError, Journal, Lines, Mode};
 use crate::lists;
@@ -46,7 +45,7 @@ pub(super) async fn status(
     if machine.id != app.machine {
         return elsewhere::status(&app, &machine, &headers, &name).await;
     }
-    let _turn = app.quotas().processes.wait(caller, TURN).await?;
+    let _turn = app.turn(&app.quotas().processes, caller).await?;
     let looked = tokio::time::timeout(STATUS_PATIENCE, app.inspector.status(&name)).await;
     let (output, code) = looked.map_err(|_| {
         let seconds = STATUS_PATIENCE.as_secs();
@@ -73,15 +72,15 @@ pub(super) async fn journal(
     let machine = whom_to_ask(&app, &name, &params).await?;
     if machine.id != app.machine {
         // Whoever follows holds a connection to the other machine.
-        let held = app.quotas().streams.take(caller)?;
+        let held = app.take(&app.quotas().streams, caller)?;
         let log = elsewhere::journal(&app, &machine, &headers, &name, journal).await?;
         return Ok(log::answer(log, held));
     }
     let quotas = app.quotas();
     let held = if journal.follow {
-        quotas.followers.take(caller)?
+        app.take(&quotas.followers, caller)?
     } else {
-        quotas.processes.wait(caller, TURN).await?
+        app.turn(&quotas.processes, caller).await?
     };
     let log = app.inspector.journal(&name, journal).await?;
     let log = if journal.follow { log } else { log::bounded(log, Bounds::own()) };
@@ -99,8 +98,8 @@ pub(super) async fn last_lines(
 ) -> Vec<String> {
     let fetched = async {
         if machine.id == app.machine {
-            let processes = &app.quotas().processes;
-            let _turn = processes.wait(Caller::Local, TURN).await.map_err(|e| e.to_string())?;
+            let turn = app.turn(&app.quotas().processes, Caller::Local);
+            let _turn = turn.await.map_err(|error| error.message)?;
             return app.inspector.last_lines(name, lines).await.map_err(|e| chain(&e));
         }
         elsewhere::last_lines(app, machine, name, lines).await.map_err(|error| error.message)

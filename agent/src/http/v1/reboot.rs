@@ -66,7 +66,7 @@ async fn watch(
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, ApiError> {
     params.only(&["group"])?;
     let group: Option<Group> = params.parse("group", "the name of a reboot group")?;
-    let held = app.quotas().streams.take(caller)?;
+    let held = app.take(&app.quotas().streams, caller)?;
     // What follows is at least as new as this, which is read now: the client sees what it has just done.
     let first = app.lock.records(app.slot_limit).await?;
     let told = overview::tell(&app.machine, &first, group.as_ref())?;

@@ -46,7 +46,7 @@ pub(super) async fn wait(
     caller: Caller,
     Body(wait): Body<Wait>,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, ApiError> {
-    let held = app.quotas().streams.take(caller)?;
+    let held = app.take(&app.quotas().streams, caller)?;
     let reader = match wait.revision {
         0 => app.view.fresh().await?,
         revision => app.view.at_least(revision).await?,
