@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-use super::{ParseError, Requirements, RequirementsError, UnitFile, UnitName, Warning, directives};
+use super::{
+    ParseError, Requirements, RequirementsError, UnitFile, UnitName, UnitType, Warning, blank,
+    directives,
+};
 use crate::container::ContainerError;
 
 /// A unit that may be stored.
@@ -44,11 +47,31 @@ impl fmt::Display for InvalidUnit {
 
 /// Checks a file that is to be a unit of this name.
 pub fn check(name: &UnitName, file: &UnitFile) -> Result<Checked, InvalidUnit> {
+    if file.options().is_empty()
+        && let Err(problem) = nothing_said(name.unit_type(), file.text())
+    {
+        return Err(InvalidUnit { name: name.clone(), line: 0, option: None, problem });
+    }
     let requirements = Requirements::of(name, file)
         .map_err(|error| InvalidUnit::from_requirements(name, error))?;
     let mut warnings = directives::warnings(name, file);
     warnings.extend(container(name, file)?);
     Ok(Checked { requirements, warnings })
+}
+
+/// Whether a file without options is one: Podman makes a volume or a network of it, and to systemd a target or a slice is there
+/// once it has a file, unless that is empty to the last byte, which is how it is told of a masked unit.
+fn nothing_said(unit_type: UnitType, text: &str) -> Result<(), String> {
+    match unit_type {
+        UnitType::Volume | UnitType::Network => Ok(()),
+        UnitType::Target | UnitType::Slice if !text.is_empty() => Ok(()),
+        UnitType::Target | UnitType::Slice => {
+            Err("it is empty, which systemd takes for a masked unit; write [Unit] into it"
+                .to_owned())
+        }
+        _ if blank::is_blank(text) => Err("it is empty".to_owned()),
+        _ => Err("it has no options, only comments or section headers".to_owned()),
+    }
 }
 
 /// Checks the part of a file that a container engine runs; a unit that is systemd's has none.
@@ -108,6 +131,30 @@ mod tests {
             "web.service: line 2: expected [Section], Name=value or a comment"
         );
         assert_eq!(refused("web.service", b""), "web.service: it is empty");
+    }
+
+    #[test]
+    fn a_file_may_say_nothing_where_there_is_nothing_to_say() {
+        for text in ["", "\n", "# ours\n", "[Volume]\n", "[Network]\n", "[Unit]\n[X-Fleet]\n"] {
+            for name in ["a.volume", "a.network", "a@.volume", "a@1.network", "a.target", "a.slice"]
+            {
+                let checked = check_bytes(&name.parse().unwrap(), text.as_bytes());
+                let masked = text.is_empty() && (name.contains("target") || name.contains("slice"));
+                assert_eq!(checked.is_err(), masked, "{name} {text:?}");
+            }
+            for name in ["a.service", "a.timer", "a.socket", "a.path", "a.mount", "a.container"] {
+                let problem = refused(name, text.as_bytes());
+                assert!(problem.starts_with(&format!("{name}: it ")), "{problem}");
+            }
+        }
+        assert_eq!(
+            refused("a.target", b""),
+            "a.target: it is empty, which systemd takes for a masked unit; write [Unit] into it"
+        );
+        assert_eq!(
+            refused("a.container", b"# a\n[Container]\n"),
+            "a.container: it has no options, only comments or section headers"
+        );
     }
 
     #[test]

@@ -7,8 +7,10 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
+use super::blank::Unseen;
 use super::directive_names as names;
-use super::{UnitFile, UnitName, UnitType, suggestion};
+use super::syntax::BROKEN_OFF;
+use super::{UnitFile, UnitName, UnitOption, UnitType, suggestion};
 
 /// Something in a unit file that systemd would ignore, and that its author probably did not mean.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,7 +27,7 @@ impl fmt::Display for Warning {
     }
 }
 
-/// Most warnings for one file. Nobody reads more, and finding what each directive was meant to be takes time.
+/// Most warnings for one file.
 const MAX_WARNINGS: usize = 100;
 
 /// The warnings for a file that is to be a unit of this name, by line; one for each unknown section, and a last one
@@ -35,25 +37,57 @@ pub fn warnings(name: &UnitName, file: &UnitFile) -> Vec<Warning> {
     let mut unknown_sections = BTreeSet::new();
     let mut warnings = Vec::new();
     for (line, option) in file.numbered() {
-        let section = option.section.as_str();
-        if unknown_sections.contains(section) {
-            continue;
-        }
-        let problem = if let Some(problem) = section_problem(unit_type, section) {
-            unknown_sections.insert(section);
-            problem
-        } else if let Some(problem) = directive_problem(unit_type, section, &option.name) {
-            problem
-        } else {
-            continue;
-        };
-        if warnings.len() == MAX_WARNINGS {
-            warnings.push(Warning { line, problem: "and more from here on".to_owned() });
+        // Nobody reads more, and finding what each directive was meant to be takes time.
+        if warnings.len() > MAX_WARNINGS {
             break;
         }
-        warnings.push(Warning { line, problem });
+        let section = option.section.as_str();
+        if !unknown_sections.contains(section) {
+            if let Some(problem) = section_problem(unit_type, section) {
+                unknown_sections.insert(section);
+                let header = file.line_of_section(section);
+                warnings.push(Warning { line: if header > 0 { header } else { line }, problem });
+            } else if let Some(problem) = directive_problem(unit_type, section, &option.name) {
+                warnings.push(Warning { line, problem });
+            }
+        }
+        warnings.extend(unseen(line, option));
+    }
+    // A container's file is refused for it.
+    if !unit_type.is_quadlet() {
+        let lines = file.broken_off().take(MAX_WARNINGS + 1);
+        warnings.extend(lines.map(|line| Warning { line, problem: BROKEN_OFF.to_owned() }));
+    }
+    warnings.sort_by_key(|warning| warning.line);
+    if warnings.len() > MAX_WARNINGS {
+        warnings.truncate(MAX_WARNINGS + 1);
+        if let Some(last) = warnings.last_mut() {
+            "and more from here on".clone_into(&mut last.problem);
+        }
     }
     warnings
+}
+
+/// What is wrong with a value that holds a character nobody sees. Text that is only shown may have what it likes inside.
+fn unseen(line: usize, option: &UnitOption) -> Option<Warning> {
+    let value = option.value.as_str();
+    let (at, unseen) = Unseen::first_in(value)?;
+    let (before, after) = value.split_at_checked(at)?;
+    let (is_first, is_last) = (before.is_empty(), after.chars().nth(1).is_none());
+    if option.name == "Description" && !is_first && !is_last {
+        return None;
+    }
+    let place = match (is_first, is_last) {
+        (true, _) => "its value begins with",
+        (false, true) => "its value ends in",
+        (false, false) => "its value holds",
+    };
+    let problem = format!(
+        "[{}] {}: {place} {unseen}, which is no white space to systemd but a part of the value",
+        option.section,
+        option.name.escape_debug()
+    );
+    Some(Warning { line: line + before.matches('\n').count(), problem })
 }
 
 type Tables = &'static [&'static [&'static str]];
@@ -103,8 +137,8 @@ fn known(tables: Tables, directive: &str) -> bool {
 /// asks of the scheduler; only systemd's units have other sections that matter here.
 fn section_problem(unit_type: UnitType, section: &str) -> Option<String> {
     if section.starts_with("X-") {
-        let slipped =
-            section != "X-Fleet" && suggestion::closest(section, ["X-Fleet"].into_iter()).is_some();
+        let slipped = section != "X-Fleet"
+            && suggestion::closest_section(section, ["X-Fleet"].into_iter()).is_some();
         return slipped.then(|| format!("[{section}] is read by nobody; did you mean [X-Fleet]?"));
     }
     let fine = unit_type.is_quadlet() || tables(unit_type, section).is_some();
@@ -124,9 +158,12 @@ fn unknown_section(unit_type: UnitType, section: &str) -> String {
     if elsewhere {
         return format!("[{section}] is not a section of {kind} units; systemd ignores it");
     }
-    let problem = format!("[{section}] is not a section systemd knows; systemd ignores it");
+    let mut problem = format!("[{section}] is not a section systemd knows; systemd ignores it");
+    if let Some((_, unseen)) = Unseen::first_in(section) {
+        problem = format!("{problem}; there is {unseen} in its name");
+    }
     let candidates = sections(unit_type).map(|(name, _)| name).chain(["X-Fleet"]);
-    match suggestion::closest(section, candidates) {
+    match suggestion::closest_section(section, candidates) {
         Some(candidate) => format!("{problem}; did you mean [{candidate}]?"),
         None => problem,
     }

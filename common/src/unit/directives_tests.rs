@@ -50,9 +50,9 @@ fn a_section_systemd_does_not_read_is_named_once() {
             "[Timer]\nOnCalendar=daily\nPersistent=1\n[Serivce]\nExecStart=x\n[XFleet]\nGlobal=1\n"
         ),
         [
-            "line 2: [Timer] is not a section of service units; systemd ignores it",
-            "line 5: [Serivce] is not a section systemd knows; systemd ignores it; did you mean [Service]?",
-            "line 7: [XFleet] is not a section systemd knows; systemd ignores it; did you mean [X-Fleet]?",
+            "line 1: [Timer] is not a section of service units; systemd ignores it",
+            "line 4: [Serivce] is not a section systemd knows; systemd ignores it; did you mean [Service]?",
+            "line 6: [XFleet] is not a section systemd knows; systemd ignores it; did you mean [X-Fleet]?",
         ]
     );
 }
@@ -65,10 +65,62 @@ fn what_begins_with_x_is_somebody_elses() {
 #[test]
 fn a_slip_of_x_fleet_is_noticed_in_every_unit() {
     for section in ["X-fleet", "X-Fleeet", "X-Flet", "X-FLEET"] {
-        let expected = format!("line 2: [{section}] is read by nobody; did you mean [X-Fleet]?");
+        let expected = format!("line 1: [{section}] is read by nobody; did you mean [X-Fleet]?");
         let text = format!("[{section}]\nGlobal=true\nConflicts=a\n[X-Flight]\nA=b\n");
         assert_eq!(warned("a.service", &text), [expected.as_str()]);
         assert_eq!(warned("a.container", &text), [expected.as_str()]);
+    }
+}
+
+#[test]
+fn musters_section_is_meant_by_its_second_half_in_every_unit_of_systemds() {
+    for section in ["Fleet", "fleet", "x_fleet", "Fleet\u{a0}"] {
+        let warned =
+            warned("a.timer", &format!("[Timer]\nOnCalendar=daily\n[{section}]\nGlobal=true\n"));
+        let [warning] = warned.as_slice() else { panic!("{warned:?}") };
+        assert!(warning.starts_with("line 3: ["), "{warning}");
+        assert!(warning.ends_with("; did you mean [X-Fleet]?"), "{warning}");
+    }
+}
+
+#[test]
+fn what_looks_like_white_space_and_is_none_is_named() {
+    assert_eq!(
+        warned(
+            "a.service",
+            "[Service]\n\u{a0}ExecStart=/bin/true\nUser=nobody\u{2003}\nExecStop=/a \\\n  b\u{200b}c\nGroup=\u{feff}x\n"
+        ),
+        [
+            "line 2: [Service] \u{a0}ExecStart: unknown directive; systemd ignores it; there is a no-break space (U+00A0) in its name; did you mean ExecStart?",
+            "line 3: [Service] User: its value ends in a space of Unicode's (U+2003), which is no white space to systemd but a part of the value",
+            "line 5: [Service] ExecStop: its value holds a zero-width space (U+200B), which is no white space to systemd but a part of the value",
+            "line 6: [Service] Group: its value begins with a byte order mark (U+FEFF), which is no white space to systemd but a part of the value",
+        ]
+    );
+    let described = "[Unit]\nDescription=10\u{a0}km à pied\n[Service]\nExecStart=/a\n";
+    assert_eq!(warned("a.service", described), [""; 0]);
+    assert_eq!(
+        warned("a.container", "[Container]\nImage=a\u{a0}\n"),
+        [
+            "line 2: [Container] Image: its value ends in a no-break space (U+00A0), which is no white space to systemd but a part of the value"
+        ]
+    );
+}
+
+#[test]
+fn a_line_that_does_not_go_on_after_its_backslash_is_named() {
+    assert_eq!(
+        warned("a.service", "[Service]\n# a \\ \nExecStart=/bin/echo \\ \t\nUser=x\n"),
+        [
+            "line 3: blanks follow the \\ at its end, so it does not go on in the next line; remove the blanks"
+        ]
+    );
+}
+
+#[test]
+fn every_name_that_is_hinted_at_is_one() {
+    for (old, new) in names::RENAMED {
+        assert!(names::UNIT.contains(new), "{old} is said to be called {new}");
     }
 }
 

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use sha1::{Digest, Sha1};
 
 use super::FileHash;
+use super::blank::stripped;
 use super::syntax::{self, Fault};
 
 /// Longest unit file taken. etcd refuses requests above 1.5 MiB; a unit file of a megabyte holds data, not a unit,
@@ -66,6 +67,11 @@ impl UnitOption {
     pub fn joined(&self) -> Cow<'_, str> {
         syntax::joined(&self.value)
     }
+
+    /// The same, and for each line of the value where it begins in that, the option's own line being 0.
+    pub(crate) fn joined_by_line(&self) -> (String, Vec<(usize, usize)>) {
+        syntax::joined_by_line(&self.value)
+    }
 }
 
 impl UnitFile {
@@ -73,8 +79,9 @@ impl UnitFile {
     ///
     /// # Errors
     ///
-    /// What is empty, longer than [`MAX_FILE_BYTES`], binary or not UTF-8, and any line that is neither blank, a
-    /// comment, a `[Section]` nor an assignment inside one.
+    /// What is longer than [`MAX_FILE_BYTES`], binary or not UTF-8, and any line that is neither blank, a comment, a
+    /// `[Section]` nor an assignment inside one. Whether a file may say nothing depends on what it is of; see
+    /// [`super::check`].
     pub fn parse(bytes: &[u8]) -> Result<Self, ParseError> {
         if bytes.len() > MAX_FILE_BYTES {
             return Err(too_long(bytes.len()));
@@ -91,20 +98,8 @@ impl UnitFile {
             line: line_at(error.valid_up_to()),
             problem: "it is not UTF-8".to_owned(),
         })?;
-        let parsed = syntax::parse(text)
-            .map_err(|Fault { line, problem }| ParseError { line, problem: problem.to_owned() })?;
-        // A volume or a network has nothing that it must be told.
-        let enough = |line: &str| matches!(line.trim(), "[Volume]" | "[Network]");
-        if parsed.is_empty() && !text.lines().any(enough) {
-            return Err(ParseError {
-                line: 0,
-                problem: if text.trim().is_empty() {
-                    "it is empty".to_owned()
-                } else {
-                    "it has no options, only comments or section headers".to_owned()
-                },
-            });
-        }
+        let parsed =
+            syntax::parse(text).map_err(|Fault { line, problem }| ParseError { line, problem })?;
         let (lines, options) = parsed
             .into_iter()
             .map(|assignment| {
@@ -143,7 +138,7 @@ impl UnitFile {
                     ),
                 },
             )?;
-            option.name = option.name.trim().to_owned();
+            option.name = stripped(&option.name).to_owned();
             option.value = syntax::trimmed(&option.value).into_owned();
         }
         let text = canonical(&options);
@@ -176,6 +171,21 @@ impl UnitFile {
         self.lines.iter().copied().zip(&self.options)
     }
 
+    /// The lines of [`UnitFile::text`], from 1, that end in a backslash with white space behind it, which goes on in no
+    /// next line.
+    pub(crate) fn broken_off(&self) -> impl Iterator<Item = usize> {
+        syntax::broken_off(&self.text)
+    }
+
+    /// The line, from 1, of a section's first header; 0 where there is none.
+    pub(crate) fn line_of_section(&self, section: &str) -> usize {
+        let header = |line: &str| {
+            let header = stripped(line).strip_prefix('[')?;
+            header.split_once(']').map(|(name, _)| name == section)
+        };
+        self.text.lines().position(|line| header(line) == Some(true)).map_or(0, |at| at + 1)
+    }
+
     /// The values of an option as written, in order.
     pub fn values<'a>(&'a self, section: &'a str, name: &'a str) -> impl Iterator<Item = &'a str> {
         self.options
@@ -203,16 +213,23 @@ impl UnitFile {
         FileHash::of(&self.text)
     }
 
-    /// The file written out again from its options, as fleet does.
+    /// The file written out again from its options.
     pub fn canonical(&self) -> String {
         canonical(&self.options)
     }
 
-    /// SHA-1 of the canonical form, 40 hexadecimal digits: the hash fleet's tables show.
+    /// SHA-1 of the form fleet writes a file in, 40 hexadecimal digits: the hash fleet's tables show. It is the canonical
+    /// form, but for what Go takes for white space and systemd does not: fleet strips that too.
     pub fn fleet_hash(&self) -> String {
         use std::fmt::Write as _;
+        let as_fleet = |option: &UnitOption| UnitOption {
+            section: option.section.clone(),
+            name: option.name.trim().to_owned(),
+            value: syntax::stripped_by_fleet(&option.value),
+        };
+        let options: Vec<_> = self.options.iter().map(as_fleet).collect();
         let mut hex = String::with_capacity(40);
-        for byte in Sha1::digest(self.canonical().as_bytes()) {
+        for byte in Sha1::digest(canonical(&options).as_bytes()) {
             let _ = write!(hex, "{byte:02x}");
         }
         hex

@@ -109,17 +109,56 @@ fn lines_may_end_as_on_windows_and_begin_with_a_byte_order_mark() {
 }
 
 #[test]
+fn white_space_is_systemds_and_the_hash_is_fleets_all_the_same() {
+    let file = parsed("[Service]\n\u{a0}User = \u{2003}x\u{a0} \n\u{c}Group=y\n");
+    assert_eq!(
+        triples(&file),
+        [("Service", "\u{a0}User", "\u{2003}x\u{a0}"), ("Service", "\u{c}Group", "y")]
+    );
+    assert_eq!(parsed(&file.canonical()).options(), file.options());
+    assert_eq!(UnitFile::from_options(file.options().to_vec()).unwrap().options(), file.options());
+    // fleet was written in Go, whose white space is Unicode's.
+    let fleets = parsed("[Service]\nUser=x\nGroup=y\n");
+    assert_eq!(file.fleet_hash(), fleets.fleet_hash());
+    let ends = |text: &str| parsed(text).fleet_hash();
+    assert_eq!(ends("[A]\nb=c \\\n\u{a0}\n"), ends("[A]\nb=c \\\n\n"));
+    // What stands inside is nobody's to strip.
+    assert_ne!(ends("[A]\nb=c\u{a0}d\n"), ends("[A]\nb=c d\n"));
+}
+
+#[test]
+fn a_file_may_have_no_options() {
+    for text in ["", " \n\n", "# only\n[Unit]\n", "[Volume]\n"] {
+        let file = parsed(text);
+        assert_eq!((file.text(), file.options()), (text, [].as_slice()));
+    }
+}
+
+#[test]
 fn what_is_no_unit_file_is_refused_with_its_line() {
     let huge = vec![b'#'; MAX_FILE_BYTES + 1];
-    let cases: [(&[u8], &str); 13] = [
-        (b"", "it is empty"),
-        (b" \n\n", "it is empty"),
-        (b"# only\n[Unit]\n", "it has no options, only comments or section headers"),
+    let cases: [(&[u8], &str); 14] = [
         (&huge, "it has 262145 bytes, more than the 262144 a unit file may have"),
         (b"[Unit]\n\x7fELF\0", "line 2: it contains a NUL byte: a binary file is no unit file"),
         (b"[Unit]\nA=b\nC=\xff\n", "line 3: it is not UTF-8"),
         (b"A=b\n", "line 1: it stands before the first [Section]"),
         (b"[Unit]\n\nnonsense\n", "line 3: expected [Section], Name=value or a comment"),
+        (
+            "[Unit]\n\u{a0}[Service]\n".as_bytes(),
+            "line 2: expected [Section], Name=value or a comment; there is a no-break space (U+00A0) in it, which is no white space to systemd",
+        ),
+        (
+            "[Unit]\n\u{a0}\n".as_bytes(),
+            "line 2: expected [Section], Name=value or a comment; there is a no-break space (U+00A0) in it, which is no white space to systemd",
+        ),
+        (
+            b"[Service]\nExecStart=/bin/echo \\ \t\n\n# why\n  one two\n",
+            "line 2: blanks follow the \\ at its end, so it does not go on in the next line; remove the blanks",
+        ),
+        (
+            b"[Service]\nExecStart=/a \\\n# comment\n  b \\ \n  c\n",
+            "line 4: blanks follow the \\ at its end, so it does not go on in the next line; remove the blanks",
+        ),
         (b"[Unit]\n=x\n", "line 2: nothing stands before its ="),
         (b"[Unit\nA=b\n", "line 1: the section header has no ]"),
         (b"[]\nA=b\n", "line 1: the section has no name"),

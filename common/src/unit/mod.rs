@@ -1,5 +1,6 @@
 //! Unit names, unit files and what `[X-Fleet]` asks of the scheduler.
 
+pub(crate) mod blank;
 mod check;
 mod data;
 pub(crate) mod directive_names;
@@ -22,3 +23,4 @@ pub use glob::{Glob, GlobError};
 pub use hash::{FileHash, InvalidFileHash};
 pub use name::{InvalidUnitName, UnitName, UnitType};
 pub use requirements::{Requirements, RequirementsError, RequirementsTemplate};
+pub(crate) use syntax::BROKEN_OFF;

@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
+use super::blank::BLANKS;
 use super::specifier::{expand, has_specifier};
 use super::{Glob, UnitFile, UnitName, suggestion};
 use crate::machine::MachineId;
@@ -398,7 +399,7 @@ fn words(kind: Kind, value: &str) -> Result<Vec<String>, String> {
                 quote = Some(c);
                 word.get_or_insert_default();
             }
-            None if c.is_whitespace() => words.extend(word.take()),
+            None if BLANKS.contains(&c) => words.extend(word.take()),
             Some(_) | None => word.get_or_insert_default().push(c),
         }
     }

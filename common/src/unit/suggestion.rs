@@ -1,5 +1,7 @@
 //! "Did you mean": the known word closest to a misspelt one.
 
+use super::blank::{self, Unseen};
+
 /// How alike two words must be, from 0 to 1, before one is offered for the other.
 const LIKENESS: f64 = 0.8;
 
@@ -28,15 +30,32 @@ fn may_be_alike(one: usize, other: usize) -> bool {
     one.max(other) <= 2 * one.min(other)
 }
 
+/// The section most like a word. Muster's own is found by its second half too: few remember the first.
+pub(crate) fn closest_section<'a>(
+    word: &str,
+    candidates: impl Iterator<Item = &'a str>,
+) -> Option<&'a str> {
+    let shown = blank::seen(word);
+    let word = blank::stripped(&shown);
+    closest(word, candidates).or_else(|| {
+        let letters: String = word.chars().filter(char::is_ascii_alphanumeric).collect();
+        closest(&letters, ["Fleet", "XFleet"].into_iter()).map(|_| "X-Fleet")
+    })
+}
+
 /// A problem, followed by the way out where one is likely.
 pub(crate) fn or_hint<'a>(
     problem: &str,
     word: &str,
     candidates: impl Iterator<Item = &'a str>,
 ) -> String {
-    match closest(word, candidates) {
-        Some(candidate) => format!("{problem}; did you mean {candidate}?"),
-        None => problem.to_owned(),
+    let unseen = match Unseen::first_in(word) {
+        Some((_, unseen)) => format!("; there is {unseen} in its name"),
+        None => String::new(),
+    };
+    match closest(&blank::seen(word), candidates) {
+        Some(candidate) => format!("{problem}{unseen}; did you mean {candidate}?"),
+        None => format!("{problem}{unseen}"),
     }
 }
 
@@ -54,5 +73,24 @@ mod tests {
         assert_eq!(found("Frobnicate"), None);
         assert_eq!(found(""), None);
         assert_eq!(found(&"x".repeat(100_000)), None);
+    }
+
+    #[test]
+    fn musters_own_section_is_found_by_its_second_half() {
+        let found = |word| closest_section(word, ["Unit", "Container", "X-Fleet"].into_iter());
+        for word in ["Fleet", "fleet", "X_Fleet", "XFleet", "x-fleet", " X-Fleet", "X-Fleet\u{a0}"]
+        {
+            assert_eq!(found(word), Some("X-Fleet"), "{word:?}");
+        }
+        assert_eq!(found("container "), Some("Container"));
+        assert_eq!(found("Flatpak"), None);
+    }
+
+    #[test]
+    fn what_nobody_sees_is_named_in_a_hint() {
+        assert_eq!(
+            or_hint("unknown", "\u{a0}User", ["User"].into_iter()),
+            "unknown; there is a no-break space (U+00A0) in its name; did you mean User?"
+        );
     }
 }

@@ -6,6 +6,8 @@
 
 use std::borrow::Cow;
 
+use super::blank::{BLANKS, Unseen, is_blank, stripped};
+
 /// One `name=value`, its value raw but trimmed.
 pub(super) struct Assignment<'a> {
     /// Line it begins on, from 1.
@@ -19,12 +21,13 @@ pub(super) struct Assignment<'a> {
 pub(super) struct Fault {
     /// Line, from 1.
     pub(super) line: usize,
-    pub(super) problem: &'static str,
+    pub(super) problem: String,
 }
 
 /// Reads every assignment of a text.
 pub(super) fn parse(text: &str) -> Result<Vec<Assignment<'_>>, Fault> {
-    // systemd skips a byte order mark too.
+    // systemd skips a byte order mark too. It would skip the first one before any line, which is refused here or warned of:
+    // such a file was put together out of two.
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut lines = text
         .split('\n')
@@ -34,47 +37,80 @@ pub(super) fn parse(text: &str) -> Result<Vec<Assignment<'_>>, Fault> {
         .peekable();
     let mut assignments = Vec::new();
     let mut section = None;
+    // The line before, if it was meant to go on and does not.
+    let mut broken_off = None;
     while let Some((line, content)) = lines.next() {
-        let fault = |problem| Fault { line, problem };
+        let fault = |problem: &str| Fault { line, problem: problem.to_owned() };
         if content.contains('\r') {
             return Err(fault(STRAY_RETURN));
         }
-        if content.trim().is_empty() || is_comment(content) {
+        if is_blank(content) || is_comment(content) {
             continue;
         }
-        if let Some(header) = content.trim().strip_prefix('[') {
+        if let Some(header) = stripped(content).strip_prefix('[') {
             section = Some(section_name(header).map_err(fault)?);
             continue;
         }
         let Some((name, first)) = content.split_once('=') else {
-            return Err(fault("expected [Section], Name=value or a comment"));
+            return Err(match broken_off {
+                Some(line) => Fault { line, problem: BROKEN_OFF.to_owned() },
+                None => Fault { line, problem: no_assignment(content) },
+            });
         };
         let Some(section) = section else {
             return Err(fault("it stands before the first [Section]"));
         };
-        let name = name.trim();
+        let name = stripped(name);
         if name.is_empty() {
             return Err(fault("nothing stands before its ="));
         }
         let mut raw = first.to_owned();
         let mut continues = continues(first);
+        broken_off = is_broken_off(first).then_some(line);
         while continues {
             // The last line of a file may end in a backslash; then there is nothing to join.
             let Some((line, next)) = lines.next() else { break };
             if next.contains('\r') {
-                return Err(Fault { line, problem: STRAY_RETURN });
+                return Err(Fault { line, problem: STRAY_RETURN.to_owned() });
             }
             raw.push('\n');
             // A blank line ends the value. Its own white space is not part of it.
-            if next.trim().is_empty() {
+            if is_blank(next) {
                 break;
             }
             raw.push_str(next);
             continues = is_comment(next) || self::continues(next);
+            broken_off = is_broken_off(next).then_some(line);
         }
         assignments.push(Assignment { line, section, name, value: trimmed(&raw).into_owned() });
     }
     Ok(assignments)
+}
+
+/// What is said of a line whose backslash has white space behind it.
+pub(crate) const BROKEN_OFF: &str =
+    "blanks follow the \\ at its end, so it does not go on in the next line; remove the blanks";
+
+/// The lines, from 1, that end in a backslash with white space behind it. To systemd the backslash is a part of the value.
+pub(super) fn broken_off(text: &str) -> impl Iterator<Item = usize> {
+    let lines = text.split('\n').map(|line| line.strip_suffix('\r').unwrap_or(line)).enumerate();
+    lines.filter(|(_, line)| is_broken_off(line)).map(|(index, _)| index + 1)
+}
+
+fn is_broken_off(line: &str) -> bool {
+    let shown = line.trim_end_matches(BLANKS);
+    shown.len() < line.len() && continues(shown) && !is_comment(line)
+}
+
+/// What is wrong with a line that is nothing a file may hold.
+fn no_assignment(line: &str) -> String {
+    const EXPECTED: &str = "expected [Section], Name=value or a comment";
+    match Unseen::first_in(line) {
+        Some((_, unseen)) => {
+            format!("{EXPECTED}; there is {unseen} in it, which is no white space to systemd")
+        }
+        None => EXPECTED.to_owned(),
+    }
 }
 
 const STRAY_RETURN: &str =
@@ -82,7 +118,7 @@ const STRAY_RETURN: &str =
 
 /// Whether nothing or only white space precedes a `#` or `;`.
 fn is_comment(line: &str) -> bool {
-    line.trim_start().starts_with(['#', ';'])
+    line.trim_start_matches(BLANKS).starts_with(['#', ';'])
 }
 
 /// Whether a line ends in a backslash that is not itself escaped.
@@ -94,18 +130,18 @@ fn continues(line: &str) -> bool {
 fn section_name(header: &str) -> Result<&str, &'static str> {
     match header.split_once(']') {
         None => Err("the section header has no ]"),
-        Some((_, rest)) if !rest.trim().is_empty() => {
+        Some((_, rest)) if !is_blank(rest) => {
             Err("something stands after the ] of the section header")
         }
-        Some((name, _)) if name.trim().is_empty() => Err("the section has no name"),
+        Some((name, _)) if is_blank(name) => Err("the section has no name"),
         Some((name, _)) => Ok(name),
     }
 }
 
-/// A raw value without the white space around it. A newline at its very end is a continuation that joined nothing,
-/// and is kept, as fleet keeps it.
+/// A raw value without the white space around it, as systemd has it. A newline at its very end is a continuation that joined
+/// nothing, and is kept, as fleet keeps it.
 pub(super) fn trimmed(raw: &str) -> Cow<'_, str> {
-    let value = raw.trim();
+    let value = stripped(raw);
     if raw.ends_with('\n') && continues(value) {
         Cow::Owned(format!("{value}\n"))
     } else {
@@ -113,16 +149,30 @@ pub(super) fn trimmed(raw: &str) -> Cow<'_, str> {
     }
 }
 
+/// A value without what Go takes for white space, all of Unicode's.
+pub(super) fn stripped_by_fleet(value: &str) -> String {
+    let shown = value.trim();
+    let behind = value.trim_start().strip_prefix(shown).unwrap_or_default();
+    if behind.contains('\n') && continues(shown) { format!("{shown}\n") } else { shown.to_owned() }
+}
+
 /// A raw value with its continuation lines joined.
 pub(super) fn joined(raw: &str) -> Cow<'_, str> {
     if !continues(raw) && !raw.contains('\n') {
         return Cow::Borrowed(raw);
     }
+    Cow::Owned(joined_by_line(raw).0)
+}
+
+/// A raw value with its continuation lines joined, and for each line where it begins in that, the first being line 0.
+pub(super) fn joined_by_line(raw: &str) -> (String, Vec<(usize, usize)>) {
     let mut value = String::with_capacity(raw.len());
+    let mut begins = Vec::new();
     for (index, line) in raw.split('\n').enumerate() {
         if index > 0 && is_comment(line) {
             continue;
         }
+        begins.push((value.len(), index));
         match line.strip_suffix('\\') {
             Some(rest) if continues(line) => {
                 value.push_str(rest);
@@ -131,22 +181,26 @@ pub(super) fn joined(raw: &str) -> Cow<'_, str> {
             _ => value.push_str(line),
         }
     }
-    Cow::Owned(value.trim().to_owned())
+    let before = value.len() - value.trim_start_matches(BLANKS).len();
+    for (begin, _) in &mut begins {
+        *begin = begin.saturating_sub(before);
+    }
+    (stripped(&value).to_owned(), begins)
 }
 
 /// Whether an option that did not come from a text can be written into one and read back as itself.
 pub(super) fn check_option(section: &str, name: &str, value: &str) -> Result<(), &'static str> {
     let breaks = |text: &str| text.contains(['\n', '\r', '\0']);
-    if section.trim().is_empty() {
+    if is_blank(section) {
         return Err("it has no section");
     }
     if breaks(section) || section.contains(['[', ']']) {
         return Err("its section has a bracket or a line break in its name");
     }
-    if name.trim().is_empty() {
+    if is_blank(name) {
         return Err("it has no name");
     }
-    if breaks(name.trim()) || name.contains('=') || name.trim().starts_with(['[', '#', ';']) {
+    if breaks(stripped(name)) || name.contains('=') || stripped(name).starts_with(['[', '#', ';']) {
         return Err("its name cannot stand before a =");
     }
     if value.contains(['\r', '\0']) {
@@ -160,7 +214,7 @@ pub(super) fn check_option(section: &str, name: &str, value: &str) -> Result<(),
             Some(_) if !continues => {
                 return Err("its value has a line break that no backslash precedes");
             }
-            Some((_, next)) if next.trim().is_empty() && !next.is_empty() => {
+            Some((_, next)) if is_blank(next) && !next.is_empty() => {
                 return Err("its value has a blank line");
             }
             None if continues => {

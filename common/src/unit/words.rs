@@ -6,6 +6,8 @@
 //! Stricter than what it follows in two places, where systemd writes a line to its log and goes on with a guess: a quote
 //! that is not closed and a backslash before a letter that means nothing are errors.
 
+use super::blank::BLANKS;
+
 /// What a backslash means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Backslash {
@@ -15,40 +17,54 @@ pub(crate) enum Backslash {
     Literal,
 }
 
-const SEPARATORS: [char; 4] = [' ', '\t', '\n', '\r'];
+/// A word, or what is wrong with one, and where in the value it begins, in bytes.
+pub(crate) type At<T> = (usize, T);
 
 /// The words of a value. Quotes may begin anywhere in a word; an empty pair makes an empty word.
 pub(crate) fn split(value: &str, backslash: Backslash) -> Result<Vec<String>, String> {
+    let words = split_at_places(value, backslash).map_err(|(_, problem)| problem)?;
+    Ok(words.into_iter().map(|(_, word)| word).collect())
+}
+
+/// The words of a value with their places.
+pub(crate) fn split_at_places(
+    value: &str,
+    backslash: Backslash,
+) -> Result<Vec<At<String>>, At<String>> {
     let mut words = Vec::new();
     // Bytes, since escapes may put a character together out of several.
-    let mut word: Option<Vec<u8>> = None;
-    let mut quote = None;
+    let mut word: Option<At<Vec<u8>>> = None;
+    let mut quote: Option<At<char>> = None;
     let mut rest = value.chars();
-    while let Some(c) = rest.next() {
+    loop {
+        let at = value.len() - rest.as_str().len();
+        let Some(c) = rest.next() else { break };
+        let new = || (at, Vec::new());
         match quote {
-            Some(open) if c == open => quote = None,
+            Some((_, open)) if c == open => quote = None,
             None if c == '"' || c == '\'' => {
-                quote = Some(c);
-                word.get_or_insert_default();
+                quote = Some((at, c));
+                word.get_or_insert_with(new);
             }
-            None if SEPARATORS.contains(&c) => {
+            None if BLANKS.contains(&c) => {
                 if let Some(word) = word.take() {
                     words.push(text(word)?);
                 }
             }
             Some(_) | None if c == '\\' && backslash == Backslash::Escapes => {
-                let (bytes, after) = unescape(rest.as_str())?;
-                word.get_or_insert_default().extend(bytes);
+                let (bytes, after) = unescape(rest.as_str()).map_err(|problem| (at, problem))?;
+                word.get_or_insert_with(new).1.extend(bytes);
                 rest = after.chars();
             }
             Some(_) | None => {
                 let mut buffer = [0; 4];
-                word.get_or_insert_default().extend(c.encode_utf8(&mut buffer).as_bytes());
+                let bytes = c.encode_utf8(&mut buffer).as_bytes();
+                word.get_or_insert_with(new).1.extend(bytes);
             }
         }
     }
-    if let Some(open) = quote {
-        return Err(format!("a {open} is not closed"));
+    if let Some((at, open)) = quote {
+        return Err((at, format!("a {open} is not closed")));
     }
     if let Some(word) = word {
         words.push(text(word)?);
@@ -56,8 +72,11 @@ pub(crate) fn split(value: &str, backslash: Backslash) -> Result<Vec<String>, St
     Ok(words)
 }
 
-fn text(word: Vec<u8>) -> Result<String, String> {
-    String::from_utf8(word).map_err(|_| "its escapes do not make UTF-8".to_owned())
+fn text((at, word): At<Vec<u8>>) -> Result<At<String>, At<String>> {
+    match String::from_utf8(word) {
+        Ok(word) => Ok((at, word)),
+        Err(_) => Err((at, "its escapes do not make UTF-8".to_owned())),
+    }
 }
 
 /// What an escape stands for, and what follows it; the backslash is gone already.
@@ -121,8 +140,7 @@ mod tests {
 
     /// One word as it can stand in a value that is split with [`Backslash::Escapes`].
     fn quote(word: &str) -> String {
-        let plain =
-            |c: char| !c.is_ascii_control() && !SEPARATORS.contains(&c) && !"\"'\\".contains(c);
+        let plain = |c: char| !c.is_ascii_control() && !BLANKS.contains(&c) && !"\"'\\".contains(c);
         if !word.is_empty() && word.chars().all(plain) {
             return word.to_owned();
         }
@@ -165,6 +183,15 @@ mod tests {
         assert_eq!(escaped(r"a\sb \\ \' \u00e9 \U0001F600"), ["a b", "\\", "'", "é", "😀"]);
         // Two bytes, one character.
         assert_eq!(escaped(r"\xc3\xa9"), ["é"]);
+    }
+
+    #[test]
+    fn a_word_and_a_fault_have_a_place() {
+        let places = |value| split_at_places(value, Backslash::Escapes);
+        assert_eq!(places("a  'b c'd"), Ok(vec![(0, "a".to_owned()), (3, "b cd".to_owned())]));
+        assert_eq!(places("a b'c"), Err((3, "a ' is not closed".to_owned())));
+        assert_eq!(places(r"a b\q").map_err(|(at, _)| at), Err(3));
+        assert_eq!(split("a\u{a0}b", Backslash::Escapes), Ok(vec!["a\u{a0}b".to_owned()]));
     }
 
     #[test]
