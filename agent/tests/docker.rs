@@ -456,3 +456,79 @@ async fn what_has_a_units_name_is_told_before_its_file_is_taken_in() {
     }
     case.end().await;
 }
+
+/// What the engine has as a container's environment.
+async fn environment(case: &Case) -> Vec<String> {
+    case.inspect().await.config.unwrap().env.unwrap_or_default()
+}
+
+#[tokio::test]
+async fn the_daemons_own_variables_reach_no_container() {
+    let Some(case) = Case::new("docker-environment") else { return };
+    // The tests are told of their engine by variables of Muster's name, so there are some.
+    case.write(
+        "EnvironmentHost=true\nEnvironment=MUSTER_CONFORMANCE MUSTER_SAID=1 HOME\n\
+         EnvironmentFile=-/nowhere/at/all.env\nExec=true\n[Service]\nType=oneshot\nRemainAfterExit=yes",
+    )
+    .await;
+    assert_eq!(case.start().await, Outcome::Done);
+    let environment = environment(&case).await;
+    let muster: Vec<_> = environment.iter().filter(|one| one.starts_with("MUSTER_")).collect();
+    assert_eq!(muster, ["MUSTER_SAID=1"]);
+    assert!(environment.iter().any(|one| one.starts_with("PATH=")), "{environment:?}");
+    case.end().await;
+}
+
+#[tokio::test]
+async fn no_file_of_the_daemons_own_is_read_for_a_container() {
+    let Some(case) = Case::new("docker-environ") else { return };
+    case.write("EnvironmentFile=/proc/self/environ\nExec=true").await;
+    let problem = failed(case.start().await);
+    assert!(
+        problem
+            .starts_with("start failed: EnvironmentFile=/proc/self/environ: it tells of processes"),
+        "{problem}"
+    );
+    case.end().await;
+}
+
+#[tokio::test]
+async fn a_health_check_may_begin_with_podmans_keywords() {
+    let Some(case) = Case::new("docker-keywords") else { return };
+    for check in ["CMD-SHELL test -d /bin || exit 1", "CMD test -d /bin", "[\"CMD\", \"true\"]"] {
+        let lines = "HealthInterval=1s\nNotify=healthy\nRunInit=yes\nExec=sleep 1000000";
+        case.write(&format!("HealthCmd={check}\n{lines}")).await;
+        assert_eq!(case.start().await, Outcome::Done, "{check}");
+        let state = case.inspect().await.state.unwrap();
+        assert_eq!(state.health.unwrap().status.unwrap().to_string(), "healthy", "{check}");
+        assert_eq!(case.runner.stop(&case.unit).await.unwrap(), Outcome::Done);
+    }
+    case.end().await;
+}
+
+#[tokio::test]
+async fn what_an_engine_is_too_old_for_is_refused_with_its_version() {
+    let Some(case) = Case::new("docker-too-old") else { return };
+    let version = case.engine.client().version().await.unwrap().api_version.unwrap();
+    let minor: u32 = version.strip_prefix("1.").and_then(|minor| minor.parse().ok()).unwrap();
+    // The image is not there either; what the engine cannot do is told before anything is looked for.
+    case.write(
+        "Image=localhost/none:1\nMount=type=volume,source=docker-too-old,target=/x,volume-subpath=logs",
+    )
+    .await;
+    let problem = failed(case.start().await);
+    if minor < 45 {
+        let told = format!(
+            "start failed: subpath=logs in Mount= needs version 1.45 (Docker 26.0) of Docker's API or a later one, \
+             and this machine's container engine speaks {version}"
+        );
+        assert!(problem.starts_with(&told), "{problem}");
+        assert!(case.see().await.remark.contains("needs version 1.45"));
+    } else {
+        assert!(problem.contains("localhost/none:1"), "{problem}");
+    }
+    case.write("AddDevice=vendor.example/none=all\nExec=true").await;
+    let problem = failed(case.start().await);
+    assert!(problem.contains("vendor.example/none=all"), "{problem}");
+    case.end().await;
+}

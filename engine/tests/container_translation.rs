@@ -18,8 +18,8 @@ use muster_common::container::keys::{Section, Support};
 use muster_common::container::{ContainerSpec, Host, Quadlet, Sensitive, read};
 use muster_common::unit::{FileHash, UnitFile, UnitName};
 use muster_engine::container::{
-    BadEnvironment, Creation, Identity, Known, MissingUnit, Policy, assemble, fetch, network,
-    retry_after, translate, volume,
+    BadEnvironment, Creation, Identity, Known, MissingUnit, Policy, assemble, fetch, needs,
+    network, retry_after, translate, volume, withheld,
 };
 use serde_json::{Value, json};
 
@@ -81,12 +81,14 @@ fn created(unit: &UnitName, text: &str) -> Value {
         Quadlet::Volume(spec) => serde_json::to_value(volume(&spec, &identity)).unwrap(),
         Quadlet::Network(spec) => serde_json::to_value(network(&spec, &identity)).unwrap(),
         Quadlet::Container(spec) => {
-            let Creation { name, body, networks, late, api } =
+            let Creation { name, body, networks, late } =
                 translate(&spec, &identity, &names(&spec)).unwrap();
             let more: BTreeMap<_, _> = networks.into_iter().collect();
+            let needed: Vec<_> =
+                needs(&spec).iter().map(|need| format!("{}: {}", need.option, need.api)).collect();
             // What is late is Rust's to show, values left out.
             json!({
-                "name": name, "api": format!("{}.{}", api.0, api.1), "create": body, "connect": more,
+                "name": name, "needs": needed, "create": body, "connect": more,
                 "late": format!("{late:?}"),
             })
         }
@@ -249,8 +251,18 @@ fn known() -> Known {
         pairs.iter().map(|(name, value)| ((*name).to_owned(), Sensitive::new(*value))).collect()
     };
     Known {
-        host: map(&[("HTTPS_PROXY", "http://proxy"), ("HOME", "/root"), ("TERM", "dumb")]),
+        host: map(&[
+            ("HTTPS_PROXY", "http://proxy"),
+            ("HOME", "/root"),
+            ("TERM", "dumb"),
+            ("MUSTER_ETCD_PASSWORD", "hunter3"),
+            ("NOTIFY_SOCKET", "/run/notify"),
+            ("CREDENTIALS_DIRECTORY", "/run/credentials"),
+            ("LISTEN_FDS", "1"),
+            ("INVOCATION_ID", "abc"),
+        ]),
         files: map(&[
+            ("/etc/own.env", "MUSTER_ETCD_PASSWORD\nHOME\nNOTIFY_SOCKET=mine\n"),
             ("/etc/a.env", "# first\nA=1\n  B=two words # no comment\n\nTERM\nNONE\n"),
             ("/etc/b.env", "A=2\n"),
         ]),
@@ -281,10 +293,36 @@ fn an_environment_is_put_together_on_the_machine() {
         ])
     );
     assert_eq!(environment("HttpProxy=true"), Ok(vec!["HTTPS_PROXY=http://proxy".to_owned()]));
-    assert_eq!(environment("EnvironmentHost=yes").map(|all| all.len()), Ok(3));
     assert_eq!(
         environment("Environment=T=1\nSecret=token,type=env,target=T"),
         Ok(vec!["T=hunter2".to_owned()])
+    );
+}
+
+#[test]
+fn what_is_the_daemons_own_reaches_no_container() {
+    let host = ["HOME=/root", "HTTPS_PROXY=http://proxy", "TERM=dumb"].map(str::to_owned).to_vec();
+    assert_eq!(environment("EnvironmentHost=yes"), Ok(host));
+    let asked = "Environment=HOME MUSTER_ETCD_PASSWORD NOTIFY_SOCKET INVOCATION_ID LISTEN_FDS";
+    assert_eq!(environment(asked), Ok(vec!["HOME=/root".to_owned()]));
+    // What a file says itself is its own to say.
+    let both = "EnvironmentFile=/etc/own.env\nEnvironment=CREDENTIALS_DIRECTORY=/mine";
+    let said = ["CREDENTIALS_DIRECTORY=/mine", "HOME=/root", "NOTIFY_SOCKET=mine"];
+    assert_eq!(environment(both), Ok(said.map(str::to_owned).to_vec()));
+    let names = |lines: &str| {
+        let spec = spec("web.container", &format!("[Container]\nImage=a\n{lines}\n"));
+        withheld(&spec.environment, &known()).into_iter().collect::<Vec<_>>()
+    };
+    assert_eq!(names("EnvironmentFile=/etc/own.env"), ["MUSTER_ETCD_PASSWORD"]);
+    assert_eq!(names("Environment=NOTIFY_SOCKET HOME WATCHDOG_USEC"), ["NOTIFY_SOCKET"]);
+    assert_eq!(names("EnvironmentHost=yes"), [""; 0]);
+}
+
+#[test]
+fn a_file_of_variables_may_be_missing_if_it_says_so() {
+    assert_eq!(
+        environment("EnvironmentFile=-/etc/none\nEnvironmentFile=-/etc/b.env"),
+        Ok(vec!["A=2".to_owned()])
     );
 }
 

@@ -10,6 +10,7 @@ use super::expand::is_name;
 use super::names;
 use super::quantity;
 use super::reader::{ContainerError, Reader};
+use super::variables::VariableFile;
 use crate::unit::words::Backslash;
 
 /// Something that may be a secret. It prints as `…`.
@@ -42,7 +43,7 @@ pub struct Environment {
     /// The daemon's proxy variables, `HttpProxy=`.
     pub of_proxy: bool,
     /// Files on the machine, later ones over earlier ones.
-    pub files: Vec<String>,
+    pub files: Vec<VariableFile>,
     /// What the file sets; a variable without a value takes the daemon's, and is left out where that has none.
     pub set: BTreeMap<String, Option<Sensitive>>,
 }
@@ -74,59 +75,120 @@ pub enum SecretTarget {
     },
 }
 
+/// What systemd gives a service for itself, by name; see "Environment Variables in Spawned Processes" in systemd.exec(5). It
+/// speaks of the daemon's own process, descriptors, directories and unit, and would mislead whoever takes it for its own.
+const OF_THE_SERVICE: [&str; 17] = [
+    "CACHE_DIRECTORY",
+    "CONFIGURATION_DIRECTORY",
+    "DEBUG_INVOCATION",
+    "EXIT_CODE",
+    "EXIT_STATUS",
+    "FDSTORE",
+    "INVOCATION_ID",
+    "JOURNAL_STREAM",
+    "LOGS_DIRECTORY",
+    "LOG_NAMESPACE",
+    "MAINPID",
+    "PIDFILE",
+    "REMOTE_ADDR",
+    "REMOTE_PORT",
+    "RUNTIME_DIRECTORY",
+    "SERVICE_RESULT",
+    "STATE_DIRECTORY",
+];
+
+/// The same by the beginning of a name: the daemon's own settings, its password for etcd among them; the sockets it was
+/// passed and the one it reports to; its credentials; what else systemd tells it.
+const OF_THE_SERVICE_PREFIXES: [&str; 11] = [
+    "CREDENTIALS_",
+    "ENCRYPTED_CREDENTIALS_",
+    "LISTEN_",
+    "MANAGERPID",
+    "MEMORY_PRESSURE_",
+    "MONITOR_",
+    "MUSTER_",
+    "NOTIFY_",
+    "SYSTEMD_",
+    "TRIGGER_",
+    "WATCHDOG_",
+];
+
+/// Whether a variable of the daemon's is for the daemon alone, so that no container is given its value.
+pub fn is_withheld(name: &str) -> bool {
+    OF_THE_SERVICE.contains(&name)
+        || OF_THE_SERVICE_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+}
+
 impl Environment {
     /// Reads the options; variables that `[Service]` sets have their value from there.
     pub(super) fn read(
         reader: &Reader<'_>,
         variables: &BTreeMap<String, String>,
     ) -> Result<Self, ContainerError> {
-        let mut set = BTreeMap::new();
-        for (name, value) in reader.pairs("Environment")? {
-            if !is_name(&name) {
-                return Err(
-                    reader.error("Environment", format!("{name:?} is not the name of a variable"))
-                );
+        let set = reader.pairs("Environment", |name, value| {
+            if !is_name(name) {
+                return Err(format!("{name:?} is not the name of a variable"));
             }
+            if value.is_none() && is_withheld(name) && !variables.contains_key(name) {
+                reader.note(format!(
+                    "{name} is the daemon's own and is not passed on; the container gets none"
+                ));
+            }
+            Ok(())
+        })?;
+        let valued = |(name, value): (String, Option<String>)| {
             let value = value.or_else(|| variables.get(&name).cloned());
-            set.insert(name, value.map(Sensitive));
-        }
+            (name, value.map(Sensitive))
+        };
         Ok(Self {
             of_host: reader.last("EnvironmentHost", quantity::truth)?.unwrap_or_default(),
             of_proxy: reader.last("HttpProxy", quantity::truth)?.unwrap_or_default(),
-            files: reader.words("EnvironmentFile", Backslash::Escapes, names::path)?,
-            set,
+            files: reader
+                .words("EnvironmentFile", Backslash::Escapes, |value| file(reader, value))?,
+            set: set.into_iter().map(valued).collect(),
         })
     }
 }
 
-/// One `Secret=`: `name[,type=mount|env][,target=…][,uid=…][,gid=…][,mode=…]`.
+/// One `EnvironmentFile=`. As in `[Service]`, a leading `-` is for one that may be missing.
+fn file(reader: &Reader<'_>, value: &str) -> Result<VariableFile, String> {
+    let (path, optional) = match value.strip_prefix('-') {
+        Some(path) => (path, true),
+        None => (value, false),
+    };
+    Ok(VariableFile { path: names::path_beside(reader, path)?, optional })
+}
+
+/// One `Secret=`: `name[,option=value…]`, or options alone, `source=` among them.
 pub(super) fn secret(value: &str) -> Result<Secret, String> {
-    let mut parts = value.split(',');
-    // A name that were more than a name would be a way out of the directory secrets lie in.
-    let name = names::resource(parts.next().unwrap_or_default())?;
-    let (mut kind, mut target, mut uid, mut gid, mut mode) = ("mount", None, None, None, None);
-    for part in parts {
+    const OPTIONS: &str = "source=, type=mount, type=env, target=, uid=, gid= and mode=";
+    let parts: Vec<&str> = value.split(',').collect();
+    let (mut source, options) = match parts.split_first() {
+        Some((first, rest)) if !first.contains('=') => (Some(*first), rest),
+        _ => (None, parts.as_slice()),
+    };
+    let (mut kind, mut target, mut owner, mut mode) = (None, None, [None, None], None);
+    for option in options {
         let number = |value: &str| quantity::number::<u32>(value).map(Some);
-        match part.split_once('=') {
-            Some(("type", value @ ("mount" | "env"))) => kind = value,
-            Some(("target", value)) => target = Some(value),
-            Some(("uid" | "UID", value)) => uid = number(value)?,
-            Some(("gid" | "GID", value)) => gid = number(value)?,
-            Some(("mode", value)) => {
-                mode = Some(
-                    u32::from_str_radix(value, 8)
-                        .map_err(|_| format!("{value:?} is not an octal mode"))?,
-                );
-            }
-            _ => {
-                return Err(format!(
-                    "{part:?} is none of type=mount, type=env, target=, uid=, gid= and mode="
-                ));
-            }
+        let [uid, gid] = &mut owner;
+        match option.split_once('=') {
+            Some(("source", name)) => source = Some(name),
+            Some(("type", _)) if kind.is_some() => return Err("it has two types".to_owned()),
+            Some(("type", value @ ("mount" | "env"))) => kind = Some(value),
+            Some(("target", path)) => target = Some(path).filter(|path| !path.is_empty()),
+            Some(("uid" | "UID", value)) => *uid = number(value)?,
+            Some(("gid" | "GID", value)) => *gid = number(value)?,
+            Some(("mode", value)) => mode = Some(octal_mode(value)?),
+            _ => return Err(format!("{option:?} is none of {OPTIONS}")),
         }
     }
-    let target = if kind == "env" {
-        if uid.is_some() || gid.is_some() || mode.is_some() {
+    // A name that were more than a name would be a way out of the directory secrets lie in.
+    let name = match source {
+        Some(name) => names::resource(name)?,
+        None => return Err("it names no secret; say source=NAME".to_owned()),
+    };
+    let target = if kind == Some("env") {
+        if owner != [None, None] || mode.is_some() {
             return Err("a variable has no owner and no mode".to_owned());
         }
         let variable = target.unwrap_or(&name);
@@ -143,14 +205,18 @@ pub(super) fn secret(value: &str) -> Result<Secret, String> {
         } else {
             format!("/run/secrets/{target}")
         };
-        SecretTarget::File {
-            path: names::path(&path)?,
-            uid: uid.unwrap_or(0),
-            gid: gid.unwrap_or(0),
-            mode: mode.unwrap_or(0o444),
-        }
+        let [uid, gid] = owner.map(Option::unwrap_or_default);
+        SecretTarget::File { path: names::path(&path)?, uid, gid, mode: mode.unwrap_or(0o444) }
     };
     Ok(Secret { name, target })
+}
+
+/// The permissions of a file, in octal.
+fn octal_mode(value: &str) -> Result<u32, String> {
+    u32::from_str_radix(value, 8)
+        .ok()
+        .filter(|mode| *mode <= 0o7777)
+        .ok_or_else(|| format!("{value:?} is not an octal mode"))
 }
 
 #[cfg(test)]
@@ -177,6 +243,28 @@ mod tests {
             secret("db,type=env,target=DB").map(|secret| secret.target),
             Ok(SecretTarget::Variable("DB".to_owned()))
         );
+        let variable = |name: &str| Ok(SecretTarget::Variable(name.to_owned()));
+        let of = |value| secret(value).map(|secret| (secret.name, secret.target));
+        assert_eq!(
+            of("source=token,type=env,target=TOKEN"),
+            variable("TOKEN").map(|target| ("token".to_owned(), target))
+        );
+        assert_eq!(
+            of("type=env,target=TOKEN,source=token"),
+            variable("TOKEN").map(|target| ("token".to_owned(), target))
+        );
+        assert_eq!(
+            of("type=mount,uid=7,GID=8,mode=400,source=db,target=sub/db"),
+            Ok((
+                "db".to_owned(),
+                SecretTarget::File {
+                    path: "/run/secrets/sub/db".to_owned(),
+                    uid: 7,
+                    gid: 8,
+                    mode: 0o400
+                }
+            ))
+        );
         for value in [
             "",
             "../x",
@@ -184,10 +272,38 @@ mod tests {
             "a,type=other",
             "a.b,type=env",
             "a,type=env,mode=1",
+            "a,type=env,uid=0",
+            "a,type=mount,type=env",
             "a,target=../x",
+            "a,mode=77777",
             "a,x",
+            "type=env,target=X",
+            "source=,type=mount",
         ] {
             assert!(secret(value).is_err(), "{value}");
+        }
+    }
+
+    #[test]
+    fn what_is_the_daemons_own_is_withheld() {
+        for name in [
+            "MUSTER_ETCD_PASSWORD",
+            "NOTIFY_SOCKET",
+            "LISTEN_FDS",
+            "CREDENTIALS_DIRECTORY",
+            "WATCHDOG_USEC",
+            "INVOCATION_ID",
+            "JOURNAL_STREAM",
+            "SYSTEMD_EXEC_PID",
+            "MAINPID",
+            "MANAGERPIDFDID",
+            "MEMORY_PRESSURE_WATCH",
+            "STATE_DIRECTORY",
+        ] {
+            assert!(is_withheld(name), "{name}");
+        }
+        for name in ["HOME", "PATH", "LANG", "HTTPS_PROXY", "MUSTERED", "UNITS", "my_MUSTER_X"] {
+            assert!(!is_withheld(name), "{name}");
         }
     }
 }

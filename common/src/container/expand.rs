@@ -25,6 +25,27 @@ pub struct Host {
     pub kernel: String,
     /// Its architecture in systemd's words, `%a`.
     pub architecture: String,
+    /// What people call it, `%q`: `PRETTY_HOSTNAME=` of machine-info(5), or its name.
+    pub pretty_name: String,
+    /// What runs on it.
+    pub release: Release,
+}
+
+/// A machine's release, as os-release(5) has it; what that does not say is empty, as in systemd.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Release {
+    /// `ID=`, `%o`; `linux` without.
+    pub id: String,
+    /// `VERSION_ID=`, `%w`.
+    pub version: String,
+    /// `BUILD_ID=`, `%B`.
+    pub build: String,
+    /// `VARIANT_ID=`, `%W`.
+    pub variant: String,
+    /// `IMAGE_ID=`, `%M`.
+    pub image: String,
+    /// `IMAGE_VERSION=`, `%A`.
+    pub image_version: String,
 }
 
 impl Host {
@@ -36,6 +57,15 @@ impl Host {
             boot_id: "0".repeat(32),
             kernel: "6.1.0".to_owned(),
             architecture: "x86-64".to_owned(),
+            pretty_name: "host".to_owned(),
+            release: Release {
+                id: "linux".to_owned(),
+                version: "1".to_owned(),
+                build: "1".to_owned(),
+                variant: "server".to_owned(),
+                image: "image".to_owned(),
+                image_version: "1".to_owned(),
+            },
         }
     }
 }
@@ -155,13 +185,19 @@ impl<'a> Expander<'a> {
             'h' => "/root".to_owned(),
             'u' | 'g' => "root".to_owned(),
             'U' | 'G' => "0".to_owned(),
-            'A' | 'B' | 'M' | 'o' | 'q' | 'w' | 'W' => {
-                return Err(format!(
-                    "%{specifier} asks for what the machine's release is called, which is not known here"
-                ));
-            }
-            'd' | 's' | 'y' | 'Y' | 'c' | 'r' | 'R' => {
-                return Err(format!("%{specifier} means nothing to a container"));
+            'D' => "/usr/share".to_owned(),
+            'q' => self.host.pretty_name.clone(),
+            'o' => self.host.release.id.clone(),
+            'w' => self.host.release.version.clone(),
+            'B' => self.host.release.build.clone(),
+            'W' => self.host.release.variant.clone(),
+            'M' => self.host.release.image.clone(),
+            'A' => self.host.release.image_version.clone(),
+            'd' => return Err(no_meaning(specifier, "the directory of a service's credentials")),
+            's' => return Err(no_meaning(specifier, "the shell of a service's user")),
+            'y' | 'Y' => return Err(no_meaning(specifier, "where a unit's file lies")),
+            'c' | 'r' | 'R' => {
+                return Err(no_meaning(specifier, "a control group, in older versions of systemd"));
             }
             other => {
                 return Err(format!(
@@ -208,6 +244,11 @@ impl<'a> Expander<'a> {
             ))),
         }
     }
+}
+
+/// What is said of a specifier that nothing stands for here.
+fn no_meaning(specifier: char, what: &str) -> String {
+    format!("%{specifier} is {what}, which a container has none of; write %% for a percent sign")
 }
 
 /// The variable a word consists of.
@@ -276,6 +317,10 @@ mod tests {
             assert_eq!(expand("my-web@a\\x2db.container", value).as_deref(), Ok(expected));
         }
         assert_eq!(expand("a.container", "%i|%f").as_deref(), Ok("|/a"));
+        assert_eq!(
+            expand("a.container", "%q %o %w %B %W %M %A %D").as_deref(),
+            Ok("host linux 1 1 server image 1 /usr/share")
+        );
     }
 
     #[test]
@@ -284,10 +329,9 @@ mod tests {
         assert_eq!(refused("date +%F"), "%F is not a specifier; write %% for a percent sign");
         assert_eq!(refused("100%"), "it ends in a %; write %% for a percent sign");
         assert_eq!(
-            refused("%o"),
-            "%o asks for what the machine's release is called, which is not known here"
+            refused("%s"),
+            "%s is the shell of a service's user, which a container has none of; write %% for a percent sign"
         );
-        assert_eq!(refused("%s"), "%s means nothing to a container");
         assert_eq!(
             refused("${HOME}/x"),
             "HOME has its value from systemd, and no service of systemd's is around a container here; use a specifier such as %h, or Environment= in [Service], or write $$ for a dollar sign"

@@ -52,40 +52,71 @@ impl Health {
     }
 
     pub(super) fn read(reader: &Reader<'_>) -> Result<Self, ContainerError> {
+        let check = reader.last("HealthCmd", check)?;
+        // A check that is never made is none.
+        let interval = reader.last("HealthInterval", |value| match value {
+            "disable" => Ok(None),
+            _ if quantity::duration(value).is_ok_and(|span| span.is_zero()) => Ok(None),
+            _ => span(value).map(Some),
+        })?;
         Ok(Self {
-            check: reader.last("HealthCmd", |value| Ok(check(value)))?,
-            interval: reader.last("HealthInterval", |value| match value {
-                "disable" => {
-                    Err("Docker runs every check it knows; leave HealthCmd= out".to_owned())
-                }
-                _ => span(value),
-            })?,
+            check: if interval == Some(None) { Some(Check::Disabled) } else { check },
+            interval: interval.flatten(),
             timeout: reader.last("HealthTimeout", span)?,
-            retries: reader.last("HealthRetries", quantity::number)?,
-            start_period: reader.last("HealthStartPeriod", span)?,
+            retries: reader.last("HealthRetries", |value| match quantity::number(value)? {
+                0 => Err("a check that may never fail is none; say HealthCmd=none".to_owned()),
+                retries => Ok(retries),
+            })?,
+            start_period: reader.last("HealthStartPeriod", |value| {
+                // Docker takes none for the image's.
+                Ok(if quantity::duration(value)?.is_zero() { SHORTEST } else { span(value)? })
+            })?,
         })
     }
 }
 
-fn check(value: &str) -> Check {
-    if value == "none" {
-        return Check::Disabled;
-    }
-    match serde_json::from_str::<Vec<String>>(value) {
-        Ok(mut command) => match command.first().map(String::as_str) {
-            Some("NONE") | None => Check::Disabled,
-            Some("CMD") => Check::Command(command.split_off(1)),
-            Some("CMD-SHELL") => Check::Shell(command.split_off(1).join(" ")),
-            Some(_) => Check::Command(command),
-        },
-        Err(_) => Check::Shell(value.to_owned()),
+/// A check as Podman reads one: an array in JSON, or a line. Either may begin with a keyword, in upper or lower case: `NONE`,
+/// `CMD` before a command and its arguments, `CMD-SHELL` before a line for the shell. Without one an array is a command, unless it
+/// has a single member, which is a line for the shell as any other line is.
+fn check(value: &str) -> Result<Check, String> {
+    let array = serde_json::from_str::<Vec<String>>(value);
+    let is_array = array.is_ok();
+    // Podman splits a line at its first space, so that the shell has the rest as it stands.
+    let words = array.unwrap_or_else(|_| value.splitn(2, ' ').map(str::to_owned).collect());
+    let Some((first, rest)) = words.split_first() else {
+        return Err("there is no command in it; say HealthCmd=none for no check".to_owned());
+    };
+    let empty = |what: &str| format!("nothing stands behind {what}");
+    match first.to_ascii_uppercase().as_str() {
+        "NONE" => Ok(Check::Disabled),
+        "CMD" => {
+            let command: Vec<String> = if is_array {
+                rest.to_vec()
+            } else {
+                rest.iter().flat_map(|rest| rest.split_whitespace()).map(str::to_owned).collect()
+            };
+            match command.first().map(String::as_str) {
+                None | Some("") => Err(empty("CMD")),
+                Some(_) => Ok(Check::Command(command)),
+            }
+        }
+        "CMD-SHELL" => {
+            let line = rest.join(" ");
+            if line.trim().is_empty() { Err(empty("CMD-SHELL")) } else { Ok(Check::Shell(line)) }
+        }
+        _ if is_array && !rest.is_empty() => Ok(Check::Command(words)),
+        _ if is_array => Ok(Check::Shell(first.clone())),
+        _ => Ok(Check::Shell(value.to_owned())),
     }
 }
+
+/// The shortest time Docker takes.
+const SHORTEST: Duration = Duration::from_millis(1);
 
 /// Docker refuses what is shorter than a millisecond, and takes nothing for "as the image has it".
 fn span(value: &str) -> Result<Duration, String> {
     let span = quantity::duration(value)?;
-    if span < Duration::from_millis(1) {
+    if span < SHORTEST {
         return Err(format!("{value:?} is less than the millisecond Docker needs"));
     }
     Ok(span)
@@ -105,17 +136,46 @@ pub(super) fn on_failure(value: &str) -> Result<OnFailure, String> {
 mod tests {
     use super::*;
 
+    fn shell(line: &str) -> Check {
+        Check::Shell(line.to_owned())
+    }
+
+    fn command(words: &[&str]) -> Check {
+        Check::Command(words.iter().map(|word| (*word).to_owned()).collect())
+    }
+
     #[test]
-    fn a_check_is_a_shells_line_or_a_command() {
-        assert_eq!(check("none"), Check::Disabled);
-        assert_eq!(
-            check("curl -f http://x || exit 1"),
-            Check::Shell("curl -f http://x || exit 1".to_owned())
-        );
-        let command = Check::Command(vec!["/ok".to_owned(), "a b".to_owned()]);
-        assert_eq!(check(r#"["/ok", "a b"]"#), command);
-        assert_eq!(check(r#"["CMD", "/ok", "a b"]"#), command);
-        assert_eq!(check(r#"["CMD-SHELL", "x | y"]"#), Check::Shell("x | y".to_owned()));
-        assert_eq!(check(r#"["NONE"]"#), Check::Disabled);
+    fn a_line_may_begin_with_podmans_keywords() {
+        assert_eq!(check("CMD-SHELL test -d /bin || exit 1"), Ok(shell("test -d /bin || exit 1")));
+        assert_eq!(check("cmd-shell  a  b"), Ok(shell(" a  b")));
+        assert_eq!(check("CMD curl  -f http://x"), Ok(command(&["curl", "-f", "http://x"])));
+        assert_eq!(check("cmd /ok"), Ok(command(&["/ok"])));
+        for none in ["none", "NONE", "None", "NONE whatever"] {
+            assert_eq!(check(none), Ok(Check::Disabled), "{none}");
+        }
+        // What only looks like one.
+        assert_eq!(check("CMDX a"), Ok(shell("CMDX a")));
+        assert_eq!(check("/bin/CMD a"), Ok(shell("/bin/CMD a")));
+        assert_eq!(check("curl -f http://x || exit 1"), Ok(shell("curl -f http://x || exit 1")));
+    }
+
+    #[test]
+    fn an_array_is_a_command_with_or_without_them() {
+        assert_eq!(check(r#"["CMD", "/ok", "a b"]"#), Ok(command(&["/ok", "a b"])));
+        assert_eq!(check(r#"["cmd","/ok"]"#), Ok(command(&["/ok"])));
+        assert_eq!(check(r#"["CMD-SHELL", "x | y"]"#), Ok(shell("x | y")));
+        assert_eq!(check(r#"["CMD-SHELL", "x", "y"]"#), Ok(shell("x y")));
+        assert_eq!(check(r#"["/ok", "a b"]"#), Ok(command(&["/ok", "a b"])));
+        assert_eq!(check(r#"["x | y"]"#), Ok(shell("x | y")));
+        assert_eq!(check(r#"["NONE"]"#), Ok(Check::Disabled));
+        // No array of words is a line.
+        assert_eq!(check("[ -d /bin ]"), Ok(shell("[ -d /bin ]")));
+    }
+
+    #[test]
+    fn a_keyword_by_itself_checks_nothing() {
+        for value in ["CMD", "CMD-SHELL", "CMD ", r#"["CMD"]"#, r#"["CMD", ""]"#, "[]"] {
+            assert!(check(value).is_err(), "{value}");
+        }
     }
 }

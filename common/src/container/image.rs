@@ -88,6 +88,14 @@ pub(super) fn image(value: &str) -> Result<Image, String> {
     name(value.strip_prefix("docker://").unwrap_or(value)).map(Image::Named)
 }
 
+/// An image that is mounted, by its name.
+pub(super) fn mounted(value: &str) -> Result<ImageName, String> {
+    match image(value)? {
+        Image::Named(name) => Ok(name),
+        Image::Archive { .. } => Err("only an image with a name can be mounted".to_owned()),
+    }
+}
+
 fn name(value: &str) -> Result<ImageName, String> {
     let bad = || format!("{value:?} is not the name of an image");
     let (rest, digest) = match value.split_once('@') {

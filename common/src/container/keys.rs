@@ -124,13 +124,18 @@ impl Section {
         if let Some(key) = find(self) {
             return Ok(key);
         }
-        let home = Self::ALL
-            .into_iter()
-            .find(|section| section.belongs_beside(self) && find(*section).is_some());
-        if let Some(home) = home {
-            return Err(format!("it belongs into [{home}]"));
+        let mut others = Self::ALL.into_iter().filter(|section| section.belongs_beside(self));
+        let home = others.find_map(|section| Some((section, find(section)?.support)));
+        // There is no sense in sending anybody to where it is refused.
+        match home {
+            Some((home, Support::Refused(why))) => {
+                return Err(format!("it belongs into [{home}], where it is refused: {why}"));
+            }
+            Some((home, _)) => return Err(format!("it belongs into [{home}]")),
+            None => {}
         }
-        Err(suggestion::or_hint("unknown option", name, self.all_keys().map(|key| key.name)))
+        let taken = self.all_keys().filter(|key| !matches!(key.support, Support::Refused(_)));
+        Err(suggestion::or_hint("unknown option", name, taken.map(|key| key.name)))
     }
 
     /// Whether one file may hold both sections.
@@ -237,5 +242,20 @@ mod tests {
         assert_eq!(problem(Section::Container, "Restart"), "it belongs into [Service]");
         assert_eq!(problem(Section::Service, "Image"), "it belongs into [Container]");
         assert_eq!(problem(Section::Volume, "PublishPort"), "unknown option");
+        assert_eq!(
+            problem(Section::Container, "\u{a0}Exec"),
+            "unknown option; there is a no-break space (U+00A0) in its name; did you mean Exec?"
+        );
+    }
+
+    #[test]
+    fn nobody_is_sent_to_where_an_option_is_refused() {
+        let problem = |section: Section, name: &str| section.key(name).unwrap_err();
+        assert_eq!(problem(Section::Container, "GlobalArg"), "unknown option");
+        let elsewhere = problem(Section::Install, "PodmanArgs");
+        assert!(
+            elsewhere.starts_with("it belongs into [Container], where it is refused: "),
+            "{elsewhere}"
+        );
     }
 }

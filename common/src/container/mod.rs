@@ -9,6 +9,7 @@
 //!   .container ── UnitFile ── Reader (known? last or all? reset?) ── Expander (% and $) ── values ── ContainerSpec
 //! ```
 
+mod commas;
 mod conditions;
 mod environment;
 mod expand;
@@ -27,21 +28,23 @@ mod spec;
 mod variables;
 
 pub use conditions::Condition;
-pub use environment::{Environment, Secret, SecretTarget, Sensitive};
-pub use expand::Host;
+pub use environment::{Environment, Secret, SecretTarget, Sensitive, is_withheld};
+pub use expand::{Host, Release};
 pub use health::{Check, Health, OnFailure};
 pub use image::{Image, ImageName, Pull};
 pub use mount::{Mount, Relabel, Source};
 pub use names::signal_number;
 pub use network::{Attachment, Named, NetworkMode, Port, Protocol};
-pub use options::{Device, Masks, Seccomp, Timezone, Ulimit};
+pub use options::{CdiDevice, Device, Masks, Seccomp, Timezone, Ulimit};
 pub use reader::ContainerError;
 pub use resources::{NetworkSpec, Subnet, VolumeSpec};
 pub use service::{ExitCodes, Kind, Restart, Service, StartLimit};
 pub use spec::{ContainerSpec, Limits, Names, Notify, Security};
 pub use variables::{VariableFile, VariableTexts};
 
-use crate::unit::{RequirementsTemplate, UnitFile, UnitName, UnitType, Warning, suggestion};
+use crate::unit::{
+    BROKEN_OFF, RequirementsTemplate, UnitFile, UnitName, UnitType, Warning, suggestion,
+};
 use expand::Expander;
 use keys::Section;
 use reader::Reader;
@@ -101,7 +104,7 @@ pub fn variable_files(
     host: &Host,
 ) -> Result<Vec<VariableFile>, ContainerError> {
     let expander = Expander::new(name, host, Variables::default());
-    variables::files(&Reader::new(Section::Service, file, &expander, &mut Vec::new())?)
+    variables::files(&Reader::new(Section::Service, file, &expander)?)
 }
 
 fn read_section(
@@ -112,15 +115,14 @@ fn read_section(
 ) -> Result<(Quadlet, Vec<Warning>), ContainerError> {
     let own = own_section(name)?;
     check_sections(own, file)?;
-    let mut warnings = Vec::new();
+    check_lines(file)?;
     let mut expander = Expander::new(name, host, Variables::default());
-    expander.variables =
-        Variables::read(&Reader::new(Section::Service, file, &expander, &mut Vec::new())?, texts)?;
-    let mut section = |section| Reader::new(section, file, &expander, &mut warnings);
+    expander.variables = Variables::read(&Reader::new(Section::Service, file, &expander)?, texts)?;
+    let section = |section| Reader::new(section, file, &expander);
     let (main, service, unit) =
         (section(own)?, section(Section::Service)?, section(Section::Unit)?);
-    section(Section::Install)?;
-    section(Section::Quadlet)?.last("DefaultDependencies", quantity::truth)?;
+    let (install, rest) = (section(Section::Install)?, section(Section::Quadlet)?);
+    rest.last("DefaultDependencies", quantity::truth)?;
     let default_name = names::of_unit(name);
     // What else is in that section, and whether it is well written, is for whoever places units.
     let goes = RequirementsTemplate::parse(file)
@@ -142,6 +144,8 @@ fn read_section(
             conditions,
         )?)),
     };
+    let readers = [main, service, unit, install, rest];
+    let mut warnings: Vec<Warning> = readers.into_iter().flat_map(Reader::into_warnings).collect();
     warnings.extend(expander.notes());
     Ok((quadlet, warnings))
 }
@@ -173,9 +177,8 @@ pub fn check(name: &UnitName, file: &UnitFile) -> Result<Vec<Warning>, Container
 pub fn mounts(file: &UnitFile) -> Result<Vec<Mount>, ContainerError> {
     let (unit, host) = (UnitName::stand_in(UnitType::Container), Host::stand_in());
     let mut expander = Expander::new(&unit, &host, Variables::default());
-    expander.variables =
-        Variables::read(&Reader::new(Section::Service, file, &expander, &mut Vec::new())?, None)?;
-    spec::mounts(&Reader::new(Section::Container, file, &expander, &mut Vec::new())?)
+    expander.variables = Variables::read(&Reader::new(Section::Service, file, &expander)?, None)?;
+    spec::mounts(&Reader::new(Section::Container, file, &expander)?)
 }
 
 /// The section a unit's type has to itself.
@@ -203,19 +206,38 @@ fn check_sections(own: Section, file: &UnitFile) -> Result<(), ContainerError> {
         if name.starts_with("X-") || known.iter().any(|section| section.as_str() == name) {
             continue;
         }
-        let problem =
+        let header = file.line_of_section(name);
+        let name = name.escape_debug();
+        let mut problem =
             format!("[{name}] is not a section of a {} unit", own.as_str().to_lowercase());
         let candidates = known.iter().map(|section| section.as_str()).chain(["X-Fleet"]);
+        if let Some(candidate) = suggestion::closest_section(&option.section, candidates) {
+            problem = format!("{problem}; did you mean [{candidate}]?");
+        }
         return Err(ContainerError {
-            line,
-            section: name.to_owned(),
-            option: option.name.clone(),
-            problem: suggestion::or_hint(&problem, name, candidates),
+            line: if header > 0 { header } else { line },
+            section: name.to_string(),
+            option: option.name.escape_debug().to_string(),
+            problem,
         });
     }
     Ok(())
 }
 
+/// Refuses a line that was meant to go on: Podman goes on with it, and systemd does not.
+fn check_lines(file: &UnitFile) -> Result<(), ContainerError> {
+    let Some(line) = file.broken_off().next() else { return Ok(()) };
+    let (section, option) = file
+        .numbered()
+        .take_while(|(begin, _)| *begin <= line)
+        .last()
+        .map(|(_, option)| (option.section.clone(), option.name.clone()))
+        .unwrap_or_default();
+    Err(ContainerError { line, section, option, problem: BROKEN_OFF.to_owned() })
+}
+
+#[cfg(test)]
+mod hints_tests;
 #[cfg(test)]
 #[path = "tests.rs"]
 mod tests;

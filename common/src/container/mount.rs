@@ -1,8 +1,12 @@
 //! What is mounted into a container: `Volume=`, `Mount=`, `Tmpfs=`.
+//!
+//! The options are Podman's. Owns telling those that Docker has, those that say what Docker does anyway, and those that it
+//! would drop or misread, which are refused. What only a newer Docker has is taken; the machine's decides.
 
-use super::names;
+use super::image::{self, ImageName};
 use super::network::{Named, unit};
-use super::quantity;
+use super::reader::Reader;
+use super::{commas, names, quantity};
 use crate::unit::UnitType;
 
 /// One mount.
@@ -22,6 +26,8 @@ pub struct Mount {
     pub recursive: bool,
     /// Whether a new volume begins with what the image has in that place.
     pub copy: bool,
+    /// The part of a volume or an image that is mounted in the place of all of it, a relative path.
+    pub subpath: Option<String>,
 }
 
 /// What is mounted.
@@ -39,7 +45,11 @@ pub enum Source {
         size: Option<i64>,
         /// Its permissions.
         mode: Option<u32>,
+        /// Further options in mount(8)'s words, such as `noexec`.
+        flags: Vec<String>,
     },
+    /// An image's files, read-only.
+    Image(ImageName),
 }
 
 /// Whom a relabelled source belongs to.
@@ -61,6 +71,7 @@ impl Mount {
             propagation: None,
             recursive: true,
             copy: true,
+            subpath: None,
         })
     }
 }
@@ -68,38 +79,59 @@ impl Mount {
 const PROPAGATIONS: [&str; 6] = ["private", "rprivate", "shared", "rshared", "slave", "rslave"];
 
 /// One `Volume=`: `[source:]target[:options]`.
-pub(super) fn volume(value: &str) -> Result<Mount, String> {
+pub(super) fn volume(reader: &Reader<'_>, value: &str) -> Result<Mount, String> {
     let mut parts = value.splitn(3, ':');
     let (first, second, options) = (parts.next().unwrap_or_default(), parts.next(), parts.next());
     let mut mount = match second {
         None => Mount::new(Source::Anonymous, first)?,
         Some(target) if first.is_empty() => Mount::new(Source::Anonymous, target)?,
-        Some(target) => Mount::new(source(first)?, target)?,
+        Some(target) => Mount::new(source(reader, first)?, target)?,
     };
     for option in options.into_iter().flat_map(|options| options.split(',')) {
         match option {
             "" | "rw" | "rbind" | "copy" => {}
             "ro" => mount.read_only = true,
-            "z" => mount.relabel = Some(Relabel::Shared),
-            "Z" => mount.relabel = Some(Relabel::Private),
             "bind" => mount.recursive = false,
             "nocopy" => mount.copy = false,
-            _ if PROPAGATIONS.contains(&option) => mount.propagation = Some(option.to_owned()),
-            "O" | "U" | "idmap" => {
-                return Err(format!(
-                    "the option {option} is Podman's own; Docker mounts what is there as it is"
-                ));
-            }
-            _ => return Err(format!("Docker has no option {option:?} for a mount")),
+            _ if common(&mut mount, option) => {}
+            _ => return Err(not_dockers(option)),
         }
     }
     possible(mount)
 }
 
+/// Takes an option that is written the same in `Volume=` and `Mount=`. Returns whether it is one.
+fn common(mount: &mut Mount, option: &str) -> bool {
+    match option {
+        "z" => mount.relabel = Some(Relabel::Shared),
+        "Z" => mount.relabel = Some(Relabel::Private),
+        // What Docker does anyway, and what is for other systems than Linux.
+        "dev" | "exec" | "suid" | "cached" | "consistent" | "delegated" => {}
+        _ if PROPAGATIONS.contains(&option) => mount.propagation = Some(option.to_owned()),
+        _ => return false,
+    }
+    true
+}
+
+/// Why an option of Podman's, or nobody's, is none here.
+fn not_dockers(option: &str) -> String {
+    let name = option.split('=').next().unwrap_or_default();
+    match name {
+        "O" | "U" | "chown" | "idmap" | "upperdir" | "workdir" => {
+            format!("the option {name} is Podman's own; Docker mounts what is there as it is")
+        }
+        "nocreate" => {
+            "the option nocreate is Podman's own; Docker makes a volume that is not there"
+                .to_owned()
+        }
+        _ => format!("Docker has no option {option:?} for a mount"),
+    }
+}
+
 /// What stands before the colon of a `Volume=`, or behind the `source=` of a `Mount=`.
-fn source(text: &str) -> Result<Source, String> {
+fn source(reader: &Reader<'_>, text: &str) -> Result<Source, String> {
     if text.starts_with(['/', '.']) {
-        return names::path(text).map(Source::Path);
+        return names::path_beside(reader, text).map(Source::Path);
     }
     if text.ends_with(".volume") {
         return unit(text, UnitType::Volume).map(|unit| Source::Volume(Named::Unit(unit)));
@@ -108,11 +140,14 @@ fn source(text: &str) -> Result<Source, String> {
 }
 
 /// One `Mount=`: `type=TYPE,name=value,…`.
-pub(super) fn mount(value: &str) -> Result<Mount, String> {
-    let options: Vec<(&str, Option<&str>)> = value
-        .split(',')
+pub(super) fn mount(reader: &Reader<'_>, value: &str) -> Result<Mount, String> {
+    let fields = commas::fields(value)?;
+    let options: Vec<(&str, Option<&str>)> = fields
+        .iter()
         .map(|option| {
-            option.split_once('=').map_or((option, None), |(name, value)| (name, Some(value)))
+            option
+                .split_once('=')
+                .map_or((option.as_str(), None), |(name, value)| (name, Some(value)))
         })
         .collect();
     let find = |names: &[&str]| {
@@ -120,22 +155,26 @@ pub(super) fn mount(value: &str) -> Result<Mount, String> {
     };
     // As in Podman, what has no type is a volume.
     let kind = find(&["type"]).unwrap_or("volume");
-    let target = find(&["target", "destination", "dst"]).ok_or("it has no target=")?;
-    let given = find(&["source", "src"]);
+    let target = find(&TARGETS).ok_or("it has no target=")?;
+    let given = find(&SOURCES);
     let of = match (kind, given) {
-        ("bind", Some(path)) => names::path(path).map(Source::Path)?,
+        ("bind", Some(path)) => names::path_beside(reader, path).map(Source::Path)?,
         ("bind", None) => return Err("a bind mount needs a source=".to_owned()),
-        ("volume", Some(text)) => match source(text)? {
+        ("volume", Some(text)) => match source(reader, text)? {
             Source::Path(path) => return Err(format!("{path:?} is a path; use type=bind")),
             source => source,
         },
         ("volume", None) => Source::Anonymous,
-        ("tmpfs", None) => Source::Tmpfs { size: None, mode: None },
+        ("tmpfs", None) => Source::Tmpfs { size: None, mode: None, flags: Vec::new() },
         ("tmpfs", Some(_)) => return Err("a tmpfs has no source=".to_owned()),
-        ("artifact" | "devpts" | "glob" | "image" | "ramfs", _) => {
-            return Err(format!("type={kind} is Podman's own; Docker has bind, volume and tmpfs"));
+        ("image", Some(name)) => image::mounted(name).map(Source::Image)?,
+        ("image", None) => return Err("an image mount needs a source=".to_owned()),
+        ("artifact" | "devpts" | "glob" | "ramfs", _) => {
+            return Err(format!(
+                "type={kind} is Podman's own; Docker has bind, volume, tmpfs and image"
+            ));
         }
-        _ => return Err(format!("{kind:?} is none of bind, volume and tmpfs")),
+        _ => return Err(format!("{kind:?} is none of bind, volume, tmpfs and image")),
     };
     let mut mount = Mount::new(of, target)?;
     for (name, value) in &options {
@@ -144,11 +183,27 @@ pub(super) fn mount(value: &str) -> Result<Mount, String> {
     possible(mount)
 }
 
+const TARGETS: [&str; 4] = ["target", "destination", "dst", "dest"];
+const SOURCES: [&str; 2] = ["source", "src"];
+
 fn set(mount: &mut Mount, kind: &str, name: &str, value: Option<&str>) -> Result<(), String> {
     let flag = || value.map_or(Ok(true), quantity::truth);
     let needed = || value.ok_or_else(|| format!("{name} needs a value"));
+    let missing = || Err(format!("Docker has no option {name:?} for a mount of type {kind}"));
+    if name == "type" || TARGETS.contains(&name) || SOURCES.contains(&name) {
+        return Ok(());
+    }
     match (kind, name) {
-        (_, "type" | "source" | "src" | "target" | "destination" | "dst") => {}
+        ("image", "rw" | "readwrite") if flag()? => {
+            return Err("Docker mounts images read-only".to_owned());
+        }
+        ("image", "rw" | "readwrite") | (_, "consistency") => {}
+        ("image" | "volume", "subpath") | ("volume", "volume-subpath") => {
+            mount.subpath = Some(subpath(needed()?)?);
+        }
+        ("image", "ro" | "readonly") if !flag()? => {
+            return Err("Docker mounts images read-only".to_owned());
+        }
         (_, "ro" | "readonly") => mount.read_only = flag()?,
         (_, "rw") => mount.read_only = !flag()?,
         ("bind", "bind-propagation") => {
@@ -167,27 +222,70 @@ fn set(mount: &mut Mount, kind: &str, name: &str, value: Option<&str>) -> Result
             });
         }
         ("volume", "volume-nocopy" | "nocopy") => mount.copy = !flag()?,
-        ("tmpfs", "tmpfs-size" | "size" | "tmpfs-mode" | "mode") => {
-            let value = needed()?;
-            if let Source::Tmpfs { size, mode } = &mut mount.source {
-                if name.ends_with("size") {
-                    *size = Some(quantity::bytes(value)?);
-                } else {
-                    *mode = Some(
-                        u32::from_str_radix(value, 8)
-                            .map_err(|_| format!("{value:?} is not an octal mode"))?,
-                    );
-                }
-            }
+        // Owners that stay as they are.
+        ("bind" | "volume" | "tmpfs", "U" | "chown") if !flag()? => {}
+        ("bind" | "volume", "U" | "chown" | "idmap") | ("volume", "nocreate") => {
+            return Err(not_dockers(name));
         }
-        _ => return Err(format!("Docker has no option {name:?} for a mount of type {kind}")),
+        ("tmpfs", _) => return tmpfs_option(mount, name, value),
+        ("bind" | "volume", _) if value.is_none() && common(mount, name) => {}
+        _ => return missing(),
     }
     Ok(())
+}
+
+/// An option of a tmpfs' own.
+fn tmpfs_option(mount: &mut Mount, name: &str, value: Option<&str>) -> Result<(), String> {
+    let Source::Tmpfs { size, mode, flags } = &mut mount.source else { return Ok(()) };
+    match (name, value) {
+        ("tmpfs-size" | "size", Some(value)) => *size = Some(quantity::bytes(value)?),
+        ("tmpfs-mode" | "mode", Some(value)) => {
+            *mode = Some(
+                u32::from_str_radix(value, 8)
+                    .map_err(|_| format!("{value:?} is not an octal mode"))?,
+            );
+        }
+        ("tmpfs-size" | "size" | "tmpfs-mode" | "mode", None) => {
+            return Err(format!("{name} needs a value"));
+        }
+        _ => flags.extend(tmpfs_flag(name, value)?),
+    }
+    Ok(())
+}
+
+/// A flag of a tmpfs as Docker takes it; `None` where it does so anyway.
+fn tmpfs_flag(name: &str, value: Option<&str>) -> Result<Option<String>, String> {
+    match (name, value) {
+        ("dev" | "exec" | "nodev" | "noexec" | "nosuid" | "suid", None) => {
+            Ok(Some(name.to_owned()))
+        }
+        ("notmpcopyup", None) => Ok(None),
+        ("tmpcopyup", None) => {
+            Err("the option tmpcopyup is Podman's own; Docker's tmpfs begin empty".to_owned())
+        }
+        ("U" | "chown" | "noswap", _) => {
+            Err(format!("the option {name} is Podman's own; Docker has none for a tmpfs"))
+        }
+        _ => Err(format!("Docker has no option {name:?} for a mount of type tmpfs")),
+    }
+}
+
+/// A part of a volume or an image: Docker wants it relative, Podman takes both.
+fn subpath(value: &str) -> Result<String, String> {
+    let parts: Vec<&str> =
+        value.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
+    if parts.is_empty() || parts.contains(&"..") {
+        return Err(format!("{value:?} is no path below the one that is mounted"));
+    }
+    Ok(parts.join("/"))
 }
 
 /// Refuses what Docker would drop or misread.
 fn possible(mount: Mount) -> Result<Mount, String> {
     let is_path = matches!(mount.source, Source::Path(_));
+    if mount.subpath.is_some() && matches!(mount.source, Source::Anonymous) {
+        return Err("a volume without a name begins empty, so it has no subpath".to_owned());
+    }
     if mount.propagation.is_some() && !is_path {
         return Err("propagation is for paths on the machine".to_owned());
     }
@@ -195,8 +293,11 @@ fn possible(mount: Mount) -> Result<Mount, String> {
         return Err("nocopy is for volumes".to_owned());
     }
     if mount.relabel.is_some() {
-        if matches!(mount.source, Source::Anonymous | Source::Tmpfs { .. }) {
+        if matches!(mount.source, Source::Anonymous | Source::Tmpfs { .. } | Source::Image(_)) {
             return Err("there is nothing to relabel".to_owned());
+        }
+        if mount.subpath.is_some() {
+            return Err("Docker cannot relabel a part of a volume".to_owned());
         }
         if !mount.recursive {
             return Err("Docker cannot relabel a mount that is not recursive".to_owned());
@@ -208,12 +309,32 @@ fn possible(mount: Mount) -> Result<Mount, String> {
 /// One `Tmpfs=`: a path and the mount's options.
 pub(super) fn tmpfs(value: &str) -> Result<(String, String), String> {
     let (path, options) = value.split_once(':').unwrap_or((value, ""));
-    Ok((names::path(path)?, options.to_owned()))
+    let mut taken = Vec::new();
+    for option in options.split(',').filter(|option| !option.is_empty()) {
+        let (name, value) =
+            option.split_once('=').map_or((option, None), |(name, value)| (name, Some(value)));
+        match name {
+            "tmpcopyup" | "notmpcopyup" | "U" | "chown" | "noswap" => {
+                taken.extend(tmpfs_flag(name, value)?);
+            }
+            _ => taken.push(option.to_owned()),
+        }
+    }
+    Ok((names::path(path)?, taken.join(",")))
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::reader::tests::with_reader;
     use super::*;
+
+    fn volume(value: &str) -> Result<Mount, String> {
+        with_reader(|reader| super::volume(reader, value))
+    }
+
+    fn mount(value: &str) -> Result<Mount, String> {
+        with_reader(|reader| super::mount(reader, value))
+    }
 
     #[test]
     fn a_volume_is_a_path_a_unit_a_name_or_nothing() {
@@ -225,10 +346,10 @@ mod tests {
         );
         assert_eq!(source("db:/data"), Ok(Source::Volume(Named::Engine("db".to_owned()))));
         assert_eq!(source("/data"), Ok(Source::Anonymous));
-        assert_eq!(
-            source("./conf:/etc/app").unwrap_err(),
-            "\"./conf\" is relative to the unit's file, which lies in the cluster and not on the machine; use an absolute path"
-        );
+        let beside = |path: &str| Ok(Source::Path(path.to_owned()));
+        assert_eq!(source("./conf:/etc/app"), beside("/etc/containers/systemd/conf"));
+        assert_eq!(source("../up/a:/b"), beside("/etc/containers/up/a"));
+        assert!(source("../../../../a:/b").is_err());
     }
 
     #[test]
@@ -237,6 +358,11 @@ mod tests {
         assert_eq!(
             refused("/a:/b:U"),
             "the option U is Podman's own; Docker mounts what is there as it is"
+        );
+        assert!(volume("/a:/b:exec,dev,suid,cached,z").is_ok());
+        assert_eq!(
+            refused("v:/b:nocreate"),
+            "the option nocreate is Podman's own; Docker makes a volume that is not there"
         );
         assert_eq!(refused("/a:/b:noexec"), "Docker has no option \"noexec\" for a mount");
         assert_eq!(refused("v:/b:rshared"), "propagation is for paths on the machine");
@@ -250,18 +376,52 @@ mod tests {
         let mounted = mount("type=bind,source=/a,target=/b,ro,bind-propagation=rslave").unwrap();
         assert_eq!((mounted.read_only, mounted.propagation.as_deref()), (true, Some("rslave")));
         let memory = mount("type=tmpfs,dst=/t,tmpfs-size=1m,tmpfs-mode=1777").unwrap();
-        assert_eq!(memory.source, Source::Tmpfs { size: Some(1_048_576), mode: Some(0o1777) });
+        assert_eq!(
+            memory.source,
+            Source::Tmpfs { size: Some(1_048_576), mode: Some(0o1777), flags: Vec::new() }
+        );
+        let flagged = mount("type=tmpfs,dest=/t,noexec,nosuid,notmpcopyup,U=false").unwrap();
+        let flags = vec!["noexec".to_owned(), "nosuid".to_owned()];
+        assert_eq!(flagged.source, Source::Tmpfs { size: None, mode: None, flags });
+        let comma = mount("type=bind,\"src=/a,b\",dst=/c,Z,rslave,consistency=cached").unwrap();
+        assert_eq!(comma.source, Source::Path("/a,b".to_owned()));
+        assert_eq!(comma.relabel, Some(Relabel::Private));
         let refused = |value| mount(value).unwrap_err();
         assert_eq!(
             refused("type=glob,src=/a*,dst=/b"),
-            "type=glob is Podman's own; Docker has bind, volume and tmpfs"
+            "type=glob is Podman's own; Docker has bind, volume, tmpfs and image"
         );
         assert_eq!(refused("type=bind,dst=/b"), "a bind mount needs a source=");
         assert_eq!(refused("type=bind,src=/a"), "it has no target=");
         assert_eq!(refused("type=volume,src=/a,dst=/b"), "\"/a\" is a path; use type=bind");
         assert_eq!(
             refused("type=tmpfs,dst=/b,chown"),
-            "Docker has no option \"chown\" for a mount of type tmpfs"
+            "the option chown is Podman's own; Docker has none for a tmpfs"
         );
+        assert_eq!(
+            refused("type=tmpfs,dst=/b,frob"),
+            "Docker has no option \"frob\" for a mount of type tmpfs"
+        );
+    }
+
+    #[test]
+    fn a_part_of_a_volume_or_an_image_is_mounted_in_its_place() {
+        let part = |value| mount(value).map(|mount| mount.subpath);
+        let logs = Ok(Some("a/logs".to_owned()));
+        assert_eq!(part("type=volume,source=data,target=/x,volume-subpath=a/logs"), logs);
+        assert_eq!(part("type=volume,source=data.volume,target=/x,subpath=/a/./logs/"), logs);
+        assert_eq!(part("type=image,source=busybox:1,target=/x,subpath=/a/logs,rw=false"), logs);
+        for value in [
+            "type=volume,source=data,target=/x,subpath=../y",
+            "type=volume,source=data,target=/x,subpath=",
+            "type=volume,source=data,target=/x,subpath=a,z",
+            "type=volume,target=/x,subpath=a",
+            "type=bind,source=/a,target=/x,subpath=a",
+            "type=image,source=busybox,target=/x,rw=true",
+            "type=image,source=web.image,target=/x",
+            "type=image,target=/x",
+        ] {
+            assert!(mount(value).is_err(), "{value}");
+        }
     }
 }

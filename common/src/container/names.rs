@@ -1,5 +1,6 @@
 //! Names that engines and networks take.
 
+use super::reader::Reader;
 use crate::unit::UnitName;
 
 /// The name of a container, a volume or a network, by Docker's rule.
@@ -36,11 +37,6 @@ pub(super) fn host(name: &str) -> Result<String, String> {
 
 /// An absolute path, on the machine or in the container.
 pub(super) fn path(path: &str) -> Result<String, String> {
-    if path.starts_with('.') {
-        return Err(format!(
-            "{path:?} is relative to the unit's file, which lies in the cluster and not on the machine; use an absolute path"
-        ));
-    }
     if !path.starts_with('/') {
         return Err(format!("{path:?} is not an absolute path"));
     }
@@ -48,6 +44,36 @@ pub(super) fn path(path: &str) -> Result<String, String> {
         return Err(format!("{path:?} has a .. in it"));
     }
     Ok(path.to_owned())
+}
+
+/// Where Podman has the files of the machine's own units. A path that is relative to its unit's file is looked for there: the
+/// file itself lies in the cluster.
+const PLACE: &str = "/etc/containers/systemd";
+
+/// A path on the machine that may be relative to the unit's file.
+pub(super) fn path_beside(reader: &Reader<'_>, path: &str) -> Result<String, String> {
+    if path.starts_with('/') {
+        return self::path(path);
+    }
+    let mut parts: Vec<&str> = PLACE.split('/').collect();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." if parts.len() > 1 => {
+                parts.pop();
+            }
+            ".." => return Err(format!("{path:?} leads out of every directory")),
+            part => parts.push(part),
+        }
+    }
+    let path_on_machine = parts.join("/");
+    if path_on_machine.is_empty() {
+        return Err(format!("{path:?} is no file"));
+    }
+    reader.note(format!(
+        "{path:?} is relative to the unit's file, which lies in the cluster; on the machine it is looked for as {path_on_machine}"
+    ));
+    Ok(path_on_machine)
 }
 
 /// Linux' signals by number; those above have no names worth one.

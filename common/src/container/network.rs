@@ -41,6 +41,10 @@ pub struct Attachment {
     pub ipv6: Option<Ipv6Addr>,
     /// Names under which others in it find the container, besides its own.
     pub aliases: Vec<String>,
+    /// The container's MAC address in it, six bytes in hexadecimal with colons between.
+    pub mac: Option<String>,
+    /// What the container's end of it is called inside.
+    pub interface: Option<String>,
 }
 
 /// A port of a container that is open on the machine.
@@ -76,13 +80,48 @@ impl Protocol {
     }
 }
 
+impl Attachment {
+    /// A network, joined with nothing said about how.
+    fn new(network: Named) -> Self {
+        let (ipv4, ipv6, mac, interface) = Default::default();
+        Self { network, ipv4, ipv6, aliases: Vec::new(), mac, interface }
+    }
+}
+
+/// The address of a network card, in Docker's notation.
+fn mac(text: &str) -> Result<String, String> {
+    let bytes: Vec<&str> = text.split([':', '-']).collect();
+    let is_byte = |byte: &&str| byte.len() == 2 && byte.chars().all(|c| c.is_ascii_hexdigit());
+    if bytes.len() != 6 || !bytes.iter().all(is_byte) {
+        return Err(format!("{text:?} is not a MAC address such as 92:d0:c6:0a:29:33"));
+    }
+    Ok(bytes.join(":").to_ascii_lowercase())
+}
+
+/// What Linux calls a network card: at most 15 bytes, no slash, no blank.
+fn interface(name: &str) -> Result<String, String> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
+    if (1..=15).contains(&name.len()) && name.chars().all(allowed) && ![".", ".."].contains(&name) {
+        return Ok(name.to_owned());
+    }
+    Err(format!("{name:?} is not the name of an interface: at most 15 letters, digits, _ . and -"))
+}
+
 /// One `Network=`.
 pub(super) enum Network {
     Mode(NetworkMode),
     Attachment(Attachment),
 }
 
-pub(super) fn network(value: &str) -> Result<Network, String> {
+pub(super) fn network(value: &str) -> Result<Vec<Network>, String> {
+    // As in Podman, several that have no options may stand in one.
+    if !value.contains(':') && value.contains(',') {
+        return value.split(',').map(one).collect();
+    }
+    one(value).map(|network| vec![network])
+}
+
+fn one(value: &str) -> Result<Network, String> {
     let (name, options) = match value.split_once(':') {
         Some((name, options)) => (name, Some(options)),
         None => (value, None),
@@ -117,7 +156,8 @@ pub(super) fn network(value: &str) -> Result<Network, String> {
     } else {
         Named::Engine(names::resource(name)?)
     };
-    let mut attachment = Attachment { network, ipv4: None, ipv6: None, aliases: Vec::new() };
+    let mut attachment = Attachment::new(network);
+    let options = options.filter(|options| !options.is_empty());
     for option in options.into_iter().flat_map(|options| options.split(',')) {
         match option.split_once('=') {
             Some(("ip", address)) => match address.parse().map_err(|_| no_address(address))? {
@@ -128,9 +168,11 @@ pub(super) fn network(value: &str) -> Result<Network, String> {
                 attachment.ipv6 = Some(address.parse().map_err(|_| no_address(address))?);
             }
             Some(("alias", alias)) => attachment.aliases.push(names::host(alias)?),
+            Some(("mac", address)) => attachment.mac = Some(mac(address)?),
+            Some(("interface_name", name)) => attachment.interface = Some(interface(name)?),
             _ => {
                 return Err(format!(
-                    "{option:?} is none of ip=, ip6= and alias=, which Docker has too"
+                    "{option:?} is none of ip=, ip6=, alias=, mac= and interface_name=, which Docker has too"
                 ));
             }
         }
@@ -299,5 +341,27 @@ mod tests {
         assert!(network("front.network:mac=aa").is_err());
         assert!(network("front@.network").is_err());
         assert!(network("a b").is_err());
+        assert!(network("a,").is_err());
+    }
+
+    #[test]
+    fn a_network_is_joined_with_options_in_any_order() {
+        let joined = |value| match network(value).unwrap().remove(0) {
+            Network::Attachment(attachment) => attachment,
+            Network::Mode(mode) => panic!("{mode:?}"),
+        };
+        let front = joined(
+            "front.network:alias=a,mac=92-D0-c6-0a-29-33,ip6=::2,alias=b,ip=10.0.0.2,interface_name=lan0",
+        );
+        assert_eq!(front.aliases, ["a", "b"]);
+        assert_eq!(front.mac.as_deref(), Some("92:d0:c6:0a:29:33"));
+        assert_eq!(front.interface.as_deref(), Some("lan0"));
+        assert_eq!((front.ipv4, front.ipv6), ("10.0.0.2".parse().ok(), "::2".parse().ok()));
+        assert_eq!(joined("front:").network, Named::Engine("front".to_owned()));
+        assert_eq!(network("a,b").unwrap().len(), 2);
+        for value in ["a:mac=1:2:3:4:5:6", "a:mac=", "a:interface_name=a/b", "a:alias=", "a:mtu=9"]
+        {
+            assert!(network(value).is_err(), "{value}");
+        }
     }
 }

@@ -18,6 +18,21 @@ pub struct Device {
     pub optional: bool,
 }
 
+/// A device by the name that a description of CDI's gives it, such as `nvidia.com/gpu=all`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CdiDevice {
+    /// Its name: vendor, class and device.
+    pub name: String,
+    /// Whether it is left out where the machine does not have it.
+    pub optional: bool,
+}
+
+/// One `AddDevice=`.
+pub(super) enum AddedDevice {
+    Path(Device),
+    Cdi(CdiDevice),
+}
+
 /// A limit of setrlimit(2); -1 is none.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ulimit {
@@ -58,12 +73,39 @@ pub enum Timezone {
     Zone(String),
 }
 
-/// One `AddDevice=`: `[-]host[:container][:permissions]`.
-pub(super) fn device(value: &str) -> Result<Device, String> {
+/// One `AddDevice=`: `[-]host[:container][:permissions]`, or `[-]vendor/class=device`.
+pub(super) fn device(value: &str) -> Result<AddedDevice, String> {
     let (value, optional) = match value.strip_prefix('-') {
         Some(rest) => (rest, true),
         None => (value, false),
     };
+    if is_cdi_name(value) {
+        return Ok(AddedDevice::Cdi(CdiDevice { name: value.to_owned(), optional }));
+    }
+    if !value.starts_with('/') {
+        return Err(format!(
+            "{value:?} is neither an absolute path such as /dev/fuse nor a CDI name such as nvidia.com/gpu=all"
+        ));
+    }
+    device_path(value, optional).map(AddedDevice::Path)
+}
+
+/// Whether a text is a device's name by the rules of the Container Device Interface: a letter at the beginning of vendor and
+/// class, a letter or digit at every other end.
+fn is_cdi_name(text: &str) -> bool {
+    let Some((kind, device)) = text.split_once('=') else { return false };
+    let Some((vendor, class)) = kind.split_once('/') else { return false };
+    let good = |part: &str, first: fn(&char) -> bool, inside: &str| {
+        part.chars().next().is_some_and(|c| first(&c))
+            && part.ends_with(|c: char| c.is_ascii_alphanumeric())
+            && part.chars().all(|c| c.is_ascii_alphanumeric() || inside.contains(c))
+    };
+    good(vendor, char::is_ascii_alphabetic, "_-.")
+        && good(class, char::is_ascii_alphabetic, "_-.")
+        && good(device, char::is_ascii_alphanumeric, "_-.:")
+}
+
+fn device_path(value: &str, optional: bool) -> Result<Device, String> {
     let mut parts = value.split(':');
     let host = names::path(parts.next().unwrap_or_default())?;
     let rest: Vec<&str> = parts.collect();
@@ -259,10 +301,18 @@ pub(super) fn log_option(value: &str) -> Result<(String, String), String> {
 
 /// A user's or a group's name or number.
 pub(super) fn account(value: &str) -> Result<String, String> {
-    if value.contains(|c: char| c.is_whitespace() || c == ':') {
+    if value.is_empty() || value.contains(|c: char| c.is_whitespace() || c == ':') {
         return Err(format!("{value:?} is neither a name nor a number"));
     }
     Ok(value.to_owned())
+}
+
+/// One `User=`: a user, or, as Podman takes it, `user:group`.
+pub(super) fn user(value: &str) -> Result<(String, Option<String>), String> {
+    match value.split_once(':') {
+        Some((user, group)) => Ok((account(user)?, Some(account(group)?))),
+        None => Ok((account(value)?, None)),
+    }
 }
 
 /// One `GroupAdd=`.
@@ -284,8 +334,10 @@ mod tests {
 
     #[test]
     fn a_device_may_have_another_path_inside() {
-        let device =
-            |value| super::device(value).map(|d| (d.host, d.container, d.permissions, d.optional));
+        let device = |value| match super::device(value)? {
+            AddedDevice::Path(d) => Ok((d.host, d.container, d.permissions, d.optional)),
+            AddedDevice::Cdi(device) => Err(format!("{device:?}")),
+        };
         let all = |host: &str, container: &str, permissions: &str, optional| {
             Ok((host.to_owned(), container.to_owned(), permissions.to_owned(), optional))
         };
@@ -295,6 +347,29 @@ mod tests {
         for value in ["", "a", "/dev/a:x", "/dev/a:/b:r:w", "/dev/a:"] {
             assert!(super::device(value).is_err(), "{value}");
         }
+    }
+
+    #[test]
+    fn a_device_may_go_by_a_name_of_cdis() {
+        let cdi = |value| match device(value) {
+            Ok(AddedDevice::Cdi(device)) => Some((device.name, device.optional)),
+            _ => None,
+        };
+        assert_eq!(cdi("nvidia.com/gpu=all"), Some(("nvidia.com/gpu=all".to_owned(), false)));
+        assert_eq!(
+            cdi("-vendor-1.example/net_x=0:1"),
+            Some(("vendor-1.example/net_x=0:1".to_owned(), true))
+        );
+        for value in
+            ["gpu=all", "nvidia.com/gpu", "/gpu=all", "nvidia.com/=a", "1x/gpu=a", "a/b=c-"]
+        {
+            assert_eq!(cdi(value), None, "{value}");
+        }
+        let Err(problem) = device("dev/fuse") else { panic!("taken") };
+        assert_eq!(
+            problem,
+            "\"dev/fuse\" is neither an absolute path such as /dev/fuse nor a CDI name such as nvidia.com/gpu=all"
+        );
     }
 
     #[test]

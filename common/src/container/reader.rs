@@ -4,12 +4,14 @@
 //! that an empty value takes back what was there before, and that a fault is told with its line. It never knows what an
 //! option means.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::commas;
 use super::expand::{Expander, NoValue};
 use super::keys::{Section, Support};
 use crate::unit::words::{self, Backslash};
-use crate::unit::{UnitFile, Warning};
+use crate::unit::{UnitFile, UnitOption, Warning};
 
 /// A Quadlet file that cannot be run here.
 ///
@@ -33,26 +35,45 @@ pub(super) struct Reader<'a> {
     expander: &'a Expander<'a>,
     values: BTreeMap<&'static str, Vec<Value>>,
     emptied: BTreeSet<&'static str>,
+    warnings: RefCell<Vec<Warning>>,
+    /// What there is to say of the value that is being read.
+    notes: RefCell<Vec<String>>,
 }
 
 struct Value {
     line: usize,
     /// Lines joined, nothing expanded.
     text: String,
+    /// Where each of its lines begins in the text.
+    begins: Vec<(usize, usize)>,
+}
+
+impl Value {
+    fn new(line: usize, option: &UnitOption) -> Self {
+        let (text, begins) = option.joined_by_line();
+        Self { line, text, begins }
+    }
+
+    /// The line of the file that a place of the text comes from.
+    fn line_at(&self, at: usize) -> usize {
+        let before = self.begins.iter().take_while(|(begin, _)| *begin <= at).last();
+        self.line + before.map_or(0, |(_, line)| *line)
+    }
 }
 
 type Read<T> = Result<T, ContainerError>;
 
 impl<'a> Reader<'a> {
-    /// Reads a section; what is taken without effect is added to the warnings.
-    pub(super) fn new(
-        section: Section,
-        file: &UnitFile,
-        expander: &'a Expander<'a>,
-        warnings: &mut Vec<Warning>,
-    ) -> Read<Self> {
-        let mut reader =
-            Self { section, expander, values: BTreeMap::new(), emptied: BTreeSet::new() };
+    /// Reads a section.
+    pub(super) fn new(section: Section, file: &UnitFile, expander: &'a Expander<'a>) -> Read<Self> {
+        let mut reader = Self {
+            section,
+            expander,
+            values: BTreeMap::new(),
+            emptied: BTreeSet::new(),
+            warnings: RefCell::default(),
+            notes: RefCell::default(),
+        };
         let options = file.numbered().filter(|(_, option)| option.section == section.as_str());
         for (line, option) in options {
             // As in systemd, what begins with X- is somebody else's.
@@ -62,12 +83,12 @@ impl<'a> Reader<'a> {
             let error = |problem: String| ContainerError {
                 line,
                 section: section.to_string(),
-                option: option.name.clone(),
+                option: option.name.escape_debug().to_string(),
                 problem,
             };
             let key = section.key(&option.name).map_err(error)?;
-            let text = option.joined().into_owned();
-            if text.is_empty() {
+            let value = Value::new(line, option);
+            if value.text.is_empty() {
                 reader.values.remove(key.name);
                 reader.emptied.insert(key.name);
                 continue;
@@ -76,19 +97,38 @@ impl<'a> Reader<'a> {
                 Support::Refused(why) => return Err(error(format!("refused: {why}"))),
                 Support::Noted(why) => {
                     let problem = format!("[{section}] {}: no effect: {why}", key.name);
-                    warnings.push(Warning { line, problem });
+                    reader.warnings.get_mut().push(Warning { line, problem });
                 }
                 Support::Only(values, why) => {
-                    if !values.contains(&text.to_ascii_lowercase().as_str()) {
+                    if !values.contains(&value.text.to_ascii_lowercase().as_str()) {
                         return Err(error(format!("refused: {why}")));
                     }
                 }
                 Support::Honoured | Support::Emulated(_) => {}
             }
             reader.emptied.remove(key.name);
-            reader.values.entry(key.name).or_default().push(Value { line, text });
+            reader.values.entry(key.name).or_default().push(value);
         }
         Ok(reader)
+    }
+
+    /// What there is to say of options that are taken.
+    pub(super) fn into_warnings(self) -> Vec<Warning> {
+        self.warnings.into_inner()
+    }
+
+    /// Says something of the value that is being read; it becomes a warning with its line.
+    pub(super) fn note(&self, note: String) {
+        self.notes.borrow_mut().push(note);
+    }
+
+    /// Makes warnings of what was said of a value.
+    fn noted(&self, line: usize, name: &str) {
+        let notes = std::mem::take(&mut *self.notes.borrow_mut());
+        let warnings = notes
+            .into_iter()
+            .map(|note| Warning { line, problem: format!("[{}] {name}: {note}", self.section) });
+        self.warnings.borrow_mut().extend(warnings);
     }
 
     /// The last value of an option.
@@ -112,7 +152,9 @@ impl<'a> Reader<'a> {
         let Some(text) = self.expanded(line, name, self.expander.word(text))? else {
             return Ok(None);
         };
-        parse(&text).map(Some).map_err(|problem| self.fault(line, name, problem))
+        let read = parse(&text);
+        self.noted(line, name);
+        read.map(Some).map_err(|problem| self.fault(line, name, problem))
     }
 
     /// What came of expanding a value.
@@ -160,6 +202,18 @@ impl<'a> Reader<'a> {
             .collect()
     }
 
+    /// Every value of an option that Podman takes with commas between, on a line as on several.
+    pub(super) fn lists<T>(
+        &self,
+        name: &str,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Read<Vec<T>> {
+        let lists = self.lines(name, |line| {
+            commas::fields(line)?.iter().map(|field| parse(field)).collect::<Result<Vec<_>, _>>()
+        })?;
+        Ok(lists.into_iter().flatten().collect())
+    }
+
     /// Every word of every value of an option.
     pub(super) fn words<T>(
         &self,
@@ -169,37 +223,60 @@ impl<'a> Reader<'a> {
     ) -> Read<Vec<T>> {
         let mut parsed = Vec::new();
         for value in self.all(name) {
-            let fault = |problem| self.fault(value.line, name, problem);
-            for word in words::split(&value.text, backslash).map_err(fault)? {
-                parsed.extend(self.one(value.line, name, &word, &parse)?);
+            for (line, word) in self.split(name, value, backslash)? {
+                parsed.extend(self.one(line, name, &word, &parse)?);
             }
         }
         Ok(parsed)
     }
 
+    /// Every word of every value of an option, between whose parts there may be commas as well.
+    pub(super) fn word_lists<T>(
+        &self,
+        name: &str,
+        backslash: Backslash,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Read<Vec<T>> {
+        let lists = self.words(name, backslash, |word| {
+            commas::fields(word)?.iter().map(|field| parse(field)).collect::<Result<Vec<_>, _>>()
+        })?;
+        Ok(lists.into_iter().flatten().collect())
+    }
+
+    /// The words of a value, each with its line.
+    fn split(&self, name: &str, value: &Value, backslash: Backslash) -> Read<Vec<(usize, String)>> {
+        let words = words::split_at_places(&value.text, backslash)
+            .map_err(|(at, problem)| self.fault(value.line_at(at), name, problem))?;
+        Ok(words.into_iter().map(|(at, word)| (value.line_at(at), word)).collect())
+    }
+
     /// The last value of an option, as a command line.
     pub(super) fn command(&self, name: &str) -> Read<Option<Vec<String>>> {
         let Some(value) = self.all(name).last() else { return Ok(None) };
-        let fault = |problem| self.fault(value.line, name, problem);
         let mut command = Vec::new();
-        for word in words::split(&value.text, Backslash::Escapes).map_err(fault)? {
-            let words = self.expanded(value.line, name, self.expander.words(&word))?;
+        for (line, word) in self.split(name, value, Backslash::Escapes)? {
+            let words = self.expanded(line, name, self.expander.words(&word))?;
             command.extend(words.into_iter().flatten());
         }
         Ok(Some(command))
     }
 
     /// The assignments of an option, later ones in the place of earlier ones; `None` for a name by itself.
-    pub(super) fn pairs(&self, name: &str) -> Read<BTreeMap<String, Option<String>>> {
+    pub(super) fn pairs(
+        &self,
+        name: &str,
+        check: impl Fn(&str, Option<&str>) -> Result<(), String>,
+    ) -> Read<BTreeMap<String, Option<String>>> {
         let pairs = self.words(name, Backslash::Escapes, |word| {
             let (key, value) = match word.split_once('=') {
                 Some((key, value)) => (key, Some(value.to_owned())),
                 None => (word, None),
             };
-            match key {
-                "" => Err(format!("nothing stands before the = of {word:?}")),
-                _ => Ok((key.to_owned(), value)),
+            if key.is_empty() {
+                return Err(format!("nothing stands before the = of {word:?}"));
             }
+            check(key, value.as_deref())?;
+            Ok((key.to_owned(), value))
         })?;
         Ok(pairs.into_iter().collect())
     }
@@ -208,16 +285,15 @@ impl<'a> Reader<'a> {
     /// is the rest of a value that wanted quotes.
     pub(super) fn labels(&self, name: &str) -> Read<BTreeMap<String, String>> {
         for value in self.all(name) {
-            let fault = |problem| self.fault(value.line, name, problem);
-            let words = words::split(&value.text, Backslash::Escapes).map_err(fault)?;
-            let behind = words.iter().skip_while(|word| !word.contains('='));
-            if let Some(stray) = behind.into_iter().find(|word| !word.contains('=')) {
+            let words = self.split(name, value, Backslash::Escapes)?;
+            let behind = words.iter().skip_while(|(_, word)| !word.contains('='));
+            if let Some((line, stray)) = behind.into_iter().find(|(_, word)| !word.contains('=')) {
                 let problem =
                     format!("{stray:?} has no =; quote a value with spaces: \"key=one two\"");
-                return Err(fault(problem));
+                return Err(self.fault(*line, name, problem));
             }
         }
-        let pairs = self.pairs(name)?;
+        let pairs = self.pairs(name, |_, _| Ok(()))?;
         Ok(pairs.into_iter().map(|(key, value)| (key, value.unwrap_or_default())).collect())
     }
 
@@ -225,8 +301,8 @@ impl<'a> Reader<'a> {
     pub(super) fn variables(&self, name: &str) -> Read<BTreeMap<String, String>> {
         let mut variables = BTreeMap::new();
         for value in self.all(name) {
-            let fault = |problem| self.fault(value.line, name, problem);
-            for word in words::split(&value.text, Backslash::Escapes).map_err(fault)? {
+            for (line, word) in self.split(name, value, Backslash::Escapes)? {
+                let fault = |problem| self.fault(line, name, problem);
                 let word = self.expander.specifiers(&word).map_err(fault)?;
                 let Some((key, value)) = word.split_once('=') else {
                     return Err(fault(format!("{word:?} is not NAME=value")));
@@ -265,4 +341,20 @@ impl<'a> Reader<'a> {
 /// A value without the double quotes around the whole of it, which Quadlet takes off.
 fn unquoted(value: &str) -> &str {
     value.strip_prefix('"').and_then(|value| value.strip_suffix('"')).unwrap_or(value)
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::super::Host;
+    use super::super::variables::Variables;
+    use super::*;
+
+    /// Calls with a reader that knows nothing, for those who only have something to say to it.
+    pub(in super::super) fn with_reader<T>(call: impl FnOnce(&Reader<'_>) -> T) -> T {
+        let unit = "a.container".parse().unwrap();
+        let host = Host::stand_in();
+        let expander = Expander::new(&unit, &host, Variables::default());
+        let file = "[Container]\nImage=a\n".parse().unwrap();
+        call(&Reader::new(Section::Container, &file, &expander).unwrap())
+    }
 }

@@ -11,7 +11,7 @@ use super::image::{self, Image, ImageName, Pull};
 use super::keys::Section;
 use super::mount::{self, Mount, Source};
 use super::network::{self, Attachment, Named, Network, NetworkMode, Port, Protocol, no_address};
-use super::options::{self, Device, Masks, Seccomp, Timezone, Ulimit};
+use super::options::{self, AddedDevice, CdiDevice, Device, Masks, Seccomp, Timezone, Ulimit};
 use super::reader::{ContainerError, Reader};
 use super::service::Service;
 use super::{names, quantity, resources};
@@ -61,6 +61,8 @@ pub struct ContainerSpec {
     pub tmpfs: BTreeMap<String, String>,
     /// The machine's devices it sees.
     pub devices: Vec<Device>,
+    /// Devices by the names of the Container Device Interface.
+    pub cdi_devices: Vec<CdiDevice>,
     /// Whether its own file system cannot be written to.
     pub read_only: bool,
     /// What it may do.
@@ -139,6 +141,8 @@ pub struct Security {
     pub label_level: Option<String>,
     /// Its `SELinux` type.
     pub label_type: Option<String>,
+    /// The `SELinux` type of its files.
+    pub label_file_type: Option<String>,
     /// Paths it cannot read.
     pub masks: Masks,
     /// Whether it has the machine's users even where the engine maps them.
@@ -202,12 +206,15 @@ impl ContainerSpec {
         let notify = notify(reader, &health)?;
         let on_failure = reader.last("HealthOnFailure", health::on_failure)?.unwrap_or_default();
         if on_failure != OnFailure::None && health.check == Some(Check::Disabled) {
-            return Err(reader.error("HealthOnFailure", "HealthCmd=none leaves nothing to fail"));
+            return Err(
+                reader.error("HealthOnFailure", "without a health check there is nothing to fail")
+            );
         }
         let read_only = flag("ReadOnly")?;
         let network = network_mode(reader)?;
         check_network(reader, &network)?;
         let mounts = mounts(reader)?;
+        let (devices, cdi_devices) = devices(reader)?;
         let spec = Self {
             name: resources::name(reader, Section::Container, "ContainerName", default_name)?,
             image,
@@ -219,25 +226,26 @@ impl ContainerSpec {
             environment: Environment::read(reader, variables)?,
             secrets: secrets(reader)?,
             user: user(reader)?,
-            groups: reader.lines("GroupAdd", options::group)?,
+            groups: reader.lists("GroupAdd", options::group)?,
             working_dir: reader.last("WorkingDir", names::path)?,
             init: flag("RunInit")?,
             names: names_of(reader)?,
             network,
             ports: ports(reader)?,
             exposed: reader
-                .lines("ExposeHostPort", network::expose)?
+                .lists("ExposeHostPort", network::expose)?
                 .into_iter()
                 .flatten()
                 .collect(),
             tmpfs: tmpfs(reader, read_only, &mounts)?,
             mounts,
-            devices: reader.words("AddDevice", Backslash::Literal, options::device)?,
+            devices,
+            cdi_devices,
             read_only,
             security: security(reader)?,
             limits: limits(reader)?,
             sysctls: reader
-                .words("Sysctl", Backslash::Literal, options::sysctl)?
+                .word_lists("Sysctl", Backslash::Literal, options::sysctl)?
                 .into_iter()
                 .collect(),
             timezone: reader.last("Timezone", options::timezone)?,
@@ -278,41 +286,58 @@ fn notify(reader: &Reader<'_>, health: &Health) -> Result<Notify, ContainerError
         })?;
     let notify = notify.unwrap_or_default();
     if notify == Notify::Healthy && health.check == Some(Check::Disabled) {
-        return Err(reader.error("Notify", "HealthCmd=none leaves nothing to wait for"));
+        return Err(reader.error("Notify", "without a health check there is nothing to wait for"));
     }
     Ok(notify)
 }
 
 fn user(reader: &Reader<'_>) -> Result<Option<String>, ContainerError> {
-    let user = reader.last("User", options::account)?;
+    let user = reader.last("User", options::user)?;
     let group = reader.last("Group", options::account)?;
     match (user, group) {
         (None, Some(_)) => Err(reader.error("Group", "it needs a User= beside it")),
-        (user, None) => Ok(user),
-        (Some(user), Some(group)) => Ok(Some(format!("{user}:{group}"))),
+        (Some((_, Some(_))), Some(_)) => {
+            Err(reader.error("Group", "User= has a group already; leave one of them out"))
+        }
+        (Some((user, given)), group) => match given.or(group) {
+            Some(group) => Ok(Some(format!("{user}:{group}"))),
+            None => Ok(Some(user)),
+        },
+        (None, None) => Ok(None),
     }
+}
+
+fn devices(reader: &Reader<'_>) -> Result<(Vec<Device>, Vec<CdiDevice>), ContainerError> {
+    let (mut devices, mut cdi_devices) = (Vec::new(), Vec::new());
+    for device in reader.words("AddDevice", Backslash::Literal, options::device)? {
+        match device {
+            AddedDevice::Path(device) => devices.push(device),
+            AddedDevice::Cdi(device) => cdi_devices.push(device),
+        }
+    }
+    Ok((devices, cdi_devices))
 }
 
 fn names_of(reader: &Reader<'_>) -> Result<Names, ContainerError> {
     Ok(Names {
         host: reader.last("HostName", names::host)?,
-        servers: reader.lines("DNS", |value| match value.parse::<std::net::IpAddr>() {
+        servers: reader.lists("DNS", |value| match value.parse::<std::net::IpAddr>() {
             Ok(address) => Ok(address.to_string()),
             Err(_) => Err(no_address(value)),
         })?,
-        options: reader.lines("DNSOption", |value| Ok(value.to_owned()))?,
-        search: reader.lines("DNSSearch", |value| match value {
+        options: reader.lists("DNSOption", |value| Ok(value.to_owned()))?,
+        search: reader.lists("DNSSearch", |value| match value {
             "." => Ok(value.to_owned()),
             _ => names::host(value),
         })?,
-        hosts: reader.lines("AddHost", network::hosts)?.into_iter().flatten().collect(),
+        hosts: reader.lists("AddHost", network::hosts)?.into_iter().flatten().collect(),
     })
 }
 
 fn network_mode(reader: &Reader<'_>) -> Result<NetworkMode, ContainerError> {
     let mut modes = Vec::new();
     let mut attachments: Vec<Attachment> = Vec::new();
-    for network in reader.lines("Network", network::network)? {
+    for network in reader.lines("Network", network::network)?.into_iter().flatten() {
         match network {
             Network::Mode(mode) => modes.push(mode),
             Network::Attachment(attachment) => attachments.push(attachment),
@@ -325,7 +350,7 @@ fn network_mode(reader: &Reader<'_>) -> Result<NetworkMode, ContainerError> {
         reader.last("IP", |value| value.parse().map_err(|_| no_address(value)))?;
     let ipv6: Option<Ipv6Addr> =
         reader.last("IP6", |value| value.parse().map_err(|_| no_address(value)))?;
-    let aliases = reader.lines("NetworkAlias", names::host)?;
+    let aliases = reader.lists("NetworkAlias", names::host)?;
     for (key, given) in [("IP", ipv4.is_some()), ("IP6", ipv6.is_some())] {
         if given && attachments.len() != 1 {
             return Err(reader.error(key, "it needs one Network= of your own, and no more; with several, say Network=NAME:ip=ADDRESS"));
@@ -376,7 +401,7 @@ fn check_network(reader: &Reader<'_>, network: &NetworkMode) -> Result<(), Conta
 fn ports(reader: &Reader<'_>) -> Result<Vec<Port>, ContainerError> {
     let mut ports = Vec::new();
     // Each range is counted at once, so that no file makes a list longer than one range beyond the limit.
-    for range in reader.lines("PublishPort", |value| {
+    for range in reader.lists("PublishPort", |value| {
         let range = network::publish(value)?;
         network::check_count(range.len()).map(|()| range)
     })? {
@@ -388,9 +413,9 @@ fn ports(reader: &Reader<'_>) -> Result<Vec<Port>, ContainerError> {
 }
 
 pub(super) fn mounts(reader: &Reader<'_>) -> Result<Vec<Mount>, ContainerError> {
-    let mut mounts = reader.lines("Volume", mount::volume)?;
+    let mut mounts = reader.lines("Volume", |value| mount::volume(reader, value))?;
     let from = mounts.len();
-    mounts.extend(reader.words("Mount", Backslash::Escapes, mount::mount)?);
+    mounts.extend(reader.words("Mount", Backslash::Escapes, |value| mount::mount(reader, value))?);
     let mut targets = BTreeSet::new();
     for (at, mount) in mounts.iter().enumerate() {
         if !targets.insert(mount.target.trim_end_matches('/')) {
@@ -442,7 +467,7 @@ fn secrets(reader: &Reader<'_>) -> Result<Vec<Secret>, ContainerError> {
 
 fn security(reader: &Reader<'_>) -> Result<Security, ContainerError> {
     let flag = |name| Ok(reader.last(name, quantity::truth)?.unwrap_or_default());
-    let capabilities = |name| reader.words(name, Backslash::Literal, options::capability);
+    let capabilities = |name| reader.word_lists(name, Backslash::Literal, options::capability);
     Ok(Security {
         add_capabilities: capabilities("AddCapability")?,
         drop_capabilities: capabilities("DropCapability")?,
@@ -452,6 +477,7 @@ fn security(reader: &Reader<'_>) -> Result<Security, ContainerError> {
         label_disable: flag("SecurityLabelDisable")?,
         label_level: reader.text("SecurityLabelLevel")?,
         label_type: reader.text("SecurityLabelType")?,
+        label_file_type: reader.text("SecurityLabelFileType")?,
         masks: Masks::read(reader)?,
         host_users: reader.last("UserNS", options::userns)?.is_some(),
     })
@@ -465,7 +491,7 @@ fn limits(reader: &Reader<'_>) -> Result<Limits, ContainerError> {
             limit => Err(format!("{limit} is less than -1, which is no limit")),
         })?,
         shm: reader.last("ShmSize", quantity::bytes)?,
-        ulimits: reader.lines("Ulimit", options::ulimit)?,
+        ulimits: reader.lists("Ulimit", options::ulimit)?,
     })
 }
 

@@ -33,7 +33,12 @@ fn a_volume_and_a_network_need_no_options() {
         assert_eq!(file.text(), text);
         assert!(check(&name.parse().unwrap(), &file).is_ok());
     }
-    assert!("[Container]\n".parse::<UnitFile>().is_err());
+    for (name, text) in [("a.volume", ""), ("a.network", "# ours\n"), ("a@1.volume", "[Unit]\n")] {
+        let (quadlet, warnings) = parse(name, text).unwrap();
+        assert!(matches!(quadlet, Quadlet::Volume(_) | Quadlet::Network(_)) && warnings.is_empty());
+    }
+    let empty = parse("web.container", "").unwrap_err();
+    assert_eq!(empty.to_string(), "[Container] Image: it is missing; a container needs an image");
 }
 
 #[test]
@@ -67,10 +72,133 @@ fn a_fault_names_its_line_its_option_and_the_way_out() {
     );
     assert_eq!(
         refused("[Contaner]\nImage=b"),
-        "4: [Contaner] Image: [Contaner] is not a section of a container unit; did you mean Container?"
+        "3: [Contaner] Image: [Contaner] is not a section of a container unit; did you mean [Container]?"
+    );
+    assert_eq!(
+        refused("[Fleet]\n# where\nGlobal=true"),
+        "3: [Fleet] Global: [Fleet] is not a section of a container unit; did you mean [X-Fleet]?"
+    );
+    assert_eq!(
+        refused("\u{a0}Exec=a"),
+        "3: [Container] \\u{a0}Exec: unknown option; there is a no-break space (U+00A0) in its name; did you mean Exec?"
+    );
+    assert_eq!(
+        refused("User=1000:1000\nGroup=5"),
+        "4: [Container] Group: User= has a group already; leave one of them out"
     );
     let missing = parse("web.container", "[Unit]\nDescription=a\n").unwrap_err();
     assert_eq!(missing.to_string(), "[Container] Image: it is missing; a container needs an image");
+}
+
+#[test]
+fn a_fault_names_the_line_it_stands_on() {
+    let cases = [
+        ("Exec=/bin/echo \\  \nLabel=a", "3: [Container] Exec: blanks follow the \\ at its end"),
+        (
+            "Exec=a \\\n# why\n  b \\\t\nLabel=c",
+            "5: [Container] Exec: blanks follow the \\ at its end",
+        ),
+        (
+            "Environment=A=1 \\\n# B=\n  C=3 \\\n  ; D\n  4=5 E=6",
+            "7: [Container] Environment: \"4\"",
+        ),
+        ("Exec=a \\\n# b '\n  c 'd\n", "5: [Container] Exec: a ' is not closed"),
+        ("Secret=a \\\n  b,type=x", "4: [Container] Secret: \"type=x\""),
+        ("Label=\\\n# none\n a=1 \\\n b", "6: [Container] Label: \"b\" has no ="),
+        ("Exec=a \\\n# b\n  c\n\nMemory=lots", "7: [Container] Memory:"),
+    ];
+    for (lines, expected) in cases {
+        let problem = refused(lines);
+        assert!(problem.starts_with(expected), "{lines:?}: {problem}");
+    }
+}
+
+#[test]
+fn lists_may_have_commas_where_podmans_command_line_has_them() {
+    let spec = container(
+        "[Container]\nImage=a\nAddCapability=NET_ADMIN,SYS_TIME CAP_KILL\nDropCapability=all,chown\n\
+         AddHost=a:10.0.0.1,b;c:10.0.0.2\nDNS=10.0.0.2,10.0.0.3\nDNSSearch=a.example,b.example\nDNSOption=ndots:1,debug\n\
+         GroupAdd=audio,44\nNetwork=one,two\nNetworkAlias=x,y\nPublishPort=80:80,443:443/udp\nExposeHostPort=1,2-3\n\
+         Sysctl=net.core.somaxconn=1,net.ipv4.ip_forward=1\nUlimit=nofile=1:2,nproc=3\nPublishPort=\"90:90\"\n",
+    );
+    assert_eq!(spec.security.add_capabilities, ["CAP_NET_ADMIN", "CAP_SYS_TIME", "CAP_KILL"]);
+    assert_eq!(spec.security.drop_capabilities, ["ALL", "CAP_CHOWN"]);
+    assert_eq!(spec.names.hosts, ["a:10.0.0.1", "b:10.0.0.2", "c:10.0.0.2"]);
+    assert_eq!(spec.names.servers, ["10.0.0.2", "10.0.0.3"]);
+    assert_eq!(spec.names.search, ["a.example", "b.example"]);
+    assert_eq!(spec.names.options, ["ndots:1", "debug"]);
+    assert_eq!(spec.groups, ["audio", "44"]);
+    let NetworkMode::Networks(networks) = &spec.network else { panic!("{:?}", spec.network) };
+    assert!(networks.len() == 2 && networks.iter().all(|network| network.aliases == ["x", "y"]));
+    assert_eq!(spec.ports.iter().map(|port| port.container).collect::<Vec<_>>(), [80, 443, 90]);
+    assert_eq!(spec.exposed.len(), 3);
+    assert_eq!(spec.sysctls.len(), 2);
+    assert_eq!(spec.limits.ulimits.len(), 2);
+    assert_eq!(
+        refused("PublishPort=80:80,nonsense"),
+        "3: [Container] PublishPort: \"nonsense\" is not [[address:]host:]container[/protocol]"
+    );
+}
+
+#[test]
+fn what_podman_takes_in_user_and_device_is_taken() {
+    let spec = container(
+        "[Container]\nImage=a\nUser=1000:1000\nAddDevice=nvidia.com/gpu=all -/dev/kvm\nHealthCmd=CMD-SHELL true\n",
+    );
+    assert_eq!(spec.user.as_deref(), Some("1000:1000"));
+    assert_eq!(spec.cdi_devices.len(), 1);
+    assert_eq!(spec.devices.len(), 1);
+    assert_eq!(spec.health.check, Some(Check::Shell("true".to_owned())));
+    let spec = container("[Container]\nImage=a\nHealthCmd=true\nHealthInterval=disable\n");
+    assert_eq!(spec.health.check, Some(Check::Disabled));
+}
+
+#[test]
+fn a_file_of_variables_may_be_missing_or_lie_where_podman_has_its_units() {
+    let text =
+        "[Container]\nImage=a\nEnvironmentFile=-/etc/x \\\n  -y.env ./z.env\nVolume=../conf:/c\n";
+    let (Quadlet::Container(spec), warnings) = parse("web.container", text).unwrap() else {
+        panic!("no container");
+    };
+    let files: Vec<_> =
+        spec.environment.files.iter().map(|file| (file.path.as_str(), file.optional)).collect();
+    assert_eq!(
+        files,
+        [
+            ("/etc/x", true),
+            ("/etc/containers/systemd/y.env", true),
+            ("/etc/containers/systemd/z.env", false)
+        ]
+    );
+    let mut warnings: Vec<_> = warnings.iter().map(Warning::to_string).collect();
+    warnings.sort();
+    let said = |line, option, given, place| {
+        format!(
+            "line {line}: [Container] {option}: \"{given}\" is relative to the unit's file, which lies in the cluster; \
+             on the machine it is looked for as {place}"
+        )
+    };
+    assert_eq!(
+        warnings,
+        [
+            said(4, "EnvironmentFile", "./z.env", "/etc/containers/systemd/z.env"),
+            said(4, "EnvironmentFile", "y.env", "/etc/containers/systemd/y.env"),
+            said(5, "Volume", "../conf", "/etc/containers/conf"),
+        ]
+    );
+}
+
+#[test]
+fn the_daemons_own_variables_are_not_passed_on_and_that_is_said() {
+    let text = "[Container]\nImage=a\nEnvironment=HOME MUSTER_ETCD_PASSWORD MUSTER_MINE=1\nEnvironment=NOTIFY_SOCKET\n\
+                [Service]\nEnvironment=NOTIFY_SOCKET=mine\n";
+    let (_, warnings) = parse("web.container", text).unwrap();
+    assert_eq!(
+        warnings.iter().map(Warning::to_string).collect::<Vec<_>>(),
+        [
+            "line 3: [Container] Environment: MUSTER_ETCD_PASSWORD is the daemon's own and is not passed on; the container gets none"
+        ]
+    );
 }
 
 #[test]
@@ -98,7 +226,7 @@ fn options_that_contradict_one_another_are_refused() {
         ),
         (
             "Notify=healthy\nHealthCmd=none",
-            "3: [Container] Notify: HealthCmd=none leaves nothing to wait for",
+            "3: [Container] Notify: without a health check there is nothing to wait for",
         ),
         (
             "[Service]\nType=oneshot\nRestart=always",
@@ -369,6 +497,7 @@ fn every_option_that_is_honoured_is_read() {
         "Documentation",
         "Entrypoint",
         "HealthCmd",
+        "SecurityLabelFileType",
         "SecurityLabelLevel",
         "SecurityLabelType",
         "Device",

@@ -151,7 +151,7 @@ fn of_container(file: &UnitFile) -> Option<KeptData> {
             && match &mount.source {
                 container::Source::Path(path) => !is_volatile(path),
                 container::Source::Volume(_) | container::Source::Anonymous => true,
-                container::Source::Tmpfs { .. } => false,
+                container::Source::Tmpfs { .. } | container::Source::Image(_) => false,
             }
     };
     let Some(mount) = mounts.iter().find(kept) else { return mounted_by_variable(file) };

@@ -1,6 +1,7 @@
 //! The bodies of Docker's requests, as far as Muster fills them in.
 //!
-//! Names and shapes are those of Docker's API 1.41 (dockerd 20.10); what is not set is left out, so that the engine's own
+//! Names and shapes are those of Docker's API 1.41 (dockerd 20.10), and beyond it of what [`super::needs`] knows a later version
+//! for; what is not set is left out, so that the engine's own
 //! default holds. A value of the environment is never printed for debugging.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -94,6 +95,8 @@ pub struct HostConfig {
     pub port_bindings: BTreeMap<String, Vec<PortBinding>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub devices: Vec<DeviceMapping>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub device_requests: Vec<DeviceRequest>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub init: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -168,6 +171,8 @@ pub struct Mount {
     pub volume_options: Option<VolumeOptions>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tmpfs_options: Option<TmpfsOptions>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image_options: Option<ImageOptions>,
 }
 
 /// Options of a `bind` mount.
@@ -186,7 +191,19 @@ pub struct BindOptions {
 #[serde(rename_all = "PascalCase")]
 #[allow(missing_docs, reason = "each field is Docker's of the same name")]
 pub struct VolumeOptions {
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub no_copy: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subpath: Option<String>,
+}
+
+/// Options of an `image` mount.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "PascalCase")]
+#[allow(missing_docs, reason = "each field is Docker's of the same name")]
+pub struct ImageOptions {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subpath: Option<String>,
 }
 
 /// Options of a `tmpfs` mount.
@@ -217,6 +234,16 @@ pub struct DeviceMapping {
     pub path_on_host: String,
     pub path_in_container: String,
     pub cgroup_permissions: String,
+}
+
+/// Devices that a driver of the engine's knows by name.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "PascalCase")]
+#[allow(missing_docs, reason = "each field is Docker's of the same name")]
+pub struct DeviceRequest {
+    pub driver: String,
+    #[serde(rename = "DeviceIDs")]
+    pub device_ids: Vec<String>,
 }
 
 /// A limit.
@@ -256,6 +283,10 @@ pub struct Endpoint {
     pub ipam_config: Option<EndpointIpam>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub aliases: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mac_address: Option<String>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub driver_opts: BTreeMap<String, String>,
 }
 
 /// A container's addresses in a network.

@@ -2,9 +2,11 @@
 //!
 //! Owns who wins: what the file sets, over files, over the daemon's own; a secret over all of them. It prints no value.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use muster_common::container::{Environment, Secret, SecretTarget, Sensitive};
+use muster_common::container::{
+    Environment, Secret, SecretTarget, Sensitive, VariableFile, is_withheld,
+};
 
 use super::body::Variable;
 
@@ -56,20 +58,33 @@ pub fn assemble(
 ) -> Result<Vec<Variable>, BadEnvironment> {
     let mut variables: BTreeMap<String, Sensitive> = BTreeMap::new();
     let inherited = known.host.iter().filter(|(name, _)| {
-        environment.of_host
+        environment.of_host && !is_withheld(name)
             || environment.of_proxy && PROXY.contains(&name.to_ascii_lowercase().as_str())
     });
     variables.extend(inherited.map(|(name, value)| (name.clone(), value.clone())));
-    for path in &environment.files {
-        let text = known.files.get(path).ok_or_else(|| BadEnvironment::NoFile(path.clone()))?;
+    for VariableFile { path, optional } in &environment.files {
+        let Some(text) = known.files.get(path) else {
+            if *optional {
+                continue;
+            }
+            return Err(BadEnvironment::NoFile(path.clone()));
+        };
         for (index, line) in text.expose().lines().enumerate() {
             let bad = || BadEnvironment::BadLine { path: path.clone(), line: index + 1 };
-            set_line(&mut variables, line, &known.host).ok_or_else(bad)?;
+            match read_line(line).ok_or_else(bad)? {
+                Line::Nothing => {}
+                Line::Sets(name, value) => {
+                    variables.insert(name.to_owned(), Sensitive::new(value));
+                }
+                Line::Asks(name) => {
+                    variables.extend(known.of_host(name).map(|value| (name.to_owned(), value)));
+                }
+            }
         }
     }
     for (name, value) in &environment.set {
-        if let Some(value) = value.as_ref().or_else(|| known.host.get(name)) {
-            variables.insert(name.clone(), value.clone());
+        if let Some(value) = value.clone().or_else(|| known.of_host(name)) {
+            variables.insert(name.clone(), value);
         }
     }
     for secret in secrets {
@@ -90,26 +105,46 @@ pub fn assemble(
         .collect()
 }
 
-/// Takes one line of a file, in the form `docker run --env-file` has: nothing is quoted, a name by itself takes the
-/// daemon's value, blank lines and those that begin with a `#` say nothing.
-fn set_line(
-    variables: &mut BTreeMap<String, Sensitive>,
-    line: &str,
-    host: &BTreeMap<String, Sensitive>,
-) -> Option<()> {
+/// The variables of the daemon's that a container's file, or a file it names, asks for and does not get: they are the daemon's
+/// own.
+pub fn withheld(environment: &Environment, known: &Known) -> BTreeSet<String> {
+    let asked =
+        environment.set.iter().filter(|(_, value)| value.is_none()).map(|(name, _)| name.as_str());
+    let files = environment.files.iter().filter_map(|file| known.files.get(&file.path));
+    let lines =
+        files.flat_map(|text| text.expose().lines()).filter_map(|line| match read_line(line) {
+            Some(Line::Asks(name)) => Some(name),
+            _ => None,
+        });
+    let own = asked.chain(lines).filter(|name| is_withheld(name) && known.host.contains_key(*name));
+    own.map(str::to_owned).collect()
+}
+
+impl Known {
+    /// What the daemon has under a name, unless that is its own.
+    fn of_host(&self, name: &str) -> Option<Sensitive> {
+        self.host.get(name).filter(|_| !is_withheld(name)).cloned()
+    }
+}
+
+/// What a line of a file says.
+enum Line<'a> {
+    Nothing,
+    Sets(&'a str, &'a str),
+    /// It takes the daemon's.
+    Asks(&'a str),
+}
+
+/// Reads one line of a file, in the form `docker run --env-file` has: nothing is quoted, a name by itself takes the daemon's
+/// value, blank lines and those that begin with a `#` say nothing.
+fn read_line(line: &str) -> Option<Line<'_>> {
     let line = line.trim_start();
     if line.is_empty() || line.starts_with('#') {
-        return Some(());
+        return Some(Line::Nothing);
     }
-    let (name, value) = match line.split_once('=') {
-        Some((name, value)) => (name, Some(Sensitive::new(value))),
-        None => (line.trim_end(), host.get(line.trim_end()).cloned()),
+    let (name, read) = match line.split_once('=') {
+        Some((name, value)) => (name, Line::Sets(name, value)),
+        None => (line.trim_end(), Line::Asks(line.trim_end())),
     };
-    if name.is_empty() || name.contains(char::is_whitespace) {
-        return None;
-    }
-    if let Some(value) = value {
-        variables.insert(name.to_owned(), value);
-    }
-    Some(())
+    (!name.is_empty() && !name.contains(char::is_whitespace)).then_some(read)
 }

@@ -3,7 +3,7 @@
 //! Owns the decisions about them. [`translate()`] turns what a unit's file says into the body of Docker's create call,
 //! once and completely: a daemon sends it and adds only what no one but the machine knows ([`Late`]). [`Life`] decides
 //! what to do when a container starts, ends, falls ill or takes too long, with the clock passed in. [`fetch()`] says
-//! whether an image is needed first, [`logging()`] who keeps its output, [`owner()`] and [`Seen`] what a daemon makes of the containers it finds. None of them
+//! whether an image is needed first, [`logging()`] who keeps its output, [`owner()`] and [`Seen`] what a daemon makes of the containers it finds, [`lacking()`] what an engine is too old for. None of them
 //! talks to an engine.
 //!
 //! Translation is here and not beside the parser because it chooses: which of Docker's ways stands for an option that
@@ -18,11 +18,12 @@ mod found;
 mod life;
 mod logging;
 mod mounts;
+mod needs;
 mod networks;
 mod translate;
 
 pub use conditions::{Holds, Verdict, weigh};
-pub use environment::{BadEnvironment, Known, assemble};
+pub use environment::{BadEnvironment, Known, assemble, withheld};
 pub use fetch::{Fetch, fetch, retry_after};
 pub use found::{Inspected, Owner, owner};
 pub use life::{
@@ -30,7 +31,8 @@ pub use life::{
     Seen,
 };
 pub use logging::{JOURNALD, Logging, journal_field, logging};
+pub use needs::{Abilities, ApiVersion, Need, lacking, needs};
 pub use translate::{
     Creation, Identity, LABEL_CLUSTER, LABEL_FILE, LABEL_GENERATION, LABEL_UNIT, Late, MissingUnit,
-    network, translate, volume,
+    cdi_request, network, translate, volume,
 };

@@ -1,18 +1,23 @@
 //! A container's mounts in Docker's words.
 //!
 //! Docker has two notations. `Mounts` refuses a path that is not there, as Quadlet does; `Binds` makes a directory of it,
-//! but is the only one that relabels for `SELinux`. So a mount is a `Bind` where it has to be and a `Mount` else.
+//! but is the only one that relabels for `SELinux`. So a mount is a `Bind` where it has to be and a `Mount` else. A tmpfs has a
+//! third, the only one that takes further options in every version.
+
+use std::collections::BTreeMap;
 
 use muster_common::container::{Mount, Relabel, Source, Timezone};
 
 use super::body;
 use super::translate::{Lookup, MissingUnit};
 
-/// Mounts in both notations.
+/// Mounts in every notation.
 #[derive(Default)]
 pub(super) struct Mounts {
     pub(super) binds: Vec<String>,
-    pub(super) mounts: Vec<body::Mount>,
+    pub(super) typed: Vec<body::Mount>,
+    /// The options of each tmpfs by its path.
+    pub(super) tmpfs: BTreeMap<String, String>,
 }
 
 pub(super) fn mounts(
@@ -22,18 +27,36 @@ pub(super) fn mounts(
 ) -> Result<Mounts, MissingUnit> {
     let mut all = Mounts::default();
     for mount in mounts {
+        if let Some(options) = tmpfs_options(mount) {
+            all.tmpfs.insert(mount.target.clone(), options);
+            continue;
+        }
         let source = match &mount.source {
             Source::Path(path) => Some(path.clone()),
             Source::Volume(volume) => Some(lookup.name(volume)?),
+            Source::Image(image) => Some(image.to_string()),
             Source::Anonymous | Source::Tmpfs { .. } => None,
         };
         match (mount.relabel, source) {
             (Some(relabel), Some(source)) => all.binds.push(bind(mount, relabel, &source)),
-            (_, source) => all.mounts.push(self::mount(mount, source)),
+            (_, source) => all.typed.push(self::mount(mount, source)),
         }
     }
-    all.mounts.extend(timezone.map(zone));
+    all.typed.extend(timezone.map(zone));
     Ok(all)
+}
+
+/// The options of a tmpfs that has some which `Mounts` does not take.
+fn tmpfs_options(mount: &Mount) -> Option<String> {
+    let Source::Tmpfs { size, mode, flags } = &mount.source else { return None };
+    if flags.is_empty() {
+        return None;
+    }
+    let mut options = flags.clone();
+    options.push(if mount.read_only { "ro" } else { "rw" }.to_owned());
+    options.extend(size.map(|size| format!("size={size}")));
+    options.extend(mode.map(|mode| format!("mode={mode:o}")));
+    Some(options.join(","))
 }
 
 fn bind(mount: &Mount, relabel: Relabel, source: &str) -> String {
@@ -56,7 +79,7 @@ fn mount(mount: &Mount, source: Option<String>) -> body::Mount {
         read_only: mount.read_only,
         ..body::Mount::default()
     };
-    match mount.source {
+    match &mount.source {
         Source::Path(_) => {
             translated.kind = "bind";
             let options = body::BindOptions {
@@ -67,12 +90,21 @@ fn mount(mount: &Mount, source: Option<String>) -> body::Mount {
         }
         Source::Volume(_) | Source::Anonymous => {
             translated.kind = "volume";
+            let options =
+                body::VolumeOptions { no_copy: !mount.copy, subpath: mount.subpath.clone() };
             translated.volume_options =
-                (!mount.copy).then_some(body::VolumeOptions { no_copy: true });
+                (options != body::VolumeOptions::default()).then_some(options);
         }
-        Source::Tmpfs { size, mode } => {
+        Source::Image(_) => {
+            translated.kind = "image";
+            translated.read_only = true;
+            let options = body::ImageOptions { subpath: mount.subpath.clone() };
+            translated.image_options =
+                (options != body::ImageOptions::default()).then_some(options);
+        }
+        Source::Tmpfs { size, mode, .. } => {
             translated.kind = "tmpfs";
-            let options = body::TmpfsOptions { size_bytes: size, mode };
+            let options = body::TmpfsOptions { size_bytes: *size, mode: *mode };
             translated.tmpfs_options =
                 (options != body::TmpfsOptions::default()).then_some(options);
         }

@@ -14,7 +14,7 @@ pub(super) struct Networks {
     pub(super) mode: String,
     /// The first network of a user's.
     pub(super) first: Option<NetworkingConfig>,
-    /// The others. The API can make a container on one network only; the rest it joins before it starts.
+    /// The others. Before version 1.44 the API can make a container on one network only; the rest it joins before it starts.
     pub(super) more: Vec<(String, Endpoint)>,
 }
 
@@ -47,6 +47,9 @@ pub(super) fn networks(mode: &NetworkMode, lookup: Lookup<'_>) -> Result<Network
     })
 }
 
+/// The label by which Docker's drivers are told what to call an interface.
+const INTERFACE_NAME: &str = "com.docker.network.endpoint.ifname";
+
 fn endpoint(attachment: &Attachment) -> Endpoint {
     let ipam = EndpointIpam {
         ipv4_address: attachment.ipv4.map(|address| address.to_string()),
@@ -55,6 +58,12 @@ fn endpoint(attachment: &Attachment) -> Endpoint {
     Endpoint {
         ipam_config: (ipam != EndpointIpam::default()).then_some(ipam),
         aliases: attachment.aliases.clone(),
+        mac_address: attachment.mac.clone(),
+        driver_opts: attachment
+            .interface
+            .iter()
+            .map(|name| (INTERFACE_NAME.to_owned(), name.clone()))
+            .collect(),
     }
 }
 

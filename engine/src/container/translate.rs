@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use muster_common::container::{
-    Check, ContainerSpec, Environment, Health, Image, Masks, Named, NetworkSpec, Seccomp, Secret,
-    Security, VolumeSpec,
+    CdiDevice, Check, ContainerSpec, Environment, Health, Image, Masks, Named, NetworkSpec,
+    Seccomp, Secret, Security, VolumeSpec,
 };
 use muster_common::unit::{FileHash, UnitName};
 
@@ -51,8 +51,6 @@ pub struct Creation {
     pub networks: Vec<(String, body::Endpoint)>,
     /// What only the machine can add.
     pub late: Late,
-    /// The oldest version of the API that does all of it; below, nothing may be sent.
-    pub api: (u32, u32),
 }
 
 /// What only the machine knows, and puts into the create call itself.
@@ -66,6 +64,8 @@ pub struct Late {
     pub seccomp: Option<String>,
     /// Devices to add if the machine has them.
     pub devices: Vec<body::DeviceMapping>,
+    /// The same by CDI's names, to add if the engine knows them.
+    pub cdi_devices: Vec<String>,
     /// The archive the image is loaded from first. Without an image's name beside it, the create call names whatever it holds.
     pub archive: Option<String>,
 }
@@ -80,6 +80,21 @@ impl Lookup<'_> {
             Named::Engine(name) => Ok(name.clone()),
             Named::Unit(unit) => self.0.get(unit).cloned().ok_or_else(|| MissingUnit(unit.clone())),
         }
+    }
+}
+
+impl Creation {
+    /// Puts every network into the create call, for an engine that takes several there (API 1.44). One that is joined afterwards
+    /// loses its MAC address before version 1.54.
+    pub fn join_at_once(&mut self) {
+        if let Some(config) = &mut self.body.networking_config {
+            config.endpoints_config.extend(std::mem::take(&mut self.networks));
+        }
+    }
+
+    /// Whether a network is joined afterwards that should not be.
+    pub fn loses_addresses(&self) -> bool {
+        self.networks.iter().any(|(_, endpoint)| endpoint.mac_address.is_some())
     }
 }
 
@@ -107,7 +122,7 @@ pub fn translate(
 ) -> Result<Creation, MissingUnit> {
     let lookup = Lookup(names);
     let networks = networks(&spec.network, lookup)?;
-    let Mounts { binds, mounts } = mounts(&spec.mounts, spec.timezone.as_ref(), lookup)?;
+    let Mounts { binds, typed, tmpfs } = mounts(&spec.mounts, spec.timezone.as_ref(), lookup)?;
     let (image, archive) = match &spec.image {
         Image::Named(name) => (name.to_string(), None),
         Image::Archive { path, image } => {
@@ -121,16 +136,18 @@ pub fn translate(
         path_in_container: device.container.clone(),
         cgroup_permissions: device.permissions.clone(),
     };
+    let (optional_names, needed) = cdi_names(&spec.cdi_devices);
     let security = &spec.security;
     let (masked_paths, readonly_paths) = masks(&security.masks);
     let host_config = body::HostConfig {
         network_mode: networks.mode,
         restart_policy: body::RestartPolicy::default(),
         binds,
-        mounts,
-        tmpfs: spec.tmpfs.clone(),
+        mounts: typed,
+        tmpfs: spec.tmpfs.clone().into_iter().chain(tmpfs).collect(),
         port_bindings: bindings(&spec.ports),
         devices: devices.into_iter().map(device).collect(),
+        device_requests: cdi_request(needed),
         init: spec.init.then_some(true),
         readonly_rootfs: spec.read_only.then_some(true),
         cap_add: security.add_capabilities.clone(),
@@ -189,11 +206,26 @@ pub fn translate(
         secrets: spec.secrets.clone(),
         seccomp,
         devices: optional.into_iter().map(device).collect(),
+        cdi_devices: optional_names,
         archive,
     };
-    // Annotations came with 1.43; an older daemon would drop them without a word.
-    let api = if spec.annotations.is_empty() { (1, 41) } else { (1, 43) };
-    Ok(Creation { name: spec.name.clone(), body, networks: networks.more, late, api })
+    Ok(Creation { name: spec.name.clone(), body, networks: networks.more, late })
+}
+
+/// The names of devices that may be missing, and of those that may not.
+fn cdi_names(devices: &[CdiDevice]) -> (Vec<String>, Vec<String>) {
+    let of = |optional| {
+        devices.iter().filter(|d| d.optional == optional).map(|d| d.name.clone()).collect()
+    };
+    (of(true), of(false))
+}
+
+/// What asks an engine for devices by CDI's names.
+pub fn cdi_request(device_ids: Vec<String>) -> Vec<body::DeviceRequest> {
+    if device_ids.is_empty() {
+        return Vec::new();
+    }
+    vec![body::DeviceRequest { driver: "cdi".to_owned(), device_ids }]
 }
 
 /// The create call of a volume.
@@ -261,6 +293,8 @@ fn security_options(security: &Security) -> Vec<String> {
         options.push("label=disable".to_owned());
     }
     options.extend(security.label_type.as_ref().map(|label| format!("label=type:{label}")));
+    let file_type = security.label_file_type.as_ref();
+    options.extend(file_type.map(|label| format!("label=filetype:{label}")));
     options.extend(security.label_level.as_ref().map(|label| format!("label=level:{label}")));
     options
 }

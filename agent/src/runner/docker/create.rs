@@ -14,10 +14,10 @@ use bollard::query_parameters::{
 use futures::StreamExt as _;
 use muster_common::unit::UnitName;
 use muster_engine::container::{
-    Creation, Identity, Inspected, Owner, Seen, logging, owner, translate,
+    Creation, Identity, Inspected, Owner, Seen, lacking, logging, owner, translate,
 };
 
-use super::engine::{Api, EngineError};
+use super::engine::EngineError;
 use super::late;
 use super::machine::Machine;
 use super::plan::Plan;
@@ -100,21 +100,22 @@ pub(super) async fn start(
         generation,
         cluster: machine.cluster.clone(),
     };
+    let abilities = machine.abilities(api);
+    // It may be another engine than the one everything was prepared on.
+    if let Some(problem) = lacking(&prepared.plan.spec, &abilities) {
+        return Err(EngineError::refused(problem));
+    }
     let mut creation = translate(&prepared.plan.spec, &identity, &prepared.names)
         .map_err(|error| EngineError::refused(error.to_string()))?;
-    let (major, minor) = creation.api;
-    let wanted = Api { major, minor };
-    if api < wanted {
-        return Err(EngineError::refused(format!(
-            "this machine's container engine speaks version {api} of Docker's API and would not do all that the file asks for; {wanted} does"
-        )));
+    if creation.loses_addresses() {
+        creation.join_at_once();
     }
     if let Some(image) = &prepared.image {
         creation.body.image.clone_from(image);
     }
     let said = creation.body.host_config.log_config.take();
     creation.body.host_config.log_config = logging(said, &machine.logging());
-    late::complete(machine, unit, &mut creation).await?;
+    late::complete(machine, unit, &mut creation, &abilities).await?;
     // One that we made and that has ended is gone before its name is taken again.
     if let Some(before) = before {
         replace(machine, unit, before).await?;

@@ -1,18 +1,22 @@
 //! What only the machine can add to a create call: environment, secrets, a filter of system calls, devices.
 //!
-//! Owns reading them and laying secret files where a container can see them. No error and no log of its holds a value.
+//! Owns adding them, and laying secret files where a container can see them. No error and no log of its holds a value.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs::Permissions;
 use std::io;
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 
-use muster_common::container::{Secret, SecretTarget, Sensitive};
+use muster_common::container::{Secret, SecretTarget, Sensitive, VariableFile};
 use muster_common::unit::UnitName;
-use muster_engine::container::{Creation, Known, Late, assemble, body};
+use muster_engine::container::{
+    Abilities, Creation, Known, Late, assemble, body, cdi_request, withheld,
+};
 
 use super::engine::EngineError;
+use super::host_file;
 use super::machine::Machine;
 
 /// Completes a create call.
@@ -20,28 +24,42 @@ pub(super) async fn complete(
     machine: &Machine,
     unit: &UnitName,
     creation: &mut Creation,
+    abilities: &Abilities,
 ) -> Result<(), EngineError> {
     let late = creation.late.clone();
     let secrets = read_secrets(&machine.secrets, &late.secrets).await?;
     let files = read_environment(&late).await?;
-    let host = std::env::vars().map(|(name, value)| (name, Sensitive::new(value))).collect();
-    let known = Known { host, files, secrets };
+    let known = Known { host: environment_of_host(), files, secrets };
+    for name in withheld(&late.environment, &known) {
+        tracing::warn!(%unit, name, "a variable is the daemon's own and is not passed on");
+    }
     creation.body.env = assemble(&late.environment, &late.secrets, &known)
         .map_err(|error| EngineError::refused(error.to_string()))?;
 
     let directory = machine.laid.join(unit.as_str());
     let mounts = lay(&directory, &late.secrets, &known).await?;
-    creation.body.host_config.mounts.extend(mounts);
+    let host_config = &mut creation.body.host_config;
+    host_config.mounts.extend(mounts);
 
     if let Some(path) = &late.seccomp {
-        let filter = tokio::fs::read_to_string(path)
+        let filter = host_file::read(Path::new(path))
             .await
             .map_err(|error| EngineError::refused(format!("SeccompProfile={path}: {error}")))?;
-        creation.body.host_config.security_opt.push(format!("seccomp={filter}"));
+        host_config.security_opt.push(format!("seccomp={filter}"));
     }
     let there = late.devices.into_iter().filter(|device| Path::new(&device.path_on_host).exists());
-    creation.body.host_config.devices.extend(there);
+    host_config.devices.extend(there);
+    let known_names = late.cdi_devices.into_iter().filter(|n| abilities.cdi_devices.contains(n));
+    host_config.device_requests.extend(cdi_request(known_names.collect()));
     Ok(())
+}
+
+/// The daemon's environment. What is not UTF-8 no call to an engine can carry.
+fn environment_of_host() -> BTreeMap<String, Sensitive> {
+    let text = |(name, value): (OsString, OsString)| {
+        Some((name.into_string().ok()?, Sensitive::new(value.into_string().ok()?)))
+    };
+    std::env::vars_os().filter_map(text).collect()
 }
 
 /// Removes what was laid for a unit.
@@ -56,7 +74,7 @@ async fn read_secrets(
 ) -> Result<BTreeMap<String, Sensitive>, EngineError> {
     let mut found = BTreeMap::new();
     for Secret { name, .. } in secrets {
-        match tokio::fs::read_to_string(directory.join(name)).await {
+        match host_file::read(&directory.join(name)).await {
             Ok(value) => {
                 found.insert(name.clone(), Sensitive::new(value));
             }
@@ -69,8 +87,8 @@ async fn read_secrets(
 
 async fn read_environment(late: &Late) -> Result<BTreeMap<String, Sensitive>, EngineError> {
     let mut found = BTreeMap::new();
-    for path in &late.environment.files {
-        match tokio::fs::read_to_string(path).await {
+    for VariableFile { path, .. } in &late.environment.files {
+        match host_file::read(Path::new(path)).await {
             Ok(text) => {
                 found.insert(path.clone(), Sensitive::new(text));
             }

@@ -1,6 +1,6 @@
 //! What every container of this machine has in common.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
@@ -9,11 +9,11 @@ use bollard::models::SystemInfo;
 use muster_common::container::Host;
 use muster_common::machine::MachineId;
 use muster_common::unit::{UnitFile, UnitName};
-use muster_engine::container::Logging;
+use muster_engine::container::{Abilities, ApiVersion, Logging};
 use muster_store::Registry;
 
 use super::copies::Copies;
-use super::engine::Engine;
+use super::engine::{Api, Engine};
 use super::host;
 use super::images::Images;
 use super::kept::Memories;
@@ -81,6 +81,17 @@ pub(super) struct Machine {
     pub(super) making: tokio::sync::Mutex<()>,
     /// What the engine does with output.
     logging: Mutex<Logging>,
+    /// What it knows of devices that go by CDI's names.
+    cdi: Mutex<Cdi>,
+}
+
+/// Devices by the names of the Container Device Interface.
+#[derive(Debug, Clone, Default)]
+struct Cdi {
+    /// Whether the engine has directories with their descriptions.
+    is_on: bool,
+    /// Those it says it has found there.
+    devices: BTreeSet<String>,
 }
 
 impl Machine {
@@ -101,6 +112,7 @@ impl Machine {
             tidy: tokio::sync::Notify::new(),
             making: tokio::sync::Mutex::new(()),
             logging: Mutex::default(),
+            cdi: Mutex::default(),
         }
     }
 
@@ -112,6 +124,18 @@ impl Machine {
             drivers: drivers.unwrap_or_default(),
             journal: false,
         };
+        let found = info.discovered_devices.iter().flatten();
+        let of_cdi = found.filter(|device| device.source.as_deref() == Some("cdi"));
+        *lock(&self.cdi) = Cdi {
+            is_on: info.cdi_spec_dirs.as_ref().is_some_and(|directories| !directories.is_empty()),
+            devices: of_cdi.filter_map(|device| device.id.clone()).collect(),
+        };
+    }
+
+    /// What the engine can do, that speaks this version of the API.
+    pub(super) fn abilities(&self, api: Api) -> Abilities {
+        let Cdi { is_on, devices } = lock(&self.cdi).clone();
+        Abilities { api: ApiVersion(api.major, api.minor), cdi: is_on, cdi_devices: devices }
     }
 
     /// What the engine and this machine can do with output.

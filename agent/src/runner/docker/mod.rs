@@ -18,6 +18,7 @@ mod discard;
 mod engine;
 mod gauges;
 mod host;
+mod host_file;
 mod images;
 mod keep;
 mod kept;

@@ -12,6 +12,8 @@ use muster_common::container::{
 };
 use muster_common::unit::{FileHash, UnitFile, UnitName};
 
+use super::host_file;
+
 /// A unit's file, and what it says on this machine.
 #[derive(Debug, Clone)]
 pub(super) struct Plan {
@@ -50,7 +52,7 @@ pub(super) fn read_here(unit: &UnitName, file: &UnitFile, host: &Host) -> Result
 
 /// The text of a file, if there is one.
 fn text(path: &Path) -> io::Result<Option<String>> {
-    match std::fs::read_to_string(path) {
+    match host_file::read_now(path) {
         Ok(text) => Ok(Some(text)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use muster_common::unit::UnitName;
-use muster_engine::container::Verdict;
+use muster_engine::container::{Verdict, lacking};
 
 use super::create::{self, Found, Prepared};
 use super::engine::{Engine, EngineError};
@@ -58,7 +58,6 @@ pub(super) fn prepare(
             Verdict::Unknown(problem) => return Came::Unprepared(problem),
         }
         loop {
-            machine.engine.ready().await;
             match gather(&machine, &unit, &plan, &told).await {
                 Ok(prepared) => return Came::Prepared(prepared),
                 Err(EngineError::Lost(problem)) => lost(&machine.engine, problem).await,
@@ -75,6 +74,11 @@ async fn gather(
     told: &Told,
 ) -> Result<Prepared, EngineError> {
     let plan = plan.anew(unit, &machine.host).map_err(EngineError::refused)?;
+    // Before anything is fetched or made for a container that cannot be.
+    let api = machine.engine.ready().await;
+    if let Some(problem) = lacking(&plan.spec, &machine.abilities(api)) {
+        return Err(EngineError::refused(problem));
+    }
     let names = resources::ensure(machine, &plan.spec).await?;
     let progress = |text: String| told(text);
     let image = images::ensure(machine, &plan.spec, &progress).await?;
