@@ -27,6 +27,7 @@ pub mod runner;
 pub mod schedule;
 pub mod service;
 mod shutdown;
+pub mod stops;
 pub mod view;
 pub mod wait;
 

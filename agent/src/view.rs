@@ -7,19 +7,23 @@
 //! A read sees at least what the store had when the read began ([`View::fresh`]): a follower that has just been
 //! started reads the store anyway, and one that runs is asked to catch up with the store's revision.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use muster_common::drain::Progress;
 use muster_common::machine::MachineId;
 use muster_common::refusal::Refusal;
-use muster_common::snapshot::Snapshot;
+use muster_common::snapshot::{Change, Snapshot};
+use muster_common::state::DesiredState;
 use muster_common::unit::UnitName;
 use muster_engine::schedule::{Candidate, Plan, Scheduler};
 use muster_store::{Event, Registry, RegistryError};
 use tokio::sync::watch;
 use tokio::time::Instant;
+
+use crate::lists;
+use crate::stops::Stops;
 
 /// How long the follower outlives its last reader: a person who types one command after another, and a client that
 /// polls, find it warm.
@@ -54,6 +58,7 @@ struct Live {
 pub struct Cluster {
     snapshot: Snapshot,
     planner: Option<Planner>,
+    stops: Stops,
 }
 
 struct Planner {
@@ -231,6 +236,28 @@ impl Cluster {
         &self.snapshot
     }
 
+    /// Whether a unit that is loaded now counts as launched still in fleet's API; see [`Stops`].
+    pub fn was_launched(&mut self, unit: &UnitName) -> bool {
+        self.stops.tell(unit, Instant::now())
+    }
+
+    /// Those of some units that are launched.
+    fn launched(&self, units: impl Iterator<Item = UnitName>) -> BTreeSet<UnitName> {
+        let launched =
+            |unit: &UnitName| lists::current(&self.snapshot, unit) == DesiredState::Launched;
+        units.filter(launched).collect()
+    }
+
+    /// Remembers which of the units that were launched are loaded by now.
+    fn note_stops(&mut self, launched: BTreeSet<UnitName>) {
+        let now = Instant::now();
+        for unit in launched {
+            if lists::current(&self.snapshot, &unit) == DesiredState::Loaded {
+                self.stops.note(&unit, now);
+            }
+        }
+    }
+
     /// What the engine would do next.
     pub fn plan(&mut self) -> &Plan {
         let planner = planner(&mut self.planner, &self.snapshot);
@@ -286,7 +313,10 @@ impl Live {
 
     fn reset(&self, cluster: &mut Cluster, snapshot: Snapshot) {
         let revision = snapshot.revision;
-        *cluster = Cluster { snapshot, planner: None };
+        let launched = cluster.launched(cluster.snapshot.units.keys().cloned());
+        cluster.snapshot = snapshot;
+        cluster.planner = None;
+        cluster.note_stops(launched);
         self.position.send_replace(Position { revision, lost: None });
     }
 
@@ -298,7 +328,8 @@ impl Live {
             Event::Changes { revision, changes } => {
                 // Already in the snapshot that a reader fetched.
                 if revision > cluster.snapshot.revision {
-                    let Cluster { snapshot, planner } = &mut *cluster;
+                    let launched = cluster.launched(changes.iter().filter_map(unit_of));
+                    let Cluster { snapshot, planner, .. } = &mut *cluster;
                     for change in changes {
                         if let Some(planner) = planner
                             && planner.scheduler.apply(&change)
@@ -312,6 +343,7 @@ impl Live {
                         let held = snapshot.leader.as_ref().map(|l| l.held.clone());
                         planner.scheduler.hold(held.unwrap_or_default());
                     }
+                    cluster.note_stops(launched);
                 }
                 let revision = cluster.snapshot.revision;
                 self.position.send_replace(Position { revision, lost: None });
@@ -320,6 +352,14 @@ impl Live {
                 self.position.send_modify(|at| at.lost = Some(problem));
             }
         }
+    }
+}
+
+/// The unit whose course a change is part of.
+fn unit_of(change: &Change) -> Option<UnitName> {
+    match change {
+        Change::State(_, unit, _) => Some(unit.clone()),
+        _ => None,
     }
 }
 

@@ -19,6 +19,8 @@ mod doors;
 mod drain;
 #[path = "api/elsewhere.rs"]
 mod elsewhere;
+#[path = "api/fleet.rs"]
+mod fleet;
 #[path = "api/flood.rs"]
 mod flood;
 #[path = "api/reboot.rs"]

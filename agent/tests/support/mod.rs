@@ -51,6 +51,7 @@ struct State {
     failing: BTreeSet<UnitName>,
     unloadable: BTreeSet<UnitName>,
     slow: BTreeSet<UnitName>,
+    lingering: BTreeSet<UnitName>,
     queued: BTreeSet<UnitName>,
     jobs: BTreeSet<UnitName>,
     foreign: BTreeSet<UnitName>,
@@ -95,6 +96,12 @@ impl Host {
     /// Its start does not end before it is told to, or is stopped.
     pub fn slow(&self, unit: &str, slow: bool) {
         self.with(|s| if slow { s.slow.insert(name(unit)) } else { s.slow.remove(&name(unit)) });
+    }
+
+    /// Its stop does not end before it is told to.
+    pub fn linger(&self, unit: &str, linger: bool) {
+        let unit = name(unit);
+        self.with(|s| if linger { s.lingering.insert(unit) } else { s.lingering.remove(&unit) });
     }
 
     /// Starts of it wait in the queue of jobs, and nobody sees them, until [`Host::work_off`].
@@ -344,9 +351,14 @@ impl Runner for Scripted {
             s.check()?;
             s.log.push(format!("stop {unit}"));
             s.jobs.remove(unit);
-            s.set(unit, "inactive");
-            Ok(Outcome::Done)
-        })
+            if s.lingering.contains(unit) {
+                s.set(unit, "deactivating");
+            }
+            Ok(())
+        })?;
+        self.host.wait(|s| !s.lingering.contains(unit)).await;
+        self.host.with(|s| s.set(unit, "inactive"));
+        Ok(Outcome::Done)
     }
 
     async fn host_is_stopping(&self) -> bool {

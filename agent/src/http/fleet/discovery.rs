@@ -123,6 +123,7 @@ fn resources() -> Value {
     let unit = "units/{unitName}";
     let list_machines = "Retrieve a page of Machine objects.";
     let list_units = "Retrieve a page of Unit objects.";
+    let get_state = "Retrieve a single UnitState object.";
     let list_states = "Retrieve a page of UnitState objects.";
     let set = json!({ "request": { "$ref": "Unit" } });
     json!({
@@ -136,6 +137,7 @@ fn resources() -> Value {
             "Set": method("Unit.Set", "PUT", unit, &[], "Create or update a Unit.", set),
         } },
         "UnitState": { "methods": {
+            "Get": method("UnitState.Get", "GET", "state/{unitName}", &[], get_state, answers("UnitState")),
             "List": method("UnitState.List", "GET", "state", filters, list_states, answers("UnitStatePage")),
         } },
     })

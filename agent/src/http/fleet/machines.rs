@@ -1,13 +1,15 @@
 //! `/fleet/v1/machines`, and run-time metadata by JSON Patch (RFC 6902).
 
 use axum::extract::{Request, State};
-use axum::response::Response;
-use http::{StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use http::{HeaderValue, StatusCode, header};
 use muster_common::api::fleet::{Machine, MachinePage};
 use muster_common::machine::MachineId;
 use muster_common::text::{self, is_hidden, quoted};
 use serde::Deserialize;
+use serde_json::Value;
 
+use super::item::fold_keys;
 use super::page::Page;
 use crate::http::App;
 use crate::http::error::{ApiError, json};
@@ -34,32 +36,41 @@ const LONGEST_KEY: usize = 128;
 /// One operation of a patch.
 #[derive(Deserialize)]
 struct Operation {
+    #[serde(default)]
     op: String,
+    #[serde(default)]
     path: String,
     #[serde(default)]
-    value: Option<serde_json::Value>,
+    value: Option<Value>,
 }
 
 /// One change of one machine's metadata; `None` removes the key.
 type MetadataChange = (MachineId, String, Option<String>);
 
-pub(super) async fn patch(
-    State(app): State<App>,
-    request: Request,
-) -> Result<StatusCode, ApiError> {
+/// Sets and removes metadata: all of a patch, or nothing where one operation is at fault.
+pub(super) async fn patch(State(app): State<App>, request: Request) -> Result<Response, ApiError> {
     // fleet looked at no content type here, so a request without one passes.
     if request.headers().contains_key(header::CONTENT_TYPE) {
         is_json(request.headers(), &["application/json", "application/json-patch+json"])?;
     }
-    let operations: Vec<Operation> = read_json(request, &app).await?;
-    let changes: Vec<MetadataChange> = operations.iter().map(change).collect::<Result<_, _>>()?;
+    let operations: Vec<Value> = read_json(request, &app).await?;
+    let changes: Vec<MetadataChange> =
+        operations.into_iter().map(read).collect::<Result<_, _>>()?;
     if !changes.is_empty() {
         app.registry.set_metadata(&changes).await?;
     }
-    Ok(StatusCode::NO_CONTENT)
+    let content_type = [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
+    Ok((StatusCode::NO_CONTENT, content_type).into_response())
 }
 
-fn change(operation: &Operation) -> Result<MetadataChange, ApiError> {
+fn read(mut operation: Value) -> Result<MetadataChange, ApiError> {
+    fold_keys(&mut operation, &["op", "path", "value"]);
+    let operation: Operation = serde_json::from_value(operation)
+        .map_err(|error| ApiError::bad_request(format!("unable to decode body: {error}")))?;
+    change(operation)
+}
+
+fn change(operation: Operation) -> Result<MetadataChange, ApiError> {
     let path = &operation.path;
     let wrong_path = || {
         ApiError::bad_request(format!(
@@ -89,16 +100,17 @@ fn change(operation: &Operation) -> Result<MetadataChange, ApiError> {
     }
     let value = match operation.op.as_str() {
         "remove" => None,
-        "add" | "replace" => match &operation.value {
-            Some(serde_json::Value::String(value)) if !value.is_empty() => {
-                text::check(value).map_err(|error| {
+        "add" | "replace" => match operation.value.and_then(plain_text) {
+            Some(value) if !value.is_empty() => {
+                text::check(&value).map_err(|error| {
                     ApiError::bad_request(format!("invalid value for {}: {error}", quoted(path)))
                 })?;
-                Some(value.clone())
+                Some(value)
             }
             _ => {
                 return Err(ApiError::bad_request(format!(
-                    "invalid value for {path}: add and replace require a value that is a string"
+                    "invalid value for {}: add and replace require a value, \"x\" or {{\"value\": \"x\"}}",
+                    quoted(path)
                 )));
             }
         },
@@ -110,4 +122,17 @@ fn change(operation: &Operation) -> Result<MetadataChange, ApiError> {
         }
     };
     Ok((machine, key, value))
+}
+
+/// The text of a value: fleetd took it inside an object, fleet's documentation and RFC 6902 show it plain.
+fn plain_text(mut value: Value) -> Option<String> {
+    fold_keys(&mut value, &["value"]);
+    match value {
+        Value::String(text) => Some(text),
+        Value::Object(mut object) => match object.remove("value") {
+            Some(Value::String(text)) => Some(text),
+            _ => None,
+        },
+        _ => None,
+    }
 }

@@ -3,7 +3,9 @@
 //! Owns fleet's status codes and messages. Where fleet was at fault (a page token after the last page, 500 for a store
 //! that is away) it does better; the rest is to the letter.
 
+mod current;
 mod discovery;
+mod item;
 mod machines;
 mod page;
 mod state;
@@ -22,6 +24,7 @@ pub(super) fn routes() -> Router<App> {
         .route("/units", get(units::list))
         .route("/units/{name}", get(units::get).put(units::put).delete(units::delete))
         .route("/state", get(state::list))
+        .route("/state/{name}", get(state::get))
         .route("/machines", get(machines::list).patch(machines::patch))
         .route("/discovery", get(discovery::get))
 }

@@ -10,14 +10,16 @@ use muster_common::api::v1::{Outcome, UnitChange};
 use muster_common::snapshot::{self, Snapshot};
 use muster_common::state::DesiredState;
 use muster_common::unit::{Requirements, UnitFile, check};
+use serde_json::Value;
 
+use super::current::{awaited, current};
+use super::item::{Item, fold_keys, not_there};
 use super::page::Page;
 use crate::change::Request;
 use crate::http::App;
 use crate::http::error::{ApiError, json};
-use crate::http::extract::{Body, Name, Params};
+use crate::http::extract::{Body, Params};
 use crate::http::v1::{carry_out, destroy_unused};
-use crate::lists;
 
 pub(super) async fn list(State(app): State<App>, params: Params) -> Result<Response, ApiError> {
     let page = Page::asked_for(&params, app.token_limit)?;
@@ -29,10 +31,18 @@ pub(super) async fn list(State(app): State<App>, params: Params) -> Result<Respo
     Ok(json(StatusCode::OK, &answer))
 }
 
-pub(super) async fn get(State(app): State<App>, Name(name): Name) -> Result<Response, ApiError> {
+pub(super) async fn get(State(app): State<App>, item: Item) -> Result<Response, ApiError> {
+    let name = item.known()?;
     let reader = app.view.fresh().await?;
-    let found = reader.read(|snapshot| snapshot.units.get(&name).map(|u| unit(snapshot, u)));
-    let found = found.ok_or_else(|| ApiError::not_found("unit does not exist"))?;
+    let found = reader.decide(|cluster| {
+        let snapshot = cluster.snapshot();
+        let record = snapshot.units.get(&name)?;
+        let (current, desired) = (current(snapshot, record), record.desired);
+        let found = unit(snapshot, record);
+        let current = awaited(current, desired, || cluster.was_launched(&name));
+        Some(Unit { current_state: current.to_string(), ..found })
+    });
+    let found = found.ok_or_else(not_there)?;
     Ok(json(StatusCode::OK, &found))
 }
 
@@ -47,25 +57,27 @@ fn unit(snapshot: &Snapshot, unit: &snapshot::Unit) -> Unit {
         name: unit.name.to_string(),
         options: file.map(|file| file.options().to_vec()).unwrap_or_default(),
         desired_state: unit.desired.to_string(),
-        current_state: lists::current(snapshot, &unit.name).to_string(),
+        current_state: current(snapshot, unit).to_string(),
         machine_id: machine.map(ToString::to_string).unwrap_or_default(),
     }
 }
 
 /// Creates a unit, replaces its file, or changes what is wanted of it. A start that no machine can take is queued,
-/// as it was in fleet.
+/// as it was in fleet. A new file without a word on what is wanted of it makes the unit inactive.
 pub(super) async fn put(
     State(app): State<App>,
-    Name(name): Name,
-    Body(given): Body<Unit>,
+    item: Item,
+    Body(body): Body<Value>,
 ) -> Result<StatusCode, ApiError> {
-    if !given.name.is_empty() && given.name != name.as_str() {
+    let given = read(body)?;
+    if !given.name.is_empty() && given.name != item.as_str() {
         return Err(ApiError::bad_request(format!(
             "name in URL {:?} differs from unit name in request body {:?}",
-            name.as_str(),
+            item.as_str(),
             given.name
         )));
     }
+    let name = item.unit()?;
     let desired = match given.desired_state.as_str() {
         "" => None,
         word => {
@@ -105,6 +117,7 @@ pub(super) async fn put(
         return Err(ApiError::bad_request(message));
     }
 
+    let desired = desired.or(replaces.then_some(DesiredState::Inactive));
     let change = UnitChange { name, file: None, desired, restart: false };
     let request = Request::of_file(file.filter(|_| replaces), change);
     let answer = carry_out(&app, &request, false).await?;
@@ -115,13 +128,20 @@ pub(super) async fn put(
     }
 }
 
-pub(super) async fn delete(
-    State(app): State<App>,
-    Name(name): Name,
-) -> Result<StatusCode, ApiError> {
-    let destroyed = destroy_unused(&app, &[name]).await?;
+/// The unit in a body.
+fn read(mut body: Value) -> Result<Unit, ApiError> {
+    fold_keys(&mut body, &["name", "options", "desiredState"]);
+    for option in body.get_mut("options").and_then(Value::as_array_mut).into_iter().flatten() {
+        fold_keys(option, &["section", "name", "value"]);
+    }
+    serde_json::from_value(body)
+        .map_err(|error| ApiError::bad_request(format!("unable to decode body: {error}")))
+}
+
+pub(super) async fn delete(State(app): State<App>, item: Item) -> Result<StatusCode, ApiError> {
+    let destroyed = destroy_unused(&app, &[item.known()?]).await?;
     if destroyed.destroyed.is_empty() {
-        return Err(ApiError::not_found("unit does not exist"));
+        return Err(not_there());
     }
     Ok(StatusCode::NO_CONTENT)
 }
