@@ -35,6 +35,9 @@ impl RunnerKind {
 }
 
 impl MachineId {
+    /// How many characters of an id stand for it in fleet's tables and in `MachineID=`.
+    pub const SHORT: usize = 8;
+
     /// The whole id.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -42,7 +45,13 @@ impl MachineId {
 
     /// The first eight characters, as fleet's tables abbreviate a machine (without the dots).
     pub fn short(&self) -> &str {
-        self.0.get(..8).unwrap_or(&self.0)
+        self.0.get(..Self::SHORT).unwrap_or(&self.0)
+    }
+
+    /// Whether `MachineID=` with this value means the machine: by its whole id, or by its first eight characters, which
+    /// several machines may have in common.
+    pub fn goes_by(&self, text: &str) -> bool {
+        text == self.as_str() || text == self.short()
     }
 }
 

@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::{
     ParseError, Requirements, RequirementsError, UnitFile, UnitName, UnitType, Warning, blank,
-    directives,
+    directives, requirements,
 };
 use crate::container::ContainerError;
 
@@ -54,7 +54,7 @@ pub fn check(name: &UnitName, file: &UnitFile) -> Result<Checked, InvalidUnit> {
     }
     let requirements = Requirements::of(name, file)
         .map_err(|error| InvalidUnit::from_requirements(name, error))?;
-    let mut warnings = directives::warnings(name, file);
+    let mut warnings = warnings(name, file);
     warnings.extend(container(name, file)?);
     Ok(Checked { requirements, warnings })
 }
@@ -72,6 +72,13 @@ fn nothing_said(unit_type: UnitType, text: &str) -> Result<(), String> {
         _ if blank::is_blank(text) => Err("it is empty".to_owned()),
         _ => Err("it has no options, only comments or section headers".to_owned()),
     }
+}
+
+/// What systemd would ignore of a file, and what of its `[X-Fleet]` section means nothing, that part last.
+pub fn warnings(name: &UnitName, file: &UnitFile) -> Vec<Warning> {
+    let mut warnings = directives::warnings(name, file);
+    warnings.extend(requirements::warnings(name, file));
+    warnings
 }
 
 /// Checks the part of a file that a container engine runs; a unit that is systemd's has none.

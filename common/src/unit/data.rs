@@ -15,6 +15,7 @@
 //! `DynamicUser=` alone is no sign: such a unit can write nowhere but where one of these says. Paths below `/run`, `/dev`,
 //! `/proc` and `/sys` hold what does not outlive a boot, such as the sockets of other services.
 
+use super::blank::BLANKS;
 use super::words::{self, Backslash};
 use super::{UnitFile, UnitOption};
 use crate::container;
@@ -77,7 +78,7 @@ fn in_force(file: &UnitFile, names: &[&'static str]) -> Vec<Given> {
 
 /// The words of a value. One that systemd could not read is taken apart at its blanks: better too careful.
 fn words_of(value: &str) -> Vec<String> {
-    let plain = || value.split_whitespace().map(str::to_owned).collect();
+    let plain = || value.split(BLANKS).filter(|word| !word.is_empty()).map(str::to_owned).collect();
     words::split(value, Backslash::Literal).unwrap_or_else(|_| plain())
 }
 

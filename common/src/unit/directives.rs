@@ -32,7 +32,7 @@ const MAX_WARNINGS: usize = 100;
 
 /// The warnings for a file that is to be a unit of this name, by line; one for each unknown section, and a last one
 /// where there would be more than a hundred.
-pub fn warnings(name: &UnitName, file: &UnitFile) -> Vec<Warning> {
+pub(super) fn warnings(name: &UnitName, file: &UnitFile) -> Vec<Warning> {
     let unit_type = name.unit_type();
     let mut unknown_sections = BTreeSet::new();
     let mut warnings = Vec::new();

@@ -10,14 +10,15 @@ pub mod glob;
 mod hash;
 mod name;
 mod requirements;
+mod section;
 mod specifier;
 pub(crate) mod suggestion;
 mod syntax;
 pub(crate) mod words;
 
-pub use check::{Checked, InvalidUnit, check, check_bytes, container as check_container};
+pub use check::{Checked, InvalidUnit, check, check_bytes, container as check_container, warnings};
 pub use data::{KeptData, kept_data};
-pub use directives::{Warning, warnings};
+pub use directives::Warning;
 pub use file::{MAX_FILE_BYTES, ParseError, UnitFile, UnitOption};
 pub use glob::{Glob, GlobError};
 pub use hash::{FileHash, InvalidFileHash};

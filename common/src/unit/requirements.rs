@@ -1,23 +1,23 @@
 //! What a unit's `[X-Fleet]` section asks of the scheduler.
 //!
-//! Owns the meaning of the section: its options and their old names, quoting, specifiers and contradictions. It never
-//! looks at a cluster, so whether a named unit or machine exists is not its question.
+//! Owns the meaning of the section's words: specifiers, names, patterns, contradictions. Which words there are is
+//! [`super::section`]'s. It never looks at a cluster, so whether a named unit or machine exists is not its question.
 //!
 //! A value may hold several words, separated by white space and quoted with `"` or `'`. A backslash is not special
-//! outside globs. An empty value forgets what the option was given before, as in systemd. A value without a type in
-//! the place of a unit name is an error: fleet kept it and never found that unit.
+//! outside globs. An empty value forgets what the option was given before, as in systemd.
+//!
+//! What fleet took and then ignored is ignored here too, with a warning: a file that ran under fleet runs here, and its
+//! author learns what of it means nothing. What would leave the unit without any machine for ever is an error: fleet kept
+//! such a unit and never said why it did not run.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::sync::Arc;
 
-use super::blank::BLANKS;
+use super::directives::Warning;
+use super::section::{self, Entry, Kind};
 use super::specifier::{expand, has_specifier};
-use super::{Glob, UnitFile, UnitName, suggestion};
+use super::{Glob, UnitFile, UnitName};
 use crate::machine::MachineId;
-
-/// The section this module reads.
-const SECTION: &str = "X-Fleet";
 
 /// Most values the section may hold, of all options together. Each is matched against names of units or machines
 /// whenever the unit is placed; a unit that needs more wants a pattern or metadata instead.
@@ -29,7 +29,7 @@ const STAND_IN: &str = "INSTANCE";
 /// The requirements of one unit, specifiers expanded.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Requirements {
-    /// `MachineID=`: only this machine, as written (it may be unknown to the cluster).
+    /// `MachineID=`: only the machine that [`MachineId::goes_by`] this, as written (it may be unknown to the cluster).
     pub machine_id: Option<String>,
     /// `MachineOf=`: only where these units are placed.
     pub machine_of: BTreeSet<UnitName>,
@@ -42,6 +42,9 @@ pub struct Requirements {
     pub global: bool,
     /// `Replaces=`: the units that make room for this one; never the unit itself.
     pub replaces: BTreeSet<UnitName>,
+    /// `Replaces=` with patterns: units whose name matches make room too. A pattern that matches the unit itself is
+    /// normal and says nothing about it.
+    pub replaces_matching: Vec<Glob>,
     /// `DeleteOnDestroy=`: what machines have made of a volume or network goes with its unit. It has no say in placement.
     pub delete_on_destroy: bool,
 }
@@ -69,43 +72,6 @@ pub struct RequirementsTemplate {
     shared: Option<Arc<Requirements>>,
 }
 
-/// One option, its value split into words.
-#[derive(Debug, Clone)]
-struct Entry {
-    line: usize,
-    option: String,
-    kind: Kind,
-    words: Vec<String>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    MachineId,
-    MachineOf,
-    MachineMetadata,
-    Conflicts,
-    Global,
-    Replaces,
-    DeleteOnDestroy,
-}
-
-/// Every name an option goes by, present names first. A boot id was fleet's first way to name a machine; fleet came
-/// to compare it with machine ids, so that a unit that still has one runs nowhere rather than anywhere.
-const NAMES: [(&str, Kind); 12] = [
-    ("MachineID", Kind::MachineId),
-    ("MachineOf", Kind::MachineOf),
-    ("MachineMetadata", Kind::MachineMetadata),
-    ("Conflicts", Kind::Conflicts),
-    ("Global", Kind::Global),
-    ("Replaces", Kind::Replaces),
-    ("DeleteOnDestroy", Kind::DeleteOnDestroy),
-    ("X-ConditionMachineID", Kind::MachineId),
-    ("X-ConditionMachineBootID", Kind::MachineId),
-    ("X-ConditionMachineOf", Kind::MachineOf),
-    ("X-ConditionMachineMetadata", Kind::MachineMetadata),
-    ("X-Conflicts", Kind::Conflicts),
-];
-
 /// Options that cannot stand beside one another.
 const EXCLUSIVE: [(Kind, Kind); 4] = [
     (Kind::Global, Kind::MachineId),
@@ -114,7 +80,40 @@ const EXCLUSIVE: [(Kind, Kind); 4] = [
     (Kind::Replaces, Kind::Conflicts),
 ];
 
+/// What of a unit's `[X-Fleet]` section means nothing or not what it seems to, by line. Nothing where the section is
+/// refused.
+pub(super) fn warnings(name: &UnitName, file: &UnitFile) -> Vec<Warning> {
+    let Ok(template) = RequirementsTemplate::parse(file) else { return Vec::new() };
+    let stand_in = name.instantiate(STAND_IN).ok();
+    let building = template.build(Some(stand_in.as_ref().unwrap_or(name)));
+    let noted = template.entries.iter().flat_map(|entry| {
+        entry.notes.iter().map(|note| (entry.line, entry.option.as_str(), note.clone()))
+    });
+    let found = building.map(|building| building.notes).unwrap_or_default();
+    let found = found.iter().map(|(line, option, note)| (*line, option.as_str(), note.clone()));
+    let mut warnings: Vec<Warning> = noted
+        .chain(found)
+        .map(|(line, option, note)| Warning {
+            line,
+            problem: format!("[X-Fleet] {option}: {note}"),
+        })
+        .collect();
+    warnings.sort_by_key(|warning| warning.line);
+    warnings
+}
+
 impl Requirements {
+    /// Whether it wants any other unit to make room.
+    pub fn replaces_any(&self) -> bool {
+        !self.replaces.is_empty() || !self.replaces_matching.is_empty()
+    }
+
+    /// Whether a unit, another than the one it belongs to, is to make room.
+    pub fn replaces_unit(&self, other: &UnitName) -> bool {
+        self.replaces.contains(other)
+            || self.replaces_matching.iter().any(|pattern| pattern.matches(other.as_str()))
+    }
+
     /// The requirements of a unit made from a file.
     ///
     /// For a template every value is checked with an instance made up; values with a specifier are left out of the
@@ -135,18 +134,7 @@ impl RequirementsTemplate {
     ///
     /// The first option that is unknown or badly quoted; any other error too, when no value has a specifier.
     pub fn parse(file: &UnitFile) -> Result<Self, RequirementsError> {
-        let entries = file
-            .numbered()
-            .filter(|(_, option)| option.section == SECTION)
-            .map(|(line, option)| {
-                let error =
-                    |problem| RequirementsError { line, option: option.name.clone(), problem };
-                let kind = kind(&option.name).map_err(error)?;
-                let words = words(kind, &option.joined()).map_err(error)?;
-                Ok(Entry { line, option: option.name.clone(), kind, words })
-            })
-            .collect::<Result<Vec<_>, _>>()
-            .map(in_force)?;
+        let entries = section::read(file)?;
         let mut values = 0;
         for entry in &entries {
             values += entry.words.len();
@@ -161,7 +149,7 @@ impl RequirementsTemplate {
         let dynamic = entries.iter().flat_map(|e| &e.words).any(|word| has_specifier(word));
         let mut template = Self { entries, shared: None };
         if !dynamic {
-            template.shared = Some(Arc::new(template.build(None)?));
+            template.shared = Some(Arc::new(template.build(None)?.requirements));
         }
         Ok(template)
     }
@@ -177,7 +165,8 @@ impl RequirementsTemplate {
     ///
     /// As [`Requirements::of`].
     pub fn for_unit(&self, name: &UnitName) -> Result<Arc<Requirements>, RequirementsError> {
-        let kept = self.entries.iter().find(|entry| entry.kind == Kind::DeleteOnDestroy);
+        let mut in_force = self.entries.iter().filter(|entry| !entry.words.is_empty());
+        let kept = in_force.find(|entry| entry.kind == Kind::DeleteOnDestroy);
         if let Some(entry) = kept.filter(|_| name.unit_type().starts_by_itself()) {
             return Err(RequirementsError {
                 line: entry.line,
@@ -193,13 +182,13 @@ impl RequirementsTemplate {
         if let Ok(stand_in) = name.instantiate(STAND_IN) {
             self.build(Some(&stand_in))?;
         }
-        self.build(Some(name)).map(Arc::new)
+        self.build(Some(name)).map(|building| Arc::new(building.requirements))
     }
 
     /// Checks and collects every entry; without a name there must be no specifiers.
-    fn build(&self, name: Option<&UnitName>) -> Result<Requirements, RequirementsError> {
+    fn build(&self, name: Option<&UnitName>) -> Result<Building, RequirementsError> {
         let mut building = Building::default();
-        for entry in &self.entries {
+        for entry in self.entries.iter().filter(|entry| !entry.words.is_empty()) {
             building
                 .add(entry, name)
                 .and_then(|()| building.contradiction(entry.kind).map_or(Ok(()), Err))
@@ -209,7 +198,7 @@ impl RequirementsTemplate {
                     problem,
                 })?;
         }
-        Ok(building.requirements)
+        Ok(building)
     }
 }
 
@@ -226,22 +215,27 @@ struct Building {
     requirements: Requirements,
     /// Options given, so that values with specifiers contradict others too.
     given: Vec<Kind>,
+    /// Line, option, and what is to be told of it.
+    notes: Vec<(usize, String, String)>,
 }
 
 impl Building {
     fn add(&mut self, entry: &Entry, name: Option<&UnitName>) -> Result<(), String> {
-        let requirements = &mut self.requirements;
         self.given.push(entry.kind);
         for word in &entry.words {
-            match name {
+            let word = match name {
                 // A template has no instance to put in. A pattern is at least worth showing.
                 Some(unit) if unit.is_template() && has_specifier(word) => {
-                    if entry.kind == Kind::Conflicts {
-                        requirements.add(entry.kind, word, name)?;
+                    if entry.kind != Kind::Conflicts {
+                        continue;
                     }
+                    word.into()
                 }
-                Some(unit) => requirements.add(entry.kind, &expand(word, unit), name)?,
-                None => requirements.add(entry.kind, word, name)?,
+                Some(unit) => expand(word, unit),
+                None => word.into(),
+            };
+            if let Some(note) = self.requirements.add(entry.kind, &word, name)? {
+                self.notes.push((entry.line, entry.option.clone(), note));
             }
         }
         Ok(())
@@ -265,151 +259,150 @@ impl Building {
 }
 
 impl Requirements {
-    /// Takes one word of a value, specifiers expanded.
-    fn add(&mut self, kind: Kind, word: &str, name: Option<&UnitName>) -> Result<(), String> {
+    /// Takes one word of a value, specifiers expanded; the answer is what is to be told of it.
+    fn add(
+        &mut self,
+        kind: Kind,
+        word: &str,
+        name: Option<&UnitName>,
+    ) -> Result<Option<String>, String> {
         match kind {
             Kind::MachineId => {
-                word.parse::<MachineId>().map_err(|error| error.to_string())?;
-                if let Some(other) = self.machine_id.as_ref().filter(|other| *other != word) {
-                    return Err(format!(
-                        "{other} was named before, and a unit runs on one machine"
-                    ));
-                }
                 self.machine_id = Some(word.to_owned());
+                return Ok(of_machine_id(word));
             }
-            Kind::MachineOf => {
-                let unit = placeable(word)?;
-                if name == Some(&unit) {
-                    return Err("it names the unit itself".to_owned());
-                }
-                let pattern = self.conflicts.iter().find(|pattern| pattern.matches(word));
-                if let Some(pattern) = pattern {
-                    return Err(contradiction(&unit, "Conflicts", pattern.as_str()));
-                }
-                if self.replaces.contains(&unit) {
-                    return Err(contradiction(&unit, "Replaces", word));
-                }
-                self.machine_of.insert(unit);
-            }
+            Kind::MachineOf => self.be_beside(word, name)?,
             Kind::MachineMetadata => match word.split_once('=') {
                 Some((key, value)) if !key.is_empty() && !value.is_empty() => {
                     self.metadata.entry(key.to_owned()).or_default().insert(value.to_owned());
                 }
-                _ => return Err(format!("{word:?} is not key=value")),
+                _ => {
+                    return Ok(Some(format!(
+                        "{word:?} is not key=value and is ignored, as in fleet"
+                    )));
+                }
             },
-            Kind::Conflicts => {
-                let pattern: Glob =
-                    word.parse().map_err(|error: super::GlobError| error.to_string())?;
-                let unit = self.machine_of.iter().find(|unit| pattern.matches(unit.as_str()));
-                if let Some(unit) = unit {
-                    return Err(contradiction(unit, "Conflicts", word));
+            Kind::Conflicts => return self.keep_from(word),
+            Kind::Global => match truth(word) {
+                Some(global) => self.global = global,
+                // fleet takes anything that is not true for false.
+                None => {
+                    self.global = false;
+                    return Ok(Some(format!(
+                        "{word:?} is neither true nor false and counts as false, as in fleet"
+                    )));
                 }
-                if !self.conflicts.contains(&pattern) {
-                    self.conflicts.push(pattern);
-                }
+            },
+            Kind::DeleteOnDestroy => {
+                self.delete_on_destroy =
+                    truth(word).ok_or_else(|| format!("{word:?} is neither true nor false"))?;
             }
-            Kind::Global => self.global = truth(word)?,
-            Kind::DeleteOnDestroy => self.delete_on_destroy = truth(word)?,
-            Kind::Replaces => {
-                let unit = placeable(word)?;
-                if self.machine_of.contains(&unit) {
-                    return Err(contradiction(&unit, "Replaces", word));
-                }
+            Kind::Replaces => return self.replace(word, name),
+        }
+        Ok(None)
+    }
+
+    fn be_beside(&mut self, word: &str, name: Option<&UnitName>) -> Result<(), String> {
+        let unit: UnitName =
+            word.parse().map_err(|error: super::InvalidUnitName| error.to_string())?;
+        if unit.is_template() {
+            return Err(format!("{unit} is a template, which is never placed"));
+        }
+        if name == Some(&unit) {
+            return Err("it names the unit itself".to_owned());
+        }
+        if let Some(pattern) = self.conflicts.iter().find(|pattern| pattern.matches(word)) {
+            return Err(contradiction(&unit, Kind::Conflicts, pattern.as_str()));
+        }
+        if let Some(replaced) = self.replacement_of(&unit) {
+            return Err(contradiction(&unit, Kind::Replaces, &replaced));
+        }
+        self.machine_of.insert(unit);
+        Ok(())
+    }
+
+    fn keep_from(&mut self, word: &str) -> Result<Option<String>, String> {
+        let pattern: Glob = match word.parse() {
+            Ok(pattern) => pattern,
+            Err(error) => return Ok(Some(matches_nothing(&error))),
+        };
+        if let Some(unit) = self.machine_of.iter().find(|unit| pattern.matches(unit.as_str())) {
+            return Err(contradiction(unit, Kind::Conflicts, word));
+        }
+        if !self.conflicts.contains(&pattern) {
+            self.conflicts.push(pattern);
+        }
+        Ok(None)
+    }
+
+    fn replace(&mut self, word: &str, name: Option<&UnitName>) -> Result<Option<String>, String> {
+        let pattern: Glob = match word.parse() {
+            Ok(pattern) => pattern,
+            Err(error) => return Ok(Some(matches_nothing(&error))),
+        };
+        if let Some(unit) = self.machine_of.iter().find(|unit| pattern.matches(unit.as_str())) {
+            return Err(contradiction(unit, Kind::Replaces, word));
+        }
+        if pattern.literal().is_none() {
+            if !self.replaces_matching.contains(&pattern) {
+                self.replaces_matching.push(pattern);
+            }
+            return Ok(None);
+        }
+        match word.parse::<UnitName>() {
+            Ok(unit) if unit.is_template() => Ok(Some(format!(
+                "{unit} is a template, which is never placed; it is ignored, as in fleet"
+            ))),
+            Ok(unit) => {
                 if name != Some(&unit) {
                     self.replaces.insert(unit);
                 }
+                Ok(None)
             }
+            Err(error) => Ok(Some(format!("{error}; it is ignored, as in fleet"))),
         }
-        Ok(())
+    }
+
+    /// What of `Replaces=` a unit has to make room for, as written.
+    fn replacement_of(&self, unit: &UnitName) -> Option<String> {
+        if self.replaces.contains(unit) {
+            return Some(unit.to_string());
+        }
+        let mut patterns = self.replaces_matching.iter();
+        patterns.find(|pattern| pattern.matches(unit.as_str())).map(ToString::to_string)
     }
 }
 
-impl fmt::Display for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(NAMES.iter().find(|(_, kind)| kind == self).map_or("", |(name, _)| name))
+/// What is to be told of a machine's id that is given as fleet took it.
+fn of_machine_id(word: &str) -> Option<String> {
+    if word.parse::<MachineId>().is_err() {
+        return Some(format!(
+            "{word:?} is no machine's id, so that no machine takes the unit, as in fleet"
+        ));
     }
-}
-
-/// The entries that no later one takes back: an empty value forgets its option, and the last `Global=` or
-/// `DeleteOnDestroy=` wins.
-fn in_force(entries: Vec<Entry>) -> Vec<Entry> {
-    let mut settled = Vec::new();
-    let mut kept: Vec<_> = entries
-        .into_iter()
-        .rev()
-        .filter(|entry| {
-            if settled.contains(&entry.kind) {
-                return false;
-            }
-            let last_wins = matches!(entry.kind, Kind::Global | Kind::DeleteOnDestroy);
-            if entry.words.is_empty() || last_wins {
-                settled.push(entry.kind);
-            }
-            !entry.words.is_empty()
-        })
-        .collect();
-    kept.reverse();
-    kept
-}
-
-fn kind(option: &str) -> Result<Kind, String> {
-    NAMES.iter().find(|(name, _)| *name == option).map(|(_, kind)| *kind).ok_or_else(|| {
-        suggestion::or_hint("unknown option", option, NAMES.iter().map(|(name, _)| *name))
+    (word.len() == MachineId::SHORT).then(|| {
+        format!(
+            "{word} stands for every machine whose id begins with it; the whole id names one alone"
+        )
     })
 }
 
-fn placeable(word: &str) -> Result<UnitName, String> {
-    let unit: UnitName = word.parse().map_err(|error: super::InvalidUnitName| error.to_string())?;
-    if unit.is_template() {
-        return Err(format!("{unit} is a template, which is never placed"));
-    }
-    Ok(unit)
+fn matches_nothing(error: &super::GlobError) -> String {
+    format!("{error}; it matches nothing and is ignored, as in fleet")
 }
 
 /// A unit that must be beside another and must not.
-fn contradiction(beside: &UnitName, option: &str, value: &str) -> String {
+fn contradiction(beside: &UnitName, option: Kind, value: &str) -> String {
     format!("MachineOf={beside} and {option}={value} contradict one another")
 }
 
-/// fleet takes anything that is not true for false; a slip is refused here instead.
-fn truth(word: &str) -> Result<bool, String> {
+/// fleet's words for true, and those for false.
+fn truth(word: &str) -> Option<bool> {
     match word.to_ascii_lowercase().as_str() {
-        "true" | "yes" | "1" | "on" | "t" => Ok(true),
-        "false" | "no" | "0" | "off" | "f" => Ok(false),
-        _ => Err(format!("{word:?} is neither true nor false")),
+        "true" | "yes" | "1" | "on" | "t" => Some(true),
+        "false" | "no" | "0" | "off" | "f" => Some(false),
+        _ => None,
     }
-}
-
-/// The words of a value.
-fn words(kind: Kind, value: &str) -> Result<Vec<String>, String> {
-    // fleet splits quoted values only: a single pair may have spaces in its value without quotes.
-    if kind == Kind::MachineMetadata
-        && !value.contains(['"', '\''])
-        && value.matches('=').count() == 1
-    {
-        return Ok(vec![value.to_owned()]);
-    }
-    let mut words = Vec::new();
-    let mut word: Option<String> = None;
-    let mut quote = None;
-    for c in value.chars() {
-        match quote {
-            Some(open) if c == open => quote = None,
-            None if c == '"' || c == '\'' => {
-                quote = Some(c);
-                word.get_or_insert_default();
-            }
-            None if BLANKS.contains(&c) => words.extend(word.take()),
-            Some(_) | None => word.get_or_insert_default().push(c),
-        }
-    }
-    if let Some(open) = quote {
-        return Err(format!("a {open} is not closed"));
-    }
-    words.extend(word);
-    // fleet takes "" for no value.
-    words.retain(|word| !word.is_empty());
-    Ok(words)
 }
 
 #[cfg(test)]

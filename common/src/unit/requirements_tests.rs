@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 
+use super::section::NAMES;
 use super::*;
 
 fn read(name: &str, section: &str) -> Result<Requirements, RequirementsError> {
@@ -11,6 +12,15 @@ fn read(name: &str, section: &str) -> Result<Requirements, RequirementsError> {
 
 fn of(name: &str, section: &str) -> Requirements {
     read(name, section).unwrap_or_else(|error| panic!("{section}: {error}"))
+}
+
+/// What a file that fleet took asks for, and what is told of it.
+fn warned(name: &str, section: &str) -> (Requirements, Vec<String>) {
+    let name: UnitName = name.parse().unwrap();
+    let file: UnitFile =
+        format!("[X-Fleet]\n{section}\n[Service]\nExecStart=/bin/true\n").parse().unwrap();
+    let told = warnings(&name, &file).iter().map(ToString::to_string).collect();
+    (Requirements::of(&name, &file).unwrap_or_else(|error| panic!("{section}: {error}")), told)
 }
 
 /// The error as its reader sees it, with its line.
@@ -147,8 +157,10 @@ fn a_template_is_checked_as_far_as_it_goes() {
         "3: [X-Fleet] MachineOf: \"INSTANCE\" is not a unit name: it has no type such as .service"
     );
     assert_eq!(
-        refused("web@.service", "Conflicts=%i["),
-        "2: [X-Fleet] Conflicts: \"INSTANCE[\" is not a pattern: a class has no ] at character 10"
+        warned("web@.service", "Conflicts=%i[").1,
+        [
+            "line 2: [X-Fleet] Conflicts: \"INSTANCE[\" is not a pattern: a class has no ] at character 10; it matches nothing and is ignored, as in fleet"
+        ]
     );
     assert_eq!(
         refused("web@.service", "Global=yes\nMachineOf=%p-data@%i.service"),
@@ -202,31 +214,6 @@ fn what_is_wrong_is_said_with_line_and_option() {
             "2: [X-Fleet] MachineOf: b@.service is a template, which is never placed",
         ),
         ("MachineOf=a.service", "2: [X-Fleet] MachineOf: it names the unit itself"),
-        (
-            "Replaces=b@.service",
-            "2: [X-Fleet] Replaces: b@.service is a template, which is never placed",
-        ),
-        (
-            "MachineID=x y",
-            "2: [X-Fleet] MachineID: x was named before, and a unit runs on one machine",
-        ),
-        (
-            "MachineID=x\nX-ConditionMachineID=y",
-            "3: [X-Fleet] X-ConditionMachineID: x was named before, and a unit runs on one machine",
-        ),
-        (
-            "MachineID=a/b",
-            "2: [X-Fleet] MachineID: \"a/b\" is not a machine id: expected 1 to 64 of the characters A-Z a-z 0-9 _ -",
-        ),
-        ("MachineMetadata=region", "2: [X-Fleet] MachineMetadata: \"region\" is not key=value"),
-        ("MachineMetadata=region=", "2: [X-Fleet] MachineMetadata: \"region=\" is not key=value"),
-        ("MachineMetadata==east", "2: [X-Fleet] MachineMetadata: \"=east\" is not key=value"),
-        ("MachineMetadata=\"a=b", "2: [X-Fleet] MachineMetadata: a \" is not closed"),
-        (
-            "Conflicts=a[",
-            "2: [X-Fleet] Conflicts: \"a[\" is not a pattern: a class has no ] at character 3",
-        ),
-        ("Global=ture", "2: [X-Fleet] Global: \"ture\" is neither true nor false"),
         ("Global=1\nMachineID=x", "3: [X-Fleet] MachineID: it cannot stand beside Global="),
         ("MachineOf=b.service\nGlobal=1", "3: [X-Fleet] Global: it cannot stand beside MachineOf="),
         ("Replaces=b.service\nGlobal=1", "3: [X-Fleet] Global: it cannot stand beside Replaces="),
@@ -242,10 +229,190 @@ fn what_is_wrong_is_said_with_line_and_option() {
             "MachineOf=b.service\nReplaces=b.service",
             "3: [X-Fleet] Replaces: MachineOf=b.service and Replaces=b.service contradict one another",
         ),
+        (
+            "Replaces=b*\nMachineOf=b.service",
+            "3: [X-Fleet] MachineOf: MachineOf=b.service and Replaces=b* contradict one another",
+        ),
     ];
     for (section, expected) in cases {
         assert_eq!(refused("a.service", section), expected);
     }
+}
+
+#[test]
+fn of_several_machines_the_one_fleet_took_counts() {
+    for (section, id, told) in [
+        ("MachineID=x", "x", vec![]),
+        ("MachineID=x\nMachineID=x", "x", vec![]),
+        ("MachineID=x y", "x", vec![(2, "MachineID", "MachineID=x", "y")]),
+        ("MachineID=\"x\" \"y\" \"z\"", "x", vec![(2, "MachineID", "MachineID=x", "y z")]),
+        ("MachineID=x\nMachineID=y", "x", vec![(3, "MachineID", "MachineID=x", "y")]),
+        (
+            "X-ConditionMachineID=y\nMachineID=x",
+            "x",
+            vec![(2, "X-ConditionMachineID", "MachineID=x", "y")],
+        ),
+        (
+            "X-ConditionMachineBootID=z\nX-ConditionMachineID=y",
+            "y",
+            vec![(2, "X-ConditionMachineBootID", "X-ConditionMachineID=y", "z")],
+        ),
+        (
+            "X-ConditionMachineBootID=z\nX-ConditionMachineID=y\nMachineID=x",
+            "x",
+            vec![
+                (2, "X-ConditionMachineBootID", "MachineID=x", "z"),
+                (3, "X-ConditionMachineID", "MachineID=x", "y"),
+            ],
+        ),
+    ] {
+        let told: Vec<String> = told
+            .into_iter()
+            .map(|(line, option, taken, ignored)| {
+                format!(
+                    "line {line}: [X-Fleet] {option}: a unit runs on one machine, and {taken} says which; {ignored} is ignored, as in fleet"
+                )
+            })
+            .collect();
+        let (asked, warnings) = warned("a.service", section);
+        assert_eq!((asked.machine_id.as_deref(), warnings), (Some(id), told), "{section}");
+    }
+}
+
+#[test]
+fn options_without_text_count_in_their_order() {
+    let option = |name: &str, value: &str| super::super::UnitOption {
+        section: "X-Fleet".to_owned(),
+        name: name.to_owned(),
+        value: value.to_owned(),
+    };
+    let options = vec![
+        option("X-ConditionMachineID", "y"),
+        option("MachineID", "x"),
+        option("MachineID", "z"),
+    ];
+    let file = UnitFile::from_options(options).unwrap();
+    let asked = Requirements::of(&"a.service".parse().unwrap(), &file).unwrap();
+    assert_eq!(asked.machine_id.as_deref(), Some("x"));
+}
+
+#[test]
+fn what_fleet_ignored_is_ignored_with_a_word() {
+    let nothing = Requirements::default();
+    for (section, told) in [
+        (
+            "MachineMetadata=region",
+            "MachineMetadata: \"region\" is not key=value and is ignored, as in fleet",
+        ),
+        (
+            "MachineMetadata=region=",
+            "MachineMetadata: \"region=\" is not key=value and is ignored, as in fleet",
+        ),
+        (
+            "MachineMetadata==east",
+            "MachineMetadata: \"=east\" is not key=value and is ignored, as in fleet",
+        ),
+        (
+            "Conflicts=a[",
+            "Conflicts: \"a[\" is not a pattern: a class has no ] at character 3; it matches nothing and is ignored, as in fleet",
+        ),
+        (
+            "Replaces=a[",
+            "Replaces: \"a[\" is not a pattern: a class has no ] at character 3; it matches nothing and is ignored, as in fleet",
+        ),
+        (
+            "Replaces=b@.service",
+            "Replaces: b@.service is a template, which is never placed; it is ignored, as in fleet",
+        ),
+        (
+            "Replaces=b",
+            "Replaces: \"b\" is not a unit name: it has no type such as .service; it is ignored, as in fleet",
+        ),
+        (
+            "Global=ture",
+            "Global: \"ture\" is neither true nor false and counts as false, as in fleet",
+        ),
+        (
+            "Global=true false",
+            "Global: \"true false\" is neither true nor false and counts as false, as in fleet",
+        ),
+        (
+            "Global=true\nGlobal=perhaps",
+            "Global: \"perhaps\" is neither true nor false and counts as false, as in fleet",
+        ),
+    ] {
+        let (asked, warnings) = warned("a.service", section);
+        let line = section.lines().count() + 1;
+        assert_eq!(
+            (asked, warnings),
+            (nothing.clone(), vec![format!("line {line}: [X-Fleet] {told}")]),
+            "{section}"
+        );
+    }
+    // One that is ignored hinders none beside it.
+    let (asked, warnings) = warned("a.service", "MachineMetadata=disk=ssd\nMachineMetadata=fast");
+    assert_eq!(asked, of("a.service", "MachineMetadata=disk=ssd"));
+    assert_eq!(warnings.len(), 1);
+}
+
+#[test]
+fn what_is_taken_as_fleet_had_it_is_told() {
+    let (asked, told) = warned("a.service", "MachineID=01234567");
+    assert_eq!(asked.machine_id.as_deref(), Some("01234567"));
+    assert_eq!(
+        told,
+        [
+            "line 2: [X-Fleet] MachineID: 01234567 stands for every machine whose id begins with it; the whole id names one alone"
+        ]
+    );
+    let (asked, told) = warned("a.service", "MachineID=a/b");
+    assert_eq!(asked.machine_id.as_deref(), Some("a/b"));
+    assert_eq!(
+        told,
+        [
+            "line 2: [X-Fleet] MachineID: \"a/b\" is no machine's id, so that no machine takes the unit, as in fleet"
+        ]
+    );
+    let (asked, told) = warned("a.service", "Conflicts=\"b* c*");
+    assert_eq!(patterns(&asked), ["\"b*", "c*"]);
+    assert_eq!(
+        told,
+        [
+            "line 2: [X-Fleet] Conflicts: a \" is not closed, and is taken for a part of the value, as in fleet"
+        ]
+    );
+    assert!(warned("a.service", "MachineID=x\nConflicts=\nGlobal=no\nReplaces=b*").1.is_empty());
+}
+
+#[test]
+fn units_to_make_room_may_be_named_by_patterns() {
+    let asked = of("web@1.service", "Replaces=old-%p*.service web@* c.service");
+    assert_eq!(units(&asked.replaces), ["c.service"]);
+    let like: Vec<_> = asked.replaces_matching.iter().map(Glob::as_str).collect();
+    assert_eq!(like, ["old-web*.service", "web@*"]);
+    for (name, replaced) in [
+        ("c.service", true),
+        ("old-web7.service", true),
+        ("web@2.service", true),
+        ("d.service", false),
+    ] {
+        assert_eq!(asked.replaces_unit(&name.parse().unwrap()), replaced, "{name}");
+    }
+}
+
+#[test]
+fn a_machine_goes_by_its_whole_id_and_by_its_beginning() {
+    let id: MachineId = "0123456789abcdef0123456789abcdef".parse().unwrap();
+    for (text, its) in [
+        ("0123456789abcdef0123456789abcdef", true),
+        ("01234567", true),
+        ("0123456", false),
+        ("012345678", false),
+        ("", false),
+    ] {
+        assert_eq!(id.goes_by(text), its, "{text}");
+    }
+    assert!("n1".parse::<MachineId>().unwrap().goes_by("n1"));
 }
 
 #[test]
@@ -281,7 +448,7 @@ proptest! {
         let name = if template { "b@.service" } else { "b@1.service" };
         if let Ok(read) = read(name, &section.join("\n")) {
             prop_assert!(!(read.global && (read.machine_id.is_some() || !read.machine_of.is_empty())));
-            prop_assert!(read.replaces.is_empty() || (!read.global && read.conflicts.is_empty()));
+            prop_assert!(!read.replaces_any() || (!read.global && read.conflicts.is_empty()));
             prop_assert!(!read.names(&name.parse().unwrap()));
         }
     }
