@@ -49,11 +49,6 @@ pub enum UnitReason {
         /// The unit that was named.
         unit: UnitName,
     },
-    /// `MachineOf=` names a global unit: it is on many machines, so it names none.
-    MachineOfGlobal {
-        /// The unit that was named.
-        unit: UnitName,
-    },
     /// `MachineID=` names a machine that is not registered now.
     MachineUnknown {
         /// The machine that was named, as written.
@@ -133,6 +128,11 @@ pub enum MachineReason {
         /// The unit that was named.
         unit: UnitName,
     },
+    /// The global unit that `MachineOf=` names is not on the machine.
+    NotBesideGlobal {
+        /// The unit that was named.
+        unit: UnitName,
+    },
     /// The machine still has the unit that this one `Replaces=`.
     Replaced {
         /// The unit to be replaced.
@@ -176,9 +176,6 @@ impl fmt::Display for UnitReason {
             }
             Self::MachineOfNotPlaced { unit } => {
                 write!(f, "MachineOf={unit} names a unit that is not loaded or started")
-            }
-            Self::MachineOfGlobal { unit } => {
-                write!(f, "MachineOf={unit} names a global unit, which is on many machines")
             }
             Self::MachineUnknown { machine } => {
                 write!(f, "MachineID={} names a machine that is not registered", clean(machine))
@@ -236,6 +233,9 @@ impl fmt::Display for MachineReason {
                 write!(f, "Conflicts={pattern} matches {with}, which is there")
             }
             Self::NotBeside { unit } => write!(f, "MachineOf={unit}, which is elsewhere"),
+            Self::NotBesideGlobal { unit } => {
+                write!(f, "MachineOf={unit}, a global unit that is not there")
+            }
             Self::Replaced { unit } => write!(f, "{unit} is there, which it replaces"),
             Self::ReplacedBy { unit } => write!(f, "{unit} is there, which replaces it"),
             Self::Group { unit, because } => {

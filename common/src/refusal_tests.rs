@@ -40,7 +40,6 @@ fn unit_reasons() -> Vec<UnitReason> {
         UnitReason::NoOtherMachine,
         UnitReason::MachineOfCircle { through: vec![a.clone(), unit("b.service"), a.clone()] },
         UnitReason::MachineOfNotPlaced { unit: a.clone() },
-        UnitReason::MachineOfGlobal { unit: a.clone() },
         UnitReason::MachineUnknown { machine: "0123".into() },
         UnitReason::FileUnreadable { problem: "line 3: it is not UTF-8".into() },
         UnitReason::GroupContradiction { with: a },
@@ -73,6 +72,7 @@ fn machine_reasons() -> Refusal {
         ("bbbbbbbbaaaa", MachineReason::NotStarted { problem: "the start job failed".into() }),
         ("ccccccccaaaa", MachineReason::NotGone),
         ("ddddddddaaaa", MachineReason::NotTried),
+        ("eeeeeeeeaaaa", MachineReason::NotBesideGlobal { unit: unit("log.service") }),
     ])
 }
 
@@ -87,7 +87,6 @@ fn reasons_that_lie_in_the_unit() {
     there is no other machine
     MachineOf= goes in a circle: a.service -> b.service -> a.service
     MachineOf=a.service names a unit that is not loaded or started
-    MachineOf=a.service names a global unit, which is on many machines
     MachineID=0123 names a machine that is not registered
     its file cannot be used: line 3: it is not UTF-8
     it must be beside a.service, whose own options contradict that
@@ -114,6 +113,7 @@ fn reasons_that_lie_in_the_machines() {
     bbbbbbbb...: it did not start there: the start job failed
     cccccccc...: it has not stopped an earlier copy of the unit yet
     dddddddd...: it would take it, but the unit did not start where it was tried
+    eeeeeeee...: MachineOf=log.service, a global unit that is not there
     ");
 }
 

@@ -68,11 +68,12 @@ proptest! {
                         && usable(&cluster, name)
                         && usable(&cluster, other);
                     prop_assert!(!clash, "{name} and {other} on {id}");
-                    let beside = asked.replaces.contains(other)
+                    let beside = other != name
+                        && asked.replaces_unit(other)
                         && others.contains(id)
                         && usable(&cluster, other);
-                    let back = placed[other].0.replaces.contains(name) || placed[other].0.global;
-                    let chain = placed.values().filter(|(a, _)| !a.replaces.is_empty()).count() > 2;
+                    let back = placed[other].0.replaces_unit(name) || placed[other].0.global;
+                    let chain = placed.values().filter(|(a, _)| a.replaces_any()).count() > 2;
                     prop_assert!(!beside || back || chain, "{name} beside {other} on {id}");
                 }
                 for leader in &asked.machine_of {

@@ -283,16 +283,13 @@ impl Requirements {
                 }
             },
             Kind::Conflicts => return self.keep_from(word),
-            Kind::Global => match truth(word) {
-                Some(global) => self.global = global,
+            Kind::Global => {
                 // fleet takes anything that is not true for false.
-                None => {
-                    self.global = false;
-                    return Ok(Some(format!(
-                        "{word:?} is neither true nor false and counts as false, as in fleet"
-                    )));
-                }
-            },
+                self.global = truth(word).unwrap_or(false);
+                return Ok(truth(word).is_none().then(|| {
+                    format!("{word:?} is neither true nor false and counts as false, as in fleet")
+                }));
+            }
             Kind::DeleteOnDestroy => {
                 self.delete_on_destroy =
                     truth(word).ok_or_else(|| format!("{word:?} is neither true nor false"))?;

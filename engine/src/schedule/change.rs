@@ -469,6 +469,7 @@ impl Index {
     /// Numbers machines in the order of their ids, and with them every set of machines. A machine that was never seen
     /// before is rare, and this costs no more than a look at each machine and at each conflict.
     fn reposition(&mut self) {
+        let grounds = self.ground_machines();
         self.order = self.machine_keys.values().copied().collect();
         self.rank.clear();
         for (key, position) in self.order.iter().zip(0u32..) {
@@ -480,21 +481,17 @@ impl Index {
         }
         let machines = &self.machines;
         self.patterns.reposition(&|key| machines[key].position);
+        self.reposition_grounds(&grounds);
         self.classes.outdate();
     }
 
     /// Units tied to this one by `Replaces=`, in either direction, have to be looked at too.
     pub(super) fn touch_replaced(&mut self, unit: UnitKey) {
-        if self.replacers.is_empty() {
+        if !self.has_replacers() {
             return;
         }
-        let row = &self.units[unit];
-        let named = row.requirements().map(|r| &r.replaces).into_iter().flatten();
-        let tied: Vec<UnitKey> = named
-            .filter_map(|name| self.unit_keys.get(name))
-            .chain(self.replacers.get(&row.name).into_iter().flatten())
-            .copied()
-            .collect();
+        let mut tied = self.named_replaced(unit);
+        tied.extend(self.named_replacers(unit));
         if !tied.is_empty() {
             self.stirred = true;
         }

@@ -46,6 +46,7 @@ impl Scheduler {
         };
         self.forget_planned();
         let stirred = self.index.stirred;
+        let grounds = self.index.noted_grounds();
         let agenda = self.agenda();
         let stamp = self.next_stamp();
         let mut pass = Pass::new(&mut self.index, stamp);
@@ -63,6 +64,7 @@ impl Scheduler {
             self.index.touch(unit);
         }
         self.index.stirred = stirred;
+        self.index.restore_grounds(grounds);
         courses
     }
 
@@ -113,8 +115,13 @@ impl Pass<'_> {
         if let Spec::Bad(problem) = &row.spec {
             return stuck(UnitReason::FileUnreadable { problem: problem.clone() });
         }
-        let id = self.index.machines[machine].id.as_str();
-        if row.requirements().and_then(|r| r.machine_id.as_deref()) == Some(id) {
+        let goes_by = |text: &str, key: MachineKey| self.index.machines[key].id.goes_by(text);
+        if let Some(text) = row.requirements().and_then(|r| r.machine_id.as_deref())
+            && goes_by(text, machine)
+            && !self.index.order.iter().any(|other| {
+                *other != machine && self.index.is_live(*other) && goes_by(text, *other)
+            })
+        {
             return Some(Course::Pinned);
         }
         let name = |key: MachineKey| self.index.machines[key].id.clone();

@@ -46,7 +46,7 @@ impl Index {
             return whole(UnitReason::NoMachines);
         }
         if let Some(id) = row.requirements().and_then(|r| r.machine_id.as_deref())
-            && !self.order.iter().any(|m| self.is_live(*m) && self.machines[*m].id.as_str() == id)
+            && !self.order.iter().any(|m| self.is_live(*m) && self.machines[*m].id.goes_by(id))
         {
             return whole(UnitReason::MachineUnknown { machine: id.to_owned() });
         }
@@ -212,10 +212,10 @@ impl Index {
         if !row.record.as_ref().is_some_and(|m| m.runners.contains(&asked.runner)) {
             return Some(MachineReason::NoRunner { runner: asked.runner });
         }
-        if asked.machine_id.as_deref().is_some_and(|id| id != row.id.as_str()) {
+        if asked.machine_id.as_deref().is_some_and(|id| !row.id.goes_by(id)) {
             return Some(MachineReason::OtherMachineId);
         }
-        asked.metadata.iter().find_map(|(key, values)| {
+        let metadata = asked.metadata.iter().find_map(|(key, values)| {
             let found = row.metadata.get(key);
             if found.is_some_and(|value| values.contains(value)) {
                 return None;
@@ -225,6 +225,10 @@ impl Index {
                 wanted: values.iter().cloned().collect(),
                 found: found.cloned(),
             })
+        });
+        metadata.or_else(|| {
+            let unit = self.units[self.strays(unit, machine)?].name.clone();
+            Some(MachineReason::NotBesideGlobal { unit })
         })
     }
 

@@ -1,11 +1,13 @@
 //! `MachineOf=`: units that belong beside one another.
 //!
 //! Owns who is tied to whom, and whether the tie can hold at all. A unit that names a leader follows it; leaders and
-//! followers form a group, which is placed as one. A tie to a unit that is not to be placed, that is global, or that
-//! leads in a circle cannot hold: such a follower is refused and does not hinder the rest.
+//! followers form a group, which is placed as one. A tie to a unit that is not to be placed, or that leads in a circle,
+//! cannot hold: such a follower is refused and does not hinder the rest. A global unit is no leader but ground to stand on:
+//! see [`super::beside`].
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use muster_common::machine::MachineId;
 use muster_common::refusal::UnitReason;
 use muster_common::unit::UnitName;
 
@@ -59,11 +61,14 @@ impl Index {
         self.followers.get(&self.units[unit].name).into_iter().flatten().copied()
     }
 
-    /// Every unit tied to this one, directly or not.
+    /// Every unit tied to this one, directly or not, but by a global one.
     fn tied(&self, unit: UnitKey) -> BTreeMap<UnitName, UnitKey> {
         let mut found = BTreeMap::new();
         let mut next = vec![unit];
         while let Some(unit) = next.pop() {
+            if self.is_ground(unit) {
+                continue;
+            }
             if found.insert(self.units[unit].name.clone(), unit).is_none() {
                 next.extend(self.leaders(unit).filter_map(|name| self.unit_keys.get(name)));
                 next.extend(self.followers(unit));
@@ -92,6 +97,7 @@ impl Index {
                     Some(leader) if self.is_fixed(*leader) => {
                         fixed.insert(*leader);
                     }
+                    Some(leader) if self.is_ground(*leader) => {}
                     // A leader that can never be good is waited for in vain.
                     _ => waits += 1,
                 }
@@ -164,9 +170,8 @@ impl Index {
         for name in self.leaders(unit) {
             let not_placed = || Some(UnitReason::MachineOfNotPlaced { unit: name.clone() });
             let Some(leader) = self.unit_keys.get(name) else { return not_placed() };
-            let row = &self.units[*leader];
-            if row.is_wanted() && row.is_global() {
-                return Some(UnitReason::MachineOfGlobal { unit: name.clone() });
+            if self.is_ground(*leader) {
+                continue;
             }
             if (!self.is_placeable(*leader) && !self.is_fixed(*leader))
                 || component.refused.contains(leader)
@@ -212,20 +217,25 @@ impl Index {
                 .map(|id| (unit, id))
         };
         let mut ids = members.iter().filter_map(|unit| asked(*unit));
+        // The beginning of an id and that id may well be one machine.
+        let begins =
+            |one: &str, other: &str| one.len() == MachineId::SHORT && other.starts_with(one);
+        let exclude =
+            |one: &str, other: &str| one != other && !begins(one, other) && !begins(other, one);
         if let Some((first, id)) = ids.next()
-            && let Some((other, _)) = ids.find(|(_, other)| *other != id)
+            && let Some((other, _)) = ids.find(|(_, other)| exclude(id, other))
         {
             return Some((first, other));
         }
         for one in members {
-            let replaces =
-                self.units[*one].requirements().map(|r| &r.replaces).filter(|r| !r.is_empty());
+            let replaces = self.units[*one].requirements().filter(|r| r.replaces_any());
             if self.units[*one].declares().is_empty() && replaces.is_none() {
                 continue;
             }
             for other in members {
+                let name = &self.units[*other].name;
                 if self.conflict(*one, *other).is_some()
-                    || replaces.is_some_and(|r| r.contains(&self.units[*other].name))
+                    || replaces.is_some_and(|r| one != other && r.replaces_unit(name))
                 {
                     return Some((*one, *other));
                 }

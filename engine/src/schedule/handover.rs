@@ -283,11 +283,25 @@ impl Pass<'_> {
     /// Has units run on both machines, those of the group that are on neither on the new one, if it takes them; and tells
     /// both what the user wants by now.
     fn start(&mut self, group: &Group, moving: &[UnitKey], source: MachineKey, target: MachineKey) {
+        // Those that move have the room there before any newcomer.
+        for unit in moving {
+            if self.index.units[*unit].place_on(target).is_none() {
+                self.count(*unit, target);
+            }
+        }
+        let mut left: Vec<UnitKey> = Vec::new();
         for unit in &group.members {
             let here = self.index.units[*unit].place_on(source).is_some();
             let there = self.index.units[*unit].place_on(target).is_some();
-            if !there {
-                if !moving.contains(unit) && !self.fits(*unit, target) {
+            if !there && !moving.contains(unit) {
+                // Nor does one come whose leader does not.
+                let stranded = self
+                    .index
+                    .leaders(*unit)
+                    .filter_map(|name| self.index.unit_keys.get(name))
+                    .any(|leader| left.contains(leader));
+                if stranded || !self.fits(*unit, target) {
+                    left.push(*unit);
                     self.unplace(*unit);
                     continue;
                 }

@@ -40,6 +40,8 @@ pub(super) struct UnitRow {
     pub(super) planned: Option<MachineKey>,
     /// A global unit that a conflict keeps from a machine it is eligible for.
     pub(super) hindered: bool,
+    /// Where a global unit that others belong beside is to be, by position, as of the last pass that looked at it.
+    pub(super) ground: Bits,
     /// Whether it is on the list of units to look at.
     pub(super) dirty: bool,
     /// The last pass that looked at it.
@@ -141,6 +143,8 @@ pub(super) struct Index {
     pub(super) followers: BTreeMap<UnitName, BTreeSet<UnitKey>>,
     /// Units by the unit their `Replaces=` names, known or not.
     pub(super) replacers: BTreeMap<UnitName, BTreeSet<UnitKey>>,
+    /// Units whose `Replaces=` has patterns.
+    pub(super) pattern_replacers: BTreeSet<UnitKey>,
     /// Global units.
     pub(super) globals: BTreeSet<UnitKey>,
     /// What is wrong with records that cannot be read, by key.
@@ -175,6 +179,7 @@ impl Index {
             moving: BTreeSet::new(),
             followers: BTreeMap::new(),
             replacers: BTreeMap::new(),
+            pattern_replacers: BTreeSet::new(),
             globals: BTreeSet::new(),
             unreadable: BTreeMap::new(),
             held: BTreeSet::new(),
@@ -213,9 +218,11 @@ impl Index {
             };
             let mut eligible = runners.get(&asked.runner).map(set).unwrap_or_default();
             if let Some(id) = &asked.machine_id {
-                let named = id.parse::<MachineId>().ok();
-                let named = named.and_then(|id| machine_keys.get(&id));
-                eligible.intersect(&named.map(|key| machines[*key].position).into_iter().collect());
+                let from = id.parse::<MachineId>().ok();
+                let named = from.iter().flat_map(|from| machine_keys.range(from.clone()..));
+                let named = named.take_while(|(known, _)| known.as_str().starts_with(id.as_str()));
+                let named = named.filter(|(known, _)| known.goes_by(id));
+                eligible.intersect(&named.map(|(_, key)| machines[*key].position).collect());
             }
             for (key, values) in &asked.metadata {
                 let mut meets = Bits::default();
@@ -325,7 +332,7 @@ impl Index {
     pub(super) fn suits(&self, asked: &Asked, machine: MachineKey) -> bool {
         let row = &self.machines[machine];
         row.record.is_some()
-            && asked.machine_id.as_deref().is_none_or(|id| id == row.id.as_str())
+            && asked.machine_id.as_deref().is_none_or(|id| row.id.goes_by(id))
             && asked.metadata.iter().all(|(key, values)| {
                 row.metadata.get(key).is_some_and(|value| values.contains(value))
             })
@@ -345,6 +352,7 @@ impl UnitRow {
             reports: Vec::new(),
             planned: None,
             hindered: false,
+            ground: Bits::default(),
             dirty: false,
             visited: 0,
         }

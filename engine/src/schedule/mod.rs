@@ -17,6 +17,7 @@
 //! The cost of a plan follows the units that changes have touched, not the size of the cluster. A unit that was refused
 //! is looked at again when something may have made room for it.
 
+mod beside;
 mod change;
 mod class;
 mod conflict;
@@ -187,6 +188,7 @@ impl Scheduler {
     pub fn admit(&mut self, wanted: &[Candidate]) -> BTreeMap<UnitName, Refusal> {
         self.forget_planned();
         let stirred = self.index.stirred;
+        let grounds = self.index.noted_grounds();
         let before: Vec<Unlaunched> = wanted.iter().map(|c| self.launch(c)).collect();
         let agenda = self.agenda();
         let stamp = self.next_stamp();
@@ -226,6 +228,7 @@ impl Scheduler {
             self.index.touch(unit);
         }
         self.index.stirred = stirred;
+        self.index.restore_grounds(grounds);
         refusals
     }
 
@@ -278,6 +281,8 @@ impl Scheduler {
             if self.index.is_tied(unit) {
                 let leaders = self.index.leaders(unit);
                 let leaders = leaders.filter_map(|name| self.index.unit_keys.get(name).copied());
+                // A global one ties its followers to itself, not to one another.
+                let leaders = leaders.filter(|leader| !self.index.is_ground(*leader));
                 let tied: Vec<UnitKey> = leaders.chain(self.index.followers(unit)).collect();
                 for unit in tied {
                     self.index.touch(unit);

@@ -81,7 +81,7 @@ impl<'a> Pass<'a> {
                 _ if !row.is_wanted() || row.poison > 0 => 0,
                 _ if self.index.moving.contains(unit) => 1,
                 Some(requirements) if requirements.global => 2,
-                Some(requirements) if !requirements.replaces.is_empty() => 3,
+                Some(requirements) if requirements.replaces_any() => 3,
                 _ => 4,
             }
         });
@@ -96,6 +96,11 @@ impl<'a> Pass<'a> {
         if self.index.is_tied(unit) && self.index.is_placeable(unit) {
             // Those tied to it that do not share its lot are looked at by themselves.
             let component = self.index.component(unit);
+            let members = component.groups.iter().flat_map(|group| &group.members);
+            for ground in members.flat_map(|member| self.index.grounds(*member)).collect::<Vec<_>>()
+            {
+                self.look(ground);
+            }
             let mut groups = component.groups.iter();
             if let Some(group) = groups.find(|group| group.members.contains(&unit)) {
                 for member in &group.members {
@@ -220,6 +225,7 @@ impl<'a> Pass<'a> {
                 self.push(unit, decisions);
             }
         }
+        self.index.note_ground(unit, settled.clone());
         self.index.units[unit].hindered =
             self.index.classes.eligible(class).iter().any(|bit| !settled.contains(bit));
         if stays == 0 {
@@ -262,8 +268,17 @@ impl<'a> Pass<'a> {
     /// Where the group is: where its first leader still is, and may be.
     fn home(&self, group: &Group) -> Option<MachineKey> {
         let fixed = group.fixed.iter().flat_map(|unit| &self.index.units[*unit].places);
-        if let Some(place) = fixed.into_iter().find(|place| self.index.is_live(place.machine)) {
-            return Some(place.machine);
+        let fixed: Vec<MachineKey> = fixed
+            .map(|place| place.machine)
+            .filter(|machine| self.index.is_live(*machine))
+            .collect();
+        // One that cannot be read may be a global one, with places of which any will do.
+        let here = |machine: &MachineKey| {
+            let mut members = group.members.iter();
+            members.any(|unit| self.index.units[*unit].place_on(*machine).is_some())
+        };
+        if let Some(machine) = fixed.iter().copied().find(here).or(fixed.first().copied()) {
+            return Some(machine);
         }
         group.members.iter().find_map(|unit| {
             let places = self.index.units[*unit].places.iter();
@@ -366,7 +381,7 @@ impl<'a> Pass<'a> {
 
     /// Puts a unit where one is that it replaces, and that one elsewhere; false when there is no such place.
     fn take_place(&mut self, unit: UnitKey) -> bool {
-        if self.index.units[unit].requirements().is_none_or(|r| r.replaces.is_empty()) {
+        if self.index.units[unit].requirements().is_none_or(|r| !r.replaces_any()) {
             return false;
         }
         let replaced = self.index.replaced(unit);
@@ -390,6 +405,7 @@ impl<'a> Pass<'a> {
         };
         let position = self.index.machines[machine].position;
         if !self.index.eligible(class).contains(position)
+            || self.index.strays(unit, machine).is_some()
             || self.index.crowded(unit, machine, false)
             || self.index.must_make_room(unit, machine)
         {
@@ -479,6 +495,7 @@ impl<'a> Pass<'a> {
         let Some(good) = self.index.units[unit].good() else { return false };
         (good.requirements.global || !self.index.is_forced(machine))
             && self.index.suits(self.index.classes.asked(good.class), machine)
+            && self.index.strays(unit, machine).is_none()
             && !self.outranked(unit, machine)
             && !self.index.must_make_room(unit, machine)
     }
@@ -504,6 +521,7 @@ impl<'a> Pass<'a> {
         };
         let position = self.index.machines[machine].position;
         self.index.eligible(class).contains(position)
+            && self.index.strays(unit, machine).is_none()
             && !self.index.crowded(unit, machine, false)
             && self.index.beside_replaced(unit, machine).is_none()
     }
@@ -520,12 +538,17 @@ impl<'a> Pass<'a> {
         for unit in members {
             let class = self.index.units[*unit].good()?.class;
             self.index.eligible(class);
-            if members.len() > 1 {
-                let eligible = self.index.classes.eligible(class);
+            let grounds = self.index.grounds(*unit);
+            let eligible = self.index.classes.eligible(class);
+            if members.len() > 1 || !grounds.is_empty() {
                 match &mut together {
                     Some(together) => together.intersect(eligible),
                     None => together = Some(eligible.clone()),
                 }
+            }
+            for ground in grounds {
+                let beside = &self.index.units[ground].ground;
+                together.get_or_insert_default().intersect(beside);
             }
             last = Some(class);
             self.index.blocked(*unit, &mut blocked);

@@ -1,37 +1,79 @@
 //! `Replaces=`: a unit that takes another's place.
 //!
-//! Owns where the units that make room go. A unit that replaces another goes where that one is, if it can run there and
-//! the other can move elsewhere; both happen in one move. Afterwards the two keep apart: neither is placed beside the
-//! other. A circle of replacements is ignored, and so is the replacement of a global unit, which has nowhere to go. A
-//! unit tied to others by `MachineOf=` moves with its group, never alone, so it makes room for nobody.
+//! Owns where the units that make room go. A unit that replaces another, by name or by a pattern, goes where that one is,
+//! if it can run there and the other can move elsewhere; both happen in one move. Afterwards the two keep apart: neither is
+//! placed beside the other. A circle of replacements, of two units or more, is ignored, and so is the replacement of a
+//! global unit, which has nowhere to go. A unit tied to others by `MachineOf=` moves with its group, never alone, so it
+//! makes room for nobody.
 
 use std::collections::BTreeSet;
 
-use muster_common::unit::UnitName;
+use muster_common::unit::{Glob, UnitName};
 
 use super::index::Index;
 use super::table::{Bits, MachineKey, UnitKey};
 
 impl Index {
+    /// Whether any unit replaces another.
+    pub(super) fn has_replacers(&self) -> bool {
+        !self.replacers.is_empty() || !self.pattern_replacers.is_empty()
+    }
+
+    /// The known units whose name a pattern matches.
+    pub(super) fn matching(&self, pattern: &Glob) -> Vec<UnitKey> {
+        let mut units = self.beginning_with(pattern.literal_prefix());
+        units.retain(|unit| pattern.matches(self.units[*unit].name.as_str()));
+        units
+    }
+
+    /// The known units that this one names in `Replaces=`, whether that is heeded or not. Never itself.
+    pub(super) fn named_replaced(&self, unit: UnitKey) -> Vec<UnitKey> {
+        let Some(requirements) = self.units[unit].requirements() else { return Vec::new() };
+        let names = requirements.replaces.iter();
+        let mut named: Vec<UnitKey> =
+            names.filter_map(|name| self.unit_keys.get(name).copied()).collect();
+        for pattern in &requirements.replaces_matching {
+            for other in self.matching(pattern) {
+                if other != unit && !named.contains(&other) {
+                    named.push(other);
+                }
+            }
+        }
+        named
+    }
+
+    /// The units that name this one in `Replaces=`, whether that is heeded or not.
+    pub(super) fn named_replacers(&self, unit: UnitKey) -> Vec<UnitKey> {
+        let name = &self.units[unit].name;
+        let mut naming: Vec<UnitKey> =
+            self.replacers.get(name).into_iter().flatten().copied().collect();
+        let matching = self.pattern_replacers.iter().copied().filter(|other| {
+            let requirements = self.units[*other].requirements();
+            *other != unit && requirements.is_some_and(|r| r.replaces_unit(name))
+        });
+        for other in matching {
+            if !naming.contains(&other) {
+                naming.push(other);
+            }
+        }
+        naming
+    }
+
     /// The units that make room for this one.
     pub(super) fn replaced(&self, unit: UnitKey) -> Vec<UnitKey> {
-        let Some(requirements) = self.units[unit].requirements() else { return Vec::new() };
-        requirements
-            .replaces
-            .iter()
-            .filter_map(|name| self.unit_keys.get(name).copied())
-            .filter(|other| self.replaces(unit, *other))
-            .collect()
+        let mut replaced = self.named_replaced(unit);
+        replaced.retain(|other| self.replaces(unit, *other));
+        replaced.sort_by_key(|other| &self.units[*other].name);
+        replaced
     }
 
     /// The units this one makes room for.
     pub(super) fn replacing(&self, unit: UnitKey) -> Vec<UnitKey> {
-        if self.replacers.is_empty() {
+        if !self.has_replacers() {
             return Vec::new();
         }
-        let replacers = self.replacers.get(&self.units[unit].name).into_iter().flatten();
-        let mut replacing: Vec<UnitKey> =
-            replacers.copied().filter(|other| self.replaces(*other, unit)).collect();
+        let mut replacing = self.named_replacers(unit);
+        replacing.retain(|other| self.replaces(*other, unit));
         replacing.sort_by_key(|other| &self.units[*other].name);
         replacing
     }
@@ -43,6 +85,7 @@ impl Index {
             && !self.leads_to(other, &self.units[unit].name)
     }
 
+    /// Whether a unit replaces another, or one that replaces one that does, and so on.
     fn leads_to(&self, from: UnitKey, goal: &UnitName) -> bool {
         let mut seen: BTreeSet<UnitKey> = BTreeSet::new();
         let mut next = vec![from];
@@ -50,12 +93,14 @@ impl Index {
             if !seen.insert(unit) {
                 continue;
             }
-            for name in self.units[unit].requirements().map(|r| &r.replaces).into_iter().flatten() {
-                if name == goal {
-                    return true;
-                }
-                next.extend(self.unit_keys.get(name));
+            let Some(requirements) = self.units[unit].requirements() else { continue };
+            if !requirements.replaces_any() {
+                continue;
             }
+            if requirements.replaces_unit(goal) {
+                return true;
+            }
+            next.extend(self.named_replaced(unit));
         }
         false
     }
@@ -68,7 +113,7 @@ impl Index {
 
     /// Adds the machines where a unit would be beside one it replaces or makes room for.
     pub(super) fn keep_apart(&self, unit: UnitKey, blocked: &mut Bits) {
-        if self.replacers.is_empty() {
+        if !self.has_replacers() {
             return;
         }
         for other in self.replaced(unit).into_iter().chain(self.replacing(unit)) {
@@ -80,7 +125,7 @@ impl Index {
 
     /// The unit on a machine that this one replaces, or else the one it makes room for there.
     pub(super) fn beside_replaced(&self, unit: UnitKey, machine: MachineKey) -> Option<UnitKey> {
-        if self.replacers.is_empty() {
+        if !self.has_replacers() {
             return None;
         }
         self.replaced(unit)

@@ -140,7 +140,7 @@ impl Index {
         }
     }
 
-    fn beginning_with(&self, prefix: &str) -> Vec<UnitKey> {
+    pub(super) fn beginning_with(&self, prefix: &str) -> Vec<UnitKey> {
         // Names are ordered as their text is, so those with a common beginning stand together.
         self.unit_keys
             .range::<str, _>((Bound::Included(prefix), Bound::Unbounded))
@@ -161,12 +161,16 @@ impl Index {
         for replaced in &requirements.replaces {
             self.replacers.entry(replaced.clone()).or_default().insert(unit);
         }
+        if !requirements.replaces_matching.is_empty() {
+            self.pattern_replacers.insert(unit);
+        }
         self.touch_replaced(unit);
     }
 
     fn untie(&mut self, unit: UnitKey, spec: &Spec) {
         let Spec::Good(good) = spec else { return };
         self.globals.remove(&unit);
+        self.pattern_replacers.remove(&unit);
         // Whom it was tied to is looked at without it from now on.
         let requirements = &good.requirements;
         for (names, ties) in [
@@ -185,6 +189,12 @@ impl Index {
         for name in requirements.machine_of.iter().chain(&requirements.replaces) {
             self.stirred = true;
             if let Some(key) = self.unit_keys.get(name).copied() {
+                self.touch(key);
+            }
+        }
+        for pattern in &requirements.replaces_matching {
+            self.stirred = true;
+            for key in self.matching(pattern) {
                 self.touch(key);
             }
         }

@@ -23,7 +23,7 @@ pub(crate) const UNITS: [&str; 9] = [
     "node.service",
     "box.container",
 ];
-pub(crate) const OPTIONS: [&str; 14] = [
+pub(crate) const OPTIONS: [&str; 17] = [
     "Description=plain",
     "Conflicts=web@*",
     "Conflicts=*",
@@ -34,15 +34,20 @@ pub(crate) const OPTIONS: [&str; 14] = [
     "MachineOf=db.service",
     "MachineOf=side.service",
     "MachineOf=web@1.service\nConflicts=log*",
+    "MachineOf=node.service",
+    "MachineOf=node.service\nMachineOf=db.service",
+    "MachineOf=log.service\nConflicts=web@*",
     "Global=true",
     "Global=true\nMachineMetadata=disk=ssd\nConflicts=side*",
     "MachineMetadata=disk=ssd\n[Service]\nStateDirectory=x\n[Container]\nVolume=/x",
     "MachineOf=db.service\n[Service]\nStateDirectory=x\n[Container]\nVolume=x.volume:/x",
 ];
-pub(crate) const REPLACING: [&str; 4] = [
+pub(crate) const REPLACING: [&str; 6] = [
     "Replaces=db.service",
     "Replaces=web@1.service",
     "Replaces=log.service",
+    "Replaces=web@*",
+    "Replaces=s* d?.service",
     "Replaces=side.service\n[Service]\nStateDirectory=x\n[Container]\nVolume=/x",
 ];
 
