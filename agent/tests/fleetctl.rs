@@ -20,7 +20,7 @@ mod support;
 #[path = "fleetctl/wire.rs"]
 mod wire;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use muster_common::snapshot::Snapshot;
@@ -86,14 +86,20 @@ impl Cluster {
 
     /// Runs fleetctl, pointed at so many of the machines in turn, one request each.
     async fn fleetctl_at(&self, count: usize, words: &[&str]) -> Ended {
-        let sockets: Vec<PathBuf> =
-            self.machines.iter().take(count).map(|(_, _, socket)| socket.clone()).collect();
+        self.fleetctl_through(self.endpoint(count), words).await
+    }
+
+    fn endpoint(&self, count: usize) -> Endpoint {
+        let sockets = self.machines.iter().take(count).map(|(_, _, socket)| socket.as_path());
+        Endpoint::unix(&sockets.collect::<Vec<_>>())
+    }
+
+    async fn fleetctl_through(&self, endpoint: Endpoint, words: &[&str]) -> Ended {
         let directory = self.files.path().to_owned();
         let words: Vec<String> = words.iter().map(ToString::to_string).collect();
         let run = tokio::task::spawn_blocking(move || {
-            let sockets: Vec<&Path> = sockets.iter().map(PathBuf::as_path).collect();
             let words: Vec<&str> = words.iter().map(String::as_str).collect();
-            Fleetctl::new(Endpoint::unix(&sockets), &directory).run(&words)
+            Fleetctl::new(endpoint, &directory).run(&words)
         });
         run.await.unwrap()
     }
@@ -232,16 +238,25 @@ async fn restart_of_a_unit_that_takes_its_time_to_stop_ends_when_it_runs_anew() 
     cluster.ok(&["start", "slow.service"]).await;
     let host = cluster.machines[0].0.host.clone();
     host.linger("slow.service", true);
+    let endpoint = cluster.endpoint(1);
+    let mut sent = endpoint.follow();
     let end = async {
         host.until(|active| active == Some("deactivating"), "slow.service").await;
         // fleetctl is past its first wait, and its second must not be content with what ran before.
         let asked = |s: &Snapshot| s.units[&name("slow.service")].generation == 2;
         support::until(&cluster.registry, "it is asked for again", asked).await;
-        tokio::time::sleep(Duration::from_millis(600)).await;
+        let looked = |sent: &Vec<String>| {
+            let mut last = sent.iter().rev().take_while(|request| !request.starts_with("PUT "));
+            let puts = sent.iter().filter(|request| request.starts_with("PUT ")).count();
+            puts == 2 && last.by_ref().count() >= 2
+        };
+        sent.wait_for(looked).await.unwrap();
         assert_eq!(cluster.run_of("slow.service"), Some(("deactivating".to_owned(), 1)));
         host.linger("slow.service", false);
     };
-    let (restarted, ()) = tokio::join!(cluster.ok(&["restart", "slow"]), end);
+    let (restarted, ()) =
+        tokio::join!(cluster.fleetctl_through(endpoint, &["restart", "slow"]), end);
+    assert_eq!(restarted.exit, 0, "{restarted:?}");
     assert_eq!(cluster.run_of("slow.service"), active(2), "{restarted:?}");
     cluster.end().await;
 }
@@ -384,7 +399,7 @@ async fn a_unit_that_waits_to_be_placed_has_a_state_of_empty_words() {
     let cluster = Cluster::of(1).await;
     cluster.write("hello.service", HELLO);
     cluster.ok(&["submit", "hello.service"]).await;
-    let endpoint = Endpoint::unix(&[cluster.machines[0].2.as_path()]);
+    let endpoint = cluster.endpoint(1);
     let (known, unknown, no_name) = tokio::task::spawn_blocking(move || {
         let get = |path: &str| endpoint.get(path, &[]);
         (get("state/hello.service"), get("state/other.service"), get("state/ZZZ"))

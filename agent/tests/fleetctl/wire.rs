@@ -7,10 +7,11 @@
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::Value;
+use tokio::sync::watch;
 
 /// Connections that Go keeps to one host.
 const IDLE: usize = 2;
@@ -21,7 +22,7 @@ pub struct Endpoint {
     idle: Vec<Mutex<Vec<BufReader<UnixStream>>>>,
     turn: Mutex<usize>,
     /// Every request sent, as `METHOD target`.
-    sent: Mutex<Vec<String>>,
+    sent: Arc<watch::Sender<Vec<String>>>,
 }
 
 /// What a server answered.
@@ -44,12 +45,17 @@ impl Endpoint {
             sockets: sockets.iter().map(|path| path.to_path_buf()).collect(),
             idle: sockets.iter().map(|_| Mutex::default()).collect(),
             turn: Mutex::new(0),
-            sent: Mutex::default(),
+            sent: Arc::default(),
         }
     }
 
     pub fn sent(&self) -> Vec<String> {
-        self.sent.lock().unwrap().clone()
+        self.sent.borrow().clone()
+    }
+
+    /// For whoever waits until something is sent.
+    pub fn follow(&self) -> watch::Receiver<Vec<String>> {
+        self.sent.subscribe()
     }
 
     /// `GET`, and the JSON of the answer.
@@ -79,7 +85,7 @@ impl Endpoint {
         for (name, value) in query {
             target.push_str(&format!("&{name}={}", escape(value)));
         }
-        self.sent.lock().unwrap().push(format!("{method} {target}"));
+        self.sent.send_modify(|sent| sent.push(format!("{method} {target}")));
         let mut request = format!(
             "{method} {target} HTTP/1.1\r\nHost: domain-sock\r\nUser-Agent: google-api-go-client/0.5\r\n"
         );

@@ -351,9 +351,7 @@ impl Runner for Scripted {
             s.check()?;
             s.log.push(format!("stop {unit}"));
             s.jobs.remove(unit);
-            if s.lingering.contains(unit) {
-                s.set(unit, "deactivating");
-            }
+            s.set(unit, if s.lingering.contains(unit) { "deactivating" } else { "inactive" });
             Ok(())
         })?;
         self.host.wait(|s| !s.lingering.contains(unit)).await;
