@@ -280,4 +280,10 @@ pub trait Store: Send + Sync + 'static {
 
     /// Ends a lease and removes its records; one that is gone is no failure.
     async fn revoke(&self, lease: LeaseId) -> Result<(), StoreError>;
+
+    /// What a person should know of the store while it works, one sentence each: faults of its version, a history that grows. It
+    /// is found out in the background.
+    fn warnings(&self) -> Vec<String> {
+        Vec::new()
+    }
 }

@@ -29,7 +29,8 @@ use std::time::Duration;
 use etcd_client::{Permission, UserAddOptions};
 use muster_common::reboot::{Group, HistoryEntry, HolderKind, Outcome, Semaphore};
 use muster_store::{
-    Commit, EtcdOptions, Op, Range, RebootGroup, Registry, StoreError, Watch, WatchEvent, open_etcd,
+    Commit, EtcdOptions, LeaseId, Op, Range, RebootGroup, Registry, Store, StoreError, Watch,
+    WatchEvent, open_etcd,
 };
 use support::certificates::Certificates;
 use support::etcd::Server;
@@ -108,6 +109,63 @@ async fn a_client_without_certificate_or_with_a_foreign_one_is_told_so() {
             "it may want a certificate that its --trusted-ca-file vouches for (etcd.cert_file, etcd.key_file)",
         );
         assert!(told.starts_with(begin) && told.ends_with(end), "{told}");
+    }
+}
+
+/// What is done with a store while its certificates change: a write, a lease kept alive.
+async fn goes_on(store: &Arc<dyn Store>, lease: LeaseId, key: &str) {
+    eventually("a write", || async {
+        matches!(store.commit(vec![], put(key)).await, Ok(Commit::Done { .. })).then_some(())
+    })
+    .await;
+    eventually("a keepalive", || async { store.keep_alive(lease).await.ok() }).await;
+}
+
+/// A renewal replaces the files; what was trusted before is of no use any more when the connections break.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn renewed_certificates_are_used_without_a_restart() {
+    let certificates = Arc::new(Certificates::new("muster"));
+    let server = Server::start_tls(Arc::clone(&certificates)).await;
+    let store = open_etcd(server.options()).await.unwrap();
+    let lease = store.grant(LONG).await.unwrap();
+    let mut watch = store.watch(everything());
+    assert!(matches!(next(&mut watch).await, WatchEvent::Reset(_)));
+    for round in 0..2 {
+        certificates.renew("muster");
+        server.kill();
+        server.launch();
+        goes_on(&store, lease.id, &format!("/case/{round}")).await;
+        seen(&mut watch).await;
+    }
+}
+
+/// A renewal writes one file after the other, and a connection may be made in between.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn half_a_renewal_changes_nothing() {
+    let certificates = Arc::new(Certificates::new("muster"));
+    let server = Server::start_tls(Arc::clone(&certificates)).await;
+    let store = open_etcd(server.options()).await.unwrap();
+    let lease = store.grant(LONG).await.unwrap();
+    let (certificate, key) = certificates.client();
+    let (whole, whole_key) = (std::fs::read(&certificate).unwrap(), std::fs::read(&key).unwrap());
+    let another = Certificates::new("muster");
+    let foreign = std::fs::read(another.client().0).unwrap();
+    let files = [
+        // Another's certificate beside the old key, half a file, an empty one, none.
+        (&certificate, Some(foreign), &whole),
+        (&certificate, Some(whole[..whole.len() / 2].to_vec()), &whole),
+        (&key, Some(Vec::new()), &whole_key),
+        (&key, None, &whole_key),
+    ];
+    for (round, (path, half, before)) in files.into_iter().enumerate() {
+        match half {
+            Some(half) => std::fs::write(path, half).unwrap(),
+            None => std::fs::remove_file(path).unwrap(),
+        }
+        server.kill();
+        server.launch();
+        goes_on(&store, lease.id, &format!("/case/{round}")).await;
+        std::fs::write(path, before).unwrap();
     }
 }
 

@@ -25,6 +25,9 @@ struct Answer {
     /// What is wrong, one sentence each.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     reasons: Vec<String>,
+    /// What works and should be looked after all the same, one sentence each.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<String>,
     machine: String,
     leading: bool,
     /// Machines whose units are not placed anew because too many vanished together.
@@ -46,6 +49,7 @@ pub(super) async fn healthz(State(app): State<App>) -> Response {
     let answer = Answer {
         healthy: reasons.is_empty(),
         reasons,
+        warnings: app.registry.warnings(),
         machine: app.machine.to_string(),
         leading: status.leading,
         held: status.held.iter().map(ToString::to_string).collect(),

@@ -3,8 +3,7 @@
 //! A client of all endpoints at once keeps sending to one that is paused, so the choice of the endpoint is made here.
 
 use std::future::Future;
-use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use backon::{BackoffBuilder as _, ExponentialBuilder};
@@ -12,8 +11,10 @@ use etcd_client::{Client, ConnectOptions, Error, TlsOptions};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::faults::Users;
+use super::survey::Survey;
+use super::tls;
 use super::trouble::Trouble;
-use super::{tls, version};
 use crate::store::StoreError;
 use crate::{EtcdOptions, Liveness};
 
@@ -31,12 +32,12 @@ const HTTPS: &str = "https://";
 pub(super) struct Connection {
     endpoints: Vec<String>,
     login: Option<(String, String)>,
-    tls: Option<TlsOptions>,
+    tls: tls::Files,
     pub(super) liveness: Liveness,
     current: Mutex<Current>,
     /// Tells whoever holds on to a client that its endpoint was given up.
     turns: watch::Sender<usize>,
-    version_checked: Arc<AtomicBool>,
+    survey: Survey,
 }
 
 impl std::fmt::Debug for Connection {
@@ -108,10 +109,8 @@ impl Connection {
             let problem = "there are files for TLS (etcd.ca_file, etcd.cert_file), but no endpoint begins with https://";
             return Err(refuse(problem.to_owned()));
         }
-        // The files may be on a slow disk.
-        let read = move || tls::read(ca_file.as_deref(), identity_files.as_ref());
-        let read = tokio::task::spawn_blocking(read).await;
-        let tls = read.map_err(|error| refuse(error.to_string()))?.map_err(refuse)?;
+        let tls = tls::Files::new(ca_file, identity_files);
+        let read = tls.read().await.map_err(refuse)?;
         let connection = Self {
             endpoints,
             login,
@@ -119,14 +118,57 @@ impl Connection {
             liveness,
             current: Mutex::default(),
             turns: watch::Sender::new(0),
-            version_checked: Arc::default(),
+            survey: Survey::default(),
         };
         for endpoint in &connection.endpoints {
-            // This makes the client's TLS ready and reaches nobody; a key that does not fit its certificate shows here.
-            let made = Client::connect([endpoint], Some(connection.options(endpoint, None))).await;
-            made.map_err(|error| refuse(Trouble::from(error).at(endpoint).to_string()))?;
+            connection
+                .try_out(endpoint, read.as_ref())
+                .await
+                .map_err(|trouble| refuse(trouble.to_string()))?;
         }
+        connection.tls.accept(read);
         Ok(connection)
+    }
+
+    /// Whether these certificates are of use. It makes a client's TLS ready and reaches nobody; a key that does not fit its
+    /// certificate shows here.
+    async fn try_out(&self, endpoint: &str, read: Option<&tls::Read>) -> Result<(), Trouble> {
+        let options = self.options(endpoint, None, read.map(|read| &read.options));
+        let made = Client::connect([endpoint], Some(options)).await;
+        made.map(drop).map_err(|error| Trouble::from(error).at(endpoint))
+    }
+
+    /// The certificates as they are on disk now, or those from before while these are of no use.
+    async fn certificates(&self, endpoint: &str) -> Option<tls::Read> {
+        let good = self.tls.good();
+        if !self.tls.are_given() || !endpoint.starts_with(HTTPS) {
+            return good;
+        }
+        let problem = match self.tls.read().await {
+            Ok(read) => match (&read, &good) {
+                (Some(read), Some(good)) if read.is_same(good) => return Some(good.clone()),
+                _ => match self.try_out(endpoint, read.as_ref()).await {
+                    Ok(()) => {
+                        self.tls.accept(read.clone());
+                        return read;
+                    }
+                    Err(trouble) => trouble.to_string(),
+                },
+            },
+            Err(problem) => problem,
+        };
+        self.tls.refuse(&problem);
+        good
+    }
+
+    /// The endpoints.
+    pub(super) fn endpoints(&self) -> impl Iterator<Item = &str> {
+        self.endpoints.iter().map(String::as_str)
+    }
+
+    /// What there is to say of the servers.
+    pub(super) fn survey(&self) -> &Survey {
+        &self.survey
     }
 
     /// How many endpoints there are.
@@ -138,7 +180,12 @@ impl Connection {
         self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn options(&self, endpoint: &str, login: Option<&(String, String)>) -> ConnectOptions {
+    fn options(
+        &self,
+        endpoint: &str,
+        login: Option<&(String, String)>,
+        tls: Option<&TlsOptions>,
+    ) -> ConnectOptions {
         let mut options = ConnectOptions::new()
             .with_keep_alive(self.liveness.ping_interval, self.liveness.ping_timeout)
             // Streams are open whenever something is at stake.
@@ -149,7 +196,7 @@ impl Connection {
         if let Some((user, password)) = login {
             options = options.with_user(user, password).with_auto_token_refresh(true);
         }
-        match &self.tls {
+        match tls {
             Some(tls) if endpoint.starts_with(HTTPS) => options.with_tls(tls.clone()),
             _ => options,
         }
@@ -167,17 +214,26 @@ impl Connection {
         self.endpoints.get(index).map_or("", String::as_str)
     }
 
-    /// Makes a client, which takes a login where there is one. An etcd that has no users yet does without: whoever is
-    /// about to protect a cluster tells the daemons their password first.
-    async fn connect(&self, endpoint: &str) -> Result<Client, Trouble> {
-        let connect =
-            |login| Client::connect([endpoint.to_owned()], Some(self.options(endpoint, login)));
-        match connect(self.login.as_ref()).await.map_err(Trouble::from) {
+    /// Makes a client, with the certificates that are there now. It takes a login where there is one. An etcd that has no users
+    /// yet does without: whoever is about to protect a cluster tells the daemons their password first.
+    pub(super) async fn connect(&self, endpoint: &str) -> Result<(Client, Users), Trouble> {
+        let certificates = self.certificates(endpoint).await;
+        let tls = certificates.as_ref().map(|read| &read.options);
+        let connect = async |login| {
+            let options = self.options(endpoint, login, tls);
+            Client::connect([endpoint.to_owned()], Some(options)).await.map_err(Trouble::from)
+        };
+        let users = match (&self.login, self.tls.are_given()) {
+            (Some(_), _) => Users::Enabled,
+            (None, false) => Users::Disabled,
+            (None, true) => Users::Unknown,
+        };
+        match connect(self.login.as_ref()).await {
             Err(Trouble::NoUsers(_)) => {
                 tracing::warn!(endpoint, "etcd lets everybody in: it has no users enabled");
-                connect(None).await.map_err(Trouble::from)
+                Ok((connect(None).await?, Users::Disabled))
             }
-            outcome => outcome,
+            outcome => outcome.map(|client| (client, users)),
         }
     }
 
@@ -198,7 +254,7 @@ impl Connection {
         };
         pending.turn = None;
         let client = match connected {
-            Ok(client) => client,
+            Ok((client, _)) => client,
             Err(trouble) => {
                 self.next_turn(turn);
                 // Nothing but a login was sent.
@@ -208,7 +264,6 @@ impl Connection {
                 });
             }
         };
-        version::check_once(&self.version_checked, client.clone());
         let mut current = self.current();
         if current.turn == turn {
             current.client = Some(client.clone());

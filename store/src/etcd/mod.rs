@@ -5,14 +5,16 @@
 
 mod commit;
 mod connection;
+mod faults;
 mod leases;
 mod read;
+mod survey;
 mod tls;
 mod trouble;
-mod version;
 mod watch;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -30,25 +32,37 @@ use leases::Leases;
 pub(crate) struct Etcd {
     connection: Arc<Connection>,
     leases: Leases,
+    /// Whether the servers are looked at; that begins with the first use.
+    surveyed: AtomicBool,
 }
 
 impl Etcd {
     /// Prepares the connection: reads the files of certificates, makes sure they are of use, reaches nobody.
     pub(crate) async fn new(options: EtcdOptions) -> Result<Self, StoreError> {
         let connection = Arc::new(Connection::new(options).await?);
-        Ok(Self { connection, leases: Leases::default() })
+        Ok(Self { connection, leases: Leases::default(), surveyed: AtomicBool::new(false) })
+    }
+
+    /// Begins to look at the servers in the background: now that something is asked of them it is known which keys we may read.
+    fn survey(&self, range: &Range) {
+        if !self.surveyed.swap(true, Ordering::Relaxed) {
+            let key = range.as_str().to_owned();
+            tokio::spawn(survey::run(Arc::downgrade(&self.connection), key));
+        }
     }
 }
 
 #[async_trait]
 impl Store for Etcd {
     async fn read(&self, range: Range) -> Result<Listing, StoreError> {
+        self.survey(&range);
         read::read(&self.connection, &range).await.map_err(|trouble| {
             trouble.into_store_error(&format!("read of {}", range.as_str()), None)
         })
     }
 
     fn watch(&self, range: Range) -> Watch {
+        self.survey(&range);
         watch::watch(&self.connection, range)
     }
 
@@ -72,5 +86,9 @@ impl Store for Etcd {
 
     async fn revoke(&self, lease: LeaseId) -> Result<(), StoreError> {
         self.leases.revoke(&self.connection, lease).await
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        self.connection.survey().warnings()
     }
 }

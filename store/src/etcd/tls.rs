@@ -1,27 +1,107 @@
 //! The files of certificates. They are looked into as they are read: the TLS library passes over what it does not
 //! understand in them, and then nobody is trusted and nobody knows why.
+//!
+//! Certificates are renewed under a running daemon, so the files are read again for each new connection. A renewal writes
+//! several files one after the other: until they are whole and fit each other, those that were read before stand.
 
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use etcd_client::{Certificate, Identity, TlsOptions};
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
+/// What the files held when they were read.
+#[derive(Clone)]
+pub(super) struct Read {
+    /// As they were, to be compared.
+    pems: Vec<Vec<u8>>,
+    /// For a connection.
+    pub(super) options: TlsOptions,
+}
+
+/// The files, and what of them is in use.
+pub(super) struct Files {
+    authorities: Option<PathBuf>,
+    identity: Option<(PathBuf, PathBuf)>,
+    /// What was last found to be of use; absent: there are no files.
+    good: Mutex<Option<Read>>,
+    /// What was last said about them, so that it is said once.
+    told: Mutex<Option<String>>,
+}
+
+impl Files {
+    /// None are read yet.
+    pub(super) fn new(authorities: Option<PathBuf>, identity: Option<(PathBuf, PathBuf)>) -> Self {
+        Self { authorities, identity, good: Mutex::default(), told: Mutex::default() }
+    }
+
+    /// Whether there are any.
+    pub(super) fn are_given(&self) -> bool {
+        self.authorities.is_some() || self.identity.is_some()
+    }
+
+    /// Reads them; an error names the file.
+    pub(super) async fn read(&self) -> Result<Option<Read>, String> {
+        let (authorities, identity) = (self.authorities.clone(), self.identity.clone());
+        // They may be on a slow disk.
+        let read = move || read(authorities.as_deref(), identity.as_ref());
+        tokio::task::spawn_blocking(read).await.map_err(|error| error.to_string())?
+    }
+
+    /// What is in use.
+    pub(super) fn good(&self) -> Option<Read> {
+        self.good.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Notes that these are of use. Says so when others were in use before.
+    pub(super) fn accept(&self, read: Option<Read>) {
+        let before =
+            std::mem::replace(&mut *self.good.lock().unwrap_or_else(PoisonError::into_inner), read);
+        if before.is_some() {
+            tracing::info!("the certificates for etcd have changed, and the new ones are in use");
+        }
+        *self.told.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// Notes that the files are of no use now, and warns of that once.
+    pub(super) fn refuse(&self, problem: &str) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.as_deref() != Some(problem) {
+            tracing::warn!(
+                problem,
+                "the certificates for etcd have changed and are of no use; those from before are used until they are"
+            );
+            *told = Some(problem.to_owned());
+        }
+    }
+}
+
+impl Read {
+    /// Whether the files held the same.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        self.pems == other.pems
+    }
+}
+
 /// Reads the authorities to trust, and our certificate with its key; an error names the file. Blocks.
-pub(super) fn read(
+fn read(
     authorities: Option<&Path>,
     identity: Option<&(PathBuf, PathBuf)>,
-) -> Result<Option<TlsOptions>, String> {
-    let mut options = None;
+) -> Result<Option<Read>, String> {
+    let mut pems = Vec::new();
+    let mut options = TlsOptions::new();
     if let Some(path) = authorities {
         let pem = certificates(path)?;
-        options = Some(TlsOptions::new().ca_certificate(Certificate::from_pem(pem)));
+        options = options.ca_certificate(Certificate::from_pem(pem.clone()));
+        pems.push(pem);
     }
     if let Some((certificate, key)) = identity {
-        let identity = Identity::from_pem(certificates(certificate)?, private_key(key)?);
-        options = Some(options.unwrap_or_default().identity(identity));
+        let (certificate, key) = (certificates(certificate)?, private_key(key)?);
+        options = options.identity(Identity::from_pem(certificate.clone(), key.clone()));
+        pems.extend([certificate, key]);
     }
-    Ok(options)
+    Ok((!pems.is_empty()).then_some(Read { pems, options }))
 }
 
 fn certificates(path: &Path) -> Result<Vec<u8>, String> {

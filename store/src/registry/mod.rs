@@ -219,6 +219,11 @@ impl Registry {
     }
 
     /// The whole key of a record.
+    /// What a person should know of the store while it works; see [`Store::warnings`].
+    pub fn warnings(&self) -> Vec<String> {
+        self.store.warnings()
+    }
+
     fn key(&self, key: &Key) -> String {
         format!("{}{key}", self.prefix)
     }

@@ -15,17 +15,22 @@ impl Certificates {
     /// Makes them. The client's common name is the user etcd takes it for where it knows users.
     pub(crate) fn new(client: &str) -> Self {
         let made = Self { directory: tempfile::tempdir().unwrap() };
+        made.renew(client);
+        made
+    }
+
+    /// Makes all of them anew, in the same files: by another authority, which vouches for none of those before.
+    pub(crate) fn renew(&self, client: &str) {
         let mut authority = CertificateParams::new([]).unwrap();
         authority.distinguished_name.push(DnType::CommonName, "an authority");
         authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().unwrap();
-        made.write("ca.pem", &authority.self_signed(&key).unwrap().pem());
+        self.write("ca.pem", &authority.self_signed(&key).unwrap().pem());
         let issuer = Issuer::new(authority, key);
         // etcd's own gateway uses the server's certificate as a client.
         let both = [ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
-        made.sign(&issuer, "server", "a server", &["127.0.0.1"], &both);
-        made.sign(&issuer, "client", client, &[], &[ExtendedKeyUsagePurpose::ClientAuth]);
-        made
+        self.sign(&issuer, "server", "a server", &["127.0.0.1"], &both);
+        self.sign(&issuer, "client", client, &[], &[ExtendedKeyUsagePurpose::ClientAuth]);
     }
 
     fn sign(
