@@ -13,6 +13,8 @@ use muster_common::unit::{FileHash, UnitName};
 use muster_engine::converge::Owned;
 use serde::{Deserialize, Serialize};
 
+use crate::modes;
+
 /// The memory, on disk and in hand.
 #[derive(Debug)]
 pub struct Ledger {
@@ -57,7 +59,7 @@ impl Ledger {
     /// Reads what an earlier daemon of this boot remembered. A file that cannot be read is forgotten: its unit is then
     /// judged by what runs.
     pub fn open(directory: PathBuf) -> io::Result<Self> {
-        fs::create_dir_all(&directory)?;
+        modes::private_directory(&directory)?;
         let mut entries = BTreeMap::new();
         for file in fs::read_dir(&directory)? {
             let file = file?;

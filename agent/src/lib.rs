@@ -18,11 +18,13 @@ pub mod lists;
 pub mod logs;
 pub mod manual;
 pub mod metrics;
+pub mod modes;
 pub mod peer;
 pub mod placements;
 pub mod presence;
 pub mod reboot;
 pub mod references;
+pub mod reload;
 pub mod runner;
 pub mod schedule;
 pub mod service;
@@ -113,6 +115,9 @@ pub enum RunError {
     },
 }
 
+/// How the names begin of what is kept in the state directory.
+pub const STATE: [&str; 4] = ["placements", "reboot.", "named", "store."];
+
 /// What runs units on this machine.
 pub struct Runners {
     all: Arc<dyn Runner>,
@@ -122,9 +127,13 @@ pub struct Runners {
 impl Runners {
     /// systemd, and the container engine where this machine takes units. Both are looked for in the background.
     pub fn new(settings: &Settings, registry: &Registry) -> Result<Self, RunError> {
-        for directory in [&settings.state_dir, &settings.run_dir, &settings.unit_dir] {
-            std::fs::create_dir_all(directory)
-                .map_err(|source| RunError::Directory { path: directory.clone(), source })?;
+        let Settings { state_dir, run_dir, unit_dir, .. } = settings;
+        for (path, made) in [
+            (state_dir, modes::state_directory(state_dir, &STATE)),
+            (run_dir, modes::public_directory(run_dir)),
+            (unit_dir, modes::public_directory(unit_dir)),
+        ] {
+            made.map_err(|source| RunError::Directory { path: path.clone(), source })?;
         }
         let systemd = Arc::new(Systemd::new(settings.unit_dir.clone()));
         if !settings.agent {
@@ -155,8 +164,11 @@ impl Runners {
 /// Runs the daemon's core until `shutdown` is cancelled: presence, leadership, the schedule loop and the converge loop.
 ///
 /// It returns once what must be flushed is flushed; when the host itself shuts down, once the units are given up.
+///
+/// `metadata`: what the machine's record says in the place of the settings', as that changes.
 pub async fn run(
     settings: Settings,
+    metadata: watch::Receiver<BTreeMap<String, String>>,
     registry: Registry,
     runners: Runners,
     shutdown: CancellationToken,
@@ -169,7 +181,7 @@ pub async fn run(
             shutdown.run_until_cancelled(health::watch_containers(&health, answers)).await;
         });
     }
-    core(settings, registry, runners.all, answers, shutdown, health).await
+    core(settings, Some(metadata), registry, runners.all, answers, shutdown, health).await
 }
 
 /// The same with any runner.
@@ -180,11 +192,12 @@ pub async fn run_with(
     shutdown: CancellationToken,
     health: Health,
 ) -> Result<(), RunError> {
-    core(settings, registry, runner, None, shutdown, health).await
+    core(settings, None, registry, runner, None, shutdown, health).await
 }
 
 async fn core(
     settings: Settings,
+    metadata: Option<watch::Receiver<BTreeMap<String, String>>>,
     registry: Registry,
     runner: Arc<dyn Runner>,
     containers: Option<watch::Receiver<Containers>>,
@@ -203,6 +216,9 @@ async fn core(
     );
     if let Some(containers) = containers {
         keeper = keeper.with_containers(containers);
+    }
+    if let Some(metadata) = metadata {
+        keeper = keeper.with_metadata(metadata);
     }
     let converge = settings.agent.then(|| {
         Converge::new(Parts {

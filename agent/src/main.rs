@@ -3,6 +3,7 @@
 //! Owns the order in which things begin and end, and the exit code: 0 when it was asked to stop, 1 when it could not
 //! do its work, 2 for flags that make no sense.
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -18,7 +19,9 @@ use musterd::metrics::Metrics;
 use musterd::reboot::{Lock, Logind, Phases, role};
 use musterd::runner::docker::Gauges;
 use musterd::view::View;
-use musterd::{Health, Runners, Settings, health, identity, logs, manual, service};
+use musterd::{
+    Health, Runners, STATE, Settings, health, identity, logs, manual, modes, reload, service,
+};
 use prometheus_client::collector::Collector;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -35,6 +38,7 @@ fn main() -> ExitCode {
     }
     let only_check = flags.check_config;
     let file = flags.config.clone();
+    let given = flags.clone();
     let config = match Config::load(flags) {
         Ok(config) => config,
         Err(error) => return fail(&error.into()),
@@ -49,13 +53,17 @@ fn main() -> ExitCode {
             Err(error) => fail(&error),
         };
     }
-    logs::init(&config.log);
+    modes::close();
+    let level = logs::init(&config.log);
+    for exposed in config.exposures() {
+        tracing::warn!(exposed, "others may read or write what the configuration rests on");
+    }
     // Two threads: one can wait for a disk or plan while the other answers. More would only cost memory.
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let outcome = runtime
         .context("cannot start threads")
-        .and_then(|runtime| runtime.block_on(daemon(config)));
+        .and_then(|runtime| runtime.block_on(daemon(config, given, level)));
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error),
@@ -64,6 +72,10 @@ fn main() -> ExitCode {
 
 /// What can be known to be wrong without starting anything: the files for TLS are looked into, etcd is not asked.
 fn check(config: &Config) -> anyhow::Result<()> {
+    let exposures = config.exposures();
+    if !exposures.is_empty() {
+        anyhow::bail!(exposures.join("\n"));
+    }
     let Some(etcd) = &config.etcd else { return Ok(()) };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.context("cannot start a thread")?;
@@ -77,10 +89,11 @@ fn fail(error: &anyhow::Error) -> ExitCode {
     ExitCode::FAILURE
 }
 
-async fn daemon(config: Config) -> anyhow::Result<()> {
+async fn daemon(config: Config, flags: Flags, level: logs::Level) -> anyhow::Result<()> {
     let shutdown = CancellationToken::new();
     let mut terminate = signal(SignalKind::terminate()).context("cannot await signals")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot await signals")?;
+    let hangup = signal(SignalKind::hangup()).context("cannot await signals")?;
 
     // Sockets first: a second daemon on the same machine stops here, before it touches anything.
     let mut sockets = socket::open(&config.http)?;
@@ -150,8 +163,19 @@ async fn daemon(config: Config) -> anyhow::Result<()> {
             told,
             look: role::LOOK,
         };
-        let work = tokio::spawn(work(settings, runners, config.roles, rebooting, shutdown.clone()));
+        let metadata = watch::Sender::new(settings.metadata.clone());
+        let roles = config.roles;
+        let work = tokio::spawn(work(
+            settings,
+            metadata.subscribe(),
+            runners,
+            roles,
+            rebooting,
+            shutdown.clone(),
+        ));
         service::ready();
+        let live = reload::Live { level, metadata };
+        tokio::spawn(reload::follow(hangup, flags, config.clone(), live, shutdown.clone()));
         tokio::spawn(service::stay_alive(shutdown.clone()));
         let signals = shutdown.clone();
         tokio::spawn(async move {
@@ -179,13 +203,14 @@ async fn daemon(config: Config) -> anyhow::Result<()> {
 /// The roles, until the daemon is told to stop. The reboot role stops in the middle of whatever it does.
 async fn work(
     settings: Settings,
+    metadata: watch::Receiver<BTreeMap<String, String>>,
     runners: Option<Runners>,
     roles: Roles,
     rebooting: role::Parts,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
     let (registry, health) = (rebooting.registry.clone(), rebooting.health.clone());
-    std::fs::create_dir_all(&rebooting.state_dir).with_context(|| {
+    modes::state_directory(&rebooting.state_dir, &STATE).with_context(|| {
         format!("cannot make the state directory {}", rebooting.state_dir.display())
     })?;
     let role = async {
@@ -194,7 +219,7 @@ async fn work(
         }
     };
     if let Some(runners) = runners {
-        let core = musterd::run(settings, registry, runners, shutdown.clone(), health);
+        let core = musterd::run(settings, metadata, registry, runners, shutdown.clone(), health);
         let (outcome, ()) = tokio::join!(core, role);
         return Ok(outcome?);
     }
@@ -207,7 +232,7 @@ async fn open_store(config: &Config) -> anyhow::Result<Arc<dyn Store>> {
     if let Some(etcd) = &config.etcd {
         return Ok(muster_store::open_etcd(etcd.options()).await?);
     }
-    std::fs::create_dir_all(&config.state_dir).with_context(|| {
+    modes::state_directory(&config.state_dir, &STATE).with_context(|| {
         format!("cannot make the state directory {}", config.state_dir.display())
     })?;
     Ok(muster_store::open_embedded(&config.state_dir)?)

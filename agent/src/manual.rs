@@ -19,6 +19,15 @@ and
 .B SIGINT
 end the daemon; the units it runs go on, and the next daemon adopts them as they are.
 When the whole host shuts down it gives its units up first, so that other machines take them at once.
+.PP
+.B SIGHUP
+.RB ( "systemctl reload musterd" )
+makes it read its configuration again.
+.B log.level
+and
+.B metadata
+are in force at once; of other options that have changed the log says that they need a restart.
+A configuration that cannot be used changes nothing.
 .SH FILES
 .TP
 .I /etc/muster/muster.toml

@@ -3,6 +3,7 @@
 //! Owns the lease and the machine's record. Everything else that lives under the lease (published states, leadership)
 //! belongs to others, who learn from [`Standing`] which lease is good. It never starts or stops a unit.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -58,13 +59,14 @@ pub enum Containers {
     Lost(String),
 }
 
-/// What the record says of the container engine: whether it runs units, and why not although it did.
-type Told = (bool, Option<String>);
+/// What the record says that may change: whether the container engine runs units, why not although it did, and metadata.
+type Told = (bool, Option<String>, BTreeMap<String, String>);
 
 /// Keeps this machine registered.
 pub struct Keeper {
     machine: Machine,
     containers: watch::Receiver<Containers>,
+    metadata: watch::Receiver<BTreeMap<String, String>>,
     /// How long it may be silent before it counts as gone.
     hiccup: Duration,
     /// Since when it has been.
@@ -102,6 +104,7 @@ impl Keeper {
         health: Health,
     ) -> Self {
         Self {
+            metadata: watch::channel(machine.metadata.clone()).1,
             machine,
             containers: watch::channel(Containers::Absent).1,
             hiccup: HICCUP,
@@ -122,26 +125,33 @@ impl Keeper {
         Self { containers, ..self }
     }
 
+    /// The same for a machine whose metadata may be configured anew.
+    #[must_use]
+    pub fn with_metadata(self, metadata: watch::Receiver<BTreeMap<String, String>>) -> Self {
+        Self { metadata, ..self }
+    }
+
     /// The same with another time that an engine may be silent before it counts as gone.
     #[must_use]
     pub fn with_hiccup(self, hiccup: Duration) -> Self {
         Self { hiccup, ..self }
     }
 
-    /// What is to be told of the container engine now, and when that changes by itself.
+    /// What is to be told now, and when that changes by itself.
     fn due(&self) -> (Told, Option<Instant>) {
         let containers = self.containers.borrow().clone();
+        let metadata = self.metadata.borrow().clone();
         let mut silent = self.silent.lock().unwrap_or_else(PoisonError::into_inner);
         match containers {
             Containers::Lost(problem) => {
                 let gone = *silent.get_or_insert_with(Instant::now) + self.hiccup;
                 // It may be on its way up again: its units stay its own, and new ones may come.
                 let hiccup = Instant::now() < gone;
-                ((hiccup, Some(problem)), hiccup.then_some(gone))
+                ((hiccup, Some(problem), metadata), hiccup.then_some(gone))
             }
             other => {
                 *silent = None;
-                ((other == Containers::Up, None), None)
+                ((other == Containers::Up, None, metadata), None)
             }
         }
     }
@@ -154,6 +164,7 @@ impl Keeper {
             machine.runners.insert(RunnerKind::Docker);
         }
         machine.containers_lost.clone_from(&told.1);
+        machine.metadata.clone_from(&told.2);
         let presence = self.registry.register(&machine, lease).await?;
         *self.told.lock().unwrap_or_else(PoisonError::into_inner) = Some(told);
         Ok(presence)
@@ -286,6 +297,7 @@ impl Keeper {
         let mut next = sent + lease.ttl / 3;
         let mut ends = sent + lease.ttl;
         let mut containers = self.containers.clone();
+        let mut metadata = self.metadata.clone();
         // Whoever registered has told what was the case then, or a moment before.
         let mut retell = Some(Instant::now());
         loop {
@@ -294,6 +306,10 @@ impl Keeper {
                 () = self.doubt.notified() => {}
                 Ok(()) = containers.changed() => {
                     containers.mark_unchanged();
+                    retell = Some(Instant::now());
+                    continue;
+                }
+                Ok(()) = metadata.changed() => {
                     retell = Some(Instant::now());
                     continue;
                 }

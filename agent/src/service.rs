@@ -11,6 +11,11 @@ pub fn ready() {
     tell(&[NotifyState::Ready]);
 }
 
+/// The daemon reads its configuration again; [`ready`] says when it has.
+pub fn reloading() {
+    tell(&[NotifyState::Reloading]);
+}
+
 /// The daemon was asked to stop and does what is left to do.
 pub fn stopping() {
     tell(&[NotifyState::Stopping]);

@@ -13,6 +13,9 @@ mod certificates;
 mod ports;
 mod support;
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
@@ -162,6 +165,70 @@ fn a_good_configuration_passes_the_check() {
     assert_eq!(code, Some(0), "nobody is asked: {said}");
 }
 
+/// Who may read and write what the configuration rests on.
+#[test]
+fn the_check_names_modes_that_give_things_away() {
+    let mode = |path: &Path, mode| {
+        std::fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+    };
+    let told = |file: &File, expected: &[&str]| {
+        let (code, said) = file.check();
+        assert_eq!(code, Some(i32::from(!expected.is_empty())), "{said}");
+        for part in expected {
+            assert!(said.contains(part), "{part}: {said}");
+        }
+    };
+    let file = File::new("ttl = \"20s\"\n");
+    for (of_file, expected) in [
+        (0o644, &[][..]),
+        (0o600, &[]),
+        (
+            0o666,
+            &[
+                "muster.toml has mode 0666, so that others may write it; chmod go-w DIRECTORY/muster.toml",
+            ],
+        ),
+        (0o646, &["has mode 0646"]),
+    ] {
+        mode(&file.path, of_file);
+        told(&file, expected);
+    }
+
+    let certificates = Certificates::new("muster");
+    let login = |rest: &str| {
+        let of = File::of("https://127.0.0.1:1", &certificates, &certificates);
+        let text = std::fs::read_to_string(&of.path).unwrap();
+        std::fs::write(&of.path, format!("{text}username = 'muster'\n{rest}")).unwrap();
+        of
+    };
+    let inside = login("password = 'secret'\n");
+    mode(&inside.path, 0o644);
+    told(
+        &inside,
+        &[
+            "there is a password (etcd.password) in it",
+            "mode 0644",
+            "chmod 0600 DIRECTORY/muster.toml",
+        ],
+    );
+    mode(&inside.path, 0o600);
+    told(&inside, &[]);
+
+    let password = certificates.path("password");
+    std::fs::write(&password, "secret\n").unwrap();
+    let beside = login(&format!("password_file = '{}'\n", password.display()));
+    for (of_password, of_key, expected) in [
+        (0o600, 0o600, &[][..]),
+        (0o644, 0o600, &["etcd.password_file", "mode 0644"]),
+        (0o600, 0o604, &["etcd.key_file", "mode 0604"]),
+        (0o666, 0o666, &["etcd.password_file", "etcd.key_file", "chmod 0600 "]),
+    ] {
+        mode(&password, of_password);
+        mode(&certificates.client().1, of_key);
+        told(&beside, expected);
+    }
+}
+
 #[test]
 fn a_bad_configuration_fails_the_check_with_its_reason() {
     let certificates = Certificates::new("muster");
@@ -182,6 +249,12 @@ fn a_bad_configuration_fails_the_check_with_its_reason() {
         (
             plain,
             "musterd: the store refuses connection to etcd: there are files for TLS (etcd.ca_file, etcd.cert_file), but no endpoint begins with https://\n",
+        ),
+        (
+            File::new(
+                "[etcd]\nendpoints = [\"https://a:1\", \"http://b:1\"]\nca_file = \"/x\"\nusername = \"u\"\npassword = \"p\"\n",
+            ),
+            "musterd: etcd.endpoints: a password (etcd.password, etcd.password_file) is never sent over plain HTTP, to http://b:1; ",
         ),
         (
             File::new("[http]\nlisten = [\"10.0.0.1:7117\"]\n"),

@@ -128,3 +128,29 @@ async fn the_daemon_is_unwell_while_an_engine_that_it_had_is_away() {
     );
     task.abort();
 }
+
+#[tokio::test]
+async fn metadata_that_is_configured_anew_is_told_without_a_restart() {
+    let (registry, disk) = support::store();
+    let machine: Machine = serde_json::from_value(serde_json::json!({
+        "id": "m1", "address": "192.0.2.1", "metadata": {"zone": "a", "disk": "ssd"},
+    }))
+    .unwrap();
+    let metadata = watch::Sender::new(machine.metadata.clone());
+    let ttl = Duration::from_secs(10);
+    let keeper = Keeper::new(machine, ttl, registry.clone(), disk.path(), Health::new())
+        .with_metadata(metadata.subscribe());
+    let _keeper = AbortOnDropHandle::new(tokio::spawn(keeper.run(CancellationToken::new())));
+    let id = "m1".parse().unwrap();
+    let told = async |wanted: &[(&str, &str)]| {
+        let wanted = wanted.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        support::until(&registry, "its metadata", |snapshot| {
+            snapshot.machines.get(&id).is_some_and(|machine| machine.metadata == wanted)
+        })
+        .await;
+        registry.snapshot().await.unwrap().machines.get(&id).unwrap().created
+    };
+    let created = told(&[("disk", "ssd"), ("zone", "a")]).await;
+    metadata.send_replace([("zone".to_owned(), "b".to_owned())].into());
+    assert_eq!(told(&[("zone", "b")]).await, created, "the registration is the same");
+}

@@ -19,7 +19,7 @@ use super::values::{BodyLimit, Endpoint, LogFormat, Metadata, Prefix, Ttl};
 ///
 /// Without any configuration it runs one machine with an embedded store. With etcd endpoints it joins the cluster
 /// whose records are there. Flags win over MUSTER_* variables, which win over the configuration file.
-#[derive(Debug, Default, Parser)]
+#[derive(Debug, Clone, Default, Parser)]
 #[command(name = "musterd", version)]
 pub struct Flags {
     /// Configuration file; the default one may be absent

@@ -3,11 +3,13 @@
 //! Owns keys, defaults and their limits. Flags win over the environment, which wins over the file. It reads the
 //! configuration file, the password file and `/etc/machine-id`, and starts nothing.
 
+mod changes;
 mod file;
 mod flags;
 mod listeners;
 mod reboot;
 mod roles;
+mod secrets;
 mod values;
 
 use std::collections::BTreeMap;
@@ -20,6 +22,7 @@ use muster_store::EtcdOptions;
 
 use crate::identity::{self, IdentityError};
 
+pub use changes::OptionChange;
 pub use file::FileError;
 pub use flags::Flags;
 pub use listeners::{HostName, Listener, Part, Serves};
@@ -71,6 +74,8 @@ pub struct Config {
     pub reboot: Reboot,
     /// Logs.
     pub log: Log,
+    /// The files that hold secrets.
+    secrets: secrets::Secrets,
 }
 
 /// How to reach etcd.
@@ -149,6 +154,12 @@ pub enum ConfigError {
          serves = [\"fleetlock\", \"metrics\"]"
     )]
     Twice(SocketAddr),
+    /// A password that everybody on the way could read.
+    #[error(
+        "etcd.endpoints: a password (etcd.password, etcd.password_file) is never sent over plain HTTP, to {0}; let etcd speak \
+         TLS and begin its endpoint with https://, or leave the login out"
+    )]
+    PlainPassword(String),
     /// Two keys contradict each other, or one lacks the other.
     #[error("{0}")]
     Contradiction(&'static str),
@@ -190,12 +201,15 @@ impl Etcd {
 impl Config {
     /// Reads the file that the flags name and puts everything together.
     pub fn load(flags: Flags) -> Result<Self, ConfigError> {
-        let file = match file::File::read(&flags.config)? {
+        let path = flags.config.clone();
+        let file = match file::File::read(&path)? {
             Some(file) => file,
-            None if flags.config == Path::new(DEFAULT_FILE) => file::File::default(),
-            None => return Err(ConfigError::Missing(flags.config.display().to_string())),
+            None if path == Path::new(DEFAULT_FILE) => file::File::default(),
+            None => return Err(ConfigError::Missing(path.display().to_string())),
         };
-        Self::merge(file, flags)
+        let password_file = flags.etcd_password_file.as_ref().or(file.etcd.password_file.as_ref());
+        let secrets = secrets::Secrets::of(Some(&path), &file.etcd, password_file);
+        Ok(Self { secrets, ..Self::merge(file, flags)? })
     }
 
     fn merge(file: file::File, flags: Flags) -> Result<Self, ConfigError> {
@@ -257,6 +271,7 @@ impl Config {
                     .unwrap_or("/etc/muster/secrets".into()),
             },
             log: Log { format: flags.log_format.or(file.log.format).unwrap_or_default(), level },
+            secrets: secrets::Secrets::default(),
         })
     }
 
@@ -333,6 +348,11 @@ fn etcd(file: &file::Etcd, flags: &Flags) -> Result<Option<Etcd>, ConfigError> {
             ));
         }
     };
+    if login.is_some()
+        && let Some(plain) = endpoints.iter().find(|e| e.starts_with("http://"))
+    {
+        return Err(ConfigError::PlainPassword(plain.clone()));
+    }
     let identity_files = match (cert_file, key_file) {
         (Some(cert), Some(key)) => Some((cert.clone(), key.clone())),
         (None, None) => None,

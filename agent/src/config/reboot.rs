@@ -148,7 +148,7 @@ pub(super) struct Table {
 
 /// Its flags and variables.
 #[expect(clippy::struct_field_names, reason = "fields are named as the flags are")]
-#[derive(Debug, Default, Args)]
+#[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Reboots")]
 pub struct RebootFlags {
     /// lock: take a slot of the group first; now: ask nobody; off: never reboot by itself [default: lock]

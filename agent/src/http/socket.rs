@@ -15,6 +15,7 @@ use tokio::net::{TcpListener, UnixListener};
 
 use super::limits::Limits;
 use crate::config::{HostName, Http, Listener, Serves};
+use crate::modes;
 
 /// The group whose members may use the socket.
 const GROUP: &str = "muster";
@@ -165,7 +166,8 @@ fn bind_unix(path: &Path) -> Result<UnixListener, SocketError> {
         _ => {}
     }
     if let Some(parent) = path.parent() {
-        std::fs::create_dir_all(parent).map_err(unix)?;
+        // Members of the group come through it.
+        modes::public_directory(parent).map_err(unix)?;
     }
     let mut fresh = path.as_os_str().to_owned();
     fresh.push(format!(".{}", std::process::id()));

@@ -15,6 +15,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::Instant;
 
 use crate::config::{Reboot, Words};
+use crate::modes;
 
 /// How long the check's answer holds, and how soon a hook that has failed after the boot is run again.
 const HOLDS: Duration = Duration::from_secs(60);
@@ -151,13 +152,14 @@ fn is_passing(kind: Kind, ran: &Ran) -> bool {
 
 /// Runs a command to its end.
 pub(super) async fn run(words: &Words, timeout: Duration) -> End {
-    let spawned = Command::new(words.program())
+    let mut command = Command::new(words.program());
+    command
         .args(words.arguments())
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
-        .process_group(0)
-        .spawn();
+        .process_group(0);
+    let spawned = modes::as_inherited(|| command.spawn());
     let mut child = match spawned {
         Ok(child) => child,
         Err(error) => return End::Not(format!("cannot run {}: {error}", words.program())),

@@ -4,17 +4,23 @@
 //! does not name.
 
 use std::collections::BTreeMap;
-use std::fs::{self, Metadata};
+use std::fs::{self, Metadata, Permissions};
 use std::io;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use muster_common::unit::{FileHash, UnitName};
+
+use crate::modes::PUBLIC_FILE;
+
+/// The mode of a file that is not for others.
+const PRIVATE: u32 = 0o600;
 
 /// What lies at our place, hashed once and again only when it has changed.
 #[derive(Debug)]
 pub(super) struct UnitFiles {
     directory: PathBuf,
+    mode: u32,
     known: BTreeMap<UnitName, (Stamp, FileHash)>,
 }
 
@@ -34,8 +40,16 @@ impl From<&Metadata> for Stamp {
 }
 
 impl UnitFiles {
+    /// For root alone.
     pub(super) fn new(directory: PathBuf) -> Self {
-        Self { directory, known: BTreeMap::new() }
+        Self { directory, mode: PRIVATE, known: BTreeMap::new() }
+    }
+
+    /// For systemd's eyes. systemd tells what is in a unit file to everybody who asks over D-Bus, `Environment=` included, and
+    /// warns of files that are closed, for that protects nothing. Secrets belong into `LoadCredential=` or an
+    /// `EnvironmentFile=` of mode 0600.
+    pub(super) fn public(directory: PathBuf) -> Self {
+        Self { mode: PUBLIC_FILE, ..Self::new(directory) }
     }
 
     /// Where the unit's file is.
@@ -53,7 +67,7 @@ impl UnitFiles {
         let path = self.path(unit);
         let existed = fs::symlink_metadata(&path).is_ok();
         let temporary = self.directory.join(format!(".muster-{unit}"));
-        let written = write_new(&temporary, text).and_then(|stamp| {
+        let written = write_new(&temporary, text, self.mode).and_then(|stamp| {
             fs::rename(&temporary, &path)?;
             Ok(stamp)
         });
@@ -102,8 +116,10 @@ impl UnitFiles {
     }
 }
 
-fn write_new(path: &Path, text: &str) -> io::Result<Stamp> {
+fn write_new(path: &Path, text: &str, mode: u32) -> io::Result<Stamp> {
     fs::write(path, text)?;
+    // Whatever the mask is, and whoever left a file of that name.
+    fs::set_permissions(path, Permissions::from_mode(mode))?;
     Ok(Stamp::from(&fs::metadata(path)?))
 }
 
@@ -114,7 +130,7 @@ mod tests {
     #[test]
     fn what_was_written_is_known_and_what_was_changed_by_others_is_seen() {
         let directory = tempfile::tempdir().unwrap();
-        let mut files = UnitFiles::new(directory.path().to_owned());
+        let mut files = UnitFiles::public(directory.path().to_owned());
         let unit: UnitName = "a.service".parse().unwrap();
         assert_eq!(files.hash(&unit), None);
 
@@ -130,5 +146,19 @@ mod tests {
         files.remove(&unit).unwrap();
         assert_eq!(files.hash(&unit), None);
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn systemds_files_are_for_all_and_ours_for_root_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let unit: UnitName = "a.service".parse().unwrap();
+        let text = "[Unit]\n";
+        for (mut files, mode) in [
+            (UnitFiles::new(directory.path().to_owned()), 0o600),
+            (UnitFiles::public(directory.path().to_owned()), 0o644),
+        ] {
+            files.write(&unit, FileHash::of(text), text).unwrap();
+            assert_eq!(fs::metadata(files.path(&unit)).unwrap().mode() & 0o777, mode);
+        }
     }
 }

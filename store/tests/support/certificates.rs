@@ -1,5 +1,7 @@
 //! Certificates of a test's own, as files, in a directory that goes with them.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 
 use rcgen::{
@@ -52,6 +54,9 @@ impl Certificates {
 
     fn write(&self, file: &str, text: &str) {
         std::fs::write(self.path(file), text).unwrap();
+        // Keys are their owner's alone.
+        let mode = if file.ends_with(".key") { 0o600 } else { 0o644 };
+        std::fs::set_permissions(self.path(file), Permissions::from_mode(mode)).unwrap();
     }
 
     /// A file among them.

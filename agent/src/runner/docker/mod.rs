@@ -55,6 +55,7 @@ use self::standing::{Settled, Standing};
 use self::unit::{Handle, Message};
 use super::files::UnitFiles;
 use super::{Outcome, Runner, RunnerError, RunnerEvent, Seen};
+use crate::modes;
 use crate::presence::Containers;
 
 pub use self::gauges::Gauges;
@@ -105,7 +106,7 @@ impl Docker {
             machine.copies.directory(),
         ];
         for directory in ours {
-            std::fs::create_dir_all(directory)?;
+            modes::private_directory(directory)?;
         }
         let units = Units::default();
         let keeper = tokio::spawn(keep::keep(Arc::clone(&machine), Arc::clone(&units)));

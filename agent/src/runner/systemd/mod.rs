@@ -94,7 +94,7 @@ impl Systemd {
             bus,
             signals,
             events: Mutex::new(Some(events)),
-            files: Mutex::new(UnitFiles::new(unit_dir)),
+            files: Mutex::new(UnitFiles::public(unit_dir)),
             host: Mutex::new(HostUnits::new()),
             replaced: Mutex::new(BTreeSet::new()),
             reload: tokio::sync::Mutex::new(()),
