@@ -103,7 +103,8 @@ pub fn public_directory(path: &Path) -> io::Result<()> {
 fn restrict(path: &Path, mode: u32) -> io::Result<()> {
     let was = format!("{:04o}", fs::symlink_metadata(path)?.mode() & 0o7777);
     fs::set_permissions(path, Permissions::from_mode(mode))?;
-    tracing::info!(path = %path.display(), was, now = format!("{mode:04o}"), "was open to others and is closed");
+    let now = format!("{mode:04o}");
+    tracing::info!(path = %path.display(), was, now, "was open to others and is closed");
     Ok(())
 }
 

@@ -105,16 +105,15 @@ fn sound(version: Version, found: &[&Fault]) -> Vec<String> {
         .iter()
         .map(|fault| fault.mended.iter().find(|(m, n, _)| (*m, *n) == (major, minor)).copied());
     let own: Option<Vec<Release>> = own.collect();
-    let lines = match own.and_then(|own| own.into_iter().max()) {
-        Some(release) => vec![release],
-        None => {
-            let all = || found.iter().flat_map(|fault| fault.mended).copied();
-            let newest = |line: (u64, u64)| all().filter(|(m, n, _)| (*m, *n) == line).max();
-            let mut lines: Vec<(u64, u64)> = all().map(|(m, n, _)| (m, n)).collect();
-            lines.sort_unstable();
-            lines.dedup();
-            lines.into_iter().rev().take(2).filter_map(newest).collect()
-        }
+    let lines = if let Some(release) = own.and_then(|own| own.into_iter().max()) {
+        vec![release]
+    } else {
+        let all = || found.iter().flat_map(|fault| fault.mended).copied();
+        let newest = |line: (u64, u64)| all().filter(|(m, n, _)| (*m, *n) == line).max();
+        let mut lines: Vec<(u64, u64)> = all().map(|(m, n, _)| (m, n)).collect();
+        lines.sort_unstable();
+        lines.dedup();
+        lines.into_iter().rev().take(2).filter_map(newest).collect()
     };
     lines.iter().map(|(major, minor, patch)| format!("{major}.{minor}.{patch}")).collect()
 }

@@ -55,8 +55,7 @@ impl Certificates {
     fn write(&self, file: &str, text: &str) {
         std::fs::write(self.path(file), text).unwrap();
         // Keys are their owner's alone.
-        let mode = if file.ends_with(".key") { 0o600 } else { 0o644 };
-        std::fs::set_permissions(self.path(file), Permissions::from_mode(mode)).unwrap();
+        std::fs::set_permissions(self.path(file), Permissions::from_mode(0o600)).unwrap();
     }
 
     /// A file among them.
