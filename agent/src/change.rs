@@ -174,7 +174,7 @@ impl Walk<'_> {
             },
         };
         let replaced = differs && !kept;
-        let global = self.requires(name, hash, &file)?;
+        let (global, job) = self.requires(name, hash, &file)?;
 
         let was = before.as_ref().map(|b| b.desired);
         let current = was.unwrap_or(DesiredState::Inactive);
@@ -217,7 +217,7 @@ impl Walk<'_> {
                     && (current != DesiredState::Launched || replaced || self.ended(name))));
         let generation = match &before {
             Some(before) => before.generation + u64::from(starts),
-            None => first_generation(self.snapshot, name),
+            None => first_generation(self.snapshot, name, job),
         };
         let changed = before
             .as_ref()
@@ -310,13 +310,13 @@ impl Walk<'_> {
         }
     }
 
-    /// Checks what the file asks of the scheduler; says whether the unit is global.
+    /// Checks what the file asks of the scheduler; says whether the unit is global, and whether it is a job.
     fn requires(
         &mut self,
         name: &UnitName,
         hash: FileHash,
         file: &UnitFile,
-    ) -> Result<bool, String> {
+    ) -> Result<(bool, bool), String> {
         let section =
             self.sections.entry(hash).or_insert_with(|| RequirementsTemplate::parse(file));
         let requirements = match section {
@@ -326,7 +326,7 @@ impl Walk<'_> {
         let requirements = requirements
             .map_err(|error| InvalidUnit::from_requirements(name, error).to_string())?;
         check_container(name, file).map_err(|error| error.to_string())?;
-        Ok(requirements.global)
+        Ok((requirements.global, requirements.job))
     }
 
     fn warnings(&mut self, name: &UnitName, hash: FileHash, file: &UnitFile) -> Vec<String> {
@@ -387,8 +387,11 @@ fn is_over(unit: &Unit, state: &ObservedState) -> bool {
 }
 
 /// Above everything that placements and machines still say of an earlier unit of this name.
-fn first_generation(snapshot: &Snapshot, name: &UnitName) -> u64 {
+fn first_generation(snapshot: &Snapshot, name: &UnitName, job: bool) -> u64 {
     let placed = snapshot.places.get(name).into_iter().flatten().map(|(_, p)| p.generation);
     let reported = snapshot.states.get(name).into_iter().flatten().map(|(_, s)| s.generation);
-    placed.chain(reported).max().unwrap_or(0) + 1
+    let known = placed.chain(reported).max().unwrap_or(0);
+    // A machine that is away may remember which starts of an earlier job of this name it has begun. Each of those cost a revision
+    // at least, so that none was above the present one.
+    if job { known.max(snapshot.revision) + 1 } else { known + 1 }
 }

@@ -13,6 +13,7 @@ pub mod health;
 pub mod http;
 pub mod identity;
 pub mod inspect;
+mod jobs;
 pub mod ledger;
 pub mod lists;
 pub mod logs;

@@ -83,7 +83,7 @@ pub struct Observed {
 impl Observed {
     /// Whether the unit runs or is about to: everything but `inactive` and `failed`. A unit that waits for systemd to
     /// restart it is `activating`.
-    fn up(&self) -> bool {
+    pub(crate) fn up(&self) -> bool {
         !matches!(self.active.as_str(), "" | "inactive" | "failed")
     }
 }

@@ -29,6 +29,7 @@ pub mod container;
 pub mod converge;
 pub mod drain;
 pub mod freeze;
+pub mod job;
 pub mod left_behind;
 pub mod reboot;
 pub mod schedule;

@@ -8,9 +8,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use muster_common::unit::{UnitFile, UnitName};
 use muster_engine::converge::Step;
+use muster_engine::job::RunEnd;
+use tokio::sync::Notify;
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
+use super::steady::{SETTLE, Steady};
 use crate::health::Health;
+use crate::jobs::Jobs;
 use crate::ledger::Ledger;
 use crate::runner::{Outcome, Runner, RunnerError};
 
@@ -19,6 +24,8 @@ use crate::runner::{Outcome, Runner, RunnerError};
 pub(super) struct Hands {
     pub(super) runner: Arc<dyn Runner>,
     pub(super) ledger: Arc<Mutex<Ledger>>,
+    pub(super) jobs: Arc<Mutex<Jobs>>,
+    pub(super) steady: Arc<Mutex<Steady>>,
     pub(super) health: Health,
 }
 
@@ -28,6 +35,10 @@ pub(super) struct Work {
     pub(super) steps: VecDeque<Step>,
     /// The file the steps speak of.
     pub(super) file: Option<Arc<UnitFile>>,
+    /// Whether the unit is a job, to be noted before it is begun.
+    pub(super) job: bool,
+    /// Whether that it was started does not say yet that the unit is up.
+    pub(super) up_at_birth: bool,
     /// What a step has failed with.
     pub(super) problem: Option<String>,
 }
@@ -46,6 +57,14 @@ pub(super) enum End {
 impl Hands {
     pub(super) fn ledger(&self) -> MutexGuard<'_, Ledger> {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn jobs(&self) -> MutexGuard<'_, Jobs> {
+        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn steady(&self) -> MutexGuard<'_, Steady> {
+        self.steady.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes the steps at the head of a chain that wait for nothing but the file system.
@@ -147,11 +166,25 @@ impl Hands {
             }
             Step::Load => self.runner.load(unit).await,
             Step::Start { generation } | Step::Restart { generation } => {
+                if work.job {
+                    remembered(self.jobs().begin(unit, *generation))?;
+                }
                 self.ledger().begun(unit);
+                let fell = self.steady().watch(unit);
                 let outcome = match step {
                     Step::Restart { .. } => self.runner.restart(unit, *generation).await,
                     _ => self.runner.start(unit, *generation).await,
                 };
+                if work.up_at_birth && outcome == Ok(Outcome::Done) {
+                    self.stay_up(unit, &fell).await;
+                }
+                self.steady().unwatch(unit);
+                if work.job
+                    && let Ok(outcome) = &outcome
+                    && let Err(error) = self.jobs().end(unit, run_end(outcome))
+                {
+                    tracing::error!(%unit, %error, "cannot note how a job ended");
+                }
                 self.health.count(|c| {
                     c.starts += 1;
                     c.failed_starts += u64::from(!matches!(outcome, Ok(Outcome::Done)));
@@ -164,6 +197,7 @@ impl Hands {
             }
             Step::Remove => {
                 self.runner.remove(unit).await?;
+                self.steady().forget(unit);
                 remembered(self.ledger().forget(unit))
             }
             Step::Settle { generation, desired } => {
@@ -171,5 +205,31 @@ impl Hands {
                 remembered(self.ledger().settle(unit, *generation, *desired, problem))
             }
         }
+    }
+}
+
+impl Hands {
+    /// Waits until a unit that was just started has stayed up for a moment, or has failed; how it failed is noted.
+    async fn stay_up(&self, unit: &UnitName, fell: &Notify) {
+        let end = Instant::now() + SETTLE;
+        while timeout_at(end, fell.notified()).await.is_ok() {
+            // It may have been an earlier run that failed.
+            match self.runner.failed_since_start(unit).await {
+                Ok(Some(why)) => {
+                    tracing::warn!(%unit, why, "the unit failed in its first moments");
+                    self.steady().fell(unit, why);
+                    return;
+                }
+                Ok(None) => {}
+                Err(_) => return,
+            }
+        }
+    }
+}
+
+fn run_end(outcome: &Outcome) -> RunEnd {
+    match outcome {
+        Outcome::Done => RunEnd::Well,
+        Outcome::Failed { problem } => RunEnd::Badly(problem.clone()),
     }
 }

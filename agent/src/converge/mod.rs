@@ -7,9 +7,11 @@
 //! from disk, are carried out.
 
 mod chain;
+mod jobs;
 mod news;
 mod pass;
 mod report;
+mod steady;
 mod telling;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,7 +22,7 @@ use std::time::Duration;
 use muster_common::machine::MachineId;
 use muster_common::snapshot::Placement;
 use muster_common::state::DesiredState;
-use muster_common::unit::{FileHash, UnitFile, UnitName};
+use muster_common::unit::{FileHash, RequirementsTemplate, UnitFile, UnitName};
 use muster_store::{Event, Presence, Registry, RegistryError, Updates};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::Instant;
@@ -28,7 +30,9 @@ use tokio_util::sync::CancellationToken;
 
 use self::chain::{End, Hands};
 use self::report::Report;
+use self::steady::Steady;
 use crate::health::Health;
+use crate::jobs::Jobs;
 use crate::ledger::Ledger;
 use crate::placements;
 use crate::presence::Standing;
@@ -118,6 +122,8 @@ pub struct Converge {
     patience: Option<Instant>,
     retry: Option<Instant>,
     save: Option<Instant>,
+    /// When a unit that failed in its first moments may have been up for long enough.
+    steady_at: Option<Instant>,
     relist: Instant,
 }
 
@@ -127,12 +133,15 @@ struct Known {
     file: Arc<UnitFile>,
     fleet_hash: String,
     install: bool,
+    job: bool,
 }
 
 impl From<Arc<UnitFile>> for Known {
     fn from(file: Arc<UnitFile>) -> Self {
         let install = file.options().iter().any(|o| o.section == "Install");
-        Self { fleet_hash: file.fleet_hash(), install, file }
+        // Whether the section is well written otherwise is for whoever places units.
+        let job = RequirementsTemplate::parse(&file).is_ok_and(|section| section.is_job());
+        Self { fleet_hash: file.fleet_hash(), install, job, file }
     }
 }
 
@@ -141,7 +150,13 @@ impl Converge {
     pub fn new(parts: Parts) -> Self {
         let Parts { machine, registry, runner, ledger, standing, doubt, placements, health } =
             parts;
-        let hands = Hands { runner, ledger: Arc::new(Mutex::new(ledger)), health };
+        let hands = Hands {
+            runner,
+            ledger: Arc::new(Mutex::new(ledger)),
+            jobs: Arc::new(Mutex::new(Jobs::beside(&placements))),
+            steady: Arc::new(Mutex::new(Steady::default())),
+            health,
+        };
         Self {
             machine,
             registry,
@@ -167,6 +182,7 @@ impl Converge {
             patience: None,
             retry: None,
             save: None,
+            steady_at: None,
             relist: Instant::now() + RELIST,
         }
     }
@@ -205,6 +221,7 @@ impl Converge {
                     self.retry = None;
                     self.pass_due = true;
                 }
+                () = until(self.steady_at) => self.note_steady(),
                 () = until(self.save) => self.save().await,
                 () = until(self.patience) => {
                     self.patience = self.fall_back().then(|| Instant::now() + PATIENCE);
@@ -224,6 +241,13 @@ impl Converge {
         }
         self.close().await;
         self
+    }
+
+    /// Units that failed in their first moments and have been up for long since are units like any other.
+    fn note_steady(&mut self) {
+        let recovered = self.hands.steady().recovered();
+        self.report.stale.extend(recovered);
+        self.steady_at = self.hands.steady().due();
     }
 
     /// Says whether all that was placed here has been reported under this lease. What comes after that is told as it comes:

@@ -116,8 +116,9 @@ impl Converge {
         // Whatever happens to the store from now on, what lies on disk is no newer than what it has said.
         self.patience = None;
         self.hands.health.well(|s| &mut s.placements);
+        self.forget_jobs();
         self.report.stale.extend(before);
-        self.report.stale.extend(self.desired.keys().cloned());
+        self.report.tell_again(self.desired.keys());
         self.placements_changed();
         self.supersede();
     }
@@ -187,6 +188,8 @@ impl Converge {
                     self.report.remarked.insert(unit);
                     return;
                 }
+                self.hands.steady().changed(&unit, &active, &sub, &invocation);
+                self.steady_at = self.hands.steady().due();
                 seen.remark = remark;
                 if !matches!(active.as_str(), "inactive" | "failed") {
                     "loaded".clone_into(&mut seen.observed.load);

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use muster_common::snapshot::Placement;
-use muster_common::unit::{FileHash, UnitName};
+use muster_common::unit::{FileHash, UnitName, is_up_at_birth};
 use muster_engine::converge::{Chain, Desired, Observed, Owned, Step, Steps, converge};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -47,6 +47,7 @@ impl Converge {
         let mut observed = BTreeMap::new();
         let mut owned: BTreeMap<UnitName, Owned> = BTreeMap::new();
         let mut refused = BTreeMap::new();
+        let spent = self.judge_jobs(&units);
         {
             let ledger = self.hands.ledger();
             for unit in &units {
@@ -54,6 +55,11 @@ impl Converge {
                     continue;
                 }
                 let entry = ledger.get(unit);
+                if let Some((place, problem)) = self.desired.get(unit).zip(spent.get(unit)) {
+                    let told = (place.generation, place.desired, problem.clone());
+                    refused.insert(unit.clone(), told);
+                    continue;
+                }
                 if let Some(place) = self.desired.get(unit) {
                     let known = match self.files.get(&place.file) {
                         Some(Ok(known)) => known,
@@ -186,9 +192,12 @@ impl Converge {
         for Chain { unit, steps } in chains {
             let steps = steps.into_iter().filter(|s| !matches!(s, Step::Refuse { .. })).collect();
             let file = self.desired.get(&unit).and_then(|place| self.file(place.file));
+            let up_at_birth = file.is_some_and(|known| is_up_at_birth(unit.runner(), &known.file));
             let mut work = Work {
                 unit,
                 steps,
+                job: file.is_some_and(|known| known.job),
+                up_at_birth,
                 file: file.map(|known| Arc::clone(&known.file)),
                 problem: None,
             };

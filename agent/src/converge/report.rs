@@ -53,6 +53,14 @@ impl Report {
         self.complete = false;
     }
 
+    /// These units are placed here: what the store has of them may be from before, and hang on a lease that ends.
+    pub(super) fn tell_again<'a>(&mut self, units: impl Iterator<Item = &'a UnitName>) {
+        for unit in units {
+            self.told.remove(unit);
+            self.stale.insert(unit.clone());
+        }
+    }
+
     /// When there is something to tell and it may be told; `None` when there is nothing, or an answer is awaited.
     pub(super) fn due(&self) -> Option<Instant> {
         if self.busy || (self.stale.is_empty() && self.remarked.is_empty()) {

@@ -27,7 +27,9 @@ impl Converge {
                 (*generation, *desired, Some(problem.clone()))
             }
             (None, Some(entry)) => {
-                (entry.owned.generation, entry.owned.desired, entry.problem.clone())
+                let fell = || self.hands.steady().why(unit).map(str::to_owned);
+                let problem = entry.problem.clone().or_else(fell);
+                (entry.owned.generation, entry.owned.desired, problem)
             }
             (None, None) => return None,
         };

@@ -126,6 +126,10 @@ impl Runner for Both {
         self.of(unit).restart(unit, generation).await
     }
 
+    async fn failed_since_start(&self, unit: &UnitName) -> Result<Option<String>, RunnerError> {
+        self.of(unit).failed_since_start(unit).await
+    }
+
     async fn stop(&self, unit: &UnitName) -> Result<Outcome, RunnerError> {
         self.of(unit).stop(unit).await
     }

@@ -138,6 +138,18 @@ pub trait Runner: Send + Sync + 'static {
     /// Stops and starts a unit and waits for the outcome.
     async fn restart(&self, unit: &UnitName, generation: u64) -> Result<Outcome, RunnerError>;
 
+    /// How a unit has failed since it was last started on somebody's word, if it has: it is failed, or waits to be started again
+    /// by its runner, or has been started again by it.
+    async fn failed_since_start(&self, unit: &UnitName) -> Result<Option<String>, RunnerError> {
+        let seen = self.observe(&BTreeSet::from([unit.clone()])).await?.remove(unit);
+        Ok(seen.and_then(|seen| {
+            let Observed { active, sub, .. } = &seen.observed;
+            let failed = active == "failed" || sub.starts_with("auto-restart");
+            let shown = || format!("it failed within moments of its start ({active}/{sub})");
+            failed.then(|| if seen.remark.is_empty() { shown() } else { seen.remark.clone() })
+        }))
+    }
+
     /// Stops a unit and waits for the outcome; a unit that does not run is no failure.
     async fn stop(&self, unit: &UnitName) -> Result<Outcome, RunnerError>;
 

@@ -53,6 +53,9 @@ struct State {
     slow: BTreeSet<UnitName>,
     lingering: BTreeSet<UnitName>,
     queued: BTreeSet<UnitName>,
+    brittle: BTreeSet<UnitName>,
+    restarting: BTreeSet<UnitName>,
+    oneshots: BTreeSet<UnitName>,
     jobs: BTreeSet<UnitName>,
     foreign: BTreeSet<UnitName>,
     runs: u64,
@@ -102,6 +105,21 @@ impl Host {
     pub fn linger(&self, unit: &str, linger: bool) {
         let unit = name(unit);
         self.with(|s| if linger { s.lingering.insert(unit) } else { s.lingering.remove(&unit) });
+    }
+
+    /// It fails as soon as it runs.
+    pub fn break_at_once(&self, unit: &str) {
+        self.with(|s| s.brittle.insert(name(unit)));
+    }
+
+    /// It fails as soon as it runs, and its runner is about to start it again.
+    pub fn restart_at_once(&self, unit: &str) {
+        self.with(|s| s.restarting.insert(name(unit)));
+    }
+
+    /// It ends well, and its start is over when it has.
+    pub fn oneshot(&self, unit: &str) {
+        self.with(|s| s.oneshots.insert(name(unit)));
     }
 
     /// Starts of it wait in the queue of jobs, and nobody sees them, until [`Host::work_off`].
@@ -191,11 +209,19 @@ impl State {
         self.report(RunnerEvent::Changed {
             unit: unit.clone(),
             active: active.to_owned(),
-            sub: if active == "active" { "running" } else { "dead" }.to_owned(),
+            sub: self.sub(unit, active).to_owned(),
             invocation: if active == "active" { format!("{run:032x}") } else { String::new() },
             since: 1,
             remark: String::new(),
         });
+    }
+
+    fn sub(&self, unit: &UnitName, active: &str) -> &'static str {
+        match active {
+            "active" => "running",
+            "activating" if self.restarting.contains(unit) => "auto-restart",
+            _ => "dead",
+        }
     }
 
     fn report(&mut self, event: RunnerEvent) {
@@ -256,7 +282,23 @@ impl Scripted {
                     problem: "start was cancelled by another job".to_owned(),
                 };
             }
-            s.set(unit, if fails { "failed" } else { "active" });
+            let ends = s.oneshots.contains(unit);
+            s.set(
+                unit,
+                if fails {
+                    "failed"
+                } else if ends {
+                    "inactive"
+                } else {
+                    "active"
+                },
+            );
+            if s.brittle.contains(unit) {
+                s.set(unit, "failed");
+            }
+            if s.restarting.contains(unit) {
+                s.set(unit, "activating");
+            }
             if fails {
                 Outcome::Failed { problem: "start failed: exit status 1".to_owned() }
             } else {
@@ -281,7 +323,7 @@ impl Runner for Scripted {
                 let observed = Observed {
                     load: if known { "loaded" } else { "not-found" }.to_owned(),
                     active: active.to_owned(),
-                    sub: if active == "active" { "running" } else { "dead" }.to_owned(),
+                    sub: s.sub(unit, active).to_owned(),
                     foreign: s.foreign.contains(unit),
                     obstacle: String::new(),
                     file: found.file,

@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use super::directives::Warning;
 use super::section::{self, Entry, Kind};
+use super::service_type::is_oneshot;
 use super::specifier::{expand, has_specifier};
 use super::{Glob, UnitFile, UnitName};
 use crate::machine::MachineId;
@@ -47,6 +48,8 @@ pub struct Requirements {
     pub replaces_matching: Vec<Glob>,
     /// `DeleteOnDestroy=`: what machines have made of a volume or network goes with its unit. It has no say in placement.
     pub delete_on_destroy: bool,
+    /// `Job=`: it is begun once for each time somebody starts it, on one machine, whatever becomes of that.
+    pub job: bool,
 }
 
 /// An `[X-Fleet]` section that cannot be used.
@@ -73,10 +76,11 @@ pub struct RequirementsTemplate {
 }
 
 /// Options that cannot stand beside one another.
-const EXCLUSIVE: [(Kind, Kind); 4] = [
+const EXCLUSIVE: [(Kind, Kind); 5] = [
     (Kind::Global, Kind::MachineId),
     (Kind::Global, Kind::MachineOf),
     (Kind::Global, Kind::Replaces),
+    (Kind::Global, Kind::Job),
     (Kind::Replaces, Kind::Conflicts),
 ];
 
@@ -135,6 +139,14 @@ impl RequirementsTemplate {
     /// The first option that is unknown or badly quoted; any other error too, when no value has a specifier.
     pub fn parse(file: &UnitFile) -> Result<Self, RequirementsError> {
         let entries = section::read(file)?;
+        if let Some(entry) = job(&entries).filter(|_| !is_oneshot(file)) {
+            return Err(RequirementsError {
+                line: entry.line,
+                option: entry.option.clone(),
+                problem: "a job does its work and ends: it needs Type=oneshot in [Service]"
+                    .to_owned(),
+            });
+        }
         let mut values = 0;
         for entry in &entries {
             values += entry.words.len();
@@ -152,6 +164,11 @@ impl RequirementsTemplate {
             template.shared = Some(Arc::new(template.build(None)?.requirements));
         }
         Ok(template)
+    }
+
+    /// Whether its units are jobs; the name has no say in that.
+    pub fn is_job(&self) -> bool {
+        job(&self.entries).is_some()
     }
 
     /// Whether units of different names have different requirements.
@@ -245,6 +262,7 @@ impl Building {
     fn contradiction(&self, added: Kind) -> Option<String> {
         let has = |kind| match kind {
             Kind::Global => self.requirements.global,
+            Kind::Job => self.requirements.job,
             _ => self.given.contains(&kind),
         };
         EXCLUSIVE.iter().find_map(|(one, other)| {
@@ -289,6 +307,10 @@ impl Requirements {
                 return Ok(truth(word).is_none().then(|| {
                     format!("{word:?} is neither true nor false and counts as false, as in fleet")
                 }));
+            }
+            Kind::Job => {
+                self.job =
+                    truth(word).ok_or_else(|| format!("{word:?} is neither true nor false"))?;
             }
             Kind::DeleteOnDestroy => {
                 self.delete_on_destroy =
@@ -391,6 +413,12 @@ fn matches_nothing(error: &super::GlobError) -> String {
 /// A unit that must be beside another and must not.
 fn contradiction(beside: &UnitName, option: Kind, value: &str) -> String {
     format!("MachineOf={beside} and {option}={value} contradict one another")
+}
+
+/// The entry that makes a job of a unit.
+fn job(entries: &[Entry]) -> Option<&Entry> {
+    let given = |entry: &&Entry| entry.kind == Kind::Job;
+    entries.iter().filter(given).find(|entry| entry.words.iter().any(|w| truth(w) == Some(true)))
 }
 
 /// fleet's words for true, and those for false.

@@ -486,3 +486,29 @@ fn what_is_made_for_containers_may_go_with_its_unit() {
         "2: [X-Fleet] DeleteOnDestroy: it is for .volume and .network units, which are otherwise kept"
     );
 }
+
+#[test]
+fn a_job_ends_by_itself_and_is_on_one_machine() {
+    let read = |text: &str| {
+        let file: UnitFile = text.parse().unwrap();
+        Requirements::of(&"a.service".parse().unwrap(), &file)
+    };
+    let oneshot = "[Service]\nType=oneshot\nExecStart=/a\n[X-Fleet]\n";
+    for (lines, job) in [("", false), ("Job=yes\n", true), ("Job=yes\nJob=no\n", false)] {
+        assert_eq!(read(&format!("{oneshot}{lines}")).unwrap().job, job, "{lines}");
+    }
+    assert!(!read("[Service]\nExecStart=/a\n[X-Fleet]\nJob=no\n").unwrap().job);
+    let refused = |text: &str| {
+        let error = read(text).unwrap_err();
+        format!("{}: {}: {}", error.line, error.option, error.problem)
+    };
+    assert_eq!(
+        refused("[Service]\nExecStart=/a\n[X-Fleet]\nJob=yes\n"),
+        "4: Job: a job does its work and ends: it needs Type=oneshot in [Service]"
+    );
+    assert_eq!(
+        refused(&format!("{oneshot}Job=yes\nGlobal=yes\n")),
+        "6: Global: it cannot stand beside Job="
+    );
+    assert!(refused(&format!("{oneshot}Job=once\n")).contains("neither true nor false"));
+}

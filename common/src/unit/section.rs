@@ -33,11 +33,12 @@ pub(super) enum Kind {
     Global,
     Replaces,
     DeleteOnDestroy,
+    Job,
 }
 
 /// Every name an option goes by, present names first. A boot id was fleet's first way to name a machine; fleet came
 /// to compare it with machine ids, so that a unit that still has one runs nowhere rather than anywhere.
-pub(super) const NAMES: [(&str, Kind); 12] = [
+pub(super) const NAMES: [(&str, Kind); 13] = [
     ("MachineID", Kind::MachineId),
     ("MachineOf", Kind::MachineOf),
     ("MachineMetadata", Kind::MachineMetadata),
@@ -45,6 +46,7 @@ pub(super) const NAMES: [(&str, Kind); 12] = [
     ("Global", Kind::Global),
     ("Replaces", Kind::Replaces),
     ("DeleteOnDestroy", Kind::DeleteOnDestroy),
+    ("Job", Kind::Job),
     ("X-ConditionMachineID", Kind::MachineId),
     ("X-ConditionMachineBootID", Kind::MachineId),
     ("X-ConditionMachineOf", Kind::MachineOf),
@@ -79,8 +81,8 @@ pub(super) fn read(file: &UnitFile) -> Result<Vec<Entry>, RequirementsError> {
     Ok(entries)
 }
 
-/// Empties the entries that a later one takes back: an empty value forgets its option, and the last `Global=` or
-/// `DeleteOnDestroy=` wins.
+/// Empties the entries that a later one takes back: an empty value forgets its option, and the last `Global=`,
+/// `DeleteOnDestroy=` or `Job=` wins.
 fn take_back(entries: &mut [Entry]) {
     let mut settled: Vec<Kind> = Vec::new();
     for entry in entries.iter_mut().rev() {
@@ -88,7 +90,7 @@ fn take_back(entries: &mut [Entry]) {
             entry.words.clear();
             continue;
         }
-        let last_wins = matches!(entry.kind, Kind::Global | Kind::DeleteOnDestroy);
+        let last_wins = matches!(entry.kind, Kind::Global | Kind::DeleteOnDestroy | Kind::Job);
         if entry.words.is_empty() || last_wins {
             settled.push(entry.kind);
         }

@@ -12,6 +12,8 @@ use muster_common::refusal::{MachineReason, Refusal, UnitReason};
 use muster_common::snapshot::Change;
 use muster_common::unit::UnitName;
 
+use crate::arrival::Arrival;
+
 use super::Scheduler;
 use super::index::Spec;
 use super::pass::Pass;
@@ -83,6 +85,21 @@ impl Scheduler {
 }
 
 impl Pass<'_> {
+    /// What becomes of a job that was begun on a machine: it ends there. One that has ended keeps nobody waiting.
+    fn job_course(&self, unit: UnitKey, machine: MachineKey) -> Option<Course> {
+        if !self.index.draining.contains(&machine) && !self.index.is_forced(machine) {
+            return Some(Course::Stays);
+        }
+        let row = &self.index.units[unit];
+        let placement = &row.place_on(machine)?.placement;
+        let report = row.report_of(machine);
+        match report.map(|report| report.arrival(placement, placement.desired)) {
+            Some(Arrival::Here | Arrival::Failed(_)) => None,
+            _ if self.index.is_forced(machine) => Some(Course::Stopping),
+            _ => Some(Course::Queued { to: None, stops_first: false }),
+        }
+    }
+
     /// What becomes of a unit on a machine; `None` when the machine only says that it knows of it.
     fn course(&self, unit: UnitKey, machine: MachineKey) -> Option<Course> {
         let row = &self.index.units[unit];
@@ -105,6 +122,9 @@ impl Pass<'_> {
         }
         if row.is_global() {
             return Some(Course::Global);
+        }
+        if self.index.begun_job(unit) == Some(machine) {
+            return self.job_course(unit, machine);
         }
         if self.index.is_forced(machine) && row.good().is_some() {
             return Some(Course::Stopping);

@@ -9,10 +9,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use muster_common::machine::MachineId;
 use muster_common::refusal::UnitReason;
+use muster_common::snapshot::Unit;
+use muster_common::state::DesiredState;
 use muster_common::unit::UnitName;
 
-use super::index::Index;
-use super::table::UnitKey;
+use super::index::{Index, Place};
+use super::table::{MachineKey, UnitKey};
 
 /// Units that are placed as one.
 #[derive(Debug, Clone, Default)]
@@ -43,13 +45,29 @@ impl Index {
     /// Whether a unit can be decided on: wanted on one machine, and understood.
     pub(super) fn is_placeable(&self, unit: UnitKey) -> bool {
         let row = &self.units[unit];
-        row.is_wanted() && row.poison == 0 && row.good().is_some() && !row.is_global()
+        row.is_wanted()
+            && row.poison == 0
+            && row.good().is_some()
+            && !row.is_global()
+            && self.begun_job(unit).is_none()
+    }
+
+    /// Where a job may have been begun: it has been told to be, for the start that is wanted now. Nobody but that machine knows
+    /// whether it was, so it is told to no other.
+    pub(super) fn begun_job(&self, unit: UnitKey) -> Option<MachineKey> {
+        let row = &self.units[unit];
+        let launched = |unit: &&Unit| unit.desired == DesiredState::Launched;
+        let record = row.record.as_ref().filter(launched)?;
+        row.requirements().filter(|asked| asked.job)?;
+        let here = |place: &&Place| place.placement.generation == record.generation;
+        row.places.iter().find(here).map(|place| place.machine)
     }
 
     /// Whether a unit cannot be decided on but is on a live machine and stays there.
     fn is_fixed(&self, unit: UnitKey) -> bool {
         let row = &self.units[unit];
-        (row.poison > 0 || (row.is_wanted() && row.good().is_none()))
+        let stays = row.good().is_none() || self.begun_job(unit).is_some();
+        (row.poison > 0 || (row.is_wanted() && stays))
             && row.places.iter().any(|place| self.is_live(place.machine))
     }
 

@@ -72,7 +72,8 @@ pub(super) struct Good {
     pub(super) class: ClassKey,
     pub(super) declares: Vec<PatternKey>,
     pub(super) requirements: Arc<Requirements>,
-    /// It may not run twice at a time: it conflicts with itself by name, or keeps data on its machine.
+    /// It may not run twice at a time: it conflicts with itself by name, keeps data on its machine,
+    /// or is a job.
     pub(super) single: bool,
 }
 

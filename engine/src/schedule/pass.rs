@@ -13,6 +13,7 @@
 //! - When its machine is gone and no other takes it, its record stays: should the machine come back, it is at home.
 //! - What cannot be read is left alone, and so is what is held.
 //! - It leaves a machine that is drained when it is up elsewhere ([`super::handover`]).
+//! - A job that may have been begun stays where that was, though its machine be drained, lost or no longer right.
 
 use std::collections::BTreeMap;
 
@@ -125,6 +126,8 @@ impl<'a> Pass<'a> {
             self.leave_alone(unit);
         } else if row.is_global() {
             self.settle_global(unit);
+        } else if let Some(machine) = self.index.begun_job(unit) {
+            self.keep_job(unit, machine);
         } else {
             self.settle(&Group { members: vec![unit], fixed: Vec::new() });
         }
@@ -188,6 +191,16 @@ impl<'a> Pass<'a> {
             let decision = self.updating(unit, machine, file);
             self.push(unit, decision.into_iter().collect());
         }
+    }
+
+    /// A job that may have been begun stays with its machine, whatever becomes of that: elsewhere it would be begun again.
+    fn keep_job(&mut self, unit: UnitKey, machine: MachineKey) {
+        let mut decisions = self.removals(unit, |at| at != machine);
+        if self.index.is_live(machine) {
+            let file = self.index.units[unit].record.as_ref().map(|record| record.file);
+            decisions.extend(file.and_then(|file| self.updating(unit, machine, file)));
+        }
+        self.push(unit, decisions);
     }
 
     fn settle_global(&mut self, unit: UnitKey) {

@@ -79,7 +79,8 @@ impl Index {
                 Ok(requirements) => {
                     let name = row.name.as_str();
                     let own = |glob: &Glob| glob.as_str() == name && glob.matches(name);
-                    let apart = keeps_data || requirements.conflicts.iter().any(own);
+                    let apart =
+                        keeps_data || requirements.job || requirements.conflicts.iter().any(own);
                     // A global one is meant to run on every machine.
                     let single = apart && !requirements.global;
                     let class = self.classes.acquire(&requirements, row.runner());

@@ -5,6 +5,7 @@
 
 use muster_common::machine::MachineId;
 use muster_common::snapshot::{Handover, Placement};
+use muster_common::state::DesiredState;
 use muster_common::unit::FileHash;
 
 use super::Decision;
@@ -89,9 +90,11 @@ impl Pass<'_> {
         let row = &self.index.units[unit];
         let record = row.record.as_ref()?;
         let now = row.place_on(machine).map(|place| &place.placement);
+        // Whatever is left on a machine when its drain ends by force is stopped there; a job is not taken from it.
+        let stopped = self.index.is_forced(machine) && self.index.begun_job(unit) == Some(machine);
         let placement = Placement {
             file,
-            desired: record.desired,
+            desired: if stopped { DesiredState::Loaded } else { record.desired },
             generation: record.generation,
             handover,
             revision: now.map_or(0, |placement| placement.revision),

@@ -174,6 +174,8 @@ impl Systemd {
             (Ok("exit-code"), Ok(0) | Err(_)) => {
                 ": a command beside the main one failed".to_owned()
             }
+            // systemd's own name for a program that is missing or cannot be run.
+            (Ok("exit-code"), Ok(203)) => ": exit status 203/EXEC".to_owned(),
             (Ok("exit-code"), Ok(status)) => format!(": exit status {status}"),
             (Ok("signal" | "core-dump"), Ok(signal)) => format!(": killed by signal {signal}"),
             (Ok("success") | Err(_), _) => String::new(),
@@ -352,6 +354,18 @@ impl Runner for Systemd {
     async fn restart(&self, unit: &UnitName, _: u64) -> Result<Outcome, RunnerError> {
         self.reload_if_replaced(unit).await?;
         self.job("RestartUnit", unit).await
+    }
+
+    async fn failed_since_start(&self, unit: &UnitName) -> Result<Option<String>, RunnerError> {
+        let active: String = self.property(unit, UNIT, "ActiveState").await?;
+        let sub: String = self.property(unit, UNIT, "SubState").await?;
+        // A start on somebody's word begins to count anew.
+        let restarts = self.property::<u32>(unit, SERVICE, "NRestarts").await.unwrap_or(0);
+        if active != "failed" && !sub.starts_with("auto-restart") && restarts == 0 {
+            return Ok(None);
+        }
+        let why = self.why(unit).await;
+        Ok(Some(format!("it failed within moments of its start{why}")))
     }
 
     async fn stop(&self, unit: &UnitName) -> Result<Outcome, RunnerError> {
