@@ -100,7 +100,8 @@ impl Waiting {
                 }
                 Stand::Done(ids) => {
                     let machines = ids.iter().map(|id| lists::machine(snapshot, id)).collect();
-                    news.events.push(WaitEvent::Done { name: name.clone(), machines });
+                    let remarks = remarks(snapshot, name, &ids);
+                    news.events.push(WaitEvent::Done { name: name.clone(), machines, remarks });
                     return false;
                 }
                 Stand::Failed(id, state) => {
@@ -153,6 +154,17 @@ fn unplaced(snapshot: &Snapshot, name: &UnitName, refusal: Refusal) -> WaitEvent
     let state = snapshot.states.get(name).and_then(|states| states.get(machine)).cloned();
     let machine = Some(lists::machine(snapshot, machine));
     WaitEvent::Progress { name: name.clone(), machine, state }
+}
+
+/// What these machines say of a unit that was started and does not run, though nothing is wrong.
+fn remarks(snapshot: &Snapshot, name: &UnitName, ids: &[MachineId]) -> BTreeMap<MachineId, String> {
+    let states = snapshot.states.get(name);
+    let idle = |id: &MachineId| {
+        let state = states?.get(id)?;
+        let said = state.active == "inactive" && !state.remark.is_empty();
+        said.then(|| (id.clone(), state.remark.clone()))
+    };
+    ids.iter().filter_map(idle).collect()
 }
 
 /// Whether a unit, in a snapshot that has what was asked of it, is to be something else.

@@ -87,6 +87,15 @@ impl Story {
         self
     }
 
+    /// A machine that has done what was asked, and found that the unit is not to run there.
+    fn skips(self, machine: &str, remark: &str, generation: u64) -> Self {
+        let mut story = self.reports(machine, "inactive/dead", Launched, generation);
+        let mut state = story.snapshot.states[&name()][&id(machine)].clone();
+        remark.clone_into(&mut state.remark);
+        story.snapshot.apply(Change::State(id(machine), name(), Some(state)));
+        story
+    }
+
     fn silent(mut self, machine: &str) -> Self {
         self.snapshot.apply(Change::State(id(machine), name(), None));
         self
@@ -103,9 +112,11 @@ impl Story {
                     None => format!("on {machine}"),
                 }
             }
-            WaitEvent::Done { machines, .. } => {
+            WaitEvent::Done { machines, remarks, .. } => {
                 let ids: BTreeSet<String> = machines.iter().map(|m| m.id.to_string()).collect();
-                format!("done {}", ids.into_iter().collect::<Vec<_>>().join(" "))
+                let said = remarks.iter().map(|(id, remark)| format!("; {id}: {remark}"));
+                let ids = ids.into_iter().collect::<Vec<_>>().join(" ");
+                format!("done {ids}{}", said.collect::<String>())
             }
             WaitEvent::Overtaken { desired, .. } => format!("overtaken: {desired}"),
             other => format!("{other:?}"),
@@ -119,6 +130,14 @@ impl Story {
 }
 
 use DesiredState::{Inactive, Launched, Loaded};
+
+#[test]
+fn a_condition_that_is_not_met_ends_a_start_and_is_said() {
+    let mut story = Story::of(Until::Launched, true).wanted(Launched, 2).placed("m1", Launched, 2);
+    story.told();
+    story = story.skips("m1", "condition: ConditionHost=a was not met", 2);
+    assert_eq!(story.told(), ["done m1; m1: condition: ConditionHost=a was not met"]);
+}
 
 #[test]
 fn a_start_from_nothing_to_done() {

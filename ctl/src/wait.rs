@@ -173,7 +173,7 @@ impl Course {
             WaitEvent::Progress { name, machine, state } => {
                 self.hear(&name, heard(machine.as_ref(), state.as_ref()));
             }
-            WaitEvent::Done { name, machines } => {
+            WaitEvent::Done { name, machines, remarks } => {
                 let Some(pending) = self.pending.remove(&name) else { return Ok(()) };
                 let until = pending.wait.until;
                 let placed = matches!(until, Until::Loaded | Until::Launched);
@@ -182,6 +182,14 @@ impl Course {
                     vanished(console, name)?;
                 } else {
                     let places = machines.iter().map(Place::from).collect();
+                    for machine in &machines {
+                        let Some(remark) = remarks.get(&machine.id) else { continue };
+                        let place = table::machine(&machine.id, &machine.address, false);
+                        console.warning(format_args!(
+                            "{name} does not run on {place}: {}",
+                            clean(remark)
+                        ));
+                    }
                     console.result(reached(name, until, places))?;
                 }
             }

@@ -1,4 +1,4 @@
-//! Conditions, assertions and files of variables: what the machine has to say at each start.
+//! Conditions, assertions, files of variables, slices: what the machine has to say at each start.
 
 use muster_common::unit::{FileHash, UnitFile};
 
@@ -75,5 +75,60 @@ async fn a_file_of_variables_is_read_at_each_start() {
         assert_eq!(config.labels.unwrap().get("role").map(String::as_str), Some(role));
         assert_eq!(config.cmd.unwrap(), ["sleep", "1000000"]);
     }
+    case.end().await;
+}
+
+#[tokio::test]
+async fn a_slice_is_for_an_engine_that_leaves_control_groups_to_systemd() {
+    let Some(case) = Case::new("docker-slice") else { return };
+    case.write("RunInit=yes\nExec=sleep 1000000\n[Service]\nSlice=muster-test.slice").await;
+    let info = case.engine.client().info().await.unwrap();
+    let driver = info.cgroup_driver.unwrap().to_string();
+    let outcome = case.start().await;
+    if driver == "systemd" {
+        assert_eq!(outcome, Outcome::Done);
+        let parent = case.inspect().await.host_config.unwrap().cgroup_parent;
+        assert_eq!(parent.as_deref(), Some("muster-test.slice"));
+    } else {
+        let expected = format!(
+            "start failed: Slice=muster-test.slice: this machine's container engine keeps its control groups by {driver} and knows no slices; start it with native.cgroupdriver=systemd"
+        );
+        assert_eq!(failed(outcome), expected);
+    }
+    case.end().await;
+}
+
+#[tokio::test]
+async fn limits_and_options_of_podmans_reach_the_engine() {
+    let Some(case) = Case::new("docker-limits") else { return };
+    case.write(
+        "RunInit=yes\nExec=sleep 1000000\nPodmanArgs=--pid host --ipc=private --oom-score-adj=100 -e 'A=b c'\n\
+         [Service]\nCPUQuota=20%\nTasksMax=50",
+    )
+    .await;
+    assert_eq!(case.start().await, Outcome::Done);
+    let answer = case.inspect().await;
+    let host = answer.host_config.unwrap();
+    assert_eq!((host.cpu_period, host.cpu_quota), (Some(100_000), Some(20_000)));
+    assert_eq!((host.pids_limit, host.oom_score_adj), (Some(50), Some(100)));
+    assert_eq!(
+        (host.pid_mode.as_deref(), host.ipc_mode.as_deref()),
+        (Some("host"), Some("private"))
+    );
+    assert!(answer.config.unwrap().env.unwrap().contains(&"A=b c".to_owned()));
+    case.end().await;
+}
+
+#[tokio::test]
+async fn a_path_that_is_not_there_is_never_made_up() {
+    let Some(case) = Case::new("docker-nopath") else { return };
+    let nowhere = case.engine.directory.path().join("nowhere");
+    for options in ["", ":Z"] {
+        let nowhere = nowhere.display();
+        case.write(&format!("Volume={nowhere}:/data{options}\nExec=true")).await;
+        let problem = failed(case.runner.restart(&case.unit, 8).await.unwrap());
+        assert!(problem.contains(&nowhere.to_string()), "{problem}");
+    }
+    assert!(!nowhere.exists());
     case.end().await;
 }

@@ -308,6 +308,9 @@ pub enum WaitEvent {
         name: UnitName,
         /// On which machines.
         machines: Vec<Machine>,
+        /// What there is to say where it was started and does not run, by machine: a condition of its that is not met.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        remarks: BTreeMap<MachineId, String>,
     },
     /// No machine takes it as things stand; more may follow.
     Refused {

@@ -128,7 +128,7 @@ fn every_event_is_told_by_its_word() {
     let unit = name("a.service");
     let events = [
         WaitEvent::Progress { name: unit.clone(), machine: Some(machine()), state: Some(state()) },
-        WaitEvent::Done { name: unit.clone(), machines: vec![machine()] },
+        WaitEvent::Done { name: unit.clone(), machines: vec![machine()], remarks: BTreeMap::new() },
         WaitEvent::Refused { name: unit.clone(), refusal: refusal() },
         WaitEvent::Failed { name: unit, machine: machine(), state: state(), log: vec!["x".into()] },
         WaitEvent::Degraded { message: "etcd is unreachable".into() },

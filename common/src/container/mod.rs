@@ -16,10 +16,13 @@ mod expand;
 mod health;
 mod image;
 pub mod keys;
+mod limits;
 mod mount;
 mod names;
 mod network;
 mod options;
+mod podman_args;
+mod podman_options;
 mod quantity;
 mod reader;
 mod resources;
@@ -32,14 +35,16 @@ pub use environment::{Environment, Secret, SecretTarget, Sensitive, is_withheld}
 pub use expand::{Host, Release};
 pub use health::{Check, Health, OnFailure};
 pub use image::{Image, ImageName, Pull};
+pub use limits::Limits;
 pub use mount::{Mount, Relabel, Source};
 pub use names::signal_number;
 pub use network::{Attachment, Named, NetworkMode, Port, Protocol};
 pub use options::{CdiDevice, Device, Masks, Seccomp, Timezone, Ulimit};
+pub use podman_options::PodmanOptions;
 pub use reader::ContainerError;
 pub use resources::{NetworkSpec, Subnet, VolumeSpec};
 pub use service::{ExitCodes, Kind, Restart, Service, StartLimit};
-pub use spec::{ContainerSpec, Limits, Names, Notify, Security};
+pub use spec::{ContainerSpec, Names, Notify, Security};
 pub use variables::{VariableFile, VariableTexts};
 
 use crate::unit::{
@@ -138,6 +143,7 @@ fn read_section(
         }
         _ => Quadlet::Container(Box::new(ContainerSpec::read(
             &main,
+            &service,
             Service::read(&service, &unit)?,
             default_name,
             expander.variables.known(),

@@ -84,7 +84,10 @@ pub(super) fn volume(reader: &Reader<'_>, value: &str) -> Result<Mount, String> 
     let (first, second, options) = (parts.next().unwrap_or_default(), parts.next(), parts.next());
     let mut mount = match second {
         None => Mount::new(Source::Anonymous, first)?,
-        Some(target) if first.is_empty() => Mount::new(Source::Anonymous, target)?,
+        // A variable without a value may have been meant to stand there, and Podman does not run such a file.
+        Some(_) if first.is_empty() => {
+            return Err("nothing stands before its first colon; a volume of the container's own has no colon".to_owned());
+        }
         Some(target) => Mount::new(source(reader, first)?, target)?,
     };
     for option in options.into_iter().flat_map(|options| options.split(',')) {
@@ -368,6 +371,10 @@ mod tests {
         assert_eq!(refused("v:/b:rshared"), "propagation is for paths on the machine");
         assert_eq!(refused("/a:/b:nocopy"), "nocopy is for volumes");
         assert_eq!(refused("/a:b"), "\"b\" is not an absolute path");
+        assert_eq!(
+            refused(":/b"),
+            "nothing stands before its first colon; a volume of the container's own has no colon"
+        );
         assert_eq!(refused("/a/../b:/c"), "\"/a/../b\" has a .. in it");
     }
 

@@ -237,6 +237,7 @@ pub(super) fn timezone(value: &str) -> Result<Timezone, String> {
     }
     let allowed = |c: char| c.is_ascii_alphanumeric() || "_+-/".contains(c);
     if value.chars().all(allowed)
+        && !value.is_empty()
         && !value.starts_with('/')
         && !value.ends_with('/')
         && !value.contains("//")
@@ -396,5 +397,6 @@ mod tests {
         );
         assert_eq!(capability("net_admin").as_deref(), Ok("CAP_NET_ADMIN"));
         assert!(timezone("../etc").is_err());
+        assert!(timezone("").is_err(), "a variable without a value");
     }
 }

@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::commas;
 use super::expand::{Expander, NoValue};
 use super::keys::{Section, Support};
+use super::podman_args::{self, Said};
 use crate::unit::words::{self, Backslash};
 use crate::unit::{UnitFile, UnitOption, Warning};
 
@@ -46,12 +47,14 @@ struct Value {
     text: String,
     /// Where each of its lines begins in the text.
     begins: Vec<(usize, usize)>,
+    /// Whether it is one word already, whatever it holds: it was split out of `PodmanArgs=`.
+    is_word: bool,
 }
 
 impl Value {
     fn new(line: usize, option: &UnitOption) -> Self {
         let (text, begins) = option.joined_by_line();
-        Self { line, text, begins }
+        Self { line, text, begins, is_word: false }
     }
 
     /// The line of the file that a place of the text comes from.
@@ -60,6 +63,9 @@ impl Value {
         self.line + before.map_or(0, |(_, line)| *line)
     }
 }
+
+/// The option that holds options of `podman run`.
+const PODMAN_ARGS: &str = "PodmanArgs";
 
 type Read<T> = Result<T, ContainerError>;
 
@@ -74,6 +80,7 @@ impl<'a> Reader<'a> {
             warnings: RefCell::default(),
             notes: RefCell::default(),
         };
+        let mut args = Vec::new();
         let options = file.numbered().filter(|(_, option)| option.section == section.as_str());
         for (line, option) in options {
             // As in systemd, what begins with X- is somebody else's.
@@ -91,7 +98,15 @@ impl<'a> Reader<'a> {
             if value.text.is_empty() {
                 reader.values.remove(key.name);
                 reader.emptied.insert(key.name);
+                if key.name == PODMAN_ARGS {
+                    args.clear();
+                }
                 continue;
+            }
+            if key.name == PODMAN_ARGS && !matches!(key.support, Support::Refused(_)) {
+                let said =
+                    words::split(&value.text, Backslash::Escapes).and_then(podman_args::read);
+                args.extend(said.map_err(error)?.into_iter().map(|said| (line, said)));
             }
             match key.support {
                 Support::Refused(why) => return Err(error(format!("refused: {why}"))),
@@ -108,6 +123,9 @@ impl<'a> Reader<'a> {
             }
             reader.emptied.remove(key.name);
             reader.values.entry(key.name).or_default().push(value);
+        }
+        for (line, said) in args {
+            reader.take_argument(line, said);
         }
         Ok(reader)
     }
@@ -131,6 +149,24 @@ impl<'a> Reader<'a> {
         self.warnings.borrow_mut().extend(warnings);
     }
 
+    /// Takes what an option of `podman run` says, behind all that the file says otherwise.
+    fn take_argument(&mut self, line: usize, said: Said) {
+        match said {
+            Said::Value(key, text) => {
+                self.emptied.remove(key);
+                let value = Value { line, text, begins: Vec::new(), is_word: true };
+                self.values.entry(key).or_default().push(value);
+            }
+            Said::Nothing(option) => {
+                let section = self.section;
+                let problem = format!(
+                    "[{section}] {PODMAN_ARGS}: no effect: {option} is about the podman command, and none is run"
+                );
+                self.warnings.borrow_mut().push(Warning { line, problem });
+            }
+        }
+    }
+
     /// The last value of an option.
     pub(super) fn last<T>(
         &self,
@@ -138,7 +174,8 @@ impl<'a> Reader<'a> {
         parse: impl Fn(&str) -> Result<T, String>,
     ) -> Read<Option<T>> {
         let Some(value) = self.all(name).last() else { return Ok(None) };
-        self.one(value.line, name, unquoted(&value.text), parse)
+        let text = if value.is_word { &value.text } else { unquoted(&value.text) };
+        self.one(value.line, name, text, parse)
     }
 
     /// One value; `None` where it rests on something that only the machine knows.
@@ -165,6 +202,16 @@ impl<'a> Reader<'a> {
             Err(NoValue::Open) => Ok(None),
             Err(NoValue::Bad(problem)) => Err(self.fault(line, name, problem)),
         }
+    }
+
+    /// The last value of an option in which a percent sign is one.
+    pub(super) fn as_written<T>(
+        &self,
+        name: &str,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Read<Option<T>> {
+        let Some(value) = self.all(name).last() else { return Ok(None) };
+        parse(&value.text).map(Some).map_err(|problem| self.fault(value.line, name, problem))
     }
 
     /// The last value of an option, as it is.
@@ -245,6 +292,9 @@ impl<'a> Reader<'a> {
 
     /// The words of a value, each with its line.
     fn split(&self, name: &str, value: &Value, backslash: Backslash) -> Read<Vec<(usize, String)>> {
+        if value.is_word {
+            return Ok(vec![(value.line, value.text.clone())]);
+        }
         let words = words::split_at_places(&value.text, backslash)
             .map_err(|(at, problem)| self.fault(value.line_at(at), name, problem))?;
         Ok(words.into_iter().map(|(at, word)| (value.line_at(at), word)).collect())

@@ -10,6 +10,7 @@ use super::names;
 use super::quantity;
 use super::reader::{ContainerError, Reader};
 use crate::unit::words::Backslash;
+use crate::unit::{UnitName, UnitType};
 
 /// How a container's life is looked after.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +38,8 @@ pub struct Service {
     pub prevent: ExitCodes,
     /// Exit codes after which it is started again, whatever `restart` says.
     pub force: ExitCodes,
+    /// The slice of systemd's that the container is put into, `Slice=`.
+    pub slice: Option<String>,
 }
 
 /// `Type=`.
@@ -110,6 +113,7 @@ impl Default for Service {
             success: ExitCodes::default(),
             prevent: ExitCodes::default(),
             force: ExitCodes::default(),
+            slice: None,
         }
     }
 }
@@ -166,6 +170,7 @@ impl Service {
             success: exit_codes(service, "SuccessExitStatus")?,
             prevent: exit_codes(service, "RestartPreventExitStatus")?,
             force: exit_codes(service, "RestartForceExitStatus")?,
+            slice: service.last("Slice", slice)?,
         })
     }
 }
@@ -199,6 +204,16 @@ fn start_limit(
     // For ever is longer than any machine runs.
     let interval = interval.unwrap_or(Duration::from_secs(u64::from(u32::MAX)));
     Ok((burst > 0 && !interval.is_zero()).then_some(StartLimit { interval, burst }))
+}
+
+fn slice(value: &str) -> Result<String, String> {
+    let unit: UnitName =
+        value.parse().map_err(|error: crate::unit::InvalidUnitName| error.to_string())?;
+    if unit.unit_type() == UnitType::Slice {
+        Ok(value.to_owned())
+    } else {
+        Err(format!("{value:?} is not a slice"))
+    }
 }
 
 fn restart(value: &str) -> Result<Restart, String> {

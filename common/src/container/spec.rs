@@ -9,9 +9,11 @@ use super::environment::{self, Environment, Secret, SecretTarget};
 use super::health::{self, Check, Health, OnFailure};
 use super::image::{self, Image, ImageName, Pull};
 use super::keys::Section;
+use super::limits::Limits;
 use super::mount::{self, Mount, Source};
 use super::network::{self, Attachment, Named, Network, NetworkMode, Port, Protocol, no_address};
-use super::options::{self, AddedDevice, CdiDevice, Device, Masks, Seccomp, Timezone, Ulimit};
+use super::options::{self, AddedDevice, CdiDevice, Device, Masks, Seccomp, Timezone};
+use super::podman_options::PodmanOptions;
 use super::reader::{ContainerError, Reader};
 use super::service::Service;
 use super::{names, quantity, resources};
@@ -69,6 +71,8 @@ pub struct ContainerSpec {
     pub security: Security,
     /// What it may use.
     pub limits: Limits,
+    /// What only options of podman's can say.
+    pub podman: PodmanOptions,
     /// Kernel settings of its own.
     pub sysctls: BTreeMap<String, String>,
     /// Its time zone.
@@ -149,19 +153,6 @@ pub struct Security {
     pub host_users: bool,
 }
 
-/// What a container may use.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Limits {
-    /// Memory in bytes.
-    pub memory: Option<i64>,
-    /// Processes; none without, or with 0.
-    pub pids: Option<i64>,
-    /// Shared memory in bytes.
-    pub shm: Option<i64>,
-    /// Limits of setrlimit(2).
-    pub ulimits: Vec<Ulimit>,
-}
-
 /// Podman's default for a pull.
 const PULL_RETRIES: u32 = 3;
 
@@ -188,6 +179,7 @@ impl ContainerSpec {
 
     pub(super) fn read(
         reader: &Reader<'_>,
+        section_service: &Reader<'_>,
         service: Service,
         default_name: Result<String, String>,
         variables: &BTreeMap<String, String>,
@@ -243,7 +235,8 @@ impl ContainerSpec {
             cdi_devices,
             read_only,
             security: security(reader)?,
-            limits: limits(reader)?,
+            limits: Limits::read(reader, section_service)?,
+            podman: PodmanOptions::read(reader)?,
             sysctls: reader
                 .word_lists("Sysctl", Backslash::Literal, options::sysctl)?
                 .into_iter()
@@ -480,18 +473,6 @@ fn security(reader: &Reader<'_>) -> Result<Security, ContainerError> {
         label_file_type: reader.text("SecurityLabelFileType")?,
         masks: Masks::read(reader)?,
         host_users: reader.last("UserNS", options::userns)?.is_some(),
-    })
-}
-
-fn limits(reader: &Reader<'_>) -> Result<Limits, ContainerError> {
-    Ok(Limits {
-        memory: reader.last("Memory", quantity::bytes)?,
-        pids: reader.last("PidsLimit", |value| match quantity::number::<i64>(value)? {
-            limit @ -1.. => Ok(limit),
-            limit => Err(format!("{limit} is less than -1, which is no limit")),
-        })?,
-        shm: reader.last("ShmSize", quantity::bytes)?,
-        ulimits: reader.lists("Ulimit", options::ulimit)?,
     })
 }
 

@@ -46,7 +46,7 @@ fn a_fault_names_its_line_its_option_and_the_way_out() {
     assert_eq!(refused("Imag=b"), "3: [Container] Imag: unknown option; did you mean Image?");
     assert_eq!(
         refused("Exec=a\nPodmanArgs=--foo"),
-        "4: [Container] PodmanArgs: refused: no podman command is run; use the option that says what is wanted"
+        "4: [Container] PodmanArgs: Docker has nothing like podman's --foo"
     );
     assert_eq!(
         refused("Memory=lots"),
@@ -67,8 +67,8 @@ fn a_fault_names_its_line_its_option_and_the_way_out() {
         "4: [Service] ExecStartPre: refused: nothing runs on the machine beside the container; put it into the image or into a unit of its own"
     );
     assert_eq!(
-        refused("[Service]\nCPUQuota=5%"),
-        "4: [Service] CPUQuota: refused: it limits a control group of systemd's, and Docker puts the container into another; use Memory= and PidsLimit= in [Container] where they say it"
+        refused("[Service]\nCPUWeight=5"),
+        "4: [Service] CPUWeight: refused: it limits a control group of systemd's, and Docker puts the container into another; use Memory= and PidsLimit= in [Container] where they say it"
     );
     assert_eq!(
         refused("[Contaner]\nImage=b"),
@@ -220,10 +220,6 @@ fn options_that_contradict_one_another_are_refused() {
         ("NetworkAlias=b", "3: [Container] NetworkAlias: it needs a Network= of your own"),
         ("Volume=/a:/x\nMount=type=tmpfs,dst=/x/", "4: [Container] Mount: two mounts want /x/"),
         ("Secret=a\nSecret=b,target=a", "4: [Container] Secret: two secrets want /run/secrets/a"),
-        (
-            "ReloadCmd=a",
-            "3: [Container] ReloadCmd: refused: nothing reloads a unit of the cluster; leave it out, and restart the unit",
-        ),
         (
             "Notify=healthy\nHealthCmd=none",
             "3: [Container] Notify: without a health check there is nothing to wait for",
@@ -377,6 +373,23 @@ fn a_variable_without_a_value_is_nothing_and_said() {
         .map(|w| (w.line, w.problem.split(" has no value").next().unwrap_or_default()))
         .collect();
     assert_eq!(said, [(3, "[Container] Label: DOMAIN"), (4, "[Container] Exec: ARGS")]);
+}
+
+/// What Docker has too is read as the key that says it, behind all that the file says otherwise.
+#[test]
+fn options_of_podmans_are_taken_one_by_one() {
+    let text = "[Container]\nImage=a\nPodmanArgs=--memory=2g -e 'A=b c' --label \"x=${Y}\" --rm\nMemory=1g\n\
+                Environment=A=1 B=2\nPodmanArgs=--pid host\n";
+    let (quadlet, warnings) = parse("web.container", text).unwrap();
+    let Quadlet::Container(spec) = quadlet else { panic!("{quadlet:?}") };
+    assert_eq!(spec.limits.memory, Some(2 << 30));
+    let value =
+        |name: &str| spec.environment.set.get(name).and_then(|v| v.as_ref()).map(Sensitive::expose);
+    assert_eq!((value("A"), value("B")), (Some("b c"), Some("2")));
+    assert_eq!(spec.labels.get("x").map(String::as_str), Some(""));
+    assert_eq!(spec.podman.pid.as_deref(), Some("host"));
+    let said: Vec<_> = warnings.iter().map(|w| (w.line, w.problem.contains("no effect"))).collect();
+    assert_eq!(said, [(3, true), (3, false)]);
 }
 
 fn image_named(repository: &str, tag: &str) -> Image {

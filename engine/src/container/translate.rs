@@ -22,6 +22,9 @@ pub const LABEL_GENERATION: &str = "muster.generation";
 /// The label that says whose it is, where one engine serves several clusters.
 pub const LABEL_CLUSTER: &str = "muster.cluster";
 
+/// The time that a share of processors is counted in, in microseconds: systemd's and Podman's own.
+const CPU_PERIOD: i64 = 100_000;
+
 /// Whose a container, a volume or a network is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
@@ -148,6 +151,11 @@ pub fn translate(
         port_bindings: bindings(&spec.ports),
         devices: devices.into_iter().map(device).collect(),
         device_requests: cdi_request(needed),
+        device_cgroup_rules: spec.podman.device_rules.clone(),
+        privileged: spec.podman.privileged.then_some(true),
+        ipc_mode: spec.podman.ipc.clone(),
+        pid_mode: spec.podman.pid.clone(),
+        uts_mode: spec.podman.uts.clone(),
         init: spec.init.then_some(true),
         readonly_rootfs: spec.read_only.then_some(true),
         cap_add: security.add_capabilities.clone(),
@@ -158,6 +166,15 @@ pub fn translate(
         userns_mode: security.host_users.then(|| "host".to_owned()),
         group_add: spec.groups.clone(),
         memory: spec.limits.memory,
+        memory_swap: spec.limits.memory_swap,
+        memory_reservation: spec.limits.memory_reservation,
+        cpu_period: spec.limits.cpu_quota.map(|_| CPU_PERIOD),
+        cpu_quota: spec.limits.cpu_quota,
+        cpu_shares: spec.limits.cpu_shares,
+        cpuset_cpus: spec.limits.cpus.clone(),
+        cpuset_mems: spec.limits.memory_nodes.clone(),
+        oom_score_adj: spec.limits.oom_score,
+        cgroup_parent: spec.service.slice.clone(),
         pids_limit: spec.limits.pids,
         shm_size: spec.limits.shm,
         ulimits: spec
@@ -189,6 +206,8 @@ pub fn translate(
         }),
         cmd: spec.command.clone(),
         working_dir: spec.working_dir.clone(),
+        tty: spec.podman.tty.then_some(true),
+        open_stdin: spec.podman.interactive.then_some(true),
         exposed_ports: exposed(spec),
         healthcheck: (!spec.health.is_default()).then(|| health(&spec.health)),
         labels: identity.labels(&spec.labels),

@@ -110,6 +110,11 @@ pub(super) async fn start(
     if creation.loses_addresses() {
         creation.join_at_once();
     }
+    if let Some(slice) = &creation.body.host_config.cgroup_parent
+        && let Some(problem) = no_slice(slice, &machine.cgroups())
+    {
+        return Err(EngineError::refused(problem));
+    }
     if let Some(image) = &prepared.image {
         creation.body.image.clone_from(image);
     }
@@ -138,6 +143,15 @@ pub(super) async fn start(
             Err(error)
         }
     }
+}
+
+/// Why a container cannot be put into a slice by an engine whose control groups are kept so.
+fn no_slice(slice: &str, cgroups: &str) -> Option<String> {
+    (cgroups != "systemd").then(|| {
+        format!(
+            "Slice={slice}: this machine's container engine keeps its control groups by {cgroups} and knows no slices; start it with native.cgroupdriver=systemd"
+        )
+    })
 }
 
 async fn make(machine: &Machine, creation: &Creation) -> Result<String, EngineError> {

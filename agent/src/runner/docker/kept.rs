@@ -27,6 +27,9 @@ pub(super) struct Kept {
     /// What kept its last start from being one, if anything did.
     #[serde(default)]
     pub(super) fault: String,
+    /// What was last said of it besides, once it was at rest.
+    #[serde(default)]
+    pub(super) remark: String,
 }
 
 /// The files.

@@ -36,6 +36,11 @@ pub(super) async fn complete(
     creation.body.env = assemble(&late.environment, &late.secrets, &known)
         .map_err(|error| EngineError::refused(error.to_string()))?;
 
+    if let Some(path) = missing(&creation.body.host_config.binds) {
+        return Err(EngineError::refused(format!(
+            "Volume={path}: this machine does not have it, and Docker would make an empty directory of it"
+        )));
+    }
     let directory = machine.laid.join(unit.as_str());
     let mounts = lay(&directory, &late.secrets, &known).await?;
     let host_config = &mut creation.body.host_config;
@@ -60,6 +65,13 @@ fn environment_of_host() -> BTreeMap<String, Sensitive> {
         Some((name.into_string().ok()?, Sensitive::new(value.into_string().ok()?)))
     };
     std::env::vars_os().filter_map(text).collect()
+}
+
+/// A path that is to be mounted in the notation in which Docker makes what is not there. Podman refuses to start then, and so
+/// does Docker in its other one.
+fn missing(binds: &[String]) -> Option<&str> {
+    let sources = binds.iter().filter_map(|bind| bind.split(':').next());
+    sources.filter(|source| source.starts_with('/')).find(|source| !Path::new(source).exists())
 }
 
 /// Removes what was laid for a unit.

@@ -83,6 +83,8 @@ pub(super) struct Machine {
     logging: Mutex<Logging>,
     /// What it knows of devices that go by CDI's names.
     cdi: Mutex<Cdi>,
+    /// Who keeps the engine's control groups: `systemd`, or itself, `cgroupfs`.
+    cgroups: Mutex<String>,
 }
 
 /// Devices by the names of the Container Device Interface.
@@ -113,6 +115,7 @@ impl Machine {
             making: tokio::sync::Mutex::new(()),
             logging: Mutex::default(),
             cdi: Mutex::default(),
+            cgroups: Mutex::default(),
         }
     }
 
@@ -124,6 +127,8 @@ impl Machine {
             drivers: drivers.unwrap_or_default(),
             journal: false,
         };
+        let cgroups = info.cgroup_driver.map(|driver| driver.to_string());
+        *lock(&self.cgroups) = cgroups.unwrap_or_default();
         let found = info.discovered_devices.iter().flatten();
         let of_cdi = found.filter(|device| device.source.as_deref() == Some("cdi"));
         *lock(&self.cdi) = Cdi {
@@ -136,6 +141,11 @@ impl Machine {
     pub(super) fn abilities(&self, api: Api) -> Abilities {
         let Cdi { is_on, devices } = lock(&self.cdi).clone();
         Abilities { api: ApiVersion(api.major, api.minor), cdi: is_on, cdi_devices: devices }
+    }
+
+    /// Who keeps the engine's control groups.
+    pub(super) fn cgroups(&self) -> String {
+        lock(&self.cgroups).clone()
     }
 
     /// What the engine and this machine can do with output.

@@ -104,6 +104,7 @@ pub(super) fn spawn(machine: &Arc<Machine>, unit: UnitName, plan: Plan) -> Handl
             since: kept.since,
             invocation: kept.container.as_deref().map(invocation).unwrap_or_default(),
             container: kept.container.clone(),
+            remark: kept.remark.clone(),
             ..Standing::default()
         },
         None => Standing {
@@ -472,6 +473,12 @@ impl Unit {
             sub: sub.clone(),
             since,
             fault: self.fault.clone(),
+            // What goes on is told often, and is no more after a restart.
+            remark: if matches!(phase, Phase::Dead | Phase::Failed(_)) {
+                self.remark()
+            } else {
+                String::new()
+            },
         };
         if kept != self.kept {
             if let Err(error) = self.machine.memories.save(&self.name, &kept) {

@@ -1,6 +1,6 @@
 //! The options of `[Container]`.
 
-use super::{Key, emulated, honoured, refused};
+use super::{Key, emulated, honoured, noted, refused};
 
 const NO_PODMAN: &str = "no podman command is run; use the option that says what is wanted";
 const NO_POD: &str = "Docker has no pods; use Network=NAME.container to share a network";
@@ -8,7 +8,7 @@ const NO_MAP: &str = "Docker maps users for the whole engine, not for one contai
 const NO_STARTUP: &str =
     "Docker has one health check and no second one for the start; use HealthStartPeriod=";
 const NO_HEALTH_LOG: &str = "Docker keeps the last five results by itself";
-const NO_RELOAD: &str = "nothing reloads a unit of the cluster; leave it out, and restart the unit";
+const NO_RELOAD: &str = "nothing reloads a unit of the cluster; restart it";
 const OLD: &str = "Podman gave it up";
 
 pub(super) const KEYS: &[Key] = &[
@@ -20,9 +20,9 @@ pub(super) const KEYS: &[Key] = &[
     honoured("AddHost"),
     honoured("Annotation"),
     honoured("AppArmor"),
-    emulated(
+    noted(
         "AutoUpdate",
-        "a label for whatever updates containers; Muster does not: use Pull=newer and restart the unit",
+        "nothing updates a container of Docker's while it runs, and the label is all that is set; use Pull=newer and restart the unit",
     ),
     emulated("CgroupsMode", "`enabled` is what Docker does; the other modes are Podman's own"),
     honoured("ContainerName"),
@@ -90,7 +90,10 @@ pub(super) const KEYS: &[Key] = &[
     ),
     honoured("PidsLimit"),
     refused("Pod", NO_POD),
-    refused("PodmanArgs", NO_PODMAN),
+    emulated(
+        "PodmanArgs",
+        "what Docker has too, option by option; `--privileged`, `--ipc`, `--pid`, `--cpus` and what has a key of its own",
+    ),
     honoured("PublishPort"),
     emulated("Pull", "decided and done by the daemon on the machine"),
     honoured("ReadOnly"),
@@ -98,8 +101,8 @@ pub(super) const KEYS: &[Key] = &[
         "ReadOnlyTmpfs",
         "`/run`, `/tmp` and `/var/tmp` as tmpfs, unless something is mounted there",
     ),
-    refused("ReloadCmd", NO_RELOAD),
-    refused("ReloadSignal", NO_RELOAD),
+    noted("ReloadCmd", NO_RELOAD),
+    noted("ReloadSignal", NO_RELOAD),
     refused("RemapGid", OLD),
     refused("RemapUid", OLD),
     refused("RemapUidSize", OLD),

@@ -14,6 +14,8 @@ const NO_RELOAD: &str = "nothing reloads a unit of the cluster; restart it";
 const LATER: &str = "every restart waits RestartSec=, as with Debian 12's systemd";
 
 pub(super) const SERVICE: &[Key] = &[
+    emulated("AllowedCPUs", "the container's own limit"),
+    emulated("CPUQuota", "the container's own limit"),
     noted("Delegate", "Docker sets up a container's control group"),
     emulated("Environment", "the values that `$NAME` and `${NAME}` stand for in [Container]"),
     emulated(
@@ -28,8 +30,9 @@ pub(super) const SERVICE: &[Key] = &[
     refused("ExecStop", "use StopSignal= in [Container]"),
     refused("ExecStopPost", NO_COMMAND),
     emulated("KillMode", "`mixed` and `control-group`, which is what happens"),
-    refused("MemoryMax", "use Memory= in [Container]"),
+    emulated("MemoryMax", "the container's own limit; no percentage"),
     noted("NotifyAccess", "Notify= in [Container] says all there is to say"),
+    emulated("OOMScoreAdjust", "the container's own"),
     honoured("RemainAfterExit"),
     honoured("Restart"),
     honoured("RestartForceExitStatus"),
@@ -37,11 +40,15 @@ pub(super) const SERVICE: &[Key] = &[
     honoured("RestartPreventExitStatus"),
     honoured("RestartSec"),
     noted("RestartSteps", LATER),
+    emulated(
+        "Slice",
+        "by an engine that leaves control groups to systemd; on a machine with another the start fails",
+    ),
     honoured("StartLimitBurst"),
     honoured("StartLimitInterval"),
     honoured("SuccessExitStatus"),
     noted("SyslogIdentifier", "LogDriver= and LogOpt= in [Container] say where the output goes"),
-    refused("TasksMax", "use PidsLimit= in [Container]"),
+    emulated("TasksMax", "the container's own limit; no percentage"),
     honoured("TimeoutSec"),
     emulated(
         "TimeoutStartSec",
@@ -78,9 +85,9 @@ pub(super) const UNIT: &[Key] = &[
 const CLUSTER: &str = "the cluster starts the unit, and again whenever its machine boots";
 
 pub(super) const INSTALL: &[Key] = &[
-    refused("Alias", "a container goes by one name"),
-    refused("Also", "there is nothing to enable; start each unit"),
-    refused("DefaultInstance", "start an instance by its name"),
+    noted("Alias", "a container goes by one name"),
+    noted("Also", "there is nothing to enable; start each unit"),
+    noted("DefaultInstance", "start an instance by its name"),
     emulated("RequiredBy", CLUSTER),
     emulated("UpheldBy", CLUSTER),
     emulated("WantedBy", CLUSTER),
@@ -422,14 +429,12 @@ pub(super) const SERVICE_GROUPS: &[Group] = &[
             "NUMAMask",
             "NUMAPolicy",
             "Nice",
-            "OOMScoreAdjust",
             "Personality",
         ],
     ),
     refused_all(
         "it limits a control group of systemd's, and Docker puts the container into another; use Memory= and PidsLimit= in [Container] where they say it",
         &[
-            "AllowedCPUs",
             "AllowedMemoryNodes",
             "BPFProgram",
             "BindNetworkInterface",
@@ -437,7 +442,6 @@ pub(super) const SERVICE_GROUPS: &[Group] = &[
             "BlockIOReadBandwidth",
             "BlockIOWeight",
             "BlockIOWriteBandwidth",
-            "CPUQuota",
             "CPUShares",
             "CPUWeight",
             "DefaultMemoryLow",
@@ -469,7 +473,6 @@ pub(super) const SERVICE_GROUPS: &[Group] = &[
             "MemoryZSwapWriteback",
             "NFTSet",
             "RestrictNetworkInterfaces",
-            "Slice",
             "SocketBindAllow",
             "SocketBindDeny",
             "StartupAllowedCPUs",
