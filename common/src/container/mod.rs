@@ -58,6 +58,9 @@ use variables::Variables;
 /// The instance a template is checked with, one that no file is likely to name.
 const STAND_IN: &str = "INSTANCE";
 
+/// Most warnings for one file, as for one of systemd's: nobody reads more.
+const MAX_WARNINGS: usize = 100;
+
 /// What a Quadlet file describes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Quadlet {
@@ -171,7 +174,12 @@ pub fn describe(name: &UnitName, file: &UnitFile, host: &Host) -> String {
 /// As [`read`].
 pub fn check(name: &UnitName, file: &UnitFile) -> Result<Vec<Warning>, ContainerError> {
     let stand_in = name.instantiate(STAND_IN).ok();
-    read(stand_in.as_ref().unwrap_or(name), file, &Host::stand_in()).map(|(_, warnings)| warnings)
+    let (_, mut warnings) = read(stand_in.as_ref().unwrap_or(name), file, &Host::stand_in())?;
+    if let Some(next) = warnings.get_mut(MAX_WARNINGS) {
+        "and more from here on".clone_into(&mut next.problem);
+        warnings.truncate(MAX_WARNINGS + 1);
+    }
+    Ok(warnings)
 }
 
 /// What a container made from this file mounts, by a name and on a machine made up: what is mounted and whether it can be

@@ -330,6 +330,17 @@ fn what_harms_nothing_is_taken_and_said_with_its_line() {
     }
 }
 
+#[test]
+fn nobody_is_told_more_than_can_be_read() {
+    let text = format!("[Container]\nImage=a\n[Unit]\n{}", "After=b.service\n".repeat(500));
+    let warnings = check(&"web.container".parse().unwrap(), &text.parse().unwrap()).unwrap();
+    let last = warnings.last().unwrap();
+    assert_eq!(
+        (warnings.len(), last.to_string().as_str()),
+        (101, "line 104: and more from here on")
+    );
+}
+
 /// What the container would feel, or what runs beside it, is never dropped.
 #[test]
 fn what_would_change_what_runs_is_refused() {
