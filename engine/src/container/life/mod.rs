@@ -16,14 +16,15 @@
 
 mod judge;
 mod limit;
+mod memory;
 mod words;
 
 use std::time::Duration;
 
 use muster_common::container::{ContainerSpec, Kind, Notify, OnFailure, Service};
-use serde::{Deserialize, Serialize};
 
 pub use judge::{Ended, Result};
+pub use memory::{Memory, Rest};
 
 /// The rules a container lives by.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -151,36 +152,6 @@ pub enum Then {
     Start,
     /// What `Restart=` says, for this result or, without, for how it ended.
     Judge(Option<Result>),
-}
-
-/// What outlasts the daemon, to be kept on the machine until it reboots.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Memory {
-    /// Whether the cluster wants it to run.
-    pub wanted: bool,
-    /// Starts within the limit's interval, oldest first, since boot.
-    pub starts: Vec<Duration>,
-    /// How often it was started again by itself since the cluster last asked.
-    pub restarts: u32,
-    /// How it came to rest, if it has.
-    pub rest: Option<Rest>,
-    /// How it ended last.
-    pub ended: Option<Ended>,
-    /// Whether its last start came to nothing because its conditions did not hold.
-    #[serde(default)]
-    pub unmet: bool,
-}
-
-/// How a container came to rest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Rest {
-    /// Stopped, or ended well.
-    Dead,
-    /// Its work is done.
-    Exited,
-    /// Given up on.
-    Failed(Result),
 }
 
 /// What a daemon that has just started finds.
@@ -584,16 +555,6 @@ impl Life {
     fn rest(&mut self, rest: Rest) {
         self.memory.rest = Some(rest);
         self.phase = rest.phase();
-    }
-}
-
-impl Rest {
-    fn phase(self) -> Phase {
-        match self {
-            Self::Dead => Phase::Dead,
-            Self::Exited => Phase::Exited,
-            Self::Failed(result) => Phase::Failed(result),
-        }
     }
 }
 

@@ -1,0 +1,48 @@
+//! What is remembered of a container's life over a restart of the daemon.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::Phase;
+use super::judge::{Ended, Result};
+
+/// What outlasts the daemon, to be kept on the machine until it reboots.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Memory {
+    /// Whether the cluster wants it to run.
+    pub wanted: bool,
+    /// Starts within the limit's interval, oldest first, since boot.
+    pub starts: Vec<Duration>,
+    /// How often it was started again by itself since the cluster last asked.
+    pub restarts: u32,
+    /// How it came to rest, if it has.
+    pub rest: Option<Rest>,
+    /// How it ended last.
+    pub ended: Option<Ended>,
+    /// Whether its last start came to nothing because its conditions did not hold.
+    #[serde(default)]
+    pub unmet: bool,
+}
+
+/// How a container came to rest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Rest {
+    /// Stopped, or ended well.
+    Dead,
+    /// Its work is done.
+    Exited,
+    /// Given up on.
+    Failed(Result),
+}
+
+impl Rest {
+    pub(super) fn phase(self) -> Phase {
+        match self {
+            Self::Dead => Phase::Dead,
+            Self::Exited => Phase::Exited,
+            Self::Failed(result) => Phase::Failed(result),
+        }
+    }
+}
