@@ -252,7 +252,10 @@ impl Cluster {
     fn note_stops(&mut self, launched: BTreeSet<UnitName>) {
         let now = Instant::now();
         for unit in launched {
-            if lists::current(&self.snapshot, &unit) == DesiredState::Loaded {
+            let wanted = self.snapshot.units.get(&unit).map(|unit| unit.desired);
+            if wanted == Some(DesiredState::Loaded)
+                && lists::current(&self.snapshot, &unit) == DesiredState::Loaded
+            {
                 self.stops.note(&unit, now);
             }
         }

@@ -121,7 +121,12 @@ pub(super) async fn put(
     let change = UnitChange { name, file: None, desired, restart: false };
     let request = Request::of_file(file.filter(|_| replaces), change);
     let answer = carry_out(&app, &request, false).await?;
-    match answer.units.into_iter().next().map(|unit| unit.outcome) {
+    let answer = answer.units.into_iter().next();
+    // fleet's API has no place for them.
+    for warning in answer.iter().flat_map(|unit| &unit.warnings) {
+        tracing::warn!(warning, "a unit file came in over fleet's API");
+    }
+    match answer.map(|unit| unit.outcome) {
         Some(Outcome::Failed { message }) => Err(ApiError::conflict(message)),
         _ if replaces => Ok(StatusCode::CREATED),
         _ => Ok(StatusCode::NO_CONTENT),
