@@ -4,6 +4,7 @@
 //! around it brings the looks and carries the events away. What becomes of each unit is the engine's word.
 
 use muster_common::api::drain::DrainEvent;
+use muster_common::cordon::DrainEnd;
 use muster_common::drain::Progress;
 use muster_common::machine::MachineId;
 use muster_common::snapshot::Snapshot;
@@ -39,10 +40,12 @@ impl Following {
         events
     }
 
-    /// Whether all has been told: nothing is left but global units, or nothing moves because the drain is over.
+    /// Whether all has been told: nothing is left but global units, or the drain is over. One that was given up at its deadline is
+    /// over even while a unit takes its time to stop; one that stops what is left is, once that is down.
     pub fn is_over(&self) -> bool {
         self.told.as_ref().is_some_and(|progress| {
-            progress.is_done() || (!progress.is_draining() && progress.is_at_rest())
+            let given_up = progress.ended() == Some(DrainEnd::GaveUp);
+            progress.is_done() || (!progress.is_draining() && (given_up || progress.is_at_rest()))
         })
     }
 }

@@ -3,6 +3,7 @@
 //! Owns the two commands that are run and their arguments, and what they would say of a container. Names are valid unit
 //! names and stand after `--`, modes come from a list, so nothing a client sends is taken for an option. It changes nothing.
 
+mod follow;
 mod lines;
 mod shown;
 
@@ -22,6 +23,7 @@ use tokio::io::AsyncReadExt;
 use tokio::process::{Child, ChildStdout, Command};
 use tokio_stream::wrappers::ReceiverStream;
 
+pub use self::follow::{Piece, Start};
 use self::lines::Form;
 use crate::health::unix_seconds;
 use crate::identity;
@@ -85,7 +87,13 @@ pub struct Journal {
     pub follow: bool,
     /// In what form.
     pub mode: Mode,
+    /// Of this start of the unit alone.
+    pub start: Option<Invocation>,
 }
+
+/// systemd's id of one start of a unit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Invocation(u128);
 
 /// Why a unit cannot be looked at.
 #[derive(Debug, thiserror::Error)]
@@ -144,6 +152,22 @@ impl FromStr for Lines {
     }
 }
 
+impl FromStr for Invocation {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let digits = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let id = u128::from_str_radix(text, 16).ok().filter(|id| digits && *id != 0);
+        id.map(Self).ok_or(())
+    }
+}
+
+impl fmt::Display for Invocation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
 impl fmt::Display for Lines {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -198,7 +222,17 @@ impl Inspector {
         journal: Journal,
     ) -> Result<BoxStream<'static, io::Result<Bytes>>, InspectError> {
         if !unit.unit_type().is_quadlet() {
-            return self.journalctl(&[format!("--unit={unit}")], journal);
+            let which = match journal.start {
+                // What the processes of a start printed, and what systemd said of it.
+                Some(start) => vec![
+                    format!("_SYSTEMD_INVOCATION_ID={start}"),
+                    "+".to_owned(),
+                    format!("INVOCATION_ID={start}"),
+                    "_PID=1".to_owned(),
+                ],
+                None => vec![format!("--unit={unit}")],
+            };
+            return self.journalctl(&which, journal);
         }
         let Some(containers) = &self.containers else {
             return Err(OutputError::Unknown(unit.clone()).into());
@@ -242,18 +276,25 @@ impl Inspector {
         Ok(stream::try_unfold((child, stdout), next_chunk).boxed())
     }
 
-    /// A unit's last log lines.
+    /// The last log lines of a start of a unit, or of the unit.
     pub async fn last_lines(
         &self,
         unit: &UnitName,
+        start: Option<Invocation>,
         lines: u32,
     ) -> Result<Vec<String>, InspectError> {
-        let text = self.last(unit, lines, Mode::cat()).await?;
+        let text = self.last(unit, start, lines, Mode::cat()).await?;
         Ok(text.lines().map(str::to_owned).collect())
     }
 
-    async fn last(&self, unit: &UnitName, lines: u32, mode: Mode) -> Result<String, InspectError> {
-        let journal = Journal { lines: Lines::Last(lines), follow: false, mode };
+    async fn last(
+        &self,
+        unit: &UnitName,
+        start: Option<Invocation>,
+        lines: u32,
+        mode: Mode,
+    ) -> Result<String, InspectError> {
+        let journal = Journal { lines: Lines::Last(lines), follow: false, mode, start };
         let mut chunks = self.journal(unit, journal).await?;
         let mut text = Vec::new();
         // What breaks off is told as far as it came.
@@ -273,7 +314,7 @@ impl Inspector {
             return (format!("Unit {unit} could not be found.\n"), shown::UNKNOWN);
         };
         let mut text = shown::text(unit, &look, unix_seconds(), &TimeZone::system());
-        match self.last(unit, STATUS_LINES, Mode::default()).await {
+        match self.last(unit, None, STATUS_LINES, Mode::default()).await {
             Ok(lines) if !lines.is_empty() => {
                 text.push('\n');
                 text.push_str(&lines);

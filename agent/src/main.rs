@@ -128,6 +128,7 @@ async fn daemon(config: Config, flags: Flags, level: logs::Level) -> anyhow::Res
             metrics,
             inspector: Inspector { containers, ..Inspector::default() },
             lock: lock.clone(),
+            group: config.reboot.group.clone(),
             slot_limit: SLOT_LIMIT,
             token_limit: config.token_limit,
             body_limit: config.http.body_limit,

@@ -23,6 +23,8 @@ mod elsewhere;
 mod fleet;
 #[path = "api/flood.rs"]
 mod flood;
+#[path = "api/journal.rs"]
+mod journal;
 #[path = "api/reboot.rs"]
 mod reboot;
 mod support;
@@ -131,6 +133,7 @@ fn parts(registry: &Registry, view: &View, machine: &MachineId) -> Parts {
             containers: None,
         },
         lock: Lock::new(registry.clone(), []),
+        group: muster_common::reboot::Group::default(),
         slot_limit: LIMIT,
         token_limit: 100,
         body_limit: 1024 * 1024,

@@ -64,6 +64,7 @@ impl Daemon {
             health,
             inspector: Inspector::default(),
             lock: lock.clone(),
+            group: muster_common::reboot::Group::default(),
             slot_limit: limit,
             token_limit: 100,
             body_limit: 1024 * 1024,

@@ -108,6 +108,7 @@ impl Cluster {
             health,
             inspector: Inspector::default(),
             lock: Lock::new(registry.clone(), ["default".parse().unwrap()]),
+            group: muster_common::reboot::Group::default(),
             slot_limit: SLOT_LIMIT,
             token_limit: 100,
             body_limit: 8 * 1024 * 1024,

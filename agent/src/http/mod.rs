@@ -27,6 +27,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use http::{HeaderValue, StatusCode, header};
 use muster_common::machine::MachineId;
+use muster_common::reboot::Group;
 use muster_store::Registry;
 use tokio_util::sync::CancellationToken;
 
@@ -62,6 +63,8 @@ pub struct Parts {
     pub inspector: Inspector,
     /// The slots of rolling reboots; all of a daemon go through one.
     pub lock: Lock,
+    /// The reboot group of this machine.
+    pub group: Group,
     /// How long a request may try for an answer about slots; see [`SLOT_LIMIT`].
     pub slot_limit: Duration,
     /// Entries on a page of fleet's API.

@@ -32,6 +32,7 @@ pub fn tell(
     let requests = records.requests.iter().filter(|(id, _)| group_of(id).is_none_or(wanted));
     Ok(Reboots {
         machine: machine.clone(),
+        group: None,
         revision: records.revision,
         groups: groups.map(|(name, slots)| GroupSlots::new(name.clone(), slots.clone())).collect(),
         hosts: hosts

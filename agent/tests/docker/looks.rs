@@ -54,7 +54,7 @@ impl Case {
         mode: &str,
     ) -> Result<BoxStream<'static, std::io::Result<Bytes>>, InspectError> {
         let mode: Mode = mode.parse().unwrap();
-        self.inspector.journal(&self.unit, Journal { lines, follow, mode }).await
+        self.inspector.journal(&self.unit, Journal { lines, follow, mode, start: None }).await
     }
 
     async fn end(self) {
@@ -127,7 +127,7 @@ async fn the_status_of_one_that_has_failed() {
     ] {
         assert!(text.contains(expected), "{expected:?} is not in\n{text}");
     }
-    assert_eq!(case.inspector.last_lines(&case.unit, 10).await.unwrap(), ["oh"]);
+    assert_eq!(case.inspector.last_lines(&case.unit, None, 10).await.unwrap(), ["oh"]);
     let seen = case.runner.observe(&[case.unit.clone()].into()).await.unwrap();
     assert_eq!(seen.get(&case.unit).unwrap().remark, "exit-code, code 3");
     case.end().await;

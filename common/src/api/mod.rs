@@ -4,5 +4,6 @@ pub mod cordon;
 pub mod drain;
 pub mod fleet;
 pub mod fleetlock;
+pub mod journal;
 pub mod reboot;
 pub mod v1;

@@ -36,6 +36,9 @@ use crate::text::{self, FreeText};
 pub struct Reboots {
     /// The machine whose daemon answers.
     pub machine: MachineId,
+    /// The group of that machine. Events leave it out, and so do daemons of before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<Group>,
     /// The store's revision that this is of.
     #[serde(default)]
     pub revision: u64,

@@ -15,6 +15,7 @@
 //! | `POST /v1/unfreeze` | | 204: re-placement goes on although machines are missing |
 //! | `GET /v1/units/NAME/status?machine=ID` | | [`UnitStatus`], as systemctl prints it on the unit's machine |
 //! | `GET /v1/units/NAME/journal?machine=ID&lines=N&follow=BOOL&output=MODE` | | text, streamed; trailer-less, ends when journalctl does |
+//! | `GET /v1/units/NAME/journal/follow` | | server-sent events; see [`super::journal`] |
 //! | `GET /v1/version` | | [`Version`] |
 //!
 //! Errors have fleet's shape, [`super::fleet::ErrorBody`].

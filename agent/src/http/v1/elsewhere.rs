@@ -22,7 +22,7 @@ use serde::de::DeserializeOwned;
 use super::log::{self, Bounds};
 use crate::http::App;
 use crate::http::error::{ApiError, json};
-use crate::inspect::{Journal, Lines, Mode};
+use crate::inspect::{Invocation, Journal, Lines, Mode};
 use crate::peer::{self, PeerError};
 
 /// Most bytes of a status: ten lines of the longest that the journal keeps (48 KiB), in the widest form of JSON, and what
@@ -63,9 +63,10 @@ pub(super) async fn journal(
     name: &UnitName,
     journal: Journal,
 ) -> Result<BoxStream<'static, std::io::Result<Bytes>>, ApiError> {
-    let Journal { lines, follow, mode } = journal;
+    let Journal { lines, follow, mode, start } = journal;
+    let start = start.map(|start| format!("&invocation={start}")).unwrap_or_default();
     let path = format!(
-        "/v1/units/{}/journal?machine={}&lines={lines}&follow={follow}&output={mode}",
+        "/v1/units/{}/journal?machine={}&lines={lines}&follow={follow}&output={mode}{start}",
         escape(name),
         machine.id,
     );
@@ -75,15 +76,37 @@ pub(super) async fn journal(
     Ok(if follow { pieces } else { log::bounded(pieces, Bounds::of_another()) })
 }
 
-/// The last lines of a unit there, as plain text.
+/// A unit's journal there, followed: the events of that daemon as they come.
+pub(super) async fn followed(
+    app: &App,
+    machine: &Machine,
+    headers: &HeaderMap,
+    name: &UnitName,
+    query: &str,
+) -> Result<BoxStream<'static, std::io::Result<Bytes>>, ApiError> {
+    let path = format!("/v1/units/{}/journal/follow?machine={}&{query}", escape(name), machine.id);
+    let answer = ask(app, machine, headers, &path).await?;
+    Ok(BodyDataStream::new(answer.into_body()).map_err(std::io::Error::other).boxed())
+}
+
+/// The last lines of a unit there, or of one start of it, as plain text.
 pub(super) async fn last_lines(
     app: &App,
     machine: &Machine,
     name: &UnitName,
+    start: Option<Invocation>,
     lines: u32,
 ) -> Result<Vec<String>, ApiError> {
-    let journal = Journal { lines: Lines::Last(lines), follow: false, mode: Mode::cat() };
-    let mut pieces = self::journal(app, machine, &HeaderMap::new(), name, journal).await?;
+    let journal = Journal { lines: Lines::Last(lines), follow: false, mode: Mode::cat(), start };
+    let nobody = HeaderMap::new();
+    let mut pieces = match self::journal(app, machine, &nobody, name, journal).await {
+        // A daemon of before does not know starts.
+        Err(error) if error.status == StatusCode::BAD_REQUEST && start.is_some() => {
+            let journal = Journal { start: None, ..journal };
+            self::journal(app, machine, &nobody, name, journal).await?
+        }
+        pieces => pieces?,
+    };
     let mut text = Vec::new();
     while let Some(Ok(piece)) = pieces.next().await {
         let room = LINES_BYTES.saturating_sub(text.len());

@@ -19,7 +19,7 @@ use crate::http::App;
 use crate::http::error::{ApiError, chain, json};
 use crate::http::extract::{Name, Params};
 use crate::http::quota::Caller;
-use crate::inspect::{InspectError, Journal, Lines, Mode};
+use crate::inspect::{InspectError, Invocation, Journal, Lines, Mode};
 use crate::lists;
 use crate::runner::docker::OutputError;
 
@@ -31,7 +31,7 @@ const LOG_PATIENCE: Duration = Duration::from_secs(3);
 const STATUS_PATIENCE: Duration = Duration::from_secs(20);
 
 /// Lines of a journal when none are asked for: fleetctl's default.
-const DEFAULT_LINES: Lines = Lines::Last(10);
+pub(super) const DEFAULT_LINES: Lines = Lines::Last(10);
 
 pub(super) async fn status(
     State(app): State<App>,
@@ -41,7 +41,7 @@ pub(super) async fn status(
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     params.only(&["machine"])?;
-    let machine = whom_to_ask(&app, &name, &params).await?;
+    let machine = whom_to_ask(&app, &name, &params, None).await?;
     if machine.id != app.machine {
         return elsewhere::status(&app, &machine, &headers, &name).await;
     }
@@ -63,13 +63,14 @@ pub(super) async fn journal(
     params: Params,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    params.only(&["machine", "lines", "follow", "output"])?;
+    params.only(&["machine", "lines", "follow", "output", "invocation"])?;
     let journal = Journal {
         lines: params.parse("lines", "a number or all")?.unwrap_or(DEFAULT_LINES),
         follow: params.parse("follow", "true or false")?.unwrap_or(false),
         mode: params.parse("output", &format!("one of {}", Mode::all()))?.unwrap_or_default(),
+        start: params.parse("invocation", "the id of a start, 32 hexadecimal digits")?,
     };
-    let machine = whom_to_ask(&app, &name, &params).await?;
+    let machine = whom_to_ask(&app, &name, &params, None).await?;
     if machine.id != app.machine {
         // Whoever follows holds a connection to the other machine.
         let held = app.take(&app.quotas().streams, caller)?;
@@ -89,20 +90,23 @@ pub(super) async fn journal(
     Ok(log::answer(log, held))
 }
 
-/// A failed unit's last log lines, from its machine; none if they cannot be had in time.
+/// The last log lines of a start that failed, from its machine; none if they cannot be had in time. Without the id of the
+/// start, the unit's last ones.
 pub(super) async fn last_lines(
     app: &App,
     name: &UnitName,
     machine: &Machine,
+    start: Option<Invocation>,
     lines: u32,
 ) -> Vec<String> {
     let fetched = async {
         if machine.id == app.machine {
             let turn = app.turn(&app.quotas().processes, Caller::Local);
             let _turn = turn.await.map_err(|error| error.message)?;
-            return app.inspector.last_lines(name, lines).await.map_err(|e| chain(&e));
+            return app.inspector.last_lines(name, start, lines).await.map_err(|e| chain(&e));
         }
-        elsewhere::last_lines(app, machine, name, lines).await.map_err(|error| error.message)
+        let told = elsewhere::last_lines(app, machine, name, start, lines).await;
+        told.map_err(|error| error.message)
     };
     match tokio::time::timeout(LOG_PATIENCE, fetched).await {
         Ok(Ok(lines)) => lines,
@@ -114,7 +118,13 @@ pub(super) async fn last_lines(
     }
 }
 
-async fn whom_to_ask(app: &App, name: &UnitName, params: &Params) -> Result<Machine, ApiError> {
+/// The machine that a request is for: the one it names, else the one that has the unit.
+pub(super) async fn whom_to_ask(
+    app: &App,
+    name: &UnitName,
+    params: &Params,
+    prefer: Option<&MachineId>,
+) -> Result<Machine, ApiError> {
     let named: Option<MachineId> = params.parse("machine", "a machine id")?;
     if let Some(id) = &named
         && *id == app.machine
@@ -129,13 +139,13 @@ async fn whom_to_ask(app: &App, name: &UnitName, params: &Params) -> Result<Mach
             Some(id) => {
                 return Err(ApiError::not_found(format!("machine {id} is not registered now")));
             }
-            None => machine_of(snapshot, name, &app.machine)?,
+            None => super::journal::preferred(snapshot, name, &app.machine, prefer)?,
         };
         Ok(lists::machine(snapshot, &id))
     })
 }
 
-fn machine_of(
+pub(super) fn machine_of(
     snapshot: &Snapshot,
     name: &UnitName,
     own: &MachineId,

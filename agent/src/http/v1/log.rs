@@ -83,11 +83,27 @@ pub(super) fn answer<T: Send + 'static>(
     log: BoxStream<'static, std::io::Result<Bytes>>,
     held: T,
 ) -> Response {
+    answer_as("text/plain; charset=utf-8", log, held)
+}
+
+/// The answer that is a stream of events.
+pub(super) fn events<T: Send + 'static>(
+    log: BoxStream<'static, std::io::Result<Bytes>>,
+    held: T,
+) -> Response {
+    answer_as("text/event-stream", log, held)
+}
+
+fn answer_as<T: Send + 'static>(
+    kind: &'static str,
+    log: BoxStream<'static, std::io::Result<Bytes>>,
+    held: T,
+) -> Response {
     let log = log.map(move |piece| {
         let _ = &held;
         piece
     });
-    let headers = [(header::CONTENT_TYPE, "text/plain; charset=utf-8")];
+    let headers = [(header::CONTENT_TYPE, kind)];
     (headers, Body::from_stream(log)).into_response()
 }
 

@@ -4,6 +4,7 @@ mod cordons;
 mod drain;
 mod elsewhere;
 mod inspect;
+mod journal;
 mod lists;
 mod log;
 mod reboot;
@@ -23,6 +24,7 @@ pub(super) fn routes() -> Router<App> {
         .route("/units/{name}", get(lists::unit))
         .route("/units/{name}/status", get(inspect::status))
         .route("/units/{name}/journal", get(inspect::journal))
+        .route("/units/{name}/journal/follow", get(journal::follow))
         .route("/wait", post(wait::wait))
         .route("/states", get(lists::states))
         .route("/machines", get(lists::machines))

@@ -54,6 +54,7 @@ async fn status(State(app): State<App>, params: Params) -> Result<Response, ApiE
     let records = app.lock.records(app.slot_limit).await?;
     let mut status = overview::tell(&app.machine, &records, group.as_ref())?;
     let reader = app.view.fresh().await?;
+    status.group = Some(app.group.clone());
     status.machines = reader.read(|snapshot| snapshot.machines.values().cloned().collect());
     Ok(json(StatusCode::OK, &status))
 }

@@ -131,7 +131,8 @@ async fn explain(app: &App, failures: Vec<Failure>, events: &mpsc::Sender<WaitEv
         .map(async |(index, failure)| {
             let Failure { name, machine, state } = failure;
             let log = if index < LOGS_AT_MOST {
-                inspect::last_lines(app, &name, &machine, LOG_LINES).await
+                let start = state.invocation.parse().ok();
+                inspect::last_lines(app, &name, &machine, start, LOG_LINES).await
             } else {
                 Vec::new()
             };

@@ -1,0 +1,342 @@
+//! A journal that is followed from a place that can be named.
+//!
+//! Owns the taking up: nothing is shown twice and nothing is left out, whoever is restarted or cut off in between. journalctl
+//! names a place only when it ends. So one journalctl watches, whose output is thrown away, and for what it has noticed
+//! another is run that begins behind the last place, prints in the form that was asked for, and names the next one.
+
+use std::io;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use futures::StreamExt as _;
+use futures::stream::{self, BoxStream};
+use jiff::tz::TimeZone;
+use muster_common::unit::UnitName;
+use tokio::io::AsyncReadExt as _;
+use tokio::process::{Child, ChildStdout, Command};
+use tokio_stream::wrappers::ReceiverStream;
+
+use super::lines::Form;
+use super::{InspectError, Inspector, Lines, Mode};
+use crate::identity;
+use crate::runner::docker::{Output, OutputError, OutputLine};
+
+/// What journalctl puts before the place it has come to.
+const CURSOR: &str = "-- cursor: ";
+
+/// What a place in lines of a container engine begins with: the time of the last one, which no two lines share.
+const ENGINE: &str = "at:";
+
+/// Bytes of lines that are passed on at a time. More of them, such as all of a journal, go in pieces of which only the last
+/// names a place.
+const PIECE: usize = 256 * 1024;
+
+/// How long lines are collected once there is one: a program that prints does so in bursts, and each journalctl costs some milliseconds.
+const BURST: Duration = Duration::from_millis(20);
+
+/// Pause before a watching journalctl that ended is replaced.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// Where to begin.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Start {
+    /// With the last lines.
+    Lines(Lines),
+    /// Behind a place that was named before.
+    Cursor(String),
+    /// With what was logged in the last so much time.
+    Ago(Duration),
+}
+
+/// Lines, and the place behind them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Piece {
+    /// Whole lines.
+    pub text: String,
+    /// The place, where one can be named.
+    pub cursor: Option<String>,
+}
+
+impl Inspector {
+    /// A unit's journal from a place on: what there is and, if it `goes_on`, what comes. Dropping the stream ends every
+    /// process behind it.
+    pub async fn follow(
+        &self,
+        unit: &UnitName,
+        mode: Mode,
+        start: Start,
+        goes_on: bool,
+    ) -> Result<BoxStream<'static, io::Result<Piece>>, InspectError> {
+        if !unit.unit_type().is_quadlet() {
+            return Ok(self.watch(vec![format!("--unit={unit}")], mode, start, goes_on));
+        }
+        let Some(containers) = &self.containers else {
+            return Err(OutputError::Unknown(unit.clone()).into());
+        };
+        let tail = match &start {
+            Start::Lines(lines) => lines.to_string(),
+            _ => "all".to_owned(),
+        };
+        match containers.output(unit, &tail, goes_on).await? {
+            Output::Journal(matches) => Ok(self.watch(matches, mode, start, goes_on)),
+            Output::Engine { driver, name, lines } => {
+                let form = Form::of(mode.0, identity::host_name(), name, TimeZone::system());
+                let form = form.ok_or_else(|| InspectError::Mode { unit: unit.clone(), driver })?;
+                let behind = behind(&start);
+                let lines = ReceiverStream::new(lines).filter_map(move |line| {
+                    let piece = match line {
+                        // Their form is of one length, so that their order is that of time.
+                        Ok(line) if behind.as_ref().is_some_and(|at| line.at <= *at) => None,
+                        Ok(line) => Some(Ok(piece(&form, &line))),
+                        Err(problem) => Some(Err(io::Error::other(problem))),
+                    };
+                    std::future::ready(piece)
+                });
+                Ok(lines.boxed())
+            }
+        }
+    }
+
+    fn watch(
+        &self,
+        which: Vec<String>,
+        mode: Mode,
+        start: Start,
+        goes_on: bool,
+    ) -> BoxStream<'static, io::Result<Piece>> {
+        let from = match start {
+            // A place among an engine's lines is none in the journal; what there is is newer.
+            Start::Cursor(cursor) if cursor.starts_with(ENGINE) => From::Beginning,
+            Start::Cursor(cursor) => From::Cursor(cursor),
+            Start::Lines(lines) => From::Lines(lines),
+            Start::Ago(ago) => From::Time(now().saturating_sub(ago)),
+        };
+        let journalctl = self.journalctl.clone();
+        let following = Following {
+            journalctl,
+            which,
+            mode,
+            from,
+            goes_on,
+            page: None,
+            watch: None,
+            begun: false,
+        };
+        stream::try_unfold(following, Following::next).boxed()
+    }
+}
+
+fn now() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
+/// The time up to which an engine's lines have been shown.
+fn behind(start: &Start) -> Option<String> {
+    match start {
+        Start::Cursor(cursor) => cursor.strip_prefix(ENGINE).map(str::to_owned),
+        Start::Ago(ago) => {
+            let since = i128::try_from(now().saturating_sub(*ago).as_nanos()).ok()?;
+            let since = jiff::Timestamp::from_nanosecond(since).ok()?;
+            Some(format!("{since:.9}"))
+        }
+        Start::Lines(_) => None,
+    }
+}
+
+fn piece(form: &Form, line: &OutputLine) -> Piece {
+    let text = String::from_utf8_lossy(&form.line(line)).into_owned();
+    Piece { text, cursor: Some(format!("{ENGINE}{}", line.at)) }
+}
+
+/// Where what is still to be shown begins.
+#[derive(Debug, Clone)]
+enum From {
+    /// With the oldest line.
+    Beginning,
+    Lines(Lines),
+    Cursor(String),
+    /// At a moment of this machine's clock, since the Unix epoch.
+    Time(Duration),
+}
+
+struct Following {
+    journalctl: PathBuf,
+    which: Vec<String>,
+    mode: Mode,
+    from: From,
+    goes_on: bool,
+    /// Lines that are being read.
+    page: Option<Page>,
+    /// What notices new lines.
+    watch: Option<(Child, ChildStdout)>,
+    /// Whether anything has been read.
+    begun: bool,
+}
+
+/// A journalctl that prints what there is and ends.
+struct Page {
+    child: Child,
+    stdout: ChildStdout,
+    /// What it has printed and nobody has been given.
+    text: Vec<u8>,
+}
+
+impl Following {
+    /// The next piece, as soon as there is one.
+    async fn next(mut self) -> io::Result<Option<(Piece, Self)>> {
+        loop {
+            if self.page.is_none() {
+                match (self.begun, self.goes_on) {
+                    (false, _) => {}
+                    (true, true) => self.notice().await?,
+                    (true, false) => return Ok(None),
+                }
+                self.page = Some(self.open()?);
+                self.begun = true;
+            }
+            let Some(page) = &mut self.page else { continue };
+            let piece = page.piece().await?;
+            if let Some(piece) = piece {
+                if let Some(cursor) = &piece.cursor {
+                    self.from = From::Cursor(cursor.clone());
+                    self.page = None;
+                }
+                return Ok(Some((piece, self)));
+            }
+            // There was nothing, so that nothing has been shown and no place can be named.
+            self.page = None;
+            if let From::Lines(_) = self.from {
+                self.from = From::Beginning;
+            }
+        }
+    }
+
+    /// Waits until something has been logged behind the last place.
+    async fn notice(&mut self) -> io::Result<()> {
+        let mut thrown_away = vec![0; 16 * 1024];
+        loop {
+            if self.watch.is_none() {
+                let mut command = self.command(&Mode::cat());
+                command.args(["--follow", "--no-tail"]);
+                self.watch = Some(spawn(&mut command)?);
+            }
+            let Some((_, stdout)) = &mut self.watch else { continue };
+            if stdout.read(&mut thrown_away).await? > 0 {
+                break;
+            }
+            // It was ended, by whomever.
+            self.watch = None;
+            tokio::time::sleep(AGAIN).await;
+        }
+        tokio::time::sleep(BURST).await;
+        // What has come by now is on the page that is read next; of what comes later it will be told again.
+        let waiting = async {
+            while let Some((_, stdout)) = &mut self.watch {
+                if stdout.read(&mut thrown_away).await.is_ok_and(|read| read < thrown_away.len()) {
+                    break;
+                }
+            }
+        };
+        let _ = tokio::time::timeout(Duration::ZERO, waiting).await;
+        Ok(())
+    }
+
+    fn open(&self) -> io::Result<Page> {
+        let mut command = self.command(&self.mode);
+        command.arg("--show-cursor");
+        if let From::Lines(lines) = self.from {
+            command.arg(format!("--lines={lines}"));
+        }
+        let (child, stdout) = spawn(&mut command)?;
+        Ok(Page { child, stdout, text: Vec::new() })
+    }
+
+    fn command(&self, mode: &Mode) -> Command {
+        let mut command = Command::new(&self.journalctl);
+        command.args(["--no-pager", "--quiet"]).arg(format!("--output={mode}"));
+        match &self.from {
+            From::Cursor(cursor) => drop(command.arg(format!("--after-cursor={cursor}"))),
+            From::Time(since) => {
+                let (seconds, micros) = (since.as_secs(), since.subsec_micros());
+                command.arg(format!("--since=@{seconds}.{micros:06}"));
+            }
+            From::Beginning | From::Lines(_) => {}
+        }
+        command.args(&self.which);
+        command
+    }
+}
+
+fn spawn(command: &mut Command) -> io::Result<(Child, ChildStdout)> {
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut child = command.kill_on_drop(true).spawn()?;
+    let stdout =
+        child.stdout.take().ok_or_else(|| io::Error::other("its output cannot be read"))?;
+    Ok((child, stdout))
+}
+
+impl Page {
+    /// What it prints: all of it with the place behind it, or a piece without if it is much. `None`: nothing.
+    async fn piece(&mut self) -> io::Result<Option<Piece>> {
+        while self.text.len() < PIECE {
+            if self.stdout.read_buf(&mut self.text).await? > 0 {
+                continue;
+            }
+            self.child.wait().await?;
+            let text = String::from_utf8_lossy(&self.text).into_owned();
+            return Ok(whole(&text));
+        }
+        // The last line may be the place, or half a line.
+        let lines = self.text.iter().rposition(|byte| *byte == b'\n').unwrap_or_default();
+        let before = self.text.get(..lines).and_then(|text| text.iter().rposition(|b| *b == b'\n'));
+        let end = before.map_or(self.text.len(), |end| end + 1);
+        let rest = self.text.split_off(end);
+        let text = std::mem::replace(&mut self.text, rest);
+        Ok(Some(Piece { text: String::from_utf8_lossy(&text).into_owned(), cursor: None }))
+    }
+}
+
+/// What a journalctl has printed that has ended.
+fn whole(text: &str) -> Option<Piece> {
+    let lines = text.trim_end_matches('\n');
+    let start = lines.rfind('\n').map_or(0, |end| end + 1);
+    let (before, last) = lines.split_at_checked(start)?;
+    match last.strip_prefix(CURSOR) {
+        Some(cursor) => {
+            Some(Piece { text: before.to_owned(), cursor: Some(cursor.trim().to_owned()) })
+        }
+        None if text.is_empty() => None,
+        // It was ended in the middle.
+        None => Some(Piece { text: text.to_owned(), cursor: None }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_line_is_the_place_and_no_other_one_is() {
+        let read = |text| whole(text).map(|piece| (piece.text, piece.cursor));
+        let place = Some("s=1;i=2".to_owned());
+        assert_eq!(read("a\n-- cursor: s=1;i=2\n"), Some(("a\n".to_owned(), place.clone())));
+        assert_eq!(
+            read("-- cursor: forged\nb\n-- cursor: s=1;i=2\n"),
+            Some(("-- cursor: forged\nb\n".to_owned(), place.clone()))
+        );
+        assert_eq!(read("-- cursor: s=1;i=2\n"), Some((String::new(), place)));
+        assert_eq!(read("cut o"), Some(("cut o".to_owned(), None)));
+        assert_eq!(read(""), None);
+    }
+
+    #[test]
+    fn lines_of_an_engine_are_shown_from_a_moment_on() {
+        let at = |start| behind(&start);
+        let line = "2026-11-21T19:00:00.000000001Z";
+        assert_eq!(at(Start::Cursor(format!("at:{line}"))).as_deref(), Some(line));
+        assert_eq!(at(Start::Lines(Lines::All)), None);
+        let since = at(Start::Ago(Duration::from_secs(1))).unwrap();
+        assert_eq!(since.len(), line.len(), "{since}");
+    }
+}
