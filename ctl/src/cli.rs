@@ -2,26 +2,31 @@
 //!
 //! Owns what can be said. It never does any of it.
 
+pub(crate) mod fleet;
+mod global;
 pub(crate) mod reboot;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::builder::{BoolishValueParser, PossibleValuesParser};
-use clap::{Args, Parser, Subcommand};
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args, Parser, Subcommand};
 use clap_complete::Shell;
 use muster_common::text::FreeText;
 
-use crate::endpoint::{self, Endpoint};
-use crate::output::console::Format;
+pub(crate) use global::Global;
 use reboot::RebootArgs;
 
 /// How long fleetctl slept between two looks at a unit; what `--block-attempts` counts.
 const BLOCK_ATTEMPT: Duration = Duration::from_millis(500);
 
+/// The program.
+pub(crate) const NAME: &str = "musterctl";
+
 /// What exit codes mean.
 pub(crate) const EXIT_CODES: &str = "Exit codes: 0 when all went well, 1 when anything failed, 2 for a wrong command line, 130 after \
-                                     Ctrl-C; `status` exits with systemctl's code.";
+                                     Ctrl-C; `status` exits with systemctl's code, `ssh` with that of the command \
+                                     (255 when ssh itself failed).";
 
 /// Where there is more to read.
 const MANUALS: &str = "Manual pages: musterctl(1) and one for each command, such as musterctl-start(1); muster.unit(5) for unit \
@@ -35,62 +40,15 @@ const MANUALS: &str = "Manual pages: musterctl(1) and one for each command, such
     after_help = MANUALS,
     after_long_help = format!("{EXIT_CODES}\n\n{MANUALS}"),
     subcommand_required = true,
-    arg_required_else_help = true
+    arg_required_else_help = true,
+    // fleetctl takes the beginning of a command's name for it.
+    infer_subcommands = true
 )]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) global: Global,
     #[command(subcommand)]
     pub(crate) command: Command,
-}
-
-/// Flags of every command.
-#[derive(Debug, Args)]
-#[command(next_help_heading = "Global options")]
-pub(crate) struct Global {
-    /// The daemon to ask, as `unix:///path` or `http://host:port`
-    #[arg(long, global = true, env = "MUSTERCTL_ENDPOINT", default_value = endpoint::DEFAULT)]
-    pub(crate) endpoint: Endpoint,
-
-    /// How long one request may take, in seconds
-    ///
-    /// Waiting for units is not limited by it; `--timeout` does that.
-    #[arg(
-        long,
-        global = true,
-        value_name = "SECONDS",
-        env = "MUSTERCTL_REQUEST_TIMEOUT",
-        default_value = "10",
-        value_parser = seconds
-    )]
-    pub(crate) request_timeout: Duration,
-
-    // A string, because `journal` has an option of the same id and name with other values, and clap hands the values of
-    // global options to the commands and back.
-    /// What standard output carries
-    #[arg(
-        short,
-        long,
-        global = true,
-        value_name = "FORMAT",
-        env = "MUSTERCTL_OUTPUT",
-        value_parser = PossibleValuesParser::new(["table", "json"])
-    )]
-    output: Option<String>,
-
-    /// Say on standard error what is asked of the daemon
-    #[arg(long, global = true, env = "MUSTERCTL_DEBUG", value_parser = BoolishValueParser::new())]
-    pub(crate) debug: bool,
-}
-
-impl Global {
-    /// The form of the output.
-    pub(crate) fn format(&self) -> Format {
-        match self.output.as_deref() {
-            Some("json") => Format::Json,
-            _ => Format::Table,
-        }
-    }
 }
 
 /// What to do.
@@ -102,6 +60,9 @@ pub(crate) enum Command {
     /// name of a unit the cluster knows. A name without a type is a service. Submitting what is there already changes
     /// nothing; a file that differs is kept, with a warning, unless --replace is given. Stored is stored: there is nothing
     /// to wait for, and --no-block, --block-attempts and --timeout are accepted without effect.
+    ///
+    /// In this and every command a pattern such as 'web@*' stands for the units of the cluster that it matches, by the rules
+    /// of Conflicts=: * any text, ? one character, [a-z] one of these.
     Submit(FileArgs),
 
     /// Place units on machines without starting them
@@ -126,42 +87,59 @@ pub(crate) enum Command {
 
     /// Stop units, take them off their machines and forget them
     ///
-    /// A unit that does not exist is no failure.
+    /// A unit that does not exist is no failure, unless a pattern was given that matches none.
     Destroy(NamedArgs),
 
-    /// Print the file of a unit
+    /// Print the files of units
+    ///
+    /// Each as its user wrote it; of several, each below a line that names it.
     Cat {
-        /// The unit
-        unit: String,
+        /// The units, or patterns of their names
+        #[arg(required = true, value_name = "UNIT")]
+        units: Vec<String>,
     },
 
     /// Show units as `systemctl status` shows them on their machines
     ///
     /// Exits with systemctl's code: 0 when all run, otherwise that of the first unit that does not.
     Status {
-        /// The units
+        /// The units, or patterns of their names
         #[arg(required = true, value_name = "UNIT")]
         units: Vec<String>,
         /// The machine to ask, for units on several: its id, the beginning of it, its address or host name
         #[arg(long)]
         machine: Option<String>,
+        /// Accepted for fleetctl's sake; without effect, since no ssh is needed
+        #[arg(long, value_name = "PORT", hide = true)]
+        ssh_port: Option<u16>,
     },
 
     /// Print the journal of a unit from its machine
+    ///
+    /// With --follow it goes on through restarts of daemons, broken connections and moves to other machines, and says so. It
+    /// ends, and fails, when the unit is destroyed.
     Journal(JournalArgs),
+
+    /// Open a shell on a machine, or run a command there
+    ///
+    /// MACHINE is its id, the beginning of it, its address or host name; UNIT stands for the machine that has the unit. The
+    /// system's ssh makes the connection: its configuration, agent and known hosts hold, and with --tunnel the host named
+    /// there is passed through. The words of the command are joined with spaces and left to the shell there, as fleetctl did;
+    /// options of the command stand behind `--`.
+    Ssh(SshArgs),
 
     /// List what machines report of the units placed on them
     ///
     /// Fields: active, hash, load, machine, problem, remark, sub, unit. The remark is shown by itself when a machine has
     /// one: how far an image has been fetched, with which exit code a container ended. With --output json all fields are
     /// printed, in full.
-    ListUnits(ListArgs),
+    ListUnits(UnitListArgs),
 
     /// List the units the cluster knows
     ///
     /// Fields: desc, dstate, global, hash, state, target, tmachine, unit. With --output json all of them are printed, in
     /// full.
-    ListUnitFiles(ListArgs),
+    ListUnitFiles(UnitListArgs),
 
     /// List the machines of the cluster
     ///
@@ -210,6 +188,28 @@ pub(crate) enum Command {
     /// name, and other units stay. The file may come from another cluster, or from a machine that was alone.
     Import(ImportArgs),
 
+    /// Compare local unit files with what the cluster has stored
+    ///
+    /// Fails when one differs or is not stored. fleetctl's command of this name checked signatures once, and does nothing
+    /// any more.
+    Verify {
+        /// Unit files, or instances of templates
+        #[arg(required = true, value_name = "UNIT")]
+        units: Vec<String>,
+    },
+
+    /// Join standard input and output to a unix socket
+    ///
+    /// It is the far end of a tunnel made by hand.
+    FdForward {
+        /// The socket
+        #[arg(value_name = "SOCKET")]
+        socket: String,
+    },
+
+    /// Print the version
+    Version,
+
     /// Print the completion script of a shell
     Completions {
         /// The shell
@@ -227,7 +227,7 @@ pub(crate) enum Command {
 /// Arguments of commands that may bring files.
 #[derive(Debug, Args)]
 pub(crate) struct FileArgs {
-    /// Unit files, instances of templates, or names of known units
+    /// Unit files, instances of templates, names of known units, or patterns of them
     #[arg(required = true, value_name = "UNIT")]
     pub(crate) units: Vec<String>,
 
@@ -253,7 +253,7 @@ pub(crate) struct PlaceArgs {
 /// Arguments of commands on known units.
 #[derive(Debug, Args)]
 pub(crate) struct NamedArgs {
-    /// The units
+    /// The units, or patterns of their names
     #[arg(required = true, value_name = "UNIT")]
     pub(crate) units: Vec<String>,
 
@@ -304,6 +304,53 @@ pub(crate) struct ListArgs {
     /// The columns, separated by commas
     #[arg(long, value_name = "FIELDS")]
     pub(crate) fields: Option<String>,
+}
+
+/// Arguments of lists of units.
+#[derive(Debug, Args)]
+pub(crate) struct UnitListArgs {
+    /// Only these units, or those that patterns match
+    #[arg(value_name = "UNIT")]
+    pub(crate) units: Vec<String>,
+
+    /// Only those in one of these states, separated by commas
+    #[arg(long, value_name = "STATES", value_delimiter = ',')]
+    pub(crate) state: Vec<String>,
+
+    /// Only those on this machine: its id, the beginning of it, its address or host name
+    #[arg(long)]
+    pub(crate) machine: Option<String>,
+
+    #[command(flatten)]
+    pub(crate) list: ListArgs,
+}
+
+/// Arguments of `ssh`.
+#[derive(Debug, Args)]
+pub(crate) struct SshArgs {
+    /// The machine, or a unit that it has
+    #[arg(value_name = "MACHINE|UNIT")]
+    pub(crate) target: Option<String>,
+
+    /// What to run there; a shell if nothing is given
+    #[arg(value_name = "COMMAND", trailing_var_arg = true)]
+    pub(crate) command: Vec<String>,
+
+    /// The machine, for what may be a unit as well
+    #[arg(long, conflicts_with = "unit")]
+    pub(crate) machine: Option<String>,
+
+    /// The unit, for what may be a machine as well
+    #[arg(long)]
+    pub(crate) unit: Option<String>,
+
+    /// Let the machine use your ssh agent
+    #[arg(short = 'A', long)]
+    pub(crate) forward_agent: bool,
+
+    /// The port of its ssh; what ssh's configuration says if none is given
+    #[arg(long, value_name = "PORT")]
+    pub(crate) ssh_port: Option<u16>,
 }
 
 /// Arguments of `export`.
@@ -380,7 +427,7 @@ pub(crate) struct UncordonArgs {
 /// Arguments of `journal`.
 #[derive(Debug, Args)]
 pub(crate) struct JournalArgs {
-    /// The unit
+    /// The unit, or a pattern of names
     pub(crate) unit: String,
 
     /// How many lines of the past to print, or `all`
@@ -402,6 +449,16 @@ pub(crate) struct JournalArgs {
     /// Accepted for fleetctl's sake; without effect, since the daemon may read every journal
     #[arg(long)]
     sudo: bool,
+
+    /// Accepted for fleetctl's sake; without effect, since no ssh is needed
+    #[arg(long, value_name = "PORT", hide = true)]
+    ssh_port: Option<u16>,
+}
+
+/// Whether an option was given on the command line or by a variable of ours.
+pub(crate) fn is_given(matches: &ArgMatches, id: &str) -> bool {
+    let known = matches.try_contains_id(id).unwrap_or(false);
+    known && matches!(matches.value_source(id), Some(source) if source != ValueSource::DefaultValue)
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {
@@ -431,6 +488,8 @@ fn duration(text: &str) -> Result<Duration, String> {
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory as _;
+
+    use crate::output::console::Format;
 
     use super::*;
 

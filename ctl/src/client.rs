@@ -1,11 +1,13 @@
 //! The transport: one HTTP/1.1 request on a connection of its own, over a socket or TCP.
 //!
-//! Owns connecting, deadlines and the reading of answers. It never prints an answer and never retries: callers know
-//! whether trying again is right.
+//! Owns connecting, deadlines and the reading of answers. It never prints an answer and never repeats a request: callers know
+//! whether asking again is right. Of several daemons it asks the first that can be reached.
 
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -21,21 +23,58 @@ use serde::de::DeserializeOwned;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 
-use crate::endpoint::Endpoint;
+use crate::endpoint::{Door, Endpoint};
+
+/// How long a stream may be silent. A daemon sends a sign of life every ten seconds; one whose machine has gone down says
+/// nothing at all.
+const SILENCE: Duration = Duration::from_secs(35);
 
 /// Asks one daemon.
 #[derive(Debug, Clone)]
 pub(crate) struct Client {
-    endpoint: Endpoint,
-    timeout: Duration,
+    /// In the order in which they are tried.
+    doors: Arc<[Arc<Door>]>,
+    /// The one that was reached last.
+    open: Arc<AtomicUsize>,
+    patience: Patience,
     debug: bool,
+}
+
+/// How long things may take.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Patience {
+    /// One request.
+    request: Duration,
+    /// No piece of a stream.
+    silence: Duration,
+    /// No news in a wait, until the wait says what it is for; `None`: it never does.
+    notice: Option<Duration>,
+}
+
+/// A connection of either kind.
+enum Stream {
+    Unix(UnixStream),
+    Tcp(TcpStream),
+}
+
+impl Patience {
+    /// A request may take `request`; a wait without news for `notice` says what it is for.
+    pub(crate) fn new(request: Duration, notice: Option<Duration>) -> Self {
+        Self { request, silence: SILENCE, notice }
+    }
+
+    /// The same with less patience for a stream that falls silent.
+    #[cfg(test)]
+    pub(crate) fn with_silence(self, silence: Duration) -> Self {
+        Self { silence, ..self }
+    }
 }
 
 /// A body that arrives piece by piece.
 #[derive(Debug)]
 pub(crate) struct Pieces {
     body: Incoming,
-    endpoint: Endpoint,
+    endpoint: Arc<Door>,
 }
 
 /// A request that did not get the answer it was made for.
@@ -45,7 +84,7 @@ pub(crate) enum ClientError {
     #[error("no daemon listens at {endpoint}")]
     NoDaemon {
         /// Where.
-        endpoint: Endpoint,
+        endpoint: Arc<Door>,
         /// What the kernel said.
         source: io::Error,
     },
@@ -61,7 +100,7 @@ pub(crate) enum ClientError {
     #[error("cannot connect to {endpoint}")]
     Connect {
         /// Where.
-        endpoint: Endpoint,
+        endpoint: Arc<Door>,
         /// What the kernel or the resolver said.
         source: io::Error,
     },
@@ -69,17 +108,31 @@ pub(crate) enum ClientError {
     #[error("{endpoint} did not answer {path} within {}", humantime::format_duration(*limit))]
     Timeout {
         /// Where.
-        endpoint: Endpoint,
+        endpoint: Arc<Door>,
         /// The path asked for.
         path: String,
         /// How long was waited.
         limit: Duration,
     },
+    /// None of several daemons can be reached.
+    #[error("none of the daemons can be reached: {problems}")]
+    NoneOfThem {
+        /// Each with what is in the way.
+        problems: String,
+    },
+    /// A stream on which nothing comes any more.
+    #[error("{endpoint} has said nothing for {}", humantime::format_duration(*silence))]
+    Silent {
+        /// Where.
+        endpoint: Arc<Door>,
+        /// For how long.
+        silence: Duration,
+    },
     /// The request could not be written or the answer not be read.
     #[error("the exchange with {endpoint} broke off")]
     Exchange {
         /// Where.
-        endpoint: Endpoint,
+        endpoint: Arc<Door>,
         /// What went wrong.
         source: hyper::Error,
     },
@@ -103,7 +156,7 @@ pub(crate) enum ClientError {
     #[error("{endpoint} does not know {path}")]
     OtherVersion {
         /// Where.
-        endpoint: Endpoint,
+        endpoint: Arc<Door>,
         /// The path asked for.
         path: String,
     },
@@ -111,7 +164,7 @@ pub(crate) enum ClientError {
     #[error("{endpoint} answered {path} with {status} and something that is not a daemon's answer")]
     NotDaemon {
         /// Where.
-        endpoint: Endpoint,
+        endpoint: Arc<Door>,
         /// The path asked for.
         path: String,
         /// The status.
@@ -125,11 +178,15 @@ impl ClientError {
     /// The way out, where there is one.
     pub(crate) fn hint(&self) -> Option<String> {
         match self {
-            Self::NoDaemon { endpoint: Endpoint::Unix(_), .. } => Some(
+            Self::NoDaemon { endpoint, .. } if endpoint.endpoint.socket().is_some() => Some(
                 "`systemctl start musterd` starts it on this machine; `--endpoint` names another"
                     .to_owned(),
             ),
-            Self::NoDaemon { .. } | Self::Connect { .. } => {
+            Self::Exchange { endpoint, .. } if endpoint.tunnel.is_some() => Some(
+                "what ssh says above may tell why; does musterd listen there, and may your user there ask it?"
+                    .to_owned(),
+            ),
+            Self::NoDaemon { .. } | Self::Connect { .. } | Self::NoneOfThem { .. } => {
                 Some("`--endpoint` or MUSTERCTL_ENDPOINT names the daemon to ask".to_owned())
             }
             Self::Permission { .. } => {
@@ -141,7 +198,7 @@ impl ClientError {
                 env!("CARGO_PKG_VERSION")
             )),
             Self::NotDaemon { .. } => Some("is it a musterd that listens there?".to_owned()),
-            Self::Exchange { .. } => {
+            Self::Exchange { .. } | Self::Silent { .. } => {
                 Some("the daemon's log (`journalctl -u musterd`) may say why".to_owned())
             }
             Self::Request { .. } | Self::Refused { .. } => None,
@@ -153,7 +210,9 @@ impl ClientError {
         matches!(
             self,
             Self::NoDaemon { .. }
+                | Self::NoneOfThem { .. }
                 | Self::Connect { .. }
+                | Self::Silent { .. }
                 | Self::Timeout { .. }
                 | Self::Exchange { .. }
                 | Self::Refused { status: StatusCode::SERVICE_UNAVAILABLE, .. }
@@ -162,15 +221,36 @@ impl ClientError {
 }
 
 impl Client {
-    /// A client of the daemon at `endpoint`; each request may take `timeout` until its answer has begun (lists: is
-    /// complete).
-    pub(crate) fn new(endpoint: Endpoint, timeout: Duration, debug: bool) -> Self {
-        Self { endpoint, timeout, debug }
+    /// A client of the first of these daemons that can be reached.
+    pub(crate) fn new(doors: Vec<Door>, patience: Patience, debug: bool) -> Self {
+        let doors = doors.into_iter().map(Arc::new).collect();
+        Self { doors, open: Arc::default(), patience, debug }
     }
 
-    /// How long one request may take.
+    /// How long one request may take until its answer has begun (lists: is complete).
     pub(crate) fn timeout(&self) -> Duration {
-        self.timeout
+        self.patience.request
+    }
+
+    /// How long a stream may be silent.
+    pub(crate) fn silence(&self) -> Duration {
+        self.patience.silence
+    }
+
+    /// How long a wait may be without news before it says what it is for.
+    pub(crate) fn notice(&self) -> Option<Duration> {
+        self.patience.notice
+    }
+
+    /// What is to be said of a stream that is silent for too long.
+    pub(crate) fn fell_silent(&self) -> ClientError {
+        ClientError::Silent { endpoint: self.door(), silence: self.patience.silence }
+    }
+
+    /// The daemon that is asked: the one that was reached last, the first before that.
+    fn door(&self) -> Arc<Door> {
+        let door = self.doors.get(self.open.load(Ordering::Relaxed));
+        door.cloned().unwrap_or_else(|| Arc::new(Endpoint::Unix(PathBuf::new()).into()))
     }
 
     /// Reads one thing.
@@ -210,7 +290,7 @@ impl Client {
 
     async fn pieces(&self, method: Method, path: &str, body: Bytes) -> Result<Pieces, ClientError> {
         let response = self.within(path, self.exchange(method, path, body)).await?;
-        Ok(Pieces { body: response.into_body(), endpoint: self.endpoint.clone() })
+        Ok(Pieces { body: response.into_body(), endpoint: self.door() })
     }
 
     async fn answer<T: DeserializeOwned>(
@@ -238,10 +318,11 @@ impl Client {
         let begun = Instant::now();
         let what = if self.debug { format!("{method} {path}") } else { String::new() };
         let changes = method != Method::GET;
+        let stream = self.connect().await?;
         let mut request = Request::builder()
             .method(method)
             .uri(path)
-            .header(HOST, self.endpoint.authority())
+            .header(HOST, self.door().endpoint.authority())
             .header(USER_AGENT, concat!("musterctl/", env!("CARGO_PKG_VERSION")))
             .header(ACCEPT, "*/*");
         // Over TCP a daemon takes no change without it, be it one without a body.
@@ -251,17 +332,9 @@ impl Client {
         let request = request
             .body(Full::new(body))
             .map_err(|e| ClientError::Request { path: path.to_owned(), source: e.into() })?;
-        let response = match &self.endpoint {
-            Endpoint::Unix(socket) => {
-                let stream = UnixStream::connect(socket).await.map_err(|e| self.unconnected(e))?;
-                self.send(stream, request).await?
-            }
-            Endpoint::Tcp { host, port } => {
-                let stream = TcpStream::connect((host.as_str(), *port))
-                    .await
-                    .map_err(|e| self.unconnected(e))?;
-                self.send(stream, request).await?
-            }
+        let response = match stream {
+            Stream::Unix(stream) => self.send(stream, request).await?,
+            Stream::Tcp(stream) => self.send(stream, request).await?,
         };
         if self.debug {
             let took = begun.elapsed();
@@ -274,6 +347,53 @@ impl Client {
         }
     }
 
+    /// A connection to the daemon that was reached last, else to the first that can be reached. Nothing has been asked of
+    /// one that cannot, so asking the next does nothing twice.
+    async fn connect(&self) -> Result<Stream, ClientError> {
+        let count = self.doors.len();
+        let last = self.open.load(Ordering::Relaxed);
+        let mut failed = Vec::new();
+        for index in (last..count).chain(0..last.min(count)) {
+            let Some(door) = self.doors.get(index) else { continue };
+            // One that is silent must leave time for the others.
+            let share = self.patience.request / u32::try_from(count).unwrap_or(u32::MAX).max(1);
+            let connected = async {
+                match (&door.tunnel, &door.endpoint) {
+                    (Some(tunnel), _) => {
+                        UnixStream::connect(&tunnel.socket).await.map(Stream::Unix)
+                    }
+                    (None, Endpoint::Unix(socket)) => {
+                        UnixStream::connect(socket).await.map(Stream::Unix)
+                    }
+                    (None, Endpoint::Tcp { host, port }) => {
+                        TcpStream::connect((host.as_str(), *port)).await.map(Stream::Tcp)
+                    }
+                }
+            };
+            let connected = if count == 1 {
+                connected.await
+            } else {
+                let limited = tokio::time::timeout(share, connected).await;
+                limited.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+            };
+            match connected {
+                Ok(stream) => {
+                    self.open.store(index, Ordering::Relaxed);
+                    return Ok(stream);
+                }
+                Err(error) => failed.push(unconnected(door, error)),
+            }
+        }
+        match (failed.pop(), failed.is_empty()) {
+            (Some(only), true) => Err(only),
+            (last, _) => {
+                let problems: Vec<String> =
+                    failed.iter().chain(&last).map(|error| crate::error::chain(error)).collect();
+                Err(ClientError::NoneOfThem { problems: problems.join("; ") })
+            }
+        }
+    }
+
     async fn send<S>(
         &self,
         stream: S,
@@ -282,7 +402,7 @@ impl Client {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let broke = |source| ClientError::Exchange { endpoint: self.endpoint.clone(), source };
+        let broke = |source| ClientError::Exchange { endpoint: self.door(), source };
         let (mut sender, connection) =
             http1::handshake(TokioIo::new(stream)).await.map_err(broke)?;
         // What ends the connection also ends the body that is read from it, which reports it.
@@ -293,7 +413,7 @@ impl Client {
     async fn whole(&self, response: Response<Incoming>) -> Result<Bytes, ClientError> {
         let body = response.into_body().collect().await;
         body.map(http_body_util::Collected::to_bytes)
-            .map_err(|source| ClientError::Exchange { endpoint: self.endpoint.clone(), source })
+            .map_err(|source| ClientError::Exchange { endpoint: self.door(), source })
     }
 
     /// What an answer other than success means. A path under `/v1/units/`, `/v1/machines/` or `/v1/reboot` that is not found may be a
@@ -305,7 +425,7 @@ impl Client {
             Err(error) => return error,
         };
         let other_version =
-            || ClientError::OtherVersion { endpoint: self.endpoint.clone(), path: path.to_owned() };
+            || ClientError::OtherVersion { endpoint: self.door(), path: path.to_owned() };
         let missing = matches!(status, StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED);
         match serde_json::from_slice::<ErrorBody>(&body) {
             Ok(body) if missing && !names_something(status, path, &body) => other_version(),
@@ -320,30 +440,17 @@ impl Client {
         path: &str,
         work: impl Future<Output = Result<T, ClientError>>,
     ) -> Result<T, ClientError> {
-        tokio::time::timeout(self.timeout, work).await.unwrap_or_else(|_| {
+        tokio::time::timeout(self.patience.request, work).await.unwrap_or_else(|_| {
             Err(ClientError::Timeout {
-                endpoint: self.endpoint.clone(),
+                endpoint: self.door(),
                 path: path.to_owned(),
-                limit: self.timeout,
+                limit: self.patience.request,
             })
         })
     }
 
-    fn unconnected(&self, source: io::Error) -> ClientError {
-        let endpoint = self.endpoint.clone();
-        match (source.kind(), endpoint.socket()) {
-            (io::ErrorKind::PermissionDenied, Some(path)) => {
-                ClientError::Permission { path: path.to_owned(), source }
-            }
-            (io::ErrorKind::NotFound, Some(_)) | (io::ErrorKind::ConnectionRefused, _) => {
-                ClientError::NoDaemon { endpoint, source }
-            }
-            _ => ClientError::Connect { endpoint, source },
-        }
-    }
-
     fn not_daemon(&self, path: &str, status: StatusCode, source: serde_json::Error) -> ClientError {
-        let (endpoint, path) = (self.endpoint.clone(), path.to_owned());
+        let (endpoint, path) = (self.door(), path.to_owned());
         ClientError::NotDaemon { endpoint, path, status, source }
     }
 }
@@ -364,6 +471,19 @@ impl Pieces {
     }
 }
 
+fn unconnected(door: &Arc<Door>, source: io::Error) -> ClientError {
+    let endpoint = Arc::clone(door);
+    match (source.kind(), door.endpoint.socket().filter(|_| door.tunnel.is_none())) {
+        (io::ErrorKind::PermissionDenied, Some(path)) => {
+            ClientError::Permission { path: path.to_owned(), source }
+        }
+        (io::ErrorKind::NotFound, Some(_)) | (io::ErrorKind::ConnectionRefused, _) => {
+            ClientError::NoDaemon { endpoint, source }
+        }
+        _ => ClientError::Connect { endpoint, source },
+    }
+}
+
 /// Whether what is missing may be what the path or the body names, and not the path itself.
 fn names_something(status: StatusCode, path: &str, body: &ErrorBody) -> bool {
     // A listener that serves other things than this says so itself, and what it serves.
@@ -374,7 +494,7 @@ fn names_something(status: StatusCode, path: &str, body: &ErrorBody) -> bool {
         return status == StatusCode::NOT_FOUND
             && !body.error.message.starts_with("there is nothing at ");
     }
-    path.starts_with("/v1/units/")
+    path.starts_with("/v1/units/") && !body.error.message.starts_with("there is nothing at ")
 }
 
 /// A path segment or query value with everything escaped that means something in a URL.

@@ -1,9 +1,6 @@
 //! Where the daemon is.
 //!
-//! Owns the forms an endpoint may be written in. It never connects.
-//!
-//! `FLEETCTL_ENDPOINT` is not read on purpose: where it is set it names fleet's own daemon, which does not speak the
-//! API that this client needs.
+//! Owns the forms an endpoint may be written in, and lists of them. It never connects.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -26,6 +23,28 @@ pub(crate) enum Endpoint {
     },
 }
 
+/// Daemons in the order in which they are tried.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Endpoints(pub(crate) Vec<Endpoint>);
+
+/// A way to a daemon.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Door {
+    /// Where it listens; behind a tunnel: as seen from the far end.
+    pub(crate) endpoint: Endpoint,
+    /// The tunnel that leads there.
+    pub(crate) tunnel: Option<Through>,
+}
+
+/// A tunnel's near end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Through {
+    /// The host at its far end, as it was named.
+    pub(crate) host: String,
+    /// The socket at this end.
+    pub(crate) socket: PathBuf,
+}
+
 /// A string that is not an endpoint.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{problem}; expected unix:///path or http://host:port")]
@@ -36,10 +55,10 @@ pub(crate) struct InvalidEndpoint {
 impl FromStr for Endpoint {
     type Err = InvalidEndpoint;
 
-    /// Takes `unix:///path`, `/path`, `http://host:port`, `http://host` (port 80) and, like fleetctl, `host:port`.
+    /// Takes `unix:///path`, `/path`, like fleetctl `file:///path` for a socket, `http://host:port`, `http://host` (port 80) and, like fleetctl, `host:port`.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let invalid = |problem| InvalidEndpoint { problem };
-        if let Some(path) = text.strip_prefix("unix://") {
+        if let Some(path) = text.strip_prefix("unix://").or(text.strip_prefix("file://")) {
             return if path.starts_with('/') {
                 Ok(Self::Unix(path.into()))
             } else {
@@ -71,6 +90,31 @@ impl FromStr for Endpoint {
             return Err(invalid("it names no host"));
         }
         Ok(Self::Tcp { host: host.to_owned(), port })
+    }
+}
+
+impl FromStr for Endpoints {
+    type Err = InvalidEndpoint;
+
+    /// Takes endpoints separated by commas.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        text.split(',').map(|one| one.trim().parse()).collect::<Result<_, _>>().map(Self)
+    }
+}
+
+impl From<Endpoint> for Door {
+    fn from(endpoint: Endpoint) -> Self {
+        Self { endpoint, tunnel: None }
+    }
+}
+
+impl fmt::Display for Door {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.endpoint.fmt(f)?;
+        match &self.tunnel {
+            Some(tunnel) => write!(f, " on {}", tunnel.host),
+            None => Ok(()),
+        }
     }
 }
 
@@ -111,6 +155,7 @@ mod tests {
         let cases = [
             (DEFAULT, DEFAULT),
             ("/tmp/m.sock", "unix:///tmp/m.sock"),
+            ("file:///tmp/m.sock", "unix:///tmp/m.sock"),
             ("http://10.0.0.1:4001", "http://10.0.0.1:4001"),
             ("http://10.0.0.1:4001/", "http://10.0.0.1:4001"),
             ("http://node-1", "http://node-1:80"),
@@ -123,9 +168,18 @@ mod tests {
     }
 
     #[test]
+    fn several_are_separated_by_commas() {
+        let Endpoints(several) = "/a.sock, http://n1:1,n2:2".parse().unwrap();
+        let shown: Vec<String> = several.iter().map(ToString::to_string).collect();
+        assert_eq!(shown, ["unix:///a.sock", "http://n1:1", "http://n2:2"]);
+        assert!("/a.sock,".parse::<Endpoints>().is_err());
+    }
+
+    #[test]
     fn what_is_not_an_endpoint_says_why() {
         let problem = |text: &str| text.parse::<Endpoint>().unwrap_err().problem;
         assert_eq!(problem("unix://run/m.sock"), "the path of a socket is absolute");
+        assert_eq!(problem("file://run/m.sock"), "the path of a socket is absolute");
         assert_eq!(problem("https://node-1:4001"), "https is not supported by this version");
         assert_eq!(problem("ftp://node-1"), "its scheme is unknown");
         assert_eq!(problem("node-1"), "it has neither scheme nor port");

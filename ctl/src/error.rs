@@ -2,17 +2,21 @@
 //!
 //! Owns the exit codes. It never prints: `main` does.
 
+use std::fmt::Write as _;
 use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use muster_common::backup::InvalidBackup;
 use muster_common::reboot::{Group, InvalidHolderId};
-use muster_common::unit::InvalidUnitName;
+use muster_common::unit::{InvalidUnitName, UnitName};
 
+use crate::cli::fleet::FleetError;
 use crate::client::ClientError;
 use crate::output::fields::UnknownField;
+use crate::pattern::PatternError;
 use crate::sse;
+use crate::ssh::SshError;
 use crate::units::ArgumentError;
 
 /// A command that could not be carried out.
@@ -24,6 +28,46 @@ pub(crate) enum Error {
     /// A unit argument.
     #[error(transparent)]
     Argument(#[from] ArgumentError),
+    /// A pattern that stands for nothing.
+    #[error(transparent)]
+    Pattern(#[from] PatternError),
+    /// A setting of fleetctl's that cannot be honoured.
+    #[error(transparent)]
+    Fleet(#[from] FleetError),
+    /// ssh, or what it is to be told.
+    #[error(transparent)]
+    Ssh(#[from] SshError),
+    /// A state that nothing can be in.
+    #[error("there is no state {given:?}; there are {states}")]
+    State {
+        /// What was given.
+        given: String,
+        /// Those there are.
+        states: String,
+    },
+    /// A socket to pass things on to.
+    #[error("cannot pass anything on to {}", path.display())]
+    Socket {
+        /// The socket.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// A unit that does not exist.
+    #[error("there is no unit {0}")]
+    NoUnit(UnitName),
+    /// A unit that is followed is no more.
+    #[error("{0} was destroyed; its journal ends here")]
+    Destroyed(UnitName),
+    /// A unit that is followed on one machine has left it.
+    #[error("{unit} is not on {machine}... any more; what that machine had to say of it ends here")]
+    Left {
+        /// The unit.
+        unit: UnitName,
+        /// The machine, in short.
+        machine: String,
+    },
     /// A column that does not exist.
     #[error(transparent)]
     Field(#[from] UnknownField),
@@ -110,6 +154,17 @@ pub(crate) enum Error {
     Runtime(#[source] io::Error),
 }
 
+/// An error and its causes in one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let _ = write!(text, ": {error}");
+        cause = error.source();
+    }
+    text
+}
+
 impl From<InvalidUnitName> for Error {
     fn from(error: InvalidUnitName) -> Self {
         Self::Argument(error.into())
@@ -126,11 +181,22 @@ impl Error {
         Self::Machine { given: given.to_owned(), found }
     }
 
+    /// The error and its causes in one line.
+    pub(crate) fn chain(&self) -> String {
+        chain(self)
+    }
+
     /// The way out, where there is one.
     pub(crate) fn hint(&self) -> Option<String> {
         match self {
             Self::Client(error) => error.hint(),
             Self::Argument(error) => error.hint(),
+            Self::Pattern(error) => error.hint(),
+            Self::Fleet(error) => Some(error.hint()),
+            Self::Ssh(error) => error.hint(),
+            Self::Left { .. } => {
+                Some("without --machine the journal is followed wherever the unit goes".to_owned())
+            }
             Self::Interrupted { hint, .. } => Some((*hint).to_owned()),
             Self::DrainInterrupted(_) => Some("`musterctl uncordon` calls it off".to_owned()),
             Self::Group { group, .. } => {

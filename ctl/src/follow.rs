@@ -1,16 +1,22 @@
 //! Following a daemon's events until what is waited for has happened.
 //!
-//! Owns the stream: what to do when it breaks off, when the time is up, and Ctrl-C. What an event means is the
-//! [`Course`]'s to know.
+//! Owns the stream: what to do when it breaks off or falls silent, when the time is up, and Ctrl-C; and that a wait without
+//! news says what it waits for. What an event means is the [`Course`]'s to know.
 
-use std::time::{Duration, Instant};
+mod reminder;
+
+use std::time::Duration;
 
 use tokio::signal::unix::Signal;
+use tokio::time::Instant;
 
 use crate::client::{Client, ClientError, Pieces};
 use crate::error::Error;
 use crate::output::console::Console;
 use crate::sse::Decoder;
+
+pub(crate) use reminder::Awaited;
+use reminder::Reminder;
 
 /// Pause before a broken wait is taken up again: long enough not to spin, short enough not to be noticed while a daemon
 /// restarts.
@@ -18,10 +24,6 @@ pub(crate) const PAUSE: Duration = Duration::from_millis(100);
 
 /// How long a stream must have stood to count as a daemon's that works, though it sent nothing.
 const STEADY: Duration = Duration::from_secs(1);
-
-/// How long a stream may be silent. A daemon sends a sign of life every ten seconds; one whose machine has gone down says
-/// nothing at all.
-const SILENCE: Duration = Duration::from_secs(35);
 
 /// Something that is waited for, and what has been said about it.
 pub(crate) trait Course {
@@ -36,6 +38,9 @@ pub(crate) trait Course {
 
     /// How far it is, in a few words.
     fn summary(&self) -> String;
+
+    /// What is still waited for, where it is and what it lacks, for whoever wonders why nothing happens.
+    fn awaited(&self) -> Vec<Awaited>;
 
     /// How long a daemon that went away is given to come back; `None` is for ever. It may just be restarted, and the wait
     /// can be taken up where it was.
@@ -86,8 +91,9 @@ async fn streams<C: Course>(
     course: &mut C,
 ) -> Result<(), Error> {
     let mut heard = Instant::now();
-    loop {
-        let ended = match events(client, console, course, &mut heard).await {
+    let mut reminder = Reminder::new(client.notice(), heard);
+    while !course.is_over() {
+        let ended = match events(client, console, course, &mut heard, &mut reminder).await {
             Ok(()) if course.is_over() => return Ok(()),
             Ok(()) => Error::WaitEnded,
             Err(Error::Client(error)) if error.is_passing() => Error::Client(error),
@@ -96,9 +102,13 @@ async fn streams<C: Course>(
         if course.patience(client).is_some_and(|patience| heard.elapsed() >= patience) {
             return Err(ended);
         }
+        if reminder.is_due(Instant::now()) {
+            reminder.away(console, &course.awaited(), &ended);
+        }
         console.progress("lost the daemon; asking again".to_owned());
         tokio::time::sleep(PAUSE).await;
     }
+    Ok(())
 }
 
 /// Follows one stream of events until it ends.
@@ -107,20 +117,32 @@ async fn events<C: Course>(
     console: &mut Console,
     course: &mut C,
     heard: &mut Instant,
+    reminder: &mut Reminder,
 ) -> Result<(), Error> {
     let mut pieces = course.open(client).await?;
     let opened = Instant::now();
+    let mut silent_at = opened + client.silence();
     console.progress(course.summary());
     let mut decoder = Decoder::default();
     loop {
-        let Ok(piece) = tokio::time::timeout(SILENCE, pieces.next()).await else { return Ok(()) };
+        // Both are cancel safe: a piece is only taken out when it is returned.
+        let piece = tokio::select! {
+            piece = tokio::time::timeout_at(silent_at, pieces.next()) => piece,
+            () = reminder.due() => {
+                reminder.tell(client, console, &course.awaited()).await;
+                continue;
+            }
+        };
+        let Ok(piece) = piece else { return Err(client.fell_silent().into()) };
         // Silence is no trouble while the stream stands, so the clock starts at its end; but a stream that ends as
         // soon as it has begun is no sign of life.
         if matches!(piece, Ok(Some(_))) || opened.elapsed() >= STEADY {
             *heard = Instant::now();
+            silent_at = *heard + client.silence();
         }
         let Some(piece) = piece? else { return Ok(()) };
         for data in decoder.push(&piece)? {
+            reminder.news(Instant::now());
             course.take(console, &data)?;
         }
         if course.is_over() {
@@ -129,3 +151,7 @@ async fn events<C: Course>(
         console.progress(course.summary());
     }
 }
+
+#[cfg(test)]
+#[path = "follow_tests.rs"]
+pub(crate) mod tests;

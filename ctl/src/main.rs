@@ -11,23 +11,33 @@ mod error;
 mod follow;
 mod machines;
 mod output;
+mod pattern;
 mod sse;
+mod ssh;
+mod tunnel;
 mod units;
 mod wait;
 
-use std::error::Error as _;
-use std::fmt::Write as _;
 use std::process::ExitCode;
 
-use clap::Parser as _;
+use clap::{CommandFactory as _, FromArgMatches as _};
 
-use crate::cli::Cli;
+use crate::cli::{Cli, fleet};
 use crate::error::Error;
 use crate::output::console::Console;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let matches = Cli::command().get_matches();
+    let mut cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let mut console = Console::new(cli.global.format());
+    let variable = |name: &str| std::env::var(name).ok();
+    match fleet::fall_back(&mut cli.global, |id| cli::is_given(&matches, id), variable) {
+        Ok(notes) => notes.iter().for_each(|note| console.note(note)),
+        Err(error) => {
+            report(&console, &error.into());
+            return ExitCode::FAILURE;
+        }
+    }
     match run(cli, &mut console) {
         Ok(code) => code,
         Err(error) if error.is_closed_output() => ExitCode::SUCCESS,
@@ -52,13 +62,7 @@ fn run(cli: Cli, console: &mut Console) -> Result<ExitCode, Error> {
 }
 
 fn report(console: &Console, error: &Error) {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let _ = write!(text, ": {error}");
-        cause = error.source();
-    }
-    console.error(text);
+    console.error(error.chain());
     if let Some(hint) = error.hint() {
         console.hint(hint);
     }

@@ -7,7 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use muster_common::unit::{FileHash, InvalidUnitName, MAX_FILE_BYTES, UnitName};
+use muster_common::unit::{FileHash, InvalidUnitName, MAX_FILE_BYTES, UnitName, UnitType};
+
+use crate::pattern::Word;
 
 /// An argument that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -22,6 +24,20 @@ pub(crate) enum ArgumentError {
         name: UnitName,
         /// What was asked of it, as in "cannot be started".
         verb: &'static str,
+    },
+    /// There is neither a file nor a unit of that name.
+    #[error("{given}: {}", match found {
+        Found::Nothing => "no such file, and no such unit in the cluster".to_owned(),
+        Found::File { .. } => "it is no unit file by its name, and no unit of the cluster".to_owned(),
+        Found::Template(template) => format!("neither it nor its template {template} is a file there or a unit of the cluster"),
+    })]
+    Missing {
+        /// What was given.
+        given: String,
+        /// What there is.
+        found: Found,
+        /// What is to be known of the types of units.
+        hint: Option<String>,
     },
     /// There is a file, and it cannot be read.
     #[error("cannot read {}", path.display())]
@@ -49,6 +65,20 @@ pub(crate) enum ArgumentError {
     },
 }
 
+/// What there is where a unit file was looked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Found {
+    /// Nothing.
+    Nothing,
+    /// A file of another name than a unit file has.
+    File {
+        /// The name that it would need.
+        needs: String,
+    },
+    /// Nothing, and no template of this name either.
+    Template(UnitName),
+}
+
 impl ArgumentError {
     /// The way out, where there is one.
     pub(crate) fn hint(&self) -> Option<String> {
@@ -58,45 +88,81 @@ impl ArgumentError {
                 name.prefix(),
                 name.unit_type().as_str()
             )),
+            Self::Missing { hint, .. } => hint.clone(),
             _ => None,
         }
     }
 }
 
+/// What an argument that names neither a file nor a known unit is to be told. `name` is the unit that it was taken for.
+pub(crate) fn no_file(argument: &str, name: &UnitName) -> ArgumentError {
+    let is_file = Path::new(argument).is_file();
+    let found = match name.template() {
+        _ if is_file => Found::File { needs: name.to_string() },
+        Some(template) => Found::Template(template),
+        None => Found::Nothing,
+    };
+    let hint = type_hint(argument).or_else(|| match &found {
+        Found::File { needs } => Some(format!("a unit file is named after its unit: {needs}")),
+        _ => None,
+    });
+    ArgumentError::Missing { given: argument.to_owned(), found, hint }
+}
+
+/// What there is to say of an argument that ends in something that looks like a type and is none, such as `web.pod`.
+pub(crate) fn type_hint(argument: &str) -> Option<String> {
+    let name = argument.rsplit_once('/').map_or(argument, |(_, name)| name);
+    let (_, suffix) = name.rsplit_once('.')?;
+    let types = UnitType::ALL.map(UnitType::as_str);
+    if types.contains(&suffix) {
+        return None;
+    }
+    Some(format!(
+        "{suffix:?} is no type of unit, so {name}.service was looked for; the types are {}",
+        types.join(", ")
+    ))
+}
+
 /// Units named on the command line, with the local files that go with them.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub(crate) struct Located {
     /// The units, each once, in the order given, with the hash of the file that was found.
     pub(crate) units: Vec<(UnitName, Option<FileHash>)>,
+    /// The argument of each unit.
+    pub(crate) arguments: Vec<String>,
     /// The files' texts.
     pub(crate) files: BTreeMap<FileHash, String>,
-}
-
-/// The units that arguments name, each once, in the order given.
-pub(crate) fn names(arguments: &[String]) -> Result<Vec<UnitName>, InvalidUnitName> {
-    let mut seen = BTreeSet::new();
-    let mut names = Vec::with_capacity(arguments.len());
-    for argument in arguments {
-        let name = UnitName::from_argument(argument)?;
-        if seen.insert(name.clone()) {
-            names.push(name);
-        }
-    }
-    Ok(names)
 }
 
 /// Finds the units and, for each, the file of its name beside the path given; for an instance without a file of its
 /// own, its template's.
 pub(crate) fn locate(arguments: &[String]) -> Result<Located, ArgumentError> {
+    let words: Vec<Word<'_>> = arguments.iter().map(|argument| Word::Named(argument)).collect();
+    locate_words(&words)
+}
+
+/// The same for words; what a pattern stands for is in the cluster, and no file is looked for.
+pub(crate) fn locate_words(words: &[Word<'_>]) -> Result<Located, ArgumentError> {
     let mut located = Located::default();
     let mut seen = BTreeSet::new();
     // A thousand instances share one template: each path is read once.
     let mut read = BTreeMap::new();
-    for argument in arguments {
+    for word in words {
+        let argument = match word {
+            Word::Named(argument) => *argument,
+            Word::Matched(unit) => {
+                if seen.insert(unit.name.clone()) {
+                    located.arguments.push(unit.name.to_string());
+                    located.units.push((unit.name.clone(), None));
+                }
+                continue;
+            }
+        };
         let name = UnitName::from_argument(argument)?;
         if !seen.insert(name.clone()) {
             continue;
         }
+        located.arguments.push(argument.to_owned());
         let directory = Path::new(argument).parent().unwrap_or(Path::new(""));
         let mut hash = None;
         for candidate in [Some(&name), name.template().as_ref()].into_iter().flatten() {

@@ -18,7 +18,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use crate::cli::Blocking;
 use crate::client::{Client, ClientError, Pieces};
 use crate::error::Error;
-use crate::follow::{self, Ended};
+use crate::follow::{self, Awaited, Ended};
 use crate::output::console::Console;
 use crate::output::json::{Place, UnitResult, What};
 use crate::output::table;
@@ -44,6 +44,8 @@ struct Pending {
     wait: WaitFor,
     /// Where it is and in which state, as last heard.
     heard: String,
+    /// Where it is, as last heard.
+    machine: Option<Machine>,
 }
 
 /// The units of one wait and what has been said about them.
@@ -113,11 +115,36 @@ impl follow::Course for Course {
         self.pending.is_empty()
     }
 
+    fn awaited(&self) -> Vec<Awaited> {
+        self.pending.iter().map(|(name, pending)| pending.awaited(name)).collect()
+    }
+
     fn summary(&self) -> String {
         let done = self.total - self.pending.len();
         let next = self.pending.iter().next();
         let next = next.map(|(name, p)| format!(": {name} {}", p.heard)).unwrap_or_default();
         format!("{done}/{}{next}", self.total)
+    }
+}
+
+impl Pending {
+    /// What it is waited for, where it stands, and whose word is missing.
+    fn awaited(&self, unit: &UnitName) -> Awaited {
+        let (goal, word) = match self.wait.until {
+            Until::Launched => ("up", "that it is up or has failed"),
+            Until::Loaded => ("loaded", "that it is loaded and not running"),
+            Until::Inactive => ("off its machine", "that it has it no more"),
+            Until::Gone => ("gone", "that it has it no more"),
+        };
+        let sentence = match &self.machine {
+            Some(machine) => {
+                let place = table::machine(&machine.id, &machine.address, false);
+                let heard = &self.heard;
+                format!("{unit} is to be {goal}: {heard}; {place} has not reported {word}")
+            }
+            None => format!("{unit} is to be {goal}: {}", self.heard),
+        };
+        Awaited { sentence, machine: self.machine.as_ref().map(|machine| machine.id.clone()) }
     }
 }
 
@@ -127,7 +154,7 @@ impl Course {
             .into_iter()
             .map(|wait| {
                 let heard = "nothing heard yet".to_owned();
-                (wait.name.clone(), Pending { wait, heard })
+                (wait.name.clone(), Pending { wait, heard, machine: None })
             })
             .collect();
         let total = pending.len();
@@ -171,7 +198,8 @@ impl Course {
         }
         match event {
             WaitEvent::Progress { name, machine, state } => {
-                self.hear(&name, heard(machine.as_ref(), state.as_ref()));
+                let heard = heard(machine.as_ref(), state.as_ref());
+                self.hear(&name, heard, machine);
             }
             WaitEvent::Done { name, machines, remarks } => {
                 let Some(pending) = self.pending.remove(&name) else { return Ok(()) };
@@ -194,7 +222,7 @@ impl Course {
                 }
             }
             WaitEvent::Refused { name, refusal } if self.queue => {
-                self.hear(&name, "no machine takes it".to_owned());
+                self.hear(&name, "no machine takes it".to_owned(), None);
                 let text = format!("{name} waits: {}", told(&refusal));
                 if self.refusals_told.insert(text.clone()) {
                     console.warning(text);
@@ -224,9 +252,10 @@ impl Course {
         Ok(())
     }
 
-    fn hear(&mut self, name: &UnitName, heard: String) {
+    fn hear(&mut self, name: &UnitName, heard: String, machine: Option<Machine>) {
         if let Some(pending) = self.pending.get_mut(name) {
             pending.heard = heard;
+            pending.machine = machine;
         }
     }
 

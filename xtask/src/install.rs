@@ -18,6 +18,9 @@ const STORE: &[&str] = &["etcd-server", "etcd-client"];
 /// Needed by the daemon's tests: a bus of their own, on which they play the programs that the daemon talks to.
 const BUS: &[&str] = &["dbus-daemon"];
 
+/// Needed by the tests of the client: a server of their own on loopback, and the client that speaks to it.
+const SSH: &[&str] = &["openssh-client", "openssh-server"];
+
 /// Needed to look for faults in manual pages.
 const MAN: &[&str] = &["groff-base"];
 
@@ -77,7 +80,7 @@ pub(crate) fn ensure(purpose: For) -> Result<()> {
     let sets: &[&[&str]] = match purpose {
         For::Build => &[BUILD],
         For::Check => &[BUILD, CHECK],
-        For::Unit => &[BUILD, STORE, BUS],
+        For::Unit => &[BUILD, STORE, BUS, SSH],
         For::Lab => &[BUILD, STORE, LAB],
         For::Man => &[MAN],
         For::Dist => &[BUILD, MAN, DIST],
@@ -125,11 +128,20 @@ fn packages(wanted: &[&str]) -> Result<()> {
     if output(&mut program("id", &["-u"]))?.trim() != "0" {
         bail!("missing: {list}; run `apt-get install {list}` as root");
     }
-    // Debian starts a member of etcd when the server is installed, on the ports a real one may want. A machine that
+    // Debian starts a server when it is installed, on the ports a real one may want, and one lets people in. A machine that
     // had none before is to have none after.
-    let guard_etcd = missing.contains(&"etcd-server") && Path::new("/run/systemd/system").exists();
-    if guard_etcd {
-        run(&mut program("systemctl", &["mask", "--runtime", "etcd.service"]))?;
+    let guarded: Vec<&str> = if Path::new("/run/systemd/system").exists() {
+        let servers = [("etcd-server", "etcd.service"), ("openssh-server", "ssh.service")];
+        servers
+            .into_iter()
+            .filter(|(name, _)| missing.contains(name))
+            .map(|(_, unit)| unit)
+            .collect()
+    } else {
+        Vec::new()
+    };
+    for unit in &guarded {
+        run(&mut program("systemctl", &["mask", "--runtime", unit]))?;
     }
     let installed = run(&mut program("apt-get", &["update", "--quiet"]))
         .and_then(|()| {
@@ -142,9 +154,9 @@ fn packages(wanted: &[&str]) -> Result<()> {
             run(command.env("DEBIAN_FRONTEND", "noninteractive"))
         })
         .with_context(|| format!("cannot install {list}"));
-    if guard_etcd {
-        run(&mut program("systemctl", &["unmask", "--runtime", "etcd.service"]))?;
-        run(&mut program("systemctl", &["disable", "etcd.service"]))?;
+    for unit in &guarded {
+        run(&mut program("systemctl", &["unmask", "--runtime", unit]))?;
+        run(&mut program("systemctl", &["disable", unit]))?;
     }
     installed
 }

@@ -370,6 +370,7 @@ mod tests {
     fn a_status_is_an_event_too() {
         let status = Reboots {
             machine: "m1".parse().unwrap(),
+            group: None,
             revision: 3,
             groups: Vec::new(),
             hosts: vec![Host { machine: "m1".parse().unwrap(), status: HostStatus::default() }],

@@ -12,15 +12,11 @@ use super::duration;
 /// Arguments of `reboot`.
 #[derive(Debug, Args)]
 pub(crate) struct RebootArgs {
-    /// The group of hosts that share slots
-    #[arg(
-        long,
-        global = true,
-        value_name = "GROUP",
-        env = "MUSTERCTL_GROUP",
-        default_value = Group::DEFAULT
-    )]
-    pub(crate) group: Group,
+    /// The group of hosts that share slots; that of the machine whose daemon is asked if none is given
+    ///
+    /// `lock` and `unlock` of another machine mean that machine's group.
+    #[arg(long, global = true, value_name = "GROUP", env = "MUSTERCTL_GROUP")]
+    pub(crate) group: Option<Group>,
 
     #[command(subcommand)]
     pub(crate) command: RebootCommand,

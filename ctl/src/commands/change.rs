@@ -15,7 +15,8 @@ use crate::client::Client;
 use crate::error::Error;
 use crate::output::console::Console;
 use crate::output::json::{UnitResult, What};
-use crate::units::{self, ArgumentError};
+use crate::pattern;
+use crate::units::{self, ArgumentError, Located};
 use crate::wait::{self, Waiter};
 
 /// What a command asks of units, and its words.
@@ -60,9 +61,9 @@ pub(crate) async fn submit(
     console: &mut Console,
     args: &FileArgs,
 ) -> Result<ExitCode, Error> {
-    let change = change(args, None)?;
+    let (change, named) = change(client, args, None).await?;
     let answer: ChangeAnswer = client.post("/v1/units", &change).await?;
-    let mut said = Said::default();
+    let mut said = Said::of(named);
     for unit in answer.units {
         let Some(unit) = said.take(console, unit)? else { continue };
         let what = match unit.outcome {
@@ -105,7 +106,8 @@ pub(crate) async fn stop(
     let mut waiter = Waiter::new(client, args.blocking, false);
     // Not refused where there is no room for it any more: stopping asks for none.
     let change = Change { queue: true, ..named_change(names, STOP) };
-    let reached = carry_out(client, console, &mut waiter, &change, STOP).await?;
+    let said = Said::default();
+    let reached = carry_out(client, console, &mut waiter, &change, STOP, said).await?;
     Ok(exit_code(reached && all))
 }
 
@@ -115,11 +117,13 @@ pub(crate) async fn unload(
     console: &mut Console,
     args: &NamedArgs,
 ) -> Result<ExitCode, Error> {
-    let (units, all) = known(client, console, args, UNLOAD).await?;
+    let fits = |unit: &Unit| !unit.name.is_template();
+    let (units, all) = known(client, console, args, UNLOAD, fits).await?;
     let names = units.into_iter().map(|(name, _)| name).collect();
     let mut waiter = Waiter::new(client, args.blocking, false);
     let change = named_change(names, UNLOAD);
-    let reached = carry_out(client, console, &mut waiter, &change, UNLOAD).await?;
+    let said = Said::default();
+    let reached = carry_out(client, console, &mut waiter, &change, UNLOAD, said).await?;
     Ok(exit_code(reached && all))
 }
 
@@ -133,7 +137,8 @@ pub(crate) async fn restart(
     let mut waiter = Waiter::new(client, args.blocking, false);
     for name in names {
         let change = named_change(vec![name], RESTART);
-        all_well &= carry_out(client, console, &mut waiter, &change, RESTART).await?;
+        let said = Said::default();
+        all_well &= carry_out(client, console, &mut waiter, &change, RESTART, said).await?;
     }
     Ok(exit_code(all_well))
 }
@@ -145,9 +150,11 @@ async fn place(
     args: &PlaceArgs,
     verb: Verb,
 ) -> Result<ExitCode, Error> {
-    let change = Change { queue: args.queue, ..change(&args.files, Some(verb))? };
+    let (change, named) = change(client, &args.files, Some(verb)).await?;
+    let change = Change { queue: args.queue, ..change };
     let mut waiter = Waiter::new(client, args.files.blocking, args.queue);
-    let reached = carry_out(client, console, &mut waiter, &change, verb).await?;
+    let said = Said::of(named);
+    let reached = carry_out(client, console, &mut waiter, &change, verb, said).await?;
     Ok(exit_code(reached))
 }
 
@@ -158,12 +165,12 @@ async fn carry_out(
     waiter: &mut Waiter<'_>,
     change: &Change,
     verb: Verb,
+    mut said: Said,
 ) -> Result<bool, Error> {
     if change.units.is_empty() {
         return Ok(true);
     }
     let answer: ChangeAnswer = client.post("/v1/units", change).await?;
-    let mut said = Said::default();
     let mut waited = Vec::new();
     for unit in answer.units {
         let Some(unit) = said.take(console, unit)? else { continue };
@@ -180,17 +187,29 @@ async fn carry_out(
     Ok(reached && said.all_well)
 }
 
-/// The request for units that may bring files.
-fn change(args: &FileArgs, verb: Option<Verb>) -> Result<Change, ArgumentError> {
-    let located = units::locate(&args.units)?;
+/// The request for units that may bring files, and the arguments of those that bring none.
+async fn change(
+    client: &Client,
+    args: &FileArgs,
+    verb: Option<Verb>,
+) -> Result<(Change, BTreeMap<UnitName, String>), Error> {
+    // Nothing has to fit for being stored, which every unit that matches is.
+    let fits = |unit: &Unit| {
+        verb.is_none() || !unit.name.is_template() && unit.name.unit_type().starts_by_itself()
+    };
+    let passive = verb.map_or("be submitted", |verb| verb.passive);
+    let words = pattern::expand(client, &args.units, passive, fits).await?;
+    let located = units::locate_words(&words)?;
     if let Some(verb) = verb {
         let template = located.units.iter().map(|(name, _)| name).find(|name| name.is_template());
         if let Some(name) = template {
-            return Err(ArgumentError::Template { name: name.clone(), verb: verb.passive });
+            return Err(ArgumentError::Template { name: name.clone(), verb: verb.passive }.into());
         }
     }
-    let units = located
-        .units
+    let Located { units, arguments, files } = located;
+    let without = units.iter().zip(arguments).filter(|((_, file), _)| file.is_none());
+    let without = without.map(|((name, _), argument)| (name.clone(), argument)).collect();
+    let units = units
         .into_iter()
         .map(|(name, file)| UnitChange {
             name,
@@ -199,7 +218,7 @@ fn change(args: &FileArgs, verb: Option<Verb>) -> Result<Change, ArgumentError> 
             restart: false,
         })
         .collect();
-    Ok(Change { files: located.files, units, replace: args.replace, ..Change::default() })
+    Ok((Change { files, units, replace: args.replace, ..Change::default() }, without))
 }
 
 /// The request for units that are known.
@@ -217,15 +236,18 @@ fn named_change(names: Vec<UnitName>, verb: Verb) -> Change {
 }
 
 /// The units named that exist, and whether all do. The daemon is asked first, because a change would make an instance of
-/// its template, which is not what stopping one means.
+/// its template, which is not what stopping one means. Of what a pattern matches, those are meant that `fits`.
 async fn known(
     client: &Client,
     console: &mut Console,
     args: &NamedArgs,
     verb: Verb,
+    fits: impl Fn(&Unit) -> bool,
 ) -> Result<(Vec<(UnitName, Unit)>, bool), Error> {
-    let names = units::names(&args.units)?;
+    pattern::first(&args.units)?;
     let answer: Units = client.get("/v1/units").await?;
+    let words = pattern::stand_for(&answer.units, &args.units, verb.passive, fits)?;
+    let names = pattern::names_of(&words)?;
     let mut units: BTreeMap<UnitName, Unit> =
         answer.units.into_iter().map(|unit| (unit.name.clone(), unit)).collect();
     let mut known = Vec::with_capacity(names.len());
@@ -235,10 +257,19 @@ async fn known(
             known.push((name, unit));
         } else {
             all = false;
-            cannot(console, name, verb, "it does not exist", None)?;
+            let mut given = args.units.iter();
+            let hint = given
+                .find(|given| UnitName::from_argument(given).is_ok_and(|given| given == name))
+                .and_then(|given| units::type_hint(given));
+            cannot(console, name, verb, "it does not exist", hint)?;
         }
     }
     Ok((known, all))
+}
+
+/// Whether a unit is on a machine or on its way to one.
+fn has_machine(unit: &Unit) -> bool {
+    !unit.name.is_template() && (unit.global || unit.current != DesiredState::Inactive)
 }
 
 /// The units named that exist and are on their way to a machine or on one, and whether all are.
@@ -248,7 +279,7 @@ async fn on_machines(
     args: &NamedArgs,
     verb: Verb,
 ) -> Result<(Vec<UnitName>, bool), Error> {
-    let (units, mut all) = known(client, console, args, verb).await?;
+    let (units, mut all) = known(client, console, args, verb, has_machine).await?;
     let mut names = Vec::with_capacity(units.len());
     for (name, unit) in units {
         if unit.global || unit.current != DesiredState::Inactive {
@@ -285,15 +316,32 @@ struct Said {
     all_well: bool,
     differs: bool,
     refused: bool,
+    /// The arguments that named units without bringing a file.
+    without_file: BTreeMap<UnitName, String>,
 }
 
 impl Default for Said {
     fn default() -> Self {
-        Self { all_well: true, differs: false, refused: false }
+        Self::of(BTreeMap::new())
     }
 }
 
 impl Said {
+    /// Nothing yet, of units some of which were named without a file.
+    fn of(without_file: BTreeMap<UnitName, String>) -> Self {
+        Self { all_well: true, differs: false, refused: false, without_file }
+    }
+
+    /// What a unit is to be told that nobody knows and that came without a file.
+    fn missing(&self, unit: &UnitChanged) -> Option<ArgumentError> {
+        let Outcome::Failed { message } = &unit.outcome else { return None };
+        // Other things may be wrong with a unit that has no generation, such as a record that cannot be read.
+        let unknown =
+            unit.generation == 0 && unit.was.is_none() && message.contains(" is not known");
+        let argument = self.without_file.get(&unit.name).filter(|_| unknown)?;
+        Some(units::no_file(argument, &unit.name))
+    }
+
     /// Prints what was wrong with one unit; gives it back when its change was carried out.
     fn take(
         &mut self,
@@ -302,6 +350,16 @@ impl Said {
     ) -> Result<Option<UnitChanged>, Error> {
         for warning in &unit.warnings {
             console.warning(warning);
+        }
+        if let Some(missing) = self.missing(&unit) {
+            self.all_well = false;
+            console.error(&missing);
+            if let Some(hint) = missing.hint() {
+                console.hint(hint);
+            }
+            let what = What::Failed { message: missing.to_string(), log: Vec::new() };
+            console.result(UnitResult { unit: unit.name, what })?;
+            return Ok(None);
         }
         match unit.outcome {
             Outcome::Refused { refusal } => {

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use muster_common::api::v1::{DestroyAnswer, Names, Until, WaitFor};
+use muster_common::unit::UnitName;
 
 use super::exit_code;
 use crate::cli::NamedArgs;
@@ -10,6 +11,7 @@ use crate::client::Client;
 use crate::error::Error;
 use crate::output::console::Console;
 use crate::output::json::{UnitResult, What};
+use crate::pattern::{self, Word};
 use crate::units;
 use crate::wait::Waiter;
 
@@ -19,10 +21,24 @@ pub(crate) async fn run(
     console: &mut Console,
     args: &NamedArgs,
 ) -> Result<ExitCode, Error> {
-    let names = Names { names: units::names(&args.units)? };
+    let words = pattern::expand(client, &args.units, "be destroyed", |_| true).await?;
+    let names = Names { names: pattern::names_of(&words)? };
+    let matched = words.iter().filter_map(|word| match word {
+        Word::Matched(unit) => Some(unit.name.as_str()),
+        Word::Named(_) => None,
+    });
+    let matched: Vec<&str> = matched.collect();
+    if !matched.is_empty() {
+        console.note(format_args!("to be destroyed: {}", matched.join(", ")));
+    }
     let answer: DestroyAnswer = client.post("/v1/units/destroy", &names).await?;
     for unit in answer.unknown {
         console.warning(format_args!("unit {unit} does not exist"));
+        let mut given = args.units.iter();
+        let given = given.find(|word| UnitName::from_argument(word).is_ok_and(|name| name == unit));
+        if let Some(hint) = given.and_then(|word| units::type_hint(word)) {
+            console.hint(hint);
+        }
         console.result(UnitResult { unit, what: What::Unknown })?;
     }
     let mut all_well = true;

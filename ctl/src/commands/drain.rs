@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use muster_common::api::drain::{DrainEvent, DrainRequest, Draining};
 use muster_common::cordon::{AtDeadline, DrainEnd};
@@ -13,22 +13,25 @@ use muster_common::unit::UnitName;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::DrainArgs;
-use crate::client::{Client, escape};
+use crate::client::{Client, ClientError, Pieces, escape};
 use crate::error::Error;
+use crate::follow::{self, Awaited, Ended};
 use crate::machines::find;
 use crate::output::console::Console;
 use crate::output::{json, table};
-use crate::sse::Decoder;
 
 use super::{exit_code, user};
 
-/// Pause before a stream that broke is taken up again.
-const PAUSE: Duration = Duration::from_millis(100);
+/// How long after its deadline a drain is still followed. The leader notes the end of one within moments, and what it stops
+/// then is mostly down in this time; what is not takes as long as its `TimeoutStopSec=` allows, and nobody has asked to
+/// wait for that.
+const GRACE: Duration = Duration::from_secs(3);
 
 /// A drain that is followed.
-struct Drain<'a> {
-    client: &'a Client,
+struct Drain {
     machine: MachineId,
+    /// The store's revision that has the order.
+    revision: u64,
     /// What is left is stopped at the deadline, so that it is waited for.
     forces: bool,
     progress: Progress,
@@ -70,18 +73,13 @@ pub(crate) async fn run(
     let forces = args.force;
     let left = BTreeSet::new();
     let last = progress.clone();
-    let mut drain = Drain { client, machine, forces, progress, last, left, trouble_told: None };
+    let mut drain = Drain { machine, revision, forces, progress, last, left, trouble_told: None };
     let mut interrupts = signal(SignalKind::interrupt()).map_err(Error::Runtime)?;
-    let followed = tokio::select! {
-        followed = drain.follow(console, revision) => Some(followed),
-        _ = interrupts.recv() => None,
-    };
-    console.end_progress();
-    match followed {
-        Some(followed) => followed?,
-        None => return Err(Error::DrainInterrupted(drain.machine.short().to_owned())),
+    let limit = args.deadline.map(|deadline| deadline.saturating_add(GRACE));
+    match follow::follow(client, console, &mut drain, limit, &mut interrupts).await? {
+        Ended::Over | Ended::TimeUp => drain.tell(console),
+        Ended::Interrupted => Err(Error::DrainInterrupted(drain.machine.short().to_owned())),
     }
-    drain.tell(console)
 }
 
 /// What would become of each unit.
@@ -105,52 +103,13 @@ fn rehearsed(console: &Console, progress: &Progress) -> Result<ExitCode, Error> 
     Ok(exit_code(movable))
 }
 
-impl Drain<'_> {
-    /// Follows the daemon's events until nothing is to be waited for any more. A daemon that goes away is given as long to
-    /// come back as a request may take.
-    async fn follow(&mut self, console: &mut Console, revision: u64) -> Result<(), Error> {
-        let mut heard = Instant::now();
-        while !self.is_over() {
-            let ended = match self.events(console, revision, &mut heard).await {
-                Ok(()) if self.is_over() => return Ok(()),
-                Ok(()) => Error::WaitEnded,
-                Err(Error::Client(error)) if error.is_passing() => Error::Client(error),
-                Err(error) => return Err(error),
-            };
-            if heard.elapsed() >= self.client.timeout() {
-                return Err(ended);
-            }
-            console.progress("lost the daemon; asking again".to_owned());
-            tokio::time::sleep(PAUSE).await;
-        }
-        Ok(())
+impl follow::Course for Drain {
+    async fn open(&self, client: &Client) -> Result<Pieces, ClientError> {
+        let (machine, revision) = (escape(self.machine.as_str()), self.revision);
+        client.get_pieces(&format!("/v1/machines/{machine}/drain/events?revision={revision}")).await
     }
 
-    async fn events(
-        &mut self,
-        console: &mut Console,
-        revision: u64,
-        heard: &mut Instant,
-    ) -> Result<(), Error> {
-        let machine = escape(self.machine.as_str());
-        let path = format!("/v1/machines/{machine}/drain/events?revision={revision}");
-        let mut pieces = self.client.get_pieces(&path).await?;
-        let mut decoder = Decoder::default();
-        console.progress(self.summary());
-        while let Some(piece) = pieces.next().await? {
-            *heard = Instant::now();
-            for data in decoder.push(&piece)? {
-                self.take(console, &data)?;
-            }
-            if self.is_over() {
-                return Ok(());
-            }
-            console.progress(self.summary());
-        }
-        Ok(())
-    }
-
-    fn take(&mut self, console: &Console, data: &str) -> Result<(), Error> {
+    fn take(&mut self, console: &mut Console, data: &str) -> Result<(), Error> {
         // A later daemon may have events that this client does not know; they are not for it.
         let Ok(event) = serde_json::from_str::<DrainEvent>(data) else { return Ok(()) };
         match event {
@@ -188,21 +147,17 @@ impl Drain<'_> {
         Ok(())
     }
 
-    fn moved(&mut self, console: &Console, name: UnitName, to: &str) -> Result<(), Error> {
-        if !console.is_json() {
-            console.text(&format!("{name} {to}\n"))?;
-        }
-        self.left.insert(name);
-        Ok(())
-    }
-
-    /// Whether nothing moves any more, or will by itself.
+    /// Whether nothing moves any more, or will by itself; or the drain has ended: what is still being stopped takes its time.
     fn is_over(&self) -> bool {
-        if self.progress.is_done() {
+        let progress = &self.progress;
+        if progress.is_done() {
             return true;
         }
-        let waits_for_force = self.forces && self.progress.is_draining();
-        self.progress.is_at_rest() && !waits_for_force
+        if !progress.is_draining() && progress.ended() != Some(DrainEnd::Forced) {
+            return true;
+        }
+        let waits_for_force = self.forces && progress.is_draining();
+        progress.is_at_rest() && !waits_for_force
     }
 
     fn summary(&self) -> String {
@@ -211,6 +166,43 @@ impl Drain<'_> {
         let next = self.progress.units.iter().find(|(_, course)| course.is_on_its_way());
         let next = next.map(|(name, course)| format!(": {name} {course}")).unwrap_or_default();
         format!("{moved}/{}{next}", moved + left)
+    }
+
+    fn awaited(&self) -> Vec<Awaited> {
+        let short = self.machine.short();
+        let left = self.progress.units.iter().filter(|(_, course)| course.is_left());
+        let waits = |(name, course): (&UnitName, &Course)| {
+            let (sentence, machine) = match course {
+                Course::Moving { to } => {
+                    let to_short = to.short();
+                    let sentence = format!(
+                        "{name} is to leave {short}...: {to_short}... has not reported that it is up there"
+                    );
+                    (sentence, to)
+                }
+                Course::Stopping => {
+                    let sentence = format!(
+                        "{name} is to leave {short}...: it is being stopped, and {short}... has not reported that it is down"
+                    );
+                    (sentence, &self.machine)
+                }
+                course => {
+                    (format!("{name} is to leave {short}...: {}", indented(course)), &self.machine)
+                }
+            };
+            Awaited { sentence, machine: Some(machine.clone()) }
+        };
+        left.map(waits).collect()
+    }
+}
+
+impl Drain {
+    fn moved(&mut self, console: &Console, name: UnitName, to: &str) -> Result<(), Error> {
+        if !console.is_json() {
+            console.text(&format!("{name} {to}\n"))?;
+        }
+        self.left.insert(name);
+        Ok(())
     }
 
     /// What has become of it in the end.
@@ -226,6 +218,21 @@ impl Drain<'_> {
             return Ok(ExitCode::SUCCESS);
         }
         let ended = self.progress.ended();
+        for (name, course) in &self.progress.units {
+            match course {
+                Course::Stopping => {
+                    console.error(format_args!("{name} is still being stopped on {short}..."));
+                }
+                Course::Moving { to } => {
+                    let to = to.short();
+                    console.error(format_args!("{name} is not up on {to}... yet"));
+                }
+                Course::Queued { .. } => {
+                    console.error(format_args!("{name} has not begun to move"));
+                }
+                _ => {}
+            }
+        }
         for (name, course) in self.progress.stuck() {
             match (course, self.last.units.get(name)) {
                 (Course::Stays, Some(last)) if last.is_on_its_way() && ended.is_some() => {
@@ -244,8 +251,20 @@ impl Drain<'_> {
             Some(DrainEnd::GaveUp) => {
                 console.error(format_args!("the drain of {short}... was given up at its deadline"));
             }
+            Some(DrainEnd::Forced) => {
+                console.error(format_args!(
+                    "the deadline of the drain of {short}... has passed, and what was left is being stopped"
+                ));
+                console.hint("`TimeoutStopSec=` of a unit says how long its stop may take");
+            }
             _ if !self.progress.is_draining() => {
                 console.error(format_args!("the drain of {short}... was called off"));
+            }
+            _ if !self.progress.is_at_rest() => {
+                console.error(format_args!(
+                    "the deadline of the drain of {short}... has passed, and the leader has not ended it yet"
+                ));
+                console.hint("`musterctl list-machines` shows who leads; `musterctl uncordon` calls it off");
             }
             _ => console.hint(format_args!(
                 "{short}... goes on being drained, should that change; `musterctl uncordon` calls it off"
@@ -262,4 +281,51 @@ fn indented(course: &Course) -> String {
         return format!("no other machine takes it\n  {}", text.replace('\n', "\n  "));
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use muster_common::cordon::{Cordon, Drain as Ordered, Hold, Holder};
+
+    use super::*;
+    use crate::follow::Course as _;
+
+    fn drain(ended: Option<DrainEnd>, then: AtDeadline, course: Course) -> Drain {
+        let machine: MachineId = "m1".parse().unwrap();
+        let order = Ordered { began: 1, deadline: Some(5), then, ended };
+        let hold = Hold { drain: Some(order), ..Hold::default() };
+        let cordon = Cordon { holds: [(Holder::Person, hold)].into(), revision: 0 };
+        let units = [("a.service".parse().unwrap(), course)].into();
+        let progress = Progress { machine: machine.clone(), cordon: Some(cordon), units };
+        Drain {
+            machine,
+            revision: 1,
+            forces: then == AtDeadline::Force,
+            last: progress.clone(),
+            progress,
+            left: BTreeSet::new(),
+            trouble_told: None,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_drain_whose_stream_falls_silent_does_not_hang() {
+        let drain = drain(None, AtDeadline::GiveUp, Course::Stopping);
+        let problem = crate::follow::tests::on_a_silent_stream(drain).await;
+        assert!(problem.ends_with("has said nothing for 100ms"), "{problem}");
+    }
+
+    #[test]
+    fn a_drain_that_was_given_up_is_over_though_a_unit_takes_its_time_to_stop() {
+        for (ended, then, course, over) in [
+            (None, AtDeadline::GiveUp, Course::Stopping, false),
+            (Some(DrainEnd::GaveUp), AtDeadline::GiveUp, Course::Stopping, true),
+            (Some(DrainEnd::GaveUp), AtDeadline::GiveUp, Course::Stays, true),
+            // What is stopped at the deadline has a moment more, which the caller limits.
+            (Some(DrainEnd::Forced), AtDeadline::Force, Course::Stopping, false),
+            (None, AtDeadline::Force, Course::Pinned, false),
+        ] {
+            assert_eq!(drain(ended, then, course.clone()).is_over(), over, "{ended:?} {course:?}");
+        }
+    }
 }

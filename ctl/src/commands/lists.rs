@@ -8,13 +8,18 @@ use muster_common::machine::{Machine, MachineId};
 use muster_common::snapshot::Unreadable;
 use muster_common::text::clean;
 
-use crate::cli::ListArgs;
+use crate::cli::{ListArgs, UnitListArgs};
 use crate::client::Client;
 use crate::error::Error;
 use crate::output::console::Console;
 use crate::output::fields::{self, Row};
 use crate::output::json::{FileRow, MachineRow, Place, StateRow, present};
 use crate::output::table;
+
+use super::filter::{Filter, STATES};
+
+/// What is wanted of units, and how far they have come.
+const DESIRED: [&str; 3] = ["inactive", "loaded", "launched"];
 
 /// The column of `list-units` that is shown by itself when there is something in it.
 const REMARK: &str = "remark";
@@ -23,9 +28,10 @@ const REMARK: &str = "remark";
 pub(crate) async fn units(
     client: &Client,
     console: &Console,
-    args: &ListArgs,
+    args: &UnitListArgs,
 ) -> Result<ExitCode, Error> {
-    let mut columns = fields::columns::<StateRow>(args)?;
+    let mut columns = fields::columns::<StateRow>(&args.list)?;
+    let filter = Filter::new(client, args, STATES).await?;
     let answer: States = client.get("/v1/states").await?;
     let addresses = addresses(&answer.machines);
     let silent = answer
@@ -45,12 +51,17 @@ pub(crate) async fn units(
         remark: present(&s.state.remark),
     });
     let mut rows: Vec<StateRow> = reported.chain(silent).collect();
+    filter.check(&rows.iter().map(|row| row.unit.as_str()).collect::<Vec<_>>())?;
+    rows.retain(|row| {
+        let states = [&row.load, &row.active, &row.sub].map(|state| state.as_deref());
+        filter.takes(&row.unit, states.into_iter().flatten(), row.machine.iter())
+    });
     rows.sort_by(|a, b| (&a.unit, &a.machine).cmp(&(&b.unit, &b.machine)));
     // An exit code or a download that goes on is worth a column; where there is nothing to say the table is fleetctl's.
-    if args.fields.is_none() && rows.iter().any(|row| row.remark.is_some()) {
+    if args.list.fields.is_none() && rows.iter().any(|row| row.remark.is_some()) {
         columns.push(REMARK.to_owned());
     }
-    fields::print(console, args, &columns, &rows)?;
+    fields::print(console, &args.list, &columns, &rows)?;
     warn(console, &answer.unreadable);
     Ok(ExitCode::SUCCESS)
 }
@@ -59,17 +70,23 @@ pub(crate) async fn units(
 pub(crate) async fn unit_files(
     client: &Client,
     console: &Console,
-    args: &ListArgs,
+    args: &UnitListArgs,
 ) -> Result<ExitCode, Error> {
-    let columns = fields::columns::<FileRow>(args)?;
+    let columns = fields::columns::<FileRow>(&args.list)?;
     if columns.iter().any(|c| c == "tmachine") {
         console.warning("the field tmachine is fleet's old name of target");
     }
+    let filter = Filter::new(client, args, &DESIRED).await?;
     let answer: Units = client.get("/v1/units").await?;
     let addresses = addresses(&answer.machines);
+    filter.check(&answer.units.iter().map(|unit| unit.name.as_str()).collect::<Vec<_>>())?;
     let rows: Vec<FileRow> = answer
         .units
         .into_iter()
+        .filter(|unit| {
+            let states = [unit.desired.as_str(), unit.current.as_str()];
+            filter.takes(unit.name.as_str(), states.into_iter(), unit.machines.iter())
+        })
         .map(|unit| FileRow {
             unit: unit.name.to_string(),
             hash: present(&unit.hash),
@@ -84,7 +101,7 @@ pub(crate) async fn unit_files(
                 .collect(),
         })
         .collect();
-    fields::print(console, args, &columns, &rows)?;
+    fields::print(console, &args.list, &columns, &rows)?;
     warn(console, &answer.unreadable);
     Ok(ExitCode::SUCCESS)
 }

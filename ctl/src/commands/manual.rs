@@ -68,7 +68,8 @@ mod tests {
                 continue;
             }
             let text = page(&format!("musterctl-{}.1", command.get_name()));
-            for option in command.get_arguments().filter_map(clap::Arg::get_long) {
+            let shown = command.get_arguments().filter(|argument| !argument.is_hide_set());
+            for option in shown.filter_map(clap::Arg::get_long) {
                 let option = option.replace('-', "\\-");
                 assert!(text.contains(&option), "{}: {option}", command.get_name());
             }

@@ -6,55 +6,118 @@ mod completions;
 mod cordon;
 mod destroy;
 mod drain;
+mod fd_forward;
+mod filter;
+mod journal;
 mod lists;
 mod manual;
 mod reboot;
 mod scheduler;
 mod show;
+mod ssh;
+mod verify;
 
 use std::process::ExitCode;
 
 use muster_common::text::FreeText;
 
 use crate::cli::{Cli, Command, Global};
-use crate::client::Client;
+use crate::client::{Client, Patience};
+use crate::endpoint::Door;
 use crate::error::Error;
 use crate::output::console::Console;
+use crate::ssh::Settings;
+use crate::tunnel::Tunnel;
 
-/// Carries out the command.
+/// Carries out the command: behind a tunnel, if one is wanted and the command asks a daemon.
 pub(crate) async fn run(cli: Cli, console: &mut Console) -> Result<ExitCode, Error> {
-    let Global { endpoint, request_timeout, debug, .. } = cli.global;
-    let client = Client::new(endpoint, request_timeout, debug);
-    let ended = match cli.command {
-        Command::Submit(args) => change::submit(&client, console, &args).await,
-        Command::Load(args) => change::load(&client, console, &args).await,
-        Command::Start(args) => change::start(&client, console, &args).await,
-        Command::Stop(args) => change::stop(&client, console, &args).await,
-        Command::Unload(args) => change::unload(&client, console, &args).await,
-        Command::Restart(args) => change::restart(&client, console, &args).await,
-        Command::Destroy(args) => destroy::run(&client, console, &args).await,
-        Command::Cat { unit } => show::cat(&client, console, &unit).await,
-        Command::Status { units, machine } => {
-            show::status(&client, console, &units, machine.as_deref()).await
+    let Cli { global, command } = cli;
+    match &command {
+        Command::FdForward { socket } => return fd_forward::run(socket).await,
+        Command::Version => return verify::version(console),
+        Command::Completions { shell } => return completions::print(console, *shell),
+        Command::Man { directory } => return manual::write(directory),
+        _ => {}
+    }
+    let patience = Patience::new(global.request_timeout, global.notice());
+    let settings = Settings {
+        username: global.ssh_username.clone(),
+        timeout: global.ssh_timeout,
+        strict: global.strict_host_key_checking,
+        known_hosts: global.known_hosts_file.clone(),
+    };
+    let Some(host) = &global.tunnel else {
+        let doors = global.endpoint.0.iter().cloned().map(Door::from).collect();
+        let client = Client::new(doors, patience, global.debug);
+        return match asked(command, &global, &client, &settings, console).await? {
+            Carried::Out(code) => Ok(code),
+            Carried::Connection(connection) => Err(connection.make()),
+        };
+    };
+    let tunnel = Tunnel::open(&settings, host, &global.endpoint.0).await?;
+    let client = Client::new(tunnel.doors(), patience, global.debug);
+    let carried = asked(command, &global, &client, &settings, console).await;
+    tunnel.close().await;
+    match carried? {
+        Carried::Out(code) => Ok(code),
+        Carried::Connection(connection) => Err(connection.make()),
+    }
+}
+
+/// What became of a command.
+enum Carried {
+    /// It is done.
+    Out(ExitCode),
+    /// All that is left is a connection to be made, once the way to the daemon is not needed any more.
+    Connection(ssh::Connection),
+}
+
+/// Carries out a command that asks a daemon.
+async fn asked(
+    command: Command,
+    global: &Global,
+    client: &Client,
+    settings: &Settings,
+    console: &mut Console,
+) -> Result<Carried, Error> {
+    if let Command::Ssh(args) = &command {
+        let prepared = ssh::prepare(client, settings, global.tunnel.as_ref(), args).await;
+        return prepared.map(Carried::Connection);
+    }
+    let ended = match command {
+        Command::Submit(args) => change::submit(client, console, &args).await,
+        Command::Load(args) => change::load(client, console, &args).await,
+        Command::Start(args) => change::start(client, console, &args).await,
+        Command::Stop(args) => change::stop(client, console, &args).await,
+        Command::Unload(args) => change::unload(client, console, &args).await,
+        Command::Restart(args) => change::restart(client, console, &args).await,
+        Command::Destroy(args) => destroy::run(client, console, &args).await,
+        Command::Cat { units } => show::cat(client, console, &units).await,
+        Command::Status { units, machine, .. } => {
+            show::status(client, console, &units, machine.as_deref()).await
         }
-        Command::Journal(args) => show::journal(&client, console, &args).await,
-        Command::ListUnits(args) => lists::units(&client, console, &args).await,
-        Command::ListUnitFiles(args) => lists::unit_files(&client, console, &args).await,
-        Command::ListMachines(args) => lists::machines(&client, console, &args).await,
-        Command::Cordon(args) => cordon::cordon(&client, console, &args).await,
-        Command::Uncordon(args) => cordon::uncordon(&client, console, &args).await,
-        Command::Drain(args) => drain::run(&client, console, &args).await,
-        Command::Reboot(args) => reboot::run(&client, console, &args).await,
-        Command::Plan => scheduler::plan(&client, console).await,
-        Command::Unfreeze => scheduler::unfreeze(&client).await,
-        Command::Export(args) => backup::export(&client, console, &args).await,
-        Command::Import(args) => backup::import(&client, console, &args).await,
-        Command::Completions { shell } => completions::print(console, shell),
-        Command::Man { directory } => manual::write(&directory),
+        Command::Journal(args) => journal::run(client, console, &args).await,
+        Command::ListUnits(args) => lists::units(client, console, &args).await,
+        Command::ListUnitFiles(args) => lists::unit_files(client, console, &args).await,
+        Command::ListMachines(args) => lists::machines(client, console, &args).await,
+        Command::Cordon(args) => cordon::cordon(client, console, &args).await,
+        Command::Uncordon(args) => cordon::uncordon(client, console, &args).await,
+        Command::Drain(args) => drain::run(client, console, &args).await,
+        Command::Reboot(args) => reboot::run(client, console, &args).await,
+        Command::Plan => scheduler::plan(client, console).await,
+        Command::Unfreeze => scheduler::unfreeze(client).await,
+        Command::Export(args) => backup::export(client, console, &args).await,
+        Command::Import(args) => backup::import(client, console, &args).await,
+        Command::Verify { units } => verify::run(client, console, &units).await,
+        Command::Ssh(_)
+        | Command::FdForward { .. }
+        | Command::Version
+        | Command::Completions { .. }
+        | Command::Man { .. } => Ok(ExitCode::SUCCESS),
     };
     // What became of units before a failure is told as well.
     console.finish()?;
-    ended
+    ended.map(Carried::Out)
 }
 
 /// Who asks, as far as the environment says. Nobody typed it, so it is made to fit rather than refused.

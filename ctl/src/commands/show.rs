@@ -1,29 +1,75 @@
-//! `cat`, `status` and `journal`: one unit looked at closely.
+//! `cat` and `status`: units looked at closely.
 
 use std::process::ExitCode;
 
-use muster_common::api::v1::{UnitDetail, UnitStatus};
+use http::StatusCode;
+use muster_common::api::v1::{Unit, UnitDetail, UnitStatus};
 use muster_common::unit::UnitName;
 
-use crate::cli::JournalArgs;
 use crate::client::{Client, ClientError, escape};
 use crate::error::Error;
 use crate::machines::find;
 use crate::output::console::Console;
 use crate::output::json::{self, StatusRow};
+use crate::pattern;
 use crate::units;
 
-/// Prints the file of a unit as its user wrote it.
-pub(crate) async fn cat(client: &Client, console: &Console, unit: &str) -> Result<ExitCode, Error> {
-    let detail: UnitDetail = client.get(&path(&UnitName::from_argument(unit)?, "")).await?;
-    if console.is_json() {
-        console.data(&json::pretty(&detail)?)?;
-    } else {
-        let mut file = console.foreign();
-        file.piece(detail.text.as_bytes())?;
-        file.end()?;
+use super::exit_code;
+
+/// Prints the files of units as their users wrote them; of several, each below a line that names it.
+pub(crate) async fn cat(
+    client: &Client,
+    console: &Console,
+    arguments: &[String],
+) -> Result<ExitCode, Error> {
+    let words = pattern::expand(client, arguments, "be shown", |_| true).await?;
+    let names = pattern::names_of(&words)?;
+    let mut all = true;
+    let mut details = Vec::new();
+    for name in &names {
+        let detail: UnitDetail = match client.get(&path(name, "")).await {
+            Ok(detail) => detail,
+            Err(error @ ClientError::Refused { .. }) => {
+                all = false;
+                refused(console, arguments, name, &error);
+                continue;
+            }
+            Err(error) => return Err(error.into()),
+        };
+        if !console.is_json() {
+            let gap = if details.is_empty() { "" } else { "\n" };
+            let head = if names.len() > 1 { format!("{gap}# {name}\n") } else { String::new() };
+            let mut file = console.foreign();
+            file.piece(format!("{head}{}", detail.text).as_bytes())?;
+            file.end()?;
+        }
+        details.push(detail);
     }
-    Ok(ExitCode::SUCCESS)
+    if console.is_json() {
+        match (names.len(), details.as_slice()) {
+            (1, [only]) => console.data(&json::pretty(only)?)?,
+            (1, _) => {}
+            _ => console.data(&json::pretty(&details)?)?,
+        }
+    }
+    Ok(exit_code(all))
+}
+
+/// Says what the daemon refused to show of a unit.
+fn refused(console: &Console, arguments: &[String], name: &UnitName, error: &ClientError) {
+    let message = error.to_string();
+    // The message mostly names the unit.
+    if message.contains(name.as_str()) {
+        console.error(message);
+    } else {
+        console.error(format_args!("{name}: {message}"));
+    }
+    let missing = matches!(error, ClientError::Refused { status: StatusCode::NOT_FOUND, .. });
+    let mut given = arguments.iter().filter(|_| missing);
+    let given = given.find(|word| UnitName::from_argument(word).is_ok_and(|named| named == *name));
+    if let Some(hint) = given.and_then(|word| units::type_hint(word)) {
+        console.hint(hint);
+    }
 }
 
 /// Prints the status of units, an empty line between two. A unit that cannot be shown does not keep the others from
@@ -34,7 +80,9 @@ pub(crate) async fn status(
     arguments: &[String],
     machine: Option<&str>,
 ) -> Result<ExitCode, Error> {
-    let names = units::names(arguments)?;
+    let fits = |unit: &Unit| !unit.name.is_template() && !unit.machines.is_empty();
+    let words = pattern::expand(client, arguments, "be shown: none is on a machine", fits).await?;
+    let names = pattern::names_of(&words)?;
     let query = match machine {
         Some(given) => format!("?machine={}", find(client, given).await?),
         None => String::new(),
@@ -46,7 +94,7 @@ pub(crate) async fn status(
             Ok(answer) => answer,
             // The daemon's word on this unit; without a daemon there is no word on any.
             Err(error @ ClientError::Refused { .. }) => {
-                console.error(format_args!("{name}: {error}"));
+                refused(console, arguments, &name, &error);
                 code = if code == 0 { 1 } else { code };
                 continue;
             }
@@ -68,28 +116,6 @@ pub(crate) async fn status(
     Ok(u8::try_from(code).map_or(ExitCode::FAILURE, ExitCode::from))
 }
 
-/// Prints the journal of a unit as it comes.
-pub(crate) async fn journal(
-    client: &Client,
-    console: &Console,
-    args: &JournalArgs,
-) -> Result<ExitCode, Error> {
-    let name = UnitName::from_argument(&args.unit)?;
-    let mode = escape(args.output.as_deref().unwrap_or("short"));
-    let mut query = format!("?lines={}&follow={}&output={mode}", args.lines, args.follow);
-    if let Some(given) = &args.machine {
-        query.push_str("&machine=");
-        query.push_str(find(client, given).await?.as_str());
-    }
-    let mut pieces = client.get_pieces(&path(&name, &format!("/journal{query}"))).await?;
-    let mut journal = console.foreign();
-    while let Some(piece) = pieces.next().await? {
-        journal.piece(&piece)?;
-    }
-    journal.end()?;
-    Ok(ExitCode::SUCCESS)
-}
-
-fn path(name: &UnitName, rest: &str) -> String {
+pub(super) fn path(name: &UnitName, rest: &str) -> String {
     format!("/v1/units/{}{rest}", escape(name.as_str()))
 }

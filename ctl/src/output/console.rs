@@ -1,6 +1,6 @@
 //! The two streams of a command: data on standard output, talk on standard error.
 //!
-//! Owns how lines begin (`error:`, `warning:`, `hint:`), that progress never mixes with them, and that nothing in a text
+//! Owns how lines begin (`error:`, `warning:`, `hint:`, `note:`, `waiting:`), that progress never mixes with them, and that nothing in a text
 //! drives the terminal or passes for a line of ours: what is said comes from users, machines and files. It never decides
 //! what is worth saying.
 
@@ -94,6 +94,16 @@ impl Console {
     /// The next step.
     pub(crate) fn hint(&self, text: impl Display) {
         self.talk("hint", &text);
+    }
+
+    /// A wait goes on, and what it is for.
+    pub(crate) fn waiting(&self, text: impl Display) {
+        self.talk("waiting", &text);
+    }
+
+    /// Something that the user did not ask for in so many words, and may want to know.
+    pub(crate) fn note(&self, text: impl Display) {
+        self.talk("note", &text);
     }
 
     fn talk(&self, kind: &str, text: &dyn Display) {

@@ -135,8 +135,11 @@ impl Daemon {
 pub(crate) fn musterctl(arguments: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_musterctl"));
     command.args(arguments.split_whitespace()).stdin(Stdio::null());
-    for name in ["ENDPOINT", "REQUEST_TIMEOUT", "OUTPUT", "DEBUG", "GROUP"] {
-        command.env_remove(format!("MUSTERCTL_{name}"));
+    for (name, _) in std::env::vars_os().filter(|(name, _)| {
+        name.to_str()
+            .is_some_and(|name| name.starts_with("FLEETCTL_") || name.starts_with("MUSTERCTL_"))
+    }) {
+        command.env_remove(name);
     }
     command.env_remove("SUDO_USER").env("USER", "ann").env("TZ", "UTC");
     command

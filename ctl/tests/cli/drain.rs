@@ -232,3 +232,42 @@ fn force_is_nothing_without_a_deadline() {
     For more information, try '--help'.
     ");
 }
+
+#[test]
+fn a_deadline_is_kept_though_a_unit_takes_its_time_to_stop() {
+    let stopping = [("slow.service", Course::Stopping)];
+    let first = going(&stopping);
+    let machines = json!({"machines": [machine(1), machine(2)], "cordons": {}});
+    let path = format!("/v1/machines/{}/drain", machine(1).id);
+    let run = |line: &str, end: Progress| {
+        let (order, follow) = (format!("POST {path}"), format!("GET {path}/events?revision=7"));
+        let daemon = Daemon::new([
+            ("GET /v1/machines", Answer::json(&machines)),
+            (order.as_str(), Answer::json(json!({"progress": &first, "revision": 7}))),
+            (follow.as_str(), Answer::OpenEvents(vec![told(end)])),
+        ]);
+        daemon.run(line)
+    };
+    let ended = |end| progress(Some(cordon(Some(end))), &stopping);
+    assert_snapshot!(run("drain n1 --deadline 1", ended(DrainEnd::GaveUp)), @r"
+    exit 1
+    --- stderr
+    error: slow.service is still being stopped on 11111111...
+    error: the drain of 11111111... was given up at its deadline
+    ");
+    assert_snapshot!(run("drain n1 --deadline 1 --force", ended(DrainEnd::Forced)), @r"
+    exit 1
+    --- stderr
+    error: slow.service is still being stopped on 11111111...
+    error: the deadline of the drain of 11111111... has passed, and what was left is being stopped
+    hint: `TimeoutStopSec=` of a unit says how long its stop may take
+    ");
+    // Nobody leads, so nobody ends it.
+    assert_snapshot!(run("drain n1 --deadline 1", first.clone()), @r"
+    exit 1
+    --- stderr
+    error: slow.service is still being stopped on 11111111...
+    error: the deadline of the drain of 11111111... has passed, and the leader has not ended it yet
+    hint: `musterctl list-machines` shows who leads; `musterctl uncordon` calls it off
+    ");
+}

@@ -4,7 +4,7 @@ use insta::assert_snapshot;
 
 use crate::daemon::{musterctl, shown};
 
-const COMMANDS: [&str; 22] = [
+const COMMANDS: [&str; 26] = [
     "submit",
     "load",
     "start",
@@ -15,6 +15,7 @@ const COMMANDS: [&str; 22] = [
     "cat",
     "status",
     "journal",
+    "ssh",
     "list-units",
     "list-unit-files",
     "list-machines",
@@ -26,6 +27,9 @@ const COMMANDS: [&str; 22] = [
     "unfreeze",
     "export",
     "import",
+    "verify",
+    "fd-forward",
+    "version",
     "completions",
 ];
 
@@ -70,9 +74,10 @@ fn help_lists_every_command() {
       unload           Stop units and take them off their machines; the cluster still knows them
       restart          Stop and start units, one after the other
       destroy          Stop units, take them off their machines and forget them
-      cat              Print the file of a unit
+      cat              Print the files of units
       status           Show units as `systemctl status` shows them on their machines
       journal          Print the journal of a unit from its machine
+      ssh              Open a shell on a machine, or run a command there
       list-units       List what machines report of the units placed on them
       list-unit-files  List the units the cluster knows
       list-machines    List the machines of the cluster
@@ -84,6 +89,9 @@ fn help_lists_every_command() {
       unfreeze         Let units be placed anew although half of the machines or more vanished together
       export           Write the cluster's records to a file: units, reboot groups, cordons
       import           Put the records of such a file into a cluster that has none
+      verify           Compare local unit files with what the cluster has stored
+      fd-forward       Join standard input and output to a unix socket
+      version          Print the version
       completions      Print the completion script of a shell
       help             Print this message or the help of the given subcommand(s)
 
@@ -96,10 +104,41 @@ fn help_lists_every_command() {
 
     Global options:
           --endpoint <ENDPOINT>
-              The daemon to ask, as `unix:///path` or `http://host:port`
+              The daemon to ask, as `unix:///path` or `http://host:port`; several, separated by commas,
+              are tried in order
 
               [env: MUSTERCTL_ENDPOINT=]
               [default: unix:///run/muster/muster.sock]
+
+          --tunnel <[USER@]HOST[:PORT]>
+              Ask through ssh: the endpoint is one on this host
+
+              The system's ssh makes the connection, so that its configuration, agent and known hosts
+              hold.
+
+              [env: MUSTERCTL_TUNNEL=]
+
+          --ssh-username <NAME>
+              Who to be on the far side of ssh; what its configuration says if none is given
+
+              [env: MUSTERCTL_SSH_USERNAME=]
+
+          --ssh-timeout <SECONDS>
+              How long ssh may take to connect, in seconds
+
+              [env: MUSTERCTL_SSH_TIMEOUT=]
+              [default: 10]
+
+          --strict-host-key-checking[=<BOOL>]
+              Whether ssh checks host keys: `true` asks about one it does not know, `false` checks none
+
+              [env: MUSTERCTL_STRICT_HOST_KEY_CHECKING=]
+              [possible values: true, false]
+
+          --known-hosts-file <FILE>
+              The file of host keys that ssh knows, in the place of the one its configuration names
+
+              [env: MUSTERCTL_KNOWN_HOSTS_FILE=]
 
           --request-timeout <SECONDS>
               How long one request may take, in seconds
@@ -108,6 +147,12 @@ fn help_lists_every_command() {
 
               [env: MUSTERCTL_REQUEST_TIMEOUT=]
               [default: 10]
+
+          --notice-after <DURATION>
+              How long a wait may be without news before it says what it waits for; 0: it never does
+
+              [env: MUSTERCTL_NOTICE_AFTER=]
+              [default: 10s]
 
       -o, --output <FORMAT>
               What standard output carries
@@ -121,7 +166,8 @@ fn help_lists_every_command() {
               [env: MUSTERCTL_DEBUG=]
 
     Exit codes: 0 when all went well, 1 when anything failed, 2 for a wrong command line, 130 after
-    Ctrl-C; `status` exits with systemctl's code.
+    Ctrl-C; `status` exits with systemctl's code, `ssh` with that of the command (255 when ssh itself
+    failed).
 
     Manual pages: musterctl(1) and one for each command, such as musterctl-start(1); muster.unit(5) for
     unit files; musterd(8) and muster.toml(5) for the daemon.
@@ -169,7 +215,11 @@ fn completions_name_every_command_in_each_shell() {
 #[test]
 fn the_completion_script_is_valid_bash() {
     let script = stdout("completions bash");
-    let check = std::process::Command::new("bash").args(["-n", "-c", &script]).status().unwrap();
+    // Through a file: it is longer than an argument may be.
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("musterctl.bash");
+    std::fs::write(&file, script).unwrap();
+    let check = std::process::Command::new("bash").arg("-n").arg(&file).status().unwrap();
     assert!(check.success());
 }
 

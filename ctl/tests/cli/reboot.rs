@@ -474,3 +474,52 @@ fn a_group_without_hosts_cannot_be_asked() {
     error: no host has ever said that it is in reboot group default
     ");
 }
+
+/// What the daemon of machine 1 tells, whose group is `web`, as it is of machine 2.
+fn worker() -> Value {
+    let mut status = status(
+        &json!([]),
+        &json!([{"machine": id(2), "phase": "idle", "group": "web"}]),
+        &json!([]),
+    );
+    status["group"] = json!("web");
+    status
+}
+
+#[test]
+fn without_a_group_that_of_the_host_is_meant_and_said() {
+    let note = "note: group web, that of this machine; `--group` names another";
+    let locked = json!({"group": "web", "id": id(1), "since": 1, "anew": true});
+    let rules = || {
+        vec![
+            ("GET /v1/reboot", Answer::json(worker())),
+            ("POST /v1/reboot/lock", Answer::json(&locked)),
+            ("POST /v1/reboot/unlock", Answer::json(json!({"group": "web", "id": id(1)}))),
+            ("POST /v1/reboot/max", Answer::json(json!({"group": "web", "old": 1, "new": 2}))),
+            ("GET /v1/reboot/history", Answer::json(json!({"group": "web", "entries": []}))),
+        ]
+    };
+    for line in ["status", "lock", "unlock", "set-max 2", "history"] {
+        let daemon = Daemon::of(rules());
+        let shown = daemon.run(&format!("reboot {line}"));
+        assert!(shown.contains(note), "{line}: {shown}");
+        let last = daemon.requests().pop().unwrap();
+        if line == "status" {
+            assert!(shown.contains("Available: 4\nMax: 4\n"), "{shown}");
+        } else {
+            assert!(last.line.contains("web") || last.body["group"] == json!("web"), "{last:?}");
+        }
+        let named = Daemon::of(rules()).run(&format!("reboot {line} --group web"));
+        assert!(!named.contains("note: "), "{line}: {named}");
+    }
+    // A slot for another machine is one of that machine's group.
+    let mut elsewhere = worker();
+    elsewhere["group"] = json!("default");
+    let daemon = Daemon::of(vec![
+        ("GET /v1/reboot", Answer::json(elsewhere)),
+        ("POST /v1/reboot/lock", Answer::json(&locked)),
+    ]);
+    let shown = daemon.run("reboot lock n2");
+    assert!(shown.contains("note: group web, that of 22222222.../10.0.0.2; "), "{shown}");
+    assert_eq!(daemon.requests().pop().unwrap().body["group"], json!("web"));
+}

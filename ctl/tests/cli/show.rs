@@ -523,22 +523,6 @@ fn journal_hands_over_its_options_and_prints_what_comes() {
 }
 
 #[test]
-fn followed_journals_are_printed_as_they_come() {
-    let daemon = Daemon::new([(
-        "GET /v1/units/web@1.service/journal",
-        Answer::OpenEvents(vec![json!("a line")]),
-    )]);
-    let mut child = daemon.command("journal -f web@1").stdout(Stdio::piped()).spawn().unwrap();
-    let mut line = [0; 14];
-    std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut line).unwrap();
-    assert_eq!(&line, b"data: \"a line\"");
-    assert!(child.try_wait().unwrap().is_none(), "it goes on following");
-    assert!(daemon.lines()[0].contains("follow=true"));
-    child.kill().unwrap();
-    child.wait().unwrap();
-}
-
-#[test]
 fn plan_prints_moves_and_refusals() {
     let plan = json!({
         "moves": ["place web@1.service on 11111111.../10.0.0.1"],

@@ -333,3 +333,41 @@ fn only_a_terminal_sees_progress() {
     assert!(seen.contains(progress), "{seen}");
     assert!(!pipe.run(line).contains(progress));
 }
+
+#[test]
+fn a_wait_without_news_says_what_it_waits_for_and_on_which_machine() {
+    let stuck = json!({
+        "event": "progress", "name": "web@1.service", "machine": machine(2),
+        "state": state("deactivating", "stop-sigterm"),
+    });
+    let daemon = Daemon::new([
+        (
+            "POST /v1/units/destroy",
+            Answer::json(json!({ "destroyed": ["web@1.service"], "unknown": [], "revision": 3 })),
+        ),
+        ("POST /v1/wait", Answer::OpenEvents(vec![stuck])),
+        (
+            "GET /v1/machines",
+            Answer::json(json!({ "machines": [machine(1)], "leader": machine(1).id })),
+        ),
+    ]);
+    let child = daemon
+        .command("destroy web@1 --notice-after 50ms")
+        .stderr(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    eventually("the notice", || daemon.lines().iter().any(|line| line == "GET /v1/machines"));
+    // It asks once for each notice, and has said the first before it asks for the second.
+    eventually("the second notice", || {
+        daemon.lines().iter().filter(|line| *line == "GET /v1/machines").count() == 2
+    });
+    interrupt(&child);
+    let said = String::from_utf8(child.wait_with_output().unwrap().stderr).unwrap();
+    let said: String = said.split_inclusive('\n').take(3).collect();
+    assert_snapshot!(said, @r"
+    waiting: no news yet
+      web@1.service is to be gone: deactivating/stop-sigterm on 22222222.../10.0.0.2; 22222222.../10.0.0.2 has not reported that it has it no more
+      22222222... is not registered now: it is down, or its daemon does not reach the store
+    ");
+}

@@ -15,10 +15,10 @@ use crate::output::{json, table, time};
 pub(super) async fn run(
     client: &Client,
     console: &Console,
+    known: &Reboots,
     group: &Group,
 ) -> Result<ExitCode, Error> {
-    let known: Reboots = client.get("/v1/reboot").await?;
-    existing(&known, group)?;
+    existing(known, group)?;
     let path = format!("/v1/reboot/history?group={}", escape(group.as_str()));
     let history: History = client.get(&path).await?;
     if console.is_json() {
@@ -27,7 +27,7 @@ pub(super) async fn run(
     }
     let legend = ["MACHINE", "TAKEN", "FREED", "HELD", "OUTCOME", "WHY", "PHASES"];
     let mut rows = vec![legend.map(str::to_owned).to_vec()];
-    rows.extend(history.entries.iter().map(|entry| row(&known, entry)));
+    rows.extend(history.entries.iter().map(|entry| row(known, entry)));
     console.text(&table::layout(&rows))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -49,21 +49,21 @@ impl<'a> Shown<'a> {
 pub(super) async fn request(
     client: &Client,
     console: &mut Console,
+    known: &Reboots,
     group: &Group,
     args: &RequestArgs,
 ) -> Result<ExitCode, Error> {
-    let known: Reboots = client.get("/v1/reboot").await?;
     let mut answers: Vec<Requested> = Vec::new();
-    for id in wanted(&known, group, &args.machines)? {
+    for id in wanted(known, group, &args.machines)? {
         let request = RebootRequest { id: Some(id), by: user(), because: args.because.clone() };
         let answer: Requested = client.post("/v1/reboot/request", &request).await?;
-        tell(console, &known, &answer)?;
+        tell(console, known, &answer)?;
         answers.push(answer);
     }
     let mut ended = None;
     let mut all_well = true;
     if args.waiting.wait {
-        let mut course = ForReboots::new(&known, &answers);
+        let mut course = ForReboots::new(known, &answers);
         all_well = wait(client, console, &mut course, args.waiting.limit()).await?;
         ended = Some(course.ended);
     }
@@ -134,15 +134,15 @@ fn tell(console: &Console, known: &Reboots, answer: &Requested) -> Result<(), Er
 pub(super) async fn cancel(
     client: &Client,
     console: &Console,
+    known: &Reboots,
     group: &Group,
     args: &MachinesArgs,
 ) -> Result<ExitCode, Error> {
-    let known: Reboots = client.get("/v1/reboot").await?;
     let mut answers: Vec<Cancelled> = Vec::new();
-    for id in wanted(&known, group, args)? {
+    for id in wanted(known, group, args)? {
         let request = CancelRequest { id: Some(id), by: user() };
         let answer: Cancelled = client.post("/v1/reboot/cancel", &request).await?;
-        let who = shown(&known, &answer.id);
+        let who = shown(known, &answer.id);
         let what =
             if answer.cancelled { "is not asked to reboot any more" } else { "was not asked" };
         if !console.is_json() {

@@ -24,15 +24,15 @@ use crate::output::{json, time};
 pub(super) async fn lock(
     client: &Client,
     console: &mut Console,
+    known: &Reboots,
     group: &Group,
     args: &LockArgs,
 ) -> Result<ExitCode, Error> {
-    let known: Reboots = client.get("/v1/reboot").await?;
-    existing(&known, group)?;
-    let id = args.id.as_deref().map(|given| holder_meant(&known, None, given)).transpose()?;
+    existing(known, group)?;
+    let id = args.id.as_deref().map(|given| holder_meant(known, None, given)).transpose()?;
     let request = LockRequest { group: group.clone(), id, by: user() };
     let locked = if args.waiting.wait {
-        patiently(client, console, &known, &request, args.waiting.limit()).await?
+        patiently(client, console, known, &request, args.waiting.limit()).await?
     } else {
         at_once(client, console, &request).await?
     };
@@ -41,7 +41,7 @@ pub(super) async fn lock(
         console.data(&json::pretty(&locked)?)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let who = holder_shown(&known, &locked.id);
+    let who = holder_shown(known, &locked.id);
     let line = if locked.anew {
         format!("{who} holds a slot of group {group}\n")
     } else {
@@ -112,18 +112,18 @@ async fn patiently(
 pub(super) async fn unlock(
     client: &Client,
     console: &Console,
+    known: &Reboots,
     group: &Group,
     given: Option<&str>,
 ) -> Result<ExitCode, Error> {
-    let known: Reboots = client.get("/v1/reboot").await?;
-    let slots = existing(&known, group)?;
-    let id = given.map(|given| holder_meant(&known, slots, given)).transpose()?;
+    let slots = existing(known, group)?;
+    let id = given.map(|given| holder_meant(known, slots, given)).transpose()?;
     let request = UnlockRequest { group: group.clone(), id, by: user() };
     let unlocked: Unlocked = client.post("/v1/reboot/unlock", &request).await?;
     if console.is_json() {
         console.data(&json::pretty(&unlocked)?)?;
     }
-    let who = holder_shown(&known, &unlocked.id);
+    let who = holder_shown(known, &unlocked.id);
     let Some(holder) = &unlocked.freed else {
         console.error(format_args!("{who} holds no slot of group {group}"));
         console.hint("`musterctl reboot status` shows who does");

@@ -10,7 +10,6 @@ use muster_common::snapshot::Unreadable;
 use serde::Serialize;
 
 use super::names::{existing, holder_shown, shown};
-use crate::client::Client;
 use crate::error::Error;
 use crate::output::console::Console;
 use crate::output::{json, table, time};
@@ -31,13 +30,8 @@ struct Shown<'a> {
 }
 
 /// Shows the slots of a group and how far its hosts are.
-pub(super) async fn run(
-    client: &Client,
-    console: &Console,
-    group: &Group,
-) -> Result<ExitCode, Error> {
-    let known: Reboots = client.get("/v1/reboot").await?;
-    let Some(slots) = existing(&known, group)? else {
+pub(super) fn run(console: &Console, known: &Reboots, group: &Group) -> Result<ExitCode, Error> {
+    let Some(slots) = existing(known, group)? else {
         let key = format!("reboot/{group}");
         let record = known.unreadable.iter().find(|record| record.key == key);
         return Err(Error::Record(
@@ -48,7 +42,7 @@ pub(super) async fn run(
     let hosts = known.hosts.iter().filter(|host| host.status.group == *group);
     let hosts: Vec<&Host> = hosts.collect();
     let requests: Vec<&Wish> =
-        known.requests.iter().filter(|wish| is_of(&known, group, &wish.machine)).collect();
+        known.requests.iter().filter(|wish| is_of(known, group, &wish.machine)).collect();
     if console.is_json() {
         let shown = Shown {
             group,
@@ -63,7 +57,7 @@ pub(super) async fn run(
         console.data(&json::pretty(&shown)?)?;
     } else {
         let mut text = bare(slots);
-        let rows = rows(&known, slots, &hosts, &requests, time::now());
+        let rows = rows(known, slots, &hosts, &requests, time::now());
         if !rows.is_empty() {
             let legend = ["HOST", "SLOT SINCE", "PHASE", "PHASE SINCE", "WHY"];
             let legend = legend.map(str::to_owned).to_vec();

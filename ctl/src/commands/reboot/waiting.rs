@@ -13,7 +13,7 @@ use super::names::{holder_shown, shown};
 use super::status::waiting;
 use crate::client::{Client, ClientError, Pieces, escape};
 use crate::error::Error;
-use crate::follow::Course;
+use crate::follow::{Awaited, Course};
 use crate::output::console::Console;
 use crate::output::time;
 
@@ -65,12 +65,16 @@ impl Course for ForSlot<'_> {
     fn summary(&self) -> String {
         self.heard.clone()
     }
+
+    fn awaited(&self) -> Vec<Awaited> {
+        vec![Awaited { sentence: self.heard.clone(), machine: None }]
+    }
 }
 
 /// Until machines have rebooted and given their slots back.
 pub(super) struct ForReboots<'a> {
     known: &'a Reboots,
-    pending: BTreeMap<MachineId, Awaited>,
+    pending: BTreeMap<MachineId, Awaiting>,
     total: usize,
     /// What became of those that are not waited for any more.
     pub(super) ended: BTreeMap<MachineId, End>,
@@ -78,7 +82,7 @@ pub(super) struct ForReboots<'a> {
 }
 
 /// A machine that is waited for.
-struct Awaited {
+struct Awaiting {
     /// The boot it was asked in; absent while it has not said.
     boot: Option<String>,
     heard: String,
@@ -102,7 +106,7 @@ enum Stand {
 
 impl<'a> ForReboots<'a> {
     pub(super) fn new(known: &'a Reboots, asked: &[Requested]) -> Self {
-        let awaited = |answer: &Requested| Awaited {
+        let awaited = |answer: &Requested| Awaiting {
             boot: answer.host.as_ref().map(|host| host.boot.clone()),
             heard: "nothing heard yet".to_owned(),
             told: None,
@@ -179,6 +183,14 @@ impl Course for ForReboots<'_> {
         let next =
             next.map(|(id, awaited)| format!(": {} {}", shown(self.known, id), awaited.heard));
         format!("{done}/{}{}", self.total, next.unwrap_or_default())
+    }
+
+    fn awaited(&self) -> Vec<Awaited> {
+        let waits = |(id, awaited): (&MachineId, &Awaiting)| Awaited {
+            sentence: format!("{} is to reboot: {}", shown(self.known, id), awaited.heard),
+            machine: Some(id.clone()),
+        };
+        self.pending.iter().map(waits).collect()
     }
 
     /// The daemon that is asked may be on a machine that reboots, and is away for as long as that takes.

@@ -1,0 +1,145 @@
+//! Which rows of a list of units are wanted.
+//!
+//! Owns what `list-units` and `list-unit-files` take besides their columns: names and patterns, `--state=`, `--machine=`.
+
+use muster_common::machine::MachineId;
+use muster_common::unit::UnitName;
+
+use crate::cli::UnitListArgs;
+use crate::client::Client;
+use crate::error::Error;
+use crate::machines::find;
+use crate::pattern::{Pattern, PatternError};
+
+/// The states that systemd's units, and our containers, can be in: load, active and sub, of every type of unit (systemd's
+/// `unit-def.c`). A word beside these is most likely misspelt, and would match nothing for ever.
+pub(super) const STATES: &[&str] = &[
+    "abandoned",
+    "activating",
+    "active",
+    "auto-restart",
+    "bad-setting",
+    "cleaning",
+    "condition",
+    "deactivating",
+    "dead",
+    "elapsed",
+    "error",
+    "exited",
+    "failed",
+    "final-sigkill",
+    "final-sigterm",
+    "final-watchdog",
+    "inactive",
+    "listening",
+    "loaded",
+    "maintenance",
+    "masked",
+    "merged",
+    "mounted",
+    "mounting",
+    "mounting-done",
+    "not-found",
+    "plugged",
+    "reload",
+    "reloading",
+    "remounting",
+    "remounting-sigkill",
+    "remounting-sigterm",
+    "running",
+    "start",
+    "start-chown",
+    "start-post",
+    "start-pre",
+    "stop",
+    "stop-post",
+    "stop-pre",
+    "stop-pre-sigkill",
+    "stop-pre-sigterm",
+    "stop-sigkill",
+    "stop-sigterm",
+    "stop-watchdog",
+    "stub",
+    "tentative",
+    "unmounting",
+    "unmounting-sigkill",
+    "unmounting-sigterm",
+    "waiting",
+];
+
+/// What a row has to be.
+pub(super) struct Filter {
+    /// One of these, if there are any.
+    units: Vec<Wanted>,
+    /// In one of these states, if there are any.
+    states: Vec<String>,
+    /// On this machine, if there is one.
+    machine: Option<MachineId>,
+}
+
+enum Wanted {
+    Unit(UnitName),
+    Pattern(Pattern, String),
+}
+
+impl Filter {
+    /// Reads what was asked for. `states` are those that the list knows.
+    pub(super) async fn new(
+        client: &Client,
+        args: &UnitListArgs,
+        states: &[&str],
+    ) -> Result<Self, Error> {
+        let mut units = Vec::with_capacity(args.units.len());
+        for word in &args.units {
+            units.push(match Pattern::read(word)? {
+                Some(pattern) => Wanted::Pattern(pattern, word.clone()),
+                None => Wanted::Unit(UnitName::from_argument(word)?),
+            });
+        }
+        if let Some(unknown) = args.state.iter().find(|state| !states.contains(&state.trim())) {
+            return Err(Error::State { given: unknown.clone(), states: states.join(", ") });
+        }
+        let machine = match &args.machine {
+            Some(given) => Some(find(client, given).await?),
+            None => None,
+        };
+        let states = args.state.iter().map(|state| state.trim().to_owned()).collect();
+        Ok(Self { units, states, machine })
+    }
+
+    /// An error for the first name or pattern that is none of these units'.
+    pub(super) fn check(&self, names: &[&str]) -> Result<(), Error> {
+        for wanted in &self.units {
+            if names.iter().any(|name| wanted.is(name)) {
+                continue;
+            }
+            return Err(match wanted {
+                Wanted::Unit(name) => Error::NoUnit(name.clone()),
+                Wanted::Pattern(_, given) => PatternError::Nothing { given: given.clone() }.into(),
+            });
+        }
+        Ok(())
+    }
+
+    /// Whether a row is wanted.
+    pub(super) fn takes<'a>(
+        &self,
+        name: &str,
+        mut states: impl Iterator<Item = &'a str>,
+        mut machines: impl Iterator<Item = &'a MachineId>,
+    ) -> bool {
+        (self.units.is_empty() || self.units.iter().any(|wanted| wanted.is(name)))
+            && (self.states.is_empty()
+                || states.any(|state| self.states.iter().any(|s| s == state)))
+            && self.machine.as_ref().is_none_or(|id| machines.any(|machine| machine == id))
+    }
+}
+
+impl Wanted {
+    fn is(&self, name: &str) -> bool {
+        match self {
+            Self::Unit(unit) => unit.as_str() == name,
+            Self::Pattern(pattern, _) => pattern.matches(name),
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! `ssh`: a shell or a command on a machine, or on the machine that has a unit.
+//!
+//! Owns which machine is meant. The connection is the system's ssh, which takes this process's place: its terminal, its signals and
+//! its exit code are the user's.
+
+use std::io::IsTerminal as _;
+use std::os::unix::process::CommandExt as _;
+
+use http::StatusCode;
+use muster_common::api::v1::{Machines, UnitDetail};
+use muster_common::machine::{Machine, MachineId};
+use muster_common::unit::UnitName;
+
+use crate::cli::SshArgs;
+use crate::client::{Client, ClientError, escape};
+use crate::error::Error;
+use crate::machines::{Candidate, Meant, pick};
+use crate::ssh::{Host, PROGRAM, Settings, SshError};
+
+/// A connection that is to be made.
+pub(crate) struct Connection {
+    arguments: Vec<String>,
+}
+
+/// Finds the machine, and what ssh is to be told.
+pub(crate) async fn prepare(
+    client: &Client,
+    settings: &Settings,
+    tunnel: Option<&Host>,
+    args: &SshArgs,
+) -> Result<Connection, Error> {
+    let (address, command) = match (&args.machine, &args.unit) {
+        (None, None) => {
+            let target = args.target.as_deref().ok_or(SshError::NoTarget)?;
+            (address_of_either(client, target).await?, args.command.clone())
+        }
+        (machine, unit) => {
+            let address = match (machine, unit) {
+                (Some(given), _) => address_of_machine(client, given).await?,
+                (None, unit) => {
+                    address_of_unit(client, unit.as_deref().unwrap_or_default()).await?
+                }
+            };
+            (address, args.target.iter().chain(&args.command).cloned().collect())
+        }
+    };
+    let host = Host::at(&address, args.ssh_port).map_err(SshError::Host)?;
+    let terminal = std::io::stdin().is_terminal();
+    let arguments = settings.running(&host, tunnel, args.forward_agent, terminal, &command)?;
+    Ok(Connection { arguments })
+}
+
+impl Connection {
+    /// Becomes ssh. Comes back only if that cannot be.
+    pub(crate) fn make(self) -> Error {
+        SshError::Run(std::process::Command::new(PROGRAM).args(self.arguments).exec()).into()
+    }
+}
+
+async fn address_of_either(client: &Client, given: &str) -> Result<String, Error> {
+    let machines: Machines = client.get("/v1/machines").await?;
+    let meant = machine_meant(&machines, given);
+    let name = UnitName::from_argument(given);
+    let unit = match &name {
+        Ok(name) => unit(client, name).await?,
+        Err(_) => None,
+    };
+    match (meant, unit) {
+        (Meant::Nobody, Some(unit)) => address_of_home(&machines.machines, &unit),
+        (Meant::Nobody, None) => {
+            let unit = name.map_or_else(|_| "of that name".to_owned(), |name| name.to_string());
+            Err(SshError::Nobody { given: given.to_owned(), unit }.into())
+        }
+        (_, Some(_)) => Err(SshError::Ambiguous { given: given.to_owned() }.into()),
+        (meant, None) => address_of_meant(&machines, given, meant),
+    }
+}
+
+async fn address_of_machine(client: &Client, given: &str) -> Result<String, Error> {
+    let machines: Machines = client.get("/v1/machines").await?;
+    let meant = machine_meant(&machines, given);
+    address_of_meant(&machines, given, meant)
+}
+
+async fn address_of_unit(client: &Client, given: &str) -> Result<String, Error> {
+    let name = UnitName::from_argument(given)?;
+    let Some(unit) = unit(client, &name).await? else {
+        return Err(Error::NoUnit(name));
+    };
+    let machines: Machines = client.get("/v1/machines").await?;
+    address_of_home(&machines.machines, &unit)
+}
+
+/// Machines that are absent are known as long as they are cordoned, and cannot be reached.
+fn machine_meant(machines: &Machines, given: &str) -> Meant {
+    let cordoned = machines.cordons.keys().map(|id| Candidate::only(id.as_str()));
+    pick(given, machines.machines.iter().map(Candidate::from).chain(cordoned))
+}
+
+fn address_of_meant(machines: &Machines, given: &str, meant: Meant) -> Result<String, Error> {
+    match meant {
+        Meant::One(id) => match id.parse() {
+            Ok(id) => address(&machines.machines, &id),
+            Err(_) => Err(Error::machine(given, 0)),
+        },
+        Meant::Nobody => Err(Error::machine(given, 0)),
+        Meant::Several(many) => Err(Error::machine(given, many)),
+    }
+}
+
+/// The address of the machine that has a unit: during a move the one where it is up.
+fn address_of_home(machines: &[Machine], unit: &UnitDetail) -> Result<String, Error> {
+    let name = unit.unit.name.to_string();
+    if unit.unit.global {
+        return Err(SshError::Global(name).into());
+    }
+    let up = |id: &&MachineId| unit.states.get(*id).is_some_and(|state| state.active == "active");
+    let placed = &unit.unit.machines;
+    let home =
+        placed.iter().find(up).or_else(|| placed.first()).or_else(|| unit.states.keys().next());
+    address(machines, home.ok_or(SshError::Unplaced(name))?)
+}
+
+fn address(machines: &[Machine], id: &MachineId) -> Result<String, Error> {
+    let short = || id.short().to_owned();
+    let machine = machines.iter().find(|machine| machine.id == *id);
+    let machine = machine.ok_or_else(|| SshError::Away(short()))?;
+    if machine.address.is_empty() {
+        return Err(SshError::NoAddress(short()).into());
+    }
+    Ok(machine.address.clone())
+}
+
+/// A unit, if there is one of that name.
+async fn unit(client: &Client, name: &UnitName) -> Result<Option<UnitDetail>, Error> {
+    match client.get(&format!("/v1/units/{}", escape(name.as_str()))).await {
+        Ok(unit) => Ok(Some(unit)),
+        Err(ClientError::Refused { status: StatusCode::NOT_FOUND, .. }) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}

@@ -1,0 +1,149 @@
+//! `--tunnel`: an ssh that forwards the daemon's socket to one of ours, for as long as a command runs.
+//!
+//! Owns the ssh process and the private directory with the socket; both are gone when the command ends, however it ends: a shell
+//! that reads from us minds them, and what it reads ends with us even if we are killed.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use tokio::process::{Child, Command};
+
+use crate::endpoint::{Door, Endpoint, Through};
+use crate::ssh::{Host, PROGRAM, Settings, SshError};
+
+/// How often the socket is looked for while ssh connects: not noticed beside its handshake.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// How long ssh has to go when it is not needed any more.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// Longest path of a socket, less the room for the names that are put behind the directory.
+const MAX_DIRECTORY: usize = 80;
+
+/// Minds an ssh: `$1` is the directory, the rest ssh and its arguments. Whatever ends it ends ssh, and the directory is
+/// removed.
+const MINDER: &str = r#"
+directory=$1
+shift
+exec 3<&0
+"$@" </dev/null >/dev/null 3<&- &
+ssh=$!
+{ read -r _; kill "$ssh"; } <&3 >/dev/null 2>&1 &
+watch=$!
+exec 3<&-
+trap 'kill "$ssh" 2>/dev/null' INT TERM HUP
+wait "$ssh"
+code=$?
+kill "$watch" 2>/dev/null
+wait "$ssh" 2>/dev/null
+rm -rf -- "$directory"
+exit "$code"
+"#;
+
+/// A tunnel that stands.
+#[derive(Debug)]
+pub(crate) struct Tunnel {
+    minder: Child,
+    doors: Vec<Door>,
+}
+
+impl Tunnel {
+    /// Opens a tunnel to these daemons, as seen from the host. It stands once ssh has logged in there.
+    pub(crate) async fn open(
+        settings: &Settings,
+        host: &Host,
+        endpoints: &[Endpoint],
+    ) -> Result<Self, SshError> {
+        let directory = directory().map_err(SshError::Directory)?;
+        let socket = |index: usize| directory.path().join(format!("{index}.sock"));
+        let forwards: Result<Vec<String>, SshError> = endpoints
+            .iter()
+            .enumerate()
+            .map(|(index, endpoint)| {
+                Ok(format!("{}:{}", plain(&socket(index))?, target(endpoint)?))
+            })
+            .collect();
+        let arguments = settings.forwarding(host, &forwards?)?;
+        let doors: Vec<Door> = endpoints
+            .iter()
+            .enumerate()
+            .map(|(index, endpoint)| Door {
+                endpoint: endpoint.clone(),
+                tunnel: Some(Through { host: host.to_string(), socket: socket(index) }),
+            })
+            .collect();
+        let last = doors.last().and_then(|door| door.tunnel.clone()).map(|through| through.socket);
+        let mut minder = Command::new("/bin/sh")
+            .args(["-c", MINDER, "sh"])
+            .arg(directory.path())
+            .arg(PROGRAM)
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .map_err(SshError::Run)?;
+        // From here on the minder removes it.
+        drop(directory.keep());
+        let last = last.unwrap_or_default();
+        // However long it takes: ssh limits the connection, and a person may be typing a password.
+        while !last.exists() {
+            if let Some(status) = minder.try_wait().map_err(SshError::Run)? {
+                // The shell's word for a program that is not there.
+                if status.code() == Some(127) {
+                    return Err(SshError::Run(std::io::ErrorKind::NotFound.into()));
+                }
+                return Err(SshError::Ended { host: host.to_string(), code: status.code() });
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+        Ok(Self { minder, doors })
+    }
+
+    /// The daemons behind it.
+    pub(crate) fn doors(&self) -> Vec<Door> {
+        self.doors.clone()
+    }
+
+    /// Ends it, and waits until ssh has gone.
+    pub(crate) async fn close(mut self) {
+        drop(self.minder.stdin.take());
+        // What does not go in time goes a moment later: it has been told.
+        let _ = tokio::time::timeout(FAREWELL, self.minder.wait()).await;
+    }
+}
+
+/// A directory that nobody else can look into, with a path that is short enough for sockets and plain enough for ssh.
+fn directory() -> std::io::Result<tempfile::TempDir> {
+    let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
+    let bases = [runtime, Some(std::env::temp_dir()), Some("/tmp".into())];
+    let fits = |base: &PathBuf| {
+        base.is_absolute() && base.as_os_str().len() <= MAX_DIRECTORY && plain(base).is_ok()
+    };
+    let mut failed = std::io::Error::other("no directory for temporary files can be used");
+    for base in bases.into_iter().flatten().filter(fits) {
+        match tempfile::Builder::new().prefix("musterctl-").tempdir_in(&base) {
+            Ok(directory) => return Ok(directory),
+            Err(error) => failed = error,
+        }
+    }
+    Err(failed)
+}
+
+/// A path without any character that means something in `-L`.
+fn plain(path: &Path) -> Result<&str, SshError> {
+    let special = |c: char| c.is_control() || c.is_whitespace() || ":%$\\[]".contains(c);
+    let text = path.to_str().filter(|text| !text.contains(special));
+    text.ok_or_else(|| SshError::Path(path.to_owned()))
+}
+
+/// What is forwarded to, as `-L` has it.
+fn target(endpoint: &Endpoint) -> Result<String, SshError> {
+    match endpoint {
+        Endpoint::Unix(socket) => plain(socket).map(str::to_owned),
+        Endpoint::Tcp { host, port } => {
+            let checked = Host::at(host, Some(*port))?;
+            Ok(if host.contains(':') { format!("[{host}]:{port}") } else { checked.to_string() })
+        }
+    }
+}
