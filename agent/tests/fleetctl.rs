@@ -146,6 +146,7 @@ fn parts(registry: &Registry, machine: &Machine) -> Parts {
             containers: None,
         },
         lock: Lock::new(registry.clone(), []),
+        group: muster_common::reboot::Group::default(),
         slot_limit: Duration::from_secs(30),
         token_limit: 2,
         body_limit: 1024 * 1024,

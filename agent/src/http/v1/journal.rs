@@ -19,8 +19,8 @@ use muster_common::unit::UnitName;
 use tokio::sync::mpsc;
 
 use super::inspect::{DEFAULT_LINES, machine_of, whom_to_ask};
-use super::{elsewhere, log};
 use super::wait::stream;
+use super::{elsewhere, log};
 use crate::http::App;
 use crate::http::error::ApiError;
 use crate::http::extract::{Name, Params};
