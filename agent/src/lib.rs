@@ -3,6 +3,7 @@
 //! Owns the wiring of store, engine, runners and HTTP on one machine, and every touch of that machine. It makes no
 //! choices: what goes where is `muster_engine`'s to decide, what is remembered is `muster_store`'s.
 
+mod bus;
 pub mod change;
 pub mod config;
 pub mod converge;

@@ -1,7 +1,7 @@
 //! The real machine: logind over D-Bus, `wall` for words to users.
 //!
 //! Owns one connection to the system bus, made when it is first needed and again when it broke. It is quiet while nothing
-//! is due.
+//! is due. It calls whoever owns logind's name at that moment, and believes nobody else's replies.
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -15,9 +15,10 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 use tokio::sync::Mutex;
 use zbus::zvariant::{DynamicType, Type};
-use zbus::{Connection, OwnedObjectPath, OwnedVariant};
+use zbus::{Message, OwnedObjectPath, OwnedVariant};
 
 use super::host::{Host, HostError};
+use crate::bus::{self, CallError, Calls, Method};
 use crate::identity;
 
 const NAME: &str = "org.freedesktop.login1";
@@ -32,7 +33,9 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// logind on the system bus.
 #[derive(Debug, Default)]
 pub struct Logind {
-    connection: Mutex<Option<Connection>>,
+    /// Another bus than the system's (in tests).
+    address: Option<String>,
+    calls: Mutex<Option<Calls>>,
 }
 
 /// `ListInhibitors`: what, who, why, mode, uid, pid.
@@ -53,24 +56,22 @@ impl Logind {
         R: DeserializeOwned + Type,
     {
         let away = |problem: String| HostError::Away { during, problem };
-        let mut slot = self.connection.lock().await;
-        let connection = match slot.take() {
-            Some(connection) => connection,
-            None => zbus::connection::Builder::system()
-                .method_timeout(PATIENCE)
-                .build()
-                .await
-                .map_err(|error| away(error.to_string()))?,
+        let mut slot = self.calls.lock().await;
+        let calls = match slot.take() {
+            Some(calls) => calls,
+            None => {
+                let connection = bus::connect(self.address.as_deref()).await;
+                Calls::new(connection.map_err(|error| away(error.to_string()))?, PATIENCE)
+            }
         };
-        match connection.call_method(Some(NAME), path, Some(interface), member, body).await {
+        match ask(&calls, Method { path, interface, member }, body).await {
             Ok(reply) => {
-                *slot = Some(connection);
+                *slot = Some(calls);
                 reply.body().deserialize::<R>().map_err(|error| away(error.to_string()))
             }
             // It answered: the line is good.
-            Err(zbus::Error::MethodError(name, text, _)) => {
-                *slot = Some(connection);
-                let problem = text.unwrap_or_else(|| name.to_string());
+            Err(CallError::Refused { problem, .. }) => {
+                *slot = Some(calls);
                 Err(HostError::Refused { during, problem })
             }
             Err(error) => Err(away(error.to_string())),
@@ -98,6 +99,22 @@ impl Logind {
         text(self.property(during, (path, SESSION, "State")).await)
             .is_none_or(|state| state != "closing")
     }
+}
+
+/// Calls logind, which the bus starts where it does not run.
+async fn ask<B>(calls: &Calls, method: Method<'_>, body: &B) -> Result<Message, CallError>
+where
+    B: Serialize + DynamicType + Sync,
+{
+    let absent = || CallError::Absent(NAME.to_owned());
+    let owner = match calls.owner(NAME).await? {
+        Some(owner) => owner,
+        None => {
+            calls.start(NAME).await?;
+            calls.owner(NAME).await?.ok_or_else(absent)?
+        }
+    };
+    calls.call(&owner, method, body).await
 }
 
 #[async_trait]
@@ -166,3 +183,7 @@ impl Host for Logind {
         self.call(during, (PATH, MANAGER, "Reboot"), &false).await
     }
 }
+
+#[cfg(test)]
+#[path = "logind_tests.rs"]
+mod tests;

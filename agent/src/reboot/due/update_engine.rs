@@ -1,16 +1,17 @@
 //! `update_engine`, which writes new versions of Flatcar.
 //!
 //! Owns the line to it: its status is asked for when it appears on the system bus, and its signals are read after that. A
-//! machine without it is no error and costs one idle connection.
+//! machine without it is no error and costs one idle connection. Only the connection that owns its name is believed:
+//! whoever is, reboots this machine.
 
 use std::time::Duration;
 
-use futures::StreamExt as _;
 use muster_common::reboot::DueReason;
-use zbus::message::{Body, Type};
-use zbus::{Connection, MessageStream};
+use zbus::Message;
+use zbus::message::{Body, Sequence};
 
 use super::Found;
+use crate::bus::{self, CallError, Calls, Heard, Line, Method};
 use crate::config::Source;
 
 const NAME: &str = "com.coreos.update1";
@@ -20,13 +21,13 @@ const MANAGER: &str = "com.coreos.update1.Manager";
 /// Its word for a new version that waits for the reboot.
 const NEEDS_REBOOT: &str = "UPDATE_STATUS_UPDATED_NEED_REBOOT";
 
-/// What is wanted of the bus: its signals, and its coming and going.
-const MATCHES: [&str; 2] = [
+/// Its signals, as a match rule.
+const MATCHES: [&str; 1] = [
     "type='signal',sender='com.coreos.update1',interface='com.coreos.update1.Manager',member='StatusUpdate'",
-    "type='signal',sender='org.freedesktop.DBus',interface='org.freedesktop.DBus',member='NameOwnerChanged',\
-     arg0='com.coreos.update1'",
 ];
 
+/// How long it may take to answer.
+const PATIENCE: Duration = Duration::from_secs(25);
 /// Pause before the bus is tried again.
 const RETRY: Duration = Duration::from_secs(5);
 
@@ -45,38 +46,48 @@ pub(super) async fn follow(address: Option<String>, found: Found) {
 
 /// Reads until the line breaks.
 async fn read(address: Option<&str>, found: &Found) -> zbus::Result<()> {
-    let builder = match address {
-        Some(address) => zbus::connection::Builder::address(address),
-        None => zbus::connection::Builder::system(),
-    };
-    let bus = builder.method_timeout(Duration::from_secs(25)).build().await?;
-    let mut stream = MessageStream::from(&bus);
-    for rule in MATCHES {
-        let bus_name = "org.freedesktop.DBus";
-        let path = "/org/freedesktop/DBus";
-        bus.call_method(Some(bus_name), path, Some(bus_name), "AddMatch", &rule).await?;
-    }
-    ask(&bus, found).await;
-    while let Some(message) = stream.next().await {
-        let message = message?;
-        if message.message_type() != Type::Signal {
-            continue;
+    let connection = bus::connect(address).await?;
+    let calls = Calls::new(connection.clone(), PATIENCE);
+    let mut line = Line::open(connection, NAME, &MATCHES).await?;
+    // What is under way: the question to the present owner. Nothing else may wait while signals come.
+    let mut asking = None;
+    let mut signalled = Sequence::default();
+    loop {
+        tokio::select! {
+            // Cancel-safe.
+            heard = line.next() => match heard? {
+                Heard::Owner(owner) => asking = Some(Box::pin(ask(&calls, owner))),
+                Heard::Signal(signal) => {
+                    let header = signal.header();
+                    let status = bus::is_signal(&header, MANAGER, "StatusUpdate");
+                    if status && bus::path_of(&header) == PATH {
+                        signalled = signal.recv_position();
+                        say(&signal.body(), found);
+                    }
+                }
+            },
+            asked = async { match asking.as_mut() {
+                Some(asking) => asking.await,
+                None => std::future::pending().await,
+            } } => {
+                asking = None;
+                match asked {
+                    // What it has signalled since is newer.
+                    Ok(Some(reply)) if reply.recv_position() > signalled => say(&reply.body(), found),
+                    Ok(_) => {}
+                    Err(error) => tracing::debug!(%error, "update_engine does not say how it is"),
+                }
+            }
         }
-        match message.header().member().map(zbus::names::MemberName::as_str) {
-            Some("StatusUpdate") => say(&message.body(), found),
-            Some("NameOwnerChanged") => ask(&bus, found).await,
-            _ => {}
-        }
     }
-    Ok(())
 }
 
-/// Asks for its status. One that is not there, or is restarted, leaves what it said before.
-async fn ask(bus: &Connection, found: &Found) {
-    // A service that is not installed is not to be started by asking, and one that can be started is wanted.
-    if let Ok(reply) = bus.call_method(Some(NAME), PATH, Some(MANAGER), "GetStatus", &()).await {
-        say(&reply.body(), found);
-    }
+/// Asks for its status. One that is not there, or is restarted, leaves what it said before; one that the bus can start is
+/// wanted, and is asked when it has come.
+async fn ask(calls: &Calls, owner: Option<String>) -> Result<Option<Message>, CallError> {
+    let Some(owner) = owner else { return calls.start(NAME).await.map(|()| None) };
+    let method = Method { path: PATH, interface: MANAGER, member: "GetStatus" };
+    calls.call(&owner, method, &()).await.map(Some)
 }
 
 fn say(body: &Body, found: &Found) {

@@ -1,51 +1,17 @@
 //! `update_engine`'s manners on a bus of its own: a real bus, and a service that answers and signals as it does.
 
-use std::process::Stdio;
-
-use futures::StreamExt as _;
-use tokio::io::{AsyncBufReadExt as _, BufReader};
-use tokio::process::{Child, Command};
-use zbus::connection::Builder;
+use zbus::Connection;
 
 use super::*;
+use crate::bus::test_bus::{TestBus, shout};
 use crate::reboot::due::source;
 
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Longer than anything here takes.
+const LIMIT: Duration = Duration::from_secs(30);
 
-/// A message bus that ends with the test.
-struct Bus {
-    address: String,
-    _daemon: Child,
-}
-
-impl Bus {
-    async fn start() -> Self {
-        let mut daemon = Command::new("dbus-daemon")
-            .args(["--session", "--nofork", "--nopidfile", "--print-address=1"])
-            .stdout(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .expect("dbus-daemon comes with the package dbus");
-        let mut lines = BufReader::new(daemon.stdout.take().unwrap()).lines();
-        let address = lines.next_line().await.unwrap().unwrap();
-        Self { address, _daemon: daemon }
-    }
-
-    /// An `update_engine` that says this when it is asked.
-    async fn service(&self, operation: &'static str) -> Connection {
-        let service = Builder::address(self.address.as_str()).build().await.unwrap();
-        let mut asked = MessageStream::from(&service);
-        service.request_name(NAME).await.unwrap();
-        let answers = service.clone();
-        tokio::spawn(async move {
-            while let Some(Ok(message)) = asked.next().await {
-                if message.message_type() == Type::MethodCall {
-                    let _ = answers.reply(&message.header(), &status(operation)).await;
-                }
-            }
-        });
-        service
-    }
+/// An `update_engine` that says this when it is asked.
+async fn service(bus: &TestBus, operation: &'static str) -> Connection {
+    bus.service(NAME, move |_| Some(status(operation))).await
 }
 
 fn status(operation: &str) -> Status {
@@ -58,24 +24,24 @@ async fn until(found: &Found, due: Option<&str>) {
         assert!(all.keys().all(|s| *s == Source::UpdateEngine));
         all.values().next().map(ToString::to_string).as_deref() == due
     });
-    assert!(tokio::time::timeout(PATIENCE, wait).await.is_ok(), "never {due:?}");
+    assert!(tokio::time::timeout(LIMIT, wait).await.is_ok(), "never {due:?}");
 }
 
 #[tokio::test]
 async fn a_version_that_waits_for_the_reboot_makes_it_due() {
-    let bus = Bus::start().await;
+    let bus = TestBus::start().await;
     let found = Found(tokio::sync::watch::Sender::default());
     let following = tokio::spawn(follow(Some(bus.address.clone()), found.clone()));
 
     // It appears later than we do, and is asked then.
-    let service = bus.service(NEEDS_REBOOT).await;
+    let first = service(&bus, NEEDS_REBOOT).await;
     until(&found, Some("update_engine has installed 4081.2.0")).await;
     let reason = found.0.borrow().values().next().cloned().unwrap();
     assert_eq!(source(&reason), Some(Source::UpdateEngine));
 
     // It tells by itself when that changes.
     let signal = |operation: &'static str| {
-        let service = service.clone();
+        let service = first.clone();
         async move {
             let body = status(operation);
             let none = None::<zbus::names::BusName<'_>>;
@@ -88,8 +54,62 @@ async fn a_version_that_waits_for_the_reboot_makes_it_due() {
     until(&found, Some("update_engine has installed 4081.2.0")).await;
 
     // It is gone for a while: what it said stands until it says otherwise.
-    drop(service.close().await);
-    let _next = bus.service("UPDATE_STATUS_IDLE").await;
+    drop(first.close().await);
+    let _next = service(&bus, "UPDATE_STATUS_IDLE").await;
     until(&found, None).await;
+    following.abort();
+}
+
+/// Everything that one may say of it, as it would say it and otherwise.
+async fn lie(from: &Connection) {
+    let due = status(NEEDS_REBOOT);
+    shout(from, PATH, MANAGER, "StatusUpdate", &due).await;
+    shout(from, "/", MANAGER, "StatusUpdate", &due).await;
+    shout(from, PATH, "org.freedesktop.systemd1.Manager", "StatusUpdate", &due).await;
+    let names = (NAME, "", from.unique_name().unwrap().as_str());
+    shout(from, "/org/freedesktop/DBus", bus::BUS, "NameOwnerChanged", &names).await;
+    shout(from, PATH, MANAGER, "StatusUpdate", &due).await;
+}
+
+/// One that owns the name and answers nothing; returns once it has been asked: everything before that has been read.
+async fn silent(bus: &TestBus) -> Connection {
+    let (sender, mut asked) = tokio::sync::mpsc::unbounded_channel();
+    let note = move |_: &zbus::Message| {
+        let _ = sender.send(());
+        None::<()>
+    };
+    let service = bus.service(NAME, note).await;
+    tokio::time::timeout(LIMIT, asked.recv()).await.unwrap().unwrap();
+    service
+}
+
+#[tokio::test]
+async fn nobody_makes_a_reboot_due_but_the_owner_of_the_name() {
+    let bus = TestBus::start().await;
+    let found = Found(tokio::sync::watch::Sender::default());
+    let following = tokio::spawn(follow(Some(bus.address.clone()), found.clone()));
+    let is_quiet = || assert!(found.0.borrow().is_empty(), "{:?}", found.0.borrow());
+    let foreign = bus.connection().await;
+
+    lie(&foreign).await;
+    let first = silent(&bus).await;
+    is_quiet();
+
+    lie(&foreign).await;
+    // Right in all but the place, or the interface, even of the owner itself.
+    shout(&first, "/", MANAGER, "StatusUpdate", &status(NEEDS_REBOOT)).await;
+    shout(&first, PATH, NAME, "StatusUpdate", &status(NEEDS_REBOOT)).await;
+    first.release_name(NAME).await.unwrap();
+    lie(&foreign).await;
+    lie(&first).await;
+    let second = silent(&bus).await;
+    is_quiet();
+
+    lie(&first).await;
+    second.release_name(NAME).await.unwrap();
+    let third = silent(&bus).await;
+    is_quiet();
+    shout(&third, PATH, MANAGER, "StatusUpdate", &status(NEEDS_REBOOT)).await;
+    until(&found, Some("update_engine has installed 4081.2.0")).await;
     following.abort();
 }

@@ -2,20 +2,20 @@
 //!
 //! Owns connecting, subscribing, and reading signals as fast as they come. The second connection is for calls alone:
 //! zbus stops reading a socket while one of its queues is full, so replies must not share a socket with signals.
-//! It never asks systemd for anything by itself but to subscribe.
+//! It never asks systemd for anything by itself but to subscribe, and believes nobody but the connection that owns
+//! systemd's name at that moment (see [`crate::bus`]).
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use futures::StreamExt as _;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::{Semaphore, watch};
-use zbus::message::Type;
+use zbus::Message;
 use zbus::zvariant::{DynamicType, Type as Signature};
-use zbus::{Connection, Message, MessageStream};
 
 use super::signals::Signals;
+use crate::bus::{self, CallError, Calls, Heard, Line, Method, is_signal};
 use crate::runner::RunnerError;
 
 /// systemd's name on the bus.
@@ -24,6 +24,8 @@ const SYSTEMD: &str = "org.freedesktop.systemd1";
 pub(super) const MANAGER_PATH: &str = "/org/freedesktop/systemd1";
 /// The interface of that object.
 pub(super) const MANAGER: &str = "org.freedesktop.systemd1.Manager";
+/// The interface of changes of properties.
+const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
 
 /// systemd answers within milliseconds; one busy with a reload of thousands of units takes seconds.
 const CALL_TIMEOUT: Duration = Duration::from_secs(25);
@@ -33,23 +35,31 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const RETRY: Duration = Duration::from_millis(250);
 /// dbus-daemon allows a connection 128 unanswered calls on the system bus; a few remain for everything else.
 const CALLS_AT_ONCE: usize = 96;
+/// How long systemd may be off the bus before that is said: executing itself anew takes it a second at most.
+const ABSENCE: Duration = Duration::from_secs(5);
 
 /// Signals we want, as match rules. `arg0` keeps the properties of services, timers and so on away: what is asked of
 /// them is asked when it is needed.
-const MATCHES: [&str; 4] = [
+const MATCHES: [&str; 3] = [
     "type='signal',sender='org.freedesktop.systemd1',interface='org.freedesktop.systemd1.Manager',member='JobRemoved'",
     "type='signal',sender='org.freedesktop.systemd1',interface='org.freedesktop.systemd1.Manager',member='Reloading'",
     "type='signal',sender='org.freedesktop.systemd1',interface='org.freedesktop.DBus.Properties',\
      member='PropertiesChanged',path_namespace='/org/freedesktop/systemd1/unit',arg0='org.freedesktop.systemd1.Unit'",
-    "type='signal',sender='org.freedesktop.DBus',interface='org.freedesktop.DBus',member='NameOwnerChanged',\
-     arg0='org.freedesktop.systemd1'",
 ];
+
+/// systemd as it can be called now.
+#[derive(Debug, Clone)]
+struct Callee {
+    calls: Arc<Calls>,
+    /// The unique name of the connection that owns its name.
+    owner: String,
+}
 
 /// The line.
 #[derive(Debug)]
 pub(super) struct Bus {
     address: Option<String>,
-    calls: watch::Sender<Option<Connection>>,
+    callee: watch::Sender<Option<Callee>>,
     slots: Semaphore,
     signals: Arc<Mutex<Signals>>,
 }
@@ -59,7 +69,7 @@ impl Bus {
     pub(super) fn new(address: Option<String>, signals: Arc<Mutex<Signals>>) -> Self {
         Self {
             address,
-            calls: watch::Sender::new(None),
+            callee: watch::Sender::new(None),
             slots: Semaphore::new(CALLS_AT_ONCE),
             signals,
         }
@@ -69,10 +79,10 @@ impl Bus {
     pub(super) async fn keep(&self) {
         loop {
             match tokio::time::timeout(CONNECT_TIMEOUT, self.connect()).await {
-                Ok(Ok((calls, signals))) => {
-                    self.read(calls, signals).await;
-                    self.calls.send_replace(None);
-                    self.note(|s| s.lost("the connection to the system bus was closed"));
+                Ok(Ok((calls, line))) => {
+                    let broken = self.read(&calls, line).await;
+                    self.callee.send_replace(None);
+                    self.note(|s| s.lost(&broken));
                 }
                 Ok(Err(error)) => self.note(|s| s.lost(&error.to_string())),
                 Err(_) => self.note(|s| s.lost("the system bus does not answer")),
@@ -109,93 +119,77 @@ impl Bus {
         B: Serialize + DynamicType + Sync,
     {
         let _slot = self.slots.acquire().await.map_err(|error| lost(member, &error))?;
-        let calls = self.calls.borrow().clone();
-        let calls = calls.ok_or_else(|| lost(member, &"not connected to the system bus"))?;
-        calls
-            .call_method(Some(SYSTEMD), path, Some(interface), member, body)
-            .await
-            .map_err(|error| refused_or_lost(member, error))
+        let callee = self.callee.borrow().clone();
+        let Callee { calls, owner } =
+            callee.ok_or_else(|| lost(member, &"not connected to systemd on the system bus"))?;
+        let method = Method { path, interface, member };
+        calls.call(&owner, method, body).await.map_err(|error| match error {
+            CallError::Refused { problem, .. } => RunnerError::Refused { problem },
+            CallError::Absent(_) => lost(member, &"systemd has left the system bus"),
+            CallError::Lost(problem) => lost(member, &problem),
+        })
     }
 
-    async fn connect(&self) -> zbus::Result<(Connection, Connection)> {
-        let calls = self.connection().await?;
-        let signals = self.connection().await?;
-        Ok((calls, signals))
+    async fn connect(&self) -> zbus::Result<(Arc<Calls>, Line)> {
+        let address = self.address.as_deref();
+        let calls = Arc::new(Calls::new(bus::connect(address).await?, CALL_TIMEOUT));
+        let line = Line::open(bus::connect(address).await?, SYSTEMD, &MATCHES).await?;
+        Ok((calls, line))
     }
 
-    async fn connection(&self) -> zbus::Result<Connection> {
-        let builder = match &self.address {
-            Some(address) => zbus::connection::Builder::address(address.as_str()),
-            None => zbus::connection::Builder::system(),
-        };
-        builder.method_timeout(CALL_TIMEOUT).build().await
-    }
-
-    /// Subscribes and reads until the line breaks. Between the messages it does nothing that waits.
-    async fn read(&self, calls: Connection, signals: Connection) {
-        let mut stream = MessageStream::from(&signals);
+    /// Subscribes and reads until the line breaks; says how it broke. Between the messages it does nothing that waits.
+    async fn read(&self, calls: &Arc<Calls>, mut line: Line) -> String {
         // The subscription needs answers on the calls' connection while this task reads the signals' one.
-        let subscribe = async {
-            for rule in MATCHES {
-                signals
-                    .call_method(
-                        Some("org.freedesktop.DBus"),
-                        "/org/freedesktop/DBus",
-                        Some("org.freedesktop.DBus"),
-                        "AddMatch",
-                        &rule,
-                    )
-                    .await?;
-            }
-            subscribe(&calls).await;
-            Ok::<(), zbus::Error>(())
-        };
-        tokio::pin!(subscribe);
-        let mut subscribed = false;
+        let mut subscribing = None;
+        let mut absent = Some(tokio::time::Instant::now() + ABSENCE);
         loop {
             tokio::select! {
-                // Cancel-safe: a stream yields a message or is polled again.
-                message = stream.next() => match message {
-                    Some(Ok(message)) => self.take(&message, &calls),
-                    Some(Err(_)) | None => return,
-                },
-                outcome = &mut subscribe, if !subscribed => {
-                    if outcome.is_err() {
-                        return;
+                // Cancel-safe.
+                heard = line.next() => match heard {
+                    Ok(Heard::Signal(signal)) => self.take(&signal),
+                    Ok(Heard::Owner(owner)) => {
+                        // Nobody is called before the new owner has taken our subscription, and what the old one said
+                        // of its jobs is not held for those of the new one.
+                        self.callee.send_replace(None);
+                        self.note(|s| s.jobs.forget_early());
+                        absent = owner.is_none().then(|| tokio::time::Instant::now() + ABSENCE);
+                        subscribing = owner.map(|owner| {
+                            Box::pin(subscribe(Callee { calls: Arc::clone(calls), owner }))
+                        });
                     }
-                    subscribed = true;
-                    self.calls.send_replace(Some(calls.clone()));
+                    Err(error) => return error.to_string(),
+                },
+                callee = async { match subscribing.as_mut() {
+                    Some(subscribing) => subscribing.await,
+                    None => std::future::pending().await,
+                } } => {
+                    subscribing = None;
+                    self.callee.send_replace(Some(callee));
                     self.note(Signals::relist);
                 }
-                () = calls.closed() => return,
+                () = until(absent) => {
+                    absent = None;
+                    self.note(|s| s.lost("systemd is not on the system bus"));
+                }
+                () = calls.closed() => return "the connection to the system bus was closed".to_owned(),
             }
         }
     }
 
-    fn take(&self, message: &Message, calls: &Connection) {
-        if message.message_type() != Type::Signal {
-            return;
-        }
+    /// What a signal of systemd's says. Each counts only where systemd sends it: at the manager or, of a property, at a unit.
+    fn take(&self, message: &Message) {
         let header = message.header();
-        match header.member().map(zbus::names::MemberName::as_str) {
-            Some("PropertiesChanged") => {
-                let path = header.path().map(zbus::ObjectPath::as_str);
-                self.note(|s| s.properties_changed(path.unwrap_or_default(), &message.body()));
-            }
-            Some("JobRemoved") => self.note(|s| s.job_removed(&message.body())),
+        let path = bus::path_of(&header);
+        if is_signal(&header, PROPERTIES, "PropertiesChanged") {
+            self.note(|s| s.properties_changed(path, &message.body()));
+        } else if path != MANAGER_PATH {
+        } else if is_signal(&header, MANAGER, "JobRemoved") {
+            self.note(|s| s.job_removed(&message.body()));
+        } else if is_signal(&header, MANAGER, "Reloading")
             // Sent with `true` before and `false` after; what was emitted in between may be lost.
-            Some("Reloading") if matches!(message.body().deserialize::<bool>(), Ok(false)) => {
-                self.note(Signals::relist);
-            }
-            // systemd has executed itself anew, or the bus has: it does not know us any more.
-            Some("NameOwnerChanged") => {
-                let (calls, signals) = (calls.clone(), Arc::clone(&self.signals));
-                tokio::spawn(async move {
-                    subscribe(&calls).await;
-                    signals.lock().unwrap_or_else(PoisonError::into_inner).relist();
-                });
-            }
-            _ => {}
+            && matches!(message.body().deserialize::<bool>(), Ok(false))
+        {
+            self.note(Signals::relist);
         }
     }
 
@@ -206,11 +200,18 @@ impl Bus {
 
 /// Asks systemd to emit signals. That we are subscribed already is no failure, and one that cannot be asked now is
 /// about to change its owner again.
-async fn subscribe(calls: &Connection) {
-    let asked =
-        calls.call_method(Some(SYSTEMD), MANAGER_PATH, Some(MANAGER), "Subscribe", &()).await;
-    if let Err(error) = asked {
+async fn subscribe(callee: Callee) -> Callee {
+    let method = Method { path: MANAGER_PATH, interface: MANAGER, member: "Subscribe" };
+    if let Err(error) = callee.calls.call(&callee.owner, method, &()).await {
         tracing::debug!(%error, "systemd did not take our subscription");
+    }
+    callee
+}
+
+async fn until(at: Option<tokio::time::Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
     }
 }
 
@@ -218,20 +219,6 @@ fn lost(during: &str, problem: &dyn std::fmt::Display) -> RunnerError {
     RunnerError::Lost { during: during.to_owned(), problem: problem.to_string() }
 }
 
-/// An error systemd itself sends is a refusal; anything else is the line's.
-fn refused_or_lost(during: &str, error: zbus::Error) -> RunnerError {
-    match error {
-        zbus::Error::MethodError(name, text, _) => {
-            RunnerError::Refused { problem: text.unwrap_or_else(|| name.to_string()) }
-        }
-        zbus::Error::FDO(error) => match *error {
-            zbus::fdo::Error::InvalidArgs(problem)
-            | zbus::fdo::Error::AccessDenied(problem)
-            | zbus::fdo::Error::FileNotFound(problem)
-            | zbus::fdo::Error::FileExists(problem)
-            | zbus::fdo::Error::NotSupported(problem) => RunnerError::Refused { problem },
-            other => lost(during, &other),
-        },
-        other => lost(during, &other),
-    }
-}
+#[cfg(test)]
+#[path = "bus_tests.rs"]
+mod tests;

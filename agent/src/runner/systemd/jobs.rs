@@ -51,6 +51,12 @@ impl Jobs {
         self.waiters.remove(job);
     }
 
+    /// What was said of jobs that nobody waits for yet was said by one that is systemd no more.
+    pub(super) fn forget_early(&mut self) {
+        self.early.clear();
+        self.order.clear();
+    }
+
     /// The connection is lost: whoever waits is told, and job numbers may be used again.
     pub(super) fn clear(&mut self) {
         *self = Self::default();

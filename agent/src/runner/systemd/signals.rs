@@ -16,6 +16,9 @@ use crate::runner::RunnerEvent;
 /// Events that wait for the converge loop. A start makes about four; a thousand units at once fit.
 const QUEUE: usize = 4096;
 
+/// The interface whose properties are read: every unit has it, and systemd's word of a unit's state is there.
+const UNIT: &str = "org.freedesktop.systemd1.Unit";
+
 /// Prefix of the object paths of units.
 const UNIT_PATH: &str = "/org/freedesktop/systemd1/unit/";
 
@@ -85,7 +88,10 @@ impl Signals {
             return;
         }
         let changed = body.deserialize::<(&str, HashMap<&str, Variant<'_>>, Vec<&str>)>();
-        let Ok((_, properties, _)) = changed else { return };
+        let Ok((interface, properties, _)) = changed else { return };
+        if interface != UNIT {
+            return;
+        }
         let text = |name: &str| match properties.get(name) {
             Some(Variant::Str(text)) => Some(text.as_str().to_owned()),
             _ => None,

@@ -1,0 +1,52 @@
+//! Whom we take for logind, on a real bus.
+
+use super::*;
+use crate::bus::test_bus::TestBus;
+
+fn rows(who: &str) -> Vec<InhibitorRow> {
+    let text = |word: &str| word.to_owned();
+    vec![(text("shutdown"), text(who), text("because"), text("block"), 0, 1)]
+}
+
+fn logind(bus: &TestBus) -> Logind {
+    Logind { address: Some(bus.address.clone()), calls: Mutex::default() }
+}
+
+#[tokio::test]
+async fn what_owns_the_name_is_asked_and_its_answer_taken() {
+    let bus = TestBus::start().await;
+    let host = logind(&bus);
+    let away = host.inhibitors().await;
+    assert!(matches!(away, Err(HostError::Away { .. })), "{away:?}");
+
+    let first = bus.service(NAME, |_| Some(rows("first"))).await;
+    assert_eq!(host.inhibitors().await.unwrap().pop().unwrap().who, "first");
+
+    // Another takes its place; the one before it is still there, and is not asked.
+    first.release_name(NAME).await.unwrap();
+    let _second = bus.service(NAME, |_| Some(rows("second"))).await;
+    assert_eq!(host.inhibitors().await.unwrap().pop().unwrap().who, "second");
+}
+
+#[tokio::test]
+async fn a_stranger_answers_for_logind_in_vain() {
+    let bus = TestBus::start().await;
+    let foreign = bus.connection().await;
+    let (sender, mut asked) = tokio::sync::mpsc::unbounded_channel();
+    let service = bus
+        .service(NAME, move |message| {
+            let _ = sender.send(message.clone());
+            None::<()>
+        })
+        .await;
+    let host = logind(&bus);
+    let answering = async {
+        let call = asked.recv().await.unwrap();
+        let nobody_minds: Vec<InhibitorRow> = Vec::new();
+        foreign.reply(&call.header(), &nobody_minds).await.unwrap();
+        crate::bus::test_bus::through(&foreign).await;
+        service.reply(&call.header(), &rows("logind")).await.unwrap();
+    };
+    let (found, ()) = tokio::join!(host.inhibitors(), answering);
+    assert_eq!(found.unwrap().pop().unwrap().who, "logind");
+}
