@@ -13,7 +13,8 @@ use muster_common::unit::{FileHash, UnitName};
 use muster_engine::converge::Owned;
 use serde::{Deserialize, Serialize};
 
-use crate::modes;
+use crate::modes::{self, PRIVATE_FILE};
+use crate::replace::replace_file;
 
 /// The memory, on disk and in hand.
 #[derive(Debug)]
@@ -134,6 +135,13 @@ impl Ledger {
         }
     }
 
+    /// Something does not go as asked, and is tried again. In hand only.
+    pub fn note(&mut self, unit: &UnitName, problem: &str) {
+        if let Some(entry) = self.entries.get_mut(unit) {
+            entry.problem = Some(problem.to_owned());
+        }
+    }
+
     /// The generation and desired state are carried out, or given up on for the problem.
     pub fn settle(
         &mut self,
@@ -169,9 +177,8 @@ impl Ledger {
             problem: entry.problem.clone(),
         };
         self.entries.insert(unit.clone(), entry);
-        let temporary = self.directory.join(format!(".{unit}"));
-        fs::write(&temporary, serde_json::to_vec(&record)?)?;
-        fs::rename(&temporary, self.directory.join(unit.as_str()))
+        let bytes = serde_json::to_vec(&record)?;
+        replace_file(&self.directory, unit.as_str(), &bytes, PRIVATE_FILE).map(|_| ())
     }
 }
 
@@ -229,6 +236,23 @@ mod tests {
         assert_eq!((decisive.desired, decisive.starting), (DesiredState::Inactive, true));
         let again = Ledger::open(directory.path().to_owned()).unwrap();
         assert_eq!(again.get(&unit).unwrap().decisive().desired, DesiredState::Inactive);
+    }
+
+    #[test]
+    fn no_unit_is_in_the_way_of_anothers_record() {
+        let directory = tempfile::tempdir().unwrap();
+        let longest = format!("{}.service", "x".repeat(247));
+        let units = [".a.service", "a.service", "..a.service", &longest];
+        let units = units.map(|unit| unit.parse::<UnitName>().unwrap());
+        let mut ledger = Ledger::open(directory.path().to_owned()).unwrap();
+        for unit in &units {
+            ledger.write(unit, FileHash::of(unit.as_str())).unwrap();
+        }
+        let again = Ledger::open(directory.path().to_owned()).unwrap();
+        for unit in &units {
+            let file = again.get(unit).map(|entry| entry.owned.file);
+            assert_eq!(file, Some(FileHash::of(unit.as_str())), "{unit}");
+        }
     }
 
     #[test]

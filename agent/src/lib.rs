@@ -27,6 +27,7 @@ pub mod presence;
 pub mod reboot;
 pub mod references;
 pub mod reload;
+mod replace;
 pub mod runner;
 pub mod schedule;
 pub mod service;

@@ -19,7 +19,7 @@ const OTHERS: u32 = 0o077;
 const DIRECTORY: u32 = 0o700;
 
 /// A file of our own.
-const FILE: u32 = 0o600;
+pub(crate) const PRIVATE_FILE: u32 = 0o600;
 
 /// What is meant for others: unit files, which systemd says to everybody over D-Bus, and the directory of the API's socket,
 /// whose own mode says who may use it.
@@ -62,7 +62,7 @@ pub fn private_directory(path: &Path) -> io::Result<()> {
         // Not through a link: what it leads to is somebody else's.
         let found = entry.metadata()?;
         if found.is_file() && found.mode() & OTHERS != 0 {
-            restrict(&entry.path(), FILE)?;
+            restrict(&entry.path(), PRIVATE_FILE)?;
         }
     }
     if fs::metadata(path)?.mode() & OTHERS != 0 {
@@ -126,7 +126,7 @@ pub fn writable_by_others(key: &str, path: &Path) -> Option<String> {
 pub fn open_to_others(key: &str, path: &Path) -> Option<String> {
     let found = fs::metadata(path).ok()?;
     let shown = path.display();
-    let right = if found.is_dir() { DIRECTORY } else { FILE };
+    let right = if found.is_dir() { DIRECTORY } else { PRIVATE_FILE };
     let group = if found.gid() == 0 { 0o030 } else { 0o070 };
     if found.mode() & (0o007 | group) != 0 {
         let mode = found.mode() & 0o7777;

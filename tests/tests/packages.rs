@@ -79,6 +79,9 @@ fn files(host: &Host) -> Result<String> {
     )
 }
 
+/// Names of units that are hard on scripts.
+const HARD_NAMES: [&str; 3] = ["-Hnobody@nowhere.service", ".hidden.service", "--help.service"];
+
 #[test]
 fn a_package_is_installed_upgraded_removed_and_purged() -> Result<()> {
     let (before, after) = packages()?;
@@ -153,6 +156,12 @@ fn a_package_is_installed_upgraded_removed_and_purged() -> Result<()> {
     runs(host, "keeps.service")?;
 
     eprintln!("removed while the daemon does not run");
+    // Names that a careless script takes for options, or does not see.
+    for name in HARD_NAMES {
+        host.write_file(&format!("/root/{name}"), UNIT)?;
+        run(host, &format!("musterctl start -- /root/{name}"))?;
+        run(host, &format!("systemctl is-active -- {name}"))?;
+    }
     run(
         host,
         "systemctl kill --signal=KILL musterd.service; systemctl stop musterd.socket musterd.service",
@@ -160,6 +169,9 @@ fn a_package_is_installed_upgraded_removed_and_purged() -> Result<()> {
     ensure!(host.is_active("keeps.service"), "a killed daemon's unit has stopped");
     run(host, "dpkg --remove muster")?;
     ensure!(!host.is_active("keeps.service"), "nobody knows of it, and it runs");
+    for name in HARD_NAMES {
+        run(host, &format!("! systemctl is-active -- {name}"))?;
+    }
 
     eprintln!("purged");
     run(host, "dpkg --purge muster")?;

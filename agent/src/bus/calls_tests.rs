@@ -59,8 +59,10 @@ async fn a_refusal_is_told_from_an_absence_and_from_a_loss() {
     let asking = ask();
     let call = asked.recv().await.unwrap();
     service.reply_error(&call.header(), "org.example.Error.No", &"not today").await.unwrap();
-    let refused =
-        CallError::Refused { name: "org.example.Error.No".to_owned(), problem: "not today".to_owned() };
+    let refused = CallError::Refused {
+        name: "org.example.Error.No".to_owned(),
+        problem: "not today".to_owned(),
+    };
     assert_eq!(asking.await.unwrap().unwrap_err(), refused);
 
     // It goes while it is asked: nobody knows what it has done. Asked once more it is not there.

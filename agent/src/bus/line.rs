@@ -87,7 +87,8 @@ impl Line {
     fn judge(&mut self, message: Message) -> zbus::Result<Option<Heard>> {
         let header = message.header();
         if is_from(&header, BUS) {
-            let change = path_of(&header) == BUS_PATH && is_signal(&header, BUS, "NameOwnerChanged");
+            let change =
+                path_of(&header) == BUS_PATH && is_signal(&header, BUS, "NameOwnerChanged");
             return match message.message_type() {
                 Type::Signal if change => Ok(self.changed(&message)),
                 Type::MethodReturn | Type::Error => self.replied(&message),

@@ -4,17 +4,15 @@
 //! does not name.
 
 use std::collections::BTreeMap;
-use std::fs::{self, Metadata, Permissions};
+use std::fs::{self, Metadata};
 use std::io;
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::PathBuf;
 
 use muster_common::unit::{FileHash, UnitName};
 
-use crate::modes::PUBLIC_FILE;
-
-/// The mode of a file that is not for others.
-const PRIVATE: u32 = 0o600;
+use crate::modes::{PRIVATE_FILE, PUBLIC_FILE};
+use crate::replace::replace_file;
 
 /// What lies at our place, hashed once and again only when it has changed.
 #[derive(Debug)]
@@ -42,7 +40,7 @@ impl From<&Metadata> for Stamp {
 impl UnitFiles {
     /// For root alone.
     pub(super) fn new(directory: PathBuf) -> Self {
-        Self { directory, mode: PRIVATE, known: BTreeMap::new() }
+        Self { directory, mode: PRIVATE_FILE, known: BTreeMap::new() }
     }
 
     /// For systemd's eyes. systemd tells what is in a unit file to everybody who asks over D-Bus, `Environment=` included, and
@@ -64,23 +62,10 @@ impl UnitFiles {
         hash: FileHash,
         text: &str,
     ) -> io::Result<bool> {
-        let path = self.path(unit);
-        let existed = fs::symlink_metadata(&path).is_ok();
-        let temporary = self.directory.join(format!(".muster-{unit}"));
-        let written = write_new(&temporary, text, self.mode).and_then(|stamp| {
-            fs::rename(&temporary, &path)?;
-            Ok(stamp)
-        });
-        match written {
-            Ok(stamp) => {
-                self.known.insert(unit.clone(), (stamp, hash));
-                Ok(existed)
-            }
-            Err(error) => {
-                let _ = fs::remove_file(&temporary);
-                Err(error)
-            }
-        }
+        let existed = self.exists(unit);
+        let written = replace_file(&self.directory, unit.as_str(), text.as_bytes(), self.mode)?;
+        self.known.insert(unit.clone(), (Stamp::from(&written), hash));
+        Ok(existed)
     }
 
     /// Removes a file; one that is not there is no failure.
@@ -110,22 +95,39 @@ impl UnitFiles {
         Some(hash)
     }
 
+    /// Whether a name is free at our place for a unit to be known by: nothing lies there, or a link to the unit's own file.
+    pub(super) fn is_ours(&self, name: &UnitName, unit: &UnitName) -> bool {
+        match fs::read_link(self.path(name)) {
+            Ok(target) => target.file_name().is_some_and(|file| file == unit.as_str()),
+            Err(_) => !self.exists(name),
+        }
+    }
+
     /// Whether anything lies there, readable or not.
     pub(super) fn exists(&self, unit: &UnitName) -> bool {
         fs::symlink_metadata(self.path(unit)).is_ok()
     }
 }
 
-fn write_new(path: &Path, text: &str, mode: u32) -> io::Result<Stamp> {
-    fs::write(path, text)?;
-    // Whatever the mask is, and whoever left a file of that name.
-    fs::set_permissions(path, Permissions::from_mode(mode))?;
-    Ok(Stamp::from(&fs::metadata(path)?))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_name_is_too_long_or_anothers() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut files = UnitFiles::new(directory.path().to_owned());
+        let lengths = [230, 239, 240, 246, 247].map(|n| format!("{}.service", "x".repeat(n)));
+        let taken = [".muster-a.service", "a.service", ".a.service"].map(str::to_owned);
+        let names = lengths.into_iter().chain(taken);
+        let names: Vec<UnitName> = names.map(|name| name.parse().unwrap()).collect();
+        for unit in &names {
+            assert!(!files.write(unit, FileHash::of(unit.as_str()), unit.as_str()).unwrap());
+        }
+        for unit in &names {
+            assert_eq!(fs::read_to_string(files.path(unit)).unwrap(), unit.as_str());
+        }
+    }
 
     #[test]
     fn what_was_written_is_known_and_what_was_changed_by_others_is_seen() {

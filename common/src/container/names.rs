@@ -3,13 +3,19 @@
 use super::reader::Reader;
 use crate::unit::UnitName;
 
+/// Longest name of what an engine makes, in bytes. Volumes are directories of that name.
+const LONGEST: usize = 255;
+
 /// The name of a container, a volume or a network, by Docker's rule.
 pub(super) fn resource(name: &str) -> Result<String, String> {
+    if name.len() > LONGEST {
+        return Err(format!(
+            "{name:?} has {} bytes, and what an engine makes has names of at most {LONGEST}",
+            name.len()
+        ));
+    }
     let allowed = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
-    if name.starts_with(|c: char| c.is_ascii_alphanumeric())
-        && name.chars().all(allowed)
-        && name.len() <= 255
-    {
+    if name.starts_with(|c: char| c.is_ascii_alphanumeric()) && name.chars().all(allowed) {
         return Ok(name.to_owned());
     }
     Err(format!("{name:?} is no name Docker takes: letters, digits, and _ . - behind the first"))
@@ -111,6 +117,10 @@ mod tests {
         assert_eq!(named("web.container").as_deref(), Ok("systemd-web"));
         assert_eq!(named("web@1.container").as_deref(), Ok("systemd-web_1"));
         assert!(named("a:b.container").is_err());
+        let long = |bytes: usize| named(&format!("{}.volume", "x".repeat(bytes)));
+        assert_eq!(long(247).map(|name| name.len()), Ok(255));
+        let refusal = long(248).unwrap_err();
+        assert!(refusal.ends_with("has 256 bytes, and what an engine makes has names of at most 255; give it another name"), "{refusal}");
     }
 
     #[test]

@@ -13,6 +13,8 @@ use std::time::Duration;
 use muster_common::unit::{UnitFile, UnitName};
 
 use super::machine::Sources;
+use crate::modes::PRIVATE_FILE;
+use crate::replace::replace_file;
 
 /// How long the store may take before the copies have to do.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -87,10 +89,9 @@ impl Copies {
         if self.load(unit).is_some_and(|kept| kept.text() == file.text()) {
             return;
         }
-        let temporary = self.directory.join(format!(".{unit}.new"));
-        let kept = fs::write(&temporary, file.text())
-            .and_then(|()| fs::rename(&temporary, self.directory.join(unit.as_str())));
-        if let Err(error) = kept {
+        if let Err(error) =
+            replace_file(&self.directory, unit.as_str(), file.text().as_bytes(), PRIVATE_FILE)
+        {
             tracing::warn!(%unit, %error, "cannot keep a copy of its file");
         }
     }

@@ -11,6 +11,12 @@ use muster_common::unit::UnitName;
 use muster_engine::container::Memory;
 use serde::{Deserialize, Serialize};
 
+use crate::modes::PRIVATE_FILE;
+use crate::replace::replace_file;
+
+/// Longest name of a file on Linux, in bytes.
+const LONGEST: usize = 255;
+
 /// What is remembered.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Kept {
@@ -44,7 +50,7 @@ impl Memories {
     }
 
     fn path(&self, unit: &UnitName) -> PathBuf {
-        self.directory.join(format!("{unit}.json"))
+        self.directory.join(file_name(unit))
     }
 
     /// What is remembered of a unit.
@@ -55,10 +61,7 @@ impl Memories {
     /// Remembers it, whole or not at all.
     pub(super) fn save(&self, unit: &UnitName, kept: &Kept) -> io::Result<()> {
         let text = serde_json::to_vec(kept)?;
-        let path = self.path(unit);
-        let temporary = self.directory.join(format!(".{unit}.new"));
-        fs::write(&temporary, text)?;
-        fs::rename(&temporary, &path)
+        replace_file(&self.directory, &file_name(unit), &text, PRIVATE_FILE).map(|_| ())
     }
 
     /// Forgets it.
@@ -77,9 +80,26 @@ impl Memories {
     }
 }
 
+/// The name of a unit's file; the longest names of units leave no room for an end.
+fn file_name(unit: &UnitName) -> String {
+    let ended = format!("{unit}.json");
+    if ended.len() > LONGEST { unit.to_string() } else { ended }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_unit_of_the_longest_name_is_remembered_as_well() {
+        let directory = tempfile::tempdir().unwrap();
+        let memories = Memories::new(directory.path().to_owned());
+        for length in [235, 240, 241, 245] {
+            let unit: UnitName = format!("{}.container", "x".repeat(length)).parse().unwrap();
+            memories.save(&unit, &Kept::default()).unwrap();
+            assert_eq!(memories.load(&unit), Some(Kept::default()), "{length}");
+        }
+    }
 
     #[test]
     fn what_was_kept_is_found_until_it_is_forgotten() {
