@@ -3,15 +3,17 @@
 //! Owns the one place where the daemon's parts say how they fare. It never acts on it.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use muster_common::machine::MachineId;
+use muster_common::unit::UnitName;
 use muster_store::Registry;
 use prometheus_client::metrics::histogram::Histogram;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::ledger::Ledger;
 use crate::presence::{Containers, chain};
 
 /// How often the store is asked whether it is there, and how long it may take to answer.
@@ -95,6 +97,8 @@ impl Status {
 pub struct Health {
     status: Arc<watch::Sender<Status>>,
     plan_seconds: Histogram,
+    /// What is remembered of this machine's units, once somebody does.
+    ledger: Arc<OnceLock<Arc<Mutex<Ledger>>>>,
 }
 
 /// Upper bounds of the buckets of how long a plan takes, in seconds: from one changed unit in a large cluster to a whole plan
@@ -106,6 +110,7 @@ impl Default for Health {
         Self {
             status: Arc::new(watch::Sender::new(Status::default())),
             plan_seconds: Histogram::new(PLAN_SECONDS),
+            ledger: Arc::default(),
         }
     }
 }
@@ -119,6 +124,17 @@ impl Health {
     /// As it is now.
     pub fn status(&self) -> Status {
         self.status.borrow().clone()
+    }
+
+    /// Whether a unit is one that this daemon has put on its machine; `None` where it puts none there.
+    pub fn owns(&self, unit: &UnitName) -> Option<bool> {
+        let ledger = self.ledger.get()?.lock().unwrap_or_else(PoisonError::into_inner);
+        Some(ledger.get(unit).is_some())
+    }
+
+    /// Says where the units are remembered. Whoever is first is believed.
+    pub fn remember(&self, ledger: &Arc<Mutex<Ledger>>) {
+        let _ = self.ledger.set(Arc::clone(ledger));
     }
 
     /// Told of every change.

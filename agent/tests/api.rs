@@ -591,3 +591,30 @@ async fn status_and_journal_come_from_the_units_machine() {
     }
     assert_eq!(cluster.get("/v1/units/b.service/status").await.status, StatusCode::NOT_FOUND);
 }
+
+#[tokio::test]
+async fn what_the_machine_has_of_its_own_is_shown_to_nobody() {
+    let cluster = cluster().await;
+    for (unit, code) in [
+        ("sshd.service", StatusCode::NOT_FOUND),
+        ("web@1.service", StatusCode::NOT_FOUND),
+        ("web@*", StatusCode::BAD_REQUEST),
+        ("*.service", StatusCode::BAD_REQUEST),
+        ("--help", StatusCode::BAD_REQUEST),
+    ] {
+        for what in ["status", "journal"] {
+            // Asked here, or through any other daemon.
+            for machine in ["", "?machine=m1"] {
+                let path = format!("/v1/units/{unit}/{what}{machine}");
+                let answer = cluster.get(&path).await;
+                assert_eq!(answer.status, code, "{path}: {}", answer.text);
+                assert!(answer.message().contains(unit), "{}", answer.text);
+            }
+        }
+    }
+    // Known to the cluster, and refused by the machine, which has one of its own.
+    cluster.submit("sshd.service", HELLO, "launched").await;
+    let answer = cluster.get("/v1/units/sshd.service/journal?machine=m1").await;
+    assert_eq!(answer.status, StatusCode::CONFLICT, "{}", answer.text);
+    assert_eq!(answer.message(), "unit sshd.service is not on this machine");
+}

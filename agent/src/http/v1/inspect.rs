@@ -1,6 +1,7 @@
 //! Status and journal of a unit, wherever it runs.
 //!
-//! Owns the choice of the machine to ask: the one that is named, else the one that has the unit, this one first.
+//! Owns the choice of the machine to ask: the one that is named, else the one that has the unit, this one first. It shows
+//! what Muster has put on a machine; what a machine has of its own is its administrator's to show.
 
 use std::time::Duration;
 
@@ -45,6 +46,7 @@ pub(super) async fn status(
     if machine.id != app.machine {
         return elsewhere::status(&app, &machine, &headers, &name).await;
     }
+    is_ours(&app, &name).await?;
     let _turn = app.turn(&app.quotas().processes, caller).await?;
     let looked = tokio::time::timeout(STATUS_PATIENCE, app.inspector.status(&name)).await;
     let (output, code) = looked.map_err(|_| {
@@ -77,6 +79,7 @@ pub(super) async fn journal(
         let log = elsewhere::journal(&app, &machine, &headers, &name, journal).await?;
         return Ok(log::answer(log, held));
     }
+    is_ours(&app, &name).await?;
     let quotas = app.quotas();
     let held = if journal.follow {
         app.take(&quotas.followers, caller)?
@@ -101,6 +104,10 @@ pub(super) async fn last_lines(
 ) -> Vec<String> {
     let fetched = async {
         if machine.id == app.machine {
+            // One that is refused here goes by the name of a unit that is not ours.
+            if app.health.owns(name) == Some(false) {
+                return Ok(Vec::new());
+            }
             let turn = app.turn(&app.quotas().processes, Caller::Local);
             let _turn = turn.await.map_err(|error| error.message)?;
             return app.inspector.last_lines(name, start, lines).await.map_err(|e| chain(&e));
@@ -116,6 +123,32 @@ pub(super) async fn last_lines(
         }
         Err(_) => Vec::new(),
     }
+}
+
+/// Whether a unit on this machine is Muster's, or an error that says whose it is.
+async fn is_ours(app: &App, name: &UnitName) -> Result<(), ApiError> {
+    let owns = app.health.owns(name);
+    if owns == Some(true) {
+        return Ok(());
+    }
+    let reader = app.view.fresh().await?;
+    reader.read(|snapshot| {
+        let placed =
+            snapshot.places.get(name).is_some_and(|places| places.contains_key(&app.machine));
+        let reported = snapshot.states.get(name).and_then(|states| states.get(&app.machine));
+        if owns.is_none() && (placed || reported.is_some()) {
+            return Ok(());
+        }
+        if let Some(problem) = reported.and_then(|state| state.problem.as_ref()) {
+            return Err(ApiError::conflict(format!(
+                "unit {name} is not on this machine: {problem}"
+            )));
+        }
+        if placed || snapshot.units.contains_key(name) {
+            return Err(ApiError::conflict(format!("unit {name} is not on this machine")));
+        }
+        Err(ApiError::not_found(format!("unit {name} is not known to Muster")))
+    })
 }
 
 /// The machine that a request is for: the one it names, else the one that has the unit.
