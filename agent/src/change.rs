@@ -27,7 +27,7 @@ use muster_common::snapshot::{Snapshot, Unit};
 use muster_common::state::{DesiredState, ObservedState};
 use muster_common::unit::{
     FileHash, InvalidUnit, ParseError, RequirementsError, RequirementsTemplate, UnitFile, UnitName,
-    UnitType, check_container, warnings,
+    UnitType, check_container, reserved_warnings, warnings,
 };
 use muster_engine::left_behind::left_behind;
 use muster_engine::schedule::Candidate;
@@ -330,11 +330,12 @@ impl Walk<'_> {
     }
 
     fn warnings(&mut self, name: &UnitName, hash: FileHash, file: &UnitFile) -> Vec<String> {
-        if !self.warned.insert((hash, name.unit_type())) {
-            return Vec::new();
+        // These are about the name as well, so each unit has its own.
+        let mut found = reserved_warnings(name, file);
+        if self.warned.insert((hash, name.unit_type())) {
+            found.extend(warnings(name, file));
+            found.extend(check_container(name, file).unwrap_or_default());
         }
-        let mut found = warnings(name, file);
-        found.extend(check_container(name, file).unwrap_or_default());
         found.iter().map(|warning| format!("{name}: {warning}")).collect()
     }
 

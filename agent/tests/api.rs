@@ -23,6 +23,8 @@ mod elsewhere;
 mod fleet;
 #[path = "api/flood.rs"]
 mod flood;
+#[path = "api/inspect.rs"]
+mod inspect;
 #[path = "api/journal.rs"]
 mod journal;
 #[path = "api/reboot.rs"]
@@ -569,52 +571,4 @@ async fn a_start_of_what_runs_changes_nothing_and_of_what_failed_starts_it_again
     let restart = json!({"units": [{"name": "a.service", "restart": true}]});
     let restarted = cluster.change(restart).await.body["units"][0]["generation"].as_u64();
     assert_eq!(restarted, first["generation"].as_u64().map(|g| g + 2));
-}
-
-#[tokio::test]
-async fn status_and_journal_come_from_the_units_machine() {
-    let cluster = cluster().await;
-    let name: UnitName = "a.service".parse().unwrap();
-    cluster.submit("a.service", HELLO, "launched").await;
-    let nowhere = cluster.get("/v1/units/a.service/status").await;
-    assert_eq!(nowhere.status, StatusCode::CONFLICT);
-    cluster.place(&name).await;
-    let status = cluster.get("/v1/units/a.service/status").await.body;
-    assert_eq!(status["output"], "status --full --no-pager -- a.service\n");
-    assert_eq!(status["code"], 0);
-
-    let journal = cluster.get("/v1/units/a.service/journal?lines=3&output=json").await;
-    assert_eq!(journal.text, "--no-pager --lines=3 --output=json --unit=a.service\n");
-    for wrong in ["output=--help", "lines=-1", "follow=maybe", "machine=!", "nonsense=1"] {
-        let answer = cluster.get(&format!("/v1/units/a.service/journal?{wrong}")).await;
-        assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{wrong}: {}", answer.text);
-    }
-    assert_eq!(cluster.get("/v1/units/b.service/status").await.status, StatusCode::NOT_FOUND);
-}
-
-#[tokio::test]
-async fn what_the_machine_has_of_its_own_is_shown_to_nobody() {
-    let cluster = cluster().await;
-    for (unit, code) in [
-        ("sshd.service", StatusCode::NOT_FOUND),
-        ("web@1.service", StatusCode::NOT_FOUND),
-        ("web@*", StatusCode::BAD_REQUEST),
-        ("*.service", StatusCode::BAD_REQUEST),
-        ("--help", StatusCode::BAD_REQUEST),
-    ] {
-        for what in ["status", "journal"] {
-            // Asked here, or through any other daemon.
-            for machine in ["", "?machine=m1"] {
-                let path = format!("/v1/units/{unit}/{what}{machine}");
-                let answer = cluster.get(&path).await;
-                assert_eq!(answer.status, code, "{path}: {}", answer.text);
-                assert!(answer.message().contains(unit), "{}", answer.text);
-            }
-        }
-    }
-    // Known to the cluster, and refused by the machine, which has one of its own.
-    cluster.submit("sshd.service", HELLO, "launched").await;
-    let answer = cluster.get("/v1/units/sshd.service/journal?machine=m1").await;
-    assert_eq!(answer.status, StatusCode::CONFLICT, "{}", answer.text);
-    assert_eq!(answer.message(), "unit sshd.service is not on this machine");
 }

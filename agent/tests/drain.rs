@@ -237,3 +237,25 @@ async fn a_new_leader_goes_on_with_a_drain() {
         .await;
     cluster.stop().await;
 }
+
+#[tokio::test]
+async fn a_unit_that_may_not_run_twice_waits_for_the_last_process_of_its_own() {
+    let cluster = Cluster::of(2).await;
+    ask(&cluster.registry, "a.service", SINGLE, Launched).await;
+    cluster.until("a.service on m1", |s| runs_on(s, "a.service", "m1")).await;
+    cluster.machines[0].host.linger("a.service", true);
+    cluster.drain("m1", None, AtDeadline::GiveUp).await;
+    cluster
+        .until("it to be stopping", |s| {
+            let states = s.states.get(&name("a.service")).into_iter().flatten();
+            states.map(|(_, state)| state).any(|state| state.active == "deactivating")
+        })
+        .await;
+    // The leader has looked at everything since.
+    ask(&cluster.registry, "b.service", UNIT, Launched).await;
+    cluster.until("b.service on m2", |s| runs_on(s, "b.service", "m2")).await;
+    assert_eq!(cluster.log(2, "a.service"), Vec::<String>::new());
+    cluster.machines[0].host.linger("a.service", false);
+    cluster.until("a.service on m2", |s| runs_on(s, "a.service", "m2")).await;
+    cluster.stop().await;
+}

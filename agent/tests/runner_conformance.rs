@@ -375,3 +375,84 @@ async fn after_the_runner_executes_itself_anew_nothing_is_missed() {
         case.runner.remove(&unit).await.unwrap();
     }
 }
+
+#[tokio::test]
+async fn a_name_of_any_length_that_systemd_takes_runs() {
+    for mut case in Case::all().await {
+        let kind = match &case.machine {
+            Machine::Docker(_) => ".container",
+            _ => ".service",
+        };
+        for length in [230, 244, 245, 246, 250, 254, 255] {
+            let unit = name(&format!("{}{kind}", "x".repeat(length - kind.len())));
+            case.write(&unit, &case.good()).await;
+            assert_eq!(case.runner.start(&unit, 1).await.unwrap(), Outcome::Done, "{length}");
+            case.told(&unit, "active").await;
+            let seen = case.see(&unit).await;
+            assert_eq!(seen.observed.file, Some(FileHash::of(&case.good())), "{length}");
+            assert_eq!((seen.observed.active.as_str(), seen.invocation.len()), ("active", 32));
+            case.clean(&unit).await;
+            assert_eq!(case.see(&unit).await.observed.file, None, "{length}");
+        }
+    }
+}
+
+/// Services that do not end when they are stopped, or that end by themselves and leave something behind: the file says what
+/// lets the rest go.
+const LINGERING: [(&str, &str); 4] = [
+    ("none", "KillMode=none\nExecStart=/bin/sh -c 'until test -e /run/go; do sleep 0.1; done'"),
+    (
+        "process",
+        "KillMode=process\nExecStart=/bin/sh -c '(until test -e /run/go; do sleep 0.1; done) & sleep infinity'",
+    ),
+    (
+        "spared",
+        "SendSIGKILL=no\nTimeoutStopSec=1\nExecStart=/bin/sh -c 'trap \"\" TERM; until test -e /run/go; do sleep 0.1; done'",
+    ),
+    (
+        "itself",
+        "Type=oneshot\nKillMode=process\nExecStart=/bin/sh -c '(until test -e /run/go; do sleep 0.1; done) >/dev/null 2>&1 &'",
+    ),
+];
+
+#[tokio::test]
+async fn a_unit_is_not_down_before_the_last_of_its_processes_is() {
+    for mut case in Case::all().await {
+        let Machine::Systemd = &case.machine else { continue };
+        for (stem, service) in LINGERING {
+            let _ = std::fs::remove_file("/run/go");
+            let unit = case.unit(&format!("lingers-{stem}"));
+            case.write(&unit, &format!("[Service]\n{service}\n")).await;
+            // Known before, as whatever the daemon starts is.
+            case.see(&unit).await;
+            assert_eq!(case.runner.start(&unit, 1).await.unwrap(), Outcome::Done, "{stem}");
+            if stem != "itself" {
+                case.told(&unit, "active").await;
+                assert!(!case.runner.emptied(&unit).await.unwrap(), "{stem}: it runs");
+                case.runner.stop(&unit).await.unwrap();
+            }
+            case.told(&unit, "deactivating").await;
+            let seen = case.see(&unit).await;
+            assert_eq!(seen.observed.active, "deactivating", "{stem}");
+            assert!(seen.remark.contains("left behind: "), "{stem}: {}", seen.remark);
+
+            // One that has just begun on this machine sees the same, and waits as well.
+            let next = case.another().await;
+            let again = next.observe(&[unit.clone()].into()).await.unwrap();
+            assert_eq!(again.get(&unit).unwrap().observed.active, "deactivating", "{stem}");
+            let waits = tokio::spawn({
+                let (unit, next) = (unit.clone(), Arc::clone(&next));
+                async move { next.emptied(&unit).await }
+            });
+            case.see(&unit).await;
+            assert!(!waits.is_finished(), "{stem}: it is not gone");
+            std::fs::write("/run/go", "").unwrap();
+            assert_eq!(waits.await.unwrap(), Ok(true), "{stem}");
+            let ended = if stem == "spared" { "failed" } else { "inactive" };
+            case.told(&unit, ended).await;
+            assert_eq!(case.see(&unit).await.observed.active, ended, "{stem}");
+            assert!(case.runner.emptied(&unit).await.unwrap());
+            case.clean(&unit).await;
+        }
+    }
+}

@@ -47,9 +47,13 @@ impl Report {
     pub fn of(state: &ObservedState) -> Self {
         let stand = match (state.active.as_str(), state.sub.as_str()) {
             // In `auto-restart` the start job is over and systemd will try again: it was tried and did not work.
-            ("failed", _) | ("activating", "auto-restart" | "auto-restart-queued") => Stand::Failed,
-            // `inactive` after a start that was carried out: a oneshot that has finished, and not failed.
-            ("active" | "reloading" | "refreshing" | "inactive", _) => Stand::Well,
+            ("failed", _)
+            | ("deactivating", "failed")
+            | ("activating", "auto-restart" | "auto-restart-queued") => Stand::Failed,
+            // Over for systemd, but not empty: how it went is known. `inactive` after a start that was carried out: a oneshot that has finished, and not failed.
+            ("active" | "reloading" | "refreshing" | "inactive", _) | ("deactivating", "dead") => {
+                Stand::Well
+            }
             _ => Stand::Between,
         };
         let problem = state.problem.clone();
@@ -131,6 +135,13 @@ mod tests {
         assert_eq!(launched(&state("failed", "failed")), failed("it is failed (failed)"));
         let again = state("activating", "auto-restart");
         assert_eq!(launched(&again), failed("it is activating (auto-restart)"));
+        // It has ended, and has left processes behind.
+        assert_eq!(launched(&state("deactivating", "dead")), Arrival::Here);
+        assert_eq!(
+            launched(&state("deactivating", "failed")),
+            failed("it is deactivating (failed)")
+        );
+        assert_eq!(launched(&state("deactivating", "stop-sigterm")), Arrival::Pending);
     }
 
     fn failed(problem: &str) -> Arrival {

@@ -6,20 +6,24 @@
 //!
 //! | desired | remembered | runner reports | steps |
 //! | --- | --- | --- | --- |
-//! | no | owned | up, or a start is under way | Stop, Remove |
+//! | no | owned | up, or a start is under way | Stop, `AwaitEmpty`, Remove |
 //! | no | owned | else | Remove |
-//! | any | any | the host's own unit | Refuse |
-//! | any | no | our file, up | Adopt, Settle |
+//! | any | any | the host's own unit, or one in the way of ours | Refuse |
+//! | any | no | our file, runs | Adopt, Settle |
 //! | launched | no | else | Write, Start, Settle |
 //! | loaded | no | else | Write, Load, Settle |
-//! | launched | other file | up | Write, Restart, Settle |
+//! | launched | other file | runs | Write, Restart, Settle |
 //! | loaded | other file | else | Write, Load, Settle |
 //! | launched | other file | else | Write, then as below |
 //! | launched | this generation | anything | none: it runs, or it ended by itself |
-//! | launched | older generation, launched | up | Restart, Settle |
+//! | launched | older generation, launched | runs | Restart, Settle |
 //! | launched | older generation | else | Start, Settle |
-//! | loaded | launched | up | Stop, Settle |
+//! | loaded | launched | up | Stop, `AwaitEmpty`, Settle |
 //! | loaded | loaded | anything | none: who starts a loaded unit by hand, timer or socket may |
+//!
+//! A unit *runs* unless it is `inactive`, `failed` or `deactivating`; it is *up* when it runs or is `deactivating`, which it is for
+//! as long as any of its processes is left, whatever systemd says. So what goes is waited for, and what comes back to a
+//! machine on which it is about to end is started: how two runs on one machine follow each other is systemd's affair.
 //!
 //! A start that is under way counts as up wherever the unit is remembered: systemd shows `inactive` for as long as it is in the queue.
 //! A `Write` or `Adopt` of a file with `[Install]` is followed by `Enable`. Whether systemd wants a daemon-reload is for the
@@ -68,23 +72,29 @@ pub struct Owned {
 pub struct Observed {
     /// systemd's `LoadState`.
     pub load: String,
-    /// systemd's `ActiveState`.
+    /// systemd's `ActiveState`; `deactivating` for as long as processes of the unit are left.
     pub active: String,
     /// systemd's `SubState`.
     pub sub: String,
     /// The unit comes from a file that is not ours: the host's own, or one that overrides ours.
     pub foreign: bool,
-    /// What the runner says of that, for the user; empty where there is no more to say.
+    /// What of the host's own is in the unit's way, for the user. Empty when nothing is, or when there is no more to say
+    /// of a unit that is `foreign`. One that is not goes on if it runs, and is stopped when it is no longer wanted.
     pub obstacle: String,
     /// The file that lies at our place for this unit, whoever remembers it.
     pub file: Option<FileHash>,
 }
 
 impl Observed {
-    /// Whether the unit runs or is about to: everything but `inactive` and `failed`. A unit that waits for systemd to
+    /// Whether anything of the unit is there: everything but `inactive` and `failed`. A unit that waits for systemd to
     /// restart it is `activating`.
     pub(crate) fn up(&self) -> bool {
         !matches!(self.active.as_str(), "" | "inactive" | "failed")
+    }
+
+    /// Whether the unit is up and not about to end.
+    fn runs(&self) -> bool {
+        self.up() && self.active != "deactivating"
     }
 }
 
@@ -150,6 +160,9 @@ pub enum Step {
     },
     /// Stop the unit and wait for the outcome.
     Stop,
+    /// Wait until no process of the unit is left, whatever its `KillMode=` says. A unit that runs again, or still, holds its
+    /// place: the rest of the chain is dropped, and decided anew.
+    AwaitEmpty,
     /// Delete the file, clear a failed state, forget the unit.
     Remove,
     /// Remember and report the generation and desired state as carried out. When a step before it failed for good,
@@ -225,7 +238,7 @@ fn leave(seen: &Observed, owned: &Owned) -> Vec<Step> {
     let mut steps = Vec::new();
     // A unit of the host's that has taken the name is not ours to stop; our file goes all the same.
     if (seen.up() || owned.starting) && !seen.foreign {
-        steps.push(Step::Stop);
+        steps.extend([Step::Stop, Step::AwaitEmpty]);
     }
     if owned.enabled {
         steps.push(Step::Disable);
@@ -237,7 +250,7 @@ fn leave(seen: &Observed, owned: &Owned) -> Vec<Step> {
 /// Wanted here.
 fn keep(wanted: &Desired, seen: &Observed, owned: Option<&Owned>) -> Vec<Step> {
     let Desired { file, desired, generation, install } = *wanted;
-    if seen.foreign {
+    if seen.foreign || !seen.obstacle.is_empty() {
         let problem = match seen.obstacle.as_str() {
             "" => Problem::Foreign,
             obstacle => Problem::Obstacle(obstacle.to_owned()),
@@ -247,7 +260,7 @@ fn keep(wanted: &Desired, seen: &Observed, owned: Option<&Owned>) -> Vec<Step> {
     let settle = Step::Settle { generation, desired };
     let in_place = seen.file == Some(file);
     let Some(owned) = owned else {
-        let adopted = in_place && seen.up();
+        let adopted = in_place && seen.runs();
         let mut steps = vec![if adopted { Step::Adopt { file } } else { Step::Write { file } }];
         if install {
             steps.push(Step::Enable);
@@ -260,7 +273,7 @@ fn keep(wanted: &Desired, seen: &Observed, owned: Option<&Owned>) -> Vec<Step> {
             steps.push(Step::Load);
         } else {
             // A unit of ours that runs from another file has to take the new one up.
-            steps.push(if seen.up() {
+            steps.push(if seen.runs() {
                 Step::Restart { generation }
             } else {
                 Step::Start { generation }
@@ -276,7 +289,7 @@ fn keep(wanted: &Desired, seen: &Observed, owned: Option<&Owned>) -> Vec<Step> {
     // A running unit is stopped under the file it was started from, whose ExecStop= it expects.
     let up = seen.up() && owned.desired == DesiredState::Launched;
     if desired == DesiredState::Loaded && (up || owned.starting) {
-        steps.push(Step::Stop);
+        steps.extend([Step::Stop, Step::AwaitEmpty]);
     }
     if changed || !in_place {
         steps.push(Step::Write { file });
@@ -292,9 +305,9 @@ fn keep(wanted: &Desired, seen: &Observed, owned: Option<&Owned>) -> Vec<Step> {
     if desired == DesiredState::Launched {
         let again = !settled && owned.desired == DesiredState::Launched;
         let under_way = owned.starting && owned.desired == DesiredState::Launched;
-        if (seen.up() || under_way) && (changed || again) {
+        if (seen.runs() || under_way) && (changed || again) {
             steps.push(Step::Restart { generation });
-        } else if !settled && !seen.up() {
+        } else if !settled && !seen.runs() {
             steps.push(Step::Start { generation });
         }
     }

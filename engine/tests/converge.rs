@@ -1,6 +1,6 @@
 //! Plays the scripts in `tests/scenarios/converge`: one machine's unit a line, the steps below it.
 //!
-//! `want STATE FILE GENERATION [install] ; own FILE GENERATION STATE [enabled] ; see ACTIVE [FILE] [foreign|taken]`, any part
+//! `want STATE FILE GENERATION [install] ; own FILE GENERATION STATE [enabled] ; see ACTIVE [FILE] [foreign|taken|blocked]`, any part
 //! of which may be missing. Each line is also carried out, after which there must be nothing left to do.
 //! `UPDATE=1 cargo test -p muster-engine` rewrites the expectations.
 
@@ -52,11 +52,12 @@ fn parse(line: &str) -> Machine {
                 case.owned.insert(name(), owned);
             }
             ["see", active, rest @ ..] => {
-                let file = rest.iter().find(|word| !["foreign", "taken"].contains(*word));
+                let file =
+                    rest.iter().find(|word| !["foreign", "taken", "blocked"].contains(*word));
                 let observed = Observed {
                     active: (*active).to_owned(),
                     foreign: rest.contains(&"foreign") || rest.contains(&"taken"),
-                    obstacle: if rest.contains(&"taken") {
+                    obstacle: if rest.contains(&"taken") || rest.contains(&"blocked") {
                         "the runner says why".to_owned()
                     } else {
                         String::new()
@@ -103,6 +104,7 @@ fn word(step: &Step) -> String {
         Step::Start { .. } => "start".to_owned(),
         Step::Restart { .. } => "restart".to_owned(),
         Step::Stop => "stop".to_owned(),
+        Step::AwaitEmpty => "await empty".to_owned(),
         Step::Remove => "remove".to_owned(),
         Step::Settle { generation, desired } => format!("settle {desired} {generation}"),
     }

@@ -21,7 +21,7 @@ async fn silent(bus: &TestBus) -> (Connection, mpsc::UnboundedReceiver<Message>)
     (bus.service(NAME, keep).await, calls)
 }
 
-async fn text(reply: Result<Message, CallError>) -> String {
+fn text(reply: Result<Message, CallError>) -> String {
     reply.unwrap().body().deserialize().unwrap()
 }
 
@@ -43,7 +43,7 @@ async fn a_reply_of_somebody_else_is_passed_over() {
     foreign.reply_error(&call.header(), error, &"forged").await.unwrap();
     through(&foreign).await;
     service.reply(&call.header(), &"true").await.unwrap();
-    assert_eq!(text(asking.await.unwrap()).await, "true");
+    assert_eq!(text(asking.await.unwrap()), "true");
 }
 
 #[tokio::test]

@@ -34,8 +34,8 @@ pub(crate) struct Line {
     /// Calls of ours that have no reply yet: for matches, and for the owner.
     matches: HashSet<NonZeroU32>,
     asked: Option<NonZeroU32>,
-    /// The owner, once it is known whether there is one.
-    owner: Option<Option<String>>,
+    /// The owner; none while there is none, or it is not known.
+    owner: Option<String>,
 }
 
 impl Line {
@@ -65,7 +65,7 @@ impl Line {
         loop {
             let closed = || zbus::Error::Failure("the connection to the bus was closed".to_owned());
             let message = self.stream.next().await.ok_or_else(closed)??;
-            if let Some(heard) = self.judge(message)? {
+            if let Some(heard) = self.judge(&message)? {
                 return Ok(heard);
             }
         }
@@ -84,18 +84,18 @@ impl Line {
     }
 
     /// What a message says, if it is to be believed.
-    fn judge(&mut self, message: Message) -> zbus::Result<Option<Heard>> {
+    fn judge(&mut self, message: &Message) -> zbus::Result<Option<Heard>> {
         let header = message.header();
         if is_from(&header, BUS) {
             let change =
                 path_of(&header) == BUS_PATH && is_signal(&header, BUS, "NameOwnerChanged");
             return match message.message_type() {
-                Type::Signal if change => Ok(self.changed(&message)),
-                Type::MethodReturn | Type::Error => self.replied(&message),
+                Type::Signal if change => Ok(self.changed(message)),
+                Type::MethodReturn | Type::Error => self.replied(message),
                 _ => Ok(None),
             };
         }
-        let from_owner = matches!(&self.owner, Some(Some(owner)) if is_from(&header, owner));
+        let from_owner = self.owner.as_ref().is_some_and(|owner| is_from(&header, owner));
         if message.message_type() == Type::Signal && !from_owner {
             tracing::trace!(sender = ?header.sender(), name = self.name, "a signal of somebody else");
         }
@@ -111,7 +111,7 @@ impl Line {
             return None;
         }
         let owner = Some(new.to_owned()).filter(|new| !new.is_empty());
-        self.owner = Some(owner.clone());
+        self.owner.clone_from(&owner);
         Some(Heard::Owner(owner))
     }
 
@@ -132,7 +132,7 @@ impl Line {
             (true, true) => None,
             (true, false) => return Err(zbus::Error::from(message.clone())),
         };
-        self.owner = Some(owner.clone());
+        self.owner.clone_from(&owner);
         Ok(Some(Heard::Owner(owner)))
     }
 }

@@ -52,6 +52,8 @@ pub(super) enum End {
     Superseded,
     /// The rest could not be tried, and is to be decided anew.
     Dropped,
+    /// The unit is not gone, and is to be asked to go once more.
+    Held,
 }
 
 impl Hands {
@@ -78,11 +80,11 @@ impl Hands {
         Ok(())
     }
 
-    /// Takes the rest. `superseded` ends a wait for a start.
+    /// Takes the rest. `superseded` ends a wait for a start, or for the end of what a stop has left.
     pub(super) async fn finish(&self, work: &mut Work, superseded: CancellationToken) -> End {
         while let Some(step) = work.steps.front() {
             let starting = matches!(step, Step::Start { .. } | Step::Restart { .. });
-            let end = if starting {
+            let end = if starting || *step == Step::AwaitEmpty {
                 tokio::select! {
                     // A start that has ended has ended, whatever else has happened.
                     biased;
@@ -104,6 +106,11 @@ impl Hands {
 
     async fn next(&self, work: &mut Work) -> Result<(), End> {
         let Some(step) = work.steps.front().cloned() else { return Ok(()) };
+        if step == Step::AwaitEmpty {
+            self.emptied(work).await?;
+            work.steps.pop_front();
+            return Ok(());
+        }
         let outcome = self.take(work, &step).await;
         work.steps.pop_front();
         match outcome {
@@ -132,6 +139,25 @@ impl Hands {
         Ok(())
     }
 
+    /// Waits until nothing of the unit is left.
+    async fn emptied(&self, work: &Work) -> Result<(), End> {
+        let unit = &work.unit;
+        match self.runner.emptied(unit).await {
+            Ok(true) => Ok(()),
+            Ok(false) => {
+                tracing::warn!(%unit, problem = work.problem, "it does not stop");
+                if let Some(problem) = &work.problem {
+                    self.ledger().note(unit, problem);
+                }
+                Err(End::Held)
+            }
+            Err(error) => {
+                tracing::warn!(%unit, %error, "cannot see whether it has stopped");
+                Err(End::Dropped)
+            }
+        }
+    }
+
     async fn take(&self, work: &Work, step: &Step) -> Result<Outcome, RunnerError> {
         let unit = &work.unit;
         let remembered = |done: std::io::Result<()>| {
@@ -141,8 +167,8 @@ impl Hands {
             })
         };
         match step {
-            // Said in every pass, by the caller.
-            Step::Refuse { .. } => Ok(Outcome::Done),
+            // One is said in every pass, the other waited for, by the caller.
+            Step::Refuse { .. } | Step::AwaitEmpty => Ok(Outcome::Done),
             Step::Write { file } => {
                 let Some(text) = &work.file else { return Ok(Outcome::Done) };
                 remembered(self.ledger().write(unit, *file))?;

@@ -44,6 +44,8 @@ const PATIENCE: Duration = Duration::from_secs(3);
 const RELIST: Duration = Duration::from_secs(10);
 /// Pause before a pass that could not be completed is made again.
 const RETRY: Duration = Duration::from_millis(500);
+/// Pause before a unit that does not stop is asked to once more: often enough for whoever mends it, and no flood of jobs.
+const HELD: Duration = Duration::from_secs(5);
 /// How long placements must have rested before they are written to disk.
 const SAVE: Duration = Duration::from_millis(300);
 /// How long what comes waits for what goes: a unit that takes its time to stop must not keep the others from starting.
@@ -150,9 +152,11 @@ impl Converge {
     pub fn new(parts: Parts) -> Self {
         let Parts { machine, registry, runner, ledger, standing, doubt, placements, health } =
             parts;
+        let ledger = Arc::new(Mutex::new(ledger));
+        health.remember(&ledger);
         let hands = Hands {
             runner,
-            ledger: Arc::new(Mutex::new(ledger)),
+            ledger,
             jobs: Arc::new(Mutex::new(Jobs::beside(&placements))),
             steady: Arc::new(Mutex::new(Steady::default())),
             health,

@@ -12,7 +12,7 @@ use muster_store::Event;
 use tokio::time::Instant;
 
 use super::chain::End;
-use super::{Basis, Converge, Known, RELIST, RETRY, SAVE};
+use super::{Basis, Converge, HELD, Known, RELIST, RETRY, SAVE};
 use crate::health::unix_seconds;
 use crate::placements;
 use crate::presence::Standing;
@@ -156,8 +156,8 @@ impl Converge {
         }
     }
 
-    /// Ends the wait for starts that nobody wants any more. A start that is only asked for once more goes on, and so
-    /// does a stop: its outcome is what the next decision rests on.
+    /// Ends the wait for starts that nobody wants any more, and for the end of what is wanted again. A start that is only
+    /// asked for once more goes on, and so does a stop: its outcome is what the next decision rests on.
     pub(super) fn supersede(&mut self) {
         for (unit, busy) in &self.busy {
             if self.poisoned.contains(unit) {
@@ -165,8 +165,10 @@ impl Converge {
             }
             let wanted = self.desired.get(unit);
             let kept = match (&busy.wanted, wanted) {
-                (Some((file, _, _)), Some(now)) => {
-                    *file == now.file && now.desired == DesiredState::Launched
+                (Some((file, was, _)), Some(now)) => {
+                    *file == now.file
+                        && *was == DesiredState::Launched
+                        && now.desired == DesiredState::Launched
                 }
                 (None, None) => true,
                 _ => false,
@@ -238,6 +240,9 @@ impl Converge {
             End::Done => self.pass_due |= wanted != busy.wanted,
             End::Superseded => self.pass_due = true,
             End::Dropped => self.retry = Some(Instant::now() + RETRY),
+            End::Held => {
+                self.retry.get_or_insert(Instant::now() + HELD);
+            }
         }
     }
 }

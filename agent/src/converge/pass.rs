@@ -79,7 +79,14 @@ impl Converge {
                     );
                 }
                 if let Some(seen) = self.seen.get(unit) {
-                    observed.insert(unit.clone(), judged(seen, entry, desired.get(unit)));
+                    let mut judged = judged(seen, entry, desired.get(unit));
+                    let known = desired.get(unit).and_then(|wanted| self.file(wanted.file));
+                    if let Some(known) = known.filter(|known| known.install && !judged.foreign)
+                        && let Some(obstacle) = self.hands.runner.obstacle(unit, &known.file)
+                    {
+                        judged.obstacle = obstacle;
+                    }
+                    observed.insert(unit.clone(), judged);
                 }
                 if let Some(entry) = entry {
                     owned.insert(unit.clone(), entry.decisive());

@@ -57,12 +57,11 @@ impl Logind {
     {
         let away = |problem: String| HostError::Away { during, problem };
         let mut slot = self.calls.lock().await;
-        let calls = match slot.take() {
-            Some(calls) => calls,
-            None => {
-                let connection = bus::connect(self.address.as_deref()).await;
-                Calls::new(connection.map_err(|error| away(error.to_string()))?, PATIENCE)
-            }
+        let calls = if let Some(calls) = slot.take() {
+            calls
+        } else {
+            let connection = bus::connect(self.address.as_deref()).await;
+            Calls::new(connection.map_err(|error| away(error.to_string()))?, PATIENCE)
         };
         match ask(&calls, Method { path, interface, member }, body).await {
             Ok(reply) => {
@@ -107,12 +106,11 @@ where
     B: Serialize + DynamicType + Sync,
 {
     let absent = || CallError::Absent(NAME.to_owned());
-    let owner = match calls.owner(NAME).await? {
-        Some(owner) => owner,
-        None => {
-            calls.start(NAME).await?;
-            calls.owner(NAME).await?.ok_or_else(absent)?
-        }
+    let owner = if let Some(owner) = calls.owner(NAME).await? {
+        owner
+    } else {
+        calls.start(NAME).await?;
+        calls.owner(NAME).await?.ok_or_else(absent)?
     };
     calls.call(&owner, method, body).await
 }

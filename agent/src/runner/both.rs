@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
-use muster_common::unit::{FileHash, UnitName};
+use muster_common::unit::{FileHash, UnitFile, UnitName};
 use tokio::sync::mpsc;
 
 use super::{Outcome, Runner, RunnerError, RunnerEvent, Seen};
@@ -88,6 +88,10 @@ impl Runner for Both {
         Ok(seen)
     }
 
+    fn obstacle(&self, unit: &UnitName, file: &UnitFile) -> Option<String> {
+        self.of(unit).obstacle(unit, file)
+    }
+
     async fn write(&self, unit: &UnitName, hash: FileHash, text: &str) -> Result<(), RunnerError> {
         self.of(unit).write(unit, hash, text).await
     }
@@ -132,6 +136,10 @@ impl Runner for Both {
 
     async fn stop(&self, unit: &UnitName) -> Result<Outcome, RunnerError> {
         self.of(unit).stop(unit).await
+    }
+
+    async fn emptied(&self, unit: &UnitName) -> Result<bool, RunnerError> {
+        self.of(unit).emptied(unit).await
     }
 
     async fn host_is_stopping(&self) -> bool {

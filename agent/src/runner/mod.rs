@@ -7,12 +7,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
-use muster_common::unit::{FileHash, UnitName};
+use muster_common::unit::{FileHash, UnitFile, UnitName};
 use muster_engine::converge::Observed;
 use tokio::sync::mpsc;
 
 mod both;
 pub mod docker;
+mod facts;
 mod files;
 pub mod systemd;
 
@@ -116,6 +117,12 @@ pub trait Runner: Send + Sync + 'static {
         units: &BTreeSet<UnitName>,
     ) -> Result<BTreeMap<UnitName, Seen>, RunnerError>;
 
+    /// What of the machine's own is in the way of a unit with this file, besides its name, which is
+    /// [`Observed::foreign`]'s: names that enabling it would take, for example. For the user; `None` where nothing is.
+    fn obstacle(&self, _unit: &UnitName, _file: &UnitFile) -> Option<String> {
+        None
+    }
+
     /// Puts a unit's file in its place.
     async fn write(&self, unit: &UnitName, hash: FileHash, text: &str) -> Result<(), RunnerError>;
 
@@ -152,6 +159,12 @@ pub trait Runner: Send + Sync + 'static {
 
     /// Stops a unit and waits for the outcome; a unit that does not run is no failure.
     async fn stop(&self, unit: &UnitName) -> Result<Outcome, RunnerError>;
+
+    /// Waits until no process of a unit that was stopped is left; true then. False when the unit runs, again or still: it is
+    /// not waited for. A runner whose stop leaves nothing behind has nothing to wait for.
+    async fn emptied(&self, _unit: &UnitName) -> Result<bool, RunnerError> {
+        Ok(true)
+    }
 
     /// Whether the machine itself is shutting down.
     async fn host_is_stopping(&self) -> bool;

@@ -1,10 +1,7 @@
 //! Trouble: the store is away, records are damaged, writers meet, clients go.
 
-use std::sync::Mutex;
-
 use futures::future::join_all;
 use muster_store::{Op, Store as _};
-use musterd::ledger::Ledger;
 
 use super::*;
 
@@ -84,25 +81,6 @@ async fn while_the_store_is_away_nothing_is_answered_that_may_be_out_of_date() {
     let units = cluster.get("/v1/units").await.body;
     assert_eq!(units["units"].as_array().unwrap().len(), 1, "nothing was written: {units}");
     assert_eq!(units["units"][0]["desired"], "inactive");
-}
-
-#[tokio::test]
-async fn a_machine_shows_its_own_units_without_the_store() {
-    let mut cluster = cluster().await;
-    let parts = parts(&cluster.registry, &cluster.view, &cluster.presence.machine);
-    let memory = tempfile::tempdir().unwrap();
-    let mut ledger = Ledger::open(memory.path().to_owned()).unwrap();
-    ledger.write(&"a.service".parse().unwrap(), FileHash::of(HELLO)).unwrap();
-    parts.health.remember(&Arc::new(Mutex::new(ledger)));
-    cluster.router = router(App::new(parts));
-    cluster.line.cut(true);
-    for what in ["status", "journal"] {
-        let own = cluster.get(&format!("/v1/units/a.service/{what}?machine=m1")).await;
-        assert_eq!(own.status, StatusCode::OK, "{}", own.text);
-        // Whose this is nobody can tell.
-        let other = cluster.get(&format!("/v1/units/sshd.service/{what}?machine=m1")).await;
-        assert_eq!(other.status, StatusCode::SERVICE_UNAVAILABLE, "{}", other.text);
-    }
 }
 
 #[tokio::test]

@@ -51,13 +51,14 @@ struct State {
     failing: BTreeSet<UnitName>,
     unloadable: BTreeSet<UnitName>,
     slow: BTreeSet<UnitName>,
-    lingering: BTreeSet<UnitName>,
     queued: BTreeSet<UnitName>,
     brittle: BTreeSet<UnitName>,
     restarting: BTreeSet<UnitName>,
     oneshots: BTreeSet<UnitName>,
     jobs: BTreeSet<UnitName>,
     foreign: BTreeSet<UnitName>,
+    lingering: BTreeSet<UnitName>,
+    stubborn: BTreeSet<UnitName>,
     runs: u64,
     stopping: bool,
     lost: bool,
@@ -101,12 +102,6 @@ impl Host {
         self.with(|s| if slow { s.slow.insert(name(unit)) } else { s.slow.remove(&name(unit)) });
     }
 
-    /// Its stop does not end before it is told to.
-    pub fn linger(&self, unit: &str, linger: bool) {
-        let unit = name(unit);
-        self.with(|s| if linger { s.lingering.insert(unit) } else { s.lingering.remove(&unit) });
-    }
-
     /// It fails as soon as it runs.
     pub fn break_at_once(&self, unit: &str) {
         self.with(|s| s.brittle.insert(name(unit)));
@@ -148,6 +143,24 @@ impl Host {
                 s.set(&unit, "active");
             }
         });
+    }
+
+    /// Processes of the unit go on after its stop, until they are told to end.
+    pub fn linger(&self, unit: &str, lingers: bool) {
+        let unit = name(unit);
+        self.with(|s| {
+            if lingers {
+                s.lingering.insert(unit);
+            } else if s.lingering.remove(&unit) && s.is(&unit, "deactivating") {
+                s.set(&unit, "inactive");
+            }
+        });
+    }
+
+    /// It does not stop, whoever asks.
+    pub fn refuse_to_stop(&self, unit: &str, refuses: bool) {
+        let unit = name(unit);
+        self.with(|s| if refuses { s.stubborn.insert(unit) } else { s.stubborn.remove(&unit) });
     }
 
     /// A unit of the host's own, running.
@@ -222,6 +235,10 @@ impl State {
             "activating" if self.restarting.contains(unit) => "auto-restart",
             _ => "dead",
         }
+    }
+
+    fn is(&self, unit: &UnitName, active: &str) -> bool {
+        self.units.get(unit).is_some_and(|u| u.active == active)
     }
 
     fn report(&mut self, event: RunnerEvent) {
@@ -392,13 +409,21 @@ impl Runner for Scripted {
         self.host.with(|s| {
             s.check()?;
             s.log.push(format!("stop {unit}"));
+            if s.stubborn.contains(unit) {
+                return Ok(Outcome::Failed { problem: "systemd does not stop it".to_owned() });
+            }
             s.jobs.remove(unit);
             s.set(unit, if s.lingering.contains(unit) { "deactivating" } else { "inactive" });
-            Ok(())
-        })?;
-        self.host.wait(|s| !s.lingering.contains(unit)).await;
-        self.host.with(|s| s.set(unit, "inactive"));
-        Ok(Outcome::Done)
+            Ok(Outcome::Done)
+        })
+    }
+
+    async fn emptied(&self, unit: &UnitName) -> Result<bool, RunnerError> {
+        self.host.wait(|s| !s.is(unit, "deactivating")).await;
+        self.host.with(|s| {
+            s.check()?;
+            Ok(!s.is(unit, "active"))
+        })
     }
 
     async fn host_is_stopping(&self) -> bool {

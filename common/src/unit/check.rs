@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::{
     ParseError, Requirements, RequirementsError, UnitFile, UnitName, UnitType, Warning, blank,
-    directives, requirements,
+    directives, requirements, reserved_warnings,
 };
 use crate::container::ContainerError;
 
@@ -54,7 +54,8 @@ pub fn check(name: &UnitName, file: &UnitFile) -> Result<Checked, InvalidUnit> {
     }
     let requirements = Requirements::of(name, file)
         .map_err(|error| InvalidUnit::from_requirements(name, error))?;
-    let mut warnings = warnings(name, file);
+    let mut warnings = reserved_warnings(name, file);
+    warnings.extend(self::warnings(name, file));
     warnings.extend(container(name, file)?);
     Ok(Checked { requirements, warnings })
 }

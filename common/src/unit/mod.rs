@@ -2,6 +2,7 @@
 
 pub(crate) mod blank;
 mod check;
+mod claims;
 mod data;
 pub(crate) mod directive_names;
 mod directives;
@@ -10,6 +11,7 @@ pub mod glob;
 mod hash;
 mod name;
 mod requirements;
+mod reserved;
 mod section;
 mod service_type;
 mod specifier;
@@ -18,6 +20,7 @@ mod syntax;
 pub(crate) mod words;
 
 pub use check::{Checked, InvalidUnit, check, check_bytes, container as check_container, warnings};
+pub use claims::{Claim, ClaimKind, Facts, claims};
 pub use data::{KeptData, kept_data};
 pub use directives::Warning;
 pub use file::{MAX_FILE_BYTES, ParseError, UnitFile, UnitOption};
@@ -25,5 +28,6 @@ pub use glob::{Glob, GlobError};
 pub use hash::{FileHash, InvalidFileHash};
 pub use name::{InvalidUnitName, UnitName, UnitType};
 pub use requirements::{Requirements, RequirementsError, RequirementsTemplate};
+pub use reserved::{is_reserved, reserved_warnings};
 pub use service_type::{is_oneshot, is_up_at_birth};
 pub(crate) use syntax::BROKEN_OFF;

@@ -29,7 +29,7 @@ impl Machine {
                 };
                 let owned = self.owned.get_mut(&chain.unit).unwrap_or(&mut blank);
                 match step {
-                    Step::Refuse { .. } | Step::Load => continue,
+                    Step::Refuse { .. } | Step::Load | Step::AwaitEmpty => continue,
                     Step::Write { file } | Step::Adopt { file } => {
                         owned.file = *file;
                         seen.file = Some(*file);

@@ -9,7 +9,7 @@ use muster_common::machine::MachineId;
 use rustix::time::{ClockId, clock_gettime};
 
 /// This machine.
-pub(super) fn facts(machine: &MachineId) -> Host {
+pub(in crate::runner) fn facts(machine: &MachineId) -> Host {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
     let uname = rustix::system::uname();
     let name = read("/proc/sys/kernel/hostname").trim().to_owned();

@@ -17,7 +17,7 @@ mod credentials;
 mod discard;
 mod engine;
 mod gauges;
-mod host;
+pub(super) mod host;
 mod host_file;
 mod images;
 mod keep;

@@ -1,11 +1,18 @@
-//! Which unit names the host's own files take.
+//! Which unit names the host's own files take, and what of ours would be in their way.
 //!
-//! Owns the look into systemd's unit directories (systemd.unit(5), "Unit File Load Path"). It never reads a unit
-//! file and never writes anything.
+//! Owns the look into systemd's unit directories (systemd.unit(5), "Unit File Load Path"): files, links that are other
+//! names of units, templates. It never reads a unit file and never writes anything.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
+
+use muster_common::container::Host;
+use muster_common::unit::{Claim, ClaimKind, UnitFile, UnitName, UnitType, claims, is_reserved};
+
+use crate::identity;
+use crate::runner::docker::host as machine;
+use crate::runner::facts;
 
 /// Directories whose files win over ours in `/run/systemd/system`.
 const ABOVE: [&str; 7] = [
@@ -36,6 +43,8 @@ const SETTLED: Duration = Duration::from_secs(2);
 pub(super) struct HostUnits {
     above: Vec<Directory>,
     below: Vec<Directory>,
+    /// The machine, as unit files may ask about it; nothing for one without an id.
+    facts: Option<Host>,
 }
 
 #[derive(Debug)]
@@ -52,7 +61,12 @@ impl HostUnits {
 
     fn of(above: impl Iterator<Item = PathBuf>, below: impl Iterator<Item = PathBuf>) -> Self {
         let directory = |path| Directory { path, read: None, names: HashSet::new() };
-        Self { above: above.map(directory).collect(), below: below.map(directory).collect() }
+        let id = identity::machine_id(Path::new("/etc/machine-id")).ok();
+        Self {
+            above: above.map(directory).collect(),
+            below: below.map(directory).collect(),
+            facts: id.map(|id| machine::facts(&id)),
+        }
     }
 
     /// Looks at the directories that have changed.
@@ -70,6 +84,63 @@ impl HostUnits {
     /// Whether the host has a file of that name at all.
     pub(super) fn has(&self, unit: &str) -> bool {
         self.overrides(unit) || self.below.iter().any(|d| d.names.contains(unit))
+    }
+
+    /// The template of the host's that a unit would be an instance of.
+    pub(super) fn template(&self, unit: &UnitName) -> Option<UnitName> {
+        unit.template().filter(|template| self.has(template.as_str()))
+    }
+
+    /// Whether a name is the host's own, by a file, a link, a template or because systemd has such a unit in itself.
+    fn owns(&self, name: &UnitName) -> bool {
+        self.has(name.as_str()) || is_reserved(name) || self.template(name).is_some()
+    }
+
+    /// Which name in a file's `[Install]` section is the host's own, in words. `ours` says whether what lies under a name at
+    /// our place is nothing, or the unit itself.
+    ///
+    /// A target is there for others to hook themselves into, and so is a device; a service or a socket of the host's is not:
+    /// what it starts with it is for the host to say.
+    pub(super) fn obstacle(
+        &self,
+        unit: &UnitName,
+        file: &UnitFile,
+        ours: &dyn Fn(&UnitName) -> bool,
+    ) -> Option<String> {
+        let facts = |specifier| facts::specifier(self.facts.as_ref()?, specifier);
+        claims(unit, file, &facts).iter().find_map(|claim| self.stands_against(claim, unit, ours))
+    }
+
+    fn stands_against(
+        &self,
+        claim: &Claim,
+        unit: &UnitName,
+        ours: &dyn Fn(&UnitName) -> bool,
+    ) -> Option<String> {
+        let Some(name) = &claim.name else {
+            return Some(format!(
+                "{claim}: what this stands for cannot be told; write the name out"
+            ));
+        };
+        // What is no name systemd itself does not take, and says so.
+        let name: UnitName = name.parse().ok().filter(|name| name != unit)?;
+        let hooks = matches!(name.unit_type(), UnitType::Target | UnitType::Device);
+        let theirs = match claim.kind {
+            ClaimKind::Alias => self.owns(&name) || !ours(&name),
+            ClaimKind::StartedBy if hooks => false,
+            _ => self.owns(&name),
+        };
+        let what = match claim.kind {
+            ClaimKind::Alias => "would take its place",
+            ClaimKind::Also => "would be enabled and disabled with this one",
+            _ => "would be made to start this one",
+        };
+        theirs.then(|| {
+            format!(
+                "{claim}: this machine has a unit {name} of its own, which {what}; Muster does not touch it: take the \
+                 name out, or rename one of them"
+            )
+        })
     }
 }
 
@@ -110,5 +181,82 @@ mod tests {
         std::fs::write(above.path().join("c.service"), "").unwrap();
         host.refresh();
         assert!(host.overrides("c.service"), "a directory that has just changed is read again");
+    }
+
+    /// What is said of a file with this `[Install]` section, on a machine that has some units of its own.
+    fn obstacle(unit: &str, install: &str) -> Option<String> {
+        let (above, below) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        std::fs::write(above.path().join("admin.service"), "").unwrap();
+        for name in ["sshd.service", "ssh.socket", "getty@.service", "graph.target"] {
+            std::fs::write(below.path().join(name), "").unwrap();
+        }
+        std::os::unix::fs::symlink("sshd.service", below.path().join("ssh.service")).unwrap();
+        let paths = [above.path().to_owned()].into_iter();
+        let mut host = HostUnits::of(paths, [below.path().to_owned()].into_iter());
+        host.facts = Some(Host { name: "sshd".to_owned(), ..Host::stand_in() });
+        host.refresh();
+        let file: UnitFile =
+            format!("[Service]\nExecStart=a\n[Install]\n{install}").parse().unwrap();
+        host.obstacle(&unit.parse().unwrap(), &file, &|name| name.as_str() != "strange.service")
+    }
+
+    #[test]
+    fn no_name_of_the_hosts_is_taken_by_an_install_section() {
+        for (unit, install, line, name) in [
+            ("a.service", "Alias=sshd.service", 4, "sshd.service"),
+            ("a.service", "Alias=b.service ssh.service", 4, "ssh.service"),
+            (
+                "a.service",
+                "WantedBy=multi-user.target\nAlias=b.service\nAlias='admin.service'",
+                6,
+                "admin.service",
+            ),
+            ("a.service", "Alias=getty@tty9.service", 4, "getty@tty9.service"),
+            ("a@sshd.service", "Alias=%i.service", 4, "sshd.service"),
+            ("a.service", "Alias=%H.service", 4, "sshd.service"),
+            ("a.service", "Alias=%l.service", 4, "sshd.service"),
+            ("a.service", "Alias=systemd-logind.service", 4, "systemd-logind.service"),
+            ("a.service", "Alias=strange.service", 4, "strange.service"),
+            ("a.service", "Also=ssh.socket", 4, "ssh.socket"),
+            ("a.service", "WantedBy=sshd.service", 4, "sshd.service"),
+            ("a.service", "RequiredBy=dbus.service", 4, "dbus.service"),
+            ("a.service", "UpheldBy=getty@tty1.service", 4, "getty@tty1.service"),
+            ("a.slice", "RequiredBy=system.slice", 4, "system.slice"),
+        ] {
+            let said = obstacle(unit, install).unwrap_or_else(|| panic!("{install}"));
+            assert!(said.starts_with(&format!("line {line}: [Install] ")), "{said}");
+            assert!(said.contains(&format!(" a unit {name} of its own")), "{said}");
+        }
+        let unknown = obstacle("a.service", "Alias=%!.service").unwrap();
+        assert!(unknown.contains("cannot be told"), "{unknown}");
+    }
+
+    #[test]
+    fn what_others_may_hook_into_is_free() {
+        for install in [
+            "WantedBy=multi-user.target",
+            "WantedBy=multi-user.target timers.target\nRequiredBy=graph.target local-fs.target",
+            "WantedBy=dev-sda.device",
+            "Alias=b.service\nAlso=b.socket\nWantedBy=c.service",
+            "Alias=a.service",
+            "Alias=sshd.service\nAlias=",
+            "DefaultInstance=sshd",
+            "WantedBy=no-name",
+        ] {
+            assert_eq!(obstacle("a.service", install), None, "{install}");
+        }
+    }
+
+    #[test]
+    fn an_instance_of_a_template_of_the_hosts_is_known() {
+        let below = tempfile::tempdir().unwrap();
+        std::fs::write(below.path().join("user@.service"), "").unwrap();
+        let paths = [below.path().to_owned()].into_iter();
+        let mut host = HostUnits::of(std::iter::empty(), paths);
+        host.refresh();
+        let template = |unit: &str| host.template(&unit.parse().unwrap());
+        assert_eq!(template("user@4242.service"), Some("user@.service".parse().unwrap()));
+        assert_eq!(template("user.service"), None);
+        assert_eq!(template("users@1.service"), None);
     }
 }

@@ -5,7 +5,7 @@
 //! asked for it looks up.
 
 mod bus;
-
+mod groups;
 mod host;
 mod jobs;
 mod signals;
@@ -17,15 +17,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, UNIX_EPOCH};
 
 use async_trait::async_trait;
-use muster_common::unit::{FileHash, UnitName, UnitType};
+use muster_common::unit::{FileHash, UnitFile, UnitName, UnitType, is_reserved};
 use muster_engine::converge::Observed;
 use tokio::sync::mpsc;
 use zbus::{ObjectPath, OwnedObjectPath, OwnedVariant};
 
 use self::bus::{Bus, MANAGER, MANAGER_PATH};
-
+use self::groups::Groups;
 use self::host::HostUnits;
-use self::signals::{Signals, path_of};
+use self::signals::{Ended, LINGERS, Signals, path_of};
 use super::files::UnitFiles;
 use super::{Outcome, Runner, RunnerError, RunnerEvent, Seen};
 
@@ -37,8 +37,13 @@ const SERVICE: &str = "org.freedesktop.systemd1.Service";
 const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
 /// systemd keeps a symbolic link here for each unit that runs; its target is the `InvocationID`.
 const INVOCATIONS: &str = "/run/systemd/units";
+/// Longest name of a unit whose link there has a name that a file can have: 255 bytes with `invocation:`.
+const LINKED: usize = 244;
 /// A job's end is looked for this often while its signal does not come. Signals are lost only across a reload.
 const JOB_CHECK: Duration = Duration::from_secs(5);
+
+/// What is left of a unit that has ended is looked for this often: what waits for its end waits no longer than that more.
+const LOOK: Duration = Duration::from_millis(200);
 
 /// One entry of `ListUnits`: name, description, load, active, sub, following, path, job, job type, job path.
 type Listed<'a> = (
@@ -66,12 +71,16 @@ pub struct Systemd {
     replaced: Mutex<BTreeSet<UnitName>>,
     /// Held by the one who reloads, so that others find it done.
     reload: tokio::sync::Mutex<()>,
-    reader: tokio::task::JoinHandle<()>,
+    /// Where units have their processes, once systemd has said where it has its own.
+    groups: tokio::sync::OnceCell<Groups>,
+    tasks: [tokio::task::JoinHandle<()>; 2],
 }
 
 impl Drop for Systemd {
     fn drop(&mut self) {
-        self.reader.abort();
+        for task in &self.tasks {
+            task.abort();
+        }
     }
 }
 
@@ -84,7 +93,19 @@ impl Systemd {
     /// The same on a bus at another address, such as a user's.
     pub fn on(address: Option<String>, unit_dir: PathBuf) -> Self {
         let (signals, events) = Signals::new();
+        let lingers = signals.lingers();
         let signals = Arc::new(Mutex::new(signals));
+        let looker = tokio::spawn({
+            let signals = Arc::clone(&signals);
+            async move {
+                loop {
+                    lingers.notified().await;
+                    while lock(&signals).look_again() {
+                        tokio::time::sleep(LOOK).await;
+                    }
+                }
+            }
+        });
         let bus = Arc::new(Bus::new(address, Arc::clone(&signals)));
         let reader = tokio::spawn({
             let bus = Arc::clone(&bus);
@@ -98,8 +119,33 @@ impl Systemd {
             host: Mutex::new(HostUnits::new()),
             replaced: Mutex::new(BTreeSet::new()),
             reload: tokio::sync::Mutex::new(()),
-            reader,
+            groups: tokio::sync::OnceCell::new(),
+            tasks: [reader, looker],
         }
+    }
+
+    /// Where units have their processes.
+    async fn groups(&self) -> Result<&Groups, RunnerError> {
+        let find = || async {
+            let asked = (MANAGER, "ControlGroup");
+            let own: Result<OwnedVariant, _> =
+                self.bus.call(MANAGER_PATH, PROPERTIES, "Get", &asked).await;
+            let own = match own {
+                Ok(own) => String::try_from(own).unwrap_or_default(),
+                // One that does not say has the root.
+                Err(RunnerError::Refused { .. }) => String::new(),
+                Err(error) => return Err(error),
+            };
+            let groups = Groups::below(&own);
+            if groups.is_empty() {
+                tracing::warn!(
+                    "no control groups can be seen here: processes that a stop leaves behind are not waited for"
+                );
+            }
+            lock(&self.signals).look_in(groups.clone());
+            Ok(groups)
+        };
+        self.groups.get_or_try_init(find).await
     }
 
     /// Starts a job and waits for its end.
@@ -220,6 +266,22 @@ impl Systemd {
         Ok(())
     }
 
+    /// Which of the units that have ended for systemd are not empty: they are not down yet.
+    fn note_lingering(&self, groups: &Groups, at: u64, seen: &mut BTreeMap<UnitName, Seen>) {
+        let ended = |seen: &Seen| Ended::of(&seen.observed.active);
+        let found = groups.find(seen.iter().filter(|(_, s)| ended(s).is_some()).map(|(u, _)| u));
+        let mut signals = lock(&self.signals);
+        for (unit, seen) in seen {
+            let left = ended(seen).filter(|_| !seen.observed.foreign);
+            let left = left.and_then(|ended| Some((ended, found.left(unit)?)));
+            if let Some((_, left)) = &left {
+                LINGERS.clone_into(&mut seen.observed.active);
+                seen.remark = left.remark();
+            }
+            signals.seen(unit, at, left);
+        }
+    }
+
     /// Where systemd has read a unit from. Asked only in doubt.
     async fn is_from_our_file(&self, unit: &UnitName) -> bool {
         let ours = lock(&self.files).path(unit);
@@ -241,12 +303,14 @@ impl Runner for Systemd {
         &self,
         units: &BTreeSet<UnitName>,
     ) -> Result<BTreeMap<UnitName, Seen>, RunnerError> {
-        {
+        let groups = self.groups().await?;
+        let at = {
             let mut signals = lock(&self.signals);
             for unit in units {
                 signals.watch(unit);
             }
-        }
+            signals.changes()
+        };
         // One listing of what is loaded. A query by name would load each unit it does not know, for nothing.
         let reply = self.bus.message(MANAGER_PATH, MANAGER, "ListUnits", &()).await?;
         let mut seen = BTreeMap::new();
@@ -269,7 +333,10 @@ impl Runner for Systemd {
                 let in_place = files.exists(unit);
                 // What systemd has not loaded is loaded when it is needed, from our file.
                 let load = if in_place && load == "not-found" { "loaded" } else { load };
-                let foreign = host.overrides(name) || (!in_place && host.has(name));
+                let theirs = if in_place { None } else { host.template(unit) };
+                let foreign = host.overrides(name)
+                    || (!in_place && (host.has(name) || is_reserved(unit)))
+                    || theirs.is_some();
                 if !foreign && !in_place && load != "not-found" {
                     doubtful.push(unit.clone());
                 }
@@ -279,13 +346,20 @@ impl Runner for Systemd {
                     active: active.to_owned(),
                     sub: sub.to_owned(),
                     foreign,
-                    obstacle: String::new(),
+                    obstacle: theirs.map(|theirs| instance_of(&theirs)).unwrap_or_default(),
                     file,
                 };
                 seen.insert(
                     unit.clone(),
                     Seen { observed, invocation, since, remark: String::new() },
                 );
+            }
+        }
+        self.note_lingering(groups, at, &mut seen);
+        for (unit, seen) in seen.iter_mut().filter(|(unit, _)| unit.as_str().len() > LINKED) {
+            if Ended::of(&seen.observed.active).is_none() && seen.observed.active != LINGERS {
+                let id: Vec<u8> = self.property(unit, UNIT, "InvocationID").await?;
+                seen.invocation = signals::hexadecimal(&id);
             }
         }
         for unit in doubtful {
@@ -295,6 +369,11 @@ impl Runner for Systemd {
             }
         }
         Ok(seen)
+    }
+
+    fn obstacle(&self, unit: &UnitName, file: &UnitFile) -> Option<String> {
+        let ours = |name: &UnitName| lock(&self.files).is_ours(name, unit);
+        lock(&self.host).obstacle(unit, file, &ours)
     }
 
     async fn write(&self, unit: &UnitName, hash: FileHash, text: &str) -> Result<(), RunnerError> {
@@ -370,9 +449,31 @@ impl Runner for Systemd {
 
     async fn stop(&self, unit: &UnitName) -> Result<Outcome, RunnerError> {
         match self.job("StopUnit", unit).await {
-            // systemd refuses to stop what it has not loaded.
-            Err(RunnerError::Refused { .. }) => Ok(Outcome::Done),
+            // systemd refuses to stop what it has not loaded, and what is not to be stopped by hand.
+            Err(RunnerError::Refused { problem }) => {
+                let active: String = self.property(unit, UNIT, "ActiveState").await?;
+                if Ended::of(&active).is_some() {
+                    return Ok(Outcome::Done);
+                }
+                Ok(Outcome::Failed { problem: format!("systemd does not stop it: {problem}") })
+            }
             other => other,
+        }
+    }
+
+    async fn emptied(&self, unit: &UnitName) -> Result<bool, RunnerError> {
+        let groups = self.groups().await?;
+        loop {
+            if groups::has_group(unit) && groups.left(unit).is_none() {
+                return Ok(true);
+            }
+            let active: String = self.property(unit, UNIT, "ActiveState").await?;
+            match active.as_str() {
+                // It may have a group only since we looked, or never have one.
+                "inactive" | "failed" if groups.left(unit).is_none() => return Ok(true),
+                "inactive" | "failed" | "deactivating" => tokio::time::sleep(LOOK).await,
+                _ => return Ok(false),
+            }
         }
     }
 
@@ -385,6 +486,14 @@ impl Runner for Systemd {
     fn events(&self) -> mpsc::Receiver<RunnerEvent> {
         lock(&self.events).take().unwrap_or_else(|| mpsc::channel(1).1)
     }
+}
+
+/// Why an instance of a template of the host's is not ours to make.
+fn instance_of(template: &UnitName) -> String {
+    format!(
+        "this machine has a template {template} of its own, which Muster does not touch, and this would be an instance of \
+         it; give it another name"
+    )
 }
 
 /// A job somebody waits for. Dropping it ends the waiting, not the job.

@@ -3,14 +3,17 @@
 //! Owns reading them into events and job ends. Called from the task that drains the socket, so nothing here waits:
 //! an event that finds its queue full is dropped, and a relist makes up for it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 
 use muster_common::unit::UnitName;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use zbus::message::Body;
 use zbus::{ObjectPath, Variant};
 
+use super::groups::{Groups, Left};
 use super::jobs::Jobs;
+use crate::health::unix_seconds;
 use crate::runner::RunnerEvent;
 
 /// Events that wait for the converge loop. A start makes about four; a thousand units at once fit.
@@ -22,12 +25,34 @@ const UNIT: &str = "org.freedesktop.systemd1.Unit";
 /// Prefix of the object paths of units.
 const UNIT_PATH: &str = "/org/freedesktop/systemd1/unit/";
 
+/// systemd's words for a unit that has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// `inactive`, `dead`.
+    Dead,
+    /// `failed`, `failed`.
+    Failed,
+}
+
+/// The state of a unit that has ended for systemd and is not empty.
+pub(super) const LINGERS: &str = "deactivating";
+
 /// The reader's end.
 #[derive(Debug)]
 pub(super) struct Signals {
     pub(super) jobs: Jobs,
     /// Units whose changes are reported: those the converge loop has asked for.
     interest: HashSet<UnitName>,
+    /// How many changes of such units were heard of, and at which count each last was.
+    changes: u64,
+    changed: HashMap<UnitName, u64>,
+    /// Where processes of units are; not known before units are first asked for.
+    groups: Option<Groups>,
+    /// Units that systemd has done with and that are not empty, with systemd's word for how they ended and what was last
+    /// said of them.
+    lingering: BTreeMap<UnitName, (Ended, Left)>,
+    /// Told when there are such units.
+    lingers: Arc<Notify>,
     events: mpsc::Sender<RunnerEvent>,
     missed: bool,
     up: bool,
@@ -40,6 +65,11 @@ impl Signals {
         let signals = Self {
             jobs: Jobs::default(),
             interest: HashSet::new(),
+            changes: 0,
+            changed: HashMap::new(),
+            groups: None,
+            lingering: BTreeMap::new(),
+            lingers: Arc::default(),
             events,
             missed: false,
             up: true,
@@ -57,6 +87,62 @@ impl Signals {
     /// Reports them no more.
     pub(super) fn unwatch(&mut self, unit: &UnitName) {
         self.interest.remove(unit);
+        self.changed.remove(unit);
+        self.lingering.remove(unit);
+    }
+
+    /// Where processes of units are to be looked for.
+    pub(super) fn look_in(&mut self, groups: Groups) {
+        self.groups = Some(groups);
+    }
+
+    /// Told when a unit lingers: somebody has to look whether it still does.
+    pub(super) fn lingers(&self) -> Arc<Notify> {
+        Arc::clone(&self.lingers)
+    }
+
+    /// How many changes were heard of so far.
+    pub(super) fn changes(&self) -> u64 {
+        self.changes
+    }
+
+    /// What was seen when so many changes had been heard of: what is left of a unit that has ended. What was heard of it
+    /// since is newer.
+    pub(super) fn seen(&mut self, unit: &UnitName, at: u64, ended: Option<(Ended, Left)>) {
+        if self.changed.get(unit).is_some_and(|last| *last > at) {
+            return;
+        }
+        match ended {
+            Some(ended) => {
+                self.lingering.insert(unit.clone(), ended);
+                self.lingers.notify_one();
+            }
+            None => {
+                self.lingering.remove(unit);
+            }
+        }
+    }
+
+    /// Looks at the units that linger, and says which of them are gone and what has changed. Returns whether any is left.
+    pub(super) fn look_again(&mut self) -> bool {
+        let Some(groups) = &self.groups else { return false };
+        let found = groups.find(self.lingering.keys());
+        let mut news = Vec::new();
+        self.lingering.retain(|unit, (ended, told)| {
+            let Some(left) = found.left(unit) else {
+                news.push(ended.event(unit.clone(), unix_seconds(), None));
+                return false;
+            };
+            if left != *told {
+                news.push(ended.event(unit.clone(), 0, Some(&left)));
+                *told = left;
+            }
+            true
+        });
+        for event in news {
+            self.report(event);
+        }
+        !self.lingering.is_empty()
     }
 
     /// Changes may have been missed.
@@ -103,6 +189,18 @@ impl Signals {
             _ => 0,
         };
         let invocation = properties.get("InvocationID").map(invocation).unwrap_or_default();
+        self.changes += 1;
+        self.changed.insert(unit.clone(), self.changes);
+        // systemd forgets what is left of a unit that has ended; that is looked for before anybody hears that it has.
+        let ended = Ended::of(&active);
+        let left = ended.and_then(|ended| Some((ended, self.groups.as_ref()?.left(&unit)?)));
+        if let Some((ended, left)) = left {
+            self.report(ended.event(unit.clone(), since, Some(&left)));
+            self.lingering.insert(unit, (ended, left));
+            self.lingers.notify_one();
+            return;
+        }
+        self.lingering.remove(&unit);
         self.report(RunnerEvent::Changed {
             unit,
             active,
@@ -119,6 +217,32 @@ impl Signals {
         }
         if self.events.try_send(event).is_err() {
             self.missed = true;
+        }
+    }
+}
+
+impl Ended {
+    /// Of a unit's `ActiveState`; `None` when it has not ended.
+    pub(super) fn of(active: &str) -> Option<Self> {
+        match active {
+            "inactive" => Some(Self::Dead),
+            "failed" => Some(Self::Failed),
+            _ => None,
+        }
+    }
+
+    fn event(self, unit: UnitName, since: u64, left: Option<&Left>) -> RunnerEvent {
+        let (active, sub) = match self {
+            Self::Dead => ("inactive", "dead"),
+            Self::Failed => ("failed", "failed"),
+        };
+        RunnerEvent::Changed {
+            unit,
+            active: if left.is_some() { LINGERS } else { active }.to_owned(),
+            sub: sub.to_owned(),
+            invocation: String::new(),
+            since,
+            remark: left.map(Left::remark).unwrap_or_default(),
         }
     }
 }
@@ -158,12 +282,19 @@ pub(super) fn path_of(unit: &UnitName) -> String {
 
 /// An `InvocationID` as 32 hexadecimal digits; empty when there is none.
 fn invocation(value: &Variant<'_>) -> String {
-    use std::fmt::Write as _;
     let Variant::Array(bytes) = value else { return String::new() };
+    let bytes = bytes.iter().filter_map(|byte| match byte {
+        Variant::U8(byte) => Some(*byte),
+        _ => None,
+    });
+    hexadecimal(&bytes.collect::<Vec<u8>>())
+}
+
+/// Two hexadecimal digits for each byte.
+pub(super) fn hexadecimal(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
     bytes.iter().fold(String::new(), |mut text, byte| {
-        if let Variant::U8(byte) = byte {
-            let _ = write!(text, "{byte:02x}");
-        }
+        let _ = write!(text, "{byte:02x}");
         text
     })
 }

@@ -1,0 +1,89 @@
+//! Units whose processes outlive their stop, and units that do not stop: what the daemon makes of them, with a runner in
+//! memory.
+
+#![allow(clippy::unwrap_used, reason = "in a test a panic is the failure")]
+
+mod support;
+
+use muster_common::state::DesiredState::{Launched, Loaded};
+use support::{Machine, ask, name, reported, store, until};
+
+const UNIT: &str = "[Service]\nExecStart=/bin/true\n";
+
+#[allow(clippy::unnecessary_wraps, reason = "it is compared with what may not be there")]
+fn is(active: &str, generation: u64) -> Option<(String, u64)> {
+    Some((active.to_owned(), generation))
+}
+
+/// What concerns a unit, of what was asked of a machine.
+fn asked(machine: &Machine, unit: &str) -> Vec<String> {
+    machine.host.log().into_iter().filter(|what| what.ends_with(&format!(" {unit}"))).collect()
+}
+
+#[tokio::test]
+async fn a_unit_holds_its_place_until_none_of_its_processes_is_left() {
+    let (registry, _disk) = store();
+    let machine = Machine::new("m1", "10.0.0.1");
+    machine.host.linger("a.service", true);
+    let daemon = machine.start(&registry);
+    ask(&registry, "a.service", UNIT, Launched).await;
+    until(&registry, "active", |s| reported(s, "a.service") == is("active", 1)).await;
+    registry.destroy_units(&[name("a.service")]).await.unwrap();
+    until(&registry, "going", |s| reported(s, "a.service") == is("deactivating", 1)).await;
+    daemon.kill().await;
+
+    // The next daemon finds it as it is, asks it to stop once more, and waits as well.
+    let daemon = machine.start(&registry);
+    daemon.health.subscribe().wait_for(|s| s.counters.stops == 1).await.unwrap();
+    ask(&registry, "b.service", UNIT, Launched).await;
+    until(&registry, "the next", |s| reported(s, "b.service") == is("active", 1)).await;
+    let log = asked(&machine, "a.service");
+    assert_eq!(log, ["write a.service", "start a.service", "stop a.service", "stop a.service"]);
+    assert_eq!(machine.host.unit("a.service").unwrap().0, "deactivating");
+
+    machine.host.linger("a.service", false);
+    until(&registry, "gone", |s| reported(s, "a.service").is_none()).await;
+    assert_eq!(machine.host.unit("a.service"), None);
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_wanted_again_is_not_waited_for() {
+    let (registry, _disk) = store();
+    let machine = Machine::new("m1", "10.0.0.1");
+    machine.host.linger("a.service", true);
+    let daemon = machine.start(&registry);
+    ask(&registry, "a.service", UNIT, Launched).await;
+    until(&registry, "active", |s| reported(s, "a.service") == is("active", 1)).await;
+    ask(&registry, "a.service", UNIT, Loaded).await;
+    until(&registry, "going", |s| reported(s, "a.service") == is("deactivating", 1)).await;
+    ask(&registry, "a.service", UNIT, Launched).await;
+    until(&registry, "active again", |s| {
+        reported(s, "a.service").is_some_and(|state| state.0 == "active" && state.1 > 1)
+    })
+    .await;
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn what_does_not_stop_is_kept_and_says_why() {
+    let (registry, _disk) = store();
+    let machine = Machine::new("m1", "10.0.0.1");
+    machine.host.refuse_to_stop("a.service", true);
+    let daemon = machine.start(&registry);
+    ask(&registry, "a.service", UNIT, Launched).await;
+    until(&registry, "active", |s| reported(s, "a.service") == is("active", 1)).await;
+    registry.destroy_units(&[name("a.service")]).await.unwrap();
+    let problem = "systemd does not stop it";
+    until(&registry, "the reason", |s| {
+        let states = s.states.get(&name("a.service")).into_iter().flatten();
+        states.map(|(_, state)| state).any(|state| state.problem.as_deref() == Some(problem))
+    })
+    .await;
+    assert_eq!(machine.host.unit("a.service").unwrap().0, "active");
+    assert!(!asked(&machine, "a.service").contains(&"remove a.service".to_owned()));
+    machine.host.refuse_to_stop("a.service", false);
+    until(&registry, "gone", |s| s.states.is_empty()).await;
+    assert_eq!(machine.host.unit("a.service"), None);
+    daemon.stop().await;
+}
