@@ -223,11 +223,13 @@ impl Inspector {
     ) -> Result<BoxStream<'static, io::Result<Bytes>>, InspectError> {
         if !unit.unit_type().is_quadlet() {
             let which = match journal.start {
-                // What the processes of a start printed, and what systemd said of it.
+                // What the processes of a start printed, and what systemd said of it; of no other unit, whose start it may be.
                 Some(start) => vec![
                     format!("_SYSTEMD_INVOCATION_ID={start}"),
+                    format!("_SYSTEMD_UNIT={unit}"),
                     "+".to_owned(),
                     format!("INVOCATION_ID={start}"),
+                    format!("UNIT={unit}"),
                     "_PID=1".to_owned(),
                 ],
                 None => vec![format!("--unit={unit}")],

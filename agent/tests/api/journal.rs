@@ -226,6 +226,8 @@ async fn the_lines_of_a_failure_are_those_of_its_own_start() {
     let events = cluster.events(wait, |_| false).await;
     let failed = events.last().unwrap();
     // The stand-in for journalctl prints its arguments.
-    let which = format!("_SYSTEMD_INVOCATION_ID={start} + INVOCATION_ID={start} _PID=1");
+    let which = format!(
+        "_SYSTEMD_INVOCATION_ID={start} _SYSTEMD_UNIT=a.service + INVOCATION_ID={start} UNIT=a.service _PID=1"
+    );
     assert_eq!(failed["log"], json!([format!("--no-pager --lines=10 --output=cat {which}")]));
 }

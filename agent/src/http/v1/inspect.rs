@@ -126,7 +126,7 @@ pub(super) async fn last_lines(
 }
 
 /// Whether a unit on this machine is Muster's, or an error that says whose it is.
-async fn is_ours(app: &App, name: &UnitName) -> Result<(), ApiError> {
+pub(super) async fn is_ours(app: &App, name: &UnitName) -> Result<(), ApiError> {
     let owns = app.health.owns(name);
     if owns == Some(true) {
         return Ok(());

@@ -18,7 +18,7 @@ use muster_common::snapshot::Snapshot;
 use muster_common::unit::UnitName;
 use tokio::sync::mpsc;
 
-use super::inspect::{DEFAULT_LINES, machine_of, whom_to_ask};
+use super::inspect::{DEFAULT_LINES, is_ours, machine_of, whom_to_ask};
 use super::wait::stream;
 use super::{elsewhere, log};
 use crate::http::App;
@@ -89,6 +89,7 @@ pub(super) async fn follow(
         let log = elsewhere::followed(&app, &machine, &headers, &name, &query).await?;
         return Ok(log::events(log, held));
     }
+    is_ours(&app, &name).await?;
     let held = app.take(&app.quotas().followers, caller)?;
     let pieces = app.inspector.follow(&name, mode, start.clone(), true).await?;
     // A store that is away keeps nobody from reading what is here; what becomes of the unit is then not told.
