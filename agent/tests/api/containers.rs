@@ -70,3 +70,13 @@ async fn a_volume_that_a_container_names_is_not_destroyed_before_it() {
     assert_eq!(destroy(&["web.container", "data.volume"]).await.status, StatusCode::OK);
     assert_eq!(cluster.get("/fleet/v1/units/data.volume").await.status, StatusCode::NOT_FOUND);
 }
+
+#[tokio::test]
+async fn a_volume_and_a_network_may_be_empty() {
+    let cluster = cluster().await;
+    for (name, text) in [("data.volume", ""), ("front.network", "# ours\n")] {
+        assert_eq!(cluster.submit(name, text, "inactive").await["outcome"], "created", "{name}");
+    }
+    let answer = cluster.submit("web.container", "", "inactive").await;
+    assert_eq!(answer["message"], "web.container: it is empty");
+}

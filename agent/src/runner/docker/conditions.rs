@@ -9,7 +9,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use futures::future::join_all;
-use muster_common::container::Condition;
+use muster_common::container::{Condition, is_withheld};
 use muster_engine::container::{Holds, Verdict, weigh};
 use tokio::process::Command;
 
@@ -77,6 +77,12 @@ fn command(condition: &Condition) -> Command {
     } else {
         Command::new(ANALYZE)
     };
+    // A condition on the environment is not to be a way to guess what is the daemon's own.
+    for (name, _) in std::env::vars_os() {
+        if name.to_str().is_some_and(is_withheld) {
+            command.env_remove(name);
+        }
+    }
     command
         .args(["condition", "--", &question])
         .envs(SETTINGS)

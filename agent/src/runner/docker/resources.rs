@@ -117,3 +117,56 @@ pub(super) fn body<T: DeserializeOwned>(ours: &impl Serialize) -> Result<T, Engi
             EngineError::refused(format!("a request cannot be written ({:?})", error.classify()))
         })
 }
+
+#[cfg(test)]
+mod tests {
+    use bollard::models::ContainerCreateBody;
+    use muster_common::container::{Host, read};
+    use muster_engine::container::translate;
+    use serde_json::Value;
+
+    use super::*;
+
+    /// Whether whatever the first says, the second says too.
+    fn is_within(one: &Value, other: &Value) -> bool {
+        match (one, other) {
+            (Value::Object(one), Value::Object(other)) => one
+                .iter()
+                .all(|(name, value)| other.get(name).is_some_and(|other| is_within(value, other))),
+            (Value::Array(one), Value::Array(other)) => {
+                one.len() == other.len() && one.iter().zip(other).all(|(a, b)| is_within(a, b))
+            }
+            _ => one == other,
+        }
+    }
+
+    /// The client library drops what its types do not have.
+    #[test]
+    fn nothing_is_lost_on_the_way_to_the_client() {
+        let text = "[Container]\nImage=a\nAnnotation=a=b\nAddDevice=nvidia.com/gpu=all /dev/fuse\nUser=1:2\n\
+                    Network=one:mac=92:d0:c6:0a:29:33,interface_name=lan0,ip=10.0.0.2,alias=x\nNetwork=two:mac=92:d0:c6:0a:29:34\n\
+                    Mount=type=volume,source=data,target=/data,volume-subpath=logs,nocopy\n\
+                    Mount=type=image,source=b,target=/b,subpath=www\nMount=type=tmpfs,target=/t,noexec,tmpfs-size=1m\n\
+                    Mount=type=tmpfs,target=/u,tmpfs-mode=700\nMount=type=bind,source=/a,target=/a,rslave,bind-nonrecursive\n\
+                    HealthCmd=CMD true\nHealthInterval=5s\nUlimit=nofile=1:2,nproc=3\nSecurityLabelFileType=usr_t\n";
+        let unit: UnitName = "web.container".parse().unwrap();
+        let file: UnitFile = text.parse().unwrap();
+        let Ok((Quadlet::Container(spec), _)) = read(&unit, &file, &Host::stand_in()) else {
+            panic!("it is refused");
+        };
+        let identity =
+            Identity { unit, file: file.hash(), generation: 1, cluster: "/test/".to_owned() };
+        let mut creation = translate(&spec, &identity, &BTreeMap::new()).unwrap();
+        assert!(creation.loses_addresses());
+        creation.join_at_once();
+        assert!(creation.networks.is_empty() && !creation.loses_addresses());
+        let sent: ContainerCreateBody = body(&creation.body).unwrap();
+        let (ours, sent) =
+            (serde_json::to_value(&creation.body).unwrap(), serde_json::to_value(sent).unwrap());
+        assert!(is_within(&ours, &sent), "{ours:#}\n{sent:#}");
+        assert_eq!(
+            ours["NetworkingConfig"]["EndpointsConfig"]["two"]["MacAddress"],
+            "92:d0:c6:0a:29:34"
+        );
+    }
+}
