@@ -252,7 +252,7 @@ mod tests {
     fn nobody_is_sent_to_where_an_option_is_refused() {
         let problem = |section: Section, name: &str| section.key(name).unwrap_err();
         assert_eq!(problem(Section::Container, "GlobalArg"), "unknown option");
-        let elsewhere = problem(Section::Install, "PodmanArgs");
+        let elsewhere = problem(Section::Install, "GlobalArgs");
         assert!(
             elsewhere.starts_with("it belongs into [Container], where it is refused: "),
             "{elsewhere}"
