@@ -238,7 +238,7 @@ async fn restart_of_a_unit_that_takes_its_time_to_stop_ends_when_it_runs_anew() 
     cluster.write("slow.service", HELLO);
     cluster.ok(&["start", "slow.service"]).await;
     let host = cluster.machines[0].0.host.clone();
-    host.linger("slow.service", true);
+    host.stop_slowly("slow.service", true);
     let endpoint = cluster.endpoint(1);
     let mut sent = endpoint.follow();
     let end = async {
@@ -253,7 +253,7 @@ async fn restart_of_a_unit_that_takes_its_time_to_stop_ends_when_it_runs_anew() 
         };
         sent.wait_for(looked).await.unwrap();
         assert_eq!(cluster.run_of("slow.service"), Some(("deactivating".to_owned(), 1)));
-        host.linger("slow.service", false);
+        host.stop_slowly("slow.service", false);
     };
     let (restarted, ()) =
         tokio::join!(cluster.fleetctl_through(endpoint, &["restart", "slow"]), end);
@@ -268,11 +268,11 @@ async fn a_stop_ends_when_the_unit_has_stopped() {
     cluster.write("slow.service", HELLO);
     cluster.ok(&["start", "slow.service"]).await;
     let host = cluster.machines[0].0.host.clone();
-    host.linger("slow.service", true);
+    host.stop_slowly("slow.service", true);
     let waited = cluster.fleetctl(&["stop", "--block-attempts=1", "slow"]).await;
     assert_eq!(waited.exit, 1, "{waited:?}");
     assert!(waited.err[0].contains("timed out waiting for unit slow.service"), "{waited:?}");
-    host.linger("slow.service", false);
+    host.stop_slowly("slow.service", false);
     // It is asked to stop already, or has.
     cluster.ok(&["stop", "slow"]).await;
     assert_eq!(cluster.run_of("slow.service").unwrap().0, "inactive");

@@ -59,6 +59,7 @@ struct State {
     foreign: BTreeSet<UnitName>,
     lingering: BTreeSet<UnitName>,
     stubborn: BTreeSet<UnitName>,
+    clinging: BTreeSet<UnitName>,
     runs: u64,
     stopping: bool,
     lost: bool,
@@ -143,6 +144,12 @@ impl Host {
                 s.set(&unit, "active");
             }
         });
+    }
+
+    /// Its stop does not end before it is told to.
+    pub fn stop_slowly(&self, unit: &str, slowly: bool) {
+        let unit = name(unit);
+        self.with(|s| if slowly { s.clinging.insert(unit) } else { s.clinging.remove(&unit) });
     }
 
     /// Processes of the unit go on after its stop, until they are told to end.
@@ -406,16 +413,26 @@ impl Runner for Scripted {
     }
 
     async fn stop(&self, unit: &UnitName) -> Result<Outcome, RunnerError> {
-        self.host.with(|s| {
+        let stops = self.host.with(|s| {
             s.check()?;
             s.log.push(format!("stop {unit}"));
             if s.stubborn.contains(unit) {
-                return Ok(Outcome::Failed { problem: "systemd does not stop it".to_owned() });
+                return Ok(false);
             }
             s.jobs.remove(unit);
-            s.set(unit, if s.lingering.contains(unit) { "deactivating" } else { "inactive" });
-            Ok(Outcome::Done)
-        })
+            s.set(unit, "deactivating");
+            Ok(true)
+        })?;
+        if !stops {
+            return Ok(Outcome::Failed { problem: "systemd does not stop it".to_owned() });
+        }
+        self.host.wait(|s| !s.clinging.contains(unit)).await;
+        self.host.with(|s| {
+            if !s.lingering.contains(unit) {
+                s.set(unit, "inactive");
+            }
+        });
+        Ok(Outcome::Done)
     }
 
     async fn emptied(&self, unit: &UnitName) -> Result<bool, RunnerError> {

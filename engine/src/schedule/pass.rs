@@ -449,8 +449,14 @@ impl<'a> Pass<'a> {
                 self.take_back(before);
                 return false;
             };
+            let ends_first = self.index.ends_first(*other, elsewhere);
+            if ends_first && !self.stays(*other, machine) {
+                // It is on its way out by itself, whether this unit is looked at or not.
+                self.take_back(before);
+                return false;
+            }
             self.count(*other, elsewhere);
-            if self.index.ends_first(*other, elsewhere) {
+            if ends_first {
                 decisions.extend(self.removals(*other, |at| self.index.is_live(at)));
                 waiting.push(*other);
             } else {
