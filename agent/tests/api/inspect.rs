@@ -37,7 +37,7 @@ async fn what_the_machine_has_of_its_own_is_shown_to_nobody() {
         ("*.service", StatusCode::BAD_REQUEST),
         ("--help", StatusCode::BAD_REQUEST),
     ] {
-        for what in ["status", "journal"] {
+        for what in ["status", "journal", "journal/follow"] {
             // Asked here, or through any other daemon.
             for machine in ["", "?machine=m1"] {
                 let path = format!("/v1/units/{unit}/{what}{machine}");
