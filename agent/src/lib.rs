@@ -119,7 +119,7 @@ pub enum RunError {
 }
 
 /// How the names begin of what is kept in the state directory.
-pub const STATE: [&str; 4] = ["placements", "reboot.", "named", "store."];
+pub const STATE: [&str; 5] = ["jobs.", "named", "placements", "reboot.", "store."];
 
 /// What runs units on this machine.
 pub struct Runners {

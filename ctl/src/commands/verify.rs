@@ -52,7 +52,7 @@ pub(crate) async fn run(
         all_same &= result == "same";
         match (result, line) {
             ("same", _) if !console.is_json() => {
-                console.data(format!("Unit {name} is stored as in the local file\n").as_bytes())?;
+                console.text(&format!("Unit {name} is stored as in the local file\n"))?;
             }
             ("differs", Some(line)) => console.error(format_args!(
                 "{name}: the cluster has another file of it; line {line} is the first that differs"
@@ -80,7 +80,7 @@ pub(crate) fn version(console: &Console) -> Result<ExitCode, Error> {
     if console.is_json() {
         console.data(&json::pretty(&serde_json::json!({ "version": version }))?)?;
     } else {
-        console.data(format!("{} version {version}\n", cli::NAME).as_bytes())?;
+        console.text(&format!("{} version {version}\n", cli::NAME))?;
     }
     Ok(ExitCode::SUCCESS)
 }
