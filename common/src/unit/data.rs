@@ -145,6 +145,8 @@ fn mounted(file: &UnitFile) -> Option<KeptData> {
 }
 
 fn of_container(file: &UnitFile) -> Option<KeptData> {
+    // Most files are no container's, or have nothing mounted: those are not read in full.
+    mount_lines(file).next()?;
     // What cannot be read here may have been written by a daemon that can.
     let Ok(mounts) = container::mounts(file) else { return mounted_somehow(file) };
     let kept = |mount: &&container::Mount| {
