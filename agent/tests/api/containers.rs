@@ -77,6 +77,8 @@ async fn a_volume_and_a_network_may_be_empty() {
     for (name, text) in [("data.volume", ""), ("front.network", "# ours\n")] {
         assert_eq!(cluster.submit(name, text, "inactive").await["outcome"], "created", "{name}");
     }
-    let answer = cluster.submit("web.container", "", "inactive").await;
-    assert_eq!(answer["message"], "web.container: it is empty");
+    for name in ["web.container", "web.service", "web@.timer"] {
+        let answer = cluster.submit(name, "", "inactive").await;
+        assert_eq!(answer["message"], format!("{name}: it is empty"));
+    }
 }

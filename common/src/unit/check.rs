@@ -47,11 +47,6 @@ impl fmt::Display for InvalidUnit {
 
 /// Checks a file that is to be a unit of this name.
 pub fn check(name: &UnitName, file: &UnitFile) -> Result<Checked, InvalidUnit> {
-    if file.options().is_empty()
-        && let Err(problem) = nothing_said(name.unit_type(), file.text())
-    {
-        return Err(InvalidUnit { name: name.clone(), line: 0, option: None, problem });
-    }
     let requirements = Requirements::of(name, file)
         .map_err(|error| InvalidUnit::from_requirements(name, error))?;
     let mut warnings = reserved_warnings(name, file);
@@ -82,8 +77,14 @@ pub fn warnings(name: &UnitName, file: &UnitFile) -> Vec<Warning> {
     warnings
 }
 
-/// Checks the part of a file that a container engine runs; a unit that is systemd's has none.
+/// Checks what the unit's type asks of a file: that it says something where something has to be said, and the part that a
+/// container engine runs; a unit that is systemd's has none.
 pub fn container(name: &UnitName, file: &UnitFile) -> Result<Vec<Warning>, InvalidUnit> {
+    if file.options().is_empty()
+        && let Err(problem) = nothing_said(name.unit_type(), file.text())
+    {
+        return Err(InvalidUnit { name: name.clone(), line: 0, option: None, problem });
+    }
     if !name.unit_type().is_quadlet() {
         return Ok(Vec::new());
     }
