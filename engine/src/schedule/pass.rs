@@ -42,7 +42,7 @@ pub(super) struct Pass<'a> {
     /// Units that should be placed and cannot be.
     pub(super) refused: Vec<UnitKey>,
     /// What was counted and has to be taken back.
-    counted: Vec<(UnitKey, MachineKey)>,
+    pub(super) counted: Vec<(UnitKey, MachineKey)>,
     /// How many more units may begin to move away from drained machines.
     pub(super) room: usize,
     /// What became of the units on drained machines.
@@ -143,7 +143,7 @@ impl<'a> Pass<'a> {
     }
 
     /// Gives up what was counted after the first `keep`: it is not what the pass decides.
-    fn take_back(&mut self, keep: usize) {
+    pub(super) fn take_back(&mut self, keep: usize) {
         for (unit, machine) in self.counted.drain(keep..).rev() {
             self.index.vacate(unit, machine);
             self.index.machines[machine].planned.pop();
@@ -152,7 +152,7 @@ impl<'a> Pass<'a> {
     }
 
     /// Marks a unit as looked at; false when it already was.
-    fn visit(&mut self, unit: UnitKey) -> bool {
+    pub(super) fn visit(&mut self, unit: UnitKey) -> bool {
         let stamp = self.stamp;
         let row = &mut self.index.units[unit];
         if row.visited == stamp {
@@ -163,7 +163,7 @@ impl<'a> Pass<'a> {
         true
     }
 
-    fn is_frozen(&self, unit: UnitKey) -> bool {
+    pub(super) fn is_frozen(&self, unit: UnitKey) -> bool {
         self.index.units[unit].places.iter().any(|place| self.index.is_held(place.machine))
     }
 
@@ -390,88 +390,6 @@ impl<'a> Pass<'a> {
                 self.unplace(*unit);
             }
         }
-    }
-
-    /// Puts a unit where one is that it replaces, and that one elsewhere; false when there is no such place.
-    fn take_place(&mut self, unit: UnitKey) -> bool {
-        if self.index.units[unit].requirements().is_none_or(|r| !r.replaces_any()) {
-            return false;
-        }
-        let replaced = self.index.replaced(unit);
-        let mut machines: Vec<MachineKey> = replaced
-            .iter()
-            .flat_map(|other| &self.index.units[*other].places)
-            .map(|place| place.machine)
-            .filter(|machine| self.index.is_live(*machine))
-            .collect();
-        machines.sort_by_key(|machine| {
-            let row = &self.index.machines[*machine];
-            (row.load, row.position)
-        });
-        machines.dedup();
-        machines.into_iter().any(|machine| self.take_place_on(unit, machine, &replaced))
-    }
-
-    fn take_place_on(&mut self, unit: UnitKey, machine: MachineKey, replaced: &[UnitKey]) -> bool {
-        let Some(class) = self.index.units[unit].good().map(|good| good.class) else {
-            return false;
-        };
-        let position = self.index.machines[machine].position;
-        if !self.index.eligible(class).contains(position)
-            || self.index.strays(unit, machine).is_some()
-            || self.index.crowded(unit, machine, false)
-            || self.index.must_make_room(unit, machine)
-        {
-            return false;
-        }
-        let here: Vec<UnitKey> = replaced
-            .iter()
-            .copied()
-            .filter(|other| {
-                let row = &self.index.units[*other];
-                row.place_on(machine).is_some() || row.planned == Some(machine)
-            })
-            .collect();
-        // One record takes one decision a plan.
-        if here.iter().any(|other| {
-            self.moved.contains(other)
-                || self.index.moving.contains(other)
-                || self.index.is_unheard_of(*other)
-                || self.index.is_tied(*other)
-                || self.is_frozen(*other)
-        }) {
-            return false;
-        }
-        let before = self.counted.len();
-        let (mut decisions, mut waiting) = (Vec::new(), Vec::new());
-        for other in &here {
-            let Some(elsewhere) = self.pick(&[*other], Some(machine)) else {
-                self.take_back(before);
-                return false;
-            };
-            let ends_first = self.index.ends_first(*other, elsewhere);
-            if ends_first && !self.stays(*other, machine) {
-                // It is on its way out by itself, whether this unit is looked at or not.
-                self.take_back(before);
-                return false;
-            }
-            self.count(*other, elsewhere);
-            if ends_first {
-                decisions.extend(self.removals(*other, |at| self.index.is_live(at)));
-                waiting.push(*other);
-            } else {
-                decisions.extend(self.moving(*other, elsewhere));
-            }
-        }
-        self.refused.extend(waiting);
-        for other in here {
-            self.visit(other);
-            self.moved.push(other);
-        }
-        self.count(unit, machine);
-        decisions.extend(self.moving(unit, machine));
-        self.push(unit, decisions);
-        true
     }
 
     /// Refused: it leaves where it must not be, and keeps the records of machines that are absent. One that may not run twice

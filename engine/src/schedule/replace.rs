@@ -11,6 +11,7 @@ use std::collections::BTreeSet;
 use muster_common::unit::{Glob, UnitName};
 
 use super::index::Index;
+use super::pass::Pass;
 use super::table::{Bits, MachineKey, UnitKey};
 
 impl Index {
@@ -137,5 +138,89 @@ impl Index {
     /// Whether a unit on a machine has to make room for another that is there.
     pub(super) fn must_make_room(&self, unit: UnitKey, machine: MachineKey) -> bool {
         self.replacing(unit).into_iter().any(|other| self.locations(other).any(|at| at == machine))
+    }
+}
+
+impl Pass<'_> {
+    /// Puts a unit where one is that it replaces, and that one elsewhere; false when there is no such place.
+    pub(super) fn take_place(&mut self, unit: UnitKey) -> bool {
+        if self.index.units[unit].requirements().is_none_or(|r| !r.replaces_any()) {
+            return false;
+        }
+        let replaced = self.index.replaced(unit);
+        let mut machines: Vec<MachineKey> = replaced
+            .iter()
+            .flat_map(|other| &self.index.units[*other].places)
+            .map(|place| place.machine)
+            .filter(|machine| self.index.is_live(*machine))
+            .collect();
+        machines.sort_by_key(|machine| {
+            let row = &self.index.machines[*machine];
+            (row.load, row.position)
+        });
+        machines.dedup();
+        machines.into_iter().any(|machine| self.take_place_on(unit, machine, &replaced))
+    }
+
+    fn take_place_on(&mut self, unit: UnitKey, machine: MachineKey, replaced: &[UnitKey]) -> bool {
+        let Some(class) = self.index.units[unit].good().map(|good| good.class) else {
+            return false;
+        };
+        let position = self.index.machines[machine].position;
+        if !self.index.eligible(class).contains(position)
+            || self.index.strays(unit, machine).is_some()
+            || self.index.crowded(unit, machine, false)
+            || self.index.must_make_room(unit, machine)
+        {
+            return false;
+        }
+        let here: Vec<UnitKey> = replaced
+            .iter()
+            .copied()
+            .filter(|other| {
+                let row = &self.index.units[*other];
+                row.place_on(machine).is_some() || row.planned == Some(machine)
+            })
+            .collect();
+        // One record takes one decision a plan.
+        if here.iter().any(|other| {
+            self.moved.contains(other)
+                || self.index.moving.contains(other)
+                || self.index.is_unheard_of(*other)
+                || self.index.is_tied(*other)
+                || self.is_frozen(*other)
+        }) {
+            return false;
+        }
+        let before = self.counted.len();
+        let (mut decisions, mut waiting) = (Vec::new(), Vec::new());
+        for other in &here {
+            let Some(elsewhere) = self.pick(&[*other], Some(machine)) else {
+                self.take_back(before);
+                return false;
+            };
+            let ends_first = self.index.ends_first(*other, elsewhere);
+            if ends_first && !self.stays(*other, machine) {
+                // It is on its way out by itself, whether this unit is looked at or not.
+                self.take_back(before);
+                return false;
+            }
+            self.count(*other, elsewhere);
+            if ends_first {
+                decisions.extend(self.removals(*other, |at| self.index.is_live(at)));
+                waiting.push(*other);
+            } else {
+                decisions.extend(self.moving(*other, elsewhere));
+            }
+        }
+        self.refused.extend(waiting);
+        for other in here {
+            self.visit(other);
+            self.moved.push(other);
+        }
+        self.count(unit, machine);
+        decisions.extend(self.moving(unit, machine));
+        self.push(unit, decisions);
+        true
     }
 }
