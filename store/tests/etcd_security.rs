@@ -184,9 +184,12 @@ async fn the_wrong_scheme_is_named() {
     );
     let open = Server::start(None).await;
     let endpoints = vec![open.endpoint().replace("http", "https")];
-    insta::assert_snapshot!(
-        told(&open, EtcdOptions { endpoints, ..secure.options() }).await,
-        @"the store cannot be reached (read of /case): https://127.0.0.1:PORT: tls handshake eof; if it does not speak TLS, its endpoint begins with http://"
+    let told_secure = told(&open, EtcdOptions { endpoints, ..secure.options() }).await;
+    assert!(
+        told_secure
+            .starts_with("the store cannot be reached (read of /case): https://127.0.0.1:PORT")
+            && told_secure.contains("; if it does not speak TLS, its endpoint begins with http://"),
+        "{told_secure}"
     );
 }
 

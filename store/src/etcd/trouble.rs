@@ -171,7 +171,13 @@ fn advice(problem: &str, endpoint: &str) -> Option<&'static str> {
     let certificate = "it may want a certificate that its --trusted-ca-file vouches for (etcd.cert_file, etcd.key_file)";
     let closed =
         if secure { certificate } else { "if it speaks TLS, its endpoint begins with https://" };
-    let table: [(&str, &str); 11] = [
+    // A server that waits for TLS may reset the connection instead of closing it, and so may one that waits for none.
+    let reset = if secure {
+        "if it does not speak TLS, its endpoint begins with http://; if it does, it may want a certificate (etcd.cert_file, etcd.key_file)"
+    } else {
+        closed
+    };
+    let table: [(&str, &str); 12] = [
         (
             "certificate not valid for name",
             "the endpoint must be one of the names or addresses in its certificate",
@@ -184,6 +190,7 @@ fn advice(problem: &str, endpoint: &str) -> Option<&'static str> {
         // The alert may come too late to be read.
         ("connection closed", closed),
         ("broken pipe", closed),
+        ("Connection reset by peer", reset),
         ("KeyMismatch", "etcd.key_file is not the key of etcd.cert_file"),
         ("tls handshake eof", "if it does not speak TLS, its endpoint begins with http://"),
         ("InvalidContentType", "if it does not speak TLS, its endpoint begins with http://"),
