@@ -52,7 +52,7 @@ fn a_unit_that_is_not_empty_holds_its_place() -> Result<()> {
 
     cluster.step("a stop that is taken back does not wait");
     let home = cluster.home("spared.service")?;
-    cluster.run(first, "musterctl unload --no-block spared.service")?;
+    cluster.run(first, "musterctl stop --no-block spared.service")?;
     lingers(&cluster, "spared.service", home)?;
     cluster.run(first, "musterctl start spared.service")?;
     ensure!(cluster.property(home, "spared.service", "ActiveState")? == "active");
