@@ -398,16 +398,16 @@ async fn a_name_of_any_length_that_systemd_takes_runs() {
 }
 
 /// Services that do not end when they are stopped, or that end by themselves and leave something behind: the file says what
-/// lets the rest go.
+/// lets the rest go. Those that must have come to a point before a stop are up once they have.
 const LINGERING: [(&str, &str); 4] = [
     ("none", "KillMode=none\nExecStart=/bin/sh -c 'until test -e /run/go; do sleep 0.1; done'"),
     (
         "process",
-        "KillMode=process\nExecStart=/bin/sh -c '(until test -e /run/go; do sleep 0.1; done) & sleep infinity'",
+        "KillMode=process\nExecStart=/bin/sh -c '(touch /run/ready; until test -e /run/go; do sleep 0.1; done) & sleep infinity'\nExecStartPost=/bin/sh -c 'until test -e /run/ready; do sleep 0.05; done'",
     ),
     (
         "spared",
-        "SendSIGKILL=no\nTimeoutStopSec=1\nExecStart=/bin/sh -c 'trap \"\" TERM; until test -e /run/go; do sleep 0.1; done'",
+        "SendSIGKILL=no\nTimeoutStopSec=1\nExecStart=/bin/sh -c 'trap \"\" TERM; touch /run/ready; until test -e /run/go; do sleep 0.1; done'\nExecStartPost=/bin/sh -c 'until test -e /run/ready; do sleep 0.05; done'",
     ),
     (
         "itself",
@@ -420,7 +420,9 @@ async fn a_unit_is_not_down_before_the_last_of_its_processes_is() {
     for mut case in Case::all().await {
         let Machine::Systemd = &case.machine else { continue };
         for (stem, service) in LINGERING {
-            let _ = std::fs::remove_file("/run/go");
+            for file in ["/run/go", "/run/ready"] {
+                let _ = std::fs::remove_file(file);
+            }
             let unit = case.unit(&format!("lingers-{stem}"));
             case.write(&unit, &format!("[Service]\n{service}\n")).await;
             // Known before, as whatever the daemon starts is.
