@@ -98,7 +98,10 @@ fn what_keeps_data_is_never_on_two_hosts_while_it_moves() -> Result<()> {
         })?;
         seen.alone()?;
         for unit in UNITS {
-            ensure!(cluster.home(unit)?.name() != host.name(), "{unit} is still there");
+            cluster.eventually("it to be up elsewhere", || {
+                ensure!(cluster.home(unit)?.name() != host.name(), "{unit} is still there");
+                Ok(())
+            })?;
         }
         cluster.run(first, &format!("musterctl uncordon {}", host.machine_id()))?;
     }
