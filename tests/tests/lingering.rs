@@ -52,6 +52,12 @@ fn a_unit_that_is_not_empty_holds_its_place() -> Result<()> {
 
     cluster.step("a stop that is taken back does not wait");
     let home = cluster.home("spared.service")?;
+    cluster.eventually("it to count as started", || {
+        let list = "musterctl list-unit-files --no-legend --fields=unit,state spared.service";
+        let listed = cluster.run(first, list)?.stdout;
+        ensure!(listed.contains("launched"), "{listed}");
+        Ok(())
+    })?;
     cluster.run(first, "musterctl stop --no-block spared.service")?;
     lingers(&cluster, "spared.service", home)?;
     cluster.run(first, "musterctl start spared.service")?;
