@@ -164,3 +164,34 @@ proptest! {
         }
     }
 }
+
+/// Found by the property above: a unit that waits for its end keeps its room, whether it was looked at again or not.
+#[test]
+fn who_waits_for_its_end_is_in_the_way_of_others_all_the_same() {
+    let join = |machine| Event::Join { machine, disk: None, zone: false, docker: false };
+    let want = |unit, file| Event::Want { unit, file, desired: DesiredState::Loaded };
+    let events = [
+        join(0),
+        Event::Lose(0),
+        want(3, 17),
+        join(1),
+        join(0),
+        want(0, 18),
+        Event::Set(0, true),
+        Event::Write,
+        Event::Set(0, false),
+        want(1, 1),
+        want(3, 16),
+        join(0),
+    ];
+    let mut cluster = Cluster::new();
+    for event in &events {
+        happen(&mut cluster, event);
+        let plan = cluster.plan();
+        let mut fresh = Scheduler::new(&cluster.snapshot);
+        assert_eq!(fresh.plan(), plan, "after {event:?}");
+        for name in &plan.refused {
+            assert_eq!(fresh.explain(name), cluster.scheduler.explain(name), "after {event:?}");
+        }
+    }
+}
