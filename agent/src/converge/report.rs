@@ -23,6 +23,8 @@ const RETRY: Duration = Duration::from_millis(500);
 #[derive(Debug, Default)]
 pub(super) struct Report {
     told: BTreeMap<UnitName, ObservedState>,
+    /// Units of which it is not known what the store has: what there is of them is told, and so is that there is nothing.
+    doubted: BTreeSet<UnitName>,
     /// Units to be looked at again.
     pub(super) stale: BTreeSet<UnitName>,
     /// Units of which only the remark has changed.
@@ -47,6 +49,7 @@ impl Report {
         self.stale = told.keys().cloned().chain(units).collect();
         self.remarked.clear();
         self.told = told;
+        self.doubted.clear();
         self.in_flight.clear();
         self.busy = false;
         self.not_before = None;
@@ -56,7 +59,7 @@ impl Report {
     /// These units are placed here: what the store has of them may be from before, and hang on a lease that ends.
     pub(super) fn tell_again<'a>(&mut self, units: impl Iterator<Item = &'a UnitName>) {
         for unit in units {
-            self.told.remove(unit);
+            self.doubted.insert(unit.clone());
             self.stale.insert(unit.clone());
         }
     }
@@ -93,7 +96,7 @@ impl Report {
         for unit in std::mem::take(&mut self.stale) {
             self.remarked.remove(&unit);
             let state = state(&unit);
-            if self.told.get(&unit) != state.as_ref() {
+            if self.doubted.remove(&unit) || self.told.get(&unit) != state.as_ref() {
                 self.in_flight.insert(unit, state);
             }
         }
@@ -115,6 +118,7 @@ impl Report {
             if !taken {
                 // Whether the store has it is not known; what is told next is told whole.
                 self.told.remove(&unit);
+                self.doubted.insert(unit.clone());
                 self.stale.insert(unit);
                 continue;
             }
@@ -152,6 +156,19 @@ mod tests {
 
     fn unit() -> UnitName {
         "a.service".parse().unwrap()
+    }
+
+    #[test]
+    fn that_there_is_nothing_is_told_until_the_store_has_taken_it() {
+        let mut report = Report::default();
+        report.begin(BTreeMap::new(), std::iter::empty());
+        report.tell_again([unit()].iter());
+        assert_eq!(report.take(|_| None).len(), 1, "the store may have something from before");
+        report.answered(false);
+        assert_eq!(report.take(|_| None).len(), 1, "whether it has taken it is not known");
+        report.answered(true);
+        report.stale.insert(unit());
+        assert_eq!(report.take(|_| None).len(), 0);
     }
 
     #[test]
