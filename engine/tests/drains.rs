@@ -16,8 +16,8 @@ use proptest::prelude::*;
 
 use support::Cluster;
 use support::events::{
-    ALL, MACHINES, PLAIN, UNITS, conflict, events, happen, is_single, made_by, meets, placed,
-    usable, with_drains,
+    ALL, Event, MACHINES, PLAIN, UNITS, conflict, events, happen, is_single, made_by, meets,
+    placed, usable, with_drains,
 };
 
 /// Where each unit runs, as its machine says.
@@ -300,4 +300,38 @@ fn has_reason(
         }
         _ => false,
     }
+}
+
+/// Found by the property above: a unit that joined those who move away from a drained machine came along with them, though
+/// that machine had not stopped it yet.
+#[test]
+fn who_joins_a_group_on_the_move_waits_for_its_end_first() {
+    let want = |unit, file| Event::Want { unit, file, desired: DesiredState::Loaded };
+    let join = |machine, disk| Event::Join { machine, disk, zone: false, docker: false };
+    let (plain, on_ssd, keeps_data_beside_db) = (0, 4, 16);
+    let mut cluster = made_by(&[
+        want(2, on_ssd),
+        join(2, Some(true)),
+        join(0, None),
+        want(0, plain),
+        Event::End(0, false),
+        Event::Write,
+        Event::Obey(u16::MAX),
+        Event::Set(2, false),
+        Event::Drain(2),
+        Event::Write,
+        Event::Uncordon(0),
+        want(2, keeps_data_beside_db),
+    ]);
+    let unit: UnitName = UNITS[2].parse().unwrap();
+    let plan = cluster.plan();
+    let about: Vec<_> = plan.moves.iter().map(|step| step.unit.as_str()).collect();
+    assert_eq!(about, [UNITS[0]], "the leader moves, the other waits");
+    assert!(plan.refused.contains(&unit));
+    cluster.settle();
+    cluster.obey(|_| true);
+    cluster.settle();
+    let (a, c): (MachineId, MachineId) = ("a".parse().unwrap(), "c".parse().unwrap());
+    let on: Vec<_> = cluster.snapshot.places[&unit].keys().collect();
+    assert_eq!(on, [&a], "once {c} has stopped it");
 }

@@ -10,7 +10,9 @@ mod support;
 use std::collections::BTreeSet;
 
 use muster_common::machine::{MachineId, RunnerKind};
+use muster_common::refusal::UnitReason;
 use muster_common::state::DesiredState;
+use muster_common::unit::UnitName;
 use muster_engine::schedule::{Candidate, Decision, Plan, Scheduler};
 use proptest::prelude::*;
 
@@ -194,4 +196,32 @@ fn who_waits_for_its_end_is_in_the_way_of_others_all_the_same() {
             assert_eq!(fresh.explain(name), cluster.scheduler.explain(name), "after {event:?}");
         }
     }
+}
+
+/// Found by the property above: a leader whose file cannot be used came back with its machine, and a unit that follows it and
+/// another had that other moved there, though it ran.
+#[test]
+fn a_leader_that_is_running_does_not_move_to_one_that_cannot_for_a_follower_of_both() {
+    let want = |unit, file| Event::Want { unit, file, desired: DesiredState::Loaded };
+    let join = |machine| Event::Join { machine, disk: None, zone: false, docker: false };
+    let (plain, after_both, after_itself) = (0, 11, 10);
+    let mut cluster = made_by(&[
+        want(7, plain),
+        join(2),
+        Event::Write,
+        want(1, after_both),
+        want(7, after_itself),
+        join(3),
+        want(0, plain),
+        Event::Lose(2),
+    ]);
+    rest(&mut cluster);
+    happen(&mut cluster, &join(2));
+    let plan = cluster.plan();
+    assert_eq!(plan.moves, []);
+    let follower: UnitName = UNITS[1].parse().unwrap();
+    assert_eq!(plan.refused, BTreeSet::from([follower.clone()]));
+    let refusal = cluster.scheduler.explain(&follower).unwrap();
+    let leader = UNITS[7].parse().unwrap();
+    assert_eq!(refusal.unit, Some(UnitReason::LeaderUnreadable { unit: leader }));
 }

@@ -138,9 +138,56 @@ impl Index {
             }
         }
 
+        self.refuse_torn(&mut good);
         let known: BTreeSet<UnitKey> = good.iter().copied().collect();
         let refused = candidates.values().copied().filter(|key| !known.contains(key)).collect();
         Component { groups: self.split(&good, &fixed), refused }
+    }
+
+    /// Refuses those who follow a leader that stays where it is, and another that is elsewhere and does not follow it: what
+    /// runs is not moved for a tie of others. `good` has leaders before their followers.
+    fn refuse_torn(&self, good: &mut Vec<UnitKey>) {
+        let mut free: BTreeSet<UnitKey> = BTreeSet::new();
+        let mut bound: BTreeMap<UnitKey, BTreeSet<MachineKey>> = BTreeMap::new();
+        let live = |unit: UnitKey| {
+            let places = self.units[unit].places.iter().map(|place| place.machine);
+            places.filter(|machine| self.is_live(*machine)).collect::<BTreeSet<MachineKey>>()
+        };
+        good.retain(|unit| {
+            let leaders = self.leaders(*unit).filter_map(|name| self.unit_keys.get(name).copied());
+            let leaders: Vec<UnitKey> = leaders.filter(|leader| !self.is_ground(*leader)).collect();
+            let mut to: Option<BTreeSet<MachineKey>> = None;
+            let mut apart = Vec::new();
+            for leader in &leaders {
+                let ties = if self.is_fixed(*leader) {
+                    Some(live(*leader))
+                } else {
+                    bound.get(leader).cloned()
+                };
+                match ties {
+                    Some(ties) => match &mut to {
+                        Some(to) => to.retain(|machine| ties.contains(machine)),
+                        None => to = Some(ties),
+                    },
+                    None if free.contains(leader) => {
+                        apart.extend(Some(live(*leader)).filter(|on| !on.is_empty()))
+                    }
+                    // A leader that was refused takes its followers with it.
+                    None => return false,
+                }
+            }
+            match to {
+                None => {
+                    free.insert(*unit);
+                    true
+                }
+                Some(to) if apart.iter().all(|on| !on.is_disjoint(&to)) => {
+                    bound.insert(*unit, to);
+                    true
+                }
+                Some(_) => false,
+            }
+        });
     }
 
     /// Parts the good units of a component into groups: a unit that was refused ties nothing together.
@@ -195,6 +242,26 @@ impl Index {
                 || component.refused.contains(leader)
             {
                 return not_placed();
+            }
+        }
+        component.refused.contains(&unit).then(|| self.unreadable_leader(unit)).flatten()
+    }
+
+    /// The leader, of the unit itself or of one that leads it, that stays where it is and holds those who follow it there.
+    fn unreadable_leader(&self, unit: UnitKey) -> Option<UnitReason> {
+        let mut seen = BTreeSet::from([unit]);
+        let mut next = vec![unit];
+        while let Some(unit) = next.pop() {
+            for (name, leader) in self
+                .leaders(unit)
+                .filter_map(|name| self.unit_keys.get(name).map(|key| (name, *key)))
+            {
+                if self.is_fixed(leader) {
+                    return Some(UnitReason::LeaderUnreadable { unit: name.clone() });
+                }
+                if seen.insert(leader) {
+                    next.push(leader);
+                }
             }
         }
         None

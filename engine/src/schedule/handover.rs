@@ -28,6 +28,7 @@ use muster_common::snapshot::Handover;
 
 use crate::arrival::Arrival;
 
+use super::Decision;
 use super::drain::Verdict;
 use super::group::Group;
 use super::index::Index;
@@ -100,6 +101,26 @@ impl Index {
     pub(super) fn ends_first(&self, unit: UnitKey, machine: MachineKey) -> bool {
         let row = &self.units[unit];
         row.place_on(machine).is_none() && self.lingers(unit).is_some()
+    }
+
+    /// The unit that a decision would let run twice though it may not, by coming to a machine or leaving one too early.
+    /// `about`: the unit that it is most likely about.
+    pub(super) fn would_run_twice(&self, about: UnitKey, decision: &Decision) -> Option<UnitKey> {
+        let (Decision::Place { machine, unit, .. } | Decision::Remove { machine, unit, .. }) =
+            decision;
+        let known = (self.units[about].name == *unit).then_some(about);
+        let unit = known.or_else(|| self.unit_keys.get(unit).copied())?;
+        let row = &self.units[unit];
+        if !row.is_single() {
+            return None;
+        }
+        let twice = match decision {
+            Decision::Place { .. } => self.ends_first(unit, *self.machine_keys.get(machine)?),
+            Decision::Remove { .. } => {
+                row.is_wanted() && row.places.len() == 1 && self.is_unheard_of(unit)
+            }
+        };
+        twice.then_some(unit)
     }
 
     /// Where units were tried in vain from a machine, with what was wrong.
@@ -300,7 +321,8 @@ impl Pass<'_> {
                     .leaders(*unit)
                     .filter_map(|name| self.index.unit_keys.get(name))
                     .any(|leader| left.contains(leader));
-                if stranded || !self.fits(*unit, target) {
+                let lingers = self.index.ends_first(*unit, target);
+                if stranded || lingers || !self.fits(*unit, target) {
                     left.push(*unit);
                     self.unplace(*unit);
                     continue;

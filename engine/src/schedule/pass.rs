@@ -514,7 +514,14 @@ impl<'a> Pass<'a> {
         self.counted.push((unit, machine));
     }
 
-    pub(super) fn push(&mut self, unit: UnitKey, decisions: Vec<Decision>) {
+    /// Decides, unless that would let a unit run twice that may not: whatever led here, it comes to no machine while another
+    /// may run it, and leaves none that has not said how it stands.
+    pub(super) fn push(&mut self, unit: UnitKey, mut decisions: Vec<Decision>) {
+        decisions.retain(|decision| {
+            let twice = self.index.would_run_twice(unit, decision);
+            self.refused.extend(twice.filter(|unit| !self.refused.contains(unit)));
+            twice.is_none()
+        });
         if !decisions.is_empty() {
             let name = self.index.units[unit].name.clone();
             self.moves.push(Move { unit: name, decisions });
