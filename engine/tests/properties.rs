@@ -225,3 +225,25 @@ fn a_leader_that_is_running_does_not_move_to_one_that_cannot_for_a_follower_of_b
     let leader = UNITS[7].parse().unwrap();
     assert_eq!(refusal.unit, Some(UnitReason::LeaderUnreadable { unit: leader }));
 }
+
+/// Found by the property above: who takes the place of a unit that was not heard of yet was not looked at when it was.
+#[test]
+fn who_takes_a_place_is_looked_at_when_the_other_has_been_heard_of() {
+    let want = |unit, file| Event::Want { unit, file, desired: DesiredState::Loaded };
+    let join = |machine, disk| Event::Join { machine, disk, zone: false, docker: false };
+    let mut cluster = made_by(&[
+        join(2, Some(true)),
+        join(1, None),
+        join(3, None),
+        Event::Want { unit: 3, file: 15, desired: DesiredState::Inactive },
+        want(6, 3),
+        want(1, 22),
+        Event::Write,
+        Event::Again(3, DesiredState::Loaded),
+        Event::Lose(1),
+        Event::Write,
+        join(2, None),
+        want(2, 20),
+    ]);
+    rest(&mut cluster);
+}

@@ -291,6 +291,10 @@ impl Index {
         if waited_for {
             self.touch(unit);
         }
+        if first && self.units[unit].is_single() {
+            // Who takes its place waited for it to be heard of.
+            self.touch_replaced(unit);
+        }
         waited_for
     }
 
