@@ -247,3 +247,46 @@ fn who_takes_a_place_is_looked_at_when_the_other_has_been_heard_of() {
     ]);
     rest(&mut cluster);
 }
+
+/// Found by the property above: whether one unit makes room for another may depend on a third that lies between the two.
+#[test]
+fn a_circle_of_replacements_that_opens_far_away_is_seen() {
+    let want = |unit, file, desired| Event::Want { unit, file, desired };
+    let join = Event::Join { machine: 0, disk: None, zone: false, docker: false };
+    let (loaded, inactive) = (DesiredState::Loaded, DesiredState::Inactive);
+    let mut cluster = made_by(&[
+        join,
+        want(6, 21, inactive),
+        want(4, 20, inactive),
+        want(0, 19, loaded),
+        want(1, 21, loaded),
+        Event::Write,
+    ]);
+    cluster.plan();
+    happen(&mut cluster, &want(4, 0, inactive));
+    let plan = cluster.plan();
+    assert_eq!(Scheduler::new(&cluster.snapshot).plan(), plan);
+}
+
+/// Found by the property above: a leader that ran was taken off because another, with which it cannot be, came back with its
+/// machine, and a third that never ran follows both.
+#[test]
+fn who_does_not_fit_where_its_group_gathers_stays_where_it_runs() {
+    let want = |unit, file| Event::Want { unit, file, desired: DesiredState::Loaded };
+    let join = |machine| Event::Join { machine, disk: None, zone: false, docker: false };
+    let (plain, alone, beside_node_and_db, beside_web) = (0, 2, 11, 9);
+    let mut cluster = made_by(&[
+        want(0, plain),
+        join(1),
+        Event::Write,
+        want(2, beside_node_and_db),
+        join(0),
+        want(1, alone),
+        Event::Write,
+        Event::Lose(1),
+        want(7, beside_web),
+    ]);
+    rest(&mut cluster);
+    happen(&mut cluster, &join(1));
+    assert_eq!(cluster.plan().moves, []);
+}

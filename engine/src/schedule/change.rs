@@ -399,6 +399,7 @@ impl Index {
             row.poison = if poisoned { row.poison + 1 } else { row.poison.saturating_sub(1) };
             self.stirred = true;
             self.touch(unit);
+            self.touch_replaced(unit);
             self.touch_crowded(unit);
         }
     }
@@ -500,6 +501,26 @@ impl Index {
             self.stirred = true;
         }
         for unit in tied {
+            self.touch(unit);
+        }
+    }
+
+    /// Whether one unit replaces another depends on all that lie on a way between the two: when a unit on the way gets
+    /// another file, the ends have to be looked at too.
+    pub(super) fn touch_circles(&mut self, unit: UnitKey) {
+        let replaces = |row: &UnitRow| row.requirements().is_some_and(|r| r.replaces_any());
+        if !replaces(&self.units[unit]) {
+            return;
+        }
+        let mut found: BTreeSet<UnitKey> = BTreeSet::new();
+        let mut next = vec![unit];
+        while let Some(unit) = next.pop() {
+            if found.insert(unit) {
+                next.extend(self.named_replaced(unit));
+                next.extend(self.named_replacers(unit));
+            }
+        }
+        for unit in found {
             self.touch(unit);
         }
     }

@@ -15,7 +15,7 @@
 //! - It leaves a machine that is drained when it is up elsewhere ([`super::handover`]).
 //! - A job that may have been begun stays where that was, though its machine be drained, lost or no longer right.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use muster_common::unit::FileHash;
 
@@ -322,8 +322,39 @@ impl<'a> Pass<'a> {
         for unit in stay {
             self.bring(unit, home);
         }
-        for unit in leave {
-            self.unplace(unit);
+        self.leave_where_they_are(&leave, home);
+    }
+
+    /// Members that do not fit where their group is gathered. One that may stay where it is stays, beside those of them that
+    /// lead it: what runs does not end for a tie of others. The rest is refused.
+    fn leave_where_they_are(&mut self, members: &[UnitKey], home: MachineKey) {
+        let mut kept: Vec<(UnitKey, MachineKey)> = Vec::new();
+        for unit in members {
+            let leaders: Vec<UnitKey> = self
+                .index
+                .leaders(*unit)
+                .filter_map(|name| self.index.unit_keys.get(name).copied())
+                .filter(|leader| !self.index.is_ground(*leader))
+                .collect();
+            let places = self.index.units[*unit].places.iter().map(|place| place.machine);
+            let stays = places.filter(|at| *at != home).find(|at| {
+                self.stays(*unit, *at)
+                    && leaders.iter().all(|leader| kept.contains(&(*leader, *at)))
+            });
+            match stays {
+                Some(at) => kept.push((*unit, at)),
+                None => self.unplace(*unit),
+            }
+        }
+        let machines: BTreeSet<MachineKey> = kept.iter().map(|(_, at)| *at).collect();
+        for at in machines {
+            let here = kept.iter().filter(|(_, kept_at)| *kept_at == at).map(|(unit, _)| *unit);
+            let group = Group { members: here.collect(), fixed: Vec::new() };
+            if !self.depart(&group, at) {
+                for unit in group.members {
+                    self.bring(unit, at);
+                }
+            }
         }
     }
 

@@ -48,6 +48,7 @@ impl Index {
         for machine in &placed {
             self.undeclare(unit, *machine);
         }
+        self.touch_circles(unit);
         let before = mem::replace(&mut self.units[unit].spec, Spec::Absent);
         self.untie(unit, &before);
         let after = self.read(unit);
@@ -60,6 +61,7 @@ impl Index {
         }
         self.units[unit].spec = after;
         self.tie(unit);
+        self.touch_circles(unit);
         for machine in placed {
             self.declare(unit, machine);
             if self.crowded(unit, machine, true) {
