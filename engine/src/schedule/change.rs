@@ -11,7 +11,9 @@ use muster_common::cordon::Cordon;
 use muster_common::machine::{Machine, MachineId, RunnerKind};
 use muster_common::snapshot::{Change, Placement, Snapshot, Unit};
 use muster_common::state::ObservedState;
-use muster_common::unit::{FileHash, RequirementsTemplate, UnitFile, UnitName, kept_data};
+use muster_common::unit::{
+    FileHash, Requirements, RequirementsTemplate, UnitFile, UnitName, kept_data,
+};
 
 use crate::arrival::Report;
 
@@ -508,7 +510,7 @@ impl Index {
     /// Whether one unit replaces another depends on all that lie on a way between the two: when a unit on the way gets
     /// another file, the ends have to be looked at too.
     pub(super) fn touch_circles(&mut self, unit: UnitKey) {
-        let replaces = |row: &UnitRow| row.requirements().is_some_and(|r| r.replaces_any());
+        let replaces = |row: &UnitRow| row.requirements().is_some_and(Requirements::replaces_any);
         if !replaces(&self.units[unit]) {
             return;
         }

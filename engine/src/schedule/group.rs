@@ -138,7 +138,9 @@ impl Index {
             }
         }
 
-        self.refuse_torn(&mut good);
+        if !fixed.is_empty() {
+            self.refuse_torn(&mut good);
+        }
         let known: BTreeSet<UnitKey> = good.iter().copied().collect();
         let refused = candidates.values().copied().filter(|key| !known.contains(key)).collect();
         Component { groups: self.split(&good, &fixed), refused }
@@ -170,7 +172,7 @@ impl Index {
                         None => to = Some(ties),
                     },
                     None if free.contains(leader) => {
-                        apart.extend(Some(live(*leader)).filter(|on| !on.is_empty()))
+                        apart.extend(Some(live(*leader)).filter(|on| !on.is_empty()));
                     }
                     // A leader that was refused takes its followers with it.
                     None => return false,
