@@ -18,7 +18,7 @@ use muster_common::state::DesiredState::Launched;
 use muster_engine::drain::progress;
 use muster_store::Registry;
 use musterd::cordon::{Cordons, Order};
-use support::{Daemon, Machine, ask, name, store, until};
+use support::{Daemon, Machine, ask, name, timed_store, until};
 
 const UNIT: &str = "[Service]\nExecStart=/bin/true\n";
 const PINNED: &str = "[Service]\nExecStart=/bin/true\n[X-Fleet]\nMachineID=m1\n";
@@ -35,7 +35,7 @@ struct Cluster {
 
 impl Cluster {
     async fn of(count: usize) -> Self {
-        let (registry, disk) = store();
+        let (registry, disk) = timed_store();
         let mut cluster = Self { registry, machines: vec![], daemons: vec![], _disk: disk };
         for number in 1..=count {
             let machine = Machine::new(&format!("m{number}"), &format!("10.0.0.{number}"));
@@ -93,7 +93,7 @@ fn runs_on(snapshot: &Snapshot, unit: &str, id: &str) -> bool {
     placed == [id].into() && reported == [id].into()
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_unit_runs_on_until_it_is_up_elsewhere_and_global_units_stay() {
     let cluster = Cluster::of(2).await;
     ask(&cluster.registry, "a.service", UNIT, Launched).await;
@@ -129,7 +129,7 @@ async fn a_unit_runs_on_until_it_is_up_elsewhere_and_global_units_stay() {
     cluster.stop().await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_unit_that_does_not_start_elsewhere_is_left_where_it_runs() {
     let cluster = Cluster::of(2).await;
     ask(&cluster.registry, "a.service", UNIT, Launched).await;
@@ -149,7 +149,7 @@ async fn a_unit_that_does_not_start_elsewhere_is_left_where_it_runs() {
     cluster.stop().await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_unit_that_may_not_run_twice_is_stopped_before_it_starts_elsewhere() {
     let cluster = Cluster::of(2).await;
     ask(&cluster.registry, "a.service", SINGLE, Launched).await;
@@ -162,7 +162,7 @@ async fn a_unit_that_may_not_run_twice_is_stopped_before_it_starts_elsewhere() {
     cluster.stop().await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn at_the_deadline_what_is_left_stays_or_is_stopped_as_was_ordered() {
     let cluster = Cluster::of(2).await;
     ask(&cluster.registry, "p.service", PINNED, Launched).await;
@@ -192,7 +192,7 @@ async fn at_the_deadline_what_is_left_stays_or_is_stopped_as_was_ordered() {
     cluster.stop().await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_drain_that_is_called_off_takes_back_what_is_not_up_elsewhere() {
     let cluster = Cluster::of(2).await;
     ask(&cluster.registry, "a.service", UNIT, Launched).await;
@@ -213,7 +213,7 @@ async fn a_drain_that_is_called_off_takes_back_what_is_not_up_elsewhere() {
     cluster.stop().await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_new_leader_goes_on_with_a_drain() {
     let mut cluster = Cluster::of(3).await;
     // On the machine that does not lead, so that the leader can be lost.
@@ -238,7 +238,7 @@ async fn a_new_leader_goes_on_with_a_drain() {
     cluster.stop().await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_unit_that_may_not_run_twice_waits_for_the_last_process_of_its_own() {
     let cluster = Cluster::of(2).await;
     ask(&cluster.registry, "a.service", SINGLE, Launched).await;

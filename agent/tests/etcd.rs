@@ -123,7 +123,8 @@ impl File {
 async fn until(config: &Config, holds: impl Fn(&Status) -> bool) -> Status {
     let etcd = config.etcd.as_ref().unwrap();
     let store = muster_store::open_etcd(etcd.options()).await.unwrap();
-    let machine = Machine::new("m1", "10.0.0.1");
+    let mut machine = Machine::new("m1", "10.0.0.1");
+    machine.settings.ttl = support::LONG;
     let daemon = machine.start(&Registry::new(store, &config.prefix));
     let mut status = daemon.health.subscribe();
     let reached = tokio::time::timeout(LIMIT, status.wait_for(|s| holds(s))).await;

@@ -44,6 +44,9 @@ use wire::Endpoint;
 const HELLO: &str = "[Service]\nExecStart=/bin/sleep 1d\n";
 const OTHER: &str = "[Service]\nExecStart=/bin/sleep 2d\n";
 
+/// Attempts that are counted, and so many of them that the verdict hangs on no one's speed; fleetctl needs one.
+const MANY: &str = "--block-attempts=30";
+
 /// A machine for each daemon, and its API on a socket of its own.
 struct Cluster {
     machines: Vec<(Machine, Daemon, PathBuf)>,
@@ -60,7 +63,9 @@ impl Cluster {
         let shutdown = CancellationToken::new();
         let mut machines = Vec::new();
         for number in 1..=count {
-            let machine = Machine::new(&format!("machine{number}"), &format!("10.0.0.{number}"));
+            let mut machine =
+                Machine::new(&format!("machine{number}"), &format!("10.0.0.{number}"));
+            machine.settings.ttl = support::LONG;
             let daemon = machine.start(&registry);
             let socket = machine.settings.run_dir.join("muster.sock");
             let app = App::new(parts(&registry, &machine));
@@ -219,7 +224,7 @@ async fn restart_ends_and_the_unit_runs_anew() {
     let restarted = cluster.ok(&["restart", "hello"]).await;
     assert_eq!(restarted.out.len(), 2, "it has seen it twice: {restarted:?}");
     assert_eq!(cluster.run_of("hello.service"), active(2));
-    cluster.ok(&["restart", "--block-attempts=2", "hello"]).await;
+    cluster.ok(&["restart", MANY, "hello"]).await;
     assert_eq!(cluster.run_of("hello.service"), active(3));
     // Of one that is stopped, right after the stop.
     cluster.ok(&["stop", "hello"]).await;
@@ -280,12 +285,11 @@ async fn a_stop_ends_when_the_unit_has_stopped() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_attempt_is_enough_for_a_unit_that_stops_at_once() {
+async fn attempts_that_are_counted_are_enough_for_a_unit_that_stops_at_once() {
     let cluster = Cluster::of(1).await;
     cluster.write("hello.service", HELLO);
     cluster.ok(&["start", "hello.service"]).await;
-    // Two, so that the verdict hangs on no one's speed; fleetctl needs one.
-    cluster.ok(&["stop", "--block-attempts=2", "hello"]).await;
+    cluster.ok(&["stop", MANY, "hello"]).await;
     cluster.end().await;
 }
 

@@ -6,7 +6,7 @@
 mod support;
 
 use muster_common::state::DesiredState::{Launched, Loaded};
-use support::{Machine, ask, name, reported, store, until};
+use support::{LONG, Machine, ask, name, reported, timed_store, until};
 
 const UNIT: &str = "[Service]\nExecStart=/bin/true\n";
 
@@ -20,9 +20,9 @@ fn asked(machine: &Machine, unit: &str) -> Vec<String> {
     machine.host.log().into_iter().filter(|what| what.ends_with(&format!(" {unit}"))).collect()
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_unit_holds_its_place_until_none_of_its_processes_is_left() {
-    let (registry, _disk) = store();
+    let (registry, _disk) = timed_store();
     let machine = Machine::new("m1", "10.0.0.1");
     machine.host.linger("a.service", true);
     let daemon = machine.start(&registry);
@@ -39,6 +39,7 @@ async fn a_unit_holds_its_place_until_none_of_its_processes_is_left() {
     until(&registry, "the next", |s| reported(s, "b.service") == is("active", 1)).await;
     let log = asked(&machine, "a.service");
     assert_eq!(log, ["write a.service", "start a.service", "stop a.service", "stop a.service"]);
+    tokio::time::sleep(LONG).await;
     assert_eq!(machine.host.unit("a.service").unwrap().0, "deactivating");
 
     machine.host.linger("a.service", false);
@@ -47,9 +48,9 @@ async fn a_unit_holds_its_place_until_none_of_its_processes_is_left() {
     daemon.stop().await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn what_is_wanted_again_is_not_waited_for() {
-    let (registry, _disk) = store();
+    let (registry, _disk) = timed_store();
     let machine = Machine::new("m1", "10.0.0.1");
     machine.host.linger("a.service", true);
     let daemon = machine.start(&registry);
@@ -65,9 +66,9 @@ async fn what_is_wanted_again_is_not_waited_for() {
     daemon.stop().await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn what_does_not_stop_is_kept_and_says_why() {
-    let (registry, _disk) = store();
+    let (registry, _disk) = timed_store();
     let machine = Machine::new("m1", "10.0.0.1");
     machine.host.refuse_to_stop("a.service", true);
     let daemon = machine.start(&registry);
@@ -80,6 +81,7 @@ async fn what_does_not_stop_is_kept_and_says_why() {
         states.map(|(_, state)| state).any(|state| state.problem.as_deref() == Some(problem))
     })
     .await;
+    tokio::time::sleep(LONG).await;
     assert_eq!(machine.host.unit("a.service").unwrap().0, "active");
     assert!(!asked(&machine, "a.service").contains(&"remove a.service".to_owned()));
     machine.host.refuse_to_stop("a.service", false);

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use muster_common::state::DesiredState::{Launched, Loaded};
 use muster_store::Registry;
-use support::{Daemon, Line, Machine, ask, name, reported, store, until};
+use support::{Daemon, LONG, Line, Machine, ask, name, reported, timed_store, until};
 
 const UNIT: &str = "[Service]\nExecStart=/bin/true\n";
 const OTHER: &str = "[Service]\nExecStart=/bin/false\n";
@@ -18,9 +18,9 @@ fn is(active: &str, generation: u64) -> Option<(String, u64)> {
     Some((active.to_owned(), generation))
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_unit_is_placed_started_reported_and_destroyed() {
-    let (registry, _disk) = store();
+    let (registry, _disk) = timed_store();
     let machine = Machine::new("m1", "10.0.0.1");
     let daemon = machine.start(&registry);
     ask(&registry, "a.service", UNIT, Launched).await;
@@ -33,9 +33,9 @@ async fn a_unit_is_placed_started_reported_and_destroyed() {
     daemon.stop().await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_daemon_that_starts_again_adopts_what_runs() {
-    let (registry, _disk) = store();
+    let (registry, _disk) = timed_store();
     let machine = Machine::new("m1", "10.0.0.1");
     let daemon = machine.start(&registry);
     ask(&registry, "a.service", UNIT, Launched).await;
@@ -60,9 +60,9 @@ async fn a_daemon_that_starts_again_adopts_what_runs() {
     assert_eq!(asked.iter().filter(|what| what.ends_with(" a.service")).count(), 2, "{asked:?}");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_failed_start_says_why_and_is_not_tried_again_unasked() {
-    let (registry, _disk) = store();
+    let (registry, _disk) = timed_store();
     let machine = Machine::new("m1", "10.0.0.1");
     machine.host.fail("a.service");
     let daemon = machine.start(&registry);
@@ -70,6 +70,7 @@ async fn a_failed_start_says_why_and_is_not_tried_again_unasked() {
     let s = until(&registry, "failed", |s| reported(s, "a.service") == is("failed", 1)).await;
     let state = s.states[&name("a.service")].values().next().unwrap().clone();
     assert_eq!(state.problem.as_deref(), Some("start failed: exit status 1"));
+    tokio::time::sleep(LONG).await;
     assert_eq!(machine.host.log(), ["write a.service", "start a.service"]);
 
     ask(&registry, "a.service", UNIT, Launched).await;
@@ -79,9 +80,9 @@ async fn a_failed_start_says_why_and_is_not_tried_again_unasked() {
 }
 
 /// A process that is born is not a service that works: that it was is told as carried out once it has stayed up, or has failed.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_service_that_fails_in_its_first_moments_is_not_launched() {
-    let (registry, _disk) = store();
+    let (registry, _disk) = timed_store();
     let machine = Machine::new("m1", "10.0.0.1");
     machine.host.break_at_once("a.service");
     machine.host.restart_at_once("b.service");
@@ -124,9 +125,9 @@ async fn after_reboot(registry: &Registry, machine: &Machine, unit: &str) -> Dae
     again
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_job_that_has_ended_is_not_begun_again_by_a_reboot() {
-    let (registry, _disk) = store();
+    let (registry, _disk) = timed_store();
     let machine = Machine::new("m1", "10.0.0.1");
     for unit in ["job.service", "plain.service"] {
         machine.host.oneshot(unit);
@@ -150,9 +151,9 @@ async fn a_job_that_has_ended_is_not_begun_again_by_a_reboot() {
     daemon.stop().await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_job_that_was_cut_off_is_not_begun_again_and_says_so() {
-    let (registry, _disk) = store();
+    let (registry, _disk) = timed_store();
     let machine = Machine::new("m1", "10.0.0.1");
     machine.host.slow("job.service", true);
     let daemon = machine.start(&registry);
@@ -168,9 +169,9 @@ async fn a_job_that_was_cut_off_is_not_begun_again_and_says_so() {
     daemon.stop().await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_machine_that_has_reported_on_its_units_has_done_so_whatever_they_do_next() {
-    let (registry, _disk) = store();
+    let (registry, _disk) = timed_store();
     let machine = Machine::new("m1", "10.0.0.1");
     let daemon = machine.start(&registry);
     ask(&registry, "a.service", UNIT, Launched).await;
@@ -186,13 +187,14 @@ async fn a_machine_that_has_reported_on_its_units_has_done_so_whatever_they_do_n
         until(&registry, "active", |s| reported(s, "a.service").is_some_and(|r| r.0 == "active"))
             .await;
     }
+    tokio::time::sleep(LONG).await;
     assert!(!withdrawn.is_finished(), "what it had said was taken back for a moment");
     daemon.stop().await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_unit_of_the_hosts_own_is_refused_and_left_alone() {
-    let (registry, _disk) = store();
+    let (registry, _disk) = timed_store();
     let machine = Machine::new("m1", "10.0.0.1");
     machine.host.foreign("sshd.service");
     let daemon = machine.start(&registry);
@@ -209,9 +211,9 @@ async fn a_unit_of_the_hosts_own_is_refused_and_left_alone() {
     daemon.stop().await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_slow_start_holds_up_nobody_and_can_be_stopped() {
-    let (registry, _disk) = store();
+    let (registry, _disk) = timed_store();
     let machine = Machine::new("m1", "10.0.0.1");
     machine.host.slow("slow.service", true);
     let daemon = machine.start(&registry);
@@ -227,9 +229,9 @@ async fn a_slow_start_holds_up_nobody_and_can_be_stopped() {
 }
 
 /// systemd shows a unit as inactive for as long as its start is in the queue.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_start_that_has_not_come_to_its_turn_is_called_off_with_the_unit() {
-    let (registry, _disk) = store();
+    let (registry, _disk) = timed_store();
     let machine = Machine::new("m1", "10.0.0.1");
     let daemon = machine.start(&registry);
     for (number, desired) in [(1, None), (2, Some(Loaded))] {
@@ -255,24 +257,26 @@ async fn a_start_that_has_not_come_to_its_turn_is_called_off_with_the_unit() {
     daemon.stop().await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_unit_that_ended_stays_ended_until_it_is_asked_for_again() {
-    let (registry, _disk) = store();
+    let (registry, _disk) = timed_store();
     let machine = Machine::new("m1", "10.0.0.1");
     let daemon = machine.start(&registry);
     ask(&registry, "a.service", UNIT, Launched).await;
     until(&registry, "active", |s| reported(s, "a.service") == is("active", 1)).await;
     machine.host.crash("a.service");
     until(&registry, "failed", |s| reported(s, "a.service") == is("failed", 1)).await;
+    tokio::time::sleep(LONG).await;
+    assert_eq!(machine.host.log(), ["write a.service", "start a.service"]);
     ask(&registry, "a.service", UNIT, Launched).await;
     until(&registry, "active again", |s| reported(s, "a.service") == is("active", 2)).await;
     assert_eq!(machine.host.log(), ["write a.service", "start a.service", "start a.service"]);
     daemon.stop().await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn another_file_is_written_and_the_unit_restarted() {
-    let (registry, _disk) = store();
+    let (registry, _disk) = timed_store();
     let machine = Machine::new("m1", "10.0.0.1");
     let daemon = machine.start(&registry);
     ask(&registry, "a.service", UNIT, Launched).await;
@@ -286,9 +290,9 @@ async fn another_file_is_written_and_the_unit_restarted() {
     daemon.stop().await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_lost_lease_leads_to_a_new_registration_and_restarts_nothing() {
-    let (registry, _disk) = store();
+    let (registry, _disk) = timed_store();
     let machine = Machine::new("m1", "10.0.0.1");
     let daemon = machine.start(&registry);
     ask(&registry, "a.service", UNIT, Launched).await;
@@ -307,9 +311,9 @@ async fn a_lost_lease_leads_to_a_new_registration_and_restarts_nothing() {
     daemon.stop().await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_second_machine_with_the_same_id_keeps_out_and_says_so() {
-    let (registry, _disk) = store();
+    let (registry, _disk) = timed_store();
     let first = Machine::new("m1", "10.0.0.1");
     let daemon = first.start(&registry);
     ask(&registry, "a.service", UNIT, Launched).await;
@@ -333,6 +337,7 @@ async fn a_second_machine_with_the_same_id_keeps_out_and_says_so() {
         problem.contains("/var/lib/dbus/machine-id, run systemd-machine-id-setup"),
         "{problem}"
     );
+    tokio::time::sleep(LONG).await;
     refused.stop().await;
 
     let after = registry.snapshot().await.unwrap();
@@ -341,9 +346,9 @@ async fn a_second_machine_with_the_same_id_keeps_out_and_says_so() {
     daemon.stop().await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_host_that_shuts_down_gives_its_units_up() {
-    let (registry, _disk) = store();
+    let (registry, _disk) = timed_store();
     let machine = Machine::new("m1", "10.0.0.1");
     let daemon = machine.start(&registry);
     ask(&registry, "a.service", UNIT, Launched).await;
@@ -356,9 +361,9 @@ async fn a_host_that_shuts_down_gives_its_units_up() {
     assert!(!machine.settings.state_dir.join("placements.json").exists());
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_daemon_that_leaves_for_good_gives_its_units_up() {
-    let (registry, _disk) = store();
+    let (registry, _disk) = timed_store();
     let machine = Machine::new("m1", "10.0.0.1");
     let mark = machine.settings.run_dir.join("give-up");
     // One that an earlier daemon did not live to see means nothing to this one.
@@ -379,9 +384,9 @@ async fn a_daemon_that_leaves_for_good_gives_its_units_up() {
     assert!(!mark.exists());
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_broken_line_to_the_runner_is_made_good_afterwards() {
-    let (registry, _disk) = store();
+    let (registry, _disk) = timed_store();
     let machine = Machine::new("m1", "10.0.0.1");
     let daemon = machine.start(&registry);
     daemon.health.subscribe().wait_for(|s| s.placements.ok && s.runner.ok).await.unwrap();
@@ -395,9 +400,9 @@ async fn a_broken_line_to_the_runner_is_made_good_afterwards() {
     daemon.stop().await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_outage_of_the_store_starts_and_stops_nothing() {
-    let (registry, line, _disk) = Line::new();
+    let (registry, line, _disk) = Line::timed();
     let machine = Machine::new("m1", "10.0.0.1");
     let daemon = machine.start(&registry);
     ask(&registry, "a.service", UNIT, Launched).await;
@@ -419,9 +424,9 @@ async fn an_outage_of_the_store_starts_and_stops_nothing() {
     again.stop().await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_reboot_in_an_outage_brings_the_units_back() {
-    let (registry, line, _disk) = Line::new();
+    let (registry, line, _disk) = Line::timed();
     let machine = Machine::new("m1", "10.0.0.1");
     let daemon = machine.start(&registry);
     ask(&registry, "a.service", UNIT, Launched).await;
@@ -440,9 +445,9 @@ async fn a_reboot_in_an_outage_brings_the_units_back() {
 }
 
 /// What was written to disk may be older than what the store has said since.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_daemon_that_has_heard_the_store_does_not_go_by_its_disk_again() {
-    let (registry, line, _disk) = Line::new();
+    let (registry, line, _disk) = Line::timed();
     let machine = Machine::new("m1", "10.0.0.1");
     let file = machine.settings.state_dir.join("placements.json");
     let daemon = machine.start(&registry);
@@ -460,10 +465,10 @@ async fn a_daemon_that_has_heard_the_store_does_not_go_by_its_disk_again() {
     // What it has read is on disk before the disk is put back to what it was.
     let saved = async {
         while !file.exists() {
-            tokio::task::yield_now().await;
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(30), saved).await.unwrap();
+    tokio::time::timeout(LONG, saved).await.unwrap();
     std::fs::write(&file, &old).unwrap();
     line.cut_with_the_leases();
     // Another one begins now, and when it goes by its disk, the first has had its chance to.

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use muster_common::machine::MachineId;
 use muster_common::state::DesiredState::Launched;
 use muster_store::Registry;
-use support::{Daemon, Machine, ask, name, reported, store, until};
+use support::{Daemon, Machine, ask, name, reported, timed_store, until};
 
 const UNIT: &str = "[Service]\nExecStart=/bin/true\n";
 
@@ -18,9 +18,9 @@ fn is(active: &str, generation: u64) -> Option<(String, u64)> {
     Some((active.to_owned(), generation))
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn when_the_leader_goes_another_leads_and_places_its_units() {
-    let (registry, _disk) = store();
+    let (registry, _disk) = timed_store();
     let machines = [
         Machine::new("m1", "10.0.0.1"),
         Machine::new("m2", "10.0.0.2"),
@@ -66,9 +66,9 @@ fn ids(names: &[&str]) -> BTreeSet<MachineId> {
     names.iter().map(|id| id.parse().unwrap()).collect()
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn of_machines_that_vanish_together_no_unit_moves_until_a_person_says_so() {
-    let (registry, _disk) = store();
+    let (registry, _disk) = timed_store();
     let (_machines, mut daemons) = three(&registry).await;
     let before = registry.snapshot().await.unwrap().places;
     let (third, second) = (daemons.pop().unwrap(), daemons.pop().unwrap());
@@ -99,9 +99,9 @@ async fn of_machines_that_vanish_together_no_unit_moves_until_a_person_says_so()
     daemons.pop().unwrap().stop().await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_leader_that_comes_after_a_mass_loss_freezes_whoever_held_units() {
-    let (registry, _disk) = store();
+    let (registry, _disk) = timed_store();
     let machines: Vec<Machine> =
         (1..=3).map(|n| Machine::new(&format!("m{n}"), &format!("10.0.0.{n}"))).collect();
     let leader = machines[0].start(&registry);
@@ -127,9 +127,9 @@ async fn a_leader_that_comes_after_a_mass_loss_freezes_whoever_held_units() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn machines_that_take_their_leave_together_are_no_mass_loss() {
-    let (registry, _disk) = store();
+    let (registry, _disk) = timed_store();
     let (machines, mut daemons) = three(&registry).await;
     let (third, second) = (daemons.pop().unwrap(), daemons.pop().unwrap());
     machines[1].host.shutting_down();
@@ -146,9 +146,9 @@ async fn machines_that_take_their_leave_together_are_no_mass_loss() {
     daemons.pop().unwrap().stop().await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn one_lost_machine_is_moved_away_from_and_forgotten() {
-    let (registry, _disk) = store();
+    let (registry, _disk) = timed_store();
     let (_machines, mut daemons) = three(&registry).await;
     daemons.pop().unwrap().kill().await;
     let s = until(&registry, "moved", |s| {

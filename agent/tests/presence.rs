@@ -27,7 +27,7 @@ struct Case {
 
 impl Case {
     fn new(hiccup: Duration) -> Self {
-        let (registry, disk) = support::store();
+        let (registry, disk) = support::timed_store();
         let machine: Machine = serde_json::from_value(serde_json::json!({
             "id": "m1", "address": "192.0.2.1", "runners": ["systemd"],
         }))
@@ -64,7 +64,7 @@ fn lost() -> Containers {
     Containers::Lost("no such file".to_owned())
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_engine_that_is_silent_for_a_moment_is_told_of_and_keeps_its_units() {
     let case = Case::new(LONG);
     case.until(false, None).await;
@@ -76,7 +76,7 @@ async fn an_engine_that_is_silent_for_a_moment_is_told_of_and_keeps_its_units() 
     case.until(true, None).await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_engine_that_stays_away_is_withdrawn_and_told_of_again_when_it_is_back() {
     let case = Case::new(SHORT);
     case.is(Containers::Up);
@@ -90,7 +90,7 @@ async fn an_engine_that_stays_away_is_withdrawn_and_told_of_again_when_it_is_bac
     case.until(false, Some("no such file")).await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_machine_that_lost_its_lease_meanwhile_says_the_same() {
     let case = Case::new(SHORT);
     case.is(lost());
@@ -101,7 +101,7 @@ async fn a_machine_that_lost_its_lease_meanwhile_says_the_same() {
     case.until(false, Some("no such file")).await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn the_daemon_is_unwell_while_an_engine_that_it_had_is_away() {
     let health = Health::new();
     let engine = watch::Sender::new(Containers::Absent);
@@ -129,9 +129,9 @@ async fn the_daemon_is_unwell_while_an_engine_that_it_had_is_away() {
     task.abort();
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn metadata_that_is_configured_anew_is_told_without_a_restart() {
-    let (registry, disk) = support::store();
+    let (registry, disk) = support::timed_store();
     let machine: Machine = serde_json::from_value(serde_json::json!({
         "id": "m1", "address": "192.0.2.1", "metadata": {"zone": "a", "disk": "ssd"},
     }))

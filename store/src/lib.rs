@@ -50,6 +50,7 @@ mod limits;
 mod registry;
 mod store;
 
+pub use embedded::LeaseClock;
 pub use registry::{
     CommitError, Destroyed, Event, Leadership, PlaceWrite, PlacesCommitted, Presence, RebootGroup,
     RebootNews, RebootRecords, RebootScope, Registry, RegistryError, StateUpdate, UnitWrite,
@@ -68,7 +69,15 @@ use std::time::Duration;
 ///
 /// Blocks while the file is read.
 pub fn open_embedded(directory: &Path) -> Result<Arc<dyn Store>, StoreError> {
-    Ok(Arc::new(embedded::Embedded::open(directory)?))
+    open_embedded_with(directory, LeaseClock::default())
+}
+
+/// The same with leases that end by a given clock.
+pub fn open_embedded_with(
+    directory: &Path,
+    clock: LeaseClock,
+) -> Result<Arc<dyn Store>, StoreError> {
+    Ok(Arc::new(embedded::Embedded::open(directory, clock)?))
 }
 
 /// How to reach etcd.

@@ -23,7 +23,8 @@ impl Alone {
     async fn goes_down() -> Self {
         let (registry, disk) = support::store();
         let machine = Machine::with(registry.clone(), "drain_timeout = \"1s\"");
-        let cores = Cores::new("m1", "10.0.0.1");
+        let mut cores = Cores::new("m1", "10.0.0.1");
+        cores.settings.ttl = support::LONG;
         let mut alone = Self { registry, cores, machine, _disk: disk };
         alone.machine.agent = true;
         ask(&alone.registry, "web.service", WEB, DesiredState::Launched).await;

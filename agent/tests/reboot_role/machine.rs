@@ -108,6 +108,8 @@ impl Machine {
     }
 
     pub fn start(&self) -> Running {
+        // What an earlier one said is not waited for.
+        self.told.send_replace(HostStatus::default());
         let groups = self.config.reboot.all_groups();
         let parts = role::Parts {
             machine: self.id(),

@@ -1,5 +1,6 @@
 //! A line to a store that can be cut, and counts what goes over it.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -22,8 +23,17 @@ pub struct Line {
 impl Line {
     /// A registry at the end of a line to a store of its own.
     pub fn new() -> (Registry, Arc<Self>, tempfile::TempDir) {
+        Self::to(|disk| muster_store::open_embedded(disk).unwrap())
+    }
+
+    /// The same to a store on the test's time.
+    pub fn timed() -> (Registry, Arc<Self>, tempfile::TempDir) {
+        Self::to(super::open_timed)
+    }
+
+    fn to(open: impl FnOnce(&Path) -> Arc<dyn Store>) -> (Registry, Arc<Self>, tempfile::TempDir) {
         let disk = tempfile::tempdir().unwrap();
-        let store = muster_store::open_embedded(disk.path()).unwrap();
+        let store = open(disk.path());
         let cut = watch::Sender::new(false);
         let line = Arc::new(Self {
             store,

@@ -65,8 +65,8 @@ impl WriteError {
 }
 
 impl Disk {
-    /// Opens the file in a directory, both made if need be, and loads all it holds.
-    pub(super) fn open(directory: &Path) -> Result<(Self, Image), StoreError> {
+    /// Opens the file in a directory, both made if need be, and loads all it holds. `now` starts the leases.
+    pub(super) fn open(directory: &Path, now: Instant) -> Result<(Self, Image), StoreError> {
         let path = directory.join(FILE_NAME);
         let refuse = |error: redb::Error| unusable(&path, &error);
         // Unit files may hold secrets: the directory is for root alone.
@@ -76,7 +76,7 @@ impl Disk {
             .create(directory)
             .map_err(|error| refuse(error.into()))?;
         let database = open_database(&path).map_err(refuse)?;
-        let image = load(&database, &path)?;
+        let image = load(&database, &path, now)?;
         // The file's name must survive a power cut as its content does.
         File::open(directory).and_then(|d| d.sync_all()).map_err(|error| refuse(error.into()))?;
         Ok((Self { path, database: Some(database) }, image))
@@ -169,7 +169,7 @@ fn counters(database: &Database) -> Result<(u64, i64), redb::Error> {
     Ok((read(REVISION)?.unwrap_or(1), last_lease))
 }
 
-fn load(database: &Database, path: &Path) -> Result<Image, StoreError> {
+fn load(database: &Database, path: &Path, now: Instant) -> Result<Image, StoreError> {
     let refuse = |error: redb::Error| unusable(path, &error);
     let transaction = database.begin_read().map_err(|e| refuse(e.into()))?;
     match transaction.open_table(COUNTERS) {
@@ -185,17 +185,16 @@ fn load(database: &Database, path: &Path) -> Result<Image, StoreError> {
             }
         }
     }
-    read_all(database).map_err(refuse)
+    read_all(database, now).map_err(refuse)
 }
 
-fn read_all(database: &Database) -> Result<Image, redb::Error> {
+fn read_all(database: &Database, now: Instant) -> Result<Image, redb::Error> {
     let (revision, last_lease) = counters(database)?;
     let mut image = Image { revision, last_lease, ..Image::default() };
     let transaction = database.begin_read()?;
     if revision == 1 && last_lease == 0 {
         return Ok(image);
     }
-    let now = Instant::now();
     for row in transaction.open_table(LEASES)?.iter()? {
         let (id, millis) = row?;
         let ttl = Duration::from_millis(millis.value());

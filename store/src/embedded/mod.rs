@@ -4,6 +4,7 @@
 //! queue up meanwhile share the next one. Leases survive a restart of the daemon with their whole time to live, because
 //! nobody could prolong them while it was down. Watches keep no history: each begins with a `Reset`.
 
+mod clock;
 mod disk;
 mod image;
 mod watches;
@@ -13,7 +14,7 @@ use std::path::Path;
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::oneshot;
@@ -22,6 +23,7 @@ use crate::limits;
 use crate::store::{
     Commit, Guard, Lease, LeaseId, Listing, Op, Range, Store, StoreError, TimeLeft, Watch,
 };
+pub use clock::LeaseClock;
 use disk::Disk;
 use watches::Watches;
 use writer::{Request, Shared, Writer, lock};
@@ -31,18 +33,19 @@ use writer::{Request, Shared, Writer, lock};
 pub(crate) struct Embedded {
     shared: Arc<Mutex<Shared>>,
     path: String,
+    clock: LeaseClock,
     requests: Option<Sender<Request>>,
     writer: Option<JoinHandle<()>>,
 }
 
 impl Embedded {
-    /// Opens the store in a directory, creating it if need be.
-    pub(crate) fn open(directory: &Path) -> Result<Self, StoreError> {
-        let (disk, image) = Disk::open(directory)?;
+    /// Opens the store in a directory, creating it if need be. Its leases end by `clock`.
+    pub(crate) fn open(directory: &Path, clock: LeaseClock) -> Result<Self, StoreError> {
+        let (disk, image) = Disk::open(directory, clock.now())?;
         let path = disk.path().display().to_string();
         let shared = Arc::new(Mutex::new(Shared { image, watches: Watches::default() }));
         let (requests, receiver) = channel();
-        let writer = Writer::new(disk, Arc::clone(&shared), receiver);
+        let writer = Writer::new(disk, Arc::clone(&shared), receiver, clock.clone());
         let writer = std::thread::Builder::new()
             .name("store-writer".to_owned())
             .spawn(move || writer.run())
@@ -50,7 +53,7 @@ impl Embedded {
                 path: path.clone(),
                 problem: format!("no thread could be started for it: {error}"),
             })?;
-        Ok(Self { shared, path, requests: Some(requests), writer: Some(writer) })
+        Ok(Self { shared, path, clock, requests: Some(requests), writer: Some(writer) })
     }
 
     async fn ask<T>(
@@ -101,7 +104,7 @@ impl Store for Embedded {
     }
 
     async fn keep_alive(&self, lease: LeaseId) -> Result<Lease, StoreError> {
-        let now = Instant::now();
+        let now = self.clock.now();
         let mut shared = lock(&self.shared);
         let live = shared.image.leases.get_mut(&lease);
         // A lease past its deadline is over, even if the writer has not come round to ending it.
@@ -115,7 +118,7 @@ impl Store for Embedded {
     }
 
     async fn time_left(&self, lease: LeaseId) -> Result<TimeLeft, StoreError> {
-        let now = Instant::now();
+        let now = self.clock.now();
         let shared = lock(&self.shared);
         let live = shared.image.leases.get(&lease);
         match live.filter(|live| !live.ending && live.deadline > now) {

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
+use super::clock::LeaseClock;
 use super::disk::{Disk, WriteError};
 use super::image::{Batch, Draft, Image};
 use super::watches::Watches;
@@ -56,13 +57,19 @@ pub(super) struct Writer {
     pub(super) disk: Disk,
     pub(super) shared: Arc<Mutex<Shared>>,
     pub(super) requests: Receiver<Request>,
+    clock: LeaseClock,
     /// A batch of which it is not known whether the disk has it.
     doubt: Option<Batch>,
 }
 
 impl Writer {
-    pub(super) fn new(disk: Disk, shared: Arc<Mutex<Shared>>, requests: Receiver<Request>) -> Self {
-        Self { disk, shared, requests, doubt: None }
+    pub(super) fn new(
+        disk: Disk,
+        shared: Arc<Mutex<Shared>>,
+        requests: Receiver<Request>,
+        clock: LeaseClock,
+    ) -> Self {
+        Self { disk, shared, requests, clock, doubt: None }
     }
 
     /// Runs until the last sender of requests is gone.
@@ -89,9 +96,9 @@ impl Writer {
         let mut shared = lock(&self.shared);
         let Shared { image, watches } = &mut *shared;
         let catch_up = watches.catch_up(image).then_some(CATCH_UP);
-        let deadline = image.next_deadline().into_iter().chain(retry_at).min();
-        let until = deadline.map(|d| d.saturating_duration_since(Instant::now()));
-        until.into_iter().chain(catch_up).min()
+        let lease = image.next_deadline().map(|d| d.saturating_duration_since(self.clock.now()));
+        let retry = retry_at.map(|at| at.saturating_duration_since(Instant::now()));
+        lease.into_iter().chain(retry).chain(catch_up).min()
     }
 
     /// Carries out some requests and whatever leases have ended.
@@ -121,7 +128,7 @@ impl Writer {
 
     fn draft(&self, requests: Vec<Request>) -> (Batch, Vec<Answer>) {
         let mut shared = lock(&self.shared);
-        let now = Instant::now();
+        let now = self.clock.now();
         let revoked: BTreeSet<LeaseId> = requests
             .iter()
             .filter_map(|r| match r {
@@ -167,7 +174,7 @@ impl Writer {
     fn publish(&self, batch: &Batch) {
         let mut shared = lock(&self.shared);
         let Shared { image, watches } = &mut *shared;
-        image.apply(batch, Instant::now());
+        image.apply(batch, self.clock.now());
         watches.tell(batch, image);
     }
 }
