@@ -95,9 +95,13 @@ pub struct EtcdOptions {
     pub liveness: Liveness,
 }
 
-/// When a member of etcd that says nothing is taken for gone by whoever only listens to it. A call has a deadline of its own.
+/// When a member of etcd that says nothing is taken for gone.
 #[derive(Debug, Clone, Copy)]
 pub struct Liveness {
+    /// How long one call may take.
+    pub call: Duration,
+    /// How long one keepalive of a lease may take.
+    pub keep_alive: Duration,
     /// How long a watch may be silent before it is asked for a sign of life.
     pub silence: Duration,
     /// How long the sign of life may take.
@@ -109,10 +113,14 @@ pub struct Liveness {
 }
 
 impl Default for Liveness {
-    /// A member without power is found out within ten seconds, the default time to live of a machine's lease. Each question
-    /// for a sign of life costs etcd and us a message.
+    /// Calls take milliseconds; a leader election of etcd takes one second. The shortest lease is two seconds, and all
+    /// endpoints must have their turn before it ends: a member that needs longer for a keepalive is stalled or cut off from
+    /// its leader. Who only listens finds out within ten seconds, the default time to live of a machine's lease, that a
+    /// member is without power. Each question for a sign of life costs etcd and us a message.
     fn default() -> Self {
         Self {
+            call: Duration::from_secs(2),
+            keep_alive: Duration::from_millis(400),
             silence: Duration::from_secs(6),
             sign_of_life: Duration::from_secs(3),
             ping_interval: Duration::from_secs(5),

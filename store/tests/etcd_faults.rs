@@ -20,7 +20,7 @@ use muster_store::{
 };
 use support::etcd::{Server, cluster};
 use support::forger::Forger;
-use support::{eventually, next, open, within};
+use support::{eventually, next, open, open_patiently, within};
 
 fn everything() -> Range {
     Range::Prefix("/".to_owned())
@@ -34,8 +34,11 @@ fn put_under(key: &str, lease: LeaseId) -> Op {
     Op::Put { key: key.to_owned(), value: "".into(), lease: Some(lease) }
 }
 
-async fn get(store: &dyn Store, key: &str) -> Option<KeyValue> {
-    store.read(Range::Key(key.to_owned())).await.unwrap().entries.pop()
+/// Reads until there is an answer: a server that was paused or begins may need longer than a call.
+async fn read(store: &dyn Store, range: Range) -> Vec<KeyValue> {
+    let range = &range;
+    let answer = eventually("an answer", || async { store.read(range.clone()).await.ok() });
+    answer.await.entries
 }
 
 /// Writes until it is certain that it is written.
@@ -58,6 +61,21 @@ async fn reset(watch: &mut Watch) -> Listing {
 
 async fn lost(watch: &mut Watch) {
     while !matches!(next(watch).await, WatchEvent::Lost { .. }) {}
+}
+
+/// A lease that nobody but the test ends.
+const LONG: Duration = Duration::from_secs(600);
+
+/// Asks until it is certain that the lease is prolonged. The members that are left may be electing.
+async fn kept_alive(store: &dyn Store, lease: LeaseId) {
+    eventually("a keepalive", || async {
+        match store.keep_alive(lease).await {
+            Ok(_) => Some(()),
+            Err(StoreError::Unavailable { .. }) => None,
+            Err(error) => panic!("{error:?}"),
+        }
+    })
+    .await;
 }
 
 /// Waits until a key is seen, in whatever way.
@@ -86,7 +104,7 @@ async fn a_paused_server_is_lost_and_found() {
     lost(&mut watch).await;
     server.resume();
     let listing = reset(&mut watch).await;
-    assert_eq!(listing.entries, store.read(everything()).await.unwrap().entries);
+    assert_eq!(listing.entries, read(&*store, everything()).await);
     write(&*store, "/after").await;
     seen(&mut watch, "/after").await;
 }
@@ -104,7 +122,7 @@ async fn a_killed_server_is_lost_and_found() {
     assert!(matches!(error, StoreError::Unavailable { .. }), "nothing was sent: {error:?}");
     server.launch();
     let listing = reset(&mut watch).await;
-    assert_eq!(listing.entries, store.read(everything()).await.unwrap().entries);
+    assert_eq!(listing.entries, read(&*store, everything()).await);
     assert_eq!(listing.entries.len(), 1);
 }
 
@@ -128,14 +146,14 @@ async fn with_one_member_of_three_gone_the_others_serve() {
     let store = open(&endpoints).await;
     let mut watch = store.watch(everything());
     reset(&mut watch).await;
-    let lease = store.grant(Duration::from_secs(600)).await.unwrap();
+    let lease = eventually("a grant", || async { store.grant(LONG).await.ok() }).await;
     // Each member in turn, so the one in use and the one that leads are among them; paused, then killed.
     for (n, server) in servers.iter().enumerate() {
         server.pause();
         let key = format!("/paused{n}");
         write(&*store, &key).await;
         seen(&mut watch, &key).await;
-        within("a keepalive", store.keep_alive(lease.id)).await.unwrap();
+        kept_alive(&*store, lease.id).await;
         server.resume();
     }
     for (n, server) in servers.iter().enumerate() {
@@ -146,7 +164,7 @@ async fn with_one_member_of_three_gone_the_others_serve() {
         server.launch();
         server.ready().await;
     }
-    assert_eq!(store.read(everything()).await.unwrap().entries.len(), 6);
+    assert_eq!(read(&*store, everything()).await.len(), 6);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -246,8 +264,8 @@ async fn no_acknowledged_increment_is_lost_or_doubled() {
 async fn a_full_server_says_so_and_keeps_its_leases() {
     // Small enough to fill, large enough to start with.
     let server = Server::start(Some(4 * 1024 * 1024)).await;
-    let store = open(&[server.endpoint()]).await;
-    let lease = store.grant(Duration::from_secs(600)).await.unwrap();
+    let store = open_etcd(server.options()).await.unwrap();
+    let lease = store.grant(LONG).await.unwrap();
     let value = "x".repeat(500_000);
     let mut written = 0;
     let error = loop {
@@ -262,7 +280,7 @@ async fn a_full_server_says_so_and_keeps_its_leases() {
     assert_eq!(store.read(everything()).await.unwrap().entries.len(), written);
     let delete = Op::Delete { key: "/0".to_owned() };
     assert!(matches!(store.commit(vec![], vec![delete]).await, Ok(Commit::Done { .. })));
-    assert_eq!(get(&*store, "/0").await, None);
+    assert!(read(&*store, Range::Key("/0".to_owned())).await.is_empty());
 }
 
 /// A store that never doubts a silent member by itself: what it finds out, a call has told it.
@@ -295,7 +313,7 @@ async fn a_call_that_its_caller_drops_counts_against_the_endpoint() {
     write(&*open(&[other.endpoint()]).await, "/other").await;
     let store = open_without_doubt(&[silent.endpoint(), other.endpoint()]).await;
     // Connected before it falls silent, so that nothing but a call can find out.
-    assert!(store.read(everything()).await.unwrap().entries.is_empty());
+    assert!(read(&*store, everything()).await.is_empty());
     silent.pause();
     let listing = eventually("an answer of the other server", || async {
         let call = store.read(everything());
@@ -306,36 +324,26 @@ async fn a_call_that_its_caller_drops_counts_against_the_endpoint() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lease_survives_the_pause_of_any_member() {
-    const TTL: Duration = Duration::from_secs(3);
     let servers = cluster().await;
     for n in 0..servers.len() {
         // The paused one is the first choice of the store, and once it leads.
         let (paused, others) = (&servers[n], [&servers[(n + 1) % 3], &servers[(n + 2) % 3]]);
         let others = others.map(Server::endpoint);
-        let other = open(&others).await;
         let store = open(&[&[paused.endpoint()], others.as_slice()].concat()).await;
-        let (kept, clock) = (format!("/kept{n}"), format!("/clock{n}"));
-        let lease = store.grant(TTL).await.unwrap();
-        store.commit(vec![], vec![put_under(&kept, lease.id)]).await.unwrap();
-        store.keep_alive(lease.id).await.unwrap();
+        let kept = format!("/kept{n}");
+        let lease = eventually("a grant", || async { store.grant(LONG).await.ok() }).await;
+        eventually("its record", || async {
+            store.commit(vec![], vec![put_under(&kept, lease.id)]).await.ok()
+        })
+        .await;
+        kept_alive(&*store, lease.id).await;
         paused.pause();
-        // Another lease, granted later and not kept, tells the time.
-        let unkept = eventually("a grant", || async { other.grant(TTL).await.ok() }).await;
-        eventually("a record of the other lease", || async {
-            other.commit(vec![], vec![put_under(&clock, unkept.id)]).await.ok()
-        })
-        .await;
-        eventually("the other lease to end", || async {
-            match store.keep_alive(lease.id).await {
-                // The members that are left may be electing.
-                Ok(_) | Err(StoreError::Unavailable { .. }) => {}
-                Err(error) => panic!("{error:?}"),
-            }
-            let listing = other.read(Range::Key(clock.clone())).await.ok()?;
-            listing.entries.is_empty().then_some(())
-        })
-        .await;
-        assert!(get(&*other, &kept).await.is_some(), "paused: {n}");
+        // Answered while the member is silent, so another has answered.
+        kept_alive(&*store, lease.id).await;
+        let store = open(&others).await;
+        let left = eventually("the time left", || async { store.time_left(lease.id).await.ok() });
+        assert_eq!(left.await.granted, lease.ttl);
+        assert_eq!(read(&*store, Range::Key(kept)).await.len(), 1, "paused: {n}");
         paused.resume();
         paused.ready().await;
     }
@@ -344,10 +352,11 @@ async fn a_lease_survives_the_pause_of_any_member() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn leases_granted_at_once_are_all_different() {
     let server = Server::start(None).await;
-    let stores = [open(&[server.endpoint()]).await, open(&[server.endpoint()]).await];
+    let open = async || open_patiently(&[server.endpoint()]).await;
+    let stores = [open().await, open().await];
     let grants = (0..200).map(|n| {
         let store = Arc::clone(&stores[n % 2]);
-        tokio::spawn(async move { store.grant(Duration::from_secs(600)).await.unwrap().id })
+        tokio::spawn(async move { store.grant(LONG).await.unwrap().id })
     });
     let mut ids = std::collections::BTreeSet::new();
     for grant in grants.collect::<Vec<_>>() {
@@ -361,13 +370,13 @@ async fn leases_granted_at_once_are_all_different() {
 async fn a_grant_answered_with_another_id_is_no_grant() {
     let server = Server::start(None).await;
     let forger = Forger::before(&server).await;
-    let forged = open(&[forger.endpoint()]).await;
+    let forged = open_patiently(&[forger.endpoint()]).await;
     let error = forged.grant(Forger::TTL).await.unwrap_err();
     assert!(forger.forged() > 0);
     let told = support::chain(&error);
     assert!(told.ends_with("the answer to the grant of a lease names another lease"), "{told}");
     // Elsewhere it is granted.
-    let store = open(&[forger.endpoint(), server.endpoint()]).await;
+    let store = open_patiently(&[forger.endpoint(), server.endpoint()]).await;
     let lease = store.grant(Forger::TTL).await.unwrap();
     assert_eq!(store.keep_alive(lease.id).await.unwrap(), lease);
 }

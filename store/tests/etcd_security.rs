@@ -34,7 +34,7 @@ use muster_store::{
 };
 use support::certificates::Certificates;
 use support::etcd::Server;
-use support::{Bed, chain, eventually, next};
+use support::{Bed, chain, eventually, next, patient};
 
 const LONG: Duration = Duration::from_secs(600);
 
@@ -173,7 +173,8 @@ async fn half_a_renewal_changes_nothing() {
 async fn the_wrong_scheme_is_named() {
     let secure = Server::start_tls(Arc::new(Certificates::new("muster"))).await;
     let plain = secure.endpoint().replace("https", "http");
-    let options = EtcdOptions { endpoints: vec![plain], ..EtcdOptions::default() };
+    let (endpoints, liveness) = (vec![plain], patient());
+    let options = EtcdOptions { endpoints, liveness, ..EtcdOptions::default() };
     // What comes between says in which way the connection broke off, and that differs.
     let told_plain = told(&secure, options).await;
     assert!(

@@ -75,7 +75,7 @@ async fn each_member_is_looked_at() {
         return;
     }
     let endpoints = servers.iter().map(Server::endpoint).collect();
-    let store = used(EtcdOptions { endpoints, ..EtcdOptions::default() }).await;
+    let store = used(EtcdOptions { endpoints, ..servers[0].options() }).await;
     for server in &servers {
         warning(&store, &format!("at {} ", server.endpoint())).await;
     }

@@ -18,9 +18,6 @@ use super::trouble::Trouble;
 use crate::store::StoreError;
 use crate::{EtcdOptions, Liveness};
 
-/// How long one call may take. Calls take milliseconds; a leader election of etcd takes one second.
-pub(super) const DEADLINE: Duration = Duration::from_secs(2);
-
 /// When an operation is not tried once more. Three endpoints that keep silent get their turn before it, and whoever waits
 /// for an answer has it within ten seconds.
 const LAST_TRY: Duration = Duration::from_secs(5);
@@ -190,7 +187,7 @@ impl Connection {
             .with_keep_alive(self.liveness.ping_interval, self.liveness.ping_timeout)
             // Streams are open whenever something is at stake.
             .with_keep_alive_while_idle(false)
-            .with_connect_timeout(DEADLINE)
+            .with_connect_timeout(self.liveness.call)
             // A member without a leader says so at once instead of letting us wait.
             .with_require_leader(true);
         if let Some((user, password)) = login {
@@ -204,7 +201,7 @@ impl Connection {
 
     /// A client of the endpoint whose turn it is.
     pub(super) async fn client(&self) -> Result<Borrowed, Trouble> {
-        self.client_within(DEADLINE).await
+        self.client_within(self.liveness.call).await
     }
 
     /// The endpoint of a turn.
@@ -306,7 +303,7 @@ impl Connection {
     where
         F: Future<Output = Result<T, Error>>,
     {
-        self.call_within(DEADLINE, call).await
+        self.call_within(self.liveness.call, call).await
     }
 
     /// The same with a deadline of its own.
@@ -350,7 +347,7 @@ impl Connection {
     where
         F: Future<Output = Result<T, Error>>,
     {
-        self.repeat_within(DEADLINE, call).await
+        self.repeat_within(self.liveness.call, call).await
     }
 
     /// The same with a deadline of its own for each try.

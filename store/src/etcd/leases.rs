@@ -11,10 +11,6 @@ use super::connection::Connection;
 use super::trouble::Trouble;
 use crate::store::{Lease, LeaseId, StoreError, TimeLeft};
 
-/// How long one keepalive may take. The shortest lease is two seconds, and all endpoints must have their turn before
-/// it ends; a member that needs longer is stalled or cut off from its leader.
-const KEEPALIVE_DEADLINE: Duration = Duration::from_millis(400);
-
 /// The keepalive streams that are open.
 #[derive(Debug, Default)]
 pub(super) struct Leases {
@@ -72,10 +68,11 @@ impl Leases {
         connection: &Connection,
         lease: LeaseId,
     ) -> Result<Lease, StoreError> {
+        let deadline = connection.liveness.keep_alive;
         // The stream is ours while we wait on it. If we are given up on, it goes with us, and so does an answer that
         // would otherwise be taken for that to a later question.
         if let Some(mut stream) = self.take(lease) {
-            match tokio::time::timeout(KEEPALIVE_DEADLINE, ask(&mut stream)).await {
+            match tokio::time::timeout(deadline, ask(&mut stream)).await {
                 Ok(Ok(seconds)) => return self.answer(lease, seconds, Some(stream)),
                 Ok(Err(error)) => tracing::debug!(%error, "a keepalive stream ended"),
                 Err(_) => {
@@ -86,7 +83,7 @@ impl Leases {
             }
         }
         let opened = connection
-            .repeat_within(KEEPALIVE_DEADLINE, |client| async move {
+            .repeat_within(deadline, |client| async move {
                 let (keeper, replies) = client.lease_client().keep_alive(lease.0).await?;
                 let mut stream = Stream { keeper, replies };
                 // The client keeps the time to live of the first answer to itself.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use etcd_client::{Client, GetOptions, WatchOptions};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::connection::{Connection, DEADLINE};
+use super::connection::Connection;
 use super::faults;
 use super::trouble::Trouble;
 
@@ -81,17 +81,18 @@ pub(super) async fn run(connection: Weak<Connection>, key: String) {
 
 /// Looks at each server once; whether all have answered.
 async fn look(connection: &Arc<Connection>, key: &str, cut: &mut Option<Cut>) -> bool {
+    let deadline = connection.liveness.call;
     let mut all = true;
     let mut asked = false;
     for endpoint in connection.endpoints() {
         // One that is away is nothing to warn of here, and another look will find it.
-        let Ok(Ok((mut client, users))) = timeout(DEADLINE, connection.connect(endpoint)).await
+        let Ok(Ok((mut client, users))) = timeout(deadline, connection.connect(endpoint)).await
         else {
             all = false;
             continue;
         };
         // The history is the cluster's: one server is enough. Its version comes last: once that is told, all is.
-        if !asked && let Some((at, revision)) = history(&mut client, key).await {
+        if !asked && let Some((at, revision)) = history(&mut client, key, deadline).await {
             asked = true;
             let now = Instant::now();
             let since = cut.filter(|cut| cut.at == at).map_or(now, |cut| cut.since);
@@ -99,7 +100,7 @@ async fn look(connection: &Arc<Connection>, key: &str, cut: &mut Option<Cut>) ->
             let warning = uncut(at, revision, now.duration_since(since));
             connection.survey().note("history", warning);
         }
-        match timeout(DEADLINE, client.status()).await {
+        match timeout(deadline, client.status()).await {
             Ok(Ok(status)) => {
                 let warning = faults::warning(endpoint, status.version(), users);
                 connection.survey().note(endpoint, warning);
@@ -125,20 +126,20 @@ fn uncut(at: u64, revision: u64, known: Duration) -> Option<String> {
 }
 
 /// Where the history was cut, and the revision it has come to; `None`: it could not be told.
-async fn history(client: &mut Client, key: &str) -> Option<(u64, u64)> {
-    let now = timeout(DEADLINE, client.get(key, None)).await.ok()?.ok()?;
+async fn history(client: &mut Client, key: &str, deadline: Duration) -> Option<(u64, u64)> {
+    let now = timeout(deadline, client.get(key, None)).await.ok()?.ok()?;
     let revision = u64::try_from(now.header()?.revision()).ok()?;
     // Whoever can read the first revision has them all. To watch from there would read them all, so that is asked first.
     let first = GetOptions::new().with_revision(1);
-    match timeout(DEADLINE, client.get(key, Some(first))).await.ok()?.map_err(Trouble::from) {
+    match timeout(deadline, client.get(key, Some(first))).await.ok()?.map_err(Trouble::from) {
         Ok(_) => return Some((0, revision)),
         Err(Trouble::Compacted) => {}
         Err(_) => return None,
     }
     let options = WatchOptions::new().with_start_revision(1);
-    let mut watch = timeout(DEADLINE, client.watch(key, Some(options))).await.ok()?.ok()?;
+    let mut watch = timeout(deadline, client.watch(key, Some(options))).await.ok()?.ok()?;
     loop {
-        let event = timeout(DEADLINE, watch.message()).await.ok()?.ok()??;
+        let event = timeout(deadline, watch.message()).await.ok()?.ok()??;
         if event.canceled() {
             return Some((u64::try_from(event.compact_revision()).ok()?, revision));
         }

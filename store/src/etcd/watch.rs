@@ -18,7 +18,7 @@ use backon::{BackoffBuilder as _, ExponentialBuilder};
 use etcd_client::{EventType, WatchOptions, WatchResponse, WatchStream};
 use tokio::sync::mpsc;
 
-use super::connection::{Borrowed, Connection, DEADLINE};
+use super::connection::{Borrowed, Connection};
 use super::read::{after, read, record, unsigned};
 use super::trouble::Trouble;
 use crate::store::{KeyChange, Range, Watch, WatchEvent};
@@ -183,8 +183,9 @@ impl Watcher {
             let created = stream.message().await?;
             Ok::<_, etcd_client::Error>((stream, created))
         };
-        match tokio::time::timeout(DEADLINE, open).await {
-            Err(_) => Err(End::Broken(format!("no answer within {DEADLINE:?}"))),
+        let deadline = self.connection.liveness.call;
+        match tokio::time::timeout(deadline, open).await {
+            Err(_) => Err(End::Broken(format!("no answer within {deadline:?}"))),
             Ok(Err(error)) => Err(End::Broken(Trouble::from(error).to_string())),
             Ok(Ok((_, None))) => Err(End::Broken("the stream ended".to_owned())),
             Ok(Ok((stream, Some(created)))) => {

@@ -1,10 +1,10 @@
 //! Leases.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use muster_store::{Lease, LeaseId, Op, StoreError};
+use muster_store::{KeyChange, Lease, LeaseId, Op, StoreError, WatchEvent};
 
-use crate::support::{Bed, eventually};
+use crate::support::{Bed, eventually, within};
 
 /// The shortest lease etcd grants with the elections of the tests.
 const SHORT: Duration = Duration::from_secs(1);
@@ -16,11 +16,28 @@ fn put(bed: &Bed, name: &str, lease: Lease) -> Vec<Op> {
 }
 
 pub(crate) async fn records_end_with_their_lease(bed: &Bed) {
-    let lease = bed.store.grant(SHORT).await.unwrap();
-    assert!(lease.ttl >= SHORT);
-    bed.store.commit(vec![], put(bed, "a", lease)).await.unwrap();
+    let mut watch = bed.store.watch(bed.everything());
     bed.store.commit(vec![], vec![bed.put("b", "")]).await.unwrap();
-    assert_eq!(bed.get("a").await.unwrap().lease, Some(lease.id));
+    let lease = bed.lease_with(SHORT, &["a"]).await;
+    assert!(lease.ttl >= SHORT);
+    // It was there, under this lease: that is seen in the watch however late.
+    let was_there = async {
+        loop {
+            let (entries, changes) = match watch.events.recv().await.unwrap() {
+                WatchEvent::Reset(listing) => (listing.entries, Vec::new()),
+                WatchEvent::Changes { changes, .. } => (Vec::new(), changes),
+                _ => continue,
+            };
+            let put = changes.into_iter().filter_map(|change| match change {
+                KeyChange::Put(record) => Some(record),
+                KeyChange::Delete { .. } => None,
+            });
+            if entries.into_iter().chain(put).any(|record| record.lease == Some(lease.id)) {
+                return;
+            }
+        }
+    };
+    within("the record", was_there).await;
     eventually("the lease to end", || async { bed.get("a").await.is_none().then_some(()) }).await;
     assert!(bed.get("b").await.is_some());
     let revoked = bed.store.grant(LONG).await.unwrap();
@@ -30,21 +47,42 @@ pub(crate) async fn records_end_with_their_lease(bed: &Bed) {
 }
 
 pub(crate) async fn a_lease_that_is_kept_alive_lasts(bed: &Bed) {
-    let kept = bed.store.grant(SHORT).await.unwrap();
-    bed.store.commit(vec![], put(bed, "kept", kept)).await.unwrap();
-    // Another lease, granted later and not kept, tells the time.
-    for round in 0..2 {
-        let other = bed.store.grant(SHORT).await.unwrap();
-        let name = format!("clock{round}");
-        bed.store.commit(vec![], put(bed, &name, other)).await.unwrap();
-        eventually("the other lease to end", || async {
-            let prolonged = bed.store.keep_alive(kept.id).await.unwrap();
-            assert_eq!(prolonged, kept);
-            bed.get(&name).await.is_none().then_some(())
-        })
-        .await;
+    within("a lease to be kept for longer than it lasts", async {
+        while !outlives_another(bed).await {}
+    })
+    .await;
+}
+
+/// Whether a lease that is kept alive outlives two others that are granted later and are not. `false`: this process came
+/// too late to keep it, so that it had to end.
+async fn outlives_another(bed: &Bed) -> bool {
+    let mut asked = Instant::now();
+    let kept = bed.lease_with(SHORT, &["kept"]).await;
+    for name in ["clock0", "clock1"] {
+        bed.lease_with(SHORT, &[name]).await;
+        loop {
+            let now = Instant::now();
+            match bed.store.keep_alive(kept.id).await {
+                Ok(prolonged) => assert_eq!(prolonged, kept),
+                Err(StoreError::LeaseGone { .. }) => {
+                    assert!(asked.elapsed() >= kept.ttl, "it has the time that was answered for");
+                    return false;
+                }
+                Err(other) => panic!("{other:?}"),
+            }
+            asked = now;
+            let is_there = bed.get("kept").await.is_some();
+            if asked.elapsed() >= kept.ttl {
+                return false;
+            }
+            assert!(is_there, "it has the time that was answered for");
+            if bed.get(name).await.is_none() {
+                break;
+            }
+            tokio::time::sleep(SHORT / 50).await;
+        }
     }
-    assert!(bed.get("kept").await.is_some());
+    true
 }
 
 pub(crate) async fn a_lease_that_is_gone_is_said_to_be(bed: &Bed) {
@@ -85,16 +123,19 @@ pub(crate) async fn no_lease_is_longer_or_shorter_than_sensible(bed: &Bed) {
 }
 
 pub(crate) async fn the_time_left_runs_down_and_is_prolonged(bed: &Bed) {
-    let lease = bed.store.grant(Duration::from_secs(6)).await.unwrap();
-    eventually("a second to pass", || async {
+    let lease = bed.store.grant(LONG).await.unwrap();
+    eventually("three seconds to pass", || async {
         let time = bed.store.time_left(lease.id).await.unwrap();
         assert_eq!(time.granted, lease.ttl);
-        (time.left < Duration::from_secs(5)).then_some(())
+        (time.left < lease.ttl - Duration::from_secs(3)).then_some(())
     })
     .await;
+    let asked = Instant::now();
     bed.store.keep_alive(lease.id).await.unwrap();
     let time = bed.store.time_left(lease.id).await.unwrap();
-    assert!(time.left >= Duration::from_secs(4), "{time:?}");
+    // etcd counts whole seconds.
+    let passed = asked.elapsed() + Duration::from_secs(1);
+    assert!(time.left + passed >= lease.ttl, "{time:?} {passed:?} later");
     bed.store.revoke(lease.id).await.unwrap();
     let error = bed.store.time_left(lease.id).await.unwrap_err();
     assert!(matches!(error, StoreError::LeaseGone { .. }), "{error:?}");

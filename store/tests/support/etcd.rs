@@ -116,14 +116,14 @@ impl Server {
         format!("{scheme}://127.0.0.1:{}", self.client_port)
     }
 
-    /// How to reach it.
+    /// How to reach it, with all the patience that it needs.
     pub(crate) fn options(&self) -> EtcdOptions {
         EtcdOptions {
             endpoints: vec![self.endpoint()],
             login: None,
             ca_file: self.tls.as_ref().map(|c| c.authority()),
             identity_files: self.tls.as_ref().map(|c| c.client()),
-            ..EtcdOptions::default()
+            liveness: super::patient(),
         }
     }
 

@@ -12,8 +12,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use muster_store::{
-    EtcdOptions, Event, Guard, KeyValue, Op, Range, Registry, Store, Updates, Watch, WatchEvent,
-    open_embedded, open_etcd,
+    Commit, EtcdOptions, Event, Guard, KeyValue, Lease, Liveness, Op, Range, Registry, Store,
+    StoreError, Updates, Watch, WatchEvent, open_embedded, open_etcd,
 };
 
 /// How long anything may take. Generous: what it bounds takes milliseconds on a machine that does nothing else.
@@ -93,6 +93,24 @@ impl Bed {
         Guard::Modified { key: self.key(name), revision }
     }
 
+    /// A lease of so much time, granted anew until it has records: a busy machine may need longer to write them than a
+    /// short lease lasts.
+    pub(crate) async fn lease_with(&self, ttl: Duration, names: &[&str]) -> Lease {
+        eventually("records under a lease", || async {
+            let lease = self.store.grant(ttl).await.unwrap();
+            let put = |name: &&str| {
+                let (key, value) = (self.key(name), "v".into());
+                Op::Put { key, value, lease: Some(lease.id) }
+            };
+            match self.store.commit(vec![], names.iter().map(put).collect()).await {
+                Ok(Commit::Done { .. }) => Some(lease),
+                Err(StoreError::LeaseGone { .. }) => None,
+                other => panic!("{other:?}"),
+            }
+        })
+        .await
+    }
+
     /// One record.
     pub(crate) async fn get(&self, name: &str) -> Option<KeyValue> {
         let range = Range::Key(self.key(name));
@@ -100,7 +118,24 @@ impl Bed {
     }
 }
 
-/// A store in etcd.
+/// A server that works is given all the time it needs: for tests that are not about one that does not.
+pub(crate) fn patient() -> Liveness {
+    Liveness {
+        call: LIMIT,
+        keep_alive: LIMIT,
+        sign_of_life: LIMIT,
+        ping_timeout: LIMIT,
+        ..Liveness::default()
+    }
+}
+
+/// A store in etcd, with all the patience that its servers need.
+pub(crate) async fn open_patiently(endpoints: &[String]) -> Arc<dyn Store> {
+    let (endpoints, liveness) = (endpoints.to_vec(), patient());
+    open_etcd(EtcdOptions { endpoints, liveness, ..EtcdOptions::default() }).await.unwrap()
+}
+
+/// A store in etcd, with the patience of a daemon.
 pub(crate) async fn open(endpoints: &[String]) -> Arc<dyn Store> {
     let options = EtcdOptions { endpoints: endpoints.to_vec(), ..EtcdOptions::default() };
     open_etcd(options).await.unwrap()
