@@ -1,5 +1,6 @@
-//! A stream that falls silent ends every wait, whatever it is for.
+//! What ends a wait though it is not over, whatever it is for: streams that fall silent or break off, and the time.
 
+use std::cell::Cell;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
@@ -11,13 +12,24 @@ use crate::client::Patience;
 use crate::endpoint::Endpoint;
 use crate::output::console::Format;
 
-/// A daemon that begins to answer each request with a stream of events, and then says nothing more.
-pub(crate) struct SilentDaemon {
+/// Far beyond what anything takes on a busy machine.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// Longer than any test.
+const NEVER: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// How a stream of events begins, with one of a kind that no client knows.
+const BEGUN: &str =
+    "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\ndata: {\"event\":\"hello\"}\n\n";
+
+/// A daemon that gives every request the same answer, and then says nothing more.
+struct Daemon {
     folder: tempfile::TempDir,
 }
 
-impl SilentDaemon {
-    pub(crate) fn new() -> Self {
+impl Daemon {
+    /// It keeps the connection, or closes it.
+    fn new(answer: &'static str, keeps: bool) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let listener = UnixListener::bind(folder.path().join("s")).unwrap();
         std::thread::spawn(move || {
@@ -26,34 +38,71 @@ impl SilentDaemon {
                 let mut stream = stream.unwrap();
                 let head = BufReader::new(stream.try_clone().unwrap()).lines();
                 let _ = head.map_while(Result::ok).find(String::is_empty);
-                let answer =
-                    "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n: hello\n\n";
-                stream.write_all(answer.as_bytes()).unwrap();
-                open.push(stream);
+                // A client that has gone is no fault.
+                let _ = stream.write_all(answer.as_bytes());
+                if keeps {
+                    open.push(stream);
+                }
             }
         });
         Self { folder }
     }
 
-    /// A client that has little patience with it.
-    pub(crate) fn client(&self) -> Client {
+    fn client(&self, silence: Duration) -> Client {
         let socket: PathBuf = self.folder.path().join("s");
-        let patience = Patience::new(Duration::from_millis(50), None);
-        let patience = patience.with_silence(Duration::from_millis(100));
+        let patience = Patience::new(Duration::from_secs(30), None).with_silence(silence);
         Client::new(vec![Endpoint::Unix(socket).into()], patience, false)
     }
 }
 
-/// Follows a course on a daemon that is silent; what came of it.
-pub(crate) async fn on_a_silent_stream(mut course: impl Course) -> String {
-    let daemon = SilentDaemon::new();
+/// A course with another's events. It stops the clock once it has heard one: from then on time passes when nothing is left
+/// to be done, and not before.
+struct StopsClock<C>(C);
+
+impl<C: Course> Course for StopsClock<C> {
+    async fn open(&self, client: &Client) -> Result<Pieces, ClientError> {
+        self.0.open(client).await
+    }
+
+    fn take(&mut self, console: &mut Console, data: &str) -> Result<(), Error> {
+        tokio::time::pause();
+        self.0.take(console, data)
+    }
+
+    fn is_over(&self) -> bool {
+        self.0.is_over()
+    }
+
+    fn summary(&self) -> String {
+        self.0.summary()
+    }
+
+    fn awaited(&self) -> Vec<Awaited> {
+        self.0.awaited()
+    }
+
+    fn patience(&self, client: &Client) -> Option<Duration> {
+        self.0.patience(client)
+    }
+}
+
+/// Follows a course; a wait that hangs is a failure with a name.
+async fn followed(
+    client: &Client,
+    mut course: impl Course,
+    limit: Option<Duration>,
+) -> Result<Ended, Error> {
     let mut console = Console::new(Format::Table);
     let mut interrupts = signal(SignalKind::interrupt()).unwrap();
-    let client = daemon.client();
-    let followed = follow(&client, &mut console, &mut course, None, &mut interrupts);
-    // Far beyond all patience: a wait that hangs is a failure with a name.
-    let ended = tokio::time::timeout(Duration::from_secs(30), followed).await;
-    ended.expect("it went on for ever").unwrap_err().to_string()
+    let followed = follow(client, &mut console, &mut course, limit, &mut interrupts);
+    tokio::time::timeout(2 * NEVER, followed).await.expect("it went on for ever")
+}
+
+/// Follows a course on a daemon that falls silent; what came of it.
+pub(crate) async fn on_a_silent_stream(course: impl Course) -> String {
+    let daemon = Daemon::new(BEGUN, true);
+    let client = daemon.client(Duration::from_secs(35));
+    followed(&client, StopsClock(course), None).await.unwrap_err().to_string()
 }
 
 struct ForEver;
@@ -83,5 +132,60 @@ impl Course for ForEver {
 #[tokio::test]
 async fn a_stream_that_falls_silent_ends_the_wait() {
     let problem = on_a_silent_stream(ForEver).await;
-    assert!(problem.ends_with("has said nothing for 100ms"), "{problem}");
+    assert!(problem.ends_with("has said nothing for 35s"), "{problem}");
+}
+
+#[tokio::test]
+async fn a_wait_ends_when_its_time_is_up() {
+    let daemon = Daemon::new(BEGUN, true);
+    let client = daemon.client(2 * NEVER);
+    let ended = followed(&client, StopsClock(ForEver), Some(NEVER)).await;
+    assert_eq!(ended.unwrap(), Ended::TimeUp);
+}
+
+/// A course that has no patience any more once it has asked a few times.
+struct Impatient {
+    opened: Cell<u32>,
+}
+
+impl Course for Impatient {
+    async fn open(&self, client: &Client) -> Result<Pieces, ClientError> {
+        self.opened.set(self.opened.get() + 1);
+        ForEver.open(client).await
+    }
+
+    fn take(&mut self, _: &mut Console, _: &str) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn is_over(&self) -> bool {
+        false
+    }
+
+    fn summary(&self) -> String {
+        String::new()
+    }
+
+    fn awaited(&self) -> Vec<Awaited> {
+        Vec::new()
+    }
+
+    fn patience(&self, _: &Client) -> Option<Duration> {
+        Some(if self.opened.get() < 3 { NEVER } else { Duration::ZERO })
+    }
+}
+
+#[tokio::test]
+async fn a_daemon_that_never_goes_through_with_a_wait_is_given_up_with_what_it_did_last() {
+    let hangs_up = "broke off";
+    let ends_at_once = "the daemon ended the wait before it was over";
+    for (answer, said) in [("", hangs_up), (BEGUN, ends_at_once)] {
+        let daemon = Daemon::new(answer, false);
+        let course = Impatient { opened: Cell::new(0) };
+        let client = daemon.client(NEVER);
+        let ended = followed(&client, course, None);
+        let ended = tokio::time::timeout(LIMIT, ended).await.expect("it went on for ever");
+        let problem = ended.unwrap_err().to_string();
+        assert!(problem.ends_with(said), "{problem}");
+    }
 }

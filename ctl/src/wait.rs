@@ -364,3 +364,74 @@ fn failed(
         .hint(format_args!("`musterctl status {unit}` and `musterctl journal {unit}` show more"));
     console.result(UnitResult { unit, what: What::Failed { message, log } }).map_err(Error::Output)
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::output::console::Format;
+
+    /// Two units that are waited for, and what is known of them after some events.
+    fn after(queue: bool, events: &[Value]) -> Course {
+        let unit = |name: &str| WaitFor {
+            name: name.parse().unwrap(),
+            until: Until::Launched,
+            generation: 1,
+        };
+        let mut course = Course::new(vec![unit("a.service"), unit("b.service")], 1, queue);
+        let mut console = Console::new(Format::Json);
+        for event in events {
+            course.hear_of(&mut console, &event.to_string()).unwrap();
+        }
+        course
+    }
+
+    fn state(active: &str, sub: &str, remark: &str) -> Value {
+        json!({
+            "load": "loaded", "active": active, "sub": sub, "hash": "", "generation": 1,
+            "desired": "launched", "since": 0, "invocation": "", "remark": remark,
+        })
+    }
+
+    fn machine() -> Value {
+        json!({"id": "1".repeat(32), "address": "10.0.0.1"})
+    }
+
+    #[test]
+    fn what_is_waited_for_is_named_with_how_far_it_is() {
+        let progress = |name: &str, state: Value| json!({"event": "progress", "name": name, "machine": machine(), "state": state});
+        assert_eq!(
+            after(false, &[]).names(),
+            "a.service (nothing heard yet), b.service (nothing heard yet) are"
+        );
+        let fetching = "fetching the image web:1: 30% of 10 MB";
+        let course = after(
+            false,
+            &[
+                progress("a.service", state("activating", "start-pre", fetching)),
+                json!({"event": "progress", "name": "b.service"}),
+            ],
+        );
+        assert_eq!(
+            course.names(),
+            "a.service (activating/start-pre on 11111111.../10.0.0.1, fetching the image web:1: 30% of 10 MB), \
+             b.service (not placed) are"
+        );
+        let done = json!({"event": "done", "name": "b.service", "machines": [machine()]});
+        let course = after(false, &[progress("a.service", state("activating", "start", "")), done]);
+        assert_eq!(course.names(), "a.service (activating/start on 11111111.../10.0.0.1) is");
+    }
+
+    #[test]
+    fn what_is_queued_and_refused_is_waited_for() {
+        let refusal = json!({"unit": null, "machines": []});
+        let refused = json!({"event": "refused", "name": "a.service", "refusal": refusal});
+        let course = after(true, &[refused.clone(), refused.clone()]);
+        assert_eq!(
+            course.names(),
+            "a.service (no machine takes it), b.service (nothing heard yet) are"
+        );
+        assert!(after(false, &[refused]).names().starts_with("b.service"));
+    }
+}

@@ -18,7 +18,7 @@ use std::time::Duration;
 use muster_common::backup::Backup;
 use muster_common::machine::Machine;
 use muster_common::state::DesiredState::{Inactive, Launched, Loaded};
-use muster_store::{EtcdOptions, Registry, Store};
+use muster_store::{EtcdOptions, Liveness, Registry, Store};
 use musterd::Health;
 use musterd::http::socket::Sockets;
 use musterd::http::{App, Parts, SLOT_LIMIT, serve};
@@ -34,6 +34,9 @@ use tokio_util::sync::CancellationToken;
 const WEB: &str =
     "# Kept as written.\n[Service]\nExecStart=/bin/sleep 1d\n\n[X-Fleet]\nConflicts=web@*\n";
 const DB: &str = "[Service]\nExecStart=/bin/sleep 2d\n\n[X-Fleet]\nMachineMetadata=disk=ssd\n";
+
+/// Generous: what it bounds takes seconds on a busy machine.
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// An etcd of the test's own, and its data; killed when dropped.
 struct Etcd {
@@ -60,7 +63,10 @@ impl Etcd {
             .kill_on_drop(true)
             .spawn()
             .expect("etcd is needed (Debian: etcd-server)");
-        let options = EtcdOptions { endpoints: vec![client], ..EtcdOptions::default() };
+        // A server that works is given all the time it needs.
+        let liveness =
+            Liveness { call: LIMIT, keep_alive: LIMIT, sign_of_life: LIMIT, ..Liveness::default() };
+        let options = EtcdOptions { endpoints: vec![client], liveness, ..EtcdOptions::default() };
         let store = muster_store::open_etcd(options).await.unwrap();
         let registry = Registry::new(Arc::clone(&store), "/ready/");
         let mut looks = tokio::time::interval(Duration::from_millis(100));
@@ -69,7 +75,7 @@ impl Etcd {
                 looks.tick().await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(60), ready).await.expect("etcd does not answer");
+        tokio::time::timeout(LIMIT, ready).await.expect("etcd does not answer");
         Self { store, _process: process, _data: data }
     }
 }

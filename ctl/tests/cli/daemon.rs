@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use serde_json::Value;
@@ -126,7 +127,8 @@ impl Daemon {
     /// The command, to be run otherwise.
     pub(crate) fn command(&self, arguments: &str) -> Command {
         let mut command = musterctl(arguments);
-        command.env("MUSTERCTL_ENDPOINT", self.socket());
+        // All the patience it needs: a test that is about little of it says how much.
+        command.env("MUSTERCTL_ENDPOINT", self.socket()).env("MUSTERCTL_REQUEST_TIMEOUT", "60");
         command
     }
 }
@@ -165,10 +167,10 @@ pub(crate) fn interrupt(child: &Child) {
 
 /// Waits for something another process is about to do.
 pub(crate) fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
-    let begun = std::time::Instant::now();
+    let begun = Instant::now();
     while !is_so() {
         assert!(begun.elapsed().as_secs() < 60, "{what} did not happen");
-        thread::yield_now();
+        thread::sleep(Duration::from_millis(5));
     }
 }
 

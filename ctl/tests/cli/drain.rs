@@ -7,7 +7,7 @@ use muster_common::drain::{Course, Progress};
 use muster_common::refusal::{Refusal, UnitReason};
 use serde_json::{Value, json};
 
-use crate::daemon::{Answer, Daemon, shown};
+use crate::daemon::{Answer, Daemon, musterctl, shown};
 use crate::words::{full, machine, name};
 
 fn cordon(ended: Option<DrainEnd>) -> Cordon {
@@ -119,7 +119,7 @@ fn what_cannot_move_is_told_with_its_reason() {
     let given_up = [("a.service", Course::Stays), ("p.service", Course::Stays)];
     let end = progress(Some(cordon(Some(DrainEnd::GaveUp))), &given_up);
     let first = going(&[("a.service", queued()), ("p.service", Course::Pinned)]);
-    assert_snapshot!(daemon(&first, vec![told(end)]).run("drain n1 --deadline 1"), @r"
+    assert_snapshot!(daemon(&first, vec![told(end)]).run("drain n1 --deadline 1h"), @r"
     exit 1
     --- stderr
     error: a.service was not up elsewhere in time
@@ -144,7 +144,7 @@ fn a_forced_drain_is_waited_for_beyond_what_cannot_move() {
         serde_json::to_value(DrainEvent::Left { name: name("p.service"), to: None }).unwrap();
     let events =
         vec![told(first.clone()), forced(&[("p.service", Course::Stopping)]), gone, forced(&[])];
-    assert_snapshot!(daemon(&first, events).run("drain n1 --deadline 1 --force"), @r"
+    assert_snapshot!(daemon(&first, events).run("drain n1 --deadline 1h --force"), @r"
     exit 0
     --- stdout
     p.service stopped, and is on no machine now
@@ -221,13 +221,13 @@ fn without_waiting_and_as_json() {
 
 #[test]
 fn force_is_nothing_without_a_deadline() {
-    assert_snapshot!(daemon(&going(&[]), Vec::new()).run("drain n1 --force"), @r"
+    assert_snapshot!(shown(&musterctl("drain n1 --force").output().unwrap()), @r"
     exit 2
     --- stderr
     error: the following required arguments were not provided:
       --deadline <DURATION>
 
-    Usage: musterctl drain --deadline <DURATION> --force --endpoint <ENDPOINT> <MACHINE>
+    Usage: musterctl drain --deadline <DURATION> --force <MACHINE>
 
     For more information, try '--help'.
     ");
@@ -239,23 +239,25 @@ fn a_deadline_is_kept_though_a_unit_takes_its_time_to_stop() {
     let first = going(&stopping);
     let machines = json!({"machines": [machine(1), machine(2)], "cordons": {}});
     let path = format!("/v1/machines/{}/drain", machine(1).id);
-    let run = |line: &str, end: Progress| {
+    let run = |line: &str, first: &Progress, end: Progress| {
         let (order, follow) = (format!("POST {path}"), format!("GET {path}/events?revision=7"));
         let daemon = Daemon::new([
             ("GET /v1/machines", Answer::json(&machines)),
-            (order.as_str(), Answer::json(json!({"progress": &first, "revision": 7}))),
+            (order.as_str(), Answer::json(json!({"progress": first, "revision": 7}))),
             (follow.as_str(), Answer::OpenEvents(vec![told(end)])),
         ]);
         daemon.run(line)
     };
     let ended = |end| progress(Some(cordon(Some(end))), &stopping);
-    assert_snapshot!(run("drain n1 --deadline 1", ended(DrainEnd::GaveUp)), @r"
+    assert_snapshot!(run("drain n1 --deadline 1h", &first, ended(DrainEnd::GaveUp)), @r"
     exit 1
     --- stderr
     error: slow.service is still being stopped on 11111111...
     error: the drain of 11111111... was given up at its deadline
     ");
-    assert_snapshot!(run("drain n1 --deadline 1 --force", ended(DrainEnd::Forced)), @r"
+    // What is told when the time is up is what was known from the first.
+    let forced = ended(DrainEnd::Forced);
+    assert_snapshot!(run("drain n1 --deadline 1 --force", &forced, forced.clone()), @r"
     exit 1
     --- stderr
     error: slow.service is still being stopped on 11111111...
@@ -263,7 +265,7 @@ fn a_deadline_is_kept_though_a_unit_takes_its_time_to_stop() {
     hint: `TimeoutStopSec=` of a unit says how long its stop may take
     ");
     // Nobody leads, so nobody ends it.
-    assert_snapshot!(run("drain n1 --deadline 1", first.clone()), @r"
+    assert_snapshot!(run("drain n1 --deadline 1", &first, first.clone()), @r"
     exit 1
     --- stderr
     error: slow.service is still being stopped on 11111111...

@@ -16,6 +16,8 @@ mod help;
 mod hidden;
 mod journal;
 mod patterns;
+#[path = "../../../store/tests/support/ports.rs"]
+mod ports;
 mod reboot;
 mod show;
 mod ssh;

@@ -174,7 +174,10 @@ fn a_tunnel_leads_to_the_socket_and_is_gone_afterwards() {
 #[test]
 fn a_tunnel_that_cannot_be_says_what_ssh_said() {
     let (sshd, daemon) = (Sshd::new(""), cluster());
-    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    // Taken, so that nobody else listens there.
+    let taken = tokio::net::TcpSocket::new_v4().unwrap();
+    taken.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let closed = taken.local_addr().unwrap().port();
     let refused = run(&sshd, &daemon, &["--tunnel", &format!("127.0.0.1:{closed}"), "list-units"]);
     assert_snapshot!(refused.replace(&closed.to_string(), "[PORT]").replace('\r', ""), @r"
     exit 1

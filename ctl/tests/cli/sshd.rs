@@ -1,12 +1,13 @@
 //! An sshd of the test's own on loopback: its keys, its configuration, a free port. It ends with the test.
 
 use std::fs::Permissions;
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use crate::daemon::eventually;
+use crate::ports::free_port;
 
 /// Debian's place of the server, which insists on being called by its whole path.
 const PROGRAM: &str = "/usr/sbin/sshd";
@@ -36,8 +37,7 @@ impl Sshd {
         if is_root() {
             std::fs::create_dir_all("/run/sshd").unwrap();
         }
-        let port =
-            TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
+        let port = free_port();
         let configuration = format!(
             "ListenAddress 127.0.0.1\nPort {port}\nHostKey {}\nAuthorizedKeysFile {}\nStrictModes no\n\
              UsePAM no\nPidFile none\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n{more}\n",

@@ -38,7 +38,10 @@ fn a_socket_that_a_daemon_left_behind() {
 
 #[test]
 fn nobody_listens_at_the_port() {
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    // Taken, so that nobody else listens there.
+    let taken = tokio::net::TcpSocket::new_v4().unwrap();
+    taken.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let port = taken.local_addr().unwrap().port();
     let output =
         musterctl(&format!("list-units --endpoint http://127.0.0.1:{port}")).output().unwrap();
     assert_snapshot!(shown(&output).replace(&port.to_string(), "[PORT]"), @r"

@@ -300,4 +300,28 @@ mod tests {
             Stand::Ended(End::Rebooted)
         );
     }
+
+    #[test]
+    fn machines_that_are_waited_for_are_named_with_how_far_they_are() {
+        let id = "2".repeat(32);
+        let known: Reboots = serde_json::from_value(serde_json::json!({
+            "machine": id, "groups": [], "hosts": [], "requests": [], "machines": [],
+        }))
+        .unwrap();
+        let asked: Requested = serde_json::from_value(serde_json::json!({
+            "id": id, "anew": true, "host": {"phase": "idle", "boot": "b1"},
+            "request": {"machine": id, "by": "ann", "at": 1},
+        }))
+        .unwrap();
+        let mut course = ForReboots::new(&known, &[asked]);
+        assert_eq!(course.names(), "22222222... (nothing heard yet) is");
+        let event = serde_json::json!({
+            "event": "status", "machine": id, "groups": [], "machines": [],
+            "hosts": [{"machine": id, "phase": "waiting", "boot": "b1", "since": 1}],
+            "requests": [{"machine": id, "by": "ann", "at": 1}],
+        });
+        let mut console = Console::new(crate::output::console::Format::Table);
+        course.take(&mut console, &event.to_string()).unwrap();
+        assert_eq!(course.names(), "22222222... (waiting) is");
+    }
 }
