@@ -359,7 +359,8 @@ async fn an_event_stream_that_breaks_loses_nothing() {
         case.cut();
         let relist = async { while case.events.recv().await != Some(RunnerEvent::Relist) {} };
         tokio::time::timeout(Duration::from_secs(30), relist).await.unwrap();
-        assert_eq!(case.see(&unit).await.invocation, before.invocation, "it was started anew");
+        let after = case.see_when_back(&unit).await;
+        assert_eq!(after.invocation, before.invocation, "it was started anew");
         // And what happens from now on is told again.
         case.runner.stop(&unit).await.unwrap();
         case.told(&unit, "inactive").await;

@@ -7,8 +7,10 @@ use std::path::{Path, PathBuf};
 use musterd::config::Serves;
 use musterd::http::serve::serve;
 use musterd::http::socket::{Sockets, Tcp};
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{
+    AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader,
+};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
 use super::trouble::eventually;
 use super::*;
@@ -28,9 +30,22 @@ pub(super) async fn listen_with(app: App, serves: Serves, limits: Option<Limits>
     address
 }
 
+/// The same at a unix socket in a directory. What is written there is there: a network, be it loopback, may need a moment,
+/// in which a clock that goes on whenever nothing else does would go on.
+pub(super) fn listen_locally(app: App, limits: Limits, directory: &Path) -> PathBuf {
+    let path = directory.join("socket");
+    let unix = vec![UnixListener::bind(&path).unwrap()];
+    let sockets = Sockets { unix, limits: Some(limits), ..Sockets::default() };
+    tokio::spawn(serve(sockets, app, CancellationToken::new()));
+    path
+}
+
 /// Sends bytes and reads until the server has closed the connection.
 pub(super) async fn exchange(address: SocketAddr, request: &str) -> String {
-    let mut stream = TcpStream::connect(address).await.unwrap();
+    exchange_over(TcpStream::connect(address).await.unwrap(), request).await
+}
+
+async fn exchange_over(mut stream: impl AsyncRead + AsyncWrite + Unpin, request: &str) -> String {
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = Vec::new();
     // Longer than the server's own patience.
@@ -43,26 +58,32 @@ pub(super) async fn exchange(address: SocketAddr, request: &str) -> String {
 /// The clock is the test's: it goes on whenever nothing else does.
 #[tokio::test(start_paused = true)]
 async fn a_client_that_does_not_say_what_it_wants_is_cut_off() {
-    let address = listen(cluster().await.app).await;
-    let answer = exchange(address, "GET /healthz HTTP/1.1\r\nHost: localhost\r\nX-Slow: ").await;
+    let directory = tempfile::tempdir().unwrap();
+    let socket = listen_locally(cluster().await.app, Limits::default(), directory.path());
+    let exchange = async |request: &str| {
+        exchange_over(UnixStream::connect(&socket).await.unwrap(), request).await
+    };
+    let answer = exchange("GET /healthz HTTP/1.1\r\nHost: localhost\r\nX-Slow: ").await;
     assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 408 "), "{answer}");
     // And one that has nothing more to say.
-    let answer = exchange(address, "GET /v1/version HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+    let answer = exchange("GET /v1/version HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_client_that_stops_in_the_middle_of_a_body_is_cut_off() {
-    let address = listen(cluster().await.app).await;
+    let directory = tempfile::tempdir().unwrap();
+    let socket = listen_locally(cluster().await.app, Limits::default(), directory.path());
     let head = "POST /v1/units HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n";
-    let answer = exchange(address, &format!("{head}{{\"units\": [")).await;
+    let stream = UnixStream::connect(&socket).await.unwrap();
+    let answer = exchange_over(stream, &format!("{head}{{\"units\": [")).await;
     assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
     assert!(answer.contains("the whole body did not come within 30 s"), "{answer}");
 }
 
 /// Sends a head, then its body byte by byte, each of them in time, until the server has had enough.
-async fn drip(address: SocketAddr, head: &str) -> String {
-    let stream = TcpStream::connect(address).await.unwrap();
+async fn drip(socket: &Path, head: &str) -> String {
+    let stream = UnixStream::connect(socket).await.unwrap();
     let (mut read, mut write) = stream.into_split();
     write.write_all(head.as_bytes()).await.unwrap();
     let dripping = tokio::spawn(async move {
@@ -80,7 +101,8 @@ async fn drip(address: SocketAddr, head: &str) -> String {
 
 #[tokio::test(start_paused = true)]
 async fn a_body_that_comes_byte_by_byte_for_ever_is_cut_off_whosever_it_is() {
-    let address = listen(cluster().await.app).await;
+    let directory = tempfile::tempdir().unwrap();
+    let socket = listen_locally(cluster().await.app, Limits::default(), directory.path());
     let body = "Host: localhost\r\nContent-Type: application/json\r\nContent-Length: 4000\r\n";
     for request in [
         "POST /v1/units",
@@ -92,7 +114,7 @@ async fn a_body_that_comes_byte_by_byte_for_ever_is_cut_off_whosever_it_is() {
         "POST /fleetlock/v1/steady-state",
     ] {
         let head = format!("{request} HTTP/1.1\r\nfleet-lock-protocol: true\r\n{body}\r\n");
-        let answer = drip(address, &head).await;
+        let answer = drip(&socket, &head).await;
         assert!(answer.starts_with("HTTP/1.1 408 "), "{request}: {answer}");
         assert!(answer.contains("the whole body did not come within 30 s"), "{request}: {answer}");
     }

@@ -72,7 +72,9 @@ async fn a_drain_is_ordered_and_followed_to_its_end() {
     assert_eq!((&drain["deadline"], &drain["then"]), (&json!(300), &json!("force")));
 
     let path = format!("/v1/machines/m1/drain/events?revision={}", answer.body["revision"]);
-    let follow = cluster.stream(Request::get(path).body(Body::empty()).unwrap(), |_| false);
+    // It is followed from here on, whenever the rest happens.
+    let mut told = cluster.follow(Request::get(path).body(Body::empty()).unwrap()).await;
+    let mut events = vec![told.recv().await.unwrap()];
     let act = async {
         cluster.lead().await;
         let progress = cluster.get("/v1/machines/m1/drain").await.body;
@@ -88,7 +90,13 @@ async fn a_drain_is_ordered_and_followed_to_its_end() {
         let gone = StateUpdate { unit: name.clone(), state: None };
         cluster.registry.publish(&cluster.presence, vec![gone]).await.unwrap();
     };
-    let (events, ()) = tokio::join!(follow, act);
+    act.await;
+    let rest = async {
+        while let Some(event) = told.recv().await {
+            events.push(event);
+        }
+    };
+    tokio::time::timeout(LIMIT, rest).await.unwrap();
     let last = &events[events.len() - 2..];
     assert_eq!((&last[0]["event"], &last[0]["to"]["id"]), (&json!("left"), &json!("m2")));
     assert_eq!(last[1]["progress"]["units"], json!({}));

@@ -18,6 +18,19 @@ pub(super) async fn eventually(holds: impl Fn() -> bool) {
     tokio::time::timeout(LIMIT, poll).await.unwrap();
 }
 
+/// Waits until the metrics have a line.
+pub(super) async fn eventually_told(cluster: &Cluster, line: &str) {
+    let mut last = String::new();
+    let poll = async {
+        let mut ticks = tokio::time::interval(Duration::from_millis(10));
+        while !last.contains(line) {
+            ticks.tick().await;
+            last = cluster.get("/metrics").await.text;
+        }
+    };
+    assert!(tokio::time::timeout(LIMIT, poll).await.is_ok(), "never {line}: {last}");
+}
+
 impl Cluster {
     /// Registers another machine.
     pub(super) async fn join(&self, id: &str) -> Presence {
