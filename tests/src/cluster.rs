@@ -18,6 +18,9 @@ use crate::lab::{Container, Host, IMAGE, Lab, Options, Output, wait_until};
 /// How long anything may take that is expected to happen. Generous: a machine that runs tests is slow at times.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
+/// For tests in which no machine is to be lost: longer than one that is busy with something else may stand still.
+pub const LONG_TTL: &str = "60s";
+
 /// Under it lie the cluster's records.
 pub const PREFIX: &str = "/muster/v1/";
 

@@ -8,11 +8,11 @@ use anyhow::{Result, ensure};
 use muster_tests::cluster::Cluster;
 use muster_tests::lab::{Host, Signal, wait_until};
 
-/// Longer than anything below should take.
-const TTL: &str = "40s";
+/// A machine is forgotten three fifths of it after it was last heard of.
+const TTL: &str = "100s";
 
-/// Well below the time to live, well above what a shutdown takes.
-const BEFORE_THE_LEASE_ENDS: Duration = Duration::from_secs(30);
+/// Below what is left of a lease after a shutdown, far above what it takes to place units elsewhere.
+const BEFORE_THE_LEASE_ENDS: Duration = Duration::from_secs(40);
 
 fn ours(unit: &str) -> bool {
     unit.starts_with("app")

@@ -12,8 +12,7 @@ fn ours(unit: &str) -> bool {
 
 #[test]
 fn containers_are_placed_run_moved_and_forgotten() -> Result<()> {
-    let provision = vec!["--ttl".to_owned(), "5s".to_owned()];
-    let cluster = Cluster::up(Options { containers: true, provision, ..Options::default() })?;
+    let cluster = Cluster::up(Options { containers: true, ..Options::default() })?;
     let first = cluster.host(0)?;
 
     cluster.step("instances of a template start on different machines");

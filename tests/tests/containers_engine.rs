@@ -3,7 +3,7 @@
 //! What runs is read from cgroups of the hosts, which tell it while no engine answers.
 
 use anyhow::{Context, Result, ensure};
-use muster_tests::cluster::{Cluster, PREFIX, Running};
+use muster_tests::cluster::{Cluster, LONG_TTL, PREFIX, Running};
 use muster_tests::lab::{Host, Options, Signal};
 
 const DAEMON: &str = "/etc/docker/daemon.json";
@@ -14,7 +14,7 @@ fn ours(unit: &str) -> bool {
 
 #[test]
 fn containers_outlive_what_their_engine_goes_through() -> Result<()> {
-    let provision = ["--ttl", "5s", "--docker-live-restore"].map(str::to_owned).to_vec();
+    let provision = ["--ttl", LONG_TTL, "--docker-live-restore"].map(str::to_owned).to_vec();
     let cluster = Cluster::up(Options { containers: true, provision, ..Options::default() })?;
     let first = cluster.host(0)?;
     let apps: Vec<String> = (1..=6).map(|number| format!("app{number}.container")).collect();

@@ -26,13 +26,17 @@ fn a_container_lives_as_its_file_says() -> Result<()> {
 
 fn it_crashes_until_the_start_limit(cluster: &Cluster, host: &Host) -> Result<()> {
     cluster.step("a crash loop: five starts, a second apart, then it stays failed");
+    let restarts = "Exec=false\n[Service]\nRestart=on-failure\nRestartSec=1h";
+    cluster.write_container(host, "restarts.container", restarts)?;
+    cluster.run(host, "musterctl start --no-block restarts.container")?;
+    becomes(cluster, host, "restarts.container", "activating", "auto-restart")?;
+    destroyed(cluster, host, "restarts.container")?;
     let crash = "Exec=sh -c 'cut -d\" \" -f1 /proc/uptime >> /count/starts; exit 3'\nVolume=/root/count:/count\n\
                  [Service]\nRestart=on-failure\nRestartSec=1s\n\
                  [Unit]\nStartLimitIntervalSec=5min\nStartLimitBurst=5";
     cluster.run(host, "mkdir -p count")?;
     cluster.write_container(host, "crash.container", crash)?;
     cluster.run(host, "musterctl start --no-block crash.container")?;
-    becomes(cluster, host, "crash.container", "activating", "auto-restart")?;
     let failed = becomes(cluster, host, "crash.container", "failed", "failed")?;
     tells(&failed, "code 3")?;
     let starts = host.read_file("/root/count/starts")?;
@@ -90,7 +94,7 @@ fn it_falls_ill_and_is_killed_or_restarted(cluster: &Cluster, host: &Host) -> Re
         let ill = format!(
             "HealthCmd=test ! -e /state/ill\nHealthInterval=1s\nHealthRetries=1\nNotify=healthy\n\
              HealthOnFailure={action}\nVolume=/root/state:/state\n\
-             [Service]\nRestart={restart}\nRestartSec=0"
+             [Service]\nRestart={restart}\nRestartSec=0\n[Unit]\nStartLimitIntervalSec=0"
         );
         cluster.run(host, "rm -rf state && mkdir state")?;
         cluster.write_container(host, "ill.container", &ill)?;
@@ -131,9 +135,13 @@ fn it_does_not_stop_and_is_killed(cluster: &Cluster, host: &Host) -> Result<()> 
     destroyed(cluster, host, "deaf.container")?;
 
     cluster.step("one with a signal of its own stops at once, and well");
-    let own = "RunInit=no\nStopSignal=SIGUSR1\nExec=sh -c 'trap \"exit 0\" USR1; while :; do sleep 0.1; done'";
+    let own = "RunInit=no\nStopSignal=SIGUSR1\nVolume=/root/state:/state\n\
+               Exec=sh -c 'trap \"exit 0\" USR1; touch /state/heeds; while :; do sleep 0.1; done'";
+    cluster.run(host, "rm -rf state && mkdir state")?;
     cluster.write_container(host, "own.container", own)?;
     cluster.run(host, "musterctl start own.container")?;
+    cluster
+        .eventually("it to heed its signal", || host.read_file("/root/state/heeds").map(|_| ()))?;
     cluster.run(host, "musterctl stop own.container")?;
     becomes(cluster, host, "own.container", "inactive", "dead")?;
     let code = inspect(cluster, host, "systemd-own", ".State.ExitCode")?;
@@ -202,21 +210,24 @@ fn its_volume_is_kept_and_its_network_made(cluster: &Cluster, host: &Host) -> Re
     let label = "docker volume inspect --format '{{.Labels.purpose}}' systemd-data";
     ensure!(cluster.run(host, label)?.stdout.trim() == "test", "its label is missing");
 
+    let holds = |lines: &str| {
+        cluster.eventually("what it writes", || {
+            let kept = host.read_file("/var/lib/docker/volumes/systemd-data/_data/file")?;
+            ensure!(kept == lines, "{kept}");
+            Ok(())
+        })
+    };
+    holds("kept\n")?;
     destroyed(cluster, host, "user.container")?;
     cluster.run(host, "musterctl destroy data.volume front.network")?;
     cluster.run(host, "docker volume inspect systemd-data")?;
     cluster.run(host, "docker network inspect systemd-front")?;
-    let kept = host.read_file("/var/lib/docker/volumes/systemd-data/_data/file")?;
-    ensure!(kept == "kept\n", "{kept}");
+    holds("kept\n")?;
 
     cluster.step("the next container finds what the one before it left");
     cluster.run(host, "musterctl submit data.volume front.network")?;
     cluster.run(host, "musterctl start user.container")?;
-    cluster.eventually("its second line", || {
-        let kept = host.read_file("/var/lib/docker/volumes/systemd-data/_data/file")?;
-        ensure!(kept == "kept\nkept\n", "{kept}");
-        Ok(())
-    })?;
+    holds("kept\nkept\n")?;
     destroyed(cluster, host, "user.container")?;
     cluster.run(host, "musterctl destroy data.volume front.network")?;
     Ok(())

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use muster_tests::cluster::{Cluster, PATIENCE};
+use muster_tests::cluster::{Cluster, LONG_TTL, PATIENCE};
 use muster_tests::lab::{API_PORT, Answer, Host, Request, Signal, wait_until};
 use serde::Deserialize;
 
@@ -33,7 +33,7 @@ struct Holder {
 
 #[test]
 fn crowds_get_every_slot_and_no_more_while_daemons_are_killed() -> Result<()> {
-    let cluster = Cluster::with_ttl("5s")?;
+    let cluster = Cluster::with_ttl(LONG_TTL)?;
     let first = cluster.host(0)?;
     let record = format!(r#"{{"schema":1,"max":{CLIENTS},"holders":[]}}"#);
     cluster.run(first, &format!("etcdctl put /muster/v1/reboot/{MANY} '{record}'"))?;
@@ -160,7 +160,8 @@ fn post(cluster: &Cluster, number: usize, path: &str, group: &str, id: &str) -> 
         headers: &[("fleet-lock-protocol", "true")],
         body: &body,
         // Beyond what the daemon allows itself; Zincati waits half an hour.
-        patience: Duration::from_secs(30),
+        answer: Duration::from_secs(60),
+        ..Request::get(path)
     };
     cluster.ask(cluster.host(number % 3)?, API_PORT, request)
 }

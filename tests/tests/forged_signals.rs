@@ -2,7 +2,7 @@
 //! or the bus itself, straight to the daemon, nothing comes of it.
 
 use anyhow::{Context, Result, ensure};
-use muster_tests::cluster::{Cluster, StateRow};
+use muster_tests::cluster::{Cluster, LONG_TTL, StateRow};
 use muster_tests::lab::Host;
 
 /// Sends, as `nobody`, one of each signal that the daemon listens to straight to every name that it has on the bus, from the
@@ -45,7 +45,7 @@ ExecStart=/bin/sh -c 'until test -e /run/go; do sleep 0.2; done'
 
 #[test]
 fn what_nobody_says_on_the_bus_changes_nothing() -> Result<()> {
-    let cluster = Cluster::with_ttl("5s")?;
+    let cluster = Cluster::with_ttl(LONG_TTL)?;
     let first = cluster.host(0)?;
     cluster.each(|_, host| host.write_file("/root/forge", FORGE))?;
     cluster.write_sleeper(first, "web.service", "Global=true")?;

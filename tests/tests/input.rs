@@ -11,7 +11,7 @@ fn ours(unit: &str) -> bool {
 
 #[test]
 fn a_cluster_refuses_nonsense_and_survives_damage() -> Result<()> {
-    let cluster = Cluster::with_ttl("5s")?;
+    let cluster = Cluster::up(Options::default())?;
     let first = cluster.host(0)?;
     for app in ["app1.service", "app2.service", "app3.service"] {
         cluster.write_sleeper(first, app, "")?;

@@ -6,6 +6,9 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use muster_tests::lab::{Host, Lab, Options, Signal, wait_until};
 
+/// Generous: what is waited for takes moments on a machine that does nothing else.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// Tells the second process of a test, which is this very program, what to do.
 const ABANDON: &str = "MUSTER_LAB_ABANDON";
 
@@ -52,7 +55,7 @@ fn hosts_lose_power_and_come_back_as_the_same_machines() -> Result<()> {
 
     // Switched off by somebody on it.
     let _ = host.exec(&["systemctl", "poweroff"])?;
-    wait_until("the host to go down", Duration::from_secs(60), || {
+    wait_until("the host to go down", PATIENCE, || {
         if host.is_up() { Err("it is up") } else { Ok(()) }
     })?;
     host.boot()?;
@@ -67,7 +70,7 @@ fn a_host_that_asks_for_a_reboot_comes_back_as_the_same_machine_or_stays_down() 
     let ask = "busctl call org.freedesktop.login1 /org/freedesktop/login1 org.freedesktop.login1.Manager Reboot b false";
     let answers = |host: &Host| -> Result<()> {
         let address = host.address().to_string();
-        let took = wait_until("an answer", Duration::from_secs(30), || {
+        let took = wait_until("an answer", PATIENCE, || {
             other.exec(&["ping", "-c1", "-W1", &address])?.success().map(|_| ())
         })?;
         eprintln!("answers after {:.1} s", took.as_secs_f64());
@@ -89,7 +92,7 @@ fn a_host_that_asks_for_a_reboot_comes_back_as_the_same_machine_or_stays_down() 
         // logind goes down with its host and may not live to answer.
         let _ = host.exec(&["sh", "-c", ask])?;
         let Some(init) = init else { bail!("the host was not up") };
-        let took = host.wait_for_reboot(init, Duration::from_secs(60))?;
+        let took = host.wait_for_reboot(init, PATIENCE)?;
         eprintln!("reboot {round}: {:.1} s", took.as_secs_f64());
         assert_eq!(host.read_file("/etc/machine-id")?.trim(), host.machine_id());
         assert_eq!(host.read_file("/etc/kept")?, "on disk");
@@ -102,7 +105,7 @@ fn a_host_that_asks_for_a_reboot_comes_back_as_the_same_machine_or_stays_down() 
 
     host.stay_down(true)?;
     let _ = host.exec(&["sh", "-c", ask])?;
-    host.wait_for_the_end(Duration::from_secs(60))?;
+    host.wait_for_the_end(PATIENCE)?;
     assert!(!host.is_up());
     host.stay_down(false)?;
     eprintln!("switched on: {:.1} s", host.boot()?.as_secs_f64());
@@ -182,7 +185,7 @@ fn replicas_are_asked_all_the_time() -> Result<()> {
         host.write_file("/etc/answer", answer)?;
         host.write_file("/run/systemd/system/replica@.service", unit)?;
         host.exec(&["systemctl", "start", &format!("replica@{port}")])?.success()?;
-        wait_until("an answer", Duration::from_secs(10), || lab.http(host, port, "/").map(|_| ()))?;
+        wait_until("an answer", PATIENCE, || lab.http(host, port, "/").map(|_| ()))?;
     }
     let both = || lab.http(one, 8001, "/").and_then(|_| lab.http(other, 8002, "/")).map(|_| ());
     let ((), calm) = lab.sampling(&[8001, 8002], both)?;
@@ -194,7 +197,7 @@ fn replicas_are_asked_all_the_time() -> Result<()> {
         // Runtime files are gone with the boot.
         one.write_file("/run/systemd/system/replica@.service", unit)?;
         one.exec(&["systemctl", "start", "replica@8001"])?.success()?;
-        wait_until("an answer", Duration::from_secs(10), || lab.http(one, 8001, "/").map(|_| ()))?;
+        wait_until("an answer", PATIENCE, || lab.http(one, 8001, "/").map(|_| ()))?;
         other.power_cut()
     })?;
     assert_eq!(samples.away(1), Duration::ZERO, "8002 was there until the power cut: {samples:?}");
@@ -216,7 +219,7 @@ fn units_are_seen_and_signalled_from_outside() -> Result<()> {
     );
     assert_eq!(host.count_instances("seen"), 2);
     host.signal_unit("seen@a.service", Signal::KILL)?;
-    wait_until("the killed unit to go", Duration::from_secs(10), || {
+    wait_until("the killed unit to go", PATIENCE, || {
         if host.is_active("seen@a.service") { Err("it is there") } else { Ok(()) }
     })?;
     assert!(host.is_active("seen@b.service"));
@@ -230,7 +233,7 @@ fn two_runs_do_not_meet() -> Result<()> {
     assert_eq!(one.host(0)?.address(), other.host(0)?.address());
     assert_ne!(one.host(0)?.machine_id(), other.host(0)?.machine_id());
     let address = one.host(1)?.address().to_string();
-    let ping = ["ping", "-c1", "-W5", &address];
+    let ping = ["ping", "-c1", "-W60", &address];
     one.host(0)?.exec(&ping)?.success()?;
     one.host(1)?.power_cut()?;
     other.host(0)?.exec(&ping)?.success()?;

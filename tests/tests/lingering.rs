@@ -1,7 +1,7 @@
 //! Units whose processes outlive their stop, whatever keeps them: they hold their place until the last one is gone.
 
 use anyhow::{Context as _, Result, ensure};
-use muster_tests::cluster::{Cluster, StateRow};
+use muster_tests::cluster::{Cluster, LONG_TTL, StateRow};
 use muster_tests::lab::Host;
 
 /// Runs until a file is there, and is not killed before.
@@ -21,7 +21,7 @@ ExecStart=/bin/sh -c '(until test -e /run/let-go; do sleep 0.2; done) >/dev/null
 
 #[test]
 fn a_unit_that_is_not_empty_holds_its_place() -> Result<()> {
-    let cluster = Cluster::with_ttl("5s")?;
+    let cluster = Cluster::with_ttl(LONG_TTL)?;
     let first = cluster.host(0)?;
 
     cluster.step("a drain waits for the last process, and nothing runs twice");

@@ -5,7 +5,8 @@ use anyhow::{Context, Result, ensure};
 use muster_tests::cluster::{Cluster, Running};
 use muster_tests::lab::{Host, Options, Signal};
 
-const TTL: &str = "5s";
+/// Long enough that a host which is busy with something else is not lost, short beside what a test may take.
+const TTL: &str = "10s";
 
 /// What a user is told by a daemon that has no store.
 const NO_STORE: &str = "the store cannot be reached";

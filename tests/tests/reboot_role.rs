@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use muster_tests::cluster::{Cluster, PATIENCE};
+use muster_tests::cluster::{Cluster, LONG_TTL, PATIENCE};
 use muster_tests::lab::Host;
 use serde::Deserialize;
 
@@ -16,7 +16,7 @@ struct Status {
 
 #[test]
 fn a_machine_that_is_asked_reboots_and_gives_its_slot_back() -> Result<()> {
-    let cluster = Cluster::with_ttl("5s")?;
+    let cluster = Cluster::with_ttl(LONG_TTL)?;
     cluster.each(|_, host| {
         let variables = "Environment=MUSTER_REBOOT_SETTLE=3s MUSTER_REBOOT_DRAIN_TIMEOUT=30s";
         let line = format!(

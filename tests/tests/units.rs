@@ -6,9 +6,7 @@ use muster_tests::lab::{Host, Options};
 
 #[test]
 fn every_example_runs() -> Result<()> {
-    let provision = vec!["--ttl".to_owned(), "5s".to_owned()];
-    let options = Options { provision, containers: true, ..Options::default() };
-    let cluster = Cluster::up(options)?;
+    let cluster = Cluster::up(Options { containers: true, ..Options::default() })?;
     let first = cluster.host(0)?;
     let files = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../examples"))?;
     let files: Vec<String> = files

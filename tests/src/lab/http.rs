@@ -26,26 +26,31 @@ pub struct Request<'a> {
     pub headers: &'a [(&'a str, &'a str)],
     /// What is sent; a request that sends nothing says no length either.
     pub body: &'a str,
-    /// How long each of connecting, sending and waiting for the answer may take.
+    /// How long each of connecting and sending may take: the kernel's affair where somebody listens.
     pub patience: Duration,
+    /// How long the answer may take.
+    pub answer: Duration,
 }
 
 impl<'a> Request<'a> {
     /// For what is there to be read.
     pub fn get(path: &'a str) -> Self {
-        Self { method: "GET", path, headers: &[], body: "", patience: PATIENCE }
+        Self { method: "GET", path, headers: &[], body: "", patience: PATIENCE, answer: ANSWER }
     }
 }
 
-/// Longer than any healthy answer takes; a service that stays silent must not hang a test.
+/// Where nobody is, nobody answers.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Longer than any healthy answer takes on a machine that is busy; a service that stays silent must not hang a test.
+const ANSWER: Duration = Duration::from_secs(30);
 
 /// Asks once.
 pub(super) fn ask(to: SocketAddr, request: Request<'_>) -> Result<Answer> {
-    let Request { method, path, headers, body, patience } = request;
+    let Request { method, path, headers, body, patience, answer } = request;
     let mut stream =
         TcpStream::connect_timeout(&to, patience).with_context(|| format!("connect to {to}"))?;
-    stream.set_read_timeout(Some(patience))?;
+    stream.set_read_timeout(Some(answer))?;
     stream.set_write_timeout(Some(patience))?;
     // Version 1.0: the server closes when it is done, and sends no chunks.
     let mut sent = Vec::new();

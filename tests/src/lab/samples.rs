@@ -19,7 +19,8 @@ const INTERVAL: Duration = Duration::from_millis(100);
 /// Longer than any test.
 const ENDLESS: Duration = Duration::from_secs(86_400);
 
-/// A replica that says nothing for so long is away, whatever the machine below is busy with.
+/// A host that takes no connection for so long is away. One that has taken it is there, however long it takes to answer
+/// while the machine below is busy.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// One look at all replicas.
