@@ -79,7 +79,7 @@ pub(super) async fn run(connection: Weak<Connection>, key: String) {
     }
 }
 
-/// Looks at each server once; whether all have answered.
+/// Looks at each server once; whether all have answered, and one of them for the history.
 async fn look(connection: &Arc<Connection>, key: &str, cut: &mut Option<Cut>) -> bool {
     let deadline = connection.liveness.call;
     let mut all = true;
@@ -108,7 +108,7 @@ async fn look(connection: &Arc<Connection>, key: &str, cut: &mut Option<Cut>) ->
             Ok(Err(_)) | Err(_) => all = false,
         }
     }
-    all
+    all && asked
 }
 
 /// What is to be said of a history that was cut at `at` and has come to `revision`, when it is known for so long that it was not
