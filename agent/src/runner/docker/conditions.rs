@@ -97,11 +97,14 @@ fn command(condition: &Condition) -> Command {
 const SETTINGS: [(&str, &str); 3] =
     [("SYSTEMD_LOG_LEVEL", "info"), ("SYSTEMD_LOG_TARGET", "console"), ("SYSTEMD_COLORS", "0")];
 
+/// Where systemd listens while it runs the machine. The directory beside it, which holds its unit files, may be of our making.
+const MANAGER: &str = "/run/systemd/private";
+
 /// Whether the answer is another for a service of systemd's than for this daemon, which has given up capabilities and has
 /// variables of its own.
 fn asks_the_manager(condition: &Condition) -> bool {
     let kind = condition.directive.trim_start_matches("Condition").trim_start_matches("Assert");
-    matches!(kind, "Capability" | "Environment") && Path::new("/run/systemd/system").is_dir()
+    matches!(kind, "Capability" | "Environment") && Path::new(MANAGER).exists()
 }
 
 #[cfg(test)]
