@@ -6,7 +6,7 @@
 mod support;
 
 use muster_common::state::DesiredState::{Launched, Loaded};
-use support::{LONG, Machine, ask, name, reported, timed_store, until};
+use support::{Machine, ask, long_after, name, reported, timed_store, until};
 
 const UNIT: &str = "[Service]\nExecStart=/bin/true\n";
 
@@ -39,7 +39,7 @@ async fn a_unit_holds_its_place_until_none_of_its_processes_is_left() {
     until(&registry, "the next", |s| reported(s, "b.service") == is("active", 1)).await;
     let log = asked(&machine, "a.service");
     assert_eq!(log, ["write a.service", "start a.service", "stop a.service", "stop a.service"]);
-    tokio::time::sleep(LONG).await;
+    long_after().await;
     assert_eq!(machine.host.unit("a.service").unwrap().0, "deactivating");
 
     machine.host.linger("a.service", false);
@@ -81,7 +81,7 @@ async fn what_does_not_stop_is_kept_and_says_why() {
         states.map(|(_, state)| state).any(|state| state.problem.as_deref() == Some(problem))
     })
     .await;
-    tokio::time::sleep(LONG).await;
+    long_after().await;
     assert_eq!(machine.host.unit("a.service").unwrap().0, "active");
     assert!(!asked(&machine, "a.service").contains(&"remove a.service".to_owned()));
     machine.host.refuse_to_stop("a.service", false);

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use muster_common::state::DesiredState::{Launched, Loaded};
 use muster_store::Registry;
-use support::{Daemon, LONG, Line, Machine, ask, name, reported, timed_store, until};
+use support::{Daemon, LONG, Line, Machine, ask, long_after, name, reported, timed_store, until};
 
 const UNIT: &str = "[Service]\nExecStart=/bin/true\n";
 const OTHER: &str = "[Service]\nExecStart=/bin/false\n";
@@ -70,7 +70,7 @@ async fn a_failed_start_says_why_and_is_not_tried_again_unasked() {
     let s = until(&registry, "failed", |s| reported(s, "a.service") == is("failed", 1)).await;
     let state = s.states[&name("a.service")].values().next().unwrap().clone();
     assert_eq!(state.problem.as_deref(), Some("start failed: exit status 1"));
-    tokio::time::sleep(LONG).await;
+    long_after().await;
     assert_eq!(machine.host.log(), ["write a.service", "start a.service"]);
 
     ask(&registry, "a.service", UNIT, Launched).await;
@@ -187,7 +187,7 @@ async fn a_machine_that_has_reported_on_its_units_has_done_so_whatever_they_do_n
         until(&registry, "active", |s| reported(s, "a.service").is_some_and(|r| r.0 == "active"))
             .await;
     }
-    tokio::time::sleep(LONG).await;
+    long_after().await;
     assert!(!withdrawn.is_finished(), "what it had said was taken back for a moment");
     daemon.stop().await;
 }
@@ -266,7 +266,7 @@ async fn a_unit_that_ended_stays_ended_until_it_is_asked_for_again() {
     until(&registry, "active", |s| reported(s, "a.service") == is("active", 1)).await;
     machine.host.crash("a.service");
     until(&registry, "failed", |s| reported(s, "a.service") == is("failed", 1)).await;
-    tokio::time::sleep(LONG).await;
+    long_after().await;
     assert_eq!(machine.host.log(), ["write a.service", "start a.service"]);
     ask(&registry, "a.service", UNIT, Launched).await;
     until(&registry, "active again", |s| reported(s, "a.service") == is("active", 2)).await;
@@ -337,7 +337,7 @@ async fn a_second_machine_with_the_same_id_keeps_out_and_says_so() {
         problem.contains("/var/lib/dbus/machine-id, run systemd-machine-id-setup"),
         "{problem}"
     );
-    tokio::time::sleep(LONG).await;
+    long_after().await;
     refused.stop().await;
 
     let after = registry.snapshot().await.unwrap();
@@ -464,8 +464,9 @@ async fn a_daemon_that_has_heard_the_store_does_not_go_by_its_disk_again() {
     let daemon = machine.start(&registry);
     // What it has read is on disk before the disk is put back to what it was.
     let saved = async {
+        let mut looks = tokio::time::interval(Duration::from_millis(10));
         while !file.exists() {
-            tokio::time::sleep(Duration::from_millis(10)).await;
+            looks.tick().await;
         }
     };
     tokio::time::timeout(LONG, saved).await.unwrap();

@@ -30,7 +30,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 pub use self::line::Line;
-pub use self::time::{LONG, open_timed, timed_store};
+pub use self::time::{LONG, long_after, open_timed, timed_store};
 
 /// A runner in memory. What it runs outlives the daemon that asked for it, as systemd's units do.
 pub struct Scripted {

@@ -19,6 +19,11 @@ use tokio_util::task::AbortOnDropHandle;
 /// How often the store looks for leases that are over, in the test's time.
 const LOOK: Duration = Duration::from_millis(100);
 
+/// Lets a long time pass, in which whatever was still to come has come: it passes when nobody has anything left to do.
+pub async fn long_after() {
+    let _ = tokio::time::timeout(LONG, std::future::pending::<()>()).await;
+}
+
 /// Far longer than all leases and pauses of a daemon together; takes no time.
 pub const LONG: Duration = Duration::from_secs(600);
 
@@ -45,8 +50,9 @@ pub fn open_timed(directory: &Path) -> Arc<dyn Store> {
     let looks = tokio::spawn({
         let store = Arc::clone(&store);
         async move {
+            let mut ticks = tokio::time::interval(LOOK);
             loop {
-                tokio::time::sleep(LOOK).await;
+                ticks.tick().await;
                 // Nobody has that lease; with every request the store looks at the others.
                 let looked = store.clone();
                 let nobodys = LeaseId(i64::MAX);
