@@ -5,6 +5,8 @@
 
 #[path = "docker/conditions.rs"]
 mod conditions;
+#[path = "docker/images.rs"]
+mod images;
 #[path = "docker/looks.rs"]
 mod looks;
 mod support;

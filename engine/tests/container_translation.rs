@@ -233,6 +233,47 @@ fn whose_it_is_cannot_be_forged() {
     assert_eq!(labels["muster.generation"], "7");
 }
 
+fn host_config(lines: &str) -> Value {
+    let unit = "web.container".parse().unwrap();
+    let created = created(&unit, &format!("[Container]\nImage=a\n{lines}\n"));
+    created.pointer("/create/HostConfig").cloned().unwrap()
+}
+
+/// Docker's default capabilities are Podman's and three more, to which a file says nothing.
+#[test]
+fn capabilities_are_added_to_and_taken_from_podmans() {
+    let drops = |lines: &str| host_config(lines)["CapDrop"].clone();
+    assert_eq!(drops(""), json!(["CAP_AUDIT_WRITE", "CAP_MKNOD", "CAP_NET_RAW"]));
+    assert_eq!(drops("AddCapability=net_raw"), json!(["CAP_AUDIT_WRITE", "CAP_MKNOD"]));
+    assert_eq!(
+        drops("DropCapability=CHOWN MKNOD"),
+        json!(["CAP_CHOWN", "CAP_MKNOD", "CAP_AUDIT_WRITE", "CAP_NET_RAW"])
+    );
+    assert_eq!(drops("DropCapability=all\nAddCapability=MKNOD"), json!(["ALL"]));
+    assert_eq!(drops("AddCapability=all"), Value::Null);
+    assert_eq!(drops("PodmanArgs=--privileged"), Value::Null);
+}
+
+/// Docker mounts a tmpfs `noexec` where nothing is said, and Podman does not.
+#[test]
+fn what_is_on_a_tmpfs_can_be_run_unless_the_file_says_no() {
+    let lines = "Tmpfs=/a\nTmpfs=/b:size=64M\nTmpfs=/c:rw,noexec\nMount=type=tmpfs,dst=/d,tmpfs-size=1k,tmpfs-mode=0700\n\
+                 Mount=type=tmpfs,dst=/e,noexec,ro\nReadOnly=yes";
+    assert_eq!(
+        host_config(lines)["Tmpfs"],
+        json!({
+            "/a": "exec", "/b": "size=64M,exec", "/c": "rw,noexec", "/d": "rw,size=1024,mode=700,exec",
+            "/e": "noexec,ro", "/run": "rw,exec", "/tmp": "rw,exec", "/var/tmp": "rw,exec",
+        })
+    );
+    let spec = spec(
+        "web.container",
+        "[Container]\nImage=a\nTmpfs=/a\nTmpfs=/b:notmpcopyup\nMount=type=tmpfs,dst=/c\nMount=type=tmpfs,dst=/d,notmpcopyup\n",
+    );
+    let identity = identity(&"web.container".parse().unwrap(), &"".parse().unwrap());
+    assert_eq!(translate(&spec, &identity, &BTreeMap::new()).unwrap().late.copies, ["/a", "/c"]);
+}
+
 #[test]
 fn a_unit_that_is_not_known_is_named() {
     let unit: UnitName = "web.container".parse().unwrap();
@@ -265,6 +306,7 @@ fn known() -> Known {
             ("/etc/own.env", "MUSTER_ETCD_PASSWORD\nHOME\nNOTIFY_SOCKET=mine\n"),
             ("/etc/a.env", "# first\nA=1\n  B=two words # no comment\n\nTERM\nNONE\n"),
             ("/etc/b.env", "A=2\n"),
+            ("/etc/star.env", "HTTP*\nMUSTER_*\n"),
         ]),
         secrets: map(&[("token", "hunter2")]),
     }
@@ -293,6 +335,19 @@ fn an_environment_is_put_together_on_the_machine() {
         ])
     );
     assert_eq!(environment("HttpProxy=true"), Ok(vec!["HTTPS_PROXY=http://proxy".to_owned()]));
+    // With Podman it is the podman command's environment that goes on: what [Service] sets.
+    let service = "\n[Service]\nEnvironment=http_proxy=a B=1";
+    let of_service = |lines: &str| environment(&format!("{lines}{service}"));
+    assert_eq!(of_service(""), Ok(vec!["http_proxy=a".to_owned()]));
+    assert_eq!(of_service("Environment=http_proxy=b"), Ok(vec!["http_proxy=b".to_owned()]));
+    assert_eq!(of_service("HttpProxy=false"), Ok(Vec::new()));
+    let all = of_service("EnvironmentHost=true").unwrap();
+    assert!(all.contains(&"B=1".to_owned()) && all.contains(&"HOME=/root".to_owned()), "{all:?}");
+    // A star in a file asks for all that begin so, but for what is the daemon's own.
+    assert_eq!(
+        environment("EnvironmentFile=/etc/star.env"),
+        Ok(vec!["HTTPS_PROXY=http://proxy".to_owned()])
+    );
     assert_eq!(
         environment("Environment=T=1\nSecret=token,type=env,target=T"),
         Ok(vec!["T=hunter2".to_owned()])

@@ -42,6 +42,9 @@ pub struct Environment {
     pub of_host: bool,
     /// The daemon's proxy variables, `HttpProxy=`.
     pub of_proxy: bool,
+    /// What `[Service]` sets that goes on to the container: all of it with `EnvironmentHost=`, and the proxies unless
+    /// `HttpProxy=` says no. With Podman it is what the podman command finds in its environment.
+    pub of_service: BTreeMap<String, Sensitive>,
     /// Files on the machine, later ones over earlier ones.
     pub files: Vec<VariableFile>,
     /// What the file sets; a variable without a value takes the daemon's, and is left out where that has none.
@@ -113,6 +116,14 @@ const OF_THE_SERVICE_PREFIXES: [&str; 11] = [
     "WATCHDOG_",
 ];
 
+/// Variables that say how the world is reached.
+const PROXIES: [&str; 4] = ["http_proxy", "https_proxy", "ftp_proxy", "no_proxy"];
+
+/// Whether a variable says how the world is reached.
+pub fn is_proxy(name: &str) -> bool {
+    PROXIES.contains(&name.to_ascii_lowercase().as_str())
+}
+
 /// Whether a variable of the daemon's is for the daemon alone, so that no container is given its value.
 pub fn is_withheld(name: &str) -> bool {
     OF_THE_SERVICE.contains(&name)
@@ -126,7 +137,8 @@ impl Environment {
         variables: &BTreeMap<String, String>,
     ) -> Result<Self, ContainerError> {
         let set = reader.pairs("Environment", |name, value| {
-            if !is_name(name) {
+            // One by itself is asked of the daemon, or is the rest of a value that wanted quotes.
+            if !(is_name(name) || value.is_some() && is_settable(name)) {
                 return Err(format!("{name:?} is not the name of a variable"));
             }
             if value.is_none() && is_withheld(name) && !variables.contains_key(name) {
@@ -140,14 +152,27 @@ impl Environment {
             let value = value.or_else(|| variables.get(&name).cloned());
             (name, value.map(Sensitive))
         };
+        let of_host = reader.last("EnvironmentHost", quantity::flag)?.unwrap_or_default();
+        let proxy = reader.last("HttpProxy", quantity::flag)?;
+        let goes_on = |name: &str| of_host || proxy != Some(false) && is_proxy(name);
         Ok(Self {
-            of_host: reader.last("EnvironmentHost", quantity::truth)?.unwrap_or_default(),
-            of_proxy: reader.last("HttpProxy", quantity::truth)?.unwrap_or_default(),
+            of_host,
+            of_proxy: proxy.unwrap_or_default(),
+            of_service: variables
+                .iter()
+                .filter(|(name, _)| goes_on(name))
+                .map(|(name, value)| (name.clone(), Sensitive::new(value)))
+                .collect(),
             files: reader
                 .words("EnvironmentFile", Backslash::Escapes, |value| file(reader, value))?,
             set: set.into_iter().map(valued).collect(),
         })
     }
+}
+
+/// Whether a container can be given a variable of this name. Programs have names with dots in them, such as `discovery.type`.
+fn is_settable(name: &str) -> bool {
+    !name.is_empty() && !name.contains(|c: char| c == '=' || c.is_whitespace() || c.is_control())
 }
 
 /// One `EnvironmentFile=`. As in `[Service]`, a leading `-` is for one that may be missing.
@@ -192,7 +217,7 @@ pub(super) fn secret(value: &str) -> Result<Secret, String> {
             return Err("a variable has no owner and no mode".to_owned());
         }
         let variable = target.unwrap_or(&name);
-        if !is_name(variable) {
+        if !is_settable(variable) {
             return Err(format!(
                 "{variable:?} is not the name of a variable; give it one with target="
             ));
@@ -244,6 +269,7 @@ mod tests {
             Ok(SecretTarget::Variable("DB".to_owned()))
         );
         let variable = |name: &str| Ok(SecretTarget::Variable(name.to_owned()));
+        assert_eq!(secret("a.b-c,type=env").map(|secret| secret.target), variable("a.b-c"));
         let of = |value| secret(value).map(|secret| (secret.name, secret.target));
         assert_eq!(
             of("source=token,type=env,target=TOKEN"),
@@ -270,7 +296,7 @@ mod tests {
             "../x",
             "a/b",
             "a,type=other",
-            "a.b,type=env",
+            "a,type=env,target=a b",
             "a,type=env,mode=1",
             "a,type=env,uid=0",
             "a,type=mount,type=env",

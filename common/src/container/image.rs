@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::short_names;
+
 /// Where a container's image comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Image {
@@ -85,7 +87,20 @@ pub(super) fn image(value: &str) -> Result<Image, String> {
     if let Some(kind) = [".image", ".build"].into_iter().find(|kind| value.ends_with(kind)) {
         return Err(format!("{kind} units do not exist here; use the image's name"));
     }
-    name(value.strip_prefix("docker://").unwrap_or(value)).map(Image::Named)
+    if let Some(name) = value.strip_prefix("docker://") {
+        return self::name(name).map(Image::Named);
+    }
+    let name = name(value)?;
+    match short_names::elsewhere(&name.repository) {
+        Some(full) => {
+            let short = &name.repository;
+            let library = if short.contains('/') { "" } else { "library/" };
+            Err(format!(
+                "{short} is {full} for Podman and docker.io/{library}{short} for Docker; say which"
+            ))
+        }
+        None => Ok(Image::Named(name)),
+    }
 }
 
 /// An image that is mounted, by its name.
@@ -201,6 +216,11 @@ mod tests {
             image("web.build").unwrap_err(),
             ".build units do not exist here; use the image's name"
         );
+        assert_eq!(
+            image("fedora:43").unwrap_err(),
+            "fedora is registry.fedoraproject.org/fedora for Podman and docker.io/library/fedora for Docker; say which"
+        );
+        assert!(image("docker://fedora").is_ok() && image("docker.io/library/fedora").is_ok());
         for text in ["a b", "/a", "a:", "a@b", "-a", "a//b", "é"] {
             assert!(image(text).is_err(), "{text}");
         }

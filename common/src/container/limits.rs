@@ -48,7 +48,11 @@ impl Limits {
                 limit @ -1.. => Ok(limit),
                 limit => Err(format!("{limit} is less than -1, which is no limit")),
             })?,
-            shm: reader.last("ShmSize", quantity::bytes)?,
+            shm: reader.last("ShmSize", |value| match quantity::bytes(value)? {
+                0 => Err("for Podman that is no limit, and for Docker its default; say how much"
+                    .to_owned()),
+                size => Ok(size),
+            })?,
             ulimits: reader.lists("Ulimit", options::ulimit)?,
             cpu_quota: reader.last("--cpus", |value| {
                 scaled(value, 5).ok_or_else(|| format!("{value:?} is not a number of processors"))

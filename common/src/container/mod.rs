@@ -27,16 +27,17 @@ mod quantity;
 mod reader;
 mod resources;
 mod service;
+mod short_names;
 mod spec;
 mod variables;
 
 pub use conditions::Condition;
-pub use environment::{Environment, Secret, SecretTarget, Sensitive, is_withheld};
+pub use environment::{Environment, Secret, SecretTarget, Sensitive, is_proxy, is_withheld};
 pub use expand::{Host, Release};
 pub use health::{Check, Health, OnFailure};
 pub use image::{Image, ImageName, Pull};
 pub use limits::Limits;
-pub use mount::{Mount, Relabel, Source};
+pub use mount::{Mount, Relabel, Source, Tmpfs};
 pub use names::signal_number;
 pub use network::{Attachment, Named, NetworkMode, Port, Protocol};
 pub use options::{CdiDevice, Device, Masks, Seccomp, Timezone, Ulimit};
@@ -44,7 +45,7 @@ pub use podman_options::PodmanOptions;
 pub use reader::ContainerError;
 pub use resources::{NetworkSpec, Subnet, VolumeSpec};
 pub use service::{ExitCodes, Kind, Restart, Service, StartLimit};
-pub use spec::{ContainerSpec, Names, Notify, Security};
+pub use spec::{ContainerSpec, Names, Notify, Security, is_root};
 pub use variables::{VariableFile, VariableTexts};
 
 use crate::unit::{
@@ -252,6 +253,8 @@ fn check_lines(file: &UnitFile) -> Result<(), ContainerError> {
 
 #[cfg(test)]
 mod hints_tests;
+#[cfg(test)]
+mod podman_tests;
 #[cfg(test)]
 #[path = "tests.rs"]
 mod tests;

@@ -24,7 +24,7 @@ pub struct Mount {
     pub propagation: Option<String>,
     /// Whether what is mounted below the source comes along.
     pub recursive: bool,
-    /// Whether a new volume begins with what the image has in that place.
+    /// Whether a new volume, or a tmpfs, begins with what the image has in that place.
     pub copy: bool,
     /// The part of a volume or an image that is mounted in the place of all of it, a relative path.
     pub subpath: Option<String>,
@@ -50,6 +50,15 @@ pub enum Source {
     },
     /// An image's files, read-only.
     Image(ImageName),
+}
+
+/// A piece of memory that is mounted, `Tmpfs=`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tmpfs {
+    /// The mount's options, in mount(8)'s words.
+    pub options: String,
+    /// Whether it begins with what the image has in that place.
+    pub copy: bool,
 }
 
 /// Whom a relabelled source belongs to.
@@ -251,25 +260,22 @@ fn tmpfs_option(mount: &mut Mount, name: &str, value: Option<&str>) -> Result<()
         ("tmpfs-size" | "size" | "tmpfs-mode" | "mode", None) => {
             return Err(format!("{name} needs a value"));
         }
-        _ => flags.extend(tmpfs_flag(name, value)?),
+        ("tmpcopyup" | "notmpcopyup", None) => mount.copy = name == "tmpcopyup",
+        ("dev" | "exec" | "nodev" | "noexec" | "nosuid" | "suid", None) => {
+            flags.push(name.to_owned());
+        }
+        _ => return Err(not_a_tmpfs(name)),
     }
     Ok(())
 }
 
-/// A flag of a tmpfs as Docker takes it; `None` where it does so anyway.
-fn tmpfs_flag(name: &str, value: Option<&str>) -> Result<Option<String>, String> {
-    match (name, value) {
-        ("dev" | "exec" | "nodev" | "noexec" | "nosuid" | "suid", None) => {
-            Ok(Some(name.to_owned()))
+/// Why an option is none of a tmpfs here.
+fn not_a_tmpfs(name: &str) -> String {
+    match name {
+        "U" | "chown" | "noswap" => {
+            format!("the option {name} is Podman's own; Docker has none for a tmpfs")
         }
-        ("notmpcopyup", None) => Ok(None),
-        ("tmpcopyup", None) => {
-            Err("the option tmpcopyup is Podman's own; Docker's tmpfs begin empty".to_owned())
-        }
-        ("U" | "chown" | "noswap", _) => {
-            Err(format!("the option {name} is Podman's own; Docker has none for a tmpfs"))
-        }
-        _ => Err(format!("Docker has no option {name:?} for a mount of type tmpfs")),
+        _ => format!("Docker has no option {name:?} for a mount of type tmpfs"),
     }
 }
 
@@ -310,20 +316,19 @@ fn possible(mount: Mount) -> Result<Mount, String> {
 }
 
 /// One `Tmpfs=`: a path and the mount's options.
-pub(super) fn tmpfs(value: &str) -> Result<(String, String), String> {
+pub(super) fn tmpfs(value: &str) -> Result<(String, Tmpfs), String> {
     let (path, options) = value.split_once(':').unwrap_or((value, ""));
     let mut taken = Vec::new();
+    let mut copy = true;
     for option in options.split(',').filter(|option| !option.is_empty()) {
-        let (name, value) =
-            option.split_once('=').map_or((option, None), |(name, value)| (name, Some(value)));
-        match name {
-            "tmpcopyup" | "notmpcopyup" | "U" | "chown" | "noswap" => {
-                taken.extend(tmpfs_flag(name, value)?);
-            }
+        match option.split('=').next().unwrap_or_default() {
+            "tmpcopyup" => copy = true,
+            "notmpcopyup" => copy = false,
+            name @ ("U" | "chown" | "noswap") => return Err(not_a_tmpfs(name)),
             _ => taken.push(option.to_owned()),
         }
     }
-    Ok((names::path(path)?, taken.join(",")))
+    Ok((names::path(path)?, Tmpfs { options: taken.join(","), copy }))
 }
 
 #[cfg(test)]
@@ -390,6 +395,13 @@ mod tests {
         let flagged = mount("type=tmpfs,dest=/t,noexec,nosuid,notmpcopyup,U=false").unwrap();
         let flags = vec!["noexec".to_owned(), "nosuid".to_owned()];
         assert_eq!(flagged.source, Source::Tmpfs { size: None, mode: None, flags });
+        assert!(memory.copy && !flagged.copy);
+        let read = |value| tmpfs(value).map(|(path, tmpfs)| (path, tmpfs.options, tmpfs.copy));
+        let is = |options: &str, copy| Ok(("/t".to_owned(), options.to_owned(), copy));
+        assert_eq!(read("/t"), is("", true));
+        assert_eq!(read("/t:size=1m,tmpcopyup,ro"), is("size=1m,ro", true));
+        assert_eq!(read("/t:notmpcopyup"), is("", false));
+        assert!(read("/t:U").is_err() && read("/t:noswap").is_err());
         let comma = mount("type=bind,\"src=/a,b\",dst=/c,Z,rslave,consistency=cached").unwrap();
         assert_eq!(comma.source, Source::Path("/a,b".to_owned()));
         assert_eq!(comma.relabel, Some(Relabel::Private));

@@ -61,6 +61,9 @@ pub(super) fn path_beside(reader: &Reader<'_>, path: &str) -> Result<String, Str
     if path.starts_with('/') {
         return self::path(path);
     }
+    if path.is_empty() {
+        return Err("it names no file".to_owned());
+    }
     let mut parts: Vec<&str> = PLACE.split('/').collect();
     for part in path.split('/') {
         match part {
@@ -96,8 +99,27 @@ pub fn signal_number(name: &str) -> Option<u8> {
     }
     let upper = name.to_ascii_uppercase();
     let short = upper.strip_prefix("SIG").unwrap_or(&upper);
+    if let Some(number) = real_time_signal(short) {
+        return Some(number);
+    }
     let at = SIGNALS.iter().position(|signal| *signal == short)?;
     u8::try_from(at + 1).ok()
+}
+
+/// The number of a real-time signal, `RTMIN`, `RTMIN+3`, `RTMAX-1`, as Podman and systemd count them.
+fn real_time_signal(name: &str) -> Option<u8> {
+    const MIN: u8 = 34;
+    const MAX: u8 = 64;
+    let number = match name {
+        "RTMIN" => Some(MIN),
+        "RTMAX" => Some(MAX),
+        _ => match (name.strip_prefix("RTMIN+"), name.strip_prefix("RTMAX-")) {
+            (Some(above), _) => MIN.checked_add(above.parse().ok()?),
+            (None, Some(below)) => MAX.checked_sub(below.parse().ok()?),
+            (None, None) => None,
+        },
+    };
+    number.filter(|number| (MIN..=MAX).contains(number))
 }
 
 /// A signal, as Docker takes it.
@@ -129,7 +151,9 @@ mod tests {
         assert_eq!(stop_signal("SIGINT").as_deref(), Ok("SIGINT"));
         assert_eq!(stop_signal("3").as_deref(), Ok("SIGQUIT"));
         assert_eq!(stop_signal("37").as_deref(), Ok("37"));
-        for name in ["0", "65", "SIGFOO", ""] {
+        assert_eq!(stop_signal("SIGRTMIN+3").as_deref(), Ok("37"));
+        assert_eq!(signal_number("rtmax-1"), Some(63));
+        for name in ["0", "65", "SIGFOO", "", "RTMIN+31", "RTMAX-99", "RTMIN+", "RTMIN-1"] {
             assert!(stop_signal(name).is_err(), "{name}");
         }
     }

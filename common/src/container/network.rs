@@ -129,7 +129,8 @@ fn one(value: &str) -> Result<Network, String> {
     let mode = match name {
         "host" => Some(NetworkMode::Host),
         "none" => Some(NetworkMode::None),
-        "bridge" | "default" | "private" => Some(NetworkMode::Bridge),
+        // `podman` is the network that Podman puts a container into of which nothing else is said.
+        "bridge" | "default" | "podman" | "private" => Some(NetworkMode::Bridge),
         "container" => {
             let name = names::resource(options.unwrap_or_default())?;
             return Ok(Network::Mode(NetworkMode::Container(Named::Engine(name))));

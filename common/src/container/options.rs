@@ -284,7 +284,9 @@ const LOG_DRIVERS: [&str; 11] = [
 
 pub(super) fn log_driver(value: &str) -> Result<String, String> {
     match value {
-        "k8s-file" | "passthrough" | "passthrough-tty" => {
+        // Podman has one driver for both names.
+        "k8s-file" => Ok("json-file".to_owned()),
+        "passthrough" | "passthrough-tty" => {
             Err(format!("{value} is Podman's own; Docker has {}", LOG_DRIVERS.join(", ")))
         }
         _ if LOG_DRIVERS.contains(&value) || value.contains([':', '/']) => Ok(value.to_owned()),
@@ -390,7 +392,8 @@ mod tests {
             "split is Podman's own; Docker gives every container a control group"
         );
         assert!(userns("keep-id:uid=1").is_err());
-        assert!(log_driver("k8s-file").is_err());
+        assert!(log_driver("passthrough").is_err());
+        assert_eq!(log_driver("k8s-file").as_deref(), Ok("json-file"));
         assert_eq!(
             group("keep-groups").unwrap_err(),
             "keep-groups is for containers without root; name the groups"

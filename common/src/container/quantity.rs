@@ -14,6 +14,15 @@ pub(super) fn truth(value: &str) -> Result<bool, String> {
     }
 }
 
+/// Quadlet's idea of the two, in which systemd's single letters are neither.
+pub(super) fn flag(value: &str) -> Result<bool, String> {
+    match value.to_ascii_lowercase().as_str() {
+        "1" | "yes" | "true" | "on" => Ok(true),
+        "0" | "no" | "false" | "off" => Ok(false),
+        _ => Err(format!("{value:?} is neither true nor false")),
+    }
+}
+
 /// A whole number.
 pub(super) fn number<N: std::str::FromStr>(value: &str) -> Result<N, String> {
     value.parse().map_err(|_| format!("{value:?} is not a number that fits here"))
@@ -180,6 +189,13 @@ mod tests {
             span("soon").unwrap_err(),
             "\"soon\" is not a time span such as 90s or 1min 30s"
         );
+    }
+
+    #[test]
+    fn a_letter_is_a_truth_of_systemds_alone() {
+        assert_eq!((truth("y"), truth("F")), (Ok(true), Ok(false)));
+        assert_eq!((flag("Yes"), flag("off")), (Ok(true), Ok(false)));
+        assert!(flag("y").is_err() && flag("t").is_err() && flag("n").is_err());
     }
 
     #[test]

@@ -363,6 +363,11 @@ impl<'a> Reader<'a> {
         Ok(variables)
     }
 
+    /// Whether any value of the section holds this text.
+    pub(super) fn speaks_of(&self, text: &str) -> bool {
+        self.values.values().flatten().any(|value| value.text.contains(text))
+    }
+
     /// Whether an option has a value.
     pub(super) fn has(&self, name: &str) -> bool {
         !self.all(name).is_empty()

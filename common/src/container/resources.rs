@@ -115,7 +115,7 @@ impl VolumeSpec {
             }
         }
         reader.last("Copy", |value| {
-            let copy = quantity::truth(value)?;
+            let copy = quantity::flag(value)?;
             copy.then_some(()).ok_or_else(|| "say nocopy in the container's Volume=".to_owned())
         })?;
         Ok(Self {
@@ -140,7 +140,7 @@ impl NetworkSpec {
         conditions: Vec<Condition>,
     ) -> Result<Self, ContainerError> {
         reader.last("DisableDNS", |value| {
-            let answers = !quantity::truth(value)?;
+            let answers = !quantity::flag(value)?;
             answers
                 .then_some(())
                 .ok_or_else(|| "Docker always answers for names on its networks".to_owned())
@@ -176,8 +176,8 @@ impl NetworkSpec {
             name: name(reader, Section::Network, "NetworkName", default_name)?,
             driver: reader.last("Driver", names::resource)?,
             options,
-            internal: reader.last("Internal", quantity::truth)?.unwrap_or_default(),
-            ipv6: reader.last("IPv6", quantity::truth)?.unwrap_or_default(),
+            internal: reader.last("Internal", quantity::flag)?.unwrap_or_default(),
+            ipv6: reader.last("IPv6", quantity::flag)?.unwrap_or_default(),
             ipam_driver: reader
                 .last("IPAMDriver", |value| match value {
                     "host-local" => Ok(None),
@@ -188,9 +188,7 @@ impl NetworkSpec {
                 .flatten(),
             subnets: subnets(reader)?,
             labels: reader.labels("Label")?,
-            delete_on_stop: reader
-                .last("NetworkDeleteOnStop", quantity::truth)?
-                .unwrap_or_default(),
+            delete_on_stop: reader.last("NetworkDeleteOnStop", quantity::flag)?.unwrap_or_default(),
             delete_on_destroy,
             conditions,
         })

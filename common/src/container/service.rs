@@ -144,7 +144,9 @@ impl Service {
                 "it is for Type=oneshot; a container that has ended is not active",
             ));
         }
-        let restart = service.last("Restart", restart)?.unwrap_or_default();
+        // What systemd does not know it skips, so that what stood before holds.
+        let known = service.lines("Restart", |value| restart(service, value))?;
+        let restart = known.into_iter().flatten().last().unwrap_or_default();
         if kind != Kind::Notify && matches!(restart, Restart::Always | Restart::OnSuccess) {
             return Err(service
                 .error("Restart", "systemd refuses always and on-success beside Type=oneshot"));
@@ -216,8 +218,8 @@ fn slice(value: &str) -> Result<String, String> {
     }
 }
 
-fn restart(value: &str) -> Result<Restart, String> {
-    Ok(match value {
+fn restart(service: &Reader<'_>, value: &str) -> Result<Option<Restart>, String> {
+    Ok(Some(match value {
         "no" => Restart::No,
         "on-success" => Restart::OnSuccess,
         "on-failure" => Restart::OnFailure,
@@ -225,13 +227,16 @@ fn restart(value: &str) -> Result<Restart, String> {
         "on-watchdog" => Restart::OnWatchdog,
         "on-abort" => Restart::OnAbort,
         "always" => Restart::Always,
-        "unless-stopped" => return Err("it is Docker's; always is the same here".to_owned()),
+        "unless-stopped" => {
+            service.note("no effect: unless-stopped is a word of Docker's, which systemd does not know and skips; for a container that is started again say always".to_owned());
+            return Ok(None);
+        }
         _ => {
             return Err(format!(
                 "{value:?} is none of no, on-success, on-failure, on-abnormal, on-watchdog, on-abort and always"
             ));
         }
-    })
+    }))
 }
 
 /// Exit codes that have a name in systemd.exec(5), without those only systemd itself gives.

@@ -10,7 +10,7 @@ use super::health::{self, Check, Health, OnFailure};
 use super::image::{self, Image, ImageName, Pull};
 use super::keys::Section;
 use super::limits::Limits;
-use super::mount::{self, Mount, Source};
+use super::mount::{self, Mount, Source, Tmpfs};
 use super::network::{self, Attachment, Named, Network, NetworkMode, Port, Protocol, no_address};
 use super::options::{self, AddedDevice, CdiDevice, Device, Masks, Seccomp, Timezone};
 use super::podman_options::PodmanOptions;
@@ -59,8 +59,8 @@ pub struct ContainerSpec {
     pub exposed: BTreeSet<(u16, Protocol)>,
     /// What is mounted into it.
     pub mounts: Vec<Mount>,
-    /// Memory mounted into it, path by path with its options.
-    pub tmpfs: BTreeMap<String, String>,
+    /// Memory mounted into it, by its path.
+    pub tmpfs: BTreeMap<String, Tmpfs>,
     /// The machine's devices it sees.
     pub devices: Vec<Device>,
     /// Devices by the names of the Container Device Interface.
@@ -185,7 +185,7 @@ impl ContainerSpec {
         variables: &BTreeMap<String, String>,
         conditions: Vec<Condition>,
     ) -> Result<Self, ContainerError> {
-        let flag = |name| Ok(reader.last(name, quantity::truth)?.unwrap_or_default());
+        let flag = |name| Ok(reader.last(name, quantity::flag)?.unwrap_or_default());
         let image = match reader.last("Image", image::image)? {
             Some(image) => image,
             // The machine will know; see `read_with`.
@@ -203,8 +203,11 @@ impl ContainerSpec {
             );
         }
         let read_only = flag("ReadOnly")?;
-        let network = network_mode(reader)?;
+        let mut network = network_mode(reader)?;
         check_network(reader, &network)?;
+        let ports = ports(reader, &network)?;
+        let names = names_of(reader, &network)?;
+        join_by_host_name(&mut network, names.host.as_deref());
         let mounts = mounts(reader)?;
         let (devices, cdi_devices) = devices(reader)?;
         let spec = Self {
@@ -221,9 +224,9 @@ impl ContainerSpec {
             groups: reader.lists("GroupAdd", options::group)?,
             working_dir: reader.last("WorkingDir", names::path)?,
             init: flag("RunInit")?,
-            names: names_of(reader)?,
+            names,
             network,
-            ports: ports(reader)?,
+            ports,
             exposed: reader
                 .lists("ExposeHostPort", network::expose)?
                 .into_iter()
@@ -257,8 +260,26 @@ impl ContainerSpec {
             service,
             conditions,
         };
+        check_added_capabilities(reader, &spec)?;
         Ok(spec)
     }
+
+    /// Capabilities that are added and that a user other than root would not have: Podman hands what is added to whoever the
+    /// container runs as, and Docker to root. To open a port below 1024 Docker lets everybody who is not in the machine's own
+    /// network.
+    pub fn capabilities_of_root(&self) -> Vec<&str> {
+        if self.podman.privileged {
+            return Vec::new();
+        }
+        let ports_are_free = self.network != NetworkMode::Host;
+        let is_lost = |name: &&str| !(ports_are_free && *name == "CAP_NET_BIND_SERVICE");
+        self.security.add_capabilities.iter().map(String::as_str).filter(is_lost).collect()
+    }
+}
+
+/// Whether a user, `name[:group]` or `number[:group]`, is root.
+pub fn is_root(user: &str) -> bool {
+    matches!(user.split(':').next(), Some("" | "0" | "root"))
 }
 
 /// An empty `Entrypoint=` is meant: it takes back the image's.
@@ -273,7 +294,7 @@ fn notify(reader: &Reader<'_>, health: &Health) -> Result<Notify, ContainerError
     let notify =
         reader.last("Notify", |value| match value {
             "healthy" => Ok(Notify::Healthy),
-            _ if !quantity::truth(value)? => Ok(Notify::Running),
+            _ if !quantity::flag(value)? => Ok(Notify::Running),
             _ => Err("Docker hands no notification socket in; use Notify=healthy and HealthCmd="
                 .to_owned()),
         })?;
@@ -311,7 +332,46 @@ fn devices(reader: &Reader<'_>) -> Result<(Vec<Device>, Vec<CdiDevice>), Contain
     Ok((devices, cdi_devices))
 }
 
-fn names_of(reader: &Reader<'_>) -> Result<Names, ContainerError> {
+/// Refuses capabilities that are added and that whoever the container runs as would not have.
+fn check_added_capabilities(
+    reader: &Reader<'_>,
+    spec: &ContainerSpec,
+) -> Result<(), ContainerError> {
+    let user = spec.user.as_deref().filter(|user| !is_root(user));
+    let lost = spec.capabilities_of_root();
+    let (Some(user), Some(lost)) = (user, lost.first()) else { return Ok(()) };
+    let user = user.split(':').next().unwrap_or_default();
+    let problem = format!(
+        "Docker gives what is added to root alone, and User={user} would not have {lost}; leave it or User= out"
+    );
+    Err(reader.error("AddCapability", problem))
+}
+
+/// Lets the container's networks know it by its host's name, as Podman does.
+fn join_by_host_name(network: &mut NetworkMode, host: Option<&str>) {
+    if let (NetworkMode::Networks(attachments), Some(host)) = (network, host) {
+        for attachment in attachments {
+            if !attachment.aliases.iter().any(|alias| alias == host) {
+                attachment.aliases.push(host.to_owned());
+            }
+        }
+    }
+}
+
+/// What Podman calls the machine in every container's /etc/hosts.
+const THE_MACHINE: [&str; 2] = ["host.containers.internal", "host.docker.internal"];
+
+fn names_of(reader: &Reader<'_>, network: &NetworkMode) -> Result<Names, ContainerError> {
+    let mut hosts: Vec<String> =
+        reader.lists("AddHost", network::hosts)?.into_iter().flatten().collect();
+    if !matches!(network, NetworkMode::None | NetworkMode::Container(_)) {
+        // Only where the file speaks of it: not every engine can tell the address.
+        for name in THE_MACHINE.into_iter().filter(|name| reader.speaks_of(name)) {
+            if !hosts.iter().any(|host| host.starts_with(&format!("{name}:"))) {
+                hosts.push(format!("{name}:host-gateway"));
+            }
+        }
+    }
     Ok(Names {
         host: reader.last("HostName", names::host)?,
         servers: reader.lists("DNS", |value| match value.parse::<std::net::IpAddr>() {
@@ -323,7 +383,7 @@ fn names_of(reader: &Reader<'_>) -> Result<Names, ContainerError> {
             "." => Ok(value.to_owned()),
             _ => names::host(value),
         })?,
-        hosts: reader.lists("AddHost", network::hosts)?.into_iter().flatten().collect(),
+        hosts,
     })
 }
 
@@ -369,20 +429,12 @@ fn network_mode(reader: &Reader<'_>) -> Result<NetworkMode, ContainerError> {
 /// Refuses what Docker would drop, or refuse itself, in a network that is not the container's own.
 fn check_network(reader: &Reader<'_>, network: &NetworkMode) -> Result<(), ContainerError> {
     let (whose, options): (_, &[&str]) = match network {
-        NetworkMode::Bridge | NetworkMode::Networks(_) => return Ok(()),
-        NetworkMode::Host => ("Network=host opens every port as it is", &["PublishPort"]),
-        NetworkMode::None => ("Network=none has nobody to open it to", &["PublishPort"]),
+        NetworkMode::Bridge | NetworkMode::Networks(_) | NetworkMode::Host | NetworkMode::None => {
+            return Ok(());
+        }
         NetworkMode::Container(_) => (
             "the container whose network it shares has a say in it, and this one has not",
-            &[
-                "AddHost",
-                "DNS",
-                "DNSOption",
-                "DNSSearch",
-                "ExposeHostPort",
-                "HostName",
-                "PublishPort",
-            ],
+            &["AddHost", "DNS", "DNSOption", "DNSSearch", "ExposeHostPort", "HostName"],
         ),
     };
     match options.iter().find(|option| reader.has(option)) {
@@ -391,11 +443,24 @@ fn check_network(reader: &Reader<'_>, network: &NetworkMode) -> Result<(), Conta
     }
 }
 
-fn ports(reader: &Reader<'_>) -> Result<Vec<Port>, ContainerError> {
+fn ports(reader: &Reader<'_>, network: &NetworkMode) -> Result<Vec<Port>, ContainerError> {
+    // Podman drops it there with a word in its log.
+    let dropped = match network {
+        NetworkMode::Bridge | NetworkMode::Networks(_) => None,
+        NetworkMode::Host => Some("Network=host opens every port as it is"),
+        NetworkMode::None => Some("Network=none has nobody to open it to"),
+        NetworkMode::Container(_) => {
+            Some("the container whose network it shares has a say in it, and this one has not")
+        }
+    };
     let mut ports = Vec::new();
     // Each range is counted at once, so that no file makes a list longer than one range beyond the limit.
     for range in reader.lists("PublishPort", |value| {
         let range = network::publish(value)?;
+        if let Some(why) = dropped {
+            reader.note(format!("no effect: {why}"));
+            return Ok(Vec::new());
+        }
         network::check_count(range.len()).map(|()| range)
     })? {
         ports.extend(range);
@@ -426,20 +491,20 @@ fn tmpfs(
     reader: &Reader<'_>,
     read_only: bool,
     mounts: &[Mount],
-) -> Result<BTreeMap<String, String>, ContainerError> {
+) -> Result<BTreeMap<String, Tmpfs>, ContainerError> {
     let mut tmpfs: BTreeMap<_, _> = reader.lines("Tmpfs", mount::tmpfs)?.into_iter().collect();
     let mut more = |path: &str, options: &str| {
         if !mounts.iter().any(|mount| mount.target == path) && !tmpfs.contains_key(path) {
-            tmpfs.insert(path.to_owned(), options.to_owned());
+            tmpfs.insert(path.to_owned(), Tmpfs { options: options.to_owned(), copy: true });
         }
     };
-    let writable = reader.last("ReadOnlyTmpfs", quantity::truth)?.unwrap_or(true);
+    let writable = reader.last("ReadOnlyTmpfs", quantity::flag)?.unwrap_or(true);
     if read_only && writable {
         for path in WRITABLE {
             more(path, "rw");
         }
     }
-    if reader.last("VolatileTmp", quantity::truth)?.unwrap_or_default() && !read_only {
+    if reader.last("VolatileTmp", quantity::flag)?.unwrap_or_default() && !read_only {
         more("/tmp", "rw,size=512m,mode=1777");
     }
     Ok(tmpfs)
@@ -459,7 +524,7 @@ fn secrets(reader: &Reader<'_>) -> Result<Vec<Secret>, ContainerError> {
 }
 
 fn security(reader: &Reader<'_>) -> Result<Security, ContainerError> {
-    let flag = |name| Ok(reader.last(name, quantity::truth)?.unwrap_or_default());
+    let flag = |name| Ok(reader.last(name, quantity::flag)?.unwrap_or_default());
     let capabilities = |name| reader.word_lists(name, Backslash::Literal, options::capability);
     Ok(Security {
         add_capabilities: capabilities("AddCapability")?,

@@ -202,8 +202,6 @@ pub struct Mount {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub volume_options: Option<VolumeOptions>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub tmpfs_options: Option<TmpfsOptions>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub image_options: Option<ImageOptions>,
 }
 
@@ -236,17 +234,6 @@ pub struct VolumeOptions {
 pub struct ImageOptions {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub subpath: Option<String>,
-}
-
-/// Options of a `tmpfs` mount.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "PascalCase")]
-#[allow(missing_docs, reason = "each field is Docker's of the same name")]
-pub struct TmpfsOptions {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub size_bytes: Option<i64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub mode: Option<u32>,
 }
 
 /// Where a port is open on the machine; an empty port is any free one.

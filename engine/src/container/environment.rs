@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use muster_common::container::{
-    Environment, Secret, SecretTarget, Sensitive, VariableFile, is_withheld,
+    Environment, Secret, SecretTarget, Sensitive, VariableFile, is_proxy, is_withheld,
 };
 
 use super::body::Variable;
@@ -43,9 +43,6 @@ pub enum BadEnvironment {
     Nul(String),
 }
 
-/// Variables that say how the world is reached.
-const PROXY: [&str; 4] = ["http_proxy", "https_proxy", "ftp_proxy", "no_proxy"];
-
 /// The variables of a container, by name.
 ///
 /// # Errors
@@ -58,10 +55,10 @@ pub fn assemble(
 ) -> Result<Vec<Variable>, BadEnvironment> {
     let mut variables: BTreeMap<String, Sensitive> = BTreeMap::new();
     let inherited = known.host.iter().filter(|(name, _)| {
-        environment.of_host && !is_withheld(name)
-            || environment.of_proxy && PROXY.contains(&name.to_ascii_lowercase().as_str())
+        environment.of_host && !is_withheld(name) || environment.of_proxy && is_proxy(name)
     });
     variables.extend(inherited.map(|(name, value)| (name.clone(), value.clone())));
+    variables.extend(environment.of_service.clone());
     for VariableFile { path, optional } in &environment.files {
         let Some(text) = known.files.get(path) else {
             if *optional {
@@ -76,9 +73,7 @@ pub fn assemble(
                 Line::Sets(name, value) => {
                     variables.insert(name.to_owned(), Sensitive::new(value));
                 }
-                Line::Asks(name) => {
-                    variables.extend(known.of_host(name).map(|value| (name.to_owned(), value)));
-                }
+                Line::Asks(name) => variables.extend(known.asked(name)),
             }
         }
     }
@@ -124,6 +119,17 @@ impl Known {
     /// What the daemon has under a name, unless that is its own.
     fn of_host(&self, name: &str) -> Option<Sensitive> {
         self.host.get(name).filter(|_| !is_withheld(name)).cloned()
+    }
+
+    /// What the daemon has of what a line of a file asks for: one name, or, as in Podman, all that begin with what stands before
+    /// a `*`.
+    fn asked(&self, name: &str) -> BTreeMap<String, Sensitive> {
+        let is_meant = |given: &str| match name.strip_suffix('*') {
+            Some(prefix) => given.starts_with(prefix),
+            None => given == name,
+        };
+        let names = self.host.keys().filter(|given| is_meant(given));
+        names.filter_map(|name| Some((name.clone(), self.of_host(name)?))).collect()
     }
 }
 

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use muster_common::container::{Mount, Relabel, Source, Timezone};
+use muster_common::container::{ContainerSpec, Mount, Relabel, Source, Timezone};
 
 use super::body;
 use super::translate::{Lookup, MissingUnit};
@@ -46,17 +46,37 @@ pub(super) fn mounts(
     Ok(all)
 }
 
-/// The options of a tmpfs that has some which `Mounts` does not take.
+/// The options of a tmpfs.
 fn tmpfs_options(mount: &Mount) -> Option<String> {
     let Source::Tmpfs { size, mode, flags } = &mount.source else { return None };
-    if flags.is_empty() {
-        return None;
-    }
     let mut options = flags.clone();
     options.push(if mount.read_only { "ro" } else { "rw" }.to_owned());
     options.extend(size.map(|size| format!("size={size}")));
     options.extend(mode.map(|mode| format!("mode={mode:o}")));
-    Some(options.join(","))
+    Some(runnable(&options.join(",")))
+}
+
+/// A tmpfs' options in Docker's sense: what is on one can be run, unless it is said otherwise. Docker has it the other way round.
+fn runnable(options: &str) -> String {
+    if options.split(',').any(|option| matches!(option, "exec" | "noexec")) {
+        return options.to_owned();
+    }
+    if options.is_empty() { "exec".to_owned() } else { format!("{options},exec") }
+}
+
+/// The options of each tmpfs that the file mounts by `Tmpfs=`.
+pub(super) fn memory(spec: &ContainerSpec) -> impl Iterator<Item = (String, String)> {
+    spec.tmpfs.iter().map(|(path, tmpfs)| (path.clone(), runnable(&tmpfs.options)))
+}
+
+/// Each tmpfs that begins with what the image has in its place.
+pub(super) fn copies(spec: &ContainerSpec) -> Vec<String> {
+    let mounts = spec
+        .mounts
+        .iter()
+        .filter(|mount| mount.copy && matches!(mount.source, Source::Tmpfs { .. }));
+    let by_key = spec.tmpfs.iter().filter(|(_, tmpfs)| tmpfs.copy).map(|(path, _)| path);
+    by_key.chain(mounts.map(|mount| &mount.target)).cloned().collect()
 }
 
 fn bind(mount: &Mount, relabel: Relabel, source: &str) -> String {
@@ -102,12 +122,8 @@ fn mount(mount: &Mount, source: Option<String>) -> body::Mount {
             translated.image_options =
                 (options != body::ImageOptions::default()).then_some(options);
         }
-        Source::Tmpfs { size, mode, .. } => {
-            translated.kind = "tmpfs";
-            let options = body::TmpfsOptions { size_bytes: *size, mode: *mode };
-            translated.tmpfs_options =
-                (options != body::TmpfsOptions::default()).then_some(options);
-        }
+        // These have a notation of their own; see `tmpfs_options`.
+        Source::Tmpfs { .. } => translated.kind = "tmpfs",
     }
     translated
 }

@@ -10,7 +10,7 @@ use muster_common::container::{
 use muster_common::unit::{FileHash, UnitName};
 
 use super::body;
-use super::mounts::{Mounts, mounts};
+use super::mounts::{Mounts, copies, memory, mounts};
 use super::networks::{bindings, exposed, networks};
 
 /// The label that says which unit a container is. One without it is never touched.
@@ -69,6 +69,9 @@ pub struct Late {
     pub devices: Vec<body::DeviceMapping>,
     /// The same by CDI's names, to add if the engine knows them.
     pub cdi_devices: Vec<String>,
+    /// Each tmpfs that begins with what the image has in its place, which is more than an engine can do: one in whose place there
+    /// are files keeps the container from starting.
+    pub copies: Vec<String>,
     /// The archive the image is loaded from first. Without an image's name beside it, the create call names whatever it holds.
     pub archive: Option<String>,
 }
@@ -147,7 +150,7 @@ pub fn translate(
         restart_policy: body::RestartPolicy::default(),
         binds,
         mounts: typed,
-        tmpfs: spec.tmpfs.clone().into_iter().chain(tmpfs).collect(),
+        tmpfs: memory(spec).chain(tmpfs).collect(),
         port_bindings: bindings(&spec.ports),
         devices: devices.into_iter().map(device).collect(),
         device_requests: cdi_request(needed),
@@ -159,7 +162,7 @@ pub fn translate(
         init: spec.init.then_some(true),
         readonly_rootfs: spec.read_only.then_some(true),
         cap_add: security.add_capabilities.clone(),
-        cap_drop: security.drop_capabilities.clone(),
+        cap_drop: dropped(spec),
         security_opt: security_options(security),
         masked_paths,
         readonly_paths,
@@ -226,9 +229,24 @@ pub fn translate(
         seccomp,
         devices: optional.into_iter().map(device).collect(),
         cdi_devices: optional_names,
+        copies: copies(spec),
         archive,
     };
     Ok(Creation { name: spec.name.clone(), body, networks: networks.more, late })
+}
+
+/// Capabilities that a container of Docker's has by itself and one of Podman's has not.
+const DOCKERS: [&str; 3] = ["CAP_AUDIT_WRITE", "CAP_MKNOD", "CAP_NET_RAW"];
+
+/// The capabilities to take away: a file adds to and takes from Podman's.
+fn dropped(spec: &ContainerSpec) -> Vec<String> {
+    let Security { add_capabilities: added, drop_capabilities: dropped, .. } = &spec.security;
+    let has =
+        |list: &[String], name: &str| list.iter().any(|given| given == name || given == "ALL");
+    let more = DOCKERS
+        .iter()
+        .filter(|name| !spec.podman.privileged && !has(added, name) && !has(dropped, name));
+    dropped.iter().cloned().chain(more.map(|name| (*name).to_owned())).collect()
 }
 
 /// The names of devices that may be missing, and of those that may not.

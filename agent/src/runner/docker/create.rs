@@ -18,10 +18,10 @@ use muster_engine::container::{
 };
 
 use super::engine::EngineError;
-use super::late;
 use super::machine::Machine;
 use super::plan::Plan;
 use super::resources::body;
+use super::{differs, late};
 
 /// How long the removal of a container may take that somebody else has begun.
 const REMOVAL: Duration = Duration::from_secs(60);
@@ -120,6 +120,7 @@ pub(super) async fn start(
     }
     let said = creation.body.host_config.log_config.take();
     creation.body.host_config.log_config = logging(said, &machine.logging());
+    differs::check_user(machine, &prepared.plan.spec, &creation).await?;
     late::complete(machine, unit, &mut creation, &abilities).await?;
     // One that we made and that has ended is gone before its name is taken again.
     if let Some(before) = before {
@@ -132,12 +133,12 @@ pub(super) async fn start(
         }
         other => other?,
     };
-    match run(machine, &id, &creation).await {
-        Ok(()) => Ok(id),
+    match furnish_and_run(machine, &mut creation, id).await {
+        Ok(id) => Ok(id),
         Err(error @ EngineError::Lost(_)) => Err(error),
         Err(error) => {
             // What could not be started is of no use, and holds its name and its addresses.
-            if let Err(error) = remove(machine, &id).await {
+            if let Err(error) = replace(machine, unit, &creation.name).await {
                 tracing::warn!(%unit, %error, "cannot remove a container that did not start");
             }
             Err(error)
@@ -162,6 +163,22 @@ async fn make(machine: &Machine, creation: &Creation) -> Result<String, EngineEr
         tracing::warn!(container = creation.name, warning, "the container engine has a remark");
     }
     Ok(made.id)
+}
+
+/// Starts a container that has been made, or one in its place with all that the image has where a tmpfs comes. Returns the id.
+async fn furnish_and_run(
+    machine: &Machine,
+    creation: &mut Creation,
+    made: String,
+) -> Result<String, EngineError> {
+    let more = differs::directories(machine, &made, creation).await?;
+    if more.is_empty() {
+        return run(machine, &made, creation).await.map(|()| made);
+    }
+    creation.body.host_config.tmpfs.extend(more);
+    remove(machine, &made).await?;
+    let id = make(machine, creation).await?;
+    run(machine, &id, creation).await.map(|()| id)
 }
 
 async fn run(machine: &Machine, id: &str, creation: &Creation) -> Result<(), EngineError> {

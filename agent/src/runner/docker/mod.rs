@@ -14,6 +14,7 @@ mod conditions;
 mod copies;
 mod create;
 mod credentials;
+mod differs;
 mod discard;
 mod engine;
 mod gauges;

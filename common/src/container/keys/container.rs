@@ -12,7 +12,10 @@ const NO_RELOAD: &str = "nothing reloads a unit of the cluster; restart it";
 const OLD: &str = "Podman gave it up";
 
 pub(super) const KEYS: &[Key] = &[
-    honoured("AddCapability"),
+    emulated(
+        "AddCapability",
+        "to Podman's default ones; for a container that runs as root, or `CAP_NET_BIND_SERVICE`",
+    ),
     emulated(
         "AddDevice",
         "a leading `-` leaves out a device the machine does not have; CDI names where the engine has CDI",
@@ -30,7 +33,10 @@ pub(super) const KEYS: &[Key] = &[
     honoured("DNS"),
     honoured("DNSOption"),
     honoured("DNSSearch"),
-    honoured("DropCapability"),
+    emulated(
+        "DropCapability",
+        "from Podman's default ones: `CAP_AUDIT_WRITE`, `CAP_MKNOD` and `CAP_NET_RAW` are dropped unless they are added",
+    ),
     honoured("Entrypoint"),
     emulated(
         "Environment",
@@ -42,7 +48,7 @@ pub(super) const KEYS: &[Key] = &[
     ),
     emulated(
         "EnvironmentHost",
-        "the environment of the daemon on the machine, but for what is the daemon's own",
+        "the environment of the daemon on the machine, but for what is the daemon's own, and all that [Service] sets",
     ),
     honoured("Exec"),
     honoured("ExposeHostPort"),
@@ -68,12 +74,21 @@ pub(super) const KEYS: &[Key] = &[
     refused("HealthStartupTimeout", NO_STARTUP),
     honoured("HealthTimeout"),
     honoured("HostName"),
-    emulated("HttpProxy", "`true` passes on the proxy variables the daemon on the machine has"),
+    emulated(
+        "HttpProxy",
+        "the proxy variables that [Service] sets, unless `false`; `true` passes on those of the daemon on the machine too",
+    ),
     honoured("IP"),
     honoured("IP6"),
-    emulated("Image", "an image's name, or `docker-archive:/path` on the machine"),
+    emulated(
+        "Image",
+        "an image's name, or `docker-archive:/path` on the machine; not a short name that Podman has for an image elsewhere",
+    ),
     honoured("Label"),
-    emulated("LogDriver", "Docker's drivers; `k8s-file` and `passthrough` are Podman's own"),
+    emulated(
+        "LogDriver",
+        "Docker's drivers, and `k8s-file`, which is `json-file`; `passthrough` is Podman's own",
+    ),
     emulated("LogOpt", "what the driver takes; Docker has no `path`"),
     emulated("Mask", "added to the paths Docker masks anyway"),
     honoured("Memory"),
@@ -94,12 +109,15 @@ pub(super) const KEYS: &[Key] = &[
         "PodmanArgs",
         "what Docker has too, option by option; `--privileged`, `--ipc`, `--pid`, `--cpus` and what has a key of its own",
     ),
-    honoured("PublishPort"),
+    emulated(
+        "PublishPort",
+        "no effect, with a warning, where the network is not the container's own",
+    ),
     emulated("Pull", "decided and done by the daemon on the machine"),
     honoured("ReadOnly"),
     emulated(
         "ReadOnlyTmpfs",
-        "`/run`, `/tmp` and `/var/tmp` as tmpfs, unless something is mounted there",
+        "`/run`, `/tmp` and `/var/tmp` as tmpfs, unless something is mounted there; as with Tmpfs=",
     ),
     noted("ReloadCmd", NO_RELOAD),
     noted("ReloadSignal", NO_RELOAD),
@@ -122,7 +140,7 @@ pub(super) const KEYS: &[Key] = &[
         "ServiceName",
         "there is no service behind the container; the unit goes by its own name",
     ),
-    honoured("ShmSize"),
+    emulated("ShmSize", "all but 0"),
     refused("StartWithPod", NO_POD),
     honoured("StopSignal"),
     emulated("StopTimeout", "the daemon on the machine kills what has not stopped by then"),
@@ -130,7 +148,10 @@ pub(super) const KEYS: &[Key] = &[
     refused("SubUIDMap", NO_MAP),
     honoured("Sysctl"),
     emulated("Timezone", "the machine's zone file, mounted over the container's /etc/localtime"),
-    honoured("Tmpfs"),
+    emulated(
+        "Tmpfs",
+        "with the directories the image has in its place; files there, unless `notmpcopyup` is said, keep the container from starting",
+    ),
     refused("UIDMap", NO_MAP),
     emulated("Ulimit", "all but `host`"),
     emulated("Unmask", "`ALL`, or paths taken from those Docker masks"),
