@@ -79,7 +79,7 @@ fn check(config: &Config) -> anyhow::Result<()> {
     let Some(etcd) = &config.etcd else { return Ok(()) };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.context("cannot start a thread")?;
-    runtime.block_on(muster_store::open_etcd(etcd.options()))?;
+    runtime.block_on(muster_store::open_etcd(etcd.options())).map_err(|e| etcd.explain(e))?;
     Ok(())
 }
 
@@ -231,7 +231,7 @@ async fn work(
 
 async fn open_store(config: &Config) -> anyhow::Result<Arc<dyn Store>> {
     if let Some(etcd) = &config.etcd {
-        return Ok(muster_store::open_etcd(etcd.options()).await?);
+        return muster_store::open_etcd(etcd.options()).await.map_err(|e| etcd.explain(e));
     }
     modes::state_directory(&config.state_dir, &STATE).with_context(|| {
         format!("cannot make the state directory {}", config.state_dir.display())

@@ -24,22 +24,34 @@ const EXCERPT: usize = 64;
 /// a terminal, turns the direction of what follows, or hides other text.
 ///
 /// These are the control characters (C0, DEL, C1), the separators of lines and paragraphs, the controls of direction, the
-/// blanks of no width and the tags. The joiners U+200C and U+200D are none of them: Persian, Hindi and many an emoji cannot
-/// be written without, and they change nothing but the letters beside them.
+/// blanks of no width, the fillers and the tags: what Unicode calls Default_Ignorable_Code_Point, and the annotations. The
+/// joiners U+200C and U+200D and the variation selectors are none of them: Persian, Hindi, the names of people in Japan and
+/// many an emoji cannot be written without, and they change nothing but the letters beside them.
 pub fn is_hidden(c: char) -> bool {
     c.is_control()
         || matches!(
             c,
-            '\u{061c}'
+            '\u{00ad}'
+                | '\u{034f}'
+                | '\u{061c}'
+                | '\u{115f}'
+                | '\u{1160}'
+                | '\u{17b4}'
+                | '\u{17b5}'
                 | '\u{180e}'
                 | '\u{200b}'
                 | '\u{200e}'
                 | '\u{200f}'
                 | '\u{2028}'..='\u{202e}'
                 | '\u{2060}'..='\u{206f}'
+                | '\u{3164}'
                 | '\u{feff}'
-                | '\u{fff9}'..='\u{fffb}'
-                | '\u{e0000}'..='\u{e007f}'
+                | '\u{ffa0}'
+                | '\u{fff0}'..='\u{fffb}'
+                | '\u{1bca0}'..='\u{1bca3}'
+                | '\u{1d173}'..='\u{1d17a}'
+                | '\u{e0000}'..='\u{e00ff}'
+                | '\u{e01f0}'..='\u{e0fff}'
         )
 }
 
@@ -204,14 +216,37 @@ mod tests {
     use super::*;
 
     /// One of each kind of what is hidden.
-    const HIDDEN: [char; 14] = [
-        '\0', '\t', '\n', '\r', '\u{1b}', '\u{7f}', '\u{85}', '\u{9b}', '\u{200b}', '\u{2028}',
-        '\u{2029}', '\u{202e}', '\u{2066}', '\u{feff}',
+    const HIDDEN: [char; 20] = [
+        '\0',
+        '\t',
+        '\n',
+        '\r',
+        '\u{1b}',
+        '\u{7f}',
+        '\u{85}',
+        '\u{9b}',
+        '\u{200b}',
+        '\u{2028}',
+        '\u{2029}',
+        '\u{202e}',
+        '\u{2066}',
+        '\u{feff}',
+        '\u{ad}',
+        '\u{34f}',
+        '\u{115f}',
+        '\u{3164}',
+        '\u{1d173}',
+        '\u{e0041}',
     ];
 
     #[test]
     fn a_free_text_is_short_and_visible() {
-        for text in ["", "new disk", "é ü 語 \u{1f469}\u{200d}\u{1f680}", &"x".repeat(256)] {
+        for text in [
+            "",
+            "new disk",
+            "é ü 語 \u{1f469}\u{200d}\u{1f680} \u{2764}\u{fe0f} 葛\u{e0100}",
+            &"x".repeat(256),
+        ] {
             assert_eq!(text.parse::<FreeText>().unwrap().as_str(), text);
         }
         let long = "é".repeat(129).parse::<FreeText>().unwrap_err();

@@ -24,8 +24,8 @@ pub struct OptionChange {
 }
 
 /// An option and its value.
-struct Given {
-    option: &'static str,
+pub(super) struct Given {
+    pub(super) option: &'static str,
     value: String,
     secret: bool,
 }
@@ -45,7 +45,7 @@ impl Config {
     }
 
     /// Every option in a fixed order.
-    fn given(&self) -> Vec<Given> {
+    pub(super) fn given(&self) -> Vec<Given> {
         let Self {
             etcd,
             prefix,
@@ -82,7 +82,7 @@ impl Config {
             plain("http.socket", socket),
             plain("http.listener", &listeners),
             plain("http.insecure", insecure),
-            plain("http.names", names),
+            plain("http.names", &names.iter().map(|name| &name.0).collect::<Vec<_>>()),
             plain("http.body_limit", body_limit),
         ]);
         let Docker { socket, credentials, secrets } = docker;
@@ -140,24 +140,24 @@ fn reboot_given(reboot: &Reboot) -> Vec<Given> {
         plain("reboot.strategy", strategy),
         plain("reboot.group", group),
         plain("reboot.groups", groups),
-        plain("reboot.windows", windows),
-        plain("reboot.zone", zone),
+        plain("reboot.windows", &windows.iter().map(ToString::to_string).collect::<Vec<_>>()),
+        plain("reboot.time_zone", zone),
         plain("reboot.sources", sources),
-        plain("reboot.mark", mark),
+        plain("reboot.reboot_required_path", mark),
         plain("reboot.command", command),
         plain("reboot.command_interval", command_interval),
         plain("reboot.check", check),
         plain("reboot.before_drain", before_drain),
         plain("reboot.before_reboot", before_reboot),
         plain("reboot.after_boot", after_boot),
-        plain("reboot.timeout", timeout),
+        plain("reboot.command_timeout", timeout),
         plain("reboot.warn", warn),
-        plain("reboot.drain", drain),
-        plain("reboot.stuck", stuck),
+        plain("reboot.drain_timeout", drain),
+        plain("reboot.at_deadline", stuck),
         plain("reboot.settle", settle),
         plain("reboot.pause", pause),
         plain("reboot.retry", retry),
-        plain("reboot.block_on_failed", block_on_failed),
+        plain("reboot.block_on_failed_units", block_on_failed),
     ]
 }
 

@@ -247,3 +247,14 @@ fn each_example_can_be_read_and_is_no_default() {
         assert_ne!(with, without, "{}", line.name());
     }
 }
+
+#[test]
+fn a_reload_names_options_as_the_file_does() {
+    let flags = Flags::try_parse_from(["musterd", "--machine-id", "m1"]).unwrap();
+    let config = Config::merge(file::File::default(), flags).unwrap();
+    let given = config.given();
+    let known = known();
+    let strange: Vec<&str> =
+        given.iter().map(|given| given.option).filter(|option| !known.contains(*option)).collect();
+    assert!(given.len() > 40 && strange.is_empty(), "{strange:?}");
+}

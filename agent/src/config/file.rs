@@ -13,6 +13,7 @@ use muster_common::text::FreeText;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 use toml::Spanned;
+use toml::de::{DeTable, DeValue};
 
 use super::listeners::{self, HostName, Listener};
 use super::reboot;
@@ -40,6 +41,9 @@ pub(super) struct File {
     pub(super) docker: Docker,
     pub(super) reboot: reboot::Table,
     pub(super) log: Log,
+    /// What was read.
+    #[serde(skip)]
+    pub(super) text: String,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -59,6 +63,7 @@ pub(super) struct Etcd {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Http {
     pub(super) socket: Option<PathBuf>,
+    #[serde(deserialize_with = "addresses")]
     pub(super) listen: Option<Vec<SocketAddr>>,
     listener: Option<Vec<Spanned<listeners::Table>>>,
     /// What `listener` says, read.
@@ -139,14 +144,19 @@ impl File {
             let line = text.lines().nth(before.matches('\n').count()).unwrap_or_default();
             content(start, &problem(error.message(), line))
         })?;
+        text.clone_into(&mut file.text);
         let Some(tables) = file.http.listener.take() else { return Ok(file) };
         let mut listeners = Vec::with_capacity(tables.len());
         for table in tables {
             let start = table.span().start;
             let listener = table.get_ref().listener();
             listeners.push(listener.map_err(|problem| content(start, problem))?);
-            if listeners::twice(&listeners).is_some() {
-                return Err(content(start, "listener: this address has a listener already"));
+            if let Some((first, _)) = listeners::twice(&listeners) {
+                let problem = format!(
+                    "listener: what comes to this address goes to {first} already; one address has one listener, which serves \
+                     several parts as serves = [\"fleetlock\", \"metrics\"]"
+                );
+                return Err(content(start, &problem));
             }
         }
         file.http.listeners = Some(listeners);
@@ -154,10 +164,37 @@ impl File {
     }
 }
 
+/// The line of a key, with the names of its tables before it and dots between them; of a list the line of the last entry
+/// in which a value is written. `None`: it is not there.
+pub(super) fn line_of(text: &str, key: &str, value: &str) -> Option<usize> {
+    let mut table = DeTable::parse(text).ok()?.into_inner();
+    let (inner, last) = key.rsplit_once('.').unwrap_or(("", key));
+    for name in inner.split('.').filter(|name| !name.is_empty()) {
+        match table.remove(name)?.into_inner() {
+            DeValue::Table(found) => table = found,
+            _ => return None,
+        }
+    }
+    let (key, found) = table.iter().find(|(key, _)| key.get_ref() == last)?;
+    let entries = found.get_ref().as_array().into_iter().flat_map(|entries| entries.iter());
+    let has = |entry: &&Spanned<DeValue<'_>>| format!("{:?}", entry.get_ref()).contains(value);
+    let entry = entries.filter(has).last().map(Spanned::span);
+    let start = entry.unwrap_or_else(|| key.span()).start;
+    Some(text.get(..start)?.matches('\n').count() + 1)
+}
+
 /// The parser's words, in ours: keys instead of fields, and the key at fault where the message has only the value.
 fn problem(message: &str, line: &str) -> String {
-    let message =
-        message.replace("unknown field", "unknown key").replace("missing field", "missing key");
+    let message = message
+        .replace("unknown field", "unknown key")
+        .replace("missing field", "missing key")
+        .replace("expected a sequence", "expected a list, such as [\"a\", \"b\"]");
+    let table = line.trim().strip_prefix('[').and_then(|line| line.strip_suffix(']'));
+    if let Some(name) = table
+        && message.starts_with("invalid type: map")
+    {
+        return format!("there may be several of [{name}], so it is written as [[{name}]]");
+    }
     match line.split_once('=') {
         Some((key, _)) if !message.contains("unknown key") && !key.trim().is_empty() => {
             format!("{}: {message}", key.trim())
@@ -189,6 +226,14 @@ where
         .map(|text| text.parse().map_err(D::Error::custom))
         .collect::<Result<_, _>>()
         .map(Some)
+}
+
+fn addresses<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Vec<SocketAddr>>, D::Error> {
+    let texts = Vec::<String>::deserialize(deserializer)?;
+    let read = |text: &String| listeners::address(text).map_err(D::Error::custom);
+    texts.iter().map(read).collect::<Result<_, _>>().map(Some)
 }
 
 fn endpoints<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Endpoint>, D::Error> {

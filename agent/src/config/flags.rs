@@ -10,7 +10,7 @@ use clap::Parser;
 use muster_common::machine::MachineId;
 use muster_common::text::FreeText;
 
-use super::listeners::{HostName, Listener};
+use super::listeners::{self, HostName, Listener};
 use super::reboot::RebootFlags;
 use super::roles::Role;
 use super::values::{BodyLimit, Endpoint, LogFormat, Metadata, Prefix, Ttl};
@@ -103,7 +103,7 @@ pub struct Flags {
     pub http_socket: Option<PathBuf>,
 
     /// TCP addresses of the API, comma separated [default: none]
-    #[arg(long, env = "MUSTER_HTTP_LISTEN", value_name = "IP:PORT,...", value_delimiter = ',')]
+    #[arg(long, env = "MUSTER_HTTP_LISTEN", value_name = "IP:PORT,...", value_delimiter = ',', value_parser = listeners::address)]
     pub http_listen: Option<Vec<SocketAddr>>,
 
     /// TCP addresses that serve only a part: fleetlock, metrics, api [default: none]
@@ -150,4 +150,28 @@ pub struct Flags {
     /// `[reboot]`
     #[command(flatten)]
     pub reboot: RebootFlags,
+}
+
+impl Flags {
+    /// Whether an option, by its key in the file, is given here, so that the file's word for it does not count. Of those that
+    /// can be at fault together with others.
+    pub(super) fn give(&self, key: &str) -> bool {
+        match key {
+            "http.listen" => self.http_listen.is_some(),
+            "http.listener" => self.http_listener.is_some(),
+            "http.socket" => self.http_socket.is_some(),
+            "state_dir" => self.state_dir.is_some(),
+            "roles" => self.roles.is_some(),
+            "engine" => self.engine.is_some(),
+            "log.level" => self.log_level.is_some(),
+            "etcd.endpoints" => self.etcd_endpoints.is_some(),
+            "etcd.username" => self.etcd_username.is_some(),
+            "etcd.password" => self.etcd_password.is_some(),
+            "etcd.password_file" => self.etcd_password_file.is_some(),
+            "etcd.ca_file" => self.etcd_ca_file.is_some(),
+            "etcd.cert_file" => self.etcd_cert_file.is_some(),
+            "etcd.key_file" => self.etcd_key_file.is_some(),
+            _ => false,
+        }
+    }
 }

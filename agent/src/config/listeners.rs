@@ -4,7 +4,7 @@
 //! only where somebody has said that this is meant. It opens nothing.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
 use serde::Deserialize;
@@ -162,19 +162,28 @@ impl FromStr for HostName {
     }
 }
 
-/// The first two listeners that are at one address. Port 0 is another one each time.
-pub(super) fn twice(listeners: &[Listener]) -> Option<(usize, usize)> {
-    for (second, listener) in listeners.iter().enumerate() {
-        let same = |other: &Listener| {
-            let (a, b) = (listener.address, other.address);
-            let one = a.ip().to_canonical() == b.ip().to_canonical();
-            a.port() != 0 && a.port() == b.port() && one
-        };
-        if let Some(first) = listeners.iter().take(second).position(same) {
-            return Some((first, second));
-        }
-    }
-    None
+/// The first two listeners that the same connection could come to: the address of the earlier, and the place of the later.
+pub(super) fn twice(listeners: &[Listener]) -> Option<(SocketAddr, usize)> {
+    listeners.iter().enumerate().find_map(|(second, listener)| {
+        let mut earlier = listeners.iter().take(second).map(|earlier| earlier.address);
+        let first = earlier.find(|earlier| meet(*earlier, listener.address))?;
+        Some((first, second))
+    })
+}
+
+/// Whether one connection could come to both. Port 0 is another one each time; `0.0.0.0` is every IPv4 address, and `[::]` is
+/// every address there is (see [`crate::http::socket`]).
+fn meet(a: SocketAddr, b: SocketAddr) -> bool {
+    let (first, second) = (a.ip().to_canonical(), b.ip().to_canonical());
+    let takes = |all: IpAddr, one: IpAddr| all.is_unspecified() && (all.is_ipv6() || one.is_ipv4());
+    a.port() != 0
+        && a.port() == b.port()
+        && (first == second || takes(first, second) || takes(second, first))
+}
+
+/// An address with its port.
+pub(super) fn address(text: &str) -> Result<SocketAddr, InvalidValue> {
+    text.parse().map(|Address(address)| address)
 }
 
 /// Puts together the listeners of the whole API and those of parts of it.
@@ -195,10 +204,11 @@ pub(super) fn merge(
         return Err(error);
     }
     listeners.extend(parts);
-    if let Some((_, second)) = twice(&listeners)
+    if let Some((taken, second)) = twice(&listeners)
         && let Some(listener) = listeners.get(second)
     {
-        return Err(ConfigError::Twice(listener.address));
+        let key = if second < whole.len() { "http.listen" } else { "http.listener" };
+        return Err(ConfigError::Twice { key, address: listener.address, taken });
     }
     Ok(listeners)
 }

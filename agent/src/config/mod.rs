@@ -4,6 +4,7 @@
 //! configuration file, the password file and `/etc/machine-id`, and starts nothing.
 
 mod changes;
+mod error;
 mod file;
 mod flags;
 mod listeners;
@@ -18,11 +19,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use muster_common::machine::MachineId;
-use muster_store::EtcdOptions;
+use muster_store::{EtcdOptions, StoreError};
 
-use crate::identity::{self, IdentityError};
+use crate::identity;
 
 pub use changes::OptionChange;
+pub use error::ConfigError;
 pub use file::FileError;
 pub use flags::Flags;
 pub use listeners::{HostName, Listener, Part, Serves};
@@ -41,6 +43,10 @@ const DEFAULT_TTL: Duration = Duration::from_secs(10);
 
 /// Default body limit: a thousand units with a file of their own each, at the size of ordinary unit files.
 const DEFAULT_BODY_LIMIT: usize = 8 * 1024 * 1024;
+
+/// Longest path of the unix socket, in bytes. The kernel takes 107 (unix(7)), and the name under which the socket is made
+/// before it is moved into place has a dot and a process's number more.
+const LONGEST_SOCKET: usize = 107 - 8;
 
 /// fleet's page size.
 const DEFAULT_TOKEN_LIMIT: u16 = 100;
@@ -126,65 +132,6 @@ pub struct Log {
     pub level: String,
 }
 
-/// A configuration that cannot be used.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ConfigError {
-    /// The file is at fault.
-    #[error(transparent)]
-    File(#[from] FileError),
-    /// The file that was named is not there.
-    #[error("there is no configuration file {0}")]
-    Missing(String),
-    /// The whole API over plain TCP.
-    #[error(
-        "{key}: {address}: plain TCP, on loopback too, lets every user, container and web page that can reach it start \
-         units as root; use the unix socket, let a [[http.listener]] serve only \"fleetlock\" or \"metrics\", or set \
-         http.insecure = true (--http-insecure) if everybody who can reach it is trusted"
-    )]
-    Insecure {
-        /// The key.
-        key: &'static str,
-        /// The address.
-        address: SocketAddr,
-    },
-    /// One address in two places.
-    #[error(
-        "http.listen, http.listener: {0} is there twice; one address has one listener, which serves several parts as \
-         serves = [\"fleetlock\", \"metrics\"]"
-    )]
-    Twice(SocketAddr),
-    /// A password that everybody on the way could read.
-    #[error(
-        "etcd.endpoints: a password (etcd.password, etcd.password_file) is never sent over plain HTTP, to {0}; let etcd speak \
-         TLS and begin its endpoint with https://, or leave the login out"
-    )]
-    PlainPassword(String),
-    /// Two keys contradict each other, or one lacks the other.
-    #[error("{0}")]
-    Contradiction(&'static str),
-    /// A file that a key names cannot be read.
-    #[error("{key}: cannot read {path}")]
-    Unreadable {
-        /// The key.
-        key: &'static str,
-        /// The file.
-        path: String,
-        /// Why.
-        #[source]
-        source: std::io::Error,
-    },
-    /// The machine has no identity of its own and was given none.
-    #[error("machine_id (--machine-id) is not set")]
-    MachineId(#[from] IdentityError),
-    /// The log filter is none.
-    #[error("log.level: {level:?} is not a level (error, warn, info, debug, trace) nor a filter")]
-    LogLevel {
-        /// What was given.
-        level: String,
-    },
-}
-
 impl Etcd {
     /// The same as the store wants it.
     pub fn options(&self) -> EtcdOptions {
@@ -194,6 +141,20 @@ impl Etcd {
             ca_file: self.ca_file.clone(),
             identity_files: self.identity_files.clone(),
             ..EtcdOptions::default()
+        }
+    }
+
+    /// An error of the store, with the option of the file that it names.
+    pub fn explain(&self, error: StoreError) -> anyhow::Error {
+        let text = error.to_string();
+        let identity = self.identity_files.iter().flat_map(|(certificate, key)| {
+            [("etcd.cert_file", certificate), ("etcd.key_file", key)]
+        });
+        let authorities = self.ca_file.iter().map(|path| ("etcd.ca_file", path));
+        let mut files = authorities.chain(identity);
+        match files.find(|(_, path)| text.contains(&path.display().to_string())) {
+            Some((key, _)) => anyhow::Error::new(error).context(key),
+            None => error.into(),
         }
     }
 }
@@ -209,7 +170,10 @@ impl Config {
         };
         let password_file = flags.etcd_password_file.as_ref().or(file.etcd.password_file.as_ref());
         let secrets = secrets::Secrets::of(Some(&path), &file.etcd, password_file);
-        Ok(Self { secrets, ..Self::merge(file, flags)? })
+        let (text, given) = (file.text.clone(), flags.clone());
+        let merged = Self::merge(file, flags);
+        let merged = merged.map_err(|error| error.located(&path, &text, &given))?;
+        Ok(Self { secrets, ..merged })
     }
 
     fn merge(file: file::File, flags: Flags) -> Result<Self, ConfigError> {
@@ -245,12 +209,9 @@ impl Config {
                 .token_limit
                 .or(file.token_limit)
                 .map_or(DEFAULT_TOKEN_LIMIT, std::num::NonZero::get),
-            state_dir: flags.state_dir.or(file.state_dir).unwrap_or("/var/lib/muster".into()),
+            state_dir: state_dir(flags.state_dir.or(file.state_dir))?,
             http: Http {
-                socket: flags
-                    .http_socket
-                    .or(file.http.socket)
-                    .unwrap_or("/run/muster/muster.sock".into()),
+                socket: socket(flags.http_socket.or(file.http.socket))?,
                 listeners,
                 insecure,
                 names: flags.http_names.or(file.http.names).unwrap_or_default(),
@@ -304,6 +265,30 @@ impl Config {
     }
 }
 
+/// The state directory; an empty name is none.
+fn state_dir(given: Option<PathBuf>) -> Result<PathBuf, ConfigError> {
+    let given = given.unwrap_or("/var/lib/muster".into());
+    if given.as_os_str().is_empty() {
+        let problem = "it is empty; expected a directory such as /var/lib/muster".to_owned();
+        return Err(ConfigError::Value { key: "state_dir", problem });
+    }
+    Ok(given)
+}
+
+/// The socket's path, as long as the socket can be made there.
+fn socket(given: Option<PathBuf>) -> Result<PathBuf, ConfigError> {
+    let given = given.unwrap_or("/run/muster/muster.sock".into());
+    let length = given.as_os_str().len();
+    if length == 0 || length > LONGEST_SOCKET {
+        let problem = format!(
+            "{:?} has {length} bytes; expected a path of 1 to {LONGEST_SOCKET}, such as /run/muster/muster.sock",
+            given.display().to_string()
+        );
+        return Err(ConfigError::Value { key: "http.socket", problem });
+    }
+    Ok(given)
+}
+
 fn etcd(file: &file::Etcd, flags: &Flags) -> Result<Option<Etcd>, ConfigError> {
     let endpoints = flags.etcd_endpoints.as_ref().unwrap_or(&file.endpoints);
     let endpoints: Vec<String> = endpoints.iter().map(|e| e.0.clone()).collect();
@@ -316,17 +301,19 @@ fn etcd(file: &file::Etcd, flags: &Flags) -> Result<Option<Etcd>, ConfigError> {
     let given = username.is_some() || ca_file.is_some() || cert_file.is_some();
     if endpoints.is_empty() {
         if given {
-            return Err(ConfigError::Contradiction(
-                "etcd: there are no etcd.endpoints to use these settings with",
-            ));
+            return Err(ConfigError::Contradiction {
+                keys: &["etcd.username", "etcd.ca_file", "etcd.cert_file"],
+                problem: "etcd: there are no etcd.endpoints to use these settings with",
+            });
         }
         return Ok(None);
     }
     let password = match (password, password_file) {
         (Some(_), Some(_)) => {
-            return Err(ConfigError::Contradiction(
-                "etcd.password and etcd.password_file: only one of them can be given",
-            ));
+            return Err(ConfigError::Contradiction {
+                keys: &["etcd.password_file", "etcd.password"],
+                problem: "etcd.password and etcd.password_file: only one of them can be given",
+            });
         }
         (Some(password), None) => Some(password.clone()),
         (None, Some(path)) => {
@@ -335,7 +322,12 @@ fn etcd(file: &file::Etcd, flags: &Flags) -> Result<Option<Etcd>, ConfigError> {
                 path: path.display().to_string(),
                 source,
             })?;
-            Some(text.trim_end_matches(['\r', '\n']).to_owned())
+            let password = text.trim_end_matches(['\r', '\n']);
+            if password.is_empty() {
+                let problem = format!("there is no password in {}", path.display());
+                return Err(ConfigError::Value { key: "etcd.password_file", problem });
+            }
+            Some(password.to_owned())
         }
         (None, None) => None,
     };
@@ -343,9 +335,10 @@ fn etcd(file: &file::Etcd, flags: &Flags) -> Result<Option<Etcd>, ConfigError> {
         (Some(username), Some(password)) => Some((username.clone(), password)),
         (None, None) => None,
         _ => {
-            return Err(ConfigError::Contradiction(
-                "etcd.username needs etcd.password or etcd.password_file, and they need it",
-            ));
+            return Err(ConfigError::Contradiction {
+                keys: &["etcd.username", "etcd.password", "etcd.password_file"],
+                problem: "etcd.username needs etcd.password or etcd.password_file, and they need it",
+            });
         }
     };
     if login.is_some()
@@ -357,9 +350,10 @@ fn etcd(file: &file::Etcd, flags: &Flags) -> Result<Option<Etcd>, ConfigError> {
         (Some(cert), Some(key)) => Some((cert.clone(), key.clone())),
         (None, None) => None,
         _ => {
-            return Err(ConfigError::Contradiction(
-                "etcd.cert_file and etcd.key_file: one is of no use without the other",
-            ));
+            return Err(ConfigError::Contradiction {
+                keys: &["etcd.cert_file", "etcd.key_file"],
+                problem: "etcd.cert_file and etcd.key_file: one is of no use without the other",
+            });
         }
     };
     Ok(Some(Etcd { endpoints, login, ca_file: ca_file.cloned(), identity_files }))

@@ -244,6 +244,18 @@ pub(super) struct Zone(TimeZone);
 pub(super) struct AtDeadline(WhenStuck);
 
 impl Reboot {
+    /// The commands that are run, each with its key.
+    pub(super) fn commands(&self) -> impl Iterator<Item = (&'static str, &Words)> {
+        let commands = [
+            ("reboot.command", &self.command),
+            ("reboot.check", &self.check),
+            ("reboot.before_drain", &self.before_drain),
+            ("reboot.before_reboot", &self.before_reboot),
+            ("reboot.after_boot", &self.after_boot),
+        ];
+        commands.into_iter().filter_map(|(key, words)| Some((key, words.as_ref()?)))
+    }
+
     /// Puts table and flags together. `cluster`: etcd is configured.
     pub(super) fn merge(
         table: Table,
@@ -258,9 +270,10 @@ impl Reboot {
         if let Some(given) = &given
             && given.contains(&Source::Command) != command.is_some()
         {
-            return Err(ConfigError::Contradiction(
-                "reboot.command and the source \"command\" in reboot.sources: one is of no use without the other",
-            ));
+            return Err(ConfigError::Contradiction {
+                keys: &["reboot.sources", "reboot.command"],
+                problem: "reboot.command and the source \"command\" in reboot.sources: one is of no use without the other",
+            });
         }
         let sources = given.map_or_else(
             || default_sources(cluster, command.is_some()),
@@ -270,9 +283,10 @@ impl Reboot {
             span(flags.reboot_command_interval, table.command_interval, DEFAULT_INTERVAL);
         let timeout = span(flags.reboot_command_timeout, table.command_timeout, DEFAULT_TIMEOUT);
         if command_interval.is_zero() || timeout.is_zero() {
-            return Err(ConfigError::Contradiction(
-                "reboot.command_interval and reboot.command_timeout must be more than nothing",
-            ));
+            return Err(ConfigError::Contradiction {
+                keys: &["reboot.command_interval", "reboot.command_timeout"],
+                problem: "reboot.command_interval and reboot.command_timeout must be more than nothing",
+            });
         }
         Ok(Self {
             strategy: flags.reboot_strategy.or(table.strategy).unwrap_or_default(),

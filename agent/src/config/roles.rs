@@ -46,17 +46,20 @@ impl Roles {
         let roles =
             Self { engine: has(Role::Engine), agent: has(Role::Agent), reboot: has(Role::Reboot) };
         if !(roles.engine || roles.agent || roles.reboot) {
-            return Err(ConfigError::Contradiction(
-                "roles: a daemon needs at least one of engine, agent and reboot",
-            ));
+            return Err(ConfigError::Contradiction {
+                keys: &["roles"],
+                problem: "roles: a daemon needs at least one of engine, agent and reboot",
+            });
         }
         match engine {
-            Some(true) if !roles.engine => Err(ConfigError::Contradiction(
-                "engine = true, and roles leave the engine out: set only roles",
-            )),
-            Some(false) if roles.engine => Err(ConfigError::Contradiction(
-                "engine = false, and roles name the engine: set only roles",
-            )),
+            Some(true) if !roles.engine => Err(ConfigError::Contradiction {
+                keys: &["engine", "roles"],
+                problem: "engine = true, and roles leave the engine out: set only roles",
+            }),
+            Some(false) if roles.engine => Err(ConfigError::Contradiction {
+                keys: &["engine", "roles"],
+                problem: "engine = false, and roles name the engine: set only roles",
+            }),
             _ => Ok(roles),
         }
     }

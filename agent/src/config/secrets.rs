@@ -66,6 +66,10 @@ impl Config {
             authority.chain(certificate)
         });
         found.extend(trusted.filter_map(|(key, path)| writable_by_others(key, path)));
+        // They are run as root.
+        let programs = self.reboot.commands().map(|(key, words)| (key, Path::new(words.program())));
+        let programs = programs.filter(|(_, program)| program.is_absolute());
+        found.extend(programs.filter_map(|(key, path)| writable_by_others(key, path)));
         found
     }
 }

@@ -91,18 +91,21 @@ fn the_api_over_plain_tcp_needs_a_word_wherever_it_is() {
         let serves = format!(
             "[[http.listener]]\naddress = \"{address}\"\nserves = [\"metrics\", \"api\"]\n"
         );
-        for (key, text) in [("http.listen", listen), ("http.listener", serves)] {
+        for (line, key, text) in [(2, "http.listen", listen), (1, "http.listener", serves)] {
             let error = problem(&text);
-            assert!(
-                error.starts_with(&format!("{key}: {address}: plain TCP, on loopback too")),
-                "{error}"
-            );
+            let told =
+                format!("muster.toml: line {line}: {key}: {address}: plain TCP, on loopback too");
+            assert!(error.starts_with(&told), "{error}");
             assert!(error.contains("http.insecure = true"), "{error}");
             let config = with_file(&text, &["--http-insecure"]).unwrap();
             assert!(config.http.listeners[0].serves.api);
         }
     }
-    assert!(with_file("", &["--http-listen", "127.0.0.1:7117"]).is_err(), "by a flag, too");
+    let flag = with_file("", &["--http-listen", "127.0.0.1:7117"]).unwrap_err().to_string();
+    assert!(
+        flag.starts_with("http.listen: 127.0.0.1:7117: plain TCP"),
+        "no line of the file: {flag}"
+    );
     assert!(with_file("", &["--http-listener", "127.0.0.1:7117=api"]).is_err());
 }
 
@@ -147,7 +150,15 @@ fn a_listener_that_makes_no_sense_is_named_with_its_line() {
         ),
         (
             table("address = \"127.0.0.1:7118\"\nserves = \"metrics\""),
-            "muster.toml: line 4: serves: invalid type: string \"metrics\", expected a sequence",
+            "muster.toml: line 4: serves: invalid type: string \"metrics\", expected a list, such as [\"a\", \"b\"]",
+        ),
+        (
+            "\n[http.listener]\naddress = \"127.0.0.1:7118\"\n".to_owned(),
+            "muster.toml: line 2: there may be several of [http.listener], so it is written as [[http.listener]]",
+        ),
+        (
+            "[http]\ninsecure = true\nlisten = [\"n1:7117\"]\n".to_owned(),
+            "muster.toml: line 3: listen: \"n1:7117\" is not an address with its port, such as \"127.0.0.1:7118\"",
         ),
         (
             table("address = \"127.0.0.1:1\"\nserve = [\"metrics\"]"),
@@ -155,18 +166,28 @@ fn a_listener_that_makes_no_sense_is_named_with_its_line() {
         ),
         (
             format!("{0}{0}", table("address = \"127.0.0.1:7118\"\nserves = [\"metrics\"]")),
-            "muster.toml: line 6: listener: this address has a listener already",
+            "muster.toml: line 6: listener: what comes to this address goes to 127.0.0.1:7118 already; one address has one",
+        ),
+        (
+            table("address = \"0.0.0.0:7118\"\nserves = [\"fleetlock\"]")
+                + &table("address = \"127.0.0.1:7118\"\nserves = [\"metrics\"]"),
+            "muster.toml: line 6: listener: what comes to this address goes to 0.0.0.0:7118 already",
+        ),
+        (
+            table("address = \"10.0.0.1:7118\"\nserves = [\"fleetlock\"]")
+                + &table("address = \"[::]:7118\"\nserves = [\"metrics\"]"),
+            "muster.toml: line 6: listener: what comes to this address goes to 10.0.0.1:7118 already",
         ),
         (
             format!(
                 "[http]\ninsecure = true\nlisten = [\"127.0.0.1:1\"]\n{}",
                 table("address = \"[::ffff:127.0.0.1]:1\"\nserves = [\"metrics\"]")
             ),
-            "http.listen, http.listener: [::ffff:127.0.0.1]:1 is there twice",
+            "muster.toml: line 5: http.listener: [::ffff:127.0.0.1]:1: what comes to it goes to 127.0.0.1:1 already",
         ),
         (
             "[http]\ninsecure = true\nlisten = [\"127.0.0.1:1\", \"127.0.0.1:1\"]\n".to_owned(),
-            "http.listen, http.listener: 127.0.0.1:1 is there twice",
+            "muster.toml: line 3: http.listen: 127.0.0.1:1: what comes to it goes to 127.0.0.1:1 already",
         ),
         (
             "[http]\nnames = [\"http://n1\"]\n".to_owned(),
@@ -200,7 +221,83 @@ fn the_api_is_advertised_at_the_machines_own_address() {
 fn half_a_login_is_an_error() {
     let error =
         with_file("[etcd]\nendpoints = [\"http://127.0.0.1:2379\"]\nusername = \"root\"\n", &[]);
-    assert!(error.unwrap_err().to_string().starts_with("etcd.username needs etcd.password"));
+    let error = error.unwrap_err().to_string();
+    assert!(error.contains("muster.toml: line 3: etcd.username needs etcd.password"), "{error}");
+}
+
+#[test]
+fn what_makes_no_sense_together_is_named_with_its_line() {
+    let tls = "[etcd]\nendpoints = [\"https://127.0.0.1:1\"]\n";
+    for (text, expected) in [
+        (
+            "[etcd]\nendpoints = [\n  \"https://127.0.0.1:1\",\n  \"http://127.0.0.2:1\",\n]\nusername = \"a\"\npassword = \"b\"\n"
+                .to_owned(),
+            "muster.toml: line 4: etcd.endpoints: a password (etcd.password, etcd.password_file) is never sent",
+        ),
+        (
+            format!("{tls}\nkey_file = \"/a\"\n"),
+            "muster.toml: line 4: etcd.cert_file and etcd.key_file: one is of no use",
+        ),
+        (
+            format!("{tls}username = \"a\"\npassword_file = \"/nonexistent\"\n"),
+            "muster.toml: line 4: etcd.password_file: cannot read /nonexistent",
+        ),
+        (
+            format!("{tls}username = \"a\"\npassword_file = \"/dev/null\"\n"),
+            "muster.toml: line 4: etcd.password_file: there is no password in /dev/null",
+        ),
+        (
+            "\n[etcd]\nca_file = \"/a\"\n".to_owned(),
+            "muster.toml: line 3: etcd: there are no etcd.endpoints",
+        ),
+        ("[log]\nlevel = \"a=b=c\"\n".to_owned(), "muster.toml: line 2: log.level: \"a=b=c\""),
+        ("state_dir = \"\"\n".to_owned(), "muster.toml: line 1: state_dir: it is empty"),
+    ] {
+        let problem = problem(&text);
+        assert!(problem.starts_with(expected), "{problem}");
+    }
+}
+
+#[test]
+fn a_password_in_an_address_is_refused_and_not_repeated() {
+    for scheme in ["http", "https"] {
+        let problem =
+            problem(&format!("[etcd]\nendpoints = [\"{scheme}://ann:hush@127.0.0.1:2379\"]\n"));
+        let told =
+            format!("muster.toml: line 2: endpoints: \"{scheme}://...@127.0.0.1:2379\" is not");
+        assert!(problem.starts_with(&told) && problem.contains("etcd.username"), "{problem}");
+        assert!(!problem.contains("hush"), "{problem}");
+    }
+}
+
+/// The socket is made under another name, which is longer.
+#[test]
+fn the_path_of_the_socket_is_as_long_as_the_name_it_is_made_under_allows() {
+    let path = |length: usize| format!("/{}", "s".repeat(length - 1));
+    let file = |length| format!("\n[http]\nsocket = \"{}\"\n", path(length));
+    assert_eq!(with_file(&file(99), &[]).unwrap().http.socket, Path::new(&path(99)));
+    let problem = problem(&file(100));
+    let told = format!("muster.toml: line 3: http.socket: \"{}\" has 100 bytes", path(100));
+    assert!(problem.starts_with(&told), "{problem}");
+    let flag = with_file("", &["--http-socket", &path(100)]).unwrap_err().to_string();
+    assert!(flag.starts_with("http.socket: "), "{flag}");
+    assert!(with_file("[http]\nsocket = \"\"\n", &[]).is_err());
+}
+
+#[test]
+fn a_program_that_others_may_write_is_not_run_as_root_without_a_word() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let directory = tempfile::tempdir().unwrap();
+    let program = directory.path().join("check");
+    std::fs::write(&program, "").unwrap();
+    let flag = program.display().to_string();
+    let mode = |mode| {
+        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(mode)).unwrap();
+        with_file("", &["--reboot-check", &flag]).unwrap().exposures()
+    };
+    assert_eq!(mode(0o755), Vec::<String>::new());
+    let told = mode(0o777);
+    assert!(told[0].starts_with("reboot.check ") && told[0].contains("mode 0777"), "{told:?}");
 }
 
 #[test]
@@ -220,14 +317,17 @@ fn the_roles_are_all_or_those_named() {
     let config = with_file("roles = [\"agent\"]\n", &["--roles", "reboot,engine"]).unwrap();
     assert_eq!(config.roles.to_string(), "engine,reboot");
     for (text, expected) in [
-        ("roles = []\n", "roles: a daemon needs at least one of engine, agent and reboot"),
+        (
+            "roles = []\n",
+            "muster.toml: line 1: roles: a daemon needs at least one of engine, agent and reboot",
+        ),
         (
             "roles = [\"agent\"]\nengine = true\n",
-            "engine = true, and roles leave the engine out: set only roles",
+            "muster.toml: line 2: engine = true, and roles leave the engine out: set only roles",
         ),
         (
             "roles = [\"engine\"]\nengine = false\n",
-            "engine = false, and roles name the engine: set only roles",
+            "muster.toml: line 2: engine = false, and roles name the engine: set only roles",
         ),
         (
             "roles = [\"boss\"]\n",
@@ -284,7 +384,7 @@ fn a_bad_value_for_reboots_is_named() {
         ("[reboot]\ncheck = []\n", "muster.toml: line 2: check: \"\" is not a command"),
         (
             "[reboot]\nsources = [\"command\"]\n",
-            "reboot.command and the source \"command\" in reboot.sources: one is of no use without",
+            "muster.toml: line 2: reboot.command and the source \"command\" in reboot.sources: one is of no use without",
         ),
     ] {
         let problem = problem(text);

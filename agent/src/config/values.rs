@@ -150,6 +150,14 @@ impl FromStr for Endpoint {
         let wrong = || invalid(text, "an etcd endpoint, http://HOST:PORT or https://HOST:PORT");
         let uri: http::Uri = text.parse().map_err(|_| wrong())?;
         let scheme = uri.scheme_str().is_some_and(|s| s == "http" || s == "https");
+        if let Some((_, member)) = uri.authority().and_then(|a| a.as_str().rsplit_once('@')) {
+            // Whoever reads the error is not to read the password.
+            let scheme = uri.scheme_str().unwrap_or_default();
+            return Err(invalid(
+                &format!("{scheme}://...@{member}"),
+                "an etcd endpoint: a login is given as etcd.username and etcd.password_file, not in the address",
+            ));
+        }
         let bare = uri.path() == "/" && uri.query().is_none();
         if !scheme || !bare || uri.port_u16().is_none() {
             return Err(wrong());

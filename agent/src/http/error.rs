@@ -7,6 +7,7 @@ use std::error::Error;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use muster_common::api::fleet::{ErrorBody, ErrorDetail};
+use muster_common::text::clean;
 use muster_store::{RegistryError, StoreError};
 
 use crate::view::ViewError;
@@ -104,7 +105,9 @@ impl IntoResponse for ApiError {
         if self.status.is_server_error() && !self.is_limit {
             tracing::warn!(status = self.status.as_u16(), error = self.message, "request failed");
         }
-        let detail = ErrorDetail { code: self.status.as_u16(), message: self.message };
+        // What a client or a record says of itself is part of many a message, and a client may print them as they are.
+        let message = clean(&self.message).to_string();
+        let detail = ErrorDetail { code: self.status.as_u16(), message };
         let mut response = json(self.status, &ErrorBody { error: detail });
         if self.status == StatusCode::SERVICE_UNAVAILABLE {
             response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER.into());

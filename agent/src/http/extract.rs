@@ -5,12 +5,16 @@
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use http::request::Parts;
 use http::{HeaderMap, StatusCode, header};
+use muster_common::text::{cut, quoted};
 use muster_common::unit::UnitName;
 use serde::de::DeserializeOwned;
 
 use super::App;
 use super::body::{BodyError, read_whole};
 use super::error::ApiError;
+
+/// Most bytes of what an answer says of a body that cannot be read: longer than anything that is said of one that was meant.
+const LONGEST_PROBLEM: usize = 1024;
 
 /// A JSON body.
 pub(crate) struct Body<T>(pub(crate) T);
@@ -39,7 +43,12 @@ pub(crate) async fn read_json<T: DeserializeOwned>(
     let body = read_whole(&parts.headers, body, app.body_limit()).await?;
     // With the path to what is wrong: a value that is refused does not know the name of its field.
     let mut reader = serde_json::Deserializer::from_slice(&body);
-    let refuse = |error: String| ApiError::bad_request(format!("unable to decode body: {error}"));
+    let refuse = |error: String| {
+        // It repeats names that it does not know, of any length.
+        let told = cut(&error, LONGEST_PROBLEM);
+        let dots = if told.len() < error.len() { "..." } else { "" };
+        ApiError::bad_request(format!("unable to decode body: {told}{dots}"))
+    };
     let value =
         serde_path_to_error::deserialize(&mut reader).map_err(|error| refuse(error.to_string()))?;
     reader.end().map_err(|error| refuse(error.to_string()))?;
@@ -118,7 +127,7 @@ impl Params {
         self.get(name)
             .map(|text| {
                 text.parse().map_err(|_| {
-                    ApiError::bad_request(format!("{name}={text}: expected {expected}"))
+                    ApiError::bad_request(format!("{name}={}: expected {expected}", quoted(text)))
                 })
             })
             .transpose()

@@ -111,8 +111,8 @@ impl Gate {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let message = format!(
-            "{peer} has {count} connections already, which is as many as one address may have at once; end some, or try \
-             again"
+            "{peer} has {count} connections to this listener already, which is as many as one address may have at once; end \
+             some, or try again"
         );
         self.refuse(stream, "peer_connections", message);
     }

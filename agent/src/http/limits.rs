@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use muster_common::machine::MachineId;
 use muster_common::snapshot::Snapshot;
 use muster_common::unit::{FileHash, UnitFile};
 use muster_store::UnitWrite;
@@ -61,6 +62,14 @@ const UNITS: usize = 100_000;
 /// that is asked; etcd's own limit is 2 GiB for everything. A hundred thousand units with a file of 1 KiB each fit in.
 const FILE_BYTES: usize = 128 * 1024 * 1024;
 
+/// Pieces of metadata that are set at run time for one machine: labels are matched and shown, and a list of more is read by
+/// nobody.
+const MACHINE_METADATA: usize = 256;
+
+/// The same for all machines together, of which clients may name any: a hundred for each of the thousand machines the engine is
+/// measured with.
+const METADATA: usize = 100_000;
+
 /// How much there may be in the store of what clients put there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StoreLimits {
@@ -68,15 +77,57 @@ pub struct StoreLimits {
     pub units: usize,
     /// Bytes of their files.
     pub file_bytes: usize,
+    /// Pieces of run-time metadata of a machine.
+    pub machine_metadata: usize,
+    /// The same of all machines.
+    pub metadata: usize,
 }
 
 impl Default for StoreLimits {
     fn default() -> Self {
-        Self { units: UNITS, file_bytes: FILE_BYTES }
+        Self {
+            units: UNITS,
+            file_bytes: FILE_BYTES,
+            machine_metadata: MACHINE_METADATA,
+            metadata: METADATA,
+        }
     }
 }
 
 impl StoreLimits {
+    /// Why metadata may not be changed so, if it may not. As for units, two changes at once may be too much together.
+    pub fn metadata_refusal(
+        &self,
+        snapshot: &Snapshot,
+        changes: &BTreeMap<(MachineId, String), Option<String>>,
+    ) -> Option<String> {
+        let mut grown: BTreeMap<&MachineId, usize> = BTreeMap::new();
+        for ((machine, key), value) in changes {
+            let there = snapshot.metadata.get(machine);
+            if value.is_some() && !there.is_some_and(|there| there.contains_key(key)) {
+                *grown.entry(machine).or_default() += 1;
+            }
+        }
+        for (machine, new) in &grown {
+            let count = new + snapshot.metadata.get(*machine).map_or(0, BTreeMap::len);
+            if count > self.machine_metadata {
+                return Some(format!(
+                    "that would make {count} pieces of run-time metadata for {machine}, and a machine has at most {}; remove \
+                     some first",
+                    self.machine_metadata
+                ));
+            }
+        }
+        let new: usize = grown.values().sum();
+        let count = new + snapshot.metadata.values().map(BTreeMap::len).sum::<usize>();
+        (new > 0 && count > self.metadata).then(|| {
+            format!(
+                "that would make {count} pieces of run-time metadata, and a cluster has at most {}; remove some first",
+                self.metadata
+            )
+        })
+    }
+
     /// Why a batch of writes may not be made, if it may not. Two batches at once may both fit and be too much together: the
     /// limit is against what grows without an end, and what is beyond it is refused the next time.
     pub fn refusal(&self, snapshot: &Snapshot, writes: &[UnitWrite]) -> Option<String> {

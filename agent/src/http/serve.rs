@@ -61,7 +61,6 @@ struct Server {
     connections: TaskTracker,
     shutdown: CancellationToken,
     names: Arc<Names>,
-    peers: Peers,
     most_of_a_peer: usize,
     app: App,
 }
@@ -83,7 +82,6 @@ pub async fn serve(sockets: Sockets, app: App, shutdown: CancellationToken) {
         connections: TaskTracker::new(),
         shutdown,
         names: Arc::new(Names::new(sockets.names)),
-        peers: Peers::default(),
         most_of_a_peer: limits.peer,
         app,
     };
@@ -152,6 +150,8 @@ impl Server {
     async fn accept_tcp(self, tcp: Tcp, address: SocketAddr, gate: Arc<Gate>) {
         let router = TowerToHyperService::new(router_of(self.app.clone(), tcp.serves));
         let listener: TcpListener = tcp.listener;
+        // Of this listener alone: who has filled one of them can still reach the others, and on loopback everybody is one peer.
+        let peers = Peers::default();
         while let Some(accepted) = self.shutdown.run_until_cancelled(listener.accept()).await {
             let (stream, peer) = match accepted {
                 Ok(accepted) => accepted,
@@ -164,7 +164,7 @@ impl Server {
             prepare(&stream);
             let caller = Caller::at(peer.ip());
             let Caller::Network(peer) = caller else { continue };
-            let Some(place) = self.peers.take(peer, self.most_of_a_peer) else {
+            let Some(place) = peers.take(peer, self.most_of_a_peer) else {
                 gate.refuse_peer(stream, peer, self.most_of_a_peer);
                 continue;
             };

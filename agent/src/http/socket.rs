@@ -11,7 +11,7 @@ use std::os::unix::net::UnixStream as StdUnixStream;
 use std::path::{Path, PathBuf};
 
 use listenfd::ListenFd;
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::{TcpListener, TcpSocket, UnixListener};
 
 use super::limits::Limits;
 use crate::config::{HostName, Http, Listener, Serves};
@@ -19,6 +19,9 @@ use crate::modes;
 
 /// The group whose members may use the socket.
 const GROUP: &str = "muster";
+
+/// Connections that wait to be accepted: as many as the standard library lets wait. They are accepted as they come.
+const BACKLOG: u32 = 128;
 
 /// Sockets that clients can connect to.
 #[derive(Debug, Default)]
@@ -114,13 +117,23 @@ pub fn open(config: &Http) -> Result<Sockets, SocketError> {
             continue;
         }
         let tcp = |source| SocketError::Tcp { address: *address, source };
-        let listener = std::net::TcpListener::bind(address).map_err(tcp)?;
-        listener.set_nonblocking(true).map_err(tcp)?;
-        let listener = TcpListener::from_std(listener).map_err(tcp)?;
+        let listener = listen(*address).map_err(tcp)?;
         sockets.tcp.push(Tcp { listener, serves: *serves });
     }
     sockets.names.clone_from(&config.names);
     Ok(sockets)
+}
+
+/// Listens. On `[::]` IPv4 comes in too, whatever the machine's default is (`net.ipv6.bindv6only`), so that the configuration
+/// alone says which listener a connection comes to.
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.set_reuseaddr(true)?;
+    if address.is_ipv6() && address.ip().is_unspecified() {
+        rustix::net::sockopt::set_ipv6_v6only(&socket, false)?;
+    }
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 fn passed(config: &Http) -> Result<Sockets, SocketError> {
@@ -235,6 +248,14 @@ mod tests {
         let part = config(false, &["127.0.0.1:7117=fleetlock"]);
         assert_eq!(served_at(&part, at("127.0.0.1:7117")).unwrap().to_string(), "fleetlock");
         assert!(served_at(&part, at("127.0.0.1:7118")).is_err());
+    }
+
+    #[tokio::test]
+    async fn ipv4_comes_in_where_every_address_is_served() {
+        let Ok(listener) = listen("[::]:0".parse().unwrap()) else { return };
+        let port = listener.local_addr().unwrap().port();
+        let connected = tokio::net::TcpStream::connect(("127.0.0.1", port)).await;
+        connected.unwrap();
     }
 
     #[tokio::test]

@@ -106,6 +106,7 @@ async fn a_refusal_says_what_to_do() {
     );
     let answer = ask(address, "POST /v1/unfreeze", &format!("Host: {address}"), "").await;
     assert!(answer.contains("expected 1 Content-Type, got 0"), "{answer}");
+    assert!(answer.contains("needs the header Content-Type: application/json"), "{answer}");
     assert!(answer.contains("even without a body"), "{answer}");
 }
 
@@ -254,18 +255,74 @@ async fn a_revision_of_the_future_is_refused_without_reading_the_store() {
     }
 }
 
-#[tokio::test]
-async fn the_store_does_not_grow_without_an_end() {
+/// A cluster whose store takes no more than that.
+async fn limited(store: StoreLimits) -> Cluster {
     let cluster = cluster().await;
-    let limits = Limits {
-        store: StoreLimits { units: 3, file_bytes: 2 * HELLO.len() + 10 },
-        ..Limits::default()
-    };
     let app = App::with_quotas(
         parts(&cluster.registry, &cluster.view, &cluster.presence.machine),
-        Quotas::new(&limits),
+        Quotas::new(&Limits { store, ..Limits::default() }),
     );
-    let cluster = Cluster { router: router(app.clone()), app, ..cluster };
+    Cluster { router: router(app.clone()), app, ..cluster }
+}
+
+#[tokio::test]
+async fn metadata_does_not_grow_without_an_end() {
+    let limits = StoreLimits { machine_metadata: 3, metadata: 4, ..StoreLimits::default() };
+    let cluster = limited(limits).await;
+    let patch = async |operations: &[(&str, &str)]| {
+        let operation = |(op, path): &(&str, &str)| json!({"op": op, "path": path, "value": "x"});
+        let body: Vec<Value> = operations.iter().map(operation).collect();
+        cluster.ask(Method::PATCH, "/fleet/v1/machines", &json!(body).to_string()).await
+    };
+    let (a, b, c) = ("/m1/metadata/a", "/m1/metadata/b", "/m1/metadata/c");
+    let fine = patch(&[("add", a), ("add", b), ("add", c)]).await;
+    assert_eq!(fine.status, StatusCode::NO_CONTENT, "{}", fine.text);
+    // One more of the machine, and, by way of machines that nobody knows, of them all.
+    let (d, others) = ("/m1/metadata/d", [("add", "/m8/metadata/a"), ("add", "/m9/metadata/a")]);
+    for (operations, told) in [
+        (&[("add", d)][..], "that would make 4 pieces of run-time metadata for m1, and"),
+        (&others, "that would make 5 pieces of run-time metadata, and a cluster"),
+    ] {
+        let answer = patch(operations).await;
+        assert_eq!(answer.status, StatusCode::INSUFFICIENT_STORAGE, "{}", answer.text);
+        assert!(answer.message().starts_with(told), "{}", answer.text);
+    }
+    // What is there can be changed and removed, and then there is room.
+    for operations in [&[("replace", a)][..], &[("remove", b)], &[("add", d)]] {
+        let answer = patch(operations).await;
+        assert_eq!(answer.status, StatusCode::NO_CONTENT, "{}", answer.text);
+    }
+}
+
+#[tokio::test]
+async fn a_patch_is_carried_out_in_its_order_and_has_an_end() {
+    let cluster = cluster().await;
+    let patch = async |operations: Value| {
+        cluster.ask(Method::PATCH, "/fleet/v1/machines", &operations.to_string()).await
+    };
+    let operation = |op: &str, key: &str, value: &str| json!({"op": op, "path": format!("/m1/metadata/{key}"), "value": value});
+    let twice = json!([
+        operation("add", "a", "1"),
+        operation("add", "a", "2"),
+        operation("add", "b", "1"),
+        operation("remove", "b", "")
+    ]);
+    let answer = patch(twice).await;
+    assert_eq!(answer.status, StatusCode::NO_CONTENT, "{}", answer.text);
+    let machines = cluster.get("/fleet/v1/machines").await;
+    let metadata = &machines.body["machines"][0]["metadata"];
+    assert_eq!((&metadata["a"], metadata.get("b")), (&json!("2"), None), "{}", machines.text);
+    let many: Vec<Value> = (0..129).map(|n| operation("add", &format!("k{n}"), "x")).collect();
+    let answer = patch(json!(many)).await;
+    assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{}", answer.text);
+    assert!(answer.message().contains("129 operations, and at most 128"), "{}", answer.text);
+}
+
+#[tokio::test]
+async fn the_store_does_not_grow_without_an_end() {
+    let bytes = 2 * HELLO.len() + 10;
+    let cluster =
+        limited(StoreLimits { units: 3, file_bytes: bytes, ..StoreLimits::default() }).await;
     for name in ["a.service", "b.service", "c.service"] {
         cluster.submit(name, HELLO, "inactive").await;
     }

@@ -109,6 +109,33 @@ async fn a_process_with_few_descriptors_keeps_some_for_the_unix_socket() {
     assert!(!cluster.get("/metrics").await.text.contains("reason=\"accept\""));
 }
 
+/// On loopback everybody has one address: whoever fills the listener of the figures is not to hold back a host that asks
+/// for a slot.
+#[tokio::test]
+async fn a_flood_at_one_listener_leaves_the_same_address_its_part_of_the_others() {
+    let cluster = cluster().await;
+    let limits = Limits { listener: 8, peer: 2, ..Limits::default() };
+    let mut addresses = Vec::new();
+    let mut tcp = Vec::new();
+    for _ in 0..2 {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        addresses.push(listener.local_addr().unwrap());
+        tcp.push(Tcp { listener, serves: Serves::everything() });
+    }
+    let sockets = Sockets { tcp, limits: Some(limits), ..Sockets::default() };
+    tokio::spawn(serve(sockets, cluster.app.clone(), CancellationToken::new()));
+    let mut kept = Vec::new();
+    for _ in 0..2 {
+        let mut stream = connect(2, addresses[0]).await;
+        assert!(answered(&mut stream).await.starts_with("HTTP/1.1 200 "));
+        kept.push(stream);
+    }
+    let answer = answered(&mut connect(2, addresses[0]).await).await;
+    assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+    let answer = answered(&mut connect(2, addresses[1]).await).await;
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+}
+
 #[tokio::test]
 async fn an_address_that_has_all_it_may_is_told_so_and_others_are_served() {
     let cluster = cluster().await;
@@ -123,7 +150,7 @@ async fn an_address_that_has_all_it_may_is_told_so_and_others_are_served() {
     let answer = answered(&mut connect(2, address).await).await;
     assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
     assert!(answer.contains("retry-after: 5\r\n"), "{answer}");
-    assert!(answer.contains("127.0.0.2 has 2 connections already"), "{answer}");
+    assert!(answer.contains("127.0.0.2 has 2 connections to this listener already"), "{answer}");
     assert!(answer.contains("nosniff"), "{answer}");
     assert!(answered(&mut connect(3, address).await).await.starts_with("HTTP/1.1 200 "));
     // What it has it may go on with, and what it gives back it may have again.

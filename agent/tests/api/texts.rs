@@ -63,6 +63,43 @@ async fn a_text_that_is_too_long_or_hides_something_is_refused_by_the_name_of_it
     assert_eq!(cluster.registry.revision().await.unwrap(), before, "nothing was written");
 }
 
+/// What an answer repeats of a request: names that nobody knows, and values that cannot be read.
+#[tokio::test]
+async fn an_answer_repeats_nothing_that_hides_and_no_flood() {
+    let cluster = cluster().await;
+    for hidden in HIDDEN.iter().map(|text| (*text).to_owned()).chain(["x".repeat(100_000)]) {
+        let value: String = hidden.bytes().take(4000).map(|byte| format!("%{byte:02x}")).collect();
+        let mut answers = Vec::new();
+        for query in [
+            "/v1/reboot/history?group=",
+            "/v1/units/a.service/journal?lines=",
+            "/v1/units/a.service/journal?output=",
+            "/v1/units/a.service/journal?machine=",
+            "/v1/machines/m1/drain/events?revision=",
+        ] {
+            if hidden != "\u{0}" {
+                answers.push(cluster.get(&format!("{query}{value}")).await);
+            }
+        }
+        for path in [
+            "/v1/units",
+            "/v1/wait",
+            "/v1/units/destroy",
+            "/v1/machines/m1/cordon",
+            "/v1/reboot/lock",
+        ] {
+            let body = json!({ hidden.as_str(): 1 }).to_string();
+            answers.push(cluster.ask(Method::POST, path, &body).await);
+        }
+        for answer in answers {
+            assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{}", answer.text);
+            let message = answer.message();
+            assert!(!message.chars().any(muster_common::text::is_hidden), "{message:?}");
+            assert!(message.len() < 2000, "{}", message.len());
+        }
+    }
+}
+
 #[tokio::test]
 async fn the_longest_text_is_taken() {
     let cluster = cluster().await;

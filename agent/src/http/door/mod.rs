@@ -143,7 +143,10 @@ fn content_type(request: &Parts) -> Result<(), ApiError> {
     let patch: &[&str] = &["application/json", "application/json-patch+json"];
     let json: &[&str] = &["application/json"];
     is_json(headers, if method == Method::PATCH { patch } else { json }).map_err(|error| {
-        let message = format!("{}; over TCP a change needs it even without a body", error.message);
+        let message = format!(
+            "{}; over TCP a change needs the header Content-Type: application/json, even without a body",
+            error.message
+        );
         ApiError::new(error.status, message)
     })
 }

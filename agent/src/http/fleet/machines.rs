@@ -1,11 +1,14 @@
 //! `/fleet/v1/machines`, and run-time metadata by JSON Patch (RFC 6902).
 
+use std::collections::BTreeMap;
+
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse as _, Response};
 use http::{HeaderValue, StatusCode, header};
 use muster_common::api::fleet::{Machine, MachinePage};
 use muster_common::machine::MachineId;
 use muster_common::text::{self, is_hidden, quoted};
+use muster_store::MAX_OPERATIONS;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -45,7 +48,7 @@ struct Operation {
 }
 
 /// One change of one machine's metadata; `None` removes the key.
-type MetadataChange = (MachineId, String, Option<String>);
+type MetadataChange = ((MachineId, String), Option<String>);
 
 /// Sets and removes metadata: all of a patch, or nothing where one operation is at fault.
 pub(super) async fn patch(State(app): State<App>, request: Request) -> Result<Response, ApiError> {
@@ -54,9 +57,23 @@ pub(super) async fn patch(State(app): State<App>, request: Request) -> Result<Re
         is_json(request.headers(), &["application/json", "application/json-patch+json"])?;
     }
     let operations: Vec<Value> = read_json(request, &app).await?;
-    let changes: Vec<MetadataChange> =
+    if operations.len() > MAX_OPERATIONS {
+        return Err(ApiError::bad_request(format!(
+            "a patch of {} operations, and at most {MAX_OPERATIONS} are carried out at once; send several",
+            operations.len()
+        )));
+    }
+    // One after the other, so the last word on a key counts.
+    let changes: BTreeMap<(MachineId, String), Option<String>> =
         operations.into_iter().map(read).collect::<Result<_, _>>()?;
     if !changes.is_empty() {
+        let reader = app.view.fresh().await?;
+        let limits = &app.quotas().store;
+        if let Some(beyond) = reader.read(|snapshot| limits.metadata_refusal(snapshot, &changes)) {
+            return Err(ApiError::new(StatusCode::INSUFFICIENT_STORAGE, beyond));
+        }
+        let changes: Vec<_> =
+            changes.into_iter().map(|((machine, key), value)| (machine, key, value)).collect();
         app.registry.set_metadata(&changes).await?;
     }
     let content_type = [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
@@ -121,7 +138,7 @@ fn change(operation: Operation) -> Result<MetadataChange, ApiError> {
             )));
         }
     };
-    Ok((machine, key, value))
+    Ok(((machine, key), value))
 }
 
 /// The text of a value: fleetd took it inside an object, fleet's documentation and RFC 6902 show it plain.

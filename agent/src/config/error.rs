@@ -1,0 +1,128 @@
+//! A configuration that cannot be used.
+//!
+//! Owns the words for it, and where in the file it is that is at fault. It judges nothing.
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use super::file::{FileError, line_of};
+use super::flags::Flags;
+use crate::identity::IdentityError;
+
+/// A configuration that cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// The file is at fault.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// What the file says makes no sense with the rest of it.
+    #[error("{path}: line {line}: {problem}")]
+    Line {
+        /// The file.
+        path: String,
+        /// From 1.
+        line: usize,
+        /// What is wrong.
+        #[source]
+        problem: Box<ConfigError>,
+    },
+    /// The file that was named is not there.
+    #[error("there is no configuration file {0}")]
+    Missing(String),
+    /// The whole API over plain TCP.
+    #[error(
+        "{key}: {address}: plain TCP, on loopback too, lets every user, container and web page that can reach it start \
+         units as root; use the unix socket, let a [[http.listener]] serve only \"fleetlock\" or \"metrics\", or set \
+         http.insecure = true (--http-insecure) if everybody who can reach it is trusted"
+    )]
+    Insecure {
+        /// The key.
+        key: &'static str,
+        /// The address.
+        address: SocketAddr,
+    },
+    /// One address in two places.
+    #[error(
+        "{key}: {address}: what comes to it goes to {taken} already; one address has one listener, which serves several \
+         parts as serves = [\"fleetlock\", \"metrics\"]"
+    )]
+    Twice {
+        /// The key of the second.
+        key: &'static str,
+        /// The second.
+        address: SocketAddr,
+        /// The first.
+        taken: SocketAddr,
+    },
+    /// A password that everybody on the way could read.
+    #[error(
+        "etcd.endpoints: a password (etcd.password, etcd.password_file) is never sent over plain HTTP, to {0}; let etcd speak \
+         TLS and begin its endpoint with https://, or leave the login out"
+    )]
+    PlainPassword(String),
+    /// A value that is none of its option's.
+    #[error("{key}: {problem}")]
+    Value {
+        /// The key.
+        key: &'static str,
+        /// What is wrong, and what would be right.
+        problem: String,
+    },
+    /// Two keys contradict each other, or one lacks the other.
+    #[error("{problem}")]
+    Contradiction {
+        /// Those keys.
+        keys: &'static [&'static str],
+        /// What is wrong, naming them.
+        problem: &'static str,
+    },
+    /// A file that a key names cannot be read.
+    #[error("{key}: cannot read {path}")]
+    Unreadable {
+        /// The key.
+        key: &'static str,
+        /// The file.
+        path: String,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The machine has no identity of its own and was given none.
+    #[error("machine_id (--machine-id) is not set")]
+    MachineId(#[from] IdentityError),
+    /// The log filter is none.
+    #[error("log.level: {level:?} is not a level (error, warn, info, debug, trace) nor a filter")]
+    LogLevel {
+        /// What was given.
+        level: String,
+    },
+}
+
+impl ConfigError {
+    /// The same with its place in the file, if it is there that it comes from.
+    pub(super) fn located(self, path: &Path, text: &str, flags: &Flags) -> Self {
+        let value = match &self {
+            Self::Insecure { address, .. } | Self::Twice { address, .. } => address.to_string(),
+            Self::PlainPassword(endpoint) => endpoint.clone(),
+            _ => String::new(),
+        };
+        let mut written = self.keys().iter().filter(|key| !flags.give(key));
+        let Some(line) = written.find_map(|key| line_of(text, key, &value)) else { return self };
+        Self::Line { path: path.display().to_string(), line, problem: Box::new(self) }
+    }
+
+    /// The options that are at fault.
+    fn keys(&self) -> &[&'static str] {
+        match self {
+            Self::Insecure { key, .. }
+            | Self::Twice { key, .. }
+            | Self::Value { key, .. }
+            | Self::Unreadable { key, .. } => std::slice::from_ref(key),
+            Self::PlainPassword(_) => &["etcd.endpoints"],
+            Self::Contradiction { keys, .. } => keys,
+            Self::LogLevel { .. } => &["log.level"],
+            Self::File(_) | Self::Line { .. } | Self::Missing(_) | Self::MachineId(_) => &[],
+        }
+    }
+}
