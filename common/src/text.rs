@@ -24,7 +24,7 @@ const EXCERPT: usize = 64;
 /// a terminal, turns the direction of what follows, or hides other text.
 ///
 /// These are the control characters (C0, DEL, C1), the separators of lines and paragraphs, the controls of direction, the
-/// blanks of no width, the fillers and the tags: what Unicode calls Default_Ignorable_Code_Point, and the annotations. The
+/// blanks of no width, the fillers and the tags: what Unicode calls `Default_Ignorable_Code_Point`, and the annotations. The
 /// joiners U+200C and U+200D and the variation selectors are none of them: Persian, Hindi, the names of people in Japan and
 /// many an emoji cannot be written without, and they change nothing but the letters beside them.
 pub fn is_hidden(c: char) -> bool {

@@ -176,9 +176,9 @@ pub(super) fn line_of(text: &str, key: &str, value: &str) -> Option<usize> {
         }
     }
     let (key, found) = table.iter().find(|(key, _)| key.get_ref() == last)?;
-    let entries = found.get_ref().as_array().into_iter().flat_map(|entries| entries.iter());
+    let mut entries = found.get_ref().as_array().into_iter().flat_map(|entries| entries.iter());
     let has = |entry: &&Spanned<DeValue<'_>>| format!("{:?}", entry.get_ref()).contains(value);
-    let entry = entries.filter(has).last().map(Spanned::span);
+    let entry = entries.rfind(has).map(Spanned::span);
     let start = entry.unwrap_or_else(|| key.span()).start;
     Some(text.get(..start)?.matches('\n').count() + 1)
 }

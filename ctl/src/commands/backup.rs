@@ -100,15 +100,16 @@ fn write(path: &Path, text: &[u8], force: bool) -> Result<(), Error> {
     if !force && path.exists() {
         return Err(Error::FileExists(path.to_owned()));
     }
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".new");
-    let new = path.with_file_name(name);
-    // What is in it is nobody else's business: unit files hold passwords. One that was left behind has another mode.
-    let _ = std::fs::remove_file(&new);
+    // Not made of the file's own name, which may be as long as a name can be.
+    let new = path.with_file_name(format!(".musterctl-{}.new", std::process::id()));
     let mut options = std::fs::OpenOptions::new();
+    // What is in it is nobody else's business: unit files hold passwords.
     let mut file = options.write(true).create_new(true).mode(PRIVATE).open(&new).map_err(failed)?;
-    file.write_all(text).and_then(|()| file.sync_all()).map_err(failed)?;
-    std::fs::rename(&new, path).map_err(failed)
+    let written = file.write_all(text).and_then(|()| file.sync_all());
+    written.and_then(|()| std::fs::rename(&new, path)).map_err(|source| {
+        let _ = std::fs::remove_file(&new);
+        failed(source)
+    })
 }
 
 /// Puts the records of a file into a cluster that has none.
@@ -231,6 +232,20 @@ mod tests {
     use muster_common::state::DesiredState;
 
     use super::*;
+
+    /// A name of any length, and a file beside it that happens to be called so.
+    #[test]
+    fn a_file_is_written_whatever_its_name_is_and_costs_no_other() {
+        let directory = tempfile::tempdir().unwrap();
+        let neighbour = directory.path().join("records.new");
+        std::fs::write(&neighbour, "precious").unwrap();
+        for name in ["records".to_owned(), "r".repeat(252), "r".repeat(255)] {
+            write(&directory.path().join(&name), b"text", false).unwrap();
+            assert_eq!(std::fs::read(directory.path().join(&name)).unwrap(), b"text");
+        }
+        assert_eq!(std::fs::read_to_string(&neighbour).unwrap(), "precious");
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 4);
+    }
 
     #[test]
     fn a_request_is_no_larger_than_a_daemon_takes() {

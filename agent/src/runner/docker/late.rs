@@ -19,6 +19,9 @@ use super::engine::EngineError;
 use super::host_file;
 use super::machine::Machine;
 
+/// Longest name of a file, in bytes.
+const LONGEST_NAME: usize = 255;
+
 /// Completes a create call.
 pub(super) async fn complete(
     machine: &Machine,
@@ -125,7 +128,7 @@ async fn lay(
         let value = known.secrets.get(&secret.name).ok_or_else(|| {
             EngineError::refused(format!("Secret={}: this machine does not have it", secret.name))
         })?;
-        let source = directory.join(format!("{index}-{}", secret.name));
+        let source = directory.join(file_name(index, &secret.name));
         let (uid, gid, mode) = (*uid, *gid, *mode);
         let (to, value) = (source.clone(), value.clone());
         let written = tokio::task::spawn_blocking(move || put(&to, &value, uid, gid, mode)).await;
@@ -141,6 +144,12 @@ async fn lay(
         });
     }
     Ok(mounts)
+}
+
+/// The name of a secret's file; the longest names leave no room for the number before it.
+fn file_name(index: usize, secret: &str) -> String {
+    let named = format!("{index}-{secret}");
+    if named.len() > LONGEST_NAME { index.to_string() } else { named }
 }
 
 /// Writes one file anew. Nobody can read it before it is whose it is to be.
@@ -191,6 +200,22 @@ mod tests {
             assert_eq!(std::fs::metadata(&source).unwrap().mode() & 0o777, 0o400);
         }
         assert_eq!(std::fs::metadata(&place).unwrap().mode() & 0o777, 0o700);
+    }
+
+    #[tokio::test]
+    async fn a_secret_of_the_longest_name_is_laid_as_well() {
+        let directory = tempfile::tempdir().unwrap();
+        let (uid, gid) = std::fs::metadata(directory.path()).map(|m| (m.uid(), m.gid())).unwrap();
+        for length in [253, 254, 255] {
+            let name = "s".repeat(length);
+            let path = "/run/secrets/db".to_owned();
+            let secrets = [secret(&name, SecretTarget::File { path, uid, gid, mode: 0o400 })];
+            let found = [(name.clone(), Sensitive::new("hush"))].into();
+            let known = Known { secrets: found, ..Known::default() };
+            let mounts = lay(directory.path(), &secrets, &known).await.unwrap();
+            let source = mounts[0].source.clone().unwrap();
+            assert_eq!(std::fs::read_to_string(source).unwrap(), "hush", "{length}");
+        }
     }
 
     #[tokio::test]
