@@ -245,7 +245,7 @@ fn a_bad_configuration_fails_the_check_with_its_reason() {
         ),
         (
             File::new("[etcd]\nendpoints = [\"https://127.0.0.1:1\"]\nca_file = \"/nowhere\"\n"),
-            "musterd: the store refuses connection to etcd: /nowhere: No such file or directory",
+            "musterd: etcd.ca_file: the store refuses connection to etcd: /nowhere: No such file or directory",
         ),
         (
             plain,
@@ -255,11 +255,11 @@ fn a_bad_configuration_fails_the_check_with_its_reason() {
             File::new(
                 "[etcd]\nendpoints = [\"https://a:1\", \"http://b:1\"]\nca_file = \"/x\"\nusername = \"u\"\npassword = \"p\"\n",
             ),
-            "musterd: etcd.endpoints: a password (etcd.password, etcd.password_file) is never sent over plain HTTP, to http://b:1; ",
+            "musterd: DIRECTORY/muster.toml: line 3: etcd.endpoints: a password (etcd.password, etcd.password_file) is never sent over plain HTTP, to http://b:1; ",
         ),
         (
             File::new("[http]\nlisten = [\"10.0.0.1:7117\"]\n"),
-            "musterd: http.listen: 10.0.0.1:7117: plain TCP, on loopback too, lets every user",
+            "musterd: DIRECTORY/muster.toml: line 3: http.listen: 10.0.0.1:7117: plain TCP, on loopback too, lets every user",
         ),
     ] {
         let (code, said) = file.check();
