@@ -1,7 +1,8 @@
 //! The names that a unit takes, or hooks itself into, once it is enabled.
 //!
 //! Owns reading `[Install]` (systemd.unit(5)): `Alias=` makes a link of another name, `Also=` enables other units with it,
-//! `WantedBy=`, `RequiredBy=` and `UpheldBy=` make links below other units. Whether a machine has units of those names is
+//! `WantedBy=`, `RequiredBy=` and `UpheldBy=` make links below other units; so does an `Alias=` that names the directory,
+//! `x.target.wants/NAME`, which is how it was written before there was `WantedBy=` and is still taken. Whether a machine has units of those names is
 //! for its runner to see. `DefaultInstance=` concerns templates alone, and no machine is given one.
 
 use std::fmt;
@@ -77,14 +78,26 @@ pub fn claims(unit: &UnitName, file: &UnitFile, facts: Facts<'_>) -> Vec<Claim> 
             name,
         };
         match words::split(&value, Backslash::Literal) {
-            Ok(words) => {
-                claims.extend(words.iter().map(|word| claim(word, expand(word, unit, facts))));
-            }
+            Ok(words) => claims.extend(words.iter().map(|word| {
+                let name = expand(word, unit, facts);
+                match name.as_deref().filter(|_| kind == ClaimKind::Alias).and_then(hooked_below) {
+                    Some(other) => {
+                        Claim { kind: ClaimKind::StartedBy, ..claim(word, Some(other.to_owned())) }
+                    }
+                    None => claim(word, name),
+                }
+            })),
             // systemd takes what it can make of it; what that is is not known here.
             Err(_) => claims.push(claim(&value, None)),
         }
     }
     claims
+}
+
+/// The unit below which an `Alias=` that names a directory makes a link.
+fn hooked_below(alias: &str) -> Option<&str> {
+    let (directory, _) = alias.rsplit_once('/')?;
+    directory.strip_suffix(".wants").or_else(|| directory.strip_suffix(".requires"))
 }
 
 /// Puts in what specifiers stand for; `None` where one is not known.
@@ -163,6 +176,24 @@ mod tests {
         for unknown in ["Alias=%m.service", "Alias=a%", "Alias=\"a.service"] {
             assert_eq!(names("a.service", unknown), [(ClaimKind::Alias, None)], "{unknown}");
         }
+    }
+
+    #[test]
+    fn an_alias_below_a_unit_is_what_that_unit_starts() {
+        let starts = |name: &str| (ClaimKind::StartedBy, Some(name.to_owned()));
+        assert_eq!(
+            names(
+                "a.service",
+                "Alias=sshd.service.wants/a.service b@.service.requires/%n \"c.target.wants/a.service\""
+            ),
+            [starts("sshd.service"), starts("b@.service"), starts("c.target")]
+        );
+        // systemd takes neither.
+        let alias = |name: &str| (ClaimKind::Alias, Some(name.to_owned()));
+        assert_eq!(
+            names("a.service", "Alias=/etc/a.service x.service.upholds/a.service"),
+            [alias("/etc/a.service"), alias("x.service.upholds/a.service")]
+        );
     }
 
     #[test]
