@@ -9,7 +9,7 @@
 //! | `StateDirectory=` | `CacheDirectory=`: made to be lost; `LogsDirectory=`: nothing reads it back; `ConfigurationDirectory=`: read, not written; `RuntimeDirectory=`: gone with the unit |
 //! | `BindPaths=`, `ReadWritePaths=`: the author says that the unit writes there | `BindReadOnlyPaths=`, `TemporaryFileSystem=`, `WorkingDirectory=` (says where, not that it writes) |
 //! | `RootDirectory=`, `RootImage=`, `MountImages=`: what runs there writes there | a `RootImage=` with `RootHash=` or `RootVerity=`, which cannot be written to; `ExtensionImages=` |
-//! | `Volume=` and `Mount=` of a container: volumes, with a name or without, and paths of the machine | the same with `ro`, and `tmpfs` |
+//! | `Volume=` and `Mount=` of a container, or the same in its `PodmanArgs=`: volumes, with a name or without, and paths of the machine | the same with `ro`, and `tmpfs`; a `VOLUME` of its image, which no file here speaks of |
 //! | a `.mount` of a device or of another path | one with `ro`, of memory, or of a server |
 //!
 //! `DynamicUser=` alone is no sign: such a unit can write nowhere but where one of these says. Paths below `/run`, `/dev`,
@@ -186,7 +186,20 @@ fn mounted_somehow(file: &UnitFile) -> Option<KeptData> {
 
 fn mount_lines(file: &UnitFile) -> impl Iterator<Item = (usize, &UnitOption)> {
     file.numbered().filter(|(_, option)| {
-        option.section == "Container" && matches!(option.name.as_str(), "Volume" | "Mount")
+        option.section == "Container"
+            && match option.name.as_str() {
+                "Volume" | "Mount" => true,
+                "PodmanArgs" => may_mount(&option.joined()),
+                _ => false,
+            }
+    })
+}
+
+/// Whether options of `podman run` may have one among them that mounts: `--volume`, `--mount`, or `v` among short ones.
+fn may_mount(args: &str) -> bool {
+    words_of(args).iter().any(|word| match word.strip_prefix("--") {
+        Some(long) => long.starts_with("volume") || long.starts_with("mount"),
+        None => word.strip_prefix('-').is_some_and(|short| short.contains('v')),
     })
 }
 
@@ -301,6 +314,17 @@ mod tests {
                 "Mount=type=bind,src=/srv/db,dst=/data,readonly=false",
                 "the machine's /srv/db as /data",
             ),
+            ("PodmanArgs=--volume /srv/db:/data", "the machine's /srv/db as /data"),
+            ("PodmanArgs=--volume=db:/data", "the volume db as /data"),
+            ("PodmanArgs=--cpus 2 -v /srv/db:/data", "the machine's /srv/db as /data"),
+            ("PodmanArgs=-itv /srv/db:/data", "the machine's /srv/db as /data"),
+            ("PodmanArgs=-v/srv/db:/data", "the machine's /srv/db as /data"),
+            ("PodmanArgs=\"--volume=/srv/db:/data\"", "the machine's /srv/db as /data"),
+            (
+                "PodmanArgs=--mount type=bind,source=/srv/db,target=/data",
+                "the machine's /srv/db as /data",
+            ),
+            ("Volume=/a:/b:ro\nPodmanArgs=-v db:/data", "the volume db as /data"),
         ] {
             assert_eq!(container(lines).as_deref(), Some(kept), "{lines}");
         }
@@ -314,6 +338,10 @@ mod tests {
             "Mount=type=bind,source=/srv/db,target=/data,ro=true",
             "Mount=type=tmpfs,target=/data",
             "Tmpfs=/data",
+            "PodmanArgs=-v /srv/db:/data:ro",
+            "PodmanArgs=--mount type=tmpfs,target=/data",
+            "PodmanArgs=--cpus 2 -e A=v",
+            "PodmanArgs=-v /srv/db:/data\nPodmanArgs=",
             "Secret=db",
             "Frobnicate=yes",
         ] {
@@ -325,6 +353,7 @@ mod tests {
     fn what_cannot_be_read_is_not_taken_for_nothing() {
         assert!(container("Volume=/a:/b:frobnicate").is_some());
         assert!(container("Frobnicate=yes\nVolume=/a:/b").is_some());
+        assert!(container("Frobnicate=yes\nPodmanArgs=-v /a:/b").is_some());
         assert!(service("StateDirectory='db").is_some());
         let by_variable = "Volume=${DATA}:/data\n[Service]\nEnvironmentFile=/etc/db.env\n";
         assert!(container(by_variable).is_some());
