@@ -69,6 +69,11 @@ impl Report {
         }
     }
 
+    /// The file that the machine has for the unit, as far as it is known.
+    pub(crate) fn file(&self) -> Option<FileHash> {
+        self.file
+    }
+
     /// How far the machine has come with a placement, as far as `until`: a launched unit may be asked whether it is
     /// loaded.
     pub fn arrival(&self, placement: &Placement, until: DesiredState) -> Arrival {

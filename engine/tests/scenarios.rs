@@ -9,6 +9,7 @@
 //! | `set ID k=v…`, `unset ID k…` | metadata at run time |
 //! | `launch`, `load`, `unload`, `destroy UNIT…` | what a user wants; indented lines below are the file of each |
 //! | `unreadable KEY`, `readable KEY` | a record in the store is damaged, or repaired |
+//! | `losefile UNIT [on ID]` | the store has a unit's file no more, or that of its placement there |
 //! | `place UNIT on ID` | a placement out of nowhere |
 //! | `cordon ID HOLDER [by=WHO]`, `uncordon ID HOLDER` | the machine takes nothing new, as far as that holder is concerned |
 //! | `drain ID HOLDER`, `end ID HOLDER gave-up\|forced` | its units are to move away; that drain is at its deadline |
@@ -176,8 +177,14 @@ fn command(cluster: &mut Cluster, words: &[&str], text: &str) -> String {
             String::new()
         }
         "losefile" => {
-            let unit = &cluster.snapshot.units[&arguments[0].parse::<UnitName>().unwrap()];
-            cluster.apply(Change::File(unit.file, None));
+            let name: UnitName = arguments[0].parse().unwrap();
+            let file = match arguments[1..] {
+                ["on", id] => {
+                    cluster.snapshot.places[&name][&id.parse::<MachineId>().unwrap()].file
+                }
+                _ => cluster.snapshot.units[&name].file,
+            };
+            cluster.apply(Change::File(file, None));
             String::new()
         }
         "place" => {

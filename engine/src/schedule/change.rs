@@ -288,12 +288,12 @@ impl Index {
         let waited_for = waited_for
             || self.moving.contains(&unit)
             || row.places.is_empty()
-            || (first && row.is_single())
+            || (first && self.is_single(unit))
             || row.places.iter().any(|place| self.draining.contains(&place.machine));
         if waited_for {
             self.touch(unit);
         }
-        if first && self.units[unit].is_single() {
+        if first && self.is_single(unit) {
             // Who takes its place waited for it to be heard of.
             self.touch_replaced(unit);
         }
@@ -305,7 +305,8 @@ impl Index {
         let row = &self.units[unit];
         let two = || row.places.iter().any(|p| p.placement.handover.takes_over.is_some());
         let none = || {
-            row.places.is_empty() && !row.reports.is_empty() && row.is_single() && row.is_wanted()
+            let ending = row.places.is_empty() && !row.reports.is_empty() && row.is_wanted();
+            ending && self.is_single(unit)
         };
         if two() || none() {
             self.moving.insert(unit);

@@ -14,8 +14,9 @@
 //! | the drain is called off, or given up | moved if it is up on the new machine, else the new placement goes |
 //!
 //! A unit that keeps data on its machine, or names itself in `Conflicts=`, may not run twice: it is stopped first, and started
-//! elsewhere once no machine reports it any more. That holds for every move, not only for those of a drain; what a lost machine
-//! still runs nobody can say. Units tied together by `MachineOf=` move as one. A unit that has failed where it is has nothing
+//! elsewhere once no machine reports it any more. So is one that was made from a file that kept data and is made from another by
+//! now, for as long as a machine may run it from the old one. That holds for every move, not only for those of a drain; what a
+//! lost machine still runs nobody can say. Units tied together by `MachineOf=` move as one. A unit that has failed where it is has nothing
 //! to lose: it moves whether it starts on the new machine or not.
 //!
 //! No target is a machine that still reports the unit: its report would be taken for that of the new copy.
@@ -80,7 +81,7 @@ impl Index {
     /// A machine that may still run a unit which may not run twice, and is not to keep it.
     pub(super) fn lingers(&self, unit: UnitKey) -> Option<MachineKey> {
         let row = &self.units[unit];
-        if !row.is_single() {
+        if !self.is_single(unit) {
             return None;
         }
         let reporting = row.reports.iter().map(|(machine, _)| *machine);
@@ -94,7 +95,7 @@ impl Index {
     pub(super) fn is_unheard_of(&self, unit: UnitKey) -> bool {
         let row = &self.units[unit];
         let unheard = |machine| self.is_live(machine) && row.report_of(machine).is_none();
-        row.is_single() && row.places.iter().any(|place| unheard(place.machine))
+        self.is_single(unit) && row.places.iter().any(|place| unheard(place.machine))
     }
 
     /// Whether a unit that may not run twice has to end elsewhere before it comes to a machine.
@@ -111,7 +112,7 @@ impl Index {
         let known = (self.units[about].name == *unit).then_some(about);
         let unit = known.or_else(|| self.unit_keys.get(unit).copied())?;
         let row = &self.units[unit];
-        if !row.is_single() {
+        if !self.is_single(unit) {
             return None;
         }
         let twice = match decision {
@@ -174,9 +175,8 @@ impl Pass<'_> {
             });
         let draining = self.index.draining.contains(&source);
         // It has become one that may not run twice while it was on its way: back, or away from both.
-        let twice = |unit: &UnitKey| {
-            self.index.units[*unit].is_single() && self.index.handover(*unit).is_some()
-        };
+        let twice =
+            |unit: &UnitKey| self.index.is_single(*unit) && self.index.handover(*unit).is_some();
         if moving.iter().any(twice) {
             if may_stay {
                 self.call_back(&moving, source, target, None);
@@ -223,7 +223,7 @@ impl Pass<'_> {
             return false;
         }
         let singles: Vec<UnitKey> =
-            leaving.iter().copied().filter(|unit| self.index.units[*unit].is_single()).collect();
+            leaving.iter().copied().filter(|unit| self.index.is_single(*unit)).collect();
         let Some(target) = self.destination(group, &leaving, home) else {
             self.judge(&leaving, home, &Verdict::Stuck);
             return false;

@@ -328,6 +328,20 @@ impl Index {
         declared_by(one, other).or_else(|| declared_by(other, one))
     }
 
+    /// Whether a unit may not run twice at a time: by its file, or by an earlier one that a machine may still run it from. What
+    /// an earlier one said is not known once the store has forgotten it, which it does when no unit names it; then it may have
+    /// kept data.
+    pub(super) fn is_single(&self, unit: UnitKey) -> bool {
+        let row = &self.units[unit];
+        let Some(good) = row.good() else { return false };
+        let may_keep = |file: FileHash| {
+            let known = self.files.get(&file).filter(|file| file.template.is_some());
+            known.is_none_or(|file| file.keeps_data.contains(&row.runner()))
+        };
+        // A global one is meant to run on every machine.
+        good.single || (!good.requirements.global && row.earlier_files().any(may_keep))
+    }
+
     /// Whether a live machine has the metadata and the id that a class asks for. The runner is not looked at: one that
     /// is missing for a moment, because it restarts, is no reason for a unit to leave.
     pub(super) fn suits(&self, asked: &Asked, machine: MachineKey) -> bool {
@@ -384,9 +398,11 @@ impl UnitRow {
         self.good().map(|good| good.declares.as_slice()).unwrap_or_default()
     }
 
-    /// Whether it may not run twice at a time.
-    pub(super) fn is_single(&self) -> bool {
-        self.good().is_some_and(|good| good.single)
+    /// The files, other than its own, that machines may still run it from.
+    pub(super) fn earlier_files(&self) -> impl Iterator<Item = FileHash> + '_ {
+        let placed = self.places.iter().map(|place| place.placement.file);
+        let reported = self.reports.iter().filter_map(|(_, report)| report.file());
+        placed.chain(reported).filter(|file| self.file != Some(*file))
     }
 
     pub(super) fn report_of(&self, machine: MachineKey) -> Option<&Report> {
