@@ -474,3 +474,98 @@ async fn a_unit_is_not_down_before_the_last_of_its_processes_is() {
         }
     }
 }
+
+/// Units that do not stop and have no process, so that nothing is in their control groups.
+const EMPTY_AND_UP: [(&str, &str); 2] = [
+    (
+        "remains.service",
+        "[Unit]\nRefuseManualStop=yes\n[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/bin/true\n",
+    ),
+    (
+        "listens.socket",
+        "[Unit]\nRefuseManualStop=yes\n[Socket]\nListenStream=/run/listens\nService=none.service\n",
+    ),
+];
+
+#[tokio::test]
+async fn a_unit_without_a_process_is_not_down_while_systemd_has_it_up() {
+    for mut case in Case::all().await {
+        let Machine::Systemd = &case.machine else { continue };
+        // What the socket is for, never started.
+        let service = name("none.service");
+        case.write(&service, GOOD).await;
+        for (unit, text) in EMPTY_AND_UP {
+            let unit = name(unit);
+            case.write(&unit, text).await;
+            case.see(&unit).await;
+            assert_eq!(case.runner.start(&unit, 1).await.unwrap(), Outcome::Done, "{unit}");
+            case.told(&unit, "active").await;
+            let stopped = case.runner.stop(&unit).await;
+            assert!(matches!(stopped, Ok(Outcome::Failed { .. })), "{unit}: {stopped:?}");
+            assert!(!case.runner.emptied(&unit).await.unwrap(), "{unit} is up");
+
+            let text = text.replace("RefuseManualStop=yes", "");
+            case.write(&unit, &text).await;
+            systemctl(&["daemon-reload"]);
+            assert_eq!(case.runner.stop(&unit).await, Ok(Outcome::Done), "{unit}");
+            assert!(case.runner.emptied(&unit).await.unwrap(), "{unit}");
+            case.clean(&unit).await;
+        }
+        case.clean(&service).await;
+    }
+}
+
+#[tokio::test]
+async fn what_lies_in_a_units_place_as_a_link_is_the_hosts() {
+    for case in Case::all().await {
+        let Machine::Systemd = &case.machine else { continue };
+        for (unit, to) in
+            [("sshd.service", "/dev/null"), ("alias.service", "/run/systemd/system/other.service")]
+        {
+            let path = PathBuf::from("/run/systemd/system").join(unit);
+            std::os::unix::fs::symlink(to, &path).unwrap();
+            let unit = name(unit);
+            let seen = case.see(&unit).await.observed;
+            assert!(seen.foreign, "{unit}");
+            assert!(seen.obstacle.contains(to), "{}", seen.obstacle);
+            case.runner.remove(&unit).await.unwrap();
+            assert_eq!(std::fs::read_link(&path).unwrap(), PathBuf::from(to));
+            std::fs::remove_file(&path).unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_unit_that_the_host_comes_to_have_is_ours_until_that_run_is_over() {
+    for mut case in Case::all().await {
+        let Machine::Systemd = &case.machine else { continue };
+        for seen_before in [true, false] {
+            let unit = case.unit("overtaken");
+            case.write(&unit, GOOD).await;
+            case.see(&unit).await;
+            assert_eq!(case.runner.start(&unit, 1).await.unwrap(), Outcome::Done);
+            case.told(&unit, "active").await;
+            if seen_before {
+                case.see(&unit).await;
+            }
+            let theirs = PathBuf::from("/etc/systemd/system").join(unit.as_str());
+            std::fs::write(&theirs, GOOD).unwrap();
+            // Neither its file nor what systemd makes of it changes what runs.
+            for reloaded in [false, true] {
+                if reloaded {
+                    systemctl(&["daemon-reload"]);
+                }
+                let seen = case.see(&unit).await.observed;
+                assert!(!seen.foreign, "reloaded: {reloaded}");
+                assert!(seen.obstacle.contains("has come to have"), "{}", seen.obstacle);
+            }
+            // The next run is not ours.
+            systemctl(&["restart", unit.as_str()]);
+            assert!(case.see(&unit).await.observed.foreign);
+            systemctl(&["stop", unit.as_str()]);
+            std::fs::remove_file(&theirs).unwrap();
+            systemctl(&["daemon-reload"]);
+            case.clean(&unit).await;
+        }
+    }
+}

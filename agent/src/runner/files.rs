@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use muster_common::unit::{FileHash, UnitName};
 
@@ -50,6 +50,11 @@ impl UnitFiles {
         Self { mode: PUBLIC_FILE, ..Self::new(directory) }
     }
 
+    /// Where the files are.
+    pub(super) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
     /// Where the unit's file is.
     pub(super) fn path(&self, unit: &UnitName) -> PathBuf {
         self.directory.join(unit.as_str())
@@ -68,9 +73,12 @@ impl UnitFiles {
         Ok(existed)
     }
 
-    /// Removes a file; one that is not there is no failure.
+    /// Removes a file; one that is not there is no failure, and a link is somebody else's.
     pub(super) fn remove(&mut self, unit: &UnitName) -> io::Result<()> {
         self.known.remove(unit);
+        if self.link(unit).is_some() {
+            return Ok(());
+        }
         match fs::remove_file(self.path(unit)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             other => other,
@@ -90,7 +98,8 @@ impl UnitFiles {
         {
             return Some(*hash);
         }
-        let hash = FileHash::of(&fs::read_to_string(&path).ok()?);
+        // One that is no text is another than ours, whatever it is.
+        let hash = FileHash::of(&String::from_utf8_lossy(&fs::read(&path).ok()?));
         self.known.insert(unit.clone(), (stamp, hash));
         Some(hash)
     }
@@ -101,6 +110,12 @@ impl UnitFiles {
             Ok(target) => target.file_name().is_some_and(|file| file == unit.as_str()),
             Err(_) => !self.exists(name),
         }
+    }
+
+    /// Where a link in the unit's place leads: another name of a unit, or one that is masked, and never made by us for a unit of
+    /// that name.
+    pub(super) fn link(&self, unit: &UnitName) -> Option<PathBuf> {
+        fs::read_link(self.path(unit)).ok()
     }
 
     /// Whether anything lies there, readable or not.
@@ -143,11 +158,25 @@ mod tests {
 
         fs::write(files.path(&unit), "[Unit]\nDescription=else\n").unwrap();
         assert_eq!(files.hash(&unit), Some(FileHash::of("[Unit]\nDescription=else\n")));
+        fs::write(files.path(&unit), b"[Unit]\nDescription=\xff\n").unwrap();
+        assert!(files.hash(&unit).is_some_and(|other| other != hash));
 
         files.remove(&unit).unwrap();
         files.remove(&unit).unwrap();
         assert_eq!(files.hash(&unit), None);
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_link_is_no_file_of_ours_and_stays() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut files = UnitFiles::public(directory.path().to_owned());
+        let unit: UnitName = "a.service".parse().unwrap();
+        std::os::unix::fs::symlink("/dev/null", files.path(&unit)).unwrap();
+        assert_eq!(files.hash(&unit), None);
+        assert_eq!(files.link(&unit), Some(PathBuf::from("/dev/null")));
+        files.remove(&unit).unwrap();
+        assert!(files.exists(&unit));
     }
 
     #[test]

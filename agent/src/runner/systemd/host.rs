@@ -1,7 +1,8 @@
 //! Which unit names the host's own files take, and what of ours would be in their way.
 //!
-//! Owns the look into systemd's unit directories (systemd.unit(5), "Unit File Load Path"): files, links that are other
-//! names of units, templates. It never reads a unit file and never writes anything.
+//! Owns the look into systemd's unit directories (systemd.unit(5), "Unit File Load Path"), those that every systemd has and
+//! those that this one says it has besides: files, links that are other names of units, templates and the slices that come
+//! with them. It never reads a unit file and never writes anything.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -69,6 +70,20 @@ impl HostUnits {
         }
     }
 
+    /// Takes in where systemd says it looks for unit files, in its order, of which `own` is ours: a directory that is not
+    /// known yet is above ours or below it.
+    pub(super) fn search_also(&mut self, paths: &[String], own: &Path) {
+        let Some(place) = paths.iter().position(|path| Path::new(path) == own) else { return };
+        for (index, path) in paths.iter().enumerate() {
+            let path = PathBuf::from(path);
+            let known = path == own || self.above.iter().chain(&self.below).any(|d| d.path == path);
+            if !known {
+                let directories = if index < place { &mut self.above } else { &mut self.below };
+                directories.push(Directory { path, read: None, names: HashSet::new() });
+            }
+        }
+    }
+
     /// Looks at the directories that have changed.
     pub(super) fn refresh(&mut self) {
         for directory in self.above.iter_mut().chain(&mut self.below) {
@@ -93,7 +108,23 @@ impl HostUnits {
 
     /// Whether a name is the host's own, by a file, a link, a template or because systemd has such a unit in itself.
     fn owns(&self, name: &UnitName) -> bool {
-        self.has(name.as_str()) || is_reserved(name) || self.template(name).is_some()
+        self.has(name.as_str())
+            || is_reserved(name)
+            || self.template(name).is_some()
+            || self.instances_of(name).is_some()
+    }
+
+    /// The template of the host's whose instances systemd keeps in the slice of that name, which it makes for them when the
+    /// first is started (systemd.service(5) and systemd.socket(5), "Implicit Dependencies" and `Slice=` in
+    /// systemd.resource-control(5)).
+    pub(super) fn instances_of(&self, slice: &UnitName) -> Option<UnitName> {
+        if slice.unit_type() != UnitType::Slice {
+            return None;
+        }
+        // A dash within the template's name is written so, since one in a slice's name leads to the next slice.
+        let prefix = slice.stem().strip_prefix("system-")?.replace("\\x2d", "-");
+        let templates = ["service", "socket"].map(|kind| format!("{prefix}@.{kind}").parse().ok());
+        templates.into_iter().flatten().find(|template: &UnitName| self.has(template.as_str()))
     }
 
     /// Which name in a file's `[Install]` section is the host's own, in words. `ours` says whether what lies under a name at
@@ -142,6 +173,35 @@ impl HostUnits {
             )
         })
     }
+}
+
+/// What is said of a unit of ours that a file of the host's wins over by now.
+pub(super) const OVERRIDDEN: &str = "this machine has come to have a unit of that name of its own, whose file wins over this one's; \
+                          what is there now is left as it is until this unit leaves; rename one of them";
+
+/// Why a unit is not ours to make in whose place there is a link.
+pub(super) fn link_in_place(unit: &UnitName, to: &Path) -> String {
+    format!(
+        "where the file of {unit} would go, this machine has a link to {}, which Muster does not touch; give the unit another \
+         name",
+        to.display()
+    )
+}
+
+/// Why a slice is not ours to make that systemd makes for units of the host's.
+pub(super) fn slice_of(template: &UnitName) -> String {
+    format!(
+        "systemd keeps the instances of {template}, a template of this machine's own, in a slice of that name; give this one \
+         another name"
+    )
+}
+
+/// Why an instance of a template of the host's is not ours to make.
+pub(super) fn instance_of(template: &UnitName) -> String {
+    format!(
+        "this machine has a template {template} of its own, which Muster does not touch, and this would be an instance of \
+         it; give it another name"
+    )
 }
 
 impl Directory {
@@ -222,6 +282,9 @@ mod tests {
             ("a.service", "RequiredBy=dbus.service", 4, "dbus.service"),
             ("a.service", "UpheldBy=getty@tty1.service", 4, "getty@tty1.service"),
             ("a.slice", "RequiredBy=system.slice", 4, "system.slice"),
+            ("a.service", "Alias=sshd.service.wants/a.service", 4, "sshd.service"),
+            ("a.service", "Alias=b.service dbus.service.requires/%n", 4, "dbus.service"),
+            ("a.slice", "Alias=system-getty.slice", 4, "system-getty.slice"),
         ] {
             let said = obstacle(unit, install).unwrap_or_else(|| panic!("{install}"));
             assert!(said.starts_with(&format!("line {line}: [Install] ")), "{said}");
@@ -242,6 +305,7 @@ mod tests {
             "Alias=sshd.service\nAlias=",
             "DefaultInstance=sshd",
             "WantedBy=no-name",
+            "Alias=multi-user.target.wants/a.service",
         ] {
             assert_eq!(obstacle("a.service", install), None, "{install}");
         }
@@ -258,5 +322,46 @@ mod tests {
         assert_eq!(template("user@4242.service"), Some("user@.service".parse().unwrap()));
         assert_eq!(template("user.service"), None);
         assert_eq!(template("users@1.service"), None);
+    }
+
+    #[test]
+    fn the_slice_that_comes_with_a_template_of_the_hosts_is_known() {
+        let below = tempfile::tempdir().unwrap();
+        for template in ["getty@.service", "systemd-fsck@.service", "ssh@.socket", "own@.timer"] {
+            std::fs::write(below.path().join(template), "").unwrap();
+        }
+        let paths = [below.path().to_owned()].into_iter();
+        let mut host = HostUnits::of(std::iter::empty(), paths);
+        host.refresh();
+        let of = |slice: &str| host.instances_of(&slice.parse().unwrap()).map(|t| t.to_string());
+        assert_eq!(of("system-getty.slice").as_deref(), Some("getty@.service"));
+        assert_eq!(of("system-systemd\\x2dfsck.slice").as_deref(), Some("systemd-fsck@.service"));
+        assert_eq!(of("system-ssh.slice").as_deref(), Some("ssh@.socket"));
+        for other in ["system-web.slice", "system-own.slice", "getty.slice", "system-getty.service"]
+        {
+            assert_eq!(of(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn directories_that_only_this_systemd_has_are_looked_at() {
+        let disk = tempfile::tempdir().unwrap();
+        let path = |name: &str| disk.path().join(name);
+        for name in ["above", "own", "below"] {
+            std::fs::create_dir(path(name)).unwrap();
+            std::fs::write(path(name).join(format!("{name}.service")), "").unwrap();
+        }
+        let mut host = HostUnits::of(std::iter::empty(), std::iter::empty());
+        let paths = ["above", "own", "below"].map(|name| path(name).display().to_string());
+        host.search_also(&paths, &path("own"));
+        host.search_also(&paths, &path("own"));
+        host.refresh();
+        assert_eq!((host.above.len(), host.below.len()), (1, 1));
+        assert!(host.overrides("above.service"));
+        assert_eq!((host.overrides("below.service"), host.has("below.service")), (false, true));
+        assert!(!host.has("own.service"), "what lies at our place is not for the host to have");
+        // One that does not look at our place at all says nothing of what wins over it.
+        host.search_also(&["/elsewhere".to_owned()], &path("own"));
+        assert_eq!(host.above.len(), 1);
     }
 }

@@ -24,7 +24,7 @@ use zbus::{ObjectPath, OwnedObjectPath, OwnedVariant};
 
 use self::bus::{Bus, MANAGER, MANAGER_PATH};
 use self::groups::Groups;
-use self::host::HostUnits;
+use self::host::{HostUnits, OVERRIDDEN, instance_of, link_in_place, slice_of};
 use self::signals::{Ended, LINGERS, Signals, path_of};
 use super::files::UnitFiles;
 use super::{Outcome, Runner, RunnerError, RunnerEvent, Seen};
@@ -67,6 +67,9 @@ pub struct Systemd {
     events: Mutex<Option<mpsc::Receiver<RunnerEvent>>>,
     files: Mutex<UnitFiles>,
     host: Mutex<HostUnits>,
+    /// The run that each unit of ours was last seen in, or started: should a file of the host's come to win over ours, it is
+    /// still ours.
+    runs: Mutex<BTreeMap<UnitName, String>>,
     /// Units whose file was replaced since systemd last read its files.
     replaced: Mutex<BTreeSet<UnitName>>,
     /// Held by the one who reloads, so that others find it done.
@@ -117,6 +120,7 @@ impl Systemd {
             events: Mutex::new(Some(events)),
             files: Mutex::new(UnitFiles::public(unit_dir)),
             host: Mutex::new(HostUnits::new()),
+            runs: Mutex::new(BTreeMap::new()),
             replaced: Mutex::new(BTreeSet::new()),
             reload: tokio::sync::Mutex::new(()),
             groups: tokio::sync::OnceCell::new(),
@@ -141,6 +145,12 @@ impl Systemd {
                 tracing::warn!(
                     "no control groups can be seen here: processes that a stop leaves behind are not waited for"
                 );
+            }
+            let asked = (MANAGER, "UnitPath");
+            let paths: Result<OwnedVariant, _> =
+                self.bus.call(MANAGER_PATH, PROPERTIES, "Get", &asked).await;
+            if let Some(paths) = paths.ok().and_then(|paths| Vec::<String>::try_from(paths).ok()) {
+                lock(&self.host).search_also(&paths, lock(&self.files).directory());
             }
             lock(&self.signals).look_in(groups.clone());
             Ok(groups)
@@ -289,6 +299,34 @@ impl Systemd {
         path.is_ok_and(|path| ours.as_os_str() == path.as_str())
     }
 
+    /// A unit of ours that a file of the host's has come to win over: whether what there is of it is still ours. It is as
+    /// long as systemd has not read the other file, and after that for as long as this run lasts.
+    async fn is_still_ours(&self, unit: &UnitName, seen: &Seen) -> bool {
+        let run = lock(&self.runs).get(unit).cloned();
+        let same = run.is_some_and(|run| seen.invocation.is_empty() || run == seen.invocation);
+        same || self.is_from_our_file(unit).await
+    }
+
+    /// Remembers the run that each of our units is in.
+    fn note_runs(&self, seen: &BTreeMap<UnitName, Seen>) {
+        let mut runs = lock(&self.runs);
+        for (unit, seen) in seen.iter().filter(|(_, seen)| seen.observed.file.is_some()) {
+            if seen.observed.foreign {
+                runs.remove(unit);
+            } else if !seen.invocation.is_empty() {
+                runs.insert(unit.clone(), seen.invocation.clone());
+            }
+        }
+    }
+
+    /// Remembers the run that was just begun.
+    fn note_run(&self, unit: &UnitName) {
+        let (run, _) = invocation(unit, "active");
+        if !run.is_empty() {
+            lock(&self.runs).insert(unit.clone(), run);
+        }
+    }
+
     async fn enable_or_disable<B>(&self, member: &str, body: &B) -> Result<(), RunnerError>
     where
         B: serde::Serialize + zbus::zvariant::DynamicType + Sync,
@@ -314,7 +352,7 @@ impl Runner for Systemd {
         // One listing of what is loaded. A query by name would load each unit it does not know, for nothing.
         let reply = self.bus.message(MANAGER_PATH, MANAGER, "ListUnits", &()).await?;
         let mut seen = BTreeMap::new();
-        let mut doubtful = Vec::new();
+        let (mut doubtful, mut overridden) = (Vec::new(), Vec::new());
         {
             let body = reply.body();
             let listed: Vec<Listed<'_>> = body.deserialize().map_err(|error| {
@@ -330,15 +368,26 @@ impl Runner for Systemd {
                 let file = files.hash(unit);
                 let (load, active, sub) =
                     listed.get(name).map_or(("not-found", "inactive", "dead"), |e| (e.2, e.3, e.4));
-                let in_place = files.exists(unit);
+                let in_place = file.is_some();
                 // What systemd has not loaded is loaded when it is needed, from our file.
                 let load = if in_place && load == "not-found" { "loaded" } else { load };
-                let theirs = if in_place { None } else { host.template(unit) };
-                let foreign = host.overrides(name)
+                let obstacle = if in_place {
+                    None
+                } else {
+                    let link = || Some(link_in_place(unit, &files.link(unit)?));
+                    let template = || Some(instance_of(&host.template(unit)?));
+                    let slice = || Some(slice_of(&host.instances_of(unit)?));
+                    link().or_else(template).or_else(slice)
+                };
+                let overrides = host.overrides(name);
+                let foreign = overrides
                     || (!in_place && (host.has(name) || is_reserved(unit)))
-                    || theirs.is_some();
+                    || obstacle.is_some();
                 if !foreign && !in_place && load != "not-found" {
                     doubtful.push(unit.clone());
+                }
+                if in_place && overrides {
+                    overridden.push(unit.clone());
                 }
                 let (invocation, since) = invocation(unit, active);
                 let observed = Observed {
@@ -346,13 +395,21 @@ impl Runner for Systemd {
                     active: active.to_owned(),
                     sub: sub.to_owned(),
                     foreign,
-                    obstacle: theirs.map(|theirs| instance_of(&theirs)).unwrap_or_default(),
+                    obstacle: obstacle.unwrap_or_default(),
                     file,
                 };
                 seen.insert(
                     unit.clone(),
                     Seen { observed, invocation, since, remark: String::new() },
                 );
+            }
+        }
+        for unit in overridden {
+            if let Some(seen) = seen.get_mut(&unit)
+                && self.is_still_ours(&unit, seen).await
+            {
+                seen.observed.foreign = false;
+                OVERRIDDEN.clone_into(&mut seen.observed.obstacle);
             }
         }
         self.note_lingering(groups, at, &mut seen);
@@ -368,6 +425,7 @@ impl Runner for Systemd {
                 seen.observed.foreign = foreign;
             }
         }
+        self.note_runs(&seen);
         Ok(seen)
     }
 
@@ -392,6 +450,7 @@ impl Runner for Systemd {
             .remove(unit)
             .map_err(|error| files_error("remove the file of", unit, &error))?;
         lock(&self.replaced).remove(unit);
+        lock(&self.runs).remove(unit);
         lock(&self.signals).unwatch(unit);
         // A unit that is not loaded has no failure to clear.
         match self.bus.message(MANAGER_PATH, MANAGER, "ResetFailedUnit", &(unit.as_str())).await {
@@ -427,12 +486,16 @@ impl Runner for Systemd {
 
     async fn start(&self, unit: &UnitName, _: u64) -> Result<Outcome, RunnerError> {
         self.reload_if_replaced(unit).await?;
-        self.job("StartUnit", unit).await
+        let outcome = self.job("StartUnit", unit).await;
+        self.note_run(unit);
+        outcome
     }
 
     async fn restart(&self, unit: &UnitName, _: u64) -> Result<Outcome, RunnerError> {
         self.reload_if_replaced(unit).await?;
-        self.job("RestartUnit", unit).await
+        let outcome = self.job("RestartUnit", unit).await;
+        self.note_run(unit);
+        outcome
     }
 
     async fn failed_since_start(&self, unit: &UnitName) -> Result<Option<String>, RunnerError> {
@@ -464,12 +527,9 @@ impl Runner for Systemd {
     async fn emptied(&self, unit: &UnitName) -> Result<bool, RunnerError> {
         let groups = self.groups().await?;
         loop {
-            if groups::has_group(unit) && groups.left(unit).is_none() {
-                return Ok(true);
-            }
+            // Both have a say: what has no process may still be up, as a socket, a mount and a service that remains are.
             let active: String = self.property(unit, UNIT, "ActiveState").await?;
             match active.as_str() {
-                // It may have a group only since we looked, or never have one.
                 "inactive" | "failed" if groups.left(unit).is_none() => return Ok(true),
                 "inactive" | "failed" | "deactivating" => tokio::time::sleep(LOOK).await,
                 _ => return Ok(false),
@@ -486,14 +546,6 @@ impl Runner for Systemd {
     fn events(&self) -> mpsc::Receiver<RunnerEvent> {
         lock(&self.events).take().unwrap_or_else(|| mpsc::channel(1).1)
     }
-}
-
-/// Why an instance of a template of the host's is not ours to make.
-fn instance_of(template: &UnitName) -> String {
-    format!(
-        "this machine has a template {template} of its own, which Muster does not touch, and this would be an instance of \
-         it; give it another name"
-    )
 }
 
 /// A job somebody waits for. Dropping it ends the waiting, not the job.
