@@ -2,7 +2,8 @@
 //!
 //! Owns the one difference that matters: a daemon that is stopped, restarted or upgraded leaves its units and its
 //! lease behind; a host that shuts down, or that Muster is removed from, gives its units up first, so that the others need
-//! not wait for a lease, and nothing runs twice.
+//! not wait for a lease, and nothing runs twice. The lease is kept until the last unit is down, and is left to end by itself
+//! where one is not.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -14,8 +15,11 @@ use crate::converge::Converge;
 use crate::presence::Standing;
 use crate::runner::Runner;
 
-/// How long units may take to stop. systemd kills the daemon itself after its own `TimeoutStopSec`, 90 s by default.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long units may take to stop. The host does not go before they have, unless their own `TimeoutStopSec=` ends first, which
+/// is 90 s where nobody says otherwise; ten minutes are what a database with a large cache is given. A daemon that gave up
+/// earlier would let its units begin elsewhere while they still run here. systemd lets the daemon live that long
+/// (`TimeoutStopSec=` in musterd.service).
+const PATIENCE: Duration = Duration::from_secs(600);
 /// How long the store may take to end the lease; after that the lease ends by itself.
 const REVOKE: Duration = Duration::from_secs(3);
 
@@ -51,8 +55,14 @@ pub(crate) async fn finish(
             Err(_) => tracing::warn!("cannot take leave in time; it is counted as a loss"),
         }
     }
-    converge.give_up(PATIENCE).await;
+    let down = converge.give_up(PATIENCE).await;
     let Some(presence) = presence else { return };
+    if !down {
+        tracing::warn!(
+            "not every unit is down: the lease ends by itself, and until then nothing begins elsewhere"
+        );
+        return;
+    }
     match tokio::time::timeout(REVOKE, registry.revoke(presence.lease.id)).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::warn!(%error, "cannot end the lease; it ends by itself"),

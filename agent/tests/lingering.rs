@@ -6,7 +6,7 @@
 mod support;
 
 use muster_common::state::DesiredState::{Launched, Loaded};
-use support::{Machine, ask, long_after, name, reported, timed_store, until};
+use support::{LONG, Machine, ask, long_after, name, reported, timed_store, until};
 
 const UNIT: &str = "[Service]\nExecStart=/bin/true\n";
 
@@ -88,4 +88,46 @@ async fn what_does_not_stop_is_kept_and_says_why() {
     until(&registry, "gone", |s| s.states.is_empty()).await;
     assert_eq!(machine.host.unit("a.service"), None);
     daemon.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_host_that_goes_keeps_the_place_of_what_is_not_down() {
+    for stays in ["process", "unit"] {
+        let (registry, _disk) = timed_store();
+        let machine = Machine::new("m1", "10.0.0.1");
+        match stays {
+            "process" => machine.host.linger("a.service", true),
+            _ => machine.host.refuse_to_stop("a.service", true),
+        }
+        let daemon = machine.start(&registry);
+        ask(&registry, "a.service", UNIT, Launched).await;
+        until(&registry, "active", |s| reported(s, "a.service") == is("active", 1)).await;
+        machine.host.shutting_down();
+        daemon.stop().await;
+        assert!(asked(&machine, "a.service").contains(&"stop a.service".to_owned()));
+        // Whoever looks for a machine for the unit finds that this one still has it, until the lease ends by itself.
+        let left = registry.snapshot().await.unwrap();
+        assert!(left.machines.contains_key(&machine.settings.machine_id), "{stays}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_host_that_goes_leaves_when_the_last_of_its_units_is_down() {
+    let (registry, _disk) = timed_store();
+    let machine = Machine::new("m1", "10.0.0.1");
+    machine.host.stop_slowly("a.service", true);
+    let daemon = machine.start(&registry);
+    ask(&registry, "a.service", UNIT, Launched).await;
+    until(&registry, "active", |s| reported(s, "a.service") == is("active", 1)).await;
+    machine.host.shutting_down();
+    let stopping = tokio::spawn(daemon.stop());
+    until(&registry, "going", |s| reported(s, "a.service") == is("deactivating", 1)).await;
+    // Longer than systemd itself gives a unit, and than any lease lasts.
+    let _ = tokio::time::timeout(LONG / 6, std::future::pending::<()>()).await;
+    let here = registry.snapshot().await.unwrap();
+    assert!(here.machines.contains_key(&machine.settings.machine_id));
+    assert_eq!(reported(&here, "a.service"), is("deactivating", 1));
+    machine.host.stop_slowly("a.service", false);
+    stopping.await.unwrap();
+    assert!(registry.snapshot().await.unwrap().machines.is_empty());
 }

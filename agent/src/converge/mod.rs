@@ -25,7 +25,7 @@ use muster_common::state::DesiredState;
 use muster_common::unit::{FileHash, RequirementsTemplate, UnitFile, UnitName};
 use muster_store::{Event, Presence, Registry, RegistryError, Updates};
 use tokio::sync::{Notify, mpsc, watch};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use self::chain::{End, Hands};
@@ -36,7 +36,7 @@ use crate::jobs::Jobs;
 use crate::ledger::Ledger;
 use crate::placements;
 use crate::presence::Standing;
-use crate::runner::{Runner, Seen};
+use crate::runner::{Outcome, Runner, RunnerEvent, Seen};
 
 /// How long the store may take to answer after the daemon has begun before the last known placements are used.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -50,6 +50,9 @@ const HELD: Duration = Duration::from_secs(5);
 const SAVE: Duration = Duration::from_millis(300);
 /// How long what comes waits for what goes: a unit that takes its time to stop must not keep the others from starting.
 const GOING: Duration = Duration::from_secs(10);
+
+/// How long is looked whether a unit has left processes behind, once it has stopped on a machine that goes.
+const LEFT: Duration = Duration::from_secs(1);
 
 /// What the loop is made of.
 pub struct Parts {
@@ -119,6 +122,8 @@ pub struct Converge {
 
     ends: (mpsc::UnboundedSender<Ended>, mpsc::UnboundedReceiver<Ended>),
     published: (mpsc::Sender<Answer>, mpsc::Receiver<Answer>),
+    /// What the runner reports unasked.
+    events: mpsc::Receiver<RunnerEvent>,
     pass_due: bool,
     /// Until when the store is given time to answer for the first time.
     patience: Option<Instant>,
@@ -153,6 +158,7 @@ impl Converge {
         let Parts { machine, registry, runner, ledger, standing, doubt, placements, health } =
             parts;
         let ledger = Arc::new(Mutex::new(ledger));
+        let events = runner.events();
         health.remember(&ledger);
         let hands = Hands {
             runner,
@@ -182,6 +188,7 @@ impl Converge {
             reported: false,
             ends: mpsc::unbounded_channel(),
             published: mpsc::channel(1),
+            events,
             pass_due: false,
             patience: None,
             retry: None,
@@ -193,7 +200,6 @@ impl Converge {
 
     /// Runs until `shutdown`, then says and saves what is left to be said and saved.
     pub async fn run(mut self, shutdown: CancellationToken) -> Self {
-        let mut events = self.hands.runner.events();
         self.patience = Some(Instant::now() + PATIENCE);
         self.standing_changed().await;
         loop {
@@ -201,10 +207,10 @@ impl Converge {
             tokio::select! {
                 biased;
                 () = shutdown.cancelled() => break,
-                Some(event) = events.recv() => self.runner_event(event),
+                Some(event) = self.events.recv() => self.runner_event(event),
                 Some((unit, end)) = self.ends.1.recv() => {
                     // What the runner said before a chain ended is in its queue by now, and is to be reported with it.
-                    while let Ok(event) = events.try_recv() {
+                    while let Ok(event) = self.events.try_recv() {
                         self.runner_event(event);
                     }
                     self.ended(&unit, &end);
@@ -268,21 +274,51 @@ impl Converge {
         }
     }
 
-    /// Stops every unit this daemon owns and forgets the placements: the machine itself goes.
-    pub async fn give_up(&mut self, patience: Duration) {
-        let units: Vec<UnitName> = self.hands.ledger().entries().keys().cloned().collect();
-        let runner = &self.hands.runner;
-        let stops = units.iter().map(|unit| async move {
-            if let Err(error) = runner.stop(unit).await {
-                tracing::warn!(%unit, %error, "cannot stop the unit");
-            }
-        });
+    /// Stops every unit this daemon owns and forgets the placements: the machine itself goes. False when something is not down by
+    /// the end of `patience`, or has left processes behind.
+    pub async fn give_up(&mut self, patience: Duration) -> bool {
+        let mut units: Vec<UnitName> = self.hands.ledger().entries().keys().cloned().collect();
+        // What has taken the name of a unit of ours is the host's.
+        let foreign = |unit: &UnitName| self.seen.get(unit).is_some_and(|s| s.observed.foreign);
+        units.retain(|unit| !foreign(unit));
+        let stops =
+            units.into_iter().map(|unit| stop_for_good(Arc::clone(&self.hands.runner), unit));
         let all = futures::future::join_all(stops);
-        if tokio::time::timeout(patience, all).await.is_err() {
-            tracing::warn!("some units did not stop in time; systemd stops them");
-        }
+        tokio::pin!(all);
+        let end = Instant::now() + patience;
+        // What stops is shown as stopping, here as at any other time.
+        let down = loop {
+            tokio::select! {
+                biased;
+                down = &mut all => break down.into_iter().all(|down| down),
+                Some(event) = self.events.recv() => self.runner_event(event),
+                Some(outcome) = self.published.1.recv() => self.published(outcome),
+                () = until(self.report.due()), if self.presence.is_some() => self.publish(),
+                () = tokio::time::sleep_until(end) => {
+                    tracing::warn!("some units did not stop in time; systemd stops them");
+                    break false;
+                }
+            }
+        };
         if let Err(error) = placements::forget(&self.placements) {
             tracing::warn!(%error, "cannot forget the last known placements");
+        }
+        down
+    }
+}
+
+/// Stops a unit on a machine that goes; whether it is down then.
+async fn stop_for_good(runner: Arc<dyn Runner>, unit: UnitName) -> bool {
+    match runner.stop(&unit).await {
+        // Processes that it has left behind are looked for, and not waited for: systemd ends them with the host.
+        Ok(Outcome::Done) => matches!(timeout(LEFT, runner.emptied(&unit)).await, Ok(Ok(true))),
+        Ok(Outcome::Failed { problem }) => {
+            tracing::warn!(%unit, problem, "the unit does not stop");
+            false
+        }
+        Err(error) => {
+            tracing::warn!(%unit, %error, "cannot stop the unit");
+            false
         }
     }
 }
