@@ -139,8 +139,12 @@ fn mounted(file: &UnitFile) -> Option<KeptData> {
     let options = last("Options").map(|given| given.value).unwrap_or_default();
     let has = |word: &str| options.split(',').any(|option| option.trim() == word);
     let device = what.value.starts_with("/dev/") || what.value.contains('=');
-    let path = what.value.starts_with('/') && (has("bind") || has("rbind"));
+    // A directory that is bound, or a file with a file system in it; with two slashes it is a server's.
+    let path = what.value.starts_with('/') && !what.value.starts_with("//");
     let local = device || path && !is_volatile(&what.value);
+    // What is written to an overlay is kept in a directory of its own, whatever it is called.
+    let upper = options.split(',').filter_map(|option| option.trim().strip_prefix("upperdir="));
+    let local = local || upper.into_iter().any(|path| !is_volatile(path));
     (local && !has("ro")).then(|| what.told(&what.value))
 }
 
@@ -365,9 +369,17 @@ mod tests {
         assert_eq!(mount("What=/dev/sdb1").as_deref(), Some("[Mount] What=/dev/sdb1"));
         assert!(mount("What=UUID=1-2").is_some());
         assert!(mount("What=/srv/a\nOptions=noatime,bind").is_some());
+        assert!(mount("What=/srv/db.img\nType=ext4\nOptions=loop").is_some());
+        assert!(mount("What=/srv/db.img").is_some());
+        let overlay =
+            "What=overlay\nType=overlay\nOptions=lowerdir=/a,upperdir=/srv/b,workdir=/srv/c";
+        assert!(mount(overlay).is_some());
         for lines in [
             "What=tmpfs\nType=tmpfs",
             "What=server:/export\nType=nfs",
+            "What=//server/share\nType=cifs",
+            "What=overlay\nType=overlay\nOptions=lowerdir=/a:/b",
+            "What=overlay\nType=overlay\nOptions=lowerdir=/a,upperdir=/run/b,workdir=/run/c",
             "What=/dev/sdb1\nOptions=ro,noatime",
             "What=/run/a\nOptions=bind",
         ] {

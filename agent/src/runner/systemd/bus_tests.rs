@@ -95,6 +95,13 @@ async fn misspeak(from: &Connection) {
     shout(from, &path, MANAGER, "Reloading", &false).await;
     shout(from, MANAGER_PATH, UNIT, "Reloading", &false).await;
     shout(from, MANAGER_PATH, MANAGER, "Reloading", &"false").await;
+    // Of other types than systemd's, and large.
+    shout(from, MANAGER_PATH, MANAGER, "JobRemoved", &("/job/1", "failed")).await;
+    let properties: HashMap<&str, Variant<'_>> =
+        [("ActiveState", Variant::from(1_u32)), ("SubState", Variant::from("dead"))].into();
+    let body = (UNIT, properties, Vec::<&str>::new());
+    shout(from, &path, PROPERTIES, "PropertiesChanged", &body).await;
+    shout(from, &path, PROPERTIES, "PropertiesChanged", &vec![7_u8; 1 << 16]).await;
 }
 
 /// What systemd says is heard, and nothing of what was said before it.
