@@ -45,6 +45,11 @@ const JOB_CHECK: Duration = Duration::from_secs(5);
 /// What is left of a unit that has ended is looked for this often: what waits for its end waits no longer than that more.
 const LOOK: Duration = Duration::from_millis(200);
 
+/// `ExecMainCode` of a main process that has ended by itself (`CLD_EXITED`, waitid(2)): only then its status is an exit status.
+const EXITED: i32 = 1;
+/// What is said where it was not the main process that failed.
+const BESIDE: &str = ": a command beside the main one failed";
+
 /// One entry of `ListUnits`: name, description, load, active, sub, following, path, job, job type, job path.
 type Listed<'a> = (
     &'a str,
@@ -225,11 +230,12 @@ impl Systemd {
         }
         let result = self.property::<String>(unit, SERVICE, "Result").await;
         let status = self.property::<i32>(unit, SERVICE, "ExecMainStatus").await;
+        let exited =
+            matches!(self.property::<i32>(unit, SERVICE, "ExecMainCode").await, Ok(EXITED));
         match (result.as_deref(), status) {
-            // The main process has ended well or was never started: it was another's.
-            (Ok("exit-code"), Ok(0) | Err(_)) => {
-                ": a command beside the main one failed".to_owned()
-            }
+            // The main process has ended well, was ended or was never started: it was another's.
+            (Ok("exit-code"), Ok(0) | Err(_)) => BESIDE.to_owned(),
+            (Ok("exit-code"), Ok(_)) if !exited => BESIDE.to_owned(),
             // systemd's own name for a program that is missing or cannot be run.
             (Ok("exit-code"), Ok(203)) => ": exit status 203/EXEC".to_owned(),
             (Ok("exit-code"), Ok(status)) => format!(": exit status {status}"),
