@@ -105,6 +105,47 @@ fn a_containers_networks_know_it_by_the_name_of_its_host() {
 }
 
 #[test]
+fn what_limits_a_file_says_nothing_to_the_journal() {
+    let lines = "LogDriver=journald\nLogOpt=max-size=1m tag=a";
+    let spec = container(&format!("[Container]\nImage=a\n{lines}\n"));
+    assert_eq!(spec.log_options.into_keys().collect::<Vec<_>>(), ["tag"]);
+    assert_eq!(
+        warned(lines),
+        [
+            "4: [Container] LogOpt: no effect: max-size is about a file, and the journal has limits of its own"
+        ]
+    );
+    let spec = container("[Container]\nImage=a\nLogDriver=k8s-file\nLogOpt=max-size=10mb\n");
+    assert_eq!((spec.log_driver.as_deref(), spec.log_options.len()), (Some("json-file"), 1));
+    assert!(
+        refused("LogDriver=k8s-file\nLogOpt=path=/x").contains("keeps logs in a place of its own")
+    );
+}
+
+#[test]
+fn bridges_are_kept_apart_as_docker_keeps_them() {
+    let network = |lines: &str| match parse("a.network", &format!("[Network]\n{lines}\n")) {
+        Ok((Quadlet::Network(spec), _)) => Ok(spec.options.into_keys().collect::<Vec<_>>()),
+        Ok((other, _)) => panic!("{other:?}"),
+        Err(error) => Err(error.to_string()),
+    };
+    assert_eq!(network("Options=isolate=true"), Ok(Vec::new()));
+    assert_eq!(network("Driver=bridge\nOptions=isolate=strict"), Ok(Vec::new()));
+    let apart = "[Network] Options: isolate=false: Docker always keeps the networks of its bridges from one another; say true or strict";
+    assert_eq!(network("Options=isolate=false"), Err(apart.to_owned()));
+    assert!(network("Driver=macvlan\nOptions=isolate=true").is_err());
+}
+
+#[test]
+fn a_volume_of_another_machines_needs_its_address() {
+    let volume =
+        |lines: &str| parse("a.volume", &format!("[Volume]\nType=nfs\nDevice=nas:/a\n{lines}\n"));
+    let problem = volume("").unwrap_err().to_string();
+    assert!(problem.ends_with("say Options=addr=SERVER too"), "{problem}");
+    assert!(volume("Options=rw,addr=nas,vers=4").is_ok());
+}
+
+#[test]
 fn what_podman_and_docker_read_otherwise_is_refused() {
     for (lines, problem) in [
         ("ShmSize=0", "for Podman that is no limit, and for Docker its default; say how much"),

@@ -82,6 +82,15 @@ impl VolumeSpec {
             }
         }
         mount_options.extend(reader.text("Options")?);
+        let is_said = |name: &str| {
+            mount_options.iter().flat_map(|o| o.split(',')).any(|o| o.starts_with(name))
+        };
+        if matches!(kind.as_deref(), Some("nfs" | "nfs4")) && !is_said("addr=") {
+            return Err(reader.error(
+                "Type",
+                "Docker mounts it without mount.nfs(8), which would ask for the server's address; say Options=addr=SERVER too",
+            ));
+        }
         if device.is_none() {
             for key in ["Type", "Options", "User", "Group"] {
                 if reader.has(key) {
@@ -146,10 +155,21 @@ impl NetworkSpec {
                 .ok_or_else(|| "Docker always answers for names on its networks".to_owned())
         })?;
         let mut options = BTreeMap::new();
+        let driver = reader.last("Driver", names::resource)?;
         for (option, value) in reader.labels("Options")? {
+            if option == "isolate" && driver.as_deref().is_none_or(|driver| driver == "bridge") {
+                // Docker keeps every bridge from every other.
+                if !matches!(value.as_str(), "1" | "true" | "strict") {
+                    let problem = format!(
+                        "isolate={value}: Docker always keeps the networks of its bridges from one another; say true or strict"
+                    );
+                    return Err(reader.error("Options", problem));
+                }
+                continue;
+            }
             let option = match option.as_str() {
                 "mtu" => "com.docker.network.driver.mtu".to_owned(),
-                "mode" => match reader.text("Driver")?.as_deref() {
+                "mode" => match driver.as_deref() {
                     Some("macvlan") => "macvlan_mode".to_owned(),
                     Some("ipvlan") => "ipvlan_mode".to_owned(),
                     _ => {
@@ -174,7 +194,7 @@ impl NetworkSpec {
         }
         Ok(Self {
             name: name(reader, Section::Network, "NetworkName", default_name)?,
-            driver: reader.last("Driver", names::resource)?,
+            driver,
             options,
             internal: reader.last("Internal", quantity::flag)?.unwrap_or_default(),
             ipv6: reader.last("IPv6", quantity::flag)?.unwrap_or_default(),

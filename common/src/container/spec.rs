@@ -206,6 +206,7 @@ impl ContainerSpec {
         let mut network = network_mode(reader)?;
         check_network(reader, &network)?;
         let ports = ports(reader, &network)?;
+        let log_driver = reader.last("LogDriver", options::log_driver)?;
         let names = names_of(reader, &network)?;
         join_by_host_name(&mut network, names.host.as_deref());
         let mounts = mounts(reader)?;
@@ -247,11 +248,8 @@ impl ContainerSpec {
             timezone: reader.last("Timezone", options::timezone)?,
             labels: labels(reader)?,
             annotations: reader.labels("Annotation")?,
-            log_driver: reader.last("LogDriver", options::log_driver)?,
-            log_options: reader
-                .words("LogOpt", Backslash::Literal, options::log_option)?
-                .into_iter()
-                .collect(),
+            log_options: log_options(reader, log_driver.as_deref())?,
+            log_driver,
             stop_signal: reader.last("StopSignal", names::stop_signal)?,
             stop_timeout: reader.last("StopTimeout", quantity::number)?.map(Duration::from_secs),
             health,
@@ -508,6 +506,26 @@ fn tmpfs(
         more("/tmp", "rw,size=512m,mode=1777");
     }
     Ok(tmpfs)
+}
+
+/// What limits a file, which the journal is not: Podman's driver for it takes no notice, and Docker's will not have it.
+const OF_FILES: [&str; 3] = ["max-file", "max-size", "path"];
+
+fn log_options(
+    reader: &Reader<'_>,
+    driver: Option<&str>,
+) -> Result<BTreeMap<String, String>, ContainerError> {
+    let options = reader.words("LogOpt", Backslash::Literal, |value| {
+        let name = value.split('=').next().unwrap_or_default();
+        if driver == Some("journald") && OF_FILES.contains(&name) {
+            reader.note(format!(
+                "no effect: {name} is about a file, and the journal has limits of its own"
+            ));
+            return Ok(None);
+        }
+        options::log_option(value).map(Some)
+    })?;
+    Ok(options.into_iter().flatten().collect())
 }
 
 fn secrets(reader: &Reader<'_>) -> Result<Vec<Secret>, ContainerError> {

@@ -492,8 +492,8 @@ fn volumes_and_networks_are_units_of_their_own() {
         "[Network] IPRange: \"10.0.0.5-10.0.0.9\" is not a subnet such as 10.1.0.0/16; Docker takes no range from one address to another"
     );
     assert_eq!(
-        error("a.network", "[Network]\nOptions=isolate=true\n"),
-        "[Network] Options: Docker has no option \"isolate\" for a network; its own have a dot in their name"
+        error("a.network", "[Network]\nOptions=vrf=a\n"),
+        "[Network] Options: Docker has no option \"vrf\" for a network; its own have a dot in their name"
     );
     assert_eq!(
         error("a.service", "[Service]\nType=notify\n"),

@@ -20,7 +20,7 @@ pub(super) const VOLUME: &[Key] = &[
     honoured("Options"),
     refused("PodmanArgs", NO_PODMAN),
     refused("ServiceName", NO_SERVICE),
-    honoured("Type"),
+    emulated("Type", "what the kernel mounts by itself; `nfs` needs `addr=` in Options="),
     emulated("User", "as a mount option, so beside Device= only"),
     honoured("VolumeName"),
 ];
@@ -46,7 +46,10 @@ pub(super) const NETWORK: &[Key] = &[
         "removed by the daemon on the machine after the last container that names it",
     ),
     honoured("NetworkName"),
-    emulated("Options", "`mtu`, `parent`, `mode` and Docker's own, which have a dot in their name"),
+    emulated(
+        "Options",
+        "`mtu`, `parent`, `mode`, `isolate`, which every bridge of Docker's is, and Docker's own, which have a dot in their name",
+    ),
     refused("PodmanArgs", NO_PODMAN),
     refused("ServiceName", NO_SERVICE),
     honoured("Subnet"),
