@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use muster_common::machine::MachineId;
 use muster_common::unit::UnitName;
@@ -130,6 +130,12 @@ impl Health {
     pub fn owns(&self, unit: &UnitName) -> Option<bool> {
         let ledger = self.ledger.get()?.lock().unwrap_or_else(PoisonError::into_inner);
         Some(ledger.get(unit).is_some())
+    }
+
+    /// Whether a unit is one that this daemon took off its machine a short time ago; `None` where it puts none there.
+    pub fn had_lately(&self, unit: &UnitName) -> Option<bool> {
+        let ledger = self.ledger.get()?.lock().unwrap_or_else(PoisonError::into_inner);
+        Some(ledger.had_lately(unit, Instant::now()))
     }
 
     /// Says where the units are remembered. Whoever is first is believed.

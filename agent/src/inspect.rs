@@ -177,6 +177,13 @@ impl fmt::Display for Lines {
     }
 }
 
+impl Mode {
+    /// Whether what is printed may be something else than text.
+    pub fn is_binary(self) -> bool {
+        self.0 == "export"
+    }
+}
+
 impl fmt::Display for Mode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.0)

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use muster_common::state::DesiredState;
 use muster_common::unit::{FileHash, UnitName};
@@ -21,7 +22,16 @@ use crate::replace::replace_file;
 pub struct Ledger {
     directory: PathBuf,
     entries: BTreeMap<UnitName, Entry>,
+    /// When units were forgotten that were ours until then. In hand only: it is for who follows a journal across a cut.
+    left: BTreeMap<UnitName, Instant>,
 }
+
+/// How long it is remembered that a unit was ours: longer than a line to this machine is cut as a rule, and shorter than it takes
+/// until somebody uses the name for something else.
+const LATELY: Duration = Duration::from_secs(300);
+
+/// Most units of which that is remembered; whoever follows journals follows a few.
+const MOST_LEFT: usize = 1_000;
 
 /// What is remembered of one unit.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,7 +85,7 @@ impl Ledger {
                 tracing::warn!(%unit, "what was remembered of the unit cannot be read");
             }
         }
-        Ok(Self { directory, entries })
+        Ok(Self { directory, entries, left: BTreeMap::new() })
     }
 
     /// Every unit owned.
@@ -161,11 +171,24 @@ impl Ledger {
 
     /// The unit is not ours any more.
     pub fn forget(&mut self, unit: &UnitName) -> io::Result<()> {
-        self.entries.remove(unit);
+        if self.entries.remove(unit).is_some() {
+            let now = Instant::now();
+            if self.left.len() >= MOST_LEFT {
+                self.left.retain(|_, at| now.saturating_duration_since(*at) < LATELY);
+            }
+            if self.left.len() < MOST_LEFT {
+                self.left.insert(unit.clone(), now);
+            }
+        }
         match fs::remove_file(self.directory.join(unit.as_str())) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             other => other,
         }
+    }
+
+    /// Whether a unit was ours until a short time ago.
+    pub fn had_lately(&self, unit: &UnitName, now: Instant) -> bool {
+        self.left.get(unit).is_some_and(|at| now.saturating_duration_since(*at) < LATELY)
     }
 
     fn put(&mut self, unit: &UnitName, entry: Entry) -> io::Result<()> {
@@ -219,7 +242,11 @@ mod tests {
         assert_eq!((entry.owned.generation, entry.owned.enabled), (3, true));
         assert_eq!(entry.problem.as_deref(), Some("it failed"));
 
+        let now = Instant::now();
+        assert!(!ledger.had_lately(&unit, now));
         ledger.forget(&unit).unwrap();
+        assert!(ledger.had_lately(&unit, Instant::now()));
+        assert!(!ledger.had_lately(&unit, Instant::now() + LATELY));
         assert!(Ledger::open(directory.path().to_owned()).unwrap().entries().is_empty());
     }
 

@@ -52,8 +52,8 @@ pub enum Start {
 /// Lines, and the place behind them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Piece {
-    /// Whole lines.
-    pub text: String,
+    /// Whole lines, which in mode `export` need not be text.
+    pub bytes: Vec<u8>,
     /// The place, where one can be named.
     pub cursor: Option<String>,
 }
@@ -145,8 +145,7 @@ fn behind(start: &Start) -> Option<String> {
 }
 
 fn piece(form: &Form, line: &OutputLine) -> Piece {
-    let text = String::from_utf8_lossy(&form.line(line)).into_owned();
-    Piece { text, cursor: Some(format!("{ENGINE}{}", line.at)) }
+    Piece { bytes: form.line(line).into(), cursor: Some(format!("{ENGINE}{}", line.at)) }
 }
 
 /// Where what is still to be shown begins.
@@ -284,31 +283,31 @@ impl Page {
                 continue;
             }
             self.child.wait().await?;
-            let text = String::from_utf8_lossy(&self.text).into_owned();
-            return Ok(whole(&text));
+            return Ok(whole(&self.text));
         }
         // The last line may be the place, or half a line.
         let lines = self.text.iter().rposition(|byte| *byte == b'\n').unwrap_or_default();
         let before = self.text.get(..lines).and_then(|text| text.iter().rposition(|b| *b == b'\n'));
         let end = before.map_or(self.text.len(), |end| end + 1);
         let rest = self.text.split_off(end);
-        let text = std::mem::replace(&mut self.text, rest);
-        Ok(Some(Piece { text: String::from_utf8_lossy(&text).into_owned(), cursor: None }))
+        let bytes = std::mem::replace(&mut self.text, rest);
+        Ok(Some(Piece { bytes, cursor: None }))
     }
 }
 
 /// What a journalctl has printed that has ended.
-fn whole(text: &str) -> Option<Piece> {
-    let lines = text.trim_end_matches('\n');
-    let start = lines.rfind('\n').map_or(0, |end| end + 1);
+fn whole(printed: &[u8]) -> Option<Piece> {
+    let end = printed.iter().rposition(|byte| *byte != b'\n').map_or(0, |last| last + 1);
+    let lines = printed.get(..end)?;
+    let start = lines.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
     let (before, last) = lines.split_at_checked(start)?;
-    match last.strip_prefix(CURSOR) {
+    match std::str::from_utf8(last).ok().and_then(|last| last.strip_prefix(CURSOR)) {
         Some(cursor) => {
-            Some(Piece { text: before.to_owned(), cursor: Some(cursor.trim().to_owned()) })
+            Some(Piece { bytes: before.to_owned(), cursor: Some(cursor.trim().to_owned()) })
         }
-        None if text.is_empty() => None,
+        None if printed.is_empty() => None,
         // It was ended in the middle.
-        None => Some(Piece { text: text.to_owned(), cursor: None }),
+        None => Some(Piece { bytes: printed.to_owned(), cursor: None }),
     }
 }
 
@@ -318,7 +317,10 @@ mod tests {
 
     #[test]
     fn the_last_line_is_the_place_and_no_other_one_is() {
-        let read = |text| whole(text).map(|piece| (piece.text, piece.cursor));
+        let read = |text: &str| {
+            whole(text.as_bytes())
+                .map(|piece| (String::from_utf8(piece.bytes).unwrap(), piece.cursor))
+        };
         let place = Some("s=1;i=2".to_owned());
         assert_eq!(read("a\n-- cursor: s=1;i=2\n"), Some(("a\n".to_owned(), place.clone())));
         assert_eq!(
@@ -328,6 +330,11 @@ mod tests {
         assert_eq!(read("-- cursor: s=1;i=2\n"), Some((String::new(), place)));
         assert_eq!(read("cut o"), Some(("cut o".to_owned(), None)));
         assert_eq!(read(""), None);
+        // An entry of mode export ends with an empty line, and may have anything in it.
+        let entry = b"MESSAGE\n\x02\0\0\0\0\0\0\0\xff\n\n\n";
+        let printed = [&entry[..], b"-- cursor: s=1\n"].concat();
+        let expected = Piece { bytes: entry.to_vec(), cursor: Some("s=1".to_owned()) };
+        assert_eq!(whole(&printed), Some(expected));
     }
 
     #[test]

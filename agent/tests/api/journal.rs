@@ -3,8 +3,10 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
 use muster_store::StateUpdate;
+use musterd::ledger::Ledger;
 
 use super::*;
 
@@ -169,6 +171,43 @@ async fn a_unit_that_leaves_is_told_after_its_last_lines() {
     let (text, _, last) = until(&mut told, "").await;
     assert_eq!((text.as_str(), last), ("stopped\n", json!({"event": "left"})));
     assert_eq!(told.recv().await, None);
+}
+
+#[tokio::test]
+async fn what_a_unit_logged_before_it_left_is_there_for_who_was_cut_off() {
+    let journal = Journal::new("1\n");
+    let (mut cluster, name) = running(&journal).await;
+    let directory = tempfile::tempdir().unwrap();
+    let ledger = Ledger::open(directory.path().to_owned()).unwrap();
+    let ledger = Arc::new(Mutex::new(ledger));
+    ledger.lock().unwrap().write(&name, FileHash::of(HELLO)).unwrap();
+    let inspector = Inspector {
+        systemctl: "/bin/echo".into(),
+        journalctl: journal.program(),
+        containers: None,
+    };
+    let parts = parts(&cluster.registry, &cluster.view, &cluster.presence.machine);
+    parts.health.remember(&ledger);
+    cluster.router = router(App::new(Parts { inspector, ..parts }));
+    let mut told = cluster.follow(follow("lines=1")).await;
+    until(&mut told, "").await;
+    until(&mut told, "1\n").await;
+    // The line breaks, the unit goes on, and it leaves before anybody asks again.
+    drop(told);
+    journal.log("2\nstopped\n");
+    cluster.leave(&name).await;
+    ledger.lock().unwrap().forget(&name).unwrap();
+    let mut told = cluster.follow(follow("machine=m1&cursor=1&ago=5000")).await;
+    until(&mut told, "").await;
+    let (text, _, last) = until(&mut told, "").await;
+    assert_eq!((text.as_str(), last), ("2\nstopped\n", json!({"event": "left"})));
+    // Whoever takes up nothing, and whatever was never ours, is told that it is not here.
+    let conflict = StatusCode::CONFLICT;
+    assert_eq!(cluster.send(follow("machine=m1&lines=5")).await.status, conflict);
+    cluster.submit("b.service", HELLO, "inactive").await;
+    let other = "/v1/units/b.service/journal/follow?machine=m1&cursor=0";
+    let other = Request::get(other).body(Body::empty()).unwrap();
+    assert_eq!(cluster.send(other).await.status, conflict);
 }
 
 #[tokio::test]

@@ -35,6 +35,9 @@ pub enum JournalEvent {
     Lines {
         /// Whole lines, as journalctl prints them.
         text: String,
+        /// The same where it is no text, as a field of an entry in mode `export` may be; `text` is empty then.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        base64: Option<String>,
         /// The place behind them; absent where more of the same piece follows.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         cursor: Option<String>,

@@ -10,6 +10,8 @@ use std::process::ExitCode;
 use std::task::Poll;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use http::StatusCode;
 use muster_common::api::journal::JournalEvent;
 use muster_common::machine::{Machine, MachineId};
@@ -31,8 +33,12 @@ use crate::sse::Decoder;
 /// Longest pause before a broken stream is taken up again.
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
-/// Whose entries may have parts that are no text, which only a stream of bytes carries unharmed.
+/// Whose entries are for a program to read, which would not understand half of one.
 const BINARY: &str = "export";
+
+/// Most bytes of such entries that are kept until the rest is there. What is cut off in a piece that is longer, such as all of a
+/// long journal, is shown again from its beginning.
+const MOST_KEPT: usize = 64 * 1024 * 1024;
 
 /// Prints the journals of units: one after the other, or, if they are followed, line by line as they come.
 pub(crate) async fn run(
@@ -48,7 +54,7 @@ pub(crate) async fn run(
         Some(given) => Some(find(client, given).await?),
         None => None,
     };
-    if args.follow && args.output.as_deref() != Some(BINARY) {
+    if args.follow {
         return follow_all(client, console, args, names, machine).await;
     }
     let several = names.len() > 1;
@@ -78,7 +84,7 @@ async fn print(
     machine: Option<&MachineId>,
 ) -> Result<(), Error> {
     let mode = escape(args.output.as_deref().unwrap_or("short"));
-    let mut query = format!("?lines={}&follow={}&output={mode}", args.lines, args.follow);
+    let mut query = format!("?lines={}&follow=false&output={mode}", args.lines);
     if let Some(machine) = machine {
         query.push_str("&machine=");
         query.push_str(machine.as_str());
@@ -144,6 +150,8 @@ struct Follower<'a> {
     at: Option<Machine>,
     /// How far each machine's journal has been shown.
     cursors: BTreeMap<MachineId, String>,
+    /// Entries for a program of which the rest has not come yet.
+    kept: Vec<u8>,
     /// What was said last of why nothing comes.
     told: Option<String>,
 }
@@ -181,6 +189,7 @@ impl<'a> Follower<'a> {
             begun: Instant::now(),
             at: None,
             cursors: BTreeMap::new(),
+            kept: Vec::new(),
             told: None,
         }
     }
@@ -290,6 +299,8 @@ impl<'a> Follower<'a> {
     fn take(&mut self, event: JournalEvent) -> Result<Option<End>, Error> {
         match event {
             JournalEvent::From { machine } => {
+                // It comes once more, whole.
+                self.kept.clear();
                 let before = self.at.replace(machine.clone());
                 let other = before.as_ref().filter(|before| before.id != machine.id);
                 if other.is_some() && self.cursors.contains_key(&machine.id) {
@@ -308,10 +319,9 @@ impl<'a> Follower<'a> {
                 }
                 self.told = None;
             }
-            JournalEvent::Lines { text, cursor } => {
-                let mut journal = self.console.foreign();
-                journal.piece(text.as_bytes())?;
-                journal.end()?;
+            JournalEvent::Lines { text, base64, cursor } => {
+                let bytes = base64.and_then(|base64| STANDARD.decode(base64).ok());
+                self.show(bytes.unwrap_or_else(|| text.into_bytes()), cursor.is_some())?;
                 if let (Some(at), Some(cursor)) = (&self.at, cursor) {
                     self.cursors.insert(at.id.clone(), cursor);
                 }
@@ -328,6 +338,21 @@ impl<'a> Follower<'a> {
             _ => {}
         }
         Ok(None)
+    }
+
+    /// Shows what was logged. What is for a program is shown when it is `whole`.
+    fn show(&mut self, bytes: Vec<u8>, whole: bool) -> Result<(), Error> {
+        let mut bytes = bytes;
+        if self.mode == BINARY {
+            self.kept.append(&mut bytes);
+            if !whole && self.kept.len() < MOST_KEPT {
+                return Ok(());
+            }
+            bytes = std::mem::take(&mut self.kept);
+        }
+        let mut journal = self.console.foreign();
+        journal.piece(&bytes)?;
+        Ok(journal.end()?)
     }
 
     /// Says once that a stream was lost.

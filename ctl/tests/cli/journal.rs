@@ -18,7 +18,8 @@ fn from(n: u8) -> Value {
 
 fn lines(text: &str, cursor: &str) -> Value {
     let cursor = Some(cursor.to_owned());
-    serde_json::to_value(JournalEvent::Lines { text: text.to_owned(), cursor }).unwrap()
+    serde_json::to_value(JournalEvent::Lines { text: text.to_owned(), base64: None, cursor })
+        .unwrap()
 }
 
 fn said(event: JournalEvent) -> Value {
@@ -106,6 +107,32 @@ fn a_stream_that_breaks_is_taken_up_where_it_was_and_a_unit_that_moves_is_gone_a
             format!("output=cat&prefer={one}&wait=true&cursor=c3&ago"),
         ]
     );
+}
+
+#[test]
+fn entries_for_a_program_are_taken_up_too_and_none_is_shown_in_part() {
+    let entry = |name: &str| format!("__CURSOR={name}\nMESSAGE=a\n\n");
+    let part = json!({ "event": "lines", "text": "__CURSOR=2\nMESS" });
+    let binary = json!({ "event": "lines", "text": "", "base64": "/wo=", "cursor": "c3" });
+    let daemon = Daemon::new([
+        (FOLLOW, Answer::Events(vec![from(1), lines(&entry("1"), "c1"), part.clone()])),
+        (
+            FOLLOW,
+            Answer::Events(vec![
+                from(1),
+                part,
+                lines("AGE=a\n\n", "c2"),
+                binary,
+                said(JournalEvent::Destroyed),
+            ]),
+        ),
+    ]);
+    let output = daemon.command("journal -f web@1 -o export").output().unwrap();
+    let expected = [entry("1").as_bytes(), entry("2").as_bytes(), b"\xff\n"].concat();
+    assert_eq!(output.stdout, expected, "{}", String::from_utf8_lossy(&output.stdout));
+    assert_eq!(asked(&daemon).len(), 2);
+    let one = machine(1).id;
+    assert_eq!(asked(&daemon)[1], format!("output=export&machine={one}&cursor=c1&ago"));
 }
 
 #[test]

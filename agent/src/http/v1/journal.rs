@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
 use http::HeaderMap;
@@ -89,7 +91,11 @@ pub(super) async fn follow(
         let log = elsewhere::followed(&app, &machine, &headers, &name, &query).await?;
         return Ok(log::events(log, held));
     }
-    is_ours(&app, &name).await?;
+    // Who takes a journal up may have missed that the unit has left, and what it logged until then.
+    let taken_up = !matches!(start, Start::Lines(_));
+    if !taken_up || app.health.had_lately(&name) != Some(true) {
+        is_ours(&app, &name).await?;
+    }
     let held = app.take(&app.quotas().followers, caller)?;
     let pieces = app.inspector.follow(&name, mode, start.clone(), true).await?;
     // A store that is away keeps nobody from reading what is here; what becomes of the unit is then not told.
@@ -102,7 +108,7 @@ pub(super) async fn follow(
     tokio::spawn(async move {
         if events.send(JournalEvent::From { machine: machine.clone() }).await.is_ok() {
             let leaving = leaving(reader, &name, &machine.id);
-            let told = tell(&app, pieces, leaving, &events, start).await;
+            let told = tell(&app, pieces, mode, leaving, &events, start).await;
             if let Some((last, start)) = told {
                 rest(&app, &name, mode, start, &events).await;
                 let _ = events.send(last).await;
@@ -117,6 +123,7 @@ pub(super) async fn follow(
 async fn tell(
     app: &App,
     mut pieces: BoxStream<'static, std::io::Result<Piece>>,
+    mode: Mode,
     leaving: impl Future<Output = JournalEvent>,
     events: &mpsc::Sender<JournalEvent>,
     mut place: Start,
@@ -126,11 +133,11 @@ async fn tell(
         // All arms are cancel safe: a piece that is being read stays in the stream.
         let event = tokio::select! {
             piece = pieces.next() => match piece {
-                Some(Ok(Piece { text, cursor })) => {
-                    if let Some(cursor) = &cursor {
+                Some(Ok(piece)) => {
+                    if let Some(cursor) = &piece.cursor {
                         place = Start::Cursor(cursor.clone());
                     }
-                    JournalEvent::Lines { text, cursor }
+                    lines(piece, mode)
                 }
                 Some(Err(error)) => {
                     tracing::warn!(%error, "a journal cannot be followed");
@@ -148,6 +155,19 @@ async fn tell(
     }
 }
 
+/// What was logged as an event, unharmed where the mode may print what is no text.
+fn lines(piece: Piece, mode: Mode) -> JournalEvent {
+    let Piece { bytes, cursor } = piece;
+    let (text, base64) = match String::from_utf8(bytes) {
+        Ok(text) => (text, None),
+        Err(error) if mode.is_binary() => {
+            (String::new(), Some(STANDARD.encode(error.into_bytes())))
+        }
+        Err(error) => (String::from_utf8_lossy(error.as_bytes()).into_owned(), None),
+    };
+    JournalEvent::Lines { text, base64, cursor }
+}
+
 /// Passes on what a unit that has left has logged behind a place.
 async fn rest(
     app: &App,
@@ -160,8 +180,8 @@ async fn rest(
     tokio::time::sleep(SETTLES).await;
     // A container that is gone has taken its lines along.
     let Ok(mut pieces) = app.inspector.follow(name, mode, start, false).await else { return };
-    while let Some(Ok(Piece { text, cursor })) = pieces.next().await {
-        if events.send(JournalEvent::Lines { text, cursor }).await.is_err() {
+    while let Some(Ok(piece)) = pieces.next().await {
+        if events.send(lines(piece, mode)).await.is_err() {
             return;
         }
     }
