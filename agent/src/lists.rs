@@ -132,12 +132,18 @@ pub fn states(snapshot: &Snapshot) -> States {
         !unit.name.is_template()
             && (unit.desired > DesiredState::Inactive || snapshot.places.contains_key(&unit.name))
     });
-    let silent = wanted
+    let silent: Vec<UnitName> = wanted
         .filter(|unit| !snapshot.states.contains_key(&unit.name))
         .map(|unit| unit.name.clone())
         .collect();
+    let lost = silent.iter().filter_map(|name| {
+        let placed = placed_on(snapshot, name).into_iter();
+        let lost: Vec<_> = placed.filter(|id| !snapshot.machines.contains_key(id)).collect();
+        (!lost.is_empty()).then(|| (name.clone(), lost))
+    });
+    let lost: BTreeMap<UnitName, Vec<MachineId>> = lost.collect();
     let machines = machines_of(snapshot, states.iter().map(|s| &s.machine));
-    States { states, silent, machines, unreadable: unreadable(snapshot) }
+    States { states, silent, lost, machines, unreadable: unreadable(snapshot) }
 }
 
 /// `list-machines`.
@@ -147,5 +153,33 @@ pub fn machines(snapshot: &Snapshot) -> Machines {
         cordons: snapshot.cordons.clone(),
         leader: snapshot.leader.as_ref().map(|leader| leader.machine.clone()),
         unreadable: unreadable(snapshot),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use muster_common::snapshot::{Handover, Placement};
+
+    use super::*;
+
+    #[test]
+    fn what_a_lost_machine_has_is_said_to_be_there() {
+        let (unit, machine): (UnitName, MachineId) =
+            ("job.service".parse().unwrap(), "m1".parse().unwrap());
+        let file = FileHash::of("job");
+        let desired = DesiredState::Launched;
+        let placement =
+            Placement { file, desired, generation: 1, handover: Handover::default(), revision: 1 };
+        let record =
+            snapshot::Unit { name: unit.clone(), file, desired, generation: 1, revision: 1 };
+        let mut snapshot = Snapshot::default();
+        snapshot.units.insert(unit.clone(), record);
+        snapshot.places.insert(unit.clone(), BTreeMap::from([(machine.clone(), placement)]));
+        let listed = states(&snapshot);
+        assert_eq!(listed.silent, [unit.clone()]);
+        assert_eq!(listed.lost, BTreeMap::from([(unit, vec![machine.clone()])]));
+        let back = super::machine(&snapshot, &machine);
+        snapshot.machines.insert(machine, back);
+        assert_eq!(states(&snapshot).lost, BTreeMap::new());
     }
 }

@@ -215,6 +215,10 @@ pub struct States {
     pub states: Vec<State>,
     /// Units that are placed, or should be, and that no machine reports on yet; `-` in the table.
     pub silent: Vec<UnitName>,
+    /// Those of them that are placed on machines that are not registered now, and on which: a job, which is not begun again
+    /// elsewhere, and what has yet to be placed anew.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub lost: BTreeMap<UnitName, Vec<MachineId>>,
     /// The machines named in them.
     pub machines: Vec<Machine>,
     /// Records that could not be read.

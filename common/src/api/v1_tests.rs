@@ -220,6 +220,7 @@ fn every_answer_survives_its_json() {
             state: state(),
         }],
         silent: vec![name("b.service")],
+        lost: BTreeMap::from([(name("b.service"), vec!["m2".parse().unwrap()])]),
         machines: vec![machine()],
         unreadable: vec![unreadable.clone()],
     });
