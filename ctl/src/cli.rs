@@ -6,19 +6,20 @@ pub(crate) mod fleet;
 mod global;
 pub(crate) mod reboot;
 
+use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::parser::ValueSource;
-use clap::{ArgMatches, Args, Parser, Subcommand};
+use clap::{ArgAction, ArgMatches, Args, CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
 use muster_common::text::FreeText;
 
 pub(crate) use global::Global;
 use reboot::RebootArgs;
 
-/// How long fleetctl slept between two looks at a unit; what `--block-attempts` counts.
-const BLOCK_ATTEMPT: Duration = Duration::from_millis(500);
+/// How long an attempt of fleetctl 1.0 lasts, in which it looks at a unit four times a second; what `--block-attempts` counts.
+const BLOCK_ATTEMPT: Duration = Duration::from_secs(2);
 
 /// The program.
 pub(crate) const NAME: &str = "musterctl";
@@ -37,6 +38,7 @@ const MANUALS: &str = "Manual pages: musterctl(1) and one for each command, such
 #[command(
     name = "musterctl",
     version,
+    disable_version_flag = true,
     after_help = MANUALS,
     after_long_help = format!("{EXIT_CODES}\n\n{MANUALS}"),
     subcommand_required = true,
@@ -45,6 +47,9 @@ const MANUALS: &str = "Manual pages: musterctl(1) and one for each command, such
     infer_subcommands = true
 )]
 pub(crate) struct Cli {
+    /// Print version
+    #[arg(short = 'V', short_alias = 'v', long, action = ArgAction::Version)]
+    version: Option<bool>,
     #[command(flatten)]
     pub(crate) global: Global,
     #[command(subcommand)]
@@ -224,6 +229,16 @@ pub(crate) enum Command {
     },
 }
 
+impl Command {
+    /// Whether it asks a daemon, so that the ways to one concern it.
+    pub(crate) fn asks(&self) -> bool {
+        !matches!(
+            self,
+            Self::FdForward { .. } | Self::Version | Self::Completions { .. } | Self::Man { .. }
+        )
+    }
+}
+
 /// Arguments of commands that may bring files.
 #[derive(Debug, Args)]
 pub(crate) struct FileArgs {
@@ -234,6 +249,10 @@ pub(crate) struct FileArgs {
     /// Put local files in the place of stored ones that differ
     #[arg(long)]
     pub(crate) replace: bool,
+
+    /// Accepted for fleetctl's sake; without effect, as there
+    #[arg(long, hide = true)]
+    sign: bool,
 
     #[command(flatten)]
     pub(crate) blocking: Blocking,
@@ -268,9 +287,9 @@ pub(crate) struct Blocking {
     #[arg(long)]
     no_block: bool,
 
-    /// Wait for N times half a second at the most; 0 is for ever
-    #[arg(long, value_name = "N", conflicts_with = "timeout")]
-    block_attempts: Option<u32>,
+    /// Wait for N times two seconds at the most, as fleetctl did; 0 is for ever
+    #[arg(long, value_name = "N", allow_negative_numbers = true, conflicts_with = "timeout")]
+    block_attempts: Option<i64>,
 
     /// Wait for this long at the most, such as 90, 500ms or 2m; 0 is for ever
     #[arg(long, value_name = "DURATION", value_parser = duration)]
@@ -285,7 +304,11 @@ impl Blocking {
 
     /// How long to wait; `None` is for ever.
     pub(crate) fn limit(self) -> Option<Duration> {
-        let attempts = self.block_attempts.map(|n| BLOCK_ATTEMPT.saturating_mul(n));
+        // As in fleetctl, less than nothing is no limit either.
+        let attempts = self.block_attempts.map(|n| {
+            let attempts = u32::try_from(n.max(0)).unwrap_or(u32::MAX);
+            BLOCK_ATTEMPT.saturating_mul(attempts)
+        });
         self.timeout.or(attempts).filter(|limit| !limit.is_zero())
     }
 }
@@ -298,7 +321,8 @@ pub(crate) struct ListArgs {
     pub(crate) no_legend: bool,
 
     /// Abbreviate nothing
-    #[arg(short = 'l', long)]
+    // fleetctl 1.0 has its short forms with two dashes.
+    #[arg(short = 'l', long, alias = "l")]
     pub(crate) full: bool,
 
     /// The columns, separated by commas
@@ -345,7 +369,7 @@ pub(crate) struct SshArgs {
     pub(crate) unit: Option<String>,
 
     /// Let the machine use your ssh agent
-    #[arg(short = 'A', long)]
+    #[arg(short = 'A', long, alias = "A")]
     pub(crate) forward_agent: bool,
 
     /// The port of its ssh; what ssh's configuration says if none is given
@@ -435,7 +459,7 @@ pub(crate) struct JournalArgs {
     pub(crate) lines: String,
 
     /// Go on with what is logged from now on
-    #[arg(short, long)]
+    #[arg(short, long, alias = "f")]
     pub(crate) follow: bool,
 
     /// journalctl's output mode, such as short, cat, json or short-iso
@@ -453,6 +477,14 @@ pub(crate) struct JournalArgs {
     /// Accepted for fleetctl's sake; without effect, since no ssh is needed
     #[arg(long, value_name = "PORT", hide = true)]
     ssh_port: Option<u16>,
+}
+
+/// The command line, to be read. A variable of ours that is empty does not count, so that it can be unset for one command.
+pub(crate) fn command() -> clap::Command {
+    let is_empty = |name: &OsStr| std::env::var_os(name).is_some_and(|value| value.is_empty());
+    Cli::command().mut_args(|argument| {
+        if argument.get_env().is_some_and(is_empty) { argument.env(None::<&str>) } else { argument }
+    })
 }
 
 /// Whether an option was given on the command line or by a variable of ours.
@@ -487,8 +519,6 @@ fn duration(text: &str) -> Result<Duration, String> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use crate::output::console::Format;
 
     use super::*;
@@ -523,17 +553,15 @@ mod tests {
     }
 
     #[test]
-    fn attempts_are_half_seconds_and_nought_is_for_ever() {
+    fn attempts_are_as_long_as_fleetctls_and_nought_is_for_ever() {
         let limit = |line: &str| match parse(line).command {
             Command::Start(start) => start.files.blocking.limit(),
             _ => panic!("{line}"),
         };
         assert_eq!(limit("musterctl start a"), None);
         assert_eq!(limit("musterctl start a --block-attempts=0"), None);
-        assert_eq!(
-            limit("musterctl start a --block-attempts=5"),
-            Some(Duration::from_millis(2500))
-        );
+        assert_eq!(limit("musterctl start a --block-attempts -1"), None);
+        assert_eq!(limit("musterctl start a --block-attempts=5"), Some(Duration::from_secs(10)));
         assert_eq!(limit("musterctl start a --timeout 90"), Some(Duration::from_secs(90)));
         assert_eq!(limit("musterctl start a --timeout 1m30s"), Some(Duration::from_secs(90)));
     }

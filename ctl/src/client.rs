@@ -3,9 +3,10 @@
 //! Owns connecting, deadlines and the reading of answers. It never prints an answer and never repeats a request: callers know
 //! whether asking again is right. Of several daemons it asks the first that can be reached.
 
+use std::convert::Infallible;
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -18,9 +19,10 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use muster_common::api::fleet::ErrorBody;
+use muster_common::text::clean;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UnixStream};
 
 use crate::endpoint::{Door, Endpoint};
@@ -360,6 +362,10 @@ impl Client {
             let connected = async {
                 match (&door.tunnel, &door.endpoint) {
                     (Some(tunnel), _) => {
+                        // ssh takes every connection; whether there is a daemon behind it only an answer tells.
+                        if count > 1 {
+                            answers(&tunnel.socket).await?;
+                        }
                         UnixStream::connect(&tunnel.socket).await.map(Stream::Unix)
                     }
                     (None, Endpoint::Unix(socket)) => {
@@ -440,13 +446,39 @@ impl Client {
         path: &str,
         work: impl Future<Output = Result<T, ClientError>>,
     ) -> Result<T, ClientError> {
-        tokio::time::timeout(self.patience.request, work).await.unwrap_or_else(|_| {
-            Err(ClientError::Timeout {
-                endpoint: self.door(),
-                path: path.to_owned(),
-                limit: self.patience.request,
+        let limited = async {
+            tokio::time::timeout(self.patience.request, work).await.unwrap_or_else(|_| {
+                Err(ClientError::Timeout {
+                    endpoint: self.door(),
+                    path: path.to_owned(),
+                    limit: self.patience.request,
+                })
             })
-        })
+        };
+        tokio::select! {
+            biased;
+            done = limited => done,
+            never = self.say_what_is_waited_for(path) => match never {},
+        }
+    }
+
+    /// Says that an answer is long in coming, ever more seldom.
+    async fn say_what_is_waited_for(&self, path: &str) -> Infallible {
+        let Some(mut pause) = self.patience.notice else { return std::future::pending().await };
+        let begun = Instant::now();
+        loop {
+            tokio::time::sleep(pause).await;
+            let waited =
+                humantime::format_duration(Duration::from_secs(begun.elapsed().as_secs().max(1)));
+            let door = self.door().to_string();
+            let _ = writeln!(
+                io::stderr(),
+                "waiting: {} has not answered {} for {waited}",
+                clean(&door),
+                clean(path)
+            );
+            pause = begun.elapsed();
+        }
     }
 
     fn not_daemon(&self, path: &str, status: StatusCode, source: serde_json::Error) -> ClientError {
@@ -468,6 +500,21 @@ impl Pieces {
             }
         }
         Ok(None)
+    }
+}
+
+/// Asks at a tunnel's near end for as little as can be asked. Any answer will do.
+async fn answers(socket: &Path) -> io::Result<()> {
+    const REQUEST: &[u8] = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    let mut stream = UnixStream::connect(socket).await?;
+    let asked = async {
+        stream.write_all(REQUEST).await?;
+        stream.read(&mut [0]).await
+    };
+    match asked.await {
+        // ssh closes what leads to nobody, as a rule before it has read anything.
+        Ok(0) | Err(_) => Err(io::ErrorKind::ConnectionRefused.into()),
+        Ok(_) => Ok(()),
     }
 }
 

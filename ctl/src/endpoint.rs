@@ -55,10 +55,11 @@ pub(crate) struct InvalidEndpoint {
 impl FromStr for Endpoint {
     type Err = InvalidEndpoint;
 
-    /// Takes `unix:///path`, `/path`, like fleetctl `file:///path` for a socket, `http://host:port`, `http://host` (port 80) and, like fleetctl, `host:port`.
+    /// Takes `unix:///path`, `unix:/path`, `/path`, like fleetctl `file:///path` for a socket, `http://host:port`, `http://host` (port 80) and, like fleetctl, `host:port`.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let invalid = |problem| InvalidEndpoint { problem };
-        if let Some(path) = text.strip_prefix("unix://").or(text.strip_prefix("file://")) {
+        let schemes = ["unix://", "file://", "unix:", "file:"];
+        if let Some(path) = schemes.iter().find_map(|scheme| text.strip_prefix(scheme)) {
             return if path.starts_with('/') {
                 Ok(Self::Unix(path.into()))
             } else {
@@ -156,6 +157,7 @@ mod tests {
             (DEFAULT, DEFAULT),
             ("/tmp/m.sock", "unix:///tmp/m.sock"),
             ("file:///tmp/m.sock", "unix:///tmp/m.sock"),
+            ("unix:/tmp/m.sock", "unix:///tmp/m.sock"),
             ("http://10.0.0.1:4001", "http://10.0.0.1:4001"),
             ("http://10.0.0.1:4001/", "http://10.0.0.1:4001"),
             ("http://node-1", "http://node-1:80"),

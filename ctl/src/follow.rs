@@ -142,8 +142,13 @@ async fn events<C: Course>(
         }
         let Some(piece) = piece? else { return Ok(()) };
         for data in decoder.push(&piece)? {
-            reminder.news(Instant::now());
+            let before = console.told();
             course.take(console, &data)?;
+            // A terminal shows how far it is; elsewhere only what is said is seen, and a start that moves from state to state, or
+            // fetches an image, says nothing.
+            if console.shows_progress() || console.told() != before {
+                reminder.news(Instant::now());
+            }
         }
         if course.is_over() {
             return Ok(());

@@ -20,17 +20,21 @@ mod wait;
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory as _, FromArgMatches as _};
+use clap::FromArgMatches as _;
 
 use crate::cli::{Cli, fleet};
 use crate::error::Error;
 use crate::output::console::Console;
 
 fn main() -> ExitCode {
-    let matches = Cli::command().get_matches();
+    let matches = cli::command().get_matches();
     let mut cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let mut console = Console::new(cli.global.format());
-    let variable = |name: &str| std::env::var(name).ok();
+    // What is no text becomes a value that cannot be read, or a path that is not there.
+    let variable = |name: &str| {
+        let found = std::env::var_os(name).filter(|_| cli.command.asks());
+        found.map(|value| value.to_string_lossy().into_owned())
+    };
     match fleet::fall_back(&mut cli.global, |id| cli::is_given(&matches, id), variable) {
         Ok(notes) => notes.iter().for_each(|note| console.note(note)),
         Err(error) => {

@@ -32,6 +32,16 @@ pub(crate) enum Word<'a> {
     Matched(Box<Unit>),
 }
 
+impl Word<'_> {
+    /// What would have been given for it where no pattern was.
+    pub(crate) fn argument(&self) -> String {
+        match self {
+            Self::Named(word) => (*word).to_owned(),
+            Self::Matched(unit) => unit.name.to_string(),
+        }
+    }
+}
+
 /// A pattern that stands for nothing.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PatternError {

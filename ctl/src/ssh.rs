@@ -74,6 +74,14 @@ pub(crate) enum SshError {
         /// Its exit code.
         code: Option<i32>,
     },
+    /// It ended while a command relied on it.
+    #[error("the tunnel through {host} broke: ssh ended{}", code.map(|code| format!(" with exit code {code}")).unwrap_or_default())]
+    Broke {
+        /// The host.
+        host: String,
+        /// Its exit code.
+        code: Option<i32>,
+    },
     /// Nothing to connect to was named.
     #[error("no machine or unit is named")]
     NoTarget,
@@ -82,6 +90,14 @@ pub(crate) enum SshError {
     Ambiguous {
         /// What was given.
         given: String,
+    },
+    /// A pattern that means many units.
+    #[error("{given:?} matches {names}, and ssh goes to one of them")]
+    Several {
+        /// What was given.
+        given: String,
+        /// The units.
+        names: String,
     },
     /// It means neither.
     #[error("{given:?} names no machine, and there is no unit {unit}")]
@@ -113,6 +129,10 @@ impl SshError {
                 "the system's ssh makes the connection; install it (Debian: openssh-client)"
             }
             Self::Ended { .. } => "what ssh says above tells why; `ssh HOST` has to work by itself",
+            Self::Broke { .. } => {
+                "what was requested before stays so; the same command takes it up again"
+            }
+            Self::Several { .. } => "name the unit",
             Self::NoTarget => {
                 "`musterctl list-machines` shows the machines, `list-units` the units"
             }

@@ -5,11 +5,12 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use tokio::process::{Child, Command};
+use tokio::process::{Child, ChildStdin, Command};
 
 use crate::endpoint::{Door, Endpoint, Through};
+use crate::output::console::Console;
 use crate::ssh::{Host, PROGRAM, Settings, SshError};
 
 /// How often the socket is looked for while ssh connects: not noticed beside its handshake.
@@ -45,15 +46,21 @@ exit "$code"
 #[derive(Debug)]
 pub(crate) struct Tunnel {
     minder: Child,
+    /// What the minder reads: it ends ssh when this is closed.
+    hold: Option<ChildStdin>,
+    host: String,
     doors: Vec<Door>,
 }
 
 impl Tunnel {
-    /// Opens a tunnel to these daemons, as seen from the host. It stands once ssh has logged in there.
+    /// Opens a tunnel to these daemons, as seen from the host. It stands once ssh has logged in there. When that lasts longer than
+    /// `notice`, the user is told what is waited for.
     pub(crate) async fn open(
         settings: &Settings,
         host: &Host,
         endpoints: &[Endpoint],
+        notice: Option<Duration>,
+        console: &Console,
     ) -> Result<Self, SshError> {
         let directory = directory().map_err(SshError::Directory)?;
         let socket = |index: usize| directory.path().join(format!("{index}.sock"));
@@ -86,8 +93,20 @@ impl Tunnel {
         // From here on the minder removes it.
         drop(directory.keep());
         let last = last.unwrap_or_default();
+        let hold = minder.stdin.take();
+        let begun = Instant::now();
+        let mut next = notice;
         // However long it takes: ssh limits the connection, and a person may be typing a password.
         while !last.exists() {
+            let waited = begun.elapsed();
+            if next.is_some_and(|next| waited >= next) {
+                let waited_for =
+                    humantime::format_duration(Duration::from_secs(waited.as_secs().max(1)));
+                console.waiting(format_args!(
+                    "ssh to {host} has not made the tunnel after {waited_for}: it waits for the host, or for an answer of yours"
+                ));
+                next = Some(waited * 2);
+            }
             if let Some(status) = minder.try_wait().map_err(SshError::Run)? {
                 // The shell's word for a program that is not there.
                 if status.code() == Some(127) {
@@ -97,7 +116,15 @@ impl Tunnel {
             }
             tokio::time::sleep(LOOK).await;
         }
-        Ok(Self { minder, doors })
+        Ok(Self { minder, hold, host: host.to_string(), doors })
+    }
+
+    /// Comes back when the tunnel stands no more, with what there is to say then.
+    pub(crate) async fn broken(&mut self) -> SshError {
+        match self.minder.wait().await {
+            Ok(status) => SshError::Broke { host: self.host.clone(), code: status.code() },
+            Err(error) => SshError::Run(error),
+        }
     }
 
     /// The daemons behind it.
@@ -107,7 +134,7 @@ impl Tunnel {
 
     /// Ends it, and waits until ssh has gone.
     pub(crate) async fn close(mut self) {
-        drop(self.minder.stdin.take());
+        drop(self.hold.take());
         // What does not go in time goes a moment later: it has been told.
         let _ = tokio::time::timeout(FAREWELL, self.minder.wait()).await;
     }

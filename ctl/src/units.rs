@@ -28,6 +28,7 @@ pub(crate) enum ArgumentError {
     /// There is neither a file nor a unit of that name.
     #[error("{given}: {}", match found {
         Found::Nothing => "no such file, and no such unit in the cluster".to_owned(),
+        Found::Directory => "it is a directory, and no unit of the cluster".to_owned(),
         Found::File { .. } => "it is no unit file by its name, and no unit of the cluster".to_owned(),
         Found::Template(template) => format!("neither it nor its template {template} is a file there or a unit of the cluster"),
     })]
@@ -70,6 +71,8 @@ pub(crate) enum ArgumentError {
 pub(crate) enum Found {
     /// Nothing.
     Nothing,
+    /// A directory.
+    Directory,
     /// A file of another name than a unit file has.
     File {
         /// The name that it would need.
@@ -99,10 +102,16 @@ pub(crate) fn no_file(argument: &str, name: &UnitName) -> ArgumentError {
     let is_file = Path::new(argument).is_file();
     let found = match name.template() {
         _ if is_file => Found::File { needs: name.to_string() },
+        _ if Path::new(argument).is_dir() => Found::Directory,
         Some(template) => Found::Template(template),
         None => Found::Nothing,
     };
-    let hint = type_hint(argument).or_else(|| match &found {
+    let of_type = type_hint(argument).filter(|_| found != Found::Directory);
+    let hint = of_type.or_else(|| match &found {
+        Found::Directory => Some(format!(
+            "name the files in it, as the shell does for {}/*",
+            argument.trim_end_matches('/')
+        )),
         Found::File { needs } => Some(format!("a unit file is named after its unit: {needs}")),
         _ => None,
     });

@@ -115,6 +115,11 @@ pub(crate) fn fall_back(
             ));
         }
     }
+    let flag = flags.experimental_api.is_some().then_some("--experimental-api");
+    let variable = read("experimental_api", "FLEETCTL_EXPERIMENTAL_API").map(|(name, _)| name);
+    if let Some(setting) = flag.or(variable) {
+        notes.push(format!("{setting} has no effect: a daemon's API is all that is asked"));
+    }
     let prefix = read("etcd_key_prefix", "FLEETCTL_ETCD_KEY_PREFIX").map(|(name, _)| name);
     let flag = flags.etcd_key_prefix.is_some().then_some("--etcd-key-prefix");
     if let Some(setting) = flag.or(prefix) {

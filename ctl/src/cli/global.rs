@@ -110,16 +110,28 @@ pub(super) struct WithoutMeaning {
     #[arg(long, global = true, hide = true)]
     pub(super) driver: Option<String>,
 
+    /// fleetctl's old word for its driver
+    #[arg(
+        long,
+        global = true,
+        hide = true,
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true",
+        value_parser = BoolishValueParser::new()
+    )]
+    pub(super) experimental_api: Option<bool>,
+
     /// fleetctl's certificate authority
-    #[arg(long, global = true, hide = true)]
+    #[arg(long, global = true, hide = true, alias = "etcd-cafile")]
     pub(super) ca_file: Option<PathBuf>,
 
     /// fleetctl's certificate
-    #[arg(long, global = true, hide = true)]
+    #[arg(long, global = true, hide = true, alias = "etcd-certfile")]
     pub(super) cert_file: Option<PathBuf>,
 
     /// fleetctl's key
-    #[arg(long, global = true, hide = true)]
+    #[arg(long, global = true, hide = true, alias = "etcd-keyfile")]
     pub(super) key_file: Option<PathBuf>,
 
     /// fleetctl's prefix in etcd

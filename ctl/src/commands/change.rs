@@ -2,16 +2,19 @@
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
+use http::StatusCode;
 use muster_common::api::v1::{
-    Change, ChangeAnswer, Outcome, Unit, UnitChange, UnitChanged, Units, Until, WaitFor,
+    Change, ChangeAnswer, Outcome, Unit, UnitChange, UnitChanged, UnitDetail, Units, Until, WaitFor,
 };
 use muster_common::state::DesiredState;
 use muster_common::unit::UnitName;
 
 use super::exit_code;
+use super::show::path;
 use crate::cli::{FileArgs, NamedArgs, PlaceArgs};
-use crate::client::Client;
+use crate::client::{Client, ClientError};
 use crate::error::Error;
 use crate::output::console::Console;
 use crate::output::json::{UnitResult, What};
@@ -30,6 +33,13 @@ struct Verb {
     until: Until,
     restart: bool,
 }
+
+/// How long a unit that was started a moment ago may take to be placed: a leader does it within milliseconds, and one that was
+/// elected a moment ago within a second.
+const PLACING: Duration = Duration::from_secs(2);
+
+/// How often it is looked at meanwhile.
+const LOOK: Duration = Duration::from_millis(50);
 
 const LOAD: Verb = Verb {
     name: "load",
@@ -267,9 +277,29 @@ async fn known(
     Ok((known, all))
 }
 
-/// Whether a unit is on a machine or on its way to one.
+/// Whether a unit has a machine, though that may not have done anything about it yet.
 fn has_machine(unit: &Unit) -> bool {
-    !unit.name.is_template() && (unit.global || unit.current != DesiredState::Inactive)
+    unit.global || unit.current != DesiredState::Inactive || !unit.machines.is_empty()
+}
+
+/// Whether a unit that waits for a machine gets one in the moment that placing it takes.
+async fn gets_machine(client: &Client, name: &UnitName) -> Result<bool, Error> {
+    let until = Instant::now() + PLACING;
+    loop {
+        let unit: UnitDetail = match client.get(&path(name, "")).await {
+            Ok(unit) => unit,
+            Err(ClientError::Refused { status: StatusCode::NOT_FOUND, .. }) => return Ok(false),
+            Err(error) => return Err(error.into()),
+        };
+        if has_machine(&unit.unit) {
+            return Ok(true);
+        }
+        let waits = unit.unit.desired != DesiredState::Inactive && unit.refusal.is_none();
+        if !waits || Instant::now() >= until {
+            return Ok(false);
+        }
+        tokio::time::sleep(LOOK).await;
+    }
 }
 
 /// The units named that exist and are on their way to a machine or on one, and whether all are.
@@ -279,10 +309,15 @@ async fn on_machines(
     args: &NamedArgs,
     verb: Verb,
 ) -> Result<(Vec<UnitName>, bool), Error> {
-    let (units, mut all) = known(client, console, args, verb, has_machine).await?;
+    // One that waits for a machine would run once it has one, so that a pattern means it too.
+    let fits = |unit: &Unit| {
+        !unit.name.is_template() && (has_machine(unit) || unit.desired != DesiredState::Inactive)
+    };
+    let (units, mut all) = known(client, console, args, verb, fits).await?;
     let mut names = Vec::with_capacity(units.len());
     for (name, unit) in units {
-        if unit.global || unit.current != DesiredState::Inactive {
+        let waits = !unit.name.is_template() && unit.desired != DesiredState::Inactive;
+        if has_machine(&unit) || waits && gets_machine(client, &name).await? {
             names.push(name);
             continue;
         }

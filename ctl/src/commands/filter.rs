@@ -107,8 +107,18 @@ impl Filter {
         Ok(Self { units, states, machine })
     }
 
+    /// Whether units were asked for, in whatever state and wherever they are.
+    pub(super) fn names_only(&self) -> bool {
+        !self.units.is_empty() && self.states.is_empty() && self.machine.is_none()
+    }
+
+    /// Whether each name and pattern is one of these units'.
+    pub(super) fn is_met_by(&self, names: &[String]) -> bool {
+        self.units.iter().all(|wanted| names.iter().any(|name| wanted.is(name)))
+    }
+
     /// An error for the first name or pattern that is none of these units'.
-    pub(super) fn check(&self, names: &[&str]) -> Result<(), Error> {
+    pub(super) fn check(&self, names: &[String]) -> Result<(), Error> {
         for wanted in &self.units {
             if names.iter().any(|name| wanted.is(name)) {
                 continue;

@@ -7,6 +7,7 @@ use muster_common::api::v1::{Machines, States, Units};
 use muster_common::machine::{Machine, MachineId};
 use muster_common::snapshot::Unreadable;
 use muster_common::text::clean;
+use muster_common::unit::UnitName;
 
 use crate::cli::{ListArgs, UnitListArgs};
 use crate::client::Client;
@@ -21,6 +22,9 @@ use super::filter::{Filter, STATES};
 /// What is wanted of units, and how far they have come.
 const DESIRED: [&str; 3] = ["inactive", "loaded", "launched"];
 
+/// What there is to say of a unit whose machine is lost.
+const LOST: &str = "its machine is not registered now, so that how far it came is not known";
+
 /// The column of `list-units` that is shown by itself when there is something in it.
 const REMARK: &str = "remark";
 
@@ -34,10 +38,8 @@ pub(crate) async fn units(
     let filter = Filter::new(client, args, STATES).await?;
     let answer: States = client.get("/v1/states").await?;
     let addresses = addresses(&answer.machines);
-    let silent = answer
-        .silent
-        .into_iter()
-        .map(|name| StateRow { unit: name.to_string(), ..StateRow::default() });
+    let lost = answer.lost;
+    let silent = answer.silent.into_iter().flat_map(|name| silent_rows(&name, lost.get(&name)));
     let reported = answer.states.into_iter().map(|s| StateRow {
         unit: s.name.to_string(),
         ip: address(&addresses, &s.machine),
@@ -51,11 +53,20 @@ pub(crate) async fn units(
         remark: present(&s.state.remark),
     });
     let mut rows: Vec<StateRow> = reported.chain(silent).collect();
-    filter.check(&rows.iter().map(|row| row.unit.as_str()).collect::<Vec<_>>())?;
+    let mut names: Vec<String> = rows.iter().map(|row| row.unit.clone()).collect();
+    if !filter.is_met_by(&names) {
+        // What is on no machine exists all the same.
+        let known: Units = client.get("/v1/units").await?;
+        names.extend(known.units.iter().map(|unit| unit.name.to_string()));
+    }
+    filter.check(&names)?;
     rows.retain(|row| {
         let states = [&row.load, &row.active, &row.sub].map(|state| state.as_deref());
         filter.takes(&row.unit, states.into_iter().flatten(), row.machine.iter())
     });
+    if rows.is_empty() && filter.names_only() {
+        console.note("no machine has any of these units; `musterctl list-unit-files` shows what is wanted of them");
+    }
     rows.sort_by(|a, b| (&a.unit, &a.machine).cmp(&(&b.unit, &b.machine)));
     // An exit code or a download that goes on is worth a column; where there is nothing to say the table is fleetctl's.
     if args.list.fields.is_none() && rows.iter().any(|row| row.remark.is_some()) {
@@ -64,6 +75,18 @@ pub(crate) async fn units(
     fields::print(console, &args.list, &columns, &rows)?;
     warn(console, &answer.unreadable);
     Ok(ExitCode::SUCCESS)
+}
+
+/// The rows of a unit that no machine reports on: one for each machine that has it and is lost, and one without if there is none.
+fn silent_rows(name: &UnitName, lost: Option<&Vec<MachineId>>) -> Vec<StateRow> {
+    let row = StateRow { unit: name.to_string(), ..StateRow::default() };
+    let Some(lost) = lost else { return vec![row] };
+    let at = |machine: &MachineId| StateRow {
+        machine: Some(machine.clone()),
+        remark: Some(LOST.to_owned()),
+        ..row.clone()
+    };
+    lost.iter().map(at).collect()
 }
 
 /// Lists the units the cluster knows.
@@ -79,7 +102,7 @@ pub(crate) async fn unit_files(
     let filter = Filter::new(client, args, &DESIRED).await?;
     let answer: Units = client.get("/v1/units").await?;
     let addresses = addresses(&answer.machines);
-    filter.check(&answer.units.iter().map(|unit| unit.name.as_str()).collect::<Vec<_>>())?;
+    filter.check(&answer.units.iter().map(|unit| unit.name.to_string()).collect::<Vec<_>>())?;
     let rows: Vec<FileRow> = answer
         .units
         .into_iter()

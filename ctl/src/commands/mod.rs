@@ -18,6 +18,7 @@ mod ssh;
 mod verify;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use muster_common::text::FreeText;
 
@@ -29,9 +30,12 @@ use crate::output::console::Console;
 use crate::ssh::Settings;
 use crate::tunnel::Tunnel;
 
+/// How long a command goes on when its tunnel breaks: what has all its answers, or was interrupted, ends by itself.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
 /// Carries out the command: behind a tunnel, if one is wanted and the command asks a daemon.
 pub(crate) async fn run(cli: Cli, console: &mut Console) -> Result<ExitCode, Error> {
-    let Cli { global, command } = cli;
+    let Cli { global, command, .. } = cli;
     match &command {
         Command::FdForward { socket } => return fd_forward::run(socket).await,
         Command::Version => return verify::version(console),
@@ -54,9 +58,23 @@ pub(crate) async fn run(cli: Cli, console: &mut Console) -> Result<ExitCode, Err
             Carried::Connection(connection) => Err(connection.make()),
         };
     };
-    let tunnel = Tunnel::open(&settings, host, &global.endpoint.0).await?;
+    let endpoints = &global.endpoint.0;
+    let mut tunnel = Tunnel::open(&settings, host, endpoints, global.notice(), console).await?;
     let client = Client::new(tunnel.doors(), patience, global.debug);
-    let carried = asked(command, &global, &client, &settings, console).await;
+    let carried = {
+        let mut asked = std::pin::pin!(asked(command, &global, &client, &settings, console));
+        tokio::select! {
+            biased;
+            carried = &mut asked => carried,
+            broke = tunnel.broken() => match tokio::time::timeout(LAST_WORDS, asked).await {
+                Ok(Err(Error::Client(_))) | Err(_) => Err(broke.into()),
+                Ok(carried) => carried,
+            },
+        }
+    };
+    // Where it was broken off, what became of units before that is told as well.
+    console.end_progress();
+    console.finish()?;
     tunnel.close().await;
     match carried? {
         Carried::Out(code) => Ok(code),

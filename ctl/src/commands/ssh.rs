@@ -7,7 +7,7 @@ use std::io::IsTerminal as _;
 use std::os::unix::process::CommandExt as _;
 
 use http::StatusCode;
-use muster_common::api::v1::{Machines, UnitDetail};
+use muster_common::api::v1::{Machines, Unit, UnitDetail};
 use muster_common::machine::{Machine, MachineId};
 use muster_common::unit::UnitName;
 
@@ -15,6 +15,7 @@ use crate::cli::SshArgs;
 use crate::client::{Client, ClientError, escape};
 use crate::error::Error;
 use crate::machines::{Candidate, Meant, pick};
+use crate::pattern::{self, Word};
 use crate::ssh::{Host, PROGRAM, Settings, SshError};
 
 /// A connection that is to be made.
@@ -32,13 +33,20 @@ pub(crate) async fn prepare(
     let (address, command) = match (&args.machine, &args.unit) {
         (None, None) => {
             let target = args.target.as_deref().ok_or(SshError::NoTarget)?;
-            (address_of_either(client, target).await?, args.command.clone())
+            let address = match one_matched(client, target).await? {
+                Some(unit) => address_of_unit(client, unit.as_str()).await?,
+                None => address_of_either(client, target).await?,
+            };
+            (address, args.command.clone())
         }
         (machine, unit) => {
             let address = match (machine, unit) {
                 (Some(given), _) => address_of_machine(client, given).await?,
                 (None, unit) => {
-                    address_of_unit(client, unit.as_deref().unwrap_or_default()).await?
+                    let given = unit.as_deref().unwrap_or_default();
+                    let matched = one_matched(client, given).await?;
+                    let unit = matched.as_ref().map_or(given, UnitName::as_str);
+                    address_of_unit(client, unit).await?
                 }
             };
             (address, args.target.iter().chain(&args.command).cloned().collect())
@@ -54,6 +62,27 @@ impl Connection {
     /// Becomes ssh. Comes back only if that cannot be.
     pub(crate) fn make(self) -> Error {
         SshError::Run(std::process::Command::new(PROGRAM).args(self.arguments).exec()).into()
+    }
+}
+
+/// The one unit on a machine that a pattern matches; `None` if what is given is no pattern.
+async fn one_matched(client: &Client, given: &str) -> Result<Option<UnitName>, Error> {
+    let words = [given.to_owned()];
+    let verb = "be gone to: none is on a machine";
+    let fits = |unit: &Unit| !unit.name.is_template() && !unit.machines.is_empty();
+    let mut matched = Vec::new();
+    for word in pattern::expand(client, &words, verb, fits).await? {
+        match word {
+            Word::Named(_) => return Ok(None),
+            Word::Matched(unit) => matched.push(unit.name),
+        }
+    }
+    match matched.as_slice() {
+        [only] => Ok(Some(only.clone())),
+        several => {
+            let names = pattern::names(several.iter());
+            Err(SshError::Several { given: given.to_owned(), names }.into())
+        }
     }
 }
 

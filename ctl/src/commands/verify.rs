@@ -11,7 +11,7 @@ use crate::client::{Client, ClientError, escape};
 use crate::error::Error;
 use crate::output::console::Console;
 use crate::output::json;
-use crate::pattern;
+use crate::pattern::{self, Word};
 use crate::units;
 
 /// What a comparison came to, in JSON.
@@ -31,11 +31,10 @@ pub(crate) async fn run(
     console: &Console,
     arguments: &[String],
 ) -> Result<ExitCode, Error> {
-    // A pattern stands for stored units, and would be compared with itself.
-    if let Some(given) = pattern::first(arguments)? {
-        return Err(pattern::PatternError::Files { given }.into());
-    }
-    let located = units::locate(arguments)?;
+    // A pattern stands for stored units, each of which has its file here if it has one.
+    let words = pattern::expand(client, arguments, "be compared", |_| true).await?;
+    let arguments: Vec<String> = words.iter().map(Word::argument).collect();
+    let located = units::locate(&arguments)?;
     let mut rows = Vec::new();
     let mut all_same = true;
     for ((name, hash), argument) in located.units.iter().zip(&located.arguments) {

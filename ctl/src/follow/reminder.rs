@@ -54,7 +54,7 @@ impl Reminder {
         Self { first, since: now, next: first.unwrap_or_default() }
     }
 
-    /// There is news.
+    /// There is news, and it can be seen.
     pub(super) fn news(&mut self, now: Instant) {
         self.since = now;
         self.next = self.first.unwrap_or_default();

@@ -4,6 +4,7 @@
 //! drives the terminal or passes for a line of ours: what is said comes from users, machines and files. It never decides
 //! what is worth saying.
 
+use std::cell::Cell;
 use std::fmt::Display;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::time::Duration;
@@ -30,12 +31,24 @@ pub(crate) struct Console {
     format: Format,
     results: Vec<UnitResult>,
     progress: Option<ProgressBar>,
+    /// How many things were said, and results given.
+    told: Cell<u64>,
 }
 
 impl Console {
     /// A console that prints data in `format`.
     pub(crate) fn new(format: Format) -> Self {
-        Self { format, results: Vec::new(), progress: None }
+        Self { format, results: Vec::new(), progress: None, told: Cell::new(0) }
+    }
+
+    /// How many things have been said, and results given, so far.
+    pub(crate) fn told(&self) -> u64 {
+        self.told.get()
+    }
+
+    /// Whether how far a wait is can be seen.
+    pub(crate) fn shows_progress(&self) -> bool {
+        self.progress.is_some()
     }
 
     /// Whether standard output carries JSON.
@@ -45,6 +58,7 @@ impl Console {
 
     /// Lines of text, hidden characters made visible.
     pub(crate) fn text(&self, text: &str) -> io::Result<()> {
+        self.told.set(self.told.get() + 1);
         self.data(clean_lines(text).to_string().as_bytes())
     }
 
@@ -65,6 +79,7 @@ impl Console {
 
     /// What became of a unit: a line now, or an entry of the JSON array that [`Self::finish`] prints.
     pub(crate) fn result(&mut self, result: UnitResult) -> io::Result<()> {
+        self.told.set(self.told.get() + 1);
         match (self.format, result.line()) {
             (Format::Table, Some(line)) => self.text(&format!("{}\n", clean(&line))),
             (Format::Table, None) => Ok(()),
@@ -107,6 +122,7 @@ impl Console {
     }
 
     fn talk(&self, kind: &str, text: &dyn Display) {
+        self.told.set(self.told.get() + 1);
         let text = said(&text.to_string());
         // Nothing can be done about a standard error that cannot be written.
         self.beside_progress(|| drop(writeln!(io::stderr(), "{kind}: {text}")));

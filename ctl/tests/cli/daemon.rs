@@ -41,6 +41,8 @@ pub(crate) enum Answer {
     Events(Vec<Value>),
     /// A stream of events that stays open.
     OpenEvents(Vec<Value>),
+    /// A stream of these events, again and again, with 20 ms between them.
+    EndlessEvents(Vec<Value>),
     /// The connection is closed without a word.
     Hangup,
     /// The request is read and never answered.
@@ -204,6 +206,7 @@ impl Answer {
                 let events = events.iter().map(|event| format!("data: {event}\n\n"));
                 (200, "text/event-stream", events.collect())
             }
+            Self::EndlessEvents(_) => (200, "text/event-stream", String::new()),
             Self::Hangup => return Ok(()),
             Self::Silence => return wait_for_hangup(stream),
         };
@@ -212,6 +215,12 @@ impl Answer {
             "HTTP/1.1 {status} Scripted\r\ncontent-type: {kind}\r\nconnection: close\r\n\r\n{body}"
         )?;
         stream.flush()?;
+        if let Self::EndlessEvents(events) = &self {
+            for event in events.iter().cycle() {
+                write!(stream, "data: {event}\n\n")?;
+                thread::sleep(std::time::Duration::from_millis(20));
+            }
+        }
         if matches!(self, Self::OpenEvents(_)) { wait_for_hangup(stream) } else { Ok(()) }
     }
 }

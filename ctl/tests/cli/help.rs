@@ -96,11 +96,11 @@ fn help_lists_every_command() {
       help             Print this message or the help of the given subcommand(s)
 
     Options:
-      -h, --help
-              Print help (see a summary with '-h')
-
       -V, --version
               Print version
+
+      -h, --help
+              Print help (see a summary with '-h')
 
     Global options:
           --endpoint <ENDPOINT>

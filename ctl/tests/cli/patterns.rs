@@ -129,9 +129,89 @@ fn a_pattern_that_stands_for_nothing_is_an_error_and_nothing_is_changed() {
     assert_snapshot!(daemon.run("ssh web@*"), @r#"
     exit 1
     --- stderr
-    error: "web@*" names no machine, and there is no unit of that name
-    hint: `musterctl list-machines` shows the machines there are
+    error: "web@*" matches web@1.service, web@2.service, and ssh goes to one of them
+    hint: name the unit
     "#);
+    assert_snapshot!(daemon.run("ssh web@3*"), @r#"
+    exit 1
+    --- stderr
+    error: "web@3*" matches web@3.service, and nothing that can be gone to: none is on a machine
+    "#);
+}
+
+#[test]
+fn a_unit_that_is_on_no_machine_is_not_said_not_to_exist() {
+    let states = || Answer::json(json!({"states": [], "silent": [], "machines": []}));
+    let list = |line: &str| daemon(vec![("GET /v1/states", states())]).run(line);
+    let expected = "exit 0\n--- stdout\nUNIT\tMACHINE\tACTIVE\tSUB\n--- stderr\n\
+                    note: no machine has any of these units; `musterctl list-unit-files` shows what is wanted of them\n";
+    assert_eq!(list("list-units web@3"), expected);
+    assert_eq!(list("list-units web@*"), expected);
+    assert!(list("list-units web@3 ghost").ends_with("error: there is no unit ghost.service\n"));
+    assert!(list("list-units web@* x*").contains("no unit of the cluster matches \"x*\""));
+}
+
+#[test]
+fn a_job_on_a_machine_that_is_lost_is_shown_there() {
+    let states = json!({
+        "states": [], "silent": ["job.service", "new.service"], "machines": [],
+        "lost": { "job.service": [machine(2).id] },
+    });
+    let list =
+        |line: &str| daemon(vec![("GET /v1/states", Answer::json(states.clone()))]).run(line);
+    assert_snapshot!(list("list-units"), @r"
+    exit 0
+    --- stdout
+    UNIT		MACHINE		ACTIVE	SUB	REMARK
+    job.service	22222222...	-	-	its machine is not registered now, so that how far it came is not known
+    new.service	-		-	-	-
+    ");
+    assert_snapshot!(list("list-units --fields=unit,machine --no-legend job"), @"
+    exit 0
+    --- stdout
+    job.service	22222222...
+    ");
+}
+
+#[test]
+fn what_was_started_a_moment_ago_can_be_stopped() {
+    let units = |machines: &[u8]| json!({ "machines": [machine(1)], "units": [unit("web@1.service", "launched", "inactive", machines)] });
+    let detail = |machines: &[u8], more: serde_json::Value| {
+        let mut detail = unit("web@1.service", "launched", "inactive", machines);
+        detail["text"] = json!("");
+        detail["refusal"] = more;
+        Answer::json(detail)
+    };
+    let accepted = || Answer::json(changed([("web@1.service", json!({ "outcome": "changed" }))]));
+    for line in ["stop --no-block web@1", "stop --no-block web@*", "restart --no-block web@1"] {
+        // Its machine has not carried out anything yet.
+        let placed = Daemon::of(vec![
+            ("GET /v1/units", Answer::json(units(&[1]))),
+            ("POST /v1/units", accepted()),
+        ]);
+        assert!(placed.run(line).starts_with("exit 0\n"), "{line}");
+        // It has no machine yet.
+        let being_placed = Daemon::of(vec![
+            ("GET /v1/units", Answer::json(units(&[]))),
+            ("GET /v1/units/web@1.service", detail(&[], json!(null))),
+            ("GET /v1/units/web@1.service", detail(&[1], json!(null))),
+            ("POST /v1/units", accepted()),
+        ]);
+        assert!(being_placed.run(line).starts_with("exit 0\n"), "{line}");
+        assert_eq!(asked(&being_placed), ["web@1.service"], "{line}");
+    }
+    // None takes it: that is another matter.
+    let refusal = serde_json::to_value(crate::words::full()).unwrap();
+    let waiting = Daemon::of(vec![
+        ("GET /v1/units", Answer::json(units(&[]))),
+        ("GET /v1/units/web@1.service", detail(&[], refusal)),
+    ]);
+    assert_snapshot!(waiting.run("stop web@1"), @r"
+    exit 1
+    --- stderr
+    error: web@1.service cannot be stopped: it is inactive
+    hint: it waits for a machine; `musterctl unload web@1.service` takes it back
+    ");
 }
 
 #[test]
@@ -276,6 +356,13 @@ fn what_is_neither_a_file_nor_a_unit_is_said_to_be_neither() {
     --- stderr
     error: notes: it is no unit file by its name, and no unit of the cluster
     hint: a unit file is named after its unit: notes.service
+    ");
+    std::fs::create_dir(folder.path().join("units")).unwrap();
+    assert_snapshot!(run("units.service", "start ./units"), @r"
+    exit 1
+    --- stderr
+    error: ./units: it is a directory, and no unit of the cluster
+    hint: name the files in it, as the shell does for ./units/*
     ");
     let of_template = "app@1.service is not known and neither is its template app@.service; submit the template first";
     assert_snapshot!(knows_nothing("app@1.service", of_template).run("start app@1"), @r"

@@ -204,6 +204,70 @@ fn a_tunnel_that_cannot_be_says_what_ssh_said() {
 }
 
 #[test]
+fn behind_a_tunnel_too_the_first_daemon_that_answers_is_asked() {
+    let (sshd, daemon) = (Sshd::new(""), cluster());
+    let tunnel = format!("127.0.0.1:{}", sshd.port());
+    let there = daemon.socket().display().to_string();
+    for endpoints in [format!("/nowhere/a.sock,{there}"), format!("{there},/nowhere/a.sock")] {
+        let words = ["--tunnel", &tunnel, "--endpoint", &endpoints, "list-units", "--no-legend"];
+        let mut command = daemon.command("");
+        sshd.beside(&mut command);
+        let output = command.args(words).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{endpoints}: {}", shown(&output));
+        assert_eq!(output.stdout, b"web.service\t-\t-\t-\n", "{endpoints}");
+    }
+    let none = "/nowhere/a.sock,/nowhere/b.sock";
+    let nobody = run(&sshd, &daemon, &["--tunnel", &tunnel, "--endpoint", none, "list-units"]);
+    let said = format!("no daemon listens at unix:///nowhere/b.sock on {tunnel}");
+    assert!(nobody.starts_with("exit 1\n") && nobody.contains(&said), "{nobody}");
+}
+
+#[test]
+fn a_tunnel_that_breaks_in_the_middle_says_so() {
+    let daemon = Daemon::of(vec![
+        (
+            "POST /v1/units",
+            Answer::json(crate::words::changed([("web.service", json!({"outcome": "created"}))])),
+        ),
+        ("POST /v1/wait", Answer::OpenEvents(vec![])),
+    ]);
+    let sshd = Sshd::new("");
+    let mut command = daemon.command("start web --tunnel");
+    sshd.beside(&mut command);
+    command.arg(format!("127.0.0.1:{}", sshd.port()));
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    eventually("the wait", || daemon.lines().len() == 2);
+    sshd.end_sessions();
+    let shown = shown(&child.wait_with_output().unwrap());
+    let said = format!(
+        "error: the tunnel through 127.0.0.1:{} broke: ssh ended with exit code 255\n\
+         hint: what was requested before stays so; the same command takes it up again\n",
+        sshd.port()
+    );
+    assert!(shown.starts_with("exit 1\n--- stderr\n") && shown.ends_with(&said), "{shown}");
+    eventually("the tunnel's end", || sshd.is_left_alone());
+}
+
+#[test]
+fn whoever_waits_for_ssh_is_told_so() {
+    let (sshd, daemon) = (Sshd::new(""), cluster());
+    // A host that takes the connection and never says a word.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = silent.local_addr().unwrap().port();
+    let mut command = daemon.command("list-units --notice-after 100ms --ssh-timeout 30 --tunnel");
+    sshd.beside(&mut command);
+    command.arg(format!("127.0.0.1:{port}")).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut said = [0; 60];
+    child.stderr.as_mut().unwrap().read_exact(&mut said).unwrap();
+    let said = String::from_utf8(said.into()).unwrap();
+    let expected = format!("waiting: ssh to 127.0.0.1:{port} has not made the tunnel");
+    assert!(said.starts_with(&expected), "{said}");
+    interrupt(&child);
+    child.wait().unwrap();
+}
+
+#[test]
 fn a_tunnel_goes_with_its_command_however_that_ends() {
     let refused = json!({ "event": "degraded", "message": "the store is away" });
     let daemon = Daemon::of(vec![
@@ -326,6 +390,9 @@ fn the_environment_of_fleetctl_counts_behind_our_own() {
     };
     assert_eq!(with(&[]), "exit 0\n--- stdout\nweb.service\t-\t-\t-\n");
     assert!(with(&[("MUSTERCTL_ENDPOINT", "/nowhere/m.sock")]).contains("/nowhere/m.sock"));
+    // An empty one is none, whosoever it is.
+    let empty = ["MUSTERCTL_ENDPOINT", "MUSTERCTL_TUNNEL", "MUSTERCTL_DEBUG", "FLEETCTL_TUNNEL"];
+    assert_eq!(with(&empty.map(|name| (name, ""))), "exit 0\n--- stdout\nweb.service\t-\t-\t-\n");
     assert_snapshot!(with(&[("FLEETCTL_DRIVER", "etcd")]), @r"
     exit 1
     --- stderr
@@ -357,6 +424,14 @@ fn local_files_are_compared_with_what_is_stored() {
         ("GET /v1/units/a.service", stored("a.service", "[Service]\nExecStart=/bin/a\n")),
         ("GET /v1/units/b.service", stored("b.service", "[Service]\nExecStart=/bin/x\n")),
         ("GET /v1/units/c@1.service", Answer::error(404, "unit c@1.service does not exist")),
+        (
+            "GET /v1/units",
+            Answer::json(json!({ "machines": [], "units": [
+                unit("a.service", "launched", "launched", &[1]),
+                unit("b.service", "launched", "launched", &[1]),
+                unit("e.service", "launched", "launched", &[1]),
+            ] })),
+        ),
     ]);
     assert_snapshot!(daemon.run_in(folder.path(), "verify a.service b.service c@1"), @r"
     exit 1
@@ -367,6 +442,19 @@ fn local_files_are_compared_with_what_is_stored() {
     error: c@1.service is not stored in the cluster
     ");
     assert_eq!(daemon.run_in(folder.path(), "verify a").lines().next(), Some("exit 0"));
+    // A pattern stands for stored units; each has its file here.
+    assert_snapshot!(daemon.run_in(folder.path(), "verify [ab]*"), @r"
+    exit 1
+    --- stdout
+    Unit a.service is stored as in the local file
+    --- stderr
+    error: b.service: the cluster has another file of it; line 2 is the first that differs
+    ");
+    assert_snapshot!(daemon.run_in(folder.path(), "verify e*"), @r"
+    exit 1
+    --- stderr
+    error: e.service: no such file, and no such unit in the cluster
+    ");
     assert_snapshot!(daemon.run_in(folder.path(), "verify d.service"), @r"
     exit 1
     --- stderr
@@ -378,6 +466,14 @@ fn local_files_are_compared_with_what_is_stored() {
 fn the_version_is_said_as_fleetctl_said_it() {
     let expected = format!("exit 0\n--- stdout\nmusterctl version {}\n", env!("CARGO_PKG_VERSION"));
     assert_eq!(shown(&musterctl("version").output().unwrap()), expected);
+    // What says whom to ask is nothing to a command that asks nobody.
+    let mut command = musterctl("version");
+    command.env("FLEETCTL_DRIVER", "etcd").env("FLEETCTL_ENDPOINT", "http://127.0.0.1:2379");
+    assert_eq!(shown(&command.output().unwrap()), expected);
+    for flag in ["--version", "-V", "-v"] {
+        let shown = shown(&musterctl(flag).output().unwrap());
+        assert!(shown.starts_with("exit 0\n--- stdout\nmusterctl "), "{flag}: {shown}");
+    }
 }
 
 #[test]

@@ -105,6 +105,16 @@ impl Sshd {
             .env_remove("SSH_AUTH_SOCK");
     }
 
+    /// Ends every connection, as a host does that goes down.
+    pub(crate) fn end_sessions(&self) {
+        let children = format!("/proc/{0}/task/{0}/children", self.child.id());
+        let sessions = std::fs::read_to_string(children).unwrap_or_default();
+        for session in sessions.split_whitespace() {
+            let killed = Command::new("kill").args(["-KILL", session]).status();
+            assert!(killed.unwrap().success());
+        }
+    }
+
     /// Whether a command has left nothing of its tunnel, neither files nor sessions.
     pub(crate) fn is_left_alone(&self) -> bool {
         let children = format!("/proc/{0}/task/{0}/children", self.child.id());

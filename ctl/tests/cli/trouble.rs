@@ -94,6 +94,15 @@ fn a_daemon_that_does_not_answer() {
 }
 
 #[test]
+fn an_answer_that_is_long_in_coming_is_said_to_be_waited_for() {
+    let daemon = Daemon::new([("GET /v1/states", Answer::Silence)]);
+    let shown = daemon.run("list-units --request-timeout 2 --notice-after 0.3s");
+    let said = "exit 1\n--- stderr\nwaiting: unix://[SOCKET] has not answered /v1/states for 1s\n";
+    assert!(shown.starts_with(said), "{shown}");
+    assert!(!daemon.run("list-units --request-timeout 0.2").contains("waiting"));
+}
+
+#[test]
 fn a_daemon_that_hangs_up() {
     let daemon = Daemon::new([("GET /v1/states", Answer::Hangup)]);
     assert_snapshot!(daemon.run("list-units"), @r"

@@ -202,10 +202,10 @@ fn time_limits_name_what_is_still_waited_for() {
             ("POST /v1/wait", Answer::OpenEvents(vec![])),
         ])
     };
-    assert_snapshot!(daemon().run("start web@1 web@2 --block-attempts=2"), @r"
+    assert_snapshot!(daemon().run("start web@1 web@2 --block-attempts=1"), @r"
     exit 1
     --- stderr
-    error: timed out: after 1s, web@1.service (nothing heard yet), web@2.service (nothing heard yet) are still waited for
+    error: timed out: after 2s, web@1.service (nothing heard yet), web@2.service (nothing heard yet) are still waited for
     hint: what was requested stays so; `musterctl list-units` shows how far it is
     ");
     assert_snapshot!(daemon().run("start web@1 web@2 --timeout=1s -o json"), @r#"
@@ -297,6 +297,31 @@ fn read_until(stream: &mut impl Read, text: &str) -> String {
             return so_far.into_owned();
         }
     }
+}
+
+/// A daemon whose unit moves from state to state for ever must not keep a script from hearing of it.
+#[test]
+fn a_wait_in_which_all_moves_and_nothing_is_said_says_what_it_waits_for() {
+    let step = |sub: &str| {
+        json!({
+            "event": "progress", "name": "web@1.service", "machine": machine(1),
+            "state": state("activating", sub),
+        })
+    };
+    let daemon = Daemon::new([
+        accepted(["web@1.service"]),
+        ("POST /v1/wait", Answer::EndlessEvents(vec![step("start"), step("auto-restart")])),
+        ("GET /v1/machines", Answer::json(json!({ "machines": [machine(1)] }))),
+    ]);
+    let child = daemon
+        .command("start web@1 --notice-after 300ms")
+        .stderr(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    eventually("the notice", || daemon.lines().iter().any(|line| line == "GET /v1/machines"));
+    interrupt(&child);
+    child.wait_with_output().unwrap();
 }
 
 #[test]
