@@ -176,7 +176,7 @@ mod tests {
         snapshot.units.insert(unit.clone(), record);
         snapshot.places.insert(unit.clone(), BTreeMap::from([(machine.clone(), placement)]));
         let listed = states(&snapshot);
-        assert_eq!(listed.silent, [unit.clone()]);
+        assert_eq!(listed.silent, std::slice::from_ref(&unit));
         assert_eq!(listed.lost, BTreeMap::from([(unit, vec![machine.clone()])]));
         let back = super::machine(&snapshot, &machine);
         snapshot.machines.insert(machine, back);

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::parser::ValueSource;
-use clap::{ArgAction, ArgMatches, Args, CommandFactory as _, Parser, Subcommand};
+use clap::{ArgAction, ArgMatches, Args, CommandFactory as _, Parser, Subcommand, value_parser};
 use clap_complete::Shell;
 use muster_common::text::FreeText;
 
@@ -43,8 +43,10 @@ const MANUALS: &str = "Manual pages: musterctl(1) and one for each command, such
     after_long_help = format!("{EXIT_CODES}\n\n{MANUALS}"),
     subcommand_required = true,
     arg_required_else_help = true,
-    // fleetctl takes the beginning of a command's name for it.
-    infer_subcommands = true
+    // fleetctl takes the beginning of a command's name for it,
+    infer_subcommands = true,
+    // and of two of a flag the last, so that an alias can have one.
+    args_override_self = true
 )]
 pub(crate) struct Cli {
     /// Print version
@@ -198,7 +200,7 @@ pub(crate) enum Command {
     /// Fails when one differs or is not stored. fleetctl's command of this name checked signatures once, and does nothing
     /// any more.
     Verify {
-        /// Unit files, or instances of templates
+        /// Unit files, instances of templates, or patterns of stored units whose files are here
         #[arg(required = true, value_name = "UNIT")]
         units: Vec<String>,
     },
@@ -373,7 +375,7 @@ pub(crate) struct SshArgs {
     pub(crate) forward_agent: bool,
 
     /// The port of its ssh; what ssh's configuration says if none is given
-    #[arg(long, value_name = "PORT")]
+    #[arg(long, value_name = "PORT", value_parser = value_parser!(u16).range(1..))]
     pub(crate) ssh_port: Option<u16>,
 }
 
@@ -541,6 +543,19 @@ mod tests {
             parse("musterctl list-units --endpoint /s").global.endpoint,
             "/s".parse().unwrap()
         );
+    }
+
+    #[test]
+    fn of_two_of_a_flag_the_last_counts() {
+        let global = parse("musterctl --tunnel a --tunnel b --debug --debug list-units").global;
+        assert_eq!((global.tunnel, global.debug), (Some("b".parse().unwrap()), true));
+        let global = parse("musterctl --tunnel a list-units -l --full --tunnel b").global;
+        assert_eq!(global.tunnel, Some("b".parse().unwrap()));
+        let Command::ListUnits(list) = parse("musterctl list-units --state a --state b,c").command
+        else {
+            panic!("another command")
+        };
+        assert_eq!(list.state, ["a", "b", "c"]);
     }
 
     #[test]

@@ -69,7 +69,9 @@ impl FromStr for Endpoint {
         if text.starts_with('/') {
             return Ok(Self::Unix(text.into()));
         }
-        let authority = match text.split_once("://") {
+        let parts =
+            text.split_once("://").map(|(scheme, rest)| (scheme.to_ascii_lowercase(), rest));
+        let authority = match parts.as_ref().map(|(scheme, rest)| (scheme.as_str(), *rest)) {
             Some(("http", rest)) => rest.strip_suffix('/').unwrap_or(rest),
             Some(("https", _)) => return Err(invalid("https is not supported by this version")),
             Some(_) => return Err(invalid("its scheme is unknown")),
@@ -161,6 +163,7 @@ mod tests {
             ("http://10.0.0.1:4001", "http://10.0.0.1:4001"),
             ("http://10.0.0.1:4001/", "http://10.0.0.1:4001"),
             ("http://node-1", "http://node-1:80"),
+            ("HTTP://node-1:1", "http://node-1:1"),
             ("node-1:4001", "http://node-1:4001"),
             ("http://[::1]:4001", "http://[::1]:4001"),
         ];

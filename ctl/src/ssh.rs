@@ -271,6 +271,7 @@ impl Settings {
             "-oControlMaster=no",
             "-oControlPath=none",
             "-oExitOnForwardFailure=yes",
+            "-oClearAllForwardings=no",
             "-oStreamLocalBindMask=0177",
             "-oServerAliveInterval=10",
             "-oServerAliveCountMax=3",

@@ -156,6 +156,10 @@ fn a_tunnel_leads_to_the_socket_and_is_gone_afterwards() {
     let listed = run(&sshd, &daemon, &["--tunnel", &tunnel, "list-units", "--no-legend"]);
     assert_eq!(listed, "exit 0\n--- stdout\nweb.service\t-\t-\t-\n");
     eventually("the tunnel's end", || sshd.is_left_alone());
+    // What a user's configuration says of other connections is not for this one.
+    sshd.configure("Host *\nClearAllForwardings yes\nRequestTTY force\nExitOnForwardFailure no");
+    assert_eq!(run(&sshd, &daemon, &["--tunnel", &tunnel, "list-units", "--no-legend"]), listed);
+    sshd.configure("");
     // What fleetctl's users have set does the same.
     let mut command = musterctl("list-units --no-legend");
     sshd.beside(&mut command);
