@@ -3,7 +3,7 @@
 //! Owns the one difference that matters: a daemon that is stopped, restarted or upgraded leaves its units and its
 //! lease behind; a host that shuts down, or that Muster is removed from, gives its units up first, so that the others need
 //! not wait for a lease, and nothing runs twice. The lease is kept until the last unit is down, and is left to end by itself
-//! where one is not.
+//! where one is not; after a minute that is so for units that may run twice for a moment.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -15,11 +15,12 @@ use crate::converge::Converge;
 use crate::presence::Standing;
 use crate::runner::Runner;
 
-/// How long units may take to stop. The host does not go before they have, unless their own `TimeoutStopSec=` ends first, which
-/// is 90 s where nobody says otherwise; ten minutes are what a database with a large cache is given. A daemon that gave up
-/// earlier would let its units begin elsewhere while they still run here. systemd lets the daemon live that long
-/// (`TimeoutStopSec=` in musterd.service).
-const PATIENCE: Duration = Duration::from_secs(600);
+/// How long units may take to stop before others are started in their place, though these still run.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// The same for units that may not run twice. The host does not go before they are down either, unless their own
+/// `TimeoutStopSec=` ends first, which is 90 s where nobody says otherwise; ten minutes are what a database with a large cache is
+/// given. systemd lets the daemon live that long (`TimeoutStopSec=` in musterd.service).
+const LONGEST: Duration = Duration::from_secs(600);
 /// How long the store may take to end the lease; after that the lease ends by itself.
 const REVOKE: Duration = Duration::from_secs(3);
 
@@ -54,8 +55,14 @@ pub(crate) async fn finish(
             Ok(Err(error)) => tracing::warn!(%error, "cannot take leave; it is counted as a loss"),
             Err(_) => tracing::warn!("cannot take leave in time; it is counted as a loss"),
         }
+        // The lease lasts as long as the units do; nobody is to wait so long for somebody who leads.
+        match tokio::time::timeout(REVOKE, registry.resign(presence)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "cannot leave the lead to others"),
+            Err(_) => tracing::warn!("cannot leave the lead to others in time"),
+        }
     }
-    let down = converge.give_up(PATIENCE).await;
+    let down = converge.give_up(PATIENCE, LONGEST).await;
     let Some(presence) = presence else { return };
     if !down {
         tracing::warn!(

@@ -117,7 +117,8 @@ async fn a_host_that_goes_leaves_when_the_last_of_its_units_is_down() {
     let machine = Machine::new("m1", "10.0.0.1");
     machine.host.stop_slowly("a.service", true);
     let daemon = machine.start(&registry);
-    ask(&registry, "a.service", UNIT, Launched).await;
+    let text = format!("{UNIT}StateDirectory=a\n");
+    ask(&registry, "a.service", &text, Launched).await;
     until(&registry, "active", |s| reported(s, "a.service") == is("active", 1)).await;
     machine.host.shutting_down();
     let stopping = tokio::spawn(daemon.stop());
@@ -127,7 +128,21 @@ async fn a_host_that_goes_leaves_when_the_last_of_its_units_is_down() {
     let here = registry.snapshot().await.unwrap();
     assert!(here.machines.contains_key(&machine.settings.machine_id));
     assert_eq!(reported(&here, "a.service"), is("deactivating", 1));
+    assert!(here.leader.is_none(), "others may lead meanwhile");
     machine.host.stop_slowly("a.service", false);
     stopping.await.unwrap();
     assert!(registry.snapshot().await.unwrap().machines.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_host_that_goes_is_not_held_up_by_what_may_run_twice() {
+    let (registry, _disk) = timed_store();
+    let machine = Machine::new("m1", "10.0.0.1");
+    machine.host.stop_slowly("a.service", true);
+    let daemon = machine.start(&registry);
+    ask(&registry, "a.service", UNIT, Launched).await;
+    until(&registry, "active", |s| reported(s, "a.service") == is("active", 1)).await;
+    machine.host.shutting_down();
+    daemon.stop().await;
+    assert_eq!(machine.host.unit("a.service").unwrap().0, "deactivating");
 }

@@ -33,3 +33,4 @@ pub mod job;
 pub mod left_behind;
 pub mod reboot;
 pub mod schedule;
+pub mod single;

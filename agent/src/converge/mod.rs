@@ -23,9 +23,10 @@ use muster_common::machine::MachineId;
 use muster_common::snapshot::Placement;
 use muster_common::state::DesiredState;
 use muster_common::unit::{FileHash, RequirementsTemplate, UnitFile, UnitName};
+use muster_engine::single::is_single;
 use muster_store::{Event, Presence, Registry, RegistryError, Updates};
 use tokio::sync::{Notify, mpsc, watch};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use self::chain::{End, Hands};
@@ -274,32 +275,42 @@ impl Converge {
         }
     }
 
-    /// Stops every unit this daemon owns and forgets the placements: the machine itself goes. False when something is not down by
-    /// the end of `patience`, or has left processes behind.
-    pub async fn give_up(&mut self, patience: Duration) -> bool {
+    /// Stops every unit this daemon owns and forgets the placements: the machine itself goes. Waits `patience` for them, and up to
+    /// `longest` for those that may not run twice. False when something was not down by then, or has left processes behind.
+    pub async fn give_up(&mut self, patience: Duration, longest: Duration) -> bool {
         let mut units: Vec<UnitName> = self.hands.ledger().entries().keys().cloned().collect();
         // What has taken the name of a unit of ours is the host's.
         let foreign = |unit: &UnitName| self.seen.get(unit).is_some_and(|s| s.observed.foreign);
         units.retain(|unit| !foreign(unit));
-        let stops =
-            units.into_iter().map(|unit| stop_for_good(Arc::clone(&self.hands.runner), unit));
-        let all = futures::future::join_all(stops);
-        tokio::pin!(all);
-        let end = Instant::now() + patience;
+        let (singles, others): (Vec<UnitName>, Vec<UnitName>) =
+            units.into_iter().partition(|unit| self.is_single(unit));
+        let runner = Arc::clone(&self.hands.runner);
+        let stop = |units: Vec<UnitName>| {
+            let runner = &runner;
+            futures::future::join_all(
+                units.into_iter().map(move |unit| stop_for_good(runner, unit)),
+            )
+        };
+        let began = Instant::now();
+        let others = timeout_at(began + patience, stop(others));
+        let singles = timeout_at(began + longest, stop(singles));
+        let stops = futures::future::join(others, singles);
+        tokio::pin!(stops);
         // What stops is shown as stopping, here as at any other time.
-        let down = loop {
+        let (others, singles) = loop {
             tokio::select! {
                 biased;
-                down = &mut all => break down.into_iter().all(|down| down),
+                down = &mut stops => break down,
                 Some(event) = self.events.recv() => self.runner_event(event),
                 Some(outcome) = self.published.1.recv() => self.published(outcome),
                 () = until(self.report.due()), if self.presence.is_some() => self.publish(),
-                () = tokio::time::sleep_until(end) => {
-                    tracing::warn!("some units did not stop in time; systemd stops them");
-                    break false;
-                }
             }
         };
+        if others.is_err() || singles.is_err() {
+            tracing::warn!("some units did not stop in time; systemd stops them");
+        }
+        let down =
+            [others, singles].into_iter().all(|down| down.is_ok_and(|d| !d.contains(&false)));
         if let Err(error) = placements::forget(&self.placements) {
             tracing::warn!(%error, "cannot forget the last known placements");
         }
@@ -307,8 +318,17 @@ impl Converge {
     }
 }
 
+impl Converge {
+    /// Whether a unit here may not run twice; one whose file is not at hand may be such a one.
+    fn is_single(&self, unit: &UnitName) -> bool {
+        let file = self.hands.ledger().get(unit).map(|entry| entry.owned.file);
+        let known = file.and_then(|file| self.file(file));
+        known.is_none_or(|known| is_single(unit, &known.file))
+    }
+}
+
 /// Stops a unit on a machine that goes; whether it is down then.
-async fn stop_for_good(runner: Arc<dyn Runner>, unit: UnitName) -> bool {
+async fn stop_for_good(runner: &Arc<dyn Runner>, unit: UnitName) -> bool {
     match runner.stop(&unit).await {
         // Processes that it has left behind are looked for, and not waited for: systemd ends them with the host.
         Ok(Outcome::Done) => matches!(timeout(LEFT, runner.emptied(&unit)).await, Ok(Ok(true))),

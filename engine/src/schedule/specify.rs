@@ -9,6 +9,8 @@ use std::sync::Arc;
 
 use muster_common::unit::Glob;
 
+use crate::single::stands_alone;
+
 use super::index::{FileRow, Good, Index, Spec};
 use super::table::{Key as _, MachineKey, PatternKey, UnitKey};
 
@@ -79,12 +81,7 @@ impl Index {
         let problem = match file.and_then(|file| file.template.as_ref()) {
             Some(Ok(template)) => match template.for_unit(&row.name) {
                 Ok(requirements) => {
-                    let name = row.name.as_str();
-                    let own = |glob: &Glob| glob.as_str() == name && glob.matches(name);
-                    let apart =
-                        keeps_data || requirements.job || requirements.conflicts.iter().any(own);
-                    // A global one is meant to run on every machine.
-                    let single = apart && !requirements.global;
+                    let single = stands_alone(&row.name, &requirements, keeps_data);
                     let class = self.classes.acquire(&requirements, row.runner());
                     let declares = self.acquire_patterns(&requirements.conflicts);
                     return Spec::Good(Good { class, declares, requirements, single });

@@ -106,6 +106,15 @@ impl Registry {
         Err(RegistryError::Contended { key: Key::Leader.to_string() })
     }
 
+    /// Leads no more, if we do: somebody else may, while our lease goes on.
+    pub async fn resign(&self, presence: &Presence) -> Result<(), RegistryError> {
+        let found = self.get(&Key::Leader).await?;
+        if let Some(ours) = found.filter(|found| found.lease == Some(presence.lease.id)) {
+            self.remove_leader(&ours).await?;
+        }
+        Ok(())
+    }
+
     async fn remove_leader(&self, found: &KeyValue) -> Result<(), StoreError> {
         let guard = Guard::Modified { key: found.key.clone(), revision: found.mod_revision };
         // On a conflict someone else has changed or removed it, which is as good.
