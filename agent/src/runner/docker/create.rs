@@ -120,7 +120,7 @@ pub(super) async fn start(
     }
     let said = creation.body.host_config.log_config.take();
     creation.body.host_config.log_config = logging(said, &machine.logging());
-    differs::check_user(machine, &prepared.plan.spec, &creation).await?;
+    differs::check_image(machine, &prepared.plan.spec, &creation).await?;
     late::complete(machine, unit, &mut creation, &abilities).await?;
     // One that we made and that has ended is gone before its name is taken again.
     if let Some(before) = before {

@@ -18,25 +18,53 @@ use super::machine::Machine;
 /// any image has in the place of a tmpfs.
 const LONGEST: usize = 256 * 1024;
 
-/// Fails where the file adds capabilities and leaves it to the image whom it runs as, and that is not root.
-pub(super) async fn check_user(
+/// Fails where Podman would do more for what the image runs, or whom it runs as, than an engine can.
+pub(super) async fn check_image(
     machine: &Machine,
     spec: &ContainerSpec,
     creation: &Creation,
 ) -> Result<(), EngineError> {
-    let added = spec.capabilities_of_root();
-    if creation.body.user.is_some() || added.is_empty() {
-        return Ok(());
-    }
     let image = machine.engine.call()?.inspect_image(&creation.body.image).await?;
-    let user = image.config.and_then(|config| config.user).unwrap_or_default();
-    if is_root(&user) {
+    let config = image.config.unwrap_or_default();
+    let words =
+        command(spec, config.entrypoint.unwrap_or_default(), config.cmd.unwrap_or_default());
+    if let Some(init) = systemd(&words) {
+        return Err(EngineError::refused(format!(
+            "it runs systemd ({init}), for which Podman sets a container up with control groups, tmpfs and a stop signal of its own, \
+             and Docker does not"
+        )));
+    }
+    let user = config.user.unwrap_or_default();
+    let added = spec.capabilities_of_root();
+    if spec.user.is_some() || added.is_empty() || is_root(&user) {
         return Ok(());
     }
     Err(EngineError::refused(format!(
         "AddCapability={}: Docker gives what is added to root alone, and the image runs as {user}; say User=root or leave it out",
         added.join(" ")
     )))
+}
+
+/// What a container runs, of its file and of its image. An image's arguments are for its own entrypoint.
+fn command(spec: &ContainerSpec, entrypoint: Vec<String>, arguments: Vec<String>) -> Vec<String> {
+    let own = spec.entrypoint.clone();
+    let arguments = match (&spec.command, &own) {
+        (Some(command), _) if !command.is_empty() => command.clone(),
+        (_, None) => arguments,
+        (_, Some(_)) => Vec::new(),
+    };
+    own.unwrap_or(entrypoint).into_iter().chain(arguments).collect()
+}
+
+/// The program that has Podman set a container up for systemd, if that is what a command runs; in a line for a shell too.
+fn systemd(words: &[String]) -> Option<&str> {
+    let words = match words {
+        [shell, line, rest @ ..] if shell == "/bin/sh" && line == "-c" && !rest.is_empty() => rest,
+        words => words,
+    };
+    let program = words.first()?.as_str();
+    let is_init = matches!(program, "/sbin/init" | "/usr/sbin/init" | "/usr/local/sbin/init");
+    (is_init || program.rsplit('/').next() == Some("systemd")).then_some(program)
 }
 
 /// The tmpfs to mount into others, so that a container that has been made finds in them the directories that its image has there.
@@ -178,6 +206,25 @@ mod tests {
             archive.append_data(&mut header, name, io::empty()).unwrap();
         }
         archive.into_inner().unwrap()
+    }
+
+    fn words(words: &[&str]) -> Vec<String> {
+        words.iter().map(|word| (*word).to_owned()).collect()
+    }
+
+    #[test]
+    fn systemd_is_known_by_what_a_command_begins_with() {
+        for command in [
+            ["/sbin/init"].as_slice(),
+            &["/usr/lib/systemd/systemd", "--log-level=info"],
+            &["/bin/sh", "-c", "/usr/sbin/init"],
+        ] {
+            assert!(systemd(&words(command)).is_some(), "{command:?}");
+        }
+        for command in [[].as_slice(), &["/init"], &["sh", "-c", "/sbin/init"], &["/bin/sh", "-c"]]
+        {
+            assert_eq!(systemd(&words(command)), None, "{command:?}");
+        }
     }
 
     fn paths(names: &[&str], taken: &[&str]) -> Result<Vec<String>, String> {
