@@ -312,3 +312,51 @@ fn who_does_not_fit_where_its_group_gathers_stays_where_it_runs() {
     happen(&mut cluster, &join(1));
     assert_eq!(cluster.plan().moves, []);
 }
+
+/// Found by the property above: of two leaders that cannot be decided on, each elsewhere, a follower was beside one only.
+#[test]
+fn nobody_is_beside_one_of_two_leaders_that_are_apart_for_good() {
+    let want = |unit, file| Event::Want { unit, file, desired: DesiredState::Loaded };
+    let join = |machine, disk| Event::Join { machine, disk, zone: false, docker: false };
+    let (everywhere_on_ssd, replaces_itself, beside_both, beside_itself) = (14, 17, 11, 10);
+    let mut cluster = made_by(&[
+        want(7, everywhere_on_ssd),
+        join(2, Some(true)),
+        join(0, None),
+        want(0, replaces_itself),
+        Event::Write,
+        want(0, beside_both),
+        want(1, beside_both),
+        want(7, beside_itself),
+    ]);
+    let plan = rest(&mut cluster);
+    let follower: UnitName = UNITS[1].parse().unwrap();
+    assert!(plan.refused.contains(&follower));
+    assert!(!cluster.snapshot.places.contains_key(&follower));
+}
+
+/// Found by the property above: a leader that cannot be decided on has many places, and the reasons named another than the one
+/// where its followers gather.
+#[test]
+fn reasons_are_about_the_place_where_the_group_gathers() {
+    let want = |unit, file| Event::Want { unit, file, desired: DesiredState::Loaded };
+    let join = |machine, docker| Event::Join { machine, disk: None, zone: false, docker };
+    let (everywhere, beside_node) = (13, 10);
+    let mut cluster = made_by(&[
+        want(7, everywhere),
+        join(2, false),
+        join(3, false),
+        Event::Write,
+        want(7, beside_node),
+        want(0, beside_node),
+        want(8, beside_node),
+        Event::Lose(2),
+        Event::Write,
+        join(2, true),
+    ]);
+    let plan = rest(&mut cluster);
+    let refused: Vec<_> = plan.refused.iter().map(|name| name.as_str()).collect();
+    assert_eq!(refused, [UNITS[8]]);
+    let refusal = cluster.scheduler.explain(&UNITS[8].parse().unwrap()).unwrap();
+    assert_eq!(refusal.machines.len(), 2, "a reason for each machine: {refusal:?}");
+}

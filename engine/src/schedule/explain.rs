@@ -137,16 +137,25 @@ impl Index {
 
     /// Where the rest of the group is, or is about to be.
     fn home_of_others(&self, unit: UnitKey, group: &Group) -> Option<(MachineKey, UnitKey)> {
-        let fixed = group.fixed.iter().chain(&group.members).filter(|other| **other != unit);
-        fixed.copied().find_map(|other| {
+        let at = |other: &UnitKey, machine: MachineKey| {
+            let row = &self.units[*other];
+            row.planned == Some(machine) || row.place_on(machine).is_some()
+        };
+        let live = |other: UnitKey| {
             let row = &self.units[other];
-            let places = row.places.iter().map(|place| place.machine);
-            row.planned
-                .into_iter()
-                .chain(places)
-                .find(|machine| self.is_live(*machine))
-                .map(|machine| (machine, other))
-        })
+            let places =
+                row.planned.into_iter().chain(row.places.iter().map(|place| place.machine));
+            places.filter(|machine| self.is_live(*machine)).map(move |machine| (machine, other))
+        };
+        // As in the pass: of the places of one that cannot be decided on, the one where any of the group is.
+        let fixed = || group.fixed.iter().copied().filter(|other| *other != unit).flat_map(live);
+        fixed()
+            .find(|(machine, _)| group.members.iter().any(|other| at(other, *machine)))
+            .or_else(|| fixed().next())
+            .or_else(|| {
+                let members = group.members.iter().copied().filter(|other| *other != unit);
+                members.flat_map(live).next()
+            })
     }
 
     /// A member of the group that this unit can never be beside.

@@ -146,8 +146,8 @@ impl Index {
         Component { groups: self.split(&good, &fixed), refused }
     }
 
-    /// Refuses those who follow a leader that stays where it is, and another that is elsewhere and does not follow it: what
-    /// runs is not moved for a tie of others. `good` has leaders before their followers.
+    /// Refuses those who follow a leader that stays where it is, and another that stays elsewhere, or is elsewhere and does
+    /// not follow it: what runs is not moved for a tie of others. `good` has leaders before their followers.
     fn refuse_torn(&self, good: &mut Vec<UnitKey>) {
         let mut free: BTreeSet<UnitKey> = BTreeSet::new();
         let mut bound: BTreeMap<UnitKey, BTreeSet<MachineKey>> = BTreeMap::new();
@@ -183,7 +183,7 @@ impl Index {
                     free.insert(*unit);
                     true
                 }
-                Some(to) if apart.iter().all(|on| !on.is_disjoint(&to)) => {
+                Some(to) if !to.is_empty() && apart.iter().all(|on| !on.is_disjoint(&to)) => {
                     bound.insert(*unit, to);
                     true
                 }
