@@ -154,6 +154,14 @@ pub(crate) async fn one_leads_at_a_time(bed: &Bed) {
     let next = registry.campaign(second).await.unwrap().unwrap();
     assert!(next.created > led.created);
     assert_eq!(registry.snapshot().await.unwrap().leader.unwrap().machine, second.machine);
+
+    // Only the leader resigns, and stays registered.
+    registry.resign(first).await.unwrap();
+    assert_eq!(registry.snapshot().await.unwrap().leader.unwrap().machine, second.machine);
+    registry.resign(second).await.unwrap();
+    let after = registry.snapshot().await.unwrap();
+    assert_eq!(after.leader, None);
+    assert!(after.machines.contains_key(&second.machine));
 }
 
 pub(crate) async fn a_leader_record_of_nobody_bars_nobody(bed: &Bed) {
