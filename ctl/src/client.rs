@@ -11,11 +11,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::header::{ACCEPT, CONTENT_TYPE, HOST, USER_AGENT};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full};
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use muster_common::api::fleet::ErrorBody;
@@ -30,6 +30,10 @@ use crate::endpoint::{Door, Endpoint};
 /// How long a stream may be silent. A daemon sends a sign of life every ten seconds; one whose machine has gone down says
 /// nothing at all.
 const SILENCE: Duration = Duration::from_secs(35);
+
+/// Most bytes of an answer that is kept in memory. The largest there is holds all files of a cluster, 128 MiB at the most,
+/// escaped as JSON has them, and a hundred thousand units.
+const LARGEST: usize = 512 * 1024 * 1024;
 
 /// Asks one daemon.
 #[derive(Debug, Clone)]
@@ -138,6 +142,12 @@ pub(crate) enum ClientError {
         /// What went wrong.
         source: hyper::Error,
     },
+    /// It goes on and on.
+    #[error("the answer of {endpoint} has more than {LARGEST} bytes, which is no daemon's")]
+    Endless {
+        /// Where.
+        endpoint: Arc<Door>,
+    },
     /// The request could not be put together.
     #[error("cannot make the request for {path}")]
     Request {
@@ -199,7 +209,7 @@ impl ClientError {
                 "it is no musterd, or one of another version than this musterctl {}",
                 env!("CARGO_PKG_VERSION")
             )),
-            Self::NotDaemon { .. } => Some("is it a musterd that listens there?".to_owned()),
+            Self::NotDaemon { .. } | Self::Endless { .. } => Some("is it a musterd that listens there?".to_owned()),
             Self::Exchange { .. } | Self::Silent { .. } => {
                 Some("the daemon's log (`journalctl -u musterd`) may say why".to_owned())
             }
@@ -417,9 +427,11 @@ impl Client {
     }
 
     async fn whole(&self, response: Response<Incoming>) -> Result<Bytes, ClientError> {
-        let body = response.into_body().collect().await;
-        body.map(http_body_util::Collected::to_bytes)
-            .map_err(|source| ClientError::Exchange { endpoint: self.door(), source })
+        match gather(response.into_body(), LARGEST).await {
+            Ok(Some(body)) => Ok(body),
+            Ok(None) => Err(ClientError::Endless { endpoint: self.door() }),
+            Err(source) => Err(ClientError::Exchange { endpoint: self.door(), source }),
+        }
     }
 
     /// What an answer other than success means. A path under `/v1/units/`, `/v1/machines/` or `/v1/reboot` that is not found may be a
@@ -485,6 +497,22 @@ impl Client {
         let (endpoint, path) = (self.door(), path.to_owned());
         ClientError::NotDaemon { endpoint, path, status, source }
     }
+}
+
+/// A whole body, or nothing if it has more than `most` bytes.
+async fn gather<B: Body<Data = Bytes> + Unpin>(
+    mut body: B,
+    most: usize,
+) -> Result<Option<Bytes>, B::Error> {
+    let mut whole = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame?.into_data() else { continue };
+        if whole.len() + data.len() > most {
+            return Ok(None);
+        }
+        whole.extend_from_slice(&data);
+    }
+    Ok(Some(whole.freeze()))
 }
 
 impl Pieces {
@@ -566,6 +594,13 @@ fn encode<B: Serialize>(path: &str, body: &B) -> Result<Bytes, ClientError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn an_answer_that_goes_on_and_on_is_given_up() {
+        let body = |bytes: usize| Full::new(Bytes::from(vec![b' '; bytes]));
+        assert_eq!(gather(body(8), 8).await.unwrap().map(|body| body.len()), Some(8));
+        assert_eq!(gather(body(9), 8).await.unwrap(), None);
+    }
 
     #[test]
     fn a_name_with_a_backslash_makes_a_path() {

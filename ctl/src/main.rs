@@ -18,16 +18,22 @@ mod tunnel;
 mod units;
 mod wait;
 
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use clap::FromArgMatches as _;
+use clap::builder::Styles;
+use muster_common::text::clean_lines;
 
 use crate::cli::{Cli, fleet};
 use crate::error::Error;
 use crate::output::console::Console;
 
 fn main() -> ExitCode {
-    let matches = cli::command().get_matches();
+    let matches = match cli::command().try_get_matches() {
+        Ok(matches) => matches,
+        Err(error) => return misunderstood(&error),
+    };
     let mut cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let mut console = Console::new(cli.global.format());
     // What is no text becomes a value that cannot be read, or a path that is not there.
@@ -50,6 +56,21 @@ fn main() -> ExitCode {
             error.exit_code()
         }
     }
+}
+
+/// Says what is wrong with the command line, or the help that was asked for. Part of a command line may be the name of a file
+/// that somebody else made, as the shell puts them in a pattern's place, and clap repeats it as it is.
+fn misunderstood(error: &clap::Error) -> ExitCode {
+    // Without colours all that is hidden in it comes from outside.
+    let plain = cli::command().styles(Styles::plain()).try_get_matches().err();
+    let text = plain.map(|plain| plain.render().ansi().to_string()).unwrap_or_default();
+    let shown = clean_lines(&text).to_string();
+    if shown == text {
+        error.exit();
+    }
+    // Whoever closed it will not read why.
+    let _ = write!(io::stderr(), "{shown}");
+    ExitCode::from(2)
 }
 
 /// Runs the command on one thread: it has one conversation at a time, and threads would take longer to start than most

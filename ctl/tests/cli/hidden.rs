@@ -161,6 +161,28 @@ fn json_means_what_was_said_and_hides_nothing() {
     assert_eq!(rows[0]["host"], EVIL);
 }
 
+/// The shell puts the names of files in a pattern's place, and any of them may look like an option, or be one's value.
+#[test]
+fn a_command_line_that_is_not_understood_is_repeated_without_effect() {
+    let option = format!("--{EVIL}");
+    for arguments in [
+        &[option.as_str()][..],
+        &[EVIL],
+        &["drain", "m1", "--deadline", EVIL],
+        &["list-units", "--output", EVIL],
+        &["--endpoint", EVIL, "list-units"],
+    ] {
+        let output = musterctl("").args(arguments).output().unwrap();
+        let shown = shown(&output);
+        let hidden = shown.chars().find(|&c| is_hidden(c) && c != '\n' && c != '\t');
+        assert_eq!((hidden, output.status.code()), (None, Some(2)), "{shown:?}");
+        assert!(shown.contains("\\u{1b}[2J") && shown.contains("\\u{202e}"), "{shown}");
+    }
+    // What hides nothing is said as ever.
+    let output = musterctl("drain m1 --deadline soon").output().unwrap();
+    assert!(shown(&output).contains("error: invalid value 'soon' for '--deadline"));
+}
+
 #[test]
 fn a_file_whose_name_hides_something_is_named_without_effect() {
     let folder = tempfile::tempdir().unwrap();
