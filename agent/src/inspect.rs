@@ -23,6 +23,7 @@ use tokio::io::AsyncReadExt;
 use tokio::process::{Child, ChildStdout, Command};
 use tokio_stream::wrappers::ReceiverStream;
 
+pub(crate) use self::follow::is_place;
 pub use self::follow::{Piece, Start};
 use self::lines::Form;
 use crate::health::unix_seconds;

@@ -127,6 +127,24 @@ impl Inspector {
     }
 }
 
+/// Whether a text has the form of a place: an engine's time, or what journalctl calls a cursor (`sd_journal_get_cursor(3)`), which
+/// always has a time in it. With any other journalctl fails, and whoever follows would wait for ever.
+pub(crate) fn is_place(text: &str) -> bool {
+    if let Some(time) = text.strip_prefix(ENGINE) {
+        // It is only compared, as text.
+        return time.len() <= 64 && time.bytes().all(|byte| byte.is_ascii_graphic());
+    }
+    let field = |field: &str| {
+        field.split_once('=').is_some_and(|(name, value)| {
+            name.len() == 1
+                && (1..=32).contains(&value.len())
+                && value.bytes().all(|byte| byte.is_ascii_hexdigit())
+        })
+    };
+    let mut fields = text.split(';');
+    fields.clone().all(field) && fields.any(|field| field.starts_with("t="))
+}
+
 fn now() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }

@@ -14,7 +14,7 @@ const JOURNALCTL: &str = r#"#!/bin/sh
 after=0; follow=; lines=; since=
 for argument; do
   case $argument in
-    --after-cursor=*) after=${argument#*=} ;;
+    --after-cursor=*) after=${argument##*=} ;;
     --lines=*) lines=${argument#*=} ;;
     --since=*) since=1 ;;
     --follow) follow=1 ;;
@@ -25,7 +25,7 @@ file=$(dirname "$0")/lines
 total=$(wc -l <"$file")
 [ -n "$lines" ] && [ "$lines" != all ] && [ "$lines" -lt "$total" ] && after=$((total - lines))
 head -n "$total" "$file" | tail -n +$((after + 1))
-if [ "$total" -gt "$after" ]; then echo "-- cursor: $total"; fi
+if [ "$total" -gt "$after" ]; then echo "-- cursor: t=$total"; fi
 "#;
 
 /// A journal of its own, and what reads it.
@@ -131,17 +131,17 @@ async fn a_journal_is_followed_and_taken_up_without_a_line_lost_or_shown_twice()
         assert_eq!(text, line);
         seen = cursor;
     }
-    assert_eq!(seen, "6");
+    assert_eq!(seen, "t=6");
     // Nobody listens for a while.
     drop(told);
     journal.log("7\n8\n");
-    let mut told = cluster.follow(follow("prefer=m1&cursor=6&ago=5000")).await;
+    let mut told = cluster.follow(follow("prefer=m1&cursor=t%3D6&ago=5000")).await;
     until(&mut told, "").await;
     journal.log("9\n");
     let (text, _, _) = until(&mut told, "9\n").await;
     assert_eq!(text, "7\n8\n9\n");
     // A place in another machine's journal is none in this one's.
-    let mut told = cluster.follow(follow("prefer=m2&cursor=6&ago=5000")).await;
+    let mut told = cluster.follow(follow("prefer=m2&cursor=t%3D6&ago=5000")).await;
     until(&mut told, "").await;
     let (text, _, _) = until(&mut told, "9\n").await;
     assert_eq!(text, "1\n2\n3\n4\n5\n6\n7\n8\n9\n");
@@ -269,4 +269,26 @@ async fn the_lines_of_a_failure_are_those_of_its_own_start() {
         "_SYSTEMD_INVOCATION_ID={start} _SYSTEMD_UNIT=a.service + INVOCATION_ID={start} UNIT=a.service _PID=1"
     );
     assert_eq!(failed["log"], json!([format!("--no-pager --lines=10 --output=cat {which}")]));
+}
+
+/// journalctl would fail with it, again and again, and the client wait for ever.
+#[tokio::test]
+async fn a_place_that_is_none_is_refused() {
+    let journal = Journal::new("a\n");
+    let (cluster, _) = running(&journal).await;
+    let long = format!("t=1;s={}", "0".repeat(33));
+    for place in ["6", "soon", "s%3D1", "t%3D%1b", "t%3D1%00", "t%3D-1", "at:%1b", &long] {
+        for machine in ["machine", "prefer"] {
+            let path =
+                format!("/v1/units/a.service/journal/follow?{machine}=m1&ago=1&cursor={place}");
+            let answer = cluster.get(&path).await;
+            assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{place}: {}", answer.text);
+            assert!(answer.message().starts_with("cursor="), "{}", answer.text);
+            assert!(
+                !answer.message().chars().any(muster_common::text::is_hidden),
+                "{}",
+                answer.text
+            );
+        }
+    }
 }

@@ -17,6 +17,7 @@ use http::HeaderMap;
 use muster_common::api::journal::JournalEvent;
 use muster_common::machine::MachineId;
 use muster_common::snapshot::Snapshot;
+use muster_common::text::quoted;
 use muster_common::unit::UnitName;
 use tokio::sync::mpsc;
 
@@ -27,7 +28,7 @@ use crate::http::App;
 use crate::http::error::ApiError;
 use crate::http::extract::{Name, Params};
 use crate::http::quota::{Caller, Ticket};
-use crate::inspect::{Lines, Mode, Piece, Start};
+use crate::inspect::{Lines, Mode, Piece, Start, is_place};
 use crate::lists;
 use crate::view::Reader;
 
@@ -63,6 +64,12 @@ pub(super) async fn follow(
     let lines: Lines = params.parse("lines", "a number or all")?.unwrap_or(DEFAULT_LINES);
     let ago: Option<u64> = params.parse("ago", "a number of milliseconds")?;
     let prefer: Option<MachineId> = params.parse("prefer", "a machine id")?;
+    if let Some(strange) = params.get("cursor").filter(|cursor| !is_place(cursor)) {
+        return Err(ApiError::bad_request(format!(
+            "cursor={}: expected the place in a journal that came with its lines",
+            quoted(strange)
+        )));
+    }
     let waits = params.parse("wait", "true or false")?.unwrap_or(false);
     if waits && params.get("machine").is_none() {
         let reader = app.view.fresh().await?;
