@@ -197,7 +197,7 @@ async fn what_a_unit_logged_before_it_left_is_there_for_who_was_cut_off() {
     journal.log("2\nstopped\n");
     cluster.leave(&name).await;
     ledger.lock().unwrap().forget(&name).unwrap();
-    let mut told = cluster.follow(follow("machine=m1&cursor=1&ago=5000")).await;
+    let mut told = cluster.follow(follow("machine=m1&cursor=t%3D1&ago=5000")).await;
     until(&mut told, "").await;
     let (text, _, last) = until(&mut told, "").await;
     assert_eq!((text.as_str(), last), ("2\nstopped\n", json!({"event": "left"})));
@@ -205,7 +205,7 @@ async fn what_a_unit_logged_before_it_left_is_there_for_who_was_cut_off() {
     let conflict = StatusCode::CONFLICT;
     assert_eq!(cluster.send(follow("machine=m1&lines=5")).await.status, conflict);
     cluster.submit("b.service", HELLO, "inactive").await;
-    let other = "/v1/units/b.service/journal/follow?machine=m1&cursor=0";
+    let other = "/v1/units/b.service/journal/follow?machine=m1&cursor=t%3D0";
     let other = Request::get(other).body(Body::empty()).unwrap();
     assert_eq!(cluster.send(other).await.status, conflict);
 }
