@@ -355,7 +355,7 @@ fn reasons_are_about_the_place_where_the_group_gathers() {
         join(2, true),
     ]);
     let plan = rest(&mut cluster);
-    let refused: Vec<_> = plan.refused.iter().map(|name| name.as_str()).collect();
+    let refused: Vec<_> = plan.refused.iter().map(UnitName::as_str).collect();
     assert_eq!(refused, [UNITS[8]]);
     let refusal = cluster.scheduler.explain(&UNITS[8].parse().unwrap()).unwrap();
     assert_eq!(refusal.machines.len(), 2, "a reason for each machine: {refusal:?}");
