@@ -294,6 +294,11 @@ fn the_disk_is_full(cluster: &Cluster, host: &Host) -> Result<()> {
         "[Container]\nImage=docker-archive:{IMAGE_ARCHIVE}\nNetwork=none\nRunInit=yes\nExec=sleep infinity\n"
     );
     cluster.write_unit(host, "big.container", &text)?;
+    cluster.eventually("the daemon to reach the engine again", || {
+        let listed = cluster.run(host, "musterctl list-machines --no-legend --fields=runners")?;
+        ensure!(listed.stdout.contains("docker"), "{}", listed.stdout);
+        Ok(())
+    })?;
     let told =
         cluster.fails(host, "musterctl start big.container", &["no space left on device"])?;
     cluster.step(&format!("  {}", told.stderr.trim()));

@@ -265,6 +265,7 @@ impl Index {
     ) -> bool {
         let machine = self.machine(id);
         let unit = self.unit(name);
+        let single = self.is_single(unit);
         let reports = &mut self.units[unit].reports;
         let at = reports.iter().position(|(at, _)| *at == machine);
         let report = state.map(Report::of);
@@ -284,17 +285,21 @@ impl Index {
         }
         let waited_for = self.moving.contains(&unit);
         self.note_moving(unit);
+        // What a machine runs it from may have been all that forbade it to run twice.
+        let changed = single != self.is_single(unit);
+        let heard_of = first && self.is_single(unit);
         let row = &self.units[unit];
         let waited_for = waited_for
+            || changed
+            || heard_of
             || self.moving.contains(&unit)
             || row.places.is_empty()
-            || (first && self.is_single(unit))
             || row.places.iter().any(|place| self.draining.contains(&place.machine));
         if waited_for {
             self.touch(unit);
         }
-        if first && self.is_single(unit) {
-            // Who takes its place waited for it to be heard of.
+        if changed || heard_of {
+            // Who takes its place waited for that.
             self.touch_replaced(unit);
         }
         waited_for

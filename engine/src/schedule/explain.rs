@@ -149,13 +149,12 @@ impl Index {
         };
         // As in the pass: of the places of one that cannot be decided on, the one where any of the group is.
         let fixed = || group.fixed.iter().copied().filter(|other| *other != unit).flat_map(live);
-        fixed()
-            .find(|(machine, _)| group.members.iter().any(|other| at(other, *machine)))
-            .or_else(|| fixed().next())
-            .or_else(|| {
-                let members = group.members.iter().copied().filter(|other| *other != unit);
-                members.flat_map(live).next()
-            })
+        let here = |member: &UnitKey| fixed().find(|(machine, _)| at(member, *machine));
+        let home = group.members.iter().find_map(here);
+        home.or_else(|| fixed().next()).or_else(|| {
+            let members = group.members.iter().copied().filter(|other| *other != unit);
+            members.flat_map(live).next()
+        })
     }
 
     /// A member of the group that this unit can never be beside.

@@ -239,16 +239,14 @@ impl Pass<'_> {
         if singles.is_empty() {
             self.start(group, &leaving, home, target);
         } else {
-            for unit in &group.members {
-                if leaving.contains(unit) {
-                    // It keeps its room there for the rest of this plan.
-                    self.count(*unit, target);
-                    let decisions = self.removals(*unit, |_| true);
-                    self.push(*unit, decisions);
-                } else {
-                    self.unplace(*unit);
-                }
+            for unit in &leaving {
+                // It keeps its room there for the rest of this plan.
+                self.count(*unit, target);
+                let decisions = self.removals(*unit, |_| true);
+                self.push(*unit, decisions);
             }
+            let others = group.members.iter().copied().filter(|unit| !leaving.contains(unit));
+            self.leave_where_they_are(&others.collect::<Vec<_>>(), home);
         }
         true
     }
@@ -324,7 +322,6 @@ impl Pass<'_> {
                 let lingers = self.index.ends_first(*unit, target);
                 if stranded || lingers || !self.fits(*unit, target) {
                     left.push(*unit);
-                    self.unplace(*unit);
                     continue;
                 }
                 self.count(*unit, target);
@@ -338,6 +335,7 @@ impl Pass<'_> {
             decisions.extend(self.placing_as(*unit, target, handover));
             self.push(*unit, decisions);
         }
+        self.leave_where_they_are(&left, target);
     }
 
     /// Leaves units where they were, and remembers of the one that did not start where it was tried.

@@ -161,7 +161,8 @@ impl Scheduler {
         }
         self.waiting.extend(refused);
         // A refusal may rest on moves that come to nothing, and room that a removal makes is for the next plan.
-        self.index.stirred = !moves.is_empty();
+        // So is the room that was kept for those who wait for their end, should they need it no more.
+        self.index.stirred = !moves.is_empty() || !self.planned.is_empty();
         // One that waits for its end, or to be heard of, has room and no decision yet: it is looked at with those that have.
         let planned = self.planned.iter().map(|(unit, _)| *unit);
         for unit in moved.into_iter().chain(planned) {

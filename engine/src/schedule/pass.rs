@@ -285,12 +285,12 @@ impl<'a> Pass<'a> {
             .map(|place| place.machine)
             .filter(|machine| self.index.is_live(*machine))
             .collect();
-        // One that cannot be read may be a global one, with places of which any will do.
-        let here = |machine: &MachineKey| {
-            let mut members = group.members.iter();
-            members.any(|unit| self.index.units[*unit].place_on(*machine).is_some())
+        // One that cannot be read may be a global one, with places of which any will do: the first leader's then.
+        let here = |unit: &UnitKey| {
+            let row = &self.index.units[*unit];
+            fixed.iter().copied().find(|machine| row.place_on(*machine).is_some())
         };
-        if let Some(machine) = fixed.iter().copied().find(here).or(fixed.first().copied()) {
+        if let Some(machine) = group.members.iter().find_map(here).or(fixed.first().copied()) {
             return Some(machine);
         }
         group.members.iter().find_map(|unit| {
@@ -327,7 +327,7 @@ impl<'a> Pass<'a> {
 
     /// Members that do not fit where their group is gathered. One that may stay where it is stays, beside those of them that
     /// lead it: what runs does not end for a tie of others. The rest is refused.
-    fn leave_where_they_are(&mut self, members: &[UnitKey], home: MachineKey) {
+    pub(super) fn leave_where_they_are(&mut self, members: &[UnitKey], home: MachineKey) {
         let mut kept: Vec<(UnitKey, MachineKey)> = Vec::new();
         for unit in members {
             let leaders: Vec<UnitKey> = self
