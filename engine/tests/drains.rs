@@ -164,11 +164,12 @@ proptest! {
             prop_assert!(asked.global || on.len() <= 1 || !usable(&cluster, &name), "{} is on {:?}", name, on);
         }
         for (name, places) in &cluster.snapshot.places {
-            // What absent machines have stays as it is.
-            if !places.keys().any(|id| cluster.snapshot.machines.contains_key(id)) {
-                continue;
-            }
-            for placement in places.values().filter(|_| usable(&cluster, name)) {
+            // What absent machines have stays as it is: all of it when no other has the unit, and a global one's.
+            let live = |id: &MachineId| cluster.snapshot.machines.contains_key(id);
+            let global = placed(&cluster).get(name).is_some_and(|(asked, _)| asked.global);
+            let stays = |id: &MachineId| !live(id) && (global || !places.keys().any(live));
+            let known = places.iter().filter(|(id, _)| usable(&cluster, name) && !stays(id));
+            for (_, placement) in known {
                 // One that is on an absent machine alone takes over from nothing.
                 let source = placement.handover.takes_over.as_ref();
                 let source = source.filter(|source| places.contains_key(*source));
