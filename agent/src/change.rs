@@ -199,11 +199,11 @@ impl Walk<'_> {
             ));
         }
 
-        let refusal = self.refused.get(name).filter(|_| wanted > current);
+        // A global unit is never refused, as it waits for machines to come; others may belong beside it.
+        let refusal = self.refused.get(name).filter(|_| wanted > current && !global);
         let desired = if refusal.is_some() { current } else { wanted };
         if refusal.is_none()
             && wanted > current
-            && !global
             && !self.request.queue
             && !self.snapshot.places.contains_key(name)
         {

@@ -535,6 +535,19 @@ async fn a_start_that_no_machine_takes_is_refused_unless_it_may_wait() {
 }
 
 #[tokio::test]
+async fn a_unit_is_taken_beside_a_global_one_that_is_started_with_it() {
+    let cluster = cluster().await;
+    cluster.submit("all.service", &format!("{HELLO}[X-Fleet]\nGlobal=yes\n"), "inactive").await;
+    let beside = format!("{HELLO}[X-Fleet]\nMachineOf=all.service\n");
+    cluster.submit("beside.service", &beside, "inactive").await;
+    let start = |name: &str| json!({"name": name, "desired": "launched"});
+    let units = [start("beside.service"), start("all.service")];
+    let answer = cluster.change(json!({"units": units})).await.body;
+    assert_eq!(answer["units"][0]["outcome"], "changed", "{answer}");
+    assert_eq!(answer["units"][1]["outcome"], "changed", "{answer}");
+}
+
+#[tokio::test]
 async fn a_file_that_differs_is_kept_until_it_is_to_be_replaced() {
     let cluster = cluster().await;
     cluster.submit("a.service", HELLO, "inactive").await;
