@@ -415,3 +415,33 @@ fn who_cannot_come_along_stays_where_it_runs() {
     cluster.settle();
     assert_eq!(cluster.snapshot.places.get(&node), Some(&on));
 }
+
+/// Found by the property above: a leader was gathered away from a follower of its own, which ended.
+#[test]
+fn a_leader_does_not_leave_a_follower_that_cannot_come_along() {
+    let want = |unit, file| Event::Want { unit, file, desired: DesiredState::Loaded };
+    let join = |machine| Event::Join { machine, disk: None, zone: false, docker: false };
+    let (plain, apart_from_db, beside_node_and_db, beside_log) = (0, 3, 11, 12);
+    let mut cluster = made_by(&[
+        join(1),
+        want(7, apart_from_db),
+        join(0),
+        Event::Want { unit: 6, file: plain, desired: DesiredState::Launched },
+        join(2),
+        Event::Write,
+        want(1, beside_node_and_db),
+        want(0, beside_log),
+    ]);
+    cluster.settle();
+    cluster.obey(|_| true);
+    cluster.settle();
+    cluster.drain("b", "person", None);
+    for _ in 0..6 {
+        cluster.obey(|_| true);
+        cluster.settle();
+    }
+    for unit in ["db.service", "log.service", "node.service"] {
+        let unit: UnitName = unit.parse().unwrap();
+        assert!(cluster.snapshot.places.contains_key(&unit), "{unit} is on no machine");
+    }
+}

@@ -320,7 +320,10 @@ impl Pass<'_> {
                     .filter_map(|name| self.index.unit_keys.get(name))
                     .any(|leader| left.contains(leader));
                 let lingers = self.index.ends_first(*unit, target);
-                if stranded || lingers || !self.fits(*unit, target) {
+                // What runs on a third machine is gathered once the others have arrived, if it can be.
+                let mut places = self.index.units[*unit].places.iter().map(|place| place.machine);
+                let runs = places.any(|at| self.stays(*unit, at));
+                if stranded || lingers || runs || !self.fits(*unit, target) {
                     left.push(*unit);
                     continue;
                 }

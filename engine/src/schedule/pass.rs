@@ -304,7 +304,7 @@ impl<'a> Pass<'a> {
     /// that member behind.
     pub(super) fn settle_at(&mut self, group: &Group, home: MachineKey) {
         let before = self.counted.len();
-        let (stay, leave, outgrown) = self.fit(&group.members, home);
+        let (stay, leave, outgrown) = self.fit_together(&group.members, home);
         if outgrown && group.fixed.is_empty() {
             self.take_back(before);
             if let Some(machine) = self.pick(&group.members, Some(home)) {
@@ -358,9 +358,52 @@ impl<'a> Pass<'a> {
         }
     }
 
+    /// The same as [`Self::fit`], but a leader that runs elsewhere does not come when a follower beside it cannot come along:
+    /// that one would end for a tie of others.
+    fn fit_together(
+        &mut self,
+        members: &[UnitKey],
+        home: MachineKey,
+    ) -> (Vec<UnitKey>, Vec<UnitKey>, bool) {
+        let mut kept: BTreeSet<UnitKey> = BTreeSet::new();
+        loop {
+            let before = self.counted.len();
+            let fitted = self.fit(members, home, &kept);
+            let (stay, leave, _) = &fitted;
+            let needed: Vec<UnitKey> = stay
+                .iter()
+                .copied()
+                .filter(|unit| self.is_needed_elsewhere(*unit, leave, home))
+                .collect();
+            if needed.is_empty() {
+                return fitted;
+            }
+            self.take_back(before);
+            kept.extend(needed);
+        }
+    }
+
+    /// Whether a unit runs elsewhere with one beside it that follows it and leaves.
+    fn is_needed_elsewhere(&self, unit: UnitKey, leaving: &[UnitKey], home: MachineKey) -> bool {
+        let row = &self.index.units[unit];
+        let runs = |unit: UnitKey, at| {
+            self.index.units[unit].place_on(at).is_some() && self.stays(unit, at)
+        };
+        let follows = |other: UnitKey| self.index.leaders(other).any(|name| *name == row.name);
+        row.place_on(home).is_none()
+            && row.places.iter().map(|place| place.machine).any(|at| {
+                runs(unit, at) && leaving.iter().any(|other| follows(*other) && runs(*other, at))
+            })
+    }
+
     /// Parts members into those that fit at a machine, which are counted there, and the others, with all who follow them;
-    /// and says whether one that is there no longer fits.
-    fn fit(&mut self, members: &[UnitKey], home: MachineKey) -> (Vec<UnitKey>, Vec<UnitKey>, bool) {
+    /// and says whether one that is there no longer fits. `kept`: members that are not to come.
+    fn fit(
+        &mut self,
+        members: &[UnitKey],
+        home: MachineKey,
+        kept: &BTreeSet<UnitKey>,
+    ) -> (Vec<UnitKey>, Vec<UnitKey>, bool) {
         let (mut stay, mut leave, mut outgrown) = (Vec::new(), Vec::new(), false);
         for unit in members {
             let here = self.index.units[*unit].place_on(home).is_some();
@@ -369,7 +412,10 @@ impl<'a> Pass<'a> {
                 .leaders(*unit)
                 .filter_map(|name| self.index.unit_keys.get(name))
                 .any(|leader| leave.contains(leader));
-            let fits = if here { self.stays(*unit, home) } else { self.fits(*unit, home) };
+            let fits = match here {
+                true => self.stays(*unit, home),
+                false => !kept.contains(unit) && self.fits(*unit, home),
+            };
             if stranded || !fits {
                 outgrown |= here && !fits;
                 leave.push(*unit);
