@@ -165,9 +165,12 @@ impl Machine {
     pub async fn until(&self, what: &str, holds: impl Fn(&HostStatus) -> bool) -> HostStatus {
         let mut told = self.told.subscribe();
         let found = tokio::time::timeout(PATIENCE, told.wait_for(|status| holds(status))).await;
-        let last = self.told.borrow().clone();
-        assert!(found.is_ok(), "{what}: never came to be; it is {last:#?}");
-        found.unwrap().unwrap().clone()
+        // What was found locks what is told: a second look at it meanwhile would wait for a writer that waits for the first.
+        let found = found.map(|status| status.unwrap().clone());
+        let Ok(found) = found else {
+            panic!("{what}: never came to be; it is {:#?}", *self.told.borrow())
+        };
+        found
     }
 
     /// Waits until nothing is due and no slot is held.
