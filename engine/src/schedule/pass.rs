@@ -412,9 +412,10 @@ impl<'a> Pass<'a> {
                 .leaders(*unit)
                 .filter_map(|name| self.index.unit_keys.get(name))
                 .any(|leader| leave.contains(leader));
-            let fits = match here {
-                true => self.stays(*unit, home),
-                false => !kept.contains(unit) && self.fits(*unit, home),
+            let fits = if here {
+                self.stays(*unit, home)
+            } else {
+                !kept.contains(unit) && self.fits(*unit, home)
             };
             if stranded || !fits {
                 outgrown |= here && !fits;
