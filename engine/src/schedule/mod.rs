@@ -7,7 +7,7 @@
 //!  Change ─▶ change ─▶ index ◀─ conflict, class, rank      what is known, by number
 //!              │ units to look at
 //!              ▼
-//!            pass ◀─ group, replace, handover              what becomes of them
+//!            pass ◀─ group, gather, replace, handover      what becomes of them
 //!              │ │              └─▶ explain ─▶ Refusal     asked for, one unit at a time
 //!              │ └─ drain ─▶ Course                        asked for, one drained machine at a time
 //!              ▼
@@ -23,6 +23,7 @@ mod class;
 mod conflict;
 mod drain;
 mod explain;
+mod gather;
 mod group;
 mod handover;
 mod index;
