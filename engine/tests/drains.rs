@@ -445,3 +445,32 @@ fn a_leader_does_not_leave_a_follower_that_cannot_come_along() {
         assert!(cluster.snapshot.places.contains_key(&unit), "{unit} is on no machine");
     }
 }
+
+/// Found by the property above: one that may not run twice joined others who were on their way, and all waited for ever.
+#[test]
+fn who_may_not_run_twice_and_joins_a_move_has_all_of_them_stop_first() {
+    let want = |unit, file| Event::Want { unit, file, desired: DesiredState::Loaded };
+    let join = |machine, disk, zone| Event::Join { machine, disk, zone, docker: false };
+    let (plain, anywhere_with_zone, keeps_data_beside_db) = (17, 5, 16);
+    let mut cluster = made_by(&[
+        join(3, Some(false), true),
+        want(0, plain),
+        Event::Write,
+        want(2, anywhere_with_zone),
+        Event::Write,
+        Event::Drain(3),
+        join(0, None, false),
+        Event::Write,
+        want(2, keeps_data_beside_db),
+    ]);
+    for _ in 0..8 {
+        cluster.obey(|_| true);
+        cluster.settle();
+    }
+    let a: MachineId = "a".parse().unwrap();
+    for unit in [UNITS[0], UNITS[2]] {
+        let on: Vec<_> =
+            cluster.snapshot.places[&unit.parse::<UnitName>().unwrap()].keys().collect();
+        assert_eq!(on, [&a], "{unit}");
+    }
+}

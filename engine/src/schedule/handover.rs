@@ -174,9 +174,13 @@ impl Pass<'_> {
                 self.index.units[*unit].place_on(source).is_none() || self.stays(*unit, source)
             });
         let draining = self.index.draining.contains(&source);
-        // It has become one that may not run twice while it was on its way: back, or away from both.
-        let twice =
-            |unit: &UnitKey| self.index.is_single(*unit) && self.index.handover(*unit).is_some();
+        // One that may not run twice has come among them, or it has become one, while they were on their way: back, or away
+        // from both. None of its kind is first started where it goes.
+        let twice = |unit: &UnitKey| {
+            let is_at = |at| self.index.units[*unit].place_on(at).is_some();
+            let waits = is_at(source) && !is_at(target);
+            self.index.is_single(*unit) && (waits || self.index.handover(*unit).is_some())
+        };
         if moving.iter().any(twice) {
             if may_stay {
                 self.call_back(&moving, source, target, None);
