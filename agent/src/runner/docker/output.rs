@@ -184,6 +184,7 @@ impl Reading {
             .build();
         let client = engine.transfer()?;
         let mut entries = client.logs(id, Some(options));
+        let resumed = last.clone();
         while let Some(entry) = entries.next().await {
             let (text, error) = match entry? {
                 LogOutput::StdErr { message } => (message, true),
@@ -192,11 +193,14 @@ impl Reading {
                 | LogOutput::Console { message } => (message, false),
             };
             let Some(line) = line(&text, error) else { continue };
-            // Their form is of one length, so that their order is that of time.
-            if last.as_ref().is_some_and(|last| line.at <= *last) {
+            // Their form is of one length, so that their order is that of time. The engine writes the lines of the two outputs
+            // as they reach it, so that one may stand behind another that is later: only what an earlier reading had is known.
+            if resumed.as_ref().is_some_and(|resumed| line.at <= *resumed) {
                 continue;
             }
-            *last = Some(line.at.clone());
+            if last.as_ref().is_none_or(|last| line.at > *last) {
+                *last = Some(line.at.clone());
+            }
             if self.sender.send(Ok(line)).await.is_err() {
                 return Ok(());
             }
