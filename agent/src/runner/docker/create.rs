@@ -171,7 +171,7 @@ async fn furnish_and_run(
     creation: &mut Creation,
     made: String,
 ) -> Result<String, EngineError> {
-    let more = differs::directories(machine, &made, creation).await?;
+    let more = differs::tmpfs_directories(machine, &made, creation).await?;
     if more.is_empty() {
         return run(machine, &made, creation).await.map(|()| made);
     }

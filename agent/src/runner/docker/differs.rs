@@ -26,9 +26,12 @@ pub(super) async fn check_image(
 ) -> Result<(), EngineError> {
     let image = machine.engine.call()?.inspect_image(&creation.body.image).await?;
     let config = image.config.unwrap_or_default();
-    let words =
-        command(spec, config.entrypoint.unwrap_or_default(), config.cmd.unwrap_or_default());
-    if let Some(init) = systemd(&words) {
+    let words = effective_command(
+        spec,
+        config.entrypoint.unwrap_or_default(),
+        config.cmd.unwrap_or_default(),
+    );
+    if let Some(init) = systemd_program(&words) {
         return Err(EngineError::refused(format!(
             "it runs systemd ({init}), for which Podman sets a container up with control groups, tmpfs and a stop signal of its own, \
              and Docker does not"
@@ -46,7 +49,11 @@ pub(super) async fn check_image(
 }
 
 /// What a container runs, of its file and of its image. An image's arguments are for its own entrypoint.
-fn command(spec: &ContainerSpec, entrypoint: Vec<String>, arguments: Vec<String>) -> Vec<String> {
+fn effective_command(
+    spec: &ContainerSpec,
+    entrypoint: Vec<String>,
+    arguments: Vec<String>,
+) -> Vec<String> {
     let own = spec.entrypoint.clone();
     let arguments = match (&spec.command, &own) {
         (Some(command), _) if !command.is_empty() => command.clone(),
@@ -57,7 +64,7 @@ fn command(spec: &ContainerSpec, entrypoint: Vec<String>, arguments: Vec<String>
 }
 
 /// The program that has Podman set a container up for systemd, if that is what a command runs; in a line for a shell too.
-fn systemd(words: &[String]) -> Option<&str> {
+fn systemd_program(words: &[String]) -> Option<&str> {
     let words = match words {
         [shell, line, rest @ ..] if shell == "/bin/sh" && line == "-c" && !rest.is_empty() => rest,
         words => words,
@@ -69,7 +76,7 @@ fn systemd(words: &[String]) -> Option<&str> {
 
 /// The tmpfs to mount into others, so that a container that has been made finds in them the directories that its image has there.
 /// Podman's begin with all that the image has in their place; files no engine puts there, and they are a refusal.
-pub(super) async fn directories(
+pub(super) async fn tmpfs_directories(
     machine: &Machine,
     id: &str,
     creation: &Creation,
@@ -83,7 +90,7 @@ pub(super) async fn directories(
     let mut more = BTreeMap::new();
     for path in &creation.late.copies {
         let Some(archive) = archive(machine, id, path).await? else { continue };
-        let directories = read(path, &archive, &taken).map_err(EngineError::refused)?;
+        let directories = read_directories(path, &archive, &taken).map_err(EngineError::refused)?;
         let options = host_config.tmpfs.get(path).map(String::as_str).unwrap_or_default();
         more.extend(directories.into_iter().map(|d| (d.path.clone(), d.options(options))));
     }
@@ -134,7 +141,11 @@ impl Directory {
 }
 
 /// The directories of an archive of what stands in the place of a tmpfs, without those that something else is mounted over.
-fn read(place: &str, archive: &[u8], taken: &BTreeSet<&str>) -> Result<Vec<Directory>, String> {
+fn read_directories(
+    place: &str,
+    archive: &[u8],
+    taken: &BTreeSet<&str>,
+) -> Result<Vec<Directory>, String> {
     let place = place.trim_end_matches('/');
     let bad = |error: io::Error| {
         format!(
@@ -219,16 +230,17 @@ mod tests {
             &["/usr/lib/systemd/systemd", "--log-level=info"],
             &["/bin/sh", "-c", "/usr/sbin/init"],
         ] {
-            assert!(systemd(&words(command)).is_some(), "{command:?}");
+            assert!(systemd_program(&words(command)).is_some(), "{command:?}");
         }
         for command in [[].as_slice(), &["/init"], &["sh", "-c", "/sbin/init"], &["/bin/sh", "-c"]]
         {
-            assert_eq!(systemd(&words(command)), None, "{command:?}");
+            assert_eq!(systemd_program(&words(command)), None, "{command:?}");
         }
     }
 
     fn paths(names: &[&str], taken: &[&str]) -> Result<Vec<String>, String> {
-        let directories = read("/run", &archive(names), &taken.iter().copied().collect())?;
+        let directories =
+            read_directories("/run", &archive(names), &taken.iter().copied().collect())?;
         Ok(directories.into_iter().map(|directory| directory.path).collect())
     }
 
@@ -238,7 +250,8 @@ mod tests {
             assert_eq!(paths(&names, &["/run"]).unwrap(), ["/run/lock", "/run/lock/a"]);
         }
         assert_eq!(paths(&["run/"], &["/run"]).unwrap(), [""; 0]);
-        let found = read("/run/", &archive(&["run/", "run/lock/"]), &BTreeSet::new()).unwrap();
+        let found =
+            read_directories("/run/", &archive(&["run/", "run/lock/"]), &BTreeSet::new()).unwrap();
         assert_eq!(
             found.iter().map(|d| d.options("rw,size=64M,mode=0755,exec")).collect::<Vec<_>>(),
             ["rw,size=64M,exec,mode=1777,uid=3,gid=4"]
@@ -264,6 +277,6 @@ mod tests {
     #[test]
     fn an_archive_that_is_cut_off_is_no_empty_directory() {
         let whole = archive(&["run/", "run/a/", "run/b/"]);
-        assert!(read("/run", &whole[..700], &BTreeSet::new()).is_err());
+        assert!(read_directories("/run", &whole[..700], &BTreeSet::new()).is_err());
     }
 }
