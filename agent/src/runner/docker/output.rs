@@ -133,6 +133,32 @@ impl Docker {
     }
 }
 
+/// How far one container's lines have been read, over connections that broke. Times are of one form and length, so that their
+/// order is that of time.
+#[derive(Debug, Default)]
+struct Heard {
+    /// The latest line that earlier connections brought.
+    before: Option<String>,
+    /// The latest line of all.
+    latest: Option<String>,
+}
+
+impl Heard {
+    /// The engine begins from the first line again.
+    fn resume(&mut self) {
+        self.before.clone_from(&self.latest);
+    }
+
+    /// Whether a line has not been read yet. The engine writes the lines of the two outputs as they reach it, so that one may
+    /// stand behind another that is later: only what an earlier connection had is known.
+    fn is_new(&mut self, at: &str) -> bool {
+        if self.latest.as_deref().is_none_or(|latest| at > latest) {
+            self.latest = Some(at.to_owned());
+        }
+        self.before.as_deref().is_none_or(|before| at > before)
+    }
+}
+
 /// Reads one container's lines after the other's.
 struct Reading {
     machine: std::sync::Arc<super::machine::Machine>,
@@ -149,9 +175,9 @@ impl Reading {
         tokio::select! {
             () = sender.closed() => {}
             () = async {
-                let mut last = None;
+                let mut heard = Heard::default();
                 loop {
-                    let read = self.read(&id, &mut last).await;
+                    let read = self.read(&id, &mut heard).await;
                     match read {
                         Err(EngineError::Lost(_)) if self.follow => {}
                         Err(error) => {
@@ -164,7 +190,7 @@ impl Reading {
                     let Some(next) = self.next(&id).await else { return };
                     if next != id {
                         id = next;
-                        last = None;
+                        heard = Heard::default();
                     }
                     "all".clone_into(&mut self.tail);
                 }
@@ -172,8 +198,8 @@ impl Reading {
         }
     }
 
-    /// Reads what a container prints behind the last line that was read, until it ends.
-    async fn read(&self, id: &str, last: &mut Option<String>) -> Result<(), EngineError> {
+    /// Reads what a container prints behind what was heard of it, until it ends.
+    async fn read(&self, id: &str, heard: &mut Heard) -> Result<(), EngineError> {
         let engine: &Engine = &self.machine.engine;
         let options = LogsOptionsBuilder::new()
             .stdout(true)
@@ -184,7 +210,7 @@ impl Reading {
             .build();
         let client = engine.transfer()?;
         let mut entries = client.logs(id, Some(options));
-        let resumed = last.clone();
+        heard.resume();
         while let Some(entry) = entries.next().await {
             let (text, error) = match entry? {
                 LogOutput::StdErr { message } => (message, true),
@@ -193,13 +219,8 @@ impl Reading {
                 | LogOutput::Console { message } => (message, false),
             };
             let Some(line) = line(&text, error) else { continue };
-            // Their form is of one length, so that their order is that of time. The engine writes the lines of the two outputs
-            // as they reach it, so that one may stand behind another that is later: only what an earlier reading had is known.
-            if resumed.as_ref().is_some_and(|resumed| line.at <= *resumed) {
+            if !heard.is_new(&line.at) {
                 continue;
-            }
-            if last.as_ref().is_none_or(|last| line.at > *last) {
-                *last = Some(line.at.clone());
             }
             if self.sender.send(Ok(line)).await.is_err() {
                 return Ok(());
@@ -230,6 +251,19 @@ fn line(entry: &Bytes, error: bool) -> Option<Line> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_behind_a_later_one_is_read_and_none_twice() {
+        let mut heard = Heard::default();
+        heard.resume();
+        for at in ["2", "1", "2", "3"] {
+            assert!(heard.is_new(at), "{at}");
+        }
+        heard.resume();
+        for (at, new) in [("2", false), ("1", false), ("3", false), ("5", true), ("4", true)] {
+            assert_eq!(heard.is_new(at), new, "{at}");
+        }
+    }
 
     #[test]
     fn a_line_begins_with_its_time() {
