@@ -7,7 +7,7 @@ use muster_common::cordon::{AtDeadline, Cordon, Drain, Hold, Holder};
 use muster_common::machine::MachineId;
 use muster_store::{Registry, RegistryError};
 
-use crate::health::unix_seconds;
+use crate::telemetry::health::unix_seconds;
 
 /// The cordons and drains of a cluster. Cheap to clone.
 #[derive(Clone)]

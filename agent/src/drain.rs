@@ -10,8 +10,8 @@ use muster_common::machine::MachineId;
 use muster_common::snapshot::Snapshot;
 use muster_common::unit::UnitName;
 
-use crate::lists;
 use crate::view::Cluster;
+use crate::view::lists;
 
 /// One client's view of a drain.
 pub struct Following {

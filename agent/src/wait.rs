@@ -11,10 +11,10 @@ use muster_common::refusal::{Refusal, UnitReason};
 use muster_common::snapshot::{Placement, Snapshot, homes};
 use muster_common::state::{DesiredState, ObservedState};
 use muster_common::unit::{Requirements, UnitName};
-use muster_engine::arrival::{Arrival, Report};
+use muster_engine::machine::arrival::{Arrival, Report};
 
-use crate::lists;
 use crate::view::Cluster;
+use crate::view::lists;
 
 /// One client's wait.
 pub struct Waiting {

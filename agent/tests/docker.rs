@@ -17,7 +17,7 @@ use bollard::models::ContainerInspectResponse;
 use bollard::query_parameters::RemoveVolumeOptions;
 use futures::StreamExt as _;
 use muster_common::unit::{FileHash, UnitName};
-use musterd::presence::Containers;
+use musterd::machine::registration::Containers;
 use musterd::runner::docker::Docker;
 use musterd::runner::{Outcome, Runner, RunnerError, Seen};
 use support::engine::Engine;

@@ -15,7 +15,7 @@ use muster_common::drain::Course;
 use muster_common::machine::MachineId;
 use muster_common::snapshot::Snapshot;
 use muster_common::state::DesiredState::Launched;
-use muster_engine::drain::progress;
+use muster_engine::cluster::drain::progress;
 use muster_store::Registry;
 use musterd::cordon::{Cordons, Order};
 use support::{Daemon, Machine, ask, name, timed_store, until};

@@ -23,7 +23,7 @@ use certificates::Certificates;
 use clap::Parser as _;
 use muster_store::Registry;
 use musterd::config::{Config, Flags};
-use musterd::health::Status;
+use musterd::telemetry::health::Status;
 use ports::free_port;
 use support::Machine;
 

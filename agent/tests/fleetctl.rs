@@ -27,12 +27,12 @@ use muster_common::snapshot::Snapshot;
 use muster_common::state::DesiredState;
 use muster_store::Registry;
 use musterd::Health;
-use musterd::http::serve::serve;
-use musterd::http::socket::Sockets;
 use musterd::http::{App, Parts};
 use musterd::inspect::Inspector;
-use musterd::metrics::Metrics;
+use musterd::net::listen::Sockets;
+use musterd::net::serve::serve;
 use musterd::reboot::Lock;
+use musterd::telemetry::metrics::Metrics;
 use musterd::view::View;
 use support::{Daemon, Machine, name};
 use tokio::net::UnixListener;
@@ -120,7 +120,7 @@ impl Cluster {
     async fn states(&self, unit: &str) -> (DesiredState, DesiredState) {
         let snapshot = self.registry.snapshot().await.unwrap();
         let unit = &snapshot.units[&name(unit)];
-        (unit.desired, musterd::lists::current(&snapshot, &unit.name))
+        (unit.desired, musterd::view::lists::current(&snapshot, &unit.name))
     }
 
     /// `active` and the number of its run, on the first machine that knows the unit.

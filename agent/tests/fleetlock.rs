@@ -21,11 +21,12 @@ use muster_store::{
 };
 use musterd::Health;
 use musterd::config::{Part, Serves};
-use musterd::http::socket::{Sockets, Tcp};
-use musterd::http::{App, Parts, router, serve};
+use musterd::http::{App, Parts, router};
+use musterd::net::serve;
 use musterd::inspect::Inspector;
-use musterd::metrics::Metrics;
+use musterd::net::listen::{Sockets, Tcp};
 use musterd::reboot::Lock;
+use musterd::telemetry::metrics::Metrics;
 use musterd::view::View;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};

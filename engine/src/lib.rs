@@ -1,9 +1,9 @@
 //! Muster's decisions: pure functions over what is known of the cluster.
 //!
-//! Owns every choice: where a unit goes ([`schedule`]), what it leaves behind then ([`left_behind`]), what one machine does next ([`converge`]), when a loss is
-//! too large to act on ([`freeze`]), what a container engine is asked and how a container lives ([`container`]). It
+//! Owns every choice: where a unit goes ([`schedule`]), what it leaves behind then ([`left_behind`]), what one machine does next ([`machine::converge`]), when a loss is
+//! too large to act on ([`leader::freeze`]), what a container engine is asked and how a container lives ([`container`]). It
 //! never reads a clock, a file, the network or the environment, and never fails: a problem is data
-//! ([`muster_common::refusal::Refusal`], [`converge::Problem`]), not an error. The daemon carries decisions out and makes
+//! ([`muster_common::refusal::Refusal`], [`machine::converge::Problem`]), not an error. The daemon carries decisions out and makes
 //! none of its own.
 //!
 //! ```text
@@ -24,13 +24,11 @@
 //! | chain | the steps of one unit, in order |
 //! | settled | a generation that a machine has carried out, or given up on |
 
-pub mod arrival;
+pub mod cluster;
 pub mod container;
-pub mod converge;
-pub mod drain;
-pub mod freeze;
-pub mod job;
+pub mod leader;
 pub mod left_behind;
+pub mod machine;
 pub mod reboot;
 pub mod schedule;
 pub mod single;

@@ -19,7 +19,7 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use muster_common::unit::{FileHash, UnitName};
-use muster_engine::converge::{Desired, Observed, Owned, Step, Steps, converge};
+use muster_engine::machine::converge::{Desired, Observed, Owned, Step, Steps, converge};
 
 use one_machine::Machine;
 

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use muster_common::state::DesiredState;
 use muster_common::unit::{FileHash, UnitName};
-use muster_engine::converge::{Desired, Observed, Owned, Step, Steps, converge};
+use muster_engine::machine::converge::{Desired, Observed, Owned, Step, Steps, converge};
 use proptest::prelude::*;
 
 use one_machine::Machine;

@@ -10,7 +10,7 @@ use muster_common::drain::Course;
 use muster_common::machine::{MachineId, RunnerKind};
 use muster_common::state::DesiredState;
 use muster_common::unit::UnitName;
-use muster_engine::drain;
+use muster_engine::cluster::drain;
 use muster_engine::schedule::{Decision, Plan, Scheduler};
 use proptest::prelude::*;
 

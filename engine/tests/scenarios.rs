@@ -45,7 +45,7 @@ use muster_common::refusal::Refusal;
 use muster_common::snapshot::{Change, Handover, Placement, Unreadable};
 use muster_common::state::DesiredState;
 use muster_common::unit::{UnitFile, UnitName};
-use muster_engine::drain;
+use muster_engine::cluster::drain;
 use muster_engine::schedule::{Candidate, Decision, Plan, Scheduler};
 
 use support::Cluster;

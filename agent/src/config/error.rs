@@ -7,7 +7,7 @@ use std::path::Path;
 
 use super::file::{FileError, line_of};
 use super::flags::Flags;
-use crate::identity::IdentityError;
+use crate::host::identity::IdentityError;
 
 /// A configuration that cannot be used.
 #[derive(Debug, thiserror::Error)]

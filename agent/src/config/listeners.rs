@@ -172,7 +172,7 @@ pub(super) fn twice(listeners: &[Listener]) -> Option<(SocketAddr, usize)> {
 }
 
 /// Whether one connection could come to both. Port 0 is another one each time; `0.0.0.0` is every IPv4 address, and `[::]` is
-/// every address there is (see [`crate::http::socket`]).
+/// every address there is (see [`crate::net::listen`]).
 fn meet(a: SocketAddr, b: SocketAddr) -> bool {
     let (first, second) = (a.ip().to_canonical(), b.ip().to_canonical());
     let takes = |all: IpAddr, one: IpAddr| all.is_unspecified() && (all.is_ipv6() || one.is_ipv4());

@@ -8,6 +8,7 @@ mod error;
 mod file;
 mod flags;
 mod listeners;
+pub mod manual;
 mod reboot;
 mod roles;
 mod secrets;
@@ -21,7 +22,7 @@ use std::time::Duration;
 use muster_common::machine::MachineId;
 use muster_store::{EtcdOptions, StoreError};
 
-use crate::identity;
+use crate::host::identity;
 
 pub use changes::OptionChange;
 pub use error::ConfigError;

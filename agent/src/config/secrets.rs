@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use super::{Config, file};
-use crate::modes::{open_to_others, writable_by_others};
+use crate::host::modes::{open_to_others, writable_by_others};
 
 /// The files that hold secrets, with the keys that name them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -12,8 +12,8 @@ use serde::Serialize;
 
 use super::App;
 use super::error::{ApiError, json};
-use crate::metrics::ClusterCounts;
 use crate::reboot::gauges;
+use crate::telemetry::metrics::ClusterCounts;
 
 /// How long a scrape waits for the first reading of the reboots, which is made when it is the first for long.
 const PATIENCE: Duration = Duration::from_secs(1);

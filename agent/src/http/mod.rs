@@ -4,17 +4,11 @@
 //! is `change`, `wait` and the engine. The unix socket is served all of it, a TCP listener what it is configured for.
 
 mod body;
-pub mod door;
 pub mod error;
-mod extract;
+pub(crate) mod extract;
 mod fleet;
 mod fleetlock;
-mod gate;
 mod health;
-pub mod limits;
-pub mod quota;
-pub mod serve;
-pub mod socket;
 mod v1;
 
 use std::sync::Arc;
@@ -32,14 +26,14 @@ use muster_store::Registry;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Serves;
-use crate::health::Health;
 use crate::inspect::Inspector;
-use crate::metrics::Metrics;
+use crate::net::limits::TURN;
+use crate::net::quota::{Caller, Full, Quota, Quotas, Ticket};
 use crate::reboot::Lock;
+use crate::telemetry::health::Health;
+use crate::telemetry::metrics::Metrics;
 use crate::view::View;
 use error::ApiError;
-use limits::TURN;
-use quota::{Caller, Full, Quota, Quotas, Ticket};
 
 /// How long a request about slots tries for an answer: less than `musterctl` waits for one by default. Whoever is told that
 /// the store is away may ask again.
@@ -187,7 +181,7 @@ async fn observe(
 }
 
 /// No browser is to find out for itself what an answer is: a log can hold a page.
-fn no_sniffing(response: &mut Response) {
+pub(crate) fn no_sniffing(response: &mut Response) {
     let value = HeaderValue::from_static("nosniff");
     response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, value);
 }

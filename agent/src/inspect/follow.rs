@@ -19,7 +19,7 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use super::lines::Form;
 use super::{InspectError, Inspector, Lines, Mode};
-use crate::identity;
+use crate::host::identity;
 use crate::runner::docker::{Output, OutputError, OutputLine};
 
 /// What journalctl puts before the place it has come to.

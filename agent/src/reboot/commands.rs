@@ -15,7 +15,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::Instant;
 
 use crate::config::{Reboot, Words};
-use crate::modes;
+use crate::host::modes;
 
 /// How long the check's answer holds, and how soon a hook that has failed after the boot is run again.
 const HOLDS: Duration = Duration::from_secs(60);

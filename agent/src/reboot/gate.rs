@@ -17,7 +17,7 @@ use muster_common::reboot::Stuck;
 use muster_common::snapshot::{Placement, Snapshot};
 use muster_common::state::{DesiredState, ObservedState};
 use muster_common::unit::UnitName;
-use muster_engine::arrival::{Arrival, Report};
+use muster_engine::machine::arrival::{Arrival, Report};
 use muster_engine::schedule::Decision;
 
 use crate::view::Cluster;

@@ -23,7 +23,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
 use super::follower::{Follower, Latest};
-use crate::health::unix_seconds;
+use crate::telemetry::health::unix_seconds;
 
 /// First pause after a conflict or an answer the store did not give: about one commit of etcd.
 const FIRST_PAUSE: Duration = Duration::from_millis(5);

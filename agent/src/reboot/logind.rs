@@ -19,7 +19,7 @@ use zbus::{Message, OwnedObjectPath, OwnedVariant};
 
 use super::host::{Host, HostError};
 use crate::bus::{self, CallError, Calls, Method};
-use crate::identity;
+use crate::host::identity;
 
 const NAME: &str = "org.freedesktop.login1";
 const PATH: &str = "/org/freedesktop/login1";

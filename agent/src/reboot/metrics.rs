@@ -12,7 +12,7 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::gauge::ConstGauge;
 use tokio::sync::watch;
 
-use crate::health::unix_seconds;
+use crate::telemetry::health::unix_seconds;
 
 /// Tells a scrape what the role last said.
 #[derive(Debug)]

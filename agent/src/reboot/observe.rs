@@ -15,8 +15,8 @@ use super::gate::Gate;
 use super::lock::LockError;
 use super::role::{LIMIT, Role, is_attempt, is_before};
 use super::{drain, gate};
-use crate::health::unix_seconds;
-use crate::presence::chain;
+use crate::machine::registration::chain;
+use crate::telemetry::health::unix_seconds;
 
 impl Role {
     /// Everything that is known now.

@@ -24,8 +24,8 @@ use super::journal::Disk;
 use super::lock::{Lock, LockError, Release};
 use super::{drain, observe, publish};
 use crate::config::Reboot;
-use crate::health::{Health, Status, unix_seconds};
-use crate::presence::chain;
+use crate::machine::registration::chain;
+use crate::telemetry::health::{Health, Status, unix_seconds};
 use crate::view::{Reader, View};
 
 /// How long the store may take to answer about slots.

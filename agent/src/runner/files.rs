@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 
 use muster_common::unit::{FileHash, UnitName};
 
-use crate::modes::{PRIVATE_FILE, PUBLIC_FILE};
-use crate::replace::replace_file;
+use crate::host::modes::{PRIVATE_FILE, PUBLIC_FILE};
+use crate::stdx::files::replace_file;
 
 /// What lies at our place, hashed once and again only when it has changed.
 #[derive(Debug)]

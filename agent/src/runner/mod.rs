@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
 use muster_common::unit::{FileHash, UnitFile, UnitName};
-use muster_engine::converge::Observed;
+use muster_engine::machine::converge::Observed;
 use tokio::sync::mpsc;
 
 mod both;

@@ -5,8 +5,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use musterd::config::Serves;
-use musterd::http::serve::serve;
-use musterd::http::socket::{Sockets, Tcp};
+use musterd::net::listen::{Sockets, Tcp};
+use musterd::net::serve::serve;
 use tokio::io::{
     AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader,
 };

@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 
 use musterd::config::{Part, Serves};
-use musterd::http::serve::serve;
-use musterd::http::socket::{Sockets, Tcp};
+use musterd::net::listen::{Sockets, Tcp};
+use musterd::net::serve::serve;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, UnixListener, UnixStream};
 

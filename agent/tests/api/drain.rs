@@ -1,7 +1,7 @@
 //! Drains over HTTP: ordered, rehearsed, followed, called off.
 
 use muster_engine::schedule::schedule;
-use musterd::schedule::writes;
+use musterd::leader::writes;
 
 use super::*;
 

@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use musterd::config::Serves;
-use musterd::http::serve::serve;
-use musterd::http::socket::{Sockets, Tcp};
+use musterd::net::listen::{Sockets, Tcp};
+use musterd::net::serve::serve;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream};
 

@@ -2,7 +2,7 @@
 
 use std::sync::Mutex;
 
-use musterd::ledger::Ledger;
+use musterd::machine::ledger::Ledger;
 
 use super::*;
 

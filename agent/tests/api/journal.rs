@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use muster_store::StateUpdate;
-use musterd::ledger::Ledger;
+use musterd::machine::ledger::Ledger;
 
 use super::*;
 

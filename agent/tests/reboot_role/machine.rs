@@ -220,7 +220,7 @@ impl Host for Pretended {
     fn boot(&self) -> String {
         match self.state.lock().unwrap().boot {
             // The machine that is registered with the cluster says what the kernel says.
-            1 => musterd::identity::boot_id(),
+            1 => musterd::host::identity::boot_id(),
             boot => format!("b{boot}"),
         }
     }

@@ -21,7 +21,7 @@ use async_trait::async_trait;
 use muster_common::snapshot::Snapshot;
 use muster_common::state::DesiredState;
 use muster_common::unit::{FileHash, UnitFile, UnitName};
-use muster_engine::converge::Observed;
+use muster_engine::machine::converge::Observed;
 use muster_store::{Registry, UnitWrite};
 use musterd::runner::{Outcome, Runner, RunnerError, RunnerEvent, Seen};
 use musterd::{Health, Settings};

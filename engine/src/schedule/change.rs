@@ -15,7 +15,7 @@ use muster_common::unit::{
     FileHash, Requirements, RequirementsTemplate, UnitFile, UnitName, kept_data,
 };
 
-use crate::arrival::Report;
+use crate::machine::arrival::Report;
 
 use super::index::{FileRow, Index, MachineRow, Place, UnitRow};
 use super::table::{MachineKey, UnitKey};

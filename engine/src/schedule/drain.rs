@@ -12,7 +12,7 @@ use muster_common::refusal::{MachineReason, Refusal, UnitReason};
 use muster_common::snapshot::Change;
 use muster_common::unit::UnitName;
 
-use crate::arrival::Arrival;
+use crate::machine::arrival::Arrival;
 
 use super::Scheduler;
 use super::index::Spec;

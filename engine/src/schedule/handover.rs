@@ -27,7 +27,7 @@ use muster_common::cordon::Cordon;
 use muster_common::machine::MachineId;
 use muster_common::snapshot::Handover;
 
-use crate::arrival::Arrival;
+use crate::machine::arrival::Arrival;
 
 use super::Decision;
 use super::drain::Verdict;

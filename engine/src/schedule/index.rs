@@ -12,7 +12,7 @@ use muster_common::snapshot::{Placement, Unit};
 use muster_common::state::DesiredState;
 use muster_common::unit::{FileHash, Requirements, RequirementsTemplate, UnitName};
 
-use crate::arrival::Report;
+use crate::machine::arrival::Report;
 
 use super::class::{Asked, Classes};
 use super::conflict::Patterns;

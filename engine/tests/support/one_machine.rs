@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use muster_common::state::DesiredState;
 use muster_common::unit::{FileHash, UnitName};
-use muster_engine::converge::{Desired, Observed, Owned, Step, Steps};
+use muster_engine::machine::converge::{Desired, Observed, Owned, Step, Steps};
 
 /// What is wanted of a machine, what runs on it, and what its daemon remembers.
 #[derive(Debug, Default, Clone)]

@@ -18,7 +18,7 @@ use crate::drain::Following;
 use crate::http::App;
 use crate::http::error::{ApiError, json};
 use crate::http::extract::{Body, Params};
-use crate::http::quota::Caller;
+use crate::net::quota::Caller;
 use crate::view::Reader;
 
 /// Events that may wait for a slow client before the daemon stops looking on its behalf.

@@ -23,7 +23,7 @@ use super::log::{self, Bounds};
 use crate::http::App;
 use crate::http::error::{ApiError, json};
 use crate::inspect::{Invocation, Journal, Lines, Mode};
-use crate::peer::{self, PeerError};
+use crate::net::peer::{self, PeerError};
 
 /// Most bytes of a status: ten lines of the longest that the journal keeps (48 KiB), in the widest form of JSON, and what
 /// systemctl says of a unit with a thousand processes.

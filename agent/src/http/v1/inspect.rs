@@ -19,10 +19,10 @@ use super::log::{self, Bounds};
 use crate::http::App;
 use crate::http::error::{ApiError, chain, json};
 use crate::http::extract::{Name, Params};
-use crate::http::quota::Caller;
 use crate::inspect::{InspectError, Invocation, Journal, Lines, Mode};
-use crate::lists;
+use crate::net::quota::Caller;
 use crate::runner::docker::OutputError;
+use crate::view::lists;
 
 /// How long a failure waits for its log lines; without them it is told all the same.
 const LOG_PATIENCE: Duration = Duration::from_secs(3);

@@ -27,10 +27,10 @@ use super::{elsewhere, log};
 use crate::http::App;
 use crate::http::error::ApiError;
 use crate::http::extract::{Name, Params};
-use crate::http::quota::{Caller, Ticket};
 use crate::inspect::{Lines, Mode, Piece, Start, is_place};
-use crate::lists;
+use crate::net::quota::{Caller, Ticket};
 use crate::view::Reader;
+use crate::view::lists;
 
 /// Pieces that may wait for a slow client before nothing more is read for it.
 const BACKLOG: usize = 16;

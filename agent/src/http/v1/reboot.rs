@@ -26,12 +26,12 @@ use muster_common::reboot::{
 use tokio::sync::mpsc;
 
 use super::wait::stream;
-use crate::health::unix_seconds;
 use crate::http::App;
 use crate::http::error::{ApiError, chain, json};
 use crate::http::extract::{Body, Params};
-use crate::http::quota::Caller;
+use crate::net::quota::Caller;
 use crate::reboot::{Asked, LockError, Release, Released, overview};
+use crate::telemetry::health::unix_seconds;
 
 /// Events that may wait for a slow client. Each tells all there is, so few are enough.
 const BACKLOG: usize = 4;

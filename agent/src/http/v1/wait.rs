@@ -19,7 +19,7 @@ use super::inspect;
 use crate::http::App;
 use crate::http::error::ApiError;
 use crate::http::extract::Body;
-use crate::http::quota::{Caller, Ticket};
+use crate::net::quota::{Caller, Ticket};
 use crate::view::Reader;
 use crate::wait::{Failure, News, Waiting};
 

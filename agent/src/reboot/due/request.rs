@@ -10,7 +10,7 @@ use muster_store::{RebootNews, RebootScope, Registry, RegistryError};
 
 use super::Found;
 use crate::config::Source;
-use crate::presence::chain;
+use crate::machine::registration::chain;
 
 /// Pause before a record that could not be read is read again.
 const RETRY: Duration = Duration::from_secs(1);

@@ -13,8 +13,8 @@ use std::time::Duration;
 use muster_common::unit::{UnitFile, UnitName};
 
 use super::machine::Sources;
-use crate::modes::PRIVATE_FILE;
-use crate::replace::replace_file;
+use crate::host::modes::PRIVATE_FILE;
+use crate::stdx::files::replace_file;
 
 /// How long the store may take before the copies have to do.
 const PATIENCE: Duration = Duration::from_secs(5);

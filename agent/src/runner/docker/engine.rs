@@ -136,7 +136,7 @@ impl From<bollard::errors::Error> for EngineError {
             Error::JsonSerdeError { err } => {
                 Self::refused(format!("unreadable answer ({:?})", err.classify()))
             }
-            error => Self::Lost(crate::presence::chain(&error)),
+            error => Self::Lost(crate::machine::registration::chain(&error)),
         }
     }
 }
@@ -259,7 +259,7 @@ impl Engine {
         // A client is cheap and a line of its own: an engine that went and came back needs no mending here.
         let socket = self.socket.to_string_lossy();
         Docker::connect_with_unix(&socket, patience.as_secs(), API_DEFAULT_VERSION)
-            .map_err(|error| EngineError::Lost(crate::presence::chain(&error)))
+            .map_err(|error| EngineError::Lost(crate::machine::registration::chain(&error)))
     }
 }
 

@@ -11,8 +11,8 @@ use muster_common::unit::UnitName;
 use muster_engine::container::Memory;
 use serde::{Deserialize, Serialize};
 
-use crate::modes::PRIVATE_FILE;
-use crate::replace::replace_file;
+use crate::host::modes::PRIVATE_FILE;
+use crate::stdx::files::replace_file;
 
 /// Longest name of a file on Linux, in bytes.
 const LONGEST: usize = 255;

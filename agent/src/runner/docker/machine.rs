@@ -20,7 +20,7 @@ use super::kept::Memories;
 use super::lock;
 use super::news::News;
 use super::output::has_journal;
-use crate::presence::chain;
+use crate::machine::registration::chain;
 
 /// The files of units that containers name and that are placed nowhere: volumes and networks.
 #[async_trait]

@@ -56,8 +56,8 @@ use self::standing::{Settled, Standing};
 use self::unit::{Handle, Message};
 use super::files::UnitFiles;
 use super::{Outcome, Runner, RunnerError, RunnerEvent, Seen};
-use crate::modes;
-use crate::presence::Containers;
+use crate::host::modes;
+use crate::machine::registration::Containers;
 
 pub use self::gauges::Gauges;
 pub use self::look::{Container, Look};

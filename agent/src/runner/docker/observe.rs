@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use muster_common::unit::UnitName;
-use muster_engine::converge::Observed;
+use muster_engine::machine::converge::Observed;
 use tokio::time::Instant;
 
 use super::listed::{Listed, list};

@@ -23,8 +23,8 @@ use super::plan::Plan;
 use super::standing::{Standing, invocation, is_failure, settled};
 use super::work::{self, Came};
 use super::{discard, host, late};
-use crate::health::unix_seconds;
 use crate::runner::{RunnerError, RunnerEvent};
+use crate::telemetry::health::unix_seconds;
 
 /// The signal that asks a container to stop where neither its file nor its image says.
 const STOP: &str = "SIGTERM";

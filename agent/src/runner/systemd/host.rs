@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 use muster_common::container::Host;
 use muster_common::unit::{Claim, ClaimKind, UnitFile, UnitName, UnitType, claims, is_reserved};
 
-use crate::identity;
+use crate::host::identity;
 use crate::runner::docker::host as machine;
 use crate::runner::facts;
 

@@ -18,7 +18,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use muster_common::unit::{FileHash, UnitFile, UnitName, UnitType, is_reserved};
-use muster_engine::converge::Observed;
+use muster_engine::machine::converge::Observed;
 use tokio::sync::mpsc;
 use zbus::{ObjectPath, OwnedObjectPath, OwnedVariant};
 

@@ -13,8 +13,8 @@ use zbus::{ObjectPath, Variant};
 
 use super::groups::{Groups, Left};
 use super::jobs::Jobs;
-use crate::health::unix_seconds;
 use crate::runner::RunnerEvent;
+use crate::telemetry::health::unix_seconds;
 
 /// Events that wait for the converge loop. A start makes about four; a thousand units at once fit.
 const QUEUE: usize = 4096;

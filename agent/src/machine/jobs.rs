@@ -1,0 +1,124 @@
+//! What this machine remembers of the jobs it has begun.
+//!
+//! Owns `jobs.json` in the state directory, which outlives daemon, boot and store: a job is noted there before it is begun,
+//! and how it ended when it has. It never decides what follows from that: [`muster_engine::machine::job`] does.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use muster_common::unit::UnitName;
+use muster_engine::machine::job::{Run, RunEnd};
+
+/// The memory, on disk and in hand.
+#[derive(Debug)]
+pub(crate) struct Jobs {
+    path: PathBuf,
+    /// What was noted, or why it cannot be read: then no job is begun, for it may have been before.
+    runs: Result<BTreeMap<UnitName, Run>, String>,
+}
+
+impl Jobs {
+    /// Reads what was noted in the same directory as the last known placements.
+    pub(crate) fn beside(placements: &Path) -> Self {
+        let path = placements.with_file_name("jobs.json");
+        let runs = match fs::read(&path) {
+            Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| error.to_string()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(BTreeMap::new()),
+            Err(error) => Err(error.to_string()),
+        };
+        if let Err(error) = &runs {
+            tracing::error!(path = %path.display(), error, "cannot read which jobs were begun");
+        }
+        Self { path, runs }
+    }
+
+    /// When a job was last begun here, if it ever was.
+    pub(crate) fn get(&self, unit: &UnitName) -> Option<&Run> {
+        self.runs.as_ref().ok()?.get(unit)
+    }
+
+    /// The job is about to begin. It may only do so once this has been written.
+    pub(crate) fn begin(&mut self, unit: &UnitName, generation: u64) -> io::Result<()> {
+        self.change(|runs| {
+            runs.insert(unit.clone(), Run { generation, end: None });
+        })
+    }
+
+    /// The job has ended.
+    pub(crate) fn end(&mut self, unit: &UnitName, end: RunEnd) -> io::Result<()> {
+        self.change(|runs| {
+            if let Some(run) = runs.get_mut(unit) {
+                run.end = Some(end);
+            }
+        })
+    }
+
+    /// Only these units are still here; the others are forgotten.
+    pub(crate) fn retain(&mut self, units: &BTreeSet<UnitName>) -> io::Result<()> {
+        if self.runs.as_ref().is_ok_and(|runs| runs.keys().all(|unit| units.contains(unit))) {
+            return Ok(());
+        }
+        self.change(|runs| runs.retain(|unit, _| units.contains(unit)))
+    }
+
+    fn change(&mut self, change: impl FnOnce(&mut BTreeMap<UnitName, Run>)) -> io::Result<()> {
+        let mut runs = match &self.runs {
+            Ok(runs) => runs.clone(),
+            Err(error) => {
+                let path = self.path.display();
+                return Err(io::Error::other(format!("{path} cannot be read: {error}")));
+            }
+        };
+        change(&mut runs);
+        self.save(&runs)?;
+        self.runs = Ok(runs);
+        Ok(())
+    }
+
+    /// Durable when it returns: the file, and its name in the directory.
+    fn save(&self, runs: &BTreeMap<UnitName, Run>) -> io::Result<()> {
+        let directory = self.path.parent().unwrap_or(Path::new("."));
+        let temporary = self.path.with_extension("json.new");
+        let mut file = File::create(&temporary)?;
+        file.write_all(&serde_json::to_vec(runs)?)?;
+        file.sync_all()?;
+        fs::rename(&temporary, &self.path)?;
+        File::open(directory)?.sync_all()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_next_daemon_knows_what_this_one_has_begun() {
+        let directory = tempfile::tempdir().unwrap();
+        let placements = directory.path().join("placements.json");
+        let unit: UnitName = "migrate.service".parse().unwrap();
+        let mut jobs = Jobs::beside(&placements);
+        assert_eq!(jobs.get(&unit), None);
+        jobs.begin(&unit, 3).unwrap();
+        let begun = Run { generation: 3, end: None };
+        assert_eq!(Jobs::beside(&placements).get(&unit), Some(&begun));
+        jobs.end(&unit, RunEnd::Well).unwrap();
+        let ended = Run { generation: 3, end: Some(RunEnd::Well) };
+        assert_eq!(Jobs::beside(&placements).get(&unit), Some(&ended));
+        jobs.retain(&BTreeSet::new()).unwrap();
+        assert_eq!(Jobs::beside(&placements).get(&unit), None);
+    }
+
+    #[test]
+    fn what_cannot_be_read_lets_no_job_begin_and_is_kept() {
+        let directory = tempfile::tempdir().unwrap();
+        let placements = directory.path().join("placements.json");
+        fs::write(directory.path().join("jobs.json"), "{").unwrap();
+        let unit: UnitName = "migrate.service".parse().unwrap();
+        let mut jobs = Jobs::beside(&placements);
+        assert!(jobs.begin(&unit, 1).is_err());
+        assert!(jobs.retain(&BTreeSet::new()).is_err());
+        assert_eq!(fs::read(directory.path().join("jobs.json")).unwrap(), b"{");
+    }
+}

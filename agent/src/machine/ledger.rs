@@ -1,0 +1,295 @@
+//! What this daemon remembers of the units it owns.
+//!
+//! Owns one small file a unit below `/run/muster/owned`, so that a daemon that starts again adopts what runs, and
+//! so that the memory ends with the boot, as the units do. It never looks at the units themselves.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use muster_common::state::DesiredState;
+use muster_common::unit::{FileHash, UnitName};
+use muster_engine::machine::converge::Owned;
+use serde::{Deserialize, Serialize};
+
+use crate::host::modes::{self, PRIVATE_FILE};
+use crate::stdx::files::replace_file;
+
+/// The memory, on disk and in hand.
+#[derive(Debug)]
+pub struct Ledger {
+    directory: PathBuf,
+    entries: BTreeMap<UnitName, Entry>,
+    /// When units were forgotten that were ours until then. In hand only: it is for who follows a journal across a cut.
+    left: BTreeMap<UnitName, Instant>,
+}
+
+/// How long it is remembered that a unit was ours: longer than a line to this machine is cut as a rule, and shorter than it takes
+/// until somebody uses the name for something else.
+const LATELY: Duration = Duration::from_secs(300);
+
+/// Most units of which that is remembered; whoever follows journals follows a few.
+const MOST_LEFT: usize = 1_000;
+
+/// What is remembered of one unit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// What decisions rest on.
+    pub owned: Owned,
+    /// Why the last thing asked of it failed, if it did.
+    pub problem: Option<String>,
+    /// A start has begun and has not settled. In hand only: should the daemon end now, the next one adopts what it finds
+    /// running, whereas this one knows that there is something to stop.
+    pub begun: bool,
+    /// A start was asked for, and the line to the runner broke before it was known whether it heard. In hand only, as above.
+    pub unsure: bool,
+}
+
+impl Entry {
+    /// What a decision rests on: a start that has begun counts as launched.
+    pub fn decisive(&self) -> Owned {
+        let desired = if self.begun { DesiredState::Launched } else { self.owned.desired };
+        Owned { desired, starting: self.begun || self.unsure, ..self.owned.clone() }
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct Record {
+    file: FileHash,
+    generation: u64,
+    desired: DesiredState,
+    #[serde(default)]
+    enabled: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    problem: Option<String>,
+}
+
+impl Ledger {
+    /// Reads what an earlier daemon of this boot remembered. A file that cannot be read is forgotten: its unit is then
+    /// judged by what runs.
+    pub fn open(directory: PathBuf) -> io::Result<Self> {
+        modes::private_directory(&directory)?;
+        let mut entries = BTreeMap::new();
+        for file in fs::read_dir(&directory)? {
+            let file = file?;
+            let name = file.file_name().into_string().unwrap_or_default();
+            let Ok(unit) = name.parse::<UnitName>() else { continue };
+            let record = fs::read(file.path())
+                .ok()
+                .and_then(|bytes| serde_json::from_slice::<Record>(&bytes).ok());
+            if let Some(record) = record {
+                entries.insert(unit, Entry::from(record));
+            } else {
+                tracing::warn!(%unit, "what was remembered of the unit cannot be read");
+            }
+        }
+        Ok(Self { directory, entries, left: BTreeMap::new() })
+    }
+
+    /// Every unit owned.
+    pub fn entries(&self) -> &BTreeMap<UnitName, Entry> {
+        &self.entries
+    }
+
+    /// One unit's entry.
+    pub fn get(&self, unit: &UnitName) -> Option<&Entry> {
+        self.entries.get(unit)
+    }
+
+    /// The unit is ours and has this file; what was carried out before stays on record.
+    pub fn write(&mut self, unit: &UnitName, file: FileHash) -> io::Result<()> {
+        let entry = match self.entries.get(unit) {
+            Some(entry) => Entry {
+                owned: Owned { file, ..entry.owned.clone() },
+                problem: None,
+                begun: entry.begun,
+                unsure: entry.unsure,
+            },
+            None => Entry {
+                owned: Owned {
+                    file,
+                    generation: 0,
+                    desired: DesiredState::Inactive,
+                    enabled: false,
+                    starting: false,
+                },
+                problem: None,
+                begun: false,
+                unsure: false,
+            },
+        };
+        self.put(unit, entry)
+    }
+
+    /// The unit is enabled, or no longer.
+    pub fn enabled(&mut self, unit: &UnitName, enabled: bool) -> io::Result<()> {
+        let Some(mut entry) = self.entries.get(unit).cloned() else { return Ok(()) };
+        entry.owned.enabled = enabled;
+        self.put(unit, entry)
+    }
+
+    /// A start has begun.
+    pub fn begun(&mut self, unit: &UnitName) {
+        if let Some(entry) = self.entries.get_mut(unit) {
+            entry.begun = true;
+        }
+    }
+
+    /// The start that has begun may or may not have been heard of by the runner. It counts as not begun when it is decided
+    /// whether to start, and as begun when it is decided whether to stop.
+    pub fn unsure(&mut self, unit: &UnitName) {
+        if let Some(entry) = self.entries.get_mut(unit) {
+            (entry.begun, entry.unsure) = (false, true);
+        }
+    }
+
+    /// Something does not go as asked, and is tried again. In hand only.
+    pub fn note(&mut self, unit: &UnitName, problem: &str) {
+        if let Some(entry) = self.entries.get_mut(unit) {
+            entry.problem = Some(problem.to_owned());
+        }
+    }
+
+    /// The generation and desired state are carried out, or given up on for the problem.
+    pub fn settle(
+        &mut self,
+        unit: &UnitName,
+        generation: u64,
+        desired: DesiredState,
+        problem: Option<String>,
+    ) -> io::Result<()> {
+        let Some(mut entry) = self.entries.get(unit).cloned() else { return Ok(()) };
+        entry.owned.generation = generation;
+        entry.owned.desired = desired;
+        entry.problem = problem;
+        entry.begun = false;
+        entry.unsure = false;
+        self.put(unit, entry)
+    }
+
+    /// The unit is not ours any more.
+    pub fn forget(&mut self, unit: &UnitName) -> io::Result<()> {
+        if self.entries.remove(unit).is_some() {
+            let now = Instant::now();
+            if self.left.len() >= MOST_LEFT {
+                self.left.retain(|_, at| now.saturating_duration_since(*at) < LATELY);
+            }
+            if self.left.len() < MOST_LEFT {
+                self.left.insert(unit.clone(), now);
+            }
+        }
+        match fs::remove_file(self.directory.join(unit.as_str())) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            other => other,
+        }
+    }
+
+    /// Whether a unit was ours until a short time ago.
+    pub fn had_lately(&self, unit: &UnitName, now: Instant) -> bool {
+        self.left.get(unit).is_some_and(|at| now.saturating_duration_since(*at) < LATELY)
+    }
+
+    fn put(&mut self, unit: &UnitName, entry: Entry) -> io::Result<()> {
+        let record = Record {
+            file: entry.owned.file,
+            generation: entry.owned.generation,
+            desired: entry.owned.desired,
+            enabled: entry.owned.enabled,
+            problem: entry.problem.clone(),
+        };
+        self.entries.insert(unit.clone(), entry);
+        let bytes = serde_json::to_vec(&record)?;
+        replace_file(&self.directory, unit.as_str(), &bytes, PRIVATE_FILE).map(|_| ())
+    }
+}
+
+impl From<Record> for Entry {
+    fn from(record: Record) -> Self {
+        Self {
+            owned: Owned {
+                file: record.file,
+                generation: record.generation,
+                desired: record.desired,
+                enabled: record.enabled,
+                starting: false,
+            },
+            problem: record.problem,
+            begun: false,
+            unsure: false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_next_daemon_remembers_what_this_one_carried_out() {
+        let directory = tempfile::tempdir().unwrap();
+        let unit: UnitName = "a.service".parse().unwrap();
+        let file = FileHash::of("a");
+        let mut ledger = Ledger::open(directory.path().to_owned()).unwrap();
+        ledger.write(&unit, file).unwrap();
+        ledger.enabled(&unit, true).unwrap();
+        ledger.settle(&unit, 3, DesiredState::Launched, Some("it failed".to_owned())).unwrap();
+
+        let again = Ledger::open(directory.path().to_owned()).unwrap();
+        assert_eq!(again.entries(), ledger.entries());
+        let entry = again.get(&unit).unwrap();
+        assert_eq!((entry.owned.generation, entry.owned.enabled), (3, true));
+        assert_eq!(entry.problem.as_deref(), Some("it failed"));
+
+        let now = Instant::now();
+        assert!(!ledger.had_lately(&unit, now));
+        ledger.forget(&unit).unwrap();
+        assert!(ledger.had_lately(&unit, Instant::now()));
+        assert!(!ledger.had_lately(&unit, Instant::now() + LATELY));
+        assert!(Ledger::open(directory.path().to_owned()).unwrap().entries().is_empty());
+    }
+
+    #[test]
+    fn a_start_that_was_only_begun_is_not_on_record() {
+        let directory = tempfile::tempdir().unwrap();
+        let unit: UnitName = "a.service".parse().unwrap();
+        let mut ledger = Ledger::open(directory.path().to_owned()).unwrap();
+        ledger.write(&unit, FileHash::of("a")).unwrap();
+        ledger.begun(&unit);
+        assert_eq!(ledger.get(&unit).unwrap().decisive().desired, DesiredState::Launched);
+        ledger.unsure(&unit);
+        let decisive = ledger.get(&unit).unwrap().decisive();
+        assert_eq!((decisive.desired, decisive.starting), (DesiredState::Inactive, true));
+        let again = Ledger::open(directory.path().to_owned()).unwrap();
+        assert_eq!(again.get(&unit).unwrap().decisive().desired, DesiredState::Inactive);
+    }
+
+    #[test]
+    fn no_unit_is_in_the_way_of_anothers_record() {
+        let directory = tempfile::tempdir().unwrap();
+        let longest = format!("{}.service", "x".repeat(247));
+        let units = [".a.service", "a.service", "..a.service", &longest];
+        let units = units.map(|unit| unit.parse::<UnitName>().unwrap());
+        let mut ledger = Ledger::open(directory.path().to_owned()).unwrap();
+        for unit in &units {
+            ledger.write(unit, FileHash::of(unit.as_str())).unwrap();
+        }
+        let again = Ledger::open(directory.path().to_owned()).unwrap();
+        for unit in &units {
+            let file = again.get(unit).map(|entry| entry.owned.file);
+            assert_eq!(file, Some(FileHash::of(unit.as_str())), "{unit}");
+        }
+    }
+
+    #[test]
+    fn a_record_that_cannot_be_read_harms_only_itself() {
+        let directory = tempfile::tempdir().unwrap();
+        let unit: UnitName = "a.service".parse().unwrap();
+        let mut ledger = Ledger::open(directory.path().to_owned()).unwrap();
+        ledger.write(&unit, FileHash::of("a")).unwrap();
+        fs::write(directory.path().join("b.service"), "{").unwrap();
+        let again = Ledger::open(directory.path().to_owned()).unwrap();
+        assert_eq!(again.entries().keys().collect::<Vec<_>>(), [&unit]);
+    }
+}

@@ -1,0 +1,11 @@
+//! This machine's part: it registers itself, and runs what is placed on it.
+//!
+//! Owns the room of the two loops that every daemon has, the registration under a lease and the converge loop, and of what they
+//! keep on disk. It decides neither where a unit goes nor which step comes next.
+
+pub mod converge;
+pub(crate) mod jobs;
+pub mod last_known;
+pub mod ledger;
+pub mod registration;
+pub(crate) mod shutdown;

@@ -1,0 +1,78 @@
+//! How the daemon goes.
+//!
+//! Owns the one difference that matters: a daemon that is stopped, restarted or upgraded leaves its units and its
+//! lease behind; a host that shuts down, or that Muster is removed from, gives its units up first, so that the others need
+//! not wait for a lease, and nothing runs twice. The lease is kept until the last unit is down, and is left to end by itself
+//! where one is not; after a minute that is so for units that may run twice for a moment.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use muster_store::Registry;
+use tokio::sync::watch;
+
+use crate::machine::converge::Converge;
+use crate::machine::registration::Standing;
+use crate::runner::Runner;
+
+/// How long units may take to stop before others are started in their place, though these still run.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// The same for units that may not run twice. The host does not go before they are down either, unless their own
+/// `TimeoutStopSec=` ends first, which is 90 s where nobody says otherwise; ten minutes are what a database with a large cache is
+/// given. systemd lets the daemon live that long (`TimeoutStopSec=` in musterd.service).
+const LONGEST: Duration = Duration::from_secs(600);
+/// How long the store may take to end the lease; after that the lease ends by itself.
+const REVOKE: Duration = Duration::from_secs(3);
+
+/// The file whoever removes Muster from the machine makes before it stops the daemon: the units are to stop as well.
+pub(crate) fn mark(run_dir: &Path) -> PathBuf {
+    run_dir.join("give-up")
+}
+
+/// Gives the units up if the host goes, or if the mark is there; otherwise leaves everything as it is.
+pub(crate) async fn finish(
+    mut converge: Converge,
+    runner: &dyn Runner,
+    registry: &Registry,
+    standing: &watch::Receiver<Standing>,
+    mark: &Path,
+) {
+    // It is for this stop only.
+    if std::fs::remove_file(mark).is_ok() {
+        tracing::info!("Muster leaves this machine: giving up its units");
+    } else if runner.host_is_stopping().await {
+        tracing::info!("the host is shutting down: giving up its units");
+    } else {
+        return;
+    }
+    let presence = match &*standing.borrow() {
+        Standing::Registered(presence) => Some(presence.clone()),
+        _ => None,
+    };
+    if let Some(presence) = &presence {
+        match tokio::time::timeout(REVOKE, registry.take_leave(&presence.machine)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "cannot take leave; it is counted as a loss"),
+            Err(_) => tracing::warn!("cannot take leave in time; it is counted as a loss"),
+        }
+        // The lease lasts as long as the units do; nobody is to wait so long for somebody who leads.
+        match tokio::time::timeout(REVOKE, registry.resign(presence)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "cannot leave the lead to others"),
+            Err(_) => tracing::warn!("cannot leave the lead to others in time"),
+        }
+    }
+    let down = converge.give_up(PATIENCE, LONGEST).await;
+    let Some(presence) = presence else { return };
+    if !down {
+        tracing::warn!(
+            "not every unit is down: the lease ends by itself, and until then nothing begins elsewhere"
+        );
+        return;
+    }
+    match tokio::time::timeout(REVOKE, registry.revoke(presence.lease.id)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::warn!(%error, "cannot end the lease; it ends by itself"),
+        Err(_) => tracing::warn!("cannot end the lease in time; it ends by itself"),
+    }
+}

@@ -1,0 +1,290 @@
+//! Connections.
+//!
+//! Owns accepting, the time a client has to say what it wants, and the end: when the daemon stops, requests under way
+//! are answered, streams end, and what takes longer is cut off. Each listener has a loop and a number of connections of
+//! its own (see [`super::gate`]), so that a flood at one of them is nobody else's.
+
+use std::convert::Infallible;
+use std::future::{Ready, ready};
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::response::{IntoResponse, Response};
+use futures::future::Either;
+use http::{Request, StatusCode};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::Service;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use muster_common::api::fleetlock::{Kind, Rejection};
+use rustix::net::sockopt;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream, UnixListener};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::door::names::{Arrival, Names};
+use super::door::{self, Refused};
+use super::gate::{Gate, Hold};
+use super::limits::Limits;
+use super::listen::{Sockets, Tcp};
+use super::quota::{Caller, Peers};
+use crate::http::error::json;
+use crate::http::{App, no_sniffing, router, router_of};
+
+/// A client that takes longer to send a request's head holds a connection for nothing. It is also how long a kept
+/// connection may be idle.
+const HEAD: Duration = Duration::from_secs(30);
+
+/// Most bytes of a head: one of ours has a few hundred, a browser's with all its cookies a few thousand.
+const HEAD_BYTES: usize = 64 * 1024;
+
+/// How long requests under way may take once the daemon stops.
+const GRACE: Duration = Duration::from_secs(3);
+
+/// After a failed accept: out of file descriptors, most likely, and some will be free again.
+const AFTER_FAILURE: Duration = Duration::from_millis(100);
+
+/// How long a TCP connection may be silent before the kernel asks whether its other end still exists, how often it asks,
+/// and how many times in vain: whoever follows a journal and loses power is noticed within a minute.
+const PROBE_AFTER: Duration = Duration::from_secs(30);
+const PROBE_EVERY: Duration = Duration::from_secs(10);
+const PROBES: u32 = 3;
+
+/// What every connection needs.
+#[derive(Clone)]
+struct Server {
+    connections: TaskTracker,
+    shutdown: CancellationToken,
+    names: Arc<Names>,
+    most_of_a_peer: usize,
+    app: App,
+}
+
+/// What a request meets first.
+#[derive(Clone)]
+struct Entry {
+    app: App,
+    router: TowerToHyperService<Router>,
+    caller: Caller,
+    /// Over TCP.
+    arrival: Option<(Arrival, Arc<Names>)>,
+}
+
+/// Serves until `shutdown`, then until what is under way is answered.
+pub async fn serve(sockets: Sockets, app: App, shutdown: CancellationToken) {
+    let limits = sockets.limits.unwrap_or_else(|| fit(sockets.tcp.len()));
+    let server = Server {
+        connections: TaskTracker::new(),
+        shutdown,
+        names: Arc::new(Names::new(sockets.names)),
+        most_of_a_peer: limits.peer,
+        app,
+    };
+    let accepting = TaskTracker::new();
+    for listener in sockets.unix {
+        let gate = server.gate("unix".to_owned(), limits.local);
+        accepting.spawn(server.clone().accept_unix(listener, gate));
+    }
+    for tcp in sockets.tcp {
+        let Ok(address) = tcp.listener.local_addr() else { continue };
+        let gate = server.gate(address.to_string(), limits.listener);
+        accepting.spawn(server.clone().accept_tcp(tcp, address, gate));
+    }
+    server.shutdown.cancelled().await;
+    accepting.close();
+    accepting.wait().await;
+    if let Some(path) = sockets.made {
+        // Whoever connects from now on learns that nobody is there.
+        let _ = std::fs::remove_file(path);
+    }
+    server.connections.close();
+    if tokio::time::timeout(GRACE, server.connections.wait()).await.is_err() {
+        tracing::warn!("requests still under way were cut off");
+    }
+}
+
+/// The limits, as far as this process may have descriptors.
+fn fit(listeners: usize) -> Limits {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    let allowed = limit.current.unwrap_or(u64::MAX);
+    let (limits, needed) = Limits::default().within(allowed, listeners);
+    if let Some(needed) = needed {
+        tracing::warn!(
+            allowed,
+            needed,
+            each_listener = limits.listener,
+            unix_socket = limits.local,
+            "there are too few descriptors for as many connections as are meant, so there are fewer; LimitNOFILE= in the \
+             unit, or `ulimit -n`, allows more"
+        );
+    }
+    limits
+}
+
+impl Server {
+    fn gate(&self, name: String, places: usize) -> Arc<Gate> {
+        Arc::new(Gate::new(name, places, self.app.metrics.clone()))
+    }
+
+    async fn accept_unix(self, listener: UnixListener, gate: Arc<Gate>) {
+        let entry = Entry {
+            app: self.app.clone(),
+            router: TowerToHyperService::new(router(self.app.clone())),
+            caller: Caller::Local,
+            arrival: None,
+        };
+        // Cancel-safe: a connection that was not accepted stays in the queue.
+        while let Some(accepted) = self.shutdown.run_until_cancelled(listener.accept()).await {
+            match accepted {
+                Ok((stream, _)) => self.enter(stream, &gate, entry.clone(), ()),
+                Err(error) => gate.failed(&error, AFTER_FAILURE).await,
+            }
+        }
+    }
+
+    async fn accept_tcp(self, tcp: Tcp, address: SocketAddr, gate: Arc<Gate>) {
+        let router = TowerToHyperService::new(router_of(self.app.clone(), tcp.serves));
+        let listener: TcpListener = tcp.listener;
+        // Of this listener alone: who has filled one of them can still reach the others, and on loopback everybody is one peer.
+        let peers = Peers::default();
+        while let Some(accepted) = self.shutdown.run_until_cancelled(listener.accept()).await {
+            let (stream, peer) = match accepted {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    gate.failed(&error, AFTER_FAILURE).await;
+                    continue;
+                }
+            };
+            let Ok(local) = stream.local_addr() else { continue };
+            prepare(&stream);
+            let caller = Caller::at(peer.ip());
+            let Caller::Network(peer) = caller else { continue };
+            let Some(place) = peers.take(peer, self.most_of_a_peer) else {
+                gate.refuse_peer(stream, peer, self.most_of_a_peer);
+                continue;
+            };
+            let arrival = Arrival { listener: address, local };
+            let entry = Entry {
+                app: self.app.clone(),
+                router: router.clone(),
+                caller,
+                arrival: Some((arrival, Arc::clone(&self.names))),
+            };
+            self.enter(stream, &gate, entry, place);
+        }
+    }
+
+    /// Serves a connection as soon as there is room for it, if there is any soon. `held` is kept as long as it lasts.
+    fn enter<S, H>(&self, stream: S, gate: &Arc<Gate>, entry: Entry, held: H)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        H: Send + 'static,
+    {
+        let (gate, shutdown) = (Arc::clone(gate), self.shutdown.clone());
+        let hold = gate.enter();
+        let turn = if hold.is_none() { gate.queue() } else { None };
+        if hold.is_none() && turn.is_none() {
+            return gate.refuse_all(stream);
+        }
+        self.connections.spawn(async move {
+            let hold = match (hold, turn) {
+                (None, Some(turn)) => gate.wait(turn).await,
+                (hold, _) => hold,
+            };
+            match hold {
+                Some(hold) => connection(stream, entry, &gate, hold, shutdown).await,
+                None => gate.refuse_all(stream),
+            }
+            drop(held);
+        });
+    }
+}
+
+/// What is set on every TCP connection. None of it can fail on a socket that exists, and a connection serves without.
+fn prepare(stream: &TcpStream) {
+    // Answers are small and complete: waiting for more to send only delays them.
+    let _ = stream.set_nodelay(true);
+    let _ = sockopt::set_socket_keepalive(stream, true);
+    let _ = sockopt::set_tcp_keepidle(stream, PROBE_AFTER);
+    let _ = sockopt::set_tcp_keepintvl(stream, PROBE_EVERY);
+    let _ = sockopt::set_tcp_keepcnt(stream, PROBES);
+}
+
+async fn connection<S>(
+    stream: S,
+    entry: Entry,
+    gate: &Gate,
+    hold: Hold,
+    shutdown: CancellationToken,
+) where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD)
+        .max_buf_size(HEAD_BYTES)
+        .serve_connection(TokioIo::new(stream), entry);
+    let mut connection = pin!(connection);
+    // All arms but the first only poll the connection further, so nothing is lost. An idle connection ends when it is told
+    // to, one with a request under way after its answer.
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = shutdown.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+        () = gate.needs_room() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    drop(hold);
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a connection broke off");
+    }
+}
+
+impl Service<Request<Incoming>> for Entry {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Either<
+        Ready<Result<Response, Infallible>>,
+        <TowerToHyperService<Router> as Service<Request<Incoming>>>::Future,
+    >;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        let (mut parts, body) = request.into_parts();
+        if let Some((arrival, names)) = &self.arrival
+            && let Err(refused) = door::check(&parts, |host| names.is_ours(host, *arrival))
+        {
+            self.app.metrics.refused(refused.reason);
+            tracing::debug!(
+                caller = ?self.caller,
+                reason = refused.reason,
+                why = refused.error.message,
+                "a request was refused"
+            );
+            return Either::Left(ready(Ok(answer(refused, door::is_fleetlocks(&parts.uri)))));
+        }
+        parts.extensions.insert(self.caller);
+        Either::Right(self.router.call(Request::from_parts(parts, body)))
+    }
+}
+
+/// A refusal, in the words that the client reads.
+fn answer(refused: Refused, fleetlocks: bool) -> Response {
+    let Refused { error, .. } = refused;
+    let mut response = if fleetlocks {
+        let status: StatusCode = error.status;
+        json(status, &Rejection { kind: Kind::Refused, value: error.message })
+    } else {
+        error.into_response()
+    };
+    no_sniffing(&mut response);
+    response
+}

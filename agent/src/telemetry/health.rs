@@ -1,0 +1,305 @@
+//! How the daemon is, for whoever asks: `/healthz`, `/metrics`, the status line of its unit.
+//!
+//! Owns the one place where the daemon's parts say how they fare. It never acts on it.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use muster_common::machine::MachineId;
+use muster_common::unit::UnitName;
+use muster_store::Registry;
+use prometheus_client::metrics::histogram::Histogram;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::machine::ledger::Ledger;
+use crate::machine::registration::{Containers, chain};
+
+/// How often the store is asked whether it is there, and how long it may take to answer.
+const ASK: Duration = Duration::from_secs(10);
+
+/// How one part fares.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Part {
+    /// Whether it does its work.
+    pub ok: bool,
+    /// Seconds since the Unix epoch at which `ok` last changed; for people only.
+    pub since: u64,
+    /// What keeps it from working, when something does.
+    pub problem: Option<String>,
+}
+
+/// How the daemon is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Status {
+    /// The store answers.
+    pub store: Part,
+    /// This machine is registered under a live lease.
+    pub lease: Part,
+    /// The runner is connected.
+    pub runner: Part,
+    /// The container engine answers; not told where there never was one.
+    pub containers: Part,
+    /// This machine's placements are known from the store, not just from disk.
+    pub placements: Part,
+    /// Parts that this daemon does without: its roles do not need them.
+    pub absent: BTreeSet<&'static str>,
+    /// Whether everything placed on this machine has been reported to the store once, under the lease it has now.
+    pub reported: bool,
+    /// Whether this daemon leads.
+    pub leading: bool,
+    /// Machines whose units stay where they are because too many vanished together; only the leader knows.
+    pub held: BTreeSet<MachineId>,
+    /// Units this daemon owns on its machine.
+    pub units: usize,
+    /// What has been counted since the daemon started.
+    pub counters: Counters,
+}
+
+/// What has been counted since the daemon started.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Units started or restarted.
+    pub starts: u64,
+    /// Starts and restarts that failed.
+    pub failed_starts: u64,
+    /// Units stopped.
+    pub stops: u64,
+    /// Observed states published.
+    pub published: u64,
+    /// Plans made while leading.
+    pub plans: u64,
+    /// Placement decisions written while leading.
+    pub decisions: u64,
+    /// Moves that met a conflict and were decided anew.
+    pub conflicts: u64,
+    /// Times this daemon became leader.
+    pub elections: u64,
+}
+
+impl Status {
+    /// What must work for the daemon to do its work, by name.
+    pub fn parts(&self) -> impl Iterator<Item = (&'static str, &Part)> {
+        let all = [
+            ("store", &self.store),
+            ("lease", &self.lease),
+            ("runner", &self.runner),
+            ("placements", &self.placements),
+        ];
+        let containers = Some(("containers", &self.containers)).filter(|(_, part)| part.since > 0);
+        all.into_iter().filter(|(name, _)| !self.absent.contains(name)).chain(containers)
+    }
+}
+
+/// The shared status. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Health {
+    status: Arc<watch::Sender<Status>>,
+    plan_seconds: Histogram,
+    /// What is remembered of this machine's units, once somebody does.
+    ledger: Arc<OnceLock<Arc<Mutex<Ledger>>>>,
+}
+
+/// Upper bounds of the buckets of how long a plan takes, in seconds: from one changed unit in a large cluster to a whole plan
+/// of a cluster larger than any that was measured.
+const PLAN_SECONDS: [f64; 8] = [0.0001, 0.0004, 0.0016, 0.0064, 0.0256, 0.1, 0.4, 3.2];
+
+impl Default for Health {
+    fn default() -> Self {
+        Self {
+            status: Arc::new(watch::Sender::new(Status::default())),
+            plan_seconds: Histogram::new(PLAN_SECONDS),
+            ledger: Arc::default(),
+        }
+    }
+}
+
+impl Health {
+    /// Nothing works yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// As it is now.
+    pub fn status(&self) -> Status {
+        self.status.borrow().clone()
+    }
+
+    /// Whether a unit is one that this daemon has put on its machine; `None` where it puts none there.
+    pub fn owns(&self, unit: &UnitName) -> Option<bool> {
+        let ledger = self.ledger.get()?.lock().unwrap_or_else(PoisonError::into_inner);
+        Some(ledger.get(unit).is_some())
+    }
+
+    /// Whether a unit is one that this daemon took off its machine a short time ago; `None` where it puts none there.
+    pub fn had_lately(&self, unit: &UnitName) -> Option<bool> {
+        let ledger = self.ledger.get()?.lock().unwrap_or_else(PoisonError::into_inner);
+        Some(ledger.had_lately(unit, Instant::now()))
+    }
+
+    /// Says where the units are remembered. Whoever is first is believed.
+    pub fn remember(&self, ledger: &Arc<Mutex<Ledger>>) {
+        let _ = self.ledger.set(Arc::clone(ledger));
+    }
+
+    /// Told of every change.
+    pub fn subscribe(&self) -> watch::Receiver<Status> {
+        self.status.subscribe()
+    }
+
+    /// Notes that a part works.
+    pub(crate) fn well(&self, part: fn(&mut Status) -> &mut Part) {
+        self.set(part, true, None);
+    }
+
+    /// Notes that a part does not work, and why.
+    pub(crate) fn ill(&self, part: fn(&mut Status) -> &mut Part, problem: String) {
+        self.set(part, false, Some(problem));
+    }
+
+    fn set(&self, part: fn(&mut Status) -> &mut Part, ok: bool, problem: Option<String>) {
+        self.status.send_if_modified(|status| {
+            let part = part(status);
+            if part.ok == ok && part.problem == problem && part.since != 0 {
+                return false;
+            }
+            if part.ok != ok || part.since == 0 {
+                part.since = unix_seconds();
+            }
+            part.ok = ok;
+            part.problem = problem;
+            true
+        });
+    }
+
+    /// Changes anything else.
+    pub(crate) fn update(&self, change: impl FnOnce(&mut Status)) {
+        self.status.send_if_modified(|status| {
+            let before = status.clone();
+            change(status);
+            *status != before
+        });
+    }
+
+    /// How long plans took, in seconds, for whoever shows it.
+    pub(crate) fn plan_seconds(&self) -> Histogram {
+        self.plan_seconds.clone()
+    }
+
+    /// Counts a plan that was made while leading.
+    pub(crate) fn planned(&self, took: Duration) {
+        self.plan_seconds.observe(took.as_secs_f64());
+        self.count(|c| c.plans += 1);
+    }
+
+    /// Counts without waking those who wait for a change.
+    pub(crate) fn count(&self, change: impl FnOnce(&mut Counters)) {
+        self.status.send_if_modified(|status| {
+            change(&mut status.counters);
+            false
+        });
+    }
+}
+
+/// Logs what stops working and what works again, until `shutdown`: whoever reads the log of a daemon that does nothing
+/// is to find the reason there.
+pub async fn tell(mut status: watch::Receiver<Status>, shutdown: CancellationToken) {
+    let mut told = Status::default();
+    while let Some(Ok(())) = shutdown.run_until_cancelled(status.changed()).await {
+        let now = status.borrow_and_update().clone();
+        for (part, problem) in news(&told, &now) {
+            if let Some(problem) = problem {
+                tracing::warn!(part, problem, "does not work");
+            } else {
+                tracing::info!(part, "works again");
+            }
+        }
+        told = now;
+    }
+}
+
+/// Notes how the container engine is, for as long as that can be told.
+pub async fn watch_containers(health: &Health, mut containers: watch::Receiver<Containers>) {
+    loop {
+        match &*containers.borrow_and_update() {
+            Containers::Absent => {}
+            Containers::Up => health.well(|s| &mut s.containers),
+            Containers::Lost(problem) => health.ill(
+                |s| &mut s.containers,
+                format!("the container engine does not answer: {problem}"),
+            ),
+        }
+        if containers.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// For a daemon whose machine is not registered, and so has no lease that would tell: asks the store now and then whether it
+/// is there, until `shutdown`.
+pub async fn watch_store(health: Health, registry: Registry, shutdown: CancellationToken) {
+    health.update(|s| s.absent.extend(["lease", "runner", "placements"]));
+    loop {
+        match tokio::time::timeout(ASK, registry.revision()).await {
+            Ok(Ok(_)) => health.well(|s| &mut s.store),
+            Ok(Err(error)) => health.ill(|s| &mut s.store, chain(&error)),
+            Err(_) => {
+                health.ill(|s| &mut s.store, "the store does not answer in time".to_owned());
+            }
+        }
+        if shutdown.run_until_cancelled(tokio::time::sleep(ASK)).await.is_none() {
+            return;
+        }
+    }
+}
+
+/// The parts that stopped working, with the problem, and those that work again. A part that has not begun is neither, and a
+/// problem that changes is no news: endpoints that are tried in turn have one each.
+fn news<'a>(before: &Status, now: &'a Status) -> Vec<(&'static str, Option<&'a str>)> {
+    let was = |part| before.parts().find(|(name, _)| *name == part).map(|(_, part)| part);
+    let pairs = now.parts().filter_map(|(name, now)| Some((was(name)?, (name, now))));
+    let changed = pairs.filter_map(|(before, (name, now))| match &now.problem {
+        Some(problem) if !now.ok && before.problem.is_none() => Some((name, Some(&**problem))),
+        None if now.ok && before.problem.is_some() => Some((name, None)),
+        _ => None,
+    });
+    changed.collect()
+}
+
+/// Now, for people; no decision rests on it.
+pub(crate) fn unix_seconds() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_is_told_of_when_it_stops_working_and_when_it_works_again() {
+        let health = Health::new();
+        let step = |before: &Status| {
+            let now = health.status();
+            let told: Vec<String> = news(before, &now)
+                .iter()
+                .map(|(part, problem)| format!("{part} {problem:?}"))
+                .collect();
+            (now, told.join(", "))
+        };
+        let (status, told) = step(&Status::default());
+        assert_eq!(told, "", "nothing has begun");
+        health.well(|s| &mut s.runner);
+        let (status, told) = step(&status);
+        assert_eq!(told, "", "it began well");
+        health.ill(|s| &mut s.store, "no".to_owned());
+        let (status, told) = step(&status);
+        assert_eq!(told, "store Some(\"no\")");
+        health.ill(|s| &mut s.store, "still no".to_owned());
+        let (status, told) = step(&status);
+        assert_eq!(told, "");
+        health.well(|s| &mut s.store);
+        let (_, told) = step(&status);
+        assert_eq!(told, "store None");
+    }
+}

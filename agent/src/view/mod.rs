@@ -1,0 +1,414 @@
+//! A live view of the whole cluster, for those who ask.
+//!
+//! Owns one follower of the registry's watch, shared by all readers, and the scheduler that explains refusals. The
+//! follower runs while somebody reads and for a while after; a daemon nobody asks follows nothing and holds nothing.
+//! It never writes, and what its scheduler plans is only ever shown.
+//!
+//! A read sees at least what the store had when the read began ([`View::fresh`]): a follower that has just been
+//! started reads the store anyway, and one that runs is asked to catch up with the store's revision.
+
+pub mod lists;
+pub mod stops;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use muster_common::drain::Progress;
+use muster_common::machine::MachineId;
+use muster_common::refusal::Refusal;
+use muster_common::snapshot::{Change, Snapshot};
+use muster_common::state::DesiredState;
+use muster_common::unit::UnitName;
+use muster_engine::schedule::{Candidate, Plan, Scheduler};
+use muster_store::{Event, Registry, RegistryError};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::view::stops::Stops;
+
+/// How long the follower outlives its last reader: a person who types one command after another, and a client that
+/// polls, find it warm.
+const LINGER: Duration = Duration::from_secs(30);
+
+/// How long a reader waits for the watch to reach a revision before it reads the store anew. The store's revision
+/// can be that of a key the watch does not cover, and then no event will ever carry it.
+const CATCH_UP: Duration = Duration::from_millis(250);
+
+/// How long the first event of a new watch may take: the store's own deadlines and one retry.
+const FIRST_EVENT: Duration = Duration::from_secs(6);
+
+/// The view. Cheap to clone.
+#[derive(Clone)]
+pub struct View(Arc<Shared>);
+
+struct Shared {
+    registry: Registry,
+    linger: Duration,
+    live: Mutex<Option<Arc<Live>>>,
+}
+
+/// What the follower and its readers share.
+struct Live {
+    cluster: Mutex<Cluster>,
+    position: watch::Sender<Position>,
+    readers: watch::Sender<usize>,
+}
+
+/// The cluster, and what the engine thinks of it.
+#[derive(Default)]
+pub struct Cluster {
+    snapshot: Snapshot,
+    planner: Option<Planner>,
+    stops: Stops,
+}
+
+struct Planner {
+    scheduler: Scheduler,
+    /// The plan for the snapshot as it is; absent since the last change.
+    plan: Option<Plan>,
+}
+
+/// How far the view has come.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Position {
+    /// Revision of the snapshot; 0 before the first.
+    pub revision: u64,
+    /// Why the store cannot be reached, while it cannot.
+    pub lost: Option<String>,
+}
+
+/// Why the cluster cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ViewError {
+    /// The store says why.
+    #[error(transparent)]
+    Store(#[from] RegistryError),
+    /// The watch has lost the store.
+    #[error("the store cannot be reached: {0}")]
+    Lost(String),
+    /// The watch says nothing.
+    #[error("the store did not answer in time")]
+    Silent,
+    /// A revision that the store has not come to.
+    #[error(
+        "revision={revision} is of the future: the store is at revision {present}; name the one that the answer to a change \
+         gave, or none"
+    )]
+    Future {
+        /// What was asked for.
+        revision: u64,
+        /// Where the store is.
+        present: u64,
+    },
+}
+
+/// One reader; the follower runs while there are any.
+pub struct Reader {
+    live: Arc<Live>,
+    position: watch::Receiver<Position>,
+}
+
+impl View {
+    /// A view of what a registry holds. Follows nothing yet.
+    pub fn new(registry: Registry) -> Self {
+        Self::with_linger(registry, LINGER)
+    }
+
+    /// The same with another time for which the follower outlives its last reader.
+    pub fn with_linger(registry: Registry, linger: Duration) -> Self {
+        Self(Arc::new(Shared { registry, linger, live: Mutex::new(None) }))
+    }
+
+    /// A reader that sees at least what the store has now.
+    pub async fn fresh(&self) -> Result<Reader, ViewError> {
+        let (mut reader, cold) = self.reader();
+        if cold {
+            reader.begun().await?;
+        } else {
+            let revision = self.0.registry.revision().await?;
+            self.catch_up(&mut reader, revision).await?;
+        }
+        Ok(reader)
+    }
+
+    /// A reader that sees at least a revision, which is to be one that the store has come to.
+    pub async fn at_least(&self, revision: u64) -> Result<Reader, ViewError> {
+        let (mut reader, _) = self.reader();
+        reader.begun().await?;
+        if !reader.reaches(revision).await {
+            // Without this look a revision of the future would read the whole store, each time.
+            let present = self.0.registry.revision().await?;
+            if revision > present {
+                return Err(ViewError::Future { revision, present });
+            }
+            self.read_anew(&reader).await?;
+        }
+        Ok(reader)
+    }
+
+    /// Whether the follower runs.
+    pub fn is_warm(&self) -> bool {
+        lock(&self.0.live).is_some()
+    }
+
+    async fn catch_up(&self, reader: &mut Reader, revision: u64) -> Result<(), ViewError> {
+        if !reader.reaches(revision).await {
+            self.read_anew(reader).await?;
+        }
+        Ok(())
+    }
+
+    async fn read_anew(&self, reader: &Reader) -> Result<(), ViewError> {
+        let snapshot = self.0.registry.snapshot().await?;
+        reader.live.install(snapshot);
+        Ok(())
+    }
+
+    /// Joins the follower, starting it if need be; says whether it did.
+    fn reader(&self) -> (Reader, bool) {
+        let mut slot = lock(&self.0.live);
+        let cold = slot.is_none();
+        let live = slot.get_or_insert_with(|| {
+            let live = Arc::new(Live {
+                cluster: Mutex::default(),
+                position: watch::Sender::new(Position::default()),
+                readers: watch::Sender::new(0),
+            });
+            tokio::spawn(follow(self.0.clone(), live.clone()));
+            live
+        });
+        live.readers.send_modify(|count| *count += 1);
+        (Reader { position: live.position.subscribe(), live: live.clone() }, cold)
+    }
+}
+
+impl Reader {
+    /// Looks at the cluster. Nothing else can, meanwhile, so `look` is quick.
+    pub fn read<T>(&self, look: impl FnOnce(&Snapshot) -> T) -> T {
+        look(&lock(&self.live.cluster).snapshot)
+    }
+
+    /// Looks at the cluster and at what the engine thinks of it.
+    pub fn decide<T>(&self, look: impl FnOnce(&mut Cluster) -> T) -> T {
+        look(&mut lock(&self.live.cluster))
+    }
+
+    /// How far the view has come.
+    pub fn position(&self) -> Position {
+        self.position.borrow().clone()
+    }
+
+    /// Waits until the view has changed since the last call.
+    pub async fn changed(&mut self) {
+        // The sender lives as long as `live`, which we hold, so an error cannot come.
+        let _ = self.position.changed().await;
+    }
+
+    /// Whether the watch brings a revision soon.
+    async fn reaches(&mut self, revision: u64) -> bool {
+        let reached = self.position.wait_for(|at| at.revision >= revision);
+        matches!(tokio::time::timeout(CATCH_UP, reached).await, Ok(Ok(_)))
+    }
+
+    /// Waits for the first snapshot.
+    async fn begun(&mut self) -> Result<(), ViewError> {
+        let first = self.position.wait_for(|at| at.revision > 0 || at.lost.is_some());
+        let position = match tokio::time::timeout(FIRST_EVENT, first).await {
+            Ok(Ok(position)) => position.clone(),
+            _ => return Err(ViewError::Silent),
+        };
+        match position.lost {
+            Some(problem) if position.revision == 0 => Err(ViewError::Lost(problem)),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        self.live.readers.send_modify(|count| *count = count.saturating_sub(1));
+    }
+}
+
+impl Cluster {
+    /// The cluster.
+    pub fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
+    }
+
+    /// Whether a unit that is loaded now counts as launched still in fleet's API; see [`Stops`].
+    pub fn was_launched(&mut self, unit: &UnitName) -> bool {
+        self.stops.tell(unit, Instant::now())
+    }
+
+    /// Those of some units that are launched.
+    fn launched(&self, units: impl Iterator<Item = UnitName>) -> BTreeSet<UnitName> {
+        let launched =
+            |unit: &UnitName| lists::current(&self.snapshot, unit) == DesiredState::Launched;
+        units.filter(launched).collect()
+    }
+
+    /// Remembers which of the units that were launched are loaded by now.
+    fn note_stops(&mut self, launched: BTreeSet<UnitName>) {
+        let now = Instant::now();
+        for unit in launched {
+            let wanted = self.snapshot.units.get(&unit).map(|unit| unit.desired);
+            if wanted == Some(DesiredState::Loaded)
+                && lists::current(&self.snapshot, &unit) == DesiredState::Loaded
+            {
+                self.stops.note(&unit, now);
+            }
+        }
+    }
+
+    /// What the engine would do next.
+    pub fn plan(&mut self) -> &Plan {
+        let planner = planner(&mut self.planner, &self.snapshot);
+        planner.plan.get_or_insert_with(|| planner.scheduler.plan())
+    }
+
+    /// Why a unit is not placed, if it should be and no machine takes it.
+    pub fn explain(&mut self, unit: &UnitName) -> Option<Refusal> {
+        if !self.plan().refused.contains(unit) {
+            return None;
+        }
+        self.planner.as_ref()?.scheduler.explain(unit)
+    }
+
+    /// How far a machine's drain has come.
+    pub fn drain(&mut self, machine: &MachineId) -> Progress {
+        let planner = planner(&mut self.planner, &self.snapshot);
+        muster_engine::cluster::drain::tell(&self.snapshot, machine, &mut planner.scheduler)
+    }
+
+    /// What would become of a machine's units were it drained now.
+    pub fn rehearse_drain(&mut self, machine: &MachineId) -> Progress {
+        let planner = planner(&mut self.planner, &self.snapshot);
+        muster_engine::cluster::drain::rehearse(&self.snapshot, machine, &planner.scheduler)
+    }
+
+    /// Which of these units, launched now in this order, no machine would take.
+    pub fn admit(&mut self, wanted: &[Candidate]) -> BTreeMap<UnitName, Refusal> {
+        if wanted.is_empty() {
+            return BTreeMap::new();
+        }
+        planner(&mut self.planner, &self.snapshot).scheduler.admit(wanted)
+    }
+}
+
+fn planner<'a>(slot: &'a mut Option<Planner>, snapshot: &Snapshot) -> &'a mut Planner {
+    slot.get_or_insert_with(|| {
+        let mut scheduler = Scheduler::new(snapshot);
+        scheduler.hold(snapshot.leader.as_ref().map(|l| l.held.clone()).unwrap_or_default());
+        Planner { scheduler, plan: None }
+    })
+}
+
+impl Live {
+    /// Replaces the snapshot by a later one.
+    fn install(&self, snapshot: Snapshot) {
+        let mut cluster = lock(&self.cluster);
+        if snapshot.revision < cluster.snapshot.revision {
+            return;
+        }
+        self.reset(&mut cluster, snapshot);
+    }
+
+    fn reset(&self, cluster: &mut Cluster, snapshot: Snapshot) {
+        let revision = snapshot.revision;
+        let launched = cluster.launched(cluster.snapshot.units.keys().cloned());
+        cluster.snapshot = snapshot;
+        cluster.planner = None;
+        cluster.note_stops(launched);
+        self.position.send_replace(Position { revision, lost: None });
+    }
+
+    fn take(&self, event: Event) {
+        let mut cluster = lock(&self.cluster);
+        match event {
+            // A reset may lead back: an etcd restored from a backup begins at an older revision.
+            Event::Reset(snapshot) => self.reset(&mut cluster, *snapshot),
+            Event::Changes { revision, changes } => {
+                // Already in the snapshot that a reader fetched.
+                if revision > cluster.snapshot.revision {
+                    let launched = cluster.launched(changes.iter().filter_map(unit_of));
+                    let Cluster { snapshot, planner, .. } = &mut *cluster;
+                    for change in changes {
+                        if let Some(planner) = planner
+                            && planner.scheduler.apply(&change)
+                        {
+                            planner.plan = None;
+                        }
+                        snapshot.apply(change);
+                    }
+                    snapshot.revision = revision;
+                    if let Some(planner) = planner {
+                        let held = snapshot.leader.as_ref().map(|l| l.held.clone());
+                        planner.scheduler.hold(held.unwrap_or_default());
+                    }
+                    cluster.note_stops(launched);
+                }
+                let revision = cluster.snapshot.revision;
+                self.position.send_replace(Position { revision, lost: None });
+            }
+            Event::Lost { problem } => {
+                self.position.send_modify(|at| at.lost = Some(problem));
+            }
+        }
+    }
+}
+
+/// The unit whose course a change is part of.
+fn unit_of(change: &Change) -> Option<UnitName> {
+    match change {
+        Change::State(_, unit, _) => Some(unit.clone()),
+        _ => None,
+    }
+}
+
+/// Follows the registry until nobody has read for the time it lingers.
+async fn follow(shared: Arc<Shared>, live: Arc<Live>) {
+    let mut updates = shared.registry.watch();
+    let mut readers = live.readers.subscribe();
+    let mut idle_since: Option<Instant> = None;
+    loop {
+        idle_since = match *readers.borrow_and_update() {
+            0 => idle_since.or_else(|| Some(Instant::now())),
+            _ => None,
+        };
+        // All three arms are cancel-safe: a channel's receive, a change notice, a timer.
+        tokio::select! {
+            event = updates.events.recv() => if let Some(event) = event {
+                live.take(event);
+            } else {
+                // The watch promises not to end; if it does, the next reader begins anew.
+                live.take(Event::Lost { problem: "the watch ended".to_owned() });
+                lock(&shared.live).take();
+                return;
+            },
+            _ = readers.changed() => {}
+            () = idle(idle_since, shared.linger) => {
+                // Readers are counted under this lock, so none can slip in between.
+                let mut slot = lock(&shared.live);
+                if *live.readers.borrow() == 0 {
+                    slot.take();
+                    return;
+                }
+            }
+        }
+    }
+}
+
+async fn idle(since: Option<Instant>, linger: Duration) {
+    match since {
+        Some(since) => tokio::time::sleep_until(since + linger).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// No code panics under these locks, and if it did the data would still be whole.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

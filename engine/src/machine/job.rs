@@ -1,0 +1,148 @@
+//! What becomes of a job on its machine.
+//!
+//! Owns the rule that a job, a unit with `Job=yes`, is begun once for each time somebody starts it. Before it is begun its
+//! machine notes so on its disk, with the generation; what is noted outlives the daemon, the boot and the store. A job that
+//! was begun is not begun again at that generation, whether its end was seen or not: it may have done its work.
+//!
+//! | noted | the daemon remembers | it runs | becomes |
+//! | --- | --- | --- | --- |
+//! | nothing, or an earlier start | | | a unit like any other |
+//! | this start | that it was carried out | | a unit like any other: nothing is done |
+//! | this start | nothing, or less | yes | a unit like any other: it is adopted |
+//! | this start, ended well | nothing, or less | no | carried out |
+//! | this start, ended badly | nothing, or less | no | given up on, for what was wrong |
+//! | this start, no end | nothing, or less | no | given up on: nobody knows how it ended |
+
+use muster_common::state::DesiredState;
+use serde::{Deserialize, Serialize};
+
+use crate::machine::converge::{Observed, Owned};
+
+/// The last time a job was begun on this machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Run {
+    /// The generation it was begun for.
+    pub generation: u64,
+    /// How it ended; absent while it runs, or where its end was not seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end: Option<RunEnd>,
+}
+
+/// How a job ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RunEnd {
+    /// Well.
+    Well,
+    /// Otherwise; what was wrong.
+    Badly(String),
+}
+
+/// What is to be done about a job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// What is done about any unit.
+    Free,
+    /// It has been carried out, and is not begun again.
+    Spent,
+    /// It is not begun again, for this reason.
+    GivenUp(String),
+}
+
+/// What is said where a job was begun and nobody has seen how it ended.
+pub const END_UNKNOWN: &str = "it was begun, and how it ended is not known: its machine or its daemon went away meanwhile; \
+                               `musterctl restart` runs it again";
+
+/// What is to be done about a job that is to be launched at a generation.
+pub fn judge(
+    run: Option<&Run>,
+    generation: u64,
+    owned: Option<&Owned>,
+    seen: &Observed,
+) -> Verdict {
+    let Some(run) = run.filter(|run| run.generation >= generation) else { return Verdict::Free };
+    let launched = |owned: &Owned| owned.desired == DesiredState::Launched;
+    let known = owned
+        .is_some_and(|owned| owned.starting || (launched(owned) && owned.generation >= generation));
+    if known || seen.up() {
+        return Verdict::Free;
+    }
+    match &run.end {
+        Some(RunEnd::Well) => Verdict::Spent,
+        Some(RunEnd::Badly(problem)) => Verdict::GivenUp(problem.clone()),
+        None => Verdict::GivenUp(END_UNKNOWN.to_owned()),
+    }
+}
+
+/// How a job that was begun has ended since, as its runner shows it; nothing while it runs.
+pub fn end_of(run: &Run, owned: &Owned, seen: &Observed) -> Option<RunEnd> {
+    let settled = owned.generation == run.generation && owned.desired == DesiredState::Launched;
+    if run.end.is_some() || !settled || owned.starting {
+        return None;
+    }
+    match (seen.active.as_str(), seen.sub.as_str()) {
+        ("inactive", _) | ("active", "exited") => Some(RunEnd::Well),
+        ("failed", _) => Some(RunEnd::Badly("it failed".to_owned())),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use muster_common::unit::FileHash;
+
+    use super::*;
+
+    fn owned(generation: u64, desired: DesiredState) -> Owned {
+        let file = FileHash::of("");
+        Owned { file, generation, desired, enabled: false, starting: false }
+    }
+
+    fn seen(active: &str) -> Observed {
+        Observed { active: active.to_owned(), sub: "dead".to_owned(), ..Observed::default() }
+    }
+
+    fn run(generation: u64, end: Option<RunEnd>) -> Run {
+        Run { generation, end }
+    }
+
+    #[test]
+    fn a_job_that_was_not_begun_for_this_start_is_free_to_begin() {
+        assert_eq!(judge(None, 2, None, &seen("inactive")), Verdict::Free);
+        let earlier = run(1, Some(RunEnd::Well));
+        assert_eq!(judge(Some(&earlier), 2, None, &seen("inactive")), Verdict::Free);
+    }
+
+    #[test]
+    fn one_that_was_begun_is_not_begun_again_whatever_the_daemon_remembers() {
+        for owned in
+            [None, Some(owned(0, DesiredState::Inactive)), Some(owned(1, DesiredState::Launched))]
+        {
+            let judged = |end| judge(Some(&run(2, end)), 2, owned.as_ref(), &seen("inactive"));
+            assert_eq!(judged(Some(RunEnd::Well)), Verdict::Spent);
+            let badly = RunEnd::Badly("exit status 1".to_owned());
+            assert_eq!(judged(Some(badly)), Verdict::GivenUp("exit status 1".to_owned()));
+            assert_eq!(judged(None), Verdict::GivenUp(END_UNKNOWN.to_owned()));
+        }
+    }
+
+    #[test]
+    fn one_that_runs_or_is_known_to_have_been_carried_out_is_left_alone() {
+        let begun = run(2, None);
+        assert_eq!(judge(Some(&begun), 2, None, &seen("activating")), Verdict::Free);
+        let settled = owned(2, DesiredState::Launched);
+        assert_eq!(judge(Some(&begun), 2, Some(&settled), &seen("inactive")), Verdict::Free);
+        let starting = Owned { starting: true, ..owned(0, DesiredState::Inactive) };
+        assert_eq!(judge(Some(&begun), 2, Some(&starting), &seen("inactive")), Verdict::Free);
+    }
+
+    #[test]
+    fn the_end_of_an_adopted_job_is_seen_when_it_comes() {
+        let settled = owned(2, DesiredState::Launched);
+        assert_eq!(end_of(&run(2, None), &settled, &seen("activating")), None);
+        assert_eq!(end_of(&run(2, None), &settled, &seen("inactive")), Some(RunEnd::Well));
+        assert!(matches!(end_of(&run(2, None), &settled, &seen("failed")), Some(RunEnd::Badly(_))));
+        let unsettled = owned(0, DesiredState::Inactive);
+        assert_eq!(end_of(&run(2, None), &unsettled, &seen("inactive")), None);
+    }
+}

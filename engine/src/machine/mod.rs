@@ -1,0 +1,7 @@
+//! One machine: what it does next, and what its reports say.
+//!
+//! Owns the rules that a machine's daemon lives by. Where a unit goes is [`crate::schedule`]'s.
+
+pub mod arrival;
+pub mod converge;
+pub mod job;
