@@ -22,9 +22,9 @@ use muster_store::{
 use musterd::Health;
 use musterd::config::{Part, Serves};
 use musterd::http::{App, Parts, router};
-use musterd::net::serve;
 use musterd::inspect::Inspector;
 use musterd::net::listen::{Sockets, Tcp};
+use musterd::net::serve;
 use musterd::reboot::Lock;
 use musterd::telemetry::metrics::Metrics;
 use musterd::view::View;

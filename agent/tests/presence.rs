@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use muster_common::machine::{Machine, RunnerKind};
 use muster_store::Registry;
-use musterd::machine::registration::{Containers, Keeper};
 use musterd::Health;
+use musterd::machine::registration::{Containers, Keeper};
 use musterd::telemetry::health;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;

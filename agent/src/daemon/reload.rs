@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, Flags};
 use crate::daemon::service;
-use crate::machine::registration::chain;
+use crate::stdx::errors::error_chain;
 use crate::telemetry::logs::Level;
 
 /// What can be changed in a running daemon.
@@ -38,7 +38,7 @@ pub async fn follow(
             Ok(Ok(new)) => take_on(&mut running, new, &live),
             Ok(Err(error)) => {
                 tracing::error!(
-                    error = chain(&error),
+                    error = error_chain(&error),
                     "the configuration cannot be used; the one from before stays in force"
                 );
             }

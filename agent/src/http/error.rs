@@ -2,14 +2,13 @@
 //!
 //! Owns status codes and the JSON shape, which is fleet's. The chain of causes is printed here and nowhere deeper.
 
-use std::error::Error;
-
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use muster_common::api::fleet::{ErrorBody, ErrorDetail};
 use muster_common::text::clean;
 use muster_store::{RegistryError, StoreError};
 
+use crate::stdx::errors::error_chain;
 use crate::view::ViewError;
 
 /// Seconds after which a client may ask again that was told that something is not to be had now: a store is elected anew,
@@ -59,18 +58,6 @@ impl ApiError {
     }
 }
 
-/// An error and its causes in one line.
-pub(crate) fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
-}
-
 impl From<RegistryError> for ApiError {
     fn from(error: RegistryError) -> Self {
         let status = match &error {
@@ -78,7 +65,7 @@ impl From<RegistryError> for ApiError {
             RegistryError::Contended { .. } => StatusCode::CONFLICT,
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         };
-        Self::new(status, chain(&error))
+        Self::new(status, error_chain(&error))
     }
 }
 
@@ -94,8 +81,8 @@ impl From<ViewError> for ApiError {
     fn from(error: ViewError) -> Self {
         match error {
             ViewError::Store(error) => error.into(),
-            error @ ViewError::Future { .. } => Self::bad_request(chain(&error)),
-            error => Self::new(StatusCode::SERVICE_UNAVAILABLE, chain(&error)),
+            error @ ViewError::Future { .. } => Self::bad_request(error_chain(&error)),
+            error => Self::new(StatusCode::SERVICE_UNAVAILABLE, error_chain(&error)),
         }
     }
 }

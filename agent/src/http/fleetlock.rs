@@ -14,8 +14,9 @@ use muster_common::reboot::{HolderKind, Outcome};
 
 use super::App;
 use super::body::read_whole;
-use super::error::{chain, json};
+use super::error::json;
 use crate::reboot::{Asked, LockError, Release};
+use crate::stdx::errors::error_chain;
 
 /// Why a client is not answered with 200.
 struct Rejected {
@@ -96,7 +97,7 @@ impl Rejected {
 
 impl From<LockError> for Rejected {
     fn from(error: LockError) -> Self {
-        let value = chain(&error);
+        let value = error_chain(&error);
         match error {
             LockError::UnknownGroup { .. } => {
                 Self { status: StatusCode::BAD_REQUEST, kind: Kind::UnknownGroup, value }

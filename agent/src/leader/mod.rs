@@ -16,7 +16,9 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::machine::registration::{Standing, chain};
+use crate::machine::registration::Standing;
+use crate::stdx::errors::error_chain;
+use crate::stdx::timer::sleep_until_opt;
 use crate::telemetry::health::Health;
 use muster_engine::leader::deadlines::Deadlines;
 
@@ -76,7 +78,7 @@ pub async fn run(
                     // Someone was quicker, and the watch is about to say who.
                     Ok(None) => retry = Some(Instant::now() + RETRY),
                     Err(error) => {
-                        tracing::debug!(error = chain(&error), "cannot campaign");
+                        tracing::debug!(error = error_chain(&error), "cannot campaign");
                         retry = Some(Instant::now() + RETRY);
                     }
                 }
@@ -98,20 +100,13 @@ pub async fn run(
                     }
                 }
                 changed = standing.changed() => if changed.is_err() { return },
-                () = sleep_until(retry) => retry = None,
+                () = sleep_until_opt(retry) => retry = None,
             }
         }
     };
     tokio::select! {
         () = work => {}
         () = shutdown.cancelled() => {}
-    }
-}
-
-async fn sleep_until(at: Option<Instant>) {
-    match at {
-        Some(at) => tokio::time::sleep_until(at).await,
-        None => std::future::pending().await,
     }
 }
 
@@ -198,7 +193,7 @@ impl<'a> Lead<'a> {
                         return;
                     }
                 }
-                () = sleep_until(self.retry) => {
+                () = sleep_until_opt(self.retry) => {
                     self.retry = None;
                     if let Some(view) = &mut self.view {
                         view.changed = true;
@@ -383,7 +378,7 @@ impl<'a> Lead<'a> {
                 let names: Vec<&str> = silent.iter().map(MachineId::as_str).collect();
                 format!("not heard of lately: {}", names.join(" "))
             }
-            Ok(Err(error)) => chain(&error),
+            Ok(Err(error)) => error_chain(&error),
             Err(_) => "the store does not answer in time".to_owned(),
         };
         tracing::info!(problem, "units of lost machines wait until it is known who else is lost");
@@ -405,7 +400,7 @@ impl<'a> Lead<'a> {
             Ok(()) => self.members = members,
             Err(CommitError::Deposed) => return Err(()),
             Err(error) => {
-                tracing::warn!(error = chain(&error), "cannot record the members");
+                tracing::warn!(error = error_chain(&error), "cannot record the members");
                 self.again_in(RETRY);
             }
         }
@@ -423,7 +418,7 @@ impl<'a> Lead<'a> {
             match self.registry.end_drains(self.leadership, &machine, &drains).await {
                 Ok(()) => self.deadlines.ended(&machine, &drains),
                 Err(error) => {
-                    tracing::warn!(%machine, error = chain(&error), "cannot end a drain");
+                    tracing::warn!(%machine, error = error_chain(&error), "cannot end a drain");
                     self.again_in(RETRY);
                 }
             }
@@ -460,7 +455,7 @@ impl<'a> Lead<'a> {
                 Ok(()) => self.health.update(|s| s.held = held),
                 Err(CommitError::Deposed) => return Err(()),
                 Err(error) => {
-                    tracing::warn!(error = chain(&error), "cannot record the freeze");
+                    tracing::warn!(error = error_chain(&error), "cannot record the freeze");
                     self.again_in(RETRY);
                     return Ok(());
                 }
@@ -491,7 +486,7 @@ impl<'a> Lead<'a> {
             }
             Err(CommitError::Deposed) => Err(()),
             Err(error) => {
-                tracing::warn!(error = chain(&error), "cannot write the plan");
+                tracing::warn!(error = error_chain(&error), "cannot write the plan");
                 self.again_in(RETRY);
                 Ok(())
             }

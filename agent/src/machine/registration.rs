@@ -17,6 +17,8 @@ use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::stdx::errors::error_chain;
+use crate::stdx::timer::sleep_until_opt;
 use crate::telemetry::health::Health;
 
 /// Pause between attempts while the store does not answer.
@@ -219,7 +221,7 @@ impl Keeper {
                     continue;
                 }
                 Ok(Ok(None)) => self.stand(Standing::Refused),
-                Ok(Err(error)) => self.unreachable(&chain(&error)),
+                Ok(Err(error)) => self.unreachable(&error_chain(&error)),
                 Err(_) => self.unreachable("the store does not answer in time"),
             }
             tokio::time::sleep(RETRY).await;
@@ -313,7 +315,7 @@ impl Keeper {
                     retell = Some(Instant::now());
                     continue;
                 }
-                () = until(retell) => {
+                () = sleep_until_opt(retell) => {
                     retell = self.retell(lease).await;
                     continue;
                 }
@@ -343,7 +345,7 @@ impl Keeper {
                     return;
                 }
                 Ok(Err(error)) => {
-                    self.health.ill(|s| &mut s.store, chain(&error));
+                    self.health.ill(|s| &mut s.store, error_chain(&error));
                     next = Instant::now() + RETRY;
                 }
                 // The next try goes to another endpoint.
@@ -385,25 +387,6 @@ impl Keeper {
             tracing::warn!(path = %self.memory.display(), %error, "cannot remember the lease");
         }
     }
-}
-
-async fn until(at: Option<Instant>) {
-    match at {
-        Some(at) => tokio::time::sleep_until(at).await,
-        None => std::future::pending().await,
-    }
-}
-
-/// An error with its causes, on one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! Owns one watch of the records, shared by all who follow. It runs while somebody does and for a while after, so that a
 //! scrape finds it warm and costs the store nothing; a daemon nobody asks watches nothing. It never writes.
 
+use crate::stdx::errors::error_chain;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -96,7 +97,7 @@ impl Follower {
                             live.send_replace(Latest { records, lost: None });
                         }
                         Err(error) => {
-                            let problem = crate::http::error::chain(&error);
+                            let problem = error_chain(&error);
                             live.send_modify(|latest| latest.lost = Some(problem));
                             read_at = Some(Instant::now() + AGAIN);
                         }

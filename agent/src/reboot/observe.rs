@@ -3,8 +3,6 @@
 //! Owns the gathering of the engine's observation, and which parts of it are worth asking for in which phase: an idle
 //! machine asks nobody anything. What was not asked for is told as the worst it could be.
 
-use std::time::Duration;
-
 use muster_common::reboot::Phase;
 use muster_common::reboot::{Holder, HolderKind, Outcome};
 use muster_engine::reboot::phase::{Drain, Hook, HooksRan, Inhibitor, Observation, Slots};
@@ -15,7 +13,7 @@ use super::gate::Gate;
 use super::lock::LockError;
 use super::role::{LIMIT, Role, is_attempt, is_before};
 use super::{drain, gate};
-use crate::machine::registration::chain;
+use crate::stdx::errors::error_chain;
 use crate::telemetry::health::unix_seconds;
 
 impl Role {
@@ -80,8 +78,8 @@ impl Role {
             Err(error) => {
                 // The lock's own words repeat the group; the store's say what is wrong.
                 let problem = match &error {
-                    LockError::StoreAway { source: Some(source), .. } => chain(source),
-                    other => chain(other),
+                    LockError::StoreAway { source: Some(source), .. } => error_chain(source),
+                    other => error_chain(other),
                 };
                 self.slots = Some(Slots::Unknown { problem });
                 return;
@@ -116,7 +114,7 @@ impl Role {
         let host = &self.parts.host;
         match (host.inhibitors().await, host.sessions().await) {
             (Ok(inhibitors), Ok(sessions)) => (Ok(inhibitors), sessions),
-            (Err(error), _) | (_, Err(error)) => (Err(chain(&error)), 0),
+            (Err(error), _) | (_, Err(error)) => (Err(error_chain(&error)), 0),
         }
     }
 
@@ -192,15 +190,7 @@ impl Role {
 
     async fn open_reader(&mut self) -> Result<(), String> {
         let fresh = self.parts.view.fresh().await;
-        self.reader = Some(fresh.map_err(|error| chain(&error))?);
+        self.reader = Some(fresh.map_err(|error| error_chain(&error))?);
         Ok(())
-    }
-}
-
-/// Sleeps; without a length for ever.
-pub(super) async fn sleep(length: Option<Duration>) {
-    match length {
-        Some(length) => tokio::time::sleep(length).await,
-        None => std::future::pending().await,
     }
 }

@@ -22,9 +22,10 @@ use super::due::Due;
 use super::host::Host;
 use super::journal::Disk;
 use super::lock::{Lock, LockError, Release};
-use super::{drain, observe, publish};
+use super::{drain, publish};
 use crate::config::Reboot;
-use crate::machine::registration::chain;
+use crate::stdx::errors::error_chain;
+use crate::stdx::timer::sleep_for_opt;
 use crate::telemetry::health::{Health, Status, unix_seconds};
 use crate::view::{Reader, View};
 
@@ -172,7 +173,7 @@ impl Role {
         if decided.journal == self.journal {
             return Ok(());
         }
-        self.disk.keep(&decided.journal).map_err(|error| chain(&error))?;
+        self.disk.keep(&decided.journal).map_err(|error| error_chain(&error))?;
         let (before, now) = (self.journal.phase, decided.journal.phase);
         self.journal = decided.journal.clone();
         if before != now {
@@ -209,7 +210,9 @@ impl Role {
                 self.published = Some(status);
                 return true;
             }
-            Ok(Err(error)) => tracing::debug!(error = chain(&error), "cannot publish the reboot"),
+            Ok(Err(error)) => {
+                tracing::debug!(error = error_chain(&error), "cannot publish the reboot")
+            }
             Err(_) => tracing::debug!("the store does not take the reboot's status in time"),
         }
         false
@@ -286,7 +289,7 @@ impl Role {
     /// Words that cannot be told hold nothing up.
     async fn tell(&self, text: &str) -> Done {
         if let Err(error) = self.parts.host.tell(text).await {
-            tracing::warn!(error = chain(&error), "cannot tell logged-in users");
+            tracing::warn!(error = error_chain(&error), "cannot tell logged-in users");
         }
         Done::Nothing
     }
@@ -318,7 +321,7 @@ impl Role {
         match self.parts.host.reboot().await {
             Ok(()) => self.asked = Asked::Accepted,
             Err(error) => {
-                let problem = chain(&error);
+                let problem = error_chain(&error);
                 tracing::warn!(problem, "the machine does not reboot");
                 self.asked = Asked::Refused(problem);
             }
@@ -393,7 +396,7 @@ impl Role {
             },
             () = reader => {}
             _ = self.health.changed(), if looks => {}
-            () = observe::sleep(pause) => {}
+            () = sleep_for_opt(pause) => {}
         }
     }
 
@@ -416,7 +419,10 @@ impl Role {
             match self.parts.lock.release(&group, &self.id, ended, LIMIT).await {
                 Ok(_) | Err(LockError::UnknownGroup { .. }) => {}
                 Err(error) => {
-                    tracing::warn!(error = chain(&error), "cannot give the old group's slot back");
+                    tracing::warn!(
+                        error = error_chain(&error),
+                        "cannot give the old group's slot back"
+                    );
                     return;
                 }
             }
@@ -448,7 +454,7 @@ fn after<T, E: std::error::Error>(result: Result<T, E>, what: &'static str) -> D
     match result {
         Ok(_) => Done::Something,
         Err(error) => {
-            tracing::warn!(error = chain(&error), what, "it did not work");
+            tracing::warn!(error = error_chain(&error), what, "it did not work");
             Done::Failed
         }
     }

@@ -14,7 +14,8 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::machine::ledger::Ledger;
-use crate::machine::registration::{Containers, chain};
+use crate::machine::registration::Containers;
+use crate::stdx::errors::error_chain;
 
 /// How often the store is asked whether it is there, and how long it may take to answer.
 const ASK: Duration = Duration::from_secs(10);
@@ -243,7 +244,7 @@ pub async fn watch_store(health: Health, registry: Registry, shutdown: Cancellat
     loop {
         match tokio::time::timeout(ASK, registry.revision()).await {
             Ok(Ok(_)) => health.well(|s| &mut s.store),
-            Ok(Err(error)) => health.ill(|s| &mut s.store, chain(&error)),
+            Ok(Err(error)) => health.ill(|s| &mut s.store, error_chain(&error)),
             Err(_) => {
                 health.ill(|s| &mut s.store, "the store does not answer in time".to_owned());
             }

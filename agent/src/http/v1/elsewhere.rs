@@ -24,6 +24,7 @@ use crate::http::App;
 use crate::http::error::{ApiError, json};
 use crate::inspect::{Invocation, Journal, Lines, Mode};
 use crate::net::peer::{self, PeerError};
+use crate::stdx::errors::error_chain;
 
 /// Most bytes of a status: ten lines of the longest that the journal keeps (48 KiB), in the widest form of JSON, and what
 /// systemctl says of a unit with a thousand processes.
@@ -176,6 +177,6 @@ fn escape(name: &UnitName) -> String {
 
 impl From<PeerError> for ApiError {
     fn from(error: PeerError) -> Self {
-        Self::bad_gateway(crate::http::error::chain(&error))
+        Self::bad_gateway(error_chain(&error))
     }
 }

@@ -17,11 +17,12 @@ use muster_common::unit::UnitName;
 use super::elsewhere;
 use super::log::{self, Bounds};
 use crate::http::App;
-use crate::http::error::{ApiError, chain, json};
+use crate::http::error::{ApiError, json};
 use crate::http::extract::{Name, Params};
 use crate::inspect::{InspectError, Invocation, Journal, Lines, Mode};
 use crate::net::quota::Caller;
 use crate::runner::docker::OutputError;
+use crate::stdx::errors::error_chain;
 use crate::view::lists;
 
 /// How long a failure waits for its log lines; without them it is told all the same.
@@ -110,7 +111,7 @@ pub(super) async fn last_lines(
             }
             let turn = app.turn(&app.quotas().processes, Caller::Local);
             let _turn = turn.await.map_err(|error| error.message)?;
-            return app.inspector.last_lines(name, start, lines).await.map_err(|e| chain(&e));
+            return app.inspector.last_lines(name, start, lines).await.map_err(|e| error_chain(&e));
         }
         let told = elsewhere::last_lines(app, machine, name, start, lines).await;
         told.map_err(|error| error.message)
@@ -210,6 +211,6 @@ impl From<InspectError> for ApiError {
             InspectError::Mode { .. } => StatusCode::BAD_REQUEST,
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         };
-        Self::new(status, chain(&error))
+        Self::new(status, error_chain(&error))
     }
 }

@@ -27,10 +27,11 @@ use tokio::sync::mpsc;
 
 use super::wait::stream;
 use crate::http::App;
-use crate::http::error::{ApiError, chain, json};
+use crate::http::error::{ApiError, json};
 use crate::http::extract::{Body, Params};
 use crate::net::quota::Caller;
 use crate::reboot::{Asked, LockError, Release, Released, overview};
+use crate::stdx::errors::error_chain;
 use crate::telemetry::health::unix_seconds;
 
 /// Events that may wait for a slow client. Each tells all there is, so few are enough.
@@ -251,6 +252,6 @@ impl From<LockError> for ApiError {
             // The store is away, or others kept writing: asking again is safe.
             _ => StatusCode::SERVICE_UNAVAILABLE,
         };
-        Self::new(status, chain(&error))
+        Self::new(status, error_chain(&error))
     }
 }

@@ -37,6 +37,7 @@ use crate::machine::last_known;
 use crate::machine::ledger::Ledger;
 use crate::machine::registration::Standing;
 use crate::runner::{Outcome, Runner, RunnerEvent, Seen};
+use crate::stdx::timer::sleep_until_opt;
 use crate::telemetry::health::Health;
 
 /// How long the store may take to answer after the daemon has begun before the last known placements are used.
@@ -227,14 +228,14 @@ impl Converge {
                     self.standing_changed().await;
                 }
                 Some(outcome) = self.published.1.recv() => self.published(outcome),
-                () = until(self.report.due()), if self.presence.is_some() => self.publish(),
-                () = until(self.retry) => {
+                () = sleep_until_opt(self.report.due()), if self.presence.is_some() => self.publish(),
+                () = sleep_until_opt(self.retry) => {
                     self.retry = None;
                     self.pass_due = true;
                 }
-                () = until(self.steady_at) => self.note_steady(),
-                () = until(self.save) => self.save().await,
-                () = until(self.patience) => {
+                () = sleep_until_opt(self.steady_at) => self.note_steady(),
+                () = sleep_until_opt(self.save) => self.save().await,
+                () = sleep_until_opt(self.patience) => {
                     self.patience = self.fall_back().then(|| Instant::now() + PATIENCE);
                 }
                 () = tokio::time::sleep_until(self.relist) => {
@@ -303,7 +304,7 @@ impl Converge {
                 down = &mut stops => break down,
                 Some(event) = self.events.recv() => self.runner_event(event),
                 Some(outcome) = self.published.1.recv() => self.published(outcome),
-                () = until(self.report.due()), if self.presence.is_some() => self.publish(),
+                () = sleep_until_opt(self.report.due()), if self.presence.is_some() => self.publish(),
             }
         };
         if others.is_err() || singles.is_err() {
@@ -352,11 +353,4 @@ async fn next(updates: &mut Option<Updates>) -> Option<Event> {
 
 fn ready(updates: &mut Option<Updates>) -> Option<Event> {
     updates.as_mut()?.events.try_recv().ok()
-}
-
-async fn until(at: Option<Instant>) {
-    match at {
-        Some(at) => tokio::time::sleep_until(at).await,
-        None => std::future::pending().await,
-    }
 }

@@ -16,8 +16,8 @@ use tokio_util::task::TaskTracker;
 use super::chain::{End, Hands, Work};
 use super::{Basis, Busy, Converge, GOING, Known, RETRY};
 use crate::machine::ledger::Entry;
-use crate::machine::registration::chain as causes;
 use crate::runner::{RunnerError, Seen};
+use crate::stdx::errors::error_chain;
 use crate::telemetry::health::unix_seconds;
 
 impl Converge {
@@ -165,7 +165,7 @@ impl Converge {
                 }
             }
             Err(error) => {
-                tracing::warn!(error = causes(&error), "cannot read unit files");
+                tracing::warn!(error = error_chain(&error), "cannot read unit files");
                 self.retry = Some(Instant::now() + RETRY);
             }
         }

@@ -8,8 +8,8 @@ use muster_store::{RegistryError, StoreError};
 
 use super::{Basis, Converge, RETRY};
 use crate::machine::last_known::{self, LastKnown};
-use crate::machine::registration::chain as causes;
 use crate::runner::Seen;
+use crate::stdx::errors::error_chain;
 
 impl Converge {
     /// What is to be said of a unit; `None`: nothing, it is not here.
@@ -86,7 +86,7 @@ impl Converge {
                 RegistryError::NotRegistered { .. }
                 | RegistryError::Store(StoreError::LeaseGone { .. }),
             ) => self.doubt.notify_one(),
-            Err(error) => tracing::warn!(error = causes(&error), "cannot publish states"),
+            Err(error) => tracing::warn!(error = error_chain(&error), "cannot publish states"),
         }
     }
 

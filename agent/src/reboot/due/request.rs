@@ -10,7 +10,7 @@ use muster_store::{RebootNews, RebootScope, Registry, RegistryError};
 
 use super::Found;
 use crate::config::Source;
-use crate::machine::registration::chain;
+use crate::stdx::errors::error_chain;
 
 /// Pause before a record that could not be read is read again.
 const RETRY: Duration = Duration::from_secs(1);
@@ -28,7 +28,10 @@ pub(super) async fn follow(registry: Registry, machine: MachineId, found: Found)
                     break;
                 }
                 Err(error @ RegistryError::Unreadable { .. }) => {
-                    tracing::warn!(error = chain(&error), "a request to reboot cannot be read");
+                    tracing::warn!(
+                        error = error_chain(&error),
+                        "a request to reboot cannot be read"
+                    );
                     found.say(Source::Request, None);
                     break;
                 }

@@ -3,6 +3,7 @@
 //! Owns the socket, the answer to whether the engine answers and which version of the API it speaks, and the two kinds of
 //! failure a call can have. It knows nothing of units.
 
+use crate::stdx::errors::error_chain;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Duration;
@@ -136,7 +137,7 @@ impl From<bollard::errors::Error> for EngineError {
             Error::JsonSerdeError { err } => {
                 Self::refused(format!("unreadable answer ({:?})", err.classify()))
             }
-            error => Self::Lost(crate::machine::registration::chain(&error)),
+            error => Self::Lost(error_chain(&error)),
         }
     }
 }
@@ -259,7 +260,7 @@ impl Engine {
         // A client is cheap and a line of its own: an engine that went and came back needs no mending here.
         let socket = self.socket.to_string_lossy();
         Docker::connect_with_unix(&socket, patience.as_secs(), API_DEFAULT_VERSION)
-            .map_err(|error| EngineError::Lost(crate::machine::registration::chain(&error)))
+            .map_err(|error| EngineError::Lost(error_chain(&error)))
     }
 }
 

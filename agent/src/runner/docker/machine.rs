@@ -1,5 +1,6 @@
 //! What every container of this machine has in common.
 
+use crate::stdx::errors::error_chain;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -20,7 +21,6 @@ use super::kept::Memories;
 use super::lock;
 use super::news::News;
 use super::output::has_journal;
-use crate::machine::registration::chain;
 
 /// The files of units that containers name and that are placed nowhere: volumes and networks.
 #[async_trait]
@@ -36,7 +36,7 @@ pub trait Sources: Send + Sync + 'static {
 #[async_trait]
 impl Sources for Registry {
     async fn files(&self, units: &[UnitName]) -> Result<BTreeMap<UnitName, Arc<UnitFile>>, String> {
-        self.files_of(units).await.map_err(|error| chain(&error))
+        self.files_of(units).await.map_err(|error| error_chain(&error))
     }
 }
 

@@ -24,6 +24,7 @@ use super::standing::{Standing, invocation, is_failure, settled};
 use super::work::{self, Came};
 use super::{discard, host, late};
 use crate::runner::{RunnerError, RunnerEvent};
+use crate::stdx::timer::sleep_until_opt;
 use crate::telemetry::health::unix_seconds;
 
 /// The signal that asks a container to stop where neither its file nor its image says.
@@ -199,7 +200,7 @@ impl Unit {
                     None => return,
                 },
                 Ok(()) = remarks.changed() => {}
-                () = until(deadline) => self.step(Event::Tick),
+                () = sleep_until_opt(deadline) => self.step(Event::Tick),
             }
             self.next();
             self.say();
@@ -554,13 +555,6 @@ async fn done<T>(place: &mut Option<BoxFuture<'static, T>>) -> T {
             *place = None;
             value
         }
-        None => std::future::pending().await,
-    }
-}
-
-async fn until(at: Option<Instant>) {
-    match at {
-        Some(at) => tokio::time::sleep_until(at).await,
         None => std::future::pending().await,
     }
 }

@@ -17,6 +17,7 @@ use zbus::zvariant::{DynamicType, Type as Signature};
 use super::signals::Signals;
 use crate::bus::{self, CallError, Calls, Heard, Line, Method, is_signal};
 use crate::runner::RunnerError;
+use crate::stdx::timer::sleep_until_opt;
 
 /// systemd's name on the bus.
 const SYSTEMD: &str = "org.freedesktop.systemd1";
@@ -167,7 +168,7 @@ impl Bus {
                     self.callee.send_replace(Some(callee));
                     self.note(Signals::relist);
                 }
-                () = until(absent) => {
+                () = sleep_until_opt(absent) => {
                     absent = None;
                     self.note(|s| s.lost("systemd is not on the system bus"));
                 }
@@ -206,13 +207,6 @@ async fn subscribe(callee: Callee) -> Callee {
         tracing::debug!(%error, "systemd did not take our subscription");
     }
     callee
-}
-
-async fn until(at: Option<tokio::time::Instant>) {
-    match at {
-        Some(at) => tokio::time::sleep_until(at).await,
-        None => std::future::pending().await,
-    }
 }
 
 fn lost(during: &str, problem: &dyn std::fmt::Display) -> RunnerError {
