@@ -9,6 +9,7 @@ pub mod backup;
 pub mod container;
 pub mod cordon;
 pub mod drain;
+pub mod errors;
 pub mod machine;
 pub mod reboot;
 pub mod refusal;

@@ -21,6 +21,7 @@ use hyper::body::{Body, Incoming};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use muster_common::api::fleet::ErrorBody;
+use muster_common::errors::error_chain;
 use muster_common::text::clean;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -259,7 +260,7 @@ impl Client {
             (Some(only), true) => Err(only),
             (last, _) => {
                 let problems: Vec<String> =
-                    failed.iter().chain(&last).map(|error| crate::error::chain(error)).collect();
+                    failed.iter().chain(&last).map(|error| error_chain(error)).collect();
                 Err(ClientError::NoneOfThem { problems: problems.join("; ") })
             }
         }

@@ -2,7 +2,6 @@
 //!
 //! Owns the exit codes. It never prints: `main` does.
 
-use std::fmt::Write as _;
 use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -154,17 +153,6 @@ pub(crate) enum Error {
     Runtime(#[source] io::Error),
 }
 
-/// An error and its causes in one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let _ = write!(text, ": {error}");
-        cause = error.source();
-    }
-    text
-}
-
 impl From<InvalidUnitName> for Error {
     fn from(error: InvalidUnitName) -> Self {
         Self::Argument(error.into())
@@ -179,11 +167,6 @@ impl Error {
             many => format!("{many} machines"),
         };
         Self::Machine { given: given.to_owned(), found }
-    }
-
-    /// The error and its causes in one line.
-    pub(crate) fn chain(&self) -> String {
-        chain(self)
     }
 
     /// The way out, where there is one.

@@ -23,6 +23,7 @@ use std::process::ExitCode;
 
 use clap::FromArgMatches as _;
 use clap::builder::Styles;
+use muster_common::errors::error_chain;
 use muster_common::text::clean_lines;
 
 use crate::cli::{Cli, fleet};
@@ -87,7 +88,7 @@ fn run(cli: Cli, console: &mut Console) -> Result<ExitCode, Error> {
 }
 
 fn report(console: &Console, error: &Error) {
-    console.error(error.chain());
+    console.error(error_chain(error));
     if let Some(hint) = error.hint() {
         console.hint(hint);
     }

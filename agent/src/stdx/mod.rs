@@ -2,6 +2,7 @@
 //!
 //! Owns small things without a meaning of their own. It knows no other module of this crate.
 
-pub(crate) mod errors;
 pub(crate) mod files;
 pub(crate) mod timer;
+
+pub(crate) use muster_common::errors;

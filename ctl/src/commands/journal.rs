@@ -14,6 +14,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::StatusCode;
 use muster_common::api::journal::JournalEvent;
+use muster_common::errors::error_chain;
 use muster_common::machine::{Machine, MachineId};
 use muster_common::unit::UnitName;
 use tokio::time::Instant;
@@ -131,7 +132,7 @@ async fn follow_all(
         if matches!(error, Error::Output(_)) {
             return Err(error);
         }
-        console.error(error.chain());
+        console.error(error_chain(&error));
     }
     Ok(ExitCode::FAILURE)
 }
@@ -361,7 +362,7 @@ impl<'a> Follower<'a> {
             return;
         }
         let on = self.at.as_ref().map(|at| format!(" on {}", shown(at))).unwrap_or_default();
-        let why = why.map(|error| format!(": {}", crate::error::chain(error))).unwrap_or_default();
+        let why = why.map(|error| format!(": {}", error_chain(error))).unwrap_or_default();
         self.say(format!("the journal of {}{on} broke off{why}; asking again", self.name));
     }
 

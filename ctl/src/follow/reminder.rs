@@ -8,6 +8,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use muster_common::api::v1::Machines;
+use muster_common::errors::error_chain;
 use muster_common::machine::MachineId;
 use tokio::time::Instant;
 
@@ -93,7 +94,7 @@ impl Reminder {
         self.speak(
             console,
             awaited,
-            &[format!("the daemon that is asked is away: {}", why.chain())],
+            &[format!("the daemon that is asked is away: {}", error_chain(why))],
         );
     }
 
@@ -125,7 +126,7 @@ fn text(quiet: Duration, awaited: &[Awaited], troubles: &[String]) -> String {
 }
 
 fn unknown(error: &ClientError) -> String {
-    format!("the daemon cannot say how the machines are: {}", crate::error::chain(error))
+    format!("the daemon cannot say how the machines are: {}", error_chain(error))
 }
 
 /// What is wrong with the machines that have to do something, and with the cluster.
