@@ -9,7 +9,7 @@ use std::time::Duration;
 use muster_common::machine::{Machine, RunnerKind};
 use muster_store::Registry;
 use musterd::Health;
-use musterd::machine::registration::{Containers, Keeper};
+use musterd::machine::registration::{Containers, RegistrationLoop};
 use musterd::telemetry::health;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -27,7 +27,7 @@ struct Case {
 }
 
 impl Case {
-    fn new(hiccup: Duration) -> Self {
+    fn new(silence_grace: Duration) -> Self {
         let (registry, disk) = support::timed_store();
         let machine: Machine = serde_json::from_value(serde_json::json!({
             "id": "m1", "address": "192.0.2.1", "runners": ["systemd"],
@@ -35,9 +35,10 @@ impl Case {
         .unwrap();
         let engine = watch::Sender::new(Containers::Absent);
         let ttl = Duration::from_secs(10);
-        let keeper = Keeper::new(machine, ttl, registry.clone(), disk.path(), Health::new())
-            .with_containers(engine.subscribe())
-            .with_hiccup(hiccup);
+        let keeper =
+            RegistrationLoop::new(machine, ttl, registry.clone(), disk.path(), Health::new())
+                .with_container_engine(engine.subscribe())
+                .with_silence_grace(silence_grace);
         let keeper = AbortOnDropHandle::new(tokio::spawn(keeper.run(CancellationToken::new())));
         Self { registry, engine, _keeper: keeper, _disk: disk }
     }
@@ -139,7 +140,7 @@ async fn metadata_that_is_configured_anew_is_told_without_a_restart() {
     .unwrap();
     let metadata = watch::Sender::new(machine.metadata.clone());
     let ttl = Duration::from_secs(10);
-    let keeper = Keeper::new(machine, ttl, registry.clone(), disk.path(), Health::new())
+    let keeper = RegistrationLoop::new(machine, ttl, registry.clone(), disk.path(), Health::new())
         .with_metadata(metadata.subscribe());
     let _keeper = AbortOnDropHandle::new(tokio::spawn(keeper.run(CancellationToken::new())));
     let id = "m1".parse().unwrap();

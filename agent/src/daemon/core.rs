@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::host::{identity, modes};
 use crate::machine::converge::{Converge, Parts};
 use crate::machine::ledger::Ledger;
-use crate::machine::registration::{Containers, Keeper};
+use crate::machine::registration::{Containers, RegistrationLoop};
 use crate::machine::{last_known, shutdown};
 use crate::runner::docker::{self, Docker};
 use crate::runner::systemd::Systemd;
@@ -179,7 +179,7 @@ async fn core(
     let owned = settings.run_dir.join("owned");
     let ledger = Ledger::open(owned.clone())
         .map_err(|source| RunError::Directory { path: owned, source })?;
-    let mut keeper = Keeper::new(
+    let mut registrar = RegistrationLoop::new(
         settings.machine(),
         settings.ttl,
         registry.clone(),
@@ -187,10 +187,10 @@ async fn core(
         health.clone(),
     );
     if let Some(containers) = containers {
-        keeper = keeper.with_containers(containers);
+        registrar = registrar.with_container_engine(containers);
     }
     if let Some(metadata) = metadata {
-        keeper = keeper.with_metadata(metadata);
+        registrar = registrar.with_metadata(metadata);
     }
     let converge = settings.agent.then(|| {
         Converge::new(Parts {
@@ -198,8 +198,8 @@ async fn core(
             registry: registry.clone(),
             runner: Arc::clone(&runner),
             ledger,
-            standing: keeper.standing(),
-            doubt: keeper.doubt(),
+            standing: registrar.registration(),
+            doubt: registrar.lease_suspect(),
             placements: last_known::path(&settings.state_dir),
             health: health.clone(),
         })
@@ -207,8 +207,8 @@ async fn core(
     if converge.is_none() {
         health.update(|s| s.absent.extend(["runner", "placements"]));
     }
-    let standing = keeper.standing();
-    let followed = keeper.standing();
+    let standing = registrar.registration();
+    let followed = registrar.registration();
     let lead = async {
         if settings.engine {
             leader::run(registry.clone(), settings.ttl, followed, health, shutdown.clone()).await;
@@ -228,6 +228,6 @@ async fn core(
         }
         stop_keeping.cancel();
     };
-    tokio::join!(work, keeper.run(stop_keeping.clone()));
+    tokio::join!(work, registrar.run(stop_keeping.clone()));
     Ok(())
 }

@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::machine::registration::Standing;
+use crate::machine::registration::Registration;
 use crate::stdx::errors::error_chain;
 use crate::stdx::timer::sleep_until_opt;
 use crate::telemetry::health::Health;
@@ -35,7 +35,7 @@ const ANSWER: Duration = Duration::from_secs(1);
 pub async fn run(
     registry: Registry,
     ttl: Duration,
-    mut standing: watch::Receiver<Standing>,
+    mut standing: watch::Receiver<Registration>,
     health: Health,
     shutdown: CancellationToken,
 ) {
@@ -46,7 +46,7 @@ pub async fn run(
         let mut retry = None;
         loop {
             let presence = match &*standing.borrow_and_update() {
-                Standing::Registered(presence) => Some(presence.clone()),
+                Registration::Registered(presence) => Some(presence.clone()),
                 _ => None,
             };
             let free = match (&led, &presence) {
@@ -168,7 +168,7 @@ impl<'a> Lead<'a> {
     }
 
     /// Leads until another does, or until the lease is not good any more.
-    async fn run(mut self, standing: &mut watch::Receiver<Standing>) {
+    async fn run(mut self, standing: &mut watch::Receiver<Registration>) {
         let mut updates = self.registry.watch();
         loop {
             tokio::select! {
@@ -187,7 +187,7 @@ impl<'a> Lead<'a> {
                 changed = standing.changed() => {
                     let ours = matches!(
                         &*standing.borrow_and_update(),
-                        Standing::Registered(p) if p.lease.id == self.presence.lease.id
+                        Registration::Registered(p) if p.lease.id == self.presence.lease.id
                     );
                     if changed.is_err() || !ours {
                         return;

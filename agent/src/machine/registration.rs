@@ -1,7 +1,7 @@
 //! This machine's presence in the cluster: its registration under a lease, kept alive.
 //!
 //! Owns the lease and the machine's record. Everything else that lives under the lease (published states, leadership)
-//! belongs to others, who learn from [`Standing`] which lease is good. It never starts or stops a unit.
+//! belongs to others, who learn from [`Registration`] which lease is good. It never starts or stops a unit.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -28,11 +28,11 @@ const ATTEMPT: Duration = Duration::from_secs(3);
 /// Shortest lease worth having: below it an etcd election alone costs a machine its lease.
 const SHORTEST: Duration = Duration::from_secs(2);
 /// How long a container engine may be silent before the cluster is told that it is gone: it may be on its way up again.
-const HICCUP: Duration = Duration::from_secs(30);
+const SILENCE_GRACE: Duration = Duration::from_secs(30);
 
 /// Where this machine stands with the cluster.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Standing {
+pub enum Registration {
     /// Not known yet, or about to register again.
     Waiting,
     /// The store does not answer and this machine holds no lease that it knows of.
@@ -65,12 +65,12 @@ pub enum Containers {
 type Told = (bool, Option<String>, BTreeMap<String, String>);
 
 /// Keeps this machine registered.
-pub struct Keeper {
+pub struct RegistrationLoop {
     machine: Machine,
     containers: watch::Receiver<Containers>,
     metadata: watch::Receiver<BTreeMap<String, String>>,
     /// How long it may be silent before it counts as gone.
-    hiccup: Duration,
+    silence_grace: Duration,
     /// Since when it has been.
     silent: Mutex<Option<Instant>>,
     told: Mutex<Option<Told>>,
@@ -78,7 +78,7 @@ pub struct Keeper {
     registry: Registry,
     memory: PathBuf,
     health: Health,
-    standing: watch::Sender<Standing>,
+    standing: watch::Sender<Registration>,
     doubt: Arc<Notify>,
 }
 
@@ -96,7 +96,7 @@ enum Found {
     Another(Box<Machine>),
 }
 
-impl Keeper {
+impl RegistrationLoop {
     /// A keeper that has not begun. It remembers its lease in `run_dir`.
     pub fn new(
         machine: Machine,
@@ -109,21 +109,21 @@ impl Keeper {
             metadata: watch::channel(machine.metadata.clone()).1,
             machine,
             containers: watch::channel(Containers::Absent).1,
-            hiccup: HICCUP,
+            silence_grace: SILENCE_GRACE,
             silent: Mutex::new(None),
             told: Mutex::new(None),
             ttl: lease_for(ttl),
             registry,
             memory: run_dir.join("lease.json"),
             health,
-            standing: watch::Sender::new(Standing::Waiting),
+            standing: watch::Sender::new(Registration::Waiting),
             doubt: Arc::new(Notify::new()),
         }
     }
 
     /// The same for a machine whose container engine comes and goes.
     #[must_use]
-    pub fn with_containers(self, containers: watch::Receiver<Containers>) -> Self {
+    pub fn with_container_engine(self, containers: watch::Receiver<Containers>) -> Self {
         Self { containers, ..self }
     }
 
@@ -135,8 +135,8 @@ impl Keeper {
 
     /// The same with another time that an engine may be silent before it counts as gone.
     #[must_use]
-    pub fn with_hiccup(self, hiccup: Duration) -> Self {
-        Self { hiccup, ..self }
+    pub fn with_silence_grace(self, silence_grace: Duration) -> Self {
+        Self { silence_grace, ..self }
     }
 
     /// What is to be told now, and when that changes by itself.
@@ -146,10 +146,10 @@ impl Keeper {
         let mut silent = self.silent.lock().unwrap_or_else(PoisonError::into_inner);
         match containers {
             Containers::Lost(problem) => {
-                let gone = *silent.get_or_insert_with(Instant::now) + self.hiccup;
+                let gone = *silent.get_or_insert_with(Instant::now) + self.silence_grace;
                 // It may be on its way up again: its units stay its own, and new ones may come.
-                let hiccup = Instant::now() < gone;
-                ((hiccup, Some(problem), metadata), hiccup.then_some(gone))
+                let silence_grace = Instant::now() < gone;
+                ((silence_grace, Some(problem), metadata), silence_grace.then_some(gone))
             }
             other => {
                 *silent = None;
@@ -186,12 +186,12 @@ impl Keeper {
     }
 
     /// Where the machine stands, as it changes.
-    pub fn standing(&self) -> watch::Receiver<Standing> {
+    pub fn registration(&self) -> watch::Receiver<Registration> {
         self.standing.subscribe()
     }
 
     /// To be told when a write under the lease was refused: then the keeper looks at once.
-    pub fn doubt(&self) -> Arc<Notify> {
+    pub fn lease_suspect(&self) -> Arc<Notify> {
         Arc::clone(&self.doubt)
     }
 
@@ -214,13 +214,13 @@ impl Keeper {
                     tracing::info!(machine = %self.machine.id, lease = presence.lease.id.0, "registered");
                     let granted = presence.lease;
                     lease = Some(granted.id);
-                    self.stand(Standing::Registered(presence));
+                    self.stand(Registration::Registered(presence));
                     self.prolong(granted, asked).await;
                     // The lease may only be in doubt; registering takes it over when it is alive.
-                    self.stand(Standing::Waiting);
+                    self.stand(Registration::Waiting);
                     continue;
                 }
-                Ok(Ok(None)) => self.stand(Standing::Refused),
+                Ok(Ok(None)) => self.stand(Registration::Refused),
                 Ok(Err(error)) => self.unreachable(&error_chain(&error)),
                 Err(_) => self.unreachable("the store does not answer in time"),
             }
@@ -231,10 +231,10 @@ impl Keeper {
     fn unreachable(&self, problem: &str) {
         self.health.ill(|s| &mut s.store, problem.to_owned());
         self.health.ill(|s| &mut s.lease, "not registered: the store does not answer".to_owned());
-        self.stand(Standing::Unreachable);
+        self.stand(Registration::Unreachable);
     }
 
-    fn stand(&self, standing: Standing) {
+    fn stand(&self, standing: Registration) {
         self.standing.send_if_modified(|s| {
             let changed = *s != standing;
             *s = standing;

@@ -12,7 +12,7 @@ use muster_store::Registry;
 use tokio::sync::watch;
 
 use crate::machine::converge::Converge;
-use crate::machine::registration::Standing;
+use crate::machine::registration::Registration;
 use crate::runner::Runner;
 
 /// How long units may take to stop before others are started in their place, though these still run.
@@ -34,7 +34,7 @@ pub(crate) async fn finish(
     mut converge: Converge,
     runner: &dyn Runner,
     registry: &Registry,
-    standing: &watch::Receiver<Standing>,
+    standing: &watch::Receiver<Registration>,
     mark: &Path,
 ) {
     // It is for this stop only.
@@ -46,7 +46,7 @@ pub(crate) async fn finish(
         return;
     }
     let presence = match &*standing.borrow() {
-        Standing::Registered(presence) => Some(presence.clone()),
+        Registration::Registered(presence) => Some(presence.clone()),
         _ => None,
     };
     if let Some(presence) = &presence {

@@ -35,7 +35,7 @@ use self::steady::Steady;
 use crate::machine::jobs::Jobs;
 use crate::machine::last_known;
 use crate::machine::ledger::Ledger;
-use crate::machine::registration::Standing;
+use crate::machine::registration::Registration;
 use crate::runner::{Outcome, Runner, RunnerEvent, Seen};
 use crate::stdx::timer::sleep_until_opt;
 use crate::telemetry::health::Health;
@@ -67,7 +67,7 @@ pub struct Parts {
     /// What is remembered of them.
     pub ledger: Ledger,
     /// Where this machine stands with the cluster.
-    pub standing: watch::Receiver<Standing>,
+    pub standing: watch::Receiver<Registration>,
     /// To be told when the store refuses a write under the lease.
     pub doubt: Arc<Notify>,
     /// File of the last known placements.
@@ -104,7 +104,7 @@ pub struct Converge {
     machine: MachineId,
     registry: Registry,
     hands: Hands,
-    standing: watch::Receiver<Standing>,
+    standing: watch::Receiver<Registration>,
     doubt: Arc<Notify>,
     placements: PathBuf,
 

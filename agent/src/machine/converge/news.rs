@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::chain::End;
 use super::{Basis, Converge, HELD, Known, RELIST, RETRY, SAVE};
 use crate::machine::last_known;
-use crate::machine::registration::Standing;
+use crate::machine::registration::Registration;
 use crate::runner::RunnerEvent;
 use crate::telemetry::health::unix_seconds;
 
@@ -22,7 +22,7 @@ impl Converge {
     pub(super) async fn standing_changed(&mut self) {
         let standing = self.standing.borrow_and_update().clone();
         match standing {
-            Standing::Registered(presence) => {
+            Registration::Registered(presence) => {
                 let known = self.presence.as_ref();
                 if known.is_some_and(|p| {
                     p.lease.id == presence.lease.id && p.created == presence.created
@@ -41,14 +41,14 @@ impl Converge {
                 self.report.begin(withdrawn, units.iter().cloned());
                 self.presence = Some(presence);
             }
-            Standing::Waiting | Standing::Refused => {
+            Registration::Waiting | Registration::Refused => {
                 self.presence = None;
                 self.updates = None;
                 self.basis = Basis::Unknown;
                 self.not_from_store("this machine is not registered");
             }
             // The store has been away since we began, or since the lease went: whichever, we know no more than before.
-            Standing::Unreachable => {
+            Registration::Unreachable => {
                 self.presence = None;
                 self.updates = None;
                 if self.basis == Basis::Store {
@@ -66,9 +66,9 @@ impl Converge {
     /// Uses the last known placements if the store has not answered. Returns whether that is still to be seen.
     pub(super) fn fall_back(&mut self) -> bool {
         match (self.basis, &*self.standing.borrow()) {
-            (Basis::Unknown, Standing::Unreachable | Standing::Waiting)
+            (Basis::Unknown, Registration::Unreachable | Registration::Waiting)
                 if self.presence.is_none() => {}
-            (Basis::Unknown, Standing::Registered(_)) => return true,
+            (Basis::Unknown, Registration::Registered(_)) => return true,
             _ => return false,
         }
         let Some(known) = last_known::load(&self.placements) else { return false };
