@@ -1,7 +1,7 @@
 //! Muster's words: pure types and parsing, shared by every other crate.
 //!
 //! Owns what things are called and how they are written down: unit names, unit files, container units, placement
-//! requirements, machines, states, reboots, free texts, the snapshot a decision is taken on, and the HTTP contract. It performs no I/O, reads no
+//! requirements, machines, leases, states, reboots, free texts, the snapshot a decision is taken on, and the HTTP contract. It performs no I/O, reads no
 //! clock and is not asynchronous; anything that does belongs to another crate.
 
 pub mod api;
@@ -10,6 +10,7 @@ pub mod container;
 pub mod cordon;
 pub mod drain;
 pub mod errors;
+pub mod lease;
 pub mod machine;
 pub mod reboot;
 pub mod refusal;

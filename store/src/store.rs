@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+pub use muster_common::lease::{Lease, LeaseId, TimeLeft};
 use tokio::sync::mpsc;
 
 /// Most operations, and most guards, of one commit: etcd's default `--max-txn-ops`.
@@ -15,19 +16,6 @@ pub const MAX_OPERATIONS: usize = 128;
 /// Most bytes of one commit, keys, values and framing: two thirds of etcd's default `--max-request-bytes` (1.5 MiB),
 /// which counts the encoded form.
 pub const MAX_REQUEST_BYTES: usize = 1024 * 1024;
-
-/// Identity of a lease.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct LeaseId(pub i64);
-
-/// A lease as granted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Lease {
-    /// Its identity.
-    pub id: LeaseId,
-    /// The time to live the store granted, which may be longer than asked for.
-    pub ttl: Duration,
-}
 
 /// Which keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -120,15 +108,6 @@ pub enum Op {
         /// The key.
         key: String,
     },
-}
-
-/// How much time a lease has left.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TimeLeft {
-    /// Before it ends, if nobody prolongs it.
-    pub left: Duration,
-    /// What every prolongation gives it.
-    pub granted: Duration,
 }
 
 /// Outcome of a commit: all of it or nothing.

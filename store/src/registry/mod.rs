@@ -22,13 +22,14 @@ mod watch;
 
 use std::sync::Arc;
 
+pub use muster_common::lease::{Leadership, Presence};
 use muster_common::machine::MachineId;
 use muster_common::snapshot::{Change, Placement, Snapshot};
 use muster_common::state::{DesiredState, ObservedState};
 use muster_common::unit::{UnitFile, UnitName};
 use tokio::sync::mpsc;
 
-use crate::store::{KeyValue, Lease, Range, Store, StoreError};
+use crate::store::{KeyValue, Range, Store, StoreError};
 pub use reboots::{RebootGroup, RebootNews, RebootRecords, RebootScope};
 
 use decode::Decoder;
@@ -151,24 +152,6 @@ pub struct Destroyed {
     pub unknown: Vec<UnitName>,
     /// Revision of the last removal; 0 when nothing was removed.
     pub revision: u64,
-}
-
-/// Proof of registration: our machine record, under our lease.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Presence {
-    /// The machine.
-    pub machine: MachineId,
-    /// The lease everything of ours lives under.
-    pub lease: Lease,
-    /// Revision that created the record.
-    pub created: u64,
-}
-
-/// Proof of leadership: the revision that created our leader record. Guards every plan.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Leadership {
-    /// Revision that created the leader record.
-    pub created: u64,
 }
 
 /// A state to publish; `None` withdraws it.
