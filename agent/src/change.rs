@@ -33,7 +33,7 @@ use muster_engine::left_behind::left_behind;
 use muster_engine::schedule::Candidate;
 use muster_store::UnitWrite;
 
-use crate::view::Cluster;
+use muster_engine::cluster::Cluster;
 
 /// A request whose files have been read.
 pub struct Request {

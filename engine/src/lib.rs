@@ -30,5 +30,7 @@ pub mod leader;
 pub mod left_behind;
 pub mod machine;
 pub mod reboot;
+pub mod request;
 pub mod schedule;
 pub mod single;
+pub mod wait;

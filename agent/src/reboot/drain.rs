@@ -10,7 +10,7 @@ use muster_common::machine::MachineId;
 use muster_common::reboot::Stuck;
 use muster_engine::reboot::phase::{Drain, WhenStuck};
 
-use crate::view::Cluster;
+use muster_engine::cluster::Cluster;
 
 /// The hold the role takes, with the order to empty the machine.
 pub(super) fn order(now: u64, time: Duration, stuck: WhenStuck) -> Hold {

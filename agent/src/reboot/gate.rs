@@ -20,7 +20,7 @@ use muster_common::unit::UnitName;
 use muster_engine::machine::arrival::{Arrival, Report};
 use muster_engine::schedule::Decision;
 
-use crate::view::Cluster;
+use muster_engine::cluster::Cluster;
 
 /// What the gate sees.
 #[derive(Debug, Clone, PartialEq, Eq)]

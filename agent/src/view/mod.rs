@@ -7,25 +7,14 @@
 //! A read sees at least what the store had when the read began ([`View::fresh`]): a follower that has just been
 //! started reads the store anyway, and one that runs is asked to catch up with the store's revision.
 
-pub mod lists;
-pub mod stops;
-
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use muster_common::drain::Progress;
-use muster_common::machine::MachineId;
-use muster_common::refusal::Refusal;
-use muster_common::snapshot::{Change, Snapshot};
-use muster_common::state::DesiredState;
-use muster_common::unit::UnitName;
-use muster_engine::schedule::{Candidate, Plan, Scheduler};
+use muster_common::snapshot::Snapshot;
+use muster_engine::cluster::{Cluster, Position};
 use muster_store::{Event, Registry, RegistryError};
 use tokio::sync::watch;
 use tokio::time::Instant;
-
-use crate::view::stops::Stops;
 
 /// How long the follower outlives its last reader: a person who types one command after another, and a client that
 /// polls, find it warm.
@@ -45,6 +34,8 @@ pub struct View(Arc<Shared>);
 struct Shared {
     registry: Registry,
     linger: Duration,
+    /// From which the time that the engine is told counts.
+    began: Instant,
     live: Mutex<Option<Arc<Live>>>,
 }
 
@@ -53,29 +44,6 @@ struct Live {
     cluster: Mutex<Cluster>,
     position: watch::Sender<Position>,
     readers: watch::Sender<usize>,
-}
-
-/// The cluster, and what the engine thinks of it.
-#[derive(Default)]
-pub struct Cluster {
-    snapshot: Snapshot,
-    planner: Option<Planner>,
-    stops: Stops,
-}
-
-struct Planner {
-    scheduler: Scheduler,
-    /// The plan for the snapshot as it is; absent since the last change.
-    plan: Option<Plan>,
-}
-
-/// How far the view has come.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Position {
-    /// Revision of the snapshot; 0 before the first.
-    pub revision: u64,
-    /// Why the store cannot be reached, while it cannot.
-    pub lost: Option<String>,
 }
 
 /// Why the cluster cannot be read.
@@ -118,7 +86,7 @@ impl View {
 
     /// The same with another time for which the follower outlives its last reader.
     pub fn with_linger(registry: Registry, linger: Duration) -> Self {
-        Self(Arc::new(Shared { registry, linger, live: Mutex::new(None) }))
+        Self(Arc::new(Shared { registry, linger, began: Instant::now(), live: Mutex::new(None) }))
     }
 
     /// A reader that sees at least what the store has now.
@@ -148,6 +116,11 @@ impl View {
         Ok(reader)
     }
 
+    /// The time by which the engine's memories of a cluster are kept.
+    pub fn now(&self) -> Duration {
+        self.0.now()
+    }
+
     /// Whether the follower runs.
     pub fn is_warm(&self) -> bool {
         lock(&self.0.live).is_some()
@@ -162,7 +135,7 @@ impl View {
 
     async fn read_anew(&self, reader: &Reader) -> Result<(), ViewError> {
         let snapshot = self.0.registry.snapshot().await?;
-        reader.live.install(snapshot);
+        reader.live.install(snapshot, self.now());
         Ok(())
     }
 
@@ -184,10 +157,16 @@ impl View {
     }
 }
 
+impl Shared {
+    fn now(&self) -> Duration {
+        self.began.elapsed()
+    }
+}
+
 impl Reader {
     /// Looks at the cluster. Nothing else can, meanwhile, so `look` is quick.
     pub fn read<T>(&self, look: impl FnOnce(&Snapshot) -> T) -> T {
-        look(&lock(&self.live.cluster).snapshot)
+        look(lock(&self.live.cluster).snapshot())
     }
 
     /// Looks at the cluster and at what the engine thinks of it.
@@ -232,139 +211,23 @@ impl Drop for Reader {
     }
 }
 
-impl Cluster {
-    /// The cluster.
-    pub fn snapshot(&self) -> &Snapshot {
-        &self.snapshot
-    }
-
-    /// Whether a unit that is loaded now counts as launched still in fleet's API; see [`Stops`].
-    pub fn was_launched(&mut self, unit: &UnitName) -> bool {
-        self.stops.tell(unit, Instant::now())
-    }
-
-    /// Those of some units that are launched.
-    fn launched(&self, units: impl Iterator<Item = UnitName>) -> BTreeSet<UnitName> {
-        let launched =
-            |unit: &UnitName| lists::current(&self.snapshot, unit) == DesiredState::Launched;
-        units.filter(launched).collect()
-    }
-
-    /// Remembers which of the units that were launched are loaded by now.
-    fn note_stops(&mut self, launched: BTreeSet<UnitName>) {
-        let now = Instant::now();
-        for unit in launched {
-            let wanted = self.snapshot.units.get(&unit).map(|unit| unit.desired);
-            if wanted == Some(DesiredState::Loaded)
-                && lists::current(&self.snapshot, &unit) == DesiredState::Loaded
-            {
-                self.stops.note(&unit, now);
-            }
-        }
-    }
-
-    /// What the engine would do next.
-    pub fn plan(&mut self) -> &Plan {
-        let planner = planner(&mut self.planner, &self.snapshot);
-        planner.plan.get_or_insert_with(|| planner.scheduler.plan())
-    }
-
-    /// Why a unit is not placed, if it should be and no machine takes it.
-    pub fn explain(&mut self, unit: &UnitName) -> Option<Refusal> {
-        if !self.plan().refused.contains(unit) {
-            return None;
-        }
-        self.planner.as_ref()?.scheduler.explain(unit)
-    }
-
-    /// How far a machine's drain has come.
-    pub fn drain(&mut self, machine: &MachineId) -> Progress {
-        let planner = planner(&mut self.planner, &self.snapshot);
-        muster_engine::cluster::drain::tell(&self.snapshot, machine, &mut planner.scheduler)
-    }
-
-    /// What would become of a machine's units were it drained now.
-    pub fn rehearse_drain(&mut self, machine: &MachineId) -> Progress {
-        let planner = planner(&mut self.planner, &self.snapshot);
-        muster_engine::cluster::drain::rehearse(&self.snapshot, machine, &planner.scheduler)
-    }
-
-    /// Which of these units, launched now in this order, no machine would take.
-    pub fn admit(&mut self, wanted: &[Candidate]) -> BTreeMap<UnitName, Refusal> {
-        if wanted.is_empty() {
-            return BTreeMap::new();
-        }
-        planner(&mut self.planner, &self.snapshot).scheduler.admit(wanted)
-    }
-}
-
-fn planner<'a>(slot: &'a mut Option<Planner>, snapshot: &Snapshot) -> &'a mut Planner {
-    slot.get_or_insert_with(|| {
-        let mut scheduler = Scheduler::new(snapshot);
-        scheduler.hold(snapshot.leader.as_ref().map(|l| l.held.clone()).unwrap_or_default());
-        Planner { scheduler, plan: None }
-    })
-}
-
 impl Live {
     /// Replaces the snapshot by a later one.
-    fn install(&self, snapshot: Snapshot) {
+    fn install(&self, snapshot: Snapshot, now: Duration) {
         let mut cluster = lock(&self.cluster);
-        if snapshot.revision < cluster.snapshot.revision {
-            return;
+        if cluster.install(snapshot, now) {
+            self.position.send_replace(cluster.position());
         }
-        self.reset(&mut cluster, snapshot);
     }
 
-    fn reset(&self, cluster: &mut Cluster, snapshot: Snapshot) {
-        let revision = snapshot.revision;
-        let launched = cluster.launched(cluster.snapshot.units.keys().cloned());
-        cluster.snapshot = snapshot;
-        cluster.planner = None;
-        cluster.note_stops(launched);
-        self.position.send_replace(Position { revision, lost: None });
-    }
-
-    fn take(&self, event: Event) {
+    fn take(&self, event: Event, now: Duration) {
         let mut cluster = lock(&self.cluster);
         match event {
-            // A reset may lead back: an etcd restored from a backup begins at an older revision.
-            Event::Reset(snapshot) => self.reset(&mut cluster, *snapshot),
-            Event::Changes { revision, changes } => {
-                // Already in the snapshot that a reader fetched.
-                if revision > cluster.snapshot.revision {
-                    let launched = cluster.launched(changes.iter().filter_map(unit_of));
-                    let Cluster { snapshot, planner, .. } = &mut *cluster;
-                    for change in changes {
-                        if let Some(planner) = planner
-                            && planner.scheduler.apply(&change)
-                        {
-                            planner.plan = None;
-                        }
-                        snapshot.apply(change);
-                    }
-                    snapshot.revision = revision;
-                    if let Some(planner) = planner {
-                        let held = snapshot.leader.as_ref().map(|l| l.held.clone());
-                        planner.scheduler.hold(held.unwrap_or_default());
-                    }
-                    cluster.note_stops(launched);
-                }
-                let revision = cluster.snapshot.revision;
-                self.position.send_replace(Position { revision, lost: None });
-            }
-            Event::Lost { problem } => {
-                self.position.send_modify(|at| at.lost = Some(problem));
-            }
+            Event::Reset(snapshot) => cluster.reset(*snapshot, now),
+            Event::Changes { revision, changes } => cluster.apply(revision, changes, now),
+            Event::Lost { problem } => cluster.mark_lost(problem),
         }
-    }
-}
-
-/// The unit whose course a change is part of.
-fn unit_of(change: &Change) -> Option<UnitName> {
-    match change {
-        Change::State(_, unit, _) => Some(unit.clone()),
-        _ => None,
+        self.position.send_replace(cluster.position());
     }
 }
 
@@ -381,10 +244,10 @@ async fn follow(shared: Arc<Shared>, live: Arc<Live>) {
         // All three arms are cancel-safe: a channel's receive, a change notice, a timer.
         tokio::select! {
             event = updates.events.recv() => if let Some(event) = event {
-                live.take(event);
+                live.take(event, shared.now());
             } else {
                 // The watch promises not to end; if it does, the next reader begins anew.
-                live.take(Event::Lost { problem: "the watch ended".to_owned() });
+                live.take(Event::Lost { problem: "the watch ended".to_owned() }, shared.now());
                 lock(&shared.live).take();
                 return;
             },

@@ -1,5 +1,11 @@
-//! The cluster as one picture.
+//! The cluster as one picture, and what is told of it to people.
 //!
-//! Owns what is told of it to people. It decides nothing.
+//! Owns the picture ([`Cluster`]), the tables made from it ([`lists`]) and the account of a drain ([`drain`]). Where a unit goes is
+//! [`crate::schedule`]'s to decide.
 
 pub mod drain;
+pub mod lists;
+mod picture;
+pub mod stops;
+
+pub use picture::{Cluster, Position};

@@ -5,13 +5,13 @@
 //! | wanted | carried out | told |
 //! | --- | --- | --- |
 //! | launched | launched, but an earlier request | `loaded`, until it has started anew |
-//! | loaded | loaded, a moment ago still launched | `launched`; see [`crate::view::stops`] |
+//! | loaded | loaded, a moment ago still launched | `launched`; see [`muster_engine::cluster::stops`] |
 //! | else | | what has been carried out |
 
 use muster_common::snapshot::{self, Snapshot, Unit};
 use muster_common::state::DesiredState;
 
-use crate::view::lists;
+use muster_engine::cluster::lists;
 
 /// How far a unit has come, for lists.
 pub(super) fn current(snapshot: &Snapshot, unit: &Unit) -> DesiredState {

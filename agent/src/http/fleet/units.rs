@@ -34,12 +34,13 @@ pub(super) async fn list(State(app): State<App>, params: Params) -> Result<Respo
 pub(super) async fn get(State(app): State<App>, item: Item) -> Result<Response, ApiError> {
     let name = item.known()?;
     let reader = app.view.fresh().await?;
+    let now = app.view.now();
     let found = reader.decide(|cluster| {
         let snapshot = cluster.snapshot();
         let record = snapshot.units.get(&name)?;
         let (current, desired) = (current(snapshot, record), record.desired);
         let found = unit(snapshot, record);
-        let current = awaited(current, desired, || cluster.was_launched(&name));
+        let current = awaited(current, desired, || cluster.was_launched(&name, now));
         Some(Unit { current_state: current.to_string(), ..found })
     });
     let found = found.ok_or_else(not_there)?;

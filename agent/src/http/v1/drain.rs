@@ -14,12 +14,12 @@ use tokio::sync::mpsc;
 use super::cordons::known;
 use super::wait::stream;
 use crate::cordon::{Cordons, Order};
-use crate::drain::Following;
 use crate::http::App;
 use crate::http::error::{ApiError, json};
 use crate::http::extract::{Body, Params};
 use crate::net::quota::Caller;
 use crate::view::Reader;
+use muster_engine::wait::drain::Following;
 
 /// Events that may wait for a slow client before the daemon stops looking on its behalf.
 const BACKLOG: usize = 64;

@@ -23,7 +23,7 @@ use crate::inspect::{InspectError, Invocation, Journal, Lines, Mode};
 use crate::net::quota::Caller;
 use crate::runner::docker::OutputError;
 use crate::stdx::errors::error_chain;
-use crate::view::lists;
+use muster_engine::cluster::lists;
 
 /// How long a failure waits for its log lines; without them it is told all the same.
 const LOG_PATIENCE: Duration = Duration::from_secs(3);

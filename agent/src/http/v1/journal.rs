@@ -30,7 +30,7 @@ use crate::http::extract::{Name, Params};
 use crate::inspect::{Lines, Mode, Piece, Start, is_place};
 use crate::net::quota::{Caller, Ticket};
 use crate::view::Reader;
-use crate::view::lists;
+use muster_engine::cluster::lists;
 
 /// Pieces that may wait for a slow client before nothing more is read for it.
 const BACKLOG: usize = 16;

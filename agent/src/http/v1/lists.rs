@@ -10,7 +10,7 @@ use muster_engine::schedule::Decision;
 use crate::http::App;
 use crate::http::error::{ApiError, json};
 use crate::http::extract::Name;
-use crate::view::lists;
+use muster_engine::cluster::lists;
 
 pub(super) async fn units(State(app): State<App>) -> Result<Response, ApiError> {
     let units = app.view.fresh().await?.read(lists::units);

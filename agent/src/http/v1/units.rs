@@ -16,7 +16,7 @@ use crate::change::{Decided, Request};
 use crate::http::App;
 use crate::http::error::{ApiError, json};
 use crate::http::extract::Body;
-use crate::references;
+use muster_engine::request::references;
 
 /// How often units that others change at the same time are decided anew. Each time somebody else got through, so a
 /// unit that meets its fifth conflict is being fought over.

@@ -21,7 +21,7 @@ use crate::http::error::ApiError;
 use crate::http::extract::Body;
 use crate::net::quota::{Caller, Ticket};
 use crate::view::Reader;
-use crate::wait::{Failure, News, Waiting};
+use muster_engine::wait::units::{Failure, News, Waiting};
 
 /// How long a unit is without a place before the engine is asked why. The leader places a unit in a few milliseconds;
 /// asking at once would plan beside it for nothing.

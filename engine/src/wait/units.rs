@@ -5,16 +5,16 @@
 
 use std::collections::BTreeMap;
 
+use crate::machine::arrival::{Arrival, Report};
 use muster_common::api::v1::{Until, Wait, WaitEvent, WaitFor};
 use muster_common::machine::{Machine, MachineId};
 use muster_common::refusal::{Refusal, UnitReason};
 use muster_common::snapshot::{Placement, Snapshot, homes};
 use muster_common::state::{DesiredState, ObservedState};
 use muster_common::unit::{Requirements, UnitName};
-use muster_engine::machine::arrival::{Arrival, Report};
 
-use crate::view::Cluster;
-use crate::view::lists;
+use crate::cluster::Cluster;
+use crate::cluster::lists;
 
 /// One client's wait.
 pub struct Waiting {
@@ -269,5 +269,5 @@ fn one(
 }
 
 #[cfg(test)]
-#[path = "wait_tests.rs"]
+#[path = "units_tests.rs"]
 mod tests;

@@ -10,8 +10,8 @@ use muster_common::machine::MachineId;
 use muster_common::snapshot::Snapshot;
 use muster_common::unit::UnitName;
 
-use crate::view::Cluster;
-use crate::view::lists;
+use crate::cluster::Cluster;
+use crate::cluster::lists;
 
 /// One client's view of a drain.
 pub struct Following {

@@ -1,0 +1,176 @@
+//! The cluster as one picture that follows the store.
+//!
+//! Owns the snapshot together with what is derived from it: the scheduler that explains and rehearses, its plan, and the
+//! memory of units that were launched a moment ago. It keeps them in step with every change; it never reads the store and
+//! never writes, and what its scheduler plans is only ever shown.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use muster_common::drain::Progress;
+use muster_common::machine::MachineId;
+use muster_common::refusal::Refusal;
+use muster_common::snapshot::{Change, Snapshot};
+use muster_common::state::DesiredState;
+use muster_common::unit::UnitName;
+
+use super::stops::Stops;
+use super::{drain, lists};
+use crate::schedule::{Candidate, Plan, Scheduler};
+
+/// The cluster, and what the engine thinks of it.
+#[derive(Default)]
+pub struct Cluster {
+    snapshot: Snapshot,
+    planner: Option<Planner>,
+    stops: Stops,
+    lost: Option<String>,
+}
+
+struct Planner {
+    scheduler: Scheduler,
+    /// The plan for the snapshot as it is; absent since the last change.
+    plan: Option<Plan>,
+}
+
+/// How far the picture has come.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Position {
+    /// Revision of the snapshot; 0 before the first.
+    pub revision: u64,
+    /// Why the store cannot be reached, while it cannot.
+    pub lost: Option<String>,
+}
+
+impl Cluster {
+    /// The cluster.
+    pub fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
+    }
+
+    /// How far the picture has come.
+    pub fn position(&self) -> Position {
+        Position { revision: self.snapshot.revision, lost: self.lost.clone() }
+    }
+
+    /// Begins anew with a snapshot. It may be an older one: an etcd restored from a backup begins at an older revision.
+    pub fn reset(&mut self, snapshot: Snapshot, now: Duration) {
+        let launched = self.launched(self.snapshot.units.keys().cloned());
+        self.snapshot = snapshot;
+        self.planner = None;
+        self.lost = None;
+        self.note_stops(launched, now);
+    }
+
+    /// Replaces the snapshot by one that was read beside the watch, unless the watch has gone beyond it; says whether it did.
+    pub fn install(&mut self, snapshot: Snapshot, now: Duration) -> bool {
+        let newer = snapshot.revision >= self.snapshot.revision;
+        if newer {
+            self.reset(snapshot, now);
+        }
+        newer
+    }
+
+    /// Applies the changes that lead to a revision. Those of a revision that the snapshot has already are passed over: a reader
+    /// may have fetched it.
+    pub fn apply(&mut self, revision: u64, changes: Vec<Change>, now: Duration) {
+        self.lost = None;
+        if revision <= self.snapshot.revision {
+            return;
+        }
+        let launched = self.launched(changes.iter().filter_map(unit_of));
+        for change in changes {
+            if let Some(planner) = &mut self.planner
+                && planner.scheduler.apply(&change)
+            {
+                planner.plan = None;
+            }
+            self.snapshot.apply(change);
+        }
+        self.snapshot.revision = revision;
+        if let Some(planner) = &mut self.planner {
+            let held = self.snapshot.leader.as_ref().map(|l| l.held.clone());
+            planner.scheduler.hold(held.unwrap_or_default());
+        }
+        self.note_stops(launched, now);
+    }
+
+    /// The watch has lost the store: the picture stays as it is, and says so, until the next event.
+    pub fn mark_lost(&mut self, problem: String) {
+        self.lost = Some(problem);
+    }
+
+    /// Whether a unit that is loaded now counts as launched still in fleet's API; see [`Stops`].
+    pub fn was_launched(&mut self, unit: &UnitName, now: Duration) -> bool {
+        self.stops.tell(unit, now)
+    }
+
+    /// Those of some units that are launched.
+    fn launched(&self, units: impl Iterator<Item = UnitName>) -> BTreeSet<UnitName> {
+        let launched =
+            |unit: &UnitName| lists::current(&self.snapshot, unit) == DesiredState::Launched;
+        units.filter(launched).collect()
+    }
+
+    /// Remembers which of the units that were launched are loaded by now.
+    fn note_stops(&mut self, launched: BTreeSet<UnitName>, now: Duration) {
+        for unit in launched {
+            let wanted = self.snapshot.units.get(&unit).map(|unit| unit.desired);
+            if wanted == Some(DesiredState::Loaded)
+                && lists::current(&self.snapshot, &unit) == DesiredState::Loaded
+            {
+                self.stops.note(&unit, now);
+            }
+        }
+    }
+
+    /// What the engine would do next.
+    pub fn plan(&mut self) -> &Plan {
+        let planner = planner(&mut self.planner, &self.snapshot);
+        planner.plan.get_or_insert_with(|| planner.scheduler.plan())
+    }
+
+    /// Why a unit is not placed, if it should be and no machine takes it.
+    pub fn explain(&mut self, unit: &UnitName) -> Option<Refusal> {
+        if !self.plan().refused.contains(unit) {
+            return None;
+        }
+        self.planner.as_ref()?.scheduler.explain(unit)
+    }
+
+    /// How far a machine's drain has come.
+    pub fn drain(&mut self, machine: &MachineId) -> Progress {
+        let planner = planner(&mut self.planner, &self.snapshot);
+        drain::tell(&self.snapshot, machine, &mut planner.scheduler)
+    }
+
+    /// What would become of a machine's units were it drained now.
+    pub fn rehearse_drain(&mut self, machine: &MachineId) -> Progress {
+        let planner = planner(&mut self.planner, &self.snapshot);
+        drain::rehearse(&self.snapshot, machine, &planner.scheduler)
+    }
+
+    /// Which of these units, launched now in this order, no machine would take.
+    pub fn admit(&mut self, wanted: &[Candidate]) -> BTreeMap<UnitName, Refusal> {
+        if wanted.is_empty() {
+            return BTreeMap::new();
+        }
+        planner(&mut self.planner, &self.snapshot).scheduler.admit(wanted)
+    }
+}
+
+fn planner<'a>(slot: &'a mut Option<Planner>, snapshot: &Snapshot) -> &'a mut Planner {
+    slot.get_or_insert_with(|| {
+        let mut scheduler = Scheduler::new(snapshot);
+        scheduler.hold(snapshot.leader.as_ref().map(|l| l.held.clone()).unwrap_or_default());
+        Planner { scheduler, plan: None }
+    })
+}
+
+/// The unit whose course a change is part of.
+fn unit_of(change: &Change) -> Option<UnitName> {
+    match change {
+        Change::State(_, unit, _) => Some(unit.clone()),
+        _ => None,
+    }
+}

@@ -1,0 +1,3 @@
+//! What a user's request makes of units.
+
+pub mod references;
