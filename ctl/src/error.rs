@@ -6,15 +6,15 @@ use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use muster_client::ClientError;
 use muster_common::backup::InvalidBackup;
 use muster_common::reboot::{Group, InvalidHolderId};
 use muster_common::unit::{InvalidUnitName, UnitName};
 
 use crate::cli::fleet::FleetError;
-use crate::client::ClientError;
 use crate::output::fields::UnknownField;
 use crate::pattern::PatternError;
-use crate::sse;
+
 use crate::ssh::SshError;
 use crate::units::ArgumentError;
 
@@ -72,7 +72,7 @@ pub(crate) enum Error {
     Field(#[from] UnknownField),
     /// The stream of a wait.
     #[error("cannot read the daemon's events")]
-    Events(#[from] sse::TooLong),
+    Events(#[from] muster_client::TooLong),
     /// The daemon ended a wait too early, again and again.
     #[error("the daemon ended the wait before it was over")]
     WaitEnded,

@@ -7,13 +7,12 @@ mod reminder;
 
 use std::time::Duration;
 
+use muster_client::{Client, ClientError, Decoder, Pieces};
 use tokio::signal::unix::Signal;
 use tokio::time::Instant;
 
-use crate::client::{Client, ClientError, Pieces};
 use crate::error::Error;
 use crate::output::console::Console;
-use crate::sse::Decoder;
 
 pub(crate) use reminder::Awaited;
 use reminder::Reminder;

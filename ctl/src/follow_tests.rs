@@ -5,11 +5,10 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 
+use muster_client::{Endpoint, Patience};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::*;
-use crate::client::Patience;
-use crate::endpoint::Endpoint;
 use crate::output::console::Format;
 
 /// Far beyond what anything takes on a busy machine.

@@ -2,10 +2,10 @@
 //!
 //! Owns the reading of a machine argument. It asks the daemon which machines there are and nothing more.
 
+use muster_client::Client;
 use muster_common::api::v1::Machines;
 use muster_common::machine::{Machine, MachineId};
 
-use crate::client::Client;
 use crate::error::Error;
 
 /// Something that a person may mean: a machine, or anything else with an id.

@@ -4,15 +4,12 @@
 //! it knows, a daemon told it.
 
 mod cli;
-mod client;
 mod commands;
-mod endpoint;
 mod error;
 mod follow;
 mod machines;
 mod output;
 mod pattern;
-mod sse;
 mod ssh;
 mod tunnel;
 mod units;

@@ -4,10 +4,10 @@
 //! ([`muster_common::unit::Glob`]). No unit name has a `*`, a `?` or a `[`, so a name always means what it says; a
 //! pattern is never matched against files, which is the shell's business.
 
+use muster_client::Client;
 use muster_common::api::v1::{Unit, Units};
 use muster_common::unit::{Glob, GlobError, UnitName, UnitType};
 
-use crate::client::Client;
 use crate::error::Error;
 use crate::units::ArgumentError;
 

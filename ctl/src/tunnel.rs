@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use muster_client::{Door, Endpoint, Through};
 use tokio::process::{Child, ChildStdin, Command};
 
-use crate::endpoint::{Door, Endpoint, Through};
 use crate::output::console::Console;
 use crate::ssh::{Host, PROGRAM, Settings, SshError};
 

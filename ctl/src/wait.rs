@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use muster_client::{Client, ClientError, Pieces};
 use muster_common::api::v1::{Until, Wait, WaitEvent, WaitFor};
 use muster_common::machine::Machine;
 use muster_common::refusal::Refusal;
@@ -16,7 +17,6 @@ use muster_common::unit::UnitName;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::cli::Blocking;
-use crate::client::{Client, ClientError, Pieces};
 use crate::error::Error;
 use crate::follow::{self, Awaited, Ended};
 use crate::output::console::Console;

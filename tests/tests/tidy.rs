@@ -147,8 +147,9 @@ fn crates_depend_only_along_the_arrows() {
         ("common", &[][..]),
         ("engine", &["muster-common"][..]),
         ("store", &["muster-common"][..]),
-        ("agent", &["muster-common", "muster-engine", "muster-store"][..]),
-        ("ctl", &["muster-common"][..]),
+        ("agent", &["muster-client", "muster-common", "muster-engine", "muster-store"][..]),
+        ("client", &["muster-common"][..]),
+        ("ctl", &["muster-client", "muster-common"][..]),
         ("tests", &[][..]),
         ("xtask", &["muster-tests"][..]),
     ]);
@@ -170,7 +171,7 @@ fn crates_depend_only_along_the_arrows() {
 #[test]
 fn only_the_store_knows_etcd_and_xtask_builds_on_a_bare_machine() {
     let mut offences = Vec::new();
-    for directory in ["common", "engine", "agent", "ctl", "tests", "xtask"] {
+    for directory in ["common", "engine", "client", "agent", "ctl", "tests", "xtask"] {
         for (section, name) in dependencies(directory) {
             if name == "etcd-client" {
                 offences.push(format!("{directory}: {section} has {name}"));

@@ -7,9 +7,10 @@
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use muster_client::{Endpoint, Endpoints};
+
 use super::global::Global;
 use super::seconds;
-use crate::endpoint::{self, Endpoint, Endpoints};
 
 /// The ports of etcd, by which fleetctl knew that an endpoint is not fleet's.
 const ETCD_PORTS: [u16; 2] = [2379, 4001];
@@ -160,7 +161,7 @@ fn endpoint(
         !one.socket().is_some_and(|path| FLEET_SOCKETS.iter().any(|fleet| path == *fleet))
     });
     if endpoints.0.len() < count {
-        let asked = if endpoints.0.is_empty() { endpoint::DEFAULT } else { "the others" };
+        let asked = if endpoints.0.is_empty() { muster_client::DEFAULT } else { "the others" };
         notes.push(format!(
             "{setting} names fleet's own socket, where no musterd listens; {asked} is asked, and MUSTERCTL_ENDPOINT says otherwise"
         ));
@@ -254,7 +255,7 @@ mod tests {
         for socket in ["unix:///var/run/fleet.sock", "file:///run/fleet.sock"] {
             let (global, notes) =
                 with("musterctl list-units", &[("FLEETCTL_ENDPOINT", socket)]).unwrap();
-            assert_eq!(global.endpoint, endpoint::DEFAULT.parse().unwrap());
+            assert_eq!(global.endpoint, muster_client::DEFAULT.parse().unwrap());
             assert_eq!(notes.len(), 1, "{notes:?}");
         }
     }

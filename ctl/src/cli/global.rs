@@ -6,8 +6,9 @@ use std::time::Duration;
 use clap::Args;
 use clap::builder::{BoolishValueParser, PossibleValuesParser};
 
+use muster_client::Endpoints;
+
 use super::{duration, seconds};
-use crate::endpoint::{self, Endpoints};
 use crate::output::console::Format;
 use crate::ssh::Host;
 
@@ -17,7 +18,7 @@ use crate::ssh::Host;
 #[command(next_help_heading = "Global options")]
 pub(crate) struct Global {
     /// The daemon to ask, as `unix:///path` or `http://host:port`; several, separated by commas, are tried in order
-    #[arg(long, global = true, env = "MUSTERCTL_ENDPOINT", default_value = endpoint::DEFAULT)]
+    #[arg(long, global = true, env = "MUSTERCTL_ENDPOINT", default_value = muster_client::DEFAULT)]
     pub(crate) endpoint: Endpoints,
 
     /// Ask through ssh: the endpoint is one on this host

@@ -8,6 +8,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::process::ExitCode;
 
+use muster_client::{Client, ClientError, escape};
 use muster_common::api::cordon::{CordonRequest, Cordoned as CordonAnswer};
 use muster_common::api::reboot::{MaxRequest, MaxSet, Reboots};
 use muster_common::api::v1::{
@@ -20,7 +21,6 @@ use muster_common::unit::FileHash;
 
 use super::{exit_code, user};
 use crate::cli::{ExportArgs, ImportArgs};
-use crate::client::{Client, ClientError, escape};
 use crate::error::Error;
 use crate::output::console::Console;
 use crate::output::json;

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use http::StatusCode;
+use muster_client::{Client, ClientError};
 use muster_common::api::v1::{
     Change, ChangeAnswer, Outcome, Unit, UnitChange, UnitChanged, UnitDetail, Units, Until, WaitFor,
 };
@@ -14,7 +15,6 @@ use muster_common::unit::UnitName;
 use super::exit_code;
 use super::show::path;
 use crate::cli::{FileArgs, NamedArgs, PlaceArgs};
-use crate::client::{Client, ClientError};
 use crate::error::Error;
 use crate::output::console::Console;
 use crate::output::json::{UnitResult, What};

@@ -2,11 +2,11 @@
 
 use std::process::ExitCode;
 
+use muster_client::{Client, escape};
 use muster_common::api::cordon::{CordonRequest, Cordoned, UncordonRequest};
 
 use super::user;
 use crate::cli::{CordonArgs, UncordonArgs};
-use crate::client::{Client, escape};
 use crate::error::Error;
 use crate::machines::find;
 use crate::output::console::Console;

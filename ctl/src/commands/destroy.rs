@@ -2,12 +2,12 @@
 
 use std::process::ExitCode;
 
+use muster_client::Client;
 use muster_common::api::v1::{DestroyAnswer, Names, Until, WaitFor};
 use muster_common::unit::UnitName;
 
 use super::exit_code;
 use crate::cli::NamedArgs;
-use crate::client::Client;
 use crate::error::Error;
 use crate::output::console::Console;
 use crate::output::json::{UnitResult, What};

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use muster_client::{Client, ClientError, Pieces, escape};
 use muster_common::api::drain::{DrainEvent, DrainRequest, Draining};
 use muster_common::cordon::{AtDeadline, DrainEnd};
 use muster_common::drain::{Course, Progress};
@@ -13,7 +14,6 @@ use muster_common::unit::UnitName;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::DrainArgs;
-use crate::client::{Client, ClientError, Pieces, escape};
 use crate::error::Error;
 use crate::follow::{self, Awaited, Ended};
 use crate::machines::find;

@@ -7,10 +7,10 @@ use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use muster_client::Endpoint;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 
-use crate::endpoint::Endpoint;
 use crate::error::Error;
 
 /// Passes everything on until the socket has no more to say.

@@ -2,11 +2,11 @@
 //!
 //! Owns what `list-units` and `list-unit-files` take besides their columns: names and patterns, `--state=`, `--machine=`.
 
+use muster_client::Client;
 use muster_common::machine::MachineId;
 use muster_common::unit::UnitName;
 
 use crate::cli::UnitListArgs;
-use crate::client::Client;
 use crate::error::Error;
 use crate::machines::find;
 use crate::pattern::{Pattern, PatternError};

@@ -13,6 +13,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::StatusCode;
+use muster_client::{Client, ClientError, Decoder, escape};
 use muster_common::api::journal::JournalEvent;
 use muster_common::errors::error_chain;
 use muster_common::machine::{Machine, MachineId};
@@ -22,14 +23,12 @@ use tokio::time::Instant;
 use super::exit_code;
 use super::show::path;
 use crate::cli::JournalArgs;
-use crate::client::{Client, ClientError, escape};
 use crate::error::Error;
 use crate::follow::PAUSE;
 use crate::machines::find;
 use crate::output::console::Console;
 use crate::output::table;
 use crate::pattern;
-use crate::sse::Decoder;
 
 /// Longest pause before a broken stream is taken up again.
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 
+use muster_client::Client;
 use muster_common::api::v1::{Machines, States, Units};
 use muster_common::machine::{Machine, MachineId};
 use muster_common::snapshot::Unreadable;
@@ -10,7 +11,6 @@ use muster_common::text::clean;
 use muster_common::unit::UnitName;
 
 use crate::cli::{ListArgs, UnitListArgs};
-use crate::client::Client;
 use crate::error::Error;
 use crate::output::console::Console;
 use crate::output::fields::{self, Row};

@@ -20,11 +20,10 @@ mod verify;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use muster_client::{Client, Door, Patience};
 use muster_common::text::FreeText;
 
 use crate::cli::{Cli, Command, Global};
-use crate::client::{Client, Patience};
-use crate::endpoint::Door;
 use crate::error::Error;
 use crate::output::console::Console;
 use crate::ssh::Settings;

@@ -3,10 +3,10 @@
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
+use muster_client::Client;
 use muster_common::api::v1::Plan;
 use muster_common::text::clean;
 
-use crate::client::Client;
 use crate::error::Error;
 use crate::output::console::Console;
 use crate::output::json;

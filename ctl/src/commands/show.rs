@@ -3,10 +3,10 @@
 use std::process::ExitCode;
 
 use http::StatusCode;
+use muster_client::{Client, ClientError, escape};
 use muster_common::api::v1::{Unit, UnitDetail, UnitStatus};
 use muster_common::unit::UnitName;
 
-use crate::client::{Client, ClientError, escape};
 use crate::error::Error;
 use crate::machines::find;
 use crate::output::console::Console;

@@ -7,12 +7,12 @@ use std::io::IsTerminal as _;
 use std::os::unix::process::CommandExt as _;
 
 use http::StatusCode;
+use muster_client::{Client, ClientError, escape};
 use muster_common::api::v1::{Machines, Unit, UnitDetail};
 use muster_common::machine::{Machine, MachineId};
 use muster_common::unit::UnitName;
 
 use crate::cli::SshArgs;
-use crate::client::{Client, ClientError, escape};
 use crate::error::Error;
 use crate::machines::{Candidate, Meant, pick};
 use crate::pattern::{self, Word};

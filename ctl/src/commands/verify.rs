@@ -3,11 +3,11 @@
 use std::process::ExitCode;
 
 use http::StatusCode;
+use muster_client::{Client, ClientError, escape};
 use muster_common::api::v1::UnitDetail;
 
 use super::exit_code;
 use crate::cli;
-use crate::client::{Client, ClientError, escape};
 use crate::error::Error;
 use crate::output::console::Console;
 use crate::output::json;

@@ -7,12 +7,12 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use muster_client::{Client, ClientError};
 use muster_common::api::v1::Machines;
 use muster_common::errors::error_chain;
 use muster_common::machine::MachineId;
 use tokio::time::Instant;
 
-use crate::client::{Client, ClientError};
 use crate::error::Error;
 use crate::output::console::Console;
 use crate::output::table;

@@ -2,11 +2,11 @@
 
 use std::process::ExitCode;
 
+use muster_client::{Client, escape};
 use muster_common::api::reboot::{History, Reboots};
 use muster_common::reboot::{Group, HistoryEntry, PhaseSpan};
 
 use super::names::{existing, holder_shown};
-use crate::client::{Client, escape};
 use crate::error::Error;
 use crate::output::console::Console;
 use crate::output::{json, table, time};

@@ -10,11 +10,11 @@ mod waiting;
 
 use std::process::ExitCode;
 
+use muster_client::Client;
 use muster_common::api::reboot::Reboots;
 use muster_common::reboot::Group;
 
 use crate::cli::reboot::{RebootArgs, RebootCommand};
-use crate::client::Client;
 use crate::error::Error;
 use crate::output::console::Console;
 

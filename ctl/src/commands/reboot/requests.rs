@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use muster_client::Client;
 use muster_common::api::reboot::{CancelRequest, Cancelled, RebootRequest, Reboots, Requested};
 use muster_common::machine::MachineId;
 use muster_common::reboot::{Group, HostStatus, Phase, Strategy};
@@ -15,7 +16,6 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::names::{machine_meant, shown};
 use super::waiting::{End, ForReboots};
 use crate::cli::reboot::{MachinesArgs, RequestArgs};
-use crate::client::Client;
 use crate::commands::{exit_code, user};
 use crate::error::Error;
 use crate::follow::{Course as _, Ended, follow};

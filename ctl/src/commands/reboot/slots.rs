@@ -4,6 +4,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use http::StatusCode;
+use muster_client::{Client, ClientError};
 use muster_common::api::reboot::{
     LockRequest, Locked, MaxRequest, MaxSet, Reboots, Slots, UnlockRequest, Unlocked,
 };
@@ -13,7 +14,6 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::names::{existing, holder_meant, holder_shown};
 use super::waiting::ForSlot;
 use crate::cli::reboot::LockArgs;
-use crate::client::{Client, ClientError};
 use crate::commands::user;
 use crate::error::Error;
 use crate::follow::{Ended, PAUSE, follow};

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use muster_client::{Client, ClientError, Pieces, escape};
 use muster_common::api::reboot::{RebootEvent, Reboots, Requested};
 use muster_common::machine::MachineId;
 use muster_common::reboot::{Group, HolderId, HostStatus, Phase, Wait};
@@ -11,7 +12,6 @@ use muster_common::text::clean;
 
 use super::names::{holder_shown, shown};
 use super::status::waiting;
-use crate::client::{Client, ClientError, Pieces, escape};
 use crate::error::Error;
 use crate::follow::{Awaited, Course};
 use crate::output::console::Console;

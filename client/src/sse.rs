@@ -8,7 +8,7 @@ const MAX_EVENT_BYTES: usize = 8 * 1024 * 1024;
 
 /// Takes a stream apart.
 #[derive(Debug, Default)]
-pub(crate) struct Decoder {
+pub struct Decoder {
     line: Vec<u8>,
     data: String,
     has_data: bool,
@@ -18,11 +18,11 @@ pub(crate) struct Decoder {
 /// An event longer than any that a daemon sends.
 #[derive(Debug, thiserror::Error)]
 #[error("an event is longer than {MAX_EVENT_BYTES} bytes")]
-pub(crate) struct TooLong;
+pub struct TooLong;
 
 impl Decoder {
     /// Takes the next piece of the stream and returns the data of the events that it completes.
-    pub(crate) fn push(&mut self, piece: &[u8]) -> Result<Vec<String>, TooLong> {
+    pub fn push(&mut self, piece: &[u8]) -> Result<Vec<String>, TooLong> {
         let mut events = Vec::new();
         for &byte in piece {
             // A line ends with LF, CR, or both.

@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 /// The daemon's socket when nothing else is said.
-pub(crate) const DEFAULT: &str = "unix:///run/muster/muster.sock";
+pub const DEFAULT: &str = "unix:///run/muster/muster.sock";
 
 /// An address of a daemon.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Endpoint {
+pub enum Endpoint {
     /// A socket in the file system.
     Unix(PathBuf),
     /// `host:port` over plain TCP.
@@ -25,30 +25,30 @@ pub(crate) enum Endpoint {
 
 /// Daemons in the order in which they are tried.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Endpoints(pub(crate) Vec<Endpoint>);
+pub struct Endpoints(pub Vec<Endpoint>);
 
 /// A way to a daemon.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Door {
+pub struct Door {
     /// Where it listens; behind a tunnel: as seen from the far end.
-    pub(crate) endpoint: Endpoint,
+    pub endpoint: Endpoint,
     /// The tunnel that leads there.
-    pub(crate) tunnel: Option<Through>,
+    pub tunnel: Option<Through>,
 }
 
 /// A tunnel's near end.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Through {
+pub struct Through {
     /// The host at its far end, as it was named.
-    pub(crate) host: String,
+    pub host: String,
     /// The socket at this end.
-    pub(crate) socket: PathBuf,
+    pub socket: PathBuf,
 }
 
 /// A string that is not an endpoint.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{problem}; expected unix:///path or http://host:port")]
-pub(crate) struct InvalidEndpoint {
+pub struct InvalidEndpoint {
     problem: &'static str,
 }
 
@@ -123,7 +123,7 @@ impl fmt::Display for Door {
 
 impl Endpoint {
     /// The socket, if it is one.
-    pub(crate) fn socket(&self) -> Option<&Path> {
+    pub fn socket(&self) -> Option<&Path> {
         match self {
             Self::Unix(path) => Some(path),
             Self::Tcp { .. } => None,
@@ -131,7 +131,7 @@ impl Endpoint {
     }
 
     /// What goes into the `Host` header.
-    pub(crate) fn authority(&self) -> String {
+    pub fn authority(&self) -> String {
         match self {
             Self::Unix(_) => "localhost".to_owned(),
             Self::Tcp { host, port } if host.contains(':') => format!("[{host}]:{port}"),

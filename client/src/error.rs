@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use super::LARGEST;
 use crate::endpoint::Door;
+use crate::request::LARGEST;
 
 /// A request that did not get the answer it was made for.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum ClientError {
+pub enum ClientError {
     /// Nothing listens there.
     #[error("no daemon listens at {endpoint}")]
     NoDaemon {
@@ -117,7 +117,7 @@ pub(crate) enum ClientError {
 
 impl ClientError {
     /// The way out, where there is one.
-    pub(crate) fn hint(&self) -> Option<String> {
+    pub fn hint(&self) -> Option<String> {
         match self {
             Self::NoDaemon { endpoint, .. } if endpoint.endpoint.socket().is_some() => Some(
                 "`systemctl start musterd` starts it on this machine; `--endpoint` names another"
@@ -147,7 +147,7 @@ impl ClientError {
     }
 
     /// Whether the daemon may simply have been restarted.
-    pub(crate) fn is_passing(&self) -> bool {
+    pub fn is_passing(&self) -> bool {
         matches!(
             self,
             Self::NoDaemon { .. }

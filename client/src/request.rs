@@ -3,8 +3,6 @@
 //! Owns connecting, deadlines and the reading of answers. It never prints an answer and never repeats a request: callers know
 //! whether asking again is right. Of several daemons it asks the first that can be reached.
 
-mod error;
-
 use std::convert::Infallible;
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
@@ -29,8 +27,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UnixStream};
 
 use crate::endpoint::{Door, Endpoint};
-
-pub(crate) use error::ClientError;
+use crate::error::ClientError;
 
 /// How long a stream may be silent. A daemon sends a sign of life every ten seconds; one whose machine has gone down says
 /// nothing at all.
@@ -38,11 +35,11 @@ const SILENCE: Duration = Duration::from_secs(35);
 
 /// Most bytes of an answer that is kept in memory. The largest there is holds all files of a cluster, 128 MiB at the most,
 /// escaped as JSON has them, and a hundred thousand units.
-const LARGEST: usize = 512 * 1024 * 1024;
+pub(crate) const LARGEST: usize = 512 * 1024 * 1024;
 
 /// Asks one daemon.
 #[derive(Debug, Clone)]
-pub(crate) struct Client {
+pub struct Client {
     /// In the order in which they are tried.
     doors: Arc<[Arc<Door>]>,
     /// The one that was reached last.
@@ -53,7 +50,7 @@ pub(crate) struct Client {
 
 /// How long things may take.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Patience {
+pub struct Patience {
     /// One request.
     request: Duration,
     /// No piece of a stream.
@@ -70,48 +67,47 @@ enum Stream {
 
 impl Patience {
     /// A request may take `request`; a wait without news for `notice` says what it is for.
-    pub(crate) fn new(request: Duration, notice: Option<Duration>) -> Self {
+    pub fn new(request: Duration, notice: Option<Duration>) -> Self {
         Self { request, silence: SILENCE, notice }
     }
 
     /// The same with less patience for a stream that falls silent.
-    #[cfg(test)]
-    pub(crate) fn with_silence(self, silence: Duration) -> Self {
+    pub fn with_silence(self, silence: Duration) -> Self {
         Self { silence, ..self }
     }
 }
 
 /// A body that arrives piece by piece.
 #[derive(Debug)]
-pub(crate) struct Pieces {
+pub struct Pieces {
     body: Incoming,
     endpoint: Arc<Door>,
 }
 
 impl Client {
     /// A client of the first of these daemons that can be reached.
-    pub(crate) fn new(doors: Vec<Door>, patience: Patience, debug: bool) -> Self {
+    pub fn new(doors: Vec<Door>, patience: Patience, debug: bool) -> Self {
         let doors = doors.into_iter().map(Arc::new).collect();
         Self { doors, open: Arc::default(), patience, debug }
     }
 
     /// How long one request may take until its answer has begun (lists: is complete).
-    pub(crate) fn timeout(&self) -> Duration {
+    pub fn timeout(&self) -> Duration {
         self.patience.request
     }
 
     /// How long a stream may be silent.
-    pub(crate) fn silence(&self) -> Duration {
+    pub fn silence(&self) -> Duration {
         self.patience.silence
     }
 
     /// How long a wait may be without news before it says what it is for.
-    pub(crate) fn notice(&self) -> Option<Duration> {
+    pub fn notice(&self) -> Option<Duration> {
         self.patience.notice
     }
 
     /// What is to be said of a stream that is silent for too long.
-    pub(crate) fn fell_silent(&self) -> ClientError {
+    pub fn fell_silent(&self) -> ClientError {
         ClientError::Silent { endpoint: self.door(), silence: self.patience.silence }
     }
 
@@ -122,12 +118,12 @@ impl Client {
     }
 
     /// Reads one thing.
-    pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
+    pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
         self.answer(Method::GET, path, Bytes::new()).await
     }
 
     /// Sends one thing and reads the answer.
-    pub(crate) async fn post<B: Serialize, T: DeserializeOwned>(
+    pub async fn post<B: Serialize, T: DeserializeOwned>(
         &self,
         path: &str,
         body: &B,
@@ -137,17 +133,17 @@ impl Client {
     }
 
     /// Sends a request whose answer has no body.
-    pub(crate) async fn post_empty(&self, path: &str) -> Result<(), ClientError> {
+    pub async fn post_empty(&self, path: &str) -> Result<(), ClientError> {
         self.within(path, self.exchange(Method::POST, path, Bytes::new())).await.map(|_| ())
     }
 
     /// Reads a body as it comes. Only its beginning is timed.
-    pub(crate) async fn get_pieces(&self, path: &str) -> Result<Pieces, ClientError> {
+    pub async fn get_pieces(&self, path: &str) -> Result<Pieces, ClientError> {
         self.pieces(Method::GET, path, Bytes::new()).await
     }
 
     /// Sends one thing and reads the answer as it comes. Only its beginning is timed.
-    pub(crate) async fn post_pieces<B: Serialize>(
+    pub async fn post_pieces<B: Serialize>(
         &self,
         path: &str,
         body: &B,
@@ -373,7 +369,7 @@ async fn gather<B: Body<Data = Bytes> + Unpin>(
 
 impl Pieces {
     /// The next piece; `None` at the end. Cancel safe: a piece is only taken out when it is returned.
-    pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, ClientError> {
+    pub async fn next(&mut self) -> Result<Option<Bytes>, ClientError> {
         while let Some(frame) = self.body.frame().await {
             let frame = frame.map_err(|source| ClientError::Exchange {
                 endpoint: self.endpoint.clone(),
@@ -429,7 +425,7 @@ fn names_something(status: StatusCode, path: &str, body: &ErrorBody) -> bool {
 }
 
 /// A path segment or query value with everything escaped that means something in a URL.
-pub(crate) fn escape(text: &str) -> String {
+pub fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || b"-._~@:".contains(&byte) {
