@@ -383,8 +383,7 @@ impl Walk<'_> {
 /// Whether a machine has carried out this generation of a unit and the unit does not run.
 fn is_over(unit: &Unit, state: &ObservedState) -> bool {
     let carried_out = state.generation >= unit.generation && state.desired == unit.desired;
-    let up = matches!(state.active.as_str(), "active" | "activating" | "reloading" | "refreshing");
-    carried_out && (!up || state.problem.is_some())
+    carried_out && (!state.active.is_up_or_starting() || state.problem.is_some())
 }
 
 /// Above everything that placements and machines still say of an earlier unit of this name.

@@ -239,7 +239,7 @@ impl Cluster {
     ) {
         let state = ObservedState {
             load: "loaded".to_owned(),
-            active: active.to_owned(),
+            active: active.into(),
             sub: sub.to_owned(),
             file: Some(placement.file),
             hash: "h".to_owned(),

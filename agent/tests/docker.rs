@@ -16,6 +16,7 @@ use std::time::Duration;
 use bollard::models::ContainerInspectResponse;
 use bollard::query_parameters::RemoveVolumeOptions;
 use futures::StreamExt as _;
+use muster_common::state::ActiveState;
 use muster_common::unit::{FileHash, UnitName};
 use musterd::machine::registration::Containers;
 use musterd::runner::docker::Docker;
@@ -131,7 +132,7 @@ async fn a_new_daemon_finds_the_same_container() {
     let wait = async {
         let mut again = tokio::time::interval(Duration::from_millis(50));
         while case.see().await.invocation == before.invocation
-            || case.see().await.observed.active != "active"
+            || case.see().await.observed.active != ActiveState::Active
         {
             again.tick().await;
         }
@@ -171,7 +172,7 @@ async fn an_image_that_is_missing_is_told() {
         failed(case.start().await),
         "start failed: the image localhost/none:1 is not on this machine and Pull=never forbids fetching it"
     );
-    assert_eq!(case.see().await.observed.active, "failed");
+    assert_eq!(case.see().await.observed.active, ActiveState::Failed);
     case.write("Image=localhost:1/none:1\nPull=missing\nRetry=0").await;
     let problem = failed(case.start().await);
     assert!(

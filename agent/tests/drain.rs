@@ -14,6 +14,7 @@ use muster_common::cordon::{AtDeadline, DrainEnd, Holder};
 use muster_common::drain::Course;
 use muster_common::machine::MachineId;
 use muster_common::snapshot::Snapshot;
+use muster_common::state::ActiveState;
 use muster_common::state::DesiredState::Launched;
 use muster_engine::cluster::drain::progress;
 use muster_store::Registry;
@@ -87,7 +88,7 @@ fn runs_on(snapshot: &Snapshot, unit: &str, id: &str) -> bool {
         .get(&unit)
         .into_iter()
         .flatten()
-        .filter(|(_, state)| state.active == "active")
+        .filter(|(_, state)| state.active == ActiveState::Active)
         .map(|(id, _)| id.as_str())
         .collect();
     placed == [id].into() && reported == [id].into()
@@ -248,7 +249,7 @@ async fn a_unit_that_may_not_run_twice_waits_for_the_last_process_of_its_own() {
     cluster
         .until("it to be stopping", |s| {
             let states = s.states.get(&name("a.service")).into_iter().flatten();
-            states.map(|(_, state)| state).any(|state| state.active == "deactivating")
+            states.map(|(_, state)| state).any(|state| state.active == ActiveState::Deactivating)
         })
         .await;
     // The leader has looked at everything since.

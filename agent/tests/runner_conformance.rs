@@ -16,6 +16,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
+use muster_common::state::ActiveState;
 use muster_common::unit::{FileHash, UnitName};
 use musterd::runner::systemd::Systemd;
 use musterd::runner::{Outcome, Runner, RunnerError, RunnerEvent, Seen};
@@ -134,7 +135,7 @@ impl Case {
             loop {
                 match self.events.recv().await.unwrap() {
                     RunnerEvent::Changed { unit: u, active, .. }
-                        if u == *unit && active == wanted =>
+                        if u == *unit && active.as_str() == wanted =>
                     {
                         return;
                     }
@@ -204,7 +205,7 @@ async fn a_unit_is_written_started_stopped_and_removed() {
 
         assert_eq!(case.runner.stop(&unit).await.unwrap(), Outcome::Done);
         case.told(&unit, "inactive").await;
-        assert_eq!(case.see(&unit).await.observed.active, "inactive");
+        assert_eq!(case.see(&unit).await.observed.active, ActiveState::Inactive);
         case.runner.remove(&unit).await.unwrap();
         assert_eq!(case.see(&unit).await.observed.file, None);
     }
@@ -217,7 +218,7 @@ async fn a_start_that_fails_says_so() {
         case.write(&unit, &case.bad(&unit)).await;
         let outcome = case.runner.start(&unit, 1).await.unwrap();
         assert_eq!(outcome, Outcome::Failed { problem: "start failed: exit status 1".to_owned() });
-        assert_eq!(case.see(&unit).await.observed.active, "failed");
+        assert_eq!(case.see(&unit).await.observed.active, ActiveState::Failed);
         case.clean(&unit).await;
         assert_eq!(case.see(&unit).await.observed.load, "not-found", "no failure is left behind");
     }
@@ -229,7 +230,11 @@ async fn a_file_that_is_no_good_is_known_before_it_is_started() {
         let unit = case.unit("load");
         case.write(&unit, &case.good()).await;
         assert_eq!(case.runner.load(&unit).await.unwrap(), Outcome::Done);
-        assert_eq!(case.see(&unit).await.observed.active, "inactive", "nothing is started");
+        assert_eq!(
+            case.see(&unit).await.observed.active,
+            ActiveState::Inactive,
+            "nothing is started"
+        );
         let (unloadable, why) = case.unloadable();
         case.write(&unit, &unloadable).await;
         let Outcome::Failed { problem } = case.runner.load(&unit).await.unwrap() else {
@@ -296,7 +301,7 @@ async fn a_unit_of_the_hosts_own_is_known_as_such() {
             assert!(engine.is_there("systemd-conformance-foreign").await, "it was touched");
             engine.remove("systemd-conformance-foreign").await;
         } else {
-            assert_eq!(seen.observed.active, "active");
+            assert_eq!(seen.observed.active, ActiveState::Active);
         }
     }
 }
@@ -344,7 +349,7 @@ async fn a_new_runner_takes_over_what_runs() {
         );
         assert_eq!(after.observed.file, before.observed.file);
         assert_eq!(case.runner.stop(&unit).await.unwrap(), Outcome::Done);
-        assert_eq!(case.see(&unit).await.observed.active, "inactive");
+        assert_eq!(case.see(&unit).await.observed.active, ActiveState::Inactive);
         case.runner.remove(&unit).await.unwrap();
     }
 }
@@ -451,13 +456,17 @@ async fn a_unit_is_not_down_before_the_last_of_its_processes_is() {
             }
             case.told(&unit, "deactivating").await;
             let seen = case.see(&unit).await;
-            assert_eq!(seen.observed.active, "deactivating", "{stem}");
+            assert_eq!(seen.observed.active, ActiveState::Deactivating, "{stem}");
             assert!(seen.remark.contains("left behind: "), "{stem}: {}", seen.remark);
 
             // One that has just begun on this machine sees the same, and waits as well.
             let next = case.another().await;
             let again = next.observe(&[unit.clone()].into()).await.unwrap();
-            assert_eq!(again.get(&unit).unwrap().observed.active, "deactivating", "{stem}");
+            assert_eq!(
+                again.get(&unit).unwrap().observed.active,
+                ActiveState::Deactivating,
+                "{stem}"
+            );
             let waits = tokio::spawn({
                 let (unit, next) = (unit.clone(), Arc::clone(&next));
                 async move { next.emptied(&unit).await }
@@ -468,7 +477,7 @@ async fn a_unit_is_not_down_before_the_last_of_its_processes_is() {
             assert_eq!(waits.await.unwrap(), Ok(true), "{stem}");
             let ended = if stem == "spared" { "failed" } else { "inactive" };
             case.told(&unit, ended).await;
-            assert_eq!(case.see(&unit).await.observed.active, ended, "{stem}");
+            assert_eq!(case.see(&unit).await.observed.active.as_str(), ended, "{stem}");
             assert!(case.runner.emptied(&unit).await.unwrap());
             case.clean(&unit).await;
         }

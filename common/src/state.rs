@@ -3,11 +3,15 @@
 //! Owns the words for what a user wants and for what a machine reports. It never compares the two: that is the
 //! engine's business.
 
+mod active;
+pub mod sub;
+
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::active::{ActiveState, UnknownState};
 use crate::text::quoted;
 use crate::unit::FileHash;
 
@@ -63,8 +67,8 @@ impl fmt::Display for DesiredState {
 pub struct ObservedState {
     /// systemd's `LoadState`: `loaded`, `not-found`, `bad-setting`, `error`, `masked`.
     pub load: String,
-    /// systemd's `ActiveState`: `active`, `activating`, `deactivating`, `inactive`, `failed`, `reloading`.
-    pub active: String,
+    /// systemd's `ActiveState`; `deactivating` for as long as processes of the unit are left.
+    pub active: ActiveState,
     /// systemd's `SubState`: `running`, `dead`, `exited`, ...
     pub sub: String,
     /// File the unit runs from; absent when the machine does not run the file the cluster knows.
@@ -122,6 +126,9 @@ mod tests {
         assert_eq!(state.remark, "");
         let mut newer = least;
         newer["colour"] = json!("red");
-        assert_eq!(from_value::<ObservedState>(newer).unwrap(), state);
+        assert_eq!(from_value::<ObservedState>(newer.clone()).unwrap(), state);
+        newer["active"] = json!("levitating");
+        let state: ObservedState = from_value(newer).unwrap();
+        assert_eq!(to_value(state).unwrap()["active"], "levitating");
     }
 }

@@ -55,7 +55,7 @@ fn parse(line: &str) -> Machine {
                 let file =
                     rest.iter().find(|word| !["foreign", "taken", "blocked"].contains(*word));
                 let observed = Observed {
-                    active: (*active).to_owned(),
+                    active: (*active).into(),
                     foreign: rest.contains(&"foreign") || rest.contains(&"taken"),
                     obstacle: if rest.contains(&"taken") || rest.contains(&"blocked") {
                         "the runner says why".to_owned()

@@ -59,7 +59,7 @@ fn seen() -> impl Strategy<Value = Observed> {
     ]);
     (active, prop::bool::weighted(0.2), prop::option::of(files())).prop_map(
         |(active, foreign, file)| Observed {
-            active: active.to_owned(),
+            active: active.into(),
             foreign,
             obstacle: String::new(),
             file,
@@ -143,7 +143,7 @@ proptest! {
             let chains = steps.removals.iter().filter(|chain| chain.unit == *unit);
             let stopped = chains.flat_map(|chain| &chain.steps).any(|step| *step == Step::Stop);
             let foreign = seen.is_some_and(|seen| seen.foreign);
-            let ran = seen.is_some_and(|seen| !matches!(seen.active.as_str(), "" | "inactive" | "failed"));
+            let ran = seen.is_some_and(|seen| !seen.active.is_down());
             let begun = owned.is_some_and(|owned| owned.starting);
             prop_assert!(foreign || stopped || !(ran || begun), "{unit}: {step:?}");
         }

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use muster_common::drain::Course;
 use muster_common::machine::{MachineId, RunnerKind};
-use muster_common::state::DesiredState;
+use muster_common::state::{ActiveState, DesiredState};
 use muster_common::unit::UnitName;
 use muster_engine::cluster::drain;
 use muster_engine::schedule::{Decision, Plan, Scheduler};
@@ -27,7 +27,7 @@ fn up(cluster: &Cluster) -> BTreeMap<UnitName, BTreeSet<MachineId>> {
     for (name, places) in &snapshot.places {
         for id in places.keys().filter(|id| snapshot.machines.contains_key(*id)) {
             let state = snapshot.states.get(name).and_then(|states| states.get(id));
-            if state.is_some_and(|state| state.active == "active") {
+            if state.is_some_and(|state| state.active == ActiveState::Active) {
                 up.entry(name.clone()).or_default().insert(id.clone());
             }
         }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use muster_common::state::ActiveState;
 use muster_common::unit::UnitName;
 
 use crate::runner::docker::{Container, Look};
@@ -22,15 +23,15 @@ pub(super) const UNKNOWN: i32 = 4;
 
 /// The exit code.
 pub(super) fn code(look: &Look) -> i32 {
-    if matches!(look.active.as_str(), "active" | "reloading") { RUNS } else { RUNS_NOT }
+    if look.active.is_up() { RUNS } else { RUNS_NOT }
 }
 
 /// The text, without log lines.
 pub(super) fn text(unit: &UnitName, look: &Look, now: u64, zone: &TimeZone) -> String {
     let mut text = String::new();
-    let dot = match look.active.as_str() {
-        "failed" => '×',
-        "inactive" => '○',
+    let dot = match look.active {
+        ActiveState::Failed => '×',
+        ActiveState::Inactive => '○',
         _ => '●',
     };
     let _ = write!(text, "{dot} {unit}");
@@ -85,7 +86,7 @@ fn of_container(container: &Container, line: &mut impl FnMut(&str, &str)) {
 
 fn active(look: &Look, now: u64, zone: &TimeZone) -> String {
     let mut text = format!("{} ({})", look.active, look.sub);
-    if look.active == "failed" {
+    if look.active == ActiveState::Failed {
         // systemctl does not say the same word twice.
         text = format!("failed (Result: {})", or_unknown(&look.result));
     }
@@ -121,7 +122,7 @@ mod tests {
             machine: "n1 (0123456789abcdef0123456789abcdef)".to_owned(),
             description: "The web".to_owned(),
             load: "loaded".to_owned(),
-            active: active.to_owned(),
+            active: active.into(),
             sub: sub.to_owned(),
             since: 1_700_000_000,
             container: Some(Container {

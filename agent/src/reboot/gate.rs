@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use muster_common::machine::MachineId;
 use muster_common::reboot::Stuck;
 use muster_common::snapshot::{Placement, Snapshot};
-use muster_common::state::{DesiredState, ObservedState};
+use muster_common::state::{ActiveState, DesiredState, ObservedState};
 use muster_common::unit::UnitName;
 use muster_engine::machine::arrival::{Arrival, Report};
 use muster_engine::schedule::Decision;
@@ -59,10 +59,9 @@ pub(super) fn failed(snapshot: &Snapshot) -> Vec<UnitName> {
     let wanted = |name: &UnitName| {
         snapshot.units.get(name).is_some_and(|unit| unit.desired == DesiredState::Launched)
     };
-    let failed = snapshot
-        .states
-        .iter()
-        .filter(|(name, states)| states.values().any(|s| s.active == "failed") && wanted(name));
+    let failed = snapshot.states.iter().filter(|(name, states)| {
+        states.values().any(|s| s.active == ActiveState::Failed) && wanted(name)
+    });
     failed.map(|(name, _)| name.clone()).collect()
 }
 
@@ -80,10 +79,9 @@ fn placed<'a>(
 /// Whether it runs, from the file it should and as it was asked to, although our start of it had failed: somebody has mended it
 /// on the machine itself and started it there. What failed before says nothing any more.
 fn is_up_after_all(place: &Placement, state: &ObservedState) -> bool {
-    let up = matches!(state.active.as_str(), "active" | "reloading" | "refreshing");
     let asked = state.generation >= place.generation && state.desired == place.desired;
     let ours = state.file == Some(place.file);
-    up && asked && ours && place.desired == DesiredState::Launched
+    state.active.is_up() && asked && ours && place.desired == DesiredState::Launched
 }
 
 /// What is wrong with a unit; `None`: nothing is.
@@ -112,7 +110,7 @@ mod tests {
             Placement { file, desired, generation: 2, handover: Handover::default(), revision: 1 };
         let state = ObservedState {
             load: "loaded".to_owned(),
-            active: "failed".to_owned(),
+            active: ActiveState::Failed,
             sub: "failed".to_owned(),
             file: Some(file),
             hash: String::new(),
@@ -134,17 +132,17 @@ mod tests {
         for (active, sub) in
             [("activating", "start-pre"), ("failed", "failed"), ("inactive", "dead")]
         {
-            (state.active, state.sub) = (active.to_owned(), sub.to_owned());
+            (state.active, state.sub) = (active.into(), sub.to_owned());
             assert!(trouble(&place, Some(&state)).is_some(), "{active}");
         }
-        (state.active, state.sub) = ("active".to_owned(), "running".to_owned());
+        (state.active, state.sub) = (ActiveState::Active, "running".to_owned());
         assert_eq!(trouble(&place, Some(&state)), None);
     }
 
     #[test]
     fn another_unit_of_that_name_or_an_older_one_is_not() {
         let (place, mut state) = failed_to_start();
-        (state.active, state.sub) = ("active".to_owned(), "running".to_owned());
+        (state.active, state.sub) = (ActiveState::Active, "running".to_owned());
         for other in [None, Some(FileHash::of("theirs"))] {
             let theirs = ObservedState { file: other, ..state.clone() };
             assert!(trouble(&place, Some(&theirs)).is_some(), "{other:?}");

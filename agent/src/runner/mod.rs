@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
+use muster_common::state::{ActiveState, sub::awaits_restart};
 use muster_common::unit::{FileHash, UnitFile, UnitName};
 use muster_engine::machine::converge::Observed;
 use tokio::sync::mpsc;
@@ -40,7 +41,7 @@ pub enum RunnerEvent {
         /// The unit.
         unit: UnitName,
         /// Its `ActiveState`.
-        active: String,
+        active: ActiveState,
         /// Its `SubState`.
         sub: String,
         /// Names this run of the unit; empty when it has none.
@@ -151,7 +152,7 @@ pub trait Runner: Send + Sync + 'static {
         let seen = self.observe(&BTreeSet::from([unit.clone()])).await?.remove(unit);
         Ok(seen.and_then(|seen| {
             let Observed { active, sub, .. } = &seen.observed;
-            let failed = active == "failed" || sub.starts_with("auto-restart");
+            let failed = *active == ActiveState::Failed || awaits_restart(sub);
             let shown = || format!("it failed within moments of its start ({active}/{sub})");
             failed.then(|| if seen.remark.is_empty() { shown() } else { seen.remark.clone() })
         }))

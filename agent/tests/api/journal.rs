@@ -1,6 +1,7 @@
 //! Following a journal: from a place on, until the unit leaves. The stand-in for journalctl reads a file of lines, in which
 //! a place is a number of lines.
 
+use muster_common::state::ActiveState;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -248,7 +249,7 @@ async fn the_lines_of_a_failure_are_those_of_its_own_start() {
     let start = "0123456789abcdef0123456789abcdef";
     let failed = ObservedState {
         load: "loaded".to_owned(),
-        active: "failed".to_owned(),
+        active: ActiveState::Failed,
         sub: "failed".to_owned(),
         file: Some(placement.file),
         hash: "h".to_owned(),

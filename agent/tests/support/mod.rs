@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use muster_common::snapshot::Snapshot;
-use muster_common::state::DesiredState;
+use muster_common::state::{ActiveState, DesiredState};
 use muster_common::unit::{FileHash, UnitFile, UnitName};
 use muster_engine::machine::converge::Observed;
 use muster_store::{Registry, UnitWrite};
@@ -70,7 +70,7 @@ struct State {
 #[derive(Default, Clone)]
 struct Unit {
     file: Option<FileHash>,
-    active: String,
+    active: ActiveState,
     run: u64,
 }
 
@@ -93,7 +93,7 @@ impl Host {
     /// `active`, and the number of its run.
     pub fn unit(&self, unit: &str) -> Option<(String, u64)> {
         let state = self.state.lock().unwrap();
-        state.units.get(&name(unit)).map(|u| (u.active.clone(), u.run))
+        state.units.get(&name(unit)).map(|u| (u.active.to_string(), u.run))
     }
 
     pub fn fail(&self, unit: &str) {
@@ -177,7 +177,7 @@ impl Host {
         self.with(|s| {
             s.foreign.insert(name(unit));
             let unit = s.units.entry(name(unit)).or_default();
-            unit.active = "active".to_owned();
+            unit.active = ActiveState::Active;
         });
     }
 
@@ -226,11 +226,11 @@ impl Host {
 impl State {
     fn set(&mut self, unit: &UnitName, active: &str) {
         let entry = self.units.entry(unit.clone()).or_default();
-        active.clone_into(&mut entry.active);
+        entry.active = active.into();
         let run = entry.run;
         self.report(RunnerEvent::Changed {
             unit: unit.clone(),
-            active: active.to_owned(),
+            active: active.into(),
             sub: self.sub(unit, active).to_owned(),
             invocation: if active == "active" { format!("{run:032x}") } else { String::new() },
             since: 1,
@@ -247,7 +247,7 @@ impl State {
     }
 
     fn is(&self, unit: &UnitName, active: &str) -> bool {
-        self.units.get(unit).is_some_and(|u| u.active == active)
+        self.units.get(unit).is_some_and(|u| u.active.as_str() == active)
     }
 
     fn report(&mut self, event: RunnerEvent) {
@@ -282,7 +282,8 @@ impl Scripted {
             s.check()?;
             s.log.push(format!("{verb} {unit}"));
             // As with systemd, what runs is not started.
-            if verb == "start" && s.units.get(unit).is_some_and(|u| u.active == "active") {
+            if verb == "start" && s.units.get(unit).is_some_and(|u| u.active == ActiveState::Active)
+            {
                 return Ok(None);
             }
             if s.queued.contains(unit) {
@@ -299,11 +300,12 @@ impl Scripted {
         self.host.wait(|s| !s.jobs.contains(unit)).await;
         self.host
             .wait(|s| {
-                !s.slow.contains(unit) || s.units.get(unit).is_none_or(|u| u.active == "inactive")
+                !s.slow.contains(unit)
+                    || s.units.get(unit).is_none_or(|u| u.active == ActiveState::Inactive)
             })
             .await;
         Ok(self.host.with(|s| {
-            if s.units.get(unit).is_none_or(|u| u.active == "inactive") {
+            if s.units.get(unit).is_none_or(|u| u.active == ActiveState::Inactive) {
                 return Outcome::Failed {
                     problem: "start was cancelled by another job".to_owned(),
                 };
@@ -345,10 +347,10 @@ impl Runner for Scripted {
             let seen = units.iter().map(|unit| {
                 let found = s.units.get(unit).cloned().unwrap_or_default();
                 let known = s.units.contains_key(unit);
-                let active = if found.active.is_empty() { "inactive" } else { &found.active };
+                let active = found.active.as_str();
                 let observed = Observed {
                     load: if known { "loaded" } else { "not-found" }.to_owned(),
-                    active: active.to_owned(),
+                    active: active.into(),
                     sub: s.sub(unit, active).to_owned(),
                     foreign: s.foreign.contains(unit),
                     obstacle: String::new(),
@@ -581,5 +583,5 @@ pub async fn until(registry: &Registry, what: &str, holds: impl Fn(&Snapshot) ->
 /// `active` of a unit wherever it is reported, with the generation that was carried out.
 pub fn reported(snapshot: &Snapshot, unit: &str) -> Option<(String, u64)> {
     let states = snapshot.states.get(&name(unit))?;
-    states.values().next().map(|state| (state.active.clone(), state.generation))
+    states.values().next().map(|state| (state.active.to_string(), state.generation))
 }

@@ -45,7 +45,7 @@ pub(crate) async fn units(
         ip: address(&addresses, &s.machine),
         machine: Some(s.machine),
         load: present(&s.state.load),
-        active: present(&s.state.active),
+        active: present(s.state.active.as_str()),
         sub: present(&s.state.sub),
         hash: present(&s.state.hash),
         since: Some(s.state.since).filter(|&since| since > 0),

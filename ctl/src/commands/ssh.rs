@@ -143,7 +143,7 @@ fn address_of_home(machines: &[Machine], unit: &UnitDetail) -> Result<String, Er
     if unit.unit.global {
         return Err(SshError::Global(name).into());
     }
-    let up = |id: &&MachineId| unit.states.get(*id).is_some_and(|state| state.active == "active");
+    let up = |id: &&MachineId| unit.states.get(*id).is_some_and(|state| state.active.is_up());
     let placed = &unit.unit.machines;
     let home =
         placed.iter().find(up).or_else(|| placed.first()).or_else(|| unit.states.keys().next());

@@ -30,7 +30,7 @@ pub(crate) fn machine(n: u8) -> Machine {
 pub(crate) fn state(active: &str, sub: &str) -> ObservedState {
     ObservedState {
         load: "loaded".to_owned(),
-        active: active.to_owned(),
+        active: active.into(),
         sub: sub.to_owned(),
         file: None,
         hash: "8ee17c7ec6f1c9be1ea6f2f8ea2f9ff3b3c2d5f0".to_owned(),

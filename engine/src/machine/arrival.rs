@@ -4,7 +4,7 @@
 //! whether that went well. A report on an earlier generation, or on another file, says nothing.
 
 use muster_common::snapshot::Placement;
-use muster_common::state::{DesiredState, ObservedState};
+use muster_common::state::{ActiveState, DesiredState, ObservedState, sub};
 use muster_common::unit::FileHash;
 
 /// How far a machine has come with a placement.
@@ -45,15 +45,14 @@ enum Stand {
 impl Report {
     /// What decisions rest on in a report.
     pub fn of(state: &ObservedState) -> Self {
-        let stand = match (state.active.as_str(), state.sub.as_str()) {
-            // In `auto-restart` the start job is over and systemd will try again: it was tried and did not work.
-            ("failed", _)
-            | ("deactivating", "failed")
-            | ("activating", "auto-restart" | "auto-restart-queued") => Stand::Failed,
-            // Over for systemd, but not empty: how it went is known. `inactive` after a start that was carried out: a oneshot that has finished, and not failed.
-            ("active" | "reloading" | "refreshing" | "inactive", _) | ("deactivating", "dead") => {
-                Stand::Well
-            }
+        let stand = match (&state.active, state.sub.as_str()) {
+            // Waiting for a restart, the start job is over and systemd will try again: it was tried and did not work.
+            (ActiveState::Failed, _) | (ActiveState::Deactivating, sub::FAILED) => Stand::Failed,
+            (ActiveState::Activating, word) if sub::awaits_restart(word) => Stand::Failed,
+            // Over for systemd, but not empty: how it went is known.
+            (ActiveState::Deactivating, sub::DEAD) => Stand::Well,
+            // `inactive` after a start that was carried out: a oneshot that has finished, and not failed.
+            (active, _) if active.is_settled() => Stand::Well,
             _ => Stand::Between,
         };
         let problem = state.problem.clone();
@@ -114,7 +113,7 @@ mod tests {
     fn state(active: &str, sub: &str) -> ObservedState {
         ObservedState {
             load: "loaded".to_owned(),
-            active: active.to_owned(),
+            active: active.into(),
             sub: sub.to_owned(),
             file: Some(FileHash::of("")),
             hash: String::new(),

@@ -32,7 +32,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use muster_common::state::DesiredState;
+use muster_common::state::{ActiveState, DesiredState};
 use muster_common::unit::{FileHash, UnitName};
 
 /// What the cluster wants of one unit on this machine: its placement.
@@ -73,7 +73,7 @@ pub struct Observed {
     /// systemd's `LoadState`.
     pub load: String,
     /// systemd's `ActiveState`; `deactivating` for as long as processes of the unit are left.
-    pub active: String,
+    pub active: ActiveState,
     /// systemd's `SubState`.
     pub sub: String,
     /// The unit comes from a file that is not ours: the host's own, or one that overrides ours.
@@ -89,12 +89,12 @@ impl Observed {
     /// Whether anything of the unit is there: everything but `inactive` and `failed`. A unit that waits for systemd to
     /// restart it is `activating`.
     pub(crate) fn up(&self) -> bool {
-        !matches!(self.active.as_str(), "" | "inactive" | "failed")
+        !self.active.is_down()
     }
 
     /// Whether the unit is up and not about to end.
     fn runs(&self) -> bool {
-        self.up() && self.active != "deactivating"
+        self.up() && self.active != ActiveState::Deactivating
     }
 }
 

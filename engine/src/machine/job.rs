@@ -13,7 +13,7 @@
 //! | this start, ended badly | nothing, or less | no | given up on, for what was wrong |
 //! | this start, no end | nothing, or less | no | given up on: nobody knows how it ended |
 
-use muster_common::state::DesiredState;
+use muster_common::state::{ActiveState, DesiredState, sub};
 use serde::{Deserialize, Serialize};
 
 use crate::machine::converge::{Observed, Owned};
@@ -80,9 +80,9 @@ pub fn end_of(run: &Run, owned: &Owned, seen: &Observed) -> Option<RunEnd> {
     if run.end.is_some() || !settled || owned.starting {
         return None;
     }
-    match (seen.active.as_str(), seen.sub.as_str()) {
-        ("inactive", _) | ("active", "exited") => Some(RunEnd::Well),
-        ("failed", _) => Some(RunEnd::Badly("it failed".to_owned())),
+    match (&seen.active, seen.sub.as_str()) {
+        (ActiveState::Inactive, _) | (ActiveState::Active, sub::EXITED) => Some(RunEnd::Well),
+        (ActiveState::Failed, _) => Some(RunEnd::Badly("it failed".to_owned())),
         _ => None,
     }
 }
@@ -99,7 +99,7 @@ mod tests {
     }
 
     fn seen(active: &str) -> Observed {
-        Observed { active: active.to_owned(), sub: "dead".to_owned(), ..Observed::default() }
+        Observed { active: active.into(), sub: "dead".to_owned(), ..Observed::default() }
     }
 
     fn run(generation: u64, end: Option<RunEnd>) -> Run {

@@ -10,7 +10,7 @@ use muster_common::api::v1::{Until, Wait, WaitEvent, WaitFor};
 use muster_common::machine::{Machine, MachineId};
 use muster_common::refusal::{Refusal, UnitReason};
 use muster_common::snapshot::{Placement, Snapshot, homes};
-use muster_common::state::{DesiredState, ObservedState};
+use muster_common::state::{ActiveState, DesiredState, ObservedState};
 use muster_common::unit::{Requirements, UnitName};
 
 use crate::cluster::Cluster;
@@ -161,7 +161,7 @@ fn remarks(snapshot: &Snapshot, name: &UnitName, ids: &[MachineId]) -> BTreeMap<
     let states = snapshot.states.get(name);
     let idle = |id: &MachineId| {
         let state = states?.get(id)?;
-        let said = state.active == "inactive" && !state.remark.is_empty();
+        let said = state.active == ActiveState::Inactive && !state.remark.is_empty();
         said.then(|| (id.clone(), state.remark.clone()))
     };
     ids.iter().filter_map(idle).collect()

@@ -72,7 +72,7 @@ impl Story {
         let (active, sub) = active.split_once('/').unwrap();
         let state = ObservedState {
             load: "loaded".to_owned(),
-            active: active.to_owned(),
+            active: active.into(),
             sub: sub.to_owned(),
             file: None,
             hash: String::new(),

@@ -106,7 +106,7 @@ impl Cluster {
     fn say(&mut self, id: MachineId, name: UnitName, asked: &Placement, active: &str, sub: &str) {
         let state = ObservedState {
             load: "loaded".to_owned(),
-            active: active.to_owned(),
+            active: active.into(),
             sub: sub.to_owned(),
             file: Some(asked.file),
             hash: String::new(),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use muster_common::state::DesiredState;
+use muster_common::state::{ActiveState, DesiredState};
 use muster_common::unit::{FileHash, UnitName};
 use muster_engine::machine::converge::{Desired, Observed, Owned, Step, Steps};
 
@@ -37,9 +37,9 @@ impl Machine {
                     Step::Enable => owned.enabled = true,
                     Step::Disable => owned.enabled = false,
                     Step::Start { .. } | Step::Restart { .. } => {
-                        "active".clone_into(&mut seen.active);
+                        seen.active = ActiveState::Active;
                     }
-                    Step::Stop => "inactive".clone_into(&mut seen.active),
+                    Step::Stop => seen.active = ActiveState::Inactive,
                     Step::Settle { generation, desired } => {
                         owned.generation = *generation;
                         owned.desired = *desired;

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use muster_common::cordon::{AtDeadline, Cordon, Drain, DrainEnd, Hold, Holder};
 use muster_common::machine::{Machine, MachineId, RunnerKind};
 use muster_common::snapshot::{Change, Handover, Leader, Placement, Unit};
-use muster_common::state::{DesiredState, ObservedState};
+use muster_common::state::{ActiveState, DesiredState, ObservedState};
 use muster_common::unit::{FileHash, UnitFile, UnitName};
 
 use super::decode::read;
@@ -92,7 +92,7 @@ fn present() -> Vec<(Key, Change, Vec<u8>)> {
     };
     let observed = ObservedState {
         load: "loaded".to_owned(),
-        active: "failed".to_owned(),
+        active: ActiveState::Failed,
         sub: "failed".to_owned(),
         file: Some(hash()),
         hash: file().fleet_hash(),
@@ -105,7 +105,7 @@ fn present() -> Vec<(Key, Change, Vec<u8>)> {
     };
     let container: UnitName = "web@1.container".parse().unwrap();
     let fetching = ObservedState {
-        active: "activating".to_owned(),
+        active: ActiveState::Activating,
         sub: "start-pre".to_owned(),
         invocation: String::new(),
         problem: None,

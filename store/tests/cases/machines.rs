@@ -29,7 +29,7 @@ pub(crate) fn machine(id: &str) -> Machine {
 pub(crate) fn state(active: &str) -> ObservedState {
     ObservedState {
         load: "loaded".to_owned(),
-        active: active.to_owned(),
+        active: active.into(),
         sub: "running".to_owned(),
         file: None,
         hash: String::new(),

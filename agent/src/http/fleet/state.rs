@@ -78,7 +78,7 @@ fn told(name: &UnitName, id: &MachineId, state: &ObservedState) -> UnitState {
         hash: state.hash.clone(),
         machine_id: id.to_string(),
         systemd_load_state: state.load.clone(),
-        systemd_active_state: state.active.clone(),
+        systemd_active_state: state.active.to_string(),
         systemd_sub_state: state.sub.clone(),
     }
 }

@@ -193,7 +193,7 @@ impl Converge {
                 self.hands.steady().changed(&unit, &active, &sub, &invocation);
                 self.steady_at = self.hands.steady().due();
                 seen.remark = remark;
-                if !matches!(active.as_str(), "inactive" | "failed") {
+                if !active.is_down() {
                     "loaded".clone_into(&mut seen.observed.load);
                 }
                 if seen.observed.active != active || since > 0 {

@@ -141,7 +141,7 @@ mod tests {
     fn state(active: &str) -> ObservedState {
         ObservedState {
             load: "loaded".to_owned(),
-            active: active.to_owned(),
+            active: active.into(),
             sub: String::new(),
             file: None,
             hash: String::new(),

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use muster_common::state::{ActiveState, sub};
 use muster_common::unit::UnitName;
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -69,16 +70,22 @@ impl Steady {
     }
 
     /// A unit's state has changed.
-    pub(super) fn changed(&mut self, unit: &UnitName, active: &str, sub: &str, invocation: &str) {
-        let fell = active == "failed" || sub.starts_with("auto-restart");
+    pub(super) fn changed(
+        &mut self,
+        unit: &UnitName,
+        active: &ActiveState,
+        sub: &str,
+        invocation: &str,
+    ) {
+        let fell = *active == ActiveState::Failed || sub::awaits_restart(sub);
         if let Some(watched) = self.watched.get(unit).filter(|_| fell) {
             watched.notify_one();
         }
         if let Some(unsteady) = self.unsteady.get_mut(unit) {
             let same = unsteady.up.as_ref().is_some_and(|(run, _)| run == invocation);
             match active {
-                "active" if same => {}
-                "active" => unsteady.up = Some((invocation.to_owned(), Instant::now())),
+                ActiveState::Active if same => {}
+                ActiveState::Active => unsteady.up = Some((invocation.to_owned(), Instant::now())),
                 _ => unsteady.up = None,
             }
         }
@@ -122,14 +129,14 @@ mod tests {
         let mut steady = Steady::default();
         steady.fell(&unit(), "exit status 1".to_owned());
         assert_eq!(steady.due(), None);
-        steady.changed(&unit(), "active", "running", "1");
+        steady.changed(&unit(), &ActiveState::Active, "running", "1");
         tokio::time::advance(STEADY / 2).await;
-        steady.changed(&unit(), "activating", "auto-restart", "1");
-        steady.changed(&unit(), "active", "running", "2");
+        steady.changed(&unit(), &ActiveState::Activating, "auto-restart", "1");
+        steady.changed(&unit(), &ActiveState::Active, "running", "2");
         tokio::time::advance(STEADY / 2).await;
         assert!(steady.recovered().is_empty(), "another run began");
         assert_eq!(steady.why(&unit()), Some("exit status 1"));
-        steady.changed(&unit(), "active", "running", "2");
+        steady.changed(&unit(), &ActiveState::Active, "running", "2");
         tokio::time::advance(STEADY / 2).await;
         assert_eq!(steady.recovered(), [unit()]);
         assert_eq!(steady.why(&unit()), None);
@@ -139,8 +146,8 @@ mod tests {
     async fn whoever_watches_is_told_of_a_failure_even_if_it_came_first() {
         let mut steady = Steady::default();
         let fell = steady.watch(&unit());
-        steady.changed(&unit(), "active", "running", "1");
-        steady.changed(&unit(), "activating", "auto-restart", "1");
+        steady.changed(&unit(), &ActiveState::Active, "running", "1");
+        steady.changed(&unit(), &ActiveState::Activating, "auto-restart", "1");
         fell.notified().await;
         steady.unwatch(&unit());
     }

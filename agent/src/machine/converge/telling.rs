@@ -41,7 +41,7 @@ impl Converge {
         };
         Some(ObservedState {
             load: word(&seen.observed.load, "loaded"),
-            active: word(&seen.observed.active, "inactive"),
+            active: seen.observed.active.clone(),
             sub: word(&seen.observed.sub, "dead"),
             hash: file
                 .and_then(|file| self.file(file))

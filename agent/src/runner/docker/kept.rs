@@ -7,6 +7,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use muster_common::state::ActiveState;
 use muster_common::unit::UnitName;
 use muster_engine::container::Memory;
 use serde::{Deserialize, Serialize};
@@ -25,7 +26,7 @@ pub(super) struct Kept {
     /// The container it last started.
     pub(super) container: Option<String>,
     /// What was last said of it: systemd's active.
-    pub(super) active: String,
+    pub(super) active: ActiveState,
     /// systemd's sub.
     pub(super) sub: String,
     /// Since when, in seconds since the Unix epoch.

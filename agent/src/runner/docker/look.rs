@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bollard::models::{ContainerInspectResponse, ContainerStateStatusEnum};
 use muster_common::container::describe;
+use muster_common::state::ActiveState;
 use muster_common::unit::{UnitFile, UnitName};
 use muster_engine::container::JOURNALD;
 
@@ -29,7 +30,7 @@ pub struct Look {
     /// systemd's words.
     pub load: String,
     /// systemd's words.
-    pub active: String,
+    pub active: ActiveState,
     /// systemd's words.
     pub sub: String,
     /// Seconds since the Unix epoch; 0 when that is not known.
@@ -94,7 +95,7 @@ impl Docker {
             machine: format!("{} ({})", host.name, host.machine_id),
             description: parsed.map(|file| describe(unit, &file, host)).unwrap_or_default(),
             load: if refused.is_some() { "bad-setting" } else { "loaded" }.to_owned(),
-            active: "inactive".to_owned(),
+            active: ActiveState::Inactive,
             sub: "dead".to_owned(),
             ..Look::default()
         };

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
+use muster_common::state::ActiveState;
 use muster_common::unit::UnitName;
 use muster_engine::machine::converge::Observed;
 use tokio::time::Instant;
@@ -74,7 +75,7 @@ impl Docker {
     fn of_file(&self, unit: &UnitName) -> Observed {
         let mut observed = Observed {
             load: "not-found".to_owned(),
-            active: "inactive".to_owned(),
+            active: ActiveState::Inactive,
             sub: "dead".to_owned(),
             ..Observed::default()
         };
@@ -109,7 +110,7 @@ impl Docker {
 /// A container whose unit has no file here, or none that can be read: it runs all the same, or does not.
 fn of_stray(stray: &Listed, seen: &mut Seen) {
     if stray.runs {
-        "active".clone_into(&mut seen.observed.active);
+        seen.observed.active = ActiveState::Active;
         "running".clone_into(&mut seen.observed.sub);
         seen.invocation = standing::invocation(&stray.id);
         seen.since = stray.created;

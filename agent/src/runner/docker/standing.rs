@@ -2,6 +2,7 @@
 //!
 //! Owns what is told and how a phase of its life is to be understood. It watches nothing itself.
 
+use muster_common::state::ActiveState;
 use muster_engine::container::Phase;
 
 /// Where it stands, for whoever waits.
@@ -11,7 +12,7 @@ pub(super) struct Standing {
     pub(super) adopted: bool,
     pub(super) settled: Option<Settled>,
     /// systemd's active and sub.
-    pub(super) active: String,
+    pub(super) active: ActiveState,
     pub(super) sub: String,
     /// Names this run.
     pub(super) invocation: String,

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
+use muster_common::state::sub;
 use muster_common::unit::UnitName;
 use muster_engine::container::{
     Action, Event, Life, LifeResult, Memory, Owner, Phase, Policy, Rest, Seen,
@@ -108,11 +109,7 @@ pub(super) fn spawn(machine: &Arc<Machine>, unit: UnitName, plan: Plan) -> Handl
             remark: kept.remark.clone(),
             ..Standing::default()
         },
-        None => Standing {
-            active: "inactive".to_owned(),
-            sub: "dead".to_owned(),
-            ..Standing::default()
-        },
+        None => Standing { sub: sub::DEAD.to_owned(), ..Standing::default() },
     };
     let (standing, seen) = watch::channel(first);
     let machine = Arc::clone(machine);
@@ -463,7 +460,7 @@ impl Unit {
     /// Says and remembers how things stand.
     fn say(&mut self) {
         let phase = self.life.phase();
-        let (active, sub) = (self.life.active().to_owned(), self.life.sub().to_owned());
+        let (active, sub) = (self.life.active(), self.life.sub().to_owned());
         let changed = (&self.kept.active, &self.kept.sub) != (&active, &sub)
             || self.kept.container != self.container;
         let since = if changed { unix_seconds() } else { self.kept.since };

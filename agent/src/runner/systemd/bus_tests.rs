@@ -37,7 +37,7 @@ impl Heard {
     /// The state that the next event tells of.
     async fn state(&mut self) -> String {
         match self.next().await {
-            RunnerEvent::Changed { active, .. } => active,
+            RunnerEvent::Changed { active, .. } => active.to_string(),
             other => panic!("{other:?}"),
         }
     }

@@ -17,6 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, UNIX_EPOCH};
 
 use async_trait::async_trait;
+use muster_common::state::{ActiveState, sub::awaits_restart};
 use muster_common::unit::{FileHash, UnitFile, UnitName, UnitType, is_reserved};
 use muster_engine::machine::converge::Observed;
 use tokio::sync::mpsc;
@@ -214,11 +215,11 @@ impl Systemd {
 
     /// The outcome of a job whose end was not heard: what the unit has come to.
     async fn look(&self, member: &str, unit: &UnitName) -> Result<Outcome, RunnerError> {
-        let active: String = self.property(unit, UNIT, "ActiveState").await?;
+        let active = self.active_state(unit).await?;
         let done = match member {
-            "StopUnit" => matches!(active.as_str(), "inactive" | "failed"),
+            "StopUnit" => active.is_down(),
             // A oneshot that has ended is inactive and well.
-            _ => active != "failed",
+            _ => active != ActiveState::Failed,
         };
         Ok(self.outcome(member, unit, if done { "done" } else { "failed" }).await)
     }
@@ -243,6 +244,11 @@ impl Systemd {
             (Ok("success") | Err(_), _) => String::new(),
             (Ok(result), _) => format!(": {result}"),
         }
+    }
+
+    async fn active_state(&self, unit: &UnitName) -> Result<ActiveState, RunnerError> {
+        let word: String = self.property(unit, UNIT, "ActiveState").await?;
+        Ok(ActiveState::from(word.as_str()))
     }
 
     async fn property<T>(
@@ -291,7 +297,7 @@ impl Systemd {
             let left = ended(seen).filter(|_| !seen.observed.foreign);
             let left = left.and_then(|ended| Some((ended, found.left(unit)?)));
             if let Some((_, left)) = &left {
-                LINGERS.clone_into(&mut seen.observed.active);
+                seen.observed.active = LINGERS;
                 seen.remark = left.remark();
             }
             signals.seen(unit, at, left);
@@ -327,7 +333,7 @@ impl Systemd {
 
     /// Remembers the run that was just begun.
     fn note_run(&self, unit: &UnitName) {
-        let (run, _) = invocation(unit, "active");
+        let (run, _) = invocation(unit, &ActiveState::Active);
         if !run.is_empty() {
             lock(&self.runs).insert(unit.clone(), run);
         }
@@ -395,10 +401,11 @@ impl Runner for Systemd {
                 if in_place && overrides {
                     overridden.push(unit.clone());
                 }
-                let (invocation, since) = invocation(unit, active);
+                let active = ActiveState::from(active);
+                let (invocation, since) = invocation(unit, &active);
                 let observed = Observed {
                     load: load.to_owned(),
-                    active: active.to_owned(),
+                    active,
                     sub: sub.to_owned(),
                     foreign,
                     obstacle: obstacle.unwrap_or_default(),
@@ -420,7 +427,7 @@ impl Runner for Systemd {
         }
         self.note_lingering(groups, at, &mut seen);
         for (unit, seen) in seen.iter_mut().filter(|(unit, _)| unit.as_str().len() > LINKED) {
-            if Ended::of(&seen.observed.active).is_none() && seen.observed.active != LINGERS {
+            if !seen.observed.active.is_down() && seen.observed.active != LINGERS {
                 let id: Vec<u8> = self.property(unit, UNIT, "InvocationID").await?;
                 seen.invocation = signals::hexadecimal(&id);
             }
@@ -505,11 +512,11 @@ impl Runner for Systemd {
     }
 
     async fn failed_since_start(&self, unit: &UnitName) -> Result<Option<String>, RunnerError> {
-        let active: String = self.property(unit, UNIT, "ActiveState").await?;
+        let active = self.active_state(unit).await?;
         let sub: String = self.property(unit, UNIT, "SubState").await?;
         // A start on somebody's word begins to count anew.
         let restarts = self.property::<u32>(unit, SERVICE, "NRestarts").await.unwrap_or(0);
-        if active != "failed" && !sub.starts_with("auto-restart") && restarts == 0 {
+        if active != ActiveState::Failed && !awaits_restart(&sub) && restarts == 0 {
             return Ok(None);
         }
         let why = self.why(unit).await;
@@ -520,8 +527,8 @@ impl Runner for Systemd {
         match self.job("StopUnit", unit).await {
             // systemd refuses to stop what it has not loaded, and what is not to be stopped by hand.
             Err(RunnerError::Refused { problem }) => {
-                let active: String = self.property(unit, UNIT, "ActiveState").await?;
-                if Ended::of(&active).is_some() {
+                let active = self.active_state(unit).await?;
+                if active.is_down() {
                     return Ok(Outcome::Done);
                 }
                 Ok(Outcome::Failed { problem: format!("systemd does not stop it: {problem}") })
@@ -534,12 +541,14 @@ impl Runner for Systemd {
         let groups = self.groups().await?;
         loop {
             // Both have a say: what has no process may still be up, as a socket, a mount and a service that remains are.
-            let active: String = self.property(unit, UNIT, "ActiveState").await?;
-            match active.as_str() {
-                "inactive" | "failed" if groups.left(unit).is_none() => return Ok(true),
-                "inactive" | "failed" | "deactivating" => tokio::time::sleep(LOOK).await,
-                _ => return Ok(false),
+            let active = self.active_state(unit).await?;
+            if active.is_down() && groups.left(unit).is_none() {
+                return Ok(true);
             }
+            if !active.is_down() && active != ActiveState::Deactivating {
+                return Ok(false);
+            }
+            tokio::time::sleep(LOOK).await;
         }
     }
 
@@ -567,8 +576,8 @@ impl Drop for Waiting<'_> {
 }
 
 /// The run a unit is in and when it began; nothing for one that does not run.
-fn invocation(unit: &UnitName, active: &str) -> (String, u64) {
-    if matches!(active, "inactive" | "failed") {
+fn invocation(unit: &UnitName, active: &ActiveState) -> (String, u64) {
+    if active.is_down() {
         return (String::new(), 0);
     }
     let link = PathBuf::from(INVOCATIONS).join(format!("invocation:{unit}"));

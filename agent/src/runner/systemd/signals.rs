@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
+use muster_common::state::{ActiveState, sub};
 use muster_common::unit::UnitName;
 use tokio::sync::{Notify, mpsc};
 use zbus::message::Body;
@@ -35,7 +36,7 @@ pub(super) enum Ended {
 }
 
 /// The state of a unit that has ended for systemd and is not empty.
-pub(super) const LINGERS: &str = "deactivating";
+pub(super) const LINGERS: ActiveState = ActiveState::Deactivating;
 
 /// The reader's end.
 #[derive(Debug)]
@@ -192,6 +193,7 @@ impl Signals {
         self.changes += 1;
         self.changed.insert(unit.clone(), self.changes);
         // systemd forgets what is left of a unit that has ended; that is looked for before anybody hears that it has.
+        let active = ActiveState::from(active.as_str());
         let ended = Ended::of(&active);
         let left = ended.and_then(|ended| Some((ended, self.groups.as_ref()?.left(&unit)?)));
         if let Some((ended, left)) = left {
@@ -223,22 +225,22 @@ impl Signals {
 
 impl Ended {
     /// Of a unit's `ActiveState`; `None` when it has not ended.
-    pub(super) fn of(active: &str) -> Option<Self> {
+    pub(super) fn of(active: &ActiveState) -> Option<Self> {
         match active {
-            "inactive" => Some(Self::Dead),
-            "failed" => Some(Self::Failed),
+            ActiveState::Inactive => Some(Self::Dead),
+            ActiveState::Failed => Some(Self::Failed),
             _ => None,
         }
     }
 
     fn event(self, unit: UnitName, since: u64, left: Option<&Left>) -> RunnerEvent {
         let (active, sub) = match self {
-            Self::Dead => ("inactive", "dead"),
-            Self::Failed => ("failed", "failed"),
+            Self::Dead => (ActiveState::Inactive, sub::DEAD),
+            Self::Failed => (ActiveState::Failed, sub::FAILED),
         };
         RunnerEvent::Changed {
             unit,
-            active: if left.is_some() { LINGERS } else { active }.to_owned(),
+            active: if left.is_some() { LINGERS } else { active },
             sub: sub.to_owned(),
             invocation: String::new(),
             since,

@@ -2,31 +2,34 @@
 
 use super::judge::Result;
 use super::{HealthState, Life, Phase};
+use muster_common::state::{ActiveState, sub};
 
 impl Life {
     /// systemd's `ActiveState`.
-    pub fn active(&self) -> &'static str {
+    pub fn active(&self) -> ActiveState {
         match self.phase {
-            Phase::Dead => "inactive",
-            Phase::Prepare { .. } | Phase::Start { .. } | Phase::Wait { .. } => "activating",
-            Phase::Running | Phase::Exited => "active",
-            Phase::Stop { .. } | Phase::Kill { .. } => "deactivating",
-            Phase::Failed(_) => "failed",
+            Phase::Dead => ActiveState::Inactive,
+            Phase::Prepare { .. } | Phase::Start { .. } | Phase::Wait { .. } => {
+                ActiveState::Activating
+            }
+            Phase::Running | Phase::Exited => ActiveState::Active,
+            Phase::Stop { .. } | Phase::Kill { .. } => ActiveState::Deactivating,
+            Phase::Failed(_) => ActiveState::Failed,
         }
     }
 
     /// systemd's `SubState`.
     pub fn sub(&self) -> &'static str {
         match self.phase {
-            Phase::Dead => "dead",
+            Phase::Dead => sub::DEAD,
             Phase::Prepare { .. } => "start-pre",
             Phase::Start { .. } => "start",
-            Phase::Running => "running",
-            Phase::Exited => "exited",
+            Phase::Running => sub::RUNNING,
+            Phase::Exited => sub::EXITED,
             Phase::Stop { .. } => "stop-sigterm",
             Phase::Kill { .. } => "stop-sigkill",
-            Phase::Wait { .. } => "auto-restart",
-            Phase::Failed(_) => "failed",
+            Phase::Wait { .. } => sub::AUTO_RESTART,
+            Phase::Failed(_) => sub::FAILED,
         }
     }
 
