@@ -211,7 +211,7 @@ impl Role {
                 return true;
             }
             Ok(Err(error)) => {
-                tracing::debug!(error = error_chain(&error), "cannot publish the reboot")
+                tracing::debug!(error = error_chain(&error), "cannot publish the reboot");
             }
             Err(_) => tracing::debug!("the store does not take the reboot's status in time"),
         }
