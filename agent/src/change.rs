@@ -22,6 +22,7 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use muster_common::api::v1::{Change, Outcome, UnitChange, UnitChanged};
+use muster_common::decision::UnitWrite;
 use muster_common::refusal::{Refusal, UnitReason};
 use muster_common::snapshot::{Snapshot, Unit};
 use muster_common::state::{DesiredState, ObservedState};
@@ -31,7 +32,6 @@ use muster_common::unit::{
 };
 use muster_engine::left_behind::left_behind;
 use muster_engine::schedule::Candidate;
-use muster_store::UnitWrite;
 
 use muster_engine::cluster::Cluster;
 

@@ -46,11 +46,12 @@ use axum::body::Body;
 use futures::StreamExt as _;
 use http::{Method, Request, StatusCode, header};
 use http_body_util::BodyExt as _;
+use muster_common::decision::{Decision, Move, StateUpdate};
 use muster_common::machine::{Machine, MachineId, RunnerKind};
 use muster_common::snapshot::{Handover, Placement};
 use muster_common::state::{DesiredState, ObservedState};
 use muster_common::unit::{FileHash, UnitName};
-use muster_store::{Leadership, PlaceWrite, Presence, Registry, StateUpdate};
+use muster_store::{Leadership, Presence, Registry};
 use musterd::Health;
 use musterd::http::{App, Parts, router};
 use musterd::inspect::Inspector;
@@ -211,7 +212,7 @@ impl Cluster {
             handover: Handover::default(),
             revision: 0,
         };
-        let write = PlaceWrite::Place {
+        let decision = Decision::Place {
             machine: there.machine.clone(),
             unit: name.clone(),
             placement: placement.clone(),
@@ -219,9 +220,15 @@ impl Cluster {
             machine_created: there.created,
             cordon: 0,
         };
-        let done = self.registry.commit_places(self.leadership, vec![vec![write]]).await.unwrap();
-        assert!(done.conflicts.is_empty());
+        self.commit(decision).await;
         placement
+    }
+
+    /// Writes one decision, as the leader would.
+    async fn commit(&self, decision: Decision) {
+        let decided = Move { unit: decision.unit().clone(), decisions: vec![decision] };
+        let done = self.registry.commit_places(self.leadership, &[decided]).await.unwrap();
+        assert!(done.conflicts.is_empty());
     }
 
     /// Reports a unit's state, as `m1` would.

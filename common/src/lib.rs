@@ -8,6 +8,7 @@ pub mod api;
 pub mod backup;
 pub mod container;
 pub mod cordon;
+pub mod decision;
 pub mod drain;
 pub mod errors;
 pub mod lease;

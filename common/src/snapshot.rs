@@ -134,6 +134,25 @@ pub enum Change {
     Unreadable(String, Option<Unreadable>),
 }
 
+/// An event of a watch over the cluster or over a part of it.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ClusterEvent {
+    /// Begin anew with this.
+    Reset(Box<Snapshot>),
+    /// Changes after what was yielded before.
+    Changes {
+        /// The last revision of them.
+        revision: u64,
+        /// In order.
+        changes: Vec<Change>,
+    },
+    /// The store cannot be reached; what was yielded last is the last known state.
+    Lost {
+        /// What is wrong.
+        problem: String,
+    },
+}
+
 impl Snapshot {
     /// The metadata constraints are matched against: what the machine's configuration says, overridden by what was
     /// set at run time.

@@ -5,11 +5,12 @@
 
 use std::sync::Arc;
 
+use muster_common::decision::Decision;
 use muster_common::machine::{Machine, MachineId, RunnerKind};
 use muster_common::snapshot::{Change, Snapshot, Unit};
 use muster_common::state::DesiredState;
 use muster_common::unit::{FileHash, UnitFile, UnitName};
-use muster_engine::schedule::{Decision, Plan, schedule};
+use muster_engine::schedule::{Plan, schedule};
 
 /// Units in families of this many instances of one template.
 const FAMILY: usize = 100;

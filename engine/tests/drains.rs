@@ -6,12 +6,13 @@ mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use muster_common::decision::Decision;
 use muster_common::drain::Course;
 use muster_common::machine::{MachineId, RunnerKind};
 use muster_common::state::{ActiveState, DesiredState};
 use muster_common::unit::UnitName;
 use muster_engine::cluster::drain;
-use muster_engine::schedule::{Decision, Plan, Scheduler};
+use muster_engine::schedule::{Plan, Scheduler};
 use proptest::prelude::*;
 
 use support::Cluster;

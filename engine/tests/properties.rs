@@ -9,11 +9,12 @@ mod support;
 
 use std::collections::BTreeSet;
 
+use muster_common::decision::Decision;
 use muster_common::machine::{MachineId, RunnerKind};
 use muster_common::refusal::UnitReason;
 use muster_common::state::DesiredState;
 use muster_common::unit::UnitName;
-use muster_engine::schedule::{Candidate, Decision, Plan, Scheduler};
+use muster_engine::schedule::{Candidate, Plan, Scheduler};
 use proptest::prelude::*;
 
 use support::Cluster;

@@ -39,6 +39,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use muster_common::cordon::{DrainEnd, Hold};
+use muster_common::decision::Decision;
 use muster_common::drain::Progress;
 use muster_common::machine::{MachineId, RunnerKind};
 use muster_common::refusal::Refusal;
@@ -46,7 +47,7 @@ use muster_common::snapshot::{Change, Handover, Placement, Unreadable};
 use muster_common::state::DesiredState;
 use muster_common::unit::{UnitFile, UnitName};
 use muster_engine::cluster::drain;
-use muster_engine::schedule::{Candidate, Decision, Plan, Scheduler};
+use muster_engine::schedule::{Candidate, Plan, Scheduler};
 
 use support::Cluster;
 

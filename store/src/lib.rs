@@ -52,9 +52,8 @@ mod store;
 
 pub use embedded::LeaseClock;
 pub use registry::{
-    CommitError, Destroyed, Event, Leadership, PlaceWrite, PlacesCommitted, Presence, RebootGroup,
-    RebootNews, RebootRecords, RebootScope, Registry, RegistryError, StateUpdate, UnitWrite,
-    UnitWritten, Updates,
+    CommitError, Destroyed, Leadership, Presence, RebootGroup, RebootNews, RebootRecords,
+    RebootScope, Registry, RegistryError, Updates,
 };
 pub use store::{
     Commit, Guard, KeyChange, KeyValue, Lease, LeaseId, Listing, MAX_OPERATIONS, MAX_REQUEST_BYTES,

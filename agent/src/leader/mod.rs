@@ -7,11 +7,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use muster_common::machine::MachineId;
-use muster_common::snapshot::{Change, Leader, Snapshot};
+use muster_common::snapshot::{Change, ClusterEvent, Leader, Snapshot};
 use muster_common::unit::UnitName;
 use muster_engine::leader::freeze::{Freeze, is_silent};
-use muster_engine::schedule::{Decision, Move, Scheduler};
-use muster_store::{CommitError, Event, Leadership, PlaceWrite, Presence, Registry};
+use muster_engine::schedule::Scheduler;
+use muster_store::{CommitError, Leadership, Presence, Registry};
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -88,15 +88,15 @@ pub async fn run(
                     let Some(event) = event else { return };
                     retry = None;
                     match event {
-                        Event::Reset(snapshot) => led = Some(snapshot.leader),
-                        Event::Changes { changes, .. } => {
+                        ClusterEvent::Reset(snapshot) => led = Some(snapshot.leader),
+                        ClusterEvent::Changes { changes, .. } => {
                             for change in changes {
                                 if let Change::Leader(now) = change {
                                     led = Some(now);
                                 }
                             }
                         }
-                        Event::Lost { .. } => {}
+                        ClusterEvent::Lost { .. } => {}
                     }
                 }
                 changed = standing.changed() => if changed.is_err() { return },
@@ -208,10 +208,10 @@ impl<'a> Lead<'a> {
     }
 
     /// Takes an event in. `false`: another leads.
-    fn take(&mut self, event: Event) -> bool {
+    fn take(&mut self, event: ClusterEvent) -> bool {
         match event {
-            Event::Reset(snapshot) => self.reset(&snapshot),
-            Event::Changes { revision, changes } => {
+            ClusterEvent::Reset(snapshot) => self.reset(&snapshot),
+            ClusterEvent::Changes { revision, changes } => {
                 for change in changes {
                     if let Change::Leader(leader) = &change
                         && !self.leader_changed(leader.as_ref())
@@ -225,7 +225,7 @@ impl<'a> Lead<'a> {
                 }
                 true
             }
-            Event::Lost { problem } => {
+            ClusterEvent::Lost { problem } => {
                 tracing::warn!(
                     problem,
                     "the leader has lost the store; nothing is decided meanwhile"
@@ -469,8 +469,7 @@ impl<'a> Lead<'a> {
             return Ok(());
         }
         let decisions: usize = plan.moves.iter().map(|m| m.decisions.len()).sum();
-        let moves = plan.moves.into_iter().map(writes).collect();
-        match self.registry.commit_places(self.leadership, moves).await {
+        match self.registry.commit_places(self.leadership, &plan.moves).await {
             Ok(committed) => {
                 self.wait_for = committed.revision;
                 let conflicts = committed.conflicts.len() as u64;
@@ -492,35 +491,4 @@ impl<'a> Lead<'a> {
             }
         }
     }
-}
-
-/// A move in the store's words.
-pub fn writes(decided: Move) -> Vec<PlaceWrite> {
-    decided
-        .decisions
-        .into_iter()
-        .map(|decision| match decision {
-            Decision::Place {
-                machine,
-                unit,
-                placement,
-                unit_revision,
-                machine_created,
-                cordon,
-            } => PlaceWrite::Place {
-                machine,
-                unit,
-                placement,
-                unit_revision,
-                machine_created,
-                cordon,
-            },
-            Decision::Remove { machine, unit, revision, unit_revision } => PlaceWrite::Remove {
-                machine,
-                unit,
-                revision,
-                unit_revision: unit_revision.unwrap_or(0),
-            },
-        })
-        .collect()
 }

@@ -7,10 +7,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use muster_common::decision::UnitWrite;
 use muster_common::machine::MachineId;
 use muster_common::snapshot::Snapshot;
 use muster_common::unit::{FileHash, UnitFile};
-use muster_store::UnitWrite;
 
 /// Connections of a TCP listener. A cluster of a few hundred machines asks each daemon now and then, and each person or
 /// program holds one: hundreds at once are a fault, or worse. At some 20 KiB each they are 10 MiB.

@@ -12,13 +12,13 @@
 
 use std::collections::BTreeMap;
 
+use muster_common::decision::Decision;
 use muster_common::machine::MachineId;
 use muster_common::reboot::Stuck;
 use muster_common::snapshot::{Placement, Snapshot};
 use muster_common::state::{ActiveState, DesiredState, ObservedState};
 use muster_common::unit::UnitName;
 use muster_engine::machine::arrival::{Arrival, Report};
-use muster_engine::schedule::Decision;
 
 use muster_engine::cluster::Cluster;
 

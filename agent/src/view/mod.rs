@@ -10,9 +10,9 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use muster_common::snapshot::Snapshot;
+use muster_common::snapshot::{ClusterEvent, Snapshot};
 use muster_engine::cluster::{Cluster, Position};
-use muster_store::{Event, Registry, RegistryError};
+use muster_store::{Registry, RegistryError};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -220,12 +220,12 @@ impl Live {
         }
     }
 
-    fn take(&self, event: Event, now: Duration) {
+    fn take(&self, event: ClusterEvent, now: Duration) {
         let mut cluster = lock(&self.cluster);
         match event {
-            Event::Reset(snapshot) => cluster.reset(*snapshot, now),
-            Event::Changes { revision, changes } => cluster.apply(revision, changes, now),
-            Event::Lost { problem } => cluster.mark_lost(problem),
+            ClusterEvent::Reset(snapshot) => cluster.reset(*snapshot, now),
+            ClusterEvent::Changes { revision, changes } => cluster.apply(revision, changes, now),
+            ClusterEvent::Lost { problem } => cluster.mark_lost(problem),
         }
         self.position.send_replace(cluster.position());
     }
@@ -247,7 +247,7 @@ async fn follow(shared: Arc<Shared>, live: Arc<Live>) {
                 live.take(event, shared.now());
             } else {
                 // The watch promises not to end; if it does, the next reader begins anew.
-                live.take(Event::Lost { problem: "the watch ended".to_owned() }, shared.now());
+                live.take(ClusterEvent::Lost { problem: "the watch ended".to_owned() }, shared.now());
                 lock(&shared.live).take();
                 return;
             },

@@ -1,7 +1,6 @@
 //! Drains over HTTP: ordered, rehearsed, followed, called off.
 
 use muster_engine::schedule::schedule;
-use musterd::leader::writes;
 
 use super::*;
 
@@ -9,8 +8,7 @@ impl Cluster {
     /// Writes what the engine plans, as the leader would.
     async fn lead(&self) {
         let plan = schedule(&self.registry.snapshot().await.unwrap());
-        let moves = plan.moves.into_iter().map(writes).collect();
-        let done = self.registry.commit_places(self.leadership, moves).await.unwrap();
+        let done = self.registry.commit_places(self.leadership, &plan.moves).await.unwrap();
         assert!(done.conflicts.is_empty());
     }
 

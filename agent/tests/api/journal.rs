@@ -6,7 +6,6 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-use muster_store::StateUpdate;
 use musterd::machine::ledger::Ledger;
 
 use super::*;
@@ -102,14 +101,13 @@ impl Cluster {
     /// The unit leaves `m1`.
     async fn leave(&self, name: &UnitName) {
         let snapshot = self.registry.snapshot().await.unwrap();
-        let write = PlaceWrite::Remove {
+        let removal = Decision::Remove {
             machine: self.presence.machine.clone(),
             unit: name.clone(),
             revision: snapshot.places[name][&self.presence.machine].revision,
             unit_revision: snapshot.units.get(name).map_or(0, |unit| unit.revision),
         };
-        let done = self.registry.commit_places(self.leadership, vec![vec![write]]).await.unwrap();
-        assert!(done.conflicts.is_empty());
+        self.commit(removal).await;
         let gone = StateUpdate { unit: name.clone(), state: None };
         self.registry.publish(&self.presence, vec![gone]).await.unwrap();
     }

@@ -18,11 +18,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use muster_common::decision::UnitWrite;
 use muster_common::snapshot::Snapshot;
 use muster_common::state::{ActiveState, DesiredState};
 use muster_common::unit::{FileHash, UnitFile, UnitName};
 use muster_engine::machine::converge::Observed;
-use muster_store::{Registry, UnitWrite};
+use muster_store::Registry;
 use musterd::runner::{Outcome, Runner, RunnerError, RunnerEvent, Seen};
 use musterd::{Health, Settings};
 use tokio::sync::{mpsc, watch};

@@ -24,12 +24,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use muster_common::cordon::Cordon;
+use muster_common::decision::Decision;
 use muster_common::machine::MachineId;
 use muster_common::snapshot::Handover;
 
 use crate::machine::arrival::Arrival;
 
-use super::Decision;
 use super::drain::Verdict;
 use super::group::Group;
 use super::index::Index;

@@ -37,9 +37,10 @@ mod write;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use muster_common::decision::Move;
 use muster_common::machine::MachineId;
 use muster_common::refusal::Refusal;
-use muster_common::snapshot::{Change, Placement, Snapshot, Unit};
+use muster_common::snapshot::{Change, Snapshot, Unit};
 use muster_common::state::DesiredState;
 use muster_common::unit::{FileHash, UnitFile, UnitName};
 
@@ -54,46 +55,6 @@ pub struct Plan {
     pub moves: Vec<Move>,
     /// Units that should be placed and cannot be; [`Scheduler::explain`] says why.
     pub refused: BTreeSet<UnitName>,
-}
-
-/// Decisions that must be written together or not at all, such as a removal here and the placement there.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Move {
-    /// The unit it is about.
-    pub unit: UnitName,
-    /// What to write.
-    pub decisions: Vec<Decision>,
-}
-
-/// One placement record to be written or removed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Decision {
-    /// The unit belongs on the machine, or what is wanted of it there has changed.
-    Place {
-        /// The machine.
-        machine: MachineId,
-        /// The unit.
-        unit: UnitName,
-        /// What to write. Its revision is that of the record it overwrites, 0 when there is none.
-        placement: Placement,
-        /// Revision of the unit's record that the decision rests on.
-        unit_revision: u64,
-        /// Revision that created the machine's registration that the decision rests on.
-        machine_created: u64,
-        /// Revision of the machine's cordon that the decision rests on, 0 for none.
-        cordon: u64,
-    },
-    /// The unit does not belong on the machine.
-    Remove {
-        /// The machine.
-        machine: MachineId,
-        /// The unit.
-        unit: UnitName,
-        /// Revision of the placement's record.
-        revision: u64,
-        /// Revision of the unit's record that the decision rests on; `None` when the unit is gone.
-        unit_revision: Option<u64>,
-    },
 }
 
 /// A unit that might be launched; see [`Scheduler::admit`].

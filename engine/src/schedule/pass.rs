@@ -17,13 +17,13 @@
 
 use std::collections::BTreeMap;
 
+use muster_common::decision::{Decision, Move};
 use muster_common::unit::FileHash;
 
 use super::drain::Verdict;
 use super::group::Group;
 use super::index::Index;
 use super::table::{Bits, MachineKey, UnitKey};
-use super::{Decision, Move};
 
 /// How many units move away from drained machines at a time: enough to keep several machines busy, and few enough that
 /// one that does not start where it goes to is noticed before all have been tried there.

@@ -3,12 +3,12 @@
 //! Owns the wording of decisions: which records a decision overwrites or removes, and which revisions it rests on. Where
 //! a unit goes is decided elsewhere ([`super::pass`], [`super::handover`]).
 
+use muster_common::decision::Decision;
 use muster_common::machine::MachineId;
 use muster_common::snapshot::{Handover, Placement};
 use muster_common::state::DesiredState;
 use muster_common::unit::FileHash;
 
-use super::Decision;
 use super::pass::Pass;
 use super::table::{MachineKey, UnitKey};
 
@@ -33,7 +33,7 @@ impl Pass<'_> {
                 machine: self.id(place.machine),
                 unit: row.name.clone(),
                 revision: place.placement.revision,
-                unit_revision: row.record.as_ref().map(|record| record.revision),
+                unit_revision: row.record.as_ref().map_or(0, |record| record.revision),
             })
             .collect()
     }

@@ -8,11 +8,12 @@ pub(crate) mod events;
 use std::sync::Arc;
 
 use muster_common::cordon::{AtDeadline, Drain, DrainEnd, Hold, Holder};
+use muster_common::decision::Decision;
 use muster_common::machine::{Machine, MachineId, RunnerKind};
 use muster_common::snapshot::{Change, Placement, Snapshot, Unit};
 use muster_common::state::{DesiredState, ObservedState};
 use muster_common::unit::{UnitFile, UnitName};
-use muster_engine::schedule::{Decision, Plan, Scheduler};
+use muster_engine::schedule::{Plan, Scheduler};
 
 pub(crate) struct Cluster {
     pub(crate) snapshot: Snapshot,
@@ -171,7 +172,7 @@ impl Cluster {
 
     fn write_one(&mut self, decision: &Decision) {
         let revision_of = |snapshot: &Snapshot, unit: &UnitName| {
-            snapshot.units.get(unit).map(|unit| unit.revision)
+            snapshot.units.get(unit).map_or(0, |unit| unit.revision)
         };
         match decision {
             Decision::Place {
@@ -186,7 +187,7 @@ impl Cluster {
                 assert_eq!(*cordon, known, "{unit} on {machine}");
                 let live = self.snapshot.machines.get(machine).expect("the machine is live");
                 assert_eq!(*machine_created, live.created, "{unit} on {machine}");
-                assert_eq!(Some(*unit_revision), revision_of(&self.snapshot, unit), "{unit}");
+                assert_eq!(*unit_revision, revision_of(&self.snapshot, unit), "{unit}");
                 let before = self.snapshot.places.get(unit).and_then(|p| p.get(machine));
                 assert_eq!(placement.revision, before.map_or(0, |p| p.revision), "{unit}");
                 let mut placement = placement.clone();

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{FutureExt as _, StreamExt as _};
+use muster_common::decision::StateUpdate;
 use muster_common::machine::{Machine, MachineId};
 use muster_common::snapshot::Change;
 use muster_common::state::ObservedState;
@@ -14,7 +15,7 @@ use super::decode::read;
 use super::keys::{self, Key};
 use super::packing::{self, PackingError, Piece};
 use super::records::{MachineRecord, MembersRecord, MetadataRecord, StateRecord, decode, encode};
-use super::{CommitError, Leadership, Presence, Registry, RegistryError, StateUpdate};
+use super::{CommitError, Leadership, Presence, Registry, RegistryError};
 use crate::store::{Commit, Guard, Lease, LeaseId, Op, StoreError, TimeLeft};
 
 /// How often a registration is tried while others register under the same id.

@@ -24,9 +24,8 @@ use std::sync::Arc;
 
 pub use muster_common::lease::{Leadership, Presence};
 use muster_common::machine::MachineId;
-use muster_common::snapshot::{Change, Placement, Snapshot};
-use muster_common::state::{DesiredState, ObservedState};
-use muster_common::unit::{UnitFile, UnitName};
+use muster_common::snapshot::{ClusterEvent, Snapshot};
+use muster_common::unit::UnitName;
 use tokio::sync::mpsc;
 
 use crate::store::{KeyValue, Range, Store, StoreError};
@@ -90,57 +89,11 @@ pub enum CommitError {
     Store(#[from] StoreError),
 }
 
-/// A typed event of [`Registry::watch`].
-#[derive(Debug, Clone, PartialEq)]
-pub enum Event {
-    /// Begin anew with this.
-    Reset(Box<Snapshot>),
-    /// Changes after what was yielded before.
-    Changes {
-        /// The last revision of them.
-        revision: u64,
-        /// In order.
-        changes: Vec<Change>,
-    },
-    /// The store cannot be reached; what was yielded last is the last known state.
-    Lost {
-        /// What is wrong.
-        problem: String,
-    },
-}
-
 /// A running typed watch; dropping it ends it.
 #[derive(Debug)]
 pub struct Updates {
     /// Where its events arrive.
-    pub events: mpsc::Receiver<Event>,
-}
-
-/// One unit as it is to be written. `expected` is the `mod_revision` seen (0: it must not exist).
-#[derive(Debug, Clone)]
-pub struct UnitWrite {
-    /// Its name.
-    pub name: UnitName,
-    /// Its file; written with the unit, in the same commit.
-    pub file: Arc<UnitFile>,
-    /// What is wanted.
-    pub desired: DesiredState,
-    /// Its generation.
-    pub generation: u64,
-    /// Revision of the record this replaces.
-    pub expected: u64,
-}
-
-/// What became of a [`UnitWrite`].
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum UnitWritten {
-    /// Written, at this revision.
-    Done {
-        /// The revision.
-        revision: u64,
-    },
-    /// Someone else wrote the record meanwhile; read again and decide again.
-    Conflict,
+    pub events: mpsc::Receiver<ClusterEvent>,
 }
 
 /// What became of a destruction.
@@ -152,15 +105,6 @@ pub struct Destroyed {
     pub unknown: Vec<UnitName>,
     /// Revision of the last removal; 0 when nothing was removed.
     pub revision: u64,
-}
-
-/// A state to publish; `None` withdraws it.
-#[derive(Debug, Clone)]
-pub struct StateUpdate {
-    /// The unit.
-    pub unit: UnitName,
-    /// What is reported.
-    pub state: Option<ObservedState>,
 }
 
 impl Registry {
@@ -188,25 +132,25 @@ impl Registry {
         watch::watch(&self.store, &self.prefix, Range::Prefix(self.prefix.to_string()))
     }
 
-    /// Watches who leads and nothing else: only `leader` of the snapshots and [`Change::Leader`] and
-    /// [`Change::Unreadable`] occur. Needs a tokio runtime to run in.
+    /// Watches who leads and nothing else: only `leader` of the snapshots and [`muster_common::snapshot::Change::Leader`] and
+    /// [`muster_common::snapshot::Change::Unreadable`] occur. Needs a tokio runtime to run in.
     pub fn watch_leader(&self) -> Updates {
         watch::watch(&self.store, &self.prefix, Range::Key(self.key(&keys::Key::Leader)))
     }
 
     /// Watches the placements of one machine and nothing else: only `places` of the snapshots and
-    /// [`Change::Place`] and [`Change::Unreadable`] occur. Needs a tokio runtime to run in.
+    /// [`muster_common::snapshot::Change::Place`] and [`muster_common::snapshot::Change::Unreadable`] occur. Needs a tokio runtime to run in.
     pub fn watch_places(&self, machine: &MachineId) -> Updates {
         let range = Range::Prefix(format!("{}{}", self.prefix, keys::places_of(machine)));
         watch::watch(&self.store, &self.prefix, range)
     }
 
-    /// The whole key of a record.
     /// What a person should know of the store while it works; see [`Store::warnings`].
     pub fn warnings(&self) -> Vec<String> {
         self.store.warnings()
     }
 
+    /// The whole key of a record.
     fn key(&self, key: &Key) -> String {
         format!("{}{key}", self.prefix)
     }
@@ -226,45 +170,4 @@ impl Registry {
     fn parse(&self, record: &KeyValue) -> Option<Key> {
         keys::parse(record.key.strip_prefix(&*self.prefix)?).ok()
     }
-}
-
-/// One decision about a placement, with the revisions it rests on.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum PlaceWrite {
-    /// Writes a placement.
-    Place {
-        /// Where.
-        machine: MachineId,
-        /// What.
-        unit: UnitName,
-        /// The record; its `revision` is that of the record it replaces, 0 for none.
-        placement: Placement,
-        /// Revision of the unit record seen.
-        unit_revision: u64,
-        /// Revision that created the machine's registration.
-        machine_created: u64,
-        /// Revision of the machine's cordon seen, 0 for none. It counts when the placement is new there: what is there
-        /// already may stay, whoever cordons the machine.
-        cordon: u64,
-    },
-    /// Removes a placement.
-    Remove {
-        /// Where.
-        machine: MachineId,
-        /// What.
-        unit: UnitName,
-        /// Revision of the placement seen.
-        revision: u64,
-        /// Revision of the unit record seen; 0 when the unit is gone.
-        unit_revision: u64,
-    },
-}
-
-/// What became of the groups.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct PlacesCommitted {
-    /// Revision after the last commit; 0 when nothing was written.
-    pub revision: u64,
-    /// Indexes of groups that met a conflict and were not written.
-    pub conflicts: Vec<usize>,
 }

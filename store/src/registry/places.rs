@@ -1,40 +1,40 @@
 //! Placements: the leader's decisions, each guarded by all it rests on.
 
+use muster_common::decision::{Decision, Move, PlacesCommitted};
 use muster_common::machine::MachineId;
 use muster_common::unit::UnitName;
 
 use super::keys::Key;
 use super::packing::{self, Outcome, PackingError, Piece};
 use super::records::{PlaceRecord, encode};
-use super::{CommitError, Leadership, PlaceWrite, PlacesCommitted, Registry};
+use super::{CommitError, Leadership, Registry};
 use crate::limits;
 use crate::store::{Guard, Op};
 
 impl Registry {
-    /// Writes decisions of a plan, guarded by our leadership and by the revisions each rests on. Each group is written
-    /// together or not at all; groups are packed into commits, of which several are under way at once. Returns the
-    /// groups that met a conflict (their indexes), and the revision after the last commit.
+    /// Writes the moves of a plan, guarded by our leadership and by the revisions each decision rests on. Each move is
+    /// written whole or not at all; moves are packed into commits, of which several are under way at once.
     ///
-    /// A group that is too large for one commit (more than 62 placements) is written one decision after another up to
+    /// A move that is too large for one commit (more than 62 placements) is written one decision after another up to
     /// the first conflict: better than never.
     pub async fn commit_places(
         &self,
         leadership: Leadership,
-        groups: Vec<Vec<PlaceWrite>>,
+        moves: &[Move],
     ) -> Result<PlacesCommitted, CommitError> {
         let leading = self.leading(leadership);
         let mut pieces = Vec::new();
         let mut indexes = Vec::new();
         let mut oversize = Vec::new();
-        for (index, group) in groups.iter().enumerate() {
+        for (index, decided) in moves.iter().enumerate() {
             let mut piece = Piece::default();
-            for write in group {
-                self.add(&mut piece, write);
+            for decision in &decided.decisions {
+                self.add(&mut piece, decision);
             }
             let guards: Vec<Guard> =
                 std::iter::once(&leading).chain(&piece.guards).cloned().collect();
-            if limits::check(&guards, &piece.ops).is_err() && group.len() > 1 {
-                oversize.push((index, group));
+            if limits::check(&guards, &piece.ops).is_err() && decided.decisions.len() > 1 {
+                oversize.push((index, decided));
             } else {
                 pieces.push(piece);
                 indexes.push(index);
@@ -44,16 +44,16 @@ impl Registry {
         let outcomes =
             packing::write(&self.store, Some(&leading), &pieces).await.map_err(deposed)?;
         for (index, outcome) in indexes.into_iter().zip(outcomes) {
-            committed.add(index, outcome);
+            add_outcome(&mut committed, index, outcome);
         }
-        for (index, group) in oversize {
-            for write in group {
+        for (index, decided) in oversize {
+            for decision in &decided.decisions {
                 let mut piece = Piece::default();
-                self.add(&mut piece, write);
+                self.add(&mut piece, decision);
                 let outcomes =
                     packing::write(&self.store, Some(&leading), &[piece]).await.map_err(deposed)?;
                 let outcome = outcomes.first().copied().unwrap_or(Outcome::Conflict);
-                committed.add(index, outcome);
+                add_outcome(&mut committed, index, outcome);
                 if outcome == Outcome::Conflict {
                     break;
                 }
@@ -63,7 +63,7 @@ impl Registry {
         Ok(committed)
     }
 
-    fn add(&self, piece: &mut Piece, write: &PlaceWrite) {
+    fn add(&self, piece: &mut Piece, decision: &Decision) {
         let place = |machine: &MachineId, unit: &UnitName| {
             self.key(&Key::Place(machine.clone(), unit.clone()))
         };
@@ -72,8 +72,8 @@ impl Registry {
                 piece.guards.push(guard);
             }
         };
-        match write {
-            PlaceWrite::Place {
+        match decision {
+            Decision::Place {
                 machine,
                 unit,
                 placement,
@@ -95,7 +95,7 @@ impl Registry {
                 let value = encode(&PlaceRecord::new(placement));
                 piece.ops.push(Op::Put { key, value, lease: None });
             }
-            PlaceWrite::Remove { machine, unit, revision, unit_revision } => {
+            Decision::Remove { machine, unit, revision, unit_revision } => {
                 let key = place(machine, unit);
                 guard(Guard::Modified { key: key.clone(), revision: *revision });
                 guard(self.unit_unchanged(unit, *unit_revision));
@@ -109,12 +109,10 @@ impl Registry {
     }
 }
 
-impl PlacesCommitted {
-    fn add(&mut self, index: usize, outcome: Outcome) {
-        match outcome {
-            Outcome::Done { revision } => self.revision = self.revision.max(revision),
-            Outcome::Conflict => self.conflicts.push(index),
-        }
+fn add_outcome(committed: &mut PlacesCommitted, index: usize, outcome: Outcome) {
+    match outcome {
+        Outcome::Done { revision } => committed.revision = committed.revision.max(revision),
+        Outcome::Conflict => committed.conflicts.push(index),
     }
 }
 

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures::{StreamExt as _, TryStreamExt as _};
+use muster_common::decision::{UnitWrite, UnitWritten};
 use muster_common::snapshot::Change;
 use muster_common::unit::{FileHash, UnitFile, UnitName};
 
@@ -16,7 +17,7 @@ use super::decode::read;
 use super::keys::{FILES, Key, UNITS};
 use super::packing::{self, Outcome, PackingError, Piece};
 use super::records::{FileRecord, UnitRecord, decode, encode};
-use super::{Destroyed, Registry, RegistryError, UnitWrite, UnitWritten};
+use super::{Destroyed, Registry, RegistryError};
 use crate::store::{Guard, KeyValue, Op, Range, StoreError};
 
 /// Above this many records of a kind, reading all of the kind costs less than reading each.

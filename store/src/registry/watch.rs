@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use muster_common::snapshot::ClusterEvent;
 use tokio::sync::mpsc;
 
+use super::Updates;
 use super::decode::Decoder;
-use super::{Event, Updates};
 use crate::store::{Range, Store, WatchEvent};
 
 /// Events decoded ahead of the reader. The backend queues the rest and knows what to do when that is too much.
@@ -28,19 +29,19 @@ pub(super) fn watch(store: &Arc<dyn Store>, prefix: &Arc<str>, range: Range) -> 
                 None => return,
                 Some(WatchEvent::Reset(listing)) => {
                     seen = listing.revision;
-                    Event::Reset(Box::new(decoder.reset(&listing)))
+                    ClusterEvent::Reset(Box::new(decoder.reset(&listing)))
                 }
                 Some(WatchEvent::Changes { revision, changes }) => {
                     seen = revision;
-                    Event::Changes { revision, changes: decoder.changes(&changes) }
+                    ClusterEvent::Changes { revision, changes: decoder.changes(&changes) }
                 }
                 // Nothing new, and nobody needs to wake up for it.
                 Some(WatchEvent::Progress { revision }) if revision <= seen => continue,
                 Some(WatchEvent::Progress { revision }) => {
                     seen = revision;
-                    Event::Changes { revision, changes: Vec::new() }
+                    ClusterEvent::Changes { revision, changes: Vec::new() }
                 }
-                Some(WatchEvent::Lost { problem }) => Event::Lost { problem },
+                Some(WatchEvent::Lost { problem }) => ClusterEvent::Lost { problem },
             };
             if sender.send(typed).await.is_err() {
                 return;

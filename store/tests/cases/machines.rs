@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use muster_common::decision::StateUpdate;
 use muster_common::machine::{Machine, MachineId, RunnerKind};
-use muster_common::snapshot::Change;
+use muster_common::snapshot::{Change, ClusterEvent};
 use muster_common::state::{DesiredState, ObservedState};
-use muster_store::{CommitError, Event, Lease, Presence, Registry, RegistryError, StateUpdate};
+use muster_store::{CommitError, Lease, Presence, Registry, RegistryError};
 
 use crate::support::{Bed, update};
 use crate::units::name;
@@ -181,9 +182,11 @@ pub(crate) async fn held_machines_are_recorded_and_let_go(bed: &Bed) {
     registry.hold(led, &presence, held.clone()).await.unwrap();
     assert_eq!(registry.snapshot().await.unwrap().leader.unwrap().held, held);
     let mut watch = registry.watch();
-    assert!(matches!(update(&mut watch).await, Event::Reset(_)));
+    assert!(matches!(update(&mut watch).await, ClusterEvent::Reset(_)));
     registry.unfreeze().await.unwrap();
-    let Event::Changes { changes, .. } = update(&mut watch).await else { panic!("a change") };
+    let ClusterEvent::Changes { changes, .. } = update(&mut watch).await else {
+        panic!("a change")
+    };
     let [Change::Leader(Some(leader))] = changes.as_slice() else { panic!("{changes:?}") };
     assert!(leader.held.is_empty());
     assert_eq!(registry.campaign(&presence).await.unwrap(), Some(led), "it leads as before");

@@ -1,13 +1,12 @@
 //! Placements through the registry.
 
 use muster_common::cordon::{Hold, Holder};
+use muster_common::decision::{Decision, Move, PlacesCommitted, UnitWritten};
 use muster_common::machine::MachineId;
-use muster_common::snapshot::{Change, Handover, Placement, Snapshot};
+use muster_common::snapshot::{Change, ClusterEvent, Handover, Placement, Snapshot};
 use muster_common::state::DesiredState;
 use muster_common::unit::UnitName;
-use muster_store::{
-    CommitError, Event, Leadership, PlaceWrite, PlacesCommitted, Registry, UnitWritten,
-};
+use muster_store::{CommitError, Leadership, Registry};
 
 use crate::machines::{machine, present};
 use crate::support::{Bed, update};
@@ -40,12 +39,17 @@ fn m1() -> MachineId {
     machine("m1").id
 }
 
+/// Decisions to be written as one.
+fn together(decisions: Vec<Decision>) -> Move {
+    Move { unit: decisions[0].unit().clone(), decisions }
+}
+
 impl Scene {
-    fn place(&self, n: usize) -> PlaceWrite {
+    fn place(&self, n: usize) -> Decision {
         let unit = &self.snapshot.units[&name(&unit(n))];
         let places = self.snapshot.places.get(&unit.name);
         let revision = places.and_then(|p| p.get(&m1())).map_or(0, |p| p.revision);
-        PlaceWrite::Place {
+        Decision::Place {
             machine: m1(),
             unit: unit.name.clone(),
             placement: Placement {
@@ -61,9 +65,9 @@ impl Scene {
         }
     }
 
-    fn remove(&self, n: usize) -> PlaceWrite {
+    fn remove(&self, n: usize) -> Decision {
         let unit = name(&unit(n));
-        PlaceWrite::Remove {
+        Decision::Remove {
             machine: m1(),
             revision: self.snapshot.places[&unit][&m1()].revision,
             unit_revision: self.snapshot.units.get(&unit).map_or(0, |u| u.revision),
@@ -71,8 +75,9 @@ impl Scene {
         }
     }
 
-    async fn commit(&self, groups: Vec<Vec<PlaceWrite>>) -> PlacesCommitted {
-        self.registry.commit_places(self.leadership, groups).await.unwrap()
+    async fn commit(&self, groups: Vec<Vec<Decision>>) -> PlacesCommitted {
+        let moves: Vec<Move> = groups.into_iter().map(together).collect();
+        self.registry.commit_places(self.leadership, &moves).await.unwrap()
     }
 
     async fn look(&mut self) {
@@ -103,9 +108,9 @@ pub(crate) async fn whoever_is_deposed_writes_nothing(bed: &Bed) {
     let scene = scene(bed, 1).await;
     let (_, lease) = scene.registry.registration(&m1()).await.unwrap().unwrap();
     scene.registry.revoke(lease.unwrap()).await.unwrap();
-    let writes = || vec![vec![scene.place(0)]];
+    let moves = [together(vec![scene.place(0)])];
     for _ in 0..2 {
-        let error = scene.registry.commit_places(scene.leadership, writes()).await.unwrap_err();
+        let error = scene.registry.commit_places(scene.leadership, &moves).await.unwrap_err();
         assert!(matches!(error, CommitError::Deposed), "{error:?}");
         // Nobody leads; then another does.
         let other = present(&scene.registry, "m2").await;
@@ -123,7 +128,7 @@ pub(crate) async fn decisions_on_what_is_no_more_are_conflicts(bed: &Bed) {
         vec![scene.place(0)],
         vec![scene.place(1)],
         vec![match scene.place(2) {
-            PlaceWrite::Place {
+            Decision::Place {
                 machine,
                 unit,
                 placement,
@@ -132,16 +137,9 @@ pub(crate) async fn decisions_on_what_is_no_more_are_conflicts(bed: &Bed) {
                 cordon,
             } => {
                 let machine_created = machine_created + 1;
-                PlaceWrite::Place {
-                    machine,
-                    unit,
-                    placement,
-                    unit_revision,
-                    machine_created,
-                    cordon,
-                }
+                Decision::Place { machine, unit, placement, unit_revision, machine_created, cordon }
             }
-            remove @ PlaceWrite::Remove { .. } => remove,
+            remove @ Decision::Remove { .. } => remove,
         }],
         stale.to_vec(),
         vec![scene.remove(4)],
@@ -183,7 +181,7 @@ pub(crate) async fn a_group_is_all_or_nothing(bed: &Bed) {
 
 pub(crate) async fn a_thousand_placements_are_written(bed: &Bed) {
     let mut scene = scene(bed, 1000).await;
-    let groups: Vec<Vec<PlaceWrite>> = (0..1000).map(|n| vec![scene.place(n)]).collect();
+    let groups: Vec<Vec<Decision>> = (0..1000).map(|n| vec![scene.place(n)]).collect();
     let gone = [17, 18, 600];
     let names: Vec<_> = gone.iter().map(|n| name(&unit(*n))).collect();
     scene.registry.destroy_units(&names).await.unwrap();
@@ -194,7 +192,7 @@ pub(crate) async fn a_thousand_placements_are_written(bed: &Bed) {
 
 pub(crate) async fn a_group_larger_than_a_commit_is_written_piece_by_piece(bed: &Bed) {
     let mut scene = scene(bed, 150).await;
-    let group: Vec<PlaceWrite> = (0..150).map(|n| scene.place(n)).collect();
+    let group: Vec<Decision> = (0..150).map(|n| scene.place(n)).collect();
     assert!(scene.commit(vec![group.clone()]).await.conflicts.is_empty());
     scene.look().await;
     assert_eq!(scene.snapshot.places.len(), 150);
@@ -208,27 +206,29 @@ pub(crate) async fn a_machine_sees_its_placements_only(bed: &Bed) {
     let mut mine = scene.registry.watch_places(&m1());
     let mut others = scene.registry.watch_places(&other.machine);
     for watch in [&mut mine, &mut others] {
-        let Event::Reset(snapshot) = update(watch).await else { panic!("a reset") };
+        let ClusterEvent::Reset(snapshot) = update(watch).await else { panic!("a reset") };
         assert!(snapshot.places.is_empty());
     }
     scene.commit(vec![vec![scene.place(0)]]).await;
-    let Event::Changes { changes, .. } = update(&mut mine).await else { panic!("a change") };
+    let ClusterEvent::Changes { changes, .. } = update(&mut mine).await else { panic!("a change") };
     let [Change::Place(machine, unit_name, Some(_))] = changes.as_slice() else {
         panic!("{changes:?}")
     };
     assert_eq!((machine, unit_name), (&m1(), &name(&unit(0))));
     scene.look().await;
     scene.commit(vec![vec![scene.remove(0)]]).await;
-    let Event::Changes { changes, .. } = update(&mut mine).await else { panic!("a change") };
+    let ClusterEvent::Changes { changes, .. } = update(&mut mine).await else { panic!("a change") };
     assert_eq!(changes, [Change::Place(m1(), name(&unit(0)), None)]);
     // The next thing the other one sees is its own.
-    let PlaceWrite::Place { unit, placement, unit_revision, .. } = scene.place(1) else {
+    let Decision::Place { unit, placement, unit_revision, .. } = scene.place(1) else {
         panic!("a placement")
     };
     let (machine, machine_created) = (other.machine.clone(), other.created);
     let place =
-        PlaceWrite::Place { machine, unit, placement, unit_revision, machine_created, cordon: 0 };
+        Decision::Place { machine, unit, placement, unit_revision, machine_created, cordon: 0 };
     scene.commit(vec![vec![place]]).await;
-    let Event::Changes { changes, .. } = update(&mut others).await else { panic!("a change") };
+    let ClusterEvent::Changes { changes, .. } = update(&mut others).await else {
+        panic!("a change")
+    };
     assert!(matches!(changes.as_slice(), [Change::Place(m, _, Some(_))] if *m == other.machine));
 }

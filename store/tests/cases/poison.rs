@@ -1,8 +1,9 @@
 //! Records that cannot be read, in every kind of key, and records of a later version.
 
-use muster_common::snapshot::{Change, Snapshot, Unreadable};
+use muster_common::decision::UnitWritten;
+use muster_common::snapshot::{Change, ClusterEvent, Snapshot, Unreadable};
 use muster_common::unit::FileHash;
-use muster_store::{Event, Leadership, RegistryError, UnitWritten};
+use muster_store::{Leadership, RegistryError};
 
 use crate::machines::{present, state};
 use crate::support::{Bed, update};
@@ -83,10 +84,12 @@ pub(crate) async fn a_watch_tells_of_poison_and_of_its_end(bed: &Bed) {
     let unit = "a.service";
     written(&registry, write(unit, &file("/bin/true"), 0)).await;
     let mut watch = registry.watch();
-    let Event::Reset(mut snapshot) = update(&mut watch).await else { panic!("a reset") };
+    let ClusterEvent::Reset(mut snapshot) = update(&mut watch).await else { panic!("a reset") };
     let ops = poisoned().iter().map(|(key, value)| bed.put(key, value)).collect();
     bed.store.commit(vec![], ops).await.unwrap();
-    let Event::Changes { changes, revision } = update(&mut watch).await else { panic!("a change") };
+    let ClusterEvent::Changes { changes, revision } = update(&mut watch).await else {
+        panic!("a change")
+    };
     let told = changes.iter().position(
         |c| matches!(c, Change::Unreadable(key, Some(Unreadable { .. })) if key == "unit/a.service"),
     );
@@ -101,13 +104,17 @@ pub(crate) async fn a_watch_tells_of_poison_and_of_its_end(bed: &Bed) {
     let others = poisoned().into_iter().filter(|(key, _)| key != "unit/a.service");
     let ops = others.map(|(key, _)| bed.delete(&key)).collect();
     bed.store.commit(vec![], ops).await.unwrap();
-    let Event::Changes { changes, .. } = update(&mut watch).await else { panic!("a change") };
+    let ClusterEvent::Changes { changes, .. } = update(&mut watch).await else {
+        panic!("a change")
+    };
     apply(&mut snapshot, changes);
     let revision = bed.get("unit/a.service").await.unwrap().mod_revision;
     let rewrite = write(unit, &file("/bin/true"), revision);
     let results = registry.write_units(vec![rewrite]).await.unwrap();
     assert!(matches!(results.as_slice(), [UnitWritten::Done { .. }]));
-    let Event::Changes { changes, revision } = update(&mut watch).await else { panic!("a change") };
+    let ClusterEvent::Changes { changes, revision } = update(&mut watch).await else {
+        panic!("a change")
+    };
     apply(&mut snapshot, changes);
     snapshot.revision = revision;
     assert!(snapshot.unreadable.is_empty());

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use muster_common::decision::{UnitWrite, UnitWritten};
 use muster_common::state::DesiredState;
 use muster_common::unit::{FileHash, UnitFile, UnitName};
-use muster_store::{Registry, RegistryError, StoreError, UnitWrite, UnitWritten};
+use muster_store::{Registry, RegistryError, StoreError};
 
 use crate::support::Bed;
 

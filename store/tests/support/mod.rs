@@ -11,9 +11,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use muster_common::snapshot::ClusterEvent;
 use muster_store::{
-    Commit, EtcdOptions, Event, Guard, KeyValue, Lease, Liveness, Op, Range, Registry, Store,
-    StoreError, Updates, Watch, WatchEvent, open_embedded, open_etcd,
+    Commit, EtcdOptions, Guard, KeyValue, Lease, Liveness, Op, Range, Registry, Store, StoreError,
+    Updates, Watch, WatchEvent, open_embedded, open_etcd,
 };
 
 /// How long anything may take. Generous: what it bounds takes milliseconds on a machine that does nothing else.
@@ -170,7 +171,7 @@ pub(crate) async fn next(watch: &mut Watch) -> WatchEvent {
 }
 
 /// The next event of a typed watch.
-pub(crate) async fn update(updates: &mut Updates) -> Event {
+pub(crate) async fn update(updates: &mut Updates) -> ClusterEvent {
     within("an update", updates.events.recv()).await.expect("a watch never ends by itself")
 }
 

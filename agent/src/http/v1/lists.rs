@@ -4,8 +4,8 @@ use axum::extract::State;
 use axum::response::Response;
 use http::StatusCode;
 use muster_common::api::v1::{Plan, UnitDetail, Version};
+use muster_common::decision::Decision;
 use muster_common::snapshot::Snapshot;
-use muster_engine::schedule::Decision;
 
 use crate::http::App;
 use crate::http::error::{ApiError, json};

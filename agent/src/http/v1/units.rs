@@ -9,8 +9,9 @@ use axum::extract::State;
 use axum::response::Response;
 use http::StatusCode;
 use muster_common::api::v1::{Change, ChangeAnswer, DestroyAnswer, Names, Outcome, UnitChanged};
+use muster_common::decision::{UnitWrite, UnitWritten};
 use muster_common::unit::UnitName;
-use muster_store::{Destroyed, UnitWrite, UnitWritten};
+use muster_store::Destroyed;
 
 use crate::change::{Decided, Request};
 use crate::http::App;

@@ -20,11 +20,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use muster_common::machine::MachineId;
-use muster_common::snapshot::Placement;
+use muster_common::snapshot::{ClusterEvent, Placement};
 use muster_common::state::DesiredState;
 use muster_common::unit::{FileHash, RequirementsTemplate, UnitFile, UnitName};
 use muster_engine::single::is_single;
-use muster_store::{Event, Presence, Registry, RegistryError, Updates};
+use muster_store::{Presence, Registry, RegistryError, Updates};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -344,13 +344,13 @@ async fn stop_for_good(runner: &Arc<dyn Runner>, unit: UnitName) -> bool {
     }
 }
 
-async fn next(updates: &mut Option<Updates>) -> Option<Event> {
+async fn next(updates: &mut Option<Updates>) -> Option<ClusterEvent> {
     match updates {
         Some(updates) => updates.events.recv().await,
         None => std::future::pending().await,
     }
 }
 
-fn ready(updates: &mut Option<Updates>) -> Option<Event> {
+fn ready(updates: &mut Option<Updates>) -> Option<ClusterEvent> {
     updates.as_mut()?.events.try_recv().ok()
 }

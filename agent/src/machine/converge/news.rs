@@ -5,10 +5,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use muster_common::snapshot::{Change, Snapshot};
+use muster_common::snapshot::{Change, ClusterEvent, Snapshot};
 use muster_common::state::DesiredState;
 use muster_common::unit::{UnitFile, UnitName};
-use muster_store::Event;
 use tokio::time::Instant;
 
 use super::chain::End;
@@ -87,17 +86,19 @@ impl Converge {
         false
     }
 
-    pub(super) fn store_event(&mut self, event: Option<Event>) {
+    pub(super) fn store_event(&mut self, event: Option<ClusterEvent>) {
         match event {
             None => self.updates = None,
-            Some(Event::Reset(snapshot)) => self.reset(*snapshot),
-            Some(Event::Changes { changes, .. }) => {
+            Some(ClusterEvent::Reset(snapshot)) => self.reset(*snapshot),
+            Some(ClusterEvent::Changes { changes, .. }) => {
                 for change in changes {
                     self.changed(change);
                 }
             }
             // What is known stays known: the watch goes on by itself.
-            Some(Event::Lost { problem }) => self.hands.health.ill(|s| &mut s.placements, problem),
+            Some(ClusterEvent::Lost { problem }) => {
+                self.hands.health.ill(|s| &mut s.placements, problem);
+            }
         }
     }
 

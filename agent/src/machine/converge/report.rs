@@ -6,9 +6,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use muster_common::decision::StateUpdate;
 use muster_common::state::ObservedState;
 use muster_common::unit::UnitName;
-use muster_store::StateUpdate;
 use tokio::time::Instant;
 
 /// Least time between two publications. The first change goes out at once; a burst of a thousand starts is told in a

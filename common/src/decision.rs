@@ -1,0 +1,111 @@
+//! Decisions: what is to be written, and what became of it.
+//!
+//! Owns the one form in which whoever decides hands decisions to whoever carries them out. Each names the revisions that it rests
+//! on, so that the store can refuse it when they hold no more. It never decides and never writes.
+
+use std::sync::Arc;
+
+use crate::machine::MachineId;
+use crate::snapshot::Placement;
+use crate::state::{DesiredState, ObservedState};
+use crate::unit::{UnitFile, UnitName};
+
+/// Decisions that must be written together or not at all, such as a removal here and the placement there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Move {
+    /// The unit it is about.
+    pub unit: UnitName,
+    /// The records to write or remove, each at most once.
+    pub decisions: Vec<Decision>,
+}
+
+/// One placement record to be written or removed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Decision {
+    /// The unit belongs on the machine, or what is wanted of it there has changed.
+    Place {
+        /// The machine.
+        machine: MachineId,
+        /// The unit.
+        unit: UnitName,
+        /// The record. Its revision is that of the record it overwrites, 0 when there is none.
+        placement: Placement,
+        /// Revision of the unit's record that the decision rests on.
+        unit_revision: u64,
+        /// Revision that created the machine's registration that the decision rests on.
+        machine_created: u64,
+        /// Revision of the machine's cordon that the decision rests on, 0 for none. It counts when the placement is new there:
+        /// what is there already may stay, whoever cordons the machine.
+        cordon: u64,
+    },
+    /// The unit does not belong on the machine.
+    Remove {
+        /// The machine.
+        machine: MachineId,
+        /// The unit.
+        unit: UnitName,
+        /// Revision of the placement's record.
+        revision: u64,
+        /// Revision of the unit's record that the decision rests on, 0 when the unit is gone.
+        unit_revision: u64,
+    },
+}
+
+impl Decision {
+    /// The unit it is about.
+    pub fn unit(&self) -> &UnitName {
+        let (Self::Place { unit, .. } | Self::Remove { unit, .. }) = self;
+        unit
+    }
+
+    /// The machine it is about.
+    pub fn machine(&self) -> &MachineId {
+        let (Self::Place { machine, .. } | Self::Remove { machine, .. }) = self;
+        machine
+    }
+}
+
+/// What became of a plan's moves.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PlacesCommitted {
+    /// Store revision after the last commit; 0 when nothing was written.
+    pub revision: u64,
+    /// Indexes of the moves that met a conflict and were not written, ascending.
+    pub conflicts: Vec<usize>,
+}
+
+/// One unit as it is to be written.
+#[derive(Debug, Clone)]
+pub struct UnitWrite {
+    /// Its name.
+    pub name: UnitName,
+    /// Its file; written with the unit, in the same commit.
+    pub file: Arc<UnitFile>,
+    /// The state its user wants.
+    pub desired: DesiredState,
+    /// Its generation.
+    pub generation: u64,
+    /// Revision of the record this replaces; 0: there must be none.
+    pub expected: u64,
+}
+
+/// What became of a [`UnitWrite`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum UnitWritten {
+    /// Written, at this store revision.
+    Done {
+        /// The revision.
+        revision: u64,
+    },
+    /// Someone else wrote the record meanwhile; read again and decide again.
+    Conflict,
+}
+
+/// A unit's observed state as its machine is to publish it; `None` withdraws it.
+#[derive(Debug, Clone)]
+pub struct StateUpdate {
+    /// The unit.
+    pub unit: UnitName,
+    /// The state reported.
+    pub state: Option<ObservedState>,
+}
