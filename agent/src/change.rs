@@ -1,6 +1,6 @@
 //! What a user's request makes of units.
 //!
-//! Owns the rules by which a [`Change`] becomes records to write and results to answer: which file counts, when a
+//! Owns the rules by which a [`ChangeRequest`] becomes records to write and results to answer: which file counts, when a
 //! generation rises, when nothing is to be done, and what is refused at the door. Pure: it looks at the cluster and
 //! writes nothing; who carries the writes out comes back with those that met a conflict.
 //!
@@ -21,7 +21,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::Arc;
 
-use muster_common::api::v1::{Change, Outcome, UnitChange, UnitChanged};
+use muster_common::api::v1::{ChangeOutcome, ChangeRequest, UnitChange, UnitChanged};
 use muster_common::decision::UnitWrite;
 use muster_common::refusal::{Refusal, UnitReason};
 use muster_common::snapshot::{Snapshot, Unit};
@@ -54,7 +54,7 @@ pub struct Decided {
 
 impl Request {
     /// Reads the files of a request; a text under a hash that is not its own is an error.
-    pub fn read(change: Change) -> Result<Self, String> {
+    pub fn read(change: ChangeRequest) -> Result<Self, String> {
         let mut files = BTreeMap::new();
         for (hash, text) in change.files {
             if FileHash::of(&text) != hash {
@@ -115,7 +115,7 @@ impl Request {
         for (place, unit) in self.units.iter().enumerate().filter(|(p, _)| places.contains(p)) {
             let answer = walk.unit(unit).unwrap_or_else(|message| UnitChanged {
                 name: unit.name.clone(),
-                outcome: Outcome::Failed { message },
+                outcome: ChangeOutcome::Failed { message },
                 global: false,
                 generation: walk.generation_of(&unit.name),
                 was: walk.desired_of(&unit.name),
@@ -224,11 +224,11 @@ impl Walk<'_> {
             .is_none_or(|b| (b.file, b.desired, b.generation) != (hash, desired, generation));
         let expected = before.as_ref().map_or(0, |b| b.expected);
         let outcome = match refusal {
-            Some(refusal) => Outcome::Refused { refusal: refusal.clone() },
-            None if kept => Outcome::Differs,
-            None if before.is_none() => Outcome::Created,
-            None if changed => Outcome::Changed,
-            None => Outcome::Unchanged,
+            Some(refusal) => ChangeOutcome::Refused { refusal: refusal.clone() },
+            None if kept => ChangeOutcome::Differs,
+            None if before.is_none() => ChangeOutcome::Created,
+            None if changed => ChangeOutcome::Changed,
+            None => ChangeOutcome::Unchanged,
         };
         let mut warnings = match change.file {
             Some(given) if given == hash => self.warnings(name, hash, &file),

@@ -5,7 +5,7 @@
 //! pattern is never matched against files, which is the shell's business.
 
 use muster_client::Client;
-use muster_common::api::v1::{Unit, Units};
+use muster_common::api::v1::{UnitSummary, Units};
 use muster_common::unit::{Glob, GlobError, UnitName, UnitType};
 
 use crate::error::Error;
@@ -29,7 +29,7 @@ pub(crate) enum Word<'a> {
     /// One unit, by its name or its file.
     Named(&'a str),
     /// A unit of the cluster, because a pattern matches it.
-    Matched(Box<Unit>),
+    Matched(Box<UnitSummary>),
 }
 
 impl Word<'_> {
@@ -128,7 +128,7 @@ pub(crate) async fn expand<'a>(
     client: &Client,
     words: &'a [String],
     verb: &'static str,
-    fits: impl Fn(&Unit) -> bool,
+    fits: impl Fn(&UnitSummary) -> bool,
 ) -> Result<Vec<Word<'a>>, Error> {
     if first(words)?.is_none() {
         return Ok(words.iter().map(|word| Word::Named(word)).collect());
@@ -139,10 +139,10 @@ pub(crate) async fn expand<'a>(
 
 /// What words stand for among the units there are.
 pub(crate) fn stand_for<'a>(
-    known: &[Unit],
+    known: &[UnitSummary],
     words: &'a [String],
     verb: &'static str,
-    fits: impl Fn(&Unit) -> bool,
+    fits: impl Fn(&UnitSummary) -> bool,
 ) -> Result<Vec<Word<'a>>, PatternError> {
     let mut expanded = Vec::with_capacity(words.len());
     for word in words {
@@ -150,7 +150,7 @@ pub(crate) fn stand_for<'a>(
             expanded.push(Word::Named(word));
             continue;
         };
-        let matched: Vec<&Unit> =
+        let matched: Vec<&UnitSummary> =
             known.iter().filter(|unit| pattern.matches(unit.name.as_str())).collect();
         let before = expanded.len();
         let fitting = matched.iter().filter(|unit| fits(unit));
@@ -198,7 +198,7 @@ pub(crate) fn names<'a>(names: impl Iterator<Item = &'a UnitName>) -> String {
 mod tests {
     use super::*;
 
-    fn unit(name: &str) -> Unit {
+    fn unit(name: &str) -> UnitSummary {
         let unit = serde_json::json!({
             "name": name, "hash": "", "desired": "launched", "current": "launched", "generation": 1,
         });
@@ -208,7 +208,7 @@ mod tests {
     fn found(words: &[&str]) -> Result<Vec<String>, String> {
         let known = ["app.socket", "web@.service", "web@1.service", "web@12.service"].map(unit);
         let words: Vec<String> = words.iter().map(|&word| word.to_owned()).collect();
-        let fits = |unit: &Unit| !unit.name.is_template();
+        let fits = |unit: &UnitSummary| !unit.name.is_template();
         let words = stand_for(&known, &words, "be started", fits).map_err(|e| e.to_string())?;
         Ok(names_of(&words).unwrap().iter().map(ToString::to_string).collect())
     }

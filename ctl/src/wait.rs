@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use muster_client::{Client, ClientError, Pieces};
-use muster_common::api::v1::{Until, Wait, WaitEvent, WaitFor};
+use muster_common::api::v1::{Until, WaitEvent, WaitFor, WaitRequest};
 use muster_common::machine::Machine;
 use muster_common::refusal::Refusal;
 use muster_common::state::{DesiredState, ObservedState};
@@ -169,9 +169,9 @@ impl Course {
         }
     }
 
-    fn wait(&self) -> Wait {
+    fn wait(&self) -> WaitRequest {
         let units = self.pending.values().map(|p| p.wait.clone()).collect();
-        Wait { units, revision: self.revision }
+        WaitRequest { units, revision: self.revision }
     }
 
     fn names(&self) -> String {

@@ -9,7 +9,7 @@ use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, post};
 use http::{HeaderValue, Method, StatusCode, Uri};
-use muster_common::api::fleetlock::{BODY_LIMIT, HEADER, Identity, Kind, Rejection};
+use muster_common::api::fleetlock::{BODY_LIMIT, HEADER, Identity, Rejection, RejectionKind};
 use muster_common::reboot::{HolderKind, Outcome};
 
 use super::App;
@@ -21,7 +21,7 @@ use crate::stdx::errors::error_chain;
 /// Why a client is not answered with 200.
 struct Rejected {
     status: StatusCode,
-    kind: Kind,
+    kind: RejectionKind,
     value: String,
 }
 
@@ -43,7 +43,7 @@ async fn pre_reboot(State(app): State<App>, request: Request) -> Result<StatusCo
         Asked::Held { .. } => Ok(StatusCode::OK),
         Asked::Wait(wait) => {
             tracing::info!(%group, %id, %wait, "a FleetLock client has to wait");
-            Err(Rejected::server(Kind::FailedLock, wait.to_string()))
+            Err(Rejected::server(RejectionKind::FailedLock, wait.to_string()))
         }
     }
 }
@@ -57,7 +57,11 @@ async fn steady_state(State(app): State<App>, request: Request) -> Result<Status
 async fn only_post(method: Method) -> Rejected {
     // The router adds the Allow header.
     let value = format!("{method} means nothing here: FleetLock knows only POST");
-    Rejected { status: StatusCode::METHOD_NOT_ALLOWED, kind: Kind::MethodNotAllowed, value }
+    Rejected {
+        status: StatusCode::METHOD_NOT_ALLOWED,
+        kind: RejectionKind::MethodNotAllowed,
+        value,
+    }
 }
 
 async fn nothing_here(uri: Uri) -> Rejected {
@@ -65,7 +69,7 @@ async fn nothing_here(uri: Uri) -> Rejected {
         "there is nothing at /fleetlock{}; FleetLock has v1/pre-reboot and v1/steady-state below /fleetlock/",
         uri.path()
     );
-    Rejected { status: StatusCode::NOT_FOUND, kind: Kind::NotFound, value }
+    Rejected { status: StatusCode::NOT_FOUND, kind: RejectionKind::NotFound, value }
 }
 
 async fn lost(uri: Uri) -> Rejected {
@@ -73,14 +77,17 @@ async fn lost(uri: Uri) -> Rejected {
         "there is nothing at /v1{}; FleetLock is below /fleetlock/: end the client's base URL with a slash",
         uri.path()
     );
-    Rejected { status: StatusCode::NOT_FOUND, kind: Kind::NotFound, value }
+    Rejected { status: StatusCode::NOT_FOUND, kind: RejectionKind::NotFound, value }
 }
 
 /// Who asks.
 async fn identity(request: Request) -> Result<Identity, Rejected> {
     let (parts, body) = request.into_parts();
-    let invalid =
-        |status, value: String| Rejected { status, kind: Kind::InvalidClientIdentity, value };
+    let invalid = |status, value: String| Rejected {
+        status,
+        kind: RejectionKind::InvalidClientIdentity,
+        value,
+    };
     let body = read_whole(&parts.headers, body, BODY_LIMIT)
         .await
         .map_err(|error| invalid(error.status(), error.to_string()))?;
@@ -90,7 +97,7 @@ async fn identity(request: Request) -> Result<Identity, Rejected> {
 }
 
 impl Rejected {
-    fn server(kind: Kind, value: String) -> Self {
+    fn server(kind: RejectionKind, value: String) -> Self {
         Self { status: StatusCode::INTERNAL_SERVER_ERROR, kind, value }
     }
 }
@@ -100,12 +107,12 @@ impl From<LockError> for Rejected {
         let value = error_chain(&error);
         match error {
             LockError::UnknownGroup { .. } => {
-                Self { status: StatusCode::BAD_REQUEST, kind: Kind::UnknownGroup, value }
+                Self { status: StatusCode::BAD_REQUEST, kind: RejectionKind::UnknownGroup, value }
             }
-            LockError::Contended { .. } => Self::server(Kind::FailedLock, value),
+            LockError::Contended { .. } => Self::server(RejectionKind::FailedLock, value),
             _ => {
                 tracing::warn!(error = value, "a FleetLock client was not answered");
-                Self::server(Kind::FailedSemInit, value)
+                Self::server(RejectionKind::FailedSemInit, value)
             }
         }
     }

@@ -20,7 +20,7 @@ use hyper::server::conn::http1;
 use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use muster_common::api::fleetlock::{Kind, Rejection};
+use muster_common::api::fleetlock::{Rejection, RejectionKind};
 use rustix::net::sockopt;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener};
@@ -281,7 +281,7 @@ fn answer(refused: Refused, fleetlocks: bool) -> Response {
     let Refused { error, .. } = refused;
     let mut response = if fleetlocks {
         let status: StatusCode = error.status;
-        json(status, &Rejection { kind: Kind::Refused, value: error.message })
+        json(status, &Rejection { kind: RejectionKind::Refused, value: error.message })
     } else {
         error.into_response()
     };

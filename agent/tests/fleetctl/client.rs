@@ -3,7 +3,9 @@
 //! Owns fleetctl's reading of answers: lists page by page to their end, 404 of a unit is no unit, 404 of a unit's state
 //! is no state, of which fleetctl then takes a field.
 
-use muster_common::api::fleet::{Machine, MachinePage, Unit, UnitPage, UnitState, UnitStatePage};
+use muster_common::api::fleet::{
+    FleetMachine, FleetUnit, MachinePage, UnitPage, UnitState, UnitStatePage,
+};
 use serde_json::{Value, json};
 
 use super::wire::{Endpoint, Failure, escape};
@@ -13,7 +15,7 @@ pub struct Client {
 }
 
 impl Client {
-    pub fn units(&self) -> Result<Vec<Unit>, Failure> {
+    pub fn units(&self) -> Result<Vec<FleetUnit>, Failure> {
         let mut units = Vec::new();
         self.pages("units", |page| {
             let page: UnitPage = serde_json::from_value(page).unwrap();
@@ -33,7 +35,7 @@ impl Client {
         Ok(states)
     }
 
-    pub fn machines(&self) -> Result<Vec<Machine>, Failure> {
+    pub fn machines(&self) -> Result<Vec<FleetMachine>, Failure> {
         let mut machines = Vec::new();
         self.pages("machines", |page| {
             let page: MachinePage = serde_json::from_value(page).unwrap();
@@ -55,7 +57,7 @@ impl Client {
         Ok(())
     }
 
-    pub fn unit(&self, name: &str) -> Result<Option<Unit>, Failure> {
+    pub fn unit(&self, name: &str) -> Result<Option<FleetUnit>, Failure> {
         match self.wire.get(&format!("units/{}", escape(name)), &[]) {
             Ok(unit) => Ok(Some(serde_json::from_value(unit).unwrap())),
             Err(Failure::Status(404, _)) => Ok(None),

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use muster_common::api::fleet::Unit;
+use muster_common::api::fleet::FleetUnit;
 use muster_common::unit::UnitFile;
 use serde_json::{Value, json};
 
@@ -123,7 +123,7 @@ impl<'a> Fleetctl<'a> {
     }
 
     /// The units among those named that the cluster has.
-    fn find(&self, names: &[&str]) -> Run<Vec<Unit>> {
+    fn find(&self, names: &[&str]) -> Run<Vec<FleetUnit>> {
         let all = self.client.units()?;
         let wanted = names.iter().map(|name| mangle(name));
         Ok(wanted.filter_map(|name| all.iter().find(|unit| unit.name == name).cloned()).collect())
@@ -473,11 +473,11 @@ fn mangle(arg: &str) -> String {
     if known { name.to_owned() } else { format!("{name}.service") }
 }
 
-fn options(unit: &Unit) -> Value {
+fn options(unit: &FleetUnit) -> Value {
     json!(unit.options)
 }
 
-fn is_global(unit: &Unit) -> bool {
+fn is_global(unit: &FleetUnit) -> bool {
     let mut given = unit.options.iter().filter(|o| o.section == "X-Fleet" && o.name == "Global");
     let last = given.next_back().map(|option| option.value.to_ascii_lowercase());
     last.is_some_and(|value| ["true", "yes", "1", "on", "t"].contains(&value.as_str()))

@@ -2,8 +2,8 @@
 //!
 //! | request | body | answer |
 //! | --- | --- | --- |
-//! | `POST /v1/machines/ID/cordon` | [`CordonRequest`] | 200 [`Cordoned`] |
-//! | `POST /v1/machines/ID/uncordon` | [`UncordonRequest`] | 200 [`Cordoned`] |
+//! | `POST /v1/machines/ID/cordon` | [`CordonRequest`] | 200 [`CordonAnswer`] |
+//! | `POST /v1/machines/ID/uncordon` | [`UncordonRequest`] | 200 [`CordonAnswer`] |
 //!
 //! `ID` is a whole machine id. A machine that is absent may be cordoned as long as anything is known of it; 404 otherwise.
 
@@ -36,7 +36,7 @@ pub struct UncordonRequest {
 
 /// A machine's cordon after a request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Cordoned {
+pub struct CordonAnswer {
     /// The machine.
     pub machine: MachineId,
     /// Who cordons it now; absent when nobody does any more.

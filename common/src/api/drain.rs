@@ -2,7 +2,7 @@
 //!
 //! | request | body | answer |
 //! | --- | --- | --- |
-//! | `POST /v1/machines/ID/drain` | [`DrainRequest`] | 200 [`Draining`] |
+//! | `POST /v1/machines/ID/drain` | [`DrainRequest`] | 200 [`DrainAnswer`] |
 //! | `GET /v1/machines/ID/drain` | | 200 [`Progress`] |
 //! | `GET /v1/machines/ID/drain/events?revision=N` | | server-sent events, each with a [`DrainEvent`] as its data; the stream ends when the drain does |
 //!
@@ -40,7 +40,7 @@ pub struct DrainRequest {
 
 /// Answer to [`DrainRequest`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Draining {
+pub struct DrainAnswer {
     /// What becomes of each unit on the machine, or what would.
     pub progress: Progress,
     /// Store revision of the order, for the stream of events; 0 when it was only rehearsed.

@@ -12,7 +12,7 @@ use crate::unit::UnitOption;
 /// A unit, in `PUT /units/NAME` and in answers.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub struct Unit {
+pub struct FleetUnit {
     /// Its name.
     #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "or_null")]
     pub name: String,
@@ -40,7 +40,7 @@ pub struct Unit {
 pub struct UnitPage {
     /// The units of this page.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub units: Vec<Unit>,
+    pub units: Vec<FleetUnit>,
     /// Token for the next page; absent on the last.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next_page_token: Option<String>,
@@ -80,7 +80,7 @@ pub struct UnitStatePage {
 /// A machine.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub struct Machine {
+pub struct FleetMachine {
     /// Its id, in full.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub id: String,
@@ -98,7 +98,7 @@ pub struct Machine {
 pub struct MachinePage {
     /// The machines of this page.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub machines: Vec<Machine>,
+    pub machines: Vec<FleetMachine>,
     /// Token for the next page; absent on the last.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next_page_token: Option<String>,
@@ -141,7 +141,7 @@ mod tests {
 
     #[test]
     fn a_unit_is_written_as_fleet_writes_it() {
-        let unit = Unit {
+        let unit = FleetUnit {
             name: "web@1.service".into(),
             options: vec![option("ExecStart", "/bin/true"), option("Environment", "")],
             desired_state: "launched".into(),
@@ -159,7 +159,7 @@ mod tests {
             "machineID": "0123",
         });
         assert_eq!(to_value(&unit).unwrap(), expected);
-        assert_eq!(from_value::<Unit>(expected).unwrap(), unit);
+        assert_eq!(from_value::<FleetUnit>(expected).unwrap(), unit);
     }
 
     #[test]
@@ -188,7 +188,7 @@ mod tests {
         });
         assert_eq!(to_value(&page).unwrap(), expected);
         let page = MachinePage {
-            machines: vec![Machine {
+            machines: vec![FleetMachine {
                 id: "0123".into(),
                 primary_ip: "192.0.2.1".into(),
                 metadata: BTreeMap::from([("disk".into(), "ssd".into())]),
@@ -203,11 +203,11 @@ mod tests {
 
     #[test]
     fn what_is_empty_is_left_out() {
-        assert_eq!(to_value(Unit::default()).unwrap(), json!({}));
+        assert_eq!(to_value(FleetUnit::default()).unwrap(), json!({}));
         assert_eq!(to_value(UnitPage::default()).unwrap(), json!({}));
         assert_eq!(to_value(UnitState::default()).unwrap(), json!({}));
         assert_eq!(to_value(UnitStatePage::default()).unwrap(), json!({}));
-        assert_eq!(to_value(Machine::default()).unwrap(), json!({}));
+        assert_eq!(to_value(FleetMachine::default()).unwrap(), json!({}));
         assert_eq!(to_value(MachinePage::default()).unwrap(), json!({}));
     }
 
@@ -215,8 +215,8 @@ mod tests {
     fn what_is_absent_null_or_unknown_is_no_error() {
         let unit =
             from_value(json!({"desiredState": "loaded", "options": null, "new": 1})).unwrap();
-        assert_eq!(Unit { desired_state: "loaded".into(), ..Unit::default() }, unit);
-        assert!(from_value::<Unit>(json!({"name": 1})).is_err());
+        assert_eq!(FleetUnit { desired_state: "loaded".into(), ..FleetUnit::default() }, unit);
+        assert!(from_value::<FleetUnit>(json!({"name": 1})).is_err());
     }
 
     #[test]

@@ -86,7 +86,7 @@ impl Identity {
 /// What is wrong, for programs. The first four are airlock's, the reference server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Kind {
+pub enum RejectionKind {
     /// The request does not say who asks.
     InvalidClientIdentity,
     /// There is no such group.
@@ -103,7 +103,7 @@ pub enum Kind {
     Refused,
 }
 
-impl fmt::Display for Kind {
+impl fmt::Display for RejectionKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::InvalidClientIdentity => "invalid_client_identity",
@@ -121,7 +121,7 @@ impl fmt::Display for Kind {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rejection {
     /// For programs.
-    pub kind: Kind,
+    pub kind: RejectionKind,
     /// For people: what is wrong, and who holds the slots where that is it.
     pub value: String,
 }
@@ -157,12 +157,12 @@ mod tests {
     #[test]
     fn a_rejection_is_written_as_airlock_does() {
         let kinds = [
-            Kind::InvalidClientIdentity,
-            Kind::UnknownGroup,
-            Kind::FailedLock,
-            Kind::FailedSemInit,
-            Kind::MethodNotAllowed,
-            Kind::NotFound,
+            RejectionKind::InvalidClientIdentity,
+            RejectionKind::UnknownGroup,
+            RejectionKind::FailedLock,
+            RejectionKind::FailedSemInit,
+            RejectionKind::MethodNotAllowed,
+            RejectionKind::NotFound,
         ];
         for kind in kinds {
             let rejection = Rejection { kind, value: "v".to_owned() };

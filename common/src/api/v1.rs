@@ -2,11 +2,11 @@
 //!
 //! | request | body | answer |
 //! | --- | --- | --- |
-//! | `POST /v1/units` | [`Change`] | 200 [`ChangeAnswer`]; 400 for the whole request if it is malformed |
-//! | `POST /v1/units/destroy` | [`Names`] | 200 [`DestroyAnswer`] |
+//! | `POST /v1/units` | [`ChangeRequest`] | 200 [`ChangeAnswer`]; 400 for the whole request if it is malformed |
+//! | `POST /v1/units/destroy` | [`DestroyRequest`] | 200 [`DestroyAnswer`] |
 //! | `GET /v1/units` | | [`Units`] |
 //! | `GET /v1/units/NAME` | | [`UnitDetail`]; 404 |
-//! | `POST /v1/wait` | [`Wait`] | server-sent events, each with a [`WaitEvent`] as its data; the stream ends when every unit is done |
+//! | `POST /v1/wait` | [`WaitRequest`] | server-sent events, each with a [`WaitEvent`] as its data; the stream ends when every unit is done |
 //! | `GET /v1/states` | | [`States`] |
 //! | `GET /v1/machines` | | [`Machines`] |
 //! | `POST /v1/machines/ID/cordon`, `/uncordon` | | see [`super::cordon`] |
@@ -34,13 +34,13 @@ use crate::unit::{FileHash, UnitName};
 /// Submits units, changes what is wanted of them, or both, in one request of any size up to the body limit.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Change {
+pub struct ChangeRequest {
     /// Unit file texts by their hash; an instance and its siblings share one.
     #[serde(default)]
     pub files: BTreeMap<FileHash, String>,
     /// The units, carried out in order.
     pub units: Vec<UnitChange>,
-    /// Replace a stored file that differs; otherwise it is kept and [`Outcome::Differs`] says so.
+    /// Replace a stored file that differs; otherwise it is kept and [`ChangeOutcome::Differs`] says so.
     #[serde(default)]
     pub replace: bool,
     /// Keep a start that no machine can take now waiting for one that can; otherwise it is refused and the unit
@@ -69,12 +69,12 @@ pub struct UnitChange {
     pub restart: bool,
 }
 
-/// Answer to [`Change`], one result for each unit in the order of the request.
+/// Answer to [`ChangeRequest`], one result for each unit in the order of the request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChangeAnswer {
     /// Results in the order of the request.
     pub units: Vec<UnitChanged>,
-    /// Store revision after the change; a [`Wait`] that names it sees at least this.
+    /// Store revision after the change; a [`WaitRequest`] that names it sees at least this.
     pub revision: u64,
 }
 
@@ -85,7 +85,7 @@ pub struct UnitChanged {
     pub name: UnitName,
     /// What was done.
     #[serde(flatten)]
-    pub outcome: Outcome,
+    pub outcome: ChangeOutcome,
     /// Whether the unit is global.
     #[serde(default)]
     pub global: bool,
@@ -104,7 +104,7 @@ pub struct UnitChanged {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "outcome", rename_all = "kebab-case")]
 #[non_exhaustive]
-pub enum Outcome {
+pub enum ChangeOutcome {
     /// It was new and is stored now.
     Created,
     /// It was known and its file, desired state or generation changed.
@@ -113,7 +113,7 @@ pub enum Outcome {
     Unchanged,
     /// It is known with another file, which was kept; its desired state was changed if that was asked for.
     Differs,
-    /// No machine can take it now; nothing was started. See [`Change::queue`].
+    /// No machine can take it now; nothing was started. See [`ChangeRequest::queue`].
     Refused {
         /// Who refused it and why.
         refusal: Refusal,
@@ -125,10 +125,10 @@ pub enum Outcome {
     },
 }
 
-/// Some units by name.
+/// Units to be destroyed, by name.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Names {
+pub struct DestroyRequest {
     /// Their names.
     pub names: Vec<UnitName>,
 }
@@ -146,7 +146,7 @@ pub struct DestroyAnswer {
 
 /// A unit in a list.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Unit {
+pub struct UnitSummary {
     /// Its name.
     pub name: UnitName,
     /// fleet's hash, 40 digits; empty when its file cannot be read.
@@ -172,7 +172,7 @@ pub struct Unit {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Units {
     /// The units, templates included.
-    pub units: Vec<Unit>,
+    pub units: Vec<UnitSummary>,
     /// The machines named in them, so that one request prints the table.
     pub machines: Vec<Machine>,
     /// Records that could not be read.
@@ -185,7 +185,7 @@ pub struct Units {
 pub struct UnitDetail {
     /// The unit.
     #[serde(flatten)]
-    pub unit: Unit,
+    pub unit: UnitSummary,
     /// Its file as its user wrote it.
     pub text: String,
     /// What each machine reports.
@@ -198,7 +198,7 @@ pub struct UnitDetail {
 
 /// One machine's report of one unit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct State {
+pub struct ReportedState {
     /// The unit.
     pub name: UnitName,
     /// The machine.
@@ -212,7 +212,7 @@ pub struct State {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct States {
     /// What machines report, by unit, then machine.
-    pub states: Vec<State>,
+    pub states: Vec<ReportedState>,
     /// Units that are placed, or should be, and that no machine reports on yet; `-` in the table.
     pub silent: Vec<UnitName>,
     /// Those of them that are placed on machines that are not registered now, and on which: a job, which is not begun again
@@ -254,7 +254,7 @@ pub struct Plan {
 /// What to wait for.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Wait {
+pub struct WaitRequest {
     /// The units and what to wait for.
     pub units: Vec<WaitFor>,
     /// See [`ChangeAnswer::revision`]; 0 to begin with what is known. With the revision of a change, the wait is for

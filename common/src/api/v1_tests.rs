@@ -26,8 +26,8 @@ fn machine() -> Machine {
     from_value(json!({"id": "m1", "address": "192.0.2.1"})).unwrap()
 }
 
-fn unit() -> Unit {
-    Unit {
+fn unit() -> UnitSummary {
+    UnitSummary {
         name: name("a.service"),
         hash: "abc".into(),
         description: String::new(),
@@ -48,20 +48,23 @@ fn survives<T: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug>(value
 
 #[test]
 fn a_request_says_only_what_it_must() {
-    let change: Change =
+    let change: ChangeRequest =
         from_value(json!({"units": [{"name": "a.service", "desired": "launched"}]})).unwrap();
-    let expected = Change {
+    let expected = ChangeRequest {
         units: vec![UnitChange {
             name: name("a.service"),
             file: None,
             desired: Some(DesiredState::Launched),
             restart: false,
         }],
-        ..Change::default()
+        ..ChangeRequest::default()
     };
     assert_eq!(change, expected);
-    survives(&Change { files: BTreeMap::from([(FileHash::of("x"), "x".into())]), ..expected });
-    let wait: Wait =
+    survives(&ChangeRequest {
+        files: BTreeMap::from([(FileHash::of("x"), "x".into())]),
+        ..expected
+    });
+    let wait: WaitRequest =
         from_value(json!({"units": [{"name": "a.service", "until": "gone"}]})).unwrap();
     assert_eq!(
         wait.units.first().map(|unit| (unit.until, unit.generation)),
@@ -73,11 +76,11 @@ fn a_request_says_only_what_it_must() {
 fn a_request_with_a_misspelt_field_is_refused_by_name() {
     let error =
         |result: Result<(), serde_json::Error>| result.expect_err("it is accepted").to_string();
-    let change = from_value::<Change>(json!({"units": [], "replcae": true})).map(drop);
+    let change = from_value::<ChangeRequest>(json!({"units": [], "replcae": true})).map(drop);
     assert!(error(change).contains("unknown field `replcae`"));
     let unit = from_value::<UnitChange>(json!({"name": "a.service", "desird": "loaded"})).map(drop);
     assert!(error(unit).contains("unknown field `desird`"));
-    let bad_name = from_value::<Names>(json!({"names": ["a b.service"]})).map(drop);
+    let bad_name = from_value::<DestroyRequest>(json!({"names": ["a b.service"]})).map(drop);
     assert!(error(bad_name).contains("\"a b.service\" is not a unit name"));
 }
 
@@ -92,12 +95,12 @@ fn every_outcome_is_told_by_its_word() {
         warnings: Vec::new(),
     };
     let outcomes = [
-        Outcome::Created,
-        Outcome::Changed,
-        Outcome::Unchanged,
-        Outcome::Differs,
-        Outcome::Refused { refusal: refusal() },
-        Outcome::Failed { message: "why".into() },
+        ChangeOutcome::Created,
+        ChangeOutcome::Changed,
+        ChangeOutcome::Unchanged,
+        ChangeOutcome::Differs,
+        ChangeOutcome::Refused { refusal: refusal() },
+        ChangeOutcome::Failed { message: "why".into() },
     ];
     let answer = ChangeAnswer { units: outcomes.into_iter().map(changed).collect(), revision: 9 };
     survives(&answer);
@@ -189,7 +192,8 @@ fn lists_are_flat() {
       }
     }
     "#);
-    let state = State { name: name("a.service"), machine: "m1".parse().unwrap(), state: state() };
+    let state =
+        ReportedState { name: name("a.service"), machine: "m1".parse().unwrap(), state: state() };
     survives(&state);
     assert_json_snapshot!(state, @r#"
     {
@@ -214,7 +218,7 @@ fn every_answer_survives_its_json() {
         unreadable: vec![unreadable.clone()],
     });
     survives(&States {
-        states: vec![State {
+        states: vec![ReportedState {
             name: name("a.service"),
             machine: "m1".parse().unwrap(),
             state: state(),

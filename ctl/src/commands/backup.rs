@@ -9,10 +9,10 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use muster_client::{Client, ClientError, escape};
-use muster_common::api::cordon::{CordonRequest, Cordoned as CordonAnswer};
+use muster_common::api::cordon::{CordonAnswer, CordonRequest};
 use muster_common::api::reboot::{MaxRequest, MaxSet, Reboots};
 use muster_common::api::v1::{
-    Change, ChangeAnswer, Machines, Outcome, UnitChange, UnitDetail, Units,
+    ChangeAnswer, ChangeOutcome, ChangeRequest, Machines, UnitChange, UnitDetail, Units,
 };
 use muster_common::backup::{Backup, Cordoned, GroupMax, Unit, VERSION};
 use muster_common::cordon::Holder;
@@ -137,7 +137,7 @@ pub(crate) async fn import(
         let answer: ChangeAnswer = client.post("/v1/units", &change(&backup, units, args)).await?;
         for unit in answer.units {
             match unit.outcome {
-                Outcome::Failed { message } => {
+                ChangeOutcome::Failed { message } => {
                     console.error(format_args!("{}: {message}", unit.name));
                     well = false;
                 }
@@ -208,9 +208,9 @@ fn batches(backup: &Backup) -> Vec<&[Unit]> {
 }
 
 /// The request for some units. A start that no machine can take now waits, as it did where it was exported.
-fn change(backup: &Backup, units: &[Unit], args: &ImportArgs) -> Change {
+fn change(backup: &Backup, units: &[Unit], args: &ImportArgs) -> ChangeRequest {
     let texts = units.iter().filter_map(|unit| backup.files.get_key_value(&unit.file));
-    Change {
+    ChangeRequest {
         files: texts.map(|(hash, text)| (*hash, text.clone())).collect(),
         units: units
             .iter()

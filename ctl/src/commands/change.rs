@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use http::StatusCode;
 use muster_client::{Client, ClientError};
 use muster_common::api::v1::{
-    Change, ChangeAnswer, Outcome, Unit, UnitChange, UnitChanged, UnitDetail, Units, Until, WaitFor,
+    ChangeAnswer, ChangeOutcome, ChangeRequest, UnitChange, UnitChanged, UnitDetail, UnitSummary,
+    Units, Until, WaitFor,
 };
 use muster_common::state::DesiredState;
 use muster_common::unit::UnitName;
@@ -77,9 +78,11 @@ pub(crate) async fn submit(
     for unit in answer.units {
         let Some(unit) = said.take(console, unit)? else { continue };
         let what = match unit.outcome {
-            Outcome::Created => What::Done { state: DesiredState::Inactive, machines: Vec::new() },
-            Outcome::Changed => What::Replaced,
-            Outcome::Differs => What::Differs,
+            ChangeOutcome::Created => {
+                What::Done { state: DesiredState::Inactive, machines: Vec::new() }
+            }
+            ChangeOutcome::Changed => What::Replaced,
+            ChangeOutcome::Differs => What::Differs,
             _ => What::Unchanged,
         };
         console.result(UnitResult { unit: unit.name, what })?;
@@ -115,7 +118,7 @@ pub(crate) async fn stop(
     let (names, all) = on_machines(client, console, args, STOP).await?;
     let mut waiter = Waiter::new(client, args.blocking, false);
     // Not refused where there is no room for it any more: stopping asks for none.
-    let change = Change { queue: true, ..named_change(names, STOP) };
+    let change = ChangeRequest { queue: true, ..named_change(names, STOP) };
     let said = Said::default();
     let reached = carry_out(client, console, &mut waiter, &change, STOP, said).await?;
     Ok(exit_code(reached && all))
@@ -127,7 +130,7 @@ pub(crate) async fn unload(
     console: &mut Console,
     args: &NamedArgs,
 ) -> Result<ExitCode, Error> {
-    let fits = |unit: &Unit| !unit.name.is_template();
+    let fits = |unit: &UnitSummary| !unit.name.is_template();
     let (units, all) = known(client, console, args, UNLOAD, fits).await?;
     let names = units.into_iter().map(|(name, _)| name).collect();
     let mut waiter = Waiter::new(client, args.blocking, false);
@@ -161,7 +164,7 @@ async fn place(
     verb: Verb,
 ) -> Result<ExitCode, Error> {
     let (change, named) = change(client, &args.files, Some(verb)).await?;
-    let change = Change { queue: args.queue, ..change };
+    let change = ChangeRequest { queue: args.queue, ..change };
     let mut waiter = Waiter::new(client, args.files.blocking, args.queue);
     let said = Said::of(named);
     let reached = carry_out(client, console, &mut waiter, &change, verb, said).await?;
@@ -173,7 +176,7 @@ async fn carry_out(
     client: &Client,
     console: &mut Console,
     waiter: &mut Waiter<'_>,
-    change: &Change,
+    change: &ChangeRequest,
     verb: Verb,
     mut said: Said,
 ) -> Result<bool, Error> {
@@ -202,9 +205,9 @@ async fn change(
     client: &Client,
     args: &FileArgs,
     verb: Option<Verb>,
-) -> Result<(Change, BTreeMap<UnitName, String>), Error> {
+) -> Result<(ChangeRequest, BTreeMap<UnitName, String>), Error> {
     // Nothing has to fit for being stored, which every unit that matches is.
-    let fits = |unit: &Unit| {
+    let fits = |unit: &UnitSummary| {
         verb.is_none() || !unit.name.is_template() && unit.name.unit_type().starts_by_itself()
     };
     let passive = verb.map_or("be submitted", |verb| verb.passive);
@@ -228,11 +231,11 @@ async fn change(
             restart: false,
         })
         .collect();
-    Ok((Change { files, units, replace: args.replace, ..Change::default() }, without))
+    Ok((ChangeRequest { files, units, replace: args.replace, ..ChangeRequest::default() }, without))
 }
 
 /// The request for units that are known.
-fn named_change(names: Vec<UnitName>, verb: Verb) -> Change {
+fn named_change(names: Vec<UnitName>, verb: Verb) -> ChangeRequest {
     let units = names
         .into_iter()
         .map(|name| UnitChange {
@@ -242,7 +245,7 @@ fn named_change(names: Vec<UnitName>, verb: Verb) -> Change {
             restart: verb.restart,
         })
         .collect();
-    Change { units, ..Change::default() }
+    ChangeRequest { units, ..ChangeRequest::default() }
 }
 
 /// The units named that exist, and whether all do. The daemon is asked first, because a change would make an instance of
@@ -252,13 +255,13 @@ async fn known(
     console: &mut Console,
     args: &NamedArgs,
     verb: Verb,
-    fits: impl Fn(&Unit) -> bool,
-) -> Result<(Vec<(UnitName, Unit)>, bool), Error> {
+    fits: impl Fn(&UnitSummary) -> bool,
+) -> Result<(Vec<(UnitName, UnitSummary)>, bool), Error> {
     pattern::first(&args.units)?;
     let answer: Units = client.get("/v1/units").await?;
     let words = pattern::stand_for(&answer.units, &args.units, verb.passive, fits)?;
     let names = pattern::names_of(&words)?;
-    let mut units: BTreeMap<UnitName, Unit> =
+    let mut units: BTreeMap<UnitName, UnitSummary> =
         answer.units.into_iter().map(|unit| (unit.name.clone(), unit)).collect();
     let mut known = Vec::with_capacity(names.len());
     let mut all = true;
@@ -278,7 +281,7 @@ async fn known(
 }
 
 /// Whether a unit has a machine, though that may not have done anything about it yet.
-fn has_machine(unit: &Unit) -> bool {
+fn has_machine(unit: &UnitSummary) -> bool {
     unit.global || unit.current != DesiredState::Inactive || !unit.machines.is_empty()
 }
 
@@ -310,7 +313,7 @@ async fn on_machines(
     verb: Verb,
 ) -> Result<(Vec<UnitName>, bool), Error> {
     // One that waits for a machine would run once it has one, so that a pattern means it too.
-    let fits = |unit: &Unit| {
+    let fits = |unit: &UnitSummary| {
         !unit.name.is_template() && (has_machine(unit) || unit.desired != DesiredState::Inactive)
     };
     let (units, mut all) = known(client, console, args, verb, fits).await?;
@@ -369,7 +372,7 @@ impl Said {
 
     /// What a unit is to be told that nobody knows and that came without a file.
     fn missing(&self, unit: &UnitChanged) -> Option<ArgumentError> {
-        let Outcome::Failed { message } = &unit.outcome else { return None };
+        let ChangeOutcome::Failed { message } = &unit.outcome else { return None };
         // Other things may be wrong with a unit that has no generation, such as a record that cannot be read.
         let unknown =
             unit.generation == 0 && unit.was.is_none() && message.contains(" is not known");
@@ -397,13 +400,13 @@ impl Said {
             return Ok(None);
         }
         match unit.outcome {
-            Outcome::Refused { refusal } => {
+            ChangeOutcome::Refused { refusal } => {
                 self.all_well = false;
                 self.refused = true;
                 wait::refused(console, unit.name, refusal)?;
                 Ok(None)
             }
-            Outcome::Failed { message } => {
+            ChangeOutcome::Failed { message } => {
                 self.all_well = false;
                 // The message names the file, which mostly is the unit.
                 if message.contains(unit.name.as_str()) {
@@ -415,7 +418,7 @@ impl Said {
                 console.result(UnitResult { unit: unit.name, what })?;
                 Ok(None)
             }
-            Outcome::Differs => {
+            ChangeOutcome::Differs => {
                 self.differs = true;
                 console.warning(format_args!(
                     "{}: the cluster has another file of it, which was kept",

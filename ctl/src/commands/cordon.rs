@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use muster_client::{Client, escape};
-use muster_common::api::cordon::{CordonRequest, Cordoned, UncordonRequest};
+use muster_common::api::cordon::{CordonAnswer, CordonRequest, UncordonRequest};
 
 use super::user;
 use crate::cli::{CordonArgs, UncordonArgs};
@@ -21,7 +21,7 @@ pub(crate) async fn cordon(
     let machine = find(client, &args.machine).await?;
     let request = CordonRequest { by: user(), reason: args.reason.clone().unwrap_or_default() };
     let path = format!("/v1/machines/{}/cordon", escape(machine.as_str()));
-    let answer: Cordoned = client.post(&path, &request).await?;
+    let answer: CordonAnswer = client.post(&path, &request).await?;
     if console.is_json() {
         console.data(&json::pretty(&answer)?)?;
     } else {
@@ -38,7 +38,7 @@ pub(crate) async fn uncordon(
 ) -> Result<ExitCode, Error> {
     let machine = find(client, &args.machine).await?;
     let path = format!("/v1/machines/{}/uncordon", escape(machine.as_str()));
-    let answer: Cordoned = client.post(&path, &UncordonRequest { all: args.all }).await?;
+    let answer: CordonAnswer = client.post(&path, &UncordonRequest { all: args.all }).await?;
     if console.is_json() {
         console.data(&json::pretty(&answer)?)?;
     }

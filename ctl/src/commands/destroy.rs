@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use muster_client::Client;
-use muster_common::api::v1::{DestroyAnswer, Names, Until, WaitFor};
+use muster_common::api::v1::{DestroyAnswer, DestroyRequest, Until, WaitFor};
 use muster_common::unit::UnitName;
 
 use super::exit_code;
@@ -22,7 +22,7 @@ pub(crate) async fn run(
     args: &NamedArgs,
 ) -> Result<ExitCode, Error> {
     let words = pattern::expand(client, &args.units, "be destroyed", |_| true).await?;
-    let names = Names { names: pattern::names_of(&words)? };
+    let names = DestroyRequest { names: pattern::names_of(&words)? };
     let matched = words.iter().filter_map(|word| match word {
         Word::Matched(unit) => Some(unit.name.as_str()),
         Word::Named(_) => None,

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use muster_client::{Client, ClientError, Pieces, escape};
-use muster_common::api::drain::{DrainEvent, DrainRequest, Draining};
+use muster_common::api::drain::{DrainAnswer, DrainEvent, DrainRequest};
 use muster_common::cordon::{AtDeadline, DrainEnd};
 use muster_common::drain::{Course, Progress};
 use muster_common::machine::MachineId;
@@ -57,7 +57,7 @@ pub(crate) async fn run(
         dry_run: args.dry_run,
     };
     let path = format!("/v1/machines/{}/drain", escape(machine.as_str()));
-    let Draining { progress, revision } = client.post(&path, &request).await?;
+    let DrainAnswer { progress, revision } = client.post(&path, &request).await?;
     if args.dry_run {
         return rehearsed(console, &progress);
     }

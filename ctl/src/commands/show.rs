@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use http::StatusCode;
 use muster_client::{Client, ClientError, escape};
-use muster_common::api::v1::{Unit, UnitDetail, UnitStatus};
+use muster_common::api::v1::{UnitDetail, UnitStatus, UnitSummary};
 use muster_common::unit::UnitName;
 
 use crate::error::Error;
@@ -80,7 +80,7 @@ pub(crate) async fn status(
     arguments: &[String],
     machine: Option<&str>,
 ) -> Result<ExitCode, Error> {
-    let fits = |unit: &Unit| !unit.name.is_template() && !unit.machines.is_empty();
+    let fits = |unit: &UnitSummary| !unit.name.is_template() && !unit.machines.is_empty();
     let words = pattern::expand(client, arguments, "be shown: none is on a machine", fits).await?;
     let names = pattern::names_of(&words)?;
     let query = match machine {

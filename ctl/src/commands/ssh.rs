@@ -8,7 +8,7 @@ use std::os::unix::process::CommandExt as _;
 
 use http::StatusCode;
 use muster_client::{Client, ClientError, escape};
-use muster_common::api::v1::{Machines, Unit, UnitDetail};
+use muster_common::api::v1::{Machines, UnitDetail, UnitSummary};
 use muster_common::machine::{Machine, MachineId};
 use muster_common::unit::UnitName;
 
@@ -69,7 +69,7 @@ impl Connection {
 async fn one_matched(client: &Client, given: &str) -> Result<Option<UnitName>, Error> {
     let words = [given.to_owned()];
     let verb = "be gone to: none is on a machine";
-    let fits = |unit: &Unit| !unit.name.is_template() && !unit.machines.is_empty();
+    let fits = |unit: &UnitSummary| !unit.name.is_template() && !unit.machines.is_empty();
     let mut matched = Vec::new();
     for word in pattern::expand(client, &words, verb, fits).await? {
         match word {

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use muster_common::api::v1::{Machines, State, States, Unit, Units};
+use muster_common::api::v1::{Machines, ReportedState, States, UnitSummary, Units};
 use muster_common::machine::{Machine, MachineId};
 use muster_common::snapshot::{self, Snapshot, Unreadable};
 use muster_common::state::{DesiredState, ObservedState};
@@ -31,7 +31,7 @@ impl<'a> Rows<'a> {
     }
 
     /// One unit's row.
-    pub fn unit(&mut self, unit: &snapshot::Unit) -> Unit {
+    pub fn unit(&mut self, unit: &snapshot::Unit) -> UnitSummary {
         let facts = self.files.entry(unit.file).or_insert_with(|| {
             self.snapshot.files.get(&unit.file).map_or_else(FileFacts::default, |file| FileFacts {
                 hash: file.fleet_hash(),
@@ -39,7 +39,7 @@ impl<'a> Rows<'a> {
                 global: Requirements::of(&unit.name, file).is_ok_and(|r| r.global),
             })
         });
-        Unit {
+        UnitSummary {
             name: unit.name.clone(),
             hash: facts.hash.clone(),
             description: facts.description.clone(),
@@ -114,7 +114,7 @@ fn unreadable(snapshot: &Snapshot) -> Vec<Unreadable> {
 /// `list-unit-files`.
 pub fn units(snapshot: &Snapshot) -> Units {
     let mut rows = Rows::new(snapshot);
-    let units: Vec<Unit> = snapshot.units.values().map(|unit| rows.unit(unit)).collect();
+    let units: Vec<UnitSummary> = snapshot.units.values().map(|unit| rows.unit(unit)).collect();
     let machines = machines_of(snapshot, units.iter().flat_map(|u| &u.machines));
     Units { units, machines, unreadable: unreadable(snapshot) }
 }
@@ -125,7 +125,7 @@ pub fn states(snapshot: &Snapshot) -> States {
     for (name, reports) in &snapshot.states {
         for (machine, state) in reports {
             let (name, machine) = (name.clone(), machine.clone());
-            states.push(State { name, machine, state: state.clone() });
+            states.push(ReportedState { name, machine, state: state.clone() });
         }
     }
     let wanted = snapshot.units.values().filter(|unit| {

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use crate::machine::arrival::{Arrival, Report};
-use muster_common::api::v1::{Until, Wait, WaitEvent, WaitFor};
+use muster_common::api::v1::{Until, WaitEvent, WaitFor, WaitRequest};
 use muster_common::machine::{Machine, MachineId};
 use muster_common::refusal::{Refusal, UnitReason};
 use muster_common::snapshot::{Placement, Snapshot, homes};
@@ -70,7 +70,7 @@ pub struct News {
 
 impl Waiting {
     /// Begins to wait. A unit that is named twice is waited for as it was named last.
-    pub fn new(wait: Wait) -> Self {
+    pub fn new(wait: WaitRequest) -> Self {
         let watched = |wait| Watched { wait, told: None, refusal: None, unplaced: false };
         let open = wait.units.into_iter().map(|w| (w.name.clone(), watched(w))).collect();
         Self { open, asked: wait.revision > 0 }

@@ -26,7 +26,7 @@ impl Story {
     fn of(until: Until, asked: bool) -> Self {
         let wait = WaitFor { name: name(), until, generation: 2 };
         let revision = u64::from(asked);
-        let waiting = Waiting::new(Wait { units: vec![wait], revision });
+        let waiting = Waiting::new(WaitRequest { units: vec![wait], revision });
         Self { snapshot: Snapshot::default(), waiting }
     }
 

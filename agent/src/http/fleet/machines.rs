@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse as _, Response};
 use http::{HeaderValue, StatusCode, header};
-use muster_common::api::fleet::{Machine, MachinePage};
+use muster_common::api::fleet::{FleetMachine, MachinePage};
 use muster_common::machine::MachineId;
 use muster_common::text::{self, is_hidden, quoted};
 use muster_store::MAX_OPERATIONS;
@@ -23,7 +23,7 @@ pub(super) async fn list(State(app): State<App>, params: Params) -> Result<Respo
     let reader = app.view.fresh().await?;
     let answer = reader.read(|snapshot| {
         let (machines, next_page_token) = page.cut(snapshot.machines.values());
-        let machines = machines.into_iter().map(|machine| Machine {
+        let machines = machines.into_iter().map(|machine| FleetMachine {
             id: machine.id.to_string(),
             primary_ip: machine.address.clone(),
             metadata: snapshot.metadata_of(&machine.id),

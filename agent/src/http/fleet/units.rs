@@ -5,8 +5,8 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::response::Response;
 use http::StatusCode;
-use muster_common::api::fleet::{Unit, UnitPage};
-use muster_common::api::v1::{Outcome, UnitChange};
+use muster_common::api::fleet::{FleetUnit, UnitPage};
+use muster_common::api::v1::{ChangeOutcome, UnitChange};
 use muster_common::snapshot::{self, Snapshot};
 use muster_common::state::DesiredState;
 use muster_common::unit::{Requirements, UnitFile, check};
@@ -41,20 +41,20 @@ pub(super) async fn get(State(app): State<App>, item: Item) -> Result<Response, 
         let (current, desired) = (current(snapshot, record), record.desired);
         let found = unit(snapshot, record);
         let current = awaited(current, desired, || cluster.was_launched(&name, now));
-        Some(Unit { current_state: current.to_string(), ..found })
+        Some(FleetUnit { current_state: current.to_string(), ..found })
     });
     let found = found.ok_or_else(not_there)?;
     Ok(json(StatusCode::OK, &found))
 }
 
-fn unit(snapshot: &Snapshot, unit: &snapshot::Unit) -> Unit {
+fn unit(snapshot: &Snapshot, unit: &snapshot::Unit) -> FleetUnit {
     let file = snapshot.files.get(&unit.file);
     let global =
         file.is_some_and(|file| Requirements::of(&unit.name, file).is_ok_and(|r| r.global));
     // A global unit is on many machines, so fleet names none.
     let places = snapshot.places.get(&unit.name).filter(|_| !global);
     let machine = places.and_then(|places| snapshot::homes(places).next()).map(|(id, _)| id);
-    Unit {
+    FleetUnit {
         name: unit.name.to_string(),
         options: file.map(|file| file.options().to_vec()).unwrap_or_default(),
         desired_state: unit.desired.to_string(),
@@ -128,14 +128,14 @@ pub(super) async fn put(
         tracing::warn!(warning, "a unit file came in over fleet's API");
     }
     match answer.map(|unit| unit.outcome) {
-        Some(Outcome::Failed { message }) => Err(ApiError::conflict(message)),
+        Some(ChangeOutcome::Failed { message }) => Err(ApiError::conflict(message)),
         _ if replaces => Ok(StatusCode::CREATED),
         _ => Ok(StatusCode::NO_CONTENT),
     }
 }
 
 /// The unit in a body.
-fn read(mut body: Value) -> Result<Unit, ApiError> {
+fn read(mut body: Value) -> Result<FleetUnit, ApiError> {
     fold_keys(&mut body, &["name", "options", "desiredState"]);
     for option in body.get_mut("options").and_then(Value::as_array_mut).into_iter().flatten() {
         fold_keys(option, &["section", "name", "value"]);

@@ -3,7 +3,7 @@
 use axum::extract::{Path, State};
 use axum::response::Response;
 use http::StatusCode;
-use muster_common::api::cordon::{CordonRequest, Cordoned, UncordonRequest};
+use muster_common::api::cordon::{CordonAnswer, CordonRequest, UncordonRequest};
 use muster_common::cordon::Holder;
 use muster_common::machine::MachineId;
 use muster_common::snapshot::Snapshot;
@@ -22,7 +22,7 @@ pub(super) async fn cordon(
     let CordonRequest { by, reason } = request;
     let order = Order { holder: Holder::Person, by: by.into(), reason: reason.into() };
     let cordon = Cordons::new(app.registry.clone()).cordon(&machine, order).await?;
-    Ok(json(StatusCode::OK, &Cordoned { machine, cordon: Some(cordon) }))
+    Ok(json(StatusCode::OK, &CordonAnswer { machine, cordon: Some(cordon) }))
 }
 
 pub(super) async fn uncordon(
@@ -38,7 +38,7 @@ pub(super) async fn uncordon(
     } else {
         cordons.uncordon(&machine, &Holder::Person).await?
     };
-    Ok(json(StatusCode::OK, &Cordoned { machine, cordon }))
+    Ok(json(StatusCode::OK, &CordonAnswer { machine, cordon }))
 }
 
 /// A machine that is here, or that something is known of.

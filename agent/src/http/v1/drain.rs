@@ -7,7 +7,7 @@ use axum::response::Response;
 use axum::response::sse::{Event, Sse};
 use futures::stream::Stream;
 use http::StatusCode;
-use muster_common::api::drain::{DrainEvent, DrainRequest, Draining};
+use muster_common::api::drain::{DrainAnswer, DrainEvent, DrainRequest};
 use muster_common::cordon::Holder;
 use tokio::sync::mpsc;
 
@@ -34,7 +34,7 @@ pub(super) async fn drain(
     if dry_run {
         let reader = app.view.fresh().await?;
         let progress = reader.decide(|cluster| cluster.rehearse_drain(&machine));
-        return Ok(json(StatusCode::OK, &Draining { progress, revision: 0 }));
+        return Ok(json(StatusCode::OK, &DrainAnswer { progress, revision: 0 }));
     }
     let order = Order { holder: Holder::Person, by: by.into(), reason: reason.into() };
     let cordons = Cordons::new(app.registry.clone());
@@ -42,7 +42,7 @@ pub(super) async fn drain(
     let revision = cordon.revision;
     let reader = app.view.at_least(revision).await?;
     let progress = reader.decide(|cluster| cluster.drain(&machine));
-    Ok(json(StatusCode::OK, &Draining { progress, revision }))
+    Ok(json(StatusCode::OK, &DrainAnswer { progress, revision }))
 }
 
 pub(super) async fn progress(

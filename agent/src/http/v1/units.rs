@@ -8,7 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use axum::extract::State;
 use axum::response::Response;
 use http::StatusCode;
-use muster_common::api::v1::{Change, ChangeAnswer, DestroyAnswer, Names, Outcome, UnitChanged};
+use muster_common::api::v1::{
+    ChangeAnswer, ChangeOutcome, ChangeRequest, DestroyAnswer, DestroyRequest, UnitChanged,
+};
 use muster_common::decision::{UnitWrite, UnitWritten};
 use muster_common::unit::UnitName;
 use muster_store::Destroyed;
@@ -25,7 +27,7 @@ const ATTEMPTS: usize = 5;
 
 pub(super) async fn change(
     State(app): State<App>,
-    Body(change): Body<Change>,
+    Body(change): Body<ChangeRequest>,
 ) -> Result<Response, ApiError> {
     let dry_run = change.dry_run;
     let request = Request::read(change).map_err(ApiError::bad_request)?;
@@ -69,7 +71,7 @@ pub(in crate::http) async fn carry_out(
     for place in open {
         if let Some(answer) = answers.get_mut(&place) {
             let message = format!("{} kept changing while it was written; try again", answer.name);
-            answer.outcome = Outcome::Failed { message };
+            answer.outcome = ChangeOutcome::Failed { message };
         }
     }
     Ok(ChangeAnswer { units: answers.into_values().collect(), revision })
@@ -94,7 +96,7 @@ async fn write(app: &App, writes: Vec<UnitWrite>) -> Result<(u64, BTreeSet<UnitN
 
 pub(super) async fn destroy(
     State(app): State<App>,
-    Body(names): Body<Names>,
+    Body(names): Body<DestroyRequest>,
 ) -> Result<Response, ApiError> {
     let destroyed = destroy_unused(&app, &names.names).await?;
     let answer = DestroyAnswer {

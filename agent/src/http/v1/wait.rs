@@ -9,7 +9,7 @@ use axum::extract::State;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use futures::StreamExt;
 use futures::stream::{self as streams, Stream};
-use muster_common::api::v1::{Wait, WaitEvent};
+use muster_common::api::v1::{WaitEvent, WaitRequest};
 use serde::Serialize;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -44,7 +44,7 @@ const BACKLOG: usize = 256;
 pub(super) async fn wait(
     State(app): State<App>,
     caller: Caller,
-    Body(wait): Body<Wait>,
+    Body(wait): Body<WaitRequest>,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, ApiError> {
     let held = app.take(&app.quotas().streams, caller)?;
     let reader = match wait.revision {
