@@ -16,9 +16,9 @@ use std::time::Duration;
 use bollard::models::ContainerInspectResponse;
 use bollard::query_parameters::RemoveVolumeOptions;
 use futures::StreamExt as _;
+use muster_common::machine::ContainerEngine;
 use muster_common::state::ActiveState;
 use muster_common::unit::{FileHash, UnitName};
-use musterd::machine::registration::Containers;
 use musterd::runner::docker::Docker;
 use musterd::runner::{Outcome, Runner, RunnerError, Seen};
 use support::engine::Engine;
@@ -445,7 +445,7 @@ async fn what_has_a_units_name_is_told_before_its_file_is_taken_in() {
             "" => case.engine.make_foreign(&case.container()).await,
             _ => case.engine.make_of(&case.container(), case.unit.as_str(), cluster).await,
         }
-        case.runner.answers().wait_for(|engine| *engine == Containers::Up).await.unwrap();
+        case.runner.answers().wait_for(|engine| *engine == ContainerEngine::Up).await.unwrap();
         assert!(!case.see().await.observed.foreign, "how could it know?");
         let text = case.engine.container("RunInit=yes\nExec=sleep 1000000");
         let refused = case.runner.write(&case.unit, FileHash::of(&text), &text).await;

@@ -23,7 +23,7 @@ use certificates::Certificates;
 use clap::Parser as _;
 use muster_store::Registry;
 use musterd::config::{Config, Flags};
-use musterd::telemetry::health::Status;
+use musterd::telemetry::health::HealthStatus;
 use ports::free_port;
 use support::Machine;
 
@@ -120,7 +120,7 @@ impl File {
 }
 
 /// Runs a daemon's core on what is configured until its status is as it should be.
-async fn until(config: &Config, holds: impl Fn(&Status) -> bool) -> Status {
+async fn until(config: &Config, holds: impl Fn(&HealthStatus) -> bool) -> HealthStatus {
     let etcd = config.etcd.as_ref().unwrap();
     let store = muster_store::open_etcd(etcd.options()).await.unwrap();
     let mut machine = Machine::new("m1", "10.0.0.1");
@@ -147,7 +147,7 @@ async fn a_daemon_that_trusts_another_authority_says_so() {
     let etcd = Etcd::start(&certificates);
     let config = File::of(&etcd.endpoint, &other, &certificates).load();
     // Before etcd listens it is something else that is wrong.
-    let told = |status: &Status| {
+    let told = |status: &HealthStatus| {
         let problem = status.store.problem.as_deref().unwrap_or_default();
         problem.contains(&format!("{}: invalid peer certificate", etcd.endpoint))
             && problem.ends_with("etcd.ca_file must hold the authority that signed its certificate")

@@ -6,10 +6,10 @@ mod support;
 
 use std::time::Duration;
 
-use muster_common::machine::{Machine, RunnerKind};
+use muster_common::machine::{ContainerEngine, Machine, RunnerKind};
 use muster_store::Registry;
 use musterd::Health;
-use musterd::machine::registration::{Containers, RegistrationLoop};
+use musterd::machine::registration::RegistrationLoop;
 use musterd::telemetry::health;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -21,7 +21,7 @@ const SHORT: Duration = Duration::from_millis(200);
 /// A machine whose engine does as it is told.
 struct Case {
     registry: Registry,
-    engine: watch::Sender<Containers>,
+    engine: watch::Sender<ContainerEngine>,
     _keeper: AbortOnDropHandle<()>,
     _disk: tempfile::TempDir,
 }
@@ -33,7 +33,7 @@ impl Case {
             "id": "m1", "address": "192.0.2.1", "runners": ["systemd"],
         }))
         .unwrap();
-        let engine = watch::Sender::new(Containers::Absent);
+        let engine = watch::Sender::new(ContainerEngine::Absent);
         let ttl = Duration::from_secs(10);
         let keeper =
             RegistrationLoop::new(machine, ttl, registry.clone(), disk.path(), Health::new())
@@ -57,35 +57,35 @@ impl Case {
         .await;
     }
 
-    fn is(&self, engine: Containers) {
+    fn is(&self, engine: ContainerEngine) {
         self.engine.send_replace(engine);
     }
 }
 
-fn lost() -> Containers {
-    Containers::Lost("no such file".to_owned())
+fn lost() -> ContainerEngine {
+    ContainerEngine::Lost("no such file".to_owned())
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_engine_that_is_silent_for_a_moment_is_told_of_and_keeps_its_units() {
     let case = Case::new(LONG);
     case.until(false, None).await;
-    case.is(Containers::Up);
+    case.is(ContainerEngine::Up);
     case.until(true, None).await;
     case.is(lost());
     case.until(true, Some("no such file")).await;
-    case.is(Containers::Up);
+    case.is(ContainerEngine::Up);
     case.until(true, None).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_engine_that_stays_away_is_withdrawn_and_told_of_again_when_it_is_back() {
     let case = Case::new(SHORT);
-    case.is(Containers::Up);
+    case.is(ContainerEngine::Up);
     case.until(true, None).await;
     case.is(lost());
     case.until(false, Some("no such file")).await;
-    case.is(Containers::Up);
+    case.is(ContainerEngine::Up);
     case.until(true, None).await;
     // Its next silence is a new one.
     case.is(lost());
@@ -106,7 +106,7 @@ async fn a_machine_that_lost_its_lease_meanwhile_says_the_same() {
 #[tokio::test(start_paused = true)]
 async fn the_daemon_is_unwell_while_an_engine_that_it_had_is_away() {
     let health = Health::new();
-    let engine = watch::Sender::new(Containers::Absent);
+    let engine = watch::Sender::new(ContainerEngine::Absent);
     let task = tokio::spawn({
         let (health, engine) = (health.clone(), engine.subscribe());
         async move { health::watch_containers(&health, engine).await }
@@ -114,13 +114,13 @@ async fn the_daemon_is_unwell_while_an_engine_that_it_had_is_away() {
     let told = async |ok: Option<bool>| {
         let mut status = health.subscribe();
         let said = status.wait_for(|status| {
-            let part = status.parts().find(|(name, _)| *name == "containers");
+            let part = status.components().find(|(name, _)| *name == "containers");
             part.map(|(_, part)| part.ok) == ok
         });
         tokio::time::timeout(Duration::from_secs(30), said).await.unwrap().unwrap();
     };
     told(None).await;
-    engine.send_replace(Containers::Up);
+    engine.send_replace(ContainerEngine::Up);
     told(Some(true)).await;
     engine.send_replace(lost());
     told(Some(false)).await;

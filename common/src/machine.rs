@@ -104,6 +104,18 @@ pub enum RunnerKind {
     Docker,
 }
 
+/// The state of a machine's container engine, as its daemon sees it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum ContainerEngine {
+    /// There is none, as far as is known.
+    #[default]
+    Absent,
+    /// It answers.
+    Up,
+    /// It did, and does not any more, for this reason.
+    Lost(String),
+}
+
 /// A machine as it registered itself, under its lease.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Machine {

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use muster_common::machine::{Machine, MachineId, RunnerKind};
+use muster_common::machine::{ContainerEngine, Machine, MachineId, RunnerKind};
 use muster_store::Registry;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::host::{identity, modes};
 use crate::machine::converge::{Converge, Parts};
 use crate::machine::ledger::Ledger;
-use crate::machine::registration::{Containers, RegistrationLoop};
+use crate::machine::registration::RegistrationLoop;
 use crate::machine::{last_known, shutdown};
 use crate::runner::docker::{self, Docker};
 use crate::runner::systemd::Systemd;
@@ -172,7 +172,7 @@ async fn core(
     metadata: Option<watch::Receiver<BTreeMap<String, String>>>,
     registry: Registry,
     runner: Arc<dyn Runner>,
-    containers: Option<watch::Receiver<Containers>>,
+    containers: Option<watch::Receiver<ContainerEngine>>,
     shutdown: CancellationToken,
     health: Health,
 ) -> Result<(), RunError> {

@@ -58,7 +58,7 @@ pub async fn run_daemon(config: Config, flags: Flags, level: logs::Level) -> any
         if let Some(containers) = &containers {
             collectors.push(Box::new(Gauges::new(containers)));
         }
-        let metrics = Metrics::with(health.clone(), collectors);
+        let metrics = Metrics::with_collectors(health.clone(), collectors);
         let app = App::new(Parts {
             registry: registry.clone(),
             view: view.clone(),
@@ -90,7 +90,7 @@ pub async fn run_daemon(config: Config, flags: Flags, level: logs::Level) -> any
             );
         }
         let serving = tokio::spawn(serve::serve(sockets, app, shutdown.clone()));
-        tokio::spawn(health::tell(health.subscribe(), shutdown.clone()));
+        tokio::spawn(health::log_transitions(health.subscribe(), shutdown.clone()));
         let rebooting = role::Parts {
             machine: settings.machine_id.clone(),
             config: config.reboot.clone(),

@@ -99,7 +99,7 @@ impl App {
     }
 
     fn refused(&self, quota: &Quota, full: Full) -> ApiError {
-        self.metrics.refused(quota.reason);
+        self.metrics.count_refusal(quota.reason);
         full.into()
     }
 
@@ -169,7 +169,7 @@ async fn observe(
         _ => response,
     };
     no_sniffing(&mut response);
-    app.metrics.request(&route, method.as_str(), response.status().as_u16());
+    app.metrics.count_request(&route, method.as_str(), response.status().as_u16());
     tracing::debug!(
         %method,
         path,

@@ -464,7 +464,7 @@ impl<'a> Lead<'a> {
         view.changed = false;
         let began = std::time::Instant::now();
         let plan = view.scheduler.plan();
-        self.health.planned(began.elapsed());
+        self.health.record_plan(began.elapsed());
         if plan.moves.is_empty() {
             return Ok(());
         }
@@ -473,7 +473,7 @@ impl<'a> Lead<'a> {
             Ok(committed) => {
                 self.wait_for = committed.revision;
                 let conflicts = committed.conflicts.len() as u64;
-                self.health.count(|c| {
+                self.health.update_counters(|c| {
                     c.decisions += decisions as u64;
                     c.conflicts += conflicts;
                 });

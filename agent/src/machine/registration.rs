@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use muster_common::machine::{Machine, MachineId, RunnerKind};
+use muster_common::machine::{ContainerEngine, Machine, MachineId, RunnerKind};
 use muster_store::{Lease, LeaseId, Presence, Registry, RegistryError, StoreError};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, watch};
@@ -49,25 +49,13 @@ pub fn lease_for(ttl: Duration) -> Duration {
     (ttl * 3 / 5).max(SHORTEST)
 }
 
-/// How a machine's container engine is.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub enum Containers {
-    /// There is none, as far as is known.
-    #[default]
-    Absent,
-    /// It answers.
-    Up,
-    /// It did, and does not any more, for this reason.
-    Lost(String),
-}
-
 /// What the record says that may change: whether the container engine runs units, why not although it did, and metadata.
 type Told = (bool, Option<String>, BTreeMap<String, String>);
 
 /// Keeps this machine registered.
 pub struct RegistrationLoop {
     machine: Machine,
-    containers: watch::Receiver<Containers>,
+    containers: watch::Receiver<ContainerEngine>,
     metadata: watch::Receiver<BTreeMap<String, String>>,
     /// How long it may be silent before it counts as gone.
     silence_grace: Duration,
@@ -108,7 +96,7 @@ impl RegistrationLoop {
         Self {
             metadata: watch::channel(machine.metadata.clone()).1,
             machine,
-            containers: watch::channel(Containers::Absent).1,
+            containers: watch::channel(ContainerEngine::Absent).1,
             silence_grace: SILENCE_GRACE,
             silent: Mutex::new(None),
             told: Mutex::new(None),
@@ -123,7 +111,7 @@ impl RegistrationLoop {
 
     /// The same for a machine whose container engine comes and goes.
     #[must_use]
-    pub fn with_container_engine(self, containers: watch::Receiver<Containers>) -> Self {
+    pub fn with_container_engine(self, containers: watch::Receiver<ContainerEngine>) -> Self {
         Self { containers, ..self }
     }
 
@@ -145,7 +133,7 @@ impl RegistrationLoop {
         let metadata = self.metadata.borrow().clone();
         let mut silent = self.silent.lock().unwrap_or_else(PoisonError::into_inner);
         match containers {
-            Containers::Lost(problem) => {
+            ContainerEngine::Lost(problem) => {
                 let gone = *silent.get_or_insert_with(Instant::now) + self.silence_grace;
                 // It may be on its way up again: its units stay its own, and new ones may come.
                 let silence_grace = Instant::now() < gone;
@@ -153,7 +141,7 @@ impl RegistrationLoop {
             }
             other => {
                 *silent = None;
-                ((other == Containers::Up, None, metadata), None)
+                ((other == ContainerEngine::Up, None, metadata), None)
             }
         }
     }
@@ -209,8 +197,8 @@ impl RegistrationLoop {
             let asked = Instant::now();
             match tokio::time::timeout(ATTEMPT, self.register(lease)).await {
                 Ok(Ok(Some(presence))) => {
-                    self.health.well(|s| &mut s.store);
-                    self.health.well(|s| &mut s.lease);
+                    self.health.set_ok(|s| &mut s.store);
+                    self.health.set_ok(|s| &mut s.lease);
                     tracing::info!(machine = %self.machine.id, lease = presence.lease.id.0, "registered");
                     let granted = presence.lease;
                     lease = Some(granted.id);
@@ -229,8 +217,9 @@ impl RegistrationLoop {
     }
 
     fn unreachable(&self, problem: &str) {
-        self.health.ill(|s| &mut s.store, problem.to_owned());
-        self.health.ill(|s| &mut s.lease, "not registered: the store does not answer".to_owned());
+        self.health.set_failed(|s| &mut s.store, problem.to_owned());
+        self.health
+            .set_failed(|s| &mut s.lease, "not registered: the store does not answer".to_owned());
         self.stand(Registration::Unreachable);
     }
 
@@ -255,8 +244,8 @@ impl RegistrationLoop {
                 if self.health.status().lease.problem.as_ref() != Some(&problem) {
                     tracing::error!(problem, "this machine cannot be registered");
                 }
-                self.health.well(|s| &mut s.store);
-                self.health.ill(|s| &mut s.lease, problem);
+                self.health.set_ok(|s| &mut s.store);
+                self.health.set_failed(|s| &mut s.lease, problem);
                 return Ok(None);
             }
             Found::Nobody | Found::Us => {}
@@ -323,14 +312,14 @@ impl RegistrationLoop {
             // Nobody can say that it is gone while the store is away; our own clock says when it cannot be relied on.
             if Instant::now() >= ends {
                 let problem = "the lease has run out, and the store does not answer".to_owned();
-                self.health.ill(|s| &mut s.lease, problem);
+                self.health.set_failed(|s| &mut s.lease, problem);
             }
             let sent = Instant::now();
             let patience = (lease.ttl / 3).max(RETRY);
             match tokio::time::timeout(patience, self.registry.keep_alive(lease.id)).await {
                 Ok(Ok(prolonged)) => {
-                    self.health.well(|s| &mut s.store);
-                    self.health.well(|s| &mut s.lease);
+                    self.health.set_ok(|s| &mut s.store);
+                    self.health.set_ok(|s| &mut s.lease);
                     match self.registration_is_ours(lease.id).await {
                         Some(true) | None => {
                             next = sent + prolonged.ttl / 3;
@@ -341,17 +330,19 @@ impl RegistrationLoop {
                 }
                 Ok(Err(StoreError::LeaseGone { .. })) => {
                     tracing::warn!(lease = lease.id.0, "the lease is gone; registering again");
-                    self.health.ill(|s| &mut s.lease, "the lease was lost".to_owned());
+                    self.health.set_failed(|s| &mut s.lease, "the lease was lost".to_owned());
                     return;
                 }
                 Ok(Err(error)) => {
-                    self.health.ill(|s| &mut s.store, error_chain(&error));
+                    self.health.set_failed(|s| &mut s.store, error_chain(&error));
                     next = Instant::now() + RETRY;
                 }
                 // The next try goes to another endpoint.
                 Err(_) => {
-                    self.health
-                        .ill(|s| &mut s.store, "the store does not answer in time".to_owned());
+                    self.health.set_failed(
+                        |s| &mut s.store,
+                        "the store does not answer in time".to_owned(),
+                    );
                     next = Instant::now();
                 }
             }

@@ -79,7 +79,7 @@ impl Gate {
     }
 
     fn hold(&self, place: OwnedSemaphorePermit) -> Hold {
-        Hold { _place: place, _counted: self.metrics.connection(&self.name) }
+        Hold { _place: place, _counted: self.metrics.open_connection(&self.name) }
     }
 
     /// A turn in the queue for a place, unless so many wait that it would be in vain. Kept connections are asked to end.
@@ -133,7 +133,7 @@ impl Gate {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        self.metrics.refused(reason);
+        self.metrics.count_refusal(reason);
         if self.is_news() {
             tracing::warn!(listener = self.name, why = message, "connections are refused");
         }
@@ -156,7 +156,7 @@ impl Gate {
 
     /// A connection could not be accepted: says so, makes room, and waits.
     pub(super) async fn failed(&self, error: &std::io::Error, pause: Duration) {
-        self.metrics.refused("accept");
+        self.metrics.count_refusal("accept");
         self.crowd.send_modify(|times| *times += 1);
         if self.is_news() {
             tracing::warn!(listener = self.name, %error, "cannot accept a connection");

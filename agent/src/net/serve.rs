@@ -262,7 +262,7 @@ impl Service<Request<Incoming>> for Entry {
         if let Some((arrival, names)) = &self.arrival
             && let Err(refused) = door::check(&parts, |host| names.is_ours(host, *arrival))
         {
-            self.app.metrics.refused(refused.reason);
+            self.app.metrics.count_refusal(refused.reason);
             tracing::debug!(
                 caller = ?self.caller,
                 reason = refused.reason,

@@ -26,7 +26,7 @@ use super::{drain, publish};
 use crate::config::Reboot;
 use crate::stdx::errors::error_chain;
 use crate::stdx::timer::sleep_for_opt;
-use crate::telemetry::health::{Health, Status, unix_seconds};
+use crate::telemetry::health::{Health, HealthStatus, unix_seconds};
 use crate::view::{Reader, View};
 
 /// How long the store may take to answer about slots.
@@ -88,7 +88,7 @@ pub(super) struct Role {
     /// The cluster, while it is looked at.
     pub(super) reader: Option<Reader>,
     /// How the daemon is.
-    pub(super) health: watch::Receiver<Status>,
+    pub(super) health: watch::Receiver<HealthStatus>,
     disk: Disk,
     group_news: mpsc::Receiver<RebootNews>,
     published: Option<HostStatus>,

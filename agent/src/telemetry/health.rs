@@ -1,12 +1,12 @@
 //! How the daemon is, for whoever asks: `/healthz`, `/metrics`, the status line of its unit.
 //!
-//! Owns the one place where the daemon's parts say how they fare. It never acts on it.
+//! Owns the one place where the daemon's components say whether they work. It never acts on it.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use muster_common::machine::MachineId;
+use muster_common::machine::{ContainerEngine, MachineId};
 use muster_common::unit::UnitName;
 use muster_store::Registry;
 use prometheus_client::metrics::histogram::Histogram;
@@ -14,15 +14,14 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::machine::ledger::Ledger;
-use crate::machine::registration::Containers;
 use crate::stdx::errors::error_chain;
 
 /// How often the store is asked whether it is there, and how long it may take to answer.
 const ASK: Duration = Duration::from_secs(10);
 
-/// How one part fares.
+/// The health of one component of the daemon.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Part {
+pub struct ComponentHealth {
     /// Whether it does its work.
     pub ok: bool,
     /// Seconds since the Unix epoch at which `ok` last changed; for people only.
@@ -31,20 +30,20 @@ pub struct Part {
     pub problem: Option<String>,
 }
 
-/// How the daemon is.
+/// The health of the daemon, as `/healthz` and `/metrics` tell it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Status {
+pub struct HealthStatus {
     /// The store answers.
-    pub store: Part,
+    pub store: ComponentHealth,
     /// This machine is registered under a live lease.
-    pub lease: Part,
+    pub lease: ComponentHealth,
     /// The runner is connected.
-    pub runner: Part,
+    pub runner: ComponentHealth,
     /// The container engine answers; not told where there never was one.
-    pub containers: Part,
+    pub containers: ComponentHealth,
     /// This machine's placements are known from the store, not just from disk.
-    pub placements: Part,
-    /// Parts that this daemon does without: its roles do not need them.
+    pub placements: ComponentHealth,
+    /// Components that this daemon does without: its roles do not need them.
     pub absent: BTreeSet<&'static str>,
     /// Whether everything placed on this machine has been reported to the store once, under the lease it has now.
     pub reported: bool,
@@ -79,9 +78,9 @@ pub struct Counters {
     pub elections: u64,
 }
 
-impl Status {
-    /// What must work for the daemon to do its work, by name.
-    pub fn parts(&self) -> impl Iterator<Item = (&'static str, &Part)> {
+impl HealthStatus {
+    /// The components that must work for the daemon to do its work, by name.
+    pub fn components(&self) -> impl Iterator<Item = (&'static str, &ComponentHealth)> {
         let all = [
             ("store", &self.store),
             ("lease", &self.lease),
@@ -96,7 +95,7 @@ impl Status {
 /// The shared status. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Health {
-    status: Arc<watch::Sender<Status>>,
+    status: Arc<watch::Sender<HealthStatus>>,
     plan_seconds: Histogram,
     /// What is remembered of this machine's units, once somebody does.
     ledger: Arc<OnceLock<Arc<Mutex<Ledger>>>>,
@@ -109,7 +108,7 @@ const PLAN_SECONDS: [f64; 8] = [0.0001, 0.0004, 0.0016, 0.0064, 0.0256, 0.1, 0.4
 impl Default for Health {
     fn default() -> Self {
         Self {
-            status: Arc::new(watch::Sender::new(Status::default())),
+            status: Arc::new(watch::Sender::new(HealthStatus::default())),
             plan_seconds: Histogram::new(PLAN_SECONDS),
             ledger: Arc::default(),
         }
@@ -122,60 +121,69 @@ impl Health {
         Self::default()
     }
 
-    /// As it is now.
-    pub fn status(&self) -> Status {
+    /// The status as it is now.
+    pub fn status(&self) -> HealthStatus {
         self.status.borrow().clone()
     }
 
     /// Whether a unit is one that this daemon has put on its machine; `None` where it puts none there.
-    pub fn owns(&self, unit: &UnitName) -> Option<bool> {
+    pub fn owns_unit(&self, unit: &UnitName) -> Option<bool> {
         let ledger = self.ledger.get()?.lock().unwrap_or_else(PoisonError::into_inner);
         Some(ledger.get(unit).is_some())
     }
 
     /// Whether a unit is one that this daemon took off its machine a short time ago; `None` where it puts none there.
-    pub fn had_lately(&self, unit: &UnitName) -> Option<bool> {
+    pub fn had_unit_lately(&self, unit: &UnitName) -> Option<bool> {
         let ledger = self.ledger.get()?.lock().unwrap_or_else(PoisonError::into_inner);
         Some(ledger.had_lately(unit, Instant::now()))
     }
 
-    /// Says where the units are remembered. Whoever is first is believed.
-    pub fn remember(&self, ledger: &Arc<Mutex<Ledger>>) {
+    /// Sets the ledger of this machine's units. The first one stays.
+    pub fn set_ledger(&self, ledger: &Arc<Mutex<Ledger>>) {
         let _ = self.ledger.set(Arc::clone(ledger));
     }
 
-    /// Told of every change.
-    pub fn subscribe(&self) -> watch::Receiver<Status> {
+    /// A receiver of every change.
+    pub fn subscribe(&self) -> watch::Receiver<HealthStatus> {
         self.status.subscribe()
     }
 
-    /// Notes that a part works.
-    pub(crate) fn well(&self, part: fn(&mut Status) -> &mut Part) {
-        self.set(part, true, None);
+    /// Notes that a component works.
+    pub(crate) fn set_ok(&self, component: fn(&mut HealthStatus) -> &mut ComponentHealth) {
+        self.set(component, true, None);
     }
 
-    /// Notes that a part does not work, and why.
-    pub(crate) fn ill(&self, part: fn(&mut Status) -> &mut Part, problem: String) {
-        self.set(part, false, Some(problem));
+    /// Notes that a component has failed, and why.
+    pub(crate) fn set_failed(
+        &self,
+        component: fn(&mut HealthStatus) -> &mut ComponentHealth,
+        problem: String,
+    ) {
+        self.set(component, false, Some(problem));
     }
 
-    fn set(&self, part: fn(&mut Status) -> &mut Part, ok: bool, problem: Option<String>) {
+    fn set(
+        &self,
+        component: fn(&mut HealthStatus) -> &mut ComponentHealth,
+        ok: bool,
+        problem: Option<String>,
+    ) {
         self.status.send_if_modified(|status| {
-            let part = part(status);
-            if part.ok == ok && part.problem == problem && part.since != 0 {
+            let found = component(status);
+            if found.ok == ok && found.problem == problem && found.since != 0 {
                 return false;
             }
-            if part.ok != ok || part.since == 0 {
-                part.since = unix_seconds();
+            if found.ok != ok || found.since == 0 {
+                found.since = unix_seconds();
             }
-            part.ok = ok;
-            part.problem = problem;
+            found.ok = ok;
+            found.problem = problem;
             true
         });
     }
 
-    /// Changes anything else.
-    pub(crate) fn update(&self, change: impl FnOnce(&mut Status)) {
+    /// Changes the rest of the status; who waits for a change is woken if there is one.
+    pub(crate) fn update(&self, change: impl FnOnce(&mut HealthStatus)) {
         self.status.send_if_modified(|status| {
             let before = status.clone();
             change(status);
@@ -183,19 +191,19 @@ impl Health {
         });
     }
 
-    /// How long plans took, in seconds, for whoever shows it.
+    /// The histogram of how long plans took, in seconds.
     pub(crate) fn plan_seconds(&self) -> Histogram {
         self.plan_seconds.clone()
     }
 
-    /// Counts a plan that was made while leading.
-    pub(crate) fn planned(&self, took: Duration) {
+    /// Counts a plan that was made while leading, and how long it took.
+    pub(crate) fn record_plan(&self, took: Duration) {
         self.plan_seconds.observe(took.as_secs_f64());
-        self.count(|c| c.plans += 1);
+        self.update_counters(|c| c.plans += 1);
     }
 
-    /// Counts without waking those who wait for a change.
-    pub(crate) fn count(&self, change: impl FnOnce(&mut Counters)) {
+    /// Changes the counters without waking those who wait for a change.
+    pub(crate) fn update_counters(&self, change: impl FnOnce(&mut Counters)) {
         self.status.send_if_modified(|status| {
             change(&mut status.counters);
             false
@@ -203,17 +211,20 @@ impl Health {
     }
 }
 
-/// Logs what stops working and what works again, until `shutdown`: whoever reads the log of a daemon that does nothing
+/// Logs which components fail and which recover, until `shutdown`: whoever reads the log of a daemon that does nothing
 /// is to find the reason there.
-pub async fn tell(mut status: watch::Receiver<Status>, shutdown: CancellationToken) {
-    let mut told = Status::default();
+pub async fn log_transitions(
+    mut status: watch::Receiver<HealthStatus>,
+    shutdown: CancellationToken,
+) {
+    let mut told = HealthStatus::default();
     while let Some(Ok(())) = shutdown.run_until_cancelled(status.changed()).await {
         let now = status.borrow_and_update().clone();
-        for (part, problem) in news(&told, &now) {
+        for (component, problem) in transitions(&told, &now) {
             if let Some(problem) = problem {
-                tracing::warn!(part, problem, "does not work");
+                tracing::warn!(component, problem, "component failed");
             } else {
-                tracing::info!(part, "works again");
+                tracing::info!(component, "component recovered");
             }
         }
         told = now;
@@ -221,12 +232,12 @@ pub async fn tell(mut status: watch::Receiver<Status>, shutdown: CancellationTok
 }
 
 /// Notes how the container engine is, for as long as that can be told.
-pub async fn watch_containers(health: &Health, mut containers: watch::Receiver<Containers>) {
+pub async fn watch_containers(health: &Health, mut containers: watch::Receiver<ContainerEngine>) {
     loop {
         match &*containers.borrow_and_update() {
-            Containers::Absent => {}
-            Containers::Up => health.well(|s| &mut s.containers),
-            Containers::Lost(problem) => health.ill(
+            ContainerEngine::Absent => {}
+            ContainerEngine::Up => health.set_ok(|s| &mut s.containers),
+            ContainerEngine::Lost(problem) => health.set_failed(
                 |s| &mut s.containers,
                 format!("the container engine does not answer: {problem}"),
             ),
@@ -243,10 +254,10 @@ pub async fn watch_store(health: Health, registry: Registry, shutdown: Cancellat
     health.update(|s| s.absent.extend(["lease", "runner", "placements"]));
     loop {
         match tokio::time::timeout(ASK, registry.revision()).await {
-            Ok(Ok(_)) => health.well(|s| &mut s.store),
-            Ok(Err(error)) => health.ill(|s| &mut s.store, error_chain(&error)),
+            Ok(Ok(_)) => health.set_ok(|s| &mut s.store),
+            Ok(Err(error)) => health.set_failed(|s| &mut s.store, error_chain(&error)),
             Err(_) => {
-                health.ill(|s| &mut s.store, "the store does not answer in time".to_owned());
+                health.set_failed(|s| &mut s.store, "the store does not answer in time".to_owned());
             }
         }
         if shutdown.run_until_cancelled(tokio::time::sleep(ASK)).await.is_none() {
@@ -255,11 +266,14 @@ pub async fn watch_store(health: Health, registry: Registry, shutdown: Cancellat
     }
 }
 
-/// The parts that stopped working, with the problem, and those that work again. A part that has not begun is neither, and a
+/// The components that have failed, with the problem, and those that have recovered. One that has not begun is neither, and a
 /// problem that changes is no news: endpoints that are tried in turn have one each.
-fn news<'a>(before: &Status, now: &'a Status) -> Vec<(&'static str, Option<&'a str>)> {
-    let was = |part| before.parts().find(|(name, _)| *name == part).map(|(_, part)| part);
-    let pairs = now.parts().filter_map(|(name, now)| Some((was(name)?, (name, now))));
+fn transitions<'a>(
+    before: &HealthStatus,
+    now: &'a HealthStatus,
+) -> Vec<(&'static str, Option<&'a str>)> {
+    let was = |part| before.components().find(|(name, _)| *name == part).map(|(_, part)| part);
+    let pairs = now.components().filter_map(|(name, now)| Some((was(name)?, (name, now))));
     let changed = pairs.filter_map(|(before, (name, now))| match &now.problem {
         Some(problem) if !now.ok && before.problem.is_none() => Some((name, Some(&**problem))),
         None if now.ok && before.problem.is_some() => Some((name, None)),
@@ -278,28 +292,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_part_is_told_of_when_it_stops_working_and_when_it_works_again() {
+    fn a_component_is_logged_when_it_fails_and_when_it_recovers() {
         let health = Health::new();
-        let step = |before: &Status| {
+        let step = |before: &HealthStatus| {
             let now = health.status();
-            let told: Vec<String> = news(before, &now)
+            let told: Vec<String> = transitions(before, &now)
                 .iter()
                 .map(|(part, problem)| format!("{part} {problem:?}"))
                 .collect();
             (now, told.join(", "))
         };
-        let (status, told) = step(&Status::default());
+        let (status, told) = step(&HealthStatus::default());
         assert_eq!(told, "", "nothing has begun");
-        health.well(|s| &mut s.runner);
+        health.set_ok(|s| &mut s.runner);
         let (status, told) = step(&status);
         assert_eq!(told, "", "it began well");
-        health.ill(|s| &mut s.store, "no".to_owned());
+        health.set_failed(|s| &mut s.store, "no".to_owned());
         let (status, told) = step(&status);
         assert_eq!(told, "store Some(\"no\")");
-        health.ill(|s| &mut s.store, "still no".to_owned());
+        health.set_failed(|s| &mut s.store, "still no".to_owned());
         let (status, told) = step(&status);
         assert_eq!(told, "");
-        health.well(|s| &mut s.store);
+        health.set_ok(|s| &mut s.store);
         let (_, told) = step(&status);
         assert_eq!(told, "store None");
     }

@@ -18,9 +18,9 @@ use crate::telemetry::health::Health;
 
 /// The daemon's metrics. Cheap to clone.
 #[derive(Clone)]
-pub struct Metrics(Arc<Inner>);
+pub struct Metrics(Arc<Families>);
 
-struct Inner {
+struct Families {
     registry: Registry,
     requests: Family<RequestLabels, Counter>,
     refusals: Family<RefusalLabels, Counter>,
@@ -73,11 +73,11 @@ struct FromHealth(Health);
 impl Metrics {
     /// Metrics of a daemon.
     pub fn new(health: Health) -> Self {
-        Self::with(health, Vec::new())
+        Self::with_collectors(health, Vec::new())
     }
 
     /// The same with what other parts tell at a scrape.
-    pub fn with(health: Health, others: Vec<Box<dyn Collector>>) -> Self {
+    pub fn with_collectors(health: Health, others: Vec<Box<dyn Collector>>) -> Self {
         let mut registry = Registry::with_prefix("muster");
         let requests = Family::default();
         registry.register("http_requests", "HTTP requests answered", requests.clone());
@@ -98,11 +98,11 @@ impl Metrics {
         for other in others {
             registry.register_collector(other);
         }
-        Self(Arc::new(Inner { registry, requests, refusals, connections }))
+        Self(Arc::new(Families { registry, requests, refusals, connections }))
     }
 
     /// Counts a request. `route` is the pattern that matched, never what the client sent.
-    pub fn request(&self, route: &str, method: &str, status: u16) {
+    pub fn count_request(&self, route: &str, method: &str, status: u16) {
         // The method is whatever the client sent; only the known ones become a label.
         let method = match method {
             "GET" | "HEAD" | "PUT" | "POST" | "PATCH" | "DELETE" | "OPTIONS" => method,
@@ -113,12 +113,12 @@ impl Metrics {
     }
 
     /// Counts something that was turned away, by one of a few words for why.
-    pub fn refused(&self, reason: &'static str) {
+    pub fn count_refusal(&self, reason: &'static str) {
         self.0.refusals.get_or_create(&RefusalLabels { reason }).inc();
     }
 
     /// Counts an open connection of a listener.
-    pub fn connection(&self, listener: &str) -> OpenConnection {
+    pub fn open_connection(&self, listener: &str) -> OpenConnection {
         let labels = ListenerLabels { listener: listener.to_owned() };
         let open = self.0.connections.get_or_create_owned(&labels);
         open.inc();
@@ -134,15 +134,19 @@ impl Metrics {
         let mut text = String::new();
         if let Some(registry) = more {
             encode(&mut text, registry)?;
-            unmark(&mut text);
+            strip_end_mark(&mut text);
         }
         if let Some(counts) = cluster {
             let mut registry = Registry::with_prefix("muster_cluster");
-            registry.register("machines", "Machines with a live lease", gauge(counts.machines));
-            registry.register("units", "Units known, templates included", gauge(counts.units));
-            registry.register("units_unplaced", "Units no machine takes", gauge(counts.unplaced));
+            registry.register("machines", "Machines with a live lease", gauge_of(counts.machines));
+            registry.register("units", "Units known, templates included", gauge_of(counts.units));
+            registry.register(
+                "units_unplaced",
+                "Units no machine takes",
+                gauge_of(counts.unplaced),
+            );
             encode(&mut text, &registry)?;
-            unmark(&mut text);
+            strip_end_mark(&mut text);
         }
         encode(&mut text, &self.0.registry)?;
         Ok(text)
@@ -150,12 +154,12 @@ impl Metrics {
 }
 
 /// Takes the end mark away: one document has one.
-fn unmark(text: &mut String) {
+fn strip_end_mark(text: &mut String) {
     let marker = text.rfind("# EOF").unwrap_or(text.len());
     text.truncate(marker);
 }
 
-fn gauge(value: usize) -> Gauge {
+fn gauge_of(value: usize) -> Gauge {
     let gauge = Gauge::default();
     gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
     gauge

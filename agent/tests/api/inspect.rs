@@ -61,7 +61,7 @@ async fn a_machine_shows_its_own_units_without_the_store() {
     let memory = tempfile::tempdir().unwrap();
     let mut ledger = Ledger::open(memory.path().to_owned()).unwrap();
     ledger.write(&"a.service".parse().unwrap(), FileHash::of(HELLO)).unwrap();
-    parts.health.remember(&Arc::new(Mutex::new(ledger)));
+    parts.health.set_ledger(&Arc::new(Mutex::new(ledger)));
     cluster.router = router(App::new(parts));
     cluster.line.cut(true);
     for what in ["status", "journal"] {

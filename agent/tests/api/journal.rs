@@ -186,7 +186,7 @@ async fn what_a_unit_logged_before_it_left_is_there_for_who_was_cut_off() {
         containers: None,
     };
     let parts = parts(&cluster.registry, &cluster.view, &cluster.presence.machine);
-    parts.health.remember(&ledger);
+    parts.health.set_ledger(&ledger);
     cluster.router = router(App::new(Parts { inspector, ..parts }));
     let mut told = cluster.follow(follow("lines=1")).await;
     until(&mut told, "").await;

@@ -106,7 +106,7 @@ pub(super) async fn last_lines(
     let fetched = async {
         if machine.id == app.machine {
             // One that is refused here goes by the name of a unit that is not ours.
-            if app.health.owns(name) == Some(false) {
+            if app.health.owns_unit(name) == Some(false) {
                 return Ok(Vec::new());
             }
             let turn = app.turn(&app.quotas().processes, Caller::Local);
@@ -128,7 +128,7 @@ pub(super) async fn last_lines(
 
 /// Whether a unit on this machine is Muster's, or an error that says whose it is.
 pub(super) async fn is_ours(app: &App, name: &UnitName) -> Result<(), ApiError> {
-    let owns = app.health.owns(name);
+    let owns = app.health.owns_unit(name);
     if owns == Some(true) {
         return Ok(());
     }

@@ -100,7 +100,7 @@ pub(super) async fn follow(
     }
     // Who takes a journal up may have missed that the unit has left, and what it logged until then.
     let taken_up = !matches!(start, Start::Lines(_));
-    if !taken_up || app.health.had_lately(&name) != Some(true) {
+    if !taken_up || app.health.had_unit_lately(&name) != Some(true) {
         is_ours(&app, &name).await?;
     }
     let held = app.take(&app.quotas().followers, caller)?;

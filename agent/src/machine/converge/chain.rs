@@ -211,14 +211,14 @@ impl Hands {
                 {
                     tracing::error!(%unit, %error, "cannot note how a job ended");
                 }
-                self.health.count(|c| {
+                self.health.update_counters(|c| {
                     c.starts += 1;
                     c.failed_starts += u64::from(!matches!(outcome, Ok(Outcome::Done)));
                 });
                 outcome
             }
             Step::Stop => {
-                self.health.count(|c| c.stops += 1);
+                self.health.update_counters(|c| c.stops += 1);
                 self.runner.stop(unit).await
             }
             Step::Remove => {

@@ -161,7 +161,7 @@ impl Converge {
             parts;
         let ledger = Arc::new(Mutex::new(ledger));
         let events = runner.events();
-        health.remember(&ledger);
+        health.set_ledger(&ledger);
         let hands = Hands {
             runner,
             ledger,

@@ -59,7 +59,7 @@ impl Converge {
     }
 
     pub(super) fn not_from_store(&self, why: &str) {
-        self.hands.health.ill(|s| &mut s.placements, why.to_owned());
+        self.hands.health.set_failed(|s| &mut s.placements, why.to_owned());
     }
 
     /// Uses the last known placements if the store has not answered. Returns whether that is still to be seen.
@@ -97,7 +97,7 @@ impl Converge {
             }
             // What is known stays known: the watch goes on by itself.
             Some(ClusterEvent::Lost { problem }) => {
-                self.hands.health.ill(|s| &mut s.placements, problem);
+                self.hands.health.set_failed(|s| &mut s.placements, problem);
             }
         }
     }
@@ -116,7 +116,7 @@ impl Converge {
         self.basis = Basis::Store;
         // Whatever happens to the store from now on, what lies on disk is no newer than what it has said.
         self.patience = None;
-        self.hands.health.well(|s| &mut s.placements);
+        self.hands.health.set_ok(|s| &mut s.placements);
         self.forget_jobs();
         self.report.stale.extend(before);
         self.report.tell_again(self.desired.keys());
@@ -145,7 +145,7 @@ impl Converge {
             }
             _ => return,
         }
-        self.hands.health.well(|s| &mut s.placements);
+        self.hands.health.set_ok(|s| &mut s.placements);
         self.placements_changed();
         self.supersede();
     }
@@ -207,13 +207,13 @@ impl Converge {
             }
             RunnerEvent::Relist => {
                 self.runner_up = true;
-                self.hands.health.well(|s| &mut s.runner);
+                self.hands.health.set_ok(|s| &mut s.runner);
                 self.look_again();
             }
             RunnerEvent::Lost { problem } => {
                 self.runner_up = false;
                 tracing::warn!(problem, "the runner cannot be reached");
-                self.hands.health.ill(|s| &mut s.runner, problem);
+                self.hands.health.set_failed(|s| &mut s.runner, problem);
             }
         }
     }

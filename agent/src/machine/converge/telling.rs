@@ -70,7 +70,7 @@ impl Converge {
         if states.is_empty() {
             return;
         }
-        self.hands.health.count(|c| c.published += states.len() as u64);
+        self.hands.health.update_counters(|c| c.published += states.len() as u64);
         let (registry, sender) = (self.registry.clone(), self.published.0.clone());
         tokio::spawn(async move {
             let outcome = registry.publish(&presence, states).await;

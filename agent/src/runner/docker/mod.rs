@@ -44,6 +44,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use muster_common::container::{Quadlet, read, variable_files};
+use muster_common::machine::ContainerEngine;
 use muster_common::unit::{FileHash, UnitFile, UnitName};
 use muster_engine::container::Event;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -57,7 +58,6 @@ use self::unit::{Handle, Message};
 use super::files::UnitFiles;
 use super::{Outcome, Runner, RunnerError, RunnerEvent, Seen};
 use crate::host::modes;
-use crate::machine::registration::Containers;
 
 pub use self::gauges::Gauges;
 pub use self::look::{Container, Look};
@@ -125,18 +125,18 @@ impl Docker {
     }
 
     /// How the engine is, as that changes. One that has not answered yet is missed only if an earlier daemon has used it.
-    pub fn answers(&self) -> watch::Receiver<Containers> {
+    pub fn answers(&self) -> watch::Receiver<ContainerEngine> {
         let mut line = self.machine.engine.line();
         let mut had = self.machine.memories.any();
-        let (sender, answers) = watch::channel(Containers::Absent);
+        let (sender, answers) = watch::channel(ContainerEngine::Absent);
         tokio::spawn(async move {
             loop {
                 let now = match &*line.borrow_and_update() {
-                    Line::Up(_) => Containers::Up,
-                    Line::Down(problem) if had => Containers::Lost(problem.clone()),
-                    Line::Down(_) | Line::Unasked => Containers::Absent,
+                    Line::Up(_) => ContainerEngine::Up,
+                    Line::Down(problem) if had => ContainerEngine::Lost(problem.clone()),
+                    Line::Down(_) | Line::Unasked => ContainerEngine::Absent,
                 };
-                had |= now == Containers::Up;
+                had |= now == ContainerEngine::Up;
                 sender.send_if_modified(|before| {
                     // Its silence is one and the same, however it is described meanwhile.
                     let same = std::mem::discriminant(before) == std::mem::discriminant(&now);
