@@ -4,7 +4,6 @@
 //! choices: what goes where is `muster_engine`'s to decide, what is remembered is `muster_store`'s.
 
 mod bus;
-pub mod change;
 pub mod config;
 pub mod cordon;
 pub mod daemon;

@@ -15,11 +15,11 @@ use serde_json::Value;
 use super::current::{awaited, current};
 use super::item::{Item, fold_keys, not_there};
 use super::page::Page;
-use crate::change::Request;
 use crate::http::App;
 use crate::http::error::{ApiError, json};
 use crate::http::extract::{Body, Params};
 use crate::http::v1::{carry_out, destroy_unused};
+use muster_engine::request::change::Request;
 
 pub(super) async fn list(State(app): State<App>, params: Params) -> Result<Response, ApiError> {
     let page = Page::asked_for(&params, app.token_limit)?;

@@ -1,6 +1,6 @@
 //! Changing units: submit, load, start, stop, unload, restart, destroy.
 //!
-//! Owns the carrying out of what [`crate::change`] decides: one batch of writes, and another look for those that met
+//! Owns the carrying out of what [`muster_engine::request`] decides: one batch of writes, and another look for those that met
 //! a conflict.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,10 +15,10 @@ use muster_common::decision::{UnitWrite, UnitWritten};
 use muster_common::unit::UnitName;
 use muster_store::Destroyed;
 
-use crate::change::{Decided, Request};
 use crate::http::App;
 use crate::http::error::{ApiError, json};
 use crate::http::extract::Body;
+use muster_engine::request::change::{Decided, Request};
 use muster_engine::request::references;
 
 /// How often units that others change at the same time are decided anew. Each time somebody else got through, so a

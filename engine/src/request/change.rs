@@ -21,6 +21,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::Arc;
 
+use crate::left_behind::left_behind;
+use crate::schedule::Candidate;
 use muster_common::api::v1::{ChangeOutcome, ChangeRequest, UnitChange, UnitChanged};
 use muster_common::decision::UnitWrite;
 use muster_common::refusal::{Refusal, UnitReason};
@@ -30,10 +32,8 @@ use muster_common::unit::{
     FileHash, InvalidUnit, ParseError, RequirementsError, RequirementsTemplate, UnitFile, UnitName,
     UnitType, check_container, reserved_warnings, warnings,
 };
-use muster_engine::left_behind::left_behind;
-use muster_engine::schedule::Candidate;
 
-use muster_engine::cluster::Cluster;
+use crate::cluster::Cluster;
 
 /// A request whose files have been read.
 pub struct Request {
