@@ -12,7 +12,7 @@ use super::table::{MachineKey, UnitKey};
 
 impl Index {
     /// Why a unit is not placed, given that it is not.
-    pub(super) fn explain(&self, unit: UnitKey) -> Option<Refusal> {
+    pub(crate) fn explain(&self, unit: UnitKey) -> Option<Refusal> {
         let row = &self.units[unit];
         if !row.is_wanted() {
             return None;
@@ -65,7 +65,7 @@ impl Index {
     }
 
     /// Why a unit does not move away from a machine that is drained, given that it does not.
-    pub(super) fn explain_leaving(&self, unit: UnitKey, from: MachineKey) -> Refusal {
+    pub(crate) fn explain_leaving(&self, unit: UnitKey, from: MachineKey) -> Refusal {
         let mut group = Group { members: vec![unit], fixed: Vec::new() };
         if self.is_tied(unit) {
             let mut groups = self.component(unit).groups.into_iter();
@@ -122,7 +122,7 @@ impl Index {
     }
 
     /// Which record of a unit cannot be read, and why.
-    pub(super) fn poison_of(&self, unit: UnitKey) -> String {
+    pub(crate) fn poison_of(&self, unit: UnitKey) -> String {
         let name = self.units[unit].name.as_str();
         let of_unit = |key: &str| {
             key.strip_prefix("unit/") == Some(name)

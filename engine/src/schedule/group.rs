@@ -18,32 +18,32 @@ use super::table::{MachineKey, UnitKey};
 
 /// Units that are placed as one.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Group {
+pub(crate) struct Group {
     /// Leaders before their followers, otherwise by name.
-    pub(super) members: Vec<UnitKey>,
+    pub(crate) members: Vec<UnitKey>,
     /// Leaders that are placed but cannot be decided on, because a record of theirs cannot be read: the others go
     /// where these are.
-    pub(super) fixed: Vec<UnitKey>,
+    pub(crate) fixed: Vec<UnitKey>,
 }
 
 /// Units tied together, sorted out.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Component {
-    pub(super) groups: Vec<Group>,
+pub(crate) struct Component {
+    pub(crate) groups: Vec<Group>,
     /// Units whose tie cannot hold.
-    pub(super) refused: Vec<UnitKey>,
+    pub(crate) refused: Vec<UnitKey>,
 }
 
 impl Index {
     /// Whether a unit is tied to any other.
-    pub(super) fn is_tied(&self, unit: UnitKey) -> bool {
+    pub(crate) fn is_tied(&self, unit: UnitKey) -> bool {
         let row = &self.units[unit];
         row.requirements().is_some_and(|r| !r.machine_of.is_empty())
             || (!self.followers.is_empty() && self.followers.contains_key(&row.name))
     }
 
     /// Whether a unit can be decided on: wanted on one machine, and understood.
-    pub(super) fn is_placeable(&self, unit: UnitKey) -> bool {
+    pub(crate) fn is_placeable(&self, unit: UnitKey) -> bool {
         let row = &self.units[unit];
         row.is_wanted()
             && row.poison == 0
@@ -54,7 +54,7 @@ impl Index {
 
     /// Where a job may have been begun: it has been told to be, for the start that is wanted now. Nobody but that machine knows
     /// whether it was, so it is told to no other.
-    pub(super) fn begun_job(&self, unit: UnitKey) -> Option<MachineKey> {
+    pub(crate) fn begun_job(&self, unit: UnitKey) -> Option<MachineKey> {
         let row = &self.units[unit];
         let launched = |unit: &&Unit| unit.desired == DesiredState::Launched;
         let record = row.record.as_ref().filter(launched)?;
@@ -71,11 +71,11 @@ impl Index {
             && row.places.iter().any(|place| self.is_live(place.machine))
     }
 
-    pub(super) fn leaders(&self, unit: UnitKey) -> impl Iterator<Item = &UnitName> {
+    pub(crate) fn leaders(&self, unit: UnitKey) -> impl Iterator<Item = &UnitName> {
         self.units[unit].requirements().map(|r| &r.machine_of).into_iter().flatten()
     }
 
-    pub(super) fn followers(&self, unit: UnitKey) -> impl Iterator<Item = UnitKey> + '_ {
+    pub(crate) fn followers(&self, unit: UnitKey) -> impl Iterator<Item = UnitKey> + '_ {
         self.followers.get(&self.units[unit].name).into_iter().flatten().copied()
     }
 
@@ -96,7 +96,7 @@ impl Index {
     }
 
     /// Sorts out the units tied to this one, itself included.
-    pub(super) fn component(&self, unit: UnitKey) -> Component {
+    pub(crate) fn component(&self, unit: UnitKey) -> Component {
         let tied = self.tied(unit);
         let candidates: BTreeMap<&UnitName, UnitKey> = tied
             .iter()
@@ -230,7 +230,7 @@ impl Index {
     }
 
     /// Why a unit that its component refuses is refused.
-    pub(super) fn tie_problem(&self, unit: UnitKey, component: &Component) -> Option<UnitReason> {
+    pub(crate) fn tie_problem(&self, unit: UnitKey, component: &Component) -> Option<UnitReason> {
         if let Some(through) = self.circle(unit) {
             return Some(UnitReason::MachineOfCircle { through });
         }
@@ -296,7 +296,7 @@ impl Index {
     }
 
     /// Two members that can never be on one machine: the first found, for each order of the two.
-    pub(super) fn contradiction(&self, members: &[UnitKey]) -> Option<(UnitKey, UnitKey)> {
+    pub(crate) fn contradiction(&self, members: &[UnitKey]) -> Option<(UnitKey, UnitKey)> {
         let asked = |unit: UnitKey| {
             self.units[unit]
                 .requirements()

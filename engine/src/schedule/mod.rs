@@ -1,285 +1,31 @@
 //! Which unit belongs on which machine.
 //!
-//! Owns the placement of units: filters, rank, groups, replacements, stability, and the reasons for refusing. It never
+//! Owns the placement of units: filters, score, groups, replacements, stability, and the reasons for refusing. It never
 //! writes anything: a [`Plan`] names what it rests on (revisions), and whoever commits it checks that they still hold.
 //!
 //! ```text
-//!  Change ─▶ change ─▶ index ◀─ conflict, class, rank      what is known, by number
+//!  Change ─▶ index/ ◀─ filter/, score/              what is known, by number; who may be where, and who is best
 //!              │ units to look at
 //!              ▼
-//!            pass ◀─ group, gather, replace, handover      what becomes of them
+//!            pass ◀─ group, moves/                  what becomes of them: why a unit leaves, and how it moves
 //!              │ │              └─▶ explain ─▶ Refusal     asked for, one unit at a time
-//!              │ └─ drain ─▶ Course                        asked for, one drained machine at a time
+//!              │ └─ drain_status ─▶ Course                 asked for, one drained machine at a time
 //!              ▼
-//!            Plan ◀─ write
+//!            Plan
 //! ```
 //!
 //! The cost of a plan follows the units that changes have touched, not the size of the cluster. A unit that was refused
 //! is looked at again when something may have made room for it.
 
-mod beside;
-mod change;
-mod class;
-mod conflict;
-mod drain;
+mod drain_status;
 mod explain;
-mod gather;
+mod filter;
 mod group;
-mod handover;
 mod index;
+mod moves;
 mod pass;
-mod rank;
-mod replace;
-mod specify;
+mod scheduler;
+mod score;
 mod table;
-mod write;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
-
-use muster_common::decision::Move;
-use muster_common::machine::MachineId;
-use muster_common::refusal::Refusal;
-use muster_common::snapshot::{Change, Snapshot, Unit};
-use muster_common::state::DesiredState;
-use muster_common::unit::{FileHash, UnitFile, UnitName};
-
-use index::Index;
-use pass::Pass;
-use table::{MachineKey, UnitKey};
-
-/// What is to be written so that placements are as they should be, and which units cannot be placed.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Plan {
-    /// What to write, in an order in which each move can stand alone.
-    pub moves: Vec<Move>,
-    /// Units that should be placed and cannot be; [`Scheduler::explain`] says why.
-    pub refused: BTreeSet<UnitName>,
-}
-
-/// A unit that might be launched; see [`Scheduler::admit`].
-#[derive(Debug, Clone)]
-pub struct Candidate {
-    /// Its name; it may be new to the cluster.
-    pub name: UnitName,
-    /// Its file.
-    pub file: Arc<UnitFile>,
-}
-
-/// The cluster, indexed for deciding. The leader keeps one between wake-ups; any daemon may make one to say what the
-/// leader would do.
-#[derive(Debug, Clone)]
-pub struct Scheduler {
-    index: Index,
-    /// Units that should be placed and cannot be.
-    waiting: BTreeSet<UnitKey>,
-    /// Where the last pass put units, to be forgotten before the next.
-    planned: Vec<(UnitKey, MachineKey)>,
-    /// Passes so far.
-    passes: u64,
-}
-
-/// A full plan from nothing.
-pub fn schedule(snapshot: &Snapshot) -> Plan {
-    Scheduler::new(snapshot).plan()
-}
-
-impl Scheduler {
-    /// Indexes a cluster.
-    pub fn new(snapshot: &Snapshot) -> Self {
-        Self {
-            index: Index::of(snapshot),
-            waiting: BTreeSet::new(),
-            planned: Vec::new(),
-            passes: 0,
-        }
-    }
-
-    /// Takes one change of the cluster in. The cost is that of the change. False when no plan can come out otherwise
-    /// for it, as is the case for most reports of machines.
-    pub fn apply(&mut self, change: &Change) -> bool {
-        self.index.apply(change)
-    }
-
-    /// Machines that vanished while re-placement was frozen: their units stay where they are. Replaces what was held;
-    /// a held machine that is registered again is a machine like any other.
-    pub fn hold(&mut self, machines: BTreeSet<MachineId>) {
-        self.index.hold(machines);
-    }
-
-    /// What is to be written now. The cost is that of what changed since the last plan; planning again before the
-    /// plan has been applied gives the same plan.
-    pub fn plan(&mut self) -> Plan {
-        self.forget_planned();
-        let agenda = self.agenda();
-        let stamp = self.next_stamp();
-        let mut pass = Pass::new(&mut self.index, stamp);
-        pass.look_at(&agenda);
-        self.planned = pass.undo();
-        let Pass { moves, moved, seen, refused, .. } = pass;
-
-        for unit in &seen {
-            self.waiting.remove(unit);
-        }
-        self.waiting.extend(refused);
-        // A refusal may rest on moves that come to nothing, and room that a removal makes is for the next plan.
-        // So is the room that was kept for those who wait for their end, should they need it no more.
-        self.index.stirred = !moves.is_empty() || !self.planned.is_empty();
-        // One that waits for its end, or to be heard of, has room and no decision yet: it is looked at with those that have.
-        let planned = self.planned.iter().map(|(unit, _)| *unit);
-        for unit in moved.into_iter().chain(planned) {
-            self.index.touch(unit);
-        }
-        for unit in seen {
-            let row = &self.index.units[unit];
-            let nothing = row.record.is_none() && row.places.is_empty() && row.reports.is_empty();
-            if nothing && row.poison == 0 {
-                self.index.retire(unit);
-            }
-        }
-        let names = self.waiting.iter().map(|unit| self.index.units[*unit].name.clone());
-        Plan { moves, refused: names.collect() }
-    }
-
-    /// Why a unit is not placed, as of the last plan; `None` if it is, or need not be.
-    pub fn explain(&self, unit: &UnitName) -> Option<Refusal> {
-        let unit = self.index.unit_keys.get(unit)?;
-        self.waiting.contains(unit).then(|| self.index.explain(*unit))?
-    }
-
-    /// What would become of these units were they launched now, everything else as it is: in order, each seeing those
-    /// admitted before it, leaders named in one call with their followers counting as launched. Other units that the next
-    /// plan looks at have their turns as they would have them there. Only refusals are named; no trace is left.
-    pub fn admit(&mut self, wanted: &[Candidate]) -> BTreeMap<UnitName, Refusal> {
-        self.forget_planned();
-        let stirred = self.index.stirred;
-        let grounds = self.index.noted_grounds();
-        let before: Vec<Unlaunched> = wanted.iter().map(|c| self.launch(c)).collect();
-        let agenda = self.agenda();
-        let stamp = self.next_stamp();
-        let candidates: Vec<UnitKey> =
-            wanted.iter().filter_map(|c| self.index.unit_keys.get(&c.name).copied()).collect();
-        let mut pass = Pass::new(&mut self.index, stamp);
-        pass.index.tentative = true;
-        // In the order of the plan that would follow, with the candidates' turns taken in the order they were named.
-        let known: BTreeSet<UnitKey> = candidates.iter().copied().collect();
-        let looked_at: BTreeSet<UnitKey> = agenda.iter().copied().collect();
-        let mut all = agenda.clone();
-        all.extend(candidates.iter().filter(|unit| !looked_at.contains(unit)));
-        let mut named = candidates.iter();
-        let mut refusals = BTreeMap::new();
-        let mut told = 0;
-        let mut refused: BTreeSet<UnitKey> = BTreeSet::new();
-        for unit in pass.in_order(&all) {
-            let candidate = known.contains(&unit);
-            let unit = if candidate { named.next().copied().unwrap_or(unit) } else { unit };
-            pass.look(unit);
-            refused.extend(pass.refused.iter().skip(told));
-            told = pass.refused.len();
-            if candidate
-                && refused.contains(&unit)
-                && let Some(refusal) = pass.index.explain(unit)
-            {
-                refusals.insert(pass.index.units[unit].name.clone(), refusal);
-            }
-        }
-        self.planned = pass.undo();
-        self.index.tentative = false;
-        for before in before.into_iter().rev() {
-            self.restore(before);
-        }
-        self.forget_planned();
-        for unit in agenda {
-            self.index.touch(unit);
-        }
-        self.index.stirred = stirred;
-        self.index.restore_grounds(grounds);
-        refusals
-    }
-
-    /// Makes a unit wanted, and says how to undo it.
-    fn launch(&mut self, candidate: &Candidate) -> Unlaunched {
-        let hash = candidate.file.hash();
-        let key = self.index.unit_keys.get(&candidate.name);
-        let unit = key.and_then(|key| self.index.units[*key].record.clone());
-        let known = self.index.files.get(&hash).is_some_and(|file| file.template.is_some());
-        if !known {
-            self.index.apply(&Change::File(hash, Some(Arc::clone(&candidate.file))));
-        }
-        let launched = Unit {
-            name: candidate.name.clone(),
-            file: hash,
-            desired: DesiredState::Launched,
-            generation: unit.as_ref().map_or(0, |unit| unit.generation),
-            revision: unit.as_ref().map_or(0, |unit| unit.revision),
-        };
-        self.index.apply(&Change::Unit(candidate.name.clone(), Some(launched)));
-        Unlaunched { name: candidate.name.clone(), unit, file: (!known).then_some(hash) }
-    }
-
-    fn restore(&mut self, before: Unlaunched) {
-        self.index.apply(&Change::Unit(before.name, before.unit));
-        if let Some(hash) = before.file {
-            self.index.apply(&Change::File(hash, None));
-        }
-    }
-
-    /// The units to look at, by name.
-    fn agenda(&mut self) -> Vec<UnitKey> {
-        if std::mem::take(&mut self.index.stirred) {
-            for unit in &self.waiting {
-                self.index.touch(*unit);
-            }
-            // A global unit may be on some machines and wait for others.
-            let globals = self.index.globals.iter().copied();
-            let globals: Vec<UnitKey> =
-                globals.filter(|unit| self.index.units[*unit].hindered).collect();
-            for unit in globals {
-                self.index.touch(unit);
-            }
-        }
-        self.index.touch_drained();
-        // Those tied to a unit are decided on with it, and in the order in which they would be without it.
-        let mut next = 0;
-        while let Some(unit) = self.index.dirty.get(next).copied() {
-            next += 1;
-            if self.index.is_tied(unit) {
-                let leaders = self.index.leaders(unit);
-                let leaders = leaders.filter_map(|name| self.index.unit_keys.get(name).copied());
-                // A global one ties its followers to itself, not to one another.
-                let leaders = leaders.filter(|leader| !self.index.is_ground(*leader));
-                let tied: Vec<UnitKey> = leaders.chain(self.index.followers(unit)).collect();
-                for unit in tied {
-                    self.index.touch(unit);
-                }
-            }
-        }
-        let mut agenda = std::mem::take(&mut self.index.dirty);
-        for unit in &agenda {
-            self.index.units[*unit].dirty = false;
-        }
-        let units = &self.index.units;
-        agenda.sort_by(|a, b| units[*a].name.cmp(&units[*b].name));
-        agenda
-    }
-
-    fn forget_planned(&mut self) {
-        for (unit, machine) in self.planned.drain(..) {
-            self.index.units[unit].planned = None;
-            self.index.machines[machine].planned.clear();
-        }
-    }
-
-    fn next_stamp(&mut self) -> u64 {
-        self.passes += 1;
-        self.passes
-    }
-}
-
-/// A unit as it was before [`Scheduler::admit`] launched it.
-struct Unlaunched {
-    name: UnitName,
-    unit: Option<Unit>,
-    /// The file that was brought along.
-    file: Option<FileHash>,
-}
+pub use scheduler::{Candidate, Plan, Scheduler, schedule};

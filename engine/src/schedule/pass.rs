@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 use muster_common::decision::{Decision, Move};
 use muster_common::unit::FileHash;
 
-use super::drain::Verdict;
+use super::drain_status::Verdict;
 use super::group::Group;
 use super::index::Index;
 use super::table::{Bits, MachineKey, UnitKey};
@@ -30,27 +30,27 @@ use super::table::{Bits, MachineKey, UnitKey};
 const MOVING: usize = 10;
 
 /// A pass under way.
-pub(super) struct Pass<'a> {
-    pub(super) index: &'a mut Index,
+pub(crate) struct Pass<'a> {
+    pub(crate) index: &'a mut Index,
     /// Distinguishes units this pass has looked at.
     stamp: u64,
-    pub(super) moves: Vec<Move>,
+    pub(crate) moves: Vec<Move>,
     /// Units that moves are about, replaced ones included.
-    pub(super) moved: Vec<UnitKey>,
+    pub(crate) moved: Vec<UnitKey>,
     /// Units looked at.
-    pub(super) seen: Vec<UnitKey>,
+    pub(crate) seen: Vec<UnitKey>,
     /// Units that should be placed and cannot be.
-    pub(super) refused: Vec<UnitKey>,
+    pub(crate) refused: Vec<UnitKey>,
     /// What was counted and has to be taken back.
-    pub(super) counted: Vec<(UnitKey, MachineKey)>,
+    pub(crate) counted: Vec<(UnitKey, MachineKey)>,
     /// How many more units may begin to move away from drained machines.
-    pub(super) room: usize,
+    pub(crate) room: usize,
     /// What became of the units on drained machines.
-    pub(super) verdicts: BTreeMap<(UnitKey, MachineKey), Verdict>,
+    pub(crate) verdicts: BTreeMap<(UnitKey, MachineKey), Verdict>,
 }
 
 impl<'a> Pass<'a> {
-    pub(super) fn new(index: &'a mut Index, stamp: u64) -> Self {
+    pub(crate) fn new(index: &'a mut Index, stamp: u64) -> Self {
         let room = MOVING.saturating_sub(index.moving.len());
         Self {
             index,
@@ -66,7 +66,7 @@ impl<'a> Pass<'a> {
     }
 
     /// Looks at units, in the order of [`Self::in_order`].
-    pub(super) fn look_at(&mut self, units: &[UnitKey]) {
+    pub(crate) fn look_at(&mut self, units: &[UnitKey]) {
         for unit in self.in_order(units) {
             self.look(unit);
         }
@@ -74,7 +74,7 @@ impl<'a> Pass<'a> {
 
     /// Units in the order in which they are decided on: what goes, so that others find its room; what is on its way already;
     /// what has to be on many machines; what takes another's place; the rest. Among equals the order given.
-    pub(super) fn in_order(&self, units: &[UnitKey]) -> Vec<UnitKey> {
+    pub(crate) fn in_order(&self, units: &[UnitKey]) -> Vec<UnitKey> {
         let mut order = units.to_vec();
         order.sort_by_key(|unit| {
             let row = &self.index.units[*unit];
@@ -90,7 +90,7 @@ impl<'a> Pass<'a> {
     }
 
     /// Looks at one unit, and at those tied to it.
-    pub(super) fn look(&mut self, unit: UnitKey) {
+    pub(crate) fn look(&mut self, unit: UnitKey) {
         if !self.visit(unit) {
             return;
         }
@@ -135,7 +135,7 @@ impl<'a> Pass<'a> {
 
     /// Takes back what was counted, so that the index follows the cluster again. Where the pass puts units stays on
     /// record, for explanations; it is answered too, to be forgotten before the next pass.
-    pub(super) fn undo(&mut self) -> Vec<(UnitKey, MachineKey)> {
+    pub(crate) fn undo(&mut self) -> Vec<(UnitKey, MachineKey)> {
         for (unit, machine) in self.counted.iter().rev() {
             self.index.vacate(*unit, *machine);
         }
@@ -143,7 +143,7 @@ impl<'a> Pass<'a> {
     }
 
     /// Gives up what was counted after the first `keep`: it is not what the pass decides.
-    pub(super) fn take_back(&mut self, keep: usize) {
+    pub(crate) fn take_back(&mut self, keep: usize) {
         for (unit, machine) in self.counted.drain(keep..).rev() {
             self.index.vacate(unit, machine);
             self.index.machines[machine].planned.pop();
@@ -152,7 +152,7 @@ impl<'a> Pass<'a> {
     }
 
     /// Marks a unit as looked at; false when it already was.
-    pub(super) fn visit(&mut self, unit: UnitKey) -> bool {
+    pub(crate) fn visit(&mut self, unit: UnitKey) -> bool {
         let stamp = self.stamp;
         let row = &mut self.index.units[unit];
         if row.visited == stamp {
@@ -163,7 +163,7 @@ impl<'a> Pass<'a> {
         true
     }
 
-    pub(super) fn is_frozen(&self, unit: UnitKey) -> bool {
+    pub(crate) fn is_frozen(&self, unit: UnitKey) -> bool {
         self.index.units[unit].places.iter().any(|place| self.index.is_held(place.machine))
     }
 
@@ -279,7 +279,7 @@ impl<'a> Pass<'a> {
     }
 
     /// Places a group that is nowhere, or nowhere it may stay.
-    pub(super) fn settle_anew(&mut self, members: &[UnitKey]) {
+    pub(crate) fn settle_anew(&mut self, members: &[UnitKey]) {
         if self.wait_for_the_end(members) {
             return;
         }
@@ -320,7 +320,7 @@ impl<'a> Pass<'a> {
 
     /// Refused: it leaves where it must not be, and keeps the records of machines that are absent. One that may not run twice
     /// leaves once its machine has said how it stands.
-    pub(super) fn unplace(&mut self, unit: UnitKey) {
+    pub(crate) fn unplace(&mut self, unit: UnitKey) {
         self.refused.push(unit);
         if self.index.is_unheard_of(unit) {
             return;
@@ -335,7 +335,7 @@ impl<'a> Pass<'a> {
         self.push(unit, decisions);
     }
 
-    pub(super) fn put_all(&mut self, members: &[UnitKey], machine: MachineKey) {
+    pub(crate) fn put_all(&mut self, members: &[UnitKey], machine: MachineKey) {
         for unit in members {
             self.count(*unit, machine);
             self.bring(*unit, machine);
@@ -344,7 +344,7 @@ impl<'a> Pass<'a> {
 
     /// Leaves a unit on this machine alone, where it is counted already. One that may not run twice and is not there yet
     /// comes when it has ended where it is.
-    pub(super) fn bring(&mut self, unit: UnitKey, machine: MachineKey) {
+    pub(crate) fn bring(&mut self, unit: UnitKey, machine: MachineKey) {
         if self.index.ends_first(unit, machine) {
             self.unplace(unit);
             return;
@@ -354,7 +354,7 @@ impl<'a> Pass<'a> {
     }
 
     /// Whether a unit that is on a machine may stay.
-    pub(super) fn stays(&self, unit: UnitKey, machine: MachineKey) -> bool {
+    pub(crate) fn stays(&self, unit: UnitKey, machine: MachineKey) -> bool {
         let Some(good) = self.index.units[unit].good() else { return false };
         (good.requirements.global || !self.index.is_forced(machine))
             && self.index.suits(self.index.classes.asked(good.class), machine)
@@ -378,7 +378,7 @@ impl<'a> Pass<'a> {
     }
 
     /// Whether a unit may come to a machine.
-    pub(super) fn fits(&mut self, unit: UnitKey, machine: MachineKey) -> bool {
+    pub(crate) fn fits(&mut self, unit: UnitKey, machine: MachineKey) -> bool {
         let Some(class) = self.index.units[unit].good().map(|good| good.class) else {
             return false;
         };
@@ -390,7 +390,7 @@ impl<'a> Pass<'a> {
     }
 
     /// The best machine that takes all these units.
-    pub(super) fn pick(
+    pub(crate) fn pick(
         &mut self,
         members: &[UnitKey],
         except: impl IntoIterator<Item = MachineKey>,
@@ -431,7 +431,7 @@ impl<'a> Pass<'a> {
         self.index.order.get(position as usize).copied()
     }
 
-    pub(super) fn count(&mut self, unit: UnitKey, machine: MachineKey) {
+    pub(crate) fn count(&mut self, unit: UnitKey, machine: MachineKey) {
         self.index.occupy(unit, machine);
         self.index.machines[machine].planned.push(unit);
         if !self.index.units[unit].is_global() {
@@ -442,7 +442,7 @@ impl<'a> Pass<'a> {
 
     /// Decides, unless that would let a unit run twice that may not: whatever led here, it comes to no machine while another
     /// may run it, and leaves none that has not said how it stands.
-    pub(super) fn push(&mut self, unit: UnitKey, mut decisions: Vec<Decision>) {
+    pub(crate) fn push(&mut self, unit: UnitKey, mut decisions: Vec<Decision>) {
         decisions.retain(|decision| {
             let twice = self.index.would_run_twice(unit, decision);
             self.refused.extend(twice.filter(|unit| !self.refused.contains(unit)));

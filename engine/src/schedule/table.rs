@@ -7,7 +7,7 @@ use std::marker::PhantomData;
 use std::ops::{Index, IndexMut};
 
 /// A number a [`Table`] has given to one of its rows.
-pub(super) trait Key: Copy {
+pub(crate) trait Key: Copy {
     /// The key of a row.
     fn of(row: u32) -> Self;
     /// The row of a key.
@@ -18,7 +18,7 @@ macro_rules! key {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-        pub(super) struct $name(u32);
+        pub(crate) struct $name(u32);
 
         impl Key for $name {
             fn of(row: u32) -> Self {
@@ -51,18 +51,18 @@ key!(
 
 /// Rows by number. A number is used again after its row was released, so nothing may keep a released key.
 #[derive(Debug, Clone)]
-pub(super) struct Table<K, T> {
+pub(crate) struct Table<K, T> {
     rows: Vec<T>,
     free: Vec<u32>,
     keys: PhantomData<fn(K)>,
 }
 
 impl<K: Key, T> Table<K, T> {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { rows: Vec::new(), free: Vec::new(), keys: PhantomData }
     }
 
-    pub(super) fn insert(&mut self, row: T) -> K {
+    pub(crate) fn insert(&mut self, row: T) -> K {
         if let Some(free) = self.free.pop() {
             let key = K::of(free);
             self[key] = row;
@@ -75,12 +75,12 @@ impl<K: Key, T> Table<K, T> {
     }
 
     /// Makes the key available again; its row stays until then.
-    pub(super) fn release(&mut self, key: K) {
+    pub(crate) fn release(&mut self, key: K) {
         self.free.push(u32::try_from(key.row()).unwrap_or(u32::MAX));
     }
 
     /// Every row, released ones included.
-    pub(super) fn rows_mut(&mut self) -> impl Iterator<Item = &mut T> {
+    pub(crate) fn rows_mut(&mut self) -> impl Iterator<Item = &mut T> {
         self.rows.iter_mut()
     }
 }
@@ -103,16 +103,16 @@ impl<K: Key, T> IndexMut<K> for Table<K, T> {
 
 /// A set of small numbers, one bit each.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Bits {
+pub(crate) struct Bits {
     words: Vec<u64>,
 }
 
 impl Bits {
-    pub(super) fn words(&self) -> &[u64] {
+    pub(crate) fn words(&self) -> &[u64] {
         &self.words
     }
 
-    pub(super) fn insert(&mut self, bit: u32) {
+    pub(crate) fn insert(&mut self, bit: u32) {
         let word = bit as usize / 64;
         if word >= self.words.len() {
             self.words.resize(word + 1, 0);
@@ -122,17 +122,17 @@ impl Bits {
         }
     }
 
-    pub(super) fn remove(&mut self, bit: u32) {
+    pub(crate) fn remove(&mut self, bit: u32) {
         if let Some(word) = self.words.get_mut(bit as usize / 64) {
             *word &= !(1 << (bit % 64));
         }
     }
 
-    pub(super) fn contains(&self, bit: u32) -> bool {
+    pub(crate) fn contains(&self, bit: u32) -> bool {
         self.words.get(bit as usize / 64).is_some_and(|word| word & (1 << (bit % 64)) != 0)
     }
 
-    pub(super) fn unite(&mut self, other: &Self) {
+    pub(crate) fn unite(&mut self, other: &Self) {
         if other.words.len() > self.words.len() {
             self.words.resize(other.words.len(), 0);
         }
@@ -141,14 +141,14 @@ impl Bits {
         }
     }
 
-    pub(super) fn intersect(&mut self, other: &Self) {
+    pub(crate) fn intersect(&mut self, other: &Self) {
         self.words.truncate(other.words.len());
         for (mine, theirs) in self.words.iter_mut().zip(&other.words) {
             *mine &= theirs;
         }
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = u32> + '_ {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = u32> + '_ {
         self.words.iter().zip(0u32..).flat_map(|(word, index)| {
             let mut rest = *word;
             std::iter::from_fn(move || {

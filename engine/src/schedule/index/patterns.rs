@@ -12,30 +12,30 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use muster_common::unit::{Glob, UnitName};
 
-use super::table::{Bits, Key as _, MachineKey, PatternKey, Table};
+use crate::schedule::table::{Bits, Key as _, MachineKey, PatternKey, Table};
 
 /// How many units of a kind each machine has, and the set of machines that have any, by position.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Tally {
+pub(crate) struct Tally {
     counts: BTreeMap<MachineKey, u32>,
     bits: Bits,
 }
 
 impl Tally {
-    pub(super) fn on(&self, machine: MachineKey) -> u32 {
+    pub(crate) fn on(&self, machine: MachineKey) -> u32 {
         self.counts.get(&machine).copied().unwrap_or(0)
     }
 
-    pub(super) fn bits(&self) -> &Bits {
+    pub(crate) fn bits(&self) -> &Bits {
         &self.bits
     }
 
-    pub(super) fn add(&mut self, machine: MachineKey, position: u32) {
+    pub(crate) fn add(&mut self, machine: MachineKey, position: u32) {
         *self.counts.entry(machine).or_insert(0) += 1;
         self.bits.insert(position);
     }
 
-    pub(super) fn take(&mut self, machine: MachineKey, position: u32) {
+    pub(crate) fn take(&mut self, machine: MachineKey, position: u32) {
         if let Some(count) = self.counts.get_mut(&machine) {
             *count -= 1;
             if *count == 0 {
@@ -52,19 +52,19 @@ impl Tally {
 
 /// One pattern.
 #[derive(Debug, Clone)]
-pub(super) struct Pattern {
-    pub(super) glob: Glob,
+pub(crate) struct Pattern {
+    pub(crate) glob: Glob,
     /// Units that declare it, placed or not.
     users: u32,
     /// Placed units that match it.
-    pub(super) matching: Tally,
+    pub(crate) matching: Tally,
     /// Placed units that declare it.
-    pub(super) declaring: Tally,
+    pub(crate) declaring: Tally,
 }
 
 /// Every pattern some unit declares.
 #[derive(Debug, Clone)]
-pub(super) struct Patterns {
+pub(crate) struct Patterns {
     table: Table<PatternKey, Pattern>,
     by_text: BTreeMap<String, PatternKey>,
     /// Literal beginnings in use, with their patterns.
@@ -74,7 +74,7 @@ pub(super) struct Patterns {
 }
 
 impl Patterns {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             table: Table::new(),
             by_text: BTreeMap::new(),
@@ -83,16 +83,16 @@ impl Patterns {
         }
     }
 
-    pub(super) fn get(&self, key: PatternKey) -> &Pattern {
+    pub(crate) fn get(&self, key: PatternKey) -> &Pattern {
         &self.table[key]
     }
 
-    pub(super) fn get_mut(&mut self, key: PatternKey) -> &mut Pattern {
+    pub(crate) fn get_mut(&mut self, key: PatternKey) -> &mut Pattern {
         &mut self.table[key]
     }
 
     /// One more unit declares a pattern. The second answer is whether it is new, so that names must be matched with it.
-    pub(super) fn acquire(&mut self, glob: &Glob) -> (PatternKey, bool) {
+    pub(crate) fn acquire(&mut self, glob: &Glob) -> (PatternKey, bool) {
         if let Some(key) = self.by_text.get(glob.as_str()) {
             self.table[*key].users += 1;
             return (*key, false);
@@ -115,7 +115,7 @@ impl Patterns {
     }
 
     /// One unit less declares a pattern. The answer is whether it was the last, so that names must forget it.
-    pub(super) fn release(&mut self, key: PatternKey) -> bool {
+    pub(crate) fn release(&mut self, key: PatternKey) -> bool {
         let pattern = &mut self.table[key];
         pattern.users -= 1;
         if pattern.users > 0 {
@@ -141,7 +141,7 @@ impl Patterns {
     }
 
     /// The patterns a name matches, in ascending order of their keys.
-    pub(super) fn matching(&self, name: &UnitName) -> Vec<PatternKey> {
+    pub(crate) fn matching(&self, name: &UnitName) -> Vec<PatternKey> {
         let name = name.as_str();
         let mut found: Vec<PatternKey> = self
             .lengths
@@ -156,7 +156,7 @@ impl Patterns {
     }
 
     /// Machines have new positions.
-    pub(super) fn reposition(&mut self, position: &impl Fn(MachineKey) -> u32) {
+    pub(crate) fn reposition(&mut self, position: &impl Fn(MachineKey) -> u32) {
         for pattern in self.table.rows_mut() {
             pattern.matching.reposition(position);
             pattern.declaring.reposition(position);

@@ -14,50 +14,50 @@ use muster_common::unit::{FileHash, Requirements, RequirementsTemplate, UnitName
 
 use crate::machine::arrival::Report;
 
-use super::class::{Asked, Classes};
-use super::conflict::Patterns;
-use super::rank::Rank;
-use super::table::{Bits, ClassKey, MachineKey, PatternKey, Table, UnitKey};
+use super::classes::{Asked, Classes};
+use super::patterns::Patterns;
+use crate::schedule::score::Rank;
+use crate::schedule::table::{Bits, ClassKey, MachineKey, PatternKey, Table, UnitKey};
 
 /// A unit: its record, its placements, or both.
 #[derive(Debug, Clone)]
-pub(super) struct UnitRow {
-    pub(super) name: UnitName,
-    pub(super) record: Option<Unit>,
+pub(crate) struct UnitRow {
+    pub(crate) name: UnitName,
+    pub(crate) record: Option<Unit>,
     /// How many of its records (the unit's own, placements) cannot be read. Such a unit is left alone: what the record
     /// says is not known, and acting without knowing could start it twice or lose it.
-    pub(super) poison: u32,
-    pub(super) spec: Spec,
+    pub(crate) poison: u32,
+    pub(crate) spec: Spec,
     /// The file `spec` was read from: the record's, or a placement's where there is no record any more.
-    pub(super) file: Option<FileHash>,
+    pub(crate) file: Option<FileHash>,
     /// Patterns that match its name, whoever declares them.
-    pub(super) matched: Vec<PatternKey>,
+    pub(crate) matched: Vec<PatternKey>,
     /// Placements, in the order of machine ids.
-    pub(super) places: Vec<Place>,
+    pub(crate) places: Vec<Place>,
     /// What machines report of it, in no order.
-    pub(super) reports: Vec<(MachineKey, Report)>,
+    pub(crate) reports: Vec<(MachineKey, Report)>,
     /// Where the last plan puts it; never said of a global unit.
-    pub(super) planned: Option<MachineKey>,
+    pub(crate) planned: Option<MachineKey>,
     /// A global unit that a conflict keeps from a machine it is eligible for.
-    pub(super) hindered: bool,
+    pub(crate) hindered: bool,
     /// Where a global unit that others belong beside is to be, by position, as of the last pass that looked at it.
-    pub(super) ground: Bits,
+    pub(crate) ground: Bits,
     /// Whether it is on the list of units to look at.
-    pub(super) dirty: bool,
+    pub(crate) dirty: bool,
     /// The last pass that looked at it.
-    pub(super) visited: u64,
+    pub(crate) visited: u64,
 }
 
 /// A placement of a unit.
 #[derive(Debug, Clone)]
-pub(super) struct Place {
-    pub(super) machine: MachineKey,
-    pub(super) placement: Placement,
+pub(crate) struct Place {
+    pub(crate) machine: MachineKey,
+    pub(crate) placement: Placement,
 }
 
 /// What a unit asks for.
 #[derive(Debug, Clone)]
-pub(super) enum Spec {
+pub(crate) enum Spec {
     /// It names no file: there is neither a record nor a placement.
     Absent,
     /// Its file is missing or cannot be used.
@@ -68,101 +68,101 @@ pub(super) enum Spec {
 
 /// What a unit with a usable file asks for.
 #[derive(Debug, Clone)]
-pub(super) struct Good {
-    pub(super) class: ClassKey,
-    pub(super) declares: Vec<PatternKey>,
-    pub(super) requirements: Arc<Requirements>,
+pub(crate) struct Good {
+    pub(crate) class: ClassKey,
+    pub(crate) declares: Vec<PatternKey>,
+    pub(crate) requirements: Arc<Requirements>,
     /// It may not run twice at a time: it conflicts with itself by name, keeps data on its machine,
     /// or is a job.
-    pub(super) single: bool,
+    pub(crate) single: bool,
 }
 
 /// A machine: registered, or named by metadata or a placement.
 #[derive(Debug, Clone)]
-pub(super) struct MachineRow {
-    pub(super) id: MachineId,
+pub(crate) struct MachineRow {
+    pub(crate) id: MachineId,
     /// Its registration, while it is live.
-    pub(super) record: Option<Machine>,
+    pub(crate) record: Option<Machine>,
     /// Metadata set at run time.
-    pub(super) set: BTreeMap<String, String>,
+    pub(crate) set: BTreeMap<String, String>,
     /// Metadata as constraints see it; empty while the machine is absent.
-    pub(super) metadata: BTreeMap<String, String>,
+    pub(crate) metadata: BTreeMap<String, String>,
     /// Units placed on it.
-    pub(super) units: BTreeSet<UnitKey>,
+    pub(crate) units: BTreeSet<UnitKey>,
     /// Units it reports on.
-    pub(super) reporting: BTreeSet<UnitKey>,
+    pub(crate) reporting: BTreeSet<UnitKey>,
     /// Units the last plan adds.
-    pub(super) planned: Vec<UnitKey>,
-    pub(super) load: u32,
+    pub(crate) planned: Vec<UnitKey>,
+    pub(crate) load: u32,
     /// Its place in the order of ids, by which sets of machines name it.
-    pub(super) position: u32,
+    pub(crate) position: u32,
     /// It vanished in a mass loss.
-    pub(super) held: bool,
+    pub(crate) held: bool,
     /// Who keeps it from taking anything new, if anyone does.
-    pub(super) cordon: Option<Cordon>,
+    pub(crate) cordon: Option<Cordon>,
     /// Its cordon cannot be read: whatever it says, the machine takes nothing new.
-    pub(super) cordon_poison: bool,
+    pub(crate) cordon_poison: bool,
     /// Its registration cannot be read: there is a lease, so it is not gone.
-    pub(super) poison: bool,
+    pub(crate) poison: bool,
 }
 
 /// A unit file.
 #[derive(Debug, Clone)]
-pub(super) struct FileRow {
+pub(crate) struct FileRow {
     /// What it asks for, or why it cannot be used; `None` while the store has no such file.
-    pub(super) template: Option<Result<RequirementsTemplate, String>>,
+    pub(crate) template: Option<Result<RequirementsTemplate, String>>,
     /// The runners under which a unit made from it keeps data on its machine.
-    pub(super) keeps_data: BTreeSet<RunnerKind>,
+    pub(crate) keeps_data: BTreeSet<RunnerKind>,
     /// Units that are made from it.
-    pub(super) users: BTreeSet<UnitKey>,
+    pub(crate) users: BTreeSet<UnitKey>,
 }
 
 /// The cluster.
 #[derive(Debug, Clone)]
-pub(super) struct Index {
-    pub(super) units: Table<UnitKey, UnitRow>,
-    pub(super) machines: Table<MachineKey, MachineRow>,
-    pub(super) unit_keys: BTreeMap<UnitName, UnitKey>,
-    pub(super) machine_keys: BTreeMap<MachineId, MachineKey>,
+pub(crate) struct Index {
+    pub(crate) units: Table<UnitKey, UnitRow>,
+    pub(crate) machines: Table<MachineKey, MachineRow>,
+    pub(crate) unit_keys: BTreeMap<UnitName, UnitKey>,
+    pub(crate) machine_keys: BTreeMap<MachineId, MachineKey>,
     /// Machines by position.
-    pub(super) order: Vec<MachineKey>,
-    pub(super) files: BTreeMap<FileHash, FileRow>,
-    pub(super) patterns: Patterns,
-    pub(super) classes: Classes,
-    pub(super) rank: Rank,
+    pub(crate) order: Vec<MachineKey>,
+    pub(crate) files: BTreeMap<FileHash, FileRow>,
+    pub(crate) patterns: Patterns,
+    pub(crate) classes: Classes,
+    pub(crate) rank: Rank,
     /// Live machines by metadata key and value.
-    pub(super) metadata: BTreeMap<String, BTreeMap<String, BTreeSet<MachineKey>>>,
+    pub(crate) metadata: BTreeMap<String, BTreeMap<String, BTreeSet<MachineKey>>>,
     /// Live machines by runner.
-    pub(super) runners: BTreeMap<RunnerKind, BTreeSet<MachineKey>>,
+    pub(crate) runners: BTreeMap<RunnerKind, BTreeSet<MachineKey>>,
     /// Machines that take nothing new.
-    pub(super) cordoned: BTreeSet<MachineKey>,
+    pub(crate) cordoned: BTreeSet<MachineKey>,
     /// Machines whose units are to move away.
-    pub(super) draining: BTreeSet<MachineKey>,
+    pub(crate) draining: BTreeSet<MachineKey>,
     /// Units on their way from one machine to another, with two placements or, for those that may not run twice, none.
-    pub(super) moving: BTreeSet<UnitKey>,
+    pub(crate) moving: BTreeSet<UnitKey>,
     /// Units by the leader their `MachineOf=` names, known or not.
-    pub(super) followers: BTreeMap<UnitName, BTreeSet<UnitKey>>,
+    pub(crate) followers: BTreeMap<UnitName, BTreeSet<UnitKey>>,
     /// Units by the unit their `Replaces=` names, known or not.
-    pub(super) replacers: BTreeMap<UnitName, BTreeSet<UnitKey>>,
+    pub(crate) replacers: BTreeMap<UnitName, BTreeSet<UnitKey>>,
     /// Units whose `Replaces=` has patterns.
-    pub(super) pattern_replacers: BTreeSet<UnitKey>,
+    pub(crate) pattern_replacers: BTreeSet<UnitKey>,
     /// Global units.
-    pub(super) globals: BTreeSet<UnitKey>,
+    pub(crate) globals: BTreeSet<UnitKey>,
     /// What is wrong with records that cannot be read, by key.
-    pub(super) unreadable: BTreeMap<String, String>,
-    pub(super) held: BTreeSet<MachineId>,
+    pub(crate) unreadable: BTreeMap<String, String>,
+    pub(crate) held: BTreeSet<MachineId>,
     /// How many machines are live.
-    pub(super) live: usize,
+    pub(crate) live: usize,
     /// Units to look at in the next plan, each once.
-    pub(super) dirty: Vec<UnitKey>,
+    pub(crate) dirty: Vec<UnitKey>,
     /// Something happened that may make room for a unit that was refused.
-    pub(super) stirred: bool,
+    pub(crate) stirred: bool,
     /// What a pass has put where is counted just now.
-    pub(super) tentative: bool,
+    pub(crate) tentative: bool,
 }
 
 impl Index {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             units: Table::new(),
             machines: Table::new(),
@@ -192,7 +192,7 @@ impl Index {
     }
 
     /// Puts a unit on the list of those to look at.
-    pub(super) fn touch(&mut self, unit: UnitKey) {
+    pub(crate) fn touch(&mut self, unit: UnitKey) {
         let row = &mut self.units[unit];
         if !row.dirty {
             row.dirty = true;
@@ -200,18 +200,18 @@ impl Index {
         }
     }
 
-    pub(super) fn is_live(&self, machine: MachineKey) -> bool {
+    pub(crate) fn is_live(&self, machine: MachineKey) -> bool {
         self.machines[machine].record.is_some()
     }
 
     /// Whether the machine is absent in a way that must not move its units.
-    pub(super) fn is_held(&self, machine: MachineKey) -> bool {
+    pub(crate) fn is_held(&self, machine: MachineKey) -> bool {
         let row = &self.machines[machine];
         row.record.is_none() && (row.held || row.poison)
     }
 
     /// Machines that meet what the class asks and may take something new, runner included.
-    pub(super) fn eligible(&mut self, class: ClassKey) -> &Bits {
+    pub(crate) fn eligible(&mut self, class: ClassKey) -> &Bits {
         let Self { classes, machines, metadata, runners, machine_keys, cordoned, .. } = self;
         classes.refresh(class, |asked| {
             let set = |keys: &BTreeSet<MachineKey>| -> Bits {
@@ -243,7 +243,7 @@ impl Index {
     }
 
     /// Counts a unit on a machine, in the machine's load and in the conflicts it takes part in.
-    pub(super) fn occupy(&mut self, unit: UnitKey, machine: MachineKey) {
+    pub(crate) fn occupy(&mut self, unit: UnitKey, machine: MachineKey) {
         let Self { units, machines, patterns, rank, .. } = self;
         let row = &mut machines[machine];
         if row.record.is_some() {
@@ -259,7 +259,7 @@ impl Index {
     }
 
     /// Takes back an [`Self::occupy`].
-    pub(super) fn vacate(&mut self, unit: UnitKey, machine: MachineKey) {
+    pub(crate) fn vacate(&mut self, unit: UnitKey, machine: MachineKey) {
         let Self { units, machines, patterns, rank, .. } = self;
         let row = &mut machines[machine];
         if row.record.is_some() {
@@ -275,7 +275,7 @@ impl Index {
     }
 
     /// Counts what a unit declares on a machine, without the unit itself.
-    pub(super) fn declare(&mut self, unit: UnitKey, machine: MachineKey) {
+    pub(crate) fn declare(&mut self, unit: UnitKey, machine: MachineKey) {
         let position = self.machines[machine].position;
         for key in self.units[unit].declares() {
             self.patterns.get_mut(*key).declaring.add(machine, position);
@@ -283,7 +283,7 @@ impl Index {
     }
 
     /// Takes back a [`Self::declare`].
-    pub(super) fn undeclare(&mut self, unit: UnitKey, machine: MachineKey) {
+    pub(crate) fn undeclare(&mut self, unit: UnitKey, machine: MachineKey) {
         let position = self.machines[machine].position;
         for key in self.units[unit].declares() {
             self.patterns.get_mut(*key).declaring.take(machine, position);
@@ -291,7 +291,7 @@ impl Index {
     }
 
     /// Adds the machines where the unit meets a conflict, counting itself where it is.
-    pub(super) fn blocked(&self, unit: UnitKey, blocked: &mut Bits) {
+    pub(crate) fn blocked(&self, unit: UnitKey, blocked: &mut Bits) {
         let row = &self.units[unit];
         for key in row.declares() {
             blocked.unite(self.patterns.get(*key).matching.bits());
@@ -302,7 +302,7 @@ impl Index {
     }
 
     /// Whether a machine has another unit that conflicts with this one. `there`: the unit itself is counted there.
-    pub(super) fn crowded(&self, unit: UnitKey, machine: MachineKey, there: bool) -> bool {
+    pub(crate) fn crowded(&self, unit: UnitKey, machine: MachineKey, there: bool) -> bool {
         let row = &self.units[unit];
         // A unit that matches its own pattern counts itself once, where it is, on either side.
         let own = |other: &[PatternKey], key: &PatternKey| u32::from(there && other.contains(key));
@@ -316,7 +316,7 @@ impl Index {
     }
 
     /// The pattern by which two units conflict, and which of them declares it.
-    pub(super) fn conflict(&self, one: UnitKey, other: UnitKey) -> Option<(PatternKey, UnitKey)> {
+    pub(crate) fn conflict(&self, one: UnitKey, other: UnitKey) -> Option<(PatternKey, UnitKey)> {
         let declared_by = |declarer: UnitKey, matching: UnitKey| {
             let matched = &self.units[matching].matched;
             let declares = self.units[declarer].declares();
@@ -331,7 +331,7 @@ impl Index {
     /// Whether a unit may not run twice at a time: by its file, or by an earlier one that a machine may still run it from. What
     /// an earlier one said is not known once the store has forgotten it, which it does when no unit names it; then it may have
     /// kept data.
-    pub(super) fn is_single(&self, unit: UnitKey) -> bool {
+    pub(crate) fn is_single(&self, unit: UnitKey) -> bool {
         let row = &self.units[unit];
         let Some(good) = row.good() else { return false };
         let may_keep = |file: FileHash| {
@@ -344,7 +344,7 @@ impl Index {
 
     /// Whether a live machine has the metadata and the id that a class asks for. The runner is not looked at: one that
     /// is missing for a moment, because it restarts, is no reason for a unit to leave.
-    pub(super) fn suits(&self, asked: &Asked, machine: MachineKey) -> bool {
+    pub(crate) fn suits(&self, asked: &Asked, machine: MachineKey) -> bool {
         let row = &self.machines[machine];
         row.record.is_some()
             && asked.machine_id.as_deref().is_none_or(|id| row.id.goes_by(id))
@@ -355,7 +355,7 @@ impl Index {
 }
 
 impl UnitRow {
-    pub(super) fn new(name: UnitName, matched: Vec<PatternKey>) -> Self {
+    pub(crate) fn new(name: UnitName, matched: Vec<PatternKey>) -> Self {
         Self {
             name,
             record: None,
@@ -374,47 +374,47 @@ impl UnitRow {
     }
 
     /// Whether the user wants it on a machine.
-    pub(super) fn is_wanted(&self) -> bool {
+    pub(crate) fn is_wanted(&self) -> bool {
         self.record.as_ref().is_some_and(|unit| unit.desired != DesiredState::Inactive)
             && !self.name.is_template()
     }
 
-    pub(super) fn good(&self) -> Option<&Good> {
+    pub(crate) fn good(&self) -> Option<&Good> {
         match &self.spec {
             Spec::Good(good) => Some(good),
             Spec::Absent | Spec::Bad(_) => None,
         }
     }
 
-    pub(super) fn requirements(&self) -> Option<&Requirements> {
+    pub(crate) fn requirements(&self) -> Option<&Requirements> {
         self.good().map(|good| good.requirements.as_ref())
     }
 
-    pub(super) fn is_global(&self) -> bool {
+    pub(crate) fn is_global(&self) -> bool {
         self.requirements().is_some_and(|requirements| requirements.global)
     }
 
-    pub(super) fn declares(&self) -> &[PatternKey] {
+    pub(crate) fn declares(&self) -> &[PatternKey] {
         self.good().map(|good| good.declares.as_slice()).unwrap_or_default()
     }
 
     /// The files, other than its own, that machines may still run it from.
-    pub(super) fn earlier_files(&self) -> impl Iterator<Item = FileHash> + '_ {
+    pub(crate) fn earlier_files(&self) -> impl Iterator<Item = FileHash> + '_ {
         let placed = self.places.iter().map(|place| place.placement.file);
         let reported = self.reports.iter().filter_map(|(_, report)| report.file());
         placed.chain(reported).filter(|file| self.file != Some(*file))
     }
 
-    pub(super) fn report_of(&self, machine: MachineKey) -> Option<&Report> {
+    pub(crate) fn report_of(&self, machine: MachineKey) -> Option<&Report> {
         self.reports.iter().find(|(at, _)| *at == machine).map(|(_, report)| report)
     }
 
-    pub(super) fn place_on(&self, machine: MachineKey) -> Option<&Place> {
+    pub(crate) fn place_on(&self, machine: MachineKey) -> Option<&Place> {
         self.places.iter().find(|place| place.machine == machine)
     }
 
     /// What can run a unit of its type.
-    pub(super) fn runner(&self) -> RunnerKind {
+    pub(crate) fn runner(&self) -> RunnerKind {
         self.name.runner()
     }
 }

@@ -1,7 +1,7 @@
 //! What is written to the store.
 //!
 //! Owns the wording of decisions: which records a decision overwrites or removes, and which revisions it rests on. Where
-//! a unit goes is decided elsewhere ([`super::pass`], [`super::handover`]).
+//! a unit goes is decided elsewhere ([`crate::schedule::pass`], [`super::handover`]).
 
 use muster_common::decision::Decision;
 use muster_common::machine::MachineId;
@@ -9,18 +9,18 @@ use muster_common::snapshot::{Handover, Placement};
 use muster_common::state::DesiredState;
 use muster_common::unit::FileHash;
 
-use super::pass::Pass;
-use super::table::{MachineKey, UnitKey};
+use crate::schedule::pass::Pass;
+use crate::schedule::table::{MachineKey, UnitKey};
 
 impl Pass<'_> {
     /// The decisions that leave a unit on this machine alone.
-    pub(super) fn moving(&self, unit: UnitKey, machine: MachineKey) -> Vec<Decision> {
+    pub(crate) fn moving(&self, unit: UnitKey, machine: MachineKey) -> Vec<Decision> {
         let mut decisions = self.removals(unit, |at| at != machine);
         decisions.extend(self.placing(unit, machine));
         decisions
     }
 
-    pub(super) fn removals(
+    pub(crate) fn removals(
         &self,
         unit: UnitKey,
         from: impl Fn(MachineKey) -> bool,
@@ -40,12 +40,12 @@ impl Pass<'_> {
 
     /// The decision that makes the placement say what the user wants; none when it does. It has no part in a move, but
     /// remembers where the unit was tried in vain while its machine is drained.
-    pub(super) fn placing(&self, unit: UnitKey, machine: MachineKey) -> Option<Decision> {
+    pub(crate) fn placing(&self, unit: UnitKey, machine: MachineKey) -> Option<Decision> {
         self.placing_as(unit, machine, self.remembered(unit, machine))
     }
 
     /// The same, with the part that the placement has in a move.
-    pub(super) fn placing_as(
+    pub(crate) fn placing_as(
         &self,
         unit: UnitKey,
         machine: MachineKey,
@@ -56,7 +56,7 @@ impl Pass<'_> {
     }
 
     /// The decision that makes a placement say what the user wants, and leaves its part in a move as it is.
-    pub(super) fn updating(
+    pub(crate) fn updating(
         &self,
         unit: UnitKey,
         machine: MachineKey,
@@ -69,7 +69,7 @@ impl Pass<'_> {
 
     /// Where the unit was tried in vain, from this machine, as long as that tells anything: another file or another
     /// start may go better.
-    pub(super) fn remembered(&self, unit: UnitKey, machine: MachineKey) -> Handover {
+    pub(crate) fn remembered(&self, unit: UnitKey, machine: MachineKey) -> Handover {
         let row = &self.index.units[unit];
         let kept = row.place_on(machine).zip(row.record.as_ref()).filter(|(place, record)| {
             self.index.draining.contains(&machine)
@@ -112,7 +112,7 @@ impl Pass<'_> {
         })
     }
 
-    pub(super) fn id(&self, machine: MachineKey) -> MachineId {
+    pub(crate) fn id(&self, machine: MachineKey) -> MachineId {
         self.index.machines[machine].id.clone()
     }
 }

@@ -17,11 +17,11 @@ use muster_common::unit::{
 
 use crate::machine::arrival::Report;
 
-use super::index::{FileRow, Index, MachineRow, Place, UnitRow};
-use super::table::{MachineKey, UnitKey};
+use super::state::{FileRow, Index, MachineRow, Place, UnitRow};
+use crate::schedule::table::{MachineKey, UnitKey};
 
 impl Index {
-    pub(super) fn of(snapshot: &Snapshot) -> Self {
+    pub(crate) fn of(snapshot: &Snapshot) -> Self {
         let mut index = Self::new();
         let places = snapshot.places.values().flat_map(BTreeMap::keys);
         let ids: BTreeSet<&MachineId> = snapshot
@@ -70,7 +70,7 @@ impl Index {
     }
 
     /// Takes a change in; false when no plan can come out otherwise for it.
-    pub(super) fn apply(&mut self, change: &Change) -> bool {
+    pub(crate) fn apply(&mut self, change: &Change) -> bool {
         match change {
             Change::Machine(id, record) => self.set_machine(id, record.as_ref()),
             Change::Metadata(id, key, value) => self.set_metadata(id, key, value.as_ref()),
@@ -88,7 +88,7 @@ impl Index {
         true
     }
 
-    pub(super) fn hold(&mut self, machines: BTreeSet<MachineId>) {
+    pub(crate) fn hold(&mut self, machines: BTreeSet<MachineId>) {
         let changed: Vec<MachineId> = self.held.symmetric_difference(&machines).cloned().collect();
         self.held = machines;
         for id in changed {
@@ -202,7 +202,7 @@ impl Index {
         self.touch_units_on(key);
     }
 
-    pub(super) fn touch_units_on(&mut self, key: MachineKey) {
+    pub(crate) fn touch_units_on(&mut self, key: MachineKey) {
         self.stirred = true;
         for unit in self.machines[key].units.iter().copied().collect::<Vec<_>>() {
             self.touch(unit);
@@ -306,7 +306,7 @@ impl Index {
     }
 
     /// Notes whether a unit is on its way from one machine to another.
-    pub(super) fn note_moving(&mut self, unit: UnitKey) {
+    pub(crate) fn note_moving(&mut self, unit: UnitKey) {
         let row = &self.units[unit];
         let two = || row.places.iter().any(|p| p.placement.handover.takes_over.is_some());
         let none = || {
@@ -424,7 +424,7 @@ impl Index {
     }
 
     /// Forgets a unit that nothing is known of any more.
-    pub(super) fn retire(&mut self, key: UnitKey) {
+    pub(crate) fn retire(&mut self, key: UnitKey) {
         let name = self.units[key].name.clone();
         self.unit_keys.remove(&name);
         self.units.release(key);
@@ -499,7 +499,7 @@ impl Index {
     }
 
     /// Units tied to this one by `Replaces=`, in either direction, have to be looked at too.
-    pub(super) fn touch_replaced(&mut self, unit: UnitKey) {
+    pub(crate) fn touch_replaced(&mut self, unit: UnitKey) {
         if !self.has_replacers() {
             return;
         }
@@ -515,7 +515,7 @@ impl Index {
 
     /// Whether one unit replaces another depends on all that lie on a way between the two: when a unit on the way gets
     /// another file, the ends have to be looked at too.
-    pub(super) fn touch_circles(&mut self, unit: UnitKey) {
+    pub(crate) fn touch_circles(&mut self, unit: UnitKey) {
         let replaces = |row: &UnitRow| row.requirements().is_some_and(Requirements::replaces_any);
         if !replaces(&self.units[unit]) {
             return;
@@ -535,7 +535,7 @@ impl Index {
 }
 
 impl FileRow {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { template: None, keeps_data: BTreeSet::new(), users: BTreeSet::new() }
     }
 }

@@ -4,16 +4,16 @@
 //! runs. Machines of equal load share one set, ordered by id, so that the best of those a unit may go to is found
 //! without looking at each machine.
 
-use super::table::Bits;
+use crate::schedule::table::Bits;
 
 /// Live machines by load; a machine is named by its position in the order of ids.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Rank {
+pub(crate) struct Rank {
     by_load: Vec<Bits>,
 }
 
 impl Rank {
-    pub(super) fn insert(&mut self, load: u32, position: u32) {
+    pub(crate) fn insert(&mut self, load: u32, position: u32) {
         let load = load as usize;
         if load >= self.by_load.len() {
             self.by_load.resize(load + 1, Bits::default());
@@ -23,18 +23,18 @@ impl Rank {
         }
     }
 
-    pub(super) fn remove(&mut self, load: u32, position: u32) {
+    pub(crate) fn remove(&mut self, load: u32, position: u32) {
         if let Some(set) = self.by_load.get_mut(load as usize) {
             set.remove(position);
         }
     }
 
-    pub(super) fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.by_load.clear();
     }
 
     /// The best machine among those eligible and not blocked.
-    pub(super) fn best(&self, eligible: &Bits, blocked: &Bits) -> Option<u32> {
+    pub(crate) fn best(&self, eligible: &Bits, blocked: &Bits) -> Option<u32> {
         for set in &self.by_load {
             let words = set.words().iter().zip(eligible.words()).zip(0u32..);
             let mut blocked = blocked.words().iter();

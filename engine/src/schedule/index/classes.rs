@@ -9,20 +9,20 @@ use std::sync::Arc;
 use muster_common::machine::RunnerKind;
 use muster_common::unit::Requirements;
 
-use super::table::{Bits, ClassKey, Table};
+use crate::schedule::table::{Bits, ClassKey, Table};
 
 /// What is asked of a machine.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Asked {
-    pub(super) runner: RunnerKind,
-    pub(super) machine_id: Option<String>,
-    pub(super) metadata: BTreeMap<String, BTreeSet<String>>,
+pub(crate) struct Asked {
+    pub(crate) runner: RunnerKind,
+    pub(crate) machine_id: Option<String>,
+    pub(crate) metadata: BTreeMap<String, BTreeSet<String>>,
 }
 
 /// One class.
 #[derive(Debug, Clone)]
-pub(super) struct Class {
-    pub(super) asked: Asked,
+pub(crate) struct Class {
+    pub(crate) asked: Asked,
     users: u32,
     /// Positions of the live machines that meet it all, as of `epoch`.
     eligible: Bits,
@@ -31,7 +31,7 @@ pub(super) struct Class {
 
 /// Every class some unit belongs to.
 #[derive(Debug, Clone)]
-pub(super) struct Classes {
+pub(crate) struct Classes {
     table: Table<ClassKey, Class>,
     by_asked: BTreeMap<Asked, ClassKey>,
     /// The last class asked for, and by which requirements.
@@ -41,12 +41,12 @@ pub(super) struct Classes {
 }
 
 impl Classes {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { table: Table::new(), by_asked: BTreeMap::new(), recent: None, epoch: 1 }
     }
 
     /// One more unit with these requirements.
-    pub(super) fn acquire(
+    pub(crate) fn acquire(
         &mut self,
         requirements: &Arc<Requirements>,
         runner: RunnerKind,
@@ -79,7 +79,7 @@ impl Classes {
     }
 
     /// One unit less.
-    pub(super) fn release(&mut self, key: ClassKey) {
+    pub(crate) fn release(&mut self, key: ClassKey) {
         let class = &mut self.table[key];
         class.users -= 1;
         if class.users == 0 {
@@ -89,17 +89,17 @@ impl Classes {
         }
     }
 
-    pub(super) fn asked(&self, key: ClassKey) -> &Asked {
+    pub(crate) fn asked(&self, key: ClassKey) -> &Asked {
         &self.table[key].asked
     }
 
     /// Machines have changed.
-    pub(super) fn outdate(&mut self) {
+    pub(crate) fn outdate(&mut self) {
         self.epoch += 1;
     }
 
     /// Computes the eligible machines unless they are known.
-    pub(super) fn refresh(&mut self, key: ClassKey, compute: impl FnOnce(&Asked) -> Bits) {
+    pub(crate) fn refresh(&mut self, key: ClassKey, compute: impl FnOnce(&Asked) -> Bits) {
         let class = &mut self.table[key];
         if class.epoch != self.epoch {
             class.eligible = compute(&class.asked);
@@ -108,7 +108,7 @@ impl Classes {
     }
 
     /// The eligible machines, as of the last [`Self::refresh`].
-    pub(super) fn eligible(&self, key: ClassKey) -> &Bits {
+    pub(crate) fn eligible(&self, key: ClassKey) -> &Bits {
         &self.table[key].eligible
     }
 }

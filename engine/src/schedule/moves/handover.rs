@@ -30,14 +30,14 @@ use muster_common::snapshot::Handover;
 
 use crate::machine::arrival::Arrival;
 
-use super::drain::Verdict;
-use super::group::Group;
-use super::index::Index;
-use super::pass::Pass;
-use super::table::{MachineKey, UnitKey};
+use crate::schedule::drain_status::Verdict;
+use crate::schedule::group::Group;
+use crate::schedule::index::Index;
+use crate::schedule::pass::Pass;
+use crate::schedule::table::{MachineKey, UnitKey};
 
 /// On how many machines a unit is tried before it is left where it is.
-pub(super) const TRIES: usize = 3;
+pub(crate) const TRIES: usize = 3;
 
 /// What has become of a move.
 enum Outcome {
@@ -51,7 +51,7 @@ enum Outcome {
 
 impl Index {
     /// Puts the units on the list that draining has to do with: what becomes of them depends on more than themselves.
-    pub(super) fn touch_drained(&mut self) {
+    pub(crate) fn touch_drained(&mut self) {
         if self.draining.is_empty() && self.moving.is_empty() {
             return;
         }
@@ -63,12 +63,12 @@ impl Index {
     }
 
     /// Whether units have to leave a machine even if no other takes them.
-    pub(super) fn is_forced(&self, machine: MachineKey) -> bool {
+    pub(crate) fn is_forced(&self, machine: MachineKey) -> bool {
         self.machines[machine].cordon.as_ref().is_some_and(Cordon::is_forced)
     }
 
     /// Where a unit takes over, and from where; a placement that takes over from nothing has no part in a move.
-    pub(super) fn handover(&self, unit: UnitKey) -> Option<(MachineKey, MachineKey)> {
+    pub(crate) fn handover(&self, unit: UnitKey) -> Option<(MachineKey, MachineKey)> {
         let row = &self.units[unit];
         row.places.iter().find_map(|place| {
             let source = place.placement.handover.takes_over.as_ref()?;
@@ -79,7 +79,7 @@ impl Index {
     }
 
     /// A machine that may still run a unit which may not run twice, and is not to keep it.
-    pub(super) fn lingers(&self, unit: UnitKey) -> Option<MachineKey> {
+    pub(crate) fn lingers(&self, unit: UnitKey) -> Option<MachineKey> {
         let row = &self.units[unit];
         if !self.is_single(unit) {
             return None;
@@ -92,21 +92,21 @@ impl Index {
 
     /// Whether a unit that may not run twice is placed on a live machine that has not said a word of it. Such a machine may be
     /// about to start it, and would be thought to have ended it were it taken from there now.
-    pub(super) fn is_unheard_of(&self, unit: UnitKey) -> bool {
+    pub(crate) fn is_unheard_of(&self, unit: UnitKey) -> bool {
         let row = &self.units[unit];
         let unheard = |machine| self.is_live(machine) && row.report_of(machine).is_none();
         self.is_single(unit) && row.places.iter().any(|place| unheard(place.machine))
     }
 
     /// Whether a unit that may not run twice has to end elsewhere before it comes to a machine.
-    pub(super) fn ends_first(&self, unit: UnitKey, machine: MachineKey) -> bool {
+    pub(crate) fn ends_first(&self, unit: UnitKey, machine: MachineKey) -> bool {
         let row = &self.units[unit];
         row.place_on(machine).is_none() && self.lingers(unit).is_some()
     }
 
     /// The unit that a decision would let run twice though it may not, by coming to a machine or leaving one too early.
     /// `about`: the unit that it is most likely about.
-    pub(super) fn would_run_twice(&self, about: UnitKey, decision: &Decision) -> Option<UnitKey> {
+    pub(crate) fn would_run_twice(&self, about: UnitKey, decision: &Decision) -> Option<UnitKey> {
         let (Decision::Place { machine, unit, .. } | Decision::Remove { machine, unit, .. }) =
             decision;
         let known = (self.units[about].name == *unit).then_some(about);
@@ -125,7 +125,7 @@ impl Index {
     }
 
     /// Where units were tried in vain from a machine, with what was wrong.
-    pub(super) fn tried(
+    pub(crate) fn tried(
         &self,
         units: &[UnitKey],
         from: MachineKey,
@@ -143,7 +143,7 @@ impl Index {
 
 impl Pass<'_> {
     /// Goes on with a group's move; false when it is not on the move.
-    pub(super) fn carry_on(&mut self, group: &Group) -> bool {
+    pub(crate) fn carry_on(&mut self, group: &Group) -> bool {
         let handovers = group.members.iter().filter_map(|unit| self.index.handover(*unit));
         let handovers: BTreeSet<(MachineKey, MachineKey)> = handovers.collect();
         let mut ways = handovers.iter().copied();
@@ -214,7 +214,7 @@ impl Pass<'_> {
     }
 
     /// Begins to move a group away from a machine that is drained; false when it stays for now.
-    pub(super) fn depart(&mut self, group: &Group, home: MachineKey) -> bool {
+    pub(crate) fn depart(&mut self, group: &Group, home: MachineKey) -> bool {
         if !self.index.draining.contains(&home) {
             return false;
         }
@@ -257,7 +257,7 @@ impl Pass<'_> {
 
     /// Keeps units away from every machine while one of them, which may not run twice, has not ended where it was; false
     /// when there is nothing to wait for.
-    pub(super) fn wait_for_the_end(&mut self, members: &[UnitKey]) -> bool {
+    pub(crate) fn wait_for_the_end(&mut self, members: &[UnitKey]) -> bool {
         if members.iter().all(|unit| self.index.lingers(*unit).is_none()) {
             return false;
         }
@@ -276,7 +276,7 @@ impl Pass<'_> {
 
     /// Where units would go from a machine, if anywhere: beside all of their group, or else without those that have not
     /// been placed yet.
-    pub(super) fn destination(
+    pub(crate) fn destination(
         &mut self,
         group: &Group,
         leaving: &[UnitKey],

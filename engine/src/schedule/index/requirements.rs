@@ -11,12 +11,12 @@ use muster_common::unit::Glob;
 
 use crate::single::stands_alone;
 
-use super::index::{FileRow, Good, Index, Spec};
-use super::table::{Key as _, MachineKey, PatternKey, UnitKey};
+use super::state::{FileRow, Good, Index, Spec};
+use crate::schedule::table::{Key as _, MachineKey, PatternKey, UnitKey};
 
 impl Index {
     /// Follows a change of the file that a unit's requirements come from.
-    pub(super) fn choose_file(&mut self, unit: UnitKey) {
+    pub(crate) fn choose_file(&mut self, unit: UnitKey) {
         let row = &self.units[unit];
         let placed = || row.places.first().map(|place| place.placement.file);
         let file = row.record.as_ref().map(|record| record.file).or_else(placed);
@@ -39,7 +39,7 @@ impl Index {
     }
 
     /// Reads what a unit asks for from its file.
-    pub(super) fn specify(&mut self, unit: UnitKey) {
+    pub(crate) fn specify(&mut self, unit: UnitKey) {
         self.touch(unit);
         let placed: Vec<MachineKey> =
             self.units[unit].places.iter().map(|place| place.machine).collect();
@@ -140,7 +140,7 @@ impl Index {
         }
     }
 
-    pub(super) fn beginning_with(&self, prefix: &str) -> Vec<UnitKey> {
+    pub(crate) fn beginning_with(&self, prefix: &str) -> Vec<UnitKey> {
         // Names are ordered as their text is, so those with a common beginning stand together.
         self.unit_keys
             .range::<str, _>((Bound::Included(prefix), Bound::Unbounded))

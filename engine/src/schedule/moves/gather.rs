@@ -6,13 +6,13 @@
 
 use std::collections::BTreeSet;
 
-use super::group::Group;
-use super::pass::Pass;
-use super::table::{MachineKey, UnitKey};
+use crate::schedule::group::Group;
+use crate::schedule::pass::Pass;
+use crate::schedule::table::{MachineKey, UnitKey};
 
 impl Pass<'_> {
     /// Where the group is: where its first leader still is, and may be.
-    pub(super) fn home(&self, group: &Group) -> Option<MachineKey> {
+    pub(crate) fn home(&self, group: &Group) -> Option<MachineKey> {
         let fixed = group.fixed.iter().flat_map(|unit| &self.index.units[*unit].places);
         let fixed: Vec<MachineKey> = fixed
             .map(|place| place.machine)
@@ -35,7 +35,7 @@ impl Pass<'_> {
     /// Gathers a group at its home. A newcomer that does not fit there is refused, for its leader stays. When a member
     /// that was there no longer fits, the whole group moves where all fit; only when there is no such machine it leaves
     /// that member behind.
-    pub(super) fn settle_at(&mut self, group: &Group, home: MachineKey) {
+    pub(crate) fn settle_at(&mut self, group: &Group, home: MachineKey) {
         let before = self.counted.len();
         let (stay, leave, outgrown) = self.fit_together(&group.members, home);
         if outgrown && group.fixed.is_empty() {
@@ -60,7 +60,7 @@ impl Pass<'_> {
 
     /// Members that do not fit where their group is gathered. One that may stay where it is stays, beside those of them that
     /// lead it: what runs does not end for a tie of others. The rest is refused.
-    pub(super) fn leave_where_they_are(&mut self, members: &[UnitKey], home: MachineKey) {
+    pub(crate) fn leave_where_they_are(&mut self, members: &[UnitKey], home: MachineKey) {
         let mut kept: Vec<(UnitKey, MachineKey)> = Vec::new();
         for unit in members {
             let leaders: Vec<UnitKey> = self

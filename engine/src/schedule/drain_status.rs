@@ -14,14 +14,14 @@ use muster_common::unit::UnitName;
 
 use crate::machine::arrival::Arrival;
 
-use super::Scheduler;
 use super::index::Spec;
 use super::pass::Pass;
+use super::scheduler::Scheduler;
 use super::table::{MachineKey, UnitKey};
 
 /// What a pass makes of a unit on a drained machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(crate) enum Verdict {
     /// It goes to another machine, now or when there is room among those that move.
     Goes {
         /// Which one.

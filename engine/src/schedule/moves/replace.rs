@@ -10,25 +10,25 @@ use std::collections::BTreeSet;
 
 use muster_common::unit::{Glob, UnitName};
 
-use super::index::Index;
-use super::pass::Pass;
-use super::table::{Bits, MachineKey, UnitKey};
+use crate::schedule::index::Index;
+use crate::schedule::pass::Pass;
+use crate::schedule::table::{Bits, MachineKey, UnitKey};
 
 impl Index {
     /// Whether any unit replaces another.
-    pub(super) fn has_replacers(&self) -> bool {
+    pub(crate) fn has_replacers(&self) -> bool {
         !self.replacers.is_empty() || !self.pattern_replacers.is_empty()
     }
 
     /// The known units whose name a pattern matches.
-    pub(super) fn matching(&self, pattern: &Glob) -> Vec<UnitKey> {
+    pub(crate) fn matching(&self, pattern: &Glob) -> Vec<UnitKey> {
         let mut units = self.beginning_with(pattern.literal_prefix());
         units.retain(|unit| pattern.matches(self.units[*unit].name.as_str()));
         units
     }
 
     /// The known units that this one names in `Replaces=`, whether that is heeded or not. Never itself.
-    pub(super) fn named_replaced(&self, unit: UnitKey) -> Vec<UnitKey> {
+    pub(crate) fn named_replaced(&self, unit: UnitKey) -> Vec<UnitKey> {
         let Some(requirements) = self.units[unit].requirements() else { return Vec::new() };
         let names = requirements.replaces.iter();
         let mut named: Vec<UnitKey> =
@@ -44,7 +44,7 @@ impl Index {
     }
 
     /// The units that name this one in `Replaces=`, whether that is heeded or not.
-    pub(super) fn named_replacers(&self, unit: UnitKey) -> Vec<UnitKey> {
+    pub(crate) fn named_replacers(&self, unit: UnitKey) -> Vec<UnitKey> {
         let name = &self.units[unit].name;
         let mut naming: Vec<UnitKey> =
             self.replacers.get(name).into_iter().flatten().copied().collect();
@@ -61,7 +61,7 @@ impl Index {
     }
 
     /// The units that make room for this one.
-    pub(super) fn replaced(&self, unit: UnitKey) -> Vec<UnitKey> {
+    pub(crate) fn replaced(&self, unit: UnitKey) -> Vec<UnitKey> {
         let mut replaced = self.named_replaced(unit);
         replaced.retain(|other| self.replaces(unit, *other));
         replaced.sort_by_key(|other| &self.units[*other].name);
@@ -69,7 +69,7 @@ impl Index {
     }
 
     /// The units this one makes room for.
-    pub(super) fn replacing(&self, unit: UnitKey) -> Vec<UnitKey> {
+    pub(crate) fn replacing(&self, unit: UnitKey) -> Vec<UnitKey> {
         if !self.has_replacers() {
             return Vec::new();
         }
@@ -113,7 +113,7 @@ impl Index {
     }
 
     /// Adds the machines where a unit would be beside one it replaces or makes room for.
-    pub(super) fn keep_apart(&self, unit: UnitKey, blocked: &mut Bits) {
+    pub(crate) fn keep_apart(&self, unit: UnitKey, blocked: &mut Bits) {
         if !self.has_replacers() {
             return;
         }
@@ -125,7 +125,7 @@ impl Index {
     }
 
     /// The unit on a machine that this one replaces, or else the one it makes room for there.
-    pub(super) fn beside_replaced(&self, unit: UnitKey, machine: MachineKey) -> Option<UnitKey> {
+    pub(crate) fn beside_replaced(&self, unit: UnitKey, machine: MachineKey) -> Option<UnitKey> {
         if !self.has_replacers() {
             return None;
         }
@@ -136,14 +136,14 @@ impl Index {
     }
 
     /// Whether a unit on a machine has to make room for another that is there.
-    pub(super) fn must_make_room(&self, unit: UnitKey, machine: MachineKey) -> bool {
+    pub(crate) fn must_make_room(&self, unit: UnitKey, machine: MachineKey) -> bool {
         self.replacing(unit).into_iter().any(|other| self.locations(other).any(|at| at == machine))
     }
 }
 
 impl Pass<'_> {
     /// Puts a unit where one is that it replaces, and that one elsewhere; false when there is no such place.
-    pub(super) fn take_place(&mut self, unit: UnitKey) -> bool {
+    pub(crate) fn take_place(&mut self, unit: UnitKey) -> bool {
         if self.index.units[unit].requirements().is_none_or(|r| !r.replaces_any()) {
             return false;
         }

@@ -1,0 +1,3 @@
+//! Filters: which machines may have a unit.
+
+mod beside_global;
