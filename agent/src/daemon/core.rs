@@ -20,7 +20,7 @@ use crate::machine::registration::RegistrationLoop;
 use crate::machine::{last_known, shutdown};
 use crate::runner::docker::{self, Docker};
 use crate::runner::systemd::Systemd;
-use crate::runner::{Both, Runner};
+use crate::runner::{CombinedRunner, Runner};
 use crate::telemetry::health::{self, Health};
 use crate::{config, leader};
 
@@ -123,7 +123,7 @@ impl Runners {
         })
         .map_err(|source| RunError::Directory { path: settings.run_dir.clone(), source })?;
         let docker = Arc::new(docker);
-        let all = Arc::new(Both::new(systemd, Arc::<Docker>::clone(&docker)));
+        let all = Arc::new(CombinedRunner::new(systemd, Arc::<Docker>::clone(&docker)));
         Ok(Self { all, containers: Some(docker) })
     }
 

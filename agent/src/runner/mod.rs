@@ -12,13 +12,13 @@ use muster_common::unit::{FileHash, UnitFile, UnitName};
 use muster_engine::machine::converge::Observed;
 use tokio::sync::mpsc;
 
-mod both;
+mod combined;
 pub mod docker;
 mod facts;
 mod files;
 pub mod systemd;
 
-pub use both::Both;
+pub use combined::CombinedRunner;
 
 /// What a runner reports of one unit when it is asked.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -18,8 +18,8 @@ use muster_engine::container::{
 };
 
 use super::engine::EngineError;
-use super::machine::Machine;
-use super::plan::Plan;
+use super::machine::DockerContext;
+use super::plan::ContainerPlan;
 use super::resources::body;
 use super::{differs, late};
 
@@ -30,7 +30,7 @@ const REMOVAL: Duration = Duration::from_secs(60);
 #[derive(Debug, Clone)]
 pub(super) struct Prepared {
     /// What its file says now.
-    pub(super) plan: Plan,
+    pub(super) plan: ContainerPlan,
     /// What the units it names are called.
     pub(super) names: BTreeMap<UnitName, String>,
     /// Its image, where its file does not say.
@@ -51,9 +51,12 @@ pub(super) struct Found {
 }
 
 /// Looks at a container, by id or name. `None`: there is none.
-pub(super) async fn look(machine: &Machine, name: &str) -> Result<Option<Found>, EngineError> {
-    match machine.engine.call()?.inspect_container(name, None).await.map_err(EngineError::from) {
-        Ok(answer) => Ok(Some(found(answer, &machine.cluster))),
+pub(super) async fn look(
+    context: &DockerContext,
+    name: &str,
+) -> Result<Option<Found>, EngineError> {
+    match context.engine.call()?.inspect_container(name, None).await.map_err(EngineError::from) {
+        Ok(answer) => Ok(Some(found(answer, &context.cluster))),
         Err(error) if error.is_absent() => Ok(None),
         Err(error) => Err(error),
     }
@@ -87,20 +90,20 @@ pub(super) fn owner_of(labels: Option<HashMap<String, String>>, cluster: &str) -
 
 /// Makes a container and starts it, in the place of one before it. Returns its id.
 pub(super) async fn start(
-    machine: &Machine,
+    context: &DockerContext,
     unit: &UnitName,
     prepared: &Prepared,
     before: Option<&str>,
     generation: u64,
 ) -> Result<String, EngineError> {
-    let api = machine.engine.ready().await;
+    let api = context.engine.ready().await;
     let identity = Identity {
         unit: unit.clone(),
         file: prepared.plan.file,
         generation,
-        cluster: machine.cluster.clone(),
+        cluster: context.cluster.clone(),
     };
-    let abilities = machine.abilities(api);
+    let abilities = context.abilities(api);
     // It may be another engine than the one everything was prepared on.
     if let Some(problem) = lacking(&prepared.plan.spec, &abilities) {
         return Err(EngineError::refused(problem));
@@ -111,7 +114,7 @@ pub(super) async fn start(
         creation.join_at_once();
     }
     if let Some(slice) = &creation.body.host_config.cgroup_parent
-        && let Some(problem) = no_slice(slice, &machine.cgroups())
+        && let Some(problem) = no_slice(slice, &context.cgroups())
     {
         return Err(EngineError::refused(problem));
     }
@@ -119,26 +122,26 @@ pub(super) async fn start(
         creation.body.image.clone_from(image);
     }
     let said = creation.body.host_config.log_config.take();
-    creation.body.host_config.log_config = logging(said, &machine.logging());
-    differs::check_image(machine, &prepared.plan.spec, &creation).await?;
-    late::complete(machine, unit, &mut creation, &abilities).await?;
+    creation.body.host_config.log_config = logging(said, &context.logging());
+    differs::check_image(context, &prepared.plan.spec, &creation).await?;
+    late::complete(context, unit, &mut creation, &abilities).await?;
     // One that we made and that has ended is gone before its name is taken again.
     if let Some(before) = before {
-        replace(machine, unit, before).await?;
+        replace(context, unit, before).await?;
     }
-    let id = match make(machine, &creation).await {
+    let id = match make(context, &creation).await {
         Err(error) if error.is_taken() => {
-            replace(machine, unit, &creation.name).await?;
-            make(machine, &creation).await?
+            replace(context, unit, &creation.name).await?;
+            make(context, &creation).await?
         }
         other => other?,
     };
-    match furnish_and_run(machine, &mut creation, id).await {
+    match furnish_and_run(context, &mut creation, id).await {
         Ok(id) => Ok(id),
         Err(error @ EngineError::Lost(_)) => Err(error),
         Err(error) => {
             // What could not be started is of no use, and holds its name and its addresses.
-            if let Err(error) = replace(machine, unit, &creation.name).await {
+            if let Err(error) = replace(context, unit, &creation.name).await {
                 tracing::warn!(%unit, %error, "cannot remove a container that did not start");
             }
             Err(error)
@@ -155,10 +158,10 @@ fn no_slice(slice: &str, cgroups: &str) -> Option<String> {
     })
 }
 
-async fn make(machine: &Machine, creation: &Creation) -> Result<String, EngineError> {
+async fn make(context: &DockerContext, creation: &Creation) -> Result<String, EngineError> {
     let options = CreateContainerOptionsBuilder::new().name(&creation.name).build();
     let body: ContainerCreateBody = body(&creation.body)?;
-    let made = machine.engine.call()?.create_container(Some(options), body).await?;
+    let made = context.engine.call()?.create_container(Some(options), body).await?;
     for warning in made.warnings {
         tracing::warn!(container = creation.name, warning, "the container engine has a remark");
     }
@@ -167,22 +170,22 @@ async fn make(machine: &Machine, creation: &Creation) -> Result<String, EngineEr
 
 /// Starts a container that has been made, or one in its place with all that the image has where a tmpfs comes. Returns the id.
 async fn furnish_and_run(
-    machine: &Machine,
+    context: &DockerContext,
     creation: &mut Creation,
     made: String,
 ) -> Result<String, EngineError> {
-    let more = differs::tmpfs_directories(machine, &made, creation).await?;
+    let more = differs::tmpfs_directories(context, &made, creation).await?;
     if more.is_empty() {
-        return run(machine, &made, creation).await.map(|()| made);
+        return run(context, &made, creation).await.map(|()| made);
     }
     creation.body.host_config.tmpfs.extend(more);
-    remove(machine, &made).await?;
-    let id = make(machine, creation).await?;
-    run(machine, &id, creation).await.map(|()| id)
+    remove(context, &made).await?;
+    let id = make(context, creation).await?;
+    run(context, &id, creation).await.map(|()| id)
 }
 
-async fn run(machine: &Machine, id: &str, creation: &Creation) -> Result<(), EngineError> {
-    let client = machine.engine.call()?;
+async fn run(context: &DockerContext, id: &str, creation: &Creation) -> Result<(), EngineError> {
+    let client = context.engine.call()?;
     for (network, endpoint) in &creation.networks {
         let request = NetworkConnectRequest {
             container: id.to_owned(),
@@ -194,12 +197,12 @@ async fn run(machine: &Machine, id: &str, creation: &Creation) -> Result<(), Eng
 }
 
 /// Removes what has the name, if it is this unit's.
-async fn replace(machine: &Machine, unit: &UnitName, name: &str) -> Result<(), EngineError> {
-    let Some(found) = look(machine, name).await? else { return Ok(()) };
+async fn replace(context: &DockerContext, unit: &UnitName, name: &str) -> Result<(), EngineError> {
+    let Some(found) = look(context, name).await? else { return Ok(()) };
     if let Some(problem) = obstacle(&found.owner, unit, name) {
         return Err(EngineError::refused(problem));
     }
-    remove(machine, &found.id).await
+    remove(context, &found.id).await
 }
 
 /// Why a unit cannot have a name that a container of this owner has.
@@ -229,25 +232,25 @@ pub(super) fn strange(owner: &Owner, name: &str) -> Option<String> {
 
 /// Removes a container, running or not, and the volumes that are nobody else's, and waits until it is gone. One that is
 /// not there is no failure.
-pub(super) async fn remove(machine: &Machine, id: &str) -> Result<(), EngineError> {
+pub(super) async fn remove(context: &DockerContext, id: &str) -> Result<(), EngineError> {
     let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
-    let removed = machine.engine.call()?.remove_container(id, Some(options)).await;
+    let removed = context.engine.call()?.remove_container(id, Some(options)).await;
     match removed.map_err(EngineError::from) {
         // In conflict: it is being removed already, and has its name and its addresses until that is done.
-        Err(error) if error.is_conflict() => gone(machine, id, &error).await,
+        Err(error) if error.is_conflict() => gone(context, id, &error).await,
         Err(error) if error.is_absent() => Ok(()),
         other => other,
     }
 }
 
 /// Waits until a container that is being removed is gone.
-async fn gone(machine: &Machine, id: &str, why: &EngineError) -> Result<(), EngineError> {
-    let client = machine.engine.call()?;
+async fn gone(context: &DockerContext, id: &str, why: &EngineError) -> Result<(), EngineError> {
+    let client = context.engine.call()?;
     let options = WaitContainerOptionsBuilder::new().condition("removed").build();
     // However the wait ends, the look says whether it is gone.
     let mut wait = std::pin::pin!(client.wait_container(id, Some(options)));
     let _ = tokio::time::timeout(REMOVAL, async { while wait.next().await.is_some() {} }).await;
-    match look(machine, id).await? {
+    match look(context, id).await? {
         None => Ok(()),
         Some(_) => {
             Err(EngineError::refused(format!("the container before it is still there: {why}")))
@@ -256,15 +259,19 @@ async fn gone(machine: &Machine, id: &str, why: &EngineError) -> Result<(), Engi
 }
 
 /// Sends a signal. One that does not run gets none, which is no failure: its end is told otherwise.
-pub(super) async fn signal(machine: &Machine, id: &str, signal: &str) -> Result<(), EngineError> {
-    let client = machine.engine.call()?;
+pub(super) async fn signal(
+    context: &DockerContext,
+    id: &str,
+    signal: &str,
+) -> Result<(), EngineError> {
+    let client = context.engine.call()?;
     let send = || {
         client.kill_container(id, Some(KillContainerOptionsBuilder::new().signal(signal).build()))
     };
     match send().await.map_err(EngineError::from) {
         Err(error) if error.is_conflict() => {
             // A paused container takes no signals, not even the last one.
-            if look(machine, id).await?.is_some_and(|found| found.paused) {
+            if look(context, id).await?.is_some_and(|found| found.paused) {
                 client.unpause_container(id).await?;
                 send().await?;
             }

@@ -12,7 +12,7 @@ use muster_common::container::{ContainerSpec, is_root};
 use muster_engine::container::Creation;
 
 use super::engine::EngineError;
-use super::machine::Machine;
+use super::machine::DockerContext;
 
 /// Most bytes of a directory's archive that are read. A directory takes 512 of them, so that this is more directories than
 /// any image has in the place of a tmpfs.
@@ -20,11 +20,11 @@ const LONGEST: usize = 256 * 1024;
 
 /// Fails where Podman would do more for what the image runs, or whom it runs as, than an engine can.
 pub(super) async fn check_image(
-    machine: &Machine,
+    context: &DockerContext,
     spec: &ContainerSpec,
     creation: &Creation,
 ) -> Result<(), EngineError> {
-    let image = machine.engine.call()?.inspect_image(&creation.body.image).await?;
+    let image = context.engine.call()?.inspect_image(&creation.body.image).await?;
     let config = image.config.unwrap_or_default();
     let words = effective_command(
         spec,
@@ -77,7 +77,7 @@ fn systemd_program(words: &[String]) -> Option<&str> {
 /// The tmpfs to mount into others, so that a container that has been made finds in them the directories that its image has there.
 /// Podman's begin with all that the image has in their place; files no engine puts there, and they are a refusal.
 pub(super) async fn tmpfs_directories(
-    machine: &Machine,
+    context: &DockerContext,
     id: &str,
     creation: &Creation,
 ) -> Result<BTreeMap<String, String>, EngineError> {
@@ -89,7 +89,7 @@ pub(super) async fn tmpfs_directories(
         binds.chain(typed).chain(tmpfs).map(|path| path.trim_end_matches('/')).collect();
     let mut more = BTreeMap::new();
     for path in &creation.late.copies {
-        let Some(archive) = archive(machine, id, path).await? else { continue };
+        let Some(archive) = archive(context, id, path).await? else { continue };
         let directories = read_directories(path, &archive, &taken).map_err(EngineError::refused)?;
         let options = host_config.tmpfs.get(path).map(String::as_str).unwrap_or_default();
         more.extend(directories.into_iter().map(|d| (d.path.clone(), d.options(options))));
@@ -98,11 +98,15 @@ pub(super) async fn tmpfs_directories(
 }
 
 /// The beginning of the archive of a directory in a container that has been made. `None`: the image has no such directory.
-async fn archive(machine: &Machine, id: &str, path: &str) -> Result<Option<Vec<u8>>, EngineError> {
+async fn archive(
+    context: &DockerContext,
+    id: &str,
+    path: &str,
+) -> Result<Option<Vec<u8>>, EngineError> {
     // The dot leads through a link in that place, as a mount goes through it.
     let path = format!("{}/.", path.trim_end_matches('/'));
     let options = DownloadFromContainerOptionsBuilder::new().path(&path).build();
-    let client = machine.engine.transfer()?;
+    let client = context.engine.transfer()?;
     let mut stream = client.download_from_container(id, Some(options));
     let mut archive = Vec::new();
     while let Some(bytes) = stream.next().await {

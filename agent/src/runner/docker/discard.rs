@@ -18,16 +18,16 @@ use muster_engine::container::{LABEL_CLUSTER, LABEL_UNIT, Owner};
 
 use super::create;
 use super::engine::EngineError;
-use super::machine::Machine;
+use super::machine::DockerContext;
 
 /// Removes what is marked to go with its unit, where the unit is gone. Not knowing whether it is removes nothing.
-pub(super) async fn of_the_destroyed(machine: &Machine) {
-    let copies = machine.copies.all();
+pub(super) async fn of_the_destroyed(context: &DockerContext) {
+    let copies = context.copies.all();
     let units: Vec<UnitName> = copies.keys().cloned().collect();
     if units.is_empty() {
         return;
     }
-    let known = match machine.copies.ask(&units).await {
+    let known = match context.copies.ask(&units).await {
         Ok(known) => known,
         Err(problem) => {
             tracing::debug!(problem, "whether volumes are to go is not known");
@@ -36,24 +36,24 @@ pub(super) async fn of_the_destroyed(machine: &Machine) {
     };
     for (unit, copy) in copies {
         if let Some(file) = known.get(&unit) {
-            machine.copies.keep(&unit, file);
+            context.copies.keep(&unit, file);
             continue;
         }
-        let goes = match read(&unit, &copy, &machine.host) {
+        let goes = match read(&unit, &copy, &context.host) {
             Ok((Quadlet::Volume(spec), _)) => spec.delete_on_destroy,
             Ok((Quadlet::Network(spec), _)) => spec.delete_on_destroy,
             _ => false,
         };
-        match if goes { remove(machine, &unit).await } else { Ok(()) } {
-            Ok(()) => machine.copies.forget(&unit),
+        match if goes { remove(context, &unit).await } else { Ok(()) } {
+            Ok(()) => context.copies.forget(&unit),
             Err(error) => tracing::debug!(%unit, %error, "cannot remove what a unit made yet"),
         }
     }
 }
 
 /// Removes the networks that are to go with the last container that names them.
-pub(super) fn after_stop(machine: &Arc<Machine>, spec: &ContainerSpec) {
-    let goes = |file: &UnitFile, unit: &UnitName| match read(unit, file, &machine.host) {
+pub(super) fn after_stop(context: &Arc<DockerContext>, spec: &ContainerSpec) {
+    let goes = |file: &UnitFile, unit: &UnitName| match read(unit, file, &context.host) {
         Ok((Quadlet::Network(spec), _)) => spec.delete_on_stop,
         _ => false,
     };
@@ -61,16 +61,16 @@ pub(super) fn after_stop(machine: &Arc<Machine>, spec: &ContainerSpec) {
         .references()
         .into_iter()
         .filter(|unit| unit.unit_type() == UnitType::Network)
-        .filter(|unit| machine.copies.load(unit).is_some_and(|file| goes(&file, unit)))
+        .filter(|unit| context.copies.load(unit).is_some_and(|file| goes(&file, unit)))
         .cloned()
         .collect();
     if networks.is_empty() {
         return;
     }
-    let machine = Arc::clone(machine);
+    let context = Arc::clone(context);
     tokio::spawn(async move {
         for unit in networks {
-            if let Err(error) = remove(&machine, &unit).await {
+            if let Err(error) = remove(&context, &unit).await {
                 tracing::debug!(%unit, %error, "a network stays");
             }
         }
@@ -78,14 +78,14 @@ pub(super) fn after_stop(machine: &Arc<Machine>, spec: &ContainerSpec) {
 }
 
 /// Removes what a unit made, by its mark.
-async fn remove(machine: &Machine, unit: &UnitName) -> Result<(), EngineError> {
-    let client = machine.engine.call()?;
+async fn remove(context: &DockerContext, unit: &UnitName) -> Result<(), EngineError> {
+    let client = context.engine.call()?;
     let label =
-        vec![format!("{LABEL_UNIT}={unit}"), format!("{LABEL_CLUSTER}={}", machine.cluster)];
+        vec![format!("{LABEL_UNIT}={unit}"), format!("{LABEL_CLUSTER}={}", context.cluster)];
     let filters = HashMap::from([("label", label)]);
     // Podman takes several labels for "one of these": what is deleted is decided by its own labels.
-    let made = |labels: HashMap<String, String>| matches!(create::owner_of(Some(labels), &machine.cluster), Owner::Ours(of) if of.unit == *unit);
-    let _one = machine.making.lock().await;
+    let made = |labels: HashMap<String, String>| matches!(create::owner_of(Some(labels), &context.cluster), Owner::Ours(of) if of.unit == *unit);
+    let _one = context.making.lock().await;
     if unit.unit_type() == UnitType::Volume {
         let options = ListVolumesOptionsBuilder::new().filters(&filters).build();
         let found = client.list_volumes(Some(options)).await?;

@@ -35,7 +35,7 @@ pub(super) struct Api {
 
 /// Whether the engine answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Line {
+pub(super) enum EngineConnection {
     /// It has not been asked yet.
     Unasked,
     /// It does, and speaks this version.
@@ -83,7 +83,7 @@ pub(super) enum EngineError {
 #[derive(Debug)]
 pub(super) struct Engine {
     socket: PathBuf,
-    line: watch::Sender<Line>,
+    line: watch::Sender<EngineConnection>,
     meetings: Mutex<Meetings>,
     /// What has been asked of it, counted.
     pub(super) tally: Tally,
@@ -145,7 +145,7 @@ impl From<bollard::errors::Error> for EngineError {
 impl Engine {
     /// An engine on this socket, not asked yet.
     pub(super) fn new(socket: PathBuf) -> Self {
-        let line = watch::Sender::new(Line::Unasked);
+        let line = watch::Sender::new(EngineConnection::Unasked);
         Self { socket, line, meetings: Mutex::default(), tally: Tally::default() }
     }
 
@@ -155,28 +155,28 @@ impl Engine {
     }
 
     /// Whether it answers, as that changes.
-    pub(super) fn line(&self) -> watch::Receiver<Line> {
+    pub(super) fn line(&self) -> watch::Receiver<EngineConnection> {
         self.line.subscribe()
     }
 
     /// What is to be said of a unit: while the engine does not answer, that it is as last known, and why no more is.
     pub(super) fn remark(&self, known: &str) -> String {
         match &*self.line.borrow() {
-            Line::Up(_) | Line::Unasked => known.to_owned(),
-            Line::Down(problem) => EngineError::Lost(problem.clone()).to_string(),
+            EngineConnection::Up(_) | EngineConnection::Unasked => known.to_owned(),
+            EngineConnection::Down(problem) => EngineError::Lost(problem.clone()).to_string(),
         }
     }
 
     /// Whether it answers.
     pub(super) fn is_up(&self) -> bool {
-        matches!(*self.line.borrow(), Line::Up(_))
+        matches!(*self.line.borrow(), EngineConnection::Up(_))
     }
 
     /// Waits until it answers.
     pub(super) async fn ready(&self) -> Api {
         let mut line = self.line();
         loop {
-            if let Line::Up(api) = *line.borrow_and_update() {
+            if let EngineConnection::Up(api) = *line.borrow_and_update() {
                 return api;
             }
             if line.changed().await.is_err() {
@@ -188,14 +188,14 @@ impl Engine {
     /// The same, but not for long. `Err` has the reason it does not.
     pub(super) async fn ready_within(&self, patience: Duration) -> Result<Api, String> {
         tokio::time::timeout(patience, self.ready()).await.map_err(|_| match &*self.line.borrow() {
-            Line::Down(problem) => problem.clone(),
-            Line::Up(_) | Line::Unasked => "not in time".to_owned(),
+            EngineConnection::Down(problem) => problem.clone(),
+            EngineConnection::Up(_) | EngineConnection::Unasked => "not in time".to_owned(),
         })
     }
 
     /// The same for somebody who looks: where it is known not to answer there is nothing to wait for.
     pub(super) async fn known_within(&self, patience: Duration) -> Result<Api, String> {
-        if let Line::Down(problem) = &*self.line.borrow() {
+        if let EngineConnection::Down(problem) = &*self.line.borrow() {
             return Err(problem.clone());
         }
         self.ready_within(patience).await
@@ -219,12 +219,12 @@ impl Engine {
 
     /// Says that it answers. Returns whether that is news.
     pub(super) fn answers(&self, api: Api) -> bool {
-        self.line.send_replace(Line::Up(api)) != Line::Up(api)
+        self.line.send_replace(EngineConnection::Up(api)) != EngineConnection::Up(api)
     }
 
     /// Says that it does not. Returns whether that is news.
     pub(super) fn is_silent(&self, problem: String) -> bool {
-        matches!(self.line.send_replace(Line::Down(problem)), Line::Up(_))
+        matches!(self.line.send_replace(EngineConnection::Down(problem)), EngineConnection::Up(_))
     }
 
     /// For calls that are answered once they are done.

@@ -63,7 +63,7 @@ impl Collector for Gauges {
         };
         gauge("containers", "Container units this machine looks after", known)?;
         gauge("containers_running", "Those whose container runs", running)?;
-        let tally = &docker.machine.engine.tally;
+        let tally = &docker.context.engine.tally;
         let mut counter = |name: &str, help: &str, value: &AtomicU64| {
             let metric = ConstCounter::new(value.load(Ordering::Relaxed));
             metric.encode(encoder.encode_descriptor(name, help, None, metric.metric_type())?)

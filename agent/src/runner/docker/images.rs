@@ -17,9 +17,9 @@ use tokio_util::io::ReaderStream;
 use super::credentials;
 use super::engine::{Engine, EngineError};
 use super::lock;
-use super::machine::Machine;
+use super::machine::DockerContext;
 
-/// Told how far it is, in words for a user.
+/// Hears how far a fetch is, in words for a user.
 pub(super) type Progress<'a> = &'a (dyn Fn(String) + Send + Sync);
 
 /// What is known of images besides what the engine says.
@@ -51,30 +51,30 @@ impl Images {
 
 /// Makes sure that the image is there. Returns its id or name where only the archive it came from knows.
 pub(super) async fn ensure(
-    machine: &Machine,
+    context: &DockerContext,
     spec: &ContainerSpec,
     progress: Progress<'_>,
 ) -> Result<Option<String>, EngineError> {
-    let engine = &machine.engine;
+    let engine = &context.engine;
     let (named, source) = match &spec.image {
         Image::Named(name) => (Some(name), name.to_string()),
         Image::Archive { path, image } => (image.as_ref(), path.clone()),
     };
     let present = async || match named.map(ToString::to_string) {
-        Some(name) if lock(&machine.images.present).contains(&name) => {
+        Some(name) if lock(&context.images.present).contains(&name) => {
             Ok::<bool, EngineError>(true)
         }
         Some(name) => {
             let there = is_there(engine, &name).await?;
             if there {
-                lock(&machine.images.present).insert(name);
+                lock(&context.images.present).insert(name);
             }
             Ok(there)
         }
         None => Ok(false),
     };
     let mut there = present().await?;
-    let turn = machine.images.turn(&source);
+    let turn = context.images.turn(&source);
     let _turn = match fetch(spec, there) {
         // What is missing is fetched once for all who wait for it.
         Fetch::Load | Fetch::Pull { needed: true } if !there => {
@@ -95,10 +95,10 @@ pub(super) async fn ensure(
             load(engine, path, Some(name), progress).await
         }
         (Fetch::Load, Image::Archive { path, image: None }) => {
-            load_unnamed(machine, path, progress).await
+            load_unnamed(context, path, progress).await
         }
         (Fetch::Pull { needed }, Image::Named(name)) => {
-            pull(machine, spec, name, needed, progress).await.map(|()| None)
+            pull(context, spec, name, needed, progress).await.map(|()| None)
         }
         (Fetch::Missing | Fetch::Load | Fetch::Pull { .. }, _) => {
             let name = named.map_or_else(|| "of the archive".to_owned(), ToString::to_string);
@@ -111,21 +111,21 @@ pub(super) async fn ensure(
 
 /// Loads an archive unless it is the one that was loaded last and what it brought is still there.
 async fn load_unnamed(
-    machine: &Machine,
+    context: &DockerContext,
     path: &str,
     progress: Progress<'_>,
 ) -> Result<Option<String>, EngineError> {
     let stamp = stamp(path);
-    let before = lock(&machine.images.loaded).get(path).cloned();
+    let before = lock(&context.images.loaded).get(path).cloned();
     if let (Some(stamp), Some((known, image))) = (stamp, before)
         && stamp == known
-        && is_there(&machine.engine, &image).await?
+        && is_there(&context.engine, &image).await?
     {
         return Ok(Some(image));
     }
-    let image = load(&machine.engine, path, None, progress).await?;
+    let image = load(&context.engine, path, None, progress).await?;
     if let (Some(stamp), Some(image)) = (stamp, &image) {
-        lock(&machine.images.loaded).insert(path.to_owned(), (stamp, image.clone()));
+        lock(&context.images.loaded).insert(path.to_owned(), (stamp, image.clone()));
     }
     Ok(image)
 }
@@ -145,17 +145,17 @@ async fn is_there(engine: &Engine, name: &str) -> Result<bool, EngineError> {
 }
 
 async fn pull(
-    machine: &Machine,
+    context: &DockerContext,
     spec: &ContainerSpec,
     name: &ImageName,
     needed: bool,
     progress: Progress<'_>,
 ) -> Result<(), EngineError> {
-    let engine = &machine.engine;
+    let engine = &context.engine;
     let mut failed = 0;
     loop {
         progress(format!("fetching the image {name}"));
-        let credentials = match machine.credentials.as_deref() {
+        let credentials = match context.credentials.as_deref() {
             Some(path) => {
                 credentials::of(path, &name.repository).await.map_err(EngineError::refused)?
             }

@@ -14,7 +14,7 @@ use muster_engine::container::{LABEL_CLUSTER, LABEL_UNIT};
 
 use super::engine::{Api, EngineError};
 use super::listed::list;
-use super::machine::Machine;
+use super::machine::DockerContext;
 use super::unit::Message;
 use super::{Units, discard, lock, strays};
 use crate::runner::RunnerEvent;
@@ -31,29 +31,29 @@ const GREET: Duration = Duration::from_secs(5);
 const UNANSWERED: u32 = 2;
 
 /// Keeps the line for ever, and what is on the machine tidy.
-pub(super) async fn keep(machine: Arc<Machine>, units: Units) {
-    tokio::join!(keep_line(&machine, units), keep_tidy(&machine));
+pub(super) async fn keep(context: Arc<DockerContext>, units: Units) {
+    tokio::join!(keep_line(&context, units), keep_tidy(&context));
 }
 
 /// Looks whether something has to go, now and then and when it is told to.
-async fn keep_tidy(machine: &Machine) {
+async fn keep_tidy(context: &DockerContext) {
     let mut again = tokio::time::interval(TIDY);
     loop {
-        machine.engine.ready().await;
+        context.engine.ready().await;
         tokio::select! {
             _ = again.tick() => {}
-            () = machine.tidy.notified() => {}
+            () = context.tidy.notified() => {}
         }
-        discard::of_the_destroyed(machine).await;
+        discard::of_the_destroyed(context).await;
     }
 }
 
 /// Ends when the engine has been silent for too long.
-async fn silence(machine: &Machine) -> EngineError {
+async fn silence(context: &DockerContext) -> EngineError {
     let mut unanswered = 0;
     loop {
         tokio::time::sleep(GREET).await;
-        match machine.engine.greet().await {
+        match context.engine.greet().await {
             Ok(_) => unanswered = 0,
             Err(error) => {
                 unanswered += 1;
@@ -65,19 +65,19 @@ async fn silence(machine: &Machine) -> EngineError {
     }
 }
 
-async fn keep_line(machine: &Arc<Machine>, units: Units) {
+async fn keep_line(context: &Arc<DockerContext>, units: Units) {
     let mut warned = false;
     loop {
-        let problem = match machine.engine.greet().await {
-            Ok(api) => match listen(machine, &units, api, &mut warned).await {
+        let problem = match context.engine.greet().await {
+            Ok(api) => match listen(context, &units, api, &mut warned).await {
                 Ok(()) => "it has ended its stream of events".to_owned(),
                 Err(error) => error.problem(),
             },
             Err(error) => error.problem(),
         };
-        if machine.engine.is_silent(problem.clone()) {
+        if context.engine.is_silent(problem.clone()) {
             tracing::warn!(problem, "the container engine does not answer");
-            machine.news.tell(RunnerEvent::Lost { problem });
+            context.news.tell(RunnerEvent::Lost { problem });
         }
         tokio::time::sleep(AGAIN).await;
     }
@@ -85,7 +85,7 @@ async fn keep_line(machine: &Arc<Machine>, units: Units) {
 
 /// Listens until the stream ends.
 async fn listen(
-    machine: &Arc<Machine>,
+    context: &Arc<DockerContext>,
     units: &Units,
     api: Api,
     warned: &mut bool,
@@ -94,28 +94,28 @@ async fn listen(
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let filters = HashMap::from([
         ("type", vec!["container".to_owned()]),
-        ("label", vec![format!("{LABEL_CLUSTER}={}", machine.cluster)]),
+        ("label", vec![format!("{LABEL_CLUSTER}={}", context.cluster)]),
     ]);
     let options = EventsOptionsBuilder::new().since(&since.to_string()).filters(&filters).build();
-    let client = machine.engine.transfer()?;
+    let client = context.engine.transfer()?;
     let mut events = client.events(Some(options));
     // Before anything is made on it.
-    meet(machine, warned).await;
-    if machine.engine.answers(api) {
-        tracing::info!(%api, socket = %machine.engine.socket().display(), "the container engine answers");
+    meet(context, warned).await;
+    if context.engine.answers(api) {
+        tracing::info!(%api, socket = %context.engine.socket().display(), "the container engine answers");
     }
     for handle in lock(units).values() {
         let _ = handle.messages.send(Message::Look);
     }
-    machine.news.tell(RunnerEvent::Relist);
-    match list(machine, None).await {
+    context.news.tell(RunnerEvent::Relist);
+    match list(context, None).await {
         Ok(listed) => {
             let known = lock(units).keys().cloned().collect();
-            strays::sweep(Arc::clone(machine), &listed, &machine.files, &known);
+            strays::sweep(Arc::clone(context), &listed, &context.files, &known);
         }
         Err(error) => tracing::warn!(%error, "cannot list containers"),
     }
-    let mut silence = std::pin::pin!(silence(machine));
+    let mut silence = std::pin::pin!(silence(context));
     loop {
         let event = tokio::select! {
             event = events.next() => event,
@@ -140,17 +140,17 @@ async fn listen(
 }
 
 /// Learns what the engine does with output, and says once if a restart of it would take the containers along.
-async fn meet(machine: &Machine, warned: &mut bool) {
-    let info = match machine.engine.info().await {
+async fn meet(context: &DockerContext, warned: &mut bool) {
+    let info = match context.engine.info().await {
         Ok(info) => info,
         Err(error) => {
             tracing::warn!(%error, "the container engine does not say how it is set up");
-            machine.engine.meets(None);
+            context.engine.meets(None);
             return;
         }
     };
-    machine.meet(&info);
-    machine.engine.meets(info.live_restore_enabled);
+    context.meet(&info);
+    context.engine.meets(info.live_restore_enabled);
     if info.live_restore_enabled == Some(false) && !std::mem::replace(warned, true) {
         tracing::warn!(
             "live-restore is off: when the container engine stops or is upgraded, its containers stop with it; \

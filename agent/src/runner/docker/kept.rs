@@ -20,7 +20,7 @@ const LONGEST: usize = 255;
 
 /// What is remembered.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Kept {
+pub(super) struct UnitMemory {
     /// Its life.
     pub(super) memory: Memory,
     /// The container it last started.
@@ -41,11 +41,11 @@ pub(super) struct Kept {
 
 /// The files.
 #[derive(Debug, Clone)]
-pub(super) struct Memories {
+pub(super) struct MemoryStore {
     directory: PathBuf,
 }
 
-impl Memories {
+impl MemoryStore {
     pub(super) fn new(directory: PathBuf) -> Self {
         Self { directory }
     }
@@ -55,12 +55,12 @@ impl Memories {
     }
 
     /// What is remembered of a unit.
-    pub(super) fn load(&self, unit: &UnitName) -> Option<Kept> {
+    pub(super) fn load(&self, unit: &UnitName) -> Option<UnitMemory> {
         serde_json::from_slice(&fs::read(self.path(unit)).ok()?).ok()
     }
 
     /// Remembers it, whole or not at all.
-    pub(super) fn save(&self, unit: &UnitName, kept: &Kept) -> io::Result<()> {
+    pub(super) fn save(&self, unit: &UnitName, kept: &UnitMemory) -> io::Result<()> {
         let text = serde_json::to_vec(kept)?;
         replace_file(&self.directory, &file_name(unit), &text, PRIVATE_FILE).map(|_| ())
     }
@@ -94,22 +94,23 @@ mod tests {
     #[test]
     fn a_unit_of_the_longest_name_is_remembered_as_well() {
         let directory = tempfile::tempdir().unwrap();
-        let memories = Memories::new(directory.path().to_owned());
+        let memories = MemoryStore::new(directory.path().to_owned());
         for length in [235, 240, 241, 245] {
             let unit: UnitName = format!("{}.container", "x".repeat(length)).parse().unwrap();
-            memories.save(&unit, &Kept::default()).unwrap();
-            assert_eq!(memories.load(&unit), Some(Kept::default()), "{length}");
+            memories.save(&unit, &UnitMemory::default()).unwrap();
+            assert_eq!(memories.load(&unit), Some(UnitMemory::default()), "{length}");
         }
     }
 
     #[test]
     fn what_was_kept_is_found_until_it_is_forgotten() {
         let directory = tempfile::tempdir().unwrap();
-        let memories = Memories::new(directory.path().to_owned());
+        let memories = MemoryStore::new(directory.path().to_owned());
         let unit: UnitName = "web@1.container".parse().unwrap();
         assert_eq!(memories.load(&unit), None);
         let memory = Memory { wanted: true, restarts: 3, ..Memory::default() };
-        let kept = Kept { memory, container: Some("abc".to_owned()), ..Kept::default() };
+        let kept =
+            UnitMemory { memory, container: Some("abc".to_owned()), ..UnitMemory::default() };
         memories.save(&unit, &kept).unwrap();
         assert_eq!(memories.load(&unit), Some(kept));
         memories.forget(&unit);

@@ -17,20 +17,20 @@ use muster_engine::container::{
 
 use super::engine::EngineError;
 use super::host_file;
-use super::machine::Machine;
+use super::machine::DockerContext;
 
 /// Longest name of a file, in bytes.
 const LONGEST_NAME: usize = 255;
 
 /// Completes a create call.
 pub(super) async fn complete(
-    machine: &Machine,
+    context: &DockerContext,
     unit: &UnitName,
     creation: &mut Creation,
     abilities: &Abilities,
 ) -> Result<(), EngineError> {
     let late = creation.late.clone();
-    let secrets = read_secrets(&machine.secrets, &late.secrets).await?;
+    let secrets = read_secrets(&context.secrets, &late.secrets).await?;
     let files = read_environment(&late).await?;
     let known = Known { host: environment_of_host(), files, secrets };
     for name in withheld(&late.environment, &known) {
@@ -44,7 +44,7 @@ pub(super) async fn complete(
             "Volume={path}: this machine does not have it, and Docker would make an empty directory of it"
         )));
     }
-    let directory = machine.laid.join(unit.as_str());
+    let directory = context.laid.join(unit.as_str());
     let mounts = lay(&directory, &late.secrets, &known).await?;
     let host_config = &mut creation.body.host_config;
     host_config.mounts.extend(mounts);
@@ -78,8 +78,8 @@ fn missing(binds: &[String]) -> Option<&str> {
 }
 
 /// Removes what was laid for a unit.
-pub(super) fn clear(machine: &Machine, unit: &UnitName) {
-    let _ = std::fs::remove_dir_all(machine.laid.join(unit.as_str()));
+pub(super) fn clear(context: &DockerContext, unit: &UnitName) {
+    let _ = std::fs::remove_dir_all(context.laid.join(unit.as_str()));
 }
 
 /// Secrets are looked for; `assemble` and `lay` miss those that are not there.

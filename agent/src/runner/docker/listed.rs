@@ -11,7 +11,7 @@ use muster_engine::container::{LABEL_CLUSTER, LABEL_UNIT, Owner};
 
 use super::create;
 use super::engine::EngineError;
-use super::machine::Machine;
+use super::machine::DockerContext;
 
 /// A container in the list.
 #[derive(Debug, Clone)]
@@ -52,17 +52,17 @@ impl Listed {
 
 /// All containers there are, or all that are this unit's.
 pub(super) async fn list(
-    machine: &Machine,
+    context: &DockerContext,
     unit: Option<&UnitName>,
 ) -> Result<Vec<Listed>, EngineError> {
     let labels = unit.map(|unit| {
-        vec![format!("{LABEL_UNIT}={unit}"), format!("{LABEL_CLUSTER}={}", machine.cluster)]
+        vec![format!("{LABEL_UNIT}={unit}"), format!("{LABEL_CLUSTER}={}", context.cluster)]
     });
     let filters: HashMap<&str, Vec<String>> =
         labels.into_iter().map(|labels| ("label", labels)).collect();
     let options = ListContainersOptionsBuilder::new().all(true).filters(&filters).build();
-    let listed = machine.engine.call()?.list_containers(Some(options)).await?;
-    let of = |summary| Listed::of(summary, &machine.cluster);
+    let listed = context.engine.call()?.list_containers(Some(options)).await?;
+    let of = |summary| Listed::of(summary, &context.cluster);
     let ours = |listed: &Listed| unit.is_none_or(|unit| listed.unit() == Some(unit));
     Ok(listed.into_iter().filter_map(of).filter(ours).collect())
 }

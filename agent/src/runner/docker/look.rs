@@ -81,14 +81,14 @@ pub struct Container {
 impl Docker {
     /// A close look at a unit; `None`: it is not here.
     pub async fn look(&self, unit: &UnitName) -> Option<Look> {
-        let file = self.machine.files.join(unit.as_str());
+        let file = self.context.files.join(unit.as_str());
         let text = tokio::fs::read_to_string(&file).await.ok();
         let standing = self.known(unit).map(|handle| handle.standing.borrow().clone());
         let refused = lock(&self.refused).get(unit).cloned();
         if text.is_none() && standing.is_none() {
             return None;
         }
-        let host = &self.machine.host;
+        let host = &self.context.host;
         let parsed = text.and_then(|text| text.parse::<UnitFile>().ok());
         let mut look = Look {
             file,
@@ -122,7 +122,7 @@ impl Docker {
         &self,
         id: Option<&str>,
     ) -> Result<Option<Container>, EngineError> {
-        let engine = &self.machine.engine;
+        let engine = &self.context.engine;
         engine.known_within(PATIENCE).await.map_err(EngineError::Lost)?;
         let Some(id) = id else { return Ok(None) };
         let asked = engine.call()?;

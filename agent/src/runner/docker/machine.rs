@@ -17,9 +17,9 @@ use super::copies::Copies;
 use super::engine::{Api, Engine};
 use super::host;
 use super::images::Images;
-use super::kept::Memories;
+use super::kept::MemoryStore;
 use super::lock;
-use super::news::News;
+use super::news::EventQueue;
 use super::output::has_journal;
 
 /// The files of units that containers name and that are placed nowhere: volumes and networks.
@@ -60,21 +60,21 @@ pub struct Settings {
     pub sources: Arc<dyn Sources>,
 }
 
-/// The machine, to those who work on it.
-pub(super) struct Machine {
+/// The context, to those who work on it.
+pub(super) struct DockerContext {
     pub(super) engine: Engine,
     pub(super) host: Host,
     pub(super) cluster: String,
     /// Where units' files lie.
     pub(super) files: PathBuf,
-    pub(super) memories: Memories,
+    pub(super) memories: MemoryStore,
     /// Where secrets are laid for containers to see.
     pub(super) laid: PathBuf,
     pub(super) secrets: PathBuf,
     pub(super) credentials: Option<PathBuf>,
     pub(super) copies: Copies,
     pub(super) images: Images,
-    pub(super) news: News,
+    pub(super) news: EventQueue,
     /// To be told when something may have to go.
     pub(super) tidy: tokio::sync::Notify,
     /// Held by the one who looks for a network and makes it: an engine makes two of the same name without a word.
@@ -96,15 +96,15 @@ struct Cdi {
     devices: BTreeSet<String>,
 }
 
-impl Machine {
-    pub(super) fn new(settings: Settings, news: News) -> Self {
+impl DockerContext {
+    pub(super) fn new(settings: Settings, news: EventQueue) -> Self {
         let run = settings.run_dir;
         Self {
             engine: Engine::new(settings.socket),
             host: host::facts(&settings.machine),
             cluster: settings.cluster,
             files: run.join("containers"),
-            memories: Memories::new(run.join("lives")),
+            memories: MemoryStore::new(run.join("lives")),
             laid: run.join("secrets"),
             secrets: settings.secrets,
             credentials: settings.credentials,

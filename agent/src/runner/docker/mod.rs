@@ -7,7 +7,7 @@
 //! ```text
 //!   converge ──▶ Docker ──wish──▶ Unit (Life) ──work──▶ create, images, resources, late ──▶ Engine
 //!      ▲                           ▲   │ standing                                            │
-//!      └───────── News ◀───────────│───┘                      hints ◀────── keep ◀───────────┘
+//!      └───────── EventQueue ◀───────────│───┘                      hints ◀────── keep ◀───────────┘
 //! ```
 
 mod conditions;
@@ -49,11 +49,11 @@ use muster_common::unit::{FileHash, UnitFile, UnitName};
 use muster_engine::container::Event;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use self::engine::{EngineError, Line};
-use self::machine::Machine;
-use self::news::News;
-use self::plan::Plan;
-use self::standing::{Settled, Standing};
+use self::engine::{EngineConnection, EngineError};
+use self::machine::DockerContext;
+use self::news::EventQueue;
+use self::plan::ContainerPlan;
+use self::standing::{Settled, UnitStatus};
 use self::unit::{Handle, Message};
 use super::files::UnitFiles;
 use super::{Outcome, Runner, RunnerError, RunnerEvent, Seen};
@@ -69,7 +69,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Docker on this machine.
 pub struct Docker {
-    machine: Arc<Machine>,
+    context: Arc<DockerContext>,
     units: Units,
     files: Mutex<UnitFiles>,
     /// Units whose file cannot be run here, and why.
@@ -98,22 +98,22 @@ impl Docker {
     ///
     /// A directory of ours that cannot be made.
     pub fn new(settings: Settings) -> io::Result<Self> {
-        let (news, events) = News::new();
-        let machine = Arc::new(Machine::new(settings, news));
+        let (news, events) = EventQueue::new();
+        let context = Arc::new(DockerContext::new(settings, news));
         let ours = [
-            &machine.files,
-            machine.memories.directory(),
-            &machine.laid,
-            machine.copies.directory(),
+            &context.files,
+            context.memories.directory(),
+            &context.laid,
+            context.copies.directory(),
         ];
         for directory in ours {
             modes::private_directory(directory)?;
         }
         let units = Units::default();
-        let keeper = tokio::spawn(keep::keep(Arc::clone(&machine), Arc::clone(&units)));
-        let files = UnitFiles::new(machine.files.clone());
+        let keeper = tokio::spawn(keep::keep(Arc::clone(&context), Arc::clone(&units)));
+        let files = UnitFiles::new(context.files.clone());
         Ok(Self {
-            machine,
+            context,
             units,
             files: Mutex::new(files),
             refused: Mutex::default(),
@@ -126,15 +126,19 @@ impl Docker {
 
     /// How the engine is, as that changes. One that has not answered yet is missed only if an earlier daemon has used it.
     pub fn answers(&self) -> watch::Receiver<ContainerEngine> {
-        let mut line = self.machine.engine.line();
-        let mut had = self.machine.memories.any();
+        let mut line = self.context.engine.line();
+        let mut had = self.context.memories.any();
         let (sender, answers) = watch::channel(ContainerEngine::Absent);
         tokio::spawn(async move {
             loop {
                 let now = match &*line.borrow_and_update() {
-                    Line::Up(_) => ContainerEngine::Up,
-                    Line::Down(problem) if had => ContainerEngine::Lost(problem.clone()),
-                    Line::Down(_) | Line::Unasked => ContainerEngine::Absent,
+                    EngineConnection::Up(_) => ContainerEngine::Up,
+                    EngineConnection::Down(problem) if had => {
+                        ContainerEngine::Lost(problem.clone())
+                    }
+                    EngineConnection::Down(_) | EngineConnection::Unasked => {
+                        ContainerEngine::Absent
+                    }
                 };
                 had |= now == ContainerEngine::Up;
                 sender.send_if_modified(|before| {
@@ -158,7 +162,7 @@ impl Docker {
     }
 
     /// Takes up a unit's file, as it lies at our place or has just been written.
-    fn take_up(&self, unit: &UnitName, plan: Result<Plan, String>) -> Option<Handle> {
+    fn take_up(&self, unit: &UnitName, plan: Result<ContainerPlan, String>) -> Option<Handle> {
         let plan = match plan {
             Ok(plan) => plan,
             Err(problem) => {
@@ -173,21 +177,21 @@ impl Docker {
             let _ = handle.messages.send(Message::Plan(plan));
             return Some(handle.clone());
         }
-        let handle = unit::spawn(&self.machine, unit.clone(), plan);
+        let handle = unit::spawn(&self.context, unit.clone(), plan);
         units.insert(unit.clone(), handle.clone());
         Some(handle)
     }
 
-    fn plan(&self, unit: &UnitName, hash: FileHash, text: &str) -> Result<Plan, String> {
+    fn plan(&self, unit: &UnitName, hash: FileHash, text: &str) -> Result<ContainerPlan, String> {
         let file: UnitFile = text.parse().map_err(|error| format!("{unit}: {error}"))?;
-        let host = &self.machine.host;
+        let host = &self.context.host;
         let wrong = |error| format!("{unit}: {error}");
         let (quadlet, _) = read(unit, &file, host).map_err(wrong)?;
         let open = !variable_files(unit, &file, host).map_err(wrong)?.is_empty();
         match quadlet {
             Quadlet::Container(spec) => {
                 let open = open.then(|| Arc::new(file));
-                Ok(Plan { file: hash, spec: Arc::from(spec), open })
+                Ok(ContainerPlan { file: hash, spec: Arc::from(spec), open })
             }
             Quadlet::Volume(_) | Quadlet::Network(_) => Err(format!(
                 "{unit} is made where a container names it, and is not started by itself"
@@ -197,7 +201,7 @@ impl Docker {
 
     /// Who keeps a unit's output, where its file says.
     fn log_driver(&self, unit: &UnitName) -> Option<String> {
-        let text = std::fs::read_to_string(self.machine.files.join(unit.as_str())).ok()?;
+        let text = std::fs::read_to_string(self.context.files.join(unit.as_str())).ok()?;
         let plan = self.plan(unit, FileHash::of(&text), &text).ok()?;
         plan.spec.log_driver.clone()
     }
@@ -229,10 +233,10 @@ impl Docker {
         };
         let lost =
             |problem: String| RunnerError::Lost { during: format!("{during} {unit}"), problem };
-        self.machine.engine.ready_within(PATIENCE).await.map_err(lost)?;
+        self.context.engine.ready_within(PATIENCE).await.map_err(lost)?;
         let Some(mut handle) = self.known(unit) else {
             return if event == Event::Stop {
-                let stopped = strays::stop(&self.machine, unit).await;
+                let stopped = strays::stop(&self.context, unit).await;
                 stopped.map(|()| Outcome::Done).map_err(|error| given_back(error, during, unit))
             } else {
                 Err(RunnerError::Refused { problem: format!("{unit} has no file on this machine") })
@@ -241,7 +245,7 @@ impl Docker {
         let (heard, answer) = oneshot::channel();
         let gone = || lost("it is being removed".to_owned());
         handle.messages.send(Message::Wish { event, generation, heard }).map_err(|_| gone())?;
-        let mut line = self.machine.engine.line();
+        let mut line = self.context.engine.line();
         let failures = tokio::select! {
             biased;
             failures = answer => failures.map_err(|_| gone())?,
@@ -253,7 +257,7 @@ impl Docker {
             if let Some(outcome) = outcome(event, &standing, failures) {
                 return Ok(outcome);
             }
-            if let Line::Down(problem) = &*line.borrow_and_update() {
+            if let EngineConnection::Down(problem) = &*line.borrow_and_update() {
                 return Err(lost(problem.clone()));
             }
             tokio::select! {
@@ -265,15 +269,15 @@ impl Docker {
 }
 
 /// Waits until the engine does not answer. Returns why.
-async fn down(line: &mut watch::Receiver<Line>) -> String {
-    match line.wait_for(|line| matches!(line, Line::Down(_))).await.as_deref() {
-        Ok(Line::Down(problem)) => problem.clone(),
+async fn down(line: &mut watch::Receiver<EngineConnection>) -> String {
+    match line.wait_for(|line| matches!(line, EngineConnection::Down(_))).await.as_deref() {
+        Ok(EngineConnection::Down(problem)) => problem.clone(),
         _ => "it has gone".to_owned(),
     }
 }
 
 /// What a wish has come to, if it has.
-fn outcome(event: Event, standing: &Standing, failures: u64) -> Option<Outcome> {
+fn outcome(event: Event, standing: &UnitStatus, failures: u64) -> Option<Outcome> {
     if event == Event::Stop {
         // A failure on the way down is for its state to tell.
         return standing.settled.map(|_| Outcome::Done);
@@ -314,7 +318,7 @@ impl Runner for Docker {
 
     async fn remove(&self, unit: &UnitName) -> Result<(), RunnerError> {
         let lost = |problem| RunnerError::Lost { during: format!("removing {unit}"), problem };
-        self.machine.engine.ready_within(PATIENCE).await.map_err(lost)?;
+        self.context.engine.ready_within(PATIENCE).await.map_err(lost)?;
         if let Some(handle) = self.known(unit) {
             let (sender, answer) = oneshot::channel();
             // One that is gone already has been removed by somebody else.
@@ -323,10 +327,10 @@ impl Runner for Docker {
             }
             lock(&self.units).remove(unit);
         } else {
-            let removed = strays::remove(&self.machine, unit).await;
+            let removed = strays::remove(&self.context, unit).await;
             removed.map_err(|error| given_back(error, "removing", unit))?;
-            self.machine.memories.forget(unit);
-            late::clear(&self.machine, unit);
+            self.context.memories.forget(unit);
+            late::clear(&self.context, unit);
         }
         lock(&self.proposed).remove(unit);
         lock(&self.refused).remove(unit);
@@ -334,7 +338,7 @@ impl Runner for Docker {
             .remove(unit)
             .map_err(|error| files_error("remove the file of", unit, &error))?;
         // Its volumes may have been destroyed with it.
-        self.machine.tidy.notify_one();
+        self.context.tidy.notify_one();
         Ok(())
     }
 

@@ -13,12 +13,12 @@ const QUEUE: usize = 4096;
 
 /// The sender's end.
 #[derive(Debug)]
-pub(super) struct News {
+pub(super) struct EventQueue {
     events: mpsc::Sender<RunnerEvent>,
     missed: Mutex<bool>,
 }
 
-impl News {
+impl EventQueue {
     /// A queue, and where it ends.
     pub(super) fn new() -> (Self, mpsc::Receiver<RunnerEvent>) {
         let (events, receiver) = mpsc::channel(QUEUE);

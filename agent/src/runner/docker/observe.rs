@@ -14,7 +14,7 @@ use muster_engine::machine::converge::Observed;
 use tokio::time::Instant;
 
 use super::listed::{Listed, list};
-use super::standing::{self, Standing};
+use super::standing::{self, UnitStatus};
 use super::unit::{Handle, Message};
 use super::{Docker, create, lock, strays};
 use crate::runner::Seen;
@@ -42,7 +42,7 @@ impl Docker {
                 one.observed.sub.clone_from(&standing.sub);
                 one.invocation.clone_from(&standing.invocation);
                 one.since = standing.since;
-                one.remark = self.machine.engine.remark(&standing.remark);
+                one.remark = self.context.engine.remark(&standing.remark);
                 Some(handle.name.clone())
             } else {
                 if let Some(stray) = listed.iter().flatten().find(|c| c.unit() == Some(unit)) {
@@ -66,7 +66,7 @@ impl Docker {
             });
             *lock(&self.taken) = taken.collect();
             let ours = lock(&self.units).keys().chain(units).cloned().collect();
-            strays::sweep(Arc::clone(&self.machine), listed, &self.machine.files, &ours);
+            strays::sweep(Arc::clone(&self.context), listed, &self.context.files, &ours);
         }
         seen
     }
@@ -90,10 +90,10 @@ impl Docker {
     }
 
     async fn listed(&self, deadline: Instant) -> Option<Vec<Listed>> {
-        if !self.machine.engine.is_up() {
+        if !self.context.engine.is_up() {
             return None;
         }
-        match tokio::time::timeout_at(deadline, list(&self.machine, None)).await {
+        match tokio::time::timeout_at(deadline, list(&self.context, None)).await {
             Ok(Ok(listed)) => Some(listed),
             Ok(Err(error)) => {
                 tracing::warn!(%error, "cannot list containers");
@@ -118,7 +118,7 @@ fn of_stray(stray: &Listed, seen: &mut Seen) {
 }
 
 /// Where a unit stands, once the engine has been asked about it if it answers.
-async fn standing(handle: &Handle, up: bool, deadline: Instant) -> Standing {
+async fn standing(handle: &Handle, up: bool, deadline: Instant) -> UnitStatus {
     let mut standing = handle.standing.clone();
     if up {
         let _ = tokio::time::timeout_at(deadline, standing.wait_for(|s| s.adopted)).await;
@@ -127,7 +127,7 @@ async fn standing(handle: &Handle, up: bool, deadline: Instant) -> Standing {
 }
 
 /// Has a unit look at its container if that is not as it believes: an event was missed.
-fn check(handle: &Handle, standing: &Standing, listed: &[Listed]) {
+fn check(handle: &Handle, standing: &UnitStatus, listed: &[Listed]) {
     let Some(id) = &standing.container else { return };
     let runs = listed.iter().any(|container| container.id == *id && container.runs);
     if runs != standing.runs {

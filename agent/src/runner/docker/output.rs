@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, watch};
 use super::Docker;
 use super::engine::{Engine, EngineError};
 use super::look::Container;
-use super::standing::Standing;
+use super::standing::UnitStatus;
 
 /// The journal's socket: there where it runs.
 const JOURNAL: &str = "/run/systemd/journal/socket";
@@ -60,7 +60,7 @@ pub enum OutputError {
     #[error("{0} is not on this machine")]
     Unknown(UnitName),
     /// It has no container.
-    #[error("{0} has no container on this machine, and so no output: none has been made yet")]
+    #[error("{0} has no container on this context, and so no output: none has been made yet")]
     NoContainer(UnitName),
     /// Its driver keeps nothing.
     #[error("{unit} has LogDriver={driver}, which keeps no output on this machine")]
@@ -91,7 +91,7 @@ impl Docker {
     ) -> Result<Output, OutputError> {
         let labels = || {
             let label = |label, value: &str| format!("{}={value}", journal_field(label));
-            vec![label(LABEL_UNIT, unit.as_str()), label(LABEL_CLUSTER, &self.machine.cluster)]
+            vec![label(LABEL_UNIT, unit.as_str()), label(LABEL_CLUSTER, &self.context.cluster)]
         };
         let Some(handle) = self.known(unit) else {
             // What is here no more may have left its lines.
@@ -122,7 +122,7 @@ impl Docker {
         }
         let (sender, lines) = mpsc::channel(QUEUE);
         let reading = Reading {
-            machine: std::sync::Arc::clone(&self.machine),
+            context: std::sync::Arc::clone(&self.context),
             standing: handle.standing.clone(),
             tail: tail.to_owned(),
             follow,
@@ -161,8 +161,8 @@ impl Heard {
 
 /// Reads one container's lines after the other's.
 struct Reading {
-    machine: std::sync::Arc<super::machine::Machine>,
-    standing: watch::Receiver<Standing>,
+    context: std::sync::Arc<super::machine::DockerContext>,
+    standing: watch::Receiver<UnitStatus>,
     tail: String,
     follow: bool,
     sender: mpsc::Sender<Result<Line, String>>,
@@ -200,7 +200,7 @@ impl Reading {
 
     /// Reads what a container prints behind what was heard of it, until it ends.
     async fn read(&self, id: &str, heard: &mut Heard) -> Result<(), EngineError> {
-        let engine: &Engine = &self.machine.engine;
+        let engine: &Engine = &self.context.engine;
         let options = LogsOptionsBuilder::new()
             .stdout(true)
             .stderr(true)
@@ -232,8 +232,8 @@ impl Reading {
     /// Waits for a container to read from: the next one, or this one if it runs on. `None`: there will be none.
     async fn next(&mut self, id: &str) -> Option<String> {
         tokio::time::sleep(AGAIN).await;
-        self.machine.engine.ready().await;
-        let ready = |s: &Standing| s.container.as_deref().is_some_and(|c| c != id || s.runs);
+        self.context.engine.ready().await;
+        let ready = |s: &UnitStatus| s.container.as_deref().is_some_and(|c| c != id || s.runs);
         let standing = self.standing.wait_for(ready).await.ok()?;
         standing.container.clone()
     }

@@ -1,4 +1,4 @@
-//! What a unit's file says on this machine, at the moment it is to be run.
+//! What a unit's file says on this context, at the moment it is to be run.
 //!
 //! Owns reading the files of variables a unit names in `[Service]`, anew for each start, as systemd does. It shows no value
 //! of theirs.
@@ -16,7 +16,7 @@ use super::host_file;
 
 /// A unit's file, and what it says on this machine.
 #[derive(Debug, Clone)]
-pub(super) struct Plan {
+pub(super) struct ContainerPlan {
     pub(super) file: FileHash,
     /// What it says; where it names files of variables, what it says without them, until a start has read them.
     pub(super) spec: Arc<ContainerSpec>,
@@ -24,7 +24,7 @@ pub(super) struct Plan {
     pub(super) open: Option<Arc<UnitFile>>,
 }
 
-impl Plan {
+impl ContainerPlan {
     /// What it says now.
     pub(super) fn anew(&self, unit: &UnitName, host: &Host) -> Result<Self, String> {
         let Some(file) = &self.open else { return Ok(self.clone()) };

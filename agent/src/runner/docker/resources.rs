@@ -14,12 +14,12 @@ use serde::de::DeserializeOwned;
 
 use super::conditions;
 use super::engine::EngineError;
-use super::machine::Machine;
+use super::machine::DockerContext;
 use super::plan::read_here;
 
 /// Makes what the container names by unit. Returns what each is called in the engine.
 pub(super) async fn ensure(
-    machine: &Machine,
+    context: &DockerContext,
     spec: &ContainerSpec,
 ) -> Result<BTreeMap<UnitName, String>, EngineError> {
     let units: Vec<UnitName> = spec.references().into_iter().cloned().collect();
@@ -27,22 +27,26 @@ pub(super) async fn ensure(
     if units.is_empty() {
         return Ok(names);
     }
-    let files = machine.copies.files(&units).await.map_err(EngineError::refused)?;
+    let files = context.copies.files(&units).await.map_err(EngineError::refused)?;
     for unit in units {
         let file = files.get(&unit).ok_or_else(|| {
             EngineError::refused(format!(
                 "{unit}, which it names, is not known to the cluster; submit it"
             ))
         })?;
-        let name = one(machine, &unit, file).await?;
+        let name = one(context, &unit, file).await?;
         names.insert(unit, name);
     }
     Ok(names)
 }
 
-async fn one(machine: &Machine, unit: &UnitName, file: &UnitFile) -> Result<String, EngineError> {
+async fn one(
+    context: &DockerContext,
+    unit: &UnitName,
+    file: &UnitFile,
+) -> Result<String, EngineError> {
     let refused = |problem: String| EngineError::refused(format!("{unit}: {problem}"));
-    let quadlet = read_here(unit, file, &machine.host).map_err(refused)?;
+    let quadlet = read_here(unit, file, &context.host).map_err(refused)?;
     let (name, conditions) = match &quadlet {
         Quadlet::Volume(spec) => (&spec.name, spec.conditions.as_slice()),
         Quadlet::Network(spec) => (&spec.name, spec.conditions.as_slice()),
@@ -55,7 +59,7 @@ async fn one(machine: &Machine, unit: &UnitName, file: &UnitFile) -> Result<Stri
         Verdict::Skip(_) => return Ok(name.clone()),
         Verdict::Fail(reason) | Verdict::Unknown(reason) => return Err(refused(reason)),
     }
-    let identity = identity(machine, unit, file.hash());
+    let identity = identity(context, unit, file.hash());
     let within = |error| match error {
         EngineError::Refused { status, problem } => {
             EngineError::Refused { status, problem: format!("{unit}: {problem}") }
@@ -63,24 +67,24 @@ async fn one(machine: &Machine, unit: &UnitName, file: &UnitFile) -> Result<Stri
         lost @ EngineError::Lost(_) => lost,
     };
     match quadlet {
-        Quadlet::Volume(spec) => ensure_volume(machine, &spec, &identity).await.map_err(within),
-        Quadlet::Network(spec) => ensure_network(machine, &spec, &identity).await.map_err(within),
+        Quadlet::Volume(spec) => ensure_volume(context, &spec, &identity).await.map_err(within),
+        Quadlet::Network(spec) => ensure_network(context, &spec, &identity).await.map_err(within),
         // It shares that container's network, and the engine says so if it does not run.
         Quadlet::Container(spec) => Ok(spec.name),
     }
 }
 
 /// Whose a volume or network is. Containers of any generation use it.
-fn identity(machine: &Machine, unit: &UnitName, file: FileHash) -> Identity {
-    Identity { unit: unit.clone(), file, generation: 0, cluster: machine.cluster.clone() }
+fn identity(context: &DockerContext, unit: &UnitName, file: FileHash) -> Identity {
+    Identity { unit: unit.clone(), file, generation: 0, cluster: context.cluster.clone() }
 }
 
 async fn ensure_volume(
-    machine: &Machine,
+    context: &DockerContext,
     spec: &VolumeSpec,
     identity: &Identity,
 ) -> Result<String, EngineError> {
-    let client = machine.engine.call()?;
+    let client = context.engine.call()?;
     match client.inspect_volume(&spec.name).await.map_err(EngineError::from) {
         Err(error) if error.is_absent() => {}
         found => return found.map(|_| spec.name.clone()),
@@ -92,12 +96,12 @@ async fn ensure_volume(
 }
 
 async fn ensure_network(
-    machine: &Machine,
+    context: &DockerContext,
     spec: &NetworkSpec,
     identity: &Identity,
 ) -> Result<String, EngineError> {
-    let client = machine.engine.call()?;
-    let _one = machine.making.lock().await;
+    let client = context.engine.call()?;
+    let _one = context.making.lock().await;
     match client.inspect_network(&spec.name, None).await.map_err(EngineError::from) {
         Err(error) if error.is_absent() => {}
         found => return found.map(|_| spec.name.clone()),

@@ -7,7 +7,7 @@ use muster_engine::container::Phase;
 
 /// Where it stands, for whoever waits.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Standing {
+pub(super) struct UnitStatus {
     /// Whether the engine has been asked about it.
     pub(super) adopted: bool,
     pub(super) settled: Option<Settled>,

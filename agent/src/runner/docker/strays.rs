@@ -14,12 +14,12 @@ use muster_common::unit::UnitName;
 use super::create;
 use super::engine::EngineError;
 use super::listed::{Listed, list};
-use super::machine::Machine;
+use super::machine::DockerContext;
 
 /// Removes, in the background, what does not run and is nobody's any more. `known` are units that are looked after or
 /// about to be, and `files` is where the others would have theirs.
 pub(super) fn sweep(
-    machine: Arc<Machine>,
+    context: Arc<DockerContext>,
     listed: &[Listed],
     files: &Path,
     known: &BTreeSet<UnitName>,
@@ -32,7 +32,7 @@ pub(super) fn sweep(
     }
     tokio::spawn(async move {
         for Listed { id, owner, .. } in leftovers {
-            match create::remove(&machine, &id).await {
+            match create::remove(&context, &id).await {
                 Ok(()) => tracing::info!(container = id, ?owner, "removed a container left behind"),
                 Err(error) => {
                     tracing::warn!(container = id, %error, "cannot remove a container left behind");
@@ -43,10 +43,10 @@ pub(super) fn sweep(
 }
 
 /// Stops what runs of a unit, as its container says that it is to be stopped.
-pub(super) async fn stop(machine: &Machine, unit: &UnitName) -> Result<(), EngineError> {
-    for container in list(machine, Some(unit)).await?.into_iter().filter(|c| c.runs) {
+pub(super) async fn stop(context: &DockerContext, unit: &UnitName) -> Result<(), EngineError> {
+    for container in list(context, Some(unit)).await?.into_iter().filter(|c| c.runs) {
         tracing::info!(%unit, container = container.id, "stopping a container whose file is gone");
-        let stopped = machine
+        let stopped = context
             .engine
             .transfer()?
             .stop_container(&container.id, None::<StopContainerOptions>)
@@ -61,9 +61,9 @@ pub(super) async fn stop(machine: &Machine, unit: &UnitName) -> Result<(), Engin
 }
 
 /// Removes whatever there is of a unit.
-pub(super) async fn remove(machine: &Machine, unit: &UnitName) -> Result<(), EngineError> {
-    for container in list(machine, Some(unit)).await? {
-        create::remove(machine, &container.id).await?;
+pub(super) async fn remove(context: &DockerContext, unit: &UnitName) -> Result<(), EngineError> {
+    for container in list(context, Some(unit)).await? {
+        create::remove(context, &container.id).await?;
     }
     Ok(())
 }

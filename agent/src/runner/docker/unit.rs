@@ -18,11 +18,11 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 use super::create::{self, Found, Prepared};
-use super::kept::Kept;
-use super::machine::Machine;
-use super::plan::Plan;
-use super::standing::{Standing, invocation, is_failure, settled};
-use super::work::{self, Came};
+use super::kept::UnitMemory;
+use super::machine::DockerContext;
+use super::plan::ContainerPlan;
+use super::standing::{UnitStatus, invocation, is_failure, settled};
+use super::work::{self, WorkResult};
 use super::{discard, host, late};
 use crate::runner::{RunnerError, RunnerEvent};
 use crate::stdx::timer::sleep_until_opt;
@@ -38,7 +38,7 @@ const LAST: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub(super) enum Message {
     /// It has another file now.
-    Plan(Plan),
+    Plan(ContainerPlan),
     /// The cluster wants something; how many starts had failed until then is said once the wish has been heard.
     Wish {
         event: Event,
@@ -60,13 +60,13 @@ pub(super) struct Handle {
     /// What its container is called.
     pub(super) name: String,
     pub(super) messages: mpsc::UnboundedSender<Message>,
-    pub(super) standing: watch::Receiver<Standing>,
+    pub(super) standing: watch::Receiver<UnitStatus>,
 }
 
 struct Unit {
-    machine: Arc<Machine>,
+    context: Arc<DockerContext>,
     name: UnitName,
-    plan: Plan,
+    plan: ContainerPlan,
     generation: u64,
     life: Life,
     /// The container last started; none while another is being made.
@@ -76,7 +76,7 @@ struct Unit {
     /// The signal its image asks for.
     stop_signal: Option<String>,
     prepared: Option<Prepared>,
-    work: Option<BoxFuture<'static, Came>>,
+    work: Option<BoxFuture<'static, WorkResult>>,
     /// What that is.
     working: Option<Action>,
     look: Option<BoxFuture<'static, (String, Option<Found>)>>,
@@ -86,8 +86,8 @@ struct Unit {
     problem: String,
     /// What kept the last start from being one, if anything did.
     fault: String,
-    kept: Kept,
-    standing: watch::Sender<Standing>,
+    kept: UnitMemory,
+    standing: watch::Sender<UnitStatus>,
     remarks: watch::Sender<String>,
     /// Who is to be told, once it has been said how things stand now, that a wish was heard.
     heard: Vec<(oneshot::Sender<u64>, u64)>,
@@ -96,27 +96,27 @@ struct Unit {
 }
 
 /// Begins to look after a unit. What was remembered of it is said until the engine has been asked.
-pub(super) fn spawn(machine: &Arc<Machine>, unit: UnitName, plan: Plan) -> Handle {
+pub(super) fn spawn(context: &Arc<DockerContext>, unit: UnitName, plan: ContainerPlan) -> Handle {
     let (messages, inbox) = mpsc::unbounded_channel();
-    let kept = machine.memories.load(&unit);
+    let kept = context.memories.load(&unit);
     let first = match &kept {
-        Some(kept) => Standing {
+        Some(kept) => UnitStatus {
             active: kept.active.clone(),
             sub: kept.sub.clone(),
             since: kept.since,
             invocation: kept.container.as_deref().map(invocation).unwrap_or_default(),
             container: kept.container.clone(),
             remark: kept.remark.clone(),
-            ..Standing::default()
+            ..UnitStatus::default()
         },
-        None => Standing { sub: sub::DEAD.to_owned(), ..Standing::default() },
+        None => UnitStatus { sub: sub::DEAD.to_owned(), ..UnitStatus::default() },
     };
     let (standing, seen) = watch::channel(first);
-    let machine = Arc::clone(machine);
+    let context = Arc::clone(context);
     let name = plan.spec.name.clone();
     tokio::spawn(async move {
         let kept = kept.unwrap_or_default();
-        let (unit, actions) = Unit::adopt(machine, unit, plan, kept, standing).await;
+        let (unit, actions) = Unit::adopt(context, unit, plan, kept, standing).await;
         unit.run(inbox, actions).await;
     });
     Handle { name, messages, standing: seen }
@@ -125,13 +125,13 @@ pub(super) fn spawn(machine: &Arc<Machine>, unit: UnitName, plan: Plan) -> Handl
 impl Unit {
     /// Finds out what there is of it.
     async fn adopt(
-        machine: Arc<Machine>,
+        context: Arc<DockerContext>,
         unit: UnitName,
-        plan: Plan,
-        kept: Kept,
-        standing: watch::Sender<Standing>,
+        plan: ContainerPlan,
+        kept: UnitMemory,
+        standing: watch::Sender<UnitStatus>,
     ) -> (Self, Vec<Action>) {
-        let ours = work::find(&machine, &unit, kept.container.as_deref()).await;
+        let ours = work::find(&context, &unit, kept.container.as_deref()).await;
         let generation = match ours.as_ref().map(|found| &found.owner) {
             Some(Owner::Ours(identity)) => identity.generation,
             _ => 0,
@@ -144,9 +144,9 @@ impl Unit {
             memory.rest = (!memory.wanted).then_some(Rest::Dead);
         }
         let (life, actions) = Life::adopt(Policy::of(&plan.spec), memory, seen, host::now());
-        let ran_at = machine.engine.meetings();
+        let ran_at = context.engine.meetings();
         let unit = Self {
-            machine,
+            context,
             name: unit,
             plan,
             generation,
@@ -228,7 +228,7 @@ impl Unit {
                     self.look_again = true;
                     return;
                 }
-                self.look = Some(work::look(Arc::clone(&self.machine), id.clone()));
+                self.look = Some(work::look(Arc::clone(&self.context), id.clone()));
             }
             Message::Started => {
                 use Phase::{Dead, Exited, Failed, Wait};
@@ -241,46 +241,46 @@ impl Unit {
     }
 
     /// A piece of work is done.
-    fn came(&mut self, came: Came) {
+    fn came(&mut self, came: WorkResult) {
         match came {
             // It has another file meanwhile, which may ask for something else.
-            Came::Prepared(prepared) if prepared.plan.file != self.plan.file => {
+            WorkResult::Prepared(prepared) if prepared.plan.file != self.plan.file => {
                 self.waiting.push_front(Action::Prepare);
             }
-            Came::Prepared(prepared) => {
+            WorkResult::Prepared(prepared) => {
                 self.told(Message::Plan(prepared.plan.clone()));
                 self.prepared = Some(prepared);
                 self.step(Event::Prepared);
             }
-            Came::Unmet(reason) => {
+            WorkResult::Unmet(reason) => {
                 self.fault = reason;
                 self.step(Event::Unmet);
             }
-            Came::AssertFailed(reason) => {
+            WorkResult::AssertFailed(reason) => {
                 self.fault.clone_from(&reason);
                 self.problem = reason;
                 self.step(Event::AssertFailed);
             }
-            Came::Unprepared(problem) => {
+            WorkResult::Unprepared(problem) => {
                 self.fault.clone_from(&problem);
                 self.problem = problem;
                 self.step(Event::Unprepared);
             }
-            Came::Started(id) => {
+            WorkResult::Started(id) => {
                 self.container = Some(id);
-                self.ran_at = self.machine.engine.meetings();
+                self.ran_at = self.context.engine.meetings();
                 self.before = None;
                 self.fault.clear();
                 self.step(Event::Started);
                 // It may have ended before anybody knew that it is ours.
                 self.told(Message::Look);
             }
-            Came::NotStarted(problem) => {
+            WorkResult::NotStarted(problem) => {
                 self.fault.clone_from(&problem);
                 self.problem = problem;
                 self.step(Event::NotStarted);
             }
-            Came::Sent => {
+            WorkResult::Sent => {
                 if matches!(self.life.phase(), Phase::Stop { .. } | Phase::Kill { .. }) {
                     self.told(Message::Look);
                 }
@@ -308,7 +308,7 @@ impl Unit {
         match found.seen {
             Seen::Absent => {}
             Seen::Running(health) => {
-                self.ran_at = self.machine.engine.meetings();
+                self.ran_at = self.context.engine.meetings();
                 if matches!(
                     self.life.phase(),
                     Phase::Dead | Phase::Exited | Phase::Failed(_) | Phase::Wait { .. }
@@ -325,7 +325,7 @@ impl Unit {
                 if !found.fault.is_empty() {
                     self.problem.clone_from(&found.fault);
                 }
-                let along = self.machine.engine.took_along(self.ran_at);
+                let along = self.context.engine.took_along(self.ran_at);
                 self.step(if along { Event::TakenAlong(ended) } else { Event::Ended(ended) });
             }
         }
@@ -339,7 +339,7 @@ impl Unit {
             tracing::debug!(unit = %self.name, ?event, ?after, "a container unit goes on");
         }
         if before != after && matches!(after, Phase::Wait { .. }) {
-            self.machine.engine.tally.restarts();
+            self.context.engine.tally.restarts();
         }
         // A wish that is refused at once leaves the phase as it was, and has failed all the same.
         let refused = matches!(event, Event::Start | Event::Restart);
@@ -350,7 +350,7 @@ impl Unit {
             }
         }
         if before != after && matches!(after, Phase::Dead | Phase::Exited | Phase::Failed(_)) {
-            discard::after_stop(&self.machine, &self.plan.spec);
+            discard::after_stop(&self.context, &self.plan.spec);
         }
         self.take(actions);
     }
@@ -378,7 +378,7 @@ impl Unit {
     fn next(&mut self) {
         while self.work.is_none() {
             let Some(action) = self.waiting.pop_front() else { return };
-            let machine = Arc::clone(&self.machine);
+            let context = Arc::clone(&self.context);
             self.working = Some(action);
             self.work = match action {
                 Action::Prepare => {
@@ -389,14 +389,14 @@ impl Unit {
                         remarks.send_replace(text);
                     };
                     let (unit, plan) = (self.name.clone(), self.plan.clone());
-                    Some(work::prepare(machine, unit, plan, Arc::new(told)))
+                    Some(work::prepare(context, unit, plan, Arc::new(told)))
                 }
                 Action::Start => {
                     self.remarks.send_replace(String::new());
                     self.before = self.container.take().or(self.before.take());
                     let (unit, before) = (self.name.clone(), self.before.clone());
                     self.prepared.clone().map(|prepared| {
-                        work::start(machine, unit, prepared, before, self.generation)
+                        work::start(context, unit, prepared, before, self.generation)
                     })
                 }
                 Action::Signal => {
@@ -410,9 +410,9 @@ impl Unit {
         }
     }
 
-    fn send(&self, signal: String) -> Option<BoxFuture<'static, Came>> {
+    fn send(&self, signal: String) -> Option<BoxFuture<'static, WorkResult>> {
         let id = self.container.clone()?;
-        Some(work::signal(Arc::clone(&self.machine), id, signal))
+        Some(work::signal(Arc::clone(&self.context), id, signal))
     }
 
     /// Forgets it, container and all.
@@ -421,7 +421,8 @@ impl Unit {
         // A container on its way is waited for, or nobody would know of it.
         if self.working == Some(Action::Start)
             && self.work.is_some()
-            && let Ok(Came::Started(id)) = tokio::time::timeout(LAST, done(&mut self.work)).await
+            && let Ok(WorkResult::Started(id)) =
+                tokio::time::timeout(LAST, done(&mut self.work)).await
         {
             self.container = Some(id);
         }
@@ -429,13 +430,13 @@ impl Unit {
         self.look = None;
         let ids: Vec<String> = self.container.iter().chain(&self.before).cloned().collect();
         for id in ids {
-            create::remove(&self.machine, &id).await.map_err(|error| RunnerError::Lost {
+            create::remove(&self.context, &id).await.map_err(|error| RunnerError::Lost {
                 during: format!("removing the container of {}", self.name),
                 problem: error.to_string(),
             })?;
         }
-        self.machine.memories.forget(&self.name);
-        late::clear(&self.machine, &self.name);
+        self.context.memories.forget(&self.name);
+        late::clear(&self.context, &self.name);
         Ok(())
     }
 
@@ -464,7 +465,7 @@ impl Unit {
         let changed = (&self.kept.active, &self.kept.sub) != (&active, &sub)
             || self.kept.container != self.container;
         let since = if changed { unix_seconds() } else { self.kept.since };
-        let kept = Kept {
+        let kept = UnitMemory {
             memory: self.life.memory().clone(),
             container: self.container.clone(),
             active: active.clone(),
@@ -479,7 +480,7 @@ impl Unit {
             },
         };
         if kept != self.kept {
-            if let Err(error) = self.machine.memories.save(&self.name, &kept) {
+            if let Err(error) = self.context.memories.save(&self.name, &kept) {
                 tracing::error!(unit = %self.name, %error, "cannot remember a container");
             }
             self.kept = kept;
@@ -492,7 +493,7 @@ impl Unit {
                 | Phase::Kill { .. }
         );
         let shown = if runs { self.container.as_deref().map(invocation) } else { None };
-        let standing = Standing {
+        let standing = UnitStatus {
             adopted: true,
             settled: settled(phase),
             active: active.clone(),
@@ -517,12 +518,12 @@ impl Unit {
         let news = (&told.active, &told.sub, &told.invocation, &told.remark, told.adopted)
             != (&standing.active, &standing.sub, &standing.invocation, &standing.remark, true);
         let invocation = standing.invocation.clone();
-        let remark = self.machine.engine.remark(&standing.remark);
+        let remark = self.context.engine.remark(&standing.remark);
         // First, so that whoever waits for an outcome has heard of the state that goes with it.
         if news {
             let unit = self.name.clone();
             let changed = RunnerEvent::Changed { unit, active, sub, invocation, since, remark };
-            self.machine.news.tell(changed);
+            self.context.news.tell(changed);
         }
         self.standing.send_replace(standing);
     }

@@ -16,13 +16,13 @@ use super::{Outcome, Runner, RunnerError, RunnerEvent, Seen};
 const QUEUE: usize = 64;
 
 /// Both runners.
-pub struct Both {
+pub struct CombinedRunner {
     systemd: Arc<dyn Runner>,
     containers: Arc<dyn Runner>,
     events: Mutex<Option<mpsc::Receiver<RunnerEvent>>>,
 }
 
-impl Both {
+impl CombinedRunner {
     /// Joins them.
     pub fn new(systemd: Arc<dyn Runner>, containers: Arc<dyn Runner>) -> Self {
         let (sender, events) = mpsc::channel(QUEUE);
@@ -74,7 +74,7 @@ async fn join(
 }
 
 #[async_trait]
-impl Runner for Both {
+impl Runner for CombinedRunner {
     async fn observe(
         &self,
         units: &BTreeSet<UnitName>,
