@@ -91,7 +91,7 @@ async fn cluster() -> Cluster {
 async fn lingering(linger: Duration) -> Cluster {
     let (registry, line, directory) = support::Line::new();
     let view = View::with_linger(registry.clone(), linger);
-    let lease = registry.grant(Duration::from_secs(600)).await.unwrap();
+    let lease = registry.grant_lease(Duration::from_secs(600)).await.unwrap();
     let machine = Machine {
         id: "m1".parse().unwrap(),
         host: "n1".to_owned(),
@@ -104,8 +104,8 @@ async fn lingering(linger: Duration) -> Cluster {
         boot: "b".to_owned(),
         created: 0,
     };
-    let presence = registry.register(&machine, lease).await.unwrap();
-    let leadership = registry.campaign(&presence).await.unwrap().unwrap();
+    let presence = registry.register_machine(&machine, lease).await.unwrap();
+    let leadership = registry.campaign_for_leadership(&presence).await.unwrap().unwrap();
     let app = App::new(parts(&registry, &view, &machine.id));
     Cluster {
         router: router(app.clone()),
@@ -203,7 +203,7 @@ impl Cluster {
     }
 
     async fn place_on(&self, there: &Presence, name: &UnitName) -> Placement {
-        let snapshot = self.registry.snapshot().await.unwrap();
+        let snapshot = self.registry.read_snapshot().await.unwrap();
         let unit = snapshot.units[name].clone();
         let placement = Placement {
             file: unit.file,
@@ -258,7 +258,7 @@ impl Cluster {
             remark: String::new(),
         };
         let update = StateUpdate { unit: name.clone(), state: Some(state) };
-        self.registry.publish(there, vec![update]).await.unwrap();
+        self.registry.publish_states(there, vec![update]).await.unwrap();
     }
 
     /// Waits, and reads events until the stream ends or `enough` says so.

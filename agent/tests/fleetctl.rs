@@ -118,7 +118,7 @@ impl Cluster {
 
     /// Wanted, and carried out where it is placed.
     async fn states(&self, unit: &str) -> (DesiredState, DesiredState) {
-        let snapshot = self.registry.snapshot().await.unwrap();
+        let snapshot = self.registry.read_snapshot().await.unwrap();
         let unit = &snapshot.units[&name(unit)];
         (unit.desired, muster_engine::cluster::lists::current(&snapshot, &unit.name))
     }

@@ -17,7 +17,8 @@ use http_body_util::BodyExt as _;
 use insta::assert_snapshot;
 use muster_common::reboot::Group;
 use muster_store::{
-    Commit, Guard, Lease, LeaseId, Listing, Op, Range, Registry, Store, StoreError, TimeLeft, Watch,
+    CommitOutcome, Guard, Lease, LeaseId, Listing, Op, Range, Registry, Store, StoreError,
+    TimeLeft, Watch,
 };
 use musterd::Health;
 use musterd::config::{Part, Serves};
@@ -511,7 +512,7 @@ impl Store for Away {
         unreachable!("nobody watches {range:?}")
     }
 
-    async fn commit(&self, _: Vec<Guard>, _: Vec<Op>) -> Result<Commit, StoreError> {
+    async fn commit(&self, _: Vec<Guard>, _: Vec<Op>) -> Result<CommitOutcome, StoreError> {
         Err(away())
     }
 

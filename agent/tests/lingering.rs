@@ -106,7 +106,7 @@ async fn a_host_that_goes_keeps_the_place_of_what_is_not_down() {
         daemon.stop().await;
         assert!(asked(&machine, "a.service").contains(&"stop a.service".to_owned()));
         // Whoever looks for a machine for the unit finds that this one still has it, until the lease ends by itself.
-        let left = registry.snapshot().await.unwrap();
+        let left = registry.read_snapshot().await.unwrap();
         assert!(left.machines.contains_key(&machine.settings.machine_id), "{stays}");
     }
 }
@@ -125,13 +125,13 @@ async fn a_host_that_goes_leaves_when_the_last_of_its_units_is_down() {
     until(&registry, "going", |s| reported(s, "a.service") == is("deactivating", 1)).await;
     // Longer than systemd itself gives a unit, and than any lease lasts.
     let _ = tokio::time::timeout(LONG / 6, std::future::pending::<()>()).await;
-    let here = registry.snapshot().await.unwrap();
+    let here = registry.read_snapshot().await.unwrap();
     assert!(here.machines.contains_key(&machine.settings.machine_id));
     assert_eq!(reported(&here, "a.service"), is("deactivating", 1));
     assert!(here.leader.is_none(), "others may lead meanwhile");
     machine.host.stop_slowly("a.service", false);
     stopping.await.unwrap();
-    assert!(registry.snapshot().await.unwrap().machines.is_empty());
+    assert!(registry.read_snapshot().await.unwrap().machines.is_empty());
 }
 
 #[tokio::test(start_paused = true)]

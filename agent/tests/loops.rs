@@ -42,7 +42,7 @@ async fn a_daemon_that_starts_again_adopts_what_runs() {
     until(&registry, "active", |s| reported(s, "a.service") == is("active", 1)).await;
     let before = machine.host.unit("a.service");
     let id = "m1".parse().unwrap();
-    let lease = registry.registration(&id).await.unwrap().unwrap().1;
+    let lease = registry.read_registration(&id).await.unwrap().unwrap().1;
     daemon.stop().await;
 
     for kill in [true, false] {
@@ -52,7 +52,7 @@ async fn a_daemon_that_starts_again_adopts_what_runs() {
         let other = if kill { "b.service" } else { "c.service" };
         ask(&registry, other, UNIT, Launched).await;
         until(&registry, "the next", |s| reported(s, other) == is("active", 1)).await;
-        assert_eq!(registry.registration(&id).await.unwrap().unwrap().1, lease);
+        assert_eq!(registry.read_registration(&id).await.unwrap().unwrap().1, lease);
         if kill { again.kill().await } else { again.stop().await }
     }
     assert_eq!(machine.host.unit("a.service"), before);
@@ -298,15 +298,15 @@ async fn a_lost_lease_leads_to_a_new_registration_and_restarts_nothing() {
     ask(&registry, "a.service", UNIT, Launched).await;
     until(&registry, "active", |s| reported(s, "a.service") == is("active", 1)).await;
     let id = "m1".parse().unwrap();
-    let lease = registry.registration(&id).await.unwrap().unwrap().1.unwrap();
-    registry.revoke(lease).await.unwrap();
+    let lease = registry.read_registration(&id).await.unwrap().unwrap().1.unwrap();
+    registry.revoke_lease(lease).await.unwrap();
     let back = until(&registry, "back", |s| {
         s.machines.contains_key(&id)
             && s.leader.is_some()
             && reported(s, "a.service") == is("active", 1)
     });
     back.await;
-    assert_ne!(registry.registration(&id).await.unwrap().unwrap().1, Some(lease));
+    assert_ne!(registry.read_registration(&id).await.unwrap().unwrap().1, Some(lease));
     assert_eq!(machine.host.unit("a.service"), is("active", 1));
     daemon.stop().await;
 }
@@ -321,10 +321,10 @@ async fn a_second_machine_with_the_same_id_keeps_out_and_says_so() {
 
     // The two share a kernel here, and with it a boot id: the record is given another one.
     let id = "m1".parse().unwrap();
-    let (mut record, lease) = registry.registration(&id).await.unwrap().unwrap();
+    let (mut record, lease) = registry.read_registration(&id).await.unwrap().unwrap();
     record.boot = "elsewhere".to_owned();
     let lease = muster_store::Lease { id: lease.unwrap(), ttl: Duration::from_secs(2) };
-    registry.register(&record, lease).await.unwrap();
+    registry.register_machine(&record, lease).await.unwrap();
 
     let second = Machine::new("m1", "10.0.0.2");
     let refused = second.start(&registry);
@@ -340,7 +340,7 @@ async fn a_second_machine_with_the_same_id_keeps_out_and_says_so() {
     long_after().await;
     refused.stop().await;
 
-    let after = registry.snapshot().await.unwrap();
+    let after = registry.read_snapshot().await.unwrap();
     assert_eq!(after.states, before.states);
     assert_eq!(second.host.log(), Vec::<String>::new());
     daemon.stop().await;
@@ -356,7 +356,7 @@ async fn a_host_that_shuts_down_gives_its_units_up() {
     machine.host.shutting_down();
     daemon.stop().await;
     assert_eq!(machine.host.unit("a.service").unwrap().0, "inactive");
-    let left = registry.snapshot().await.unwrap();
+    let left = registry.read_snapshot().await.unwrap();
     assert!(left.machines.is_empty() && left.leader.is_none() && left.states.is_empty());
     assert!(!machine.settings.state_dir.join("placements.json").exists());
 }
@@ -380,7 +380,7 @@ async fn a_daemon_that_leaves_for_good_gives_its_units_up() {
     std::fs::write(&mark, "").unwrap();
     daemon.stop().await;
     assert_eq!(machine.host.unit("a.service").unwrap().0, "inactive");
-    assert!(registry.snapshot().await.unwrap().machines.is_empty());
+    assert!(registry.read_snapshot().await.unwrap().machines.is_empty());
     assert!(!mark.exists());
 }
 

@@ -70,14 +70,14 @@ fn ids(names: &[&str]) -> BTreeSet<MachineId> {
 async fn of_machines_that_vanish_together_no_unit_moves_until_a_person_says_so() {
     let (registry, _disk) = timed_store();
     let (_machines, mut daemons) = three(&registry).await;
-    let before = registry.snapshot().await.unwrap().places;
+    let before = registry.read_snapshot().await.unwrap().places;
     let (third, second) = (daemons.pop().unwrap(), daemons.pop().unwrap());
     // Their leases end at different moments.
     second.kill().await;
     third.kill().await;
     let mut leader = daemons[0].health.subscribe();
     leader.wait_for(|s| s.held == ids(&["m2", "m3"])).await.unwrap();
-    let frozen = registry.snapshot().await.unwrap();
+    let frozen = registry.read_snapshot().await.unwrap();
     assert_eq!(frozen.places, before);
     assert_eq!(frozen.leader.unwrap().held, ids(&["m2", "m3"]));
     assert_eq!(frozen.members, ids(&["m1", "m2", "m3"]));
@@ -88,7 +88,7 @@ async fn of_machines_that_vanish_together_no_unit_moves_until_a_person_says_so()
         assert_eq!(s.places[&name(unit)], before[&name(unit)]);
     }
 
-    registry.unfreeze().await.unwrap();
+    registry.clear_held_machines().await.unwrap();
     until(&registry, "all on the one that is left", |s| {
         s.places
             .values()
@@ -115,11 +115,11 @@ async fn a_leader_that_comes_after_a_mass_loss_freezes_whoever_held_units() {
     second.kill().await;
     let mut status = third.health.subscribe();
     status.wait_for(|s| s.leading && s.held == ids(&["m1", "m2"])).await.unwrap();
-    assert_eq!(registry.snapshot().await.unwrap().places, before.places);
+    assert_eq!(registry.read_snapshot().await.unwrap().places, before.places);
     // They come back, and all is as it was.
     let back = [machines[0].start(&registry), machines[1].start(&registry)];
     status.wait_for(|s| s.held.is_empty()).await.unwrap();
-    let after = registry.snapshot().await.unwrap();
+    let after = registry.read_snapshot().await.unwrap();
     assert_eq!(after.places, before.places);
     third.stop().await;
     for daemon in back {

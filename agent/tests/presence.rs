@@ -97,8 +97,9 @@ async fn a_machine_that_lost_its_lease_meanwhile_says_the_same() {
     let case = Case::new(SHORT);
     case.is(lost());
     case.until(false, Some("no such file")).await;
-    let (_, lease) = case.registry.registration(&"m1".parse().unwrap()).await.unwrap().unwrap();
-    case.registry.revoke(lease.unwrap()).await.unwrap();
+    let (_, lease) =
+        case.registry.read_registration(&"m1".parse().unwrap()).await.unwrap().unwrap();
+    case.registry.revoke_lease(lease.unwrap()).await.unwrap();
     support::until(&case.registry, "gone", |snapshot| snapshot.machines.is_empty()).await;
     case.until(false, Some("no such file")).await;
 }
@@ -150,7 +151,7 @@ async fn metadata_that_is_configured_anew_is_told_without_a_restart() {
             snapshot.machines.get(&id).is_some_and(|machine| machine.metadata == wanted)
         })
         .await;
-        registry.snapshot().await.unwrap().machines.get(&id).unwrap().created
+        registry.read_snapshot().await.unwrap().machines.get(&id).unwrap().created
     };
     let created = told(&[("disk", "ssd"), ("zone", "a")]).await;
     metadata.send_replace([("zone".to_owned(), "b".to_owned())].into());

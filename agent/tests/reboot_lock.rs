@@ -21,8 +21,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use muster_common::reboot::{Group, HolderId, HolderKind, Outcome, Wait};
 use muster_store::{
-    Commit, EtcdOptions, Guard, Lease, LeaseId, Listing, Op, Range, Registry, Store, StoreError,
-    TimeLeft, Watch, open_embedded, open_etcd,
+    CommitOutcome, EtcdOptions, Guard, Lease, LeaseId, Listing, Op, Range, Registry, Store,
+    StoreError, TimeLeft, Watch, open_embedded, open_etcd,
 };
 use musterd::reboot::{Asked, Lock, LockError, Release, Released};
 use ports::free_port;
@@ -274,7 +274,7 @@ impl Store for Doubtful {
         self.below.watch(range)
     }
 
-    async fn commit(&self, guards: Vec<Guard>, ops: Vec<Op>) -> Result<Commit, StoreError> {
+    async fn commit(&self, guards: Vec<Guard>, ops: Vec<Op>) -> Result<CommitOutcome, StoreError> {
         let outcome = self.below.commit(guards, ops).await;
         let left =
             self.silent.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1));

@@ -38,7 +38,7 @@
 //! # Promises
 //!
 //! - What is acknowledged is durable: by etcd's quorum, or by an fsync of the embedded database.
-//! - A commit is all or nothing, and its outcome is [`Commit`] or an error that says whether it may have happened:
+//! - A commit is all or nothing, and its outcome is [`CommitOutcome`] or an error that says whether it may have happened:
 //!   [`StoreError::Ambiguous`] may have, every other error has not.
 //! - A watch begins with everything and yields every change after it in order, or begins anew. It never ends by itself
 //!   and never goes silent unnoticed.
@@ -52,12 +52,12 @@ mod store;
 
 pub use embedded::LeaseClock;
 pub use registry::{
-    CommitError, Destroyed, Leadership, Presence, RebootGroup, RebootNews, RebootRecords,
-    RebootScope, Registry, RegistryError, Updates,
+    ClusterWatch, CommitError, DestroyOutcome, Leadership, Presence, RebootGroup, RebootNews,
+    RebootRecords, RebootScope, Registry, RegistryError,
 };
 pub use store::{
-    Commit, Guard, KeyChange, KeyValue, Lease, LeaseId, Listing, MAX_OPERATIONS, MAX_REQUEST_BYTES,
-    Op, Range, Store, StoreError, TimeLeft, Watch, WatchEvent,
+    CommitOutcome, Guard, KeyChange, KeyValue, Lease, LeaseId, Listing, MAX_OPERATIONS,
+    MAX_REQUEST_BYTES, Op, Range, Store, StoreError, TimeLeft, Watch, WatchEvent,
 };
 
 use std::path::Path;

@@ -112,7 +112,7 @@ pub enum Op {
 
 /// Outcome of a commit: all of it or nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Commit {
+pub enum CommitOutcome {
     /// Written, at this revision.
     Done {
         /// The revision.
@@ -245,7 +245,7 @@ pub trait Store: Send + Sync + 'static {
 
     /// Carries out all operations at one revision if all guards hold. At most [`MAX_OPERATIONS`] of each and
     /// [`MAX_REQUEST_BYTES`] in all, and no key written twice. A commit that changes nothing has no revision of its own.
-    async fn commit(&self, guards: Vec<Guard>, ops: Vec<Op>) -> Result<Commit, StoreError>;
+    async fn commit(&self, guards: Vec<Guard>, ops: Vec<Op>) -> Result<CommitOutcome, StoreError>;
 
     /// Grants a lease.
     async fn grant(&self, ttl: Duration) -> Result<Lease, StoreError>;

@@ -16,7 +16,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use muster_store::{Commit, KeyValue, Op, Range, Store, StoreError, open_embedded};
+use muster_store::{CommitOutcome, KeyValue, Op, Range, Store, StoreError, open_embedded};
 
 fn put(key: &str, bytes: usize) -> Op {
     Op::Put { key: key.to_owned(), value: vec![b'x'; bytes].into(), lease: None }
@@ -24,8 +24,8 @@ fn put(key: &str, bytes: usize) -> Op {
 
 async fn commit(store: &dyn Store, op: Op) -> u64 {
     match store.commit(vec![], vec![op]).await.unwrap() {
-        Commit::Done { revision } => revision,
-        Commit::Conflict { .. } => panic!("it has no guards"),
+        CommitOutcome::Done { revision } => revision,
+        CommitOutcome::Conflict { .. } => panic!("it has no guards"),
     }
 }
 

@@ -15,8 +15,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use muster_store::{
-    Commit, EtcdOptions, Guard, KeyValue, LeaseId, Listing, Liveness, Op, Range, Store, StoreError,
-    Watch, WatchEvent, open_etcd,
+    CommitOutcome, EtcdOptions, Guard, KeyValue, LeaseId, Listing, Liveness, Op, Range, Store,
+    StoreError, Watch, WatchEvent, open_etcd,
 };
 use support::etcd::{Server, cluster};
 use support::forger::Forger;
@@ -44,7 +44,7 @@ async fn read(store: &dyn Store, range: Range) -> Vec<KeyValue> {
 /// Writes until it is certain that it is written.
 async fn write(store: &dyn Store, key: &str) {
     eventually("a write", || async {
-        matches!(store.commit(vec![], vec![put(key, "")]).await, Ok(Commit::Done { .. }))
+        matches!(store.commit(vec![], vec![put(key, "")]).await, Ok(CommitOutcome::Done { .. }))
             .then_some(())
     })
     .await;
@@ -214,8 +214,8 @@ async fn no_acknowledged_increment_is_lost_or_doubled() {
                 // Unlike what anyone else writes.
                 let value = format!("{} {writer}/{certain}/{doubtful}", count + 1);
                 match store.commit(vec![guard], vec![put("/counter", &value)]).await {
-                    Ok(Commit::Done { .. }) => certain += 1,
-                    Ok(Commit::Conflict { .. }) | Err(StoreError::Unavailable { .. }) => {}
+                    Ok(CommitOutcome::Done { .. }) => certain += 1,
+                    Ok(CommitOutcome::Conflict { .. }) | Err(StoreError::Unavailable { .. }) => {}
                     Err(StoreError::Ambiguous { .. }) => doubtful += 1,
                     Err(other) => panic!("{other:?}"),
                 }
@@ -279,7 +279,7 @@ async fn a_full_server_says_so_and_keeps_its_leases() {
     store.keep_alive(lease.id).await.unwrap();
     assert_eq!(store.read(everything()).await.unwrap().entries.len(), written);
     let delete = Op::Delete { key: "/0".to_owned() };
-    assert!(matches!(store.commit(vec![], vec![delete]).await, Ok(Commit::Done { .. })));
+    assert!(matches!(store.commit(vec![], vec![delete]).await, Ok(CommitOutcome::Done { .. })));
     assert!(read(&*store, Range::Key("/0".to_owned())).await.is_empty());
 }
 

@@ -29,8 +29,8 @@ use std::time::Duration;
 use etcd_client::{Permission, UserAddOptions};
 use muster_common::reboot::{Group, HistoryEntry, HolderKind, Outcome, Semaphore};
 use muster_store::{
-    Commit, EtcdOptions, LeaseId, Op, Range, RebootGroup, Registry, Store, StoreError, Watch,
-    WatchEvent, open_etcd,
+    CommitOutcome, EtcdOptions, LeaseId, Op, Range, RebootGroup, Registry, Store, StoreError,
+    Watch, WatchEvent, open_etcd,
 };
 use support::certificates::Certificates;
 use support::etcd::Server;
@@ -115,7 +115,7 @@ async fn a_client_without_certificate_or_with_a_foreign_one_is_told_so() {
 /// What is done with a store while its certificates change: a write, a lease kept alive.
 async fn goes_on(store: &Arc<dyn Store>, lease: LeaseId, key: &str) {
     eventually("a write", || async {
-        matches!(store.commit(vec![], put(key)).await, Ok(Commit::Done { .. })).then_some(())
+        matches!(store.commit(vec![], put(key)).await, Ok(CommitOutcome::Done { .. })).then_some(())
     })
     .await;
     eventually("a keepalive", || async { store.keep_alive(lease).await.ok() }).await;
@@ -330,7 +330,8 @@ async fn a_token_that_is_forgotten_is_asked_for_again() {
     server.kill();
     server.launch();
     eventually("a write", || async {
-        matches!(store.commit(vec![], put("/case")).await, Ok(Commit::Done { .. })).then_some(())
+        matches!(store.commit(vec![], put("/case")).await, Ok(CommitOutcome::Done { .. }))
+            .then_some(())
     })
     .await;
     eventually("a keepalive", || async { store.keep_alive(lease.id).await.ok() }).await;
@@ -351,7 +352,7 @@ async fn a_change_of_the_users_of_etcd_is_survived() {
         etcd_client::Client::connect([server.endpoint()], Some(options)).await.unwrap();
     client.user_add("another", "secret", None::<UserAddOptions>).await.unwrap();
     let done = store.commit(vec![], put("/case/after")).await.unwrap();
-    assert!(matches!(done, Commit::Done { .. }));
+    assert!(matches!(done, CommitOutcome::Done { .. }));
     assert_eq!(store.read(everything()).await.unwrap().entries.len(), 1);
     store.keep_alive(lease.id).await.unwrap();
     seen(&mut watch).await;
@@ -365,5 +366,5 @@ async fn users_may_be_enabled_under_a_daemon_that_has_a_login() {
     store.commit(vec![], put("/case/before")).await.unwrap();
     add_users(&server).await;
     let done = store.commit(vec![], put("/case/after")).await.unwrap();
-    assert!(matches!(done, Commit::Done { .. }));
+    assert!(matches!(done, CommitOutcome::Done { .. }));
 }

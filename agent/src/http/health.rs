@@ -49,7 +49,7 @@ pub(super) async fn healthz(State(app): State<App>) -> Response {
     let answer = Answer {
         healthy: reasons.is_empty(),
         reasons,
-        warnings: app.registry.warnings(),
+        warnings: app.registry.store_warnings(),
         machine: app.machine.to_string(),
         leading: status.leading,
         held: status.held.iter().map(ToString::to_string).collect(),

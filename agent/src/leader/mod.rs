@@ -56,7 +56,7 @@ pub async fn run(
                 _ => false,
             };
             if let Some(presence) = presence.filter(|_| free && retry.is_none()) {
-                match registry.campaign(&presence).await {
+                match registry.campaign_for_leadership(&presence).await {
                     Ok(Some(leadership)) => {
                         tracing::info!("this daemon leads");
                         health.update(|s| {
@@ -450,7 +450,10 @@ impl<'a> Lead<'a> {
                      `musterctl unfreeze` is run"
                 );
             }
-            let recorded = self.registry.hold(self.leadership, &self.presence, held.clone()).await;
+            let recorded = self
+                .registry
+                .write_held_machines(self.leadership, &self.presence, held.clone())
+                .await;
             match recorded {
                 Ok(()) => self.health.update(|s| s.held = held),
                 Err(CommitError::Deposed) => return Err(()),

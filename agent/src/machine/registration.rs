@@ -155,7 +155,7 @@ impl RegistrationLoop {
         }
         machine.containers_lost.clone_from(&told.1);
         machine.metadata.clone_from(&told.2);
-        let presence = self.registry.register(&machine, lease).await?;
+        let presence = self.registry.register_machine(&machine, lease).await?;
         *self.told.lock().unwrap_or_else(PoisonError::into_inner) = Some(told);
         Ok(presence)
     }
@@ -260,7 +260,7 @@ impl RegistrationLoop {
         };
         let lease = match alive {
             Some(lease) => lease,
-            None => self.registry.grant(self.ttl).await?,
+            None => self.registry.grant_lease(self.ttl).await?,
         };
         self.remember(lease.id);
         self.tell(lease).await.map(Some)
@@ -269,7 +269,7 @@ impl RegistrationLoop {
     /// Who is registered under our id. A machine under our lease or with our address is us: before a restart or a reboot.
     /// The boot tells nothing here: before a reboot it was another.
     async fn look(&self, lease: Option<LeaseId>) -> Result<Found, RegistryError> {
-        let found = match self.registry.registration(&self.machine.id).await {
+        let found = match self.registry.read_registration(&self.machine.id).await {
             Ok(found) => found,
             // A record nobody can read is nobody's; ours replaces it.
             Err(RegistryError::Unreadable { .. }) => None,
@@ -352,7 +352,7 @@ impl RegistrationLoop {
     /// Whether the record under our id lives under our lease; `None` when that cannot be found out now.
     async fn registration_is_ours(&self, lease: LeaseId) -> Option<bool> {
         let looked =
-            tokio::time::timeout(RETRY, self.registry.registration(&self.machine.id)).await;
+            tokio::time::timeout(RETRY, self.registry.read_registration(&self.machine.id)).await;
         looked.ok()?.ok().map(|found| found.is_some_and(|(_, held)| held == Some(lease)))
     }
 

@@ -50,13 +50,13 @@ pub(crate) async fn finish(
         _ => None,
     };
     if let Some(presence) = &presence {
-        match tokio::time::timeout(REVOKE, registry.take_leave(&presence.machine)).await {
+        match tokio::time::timeout(REVOKE, registry.remove_member(&presence.machine)).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!(%error, "cannot take leave; it is counted as a loss"),
             Err(_) => tracing::warn!("cannot take leave in time; it is counted as a loss"),
         }
         // The lease lasts as long as the units do; nobody is to wait so long for somebody who leads.
-        match tokio::time::timeout(REVOKE, registry.resign(presence)).await {
+        match tokio::time::timeout(REVOKE, registry.resign_leadership(presence)).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!(%error, "cannot leave the lead to others"),
             Err(_) => tracing::warn!("cannot leave the lead to others in time"),
@@ -70,7 +70,7 @@ pub(crate) async fn finish(
         );
         return;
     }
-    match tokio::time::timeout(REVOKE, registry.revoke(presence.lease.id)).await {
+    match tokio::time::timeout(REVOKE, registry.revoke_lease(presence.lease.id)).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::warn!(%error, "cannot end the lease; it ends by itself"),
         Err(_) => tracing::warn!("cannot end the lease in time; it ends by itself"),

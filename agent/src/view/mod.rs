@@ -134,7 +134,7 @@ impl View {
     }
 
     async fn read_anew(&self, reader: &Reader) -> Result<(), ViewError> {
-        let snapshot = self.0.registry.snapshot().await?;
+        let snapshot = self.0.registry.read_snapshot().await?;
         reader.live.install(snapshot, self.now());
         Ok(())
     }

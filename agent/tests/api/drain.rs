@@ -7,7 +7,7 @@ use super::*;
 impl Cluster {
     /// Writes what the engine plans, as the leader would.
     async fn lead(&self) {
-        let plan = schedule(&self.registry.snapshot().await.unwrap());
+        let plan = schedule(&self.registry.read_snapshot().await.unwrap());
         let done = self.registry.commit_places(self.leadership, &plan.moves).await.unwrap();
         assert!(done.conflicts.is_empty());
     }
@@ -17,7 +17,7 @@ impl Cluster {
     }
 
     async fn placement(&self, name: &UnitName, on: &Presence) -> Placement {
-        let snapshot = self.registry.snapshot().await.unwrap();
+        let snapshot = self.registry.read_snapshot().await.unwrap();
         snapshot.places[name][&on.machine].clone()
     }
 }
@@ -39,7 +39,7 @@ async fn a_rehearsal_says_what_would_become_of_each_unit_and_changes_nothing() {
     let pinned = HELLO.to_owned() + "[X-Fleet]\nMachineID=m1\n";
     cluster.submit("pinned.service", &pinned, "launched").await;
     cluster.place(&"pinned.service".parse().unwrap()).await;
-    let before = cluster.registry.snapshot().await.unwrap();
+    let before = cluster.registry.read_snapshot().await.unwrap();
     let answer = cluster.drain(json!({"dry_run": true})).await;
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.text);
     assert_eq!(
@@ -55,7 +55,7 @@ async fn a_rehearsal_says_what_would_become_of_each_unit_and_changes_nothing() {
             "revision": 0,
         })
     );
-    assert_eq!(cluster.registry.snapshot().await.unwrap(), before);
+    assert_eq!(cluster.registry.read_snapshot().await.unwrap(), before);
 }
 
 #[tokio::test]
@@ -86,7 +86,7 @@ async fn a_drain_is_ordered_and_followed_to_its_end() {
         cluster.report_from(&other, &name, &placement, "active", "running").await;
         cluster.lead().await;
         let gone = StateUpdate { unit: name.clone(), state: None };
-        cluster.registry.publish(&cluster.presence, vec![gone]).await.unwrap();
+        cluster.registry.publish_states(&cluster.presence, vec![gone]).await.unwrap();
     };
     act.await;
     let rest = async {

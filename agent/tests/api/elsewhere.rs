@@ -119,12 +119,12 @@ async fn a_record_that_lies_about_its_place_is_asked_nowhere() {
     let name: UnitName = "a.service".parse().unwrap();
     cluster.submit("a.service", HELLO, "launched").await;
     let mut machine =
-        cluster.registry.snapshot().await.unwrap().machines[&cluster.presence.machine].clone();
+        cluster.registry.read_snapshot().await.unwrap().machines[&cluster.presence.machine].clone();
     machine.id = "m2".parse().unwrap();
     machine.address = "192.0.2.7".to_owned();
     machine.api = Some("169.254.169.254:80".to_owned());
-    let lease = cluster.registry.grant(Duration::from_secs(600)).await.unwrap();
-    let presence = cluster.registry.register(&machine, lease).await.unwrap();
+    let lease = cluster.registry.grant_lease(Duration::from_secs(600)).await.unwrap();
+    let presence = cluster.registry.register_machine(&machine, lease).await.unwrap();
     cluster.place_on(&presence, &name).await;
     let answer = cluster.get("/v1/units/a.service/status").await;
     assert_eq!(answer.status, StatusCode::BAD_GATEWAY, "{}", answer.text);

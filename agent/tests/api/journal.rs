@@ -100,7 +100,7 @@ async fn until(told: &mut mpsc::UnboundedReceiver<Value>, enough: &str) -> (Stri
 impl Cluster {
     /// The unit leaves `m1`.
     async fn leave(&self, name: &UnitName) {
-        let snapshot = self.registry.snapshot().await.unwrap();
+        let snapshot = self.registry.read_snapshot().await.unwrap();
         let removal = Decision::Remove {
             machine: self.presence.machine.clone(),
             unit: name.clone(),
@@ -109,7 +109,7 @@ impl Cluster {
         };
         self.commit(removal).await;
         let gone = StateUpdate { unit: name.clone(), state: None };
-        self.registry.publish(&self.presence, vec![gone]).await.unwrap();
+        self.registry.publish_states(&self.presence, vec![gone]).await.unwrap();
     }
 }
 
@@ -259,7 +259,7 @@ async fn the_lines_of_a_failure_are_those_of_its_own_start() {
         remark: String::new(),
     };
     let update = StateUpdate { unit: name, state: Some(failed) };
-    cluster.registry.publish(&cluster.presence, vec![update]).await.unwrap();
+    cluster.registry.publish_states(&cluster.presence, vec![update]).await.unwrap();
     let wait = json!({"units": [{"name": "a.service", "until": "launched"}]});
     let events = cluster.events(wait, |_| false).await;
     let failed = events.last().unwrap();

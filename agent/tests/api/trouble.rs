@@ -39,16 +39,16 @@ impl Cluster {
 
     /// The same, saying where its daemon serves the API.
     pub(super) async fn join_at(&self, id: &str, api: Option<String>) -> Presence {
-        let lease = self.registry.grant(Duration::from_secs(600)).await.unwrap();
+        let lease = self.registry.grant_lease(Duration::from_secs(600)).await.unwrap();
         let mut machine =
-            self.registry.snapshot().await.unwrap().machines[&self.presence.machine].clone();
+            self.registry.read_snapshot().await.unwrap().machines[&self.presence.machine].clone();
         machine.id = id.parse().unwrap();
         machine.address = match &api {
             Some(api) => api.rsplit_once(':').unwrap().0.to_owned(),
             None => format!("{id}.example"),
         };
         machine.api = api;
-        self.registry.register(&machine, lease).await.unwrap()
+        self.registry.register_machine(&machine, lease).await.unwrap()
     }
 
     /// Puts something into the store that no daemon would.

@@ -33,7 +33,7 @@ async fn a_wait_ends_when_the_machine_has_carried_it_out() {
 async fn a_wait_for_a_start_ends_when_somebody_stops_the_unit() {
     let cluster = cluster().await;
     let started = cluster.submit("a.service", HELLO, "launched").await["generation"].clone();
-    let revision = cluster.registry.snapshot().await.unwrap().revision;
+    let revision = cluster.registry.read_snapshot().await.unwrap().revision;
     let stop = json!({"units": [{"name": "a.service", "desired": "loaded"}], "queue": true});
     assert_eq!(cluster.change(stop).await.status, StatusCode::OK);
     let unit = json!({"name": "a.service", "until": "launched", "generation": started});

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use muster_store::{
-    Commit, Guard, Lease, LeaseId, Listing, Op, Range, Store, StoreError, TimeLeft, Watch,
+    CommitOutcome, Guard, Lease, LeaseId, Listing, Op, Range, Store, StoreError, TimeLeft, Watch,
 };
 use tokio::sync::watch;
 
@@ -55,7 +55,7 @@ impl Store for Crashes {
         self.store.watch(range)
     }
 
-    async fn commit(&self, guards: Vec<Guard>, ops: Vec<Op>) -> Result<Commit, StoreError> {
+    async fn commit(&self, guards: Vec<Guard>, ops: Vec<Op>) -> Result<CommitOutcome, StoreError> {
         if self.goes() {
             return self.store.commit(guards, ops).await;
         }

@@ -80,7 +80,10 @@ async fn the_slot_is_kept_until_every_unit_is_back() {
     alone.machine.until("waits for the unit again", starting).await;
     alone.cores.host.slow("web.service", false);
     alone.machine.comes_to_rest().await;
-    assert!(runs(&alone.registry.snapshot().await.unwrap()), "the slot is free before it runs");
+    assert!(
+        runs(&alone.registry.read_snapshot().await.unwrap()),
+        "the slot is free before it runs"
+    );
     let history = alone.machine.history().await;
     let ended: Vec<_> = history.iter().map(|entry| entry.outcome.clone()).collect();
     assert_eq!(ended, [Outcome::Rebooted]);

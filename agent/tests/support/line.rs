@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use muster_store::{
-    Commit, Guard, Lease, LeaseId, Listing, Op, Range, Registry, Store, StoreError, TimeLeft,
-    Watch, WatchEvent,
+    CommitOutcome, Guard, Lease, LeaseId, Listing, Op, Range, Registry, Store, StoreError,
+    TimeLeft, Watch, WatchEvent,
 };
 use tokio::sync::{mpsc, watch};
 
@@ -106,7 +106,7 @@ impl Store for Line {
         Watch { events }
     }
 
-    async fn commit(&self, guards: Vec<Guard>, ops: Vec<Op>) -> Result<Commit, StoreError> {
+    async fn commit(&self, guards: Vec<Guard>, ops: Vec<Op>) -> Result<CommitOutcome, StoreError> {
         self.check()?;
         self.store.commit(guards, ops).await
     }

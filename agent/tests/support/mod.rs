@@ -549,7 +549,7 @@ pub fn name(text: &str) -> UnitName {
 /// Asks for a unit as a user would; the generation rises.
 pub async fn ask(registry: &Registry, unit: &str, text: &str, desired: DesiredState) {
     let file: Arc<UnitFile> = Arc::new(text.parse().unwrap());
-    let before = registry.snapshot().await.unwrap();
+    let before = registry.read_snapshot().await.unwrap();
     let old = before.units.get(&name(unit));
     let write = UnitWrite {
         name: name(unit),
@@ -570,7 +570,7 @@ pub async fn until(registry: &Registry, what: &str, holds: impl Fn(&Snapshot) ->
             if updates.events.recv().await.is_none() {
                 return;
             }
-            last = registry.snapshot().await.unwrap();
+            last = registry.read_snapshot().await.unwrap();
             if holds(&last) {
                 return;
             }

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use muster_store::{
-    Commit, Guard, Lease, LeaseClock, LeaseId, Listing, Op, Range, Registry, Store, StoreError,
-    TimeLeft, Watch,
+    CommitOutcome, Guard, Lease, LeaseClock, LeaseId, Listing, Op, Range, Registry, Store,
+    StoreError, TimeLeft, Watch,
 };
 use tokio::runtime::Handle;
 use tokio_util::task::AbortOnDropHandle;
@@ -78,7 +78,7 @@ impl Store for Timed {
         self.store.watch(range)
     }
 
-    async fn commit(&self, guards: Vec<Guard>, ops: Vec<Op>) -> Result<Commit, StoreError> {
+    async fn commit(&self, guards: Vec<Guard>, ops: Vec<Op>) -> Result<CommitOutcome, StoreError> {
         let store = Arc::clone(&self.store);
         on_disk(async move { store.commit(guards, ops).await }).await
     }

@@ -9,7 +9,7 @@ use std::ops::Bound;
 use std::time::{Duration, Instant};
 
 use crate::store::{
-    Commit, Guard, KeyChange, KeyValue, Lease, LeaseId, Listing, Op, Range, StoreError,
+    CommitOutcome, Guard, KeyChange, KeyValue, Lease, LeaseId, Listing, Op, Range, StoreError,
 };
 
 /// A lease in memory.
@@ -146,9 +146,13 @@ impl<'a> Draft<'a> {
     }
 
     /// Adds a commit that has passed [`crate::limits::check`].
-    pub(super) fn commit(&mut self, guards: &[Guard], ops: Vec<Op>) -> Result<Commit, StoreError> {
+    pub(super) fn commit(
+        &mut self,
+        guards: &[Guard],
+        ops: Vec<Op>,
+    ) -> Result<CommitOutcome, StoreError> {
         if !guards.iter().all(|guard| self.holds(guard)) {
-            return Ok(Commit::Conflict { revision: self.batch.revision });
+            return Ok(CommitOutcome::Conflict { revision: self.batch.revision });
         }
         let leases = ops.iter().filter_map(|op| match op {
             Op::Put { lease, .. } => *lease,
@@ -182,7 +186,7 @@ impl<'a> Draft<'a> {
         if changed {
             self.batch.revision = revision;
         }
-        Ok(Commit::Done { revision: self.batch.revision })
+        Ok(CommitOutcome::Done { revision: self.batch.revision })
     }
 
     fn remove(&mut self, key: String) -> bool {

@@ -21,7 +21,7 @@ use tokio::sync::oneshot;
 
 use crate::limits;
 use crate::store::{
-    Commit, Guard, Lease, LeaseId, Listing, Op, Range, Store, StoreError, TimeLeft, Watch,
+    CommitOutcome, Guard, Lease, LeaseId, Listing, Op, Range, Store, StoreError, TimeLeft, Watch,
 };
 pub use clock::LeaseClock;
 use disk::Disk;
@@ -93,7 +93,7 @@ impl Store for Embedded {
         watches.add(range, image)
     }
 
-    async fn commit(&self, guards: Vec<Guard>, ops: Vec<Op>) -> Result<Commit, StoreError> {
+    async fn commit(&self, guards: Vec<Guard>, ops: Vec<Op>) -> Result<CommitOutcome, StoreError> {
         limits::check(&guards, &ops)?;
         self.ask(|reply| Request::Commit { guards, ops, reply }).await
     }

@@ -83,13 +83,13 @@ impl Watcher {
 mod tests {
     use super::*;
     use crate::embedded::image::Draft;
-    use crate::store::{Commit, Op};
+    use crate::store::{CommitOutcome, Op};
     use std::time::Instant;
 
     fn put(image: &mut Image, watches: &mut Watches, key: &str) {
         let mut draft = Draft::new(image);
         let op = Op::Put { key: key.to_owned(), value: "v".into(), lease: None };
-        assert!(matches!(draft.commit(&[], vec![op]), Ok(Commit::Done { .. })));
+        assert!(matches!(draft.commit(&[], vec![op]), Ok(CommitOutcome::Done { .. })));
         let batch = draft.finish();
         image.apply(&batch, Instant::now());
         watches.tell(&batch, image);

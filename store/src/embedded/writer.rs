@@ -14,7 +14,7 @@ use super::disk::{Disk, WriteError};
 use super::image::{Batch, Draft, Image};
 use super::watches::Watches;
 use crate::limits;
-use crate::store::{Commit, Guard, Lease, LeaseId, Op, StoreError};
+use crate::store::{CommitOutcome, Guard, Lease, LeaseId, Op, StoreError};
 
 /// Most requests written with one fsync; bounds how long the first of them waits.
 const MAX_BATCH: usize = 256;
@@ -40,14 +40,28 @@ pub(super) fn lock(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
 /// What the writer is asked for.
 #[derive(Debug)]
 pub(super) enum Request {
-    Commit { guards: Vec<Guard>, ops: Vec<Op>, reply: oneshot::Sender<Result<Commit, StoreError>> },
-    Grant { ttl: Duration, reply: oneshot::Sender<Result<Lease, StoreError>> },
-    Revoke { lease: LeaseId, reply: oneshot::Sender<Result<(), StoreError>> },
+    Commit {
+        guards: Vec<Guard>,
+        ops: Vec<Op>,
+        reply: oneshot::Sender<Result<CommitOutcome, StoreError>>,
+    },
+    Grant {
+        ttl: Duration,
+        reply: oneshot::Sender<Result<Lease, StoreError>>,
+    },
+    Revoke {
+        lease: LeaseId,
+        reply: oneshot::Sender<Result<(), StoreError>>,
+    },
 }
 
 /// An answer that waits for the disk.
 enum Answer {
-    Commit(oneshot::Sender<Result<Commit, StoreError>>, Result<Commit, StoreError>, String),
+    Commit(
+        oneshot::Sender<Result<CommitOutcome, StoreError>>,
+        Result<CommitOutcome, StoreError>,
+        String,
+    ),
     Grant(oneshot::Sender<Result<Lease, StoreError>>, Lease),
     Revoke(oneshot::Sender<Result<(), StoreError>>),
 }

@@ -22,7 +22,7 @@ use super::connection::Connection;
 use super::read::{record, unsigned};
 use super::trouble::Trouble;
 use crate::limits;
-use crate::store::{Commit, Guard, KeyValue, LeaseId, Op, StoreError};
+use crate::store::{CommitOutcome, Guard, KeyValue, LeaseId, Op, StoreError};
 
 /// How many versions of a key are looked through for our write.
 const HISTORY: usize = 32;
@@ -32,7 +32,7 @@ pub(super) async fn commit(
     connection: &Connection,
     guards: &[Guard],
     ops: &[Op],
-) -> Result<Commit, StoreError> {
+) -> Result<CommitOutcome, StoreError> {
     let during = limits::describe(ops);
     let lease = ops.iter().find_map(|op| match op {
         Op::Put { lease, .. } => *lease,
@@ -54,8 +54,8 @@ pub(super) async fn commit(
             Ok(response) => {
                 let revision = response.header().map_or(0, |h| unsigned(h.revision()));
                 return match (response.succeeded(), &unanswered) {
-                    (true, _) => Ok(Commit::Done { revision }),
-                    (false, None) => Ok(Commit::Conflict { revision }),
+                    (true, _) => Ok(CommitOutcome::Done { revision }),
+                    (false, None) => Ok(CommitOutcome::Conflict { revision }),
                     (false, Some(trouble)) => {
                         match settle(connection, guards, ops, revision).await {
                             Ok(Some(outcome)) => Ok(outcome),
@@ -123,8 +123,8 @@ async fn settle(
     guards: &[Guard],
     ops: &[Op],
     conflict: u64,
-) -> Result<Option<Commit>, Trouble> {
-    let refused = Some(Commit::Conflict { revision: conflict });
+) -> Result<Option<CommitOutcome>, Trouble> {
+    let refused = Some(CommitOutcome::Conflict { revision: conflict });
     for op in ops {
         let pinned = guards.iter().find_map(|guard| match guard {
             Guard::Modified { key, revision } if key == op.key() => Some(*revision),
@@ -134,14 +134,14 @@ async fn settle(
         let found = get(connection, op.key(), 0).await?;
         return Ok(match (op, found) {
             // Removed: by us or by another who wanted the same.
-            (Op::Delete { .. }, None) => Some(Commit::Done { revision: conflict }),
+            (Op::Delete { .. }, None) => Some(CommitOutcome::Done { revision: conflict }),
             // It is as it was, or never was: another guard failed, and a revision once passed does not come back.
             (_, found) if found.as_ref().map_or(0, |r| r.mod_revision) == pinned => refused,
             (Op::Delete { .. }, Some(found)) if found.create_revision <= pinned => refused,
             (Op::Put { value, lease, .. }, Some(found)) => {
                 match successor(connection, found, pinned).await? {
                     Some(next) if next.value == *value && next.lease == *lease => {
-                        Some(Commit::Done { revision: next.mod_revision })
+                        Some(CommitOutcome::Done { revision: next.mod_revision })
                     }
                     Some(_) => refused,
                     None => None,
@@ -163,7 +163,7 @@ async fn settle(
     }
     Ok(match revisions.as_slice() {
         [first, rest @ ..] if rest.iter().all(|revision| revision == first) => {
-            Some(Commit::Done { revision: *first })
+            Some(CommitOutcome::Done { revision: *first })
         }
         _ => None,
     })

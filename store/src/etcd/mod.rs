@@ -22,7 +22,7 @@ use async_trait::async_trait;
 use crate::EtcdOptions;
 use crate::limits;
 use crate::store::{
-    Commit, Guard, Lease, LeaseId, Listing, Op, Range, Store, StoreError, TimeLeft, Watch,
+    CommitOutcome, Guard, Lease, LeaseId, Listing, Op, Range, Store, StoreError, TimeLeft, Watch,
 };
 use connection::Connection;
 use leases::Leases;
@@ -66,7 +66,7 @@ impl Store for Etcd {
         watch::watch(&self.connection, range)
     }
 
-    async fn commit(&self, guards: Vec<Guard>, ops: Vec<Op>) -> Result<Commit, StoreError> {
+    async fn commit(&self, guards: Vec<Guard>, ops: Vec<Op>) -> Result<CommitOutcome, StoreError> {
         limits::check(&guards, &ops)?;
         commit::commit(&self.connection, &guards, &ops).await
     }

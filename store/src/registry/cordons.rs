@@ -6,7 +6,7 @@ use muster_common::machine::MachineId;
 use super::keys::Key;
 use super::records::{CordonRecord, decode, encode};
 use super::{Leadership, Registry, RegistryError};
-use crate::store::{Commit, Guard, KeyValue, Op};
+use crate::store::{CommitOutcome, Guard, KeyValue, Op};
 
 /// How often a record is tried again that others change.
 const ATTEMPTS: usize = 10;
@@ -98,8 +98,10 @@ impl Registry {
         let guards = vec![self.leading(leadership), unchanged(&found)];
         let put = put(found.key, &cordon);
         match self.store.commit(guards, vec![put]).await? {
-            Commit::Done { .. } => Ok(()),
-            Commit::Conflict { .. } => Err(RegistryError::Contended { key: key.to_string() }),
+            CommitOutcome::Done { .. } => Ok(()),
+            CommitOutcome::Conflict { .. } => {
+                Err(RegistryError::Contended { key: key.to_string() })
+            }
         }
     }
 
@@ -131,7 +133,9 @@ impl Registry {
             } else {
                 put(key.clone(), &cordon)
             };
-            if let Commit::Done { revision } = self.store.commit(vec![guard], vec![op]).await? {
+            if let CommitOutcome::Done { revision } =
+                self.store.commit(vec![guard], vec![op]).await?
+            {
                 return Ok((!cordon.holds.is_empty()).then_some(Cordon { revision, ..cordon }));
             }
         }

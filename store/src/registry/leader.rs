@@ -8,7 +8,7 @@ use muster_common::snapshot::Leader;
 use super::keys::Key;
 use super::records::{LeaderRecord, decode, encode};
 use super::{CommitError, Leadership, Presence, Registry, RegistryError};
-use crate::store::{Commit, Guard, KeyValue, Op, StoreError};
+use crate::store::{CommitOutcome, Guard, KeyValue, Op, StoreError};
 
 /// How often a record is tried again that others change.
 const ATTEMPTS: usize = 5;
@@ -18,7 +18,10 @@ impl Registry {
     ///
     /// A leader record that lives under no lease is nobody's (no daemon writes one) and would bar everyone for ever:
     /// it is removed.
-    pub async fn campaign(&self, presence: &Presence) -> Result<Option<Leadership>, RegistryError> {
+    pub async fn campaign_for_leadership(
+        &self,
+        presence: &Presence,
+    ) -> Result<Option<Leadership>, RegistryError> {
         let lease = Some(presence.lease.id);
         let record = Leader { machine: presence.machine.clone(), held: BTreeSet::new() };
         let put = Op::Put {
@@ -39,8 +42,10 @@ impl Registry {
             let vacant = Guard::Modified { key: self.key(&Key::Leader), revision: 0 };
             let guards = vec![vacant, self.registered(presence)];
             match self.store.commit(guards, vec![put.clone()]).await {
-                Ok(Commit::Done { revision }) => return Ok(Some(Leadership { created: revision })),
-                Ok(Commit::Conflict { .. }) => {
+                Ok(CommitOutcome::Done { revision }) => {
+                    return Ok(Some(Leadership { created: revision }));
+                }
+                Ok(CommitOutcome::Conflict { .. }) => {
                     let machine = Key::Machine(presence.machine.clone());
                     let registration = self.get(&machine).await?;
                     if registration.is_none_or(|r| r.create_revision != presence.created) {
@@ -55,7 +60,7 @@ impl Registry {
     }
 
     /// Records the machines whose units stay where they are (see `Leader::held`), guarded by our leadership.
-    pub async fn hold(
+    pub async fn write_held_machines(
         &self,
         leadership: Leadership,
         presence: &Presence,
@@ -68,8 +73,8 @@ impl Registry {
             lease: Some(presence.lease.id),
         };
         match self.store.commit(vec![self.leading(leadership)], vec![put]).await {
-            Ok(Commit::Done { .. }) => Ok(()),
-            Ok(Commit::Conflict { .. }) | Err(StoreError::LeaseGone { .. }) => {
+            Ok(CommitOutcome::Done { .. }) => Ok(()),
+            Ok(CommitOutcome::Conflict { .. }) | Err(StoreError::LeaseGone { .. }) => {
                 Err(CommitError::Deposed)
             }
             Err(error) => Err(error.into()),
@@ -77,7 +82,7 @@ impl Registry {
     }
 
     /// Empties `Leader::held` on a person's behalf, keeping the leader and its lease; the leader sees it and goes on.
-    pub async fn unfreeze(&self) -> Result<(), RegistryError> {
+    pub async fn clear_held_machines(&self) -> Result<(), RegistryError> {
         for _ in 0..ATTEMPTS {
             let Some(found) = self.get(&Key::Leader).await? else { return Ok(()) };
             let mut leader = decode::<LeaderRecord>(&found.value)
@@ -97,9 +102,9 @@ impl Registry {
                 lease: found.lease,
             };
             match self.store.commit(vec![guard], vec![put]).await {
-                Ok(Commit::Done { .. }) => return Ok(()),
+                Ok(CommitOutcome::Done { .. }) => return Ok(()),
                 // The leader wrote it, or is gone: look again.
-                Ok(Commit::Conflict { .. }) | Err(StoreError::LeaseGone { .. }) => {}
+                Ok(CommitOutcome::Conflict { .. }) | Err(StoreError::LeaseGone { .. }) => {}
                 Err(error) => return Err(error.into()),
             }
         }
@@ -107,7 +112,7 @@ impl Registry {
     }
 
     /// Leads no more, if we do: somebody else may, while our lease goes on.
-    pub async fn resign(&self, presence: &Presence) -> Result<(), RegistryError> {
+    pub async fn resign_leadership(&self, presence: &Presence) -> Result<(), RegistryError> {
         let found = self.get(&Key::Leader).await?;
         if let Some(ours) = found.filter(|found| found.lease == Some(presence.lease.id)) {
             self.remove_leader(&ours).await?;

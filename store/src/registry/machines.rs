@@ -16,7 +16,7 @@ use super::keys::{self, Key};
 use super::packing::{self, PackingError, Piece};
 use super::records::{MachineRecord, MembersRecord, MetadataRecord, StateRecord, decode, encode};
 use super::{CommitError, Leadership, Presence, Registry, RegistryError};
-use crate::store::{Commit, Guard, Lease, LeaseId, Op, StoreError, TimeLeft};
+use crate::store::{CommitOutcome, Guard, Lease, LeaseId, Op, StoreError, TimeLeft};
 
 /// How often a registration is tried while others register under the same id.
 const ATTEMPTS: usize = 5;
@@ -45,7 +45,7 @@ impl Registry {
     }
 
     /// The registration of a machine, if it is registered, with the lease it lives under.
-    pub async fn registration(
+    pub async fn read_registration(
         &self,
         machine: &MachineId,
     ) -> Result<Option<(Machine, Option<LeaseId>)>, RegistryError> {
@@ -59,7 +59,7 @@ impl Registry {
     }
 
     /// Grants a lease.
-    pub async fn grant(&self, ttl: Duration) -> Result<Lease, StoreError> {
+    pub async fn grant_lease(&self, ttl: Duration) -> Result<Lease, StoreError> {
         self.store.grant(ttl).await
     }
 
@@ -102,14 +102,14 @@ impl Registry {
         let value = encode(&MembersRecord::new(members));
         let put = Op::Put { key: self.key(&Key::Members), value, lease: None };
         match self.store.commit(vec![self.leading(leadership)], vec![put]).await? {
-            Commit::Done { .. } => Ok(()),
-            Commit::Conflict { .. } => Err(CommitError::Deposed),
+            CommitOutcome::Done { .. } => Ok(()),
+            CommitOutcome::Conflict { .. } => Err(CommitError::Deposed),
         }
     }
 
     /// Takes a machine out of the record of those that belong to the cluster: it goes of its own will, and is not to be
     /// counted among the lost.
-    pub async fn take_leave(&self, machine: &MachineId) -> Result<(), RegistryError> {
+    pub async fn remove_member(&self, machine: &MachineId) -> Result<(), RegistryError> {
         let key = self.key(&Key::Members);
         for _ in 0..ATTEMPTS {
             let Some(found) = self.get(&Key::Members).await? else { return Ok(()) };
@@ -122,7 +122,7 @@ impl Registry {
             let guard = Guard::Modified { key: key.clone(), revision: found.mod_revision };
             let value = encode(&MembersRecord::new(&members));
             let put = Op::Put { key: key.clone(), value, lease: None };
-            if let Commit::Done { .. } = self.store.commit(vec![guard], vec![put]).await? {
+            if let CommitOutcome::Done { .. } = self.store.commit(vec![guard], vec![put]).await? {
                 return Ok(());
             }
         }
@@ -130,13 +130,13 @@ impl Registry {
     }
 
     /// Ends a lease, and with it our registration, our leadership and our published states.
-    pub async fn revoke(&self, lease: LeaseId) -> Result<(), StoreError> {
+    pub async fn revoke_lease(&self, lease: LeaseId) -> Result<(), StoreError> {
         self.store.revoke(lease).await
     }
 
     /// Registers a machine under a lease, whatever is registered under its id. `created` of the record is kept
     /// when the record is there already.
-    pub async fn register(
+    pub async fn register_machine(
         &self,
         machine: &Machine,
         lease: Lease,
@@ -150,7 +150,9 @@ impl Registry {
             let guard = Guard::Modified { key: key.clone(), revision };
             let put = Op::Put { key: key.clone(), value: value.clone(), lease: Some(lease.id) };
             // The guard makes sure that the record we found is the one we replace, and so that `created` is right.
-            if let Commit::Done { revision } = self.store.commit(vec![guard], vec![put]).await? {
+            if let CommitOutcome::Done { revision } =
+                self.store.commit(vec![guard], vec![put]).await?
+            {
                 let created = found.map_or(revision, |record| record.create_revision);
                 return Ok(Presence { machine: machine.id.clone(), lease, created });
             }
@@ -160,7 +162,7 @@ impl Registry {
 
     /// Publishes observed states under our lease, many to a commit. A machine that is not registered under this
     /// presence any more, or whose lease is gone, gets [`RegistryError::NotRegistered`].
-    pub async fn publish(
+    pub async fn publish_states(
         &self,
         presence: &Presence,
         states: Vec<StateUpdate>,

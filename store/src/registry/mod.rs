@@ -91,14 +91,14 @@ pub enum CommitError {
 
 /// A running typed watch; dropping it ends it.
 #[derive(Debug)]
-pub struct Updates {
+pub struct ClusterWatch {
     /// Where its events arrive.
     pub events: mpsc::Receiver<ClusterEvent>,
 }
 
 /// What became of a destruction.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Destroyed {
+pub struct DestroyOutcome {
     /// Units that existed.
     pub destroyed: Vec<UnitName>,
     /// Units that did not.
@@ -115,7 +115,7 @@ impl Registry {
     }
 
     /// Everything under the prefix, at one revision.
-    pub async fn snapshot(&self) -> Result<Snapshot, RegistryError> {
+    pub async fn read_snapshot(&self) -> Result<Snapshot, RegistryError> {
         let listing = self.store.read(Range::Prefix(self.prefix.to_string())).await?;
         Ok(Decoder::new(Arc::clone(&self.prefix)).reset(&listing))
     }
@@ -128,25 +128,25 @@ impl Registry {
     }
 
     /// Watches everything under the prefix. Begins with a `Reset` (or `Lost`). Needs a tokio runtime to run in.
-    pub fn watch(&self) -> Updates {
+    pub fn watch(&self) -> ClusterWatch {
         watch::watch(&self.store, &self.prefix, Range::Prefix(self.prefix.to_string()))
     }
 
     /// Watches who leads and nothing else: only `leader` of the snapshots and [`muster_common::snapshot::Change::Leader`] and
     /// [`muster_common::snapshot::Change::Unreadable`] occur. Needs a tokio runtime to run in.
-    pub fn watch_leader(&self) -> Updates {
+    pub fn watch_leader(&self) -> ClusterWatch {
         watch::watch(&self.store, &self.prefix, Range::Key(self.key(&keys::Key::Leader)))
     }
 
     /// Watches the placements of one machine and nothing else: only `places` of the snapshots and
     /// [`muster_common::snapshot::Change::Place`] and [`muster_common::snapshot::Change::Unreadable`] occur. Needs a tokio runtime to run in.
-    pub fn watch_places(&self, machine: &MachineId) -> Updates {
+    pub fn watch_places(&self, machine: &MachineId) -> ClusterWatch {
         let range = Range::Prefix(format!("{}{}", self.prefix, keys::places_of(machine)));
         watch::watch(&self.store, &self.prefix, range)
     }
 
     /// What a person should know of the store while it works; see [`Store::warnings`].
-    pub fn warnings(&self) -> Vec<String> {
+    pub fn store_warnings(&self) -> Vec<String> {
         self.store.warnings()
     }
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use futures::StreamExt as _;
 
 use crate::store::{
-    Commit, Guard, KeyValue, MAX_OPERATIONS, MAX_REQUEST_BYTES, Op, Range, Store, StoreError,
+    CommitOutcome, Guard, KeyValue, MAX_OPERATIONS, MAX_REQUEST_BYTES, Op, Range, Store, StoreError,
 };
 
 /// Commits under way at once. More than a few do not make etcd faster, and each may be a megabyte.
@@ -140,14 +140,14 @@ pub(super) async fn write(
         let mut conflict = false;
         for (members, commit) in done {
             match commit? {
-                Commit::Done { revision } => {
+                CommitOutcome::Done { revision } => {
                     for index in members {
                         if let Some(outcome) = outcomes.get_mut(index) {
                             *outcome = Outcome::Done { revision };
                         }
                     }
                 }
-                Commit::Conflict { .. } => {
+                CommitOutcome::Conflict { .. } => {
                     conflict = true;
                     let (left, right) = members.split_at(members.len() / 2);
                     if !left.is_empty() {

@@ -28,7 +28,7 @@ use tokio::sync::mpsc;
 
 use super::records::{SCHEMA, decode, encode};
 use super::{Registry, RegistryError};
-use crate::store::{Commit, Guard, KeyValue, Op, Range, StoreError, WatchEvent};
+use crate::store::{CommitOutcome, Guard, KeyValue, Op, Range, StoreError, WatchEvent};
 
 const GROUPS: &str = "reboot/";
 const HOSTS: &str = "reboot-host/";
@@ -273,10 +273,10 @@ impl Registry {
                     let error = error.to_string();
                     tracing::warn!(group = %decided.group, error, "a slot is freed without its history");
                 }
-                outcome => return Ok(matches!(outcome?, Commit::Done { .. })),
+                outcome => return Ok(matches!(outcome?, CommitOutcome::Done { .. })),
             }
         }
-        Ok(matches!(self.store.commit(guards, ops).await?, Commit::Done { .. }))
+        Ok(matches!(self.store.commit(guards, ops).await?, CommitOutcome::Done { .. }))
     }
 
     /// What adds an entry to a group's history, if that can be read.
@@ -374,7 +374,7 @@ impl Registry {
             None => Guard::Exists { key: key.clone() },
         };
         let outcome = self.store.commit(vec![guard], vec![Op::Delete { key }]).await?;
-        Ok(matches!(outcome, Commit::Done { .. }))
+        Ok(matches!(outcome, CommitOutcome::Done { .. }))
     }
 
     /// Tells when records of reboots change. Begins with a `Changed` (or `Lost`), ends when the receiver is dropped.

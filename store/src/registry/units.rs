@@ -17,7 +17,7 @@ use super::decode::read;
 use super::keys::{FILES, Key, UNITS};
 use super::packing::{self, Outcome, PackingError, Piece};
 use super::records::{FileRecord, UnitRecord, decode, encode};
-use super::{Destroyed, Registry, RegistryError};
+use super::{DestroyOutcome, Registry, RegistryError};
 use crate::store::{Guard, KeyValue, Op, Range, StoreError};
 
 /// Above this many records of a kind, reading all of the kind costs less than reading each.
@@ -46,7 +46,7 @@ impl WriteIds {
 
 impl Registry {
     /// Reads unit files by their hashes; those that are missing or unreadable come back as problems.
-    pub async fn files(
+    pub async fn read_files(
         &self,
         hashes: &[FileHash],
     ) -> Result<BTreeMap<FileHash, Result<Arc<UnitFile>, String>>, RegistryError> {
@@ -94,7 +94,7 @@ impl Registry {
             }
         }
         let wanted: BTreeSet<FileHash> = hashes.values().copied().collect();
-        let files = self.files(&wanted.into_iter().collect::<Vec<_>>()).await?;
+        let files = self.read_files(&wanted.into_iter().collect::<Vec<_>>()).await?;
         let mut found = BTreeMap::new();
         for name in names {
             let own = hashes.get(name);
@@ -185,7 +185,7 @@ impl Registry {
     }
 
     /// Removes units whatever they say, unreadable ones too, and files no unit names any more.
-    pub async fn destroy_units(&self, names: &[UnitName]) -> Result<Destroyed, RegistryError> {
+    pub async fn destroy_units(&self, names: &[UnitName]) -> Result<DestroyOutcome, RegistryError> {
         let names: BTreeSet<&UnitName> = names.iter().collect();
         let keys = names.iter().map(|name| Key::Unit((*name).clone())).collect();
         let mut found = BTreeMap::new();
@@ -218,7 +218,7 @@ impl Registry {
         }
         let unknown = names.into_iter().filter(|name| !found.contains_key(*name)).cloned();
         let unknown = unknown.collect();
-        Ok(Destroyed { destroyed: found.into_keys().collect(), unknown, revision })
+        Ok(DestroyOutcome { destroyed: found.into_keys().collect(), unknown, revision })
     }
 
     /// Removes those of the files (`None`: of all files) that no unit names.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use muster_common::snapshot::ClusterEvent;
 use tokio::sync::mpsc;
 
-use super::Updates;
+use super::ClusterWatch;
 use super::decode::Decoder;
 use crate::store::{Range, Store, WatchEvent};
 
@@ -13,7 +13,7 @@ use crate::store::{Range, Store, WatchEvent};
 const DECODED_AHEAD: usize = 16;
 
 /// Follows a range until the receiver is dropped.
-pub(super) fn watch(store: &Arc<dyn Store>, prefix: &Arc<str>, range: Range) -> Updates {
+pub(super) fn watch(store: &Arc<dyn Store>, prefix: &Arc<str>, range: Range) -> ClusterWatch {
     let mut raw = store.watch(range);
     let mut decoder = Decoder::new(Arc::clone(prefix));
     let (sender, events) = mpsc::channel(DECODED_AHEAD);
@@ -48,5 +48,5 @@ pub(super) fn watch(store: &Arc<dyn Store>, prefix: &Arc<str>, range: Range) -> 
             }
         }
     });
-    Updates { events }
+    ClusterWatch { events }
 }

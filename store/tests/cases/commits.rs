@@ -2,20 +2,20 @@
 
 use std::sync::Arc;
 
-use muster_store::{Commit, Guard, MAX_OPERATIONS, MAX_REQUEST_BYTES, Op, StoreError};
+use muster_store::{CommitOutcome, Guard, MAX_OPERATIONS, MAX_REQUEST_BYTES, Op, StoreError};
 
 use crate::support::Bed;
 
 async fn done(bed: &Bed, guards: Vec<Guard>, ops: Vec<Op>) -> u64 {
     match bed.store.commit(guards, ops).await.unwrap() {
-        Commit::Done { revision } => revision,
-        Commit::Conflict { .. } => panic!("a guard did not hold"),
+        CommitOutcome::Done { revision } => revision,
+        CommitOutcome::Conflict { .. } => panic!("a guard did not hold"),
     }
 }
 
 async fn conflicts(bed: &Bed, guard: Guard) {
     let outcome = bed.store.commit(vec![guard.clone()], vec![bed.put("written", "")]).await;
-    assert!(matches!(outcome, Ok(Commit::Conflict { .. })), "{guard:?} held");
+    assert!(matches!(outcome, Ok(CommitOutcome::Conflict { .. })), "{guard:?} held");
     assert_eq!(bed.get("written").await, None);
 }
 
@@ -65,7 +65,7 @@ pub(crate) async fn a_commit_is_all_or_nothing(bed: &Bed) {
     let guards = vec![bed.modified("a", revision), bed.modified("b", 1)];
     let ops = vec![bed.put("a", "x"), bed.delete("b"), bed.put("c", "x")];
     let outcome = bed.store.commit(guards, ops).await.unwrap();
-    assert!(matches!(outcome, Commit::Conflict { .. }));
+    assert!(matches!(outcome, CommitOutcome::Conflict { .. }));
     assert_eq!((one("a").await, one("b").await), (Some(revision), Some(revision)));
     assert_eq!(one("c").await, None);
 }
@@ -124,8 +124,8 @@ pub(crate) async fn counters_lose_no_increment(bed: &Bed) {
                     let value = (count + 1).to_string().into();
                     let put = Op::Put { key: key.clone(), value, lease: None };
                     match store.commit(vec![guard], vec![put]).await.unwrap() {
-                        Commit::Done { .. } => break,
-                        Commit::Conflict { .. } => {}
+                        CommitOutcome::Done { .. } => break,
+                        CommitOutcome::Conflict { .. } => {}
                     }
                 }
             }

@@ -20,7 +20,7 @@ fn drain() -> Drain {
 }
 
 async fn seen(registry: &Registry) -> Option<Cordon> {
-    let snapshot = registry.snapshot().await.unwrap();
+    let snapshot = registry.read_snapshot().await.unwrap();
     let read = registry.cordon_of(&m1()).await.unwrap();
     assert_eq!(read.as_ref(), snapshot.cordons.get(&m1()));
     read
@@ -36,7 +36,7 @@ pub(crate) async fn each_holder_takes_back_its_own(bed: &Bed) {
     assert_eq!(both.holds.len(), 2);
     assert!(both.revision > first.revision && both.is_draining());
     // It outlives the machine's absence.
-    registry.revoke(presence.lease.id).await.unwrap();
+    registry.revoke_lease(presence.lease.id).await.unwrap();
     assert_eq!(seen(&registry).await, Some(both));
 
     let left = registry.uncordon(&m1(), &Holder::Person).await.unwrap().unwrap();
@@ -63,7 +63,7 @@ pub(crate) async fn who_cordons_again_keeps_the_time_and_the_drain(bed: &Bed) {
 pub(crate) async fn only_the_leader_ends_a_drain_and_only_the_one_it_means(bed: &Bed) {
     let registry = bed.registry();
     let presence = present(&registry, "m1").await;
-    let leadership = registry.campaign(&presence).await.unwrap().unwrap();
+    let leadership = registry.campaign_for_leadership(&presence).await.unwrap().unwrap();
     let draining = Hold { drain: Some(drain()), ..hold("root", 1) };
     registry.cordon(&m1(), &Holder::Person, draining).await.unwrap();
     let other = [(Holder::Person, Drain { began: 4, ..drain() })];
@@ -77,7 +77,7 @@ pub(crate) async fn only_the_leader_ends_a_drain_and_only_the_one_it_means(bed: 
 
     let anew = Hold { drain: Some(drain()), ..hold("root", 1) };
     registry.cordon(&m1(), &Holder::Person, anew).await.unwrap();
-    registry.revoke(presence.lease.id).await.unwrap();
+    registry.revoke_lease(presence.lease.id).await.unwrap();
     let error = registry.end_drains(leadership, &m1(), &this).await.unwrap_err();
     assert!(matches!(error, RegistryError::Contended { .. }), "{error:?}");
     assert!(seen(&registry).await.unwrap().is_draining());

@@ -44,11 +44,11 @@ pub(crate) fn state(active: &str) -> ObservedState {
 }
 
 pub(crate) async fn lease(registry: &Registry) -> Lease {
-    registry.grant(Duration::from_secs(600)).await.unwrap()
+    registry.grant_lease(Duration::from_secs(600)).await.unwrap()
 }
 
 pub(crate) async fn present(registry: &Registry, id: &str) -> Presence {
-    registry.register(&machine(id), lease(registry).await).await.unwrap()
+    registry.register_machine(&machine(id), lease(registry).await).await.unwrap()
 }
 
 fn published(unit: &str, state: Option<ObservedState>) -> StateUpdate {
@@ -58,15 +58,15 @@ fn published(unit: &str, state: Option<ObservedState>) -> StateUpdate {
 pub(crate) async fn a_machine_registers_and_leaves(bed: &Bed) {
     let registry = bed.registry();
     let presence = present(&registry, "m1").await;
-    let snapshot = registry.snapshot().await.unwrap();
+    let snapshot = registry.read_snapshot().await.unwrap();
     let expected = Machine { created: presence.created, ..machine("m1") };
     assert_eq!(snapshot.machines[&presence.machine], expected);
-    let found = registry.registration(&presence.machine).await.unwrap();
+    let found = registry.read_registration(&presence.machine).await.unwrap();
     assert_eq!(found, Some((expected, Some(presence.lease.id))));
     registry.keep_alive(presence.lease.id).await.unwrap();
-    registry.revoke(presence.lease.id).await.unwrap();
-    assert!(registry.snapshot().await.unwrap().machines.is_empty());
-    assert_eq!(registry.registration(&presence.machine).await.unwrap(), None);
+    registry.revoke_lease(presence.lease.id).await.unwrap();
+    assert!(registry.read_snapshot().await.unwrap().machines.is_empty());
+    assert_eq!(registry.read_registration(&presence.machine).await.unwrap(), None);
 }
 
 pub(crate) async fn registering_again_keeps_its_place_under_a_new_lease(bed: &Bed) {
@@ -74,12 +74,12 @@ pub(crate) async fn registering_again_keeps_its_place_under_a_new_lease(bed: &Be
     let first = present(&registry, "m1").await;
     let lease = lease(&registry).await;
     let again = Machine { version: "0.2.0".to_owned(), ..machine("m1") };
-    let second = registry.register(&again, lease).await.unwrap();
+    let second = registry.register_machine(&again, lease).await.unwrap();
     assert_eq!(second, Presence { lease, ..first.clone() });
-    registry.revoke(first.lease.id).await.unwrap();
-    let (found, under) = registry.registration(&first.machine).await.unwrap().unwrap();
+    registry.revoke_lease(first.lease.id).await.unwrap();
+    let (found, under) = registry.read_registration(&first.machine).await.unwrap().unwrap();
     assert_eq!((found.version.as_str(), under), ("0.2.0", Some(lease.id)));
-    registry.revoke(lease.id).await.unwrap();
+    registry.revoke_lease(lease.id).await.unwrap();
     let third = present(&registry, "m1").await;
     assert!(third.created > first.created);
 }
@@ -91,15 +91,15 @@ pub(crate) async fn metadata_survives_the_machine(bed: &Bed) {
     let set = |key: &str, value: &str| (id.clone(), key.to_owned(), Some(value.to_owned()));
     let odd = "a/b %ü\u{1}";
     registry.set_metadata(&[set("rack", "2"), set(odd, "x"), set("", "empty")]).await.unwrap();
-    registry.revoke(presence.lease.id).await.unwrap();
-    let snapshot = registry.snapshot().await.unwrap();
+    registry.revoke_lease(presence.lease.id).await.unwrap();
+    let snapshot = registry.read_snapshot().await.unwrap();
     let of_m1: Vec<(&str, &str)> =
         snapshot.metadata[id].iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
     assert_eq!(of_m1, [("", "empty"), (odd, "x"), ("rack", "2")]);
     assert_eq!(snapshot.metadata_of(id)["rack"], "2");
     let remove = |key: &str| (id.clone(), key.to_owned(), None);
     registry.set_metadata(&[remove(odd), remove("rack"), remove(""), remove("x")]).await.unwrap();
-    assert!(registry.snapshot().await.unwrap().metadata.is_empty());
+    assert!(registry.read_snapshot().await.unwrap().metadata.is_empty());
 }
 
 pub(crate) async fn states_are_published_and_withdrawn(bed: &Bed) {
@@ -107,60 +107,64 @@ pub(crate) async fn states_are_published_and_withdrawn(bed: &Bed) {
     let presence = present(&registry, "m1").await;
     let units: Vec<String> = (0..300).map(|n| format!("web@{n}.service")).collect();
     let all = units.iter().map(|unit| published(unit, Some(state("active"))));
-    registry.publish(&presence, all.collect()).await.unwrap();
+    registry.publish_states(&presence, all.collect()).await.unwrap();
     assert_eq!(registry.states_of(&presence.machine).await.unwrap().len(), 300);
     let changed =
         vec![published("web@1.service", Some(state("failed"))), published("web@2.service", None)];
-    registry.publish(&presence, changed).await.unwrap();
+    registry.publish_states(&presence, changed).await.unwrap();
     let states = registry.states_of(&presence.machine).await.unwrap();
     assert_eq!(states.len(), 299);
     assert_eq!(states[&name("web@1.service")], state("failed"));
-    let snapshot = registry.snapshot().await.unwrap();
+    let snapshot = registry.read_snapshot().await.unwrap();
     assert_eq!(snapshot.states[&name("web@1.service")][&presence.machine], state("failed"));
-    registry.revoke(presence.lease.id).await.unwrap();
-    assert!(registry.snapshot().await.unwrap().states.is_empty());
+    registry.revoke_lease(presence.lease.id).await.unwrap();
+    assert!(registry.read_snapshot().await.unwrap().states.is_empty());
 }
 
 pub(crate) async fn who_is_not_registered_publishes_nothing(bed: &Bed) {
     let registry = bed.registry();
     let gone = present(&registry, "m1").await;
-    registry.revoke(gone.lease.id).await.unwrap();
+    registry.revoke_lease(gone.lease.id).await.unwrap();
     // Its record is there again, but it is another registration.
     let current = present(&registry, "m1").await;
     // The record is the same, but the lease is no more.
     let lease = lease(&registry).await;
-    registry.revoke(lease.id).await.unwrap();
+    registry.revoke_lease(lease.id).await.unwrap();
     let without_lease = Presence { lease, ..current.clone() };
     for presence in [gone, without_lease] {
         let update = published("a.service", Some(state("active")));
-        let error = registry.publish(&presence, vec![update]).await.unwrap_err();
+        let error = registry.publish_states(&presence, vec![update]).await.unwrap_err();
         assert!(matches!(error, RegistryError::NotRegistered { .. }), "{error:?}");
-        let error = registry.campaign(&presence).await.unwrap_err();
+        let error = registry.campaign_for_leadership(&presence).await.unwrap_err();
         assert!(matches!(error, RegistryError::NotRegistered { .. }), "{error:?}");
     }
     assert!(registry.states_of(&current.machine).await.unwrap().is_empty());
-    assert_eq!(registry.snapshot().await.unwrap().leader, None);
+    assert_eq!(registry.read_snapshot().await.unwrap().leader, None);
 }
 
 pub(crate) async fn one_leads_at_a_time(bed: &Bed) {
     let registry = bed.registry();
     let presences = [present(&registry, "m1").await, present(&registry, "m2").await];
     let [first, second] = &presences;
-    let led = registry.campaign(first).await.unwrap().unwrap();
-    assert_eq!(registry.campaign(first).await.unwrap(), Some(led), "it is told again");
-    assert_eq!(registry.campaign(second).await.unwrap(), None);
-    let leader = registry.snapshot().await.unwrap().leader.unwrap();
+    let led = registry.campaign_for_leadership(first).await.unwrap().unwrap();
+    assert_eq!(
+        registry.campaign_for_leadership(first).await.unwrap(),
+        Some(led),
+        "it is told again"
+    );
+    assert_eq!(registry.campaign_for_leadership(second).await.unwrap(), None);
+    let leader = registry.read_snapshot().await.unwrap().leader.unwrap();
     assert_eq!((leader.machine, leader.held.len()), (first.machine.clone(), 0));
-    registry.revoke(first.lease.id).await.unwrap();
-    let next = registry.campaign(second).await.unwrap().unwrap();
+    registry.revoke_lease(first.lease.id).await.unwrap();
+    let next = registry.campaign_for_leadership(second).await.unwrap().unwrap();
     assert!(next.created > led.created);
-    assert_eq!(registry.snapshot().await.unwrap().leader.unwrap().machine, second.machine);
+    assert_eq!(registry.read_snapshot().await.unwrap().leader.unwrap().machine, second.machine);
 
     // Only the leader resigns, and stays registered.
-    registry.resign(first).await.unwrap();
-    assert_eq!(registry.snapshot().await.unwrap().leader.unwrap().machine, second.machine);
-    registry.resign(second).await.unwrap();
-    let after = registry.snapshot().await.unwrap();
+    registry.resign_leadership(first).await.unwrap();
+    assert_eq!(registry.read_snapshot().await.unwrap().leader.unwrap().machine, second.machine);
+    registry.resign_leadership(second).await.unwrap();
+    let after = registry.read_snapshot().await.unwrap();
     assert_eq!(after.leader, None);
     assert!(after.machines.contains_key(&second.machine));
 }
@@ -170,49 +174,53 @@ pub(crate) async fn a_leader_record_of_nobody_bars_nobody(bed: &Bed) {
     let presence = present(&registry, "m1").await;
     for text in ["garbage", r#"{"schema":1,"machine":"m2"}"#] {
         bed.store.commit(vec![], vec![bed.put("leader", text)]).await.unwrap();
-        assert!(registry.campaign(&presence).await.unwrap().is_some());
+        assert!(registry.campaign_for_leadership(&presence).await.unwrap().is_some());
     }
 }
 
 pub(crate) async fn held_machines_are_recorded_and_let_go(bed: &Bed) {
     let registry = bed.registry();
     let presence = present(&registry, "m1").await;
-    let led = registry.campaign(&presence).await.unwrap().unwrap();
+    let led = registry.campaign_for_leadership(&presence).await.unwrap().unwrap();
     let held: BTreeSet<MachineId> = ["m2", "m3"].map(|id| id.parse().unwrap()).into();
-    registry.hold(led, &presence, held.clone()).await.unwrap();
-    assert_eq!(registry.snapshot().await.unwrap().leader.unwrap().held, held);
+    registry.write_held_machines(led, &presence, held.clone()).await.unwrap();
+    assert_eq!(registry.read_snapshot().await.unwrap().leader.unwrap().held, held);
     let mut watch = registry.watch();
     assert!(matches!(update(&mut watch).await, ClusterEvent::Reset(_)));
-    registry.unfreeze().await.unwrap();
+    registry.clear_held_machines().await.unwrap();
     let ClusterEvent::Changes { changes, .. } = update(&mut watch).await else {
         panic!("a change")
     };
     let [Change::Leader(Some(leader))] = changes.as_slice() else { panic!("{changes:?}") };
     assert!(leader.held.is_empty());
-    assert_eq!(registry.campaign(&presence).await.unwrap(), Some(led), "it leads as before");
-    registry.revoke(presence.lease.id).await.unwrap();
-    assert_eq!(registry.snapshot().await.unwrap().leader, None, "it kept its lease");
-    registry.unfreeze().await.unwrap();
-    let error = registry.hold(led, &presence, held).await.unwrap_err();
+    assert_eq!(
+        registry.campaign_for_leadership(&presence).await.unwrap(),
+        Some(led),
+        "it leads as before"
+    );
+    registry.revoke_lease(presence.lease.id).await.unwrap();
+    assert_eq!(registry.read_snapshot().await.unwrap().leader, None, "it kept its lease");
+    registry.clear_held_machines().await.unwrap();
+    let error = registry.write_held_machines(led, &presence, held).await.unwrap_err();
     assert!(matches!(error, CommitError::Deposed), "{error:?}");
 }
 
 pub(crate) async fn members_are_recorded_and_take_their_leave(bed: &Bed) {
     let registry = bed.registry();
     let presence = present(&registry, "m1").await;
-    let led = registry.campaign(&presence).await.unwrap().unwrap();
+    let led = registry.campaign_for_leadership(&presence).await.unwrap().unwrap();
     let ids = |names: &[&str]| names.iter().map(|id| id.parse().unwrap()).collect();
     let all: BTreeSet<MachineId> = ids(&["m1", "m2", "m3"]);
-    registry.take_leave(&"m2".parse().unwrap()).await.unwrap();
-    assert_eq!(registry.snapshot().await.unwrap().members, BTreeSet::new());
+    registry.remove_member(&"m2".parse().unwrap()).await.unwrap();
+    assert_eq!(registry.read_snapshot().await.unwrap().members, BTreeSet::new());
     registry.set_members(led, &all).await.unwrap();
-    assert_eq!(registry.snapshot().await.unwrap().members, all);
-    registry.take_leave(&"m2".parse().unwrap()).await.unwrap();
-    registry.take_leave(&"m4".parse().unwrap()).await.unwrap();
-    assert_eq!(registry.snapshot().await.unwrap().members, ids(&["m1", "m3"]));
+    assert_eq!(registry.read_snapshot().await.unwrap().members, all);
+    registry.remove_member(&"m2".parse().unwrap()).await.unwrap();
+    registry.remove_member(&"m4".parse().unwrap()).await.unwrap();
+    assert_eq!(registry.read_snapshot().await.unwrap().members, ids(&["m1", "m3"]));
     // They outlive their leader, and no one who is deposed writes them.
-    registry.revoke(presence.lease.id).await.unwrap();
-    assert_eq!(registry.snapshot().await.unwrap().members, ids(&["m1", "m3"]));
+    registry.revoke_lease(presence.lease.id).await.unwrap();
+    assert_eq!(registry.read_snapshot().await.unwrap().members, ids(&["m1", "m3"]));
     let error = registry.set_members(led, &all).await.unwrap_err();
     assert!(matches!(error, CommitError::Deposed), "{error:?}");
 }
@@ -224,6 +232,6 @@ pub(crate) async fn the_time_left_of_each_machine_is_told(bed: &Bed) {
     let machines: Vec<&str> = left.keys().map(MachineId::as_str).collect();
     assert_eq!(machines, ["m1", "m2"]);
     assert!(left.values().all(|time| time.granted == first.lease.ttl));
-    registry.revoke(second.lease.id).await.unwrap();
+    registry.revoke_lease(second.lease.id).await.unwrap();
     assert_eq!(registry.time_left().await.unwrap().len(), 1);
 }

@@ -22,12 +22,12 @@ struct Scene {
 async fn scene(bed: &Bed, units: usize) -> Scene {
     let registry = bed.registry();
     let presence = present(&registry, "m1").await;
-    let leadership = registry.campaign(&presence).await.unwrap().unwrap();
+    let leadership = registry.campaign_for_leadership(&presence).await.unwrap().unwrap();
     let file = file("/bin/true");
     let writes = (0..units).map(|n| write(&unit(n), &file, 0)).collect();
     let written = registry.write_units(writes).await.unwrap();
     assert!(written.iter().all(|w| matches!(w, UnitWritten::Done { .. })));
-    let snapshot = registry.snapshot().await.unwrap();
+    let snapshot = registry.read_snapshot().await.unwrap();
     Scene { registry, leadership, snapshot }
 }
 
@@ -81,7 +81,7 @@ impl Scene {
     }
 
     async fn look(&mut self) {
-        self.snapshot = self.registry.snapshot().await.unwrap();
+        self.snapshot = self.registry.read_snapshot().await.unwrap();
     }
 }
 
@@ -106,17 +106,17 @@ pub(crate) async fn placements_are_written_and_removed(bed: &Bed) {
 
 pub(crate) async fn whoever_is_deposed_writes_nothing(bed: &Bed) {
     let scene = scene(bed, 1).await;
-    let (_, lease) = scene.registry.registration(&m1()).await.unwrap().unwrap();
-    scene.registry.revoke(lease.unwrap()).await.unwrap();
+    let (_, lease) = scene.registry.read_registration(&m1()).await.unwrap().unwrap();
+    scene.registry.revoke_lease(lease.unwrap()).await.unwrap();
     let moves = [together(vec![scene.place(0)])];
     for _ in 0..2 {
         let error = scene.registry.commit_places(scene.leadership, &moves).await.unwrap_err();
         assert!(matches!(error, CommitError::Deposed), "{error:?}");
         // Nobody leads; then another does.
         let other = present(&scene.registry, "m2").await;
-        scene.registry.campaign(&other).await.unwrap();
+        scene.registry.campaign_for_leadership(&other).await.unwrap();
     }
-    assert!(scene.registry.snapshot().await.unwrap().places.is_empty());
+    assert!(scene.registry.read_snapshot().await.unwrap().places.is_empty());
 }
 
 pub(crate) async fn decisions_on_what_is_no_more_are_conflicts(bed: &Bed) {

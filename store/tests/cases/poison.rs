@@ -43,12 +43,12 @@ pub(crate) async fn each_kind_of_record_poisons_only_itself(bed: &Bed) {
     let registry = bed.registry();
     let presence = present(&registry, "m1").await;
     written(&registry, write("good.service", &file("/bin/true"), 0)).await;
-    let healthy = registry.snapshot().await.unwrap();
+    let healthy = registry.read_snapshot().await.unwrap();
     let ops = poisoned().iter().map(|(key, value)| bed.put(key, value)).collect();
     bed.store.commit(vec![], ops).await.unwrap();
     // A kind that a later version may have.
     bed.store.commit(vec![], vec![bed.put("colour/default", "whatever")]).await.unwrap();
-    let snapshot = registry.snapshot().await.unwrap();
+    let snapshot = registry.read_snapshot().await.unwrap();
     let unreadable: Vec<&str> = snapshot.unreadable.keys().map(String::as_str).collect();
     let mut expected: Vec<String> = poisoned().into_iter().map(|(key, _)| key).collect();
     expected.sort();
@@ -61,16 +61,16 @@ pub(crate) async fn each_kind_of_record_poisons_only_itself(bed: &Bed) {
     };
     assert_eq!(rest, healthy);
     // All goes on around it.
-    let leadership: Option<Leadership> = registry.campaign(&presence).await.unwrap();
+    let leadership: Option<Leadership> = registry.campaign_for_leadership(&presence).await.unwrap();
     assert!(leadership.is_some());
     written(&registry, write("b.service", &file("/bin/true"), 0)).await;
     let machine = "m9".parse().unwrap();
     assert!(registry.states_of(&machine).await.unwrap().is_empty());
-    let error = registry.registration(&machine).await.unwrap_err();
+    let error = registry.read_registration(&machine).await.unwrap_err();
     assert!(matches!(error, RegistryError::Unreadable { ref key, .. } if key == "machine/m9"));
-    let files = registry.files(&[HASH.parse().unwrap()]).await.unwrap();
+    let files = registry.read_files(&[HASH.parse().unwrap()]).await.unwrap();
     assert!(files.values().all(Result::is_err));
-    registry.register(&crate::machines::machine("m9"), presence.lease).await.unwrap();
+    registry.register_machine(&crate::machines::machine("m9"), presence.lease).await.unwrap();
 }
 
 fn apply(snapshot: &mut Snapshot, changes: Vec<Change>) {
@@ -98,7 +98,7 @@ pub(crate) async fn a_watch_tells_of_poison_and_of_its_end(bed: &Bed) {
     assert!(gone.unwrap() < told.unwrap(), "{why}");
     apply(&mut snapshot, changes);
     snapshot.revision = revision;
-    let fresh = registry.snapshot().await.unwrap();
+    let fresh = registry.read_snapshot().await.unwrap();
     assert_eq!(Snapshot { revision, ..fresh }, *snapshot);
     // Removed, or written as it should be.
     let others = poisoned().into_iter().filter(|(key, _)| key != "unit/a.service");
@@ -118,7 +118,7 @@ pub(crate) async fn a_watch_tells_of_poison_and_of_its_end(bed: &Bed) {
     apply(&mut snapshot, changes);
     snapshot.revision = revision;
     assert!(snapshot.unreadable.is_empty());
-    let fresh = registry.snapshot().await.unwrap();
+    let fresh = registry.read_snapshot().await.unwrap();
     assert_eq!(Snapshot { revision, ..fresh }, *snapshot);
 }
 
@@ -135,7 +135,7 @@ pub(crate) async fn destroying_a_poisoned_unit_removes_it(bed: &Bed) {
     bed.store.commit(vec![], ops).await.unwrap();
     let destroyed = registry.destroy_units(&[name("a.service")]).await.unwrap();
     assert_eq!(destroyed.destroyed, [name("a.service")]);
-    let snapshot = registry.snapshot().await.unwrap();
+    let snapshot = registry.read_snapshot().await.unwrap();
     assert_eq!(snapshot.unreadable.keys().collect::<Vec<_>>(), ["unit/b.service"]);
     let mut files = [kept.hash(), mentions.hash()];
     files.sort();
@@ -153,7 +153,7 @@ pub(crate) async fn records_of_a_later_version_are_read(bed: &Bed) {
     let ops =
         vec![bed.put("machine/m1", later), bed.put("state/m1/a.service", &later_state.to_string())];
     bed.store.commit(vec![], ops).await.unwrap();
-    let snapshot = registry.snapshot().await.unwrap();
+    let snapshot = registry.read_snapshot().await.unwrap();
     assert!(snapshot.unreadable.is_empty(), "{:?}", snapshot.unreadable);
     let id = "m1".parse().unwrap();
     assert_eq!(snapshot.machines[&id].runners.len(), 1);

@@ -1,6 +1,6 @@
 //! Reading.
 
-use muster_store::{Commit, Op, Range};
+use muster_store::{CommitOutcome, Op, Range};
 
 use crate::support::Bed;
 
@@ -25,7 +25,7 @@ pub(crate) async fn thousands_of_large_records_are_read_at_one_revision(bed: &Be
     let mut last = 0;
     for block in 0..30 {
         let ops = (0..100).map(|n| bed.put(&format!("{block:02}/{n:02}"), &value)).collect();
-        let Commit::Done { revision } = bed.store.commit(vec![], ops).await.unwrap() else {
+        let CommitOutcome::Done { revision } = bed.store.commit(vec![], ops).await.unwrap() else {
             panic!("it has no guards")
         };
         last = revision;

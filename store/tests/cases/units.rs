@@ -36,14 +36,14 @@ pub(crate) async fn written(registry: &Registry, write: UnitWrite) -> u64 {
 }
 
 async fn stored_files(registry: &Registry) -> Vec<FileHash> {
-    registry.snapshot().await.unwrap().files.into_keys().collect()
+    registry.read_snapshot().await.unwrap().files.into_keys().collect()
 }
 
 pub(crate) async fn a_unit_is_written_with_its_file(bed: &Bed) {
     let registry = bed.registry();
     let file = file("/bin/true");
     let revision = written(&registry, write("a.service", &file, 0)).await;
-    let snapshot = registry.snapshot().await.unwrap();
+    let snapshot = registry.read_snapshot().await.unwrap();
     assert!(snapshot.revision >= revision);
     let unit = &snapshot.units[&name("a.service")];
     assert_eq!((unit.revision, unit.generation, unit.file), (revision, 7, file.hash()));
@@ -51,7 +51,7 @@ pub(crate) async fn a_unit_is_written_with_its_file(bed: &Bed) {
     assert_eq!(snapshot.files[&file.hash()].text(), file.text());
     assert!(snapshot.unreadable.is_empty());
     let missing = FileHash::of("nobody has it");
-    let files = registry.files(&[file.hash(), missing]).await.unwrap();
+    let files = registry.read_files(&[file.hash(), missing]).await.unwrap();
     assert_eq!(files[&file.hash()].as_ref().unwrap().text(), file.text());
     assert_eq!(files[&missing].as_ref().unwrap_err(), "the store does not have it");
 }
@@ -65,7 +65,7 @@ pub(crate) async fn a_unit_someone_else_wrote_is_a_conflict(bed: &Bed) {
         let outcome = registry.write_units(vec![write("a.service", &file, expected)]).await;
         assert_eq!(outcome.unwrap(), [UnitWritten::Conflict]);
     }
-    assert_eq!(registry.snapshot().await.unwrap().units[&name("a.service")].revision, second);
+    assert_eq!(registry.read_snapshot().await.unwrap().units[&name("a.service")].revision, second);
 }
 
 fn thousand(file: &Arc<UnitFile>) -> Vec<UnitWrite> {
@@ -75,7 +75,7 @@ fn thousand(file: &Arc<UnitFile>) -> Vec<UnitWrite> {
 pub(crate) async fn a_thousand_units_are_written_and_results_are_in_order(bed: &Bed) {
     let registry = bed.registry();
     let results = registry.write_units(thousand(&file("/bin/true"))).await.unwrap();
-    let snapshot = registry.snapshot().await.unwrap();
+    let snapshot = registry.read_snapshot().await.unwrap();
     assert_eq!((snapshot.units.len(), snapshot.files.len()), (1000, 1));
     for (n, result) in results.into_iter().enumerate() {
         let revision = snapshot.units[&name(&format!("web@{n}.service"))].revision;
@@ -84,7 +84,7 @@ pub(crate) async fn a_thousand_units_are_written_and_results_are_in_order(bed: &
     let names: Vec<UnitName> = snapshot.units.into_keys().collect();
     let destroyed = registry.destroy_units(&names).await.unwrap();
     assert_eq!(destroyed.destroyed.len(), 1000);
-    let snapshot = registry.snapshot().await.unwrap();
+    let snapshot = registry.read_snapshot().await.unwrap();
     assert_eq!((snapshot.units.len(), snapshot.files.len()), (0, 0));
 }
 
@@ -102,7 +102,7 @@ pub(crate) async fn conflicts_are_found_among_many(bed: &Bed) {
         .map(|(n, _)| n)
         .collect();
     assert_eq!(conflicts, [0, 500, 501, 999]);
-    let snapshot = registry.snapshot().await.unwrap();
+    let snapshot = registry.read_snapshot().await.unwrap();
     assert_eq!(snapshot.units.len(), 1000);
     assert_eq!(snapshot.units[&name("web@500.service")].file, old.hash());
 }
@@ -113,7 +113,7 @@ pub(crate) async fn of_two_writes_of_one_unit_the_first_counts(bed: &Bed) {
     let writes = vec![write("a.service", &one, 0), write("a.service", &two, 0)];
     let results = registry.write_units(writes).await.unwrap();
     assert!(matches!(results.as_slice(), [UnitWritten::Done { .. }, UnitWritten::Conflict]));
-    assert_eq!(registry.snapshot().await.unwrap().units[&name("a.service")].file, one.hash());
+    assert_eq!(registry.read_snapshot().await.unwrap().units[&name("a.service")].file, one.hash());
 }
 
 pub(crate) async fn destroying_removes_units_and_files_nobody_names(bed: &Bed) {
@@ -126,7 +126,7 @@ pub(crate) async fn destroying_removes_units_and_files_nobody_names(bed: &Bed) {
     let destroyed = registry.destroy_units(&names).await.unwrap();
     assert_eq!(destroyed.destroyed, ["a.service", "c.service"].map(name));
     assert_eq!(destroyed.unknown, [name("unknown.service")]);
-    let snapshot = registry.snapshot().await.unwrap();
+    let snapshot = registry.read_snapshot().await.unwrap();
     assert!(destroyed.revision > 0 && destroyed.revision <= snapshot.revision);
     assert_eq!(snapshot.units.keys().collect::<Vec<_>>(), [&name("b.service")]);
     assert_eq!(snapshot.files.keys().collect::<Vec<_>>(), [&shared.hash()]);
@@ -155,7 +155,7 @@ pub(crate) async fn a_file_named_again_survives_its_removal(bed: &Bed) {
             let unit = format!("web@{task}.service");
             for _ in 0..15 {
                 written(&registry, write(&unit, &shared, 0)).await;
-                let snapshot = registry.snapshot().await.unwrap();
+                let snapshot = registry.read_snapshot().await.unwrap();
                 for unit in snapshot.units.values() {
                     assert!(snapshot.files.contains_key(&unit.file), "{} has no file", unit.name);
                 }
@@ -166,7 +166,7 @@ pub(crate) async fn a_file_named_again_survives_its_removal(bed: &Bed) {
     for task in tasks.collect::<Vec<_>>() {
         task.await.unwrap();
     }
-    let snapshot = bed.registry().snapshot().await.unwrap();
+    let snapshot = bed.registry().read_snapshot().await.unwrap();
     assert!(snapshot.units.is_empty());
     assert!(snapshot.files.is_empty());
 }
@@ -185,7 +185,7 @@ pub(crate) async fn two_writers_lose_nothing(bed: &Bed) {
             for _ in 0..ROUNDS {
                 let mut left: Vec<UnitName> = (0..UNITS).map(|n| name(&unit(n))).collect();
                 while !left.is_empty() {
-                    let snapshot = registry.snapshot().await.unwrap();
+                    let snapshot = registry.read_snapshot().await.unwrap();
                     let writes = left.iter().map(|name| UnitWrite {
                         generation: snapshot.units[name].generation + 1,
                         ..write(name.as_str(), &file, snapshot.units[name].revision)
@@ -200,7 +200,7 @@ pub(crate) async fn two_writers_lose_nothing(bed: &Bed) {
     for writer in writers.collect::<Vec<_>>() {
         writer.await.unwrap();
     }
-    let snapshot = bed.registry().snapshot().await.unwrap();
+    let snapshot = bed.registry().read_snapshot().await.unwrap();
     assert!(snapshot.units.values().all(|unit| unit.generation == 2 * ROUNDS));
 }
 
@@ -211,7 +211,7 @@ pub(crate) async fn a_unit_too_large_is_refused(bed: &Bed) {
     let error = registry.write_units(vec![write("a.service", &Arc::new(large), 0)]).await;
     let error = error.unwrap_err();
     assert!(matches!(error, RegistryError::Store(StoreError::Rejected { .. })), "{error:?}");
-    assert!(registry.snapshot().await.unwrap().units.is_empty());
+    assert!(registry.read_snapshot().await.unwrap().units.is_empty());
 }
 
 pub(crate) async fn files_are_found_by_unit_or_by_template(bed: &Bed) {

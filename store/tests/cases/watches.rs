@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use muster_store::{Commit, KeyChange, Listing, Op, Range, Watch, WatchEvent};
+use muster_store::{CommitOutcome, KeyChange, Listing, Op, Range, Watch, WatchEvent};
 
 use crate::support::relay::Relay;
 use crate::support::{Bed, next};
@@ -192,7 +192,7 @@ pub(crate) async fn survive_compaction(bed: &Bed) {
     let other = crate::support::open(&[server.endpoint()]).await;
     crate::support::eventually("the server to be back", || async {
         match other.commit(vec![], vec![bed.delete("removed"), bed.put("third", "")]).await {
-            Ok(Commit::Done { .. }) => Some(()),
+            Ok(CommitOutcome::Done { .. }) => Some(()),
             _ => None,
         }
     })

@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use muster_common::snapshot::ClusterEvent;
 use muster_store::{
-    Commit, EtcdOptions, Guard, KeyValue, Lease, Liveness, Op, Range, Registry, Store, StoreError,
-    Updates, Watch, WatchEvent, open_embedded, open_etcd,
+    ClusterWatch, CommitOutcome, EtcdOptions, Guard, KeyValue, Lease, Liveness, Op, Range,
+    Registry, Store, StoreError, Watch, WatchEvent, open_embedded, open_etcd,
 };
 
 /// How long anything may take. Generous: what it bounds takes milliseconds on a machine that does nothing else.
@@ -104,7 +104,7 @@ impl Bed {
                 Op::Put { key, value, lease: Some(lease.id) }
             };
             match self.store.commit(vec![], names.iter().map(put).collect()).await {
-                Ok(Commit::Done { .. }) => Some(lease),
+                Ok(CommitOutcome::Done { .. }) => Some(lease),
                 Err(StoreError::LeaseGone { .. }) => None,
                 other => panic!("{other:?}"),
             }
@@ -171,7 +171,7 @@ pub(crate) async fn next(watch: &mut Watch) -> WatchEvent {
 }
 
 /// The next event of a typed watch.
-pub(crate) async fn update(updates: &mut Updates) -> ClusterEvent {
+pub(crate) async fn update(updates: &mut ClusterWatch) -> ClusterEvent {
     within("an update", updates.events.recv()).await.expect("a watch never ends by itself")
 }
 

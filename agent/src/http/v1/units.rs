@@ -13,7 +13,7 @@ use muster_common::api::v1::{
 };
 use muster_common::decision::{UnitWrite, UnitWritten};
 use muster_common::unit::UnitName;
-use muster_store::Destroyed;
+use muster_store::DestroyOutcome;
 
 use crate::http::App;
 use crate::http::error::{ApiError, json};
@@ -111,7 +111,7 @@ pub(super) async fn destroy(
 pub(in crate::http) async fn destroy_unused(
     app: &App,
     units: &[UnitName],
-) -> Result<Destroyed, ApiError> {
+) -> Result<DestroyOutcome, ApiError> {
     if units.iter().any(|unit| !unit.unit_type().starts_by_itself()) {
         let reader = app.view.fresh().await?;
         let refusal = reader.decide(|cluster| references::refusal(cluster.snapshot(), units));
@@ -123,6 +123,6 @@ pub(in crate::http) async fn destroy_unused(
 }
 
 pub(super) async fn unfreeze(State(app): State<App>) -> Result<StatusCode, ApiError> {
-    app.registry.unfreeze().await?;
+    app.registry.clear_held_machines().await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -24,7 +24,7 @@ use muster_common::snapshot::{ClusterEvent, Placement};
 use muster_common::state::DesiredState;
 use muster_common::unit::{FileHash, RequirementsTemplate, UnitFile, UnitName};
 use muster_engine::single::is_single;
-use muster_store::{Presence, Registry, RegistryError, Updates};
+use muster_store::{ClusterWatch, Presence, Registry, RegistryError};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -110,7 +110,7 @@ pub struct Converge {
 
     basis: Basis,
     presence: Option<Presence>,
-    updates: Option<Updates>,
+    updates: Option<ClusterWatch>,
     desired: BTreeMap<UnitName, Placement>,
     poisoned: BTreeSet<UnitName>,
     files: BTreeMap<FileHash, Result<Known, String>>,
@@ -344,13 +344,13 @@ async fn stop_for_good(runner: &Arc<dyn Runner>, unit: UnitName) -> bool {
     }
 }
 
-async fn next(updates: &mut Option<Updates>) -> Option<ClusterEvent> {
+async fn next(updates: &mut Option<ClusterWatch>) -> Option<ClusterEvent> {
     match updates {
         Some(updates) => updates.events.recv().await,
         None => std::future::pending().await,
     }
 }
 
-fn ready(updates: &mut Option<Updates>) -> Option<ClusterEvent> {
+fn ready(updates: &mut Option<ClusterWatch>) -> Option<ClusterEvent> {
     updates.as_mut()?.events.try_recv().ok()
 }

@@ -158,7 +158,7 @@ impl Converge {
         if missing.is_empty() {
             return;
         }
-        match self.registry.files(&missing).await {
+        match self.registry.read_files(&missing).await {
             Ok(found) => {
                 for (hash, file) in found {
                     self.files.insert(hash, file.map(Known::from));

@@ -73,7 +73,7 @@ impl Converge {
         self.hands.health.update_counters(|c| c.published += states.len() as u64);
         let (registry, sender) = (self.registry.clone(), self.published.0.clone());
         tokio::spawn(async move {
-            let outcome = registry.publish(&presence, states).await;
+            let outcome = registry.publish_states(&presence, states).await;
             let _ = sender.send(outcome).await;
         });
     }
