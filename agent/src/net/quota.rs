@@ -11,9 +11,10 @@ use std::time::Duration;
 
 use axum::extract::FromRequestParts;
 use http::request::Parts;
+use muster_engine::request::limits::StoreLimits;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::limits::{Limits, Share, StoreLimits};
+use super::limits::{Limits, Share};
 use crate::http::error::ApiError;
 
 /// Where a request comes from.

@@ -10,6 +10,7 @@ use muster_common::api::v1::{ChangeOutcome, UnitChange};
 use muster_common::snapshot::{self, Snapshot};
 use muster_common::state::DesiredState;
 use muster_common::unit::{Requirements, UnitFile, check};
+use muster_engine::request::change::ParsedChange;
 use serde_json::Value;
 
 use super::current::{awaited, current};
@@ -18,8 +19,7 @@ use super::page::Page;
 use crate::http::App;
 use crate::http::error::{ApiError, json};
 use crate::http::extract::{Body, Params};
-use crate::http::v1::{carry_out, destroy_unused};
-use muster_engine::request::change::Request;
+use crate::http::v1::{carry_out_change, destroy_unused};
 
 pub(super) async fn list(State(app): State<App>, params: Params) -> Result<Response, ApiError> {
     let page = Page::asked_for(&params, app.token_limit)?;
@@ -120,8 +120,8 @@ pub(super) async fn put(
 
     let desired = desired.or(replaces.then_some(DesiredState::Inactive));
     let change = UnitChange { name, file: None, desired, restart: false };
-    let request = Request::of_file(file.filter(|_| replaces), change);
-    let answer = carry_out(&app, &request, false).await?;
+    let change = ParsedChange::of_file(file.filter(|_| replaces), change);
+    let answer = carry_out_change(&app, change, false).await?;
     let answer = answer.units.into_iter().next();
     // fleet's API has no place for them.
     for warning in answer.iter().flat_map(|unit| &unit.warnings) {

@@ -9,6 +9,7 @@ use futures::stream::Stream;
 use http::StatusCode;
 use muster_common::api::drain::{DrainAnswer, DrainEvent, DrainRequest};
 use muster_common::cordon::Holder;
+use muster_engine::wait::drain::Following;
 use tokio::sync::mpsc;
 
 use super::cordons::known;
@@ -19,7 +20,6 @@ use crate::http::error::{ApiError, json};
 use crate::http::extract::{Body, Params};
 use crate::net::quota::Caller;
 use crate::view::Reader;
-use muster_engine::wait::drain::Following;
 
 /// Events that may wait for a slow client before the daemon stops looking on its behalf.
 const BACKLOG: usize = 64;

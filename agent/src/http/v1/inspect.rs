@@ -13,6 +13,7 @@ use muster_common::api::v1::UnitStatus;
 use muster_common::machine::{Machine, MachineId};
 use muster_common::snapshot::{Snapshot, homes};
 use muster_common::unit::UnitName;
+use muster_engine::cluster::lists;
 
 use super::elsewhere;
 use super::log::{self, Bounds};
@@ -23,7 +24,6 @@ use crate::inspect::{InspectError, Invocation, Journal, Lines, Mode};
 use crate::net::quota::Caller;
 use crate::runner::docker::OutputError;
 use crate::stdx::errors::error_chain;
-use muster_engine::cluster::lists;
 
 /// How long a failure waits for its log lines; without them it is told all the same.
 const LOG_PATIENCE: Duration = Duration::from_secs(3);

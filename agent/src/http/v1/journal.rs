@@ -19,6 +19,7 @@ use muster_common::machine::MachineId;
 use muster_common::snapshot::Snapshot;
 use muster_common::text::quoted;
 use muster_common::unit::UnitName;
+use muster_engine::cluster::lists;
 use tokio::sync::mpsc;
 
 use super::inspect::{DEFAULT_LINES, is_ours, machine_of, whom_to_ask};
@@ -30,7 +31,6 @@ use crate::http::extract::{Name, Params};
 use crate::inspect::{Lines, Mode, Piece, Start, is_place};
 use crate::net::quota::{Caller, Ticket};
 use crate::view::Reader;
-use muster_engine::cluster::lists;
 
 /// Pieces that may wait for a slow client before nothing more is read for it.
 const BACKLOG: usize = 16;

@@ -6,11 +6,11 @@ use http::StatusCode;
 use muster_common::api::v1::{Plan, UnitDetail, Version};
 use muster_common::decision::Decision;
 use muster_common::snapshot::Snapshot;
+use muster_engine::cluster::lists;
 
 use crate::http::App;
 use crate::http::error::{ApiError, json};
 use crate::http::extract::Name;
-use muster_engine::cluster::lists;
 
 pub(super) async fn units(State(app): State<App>) -> Result<Response, ApiError> {
     let units = app.view.fresh().await?.read(lists::units);

@@ -15,7 +15,7 @@ use axum::Router;
 use axum::routing::{get, post};
 
 use super::App;
-pub(super) use units::{carry_out, destroy_unused};
+pub(super) use units::{carry_out_change, destroy_unused};
 
 pub(super) fn routes() -> Router<App> {
     Router::new()

@@ -10,6 +10,7 @@ use axum::response::sse::{Event, KeepAlive, Sse};
 use futures::StreamExt;
 use futures::stream::{self as streams, Stream};
 use muster_common::api::v1::{WaitEvent, WaitRequest};
+use muster_engine::wait::units::{Failure, News, Waiting};
 use serde::Serialize;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -21,7 +22,6 @@ use crate::http::error::ApiError;
 use crate::http::extract::Body;
 use crate::net::quota::{Caller, Ticket};
 use crate::view::Reader;
-use muster_engine::wait::units::{Failure, News, Waiting};
 
 /// How long a unit is without a place before the engine is asked why. The leader places a unit in a few milliseconds;
 /// asking at once would plan beside it for nothing.
