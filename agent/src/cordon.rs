@@ -1,9 +1,9 @@
 //! Cordons and drains, for those who ask for them: the API on a person's behalf, and the reboot role.
 //!
 //! Owns the one way to order them. It keeps nothing away and moves nothing itself: an order is a record, and the engine decides what it
-//! means. A holder ([`Holder`]) takes back only what it ordered itself.
+//! means. A holder ([`CordonHolder`]) takes back only what it ordered itself.
 
-use muster_common::cordon::{AtDeadline, Cordon, Drain, Hold, Holder};
+use muster_common::cordon::{AtDeadline, Cordon, CordonHolder, Drain, Hold};
 use muster_common::machine::MachineId;
 use muster_store::{Registry, RegistryError};
 
@@ -19,7 +19,7 @@ pub struct Cordons {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Order {
     /// On whose behalf.
-    pub holder: Holder,
+    pub holder: CordonHolder,
     /// Who, for people.
     pub by: String,
     /// Why, for people.
@@ -69,7 +69,7 @@ impl Cordons {
     pub async fn uncordon(
         &self,
         machine: &MachineId,
-        holder: &Holder,
+        holder: &CordonHolder,
     ) -> Result<Option<Cordon>, CordonError> {
         Ok(self.registry.uncordon(machine, holder).await?)
     }

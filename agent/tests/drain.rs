@@ -10,8 +10,8 @@ mod support;
 
 use std::collections::BTreeSet;
 
-use muster_common::cordon::{AtDeadline, DrainEnd, Holder};
-use muster_common::drain::Course;
+use muster_common::cordon::{AtDeadline, CordonHolder, DrainEnd};
+use muster_common::drain::DrainStatus;
 use muster_common::machine::MachineId;
 use muster_common::snapshot::Snapshot;
 use muster_common::state::ActiveState;
@@ -57,7 +57,8 @@ impl Cluster {
     }
 
     async fn drain(&self, id: &str, deadline: Option<u64>, then: AtDeadline) {
-        let order = Order { holder: Holder::Person, by: String::new(), reason: String::new() };
+        let order =
+            Order { holder: CordonHolder::Person, by: String::new(), reason: String::new() };
         self.cordons().drain(&machine(id), order, deadline, then).await.unwrap();
     }
 
@@ -113,7 +114,7 @@ async fn a_unit_runs_on_until_it_is_up_elsewhere_and_global_units_stay() {
         })
         .await;
     let course = &progress(&between, &machine("m1")).units[&name("a.service")];
-    assert_eq!(*course, Course::Moving { to: machine("m2") });
+    assert_eq!(*course, DrainStatus::Moving { to: machine("m2") });
     assert_eq!(cluster.machines[0].host.unit("a.service").unwrap().0, "active");
     assert_eq!(cluster.log(1, "a.service"), ["write a.service", "start a.service"]);
 
@@ -169,7 +170,7 @@ async fn at_the_deadline_what_is_left_stays_or_is_stopped_as_was_ordered() {
     ask(&cluster.registry, "p.service", PINNED, Launched).await;
     cluster.until("p.service on m1", |s| runs_on(s, "p.service", "m1")).await;
     let ended = |s: &Snapshot, end: DrainEnd| {
-        let hold = s.cordons.get(&machine("m1")).and_then(|c| c.holds.get(&Holder::Person));
+        let hold = s.cordons.get(&machine("m1")).and_then(|c| c.holds.get(&CordonHolder::Person));
         hold.and_then(|hold| hold.drain.as_ref()?.ended) == Some(end)
     };
 
@@ -177,7 +178,7 @@ async fn at_the_deadline_what_is_left_stays_or_is_stopped_as_was_ordered() {
     let given_up = cluster.until("the deadline", |s| ended(s, DrainEnd::GaveUp)).await;
     assert!(runs_on(&given_up, "p.service", "m1"));
     let kept = progress(&given_up, &machine("m1"));
-    assert_eq!(kept.units[&name("p.service")], Course::Stays);
+    assert_eq!(kept.units[&name("p.service")], DrainStatus::Stays);
 
     cluster.drain("m1", Some(1), AtDeadline::Force).await;
     let forced = cluster
@@ -188,7 +189,7 @@ async fn at_the_deadline_what_is_left_stays_or_is_stopped_as_was_ordered() {
     assert!(!forced.places.contains_key(&name("p.service")));
     assert_eq!(cluster.machines[0].host.unit("p.service"), None);
 
-    cluster.cordons().uncordon(&machine("m1"), &Holder::Person).await.unwrap();
+    cluster.cordons().uncordon(&machine("m1"), &CordonHolder::Person).await.unwrap();
     cluster.until("the unit to come back", |s| runs_on(s, "p.service", "m1")).await;
     cluster.stop().await;
 }
@@ -202,7 +203,7 @@ async fn a_drain_that_is_called_off_takes_back_what_is_not_up_elsewhere() {
     cluster.machines[1].host.slow("a.service", true);
     cluster.drain("m1", None, AtDeadline::GiveUp).await;
     cluster.machines[1].host.until(|active| active == Some("activating"), "a.service").await;
-    cluster.cordons().uncordon(&machine("m1"), &Holder::Person).await.unwrap();
+    cluster.cordons().uncordon(&machine("m1"), &CordonHolder::Person).await.unwrap();
     cluster
         .until("the second copy to be gone", |s| {
             runs_on(s, "a.service", "m1")

@@ -19,12 +19,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use muster_common::reboot::{Group, HolderId, HolderKind, Outcome, Wait};
+use muster_common::reboot::{Group, HolderId, HolderKind, SlotOutcome, WaitReason};
 use muster_store::{
     CommitOutcome, EtcdOptions, Guard, Lease, LeaseId, Listing, Op, Range, Registry, Store,
     StoreError, TimeLeft, Watch, open_embedded, open_etcd,
 };
-use musterd::reboot::{Asked, Lock, LockError, Release, Released};
+use musterd::reboot::{AcquireResult, Lock, LockError, ReleaseReport, ReleaseResult};
 use ports::free_port;
 
 /// Generous: what it bounds takes seconds on a busy machine.
@@ -38,8 +38,8 @@ fn lock(store: &Arc<dyn Store>) -> Lock {
     Lock::new(Registry::new(Arc::clone(store), "/muster/v1/"), [])
 }
 
-fn released() -> Release {
-    Release::plain(Outcome::Released)
+fn released() -> ReleaseReport {
+    ReleaseReport::plain(SlotOutcome::Released)
 }
 
 /// Forty clients at `daemons` ask at once for `slots` of a new group; how many get one.
@@ -54,14 +54,14 @@ async fn round(daemons: &[Lock], group: &Group, slots: u32) -> usize {
     let mut granted = 0;
     for client in clients.collect::<Vec<_>>() {
         match client.await.unwrap() {
-            Asked::Held { anew, .. } => {
+            AcquireResult::Held { anew, .. } => {
                 assert!(anew);
                 granted += 1;
             }
-            Asked::Wait(Wait::SlotsTaken { holders, .. }) => {
+            AcquireResult::Wait(WaitReason::SlotsTaken { holders, .. }) => {
                 assert_eq!(holders.len(), slots as usize);
             }
-            Asked::Wait(other) => panic!("{other:?}"),
+            AcquireResult::Wait(other) => panic!("{other:?}"),
         }
     }
     let status = daemons[0].status(group, LIMIT).await.unwrap();
@@ -112,11 +112,11 @@ async fn killed(store: &Arc<dyn Store>, daemons: &[Lock], group: &Group, n: usiz
         client.abort();
     }
     for other in others {
-        assert!(matches!(other.await.unwrap(), Asked::Held { anew: true, .. }));
+        assert!(matches!(other.await.unwrap(), AcquireResult::Held { anew: true, .. }));
     }
     for client in 30..40 {
         let asked = daemons[0].acquire(group, &id(client), HolderKind::FleetLock, LIMIT).await;
-        assert!(matches!(asked.unwrap(), Asked::Held { .. }));
+        assert!(matches!(asked.unwrap(), AcquireResult::Held { .. }));
     }
     let status = daemons[0].status(group, LIMIT).await.unwrap();
     let holders: Vec<HolderId> = status.semaphore.holders.into_iter().map(|h| h.id).collect();
@@ -184,20 +184,23 @@ async fn a_slot_goes_from_one_to_the_next_and_is_remembered() {
     let (lock, group) = (lock(&store), Group::default());
     let ask = |client| lock.acquire(&group, client, HolderKind::Host, LIMIT);
     let (first, second) = (id(1), id(2));
-    let Asked::Held { since, anew: true } = ask(&first).await.unwrap() else { panic!("free") };
-    assert_eq!(ask(&first).await.unwrap(), Asked::Held { since, anew: false });
-    let Asked::Wait(wait) = ask(&second).await.unwrap() else { panic!("one slot") };
+    let AcquireResult::Held { since, anew: true } = ask(&first).await.unwrap() else {
+        panic!("free")
+    };
+    assert_eq!(ask(&first).await.unwrap(), AcquireResult::Held { since, anew: false });
+    let AcquireResult::Wait(wait) = ask(&second).await.unwrap() else { panic!("one slot") };
     assert_eq!(wait.to_string(), "the slot of group default taken by m01");
-    let freed = lock.release(&group, &first, Release::plain(Outcome::Rebooted), LIMIT).await;
-    assert!(matches!(freed.unwrap(), Released::Freed(holder) if holder.id == first));
+    let freed =
+        lock.release(&group, &first, ReleaseReport::plain(SlotOutcome::Rebooted), LIMIT).await;
+    assert!(matches!(freed.unwrap(), ReleaseResult::Freed(holder) if holder.id == first));
     let again = lock.release(&group, &first, released(), LIMIT).await;
-    assert_eq!(again.unwrap(), Released::NotHeld);
-    assert!(matches!(ask(&second).await.unwrap(), Asked::Held { anew: true, .. }));
+    assert_eq!(again.unwrap(), ReleaseResult::NotHeld);
+    assert!(matches!(ask(&second).await.unwrap(), AcquireResult::Held { anew: true, .. }));
     let history = lock.history(&group, LIMIT).await.unwrap();
     assert_eq!(history.len(), 1, "giving back nothing is not remembered");
     assert_eq!(
         (&history[0].id, history[0].taken, &history[0].outcome),
-        (&first, since, &Outcome::Rebooted)
+        (&first, since, &SlotOutcome::Rebooted)
     );
 }
 
@@ -221,7 +224,7 @@ async fn groups_exist_once_they_are_given_slots() {
     assert_eq!(lock.set_max(&Group::default(), 3, LIMIT).await.unwrap(), 1);
     assert!(matches!(
         lock.acquire(&own, &id(1), HolderKind::Host, LIMIT).await.unwrap(),
-        Asked::Held { anew: true, .. }
+        AcquireResult::Held { anew: true, .. }
     ));
     let (groups, unreadable) = lock.groups(LIMIT).await.unwrap();
     let seen: Vec<_> = groups
@@ -247,7 +250,7 @@ async fn fewer_slots_evict_nobody() {
     assert_eq!(lock.status(&group, LIMIT).await.unwrap().semaphore.holders.len(), 2);
     lock.release(&group, &id(1), released(), LIMIT).await.unwrap();
     let asked = lock.acquire(&group, &id(3), HolderKind::Host, LIMIT).await.unwrap();
-    assert!(matches!(asked, Asked::Wait(_)), "{asked:?}");
+    assert!(matches!(asked, AcquireResult::Wait(_)), "{asked:?}");
 }
 
 /// A store that writes and says that it does not know whether it has, or that is away.
@@ -310,7 +313,7 @@ async fn a_write_whose_outcome_nobody_knows_is_found_out() {
     let (lock, group) = (lock(&doubtful), Group::default());
     // It was taken by this very call, whatever the store said: it is held, and once.
     let asked = lock.acquire(&group, &id(1), HolderKind::Host, LIMIT).await.unwrap();
-    assert!(matches!(asked, Asked::Held { .. }), "{asked:?}");
+    assert!(matches!(asked, AcquireResult::Held { .. }), "{asked:?}");
     assert_eq!(lock.status(&group, LIMIT).await.unwrap().semaphore.holders.len(), 1);
 }
 

@@ -15,7 +15,7 @@ mod waits;
 
 use std::collections::BTreeSet;
 
-use muster_common::reboot::{Outcome, Phase};
+use muster_common::reboot::{Phase, SlotOutcome};
 use muster_store::Registry;
 
 use crashes::Crashes;
@@ -44,7 +44,7 @@ async fn rebooted_once(machine: &Machine) {
     assert_eq!(machine.wished().await, None);
     let history = machine.history().await;
     let ended: Vec<_> = history.iter().map(|entry| entry.outcome.clone()).collect();
-    assert_eq!(ended, [Outcome::Rebooted]);
+    assert_eq!(ended, [SlotOutcome::Rebooted]);
 }
 
 /// Whatever the daemon is at when it is killed, the next one brings it to the same end. Every request it makes of the store

@@ -33,7 +33,7 @@ pub struct Backup {
     pub groups: Vec<GroupMax>,
     /// Machines that a person keeps from taking anything new.
     #[serde(default)]
-    pub cordons: Vec<Cordoned>,
+    pub cordons: Vec<CordonedMachine>,
 }
 
 /// A unit.
@@ -58,7 +58,7 @@ pub struct GroupMax {
 
 /// A machine under a person's cordon.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Cordoned {
+pub struct CordonedMachine {
     /// The machine.
     pub machine: MachineId,
     /// Who, for people.
@@ -129,7 +129,7 @@ mod tests {
             files: BTreeMap::from([(file, TEXT.to_owned())]),
             units: vec![Unit { name, file, desired: DesiredState::Launched }],
             groups: vec![GroupMax { name: Group::default(), max: 2.try_into().unwrap() }],
-            cordons: vec![Cordoned {
+            cordons: vec![CordonedMachine {
                 machine: "m1".parse().unwrap(),
                 by: "root".to_owned(),
                 reason: String::new(),

@@ -15,7 +15,7 @@ use crate::text::{clean, fitted};
 /// Who may hold a cordon; one of each at the most.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(from = "String", into = "String")]
-pub enum Holder {
+pub enum CordonHolder {
     /// A person, by `musterctl`.
     Person,
     /// The reboot role of the machine's own daemon.
@@ -24,7 +24,7 @@ pub enum Holder {
     Other(String),
 }
 
-impl Holder {
+impl CordonHolder {
     /// The word in records and in the API.
     pub fn as_str(&self) -> &str {
         match self {
@@ -35,7 +35,7 @@ impl Holder {
     }
 }
 
-impl From<String> for Holder {
+impl From<String> for CordonHolder {
     fn from(word: String) -> Self {
         match word.as_str() {
             "person" => Self::Person,
@@ -45,13 +45,13 @@ impl From<String> for Holder {
     }
 }
 
-impl From<Holder> for String {
-    fn from(holder: Holder) -> Self {
+impl From<CordonHolder> for String {
+    fn from(holder: CordonHolder) -> Self {
         holder.as_str().to_owned()
     }
 }
 
-impl fmt::Display for Holder {
+impl fmt::Display for CordonHolder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())
     }
@@ -61,7 +61,7 @@ impl fmt::Display for Holder {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cordon {
     /// Who holds it; never nobody, in a record that the store has.
-    pub holds: BTreeMap<Holder, Hold>,
+    pub holds: BTreeMap<CordonHolder, Hold>,
     /// Store revision that last wrote the record; 0 outside the store. Guards what is placed on the machine.
     #[serde(skip)]
     pub revision: u64,
@@ -166,10 +166,10 @@ impl fmt::Display for Cordon {
                 f.write_str(" and ")?;
             }
             match (holder, hold.by.as_str()) {
-                (Holder::Person, "") => f.write_str("by a person")?,
-                (Holder::Person, by) => write!(f, "by {}", clean(by))?,
-                (Holder::Reboot, _) => f.write_str("for its reboot")?,
-                (Holder::Other(word), _) => write!(f, "by {}", clean(word))?,
+                (CordonHolder::Person, "") => f.write_str("by a person")?,
+                (CordonHolder::Person, by) => write!(f, "by {}", clean(by))?,
+                (CordonHolder::Reboot, _) => f.write_str("for its reboot")?,
+                (CordonHolder::Other(word), _) => write!(f, "by {}", clean(word))?,
             }
             if !hold.reason.is_empty() {
                 write!(f, " ({})", clean(&hold.reason))?;
@@ -193,7 +193,7 @@ mod tests {
         Hold { by: by.to_owned(), reason: reason.to_owned(), since: 1, drain }
     }
 
-    fn cordon<const N: usize>(holds: [(Holder, Hold); N]) -> Cordon {
+    fn cordon<const N: usize>(holds: [(CordonHolder, Hold); N]) -> Cordon {
         Cordon { holds: holds.into(), revision: 0 }
     }
 
@@ -201,33 +201,35 @@ mod tests {
     fn any_holders_drain_counts_and_an_ended_one_drains_no_more() {
         let plain = hold("", "", None);
         let both = cordon([
-            (Holder::Person, plain.clone()),
-            (Holder::Reboot, hold("", "", Some(drain(None)))),
+            (CordonHolder::Person, plain.clone()),
+            (CordonHolder::Reboot, hold("", "", Some(drain(None)))),
         ]);
         assert!(both.is_draining() && !both.is_forced());
-        let over = cordon([(Holder::Reboot, hold("", "", Some(drain(Some(DrainEnd::Forced)))))]);
+        let over =
+            cordon([(CordonHolder::Reboot, hold("", "", Some(drain(Some(DrainEnd::Forced)))))]);
         assert!(!over.is_draining() && over.is_forced());
-        let kept = cordon([(Holder::Person, hold("", "", Some(drain(Some(DrainEnd::GaveUp)))))]);
+        let kept =
+            cordon([(CordonHolder::Person, hold("", "", Some(drain(Some(DrainEnd::GaveUp)))))]);
         assert!(!kept.is_draining() && !kept.is_forced());
-        assert!(!cordon([(Holder::Person, plain)]).is_draining());
+        assert!(!cordon([(CordonHolder::Person, plain)]).is_draining());
     }
 
     #[test]
     fn people_read_who_and_why() {
         let said = cordon([
-            (Holder::Person, hold("root", "new disk", None)),
-            (Holder::Reboot, hold("", "", None)),
+            (CordonHolder::Person, hold("root", "new disk", None)),
+            (CordonHolder::Reboot, hold("", "", None)),
         ]);
         assert_eq!(said.to_string(), "by root (new disk) and for its reboot");
-        assert_eq!(cordon([(Holder::Person, hold("", "", None))]).to_string(), "by a person");
+        assert_eq!(cordon([(CordonHolder::Person, hold("", "", None))]).to_string(), "by a person");
     }
 
     #[test]
     fn a_record_of_a_newer_or_older_version_can_be_read() {
         let newer = json!({"holds": {"autoscaler": {"colour": "red"}, "person": {"by": "root"}}});
         let read: Cordon = from_value(newer).unwrap();
-        let holders: Vec<&Holder> = read.holds.keys().collect();
-        assert_eq!(holders, [&Holder::Person, &Holder::Other("autoscaler".into())]);
+        let holders: Vec<&CordonHolder> = read.holds.keys().collect();
+        assert_eq!(holders, [&CordonHolder::Person, &CordonHolder::Other("autoscaler".into())]);
         let full = json!({"holds": {"reboot": {
             "by": "n1", "reason": "due", "since": 1,
             "drain": {"began": 1, "deadline": 300, "then": "force", "ended": "forced"},

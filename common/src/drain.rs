@@ -15,21 +15,21 @@ use crate::unit::UnitName;
 
 /// A machine and what becomes of the units placed on it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Progress {
+pub struct DrainProgress {
     /// The machine.
     pub machine: MachineId,
     /// Who cordoned it and how; absent when it is not cordoned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cordon: Option<Cordon>,
     /// The units that it has, or is giving up.
-    pub units: BTreeMap<UnitName, Course>,
+    pub units: BTreeMap<UnitName, DrainStatus>,
 }
 
 /// What becomes of one unit on a machine that is drained.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "course", rename_all = "kebab-case")]
 #[non_exhaustive]
-pub enum Course {
+pub enum DrainStatus {
     /// A machine takes it, and it goes there when its turn comes: only so many move at a time.
     Queued {
         /// Where it would go as things stand; it may become another machine by then.
@@ -59,7 +59,7 @@ pub enum Course {
     Stays,
 }
 
-impl Course {
+impl DrainStatus {
     /// Whether the unit is on its way, or will be without anybody's help.
     pub fn is_on_its_way(&self) -> bool {
         matches!(self, Self::Queued { .. } | Self::Moving { .. } | Self::Stopping)
@@ -71,19 +71,19 @@ impl Course {
     }
 }
 
-impl Progress {
+impl DrainProgress {
     /// Whether nothing is left but global units.
     pub fn is_done(&self) -> bool {
-        !self.units.values().any(Course::is_left)
+        !self.units.values().any(DrainStatus::is_left)
     }
 
     /// Whether nothing moves, or will move as things stand: the drain is done, or what is left is stuck.
     pub fn is_at_rest(&self) -> bool {
-        !self.units.values().any(Course::is_on_its_way)
+        !self.units.values().any(DrainStatus::is_on_its_way)
     }
 
     /// The units that keep the drain from being complete and are not on their way.
-    pub fn stuck(&self) -> impl Iterator<Item = (&UnitName, &Course)> {
+    pub fn stuck(&self) -> impl Iterator<Item = (&UnitName, &DrainStatus)> {
         self.units.iter().filter(|(_, course)| course.is_left() && !course.is_on_its_way())
     }
 
@@ -101,7 +101,7 @@ impl Progress {
     }
 }
 
-impl fmt::Display for Course {
+impl fmt::Display for DrainStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Queued { to: Some(to), stops_first: false } => {
@@ -124,16 +124,16 @@ impl fmt::Display for Course {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cordon::{AtDeadline, Drain, Hold, Holder};
+    use crate::cordon::{AtDeadline, CordonHolder, Drain, Hold};
     use crate::refusal::UnitReason;
 
-    fn progress(courses: &[(&str, Course)]) -> Progress {
+    fn progress(courses: &[(&str, DrainStatus)]) -> DrainProgress {
         let units = courses.iter().map(|(name, c)| (name.parse().unwrap(), c.clone())).collect();
-        Progress { machine: "m1".parse().unwrap(), cordon: None, units }
+        DrainProgress { machine: "m1".parse().unwrap(), cordon: None, units }
     }
 
-    fn stuck() -> Course {
-        Course::Stuck {
+    fn stuck() -> DrainStatus {
+        DrainStatus::Stuck {
             refusal: Refusal { unit: Some(UnitReason::NoMachines), machines: Vec::new() },
         }
     }
@@ -141,8 +141,8 @@ mod tests {
     #[test]
     fn global_units_keep_no_drain_from_being_done() {
         assert!(progress(&[]).is_done());
-        assert!(progress(&[("a.service", Course::Global)]).is_done());
-        for left in [stuck(), Course::Pinned, Course::Stopping] {
+        assert!(progress(&[("a.service", DrainStatus::Global)]).is_done());
+        for left in [stuck(), DrainStatus::Pinned, DrainStatus::Stopping] {
             assert!(!progress(&[("a.service", left)]).is_done());
         }
     }
@@ -150,9 +150,9 @@ mod tests {
     #[test]
     fn a_drain_rests_when_nothing_is_on_its_way() {
         let to: MachineId = "m2".parse().unwrap();
-        let moving = [("a.service", Course::Moving { to }), ("b.service", stuck())];
+        let moving = [("a.service", DrainStatus::Moving { to }), ("b.service", stuck())];
         assert!(!progress(&moving).is_at_rest());
-        let rest = progress(&[("a.service", Course::Global), ("b.service", stuck())]);
+        let rest = progress(&[("a.service", DrainStatus::Global), ("b.service", stuck())]);
         assert!(rest.is_at_rest());
         assert_eq!(rest.stuck().count(), 1);
     }
@@ -165,11 +165,14 @@ mod tests {
         };
         let mut progress = progress(&[]);
         assert_eq!(progress.ended(), None);
-        let both = [(Holder::Person, hold(None)), (Holder::Reboot, hold(Some(DrainEnd::Forced)))];
+        let both = [
+            (CordonHolder::Person, hold(None)),
+            (CordonHolder::Reboot, hold(Some(DrainEnd::Forced))),
+        ];
         progress.cordon = Some(Cordon { holds: both.into(), revision: 0 });
         assert!(progress.is_draining());
         assert_eq!(progress.ended(), None);
-        let over = [(Holder::Reboot, hold(Some(DrainEnd::Forced)))];
+        let over = [(CordonHolder::Reboot, hold(Some(DrainEnd::Forced)))];
         progress.cordon = Some(Cordon { holds: over.into(), revision: 0 });
         assert_eq!(progress.ended(), Some(DrainEnd::Forced));
     }

@@ -7,7 +7,7 @@ mod support;
 use std::collections::{BTreeMap, BTreeSet};
 
 use muster_common::decision::Decision;
-use muster_common::drain::Course;
+use muster_common::drain::DrainStatus;
 use muster_common::machine::{MachineId, RunnerKind};
 use muster_common::state::{ActiveState, DesiredState};
 use muster_common::unit::UnitName;
@@ -267,15 +267,15 @@ fn has_reason(
     asked: &Asked,
     id: &MachineId,
     name: &UnitName,
-    course: &Course,
+    course: &DrainStatus,
     tried: bool,
 ) -> bool {
     let snapshot = &cluster.snapshot;
     match course {
-        Course::Global => asked[name].0.global,
-        Course::Pinned => asked[name].0.machine_id.as_deref() == Some(id.as_str()),
-        Course::Stays => !snapshot.machines.contains_key(id),
-        Course::Stuck { refusal } => {
+        DrainStatus::Global => asked[name].0.global,
+        DrainStatus::Pinned => asked[name].0.machine_id.as_deref() == Some(id.as_str()),
+        DrainStatus::Stays => !snapshot.machines.contains_key(id),
+        DrainStatus::Stuck { refusal } => {
             let told: Vec<&MachineId> = refusal.machines.iter().map(|m| &m.machine).collect();
             let others: Vec<&MachineId> = snapshot.machines.keys().filter(|o| *o != id).collect();
             if refusal.unit.is_none() && told != others {
@@ -301,7 +301,7 @@ fn has_reason(
             };
             tried || tied(asked, name) || !others.into_iter().any(takes)
         }
-        Course::Stopping => {
+        DrainStatus::Stopping => {
             snapshot.units.get(name).is_none_or(|unit| unit.desired == DesiredState::Inactive)
         }
         _ => false,

@@ -7,16 +7,16 @@ mod killed_anywhere;
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
-use muster_common::reboot::{DueReason, Group, Journal, Phase, Strategy, Stuck, Wait};
+use muster_common::reboot::{DueReason, Group, Journal, Phase, Strategy, StuckUnit, WaitReason};
 use muster_engine::reboot::phase::{
-    Action, Asked, Drain, Hooks, HooksRan, Inhibitor, Observation, Policy, Ran, Slots, Step,
-    WhenStuck, step,
+    CommandState, DrainState, HookStates, Hooks, Inhibitor, Observation, RebootAction, RebootCall,
+    RebootPolicy, RebootStep, SlotState, WhenStuck, step,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
 
-fn policy() -> Policy {
-    Policy {
+fn policy() -> RebootPolicy {
+    RebootPolicy {
         strategy: Strategy::Lock,
         group: Group::default(),
         windows: Vec::new(),
@@ -44,12 +44,12 @@ fn calm() -> Observation {
         sessions: 0,
         failed: Vec::new(),
         last_reboot: None,
-        slots: Slots::Free,
-        check: Ran::No,
-        hooks: HooksRan::default(),
-        drain: Drain::No,
+        slots: SlotState::Free,
+        check: CommandState::No,
+        hooks: HookStates::default(),
+        drain: DrainState::No,
         cordoned: false,
-        asked: Asked::No,
+        asked: RebootCall::No,
         stopping: false,
         registered: Some(true),
         unhealthy: Vec::new(),
@@ -57,25 +57,25 @@ fn calm() -> Observation {
 }
 
 struct Host {
-    policy: Policy,
+    policy: RebootPolicy,
     seen: Observation,
     journal: Journal,
 }
 
 impl Host {
-    fn new(policy: Policy) -> Self {
+    fn new(policy: RebootPolicy) -> Self {
         let journal = Journal { boot: "first".to_owned(), ..Journal::default() };
         Self { policy, seen: calm(), journal }
     }
 
     /// A host whose reboot is due.
-    fn due(policy: Policy) -> Self {
+    fn due(policy: RebootPolicy) -> Self {
         let mut host = Self::new(policy);
         host.seen.due = vec![DueReason::RebootRequired { packages: Vec::new() }];
         host
     }
 
-    fn step(&mut self) -> Step {
+    fn step(&mut self) -> RebootStep {
         let decided = step(&self.policy, &self.journal, &self.seen);
         self.journal = decided.journal.clone();
         let again = step(&self.policy, &self.journal, &self.seen);
@@ -110,7 +110,7 @@ impl Host {
     }
 
     fn holds(&mut self) {
-        self.seen.slots = Slots::Mine { since: self.seen.wall, by_host: true };
+        self.seen.slots = SlotState::Mine { since: self.seen.wall, by_host: true };
     }
 
     /// Up to a phase, in which all is as it should be.
@@ -123,7 +123,7 @@ impl Host {
                 Phase::Locking => self.holds(),
                 Phase::Draining => {
                     self.seen.cordoned = true;
-                    self.seen.drain = Drain::Done;
+                    self.seen.drain = DrainState::Done;
                 }
                 Phase::Rebooting => {
                     self.seen.due.clear();
@@ -141,8 +141,8 @@ impl Host {
     }
 }
 
-fn full() -> Slots {
-    Slots::Full(Wait::SlotsTaken {
+fn full() -> SlotState {
+    SlotState::Full(WaitReason::SlotsTaken {
         group: Group::default(),
         max: 1,
         holders: vec!["m2".parse().unwrap()],
@@ -164,18 +164,18 @@ fn from_due_to_done() {
     host.holds();
     assert_eq!(host.says(), "draining | Drain { until: 1767874500 } | ");
     host.seen.cordoned = true;
-    host.seen.drain = Drain::Going { moving: 2, stuck: Vec::new() };
+    host.seen.drain = DrainState::Going { moving: 2, stuck: Vec::new() };
     assert_eq!(host.says(), "draining | Drain { until: 1767874500 } | draining: 2 units left");
-    host.seen.drain = Drain::Done;
+    host.seen.drain = DrainState::Done;
     assert_eq!(host.says(), "rebooting | Reboot | the host has been asked to reboot");
-    host.seen.asked = Asked::Accepted;
+    host.seen.asked = RebootCall::Accepted;
     host.seen.stopping = true;
     assert_eq!(host.says(), "rebooting |  | the host has been asked to reboot");
     host.boots("second");
     assert_eq!(host.says(), "settling | Uncordon | the machine is not registered yet");
     host.seen.cordoned = false;
     host.seen.registered = Some(true);
-    let sick = Stuck { unit: "web.service".parse().unwrap(), why: "activating".to_owned() };
+    let sick = StuckUnit { unit: "web.service".parse().unwrap(), why: "activating".to_owned() };
     host.seen.unhealthy = vec![sick];
     assert_eq!(host.says(), "settling |  | units are not well: web.service (activating)");
     host.seen.unhealthy.clear();
@@ -198,13 +198,13 @@ fn from_due_to_done() {
             Phase::Settling,
         ]
     );
-    host.seen.slots = Slots::Free;
+    host.seen.slots = SlotState::Free;
     assert_eq!(host.says(), "idle |  | ");
 }
 
 #[test]
 fn everything_in_the_way_is_said_at_once() {
-    let mut host = Host::due(Policy {
+    let mut host = Host::due(RebootPolicy {
         windows: vec!["Thu 23:00 1h30m".parse().unwrap()],
         pause: 600 * SECOND,
         ..policy()
@@ -228,29 +228,29 @@ fn everything_in_the_way_is_said_at_once() {
         "waiting |  | the host does not answer: no bus; the slot of group default taken by m2"
     );
     host.seen.inhibitors = Ok(Vec::new());
-    host.seen.slots = Slots::Free;
+    host.seen.slots = SlotState::Free;
     assert_eq!(host.says(), "locking | Acquire | ");
 }
 
 #[test]
 fn a_check_command_is_asked_last() {
-    let mut host = Host::due(Policy { check: true, ..policy() });
+    let mut host = Host::due(RebootPolicy { check: true, ..policy() });
     host.seen.slots = full();
     assert_eq!(host.says(), "waiting |  | the slot of group default taken by m2");
-    host.seen.slots = Slots::Free;
+    host.seen.slots = SlotState::Free;
     assert_eq!(host.says(), "waiting | Check | the check command is running");
-    host.seen.check = Ran::Badly("two alerts".to_owned());
+    host.seen.check = CommandState::Badly("two alerts".to_owned());
     assert_eq!(host.says(), "waiting |  | the check command said no: two alerts");
-    host.seen.check = Ran::Well;
+    host.seen.check = CommandState::Well;
     assert_eq!(host.says(), "locking | Acquire | ");
 }
 
 #[test]
 fn strategies() {
-    let mut now = Host::due(Policy { strategy: Strategy::Now, ..policy() });
-    now.seen.slots = Slots::Unknown { problem: "away".to_owned() };
+    let mut now = Host::due(RebootPolicy { strategy: Strategy::Now, ..policy() });
+    now.seen.slots = SlotState::Unknown { problem: "away".to_owned() };
     assert!(now.says().starts_with("draining | Drain"));
-    now.seen.drain = Drain::Done;
+    now.seen.drain = DrainState::Done;
     assert!(now.says().starts_with("rebooting | Reboot |"));
     now.seen.due.clear();
     now.boots("second");
@@ -258,22 +258,22 @@ fn strategies() {
     assert!(now.says().starts_with("settling |"));
     now.passes(30);
     assert_eq!(now.says(), "idle |  | ", "it needs no store to know that it holds no slot");
-    let mut off = Host::due(Policy { strategy: Strategy::Off, ..policy() });
+    let mut off = Host::due(RebootPolicy { strategy: Strategy::Off, ..policy() });
     assert_eq!(off.says(), "waiting |  | the strategy is off: it reboots by hand only");
 }
 
 #[test]
 fn what_cannot_move_is_decided_at_once() {
-    let stuck = Stuck {
+    let stuck = StuckUnit {
         unit: "db.service".parse().unwrap(),
         why: "MachineID= names this machine".to_owned(),
     };
-    let left = Drain::Going { moving: 0, stuck: vec![stuck] };
+    let left = DrainState::Going { moving: 0, stuck: vec![stuck] };
     let mut force = Host::due(policy()).at(Phase::Draining);
     force.seen.drain = left.clone();
     assert!(force.says().starts_with("rebooting | Reboot |"));
     let mut patient =
-        Host::due(Policy { stuck: WhenStuck::GiveUp, ..policy() }).at(Phase::Draining);
+        Host::due(RebootPolicy { stuck: WhenStuck::GiveUp, ..policy() }).at(Phase::Draining);
     patient.seen.cordoned = true;
     patient.seen.drain = left;
     assert_eq!(
@@ -282,8 +282,8 @@ fn what_cannot_move_is_decided_at_once() {
          machine)\" }) | given up for now: cannot be drained of db.service (MachineID= names this machine)"
     );
     patient.seen.cordoned = false;
-    patient.seen.slots = Slots::Free;
-    patient.seen.drain = Drain::No;
+    patient.seen.slots = SlotState::Free;
+    patient.seen.drain = DrainState::No;
     assert!(patient.says().starts_with("waiting |  | given up for now: cannot be drained"));
     patient.passes(300);
     assert_eq!(patient.says(), "locking | Acquire | ", "it is tried again");
@@ -298,8 +298,8 @@ fn a_drain_that_does_not_end() {
             "giving-up | Release(GaveUp { problem: \"3 units did not move away in time\" })",
         ),
     ] {
-        let mut host = Host::due(Policy { stuck, ..policy() }).at(Phase::Draining);
-        host.seen.drain = Drain::Going { moving: 3, stuck: Vec::new() };
+        let mut host = Host::due(RebootPolicy { stuck, ..policy() }).at(Phase::Draining);
+        host.seen.drain = DrainState::Going { moving: 3, stuck: Vec::new() };
         host.passes(599);
         assert!(host.says().starts_with("draining |"));
         host.passes(1);
@@ -310,9 +310,13 @@ fn a_drain_that_does_not_end() {
 
 #[test]
 fn nothing_begins_or_ends_outside_the_window() {
-    let night = Policy { windows: vec!["Thu 12:00 5m".parse().unwrap()], ..policy() };
+    let night = RebootPolicy { windows: vec!["Thu 12:00 5m".parse().unwrap()], ..policy() };
     let mut host = Host::due(night).at(Phase::Draining);
-    assert_eq!(host.step().actions, [Action::Drain { until: 1_767_873_900 }], "the window's end");
+    assert_eq!(
+        host.step().actions,
+        [RebootAction::Drain { until: 1_767_873_900 }],
+        "the window's end"
+    );
     host.passes(301);
     assert!(
         host.says()
@@ -323,31 +327,31 @@ fn nothing_begins_or_ends_outside_the_window() {
 #[test]
 fn hooks_have_their_say() {
     let all = Hooks { before_drain: true, before_reboot: true, after_boot: true };
-    let mut host = Host::due(Policy { hooks: all, ..policy() }).at(Phase::Draining);
+    let mut host = Host::due(RebootPolicy { hooks: all, ..policy() }).at(Phase::Draining);
     assert_eq!(host.says(), "draining | Hook(BeforeDrain) | the before-drain hook is running");
-    host.seen.hooks.before_drain = Ran::Well;
+    host.seen.hooks.before_drain = CommandState::Well;
     host.passes(3600);
     assert!(host.says().starts_with("draining | Drain"), "the time of the hook is not the drain's");
-    host.seen.drain = Drain::Done;
+    host.seen.drain = DrainState::Done;
     assert_eq!(
         host.says(),
         "before-reboot | Hook(BeforeReboot) | the before-reboot hook is running"
     );
-    host.seen.hooks.before_reboot = Ran::Well;
+    host.seen.hooks.before_reboot = CommandState::Well;
     assert!(host.says().starts_with("rebooting | Reboot"));
     host.boots("second");
     host.seen.registered = Some(true);
     assert_eq!(host.says(), "returned | Hook(AfterBoot) | the after-boot hook is running");
-    host.seen.hooks.after_boot = Ran::Badly("exit status 1".to_owned());
+    host.seen.hooks.after_boot = CommandState::Badly("exit status 1".to_owned());
     assert_eq!(
         host.says(),
         "returned | Hook(AfterBoot) | the after-boot hook failed: exit status 1"
     );
-    host.seen.hooks.after_boot = Ran::Well;
+    host.seen.hooks.after_boot = CommandState::Well;
     assert!(host.says().starts_with("settling |"));
 
-    let mut fails = Host::due(Policy { hooks: all, ..policy() }).at(Phase::Draining);
-    fails.seen.hooks.before_drain = Ran::Badly("exit status 7".to_owned());
+    let mut fails = Host::due(RebootPolicy { hooks: all, ..policy() }).at(Phase::Draining);
+    fails.seen.hooks.before_drain = CommandState::Badly("exit status 7".to_owned());
     assert!(fails.says().starts_with(
         "giving-up | Release(GaveUp { problem: \"the before-drain hook failed: exit status 7\" })"
     ));
@@ -357,7 +361,7 @@ fn hooks_have_their_say() {
 fn a_slot_that_was_taken_away_ends_the_attempt() {
     for phase in [Phase::Draining, Phase::Rebooting] {
         let mut host = Host::due(policy()).at(phase);
-        host.seen.slots = Slots::Free;
+        host.seen.slots = SlotState::Free;
         host.seen.cordoned = true;
         assert_eq!(host.says(), "giving-up | Uncordon | given up for now: the slot was taken away");
     }
@@ -367,7 +371,7 @@ fn a_slot_that_was_taken_away_ends_the_attempt() {
 fn a_host_that_does_not_go_down_gives_its_slot_back() {
     let mut host = Host::due(policy()).at(Phase::Rebooting);
     host.seen.cordoned = false;
-    host.seen.asked = Asked::Accepted;
+    host.seen.asked = RebootCall::Accepted;
     host.passes(599);
     assert!(host.says().starts_with("rebooting |"));
     host.passes(1);
@@ -375,14 +379,14 @@ fn a_host_that_does_not_go_down_gives_its_slot_back() {
         "giving-up | Release(GaveUp { problem: \"the host has not gone down in 10 minutes\" })"
     ));
     let mut refused = Host::due(policy()).at(Phase::Rebooting);
-    refused.seen.asked = Asked::Refused("no permission".to_owned());
+    refused.seen.asked = RebootCall::Refused("no permission".to_owned());
     assert!(refused.says().starts_with("giving-up |"));
 }
 
 #[test]
 fn a_wish_is_fulfilled_once() {
     let wish = DueReason::Requested { by: "jane".to_owned(), at: 7, because: None };
-    let mut host = Host::due(Policy { settle: Duration::ZERO, ..policy() });
+    let mut host = Host::due(RebootPolicy { settle: Duration::ZERO, ..policy() });
     host.seen.due = vec![wish.clone()];
     let mut host = host.at(Phase::Rebooting);
     host.boots("second");
@@ -398,7 +402,7 @@ fn a_wish_is_fulfilled_once() {
 fn a_mark_that_nobody_removes_makes_no_circle() {
     let mut host = Host::due(policy()).at(Phase::Releasing);
     host.seen.due = vec![DueReason::Command { output: String::new() }];
-    host.seen.slots = Slots::Free;
+    host.seen.slots = SlotState::Free;
     assert_eq!(
         host.says(),
         "waiting |  | given up for now: rebooted only just now, and it is still due"
@@ -413,19 +417,19 @@ fn a_lost_journal_is_no_free_slot() {
     host.holds();
     assert!(host.says().starts_with("settling |"), "it proves itself, then gives it back");
     let mut person = Host::new(policy());
-    person.seen.slots = Slots::Mine { since: 1, by_host: false };
+    person.seen.slots = SlotState::Mine { since: 1, by_host: false };
     assert_eq!(person.says(), "idle |  | ", "what a person took in its name is the person's");
 }
 
 #[test]
 fn a_clock_that_jumps_holds_nothing_up() {
-    let mut host = Host::due(Policy { pause: 600 * SECOND, ..policy() });
+    let mut host = Host::due(RebootPolicy { pause: 600 * SECOND, ..policy() });
     host.seen.last_reboot = Some(host.seen.wall + 315_360_000);
     assert_eq!(host.says(), "locking | Acquire | ");
     host.seen.wall -= 315_360_000;
     host.holds();
     assert!(host.says().starts_with("draining |"));
     host.seen.wall += 630_720_000;
-    host.seen.drain = Drain::Going { moving: 1, stuck: Vec::new() };
+    host.seen.drain = DrainState::Going { moving: 1, stuck: Vec::new() };
     assert!(host.says().starts_with("draining |"), "deadlines are on the boot's clock");
 }

@@ -40,7 +40,7 @@ use std::sync::Arc;
 
 use muster_common::cordon::{DrainEnd, Hold};
 use muster_common::decision::Decision;
-use muster_common::drain::Progress;
+use muster_common::drain::DrainProgress;
 use muster_common::machine::{MachineId, RunnerKind};
 use muster_common::refusal::Refusal;
 use muster_common::snapshot::{Change, Handover, Placement, Unreadable};
@@ -349,7 +349,7 @@ fn decision(decision: &Decision) -> String {
     }
 }
 
-fn courses(progress: &Progress) -> String {
+fn courses(progress: &DrainProgress) -> String {
     let mut said = String::new();
     for (name, course) in &progress.units {
         let course = course.to_string();

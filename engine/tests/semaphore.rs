@@ -8,7 +8,7 @@
 
 use std::collections::BTreeSet;
 
-use muster_common::reboot::{Group, Holder, HolderId, HolderKind, Semaphore, Wait};
+use muster_common::reboot::{Group, Holder, HolderId, HolderKind, Semaphore, WaitReason};
 use muster_engine::reboot::semaphore::{Acquire, Release, acquire, release, set_max};
 use proptest::prelude::*;
 
@@ -36,7 +36,7 @@ fn slots_are_granted_until_there_are_none() {
     };
     assert_eq!(ids(&two), ["m1", "m2"], "by id");
     assert_eq!(acquire(&group, &two, holder(2, 99)), Acquire::AlreadyHeld { since: 10 });
-    let full = Wait::SlotsTaken { group: group.clone(), max: 2, holders: vec![id(1), id(2)] };
+    let full = WaitReason::SlotsTaken { group: group.clone(), max: 2, holders: vec![id(1), id(2)] };
     assert_eq!(acquire(&group, &two, holder(3, 30)), Acquire::Wait(full));
     let Release::Freed(freed, was) = release(&two, &id(2)) else { panic!("it was held") };
     assert_eq!((ids(&freed), was.since), (vec!["m1"], 10));

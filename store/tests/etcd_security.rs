@@ -27,7 +27,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use etcd_client::{Permission, UserAddOptions};
-use muster_common::reboot::{Group, HistoryEntry, HolderKind, Outcome, Semaphore};
+use muster_common::reboot::{Group, HistoryEntry, HolderKind, Semaphore, SlotOutcome};
 use muster_store::{
     CommitOutcome, EtcdOptions, LeaseId, Op, Range, RebootGroup, Registry, Store, StoreError,
     Watch, WatchEvent, open_etcd,
@@ -303,7 +303,7 @@ async fn a_slot_is_freed_where_the_history_may_be_neither_read_nor_written() {
             kind: HolderKind::Person,
             taken: 1,
             freed: 2,
-            outcome: Outcome::Released,
+            outcome: SlotOutcome::Released,
             due: Vec::new(),
             phases: Vec::new(),
         };

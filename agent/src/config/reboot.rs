@@ -12,7 +12,7 @@ use std::time::Duration;
 use clap::Args;
 use jiff::tz::TimeZone;
 use muster_common::reboot::{Group, InvalidStrategy, Strategy};
-use muster_engine::reboot::phase::{Hooks, Policy, WhenStuck};
+use muster_engine::reboot::phase::{Hooks, RebootPolicy, WhenStuck};
 use muster_engine::reboot::window::Window;
 use serde::Deserialize;
 
@@ -326,8 +326,8 @@ impl Reboot {
     }
 
     /// What the engine is told of it.
-    pub fn policy(&self) -> Policy {
-        Policy {
+    pub fn policy(&self) -> RebootPolicy {
+        RebootPolicy {
             strategy: self.strategy,
             group: self.group.clone(),
             windows: self.windows.clone(),

@@ -10,12 +10,12 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{any, post};
 use http::{HeaderValue, Method, StatusCode, Uri};
 use muster_common::api::fleetlock::{BODY_LIMIT, HEADER, Identity, Rejection, RejectionKind};
-use muster_common::reboot::{HolderKind, Outcome};
+use muster_common::reboot::{HolderKind, SlotOutcome};
 
 use super::App;
 use super::body::read_whole;
 use super::error::json;
-use crate::reboot::{Asked, LockError, Release};
+use crate::reboot::{AcquireResult, LockError, ReleaseReport};
 use crate::stdx::errors::error_chain;
 
 /// Why a client is not answered with 200.
@@ -40,8 +40,8 @@ pub(super) fn lost_routes() -> Router<App> {
 async fn pre_reboot(State(app): State<App>, request: Request) -> Result<StatusCode, Rejected> {
     let Identity { id, group } = identity(request).await?;
     match app.lock.acquire(&group, &id, HolderKind::FleetLock, app.slot_limit).await? {
-        Asked::Held { .. } => Ok(StatusCode::OK),
-        Asked::Wait(wait) => {
+        AcquireResult::Held { .. } => Ok(StatusCode::OK),
+        AcquireResult::Wait(wait) => {
             tracing::info!(%group, %id, %wait, "a FleetLock client has to wait");
             Err(Rejected::server(RejectionKind::FailedLock, wait.to_string()))
         }
@@ -50,7 +50,9 @@ async fn pre_reboot(State(app): State<App>, request: Request) -> Result<StatusCo
 
 async fn steady_state(State(app): State<App>, request: Request) -> Result<StatusCode, Rejected> {
     let Identity { id, group } = identity(request).await?;
-    app.lock.release(&group, &id, Release::plain(Outcome::Released), app.slot_limit).await?;
+    app.lock
+        .release(&group, &id, ReleaseReport::plain(SlotOutcome::Released), app.slot_limit)
+        .await?;
     Ok(StatusCode::OK)
 }
 

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::process::Stdio;
 use std::time::Duration;
 
-use muster_engine::reboot::phase::{Hook, Ran};
+use muster_engine::reboot::phase::{CommandState, Hook};
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::{Child, Command};
@@ -60,7 +60,7 @@ pub(super) struct Commands {
     words: BTreeMap<Kind, Words>,
     timeout: Duration,
     holds: Duration,
-    ran: BTreeMap<Kind, (Ran, Instant)>,
+    ran: BTreeMap<Kind, (CommandState, Instant)>,
     running: JoinSet<(Kind, End)>,
 }
 
@@ -86,10 +86,10 @@ impl Commands {
     /// Runs one, unless it runs or its answer still holds.
     pub(super) fn run(&mut self, kind: Kind) {
         let Some(words) = self.words.get(&kind).cloned() else { return };
-        if self.state(kind) != Ran::No {
+        if self.state(kind) != CommandState::No {
             return;
         }
-        self.ran.insert(kind, (Ran::Running, Instant::now()));
+        self.ran.insert(kind, (CommandState::Running, Instant::now()));
         let timeout = self.timeout;
         self.running.spawn(async move { (kind, run(&words, timeout).await) });
     }
@@ -102,26 +102,28 @@ impl Commands {
                 let ran = match end {
                     End::Well(output) => {
                         tracing::info!(command = name, output, "has ended well");
-                        Ran::Well
+                        CommandState::Well
                     }
                     End::No(problem) | End::Not(problem) => {
                         tracing::warn!(command = name, problem, "has failed");
-                        Ran::Badly(problem)
+                        CommandState::Badly(problem)
                     }
                 };
                 self.ran.insert(kind, (ran, Instant::now()));
             }
             // Taken down by us, or broken: it is run again.
-            Some(Err(_)) => self.ran.retain(|_, (ran, _)| *ran != Ran::Running),
+            Some(Err(_)) => self.ran.retain(|_, (ran, _)| *ran != CommandState::Running),
             None => std::future::pending().await,
         }
     }
 
     /// What became of one.
-    pub(super) fn state(&self, kind: Kind) -> Ran {
-        let Some((kind, (ran, at))) = self.ran.get_key_value(&kind) else { return Ran::No };
+    pub(super) fn state(&self, kind: Kind) -> CommandState {
+        let Some((kind, (ran, at))) = self.ran.get_key_value(&kind) else {
+            return CommandState::No;
+        };
         if is_passing(*kind, ran) && at.elapsed() >= self.holds {
-            return Ran::No;
+            return CommandState::No;
         }
         ran.clone()
     }
@@ -137,16 +139,16 @@ impl Commands {
     pub(super) fn forget_hooks(&mut self) {
         if self.ran.keys().any(|kind| matches!(kind, Kind::Hook(_))) {
             self.running = JoinSet::new();
-            self.ran.retain(|kind, (ran, _)| *kind == Kind::Check && *ran != Ran::Running);
+            self.ran.retain(|kind, (ran, _)| *kind == Kind::Check && *ran != CommandState::Running);
         }
     }
 }
 
 /// Whether an answer holds for a while only: a yes of an hour ago says nothing, and a no may have become a yes.
-fn is_passing(kind: Kind, ran: &Ran) -> bool {
+fn is_passing(kind: Kind, ran: &CommandState) -> bool {
     match kind {
-        Kind::Check => matches!(ran, Ran::Well | Ran::Badly(_)),
-        Kind::Hook(hook) => hook == Hook::AfterBoot && matches!(ran, Ran::Badly(_)),
+        Kind::Check => matches!(ran, CommandState::Well | CommandState::Badly(_)),
+        Kind::Hook(hook) => hook == Hook::AfterBoot && matches!(ran, CommandState::Badly(_)),
     }
 }
 

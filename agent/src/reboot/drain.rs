@@ -4,11 +4,11 @@
 
 use std::time::Duration;
 
-use muster_common::cordon::{AtDeadline, Cordon, Drain as Order, Hold, Holder};
-use muster_common::drain::{Course, Progress};
+use muster_common::cordon::{AtDeadline, Cordon, CordonHolder, Drain, Hold};
+use muster_common::drain::{DrainProgress, DrainStatus};
 use muster_common::machine::MachineId;
-use muster_common::reboot::Stuck;
-use muster_engine::reboot::phase::{Drain, WhenStuck};
+use muster_common::reboot::StuckUnit;
+use muster_engine::reboot::phase::{DrainState, WhenStuck};
 
 use muster_engine::cluster::Cluster;
 
@@ -18,7 +18,7 @@ pub(super) fn order(now: u64, time: Duration, stuck: WhenStuck) -> Hold {
         by: String::new(),
         reason: String::new(),
         since: now,
-        drain: Some(Order {
+        drain: Some(Drain {
             began: now,
             deadline: Some(time.as_secs()),
             then: match stuck {
@@ -32,39 +32,43 @@ pub(super) fn order(now: u64, time: Duration, stuck: WhenStuck) -> Hold {
 
 /// Whether the role has cordoned a machine.
 pub(super) fn is_ours(cordon: Option<&Cordon>) -> bool {
-    cordon.is_some_and(|cordon| cordon.holds.contains_key(&Holder::Reboot))
+    cordon.is_some_and(|cordon| cordon.holds.contains_key(&CordonHolder::Reboot))
 }
 
 /// Whether the role has ordered its machine to be emptied.
 pub(super) fn is_ordered(cordon: &Cordon) -> bool {
-    cordon.holds.get(&Holder::Reboot).is_some_and(|hold| hold.drain.is_some())
+    cordon.holds.get(&CordonHolder::Reboot).is_some_and(|hold| hold.drain.is_some())
 }
 
 /// How far the machine is drained. Units that are global or name this machine stay: they go down and come back with it.
-pub(super) fn progress(cluster: &mut Cluster, machine: &MachineId) -> Drain {
+pub(super) fn progress(cluster: &mut Cluster, machine: &MachineId) -> DrainState {
     if !cluster.snapshot().cordons.get(machine).is_some_and(is_ordered) {
-        return Drain::No;
+        return DrainState::No;
     }
     tell(&cluster.drain(machine))
 }
 
 /// The leader's account in the phases' words.
-fn tell(progress: &Progress) -> Drain {
+fn tell(progress: &DrainProgress) -> DrainState {
     let (mut moving, mut stuck) = (0, Vec::new());
     for (unit, course) in &progress.units {
         let why = match course {
-            Course::Global | Course::Pinned => continue,
+            DrainStatus::Global | DrainStatus::Pinned => continue,
             course if course.is_on_its_way() => {
                 moving += 1;
                 continue;
             }
             // The leader has come to the deadline and has given up, a moment before us.
-            Course::Stays => "it did not move away in time".to_owned(),
+            DrainStatus::Stays => "it did not move away in time".to_owned(),
             course => course.to_string(),
         };
-        stuck.push(Stuck { unit: unit.clone(), why });
+        stuck.push(StuckUnit { unit: unit.clone(), why });
     }
-    if moving == 0 && stuck.is_empty() { Drain::Done } else { Drain::Going { moving, stuck } }
+    if moving == 0 && stuck.is_empty() {
+        DrainState::Done
+    } else {
+        DrainState::Going { moving, stuck }
+    }
 }
 
 #[cfg(test)]
@@ -73,28 +77,28 @@ mod tests {
 
     use super::*;
 
-    fn of(courses: &[(&str, Course)]) -> Drain {
+    fn of(courses: &[(&str, DrainStatus)]) -> DrainState {
         let units = courses.iter().map(|(name, c)| (name.parse().unwrap(), c.clone())).collect();
-        tell(&Progress { machine: "m1".parse().unwrap(), cordon: None, units })
+        tell(&DrainProgress { machine: "m1".parse().unwrap(), cordon: None, units })
     }
 
     #[test]
     fn what_stays_by_its_nature_does_not_hold_a_reboot_up() {
-        assert_eq!(of(&[]), Drain::Done);
-        let stays = [("a.service", Course::Global), ("b.service", Course::Pinned)];
-        assert_eq!(of(&stays), Drain::Done);
+        assert_eq!(of(&[]), DrainState::Done);
+        let stays = [("a.service", DrainStatus::Global), ("b.service", DrainStatus::Pinned)];
+        assert_eq!(of(&stays), DrainState::Done);
     }
 
     #[test]
     fn what_moves_is_counted_and_what_does_not_is_named() {
         let refusal = Refusal::of(UnitReason::NoMachines);
         let all = [
-            ("a.service", Course::Moving { to: "m2".parse().unwrap() }),
-            ("b.service", Course::Stopping),
-            ("c.service", Course::Stuck { refusal: refusal.clone() }),
-            ("d.service", Course::Stays),
+            ("a.service", DrainStatus::Moving { to: "m2".parse().unwrap() }),
+            ("b.service", DrainStatus::Stopping),
+            ("c.service", DrainStatus::Stuck { refusal: refusal.clone() }),
+            ("d.service", DrainStatus::Stays),
         ];
-        let Drain::Going { moving: 2, stuck } = of(&all) else { panic!("{:?}", of(&all)) };
+        let DrainState::Going { moving: 2, stuck } = of(&all) else { panic!("{:?}", of(&all)) };
         let told: Vec<String> = stuck.iter().map(ToString::to_string).collect();
         let refused = format!("c.service ({refusal})");
         assert_eq!(told, [&*refused, "d.service (it did not move away in time)"]);

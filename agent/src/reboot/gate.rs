@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 
 use muster_common::decision::Decision;
 use muster_common::machine::MachineId;
-use muster_common::reboot::Stuck;
+use muster_common::reboot::StuckUnit;
 use muster_common::snapshot::{Placement, Snapshot};
 use muster_common::state::{ActiveState, DesiredState, ObservedState};
 use muster_common::unit::UnitName;
@@ -28,7 +28,7 @@ pub(super) struct Gate {
     /// Whether the machine is registered, in this boot.
     pub(super) registered: bool,
     /// Units that are not as they should be.
-    pub(super) unhealthy: Vec<Stuck>,
+    pub(super) unhealthy: Vec<StuckUnit>,
 }
 
 /// Looks at the cluster.
@@ -50,7 +50,7 @@ pub(super) fn look(cluster: &mut Cluster, machine: &MachineId, boot: &str) -> Ga
         };
         unhealthy.entry(unit.clone()).or_insert_with(|| why.to_owned());
     }
-    let unhealthy = unhealthy.into_iter().map(|(unit, why)| Stuck { unit, why }).collect();
+    let unhealthy = unhealthy.into_iter().map(|(unit, why)| StuckUnit { unit, why }).collect();
     Gate { registered, unhealthy }
 }
 

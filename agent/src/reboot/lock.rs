@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use backon::{BackoffBuilder as _, ExponentialBuilder};
 use muster_common::reboot::{
-    DueReason, Group, HistoryEntry, Holder, HolderId, HolderKind, Outcome, PhaseSpan, Semaphore,
-    Wait,
+    DueReason, Group, HistoryEntry, Holder, HolderId, HolderKind, PhaseSpan, Semaphore,
+    SlotOutcome, WaitReason,
 };
 use muster_common::snapshot::Unreadable;
 use muster_engine::reboot::semaphore;
@@ -33,9 +33,9 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(250);
 
 /// Takes slots and gives them back, for everyone on this machine who does. Cheap to clone; all clones share their turns.
 #[derive(Clone)]
-pub struct Lock(Arc<Inner>);
+pub struct Lock(Arc<LockState>);
 
-struct Inner {
+struct LockState {
     registry: Registry,
     follower: Arc<Follower>,
     turns: Mutex<BTreeMap<Group, Arc<tokio::sync::Mutex<()>>>>,
@@ -51,7 +51,7 @@ impl std::fmt::Debug for Lock {
 
 /// The answer to who wants a slot.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Asked {
+pub enum AcquireResult {
     /// It is the asker's, since then; `anew`: just now, otherwise it was before.
     Held {
         /// Seconds since the Unix epoch.
@@ -60,12 +60,12 @@ pub enum Asked {
         anew: bool,
     },
     /// Not now, and why.
-    Wait(Wait),
+    Wait(WaitReason),
 }
 
 /// The answer to who gives a slot back.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Released {
+pub enum ReleaseResult {
     /// It is free; that was the holder.
     Freed(Holder),
     /// Nobody of that id held one, which is as good.
@@ -74,18 +74,18 @@ pub enum Released {
 
 /// What is to be remembered of a slot that is given back.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Release {
+pub struct ReleaseReport {
     /// How its holding ended.
-    pub outcome: Outcome,
+    pub outcome: SlotOutcome,
     /// Why the reboot was due, where the holder tells.
     pub due: Vec<DueReason>,
     /// The phases it went through, where the holder tells.
     pub phases: Vec<PhaseSpan>,
 }
 
-impl Release {
+impl ReleaseReport {
     /// Of a holder that tells nothing of itself.
-    pub fn plain(outcome: Outcome) -> Self {
+    pub fn plain(outcome: SlotOutcome) -> Self {
         Self { outcome, due: Vec::new(), phases: Vec::new() }
     }
 }
@@ -136,7 +136,7 @@ pub enum LockError {
 }
 
 /// What one decision on a semaphore comes to.
-enum Decided<T> {
+enum SlotDecision<T> {
     /// Nothing is to be written; this is the answer.
     Answer(T),
     /// This is to be written, with what has ended; then this is the answer.
@@ -149,7 +149,7 @@ impl Lock {
         let mut configured: BTreeSet<Group> = configured.into_iter().collect();
         configured.insert(Group::default());
         let follower = Arc::new(Follower::new(registry.clone(), configured));
-        Self(Arc::new(Inner { registry, follower, turns: Mutex::default() }))
+        Self(Arc::new(LockState { registry, follower, turns: Mutex::default() }))
     }
 
     /// Takes a slot for `id`. Asking again while it is held is granted again. Answers within `limit`.
@@ -159,22 +159,22 @@ impl Lock {
         id: &HolderId,
         kind: HolderKind,
         limit: Duration,
-    ) -> Result<Asked, LockError> {
+    ) -> Result<AcquireResult, LockError> {
         let since = unix_seconds();
         let settled = self.settle(group, limit, |found| {
             let wanted = Holder { id: id.clone(), kind, since };
             Ok(match semaphore::acquire(group, &self.existing(group, found)?, wanted) {
                 semaphore::Acquire::Grant(next) => {
-                    Decided::Write(next, None, Asked::Held { since, anew: true })
+                    SlotDecision::Write(next, None, AcquireResult::Held { since, anew: true })
                 }
                 semaphore::Acquire::AlreadyHeld { since } => {
-                    Decided::Answer(Asked::Held { since, anew: false })
+                    SlotDecision::Answer(AcquireResult::Held { since, anew: false })
                 }
-                semaphore::Acquire::Wait(wait) => Decided::Answer(Asked::Wait(wait)),
+                semaphore::Acquire::Wait(wait) => SlotDecision::Answer(AcquireResult::Wait(wait)),
             })
         });
         let asked = settled.await?;
-        if matches!(asked, Asked::Held { anew: true, .. }) {
+        if matches!(asked, AcquireResult::Held { anew: true, .. }) {
             tracing::info!(%group, %id, %kind, "a slot was taken");
         }
         Ok(asked)
@@ -185,12 +185,12 @@ impl Lock {
         &self,
         group: &Group,
         id: &HolderId,
-        ended: Release,
+        ended: ReleaseReport,
         limit: Duration,
-    ) -> Result<Released, LockError> {
+    ) -> Result<ReleaseResult, LockError> {
         let settled = self.settle(group, limit, |found| {
             Ok(match semaphore::release(&self.existing(group, found)?, id) {
-                semaphore::Release::NotHeld => Decided::Answer(Released::NotHeld),
+                semaphore::Release::NotHeld => SlotDecision::Answer(ReleaseResult::NotHeld),
                 semaphore::Release::Freed(next, holder) => {
                     let entry = HistoryEntry {
                         id: holder.id.clone(),
@@ -201,12 +201,12 @@ impl Lock {
                         due: ended.due.clone(),
                         phases: ended.phases.clone(),
                     };
-                    Decided::Write(next, Some(entry), Released::Freed(holder))
+                    SlotDecision::Write(next, Some(entry), ReleaseResult::Freed(holder))
                 }
             })
         });
         let released = settled.await?;
-        if let Released::Freed(Holder { kind, since, .. }) = &released {
+        if let ReleaseResult::Freed(Holder { kind, since, .. }) = &released {
             tracing::info!(%group, %id, %kind, since, outcome = %ended.outcome, "a slot was freed");
         }
         Ok(released)
@@ -225,8 +225,8 @@ impl Lock {
                 self.existing(group, found).unwrap_or(Semaphore { max: 0, holders: vec![] });
             let old = known.max;
             Ok(match found {
-                Some(found) if found.semaphore.max == max => Decided::Answer(old),
-                _ => Decided::Write(semaphore::set_max(&known, max), None, old),
+                Some(found) if found.semaphore.max == max => SlotDecision::Answer(old),
+                _ => SlotDecision::Write(semaphore::set_max(&known, max), None, old),
             })
         })
         .await
@@ -303,7 +303,7 @@ impl Lock {
         &self,
         group: &Group,
         limit: Duration,
-        mut decide: impl FnMut(Option<&RebootGroup>) -> Result<Decided<T>, LockError>,
+        mut decide: impl FnMut(Option<&RebootGroup>) -> Result<SlotDecision<T>, LockError>,
     ) -> Result<T, LockError> {
         let deadline = Instant::now() + limit;
         let turn = self.turn(group);
@@ -337,13 +337,13 @@ impl Lock {
         &self,
         group: &Group,
         deadline: Instant,
-        decide: &mut impl FnMut(Option<&RebootGroup>) -> Result<Decided<T>, LockError>,
+        decide: &mut impl FnMut(Option<&RebootGroup>) -> Result<SlotDecision<T>, LockError>,
     ) -> Result<Option<T>, LockError> {
         let registry = &self.0.registry;
         let found = self.ask(group, deadline, registry.reboot_group(group)).await?;
         let (next, ended, answer) = match decide(found.as_ref())? {
-            Decided::Answer(answer) => return Ok(Some(answer)),
-            Decided::Write(next, ended, answer) => (next, ended, answer),
+            SlotDecision::Answer(answer) => return Ok(Some(answer)),
+            SlotDecision::Write(next, ended, answer) => (next, ended, answer),
         };
         let revision = found.map_or(0, |found| found.revision);
         let decided = RebootGroup { group: group.clone(), semaphore: next, revision };

@@ -29,6 +29,6 @@ pub mod role;
 
 pub use follower::Latest;
 pub use groups::gauges;
-pub use lock::{Asked, GroupStatus, Lock, LockError, Release, Released};
+pub use lock::{AcquireResult, GroupStatus, Lock, LockError, ReleaseReport, ReleaseResult};
 pub use logind::Logind;
 pub use metrics::Phases;

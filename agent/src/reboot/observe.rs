@@ -4,8 +4,10 @@
 //! machine asks nobody anything. What was not asked for is told as the worst it could be.
 
 use muster_common::reboot::Phase;
-use muster_common::reboot::{Holder, HolderKind, Outcome};
-use muster_engine::reboot::phase::{Drain, Hook, HooksRan, Inhibitor, Observation, Slots};
+use muster_common::reboot::{Holder, HolderKind, SlotOutcome};
+use muster_engine::reboot::phase::{
+    DrainState, Hook, HookStates, Inhibitor, Observation, SlotState,
+};
 use muster_engine::reboot::semaphore;
 
 use super::commands::Kind;
@@ -51,9 +53,9 @@ impl Role {
             slots: self
                 .slots
                 .clone()
-                .unwrap_or_else(|| Slots::Unknown { problem: "not read yet".to_owned() }),
+                .unwrap_or_else(|| SlotState::Unknown { problem: "not read yet".to_owned() }),
             check: self.commands.state(Kind::Check),
-            hooks: HooksRan {
+            hooks: HookStates {
                 before_drain: self.commands.state(Kind::Hook(Hook::BeforeDrain)),
                 before_reboot: self.commands.state(Kind::Hook(Hook::BeforeReboot)),
                 after_boot: self.commands.state(Kind::Hook(Hook::AfterBoot)),
@@ -81,19 +83,19 @@ impl Role {
                     LockError::StoreAway { source: Some(source), .. } => error_chain(source),
                     other => error_chain(other),
                 };
-                self.slots = Some(Slots::Unknown { problem });
+                self.slots = Some(SlotState::Unknown { problem });
                 return;
             }
         };
         let wanted = Holder { id: self.id.clone(), kind: HolderKind::Host, since: 0 };
         self.slots = Some(match found.holder(&self.id) {
             Some(holder) => {
-                Slots::Mine { since: holder.since, by_host: holder.kind == HolderKind::Host }
+                SlotState::Mine { since: holder.since, by_host: holder.kind == HolderKind::Host }
             }
             None => match semaphore::acquire(group, &found, wanted) {
-                semaphore::Acquire::Wait(wait) => Slots::Full(wait),
+                semaphore::Acquire::Wait(wait) => SlotState::Full(wait),
                 semaphore::Acquire::Grant(_) | semaphore::Acquire::AlreadyHeld { .. } => {
-                    Slots::Free
+                    SlotState::Free
                 }
             },
         });
@@ -102,8 +104,9 @@ impl Role {
             if let Ok(history) = self.parts.lock.history(group, LIMIT).await {
                 let reboots = history.iter().filter(|entry| {
                     // A FleetLock client gives its slot back after its reboot.
-                    entry.outcome == Outcome::Rebooted
-                        || entry.outcome == Outcome::Released && entry.kind == HolderKind::FleetLock
+                    entry.outcome == SlotOutcome::Rebooted
+                        || entry.outcome == SlotOutcome::Released
+                            && entry.kind == HolderKind::FleetLock
                 });
                 self.last_reboot = reboots.map(|entry| entry.freed).max();
             }
@@ -118,21 +121,21 @@ impl Role {
         }
     }
 
-    async fn look_at_drain(&mut self) -> Drain {
+    async fn look_at_drain(&mut self) -> DrainState {
         if !self.parts.agent {
             // Nothing on this machine is the cluster's.
-            return Drain::Done;
+            return DrainState::Done;
         }
         if !matches!(self.journal.phase, Phase::Locking | Phase::Draining) {
-            return Drain::No;
+            return DrainState::No;
         }
         if let Err(problem) = self.open_reader().await {
-            return Drain::Unknown { problem };
+            return DrainState::Unknown { problem };
         }
         let machine = &self.parts.machine;
-        self.reader
-            .as_ref()
-            .map_or(Drain::No, |reader| reader.decide(|cluster| drain::progress(cluster, machine)))
+        self.reader.as_ref().map_or(DrainState::No, |reader| {
+            reader.decide(|cluster| drain::progress(cluster, machine))
+        })
     }
 
     /// Whether the machine is well. What cannot be told is not.

@@ -2,7 +2,7 @@
 //!
 //! Owns what belongs to a group. Pure: it reads nothing and decides nothing.
 
-use muster_common::api::reboot::{GroupSlots, Host, Reboots, Wish};
+use muster_common::api::reboot::{GroupSlots, RebootHost, RebootWish, Reboots};
 use muster_common::machine::MachineId;
 use muster_common::reboot::Group;
 use muster_store::RebootRecords;
@@ -36,10 +36,10 @@ pub fn tell(
         revision: records.revision,
         groups: groups.map(|(name, slots)| GroupSlots::new(name.clone(), slots.clone())).collect(),
         hosts: hosts
-            .map(|(id, status)| Host { machine: id.clone(), status: status.clone() })
+            .map(|(id, status)| RebootHost { machine: id.clone(), status: status.clone() })
             .collect(),
         requests: requests
-            .map(|(id, request)| Wish { machine: id.clone(), request: request.clone() })
+            .map(|(id, request)| RebootWish { machine: id.clone(), request: request.clone() })
             .collect(),
         unreadable: records.unreadable.clone(),
         machines: Vec::new(),

@@ -4,8 +4,8 @@
 
 use std::time::Duration;
 
-use muster_common::reboot::{DueReason, HostStatus, Journal, Wait};
-use muster_engine::reboot::phase::Policy;
+use muster_common::reboot::{DueReason, HostStatus, Journal, WaitReason};
+use muster_engine::reboot::phase::RebootPolicy;
 
 /// How long the store may take to take a status. Nothing waits for it longer: what must not be lost is on disk.
 pub(super) const LIMIT: Duration = Duration::from_secs(2);
@@ -14,7 +14,12 @@ pub(super) const LIMIT: Duration = Duration::from_secs(2);
 const WANDERS: u64 = 2;
 
 /// How far the machine is.
-pub(super) fn status(policy: &Policy, journal: &Journal, waits: &[Wait], boot: &str) -> HostStatus {
+pub(super) fn status(
+    policy: &RebootPolicy,
+    journal: &Journal,
+    waits: &[WaitReason],
+    boot: &str,
+) -> HostStatus {
     HostStatus {
         group: policy.group.clone(),
         strategy: policy.strategy,
@@ -36,7 +41,7 @@ pub(super) fn alike(before: &HostStatus, now: &HostStatus) -> bool {
         && before.waits.iter().zip(&now.waits).all(|(before, now)| same(before, now))
 }
 
-fn same(before: &Wait, now: &Wait) -> bool {
+fn same(before: &WaitReason, now: &WaitReason) -> bool {
     if before == now {
         return true;
     }
@@ -44,7 +49,7 @@ fn same(before: &Wait, now: &Wait) -> bool {
         (Some(before), Some(now)) => before.abs_diff(now) <= WANDERS,
         _ => false,
     };
-    let form = |wait: &Wait| {
+    let form = |wait: &WaitReason| {
         let mut form = serde_json::to_value(wait).unwrap_or_default();
         if let Some(fields) = form.as_object_mut() {
             fields.remove("until");
@@ -70,11 +75,11 @@ mod tests {
 
     #[test]
     fn a_time_that_wanders_is_no_news() {
-        let at = |waits: Vec<Wait>| HostStatus { waits, ..HostStatus::default() };
-        let settling = |until| at(vec![Wait::Settling { until }]);
+        let at = |waits: Vec<WaitReason>| HostStatus { waits, ..HostStatus::default() };
+        let settling = |until| at(vec![WaitReason::Settling { until }]);
         assert!(alike(&settling(100), &settling(102)));
         assert!(!alike(&settling(100), &settling(103)));
-        let draining = |left, until| at(vec![Wait::Draining { left, until }]);
+        let draining = |left, until| at(vec![WaitReason::Draining { left, until }]);
         assert!(alike(&draining(2, 100), &draining(2, 101)));
         assert!(!alike(&draining(2, 100), &draining(1, 100)));
         assert!(!alike(&settling(100), &at(vec![])));

@@ -7,12 +7,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use muster_common::cordon::Holder as CordonHolder;
+use muster_common::cordon::CordonHolder;
 use muster_common::machine::MachineId;
 use muster_common::reboot::{
-    DueReason, Group, HolderId, HolderKind, HostStatus, Journal, Outcome, Phase, Wait,
+    DueReason, Group, HolderId, HolderKind, HostStatus, Journal, Phase, SlotOutcome, WaitReason,
 };
-use muster_engine::reboot::phase::{Action, Asked, Policy, Step, step};
+use muster_engine::reboot::phase::{RebootAction, RebootCall, RebootPolicy, RebootStep, step};
 use muster_store::{RebootNews, RebootScope, Registry, RegistryError};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -21,7 +21,7 @@ use super::commands::{Commands, Kind};
 use super::due::Due;
 use super::host::Host;
 use super::journal::Disk;
-use super::lock::{Lock, LockError, Release};
+use super::lock::{Lock, LockError, ReleaseReport};
 use super::{drain, publish};
 use crate::config::Reboot;
 use crate::stdx::errors::error_chain;
@@ -73,16 +73,16 @@ pub async fn run(parts: Parts, shutdown: CancellationToken) {
 /// What is known besides the journal, and would be lost with the daemon.
 pub(super) struct Role {
     pub(super) parts: Parts,
-    pub(super) policy: Policy,
+    pub(super) policy: RebootPolicy,
     pub(super) id: HolderId,
     pub(super) boot: String,
     pub(super) journal: Journal,
     pub(super) due: Due,
     pub(super) commands: Commands,
     /// The request to reboot, in this phase.
-    pub(super) asked: Asked,
+    pub(super) asked: RebootCall,
     /// The slots of the group as last read; `None`: to be read.
-    pub(super) slots: Option<muster_engine::reboot::phase::Slots>,
+    pub(super) slots: Option<muster_engine::reboot::phase::SlotState>,
     /// When the group's last machine had rebooted.
     pub(super) last_reboot: Option<u64>,
     /// The cluster, while it is looked at.
@@ -126,7 +126,7 @@ impl Role {
             journal,
             due,
             commands: Commands::new(&parts.config),
-            asked: Asked::No,
+            asked: RebootCall::No,
             slots: None,
             last_reboot: None,
             reader: None,
@@ -159,7 +159,7 @@ impl Role {
                 }
                 Err(problem) => {
                     tracing::error!(problem, "nothing is done about the reboot");
-                    self.publish(&[Wait::HostAway { problem }]).await;
+                    self.publish(&[WaitReason::HostAway { problem }]).await;
                     Some(RETRY)
                 }
             };
@@ -169,7 +169,7 @@ impl Role {
     }
 
     /// Keeps what was decided, before anything of it is done.
-    fn keep(&mut self, decided: &Step) -> Result<(), String> {
+    fn keep(&mut self, decided: &RebootStep) -> Result<(), String> {
         if decided.journal == self.journal {
             return Ok(());
         }
@@ -186,7 +186,7 @@ impl Role {
 
     /// Forgets what says nothing in a phase.
     fn entered(&mut self, phase: Phase) {
-        self.asked = Asked::No;
+        self.asked = RebootCall::No;
         if is_before(phase) {
             self.commands.forget_hooks();
             self.reader = None;
@@ -198,7 +198,7 @@ impl Role {
     }
 
     /// Publishes how far it is. Whether that is in the store now.
-    async fn publish(&mut self, waits: &[Wait]) -> bool {
+    async fn publish(&mut self, waits: &[WaitReason]) -> bool {
         let status = publish::status(&self.policy, &self.journal, waits, &self.boot);
         self.parts.told.send_replace(status.clone());
         if self.published.as_ref().is_some_and(|before| publish::alike(before, &status)) {
@@ -218,7 +218,7 @@ impl Role {
         false
     }
 
-    async fn carry_out(&mut self, decided: &Step) -> Done {
+    async fn carry_out(&mut self, decided: &RebootStep) -> Done {
         let mut done = Done::Nothing;
         for action in &decided.actions {
             done = done.max(self.act(action).await);
@@ -226,20 +226,20 @@ impl Role {
         done
     }
 
-    async fn act(&mut self, action: &Action) -> Done {
+    async fn act(&mut self, action: &RebootAction) -> Done {
         match action {
-            Action::Check => self.start(Kind::Check),
-            Action::Hook(hook) => self.start(Kind::Hook(*hook)),
-            Action::Warn { at } => self.warn(*at).await,
-            Action::Unwarn => self.unwarn().await,
-            Action::Acquire => {
+            RebootAction::Check => self.start(Kind::Check),
+            RebootAction::Hook(hook) => self.start(Kind::Hook(*hook)),
+            RebootAction::Warn { at } => self.warn(*at).await,
+            RebootAction::Unwarn => self.unwarn().await,
+            RebootAction::Acquire => {
                 let lock = self.parts.lock.clone();
                 let (group, kind) = (&self.policy.group, HolderKind::Host);
                 let asked = lock.acquire(group, &self.id, kind, LIMIT).await;
                 self.after_lock(asked, "take a slot")
             }
-            Action::Release(outcome) => {
-                let ended = Release {
+            RebootAction::Release(outcome) => {
+                let ended = ReleaseReport {
                     outcome: outcome.clone(),
                     due: self.journal.due.clone(),
                     phases: self.journal.passed.clone(),
@@ -248,18 +248,18 @@ impl Role {
                 let released = lock.release(&self.policy.group, &self.id, ended, LIMIT).await;
                 self.after_lock(released, "give the slot back")
             }
-            Action::Drain { until } => self.drain(*until).await,
-            Action::Uncordon => {
+            RebootAction::Drain { until } => self.drain(*until).await,
+            RebootAction::Uncordon => {
                 let registry = &self.parts.registry;
                 let uncordoned =
                     registry.uncordon(&self.parts.machine, &CordonHolder::Reboot).await;
                 after(uncordoned, "take units again")
             }
-            Action::Fulfil => {
+            RebootAction::Fulfil => {
                 let wishes = self.journal.due.clone();
                 self.fulfil(&wishes).await
             }
-            Action::Reboot => self.reboot().await,
+            RebootAction::Reboot => self.reboot().await,
         }
     }
 
@@ -314,16 +314,16 @@ impl Role {
     }
 
     async fn reboot(&mut self) -> Done {
-        if self.asked != Asked::No {
+        if self.asked != RebootCall::No {
             return Done::Nothing;
         }
         tracing::info!("asking the machine to reboot");
         match self.parts.host.reboot().await {
-            Ok(()) => self.asked = Asked::Accepted,
+            Ok(()) => self.asked = RebootCall::Accepted,
             Err(error) => {
                 let problem = error_chain(&error);
                 tracing::warn!(problem, "the machine does not reboot");
-                self.asked = Asked::Refused(problem);
+                self.asked = RebootCall::Refused(problem);
             }
         }
         Done::Something
@@ -358,7 +358,7 @@ impl Role {
     }
 
     /// How long nothing is to be done unless something happens; `None`: for ever.
-    fn pause(&self, decided: &Step, again: Option<Duration>) -> Option<Duration> {
+    fn pause(&self, decided: &RebootStep, again: Option<Duration>) -> Option<Duration> {
         let due = self.journal.phase != Phase::Idle;
         [
             again,
@@ -387,7 +387,7 @@ impl Role {
             () = self.commands.ended() => {}
             news = self.group_news.recv() => match news {
                 Some(RebootNews::Lost { problem }) => {
-                    let lost = muster_engine::reboot::phase::Slots::Unknown { problem };
+                    let lost = muster_engine::reboot::phase::SlotState::Unknown { problem };
                     self.slots = Some(lost);
                 }
                 Some(_) => self.slots = None,
@@ -415,7 +415,7 @@ impl Role {
         }
         if let Some(group) = self.left.clone() {
             let problem = format!("the machine is of group {} now", self.policy.group);
-            let ended = Release::plain(Outcome::GaveUp { problem });
+            let ended = ReleaseReport::plain(SlotOutcome::GaveUp { problem });
             match self.parts.lock.release(&group, &self.id, ended, LIMIT).await {
                 Ok(_) | Err(LockError::UnknownGroup { .. }) => {}
                 Err(error) => {

@@ -26,7 +26,7 @@ async fn a_machine_is_cordoned_and_uncordoned_by_a_person_and_only_for_that_pers
         (&json!("cordoned"), &json!("by ann (disk)"))
     );
 
-    let holder = muster_common::cordon::Holder::Reboot;
+    let holder = muster_common::cordon::CordonHolder::Reboot;
     let hold = muster_common::cordon::Hold::default();
     cluster.registry.cordon(&cluster.presence.machine, &holder, hold).await.unwrap();
     let answer = ask("uncordon", json!({})).await;

@@ -1,6 +1,6 @@
 //! Reboots by hand: slots taken, freed and counted, machines asked to reboot, and what is told of it all.
 
-use muster_common::reboot::{HolderKind, HostStatus, Phase, Wait};
+use muster_common::reboot::{HolderKind, HostStatus, Phase, WaitReason};
 
 use super::*;
 
@@ -167,7 +167,7 @@ async fn the_status_of_a_group_is_that_of_its_hosts() {
     let cluster = cluster().await;
     cluster.reboot("max", json!({"group": "web", "max": 1})).await;
     let mut waiting = host("web", Phase::Waiting);
-    let taken = Wait::SlotsTaken {
+    let taken = WaitReason::SlotsTaken {
         group: "web".parse().unwrap(),
         max: 1,
         holders: vec!["m2".parse().unwrap()],

@@ -1,6 +1,6 @@
 //! The role beside a daemon's core that has units to run: drained before, well after.
 
-use muster_common::reboot::{HostStatus, Outcome, Phase};
+use muster_common::reboot::{HostStatus, Phase, SlotOutcome};
 use muster_common::snapshot::Snapshot;
 use muster_common::state::DesiredState;
 use muster_store::Registry;
@@ -86,7 +86,7 @@ async fn the_slot_is_kept_until_every_unit_is_back() {
     );
     let history = alone.machine.history().await;
     let ended: Vec<_> = history.iter().map(|entry| entry.outcome.clone()).collect();
-    assert_eq!(ended, [Outcome::Rebooted]);
+    assert_eq!(ended, [SlotOutcome::Rebooted]);
     assert!(!alone.is_cordoned().await);
     core.stop().await;
 }

@@ -1,7 +1,7 @@
 //! What holds the role up, and that it goes on when that is over.
 
 use muster_common::reboot::{
-    Group, Holder, HolderKind, HostStatus, Outcome, Phase, Semaphore, Wait,
+    Group, Holder, HolderKind, HostStatus, Phase, Semaphore, SlotOutcome, WaitReason,
 };
 use muster_engine::reboot::phase::Inhibitor;
 use muster_store::RebootGroup;
@@ -78,7 +78,7 @@ async fn a_check_that_says_no_is_told_with_its_words() {
     let machine = Machine::new("check = [\"/bin/sh\", \"-c\", \"echo disk is full >&2; exit 1\"]");
     machine.wish("anna", 1).await;
     let _role = machine.start();
-    let refused = |wait: &Wait| matches!(wait, Wait::CheckRefused { .. });
+    let refused = |wait: &WaitReason| matches!(wait, WaitReason::CheckRefused { .. });
     let status = machine.until("refuses", |status| status.waits.iter().any(refused)).await;
     assert_eq!(
         status.waits[0].to_string(),
@@ -120,7 +120,7 @@ async fn a_hook_that_fails_gives_the_slot_back_and_is_tried_again() {
     let history = machine.history().await;
     assert_eq!(
         history[0].outcome,
-        Outcome::GaveUp {
+        SlotOutcome::GaveUp {
             problem: "the before-drain hook failed: not yet (exit status: 1)".to_owned()
         }
     );
@@ -134,7 +134,7 @@ async fn a_machine_that_refuses_to_reboot_gives_the_slot_back() {
     machine.wish("anna", 1).await;
     let _role = machine.start();
     let given_up = |status: &HostStatus| {
-        status.phase == Phase::Waiting && matches!(status.waits[..], [Wait::Retry { .. }])
+        status.phase == Phase::Waiting && matches!(status.waits[..], [WaitReason::Retry { .. }])
     };
     let status = machine.until("gives up", given_up).await;
     assert_eq!(
@@ -190,7 +190,7 @@ async fn a_lost_journal_is_found_again_in_the_store() {
     machine.registry.withdraw_reboot(&machine.id(), None).await.unwrap();
     let _role = machine.start();
     machine.comes_to_rest().await;
-    assert_eq!(machine.history().await[0].outcome, Outcome::Rebooted);
+    assert_eq!(machine.history().await[0].outcome, SlotOutcome::Rebooted);
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 //! | request | body | answer |
 //! | --- | --- | --- |
 //! | `POST /v1/machines/ID/drain` | [`DrainRequest`] | 200 [`DrainAnswer`] |
-//! | `GET /v1/machines/ID/drain` | | 200 [`Progress`] |
+//! | `GET /v1/machines/ID/drain` | | 200 [`DrainProgress`] |
 //! | `GET /v1/machines/ID/drain/events?revision=N` | | server-sent events, each with a [`DrainEvent`] as its data; the stream ends when the drain does |
 //!
 //! `ID` is a whole machine id; 404 when nothing is known of it. A drain is called off by uncordoning the machine
@@ -12,7 +12,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::cordon::AtDeadline;
-use crate::drain::Progress;
+use crate::drain::DrainProgress;
 use crate::machine::Machine;
 use crate::text::FreeText;
 use crate::unit::UnitName;
@@ -42,7 +42,7 @@ pub struct DrainRequest {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DrainAnswer {
     /// What becomes of each unit on the machine, or what would.
-    pub progress: Progress,
+    pub progress: DrainProgress,
     /// Store revision of the order, for the stream of events; 0 when it was only rehearsed.
     #[serde(default)]
     pub revision: u64,
@@ -56,7 +56,7 @@ pub enum DrainEvent {
     /// How far the drain has come: told at the beginning, and whenever it changes.
     Progress {
         /// All of it.
-        progress: Progress,
+        progress: DrainProgress,
     },
     /// A unit has left the machine.
     Left {
@@ -79,7 +79,7 @@ mod tests {
     use serde_json::{from_value, json};
 
     use super::*;
-    use crate::drain::Course;
+    use crate::drain::DrainStatus;
 
     #[test]
     fn a_request_says_only_what_it_must() {
@@ -92,9 +92,9 @@ mod tests {
 
     #[test]
     fn events_are_told_by_their_tags() {
-        let course = Course::Moving { to: "m2".parse().unwrap() };
+        let course = DrainStatus::Moving { to: "m2".parse().unwrap() };
         let units = [("a.service".parse().unwrap(), course)].into();
-        let progress = Progress { machine: "m1".parse().unwrap(), cordon: None, units };
+        let progress = DrainProgress { machine: "m1".parse().unwrap(), cordon: None, units };
         assert_json_snapshot!(DrainEvent::Progress { progress }, @r#"
         {
           "event": "progress",

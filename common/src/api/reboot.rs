@@ -26,7 +26,7 @@ use super::fleet::ErrorDetail;
 use crate::machine::{Machine, MachineId};
 use crate::reboot::{
     Group, HistoryEntry, Holder, HolderId, HostStatus, InvalidMax, MAX_SLOTS, Request, Semaphore,
-    Wait, slots,
+    WaitReason, slots,
 };
 use crate::snapshot::Unreadable;
 use crate::text::{self, FreeText};
@@ -46,11 +46,11 @@ pub struct Reboots {
     pub groups: Vec<GroupSlots>,
     /// The hosts that ever said how far they are, by id; of one group: those that are in it.
     #[serde(default)]
-    pub hosts: Vec<Host>,
+    pub hosts: Vec<RebootHost>,
     /// The wishes that machines reboot, by machine; of one group: those of its hosts and of machines that never said
     /// which group is theirs.
     #[serde(default)]
-    pub requests: Vec<Wish>,
+    pub requests: Vec<RebootWish>,
     /// Records of reboots that cannot be read, of any group.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unreadable: Vec<Unreadable>,
@@ -88,7 +88,7 @@ impl GroupSlots {
 
 /// How far a host is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Host {
+pub struct RebootHost {
     /// The host.
     pub machine: MachineId,
     /// What it says.
@@ -98,7 +98,7 @@ pub struct Host {
 
 /// Somebody's wish that a machine reboots.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Wish {
+pub struct RebootWish {
     /// The machine.
     pub machine: MachineId,
     /// Who, when and what for.
@@ -315,7 +315,7 @@ pub struct SlotRefused {
     /// As in all errors.
     pub error: ErrorDetail,
     /// Why.
-    pub wait: Wait,
+    pub wait: WaitReason,
 }
 
 #[cfg(test)]
@@ -373,7 +373,10 @@ mod tests {
             group: None,
             revision: 3,
             groups: Vec::new(),
-            hosts: vec![Host { machine: "m1".parse().unwrap(), status: HostStatus::default() }],
+            hosts: vec![RebootHost {
+                machine: "m1".parse().unwrap(),
+                status: HostStatus::default(),
+            }],
             requests: Vec::new(),
             unreadable: Vec::new(),
             machines: Vec::new(),

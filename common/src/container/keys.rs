@@ -51,7 +51,7 @@ pub struct Key {
 
 /// Options that share an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Group {
+pub struct KeyGroup {
     /// Their names, sorted.
     pub names: &'static [&'static str],
     /// What becomes of each.
@@ -97,7 +97,7 @@ impl Section {
     }
 
     /// Its other options, which have their answers in common.
-    pub fn groups(self) -> &'static [Group] {
+    pub fn groups(self) -> &'static [KeyGroup] {
         match self {
             Self::Service => systemd::SERVICE_GROUPS,
             Self::Unit => systemd::UNIT_GROUPS,
@@ -196,8 +196,8 @@ const fn only(
     values: &'static [&'static str],
     why: &'static str,
     names: &'static [&'static str],
-) -> Group {
-    Group { names, support: Support::Only(values, why) }
+) -> KeyGroup {
+    KeyGroup { names, support: Support::Only(values, why) }
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ const PARTS: usize = 64;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "outcome", rename_all = "kebab-case")]
 #[non_exhaustive]
-pub enum Outcome {
+pub enum SlotOutcome {
     /// The host has rebooted and was well afterwards.
     Rebooted,
     /// The host gave up before the reboot.
@@ -42,7 +42,7 @@ pub enum Outcome {
     Unknown,
 }
 
-impl Outcome {
+impl SlotOutcome {
     /// The word used in records, in JSON and in tables.
     pub fn as_str(&self) -> &'static str {
         match self {
@@ -55,7 +55,7 @@ impl Outcome {
     }
 }
 
-impl Outcome {
+impl SlotOutcome {
     /// The same with texts that fit where they are kept.
     fn fitted(self) -> Self {
         match self {
@@ -66,7 +66,7 @@ impl Outcome {
     }
 }
 
-impl fmt::Display for Outcome {
+impl fmt::Display for SlotOutcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::GaveUp { problem } => write!(f, "gave up: {}", clean(problem)),
@@ -101,7 +101,7 @@ pub struct HistoryEntry {
     pub freed: u64,
     /// How it ended.
     #[serde(flatten)]
-    pub outcome: Outcome,
+    pub outcome: SlotOutcome,
     /// Why the reboot was due, where the holder tells.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub due: Vec<DueReason>,

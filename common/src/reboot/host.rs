@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Group, Phase, PhaseSpan, Wait};
+use super::{Group, Phase, PhaseSpan, WaitReason};
 use crate::text::{clean, fitted};
 
 /// How a host goes about a reboot that is due.
@@ -186,7 +186,7 @@ pub struct HostStatus {
     pub due: Vec<DueReason>,
     /// Why it does not go on; empty: it does.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub waits: Vec<Wait>,
+    pub waits: Vec<WaitReason>,
     /// When it took its slot; absent when it holds none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub slot: Option<u64>,
@@ -208,7 +208,7 @@ impl HostStatus {
         self.due.truncate(REASONS);
         self.due = self.due.into_iter().map(DueReason::fitted).collect();
         self.waits.truncate(REASONS);
-        self.waits = self.waits.into_iter().map(Wait::fitted).collect();
+        self.waits = self.waits.into_iter().map(WaitReason::fitted).collect();
         self
     }
 }

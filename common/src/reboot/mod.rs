@@ -13,7 +13,7 @@ mod journal;
 mod phase;
 mod wait;
 
-pub use history::{HISTORY_BYTES, HISTORY_LENGTH, HistoryEntry, Outcome, PhaseSpan};
+pub use history::{HISTORY_BYTES, HISTORY_LENGTH, HistoryEntry, PhaseSpan, SlotOutcome};
 pub use holder::{
     Group, Holder, HolderId, HolderKind, InvalidGroup, InvalidHolderId, InvalidMax, MAX_SLOTS,
     Semaphore, slots,
@@ -21,7 +21,7 @@ pub use holder::{
 pub use host::{DueReason, HostStatus, InvalidStrategy, Request, Strategy};
 pub use journal::{Journal, Retry};
 pub use phase::Phase;
-pub use wait::{Stuck, Wait};
+pub use wait::{StuckUnit, WaitReason};
 
 #[cfg(test)]
 mod tests;

@@ -50,11 +50,11 @@ fn words_of_a_later_version_are_no_error() {
     assert_eq!(from_value::<HolderKind>(json!("robot")).unwrap(), HolderKind::Unknown);
     assert_eq!(from_value::<Strategy>(json!("maybe")).unwrap(), Strategy::Unknown);
     let wait = json!({"reason": "full-moon", "until": 3});
-    assert_eq!(from_value::<Wait>(wait).unwrap(), Wait::Unknown);
+    assert_eq!(from_value::<WaitReason>(wait).unwrap(), WaitReason::Unknown);
     let due = json!({"source": "stars", "which": ["sirius"]});
     assert_eq!(from_value::<DueReason>(due).unwrap(), DueReason::Unknown);
     let entry = json!({"id": "m1", "outcome": "vanished", "where": "nobody knows"});
-    assert_eq!(from_value::<HistoryEntry>(entry).unwrap().outcome, Outcome::Unknown);
+    assert_eq!(from_value::<HistoryEntry>(entry).unwrap().outcome, SlotOutcome::Unknown);
     let status = from_value::<HostStatus>(json!({"colour": "red"})).unwrap();
     assert_eq!(status, HostStatus::default());
 }
@@ -74,55 +74,58 @@ fn each_word_is_the_one_in_its_json_form() {
     for wait in waits() {
         let form = to_value(&wait).unwrap();
         assert_eq!(form["reason"], json!(wait.as_str()));
-        assert_eq!(from_value::<Wait>(form).unwrap(), wait);
+        assert_eq!(from_value::<WaitReason>(form).unwrap(), wait);
     }
     for outcome in [
-        Outcome::Rebooted,
-        Outcome::GaveUp { problem: "p".to_owned() },
-        Outcome::Released,
-        Outcome::Unlocked { by: "jane".to_owned() },
+        SlotOutcome::Rebooted,
+        SlotOutcome::GaveUp { problem: "p".to_owned() },
+        SlotOutcome::Released,
+        SlotOutcome::Unlocked { by: "jane".to_owned() },
     ] {
         assert_eq!(to_value(&outcome).unwrap()["outcome"], json!(outcome.as_str()));
     }
 }
 
-fn waits() -> Vec<Wait> {
+fn waits() -> Vec<WaitReason> {
     let text = |text: &str| text.to_owned();
-    let stuck = |unit: &str, why: &str| Stuck { unit: unit.parse().unwrap(), why: text(why) };
+    let stuck = |unit: &str, why: &str| StuckUnit { unit: unit.parse().unwrap(), why: text(why) };
     let ids = |ids: &[&str]| ids.iter().map(|id| id.parse().unwrap()).collect();
     vec![
-        Wait::Off,
-        Wait::WindowClosed { opens: Some(1_700_000_000) },
-        Wait::WindowClosed { opens: None },
-        Wait::Inhibited { who: text("apt"), why: text("packages are being installed") },
-        Wait::UnitsFailed { units: vec!["web.service".parse().unwrap()] },
-        Wait::CheckRunning,
-        Wait::CheckRefused { output: text("two alerts fire") },
-        Wait::SlotsTaken { group: Group::default(), max: 1, holders: ids(&["m1"]) },
-        Wait::SlotsTaken {
+        WaitReason::Off,
+        WaitReason::WindowClosed { opens: Some(1_700_000_000) },
+        WaitReason::WindowClosed { opens: None },
+        WaitReason::Inhibited { who: text("apt"), why: text("packages are being installed") },
+        WaitReason::UnitsFailed { units: vec!["web.service".parse().unwrap()] },
+        WaitReason::CheckRunning,
+        WaitReason::CheckRefused { output: text("two alerts fire") },
+        WaitReason::SlotsTaken { group: Group::default(), max: 1, holders: ids(&["m1"]) },
+        WaitReason::SlotsTaken {
             group: "eu".parse().unwrap(),
             max: 4,
             holders: ids(&["m1", "m2", "m3", "m4"]),
         },
-        Wait::SlotsTaken { group: Group::default(), max: 0, holders: vec![] },
-        Wait::Pause { until: 1_700_000_000 },
-        Wait::Retry { until: 1_700_000_000, problem: text("the before-drain hook ended with 1") },
-        Wait::UsersWarned { users: 1, until: 1_700_000_000 },
-        Wait::UsersWarned { users: 2, until: 1_700_000_000 },
-        Wait::Draining { left: 1, until: 1_700_000_000 },
-        Wait::Draining { left: 5, until: 1_700_000_000 },
-        Wait::DrainStuck {
+        WaitReason::SlotsTaken { group: Group::default(), max: 0, holders: vec![] },
+        WaitReason::Pause { until: 1_700_000_000 },
+        WaitReason::Retry {
+            until: 1_700_000_000,
+            problem: text("the before-drain hook ended with 1"),
+        },
+        WaitReason::UsersWarned { users: 1, until: 1_700_000_000 },
+        WaitReason::UsersWarned { users: 2, until: 1_700_000_000 },
+        WaitReason::Draining { left: 1, until: 1_700_000_000 },
+        WaitReason::Draining { left: 5, until: 1_700_000_000 },
+        WaitReason::DrainStuck {
             units: vec![stuck("db.service", "MachineID= names this machine")],
             until: 1_700_000_000,
         },
-        Wait::HookRunning { hook: text("before-drain") },
-        Wait::HookFailed { hook: text("after-boot"), problem: text("exit status 1") },
-        Wait::ShuttingDown,
-        Wait::NotRegistered,
-        Wait::UnitsUnhealthy { units: vec![stuck("web.service", "failed")] },
-        Wait::Settling { until: 1_700_000_000 },
-        Wait::StoreAway { problem: text("no endpoint answers") },
-        Wait::HostAway { problem: text("no bus") },
+        WaitReason::HookRunning { hook: text("before-drain") },
+        WaitReason::HookFailed { hook: text("after-boot"), problem: text("exit status 1") },
+        WaitReason::ShuttingDown,
+        WaitReason::NotRegistered,
+        WaitReason::UnitsUnhealthy { units: vec![stuck("web.service", "failed")] },
+        WaitReason::Settling { until: 1_700_000_000 },
+        WaitReason::StoreAway { problem: text("no endpoint answers") },
+        WaitReason::HostAway { problem: text("no bus") },
     ]
 }
 

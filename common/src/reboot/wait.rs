@@ -13,7 +13,7 @@ const NAMED: usize = 3;
 
 /// A unit that does not go away, and why.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Stuck {
+pub struct StuckUnit {
     /// The unit.
     pub unit: UnitName,
     /// Why it stays, for people.
@@ -24,7 +24,7 @@ pub struct Stuck {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "reason", rename_all = "kebab-case")]
 #[non_exhaustive]
-pub enum Wait {
+pub enum WaitReason {
     /// The strategy is `off`: it never reboots by itself.
     Off,
     /// No window is open.
@@ -90,7 +90,7 @@ pub enum Wait {
     /// Units do not go away.
     DrainStuck {
         /// The units.
-        units: Vec<Stuck>,
+        units: Vec<StuckUnit>,
         /// When they are left no more time.
         until: u64,
     },
@@ -113,7 +113,7 @@ pub enum Wait {
     /// Units of the machine are not as they should be.
     UnitsUnhealthy {
         /// The units, each with what it is.
-        units: Vec<Stuck>,
+        units: Vec<StuckUnit>,
     },
     /// All is well, for not long enough yet.
     Settling {
@@ -135,7 +135,7 @@ pub enum Wait {
     Unknown,
 }
 
-impl Wait {
+impl WaitReason {
     /// The same with texts that fit where they are kept: any program on a host may inhibit a shutdown, in any words. The output
     /// of commands is bounded by whoever runs them.
     #[must_use]
@@ -191,8 +191,8 @@ impl Wait {
     }
 }
 
-impl fmt::Display for Wait {
-    /// A sentence without the time; see [`Wait::until`].
+impl fmt::Display for WaitReason {
+    /// A sentence without the time; see [`WaitReason::until`].
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Off => f.write_str("the strategy is off: it reboots by hand only"),
@@ -250,7 +250,7 @@ impl fmt::Display for Wait {
     }
 }
 
-impl fmt::Display for Stuck {
+impl fmt::Display for StuckUnit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} ({})", self.unit, clean(&self.why))
     }

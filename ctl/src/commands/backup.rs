@@ -14,8 +14,8 @@ use muster_common::api::reboot::{MaxRequest, MaxSet, Reboots};
 use muster_common::api::v1::{
     ChangeAnswer, ChangeOutcome, ChangeRequest, Machines, UnitChange, UnitDetail, Units,
 };
-use muster_common::backup::{Backup, Cordoned, GroupMax, Unit, VERSION};
-use muster_common::cordon::Holder;
+use muster_common::backup::{Backup, CordonedMachine, GroupMax, Unit, VERSION};
+use muster_common::cordon::CordonHolder;
 use muster_common::text::{FreeText, clean};
 use muster_common::unit::FileHash;
 
@@ -75,9 +75,9 @@ pub(crate) async fn export(
     }
     for (machine, cordon) in machines.cordons {
         // That of a reboot under way belongs to the machine's daemon.
-        if let Some(hold) = cordon.holds.get(&Holder::Person) {
+        if let Some(hold) = cordon.holds.get(&CordonHolder::Person) {
             let (by, reason) = (hold.by.clone(), hold.reason.clone());
-            backup.cordons.push(Cordoned { machine, by, reason });
+            backup.cordons.push(CordonedMachine { machine, by, reason });
         }
     }
     let unreadable = [units.unreadable, reboots.unreadable, machines.unreadable];
@@ -164,7 +164,11 @@ fn read(path: &Path) -> Result<Vec<u8>, Error> {
 }
 
 /// Whether every machine of the list is cordoned; one the cluster has never heard of cannot be.
-async fn cordons(client: &Client, console: &Console, list: &[Cordoned]) -> Result<bool, Error> {
+async fn cordons(
+    client: &Client,
+    console: &Console,
+    list: &[CordonedMachine],
+) -> Result<bool, Error> {
     let mut all = true;
     for cordoned in list {
         let path = format!("/v1/machines/{}/cordon", escape(cordoned.machine.as_str()));

@@ -7,7 +7,7 @@ use std::time::Duration;
 use muster_client::{Client, ClientError, Pieces, escape};
 use muster_common::api::drain::{DrainAnswer, DrainEvent, DrainRequest};
 use muster_common::cordon::{AtDeadline, DrainEnd};
-use muster_common::drain::{Course, Progress};
+use muster_common::drain::{DrainProgress, DrainStatus};
 use muster_common::machine::MachineId;
 use muster_common::text::clean;
 use muster_common::unit::UnitName;
@@ -34,9 +34,9 @@ struct Drain {
     revision: u64,
     /// What is left is stopped at the deadline, so that it is waited for.
     forces: bool,
-    progress: Progress,
+    progress: DrainProgress,
     /// How far it had come when it was still going on: why units did not move is known from then.
-    last: Progress,
+    last: DrainProgress,
     /// Units that have left; each is told once.
     left: BTreeSet<UnitName>,
     trouble_told: Option<String>,
@@ -83,7 +83,7 @@ pub(crate) async fn run(
 }
 
 /// What would become of each unit.
-fn rehearsed(console: &Console, progress: &Progress) -> Result<ExitCode, Error> {
+fn rehearsed(console: &Console, progress: &DrainProgress) -> Result<ExitCode, Error> {
     let movable = progress.stuck().next().is_none();
     if console.is_json() {
         console.data(&json::pretty(progress)?)?;
@@ -92,7 +92,7 @@ fn rehearsed(console: &Console, progress: &Progress) -> Result<ExitCode, Error> 
     let mut text = String::new();
     for (name, course) in &progress.units {
         let line = match course {
-            Course::Global => format!("{name} stays: it is global"),
+            DrainStatus::Global => format!("{name} stays: it is global"),
             course if course.is_on_its_way() => format!("{name} {course}"),
             course => format!("{name} cannot move: {}", indented(course)),
         };
@@ -122,7 +122,7 @@ impl follow::Course for Drain {
                     // It left while nobody was there to tell of it.
                     if !self.progress.units.contains_key(&name) && !self.left.contains(&name) {
                         let to = match course {
-                            Course::Moving { to } => format!("moved to {}...", to.short()),
+                            DrainStatus::Moving { to } => format!("moved to {}...", to.short()),
                             _ => "left".to_owned(),
                         };
                         self.moved(console, name, &to)?;
@@ -171,16 +171,16 @@ impl follow::Course for Drain {
     fn awaited(&self) -> Vec<Awaited> {
         let short = self.machine.short();
         let left = self.progress.units.iter().filter(|(_, course)| course.is_left());
-        let waits = |(name, course): (&UnitName, &Course)| {
+        let waits = |(name, course): (&UnitName, &DrainStatus)| {
             let (sentence, machine) = match course {
-                Course::Moving { to } => {
+                DrainStatus::Moving { to } => {
                     let to_short = to.short();
                     let sentence = format!(
                         "{name} is to leave {short}...: {to_short}... has not reported that it is up there"
                     );
                     (sentence, to)
                 }
-                Course::Stopping => {
+                DrainStatus::Stopping => {
                     let sentence = format!(
                         "{name} is to leave {short}...: it is being stopped, and {short}... has not reported that it is down"
                     );
@@ -220,14 +220,14 @@ impl Drain {
         let ended = self.progress.ended();
         for (name, course) in &self.progress.units {
             match course {
-                Course::Stopping => {
+                DrainStatus::Stopping => {
                     console.error(format_args!("{name} is still being stopped on {short}..."));
                 }
-                Course::Moving { to } => {
+                DrainStatus::Moving { to } => {
                     let to = to.short();
                     console.error(format_args!("{name} is not up on {to}... yet"));
                 }
-                Course::Queued { .. } => {
+                DrainStatus::Queued { .. } => {
                     console.error(format_args!("{name} has not begun to move"));
                 }
                 _ => {}
@@ -235,13 +235,13 @@ impl Drain {
         }
         for (name, course) in self.progress.stuck() {
             match (course, self.last.units.get(name)) {
-                (Course::Stays, Some(last)) if last.is_on_its_way() && ended.is_some() => {
+                (DrainStatus::Stays, Some(last)) if last.is_on_its_way() && ended.is_some() => {
                     console.error(format_args!("{name} was not up elsewhere in time"));
                 }
-                (Course::Stays, Some(last)) if last.is_left() && !last.is_on_its_way() => {
+                (DrainStatus::Stays, Some(last)) if last.is_left() && !last.is_on_its_way() => {
                     console.error(format_args!("{name} cannot move: {}", indented(last)));
                 }
-                (Course::Stays, _) => {}
+                (DrainStatus::Stays, _) => {}
                 (course, _) => {
                     console.error(format_args!("{name} cannot move: {}", indented(course)));
                 }
@@ -275,9 +275,9 @@ impl Drain {
 }
 
 /// One line as it is, several below.
-fn indented(course: &Course) -> String {
+fn indented(course: &DrainStatus) -> String {
     let text = course.to_string();
-    if matches!(course, Course::Stuck { refusal } if refusal.unit.is_none()) {
+    if matches!(course, DrainStatus::Stuck { refusal } if refusal.unit.is_none()) {
         return format!("no other machine takes it\n  {}", text.replace('\n', "\n  "));
     }
     text
@@ -285,18 +285,18 @@ fn indented(course: &Course) -> String {
 
 #[cfg(test)]
 mod tests {
-    use muster_common::cordon::{Cordon, Drain as Ordered, Hold, Holder};
+    use muster_common::cordon::{Cordon, CordonHolder, Drain as Ordered, Hold};
 
     use super::*;
     use crate::follow::Course as _;
 
-    fn drain(ended: Option<DrainEnd>, then: AtDeadline, course: Course) -> Drain {
+    fn drain(ended: Option<DrainEnd>, then: AtDeadline, course: DrainStatus) -> Drain {
         let machine: MachineId = "m1".parse().unwrap();
         let order = Ordered { began: 1, deadline: Some(5), then, ended };
         let hold = Hold { drain: Some(order), ..Hold::default() };
-        let cordon = Cordon { holds: [(Holder::Person, hold)].into(), revision: 0 };
+        let cordon = Cordon { holds: [(CordonHolder::Person, hold)].into(), revision: 0 };
         let units = [("a.service".parse().unwrap(), course)].into();
-        let progress = Progress { machine: machine.clone(), cordon: Some(cordon), units };
+        let progress = DrainProgress { machine: machine.clone(), cordon: Some(cordon), units };
         Drain {
             machine,
             revision: 1,
@@ -310,7 +310,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_drain_whose_stream_falls_silent_does_not_hang() {
-        let drain = drain(None, AtDeadline::GiveUp, Course::Stopping);
+        let drain = drain(None, AtDeadline::GiveUp, DrainStatus::Stopping);
         let problem = crate::follow::tests::on_a_silent_stream(drain).await;
         assert!(problem.ends_with("has said nothing for 35s"), "{problem}");
     }
@@ -318,12 +318,12 @@ mod tests {
     #[test]
     fn a_drain_that_was_given_up_is_over_though_a_unit_takes_its_time_to_stop() {
         for (ended, then, course, over) in [
-            (None, AtDeadline::GiveUp, Course::Stopping, false),
-            (Some(DrainEnd::GaveUp), AtDeadline::GiveUp, Course::Stopping, true),
-            (Some(DrainEnd::GaveUp), AtDeadline::GiveUp, Course::Stays, true),
+            (None, AtDeadline::GiveUp, DrainStatus::Stopping, false),
+            (Some(DrainEnd::GaveUp), AtDeadline::GiveUp, DrainStatus::Stopping, true),
+            (Some(DrainEnd::GaveUp), AtDeadline::GiveUp, DrainStatus::Stays, true),
             // What is stopped at the deadline has a moment more, which the caller limits.
-            (Some(DrainEnd::Forced), AtDeadline::Force, Course::Stopping, false),
-            (None, AtDeadline::Force, Course::Pinned, false),
+            (Some(DrainEnd::Forced), AtDeadline::Force, DrainStatus::Stopping, false),
+            (None, AtDeadline::Force, DrainStatus::Pinned, false),
         ] {
             assert_eq!(drain(ended, then, course.clone()).is_over(), over, "{ended:?} {course:?}");
         }

@@ -2,8 +2,8 @@
 
 use insta::assert_snapshot;
 use muster_common::api::drain::DrainEvent;
-use muster_common::cordon::{AtDeadline, Cordon, Drain, DrainEnd, Hold, Holder};
-use muster_common::drain::{Course, Progress};
+use muster_common::cordon::{AtDeadline, Cordon, CordonHolder, Drain, DrainEnd, Hold};
+use muster_common::drain::{DrainProgress, DrainStatus};
 use muster_common::refusal::{Refusal, UnitReason};
 use serde_json::{Value, json};
 
@@ -13,27 +13,27 @@ use crate::words::{full, machine, name};
 fn cordon(ended: Option<DrainEnd>) -> Cordon {
     let drain = Drain { began: 1, deadline: Some(300), then: AtDeadline::GiveUp, ended };
     let hold = Hold { drain: Some(drain), ..Hold::default() };
-    Cordon { holds: [(Holder::Person, hold)].into(), revision: 0 }
+    Cordon { holds: [(CordonHolder::Person, hold)].into(), revision: 0 }
 }
 
-fn progress(cordon: Option<Cordon>, units: &[(&str, Course)]) -> Progress {
+fn progress(cordon: Option<Cordon>, units: &[(&str, DrainStatus)]) -> DrainProgress {
     let units = units.iter().map(|(unit, course)| (name(unit), course.clone())).collect();
-    Progress { machine: machine(1).id, cordon, units }
+    DrainProgress { machine: machine(1).id, cordon, units }
 }
 
-fn going(units: &[(&str, Course)]) -> Progress {
+fn going(units: &[(&str, DrainStatus)]) -> DrainProgress {
     progress(Some(cordon(None)), units)
 }
 
-fn queued() -> Course {
-    Course::Queued { to: Some(machine(2).id), stops_first: false }
+fn queued() -> DrainStatus {
+    DrainStatus::Queued { to: Some(machine(2).id), stops_first: false }
 }
 
-fn moving() -> Course {
-    Course::Moving { to: machine(2).id }
+fn moving() -> DrainStatus {
+    DrainStatus::Moving { to: machine(2).id }
 }
 
-fn told(progress: Progress) -> Value {
+fn told(progress: DrainProgress) -> Value {
     serde_json::to_value(DrainEvent::Progress { progress }).unwrap()
 }
 
@@ -41,7 +41,7 @@ fn left(unit: &str) -> Value {
     serde_json::to_value(DrainEvent::Left { name: name(unit), to: Some(machine(2)) }).unwrap()
 }
 
-fn daemon(first: &Progress, events: Vec<Value>) -> Daemon {
+fn daemon(first: &DrainProgress, events: Vec<Value>) -> Daemon {
     let path = format!("/v1/machines/{}/drain", machine(1).id);
     let order = format!("POST {path}");
     let follow = format!("GET {path}/events?revision=7");
@@ -58,7 +58,7 @@ fn each_unit_that_moves_is_told_and_global_units_do_not_count() {
     let first = going(&[
         ("a.service", queued()),
         ("b.service", queued()),
-        ("node.service", Course::Global),
+        ("node.service", DrainStatus::Global),
     ]);
     let daemon = daemon(
         &first,
@@ -66,12 +66,12 @@ fn each_unit_that_moves_is_told_and_global_units_do_not_count() {
             told(going(&[
                 ("a.service", moving()),
                 ("b.service", moving()),
-                ("node.service", Course::Global),
+                ("node.service", DrainStatus::Global),
             ])),
             left("a.service"),
-            told(going(&[("b.service", moving()), ("node.service", Course::Global)])),
+            told(going(&[("b.service", moving()), ("node.service", DrainStatus::Global)])),
             // That it left was not told: the daemon had been restarted.
-            told(going(&[("node.service", Course::Global)])),
+            told(going(&[("node.service", DrainStatus::Global)])),
         ],
     );
     assert_snapshot!(daemon.run("drain n1"), @r"
@@ -98,11 +98,11 @@ fn an_order_says_who_why_how_long_and_what_then() {
 
 #[test]
 fn what_cannot_move_is_told_with_its_reason() {
-    let stuck = |refusal| Course::Stuck { refusal };
+    let stuck = |refusal| DrainStatus::Stuck { refusal };
     let units = [
         ("a.service", stuck(Refusal { unit: Some(UnitReason::NoOtherMachine), machines: vec![] })),
-        ("node.service", Course::Global),
-        ("p.service", Course::Pinned),
+        ("node.service", DrainStatus::Global),
+        ("p.service", DrainStatus::Pinned),
         ("web@4.service", stuck(full())),
     ];
     assert_snapshot!(daemon(&going(&units), Vec::new()).run("drain n1"), @r"
@@ -116,9 +116,9 @@ fn what_cannot_move_is_told_with_its_reason() {
       33333333...: Conflicts=web@* matches web@3.service, which is there
     hint: 11111111... goes on being drained, should that change; `musterctl uncordon` calls it off
     ");
-    let given_up = [("a.service", Course::Stays), ("p.service", Course::Stays)];
+    let given_up = [("a.service", DrainStatus::Stays), ("p.service", DrainStatus::Stays)];
     let end = progress(Some(cordon(Some(DrainEnd::GaveUp))), &given_up);
-    let first = going(&[("a.service", queued()), ("p.service", Course::Pinned)]);
+    let first = going(&[("a.service", queued()), ("p.service", DrainStatus::Pinned)]);
     assert_snapshot!(daemon(&first, vec![told(end)]).run("drain n1 --deadline 1h"), @r"
     exit 1
     --- stderr
@@ -137,13 +137,17 @@ fn what_cannot_move_is_told_with_its_reason() {
 
 #[test]
 fn a_forced_drain_is_waited_for_beyond_what_cannot_move() {
-    let first = going(&[("p.service", Course::Pinned)]);
+    let first = going(&[("p.service", DrainStatus::Pinned)]);
     let forced =
-        |units: &[(&str, Course)]| told(progress(Some(cordon(Some(DrainEnd::Forced))), units));
+        |units: &[(&str, DrainStatus)]| told(progress(Some(cordon(Some(DrainEnd::Forced))), units));
     let gone =
         serde_json::to_value(DrainEvent::Left { name: name("p.service"), to: None }).unwrap();
-    let events =
-        vec![told(first.clone()), forced(&[("p.service", Course::Stopping)]), gone, forced(&[])];
+    let events = vec![
+        told(first.clone()),
+        forced(&[("p.service", DrainStatus::Stopping)]),
+        gone,
+        forced(&[]),
+    ];
     assert_snapshot!(daemon(&first, events).run("drain n1 --deadline 1h --force"), @r"
     exit 0
     --- stdout
@@ -156,10 +160,10 @@ fn a_forced_drain_is_waited_for_beyond_what_cannot_move() {
 fn a_rehearsal_shows_what_would_become_of_each_unit() {
     let units = [
         ("a.service", queued()),
-        ("db.service", Course::Queued { to: Some(machine(2).id), stops_first: true }),
-        ("node.service", Course::Global),
-        ("p.service", Course::Pinned),
-        ("web@4.service", Course::Stuck { refusal: full() }),
+        ("db.service", DrainStatus::Queued { to: Some(machine(2).id), stops_first: true }),
+        ("node.service", DrainStatus::Global),
+        ("p.service", DrainStatus::Pinned),
+        ("web@4.service", DrainStatus::Stuck { refusal: full() }),
     ];
     let some = daemon(&progress(None, &units), Vec::new());
     assert_snapshot!(some.run("drain n1 --dry-run"), @r"
@@ -191,7 +195,7 @@ fn without_waiting_and_as_json() {
     --- stdout
     11111111... is being drained
     ");
-    let end = going(&[("node.service", Course::Global)]);
+    let end = going(&[("node.service", DrainStatus::Global)]);
     let events = vec![left("a.service"), told(end)];
     assert_snapshot!(daemon(&first, events).run("drain n1 --output json"), @r#"
     exit 0
@@ -235,11 +239,11 @@ fn force_is_nothing_without_a_deadline() {
 
 #[test]
 fn a_deadline_is_kept_though_a_unit_takes_its_time_to_stop() {
-    let stopping = [("slow.service", Course::Stopping)];
+    let stopping = [("slow.service", DrainStatus::Stopping)];
     let first = going(&stopping);
     let machines = json!({"machines": [machine(1), machine(2)], "cordons": {}});
     let path = format!("/v1/machines/{}/drain", machine(1).id);
-    let run = |line: &str, first: &Progress, end: Progress| {
+    let run = |line: &str, first: &DrainProgress, end: DrainProgress| {
         let (order, follow) = (format!("POST {path}"), format!("GET {path}/events?revision=7"));
         let daemon = Daemon::new([
             ("GET /v1/machines", Answer::json(&machines)),

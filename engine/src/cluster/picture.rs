@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use muster_common::drain::Progress;
+use muster_common::drain::DrainProgress;
 use muster_common::machine::MachineId;
 use muster_common::refusal::Refusal;
 use muster_common::snapshot::{Change, Snapshot};
@@ -139,13 +139,13 @@ impl Cluster {
     }
 
     /// How far a machine's drain has come.
-    pub fn drain(&mut self, machine: &MachineId) -> Progress {
+    pub fn drain(&mut self, machine: &MachineId) -> DrainProgress {
         let planner = planner(&mut self.planner, &self.snapshot);
         drain::tell(&self.snapshot, machine, &mut planner.scheduler)
     }
 
     /// What would become of a machine's units were it drained now.
-    pub fn rehearse_drain(&mut self, machine: &MachineId) -> Progress {
+    pub fn rehearse_drain(&mut self, machine: &MachineId) -> DrainProgress {
         let planner = planner(&mut self.planner, &self.snapshot);
         drain::rehearse(&self.snapshot, machine, &planner.scheduler)
     }

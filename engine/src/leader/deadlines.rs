@@ -6,13 +6,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use muster_common::cordon::{Cordon, Drain, Holder};
+use muster_common::cordon::{Cordon, CordonHolder, Drain};
 use muster_common::machine::MachineId;
 
 /// Drains with a deadline that has not been noted yet. Times are those of one clock that only goes forward.
 #[derive(Debug, Default)]
 pub struct Deadlines {
-    machines: BTreeMap<MachineId, BTreeMap<Holder, (Drain, Duration)>>,
+    machines: BTreeMap<MachineId, BTreeMap<CordonHolder, (Drain, Duration)>>,
 }
 
 impl Deadlines {
@@ -47,7 +47,7 @@ impl Deadlines {
     }
 
     /// Drains whose time is over, by machine.
-    pub fn due(&self, now: Duration) -> Vec<(MachineId, Vec<(Holder, Drain)>)> {
+    pub fn due(&self, now: Duration) -> Vec<(MachineId, Vec<(CordonHolder, Drain)>)> {
         let due = self.machines.iter().map(|(machine, drains)| {
             let over = drains.iter().filter(|(_, (_, at))| *at <= now);
             let over = over.map(|(holder, (drain, _))| (holder.clone(), drain.clone()));
@@ -57,7 +57,7 @@ impl Deadlines {
     }
 
     /// That has been noted, or the drain is another by now.
-    pub fn ended(&mut self, machine: &MachineId, drains: &[(Holder, Drain)]) {
+    pub fn ended(&mut self, machine: &MachineId, drains: &[(CordonHolder, Drain)]) {
         if let Some(known) = self.machines.get_mut(machine) {
             known.retain(|holder, (drain, _)| {
                 !drains.iter().any(|(other, ended)| other == holder && ended == drain)
@@ -85,7 +85,7 @@ mod tests {
         Drain { began, deadline, then: AtDeadline::Force, ended }
     }
 
-    fn cordon(drains: &[(Holder, Drain)]) -> Cordon {
+    fn cordon(drains: &[(CordonHolder, Drain)]) -> Cordon {
         let hold = |drain: &Drain| Hold { drain: Some(drain.clone()), ..Hold::default() };
         let holds = drains.iter().map(|(holder, drain)| (holder.clone(), hold(drain)));
         Cordon { holds: holds.collect(), revision: 1 }
@@ -98,11 +98,11 @@ mod tests {
     #[test]
     fn time_is_counted_from_when_a_drain_is_first_heard_of() {
         let mut deadlines = Deadlines::default();
-        let person = (Holder::Person, drain(1, Some(60), None));
+        let person = (CordonHolder::Person, drain(1, Some(60), None));
         deadlines.set(&id("a"), Some(&cordon(std::slice::from_ref(&person))), secs(10));
         assert_eq!(deadlines.next(), Some(secs(70)));
         // Another joins, and the first one's time goes on.
-        let reboot = (Holder::Reboot, drain(2, Some(20), None));
+        let reboot = (CordonHolder::Reboot, drain(2, Some(20), None));
         let both = cordon(&[person.clone(), reboot.clone()]);
         deadlines.set(&id("a"), Some(&both), secs(40));
         assert_eq!(deadlines.next(), Some(secs(60)));
@@ -116,9 +116,9 @@ mod tests {
     #[test]
     fn a_drain_that_is_ordered_anew_has_all_its_time_again() {
         let mut deadlines = Deadlines::default();
-        let first = cordon(&[(Holder::Person, drain(1, Some(60), None))]);
+        let first = cordon(&[(CordonHolder::Person, drain(1, Some(60), None))]);
         deadlines.set(&id("a"), Some(&first), secs(0));
-        let second = cordon(&[(Holder::Person, drain(50, Some(60), None))]);
+        let second = cordon(&[(CordonHolder::Person, drain(50, Some(60), None))]);
         deadlines.set(&id("a"), Some(&second), secs(50));
         assert_eq!(deadlines.next(), Some(secs(110)));
     }
@@ -128,12 +128,12 @@ mod tests {
         let mut deadlines = Deadlines::default();
         let gave_up = drain(1, Some(1), Some(DrainEnd::GaveUp));
         for drain in [drain(1, None, None), gave_up, drain(1, Some(u64::MAX), None)] {
-            deadlines.set(&id("a"), Some(&cordon(&[(Holder::Person, drain)])), secs(5));
+            deadlines.set(&id("a"), Some(&cordon(&[(CordonHolder::Person, drain)])), secs(5));
             assert_eq!(deadlines.due(secs(1_000_000)), []);
         }
         deadlines.set(
             &id("a"),
-            Some(&cordon(&[(Holder::Person, drain(1, Some(1), None))])),
+            Some(&cordon(&[(CordonHolder::Person, drain(1, Some(1), None))])),
             secs(5),
         );
         deadlines.reset(&BTreeMap::new(), secs(6));

@@ -4,7 +4,7 @@
 //! asks, and that nobody is evicted. Whoever carries a decision out writes the new semaphore only where the one that was
 //! decided upon still stands, and decides anew otherwise.
 
-use muster_common::reboot::{Group, Holder, HolderId, Semaphore, Wait};
+use muster_common::reboot::{Group, Holder, HolderId, Semaphore, WaitReason};
 
 /// The answer to who wants a slot.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,7 +17,7 @@ pub enum Acquire {
         since: u64,
     },
     /// Not now, and why.
-    Wait(Wait),
+    Wait(WaitReason),
 }
 
 /// The answer to who gives a slot back.
@@ -35,7 +35,7 @@ pub fn acquire(group: &Group, semaphore: &Semaphore, wanted: Holder) -> Acquire 
         return Acquire::AlreadyHeld { since: holder.since };
     }
     if semaphore.available() == 0 {
-        return Acquire::Wait(Wait::SlotsTaken {
+        return Acquire::Wait(WaitReason::SlotsTaken {
             group: group.clone(),
             max: semaphore.max,
             holders: semaphore.holders.iter().map(|holder| holder.id.clone()).collect(),

@@ -5,8 +5,8 @@
 
 use std::collections::BTreeMap;
 
-use muster_common::cordon::{AtDeadline, Cordon, Drain, Hold, Holder};
-use muster_common::drain::Course;
+use muster_common::cordon::{AtDeadline, Cordon, CordonHolder, Drain, Hold};
+use muster_common::drain::DrainStatus;
 use muster_common::machine::MachineId;
 use muster_common::refusal::{MachineReason, Refusal, UnitReason};
 use muster_common::snapshot::Change;
@@ -42,7 +42,7 @@ pub(crate) enum Verdict {
 impl Scheduler {
     /// What becomes of each unit that a machine has or is giving up. Of a machine that is not drained: that they stay. No
     /// trace is left.
-    pub fn drain(&mut self, machine: &MachineId) -> BTreeMap<UnitName, Course> {
+    pub fn drain(&mut self, machine: &MachineId) -> BTreeMap<UnitName, DrainStatus> {
         let Some(machine) = self.index.machine_keys.get(machine).copied() else {
             return BTreeMap::new();
         };
@@ -71,14 +71,14 @@ impl Scheduler {
     }
 
     /// What would become of each unit were the machine drained now. No trace is left.
-    pub fn rehearse_drain(&self, machine: &MachineId) -> BTreeMap<UnitName, Course> {
+    pub fn rehearse_drain(&self, machine: &MachineId) -> BTreeMap<UnitName, DrainStatus> {
         let mut rehearsal = self.clone();
         let drain = Drain { began: 0, deadline: None, then: AtDeadline::GiveUp, ended: None };
         let hold = Hold { drain: Some(drain), ..Hold::default() };
         let known = self.index.machine_keys.get(machine);
         let known = known.and_then(|key| self.index.machines[*key].cordon.clone());
         let mut cordon: Cordon = known.unwrap_or_default();
-        cordon.holds.insert(Holder::Person, hold);
+        cordon.holds.insert(CordonHolder::Person, hold);
         rehearsal.apply(&Change::Cordon(machine.clone(), Some(cordon)));
         rehearsal.drain(machine)
     }
@@ -86,51 +86,51 @@ impl Scheduler {
 
 impl Pass<'_> {
     /// What becomes of a job that was begun on a machine: it ends there. One that has ended keeps nobody waiting.
-    fn job_course(&self, unit: UnitKey, machine: MachineKey) -> Option<Course> {
+    fn job_course(&self, unit: UnitKey, machine: MachineKey) -> Option<DrainStatus> {
         if !self.index.draining.contains(&machine) && !self.index.is_forced(machine) {
-            return Some(Course::Stays);
+            return Some(DrainStatus::Stays);
         }
         let row = &self.index.units[unit];
         let placement = &row.place_on(machine)?.placement;
         let report = row.report_of(machine);
         match report.map(|report| report.arrival(placement, placement.desired)) {
             Some(Arrival::Here | Arrival::Failed(_)) => None,
-            _ if self.index.is_forced(machine) => Some(Course::Stopping),
-            _ => Some(Course::Queued { to: None, stops_first: false }),
+            _ if self.index.is_forced(machine) => Some(DrainStatus::Stopping),
+            _ => Some(DrainStatus::Queued { to: None, stops_first: false }),
         }
     }
 
     /// What becomes of a unit on a machine; `None` when the machine only says that it knows of it.
-    fn course(&self, unit: UnitKey, machine: MachineKey) -> Option<Course> {
+    fn course(&self, unit: UnitKey, machine: MachineKey) -> Option<DrainStatus> {
         let row = &self.index.units[unit];
         let placed = row.place_on(machine).is_some();
-        let stuck = |reason| Some(Course::Stuck { refusal: Refusal::of(reason) });
+        let stuck = |reason| Some(DrainStatus::Stuck { refusal: Refusal::of(reason) });
         let draining = self.index.draining.contains(&machine);
         if !placed {
-            return Some(Course::Stopping);
+            return Some(DrainStatus::Stopping);
         }
         if row.poison > 0 {
             let problem = self.index.poison_of(unit);
             return if draining {
                 stuck(UnitReason::FileUnreadable { problem })
             } else {
-                Some(Course::Stays)
+                Some(DrainStatus::Stays)
             };
         }
         if !row.is_wanted() {
-            return Some(Course::Stopping);
+            return Some(DrainStatus::Stopping);
         }
         if row.is_global() {
-            return Some(Course::Global);
+            return Some(DrainStatus::Global);
         }
         if self.index.begun_job(unit) == Some(machine) {
             return self.job_course(unit, machine);
         }
         if self.index.is_forced(machine) && row.good().is_some() {
-            return Some(Course::Stopping);
+            return Some(DrainStatus::Stopping);
         }
         if !draining {
-            return Some(Course::Stays);
+            return Some(DrainStatus::Stays);
         }
         if let Spec::Bad(problem) = &row.spec {
             return stuck(UnitReason::FileUnreadable { problem: problem.clone() });
@@ -142,23 +142,23 @@ impl Pass<'_> {
                 *other != machine && self.index.is_live(*other) && goes_by(text, *other)
             })
         {
-            return Some(Course::Pinned);
+            return Some(DrainStatus::Pinned);
         }
         let name = |key: MachineKey| self.index.machines[key].id.clone();
         match self.verdicts.get(&(unit, machine)) {
             Some(Verdict::Goes { to, stops_first }) => {
-                Some(Course::Queued { to: Some(name(*to)), stops_first: *stops_first })
+                Some(DrainStatus::Queued { to: Some(name(*to)), stops_first: *stops_first })
             }
-            Some(Verdict::Moving(to)) => Some(Course::Moving { to: name(*to) }),
-            Some(Verdict::Stopping) => Some(Course::Stopping),
-            Some(Verdict::Waits) => Some(Course::Queued { to: None, stops_first: false }),
+            Some(Verdict::Moving(to)) => Some(DrainStatus::Moving { to: name(*to) }),
+            Some(Verdict::Stopping) => Some(DrainStatus::Stopping),
+            Some(Verdict::Waits) => Some(DrainStatus::Queued { to: None, stops_first: false }),
             Some(Verdict::Stuck) | None => {
                 let refusal = self.index.explain_leaving(unit, machine);
                 // A machine that is about to stop an earlier copy takes the unit after that.
                 if refusal.machines.iter().any(|m| m.reason == MachineReason::NotGone) {
-                    return Some(Course::Queued { to: None, stops_first: false });
+                    return Some(DrainStatus::Queued { to: None, stops_first: false });
                 }
-                Some(Course::Stuck { refusal })
+                Some(DrainStatus::Stuck { refusal })
             }
         }
     }

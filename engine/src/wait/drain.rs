@@ -5,7 +5,7 @@
 
 use muster_common::api::drain::DrainEvent;
 use muster_common::cordon::DrainEnd;
-use muster_common::drain::Progress;
+use muster_common::drain::DrainProgress;
 use muster_common::machine::MachineId;
 use muster_common::snapshot::Snapshot;
 use muster_common::unit::UnitName;
@@ -16,7 +16,7 @@ use crate::cluster::lists;
 /// One client's view of a drain.
 pub struct Following {
     machine: MachineId,
-    told: Option<Progress>,
+    told: Option<DrainProgress>,
 }
 
 impl Following {

@@ -64,13 +64,13 @@ struct World {
 impl World {
     fn look(&mut self) {
         self.host.seen.slots = if self.away {
-            Slots::Unknown { problem: "away".to_owned() }
+            SlotState::Unknown { problem: "away".to_owned() }
         } else if self.mine {
-            Slots::Mine { since: 1, by_host: true }
+            SlotState::Mine { since: 1, by_host: true }
         } else if self.others {
             full()
         } else {
-            Slots::Free
+            SlotState::Free
         };
         let seen = &self.host.seen;
         let well = seen.registered == Some(true) && seen.unhealthy.is_empty();
@@ -84,19 +84,19 @@ impl World {
         self.host.journal = decided.journal;
         for action in decided.actions.into_iter().take(until) {
             match action {
-                Action::Acquire if !self.away && !self.others && !self.mine => {
+                RebootAction::Acquire if !self.away && !self.others && !self.mine => {
                     self.mine = true;
                     self.rebooted = false;
                 }
-                Action::Reboot => {
+                RebootAction::Reboot => {
                     assert!(self.mine, "a reboot without the slot");
                     assert_eq!(self.host.journal.phase, Phase::Rebooting, "it was not kept before");
                     self.boot();
                     return;
                 }
-                Action::Uncordon => self.host.seen.cordoned = false,
-                Action::Drain { .. } => self.host.seen.cordoned = true,
-                Action::Release(_) if !self.away && self.mine => {
+                RebootAction::Uncordon => self.host.seen.cordoned = false,
+                RebootAction::Drain { .. } => self.host.seen.cordoned = true,
+                RebootAction::Release(_) if !self.away && self.mine => {
                     if self.rebooted {
                         let well = self.well_since.is_some_and(|since| {
                             self.host.seen.up - since >= 30_000
@@ -119,10 +119,10 @@ impl World {
     }
 
     fn killed(&mut self) {
-        self.host.seen.asked = Asked::No;
-        self.host.seen.drain = Drain::No;
-        self.host.seen.hooks = HooksRan::default();
-        self.host.seen.check = Ran::No;
+        self.host.seen.asked = RebootCall::No;
+        self.host.seen.drain = DrainState::No;
+        self.host.seen.hooks = HookStates::default();
+        self.host.seen.check = CommandState::No;
     }
 }
 
@@ -133,7 +133,7 @@ proptest! {
     fn no_reboot_without_the_slot_and_no_slot_back_before_it_is_well(events in events(), give_up in any::<bool>()) {
         let stuck = if give_up { WhenStuck::GiveUp } else { WhenStuck::Force };
         let mut world = World {
-            host: Host::new(Policy { stuck, ..policy() }),
+            host: Host::new(RebootPolicy { stuck, ..policy() }),
             mine: false, others: false, away: false, boots: 0, rebooted: false, well_since: None,
         };
         world.host.journal.boot = "b0".to_owned();
@@ -155,7 +155,7 @@ proptest! {
                     world.rebooted = false;
                 }
                 Event::Healthy(well) => {
-                    let sick = Stuck { unit: "a.service".parse().unwrap(), why: "failed".to_owned() };
+                    let sick = StuckUnit { unit: "a.service".parse().unwrap(), why: "failed".to_owned() };
                     world.host.seen.unhealthy = if well { Vec::new() } else { vec![sick] };
                 }
                 Event::Registered(is) => world.host.seen.registered = Some(is),
@@ -164,12 +164,12 @@ proptest! {
                     world.host.seen.inhibitors = Ok(if is { vec![one] } else { Vec::new() });
                 }
                 Event::Drained(how) => world.host.seen.drain = match how {
-                    0 => Drain::No,
-                    1 => Drain::Going { moving: 1, stuck: Vec::new() },
-                    2 => Drain::Unknown { problem: "away".to_owned() },
-                    _ => Drain::Done,
+                    0 => DrainState::No,
+                    1 => DrainState::Going { moving: 1, stuck: Vec::new() },
+                    2 => DrainState::Unknown { problem: "away".to_owned() },
+                    _ => DrainState::Done,
                 },
-                Event::Refuses => world.host.seen.asked = Asked::Refused("no".to_owned()),
+                Event::Refuses => world.host.seen.asked = RebootCall::Refused("no".to_owned()),
             }
             world.turn(usize::MAX);
         }

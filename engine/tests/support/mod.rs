@@ -7,7 +7,7 @@ pub(crate) mod events;
 
 use std::sync::Arc;
 
-use muster_common::cordon::{AtDeadline, Drain, DrainEnd, Hold, Holder};
+use muster_common::cordon::{AtDeadline, CordonHolder, Drain, DrainEnd, Hold};
 use muster_common::decision::Decision;
 use muster_common::machine::{Machine, MachineId, RunnerKind};
 use muster_common::snapshot::{Change, Placement, Snapshot, Unit};
@@ -77,7 +77,7 @@ impl Cluster {
     /// A holder's part in a machine's cordon; `None` takes it back.
     pub(crate) fn cordon(&mut self, id: &str, holder: &str, hold: Option<Hold>) {
         let id: MachineId = id.parse().unwrap();
-        let holder = Holder::from(holder.to_owned());
+        let holder = CordonHolder::from(holder.to_owned());
         let mut cordon = self.snapshot.cordons.get(&id).cloned().unwrap_or_default();
         match hold {
             Some(hold) => cordon.holds.insert(holder, hold),

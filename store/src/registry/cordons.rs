@@ -1,6 +1,6 @@
 //! Cordons and drains: one record for each machine, shared by all who hold it.
 
-use muster_common::cordon::{Cordon, Drain, Hold, Holder};
+use muster_common::cordon::{Cordon, CordonHolder, Drain, Hold};
 use muster_common::machine::MachineId;
 
 use super::keys::Key;
@@ -17,7 +17,7 @@ impl Registry {
     pub async fn cordon(
         &self,
         machine: &MachineId,
-        holder: &Holder,
+        holder: &CordonHolder,
         hold: Hold,
     ) -> Result<Cordon, RegistryError> {
         let cordon = self
@@ -37,7 +37,7 @@ impl Registry {
     pub async fn uncordon(
         &self,
         machine: &MachineId,
-        holder: &Holder,
+        holder: &CordonHolder,
     ) -> Result<Option<Cordon>, RegistryError> {
         self.change_cordon(machine, |cordon| {
             cordon.holds.remove(holder);
@@ -56,7 +56,7 @@ impl Registry {
     pub async fn call_off(
         &self,
         machine: &MachineId,
-        holder: &Holder,
+        holder: &CordonHolder,
     ) -> Result<Option<Cordon>, RegistryError> {
         self.change_cordon(machine, |cordon| {
             if let Some(hold) = cordon.holds.get_mut(holder) {
@@ -78,7 +78,7 @@ impl Registry {
         &self,
         leadership: Leadership,
         machine: &MachineId,
-        drains: &[(Holder, Drain)],
+        drains: &[(CordonHolder, Drain)],
     ) -> Result<(), RegistryError> {
         let key = Key::Cordon(machine.clone());
         let Some(found) = self.get(&key).await? else { return Ok(()) };

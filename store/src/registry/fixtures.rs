@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use muster_common::cordon::{AtDeadline, Cordon, Drain, DrainEnd, Hold, Holder};
+use muster_common::cordon::{AtDeadline, Cordon, CordonHolder, Drain, DrainEnd, Hold};
 use muster_common::machine::{Machine, MachineId, RunnerKind};
 use muster_common::snapshot::{Change, Handover, Leader, Placement, Unit};
 use muster_common::state::{ActiveState, DesiredState, ObservedState};
@@ -85,8 +85,8 @@ fn present() -> Vec<(Key, Change, Vec<u8>)> {
     };
     let cordon = Cordon {
         holds: BTreeMap::from([
-            (Holder::Person, hold("root", "new disk", None)),
-            (Holder::Reboot, hold("", "a reboot is due", Some(drain))),
+            (CordonHolder::Person, hold("root", "new disk", None)),
+            (CordonHolder::Reboot, hold("", "a reboot is due", Some(drain))),
         ]),
         revision: WRITTEN,
     };

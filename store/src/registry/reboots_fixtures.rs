@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use muster_common::machine::MachineId;
 use muster_common::reboot::{
-    DueReason, Group, HistoryEntry, Holder, HolderKind, HostStatus, Outcome, Phase, PhaseSpan,
-    Request, Semaphore, Strategy, Wait,
+    DueReason, Group, HistoryEntry, Holder, HolderKind, HostStatus, Phase, PhaseSpan, Request,
+    Semaphore, SlotOutcome, Strategy, WaitReason,
 };
 
 use super::*;
@@ -36,7 +36,7 @@ fn host() -> HostStatus {
             DueReason::RebootRequired { packages: vec!["linux-base".to_owned()] },
             DueReason::Requested { by: "jane".to_owned(), at: 1_700_000_000, because: None },
         ],
-        waits: vec![Wait::Draining { left: 2, until: 1_700_000_360 }],
+        waits: vec![WaitReason::Draining { left: 2, until: 1_700_000_360 }],
         slot: Some(1_700_000_060),
         passed: vec![PhaseSpan { phase: Phase::Waiting, seconds: 60 }],
         boot: "0c9f".to_owned(),
@@ -57,7 +57,7 @@ fn history() -> History {
         due: Vec::new(),
         phases: Vec::new(),
     };
-    let mut rebooted = entry("m1", HolderKind::Host, Outcome::Rebooted);
+    let mut rebooted = entry("m1", HolderKind::Host, SlotOutcome::Rebooted);
     rebooted.due = vec![DueReason::UpdateEngine { version: "4081.2.0".to_owned() }];
     rebooted.phases = vec![
         PhaseSpan { phase: Phase::Draining, seconds: 12 },
@@ -66,9 +66,13 @@ fn history() -> History {
     History {
         entries: vec![
             rebooted,
-            entry("m2", HolderKind::Host, Outcome::GaveUp { problem: "a hook failed".to_owned() }),
-            entry("m3", HolderKind::FleetLock, Outcome::Released),
-            entry("m4", HolderKind::Person, Outcome::Unlocked { by: "jane".to_owned() }),
+            entry(
+                "m2",
+                HolderKind::Host,
+                SlotOutcome::GaveUp { problem: "a hook failed".to_owned() },
+            ),
+            entry("m3", HolderKind::FleetLock, SlotOutcome::Released),
+            entry("m4", HolderKind::Person, SlotOutcome::Unlocked { by: "jane".to_owned() }),
         ],
     }
 }

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use muster_common::cordon::{Hold, Holder as CordonHolder};
+use muster_common::cordon::{CordonHolder, Hold};
 use muster_common::machine::MachineId;
 use muster_common::reboot::{
     DueReason, Group, HISTORY_BYTES, HISTORY_LENGTH, HistoryEntry, Holder, HolderKind, HostStatus,
-    Outcome, Phase, Request, Semaphore, Wait,
+    Phase, Request, Semaphore, SlotOutcome, WaitReason,
 };
 use muster_store::{RebootGroup, RebootNews, RebootScope, Registry, RegistryError};
 use tokio::sync::mpsc;
@@ -27,7 +27,7 @@ fn entry(id: &str, freed: u64) -> HistoryEntry {
         kind: HolderKind::Host,
         taken: 1,
         freed,
-        outcome: Outcome::Rebooted,
+        outcome: SlotOutcome::Rebooted,
         due: Vec::new(),
         phases: Vec::new(),
     }
@@ -109,7 +109,7 @@ pub(crate) async fn a_history_of_any_size_makes_room(bed: &Bed) {
     let registry = bed.registry();
     let group = Group::default();
     let long = |n: u64, bytes: usize| HistoryEntry {
-        outcome: Outcome::Unlocked { by: "x".repeat(bytes) },
+        outcome: SlotOutcome::Unlocked { by: "x".repeat(bytes) },
         due: vec![DueReason::Requested { by: "y".repeat(bytes), at: 1, because: None }],
         ..entry("m1", n)
     };
@@ -145,7 +145,7 @@ pub(crate) async fn texts_of_any_length_keep_no_record_from_being_written(bed: &
             DueReason::RebootRequired { packages },
             DueReason::Requested { by: huge.clone(), at: 1, because },
         ],
-        waits: vec![Wait::Inhibited { who: huge.clone(), why: huge.clone() }; 1_000],
+        waits: vec![WaitReason::Inhibited { who: huge.clone(), why: huge.clone() }; 1_000],
         ..HostStatus::default()
     };
     registry.publish_reboot_host(&m1, &status).await.unwrap();

@@ -4,7 +4,7 @@ use axum::extract::{Path, State};
 use axum::response::Response;
 use http::StatusCode;
 use muster_common::api::cordon::{CordonAnswer, CordonRequest, UncordonRequest};
-use muster_common::cordon::Holder;
+use muster_common::cordon::CordonHolder;
 use muster_common::machine::MachineId;
 use muster_common::snapshot::Snapshot;
 
@@ -20,7 +20,7 @@ pub(super) async fn cordon(
 ) -> Result<Response, ApiError> {
     let machine = known(&app, &machine).await?;
     let CordonRequest { by, reason } = request;
-    let order = Order { holder: Holder::Person, by: by.into(), reason: reason.into() };
+    let order = Order { holder: CordonHolder::Person, by: by.into(), reason: reason.into() };
     let cordon = Cordons::new(app.registry.clone()).cordon(&machine, order).await?;
     Ok(json(StatusCode::OK, &CordonAnswer { machine, cordon: Some(cordon) }))
 }
@@ -36,7 +36,7 @@ pub(super) async fn uncordon(
         cordons.uncordon_for_all(&machine).await?;
         None
     } else {
-        cordons.uncordon(&machine, &Holder::Person).await?
+        cordons.uncordon(&machine, &CordonHolder::Person).await?
     };
     Ok(json(StatusCode::OK, &CordonAnswer { machine, cordon }))
 }

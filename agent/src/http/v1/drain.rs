@@ -8,7 +8,7 @@ use axum::response::sse::{Event, Sse};
 use futures::stream::Stream;
 use http::StatusCode;
 use muster_common::api::drain::{DrainAnswer, DrainEvent, DrainRequest};
-use muster_common::cordon::Holder;
+use muster_common::cordon::CordonHolder;
 use muster_engine::wait::drain::Following;
 use tokio::sync::mpsc;
 
@@ -36,7 +36,7 @@ pub(super) async fn drain(
         let progress = reader.decide(|cluster| cluster.rehearse_drain(&machine));
         return Ok(json(StatusCode::OK, &DrainAnswer { progress, revision: 0 }));
     }
-    let order = Order { holder: Holder::Person, by: by.into(), reason: reason.into() };
+    let order = Order { holder: CordonHolder::Person, by: by.into(), reason: reason.into() };
     let cordons = Cordons::new(app.registry.clone());
     let cordon = cordons.drain(&machine, order, deadline, then).await?;
     let revision = cordon.revision;

@@ -20,7 +20,7 @@ use muster_common::api::reboot::{
 };
 use muster_common::machine::MachineId;
 use muster_common::reboot::{
-    Group, HolderId, HolderKind, HostStatus, Outcome, Phase, Request, Wait,
+    Group, HolderId, HolderKind, HostStatus, Phase, Request, SlotOutcome, WaitReason,
 };
 
 use tokio::sync::mpsc;
@@ -30,7 +30,7 @@ use crate::http::App;
 use crate::http::error::{ApiError, json};
 use crate::http::extract::{Body, Params};
 use crate::net::quota::Caller;
-use crate::reboot::{Asked, LockError, Release, Released, overview};
+use crate::reboot::{AcquireResult, LockError, ReleaseReport, ReleaseResult, overview};
 use crate::stdx::errors::error_chain;
 use crate::telemetry::health::unix_seconds;
 
@@ -140,11 +140,11 @@ async fn lock(
     let LockRequest { group, id, by } = request;
     let id = id.unwrap_or_else(|| HolderId::from(&app.machine));
     match app.lock.acquire(&group, &id, HolderKind::Person, app.slot_limit).await? {
-        Asked::Held { since, anew } => {
+        AcquireResult::Held { since, anew } => {
             tracing::info!(%group, %id, by = &*by, anew, "a slot was asked for by hand");
             Ok(json(StatusCode::OK, &Locked { group, id, since, anew }))
         }
-        Asked::Wait(wait) => {
+        AcquireResult::Wait(wait) => {
             tracing::info!(%group, %id, by = &*by, %wait, "a slot was asked for by hand, and there is none");
             Ok(refused(wait))
         }
@@ -152,7 +152,7 @@ async fn lock(
 }
 
 /// 409: there is no slot, and why.
-fn refused(wait: Wait) -> Response {
+fn refused(wait: WaitReason) -> Response {
     let status = StatusCode::CONFLICT;
     let error = ErrorDetail { code: status.as_u16(), message: wait.to_string() };
     json(status, &SlotRefused { error, wait })
@@ -164,10 +164,10 @@ async fn unlock(
 ) -> Result<Response, ApiError> {
     let UnlockRequest { group, id, by } = request;
     let id = id.unwrap_or_else(|| HolderId::from(&app.machine));
-    let ended = Release::plain(Outcome::Unlocked { by: by.into() });
+    let ended = ReleaseReport::plain(SlotOutcome::Unlocked { by: by.into() });
     let freed = match app.lock.release(&group, &id, ended, app.slot_limit).await? {
-        Released::Freed(holder) => Some(holder),
-        Released::NotHeld => None,
+        ReleaseResult::Freed(holder) => Some(holder),
+        ReleaseResult::NotHeld => None,
     };
     Ok(json(StatusCode::OK, &Unlocked { group, id, freed }))
 }

@@ -5,7 +5,7 @@
 //! meaning here and harms nothing: a warning. What the container itself would feel, or what runs beside it, is honoured,
 //! or the file is refused. The tables of single options have those with an answer of their own; the groups have the rest.
 
-use super::{Group, Key, emulated, honoured, noted, only, refused};
+use super::{Key, KeyGroup, emulated, honoured, noted, only, refused};
 
 const NO_COMMAND: &str = "nothing runs on the machine beside the container; put it into the image or into a unit of its own";
 const NO_ORDER: &str = "containers are not ordered among units";
@@ -100,7 +100,7 @@ const NONE: &[&str] = &["none"];
 const PODMANS: &str = "it is about the podman command, and none is run";
 
 /// The rest of `[Unit]`.
-pub(super) const UNIT_GROUPS: &[Group] = &[
+pub(super) const UNIT_GROUPS: &[KeyGroup] = &[
     noted_all(NO_BINDING, &["PropagatesStopTo", "StopPropagatedFrom"]),
     noted_all(NO_RELOAD, &["PropagatesReloadTo", "ReloadPropagatedFrom"]),
     noted_all(
@@ -142,7 +142,7 @@ pub(super) const UNIT_GROUPS: &[Group] = &[
 ];
 
 /// The rest of `[Service]`: systemd.service(5), systemd.exec(5), systemd.kill(5), systemd.resource-control(5).
-pub(super) const SERVICE_GROUPS: &[Group] = &[
+pub(super) const SERVICE_GROUPS: &[KeyGroup] = &[
     noted_all(
         PODMANS,
         &[
@@ -490,10 +490,10 @@ pub(super) const SERVICE_GROUPS: &[Group] = &[
     ),
 ];
 
-const fn noted_all(why: &'static str, names: &'static [&'static str]) -> Group {
-    Group { names, support: super::Support::Noted(why) }
+const fn noted_all(why: &'static str, names: &'static [&'static str]) -> KeyGroup {
+    KeyGroup { names, support: super::Support::Noted(why) }
 }
 
-const fn refused_all(why: &'static str, names: &'static [&'static str]) -> Group {
-    Group { names, support: super::Support::Refused(why) }
+const fn refused_all(why: &'static str, names: &'static [&'static str]) -> KeyGroup {
+    KeyGroup { names, support: super::Support::Refused(why) }
 }

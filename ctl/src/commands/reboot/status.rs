@@ -3,9 +3,9 @@
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
-use muster_common::api::reboot::{GroupSlots, Host, Reboots, Wish};
+use muster_common::api::reboot::{GroupSlots, RebootHost, RebootWish, Reboots};
 use muster_common::machine::MachineId;
-use muster_common::reboot::{DueReason, Group, Holder, HolderKind, HostStatus, Phase, Wait};
+use muster_common::reboot::{DueReason, Group, Holder, HolderKind, HostStatus, Phase, WaitReason};
 use muster_common::snapshot::Unreadable;
 use serde::Serialize;
 
@@ -21,8 +21,8 @@ struct Shown<'a> {
     max: u32,
     available: u32,
     holders: &'a [Holder],
-    hosts: Vec<&'a Host>,
-    requests: Vec<&'a Wish>,
+    hosts: Vec<&'a RebootHost>,
+    requests: Vec<&'a RebootWish>,
     /// The names of all groups there are.
     groups: Vec<&'a Group>,
     #[serde(skip_serializing_if = "<[Unreadable]>::is_empty")]
@@ -40,8 +40,8 @@ pub(super) fn run(console: &Console, known: &Reboots, group: &Group) -> Result<E
         ));
     };
     let hosts = known.hosts.iter().filter(|host| host.status.group == *group);
-    let hosts: Vec<&Host> = hosts.collect();
-    let requests: Vec<&Wish> =
+    let hosts: Vec<&RebootHost> = hosts.collect();
+    let requests: Vec<&RebootWish> =
         known.requests.iter().filter(|wish| is_of(known, group, &wish.machine)).collect();
     if console.is_json() {
         let shown = Shown {
@@ -95,11 +95,12 @@ fn bare(slots: &GroupSlots) -> String {
 fn rows(
     known: &Reboots,
     slots: &GroupSlots,
-    hosts: &[&Host],
-    requests: &[&Wish],
+    hosts: &[&RebootHost],
+    requests: &[&RebootWish],
     now: u64,
 ) -> Vec<Vec<String>> {
-    let holds = |host: &Host| slots.holders.iter().any(|h| h.id.as_str() == host.machine.as_str());
+    let holds =
+        |host: &RebootHost| slots.holders.iter().any(|h| h.id.as_str() == host.machine.as_str());
     let asked = |id: &MachineId| requests.iter().find(|wish| wish.machine == *id);
     let holders = slots.holders.iter().map(|holder| {
         let host = hosts.iter().find(|host| host.machine.as_str() == holder.id.as_str());
@@ -150,7 +151,7 @@ fn told(kind: HolderKind) -> String {
     }
 }
 
-fn wish_told(wish: &Wish) -> String {
+fn wish_told(wish: &RebootWish) -> String {
     let request = wish.request.clone();
     let due = DueReason::Requested { by: request.by, at: request.at, because: request.because };
     due.to_string()
@@ -165,7 +166,7 @@ fn at(status: &HostStatus, now: u64) -> (String, String, String) {
 }
 
 /// Why a host waits, and until when.
-pub(super) fn waiting(wait: &Wait, now: u64) -> String {
+pub(super) fn waiting(wait: &WaitReason, now: u64) -> String {
     match wait.until() {
         Some(until) => format!("{wait}, until {}", time::since(until, now)),
         None => wait.to_string(),

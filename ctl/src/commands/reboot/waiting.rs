@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use muster_client::{Client, ClientError, Pieces, escape};
 use muster_common::api::reboot::{RebootEvent, Reboots, Requested};
 use muster_common::machine::MachineId;
-use muster_common::reboot::{Group, HolderId, HostStatus, Phase, Wait};
+use muster_common::reboot::{Group, HolderId, HostStatus, Phase, WaitReason};
 use muster_common::text::clean;
 
 use super::names::{holder_shown, shown};
@@ -150,7 +150,7 @@ impl Course for ForReboots<'_> {
             }
             let failed =
                 host.into_iter().flat_map(|host| &host.waits).find_map(|wait| match wait {
-                    Wait::Retry { problem, .. } => Some(problem),
+                    WaitReason::Retry { problem, .. } => Some(problem),
                     _ => None,
                 });
             if failed.is_some() && awaited.told.as_ref() != failed {

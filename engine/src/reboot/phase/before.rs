@@ -2,26 +2,26 @@
 //!
 //! Owns `idle`, `due`, `waiting` and `warning`. No slot is held in them.
 
-use muster_common::reboot::{Phase, Strategy, Wait};
+use muster_common::reboot::{Phase, Strategy, WaitReason};
 
 use super::super::window::Opening;
-use super::{Action, Next, Ran, Slots, Turn, millis};
+use super::{CommandState, Evaluation, RebootAction, SlotState, Transition, millis};
 
-pub(super) fn step(turn: &mut Turn<'_>) -> Next {
+pub(super) fn step(turn: &mut Evaluation<'_>) -> Transition {
     let phase = turn.journal.phase;
     if turn.seen.due.is_empty() {
         // What is due later is another reboot.
         turn.journal.retry = None;
         if phase == Phase::Warning {
-            turn.act(Action::Unwarn);
+            turn.act(RebootAction::Unwarn);
         }
-        return if phase == Phase::Idle { Next::Stay } else { Next::Go(Phase::Idle) };
+        return if phase == Phase::Idle { Transition::Stay } else { Transition::Go(Phase::Idle) };
     }
     if turn.journal.retry.as_ref().is_some_and(|retry| retry.until_up <= turn.seen.up) {
         turn.journal.retry = None;
     }
     if matches!(phase, Phase::Idle | Phase::Unknown) {
-        return Next::Go(Phase::Due);
+        return Transition::Go(Phase::Due);
     }
     turn.journal.due.clone_from(&turn.seen.due);
     obstacles(turn);
@@ -30,96 +30,98 @@ pub(super) fn step(turn: &mut Turn<'_>) -> Next {
     }
     if !turn.waits.is_empty() {
         // The check runs in `due`; everything else is waited for in `waiting`.
-        let running = turn.waits.first() == Some(&Wait::CheckRunning);
+        let running = turn.waits.first() == Some(&WaitReason::CheckRunning);
         if phase == Phase::Warning {
-            turn.act(Action::Unwarn);
+            turn.act(RebootAction::Unwarn);
         }
         return if running || phase == Phase::Waiting {
-            Next::Stay
+            Transition::Stay
         } else {
-            Next::Go(Phase::Waiting)
+            Transition::Go(Phase::Waiting)
         };
     }
     let warned = phase == Phase::Warning;
     if turn.seen.sessions > 0 && !turn.policy.warn.is_zero() {
         if !warned {
-            return Next::Go(Phase::Warning);
+            return Transition::Go(Phase::Warning);
         }
         if let Some(until) = turn.left(turn.policy.warn) {
-            turn.act(Action::Warn { at: until });
-            turn.wait(Wait::UsersWarned { users: turn.seen.sessions, until });
-            return Next::Stay;
+            turn.act(RebootAction::Warn { at: until });
+            turn.wait(WaitReason::UsersWarned { users: turn.seen.sessions, until });
+            return Transition::Stay;
         }
     }
-    Next::Go(if turn.locks() { Phase::Locking } else { Phase::Draining })
+    Transition::Go(if turn.locks() { Phase::Locking } else { Phase::Draining })
 }
 
 /// Everything that stands in the way, so that a person sees it all at once.
-fn obstacles(turn: &mut Turn<'_>) {
+fn obstacles(turn: &mut Evaluation<'_>) {
     if turn.policy.strategy == Strategy::Off {
-        turn.wait(Wait::Off);
+        turn.wait(WaitReason::Off);
         return;
     }
     if let Some(retry) = turn.journal.retry.clone() {
         let left = retry.until_up.saturating_sub(turn.seen.up);
         turn.wake_in(left);
         let until = turn.after(left);
-        turn.wait(Wait::Retry { until, problem: retry.problem });
+        turn.wait(WaitReason::Retry { until, problem: retry.problem });
     }
     if let Opening::Closed { opens } = turn.opening() {
-        turn.wait(Wait::WindowClosed { opens });
+        turn.wait(WaitReason::WindowClosed { opens });
     }
     inhibitors(turn);
     if turn.policy.block_on_failed && !turn.seen.failed.is_empty() {
-        turn.wait(Wait::UnitsFailed { units: turn.seen.failed.clone() });
+        turn.wait(WaitReason::UnitsFailed { units: turn.seen.failed.clone() });
     }
     pause(turn);
     if turn.locks() {
         match &turn.seen.slots {
-            Slots::Unknown { problem } => {
-                turn.waits.push(Wait::StoreAway { problem: problem.clone() });
+            SlotState::Unknown { problem } => {
+                turn.waits.push(WaitReason::StoreAway { problem: problem.clone() });
             }
-            Slots::Full(wait) => turn.waits.push(wait.clone()),
-            Slots::Free | Slots::Mine { .. } => {}
+            SlotState::Full(wait) => turn.waits.push(wait.clone()),
+            SlotState::Free | SlotState::Mine { .. } => {}
         }
     }
 }
 
 /// What inhibits a shutdown.
-pub(super) fn inhibitors(turn: &mut Turn<'_>) {
+pub(super) fn inhibitors(turn: &mut Evaluation<'_>) {
     match &turn.seen.inhibitors {
         Ok(all) => {
             let waits = all
                 .iter()
-                .map(|one| Wait::Inhibited { who: one.who.clone(), why: one.why.clone() });
+                .map(|one| WaitReason::Inhibited { who: one.who.clone(), why: one.why.clone() });
             turn.waits.extend(waits);
         }
-        Err(problem) => turn.waits.push(Wait::HostAway { problem: problem.clone() }),
+        Err(problem) => turn.waits.push(WaitReason::HostAway { problem: problem.clone() }),
     }
 }
 
 /// The pause after the group's last reboot. A time that lies ahead was written by a clock that is wrong, or ours is: more
 /// than one pause is never waited for, and a clock that is wrong by more than that counts as none.
-fn pause(turn: &mut Turn<'_>) {
+fn pause(turn: &mut Evaluation<'_>) {
     let Some(last) = turn.seen.last_reboot else { return };
     let until = last.saturating_add(millis(turn.policy.pause).div_ceil(1000));
     let ahead = last.saturating_sub(turn.seen.wall);
     if until > turn.seen.wall && ahead <= turn.policy.pause.as_secs() {
         turn.wake_at(until);
-        turn.wait(Wait::Pause { until });
+        turn.wait(WaitReason::Pause { until });
     }
 }
 
-fn check(turn: &mut Turn<'_>) {
+fn check(turn: &mut Evaluation<'_>) {
     if !turn.policy.check {
         return;
     }
     match &turn.seen.check {
-        Ran::Well => {}
-        Ran::Badly(output) => turn.waits.push(Wait::CheckRefused { output: output.clone() }),
-        Ran::No | Ran::Running => {
-            turn.act(Action::Check);
-            turn.wait(Wait::CheckRunning);
+        CommandState::Well => {}
+        CommandState::Badly(output) => {
+            turn.waits.push(WaitReason::CheckRefused { output: output.clone() })
+        }
+        CommandState::No | CommandState::Running => {
+            turn.act(RebootAction::Check);
+            turn.wait(WaitReason::CheckRunning);
         }
     }
 }

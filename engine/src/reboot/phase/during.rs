@@ -5,14 +5,15 @@
 
 use std::time::Duration;
 
-use muster_common::reboot::{Phase, Strategy, Stuck, Wait};
+use muster_common::reboot::{Phase, Strategy, StuckUnit, WaitReason};
 
 use super::super::window::Opening;
 use super::{
-    Action, Asked, Drain, Hook, Next, REBOOT_DEADLINE, Slots, Turn, WhenStuck, before, millis,
+    DrainState, Evaluation, Hook, REBOOT_DEADLINE, RebootAction, RebootCall, SlotState, Transition,
+    WhenStuck, before, millis,
 };
 
-pub(super) fn step(turn: &mut Turn<'_>) -> Next {
+pub(super) fn step(turn: &mut Evaluation<'_>) -> Transition {
     // Once it goes down, nothing is decided any more.
     if turn.journal.phase == Phase::Rebooting {
         return rebooting(turn);
@@ -34,98 +35,100 @@ pub(super) fn step(turn: &mut Turn<'_>) -> Next {
     }
 }
 
-fn locking(turn: &mut Turn<'_>) -> Next {
+fn locking(turn: &mut Evaluation<'_>) -> Transition {
     if !turn.locks() {
-        return Next::Go(Phase::Draining);
+        return Transition::Go(Phase::Draining);
     }
     match &turn.seen.slots {
-        Slots::Mine { since, .. } => {
+        SlotState::Mine { since, .. } => {
             turn.journal.slot = Some(*since);
-            Next::Go(Phase::Draining)
+            Transition::Go(Phase::Draining)
         }
         // There is certainly none of ours among them.
-        Slots::Full(_) => Next::Go(Phase::Waiting),
-        Slots::Free => {
-            turn.act(Action::Acquire);
-            Next::Stay
+        SlotState::Full(_) => Transition::Go(Phase::Waiting),
+        SlotState::Free => {
+            turn.act(RebootAction::Acquire);
+            Transition::Stay
         }
-        Slots::Unknown { problem } => {
+        SlotState::Unknown { problem } => {
             // It may have been taken: only an answer tells.
             let problem = problem.clone();
-            turn.act(Action::Acquire);
-            turn.wait(Wait::StoreAway { problem });
-            Next::Stay
+            turn.act(RebootAction::Acquire);
+            turn.wait(WaitReason::StoreAway { problem });
+            Transition::Stay
         }
     }
 }
 
 /// Whether the slot is ours as far as is known; `Err`: it is not.
-fn keeps_slot(turn: &Turn<'_>) -> Result<(), String> {
+fn keeps_slot(turn: &Evaluation<'_>) -> Result<(), String> {
     if !turn.locks() {
         return Ok(());
     }
     match turn.seen.slots {
-        Slots::Mine { .. } | Slots::Unknown { .. } => Ok(()),
-        Slots::Free | Slots::Full(_) => Err("the slot was taken away".to_owned()),
+        SlotState::Mine { .. } | SlotState::Unknown { .. } => Ok(()),
+        SlotState::Free | SlotState::Full(_) => Err("the slot was taken away".to_owned()),
     }
 }
 
-fn draining(turn: &mut Turn<'_>, closes: Option<u64>) -> Next {
+fn draining(turn: &mut Evaluation<'_>, closes: Option<u64>) -> Transition {
     if let Err(problem) = keeps_slot(turn) {
         return turn.give_up(problem);
     }
     match turn.hook(Hook::BeforeDrain) {
         Ok(true) => {}
-        Ok(false) => return Next::Stay,
+        Ok(false) => return Transition::Stay,
         Err(problem) => return turn.give_up(format!("the before-drain hook failed: {problem}")),
     }
     let until = drain_deadline(turn, closes);
     match turn.seen.drain.clone() {
-        Drain::Done => return Next::Go(Phase::BeforeReboot),
-        Drain::No => {}
-        Drain::Going { moving: 0, stuck } => {
+        DrainState::Done => return Transition::Go(Phase::BeforeReboot),
+        DrainState::No => {}
+        DrainState::Going { moving: 0, stuck } => {
             // Nothing left will move: more time changes nothing.
             return if stuck.is_empty() {
-                Next::Go(Phase::BeforeReboot)
+                Transition::Go(Phase::BeforeReboot)
             } else {
                 left_behind(turn, &stuck)
             };
         }
-        Drain::Going { moving, stuck } => match until {
+        DrainState::Going { moving, stuck } => match until {
             None if stuck.is_empty() => return overdue(turn, moving),
             None => return left_behind(turn, &stuck),
-            Some(until) if stuck.is_empty() => turn.wait(Wait::Draining { left: moving, until }),
+            Some(until) if stuck.is_empty() => {
+                turn.wait(WaitReason::Draining { left: moving, until })
+            }
             Some(until) => {
-                turn.wait(Wait::Draining { left: moving, until });
-                turn.wait(Wait::DrainStuck { units: stuck, until });
+                turn.wait(WaitReason::Draining { left: moving, until });
+                turn.wait(WaitReason::DrainStuck { units: stuck, until });
             }
         },
-        Drain::Unknown { problem } => {
+        DrainState::Unknown { problem } => {
             if until.is_none() {
                 return overdue_unknown(turn, &problem);
             }
-            turn.wait(Wait::StoreAway { problem });
+            turn.wait(WaitReason::StoreAway { problem });
         }
     }
     match until {
         Some(until) => {
-            turn.act(Action::Drain { until });
-            Next::Stay
+            turn.act(RebootAction::Drain { until });
+            Transition::Stay
         }
         None => overdue(turn, 0),
     }
 }
 
 /// When the time is up, on the wall; `None`: it is. It ends with the window at the latest.
-fn drain_deadline(turn: &mut Turn<'_>, closes: Option<u64>) -> Option<u64> {
+fn drain_deadline(turn: &mut Evaluation<'_>, closes: Option<u64>) -> Option<u64> {
     let began = *turn.journal.drain_up.get_or_insert(turn.seen.up);
     let until = turn.left_since(began, turn.policy.drain)?;
     Some(closes.map_or(until, |closes| until.min(closes)))
 }
 
-fn overdue(turn: &mut Turn<'_>, moving: u64) -> Next {
+fn overdue(turn: &mut Evaluation<'_>, moving: u64) -> Transition {
     match turn.policy.stuck {
-        WhenStuck::Force => Next::Go(Phase::BeforeReboot),
+        WhenStuck::Force => Transition::Go(Phase::BeforeReboot),
         WhenStuck::GiveUp => turn.give_up(match moving {
             0 => "draining did not begin in time".to_owned(),
             1 => "1 unit did not move away in time".to_owned(),
@@ -134,56 +137,56 @@ fn overdue(turn: &mut Turn<'_>, moving: u64) -> Next {
     }
 }
 
-fn overdue_unknown(turn: &mut Turn<'_>, problem: &str) -> Next {
+fn overdue_unknown(turn: &mut Evaluation<'_>, problem: &str) -> Transition {
     match turn.policy.stuck {
-        WhenStuck::Force => Next::Go(Phase::BeforeReboot),
+        WhenStuck::Force => Transition::Go(Phase::BeforeReboot),
         WhenStuck::GiveUp => turn.give_up(format!("draining did not end in time: {problem}")),
     }
 }
 
-fn left_behind(turn: &mut Turn<'_>, stuck: &[Stuck]) -> Next {
+fn left_behind(turn: &mut Evaluation<'_>, stuck: &[StuckUnit]) -> Transition {
     match turn.policy.stuck {
-        WhenStuck::Force => Next::Go(Phase::BeforeReboot),
+        WhenStuck::Force => Transition::Go(Phase::BeforeReboot),
         WhenStuck::GiveUp => {
-            let wait = Wait::DrainStuck { units: stuck.to_vec(), until: 0 };
+            let wait = WaitReason::DrainStuck { units: stuck.to_vec(), until: 0 };
             turn.give_up(wait.to_string())
         }
     }
 }
 
-fn before_reboot(turn: &mut Turn<'_>) -> Next {
+fn before_reboot(turn: &mut Evaluation<'_>) -> Transition {
     if let Err(problem) = keeps_slot(turn) {
         return turn.give_up(problem);
     }
     match turn.hook(Hook::BeforeReboot) {
         Ok(true) => {}
-        Ok(false) => return Next::Stay,
+        Ok(false) => return Transition::Stay,
         Err(problem) => return turn.give_up(format!("the before-reboot hook failed: {problem}")),
     }
     // Somebody may have begun something since; nobody holds a drained host up for longer than draining may take.
     before::inhibitors(turn);
     if turn.locks()
-        && let Slots::Unknown { problem } = &turn.seen.slots
+        && let SlotState::Unknown { problem } = &turn.seen.slots
     {
-        turn.waits.push(Wait::StoreAway { problem: problem.clone() });
+        turn.waits.push(WaitReason::StoreAway { problem: problem.clone() });
     }
     if turn.waits.is_empty() {
-        return Next::Go(Phase::Rebooting);
+        return Transition::Go(Phase::Rebooting);
     }
     let patience = turn.policy.drain.max(Duration::from_secs(60));
     if turn.left(patience).is_none() {
         let problem = turn.waits.first().map(ToString::to_string).unwrap_or_default();
         return turn.give_up(problem);
     }
-    Next::Stay
+    Transition::Stay
 }
 
-fn rebooting(turn: &mut Turn<'_>) -> Next {
+fn rebooting(turn: &mut Evaluation<'_>) -> Transition {
     if turn.seen.stopping {
-        turn.wait(Wait::ShuttingDown);
-        return Next::Stay;
+        turn.wait(WaitReason::ShuttingDown);
+        return Transition::Stay;
     }
-    if let Asked::Refused(problem) = &turn.seen.asked {
+    if let RebootCall::Refused(problem) = &turn.seen.asked {
         let problem = format!("the host does not reboot: {problem}");
         return turn.give_up(problem);
     }
@@ -192,21 +195,21 @@ fn rebooting(turn: &mut Turn<'_>) -> Next {
         return turn.give_up(format!("the host has not gone down in {minutes} minutes"));
     }
     turn.wake_in(millis(REBOOT_DEADLINE).saturating_sub(turn.elapsed()));
-    if turn.seen.asked == Asked::Accepted {
-        turn.wait(Wait::ShuttingDown);
-        return Next::Stay;
+    if turn.seen.asked == RebootCall::Accepted {
+        turn.wait(WaitReason::ShuttingDown);
+        return Transition::Stay;
     }
     // Not asked yet, or by a daemon that was killed since: then the slot must still be ours.
     if let Err(problem) = keeps_slot(turn) {
         return turn.give_up(problem);
     }
     if turn.locks()
-        && let Slots::Unknown { problem } = &turn.seen.slots
+        && let SlotState::Unknown { problem } = &turn.seen.slots
     {
-        turn.waits.push(Wait::StoreAway { problem: problem.clone() });
-        return Next::Stay;
+        turn.waits.push(WaitReason::StoreAway { problem: problem.clone() });
+        return Transition::Stay;
     }
-    turn.act(Action::Reboot);
-    turn.wait(Wait::ShuttingDown);
-    Next::Stay
+    turn.act(RebootAction::Reboot);
+    turn.wait(WaitReason::ShuttingDown);
+    Transition::Stay
 }

@@ -15,7 +15,7 @@
 //!
 //! # Killed at any point
 //!
-//! Whoever carries out keeps the journal first, on disk, and only then does what [`Step::actions`] says. Actions are
+//! Whoever carries out keeps the journal first, on disk, and only then does what [`RebootStep::actions`] says. Actions are
 //! levels, not edges: they say what should be going on in this phase, again and again, and doing one again changes
 //! nothing. So a daemon that is killed finds in its journal at least what it had begun, and begins it again. The boot id
 //! in the journal tells whether the reboot has happened: in another boot than the journal's, it has.
@@ -36,7 +36,7 @@ use std::time::Duration;
 
 use jiff::tz::TimeZone;
 use muster_common::reboot::{
-    DueReason, Group, Journal, Outcome, Phase, PhaseSpan, Strategy, Stuck, Wait,
+    DueReason, Group, Journal, Phase, PhaseSpan, SlotOutcome, Strategy, StuckUnit, WaitReason,
 };
 use muster_common::unit::UnitName;
 
@@ -48,7 +48,7 @@ pub const REBOOT_DEADLINE: Duration = Duration::from_secs(10 * 60);
 
 /// What a host is told of how to go about it.
 #[derive(Debug, Clone)]
-pub struct Policy {
+pub struct RebootPolicy {
     /// Whether it takes a slot.
     pub strategy: Strategy,
     /// Whose slots.
@@ -122,7 +122,7 @@ impl Hook {
 
 /// A command that was asked for, or not.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub enum Ran {
+pub enum CommandState {
     /// Not in this phase, or too long ago.
     #[default]
     No,
@@ -136,18 +136,18 @@ pub enum Ran {
 
 /// What became of each hook in this attempt.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct HooksRan {
+pub struct HookStates {
     /// Before units move away.
-    pub before_drain: Ran,
+    pub before_drain: CommandState,
     /// After they have, before the reboot.
-    pub before_reboot: Ran,
+    pub before_reboot: CommandState,
     /// After the boot, before units return.
-    pub after_boot: Ran,
+    pub after_boot: CommandState,
 }
 
 /// The slots of the group, as they were when last looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Slots {
+pub enum SlotState {
     /// They cannot be looked at.
     Unknown {
         /// Why.
@@ -163,12 +163,12 @@ pub enum Slots {
     /// It holds none, and there is one.
     Free,
     /// It holds none, and there is none, and why.
-    Full(Wait),
+    Full(WaitReason),
 }
 
 /// How far units have moved away.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub enum Drain {
+pub enum DrainState {
     /// It has not begun.
     #[default]
     No,
@@ -177,7 +177,7 @@ pub enum Drain {
         /// Units that are still moving.
         moving: u64,
         /// Units that nothing will move, and why.
-        stuck: Vec<Stuck>,
+        stuck: Vec<StuckUnit>,
     },
     /// It cannot be told.
     Unknown {
@@ -190,7 +190,7 @@ pub enum Drain {
 
 /// How the request to reboot fared.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub enum Asked {
+pub enum RebootCall {
     /// Not made in this phase by this daemon.
     #[default]
     No,
@@ -229,28 +229,28 @@ pub struct Observation {
     /// When the last host of the group had rebooted.
     pub last_reboot: Option<u64>,
     /// The group's slots.
-    pub slots: Slots,
+    pub slots: SlotState,
     /// The check command.
-    pub check: Ran,
+    pub check: CommandState,
     /// The hooks, as they were run for this attempt.
-    pub hooks: HooksRan,
+    pub hooks: HookStates,
     /// How far units have moved away.
-    pub drain: Drain,
+    pub drain: DrainState,
     /// Whether this role has cordoned the machine.
     pub cordoned: bool,
     /// The request to reboot.
-    pub asked: Asked,
+    pub asked: RebootCall,
     /// Whether the host is going down.
     pub stopping: bool,
     /// Whether the machine is registered; `None`: this daemon does not register it.
     pub registered: Option<bool>,
     /// Units of this machine that are not as they should be.
-    pub unhealthy: Vec<Stuck>,
+    pub unhealthy: Vec<StuckUnit>,
 }
 
 /// Something that should be going on. Doing it again changes nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Action {
+pub enum RebootAction {
     /// Run the check command.
     Check,
     /// Tell logged-in users.
@@ -276,18 +276,18 @@ pub enum Action {
     /// Take units again.
     Uncordon,
     /// Give the slot back.
-    Release(Outcome),
+    Release(SlotOutcome),
 }
 
 /// What a step comes to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Step {
+pub struct RebootStep {
     /// To be kept before anything is done.
     pub journal: Journal,
     /// What should be going on.
-    pub actions: Vec<Action>,
+    pub actions: Vec<RebootAction>,
     /// Why it does not go further; empty where it does by itself.
-    pub waits: Vec<Wait>,
+    pub waits: Vec<WaitReason>,
     /// After how many milliseconds to decide again, if nothing happens before.
     pub wake: Option<u64>,
 }
@@ -296,11 +296,11 @@ pub struct Step {
 const CHAIN: usize = 16;
 
 /// Decides what to do next.
-pub fn step(policy: &Policy, journal: &Journal, seen: &Observation) -> Step {
+pub fn step(policy: &RebootPolicy, journal: &Journal, seen: &Observation) -> RebootStep {
     let mut journal = arrive(policy, journal, seen);
     let mut all = Vec::new();
     for _ in 0..CHAIN {
-        let mut turn = Turn {
+        let mut turn = Evaluation {
             policy,
             seen,
             journal: journal.clone(),
@@ -319,31 +319,31 @@ pub fn step(policy: &Policy, journal: &Journal, seen: &Observation) -> Step {
                 after::step(&mut turn)
             }
             // `Phase` can grow; what this version does not know begins anew.
-            _ => Next::Go(Phase::Idle),
+            _ => Transition::Go(Phase::Idle),
         };
         all.append(&mut turn.actions);
         match next {
-            Next::Stay => {
-                return Step {
+            Transition::Stay => {
+                return RebootStep {
                     journal: turn.journal,
                     actions: all,
                     waits: turn.waits,
                     wake: turn.wake,
                 };
             }
-            Next::Go(phase) => {
+            Transition::Go(phase) => {
                 journal = turn.journal;
                 enter(&mut journal, phase, seen);
                 // What the phase before wanted to be done has no place in this one, but for words to users.
-                all.retain(|action| matches!(action, Action::Unwarn));
+                all.retain(|action| matches!(action, RebootAction::Unwarn));
             }
         }
     }
-    Step { journal, actions: Vec::new(), waits: Vec::new(), wake: Some(0) }
+    RebootStep { journal, actions: Vec::new(), waits: Vec::new(), wake: Some(0) }
 }
 
 /// What a phase comes to.
-enum Next {
+enum Transition {
     /// It goes on.
     Stay,
     /// Another follows.
@@ -351,16 +351,16 @@ enum Next {
 }
 
 /// A decision in the making.
-struct Turn<'a> {
-    policy: &'a Policy,
+struct Evaluation<'a> {
+    policy: &'a RebootPolicy,
     seen: &'a Observation,
     journal: Journal,
-    actions: Vec<Action>,
-    waits: Vec<Wait>,
+    actions: Vec<RebootAction>,
+    waits: Vec<WaitReason>,
     wake: Option<u64>,
 }
 
-impl Turn<'_> {
+impl Evaluation<'_> {
     /// Milliseconds since the phase began.
     fn elapsed(&self) -> u64 {
         self.seen.up.saturating_sub(self.journal.entered_up)
@@ -392,11 +392,11 @@ impl Turn<'_> {
         self.wake_in(wall.saturating_sub(self.seen.wall).saturating_mul(1000));
     }
 
-    fn wait(&mut self, wait: Wait) {
+    fn wait(&mut self, wait: WaitReason) {
         self.waits.push(wait);
     }
 
-    fn act(&mut self, action: Action) {
+    fn act(&mut self, action: RebootAction) {
         self.actions.push(action);
     }
 
@@ -417,9 +417,9 @@ impl Turn<'_> {
     }
 
     /// Gives up, and says why.
-    fn give_up(&mut self, problem: impl Into<String>) -> Next {
+    fn give_up(&mut self, problem: impl Into<String>) -> Transition {
         self.journal.problem = Some(problem.into());
-        Next::Go(Phase::GivingUp)
+        Transition::Go(Phase::GivingUp)
     }
 
     /// Follows a hook.
@@ -435,12 +435,12 @@ impl Turn<'_> {
             return Ok(true);
         }
         match ran {
-            Ran::Well => return Ok(true),
-            Ran::Badly(problem) => return Err(problem.clone()),
-            Ran::No | Ran::Running => {}
+            CommandState::Well => return Ok(true),
+            CommandState::Badly(problem) => return Err(problem.clone()),
+            CommandState::No | CommandState::Running => {}
         }
-        self.act(Action::Hook(hook));
-        self.wait(Wait::HookRunning { hook: hook.as_str().to_owned() });
+        self.act(RebootAction::Hook(hook));
+        self.wait(WaitReason::HookRunning { hook: hook.as_str().to_owned() });
         Ok(false)
     }
 }
@@ -450,7 +450,7 @@ fn millis(length: Duration) -> u64 {
 }
 
 /// What a journal means in this boot.
-fn arrive(policy: &Policy, journal: &Journal, seen: &Observation) -> Journal {
+fn arrive(policy: &RebootPolicy, journal: &Journal, seen: &Observation) -> Journal {
     let mut journal = journal.clone();
     if journal.boot != seen.boot {
         let phase = match journal.phase {
@@ -471,7 +471,7 @@ fn arrive(policy: &Policy, journal: &Journal, seen: &Observation) -> Journal {
         journal.problem = None;
         enter(&mut journal, phase, seen);
     }
-    let orphan = matches!(seen.slots, Slots::Mine { by_host: true, .. });
+    let orphan = matches!(seen.slots, SlotState::Mine { by_host: true, .. });
     let before = matches!(
         journal.phase,
         Phase::Idle | Phase::Due | Phase::Waiting | Phase::Warning | Phase::Unknown
