@@ -72,7 +72,7 @@ impl Etcd {
         let registry = Registry::new(Arc::clone(&store), "/ready/");
         let mut looks = tokio::time::interval(Duration::from_millis(100));
         let ready = async {
-            while registry.snapshot().await.is_err() {
+            while registry.read_snapshot().await.is_err() {
                 looks.tick().await;
             }
         };
@@ -91,7 +91,7 @@ struct Cluster {
 impl Cluster {
     async fn on(store: Arc<dyn Store>, directory: tempfile::TempDir) -> Self {
         let registry = Registry::new(store, "/muster/v1/");
-        let lease = registry.grant(Duration::from_secs(600)).await.unwrap();
+        let lease = registry.grant_lease(Duration::from_secs(600)).await.unwrap();
         let machine = Machine {
             id: "m1".parse().unwrap(),
             host: "n1".to_owned(),
@@ -104,7 +104,7 @@ impl Cluster {
             boot: String::new(),
             created: 0,
         };
-        registry.register(&machine, lease).await.unwrap();
+        registry.register_machine(&machine, lease).await.unwrap();
         let (health, shutdown) = (Health::new(), CancellationToken::new());
         let parts = Parts {
             registry: registry.clone(),
@@ -171,7 +171,7 @@ impl Cluster {
 
     /// What [`Self::fill`] did, in the store.
     async fn is_full(&self) {
-        let snapshot = self.registry.snapshot().await.unwrap();
+        let snapshot = self.registry.read_snapshot().await.unwrap();
         let units: Vec<_> = snapshot
             .units
             .iter()
@@ -259,12 +259,12 @@ async fn what_cannot_be_carried_is_said() {
     std::fs::write(&file, serde_json::to_vec(&backup).unwrap()).unwrap();
     let said = other.fails(&["import", "records.json"]).await;
     assert!(said.starts_with("warning: 01234567... is not cordoned: "), "{said}");
-    assert_eq!(other.registry.snapshot().await.unwrap().units.len(), 4, "the rest is");
+    assert_eq!(other.registry.read_snapshot().await.unwrap().units.len(), 4, "the rest is");
 
     let other = Cluster::embedded().await;
     let file = other.directory.path().join("records.json");
     std::fs::write(&file, text.replace("1d", "9d")).unwrap();
     let said = other.fails(&["import", "records.json"]).await;
     assert!(said.contains("records.json cannot be imported: the text filed under"), "{said}");
-    assert!(other.registry.snapshot().await.unwrap().units.is_empty());
+    assert!(other.registry.read_snapshot().await.unwrap().units.is_empty());
 }
