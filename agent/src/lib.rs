@@ -15,7 +15,7 @@ pub mod machine;
 pub mod net;
 pub mod reboot;
 pub mod runner;
-mod stdx;
+pub mod stdx;
 pub mod telemetry;
 pub mod view;
 

@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::num::NonZeroU32;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::StreamExt as _;
@@ -18,6 +18,8 @@ use zbus::zvariant::DynamicType;
 use zbus::{Connection, Message, MessageStream};
 
 use super::{BUS, BUS_PATH, NO_OWNER, is_from};
+
+use crate::stdx::sync::lock;
 
 /// How the bus says that it does not pass a call on.
 const DENIED: &str = "org.freedesktop.DBus.Error.AccessDenied";
@@ -189,10 +191,6 @@ fn judge(to: &str, reply: Message) -> Result<Message, CallError> {
         }
         _ => Err(CallError::Lost(problem)),
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -7,10 +7,12 @@ use std::fs::{self, DirBuilder, Permissions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, OnceLock};
 
 use rustix::fs::Mode;
 use rustix::process::umask;
+
+use crate::stdx::sync::lock;
 
 /// What others have no part in.
 const OTHERS: u32 = 0o077;
@@ -46,7 +48,7 @@ pub fn close() {
 /// directories that are closed.
 pub fn as_inherited<T>(start: impl FnOnce() -> T) -> T {
     let Some(inherited) = INHERITED.get() else { return start() };
-    let _turn = CHANGING.lock().unwrap_or_else(PoisonError::into_inner);
+    let _turn = lock(&CHANGING);
     umask(*inherited);
     let started = start();
     umask(Mode::from_raw_mode(OTHERS));

@@ -4,16 +4,20 @@
 //! and how it ended when it has. It never decides what follows from that: [`muster_engine::machine::job`] does.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use muster_common::unit::UnitName;
 use muster_engine::machine::job::{Run, RunEnd};
 
+use crate::stdx::disk::Disk;
+use crate::stdx::files::{Durability, read_file, replace_file};
+
 /// The memory, on disk and in hand.
 #[derive(Debug)]
 pub(crate) struct Jobs {
+    disk: Arc<dyn Disk>,
     path: PathBuf,
     /// What was noted, or why it cannot be read: then no job is begun, for it may have been before.
     runs: Result<BTreeMap<UnitName, Run>, String>,
@@ -21,17 +25,17 @@ pub(crate) struct Jobs {
 
 impl Jobs {
     /// Reads what was noted in the same directory as the last known placements.
-    pub(crate) fn beside(placements: &Path) -> Self {
+    pub(crate) fn beside(disk: Arc<dyn Disk>, placements: &Path) -> Self {
         let path = placements.with_file_name("jobs.json");
-        let runs = match fs::read(&path) {
-            Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| error.to_string()),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(BTreeMap::new()),
+        let runs = match read_file(&*disk, &path) {
+            Ok(Some(bytes)) => serde_json::from_slice(&bytes).map_err(|error| error.to_string()),
+            Ok(None) => Ok(BTreeMap::new()),
             Err(error) => Err(error.to_string()),
         };
         if let Err(error) = &runs {
             tracing::error!(path = %path.display(), error, "cannot read which jobs were begun");
         }
-        Self { path, runs }
+        Self { disk, path, runs }
     }
 
     /// When a job was last begun here, if it ever was.
@@ -72,42 +76,35 @@ impl Jobs {
             }
         };
         change(&mut runs);
-        self.save(&runs)?;
+        let bytes = serde_json::to_vec(&runs)?;
+        replace_file(&*self.disk, &self.path, &bytes, Durability::OutlivesPowerCut)?;
         self.runs = Ok(runs);
         Ok(())
-    }
-
-    /// Durable when it returns: the file, and its name in the directory.
-    fn save(&self, runs: &BTreeMap<UnitName, Run>) -> io::Result<()> {
-        let directory = self.path.parent().unwrap_or(Path::new("."));
-        let temporary = self.path.with_extension("json.new");
-        let mut file = File::create(&temporary)?;
-        file.write_all(&serde_json::to_vec(runs)?)?;
-        file.sync_all()?;
-        fs::rename(&temporary, &self.path)?;
-        File::open(directory)?.sync_all()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
+    use crate::stdx::disk::HostDisk;
 
     #[test]
     fn the_next_daemon_knows_what_this_one_has_begun() {
         let directory = tempfile::tempdir().unwrap();
         let placements = directory.path().join("placements.json");
         let unit: UnitName = "migrate.service".parse().unwrap();
-        let mut jobs = Jobs::beside(&placements);
+        let mut jobs = Jobs::beside(Arc::new(HostDisk), &placements);
         assert_eq!(jobs.get(&unit), None);
         jobs.begin(&unit, 3).unwrap();
         let begun = Run { generation: 3, end: None };
-        assert_eq!(Jobs::beside(&placements).get(&unit), Some(&begun));
+        assert_eq!(Jobs::beside(Arc::new(HostDisk), &placements).get(&unit), Some(&begun));
         jobs.end(&unit, RunEnd::Well).unwrap();
         let ended = Run { generation: 3, end: Some(RunEnd::Well) };
-        assert_eq!(Jobs::beside(&placements).get(&unit), Some(&ended));
+        assert_eq!(Jobs::beside(Arc::new(HostDisk), &placements).get(&unit), Some(&ended));
         jobs.retain(&BTreeSet::new()).unwrap();
-        assert_eq!(Jobs::beside(&placements).get(&unit), None);
+        assert_eq!(Jobs::beside(Arc::new(HostDisk), &placements).get(&unit), None);
     }
 
     #[test]
@@ -116,7 +113,7 @@ mod tests {
         let placements = directory.path().join("placements.json");
         fs::write(directory.path().join("jobs.json"), "{").unwrap();
         let unit: UnitName = "migrate.service".parse().unwrap();
-        let mut jobs = Jobs::beside(&placements);
+        let mut jobs = Jobs::beside(Arc::new(HostDisk), &placements);
         assert!(jobs.begin(&unit, 1).is_err());
         assert!(jobs.retain(&BTreeSet::new()).is_err());
         assert_eq!(fs::read(directory.path().join("jobs.json")).unwrap(), b"{");

@@ -4,14 +4,16 @@
 //! reboot while the store is away brings its units back. It never decides when they are used.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use muster_common::snapshot::{Handover, Placement};
 use muster_common::state::DesiredState;
 use muster_common::unit::{FileHash, UnitName};
 use serde::{Deserialize, Serialize};
+
+use crate::stdx::disk::Disk;
+use crate::stdx::files::{Durability, read_file, remove_file, replace_file};
 
 /// Version of the record. A daemon reads its own and older ones.
 const VERSION: u32 = 1;
@@ -45,15 +47,12 @@ pub fn path(state_dir: &Path) -> PathBuf {
 }
 
 /// Reads them. `None` when there are none or they cannot be read: not knowing starts nothing.
-pub fn load(path: &Path) -> Option<LastKnown> {
-    let bytes = match fs::read(path) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
-        Err(error) => {
+pub fn load(disk: &dyn Disk, path: &Path) -> Option<LastKnown> {
+    let bytes = read_file(disk, path)
+        .inspect_err(|error| {
             tracing::warn!(path = %path.display(), %error, "cannot read the last known placements");
-            return None;
-        }
-    };
+        })
+        .ok()??;
     let record: Record = serde_json::from_slice(&bytes)
         .inspect_err(|error| {
             tracing::warn!(path = %path.display(), %error, "cannot read the last known placements");
@@ -68,8 +67,8 @@ pub fn load(path: &Path) -> Option<LastKnown> {
     Some(LastKnown { places: places.collect(), files: record.files })
 }
 
-/// Writes them, durably: the old ones stay until the new ones are on disk.
-pub fn save(path: &Path, known: &LastKnown) -> io::Result<()> {
+/// Writes them. When this returns a power cut finds them; until then it finds these or the ones before.
+pub fn save(disk: &dyn Disk, path: &Path, known: &LastKnown) -> io::Result<()> {
     let used: BTreeSet<FileHash> = known.places.values().map(|place| place.file).collect();
     let record = Record {
         version: VERSION,
@@ -88,30 +87,26 @@ pub fn save(path: &Path, known: &LastKnown) -> io::Result<()> {
             .map(|(hash, text)| (*hash, text.clone()))
             .collect(),
     };
-    let temporary = path.with_extension("new");
-    let mut file = File::create(&temporary)?;
-    file.write_all(&serde_json::to_vec(&record)?)?;
-    file.sync_all()?;
-    fs::rename(&temporary, path)
+    replace_file(disk, path, &serde_json::to_vec(&record)?, Durability::OutlivesPowerCut)
 }
 
 /// Forgets them: the machine has given its units up.
-pub fn forget(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        other => other,
-    }
+pub fn forget(disk: &dyn Disk, path: &Path) -> io::Result<()> {
+    remove_file(disk, path)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
+    use crate::stdx::disk::HostDisk;
 
     #[test]
     fn what_was_saved_is_loaded_without_the_files_nobody_uses() {
         let directory = tempfile::tempdir().unwrap();
         let path = path(directory.path());
-        assert_eq!(load(&path), None);
+        assert_eq!(load(&HostDisk, &path), None);
 
         let used = FileHash::of("[Service]\n");
         let place = Placement {
@@ -126,13 +121,13 @@ mod tests {
             files: [(used, "[Service]\n".to_owned()), (FileHash::of("old"), "old".to_owned())]
                 .into(),
         };
-        save(&path, &known).unwrap();
+        save(&HostDisk, &path, &known).unwrap();
         known.files.remove(&FileHash::of("old"));
-        assert_eq!(load(&path), Some(known));
+        assert_eq!(load(&HostDisk, &path), Some(known));
 
-        forget(&path).unwrap();
-        forget(&path).unwrap();
-        assert_eq!(load(&path), None);
+        forget(&HostDisk, &path).unwrap();
+        forget(&HostDisk, &path).unwrap();
+        assert_eq!(load(&HostDisk, &path), None);
     }
 
     #[test]
@@ -140,8 +135,8 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = path(directory.path());
         fs::write(&path, "{\"version\":1,").unwrap();
-        assert_eq!(load(&path), None);
+        assert_eq!(load(&HostDisk, &path), None);
         fs::write(&path, "{\"version\":99,\"places\":{},\"files\":{}}").unwrap();
-        assert_eq!(load(&path), None);
+        assert_eq!(load(&HostDisk, &path), None);
     }
 }

@@ -4,9 +4,9 @@
 //! so that the memory ends with the boot, as the units do. It never looks at the units themselves.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use muster_common::state::DesiredState;
@@ -14,12 +14,13 @@ use muster_common::unit::{FileHash, UnitName};
 use muster_engine::machine::converge::Owned;
 use serde::{Deserialize, Serialize};
 
-use crate::host::modes::{self, PRIVATE_FILE};
-use crate::stdx::files::replace_file;
+use crate::stdx::disk::Disk;
+use crate::stdx::files::{Durability, remove_file, replace_file};
 
 /// The memory, on disk and in hand.
 #[derive(Debug)]
 pub struct Ledger {
+    disk: Arc<dyn Disk>,
     directory: PathBuf,
     entries: BTreeMap<UnitName, Entry>,
     /// When units were forgotten that were ours until then. In hand only: it is for who follows a journal across a cut.
@@ -68,15 +69,14 @@ struct Record {
 
 impl Ledger {
     /// Reads what an earlier daemon of this boot remembered. A file that cannot be read is forgotten: its unit is then
-    /// judged by what runs.
-    pub fn open(directory: PathBuf) -> io::Result<Self> {
-        modes::private_directory(&directory)?;
+    /// judged by what runs. The directory is there, and closed to others.
+    pub fn open(disk: Arc<dyn Disk>, directory: PathBuf) -> io::Result<Self> {
         let mut entries = BTreeMap::new();
-        for file in fs::read_dir(&directory)? {
-            let file = file?;
-            let name = file.file_name().into_string().unwrap_or_default();
+        for name in disk.list(&directory)? {
+            let name = name.into_string().unwrap_or_default();
             let Ok(unit) = name.parse::<UnitName>() else { continue };
-            let record = fs::read(file.path())
+            let record = disk
+                .read(&directory.join(&name))
                 .ok()
                 .and_then(|bytes| serde_json::from_slice::<Record>(&bytes).ok());
             if let Some(record) = record {
@@ -85,7 +85,7 @@ impl Ledger {
                 tracing::warn!(%unit, "what was remembered of the unit cannot be read");
             }
         }
-        Ok(Self { directory, entries, left: BTreeMap::new() })
+        Ok(Self { disk, directory, entries, left: BTreeMap::new() })
     }
 
     /// Every unit owned.
@@ -180,10 +180,7 @@ impl Ledger {
                 self.left.insert(unit.clone(), now);
             }
         }
-        match fs::remove_file(self.directory.join(unit.as_str())) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            other => other,
-        }
+        remove_file(&*self.disk, &self.directory.join(unit.as_str()))
     }
 
     /// Whether a unit was ours until a short time ago.
@@ -201,7 +198,8 @@ impl Ledger {
         };
         self.entries.insert(unit.clone(), entry);
         let bytes = serde_json::to_vec(&record)?;
-        replace_file(&self.directory, unit.as_str(), &bytes, PRIVATE_FILE).map(|_| ())
+        let path = self.directory.join(unit.as_str());
+        replace_file(&*self.disk, &path, &bytes, Durability::OutlivesDaemon)
     }
 }
 
@@ -224,19 +222,27 @@ impl From<Record> for Entry {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::path::Path;
+
     use super::*;
+    use crate::stdx::disk::HostDisk;
+
+    fn open(directory: &Path) -> io::Result<Ledger> {
+        Ledger::open(Arc::new(HostDisk), directory.to_owned())
+    }
 
     #[test]
     fn the_next_daemon_remembers_what_this_one_carried_out() {
         let directory = tempfile::tempdir().unwrap();
         let unit: UnitName = "a.service".parse().unwrap();
         let file = FileHash::of("a");
-        let mut ledger = Ledger::open(directory.path().to_owned()).unwrap();
+        let mut ledger = open(directory.path()).unwrap();
         ledger.write(&unit, file).unwrap();
         ledger.enabled(&unit, true).unwrap();
         ledger.settle(&unit, 3, DesiredState::Launched, Some("it failed".to_owned())).unwrap();
 
-        let again = Ledger::open(directory.path().to_owned()).unwrap();
+        let again = open(directory.path()).unwrap();
         assert_eq!(again.entries(), ledger.entries());
         let entry = again.get(&unit).unwrap();
         assert_eq!((entry.owned.generation, entry.owned.enabled), (3, true));
@@ -247,21 +253,21 @@ mod tests {
         ledger.forget(&unit).unwrap();
         assert!(ledger.had_lately(&unit, Instant::now()));
         assert!(!ledger.had_lately(&unit, Instant::now() + LATELY));
-        assert!(Ledger::open(directory.path().to_owned()).unwrap().entries().is_empty());
+        assert!(open(directory.path()).unwrap().entries().is_empty());
     }
 
     #[test]
     fn a_start_that_was_only_begun_is_not_on_record() {
         let directory = tempfile::tempdir().unwrap();
         let unit: UnitName = "a.service".parse().unwrap();
-        let mut ledger = Ledger::open(directory.path().to_owned()).unwrap();
+        let mut ledger = open(directory.path()).unwrap();
         ledger.write(&unit, FileHash::of("a")).unwrap();
         ledger.begun(&unit);
         assert_eq!(ledger.get(&unit).unwrap().decisive().desired, DesiredState::Launched);
         ledger.unsure(&unit);
         let decisive = ledger.get(&unit).unwrap().decisive();
         assert_eq!((decisive.desired, decisive.starting), (DesiredState::Inactive, true));
-        let again = Ledger::open(directory.path().to_owned()).unwrap();
+        let again = open(directory.path()).unwrap();
         assert_eq!(again.get(&unit).unwrap().decisive().desired, DesiredState::Inactive);
     }
 
@@ -271,11 +277,11 @@ mod tests {
         let longest = format!("{}.service", "x".repeat(247));
         let units = [".a.service", "a.service", "..a.service", &longest];
         let units = units.map(|unit| unit.parse::<UnitName>().unwrap());
-        let mut ledger = Ledger::open(directory.path().to_owned()).unwrap();
+        let mut ledger = open(directory.path()).unwrap();
         for unit in &units {
             ledger.write(unit, FileHash::of(unit.as_str())).unwrap();
         }
-        let again = Ledger::open(directory.path().to_owned()).unwrap();
+        let again = open(directory.path()).unwrap();
         for unit in &units {
             let file = again.get(unit).map(|entry| entry.owned.file);
             assert_eq!(file, Some(FileHash::of(unit.as_str())), "{unit}");
@@ -286,10 +292,10 @@ mod tests {
     fn a_record_that_cannot_be_read_harms_only_itself() {
         let directory = tempfile::tempdir().unwrap();
         let unit: UnitName = "a.service".parse().unwrap();
-        let mut ledger = Ledger::open(directory.path().to_owned()).unwrap();
+        let mut ledger = open(directory.path()).unwrap();
         ledger.write(&unit, FileHash::of("a")).unwrap();
         fs::write(directory.path().join("b.service"), "{").unwrap();
-        let again = Ledger::open(directory.path().to_owned()).unwrap();
+        let again = open(directory.path()).unwrap();
         assert_eq!(again.entries().keys().collect::<Vec<_>>(), [&unit]);
     }
 }

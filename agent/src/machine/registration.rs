@@ -4,10 +4,9 @@
 //! belongs to others, who learn from [`Registration`] which lease is good. It never starts or stops a unit.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use muster_common::machine::{ContainerEngine, Machine, MachineId, RunnerKind};
@@ -17,7 +16,10 @@ use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::stdx::disk::{Disk, HostDisk};
 use crate::stdx::errors::error_chain;
+use crate::stdx::files::{Durability, replace_file};
+use crate::stdx::sync::lock;
 use crate::stdx::timer::sleep_until_opt;
 use crate::telemetry::health::Health;
 
@@ -64,6 +66,7 @@ pub struct RegistrationLoop {
     told: Mutex<Option<Told>>,
     ttl: Duration,
     registry: Registry,
+    disk: Arc<dyn Disk>,
     memory: PathBuf,
     health: Health,
     standing: watch::Sender<Registration>,
@@ -102,11 +105,18 @@ impl RegistrationLoop {
             told: Mutex::new(None),
             ttl: lease_for(ttl),
             registry,
+            disk: Arc::new(HostDisk),
             memory: run_dir.join("lease.json"),
             health,
             standing: watch::Sender::new(Registration::Waiting),
             doubt: Arc::new(Notify::new()),
         }
+    }
+
+    /// The same with another disk than the host's.
+    #[must_use]
+    pub fn with_disk(self, disk: Arc<dyn Disk>) -> Self {
+        Self { disk, ..self }
     }
 
     /// The same for a machine whose container engine comes and goes.
@@ -131,7 +141,7 @@ impl RegistrationLoop {
     fn due(&self) -> (Told, Option<Instant>) {
         let containers = self.containers.borrow().clone();
         let metadata = self.metadata.borrow().clone();
-        let mut silent = self.silent.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut silent = lock(&self.silent);
         match containers {
             ContainerEngine::Lost(problem) => {
                 let gone = *silent.get_or_insert_with(Instant::now) + self.silence_grace;
@@ -156,14 +166,14 @@ impl RegistrationLoop {
         machine.containers_lost.clone_from(&told.1);
         machine.metadata.clone_from(&told.2);
         let presence = self.registry.register_machine(&machine, lease).await?;
-        *self.told.lock().unwrap_or_else(PoisonError::into_inner) = Some(told);
+        *lock(&self.told) = Some(told);
         Ok(presence)
     }
 
     /// Writes the record again if it has become untrue. Returns when to look again.
     async fn retell(&self, lease: Lease) -> Option<Instant> {
         let (due, next) = self.due();
-        let told = self.told.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let told = lock(&self.told).clone();
         if told.as_ref() == Some(&due) {
             return next;
         }
@@ -357,7 +367,7 @@ impl RegistrationLoop {
     }
 
     fn remembered(&self) -> Option<LeaseId> {
-        let bytes = fs::read(&self.memory).ok()?;
+        let bytes = self.disk.read(&self.memory).ok()?;
         let found: Remembered = serde_json::from_slice(&bytes).ok()?;
         let same = found.machine == self.machine.id && found.boot == self.machine.boot;
         same.then_some(LeaseId(found.lease))
@@ -369,11 +379,9 @@ impl RegistrationLoop {
             boot: self.machine.boot.clone(),
             lease: lease.0,
         };
-        let temporary = self.memory.with_extension("new");
-        let written = serde_json::to_vec(&record)
-            .map_err(io::Error::from)
-            .and_then(|bytes| fs::write(&temporary, bytes))
-            .and_then(|()| fs::rename(&temporary, &self.memory));
+        let written = serde_json::to_vec(&record).map_err(io::Error::from).and_then(|bytes| {
+            replace_file(&*self.disk, &self.memory, &bytes, Durability::OutlivesDaemon)
+        });
         if let Err(error) = written {
             tracing::warn!(path = %self.memory.display(), %error, "cannot remember the lease");
         }

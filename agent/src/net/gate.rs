@@ -5,7 +5,7 @@
 //! limited as well: in a flood the rest is closed at once.
 
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use http::StatusCode;
@@ -14,6 +14,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::http::error::RETRY_AFTER;
+use crate::stdx::sync::lock;
 use crate::telemetry::metrics::{Metrics, OpenConnection};
 
 /// How many wait for a place at a time. Those behind them would wait in vain.
@@ -146,7 +147,7 @@ impl Gate {
 
     /// Whether something is logged: not if it was a moment ago.
     fn is_news(&self) -> bool {
-        let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut logged = lock(&self.logged);
         let due = logged.is_none_or(|at| at.elapsed() >= AGAIN);
         if due {
             *logged = Some(Instant::now());

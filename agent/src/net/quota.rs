@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::extract::FromRequestParts;
@@ -16,6 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::limits::{Limits, Share};
 use crate::http::error::ApiError;
+use crate::stdx::sync::lock;
 
 /// Where a request comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -174,7 +175,7 @@ impl Quota {
 impl Peers {
     /// One more for an address, unless it has as many as it may.
     pub fn take(&self, peer: IpAddr, most: usize) -> Option<PeerPlace> {
-        let mut peers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut peers = lock(&self.0);
         let count = peers.entry(peer).or_default();
         if *count >= most {
             if *count == 0 {
@@ -189,7 +190,7 @@ impl Peers {
 
 impl Drop for PeerPlace {
     fn drop(&mut self) {
-        let mut peers = self.peers.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut peers = lock(&self.peers.0);
         if let Some(count) = peers.get_mut(&self.peer) {
             *count = count.saturating_sub(1);
             if *count == 0 {

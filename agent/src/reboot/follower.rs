@@ -4,8 +4,9 @@
 //! scrape finds it warm and costs the store nothing; a daemon nobody asks watches nothing. It never writes.
 
 use crate::stdx::errors::error_chain;
+use crate::stdx::sync::lock;
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use muster_common::reboot::Group;
@@ -65,7 +66,7 @@ impl Follower {
 
     /// The records as they change. Needs a tokio runtime to run in.
     pub(super) fn follow(self: &Arc<Self>) -> watch::Receiver<Latest> {
-        let mut slot = self.live.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut slot = lock(&self.live);
         let live = slot.get_or_insert_with(|| {
             let live = Arc::new(watch::Sender::new(Latest::default()));
             tokio::spawn(Arc::clone(self).run(Arc::clone(&live)));
@@ -105,7 +106,7 @@ impl Follower {
                     breath = Instant::now() + BREATH;
                 }
                 () = unused(&live) => {
-                    let mut slot = self.live.lock().unwrap_or_else(PoisonError::into_inner);
+                    let mut slot = lock(&self.live);
                     if live.receiver_count() == 0 {
                         *slot = None;
                         return;

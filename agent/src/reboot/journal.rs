@@ -3,12 +3,15 @@
 //! Owns the file that says how far this machine has come with its reboot, and that it is whole after a power cut: written
 //! beside, flushed, put in its place, and the directory flushed too.
 
-use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use muster_common::reboot::{Group, Journal};
 use serde::{Deserialize, Serialize};
+
+use crate::stdx::disk::HostDisk;
+use crate::stdx::files::{Durability, replace_file};
 
 /// Version of the file's form.
 const SCHEMA: u32 = 1;
@@ -88,13 +91,7 @@ impl Disk {
         let group = Some(self.group.clone());
         let kept = Kept { schema: SCHEMA, group, journal: journal.clone() };
         let bytes = serde_json::to_vec_pretty(&kept).map_err(io::Error::from)?;
-        let beside = self.path.with_extension("new");
-        let mut file = File::create(&beside)?;
-        file.write_all(&bytes)?;
-        file.sync_all()?;
-        fs::rename(&beside, &self.path)?;
-        let directory = self.path.parent().unwrap_or_else(|| Path::new("."));
-        File::open(directory)?.sync_all()
+        replace_file(&HostDisk, &self.path, &bytes, Durability::OutlivesPowerCut)
     }
 }
 

@@ -8,7 +8,7 @@
 //! configuration exist without one, with one slot.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use backon::{BackoffBuilder as _, ExponentialBuilder};
@@ -23,6 +23,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
 use super::follower::{Follower, Latest};
+use crate::stdx::sync::lock;
 use crate::telemetry::health::unix_seconds;
 
 /// First pause after a conflict or an answer the store did not give: about one commit of etcd.
@@ -369,7 +370,7 @@ impl Lock {
 
     /// The turn of a group on this machine.
     fn turn(&self, group: &Group) -> Arc<tokio::sync::Mutex<()>> {
-        let mut turns = self.0.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut turns = lock(&self.0.turns);
         // Clients may name any group: those that nobody is at are forgotten.
         turns.retain(|_, turn| Arc::strong_count(turn) > 1);
         Arc::clone(turns.entry(group.clone()).or_default())

@@ -4,13 +4,15 @@
 //! silence concerns its own units and never systemd's.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use muster_common::unit::{FileHash, UnitFile, UnitName};
 use tokio::sync::mpsc;
 
 use super::{Outcome, Runner, RunnerError, RunnerEvent, Seen};
+
+use crate::stdx::sync::lock;
 
 /// Events on their way from either.
 const QUEUE: usize = 64;
@@ -147,7 +149,7 @@ impl Runner for CombinedRunner {
     }
 
     fn events(&self) -> mpsc::Receiver<RunnerEvent> {
-        let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut events = lock(&self.events);
         events.take().unwrap_or_else(|| mpsc::channel(1).1)
     }
 }

@@ -12,7 +12,8 @@ use std::path::{Path, PathBuf};
 use muster_common::unit::{FileHash, UnitName};
 
 use crate::host::modes::{PRIVATE_FILE, PUBLIC_FILE};
-use crate::stdx::files::replace_file;
+use crate::stdx::disk::HostDisk;
+use crate::stdx::files::{Durability, replace_file_with_mode};
 
 /// What lies at our place, hashed once and again only when it has changed.
 #[derive(Debug)]
@@ -61,15 +62,12 @@ impl UnitFiles {
     }
 
     /// Writes a file. Returns whether one lay there before.
-    pub(super) fn write(
-        &mut self,
-        unit: &UnitName,
-        hash: FileHash,
-        text: &str,
-    ) -> io::Result<bool> {
+    pub(super) fn write(&mut self, unit: &UnitName, text: &str) -> io::Result<bool> {
         let existed = self.exists(unit);
-        let written = replace_file(&self.directory, unit.as_str(), text.as_bytes(), self.mode)?;
-        self.known.insert(unit.clone(), (Stamp::from(&written), hash));
+        // What lies there is read when it is asked for next: between two looks it may be somebody else's.
+        self.known.remove(unit);
+        let (path, text) = (self.path(unit), text.as_bytes());
+        replace_file_with_mode(&HostDisk, &path, text, Durability::OutlivesDaemon, self.mode)?;
         Ok(existed)
     }
 
@@ -137,7 +135,7 @@ mod tests {
         let names = lengths.into_iter().chain(taken);
         let names: Vec<UnitName> = names.map(|name| name.parse().unwrap()).collect();
         for unit in &names {
-            assert!(!files.write(unit, FileHash::of(unit.as_str()), unit.as_str()).unwrap());
+            assert!(!files.write(unit, unit.as_str()).unwrap());
         }
         for unit in &names {
             assert_eq!(fs::read_to_string(files.path(unit)).unwrap(), unit.as_str());
@@ -152,9 +150,9 @@ mod tests {
         assert_eq!(files.hash(&unit), None);
 
         let hash = FileHash::of("[Service]\n");
-        assert!(!files.write(&unit, hash, "[Service]\n").unwrap());
+        assert!(!files.write(&unit, "[Service]\n").unwrap());
         assert_eq!(files.hash(&unit), Some(hash));
-        assert!(files.write(&unit, hash, "[Service]\n").unwrap());
+        assert!(files.write(&unit, "[Service]\n").unwrap());
 
         fs::write(files.path(&unit), "[Unit]\nDescription=else\n").unwrap();
         assert_eq!(files.hash(&unit), Some(FileHash::of("[Unit]\nDescription=else\n")));
@@ -188,7 +186,7 @@ mod tests {
             (UnitFiles::new(directory.path().to_owned()), 0o600),
             (UnitFiles::public(directory.path().to_owned()), 0o644),
         ] {
-            files.write(&unit, FileHash::of(text), text).unwrap();
+            files.write(&unit, text).unwrap();
             assert_eq!(fs::metadata(files.path(&unit)).unwrap().mode() & 0o777, mode);
         }
     }

@@ -3,7 +3,7 @@
 //! Owns the one place where the daemon's components say whether they work. It never acts on it.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use muster_common::machine::{ContainerEngine, MachineId};
@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::machine::ledger::Ledger;
 use crate::stdx::errors::error_chain;
+use crate::stdx::sync::lock;
 
 /// How often the store is asked whether it is there, and how long it may take to answer.
 const ASK: Duration = Duration::from_secs(10);
@@ -128,13 +129,13 @@ impl Health {
 
     /// Whether a unit is one that this daemon has put on its machine; `None` where it puts none there.
     pub fn owns_unit(&self, unit: &UnitName) -> Option<bool> {
-        let ledger = self.ledger.get()?.lock().unwrap_or_else(PoisonError::into_inner);
+        let ledger = lock(self.ledger.get()?);
         Some(ledger.get(unit).is_some())
     }
 
     /// Whether a unit is one that this daemon took off its machine a short time ago; `None` where it puts none there.
     pub fn had_unit_lately(&self, unit: &UnitName) -> Option<bool> {
-        let ledger = self.ledger.get()?.lock().unwrap_or_else(PoisonError::into_inner);
+        let ledger = lock(self.ledger.get()?);
         Some(ledger.had_lately(unit, Instant::now()))
     }
 

@@ -7,7 +7,7 @@
 //! A read sees at least what the store had when the read began ([`View::fresh`]): a follower that has just been
 //! started reads the store anyway, and one that runs is asked to catch up with the store's revision.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use muster_common::snapshot::{ClusterEvent, Snapshot};
@@ -15,6 +15,8 @@ use muster_engine::cluster::{Cluster, Position};
 use muster_store::{Registry, RegistryError};
 use tokio::sync::watch;
 use tokio::time::Instant;
+
+use crate::stdx::sync::lock;
 
 /// How long the follower outlives its last reader: a person who types one command after another, and a client that
 /// polls, find it warm.
@@ -269,9 +271,4 @@ async fn idle(since: Option<Instant>, linger: Duration) {
         Some(since) => tokio::time::sleep_until(since + linger).await,
         None => std::future::pending().await,
     }
-}
-
-/// No code panics under these locks, and if it did the data would still be whole.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

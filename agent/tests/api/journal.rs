@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use musterd::machine::ledger::Ledger;
+use musterd::stdx::disk::HostDisk;
 
 use super::*;
 
@@ -177,7 +178,7 @@ async fn what_a_unit_logged_before_it_left_is_there_for_who_was_cut_off() {
     let journal = Journal::new("1\n");
     let (mut cluster, name) = running(&journal).await;
     let directory = tempfile::tempdir().unwrap();
-    let ledger = Ledger::open(directory.path().to_owned()).unwrap();
+    let ledger = Ledger::open(Arc::new(HostDisk), directory.path().to_owned()).unwrap();
     let ledger = Arc::new(Mutex::new(ledger));
     ledger.lock().unwrap().write(&name, FileHash::of(HELLO)).unwrap();
     let inspector = Inspector {

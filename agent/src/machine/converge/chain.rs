@@ -4,7 +4,7 @@
 //! its problem for the `Settle` at the end of the chain, a runner that cannot be reached ends the chain.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use muster_common::unit::{UnitFile, UnitName};
 use muster_engine::machine::converge::Step;
@@ -17,6 +17,7 @@ use super::steady::{SETTLE, Steady};
 use crate::machine::jobs::Jobs;
 use crate::machine::ledger::Ledger;
 use crate::runner::{Outcome, Runner, RunnerError};
+use crate::stdx::sync::lock;
 use crate::telemetry::health::Health;
 
 /// What every chain works with.
@@ -58,15 +59,15 @@ pub(super) enum End {
 
 impl Hands {
     pub(super) fn ledger(&self) -> MutexGuard<'_, Ledger> {
-        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.ledger)
     }
 
     pub(super) fn jobs(&self) -> MutexGuard<'_, Jobs> {
-        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.jobs)
     }
 
     pub(super) fn steady(&self) -> MutexGuard<'_, Steady> {
-        self.steady.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.steady)
     }
 
     /// Takes the steps at the head of a chain that wait for nothing but the file system.

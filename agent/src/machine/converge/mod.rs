@@ -37,6 +37,7 @@ use crate::machine::last_known;
 use crate::machine::ledger::Ledger;
 use crate::machine::registration::Registration;
 use crate::runner::{Outcome, Runner, RunnerEvent, Seen};
+use crate::stdx::disk::Disk;
 use crate::stdx::timer::sleep_until_opt;
 use crate::telemetry::health::Health;
 
@@ -70,6 +71,8 @@ pub struct Parts {
     pub standing: watch::Receiver<Registration>,
     /// To be told when the store refuses a write under the lease.
     pub doubt: Arc<Notify>,
+    /// The disk that they and the ledger lie on.
+    pub disk: Arc<dyn Disk>,
     /// File of the last known placements.
     pub placements: PathBuf,
     /// Where to say how it goes.
@@ -106,6 +109,7 @@ pub struct Converge {
     hands: Hands,
     standing: watch::Receiver<Registration>,
     doubt: Arc<Notify>,
+    disk: Arc<dyn Disk>,
     placements: PathBuf,
 
     basis: Basis,
@@ -157,7 +161,7 @@ impl From<Arc<UnitFile>> for Known {
 impl Converge {
     /// The loop, not begun.
     pub fn new(parts: Parts) -> Self {
-        let Parts { machine, registry, runner, ledger, standing, doubt, placements, health } =
+        let Parts { machine, registry, runner, ledger, standing, doubt, disk, placements, health } =
             parts;
         let ledger = Arc::new(Mutex::new(ledger));
         let events = runner.events();
@@ -165,7 +169,7 @@ impl Converge {
         let hands = Hands {
             runner,
             ledger,
-            jobs: Arc::new(Mutex::new(Jobs::beside(&placements))),
+            jobs: Arc::new(Mutex::new(Jobs::beside(Arc::clone(&disk), &placements))),
             steady: Arc::new(Mutex::new(Steady::default())),
             health,
         };
@@ -175,6 +179,7 @@ impl Converge {
             hands,
             standing,
             doubt,
+            disk,
             placements,
             basis: Basis::Unknown,
             presence: None,
@@ -312,7 +317,7 @@ impl Converge {
         }
         let down =
             [others, singles].into_iter().all(|down| down.is_ok_and(|d| !d.contains(&false)));
-        if let Err(error) = last_known::forget(&self.placements) {
+        if let Err(error) = last_known::forget(&*self.disk, &self.placements) {
             tracing::warn!(%error, "cannot forget the last known placements");
         }
         down

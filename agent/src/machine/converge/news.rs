@@ -70,7 +70,7 @@ impl Converge {
             (Basis::Unknown, Registration::Registered(_)) => return true,
             _ => return false,
         }
-        let Some(known) = last_known::load(&self.placements) else { return false };
+        let Some(known) = last_known::load(&*self.disk, &self.placements) else { return false };
         tracing::warn!(
             units = known.places.len(),
             "the store does not answer; carrying out the last known placements"

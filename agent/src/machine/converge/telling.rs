@@ -2,9 +2,12 @@
 //!
 //! Owns what is said of a unit. When it is said is `report`'s business.
 
+use std::sync::Arc;
+
 use muster_common::state::ObservedState;
 use muster_common::unit::UnitName;
 use muster_store::{RegistryError, StoreError};
+use tokio::sync::oneshot;
 
 use super::{Basis, Converge, RETRY};
 use crate::machine::last_known::{self, LastKnown};
@@ -96,9 +99,12 @@ impl Converge {
             known.as_ref().ok().map(|known| (*hash, known.file.text().to_owned()))
         });
         let known = LastKnown { places: self.desired.clone(), files: texts.collect() };
-        let path = self.placements.clone();
-        let saved = tokio::task::spawn_blocking(move || last_known::save(&path, &known)).await;
-        if let Ok(Err(error)) = saved {
+        let (disk, path) = (Arc::clone(&self.disk), self.placements.clone());
+        let (sender, saved) = oneshot::channel();
+        self.disk.run_apart(Box::new(move || {
+            let _ = sender.send(last_known::save(&*disk, &path, &known));
+        }));
+        if let Ok(Err(error)) = saved.await {
             tracing::error!(path = %self.placements.display(), %error, "cannot save the placements");
         }
     }

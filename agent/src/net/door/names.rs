@@ -7,12 +7,13 @@
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use super::host::{Host, HostKind};
 use crate::config::HostName;
 use crate::host::identity;
+use crate::stdx::sync::lock;
 
 /// How old what was found of the machine may be before a host that is not in it is looked for anew. A new address has to
 /// wait that long at the most, and a flood of foreign names reads a few small files once in that time.
@@ -72,7 +73,7 @@ impl Names {
 
     /// Whether what the machine says of itself has something.
     fn finds(&self, has: impl Fn(&Found) -> bool) -> bool {
-        let mut slot = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut slot = lock(&self.found);
         match slot.as_ref() {
             Some(found) if has(found) => true,
             Some(found) if found.at.elapsed() < STALE => false,

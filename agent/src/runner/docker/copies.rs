@@ -13,8 +13,8 @@ use std::time::Duration;
 use muster_common::unit::{UnitFile, UnitName};
 
 use super::machine::Sources;
-use crate::host::modes::PRIVATE_FILE;
-use crate::stdx::files::replace_file;
+use crate::stdx::disk::HostDisk;
+use crate::stdx::files::{Durability, replace_file};
 
 /// How long the store may take before the copies have to do.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -89,9 +89,9 @@ impl Copies {
         if self.load(unit).is_some_and(|kept| kept.text() == file.text()) {
             return;
         }
-        if let Err(error) =
-            replace_file(&self.directory, unit.as_str(), file.text().as_bytes(), PRIVATE_FILE)
-        {
+        let path = self.directory.join(unit.as_str());
+        let text = file.text().as_bytes();
+        if let Err(error) = replace_file(&HostDisk, &path, text, Durability::OutlivesDaemon) {
             tracing::warn!(%unit, %error, "cannot keep a copy of its file");
         }
     }

@@ -12,8 +12,8 @@ use muster_common::unit::UnitName;
 use muster_engine::container::Memory;
 use serde::{Deserialize, Serialize};
 
-use crate::host::modes::PRIVATE_FILE;
-use crate::stdx::files::replace_file;
+use crate::stdx::disk::HostDisk;
+use crate::stdx::files::{Durability, replace_file};
 
 /// Longest name of a file on Linux, in bytes.
 const LONGEST: usize = 255;
@@ -62,7 +62,7 @@ impl MemoryStore {
     /// Remembers it, whole or not at all.
     pub(super) fn save(&self, unit: &UnitName, kept: &UnitMemory) -> io::Result<()> {
         let text = serde_json::to_vec(kept)?;
-        replace_file(&self.directory, &file_name(unit), &text, PRIVATE_FILE).map(|_| ())
+        replace_file(&HostDisk, &self.path(unit), &text, Durability::OutlivesDaemon)
     }
 
     /// Forgets it.

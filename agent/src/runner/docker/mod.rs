@@ -39,7 +39,7 @@ mod work;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -58,6 +58,7 @@ use self::unit::{Handle, Message};
 use super::files::UnitFiles;
 use super::{Outcome, Runner, RunnerError, RunnerEvent, Seen};
 use crate::host::modes;
+use crate::stdx::sync::lock;
 
 pub use self::gauges::Gauges;
 pub use self::look::{Container, Look};
@@ -310,7 +311,7 @@ impl Runner for Docker {
         }
         lock(&self.proposed).remove(unit);
         lock(&self.files)
-            .write(unit, hash, text)
+            .write(unit, text)
             .map_err(|error| files_error("write the file of", unit, &error))?;
         self.take_up(unit, plan);
         Ok(())
@@ -404,8 +405,4 @@ fn given_back(error: EngineError, during: &str, unit: &UnitName) -> RunnerError 
 
 fn files_error(what: &str, unit: &UnitName, error: &io::Error) -> RunnerError {
     RunnerError::Files { during: format!("{what} {unit}"), problem: error.to_string() }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -2,11 +2,12 @@
 //!
 //! Owns the queue. Nothing here waits: an event that finds it full is dropped, and a relist makes up for it.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use tokio::sync::mpsc;
 
 use crate::runner::RunnerEvent;
+use crate::stdx::sync::lock;
 
 /// Events that wait for the converge loop.
 const QUEUE: usize = 4096;
@@ -27,7 +28,7 @@ impl EventQueue {
 
     /// Tells it.
     pub(super) fn tell(&self, event: RunnerEvent) {
-        let mut missed = self.missed.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut missed = lock(&self.missed);
         if *missed {
             *missed = self.events.try_send(RunnerEvent::Relist).is_err();
         }

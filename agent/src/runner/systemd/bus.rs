@@ -5,7 +5,7 @@
 //! It never asks systemd for anything by itself but to subscribe, and believes nobody but the connection that owns
 //! systemd's name at that moment (see [`crate::bus`]).
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -17,6 +17,7 @@ use zbus::zvariant::{DynamicType, Type as Signature};
 use super::signals::Signals;
 use crate::bus::{self, CallError, Calls, Heard, Line, Method, is_signal};
 use crate::runner::RunnerError;
+use crate::stdx::sync::lock;
 use crate::stdx::timer::sleep_until_opt;
 
 /// systemd's name on the bus.
@@ -195,7 +196,7 @@ impl Bus {
     }
 
     fn note(&self, note: impl FnOnce(&mut Signals)) {
-        note(&mut self.signals.lock().unwrap_or_else(PoisonError::into_inner));
+        note(&mut lock(&self.signals));
     }
 }
 

@@ -13,7 +13,7 @@ mod signals;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, UNIX_EPOCH};
 
 use async_trait::async_trait;
@@ -29,6 +29,8 @@ use self::host::{HostUnits, OVERRIDDEN, instance_of, link_in_place, slice_of};
 use self::signals::{Ended, LINGERS, Signals, path_of};
 use super::files::UnitFiles;
 use super::{Outcome, Runner, RunnerError, RunnerEvent, Seen};
+
+use crate::stdx::sync::lock;
 
 /// The interface every unit has.
 const UNIT: &str = "org.freedesktop.systemd1.Unit";
@@ -447,10 +449,10 @@ impl Runner for Systemd {
         lock(&self.host).obstacle(unit, file, &ours)
     }
 
-    async fn write(&self, unit: &UnitName, hash: FileHash, text: &str) -> Result<(), RunnerError> {
+    async fn write(&self, unit: &UnitName, _: FileHash, text: &str) -> Result<(), RunnerError> {
         lock(&self.signals).watch(unit);
         let existed = lock(&self.files)
-            .write(unit, hash, text)
+            .write(unit, text)
             .map_err(|error| files_error("write the file of", unit, &error))?;
         if existed {
             lock(&self.replaced).insert(unit.clone());
@@ -592,8 +594,4 @@ fn invocation(unit: &UnitName, active: &ActiveState) -> (String, u64) {
 
 fn files_error(what: &str, unit: &UnitName, error: &io::Error) -> RunnerError {
     RunnerError::Files { during: format!("{what} {unit}"), problem: error.to_string() }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,0 +1,83 @@
+//! A disk, as far as the daemon's own records need one.
+//!
+//! Owns the seam under what the daemon remembers: the operations of a file system one by one, so that a simulator can lose
+//! whatever was not synced, and the disk of this host. How a file is replaced is `files`' business.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::fs::{self, File, Permissions};
+use std::io;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+/// A disk with directories and files. Every operation is over when it returns, and may block for as long as the disk takes.
+pub trait Disk: fmt::Debug + Send + Sync + 'static {
+    /// The whole of a file.
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
+
+    /// The names of what lies in a directory, in no order.
+    fn list(&self, directory: &Path) -> io::Result<Vec<OsString>>;
+
+    /// Writes a file, in the place of one that may be there, with a mode such as 0o600 whatever the process's mask is.
+    /// A power cut may lose it, or leave half of it, until [`Self::sync_file`] has returned.
+    fn write(&self, path: &Path, bytes: &[u8], mode: u32) -> io::Result<()>;
+
+    /// Puts what a file holds where a power cut does not reach it. Its name may be lost all the same; see
+    /// [`Self::sync_directory`].
+    fn sync_file(&self, path: &Path) -> io::Result<()>;
+
+    /// Gives a file another name, of one that may be there. A power cut may leave either name, never half of a file, until
+    /// [`Self::sync_directory`] has returned.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+
+    /// Removes a file. A power cut may bring it back until [`Self::sync_directory`] has returned.
+    fn remove(&self, path: &Path) -> io::Result<()>;
+
+    /// Puts the names in a directory where a power cut does not reach them.
+    fn sync_directory(&self, directory: &Path) -> io::Result<()>;
+
+    /// Does work that may block for long, a sync for example, out of the way of whoever asks. The work says itself when it is
+    /// done. A disk that never blocks does it at once.
+    fn run_apart(&self, work: Box<dyn FnOnce() + Send>) {
+        work();
+    }
+}
+
+/// The disk of this host.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct HostDisk;
+
+impl Disk for HostDisk {
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        fs::read(path)
+    }
+
+    fn list(&self, directory: &Path) -> io::Result<Vec<OsString>> {
+        fs::read_dir(directory)?.map(|entry| entry.map(|entry| entry.file_name())).collect()
+    }
+
+    fn write(&self, path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+        fs::write(path, bytes)?;
+        fs::set_permissions(path, Permissions::from_mode(mode))
+    }
+
+    fn sync_file(&self, path: &Path) -> io::Result<()> {
+        File::open(path)?.sync_all()
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
+    }
+
+    fn sync_directory(&self, directory: &Path) -> io::Result<()> {
+        File::open(directory)?.sync_all()
+    }
+
+    fn run_apart(&self, work: Box<dyn FnOnce() + Send>) {
+        tokio::task::spawn_blocking(work);
+    }
+}

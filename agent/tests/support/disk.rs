@@ -1,0 +1,103 @@
+//! A disk in memory that loses in a power cut what was not synced.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use musterd::stdx::disk::Disk;
+
+/// The disk. Every directory is there. A power cut takes all that was not synced, which is the worst that may happen.
+#[derive(Debug, Clone, Default)]
+pub struct LossyDisk(Arc<Mutex<Files>>);
+
+#[derive(Debug, Default)]
+struct Files {
+    /// The names there are, and what a power cut would leave of them.
+    names: BTreeMap<PathBuf, usize>,
+    kept_names: BTreeMap<PathBuf, usize>,
+    /// What the files hold, by number.
+    contents: Vec<Content>,
+}
+
+#[derive(Debug)]
+struct Content {
+    bytes: Vec<u8>,
+    kept: Vec<u8>,
+}
+
+impl LossyDisk {
+    /// A disk with nothing on it.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Power fails: what was not synced is gone.
+    pub fn cut_power(&self) {
+        let mut files = self.0.lock().unwrap();
+        files.names = files.kept_names.clone();
+        for content in &mut files.contents {
+            content.bytes = content.kept.clone();
+        }
+    }
+}
+
+impl Files {
+    fn content(&mut self, path: &Path) -> io::Result<&mut Content> {
+        let number = *self.names.get(path).ok_or(io::ErrorKind::NotFound)?;
+        self.contents.get_mut(number).ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+}
+
+impl Disk for LossyDisk {
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        self.0.lock().unwrap().content(path).map(|content| content.bytes.clone())
+    }
+
+    fn list(&self, directory: &Path) -> io::Result<Vec<OsString>> {
+        let files = self.0.lock().unwrap();
+        let within = files.names.keys().filter(|path| path.parent() == Some(directory));
+        Ok(within.filter_map(|path| path.file_name().map(OsString::from)).collect())
+    }
+
+    fn write(&self, path: &Path, bytes: &[u8], _: u32) -> io::Result<()> {
+        let mut files = self.0.lock().unwrap();
+        if let Ok(content) = files.content(path) {
+            content.bytes = bytes.to_vec();
+            return Ok(());
+        }
+        let number = files.contents.len();
+        files.contents.push(Content { bytes: bytes.to_vec(), kept: Vec::new() });
+        files.names.insert(path.to_owned(), number);
+        Ok(())
+    }
+
+    fn sync_file(&self, path: &Path) -> io::Result<()> {
+        let mut files = self.0.lock().unwrap();
+        let content = files.content(path)?;
+        content.kept = content.bytes.clone();
+        Ok(())
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut files = self.0.lock().unwrap();
+        let number = files.names.remove(from).ok_or(io::ErrorKind::NotFound)?;
+        files.names.insert(to.to_owned(), number);
+        Ok(())
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        let removed = self.0.lock().unwrap().names.remove(path);
+        removed.map(|_| ()).ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    fn sync_directory(&self, directory: &Path) -> io::Result<()> {
+        let mut files = self.0.lock().unwrap();
+        let Files { names, kept_names, .. } = &mut *files;
+        kept_names.retain(|path, _| path.parent() != Some(directory));
+        let within = names.iter().filter(|(path, _)| path.parent() == Some(directory));
+        kept_names.extend(within.map(|(path, number)| (path.clone(), *number)));
+        Ok(())
+    }
+}
