@@ -20,7 +20,7 @@ use etcd_client::{Compare, CompareOp, GetOptions, PutOptions, Txn, TxnOp};
 
 use super::connection::Connection;
 use super::read::{record, unsigned};
-use super::trouble::Trouble;
+use super::error::Trouble;
 use crate::limits;
 use crate::store::{CommitOutcome, Guard, KeyValue, LeaseId, Op, StoreError};
 

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::faults::Users;
 use super::survey::Survey;
 use super::tls;
-use super::trouble::Trouble;
+use super::error::Trouble;
 use crate::store::StoreError;
 use crate::{EtcdOptions, Liveness};
 

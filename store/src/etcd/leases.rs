@@ -8,7 +8,7 @@ use std::time::Duration;
 use etcd_client::{Error, LeaseGrantOptions, LeaseKeepAliveStream, LeaseKeeper};
 
 use super::connection::Connection;
-use super::trouble::Trouble;
+use super::error::Trouble;
 use crate::store::{Lease, LeaseId, StoreError, TimeLeft};
 
 /// The keepalive streams that are open.

@@ -10,7 +10,7 @@ mod leases;
 mod read;
 mod survey;
 mod tls;
-mod trouble;
+mod error;
 mod watch;
 
 use std::sync::Arc;

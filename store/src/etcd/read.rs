@@ -3,7 +3,7 @@
 use etcd_client::GetOptions;
 
 use super::connection::Connection;
-use super::trouble::Trouble;
+use super::error::Trouble;
 use crate::store::{KeyValue, LeaseId, Listing, Range};
 
 /// Keys of one page. A thousand of our records are about half a megabyte.

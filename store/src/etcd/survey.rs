@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::connection::Connection;
 use super::faults;
-use super::trouble::Trouble;
+use super::error::Trouble;
 
 /// How often the servers are looked at: what is asked for changes with an upgrade or a configuration.
 const EVERY: Duration = Duration::from_secs(60 * 60);

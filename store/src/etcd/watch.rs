@@ -20,7 +20,7 @@ use tokio::sync::mpsc;
 
 use super::connection::{Borrowed, Connection};
 use super::read::{after, read, record, unsigned};
-use super::trouble::Trouble;
+use super::error::Trouble;
 use crate::store::{KeyChange, Range, Watch, WatchEvent};
 
 /// Events on their way to the reader. What does not fit waits in etcd.
