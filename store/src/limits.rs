@@ -17,7 +17,7 @@ impl Guard {
     }
 
     /// What it adds to the size of a request, at the most.
-    pub(crate) fn bytes(&self) -> usize {
+    pub(crate) fn request_bytes(&self) -> usize {
         self.key().len().saturating_add(FRAMING_BYTES)
     }
 }
@@ -31,7 +31,7 @@ impl Op {
     }
 
     /// What it adds to the size of a request, at the most.
-    pub(crate) fn bytes(&self) -> usize {
+    pub(crate) fn request_bytes(&self) -> usize {
         let value = match self {
             Self::Put { value, .. } => value.len(),
             Self::Delete { .. } => 0,
@@ -59,7 +59,11 @@ pub(crate) fn check(guards: &[Guard], ops: &[Op]) -> Result<(), StoreError> {
             ops.len()
         ));
     }
-    let bytes = guards.iter().map(Guard::bytes).chain(ops.iter().map(Op::bytes)).sum::<usize>();
+    let bytes = guards
+        .iter()
+        .map(Guard::request_bytes)
+        .chain(ops.iter().map(Op::request_bytes))
+        .sum::<usize>();
     if bytes > MAX_REQUEST_BYTES {
         return refuse(format!("{bytes} bytes, at most {MAX_REQUEST_BYTES} are possible"));
     }

@@ -262,7 +262,7 @@ pub trait Store: Send + Sync + 'static {
 
     /// What a person should know of the store while it works, one sentence each: faults of its version, a history that grows. It
     /// is found out in the background.
-    fn warnings(&self) -> Vec<String> {
+    fn current_warnings(&self) -> Vec<String> {
         Vec::new()
     }
 }

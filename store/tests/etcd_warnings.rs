@@ -34,7 +34,8 @@ async fn used(options: EtcdOptions) -> Arc<dyn Store> {
 
 /// The warning with this in it, once there is one.
 async fn warning(store: &Arc<dyn Store>, part: &str) -> String {
-    eventually(part, || async { store.warnings().into_iter().find(|w| w.contains(part)) }).await
+    eventually(part, || async { store.current_warnings().into_iter().find(|w| w.contains(part)) })
+        .await
 }
 
 /// The server that these tests have is Debian's, which is one of those with every fault. A later one would have fewer.
@@ -101,6 +102,7 @@ async fn a_history_that_nobody_cuts_is_told_of() {
     if is_old(&server).await {
         warning(&store, "known faults").await;
     }
-    let compacted = store.warnings().into_iter().find(|warning| warning.contains("compacted"));
+    let compacted =
+        store.current_warnings().into_iter().find(|warning| warning.contains("compacted"));
     assert_eq!(compacted, None);
 }

@@ -55,7 +55,7 @@ impl WriteError {
     /// As a caller is told.
     pub(super) fn to_store_error(&self, path: &Path, during: &str) -> StoreError {
         match self {
-            Self::NotWritten(error) => failure(path, during, error),
+            Self::NotWritten(error) => write_failure(path, during, error),
             Self::InDoubt(error) => StoreError::Ambiguous {
                 during: during.to_owned(),
                 source: Some(error.to_string().into()),
@@ -68,7 +68,7 @@ impl Disk {
     /// Opens the file in a directory, both made if need be, and loads all it holds. `now` starts the leases.
     pub(super) fn open(directory: &Path, now: Instant) -> Result<(Self, Image), StoreError> {
         let path = directory.join(FILE_NAME);
-        let refuse = |error: redb::Error| unusable(&path, &error);
+        let refuse = |error: redb::Error| unusable_error(&path, &error);
         // Unit files may hold secrets: the directory is for root alone.
         DirBuilder::new()
             .recursive(true)
@@ -76,7 +76,7 @@ impl Disk {
             .create(directory)
             .map_err(|error| refuse(error.into()))?;
         let database = open_database(&path).map_err(refuse)?;
-        let image = load(&database, &path, now)?;
+        let image = load_image(&database, &path, now)?;
         // The file's name must survive a power cut as its content does.
         File::open(directory).and_then(|d| d.sync_all()).map_err(|error| refuse(error.into()))?;
         Ok((Self { path, database: Some(database) }, image))
@@ -93,12 +93,12 @@ impl Disk {
             Some(database) => database,
             None => open_database(&self.path).map_err(WriteError::NotWritten)?,
         };
-        match prepare(&database, batch) {
+        match prepare_write(&database, batch) {
             Err(error) => return Err(WriteError::NotWritten(error)),
             Ok(transaction) => {
                 if let Err(error) = transaction.commit() {
                     drop(database);
-                    return match self.holds(batch) {
+                    return match self.holds_batch(batch) {
                         Ok(true) => Ok(()),
                         Ok(false) => Err(WriteError::NotWritten(error.into())),
                         Err(_) => Err(WriteError::InDoubt(error.into())),
@@ -111,10 +111,10 @@ impl Disk {
     }
 
     /// Opens the file anew after a failed commit, to see whether it holds a batch.
-    pub(super) fn holds(&mut self, batch: &Batch) -> Result<bool, redb::Error> {
+    pub(super) fn holds_batch(&mut self, batch: &Batch) -> Result<bool, redb::Error> {
         self.database = None;
         let database = open_database(&self.path)?;
-        let found = counters(&database)?;
+        let found = read_counters(&database)?;
         self.database = Some(database);
         Ok(found == (batch.revision, batch.last_lease))
     }
@@ -124,7 +124,10 @@ fn open_database(path: &Path) -> Result<Database, redb::Error> {
     Ok(Builder::new().set_cache_size(CACHE_BYTES).create(path)?)
 }
 
-fn prepare(database: &Database, batch: &Batch) -> Result<redb::WriteTransaction, redb::Error> {
+fn prepare_write(
+    database: &Database,
+    batch: &Batch,
+) -> Result<redb::WriteTransaction, redb::Error> {
     let transaction = database.begin_write()?;
     {
         let mut records = transaction.open_table(RECORDS)?;
@@ -157,7 +160,7 @@ fn prepare(database: &Database, batch: &Batch) -> Result<redb::WriteTransaction,
 }
 
 /// The revision and the last lease; those of an empty store when nothing was ever written.
-fn counters(database: &Database) -> Result<(u64, i64), redb::Error> {
+fn read_counters(database: &Database) -> Result<(u64, i64), redb::Error> {
     let transaction = database.begin_read()?;
     let counters = match transaction.open_table(COUNTERS) {
         // An empty etcd is at revision 1, too.
@@ -169,8 +172,8 @@ fn counters(database: &Database) -> Result<(u64, i64), redb::Error> {
     Ok((read(REVISION)?.unwrap_or(1), last_lease))
 }
 
-fn load(database: &Database, path: &Path, now: Instant) -> Result<Image, StoreError> {
-    let refuse = |error: redb::Error| unusable(path, &error);
+fn load_image(database: &Database, path: &Path, now: Instant) -> Result<Image, StoreError> {
+    let refuse = |error: redb::Error| unusable_error(path, &error);
     let transaction = database.begin_read().map_err(|e| refuse(e.into()))?;
     match transaction.open_table(COUNTERS) {
         Err(TableError::TableDoesNotExist(_)) => {}
@@ -185,11 +188,11 @@ fn load(database: &Database, path: &Path, now: Instant) -> Result<Image, StoreEr
             }
         }
     }
-    read_all(database, now).map_err(refuse)
+    read_image(database, now).map_err(refuse)
 }
 
-fn read_all(database: &Database, now: Instant) -> Result<Image, redb::Error> {
-    let (revision, last_lease) = counters(database)?;
+fn read_image(database: &Database, now: Instant) -> Result<Image, redb::Error> {
+    let (revision, last_lease) = read_counters(database)?;
     let mut image = Image { revision, last_lease, ..Image::default() };
     let transaction = database.begin_read()?;
     if revision == 1 && last_lease == 0 {
@@ -223,15 +226,15 @@ fn is_full(error: &redb::Error) -> bool {
         if matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded))
 }
 
-fn failure(path: &Path, during: &str, error: &redb::Error) -> StoreError {
+fn write_failure(path: &Path, during: &str, error: &redb::Error) -> StoreError {
     if is_full(error) {
         let source = Some(error.to_string().into());
         return StoreError::Full { during: format!("{during} in {}", path.display()), source };
     }
-    unusable(path, error)
+    unusable_error(path, error)
 }
 
-fn unusable(path: &Path, error: &redb::Error) -> StoreError {
+fn unusable_error(path: &Path, error: &redb::Error) -> StoreError {
     let problem = match error {
         redb::Error::DatabaseAlreadyOpen => {
             "another musterd has it open; stop that one, or give this one a directory of its own"

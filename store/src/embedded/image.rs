@@ -119,7 +119,7 @@ impl<'a> Draft<'a> {
         Self { image, batch }
     }
 
-    pub(super) fn finish(self) -> Batch {
+    pub(super) fn into_batch(self) -> Batch {
         self.batch
     }
 
@@ -130,7 +130,7 @@ impl<'a> Draft<'a> {
         }
     }
 
-    fn holds(&self, guard: &Guard) -> bool {
+    fn guard_holds(&self, guard: &Guard) -> bool {
         let record = self.get(guard.key());
         match guard {
             Guard::Modified { revision, .. } => record.map_or(0, |r| r.mod_revision) == *revision,
@@ -151,7 +151,7 @@ impl<'a> Draft<'a> {
         guards: &[Guard],
         ops: Vec<Op>,
     ) -> Result<CommitOutcome, StoreError> {
-        if !guards.iter().all(|guard| self.holds(guard)) {
+        if !guards.iter().all(|guard| self.guard_holds(guard)) {
             return Ok(CommitOutcome::Conflict { revision: self.batch.revision });
         }
         let leases = ops.iter().filter_map(|op| match op {
@@ -199,7 +199,7 @@ impl<'a> Draft<'a> {
     }
 
     /// Adds a new lease.
-    pub(super) fn grant(&mut self, ttl: Duration) -> Lease {
+    pub(super) fn grant_lease(&mut self, ttl: Duration) -> Lease {
         self.batch.last_lease += 1;
         let lease = Lease { id: LeaseId(self.batch.last_lease), ttl };
         self.batch.granted.push(lease);
@@ -207,7 +207,7 @@ impl<'a> Draft<'a> {
     }
 
     /// Ends a lease, and removes its records at one revision.
-    pub(super) fn end(&mut self, lease: LeaseId) {
+    pub(super) fn end_lease(&mut self, lease: LeaseId) {
         let old = self.image.leases.get(&lease).map(|l| &l.keys).into_iter().flatten();
         let new = self.batch.records.iter().filter(|(_, r)| r.is_some()).map(|(key, _)| key);
         let keys: BTreeSet<String> = old

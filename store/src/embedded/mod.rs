@@ -26,7 +26,7 @@ use crate::store::{
 pub use clock::LeaseClock;
 use disk::Disk;
 use watches::Watches;
-use writer::{Request, Shared, Writer, lock};
+use writer::{Request, Shared, Writer, lock_shared};
 
 /// The store of one machine. Dropping it waits for the write under way and closes the file.
 #[derive(Debug)]
@@ -56,7 +56,7 @@ impl Embedded {
         Ok(Self { shared, path, clock, requests: Some(requests), writer: Some(writer) })
     }
 
-    async fn ask<T>(
+    async fn send_request<T>(
         &self,
         request: impl FnOnce(oneshot::Sender<Result<T, StoreError>>) -> Request,
     ) -> Result<T, StoreError> {
@@ -84,28 +84,28 @@ impl Drop for Embedded {
 #[async_trait]
 impl Store for Embedded {
     async fn read(&self, range: Range) -> Result<Listing, StoreError> {
-        Ok(lock(&self.shared).image.list(&range))
+        Ok(lock_shared(&self.shared).image.list(&range))
     }
 
     fn watch(&self, range: Range) -> Watch {
-        let mut shared = lock(&self.shared);
+        let mut shared = lock_shared(&self.shared);
         let Shared { image, watches } = &mut *shared;
-        watches.add(range, image)
+        watches.add_watcher(range, image)
     }
 
     async fn commit(&self, guards: Vec<Guard>, ops: Vec<Op>) -> Result<CommitOutcome, StoreError> {
         limits::check(&guards, &ops)?;
-        self.ask(|reply| Request::Commit { guards, ops, reply }).await
+        self.send_request(|reply| Request::Commit { guards, ops, reply }).await
     }
 
     async fn grant(&self, ttl: Duration) -> Result<Lease, StoreError> {
         limits::check_ttl(ttl)?;
-        self.ask(|reply| Request::Grant { ttl, reply }).await
+        self.send_request(|reply| Request::Grant { ttl, reply }).await
     }
 
     async fn keep_alive(&self, lease: LeaseId) -> Result<Lease, StoreError> {
         let now = self.clock.now();
-        let mut shared = lock(&self.shared);
+        let mut shared = lock_shared(&self.shared);
         let live = shared.image.leases.get_mut(&lease);
         // A lease past its deadline is over, even if the writer has not come round to ending it.
         match live.filter(|live| !live.ending && live.deadline > now) {
@@ -119,7 +119,7 @@ impl Store for Embedded {
 
     async fn time_left(&self, lease: LeaseId) -> Result<TimeLeft, StoreError> {
         let now = self.clock.now();
-        let shared = lock(&self.shared);
+        let shared = lock_shared(&self.shared);
         let live = shared.image.leases.get(&lease);
         match live.filter(|live| !live.ending && live.deadline > now) {
             None => Err(StoreError::LeaseGone { lease }),
@@ -130,6 +130,6 @@ impl Store for Embedded {
     }
 
     async fn revoke(&self, lease: LeaseId) -> Result<(), StoreError> {
-        self.ask(|reply| Request::Revoke { lease, reply }).await
+        self.send_request(|reply| Request::Revoke { lease, reply }).await
     }
 }

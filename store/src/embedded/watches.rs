@@ -13,7 +13,7 @@ use crate::store::{KeyChange, Range, Watch, WatchEvent};
 const QUEUED_EVENTS: usize = 1024;
 
 #[derive(Debug)]
-struct Watcher {
+struct EmbeddedWatcher {
     range: Range,
     events: mpsc::Sender<WatchEvent>,
     /// It has missed something and is owed a `Reset`.
@@ -23,20 +23,20 @@ struct Watcher {
 /// All running watches.
 #[derive(Debug, Default)]
 pub(super) struct Watches {
-    watchers: Vec<Watcher>,
+    watchers: Vec<EmbeddedWatcher>,
 }
 
 impl Watches {
     /// Adds a watch, which begins with what the image holds now.
-    pub(super) fn add(&mut self, range: Range, image: &Image) -> Watch {
+    pub(super) fn add_watcher(&mut self, range: Range, image: &Image) -> Watch {
         let (sender, events) = mpsc::channel(QUEUED_EVENTS);
         let behind = sender.try_send(WatchEvent::Reset(image.list(&range))).is_err();
-        self.watchers.push(Watcher { range, events: sender, behind });
+        self.watchers.push(EmbeddedWatcher { range, events: sender, behind });
         Watch { events }
     }
 
     /// Tells every watcher what a batch changed, after the image has taken it over.
-    pub(super) fn tell(&mut self, batch: &Batch, image: &Image) {
+    pub(super) fn publish_batch(&mut self, batch: &Batch, image: &Image) {
         self.watchers.retain_mut(|watcher| {
             if watcher.events.is_closed() {
                 return false;
@@ -70,7 +70,7 @@ impl Watches {
     }
 }
 
-impl Watcher {
+impl EmbeddedWatcher {
     fn catch_up(&mut self, image: &Image) {
         if let Ok(place) = self.events.try_reserve() {
             place.send(WatchEvent::Reset(image.list(&self.range)));
@@ -90,15 +90,15 @@ mod tests {
         let mut draft = Draft::new(image);
         let op = Op::Put { key: key.to_owned(), value: "v".into(), lease: None };
         assert!(matches!(draft.commit(&[], vec![op]), Ok(CommitOutcome::Done { .. })));
-        let batch = draft.finish();
+        let batch = draft.into_batch();
         image.apply(&batch, Instant::now());
-        watches.tell(&batch, image);
+        watches.publish_batch(&batch, image);
     }
 
     #[test]
     fn a_watcher_that_falls_behind_gets_a_reset_with_everything_once_it_reads_on() {
         let (mut image, mut watches) = (Image::default(), Watches::default());
-        let mut watch = watches.add(Range::Prefix("a/".to_owned()), &image);
+        let mut watch = watches.add_watcher(Range::Prefix("a/".to_owned()), &image);
         for n in 0..QUEUED_EVENTS * 2 {
             put(&mut image, &mut watches, &format!("a/{n:05}"));
         }

@@ -33,7 +33,7 @@ pub(super) struct Shared {
 }
 
 /// A lock that outlives a panic of its holder: every change under it is complete before the next could fail.
-pub(super) fn lock(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
+pub(super) fn lock_shared(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -101,13 +101,13 @@ impl Writer {
                 Err(RecvTimeoutError::Disconnected) => return,
             };
             requests.extend(self.requests.try_iter().take(MAX_BATCH));
-            retry_at = self.turn(requests).err().map(|_| Instant::now() + RETRY);
+            retry_at = self.carry_out(requests).err().map(|_| Instant::now() + RETRY);
         }
     }
 
     /// How long nothing needs to be done; `None`: until a request comes.
     fn until_next(&self, retry_at: Option<Instant>) -> Option<Duration> {
-        let mut shared = lock(&self.shared);
+        let mut shared = lock_shared(&self.shared);
         let Shared { image, watches } = &mut *shared;
         let catch_up = watches.catch_up(image).then_some(CATCH_UP);
         let lease = image.next_deadline().map(|d| d.saturating_duration_since(self.clock.now()));
@@ -116,9 +116,9 @@ impl Writer {
     }
 
     /// Carries out some requests and whatever leases have ended.
-    fn turn(&mut self, requests: Vec<Request>) -> Result<(), WriteError> {
+    fn carry_out(&mut self, requests: Vec<Request>) -> Result<(), WriteError> {
         let certain = self.resolve_doubt();
-        let (batch, answers) = self.draft(requests);
+        let (batch, answers) = self.draft_batch(requests);
         let written = match certain {
             Ok(()) if batch.is_empty() => Ok(()),
             Ok(()) => self.write(batch),
@@ -133,15 +133,15 @@ impl Writer {
     /// Finds out whether the disk has the batch in doubt. Until that is known nothing can be decided on top of it.
     fn resolve_doubt(&mut self) -> Result<(), redb::Error> {
         let Some(batch) = &self.doubt else { return Ok(()) };
-        if self.disk.holds(batch)? {
-            self.publish(batch);
+        if self.disk.holds_batch(batch)? {
+            self.publish_batch(batch);
         }
         self.doubt = None;
         Ok(())
     }
 
-    fn draft(&self, requests: Vec<Request>) -> (Batch, Vec<Answer>) {
-        let mut shared = lock(&self.shared);
+    fn draft_batch(&self, requests: Vec<Request>) -> (Batch, Vec<Answer>) {
+        let mut shared = lock_shared(&self.shared);
         let now = self.clock.now();
         let revoked: BTreeSet<LeaseId> = requests
             .iter()
@@ -155,7 +155,7 @@ impl Writer {
         }
         let mut draft = Draft::new(&shared.image);
         for (id, _) in shared.image.leases.iter().filter(|(_, lease)| lease.ending) {
-            draft.end(*id);
+            draft.end_lease(*id);
         }
         let mut answers = Vec::new();
         for request in requests {
@@ -164,17 +164,17 @@ impl Writer {
                     let during = limits::describe(&ops);
                     Answer::Commit(reply, draft.commit(&guards, ops), during)
                 }
-                Request::Grant { ttl, reply } => Answer::Grant(reply, draft.grant(ttl)),
+                Request::Grant { ttl, reply } => Answer::Grant(reply, draft.grant_lease(ttl)),
                 Request::Revoke { reply, .. } => Answer::Revoke(reply),
             });
         }
-        (draft.finish(), answers)
+        (draft.into_batch(), answers)
     }
 
     fn write(&mut self, batch: Batch) -> Result<(), WriteError> {
         let written = self.disk.write(&batch);
         match &written {
-            Ok(()) => self.publish(&batch),
+            Ok(()) => self.publish_batch(&batch),
             Err(error) => {
                 tracing::warn!(?error, path = %self.disk.path().display(), "the embedded store cannot write");
                 if matches!(error, WriteError::InDoubt(_)) {
@@ -185,11 +185,11 @@ impl Writer {
         written
     }
 
-    fn publish(&self, batch: &Batch) {
-        let mut shared = lock(&self.shared);
+    fn publish_batch(&self, batch: &Batch) {
+        let mut shared = lock_shared(&self.shared);
         let Shared { image, watches } = &mut *shared;
         image.apply(batch, self.clock.now());
-        watches.tell(batch, image);
+        watches.publish_batch(batch, image);
     }
 }
 

@@ -19,8 +19,8 @@
 use etcd_client::{Compare, CompareOp, GetOptions, PutOptions, Txn, TxnOp};
 
 use super::connection::Connection;
-use super::read::{record, unsigned};
-use super::error::Trouble;
+use super::error::EtcdError;
+use super::read::{decode_record, unsigned_revision};
 use crate::limits;
 use crate::store::{CommitOutcome, Guard, KeyValue, LeaseId, Op, StoreError};
 
@@ -38,47 +38,47 @@ pub(super) async fn commit(
         Op::Put { lease, .. } => *lease,
         Op::Delete { .. } => None,
     });
-    let ambiguous = |trouble: &Trouble| StoreError::Ambiguous {
+    let ambiguous = |error: &EtcdError| StoreError::Ambiguous {
         during: during.clone(),
-        source: Some(trouble.to_string().into()),
+        source: Some(error.to_string().into()),
     };
-    let transaction = transaction(guards, ops);
-    let mut pauses = connection.pauses();
-    let mut unanswered: Option<Trouble> = None;
+    let transaction = encode_transaction(guards, ops);
+    let mut pauses = connection.retry_pauses();
+    let mut unanswered: Option<EtcdError> = None;
     loop {
         let send = |client: etcd_client::Client| {
             let transaction = transaction.clone();
             async move { client.kv_client().txn(transaction).await }
         };
-        let trouble = match connection.call(send).await {
+        let error = match connection.call_once(send).await {
             Ok(response) => {
-                let revision = response.header().map_or(0, |h| unsigned(h.revision()));
+                let revision = response.header().map_or(0, |h| unsigned_revision(h.revision()));
                 return match (response.succeeded(), &unanswered) {
                     (true, _) => Ok(CommitOutcome::Done { revision }),
                     (false, None) => Ok(CommitOutcome::Conflict { revision }),
-                    (false, Some(trouble)) => {
-                        match settle(connection, guards, ops, revision).await {
+                    (false, Some(error)) => {
+                        match resolve_outcome(connection, guards, ops, revision).await {
                             Ok(Some(outcome)) => Ok(outcome),
-                            Ok(None) | Err(_) => Err(ambiguous(trouble)),
+                            Ok(None) | Err(_) => Err(ambiguous(error)),
                         }
                     }
                 };
             }
-            Err(trouble) => trouble,
+            Err(error) => error,
         };
-        if !trouble.is_passing() {
+        if !error.is_passing() {
             // This try had no effect, but one before it may have had.
             return Err(match &unanswered {
                 Some(earlier) => ambiguous(earlier),
-                None => trouble.into_store_error(&during, lease),
+                None => error.into_store_error(&during, lease),
             });
         }
-        let failed = if trouble.is_certain() {
-            trouble.into_store_error(&during, lease)
+        let failed = if error.is_certain() {
+            error.into_store_error(&during, lease)
         } else {
-            let error = ambiguous(&trouble);
-            unanswered = Some(trouble);
-            error
+            let failed = ambiguous(&error);
+            unanswered = Some(error);
+            failed
         };
         match pauses.next() {
             Some(pause) => tokio::time::sleep(pause).await,
@@ -89,7 +89,7 @@ pub(super) async fn commit(
     }
 }
 
-fn transaction(guards: &[Guard], ops: &[Op]) -> Txn {
+fn encode_transaction(guards: &[Guard], ops: &[Op]) -> Txn {
     let signed = |revision: u64| i64::try_from(revision).unwrap_or(i64::MAX);
     let compares: Vec<Compare> = guards
         .iter()
@@ -118,12 +118,12 @@ fn transaction(guards: &[Guard], ops: &[Op]) -> Txn {
 
 /// Finds out whether an unanswered commit was carried out, after its repetition met a conflict. `None`: it cannot be
 /// told.
-async fn settle(
+async fn resolve_outcome(
     connection: &Connection,
     guards: &[Guard],
     ops: &[Op],
     conflict: u64,
-) -> Result<Option<CommitOutcome>, Trouble> {
+) -> Result<Option<CommitOutcome>, EtcdError> {
     let refused = Some(CommitOutcome::Conflict { revision: conflict });
     for op in ops {
         let pinned = guards.iter().find_map(|guard| match guard {
@@ -139,7 +139,7 @@ async fn settle(
             (_, found) if found.as_ref().map_or(0, |r| r.mod_revision) == pinned => refused,
             (Op::Delete { .. }, Some(found)) if found.create_revision <= pinned => refused,
             (Op::Put { value, lease, .. }, Some(found)) => {
-                match successor(connection, found, pinned).await? {
+                match find_successor(connection, found, pinned).await? {
                     Some(next) if next.value == *value && next.lease == *lease => {
                         Some(CommitOutcome::Done { revision: next.mod_revision })
                     }
@@ -154,7 +154,7 @@ async fn settle(
     for op in ops {
         let found = get(connection, op.key(), 0).await?;
         match (op, found) {
-            (Op::Put { value, lease, .. }, Some(found)) if is(&found, value, *lease) => {
+            (Op::Put { value, lease, .. }, Some(found)) if is_written(&found, value, *lease) => {
                 revisions.push(found.mod_revision);
             }
             (Op::Delete { .. }, None) => {}
@@ -169,16 +169,16 @@ async fn settle(
     })
 }
 
-fn is(found: &KeyValue, value: &[u8], lease: Option<LeaseId>) -> bool {
+fn is_written(found: &KeyValue, value: &[u8], lease: Option<LeaseId>) -> bool {
     found.value == value && found.lease == lease
 }
 
 /// The version of a key that followed a revision, looked for backwards from a later version.
-async fn successor(
+async fn find_successor(
     connection: &Connection,
     mut version: KeyValue,
     revision: u64,
-) -> Result<Option<KeyValue>, Trouble> {
+) -> Result<Option<KeyValue>, EtcdError> {
     for _ in 0..HISTORY {
         if version.mod_revision == version.create_revision {
             // Before this one there was none: it followed "does not exist".
@@ -199,13 +199,13 @@ async fn get(
     connection: &Connection,
     key: &str,
     revision: u64,
-) -> Result<Option<KeyValue>, Trouble> {
+) -> Result<Option<KeyValue>, EtcdError> {
     let options = GetOptions::new().with_revision(i64::try_from(revision).unwrap_or(i64::MAX));
     let mut response = connection
-        .repeat(|client| {
+        .call_repeatedly(|client| {
             let (key, options) = (key.to_owned(), options.clone());
             async move { client.kv_client().get(key, Some(options)).await }
         })
         .await?;
-    Ok(response.take_kvs().pop().and_then(record))
+    Ok(response.take_kvs().pop().and_then(decode_record))
 }

@@ -11,10 +11,10 @@ use etcd_client::{Client, ConnectOptions, Error, TlsOptions};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::error::EtcdError;
 use super::faults::Users;
-use super::survey::Survey;
 use super::tls;
-use super::error::Trouble;
+use super::warnings::ServerWarnings;
 use crate::store::StoreError;
 use crate::{EtcdOptions, Liveness};
 
@@ -29,12 +29,12 @@ const HTTPS: &str = "https://";
 pub(super) struct Connection {
     endpoints: Vec<String>,
     login: Option<(String, String)>,
-    tls: tls::Files,
+    tls: tls::CertificateFiles,
     pub(super) liveness: Liveness,
     current: Mutex<Current>,
     /// Tells whoever holds on to a client that its endpoint was given up.
     turns: watch::Sender<usize>,
-    survey: Survey,
+    warnings: ServerWarnings,
 }
 
 impl std::fmt::Debug for Connection {
@@ -51,21 +51,21 @@ struct Current {
     client: Option<Client>,
 }
 
-/// A client and the turn it belongs to, for [`Connection::failed`].
+/// A client and the turn it belongs to, for [`Connection::mark_failed`].
 #[derive(Clone)]
-pub(super) struct Borrowed {
+pub(super) struct BorrowedClient {
     pub(super) client: Client,
     turn: usize,
 }
 
 /// A call on its way. A caller with less patience than the deadline drops it, and then the endpoint is at fault just the
 /// same: otherwise it would be asked again and again.
-struct Pending<'a> {
+struct PendingCall<'a> {
     connection: &'a Connection,
     turn: Option<usize>,
 }
 
-impl Drop for Pending<'_> {
+impl Drop for PendingCall<'_> {
     fn drop(&mut self) {
         if let Some(turn) = self.turn {
             self.connection.next_turn(turn);
@@ -106,7 +106,7 @@ impl Connection {
             let problem = "there are files for TLS (etcd.ca_file, etcd.cert_file), but no endpoint begins with https://";
             return Err(refuse(problem.to_owned()));
         }
-        let tls = tls::Files::new(ca_file, identity_files);
+        let tls = tls::CertificateFiles::new(ca_file, identity_files);
         let read = tls.read().await.map_err(refuse)?;
         let connection = Self {
             endpoints,
@@ -115,13 +115,13 @@ impl Connection {
             liveness,
             current: Mutex::default(),
             turns: watch::Sender::new(0),
-            survey: Survey::default(),
+            warnings: ServerWarnings::default(),
         };
         for endpoint in &connection.endpoints {
             connection
-                .try_out(endpoint, read.as_ref())
+                .check_certificates(endpoint, read.as_ref())
                 .await
-                .map_err(|trouble| refuse(trouble.to_string()))?;
+                .map_err(|error| refuse(error.to_string()))?;
         }
         connection.tls.accept(read);
         Ok(connection)
@@ -129,43 +129,49 @@ impl Connection {
 
     /// Whether these certificates are of use. It makes a client's TLS ready and reaches nobody; a key that does not fit its
     /// certificate shows here.
-    async fn try_out(&self, endpoint: &str, read: Option<&tls::Read>) -> Result<(), Trouble> {
-        let options = self.options(endpoint, None, read.map(|read| &read.options));
+    async fn check_certificates(
+        &self,
+        endpoint: &str,
+        read: Option<&tls::Certificates>,
+    ) -> Result<(), EtcdError> {
+        let options = self.connect_options(endpoint, None, read.map(|read| &read.options));
         let made = Client::connect([endpoint], Some(options)).await;
-        made.map(drop).map_err(|error| Trouble::from(error).at(endpoint))
+        made.map(drop).map_err(|error| EtcdError::from(error).at_endpoint(endpoint))
     }
 
     /// The certificates as they are on disk now, or those from before while these are of no use.
-    async fn certificates(&self, endpoint: &str) -> Option<tls::Read> {
-        let good = self.tls.good();
+    async fn current_certificates(&self, endpoint: &str) -> Option<tls::Certificates> {
+        let accepted = self.tls.accepted();
         if !self.tls.are_given() || !endpoint.starts_with(HTTPS) {
-            return good;
+            return accepted;
         }
         let problem = match self.tls.read().await {
-            Ok(read) => match (&read, &good) {
-                (Some(read), Some(good)) if read.is_same(good) => return Some(good.clone()),
-                _ => match self.try_out(endpoint, read.as_ref()).await {
+            Ok(read) => match (&read, &accepted) {
+                (Some(read), Some(accepted)) if read.is_same(accepted) => {
+                    return Some(accepted.clone());
+                }
+                _ => match self.check_certificates(endpoint, read.as_ref()).await {
                     Ok(()) => {
                         self.tls.accept(read.clone());
                         return read;
                     }
-                    Err(trouble) => trouble.to_string(),
+                    Err(error) => error.to_string(),
                 },
             },
             Err(problem) => problem,
         };
         self.tls.refuse(&problem);
-        good
+        accepted
     }
 
     /// The endpoints.
-    pub(super) fn endpoints(&self) -> impl Iterator<Item = &str> {
+    pub(super) fn all_endpoints(&self) -> impl Iterator<Item = &str> {
         self.endpoints.iter().map(String::as_str)
     }
 
     /// What there is to say of the servers.
-    pub(super) fn survey(&self) -> &Survey {
-        &self.survey
+    pub(super) fn server_warnings(&self) -> &ServerWarnings {
+        &self.warnings
     }
 
     /// How many endpoints there are.
@@ -173,11 +179,11 @@ impl Connection {
         self.endpoints.len()
     }
 
-    fn current(&self) -> std::sync::MutexGuard<'_, Current> {
+    fn lock_current(&self) -> std::sync::MutexGuard<'_, Current> {
         self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn options(
+    fn connect_options(
         &self,
         endpoint: &str,
         login: Option<&(String, String)>,
@@ -200,12 +206,12 @@ impl Connection {
     }
 
     /// A client of the endpoint whose turn it is.
-    pub(super) async fn client(&self) -> Result<Borrowed, Trouble> {
-        self.client_within(self.liveness.call).await
+    pub(super) async fn borrow_client(&self) -> Result<BorrowedClient, EtcdError> {
+        self.borrow_client_within(self.liveness.call).await
     }
 
     /// The endpoint of a turn.
-    fn endpoint(&self, turn: usize) -> &str {
+    fn endpoint_of(&self, turn: usize) -> &str {
         let index = turn.checked_rem(self.endpoints.len()).unwrap_or(0);
         // There is at least one, and the index is below their number.
         self.endpoints.get(index).map_or("", String::as_str)
@@ -213,12 +219,12 @@ impl Connection {
 
     /// Makes a client, with the certificates that are there now. It takes a login where there is one. An etcd that has no users
     /// yet does without: whoever is about to protect a cluster tells the daemons their password first.
-    pub(super) async fn connect(&self, endpoint: &str) -> Result<(Client, Users), Trouble> {
-        let certificates = self.certificates(endpoint).await;
+    pub(super) async fn connect(&self, endpoint: &str) -> Result<(Client, Users), EtcdError> {
+        let certificates = self.current_certificates(endpoint).await;
         let tls = certificates.as_ref().map(|read| &read.options);
         let connect = async |login| {
-            let options = self.options(endpoint, login, tls);
-            Client::connect([endpoint.to_owned()], Some(options)).await.map_err(Trouble::from)
+            let options = self.connect_options(endpoint, login, tls);
+            Client::connect([endpoint.to_owned()], Some(options)).await.map_err(EtcdError::from)
         };
         let users = match (&self.login, self.tls.are_given()) {
             (Some(_), _) => Users::Enabled,
@@ -226,7 +232,7 @@ impl Connection {
             (None, true) => Users::Unknown,
         };
         match connect(self.login.as_ref()).await {
-            Err(Trouble::NoUsers(_)) => {
+            Err(EtcdError::NoUsers(_)) => {
                 tracing::warn!(endpoint, "etcd lets everybody in: it has no users enabled");
                 Ok((connect(None).await?, Users::Disabled))
             }
@@ -234,61 +240,61 @@ impl Connection {
         }
     }
 
-    async fn client_within(&self, deadline: Duration) -> Result<Borrowed, Trouble> {
+    async fn borrow_client_within(&self, deadline: Duration) -> Result<BorrowedClient, EtcdError> {
         let turn = {
-            let current = self.current();
+            let current = self.lock_current();
             if let Some(client) = current.client.clone() {
-                return Ok(Borrowed { client, turn: current.turn });
+                return Ok(BorrowedClient { client, turn: current.turn });
             }
             current.turn
         };
-        let endpoint = self.endpoint(turn);
-        let mut pending = Pending { connection: self, turn: Some(turn) };
+        let endpoint = self.endpoint_of(turn);
+        let mut pending = PendingCall { connection: self, turn: Some(turn) };
         let connected = match tokio::time::timeout(deadline, Box::pin(self.connect(endpoint))).await
         {
             Ok(connected) => connected,
-            Err(_) => Err(Trouble::silent(deadline)),
+            Err(_) => Err(EtcdError::no_answer(deadline)),
         };
         pending.turn = None;
         let client = match connected {
             Ok((client, _)) => client,
-            Err(trouble) => {
+            Err(error) => {
                 self.next_turn(turn);
                 // Nothing but a login was sent.
-                return Err(match trouble.at(endpoint) {
-                    Trouble::Unknown(problem) => Trouble::NotCarriedOut(problem),
+                return Err(match error.at_endpoint(endpoint) {
+                    EtcdError::Unknown(problem) => EtcdError::NotCarriedOut(problem),
                     other => other,
                 });
             }
         };
-        let mut current = self.current();
+        let mut current = self.lock_current();
         if current.turn == turn {
             current.client = Some(client.clone());
         }
-        Ok(Borrowed { client, turn })
+        Ok(BorrowedClient { client, turn })
     }
 
     /// Returns once the endpoint of a client has been given up by anybody. A stream on a host that has lost its power is
     /// silent, and the first call to find that out finds it out for all.
-    pub(super) async fn given_up(&self, borrowed: &Borrowed) {
+    pub(super) async fn until_given_up(&self, borrowed: &BorrowedClient) {
         let mut turns = self.turns.subscribe();
         // An error would say that nobody can give it up any more, because the connection is gone and its clients with it.
         turns.wait_for(|turn| *turn != borrowed.turn).await.ok();
     }
 
     /// Says that a client was of no use; the next call goes to the next endpoint.
-    pub(super) fn failed(&self, borrowed: &Borrowed) {
+    pub(super) fn mark_failed(&self, borrowed: &BorrowedClient) {
         self.next_turn(borrowed.turn);
     }
 
     /// Says that the endpoint whose turn it is is of no use.
-    pub(super) fn failed_now(&self) {
-        let turn = self.current().turn;
+    pub(super) fn mark_current_failed(&self) {
+        let turn = self.lock_current().turn;
         self.next_turn(turn);
     }
 
     fn next_turn(&self, turn: usize) {
-        let mut current = self.current();
+        let mut current = self.lock_current();
         // Several calls fail together when an endpoint does; that is one reason to go on, not several.
         if current.turn == turn {
             current.turn = turn.wrapping_add(1);
@@ -299,7 +305,10 @@ impl Connection {
 
     /// Makes one call with a deadline, and goes on to the next endpoint for the next call if it fails, or if the caller
     /// gives up on it before.
-    pub(super) async fn call<T, F>(&self, call: impl FnOnce(Client) -> F) -> Result<T, Trouble>
+    pub(super) async fn call_once<T, F>(
+        &self,
+        call: impl FnOnce(Client) -> F,
+    ) -> Result<T, EtcdError>
     where
         F: Future<Output = Result<T, Error>>,
     {
@@ -311,60 +320,63 @@ impl Connection {
         &self,
         deadline: Duration,
         call: impl FnOnce(Client) -> F,
-    ) -> Result<T, Trouble>
+    ) -> Result<T, EtcdError>
     where
         F: Future<Output = Result<T, Error>>,
     {
-        let borrowed = self.client_within(deadline).await?;
-        let mut pending = Pending { connection: self, turn: Some(borrowed.turn) };
+        let borrowed = self.borrow_client_within(deadline).await?;
+        let mut pending = PendingCall { connection: self, turn: Some(borrowed.turn) };
         let answer = tokio::time::timeout(deadline, call(borrowed.client.clone())).await;
         pending.turn = None;
         let outcome = match answer {
-            Ok(outcome) => outcome.map_err(Trouble::from),
-            Err(_) => Err(Trouble::silent(deadline)),
+            Ok(outcome) => outcome.map_err(EtcdError::from),
+            Err(_) => Err(EtcdError::no_answer(deadline)),
         };
-        let outcome = outcome.map_err(|trouble| {
-            match trouble.at(self.endpoint(borrowed.turn)) {
+        let outcome = outcome.map_err(|error| {
+            match error.at_endpoint(self.endpoint_of(borrowed.turn)) {
                 // A new client takes a new login.
-                Trouble::NotLoggedIn(problem) if self.login.is_some() => {
-                    Trouble::NotCarriedOut(problem)
+                EtcdError::NotLoggedIn(problem) if self.login.is_some() => {
+                    EtcdError::NotCarriedOut(problem)
                 }
-                trouble => trouble,
+                error => error,
             }
         });
-        if let Err(trouble) = &outcome
-            && trouble.is_passing()
+        if let Err(error) = &outcome
+            && error.is_passing()
         {
-            tracing::debug!(%trouble, "a call to etcd failed");
-            self.failed(&borrowed);
+            tracing::debug!(%error, "a call to etcd failed");
+            self.mark_failed(&borrowed);
         }
         outcome
     }
 
     /// Makes a call that can be repeated without harm until it succeeds, every endpoint has been tried, and another
     /// one besides.
-    pub(super) async fn repeat<T, F>(&self, call: impl FnMut(Client) -> F) -> Result<T, Trouble>
+    pub(super) async fn call_repeatedly<T, F>(
+        &self,
+        call: impl FnMut(Client) -> F,
+    ) -> Result<T, EtcdError>
     where
         F: Future<Output = Result<T, Error>>,
     {
-        self.repeat_within(self.liveness.call, call).await
+        self.call_repeatedly_within(self.liveness.call, call).await
     }
 
     /// The same with a deadline of its own for each try.
-    pub(super) async fn repeat_within<T, F>(
+    pub(super) async fn call_repeatedly_within<T, F>(
         &self,
         deadline: Duration,
         mut call: impl FnMut(Client) -> F,
-    ) -> Result<T, Trouble>
+    ) -> Result<T, EtcdError>
     where
         F: Future<Output = Result<T, Error>>,
     {
-        let mut pauses = self.pauses();
+        let mut pauses = self.retry_pauses();
         loop {
             match self.call_within(deadline, &mut call).await {
-                Err(trouble) if trouble.is_passing() => match pauses.next() {
+                Err(error) if error.is_passing() => match pauses.next() {
                     Some(pause) => tokio::time::sleep(pause).await,
-                    None => return Err(trouble),
+                    None => return Err(error),
                 },
                 outcome => return outcome,
             }
@@ -372,7 +384,7 @@ impl Connection {
     }
 
     /// The pauses between the tries of one operation that begins now.
-    pub(super) fn pauses(&self) -> impl Iterator<Item = Duration> + Send + use<> {
+    pub(super) fn retry_pauses(&self) -> impl Iterator<Item = Duration> + Send + use<> {
         let last_try = Instant::now() + LAST_TRY;
         ExponentialBuilder::default()
             .with_min_delay(Duration::from_millis(20))

@@ -21,7 +21,7 @@ mod code {
 
 /// A failed call. The texts are for people: what etcd or the connection said, where, and what may help.
 #[derive(Debug)]
-pub(super) enum Trouble {
+pub(super) enum EtcdError {
     /// It certainly had no effect; another try, maybe at another endpoint, may succeed.
     NotCarriedOut(String),
     /// It may have had its effect, may have it later, or never.
@@ -42,15 +42,15 @@ pub(super) enum Trouble {
     Refused(String),
 }
 
-impl Trouble {
+impl EtcdError {
     /// No answer came in time.
-    pub(super) fn silent(after: Duration) -> Self {
+    pub(super) fn no_answer(after: Duration) -> Self {
         Self::Unknown(format!("no answer within {after:?}"))
     }
 
     /// The same, saying at which endpoint, and what may help.
-    pub(super) fn at(self, endpoint: &str) -> Self {
-        let tell = |problem: String| match advice(&problem, endpoint) {
+    pub(super) fn at_endpoint(self, endpoint: &str) -> Self {
+        let tell = |problem: String| match advice_for(&problem, endpoint) {
             Some(advice) => format!("{endpoint}: {problem}; {advice}"),
             None => format!("{endpoint}: {problem}"),
         };
@@ -102,7 +102,7 @@ impl Trouble {
     }
 }
 
-impl std::fmt::Display for Trouble {
+impl std::fmt::Display for EtcdError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::NotCarriedOut(problem)
@@ -118,7 +118,7 @@ impl std::fmt::Display for Trouble {
     }
 }
 
-impl From<Error> for Trouble {
+impl From<Error> for EtcdError {
     fn from(error: Error) -> Self {
         let told = describe(&error);
         let Error::GRpcStatus(status) = &error else {
@@ -166,7 +166,7 @@ impl From<Error> for Trouble {
 
 /// What may help against what a person can help: certificates and logins. The words are those of etcd 3.4 to 3.6 and of
 /// rustls; where they change the advice is missed, and nothing else.
-fn advice(problem: &str, endpoint: &str) -> Option<&'static str> {
+fn advice_for(problem: &str, endpoint: &str) -> Option<&'static str> {
     let secure = endpoint.starts_with("https://");
     let certificate = "it may want a certificate that its --trusted-ca-file vouches for (etcd.cert_file, etcd.key_file)";
     let closed =

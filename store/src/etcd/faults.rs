@@ -65,9 +65,9 @@ struct Version {
 }
 
 /// What is to be said of a server of this version; `None`: nothing that is known.
-pub(super) fn warning(endpoint: &str, version: &str, users: Users) -> Option<String> {
+pub(super) fn version_warning(endpoint: &str, version: &str, users: Users) -> Option<String> {
     let parsed = parse(version)?;
-    let found: Vec<&Fault> = FAULTS.iter().filter(|fault| has(parsed, fault)).collect();
+    let found: Vec<&Fault> = FAULTS.iter().filter(|fault| has_fault(parsed, fault)).collect();
     if found.is_empty() {
         return None;
     }
@@ -81,16 +81,16 @@ pub(super) fn warning(endpoint: &str, version: &str, users: Users) -> Option<Str
         }
         Users::Unknown => "; if its users are enabled, their roles do not hold what they promise",
     };
-    let sound: Vec<String> = sound(parsed, &found);
+    let fixed: Vec<String> = fixed_releases(parsed, &found);
     Some(format!(
         "etcd {version} at {endpoint} has known faults: {}{users}; {} has none of them",
         faults.join("; "),
-        sound.join(" or ")
+        fixed.join(" or ")
     ))
 }
 
 /// Whether a version has a fault.
-fn has(version: Version, fault: &Fault) -> bool {
+fn has_fault(version: Version, fault: &Fault) -> bool {
     let line = |(major, minor, _): Release| (major, minor);
     match fault.mended.iter().find(|mended| line(**mended) == line(version.release)) {
         Some(mended) => version < Version { release: *mended, released: true },
@@ -99,7 +99,7 @@ fn has(version: Version, fault: &Fault) -> bool {
 }
 
 /// The releases that are free of these faults: the one of the version's own line, where there is one, or those of the two newest.
-fn sound(version: Version, found: &[&Fault]) -> Vec<String> {
+fn fixed_releases(version: Version, found: &[&Fault]) -> Vec<String> {
     let (major, minor, _) = version.release;
     let own = found
         .iter()
@@ -141,7 +141,7 @@ mod tests {
     /// Which faults a version has, by their places in the table.
     fn faults(version: &str) -> Vec<usize> {
         let version = parse(version).unwrap();
-        (0..FAULTS.len()).filter(|&at| has(version, &FAULTS[at])).collect()
+        (0..FAULTS.len()).filter(|&at| has_fault(version, &FAULTS[at])).collect()
     }
 
     #[test]
@@ -202,13 +202,13 @@ mod tests {
     #[test]
     fn what_is_no_version_is_not_judged() {
         for text in ["", "main", "3", "3.5", "3.5.x", "3.5.1.2", "-rc.1"] {
-            assert_eq!(warning("e", text, Users::Enabled), None, "{text}");
+            assert_eq!(version_warning("e", text, Users::Enabled), None, "{text}");
         }
     }
 
     #[test]
     fn a_warning_names_server_faults_users_and_the_way_out() {
-        let told = warning("http://h:1", "3.4.23", Users::Enabled).unwrap();
+        let told = version_warning("http://h:1", "3.4.23", Users::Enabled).unwrap();
         for part in [
             "etcd 3.4.23 at http://h:1 ",
             "stale",
@@ -219,13 +219,13 @@ mod tests {
         ] {
             assert!(told.contains(part), "{part}: {told}");
         }
-        let told = warning("http://h:1", "3.6.8", Users::Disabled).unwrap();
+        let told = version_warning("http://h:1", "3.6.8", Users::Disabled).unwrap();
         assert!(
             told.contains("not enabled") && told.ends_with("3.6.14 has none of them"),
             "{told}"
         );
-        let told = warning("http://h:1", "3.5.30", Users::Unknown).unwrap();
+        let told = version_warning("http://h:1", "3.5.30", Users::Unknown).unwrap();
         assert!(!told.contains("stale") && told.contains("if its users are enabled"), "{told}");
-        assert_eq!(warning("http://h:1", "3.6.14", Users::Disabled), None);
+        assert_eq!(version_warning("http://h:1", "3.6.14", Users::Disabled), None);
     }
 }

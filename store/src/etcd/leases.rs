@@ -8,27 +8,27 @@ use std::time::Duration;
 use etcd_client::{Error, LeaseGrantOptions, LeaseKeepAliveStream, LeaseKeeper};
 
 use super::connection::Connection;
-use super::error::Trouble;
+use super::error::EtcdError;
 use crate::store::{Lease, LeaseId, StoreError, TimeLeft};
 
 /// The keepalive streams that are open.
 #[derive(Debug, Default)]
 pub(super) struct Leases {
-    streams: Mutex<HashMap<LeaseId, Stream>>,
+    streams: Mutex<HashMap<LeaseId, KeepAlive>>,
 }
 
 #[derive(Debug)]
-struct Stream {
+struct KeepAlive {
     keeper: LeaseKeeper,
     replies: LeaseKeepAliveStream,
 }
 
 impl Leases {
-    fn take(&self, lease: LeaseId) -> Option<Stream> {
+    fn take_stream(&self, lease: LeaseId) -> Option<KeepAlive> {
         self.streams.lock().unwrap_or_else(PoisonError::into_inner).remove(&lease)
     }
 
-    fn put_back(&self, lease: LeaseId, stream: Stream) {
+    fn put_stream(&self, lease: LeaseId, stream: KeepAlive) {
         self.streams.lock().unwrap_or_else(PoisonError::into_inner).insert(lease, stream);
     }
 
@@ -45,7 +45,7 @@ impl Leases {
         let seconds = ttl.as_secs().saturating_add(u64::from(ttl.subsec_nanos() > 0));
         let seconds = i64::try_from(seconds).unwrap_or(i64::MAX);
         let response = connection
-            .repeat(|client| async move {
+            .call_repeatedly(|client| async move {
                 let id = drawn();
                 let options = LeaseGrantOptions::new().with_id(id);
                 let response = client.lease_client().grant(seconds, Some(options)).await?;
@@ -57,7 +57,7 @@ impl Leases {
                 Ok(response)
             })
             .await
-            .map_err(|trouble| trouble.into_store_error("grant of a lease", None))?;
+            .map_err(|error| error.into_store_error("grant of a lease", None))?;
         let ttl = Duration::from_secs(u64::try_from(response.ttl()).unwrap_or(0));
         Ok(Lease { id: LeaseId(response.id()), ttl })
     }
@@ -71,43 +71,43 @@ impl Leases {
         let deadline = connection.liveness.keep_alive;
         // The stream is ours while we wait on it. If we are given up on, it goes with us, and so does an answer that
         // would otherwise be taken for that to a later question.
-        if let Some(mut stream) = self.take(lease) {
-            match tokio::time::timeout(deadline, ask(&mut stream)).await {
-                Ok(Ok(seconds)) => return self.answer(lease, seconds, Some(stream)),
+        if let Some(mut stream) = self.take_stream(lease) {
+            match tokio::time::timeout(deadline, send_keep_alive(&mut stream)).await {
+                Ok(Ok(seconds)) => return self.accept_answer(lease, seconds, Some(stream)),
                 Ok(Err(error)) => tracing::debug!(%error, "a keepalive stream ended"),
                 Err(_) => {
                     tracing::debug!("a keepalive was not answered");
                     // Whatever else uses this connection waits in vain, too.
-                    connection.failed_now();
+                    connection.mark_current_failed();
                 }
             }
         }
         let opened = connection
-            .repeat_within(deadline, |client| async move {
+            .call_repeatedly_within(deadline, |client| async move {
                 let (keeper, replies) = client.lease_client().keep_alive(lease.0).await?;
-                let mut stream = Stream { keeper, replies };
+                let mut stream = KeepAlive { keeper, replies };
                 // The client keeps the time to live of the first answer to itself.
-                let seconds = ask(&mut stream).await?;
+                let seconds = send_keep_alive(&mut stream).await?;
                 Ok((stream, seconds))
             })
             .await;
         match opened {
-            Ok((stream, seconds)) => self.answer(lease, seconds, Some(stream)),
-            Err(Trouble::LeaseNotFound) => self.answer(lease, 0, None),
-            Err(trouble) => Err(trouble.into_store_error("keepalive of a lease", Some(lease))),
+            Ok((stream, seconds)) => self.accept_answer(lease, seconds, Some(stream)),
+            Err(EtcdError::LeaseNotFound) => self.accept_answer(lease, 0, None),
+            Err(error) => Err(error.into_store_error("keepalive of a lease", Some(lease))),
         }
     }
 
-    fn answer(
+    fn accept_answer(
         &self,
         lease: LeaseId,
         seconds: i64,
-        stream: Option<Stream>,
+        stream: Option<KeepAlive>,
     ) -> Result<Lease, StoreError> {
         match u64::try_from(seconds) {
             Ok(seconds) if seconds > 0 => {
                 if let Some(stream) = stream {
-                    self.put_back(lease, stream);
+                    self.put_stream(lease, stream);
                 }
                 Ok(Lease { id: lease, ttl: Duration::from_secs(seconds) })
             }
@@ -121,13 +121,13 @@ impl Leases {
         connection: &Connection,
         lease: LeaseId,
     ) -> Result<(), StoreError> {
-        drop(self.take(lease));
+        drop(self.take_stream(lease));
         let revoked = connection
-            .repeat(|client| async move { client.lease_client().revoke(lease.0).await })
+            .call_repeatedly(|client| async move { client.lease_client().revoke(lease.0).await })
             .await;
         match revoked {
-            Ok(_) | Err(Trouble::LeaseNotFound) => Ok(()),
-            Err(trouble) => Err(trouble.into_store_error("end of a lease", Some(lease))),
+            Ok(_) | Err(EtcdError::LeaseNotFound) => Ok(()),
+            Err(error) => Err(error.into_store_error("end of a lease", Some(lease))),
         }
     }
 }
@@ -138,13 +138,15 @@ pub(super) async fn time_left(
     lease: LeaseId,
 ) -> Result<TimeLeft, StoreError> {
     let response = connection
-        .repeat(|client| async move { client.lease_client().time_to_live(lease.0, None).await })
+        .call_repeatedly(
+            |client| async move { client.lease_client().time_to_live(lease.0, None).await },
+        )
         .await;
     let response = match response {
         Ok(response) => response,
-        Err(Trouble::LeaseNotFound) => return Err(StoreError::LeaseGone { lease }),
-        Err(trouble) => {
-            return Err(trouble.into_store_error("look at the time of a lease", Some(lease)));
+        Err(EtcdError::LeaseNotFound) => return Err(StoreError::LeaseGone { lease }),
+        Err(error) => {
+            return Err(error.into_store_error("look at the time of a lease", Some(lease)));
         }
     };
     // -1: there is none.
@@ -159,7 +161,7 @@ fn drawn() -> i64 {
     i64::try_from(random).unwrap_or(i64::MAX).max(1)
 }
 
-async fn ask(stream: &mut Stream) -> Result<i64, Error> {
+async fn send_keep_alive(stream: &mut KeepAlive) -> Result<i64, Error> {
     stream.keeper.keep_alive().await?;
     match stream.replies.message().await? {
         Some(reply) => Ok(reply.ttl()),

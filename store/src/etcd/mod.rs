@@ -5,12 +5,13 @@
 
 mod commit;
 mod connection;
+mod error;
 mod faults;
 mod leases;
 mod read;
 mod survey;
 mod tls;
-mod error;
+mod warnings;
 mod watch;
 
 use std::sync::Arc;
@@ -44,7 +45,7 @@ impl Etcd {
     }
 
     /// Begins to look at the servers in the background: now that something is asked of them it is known which keys we may read.
-    fn survey(&self, range: &Range) {
+    fn start_survey(&self, range: &Range) {
         if !self.surveyed.swap(true, Ordering::Relaxed) {
             let key = range.as_str().to_owned();
             tokio::spawn(survey::run(Arc::downgrade(&self.connection), key));
@@ -55,14 +56,14 @@ impl Etcd {
 #[async_trait]
 impl Store for Etcd {
     async fn read(&self, range: Range) -> Result<Listing, StoreError> {
-        self.survey(&range);
-        read::read(&self.connection, &range).await.map_err(|trouble| {
-            trouble.into_store_error(&format!("read of {}", range.as_str()), None)
-        })
+        self.start_survey(&range);
+        read::read(&self.connection, &range)
+            .await
+            .map_err(|error| error.into_store_error(&format!("read of {}", range.as_str()), None))
     }
 
     fn watch(&self, range: Range) -> Watch {
-        self.survey(&range);
+        self.start_survey(&range);
         watch::watch(&self.connection, range)
     }
 
@@ -88,7 +89,7 @@ impl Store for Etcd {
         self.leases.revoke(&self.connection, lease).await
     }
 
-    fn warnings(&self) -> Vec<String> {
-        self.connection.survey().warnings()
+    fn current_warnings(&self) -> Vec<String> {
+        self.connection.server_warnings().list()
     }
 }

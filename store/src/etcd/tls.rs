@@ -13,7 +13,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 /// What the files held when they were read.
 #[derive(Clone)]
-pub(super) struct Read {
+pub(super) struct Certificates {
     /// As they were, to be compared.
     pems: Vec<Vec<u8>>,
     /// For a connection.
@@ -21,19 +21,19 @@ pub(super) struct Read {
 }
 
 /// The files, and what of them is in use.
-pub(super) struct Files {
+pub(super) struct CertificateFiles {
     authorities: Option<PathBuf>,
     identity: Option<(PathBuf, PathBuf)>,
     /// What was last found to be of use; absent: there are no files.
-    good: Mutex<Option<Read>>,
+    accepted: Mutex<Option<Certificates>>,
     /// What was last said about them, so that it is said once.
-    told: Mutex<Option<String>>,
+    last_warning: Mutex<Option<String>>,
 }
 
-impl Files {
+impl CertificateFiles {
     /// None are read yet.
     pub(super) fn new(authorities: Option<PathBuf>, identity: Option<(PathBuf, PathBuf)>) -> Self {
-        Self { authorities, identity, good: Mutex::default(), told: Mutex::default() }
+        Self { authorities, identity, accepted: Mutex::default(), last_warning: Mutex::default() }
     }
 
     /// Whether there are any.
@@ -42,42 +42,44 @@ impl Files {
     }
 
     /// Reads them; an error names the file.
-    pub(super) async fn read(&self) -> Result<Option<Read>, String> {
+    pub(super) async fn read(&self) -> Result<Option<Certificates>, String> {
         let (authorities, identity) = (self.authorities.clone(), self.identity.clone());
         // They may be on a slow disk.
-        let read = move || read(authorities.as_deref(), identity.as_ref());
+        let read = move || read_files(authorities.as_deref(), identity.as_ref());
         tokio::task::spawn_blocking(read).await.map_err(|error| error.to_string())?
     }
 
     /// What is in use.
-    pub(super) fn good(&self) -> Option<Read> {
-        self.good.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    pub(super) fn accepted(&self) -> Option<Certificates> {
+        self.accepted.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Notes that these are of use. Says so when others were in use before.
-    pub(super) fn accept(&self, read: Option<Read>) {
-        let before =
-            std::mem::replace(&mut *self.good.lock().unwrap_or_else(PoisonError::into_inner), read);
+    pub(super) fn accept(&self, read: Option<Certificates>) {
+        let before = std::mem::replace(
+            &mut *self.accepted.lock().unwrap_or_else(PoisonError::into_inner),
+            read,
+        );
         if before.is_some() {
             tracing::info!("the certificates for etcd have changed, and the new ones are in use");
         }
-        *self.told.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *self.last_warning.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     /// Notes that the files are of no use now, and warns of that once.
     pub(super) fn refuse(&self, problem: &str) {
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        if told.as_deref() != Some(problem) {
+        let mut last_warning = self.last_warning.lock().unwrap_or_else(PoisonError::into_inner);
+        if last_warning.as_deref() != Some(problem) {
             tracing::warn!(
                 problem,
                 "the certificates for etcd have changed and are of no use; those from before are used until they are"
             );
-            *told = Some(problem.to_owned());
+            *last_warning = Some(problem.to_owned());
         }
     }
 }
 
-impl Read {
+impl Certificates {
     /// Whether the files held the same.
     pub(super) fn is_same(&self, other: &Self) -> bool {
         self.pems == other.pems
@@ -85,27 +87,27 @@ impl Read {
 }
 
 /// Reads the authorities to trust, and our certificate with its key; an error names the file. Blocks.
-fn read(
+fn read_files(
     authorities: Option<&Path>,
     identity: Option<&(PathBuf, PathBuf)>,
-) -> Result<Option<Read>, String> {
+) -> Result<Option<Certificates>, String> {
     let mut pems = Vec::new();
     let mut options = TlsOptions::new();
     if let Some(path) = authorities {
-        let pem = certificates(path)?;
+        let pem = read_certificates(path)?;
         options = options.ca_certificate(Certificate::from_pem(pem.clone()));
         pems.push(pem);
     }
     if let Some((certificate, key)) = identity {
-        let (certificate, key) = (certificates(certificate)?, private_key(key)?);
+        let (certificate, key) = (read_certificates(certificate)?, read_private_key(key)?);
         options = options.identity(Identity::from_pem(certificate.clone(), key.clone()));
         pems.extend([certificate, key]);
     }
-    Ok((!pems.is_empty()).then_some(Read { pems, options }))
+    Ok((!pems.is_empty()).then_some(Certificates { pems, options }))
 }
 
-fn certificates(path: &Path) -> Result<Vec<u8>, String> {
-    let pem = contents(path)?;
+fn read_certificates(path: &Path) -> Result<Vec<u8>, String> {
+    let pem = read_file(path)?;
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
     match found {
         Ok(found) if !found.is_empty() => Ok(pem),
@@ -113,14 +115,14 @@ fn certificates(path: &Path) -> Result<Vec<u8>, String> {
     }
 }
 
-fn private_key(path: &Path) -> Result<Vec<u8>, String> {
-    let pem = contents(path)?;
+fn read_private_key(path: &Path) -> Result<Vec<u8>, String> {
+    let pem = read_file(path)?;
     match PrivateKeyDer::from_pem_slice(&pem) {
         Ok(_) => Ok(pem),
         Err(_) => Err(format!("{}: there is no private key in PEM form in it", path.display())),
     }
 }
 
-fn contents(path: &Path) -> Result<Vec<u8>, String> {
+fn read_file(path: &Path) -> Result<Vec<u8>, String> {
     std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))
 }

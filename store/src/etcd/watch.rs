@@ -18,9 +18,9 @@ use backon::{BackoffBuilder as _, ExponentialBuilder};
 use etcd_client::{EventType, WatchOptions, WatchResponse, WatchStream};
 use tokio::sync::mpsc;
 
-use super::connection::{Borrowed, Connection};
-use super::read::{after, read, record, unsigned};
-use super::error::Trouble;
+use super::connection::{BorrowedClient, Connection};
+use super::error::EtcdError;
+use super::read::{decode_record, prefix_end, read, unsigned_revision};
 use crate::store::{KeyChange, Range, Watch, WatchEvent};
 
 /// Events on their way to the reader. What does not fit waits in etcd.
@@ -32,64 +32,64 @@ const MAX_MESSAGE_BYTES: usize = 64 * 1024 * 1024;
 /// Starts a watch; it runs until its receiver is dropped.
 pub(super) fn watch(connection: &Arc<Connection>, range: Range) -> Watch {
     let (sender, events) = mpsc::channel(QUEUED_EVENTS);
-    let watcher = Watcher { connection: Arc::clone(connection), range, events: sender };
+    let watcher = EtcdWatcher { connection: Arc::clone(connection), range, events: sender };
     tokio::spawn(watcher.run());
     Watch { events }
 }
 
-struct Watcher {
+struct EtcdWatcher {
     connection: Arc<Connection>,
     range: Range,
     events: mpsc::Sender<WatchEvent>,
 }
 
 /// The reader is gone.
-struct Gone;
+struct ReaderGone;
 
 /// Why a stream is read no further.
-enum End {
-    Gone,
+enum StreamEnd {
+    ReaderGone,
     /// Go on from the last revision.
     Broken(String),
     /// The history is not there: begin anew.
     Compacted,
 }
 
-impl From<Gone> for End {
-    fn from(_: Gone) -> Self {
-        Self::Gone
+impl From<ReaderGone> for StreamEnd {
+    fn from(_: ReaderGone) -> Self {
+        Self::ReaderGone
     }
 }
 
-impl Watcher {
+impl EtcdWatcher {
     async fn run(self) {
         let events = self.events.clone();
         tokio::select! {
-            () = self.follow() => {}
+            () = self.follow_range() => {}
             // Nothing is at stake in a watch whose reader is gone, wherever it is.
             () = events.closed() => {}
         }
     }
 
-    async fn follow(self) {
+    async fn follow_range(self) {
         // The revision up to which the reader knows everything; `None`: it must begin anew.
         let mut seen: Option<u64> = None;
         let mut failures = 0;
         let mut lost = false;
-        let mut pauses = pauses();
+        let mut pauses = reconnect_pauses();
         loop {
-            let end = match self.one_stream(&mut seen, &mut lost, &mut failures).await {
-                End::Gone => return,
-                End::Compacted => {
+            let end = match self.follow_stream(&mut seen, &mut lost, &mut failures).await {
+                StreamEnd::ReaderGone => return,
+                StreamEnd::Compacted => {
                     seen = None;
                     continue;
                 }
-                End::Broken(problem) => problem,
+                StreamEnd::Broken(problem) => problem,
             };
             tracing::debug!(problem = %end, range = self.range.as_str(), "a watch was interrupted");
             if failures == 0 {
                 // It worked before it broke: the next endpoint is tried at once.
-                pauses = self::pauses();
+                pauses = self::reconnect_pauses();
             }
             failures += 1;
             if failures > self.connection.len() && !lost {
@@ -106,29 +106,29 @@ impl Watcher {
         }
     }
 
-    async fn send(&self, event: WatchEvent) -> Result<(), Gone> {
-        self.events.send(event).await.map_err(|_| Gone)
+    async fn send(&self, event: WatchEvent) -> Result<(), ReaderGone> {
+        self.events.send(event).await.map_err(|_| ReaderGone)
     }
 
     /// Lists if need be, opens one stream and reads it to its end.
-    async fn one_stream(
+    async fn follow_stream(
         &self,
         seen: &mut Option<u64>,
         lost: &mut bool,
         failures: &mut usize,
-    ) -> End {
+    ) -> StreamEnd {
         let (from, resumed) = match *seen {
             Some(revision) => (revision, true),
             None => match read(&self.connection, &self.range).await {
-                Err(trouble) => {
+                Err(error) => {
                     // A listing is tried at every endpoint before it fails.
                     *failures = self.connection.len();
-                    return End::Broken(trouble.to_string());
+                    return StreamEnd::Broken(error.to_string());
                 }
                 Ok(listing) => {
                     let revision = listing.revision;
                     if self.send(WatchEvent::Reset(listing)).await.is_err() {
-                        return End::Gone;
+                        return StreamEnd::ReaderGone;
                     }
                     *seen = Some(revision);
                     *lost = false;
@@ -137,9 +137,9 @@ impl Watcher {
                 }
             },
         };
-        let borrowed = match self.connection.client().await {
+        let borrowed = match self.connection.borrow_client().await {
             Ok(borrowed) => borrowed,
-            Err(trouble) => return End::Broken(trouble.to_string()),
+            Err(error) => return StreamEnd::Broken(error.to_string()),
         };
         let end = match self.open(&borrowed, from, resumed).await {
             Err(end) => end,
@@ -149,14 +149,14 @@ impl Watcher {
                     end = self.read_stream(stream, seen) => end,
                     // Cancel-safe: `seen` moves on once a change has been passed on, so what was read and not passed
                     // on is read again.
-                    () = self.connection.given_up(&borrowed) => {
-                        End::Broken("its endpoint was given up".to_owned())
+                    () = self.connection.until_given_up(&borrowed) => {
+                        StreamEnd::Broken("its endpoint was given up".to_owned())
                     }
                 }
             }
         };
-        if matches!(end, End::Broken(_)) {
-            self.connection.failed(&borrowed);
+        if matches!(end, StreamEnd::Broken(_)) {
+            self.connection.mark_failed(&borrowed);
         }
         end
     }
@@ -164,15 +164,15 @@ impl Watcher {
     /// Opens a stream that begins with the changes of a revision, known though they are (see above).
     async fn open(
         &self,
-        borrowed: &Borrowed,
+        borrowed: &BorrowedClient,
         from: u64,
         resumed: bool,
-    ) -> Result<WatchStream, End> {
+    ) -> Result<WatchStream, StreamEnd> {
         let mut options = WatchOptions::new()
             // Zero is "from now on".
             .with_start_revision(i64::try_from(from).unwrap_or(i64::MAX).max(1));
         if let Range::Prefix(prefix) = &self.range {
-            options = options.with_range(after(prefix));
+            options = options.with_range(prefix_end(prefix));
         }
         let open = async {
             let client = borrowed.client.watch_client();
@@ -185,17 +185,17 @@ impl Watcher {
         };
         let deadline = self.connection.liveness.call;
         match tokio::time::timeout(deadline, open).await {
-            Err(_) => Err(End::Broken(format!("no answer within {deadline:?}"))),
-            Ok(Err(error)) => Err(End::Broken(Trouble::from(error).to_string())),
-            Ok(Ok((_, None))) => Err(End::Broken("the stream ended".to_owned())),
+            Err(_) => Err(StreamEnd::Broken(format!("no answer within {deadline:?}"))),
+            Ok(Err(error)) => Err(StreamEnd::Broken(EtcdError::from(error).to_string())),
+            Ok(Ok((_, None))) => Err(StreamEnd::Broken("the stream ended".to_owned())),
             Ok(Ok((stream, Some(created)))) => {
                 if created.canceled() {
-                    return Err(canceled(&created));
+                    return Err(end_of_canceled(&created));
                 }
-                let now = created.header().map_or(0, |h| unsigned(h.revision()));
+                let now = created.header().map_or(0, |h| unsigned_revision(h.revision()));
                 // A store that is younger than what we know was put back from a backup.
                 if resumed && now < from {
-                    return Err(End::Compacted);
+                    return Err(StreamEnd::Compacted);
                 }
                 Ok(stream)
             }
@@ -203,40 +203,40 @@ impl Watcher {
     }
 
     /// Reads a stream until something is wrong with it.
-    async fn read_stream(&self, mut stream: WatchStream, seen: &mut Option<u64>) -> End {
+    async fn read_stream(&self, mut stream: WatchStream, seen: &mut Option<u64>) -> StreamEnd {
         let liveness = self.connection.liveness;
         let mut asked = false;
         loop {
             let patience = if asked { liveness.sign_of_life } else { liveness.silence };
             let message = match tokio::time::timeout(patience, stream.message()).await {
                 Err(_) if asked => {
-                    return End::Broken("the watch is silent, signs of life too".to_owned());
+                    return StreamEnd::Broken("the watch is silent, signs of life too".to_owned());
                 }
                 Err(_) => {
                     asked = true;
                     if let Err(error) = stream.request_progress().await {
-                        return End::Broken(error.to_string());
+                        return StreamEnd::Broken(error.to_string());
                     }
                     continue;
                 }
                 Ok(Err(error)) => {
-                    return match Trouble::from(error) {
-                        Trouble::AnswerTooLarge => End::Compacted,
-                        trouble => End::Broken(trouble.to_string()),
+                    return match EtcdError::from(error) {
+                        EtcdError::AnswerTooLarge => StreamEnd::Compacted,
+                        error => StreamEnd::Broken(error.to_string()),
                     };
                 }
-                Ok(Ok(None)) => return End::Broken("the stream ended".to_owned()),
+                Ok(Ok(None)) => return StreamEnd::Broken("the stream ended".to_owned()),
                 Ok(Ok(Some(message))) => message,
             };
             asked = false;
             if message.canceled() {
-                return canceled(&message);
+                return end_of_canceled(&message);
             }
-            let news = || message.events().iter().filter(|event| modified(event) > *seen);
-            let changes: Vec<KeyChange> = news().filter_map(change).collect();
-            if let Some(revision) = news().filter_map(modified).max() {
+            let news = || message.events().iter().filter(|event| event_revision(event) > *seen);
+            let changes: Vec<KeyChange> = news().filter_map(decode_change).collect();
+            if let Some(revision) = news().filter_map(event_revision).max() {
                 if self.send(WatchEvent::Changes { revision, changes }).await.is_err() {
-                    return End::Gone;
+                    return StreamEnd::ReaderGone;
                 }
                 *seen = Some(revision);
             }
@@ -244,23 +244,23 @@ impl Watcher {
     }
 }
 
-fn canceled(message: &WatchResponse) -> End {
+fn end_of_canceled(message: &WatchResponse) -> StreamEnd {
     // A compaction comes without a reason.
     if message.compact_revision() > 0 {
-        return End::Compacted;
+        return StreamEnd::Compacted;
     }
-    End::Broken(format!("etcd ended the watch: {}", message.cancel_reason()))
+    StreamEnd::Broken(format!("etcd ended the watch: {}", message.cancel_reason()))
 }
 
 /// The revision of a change.
-fn modified(event: &etcd_client::Event) -> Option<u64> {
-    event.kv().map(|kv| unsigned(kv.mod_revision()))
+fn event_revision(event: &etcd_client::Event) -> Option<u64> {
+    event.kv().map(|kv| unsigned_revision(kv.mod_revision()))
 }
 
-fn change(event: &etcd_client::Event) -> Option<KeyChange> {
+fn decode_change(event: &etcd_client::Event) -> Option<KeyChange> {
     let kv = event.kv()?;
     match event.event_type() {
-        EventType::Put => record(kv.clone()).map(KeyChange::Put),
+        EventType::Put => decode_record(kv.clone()).map(KeyChange::Put),
         EventType::Delete => {
             let key = std::str::from_utf8(kv.key()).ok()?.to_owned();
             Some(KeyChange::Delete { key })
@@ -271,7 +271,7 @@ fn change(event: &etcd_client::Event) -> Option<KeyChange> {
 /// Longest pause between tries to reach a store that is gone: how long its return may go unnoticed.
 const MAX_PAUSE: Duration = Duration::from_secs(1);
 
-fn pauses() -> impl Iterator<Item = Duration> + Send {
+fn reconnect_pauses() -> impl Iterator<Item = Duration> + Send {
     ExponentialBuilder::default()
         .with_min_delay(Duration::from_millis(50))
         .with_max_delay(MAX_PAUSE)

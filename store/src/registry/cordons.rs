@@ -95,7 +95,7 @@ impl Registry {
         if cordon == before {
             return Ok(());
         }
-        let guards = vec![self.leading(leadership), unchanged(&found)];
+        let guards = vec![self.leading_guard(leadership), unchanged(&found)];
         let put = put(found.key, &cordon);
         match self.store.commit(guards, vec![put]).await? {
             CommitOutcome::Done { .. } => Ok(()),
@@ -145,7 +145,7 @@ impl Registry {
 
 fn read(key: &Key, found: &KeyValue) -> Result<Cordon, RegistryError> {
     decode::<CordonRecord>(&found.value)
-        .map(|record| record.cordon(found.mod_revision))
+        .map(|record| record.into_cordon(found.mod_revision))
         .map_err(|problem| RegistryError::Unreadable { key: key.to_string(), problem })
 }
 

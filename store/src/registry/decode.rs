@@ -46,13 +46,13 @@ impl Decoder {
     }
 
     /// What the changes of records mean. Applied to the snapshot they follow, they yield what a fresh read would.
-    pub(super) fn changes(&mut self, changes: &[KeyChange]) -> Vec<Change> {
+    pub(super) fn decode_changes(&mut self, changes: &[KeyChange]) -> Vec<Change> {
         let mut decoded = Vec::with_capacity(changes.len());
         for change in changes {
-            let key = self.below(change.key());
+            let key = self.key_below(change.key());
             let outcome = match change {
                 KeyChange::Put(record) => self.read(record),
-                KeyChange::Delete { .. } => Ok(parse(&key).ok().map(gone)),
+                KeyChange::Delete { .. } => Ok(parse(&key).ok().map(removal_of)),
             };
             match outcome {
                 Ok(change) => {
@@ -63,7 +63,7 @@ impl Decoder {
                 }
                 Err(unreadable) => {
                     self.unreadable.insert(key.clone());
-                    let former = parse(&key).ok().map(gone);
+                    let former = parse(&key).ok().map(removal_of);
                     // In this order: who hears that a placement is gone and then that it cannot be read knows that it is
                     // not gone, and leaves its unit running.
                     decoded.extend(former);
@@ -74,12 +74,12 @@ impl Decoder {
         decoded
     }
 
-    fn below(&self, key: &str) -> String {
+    fn key_below(&self, key: &str) -> String {
         key.strip_prefix(&*self.prefix).unwrap_or(key).to_owned()
     }
 
     fn read(&self, record: &KeyValue) -> Result<Option<Change>, Unreadable> {
-        let below = self.below(&record.key);
+        let below = self.key_below(&record.key);
         match parse(&below) {
             // Records of reboots are no part of a snapshot, but one that cannot be read is to be seen.
             Err(BadKey::Foreign) => match reboots::problem(&below, &record.value) {
@@ -99,37 +99,38 @@ pub(super) fn read(key: Key, record: &KeyValue) -> Result<Change, String> {
     let KeyValue { value, create_revision, mod_revision, .. } = record;
     Ok(match key {
         Key::File(hash) => {
-            Change::File(hash, Some(Arc::new(decode::<FileRecord>(value)?.file(&hash)?)))
+            Change::File(hash, Some(Arc::new(decode::<FileRecord>(value)?.into_file(&hash)?)))
         }
         Key::Unit(name) => {
-            let unit = decode::<UnitRecord>(value)?.unit(name.clone(), *mod_revision);
+            let unit = decode::<UnitRecord>(value)?.into_unit(name.clone(), *mod_revision);
             Change::Unit(name, Some(unit))
         }
         Key::Machine(id) => {
-            let machine = decode::<MachineRecord>(value)?.machine(id.clone(), *create_revision);
+            let machine =
+                decode::<MachineRecord>(value)?.into_machine(id.clone(), *create_revision);
             Change::Machine(id, Some(machine))
         }
         Key::Metadata(id, name) => {
-            Change::Metadata(id, name, Some(decode::<MetadataRecord>(value)?.value()))
+            Change::Metadata(id, name, Some(decode::<MetadataRecord>(value)?.into_value()))
         }
         Key::Cordon(id) => {
-            let cordon = decode::<CordonRecord>(value)?.cordon(*mod_revision);
+            let cordon = decode::<CordonRecord>(value)?.into_cordon(*mod_revision);
             Change::Cordon(id, Some(cordon))
         }
         Key::Place(id, name) => {
-            let placement = decode::<PlaceRecord>(value)?.placement(*mod_revision);
+            let placement = decode::<PlaceRecord>(value)?.into_placement(*mod_revision);
             Change::Place(id, name, Some(placement))
         }
         Key::State(id, name) => {
-            Change::State(id, name, Some(decode::<StateRecord>(value)?.state()))
+            Change::State(id, name, Some(decode::<StateRecord>(value)?.into_state()))
         }
-        Key::Leader => Change::Leader(Some(decode::<LeaderRecord>(value)?.leader())),
-        Key::Members => Change::Members(decode::<MembersRecord>(value)?.machines()),
+        Key::Leader => Change::Leader(Some(decode::<LeaderRecord>(value)?.into_leader())),
+        Key::Members => Change::Members(decode::<MembersRecord>(value)?.into_machines()),
     })
 }
 
 /// What the end of a record means.
-fn gone(key: Key) -> Change {
+fn removal_of(key: Key) -> Change {
     match key {
         Key::File(hash) => Change::File(hash, None),
         Key::Unit(name) => Change::Unit(name, None),

@@ -37,7 +37,7 @@ impl std::fmt::Display for Key {
             Self::File(hash) => write!(f, "{FILES}{hash}"),
             Self::Unit(name) => write!(f, "{UNITS}{name}"),
             Self::Machine(id) => write!(f, "{MACHINES}{id}"),
-            Self::Metadata(id, key) => write!(f, "metadata/{id}/{}", escape(key)),
+            Self::Metadata(id, key) => write!(f, "metadata/{id}/{}", escape_name(key)),
             Self::Cordon(id) => write!(f, "cordon/{id}"),
             Self::Place(id, name) => write!(f, "place/{id}/{name}"),
             Self::State(id, name) => write!(f, "state/{id}/{name}"),
@@ -73,34 +73,34 @@ pub(super) fn parse(key: &str) -> Result<Key, BadKey> {
             .ok_or_else(|| BadKey::Malformed("nothing follows the machine id".to_owned()))
     };
     match kind {
-        "file" => Ok(Key::File(rest.parse().map_err(malformed)?)),
-        "unit" => Ok(Key::Unit(rest.parse().map_err(malformed)?)),
-        "machine" => Ok(Key::Machine(rest.parse().map_err(malformed)?)),
+        "file" => Ok(Key::File(rest.parse().map_err(malformed_key)?)),
+        "unit" => Ok(Key::Unit(rest.parse().map_err(malformed_key)?)),
+        "machine" => Ok(Key::Machine(rest.parse().map_err(malformed_key)?)),
         "metadata" => {
             let (id, name) = pair()?;
-            let name = unescape(name).ok_or_else(|| {
+            let name = unescape_name(name).ok_or_else(|| {
                 BadKey::Malformed(format!("{name:?} is not escaped as it should be"))
             })?;
-            Ok(Key::Metadata(id.parse().map_err(malformed)?, name))
+            Ok(Key::Metadata(id.parse().map_err(malformed_key)?, name))
         }
-        "cordon" => Ok(Key::Cordon(rest.parse().map_err(malformed)?)),
+        "cordon" => Ok(Key::Cordon(rest.parse().map_err(malformed_key)?)),
         "place" | "state" => {
             let (id, name) = pair()?;
-            let id = id.parse().map_err(malformed)?;
-            let name = name.parse().map_err(malformed)?;
+            let id = id.parse().map_err(malformed_key)?;
+            let name = name.parse().map_err(malformed_key)?;
             Ok(if kind == "place" { Key::Place(id, name) } else { Key::State(id, name) })
         }
         _ => Err(BadKey::Foreign),
     }
 }
 
-fn malformed(error: impl std::error::Error) -> BadKey {
+fn malformed_key(error: impl std::error::Error) -> BadKey {
     BadKey::Malformed(error.to_string())
 }
 
 /// Metadata keys are free text: everything but letters, digits, `-`, `_` and `.` becomes `%` and two digits for each
 /// byte of its UTF-8 form, as in a URL. The empty key is `%`.
-fn escape(text: &str) -> String {
+fn escape_name(text: &str) -> String {
     if text.is_empty() {
         return "%".to_owned();
     }
@@ -116,8 +116,8 @@ fn escape(text: &str) -> String {
     escaped
 }
 
-/// The inverse of [`escape`], and of nothing else: each text has one key.
-fn unescape(escaped: &str) -> Option<String> {
+/// The inverse of [`escape_name`], and of nothing else: each text has one key.
+fn unescape_name(escaped: &str) -> Option<String> {
     if escaped == "%" {
         return Some(String::new());
     }
@@ -132,7 +132,7 @@ fn unescape(escaped: &str) -> Option<String> {
         }
     }
     let text = String::from_utf8(bytes).ok()?;
-    (escape(&text) == escaped).then_some(text)
+    (escape_name(&text) == escaped).then_some(text)
 }
 
 #[cfg(test)]

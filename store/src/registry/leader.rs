@@ -40,7 +40,7 @@ impl Registry {
                 return Ok(ours.then_some(Leadership { created: found.create_revision }));
             }
             let vacant = Guard::Modified { key: self.key(&Key::Leader), revision: 0 };
-            let guards = vec![vacant, self.registered(presence)];
+            let guards = vec![vacant, self.registered_guard(presence)];
             match self.store.commit(guards, vec![put.clone()]).await {
                 Ok(CommitOutcome::Done { revision }) => {
                     return Ok(Some(Leadership { created: revision }));
@@ -72,7 +72,7 @@ impl Registry {
             value: encode(&LeaderRecord::new(&record)),
             lease: Some(presence.lease.id),
         };
-        match self.store.commit(vec![self.leading(leadership)], vec![put]).await {
+        match self.store.commit(vec![self.leading_guard(leadership)], vec![put]).await {
             Ok(CommitOutcome::Done { .. }) => Ok(()),
             Ok(CommitOutcome::Conflict { .. }) | Err(StoreError::LeaseGone { .. }) => {
                 Err(CommitError::Deposed)
@@ -90,7 +90,7 @@ impl Registry {
                     key: Key::Leader.to_string(),
                     problem,
                 })?
-                .leader();
+                .into_leader();
             if leader.held.is_empty() {
                 return Ok(());
             }
@@ -128,7 +128,7 @@ impl Registry {
     }
 
     /// Holds while this leadership lasts.
-    pub(super) fn leading(&self, leadership: Leadership) -> Guard {
+    pub(super) fn leading_guard(&self, leadership: Leadership) -> Guard {
         Guard::Created { key: self.key(&Key::Leader), revision: leadership.created }
     }
 }

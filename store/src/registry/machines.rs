@@ -101,7 +101,7 @@ impl Registry {
     ) -> Result<(), CommitError> {
         let value = encode(&MembersRecord::new(members));
         let put = Op::Put { key: self.key(&Key::Members), value, lease: None };
-        match self.store.commit(vec![self.leading(leadership)], vec![put]).await? {
+        match self.store.commit(vec![self.leading_guard(leadership)], vec![put]).await? {
             CommitOutcome::Done { .. } => Ok(()),
             CommitOutcome::Conflict { .. } => Err(CommitError::Deposed),
         }
@@ -115,7 +115,8 @@ impl Registry {
             let Some(found) = self.get(&Key::Members).await? else { return Ok(()) };
             let unreadable =
                 |problem| RegistryError::Unreadable { key: Key::Members.to_string(), problem };
-            let mut members = decode::<MembersRecord>(&found.value).map_err(unreadable)?.machines();
+            let mut members =
+                decode::<MembersRecord>(&found.value).map_err(unreadable)?.into_machines();
             if !members.remove(machine) {
                 return Ok(());
             }
@@ -182,8 +183,8 @@ impl Registry {
                 Piece { guards: Vec::new(), ops: vec![op] }
             })
             .collect();
-        let guard = self.registered(presence);
-        match packing::write(&self.store, Some(&guard), &pieces).await {
+        let guard = self.registered_guard(presence);
+        match packing::write_pieces(&self.store, Some(&guard), &pieces).await {
             Ok(_) => Ok(()),
             Err(PackingError::Refused | PackingError::Store(StoreError::LeaseGone { .. })) => {
                 Err(RegistryError::NotRegistered { machine: presence.machine.clone() })
@@ -207,7 +208,7 @@ impl Registry {
     }
 
     /// Holds while a machine is registered as it was when it got this presence.
-    pub(super) fn registered(&self, presence: &Presence) -> Guard {
+    pub(super) fn registered_guard(&self, presence: &Presence) -> Guard {
         let key = self.key(&Key::Machine(presence.machine.clone()));
         Guard::Created { key, revision: presence.created }
     }

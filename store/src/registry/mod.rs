@@ -129,25 +129,25 @@ impl Registry {
 
     /// Watches everything under the prefix. Begins with a `Reset` (or `Lost`). Needs a tokio runtime to run in.
     pub fn watch(&self) -> ClusterWatch {
-        watch::watch(&self.store, &self.prefix, Range::Prefix(self.prefix.to_string()))
+        watch::watch_range(&self.store, &self.prefix, Range::Prefix(self.prefix.to_string()))
     }
 
     /// Watches who leads and nothing else: only `leader` of the snapshots and [`muster_common::snapshot::Change::Leader`] and
     /// [`muster_common::snapshot::Change::Unreadable`] occur. Needs a tokio runtime to run in.
     pub fn watch_leader(&self) -> ClusterWatch {
-        watch::watch(&self.store, &self.prefix, Range::Key(self.key(&keys::Key::Leader)))
+        watch::watch_range(&self.store, &self.prefix, Range::Key(self.key(&keys::Key::Leader)))
     }
 
     /// Watches the placements of one machine and nothing else: only `places` of the snapshots and
     /// [`muster_common::snapshot::Change::Place`] and [`muster_common::snapshot::Change::Unreadable`] occur. Needs a tokio runtime to run in.
     pub fn watch_places(&self, machine: &MachineId) -> ClusterWatch {
         let range = Range::Prefix(format!("{}{}", self.prefix, keys::places_of(machine)));
-        watch::watch(&self.store, &self.prefix, range)
+        watch::watch_range(&self.store, &self.prefix, range)
     }
 
-    /// What a person should know of the store while it works; see [`Store::warnings`].
+    /// What a person should know of the store while it works; see [`Store::current_warnings`].
     pub fn store_warnings(&self) -> Vec<String> {
-        self.store.warnings()
+        self.store.current_warnings()
     }
 
     /// The whole key of a record.

@@ -25,7 +25,7 @@ pub(super) struct Piece {
 
 /// What became of a piece.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Outcome {
+pub(super) enum PieceOutcome {
     Done { revision: u64 },
     Conflict,
 }
@@ -58,21 +58,21 @@ pub(super) struct Pack {
 impl Pack {
     fn new(common: Option<&Guard>) -> Self {
         let mut pack = Self::default();
-        pack.guard(common);
+        pack.add_guards(common);
         pack
     }
 
-    fn guard<'a>(&mut self, guards: impl IntoIterator<Item = &'a Guard>) {
+    fn add_guards<'a>(&mut self, guards: impl IntoIterator<Item = &'a Guard>) {
         for guard in guards {
             if self.known.insert(guard.clone()) {
-                self.bytes += guard.bytes();
+                self.bytes += guard.request_bytes();
                 self.guards.push(guard.clone());
             }
         }
     }
 
     /// Adds a piece if it fits. A pack of nothing takes any piece: one that is too large is for the store to refuse.
-    fn add(&mut self, index: usize, piece: &Piece) -> bool {
+    fn add_piece(&mut self, index: usize, piece: &Piece) -> bool {
         let guards: Vec<&Guard> =
             piece.guards.iter().filter(|g| !self.known.contains(*g)).collect();
         let mut ops = Vec::new();
@@ -83,7 +83,8 @@ impl Pack {
                 Some(_) => return false,
             }
         }
-        let bytes = guards.iter().map(|g| g.bytes()).chain(ops.iter().map(|op| op.bytes()));
+        let bytes =
+            guards.iter().map(|g| g.request_bytes()).chain(ops.iter().map(|op| op.request_bytes()));
         let bytes = self.bytes.saturating_add(bytes.sum());
         let fits = self.guards.len() + guards.len() <= MAX_OPERATIONS
             && self.ops.len() + ops.len() <= MAX_OPERATIONS
@@ -95,7 +96,7 @@ impl Pack {
             self.written.insert(op.key().to_owned(), self.ops.len());
             self.ops.push(op.clone());
         }
-        self.guard(&piece.guards);
+        self.add_guards(&piece.guards);
         self.bytes = bytes;
         self.members.push(index);
         true
@@ -103,14 +104,18 @@ impl Pack {
 }
 
 /// Packs pieces, by their indexes, in order.
-pub(super) fn pack(common: Option<&Guard>, pieces: &[Piece], members: &[usize]) -> Vec<Pack> {
+pub(super) fn pack_pieces(
+    common: Option<&Guard>,
+    pieces: &[Piece],
+    members: &[usize],
+) -> Vec<Pack> {
     let mut packs = Vec::new();
     let mut last = Pack::new(common);
     for index in members {
         let Some(piece) = pieces.get(*index) else { continue };
-        if !last.add(*index, piece) {
+        if !last.add_piece(*index, piece) {
             packs.push(std::mem::replace(&mut last, Pack::new(common)));
-            last.add(*index, piece);
+            last.add_piece(*index, piece);
         }
     }
     if !last.members.is_empty() {
@@ -121,14 +126,14 @@ pub(super) fn pack(common: Option<&Guard>, pieces: &[Piece], members: &[usize]) 
 
 /// Writes pieces, each guarded by its own guards and by the common one. The outcomes are in the order of the pieces.
 /// After an error some pieces may be written and others not.
-pub(super) async fn write(
+pub(super) async fn write_pieces(
     store: &Arc<dyn Store>,
     common: Option<&Guard>,
     pieces: &[Piece],
-) -> Result<Vec<Outcome>, PackingError> {
-    let mut outcomes = vec![Outcome::Conflict; pieces.len()];
+) -> Result<Vec<PieceOutcome>, PackingError> {
+    let mut outcomes = vec![PieceOutcome::Conflict; pieces.len()];
     let all: Vec<usize> = (0..pieces.len()).collect();
-    let mut packs = pack(common, pieces, &all);
+    let mut packs = pack_pieces(common, pieces, &all);
     while !packs.is_empty() {
         let commits = packs.into_iter().map(|pack| async {
             let Pack { members, guards, ops, .. } = pack;
@@ -143,7 +148,7 @@ pub(super) async fn write(
                 CommitOutcome::Done { revision } => {
                     for index in members {
                         if let Some(outcome) = outcomes.get_mut(index) {
-                            *outcome = Outcome::Done { revision };
+                            *outcome = PieceOutcome::Done { revision };
                         }
                     }
                 }
@@ -151,14 +156,14 @@ pub(super) async fn write(
                     conflict = true;
                     let (left, right) = members.split_at(members.len() / 2);
                     if !left.is_empty() {
-                        packs.extend(pack(common, pieces, left));
-                        packs.extend(pack(common, pieces, right));
+                        packs.extend(pack_pieces(common, pieces, left));
+                        packs.extend(pack_pieces(common, pieces, right));
                     }
                 }
             }
         }
         if let Some(guard) = common.filter(|_| conflict)
-            && !holds(store, guard).await?
+            && !guard_holds(store, guard).await?
         {
             return Err(PackingError::Refused);
         }
@@ -167,7 +172,7 @@ pub(super) async fn write(
 }
 
 /// Whether a guard holds now.
-async fn holds(store: &Arc<dyn Store>, guard: &Guard) -> Result<bool, StoreError> {
+async fn guard_holds(store: &Arc<dyn Store>, guard: &Guard) -> Result<bool, StoreError> {
     let listing = store.read(Range::Key(guard.key().to_owned())).await?;
     let found = listing.entries.first();
     let revision_by = |of: fn(&KeyValue) -> u64| found.map_or(0, of);
@@ -197,7 +202,7 @@ mod tests {
     #[test]
     fn a_thousand_instances_of_one_template_fit_into_eight_commits_that_hold_its_file_once_each() {
         let pieces: Vec<Piece> = (0..1000).map(|unit| piece(unit, 0, 500)).collect();
-        let packs = pack(None, &pieces, &(0..1000).collect::<Vec<_>>());
+        let packs = pack_pieces(None, &pieces, &(0..1000).collect::<Vec<_>>());
         assert_eq!(packs.len(), 8);
         for pack in packs {
             let files = pack.ops.iter().filter(|op| op.key().starts_with("file/")).count();
@@ -217,7 +222,7 @@ mod tests {
                 .collect();
             let common = with_common.then(|| Guard::Exists { key: "leader".to_owned() });
             let all: Vec<usize> = (0..pieces.len()).collect();
-            let packs = pack(common.as_ref(), &pieces, &all);
+            let packs = pack_pieces(common.as_ref(), &pieces, &all);
             let members: Vec<usize> = packs.iter().flat_map(|p| p.members.clone()).collect();
             prop_assert_eq!(members, all);
             for pack in &packs {

@@ -5,7 +5,7 @@ use muster_common::machine::MachineId;
 use muster_common::unit::UnitName;
 
 use super::keys::Key;
-use super::packing::{self, Outcome, PackingError, Piece};
+use super::packing::{self, PackingError, Piece, PieceOutcome};
 use super::records::{PlaceRecord, encode};
 use super::{CommitError, Leadership, Registry};
 use crate::limits;
@@ -22,14 +22,14 @@ impl Registry {
         leadership: Leadership,
         moves: &[Move],
     ) -> Result<PlacesCommitted, CommitError> {
-        let leading = self.leading(leadership);
+        let leading = self.leading_guard(leadership);
         let mut pieces = Vec::new();
         let mut indexes = Vec::new();
         let mut oversize = Vec::new();
         for (index, decided) in moves.iter().enumerate() {
             let mut piece = Piece::default();
             for decision in &decided.decisions {
-                self.add(&mut piece, decision);
+                self.add_decision(&mut piece, decision);
             }
             let guards: Vec<Guard> =
                 std::iter::once(&leading).chain(&piece.guards).cloned().collect();
@@ -41,20 +41,22 @@ impl Registry {
             }
         }
         let mut committed = PlacesCommitted::default();
-        let outcomes =
-            packing::write(&self.store, Some(&leading), &pieces).await.map_err(deposed)?;
+        let outcomes = packing::write_pieces(&self.store, Some(&leading), &pieces)
+            .await
+            .map_err(commit_error)?;
         for (index, outcome) in indexes.into_iter().zip(outcomes) {
             add_outcome(&mut committed, index, outcome);
         }
         for (index, decided) in oversize {
             for decision in &decided.decisions {
                 let mut piece = Piece::default();
-                self.add(&mut piece, decision);
-                let outcomes =
-                    packing::write(&self.store, Some(&leading), &[piece]).await.map_err(deposed)?;
-                let outcome = outcomes.first().copied().unwrap_or(Outcome::Conflict);
+                self.add_decision(&mut piece, decision);
+                let outcomes = packing::write_pieces(&self.store, Some(&leading), &[piece])
+                    .await
+                    .map_err(commit_error)?;
+                let outcome = outcomes.first().copied().unwrap_or(PieceOutcome::Conflict);
                 add_outcome(&mut committed, index, outcome);
-                if outcome == Outcome::Conflict {
+                if outcome == PieceOutcome::Conflict {
                     break;
                 }
             }
@@ -63,7 +65,7 @@ impl Registry {
         Ok(committed)
     }
 
-    fn add(&self, piece: &mut Piece, decision: &Decision) {
+    fn add_decision(&self, piece: &mut Piece, decision: &Decision) {
         let place = |machine: &MachineId, unit: &UnitName| {
             self.key(&Key::Place(machine.clone(), unit.clone()))
         };
@@ -109,14 +111,14 @@ impl Registry {
     }
 }
 
-fn add_outcome(committed: &mut PlacesCommitted, index: usize, outcome: Outcome) {
+fn add_outcome(committed: &mut PlacesCommitted, index: usize, outcome: PieceOutcome) {
     match outcome {
-        Outcome::Done { revision } => committed.revision = committed.revision.max(revision),
-        Outcome::Conflict => committed.conflicts.push(index),
+        PieceOutcome::Done { revision } => committed.revision = committed.revision.max(revision),
+        PieceOutcome::Conflict => committed.conflicts.push(index),
     }
 }
 
-fn deposed(error: PackingError) -> CommitError {
+fn commit_error(error: PackingError) -> CommitError {
     match error {
         PackingError::Refused => CommitError::Deposed,
         PackingError::Store(error) => error.into(),

@@ -122,7 +122,7 @@ impl FileRecord {
     }
 
     /// The file, if its text is what the hash in the key says.
-    pub(super) fn file(&self, hash: &FileHash) -> Result<UnitFile, String> {
+    pub(super) fn into_file(self, hash: &FileHash) -> Result<UnitFile, String> {
         if FileHash::of(&self.text) != *hash {
             return Err("its text does not have the hash its key says".to_owned());
         }
@@ -140,11 +140,11 @@ impl UnitRecord {
         Self { schema: SCHEMA, file, desired, generation, write }
     }
 
-    pub(super) fn file(&self) -> FileHash {
+    pub(super) fn file_hash(&self) -> FileHash {
         self.file
     }
 
-    pub(super) fn unit(self, name: UnitName, revision: u64) -> Unit {
+    pub(super) fn into_unit(self, name: UnitName, revision: u64) -> Unit {
         Unit { name, file: self.file, desired: self.desired, generation: self.generation, revision }
     }
 }
@@ -176,7 +176,7 @@ impl MachineRecord {
         }
     }
 
-    pub(super) fn machine(self, id: MachineId, created: u64) -> Machine {
+    pub(super) fn into_machine(self, id: MachineId, created: u64) -> Machine {
         let Self {
             schema: _,
             host,
@@ -208,7 +208,7 @@ impl MetadataRecord {
         Self { schema: SCHEMA, value: value.to_owned() }
     }
 
-    pub(super) fn value(self) -> String {
+    pub(super) fn into_value(self) -> String {
         self.value
     }
 }
@@ -218,7 +218,7 @@ impl CordonRecord {
         Self { schema: SCHEMA, cordon: cordon.clone() }
     }
 
-    pub(super) fn cordon(self, revision: u64) -> Cordon {
+    pub(super) fn into_cordon(self, revision: u64) -> Cordon {
         Cordon { revision, ..self.cordon }
     }
 }
@@ -229,7 +229,7 @@ impl PlaceRecord {
         Self { schema: SCHEMA, file, desired, generation, handover }
     }
 
-    pub(super) fn placement(self, revision: u64) -> Placement {
+    pub(super) fn into_placement(self, revision: u64) -> Placement {
         let Self { schema: _, file, desired, generation, handover } = self;
         Placement { file, desired, generation, handover, revision }
     }
@@ -240,7 +240,7 @@ impl StateRecord {
         Self { schema: SCHEMA, state }
     }
 
-    pub(super) fn state(self) -> ObservedState {
+    pub(super) fn into_state(self) -> ObservedState {
         self.state
     }
 }
@@ -250,7 +250,7 @@ impl LeaderRecord {
         Self { schema: SCHEMA, machine: leader.machine.clone(), held: leader.held.clone() }
     }
 
-    pub(super) fn leader(self) -> Leader {
+    pub(super) fn into_leader(self) -> Leader {
         Leader { machine: self.machine, held: self.held }
     }
 }
@@ -260,7 +260,7 @@ impl MembersRecord {
         Self { schema: SCHEMA, machines: machines.clone() }
     }
 
-    pub(super) fn machines(self) -> BTreeSet<MachineId> {
+    pub(super) fn into_machines(self) -> BTreeSet<MachineId> {
         self.machines
     }
 }

@@ -15,7 +15,7 @@ use muster_common::unit::{FileHash, UnitFile, UnitName};
 
 use super::decode::read;
 use super::keys::{FILES, Key, UNITS};
-use super::packing::{self, Outcome, PackingError, Piece};
+use super::packing::{self, PackingError, Piece, PieceOutcome};
 use super::records::{FileRecord, UnitRecord, decode, encode};
 use super::{DestroyOutcome, Registry, RegistryError};
 use crate::store::{Guard, KeyValue, Op, Range, StoreError};
@@ -130,15 +130,16 @@ impl Registry {
             .iter()
             .zip(&first)
             .filter(|(_, first)| **first)
-            .map(|(unit, _)| self.piece(unit))
+            .map(|(unit, _)| self.unit_piece(unit))
             .collect();
-        let outcomes = packing::write(&self.store, None, &pieces).await.map_err(unguarded)?;
+        let outcomes =
+            packing::write_pieces(&self.store, None, &pieces).await.map_err(unguarded_error)?;
         let mut outcomes = outcomes.into_iter();
         let written: Vec<UnitWritten> = first
             .into_iter()
             .map(|first| match first.then(|| outcomes.next()).flatten() {
-                Some(Outcome::Done { revision }) => UnitWritten::Done { revision },
-                Some(Outcome::Conflict) | None => UnitWritten::Conflict,
+                Some(PieceOutcome::Done { revision }) => UnitWritten::Done { revision },
+                Some(PieceOutcome::Conflict) | None => UnitWritten::Conflict,
             })
             .collect();
         if !former.is_empty() {
@@ -147,7 +148,7 @@ impl Registry {
         Ok(written)
     }
 
-    fn piece(&self, unit: &UnitWrite) -> Piece {
+    fn unit_piece(&self, unit: &UnitWrite) -> Piece {
         let hash = unit.file.hash();
         let key = self.key(&Key::Unit(unit.name.clone()));
         let record = UnitRecord::new(hash, unit.desired, unit.generation, self.writes.next());
@@ -178,7 +179,7 @@ impl Registry {
         let records = self.read_many(keys, UNITS).await?;
         let former = records.into_iter().filter_map(|(key, record)| {
             let Key::Unit(name) = key else { return None };
-            let file = decode::<UnitRecord>(&record.value).ok()?.file();
+            let file = decode::<UnitRecord>(&record.value).ok()?.file_hash();
             (replaced.get(&name)? != &file).then_some(file)
         });
         Ok(former.collect())
@@ -199,19 +200,20 @@ impl Registry {
             .map(|name| Op::Delete { key: self.key(&Key::Unit(name.clone())) })
             .map(|op| Piece { guards: Vec::new(), ops: vec![op] })
             .collect();
-        let outcomes = packing::write(&self.store, None, &pieces).await.map_err(unguarded)?;
+        let outcomes =
+            packing::write_pieces(&self.store, None, &pieces).await.map_err(unguarded_error)?;
         let revision = outcomes
             .iter()
             .map(|outcome| match outcome {
-                Outcome::Done { revision } => *revision,
-                Outcome::Conflict => 0,
+                PieceOutcome::Done { revision } => *revision,
+                PieceOutcome::Conflict => 0,
             })
             .max()
             .unwrap_or(0);
         // What an unreadable unit named is not known, so then every file is looked at.
         let files: Option<BTreeSet<FileHash>> = found
             .values()
-            .map(|record| decode::<UnitRecord>(&record.value).ok().map(|unit| unit.file()))
+            .map(|record| decode::<UnitRecord>(&record.value).ok().map(|unit| unit.file_hash()))
             .collect();
         if !found.is_empty() {
             self.remove_unnamed(files).await?;
@@ -247,7 +249,7 @@ impl Registry {
         for unit in &units {
             match decode::<UnitRecord>(&unit.value) {
                 Ok(record) => {
-                    named.insert(record.file());
+                    named.insert(record.file_hash());
                 }
                 Err(_) => unreadable.push(unit),
             }
@@ -269,7 +271,7 @@ impl Registry {
             })
             .collect();
         // A conflict means that a unit names the file again.
-        packing::write(&self.store, None, &pieces).await.map_err(unguarded)?;
+        packing::write_pieces(&self.store, None, &pieces).await.map_err(unguarded_error)?;
         Ok(())
     }
 
@@ -301,7 +303,7 @@ impl Registry {
 }
 
 /// Without a common guard there is nothing that could refuse.
-fn unguarded(error: PackingError) -> RegistryError {
+fn unguarded_error(error: PackingError) -> RegistryError {
     match error {
         PackingError::Store(error) => RegistryError::Store(error),
         PackingError::Refused => RegistryError::Contended { key: UNITS.to_owned() },

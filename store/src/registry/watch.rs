@@ -13,7 +13,7 @@ use crate::store::{Range, Store, WatchEvent};
 const DECODED_AHEAD: usize = 16;
 
 /// Follows a range until the receiver is dropped.
-pub(super) fn watch(store: &Arc<dyn Store>, prefix: &Arc<str>, range: Range) -> ClusterWatch {
+pub(super) fn watch_range(store: &Arc<dyn Store>, prefix: &Arc<str>, range: Range) -> ClusterWatch {
     let mut raw = store.watch(range);
     let mut decoder = Decoder::new(Arc::clone(prefix));
     let (sender, events) = mpsc::channel(DECODED_AHEAD);
@@ -33,7 +33,7 @@ pub(super) fn watch(store: &Arc<dyn Store>, prefix: &Arc<str>, range: Range) -> 
                 }
                 Some(WatchEvent::Changes { revision, changes }) => {
                     seen = revision;
-                    ClusterEvent::Changes { revision, changes: decoder.changes(&changes) }
+                    ClusterEvent::Changes { revision, changes: decoder.decode_changes(&changes) }
                 }
                 // Nothing new, and nobody needs to wake up for it.
                 Some(WatchEvent::Progress { revision }) if revision <= seen => continue,
