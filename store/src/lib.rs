@@ -47,10 +47,12 @@
 mod embedded;
 mod etcd;
 mod limits;
+mod options;
 mod registry;
 mod store;
 
 pub use embedded::LeaseClock;
+pub use options::{EtcdOptions, Liveness};
 pub use registry::{
     ClusterWatch, CommitError, DestroyOutcome, Leadership, Presence, RebootGroup, RebootNews,
     RebootRecords, RebootScope, Registry, RegistryError,
@@ -62,7 +64,6 @@ pub use store::{
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// Opens the embedded store in a directory, creating it if need be.
 ///
@@ -77,68 +78,6 @@ pub fn open_embedded_with(
     clock: LeaseClock,
 ) -> Result<Arc<dyn Store>, StoreError> {
     Ok(Arc::new(embedded::Embedded::open(directory, clock)?))
-}
-
-/// How to reach etcd.
-#[derive(Clone, Default)]
-pub struct EtcdOptions {
-    /// Endpoints, `http://host:port` or `https://host:port`.
-    pub endpoints: Vec<String>,
-    /// User and password.
-    pub login: Option<(String, String)>,
-    /// PEM file with the authorities to trust.
-    pub ca_file: Option<std::path::PathBuf>,
-    /// PEM files of our certificate and its key.
-    pub identity_files: Option<(std::path::PathBuf, std::path::PathBuf)>,
-    /// How a silent member is found out.
-    pub liveness: Liveness,
-}
-
-/// When a member of etcd that says nothing is taken for gone.
-#[derive(Debug, Clone, Copy)]
-pub struct Liveness {
-    /// How long one call may take.
-    pub call: Duration,
-    /// How long one keepalive of a lease may take.
-    pub keep_alive: Duration,
-    /// How long a watch may be silent before it is asked for a sign of life.
-    pub silence: Duration,
-    /// How long the sign of life may take.
-    pub sign_of_life: Duration,
-    /// Between two pings of a connection. etcd closes connections that ping more often than every five seconds.
-    pub ping_interval: Duration,
-    /// How long the answer to a ping may take.
-    pub ping_timeout: Duration,
-}
-
-impl Default for Liveness {
-    /// Calls take milliseconds; a leader election of etcd takes one second. The shortest lease is two seconds, and all
-    /// endpoints must have their turn before it ends: a member that needs longer for a keepalive is stalled or cut off from
-    /// its leader. Who only listens finds out within ten seconds, the default time to live of a machine's lease, that a
-    /// member is without power. Each question for a sign of life costs etcd and us a message.
-    fn default() -> Self {
-        Self {
-            call: Duration::from_secs(2),
-            keep_alive: Duration::from_millis(400),
-            silence: Duration::from_secs(6),
-            sign_of_life: Duration::from_secs(3),
-            ping_interval: Duration::from_secs(5),
-            ping_timeout: Duration::from_secs(3),
-        }
-    }
-}
-
-impl std::fmt::Debug for EtcdOptions {
-    /// Without the password.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("EtcdOptions")
-            .field("endpoints", &self.endpoints)
-            .field("user", &self.login.as_ref().map(|(user, _)| user))
-            .field("ca_file", &self.ca_file)
-            .field("identity_files", &self.identity_files)
-            .field("liveness", &self.liveness)
-            .finish()
-    }
 }
 
 /// Opens an etcd store. Does not wait for etcd: a store that cannot be reached answers `Unavailable` until it can. What

@@ -15,8 +15,8 @@ use super::error::EtcdError;
 use super::faults::Users;
 use super::tls;
 use super::warnings::ServerWarnings;
+use crate::options::{EtcdOptions, Liveness};
 use crate::store::StoreError;
-use crate::{EtcdOptions, Liveness};
 
 /// When an operation is not tried once more. Three endpoints that keep silent get their turn before it, and whoever waits
 /// for an answer has it within ten seconds.

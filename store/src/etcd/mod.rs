@@ -20,8 +20,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::EtcdOptions;
 use crate::limits;
+use crate::options::EtcdOptions;
 use crate::store::{
     CommitOutcome, Guard, Lease, LeaseId, Listing, Op, Range, Store, StoreError, TimeLeft, Watch,
 };

@@ -4,9 +4,7 @@
 //! guarded by the revision at which it was found: whoever names it meanwhile has raised that revision.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures::{StreamExt as _, TryStreamExt as _};
 use muster_common::decision::{UnitWrite, UnitWritten};
@@ -17,7 +15,7 @@ use super::decode::read;
 use super::keys::{FILES, Key, UNITS};
 use super::packing::{self, PackingError, Piece, PieceOutcome};
 use super::records::{FileRecord, UnitRecord, decode, encode};
-use super::{DestroyOutcome, Registry, RegistryError};
+use super::{Registry, RegistryError};
 use crate::store::{Guard, KeyValue, Op, Range, StoreError};
 
 /// Above this many records of a kind, reading all of the kind costs less than reading each.
@@ -26,22 +24,15 @@ const READ_ONE_BY_ONE: usize = 32;
 /// Single reads under way at once.
 const READS_UNDER_WAY: usize = 8;
 
-/// Makes each write of a unit record unlike any other.
-#[derive(Debug)]
-pub(super) struct WriteIds {
-    process: u64,
-    next: AtomicU64,
-}
-
-impl WriteIds {
-    pub(super) fn new() -> Self {
-        // The standard library seeds its hash maps from the system's randomness; that is all that is needed here.
-        Self { process: RandomState::new().hash_one(0), next: AtomicU64::new(0) }
-    }
-
-    fn next(&self) -> String {
-        format!("{:016x}-{}", self.process, self.next.fetch_add(1, Ordering::Relaxed))
-    }
+/// What became of a destruction.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DestroyOutcome {
+    /// Units that existed.
+    pub destroyed: Vec<UnitName>,
+    /// Units that did not.
+    pub unknown: Vec<UnitName>,
+    /// Revision of the last removal; 0 when nothing was removed.
+    pub revision: u64,
 }
 
 impl Registry {
@@ -151,7 +142,7 @@ impl Registry {
     fn unit_piece(&self, unit: &UnitWrite) -> Piece {
         let hash = unit.file.hash();
         let key = self.key(&Key::Unit(unit.name.clone()));
-        let record = UnitRecord::new(hash, unit.desired, unit.generation, self.writes.next());
+        let record = UnitRecord::new(hash, unit.desired, unit.generation, self.write_ids.next());
         Piece {
             guards: vec![Guard::Modified { key: key.clone(), revision: unit.expected }],
             ops: vec![

@@ -5,9 +5,15 @@ use std::sync::Arc;
 use muster_common::snapshot::ClusterEvent;
 use tokio::sync::mpsc;
 
-use super::ClusterWatch;
 use super::decode::Decoder;
 use crate::store::{Range, Store, WatchEvent};
+
+/// A running typed watch; dropping it ends it.
+#[derive(Debug)]
+pub struct ClusterWatch {
+    /// Where its events arrive.
+    pub events: mpsc::Receiver<ClusterEvent>,
+}
 
 /// Events decoded ahead of the reader. The backend queues the rest and knows what to do when that is too much.
 const DECODED_AHEAD: usize = 16;

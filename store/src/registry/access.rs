@@ -1,0 +1,58 @@
+//! The registry itself, and its ways to single records.
+//!
+//! Owns the store, the prefix and the ids of writes that all operations share. It knows no record's meaning.
+
+use std::sync::Arc;
+
+use super::keys::{self, Key};
+use super::write_ids::WriteIds;
+use crate::store::{KeyValue, Range, Store, StoreError};
+
+/// The typed registry. Cheap to clone.
+#[derive(Clone)]
+pub struct Registry {
+    pub(super) store: Arc<dyn Store>,
+    /// It ends with `/`.
+    pub(super) prefix: Arc<str>,
+    pub(super) write_ids: Arc<WriteIds>,
+}
+
+impl std::fmt::Debug for Registry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Registry").field("prefix", &self.prefix).finish_non_exhaustive()
+    }
+}
+
+impl Registry {
+    /// A registry under a prefix such as `/muster/v1/`; a `/` at its end may be left out.
+    pub fn new(store: Arc<dyn Store>, prefix: &str) -> Self {
+        let prefix = format!("{}/", prefix.trim_end_matches('/')).into();
+        Self { store, prefix, write_ids: Arc::new(WriteIds::new()) }
+    }
+
+    /// What a person should know of the store while it works; see [`Store::current_warnings`].
+    pub fn store_warnings(&self) -> Vec<String> {
+        self.store.current_warnings()
+    }
+
+    /// The whole key of a record.
+    pub(super) fn key(&self, key: &Key) -> String {
+        format!("{}{key}", self.prefix)
+    }
+
+    /// Everything below a part of the prefix.
+    pub(super) async fn list(&self, below: &str) -> Result<Vec<KeyValue>, StoreError> {
+        let range = Range::Prefix(format!("{}{below}", self.prefix));
+        Ok(self.store.read(range).await?.entries)
+    }
+
+    /// One record.
+    pub(super) async fn get(&self, key: &Key) -> Result<Option<KeyValue>, StoreError> {
+        Ok(self.store.read(Range::Key(self.key(key))).await?.entries.pop())
+    }
+
+    /// The key of a record below the prefix.
+    pub(super) fn parse(&self, record: &KeyValue) -> Option<Key> {
+        keys::parse(record.key.strip_prefix(&*self.prefix)?).ok()
+    }
+}
