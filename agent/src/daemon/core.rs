@@ -21,6 +21,7 @@ use crate::machine::{last_known, shutdown};
 use crate::runner::docker::{self, Docker};
 use crate::runner::systemd::Systemd;
 use crate::runner::{CombinedRunner, Runner};
+use crate::stdx::disk::{Disk, HostDisk};
 use crate::telemetry::health::{self, Health};
 use crate::{config, leader};
 
@@ -88,7 +89,7 @@ pub enum RunError {
 }
 
 /// How the names begin of what is kept in the state directory.
-pub const STATE: [&str; 5] = ["jobs.", "named", "placements", "reboot.", "store."];
+pub const STATE: [&str; 6] = ["jobs.", "named", "placements", "reboot.", "store.", ".muster-"];
 
 /// What runs units on this machine.
 pub struct Runners {
@@ -177,7 +178,9 @@ async fn core(
     health: Health,
 ) -> Result<(), RunError> {
     let owned = settings.run_dir.join("owned");
-    let ledger = Ledger::open(owned.clone())
+    let disk: Arc<dyn Disk> = Arc::new(HostDisk);
+    let ledger = modes::private_directory(&owned)
+        .and_then(|()| Ledger::open(Arc::clone(&disk), owned.clone()))
         .map_err(|source| RunError::Directory { path: owned, source })?;
     let mut registrar = RegistrationLoop::new(
         settings.machine(),
@@ -200,6 +203,7 @@ async fn core(
             ledger,
             standing: registrar.registration(),
             doubt: registrar.lease_suspect(),
+            disk,
             placements: last_known::path(&settings.state_dir),
             health: health.clone(),
         })
