@@ -39,9 +39,9 @@ fn main() -> ExitCode {
             Err(error) => fail(&error),
         };
     }
-    modes::close();
-    let level = logs::init(&config.log);
-    for exposed in config.exposures() {
+    modes::restrict_umask();
+    let level = logs::init_logging(&config.log);
+    for exposed in config.find_exposures() {
         tracing::warn!(exposed, "others may read or write what the configuration rests on");
     }
     // Two threads: one can wait for a disk or plan while the other answers. More would only cost memory.
@@ -58,14 +58,16 @@ fn main() -> ExitCode {
 
 /// What can be known to be wrong without starting anything: the files for TLS are looked into, etcd is not asked.
 fn check(config: &Config) -> anyhow::Result<()> {
-    let exposures = config.exposures();
+    let exposures = config.find_exposures();
     if !exposures.is_empty() {
         anyhow::bail!(exposures.join("\n"));
     }
     let Some(etcd) = &config.etcd else { return Ok(()) };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.context("cannot start a thread")?;
-    runtime.block_on(muster_store::open_etcd(etcd.options())).map_err(|e| etcd.explain(e))?;
+    runtime
+        .block_on(muster_store::open_etcd(etcd.store_options()))
+        .map_err(|e| etcd.explain_error(e))?;
     Ok(())
 }
 

@@ -122,7 +122,7 @@ impl File {
 /// Runs a daemon's core on what is configured until its status is as it should be.
 async fn until(config: &Config, holds: impl Fn(&HealthStatus) -> bool) -> HealthStatus {
     let etcd = config.etcd.as_ref().unwrap();
-    let store = muster_store::open_etcd(etcd.options()).await.unwrap();
+    let store = muster_store::open_etcd(etcd.store_options()).await.unwrap();
     let mut machine = Machine::new("m1", "10.0.0.1");
     machine.settings.ttl = support::LONG;
     let daemon = machine.start(&Registry::new(store, &config.prefix));

@@ -21,7 +21,7 @@ use muster_store::{
     TimeLeft, Watch,
 };
 use musterd::Health;
-use musterd::config::{Part, Serves};
+use musterd::config::{ApiPart, Serves};
 use musterd::http::{App, Parts, router};
 use musterd::inspect::Inspector;
 use musterd::net::listen::{Sockets, Tcp};
@@ -420,7 +420,7 @@ async fn the_exchange_on_the_wire() {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let address = listener.local_addr().unwrap();
     let shutdown = CancellationToken::new();
-    let tcp = Tcp { listener, serves: Serves::of(&[Part::FleetLock]).unwrap() };
+    let tcp = Tcp { listener, serves: Serves::of_parts(&[ApiPart::FleetLock]).unwrap() };
     let sockets = Sockets { tcp: vec![tcp], ..Sockets::default() };
     let serving = tokio::spawn(serve::serve(sockets, daemon.app.clone(), shutdown.clone()));
 

@@ -5,7 +5,7 @@
 
 use std::fmt::Debug;
 
-use super::{Config, Docker, Etcd, Http, Log, Reboot};
+use super::{Config, DockerConfig, EtcdConfig, HttpConfig, LogConfig, RebootConfig};
 
 /// The options that a running daemon takes on.
 const LIVE: [&str; 2] = ["log.level", "metadata"];
@@ -24,7 +24,7 @@ pub struct OptionChange {
 }
 
 /// An option and its value.
-pub(super) struct Given {
+pub(super) struct OptionValue {
     pub(super) option: &'static str,
     value: String,
     secret: bool,
@@ -32,20 +32,20 @@ pub(super) struct Given {
 
 impl Config {
     /// What is different in another configuration.
-    pub fn changes(&self, new: &Self) -> Vec<OptionChange> {
-        let pairs = self.given().into_iter().zip(new.given());
+    pub fn changes_to(&self, new: &Self) -> Vec<OptionChange> {
+        let pairs = self.option_values().into_iter().zip(new.option_values());
         let changed = pairs.filter(|(old, new)| old.value != new.value);
         let changed = changed.map(|(old, new)| OptionChange {
             option: old.option,
             live: LIVE.contains(&old.option),
-            old: old.shown(),
-            new: new.shown(),
+            old: old.display_text(),
+            new: new.display_text(),
         });
         changed.collect()
     }
 
     /// Every option in a fixed order.
-    pub(super) fn given(&self) -> Vec<Given> {
+    pub(super) fn option_values(&self) -> Vec<OptionValue> {
         let Self {
             etcd,
             prefix,
@@ -64,56 +64,57 @@ impl Config {
         } = self;
         let mut given = etcd_given(etcd.as_ref());
         given.extend([
-            plain("prefix", prefix),
-            plain("address", address),
-            plain("machine_id", machine_id),
-            plain("metadata", metadata),
-            plain("ttl", ttl),
-            plain("roles", &roles.to_string()),
-            plain("token_limit", token_limit),
-            plain("state_dir", state_dir),
+            shown_value("prefix", prefix),
+            shown_value("address", address),
+            shown_value("machine_id", machine_id),
+            shown_value("metadata", metadata),
+            shown_value("ttl", ttl),
+            shown_value("roles", &roles.to_string()),
+            shown_value("token_limit", token_limit),
+            shown_value("state_dir", state_dir),
         ]);
-        let Http { socket, listeners, insecure, names, body_limit } = http;
+        let HttpConfig { socket, listeners, insecure, names, body_limit } = http;
         let listeners: Vec<String> = listeners
             .iter()
             .map(|listener| format!("{}={}", listener.address, listener.serves))
             .collect();
         given.extend([
-            plain("http.socket", socket),
-            plain("http.listener", &listeners),
-            plain("http.insecure", insecure),
-            plain("http.names", &names.iter().map(|name| &name.0).collect::<Vec<_>>()),
-            plain("http.body_limit", body_limit),
+            shown_value("http.socket", socket),
+            shown_value("http.listener", &listeners),
+            shown_value("http.insecure", insecure),
+            shown_value("http.names", &names.iter().map(|name| &name.0).collect::<Vec<_>>()),
+            shown_value("http.body_limit", body_limit),
         ]);
-        let Docker { socket, credentials, secrets } = docker;
+        let DockerConfig { socket, credentials, secrets } = docker;
         given.extend([
-            plain("docker.socket", socket),
-            plain("docker.credentials", credentials),
-            plain("docker.secrets", secrets),
+            shown_value("docker.socket", socket),
+            shown_value("docker.credentials", credentials),
+            shown_value("docker.secrets", secrets),
         ]);
         given.extend(reboot_given(reboot));
-        let Log { format, level } = log;
-        given.extend([plain("log.format", format), plain("log.level", level)]);
+        let LogConfig { format, level } = log;
+        given.extend([shown_value("log.format", format), shown_value("log.level", level)]);
         given
     }
 }
 
-fn etcd_given(etcd: Option<&Etcd>) -> Vec<Given> {
-    let none = Etcd { endpoints: Vec::new(), login: None, ca_file: None, identity_files: None };
-    let Etcd { endpoints, login, ca_file, identity_files } = etcd.unwrap_or(&none);
+fn etcd_given(etcd: Option<&EtcdConfig>) -> Vec<OptionValue> {
+    let none =
+        EtcdConfig { endpoints: Vec::new(), login: None, ca_file: None, identity_files: None };
+    let EtcdConfig { endpoints, login, ca_file, identity_files } = etcd.unwrap_or(&none);
     let password = login.as_ref().map(|(_, password)| password);
     vec![
-        plain("etcd.endpoints", endpoints),
-        plain("etcd.username", &login.as_ref().map(|(user, _)| user)),
-        Given { option: "etcd.password", value: format!("{password:?}"), secret: true },
-        plain("etcd.ca_file", ca_file),
-        plain("etcd.cert_file", &identity_files.as_ref().map(|(certificate, _)| certificate)),
-        plain("etcd.key_file", &identity_files.as_ref().map(|(_, key)| key)),
+        shown_value("etcd.endpoints", endpoints),
+        shown_value("etcd.username", &login.as_ref().map(|(user, _)| user)),
+        OptionValue { option: "etcd.password", value: format!("{password:?}"), secret: true },
+        shown_value("etcd.ca_file", ca_file),
+        shown_value("etcd.cert_file", &identity_files.as_ref().map(|(certificate, _)| certificate)),
+        shown_value("etcd.key_file", &identity_files.as_ref().map(|(_, key)| key)),
     ]
 }
 
-fn reboot_given(reboot: &Reboot) -> Vec<Given> {
-    let Reboot {
+fn reboot_given(reboot: &RebootConfig) -> Vec<OptionValue> {
+    let RebootConfig {
         strategy,
         group,
         groups,
@@ -137,36 +138,36 @@ fn reboot_given(reboot: &Reboot) -> Vec<Given> {
         block_on_failed,
     } = reboot;
     vec![
-        plain("reboot.strategy", strategy),
-        plain("reboot.group", group),
-        plain("reboot.groups", groups),
-        plain("reboot.windows", &windows.iter().map(ToString::to_string).collect::<Vec<_>>()),
-        plain("reboot.time_zone", zone),
-        plain("reboot.sources", sources),
-        plain("reboot.reboot_required_path", mark),
-        plain("reboot.command", command),
-        plain("reboot.command_interval", command_interval),
-        plain("reboot.check", check),
-        plain("reboot.before_drain", before_drain),
-        plain("reboot.before_reboot", before_reboot),
-        plain("reboot.after_boot", after_boot),
-        plain("reboot.command_timeout", timeout),
-        plain("reboot.warn", warn),
-        plain("reboot.drain_timeout", drain),
-        plain("reboot.at_deadline", stuck),
-        plain("reboot.settle", settle),
-        plain("reboot.pause", pause),
-        plain("reboot.retry", retry),
-        plain("reboot.block_on_failed_units", block_on_failed),
+        shown_value("reboot.strategy", strategy),
+        shown_value("reboot.group", group),
+        shown_value("reboot.groups", groups),
+        shown_value("reboot.windows", &windows.iter().map(ToString::to_string).collect::<Vec<_>>()),
+        shown_value("reboot.time_zone", zone),
+        shown_value("reboot.sources", sources),
+        shown_value("reboot.reboot_required_path", mark),
+        shown_value("reboot.command", command),
+        shown_value("reboot.command_interval", command_interval),
+        shown_value("reboot.check", check),
+        shown_value("reboot.before_drain", before_drain),
+        shown_value("reboot.before_reboot", before_reboot),
+        shown_value("reboot.after_boot", after_boot),
+        shown_value("reboot.command_timeout", timeout),
+        shown_value("reboot.warn", warn),
+        shown_value("reboot.drain_timeout", drain),
+        shown_value("reboot.at_deadline", stuck),
+        shown_value("reboot.settle", settle),
+        shown_value("reboot.pause", pause),
+        shown_value("reboot.retry", retry),
+        shown_value("reboot.block_on_failed_units", block_on_failed),
     ]
 }
 
-fn plain(option: &'static str, value: &impl Debug) -> Given {
-    Given { option, value: format!("{value:?}"), secret: false }
+fn shown_value(option: &'static str, value: &impl Debug) -> OptionValue {
+    OptionValue { option, value: format!("{value:?}"), secret: false }
 }
 
-impl Given {
-    fn shown(self) -> String {
+impl OptionValue {
+    fn display_text(self) -> String {
         match (self.secret, self.value.as_str()) {
             (true, "None") => "not set".to_owned(),
             (true, _) => "set, not shown".to_owned(),

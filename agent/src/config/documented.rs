@@ -15,8 +15,8 @@ fn text(path: &str) -> String {
     std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)).unwrap()
 }
 
-fn parse(text: &str) -> Result<file::File, FileError> {
-    file::File::parse(Path::new("muster.toml"), text)
+fn parse(text: &str) -> Result<file::ConfigFile, FileError> {
+    file::ConfigFile::parse(Path::new("muster.toml"), text)
 }
 
 /// The keys of a table, in the parser's own words on one that does not exist; `None` if anything goes, or it is no table.
@@ -43,7 +43,7 @@ fn known() -> BTreeSet<String> {
 }
 
 /// A line of the default file.
-struct Line {
+struct OptionLine {
     table: String,
     key: String,
     /// As it reads without the mark of a comment.
@@ -51,7 +51,7 @@ struct Line {
     example: bool,
 }
 
-impl Line {
+impl OptionLine {
     /// What it sets, with its table's name.
     fn name(&self) -> String {
         match self.table.as_str() {
@@ -68,7 +68,7 @@ impl Line {
 }
 
 /// The options of the default file: `#key = value`. Explanations begin with a blank after the `#`.
-fn default_file() -> Vec<Line> {
+fn default_file() -> Vec<OptionLine> {
     let mut table = String::new();
     let mut lines = Vec::new();
     for line in text("packaging/muster.toml").lines() {
@@ -82,7 +82,7 @@ fn default_file() -> Vec<Line> {
                 None => (option, false),
             };
             let key = text.split_once(" = ").unwrap().0.to_owned();
-            lines.push(Line { table: table.clone(), key, text: text.to_owned(), example });
+            lines.push(OptionLine { table: table.clone(), key, text: text.to_owned(), example });
         } else {
             assert!(
                 line.is_empty() || line == "#" || line.starts_with("# "),
@@ -117,13 +117,13 @@ fn documentation() -> BTreeSet<String> {
 
 fn config(text: &str) -> Config {
     let flags = Flags::try_parse_from(["musterd", "--machine-id", "m1"]).unwrap();
-    Config::merge(parse(text).unwrap(), flags).unwrap()
+    Config::merge_layers(parse(text).unwrap(), flags).unwrap()
 }
 
 #[test]
 fn every_key_is_in_the_default_file_once_and_no_other() {
     let lines = default_file();
-    let names: BTreeSet<String> = lines.iter().map(Line::name).collect();
+    let names: BTreeSet<String> = lines.iter().map(OptionLine::name).collect();
     assert_eq!(names, known());
     let keys: BTreeSet<(&str, &str)> = lines.iter().map(|l| (&*l.table, &*l.key)).collect();
     assert_eq!(keys.len(), lines.len(), "a key is there twice");
@@ -251,8 +251,8 @@ fn each_example_can_be_read_and_is_no_default() {
 #[test]
 fn a_reload_names_options_as_the_file_does() {
     let flags = Flags::try_parse_from(["musterd", "--machine-id", "m1"]).unwrap();
-    let config = Config::merge(file::File::default(), flags).unwrap();
-    let given = config.given();
+    let config = Config::merge_layers(file::ConfigFile::default(), flags).unwrap();
+    let given = config.option_values();
     let known = known();
     let strange: Vec<&str> =
         given.iter().map(|given| given.option).filter(|option| !known.contains(*option)).collect();

@@ -47,7 +47,7 @@ pub enum ConfigError {
         "{key}: {address}: what comes to it goes to {taken} already; one address has one listener, which serves several \
          parts as serves = [\"fleetlock\", \"metrics\"]"
     )]
-    Twice {
+    DuplicateAddress {
         /// The key of the second.
         key: &'static str,
         /// The second.
@@ -101,22 +101,24 @@ pub enum ConfigError {
 
 impl ConfigError {
     /// The same with its place in the file, if it is there that it comes from.
-    pub(super) fn located(self, path: &Path, text: &str, flags: &Flags) -> Self {
+    pub(super) fn with_line(self, path: &Path, text: &str, flags: &Flags) -> Self {
         let value = match &self {
-            Self::Insecure { address, .. } | Self::Twice { address, .. } => address.to_string(),
+            Self::Insecure { address, .. } | Self::DuplicateAddress { address, .. } => {
+                address.to_string()
+            }
             Self::PlainPassword(endpoint) => endpoint.clone(),
             _ => String::new(),
         };
-        let mut written = self.keys().iter().filter(|key| !flags.give(key));
+        let mut written = self.option_keys().iter().filter(|key| !flags.sets_option(key));
         let Some(line) = written.find_map(|key| line_of(text, key, &value)) else { return self };
         Self::Line { path: path.display().to_string(), line, problem: Box::new(self) }
     }
 
     /// The options that are at fault.
-    fn keys(&self) -> &[&'static str] {
+    fn option_keys(&self) -> &[&'static str] {
         match self {
             Self::Insecure { key, .. }
-            | Self::Twice { key, .. }
+            | Self::DuplicateAddress { key, .. }
             | Self::Value { key, .. }
             | Self::Unreadable { key, .. } => std::slice::from_ref(key),
             Self::PlainPassword(_) => &["etcd.endpoints"],

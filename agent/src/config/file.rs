@@ -3,10 +3,8 @@
 //! Owns its keys. Every error names the file and the line; an unknown key is one.
 
 use std::collections::BTreeMap;
-use std::fmt::Display;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 
 use muster_common::machine::MachineId;
 use muster_common::text::FreeText;
@@ -15,32 +13,33 @@ use serde::{Deserialize, Deserializer};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::listeners::{self, HostName, Listener};
-use super::reboot;
+use super::listeners::{self, HostName, Listener, ListenerTable};
+use super::reboot::RebootTable;
 use super::roles::Role;
+use super::texts::{parse_list, parse_text};
 use super::values::{BodyLimit, Endpoint, LogFormat, Prefix, Ttl};
 
 /// What the file says; what it leaves out is `None` or empty.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(super) struct File {
-    pub(super) etcd: Etcd,
-    #[serde(deserialize_with = "parsed")]
+pub(super) struct ConfigFile {
+    pub(super) etcd: EtcdTable,
+    #[serde(deserialize_with = "parse_text")]
     pub(super) prefix: Option<Prefix>,
     pub(super) address: Option<FreeText>,
     pub(super) machine_id: Option<MachineId>,
     pub(super) metadata: BTreeMap<FreeText, FreeText>,
-    #[serde(deserialize_with = "parsed")]
+    #[serde(deserialize_with = "parse_text")]
     pub(super) ttl: Option<Ttl>,
     pub(super) engine: Option<bool>,
-    #[serde(deserialize_with = "listed")]
+    #[serde(deserialize_with = "parse_list")]
     pub(super) roles: Option<Vec<Role>>,
     pub(super) token_limit: Option<std::num::NonZeroU16>,
     pub(super) state_dir: Option<PathBuf>,
-    pub(super) http: Http,
-    pub(super) docker: Docker,
-    pub(super) reboot: reboot::Table,
-    pub(super) log: Log,
+    pub(super) http: HttpTable,
+    pub(super) docker: DockerTable,
+    pub(super) reboot: RebootTable,
+    pub(super) log: LogTable,
     /// What was read.
     #[serde(skip)]
     pub(super) text: String,
@@ -48,8 +47,8 @@ pub(super) struct File {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(super) struct Etcd {
-    #[serde(deserialize_with = "endpoints")]
+pub(super) struct EtcdTable {
+    #[serde(deserialize_with = "parse_endpoints")]
     pub(super) endpoints: Vec<Endpoint>,
     pub(super) username: Option<String>,
     pub(super) password: Option<String>,
@@ -61,24 +60,24 @@ pub(super) struct Etcd {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(super) struct Http {
+pub(super) struct HttpTable {
     pub(super) socket: Option<PathBuf>,
-    #[serde(deserialize_with = "addresses")]
+    #[serde(deserialize_with = "parse_addresses")]
     pub(super) listen: Option<Vec<SocketAddr>>,
-    listener: Option<Vec<Spanned<listeners::Table>>>,
+    listener: Option<Vec<Spanned<ListenerTable>>>,
     /// What `listener` says, read.
     #[serde(skip)]
     pub(super) listeners: Option<Vec<Listener>>,
     pub(super) insecure: Option<bool>,
-    #[serde(deserialize_with = "listed")]
+    #[serde(deserialize_with = "parse_list")]
     pub(super) names: Option<Vec<HostName>>,
-    #[serde(deserialize_with = "parsed")]
+    #[serde(deserialize_with = "parse_text")]
     pub(super) body_limit: Option<BodyLimit>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(super) struct Docker {
+pub(super) struct DockerTable {
     pub(super) socket: Option<PathBuf>,
     pub(super) credentials: Option<PathBuf>,
     pub(super) secrets: Option<PathBuf>,
@@ -86,8 +85,8 @@ pub(super) struct Docker {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(super) struct Log {
-    #[serde(deserialize_with = "parsed")]
+pub(super) struct LogTable {
+    #[serde(deserialize_with = "parse_text")]
     pub(super) format: Option<LogFormat>,
     pub(super) level: Option<String>,
 }
@@ -117,7 +116,7 @@ pub enum FileError {
     },
 }
 
-impl File {
+impl ConfigFile {
     /// Reads a file; `Ok(None)` when there is none.
     pub(super) fn read(path: &Path) -> Result<Option<Self>, FileError> {
         match std::fs::read_to_string(path) {
@@ -142,16 +141,16 @@ impl File {
             let start = error.span().map_or(0, |span| span.start);
             let before = text.get(..start).unwrap_or(text);
             let line = text.lines().nth(before.matches('\n').count()).unwrap_or_default();
-            content(start, &problem(error.message(), line))
+            content(start, &reword_problem(error.message(), line))
         })?;
         text.clone_into(&mut file.text);
         let Some(tables) = file.http.listener.take() else { return Ok(file) };
         let mut listeners = Vec::with_capacity(tables.len());
         for table in tables {
             let start = table.span().start;
-            let listener = table.get_ref().listener();
+            let listener = table.get_ref().to_listener();
             listeners.push(listener.map_err(|problem| content(start, problem))?);
-            if let Some((first, _)) = listeners::twice(&listeners) {
+            if let Some((first, _)) = listeners::find_duplicate(&listeners) {
                 let problem = format!(
                     "listener: what comes to this address goes to {first} already; one address has one listener, which serves \
                      several parts as serves = [\"fleetlock\", \"metrics\"]"
@@ -184,7 +183,7 @@ pub(super) fn line_of(text: &str, key: &str, value: &str) -> Option<usize> {
 }
 
 /// The parser's words, in ours: keys instead of fields, and the key at fault where the message has only the value.
-fn problem(message: &str, line: &str) -> String {
+fn reword_problem(message: &str, line: &str) -> String {
     let message = message
         .replace("unknown field", "unknown key")
         .replace("missing field", "missing key")
@@ -203,40 +202,15 @@ fn problem(message: &str, line: &str) -> String {
     }
 }
 
-/// A value in its text form.
-pub(super) fn parsed<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
-where
-    D: Deserializer<'de>,
-    T: FromStr,
-    T::Err: Display,
-{
-    String::deserialize(deserializer)?.parse().map(Some).map_err(D::Error::custom)
-}
-
-/// A list of such values.
-pub(super) fn listed<'de, D, T>(deserializer: D) -> Result<Option<Vec<T>>, D::Error>
-where
-    D: Deserializer<'de>,
-    T: FromStr,
-    T::Err: Display,
-{
-    let texts = Vec::<String>::deserialize(deserializer)?;
-    texts
-        .iter()
-        .map(|text| text.parse().map_err(D::Error::custom))
-        .collect::<Result<_, _>>()
-        .map(Some)
-}
-
-fn addresses<'de, D: Deserializer<'de>>(
+fn parse_addresses<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<Vec<SocketAddr>>, D::Error> {
     let texts = Vec::<String>::deserialize(deserializer)?;
-    let read = |text: &String| listeners::address(text).map_err(D::Error::custom);
+    let read = |text: &String| listeners::parse_address(text).map_err(D::Error::custom);
     texts.iter().map(read).collect::<Result<_, _>>().map(Some)
 }
 
-fn endpoints<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Endpoint>, D::Error> {
+fn parse_endpoints<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Endpoint>, D::Error> {
     Vec::<String>::deserialize(deserializer)?
         .iter()
         .map(|text| text.parse().map_err(D::Error::custom))

@@ -103,7 +103,7 @@ pub struct Flags {
     pub http_socket: Option<PathBuf>,
 
     /// TCP addresses of the API, comma separated [default: none]
-    #[arg(long, env = "MUSTER_HTTP_LISTEN", value_name = "IP:PORT,...", value_delimiter = ',', value_parser = listeners::address)]
+    #[arg(long, env = "MUSTER_HTTP_LISTEN", value_name = "IP:PORT,...", value_delimiter = ',', value_parser = listeners::parse_address)]
     pub http_listen: Option<Vec<SocketAddr>>,
 
     /// TCP addresses that serve only a part: fleetlock, metrics, api [default: none]
@@ -155,7 +155,7 @@ pub struct Flags {
 impl Flags {
     /// Whether an option, by its key in the file, is given here, so that the file's word for it does not count. Of those that
     /// can be at fault together with others.
-    pub(super) fn give(&self, key: &str) -> bool {
+    pub(super) fn sets_option(&self, key: &str) -> bool {
         match key {
             "http.listen" => self.http_listen.is_some(),
             "http.listener" => self.http_listener.is_some(),

@@ -10,12 +10,12 @@ use std::str::FromStr;
 use serde::Deserialize;
 
 use super::ConfigError;
-use super::file::{listed, parsed};
-use super::values::{InvalidValue, invalid};
+use super::texts::{parse_list, parse_text};
+use super::values::{InvalidValue, invalid_value};
 
 /// One part of what there is over HTTP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Part {
+pub enum ApiPart {
     /// `/fleetlock/`: slots for hosts that are none of Muster's.
     FleetLock,
     /// `/metrics` and `/healthz`.
@@ -27,11 +27,11 @@ pub enum Part {
 /// The parts that a listener serves; at least one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Serves {
-    /// See [`Part::FleetLock`].
+    /// See [`ApiPart::FleetLock`].
     pub fleetlock: bool,
-    /// See [`Part::Metrics`].
+    /// See [`ApiPart::Metrics`].
     pub metrics: bool,
-    /// See [`Part::Api`].
+    /// See [`ApiPart::Api`].
     pub api: bool,
 }
 
@@ -47,11 +47,11 @@ pub struct Listener {
 /// A listener as the file has it.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(super) struct Table {
-    #[serde(deserialize_with = "parsed")]
+pub(super) struct ListenerTable {
+    #[serde(deserialize_with = "parse_text")]
     address: Option<Address>,
-    #[serde(deserialize_with = "listed")]
-    serves: Option<Vec<Part>>,
+    #[serde(deserialize_with = "parse_list")]
+    serves: Option<Vec<ApiPart>>,
 }
 
 /// An address with its port, in the words of the configuration.
@@ -64,17 +64,17 @@ pub struct HostName(pub String);
 
 impl Serves {
     /// Everything there is.
-    pub fn everything() -> Self {
+    pub fn all_parts() -> Self {
         Self { fleetlock: true, metrics: true, api: true }
     }
 
     /// These parts; `None` where there are none.
-    pub fn of(parts: &[Part]) -> Option<Self> {
+    pub fn of_parts(parts: &[ApiPart]) -> Option<Self> {
         let has = |part| parts.contains(&part);
         let serves = Self {
-            fleetlock: has(Part::FleetLock),
-            metrics: has(Part::Metrics),
-            api: has(Part::Api),
+            fleetlock: has(ApiPart::FleetLock),
+            metrics: has(ApiPart::Metrics),
+            api: has(ApiPart::Api),
         };
         (serves.fleetlock || serves.metrics || serves.api).then_some(serves)
     }
@@ -89,11 +89,11 @@ impl fmt::Display for Serves {
     }
 }
 
-impl Table {
+impl ListenerTable {
     /// What it says; the problem where it says nothing that can be used.
-    pub(super) fn listener(&self) -> Result<Listener, &'static str> {
+    pub(super) fn to_listener(&self) -> Result<Listener, &'static str> {
         let address = self.address.ok_or("listener: address is missing")?;
-        let serves = self.serves.as_deref().and_then(Serves::of).ok_or(
+        let serves = self.serves.as_deref().and_then(Serves::of_parts).ok_or(
             "serves: a listener serves at least one of \"fleetlock\", \"metrics\" and \"api\"",
         )?;
         Ok(Listener { address: address.0, serves })
@@ -104,12 +104,12 @@ impl FromStr for Address {
     type Err = InvalidValue;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let wrong = || invalid(text, "an address with its port, such as \"127.0.0.1:7118\"");
+        let wrong = || invalid_value(text, "an address with its port, such as \"127.0.0.1:7118\"");
         text.parse().map(Self).map_err(|_| wrong())
     }
 }
 
-impl FromStr for Part {
+impl FromStr for ApiPart {
     type Err = InvalidValue;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
@@ -117,7 +117,9 @@ impl FromStr for Part {
             "fleetlock" => Ok(Self::FleetLock),
             "metrics" => Ok(Self::Metrics),
             "api" => Ok(Self::Api),
-            _ => Err(invalid(text, "a part of the API: \"fleetlock\", \"metrics\" or \"api\"")),
+            _ => {
+                Err(invalid_value(text, "a part of the API: \"fleetlock\", \"metrics\" or \"api\""))
+            }
         }
     }
 }
@@ -127,12 +129,12 @@ impl FromStr for Listener {
 
     /// As flags and the environment have it: `127.0.0.1:7118=fleetlock+metrics`.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let wrong = || invalid(text, "a listener such as 127.0.0.1:7118=fleetlock+metrics");
+        let wrong = || invalid_value(text, "a listener such as 127.0.0.1:7118=fleetlock+metrics");
         let (address, words) = text.split_once('=').ok_or_else(wrong)?;
         let Address(address) = address.trim().parse()?;
-        let parts: Vec<Part> =
+        let parts: Vec<ApiPart> =
             words.split('+').map(|word| word.trim().parse()).collect::<Result<_, _>>()?;
-        let serves = Serves::of(&parts).ok_or_else(wrong)?;
+        let serves = Serves::of_parts(&parts).ok_or_else(wrong)?;
         Ok(Self { address, serves })
     }
 }
@@ -143,7 +145,7 @@ impl FromStr for HostName {
     /// A name of DNS, an IPv4 address, or an IPv6 address with or without brackets.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let wrong = || {
-            invalid(
+            invalid_value(
                 text,
                 "a host name or an address, without scheme and port, such as \"muster.example.com\"",
             )
@@ -163,17 +165,17 @@ impl FromStr for HostName {
 }
 
 /// The first two listeners that the same connection could come to: the address of the earlier, and the place of the later.
-pub(super) fn twice(listeners: &[Listener]) -> Option<(SocketAddr, usize)> {
+pub(super) fn find_duplicate(listeners: &[Listener]) -> Option<(SocketAddr, usize)> {
     listeners.iter().enumerate().find_map(|(second, listener)| {
         let mut earlier = listeners.iter().take(second).map(|earlier| earlier.address);
-        let first = earlier.find(|earlier| meet(*earlier, listener.address))?;
+        let first = earlier.find(|earlier| addresses_overlap(*earlier, listener.address))?;
         Some((first, second))
     })
 }
 
 /// Whether one connection could come to both. Port 0 is another one each time; `0.0.0.0` is every IPv4 address, and `[::]` is
 /// every address there is (see [`crate::net::listen`]).
-fn meet(a: SocketAddr, b: SocketAddr) -> bool {
+fn addresses_overlap(a: SocketAddr, b: SocketAddr) -> bool {
     let (first, second) = (a.ip().to_canonical(), b.ip().to_canonical());
     let takes = |all: IpAddr, one: IpAddr| all.is_unspecified() && (all.is_ipv6() || one.is_ipv4());
     a.port() != 0
@@ -182,12 +184,12 @@ fn meet(a: SocketAddr, b: SocketAddr) -> bool {
 }
 
 /// An address with its port.
-pub(super) fn address(text: &str) -> Result<SocketAddr, InvalidValue> {
+pub(super) fn parse_address(text: &str) -> Result<SocketAddr, InvalidValue> {
     text.parse().map(|Address(address)| address)
 }
 
 /// Puts together the listeners of the whole API and those of parts of it.
-pub(super) fn merge(
+pub(super) fn merge_listeners(
     whole: &[SocketAddr],
     parts: Vec<Listener>,
     insecure: bool,
@@ -196,7 +198,7 @@ pub(super) fn merge(
         |key| move |listener: &Listener| ConfigError::Insecure { key, address: listener.address };
     let mut listeners: Vec<Listener> = whole
         .iter()
-        .map(|address| Listener { address: *address, serves: Serves::everything() })
+        .map(|address| Listener { address: *address, serves: Serves::all_parts() })
         .collect();
     let guarded = |listener: &&Listener| listener.serves.api && !insecure;
     let refused = listeners.iter().find(guarded).map(open("http.listen"));
@@ -204,11 +206,11 @@ pub(super) fn merge(
         return Err(error);
     }
     listeners.extend(parts);
-    if let Some((taken, second)) = twice(&listeners)
+    if let Some((taken, second)) = find_duplicate(&listeners)
         && let Some(listener) = listeners.get(second)
     {
         let key = if second < whole.len() { "http.listen" } else { "http.listener" };
-        return Err(ConfigError::Twice { key, address: listener.address, taken });
+        return Err(ConfigError::DuplicateAddress { key, address: listener.address, taken });
     }
     Ok(listeners)
 }

@@ -12,6 +12,7 @@ pub mod manual;
 mod reboot;
 mod roles;
 mod secrets;
+mod texts;
 mod values;
 
 use std::collections::BTreeMap;
@@ -28,10 +29,12 @@ pub use changes::OptionChange;
 pub use error::ConfigError;
 pub use file::FileError;
 pub use flags::Flags;
-pub use listeners::{HostName, Listener, Part, Serves};
-pub use reboot::{Reboot, RebootFlags, Source, Span};
+pub use listeners::{ApiPart, HostName, Listener, Serves};
+pub use reboot::{DueSource, RebootConfig, RebootFlags, TimeSpan};
 pub use roles::{Role, Roles};
-pub use values::{BodyLimit, Endpoint, InvalidValue, LogFormat, Metadata, Prefix, Ttl, Words};
+pub use values::{
+    BodyLimit, CommandLine, Endpoint, InvalidValue, LogFormat, Metadata, Prefix, Ttl,
+};
 
 /// The configuration file that is read when none is named.
 pub const DEFAULT_FILE: &str = "/etc/muster/muster.toml";
@@ -56,7 +59,7 @@ const DEFAULT_TOKEN_LIMIT: u16 = 100;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
     /// etcd; `None`: the embedded store.
-    pub etcd: Option<Etcd>,
+    pub etcd: Option<EtcdConfig>,
     /// Where the cluster's records begin.
     pub prefix: String,
     /// Address shown to people; `None`: to be found.
@@ -74,20 +77,20 @@ pub struct Config {
     /// Embedded store and last known placements.
     pub state_dir: PathBuf,
     /// The API's sockets.
-    pub http: Http,
+    pub http: HttpConfig,
     /// Its machine's container engine.
-    pub docker: Docker,
+    pub docker: DockerConfig,
     /// Its machine's reboots.
-    pub reboot: Reboot,
+    pub reboot: RebootConfig,
     /// Logs.
-    pub log: Log,
+    pub log: LogConfig,
     /// The files that hold secrets.
     secrets: secrets::Secrets,
 }
 
 /// How to reach etcd.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Etcd {
+pub struct EtcdConfig {
     /// Members.
     pub endpoints: Vec<String>,
     /// User and password.
@@ -100,7 +103,7 @@ pub struct Etcd {
 
 /// Where the API is served.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Http {
+pub struct HttpConfig {
     /// The unix socket.
     pub socket: PathBuf,
     /// TCP addresses, and what each serves.
@@ -115,7 +118,7 @@ pub struct Http {
 
 /// How containers are run.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Docker {
+pub struct DockerConfig {
     /// The engine's socket.
     pub socket: PathBuf,
     /// Credentials for registries, a file such as `docker login` writes.
@@ -126,16 +129,16 @@ pub struct Docker {
 
 /// What logs look like.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Log {
+pub struct LogConfig {
     /// Their format.
     pub format: LogFormat,
     /// Their filter.
     pub level: String,
 }
 
-impl Etcd {
+impl EtcdConfig {
     /// The same as the store wants it.
-    pub fn options(&self) -> EtcdOptions {
+    pub fn store_options(&self) -> EtcdOptions {
         EtcdOptions {
             endpoints: self.endpoints.clone(),
             login: self.login.clone(),
@@ -146,7 +149,7 @@ impl Etcd {
     }
 
     /// An error of the store, with the option of the file that it names.
-    pub fn explain(&self, error: StoreError) -> anyhow::Error {
+    pub fn explain_error(&self, error: StoreError) -> anyhow::Error {
         let text = error.to_string();
         let identity = self.identity_files.iter().flat_map(|(certificate, key)| {
             [("etcd.cert_file", certificate), ("etcd.key_file", key)]
@@ -164,33 +167,33 @@ impl Config {
     /// Reads the file that the flags name and puts everything together.
     pub fn load(flags: Flags) -> Result<Self, ConfigError> {
         let path = flags.config.clone();
-        let file = match file::File::read(&path)? {
+        let file = match file::ConfigFile::read(&path)? {
             Some(file) => file,
-            None if path == Path::new(DEFAULT_FILE) => file::File::default(),
+            None if path == Path::new(DEFAULT_FILE) => file::ConfigFile::default(),
             None => return Err(ConfigError::Missing(path.display().to_string())),
         };
         let password_file = flags.etcd_password_file.as_ref().or(file.etcd.password_file.as_ref());
-        let secrets = secrets::Secrets::of(Some(&path), &file.etcd, password_file);
+        let secrets = secrets::Secrets::of_files(Some(&path), &file.etcd, password_file);
         let (text, given) = (file.text.clone(), flags.clone());
-        let merged = Self::merge(file, flags);
-        let merged = merged.map_err(|error| error.located(&path, &text, &given))?;
+        let merged = Self::merge_layers(file, flags);
+        let merged = merged.map_err(|error| error.with_line(&path, &text, &given))?;
         Ok(Self { secrets, ..merged })
     }
 
-    fn merge(file: file::File, flags: Flags) -> Result<Self, ConfigError> {
+    fn merge_layers(file: file::ConfigFile, flags: Flags) -> Result<Self, ConfigError> {
         let insecure = flags.http_insecure.or(file.http.insecure).unwrap_or(false);
         let listen = flags.http_listen.clone().or(file.http.listen.clone()).unwrap_or_default();
         let parts = flags.http_listener.clone().or(file.http.listeners.clone());
-        let listeners = listeners::merge(&listen, parts.unwrap_or_default(), insecure)?;
+        let listeners = listeners::merge_listeners(&listen, parts.unwrap_or_default(), insecure)?;
         let level = flags.log_level.clone().or(file.log.level.clone());
         let level = level.unwrap_or_else(|| "info".to_owned());
         if level.parse::<tracing_subscriber::filter::Targets>().is_err() {
             return Err(ConfigError::LogLevel { level });
         }
-        let etcd = etcd(&file.etcd, &flags)?;
+        let etcd = merge_etcd(&file.etcd, &flags)?;
         let roles = flags.roles.as_deref().or(file.roles.as_deref());
-        let roles = Roles::of(roles, flags.engine.or(file.engine))?;
-        let reboot = Reboot::merge(file.reboot, flags.reboot, etcd.is_some())?;
+        let roles = Roles::from_keys(roles, flags.engine.or(file.engine))?;
+        let reboot = RebootConfig::merge_sources(file.reboot, flags.reboot, etcd.is_some())?;
         let machine_id = match flags.machine_id.or(file.machine_id) {
             Some(id) => id,
             None => identity::machine_id(Path::new(MACHINE_ID_FILE))?,
@@ -211,8 +214,8 @@ impl Config {
                 .or(file.token_limit)
                 .map_or(DEFAULT_TOKEN_LIMIT, std::num::NonZero::get),
             state_dir: state_dir(flags.state_dir.or(file.state_dir))?,
-            http: Http {
-                socket: socket(flags.http_socket.or(file.http.socket))?,
+            http: HttpConfig {
+                socket: socket_path(flags.http_socket.or(file.http.socket))?,
                 listeners,
                 insecure,
                 names: flags.http_names.or(file.http.names).unwrap_or_default(),
@@ -221,7 +224,7 @@ impl Config {
                     .or(file.http.body_limit)
                     .map_or(DEFAULT_BODY_LIMIT, |limit| limit.0),
             },
-            docker: Docker {
+            docker: DockerConfig {
                 socket: flags
                     .docker_socket
                     .or(file.docker.socket)
@@ -232,7 +235,10 @@ impl Config {
                     .or(file.docker.secrets)
                     .unwrap_or("/etc/muster/secrets".into()),
             },
-            log: Log { format: flags.log_format.or(file.log.format).unwrap_or_default(), level },
+            log: LogConfig {
+                format: flags.log_format.or(file.log.format).unwrap_or_default(),
+                level,
+            },
             secrets: secrets::Secrets::default(),
         })
     }
@@ -247,7 +253,7 @@ impl Config {
 
     /// `host:port` where other daemons reach this one's API: at the machine's own address and nowhere else, for a record
     /// that sends others to a third place is believed by nobody.
-    pub fn api(&self, address: &str) -> Option<String> {
+    pub fn advertised_api(&self, address: &str) -> Option<String> {
         let own: IpAddr = address.parse().ok()?;
         let there = |ip: IpAddr| ip.is_unspecified() || ip.to_canonical() == own.to_canonical();
         let port = self.open_api().find(|a| there(a.ip()))?.port();
@@ -256,7 +262,7 @@ impl Config {
 
     /// Whether the API is served to the network, and yet where no other daemon asks: not at the machine's address.
     pub fn api_is_elsewhere(&self, address: &str) -> bool {
-        self.api(address).is_none() && self.open_api().next().is_some()
+        self.advertised_api(address).is_none() && self.open_api().next().is_some()
     }
 
     /// Where the API is served to the network.
@@ -277,7 +283,7 @@ fn state_dir(given: Option<PathBuf>) -> Result<PathBuf, ConfigError> {
 }
 
 /// The socket's path, as long as the socket can be made there.
-fn socket(given: Option<PathBuf>) -> Result<PathBuf, ConfigError> {
+fn socket_path(given: Option<PathBuf>) -> Result<PathBuf, ConfigError> {
     let given = given.unwrap_or("/run/muster/muster.sock".into());
     let length = given.as_os_str().len();
     if length == 0 || length > LONGEST_SOCKET {
@@ -290,7 +296,7 @@ fn socket(given: Option<PathBuf>) -> Result<PathBuf, ConfigError> {
     Ok(given)
 }
 
-fn etcd(file: &file::Etcd, flags: &Flags) -> Result<Option<Etcd>, ConfigError> {
+fn merge_etcd(file: &file::EtcdTable, flags: &Flags) -> Result<Option<EtcdConfig>, ConfigError> {
     let endpoints = flags.etcd_endpoints.as_ref().unwrap_or(&file.endpoints);
     let endpoints: Vec<String> = endpoints.iter().map(|e| e.0.clone()).collect();
     let username = flags.etcd_username.as_ref().or(file.username.as_ref());
@@ -357,7 +363,7 @@ fn etcd(file: &file::Etcd, flags: &Flags) -> Result<Option<Etcd>, ConfigError> {
             });
         }
     };
-    Ok(Some(Etcd { endpoints, login, ca_file: ca_file.cloned(), identity_files }))
+    Ok(Some(EtcdConfig { endpoints, login, ca_file: ca_file.cloned(), identity_files }))
 }
 
 #[cfg(test)]

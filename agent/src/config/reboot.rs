@@ -17,8 +17,8 @@ use muster_engine::reboot::window::Window;
 use serde::Deserialize;
 
 use super::ConfigError;
-use super::file::{listed, parsed};
-use super::values::{InvalidValue, Words, invalid};
+use super::texts::{parse_list, parse_text};
+use super::values::{CommandLine, InvalidValue, invalid_value};
 
 /// Logged-in users get this long to save their work (locksmith's warning).
 const DEFAULT_WARN: Duration = Duration::from_secs(5 * 60);
@@ -43,7 +43,7 @@ const LONGEST: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// What may make a reboot due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Source {
+pub enum DueSource {
     /// Somebody asked for it.
     Request,
     /// The package manager's mark.
@@ -56,11 +56,11 @@ pub enum Source {
 
 /// A length of time: `90s`, `5m`, `1h30m`; `0s` is none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Span(pub Duration);
+pub struct TimeSpan(pub Duration);
 
 /// The reboot role's configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Reboot {
+pub struct RebootConfig {
     /// Whether it takes a slot.
     pub strategy: Strategy,
     /// Whose slots.
@@ -72,21 +72,21 @@ pub struct Reboot {
     /// The zone of the windows.
     pub zone: TimeZone,
     /// What may make a reboot due.
-    pub sources: BTreeSet<Source>,
+    pub sources: BTreeSet<DueSource>,
     /// The package manager's mark.
     pub mark: PathBuf,
     /// Ends with 0 when a reboot is due.
-    pub command: Option<Words>,
+    pub command: Option<CommandLine>,
     /// How often it is asked.
     pub command_interval: Duration,
     /// Ends with 0 when a reboot may begin.
-    pub check: Option<Words>,
+    pub check: Option<CommandLine>,
     /// Run before units move away.
-    pub before_drain: Option<Words>,
+    pub before_drain: Option<CommandLine>,
     /// Run after they have.
-    pub before_reboot: Option<Words>,
+    pub before_reboot: Option<CommandLine>,
     /// Run after the boot, before units return.
-    pub after_boot: Option<Words>,
+    pub after_boot: Option<CommandLine>,
     /// How long any of the commands may take.
     pub timeout: Duration,
     /// How long logged-in users are warned before.
@@ -108,41 +108,41 @@ pub struct Reboot {
 /// The table of the file.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(super) struct Table {
-    #[serde(deserialize_with = "parsed")]
+pub(super) struct RebootTable {
+    #[serde(deserialize_with = "parse_text")]
     strategy: Option<Strategy>,
-    #[serde(deserialize_with = "parsed")]
+    #[serde(deserialize_with = "parse_text")]
     group: Option<Group>,
-    #[serde(deserialize_with = "listed")]
+    #[serde(deserialize_with = "parse_list")]
     groups: Option<Vec<Group>>,
-    #[serde(deserialize_with = "listed")]
+    #[serde(deserialize_with = "parse_list")]
     windows: Option<Vec<Window>>,
-    #[serde(deserialize_with = "parsed")]
+    #[serde(deserialize_with = "parse_text")]
     time_zone: Option<Zone>,
-    #[serde(deserialize_with = "listed")]
-    sources: Option<Vec<Source>>,
+    #[serde(deserialize_with = "parse_list")]
+    sources: Option<Vec<DueSource>>,
     reboot_required_path: Option<PathBuf>,
-    command: Option<Words>,
-    #[serde(deserialize_with = "parsed")]
-    command_interval: Option<Span>,
-    check: Option<Words>,
-    before_drain: Option<Words>,
-    before_reboot: Option<Words>,
-    after_boot: Option<Words>,
-    #[serde(deserialize_with = "parsed")]
-    command_timeout: Option<Span>,
-    #[serde(deserialize_with = "parsed")]
-    warn: Option<Span>,
-    #[serde(deserialize_with = "parsed")]
-    drain_timeout: Option<Span>,
-    #[serde(deserialize_with = "parsed")]
+    command: Option<CommandLine>,
+    #[serde(deserialize_with = "parse_text")]
+    command_interval: Option<TimeSpan>,
+    check: Option<CommandLine>,
+    before_drain: Option<CommandLine>,
+    before_reboot: Option<CommandLine>,
+    after_boot: Option<CommandLine>,
+    #[serde(deserialize_with = "parse_text")]
+    command_timeout: Option<TimeSpan>,
+    #[serde(deserialize_with = "parse_text")]
+    warn: Option<TimeSpan>,
+    #[serde(deserialize_with = "parse_text")]
+    drain_timeout: Option<TimeSpan>,
+    #[serde(deserialize_with = "parse_text")]
     at_deadline: Option<AtDeadline>,
-    #[serde(deserialize_with = "parsed")]
-    settle: Option<Span>,
-    #[serde(deserialize_with = "parsed")]
-    pause: Option<Span>,
-    #[serde(deserialize_with = "parsed")]
-    retry: Option<Span>,
+    #[serde(deserialize_with = "parse_text")]
+    settle: Option<TimeSpan>,
+    #[serde(deserialize_with = "parse_text")]
+    pause: Option<TimeSpan>,
+    #[serde(deserialize_with = "parse_text")]
+    retry: Option<TimeSpan>,
     block_on_failed_units: Option<bool>,
 }
 
@@ -152,7 +152,7 @@ pub(super) struct Table {
 #[command(next_help_heading = "Reboots")]
 pub struct RebootFlags {
     /// lock: take a slot of the group first; now: ask nobody; off: never reboot by itself [default: lock]
-    #[arg(long, env = "MUSTER_REBOOT_STRATEGY", value_name = "STRATEGY", value_parser = strategy)]
+    #[arg(long, env = "MUSTER_REBOOT_STRATEGY", value_name = "STRATEGY", value_parser = parse_strategy)]
     reboot_strategy: Option<Strategy>,
 
     /// Group whose slots this machine takes [default: default]
@@ -173,7 +173,7 @@ pub struct RebootFlags {
 
     /// What makes a reboot due: request, reboot-required, update-engine, command [default: all; without etcd: request]
     #[arg(long, env = "MUSTER_REBOOT_SOURCES", value_name = "SOURCE,...", value_delimiter = ',')]
-    reboot_sources: Option<Vec<Source>>,
+    reboot_sources: Option<Vec<DueSource>>,
 
     /// The package manager's mark [default: /run/reboot-required]
     #[arg(long, env = "MUSTER_REBOOT_REBOOT_REQUIRED_PATH", value_name = "PATH")]
@@ -181,39 +181,39 @@ pub struct RebootFlags {
 
     /// Command that ends with 0 when a reboot is due: words, or a JSON list
     #[arg(long, env = "MUSTER_REBOOT_COMMAND", value_name = "WORDS")]
-    reboot_command: Option<Words>,
+    reboot_command: Option<CommandLine>,
 
     /// How often that command is run [default: 10m]
     #[arg(long, env = "MUSTER_REBOOT_COMMAND_INTERVAL", value_name = "TIME")]
-    reboot_command_interval: Option<Span>,
+    reboot_command_interval: Option<TimeSpan>,
 
     /// Command that ends with 0 when a reboot may begin
     #[arg(long, env = "MUSTER_REBOOT_CHECK", value_name = "WORDS")]
-    reboot_check: Option<Words>,
+    reboot_check: Option<CommandLine>,
 
     /// Command run before units move away; if it fails the reboot is given up
     #[arg(long, env = "MUSTER_REBOOT_BEFORE_DRAIN", value_name = "WORDS")]
-    reboot_before_drain: Option<Words>,
+    reboot_before_drain: Option<CommandLine>,
 
     /// Command run after units have moved away, before the reboot; if it fails the reboot is given up
     #[arg(long, env = "MUSTER_REBOOT_BEFORE_REBOOT", value_name = "WORDS")]
-    reboot_before_reboot: Option<Words>,
+    reboot_before_reboot: Option<CommandLine>,
 
     /// Command run after the boot, before units return; until it ends well the slot is kept
     #[arg(long, env = "MUSTER_REBOOT_AFTER_BOOT", value_name = "WORDS")]
-    reboot_after_boot: Option<Words>,
+    reboot_after_boot: Option<CommandLine>,
 
     /// How long any of these commands may take [default: 5m]
     #[arg(long, env = "MUSTER_REBOOT_COMMAND_TIMEOUT", value_name = "TIME")]
-    reboot_command_timeout: Option<Span>,
+    reboot_command_timeout: Option<TimeSpan>,
 
     /// How long logged-in users are warned before the reboot [default: 5m]
     #[arg(long, env = "MUSTER_REBOOT_WARN", value_name = "TIME")]
-    reboot_warn: Option<Span>,
+    reboot_warn: Option<TimeSpan>,
 
     /// How long units may take to move away [default: 10m]
     #[arg(long, env = "MUSTER_REBOOT_DRAIN_TIMEOUT", value_name = "TIME")]
-    reboot_drain_timeout: Option<Span>,
+    reboot_drain_timeout: Option<TimeSpan>,
 
     /// What becomes of units that do not move away: force or give-up [default: force]
     #[arg(long, env = "MUSTER_REBOOT_AT_DEADLINE", value_name = "WORD")]
@@ -221,15 +221,15 @@ pub struct RebootFlags {
 
     /// How long all has to be well after the boot before the slot is given back [default: 1m]
     #[arg(long, env = "MUSTER_REBOOT_SETTLE", value_name = "TIME")]
-    reboot_settle: Option<Span>,
+    reboot_settle: Option<TimeSpan>,
 
     /// How long after a reboot in the group the next one waits [default: 0s]
     #[arg(long, env = "MUSTER_REBOOT_PAUSE", value_name = "TIME")]
-    reboot_pause: Option<Span>,
+    reboot_pause: Option<TimeSpan>,
 
     /// How long after a reboot was given up it is tried again [default: 10m]
     #[arg(long, env = "MUSTER_REBOOT_RETRY", value_name = "TIME")]
-    reboot_retry: Option<Span>,
+    reboot_retry: Option<TimeSpan>,
 
     /// Begin no reboot while a unit of the cluster has failed [default: false]
     #[arg(long, env = "MUSTER_REBOOT_BLOCK_ON_FAILED_UNITS", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
@@ -243,9 +243,9 @@ pub(super) struct Zone(TimeZone);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct AtDeadline(WhenStuck);
 
-impl Reboot {
+impl RebootConfig {
     /// The commands that are run, each with its key.
-    pub(super) fn commands(&self) -> impl Iterator<Item = (&'static str, &Words)> {
+    pub(super) fn command_lines(&self) -> impl Iterator<Item = (&'static str, &CommandLine)> {
         let commands = [
             ("reboot.command", &self.command),
             ("reboot.check", &self.check),
@@ -257,18 +257,18 @@ impl Reboot {
     }
 
     /// Puts table and flags together. `cluster`: etcd is configured.
-    pub(super) fn merge(
-        table: Table,
+    pub(super) fn merge_sources(
+        table: RebootTable,
         flags: RebootFlags,
         cluster: bool,
     ) -> Result<Self, ConfigError> {
-        let span = |flag: Option<Span>, key: Option<Span>, default| {
-            flag.or(key).map_or(default, |span: Span| span.0)
+        let span = |flag: Option<TimeSpan>, key: Option<TimeSpan>, default| {
+            flag.or(key).map_or(default, |span: TimeSpan| span.0)
         };
         let command = flags.reboot_command.or(table.command);
         let given = flags.reboot_sources.or(table.sources);
         if let Some(given) = &given
-            && given.contains(&Source::Command) != command.is_some()
+            && given.contains(&DueSource::Command) != command.is_some()
         {
             return Err(ConfigError::Contradiction {
                 keys: &["reboot.sources", "reboot.command"],
@@ -326,7 +326,7 @@ impl Reboot {
     }
 
     /// What the engine is told of it.
-    pub fn policy(&self) -> RebootPolicy {
+    pub fn to_policy(&self) -> RebootPolicy {
         RebootPolicy {
             strategy: self.strategy,
             group: self.group.clone(),
@@ -349,29 +349,29 @@ impl Reboot {
     }
 
     /// The groups that exist without a record: its own and the further ones.
-    pub fn all_groups(&self) -> impl Iterator<Item = Group> {
+    pub fn known_groups(&self) -> impl Iterator<Item = Group> {
         std::iter::once(&self.group).chain(&self.groups).cloned()
     }
 }
 
 /// A machine that is tried out alone does not go down by itself: docs/decisions/0006-a-lone-machine-reboots-when-asked.md.
-fn default_sources(cluster: bool, command: bool) -> BTreeSet<Source> {
-    let mut sources = BTreeSet::from([Source::Request]);
+fn default_sources(cluster: bool, command: bool) -> BTreeSet<DueSource> {
+    let mut sources = BTreeSet::from([DueSource::Request]);
     if cluster {
-        sources.extend([Source::RebootRequired, Source::UpdateEngine]);
+        sources.extend([DueSource::RebootRequired, DueSource::UpdateEngine]);
     }
     // Whoever names a command wants it asked.
     if command {
-        sources.insert(Source::Command);
+        sources.insert(DueSource::Command);
     }
     sources
 }
 
-fn strategy(text: &str) -> Result<Strategy, InvalidStrategy> {
+fn parse_strategy(text: &str) -> Result<Strategy, InvalidStrategy> {
     text.parse()
 }
 
-impl FromStr for Source {
+impl FromStr for DueSource {
     type Err = InvalidValue;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
@@ -380,7 +380,7 @@ impl FromStr for Source {
             "reboot-required" => Ok(Self::RebootRequired),
             "update-engine" => Ok(Self::UpdateEngine),
             "command" => Ok(Self::Command),
-            _ => Err(invalid(
+            _ => Err(invalid_value(
                 text,
                 "a source of reboots: request, reboot-required, update-engine or command",
             )),
@@ -388,7 +388,7 @@ impl FromStr for Source {
     }
 }
 
-impl fmt::Display for Source {
+impl fmt::Display for DueSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Request => "request",
@@ -399,7 +399,7 @@ impl fmt::Display for Source {
     }
 }
 
-impl FromStr for Span {
+impl FromStr for TimeSpan {
     type Err = InvalidValue;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
@@ -407,7 +407,9 @@ impl FromStr for Span {
             .ok()
             .filter(|length| *length <= LONGEST)
             .map(Self)
-            .ok_or_else(|| invalid(text, "a time of at most a week, such as \"90s\" or \"1h30m\""))
+            .ok_or_else(|| {
+                invalid_value(text, "a time of at most a week, such as \"90s\" or \"1h30m\"")
+            })
     }
 }
 
@@ -415,9 +417,9 @@ impl FromStr for Zone {
     type Err = InvalidValue;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        TimeZone::get(text)
-            .map(Self)
-            .map_err(|_| invalid(text, "a time zone this machine knows, such as \"Europe/Paris\""))
+        TimeZone::get(text).map(Self).map_err(|_| {
+            invalid_value(text, "a time zone this machine knows, such as \"Europe/Paris\"")
+        })
     }
 }
 
@@ -428,7 +430,7 @@ impl FromStr for AtDeadline {
         match text {
             "force" => Ok(Self(WhenStuck::Force)),
             "give-up" => Ok(Self(WhenStuck::GiveUp)),
-            _ => Err(invalid(text, "what a drain does at its deadline: force or give-up")),
+            _ => Err(invalid_value(text, "what a drain does at its deadline: force or give-up")),
         }
     }
 }

@@ -6,7 +6,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::ConfigError;
-use super::values::{InvalidValue, invalid};
+use super::values::{InvalidValue, invalid_value};
 
 /// One thing a daemon is there for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -38,7 +38,10 @@ impl Default for Roles {
 
 impl Roles {
     /// What the keys `roles` and `engine` come to together.
-    pub(super) fn of(roles: Option<&[Role]>, engine: Option<bool>) -> Result<Self, ConfigError> {
+    pub(super) fn from_keys(
+        roles: Option<&[Role]>,
+        engine: Option<bool>,
+    ) -> Result<Self, ConfigError> {
         let Some(roles) = roles else {
             return Ok(Self { engine: engine.unwrap_or(true), ..Self::default() });
         };
@@ -65,7 +68,7 @@ impl Roles {
     }
 
     /// Whether it belongs to the cluster as a machine: it registers and keeps a lease.
-    pub fn registers(self) -> bool {
+    pub fn registers_machine(self) -> bool {
         self.engine || self.agent
     }
 }
@@ -88,7 +91,7 @@ impl FromStr for Role {
             "engine" => Ok(Self::Engine),
             "agent" => Ok(Self::Agent),
             "reboot" => Ok(Self::Reboot),
-            _ => Err(invalid(text, "a role: engine, agent or reboot")),
+            _ => Err(invalid_value(text, "a role: engine, agent or reboot")),
         }
     }
 }

@@ -20,9 +20,9 @@ pub(super) struct Secrets {
 
 impl Secrets {
     /// Those of a file and of what was made of it.
-    pub(super) fn of(
+    pub(super) fn of_files(
         path: Option<&Path>,
-        file: &file::Etcd,
+        file: &file::EtcdTable,
         password_file: Option<&PathBuf>,
     ) -> Self {
         Self {
@@ -39,7 +39,7 @@ impl Secrets {
 impl Config {
     /// What is wrong with the modes of the files that the configuration rests on, one sentence each: who is wrong, its mode, and
     /// what would be right.
-    pub fn exposures(&self) -> Vec<String> {
+    pub fn find_exposures(&self) -> Vec<String> {
         let mut found = Vec::new();
         if let Some(config) = &self.secrets.config {
             let open = self.secrets.holds_password.then(|| {
@@ -67,7 +67,8 @@ impl Config {
         });
         found.extend(trusted.filter_map(|(key, path)| writable_by_others(key, path)));
         // They are run as root.
-        let programs = self.reboot.commands().map(|(key, words)| (key, Path::new(words.program())));
+        let programs =
+            self.reboot.command_lines().map(|(key, words)| (key, Path::new(words.program())));
         let programs = programs.filter(|(_, program)| program.is_absolute());
         found.extend(programs.filter_map(|(key, path)| writable_by_others(key, path)));
         found

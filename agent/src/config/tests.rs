@@ -122,7 +122,11 @@ fn a_listener_serves_what_it_says_and_needs_no_word_for_it() {
     let flag = ["--http-listener", "127.0.0.1:1=metrics,[::1]:2=fleetlock+metrics"];
     let given = ["127.0.0.1:1 metrics", "[::1]:2 fleetlock, metrics"];
     assert_eq!(told(with_file(text, &flag).unwrap()), given);
-    assert_eq!(with_file(text, &[]).unwrap().api("10.0.0.1"), None, "the API is not there");
+    assert_eq!(
+        with_file(text, &[]).unwrap().advertised_api("10.0.0.1"),
+        None,
+        "the API is not there"
+    );
     let names = with_file("[http]\nnames = [\"N1.Example.\"]\n", &[]).unwrap().http.names;
     assert_eq!(names, [HostName("n1.example".to_owned())]);
 }
@@ -202,18 +206,18 @@ fn a_listener_that_makes_no_sense_is_named_with_its_line() {
 #[test]
 fn the_api_is_advertised_at_the_machines_own_address() {
     let config = with_file("[http]\nlisten = [\"0.0.0.0:7117\"]\ninsecure = true\n", &[]).unwrap();
-    assert_eq!(config.api("10.0.0.9").as_deref(), Some("10.0.0.9:7117"));
-    assert_eq!(config.api(""), None);
+    assert_eq!(config.advertised_api("10.0.0.9").as_deref(), Some("10.0.0.9:7117"));
+    assert_eq!(config.advertised_api(""), None);
     assert_eq!(config.own_address(), None, "it has to be found");
     // On one address that is the machine's, unless another is configured.
     let listen = "[http]\nlisten = [\"127.0.0.1:7117\", \"10.0.0.1:7117\"]\ninsecure = true\n";
     let config = with_file(listen, &[]).unwrap();
     assert_eq!(config.own_address().as_deref(), Some("10.0.0.1"));
-    assert_eq!(config.api("10.0.0.1").as_deref(), Some("10.0.0.1:7117"));
+    assert_eq!(config.advertised_api("10.0.0.1").as_deref(), Some("10.0.0.1:7117"));
     assert!(!config.api_is_elsewhere("10.0.0.1"));
     let config = with_file(&format!("address = \"192.0.2.1\"\n{listen}"), &[]).unwrap();
     assert_eq!(config.own_address().as_deref(), Some("192.0.2.1"));
-    assert_eq!(config.api("192.0.2.1"), None);
+    assert_eq!(config.advertised_api("192.0.2.1"), None);
     assert!(config.api_is_elsewhere("192.0.2.1"));
 }
 
@@ -293,7 +297,7 @@ fn a_program_that_others_may_write_is_not_run_as_root_without_a_word() {
     let flag = program.display().to_string();
     let mode = |mode| {
         std::fs::set_permissions(&program, std::fs::Permissions::from_mode(mode)).unwrap();
-        with_file("", &["--reboot-check", &flag]).unwrap().exposures()
+        with_file("", &["--reboot-check", &flag]).unwrap().find_exposures()
     };
     assert_eq!(mode(0o755), Vec::<String>::new());
     let told = mode(0o777);
@@ -343,12 +347,12 @@ fn reboots_are_configured_in_a_table_of_their_own() {
     let config = with_file("", &[]).unwrap().reboot;
     assert_eq!(config.strategy.as_str(), "lock");
     assert_eq!(config.group.as_str(), "default");
-    assert_eq!(config.sources, [Source::Request].into(), "a lone machine");
+    assert_eq!(config.sources, [DueSource::Request].into(), "a lone machine");
     let text = "[etcd]\nendpoints = [\"http://127.0.0.1:2379\"]\n[reboot]\ngroup = \"front\"\nwindows = [\"Thu 23:00 1h30m\"]\n\
                 check = [\"/bin/check\", \"a b\"]\ntime_zone = \"UTC\"\nsettle = \"2m\"\nat_deadline = \"give-up\"\n";
     let config = with_file(text, &["--reboot-settle", "1h30m", "--reboot-check", "/bin/other x"]);
     let config = config.unwrap().reboot;
-    let sources = [Source::Request, Source::RebootRequired, Source::UpdateEngine];
+    let sources = [DueSource::Request, DueSource::RebootRequired, DueSource::UpdateEngine];
     assert_eq!(config.sources, sources.into(), "in a cluster");
     assert_eq!(config.settle, Duration::from_secs(90 * 60));
     assert_eq!(config.windows.len(), 1);

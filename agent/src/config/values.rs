@@ -42,9 +42,9 @@ pub struct Metadata(pub BTreeMap<String, String>);
 /// A program and its arguments. In the file a list; elsewhere words, or a list in JSON where an argument has spaces.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "Vec<String>")]
-pub struct Words(Vec<String>);
+pub struct CommandLine(Vec<String>);
 
-impl Words {
+impl CommandLine {
     /// The program.
     pub fn program(&self) -> &str {
         self.0.first().map_or("", String::as_str)
@@ -56,23 +56,24 @@ impl Words {
     }
 }
 
-impl TryFrom<Vec<String>> for Words {
+impl TryFrom<Vec<String>> for CommandLine {
     type Error = InvalidValue;
 
     fn try_from(words: Vec<String>) -> Result<Self, Self::Error> {
         if words.first().is_none_or(String::is_empty) {
-            return Err(invalid(&words.join(" "), "a command: a program and its arguments"));
+            return Err(invalid_value(&words.join(" "), "a command: a program and its arguments"));
         }
         Ok(Self(words))
     }
 }
 
-impl FromStr for Words {
+impl FromStr for CommandLine {
     type Err = InvalidValue;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let words: Vec<String> = if text.trim_start().starts_with('[') {
-            serde_json::from_str(text).map_err(|_| invalid(text, "a command as a JSON list"))?
+            serde_json::from_str(text)
+                .map_err(|_| invalid_value(text, "a command as a JSON list"))?
         } else {
             text.split_ascii_whitespace().map(str::to_owned).collect()
         };
@@ -98,7 +99,7 @@ pub struct InvalidValue {
     wanted: &'static str,
 }
 
-pub(super) fn invalid(given: &str, wanted: &'static str) -> InvalidValue {
+pub(super) fn invalid_value(given: &str, wanted: &'static str) -> InvalidValue {
     InvalidValue { given: given.to_owned(), wanted }
 }
 
@@ -106,7 +107,7 @@ impl FromStr for Ttl {
     type Err = InvalidValue;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let wrong = || invalid(text, "a time from 2s to 10m, such as \"10s\"");
+        let wrong = || invalid_value(text, "a time from 2s to 10m, such as \"10s\"");
         let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
         let number: u64 = digits.trim_end().parse().map_err(|_| wrong())?;
         let seconds = match text.strip_prefix(digits) {
@@ -126,7 +127,7 @@ impl FromStr for BodyLimit {
     type Err = InvalidValue;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let wrong = || invalid(text, "a size of at least 1M, such as \"8M\"");
+        let wrong = || invalid_value(text, "a size of at least 1M, such as \"8M\"");
         let (digits, unit) = match text.strip_suffix(['M', 'm']) {
             Some(digits) => (digits, 1024 * 1024),
             None => match text.strip_suffix(['K', 'k']) {
@@ -147,13 +148,14 @@ impl FromStr for Endpoint {
     type Err = InvalidValue;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let wrong = || invalid(text, "an etcd endpoint, http://HOST:PORT or https://HOST:PORT");
+        let wrong =
+            || invalid_value(text, "an etcd endpoint, http://HOST:PORT or https://HOST:PORT");
         let uri: http::Uri = text.parse().map_err(|_| wrong())?;
         let scheme = uri.scheme_str().is_some_and(|s| s == "http" || s == "https");
         if let Some((_, member)) = uri.authority().and_then(|a| a.as_str().rsplit_once('@')) {
             // Whoever reads the error is not to read the password.
             let scheme = uri.scheme_str().unwrap_or_default();
-            return Err(invalid(
+            return Err(invalid_value(
                 &format!("{scheme}://...@{member}"),
                 "an etcd endpoint: a login is given as etcd.username and etcd.password_file, not in the address",
             ));
@@ -172,7 +174,7 @@ impl FromStr for Prefix {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let word = |c: char| c.is_ascii_alphanumeric() || "/_.-".contains(c);
         if !text.starts_with('/') || text.len() > 200 || !text.chars().all(word) {
-            return Err(invalid(text, "a key prefix such as \"/muster/v1/\""));
+            return Err(invalid_value(text, "a key prefix such as \"/muster/v1/\""));
         }
         Ok(Self(format!("{}/", text.trim_end_matches('/'))))
     }
@@ -188,11 +190,14 @@ impl FromStr for Metadata {
                 Some((key, value)) if !key.trim().is_empty() => {
                     let (key, value) = (key.trim(), value.trim());
                     if text::check(key).and(text::check(value)).is_err() {
-                        return Err(invalid(text, "keys and values of at most 256 visible bytes"));
+                        return Err(invalid_value(
+                            text,
+                            "keys and values of at most 256 visible bytes",
+                        ));
                     }
                     metadata.insert(key.to_owned(), value.to_owned());
                 }
-                _ => return Err(invalid(text, "metadata, KEY=VALUE,KEY=VALUE")),
+                _ => return Err(invalid_value(text, "metadata, KEY=VALUE,KEY=VALUE")),
             }
         }
         Ok(Self(metadata))
@@ -206,7 +211,7 @@ impl FromStr for LogFormat {
         match text {
             "text" => Ok(Self::Text),
             "json" => Ok(Self::Json),
-            _ => Err(invalid(text, "a log format: text or json")),
+            _ => Err(invalid_value(text, "a log format: text or json")),
         }
     }
 }

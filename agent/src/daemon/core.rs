@@ -30,7 +30,7 @@ use crate::{config, leader};
 pub struct Settings {
     /// This machine's id; see [`identity::machine_id`].
     pub machine_id: MachineId,
-    /// The address shown to people; see [`identity::address`].
+    /// The address shown to people; see [`identity::own_address`].
     pub address: String,
     /// `host:port` where other daemons reach this one's HTTP API, if they do.
     pub api_address: Option<String>,
@@ -50,7 +50,7 @@ pub struct Settings {
     /// Where unit files go. `/run/systemd/system`.
     pub unit_dir: PathBuf,
     /// The container engine.
-    pub docker: config::Docker,
+    pub docker: config::DockerConfig,
     /// The cluster, by the prefix of its store: containers are marked with it.
     pub cluster: String,
 }

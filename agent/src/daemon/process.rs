@@ -29,7 +29,7 @@ use crate::telemetry::metrics::Metrics;
 use crate::view::View;
 
 /// Opens the sockets and the store, serves and works until it is told to stop.
-pub async fn run_daemon(config: Config, flags: Flags, level: logs::Level) -> anyhow::Result<()> {
+pub async fn run_daemon(config: Config, flags: Flags, level: logs::LogLevel) -> anyhow::Result<()> {
     let shutdown = CancellationToken::new();
     let mut terminate = signal(SignalKind::terminate()).context("cannot await signals")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot await signals")?;
@@ -46,8 +46,8 @@ pub async fn run_daemon(config: Config, flags: Flags, level: logs::Level) -> any
         sockets.names.extend(settings.address.parse());
         let health = Health::new();
         let view = View::new(registry.clone());
-        let lock = Lock::new(registry.clone(), config.reboot.all_groups());
-        let registers = config.roles.registers();
+        let lock = Lock::new(registry.clone(), config.reboot.known_groups());
+        let registers = config.roles.registers_machine();
         let runners = registers.then(|| Runners::new(&settings, &registry)).transpose()?;
         let containers = runners.as_ref().and_then(Runners::containers);
         let told = watch::Sender::new(HostStatus::default());
@@ -114,9 +114,9 @@ pub async fn run_daemon(config: Config, flags: Flags, level: logs::Level) -> any
             rebooting,
             shutdown.clone(),
         ));
-        service::ready();
-        let live = reload::Live { level, metadata };
-        tokio::spawn(reload::follow(hangup, flags, config.clone(), live, shutdown.clone()));
+        service::notify_ready();
+        let live = reload::LiveOptions { level, metadata };
+        tokio::spawn(reload::reload_on_hangup(hangup, flags, config.clone(), live, shutdown.clone()));
         tokio::spawn(service::stay_alive(shutdown.clone()));
         let signals = shutdown.clone();
         tokio::spawn(async move {
@@ -125,7 +125,7 @@ pub async fn run_daemon(config: Config, flags: Flags, level: logs::Level) -> any
                 _ = interrupt.recv() => {}
             }
             tracing::info!("musterd stops; its units go on");
-            service::stopping();
+            service::notify_stopping();
             signals.cancel();
         });
         let outcome = work.await.context("the daemon's core broke down")?;
@@ -171,7 +171,9 @@ async fn work(
 
 async fn open_store(config: &Config) -> anyhow::Result<Arc<dyn Store>> {
     if let Some(etcd) = &config.etcd {
-        return muster_store::open_etcd(etcd.options()).await.map_err(|e| etcd.explain(e));
+        return muster_store::open_etcd(etcd.store_options())
+            .await
+            .map_err(|e| etcd.explain_error(e));
     }
     modes::state_directory(&config.state_dir, &STATE).with_context(|| {
         format!("cannot make the state directory {}", config.state_dir.display())
@@ -180,10 +182,10 @@ async fn open_store(config: &Config) -> anyhow::Result<Arc<dyn Store>> {
 }
 
 fn settings(config: &Config) -> Settings {
-    let address = config.own_address().unwrap_or_else(identity::address);
+    let address = config.own_address().unwrap_or_else(identity::own_address);
     Settings {
         machine_id: config.machine_id.clone(),
-        api_address: config.api(&address),
+        api_address: config.advertised_api(&address),
         address,
         metadata: config.metadata.clone(),
         ttl: config.ttl,

@@ -12,30 +12,30 @@ use tokio_util::sync::CancellationToken;
 use crate::config::{Config, Flags};
 use crate::daemon::service;
 use crate::stdx::errors::error_chain;
-use crate::telemetry::logs::Level;
+use crate::telemetry::logs::LogLevel;
 
 /// What can be changed in a running daemon.
-pub struct Live {
+pub struct LiveOptions {
     /// What is logged.
-    pub level: Level,
+    pub level: LogLevel,
     /// What the machine's record says.
     pub metadata: watch::Sender<BTreeMap<String, String>>,
 }
 
 /// Reads the configuration again at every signal, until `shutdown`. `running` is the one that the daemon was started with.
-pub async fn follow(
+pub async fn reload_on_hangup(
     mut hangup: Signal,
     flags: Flags,
     mut running: Config,
-    live: Live,
+    live: LiveOptions,
     shutdown: CancellationToken,
 ) {
     while shutdown.run_until_cancelled(hangup.recv()).await.flatten().is_some() {
-        service::reloading();
+        service::notify_reloading();
         // The file may be on a slow disk.
         let flags = flags.clone();
         match tokio::task::spawn_blocking(move || Config::load(flags)).await {
-            Ok(Ok(new)) => take_on(&mut running, new, &live),
+            Ok(Ok(new)) => apply_live(&mut running, new, &live),
             Ok(Err(error)) => {
                 tracing::error!(
                     error = error_chain(&error),
@@ -44,15 +44,15 @@ pub async fn follow(
             }
             Err(error) => tracing::error!(%error, "the configuration could not be read"),
         }
-        service::ready();
+        service::notify_ready();
     }
 }
 
-fn take_on(running: &mut Config, new: Config, live: &Live) {
-    for exposed in new.exposures() {
+fn apply_live(running: &mut Config, new: Config, live: &LiveOptions) {
+    for exposed in new.find_exposures() {
         tracing::warn!(exposed, "others may read or write what the configuration rests on");
     }
-    let changes = running.changes(&new);
+    let changes = running.changes_to(&new);
     if changes.is_empty() {
         tracing::info!("the configuration was read again, and nothing has changed");
         return;

@@ -7,18 +7,18 @@ use tokio_util::sync::CancellationToken;
 
 /// The API is served and the core is at work. The store may still be away: it is waited for in the daemon, not by whatever
 /// systemd starts after it.
-pub fn ready() {
-    tell(&[NotifyState::Ready]);
+pub fn notify_ready() {
+    notify_systemd(&[NotifyState::Ready]);
 }
 
-/// The daemon reads its configuration again; [`ready`] says when it has.
-pub fn reloading() {
-    tell(&[NotifyState::Reloading]);
+/// The daemon reads its configuration again; [`notify_ready`] says when it has.
+pub fn notify_reloading() {
+    notify_systemd(&[NotifyState::Reloading]);
 }
 
 /// The daemon was asked to stop and does what is left to do.
-pub fn stopping() {
-    tell(&[NotifyState::Stopping]);
+pub fn notify_stopping() {
+    notify_systemd(&[NotifyState::Stopping]);
 }
 
 /// Tells systemd that tasks still get their turn, until `shutdown`; systemd restarts a daemon that falls silent.
@@ -29,12 +29,12 @@ pub async fn stay_alive(shutdown: CancellationToken) {
     loop {
         tokio::select! {
             () = shutdown.cancelled() => return,
-            _ = turns.tick() => tell(&[NotifyState::Watchdog]),
+            _ = turns.tick() => notify_systemd(&[NotifyState::Watchdog]),
         }
     }
 }
 
-fn tell(state: &[NotifyState<'_>]) {
+fn notify_systemd(state: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(state) {
         tracing::warn!(%error, "cannot tell systemd how the daemon is");
     }

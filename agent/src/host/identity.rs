@@ -54,12 +54,12 @@ pub fn host_name() -> String {
 /// is new there is PID 1, and the time it was started at is its mark; it stays when systemd executes itself anew.
 pub fn boot_id() -> String {
     let read = |path| std::fs::read_to_string(path).unwrap_or_default();
-    boot(&read("/proc/sys/kernel/random/boot_id"), &read("/proc/1/stat"))
+    boot_mark(&read("/proc/sys/kernel/random/boot_id"), &read("/proc/1/stat"))
 }
 
 /// The kernel's boot id without dashes, and when PID 1 was started, from `/proc/1/stat` (`proc_pid_stat(5)`): the 22nd field,
 /// in ticks since the kernel's boot. What the kernel does not tell is left out.
-fn boot(kernel: &str, stat: &str) -> String {
+fn boot_mark(kernel: &str, stat: &str) -> String {
     let kernel = kernel.trim().replace('-', "");
     // The second field is the command in parentheses and may hold anything, so fields are counted from its end.
     let started = stat.rsplit_once(')').and_then(|(_, rest)| rest.split_ascii_whitespace().nth(19));
@@ -67,7 +67,7 @@ fn boot(kernel: &str, stat: &str) -> String {
 }
 
 /// The address this machine uses to reach others: the source address of its default route. Empty when it has none.
-pub fn address() -> String {
+pub fn own_address() -> String {
     // Connecting a datagram socket sends nothing; it makes the kernel choose a route and with it our address. The
     // targets are documentation addresses (RFC 5737, RFC 3849), which only a default route leads to.
     for (local, remote) in [("0.0.0.0:0", "192.0.2.1:9"), ("[::]:0", "[2001:db8::1]:9")] {
@@ -83,7 +83,7 @@ pub fn address() -> String {
 }
 
 /// Every address of this machine but loopback's; as many as the kernel's tables tell.
-pub fn addresses() -> BTreeSet<IpAddr> {
+pub fn own_addresses() -> BTreeSet<IpAddr> {
     let read = |path| std::fs::read_to_string(path).unwrap_or_default();
     let v4 = every_local_address(&read("/proc/net/fib_trie")).collect::<Vec<_>>();
     let v6 = interfaces_v6(&read("/proc/net/if_inet6")).collect::<Vec<_>>();
@@ -163,9 +163,13 @@ mod tests {
                 "1 (a) (b c) S 0 1 1 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 {started} 4895 4279 1\n"
             )
         };
-        assert_eq!(boot(kernel, &stat(31)), "6a1f2b3c4d5e6f708192a3b4c5d6e7f8-31");
-        assert_ne!(boot(kernel, &stat(31)), boot(kernel, &stat(90210)), "a container has rebooted");
-        assert_eq!(boot(kernel, ""), "6a1f2b3c4d5e6f708192a3b4c5d6e7f8");
+        assert_eq!(boot_mark(kernel, &stat(31)), "6a1f2b3c4d5e6f708192a3b4c5d6e7f8-31");
+        assert_ne!(
+            boot_mark(kernel, &stat(31)),
+            boot_mark(kernel, &stat(90210)),
+            "a container has rebooted"
+        );
+        assert_eq!(boot_mark(kernel, ""), "6a1f2b3c4d5e6f708192a3b4c5d6e7f8");
         assert_eq!(boot_id(), boot_id());
         assert!(boot_id().contains('-'), "{}", boot_id());
     }

@@ -37,7 +37,7 @@ static INHERITED: OnceLock<Mode> = OnceLock::new();
 static CHANGING: Mutex<()> = Mutex::new(());
 
 /// From now on what is made is for root alone, unless its maker says otherwise. Call it once, before any thread is there.
-pub fn close() {
+pub fn restrict_umask() {
     let inherited = umask(Mode::from_raw_mode(OTHERS));
     // Only the first mask is the one that was inherited.
     let _ = INHERITED.set(inherited);
@@ -46,7 +46,7 @@ pub fn close() {
 /// Starts something with the mask that the daemon was started with: the administrator's commands may upgrade packages, whose
 /// files are not to be root's alone. For that moment other threads make files with that mask too; ours lie in
 /// directories that are closed.
-pub fn as_inherited<T>(start: impl FnOnce() -> T) -> T {
+pub fn with_inherited_umask<T>(start: impl FnOnce() -> T) -> T {
     let Some(inherited) = INHERITED.get() else { return start() };
     let _turn = lock(&CHANGING);
     umask(*inherited);
@@ -64,11 +64,11 @@ pub fn private_directory(path: &Path) -> io::Result<()> {
         // Not through a link: what it leads to is somebody else's.
         let found = entry.metadata()?;
         if found.is_file() && found.mode() & OTHERS != 0 {
-            restrict(&entry.path(), PRIVATE_FILE)?;
+            restrict_mode(&entry.path(), PRIVATE_FILE)?;
         }
     }
     if fs::metadata(path)?.mode() & OTHERS != 0 {
-        restrict(path, DIRECTORY)?;
+        restrict_mode(path, DIRECTORY)?;
     }
     Ok(())
 }
@@ -102,7 +102,7 @@ pub fn public_directory(path: &Path) -> io::Result<()> {
     fs::set_permissions(path, Permissions::from_mode(PUBLIC_DIRECTORY))
 }
 
-fn restrict(path: &Path, mode: u32) -> io::Result<()> {
+fn restrict_mode(path: &Path, mode: u32) -> io::Result<()> {
     let was = format!("{:04o}", fs::symlink_metadata(path)?.mode() & 0o7777);
     fs::set_permissions(path, Permissions::from_mode(mode))?;
     let now = format!("{mode:04o}");
@@ -121,7 +121,7 @@ pub fn writable_by_others(key: &str, path: &Path) -> Option<String> {
             "{key} {shown} has mode {mode:04o}, so that others may write it; chmod go-w {shown}"
         ));
     }
-    foreign(key, path, found.uid())
+    foreign_owner(key, path, found.uid())
 }
 
 /// What is wrong with the mode of a file that holds a secret: others may read or write it. `None` as above.
@@ -136,10 +136,10 @@ pub fn open_to_others(key: &str, path: &Path) -> Option<String> {
             "{key} {shown} has mode {mode:04o}, so that others may use the secret in it; chmod {right:04o} {shown}"
         ));
     }
-    foreign(key, path, found.uid())
+    foreign_owner(key, path, found.uid())
 }
 
-fn foreign(key: &str, path: &Path, owner: u32) -> Option<String> {
+fn foreign_owner(key: &str, path: &Path, owner: u32) -> Option<String> {
     let shown = path.display();
     let ours = owner == 0 || owner == rustix::process::geteuid().as_raw();
     (!ours).then(|| format!("{key} {shown} belongs to user {owner}; chown root {shown}"))

@@ -118,7 +118,7 @@ impl std::ops::Deref for App {
 
 /// The whole API.
 pub fn router(app: App) -> Router {
-    router_of(app, Serves::everything())
+    router_of(app, Serves::all_parts())
 }
 
 /// The parts of it that a listener serves. What it does not serve is not there: no path leads to it.
@@ -193,7 +193,7 @@ fn explain_routing(
     plain: &Response,
 ) -> Response {
     let message = if plain.status() == StatusCode::NOT_FOUND {
-        if serves == Serves::everything() {
+        if serves == Serves::all_parts() {
             format!("there is nothing at {path}")
         } else {
             format!(

@@ -14,7 +14,7 @@ use listenfd::ListenFd;
 use tokio::net::{TcpListener, TcpSocket, UnixListener};
 
 use super::limits::Limits;
-use crate::config::{HostName, Http, Listener, Serves};
+use crate::config::{HostName, HttpConfig, Listener, Serves};
 use crate::host::modes;
 
 /// The group whose members may use the socket.
@@ -103,7 +103,7 @@ pub enum SocketError {
 }
 
 /// Takes what systemd passed and makes the rest. Call it within the runtime.
-pub fn open(config: &Http) -> Result<Sockets, SocketError> {
+pub fn open(config: &HttpConfig) -> Result<Sockets, SocketError> {
     let mut sockets = passed(config)?;
     if sockets.unix.is_empty() {
         sockets.unix.push(bind_unix(&config.socket)?);
@@ -136,7 +136,7 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-fn passed(config: &Http) -> Result<Sockets, SocketError> {
+fn passed(config: &HttpConfig) -> Result<Sockets, SocketError> {
     let mut sockets = Sockets::default();
     let mut fds = ListenFd::from_env();
     for index in 0..fds.len() {
@@ -157,9 +157,9 @@ fn passed(config: &Http) -> Result<Sockets, SocketError> {
 
 /// What is served on a socket that systemd passed: what the configuration says of its address, else everything, if that
 /// is allowed over plain TCP.
-fn served_at(config: &Http, address: SocketAddr) -> Result<Serves, SocketError> {
+fn served_at(config: &HttpConfig, address: SocketAddr) -> Result<Serves, SocketError> {
     let configured = config.listeners.iter().find(|listener| listener.address == address);
-    match configured.map_or_else(Serves::everything, |listener| listener.serves) {
+    match configured.map_or_else(Serves::all_parts, |listener| listener.serves) {
         serves if serves.api && !config.insecure => Err(SocketError::Insecure { address }),
         serves => Ok(serves),
     }
@@ -231,7 +231,7 @@ mod tests {
 
     #[test]
     fn a_socket_of_systemds_serves_what_its_address_is_configured_for() {
-        let config = |insecure, listeners: &[&str]| Http {
+        let config = |insecure, listeners: &[&str]| HttpConfig {
             socket: "/run/muster/muster.sock".into(),
             listeners: listeners.iter().map(|text| text.parse().unwrap()).collect(),
             insecure,
@@ -243,7 +243,7 @@ mod tests {
             let refused = served_at(&config(false, &[]), at(address)).unwrap_err().to_string();
             assert!(refused.contains(address) && refused.contains("http.insecure"), "{refused}");
             let all = served_at(&config(true, &[]), at(address)).unwrap();
-            assert_eq!(all, Serves::everything());
+            assert_eq!(all, Serves::all_parts());
         }
         let part = config(false, &["127.0.0.1:7117=fleetlock"]);
         assert_eq!(served_at(&part, at("127.0.0.1:7117")).unwrap().to_string(), "fleetlock");

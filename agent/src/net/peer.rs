@@ -88,9 +88,10 @@ pub async fn get(
     let Some(api) = machine.api.clone() else {
         return Err(PeerError::NoAddress { machine: name });
     };
-    let address = address_of(machine, &api, own, &identity::addresses()).map_err(|problem| {
-        PeerError::Address { machine: name.clone(), api: api.clone(), problem }
-    })?;
+    let address =
+        address_of(machine, &api, own, &identity::own_addresses()).map_err(|problem| {
+            PeerError::Address { machine: name.clone(), api: api.clone(), problem }
+        })?;
     let connected = tokio::time::timeout(CONNECT, TcpStream::connect(address)).await;
     let stream = connected
         .unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()))

@@ -14,7 +14,7 @@ use tokio::process::{Child, Command};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::Instant;
 
-use crate::config::{Reboot, Words};
+use crate::config::{CommandLine, RebootConfig};
 use crate::host::modes;
 
 /// How long the check's answer holds, and how soon a hook that has failed after the boot is run again.
@@ -57,7 +57,7 @@ impl Kind {
 /// What became of the check and of each hook in this attempt.
 #[derive(Debug)]
 pub(super) struct Commands {
-    words: BTreeMap<Kind, Words>,
+    words: BTreeMap<Kind, CommandLine>,
     timeout: Duration,
     holds: Duration,
     ran: BTreeMap<Kind, (CommandState, Instant)>,
@@ -66,7 +66,7 @@ pub(super) struct Commands {
 
 impl Commands {
     /// The configured ones, none of them run.
-    pub(super) fn new(config: &Reboot) -> Self {
+    pub(super) fn new(config: &RebootConfig) -> Self {
         let all = [
             (Kind::Check, &config.check),
             (Kind::Hook(Hook::BeforeDrain), &config.before_drain),
@@ -153,7 +153,7 @@ fn is_passing(kind: Kind, ran: &CommandState) -> bool {
 }
 
 /// Runs a command to its end.
-pub(super) async fn run(words: &Words, timeout: Duration) -> End {
+pub(super) async fn run(words: &CommandLine, timeout: Duration) -> End {
     let mut command = Command::new(words.program());
     command
         .args(words.arguments())
@@ -161,7 +161,7 @@ pub(super) async fn run(words: &Words, timeout: Duration) -> End {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .process_group(0);
-    let spawned = modes::as_inherited(|| command.spawn());
+    let spawned = modes::with_inherited_umask(|| command.spawn());
     let mut child = match spawned {
         Ok(child) => child,
         Err(error) => return End::Not(format!("cannot run {}: {error}", words.program())),

@@ -23,7 +23,7 @@ use super::host::Host;
 use super::journal::Disk;
 use super::lock::{Lock, LockError, ReleaseReport};
 use super::{drain, publish};
-use crate::config::Reboot;
+use crate::config::RebootConfig;
 use crate::stdx::errors::error_chain;
 use crate::stdx::timer::sleep_for_opt;
 use crate::telemetry::health::{Health, HealthStatus, unix_seconds};
@@ -41,7 +41,7 @@ pub struct Parts {
     /// This machine.
     pub machine: MachineId,
     /// How it is to go about it.
-    pub config: Reboot,
+    pub config: RebootConfig,
     /// Whether this daemon registers its machine and runs units on it. Without, nothing is drained and nothing proven.
     pub agent: bool,
     /// The store.
@@ -105,7 +105,7 @@ pub(super) struct Role {
 impl Role {
     fn new(parts: Parts) -> Self {
         let boot = parts.host.boot();
-        let policy = parts.config.policy();
+        let policy = parts.config.to_policy();
         let mut disk = Disk::new(&parts.state_dir);
         let (journal, group) = disk.load();
         let left = group.filter(|group| *group != policy.group);

@@ -18,16 +18,16 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry, fmt, reload};
 
-use crate::config::{Log, LogFormat};
+use crate::config::{LogConfig, LogFormat};
 
 /// Most bytes of one field: more than any error of ours, and a hundred of them fill no disk.
 const LONGEST_FIELD: usize = 4096;
 
 /// Changes what is logged while the daemon runs.
 #[derive(Debug, Clone)]
-pub struct Level(reload::Handle<Targets, Registry>);
+pub struct LogLevel(reload::Handle<Targets, Registry>);
 
-impl Level {
+impl LogLevel {
     /// Logs by another filter from now on.
     ///
     /// # Errors
@@ -39,7 +39,7 @@ impl Level {
 }
 
 /// Installs the subscriber. Call it once.
-pub fn init(log: &Log) -> Level {
+pub fn init_logging(log: &LogConfig) -> LogLevel {
     let (filter, level) = reload::Layer::new(filter(&log.level));
     let terminal = io::stderr().is_terminal();
     let lines = match log.format {
@@ -49,7 +49,7 @@ pub fn init(log: &Log) -> Level {
     };
     // A second subscriber can only come from a test in the same process; the first one stays.
     let _ = tracing_subscriber::registry().with(lines.with_filter(filter)).try_init();
-    Level(level)
+    LogLevel(level)
 }
 
 fn filter(level: &str) -> Targets {
@@ -69,7 +69,7 @@ where
     let lines = fmt::layer()
         .with_writer(writer)
         .with_ansi(colours)
-        .fmt_fields(fmt::format::debug_fn(field).delimited(" "));
+        .fmt_fields(fmt::format::debug_fn(write_field).delimited(" "));
     if times { lines.boxed() } else { lines.without_time().boxed() }
 }
 
@@ -84,7 +84,7 @@ where
 }
 
 /// One field, or the message. A value that could be read as more than one is quoted.
-fn field(writer: &mut Writer<'_>, field: &Field, value: &dyn Debug) -> std::fmt::Result {
+fn write_field(writer: &mut Writer<'_>, field: &Field, value: &dyn Debug) -> std::fmt::Result {
     // Where an event of the `log` crate came from is in its head.
     if field.name().starts_with("log.") {
         return Ok(());

@@ -17,7 +17,7 @@ use super::*;
 
 /// Serves everything until the test ends.
 pub(super) async fn listen(app: App) -> SocketAddr {
-    listen_with(app, Serves::everything(), None).await
+    listen_with(app, Serves::all_parts(), None).await
 }
 
 /// Serves a part of it until the test ends, to no more clients than this.

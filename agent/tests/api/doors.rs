@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use musterd::config::{Part, Serves};
+use musterd::config::{ApiPart, Serves};
 use musterd::net::listen::{Sockets, Tcp};
 use musterd::net::serve::serve;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -150,7 +150,7 @@ async fn names_of_the_configuration_are_names() {
     let cluster = cluster().await;
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let address = listener.local_addr().unwrap();
-    let tcp = vec![Tcp { listener, serves: Serves::everything() }];
+    let tcp = vec![Tcp { listener, serves: Serves::all_parts() }];
     let names = vec!["Muster.example.com".parse().unwrap(), "203.0.113.5".parse().unwrap()];
     let sockets = Sockets { tcp, names, ..Sockets::default() };
     tokio::spawn(serve(sockets, cluster.app.clone(), CancellationToken::new()));
@@ -182,20 +182,20 @@ async fn a_restricted_listener_serves_its_part_and_nothing_else() {
     let headers = "Host: localhost\r\nfleet-lock-protocol: true\r\nContent-Type: application/json";
     let params = r#"{"client_params":{"id":"c988d2509fdf5cdcbed39037c56406fb","group":"default"}}"#;
     for parts in [
-        &[Part::FleetLock][..],
-        &[Part::Metrics],
-        &[Part::Api],
-        &[Part::FleetLock, Part::Metrics],
-        &[Part::FleetLock, Part::Metrics, Part::Api],
+        &[ApiPart::FleetLock][..],
+        &[ApiPart::Metrics],
+        &[ApiPart::Api],
+        &[ApiPart::FleetLock, ApiPart::Metrics],
+        &[ApiPart::FleetLock, ApiPart::Metrics, ApiPart::Api],
     ] {
-        let serves = Serves::of(parts).unwrap();
+        let serves = Serves::of_parts(parts).unwrap();
         let address = listen_with(cluster.app.clone(), serves, None).await;
         for (part, request) in paths {
             let answer = ask(address, request, headers, params).await;
             let served = serves.to_string().contains(part);
             let missing = answer.starts_with("404") && !answer.contains("unit does not exist");
             assert_eq!(missing, !served, "{serves}: {request}: {answer}");
-            if !served && serves != Serves::everything() && !request.contains("/fleetlock") {
+            if !served && serves != Serves::all_parts() && !request.contains("/fleetlock") {
                 let said =
                     format!("this listener serves {serves} and nothing else (http.listener)");
                 assert!(answer.contains(&said), "{serves}: {request}: {answer}");

@@ -110,7 +110,7 @@ impl Machine {
     pub fn start(&self) -> Running {
         // What an earlier one said is not waited for.
         self.told.send_replace(HostStatus::default());
-        let groups = self.config.reboot.all_groups();
+        let groups = self.config.reboot.known_groups();
         let parts = role::Parts {
             machine: self.id(),
             config: self.config.reboot.clone(),

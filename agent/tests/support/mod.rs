@@ -490,7 +490,7 @@ impl Machine {
             state_dir: below("state"),
             run_dir: below("run"),
             unit_dir: below("units"),
-            docker: musterd::config::Docker {
+            docker: musterd::config::DockerConfig {
                 socket: "/nonexistent/docker.sock".into(),
                 credentials: None,
                 secrets: "/nonexistent/secrets".into(),

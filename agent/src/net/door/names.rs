@@ -87,7 +87,7 @@ impl Found {
         let read = |path: &str| std::fs::read_to_string(Path::new(path)).unwrap_or_default();
         let kernel = read("/proc/sys/kernel/hostname");
         let names = names(kernel.trim(), &read("/etc/hosts"), &read("/etc/resolv.conf"));
-        Self { at: Instant::now(), names, addresses: identity::addresses() }
+        Self { at: Instant::now(), names, addresses: identity::own_addresses() }
     }
 }
 

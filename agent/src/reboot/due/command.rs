@@ -7,14 +7,19 @@ use std::time::Duration;
 use muster_common::reboot::DueReason;
 
 use super::Found;
-use crate::config::{Source, Words};
+use crate::config::{CommandLine, DueSource};
 use crate::reboot::commands::{End, run};
 
-pub(super) async fn follow(words: Words, timeout: Duration, interval: Duration, found: Found) {
+pub(super) async fn follow(
+    words: CommandLine,
+    timeout: Duration,
+    interval: Duration,
+    found: Found,
+) {
     loop {
         match run(&words, timeout).await {
-            End::Well(output) => found.say(Source::Command, Some(DueReason::Command { output })),
-            End::No(_) => found.say(Source::Command, None),
+            End::Well(output) => found.say(DueSource::Command, Some(DueReason::Command { output })),
+            End::No(_) => found.say(DueSource::Command, None),
             End::Not(problem) => {
                 tracing::warn!(
                     command = words.program(),

@@ -13,7 +13,7 @@ use std::time::Duration;
 use muster_common::reboot::DueReason;
 
 use super::Found;
-use crate::config::Source;
+use crate::config::DueSource;
 
 /// Between two looks.
 const LOOK: Duration = Duration::from_secs(5);
@@ -24,7 +24,7 @@ const NAMED: usize = 20;
 pub(super) async fn follow(mark: PathBuf, found: Found) {
     loop {
         match look(&mark).await {
-            Ok(reason) => found.say(Source::RebootRequired, reason),
+            Ok(reason) => found.say(DueSource::RebootRequired, reason),
             // Not knowing changes nothing.
             Err(error) => {
                 tracing::warn!(path = %mark.display(), %error, "cannot look whether a reboot is required");

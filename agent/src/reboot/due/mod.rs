@@ -20,7 +20,7 @@ use muster_store::Registry;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::config::{Reboot, Source};
+use crate::config::{DueSource, RebootConfig};
 
 pub(super) use request::reason as wish;
 
@@ -28,19 +28,19 @@ pub(super) use request::reason as wish;
 #[derive(Debug)]
 pub(super) struct Due {
     found: Found,
-    changed: watch::Receiver<BTreeMap<Source, DueReason>>,
+    changed: watch::Receiver<BTreeMap<DueSource, DueReason>>,
     /// Ends the sources with us.
     _tasks: JoinSet<()>,
 }
 
 /// Where a source says what it found. Cheap to clone.
 #[derive(Debug, Clone)]
-struct Found(watch::Sender<BTreeMap<Source, DueReason>>);
+struct Found(watch::Sender<BTreeMap<DueSource, DueReason>>);
 
 impl Due {
     /// Begins to follow the configured sources. `known`: what they said before, in this boot.
     pub(super) fn follow(
-        config: &Reboot,
+        config: &RebootConfig,
         registry: &Registry,
         machine: &MachineId,
         known: &[DueReason],
@@ -52,17 +52,17 @@ impl Due {
         for source in &config.sources {
             let found = found.clone();
             match source {
-                Source::Request => {
+                DueSource::Request => {
                     tasks.spawn(request::follow(registry.clone(), machine.clone(), found));
                 }
-                Source::RebootRequired => {
+                DueSource::RebootRequired => {
                     let mark: PathBuf = config.mark.clone();
                     tasks.spawn(mark::follow(mark, found));
                 }
-                Source::UpdateEngine => {
+                DueSource::UpdateEngine => {
                     tasks.spawn(update_engine::follow(None, found));
                 }
-                Source::Command => {
+                DueSource::Command => {
                     let Some(words) = config.command.clone() else { continue };
                     let (timeout, interval) = (config.timeout, config.command_interval);
                     tasks.spawn(command::follow(words, timeout, interval, found));
@@ -80,8 +80,8 @@ impl Due {
 
     /// Forgets the wish of somebody that was fulfilled, if it is still that one.
     pub(super) fn fulfilled(&self, wish: &DueReason) {
-        if self.found.0.borrow().get(&Source::Request) == Some(wish) {
-            self.found.say(Source::Request, None);
+        if self.found.0.borrow().get(&DueSource::Request) == Some(wish) {
+            self.found.say(DueSource::Request, None);
         }
     }
 
@@ -94,7 +94,7 @@ impl Due {
 
 impl Found {
     /// What a source says now.
-    fn say(&self, source: Source, reason: Option<DueReason>) {
+    fn say(&self, source: DueSource, reason: Option<DueReason>) {
         self.0.send_if_modified(|found| {
             if found.get(&source) == reason.as_ref() {
                 return false;
@@ -111,12 +111,12 @@ impl Found {
     }
 }
 
-fn source(due: &DueReason) -> Option<Source> {
+fn source(due: &DueReason) -> Option<DueSource> {
     match due {
-        DueReason::Requested { .. } => Some(Source::Request),
-        DueReason::RebootRequired { .. } => Some(Source::RebootRequired),
-        DueReason::UpdateEngine { .. } => Some(Source::UpdateEngine),
-        DueReason::Command { .. } => Some(Source::Command),
+        DueReason::Requested { .. } => Some(DueSource::Request),
+        DueReason::RebootRequired { .. } => Some(DueSource::RebootRequired),
+        DueReason::UpdateEngine { .. } => Some(DueSource::UpdateEngine),
+        DueReason::Command { .. } => Some(DueSource::Command),
         _ => None,
     }
 }

@@ -9,7 +9,7 @@ use muster_common::reboot::{DueReason, Request};
 use muster_store::{RebootNews, RebootScope, Registry, RegistryError};
 
 use super::Found;
-use crate::config::Source;
+use crate::config::DueSource;
 use crate::stdx::errors::error_chain;
 
 /// Pause before a record that could not be read is read again.
@@ -24,7 +24,7 @@ pub(super) async fn follow(registry: Registry, machine: MachineId, found: Found)
         loop {
             match registry.reboot_request(&machine).await {
                 Ok(request) => {
-                    found.say(Source::Request, request.map(|(request, _)| reason(request)));
+                    found.say(DueSource::Request, request.map(|(request, _)| reason(request)));
                     break;
                 }
                 Err(error @ RegistryError::Unreadable { .. }) => {
@@ -32,7 +32,7 @@ pub(super) async fn follow(registry: Registry, machine: MachineId, found: Found)
                         error = error_chain(&error),
                         "a request to reboot cannot be read"
                     );
-                    found.say(Source::Request, None);
+                    found.say(DueSource::Request, None);
                     break;
                 }
                 Err(_) => tokio::time::sleep(RETRY).await,

@@ -12,7 +12,7 @@ use zbus::message::{Body, Sequence};
 
 use super::Found;
 use crate::bus::{self, CallError, Calls, Heard, Line, Method};
-use crate::config::Source;
+use crate::config::DueSource;
 
 const NAME: &str = "com.coreos.update1";
 const PATH: &str = "/com/coreos/update1";
@@ -94,7 +94,7 @@ fn say(body: &Body, found: &Found) {
     match body.deserialize::<Status>() {
         Ok((_, _, operation, version, _)) => {
             let due = operation == NEEDS_REBOOT;
-            found.say(Source::UpdateEngine, due.then_some(DueReason::UpdateEngine { version }));
+            found.say(DueSource::UpdateEngine, due.then_some(DueReason::UpdateEngine { version }));
         }
         Err(error) => tracing::warn!(%error, "update_engine's status cannot be understood"),
     }

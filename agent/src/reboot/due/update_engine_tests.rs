@@ -21,7 +21,7 @@ fn status(operation: &str) -> Status {
 async fn until(found: &Found, due: Option<&str>) {
     let mut changed = found.0.subscribe();
     let wait = changed.wait_for(|all| {
-        assert!(all.keys().all(|s| *s == Source::UpdateEngine));
+        assert!(all.keys().all(|s| *s == DueSource::UpdateEngine));
         all.values().next().map(ToString::to_string).as_deref() == due
     });
     assert!(tokio::time::timeout(LIMIT, wait).await.is_ok(), "never {due:?}");
@@ -37,7 +37,7 @@ async fn a_version_that_waits_for_the_reboot_makes_it_due() {
     let first = service(&bus, NEEDS_REBOOT).await;
     until(&found, Some("update_engine has installed 4081.2.0")).await;
     let reason = found.0.borrow().values().next().cloned().unwrap();
-    assert_eq!(source(&reason), Some(Source::UpdateEngine));
+    assert_eq!(source(&reason), Some(DueSource::UpdateEngine));
 
     // It tells by itself when that changes.
     let signal = |operation: &'static str| {
