@@ -16,7 +16,7 @@ use muster_common::machine::MachineId;
 use muster_common::snapshot::Snapshot;
 use muster_common::state::ActiveState;
 use muster_common::state::DesiredState::Launched;
-use muster_engine::cluster::drain::progress;
+use muster_engine::cluster::drain::drain_progress;
 use muster_store::Registry;
 use musterd::cordon::{Cordons, Order};
 use support::{Daemon, Machine, ask, name, timed_store, until};
@@ -113,7 +113,7 @@ async fn a_unit_runs_on_until_it_is_up_elsewhere_and_global_units_stay() {
             states.and_then(|s| s.get(&machine("m2"))).is_some()
         })
         .await;
-    let course = &progress(&between, &machine("m1")).units[&name("a.service")];
+    let course = &drain_progress(&between, &machine("m1")).units[&name("a.service")];
     assert_eq!(*course, DrainStatus::Moving { to: machine("m2") });
     assert_eq!(cluster.machines[0].host.unit("a.service").unwrap().0, "active");
     assert_eq!(cluster.log(1, "a.service"), ["write a.service", "start a.service"]);
@@ -121,7 +121,7 @@ async fn a_unit_runs_on_until_it_is_up_elsewhere_and_global_units_stay() {
     cluster.machines[1].host.slow("a.service", false);
     let after = cluster
         .until("the end of the drain", |s| {
-            runs_on(s, "a.service", "m2") && progress(s, &machine("m1")).is_done()
+            runs_on(s, "a.service", "m2") && drain_progress(s, &machine("m1")).is_done()
         })
         .await;
     assert!(after.places[&name("a.service")][&machine("m2")].handover.is_none());
@@ -141,11 +141,11 @@ async fn a_unit_that_does_not_start_elsewhere_is_left_where_it_runs() {
     cluster.drain("m1", None, AtDeadline::GiveUp).await;
     let stuck = cluster
         .until("the drain to rest", |s| {
-            let progress = progress(s, &machine("m1"));
+            let progress = drain_progress(s, &machine("m1"));
             progress.is_at_rest() && !progress.is_done() && runs_on(s, "a.service", "m1")
         })
         .await;
-    let told = progress(&stuck, &machine("m1")).units[&name("a.service")].to_string();
+    let told = drain_progress(&stuck, &machine("m1")).units[&name("a.service")].to_string();
     assert_eq!(told, "m2...: it did not start there: start failed: exit status 1");
     assert_eq!(cluster.machines[0].host.unit("a.service"), run, "it ran on undisturbed");
     cluster.stop().await;
@@ -177,13 +177,13 @@ async fn at_the_deadline_what_is_left_stays_or_is_stopped_as_was_ordered() {
     cluster.drain("m1", Some(1), AtDeadline::GiveUp).await;
     let given_up = cluster.until("the deadline", |s| ended(s, DrainEnd::GaveUp)).await;
     assert!(runs_on(&given_up, "p.service", "m1"));
-    let kept = progress(&given_up, &machine("m1"));
+    let kept = drain_progress(&given_up, &machine("m1"));
     assert_eq!(kept.units[&name("p.service")], DrainStatus::Stays);
 
     cluster.drain("m1", Some(1), AtDeadline::Force).await;
     let forced = cluster
         .until("the unit to be stopped", |s| {
-            ended(s, DrainEnd::Forced) && progress(s, &machine("m1")).is_done()
+            ended(s, DrainEnd::Forced) && drain_progress(s, &machine("m1")).is_done()
         })
         .await;
     assert!(!forced.places.contains_key(&name("p.service")));
@@ -234,7 +234,7 @@ async fn a_new_leader_goes_on_with_a_drain() {
     cluster.machines[2].host.slow("a.service", false);
     cluster
         .until("the end of the drain", |s| {
-            runs_on(s, "a.service", "m3") && progress(s, &machine("m2")).is_done()
+            runs_on(s, "a.service", "m3") && drain_progress(s, &machine("m2")).is_done()
         })
         .await;
     cluster.stop().await;

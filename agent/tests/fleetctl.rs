@@ -120,7 +120,7 @@ impl Cluster {
     async fn states(&self, unit: &str) -> (DesiredState, DesiredState) {
         let snapshot = self.registry.read_snapshot().await.unwrap();
         let unit = &snapshot.units[&name(unit)];
-        (unit.desired, muster_engine::cluster::lists::current(&snapshot, &unit.name))
+        (unit.desired, muster_engine::cluster::lists::current_state(&snapshot, &unit.name))
     }
 
     /// `active` and the number of its run, on the first machine that knows the unit.

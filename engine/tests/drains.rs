@@ -97,8 +97,8 @@ proptest! {
             prop_assert_eq!(&fresh.plan(), &plan, "after {:?}", event);
             for id in MACHINES {
                 let id: MachineId = id.parse().unwrap();
-                let told = drain::tell(&cluster.snapshot, &id, &mut cluster.scheduler);
-                prop_assert_eq!(drain::progress(&cluster.snapshot, &id), told);
+                let told = drain::drain_progress_by(&cluster.snapshot, &id, &mut cluster.scheduler);
+                prop_assert_eq!(drain::drain_progress(&cluster.snapshot, &id), told);
             }
             prop_assert_eq!(cluster.plan(), plan, "an account leaves no trace");
         }
@@ -244,7 +244,7 @@ proptest! {
         }
         prop_assert_eq!(globals(&cluster), stayed);
         for id in &drained {
-            let progress = drain::progress(&cluster.snapshot, id);
+            let progress = drain::drain_progress(&cluster.snapshot, id);
             prop_assert!(progress.is_at_rest(), "{:?}", progress);
             for (name, course) in &progress.units {
                 let tried = broken.contains(name) || (!broken.is_empty() && tied(&asked, name));

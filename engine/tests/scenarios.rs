@@ -240,15 +240,15 @@ fn command(cluster: &mut Cluster, words: &[&str], text: &str) -> String {
         }
         "progress" => {
             let id = arguments[0].parse().unwrap();
-            let said = drain::progress(&cluster.snapshot, &id);
-            let followed = drain::tell(&cluster.snapshot, &id, &mut cluster.scheduler);
+            let said = drain::drain_progress(&cluster.snapshot, &id);
+            let followed = drain::drain_progress_by(&cluster.snapshot, &id, &mut cluster.scheduler);
             assert_eq!(said, followed, "a scheduler made from nothing tells otherwise");
             courses(&said)
         }
         "rehearse" => {
             let before = cluster.plan();
             let id = arguments[0].parse().unwrap();
-            let said = drain::rehearse(&cluster.snapshot, &id, &cluster.scheduler);
+            let said = drain::rehearse_drain(&cluster.snapshot, &id, &cluster.scheduler);
             assert_eq!(before, cluster.plan(), "a rehearsal leaves no trace");
             courses(&said)
         }

@@ -45,7 +45,7 @@ pub(super) fn progress(cluster: &mut Cluster, machine: &MachineId) -> DrainState
     if !cluster.snapshot().cordons.get(machine).is_some_and(is_ordered) {
         return DrainState::No;
     }
-    tell(&cluster.drain(machine))
+    tell(&cluster.drain_progress(machine))
 }
 
 /// The leader's account in the phases' words.

@@ -217,7 +217,7 @@ impl Live {
     /// Replaces the snapshot by a later one.
     fn install(&self, snapshot: Snapshot, now: Duration) {
         let mut cluster = lock(&self.cluster);
-        if cluster.install(snapshot, now) {
+        if cluster.install_snapshot(snapshot, now) {
             self.position.send_replace(cluster.position());
         }
     }

@@ -9,25 +9,34 @@ use muster_common::snapshot::Snapshot;
 
 use crate::schedule::Scheduler;
 
-/// What becomes of each unit on a machine. Of a machine that is not drained: that all stay. The cost is that of a full
+/// The account of each unit on a machine; on one that is not drained all of them stay. The cost is that of a full
 /// plan; who asks often keeps a [`Scheduler`] and asks [`Scheduler::drain`].
-pub fn progress(snapshot: &Snapshot, machine: &MachineId) -> DrainProgress {
-    tell(snapshot, machine, &mut scheduler(snapshot))
+pub fn drain_progress(snapshot: &Snapshot, machine: &MachineId) -> DrainProgress {
+    drain_progress_by(snapshot, machine, &mut scheduler_of(snapshot))
 }
 
 /// The same, asked of a scheduler that has followed the cluster to this snapshot.
-pub fn tell(snapshot: &Snapshot, machine: &MachineId, scheduler: &mut Scheduler) -> DrainProgress {
+pub fn drain_progress_by(
+    snapshot: &Snapshot,
+    machine: &MachineId,
+    scheduler: &mut Scheduler,
+) -> DrainProgress {
     let cordon = snapshot.cordons.get(machine).cloned();
     DrainProgress { machine: machine.clone(), cordon, units: scheduler.drain(machine) }
 }
 
-/// What would become of each unit were the machine drained now.
-pub fn rehearse(snapshot: &Snapshot, machine: &MachineId, scheduler: &Scheduler) -> DrainProgress {
+/// The account of each unit as it would be were the machine drained now.
+pub fn rehearse_drain(
+    snapshot: &Snapshot,
+    machine: &MachineId,
+    scheduler: &Scheduler,
+) -> DrainProgress {
     let cordon = snapshot.cordons.get(machine).cloned();
     DrainProgress { machine: machine.clone(), cordon, units: scheduler.rehearse_drain(machine) }
 }
 
-fn scheduler(snapshot: &Snapshot) -> Scheduler {
+/// A scheduler that knows the cluster as a snapshot has it, with the machines that are held.
+pub(super) fn scheduler_of(snapshot: &Snapshot) -> Scheduler {
     let mut scheduler = Scheduler::new(snapshot);
     let held = snapshot.leader.as_ref().map(|leader| leader.held.clone());
     scheduler.hold(held.unwrap_or_default());

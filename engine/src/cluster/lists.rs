@@ -18,20 +18,20 @@ struct FileFacts {
     global: bool,
 }
 
-/// Rows of units, sharing what depends on their files alone.
-pub struct Rows<'a> {
+/// The rows of units in the API's lists, sharing what depends on their files alone.
+pub struct UnitRows<'a> {
     snapshot: &'a Snapshot,
     files: BTreeMap<FileHash, FileFacts>,
 }
 
-impl<'a> Rows<'a> {
-    /// Rows from a snapshot.
+impl<'a> UnitRows<'a> {
+    /// Rows of the units of a snapshot.
     pub fn new(snapshot: &'a Snapshot) -> Self {
         Self { snapshot, files: BTreeMap::new() }
     }
 
     /// One unit's row.
-    pub fn unit(&mut self, unit: &snapshot::Unit) -> UnitSummary {
+    pub fn summarize_unit(&mut self, unit: &snapshot::Unit) -> UnitSummary {
         let facts = self.files.entry(unit.file).or_insert_with(|| {
             self.snapshot.files.get(&unit.file).map_or_else(FileFacts::default, |file| FileFacts {
                 hash: file.fleet_hash(),
@@ -45,7 +45,7 @@ impl<'a> Rows<'a> {
             description: facts.description.clone(),
             global: facts.global,
             desired: unit.desired,
-            current: current(self.snapshot, &unit.name),
+            current: current_state(self.snapshot, &unit.name),
             generation: unit.generation,
             machines: placed_on(self.snapshot, &unit.name),
         }
@@ -53,23 +53,23 @@ impl<'a> Rows<'a> {
 }
 
 /// How far a unit has come: the least that any machine it is placed on, or that still reports it, has reached.
-pub fn current(snapshot: &Snapshot, name: &UnitName) -> DesiredState {
+pub fn current_state(snapshot: &Snapshot, name: &UnitName) -> DesiredState {
     let places = snapshot.places.get(name);
     let states = snapshot.states.get(name);
     let placed = places.into_iter().flat_map(snapshot::homes).map(|(machine, _)| {
-        states.and_then(|s| s.get(machine)).map_or(DesiredState::Inactive, reached)
+        states.and_then(|s| s.get(machine)).map_or(DesiredState::Inactive, reached_state)
     });
     // A machine that is to give the unit up and still has it.
     let leaving = states
         .into_iter()
         .flatten()
         .filter(|(machine, _)| !places.is_some_and(|p| p.contains_key(*machine)))
-        .map(|(_, state)| reached(state).min(DesiredState::Loaded));
+        .map(|(_, state)| reached_state(state).min(DesiredState::Loaded));
     placed.chain(leaving).min().unwrap_or(DesiredState::Inactive)
 }
 
 /// What a machine has done about a unit. One whose file it would not even put in place is not loaded there.
-fn reached(state: &ObservedState) -> DesiredState {
+fn reached_state(state: &ObservedState) -> DesiredState {
     if state.problem.is_some() && state.file.is_none() {
         DesiredState::Inactive
     } else {
@@ -82,7 +82,7 @@ fn placed_on(snapshot: &Snapshot, name: &UnitName) -> Vec<MachineId> {
 }
 
 /// A machine with the metadata constraints see; one that is gone is known by its id alone.
-pub fn machine(snapshot: &Snapshot, id: &MachineId) -> Machine {
+pub fn machine_with_metadata(snapshot: &Snapshot, id: &MachineId) -> Machine {
     let mut machine = snapshot.machines.get(id).cloned().unwrap_or_else(|| Machine {
         id: id.clone(),
         host: String::new(),
@@ -104,23 +104,24 @@ fn machines_of<'a>(
     ids: impl IntoIterator<Item = &'a MachineId>,
 ) -> Vec<Machine> {
     let ids: BTreeSet<&MachineId> = ids.into_iter().collect();
-    ids.into_iter().map(|id| machine(snapshot, id)).collect()
+    ids.into_iter().map(|id| machine_with_metadata(snapshot, id)).collect()
 }
 
-fn unreadable(snapshot: &Snapshot) -> Vec<Unreadable> {
+fn unreadable_records(snapshot: &Snapshot) -> Vec<Unreadable> {
     snapshot.unreadable.values().cloned().collect()
 }
 
 /// `list-unit-files`.
-pub fn units(snapshot: &Snapshot) -> Units {
-    let mut rows = Rows::new(snapshot);
-    let units: Vec<UnitSummary> = snapshot.units.values().map(|unit| rows.unit(unit)).collect();
+pub fn list_units(snapshot: &Snapshot) -> Units {
+    let mut rows = UnitRows::new(snapshot);
+    let units: Vec<UnitSummary> =
+        snapshot.units.values().map(|unit| rows.summarize_unit(unit)).collect();
     let machines = machines_of(snapshot, units.iter().flat_map(|u| &u.machines));
-    Units { units, machines, unreadable: unreadable(snapshot) }
+    Units { units, machines, unreadable: unreadable_records(snapshot) }
 }
 
 /// `list-units`.
-pub fn states(snapshot: &Snapshot) -> States {
+pub fn list_states(snapshot: &Snapshot) -> States {
     let mut states = Vec::new();
     for (name, reports) in &snapshot.states {
         for (machine, state) in reports {
@@ -143,16 +144,16 @@ pub fn states(snapshot: &Snapshot) -> States {
     });
     let lost: BTreeMap<UnitName, Vec<MachineId>> = lost.collect();
     let machines = machines_of(snapshot, states.iter().map(|s| &s.machine));
-    States { states, silent, lost, machines, unreadable: unreadable(snapshot) }
+    States { states, silent, lost, machines, unreadable: unreadable_records(snapshot) }
 }
 
 /// `list-machines`.
-pub fn machines(snapshot: &Snapshot) -> Machines {
+pub fn list_machines(snapshot: &Snapshot) -> Machines {
     Machines {
-        machines: snapshot.machines.keys().map(|id| machine(snapshot, id)).collect(),
+        machines: snapshot.machines.keys().map(|id| machine_with_metadata(snapshot, id)).collect(),
         cordons: snapshot.cordons.clone(),
         leader: snapshot.leader.as_ref().map(|leader| leader.machine.clone()),
-        unreadable: unreadable(snapshot),
+        unreadable: unreadable_records(snapshot),
     }
 }
 
@@ -175,11 +176,11 @@ mod tests {
         let mut snapshot = Snapshot::default();
         snapshot.units.insert(unit.clone(), record);
         snapshot.places.insert(unit.clone(), BTreeMap::from([(machine.clone(), placement)]));
-        let listed = states(&snapshot);
+        let listed = list_states(&snapshot);
         assert_eq!(listed.silent, std::slice::from_ref(&unit));
         assert_eq!(listed.lost, BTreeMap::from([(unit, vec![machine.clone()])]));
-        let back = super::machine(&snapshot, &machine);
+        let back = super::machine_with_metadata(&snapshot, &machine);
         snapshot.machines.insert(machine, back);
-        assert_eq!(states(&snapshot).lost, BTreeMap::new());
+        assert_eq!(list_states(&snapshot).lost, BTreeMap::new());
     }
 }

@@ -6,6 +6,6 @@
 pub mod drain;
 pub mod lists;
 mod picture;
-pub mod stops;
+pub mod recent_stops;
 
 pub use picture::{Cluster, Position};

@@ -14,7 +14,7 @@ use muster_common::snapshot::{Change, Snapshot};
 use muster_common::state::DesiredState;
 use muster_common::unit::UnitName;
 
-use super::stops::Stops;
+use super::recent_stops::RecentStops;
 use super::{drain, lists};
 use crate::schedule::{Candidate, Plan, Scheduler};
 
@@ -23,7 +23,7 @@ use crate::schedule::{Candidate, Plan, Scheduler};
 pub struct Cluster {
     snapshot: Snapshot,
     planner: Option<Planner>,
-    stops: Stops,
+    stops: RecentStops,
     lost: Option<String>,
 }
 
@@ -55,7 +55,7 @@ impl Cluster {
 
     /// Begins anew with a snapshot. It may be an older one: an etcd restored from a backup begins at an older revision.
     pub fn reset(&mut self, snapshot: Snapshot, now: Duration) {
-        let launched = self.launched(self.snapshot.units.keys().cloned());
+        let launched = self.launched_among(self.snapshot.units.keys().cloned());
         self.snapshot = snapshot;
         self.planner = None;
         self.lost = None;
@@ -63,7 +63,7 @@ impl Cluster {
     }
 
     /// Replaces the snapshot by one that was read beside the watch, unless the watch has gone beyond it; says whether it did.
-    pub fn install(&mut self, snapshot: Snapshot, now: Duration) -> bool {
+    pub fn install_snapshot(&mut self, snapshot: Snapshot, now: Duration) -> bool {
         let newer = snapshot.revision >= self.snapshot.revision;
         if newer {
             self.reset(snapshot, now);
@@ -78,7 +78,7 @@ impl Cluster {
         if revision <= self.snapshot.revision {
             return;
         }
-        let launched = self.launched(changes.iter().filter_map(unit_of));
+        let launched = self.launched_among(changes.iter().filter_map(reported_unit));
         for change in changes {
             if let Some(planner) = &mut self.planner
                 && planner.scheduler.apply(&change)
@@ -100,15 +100,15 @@ impl Cluster {
         self.lost = Some(problem);
     }
 
-    /// Whether a unit that is loaded now counts as launched still in fleet's API; see [`Stops`].
+    /// Whether a unit that is loaded now counts as launched still in fleet's API; see [`RecentStops`].
     pub fn was_launched(&mut self, unit: &UnitName, now: Duration) -> bool {
-        self.stops.tell(unit, now)
+        self.stops.shows_launched(unit, now)
     }
 
     /// Those of some units that are launched.
-    fn launched(&self, units: impl Iterator<Item = UnitName>) -> BTreeSet<UnitName> {
+    fn launched_among(&self, units: impl Iterator<Item = UnitName>) -> BTreeSet<UnitName> {
         let launched =
-            |unit: &UnitName| lists::current(&self.snapshot, unit) == DesiredState::Launched;
+            |unit: &UnitName| lists::current_state(&self.snapshot, unit) == DesiredState::Launched;
         units.filter(launched).collect()
     }
 
@@ -117,21 +117,28 @@ impl Cluster {
         for unit in launched {
             let wanted = self.snapshot.units.get(&unit).map(|unit| unit.desired);
             if wanted == Some(DesiredState::Loaded)
-                && lists::current(&self.snapshot, &unit) == DesiredState::Loaded
+                && lists::current_state(&self.snapshot, &unit) == DesiredState::Loaded
             {
-                self.stops.note(&unit, now);
+                self.stops.record_stop(&unit, now);
             }
         }
     }
 
     /// What the engine would do next.
     pub fn plan(&mut self) -> &Plan {
-        let planner = planner(&mut self.planner, &self.snapshot);
-        planner.plan.get_or_insert_with(|| planner.scheduler.plan())
+        let planner = planner_for(&mut self.planner, &self.snapshot);
+        planner.plan.get_or_insert_with(|| {
+            let plan = planner.scheduler.plan();
+            debug_assert!(
+                is_plan_of(&plan, &self.snapshot),
+                "the scheduler lost step with the cluster"
+            );
+            plan
+        })
     }
 
     /// Why a unit is not placed, if it should be and no machine takes it.
-    pub fn explain(&mut self, unit: &UnitName) -> Option<Refusal> {
+    pub fn explain_refusal(&mut self, unit: &UnitName) -> Option<Refusal> {
         if !self.plan().refused.contains(unit) {
             return None;
         }
@@ -139,36 +146,40 @@ impl Cluster {
     }
 
     /// How far a machine's drain has come.
-    pub fn drain(&mut self, machine: &MachineId) -> DrainProgress {
-        let planner = planner(&mut self.planner, &self.snapshot);
-        drain::tell(&self.snapshot, machine, &mut planner.scheduler)
+    pub fn drain_progress(&mut self, machine: &MachineId) -> DrainProgress {
+        let planner = planner_for(&mut self.planner, &self.snapshot);
+        drain::drain_progress_by(&self.snapshot, machine, &mut planner.scheduler)
     }
 
     /// What would become of a machine's units were it drained now.
     pub fn rehearse_drain(&mut self, machine: &MachineId) -> DrainProgress {
-        let planner = planner(&mut self.planner, &self.snapshot);
-        drain::rehearse(&self.snapshot, machine, &planner.scheduler)
+        let planner = planner_for(&mut self.planner, &self.snapshot);
+        drain::rehearse_drain(&self.snapshot, machine, &planner.scheduler)
     }
 
     /// Which of these units, launched now in this order, no machine would take.
-    pub fn admit(&mut self, wanted: &[Candidate]) -> BTreeMap<UnitName, Refusal> {
+    pub fn admit_candidates(&mut self, wanted: &[Candidate]) -> BTreeMap<UnitName, Refusal> {
         if wanted.is_empty() {
             return BTreeMap::new();
         }
-        planner(&mut self.planner, &self.snapshot).scheduler.admit(wanted)
+        planner_for(&mut self.planner, &self.snapshot).scheduler.admit(wanted)
     }
 }
 
-fn planner<'a>(slot: &'a mut Option<Planner>, snapshot: &Snapshot) -> &'a mut Planner {
-    slot.get_or_insert_with(|| {
-        let mut scheduler = Scheduler::new(snapshot);
-        scheduler.hold(snapshot.leader.as_ref().map(|l| l.held.clone()).unwrap_or_default());
-        Planner { scheduler, plan: None }
-    })
+fn planner_for<'a>(slot: &'a mut Option<Planner>, snapshot: &Snapshot) -> &'a mut Planner {
+    slot.get_or_insert_with(|| Planner { scheduler: drain::scheduler_of(snapshot), plan: None })
 }
 
-/// The unit whose course a change is part of.
-fn unit_of(change: &Change) -> Option<UnitName> {
+/// Most units of a cluster whose plans are compared: a full plan of more takes tests too long.
+const MAX_COMPARED: usize = 500;
+
+/// A scheduler that has followed every change plans what one would that sees the cluster for the first time.
+fn is_plan_of(plan: &Plan, snapshot: &Snapshot) -> bool {
+    snapshot.units.len() > MAX_COMPARED || *plan == drain::scheduler_of(snapshot).plan()
+}
+
+/// The unit that a change is a report on.
+fn reported_unit(change: &Change) -> Option<UnitName> {
     match change {
         Change::State(_, unit, _) => Some(unit.clone()),
         _ => None,

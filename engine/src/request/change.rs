@@ -88,7 +88,7 @@ impl ParsedChange {
     /// Decides about the units at these indexes, in order, each seeing what became of those before it.
     pub fn decide(&self, cluster: &mut Cluster, indexes: &BTreeSet<usize>) -> DecidedChange {
         let (decided, candidates) = self.decide_with(cluster.snapshot(), indexes, &BTreeMap::new());
-        let mut refused = cluster.admit(&candidates);
+        let mut refused = cluster.admit_candidates(&candidates);
         // One that is being stopped still starts when it has ended: there is nothing to choose otherwise, only to wait for.
         refused.retain(|_, refusal| !matches!(refusal.unit, Some(UnitReason::StillRunning { .. })));
         if refused.is_empty() {

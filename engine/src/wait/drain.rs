@@ -27,7 +27,7 @@ impl Following {
 
     /// What has not been told yet.
     pub fn look(&mut self, cluster: &mut Cluster) -> Vec<DrainEvent> {
-        let progress = cluster.drain(&self.machine);
+        let progress = cluster.drain_progress(&self.machine);
         if self.told.as_ref() == Some(&progress) {
             return Vec::new();
         }
@@ -52,6 +52,6 @@ impl Following {
 
 fn left_for(snapshot: &Snapshot, name: UnitName) -> DrainEvent {
     let places = snapshot.places.get(&name).into_iter().flatten();
-    let to = places.map(|(id, _)| lists::machine(snapshot, id)).next();
+    let to = places.map(|(id, _)| lists::machine_with_metadata(snapshot, id)).next();
     DrainEvent::Left { name, to }
 }

@@ -99,13 +99,14 @@ impl Waiting {
                     return false;
                 }
                 Stand::Done(ids) => {
-                    let machines = ids.iter().map(|id| lists::machine(snapshot, id)).collect();
+                    let machines =
+                        ids.iter().map(|id| lists::machine_with_metadata(snapshot, id)).collect();
                     let remarks = remarks(snapshot, name, &ids);
                     news.events.push(WaitEvent::Done { name: name.clone(), machines, remarks });
                     return false;
                 }
                 Stand::Failed(id, state) => {
-                    let machine = lists::machine(snapshot, &id);
+                    let machine = lists::machine_with_metadata(snapshot, &id);
                     news.failures.push(Failure { name: name.clone(), machine, state });
                     return false;
                 }
@@ -115,7 +116,7 @@ impl Waiting {
                         watched.told.clone_from(&now);
                         watched.refusal = None;
                         let (machine, state) = now.map_or((None, None), |(id, state)| {
-                            (Some(lists::machine(snapshot, &id)), state)
+                            (Some(lists::machine_with_metadata(snapshot, &id)), state)
                         });
                         news.events.push(WaitEvent::Progress {
                             name: name.clone(),
@@ -136,7 +137,7 @@ impl Waiting {
     pub fn refusals(&mut self, cluster: &mut Cluster) -> Vec<WaitEvent> {
         let mut events = Vec::new();
         for (name, watched) in self.open.iter_mut().filter(|(_, watched)| watched.unplaced) {
-            let refusal = cluster.explain(name);
+            let refusal = cluster.explain_refusal(name);
             if watched.refusal != refusal {
                 watched.refusal.clone_from(&refusal);
                 events.extend(refusal.map(|refusal| unplaced(cluster.snapshot(), name, refusal)));
@@ -152,7 +153,7 @@ fn unplaced(snapshot: &Snapshot, name: &UnitName, refusal: Refusal) -> WaitEvent
         return WaitEvent::Refused { name: name.clone(), refusal };
     };
     let state = snapshot.states.get(name).and_then(|states| states.get(machine)).cloned();
-    let machine = Some(lists::machine(snapshot, machine));
+    let machine = Some(lists::machine_with_metadata(snapshot, machine));
     WaitEvent::Progress { name: name.clone(), machine, state }
 }
 

@@ -5,7 +5,7 @@
 //! | wanted | carried out | told |
 //! | --- | --- | --- |
 //! | launched | launched, but an earlier request | `loaded`, until it has started anew |
-//! | loaded | loaded, a moment ago still launched | `launched`; see [`muster_engine::cluster::stops`] |
+//! | loaded | loaded, a moment ago still launched | `launched`; see [`muster_engine::cluster::recent_stops`] |
 //! | else | | what has been carried out |
 
 use muster_common::snapshot::{self, Snapshot, Unit};
@@ -15,7 +15,7 @@ use muster_engine::cluster::lists;
 
 /// How far a unit has come, for lists.
 pub(super) fn current(snapshot: &Snapshot, unit: &Unit) -> DesiredState {
-    let current = lists::current(snapshot, &unit.name);
+    let current = lists::current_state(snapshot, &unit.name);
     if unit.desired == DesiredState::Launched && is_behind(snapshot, unit) {
         return current.min(DesiredState::Loaded);
     }

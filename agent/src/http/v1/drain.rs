@@ -41,7 +41,7 @@ pub(super) async fn drain(
     let cordon = cordons.drain(&machine, order, deadline, then).await?;
     let revision = cordon.revision;
     let reader = app.view.at_least(revision).await?;
-    let progress = reader.decide(|cluster| cluster.drain(&machine));
+    let progress = reader.decide(|cluster| cluster.drain_progress(&machine));
     Ok(json(StatusCode::OK, &DrainAnswer { progress, revision }))
 }
 
@@ -51,7 +51,7 @@ pub(super) async fn progress(
 ) -> Result<Response, ApiError> {
     let machine = known(&app, &machine).await?;
     let reader = app.view.fresh().await?;
-    Ok(json(StatusCode::OK, &reader.decide(|cluster| cluster.drain(&machine))))
+    Ok(json(StatusCode::OK, &reader.decide(|cluster| cluster.drain_progress(&machine))))
 }
 
 pub(super) async fn events(

@@ -164,7 +164,7 @@ pub(super) async fn whom_to_ask(
         && *id == app.machine
     {
         // No need of the store: the unit is looked at where we stand.
-        return Ok(lists::machine(&Snapshot::default(), id));
+        return Ok(lists::machine_with_metadata(&Snapshot::default(), id));
     }
     let reader = app.view.fresh().await?;
     reader.read(|snapshot| {
@@ -175,7 +175,7 @@ pub(super) async fn whom_to_ask(
             }
             None => super::journal::preferred(snapshot, name, &app.machine, prefer)?,
         };
-        Ok(lists::machine(snapshot, &id))
+        Ok(lists::machine_with_metadata(snapshot, &id))
     })
 }
 

@@ -109,7 +109,7 @@ pub(super) async fn follow(
     let reader = app.view.fresh().await.ok();
     let (events, received) = mpsc::channel(BACKLOG);
     let machine = match &reader {
-        Some(reader) => reader.read(|snapshot| lists::machine(snapshot, &machine.id)),
+        Some(reader) => reader.read(|snapshot| lists::machine_with_metadata(snapshot, &machine.id)),
         None => machine,
     };
     tokio::spawn(async move {

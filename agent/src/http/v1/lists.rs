@@ -13,24 +13,24 @@ use crate::http::error::{ApiError, json};
 use crate::http::extract::Name;
 
 pub(super) async fn units(State(app): State<App>) -> Result<Response, ApiError> {
-    let units = app.view.fresh().await?.read(lists::units);
+    let units = app.view.fresh().await?.read(lists::list_units);
     Ok(json(StatusCode::OK, &units))
 }
 
 pub(super) async fn states(State(app): State<App>) -> Result<Response, ApiError> {
-    let states = app.view.fresh().await?.read(lists::states);
+    let states = app.view.fresh().await?.read(lists::list_states);
     Ok(json(StatusCode::OK, &states))
 }
 
 pub(super) async fn machines(State(app): State<App>) -> Result<Response, ApiError> {
-    let machines = app.view.fresh().await?.read(lists::machines);
+    let machines = app.view.fresh().await?.read(lists::list_machines);
     Ok(json(StatusCode::OK, &machines))
 }
 
 pub(super) async fn unit(State(app): State<App>, Name(name): Name) -> Result<Response, ApiError> {
     let reader = app.view.fresh().await?;
     let detail = reader.decide(|cluster| {
-        let refusal = cluster.explain(&name);
+        let refusal = cluster.explain_refusal(&name);
         let snapshot = cluster.snapshot();
         if let Some(record) = snapshot.unreadable.get(&format!("unit/{name}")) {
             let message =
@@ -45,7 +45,7 @@ pub(super) async fn unit(State(app): State<App>, Name(name): Name) -> Result<Res
             text: snapshot.files.get(&unit.file).map(|f| f.text().to_owned()).unwrap_or_default(),
             states: snapshot.states.get(&name).cloned().unwrap_or_default(),
             refusal,
-            unit: lists::Rows::new(snapshot).unit(unit),
+            unit: lists::UnitRows::new(snapshot).summarize_unit(unit),
         })
     })?;
     Ok(json(StatusCode::OK, &detail))
@@ -61,7 +61,7 @@ pub(super) async fn plan(State(app): State<App>) -> Result<Response, ApiError> {
             refusals: planned
                 .refused
                 .iter()
-                .filter_map(|unit| Some((unit.clone(), cluster.explain(unit)?)))
+                .filter_map(|unit| Some((unit.clone(), cluster.explain_refusal(unit)?)))
                 .collect(),
         }
     });
