@@ -6,6 +6,7 @@
 pub mod converge;
 pub(crate) mod jobs;
 pub mod last_known;
+pub(crate) mod lease_memory;
 pub mod ledger;
 pub mod registration;
 pub(crate) mod shutdown;

@@ -5,3 +5,4 @@
 pub mod arrival;
 pub mod converge;
 pub mod job;
+pub mod registration;

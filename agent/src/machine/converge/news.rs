@@ -40,7 +40,7 @@ impl Converge {
                 self.report.begin(withdrawn, units.iter().cloned());
                 self.presence = Some(presence);
             }
-            Registration::Waiting | Registration::Refused => {
+            Registration::Pending | Registration::Refused => {
                 self.presence = None;
                 self.updates = None;
                 self.basis = Basis::Unknown;
@@ -65,7 +65,7 @@ impl Converge {
     /// Uses the last known placements if the store has not answered. Returns whether that is still to be seen.
     pub(super) fn fall_back(&mut self) -> bool {
         match (self.basis, &*self.standing.borrow()) {
-            (Basis::Unknown, Registration::Unreachable | Registration::Waiting)
+            (Basis::Unknown, Registration::Unreachable | Registration::Pending)
                 if self.presence.is_none() => {}
             (Basis::Unknown, Registration::Registered(_)) => return true,
             _ => return false,

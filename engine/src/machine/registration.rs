@@ -1,0 +1,666 @@
+//! When a machine registers, under which lease, and what its record says.
+//!
+//! Owns the rules of a machine's presence as a state machine without I/O: time, answers of the store and news of the machine
+//! come in, what is to be done goes out. The time of a lease counts from the sending of the last request that was answered:
+//! the store may count from later, never from earlier. It decides nothing about units, and reads no clock: `now` is any
+//! monotonic time the caller keeps.
+//!
+//! ```text
+//!            ┌───────────────────────────── lease gone, or the record not ours ──────┐
+//!            ▼                                                                       │
+//!  find the record ─▶ keep the known lease alive ─▶ grant one ─▶ write the record ─▶ registered: keep alive, verify, refresh
+//!   │ another's, or no answer
+//!   └▶ wait for RETRY, begin anew
+//! ```
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use muster_common::lease::{Lease, LeaseId, Presence};
+use muster_common::machine::{ContainerEngine, Machine, MachineId, RunnerKind};
+
+/// Pause between attempts while the store does not answer.
+pub const RETRY: Duration = Duration::from_millis(500);
+/// How long one attempt may take; a store that needs longer is tried anew.
+pub const ATTEMPT: Duration = Duration::from_secs(3);
+/// Shortest lease worth having: below it an etcd election alone costs a machine its lease.
+const SHORTEST: Duration = Duration::from_secs(2);
+/// How long a container engine may be silent before the cluster is told that it is gone: it may be on its way up again.
+pub const SILENCE_GRACE: Duration = Duration::from_secs(30);
+/// A lease is prolonged this often in its time, so that two requests may fail before it ends.
+const RENEWALS: u32 = 3;
+
+/// The problem of a store that is silent.
+const NO_ANSWER: &str = "the store does not answer in time";
+
+/// The lease asked for so that a machine silent for `ttl` is gone even when etcd's leader went with it; see
+/// docs/decisions/0001-lease-shorter-than-ttl.md.
+pub fn lease_for(ttl: Duration) -> Duration {
+    (ttl * 3 / 5).max(SHORTEST)
+}
+
+/// Where a machine stands with its cluster.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Registration {
+    /// Not known yet, or about to register again.
+    Pending,
+    /// The store does not answer and this machine holds no lease that it knows of.
+    Unreachable,
+    /// Another machine has our id.
+    Refused,
+    /// Registered under this lease, as far as is known.
+    Registered(Presence),
+}
+
+/// Why a machine has no lease it can rely on. Its text is for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LeaseProblem {
+    /// The store has not answered yet, or not any more before a lease was had.
+    NotRegistered,
+    /// Its time is over by our own clock, and the store does not say whether it is gone.
+    RanOut,
+    /// The store has ended it.
+    Lost,
+    /// A machine at this address, which may be empty, is registered under our id.
+    IdInUse {
+        /// The id.
+        machine: MachineId,
+        /// The other machine's address.
+        address: String,
+    },
+}
+
+impl fmt::Display for LeaseProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotRegistered => f.write_str("not registered: the store does not answer"),
+            Self::RanOut => f.write_str("the lease has run out, and the store does not answer"),
+            Self::Lost => f.write_str("the lease was lost"),
+            Self::IdInUse { machine, address } => {
+                let address = if address.is_empty() { "an unknown address" } else { address };
+                write!(
+                    f,
+                    "machine id {machine} is already in use by the machine at {address}: two machines must not share an id; on \
+                     one of them remove /etc/machine-id and /var/lib/dbus/machine-id, run systemd-machine-id-setup and restart musterd",
+                )
+            }
+        }
+    }
+}
+
+/// A question to the store.
+#[derive(Debug, Clone, PartialEq)]
+pub enum RegistrarRequest {
+    /// Read the record under our id.
+    FindRecord,
+    /// Prolong a lease.
+    KeepAlive(LeaseId),
+    /// Grant a lease of this length.
+    Grant(Duration),
+    /// Write our record, whatever is there.
+    WriteRecord {
+        /// The record; its `created` means nothing.
+        machine: Box<Machine>,
+        /// The lease it is to live under.
+        lease: Lease,
+    },
+}
+
+/// The store's answer to a [`RegistrarRequest`].
+#[derive(Debug, Clone, PartialEq)]
+pub enum RegistrarAnswer {
+    /// The record under our id, if there is one.
+    Found(Option<FoundRecord>),
+    /// The record under our id cannot be read.
+    FoundUnreadable,
+    /// The lease is alive, or is ours now.
+    Leased(Lease),
+    /// The lease is gone.
+    LeaseGone,
+    /// The record is written.
+    Written(Presence),
+    /// The store could not, for this reason.
+    Failed(String),
+    /// There was no answer in the time that was given.
+    TimedOut,
+}
+
+/// A machine's record as it is found in the store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FoundRecord {
+    /// Address of the machine that wrote it; empty when it has none.
+    pub address: String,
+    /// The lease it lives under.
+    pub lease: Option<LeaseId>,
+}
+
+/// What a [`Registrar`] is told.
+#[derive(Debug, Clone, PartialEq)]
+pub enum RegistrarInput {
+    /// Nothing but that time has passed; see [`Registrar::next_deadline`].
+    Tick,
+    /// The answer to the request that is under way.
+    Answer(RegistrarAnswer),
+    /// How the machine's container engine is now.
+    ContainerEngine(ContainerEngine),
+    /// The metadata the machine is configured with now.
+    Metadata(BTreeMap<String, String>),
+    /// A write under the lease was refused: it may be gone.
+    LeaseSuspect,
+}
+
+/// What a [`Registrar`] wants done, in order.
+#[derive(Debug, Clone, PartialEq)]
+pub enum RegistrarEffect {
+    /// Ask the store. Exactly one [`RegistrarInput::Answer`] follows: [`RegistrarAnswer::TimedOut`] when `within` has passed.
+    Ask {
+        /// The question.
+        request: RegistrarRequest,
+        /// The time it may take.
+        within: Duration,
+    },
+    /// Remember the lease for the next daemon of this boot.
+    RememberLease(LeaseId),
+    /// Make known where the machine stands.
+    SetRegistration(Registration),
+    /// The store works (`None`), or has this problem.
+    SetStoreHealth(Option<String>),
+    /// The lease is good (`None`), or has this problem.
+    SetLeaseHealth(Option<LeaseProblem>),
+    /// For the log: registered under this lease.
+    LogRegistered(LeaseId),
+    /// For the log: the lease is gone, and the machine registers again.
+    LogLeaseGone(LeaseId),
+    /// For the log, once for each problem: this machine cannot be registered.
+    LogRefused(LeaseProblem),
+}
+
+/// The part of a machine's record that may change while it is registered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct RecordFacts {
+    /// Whether the container engine runs units.
+    runs_containers: bool,
+    /// Why it does not answer although it did.
+    containers_lost: Option<String>,
+    metadata: BTreeMap<String, String>,
+}
+
+/// Keeps one machine registered: decides when what is asked of the store, and what its answers mean.
+#[derive(Debug, Clone)]
+pub struct Registrar {
+    /// The record without what may change.
+    machine: Machine,
+    lease_ttl: Duration,
+    silence_grace: Duration,
+    engine: ContainerEngine,
+    /// Since when the container engine has been silent.
+    silent_since: Option<Duration>,
+    metadata: BTreeMap<String, String>,
+    /// As the record was last written.
+    written: Option<RecordFacts>,
+    /// The last lease known to be ours, alive or not.
+    lease: Option<LeaseId>,
+    /// A write under the lease was refused since it was last prolonged.
+    lease_suspect: bool,
+    registration: Registration,
+    lease_problem: Option<LeaseProblem>,
+    phase: Phase,
+}
+
+#[derive(Debug, Clone)]
+enum Phase {
+    /// No attempt is under way; the next one is due then.
+    Resting { until: Duration },
+    /// An attempt that began `since` then has asked for this.
+    Registering { since: Duration, step: Attempt },
+    /// Registered under the lease.
+    Registered(Tenure),
+}
+
+/// What an attempt to register waits for.
+#[derive(Debug, Clone)]
+enum Attempt {
+    Finding,
+    Reviving,
+    Granting,
+    Writing(RecordFacts),
+}
+
+#[derive(Debug, Clone)]
+struct Tenure {
+    lease: Lease,
+    renew_at: Duration,
+    /// When it is over unless the store says otherwise.
+    ends_at: Duration,
+    /// No refresh of the record before.
+    refresh_after: Duration,
+    /// When the record has to be looked at, if it does not become untrue before.
+    record_due: Option<Duration>,
+    asked: Option<TenureRequest>,
+}
+
+/// What a registered machine waits for.
+#[derive(Debug, Clone)]
+enum TenureRequest {
+    /// The lease's new time, counted from `sent`.
+    Renewal { sent: Duration },
+    /// Whether the record is ours, before the renewal counts.
+    Verification { sent: Duration, ttl: Duration },
+    /// The record written again.
+    Refresh(RecordFacts),
+}
+
+impl Registrar {
+    /// Registrar of a machine that is gone once it has been silent for `ttl`. `remembered` is the lease of an earlier
+    /// daemon of this boot. The first attempt is due at once.
+    pub fn new(machine: Machine, ttl: Duration, remembered: Option<LeaseId>) -> Self {
+        Self {
+            metadata: machine.metadata.clone(),
+            machine,
+            lease_ttl: lease_for(ttl),
+            silence_grace: SILENCE_GRACE,
+            engine: ContainerEngine::Absent,
+            silent_since: None,
+            written: None,
+            lease: remembered,
+            lease_suspect: false,
+            registration: Registration::Pending,
+            lease_problem: None,
+            phase: Phase::Resting { until: Duration::ZERO },
+        }
+    }
+
+    /// The same with another time that a container engine may be silent before it counts as gone.
+    #[must_use]
+    pub fn with_silence_grace(self, silence_grace: Duration) -> Self {
+        Self { silence_grace, ..self }
+    }
+
+    /// Takes one input at a time that does not go back. While a request is under way, what comes is noted and acted upon after
+    /// its answer.
+    pub fn step(&mut self, now: Duration, input: RegistrarInput) -> Vec<RegistrarEffect> {
+        let mut effects = Vec::new();
+        match input {
+            RegistrarInput::Tick => {}
+            RegistrarInput::Answer(answer) => self.on_answer(now, answer, &mut effects),
+            RegistrarInput::ContainerEngine(engine) => {
+                let lost = matches!(engine, ContainerEngine::Lost(_));
+                self.silent_since = lost.then(|| self.silent_since.unwrap_or(now));
+                self.engine = engine;
+            }
+            RegistrarInput::Metadata(metadata) => self.metadata = metadata,
+            RegistrarInput::LeaseSuspect => self.lease_suspect = true,
+        }
+        self.take_next_step(now, &mut effects);
+        self.check_invariants(&effects);
+        effects
+    }
+
+    /// When [`RegistrarInput::Tick`] is due, if nothing comes before. `None` while a request is under way.
+    pub fn next_deadline(&self) -> Option<Duration> {
+        match &self.phase {
+            Phase::Resting { until } => Some(*until),
+            Phase::Registered(Tenure { asked: None, renew_at, record_due, .. }) => {
+                Some(record_due.map_or(*renew_at, |due| due.min(*renew_at)))
+            }
+            Phase::Registering { .. } | Phase::Registered(_) => None,
+        }
+    }
+
+    /// Where the machine stands.
+    pub fn registration(&self) -> &Registration {
+        &self.registration
+    }
+
+    /// Does what is due, unless a request is under way.
+    fn take_next_step(&mut self, now: Duration, effects: &mut Vec<RegistrarEffect>) {
+        let desired = self.desired_record(now);
+        let stale = self.written.as_ref() != Some(&desired);
+        let grace_ends = self.silence_ends().filter(|ends| now < *ends);
+        match &mut self.phase {
+            Phase::Resting { until } if now >= *until => self.begin_attempt(now, effects),
+            Phase::Registered(tenure) if tenure.asked.is_none() => {
+                if now >= tenure.renew_at || self.lease_suspect {
+                    self.keep_lease_alive(now, effects);
+                } else if stale && now >= tenure.refresh_after {
+                    self.refresh_record(desired, effects);
+                } else {
+                    tenure.record_due = if stale { Some(tenure.refresh_after) } else { grace_ends };
+                }
+            }
+            Phase::Resting { .. } | Phase::Registering { .. } | Phase::Registered(_) => {}
+        }
+    }
+
+    fn on_answer(
+        &mut self,
+        now: Duration,
+        answer: RegistrarAnswer,
+        effects: &mut Vec<RegistrarEffect>,
+    ) {
+        match &mut self.phase {
+            Phase::Registering { since, step } => {
+                let (since, step) = (*since, step.clone());
+                self.on_attempt_answer(now, since, step, answer, effects);
+            }
+            Phase::Registered(tenure) => match tenure.asked.take() {
+                Some(TenureRequest::Renewal { sent }) => {
+                    self.on_renewal_answer(now, sent, answer, effects);
+                }
+                Some(TenureRequest::Verification { sent, ttl }) => {
+                    self.on_verification_answer(now, sent, ttl, answer, effects);
+                }
+                Some(TenureRequest::Refresh(facts)) => self.on_refresh_answer(now, facts, &answer),
+                None => debug_assert!(false, "an answer to no request: {answer:?}"),
+            },
+            Phase::Resting { .. } => debug_assert!(false, "an answer to no request: {answer:?}"),
+        }
+    }
+}
+
+/// An attempt to register.
+impl Registrar {
+    fn begin_attempt(&mut self, now: Duration, effects: &mut Vec<RegistrarEffect>) {
+        self.advance_attempt(now, now, Attempt::Finding, RegistrarRequest::FindRecord, effects);
+    }
+
+    /// Asks the next question of an attempt. All of them together have one time limit.
+    fn advance_attempt(
+        &mut self,
+        now: Duration,
+        since: Duration,
+        step: Attempt,
+        request: RegistrarRequest,
+        effects: &mut Vec<RegistrarEffect>,
+    ) {
+        self.phase = Phase::Registering { since, step };
+        let within = (since + ATTEMPT).saturating_sub(now);
+        effects.push(RegistrarEffect::Ask { request, within });
+    }
+
+    fn on_attempt_answer(
+        &mut self,
+        now: Duration,
+        since: Duration,
+        step: Attempt,
+        answer: RegistrarAnswer,
+        effects: &mut Vec<RegistrarEffect>,
+    ) {
+        match (step, answer) {
+            (_, RegistrarAnswer::Failed(problem)) => self.fail_attempt(now, problem, effects),
+            (_, RegistrarAnswer::TimedOut) => {
+                self.fail_attempt(now, NO_ANSWER.to_owned(), effects);
+            }
+            (Attempt::Finding, RegistrarAnswer::Found(Some(found))) if !self.is_ours(&found) => {
+                self.refuse(now, found.address, effects);
+            }
+            // A record nobody can read is nobody's; ours replaces it.
+            (Attempt::Finding, RegistrarAnswer::Found(_) | RegistrarAnswer::FoundUnreadable) => {
+                match self.lease {
+                    Some(lease) => {
+                        let request = RegistrarRequest::KeepAlive(lease);
+                        self.advance_attempt(now, since, Attempt::Reviving, request, effects);
+                    }
+                    None => self.ask_for_lease(now, since, effects),
+                }
+            }
+            (Attempt::Reviving, RegistrarAnswer::LeaseGone) => {
+                self.ask_for_lease(now, since, effects);
+            }
+            (Attempt::Reviving | Attempt::Granting, RegistrarAnswer::Leased(lease)) => {
+                // Known from here on: should the record be written and the answer be lost, the next attempt knows it for ours.
+                self.lease = Some(lease.id);
+                effects.push(RegistrarEffect::RememberLease(lease.id));
+                let facts = self.desired_record(now);
+                let request = self.write_record(&facts, lease);
+                self.advance_attempt(now, since, Attempt::Writing(facts), request, effects);
+            }
+            (Attempt::Writing(facts), RegistrarAnswer::Written(presence)) => {
+                self.written = Some(facts);
+                self.begin_tenure(now, since, presence, effects);
+            }
+            (step, answer) => {
+                debug_assert!(false, "no answer to {step:?}: {answer:?}");
+                self.fail_attempt(now, NO_ANSWER.to_owned(), effects);
+            }
+        }
+    }
+
+    fn ask_for_lease(
+        &mut self,
+        now: Duration,
+        since: Duration,
+        effects: &mut Vec<RegistrarEffect>,
+    ) {
+        let request = RegistrarRequest::Grant(self.lease_ttl);
+        self.advance_attempt(now, since, Attempt::Granting, request, effects);
+    }
+
+    /// A record under our lease or with our address is ours: from before a restart or a reboot. The boot tells nothing
+    /// here: before a reboot it was another.
+    fn is_ours(&self, found: &FoundRecord) -> bool {
+        let same_address =
+            !self.machine.address.is_empty() && found.address == self.machine.address;
+        let same_lease = self.lease.is_some() && found.lease == self.lease;
+        same_address || same_lease
+    }
+
+    fn refuse(&mut self, now: Duration, address: String, effects: &mut Vec<RegistrarEffect>) {
+        let problem = LeaseProblem::IdInUse { machine: self.machine.id.clone(), address };
+        if self.lease_problem.as_ref() != Some(&problem) {
+            effects.push(RegistrarEffect::LogRefused(problem.clone()));
+        }
+        effects.push(RegistrarEffect::SetStoreHealth(None));
+        self.set_lease_health(Some(problem), effects);
+        self.set_registration(Registration::Refused, effects);
+        self.phase = Phase::Resting { until: now + RETRY };
+    }
+
+    fn fail_attempt(&mut self, now: Duration, problem: String, effects: &mut Vec<RegistrarEffect>) {
+        effects.push(RegistrarEffect::SetStoreHealth(Some(problem)));
+        self.set_lease_health(Some(LeaseProblem::NotRegistered), effects);
+        self.set_registration(Registration::Unreachable, effects);
+        self.phase = Phase::Resting { until: now + RETRY };
+    }
+}
+
+/// A registered machine.
+impl Registrar {
+    fn begin_tenure(
+        &mut self,
+        now: Duration,
+        since: Duration,
+        presence: Presence,
+        effects: &mut Vec<RegistrarEffect>,
+    ) {
+        let lease = presence.lease;
+        effects.push(RegistrarEffect::SetStoreHealth(None));
+        self.set_lease_health(None, effects);
+        effects.push(RegistrarEffect::LogRegistered(lease.id));
+        self.phase = Phase::Registered(Tenure {
+            lease,
+            // It may be of any age within the attempt; the attempt's beginning is before all of them.
+            renew_at: since + lease.ttl / RENEWALS,
+            ends_at: since + lease.ttl,
+            refresh_after: now,
+            record_due: None,
+            asked: None,
+        });
+        self.set_registration(Registration::Registered(presence), effects);
+    }
+
+    /// The lease may only be in doubt; registering takes it over when it is alive.
+    fn end_tenure(&mut self, now: Duration, effects: &mut Vec<RegistrarEffect>) {
+        self.set_registration(Registration::Pending, effects);
+        self.begin_attempt(now, effects);
+    }
+
+    fn keep_lease_alive(&mut self, now: Duration, effects: &mut Vec<RegistrarEffect>) {
+        self.lease_suspect = false;
+        let Phase::Registered(tenure) = &mut self.phase else { return };
+        let over = now >= tenure.ends_at;
+        let lease = tenure.lease;
+        tenure.asked = Some(TenureRequest::Renewal { sent: now });
+        // Nobody can say that it is gone while the store is away; our own clock says when it cannot be relied on.
+        if over {
+            self.set_lease_health(Some(LeaseProblem::RanOut), effects);
+        }
+        let request = RegistrarRequest::KeepAlive(lease.id);
+        effects.push(RegistrarEffect::Ask { request, within: (lease.ttl / RENEWALS).max(RETRY) });
+    }
+
+    fn on_renewal_answer(
+        &mut self,
+        now: Duration,
+        sent: Duration,
+        answer: RegistrarAnswer,
+        effects: &mut Vec<RegistrarEffect>,
+    ) {
+        let Phase::Registered(tenure) = &mut self.phase else { return };
+        match answer {
+            RegistrarAnswer::Leased(lease) => {
+                tenure.asked = Some(TenureRequest::Verification { sent, ttl: lease.ttl });
+                effects.push(RegistrarEffect::SetStoreHealth(None));
+                self.set_lease_health(None, effects);
+                let request = RegistrarRequest::FindRecord;
+                effects.push(RegistrarEffect::Ask { request, within: RETRY });
+            }
+            RegistrarAnswer::LeaseGone => {
+                effects.push(RegistrarEffect::LogLeaseGone(tenure.lease.id));
+                self.set_lease_health(Some(LeaseProblem::Lost), effects);
+                self.end_tenure(now, effects);
+            }
+            RegistrarAnswer::Failed(problem) => {
+                tenure.renew_at = now + RETRY;
+                effects.push(RegistrarEffect::SetStoreHealth(Some(problem)));
+            }
+            answer => {
+                debug_assert_eq!(answer, RegistrarAnswer::TimedOut, "no answer to a renewal");
+                // The next try goes to another endpoint.
+                tenure.renew_at = now;
+                effects.push(RegistrarEffect::SetStoreHealth(Some(NO_ANSWER.to_owned())));
+            }
+        }
+    }
+
+    /// A lease that is alive is worth nothing if the record under our id lives under another. Where that cannot be found out
+    /// now, it is taken for ours.
+    fn on_verification_answer(
+        &mut self,
+        now: Duration,
+        sent: Duration,
+        ttl: Duration,
+        answer: RegistrarAnswer,
+        effects: &mut Vec<RegistrarEffect>,
+    ) {
+        let Phase::Registered(tenure) = &mut self.phase else { return };
+        if let RegistrarAnswer::Found(found) = answer
+            && found.is_none_or(|found| found.lease != Some(tenure.lease.id))
+        {
+            self.end_tenure(now, effects);
+            return;
+        }
+        debug_assert!(sent <= now, "the lease's time counts from when it was asked for");
+        tenure.renew_at = sent + ttl / RENEWALS;
+        tenure.ends_at = sent + ttl;
+    }
+
+    /// Writes the record again: it has become untrue.
+    fn refresh_record(&mut self, facts: RecordFacts, effects: &mut Vec<RegistrarEffect>) {
+        let Phase::Registered(tenure) = &self.phase else { return };
+        let request = self.write_record(&facts, tenure.lease);
+        if let Phase::Registered(tenure) = &mut self.phase {
+            tenure.asked = Some(TenureRequest::Refresh(facts));
+        }
+        effects.push(RegistrarEffect::Ask { request, within: ATTEMPT });
+    }
+
+    fn on_refresh_answer(&mut self, now: Duration, facts: RecordFacts, answer: &RegistrarAnswer) {
+        let Phase::Registered(tenure) = &mut self.phase else { return };
+        if let RegistrarAnswer::Written(_) = answer {
+            self.written = Some(facts);
+        } else {
+            // What keeps the store from it is told by the next renewal.
+            tenure.refresh_after = now + RETRY;
+        }
+    }
+}
+
+/// The record and where the machine stands.
+impl Registrar {
+    /// What the record is to say now of what may change.
+    fn desired_record(&self, now: Duration) -> RecordFacts {
+        let (runs_containers, containers_lost) = match &self.engine {
+            ContainerEngine::Absent => (false, None),
+            ContainerEngine::Up => (true, None),
+            // It may be on its way up again: its units stay its own, and new ones may come.
+            ContainerEngine::Lost(problem) => {
+                (self.silence_ends().is_some_and(|ends| now < ends), Some(problem.clone()))
+            }
+        };
+        RecordFacts { runs_containers, containers_lost, metadata: self.metadata.clone() }
+    }
+
+    /// When a container engine that is silent counts as gone.
+    fn silence_ends(&self) -> Option<Duration> {
+        self.silent_since.map(|since| since.saturating_add(self.silence_grace))
+    }
+
+    fn write_record(&self, facts: &RecordFacts, lease: Lease) -> RegistrarRequest {
+        let mut machine = Box::new(self.machine.clone());
+        if facts.runs_containers {
+            machine.runners.insert(RunnerKind::Docker);
+        }
+        machine.containers_lost.clone_from(&facts.containers_lost);
+        machine.metadata.clone_from(&facts.metadata);
+        RegistrarRequest::WriteRecord { machine, lease }
+    }
+
+    fn set_lease_health(
+        &mut self,
+        problem: Option<LeaseProblem>,
+        effects: &mut Vec<RegistrarEffect>,
+    ) {
+        self.lease_problem.clone_from(&problem);
+        effects.push(RegistrarEffect::SetLeaseHealth(problem));
+    }
+
+    fn set_registration(&mut self, registration: Registration, effects: &mut Vec<RegistrarEffect>) {
+        if self.registration != registration {
+            self.registration = registration.clone();
+            effects.push(RegistrarEffect::SetRegistration(registration));
+        }
+    }
+
+    /// Whoever is told that the machine is registered writes under that lease: it has to be the one that is kept alive. One
+    /// request at a time keeps answers and questions together.
+    fn check_invariants(&self, effects: &[RegistrarEffect]) {
+        let asked = effects.iter().filter(|effect| matches!(effect, RegistrarEffect::Ask { .. }));
+        debug_assert!(asked.count() <= 1, "one request at a time: {effects:?}");
+        match (&self.phase, &self.registration) {
+            (Phase::Registered(tenure), Registration::Registered(presence)) => {
+                debug_assert_eq!(presence.lease.id, tenure.lease.id);
+                debug_assert_eq!(self.lease, Some(tenure.lease.id));
+                debug_assert!(self.written.is_some(), "registered without a record");
+            }
+            (phase, registration) => debug_assert!(
+                !matches!(phase, Phase::Registered(_))
+                    && !matches!(registration, Registration::Registered(_)),
+                "{registration:?} while {phase:?}"
+            ),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lease_leaves_room_for_an_election() {
+        for (ttl, lease) in [(5, 3), (10, 6), (30, 18), (2, 2), (1, 2)] {
+            assert_eq!(lease_for(Duration::from_secs(ttl)), Duration::from_secs(lease));
+        }
+    }
+}
