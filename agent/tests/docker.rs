@@ -20,7 +20,7 @@ use muster_common::machine::ContainerEngine;
 use muster_common::state::ActiveState;
 use muster_common::unit::{FileHash, UnitName};
 use musterd::runner::docker::Docker;
-use musterd::runner::{Outcome, Runner, RunnerError, Seen};
+use musterd::runner::{Outcome, Runner, RunnerError, UnitObservation};
 use support::engine::Engine;
 use support::name;
 
@@ -56,7 +56,7 @@ impl Case {
         self.runner.start(&self.unit, 7).await.unwrap()
     }
 
-    async fn see(&self) -> Seen {
+    async fn see(&self) -> UnitObservation {
         let mut seen = self.runner.observe(&[self.unit.clone()].into()).await.unwrap();
         seen.remove(&self.unit).unwrap()
     }

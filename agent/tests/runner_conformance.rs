@@ -19,7 +19,7 @@ use std::time::Duration;
 use muster_common::state::ActiveState;
 use muster_common::unit::{FileHash, UnitName};
 use musterd::runner::systemd::Systemd;
-use musterd::runner::{Outcome, Runner, RunnerError, RunnerEvent, Seen};
+use musterd::runner::{Outcome, Runner, RunnerError, RunnerEvent, UnitObservation};
 use support::engine::Engine;
 use support::{Host, Scripted, name};
 use tokio::sync::mpsc;
@@ -105,13 +105,13 @@ impl Case {
         }
     }
 
-    async fn see(&self, unit: &UnitName) -> Seen {
+    async fn see(&self, unit: &UnitName) -> UnitObservation {
         let mut seen: BTreeMap<_, _> = self.runner.observe(&[unit.clone()].into()).await.unwrap();
         seen.remove(unit).unwrap()
     }
 
     /// The same of a runner that is on its way back: until it is, it says so.
-    async fn see_when_back(&self, unit: &UnitName) -> Seen {
+    async fn see_when_back(&self, unit: &UnitName) -> UnitObservation {
         let units = [unit.clone()].into();
         let see = async {
             let mut ticks = tokio::time::interval(Duration::from_millis(20));

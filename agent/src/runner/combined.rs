@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use muster_common::unit::{FileHash, UnitFile, UnitName};
 use tokio::sync::mpsc;
 
-use super::{Outcome, Runner, RunnerError, RunnerEvent, Seen};
+use super::{Outcome, Runner, RunnerError, RunnerEvent, UnitObservation};
 
 use crate::stdx::sync::lock;
 
@@ -80,7 +80,7 @@ impl Runner for CombinedRunner {
     async fn observe(
         &self,
         units: &BTreeSet<UnitName>,
-    ) -> Result<BTreeMap<UnitName, Seen>, RunnerError> {
+    ) -> Result<BTreeMap<UnitName, UnitObservation>, RunnerError> {
         let mut seen = BTreeMap::new();
         for (runner, units) in self.split(units.iter().cloned()) {
             if !units.is_empty() {

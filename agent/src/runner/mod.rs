@@ -19,46 +19,7 @@ mod files;
 pub mod systemd;
 
 pub use combined::CombinedRunner;
-
-/// What a runner reports of one unit when it is asked.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Seen {
-    /// What decisions rest on.
-    pub observed: Observed,
-    /// Names one run of the unit; empty when it has none.
-    pub invocation: String,
-    /// Seconds since the Unix epoch at which its state last changed; 0 when the runner cannot tell.
-    pub since: u64,
-    /// What there is to say besides, for people; empty when nothing is.
-    pub remark: String,
-}
-
-/// What a runner reports unasked.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum RunnerEvent {
-    /// A unit's state changed to this. Only the last of several changes in a row may be reported.
-    Changed {
-        /// The unit.
-        unit: UnitName,
-        /// Its `ActiveState`.
-        active: ActiveState,
-        /// Its `SubState`.
-        sub: String,
-        /// Names this run of the unit; empty when it has none.
-        invocation: String,
-        /// Seconds since the Unix epoch.
-        since: u64,
-        /// What there is to say besides, for people; empty when nothing is.
-        remark: String,
-    },
-    /// Changes may have been missed: ask anew.
-    Relist,
-    /// The runner cannot be reached; `Relist` follows when it can.
-    Lost {
-        /// What is wrong.
-        problem: String,
-    },
-}
+pub use muster_engine::machine::observation::{RunnerEvent, UnitObservation};
 
 /// How a start, restart or stop ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -116,7 +77,7 @@ pub trait Runner: Send + Sync + 'static {
     async fn observe(
         &self,
         units: &BTreeSet<UnitName>,
-    ) -> Result<BTreeMap<UnitName, Seen>, RunnerError>;
+    ) -> Result<BTreeMap<UnitName, UnitObservation>, RunnerError>;
 
     /// What of the machine's own is in the way of a unit with this file, besides its name, which is
     /// [`Observed::foreign`]'s: names that enabling it would take, for example. For the user; `None` where nothing is.

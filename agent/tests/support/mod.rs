@@ -25,7 +25,7 @@ use muster_common::state::{ActiveState, DesiredState};
 use muster_common::unit::{FileHash, UnitFile, UnitName};
 use muster_engine::machine::converge::Observed;
 use muster_store::Registry;
-use musterd::runner::{Outcome, Runner, RunnerError, RunnerEvent, Seen};
+use musterd::runner::{Outcome, Runner, RunnerError, RunnerEvent, UnitObservation};
 use musterd::{Health, Settings};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -343,7 +343,7 @@ impl Runner for Scripted {
     async fn observe(
         &self,
         units: &BTreeSet<UnitName>,
-    ) -> Result<BTreeMap<UnitName, Seen>, RunnerError> {
+    ) -> Result<BTreeMap<UnitName, UnitObservation>, RunnerError> {
         self.host.with(|s| {
             s.check()?;
             let seen = units.iter().map(|unit| {
@@ -360,7 +360,10 @@ impl Runner for Scripted {
                 };
                 let invocation =
                     if active == "active" { format!("{:032x}", found.run) } else { String::new() };
-                (unit.clone(), Seen { observed, invocation, since: 1, remark: String::new() })
+                (
+                    unit.clone(),
+                    UnitObservation { observed, invocation, since: 1, remark: String::new() },
+                )
             });
             Ok(seen.collect())
         })

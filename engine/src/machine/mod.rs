@@ -5,4 +5,5 @@
 pub mod arrival;
 pub mod converge;
 pub mod job;
+pub mod observation;
 pub mod registration;

@@ -36,7 +36,7 @@ use crate::machine::jobs::Jobs;
 use crate::machine::last_known;
 use crate::machine::ledger::Ledger;
 use crate::machine::registration::Registration;
-use crate::runner::{Outcome, Runner, RunnerEvent, Seen};
+use crate::runner::{Outcome, Runner, RunnerEvent, UnitObservation};
 use crate::stdx::disk::Disk;
 use crate::stdx::timer::sleep_until_opt;
 use crate::telemetry::health::Health;
@@ -120,7 +120,7 @@ pub struct Converge {
     files: BTreeMap<FileHash, Result<Known, String>>,
 
     runner_up: bool,
-    seen: BTreeMap<UnitName, Seen>,
+    seen: BTreeMap<UnitName, UnitObservation>,
     busy: BTreeMap<UnitName, Busy>,
     refused: BTreeMap<UnitName, (u64, DesiredState, String)>,
     report: Report,

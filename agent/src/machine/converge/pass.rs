@@ -16,7 +16,7 @@ use tokio_util::task::TaskTracker;
 use super::chain::{End, Hands, Work};
 use super::{Basis, Busy, Converge, GOING, Known, RETRY};
 use crate::machine::ledger::Entry;
-use crate::runner::{RunnerError, Seen};
+use crate::runner::{RunnerError, UnitObservation};
 use crate::stdx::errors::error_chain;
 use crate::telemetry::health::unix_seconds;
 
@@ -283,7 +283,7 @@ impl Converge {
 
 /// What a decision may believe of a unit. A file at our place that we do not remember and that is not the one wanted
 /// was put there by somebody else.
-fn judged(seen: &Seen, entry: Option<&Entry>, desired: Option<&Desired>) -> Observed {
+fn judged(seen: &UnitObservation, entry: Option<&Entry>, desired: Option<&Desired>) -> Observed {
     let mut observed = seen.observed.clone();
     let strange = entry.is_none()
         && observed.file.is_some()

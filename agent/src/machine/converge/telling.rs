@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 
 use super::{Basis, Converge, RETRY};
 use crate::machine::last_known::{self, LastKnown};
-use crate::runner::Seen;
+use crate::runner::UnitObservation;
 use crate::stdx::errors::error_chain;
 
 impl Converge {
@@ -23,7 +23,7 @@ impl Converge {
         if entry.is_none() && refused.is_none() {
             return None;
         }
-        let nothing = Seen::default();
+        let nothing = UnitObservation::default();
         let seen = self.seen.get(unit).unwrap_or(&nothing);
         let (generation, desired, problem) = match (refused, entry) {
             (Some((generation, desired, problem)), _) => {

@@ -56,7 +56,7 @@ use self::plan::ContainerPlan;
 use self::standing::{Settled, UnitStatus};
 use self::unit::{Handle, Message};
 use super::files::UnitFiles;
-use super::{Outcome, Runner, RunnerError, RunnerEvent, Seen};
+use super::{Outcome, Runner, RunnerError, RunnerEvent, UnitObservation};
 use crate::host::modes;
 use crate::stdx::sync::lock;
 
@@ -296,7 +296,7 @@ impl Runner for Docker {
     async fn observe(
         &self,
         units: &BTreeSet<UnitName>,
-    ) -> Result<BTreeMap<UnitName, Seen>, RunnerError> {
+    ) -> Result<BTreeMap<UnitName, UnitObservation>, RunnerError> {
         Ok(self.look_at(units).await)
     }
 

@@ -17,14 +17,17 @@ use super::listed::{Listed, list};
 use super::standing::{self, UnitStatus};
 use super::unit::{Handle, Message};
 use super::{Docker, create, lock, strays};
-use crate::runner::Seen;
+use crate::runner::UnitObservation;
 
 /// How long whoever asks waits for the engine, all units together.
 const PATIENCE: Duration = Duration::from_secs(3);
 
 impl Docker {
     /// What is to be said of these units.
-    pub(super) async fn look_at(&self, units: &BTreeSet<UnitName>) -> BTreeMap<UnitName, Seen> {
+    pub(super) async fn look_at(
+        &self,
+        units: &BTreeSet<UnitName>,
+    ) -> BTreeMap<UnitName, UnitObservation> {
         let deadline = Instant::now() + PATIENCE;
         let handles: BTreeMap<&UnitName, Handle> =
             units.iter().filter_map(|unit| Some((unit, self.known(unit)?))).collect();
@@ -32,7 +35,8 @@ impl Docker {
         let by_name = listed.as_deref().map(by_name);
         let mut seen = BTreeMap::new();
         for unit in units {
-            let mut one = Seen { observed: self.of_file(unit), ..Seen::default() };
+            let mut one =
+                UnitObservation { observed: self.of_file(unit), ..UnitObservation::default() };
             let name = if let Some(handle) = handles.get(unit) {
                 let standing = standing(handle, listed.is_some(), deadline).await;
                 if let Some(listed) = &listed {
@@ -108,7 +112,7 @@ impl Docker {
 }
 
 /// A container whose unit has no file here, or none that can be read: it runs all the same, or does not.
-fn of_stray(stray: &Listed, seen: &mut Seen) {
+fn of_stray(stray: &Listed, seen: &mut UnitObservation) {
     if stray.runs {
         seen.observed.active = ActiveState::Active;
         "running".clone_into(&mut seen.observed.sub);

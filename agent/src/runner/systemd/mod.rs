@@ -28,7 +28,7 @@ use self::groups::Groups;
 use self::host::{HostUnits, OVERRIDDEN, instance_of, link_in_place, slice_of};
 use self::signals::{Ended, LINGERS, Signals, path_of};
 use super::files::UnitFiles;
-use super::{Outcome, Runner, RunnerError, RunnerEvent, Seen};
+use super::{Outcome, Runner, RunnerError, RunnerEvent, UnitObservation};
 
 use crate::stdx::sync::lock;
 
@@ -291,8 +291,13 @@ impl Systemd {
     }
 
     /// Which of the units that have ended for systemd are not empty: they are not down yet.
-    fn note_lingering(&self, groups: &Groups, at: u64, seen: &mut BTreeMap<UnitName, Seen>) {
-        let ended = |seen: &Seen| Ended::of(&seen.observed.active);
+    fn note_lingering(
+        &self,
+        groups: &Groups,
+        at: u64,
+        seen: &mut BTreeMap<UnitName, UnitObservation>,
+    ) {
+        let ended = |seen: &UnitObservation| Ended::of(&seen.observed.active);
         let found = groups.find(seen.iter().filter(|(_, s)| ended(s).is_some()).map(|(u, _)| u));
         let mut signals = lock(&self.signals);
         for (unit, seen) in seen {
@@ -315,14 +320,14 @@ impl Systemd {
 
     /// A unit of ours that a file of the host's has come to win over: whether what there is of it is still ours. It is as
     /// long as systemd has not read the other file, and after that for as long as this run lasts.
-    async fn is_still_ours(&self, unit: &UnitName, seen: &Seen) -> bool {
+    async fn is_still_ours(&self, unit: &UnitName, seen: &UnitObservation) -> bool {
         let run = lock(&self.runs).get(unit).cloned();
         let same = run.is_some_and(|run| seen.invocation.is_empty() || run == seen.invocation);
         same || self.is_from_our_file(unit).await
     }
 
     /// Remembers the run that each of our units is in.
-    fn note_runs(&self, seen: &BTreeMap<UnitName, Seen>) {
+    fn note_runs(&self, seen: &BTreeMap<UnitName, UnitObservation>) {
         let mut runs = lock(&self.runs);
         for (unit, seen) in seen.iter().filter(|(_, seen)| seen.observed.file.is_some()) {
             if seen.observed.foreign {
@@ -354,7 +359,7 @@ impl Runner for Systemd {
     async fn observe(
         &self,
         units: &BTreeSet<UnitName>,
-    ) -> Result<BTreeMap<UnitName, Seen>, RunnerError> {
+    ) -> Result<BTreeMap<UnitName, UnitObservation>, RunnerError> {
         let groups = self.groups().await?;
         let at = {
             let mut signals = lock(&self.signals);
@@ -415,7 +420,7 @@ impl Runner for Systemd {
                 };
                 seen.insert(
                     unit.clone(),
-                    Seen { observed, invocation, since, remark: String::new() },
+                    UnitObservation { observed, invocation, since, remark: String::new() },
                 );
             }
         }
