@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use http::StatusCode;
 
+use crate::client::LARGEST;
 use crate::endpoint::Door;
-use crate::request::LARGEST;
 
 /// A request that did not get the answer it was made for.
 #[derive(Debug, thiserror::Error)]
