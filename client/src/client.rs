@@ -1,463 +1,322 @@
-//! The transport: one HTTP/1.1 request on a connection of its own, over a socket or TCP.
+//! One HTTP/1.1 request on a connection of its own.
 //!
-//! Owns connecting, deadlines and the reading of answers. It never prints an answer and never repeats a request: callers know
-//! whether asking again is right. Of several daemons it asks the first that can be reached.
+//! Owns connecting and the limits of time. It never prints an answer and never repeats a request: callers know whether
+//! asking again is right. Of several daemons it asks the first that can be reached.
 
 use std::convert::Infallible;
-use std::fmt::Write as _;
-use std::io::{self, Write as _};
-use std::path::Path;
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
-use http::header::{ACCEPT, CONTENT_TYPE, HOST, USER_AGENT};
-use http::{Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt as _, Full};
-use hyper::body::{Body, Incoming};
+use http::header::{ACCEPT, HOST, USER_AGENT};
+use http::{HeaderMap, HeaderName, HeaderValue, Request};
+use http_body_util::Full;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use muster_common::api::fleet::ErrorBody;
-use muster_common::errors::error_chain;
-use muster_common::text::clean;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::time::Instant;
 
-use crate::endpoint::{Door, Endpoint};
+use crate::answer::{Answer, BodyStream};
+use crate::connect::{ByteStream, Connect, Route, SocketConnector, probe_tunnel};
 use crate::error::ClientError;
+use crate::limits::Limits;
+use crate::observer::RequestObserver;
+use crate::request::ApiRequest;
 
-/// How long a stream may be silent. A daemon sends a sign of life every ten seconds; one whose machine has gone down says
-/// nothing at all.
-const SILENCE: Duration = Duration::from_secs(35);
+/// The program's name in requests, until it says another.
+const NAME: &str = concat!("muster-client/", env!("CARGO_PKG_VERSION"));
 
-/// Most bytes of an answer that is kept in memory. The largest there is holds all files of a cluster, 128 MiB at the most,
-/// escaped as JSON has them, and a hundred thousand units.
-pub(crate) const LARGEST: usize = 512 * 1024 * 1024;
-
-/// Asks one daemon.
+/// Asks one daemon. Clones are the same client: the daemon that one of them has reached is asked first by all.
 #[derive(Debug, Clone)]
 pub struct Client {
     /// In the order in which they are tried.
-    doors: Arc<[Arc<Door>]>,
+    routes: Arc<[Arc<Route>]>,
     /// The one that was reached last.
-    open: Arc<AtomicUsize>,
-    patience: Patience,
-    debug: bool,
-}
-
-/// How long things may take.
-#[derive(Debug, Clone, Copy)]
-pub struct Patience {
-    /// One request.
-    request: Duration,
-    /// No piece of a stream.
-    silence: Duration,
-    /// No news in a wait, until the wait says what it is for; `None`: it never does.
-    notice: Option<Duration>,
-}
-
-/// A connection of either kind.
-enum Stream {
-    Unix(UnixStream),
-    Tcp(TcpStream),
-}
-
-impl Patience {
-    /// A request may take `request`; a wait without news for `notice` says what it is for.
-    pub fn new(request: Duration, notice: Option<Duration>) -> Self {
-        Self { request, silence: SILENCE, notice }
-    }
-
-    /// The same with less patience for a stream that falls silent.
-    pub fn with_silence(self, silence: Duration) -> Self {
-        Self { silence, ..self }
-    }
-}
-
-/// A body that arrives piece by piece.
-#[derive(Debug)]
-pub struct Pieces {
-    body: Incoming,
-    endpoint: Arc<Door>,
+    reached: Arc<AtomicUsize>,
+    limits: Limits,
+    headers: HeaderMap,
+    connector: Arc<dyn Connect>,
+    observer: Option<Arc<dyn RequestObserver>>,
+    /// How long an answer may be in coming until the observer hears of it.
+    notice_after: Option<Duration>,
 }
 
 impl Client {
-    /// A client of the first of these daemons that can be reached.
-    pub fn new(doors: Vec<Door>, patience: Patience, debug: bool) -> Self {
-        let doors = doors.into_iter().map(Arc::new).collect();
-        Self { doors, open: Arc::default(), patience, debug }
+    /// Creates a client of the first of these daemons that can be reached; without any, of the one on this machine.
+    pub fn new(routes: impl IntoIterator<Item = Route>, limits: Limits) -> Self {
+        let mut routes: Vec<Arc<Route>> = routes.into_iter().map(Arc::new).collect();
+        if routes.is_empty() {
+            routes.push(Arc::default());
+        }
+        let headers = HeaderMap::from_iter([
+            (USER_AGENT, HeaderValue::from_static(NAME)),
+            (ACCEPT, HeaderValue::from_static("*/*")),
+        ]);
+        Self {
+            routes: routes.into(),
+            reached: Arc::default(),
+            limits,
+            headers,
+            connector: Arc::new(SocketConnector),
+            observer: None,
+            notice_after: None,
+        }
     }
 
-    /// How long one request may take until its answer has begun (lists: is complete).
-    pub fn timeout(&self) -> Duration {
-        self.patience.request
+    /// Returns the client with a header that goes with every request, such as another `User-Agent`.
+    #[must_use]
+    pub fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.insert(name, value);
+        self
     }
 
-    /// How long a stream may be silent.
-    pub fn silence(&self) -> Duration {
-        self.patience.silence
+    /// Returns the client with another way to make connections.
+    #[must_use]
+    pub fn with_connector(self, connector: Arc<dyn Connect>) -> Self {
+        Self { connector, ..self }
     }
 
-    /// How long a wait may be without news before it says what it is for.
-    pub fn notice(&self) -> Option<Duration> {
-        self.patience.notice
+    /// Returns the client with somebody who hears of its requests, and, if `notice_after` is given, of answers that are
+    /// longer in coming than that.
+    #[must_use]
+    pub fn with_observer(
+        self,
+        observer: Arc<dyn RequestObserver>,
+        notice_after: Option<Duration>,
+    ) -> Self {
+        Self { observer: Some(observer), notice_after, ..self }
     }
 
-    /// What is to be said of a stream that is silent for too long.
-    pub fn fell_silent(&self) -> ClientError {
-        ClientError::Silent { endpoint: self.door(), silence: self.patience.silence }
+    /// Returns what it allows a daemon.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
     }
 
-    /// The daemon that is asked: the one that was reached last, the first before that.
-    fn door(&self) -> Arc<Door> {
-        let door = self.doors.get(self.open.load(Ordering::Relaxed));
-        door.cloned().unwrap_or_else(|| Arc::new(Endpoint::Unix(Path::new("").into()).into()))
+    /// Returns how long an answer may be in coming until the observer hears of it; `None`: it never does.
+    pub fn notice_after(&self) -> Option<Duration> {
+        self.notice_after
     }
 
     /// Reads one thing.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::fetch`].
     pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
-        self.answer(Method::GET, path, Bytes::new()).await
+        self.fetch(&ApiRequest::get(path)).await
     }
 
     /// Sends one thing and reads the answer.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::fetch`].
     pub async fn post<B: Serialize, T: DeserializeOwned>(
         &self,
         path: &str,
         body: &B,
     ) -> Result<T, ClientError> {
-        let body = encode(path, body)?;
-        self.answer(Method::POST, path, body).await
+        self.fetch(&ApiRequest::post(path, body)?).await
     }
 
     /// Sends a request whose answer has no body.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::fetch`].
     pub async fn post_empty(&self, path: &str) -> Result<(), ClientError> {
-        self.within(path, self.exchange(Method::POST, path, Bytes::new())).await.map(|_| ())
+        self.open(&ApiRequest::post_empty(path)).await.map(drop)
     }
 
-    /// Reads a body as it comes. Only its beginning is timed.
-    pub async fn get_pieces(&self, path: &str) -> Result<Pieces, ClientError> {
-        self.pieces(Method::GET, path, Bytes::new()).await
-    }
-
-    /// Sends one thing and reads the answer as it comes. Only its beginning is timed.
-    pub async fn post_pieces<B: Serialize>(
-        &self,
-        path: &str,
-        body: &B,
-    ) -> Result<Pieces, ClientError> {
-        let body = encode(path, body)?;
-        self.pieces(Method::POST, path, body).await
-    }
-
-    async fn pieces(&self, method: Method, path: &str, body: Bytes) -> Result<Pieces, ClientError> {
-        let response = self.within(path, self.exchange(method, path, body)).await?;
-        Ok(Pieces { body: response.into_body(), endpoint: self.door() })
-    }
-
-    async fn answer<T: DeserializeOwned>(
-        &self,
-        method: Method,
-        path: &str,
-        body: Bytes,
-    ) -> Result<T, ClientError> {
-        self.within(path, async {
-            let response = self.exchange(method, path, body).await?;
-            let status = response.status();
-            let body = self.whole(response).await?;
-            serde_json::from_slice(&body).map_err(|source| self.not_daemon(path, status, source))
+    /// Sends a request and reads a successful answer as a whole, within [`Limits::request`] and [`Limits::body_bytes`].
+    ///
+    /// # Errors
+    ///
+    /// A [`ClientError`] that says how far it came: no connection, no answer in time, a refusal, an answer that is none.
+    pub async fn fetch<T: DeserializeOwned>(&self, request: &ApiRequest) -> Result<T, ClientError> {
+        let most = self.limits.body_bytes;
+        self.within_limit(request, async {
+            self.exchange(request).await?.into_success(most).await?.read_json(most).await
         })
         .await
     }
 
-    /// One exchange up to the head of a successful answer; any other answer becomes an error.
-    async fn exchange(
-        &self,
-        method: Method,
-        path: &str,
-        body: Bytes,
-    ) -> Result<Response<Incoming>, ClientError> {
+    /// Sends a request and returns the body of a successful answer, to be read as it comes. [`Limits::request`] holds until
+    /// the answer has begun.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::fetch`].
+    pub async fn open(&self, request: &ApiRequest) -> Result<BodyStream, ClientError> {
+        let most = self.limits.body_bytes;
+        let opened = async { self.exchange(request).await?.into_success(most).await };
+        self.within_limit(request, opened).await.map(Answer::into_body)
+    }
+
+    /// Sends a request and returns the answer whatever its status is, with its body still to be read. [`Limits::request`]
+    /// holds until the answer has begun.
+    ///
+    /// # Errors
+    ///
+    /// A [`ClientError`] for everything but a refusal.
+    pub async fn send(&self, request: &ApiRequest) -> Result<Answer, ClientError> {
+        self.within_limit(request, self.exchange(request)).await
+    }
+
+    /// The daemon that was reached last; before that the first.
+    pub(crate) fn current_route(&self) -> Arc<Route> {
+        let route = self.routes.get(self.reached.load(Ordering::Relaxed));
+        route.cloned().unwrap_or_default()
+    }
+
+    /// One exchange up to the head of the answer.
+    async fn exchange(&self, request: &ApiRequest) -> Result<Answer, ClientError> {
         let begun = Instant::now();
-        let what = if self.debug { format!("{method} {path}") } else { String::new() };
-        let changes = method != Method::GET;
-        let stream = self.connect().await?;
-        let mut request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header(HOST, self.door().endpoint.authority())
-            .header(USER_AGENT, concat!("musterctl/", env!("CARGO_PKG_VERSION")))
-            .header(ACCEPT, "*/*");
-        // Over TCP a daemon takes no change without it, be it one without a body.
-        if changes {
-            request = request.header(CONTENT_TYPE, "application/json");
-        }
-        let request = request
-            .body(Full::new(body))
-            .map_err(|e| ClientError::Request { path: path.to_owned(), source: e.into() })?;
-        let response = match stream {
-            Stream::Unix(stream) => self.send(stream, request).await?,
-            Stream::Tcp(stream) => self.send(stream, request).await?,
+        let operation = &request.operation;
+        let (stream, route) = self.connect_first_reachable().await?;
+        let malformed = |source| ClientError::Request { operation: operation.clone(), source };
+        let host = HeaderValue::try_from(route.endpoint.host_header())
+            .map_err(|error| malformed(error.into()))?;
+        let mut message = Request::builder()
+            .method(operation.method.clone())
+            .uri(&operation.path)
+            .body(Full::new(request.body.clone()))
+            .map_err(|error| malformed(error.into()))?;
+        let headers = message.headers_mut();
+        headers.insert(HOST, host);
+        headers.extend(self.headers.clone());
+        headers.extend(request.headers.clone());
+        let broke = |source| {
+            let (route, operation) = (route.clone(), operation.clone());
+            ClientError::Exchange { route, operation, source }
         };
-        if self.debug {
-            let took = begun.elapsed();
-            let _ = writeln!(io::stderr(), "debug: {what}: {} after {took:.1?}", response.status());
+        let (mut sender, connection) =
+            http1::handshake(TokioIo::new(stream)).await.map_err(broke)?;
+        // What ends the connection also ends the body that is read from it, which reports it.
+        tokio::spawn(connection);
+        let response = sender.send_request(message).await.map_err(broke)?;
+        if let Some(observer) = &self.observer {
+            observer.on_answer(operation, response.status(), begun.elapsed());
         }
-        if response.status().is_success() {
-            Ok(response)
-        } else {
-            Err(self.refused(path, response).await)
-        }
+        Ok(Answer::new(response, route, operation.clone()))
     }
 
     /// A connection to the daemon that was reached last, else to the first that can be reached. Nothing has been asked of
     /// one that cannot, so asking the next does nothing twice.
-    async fn connect(&self) -> Result<Stream, ClientError> {
-        let count = self.doors.len();
-        let last = self.open.load(Ordering::Relaxed);
+    async fn connect_first_reachable(
+        &self,
+    ) -> Result<(Box<dyn ByteStream>, Arc<Route>), ClientError> {
+        let count = self.routes.len();
+        let last = self.reached.load(Ordering::Relaxed);
         let mut failed = Vec::new();
         for index in (last..count).chain(0..last.min(count)) {
-            let Some(door) = self.doors.get(index) else { continue };
-            // One that is silent must leave time for the others.
-            let share = self.patience.request / u32::try_from(count).unwrap_or(u32::MAX).max(1);
-            let connected = async {
-                match (&door.tunnel, &door.endpoint) {
-                    (Some(tunnel), _) => {
-                        // ssh takes every connection; whether there is a daemon behind it only an answer tells.
-                        if count > 1 {
-                            answers(&tunnel.socket).await?;
-                        }
-                        UnixStream::connect(&tunnel.socket).await.map(Stream::Unix)
-                    }
-                    (None, Endpoint::Unix(socket)) => {
-                        UnixStream::connect(socket).await.map(Stream::Unix)
-                    }
-                    (None, Endpoint::Tcp { host, port }) => {
-                        TcpStream::connect((host.as_str(), *port)).await.map(Stream::Tcp)
-                    }
-                }
-            };
-            let connected = if count == 1 {
-                connected.await
-            } else {
-                let limited = tokio::time::timeout(share, connected).await;
-                limited.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
-            };
-            match connected {
+            let Some(route) = self.routes.get(index) else { continue };
+            match self.connect_within_share(route, count).await {
                 Ok(stream) => {
-                    self.open.store(index, Ordering::Relaxed);
-                    return Ok(stream);
+                    self.reached.store(index, Ordering::Relaxed);
+                    return Ok((stream, route.clone()));
                 }
-                Err(error) => failed.push(unconnected(door, error)),
+                Err(error) => failed.push(ClientError::not_connected(route.clone(), error)),
             }
         }
         match (failed.pop(), failed.is_empty()) {
             (Some(only), true) => Err(only),
             (last, _) => {
-                let problems: Vec<String> =
-                    failed.iter().chain(&last).map(|error| error_chain(error)).collect();
-                Err(ClientError::NoneOfThem { problems: problems.join("; ") })
+                failed.extend(last);
+                Err(ClientError::NoneReachable { attempts: failed })
             }
         }
     }
 
-    async fn send<S>(
+    /// A connection to one of `count` daemons. One of several that is silent must leave time for the others.
+    async fn connect_within_share(
         &self,
-        stream: S,
-        request: Request<Full<Bytes>>,
-    ) -> Result<Response<Incoming>, ClientError>
-    where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
-        let broke = |source| ClientError::Exchange { endpoint: self.door(), source };
-        let (mut sender, connection) =
-            http1::handshake(TokioIo::new(stream)).await.map_err(broke)?;
-        // What ends the connection also ends the body that is read from it, which reports it.
-        tokio::spawn(connection);
-        sender.send_request(request).await.map_err(broke)
-    }
-
-    async fn whole(&self, response: Response<Incoming>) -> Result<Bytes, ClientError> {
-        match gather(response.into_body(), LARGEST).await {
-            Ok(Some(body)) => Ok(body),
-            Ok(None) => Err(ClientError::Endless { endpoint: self.door() }),
-            Err(source) => Err(ClientError::Exchange { endpoint: self.door(), source }),
-        }
-    }
-
-    /// What an answer other than success means. A path under `/v1/units/`, `/v1/machines/` or `/v1/reboot` that is not found may be a
-    /// unit, a machine or a group that does not exist; any other is a server that is not ours.
-    async fn refused(&self, path: &str, response: Response<Incoming>) -> ClientError {
-        let status = response.status();
-        let body = match self.whole(response).await {
-            Ok(body) => body,
-            Err(error) => return error,
+        route: &Route,
+        count: usize,
+    ) -> io::Result<Box<dyn ByteStream>> {
+        let several = count > 1;
+        let share = self.limits.request / u32::try_from(count).unwrap_or(u32::MAX).max(1);
+        let share = several.then_some(share);
+        let limit = share.into_iter().chain(self.limits.connect).min();
+        let connected = async {
+            if several && route.tunnel.is_some() {
+                probe_tunnel(self.connector.connect(route).await?).await?;
+            }
+            self.connector.connect(route).await
         };
-        let other_version =
-            || ClientError::OtherVersion { endpoint: self.door(), path: path.to_owned() };
-        let missing = matches!(status, StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED);
-        match serde_json::from_slice::<ErrorBody>(&body) {
-            Ok(body) if missing && !names_something(status, path, &body) => other_version(),
-            Ok(body) => ClientError::Refused { status, message: body.error.message },
-            Err(_) if missing => other_version(),
-            Err(source) => self.not_daemon(path, status, source),
+        match limit {
+            None => connected.await,
+            Some(limit) => tokio::time::timeout(limit, connected)
+                .await
+                .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())),
         }
     }
 
-    async fn within<T>(
+    async fn within_limit<T>(
         &self,
-        path: &str,
+        request: &ApiRequest,
         work: impl Future<Output = Result<T, ClientError>>,
     ) -> Result<T, ClientError> {
+        let limit = self.limits.request;
         let limited = async {
-            tokio::time::timeout(self.patience.request, work).await.unwrap_or_else(|_| {
-                Err(ClientError::Timeout {
-                    endpoint: self.door(),
-                    path: path.to_owned(),
-                    limit: self.patience.request,
-                })
+            tokio::time::timeout(limit, work).await.unwrap_or_else(|_| {
+                let (route, operation) = (self.current_route(), request.operation.clone());
+                Err(ClientError::Timeout { route, operation, limit })
             })
         };
         tokio::select! {
             biased;
             done = limited => done,
-            never = self.say_what_is_waited_for(path) => match never {},
+            never = self.tell_what_is_waited_for(request) => match never {},
         }
     }
 
-    /// Says that an answer is long in coming, ever more seldom.
-    async fn say_what_is_waited_for(&self, path: &str) -> Infallible {
-        let Some(mut pause) = self.patience.notice else { return std::future::pending().await };
+    /// Tells the observer that an answer is long in coming, ever more seldom.
+    async fn tell_what_is_waited_for(&self, request: &ApiRequest) -> Infallible {
+        let (Some(observer), Some(mut pause)) = (&self.observer, self.notice_after) else {
+            return std::future::pending().await;
+        };
         let begun = Instant::now();
         loop {
             tokio::time::sleep(pause).await;
-            let waited =
-                humantime::format_duration(Duration::from_secs(begun.elapsed().as_secs().max(1)));
-            let door = self.door().to_string();
-            let _ = writeln!(
-                io::stderr(),
-                "waiting: {} has not answered {} for {waited}",
-                clean(&door),
-                clean(path)
-            );
+            observer.on_waiting(&self.current_route(), &request.operation, begun.elapsed());
             pause = begun.elapsed();
         }
     }
-
-    fn not_daemon(&self, path: &str, status: StatusCode, source: serde_json::Error) -> ClientError {
-        let (endpoint, path) = (self.door(), path.to_owned());
-        ClientError::NotDaemon { endpoint, path, status, source }
-    }
-}
-
-/// A whole body, or nothing if it has more than `most` bytes.
-async fn gather<B: Body<Data = Bytes> + Unpin>(
-    mut body: B,
-    most: usize,
-) -> Result<Option<Bytes>, B::Error> {
-    let mut whole = BytesMut::new();
-    while let Some(frame) = body.frame().await {
-        let Ok(data) = frame?.into_data() else { continue };
-        if whole.len() + data.len() > most {
-            return Ok(None);
-        }
-        whole.extend_from_slice(&data);
-    }
-    Ok(Some(whole.freeze()))
-}
-
-impl Pieces {
-    /// The next piece; `None` at the end. Cancel safe: a piece is only taken out when it is returned.
-    pub async fn next(&mut self) -> Result<Option<Bytes>, ClientError> {
-        while let Some(frame) = self.body.frame().await {
-            let frame = frame.map_err(|source| ClientError::Exchange {
-                endpoint: self.endpoint.clone(),
-                source,
-            })?;
-            if let Ok(data) = frame.into_data() {
-                return Ok(Some(data));
-            }
-        }
-        Ok(None)
-    }
-}
-
-/// Asks at a tunnel's near end for as little as can be asked. Any answer will do.
-async fn answers(socket: &Path) -> io::Result<()> {
-    const REQUEST: &[u8] = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
-    let mut stream = UnixStream::connect(socket).await?;
-    let asked = async {
-        stream.write_all(REQUEST).await?;
-        stream.read(&mut [0]).await
-    };
-    match asked.await {
-        // ssh closes what leads to nobody, as a rule before it has read anything.
-        Ok(0) | Err(_) => Err(io::ErrorKind::ConnectionRefused.into()),
-        Ok(_) => Ok(()),
-    }
-}
-
-fn unconnected(door: &Arc<Door>, source: io::Error) -> ClientError {
-    let endpoint = Arc::clone(door);
-    match (source.kind(), door.endpoint.socket().filter(|_| door.tunnel.is_none())) {
-        (io::ErrorKind::PermissionDenied, Some(path)) => {
-            ClientError::Permission { path: path.to_owned(), source }
-        }
-        (io::ErrorKind::NotFound, Some(_)) | (io::ErrorKind::ConnectionRefused, _) => {
-            ClientError::NoDaemon { endpoint, source }
-        }
-        _ => ClientError::Connect { endpoint, source },
-    }
-}
-
-/// Whether what is missing may be what the path or the body names, and not the path itself.
-fn names_something(status: StatusCode, path: &str, body: &ErrorBody) -> bool {
-    // A listener that serves other things than this says so itself, and what it serves.
-    if body.error.message.starts_with("this listener serves ") {
-        return true;
-    }
-    if path.starts_with("/v1/reboot") || path.starts_with("/v1/machines/") {
-        return status == StatusCode::NOT_FOUND
-            && !body.error.message.starts_with("there is nothing at ");
-    }
-    path.starts_with("/v1/units/") && !body.error.message.starts_with("there is nothing at ")
-}
-
-/// A path segment or query value with everything escaped that means something in a URL.
-pub fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~@:".contains(&byte) {
-            escaped.push(char::from(byte));
-        } else {
-            let _ = write!(escaped, "%{byte:02X}");
-        }
-    }
-    escaped
-}
-
-fn encode<B: Serialize>(path: &str, body: &B) -> Result<Bytes, ClientError> {
-    serde_json::to_vec(body)
-        .map(Bytes::from)
-        .map_err(|e| ClientError::Request { path: path.to_owned(), source: e.into() })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[tokio::test]
-    async fn an_answer_that_goes_on_and_on_is_given_up() {
-        let body = |bytes: usize| Full::new(Bytes::from(vec![b' '; bytes]));
-        assert_eq!(gather(body(8), 8).await.unwrap().map(|body| body.len()), Some(8));
-        assert_eq!(gather(body(9), 8).await.unwrap(), None);
+    /// Connects to nobody, and remembers to whom.
+    #[derive(Debug, Default)]
+    struct NoNetwork(std::sync::Mutex<Vec<String>>);
+
+    impl Connect for NoNetwork {
+        fn connect<'a>(&'a self, route: &'a Route) -> crate::connect::Connecting<'a> {
+            self.0.lock().unwrap().push(route.to_string());
+            Box::pin(async { Err(io::ErrorKind::ConnectionRefused.into()) })
+        }
     }
 
-    #[test]
-    fn a_name_with_a_backslash_makes_a_path() {
-        let path = format!("/v1/units/{}", escape(r"dev-disk\x2d1@a:b.service"));
-        assert_eq!(path, "/v1/units/dev-disk%5Cx2d1@a:b.service");
-        assert!(path.parse::<http::Uri>().is_ok());
+    #[tokio::test]
+    async fn every_daemon_is_tried_and_each_says_why_it_was_not_reached() {
+        let routes = ["http://a:1", "http://b:1"].map(|text| {
+            let endpoint: crate::Endpoint = text.parse().unwrap();
+            Route::from(endpoint)
+        });
+        let nobody = Arc::new(NoNetwork::default());
+        let client = Client::new(routes, Limits::default()).with_connector(nobody.clone());
+        let error = client.get::<()>("/v1/states").await.unwrap_err();
+        assert_eq!(*nobody.0.lock().unwrap(), ["http://a:1", "http://b:1"]);
+        assert_eq!(
+            error.to_string(),
+            "none of the daemons can be reached: no daemon listens at http://a:1: connection refused; \
+             no daemon listens at http://b:1: connection refused"
+        );
+        assert!(error.is_connection_failure() && error.is_transient());
     }
 }

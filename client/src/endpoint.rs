@@ -1,15 +1,16 @@
-//! Where the daemon is.
+//! Where a daemon listens.
 //!
 //! Owns the forms an endpoint may be written in, and lists of them. It never connects.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-/// The daemon's socket when nothing else is said.
-pub const DEFAULT: &str = "unix:///run/muster/muster.sock";
+/// The socket of the daemon on this machine, which is asked when nothing else is said.
+pub const DEFAULT_ENDPOINT: &str = "unix:///run/muster/muster.sock";
 
-/// An address of a daemon.
+/// An address of a daemon. Shown, it reads as an endpoint again: `unix:///path` or `http://host:port`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Endpoint {
     /// A socket in the file system.
@@ -26,24 +27,6 @@ pub enum Endpoint {
 /// Daemons in the order in which they are tried.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoints(pub Vec<Endpoint>);
-
-/// A way to a daemon.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Door {
-    /// Where it listens; behind a tunnel: as seen from the far end.
-    pub endpoint: Endpoint,
-    /// The tunnel that leads there.
-    pub tunnel: Option<Through>,
-}
-
-/// A tunnel's near end.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Through {
-    /// The host at its far end, as it was named.
-    pub host: String,
-    /// The socket at this end.
-    pub socket: PathBuf,
-}
 
 /// A string that is not an endpoint.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -105,33 +88,17 @@ impl FromStr for Endpoints {
     }
 }
 
-impl From<Endpoint> for Door {
-    fn from(endpoint: Endpoint) -> Self {
-        Self { endpoint, tunnel: None }
-    }
-}
-
-impl fmt::Display for Door {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.endpoint.fmt(f)?;
-        match &self.tunnel {
-            Some(tunnel) => write!(f, " on {}", tunnel.host),
-            None => Ok(()),
-        }
-    }
-}
-
 impl Endpoint {
-    /// The socket, if it is one.
-    pub fn socket(&self) -> Option<&Path> {
+    /// Returns the path of the socket, if it is one.
+    pub fn socket_path(&self) -> Option<&Path> {
         match self {
             Self::Unix(path) => Some(path),
             Self::Tcp { .. } => None,
         }
     }
 
-    /// What goes into the `Host` header.
-    pub fn authority(&self) -> String {
+    /// Returns what goes into the `Host` header: `host:port`, or `localhost` for a socket.
+    pub fn host_header(&self) -> String {
         match self {
             Self::Unix(_) => "localhost".to_owned(),
             Self::Tcp { host, port } if host.contains(':') => format!("[{host}]:{port}"),
@@ -140,11 +107,17 @@ impl Endpoint {
     }
 }
 
+impl From<SocketAddr> for Endpoint {
+    fn from(address: SocketAddr) -> Self {
+        Self::Tcp { host: address.ip().to_string(), port: address.port() }
+    }
+}
+
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unix(path) => write!(f, "unix://{}", path.display()),
-            Self::Tcp { .. } => write!(f, "http://{}", self.authority()),
+            Self::Tcp { .. } => write!(f, "http://{}", self.host_header()),
         }
     }
 }
@@ -156,7 +129,7 @@ mod tests {
     #[test]
     fn every_form_is_read_and_written_back_in_full() {
         let cases = [
-            (DEFAULT, DEFAULT),
+            (DEFAULT_ENDPOINT, DEFAULT_ENDPOINT),
             ("/tmp/m.sock", "unix:///tmp/m.sock"),
             ("file:///tmp/m.sock", "unix:///tmp/m.sock"),
             ("unix:/tmp/m.sock", "unix:///tmp/m.sock"),

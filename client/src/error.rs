@@ -1,29 +1,42 @@
 //! What can come between a request and its answer, in words for people.
 //!
-//! Owns the sentences and the ways out. It never asks again and never prints.
+//! Owns the sentences, and what kind of failure it is. It never asks again and never prints.
 
+use std::fmt;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::StatusCode;
+use http::{Method, StatusCode};
+use muster_common::errors::error_chain;
 
-use crate::client::LARGEST;
-use crate::endpoint::Door;
+use crate::connect::Route;
+use crate::sse::EventTooLong;
 
-/// A request that did not get the answer it was made for.
+/// A request as it is named: its method, and its path with the query.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Operation {
+    /// Such as `GET`.
+    pub method: Method,
+    /// Such as `/v1/units/web.service/journal?lines=10`.
+    pub path: String,
+}
+
+/// A request that did not get the answer it was made for. Its causes are its [`source`](std::error::Error::source)s and
+/// are not repeated in its sentence.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ClientError {
-    /// Nothing listens there.
-    #[error("no daemon listens at {endpoint}")]
+    /// Connecting: nothing listens there.
+    #[error("no daemon listens at {route}")]
     NoDaemon {
         /// Where.
-        endpoint: Arc<Door>,
+        route: Arc<Route>,
         /// What the kernel said.
         source: io::Error,
     },
-    /// The socket is not ours to use.
+    /// Connecting: the socket is not ours to use.
     #[error("you may not use the daemon's socket {}", path.display())]
     Permission {
         /// The socket.
@@ -31,132 +44,167 @@ pub enum ClientError {
         /// What the kernel said.
         source: io::Error,
     },
-    /// It cannot be reached.
-    #[error("cannot connect to {endpoint}")]
+    /// Connecting: it cannot be reached; after [`Limits::connect`](crate::Limits::connect), of kind
+    /// [`TimedOut`](io::ErrorKind::TimedOut).
+    #[error("cannot connect to {route}")]
     Connect {
         /// Where.
-        endpoint: Arc<Door>,
+        route: Arc<Route>,
         /// What the kernel or the resolver said.
         source: io::Error,
     },
-    /// No answer in time.
-    #[error("{endpoint} did not answer {path} within {}", humantime::format_duration(*limit))]
+    /// Connecting: none of several daemons can be reached.
+    #[error("none of the daemons can be reached: {}", join_problems(attempts))]
+    NoneReachable {
+        /// What is in the way of each, in the order in which they were tried.
+        attempts: Vec<ClientError>,
+    },
+    /// Asking: no answer within [`Limits::request`](crate::Limits::request).
+    #[error("{route} did not answer {} within {}", operation.path, humantime::format_duration(*limit))]
     Timeout {
         /// Where.
-        endpoint: Arc<Door>,
-        /// The path asked for.
-        path: String,
+        route: Arc<Route>,
+        /// What was asked.
+        operation: Arc<Operation>,
         /// How long was waited.
         limit: Duration,
     },
-    /// None of several daemons can be reached.
-    #[error("none of the daemons can be reached: {problems}")]
-    NoneOfThem {
-        /// Each with what is in the way.
-        problems: String,
-    },
-    /// A stream on which nothing comes any more.
-    #[error("{endpoint} has said nothing for {}", humantime::format_duration(*silence))]
-    Silent {
-        /// Where.
-        endpoint: Arc<Door>,
-        /// For how long.
-        silence: Duration,
-    },
-    /// The request could not be written or the answer not be read.
-    #[error("the exchange with {endpoint} broke off")]
+    /// Asking: the request could not be written or the answer not be read.
+    #[error("the exchange with {route} broke off")]
     Exchange {
         /// Where.
-        endpoint: Arc<Door>,
+        route: Arc<Route>,
+        /// What was asked.
+        operation: Arc<Operation>,
         /// What went wrong.
         source: hyper::Error,
     },
-    /// It goes on and on.
-    #[error("the answer of {endpoint} has more than {LARGEST} bytes, which is no daemon's")]
-    Endless {
-        /// Where.
-        endpoint: Arc<Door>,
-    },
-    /// The request could not be put together.
-    #[error("cannot make the request for {path}")]
+    /// Asking: the request could not be put together.
+    #[error("cannot make the request for {}", operation.path)]
     Request {
-        /// The path.
-        path: String,
+        /// What was to be asked.
+        operation: Arc<Operation>,
         /// What went wrong.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// The daemon says no.
+    /// The answer: the daemon says no.
     #[error("{message}")]
     Refused {
-        /// Its status.
+        /// Who says so.
+        route: Arc<Route>,
+        /// What was asked.
+        operation: Arc<Operation>,
+        /// The status.
         status: StatusCode,
-        /// Its words.
+        /// The daemon's words, as they came; whoever shows them cleans them ([`muster_common::text::clean`]).
         message: String,
     },
-    /// A server that has none of our paths.
-    #[error("{endpoint} does not know {path}")]
-    OtherVersion {
+    /// The answer: a server that has none of our paths.
+    #[error("{route} does not know {}", operation.path)]
+    UnknownPath {
         /// Where.
-        endpoint: Arc<Door>,
-        /// The path asked for.
-        path: String,
+        route: Arc<Route>,
+        /// What was asked.
+        operation: Arc<Operation>,
     },
-    /// An answer that no daemon gives.
-    #[error("{endpoint} answered {path} with {status} and something that is not a daemon's answer")]
+    /// The answer: one that no daemon gives.
+    #[error("{route} answered {} with {status} and something that is not a daemon's answer", operation.path)]
     NotDaemon {
         /// Where.
-        endpoint: Arc<Door>,
-        /// The path asked for.
-        path: String,
+        route: Arc<Route>,
+        /// What was asked.
+        operation: Arc<Operation>,
         /// The status.
         status: StatusCode,
         /// What is wrong with the body.
         source: serde_json::Error,
     },
+    /// The answer: it goes on and on.
+    #[error("the answer of {route} has more than {limit} bytes, which is no daemon's")]
+    TooLarge {
+        /// Where.
+        route: Arc<Route>,
+        /// What was asked.
+        operation: Arc<Operation>,
+        /// Most bytes that are taken.
+        limit: usize,
+    },
+    /// Following: nothing came for [`Limits::silence`](crate::Limits::silence).
+    #[error("{route} has said nothing for {}", humantime::format_duration(*silence))]
+    Silent {
+        /// Where.
+        route: Arc<Route>,
+        /// For how long.
+        silence: Duration,
+    },
+    /// Following: the daemon ended the stream.
+    #[error("{route} ended the stream")]
+    StreamEnded {
+        /// Where.
+        route: Arc<Route>,
+    },
+    /// Following: an event that no daemon sends.
+    #[error("cannot read the daemon's events")]
+    Events(#[from] EventTooLong),
 }
 
 impl ClientError {
-    /// The way out, where there is one.
-    pub fn hint(&self) -> Option<String> {
-        match self {
-            Self::NoDaemon { endpoint, .. } if endpoint.endpoint.socket().is_some() => Some(
-                "`systemctl start musterd` starts it on this machine; `--endpoint` names another"
-                    .to_owned(),
-            ),
-            Self::Exchange { endpoint, .. } if endpoint.tunnel.is_some() => Some(
-                "what ssh says above may tell why; does musterd listen there, and may your user there ask it?"
-                    .to_owned(),
-            ),
-            Self::NoDaemon { .. } | Self::Connect { .. } | Self::NoneOfThem { .. } => {
-                Some("`--endpoint` or MUSTERCTL_ENDPOINT names the daemon to ask".to_owned())
+    /// A connection that was not made.
+    pub(crate) fn not_connected(route: Arc<Route>, source: io::Error) -> Self {
+        let socket = route.endpoint.socket_path().filter(|_| route.tunnel.is_none());
+        match (source.kind(), socket) {
+            (io::ErrorKind::PermissionDenied, Some(path)) => {
+                Self::Permission { path: path.to_owned(), source }
             }
-            Self::Permission { .. } => {
-                Some("members of the group `muster` and root may".to_owned())
+            (io::ErrorKind::NotFound, Some(_)) | (io::ErrorKind::ConnectionRefused, _) => {
+                Self::NoDaemon { route, source }
             }
-            Self::Timeout { .. } => Some("`--request-timeout` allows more time".to_owned()),
-            Self::OtherVersion { .. } => Some(format!(
-                "it is no musterd, or one of another version than this musterctl {}",
-                env!("CARGO_PKG_VERSION")
-            )),
-            Self::NotDaemon { .. } | Self::Endless { .. } => Some("is it a musterd that listens there?".to_owned()),
-            Self::Exchange { .. } | Self::Silent { .. } => {
-                Some("the daemon's log (`journalctl -u musterd`) may say why".to_owned())
-            }
-            Self::Request { .. } | Self::Refused { .. } => None,
+            _ => Self::Connect { route, source },
         }
     }
 
-    /// Whether the daemon may simply have been restarted.
-    pub fn is_passing(&self) -> bool {
+    /// Returns whether no connection was made, so that nothing has been asked.
+    pub fn is_connection_failure(&self) -> bool {
         matches!(
             self,
             Self::NoDaemon { .. }
-                | Self::NoneOfThem { .. }
+                | Self::Permission { .. }
+                | Self::Connect { .. }
+                | Self::NoneReachable { .. }
+        )
+    }
+
+    /// Returns whether the daemon may simply have been restarted, so that asking again later may help. What was asked may
+    /// have been done nevertheless.
+    pub fn is_transient(&self) -> bool {
+        matches!(
+            self,
+            Self::NoDaemon { .. }
+                | Self::NoneReachable { .. }
                 | Self::Connect { .. }
                 | Self::Silent { .. }
+                | Self::StreamEnded { .. }
                 | Self::Timeout { .. }
                 | Self::Exchange { .. }
                 | Self::Refused { status: StatusCode::SERVICE_UNAVAILABLE, .. }
         )
     }
+
+    /// Returns the status with which a daemon refused.
+    pub fn refused_status(&self) -> Option<StatusCode> {
+        match self {
+            Self::Refused { status, .. } => Some(*status),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Operation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.method, self.path)
+    }
+}
+
+fn join_problems(attempts: &[ClientError]) -> String {
+    attempts.iter().map(|error| error_chain(error)).collect::<Vec<_>>().join("; ")
 }

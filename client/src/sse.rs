@@ -6,9 +6,9 @@
 /// machines, a few hundred kilobytes; anything beyond is not a daemon's.
 const MAX_EVENT_BYTES: usize = 8 * 1024 * 1024;
 
-/// Takes a stream apart.
+/// Takes a stream apart, whatever pieces it comes in.
 #[derive(Debug, Default)]
-pub struct Decoder {
+pub struct EventDecoder {
     line: Vec<u8>,
     data: String,
     has_data: bool,
@@ -18,11 +18,15 @@ pub struct Decoder {
 /// An event longer than any that a daemon sends.
 #[derive(Debug, thiserror::Error)]
 #[error("an event is longer than {MAX_EVENT_BYTES} bytes")]
-pub struct TooLong;
+pub struct EventTooLong;
 
-impl Decoder {
-    /// Takes the next piece of the stream and returns the data of the events that it completes.
-    pub fn push(&mut self, piece: &[u8]) -> Result<Vec<String>, TooLong> {
+impl EventDecoder {
+    /// Takes the next piece of the stream and returns the data of the events that it completes, in their order.
+    ///
+    /// # Errors
+    ///
+    /// [`EventTooLong`] for an event of more than 8 MiB; nothing can be read of the stream from there on.
+    pub fn push(&mut self, piece: &[u8]) -> Result<Vec<String>, EventTooLong> {
         let mut events = Vec::new();
         for &byte in piece {
             // A line ends with LF, CR, or both.
@@ -34,7 +38,7 @@ impl Decoder {
             if byte == b'\n' || byte == b'\r' {
                 events.extend(self.end_of_line());
             } else if self.line.len() + self.data.len() >= MAX_EVENT_BYTES {
-                return Err(TooLong);
+                return Err(EventTooLong);
             } else {
                 self.line.push(byte);
             }
@@ -71,7 +75,7 @@ mod tests {
     fn events_come_out_whole_however_the_stream_is_cut() {
         let expected = ["{\"a\":1}", "one\ntwo", ""];
         for size in 1..STREAM.len() {
-            let mut decoder = Decoder::default();
+            let mut decoder = EventDecoder::default();
             let events: Vec<String> = STREAM
                 .as_bytes()
                 .chunks(size)
@@ -83,7 +87,7 @@ mod tests {
 
     #[test]
     fn an_endless_event_is_refused() {
-        let mut decoder = Decoder::default();
+        let mut decoder = EventDecoder::default();
         let piece = vec![b'x'; 1024 * 1024];
         let refused = (0..9).any(|_| decoder.push(&piece).is_err());
         assert!(refused);

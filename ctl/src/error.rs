@@ -12,6 +12,7 @@ use muster_common::reboot::{Group, InvalidHolderId};
 use muster_common::unit::{InvalidUnitName, UnitName};
 
 use crate::cli::fleet::FleetError;
+use crate::daemon_hints;
 use crate::output::fields::UnknownField;
 use crate::pattern::PatternError;
 
@@ -70,9 +71,6 @@ pub(crate) enum Error {
     /// A column that does not exist.
     #[error(transparent)]
     Field(#[from] UnknownField),
-    /// The stream of a wait.
-    #[error("cannot read the daemon's events")]
-    Events(#[from] muster_client::TooLong),
     /// The daemon ended a wait too early, again and again.
     #[error("the daemon ended the wait before it was over")]
     WaitEnded,
@@ -172,7 +170,7 @@ impl Error {
     /// The way out, where there is one.
     pub(crate) fn hint(&self) -> Option<String> {
         match self {
-            Self::Client(error) => error.hint(),
+            Self::Client(error) => daemon_hints::hint(error),
             Self::Argument(error) => error.hint(),
             Self::Pattern(error) => error.hint(),
             Self::Fleet(error) => Some(error.hint()),

@@ -5,7 +5,7 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 
-use muster_client::{Endpoint, Patience};
+use muster_client::{ApiRequest, Endpoint, Limits};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::*;
@@ -49,23 +49,28 @@ impl Daemon {
 
     fn client(&self, silence: Duration) -> Client {
         let socket: PathBuf = self.folder.path().join("s");
-        let patience = Patience::new(Duration::from_secs(30), None).with_silence(silence);
-        Client::new(vec![Endpoint::Unix(socket).into()], patience, false)
+        Client::new([Endpoint::Unix(socket).into()], Limits::default().with_silence(silence))
     }
 }
 
-/// A course with another's events. It stops the clock once it has heard one: from then on time passes when nothing is left
+/// Something else's events. It stops the clock once it has heard one: from then on time passes when nothing is left
 /// to be done, and not before.
-struct StopsClock<C>(C);
+struct StopsClock<F>(F);
 
-impl<C: Course> Course for StopsClock<C> {
-    async fn open(&self, client: &Client) -> Result<Pieces, ClientError> {
-        self.0.open(client).await
+impl<F: Followable> Resume for StopsClock<F> {
+    fn resume_request(&self) -> Result<ApiRequest, ClientError> {
+        self.0.resume_request()
     }
 
-    fn take(&mut self, console: &mut Console, data: &str) -> Result<(), Error> {
+    fn patience(&self, limits: &Limits) -> Option<Duration> {
+        self.0.patience(limits)
+    }
+}
+
+impl<F: Followable> Followable for StopsClock<F> {
+    fn handle_event(&mut self, console: &mut Console, data: &str) -> Result<(), Error> {
         tokio::time::pause();
-        self.0.take(console, data)
+        self.0.handle_event(console, data)
     }
 
     fn is_over(&self) -> bool {
@@ -79,39 +84,37 @@ impl<C: Course> Course for StopsClock<C> {
     fn awaited(&self) -> Vec<Awaited> {
         self.0.awaited()
     }
-
-    fn patience(&self, client: &Client) -> Option<Duration> {
-        self.0.patience(client)
-    }
 }
 
-/// Follows a course; a wait that hangs is a failure with a name.
+/// Follows something; a wait that hangs is a failure with a name.
 async fn followed(
     client: &Client,
-    mut course: impl Course,
+    mut followable: impl Followable,
     limit: Option<Duration>,
 ) -> Result<Ended, Error> {
     let mut console = Console::new(Format::Table);
     let mut interrupts = signal(SignalKind::interrupt()).unwrap();
-    let followed = follow(client, &mut console, &mut course, limit, &mut interrupts);
+    let followed = follow(client, &mut console, &mut followable, limit, &mut interrupts);
     tokio::time::timeout(2 * NEVER, followed).await.expect("it went on for ever")
 }
 
-/// Follows a course on a daemon that falls silent; what came of it.
-pub(crate) async fn on_a_silent_stream(course: impl Course) -> String {
+/// Follows something on a daemon that falls silent; what came of it.
+pub(crate) async fn on_a_silent_stream(followable: impl Followable) -> String {
     let daemon = Daemon::new(BEGUN, true);
     let client = daemon.client(Duration::from_secs(35));
-    followed(&client, StopsClock(course), None).await.unwrap_err().to_string()
+    followed(&client, StopsClock(followable), None).await.unwrap_err().to_string()
 }
 
 struct ForEver;
 
-impl Course for ForEver {
-    async fn open(&self, client: &Client) -> Result<Pieces, ClientError> {
-        client.get_pieces("/v1/anything").await
+impl Resume for ForEver {
+    fn resume_request(&self) -> Result<ApiRequest, ClientError> {
+        Ok(ApiRequest::get("/v1/anything"))
     }
+}
 
-    fn take(&mut self, _: &mut Console, _: &str) -> Result<(), Error> {
+impl Followable for ForEver {
+    fn handle_event(&mut self, _: &mut Console, _: &str) -> Result<(), Error> {
         Ok(())
     }
 
@@ -142,18 +145,24 @@ async fn a_wait_ends_when_its_time_is_up() {
     assert_eq!(ended.unwrap(), Ended::TimeUp);
 }
 
-/// A course that has no patience any more once it has asked a few times.
+/// Something that has no patience any more once it has asked a few times.
 struct Impatient {
     opened: Cell<u32>,
 }
 
-impl Course for Impatient {
-    async fn open(&self, client: &Client) -> Result<Pieces, ClientError> {
+impl Resume for Impatient {
+    fn resume_request(&self) -> Result<ApiRequest, ClientError> {
         self.opened.set(self.opened.get() + 1);
-        ForEver.open(client).await
+        ForEver.resume_request()
     }
 
-    fn take(&mut self, _: &mut Console, _: &str) -> Result<(), Error> {
+    fn patience(&self, _: &Limits) -> Option<Duration> {
+        Some(if self.opened.get() < 3 { NEVER } else { Duration::ZERO })
+    }
+}
+
+impl Followable for Impatient {
+    fn handle_event(&mut self, _: &mut Console, _: &str) -> Result<(), Error> {
         Ok(())
     }
 
@@ -168,10 +177,6 @@ impl Course for Impatient {
     fn awaited(&self) -> Vec<Awaited> {
         Vec::new()
     }
-
-    fn patience(&self, _: &Client) -> Option<Duration> {
-        Some(if self.opened.get() < 3 { NEVER } else { Duration::ZERO })
-    }
 }
 
 #[tokio::test]
@@ -180,9 +185,9 @@ async fn a_daemon_that_never_goes_through_with_a_wait_is_given_up_with_what_it_d
     let ends_at_once = "the daemon ended the wait before it was over";
     for (answer, said) in [("", hangs_up), (BEGUN, ends_at_once)] {
         let daemon = Daemon::new(answer, false);
-        let course = Impatient { opened: Cell::new(0) };
+        let impatient = Impatient { opened: Cell::new(0) };
         let client = daemon.client(NEVER);
-        let ended = followed(&client, course, None);
+        let ended = followed(&client, impatient, None);
         let ended = tokio::time::timeout(LIMIT, ended).await.expect("it went on for ever");
         let problem = ended.unwrap_err().to_string();
         assert!(problem.ends_with(said), "{problem}");

@@ -5,11 +5,13 @@
 
 mod cli;
 mod commands;
+mod daemon_hints;
 mod error;
 mod follow;
 mod machines;
 mod output;
 mod pattern;
+mod request_log;
 mod ssh;
 mod tunnel;
 mod units;

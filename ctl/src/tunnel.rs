@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use muster_client::{Door, Endpoint, Through};
+use muster_client::{Endpoint, Route, TunnelSocket};
 use tokio::process::{Child, ChildStdin, Command};
 
 use crate::output::console::Console;
@@ -49,7 +49,7 @@ pub(crate) struct Tunnel {
     /// What the minder reads: it ends ssh when this is closed.
     hold: Option<ChildStdin>,
     host: String,
-    doors: Vec<Door>,
+    routes: Vec<Route>,
 }
 
 impl Tunnel {
@@ -72,15 +72,15 @@ impl Tunnel {
             })
             .collect();
         let arguments = settings.forwarding(host, &forwards?)?;
-        let doors: Vec<Door> = endpoints
+        let routes: Vec<Route> = endpoints
             .iter()
             .enumerate()
-            .map(|(index, endpoint)| Door {
+            .map(|(index, endpoint)| Route {
                 endpoint: endpoint.clone(),
-                tunnel: Some(Through { host: host.to_string(), socket: socket(index) }),
+                tunnel: Some(TunnelSocket { host: host.to_string(), socket: socket(index) }),
             })
             .collect();
-        let last = doors.last().and_then(|door| door.tunnel.clone()).map(|through| through.socket);
+        let last = routes.last().and_then(|route| route.tunnel.clone()).map(|tunnel| tunnel.socket);
         let mut minder = Command::new("/bin/sh")
             .args(["-c", MINDER, "sh"])
             .arg(directory.path())
@@ -116,7 +116,7 @@ impl Tunnel {
             }
             tokio::time::sleep(LOOK).await;
         }
-        Ok(Self { minder, hold, host: host.to_string(), doors })
+        Ok(Self { minder, hold, host: host.to_string(), routes })
     }
 
     /// Comes back when the tunnel stands no more, with what there is to say then.
@@ -128,8 +128,8 @@ impl Tunnel {
     }
 
     /// The daemons behind it.
-    pub(crate) fn doors(&self) -> Vec<Door> {
-        self.doors.clone()
+    pub(crate) fn routes(&self) -> Vec<Route> {
+        self.routes.clone()
     }
 
     /// Ends it, and waits until ssh has gone.

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use muster_client::{Client, ClientError, Pieces};
+use muster_client::{ApiRequest, Client, ClientError, Resume};
 use muster_common::api::v1::{Until, WaitEvent, WaitFor, WaitRequest};
 use muster_common::machine::Machine;
 use muster_common::refusal::Refusal;
@@ -18,7 +18,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::cli::Blocking;
 use crate::error::Error;
-use crate::follow::{self, Awaited, Ended};
+use crate::follow::{self, Awaited, Ended, Followable};
 use crate::output::console::Console;
 use crate::output::json::{Place, UnitResult, What};
 use crate::output::table;
@@ -50,7 +50,7 @@ struct Pending {
 
 /// The units of one wait and what has been said about them.
 #[derive(Debug)]
-struct Course {
+struct WaitProgress {
     pending: BTreeMap<UnitName, Pending>,
     total: usize,
     /// What the daemon is to have seen before it answers.
@@ -84,7 +84,7 @@ impl<'a> Waiter<'a> {
         if units.is_empty() {
             return Ok(true);
         }
-        let mut course = Course::new(units, revision, self.queue);
+        let mut course = WaitProgress::new(units, revision, self.queue);
         let interrupts = match &mut self.interrupts {
             Some(interrupts) => interrupts,
             none => none.insert(signal(SignalKind::interrupt()).map_err(Error::Runtime)?),
@@ -102,12 +102,14 @@ impl<'a> Waiter<'a> {
     }
 }
 
-impl follow::Course for Course {
-    async fn open(&self, client: &Client) -> Result<Pieces, ClientError> {
-        client.post_pieces("/v1/wait", &self.wait()).await
+impl Resume for WaitProgress {
+    fn resume_request(&self) -> Result<ApiRequest, ClientError> {
+        ApiRequest::post("/v1/wait", &self.wait())
     }
+}
 
-    fn take(&mut self, console: &mut Console, data: &str) -> Result<(), Error> {
+impl Followable for WaitProgress {
+    fn handle_event(&mut self, console: &mut Console, data: &str) -> Result<(), Error> {
         self.hear_of(console, data)
     }
 
@@ -148,7 +150,7 @@ impl Pending {
     }
 }
 
-impl Course {
+impl WaitProgress {
     fn new(units: Vec<WaitFor>, revision: u64, queue: bool) -> Self {
         let pending: BTreeMap<_, _> = units
             .into_iter()
@@ -373,13 +375,13 @@ mod tests {
     use crate::output::console::Format;
 
     /// Two units that are waited for, and what is known of them after some events.
-    fn after(queue: bool, events: &[Value]) -> Course {
+    fn after(queue: bool, events: &[Value]) -> WaitProgress {
         let unit = |name: &str| WaitFor {
             name: name.parse().unwrap(),
             until: Until::Launched,
             generation: 1,
         };
-        let mut course = Course::new(vec![unit("a.service"), unit("b.service")], 1, queue);
+        let mut course = WaitProgress::new(vec![unit("a.service"), unit("b.service")], 1, queue);
         let mut console = Console::new(Format::Json);
         for event in events {
             course.hear_of(&mut console, &event.to_string()).unwrap();

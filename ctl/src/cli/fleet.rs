@@ -158,10 +158,11 @@ fn endpoint(
     }
     let count = endpoints.0.len();
     endpoints.0.retain(|one| {
-        !one.socket().is_some_and(|path| FLEET_SOCKETS.iter().any(|fleet| path == *fleet))
+        !one.socket_path().is_some_and(|path| FLEET_SOCKETS.iter().any(|fleet| path == *fleet))
     });
     if endpoints.0.len() < count {
-        let asked = if endpoints.0.is_empty() { muster_client::DEFAULT } else { "the others" };
+        let asked =
+            if endpoints.0.is_empty() { muster_client::DEFAULT_ENDPOINT } else { "the others" };
         notes.push(format!(
             "{setting} names fleet's own socket, where no musterd listens; {asked} is asked, and MUSTERCTL_ENDPOINT says otherwise"
         ));
@@ -255,7 +256,7 @@ mod tests {
         for socket in ["unix:///var/run/fleet.sock", "file:///run/fleet.sock"] {
             let (global, notes) =
                 with("musterctl list-units", &[("FLEETCTL_ENDPOINT", socket)]).unwrap();
-            assert_eq!(global.endpoint, muster_client::DEFAULT.parse().unwrap());
+            assert_eq!(global.endpoint, muster_client::DEFAULT_ENDPOINT.parse().unwrap());
             assert_eq!(notes.len(), 1, "{notes:?}");
         }
     }

@@ -18,7 +18,7 @@ use crate::ssh::Host;
 #[command(next_help_heading = "Global options")]
 pub(crate) struct Global {
     /// The daemon to ask, as `unix:///path` or `http://host:port`; several, separated by commas, are tried in order
-    #[arg(long, global = true, env = "MUSTERCTL_ENDPOINT", default_value = muster_client::DEFAULT)]
+    #[arg(long, global = true, env = "MUSTERCTL_ENDPOINT", default_value = muster_client::DEFAULT_ENDPOINT)]
     pub(crate) endpoint: Endpoints,
 
     /// Ask through ssh: the endpoint is one on this host

@@ -8,7 +8,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::process::ExitCode;
 
-use muster_client::{Client, ClientError, escape};
+use muster_client::{Client, ClientError, escape_segment};
 use muster_common::api::cordon::{CordonAnswer, CordonRequest};
 use muster_common::api::reboot::{MaxRequest, MaxSet, Reboots};
 use muster_common::api::v1::{
@@ -46,7 +46,7 @@ pub(crate) async fn export(
     let mut backup = Backup { version: VERSION, ..Backup::default() };
     let mut complete = true;
     for unit in units.units {
-        let path = format!("/v1/units/{}", escape(unit.name.as_str()));
+        let path = format!("/v1/units/{}", escape_segment(unit.name.as_str()));
         let detail: UnitDetail = match client.get(&path).await {
             Ok(detail) => detail,
             // Destroyed since the list was read, or unreadable.
@@ -171,7 +171,7 @@ async fn cordons(
 ) -> Result<bool, Error> {
     let mut all = true;
     for cordoned in list {
-        let path = format!("/v1/machines/{}/cordon", escape(cordoned.machine.as_str()));
+        let path = format!("/v1/machines/{}/cordon", escape_segment(cordoned.machine.as_str()));
         // A cluster of an older version took longer texts; a cordon is worth more than the end of one.
         let request = CordonRequest {
             by: FreeText::fitted(&cordoned.by),

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use muster_client::{Client, escape};
+use muster_client::{Client, escape_segment};
 use muster_common::api::cordon::{CordonAnswer, CordonRequest, UncordonRequest};
 
 use super::user;
@@ -20,7 +20,7 @@ pub(crate) async fn cordon(
 ) -> Result<ExitCode, Error> {
     let machine = find(client, &args.machine).await?;
     let request = CordonRequest { by: user(), reason: args.reason.clone().unwrap_or_default() };
-    let path = format!("/v1/machines/{}/cordon", escape(machine.as_str()));
+    let path = format!("/v1/machines/{}/cordon", escape_segment(machine.as_str()));
     let answer: CordonAnswer = client.post(&path, &request).await?;
     if console.is_json() {
         console.data(&json::pretty(&answer)?)?;
@@ -37,7 +37,7 @@ pub(crate) async fn uncordon(
     args: &UncordonArgs,
 ) -> Result<ExitCode, Error> {
     let machine = find(client, &args.machine).await?;
-    let path = format!("/v1/machines/{}/uncordon", escape(machine.as_str()));
+    let path = format!("/v1/machines/{}/uncordon", escape_segment(machine.as_str()));
     let answer: CordonAnswer = client.post(&path, &UncordonRequest { all: args.all }).await?;
     if console.is_json() {
         console.data(&json::pretty(&answer)?)?;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use muster_client::{Client, ClientError, Pieces, escape};
+use muster_client::{ApiRequest, Client, ClientError, Resume, escape_segment};
 use muster_common::api::drain::{DrainAnswer, DrainEvent, DrainRequest};
 use muster_common::cordon::{AtDeadline, DrainEnd};
 use muster_common::drain::{DrainProgress, DrainStatus};
@@ -15,7 +15,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::DrainArgs;
 use crate::error::Error;
-use crate::follow::{self, Awaited, Ended};
+use crate::follow::{self, Awaited, Ended, Followable};
 use crate::machines::find;
 use crate::output::console::Console;
 use crate::output::{json, table};
@@ -56,7 +56,7 @@ pub(crate) async fn run(
         then: if args.force { AtDeadline::Force } else { AtDeadline::GiveUp },
         dry_run: args.dry_run,
     };
-    let path = format!("/v1/machines/{}/drain", escape(machine.as_str()));
+    let path = format!("/v1/machines/{}/drain", escape_segment(machine.as_str()));
     let DrainAnswer { progress, revision } = client.post(&path, &request).await?;
     if args.dry_run {
         return rehearsed(console, &progress);
@@ -103,13 +103,15 @@ fn rehearsed(console: &Console, progress: &DrainProgress) -> Result<ExitCode, Er
     Ok(exit_code(movable))
 }
 
-impl follow::Course for Drain {
-    async fn open(&self, client: &Client) -> Result<Pieces, ClientError> {
-        let (machine, revision) = (escape(self.machine.as_str()), self.revision);
-        client.get_pieces(&format!("/v1/machines/{machine}/drain/events?revision={revision}")).await
+impl Resume for Drain {
+    fn resume_request(&self) -> Result<ApiRequest, ClientError> {
+        let (machine, revision) = (escape_segment(self.machine.as_str()), self.revision);
+        Ok(ApiRequest::get(format!("/v1/machines/{machine}/drain/events?revision={revision}")))
     }
+}
 
-    fn take(&mut self, console: &mut Console, data: &str) -> Result<(), Error> {
+impl Followable for Drain {
+    fn handle_event(&mut self, console: &mut Console, data: &str) -> Result<(), Error> {
         // A later daemon may have events that this client does not know; they are not for it.
         let Ok(event) = serde_json::from_str::<DrainEvent>(data) else { return Ok(()) };
         match event {
@@ -288,7 +290,6 @@ mod tests {
     use muster_common::cordon::{Cordon, CordonHolder, Drain as Ordered, Hold};
 
     use super::*;
-    use crate::follow::Course as _;
 
     fn drain(ended: Option<DrainEnd>, then: AtDeadline, course: DrainStatus) -> Drain {
         let machine: MachineId = "m1".parse().unwrap();

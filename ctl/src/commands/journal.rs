@@ -13,7 +13,9 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::StatusCode;
-use muster_client::{Client, ClientError, Decoder, escape};
+use muster_client::{
+    ApiRequest, Client, ClientError, Followed, Follower, Limits, Resume, escape_segment,
+};
 use muster_common::api::journal::JournalEvent;
 use muster_common::errors::error_chain;
 use muster_common::machine::{Machine, MachineId};
@@ -24,14 +26,11 @@ use super::exit_code;
 use super::show::path;
 use crate::cli::JournalArgs;
 use crate::error::Error;
-use crate::follow::PAUSE;
+use crate::follow;
 use crate::machines::find;
 use crate::output::console::Console;
 use crate::output::table;
 use crate::pattern;
-
-/// Longest pause before a broken stream is taken up again.
-const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// Whose entries are for a program to read, which would not understand half of one.
 const BINARY: &str = "export";
@@ -83,15 +82,16 @@ async fn print(
     name: &UnitName,
     machine: Option<&MachineId>,
 ) -> Result<(), Error> {
-    let mode = escape(args.output.as_deref().unwrap_or("short"));
+    let mode = escape_segment(args.output.as_deref().unwrap_or("short"));
     let mut query = format!("?lines={}&follow=false&output={mode}", args.lines);
     if let Some(machine) = machine {
         query.push_str("&machine=");
         query.push_str(machine.as_str());
     }
-    let mut pieces = client.get_pieces(&path(name, &format!("/journal{query}"))).await?;
+    let request = ApiRequest::get(path(name, &format!("/journal{query}")));
+    let mut body = client.open(&request).await?;
     let mut journal = console.foreign();
-    while let Some(piece) = pieces.next().await? {
+    while let Some(piece) = body.next_piece().await? {
         journal.piece(&piece)?;
     }
     Ok(journal.end()?)
@@ -109,11 +109,11 @@ async fn follow_all(
     pinned: Option<MachineId>,
 ) -> Result<ExitCode, Error> {
     if let [name] = names.as_slice() {
-        return Err(Follower::new(client, console, args, name.clone(), pinned).run().await);
+        return Err(JournalFollower::new(client, console, args, name.clone(), pinned).run().await);
     }
     let mut following: Vec<Following<'_>> = Vec::with_capacity(names.len());
     for name in names {
-        let mut follower = Follower::new(client, console, args, name, pinned.clone());
+        let mut follower = JournalFollower::new(client, console, args, name, pinned.clone());
         following.push(Box::pin(async move { follower.run().await }));
     }
     while !following.is_empty() {
@@ -137,7 +137,7 @@ async fn follow_all(
 }
 
 /// One journal that is followed.
-struct Follower<'a> {
+struct JournalFollower<'a> {
     client: &'a Client,
     console: &'a Console,
     name: UnitName,
@@ -148,6 +148,9 @@ struct Follower<'a> {
     begun: Instant,
     /// The machine it was followed on last.
     at: Option<Machine>,
+    /// Whether that machine is asked again, before the unit is looked for: one whose stream was cut off may have more to
+    /// say, though the unit has left it.
+    ask_there: bool,
     /// How far each machine's journal has been shown.
     cursors: BTreeMap<MachineId, String>,
     /// Entries for a program of which the rest has not come yet.
@@ -156,13 +159,25 @@ struct Follower<'a> {
     told: Option<String>,
 }
 
+impl Resume for JournalFollower<'_> {
+    fn resume_request(&self) -> Result<ApiRequest, ClientError> {
+        let query = self.query();
+        Ok(ApiRequest::get(path(&self.name, &format!("/journal/follow{query}"))))
+    }
+
+    /// Whoever follows a journal waits for machines to come back, for as long as that takes.
+    fn patience(&self, _: &Limits) -> Option<Duration> {
+        None
+    }
+}
+
 /// How a stream ended.
 #[derive(Debug)]
-enum End {
+enum StreamEnd {
     /// Without a word.
     Cut(Option<ClientError>),
     /// On a machine whose journal has been shown before, from a place of its own.
-    Again,
+    ShownBefore,
     /// The unit has left the machine.
     Left,
     /// It is on one again.
@@ -171,7 +186,7 @@ enum End {
     Destroyed,
 }
 
-impl<'a> Follower<'a> {
+impl<'a> JournalFollower<'a> {
     fn new(
         client: &'a Client,
         console: &'a Console,
@@ -183,86 +198,93 @@ impl<'a> Follower<'a> {
             client,
             console,
             name,
-            mode: escape(args.output.as_deref().unwrap_or("short")),
+            mode: escape_segment(args.output.as_deref().unwrap_or("short")),
             lines: &args.lines,
             pinned,
             begun: Instant::now(),
             at: None,
+            ask_there: false,
             cursors: BTreeMap::new(),
             kept: Vec::new(),
             told: None,
         }
     }
 
-    /// Follows until it cannot go on; why.
+    /// Follows until it cannot go on; returns why.
     async fn run(&mut self) -> Error {
-        let mut pause = PAUSE;
-        // A machine whose stream was cut off is asked first: it may have more to say, though the unit has left it.
-        let mut ask_there = false;
+        let mut follower = Follower::new(self.client.clone(), follow::backoff());
         loop {
-            let before = self.cursors.clone();
-            let end = match self.stream(ask_there).await {
-                Ok(end) => end,
-                Err(Error::Client(error)) if self.at.is_some() => {
-                    match self.after(error, ask_there) {
-                        Ok(end) => end,
-                        Err(error) => return error,
-                    }
-                }
-                Err(error) => return error,
+            let end = match follower.next_step(self).await {
+                Ok(Followed::Opened) => continue,
+                Ok(Followed::Events(events)) => match self.handle_events(&mut follower, &events) {
+                    Ok(Some(end)) => end,
+                    Ok(None) => continue,
+                    Err(error) => return error,
+                },
+                Ok(Followed::Lost { cause, was_open: true, .. }) => match cause {
+                    ClientError::StreamEnded { .. } => StreamEnd::Cut(None),
+                    cause => StreamEnd::Cut(Some(cause)),
+                },
+                Ok(Followed::Lost { cause, .. }) | Err(cause) => match self.on_not_opened(cause) {
+                    Ok(end) => end,
+                    Err(error) => return error,
+                },
             };
-            if self.cursors != before {
-                pause = PAUSE;
-            }
             match end {
-                End::Destroyed => return Error::Destroyed(self.name.clone()),
-                End::Left => {
+                StreamEnd::Destroyed => return Error::Destroyed(self.name.clone()),
+                StreamEnd::Left => {
                     if let (Some(_), Some(at)) = (&self.pinned, &self.at) {
                         let machine = at.id.short().to_owned();
                         return Error::Left { unit: self.name.clone(), machine };
                     }
-                    ask_there = false;
+                    self.ask_there = false;
+                    follower.reopen();
                 }
-                End::Placed | End::Again => ask_there = false,
-                End::Cut(why) => {
-                    self.lost(why.as_ref());
+                StreamEnd::Placed | StreamEnd::ShownBefore => {
+                    self.ask_there = false;
+                    follower.reopen();
+                }
+                StreamEnd::Cut(why) => {
+                    self.tell_lost(why.as_ref());
                     // Now there, now wherever it is.
-                    ask_there = !ask_there;
-                    tokio::time::sleep(pause).await;
-                    pause = (pause * 2).min(LONGEST_PAUSE);
+                    self.ask_there = !self.ask_there;
                 }
             }
         }
     }
 
-    /// What an answer that is an error means in the middle of following.
-    fn after(&self, error: ClientError, ask_there: bool) -> Result<End, Error> {
+    /// Returns what it means in the middle of following that there is no stream.
+    fn on_not_opened(&self, error: ClientError) -> Result<StreamEnd, Error> {
+        if self.at.is_none() {
+            return Err(error.into());
+        }
         match &error {
             ClientError::Refused { status: StatusCode::NOT_FOUND, .. }
-                if !ask_there && self.pinned.is_none() =>
+                if !self.ask_there && self.pinned.is_none() =>
             {
-                Ok(End::Destroyed)
+                Ok(StreamEnd::Destroyed)
             }
             // The machine is away, or its daemon has never heard of the unit.
-            ClientError::Refused { status, .. } if ask_there || status.is_server_error() => {
-                Ok(End::Cut(Some(error)))
+            ClientError::Refused { status, .. } if self.ask_there || status.is_server_error() => {
+                Ok(StreamEnd::Cut(Some(error)))
             }
-            ClientError::Refused { .. } if self.pinned.is_some() => Ok(End::Cut(Some(error))),
-            error if error.is_passing() => Ok(End::Cut(None)),
+            ClientError::Refused { .. } if self.pinned.is_some() => Ok(StreamEnd::Cut(Some(error))),
+            error if error.is_transient() => Ok(StreamEnd::Cut(None)),
             _ => Err(error.into()),
         }
     }
 
-    fn query(&self, ask_there: bool) -> String {
+    fn query(&self) -> String {
         let last = self.at.as_ref().map(|machine| &machine.id);
         let whom = match (&self.pinned, last) {
             (Some(id), _) => format!("&machine={id}"),
-            (None, Some(id)) if ask_there => format!("&machine={id}"),
+            (None, Some(id)) if self.ask_there => format!("&machine={id}"),
             (None, Some(id)) => format!("&prefer={id}&wait=true"),
             (None, None) => String::new(),
         };
         let cursor = last.and_then(|id| self.cursors.get(id));
-        let cursor = cursor.map(|place| format!("&cursor={}", escape(place))).unwrap_or_default();
+        let cursor =
+            cursor.map(|place| format!("&cursor={}", escape_segment(place))).unwrap_or_default();
         let since = match last {
             // All that the unit has logged elsewhere since this began, by whatever clock that machine has.
             Some(_) => format!("&ago={}", self.begun.elapsed().as_millis()),
@@ -271,32 +293,29 @@ impl<'a> Follower<'a> {
         format!("?output={}{whom}{cursor}{since}", self.mode)
     }
 
-    /// Follows one stream until it ends.
-    async fn stream(&mut self, ask_there: bool) -> Result<End, Error> {
-        let query = self.query(ask_there);
-        let mut pieces =
-            self.client.get_pieces(&path(&self.name, &format!("/journal/follow{query}"))).await?;
-        let mut decoder = Decoder::default();
-        loop {
-            let piece = tokio::time::timeout(self.client.silence(), pieces.next()).await;
-            let Ok(piece) = piece else { return Ok(End::Cut(Some(self.client.fell_silent()))) };
-            let piece = match piece {
-                Ok(Some(piece)) => piece,
-                Ok(None) => return Ok(End::Cut(None)),
-                Err(error) => return Ok(End::Cut(Some(error))),
-            };
-            for data in decoder.push(&piece)? {
-                // A later daemon may have events that this client does not know; they are not for it.
-                let Ok(event) = serde_json::from_str(&data) else { continue };
-                if let Some(end) = self.take(event)? {
-                    return Ok(end);
-                }
+    /// Takes events; returns how the stream ends, if it does.
+    fn handle_events(
+        &mut self,
+        follower: &mut Follower,
+        events: &[String],
+    ) -> Result<Option<StreamEnd>, Error> {
+        for data in events {
+            // A later daemon may have events that this client does not know; they are not for it.
+            let Ok(event) = serde_json::from_str(data) else { continue };
+            // A place that was reached is worth asking again for what comes after it.
+            if matches!(event, JournalEvent::Lines { cursor: Some(_), .. }) {
+                follower.reset_backoff();
+            }
+            let end = self.handle_event(event)?;
+            if end.is_some() {
+                return Ok(end);
             }
         }
+        Ok(None)
     }
 
-    /// Takes an event; how the stream ends, if it does.
-    fn take(&mut self, event: JournalEvent) -> Result<Option<End>, Error> {
+    /// Takes an event; returns how the stream ends, if it does.
+    fn handle_event(&mut self, event: JournalEvent) -> Result<Option<StreamEnd>, Error> {
         match event {
             JournalEvent::From { machine } => {
                 // It comes once more, whole.
@@ -304,7 +323,7 @@ impl<'a> Follower<'a> {
                 let before = self.at.replace(machine.clone());
                 let other = before.as_ref().filter(|before| before.id != machine.id);
                 if other.is_some() && self.cursors.contains_key(&machine.id) {
-                    return Ok(Some(End::Again));
+                    return Ok(Some(StreamEnd::ShownBefore));
                 }
                 let (name, now) = (&self.name, shown(&machine));
                 match other {
@@ -332,9 +351,9 @@ impl<'a> Follower<'a> {
                     "{name} is on no machine; it is wanted {desired}, and waited for"
                 ));
             }
-            JournalEvent::Placed => return Ok(Some(End::Placed)),
-            JournalEvent::Left => return Ok(Some(End::Left)),
-            JournalEvent::Destroyed => return Ok(Some(End::Destroyed)),
+            JournalEvent::Placed => return Ok(Some(StreamEnd::Placed)),
+            JournalEvent::Left => return Ok(Some(StreamEnd::Left)),
+            JournalEvent::Destroyed => return Ok(Some(StreamEnd::Destroyed)),
             _ => {}
         }
         Ok(None)
@@ -356,7 +375,7 @@ impl<'a> Follower<'a> {
     }
 
     /// Says once that a stream was lost.
-    fn lost(&mut self, why: Option<&ClientError>) {
+    fn tell_lost(&mut self, why: Option<&ClientError>) {
         if self.told.is_some() {
             return;
         }

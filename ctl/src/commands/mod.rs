@@ -18,14 +18,17 @@ mod ssh;
 mod verify;
 
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
-use muster_client::{Client, Door, Patience};
+use http::header::USER_AGENT;
+use muster_client::{Client, HeaderValue, Limits, Route};
 use muster_common::text::FreeText;
 
 use crate::cli::{Cli, Command, Global};
 use crate::error::Error;
 use crate::output::console::Console;
+use crate::request_log::RequestLog;
 use crate::ssh::Settings;
 use crate::tunnel::Tunnel;
 
@@ -42,7 +45,6 @@ pub(crate) async fn run(cli: Cli, console: &mut Console) -> Result<ExitCode, Err
         Command::Man { directory } => return manual::write(directory),
         _ => {}
     }
-    let patience = Patience::new(global.request_timeout, global.notice());
     let settings = Settings {
         username: global.ssh_username.clone(),
         timeout: global.ssh_timeout,
@@ -50,8 +52,7 @@ pub(crate) async fn run(cli: Cli, console: &mut Console) -> Result<ExitCode, Err
         known_hosts: global.known_hosts_file.clone(),
     };
     let Some(host) = &global.tunnel else {
-        let doors = global.endpoint.0.iter().cloned().map(Door::from).collect();
-        let client = Client::new(doors, patience, global.debug);
+        let client = client(&global, global.endpoint.0.iter().cloned().map(Route::from));
         return match asked(command, &global, &client, &settings, console).await? {
             Carried::Out(code) => Ok(code),
             Carried::Connection(connection) => Err(connection.make()),
@@ -59,7 +60,7 @@ pub(crate) async fn run(cli: Cli, console: &mut Console) -> Result<ExitCode, Err
     };
     let endpoints = &global.endpoint.0;
     let mut tunnel = Tunnel::open(&settings, host, endpoints, global.notice(), console).await?;
-    let client = Client::new(tunnel.doors(), patience, global.debug);
+    let client = client(&global, tunnel.routes());
     let carried = {
         let mut asked = std::pin::pin!(asked(command, &global, &client, &settings, console));
         tokio::select! {
@@ -79,6 +80,15 @@ pub(crate) async fn run(cli: Cli, console: &mut Console) -> Result<ExitCode, Err
         Carried::Out(code) => Ok(code),
         Carried::Connection(connection) => Err(connection.make()),
     }
+}
+
+/// A client as the command line wants it.
+fn client(global: &Global, routes: impl IntoIterator<Item = Route>) -> Client {
+    // The time for a request is all there is: whoever asks one daemon waits for it, however long it takes to connect.
+    let limits = Limits::default().with_connect(None).with_request(global.request_timeout);
+    let name = HeaderValue::from_static(concat!("musterctl/", env!("CARGO_PKG_VERSION")));
+    let log = Arc::new(RequestLog { debug: global.debug });
+    Client::new(routes, limits).with_header(USER_AGENT, name).with_observer(log, global.notice())
 }
 
 /// What became of a command.

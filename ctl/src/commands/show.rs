@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use http::StatusCode;
-use muster_client::{Client, ClientError, escape};
+use muster_client::{Client, ClientError, escape_segment};
 use muster_common::api::v1::{UnitDetail, UnitStatus, UnitSummary};
 use muster_common::unit::UnitName;
 
@@ -117,5 +117,5 @@ pub(crate) async fn status(
 }
 
 pub(super) fn path(name: &UnitName, rest: &str) -> String {
-    format!("/v1/units/{}{rest}", escape(name.as_str()))
+    format!("/v1/units/{}{rest}", escape_segment(name.as_str()))
 }

@@ -7,7 +7,7 @@ use std::io::IsTerminal as _;
 use std::os::unix::process::CommandExt as _;
 
 use http::StatusCode;
-use muster_client::{Client, ClientError, escape};
+use muster_client::{Client, ClientError, escape_segment};
 use muster_common::api::v1::{Machines, UnitDetail, UnitSummary};
 use muster_common::machine::{Machine, MachineId};
 use muster_common::unit::UnitName;
@@ -162,7 +162,7 @@ fn address(machines: &[Machine], id: &MachineId) -> Result<String, Error> {
 
 /// A unit, if there is one of that name.
 async fn unit(client: &Client, name: &UnitName) -> Result<Option<UnitDetail>, Error> {
-    match client.get(&format!("/v1/units/{}", escape(name.as_str()))).await {
+    match client.get(&format!("/v1/units/{}", escape_segment(name.as_str()))).await {
         Ok(unit) => Ok(Some(unit)),
         Err(ClientError::Refused { status: StatusCode::NOT_FOUND, .. }) => Ok(None),
         Err(error) => Err(error.into()),

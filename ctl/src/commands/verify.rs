@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use http::StatusCode;
-use muster_client::{Client, ClientError, escape};
+use muster_client::{Client, ClientError, escape_segment};
 use muster_common::api::v1::UnitDetail;
 
 use super::exit_code;
@@ -41,7 +41,7 @@ pub(crate) async fn run(
         let Some(local) = hash.and_then(|hash| located.files.get(&hash)) else {
             return Err(units::no_file(argument, name).into());
         };
-        let path = format!("/v1/units/{}", escape(name.as_str()));
+        let path = format!("/v1/units/{}", escape_segment(name.as_str()));
         let (result, line) = match client.get::<UnitDetail>(&path).await {
             Ok(stored) if stored.text == *local => ("same", None),
             Ok(stored) => ("differs", Some(first_difference(local, &stored.text))),

@@ -77,7 +77,7 @@ impl Reminder {
     /// Says what is waited for and how its machines are.
     pub(super) async fn tell(&mut self, client: &Client, console: &Console, awaited: &[Awaited]) {
         let asked = client.get::<Machines>("/v1/machines");
-        let limit = ASKING.min(client.timeout());
+        let limit = ASKING.min(client.limits().request);
         let troubles = match tokio::time::timeout(limit, asked).await {
             Ok(Ok(machines)) => troubles(awaited, &machines),
             Ok(Err(error)) => vec![unknown(&error)],

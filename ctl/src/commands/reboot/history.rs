@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use muster_client::{Client, escape};
+use muster_client::{Client, escape_segment};
 use muster_common::api::reboot::{History, Reboots};
 use muster_common::reboot::{Group, HistoryEntry, PhaseSpan};
 
@@ -19,7 +19,7 @@ pub(super) async fn run(
     group: &Group,
 ) -> Result<ExitCode, Error> {
     existing(known, group)?;
-    let path = format!("/v1/reboot/history?group={}", escape(group.as_str()));
+    let path = format!("/v1/reboot/history?group={}", escape_segment(group.as_str()));
     let history: History = client.get(&path).await?;
     if console.is_json() {
         console.data(&json::pretty(&history)?)?;

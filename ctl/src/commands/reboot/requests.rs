@@ -18,7 +18,7 @@ use super::waiting::{End, ForReboots};
 use crate::cli::reboot::{MachinesArgs, RequestArgs};
 use crate::commands::{exit_code, user};
 use crate::error::Error;
-use crate::follow::{Course as _, Ended, follow};
+use crate::follow::{Ended, Followable as _, follow};
 use crate::output::console::Console;
 use crate::output::{json, time};
 

@@ -16,7 +16,7 @@ use super::waiting::ForSlot;
 use crate::cli::reboot::LockArgs;
 use crate::commands::user;
 use crate::error::Error;
-use crate::follow::{Ended, PAUSE, follow};
+use crate::follow::{self, Ended, follow};
 use crate::output::console::Console;
 use crate::output::{json, time};
 
@@ -59,7 +59,7 @@ async fn at_once(
     request: &LockRequest,
 ) -> Result<Option<Locked>, Error> {
     match client.post("/v1/reboot/lock", request).await {
-        Err(ClientError::Refused { status: StatusCode::CONFLICT, message }) => {
+        Err(ClientError::Refused { status: StatusCode::CONFLICT, message, .. }) => {
             console.error(message);
             console.hint(
                 "`musterctl reboot status` shows who holds a slot and since when; `--wait` waits for one",
@@ -81,13 +81,14 @@ async fn patiently(
 ) -> Result<Option<Locked>, Error> {
     let mut interrupts = signal(SignalKind::interrupt()).map_err(Error::Runtime)?;
     let begun = Instant::now();
+    let mut backoff = follow::backoff();
     let what = format!("a slot of group {}", request.group);
     loop {
         match client.post("/v1/reboot/lock", request).await {
             Ok(locked) => return Ok(Some(locked)),
             Err(ClientError::Refused { status: StatusCode::CONFLICT, .. }) => {}
             // A daemon that is away is waited for below; asking it twice is safe.
-            Err(error) if error.is_passing() => tokio::time::sleep(PAUSE).await,
+            Err(error) if error.is_transient() => tokio::time::sleep(backoff.next_pause()).await,
             Err(error) => return Err(error.into()),
         }
         let left = limit.map(|limit| limit.saturating_sub(begun.elapsed()));

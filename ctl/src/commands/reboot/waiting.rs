@@ -3,8 +3,9 @@
 //! Owns what an event means for the wait. It takes no slot and asks for no reboot.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use muster_client::{Client, ClientError, Pieces, escape};
+use muster_client::{ApiRequest, ClientError, Limits, Resume, escape_segment};
 use muster_common::api::reboot::{RebootEvent, Reboots, Requested};
 use muster_common::machine::MachineId;
 use muster_common::reboot::{Group, HolderId, HostStatus, Phase, WaitReason};
@@ -13,7 +14,7 @@ use muster_common::text::clean;
 use super::names::{holder_shown, shown};
 use super::status::waiting;
 use crate::error::Error;
-use crate::follow::{Awaited, Course};
+use crate::follow::{Awaited, Followable};
 use crate::output::console::Console;
 use crate::output::time;
 
@@ -35,13 +36,15 @@ impl<'a> ForSlot<'a> {
     }
 }
 
-impl Course for ForSlot<'_> {
-    async fn open(&self, client: &Client) -> Result<Pieces, ClientError> {
-        let group = escape(self.group.as_str());
-        client.get_pieces(&format!("/v1/reboot/watch?group={group}")).await
+impl Resume for ForSlot<'_> {
+    fn resume_request(&self) -> Result<ApiRequest, ClientError> {
+        let group = escape_segment(self.group.as_str());
+        Ok(ApiRequest::get(format!("/v1/reboot/watch?group={group}")))
     }
+}
 
-    fn take(&mut self, console: &mut Console, data: &str) -> Result<(), Error> {
+impl Followable for ForSlot<'_> {
+    fn handle_event(&mut self, console: &mut Console, data: &str) -> Result<(), Error> {
         let Some(now) = self.troubles.read(console, data) else { return Ok(()) };
         let Some(slots) = now.groups.iter().find(|slots| slots.name == *self.group) else {
             return Ok(());
@@ -128,12 +131,20 @@ impl<'a> ForReboots<'a> {
     }
 }
 
-impl Course for ForReboots<'_> {
-    async fn open(&self, client: &Client) -> Result<Pieces, ClientError> {
-        client.get_pieces("/v1/reboot/watch").await
+impl Resume for ForReboots<'_> {
+    fn resume_request(&self) -> Result<ApiRequest, ClientError> {
+        Ok(ApiRequest::get("/v1/reboot/watch"))
     }
 
-    fn take(&mut self, console: &mut Console, data: &str) -> Result<(), Error> {
+    /// The daemon that is asked may be on a machine that reboots, and is away for as long as that takes.
+    fn patience(&self, limits: &Limits) -> Option<Duration> {
+        let reboots = self.pending.contains_key(&self.known.machine);
+        (!reboots).then_some(limits.request)
+    }
+}
+
+impl Followable for ForReboots<'_> {
+    fn handle_event(&mut self, console: &mut Console, data: &str) -> Result<(), Error> {
         let Some(now) = self.troubles.read(console, data) else { return Ok(()) };
         let mut ended = Vec::new();
         for (id, awaited) in &mut self.pending {
@@ -191,12 +202,6 @@ impl Course for ForReboots<'_> {
             machine: Some(id.clone()),
         };
         self.pending.iter().map(waits).collect()
-    }
-
-    /// The daemon that is asked may be on a machine that reboots, and is away for as long as that takes.
-    fn patience(&self, client: &Client) -> Option<std::time::Duration> {
-        let reboots = self.pending.contains_key(&self.known.machine);
-        (!reboots).then(|| client.timeout())
     }
 }
 
@@ -321,7 +326,7 @@ mod tests {
             "requests": [{"machine": id, "by": "ann", "at": 1}],
         });
         let mut console = Console::new(crate::output::console::Format::Table);
-        course.take(&mut console, &event.to_string()).unwrap();
+        course.handle_event(&mut console, &event.to_string()).unwrap();
         assert_eq!(course.names(), "22222222... (waiting) is");
     }
 }
