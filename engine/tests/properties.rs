@@ -65,6 +65,19 @@ proptest! {
         }
     }
 
+    /// The indexes are those that the cluster would have were they made now, and a filter's set of machines leaves out those, and
+    /// no others, for which it has a reason.
+    #[test]
+    fn indexes_and_filters_never_contradict_themselves(events in events(ALL)) {
+        let mut cluster = Cluster::new();
+        for event in &events {
+            happen(&mut cluster, event);
+            prop_assert_eq!(cluster.scheduler.find_contradictions(), Vec::<String>::new());
+            cluster.plan();
+            prop_assert_eq!(cluster.scheduler.find_contradictions(), Vec::<String>::new(), "planned");
+        }
+    }
+
     /// Planning comes to rest, and what it comes to is right.
     #[test]
     fn a_plan_that_is_written_leaves_nothing_to_do(events in events(ALL)) {

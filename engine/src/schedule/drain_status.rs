@@ -14,7 +14,7 @@ use muster_common::unit::UnitName;
 
 use crate::machine::arrival::Arrival;
 
-use super::index::Spec;
+use super::index::UnitSpec;
 use super::pass::Pass;
 use super::scheduler::Scheduler;
 use super::table::{MachineKey, UnitKey};
@@ -47,26 +47,26 @@ impl Scheduler {
             return BTreeMap::new();
         };
         self.forget_planned();
-        let stirred = self.index.stirred;
-        let grounds = self.index.noted_grounds();
-        let agenda = self.agenda();
+        let recheck_refused = self.index.recheck_refused;
+        let grounds = self.index.saved_global_machines();
+        let agenda = self.take_agenda();
         let stamp = self.next_stamp();
         let mut pass = Pass::new(&mut self.index, stamp);
         pass.room = usize::MAX;
-        pass.look_at(&agenda);
+        pass.consider_units(&agenda);
         let row = &pass.index.machines[machine];
         let units: Vec<UnitKey> = row.units.union(&row.reporting).copied().collect();
         let courses = units.into_iter().filter_map(|unit| {
             Some((pass.index.units[unit].name.clone(), pass.course(unit, machine)?))
         });
         let courses = courses.collect();
-        self.planned = pass.undo();
+        self.planned = pass.rollback();
         self.forget_planned();
         for unit in agenda {
-            self.index.touch(unit);
+            self.index.mark_dirty(unit);
         }
-        self.index.stirred = stirred;
-        self.index.restore_grounds(grounds);
+        self.index.recheck_refused = recheck_refused;
+        self.index.restore_global_machines(grounds);
         courses
     }
 
@@ -109,8 +109,8 @@ impl Pass<'_> {
         if !placed {
             return Some(DrainStatus::Stopping);
         }
-        if row.poison > 0 {
-            let problem = self.index.poison_of(unit);
+        if row.unreadable_records > 0 {
+            let problem = self.index.unreadable_problem(unit);
             return if draining {
                 stuck(UnitReason::FileUnreadable { problem })
             } else {
@@ -126,13 +126,13 @@ impl Pass<'_> {
         if self.index.begun_job(unit) == Some(machine) {
             return self.job_course(unit, machine);
         }
-        if self.index.is_forced(machine) && row.good().is_some() {
+        if self.index.is_forced(machine) && row.spec_ok().is_some() {
             return Some(DrainStatus::Stopping);
         }
         if !draining {
             return Some(DrainStatus::Stays);
         }
-        if let Spec::Bad(problem) = &row.spec {
+        if let UnitSpec::Unusable(problem) = &row.spec {
             return stuck(UnitReason::FileUnreadable { problem: problem.clone() });
         }
         let goes_by = |text: &str, key: MachineKey| self.index.machines[key].id.goes_by(text);

@@ -6,8 +6,9 @@
 
 use muster_common::refusal::{MachineReason, MachineRefusal, Refusal, UnitReason};
 
+use super::filter::Home;
 use super::group::Group;
-use super::index::{Index, Spec};
+use super::index::{Index, UnitSpec};
 use super::table::{MachineKey, UnitKey};
 
 impl Index {
@@ -18,10 +19,10 @@ impl Index {
             return None;
         }
         let whole = |reason| Some(Refusal::of(reason));
-        if row.poison > 0 {
-            return whole(UnitReason::FileUnreadable { problem: self.poison_of(unit) });
+        if row.unreadable_records > 0 {
+            return whole(UnitReason::FileUnreadable { problem: self.unreadable_problem(unit) });
         }
-        if let Spec::Bad(problem) = &row.spec {
+        if let UnitSpec::Unusable(problem) = &row.spec {
             return whole(UnitReason::FileUnreadable { problem: problem.clone() });
         }
         if let Some(reason) = self.held_by(unit) {
@@ -29,7 +30,7 @@ impl Index {
         }
         let mut group = Group { members: vec![unit], fixed: Vec::new() };
         if self.is_tied(unit) && !row.is_global() {
-            let component = self.component(unit);
+            let component = self.tied_component(unit);
             if let Some(reason) = self.tie_problem(unit, &component) {
                 return whole(reason);
             }
@@ -39,10 +40,10 @@ impl Index {
                 return whole(reason);
             }
         }
-        if let Some(machine) = group.members.iter().find_map(|unit| self.lingers(*unit)) {
+        if let Some(machine) = group.members.iter().find_map(|unit| self.lingering_machine(*unit)) {
             return whole(UnitReason::StillRunning { machine: self.machines[machine].id.clone() });
         }
-        if self.live == 0 {
+        if self.live_count == 0 {
             return whole(UnitReason::NoMachines);
         }
         if let Some(id) = row.requirements().and_then(|r| r.machine_id.as_deref())
@@ -57,7 +58,7 @@ impl Index {
         let live = self.order.iter().copied().filter(|machine| self.is_live(*machine));
         let machines = live
             .filter_map(|machine| {
-                let reason = self.refuses(machine, unit, &group, home)?;
+                let reason = self.find_reason(machine, unit, &group, home)?;
                 Some(MachineRefusal { machine: self.machines[machine].id.clone(), reason })
             })
             .collect();
@@ -68,7 +69,7 @@ impl Index {
     pub(crate) fn explain_leaving(&self, unit: UnitKey, from: MachineKey) -> Refusal {
         let mut group = Group { members: vec![unit], fixed: Vec::new() };
         if self.is_tied(unit) {
-            let mut groups = self.component(unit).groups.into_iter();
+            let mut groups = self.tied_component(unit).groups.into_iter();
             group = groups.find(|group| group.members.contains(&unit)).unwrap_or(group);
         }
         if let Some(reason) = group.members.iter().find_map(|unit| self.held_by(*unit)) {
@@ -89,7 +90,7 @@ impl Index {
                 let reason = match tried.get(&id) {
                     Some(problem) => MachineReason::NotStarted { problem: (*problem).clone() },
                     None => self
-                        .refuses(machine, unit, &group, None)
+                        .find_reason(machine, unit, &group, None)
                         .or_else(|| self.has_yet_to_stop(machine, &group))
                         .unwrap_or(MachineReason::NotTried),
                 };
@@ -121,35 +122,20 @@ impl Index {
         })
     }
 
-    /// Which record of a unit cannot be read, and why.
-    pub(crate) fn poison_of(&self, unit: UnitKey) -> String {
-        let name = self.units[unit].name.as_str();
-        let of_unit = |key: &str| {
-            key.strip_prefix("unit/") == Some(name)
-                || key
-                    .strip_prefix("place/")
-                    .and_then(|rest| rest.split_once('/'))
-                    .is_some_and(|(_, unit)| unit == name)
-        };
-        let found = self.unreadable.iter().find(|(key, _)| of_unit(key));
-        found.map(|(key, problem)| format!("its record {key}: {problem}")).unwrap_or_default()
-    }
-
     /// Where the rest of the group is, or is about to be.
-    fn home_of_others(&self, unit: UnitKey, group: &Group) -> Option<(MachineKey, UnitKey)> {
-        let at = |other: &UnitKey, machine: MachineKey| {
-            let row = &self.units[*other];
-            row.planned == Some(machine) || row.place_on(machine).is_some()
-        };
-        let live = |other: UnitKey| {
-            let row = &self.units[other];
+    fn home_of_others(&self, unit: UnitKey, group: &Group) -> Option<Home> {
+        let live = |member: UnitKey| {
+            let row = &self.units[member];
             let places =
                 row.planned.into_iter().chain(row.places.iter().map(|place| place.machine));
-            places.filter(|machine| self.is_live(*machine)).map(move |machine| (machine, other))
+            places
+                .filter(|machine| self.is_live(*machine))
+                .map(move |machine| Home { machine, member })
         };
         // As in the pass: of the places of one that cannot be decided on, the one where any of the group is.
         let fixed = || group.fixed.iter().copied().filter(|other| *other != unit).flat_map(live);
-        let here = |member: &UnitKey| fixed().find(|(machine, _)| at(member, *machine));
+        let here =
+            |member: &UnitKey| fixed().find(|home| self.is_or_comes_to(*member, home.machine));
         let home = group.members.iter().find_map(here);
         home.or_else(|| fixed().next()).or_else(|| {
             let members = group.members.iter().copied().filter(|other| *other != unit);
@@ -162,109 +148,29 @@ impl Index {
         let mut others = group.members.iter().copied().filter(|other| *other != unit);
         others
             .clone()
-            .find(|other| self.contradiction(&[unit, *other]).is_some())
-            .or_else(|| others.find(|other| self.contradiction(&[*other, unit]).is_some()))
+            .find(|other| self.find_contradiction(&[unit, *other]).is_some())
+            .or_else(|| others.find(|other| self.find_contradiction(&[*other, unit]).is_some()))
             .or_else(|| {
                 // Two others that exclude each other exclude all that belong beside both.
-                let pair = self.contradiction(&group.members).map(|(one, _)| one);
+                let pair = self.find_contradiction(&group.members).map(|(one, _)| one);
                 pair.filter(|_| self.home_of_others(unit, group).is_none())
             })
     }
 
-    /// The first reason a machine refuses a unit for, if it does.
-    fn refuses(
+    /// The first reason a machine refuses a unit for, if it does: its own, or that of another of its group.
+    fn find_reason(
         &self,
         machine: MachineKey,
         unit: UnitKey,
         group: &Group,
-        home: Option<(MachineKey, UnitKey)>,
+        home: Option<Home>,
     ) -> Option<MachineReason> {
-        if let Some(reason) = self.refuses_alone(machine, unit) {
-            return Some(reason);
-        }
-        if let Some((home, other)) = home
-            && home != machine
-        {
-            let leader = self
-                .leaders(unit)
-                .find(|name| {
-                    self.unit_keys.get(*name).is_some_and(|leader| {
-                        let row = &self.units[*leader];
-                        row.place_on(home).is_some() || row.planned == Some(home)
-                    })
-                })
-                .unwrap_or(&self.units[other].name);
-            return Some(MachineReason::NotBeside { unit: leader.clone() });
-        }
-        if let Some(reason) = self.refuses_beside(machine, unit) {
+        if let Some(reason) = self.explain_machine(unit, machine, home) {
             return Some(reason);
         }
         group.members.iter().filter(|other| **other != unit).find_map(|other| {
-            let because = self
-                .refuses_alone(machine, *other)
-                .or_else(|| self.refuses_beside(machine, *other))?;
-            let unit = self.units[*other].name.clone();
-            Some(MachineReason::Group { unit, because: Box::new(because) })
-        })
-    }
-
-    /// What a machine lacks, whoever is there.
-    fn refuses_alone(&self, machine: MachineKey, unit: UnitKey) -> Option<MachineReason> {
-        let row = &self.machines[machine];
-        if self.cordoned.contains(&machine) {
-            let why = row.cordon.as_ref().map(ToString::to_string);
-            let why = why.unwrap_or_else(|| "by a record that cannot be read".to_owned());
-            return Some(MachineReason::Cordoned { why });
-        }
-        let asked = self.classes.asked(self.units[unit].good()?.class);
-        if !row.record.as_ref().is_some_and(|m| m.runners.contains(&asked.runner)) {
-            return Some(MachineReason::NoRunner { runner: asked.runner });
-        }
-        if asked.machine_id.as_deref().is_some_and(|id| !row.id.goes_by(id)) {
-            return Some(MachineReason::OtherMachineId);
-        }
-        let metadata = asked.metadata.iter().find_map(|(key, values)| {
-            let found = row.metadata.get(key);
-            if found.is_some_and(|value| values.contains(value)) {
-                return None;
-            }
-            Some(MachineReason::Metadata {
-                key: key.clone(),
-                wanted: values.iter().cloned().collect(),
-                found: found.cloned(),
-            })
-        });
-        metadata.or_else(|| {
-            let unit = self.units[self.strays(unit, machine)?].name.clone();
-            Some(MachineReason::NotBesideGlobal { unit })
-        })
-    }
-
-    /// Who is there that the unit must not be beside.
-    fn refuses_beside(&self, machine: MachineKey, unit: UnitKey) -> Option<MachineReason> {
-        let row = &self.machines[machine];
-        let conflict = row
-            .units
-            .iter()
-            .chain(&row.planned)
-            .filter_map(|other| {
-                let (pattern, declarer) = self.conflict(unit, *other)?;
-                Some((&self.units[*other].name, pattern, declarer))
-            })
-            .min_by_key(|(name, ..)| *name);
-        if let Some((with, pattern, declarer)) = conflict {
-            return Some(MachineReason::Conflict {
-                with: with.clone(),
-                pattern: self.patterns.get(pattern).glob.as_str().to_owned(),
-                declared_by: self.units[declarer].name.clone(),
-            });
-        }
-        let other = self.beside_replaced(unit, machine)?;
-        let name = self.units[other].name.clone();
-        Some(if self.replaced(unit).contains(&other) {
-            MachineReason::Replaced { unit: name }
-        } else {
-            MachineReason::ReplacedBy { unit: name }
+            let because = Box::new(self.explain_machine(*other, machine, None)?);
+            Some(MachineReason::Group { unit: self.units[*other].name.clone(), because })
         })
     }
 }

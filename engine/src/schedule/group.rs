@@ -9,11 +9,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use muster_common::machine::MachineId;
 use muster_common::refusal::UnitReason;
-use muster_common::snapshot::Unit;
-use muster_common::state::DesiredState;
 use muster_common::unit::UnitName;
 
-use super::index::{Index, Place};
+use super::index::Index;
 use super::table::{MachineKey, UnitKey};
 
 /// Units that are placed as one.
@@ -35,69 +33,25 @@ pub(crate) struct Component {
 }
 
 impl Index {
-    /// Whether a unit is tied to any other.
-    pub(crate) fn is_tied(&self, unit: UnitKey) -> bool {
-        let row = &self.units[unit];
-        row.requirements().is_some_and(|r| !r.machine_of.is_empty())
-            || (!self.followers.is_empty() && self.followers.contains_key(&row.name))
-    }
-
-    /// Whether a unit can be decided on: wanted on one machine, and understood.
-    pub(crate) fn is_placeable(&self, unit: UnitKey) -> bool {
-        let row = &self.units[unit];
-        row.is_wanted()
-            && row.poison == 0
-            && row.good().is_some()
-            && !row.is_global()
-            && self.begun_job(unit).is_none()
-    }
-
-    /// Where a job may have been begun: it has been told to be, for the start that is wanted now. Nobody but that machine knows
-    /// whether it was, so it is told to no other.
-    pub(crate) fn begun_job(&self, unit: UnitKey) -> Option<MachineKey> {
-        let row = &self.units[unit];
-        let launched = |unit: &&Unit| unit.desired == DesiredState::Launched;
-        let record = row.record.as_ref().filter(launched)?;
-        row.requirements().filter(|asked| asked.job)?;
-        let here = |place: &&Place| place.placement.generation == record.generation;
-        row.places.iter().find(here).map(|place| place.machine)
-    }
-
-    /// Whether a unit cannot be decided on but is on a live machine and stays there.
-    fn is_fixed(&self, unit: UnitKey) -> bool {
-        let row = &self.units[unit];
-        let stays = row.good().is_none() || self.begun_job(unit).is_some();
-        (row.poison > 0 || (row.is_wanted() && stays))
-            && row.places.iter().any(|place| self.is_live(place.machine))
-    }
-
-    pub(crate) fn leaders(&self, unit: UnitKey) -> impl Iterator<Item = &UnitName> {
-        self.units[unit].requirements().map(|r| &r.machine_of).into_iter().flatten()
-    }
-
-    pub(crate) fn followers(&self, unit: UnitKey) -> impl Iterator<Item = UnitKey> + '_ {
-        self.followers.get(&self.units[unit].name).into_iter().flatten().copied()
-    }
-
     /// Every unit tied to this one, directly or not, but by a global one.
-    fn tied(&self, unit: UnitKey) -> BTreeMap<UnitName, UnitKey> {
+    fn tied_units(&self, unit: UnitKey) -> BTreeMap<UnitName, UnitKey> {
         let mut found = BTreeMap::new();
         let mut next = vec![unit];
         while let Some(unit) = next.pop() {
-            if self.is_ground(unit) {
+            if self.is_global_leader(unit) {
                 continue;
             }
             if found.insert(self.units[unit].name.clone(), unit).is_none() {
-                next.extend(self.leaders(unit).filter_map(|name| self.unit_keys.get(name)));
-                next.extend(self.followers(unit));
+                next.extend(self.leaders_of(unit).filter_map(|name| self.unit_keys.get(name)));
+                next.extend(self.followers_of(unit));
             }
         }
         found
     }
 
     /// Sorts out the units tied to this one, itself included.
-    pub(crate) fn component(&self, unit: UnitKey) -> Component {
-        let tied = self.tied(unit);
+    pub(crate) fn tied_component(&self, unit: UnitKey) -> Component {
+        let tied = self.tied_units(unit);
         let candidates: BTreeMap<&UnitName, UnitKey> = tied
             .iter()
             .map(|(name, key)| (name, *key))
@@ -110,12 +64,12 @@ impl Index {
         let mut fixed: BTreeSet<UnitKey> = BTreeSet::new();
         for (name, key) in &candidates {
             let mut waits = 0;
-            for leader in self.leaders(*key) {
+            for leader in self.leaders_of(*key) {
                 match self.unit_keys.get(leader) {
                     Some(leader) if self.is_fixed(*leader) => {
                         fixed.insert(*leader);
                     }
-                    Some(leader) if self.is_ground(*leader) => {}
+                    Some(leader) if self.is_global_leader(*leader) => {}
                     // A leader that can never be good is waited for in vain.
                     _ => waits += 1,
                 }
@@ -128,7 +82,7 @@ impl Index {
         let mut good: Vec<UnitKey> = Vec::new();
         while let Some((_, key)) = ready.pop_first() {
             good.push(key);
-            for follower in self.followers(key) {
+            for follower in self.followers_of(key) {
                 if let Some(waits) = open.get_mut(&follower) {
                     *waits -= 1;
                     if *waits == 0 {
@@ -156,8 +110,10 @@ impl Index {
             places.filter(|machine| self.is_live(*machine)).collect::<BTreeSet<MachineKey>>()
         };
         good.retain(|unit| {
-            let leaders = self.leaders(*unit).filter_map(|name| self.unit_keys.get(name).copied());
-            let leaders: Vec<UnitKey> = leaders.filter(|leader| !self.is_ground(*leader)).collect();
+            let leaders =
+                self.leaders_of(*unit).filter_map(|name| self.unit_keys.get(name).copied());
+            let leaders: Vec<UnitKey> =
+                leaders.filter(|leader| !self.is_global_leader(*leader)).collect();
             let mut to: Option<BTreeSet<MachineKey>> = None;
             let mut apart = Vec::new();
             for leader in &leaders {
@@ -207,8 +163,8 @@ impl Index {
                 if !known.contains(&unit) || group_of.insert(unit, number).is_some() {
                     continue;
                 }
-                next.extend(self.leaders(unit).filter_map(|name| self.unit_keys.get(name)));
-                next.extend(self.followers(unit));
+                next.extend(self.leaders_of(unit).filter_map(|name| self.unit_keys.get(name)));
+                next.extend(self.followers_of(unit));
             }
             groups.push(Group::default());
         }
@@ -231,13 +187,13 @@ impl Index {
 
     /// Why a unit that its component refuses is refused.
     pub(crate) fn tie_problem(&self, unit: UnitKey, component: &Component) -> Option<UnitReason> {
-        if let Some(through) = self.circle(unit) {
+        if let Some(through) = self.find_circle(unit) {
             return Some(UnitReason::MachineOfCircle { through });
         }
-        for name in self.leaders(unit) {
+        for name in self.leaders_of(unit) {
             let not_placed = || Some(UnitReason::MachineOfNotPlaced { unit: name.clone() });
             let Some(leader) = self.unit_keys.get(name) else { return not_placed() };
-            if self.is_ground(*leader) {
+            if self.is_global_leader(*leader) {
                 continue;
             }
             if (!self.is_placeable(*leader) && !self.is_fixed(*leader))
@@ -255,7 +211,7 @@ impl Index {
         let mut next = vec![unit];
         while let Some(unit) = next.pop() {
             for (name, leader) in self
-                .leaders(unit)
+                .leaders_of(unit)
                 .filter_map(|name| self.unit_keys.get(name).map(|key| (name, *key)))
             {
                 if self.is_fixed(leader) {
@@ -270,11 +226,11 @@ impl Index {
     }
 
     /// The way from a unit through its leaders back to itself.
-    fn circle(&self, unit: UnitKey) -> Option<Vec<UnitName>> {
+    fn find_circle(&self, unit: UnitKey) -> Option<Vec<UnitName>> {
         let mut came_from: BTreeMap<UnitKey, UnitKey> = BTreeMap::new();
         let mut next = vec![unit];
         while let Some(at) = next.pop() {
-            for leader in self.leaders(at).filter_map(|name| self.unit_keys.get(name)) {
+            for leader in self.leaders_of(at).filter_map(|name| self.unit_keys.get(name)) {
                 if *leader == unit {
                     let mut through = vec![self.units[unit].name.clone()];
                     let mut back = at;
@@ -296,7 +252,7 @@ impl Index {
     }
 
     /// Two members that can never be on one machine: the first found, for each order of the two.
-    pub(crate) fn contradiction(&self, members: &[UnitKey]) -> Option<(UnitKey, UnitKey)> {
+    pub(crate) fn find_contradiction(&self, members: &[UnitKey]) -> Option<(UnitKey, UnitKey)> {
         let asked = |unit: UnitKey| {
             self.units[unit]
                 .requirements()
@@ -316,12 +272,12 @@ impl Index {
         }
         for one in members {
             let replaces = self.units[*one].requirements().filter(|r| r.replaces_any());
-            if self.units[*one].declares().is_empty() && replaces.is_none() {
+            if self.units[*one].declared_patterns().is_empty() && replaces.is_none() {
                 continue;
             }
             for other in members {
                 let name = &self.units[*other].name;
-                if self.conflict(*one, *other).is_some()
+                if self.conflict_between(*one, *other).is_some()
                     || replaces.is_some_and(|r| one != other && r.replaces_unit(name))
                 {
                     return Some((*one, *other));

@@ -66,9 +66,9 @@ impl<'a> Pass<'a> {
     }
 
     /// Looks at units, in the order of [`Self::in_order`].
-    pub(crate) fn look_at(&mut self, units: &[UnitKey]) {
+    pub(crate) fn consider_units(&mut self, units: &[UnitKey]) {
         for unit in self.in_order(units) {
-            self.look(unit);
+            self.consider_unit(unit);
         }
     }
 
@@ -79,7 +79,7 @@ impl<'a> Pass<'a> {
         order.sort_by_key(|unit| {
             let row = &self.index.units[*unit];
             match row.requirements() {
-                _ if !row.is_wanted() || row.poison > 0 => 0,
+                _ if !row.is_wanted() || row.unreadable_records > 0 => 0,
                 _ if self.index.moving.contains(unit) => 1,
                 Some(requirements) if requirements.global => 2,
                 Some(requirements) if requirements.replaces_any() => 3,
@@ -90,17 +90,18 @@ impl<'a> Pass<'a> {
     }
 
     /// Looks at one unit, and at those tied to it.
-    pub(crate) fn look(&mut self, unit: UnitKey) {
+    pub(crate) fn consider_unit(&mut self, unit: UnitKey) {
         if !self.visit(unit) {
             return;
         }
         if self.index.is_tied(unit) && self.index.is_placeable(unit) {
             // Those tied to it that do not share its lot are looked at by themselves.
-            let component = self.index.component(unit);
+            let component = self.index.tied_component(unit);
             let members = component.groups.iter().flat_map(|group| &group.members);
-            for ground in members.flat_map(|member| self.index.grounds(*member)).collect::<Vec<_>>()
+            for ground in
+                members.flat_map(|member| self.index.global_leaders(*member)).collect::<Vec<_>>()
             {
-                self.look(ground);
+                self.consider_unit(ground);
             }
             let mut groups = component.groups.iter();
             if let Some(group) = groups.find(|group| group.members.contains(&unit)) {
@@ -111,21 +112,21 @@ impl<'a> Pass<'a> {
             } else if self.is_frozen(unit) {
                 self.refused.push(unit);
             } else {
-                self.unplace(unit);
+                self.refuse_unit(unit);
             }
             return;
         }
         let row = &self.index.units[unit];
-        if row.poison > 0 {
+        if row.unreadable_records > 0 {
             if row.is_wanted() && row.places.is_empty() {
                 self.refused.push(unit);
             }
         } else if !row.is_wanted() {
             self.remove(unit);
-        } else if row.good().is_none() {
-            self.leave_alone(unit);
+        } else if row.spec_ok().is_none() {
+            self.keep_unreadable(unit);
         } else if row.is_global() {
-            self.settle_global(unit);
+            self.place_global(unit);
         } else if let Some(machine) = self.index.begun_job(unit) {
             self.keep_job(unit, machine);
         } else {
@@ -135,17 +136,17 @@ impl<'a> Pass<'a> {
 
     /// Takes back what was counted, so that the index follows the cluster again. Where the pass puts units stays on
     /// record, for explanations; it is answered too, to be forgotten before the next pass.
-    pub(crate) fn undo(&mut self) -> Vec<(UnitKey, MachineKey)> {
+    pub(crate) fn rollback(&mut self) -> Vec<(UnitKey, MachineKey)> {
         for (unit, machine) in self.counted.iter().rev() {
-            self.index.vacate(*unit, *machine);
+            self.index.uncount_unit(*unit, *machine);
         }
         std::mem::take(&mut self.counted)
     }
 
     /// Gives up what was counted after the first `keep`: it is not what the pass decides.
-    pub(crate) fn take_back(&mut self, keep: usize) {
+    pub(crate) fn uncount_after(&mut self, keep: usize) {
         for (unit, machine) in self.counted.drain(keep..).rev() {
-            self.index.vacate(unit, machine);
+            self.index.uncount_unit(unit, machine);
             self.index.machines[machine].planned.pop();
             self.index.units[unit].planned = None;
         }
@@ -170,13 +171,13 @@ impl<'a> Pass<'a> {
     /// No longer wanted: every placement goes, wherever it is. Each goes by itself, for a global unit has as many as
     /// there are machines, and the store limits what is written together.
     fn remove(&mut self, unit: UnitKey) {
-        for decision in self.removals(unit, |_| true) {
+        for decision in self.remove_decisions(unit, |_| true) {
             self.push(unit, vec![decision]);
         }
     }
 
     /// Wanted, but not understood: what is placed stays as it is, with what the user wants of it.
-    fn leave_alone(&mut self, unit: UnitKey) {
+    fn keep_unreadable(&mut self, unit: UnitKey) {
         let row = &self.index.units[unit];
         let live: Vec<(MachineKey, FileHash)> = row
             .places
@@ -188,23 +189,23 @@ impl<'a> Pass<'a> {
             self.refused.push(unit);
         }
         for (machine, file) in live {
-            let decision = self.updating(unit, machine, file);
+            let decision = self.update_decision(unit, machine, file);
             self.push(unit, decision.into_iter().collect());
         }
     }
 
     /// A job that may have been begun stays with its machine, whatever becomes of that: elsewhere it would be begun again.
     fn keep_job(&mut self, unit: UnitKey, machine: MachineKey) {
-        let mut decisions = self.removals(unit, |at| at != machine);
+        let mut decisions = self.remove_decisions(unit, |at| at != machine);
         if self.index.is_live(machine) {
             let file = self.index.units[unit].record.as_ref().map(|record| record.file);
-            decisions.extend(file.and_then(|file| self.updating(unit, machine, file)));
+            decisions.extend(file.and_then(|file| self.update_decision(unit, machine, file)));
         }
         self.push(unit, decisions);
     }
 
-    fn settle_global(&mut self, unit: UnitKey) {
-        let Some(class) = self.index.units[unit].good().map(|good| good.class) else { return };
+    fn place_global(&mut self, unit: UnitKey) {
+        let Some(class) = self.index.units[unit].spec_ok().map(|spec| spec.class) else { return };
         let places: Vec<MachineKey> =
             self.index.units[unit].places.iter().map(|place| place.machine).collect();
         let mut here = Bits::default();
@@ -216,31 +217,35 @@ impl<'a> Pass<'a> {
             if !self.index.is_live(*machine) {
                 continue;
             }
-            let decisions = if self.stays(unit, *machine) {
+            let decisions = if self.index.may_stay(unit, *machine) {
                 stays += 1;
                 settled.insert(self.index.machines[*machine].position);
-                self.placing(unit, *machine).into_iter().collect()
+                self.place_decision(unit, *machine).into_iter().collect()
             } else {
-                self.removals(unit, |at| at == *machine)
+                self.remove_decisions(unit, |at| at == *machine)
             };
             self.push(unit, decisions);
         }
-        self.index.blocked(unit, &mut here);
+        self.index.add_blocked(unit, &mut here);
         let blocked = here;
-        let free: Vec<u32> =
-            self.index.eligible(class).iter().filter(|bit| !blocked.contains(*bit)).collect();
+        let free: Vec<u32> = self
+            .index
+            .eligible_machines(class)
+            .iter()
+            .filter(|bit| !blocked.contains(*bit))
+            .collect();
         for position in free {
             if let Some(machine) = self.index.order.get(position as usize).copied() {
                 stays += 1;
                 settled.insert(position);
                 self.count(unit, machine);
-                let decisions = self.placing(unit, machine).into_iter().collect();
+                let decisions = self.place_decision(unit, machine).into_iter().collect();
                 self.push(unit, decisions);
             }
         }
-        self.index.note_ground(unit, settled.clone());
-        self.index.units[unit].hindered =
-            self.index.classes.eligible(class).iter().any(|bit| !settled.contains(bit));
+        self.index.note_global_machines(unit, settled.clone());
+        self.index.units[unit].partially_placed =
+            self.index.classes.eligible_machines(class).iter().any(|bit| !settled.contains(bit));
         if stays == 0 {
             self.refused.push(unit);
         }
@@ -249,22 +254,22 @@ impl<'a> Pass<'a> {
     fn settle(&mut self, group: &Group) {
         if group.members.iter().any(|unit| self.is_frozen(*unit)) {
             for unit in &group.members {
-                self.settle_frozen(*unit);
+                self.keep_frozen(*unit);
             }
             return;
         }
-        if self.carry_on(group) {
+        if self.advance_move(group) {
             return;
         }
         match self.home(group) {
-            Some(home) if self.depart(group, home) => {}
-            Some(home) => self.settle_at(group, home),
-            None => self.settle_anew(&group.members),
+            Some(home) if self.begin_move(group, home) => {}
+            Some(home) => self.gather_at(group, home),
+            None => self.place_new(&group.members),
         }
     }
 
     /// It stays where it is, with what the user wants of it.
-    fn settle_frozen(&mut self, unit: UnitKey) {
+    fn keep_frozen(&mut self, unit: UnitKey) {
         let row = &self.index.units[unit];
         let file = row.record.as_ref().map(|record| record.file);
         let places = row.places.iter().map(|place| place.machine);
@@ -273,13 +278,13 @@ impl<'a> Pass<'a> {
             self.refused.push(unit);
         }
         for machine in live {
-            let decision = file.and_then(|file| self.updating(unit, machine, file));
+            let decision = file.and_then(|file| self.update_decision(unit, machine, file));
             self.push(unit, decision.into_iter().collect());
         }
     }
 
     /// Places a group that is nowhere, or nowhere it may stay.
-    pub(crate) fn settle_anew(&mut self, members: &[UnitKey]) {
+    pub(crate) fn place_new(&mut self, members: &[UnitKey]) {
         if self.wait_for_the_end(members) {
             return;
         }
@@ -288,15 +293,15 @@ impl<'a> Pass<'a> {
         {
             return;
         }
-        if let Some(machine) = self.pick(members, None) {
-            self.put_all(members, machine);
+        if let Some(machine) = self.best_machine(members, None) {
+            self.bring_all(members, machine);
             return;
         }
         // A follower that never ran must not keep those that did from coming back.
         let mut core: Vec<UnitKey> = Vec::new();
         for unit in members {
             let mut leaders =
-                self.index.leaders(*unit).filter_map(|name| self.index.unit_keys.get(name));
+                self.index.leaders_of(*unit).filter_map(|name| self.index.unit_keys.get(name));
             if !self.index.units[*unit].places.is_empty()
                 && leaders.all(|leader| core.contains(leader))
             {
@@ -306,21 +311,21 @@ impl<'a> Pass<'a> {
         let core_on = if core.is_empty() || core.len() == members.len() {
             None
         } else {
-            self.pick(&core, None)
+            self.best_machine(&core, None)
         };
         if let Some(machine) = core_on {
-            self.put_all(&core, machine);
+            self.bring_all(&core, machine);
         }
         for unit in members {
             if core_on.is_none() || !core.contains(unit) {
-                self.unplace(*unit);
+                self.refuse_unit(*unit);
             }
         }
     }
 
     /// Refused: it leaves where it must not be, and keeps the records of machines that are absent. One that may not run twice
     /// leaves once its machine has said how it stands.
-    pub(crate) fn unplace(&mut self, unit: UnitKey) {
+    pub(crate) fn refuse_unit(&mut self, unit: UnitKey) {
         self.refused.push(unit);
         if self.index.is_unheard_of(unit) {
             return;
@@ -331,66 +336,30 @@ impl<'a> Pass<'a> {
             .map(|place| place.machine)
             .filter(|machine| self.index.is_live(*machine))
             .collect();
-        let decisions = self.removals(unit, |machine| live.contains(&machine));
+        let decisions = self.remove_decisions(unit, |machine| live.contains(&machine));
         self.push(unit, decisions);
     }
 
-    pub(crate) fn put_all(&mut self, members: &[UnitKey], machine: MachineKey) {
+    pub(crate) fn bring_all(&mut self, members: &[UnitKey], machine: MachineKey) {
         for unit in members {
             self.count(*unit, machine);
-            self.bring(*unit, machine);
+            self.bring_to(*unit, machine);
         }
     }
 
     /// Leaves a unit on this machine alone, where it is counted already. One that may not run twice and is not there yet
     /// comes when it has ended where it is.
-    pub(crate) fn bring(&mut self, unit: UnitKey, machine: MachineKey) {
+    pub(crate) fn bring_to(&mut self, unit: UnitKey, machine: MachineKey) {
         if self.index.ends_first(unit, machine) {
-            self.unplace(unit);
+            self.refuse_unit(unit);
             return;
         }
         let decisions = self.moving(unit, machine);
         self.push(unit, decisions);
     }
 
-    /// Whether a unit that is on a machine may stay.
-    pub(crate) fn stays(&self, unit: UnitKey, machine: MachineKey) -> bool {
-        let Some(good) = self.index.units[unit].good() else { return false };
-        (good.requirements.global || !self.index.is_forced(machine))
-            && self.index.suits(self.index.classes.asked(good.class), machine)
-            && self.index.strays(unit, machine).is_none()
-            && !self.outranked(unit, machine)
-            && !self.index.must_make_room(unit, machine)
-    }
-
-    /// Whether a conflict on its machine is this unit's to resolve.
-    fn outranked(&self, unit: UnitKey, machine: MachineKey) -> bool {
-        if !self.index.crowded(unit, machine, true) {
-            return false;
-        }
-        self.index.machines[machine].units.iter().any(|other| {
-            let row = &self.index.units[*other];
-            // One that is about to leave is no reason to go.
-            (row.is_wanted() || row.poison > 0)
-                && (row.name < self.index.units[unit].name || !self.index.is_placeable(*other))
-                && self.index.conflict(unit, *other).is_some()
-        })
-    }
-
-    /// Whether a unit may come to a machine.
-    pub(crate) fn fits(&mut self, unit: UnitKey, machine: MachineKey) -> bool {
-        let Some(class) = self.index.units[unit].good().map(|good| good.class) else {
-            return false;
-        };
-        let position = self.index.machines[machine].position;
-        self.index.eligible(class).contains(position)
-            && self.index.strays(unit, machine).is_none()
-            && !self.index.crowded(unit, machine, false)
-            && self.index.beside_replaced(unit, machine).is_none()
-    }
-
     /// The best machine that takes all these units.
-    pub(crate) fn pick(
+    pub(crate) fn best_machine(
         &mut self,
         members: &[UnitKey],
         except: impl IntoIterator<Item = MachineKey>,
@@ -399,25 +368,18 @@ impl<'a> Pass<'a> {
         let mut together: Option<Bits> = None;
         let mut last = None;
         for unit in members {
-            let class = self.index.units[*unit].good()?.class;
-            self.index.eligible(class);
-            let grounds = self.index.grounds(*unit);
-            let eligible = self.index.classes.eligible(class);
-            if members.len() > 1 || !grounds.is_empty() {
+            let class = self.index.units[*unit].spec_ok()?.class;
+            let eligible = self.index.eligible_machines(class);
+            if members.len() > 1 {
                 match &mut together {
-                    Some(together) => together.intersect(eligible),
+                    Some(together) => together.intersect_with(eligible),
                     None => together = Some(eligible.clone()),
                 }
             }
-            for ground in grounds {
-                let beside = &self.index.units[ground].ground;
-                together.get_or_insert_default().intersect(beside);
-            }
             last = Some(class);
-            self.index.blocked(*unit, &mut blocked);
-            self.index.keep_apart(*unit, &mut blocked);
+            self.index.add_blocked(*unit, &mut blocked);
         }
-        if members.len() > 1 && self.index.contradiction(members).is_some() {
+        if members.len() > 1 && self.index.find_contradiction(members).is_some() {
             return None;
         }
         for machine in except {
@@ -425,14 +387,14 @@ impl<'a> Pass<'a> {
         }
         let eligible = match &together {
             Some(together) => together,
-            None => self.index.classes.eligible(last?),
+            None => self.index.classes.eligible_machines(last?),
         };
-        let position = self.index.rank.best(eligible, &blocked)?;
+        let position = self.index.rank.best_of(eligible, &blocked)?;
         self.index.order.get(position as usize).copied()
     }
 
     pub(crate) fn count(&mut self, unit: UnitKey, machine: MachineKey) {
-        self.index.occupy(unit, machine);
+        self.index.count_unit(unit, machine);
         self.index.machines[machine].planned.push(unit);
         if !self.index.units[unit].is_global() {
             self.index.units[unit].planned = Some(machine);

@@ -57,7 +57,7 @@ impl Scheduler {
     /// Indexes a cluster.
     pub fn new(snapshot: &Snapshot) -> Self {
         Self {
-            index: Index::of(snapshot),
+            index: Index::from_snapshot(snapshot),
             waiting: BTreeSet::new(),
             planned: Vec::new(),
             passes: 0,
@@ -67,24 +67,26 @@ impl Scheduler {
     /// Takes one change of the cluster in. The cost is that of the change. False when no plan can come out otherwise
     /// for it, as is the case for most reports of machines.
     pub fn apply(&mut self, change: &Change) -> bool {
-        self.index.apply(change)
+        let decides = self.index.apply(change);
+        self.index.check_sometimes();
+        decides
     }
 
     /// Machines that vanished while re-placement was frozen: their units stay where they are. Replaces what was held;
     /// a held machine that is registered again is a machine like any other.
     pub fn hold(&mut self, machines: BTreeSet<MachineId>) {
-        self.index.hold(machines);
+        self.index.hold_machines(machines);
     }
 
     /// What is to be written now. The cost is that of what changed since the last plan; planning again before the
     /// plan has been applied gives the same plan.
     pub fn plan(&mut self) -> Plan {
         self.forget_planned();
-        let agenda = self.agenda();
+        let agenda = self.take_agenda();
         let stamp = self.next_stamp();
         let mut pass = Pass::new(&mut self.index, stamp);
-        pass.look_at(&agenda);
-        self.planned = pass.undo();
+        pass.consider_units(&agenda);
+        self.planned = pass.rollback();
         let Pass { moves, moved, seen, refused, .. } = pass;
 
         for unit in &seen {
@@ -93,21 +95,32 @@ impl Scheduler {
         self.waiting.extend(refused);
         // A refusal may rest on moves that come to nothing, and room that a removal makes is for the next plan.
         // So is the room that was kept for those who wait for their end, should they need it no more.
-        self.index.stirred = !moves.is_empty() || !self.planned.is_empty();
+        self.index.recheck_refused = !moves.is_empty() || !self.planned.is_empty();
         // One that waits for its end, or to be heard of, has room and no decision yet: it is looked at with those that have.
         let planned = self.planned.iter().map(|(unit, _)| *unit);
         for unit in moved.into_iter().chain(planned) {
-            self.index.touch(unit);
+            self.index.mark_dirty(unit);
         }
         for unit in seen {
             let row = &self.index.units[unit];
             let nothing = row.record.is_none() && row.places.is_empty() && row.reports.is_empty();
-            if nothing && row.poison == 0 {
-                self.index.retire(unit);
+            if nothing && row.unreadable_records == 0 {
+                self.index.forget_unit(unit);
             }
         }
+        self.index.check_sometimes();
         let names = self.waiting.iter().map(|unit| self.index.units[*unit].name.clone());
         Plan { moves, refused: names.collect() }
+    }
+
+    /// Sentences on whatever contradicts itself in what is known: an index that is not what the rows say, a filter whose set of
+    /// machines and whose reasons differ. There are none; it is for tests and simulations, and costs a look at each unit and machine.
+    /// The reasons of the last plan's refusals are not known any more after it.
+    pub fn find_contradictions(&mut self) -> Vec<String> {
+        self.forget_planned();
+        let mut found = self.index.find_index_problems();
+        found.extend(self.index.find_filter_contradictions());
+        found
     }
 
     /// Why a unit is not placed, as of the last plan; `None` if it is, or need not be.
@@ -121,15 +134,14 @@ impl Scheduler {
     /// plan looks at have their turns as they would have them there. Only refusals are named; no trace is left.
     pub fn admit(&mut self, wanted: &[Candidate]) -> BTreeMap<UnitName, Refusal> {
         self.forget_planned();
-        let stirred = self.index.stirred;
-        let grounds = self.index.noted_grounds();
+        let recheck_refused = self.index.recheck_refused;
+        let grounds = self.index.saved_global_machines();
         let before: Vec<Unlaunched> = wanted.iter().map(|c| self.launch(c)).collect();
-        let agenda = self.agenda();
+        let agenda = self.take_agenda();
         let stamp = self.next_stamp();
         let candidates: Vec<UnitKey> =
             wanted.iter().filter_map(|c| self.index.unit_keys.get(&c.name).copied()).collect();
         let mut pass = Pass::new(&mut self.index, stamp);
-        pass.index.tentative = true;
         // In the order of the plan that would follow, with the candidates' turns taken in the order they were named.
         let known: BTreeSet<UnitKey> = candidates.iter().copied().collect();
         let looked_at: BTreeSet<UnitKey> = agenda.iter().copied().collect();
@@ -142,7 +154,7 @@ impl Scheduler {
         for unit in pass.in_order(&all) {
             let candidate = known.contains(&unit);
             let unit = if candidate { named.next().copied().unwrap_or(unit) } else { unit };
-            pass.look(unit);
+            pass.consider_unit(unit);
             refused.extend(pass.refused.iter().skip(told));
             told = pass.refused.len();
             if candidate
@@ -152,17 +164,16 @@ impl Scheduler {
                 refusals.insert(pass.index.units[unit].name.clone(), refusal);
             }
         }
-        self.planned = pass.undo();
-        self.index.tentative = false;
+        self.planned = pass.rollback();
         for before in before.into_iter().rev() {
             self.restore(before);
         }
         self.forget_planned();
         for unit in agenda {
-            self.index.touch(unit);
+            self.index.mark_dirty(unit);
         }
-        self.index.stirred = stirred;
-        self.index.restore_grounds(grounds);
+        self.index.recheck_refused = recheck_refused;
+        self.index.restore_global_machines(grounds);
         refusals
     }
 
@@ -194,32 +205,32 @@ impl Scheduler {
     }
 
     /// The units to look at, by name.
-    pub(super) fn agenda(&mut self) -> Vec<UnitKey> {
-        if std::mem::take(&mut self.index.stirred) {
+    pub(super) fn take_agenda(&mut self) -> Vec<UnitKey> {
+        if std::mem::take(&mut self.index.recheck_refused) {
             for unit in &self.waiting {
-                self.index.touch(*unit);
+                self.index.mark_dirty(*unit);
             }
             // A global unit may be on some machines and wait for others.
             let globals = self.index.globals.iter().copied();
             let globals: Vec<UnitKey> =
-                globals.filter(|unit| self.index.units[*unit].hindered).collect();
+                globals.filter(|unit| self.index.units[*unit].partially_placed).collect();
             for unit in globals {
-                self.index.touch(unit);
+                self.index.mark_dirty(unit);
             }
         }
-        self.index.touch_drained();
+        self.index.mark_draining();
         // Those tied to a unit are decided on with it, and in the order in which they would be without it.
         let mut next = 0;
         while let Some(unit) = self.index.dirty.get(next).copied() {
             next += 1;
             if self.index.is_tied(unit) {
-                let leaders = self.index.leaders(unit);
+                let leaders = self.index.leaders_of(unit);
                 let leaders = leaders.filter_map(|name| self.index.unit_keys.get(name).copied());
                 // A global one ties its followers to itself, not to one another.
-                let leaders = leaders.filter(|leader| !self.index.is_ground(*leader));
-                let tied: Vec<UnitKey> = leaders.chain(self.index.followers(unit)).collect();
+                let leaders = leaders.filter(|leader| !self.index.is_global_leader(*leader));
+                let tied: Vec<UnitKey> = leaders.chain(self.index.followers_of(unit)).collect();
                 for unit in tied {
-                    self.index.touch(unit);
+                    self.index.mark_dirty(unit);
                 }
             }
         }

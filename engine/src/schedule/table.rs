@@ -9,9 +9,9 @@ use std::ops::{Index, IndexMut};
 /// A number a [`Table`] has given to one of its rows.
 pub(crate) trait Key: Copy {
     /// The key of a row.
-    fn of(row: u32) -> Self;
+    fn from_row(row: u32) -> Self;
     /// The row of a key.
-    fn row(self) -> usize;
+    fn row_number(self) -> usize;
 }
 
 macro_rules! key {
@@ -21,11 +21,11 @@ macro_rules! key {
         pub(crate) struct $name(u32);
 
         impl Key for $name {
-            fn of(row: u32) -> Self {
+            fn from_row(row: u32) -> Self {
                 Self(row)
             }
 
-            fn row(self) -> usize {
+            fn row_number(self) -> usize {
                 self.0 as usize
             }
         }
@@ -64,19 +64,19 @@ impl<K: Key, T> Table<K, T> {
 
     pub(crate) fn insert(&mut self, row: T) -> K {
         if let Some(free) = self.free.pop() {
-            let key = K::of(free);
+            let key = K::from_row(free);
             self[key] = row;
             return key;
         }
         // A cluster of four thousand million names does not fit into any machine's memory.
-        let key = K::of(u32::try_from(self.rows.len()).unwrap_or(u32::MAX));
+        let key = K::from_row(u32::try_from(self.rows.len()).unwrap_or(u32::MAX));
         self.rows.push(row);
         key
     }
 
     /// Makes the key available again; its row stays until then.
-    pub(crate) fn release(&mut self, key: K) {
-        self.free.push(u32::try_from(key.row()).unwrap_or(u32::MAX));
+    pub(crate) fn release_row(&mut self, key: K) {
+        self.free.push(u32::try_from(key.row_number()).unwrap_or(u32::MAX));
     }
 
     /// Every row, released ones included.
@@ -90,14 +90,14 @@ impl<K: Key, T> Index<K> for Table<K, T> {
     type Output = T;
 
     fn index(&self, key: K) -> &T {
-        &self.rows[key.row()]
+        &self.rows[key.row_number()]
     }
 }
 
 #[allow(clippy::indexing_slicing, reason = "only the table makes keys, and it never shrinks")]
 impl<K: Key, T> IndexMut<K> for Table<K, T> {
     fn index_mut(&mut self, key: K) -> &mut T {
-        &mut self.rows[key.row()]
+        &mut self.rows[key.row_number()]
     }
 }
 
@@ -108,7 +108,7 @@ pub(crate) struct Bits {
 }
 
 impl Bits {
-    pub(crate) fn words(&self) -> &[u64] {
+    pub(crate) fn as_words(&self) -> &[u64] {
         &self.words
     }
 
@@ -128,11 +128,15 @@ impl Bits {
         }
     }
 
+    pub(crate) fn clear(&mut self) {
+        self.words.clear();
+    }
+
     pub(crate) fn contains(&self, bit: u32) -> bool {
         self.words.get(bit as usize / 64).is_some_and(|word| word & (1 << (bit % 64)) != 0)
     }
 
-    pub(crate) fn unite(&mut self, other: &Self) {
+    pub(crate) fn unite_with(&mut self, other: &Self) {
         if other.words.len() > self.words.len() {
             self.words.resize(other.words.len(), 0);
         }
@@ -141,7 +145,7 @@ impl Bits {
         }
     }
 
-    pub(crate) fn intersect(&mut self, other: &Self) {
+    pub(crate) fn intersect_with(&mut self, other: &Self) {
         self.words.truncate(other.words.len());
         for (mine, theirs) in self.words.iter_mut().zip(&other.words) {
             *mine &= theirs;

@@ -11,17 +11,16 @@ use muster_common::cordon::Cordon;
 use muster_common::machine::{Machine, MachineId, RunnerKind};
 use muster_common::snapshot::{Change, Placement, Snapshot, Unit};
 use muster_common::state::ObservedState;
-use muster_common::unit::{
-    FileHash, Requirements, RequirementsTemplate, UnitFile, UnitName, kept_data,
-};
+use muster_common::unit::{FileHash, RequirementsTemplate, UnitFile, UnitName, kept_data};
 
 use crate::machine::arrival::Report;
 
-use super::state::{FileRow, Index, MachineRow, Place, UnitRow};
+use super::rows::{FileRow, MachineRow, PlacedOn, UnitRow};
+use super::state::Index;
 use crate::schedule::table::{MachineKey, UnitKey};
 
 impl Index {
-    pub(crate) fn of(snapshot: &Snapshot) -> Self {
+    pub(crate) fn from_snapshot(snapshot: &Snapshot) -> Self {
         let mut index = Self::new();
         let places = snapshot.places.values().flat_map(BTreeMap::keys);
         let ids: BTreeSet<&MachineId> = snapshot
@@ -35,7 +34,7 @@ impl Index {
         for id in ids {
             index.insert_machine(id);
         }
-        index.reposition();
+        index.renumber_machines();
         for (id, set) in &snapshot.metadata {
             for (key, value) in set {
                 index.set_metadata(id, key, Some(value));
@@ -88,31 +87,33 @@ impl Index {
         true
     }
 
-    pub(crate) fn hold(&mut self, machines: BTreeSet<MachineId>) {
+    pub(crate) fn hold_machines(&mut self, machines: BTreeSet<MachineId>) {
         let changed: Vec<MachineId> = self.held.symmetric_difference(&machines).cloned().collect();
         self.held = machines;
         for id in changed {
             let held = self.held.contains(&id);
             if let Some(key) = self.machine_keys.get(&id).copied() {
                 self.machines[key].held = held;
-                self.touch_units_on(key);
+                self.mark_units_on(key);
             }
         }
     }
 
     fn set_machine(&mut self, id: &MachineId, record: Option<&Machine>) {
-        let key = self.machine(id);
+        let key = self.machine_row_for(id);
         let row = &mut self.machines[key];
         let before = mem::replace(&mut row.record, record.cloned());
         let (load, position) = (row.load, row.position);
         match (&before, record) {
             (None, None) => return,
             (None, Some(_)) => {
-                self.live += 1;
+                self.live.insert(position);
+                self.live_count += 1;
                 self.rank.insert(load, position);
             }
             (Some(_), None) => {
-                self.live -= 1;
+                self.live.remove(position);
+                self.live_count -= 1;
                 self.rank.remove(load, position);
             }
             (Some(before), Some(after)) => {
@@ -130,11 +131,11 @@ impl Index {
             self.runners.entry(*runner).or_default().insert(key);
         }
         self.refresh_metadata(key);
-        self.machine_changed(key);
+        self.note_machine_change(key);
     }
 
     fn set_metadata(&mut self, id: &MachineId, key: &str, value: Option<&String>) {
-        let machine = self.machine(id);
+        let machine = self.machine_row_for(id);
         let set = &mut self.machines[machine].set;
         let before = match value {
             Some(value) => set.insert(key.to_owned(), value.clone()),
@@ -142,19 +143,19 @@ impl Index {
         };
         if before.as_ref() != value && self.is_live(machine) {
             self.refresh_metadata(machine);
-            self.machine_changed(machine);
+            self.note_machine_change(machine);
         }
     }
 
     fn set_cordon(&mut self, id: &MachineId, cordon: Option<&Cordon>) {
-        let key = self.machine(id);
+        let key = self.machine_row_for(id);
         self.machines[key].cordon = cordon.cloned();
-        self.cordon_changed(key);
+        self.note_cordon_change(key);
     }
 
-    fn cordon_changed(&mut self, key: MachineKey) {
+    fn note_cordon_change(&mut self, key: MachineKey) {
         let row = &self.machines[key];
-        let cordoned = row.cordon.is_some() || row.cordon_poison;
+        let cordoned = row.cordon.is_some() || row.cordon_unreadable;
         let draining = row.cordon.as_ref().is_some_and(Cordon::is_draining);
         for (holds, machines) in [(cordoned, &mut self.cordoned), (draining, &mut self.draining)] {
             if holds {
@@ -163,7 +164,7 @@ impl Index {
                 machines.remove(&key);
             }
         }
-        self.machine_changed(key);
+        self.note_machine_change(key);
     }
 
     /// Brings what constraints see in line with what is configured and what was set at run time.
@@ -194,19 +195,12 @@ impl Index {
         }
     }
 
-    fn machine_changed(&mut self, key: MachineKey) {
-        self.classes.outdate();
+    fn note_machine_change(&mut self, key: MachineKey) {
+        self.classes.mark_outdated();
         for global in self.globals.iter().copied().collect::<Vec<_>>() {
-            self.touch(global);
+            self.mark_dirty(global);
         }
-        self.touch_units_on(key);
-    }
-
-    pub(crate) fn touch_units_on(&mut self, key: MachineKey) {
-        self.stirred = true;
-        for unit in self.machines[key].units.iter().copied().collect::<Vec<_>>() {
-            self.touch(unit);
-        }
+        self.mark_units_on(key);
     }
 
     fn set_file(&mut self, hash: FileHash, file: Option<&Arc<UnitFile>>) {
@@ -222,12 +216,12 @@ impl Index {
             self.files.remove(&hash);
         }
         for unit in users {
-            self.specify(unit);
+            self.resolve_spec(unit);
         }
     }
 
     fn set_unit(&mut self, name: &UnitName, unit: Option<&Unit>) {
-        let key = self.unit(name);
+        let key = self.unit_row_for(name);
         if self.units[key].record.as_ref() == unit {
             return;
         }
@@ -235,24 +229,12 @@ impl Index {
         let wanted = row.is_wanted();
         row.record = unit.cloned();
         let changed = row.is_wanted() != wanted;
-        self.touch(key);
-        self.touch_replaced(key);
+        self.mark_dirty(key);
+        self.mark_replace_ties(key);
         self.choose_file(key);
         self.note_moving(key);
         if changed {
-            self.touch_crowded(key);
-        }
-    }
-
-    /// Whether a unit is to go from where it meets a conflict depends on whether the other one stays: when that changes,
-    /// all on its machines have to be looked at too.
-    fn touch_crowded(&mut self, unit: UnitKey) {
-        let machines: Vec<MachineKey> =
-            self.units[unit].places.iter().map(|place| place.machine).collect();
-        for machine in machines {
-            if self.crowded(unit, machine, true) {
-                self.touch_units_on(machine);
-            }
+            self.mark_conflicting(key);
         }
     }
 
@@ -263,8 +245,8 @@ impl Index {
         name: &UnitName,
         state: Option<&ObservedState>,
     ) -> bool {
-        let machine = self.machine(id);
-        let unit = self.unit(name);
+        let machine = self.machine_row_for(id);
+        let unit = self.unit_row_for(name);
         let single = self.is_single(unit);
         let reports = &mut self.units[unit].reports;
         let at = reports.iter().position(|(at, _)| *at == machine);
@@ -296,39 +278,24 @@ impl Index {
             || row.places.is_empty()
             || row.places.iter().any(|place| self.draining.contains(&place.machine));
         if waited_for {
-            self.touch(unit);
+            self.mark_dirty(unit);
         }
         if changed || heard_of {
             // Who takes its place waited for that.
-            self.touch_replaced(unit);
+            self.mark_replace_ties(unit);
         }
         waited_for
     }
 
-    /// Notes whether a unit is on its way from one machine to another.
-    pub(crate) fn note_moving(&mut self, unit: UnitKey) {
-        let row = &self.units[unit];
-        let two = || row.places.iter().any(|p| p.placement.handover.takes_over.is_some());
-        let none = || {
-            let ending = row.places.is_empty() && !row.reports.is_empty() && row.is_wanted();
-            ending && self.is_single(unit)
-        };
-        if two() || none() {
-            self.moving.insert(unit);
-        } else if self.moving.remove(&unit) {
-            self.stirred = true;
-        }
-    }
-
     fn set_place(&mut self, id: &MachineId, name: &UnitName, placement: Option<&Placement>) {
-        let machine = self.machine(id);
-        let unit = self.unit(name);
+        let machine = self.machine_row_for(id);
+        let unit = self.unit_row_for(name);
         let position = self.machines[machine].position;
         let machines = &self.machines;
         let found = self.units[unit]
             .places
             .binary_search_by_key(&position, |place| machines[place.machine].position);
-        self.touch(unit);
+        self.mark_dirty(unit);
         match (found, placement) {
             (Ok(at), Some(placement)) => {
                 if let Some(place) = self.units[unit].places.get_mut(at) {
@@ -336,23 +303,23 @@ impl Index {
                 }
             }
             (Ok(at), None) => {
-                self.vacate(unit, machine);
+                self.uncount_unit(unit, machine);
                 self.units[unit].places.remove(at);
                 self.machines[machine].units.remove(&unit);
-                self.stirred = true;
+                self.recheck_refused = true;
             }
             (Err(at), Some(placement)) => {
-                let place = Place { machine, placement: placement.clone() };
+                let place = PlacedOn { machine, placement: placement.clone() };
                 self.units[unit].places.insert(at, place);
                 self.machines[machine].units.insert(unit);
-                self.occupy(unit, machine);
-                if self.crowded(unit, machine, true) {
-                    self.touch_units_on(machine);
+                self.count_unit(unit, machine);
+                if self.has_conflict(unit, machine, true) {
+                    self.mark_units_on(machine);
                 }
             }
             (Err(_), None) => {}
         }
-        self.touch_replaced(unit);
+        self.mark_replace_ties(unit);
         self.choose_file(unit);
         self.note_moving(unit);
     }
@@ -367,23 +334,23 @@ impl Index {
         }
         let (kind, rest) = key.split_once('/').unwrap_or((key, ""));
         match kind {
-            "unit" => self.poison(rest, problem.is_some()),
+            "unit" => self.count_unreadable(rest, problem.is_some()),
             "place" => {
                 let unit = rest.split_once('/').map_or("", |(_, unit)| unit);
-                self.poison(unit, problem.is_some());
+                self.count_unreadable(unit, problem.is_some());
             }
             "machine" => {
                 if let Ok(id) = rest.parse() {
-                    let machine = self.machine(&id);
-                    self.machines[machine].poison = problem.is_some();
-                    self.touch_units_on(machine);
+                    let machine = self.machine_row_for(&id);
+                    self.machines[machine].unreadable = problem.is_some();
+                    self.mark_units_on(machine);
                 }
             }
             "cordon" => {
                 if let Ok(id) = rest.parse() {
-                    let machine = self.machine(&id);
-                    self.machines[machine].cordon_poison = problem.is_some();
-                    self.cordon_changed(machine);
+                    let machine = self.machine_row_for(&id);
+                    self.machines[machine].cordon_unreadable = problem.is_some();
+                    self.note_cordon_change(machine);
                 }
             }
             "file" => {
@@ -391,7 +358,7 @@ impl Index {
                     && let Some(row) = self.files.get(&hash)
                 {
                     for unit in row.users.iter().copied().collect::<Vec<_>>() {
-                        self.specify(unit);
+                        self.resolve_spec(unit);
                     }
                 }
             }
@@ -400,47 +367,51 @@ impl Index {
         }
     }
 
-    fn poison(&mut self, name: &str, poisoned: bool) {
+    fn count_unreadable(&mut self, name: &str, unreadable: bool) {
         if let Ok(name) = name.parse() {
-            let unit = self.unit(&name);
+            let unit = self.unit_row_for(&name);
             let row = &mut self.units[unit];
-            row.poison = if poisoned { row.poison + 1 } else { row.poison.saturating_sub(1) };
-            self.stirred = true;
-            self.touch(unit);
-            self.touch_replaced(unit);
-            self.touch_crowded(unit);
+            row.unreadable_records = if unreadable {
+                row.unreadable_records + 1
+            } else {
+                row.unreadable_records.saturating_sub(1)
+            };
+            self.recheck_refused = true;
+            self.mark_dirty(unit);
+            self.mark_replace_ties(unit);
+            self.mark_conflicting(unit);
         }
     }
 
     /// The unit's row, made if need be.
-    fn unit(&mut self, name: &UnitName) -> UnitKey {
+    fn unit_row_for(&mut self, name: &UnitName) -> UnitKey {
         if let Some(key) = self.unit_keys.get(name) {
             return *key;
         }
-        let matched = self.patterns.matching(name);
+        let matched = self.patterns.matching_name(name);
         let key = self.units.insert(UnitRow::new(name.clone(), matched));
         self.unit_keys.insert(name.clone(), key);
         key
     }
 
     /// Forgets a unit that nothing is known of any more.
-    pub(crate) fn retire(&mut self, key: UnitKey) {
+    pub(crate) fn forget_unit(&mut self, key: UnitKey) {
         let name = self.units[key].name.clone();
         self.unit_keys.remove(&name);
-        self.units.release(key);
+        self.units.release_row(key);
     }
 
     /// The machine's row, made if need be.
-    fn machine(&mut self, id: &MachineId) -> MachineKey {
+    fn machine_row_for(&mut self, id: &MachineId) -> MachineKey {
         if let Some(key) = self.machine_keys.get(id) {
             return *key;
         }
         // Where machines come and go, those that nothing names any more are forgotten when a new one comes.
-        if self.machine_keys.len() > 2 * (self.live + 64) {
+        if self.machine_keys.len() > 2 * (self.live_count + 64) {
             self.forget_machines();
         }
         let key = self.insert_machine(id);
-        self.reposition();
+        self.renumber_machines();
         key
     }
 
@@ -450,9 +421,9 @@ impl Index {
             let row = &machines[*key];
             let named = row.record.is_some() || !row.set.is_empty();
             let has = !row.units.is_empty() || !row.reporting.is_empty();
-            let cordoned = row.cordon.is_some() || row.cordon_poison;
-            if !named && !has && !cordoned && !row.poison {
-                machines.release(*key);
+            let cordoned = row.cordon.is_some() || row.cordon_unreadable;
+            if !named && !has && !cordoned && !row.unreadable {
+                machines.release_row(*key);
                 return false;
             }
             true
@@ -472,8 +443,8 @@ impl Index {
             position: 0,
             held: self.held.contains(id),
             cordon: None,
-            cordon_poison: false,
-            poison: false,
+            cordon_unreadable: false,
+            unreadable: false,
         });
         self.machine_keys.insert(id.clone(), key);
         key
@@ -481,61 +452,22 @@ impl Index {
 
     /// Numbers machines in the order of their ids, and with them every set of machines. A machine that was never seen
     /// before is rare, and this costs no more than a look at each machine and at each conflict.
-    fn reposition(&mut self) {
-        let grounds = self.ground_machines();
+    fn renumber_machines(&mut self) {
+        let grounds = self.machines_of_globals();
         self.order = self.machine_keys.values().copied().collect();
         self.rank.clear();
+        self.live.clear();
         for (key, position) in self.order.iter().zip(0u32..) {
             let row = &mut self.machines[*key];
             row.position = position;
             if row.record.is_some() {
                 self.rank.insert(row.load, position);
+                self.live.insert(position);
             }
         }
         let machines = &self.machines;
-        self.patterns.reposition(&|key| machines[key].position);
-        self.reposition_grounds(&grounds);
-        self.classes.outdate();
-    }
-
-    /// Units tied to this one by `Replaces=`, in either direction, have to be looked at too.
-    pub(crate) fn touch_replaced(&mut self, unit: UnitKey) {
-        if !self.has_replacers() {
-            return;
-        }
-        let mut tied = self.named_replaced(unit);
-        tied.extend(self.named_replacers(unit));
-        if !tied.is_empty() {
-            self.stirred = true;
-        }
-        for unit in tied {
-            self.touch(unit);
-        }
-    }
-
-    /// Whether one unit replaces another depends on all that lie on a way between the two: when a unit on the way gets
-    /// another file, the ends have to be looked at too.
-    pub(crate) fn touch_circles(&mut self, unit: UnitKey) {
-        let replaces = |row: &UnitRow| row.requirements().is_some_and(Requirements::replaces_any);
-        if !replaces(&self.units[unit]) {
-            return;
-        }
-        let mut found: BTreeSet<UnitKey> = BTreeSet::new();
-        let mut next = vec![unit];
-        while let Some(unit) = next.pop() {
-            if found.insert(unit) {
-                next.extend(self.named_replaced(unit));
-                next.extend(self.named_replacers(unit));
-            }
-        }
-        for unit in found {
-            self.touch(unit);
-        }
-    }
-}
-
-impl FileRow {
-    pub(crate) fn new() -> Self {
-        Self { template: None, keeps_data: BTreeSet::new(), users: BTreeSet::new() }
+        self.patterns.renumber_machines(&|key| machines[key].position);
+        self.renumber_global_machines(&grounds);
+        self.classes.mark_outdated();
     }
 }

@@ -1,7 +1,7 @@
-//! Filters that look at the machine alone: cordon, runner, `MachineID=`, `MachineMetadata=`.
+//! Classes of units that ask the same of a machine.
 //!
-//! Owns what units ask of a machine whoever else is there. Units that ask the same share a class, whose set of eligible
-//! machines is computed once and again only after machines changed.
+//! Owns what units ask of a machine whoever else is there, and the set of machines that is eligible for each class. It is made
+//! once ([`crate::schedule::filter`]) and again only after machines changed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -11,9 +11,9 @@ use muster_common::unit::Requirements;
 
 use crate::schedule::table::{Bits, ClassKey, Table};
 
-/// What is asked of a machine.
+/// The demand of a unit on a machine, whoever else is there.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Asked {
+pub(crate) struct MachineDemand {
     pub(crate) runner: RunnerKind,
     pub(crate) machine_id: Option<String>,
     pub(crate) metadata: BTreeMap<String, BTreeSet<String>>,
@@ -21,10 +21,10 @@ pub(crate) struct Asked {
 
 /// One class.
 #[derive(Debug, Clone)]
-pub(crate) struct Class {
-    pub(crate) asked: Asked,
+struct Class {
+    demand: MachineDemand,
     users: u32,
-    /// Positions of the live machines that meet it all, as of `epoch`.
+    /// Positions of the live machines that meet it and take something new, as of `epoch`.
     eligible: Bits,
     epoch: u64,
 }
@@ -33,7 +33,7 @@ pub(crate) struct Class {
 #[derive(Debug, Clone)]
 pub(crate) struct Classes {
     table: Table<ClassKey, Class>,
-    by_asked: BTreeMap<Asked, ClassKey>,
+    by_demand: BTreeMap<MachineDemand, ClassKey>,
     /// The last class asked for, and by which requirements.
     recent: Option<(Arc<Requirements>, RunnerKind, ClassKey)>,
     /// Raised when machines change, which makes what classes know out of date.
@@ -42,11 +42,11 @@ pub(crate) struct Classes {
 
 impl Classes {
     pub(crate) fn new() -> Self {
-        Self { table: Table::new(), by_asked: BTreeMap::new(), recent: None, epoch: 1 }
+        Self { table: Table::new(), by_demand: BTreeMap::new(), recent: None, epoch: 1 }
     }
 
-    /// One more unit with these requirements.
-    pub(crate) fn acquire(
+    /// The class of one more unit with these requirements.
+    pub(crate) fn acquire_class(
         &mut self,
         requirements: &Arc<Requirements>,
         runner: RunnerKind,
@@ -59,56 +59,59 @@ impl Classes {
             self.table[*key].users += 1;
             return *key;
         }
-        let asked = Asked {
+        let demand = MachineDemand {
             runner,
             machine_id: requirements.machine_id.clone(),
             metadata: requirements.metadata.clone(),
         };
-        let key = if let Some(key) = self.by_asked.get(&asked) {
+        let key = if let Some(key) = self.by_demand.get(&demand) {
             self.table[*key].users += 1;
             *key
         } else {
             let class =
-                Class { asked: asked.clone(), users: 1, eligible: Bits::default(), epoch: 0 };
+                Class { demand: demand.clone(), users: 1, eligible: Bits::default(), epoch: 0 };
             let key = self.table.insert(class);
-            self.by_asked.insert(asked, key);
+            self.by_demand.insert(demand, key);
             key
         };
         self.recent = Some((Arc::clone(requirements), runner, key));
         key
     }
 
-    /// One unit less.
-    pub(crate) fn release(&mut self, key: ClassKey) {
+    /// One unit less in a class.
+    pub(crate) fn release_class(&mut self, key: ClassKey) {
         let class = &mut self.table[key];
         class.users -= 1;
         if class.users == 0 {
-            self.by_asked.remove(&class.asked);
-            self.table.release(key);
+            self.by_demand.remove(&class.demand);
+            self.table.release_row(key);
             self.recent = None;
         }
     }
 
-    pub(crate) fn asked(&self, key: ClassKey) -> &Asked {
-        &self.table[key].asked
+    pub(crate) fn demand_of(&self, key: ClassKey) -> &MachineDemand {
+        &self.table[key].demand
     }
 
-    /// Machines have changed.
-    pub(crate) fn outdate(&mut self) {
+    /// Machines have changed: every class has to be looked at again.
+    pub(crate) fn mark_outdated(&mut self) {
         self.epoch += 1;
     }
 
-    /// Computes the eligible machines unless they are known.
-    pub(crate) fn refresh(&mut self, key: ClassKey, compute: impl FnOnce(&Asked) -> Bits) {
-        let class = &mut self.table[key];
-        if class.epoch != self.epoch {
-            class.eligible = compute(&class.asked);
-            class.epoch = self.epoch;
-        }
+    /// Whether machines have changed since the eligible ones of a class were found.
+    pub(crate) fn is_outdated(&self, key: ClassKey) -> bool {
+        self.table[key].epoch != self.epoch
     }
 
-    /// The eligible machines, as of the last [`Self::refresh`].
-    pub(crate) fn eligible(&self, key: ClassKey) -> &Bits {
+    /// Keeps the eligible machines of a class, as of now.
+    pub(crate) fn set_eligible(&mut self, key: ClassKey, eligible: Bits) {
+        let class = &mut self.table[key];
+        class.eligible = eligible;
+        class.epoch = self.epoch;
+    }
+
+    /// The eligible machines, as of the last [`Self::set_eligible`].
+    pub(crate) fn eligible_machines(&self, key: ClassKey) -> &Bits {
         &self.table[key].eligible
     }
 }

@@ -3,9 +3,18 @@
 //! Owns the rows and every index over them, and keeps them in line with the changes of the cluster. It never decides.
 
 mod apply;
+mod check;
 mod classes;
+mod dirty;
+mod facts;
+mod globals;
+mod occupancy;
 mod patterns;
 mod requirements;
+mod rows;
 mod state;
+mod ties;
 
-pub(crate) use state::{Index, Place, Spec};
+pub(crate) use classes::MachineDemand;
+pub(crate) use rows::UnitSpec;
+pub(crate) use state::Index;

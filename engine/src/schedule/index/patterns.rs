@@ -18,35 +18,39 @@ use crate::schedule::table::{Bits, Key as _, MachineKey, PatternKey, Table};
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Tally {
     counts: BTreeMap<MachineKey, u32>,
-    bits: Bits,
+    machines: Bits,
 }
 
 impl Tally {
-    pub(crate) fn on(&self, machine: MachineKey) -> u32 {
+    pub(crate) fn count_on(&self, machine: MachineKey) -> u32 {
         self.counts.get(&machine).copied().unwrap_or(0)
     }
 
-    pub(crate) fn bits(&self) -> &Bits {
-        &self.bits
+    pub(crate) fn counts(&self) -> &BTreeMap<MachineKey, u32> {
+        &self.counts
     }
 
-    pub(crate) fn add(&mut self, machine: MachineKey, position: u32) {
+    pub(crate) fn machine_set(&self) -> &Bits {
+        &self.machines
+    }
+
+    pub(crate) fn add_unit(&mut self, machine: MachineKey, position: u32) {
         *self.counts.entry(machine).or_insert(0) += 1;
-        self.bits.insert(position);
+        self.machines.insert(position);
     }
 
-    pub(crate) fn take(&mut self, machine: MachineKey, position: u32) {
+    pub(crate) fn remove_unit(&mut self, machine: MachineKey, position: u32) {
         if let Some(count) = self.counts.get_mut(&machine) {
             *count -= 1;
             if *count == 0 {
                 self.counts.remove(&machine);
-                self.bits.remove(position);
+                self.machines.remove(position);
             }
         }
     }
 
-    fn reposition(&mut self, position: &impl Fn(MachineKey) -> u32) {
-        self.bits = self.counts.keys().map(|machine| position(*machine)).collect();
+    fn renumber_machines(&mut self, position: &impl Fn(MachineKey) -> u32) {
+        self.machines = self.counts.keys().map(|machine| position(*machine)).collect();
     }
 }
 
@@ -87,12 +91,16 @@ impl Patterns {
         &self.table[key]
     }
 
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (PatternKey, &Pattern)> {
+        self.by_text.values().map(|key| (*key, &self.table[*key]))
+    }
+
     pub(crate) fn get_mut(&mut self, key: PatternKey) -> &mut Pattern {
         &mut self.table[key]
     }
 
     /// One more unit declares a pattern. The second answer is whether it is new, so that names must be matched with it.
-    pub(crate) fn acquire(&mut self, glob: &Glob) -> (PatternKey, bool) {
+    pub(crate) fn acquire_pattern(&mut self, glob: &Glob) -> (PatternKey, bool) {
         if let Some(key) = self.by_text.get(glob.as_str()) {
             self.table[*key].users += 1;
             return (*key, false);
@@ -115,7 +123,7 @@ impl Patterns {
     }
 
     /// One unit less declares a pattern. The answer is whether it was the last, so that names must forget it.
-    pub(crate) fn release(&mut self, key: PatternKey) -> bool {
+    pub(crate) fn release_pattern(&mut self, key: PatternKey) -> bool {
         let pattern = &mut self.table[key];
         pattern.users -= 1;
         if pattern.users > 0 {
@@ -136,12 +144,12 @@ impl Patterns {
                 }
             }
         }
-        self.table.release(key);
+        self.table.release_row(key);
         true
     }
 
     /// The patterns a name matches, in ascending order of their keys.
-    pub(crate) fn matching(&self, name: &UnitName) -> Vec<PatternKey> {
+    pub(crate) fn matching_name(&self, name: &UnitName) -> Vec<PatternKey> {
         let name = name.as_str();
         let mut found: Vec<PatternKey> = self
             .lengths
@@ -151,15 +159,15 @@ impl Patterns {
             .copied()
             .filter(|key| self.table[*key].glob.matches(name))
             .collect();
-        found.sort_unstable_by_key(|key| key.row());
+        found.sort_unstable_by_key(|key| key.row_number());
         found
     }
 
     /// Machines have new positions.
-    pub(crate) fn reposition(&mut self, position: &impl Fn(MachineKey) -> u32) {
+    pub(crate) fn renumber_machines(&mut self, position: &impl Fn(MachineKey) -> u32) {
         for pattern in self.table.rows_mut() {
-            pattern.matching.reposition(position);
-            pattern.declaring.reposition(position);
+            pattern.matching.renumber_machines(position);
+            pattern.declaring.renumber_machines(position);
         }
     }
 }

@@ -4,14 +4,14 @@
 //! to. Units of one file share what was read.
 
 use std::mem;
-use std::ops::Bound;
 use std::sync::Arc;
 
 use muster_common::unit::Glob;
 
 use crate::single::stands_alone;
 
-use super::state::{FileRow, Good, Index, Spec};
+use super::rows::{FileRow, ResolvedSpec, UnitSpec};
+use super::state::Index;
 use crate::schedule::table::{Key as _, MachineKey, PatternKey, UnitKey};
 
 impl Index {
@@ -35,56 +35,61 @@ impl Index {
         if let Some(file) = file {
             self.files.entry(file).or_insert_with(FileRow::new).users.insert(unit);
         }
-        self.specify(unit);
+        self.resolve_spec(unit);
     }
 
     /// Reads what a unit asks for from its file.
-    pub(crate) fn specify(&mut self, unit: UnitKey) {
-        self.touch(unit);
+    pub(crate) fn resolve_spec(&mut self, unit: UnitKey) {
+        self.mark_dirty(unit);
         let placed: Vec<MachineKey> =
             self.units[unit].places.iter().map(|place| place.machine).collect();
         if !placed.is_empty() {
             // Whatever it kept others from may be open to them now.
-            self.stirred = true;
+            self.recheck_refused = true;
         }
         for machine in &placed {
-            self.undeclare(unit, *machine);
+            self.uncount_declared(unit, *machine);
         }
-        self.touch_circles(unit);
-        let before = mem::replace(&mut self.units[unit].spec, Spec::Absent);
-        self.untie(unit, &before);
-        let after = self.read(unit);
+        self.mark_replace_chain(unit);
+        let before = mem::replace(&mut self.units[unit].spec, UnitSpec::Absent);
+        self.unindex_ties(unit, &before);
+        let after = self.read_spec(unit);
         // Released only now, so that what both share is not forgotten in between.
-        if let Spec::Good(good) = before {
-            self.classes.release(good.class);
-            for key in good.declares {
+        if let UnitSpec::Resolved(spec) = before {
+            self.classes.release_class(spec.class);
+            for key in spec.declares {
                 self.release_pattern(key);
             }
         }
         self.units[unit].spec = after;
-        self.tie(unit);
-        self.touch_circles(unit);
+        self.index_ties(unit);
+        self.mark_replace_chain(unit);
         for machine in placed {
-            self.declare(unit, machine);
-            if self.crowded(unit, machine, true) {
-                self.touch_units_on(machine);
+            self.count_declared(unit, machine);
+            if self.has_conflict(unit, machine, true) {
+                self.mark_units_on(machine);
             }
         }
         self.note_moving(unit);
     }
 
-    fn read(&mut self, unit: UnitKey) -> Spec {
+    fn read_spec(&mut self, unit: UnitKey) -> UnitSpec {
         let row = &self.units[unit];
-        let Some(hash) = row.file else { return Spec::Absent };
+        let Some(hash) = row.file else { return UnitSpec::Absent };
         let file = self.files.get(&hash);
-        let keeps_data = file.is_some_and(|file| file.keeps_data.contains(&row.runner()));
+        let keeps_data = file.is_some_and(|file| file.keeps_data.contains(&row.runner_kind()));
         let problem = match file.and_then(|file| file.template.as_ref()) {
             Some(Ok(template)) => match template.for_unit(&row.name) {
                 Ok(requirements) => {
                     let single = stands_alone(&row.name, &requirements, keeps_data);
-                    let class = self.classes.acquire(&requirements, row.runner());
+                    let class = self.classes.acquire_class(&requirements, row.runner_kind());
                     let declares = self.acquire_patterns(&requirements.conflicts);
-                    return Spec::Good(Good { class, declares, requirements, single });
+                    return UnitSpec::Resolved(ResolvedSpec {
+                        class,
+                        declares,
+                        requirements,
+                        single,
+                    });
                 }
                 Err(error) => error.to_string(),
             },
@@ -94,18 +99,18 @@ impl Index {
                 None => "the store does not have it".to_owned(),
             },
         };
-        Spec::Bad(problem)
+        UnitSpec::Unusable(problem)
     }
 
     fn acquire_patterns(&mut self, globs: &[Glob]) -> Vec<PatternKey> {
         let mut keys: Vec<PatternKey> = Vec::with_capacity(globs.len());
         for glob in globs {
-            let (key, new) = self.patterns.acquire(glob);
+            let (key, new) = self.patterns.acquire_pattern(glob);
             if new {
                 self.match_names(key);
             }
             if keys.contains(&key) {
-                self.patterns.release(key);
+                self.patterns.release_pattern(key);
             } else {
                 keys.push(key);
             }
@@ -115,8 +120,8 @@ impl Index {
 
     fn release_pattern(&mut self, key: PatternKey) {
         let glob = self.patterns.get(key).glob.clone();
-        if self.patterns.release(key) {
-            for unit in self.beginning_with(glob.literal_prefix()) {
+        if self.patterns.release_pattern(key) {
+            for unit in self.units_beginning_with(glob.literal_prefix()) {
                 self.units[unit].matched.retain(|matched| *matched != key);
             }
         }
@@ -125,33 +130,23 @@ impl Index {
     /// Matches a new pattern with the names there are.
     fn match_names(&mut self, key: PatternKey) {
         let glob = self.patterns.get(key).glob.clone();
-        for unit in self.beginning_with(glob.literal_prefix()) {
+        for unit in self.units_beginning_with(glob.literal_prefix()) {
             let row = &mut self.units[unit];
             if glob.matches(row.name.as_str()) {
                 row.matched.push(key);
-                row.matched.sort_unstable_by_key(|key| key.row());
-                let planned = row.planned.filter(|_| self.tentative);
-                let machines = row.places.iter().map(|place| place.machine).chain(planned);
+                row.matched.sort_unstable_by_key(|key| key.row_number());
+                let machines = row.places.iter().map(|place| place.machine);
                 for machine in machines {
                     let position = self.machines[machine].position;
-                    self.patterns.get_mut(key).matching.add(machine, position);
+                    self.patterns.get_mut(key).matching.add_unit(machine, position);
                 }
             }
         }
     }
 
-    pub(crate) fn beginning_with(&self, prefix: &str) -> Vec<UnitKey> {
-        // Names are ordered as their text is, so those with a common beginning stand together.
-        self.unit_keys
-            .range::<str, _>((Bound::Included(prefix), Bound::Unbounded))
-            .take_while(|(name, _)| name.as_str().starts_with(prefix))
-            .map(|(_, key)| *key)
-            .collect()
-    }
-
-    fn tie(&mut self, unit: UnitKey) {
-        let Some(good) = self.units[unit].good() else { return };
-        let requirements = Arc::clone(&good.requirements);
+    fn index_ties(&mut self, unit: UnitKey) {
+        let Some(spec) = self.units[unit].spec_ok() else { return };
+        let requirements = Arc::clone(&spec.requirements);
         if requirements.global {
             self.globals.insert(unit);
         }
@@ -164,15 +159,15 @@ impl Index {
         if !requirements.replaces_matching.is_empty() {
             self.pattern_replacers.insert(unit);
         }
-        self.touch_replaced(unit);
+        self.mark_replace_ties(unit);
     }
 
-    fn untie(&mut self, unit: UnitKey, spec: &Spec) {
-        let Spec::Good(good) = spec else { return };
+    fn unindex_ties(&mut self, unit: UnitKey, before: &UnitSpec) {
+        let UnitSpec::Resolved(spec) = before else { return };
         self.globals.remove(&unit);
         self.pattern_replacers.remove(&unit);
         // Whom it was tied to is looked at without it from now on.
-        let requirements = &good.requirements;
+        let requirements = &spec.requirements;
         for (names, ties) in [
             (&requirements.machine_of, &mut self.followers),
             (&requirements.replaces, &mut self.replacers),
@@ -187,15 +182,15 @@ impl Index {
             }
         }
         for name in requirements.machine_of.iter().chain(&requirements.replaces) {
-            self.stirred = true;
+            self.recheck_refused = true;
             if let Some(key) = self.unit_keys.get(name).copied() {
-                self.touch(key);
+                self.mark_dirty(key);
             }
         }
         for pattern in &requirements.replaces_matching {
-            self.stirred = true;
-            for key in self.matching(pattern) {
-                self.touch(key);
+            self.recheck_refused = true;
+            for key in self.units_matching(pattern) {
+                self.mark_dirty(key);
             }
         }
     }

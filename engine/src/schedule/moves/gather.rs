@@ -28,21 +28,21 @@ impl Pass<'_> {
         }
         group.members.iter().find_map(|unit| {
             let places = self.index.units[*unit].places.iter();
-            places.map(|place| place.machine).find(|machine| self.stays(*unit, *machine))
+            places.map(|place| place.machine).find(|machine| self.index.may_stay(*unit, *machine))
         })
     }
 
     /// Gathers a group at its home. A newcomer that does not fit there is refused, for its leader stays. When a member
     /// that was there no longer fits, the whole group moves where all fit; only when there is no such machine it leaves
     /// that member behind.
-    pub(crate) fn settle_at(&mut self, group: &Group, home: MachineKey) {
+    pub(crate) fn gather_at(&mut self, group: &Group, home: MachineKey) {
         let before = self.counted.len();
         let (stay, leave, outgrown) = self.fit_together(&group.members, home);
         if outgrown && group.fixed.is_empty() {
-            self.take_back(before);
-            if let Some(machine) = self.pick(&group.members, Some(home)) {
+            self.uncount_after(before);
+            if let Some(machine) = self.best_machine(&group.members, Some(home)) {
                 if !self.wait_for_the_end(&group.members) {
-                    self.put_all(&group.members, machine);
+                    self.bring_all(&group.members, machine);
                 }
                 return;
             }
@@ -53,7 +53,7 @@ impl Pass<'_> {
             }
         }
         for unit in stay {
-            self.bring(unit, home);
+            self.bring_to(unit, home);
         }
         self.leave_where_they_are(&leave, home);
     }
@@ -65,27 +65,27 @@ impl Pass<'_> {
         for unit in members {
             let leaders: Vec<UnitKey> = self
                 .index
-                .leaders(*unit)
+                .leaders_of(*unit)
                 .filter_map(|name| self.index.unit_keys.get(name).copied())
-                .filter(|leader| !self.index.is_ground(*leader))
+                .filter(|leader| !self.index.is_global_leader(*leader))
                 .collect();
             let places = self.index.units[*unit].places.iter().map(|place| place.machine);
             let stays = places.filter(|at| *at != home).find(|at| {
-                self.stays(*unit, *at)
+                self.index.may_stay(*unit, *at)
                     && leaders.iter().all(|leader| kept.contains(&(*leader, *at)))
             });
             match stays {
                 Some(at) => kept.push((*unit, at)),
-                None => self.unplace(*unit),
+                None => self.refuse_unit(*unit),
             }
         }
         let machines: BTreeSet<MachineKey> = kept.iter().map(|(_, at)| *at).collect();
         for at in machines {
             let here = kept.iter().filter(|(_, kept_at)| *kept_at == at).map(|(unit, _)| *unit);
             let group = Group { members: here.collect(), fixed: Vec::new() };
-            if !self.depart(&group, at) {
+            if !self.begin_move(&group, at) {
                 for unit in group.members {
-                    self.bring(unit, at);
+                    self.bring_to(unit, at);
                 }
             }
         }
@@ -111,7 +111,7 @@ impl Pass<'_> {
             if needed.is_empty() {
                 return fitted;
             }
-            self.take_back(before);
+            self.uncount_after(before);
             kept.extend(needed);
         }
     }
@@ -120,9 +120,9 @@ impl Pass<'_> {
     fn is_needed_elsewhere(&self, unit: UnitKey, leaving: &[UnitKey], home: MachineKey) -> bool {
         let row = &self.index.units[unit];
         let runs = |unit: UnitKey, at| {
-            self.index.units[unit].place_on(at).is_some() && self.stays(unit, at)
+            self.index.units[unit].place_on(at).is_some() && self.index.may_stay(unit, at)
         };
-        let follows = |other: UnitKey| self.index.leaders(other).any(|name| *name == row.name);
+        let follows = |other: UnitKey| self.index.leaders_of(other).any(|name| *name == row.name);
         row.place_on(home).is_none()
             && row.places.iter().map(|place| place.machine).any(|at| {
                 runs(unit, at) && leaving.iter().any(|other| follows(*other) && runs(*other, at))
@@ -142,13 +142,13 @@ impl Pass<'_> {
             let here = self.index.units[*unit].place_on(home).is_some();
             let stranded = self
                 .index
-                .leaders(*unit)
+                .leaders_of(*unit)
                 .filter_map(|name| self.index.unit_keys.get(name))
                 .any(|leader| leave.contains(leader));
             let fits = if here {
-                self.stays(*unit, home)
+                self.index.may_stay(*unit, home)
             } else {
-                !kept.contains(unit) && self.fits(*unit, home)
+                !kept.contains(unit) && self.index.may_come(*unit, home)
             };
             if stranded || !fits {
                 outgrown |= here && !fits;

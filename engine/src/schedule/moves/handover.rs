@@ -23,7 +23,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use muster_common::cordon::Cordon;
 use muster_common::decision::Decision;
 use muster_common::machine::MachineId;
 use muster_common::snapshot::Handover;
@@ -50,23 +49,6 @@ enum Outcome {
 }
 
 impl Index {
-    /// Puts the units on the list that draining has to do with: what becomes of them depends on more than themselves.
-    pub(crate) fn touch_drained(&mut self) {
-        if self.draining.is_empty() && self.moving.is_empty() {
-            return;
-        }
-        let on = self.draining.iter().flat_map(|machine| &self.machines[*machine].units);
-        let units: Vec<UnitKey> = on.chain(&self.moving).copied().collect();
-        for unit in units {
-            self.touch(unit);
-        }
-    }
-
-    /// Whether units have to leave a machine even if no other takes them.
-    pub(crate) fn is_forced(&self, machine: MachineKey) -> bool {
-        self.machines[machine].cordon.as_ref().is_some_and(Cordon::is_forced)
-    }
-
     /// Where a unit takes over, and from where; a placement that takes over from nothing has no part in a move.
     pub(crate) fn handover(&self, unit: UnitKey) -> Option<(MachineKey, MachineKey)> {
         let row = &self.units[unit];
@@ -79,7 +61,7 @@ impl Index {
     }
 
     /// A machine that may still run a unit which may not run twice, and is not to keep it.
-    pub(crate) fn lingers(&self, unit: UnitKey) -> Option<MachineKey> {
+    pub(crate) fn lingering_machine(&self, unit: UnitKey) -> Option<MachineKey> {
         let row = &self.units[unit];
         if !self.is_single(unit) {
             return None;
@@ -101,7 +83,7 @@ impl Index {
     /// Whether a unit that may not run twice has to end elsewhere before it comes to a machine.
     pub(crate) fn ends_first(&self, unit: UnitKey, machine: MachineKey) -> bool {
         let row = &self.units[unit];
-        row.place_on(machine).is_none() && self.lingers(unit).is_some()
+        row.place_on(machine).is_none() && self.lingering_machine(unit).is_some()
     }
 
     /// The unit that a decision would let run twice though it may not, by coming to a machine or leaving one too early.
@@ -143,7 +125,7 @@ impl Index {
 
 impl Pass<'_> {
     /// Goes on with a group's move; false when it is not on the move.
-    pub(crate) fn carry_on(&mut self, group: &Group) -> bool {
+    pub(crate) fn advance_move(&mut self, group: &Group) -> bool {
         let handovers = group.members.iter().filter_map(|unit| self.index.handover(*unit));
         let handovers: BTreeSet<(MachineKey, MachineKey)> = handovers.collect();
         let mut ways = handovers.iter().copied();
@@ -159,19 +141,20 @@ impl Pass<'_> {
             // Tied together while they were on different ways: each goes back, and then all go as one.
             for unit in &moving {
                 if let Some((source, target)) = self.index.handover(*unit) {
-                    self.call_back(&[*unit], source, target, None);
+                    self.abort_move(&[*unit], source, target, None);
                 }
             }
             return true;
         }
         let suits = self.index.is_live(target)
             && moving.iter().all(|unit| match self.index.units[*unit].place_on(target) {
-                Some(_) => self.stays(*unit, target),
-                None => self.fits(*unit, target),
+                Some(_) => self.index.may_stay(*unit, target),
+                None => self.index.may_come(*unit, target),
             });
         let may_stay = self.index.is_live(source)
             && moving.iter().all(|unit| {
-                self.index.units[*unit].place_on(source).is_none() || self.stays(*unit, source)
+                self.index.units[*unit].place_on(source).is_none()
+                    || self.index.may_stay(*unit, source)
             });
         let draining = self.index.draining.contains(&source);
         // One that may not run twice has come among them, or it has become one, while they were on their way: back, or away
@@ -183,30 +166,30 @@ impl Pass<'_> {
         };
         if moving.iter().any(twice) {
             if may_stay {
-                self.call_back(&moving, source, target, None);
+                self.abort_move(&moving, source, target, None);
             } else {
-                self.settle_anew(&group.members);
+                self.place_new(&group.members);
             }
             return true;
         }
         match (suits, may_stay) {
-            (false, false) => self.settle_anew(&group.members),
-            (true, false) => self.settle_at(group, target),
-            (false, true) => self.call_back(&moving, source, target, None),
+            (false, false) => self.place_new(&group.members),
+            (true, false) => self.gather_at(group, target),
+            (false, true) => self.abort_move(&moving, source, target, None),
             (true, true) => match self.outcome(&moving, source, target) {
                 Outcome::Arrived => {
-                    self.settle_at(group, target);
-                    self.judge(&moving, source, &Verdict::Stopping);
+                    self.gather_at(group, target);
+                    self.note_verdict(&moving, source, &Verdict::Stopping);
                 }
                 Outcome::Failed(unit, problem) if draining => {
-                    self.call_back(&moving, source, target, Some(&(unit, problem)));
+                    self.abort_move(&moving, source, target, Some(&(unit, problem)));
                 }
                 Outcome::Pending if draining && !self.index.draining.contains(&target) => {
                     self.start(group, &moving, source, target);
-                    self.judge(&moving, source, &Verdict::Moving(target));
+                    self.note_verdict(&moving, source, &Verdict::Moving(target));
                 }
                 Outcome::Pending | Outcome::Failed(..) => {
-                    self.call_back(&moving, source, target, None);
+                    self.abort_move(&moving, source, target, None);
                 }
             },
         }
@@ -214,13 +197,13 @@ impl Pass<'_> {
     }
 
     /// Begins to move a group away from a machine that is drained; false when it stays for now.
-    pub(crate) fn depart(&mut self, group: &Group, home: MachineKey) -> bool {
+    pub(crate) fn begin_move(&mut self, group: &Group, home: MachineKey) -> bool {
         if !self.index.draining.contains(&home) {
             return false;
         }
         let here = |unit: &UnitKey| self.index.units[*unit].place_on(home).is_some();
         let leaving: Vec<UnitKey> = group.members.iter().copied().filter(here).collect();
-        if leaving.iter().any(|unit| !self.stays(*unit, home)) {
+        if leaving.iter().any(|unit| !self.index.may_stay(*unit, home)) {
             return false;
         }
         if self.room == 0 {
@@ -228,12 +211,12 @@ impl Pass<'_> {
         }
         let singles: Vec<UnitKey> =
             leaving.iter().copied().filter(|unit| self.index.is_single(*unit)).collect();
-        let Some(target) = self.destination(group, &leaving, home) else {
-            self.judge(&leaving, home, &Verdict::Stuck);
+        let Some(target) = self.find_destination(group, &leaving, home) else {
+            self.note_verdict(&leaving, home, &Verdict::Stuck);
             return false;
         };
         let goes = Verdict::Goes { to: target, stops_first: !singles.is_empty() };
-        self.judge(&leaving, home, &goes);
+        self.note_verdict(&leaving, home, &goes);
         // One that has only just come may be about to start: its machine has to say how it stands before it is stopped.
         let unsaid = |unit: &UnitKey| self.arrival(*unit, home) == Arrival::Pending;
         if singles.iter().any(unsaid) {
@@ -246,7 +229,7 @@ impl Pass<'_> {
             for unit in &leaving {
                 // It keeps its room there for the rest of this plan.
                 self.count(*unit, target);
-                let decisions = self.removals(*unit, |_| true);
+                let decisions = self.remove_decisions(*unit, |_| true);
                 self.push(*unit, decisions);
             }
             let others = group.members.iter().copied().filter(|unit| !leaving.contains(unit));
@@ -258,25 +241,25 @@ impl Pass<'_> {
     /// Keeps units away from every machine while one of them, which may not run twice, has not ended where it was; false
     /// when there is nothing to wait for.
     pub(crate) fn wait_for_the_end(&mut self, members: &[UnitKey]) -> bool {
-        if members.iter().all(|unit| self.index.lingers(*unit).is_none()) {
+        if members.iter().all(|unit| self.index.lingering_machine(*unit).is_none()) {
             return false;
         }
         // Their room is kept for them; whether those that are not heard of need any shows later.
         let heard = !members.iter().any(|unit| self.index.is_unheard_of(*unit));
-        if let Some(machine) = self.pick(members, None).filter(|_| heard) {
+        if let Some(machine) = self.best_machine(members, None).filter(|_| heard) {
             for unit in members {
                 self.count(*unit, machine);
             }
         }
         for unit in members {
-            self.unplace(*unit);
+            self.refuse_unit(*unit);
         }
         true
     }
 
     /// Where units would go from a machine, if anywhere: beside all of their group, or else without those that have not
     /// been placed yet.
-    pub(crate) fn destination(
+    pub(crate) fn find_destination(
         &mut self,
         group: &Group,
         leaving: &[UnitKey],
@@ -296,11 +279,11 @@ impl Pass<'_> {
         for unit in leaving {
             except.extend(self.index.units[*unit].reports.iter().map(|(machine, _)| *machine));
         }
-        let all = self.pick(&group.members, except.iter().copied());
+        let all = self.best_machine(&group.members, except.iter().copied());
         if all.is_some() || group.members.len() == leaving.len() {
             return all;
         }
-        self.pick(leaving, except)
+        self.best_machine(leaving, except)
     }
 
     /// Has units run on both machines, those of the group that are on neither on the new one, if it takes them; and tells
@@ -320,33 +303,33 @@ impl Pass<'_> {
                 // Nor does one come whose leader does not.
                 let stranded = self
                     .index
-                    .leaders(*unit)
+                    .leaders_of(*unit)
                     .filter_map(|name| self.index.unit_keys.get(name))
                     .any(|leader| left.contains(leader));
                 let lingers = self.index.ends_first(*unit, target);
                 // What runs on a third machine is gathered once the others have arrived, if it can be.
                 let mut places = self.index.units[*unit].places.iter().map(|place| place.machine);
-                let runs = places.any(|at| self.stays(*unit, at));
-                if stranded || lingers || runs || !self.fits(*unit, target) {
+                let runs = places.any(|at| self.index.may_stay(*unit, at));
+                if stranded || lingers || runs || !self.index.may_come(*unit, target) {
                     left.push(*unit);
                     continue;
                 }
                 self.count(*unit, target);
             }
-            let mut decisions = self.removals(*unit, |at| at != source && at != target);
+            let mut decisions = self.remove_decisions(*unit, |at| at != source && at != target);
             if here {
-                decisions.extend(self.placing(*unit, source));
+                decisions.extend(self.place_decision(*unit, source));
             }
             let takes_over = here.then(|| self.id(source));
             let handover = Handover { takes_over, ..Handover::default() };
-            decisions.extend(self.placing_as(*unit, target, handover));
+            decisions.extend(self.place_decision_as(*unit, target, handover));
             self.push(*unit, decisions);
         }
         self.leave_where_they_are(&left, target);
     }
 
     /// Leaves units where they were, and remembers of the one that did not start where it was tried.
-    fn call_back(
+    fn abort_move(
         &mut self,
         moving: &[UnitKey],
         source: MachineKey,
@@ -356,20 +339,20 @@ impl Pass<'_> {
         let first = failed.map(|(unit, _)| *unit);
         let others = moving.iter().copied().filter(|unit| Some(*unit) != first);
         for unit in first.into_iter().chain(others) {
-            let mut decisions = self.removals(unit, |at| at == target);
+            let mut decisions = self.remove_decisions(unit, |at| at == target);
             if self.index.units[unit].place_on(source).is_some() {
-                let mut handover = self.remembered(unit, source);
+                let mut handover = self.remembered_tries(unit, source);
                 if let Some((failed, problem)) = failed
                     && *failed == unit
                 {
                     handover.tried.insert(self.id(target), problem.clone());
                 }
-                decisions.extend(self.placing_as(unit, source, handover));
+                decisions.extend(self.place_decision_as(unit, source, handover));
             }
             self.push(unit, decisions);
         }
-        self.judge(moving, source, &Verdict::Waits);
-        self.judge(moving, target, &Verdict::Stopping);
+        self.note_verdict(moving, source, &Verdict::Waits);
+        self.note_verdict(moving, target, &Verdict::Stopping);
     }
 
     /// How far units have come that move from one machine to another. One that has failed where it was arrives by being
@@ -410,7 +393,7 @@ impl Pass<'_> {
         }
     }
 
-    fn judge(&mut self, units: &[UnitKey], on: MachineKey, verdict: &Verdict) {
+    fn note_verdict(&mut self, units: &[UnitKey], on: MachineKey, verdict: &Verdict) {
         if self.index.draining.contains(&on) {
             for unit in units {
                 self.verdicts.insert((*unit, on), verdict.clone());

@@ -15,12 +15,12 @@ use crate::schedule::table::{MachineKey, UnitKey};
 impl Pass<'_> {
     /// The decisions that leave a unit on this machine alone.
     pub(crate) fn moving(&self, unit: UnitKey, machine: MachineKey) -> Vec<Decision> {
-        let mut decisions = self.removals(unit, |at| at != machine);
-        decisions.extend(self.placing(unit, machine));
+        let mut decisions = self.remove_decisions(unit, |at| at != machine);
+        decisions.extend(self.place_decision(unit, machine));
         decisions
     }
 
-    pub(crate) fn removals(
+    pub(crate) fn remove_decisions(
         &self,
         unit: UnitKey,
         from: impl Fn(MachineKey) -> bool,
@@ -40,23 +40,23 @@ impl Pass<'_> {
 
     /// The decision that makes the placement say what the user wants; none when it does. It has no part in a move, but
     /// remembers where the unit was tried in vain while its machine is drained.
-    pub(crate) fn placing(&self, unit: UnitKey, machine: MachineKey) -> Option<Decision> {
-        self.placing_as(unit, machine, self.remembered(unit, machine))
+    pub(crate) fn place_decision(&self, unit: UnitKey, machine: MachineKey) -> Option<Decision> {
+        self.place_decision_as(unit, machine, self.remembered_tries(unit, machine))
     }
 
     /// The same, with the part that the placement has in a move.
-    pub(crate) fn placing_as(
+    pub(crate) fn place_decision_as(
         &self,
         unit: UnitKey,
         machine: MachineKey,
         handover: Handover,
     ) -> Option<Decision> {
         let file = self.index.units[unit].record.as_ref()?.file;
-        self.deciding(unit, machine, file, handover)
+        self.decision_for(unit, machine, file, handover)
     }
 
     /// The decision that makes a placement say what the user wants, and leaves its part in a move as it is.
-    pub(crate) fn updating(
+    pub(crate) fn update_decision(
         &self,
         unit: UnitKey,
         machine: MachineKey,
@@ -64,12 +64,12 @@ impl Pass<'_> {
     ) -> Option<Decision> {
         let now = self.index.units[unit].place_on(machine);
         let handover = now.map(|place| place.placement.handover.clone()).unwrap_or_default();
-        self.deciding(unit, machine, file, handover)
+        self.decision_for(unit, machine, file, handover)
     }
 
     /// Where the unit was tried in vain, from this machine, as long as that tells anything: another file or another
     /// start may go better.
-    pub(crate) fn remembered(&self, unit: UnitKey, machine: MachineKey) -> Handover {
+    pub(crate) fn remembered_tries(&self, unit: UnitKey, machine: MachineKey) -> Handover {
         let row = &self.index.units[unit];
         let kept = row.place_on(machine).zip(row.record.as_ref()).filter(|(place, record)| {
             self.index.draining.contains(&machine)
@@ -80,7 +80,7 @@ impl Pass<'_> {
         Handover { takes_over: None, tried: tried.unwrap_or_default() }
     }
 
-    fn deciding(
+    fn decision_for(
         &self,
         unit: UnitKey,
         machine: MachineKey,

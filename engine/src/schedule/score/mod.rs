@@ -2,4 +2,4 @@
 
 mod least_units;
 
-pub(crate) use least_units::Rank;
+pub(crate) use least_units::LeastUnits;

@@ -1,0 +1,31 @@
+//! Ready: a machine that is cordoned takes nothing new, and keeps what it has, unless its drain has ended by force.
+
+use muster_common::refusal::MachineReason;
+
+use super::contract::MachineFilter;
+use crate::schedule::index::{Index, MachineDemand};
+use crate::schedule::table::{Bits, MachineKey, UnitKey};
+
+pub(crate) struct Ready;
+
+impl MachineFilter for Ready {
+    fn narrow(&self, index: &Index, _demand: &MachineDemand, eligible: &mut Bits) {
+        for machine in &index.cordoned {
+            eligible.remove(index.machines[*machine].position);
+        }
+    }
+
+    fn may_stay(&self, index: &Index, unit: UnitKey, machine: MachineKey) -> bool {
+        index.units[unit].is_global() || !index.is_forced(machine)
+    }
+
+    fn explain(&self, index: &Index, _unit: UnitKey, machine: MachineKey) -> Option<MachineReason> {
+        if !index.cordoned.contains(&machine) {
+            return None;
+        }
+        let cordon = index.machines[machine].cordon.as_ref();
+        let why = cordon
+            .map_or_else(|| "by a record that cannot be read".to_owned(), ToString::to_string);
+        Some(MachineReason::Cordoned { why })
+    }
+}
