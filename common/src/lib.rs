@@ -1,8 +1,8 @@
 //! Muster's words: pure types and parsing, shared by every other crate.
 //!
 //! Owns what things are called and how they are written down: unit names, unit files, container units, placement
-//! requirements, machines, leases, states, reboots, free texts, the snapshot a decision is taken on, and the HTTP contract. It performs no I/O, reads no
-//! clock and is not asynchronous; anything that does belongs to another crate.
+//! requirements, machines, leases, states, reboots, free texts, seeds, the snapshot a decision is taken on, and the HTTP
+//! contract. It performs no I/O, reads no clock and is not asynchronous; anything that does belongs to another crate.
 
 pub mod api;
 pub mod backup;
@@ -15,6 +15,7 @@ pub mod lease;
 pub mod machine;
 pub mod reboot;
 pub mod refusal;
+pub mod seed;
 pub mod snapshot;
 pub mod state;
 pub mod text;

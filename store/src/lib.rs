@@ -50,6 +50,7 @@ mod limits;
 mod options;
 mod registry;
 mod store;
+mod system_seed;
 
 pub use embedded::LeaseClock;
 pub use options::{EtcdOptions, Liveness};

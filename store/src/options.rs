@@ -5,6 +5,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use muster_common::seed::Seed;
+
 /// How to reach etcd.
 #[derive(Clone, Default)]
 pub struct EtcdOptions {
@@ -18,6 +20,9 @@ pub struct EtcdOptions {
     pub identity_files: Option<(PathBuf, PathBuf)>,
     /// How a silent member is found out.
     pub liveness: Liveness,
+    /// Where the ids of leases and the jitter of retries come from; absent: drawn from the system. Two daemons with the same seed
+    /// would ask for the same leases.
+    pub seed: Option<Seed>,
 }
 
 /// When a member of etcd that says nothing is taken for gone.

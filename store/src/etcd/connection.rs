@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use backon::{BackoffBuilder as _, ExponentialBuilder};
 use etcd_client::{Client, ConnectOptions, Error, TlsOptions};
+use muster_common::seed::{RandomSequence, Seed};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -31,6 +32,7 @@ pub(super) struct Connection {
     login: Option<(String, String)>,
     tls: tls::CertificateFiles,
     pub(super) liveness: Liveness,
+    jitter: RandomSequence,
     current: Mutex<Current>,
     /// Tells whoever holds on to a client that its endpoint was given up.
     turns: watch::Sender<usize>,
@@ -75,12 +77,12 @@ impl Drop for PendingCall<'_> {
 
 impl Connection {
     /// Checks the options; reads the files they name, and reaches nobody.
-    pub(super) async fn new(options: EtcdOptions) -> Result<Self, StoreError> {
+    pub(super) async fn new(options: EtcdOptions, seed: Seed) -> Result<Self, StoreError> {
         let refuse = |problem: String| StoreError::Rejected {
             during: "connection to etcd".to_owned(),
             problem,
         };
-        let EtcdOptions { endpoints, login, ca_file, identity_files, liveness } = options;
+        let EtcdOptions { endpoints, login, ca_file, identity_files, liveness, seed: _ } = options;
         if endpoints.is_empty() {
             return Err(refuse("no endpoint is configured".to_owned()));
         }
@@ -113,6 +115,7 @@ impl Connection {
             login,
             tls,
             liveness,
+            jitter: seed.for_purpose("jitter of retries").sequence(),
             current: Mutex::default(),
             turns: watch::Sender::new(0),
             warnings: ServerWarnings::default(),
@@ -383,6 +386,11 @@ impl Connection {
         }
     }
 
+    /// The seed of the next pauses' jitter.
+    pub(super) fn next_jitter(&self) -> u64 {
+        self.jitter.next()
+    }
+
     /// The pauses between the tries of one operation that begins now.
     pub(super) fn retry_pauses(&self) -> impl Iterator<Item = Duration> + Send + use<> {
         let last_try = Instant::now() + LAST_TRY;
@@ -390,6 +398,7 @@ impl Connection {
             .with_min_delay(Duration::from_millis(20))
             .with_max_delay(Duration::from_millis(500))
             .with_jitter()
+            .with_jitter_seed(self.next_jitter())
             .with_max_times(self.endpoints.len().saturating_add(1))
             .build()
             .take_while(move |pause| Instant::now() + *pause <= last_try)

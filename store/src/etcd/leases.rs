@@ -1,19 +1,20 @@
 //! Leases. Keepalives go over a stream that is kept per lease and thrown away with its first failure.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use etcd_client::{Error, LeaseGrantOptions, LeaseKeepAliveStream, LeaseKeeper};
+use muster_common::seed::{RandomSequence, Seed};
 
 use super::connection::Connection;
 use super::error::EtcdError;
 use crate::store::{Lease, LeaseId, StoreError, TimeLeft};
 
-/// The keepalive streams that are open.
-#[derive(Debug, Default)]
+/// The keepalive streams that are open, and the ids of leases to come.
+#[derive(Debug)]
 pub(super) struct Leases {
+    ids: RandomSequence,
     streams: Mutex<HashMap<LeaseId, KeepAlive>>,
 }
 
@@ -24,6 +25,11 @@ struct KeepAlive {
 }
 
 impl Leases {
+    /// No lease yet. The ids of those to come follow from the seed.
+    pub(super) fn with_seed(seed: Seed) -> Self {
+        Self { ids: seed.for_purpose("lease ids").sequence(), streams: Mutex::default() }
+    }
+
     fn take_stream(&self, lease: LeaseId) -> Option<KeepAlive> {
         self.streams.lock().unwrap_or_else(PoisonError::into_inner).remove(&lease)
     }
@@ -45,16 +51,18 @@ impl Leases {
         let seconds = ttl.as_secs().saturating_add(u64::from(ttl.subsec_nanos() > 0));
         let seconds = i64::try_from(seconds).unwrap_or(i64::MAX);
         let response = connection
-            .call_repeatedly(|client| async move {
-                let id = drawn();
-                let options = LeaseGrantOptions::new().with_id(id);
-                let response = client.lease_client().grant(seconds, Some(options)).await?;
-                if response.id() != id {
-                    return Err(Error::EndpointError(
-                        "the answer to the grant of a lease names another lease".to_owned(),
-                    ));
+            .call_repeatedly(|client| {
+                let id = lease_id(self.ids.next());
+                async move {
+                    let options = LeaseGrantOptions::new().with_id(id);
+                    let response = client.lease_client().grant(seconds, Some(options)).await?;
+                    if response.id() != id {
+                        return Err(Error::EndpointError(
+                            "the answer to the grant of a lease names another lease".to_owned(),
+                        ));
+                    }
+                    Ok(response)
                 }
-                Ok(response)
             })
             .await
             .map_err(|error| error.into_store_error("grant of a lease", None))?;
@@ -155,10 +163,9 @@ pub(super) async fn time_left(
     Ok(TimeLeft { left: Duration::from_secs(seconds), granted: Duration::from_secs(granted) })
 }
 
-/// A lease id: positive, as etcd wants it, and drawn from the seed the standard library takes from the system.
-fn drawn() -> i64 {
-    let random = RandomState::new().build_hasher().finish() >> 1;
-    i64::try_from(random).unwrap_or(i64::MAX).max(1)
+/// A lease id: positive, as etcd wants it.
+fn lease_id(random: u64) -> i64 {
+    i64::try_from(random >> 1).unwrap_or(i64::MAX).max(1)
 }
 
 async fn send_keep_alive(stream: &mut KeepAlive) -> Result<i64, Error> {

@@ -25,6 +25,7 @@ use crate::options::EtcdOptions;
 use crate::store::{
     CommitOutcome, Guard, Lease, LeaseId, Listing, Op, Range, Store, StoreError, TimeLeft, Watch,
 };
+use crate::system_seed::draw_seed;
 use connection::Connection;
 use leases::Leases;
 
@@ -40,8 +41,9 @@ pub(crate) struct Etcd {
 impl Etcd {
     /// Prepares the connection: reads the files of certificates, makes sure they are of use, reaches nobody.
     pub(crate) async fn new(options: EtcdOptions) -> Result<Self, StoreError> {
-        let connection = Arc::new(Connection::new(options).await?);
-        Ok(Self { connection, leases: Leases::default(), surveyed: AtomicBool::new(false) })
+        let seed = options.seed.unwrap_or_else(draw_seed);
+        let connection = Arc::new(Connection::new(options, seed).await?);
+        Ok(Self { connection, leases: Leases::with_seed(seed), surveyed: AtomicBool::new(false) })
     }
 
     /// Begins to look at the servers in the background: now that something is asked of them it is known which keys we may read.

@@ -65,9 +65,10 @@ impl EtcdWatcher {
     async fn run(self) {
         let events = self.events.clone();
         tokio::select! {
-            () = self.follow_range() => {}
+            biased;
             // Nothing is at stake in a watch whose reader is gone, wherever it is.
             () = events.closed() => {}
+            () = self.follow_range() => {}
         }
     }
 
@@ -76,7 +77,7 @@ impl EtcdWatcher {
         let mut seen: Option<u64> = None;
         let mut failures = 0;
         let mut lost = false;
-        let mut pauses = reconnect_pauses();
+        let mut pauses = reconnect_pauses(self.connection.next_jitter());
         loop {
             let end = match self.follow_stream(&mut seen, &mut lost, &mut failures).await {
                 StreamEnd::ReaderGone => return,
@@ -89,7 +90,7 @@ impl EtcdWatcher {
             tracing::debug!(problem = %end, range = self.range.as_str(), "a watch was interrupted");
             if failures == 0 {
                 // It worked before it broke: the next endpoint is tried at once.
-                pauses = self::reconnect_pauses();
+                pauses = reconnect_pauses(self.connection.next_jitter());
             }
             failures += 1;
             if failures > self.connection.len() && !lost {
@@ -146,6 +147,8 @@ impl EtcdWatcher {
             Ok(stream) => {
                 *failures = 0;
                 tokio::select! {
+                    biased;
+                    // What has come is passed on before its sender is given up.
                     end = self.read_stream(stream, seen) => end,
                     // Cancel-safe: `seen` moves on once a change has been passed on, so what was read and not passed
                     // on is read again.
@@ -271,11 +274,12 @@ fn decode_change(event: &etcd_client::Event) -> Option<KeyChange> {
 /// Longest pause between tries to reach a store that is gone: how long its return may go unnoticed.
 const MAX_PAUSE: Duration = Duration::from_secs(1);
 
-fn reconnect_pauses() -> impl Iterator<Item = Duration> + Send {
+fn reconnect_pauses(jitter: u64) -> impl Iterator<Item = Duration> + Send {
     ExponentialBuilder::default()
         .with_min_delay(Duration::from_millis(50))
         .with_max_delay(MAX_PAUSE)
         .without_max_times()
         .with_jitter()
+        .with_jitter_seed(jitter)
         .build()
 }

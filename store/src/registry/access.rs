@@ -4,9 +4,12 @@
 
 use std::sync::Arc;
 
+use muster_common::seed::Seed;
+
 use super::keys::{self, Key};
 use super::write_ids::WriteIds;
 use crate::store::{KeyValue, Range, Store, StoreError};
+use crate::system_seed::draw_seed;
 
 /// The typed registry. Cheap to clone.
 #[derive(Clone)]
@@ -24,10 +27,16 @@ impl std::fmt::Debug for Registry {
 }
 
 impl Registry {
-    /// A registry under a prefix such as `/muster/v1/`; a `/` at its end may be left out.
+    /// A registry under a prefix such as `/muster/v1/`; a `/` at its end may be left out. The ids of its writes are drawn
+    /// from the system.
     pub fn new(store: Arc<dyn Store>, prefix: &str) -> Self {
+        Self::with_seed(store, prefix, draw_seed())
+    }
+
+    /// The same with ids of writes that follow from a seed, which nobody else who writes there may have.
+    pub fn with_seed(store: Arc<dyn Store>, prefix: &str, seed: Seed) -> Self {
         let prefix = format!("{}/", prefix.trim_end_matches('/')).into();
-        Self { store, prefix, write_ids: Arc::new(WriteIds::new()) }
+        Self { store, prefix, write_ids: Arc::new(WriteIds::with_seed(seed)) }
     }
 
     /// What a person should know of the store while it works; see [`Store::current_warnings`].

@@ -393,8 +393,9 @@ impl Registry {
             loop {
                 // Both are cancel-safe.
                 let event = tokio::select! {
-                    event = raw.events.recv() => event,
+                    biased;
                     () = sender.closed() => return,
+                    event = raw.events.recv() => event,
                 };
                 let told = match event {
                     None => return,

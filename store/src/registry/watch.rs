@@ -28,8 +28,9 @@ pub(super) fn watch_range(store: &Arc<dyn Store>, prefix: &Arc<str>, range: Rang
         loop {
             // Both are cancel-safe; a reader that has gone away ends the watch below even if nothing happens in it.
             let event = tokio::select! {
-                event = raw.events.recv() => event,
+                biased;
                 () = sender.closed() => return,
+                event = raw.events.recv() => event,
             };
             let typed = match event {
                 None => return,

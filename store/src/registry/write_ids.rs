@@ -3,8 +3,9 @@
 //! Owns that no two writes of a unit's record look alike, whoever makes them: a write that was not answered is known again by
 //! its id.
 
-use std::hash::{BuildHasher as _, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
+
+use muster_common::seed::Seed;
 
 /// Makes each write of a unit record unlike any other.
 #[derive(Debug)]
@@ -14,9 +15,9 @@ pub(super) struct WriteIds {
 }
 
 impl WriteIds {
-    pub(super) fn new() -> Self {
-        // The standard library seeds its hash maps from the system's randomness; that is all that is needed here.
-        Self { process: RandomState::new().hash_one(0), next: AtomicU64::new(0) }
+    /// The ids of one process, told from those of others by the seed.
+    pub(super) fn with_seed(seed: Seed) -> Self {
+        Self { process: seed.for_purpose("write ids").0, next: AtomicU64::new(0) }
     }
 
     /// The id of the next write.

@@ -124,6 +124,7 @@ impl Server {
             ca_file: self.tls.as_ref().map(|c| c.authority()),
             identity_files: self.tls.as_ref().map(|c| c.client()),
             liveness: super::patient(),
+            seed: None,
         }
     }
 
