@@ -5,6 +5,7 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures_core::Stream;
@@ -110,6 +111,21 @@ impl BodyStream {
     /// [`ClientError::Exchange`] if the connection breaks.
     pub async fn next_piece(&mut self) -> Result<Option<Bytes>, ClientError> {
         std::future::poll_fn(|context| Pin::new(&mut *self).poll_next(context)).await.transpose()
+    }
+
+    /// Returns the next piece if it comes within `silence`; `None` at the end. Cancel safe as [`Self::next_piece`].
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError::Silent`] if it does not come, [`ClientError::Exchange`] if the connection breaks.
+    pub async fn next_piece_within(
+        &mut self,
+        silence: Duration,
+    ) -> Result<Option<Bytes>, ClientError> {
+        match tokio::time::timeout(silence, self.next_piece()).await {
+            Ok(piece) => piece,
+            Err(_) => Err(ClientError::Silent { route: self.route(), silence }),
+        }
     }
 
     /// Reads all of it. It takes as long as the daemon takes.

@@ -32,6 +32,10 @@ use crate::output::console::Console;
 use crate::output::table;
 use crate::pattern;
 
+/// How long nothing may come of a journal that is not followed. A daemon cuts one off after five minutes, and says so; one
+/// whose machine has gone down says nothing at all.
+const SILENCE: Duration = Duration::from_secs(330);
+
 /// Whose entries are for a program to read, which would not understand half of one.
 const BINARY: &str = "export";
 
@@ -91,7 +95,7 @@ async fn print(
     let request = ApiRequest::get(path(name, &format!("/journal{query}")));
     let mut body = client.open(&request).await?;
     let mut journal = console.foreign();
-    while let Some(piece) = body.next_piece().await? {
+    while let Some(piece) = body.next_piece_within(SILENCE).await? {
         journal.piece(&piece)?;
     }
     Ok(journal.end()?)
