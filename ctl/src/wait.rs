@@ -400,6 +400,12 @@ mod tests {
         json!({"id": "1".repeat(32), "address": "10.0.0.1"})
     }
 
+    #[tokio::test]
+    async fn a_start_whose_stream_falls_silent_does_not_hang() {
+        let problem = crate::follow::tests::on_a_silent_stream(after(false, &[])).await;
+        assert!(problem.ends_with("has said nothing for 35s"), "{problem}");
+    }
+
     #[test]
     fn what_is_waited_for_is_named_with_how_far_it_is() {
         let progress = |name: &str, state: Value| json!({"event": "progress", "name": name, "machine": machine(), "state": state});

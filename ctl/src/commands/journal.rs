@@ -399,3 +399,61 @@ impl<'a> JournalFollower<'a> {
 fn shown(machine: &Machine) -> String {
     table::machine(&machine.id, &machine.address, false)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead as _, BufReader, Write as _};
+    use std::os::unix::net::UnixListener;
+
+    use clap::Parser as _;
+    use muster_client::Endpoint;
+
+    use super::*;
+    use crate::cli::{Cli, Command};
+    use crate::output::console::Format;
+
+    /// Far beyond what anything takes on a busy machine.
+    const HANGS: Duration = Duration::from_secs(60);
+
+    const BEGUN: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n";
+
+    /// A daemon that falls silent after a line of the journal, and says that the unit is gone to whoever goes on from there.
+    fn silent_daemon(socket: &std::path::Path) {
+        let listener = UnixListener::bind(socket).unwrap();
+        let machine =
+            serde_json::json!({"event": "from", "machine": {"id": "1".repeat(32), "address": ""}});
+        let line = serde_json::json!({"event": "lines", "text": "", "cursor": "c1"});
+        std::thread::spawn(move || {
+            let mut open = Vec::new();
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                let mut request = String::new();
+                BufReader::new(stream.try_clone().unwrap()).read_line(&mut request).unwrap();
+                let answer = if request.contains("cursor=c1") {
+                    format!("{BEGUN}data: {{\"event\":\"destroyed\"}}\n\n")
+                } else {
+                    format!("{BEGUN}data: {machine}\n\ndata: {line}\n\n")
+                };
+                // A client that has gone is no fault.
+                let _ = stream.write_all(answer.as_bytes());
+                open.push(stream);
+            }
+        });
+    }
+
+    #[tokio::test]
+    async fn a_journal_whose_stream_falls_silent_is_taken_up_where_it_was() {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("s");
+        silent_daemon(&socket);
+        let limits = Limits::default().with_silence(Duration::from_millis(50));
+        let client = Client::new([Endpoint::Unix(socket).into()], limits);
+        let console = Console::new(Format::Table);
+        let cli = Cli::try_parse_from(["musterctl", "journal", "-f", "web.service"]).unwrap();
+        let Command::Journal(args) = cli.command else { panic!("another command") };
+        let name = "web.service".parse().unwrap();
+        let mut journal = JournalFollower::new(&client, &console, &args, name, None);
+        let ended = tokio::time::timeout(HANGS, journal.run()).await.expect("it hangs");
+        assert!(matches!(ended, Error::Destroyed(_)), "{ended:?}");
+    }
+}

@@ -257,9 +257,36 @@ impl Troubles {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::follow::tests::on_a_silent_stream;
 
     fn host(boot: &str, phase: Phase) -> HostStatus {
         HostStatus { boot: boot.to_owned(), phase, ..HostStatus::default() }
+    }
+
+    fn nobody() -> Reboots {
+        serde_json::from_value(serde_json::json!({
+            "machine": "1".repeat(32), "groups": [], "hosts": [], "requests": [], "machines": [],
+        }))
+        .unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_wait_for_a_slot_whose_stream_falls_silent_does_not_hang() {
+        let (known, group) = (nobody(), Group::default());
+        let problem = on_a_silent_stream(ForSlot::new(&known, &group, None)).await;
+        assert!(problem.ends_with("has said nothing for 35s"), "{problem}");
+    }
+
+    #[tokio::test]
+    async fn a_wait_for_reboots_whose_stream_falls_silent_does_not_hang() {
+        let asked: Requested = serde_json::from_value(serde_json::json!({
+            "id": "2".repeat(32), "anew": true, "host": {"phase": "idle", "boot": "b1"},
+            "request": {"machine": "2".repeat(32), "by": "ann", "at": 1},
+        }))
+        .unwrap();
+        let known = nobody();
+        let problem = on_a_silent_stream(ForReboots::new(&known, &[asked])).await;
+        assert!(problem.ends_with("has said nothing for 35s"), "{problem}");
     }
 
     #[test]
