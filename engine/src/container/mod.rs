@@ -20,7 +20,9 @@ mod logging;
 mod mounts;
 mod needs;
 mod networks;
+mod sessions;
 mod translate;
+pub mod unit;
 
 pub use conditions::{Holds, Verdict, weigh};
 pub use environment::{BadEnvironment, Known, assemble, withheld};
@@ -32,6 +34,7 @@ pub use life::{
 };
 pub use logging::{JOURNALD, Logging, journal_field, logging};
 pub use needs::{Abilities, ApiVersion, Need, lacking, needs};
+pub use sessions::EngineSessions;
 pub use translate::{
     Creation, Identity, LABEL_CLUSTER, LABEL_FILE, LABEL_GENERATION, LABEL_UNIT, Late, MissingUnit,
     cdi_request, network, translate, volume,

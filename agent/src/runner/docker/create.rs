@@ -3,7 +3,7 @@
 //! Owns the order of calls. A container is replaced only if it is this unit's; whatever else has its name is left alone
 //! and is the reason the start fails.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::time::Duration;
 
 use bollard::models::{ContainerCreateBody, ContainerInspectResponse, NetworkConnectRequest};
@@ -17,44 +17,21 @@ use muster_engine::container::{
     Creation, Identity, Inspected, Owner, Seen, lacking, logging, owner, translate,
 };
 
+use muster_engine::container::unit::{InspectedContainer, Prepared};
+
 use super::engine::EngineError;
 use super::machine::DockerContext;
-use super::plan::ContainerPlan;
 use super::resources::body;
 use super::{differs, late};
 
 /// How long the removal of a container may take that somebody else has begun.
 const REMOVAL: Duration = Duration::from_secs(60);
 
-/// What a start goes by.
-#[derive(Debug, Clone)]
-pub(super) struct Prepared {
-    /// What its file says now.
-    pub(super) plan: ContainerPlan,
-    /// What the units it names are called.
-    pub(super) names: BTreeMap<UnitName, String>,
-    /// Its image, where its file does not say.
-    pub(super) image: Option<String>,
-}
-
-/// A container as the engine has it.
-#[derive(Debug, Clone)]
-pub(super) struct Found {
-    pub(super) id: String,
-    pub(super) owner: Owner,
-    pub(super) seen: Seen,
-    /// The signal that asks it to stop.
-    pub(super) stop_signal: Option<String>,
-    /// What the engine says went wrong when it was to be started.
-    pub(super) fault: String,
-    pub(super) paused: bool,
-}
-
 /// Looks at a container, by id or name. `None`: there is none.
 pub(super) async fn look(
     context: &DockerContext,
     name: &str,
-) -> Result<Option<Found>, EngineError> {
+) -> Result<Option<InspectedContainer>, EngineError> {
     match context.engine.call()?.inspect_container(name, None).await.map_err(EngineError::from) {
         Ok(answer) => Ok(Some(found(answer, &context.cluster))),
         Err(error) if error.is_absent() => Ok(None),
@@ -62,7 +39,7 @@ pub(super) async fn look(
     }
 }
 
-fn found(answer: ContainerInspectResponse, cluster: &str) -> Found {
+fn found(answer: ContainerInspectResponse, cluster: &str) -> InspectedContainer {
     let config = answer.config.unwrap_or_default();
     let state = answer.state.unwrap_or_default();
     let status = state.status.map(|status| status.to_string()).unwrap_or_default();
@@ -73,7 +50,7 @@ fn found(answer: ContainerInspectResponse, cluster: &str) -> Found {
         oom: state.oom_killed.unwrap_or_default(),
         health: health.as_deref(),
     });
-    Found {
+    InspectedContainer {
         id: answer.id.unwrap_or_default(),
         owner: owner_of(config.labels, cluster),
         seen,

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use bollard::models::SystemInfo;
 use bollard::{API_DEFAULT_VERSION, Docker};
+use muster_engine::container::EngineSessions;
 use tokio::sync::watch;
 
 use super::gauges::Tally;
@@ -44,25 +45,6 @@ pub(super) enum EngineConnection {
     Down(String),
 }
 
-/// How often the line came up, and what becomes of containers when it goes down.
-#[derive(Debug, Default)]
-struct Meetings {
-    count: u64,
-    /// Whether live-restore is on, as last heard.
-    live_restore: Option<bool>,
-    /// Whether the engine that was last away took its containers along.
-    took_along: bool,
-}
-
-impl Meetings {
-    fn another(&mut self, live_restore: Option<bool>) {
-        // It may have been switched on or off while the engine was away, or just before.
-        self.took_along = [self.live_restore, live_restore].contains(&Some(false));
-        self.live_restore = live_restore;
-        self.count += 1;
-    }
-}
-
 /// Why the engine did not do as asked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum EngineError {
@@ -84,7 +66,7 @@ pub(super) enum EngineError {
 pub(super) struct Engine {
     socket: PathBuf,
     line: watch::Sender<EngineConnection>,
-    meetings: Mutex<Meetings>,
+    sessions: Mutex<EngineSessions>,
     /// What has been asked of it, counted.
     pub(super) tally: Tally,
 }
@@ -146,7 +128,7 @@ impl Engine {
     /// An engine on this socket, not asked yet.
     pub(super) fn new(socket: PathBuf) -> Self {
         let line = watch::Sender::new(EngineConnection::Unasked);
-        Self { socket, line, meetings: Mutex::default(), tally: Tally::default() }
+        Self { socket, line, sessions: Mutex::default(), tally: Tally::default() }
     }
 
     /// Its socket.
@@ -201,20 +183,14 @@ impl Engine {
         self.ready_within(patience).await
     }
 
-    /// Says that it is about to answer, again or for the first time.
-    pub(super) fn meets(&self, live_restore: Option<bool>) {
-        lock(&self.meetings).another(live_restore);
+    /// Notes that it is about to answer, again or for the first time.
+    pub(super) fn begin_session(&self, live_restore: Option<bool>) {
+        lock(&self.sessions).begin(live_restore);
     }
 
-    /// How often it has been met: the same number means that it was not away in between.
-    pub(super) fn meetings(&self) -> u64 {
-        lock(&self.meetings).count
-    }
-
-    /// Whether a container that ran when the engine had been met so often, and has ended, ended because the engine did.
-    pub(super) fn took_along(&self, meetings: u64) -> bool {
-        let now = lock(&self.meetings);
-        now.count != meetings && now.took_along
+    /// The sessions with it so far.
+    pub(super) fn sessions(&self) -> EngineSessions {
+        *lock(&self.sessions)
     }
 
     /// Says that it answers. Returns whether that is news.
@@ -287,25 +263,6 @@ mod tests {
         assert!(api("1.9") < OLDEST && api("1.41") == OLDEST && api("1.100") > OLDEST);
         assert_eq!((Api::parse("1"), Api::parse("1.x")), (None, None));
         assert_eq!(api("1.43").to_string(), "1.43");
-    }
-
-    #[test]
-    fn an_engine_without_live_restore_takes_its_containers_along() {
-        let engine = Engine::new(PathBuf::from("/nowhere"));
-        let met = |live_restore| {
-            engine.meets(live_restore);
-            engine.meetings()
-        };
-        let first = met(Some(true));
-        assert!(!engine.took_along(first), "it was not away");
-        let second = met(Some(true));
-        assert!(!engine.took_along(first), "its containers outlive it");
-        let third = met(Some(false));
-        assert!(engine.took_along(second) && !engine.took_along(third));
-        let fourth = met(Some(true));
-        assert!(engine.took_along(third), "it was off when the engine went");
-        met(None);
-        assert!(!engine.took_along(fourth), "nothing is known");
     }
 
     #[test]

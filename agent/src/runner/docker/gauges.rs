@@ -55,7 +55,7 @@ impl Collector for Gauges {
         let Some(docker) = self.0.upgrade() else { return Ok(()) };
         let (known, running) = {
             let units = lock(&docker.units);
-            (units.len(), units.values().filter(|unit| unit.standing.borrow().runs).count())
+            (units.len(), units.values().filter(|unit| unit.status.borrow().runs).count())
         };
         let mut gauge = |name: &str, help: &str, value: usize| {
             let metric = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));

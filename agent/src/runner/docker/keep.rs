@@ -15,7 +15,7 @@ use muster_engine::container::{LABEL_CLUSTER, LABEL_UNIT};
 use super::engine::{Api, EngineError};
 use super::listed::list;
 use super::machine::DockerContext;
-use super::unit::Message;
+use super::unit::UnitMessage;
 use super::{Units, discard, lock, strays};
 use crate::runner::RunnerEvent;
 
@@ -105,7 +105,7 @@ async fn listen(
         tracing::info!(%api, socket = %context.engine.socket().display(), "the container engine answers");
     }
     for handle in lock(units).values() {
-        let _ = handle.messages.send(Message::Look);
+        let _ = handle.messages.send(UnitMessage::Hint);
     }
     context.news.tell(RunnerEvent::Relist);
     match list(context, None).await {
@@ -128,7 +128,7 @@ async fn listen(
         if action.starts_with("exec_") || matches!(action.as_str(), "create" | "attach" | "top") {
             continue;
         }
-        let message = if action == "start" { Message::Started } else { Message::Look };
+        let message = if action == "start" { UnitMessage::StartHint } else { UnitMessage::Hint };
         let actor = event.actor.unwrap_or_default();
         let named = actor.attributes.and_then(|labels| labels.get(LABEL_UNIT)?.parse().ok());
         let Some(unit): Option<UnitName> = named else { continue };
@@ -145,12 +145,12 @@ async fn meet(context: &DockerContext, warned: &mut bool) {
         Ok(info) => info,
         Err(error) => {
             tracing::warn!(%error, "the container engine does not say how it is set up");
-            context.engine.meets(None);
+            context.engine.begin_session(None);
             return;
         }
     };
     context.meet(&info);
-    context.engine.meets(info.live_restore_enabled);
+    context.engine.begin_session(info.live_restore_enabled);
     if info.live_restore_enabled == Some(false) && !std::mem::replace(warned, true) {
         tracing::warn!(
             "live-restore is off: when the container engine stops or is upgraded, its containers stop with it; \

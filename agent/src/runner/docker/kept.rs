@@ -7,37 +7,14 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use muster_common::state::ActiveState;
 use muster_common::unit::UnitName;
-use muster_engine::container::Memory;
-use serde::{Deserialize, Serialize};
+use muster_engine::container::unit::UnitMemory;
 
 use crate::stdx::disk::HostDisk;
 use crate::stdx::files::{Durability, replace_file};
 
 /// Longest name of a file on Linux, in bytes.
 const LONGEST: usize = 255;
-
-/// What is remembered.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct UnitMemory {
-    /// Its life.
-    pub(super) memory: Memory,
-    /// The container it last started.
-    pub(super) container: Option<String>,
-    /// What was last said of it: systemd's active.
-    pub(super) active: ActiveState,
-    /// systemd's sub.
-    pub(super) sub: String,
-    /// Since when, in seconds since the Unix epoch.
-    pub(super) since: u64,
-    /// What kept its last start from being one, if anything did.
-    #[serde(default)]
-    pub(super) fault: String,
-    /// What was last said of it besides, once it was at rest.
-    #[serde(default)]
-    pub(super) remark: String,
-}
 
 /// The files.
 #[derive(Debug, Clone)]
@@ -89,6 +66,8 @@ fn file_name(unit: &UnitName) -> String {
 
 #[cfg(test)]
 mod tests {
+    use muster_engine::container::Memory;
+
     use super::*;
 
     #[test]

@@ -83,9 +83,9 @@ impl Docker {
     pub async fn look(&self, unit: &UnitName) -> Option<Look> {
         let file = self.context.files.join(unit.as_str());
         let text = tokio::fs::read_to_string(&file).await.ok();
-        let standing = self.known(unit).map(|handle| handle.standing.borrow().clone());
+        let status = self.known(unit).map(|handle| handle.status.borrow().clone());
         let refused = lock(&self.refused).get(unit).cloned();
-        if text.is_none() && standing.is_none() {
+        if text.is_none() && status.is_none() {
             return None;
         }
         let host = &self.context.host;
@@ -99,14 +99,14 @@ impl Docker {
             sub: "dead".to_owned(),
             ..Look::default()
         };
-        if let Some(standing) = standing {
-            look.active = standing.active;
-            look.sub = standing.sub;
-            look.since = standing.since;
-            look.result = standing.result;
-            look.restarts = standing.restarts;
-            look.remark = standing.remark;
-            match self.container(standing.container.as_deref()).await {
+        if let Some(status) = status {
+            look.active = status.active;
+            look.sub = status.sub;
+            look.since = status.since;
+            look.result = status.result;
+            look.restarts = status.restarts;
+            look.remark = status.remark;
+            match self.container(status.container.as_deref()).await {
                 Ok(container) => look.container = container,
                 Err(error) => look.engine = Some(error.to_string()),
             }

@@ -5,9 +5,9 @@
 //! everything, so is everything. A container without our labels is never touched.
 //!
 //! ```text
-//!   converge ──▶ Docker ──wish──▶ Unit (Life) ──work──▶ create, images, resources, late ──▶ Engine
-//!      ▲                           ▲   │ standing                                            │
-//!      └───────── EventQueue ◀───────────│───┘                      hints ◀────── keep ◀───────────┘
+//!   converge ──▶ Docker ─order──▶ unit (engine::container::unit) ──work──▶ create, images, resources, late ──▶ Engine
+//!      ▲                           ▲   │ status                                                              │
+//!      └────── EventQueue ◀────────│───┘                    hints ◀────── keep ◀─────────────────────────────┘
 //! ```
 
 mod conditions;
@@ -32,7 +32,6 @@ mod observe;
 mod output;
 mod plan;
 mod resources;
-mod standing;
 mod strays;
 mod unit;
 mod work;
@@ -46,15 +45,13 @@ use async_trait::async_trait;
 use muster_common::container::{Quadlet, read, variable_files};
 use muster_common::machine::ContainerEngine;
 use muster_common::unit::{FileHash, UnitFile, UnitName};
-use muster_engine::container::Event;
+use muster_engine::container::unit::{ContainerPlan, Order};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use self::engine::{EngineConnection, EngineError};
 use self::machine::DockerContext;
 use self::news::EventQueue;
-use self::plan::ContainerPlan;
-use self::standing::{Settled, UnitStatus};
-use self::unit::{Handle, Message};
+use self::unit::{UnitHandle, UnitMessage};
 use super::files::UnitFiles;
 use super::{Outcome, Runner, RunnerError, RunnerEvent, UnitObservation};
 use crate::host::modes;
@@ -84,7 +81,7 @@ pub struct Docker {
 }
 
 /// The units that are looked after.
-type Units = Arc<Mutex<BTreeMap<UnitName, Handle>>>;
+type Units = Arc<Mutex<BTreeMap<UnitName, UnitHandle>>>;
 
 impl Drop for Docker {
     fn drop(&mut self) {
@@ -158,12 +155,12 @@ impl Docker {
         answers
     }
 
-    fn handle(&self, unit: &UnitName) -> Option<Handle> {
+    fn handle(&self, unit: &UnitName) -> Option<UnitHandle> {
         lock(&self.units).get(unit).cloned()
     }
 
     /// Takes up a unit's file, as it lies at our place or has just been written.
-    fn take_up(&self, unit: &UnitName, plan: Result<ContainerPlan, String>) -> Option<Handle> {
+    fn take_up(&self, unit: &UnitName, plan: Result<ContainerPlan, String>) -> Option<UnitHandle> {
         let plan = match plan {
             Ok(plan) => plan,
             Err(problem) => {
@@ -175,7 +172,7 @@ impl Docker {
         let mut units = lock(&self.units);
         if let Some(handle) = units.get_mut(unit) {
             handle.name.clone_from(&plan.spec.name);
-            let _ = handle.messages.send(Message::Plan(plan));
+            let _ = handle.messages.send(UnitMessage::Plan(plan));
             return Some(handle.clone());
         }
         let handle = unit::spawn(&self.context, unit.clone(), plan);
@@ -208,7 +205,7 @@ impl Docker {
     }
 
     /// The unit's task; one that an earlier daemon left a file of is taken up.
-    fn known(&self, unit: &UnitName) -> Option<Handle> {
+    fn known(&self, unit: &UnitName) -> Option<UnitHandle> {
         if let Some(handle) = self.handle(unit) {
             return Some(handle);
         }
@@ -221,22 +218,18 @@ impl Docker {
     }
 
     /// Tells a unit what is wanted of it and waits until it has come out.
-    async fn wish(
+    async fn carry_out(
         &self,
         unit: &UnitName,
-        event: Event,
+        order: Order,
         generation: Option<u64>,
     ) -> Result<Outcome, RunnerError> {
-        let during = match event {
-            Event::Stop => "stop",
-            Event::Restart => "restart",
-            _ => "start",
-        };
+        let during = order.as_str();
         let lost =
             |problem: String| RunnerError::Lost { during: format!("{during} {unit}"), problem };
         self.context.engine.ready_within(PATIENCE).await.map_err(lost)?;
         let Some(mut handle) = self.known(unit) else {
-            return if event == Event::Stop {
+            return if order == Order::Stop {
                 let stopped = strays::stop(&self.context, unit).await;
                 stopped.map(|()| Outcome::Done).map_err(|error| given_back(error, during, unit))
             } else {
@@ -245,7 +238,10 @@ impl Docker {
         };
         let (heard, answer) = oneshot::channel();
         let gone = || lost("it is being removed".to_owned());
-        handle.messages.send(Message::Wish { event, generation, heard }).map_err(|_| gone())?;
+        handle
+            .messages
+            .send(UnitMessage::Order { order, generation, heard })
+            .map_err(|_| gone())?;
         let mut line = self.context.engine.line();
         let failures = tokio::select! {
             biased;
@@ -254,15 +250,18 @@ impl Docker {
             problem = down(&mut line) => return Err(lost(problem)),
         };
         loop {
-            let standing = handle.standing.borrow_and_update().clone();
-            if let Some(outcome) = outcome(event, &standing, failures) {
-                return Ok(outcome);
+            let status = handle.status.borrow_and_update().clone();
+            if let Some(outcome) = status.outcome_of(order, failures) {
+                return Ok(match outcome {
+                    Ok(()) => Outcome::Done,
+                    Err(problem) => Outcome::Failed { problem },
+                });
             }
             if let EngineConnection::Down(problem) = &*line.borrow_and_update() {
                 return Err(lost(problem.clone()));
             }
             tokio::select! {
-                changed = handle.standing.changed() => changed.map_err(|_| gone())?,
+                changed = handle.status.changed() => changed.map_err(|_| gone())?,
                 _ = line.changed() => {}
             }
         }
@@ -275,20 +274,6 @@ async fn down(line: &mut watch::Receiver<EngineConnection>) -> String {
         Ok(EngineConnection::Down(problem)) => problem.clone(),
         _ => "it has gone".to_owned(),
     }
-}
-
-/// What a wish has come to, if it has.
-fn outcome(event: Event, standing: &UnitStatus, failures: u64) -> Option<Outcome> {
-    if event == Event::Stop {
-        // A failure on the way down is for its state to tell.
-        return standing.settled.map(|_| Outcome::Done);
-    }
-    let what = if event == Event::Restart { "restart" } else { "start" };
-    if standing.failures > failures || standing.settled == Some(Settled::Failed) {
-        return Some(Outcome::Failed { problem: format!("{what} failed: {}", standing.problem) });
-    }
-    // One that has done its work is down and well.
-    standing.settled.map(|_| Outcome::Done)
 }
 
 #[async_trait]
@@ -323,7 +308,7 @@ impl Runner for Docker {
         if let Some(handle) = self.known(unit) {
             let (sender, answer) = oneshot::channel();
             // One that is gone already has been removed by somebody else.
-            if handle.messages.send(Message::Remove(sender)).is_ok() {
+            if handle.messages.send(UnitMessage::Remove(sender)).is_ok() {
                 answer.await.unwrap_or(Ok(()))?;
             }
             lock(&self.units).remove(unit);
@@ -365,20 +350,20 @@ impl Runner for Docker {
 
     async fn start(&self, unit: &UnitName, generation: u64) -> Result<Outcome, RunnerError> {
         match self.load(unit).await? {
-            Outcome::Done => self.wish(unit, Event::Start, Some(generation)).await,
+            Outcome::Done => self.carry_out(unit, Order::Start, Some(generation)).await,
             failed @ Outcome::Failed { .. } => Ok(failed),
         }
     }
 
     async fn restart(&self, unit: &UnitName, generation: u64) -> Result<Outcome, RunnerError> {
         match self.load(unit).await? {
-            Outcome::Done => self.wish(unit, Event::Restart, Some(generation)).await,
+            Outcome::Done => self.carry_out(unit, Order::Restart, Some(generation)).await,
             failed @ Outcome::Failed { .. } => Ok(failed),
         }
     }
 
     async fn stop(&self, unit: &UnitName) -> Result<Outcome, RunnerError> {
-        self.wish(unit, Event::Stop, None).await
+        self.carry_out(unit, Order::Stop, None).await
     }
 
     /// An engine does not know.

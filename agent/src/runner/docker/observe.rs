@@ -10,12 +10,12 @@ use std::time::Duration;
 
 use muster_common::state::ActiveState;
 use muster_common::unit::UnitName;
+use muster_engine::container::unit::{UnitStatus, run_name};
 use muster_engine::machine::converge::Observed;
 use tokio::time::Instant;
 
 use super::listed::{Listed, list};
-use super::standing::{self, UnitStatus};
-use super::unit::{Handle, Message};
+use super::unit::{UnitHandle, UnitMessage};
 use super::{Docker, create, lock, strays};
 use crate::runner::UnitObservation;
 
@@ -29,7 +29,7 @@ impl Docker {
         units: &BTreeSet<UnitName>,
     ) -> BTreeMap<UnitName, UnitObservation> {
         let deadline = Instant::now() + PATIENCE;
-        let handles: BTreeMap<&UnitName, Handle> =
+        let handles: BTreeMap<&UnitName, UnitHandle> =
             units.iter().filter_map(|unit| Some((unit, self.known(unit)?))).collect();
         let listed = self.listed(deadline).await;
         let by_name = listed.as_deref().map(by_name);
@@ -38,15 +38,15 @@ impl Docker {
             let mut one =
                 UnitObservation { observed: self.of_file(unit), ..UnitObservation::default() };
             let name = if let Some(handle) = handles.get(unit) {
-                let standing = standing(handle, listed.is_some(), deadline).await;
+                let status = status_of(handle, listed.is_some(), deadline).await;
                 if let Some(listed) = &listed {
-                    check(handle, &standing, listed);
+                    check(handle, &status, listed);
                 }
-                one.observed.active.clone_from(&standing.active);
-                one.observed.sub.clone_from(&standing.sub);
-                one.invocation.clone_from(&standing.invocation);
-                one.since = standing.since;
-                one.remark = self.context.engine.remark(&standing.remark);
+                one.observed.active.clone_from(&status.active);
+                one.observed.sub.clone_from(&status.sub);
+                one.invocation.clone_from(&status.invocation);
+                one.since = status.since;
+                one.remark = self.context.engine.remark(&status.remark);
                 Some(handle.name.clone())
             } else {
                 if let Some(stray) = listed.iter().flatten().find(|c| c.unit() == Some(unit)) {
@@ -116,26 +116,26 @@ fn of_stray(stray: &Listed, seen: &mut UnitObservation) {
     if stray.runs {
         seen.observed.active = ActiveState::Active;
         "running".clone_into(&mut seen.observed.sub);
-        seen.invocation = standing::invocation(&stray.id);
+        seen.invocation = run_name(&stray.id);
         seen.since = stray.created;
     }
 }
 
 /// Where a unit stands, once the engine has been asked about it if it answers.
-async fn standing(handle: &Handle, up: bool, deadline: Instant) -> UnitStatus {
-    let mut standing = handle.standing.clone();
+async fn status_of(handle: &UnitHandle, up: bool, deadline: Instant) -> UnitStatus {
+    let mut status = handle.status.clone();
     if up {
-        let _ = tokio::time::timeout_at(deadline, standing.wait_for(|s| s.adopted)).await;
+        let _ = tokio::time::timeout_at(deadline, status.wait_for(|s| s.adopted)).await;
     }
-    standing.borrow().clone()
+    status.borrow().clone()
 }
 
 /// Has a unit look at its container if that is not as it believes: an event was missed.
-fn check(handle: &Handle, standing: &UnitStatus, listed: &[Listed]) {
-    let Some(id) = &standing.container else { return };
+fn check(handle: &UnitHandle, status: &UnitStatus, listed: &[Listed]) {
+    let Some(id) = &status.container else { return };
     let runs = listed.iter().any(|container| container.id == *id && container.runs);
-    if runs != standing.runs {
-        let _ = handle.messages.send(Message::Look);
+    if runs != status.runs {
+        let _ = handle.messages.send(UnitMessage::Hint);
     }
 }
 

@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, watch};
 use super::Docker;
 use super::engine::{Engine, EngineError};
 use super::look::Container;
-use super::standing::UnitStatus;
+use muster_engine::container::unit::UnitStatus;
 
 /// The journal's socket: there where it runs.
 const JOURNAL: &str = "/run/systemd/journal/socket";
@@ -98,7 +98,7 @@ impl Docker {
             let journal = has_journal().then(|| Output::Journal(labels()));
             return journal.ok_or_else(|| OutputError::Unknown(unit.clone()));
         };
-        let id = handle.standing.borrow().container.clone();
+        let id = handle.status.borrow().container.clone();
         let container = self.container(id.as_deref()).await;
         let container = match container {
             Ok(Some(container)) => container,
@@ -123,7 +123,7 @@ impl Docker {
         let (sender, lines) = mpsc::channel(QUEUE);
         let reading = Reading {
             context: std::sync::Arc::clone(&self.context),
-            standing: handle.standing.clone(),
+            status: handle.status.clone(),
             tail: tail.to_owned(),
             follow,
             sender,
@@ -162,7 +162,7 @@ impl Heard {
 /// Reads one container's lines after the other's.
 struct Reading {
     context: std::sync::Arc<super::machine::DockerContext>,
-    standing: watch::Receiver<UnitStatus>,
+    status: watch::Receiver<UnitStatus>,
     tail: String,
     follow: bool,
     sender: mpsc::Sender<Result<Line, String>>,
@@ -234,8 +234,8 @@ impl Reading {
         tokio::time::sleep(AGAIN).await;
         self.context.engine.ready().await;
         let ready = |s: &UnitStatus| s.container.as_deref().is_some_and(|c| c != id || s.runs);
-        let standing = self.standing.wait_for(ready).await.ok()?;
-        standing.container.clone()
+        let status = self.status.wait_for(ready).await.ok()?;
+        status.container.clone()
     }
 }
 

@@ -7,31 +7,22 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use muster_common::container::{
-    ContainerSpec, Host, Quadlet, VariableTexts, read_with, variable_files,
-};
-use muster_common::unit::{FileHash, UnitFile, UnitName};
+use muster_common::container::{Host, Quadlet, VariableTexts, read_with, variable_files};
+use muster_common::unit::{UnitFile, UnitName};
+use muster_engine::container::unit::ContainerPlan;
 
 use super::host_file;
 
-/// A unit's file, and what it says on this machine.
-#[derive(Debug, Clone)]
-pub(super) struct ContainerPlan {
-    pub(super) file: FileHash,
-    /// What it says; where it names files of variables, what it says without them, until a start has read them.
-    pub(super) spec: Arc<ContainerSpec>,
-    /// Its text, where it names such files.
-    pub(super) open: Option<Arc<UnitFile>>,
-}
-
-impl ContainerPlan {
-    /// What it says now.
-    pub(super) fn anew(&self, unit: &UnitName, host: &Host) -> Result<Self, String> {
-        let Some(file) = &self.open else { return Ok(self.clone()) };
-        match read_here(unit, file, host)? {
-            Quadlet::Container(spec) => Ok(Self { spec: Arc::from(spec), ..self.clone() }),
-            Quadlet::Volume(_) | Quadlet::Network(_) => Err("it is not a container".to_owned()),
-        }
+/// What a unit's file says now, with the variables this machine has for it.
+pub(super) fn read_anew(
+    plan: &ContainerPlan,
+    unit: &UnitName,
+    host: &Host,
+) -> Result<ContainerPlan, String> {
+    let Some(file) = &plan.open else { return Ok(plan.clone()) };
+    match read_here(unit, file, host)? {
+        Quadlet::Container(spec) => Ok(ContainerPlan { spec: Arc::from(spec), ..plan.clone() }),
+        Quadlet::Volume(_) | Quadlet::Network(_) => Err("it is not a container".to_owned()),
     }
 }
 

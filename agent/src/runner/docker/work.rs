@@ -8,37 +8,19 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use muster_common::unit::UnitName;
+use muster_engine::container::unit::{ContainerPlan, InspectedContainer, Prepared, WorkResult};
 use muster_engine::container::{Verdict, lacking};
 
-use super::create::{self, Found, Prepared};
+use super::create;
 use super::engine::{Engine, EngineError};
 use super::images;
 use super::listed::list;
 use super::machine::DockerContext;
-use super::plan::ContainerPlan;
+use super::plan::read_anew;
 use super::{conditions, resources};
 
 /// Pause before a call is made again whose answer did not come.
 const AGAIN: Duration = Duration::from_millis(250);
-
-/// How a piece of work came out.
-#[derive(Debug)]
-pub(super) enum WorkResult {
-    /// What the container needs is there.
-    Prepared(Prepared),
-    /// It is not, for this reason.
-    Unprepared(String),
-    /// Its conditions do not hold here, which this says.
-    Unmet(String),
-    /// An assertion of its does not hold here, which this says.
-    AssertFailed(String),
-    /// The container with this id was started.
-    Started(String),
-    /// It was not, for this reason.
-    NotStarted(String),
-    /// A signal was sent, or found nobody.
-    Sent,
-}
 
 /// Hears how far a piece of work is.
 pub(super) type ProgressFn = Arc<dyn Fn(String) + Send + Sync>;
@@ -73,7 +55,7 @@ async fn gather(
     plan: &ContainerPlan,
     told: &ProgressFn,
 ) -> Result<Prepared, EngineError> {
-    let plan = plan.anew(unit, &context.host).map_err(EngineError::refused)?;
+    let plan = read_anew(plan, unit, &context.host).map_err(EngineError::refused)?;
     // Before anything is fetched or made for a container that cannot be.
     let api = context.engine.ready().await;
     if let Some(problem) = lacking(&plan.spec, &context.abilities(api)) {
@@ -145,7 +127,7 @@ pub(super) fn signal(
 pub(super) fn look(
     context: Arc<DockerContext>,
     id: String,
-) -> BoxFuture<'static, (String, Option<Found>)> {
+) -> BoxFuture<'static, (String, Option<InspectedContainer>)> {
     Box::pin(async move {
         let found = insist(&context, &id, || create::look(&context, &id)).await;
         (id, found)
@@ -158,7 +140,7 @@ pub(super) async fn find(
     context: &DockerContext,
     unit: &UnitName,
     last: Option<&str>,
-) -> Option<Found> {
+) -> Option<InspectedContainer> {
     let mut listed = insist(context, unit.as_str(), || list(context, Some(unit))).await;
     listed.sort_by_key(|c| (c.runs, Some(c.id.as_str()) == last, c.created));
     let chosen = listed.pop()?;

@@ -1,0 +1,569 @@
+//! One container unit: its life, and the work that its life asks for, one piece at a time.
+//!
+//! Owns the unit's [`Life`], the id of the container it last started, what is remembered of both, and what is published of
+//! them. Whatever comes in (an order, a hint that something happened, an outcome, the clock) leads to at most one event for
+//! the life. The engine's word is looked up, never taken from a hint. It does nothing itself: what is to be done goes out as
+//! [`UnitEffect`]s, and what came of it comes back as [`UnitInput`]s.
+
+mod events;
+mod memory;
+mod order;
+mod status;
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+pub use self::events::{
+    ContainerPlan, InspectedContainer, Moment, Prepared, UnitEffect, UnitInput, WorkResult,
+};
+pub use self::memory::UnitMemory;
+pub use self::order::Order;
+pub use self::status::{Settled, UnitStatus, run_name};
+use self::status::{has_container_running, is_at_rest, is_failure, settled_state};
+use super::found::Owner;
+use super::life::{Action, Event, Life, Memory, Phase, Policy, Rest, Result as LifeResult, Seen};
+
+/// The signal that asks a container to stop where neither its file nor its image says.
+const STOP_SIGNAL: &str = "SIGTERM";
+
+/// How long a unit that is removed waits for a container that is just being made. An engine with a slow disk needs some ten
+/// seconds to make one; a container that comes after that is found as one without a unit, and removed then.
+const START_GRACE: Duration = Duration::from_secs(30);
+
+/// One container unit.
+#[derive(Debug)]
+pub struct ContainerUnit {
+    plan: ContainerPlan,
+    generation: u64,
+    life: Life,
+    /// The container last started; none while another is being made.
+    container: Option<String>,
+    /// The one before, to be replaced.
+    replaced: Option<String>,
+    /// The signal its image asks for.
+    stop_signal: Option<String>,
+    prepared: Option<Prepared>,
+    /// The piece of work that was begun and is not done.
+    under_way: Option<Action>,
+    /// The pieces that follow it.
+    queue: VecDeque<Action>,
+    inspection: Inspection,
+    removal: Removal,
+    failures: u64,
+    /// The reason the last start failed.
+    problem: String,
+    /// The reason the last start was none, if anything kept it from being one.
+    fault: String,
+    /// How far the preparation is.
+    progress: String,
+    /// The session with the engine in which its container was last known to run.
+    ran_in_session: u64,
+    remembered: UnitMemory,
+    published: UnitStatus,
+}
+
+/// The question to the engine about the container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Inspection {
+    None,
+    UnderWay,
+    /// It is under way, and its answer may have been given before something happened.
+    Outdated,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Removal {
+    None,
+    /// A container on its way is waited for, or nobody would know of it.
+    WaitsForStart {
+        until: Duration,
+    },
+    /// Its containers are being removed.
+    UnderWay,
+}
+
+impl ContainerUnit {
+    /// Takes up a unit: what was remembered of it, and the container that the engine has of it.
+    pub fn adopt(
+        plan: ContainerPlan,
+        remembered: Option<UnitMemory>,
+        found: Option<InspectedContainer>,
+        at: &Moment,
+    ) -> (Self, Vec<UnitEffect>) {
+        let published = UnitStatus::remembered(remembered.as_ref());
+        let remembered = remembered.unwrap_or_default();
+        let generation = match found.as_ref().map(|found| &found.owner) {
+            Some(Owner::Ours(identity)) => identity.generation,
+            _ => 0,
+        };
+        let seen = found.as_ref().map_or(Seen::Absent, |found| found.seen);
+        let mut memory = remembered.memory.clone();
+        if memory == Memory::default() {
+            // Nothing is remembered. One of ours that runs was made because it was wanted.
+            memory.wanted = matches!(seen, Seen::Running(_));
+            memory.rest = (!memory.wanted).then_some(Rest::Dead);
+        }
+        let (life, actions) = Life::adopt(Policy::of(&plan.spec), memory, seen, at.now);
+        let mut unit = Self {
+            plan,
+            generation,
+            life,
+            container: found.as_ref().map(|found| found.id.clone()),
+            replaced: None,
+            stop_signal: found.and_then(|found| found.stop_signal),
+            prepared: None,
+            under_way: None,
+            queue: VecDeque::new(),
+            inspection: Inspection::None,
+            removal: Removal::None,
+            failures: 0,
+            problem: String::new(),
+            fault: remembered.fault.clone(),
+            progress: String::new(),
+            ran_in_session: at.sessions.current(),
+            remembered,
+            published,
+        };
+        let mut effects = Vec::new();
+        unit.enqueue(actions, &mut effects);
+        unit.publish_state(at.wall, &mut effects);
+        unit.check_invariants();
+        (unit, effects)
+    }
+
+    /// How many starts have failed since the daemon began.
+    pub fn failures(&self) -> u64 {
+        self.failures
+    }
+
+    /// True from [`UnitInput::Remove`] until it is removed or that has failed. In between it takes neither orders nor another
+    /// file.
+    pub fn is_being_removed(&self) -> bool {
+        self.removal != Removal::None
+    }
+
+    /// When a [`UnitInput::Tick`] is due, if ever, as the time since the machine booted.
+    pub fn deadline(&self) -> Option<Duration> {
+        match self.removal {
+            Removal::None => self.life.deadline(),
+            Removal::WaitsForStart { until } => Some(until),
+            Removal::UnderWay => None,
+        }
+    }
+
+    /// Takes one input and says what to do, in order.
+    pub fn step(&mut self, at: &Moment, input: UnitInput) -> Vec<UnitEffect> {
+        let mut effects = Vec::new();
+        if self.is_being_removed() {
+            self.go_on_removing(at, input, &mut effects);
+        } else {
+            match input {
+                UnitInput::Plan(plan) => self.set_plan(plan),
+                UnitInput::Order { order, generation } => {
+                    self.generation = generation.unwrap_or(self.generation);
+                    self.live_on(at, order.life_event(), &mut effects);
+                }
+                UnitInput::Hint => self.inspect(&mut effects),
+                UnitInput::StartHint => self.on_start_hint(&mut effects),
+                UnitInput::WorkDone(result) => self.on_work_done(at, result, &mut effects),
+                UnitInput::Inspected { container, found } => {
+                    self.on_inspected(at, &container, found, &mut effects);
+                }
+                UnitInput::Progress(text) => self.progress = text,
+                UnitInput::Remove => self.begin_removal(at.now, &mut effects),
+                // Of a removal that is over.
+                UnitInput::Removed(_) => {}
+                UnitInput::Tick => self.live_on(at, Event::Tick, &mut effects),
+            }
+            self.begin_next(&mut effects);
+            self.publish_state(at.wall, &mut effects);
+        }
+        self.check_invariants();
+        effects
+    }
+
+    fn set_plan(&mut self, plan: ContainerPlan) {
+        self.life.set_policy(Policy::of(&plan.spec));
+        self.plan = plan;
+    }
+
+    fn on_start_hint(&mut self, effects: &mut Vec<UnitEffect>) {
+        if is_at_rest(self.life.phase()) || matches!(self.life.phase(), Phase::Wait { .. }) {
+            self.inspect(effects);
+        }
+    }
+
+    /// Asks the engine about its container.
+    fn inspect(&mut self, effects: &mut Vec<UnitEffect>) {
+        let Some(id) = &self.container else { return };
+        self.inspection = match self.inspection {
+            Inspection::None => {
+                effects.push(UnitEffect::Inspect(id.clone()));
+                Inspection::UnderWay
+            }
+            // What is on its way may have been seen before it happened.
+            Inspection::UnderWay | Inspection::Outdated => Inspection::Outdated,
+        };
+    }
+
+    fn on_work_done(&mut self, at: &Moment, result: WorkResult, effects: &mut Vec<UnitEffect>) {
+        let done = self.under_way.take();
+        // An outcome belongs to the work that was begun: whoever carries it out drops what is cancelled.
+        debug_assert!(
+            match &result {
+                WorkResult::Prepared(_)
+                | WorkResult::Unprepared(_)
+                | WorkResult::Unmet(_)
+                | WorkResult::AssertFailed(_) => done == Some(Action::Prepare),
+                WorkResult::Started(_) | WorkResult::NotStarted(_) => done == Some(Action::Start),
+                WorkResult::Sent => matches!(done, Some(Action::Signal | Action::Kill)),
+            },
+            "{result:?} of {done:?}"
+        );
+        match result {
+            // It has another file meanwhile, which may ask for something else.
+            WorkResult::Prepared(prepared) if prepared.plan.file != self.plan.file => {
+                self.queue.push_front(Action::Prepare);
+            }
+            WorkResult::Prepared(prepared) => {
+                self.set_plan(prepared.plan.clone());
+                self.prepared = Some(prepared);
+                self.live_on(at, Event::Prepared, effects);
+            }
+            WorkResult::Unmet(reason) => {
+                self.fault = reason;
+                self.live_on(at, Event::Unmet, effects);
+            }
+            WorkResult::AssertFailed(reason) => {
+                self.on_no_start(at, reason, Event::AssertFailed, effects);
+            }
+            WorkResult::Unprepared(reason) => {
+                self.on_no_start(at, reason, Event::Unprepared, effects);
+            }
+            WorkResult::NotStarted(reason) => {
+                self.on_no_start(at, reason, Event::NotStarted, effects);
+            }
+            WorkResult::Started(id) => {
+                self.container = Some(id);
+                self.ran_in_session = at.sessions.current();
+                self.replaced = None;
+                self.fault.clear();
+                self.live_on(at, Event::Started, effects);
+                // It may have ended before anybody knew that it is ours.
+                self.inspect(effects);
+            }
+            WorkResult::Sent => {
+                if matches!(self.life.phase(), Phase::Stop { .. } | Phase::Kill { .. }) {
+                    self.inspect(effects);
+                }
+            }
+        }
+    }
+
+    fn on_no_start(
+        &mut self,
+        at: &Moment,
+        reason: String,
+        event: Event,
+        effects: &mut Vec<UnitEffect>,
+    ) {
+        self.fault.clone_from(&reason);
+        self.problem = reason;
+        self.live_on(at, event, effects);
+    }
+
+    /// The engine has said how a container is.
+    fn on_inspected(
+        &mut self,
+        at: &Moment,
+        id: &str,
+        found: Option<InspectedContainer>,
+        effects: &mut Vec<UnitEffect>,
+    ) {
+        let before = std::mem::replace(&mut self.inspection, Inspection::None);
+        debug_assert_ne!(before, Inspection::None, "an answer that nobody asked for: {id}");
+        if before == Inspection::Outdated {
+            self.inspect(effects);
+        }
+        // Of one before the present one nothing is to be said any more, and none while another is being made.
+        if self.container.as_deref() != Some(id) {
+            return;
+        }
+        let Some(found) = found else {
+            if !is_at_rest(self.life.phase()) {
+                self.live_on(at, Event::Gone, effects);
+            }
+            self.container = None;
+            return;
+        };
+        self.stop_signal.clone_from(&found.stop_signal);
+        match found.seen {
+            Seen::Absent => {}
+            Seen::Running(health) => {
+                self.ran_in_session = at.sessions.current();
+                let phase = self.life.phase();
+                if is_at_rest(phase) || matches!(phase, Phase::Wait { .. }) {
+                    self.live_on(at, Event::Started, effects);
+                }
+                if let Some(health) = health
+                    && self.life.health() != Some(health)
+                {
+                    self.live_on(at, Event::Health(health), effects);
+                }
+            }
+            Seen::Ended(ended) => {
+                if !found.fault.is_empty() {
+                    self.problem.clone_from(&found.fault);
+                }
+                let along = at.sessions.took_along_since(self.ran_in_session);
+                let event = if along { Event::TakenAlong(ended) } else { Event::Ended(ended) };
+                self.live_on(at, event, effects);
+            }
+        }
+    }
+
+    /// Has its life take an event.
+    fn live_on(&mut self, at: &Moment, event: Event, effects: &mut Vec<UnitEffect>) {
+        let before = self.life.phase();
+        let actions = self.life.step(at.now, event);
+        let after = self.life.phase();
+        if before != after {
+            effects.push(UnitEffect::LogPhase { event, phase: after });
+            if matches!(after, Phase::Wait { .. }) {
+                effects.push(UnitEffect::CountRestart);
+            }
+        }
+        // An order that is refused at once leaves the phase as it was, and has failed all the same.
+        let refused = matches!(event, Event::Start | Event::Restart);
+        if is_failure(after) && (before != after || refused) {
+            self.failures += 1;
+            if !matches!(event, Event::Unprepared | Event::NotStarted | Event::AssertFailed) {
+                self.problem = self.failure_text();
+            }
+        }
+        if before != after && is_at_rest(after) {
+            effects.push(UnitEffect::DiscardNetworks(self.plan.spec.clone()));
+        }
+        self.enqueue(actions, effects);
+    }
+
+    /// Lines up what is to be done.
+    fn enqueue(&mut self, actions: Vec<Action>, effects: &mut Vec<UnitEffect>) {
+        for action in actions {
+            match action {
+                Action::CancelPrepare => {
+                    self.queue.retain(|action| *action != Action::Prepare);
+                    if self.under_way == Some(Action::Prepare) {
+                        self.under_way = None;
+                        effects.push(UnitEffect::CancelWork);
+                    }
+                    self.progress.clear();
+                }
+                // An engine that is away for long is not to be told the same a hundred times once it is back.
+                Action::Kill if self.queue.back() == Some(&Action::Kill) => {}
+                other => self.queue.push_back(other),
+            }
+        }
+        self.begin_next(effects);
+    }
+
+    /// Begins the next piece of work if none is under way.
+    fn begin_next(&mut self, effects: &mut Vec<UnitEffect>) {
+        while self.under_way.is_none() {
+            let Some(action) = self.queue.pop_front() else { return };
+            let work = match action {
+                Action::Prepare => {
+                    self.progress.clear();
+                    Some(UnitEffect::Prepare(self.plan.clone()))
+                }
+                Action::Start => self.begin_start(),
+                Action::Signal => {
+                    let given = self.plan.spec.stop_signal.as_deref();
+                    let signal = given.or(self.stop_signal.as_deref()).unwrap_or(STOP_SIGNAL);
+                    self.signal_with(signal)
+                }
+                Action::Kill => self.signal_with("SIGKILL"),
+                Action::CancelPrepare => None,
+            };
+            if let Some(work) = work {
+                self.under_way = Some(action);
+                effects.push(work);
+            }
+        }
+    }
+
+    fn begin_start(&mut self) -> Option<UnitEffect> {
+        self.replaced = self.container.take().or(self.replaced.take());
+        self.prepared.clone().map(|prepared| UnitEffect::Start {
+            prepared,
+            replaces: self.replaced.clone(),
+            generation: self.generation,
+        })
+    }
+
+    /// A signal to its container; none where it has none.
+    fn signal_with(&self, signal: &str) -> Option<UnitEffect> {
+        let container = self.container.clone()?;
+        Some(UnitEffect::Signal { container, signal: signal.to_owned() })
+    }
+
+    fn begin_removal(&mut self, now: Duration, effects: &mut Vec<UnitEffect>) {
+        self.queue.clear();
+        if self.under_way == Some(Action::Start) {
+            self.removal = Removal::WaitsForStart { until: now.saturating_add(START_GRACE) };
+        } else {
+            self.remove_containers(effects);
+        }
+    }
+
+    fn remove_containers(&mut self, effects: &mut Vec<UnitEffect>) {
+        if self.under_way.take().is_some() {
+            effects.push(UnitEffect::CancelWork);
+        }
+        self.removal = Removal::UnderWay;
+        let ids = self.container.iter().chain(&self.replaced).cloned().collect();
+        effects.push(UnitEffect::RemoveContainers(ids));
+    }
+
+    fn go_on_removing(&mut self, at: &Moment, input: UnitInput, effects: &mut Vec<UnitEffect>) {
+        debug_assert!(
+            !matches!(input, UnitInput::Order { .. } | UnitInput::Plan(_) | UnitInput::Remove),
+            "whoever feeds it waits for the removal: {input:?}"
+        );
+        match (input, self.removal) {
+            (UnitInput::WorkDone(result), Removal::WaitsForStart { .. }) => {
+                self.under_way = None;
+                if let WorkResult::Started(id) = result {
+                    self.container = Some(id);
+                    self.replaced = None;
+                }
+                self.remove_containers(effects);
+            }
+            (UnitInput::Tick, Removal::WaitsForStart { until }) if at.now >= until => {
+                self.remove_containers(effects);
+            }
+            (UnitInput::Removed(true), _) => effects.push(UnitEffect::Forget),
+            (UnitInput::Removed(false), _) => {
+                self.removal = Removal::None;
+                self.resume(effects);
+                self.publish_state(at.wall, effects);
+            }
+            // What was asked before is no matter any more.
+            (UnitInput::Inspected { .. }, _) => self.inspection = Inspection::None,
+            _ => {}
+        }
+    }
+
+    /// Begins the work again that its removal broke off, since it was not removed.
+    fn resume(&mut self, effects: &mut Vec<UnitEffect>) {
+        match self.life.phase() {
+            Phase::Prepare { .. } => self.queue.push_back(Action::Prepare),
+            Phase::Start { running: false, .. } => self.queue.push_back(Action::Start),
+            _ => {}
+        }
+        self.begin_next(effects);
+    }
+
+    /// The reason it has failed, in the words that are used of a service.
+    fn failure_text(&self) -> String {
+        let code = self.life.memory().ended.map(|ended| ended.code);
+        let by_code = |code: i64| {
+            if code > 128 {
+                format!("killed by signal {}", code - 128)
+            } else {
+                format!("exit status {code}")
+            }
+        };
+        match (self.life.phase(), code) {
+            (Phase::Failed(LifeResult::ExitCode | LifeResult::Signal), Some(code)) => by_code(code),
+            (Phase::Failed(result), _) => result.to_string(),
+            (_, Some(code)) => by_code(code),
+            (_, None) => self.problem.clone(),
+        }
+    }
+
+    /// Remembers and publishes how things stand, where that has changed.
+    fn publish_state(&mut self, wall: u64, effects: &mut Vec<UnitEffect>) {
+        let phase = self.life.phase();
+        let (active, sub) = (self.life.active(), self.life.sub().to_owned());
+        let changed = (&self.remembered.active, &self.remembered.sub) != (&active, &sub)
+            || self.remembered.container != self.container;
+        let since = if changed { wall } else { self.remembered.since };
+        let remark = self.remark_text();
+        // What goes on is told often, and is no more after a restart.
+        let lasts = matches!(phase, Phase::Dead | Phase::Failed(_));
+        let memory = UnitMemory {
+            memory: self.life.memory().clone(),
+            container: self.container.clone(),
+            active: active.clone(),
+            sub: sub.clone(),
+            since,
+            fault: self.fault.clone(),
+            remark: if lasts { remark.clone() } else { String::new() },
+        };
+        if memory != self.remembered {
+            effects.push(UnitEffect::Remember(memory.clone()));
+            self.remembered = memory;
+        }
+        let runs = has_container_running(phase);
+        let run = self.container.as_deref().filter(|_| runs).map(run_name);
+        let status = UnitStatus {
+            adopted: true,
+            settled: settled_state(phase),
+            active,
+            sub,
+            invocation: run.unwrap_or_default(),
+            since,
+            container: self.container.clone(),
+            runs,
+            failures: self.failures,
+            problem: self.problem.clone(),
+            result: match phase {
+                Phase::Failed(result) => result.to_string(),
+                _ => String::new(),
+            },
+            restarts: self.life.memory().restarts,
+            remark,
+        };
+        if status != self.published {
+            let is_news = status.differs_outside(&self.published);
+            effects.push(UnitEffect::Publish { status: status.clone(), is_news });
+            self.published = status;
+        }
+    }
+
+    /// What there is to say besides: of its life, and why a start came to nothing where no exit code says it.
+    fn remark_text(&self) -> String {
+        let life = self.life.remark();
+        match self.life.phase() {
+            Phase::Prepare { .. } => self.progress.clone(),
+            Phase::Dead if !life.is_empty() => format!("{life}: {}", self.fault),
+            Phase::Wait { .. }
+            | Phase::Failed(
+                LifeResult::Assert | LifeResult::Resources | LifeResult::StartLimitHit,
+            ) if !self.fault.is_empty() => {
+                format!("{life}: {}", self.fault)
+            }
+            _ => life,
+        }
+    }
+
+    /// What holds between two steps.
+    fn check_invariants(&self) {
+        let has = |action| self.under_way == Some(action) || self.queue.contains(&action);
+        let removed = self.is_being_removed();
+        // Work waits only for work: `begin_next` runs after everything that adds to the queue or ends a piece.
+        debug_assert!(self.under_way.is_some() || self.queue.is_empty(), "{self:?}");
+        // What is cancelled is taken out at once and is no piece of work.
+        debug_assert!(!has(Action::CancelPrepare), "{self:?}");
+        // Whatever leaves `Prepare` cancels the preparation or is its outcome, and whatever enters it asks for one; so a unit
+        // can neither wait for a preparation that nobody makes nor be surprised by one.
+        let prepares = matches!(self.life.phase(), Phase::Prepare { .. });
+        debug_assert!(removed || has(Action::Prepare) == prepares, "{self:?}");
+        // A start that was asked for is on its way until its outcome is in.
+        let starts = matches!(self.life.phase(), Phase::Start { running: false, .. });
+        debug_assert!(removed || !starts || has(Action::Start), "{self:?}");
+        // The container and the one it replaces are two: the second is only known while the first is being made.
+        debug_assert!(self.container.is_none() || self.replaced.is_none() || removed, "{self:?}");
+    }
+}

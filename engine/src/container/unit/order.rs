@@ -1,0 +1,33 @@
+//! The orders that the cluster gives a container unit.
+
+use crate::container::life::Event;
+
+/// What the cluster wants of a unit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// It is to run.
+    Start,
+    /// It is to run anew.
+    Restart,
+    /// It is not to run any more.
+    Stop,
+}
+
+impl Order {
+    /// The word that is used of it in sentences.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Start => "start",
+            Self::Restart => "restart",
+            Self::Stop => "stop",
+        }
+    }
+
+    pub(super) fn life_event(self) -> Event {
+        match self {
+            Self::Start => Event::Start,
+            Self::Restart => Event::Restart,
+            Self::Stop => Event::Stop,
+        }
+    }
+}
