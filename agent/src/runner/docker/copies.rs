@@ -1,6 +1,6 @@
 //! The files of the volumes and networks that containers here name, as the cluster last had them.
 //!
-//! Owns a copy of each on this context, so that a container starts while the store is away, and so that it is known what
+//! Owns a copy of each on this machine, so that a container starts while the store is away, and so that it is known what
 //! to do about a volume whose unit is no more. The cluster's word always comes first.
 
 use std::collections::BTreeMap;

@@ -1,4 +1,4 @@
-//! What a container unit's file may ask about this context, and the clock its life goes by.
+//! What a container unit's file may ask about this machine, and the clock its life goes by.
 //!
 //! Owns the look at the kernel and the translation of its words into systemd's.
 

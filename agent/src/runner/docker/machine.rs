@@ -60,7 +60,7 @@ pub struct Settings {
     pub sources: Arc<dyn Sources>,
 }
 
-/// The context, to those who work on it.
+/// What every container of this machine has in common, for those who work on one.
 pub(super) struct DockerContext {
     pub(super) engine: Engine,
     pub(super) host: Host,

@@ -60,7 +60,7 @@ pub enum OutputError {
     #[error("{0} is not on this machine")]
     Unknown(UnitName),
     /// It has no container.
-    #[error("{0} has no container on this context, and so no output: none has been made yet")]
+    #[error("{0} has no container on this machine, and so no output: none has been made yet")]
     NoContainer(UnitName),
     /// Its driver keeps nothing.
     #[error("{unit} has LogDriver={driver}, which keeps no output on this machine")]
