@@ -52,7 +52,7 @@ mod registry;
 mod store;
 mod system_seed;
 
-pub use embedded::LeaseClock;
+pub use embedded::{LeaseClock, MemoryStore};
 pub use options::{EtcdOptions, Liveness};
 pub use registry::{
     ClusterWatch, CommitError, DestroyOutcome, Leadership, Presence, RebootGroup, RebootNews,

@@ -1,4 +1,4 @@
-//! What every store does: one suite of cases for both backends, and the registry's cases on top of both.
+//! What every store does: one suite of cases for all backends, and the registry's cases on top of each.
 
 #![allow(
     clippy::unwrap_used,
@@ -31,14 +31,23 @@ mod units;
 #[path = "cases/watches.rs"]
 mod watches;
 
-/// Makes two tests of each case.
-macro_rules! on_both_backends {
+/// Makes three tests of each case.
+macro_rules! on_every_backend {
     ($($module:ident :: $case:ident),+ $(,)?) => {
         mod on_embedded {
             $(
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
                 async fn $case() {
                     crate::$module::$case(&crate::support::Bed::embedded()).await;
+                }
+            )+
+        }
+
+        mod in_memory {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $case() {
+                    crate::$module::$case(&crate::support::Bed::memory()).await;
                 }
             )+
         }
@@ -54,7 +63,7 @@ macro_rules! on_both_backends {
     };
 }
 
-on_both_backends![
+on_every_backend![
     reads::a_range_holds_its_keys_in_order_and_no_others,
     reads::thousands_of_large_records_are_read_at_one_revision,
     reads::records_near_the_limit_are_read,

@@ -22,6 +22,13 @@ pub(super) struct LiveLease {
     pub(super) keys: BTreeSet<String>,
 }
 
+impl LiveLease {
+    /// True while it can be prolonged: its time is not over, and nobody has ended it.
+    pub(super) fn is_live(&self, now: Instant) -> bool {
+        !self.ending && self.deadline > now
+    }
+}
+
 /// Everything the store holds.
 #[derive(Debug, Default)]
 pub(super) struct Image {
@@ -69,6 +76,9 @@ impl Image {
 
     /// Takes over what a batch says. `now` starts the leases it granted.
     pub(super) fn apply(&mut self, batch: &Batch, now: Instant) {
+        // A batch is drafted over this very image, and one is written before the next is drafted.
+        debug_assert!(batch.revision >= self.revision, "a revision went back");
+        debug_assert!(batch.last_lease >= self.last_lease, "the id of a lease came again");
         self.revision = batch.revision;
         self.last_lease = batch.last_lease;
         for lease in &batch.granted {
@@ -97,6 +107,16 @@ impl Image {
         for lease in &batch.ended {
             self.leases.remove(lease);
         }
+        debug_assert!(self.knows_keys_of_leases(batch), "a lease does not know its records");
+    }
+
+    /// True when the records that a batch touched are known to the leases they live under, and to no other: an end of a lease
+    /// removes what it knows and nothing else.
+    fn knows_keys_of_leases(&self, batch: &Batch) -> bool {
+        batch.records.keys().all(|key| {
+            let under = self.records.get(key).and_then(|record| record.lease);
+            self.leases.iter().all(|(id, lease)| lease.keys.contains(key) == (under == Some(*id)))
+        })
     }
 
     /// When the next lease ends, if none is prolonged.
@@ -120,7 +140,32 @@ impl<'a> Draft<'a> {
     }
 
     pub(super) fn into_batch(self) -> Batch {
+        debug_assert!(self.is_replayed(), "the changes do not lead to the records");
         self.batch
+    }
+
+    /// True when the changes, replayed in their order, leave what is to be written: whoever watches and whoever reads see the
+    /// same.
+    fn is_replayed(&self) -> bool {
+        let mut replayed: BTreeMap<&str, Option<&KeyValue>> = BTreeMap::new();
+        let mut revision = self.image.revision;
+        for change in &self.batch.changes {
+            match change {
+                KeyChange::Put(record) => {
+                    if record.mod_revision < revision {
+                        return false;
+                    }
+                    revision = record.mod_revision;
+                    replayed.insert(&record.key, Some(record));
+                }
+                KeyChange::Delete { key } => {
+                    replayed.insert(key, None);
+                }
+            }
+        }
+        let written =
+            self.batch.records.iter().map(|(key, record)| (key.as_str(), record.as_ref()));
+        revision <= self.batch.revision && replayed.into_iter().eq(written)
     }
 
     fn get(&self, key: &str) -> Option<&KeyValue> {

@@ -7,6 +7,8 @@
 mod clock;
 mod disk;
 mod image;
+mod memory;
+mod thread;
 mod watches;
 mod writer;
 
@@ -25,8 +27,9 @@ use crate::store::{
 };
 pub use clock::LeaseClock;
 use disk::Disk;
+pub use memory::MemoryStore;
 use watches::Watches;
-use writer::{Request, Shared, Writer, lock_shared};
+use writer::{Medium, Request, Shared, Writer, lock_shared};
 
 /// The store of one machine. Dropping it waits for the write under way and closes the file.
 #[derive(Debug)]
@@ -45,10 +48,10 @@ impl Embedded {
         let path = disk.path().display().to_string();
         let shared = Arc::new(Mutex::new(Shared { image, watches: Watches::default() }));
         let (requests, receiver) = channel();
-        let writer = Writer::new(disk, Arc::clone(&shared), receiver, clock.clone());
+        let writer = Writer::new(Medium::File(disk), Arc::clone(&shared), clock.clone());
         let writer = std::thread::Builder::new()
             .name("store-writer".to_owned())
-            .spawn(move || writer.run())
+            .spawn(move || thread::run(writer, &receiver))
             .map_err(|error| StoreError::Embedded {
                 path: path.clone(),
                 problem: format!("no thread could be started for it: {error}"),
@@ -104,29 +107,11 @@ impl Store for Embedded {
     }
 
     async fn keep_alive(&self, lease: LeaseId) -> Result<Lease, StoreError> {
-        let now = self.clock.now();
-        let mut shared = lock_shared(&self.shared);
-        let live = shared.image.leases.get_mut(&lease);
-        // A lease past its deadline is over, even if the writer has not come round to ending it.
-        match live.filter(|live| !live.ending && live.deadline > now) {
-            None => Err(StoreError::LeaseGone { lease }),
-            Some(live) => {
-                live.deadline = now + live.ttl;
-                Ok(Lease { id: lease, ttl: live.ttl })
-            }
-        }
+        lock_shared(&self.shared).keep_alive(lease, self.clock.now())
     }
 
     async fn time_left(&self, lease: LeaseId) -> Result<TimeLeft, StoreError> {
-        let now = self.clock.now();
-        let shared = lock_shared(&self.shared);
-        let live = shared.image.leases.get(&lease);
-        match live.filter(|live| !live.ending && live.deadline > now) {
-            None => Err(StoreError::LeaseGone { lease }),
-            Some(live) => {
-                Ok(TimeLeft { left: live.deadline.duration_since(now), granted: live.ttl })
-            }
-        }
+        lock_shared(&self.shared).time_left(lease, self.clock.now())
     }
 
     async fn revoke(&self, lease: LeaseId) -> Result<(), StoreError> {

@@ -18,6 +18,8 @@ struct EmbeddedWatcher {
     events: mpsc::Sender<WatchEvent>,
     /// It has missed something and is owed a `Reset`.
     behind: bool,
+    /// The revision of the last event it was given.
+    revision: u64,
 }
 
 /// All running watches.
@@ -31,7 +33,12 @@ impl Watches {
     pub(super) fn add_watcher(&mut self, range: Range, image: &Image) -> Watch {
         let (sender, events) = mpsc::channel(QUEUED_EVENTS);
         let behind = sender.try_send(WatchEvent::Reset(image.list(&range))).is_err();
-        self.watchers.push(EmbeddedWatcher { range, events: sender, behind });
+        self.watchers.push(EmbeddedWatcher {
+            range,
+            events: sender,
+            behind,
+            revision: image.revision,
+        });
         Watch { events }
     }
 
@@ -52,6 +59,9 @@ impl Watches {
                 .cloned()
                 .collect();
             if !changes.is_empty() {
+                // Each batch that changes something has a revision of its own, and they come in the order they are written.
+                debug_assert!(batch.revision > watcher.revision, "an event came late");
+                watcher.revision = batch.revision;
                 let event = WatchEvent::Changes { revision: batch.revision, changes };
                 watcher.behind =
                     matches!(watcher.events.try_send(event), Err(TrySendError::Full(_)));
@@ -75,6 +85,8 @@ impl EmbeddedWatcher {
         if let Ok(place) = self.events.try_reserve() {
             place.send(WatchEvent::Reset(image.list(&self.range)));
             self.behind = false;
+            debug_assert!(image.revision >= self.revision, "a reset came late");
+            self.revision = image.revision;
         }
     }
 }

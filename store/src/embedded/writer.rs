@@ -1,9 +1,10 @@
-//! The one thread that writes: it takes what has queued up, writes it with one fsync, and then answers.
+//! Carries out requests: some at once, written together, answered after that.
 //!
-//! It also ends leases whose time is over. It sleeps until there is something to do.
+//! It also ends leases whose time is over. It waits for nothing: who calls it, and when, is the business of the thread over the
+//! database file, or of whoever uses the store in memory.
 
 use std::collections::BTreeSet;
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -14,16 +15,7 @@ use super::disk::{Disk, WriteError};
 use super::image::{Batch, Draft, Image};
 use super::watches::Watches;
 use crate::limits;
-use crate::store::{CommitOutcome, Guard, Lease, LeaseId, Op, StoreError};
-
-/// Most requests written with one fsync; bounds how long the first of them waits.
-const MAX_BATCH: usize = 256;
-
-/// How soon the disk is tried again for what must be written sooner or later: the end of a lease.
-const RETRY: Duration = Duration::from_secs(1);
-
-/// How often a watcher that is behind is looked at.
-const CATCH_UP: Duration = Duration::from_millis(50);
+use crate::store::{CommitOutcome, Guard, Lease, LeaseId, Op, StoreError, TimeLeft};
 
 /// What everyone sees.
 #[derive(Debug, Default)]
@@ -35,6 +27,56 @@ pub(super) struct Shared {
 /// A lock that outlives a panic of its holder: every change under it is complete before the next could fail.
 pub(super) fn lock_shared(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Shared {
+    /// Prolongs a lease. One past its deadline is over, even if the writer has not come round to ending it.
+    pub(super) fn keep_alive(&mut self, lease: LeaseId, now: Instant) -> Result<Lease, StoreError> {
+        let live = self.image.leases.get_mut(&lease).filter(|live| live.is_live(now));
+        let live = live.ok_or(StoreError::LeaseGone { lease })?;
+        live.deadline = now + live.ttl;
+        Ok(Lease { id: lease, ttl: live.ttl })
+    }
+
+    /// The time a lease has left.
+    pub(super) fn time_left(&self, lease: LeaseId, now: Instant) -> Result<TimeLeft, StoreError> {
+        let live = self.image.leases.get(&lease).filter(|live| live.is_live(now));
+        let live = live.ok_or(StoreError::LeaseGone { lease })?;
+        Ok(TimeLeft { left: live.deadline.duration_since(now), granted: live.ttl })
+    }
+}
+
+/// Where batches are kept.
+pub(super) enum Medium {
+    /// In the database file.
+    File(Disk),
+    /// Nowhere but in the image.
+    Memory,
+}
+
+impl Medium {
+    /// The database file, for the words of errors.
+    pub(super) fn path(&self) -> &Path {
+        match self {
+            Self::File(disk) => disk.path(),
+            Self::Memory => Path::new("in memory"),
+        }
+    }
+
+    fn write(&mut self, batch: &Batch) -> Result<(), WriteError> {
+        match self {
+            Self::File(disk) => disk.write(batch),
+            Self::Memory => Ok(()),
+        }
+    }
+
+    fn holds_batch(&mut self, batch: &Batch) -> Result<bool, redb::Error> {
+        match self {
+            Self::File(disk) => disk.holds_batch(batch),
+            // What is written to memory is never in doubt.
+            Self::Memory => Ok(true),
+        }
+    }
 }
 
 /// What the writer is asked for.
@@ -68,55 +110,30 @@ enum Answer {
 
 /// The writer's own state.
 pub(super) struct Writer {
-    pub(super) disk: Disk,
-    pub(super) shared: Arc<Mutex<Shared>>,
-    pub(super) requests: Receiver<Request>,
+    medium: Medium,
+    shared: Arc<Mutex<Shared>>,
     clock: LeaseClock,
     /// A batch of which it is not known whether the disk has it.
     doubt: Option<Batch>,
 }
 
 impl Writer {
-    pub(super) fn new(
-        disk: Disk,
-        shared: Arc<Mutex<Shared>>,
-        requests: Receiver<Request>,
-        clock: LeaseClock,
-    ) -> Self {
-        Self { disk, shared, requests, clock, doubt: None }
+    pub(super) fn new(medium: Medium, shared: Arc<Mutex<Shared>>, clock: LeaseClock) -> Self {
+        Self { medium, shared, clock, doubt: None }
     }
 
-    /// Runs until the last sender of requests is gone.
-    pub(super) fn run(mut self) {
-        let mut retry_at = None;
-        loop {
-            let wait = self.until_next(retry_at);
-            let first = match wait {
-                None => self.requests.recv().map_err(|_| RecvTimeoutError::Disconnected),
-                Some(wait) => self.requests.recv_timeout(wait),
-            };
-            let mut requests = match first {
-                Ok(request) => vec![request],
-                Err(RecvTimeoutError::Timeout) => Vec::new(),
-                Err(RecvTimeoutError::Disconnected) => return,
-            };
-            requests.extend(self.requests.try_iter().take(MAX_BATCH));
-            retry_at = self.carry_out(requests).err().map(|_| Instant::now() + RETRY);
-        }
-    }
-
-    /// How long nothing needs to be done; `None`: until a request comes.
-    fn until_next(&self, retry_at: Option<Instant>) -> Option<Duration> {
+    /// The time until the next lease ends if none is prolonged. Watchers that are behind get what they are owed, and `true` says
+    /// that one of them has no room for it yet.
+    pub(super) fn until_next_end(&self) -> (Option<Duration>, bool) {
         let mut shared = lock_shared(&self.shared);
         let Shared { image, watches } = &mut *shared;
-        let catch_up = watches.catch_up(image).then_some(CATCH_UP);
-        let lease = image.next_deadline().map(|d| d.saturating_duration_since(self.clock.now()));
-        let retry = retry_at.map(|at| at.saturating_duration_since(Instant::now()));
-        lease.into_iter().chain(retry).chain(catch_up).min()
+        let is_behind = watches.catch_up(image);
+        let end = image.next_deadline();
+        (end.map(|end| end.saturating_duration_since(self.clock.now())), is_behind)
     }
 
     /// Carries out some requests and whatever leases have ended.
-    fn carry_out(&mut self, requests: Vec<Request>) -> Result<(), WriteError> {
+    pub(super) fn carry_out(&mut self, requests: Vec<Request>) -> Result<(), WriteError> {
         let certain = self.resolve_doubt();
         let (batch, answers) = self.draft_batch(requests);
         let written = match certain {
@@ -125,7 +142,7 @@ impl Writer {
             Err(error) => Err(WriteError::NotWritten(error)),
         };
         for answer in answers {
-            answer.send(&written, &self.disk);
+            answer.send(&written, &self.medium);
         }
         written
     }
@@ -133,7 +150,7 @@ impl Writer {
     /// Finds out whether the disk has the batch in doubt. Until that is known nothing can be decided on top of it.
     fn resolve_doubt(&mut self) -> Result<(), redb::Error> {
         let Some(batch) = &self.doubt else { return Ok(()) };
-        if self.disk.holds_batch(batch)? {
+        if self.medium.holds_batch(batch)? {
             self.publish_batch(batch);
         }
         self.doubt = None;
@@ -172,11 +189,11 @@ impl Writer {
     }
 
     fn write(&mut self, batch: Batch) -> Result<(), WriteError> {
-        let written = self.disk.write(&batch);
+        let written = self.medium.write(&batch);
         match &written {
             Ok(()) => self.publish_batch(&batch),
             Err(error) => {
-                tracing::warn!(?error, path = %self.disk.path().display(), "the embedded store cannot write");
+                tracing::warn!(?error, path = %self.medium.path().display(), "the embedded store cannot write");
                 if matches!(error, WriteError::InDoubt(_)) {
                     self.doubt = Some(batch);
                 }
@@ -195,9 +212,9 @@ impl Writer {
 
 impl Answer {
     /// Answers; a caller that has gone away is no concern.
-    fn send(self, written: &Result<(), WriteError>, disk: &Disk) {
+    fn send(self, written: &Result<(), WriteError>, medium: &Medium) {
         let failure = |during: &str| {
-            written.as_ref().err().map(|error| error.to_store_error(disk.path(), during))
+            written.as_ref().err().map(|error| error.to_store_error(medium.path(), during))
         };
         match self {
             Self::Commit(reply, outcome, during) => {

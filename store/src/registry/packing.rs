@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use futures::StreamExt as _;
 
+use crate::limits;
 use crate::store::{
     CommitOutcome, Guard, KeyValue, MAX_OPERATIONS, MAX_REQUEST_BYTES, Op, Range, Store, StoreError,
 };
@@ -121,6 +122,10 @@ pub(super) fn pack_pieces(
     if !last.members.is_empty() {
         packs.push(last);
     }
+    // A piece that is too large stands alone, and is for the store to refuse.
+    let is_sound =
+        |pack: &Pack| pack.members.len() == 1 || limits::check(&pack.guards, &pack.ops).is_ok();
+    debug_assert!(packs.iter().all(is_sound), "a pack is larger than a commit");
     packs
 }
 

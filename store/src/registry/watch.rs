@@ -39,6 +39,8 @@ pub(super) fn watch_range(store: &Arc<dyn Store>, prefix: &Arc<str>, range: Rang
                     ClusterEvent::Reset(Box::new(decoder.reset(&listing)))
                 }
                 Some(WatchEvent::Changes { revision, changes }) => {
+                    // Backends promise it: a reader that counts on it takes no older state for a newer one.
+                    debug_assert!(revision >= seen, "changes came after later ones");
                     seen = revision;
                     ClusterEvent::Changes { revision, changes: decoder.decode_changes(&changes) }
                 }

@@ -13,8 +13,9 @@ use std::time::Duration;
 
 use muster_common::snapshot::ClusterEvent;
 use muster_store::{
-    ClusterWatch, CommitOutcome, EtcdOptions, Guard, KeyValue, Lease, Liveness, Op, Range,
-    Registry, Store, StoreError, Watch, WatchEvent, open_embedded, open_etcd,
+    ClusterWatch, CommitOutcome, EtcdOptions, Guard, KeyValue, Lease, LeaseClock, Liveness,
+    MemoryStore, Op, Range, Registry, Store, StoreError, Watch, WatchEvent, open_embedded,
+    open_etcd,
 };
 
 /// How long anything may take. Generous: what it bounds takes milliseconds on a machine that does nothing else.
@@ -31,6 +32,7 @@ pub(crate) struct Bed {
 enum Keep {
     Directory(#[expect(dead_code, reason = "held for its Drop")] tempfile::TempDir),
     Server(Arc<etcd::Server>),
+    Nothing,
 }
 
 impl Bed {
@@ -38,6 +40,21 @@ impl Bed {
         let directory = tempfile::tempdir().unwrap();
         let store = open_embedded(directory.path()).unwrap();
         Self { store, prefix: "/case/v1/".to_owned(), keep: Keep::Directory(directory) }
+    }
+
+    /// In memory. Its leases end in the real time, as those of the others do.
+    pub(crate) fn memory() -> Self {
+        let store = Arc::new(MemoryStore::new(LeaseClock::default()));
+        let watched = Arc::downgrade(&store);
+        tokio::spawn(async move {
+            let mut ticks = tokio::time::interval(Duration::from_millis(10));
+            while let Some(store) = watched.upgrade() {
+                store.end_due_leases();
+                drop(store);
+                ticks.tick().await;
+            }
+        });
+        Self { store, prefix: "/case/v1/".to_owned(), keep: Keep::Nothing }
     }
 
     pub(crate) async fn etcd() -> Self {
@@ -53,7 +70,7 @@ impl Bed {
     pub(crate) fn server(&self) -> &etcd::Server {
         match &self.keep {
             Keep::Server(server) => server,
-            Keep::Directory(_) => panic!("the embedded store has no server"),
+            Keep::Directory(_) | Keep::Nothing => panic!("the embedded store has no server"),
         }
     }
 
