@@ -7,5 +7,6 @@ pub mod drain;
 pub mod lists;
 mod picture;
 pub mod recent_stops;
+pub mod whereabouts;
 
 pub use picture::{Cluster, Position};

@@ -53,6 +53,11 @@ impl Cluster {
         Position { revision: self.snapshot.revision, lost: self.lost.clone() }
     }
 
+    /// Why the store cannot be reached, while it cannot.
+    pub fn lost(&self) -> Option<&str> {
+        self.lost.as_deref()
+    }
+
     /// Begins anew with a snapshot. It may be an older one: an etcd restored from a backup begins at an older revision.
     pub fn reset(&mut self, snapshot: Snapshot, now: Duration) {
         let launched = self.launched_among(self.snapshot.units.keys().cloned());

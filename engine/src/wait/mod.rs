@@ -1,7 +1,13 @@
-//! What a waiting client is told.
+//! The events that a waiting client is told.
 //!
-//! Owns what is new from one look at the cluster to the next, and when there is nothing more to come. Pure: the stream around it
-//! brings the looks and carries the events away.
+//! Owns the difference between one look at the cluster and the next ([`ClusterWait`]), and when there is nothing more to come: for
+//! units ([`units`]), a drain ([`drain`]), the machine of a journal ([`journal`]) and reboots ([`reboots`]). The stream around it
+//! brings the cluster and carries the events away.
 
+mod cluster_wait;
 pub mod drain;
+pub mod journal;
+pub mod reboots;
 pub mod units;
+
+pub use cluster_wait::ClusterWait;

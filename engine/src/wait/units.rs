@@ -1,11 +1,11 @@
-//! What a waiting client is told.
+//! A wait for units.
 //!
-//! Owns the meaning of [`Until`]: when a unit has come as far as was asked, and when it never will. Pure: it looks at
-//! snapshots and remembers what it has said; the stream around it brings the snapshots and carries the events away.
+//! Owns the meaning of [`Until`]: when a unit has come as far as was asked, and when it never will; and when a client is told why a
+//! unit is placed nowhere. It looks at the cluster and remembers what it has told.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use crate::machine::arrival::{Arrival, Report};
 use muster_common::api::v1::{Until, WaitEvent, WaitFor, WaitRequest};
 use muster_common::machine::{Machine, MachineId};
 use muster_common::refusal::{Refusal, UnitReason};
@@ -13,27 +13,44 @@ use muster_common::snapshot::{Placement, Snapshot, homes};
 use muster_common::state::{ActiveState, DesiredState, ObservedState};
 use muster_common::unit::{Requirements, UnitName};
 
-use crate::cluster::Cluster;
-use crate::cluster::lists;
+use super::cluster_wait::{ClusterWait, StoreLoss};
+use crate::cluster::{Cluster, lists};
+use crate::machine::arrival::{Arrival, Report};
 
-/// One client's wait.
-pub struct Waiting {
-    open: BTreeMap<UnitName, Watched>,
-    /// Whether the client has asked for what it waits for, in a change that every snapshot from now on has.
-    asked: bool,
+/// How long a unit is without a place before its client is told why. The leader places a unit in a few milliseconds;
+/// asking at once would plan beside it for nothing.
+const EXPLAIN_AFTER: Duration = Duration::from_millis(100);
+
+/// How often the reasons are looked at again while a unit stays without a place.
+const EXPLAIN_EVERY: Duration = Duration::from_secs(1);
+
+/// Log lines of a unit that failed: as many as `systemctl status` shows.
+const LOG_LINES: u32 = 10;
+
+/// How many failures of one look come with their log: a thousand units that fail alike need not be explained a thousand times.
+const MAX_LOGS: usize = 32;
+
+/// One client's wait for some units.
+pub struct UnitsWait {
+    open: BTreeMap<UnitName, WatchedUnit>,
+    /// The client has asked for what it waits for, in a change that every snapshot from now on has.
+    has_asked: bool,
+    store_loss: StoreLoss,
+    /// When the reasons of units without a place are looked at next; absent while all have one.
+    explain_at: Option<Duration>,
 }
 
-/// One unit of a wait, and what was last said about it.
-struct Watched {
+/// One unit of a wait, and what was last told about it.
+struct WatchedUnit {
     wait: WaitFor,
     told: Option<(MachineId, Option<ObservedState>)>,
     refusal: Option<Refusal>,
-    unplaced: bool,
+    is_unplaced: bool,
 }
 
-/// Where a unit stands.
+/// A unit's way to what is waited for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Stand {
+enum UnitProgress {
     /// It has come far enough, on these machines.
     Done(Vec<MachineId>),
     /// It was tried here and did not work.
@@ -48,107 +65,163 @@ enum Stand {
     Unknown,
 }
 
-/// A unit that was tried and did not work; its last log lines are the caller's to fetch.
+/// A unit that was tried and did not work.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Failure {
+pub struct UnitFailure {
     /// The unit.
     pub name: UnitName,
     /// Where.
     pub machine: Machine,
     /// What that machine reports.
     pub state: ObservedState,
+    /// How many of its last log lines are told with it; 0: none.
+    pub log_lines: u32,
 }
 
-/// What is new.
-#[derive(Debug, Default)]
-pub struct News {
-    /// To be told as they are.
-    pub events: Vec<WaitEvent>,
-    /// To be told with their logs.
-    pub failures: Vec<Failure>,
+/// One thing that a client is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WaitUpdate {
+    /// To be told as it is.
+    Event(WaitEvent),
+    /// To be told with its log, which is the caller's to fetch.
+    Failure(UnitFailure),
 }
 
-impl Waiting {
+impl UnitsWait {
     /// Begins to wait. A unit that is named twice is waited for as it was named last.
-    pub fn new(wait: WaitRequest) -> Self {
-        let watched = |wait| Watched { wait, told: None, refusal: None, unplaced: false };
-        let open = wait.units.into_iter().map(|w| (w.name.clone(), watched(w))).collect();
-        Self { open, asked: wait.revision > 0 }
+    pub fn new(request: WaitRequest) -> Self {
+        let watched = |wait| WatchedUnit { wait, told: None, refusal: None, is_unplaced: false };
+        let open = request.units.into_iter().map(|w| (w.name.clone(), watched(w))).collect();
+        Self {
+            open,
+            has_asked: request.revision > 0,
+            store_loss: StoreLoss::default(),
+            explain_at: None,
+        }
     }
 
-    /// Whether every unit has had its last event.
-    pub fn is_over(&self) -> bool {
-        self.open.is_empty()
-    }
-
-    /// Whether some unit should be placed and is not, so that [`Self::refusals`] may have something to say.
-    pub fn has_unplaced(&self) -> bool {
-        self.open.values().any(|watched| watched.unplaced)
-    }
-
-    /// What a snapshot adds to what was said before.
-    pub fn look(&mut self, snapshot: &Snapshot) -> News {
-        let mut news = News::default();
-        let asked = self.asked;
+    /// The events that a snapshot adds to those of before.
+    fn update_units(&mut self, snapshot: &Snapshot) -> Vec<WaitUpdate> {
+        let before = self.open.len();
+        let (mut events, mut failures) = (Vec::new(), Vec::new());
+        let has_asked = self.has_asked;
         self.open.retain(|name, watched| {
-            watched.unplaced = false;
-            let overtaken = if asked { overtaken(snapshot, &watched.wait) } else { None };
-            match overtaken.unwrap_or_else(|| stand(snapshot, &watched.wait)) {
-                Stand::Overtaken(desired) => {
-                    news.events.push(WaitEvent::Overtaken { name: name.clone(), desired });
+            match watched.update(snapshot, has_asked) {
+                UnitProgress::Overtaken(desired) => {
+                    events.push(WaitEvent::Overtaken { name: name.clone(), desired });
                     return false;
                 }
-                Stand::Done(ids) => {
-                    let machines =
-                        ids.iter().map(|id| lists::machine_with_metadata(snapshot, id)).collect();
-                    let remarks = remarks(snapshot, name, &ids);
-                    news.events.push(WaitEvent::Done { name: name.clone(), machines, remarks });
+                UnitProgress::Done(ids) => {
+                    let known = |id| lists::machine_with_metadata(snapshot, id);
+                    let machines = ids.iter().map(known).collect();
+                    let remarks = idle_remarks(snapshot, name, &ids);
+                    events.push(WaitEvent::Done { name: name.clone(), machines, remarks });
                     return false;
                 }
-                Stand::Failed(id, state) => {
+                UnitProgress::Failed(id, state) => {
                     let machine = lists::machine_with_metadata(snapshot, &id);
-                    news.failures.push(Failure { name: name.clone(), machine, state });
+                    let log_lines = if failures.len() < MAX_LOGS { LOG_LINES } else { 0 };
+                    failures.push(UnitFailure { name: name.clone(), machine, state, log_lines });
                     return false;
                 }
-                Stand::Moving(id, state) => {
-                    let now = Some((id, state));
-                    if watched.told != now {
-                        watched.told.clone_from(&now);
-                        watched.refusal = None;
-                        let (machine, state) = now.map_or((None, None), |(id, state)| {
-                            (Some(lists::machine_with_metadata(snapshot, &id)), state)
-                        });
-                        news.events.push(WaitEvent::Progress {
-                            name: name.clone(),
-                            machine,
-                            state,
-                        });
-                    }
+                UnitProgress::Moving(id, state) => {
+                    events.extend(watched.progress_event(snapshot, name, id, state));
                 }
-                Stand::Unplaced => watched.unplaced = true,
-                Stand::Unknown => {}
+                UnitProgress::Unplaced | UnitProgress::Unknown => {}
             }
             true
         });
-        news
+        let is_last = |event: &&WaitEvent| !matches!(event, WaitEvent::Progress { .. });
+        // A unit is waited for until its last event and no longer: one without would keep its client for ever.
+        debug_assert_eq!(
+            before - self.open.len(),
+            events.iter().filter(is_last).count() + failures.len(),
+            "each unit that is closed has one last event"
+        );
+        let events = events.into_iter().map(WaitUpdate::Event);
+        events.chain(failures.into_iter().map(WaitUpdate::Failure)).collect()
     }
 
     /// Refusals that have not been told, or have changed since.
-    pub fn refusals(&mut self, cluster: &mut Cluster) -> Vec<WaitEvent> {
+    fn new_refusals(&mut self, cluster: &mut Cluster) -> Vec<WaitEvent> {
         let mut events = Vec::new();
-        for (name, watched) in self.open.iter_mut().filter(|(_, watched)| watched.unplaced) {
+        for (name, watched) in self.open.iter_mut().filter(|(_, watched)| watched.is_unplaced) {
             let refusal = cluster.explain_refusal(name);
             if watched.refusal != refusal {
                 watched.refusal.clone_from(&refusal);
-                events.extend(refusal.map(|refusal| unplaced(cluster.snapshot(), name, refusal)));
+                let told = refusal.map(|refusal| refusal_event(cluster.snapshot(), name, refusal));
+                events.extend(told);
             }
         }
         events
     }
 }
 
-/// What is told of a unit that is on no machine: why none takes it, or where it has to end before one does.
-fn unplaced(snapshot: &Snapshot, name: &UnitName, refusal: Refusal) -> WaitEvent {
+impl ClusterWait for UnitsWait {
+    type Event = WaitUpdate;
+
+    fn update(&mut self, now: Duration, cluster: &mut Cluster) -> Vec<WaitUpdate> {
+        let mut updates = Vec::new();
+        let is_lost = cluster.lost().is_some();
+        if let Some(message) = self.store_loss.update(cluster.lost()) {
+            updates.push(WaitUpdate::Event(WaitEvent::Degraded { message }));
+        }
+        updates.extend(self.update_units(cluster.snapshot()));
+        let has_unplaced = self.open.values().any(|watched| watched.is_unplaced);
+        self.explain_at = match self.explain_at {
+            _ if !has_unplaced => None,
+            None => Some(now + EXPLAIN_AFTER),
+            Some(at) if at > now => Some(at),
+            Some(_) => {
+                // Refusals of a cluster that cannot be seen would be guesses.
+                if !is_lost {
+                    updates.extend(self.new_refusals(cluster).into_iter().map(WaitUpdate::Event));
+                }
+                Some(now + EXPLAIN_EVERY)
+            }
+        };
+        updates
+    }
+
+    fn is_over(&self) -> bool {
+        self.open.is_empty()
+    }
+
+    fn next_deadline(&self) -> Option<Duration> {
+        self.explain_at
+    }
+}
+
+impl WatchedUnit {
+    /// How far the unit has come in a snapshot. `has_asked`: the snapshot has the change that asked for it.
+    fn update(&mut self, snapshot: &Snapshot, has_asked: bool) -> UnitProgress {
+        let overtaken = if has_asked { overtaken_by(snapshot, &self.wait) } else { None };
+        let progress = overtaken.unwrap_or_else(|| unit_progress(snapshot, &self.wait));
+        self.is_unplaced = progress == UnitProgress::Unplaced;
+        progress
+    }
+
+    /// The event for a unit on its way, unless it was the last one told.
+    fn progress_event(
+        &mut self,
+        snapshot: &Snapshot,
+        name: &UnitName,
+        id: MachineId,
+        state: Option<ObservedState>,
+    ) -> Option<WaitEvent> {
+        let machine = Some(lists::machine_with_metadata(snapshot, &id));
+        let now = Some((id, state.clone()));
+        if self.told == now {
+            return None;
+        }
+        self.told = now;
+        self.refusal = None;
+        Some(WaitEvent::Progress { name: name.clone(), machine, state })
+    }
+}
+
+/// The event for a unit that is on no machine: why none takes it, or where it has to end before one does.
+fn refusal_event(snapshot: &Snapshot, name: &UnitName, refusal: Refusal) -> WaitEvent {
     let Some(UnitReason::StillRunning { machine }) = &refusal.unit else {
         return WaitEvent::Refused { name: name.clone(), refusal };
     };
@@ -157,8 +230,12 @@ fn unplaced(snapshot: &Snapshot, name: &UnitName, refusal: Refusal) -> WaitEvent
     WaitEvent::Progress { name: name.clone(), machine, state }
 }
 
-/// What these machines say of a unit that was started and does not run, though nothing is wrong.
-fn remarks(snapshot: &Snapshot, name: &UnitName, ids: &[MachineId]) -> BTreeMap<MachineId, String> {
+/// The remarks of these machines on a unit that was started and does not run, though nothing is wrong.
+fn idle_remarks(
+    snapshot: &Snapshot,
+    name: &UnitName,
+    ids: &[MachineId],
+) -> BTreeMap<MachineId, String> {
     let states = snapshot.states.get(name);
     let idle = |id: &MachineId| {
         let state = states?.get(id)?;
@@ -168,8 +245,8 @@ fn remarks(snapshot: &Snapshot, name: &UnitName, ids: &[MachineId]) -> BTreeMap<
     ids.iter().filter_map(idle).collect()
 }
 
-/// Whether a unit, in a snapshot that has what was asked of it, is to be something else.
-fn overtaken(snapshot: &Snapshot, wait: &WaitFor) -> Option<Stand> {
+/// The other thing that a unit is to be in a snapshot that has what was asked of it.
+fn overtaken_by(snapshot: &Snapshot, wait: &WaitFor) -> Option<UnitProgress> {
     let unit = snapshot.units.get(&wait.name).filter(|unit| unit.generation >= wait.generation)?;
     let asked = match wait.until {
         Until::Launched => Some(DesiredState::Launched),
@@ -178,10 +255,11 @@ fn overtaken(snapshot: &Snapshot, wait: &WaitFor) -> Option<Stand> {
         // It was to be no more, and is there again.
         Until::Gone => None,
     };
-    (asked != Some(unit.desired)).then_some(Stand::Overtaken(unit.desired))
+    (asked != Some(unit.desired)).then_some(UnitProgress::Overtaken(unit.desired))
 }
 
-fn stand(snapshot: &Snapshot, wait: &WaitFor) -> Stand {
+/// How far a unit has come, in the terms of a wait.
+fn unit_progress(snapshot: &Snapshot, wait: &WaitFor) -> UnitProgress {
     let name = &wait.name;
     let places = snapshot.places.get(name);
     let states = snapshot.states.get(name);
@@ -192,19 +270,19 @@ fn stand(snapshot: &Snapshot, wait: &WaitFor) -> Stand {
         placed.chain(states.into_iter().flatten().map(|(id, _)| id)).next().cloned()
     };
     let leaving = |gone: bool| match (gone, holder()) {
-        (true, None) => Stand::Done(Vec::new()),
+        (true, None) => UnitProgress::Done(Vec::new()),
         (_, Some(id)) => {
             let state = states.and_then(|s| s.get(&id)).cloned();
-            Stand::Moving(id, state)
+            UnitProgress::Moving(id, state)
         }
-        (false, None) => Stand::Unknown,
+        (false, None) => UnitProgress::Unknown,
     };
     let Some(unit) = unit else { return leaving(true) };
     let generation = wait.generation;
     match wait.until {
         Until::Gone => leaving(false),
         Until::Inactive => leaving(true),
-        Until::Loaded | Until::Launched if unit.generation < generation => Stand::Unknown,
+        Until::Loaded | Until::Launched if unit.generation < generation => UnitProgress::Unknown,
         Until::Loaded | Until::Launched => {
             let Some(places) = places else {
                 let global = snapshot
@@ -212,60 +290,62 @@ fn stand(snapshot: &Snapshot, wait: &WaitFor) -> Stand {
                     .get(&unit.file)
                     .is_some_and(|f| Requirements::of(name, f).is_ok_and(|r| r.global));
                 return match (unit.desired, global) {
-                    (DesiredState::Inactive, _) => Stand::Unknown,
+                    (DesiredState::Inactive, _) => UnitProgress::Unknown,
                     // On every eligible machine, of which there are none.
-                    (_, true) => Stand::Done(Vec::new()),
-                    (_, false) => Stand::Unplaced,
+                    (_, true) => UnitProgress::Done(Vec::new()),
+                    (_, false) => UnitProgress::Unplaced,
                 };
             };
             // Where it is only about to take over it does not have to be up yet; stopped it is to be everywhere.
             let up = wait.until == Until::Launched;
             let counted = |id: &MachineId| !up || homes(places).any(|(home, _)| home == id);
-            all(places, counted, |id, placement| {
+            combine_progress(places, counted, |id, placement| {
                 let state = states.and_then(|s| s.get(id));
                 if placement.generation < generation || placement.desired != unit.desired {
-                    return Stand::Moving(id.clone(), state.cloned());
+                    return UnitProgress::Moving(id.clone(), state.cloned());
                 }
-                one(wait.until, id, placement, state)
+                progress_on(wait.until, id, placement, state)
             })
         }
     }
 }
 
-/// The stand of a unit on all its machines: the first failure, else the first that is on its way, else done.
-fn all(
+/// The progress of a unit on all its machines: the first failure, else the first that is on its way, else done.
+fn combine_progress(
     places: &BTreeMap<MachineId, Placement>,
     counted: impl Fn(&MachineId) -> bool,
-    stand: impl Fn(&MachineId, &Placement) -> Stand,
-) -> Stand {
+    progress_on: impl Fn(&MachineId, &Placement) -> UnitProgress,
+) -> UnitProgress {
     let mut moving = None;
     let counted: Vec<_> = places.iter().filter(|(id, _)| counted(id)).collect();
     for (id, placement) in &counted {
-        match stand(id, placement) {
-            failed @ Stand::Failed(..) => return failed,
-            Stand::Done(_) => {}
+        match progress_on(id, placement) {
+            failed @ UnitProgress::Failed(..) => return failed,
+            UnitProgress::Done(_) => {}
             other => moving = moving.or(Some(other)),
         }
     }
-    moving.unwrap_or_else(|| Stand::Done(counted.into_iter().map(|(id, _)| id.clone()).collect()))
+    moving.unwrap_or_else(|| {
+        UnitProgress::Done(counted.into_iter().map(|(id, _)| id.clone()).collect())
+    })
 }
 
-/// The stand of a unit on one machine that knows of the request.
-fn one(
+/// The progress of a unit on one machine that knows of the request.
+fn progress_on(
     until: Until,
     id: &MachineId,
     placement: &Placement,
     state: Option<&ObservedState>,
-) -> Stand {
-    let Some(state) = state else { return Stand::Moving(id.clone(), None) };
+) -> UnitProgress {
+    let Some(state) = state else { return UnitProgress::Moving(id.clone(), None) };
     let until = match until {
         Until::Loaded => DesiredState::Loaded,
         _ => DesiredState::Launched,
     };
     match Report::of(state).arrival(placement, until) {
-        Arrival::Here => Stand::Done(Vec::new()),
-        Arrival::Failed(_) => Stand::Failed(id.clone(), state.clone()),
-        Arrival::Pending => Stand::Moving(id.clone(), Some(state.clone())),
+        Arrival::Here => UnitProgress::Done(Vec::new()),
+        Arrival::Failed(_) => UnitProgress::Failed(id.clone(), state.clone()),
+        Arrival::Pending => UnitProgress::Moving(id.clone(), Some(state.clone())),
     }
 }
 

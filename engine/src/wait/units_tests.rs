@@ -18,7 +18,7 @@ fn id(machine: &str) -> MachineId {
 /// A cluster in which one unit, asked for at generation 2, is waited for.
 struct Story {
     snapshot: Snapshot,
-    waiting: Waiting,
+    waiting: UnitsWait,
 }
 
 impl Story {
@@ -26,7 +26,7 @@ impl Story {
     fn of(until: Until, asked: bool) -> Self {
         let wait = WaitFor { name: name(), until, generation: 2 };
         let revision = u64::from(asked);
-        let waiting = Waiting::new(WaitRequest { units: vec![wait], revision });
+        let waiting = UnitsWait::new(WaitRequest { units: vec![wait], revision });
         Self { snapshot: Snapshot::default(), waiting }
     }
 
@@ -103,29 +103,34 @@ impl Story {
 
     /// What is told now, in a few words.
     fn told(&mut self) -> Vec<String> {
-        let news = self.waiting.look(&self.snapshot);
-        let events = news.events.into_iter().map(|event| match event {
-            WaitEvent::Progress { machine, state, .. } => {
+        let updates = self.waiting.update_units(&self.snapshot);
+        let in_words = |update| match update {
+            WaitUpdate::Event(WaitEvent::Progress { machine, state, .. }) => {
                 let machine = machine.map_or_else(|| "nowhere".to_owned(), |m| m.id.to_string());
                 match state {
                     Some(state) => format!("{}/{} on {machine}", state.active, state.sub),
                     None => format!("on {machine}"),
                 }
             }
-            WaitEvent::Done { machines, remarks, .. } => {
+            WaitUpdate::Event(WaitEvent::Done { machines, remarks, .. }) => {
                 let ids: BTreeSet<String> = machines.iter().map(|m| m.id.to_string()).collect();
                 let said = remarks.iter().map(|(id, remark)| format!("; {id}: {remark}"));
                 let ids = ids.into_iter().collect::<Vec<_>>().join(" ");
                 format!("done {ids}{}", said.collect::<String>())
             }
-            WaitEvent::Overtaken { desired, .. } => format!("overtaken: {desired}"),
-            other => format!("{other:?}"),
-        });
-        let failures = news
-            .failures
-            .into_iter()
-            .map(|failure| format!("failed on {}: {}", failure.machine.id, failure.state.active));
-        events.chain(failures).collect()
+            WaitUpdate::Event(WaitEvent::Overtaken { desired, .. }) => {
+                format!("overtaken: {desired}")
+            }
+            WaitUpdate::Event(other) => format!("{other:?}"),
+            WaitUpdate::Failure(failure) => {
+                format!("failed on {}: {}", failure.machine.id, failure.state.active)
+            }
+        };
+        updates.into_iter().map(in_words).collect()
+    }
+
+    fn has_unplaced(&self) -> bool {
+        self.waiting.open.values().any(|unit| unit.is_unplaced)
     }
 }
 
@@ -143,12 +148,12 @@ fn a_condition_that_is_not_met_ends_a_start_and_is_said() {
 fn a_start_from_nothing_to_done() {
     let mut story = Story::of(Until::Launched, true).wanted(Launched, 2);
     assert!(story.told().is_empty());
-    assert!(story.waiting.has_unplaced());
+    assert!(story.has_unplaced());
 
     story = story.placed("m1", Launched, 2);
     assert_eq!(story.told(), ["on m1"]);
     assert!(story.told().is_empty(), "nothing is told twice");
-    assert!(!story.waiting.has_unplaced());
+    assert!(!story.has_unplaced());
 
     story = story.reports("m1", "activating/start", Launched, 2);
     assert_eq!(story.told(), ["activating/start on m1"]);
