@@ -5,6 +5,7 @@
 
 mod body;
 pub mod error;
+mod events;
 pub(crate) mod extract;
 mod fleet;
 mod fleetlock;

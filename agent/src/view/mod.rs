@@ -77,6 +77,8 @@ pub enum ViewError {
 /// One reader; the follower runs while there are any.
 pub struct Reader {
     live: Arc<Live>,
+    /// From which the engine's time counts.
+    began: Instant,
     position: watch::Receiver<Position>,
 }
 
@@ -118,11 +120,6 @@ impl View {
         Ok(reader)
     }
 
-    /// The time by which the engine's memories of a cluster are kept.
-    pub fn now(&self) -> Duration {
-        self.0.now()
-    }
-
     /// Whether the follower runs.
     pub fn is_warm(&self) -> bool {
         lock(&self.0.live).is_some()
@@ -137,7 +134,7 @@ impl View {
 
     async fn read_anew(&self, reader: &Reader) -> Result<(), ViewError> {
         let snapshot = self.0.registry.read_snapshot().await?;
-        reader.live.install(snapshot, self.now());
+        reader.live.install(snapshot, self.0.now());
         Ok(())
     }
 
@@ -155,7 +152,10 @@ impl View {
             live
         });
         live.readers.send_modify(|count| *count += 1);
-        (Reader { position: live.position.subscribe(), live: live.clone() }, cold)
+        (
+            Reader { position: live.position.subscribe(), began: self.0.began, live: live.clone() },
+            cold,
+        )
     }
 }
 
@@ -174,6 +174,16 @@ impl Reader {
     /// Looks at the cluster and at what the engine thinks of it.
     pub fn decide<T>(&self, look: impl FnOnce(&mut Cluster) -> T) -> T {
         look(&mut lock(&self.live.cluster))
+    }
+
+    /// The engine's time now; each view counts its own from when it was made.
+    pub fn now(&self) -> Duration {
+        self.began.elapsed()
+    }
+
+    /// The moment at which the engine's time is `at`.
+    pub fn instant_of(&self, at: Duration) -> Instant {
+        self.began + at
     }
 
     /// How far the view has come.

@@ -83,7 +83,14 @@ fn placed_on(snapshot: &Snapshot, name: &UnitName) -> Vec<MachineId> {
 
 /// A machine with the metadata constraints see; one that is gone is known by its id alone.
 pub fn machine_with_metadata(snapshot: &Snapshot, id: &MachineId) -> Machine {
-    let mut machine = snapshot.machines.get(id).cloned().unwrap_or_else(|| Machine {
+    let mut machine = snapshot.machines.get(id).cloned().unwrap_or_else(|| machine_by_id(id));
+    machine.metadata = snapshot.metadata_of(id);
+    machine
+}
+
+/// A machine of which nothing but its id is known.
+pub fn machine_by_id(id: &MachineId) -> Machine {
+    Machine {
         id: id.clone(),
         host: String::new(),
         address: String::new(),
@@ -94,9 +101,7 @@ pub fn machine_with_metadata(snapshot: &Snapshot, id: &MachineId) -> Machine {
         containers_lost: None,
         boot: String::new(),
         created: 0,
-    });
-    machine.metadata = snapshot.metadata_of(id);
-    machine
+    }
 }
 
 fn machines_of<'a>(

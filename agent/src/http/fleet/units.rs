@@ -34,7 +34,7 @@ pub(super) async fn list(State(app): State<App>, params: Params) -> Result<Respo
 pub(super) async fn get(State(app): State<App>, item: Item) -> Result<Response, ApiError> {
     let name = item.known()?;
     let reader = app.view.fresh().await?;
-    let now = app.view.now();
+    let now = reader.now();
     let found = reader.decide(|cluster| {
         let snapshot = cluster.snapshot();
         let record = snapshot.units.get(&name)?;

@@ -6,7 +6,7 @@ use http::StatusCode;
 use muster_common::api::cordon::{CordonAnswer, CordonRequest, UncordonRequest};
 use muster_common::cordon::CordonHolder;
 use muster_common::machine::MachineId;
-use muster_common::snapshot::Snapshot;
+use muster_engine::cluster::whereabouts::is_known_machine;
 
 use crate::cordon::{CordonError, Cordons, Order};
 use crate::http::App;
@@ -48,19 +48,11 @@ pub(super) async fn known(app: &App, text: &str) -> Result<MachineId, ApiError> 
             ApiError::bad_request(error.to_string())
         })?;
     let reader = app.view.fresh().await?;
-    if reader.read(|snapshot| is_known(snapshot, &machine)) {
+    if reader.read(|snapshot| is_known_machine(snapshot, &machine)) {
         Ok(machine)
     } else {
         Err(ApiError::not_found(format!("machine {machine} is not known")))
     }
-}
-
-fn is_known(snapshot: &Snapshot, machine: &MachineId) -> bool {
-    snapshot.machines.contains_key(machine)
-        || snapshot.metadata.contains_key(machine)
-        || snapshot.cordons.contains_key(machine)
-        || snapshot.unreadable.contains_key(&format!("cordon/{machine}"))
-        || snapshot.places.values().any(|places| places.contains_key(machine))
 }
 
 impl From<CordonError> for ApiError {

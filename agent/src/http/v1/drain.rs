@@ -1,27 +1,21 @@
 //! Drains, on a person's behalf, and the events of any.
 
-use std::convert::Infallible;
-
 use axum::extract::{Path, State};
 use axum::response::Response;
-use axum::response::sse::{Event, Sse};
-use futures::stream::Stream;
 use http::StatusCode;
-use muster_common::api::drain::{DrainAnswer, DrainEvent, DrainRequest};
+use muster_common::api::drain::{DrainAnswer, DrainRequest};
 use muster_common::cordon::CordonHolder;
-use muster_engine::wait::drain::Following;
-use tokio::sync::mpsc;
+use muster_engine::wait::drain::DrainWait;
 
 use super::cordons::known;
-use super::wait::stream;
 use crate::cordon::{Cordons, Order};
 use crate::http::App;
 use crate::http::error::{ApiError, json};
+use crate::http::events::{ClusterEvents, stream_events};
 use crate::http::extract::{Body, Params};
 use crate::net::quota::Caller;
-use crate::view::Reader;
 
-/// Events that may wait for a slow client before the daemon stops looking on its behalf.
+/// Events that may wait for a slow client.
 const BACKLOG: usize = 64;
 
 pub(super) async fn drain(
@@ -59,49 +53,13 @@ pub(super) async fn events(
     Path(machine): Path<String>,
     caller: Caller,
     params: Params,
-) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, ApiError> {
+) -> Result<Response, ApiError> {
     params.only(&["revision"])?;
     // Least store revision of the cluster that is told of; 0: as it is when asked.
     let revision: u64 = params.parse("revision", "the revision of a change")?.unwrap_or(0);
     let held = app.take(&app.quotas().streams, caller)?;
     let machine = known(&app, &machine).await?;
     let reader = app.view.at_least(revision).await?;
-    let (events, received) = mpsc::channel(BACKLOG);
-    tokio::spawn(tell(app, reader, Following::new(machine), events));
-    Ok(stream(received, held))
-}
-
-/// Tells what is new until the drain is over, the client has gone, or the daemon stops.
-async fn tell(
-    app: App,
-    mut reader: Reader,
-    mut following: Following,
-    events: mpsc::Sender<DrainEvent>,
-) {
-    let mut lost = None;
-    loop {
-        let position = reader.position();
-        let mut news = Vec::new();
-        if position.lost != lost {
-            lost.clone_from(&position.lost);
-            news.extend(position.lost.map(|problem| DrainEvent::Degraded {
-                message: format!("the store cannot be reached ({problem}); waiting for it"),
-            }));
-        }
-        news.extend(reader.decide(|cluster| following.look(cluster)));
-        for event in news {
-            if events.send(event).await.is_err() {
-                return;
-            }
-        }
-        if following.is_over() {
-            return;
-        }
-        // All arms are cancel-safe: change notices.
-        tokio::select! {
-            () = reader.changed() => {}
-            () = events.closed() => return,
-            () = app.shutdown.cancelled() => return,
-        }
-    }
+    let events = ClusterEvents::new(reader, DrainWait::new(machine));
+    Ok(stream_events(&app, held, BACKLOG, events))
 }

@@ -78,7 +78,7 @@ pub(super) async fn journal(
 }
 
 /// A unit's journal there, followed: the events of that daemon as they come.
-pub(super) async fn followed(
+pub(super) async fn followed_journal(
     app: &App,
     machine: &Machine,
     headers: &HeaderMap,

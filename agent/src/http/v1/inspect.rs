@@ -1,7 +1,7 @@
 //! Status and journal of a unit, wherever it runs.
 //!
-//! Owns the choice of the machine to ask: the one that is named, else the one that has the unit, this one first. It shows
-//! what Muster has put on a machine; what a machine has of its own is its administrator's to show.
+//! Owns the asking, here or of another machine's daemon, and its time limits. Which machine is asked and what may be shown is
+//! [`muster_engine::cluster::whereabouts`]'s to decide.
 
 use std::time::Duration;
 
@@ -11,9 +11,9 @@ use futures::StreamExt as _;
 use http::{HeaderMap, StatusCode};
 use muster_common::api::v1::UnitStatus;
 use muster_common::machine::{Machine, MachineId};
-use muster_common::snapshot::{Snapshot, homes};
 use muster_common::unit::UnitName;
 use muster_engine::cluster::lists;
+use muster_engine::cluster::whereabouts::{self, NoMachine, NotOurs};
 
 use super::elsewhere;
 use super::log::{self, Bounds};
@@ -43,11 +43,11 @@ pub(super) async fn status(
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     params.only(&["machine"])?;
-    let machine = whom_to_ask(&app, &name, &params, None).await?;
+    let machine = machine_to_ask(&app, &name, &params, None).await?;
     if machine.id != app.machine {
         return elsewhere::status(&app, &machine, &headers, &name).await;
     }
-    is_ours(&app, &name).await?;
+    check_ours(&app, &name).await?;
     let _turn = app.turn(&app.quotas().processes, caller).await?;
     let looked = tokio::time::timeout(STATUS_PATIENCE, app.inspector.status(&name)).await;
     let (output, code) = looked.map_err(|_| {
@@ -73,14 +73,14 @@ pub(super) async fn journal(
         mode: params.parse("output", &format!("one of {}", Mode::all()))?.unwrap_or_default(),
         start: params.parse("invocation", "the id of a start, 32 hexadecimal digits")?,
     };
-    let machine = whom_to_ask(&app, &name, &params, None).await?;
+    let machine = machine_to_ask(&app, &name, &params, None).await?;
     if machine.id != app.machine {
         // Whoever follows holds a connection to the other machine.
         let held = app.take(&app.quotas().streams, caller)?;
         let log = elsewhere::journal(&app, &machine, &headers, &name, journal).await?;
         return Ok(log::answer(log, held));
     }
-    is_ours(&app, &name).await?;
+    check_ours(&app, &name).await?;
     let quotas = app.quotas();
     let held = if journal.follow {
         app.take(&quotas.followers, caller)?
@@ -126,77 +126,52 @@ pub(super) async fn last_lines(
     }
 }
 
-/// Whether a unit on this machine is Muster's, or an error that says whose it is.
-pub(super) async fn is_ours(app: &App, name: &UnitName) -> Result<(), ApiError> {
+/// Checks that a unit on this machine is Muster's; the error says whose it is.
+pub(super) async fn check_ours(app: &App, name: &UnitName) -> Result<(), ApiError> {
     let owns = app.health.owns_unit(name);
     if owns == Some(true) {
         return Ok(());
     }
     let reader = app.view.fresh().await?;
-    reader.read(|snapshot| {
-        let placed =
-            snapshot.places.get(name).is_some_and(|places| places.contains_key(&app.machine));
-        let reported = snapshot.states.get(name).and_then(|states| states.get(&app.machine));
-        if owns.is_none() && (placed || reported.is_some()) {
-            return Ok(());
-        }
-        if let Some(problem) = reported.and_then(|state| state.problem.as_ref()) {
-            return Err(ApiError::conflict(format!(
-                "unit {name} is not on this machine: {problem}"
-            )));
-        }
-        if placed || snapshot.units.contains_key(name) {
-            return Err(ApiError::conflict(format!("unit {name} is not on this machine")));
-        }
-        Err(ApiError::not_found(format!("unit {name} is not known to Muster")))
-    })
+    Ok(reader.read(|snapshot| whereabouts::check_ours(snapshot, name, &app.machine, owns))?)
 }
 
-/// The machine that a request is for: the one it names, else the one that has the unit.
-pub(super) async fn whom_to_ask(
+/// The machine that a request is for: the one it names, else the preferred one, else one that has the unit.
+pub(super) async fn machine_to_ask(
     app: &App,
     name: &UnitName,
     params: &Params,
     prefer: Option<&MachineId>,
 ) -> Result<Machine, ApiError> {
     let named: Option<MachineId> = params.parse("machine", "a machine id")?;
-    if let Some(id) = &named
-        && *id == app.machine
-    {
+    if named.as_ref() == Some(&app.machine) {
         // No need of the store: the unit is looked at where we stand.
-        return Ok(lists::machine_with_metadata(&Snapshot::default(), id));
+        return Ok(lists::machine_by_id(&app.machine));
     }
     let reader = app.view.fresh().await?;
     reader.read(|snapshot| {
-        let id = match named {
-            Some(id) if snapshot.machines.contains_key(&id) => id,
-            Some(id) => {
-                return Err(ApiError::not_found(format!("machine {id} is not registered now")));
-            }
-            None => super::journal::preferred(snapshot, name, &app.machine, prefer)?,
-        };
+        let id = whereabouts::machine_to_ask(snapshot, name, &app.machine, named.as_ref(), prefer)?;
         Ok(lists::machine_with_metadata(snapshot, &id))
     })
 }
 
-pub(super) fn machine_of(
-    snapshot: &Snapshot,
-    name: &UnitName,
-    own: &MachineId,
-) -> Result<MachineId, ApiError> {
-    let placed = snapshot.places.get(name).into_iter().flat_map(homes).map(|(id, _)| id);
-    let reported = snapshot.states.get(name).into_iter().flatten().map(|(id, _)| id);
-    let mut machines: Vec<&MachineId> = placed.chain(reported).collect();
-    machines.sort_by_key(|id| *id != own);
-    if let Some(id) = machines.first() {
-        return Ok((*id).clone());
+impl From<NoMachine> for ApiError {
+    fn from(problem: NoMachine) -> Self {
+        let message = problem.to_string();
+        match problem {
+            NoMachine::NotRegistered(_) | NoMachine::NoUnit(_) => Self::not_found(message),
+            NoMachine::Nowhere { .. } => Self::conflict(message),
+        }
     }
-    match snapshot.units.get(name) {
-        Some(unit) => Err(ApiError::conflict(format!(
-            "unit {name} is on no machine; it is wanted {}",
-            unit.desired
-        ))),
-        None => Err(ApiError::not_found(format!("unit {name} does not exist"))),
+}
+
+impl From<NotOurs> for ApiError {
+    fn from(problem: NotOurs) -> Self {
+        let message = problem.to_string();
+        match problem {
+            NotOurs::Refused { .. } | NotOurs::NotHere(_) => Self::conflict(message),
+            NotOurs::Unknown(_) => Self::not_found(message),
+        }
     }
 }
 

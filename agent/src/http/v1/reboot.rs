@@ -4,33 +4,29 @@
 //! Owns the answers. Who gets a slot is [`crate::reboot::Lock`]'s to find out, and when a machine reboots is its own
 //! daemon's.
 
-use std::convert::Infallible;
-
 use axum::Router;
 use axum::extract::State;
 use axum::response::Response;
-use axum::response::sse::{Event, Sse};
 use axum::routing::{get, post};
-use futures::stream::Stream;
 use http::StatusCode;
 use muster_common::api::fleet::ErrorDetail;
 use muster_common::api::reboot::{
     CancelRequest, Cancelled, History, LockRequest, Locked, MaxRequest, MaxSet, RebootEvent,
-    RebootRequest, Reboots, Requested, SlotRefused, UnlockRequest, Unlocked,
+    RebootRequest, Requested, SlotRefused, UnlockRequest, Unlocked,
 };
 use muster_common::machine::MachineId;
 use muster_common::reboot::{
     Group, HolderId, HolderKind, HostStatus, Phase, Request, SlotOutcome, WaitReason,
 };
+use muster_engine::wait::reboots::RebootsWait;
+use tokio::sync::watch;
 
-use tokio::sync::mpsc;
-
-use super::wait::stream;
 use crate::http::App;
 use crate::http::error::{ApiError, json};
+use crate::http::events::{EventSource, stream_events};
 use crate::http::extract::{Body, Params};
 use crate::net::quota::Caller;
-use crate::reboot::{AcquireResult, LockError, ReleaseReport, ReleaseResult, overview};
+use crate::reboot::{AcquireResult, Latest, LockError, ReleaseReport, ReleaseResult, overview};
 use crate::stdx::errors::error_chain;
 use crate::telemetry::health::unix_seconds;
 
@@ -40,7 +36,7 @@ const BACKLOG: usize = 4;
 pub(super) fn routes() -> Router<App> {
     Router::new()
         .route("/", get(status))
-        .route("/watch", get(watch))
+        .route("/watch", get(watch_reboots))
         .route("/history", get(history))
         .route("/lock", post(lock))
         .route("/unlock", post(unlock))
@@ -61,65 +57,59 @@ async fn status(State(app): State<App>, params: Params) -> Result<Response, ApiE
 }
 
 /// Tells how things are, and again whenever that has changed.
-async fn watch(
+async fn watch_reboots(
     State(app): State<App>,
     caller: Caller,
     params: Params,
-) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, ApiError> {
+) -> Result<Response, ApiError> {
     params.only(&["group"])?;
     let group: Option<Group> = params.parse("group", "the name of a reboot group")?;
     let held = app.take(&app.quotas().streams, caller)?;
     // What follows is at least as new as this, which is read now: the client sees what it has just done.
     let first = app.lock.records(app.slot_limit).await?;
-    let told = overview::tell(&app.machine, &first, group.as_ref())?;
-    let (events, received) = mpsc::channel(BACKLOG);
-    tokio::spawn(tell(app, group, told, events));
-    Ok(stream(received, held))
+    let first = overview::tell(&app.machine, &first, group.as_ref())?;
+    let latest = app.lock.follow();
+    let wait = RebootsWait::new(first);
+    let events = RebootEvents { app: app.clone(), group, latest, wait, step: EventStep::First };
+    Ok(stream_events(&app, held, BACKLOG, events))
 }
 
-async fn tell(
+/// The events of the reboots, of one group or of all.
+struct RebootEvents {
     app: App,
     group: Option<Group>,
-    mut told: Reboots,
-    events: mpsc::Sender<RebootEvent>,
-) {
-    let mut following = app.lock.follow();
-    let mut lost: Option<String> = None;
-    if events.send(RebootEvent::Status(told.clone())).await.is_err() {
-        return;
-    }
-    loop {
-        let latest = following.borrow_and_update().clone();
-        let mut again = false;
-        if latest.lost != lost {
-            again = latest.lost.is_none();
-            lost.clone_from(&latest.lost);
-            if let Some(problem) = latest.lost {
-                let message = format!("the store cannot be reached ({problem}); waiting for it");
-                if events.send(RebootEvent::Degraded { message }).await.is_err() {
-                    return;
-                }
+    latest: watch::Receiver<Latest>,
+    wait: RebootsWait,
+    step: EventStep,
+}
+
+/// How far a stream of reboots is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum EventStep {
+    /// Nothing has been told.
+    First,
+    /// What is known now has yet to be looked at.
+    Look,
+    /// All that is known has been told.
+    Wait,
+}
+
+impl EventSource for RebootEvents {
+    type Event = RebootEvent;
+
+    async fn next_events(&mut self) -> Option<Vec<RebootEvent>> {
+        match std::mem::replace(&mut self.step, EventStep::Wait) {
+            EventStep::First => {
+                self.step = EventStep::Look;
+                return Some(vec![self.wait.first_event()]);
             }
+            EventStep::Look => {}
+            EventStep::Wait => self.latest.changed().await.ok()?,
         }
-        let records = latest.records.filter(|records| records.revision >= told.revision);
-        let now =
-            records.and_then(|records| overview::tell(&app.machine, &records, group.as_ref()).ok());
-        if let Some(mut now) = now {
-            // The store's revision moves with whatever is written to it; that alone is no news.
-            let revision = std::mem::replace(&mut now.revision, told.revision);
-            let changed = now != told;
-            now.revision = revision;
-            told = now;
-            if (changed || again) && events.send(RebootEvent::Status(told.clone())).await.is_err() {
-                return;
-            }
-        }
-        // All arms are cancel-safe.
-        tokio::select! {
-            changed = following.changed() => if changed.is_err() { return },
-            () = events.closed() => return,
-            () = app.shutdown.cancelled() => return,
-        }
+        let Latest { records, lost } = self.latest.borrow_and_update().clone();
+        let (machine, group) = (&self.app.machine, self.group.as_ref());
+        let reboots = records.and_then(|records| overview::tell(machine, &records, group).ok());
+        Some(self.wait.update(lost.as_deref(), reboots))
     }
 }
 
