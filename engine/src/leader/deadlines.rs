@@ -10,21 +10,21 @@ use muster_common::cordon::{Cordon, CordonHolder, Drain};
 use muster_common::machine::MachineId;
 
 /// Drains with a deadline that has not been noted yet. Times are those of one clock that only goes forward.
-#[derive(Debug, Default)]
-pub struct Deadlines {
+#[derive(Debug, Clone, Default)]
+pub struct DrainDeadlines {
     machines: BTreeMap<MachineId, BTreeMap<CordonHolder, (Drain, Duration)>>,
 }
 
-impl Deadlines {
-    /// All cordons there are, known before or not.
-    pub fn reset(&mut self, cordons: &BTreeMap<MachineId, Cordon>, now: Duration) {
+impl DrainDeadlines {
+    /// Takes in all cordons there are, known before or not.
+    pub fn set_all(&mut self, cordons: &BTreeMap<MachineId, Cordon>, now: Duration) {
         self.machines.retain(|machine, _| cordons.contains_key(machine));
         for (machine, cordon) in cordons {
             self.set(machine, Some(cordon), now);
         }
     }
 
-    /// A machine's cordon has come, changed or gone. A drain that is as it was keeps its time.
+    /// Takes in a machine's cordon that has come, changed or gone. A drain that is as it was keeps its time.
     pub fn set(&mut self, machine: &MachineId, cordon: Option<&Cordon>, now: Duration) {
         let before = self.machines.remove(machine).unwrap_or_default();
         let mut drains = BTreeMap::new();
@@ -47,7 +47,7 @@ impl Deadlines {
     }
 
     /// Drains whose time is over, by machine.
-    pub fn due(&self, now: Duration) -> Vec<(MachineId, Vec<(CordonHolder, Drain)>)> {
+    pub fn due_drains(&self, now: Duration) -> Vec<(MachineId, Vec<(CordonHolder, Drain)>)> {
         let due = self.machines.iter().map(|(machine, drains)| {
             let over = drains.iter().filter(|(_, (_, at))| *at <= now);
             let over = over.map(|(holder, (drain, _))| (holder.clone(), drain.clone()));
@@ -56,8 +56,8 @@ impl Deadlines {
         due.filter(|(_, drains)| !drains.is_empty()).collect()
     }
 
-    /// That has been noted, or the drain is another by now.
-    pub fn ended(&mut self, machine: &MachineId, drains: &[(CordonHolder, Drain)]) {
+    /// Forgets drains whose end has been noted. One that was ordered anew meanwhile stays.
+    pub fn remove_ended(&mut self, machine: &MachineId, drains: &[(CordonHolder, Drain)]) {
         if let Some(known) = self.machines.get_mut(machine) {
             known.retain(|holder, (drain, _)| {
                 !drains.iter().any(|(other, ended)| other == holder && ended == drain)
@@ -65,8 +65,8 @@ impl Deadlines {
         }
     }
 
-    /// When the next one is due.
-    pub fn next(&self) -> Option<Duration> {
+    /// The time at which the next one is due.
+    pub fn next_deadline(&self) -> Option<Duration> {
         self.machines.values().flat_map(BTreeMap::values).map(|(_, at)| *at).min()
     }
 }
@@ -97,46 +97,49 @@ mod tests {
 
     #[test]
     fn time_is_counted_from_when_a_drain_is_first_heard_of() {
-        let mut deadlines = Deadlines::default();
+        let mut deadlines = DrainDeadlines::default();
         let person = (CordonHolder::Person, drain(1, Some(60), None));
         deadlines.set(&id("a"), Some(&cordon(std::slice::from_ref(&person))), secs(10));
-        assert_eq!(deadlines.next(), Some(secs(70)));
+        assert_eq!(deadlines.next_deadline(), Some(secs(70)));
         // Another joins, and the first one's time goes on.
         let reboot = (CordonHolder::Reboot, drain(2, Some(20), None));
         let both = cordon(&[person.clone(), reboot.clone()]);
         deadlines.set(&id("a"), Some(&both), secs(40));
-        assert_eq!(deadlines.next(), Some(secs(60)));
-        assert_eq!(deadlines.due(secs(59)), []);
-        assert_eq!(deadlines.due(secs(60)), [(id("a"), vec![reboot.clone()])]);
-        assert_eq!(deadlines.due(secs(70)), [(id("a"), vec![person.clone(), reboot.clone()])]);
-        deadlines.ended(&id("a"), std::slice::from_ref(&reboot));
-        assert_eq!(deadlines.due(secs(70)), [(id("a"), vec![person])]);
+        assert_eq!(deadlines.next_deadline(), Some(secs(60)));
+        assert_eq!(deadlines.due_drains(secs(59)), []);
+        assert_eq!(deadlines.due_drains(secs(60)), [(id("a"), vec![reboot.clone()])]);
+        assert_eq!(
+            deadlines.due_drains(secs(70)),
+            [(id("a"), vec![person.clone(), reboot.clone()])]
+        );
+        deadlines.remove_ended(&id("a"), std::slice::from_ref(&reboot));
+        assert_eq!(deadlines.due_drains(secs(70)), [(id("a"), vec![person])]);
     }
 
     #[test]
     fn a_drain_that_is_ordered_anew_has_all_its_time_again() {
-        let mut deadlines = Deadlines::default();
+        let mut deadlines = DrainDeadlines::default();
         let first = cordon(&[(CordonHolder::Person, drain(1, Some(60), None))]);
         deadlines.set(&id("a"), Some(&first), secs(0));
         let second = cordon(&[(CordonHolder::Person, drain(50, Some(60), None))]);
         deadlines.set(&id("a"), Some(&second), secs(50));
-        assert_eq!(deadlines.next(), Some(secs(110)));
+        assert_eq!(deadlines.next_deadline(), Some(secs(110)));
     }
 
     #[test]
     fn nothing_is_due_without_a_deadline_or_after_the_end() {
-        let mut deadlines = Deadlines::default();
+        let mut deadlines = DrainDeadlines::default();
         let gave_up = drain(1, Some(1), Some(DrainEnd::GaveUp));
         for drain in [drain(1, None, None), gave_up, drain(1, Some(u64::MAX), None)] {
             deadlines.set(&id("a"), Some(&cordon(&[(CordonHolder::Person, drain)])), secs(5));
-            assert_eq!(deadlines.due(secs(1_000_000)), []);
+            assert_eq!(deadlines.due_drains(secs(1_000_000)), []);
         }
         deadlines.set(
             &id("a"),
             Some(&cordon(&[(CordonHolder::Person, drain(1, Some(1), None))])),
             secs(5),
         );
-        deadlines.reset(&BTreeMap::new(), secs(6));
-        assert_eq!(deadlines.next(), None);
+        deadlines.set_all(&BTreeMap::new(), secs(6));
+        assert_eq!(deadlines.next_deadline(), None);
     }
 }

@@ -18,7 +18,7 @@ use muster_common::machine::MachineId;
 /// Fewest machines that make a mass loss. One is never mass: a cluster of two must fail over when it loses one.
 const LEAST: usize = 2;
 
-/// Which machines vanished together, and whether that was too many.
+/// Machines that vanished together, and the verdict on whether those were too many.
 #[derive(Debug, Clone)]
 pub struct Freeze {
     window: Duration,
@@ -34,7 +34,7 @@ struct Loss {
     alone: bool,
 }
 
-/// Whether a machine whose lease has `left` to live, of `granted`, has missed prolonging it. It is prolonged every third
+/// True if a machine whose lease has `left` to live, of `granted`, has missed prolonging it. A lease is prolonged every third
 /// of its time, so one that is well has two thirds left, less what a slow answer takes; one that vanished together with
 /// a machine whose lease is over has a third left at the most.
 pub fn is_silent(left: Duration, granted: Duration) -> bool {
@@ -48,8 +48,8 @@ impl Freeze {
         Self { window, live: BTreeSet::new(), lost: BTreeMap::new(), held: BTreeSet::new() }
     }
 
-    /// A new leader looks around: `live` machines are registered, `known` ones belong to the cluster. It did not see the
-    /// others go, so all that are missing count as lost together, however long ago it was.
+    /// Begins with what a new leader finds: `live` machines are registered, `known` ones belong to the cluster. It did not see
+    /// the others go, so all that are missing count as lost together, however long ago it was.
     pub fn take_over(
         &mut self,
         live: BTreeSet<MachineId>,
@@ -60,54 +60,59 @@ impl Freeze {
         self.lost = known.difference(&live).map(|machine| (machine.clone(), loss)).collect();
         self.live = live;
         self.held.clear();
-        if self.is_mass(&BTreeSet::new()) {
+        if self.is_mass_loss(&BTreeSet::new()) {
             self.held = self.lost.keys().cloned().collect();
         }
+        self.check_invariants();
     }
 
-    /// A machine's lease is gone.
-    pub fn gone(&mut self, machine: MachineId, now: Duration) {
+    /// Notes that a machine's lease is gone.
+    pub fn on_machine_lost(&mut self, machine: MachineId, now: Duration) {
         self.live.remove(&machine);
-        self.forget(now);
+        self.forget_old_losses(now);
         self.lost.insert(machine.clone(), Loss { at: now, alone: false });
         if !self.held.is_empty() {
             // Frozen already: whatever else goes belongs to the same trouble.
             self.held.insert(machine);
-        } else if self.is_mass(&BTreeSet::new()) {
+        } else if self.is_mass_loss(&BTreeSet::new()) {
             self.held = self.lost.keys().cloned().collect();
         }
+        self.check_invariants();
     }
 
-    /// A machine took its leave and went: no loss.
-    pub fn left(&mut self, machine: &MachineId) {
+    /// Notes that a machine took its leave and went: no loss.
+    pub fn on_machine_left(&mut self, machine: &MachineId) {
         self.live.remove(machine);
         self.lost.remove(machine);
         self.held.remove(machine);
     }
 
-    /// A machine registered. The freeze ends when the last held machine is back.
-    pub fn returned(&mut self, machine: MachineId) {
+    /// Notes that a machine registered. The freeze ends when the last held machine is back.
+    pub fn on_machine_returned(&mut self, machine: MachineId) {
         self.lost.remove(&machine);
         self.held.remove(&machine);
         self.live.insert(machine);
+        self.check_invariants();
     }
 
-    /// A person has looked: go on without the missing machines.
-    pub fn unfreeze(&mut self) {
+    /// Ends the freeze on a person's word: it goes on without the missing machines.
+    pub fn unfreeze_all(&mut self) {
         self.lost.clear();
         self.held.clear();
     }
 
-    /// Whether the other machines are to be asked after before anything moves ([`Freeze::asked`]).
-    pub fn is_unsure(&self) -> bool {
+    /// True while some loss may be part of a larger one: the leases of the other machines have to be probed before anything
+    /// moves ([`Freeze::on_leases_probed`]).
+    pub fn needs_probe(&self) -> bool {
         self.held.is_empty() && self.lost.values().any(|loss| !loss.alone)
     }
 
-    /// The other machines have been asked after; these are silent. The lost may be moved away from unless the silent ones
-    /// would make them too many: then they wait until the silent ones are heard of, or are gone as well.
-    pub fn asked(&mut self, silent: &BTreeSet<MachineId>) {
-        if !self.is_mass(silent) {
-            for loss in self.lost.values_mut() {
+    /// The leases of the other machines have been probed at a time; these are silent. Machines lost by then may be moved away
+    /// from unless the silent ones would make them too many: then they wait until the silent ones are heard of, or are
+    /// gone as well.
+    pub fn on_leases_probed(&mut self, silent: &BTreeSet<MachineId>, asked_at: Duration) {
+        if !self.is_mass_loss(silent) {
+            for loss in self.lost.values_mut().filter(|loss| loss.at <= asked_at) {
                 loss.alone = true;
             }
         }
@@ -115,39 +120,52 @@ impl Freeze {
 
     /// Forgets losses that are too long ago to belong together with the next. Returns when the next one is to be
     /// forgotten.
-    pub fn forget(&mut self, now: Duration) -> Option<Duration> {
+    pub fn forget_old_losses(&mut self, now: Duration) -> Option<Duration> {
         let Self { window, lost, held, .. } = self;
         lost.retain(|machine, loss| {
             !loss.alone || held.contains(machine) || now.saturating_sub(loss.at) <= *window
         });
         let passing = lost.iter().filter(|(machine, loss)| loss.alone && !held.contains(*machine));
-        passing.map(|(_, loss)| loss.at + *window).min()
+        let next = passing.map(|(_, loss)| loss.at + *window).min();
+        self.check_invariants();
+        next
+    }
+
+    /// Machines that are registered.
+    pub fn live_machines(&self) -> &BTreeSet<MachineId> {
+        &self.live
     }
 
     /// Machines that belong to the cluster: those that are here, and those that are missed.
-    pub fn members(&self) -> BTreeSet<MachineId> {
+    pub fn known_members(&self) -> BTreeSet<MachineId> {
         self.live.iter().chain(self.lost.keys()).chain(&self.held).cloned().collect()
     }
 
     /// Machines whose units stay where they are until these return or a person decides; empty when nothing is frozen.
-    pub fn held(&self) -> &BTreeSet<MachineId> {
+    pub fn held_machines(&self) -> &BTreeSet<MachineId> {
         &self.held
     }
 
     /// Machines whose units stay where they are for now: the held ones, and the lost ones of which it is not known yet
     /// whether they were lost alone.
-    pub fn waiting(&self) -> BTreeSet<MachineId> {
+    pub fn waiting_machines(&self) -> BTreeSet<MachineId> {
         let unsure = self.lost.iter().filter(|(_, loss)| !loss.alone);
         unsure.map(|(machine, _)| machine).chain(&self.held).cloned().collect()
     }
 
-    /// Whether re-placement is frozen.
+    /// True while re-placement is frozen.
     pub fn is_frozen(&self) -> bool {
         !self.held.is_empty()
     }
 
-    /// Whether the lost, and those of the others that are silent, are too many.
-    fn is_mass(&self, silent: &BTreeSet<MachineId>) -> bool {
+    /// A machine is here or missing, and whoever is held is missing: units of one that is here are never held back.
+    fn check_invariants(&self) {
+        debug_assert!(self.live.is_disjoint(&self.lost.keys().cloned().collect()), "{self:?}");
+        debug_assert!(self.held.iter().all(|machine| self.lost.contains_key(machine)), "{self:?}");
+    }
+
+    /// True if the lost, and those of the others that are silent, are too many.
+    fn is_mass_loss(&self, silent: &BTreeSet<MachineId>) -> bool {
         let missing = self.lost.len() + silent.intersection(&self.live).count();
         missing >= LEAST && missing * 2 >= self.live.len() + self.lost.len()
     }
@@ -158,6 +176,8 @@ mod tests {
     use super::*;
 
     const TTL: Duration = Duration::from_secs(10);
+    /// Later than all losses of a test.
+    const AFTERWARDS: Duration = Duration::MAX;
 
     fn ids(names: &str) -> BTreeSet<MachineId> {
         names.split_whitespace().map(|name| name.parse().unwrap()).collect()
@@ -171,9 +191,9 @@ mod tests {
 
     /// A loss after which all others are heard of.
     fn lose(freeze: &mut Freeze, name: &str, second: u64) {
-        freeze.gone(name.parse().unwrap(), Duration::from_secs(second));
-        if freeze.is_unsure() {
-            freeze.asked(&BTreeSet::new());
+        freeze.on_machine_lost(name.parse().unwrap(), Duration::from_secs(second));
+        if freeze.needs_probe() {
+            freeze.on_leases_probed(&BTreeSet::new(), AFTERWARDS);
         }
     }
 
@@ -182,7 +202,7 @@ mod tests {
         let mut two = cluster("a b");
         lose(&mut two, "b", 1);
         assert!(!two.is_frozen());
-        assert!(two.waiting().is_empty());
+        assert!(two.waiting_machines().is_empty());
     }
 
     #[test]
@@ -191,9 +211,9 @@ mod tests {
         lose(&mut four, "a", 1);
         assert!(!four.is_frozen());
         lose(&mut four, "b", 9);
-        assert_eq!(four.held(), &ids("a b"));
+        assert_eq!(four.held_machines(), &ids("a b"));
         lose(&mut four, "c", 60);
-        assert_eq!(four.held(), &ids("a b c"));
+        assert_eq!(four.held_machines(), &ids("a b c"));
     }
 
     #[test]
@@ -210,41 +230,41 @@ mod tests {
         lose(&mut five, "a", 1);
         lose(&mut five, "b", 1);
         assert!(!five.is_frozen());
-        assert!(five.waiting().is_empty());
+        assert!(five.waiting_machines().is_empty());
     }
 
     #[test]
     fn nothing_moves_before_the_others_have_been_asked_after() {
         let mut three = cluster("a b c");
-        three.gone("a".parse().unwrap(), Duration::from_secs(1));
-        assert!(three.is_unsure());
-        assert_eq!(three.waiting(), ids("a"));
+        three.on_machine_lost("a".parse().unwrap(), Duration::from_secs(1));
+        assert!(three.needs_probe());
+        assert_eq!(three.waiting_machines(), ids("a"));
         assert!(!three.is_frozen());
-        three.asked(&ids(""));
-        assert!(three.waiting().is_empty());
+        three.on_leases_probed(&ids(""), AFTERWARDS);
+        assert!(three.waiting_machines().is_empty());
     }
 
     #[test]
     fn a_silent_machine_counts_with_the_lost_until_it_is_heard_of() {
         let mut three = cluster("a b c");
-        three.gone("a".parse().unwrap(), Duration::from_secs(1));
-        three.asked(&ids("b"));
-        assert!(three.is_unsure());
-        assert_eq!(three.waiting(), ids("a"));
+        three.on_machine_lost("a".parse().unwrap(), Duration::from_secs(1));
+        three.on_leases_probed(&ids("b"), AFTERWARDS);
+        assert!(three.needs_probe());
+        assert_eq!(three.waiting_machines(), ids("a"));
         let mut heard = three.clone();
-        heard.asked(&ids(""));
-        assert!(heard.waiting().is_empty());
-        three.gone("b".parse().unwrap(), Duration::from_secs(3));
-        assert_eq!(three.held(), &ids("a b"));
-        assert!(!three.is_unsure());
+        heard.on_leases_probed(&ids(""), AFTERWARDS);
+        assert!(heard.waiting_machines().is_empty());
+        three.on_machine_lost("b".parse().unwrap(), Duration::from_secs(3));
+        assert_eq!(three.held_machines(), &ids("a b"));
+        assert!(!three.needs_probe());
     }
 
     #[test]
     fn a_silent_machine_among_many_holds_nothing_up() {
         let mut five = cluster("a b c d e");
-        five.gone("a".parse().unwrap(), Duration::from_secs(1));
-        five.asked(&ids("b"));
-        assert!(five.waiting().is_empty());
+        five.on_machine_lost("a".parse().unwrap(), Duration::from_secs(1));
+        five.on_leases_probed(&ids("b"), AFTERWARDS);
+        assert!(five.waiting_machines().is_empty());
     }
 
     #[test]
@@ -266,59 +286,59 @@ mod tests {
         let mut three = cluster("a b c");
         lose(&mut three, "a", 1);
         lose(&mut three, "b", 2);
-        three.returned("a".parse().unwrap());
-        assert_eq!(three.held(), &ids("b"));
-        three.returned("b".parse().unwrap());
+        three.on_machine_returned("a".parse().unwrap());
+        assert_eq!(three.held_machines(), &ids("b"));
+        three.on_machine_returned("b".parse().unwrap());
         assert!(!three.is_frozen());
         lose(&mut three, "a", 30);
         lose(&mut three, "b", 31);
-        three.unfreeze();
+        three.unfreeze_all();
         assert!(!three.is_frozen());
-        assert!(three.waiting().is_empty());
+        assert!(three.waiting_machines().is_empty());
     }
 
     #[test]
     fn a_clean_departure_is_no_loss() {
         let mut four = cluster("a b c d");
-        four.left(&"a".parse().unwrap());
+        four.on_machine_left(&"a".parse().unwrap());
         lose(&mut four, "b", 1);
         assert!(!four.is_frozen());
-        assert_eq!(four.members(), ids("b c d"));
+        assert_eq!(four.known_members(), ids("b c d"));
     }
 
     #[test]
     fn a_new_leader_freezes_what_it_finds_missing() {
         let mut freeze = Freeze::new(TTL);
         freeze.take_over(ids("a"), &ids("a b c"), Duration::from_secs(5));
-        assert_eq!(freeze.held(), &ids("b c"));
+        assert_eq!(freeze.held_machines(), &ids("b c"));
         freeze.take_over(ids("a"), &ids("a b"), Duration::from_secs(5));
         assert!(!freeze.is_frozen());
-        assert!(freeze.is_unsure());
+        assert!(freeze.needs_probe());
     }
 
     #[test]
     fn a_new_leader_that_misses_one_asks_after_the_others() {
         let mut freeze = Freeze::new(TTL);
         freeze.take_over(ids("b c"), &ids("a b c"), Duration::ZERO);
-        assert_eq!(freeze.waiting(), ids("a"));
-        freeze.asked(&ids("c"));
-        assert_eq!(freeze.waiting(), ids("a"));
-        freeze.gone("c".parse().unwrap(), Duration::from_secs(1));
-        assert_eq!(freeze.held(), &ids("a c"));
+        assert_eq!(freeze.waiting_machines(), ids("a"));
+        freeze.on_leases_probed(&ids("c"), AFTERWARDS);
+        assert_eq!(freeze.waiting_machines(), ids("a"));
+        freeze.on_machine_lost("c".parse().unwrap(), Duration::from_secs(1));
+        assert_eq!(freeze.held_machines(), &ids("a c"));
     }
 
     #[test]
     fn a_machine_belongs_to_the_cluster_while_its_loss_may_be_part_of_a_larger_one() {
         let mut three = cluster("a b c");
         lose(&mut three, "a", 1);
-        assert_eq!(three.forget(Duration::from_secs(2)), Some(Duration::from_secs(11)));
-        assert_eq!(three.members(), ids("a b c"));
-        assert_eq!(three.forget(Duration::from_secs(12)), None);
-        assert_eq!(three.members(), ids("b c"));
+        assert_eq!(three.forget_old_losses(Duration::from_secs(2)), Some(Duration::from_secs(11)));
+        assert_eq!(three.known_members(), ids("a b c"));
+        assert_eq!(three.forget_old_losses(Duration::from_secs(12)), None);
+        assert_eq!(three.known_members(), ids("b c"));
         // A held machine does for as long as it is held.
         lose(&mut three, "b", 20);
         lose(&mut three, "c", 21);
-        assert_eq!(three.forget(Duration::from_secs(90)), None);
-        assert_eq!(three.members(), ids("b c"));
+        assert_eq!(three.forget_old_losses(Duration::from_secs(90)), None);
+        assert_eq!(three.known_members(), ids("b c"));
     }
 }

@@ -1,0 +1,620 @@
+//! One term of leadership: what the leader does about what it sees, in which order.
+//!
+//! Owns the order of a leader's turn as a state machine without I/O, around the [`Scheduler`] and the [`Freeze`]: events of the
+//! cluster, time and the store's answers come in, requests and plans go out. Where a unit goes is the scheduler's decision, and
+//! which losses are too large the freeze's. `now` is any monotonic time the caller keeps.
+//!
+//! ```text
+//!  event, time ─▶ end drains that are due ─▶ probe the leases ─▶ record members ─▶ record the held ─▶ plan ─▶ commit
+//!                        │                     if a loss may be       if they           if they                  │
+//!                        │ nothing changed     part of a larger one   changed           changed                  │
+//!                        ▼                                                                                       ▼
+//!                      idle ◀── no plan before the revision of our own commit is seen ───────────────────────────┘
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use muster_common::cordon::{CordonHolder, Drain};
+use muster_common::decision::PlacesCommitted;
+use muster_common::lease::{Leadership, Presence, TimeLeft};
+use muster_common::machine::MachineId;
+use muster_common::snapshot::{Change, ClusterEvent, Leader, Snapshot};
+
+use super::deadlines::DrainDeadlines;
+use super::freeze::{Freeze, is_silent};
+use super::messages::{TermAnswer, TermEffect, TermInput, TermNotice, TermRequest};
+use crate::machine::registration::Registration;
+use crate::schedule::Scheduler;
+
+/// Pause before a request that the store did not carry out is made again.
+const RETRY: Duration = Duration::from_millis(500);
+/// After a conflict the change that caused it is on its way to us; should it not come, the plan is made again anyway.
+const CONFLICT: Duration = Duration::from_millis(200);
+/// How often the store is asked after machines that are silent.
+const PROBE_INTERVAL: Duration = Duration::from_millis(200);
+/// How long the store may take to say how much time the leases have left.
+const PROBE_LIMIT: Duration = Duration::from_secs(1);
+
+/// One term of leadership.
+#[derive(Debug, Clone)]
+pub struct Term {
+    presence: Presence,
+    leadership: Leadership,
+    freeze: Freeze,
+    deadlines: DrainDeadlines,
+    /// The cluster, once the watch has begun.
+    view: Option<ClusterView>,
+    /// Held machines as the leader record was last seen.
+    held_seen: BTreeSet<MachineId>,
+    /// Held machines as the leader record was last written, by us or by an earlier daemon under the same lease.
+    held_written: BTreeSet<MachineId>,
+    /// Held machines as last made known.
+    held_shown: BTreeSet<MachineId>,
+    /// Members as the store has them.
+    members: BTreeSet<MachineId>,
+    /// Machines that have taken their leave and are still here.
+    leaving: BTreeSet<MachineId>,
+    /// No plan before the view is at this revision: it would repeat what has just been written.
+    wait_for: u64,
+    retry_at: Option<Duration>,
+    stage: Stage,
+    /// When the turn under way has begun, or the last one.
+    turn_began: Duration,
+    /// Something came in during the turn under way.
+    turn_due: bool,
+}
+
+/// The cluster as the leader sees it.
+#[derive(Debug, Clone)]
+struct ClusterView {
+    scheduler: Scheduler,
+    revision: u64,
+    /// Whether something has changed since the last plan.
+    changed: bool,
+}
+
+/// How far the turn under way has come.
+#[derive(Debug, Clone)]
+enum Stage {
+    Idle,
+    EndingDrains { ending: DueDrains, rest: Vec<DueDrains> },
+    Probing { asked_at: Duration },
+    RecordingMembers(BTreeSet<MachineId>),
+    RecordingHeld(BTreeSet<MachineId>),
+    Planning,
+    Committing { decisions: u64 },
+    Over,
+}
+
+type DueDrains = (MachineId, Vec<(CordonHolder, Drain)>);
+
+impl Term {
+    /// Term of the machine with this presence, under this leadership. `window` is the time within which losses count as one; see
+    /// [`Freeze::new`].
+    pub fn new(presence: Presence, leadership: Leadership, window: Duration) -> Self {
+        Self {
+            presence,
+            leadership,
+            freeze: Freeze::new(window),
+            deadlines: DrainDeadlines::default(),
+            view: None,
+            held_seen: BTreeSet::new(),
+            held_written: BTreeSet::new(),
+            held_shown: BTreeSet::new(),
+            members: BTreeSet::new(),
+            leaving: BTreeSet::new(),
+            wait_for: 0,
+            retry_at: None,
+            stage: Stage::Idle,
+            turn_began: Duration::ZERO,
+            turn_due: false,
+        }
+    }
+
+    /// Takes one input at a time that does not go back. What comes while a request is under way is taken in, and acted upon
+    /// after its answer. After [`TermEffect::End`] nothing is done any more.
+    pub fn step(&mut self, now: Duration, input: TermInput) -> Vec<TermEffect> {
+        let mut effects = Vec::new();
+        match input {
+            TermInput::Tick => self.on_tick(now),
+            TermInput::Cluster(events) => {
+                for event in events {
+                    if !self.handle_event(now, event, &mut effects) {
+                        self.end_term(&mut effects);
+                        break;
+                    }
+                }
+                self.turn_due = true;
+            }
+            TermInput::Registration(registration) => {
+                let ours = matches!(
+                    &registration,
+                    Registration::Registered(presence) if presence.lease.id == self.presence.lease.id
+                );
+                if !ours {
+                    self.end_term(&mut effects);
+                }
+                self.turn_due = true;
+            }
+            TermInput::Answer(answer) => self.on_answer(now, answer, &mut effects),
+            TermInput::MakePlan => self.make_plan(now, &mut effects),
+        }
+        if self.turn_due && matches!(self.stage, Stage::Idle) {
+            self.begin_turn(now, &mut effects);
+        }
+        self.check_invariants(&effects);
+        effects
+    }
+
+    /// When [`TermInput::Tick`] is due, if nothing comes before. `None` while a request is under way.
+    pub fn next_deadline(&self) -> Option<Duration> {
+        self.retry_at.filter(|_| matches!(self.stage, Stage::Idle))
+    }
+
+    fn on_tick(&mut self, now: Duration) {
+        if self.retry_at.is_some_and(|at| at <= now) {
+            self.retry_at = None;
+            self.turn_due = true;
+            if let Some(view) = &mut self.view {
+                view.changed = true;
+            }
+        }
+    }
+
+    fn end_term(&mut self, effects: &mut Vec<TermEffect>) {
+        if !matches!(self.stage, Stage::Over) {
+            self.stage = Stage::Over;
+            effects.push(TermEffect::End);
+        }
+    }
+
+    /// Looks again at a time, or when it was going to anyway if that is sooner.
+    fn retry_by(&mut self, at: Duration) {
+        self.retry_at = Some(self.retry_at.map_or(at, |retry| retry.min(at)));
+    }
+
+    /// A leader's writes are guarded by its own leadership, or they would be another's; and there is one request at a time.
+    fn check_invariants(&self, effects: &[TermEffect]) {
+        let mut asked = 0;
+        for effect in effects {
+            if let TermEffect::Ask { request, .. } = effect {
+                asked += 1;
+                let leadership = request.leadership().unwrap_or(self.leadership);
+                debug_assert_eq!(leadership, self.leadership, "{request:?}");
+            }
+        }
+        debug_assert!(asked <= 1, "one request at a time: {effects:?}");
+    }
+}
+
+/// What is seen of the cluster.
+impl Term {
+    /// Takes an event in. `false`: another leads.
+    fn handle_event(
+        &mut self,
+        now: Duration,
+        event: ClusterEvent,
+        effects: &mut Vec<TermEffect>,
+    ) -> bool {
+        match event {
+            ClusterEvent::Reset(snapshot) => self.reset_view(now, &snapshot, effects),
+            ClusterEvent::Changes { revision, changes } => {
+                for change in changes {
+                    if let Change::Leader(leader) = &change
+                        && !self.follow_leader_record(leader.as_ref(), effects)
+                    {
+                        return false;
+                    }
+                    self.apply_change(now, &change, effects);
+                }
+                if let Some(view) = &mut self.view {
+                    view.revision = revision;
+                }
+                true
+            }
+            ClusterEvent::Lost { problem } => {
+                effects.push(TermEffect::Log(TermNotice::StoreLost { problem }));
+                true
+            }
+        }
+    }
+
+    fn reset_view(
+        &mut self,
+        now: Duration,
+        snapshot: &Snapshot,
+        effects: &mut Vec<TermEffect>,
+    ) -> bool {
+        if !self.follow_leader_record(snapshot.leader.as_ref(), effects) {
+            return false;
+        }
+        let machines: BTreeSet<MachineId> = snapshot.machines.keys().cloned().collect();
+        if self.view.is_none() {
+            self.held_written.clone_from(&self.held_seen);
+            self.members.clone_from(&snapshot.members);
+            self.freeze.take_over(machines, &known_machines(snapshot), now);
+        } else {
+            self.follow_members(&snapshot.members);
+            let live = self.freeze.live_machines();
+            let gone: Vec<_> = live.difference(&machines).cloned().collect();
+            let returned: Vec<_> = machines.difference(live).cloned().collect();
+            for machine in gone {
+                self.on_machine_gone(now, machine, effects);
+            }
+            for machine in returned {
+                self.on_machine_returned(machine);
+            }
+        }
+        self.deadlines.set_all(&snapshot.cordons, now);
+        let scheduler = Scheduler::new(snapshot);
+        self.view = Some(ClusterView { scheduler, revision: snapshot.revision, changed: true });
+        true
+    }
+
+    /// Follows the leader record. `false`: it is not ours.
+    fn follow_leader_record(
+        &mut self,
+        leader: Option<&Leader>,
+        effects: &mut Vec<TermEffect>,
+    ) -> bool {
+        let Some(leader) = leader.filter(|leader| leader.machine == self.presence.machine) else {
+            return false;
+        };
+        // When all held machines are back we empty it ourselves, and there is nothing left to unfreeze.
+        if leader.held.is_empty() && !self.held_seen.is_empty() && self.freeze.is_frozen() {
+            effects.push(TermEffect::Log(TermNotice::Unfrozen));
+            self.freeze.unfreeze_all();
+        }
+        self.held_seen.clone_from(&leader.held);
+        true
+    }
+
+    fn apply_change(&mut self, now: Duration, change: &Change, effects: &mut Vec<TermEffect>) {
+        if self.view.is_none() {
+            return;
+        }
+        match change {
+            Change::Machine(machine, record) => {
+                match (record, self.freeze.live_machines().contains(machine)) {
+                    (Some(_), false) => self.on_machine_returned(machine.clone()),
+                    (None, true) => self.on_machine_gone(now, machine.clone(), effects),
+                    _ => {}
+                }
+            }
+            Change::Members(members) => self.follow_members(members),
+            Change::Cordon(machine, cordon) => self.deadlines.set(machine, cordon.as_ref(), now),
+            _ => {}
+        }
+        if let Some(view) = &mut self.view {
+            // Most of what machines report decides nothing.
+            view.changed |= view.scheduler.apply(change);
+        }
+    }
+
+    /// A machine's registration is gone: with a leave taken, or lost.
+    fn on_machine_gone(
+        &mut self,
+        now: Duration,
+        machine: MachineId,
+        effects: &mut Vec<TermEffect>,
+    ) {
+        if self.leaving.remove(&machine) {
+            self.freeze.on_machine_left(&machine);
+        } else {
+            effects.push(TermEffect::Log(TermNotice::MachineLost(machine.clone())));
+            self.freeze.on_machine_lost(machine, now);
+        }
+    }
+
+    fn on_machine_returned(&mut self, machine: MachineId) {
+        self.leaving.remove(&machine);
+        self.freeze.on_machine_returned(machine);
+    }
+
+    /// Follows the record of the members. We take none out of it that is here: one that is here and out of it has taken
+    /// its leave.
+    fn follow_members(&mut self, members: &BTreeSet<MachineId>) {
+        let here = self.freeze.live_machines();
+        let left = self.members.difference(members).filter(|machine| here.contains(*machine));
+        self.leaving.extend(left.cloned());
+        // It was our own record, overtaken by a later one of ours.
+        self.leaving.retain(|machine| !members.contains(machine));
+        self.members.clone_from(members);
+    }
+}
+
+/// The turn.
+impl Term {
+    fn begin_turn(&mut self, now: Duration, effects: &mut Vec<TermEffect>) {
+        self.turn_due = false;
+        self.turn_began = now;
+        let due = self.deadlines.due_drains(now);
+        self.end_drains(now, due, effects);
+    }
+
+    fn finish_turn(&mut self) {
+        self.stage = Stage::Idle;
+    }
+
+    fn ask_store(
+        &mut self,
+        stage: Stage,
+        request: TermRequest,
+        within: Option<Duration>,
+        effects: &mut Vec<TermEffect>,
+    ) {
+        self.stage = stage;
+        effects.push(TermEffect::Ask { request, within });
+    }
+
+    fn on_answer(&mut self, now: Duration, answer: TermAnswer, effects: &mut Vec<TermEffect>) {
+        if matches!(answer, TermAnswer::Deposed) {
+            self.end_term(effects);
+            return;
+        }
+        match std::mem::replace(&mut self.stage, Stage::Idle) {
+            Stage::EndingDrains { ending, rest } => {
+                self.on_drains_ended(now, ending, answer, effects);
+                self.end_drains(now, rest, effects);
+            }
+            Stage::Probing { asked_at } => {
+                self.on_leases_probed(now, asked_at, answer, effects);
+                self.record_members(now, effects);
+            }
+            Stage::RecordingMembers(members) => {
+                self.on_members_recorded(now, members, answer, effects);
+                self.record_held(effects);
+            }
+            Stage::RecordingHeld(held) => self.on_held_recorded(now, held, answer, effects),
+            Stage::Committing { decisions } => {
+                self.on_plan_committed(now, decisions, answer, effects);
+            }
+            stage @ (Stage::Idle | Stage::Planning) => {
+                debug_assert!(false, "an answer to no request: {answer:?}");
+                self.stage = stage;
+            }
+            // It came too late for this term.
+            Stage::Over => self.stage = Stage::Over,
+        }
+    }
+
+    /// Notes of drains that their deadline has come, one machine after another.
+    fn end_drains(
+        &mut self,
+        now: Duration,
+        mut due: Vec<DueDrains>,
+        effects: &mut Vec<TermEffect>,
+    ) {
+        if due.is_empty() {
+            // One that came due in the course of this turn counts as well; one that could not be ended has its retry.
+            if let Some(next) = self.deadlines.next_deadline()
+                && next >= self.turn_began
+            {
+                self.retry_by(next);
+            }
+            self.consider_planning(now, effects);
+            return;
+        }
+        let (machine, drains) = due.remove(0);
+        for (holder, drain) in &drains {
+            effects.push(TermEffect::Log(TermNotice::DrainDue {
+                machine: machine.clone(),
+                holder: holder.clone(),
+                end: drain.then.end(),
+            }));
+        }
+        let request = TermRequest::EndDrains {
+            leadership: self.leadership,
+            machine: machine.clone(),
+            drains: drains.clone(),
+        };
+        let stage = Stage::EndingDrains { ending: (machine, drains), rest: due };
+        self.ask_store(stage, request, None, effects);
+    }
+
+    fn on_drains_ended(
+        &mut self,
+        now: Duration,
+        (machine, drains): DueDrains,
+        answer: TermAnswer,
+        effects: &mut Vec<TermEffect>,
+    ) {
+        match problem_of(answer) {
+            None => self.deadlines.remove_ended(&machine, &drains),
+            Some(problem) => {
+                let notice = TermNotice::CannotEndDrains { machine, problem };
+                effects.push(TermEffect::Log(notice));
+                self.retry_by(now + RETRY);
+            }
+        }
+    }
+
+    fn consider_planning(&mut self, now: Duration, effects: &mut Vec<TermEffect>) {
+        match &self.view {
+            Some(view) if view.changed && view.revision >= self.wait_for => {}
+            _ => return self.finish_turn(),
+        }
+        if self.freeze.needs_probe() {
+            self.probe_leases(now, effects);
+        } else {
+            self.record_members(now, effects);
+        }
+    }
+
+    /// Before anything moves away from a lost machine: how are the others?
+    fn probe_leases(&mut self, now: Duration, effects: &mut Vec<TermEffect>) {
+        let stage = Stage::Probing { asked_at: now };
+        self.ask_store(stage, TermRequest::ProbeLeases, Some(PROBE_LIMIT), effects);
+    }
+
+    fn on_leases_probed(
+        &mut self,
+        now: Duration,
+        asked_at: Duration,
+        answer: TermAnswer,
+        effects: &mut Vec<TermEffect>,
+    ) {
+        let problem = if let TermAnswer::Leases(leases) = answer {
+            let silent = self.silent_machines(&leases);
+            self.freeze.on_leases_probed(&silent, asked_at);
+            if !self.freeze.needs_probe() {
+                return;
+            }
+            let names: Vec<&str> = silent.iter().map(MachineId::as_str).collect();
+            format!("not heard of lately: {}", names.join(" "))
+        } else {
+            problem_of(answer).unwrap_or_default()
+        };
+        effects.push(TermEffect::Log(TermNotice::LossesWait { problem }));
+        self.retry_by(now + PROBE_INTERVAL);
+    }
+
+    /// Registered machines whose leases were not prolonged when they should have been. We ourselves are not among them.
+    fn silent_machines(&self, leases: &BTreeMap<MachineId, TimeLeft>) -> BTreeSet<MachineId> {
+        let is_heard_of = |machine: &MachineId| {
+            *machine == self.presence.machine
+                || leases.get(machine).is_some_and(|time| !is_silent(time.left, time.granted))
+        };
+        let live = self.freeze.live_machines().iter();
+        live.filter(|machine| !is_heard_of(machine)).cloned().collect()
+    }
+
+    /// Keeps the record of the members true. A failure is made good with the next turn.
+    fn record_members(&mut self, now: Duration, effects: &mut Vec<TermEffect>) {
+        if let Some(at) = self.freeze.forget_old_losses(now) {
+            // A moment later it certainly is in the past.
+            self.retry_by(at.max(now) + PROBE_INTERVAL);
+        }
+        let mut members = self.freeze.known_members();
+        members.retain(|machine| !self.leaving.contains(machine));
+        if members == self.members {
+            self.record_held(effects);
+            return;
+        }
+        let request =
+            TermRequest::RecordMembers { leadership: self.leadership, members: members.clone() };
+        self.ask_store(Stage::RecordingMembers(members), request, None, effects);
+    }
+
+    fn on_members_recorded(
+        &mut self,
+        now: Duration,
+        members: BTreeSet<MachineId>,
+        answer: TermAnswer,
+        effects: &mut Vec<TermEffect>,
+    ) {
+        match problem_of(answer) {
+            None => self.members = members,
+            Some(problem) => {
+                effects.push(TermEffect::Log(TermNotice::CannotRecordMembers { problem }));
+                self.retry_by(now + RETRY);
+            }
+        }
+    }
+
+    /// Makes known which machines are held, before anything is planned.
+    fn record_held(&mut self, effects: &mut Vec<TermEffect>) {
+        let held = self.freeze.held_machines().clone();
+        if held == self.held_shown && held == self.held_written {
+            self.announce_plan(effects);
+            return;
+        }
+        if !held.is_empty() {
+            effects.push(TermEffect::Log(TermNotice::MassLoss(held.clone())));
+        }
+        let request = TermRequest::RecordHeld {
+            leadership: self.leadership,
+            presence: self.presence.clone(),
+            held: held.clone(),
+        };
+        self.ask_store(Stage::RecordingHeld(held), request, None, effects);
+    }
+
+    fn on_held_recorded(
+        &mut self,
+        now: Duration,
+        held: BTreeSet<MachineId>,
+        answer: TermAnswer,
+        effects: &mut Vec<TermEffect>,
+    ) {
+        if let Some(problem) = problem_of(answer) {
+            effects.push(TermEffect::Log(TermNotice::CannotRecordHeld { problem }));
+            self.retry_by(now + RETRY);
+            self.finish_turn();
+            return;
+        }
+        self.held_written.clone_from(&held);
+        self.held_shown.clone_from(&held);
+        effects.push(TermEffect::SetHeld(held));
+        self.announce_plan(effects);
+    }
+
+    fn announce_plan(&mut self, effects: &mut Vec<TermEffect>) {
+        self.stage = Stage::Planning;
+        effects.push(TermEffect::MakePlan);
+    }
+
+    fn make_plan(&mut self, now: Duration, effects: &mut Vec<TermEffect>) {
+        let Some(view) = self.view.as_mut().filter(|_| matches!(self.stage, Stage::Planning))
+        else {
+            debug_assert!(matches!(self.stage, Stage::Over), "no plan was announced");
+            return;
+        };
+        debug_assert!(view.revision >= self.wait_for, "a plan on a view without our own writes");
+        view.scheduler.hold(self.freeze.waiting_machines());
+        view.changed = false;
+        let plan = view.scheduler.plan();
+        if plan.moves.is_empty() {
+            self.finish_turn();
+            return;
+        }
+        debug_assert!(now >= self.turn_began);
+        let decisions: usize = plan.moves.iter().map(|m| m.decisions.len()).sum();
+        let request = TermRequest::CommitPlan { leadership: self.leadership, moves: plan.moves };
+        let stage = Stage::Committing { decisions: decisions as u64 };
+        self.ask_store(stage, request, None, effects);
+    }
+
+    fn on_plan_committed(
+        &mut self,
+        now: Duration,
+        decisions: u64,
+        answer: TermAnswer,
+        effects: &mut Vec<TermEffect>,
+    ) {
+        self.finish_turn();
+        if let TermAnswer::Committed(PlacesCommitted { revision, conflicts }) = answer {
+            self.wait_for = revision;
+            let conflicts = conflicts.len() as u64;
+            effects.push(TermEffect::CountCommitted { decisions, conflicts });
+            if conflicts > 0 {
+                effects.push(TermEffect::Log(TermNotice::PlanOvertaken { conflicts }));
+                self.retry_by(now + CONFLICT);
+            }
+        } else {
+            let problem = problem_of(answer).unwrap_or_default();
+            effects.push(TermEffect::Log(TermNotice::CannotCommitPlan { problem }));
+            self.retry_by(now + RETRY);
+        }
+    }
+}
+
+/// Machines that belong to the cluster a new leader finds. Nobody has recorded any where no leader ever led: then those
+/// that something was placed on do.
+fn known_machines(snapshot: &Snapshot) -> BTreeSet<MachineId> {
+    if !snapshot.members.is_empty() {
+        return snapshot.members.clone();
+    }
+    snapshot.places.values().flat_map(BTreeMap::keys).cloned().collect()
+}
+
+/// Why the store did not do as it was asked; `None` if it did.
+fn problem_of(answer: TermAnswer) -> Option<String> {
+    match answer {
+        TermAnswer::Done | TermAnswer::Committed(_) | TermAnswer::Leases(_) => None,
+        TermAnswer::Failed(problem) => Some(problem),
+        TermAnswer::Deposed => Some("another daemon leads now".to_owned()),
+        TermAnswer::TimedOut => Some("the store does not answer in time".to_owned()),
+    }
+}
