@@ -117,7 +117,7 @@ fn check(turn: &mut Evaluation<'_>) {
     match &turn.seen.check {
         CommandState::Well => {}
         CommandState::Badly(output) => {
-            turn.waits.push(WaitReason::CheckRefused { output: output.clone() })
+            turn.waits.push(WaitReason::CheckRefused { output: output.clone() });
         }
         CommandState::No | CommandState::Running => {
             turn.act(RebootAction::Check);

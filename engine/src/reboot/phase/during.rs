@@ -96,7 +96,7 @@ fn draining(turn: &mut Evaluation<'_>, closes: Option<u64>) -> Transition {
             None if stuck.is_empty() => return overdue(turn, moving),
             None => return left_behind(turn, &stuck),
             Some(until) if stuck.is_empty() => {
-                turn.wait(WaitReason::Draining { left: moving, until })
+                turn.wait(WaitReason::Draining { left: moving, until });
             }
             Some(until) => {
                 turn.wait(WaitReason::Draining { left: moving, until });
