@@ -16,7 +16,7 @@ pub struct RandomSequence {
 }
 
 /// The step between the states of a sequence: 2^64 divided by the golden ratio, made odd, so that every state is passed once
-/// before the first comes again (the generator SplitMix64).
+/// before the first comes again (the generator `SplitMix64`).
 const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
 
 impl Seed {
