@@ -54,7 +54,7 @@ use muster_common::unit::{FileHash, UnitName};
 use muster_engine::request::limits::StoreLimits;
 use muster_store::{Leadership, Presence, Registry};
 use musterd::Health;
-use musterd::http::{App, Parts, router};
+use musterd::http::{App, AppParts, router};
 use musterd::inspect::Inspector;
 use musterd::net::limits::{Limits, Share};
 use musterd::net::quota::Quotas;
@@ -121,9 +121,9 @@ async fn lingering(linger: Duration) -> Cluster {
 }
 
 /// What a machine's daemon serves the API with; the stand-ins for systemd's tools print their arguments.
-fn parts(registry: &Registry, view: &View, machine: &MachineId) -> Parts {
+fn parts(registry: &Registry, view: &View, machine: &MachineId) -> AppParts {
     let health = Health::new();
-    Parts {
+    AppParts {
         registry: registry.clone(),
         view: view.clone(),
         machine: machine.clone(),

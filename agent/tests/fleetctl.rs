@@ -27,7 +27,7 @@ use muster_common::snapshot::Snapshot;
 use muster_common::state::DesiredState;
 use muster_store::Registry;
 use musterd::Health;
-use musterd::http::{App, Parts};
+use musterd::http::{App, AppParts};
 use musterd::inspect::Inspector;
 use musterd::net::listen::Sockets;
 use musterd::net::serve::serve;
@@ -136,9 +136,9 @@ impl Cluster {
     }
 }
 
-fn parts(registry: &Registry, machine: &Machine) -> Parts {
+fn parts(registry: &Registry, machine: &Machine) -> AppParts {
     let health = Health::new();
-    Parts {
+    AppParts {
         registry: registry.clone(),
         view: View::new(registry.clone()),
         machine: machine.settings.machine_id.clone(),

@@ -22,7 +22,7 @@ use muster_store::{
 };
 use musterd::Health;
 use musterd::config::{ApiPart, Serves};
-use musterd::http::{App, Parts, router};
+use musterd::http::{App, AppParts, router};
 use musterd::inspect::Inspector;
 use musterd::net::listen::{Sockets, Tcp};
 use musterd::net::serve;
@@ -57,7 +57,7 @@ impl Daemon {
         let registry = Registry::new(store, "/t/");
         let health = Health::new();
         let lock = Lock::new(registry.clone(), []);
-        let app = App::new(Parts {
+        let app = App::new(AppParts {
             view: View::new(registry.clone()),
             registry,
             machine: "m1".parse().unwrap(),

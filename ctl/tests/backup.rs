@@ -20,7 +20,7 @@ use muster_common::machine::Machine;
 use muster_common::state::DesiredState::{Inactive, Launched, Loaded};
 use muster_store::{EtcdOptions, Liveness, Registry, Store};
 use musterd::Health;
-use musterd::http::{App, Parts, SLOT_LIMIT};
+use musterd::http::{App, AppParts, SLOT_LIMIT};
 use musterd::inspect::Inspector;
 use musterd::net::listen::Sockets;
 use musterd::net::serve;
@@ -106,7 +106,7 @@ impl Cluster {
         };
         registry.register_machine(&machine, lease).await.unwrap();
         let (health, shutdown) = (Health::new(), CancellationToken::new());
-        let parts = Parts {
+        let parts = AppParts {
             registry: registry.clone(),
             view: View::new(registry.clone()),
             machine: machine.id.clone(),

@@ -18,7 +18,7 @@ use crate::config::{Config, Flags, Roles};
 use crate::daemon::core::{self, Runners, STATE, Settings};
 use crate::daemon::{reload, service};
 use crate::host::{identity, modes};
-use crate::http::{App, Parts, SLOT_LIMIT};
+use crate::http::{App, AppParts, SLOT_LIMIT};
 use crate::inspect::Inspector;
 use crate::net::{listen, serve};
 use crate::reboot::{Lock, Logind, Phases, role};
@@ -59,7 +59,7 @@ pub async fn run_daemon(config: Config, flags: Flags, level: logs::LogLevel) -> 
             collectors.push(Box::new(Gauges::new(containers)));
         }
         let metrics = Metrics::with_collectors(health.clone(), collectors);
-        let app = App::new(Parts {
+        let app = App::new(AppParts {
             registry: registry.clone(),
             view: view.clone(),
             machine: settings.machine_id.clone(),

@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 
-use super::App;
+use super::app::App;
 use crate::net::quota::Ticket;
 use crate::stdx::timer::sleep_until_opt;
 use crate::view::Reader;

@@ -9,7 +9,7 @@ use muster_common::text::{cut, quoted};
 use muster_common::unit::UnitName;
 use serde::de::DeserializeOwned;
 
-use super::App;
+use super::app::App;
 use super::body::{BodyError, read_whole};
 use super::error::ApiError;
 

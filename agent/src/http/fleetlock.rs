@@ -12,7 +12,7 @@ use http::{HeaderValue, Method, StatusCode, Uri};
 use muster_common::api::fleetlock::{BODY_LIMIT, HEADER, Identity, Rejection, RejectionKind};
 use muster_common::reboot::{HolderKind, SlotOutcome};
 
-use super::App;
+use super::app::App;
 use super::body::read_whole;
 use super::error::json;
 use crate::reboot::{AcquireResult, LockError, ReleaseReport};

@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use http::{StatusCode, header};
 use serde::Serialize;
 
-use super::App;
+use super::app::App;
 use super::error::{ApiError, json};
 use crate::reboot::gauges;
 use crate::telemetry::metrics::ClusterCounts;

@@ -17,8 +17,9 @@ use tokio::io::AsyncReadExt as _;
 use tokio::process::{Child, ChildStdout, Command};
 use tokio_stream::wrappers::ReceiverStream;
 
-use super::lines::Form;
-use super::{InspectError, Inspector, Lines, Mode};
+use super::inspector::{InspectError, Inspector};
+use super::lines::LineFormat;
+use super::query::{LineCount, OutputMode};
 use crate::host::identity;
 use crate::runner::docker::{Output, OutputError, OutputLine};
 
@@ -40,9 +41,9 @@ const AGAIN: Duration = Duration::from_secs(1);
 
 /// Where to begin.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Start {
+pub enum JournalStart {
     /// With the last lines.
-    Lines(Lines),
+    Lines(LineCount),
     /// Behind a place that was named before.
     Cursor(String),
     /// With what was logged in the last so much time.
@@ -51,7 +52,7 @@ pub enum Start {
 
 /// Lines, and the place behind them.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Piece {
+pub struct JournalPiece {
     /// Whole lines, which in mode `export` need not be text.
     pub bytes: Vec<u8>,
     /// The place, where one can be named.
@@ -64,10 +65,10 @@ impl Inspector {
     pub async fn follow(
         &self,
         unit: &UnitName,
-        mode: Mode,
-        start: Start,
+        mode: OutputMode,
+        start: JournalStart,
         goes_on: bool,
-    ) -> Result<BoxStream<'static, io::Result<Piece>>, InspectError> {
+    ) -> Result<BoxStream<'static, io::Result<JournalPiece>>, InspectError> {
         if !unit.unit_type().is_quadlet() {
             return Ok(self.watch(vec![format!("--unit={unit}")], mode, start, goes_on));
         }
@@ -75,13 +76,14 @@ impl Inspector {
             return Err(OutputError::Unknown(unit.clone()).into());
         };
         let tail = match &start {
-            Start::Lines(lines) => lines.to_string(),
+            JournalStart::Lines(lines) => lines.to_string(),
             _ => "all".to_owned(),
         };
         match containers.output(unit, &tail, goes_on).await? {
             Output::Journal(matches) => Ok(self.watch(matches, mode, start, goes_on)),
             Output::Engine { driver, name, lines } => {
-                let form = Form::of(mode.0, identity::host_name(), name, TimeZone::system());
+                let form =
+                    LineFormat::of(mode.as_str(), identity::host_name(), name, TimeZone::system());
                 let form = form.ok_or_else(|| InspectError::Mode { unit: unit.clone(), driver })?;
                 let behind = behind(&start);
                 let lines = ReceiverStream::new(lines).filter_map(move |line| {
@@ -101,19 +103,19 @@ impl Inspector {
     fn watch(
         &self,
         which: Vec<String>,
-        mode: Mode,
-        start: Start,
+        mode: OutputMode,
+        start: JournalStart,
         goes_on: bool,
-    ) -> BoxStream<'static, io::Result<Piece>> {
+    ) -> BoxStream<'static, io::Result<JournalPiece>> {
         let from = match start {
             // A place among an engine's lines is none in the journal; what there is is newer.
-            Start::Cursor(cursor) if cursor.starts_with(ENGINE) => From::Beginning,
-            Start::Cursor(cursor) => From::Cursor(cursor),
-            Start::Lines(lines) => From::Lines(lines),
-            Start::Ago(ago) => From::Time(now().saturating_sub(ago)),
+            JournalStart::Cursor(cursor) if cursor.starts_with(ENGINE) => ReadFrom::Beginning,
+            JournalStart::Cursor(cursor) => ReadFrom::Cursor(cursor),
+            JournalStart::Lines(lines) => ReadFrom::Lines(lines),
+            JournalStart::Ago(ago) => ReadFrom::Time(now().saturating_sub(ago)),
         };
         let journalctl = self.journalctl.clone();
-        let following = Following {
+        let following = JournalFollower {
             journalctl,
             which,
             mode,
@@ -123,7 +125,7 @@ impl Inspector {
             watch: None,
             begun: false,
         };
-        stream::try_unfold(following, Following::next).boxed()
+        stream::try_unfold(following, JournalFollower::next).boxed()
     }
 }
 
@@ -150,41 +152,41 @@ fn now() -> Duration {
 }
 
 /// The time up to which an engine's lines have been shown.
-fn behind(start: &Start) -> Option<String> {
+fn behind(start: &JournalStart) -> Option<String> {
     match start {
-        Start::Cursor(cursor) => cursor.strip_prefix(ENGINE).map(str::to_owned),
-        Start::Ago(ago) => {
+        JournalStart::Cursor(cursor) => cursor.strip_prefix(ENGINE).map(str::to_owned),
+        JournalStart::Ago(ago) => {
             let since = i128::try_from(now().saturating_sub(*ago).as_nanos()).ok()?;
             let since = jiff::Timestamp::from_nanosecond(since).ok()?;
             Some(format!("{since:.9}"))
         }
-        Start::Lines(_) => None,
+        JournalStart::Lines(_) => None,
     }
 }
 
-fn piece(form: &Form, line: &OutputLine) -> Piece {
-    Piece { bytes: form.line(line).into(), cursor: Some(format!("{ENGINE}{}", line.at)) }
+fn piece(form: &LineFormat, line: &OutputLine) -> JournalPiece {
+    JournalPiece { bytes: form.line(line).into(), cursor: Some(format!("{ENGINE}{}", line.at)) }
 }
 
 /// Where what is still to be shown begins.
 #[derive(Debug, Clone)]
-enum From {
+enum ReadFrom {
     /// With the oldest line.
     Beginning,
-    Lines(Lines),
+    Lines(LineCount),
     Cursor(String),
     /// At a moment of this machine's clock, since the Unix epoch.
     Time(Duration),
 }
 
-struct Following {
+struct JournalFollower {
     journalctl: PathBuf,
     which: Vec<String>,
-    mode: Mode,
-    from: From,
+    mode: OutputMode,
+    from: ReadFrom,
     goes_on: bool,
     /// Lines that are being read.
-    page: Option<Page>,
+    page: Option<JournalPage>,
     /// What notices new lines.
     watch: Option<(Child, ChildStdout)>,
     /// Whether anything has been read.
@@ -192,16 +194,16 @@ struct Following {
 }
 
 /// A journalctl that prints what there is and ends.
-struct Page {
+struct JournalPage {
     child: Child,
     stdout: ChildStdout,
     /// What it has printed and nobody has been given.
     text: Vec<u8>,
 }
 
-impl Following {
+impl JournalFollower {
     /// The next piece, as soon as there is one.
-    async fn next(mut self) -> io::Result<Option<(Piece, Self)>> {
+    async fn next(mut self) -> io::Result<Option<(JournalPiece, Self)>> {
         loop {
             if self.page.is_none() {
                 match (self.begun, self.goes_on) {
@@ -216,15 +218,15 @@ impl Following {
             let piece = page.piece().await?;
             if let Some(piece) = piece {
                 if let Some(cursor) = &piece.cursor {
-                    self.from = From::Cursor(cursor.clone());
+                    self.from = ReadFrom::Cursor(cursor.clone());
                     self.page = None;
                 }
                 return Ok(Some((piece, self)));
             }
             // There was nothing, so that nothing has been shown and no place can be named.
             self.page = None;
-            if let From::Lines(_) = self.from {
-                self.from = From::Beginning;
+            if let ReadFrom::Lines(_) = self.from {
+                self.from = ReadFrom::Beginning;
             }
         }
     }
@@ -234,7 +236,7 @@ impl Following {
         let mut thrown_away = vec![0; 16 * 1024];
         loop {
             if self.watch.is_none() {
-                let mut command = self.command(&Mode::cat());
+                let mut command = self.command(&OutputMode::cat());
                 command.args(["--follow", "--no-tail"]);
                 self.watch = Some(spawn(&mut command)?);
             }
@@ -259,26 +261,26 @@ impl Following {
         Ok(())
     }
 
-    fn open(&self) -> io::Result<Page> {
+    fn open(&self) -> io::Result<JournalPage> {
         let mut command = self.command(&self.mode);
         command.arg("--show-cursor");
-        if let From::Lines(lines) = self.from {
+        if let ReadFrom::Lines(lines) = self.from {
             command.arg(format!("--lines={lines}"));
         }
         let (child, stdout) = spawn(&mut command)?;
-        Ok(Page { child, stdout, text: Vec::new() })
+        Ok(JournalPage { child, stdout, text: Vec::new() })
     }
 
-    fn command(&self, mode: &Mode) -> Command {
+    fn command(&self, mode: &OutputMode) -> Command {
         let mut command = Command::new(&self.journalctl);
         command.args(["--no-pager", "--quiet"]).arg(format!("--output={mode}"));
         match &self.from {
-            From::Cursor(cursor) => drop(command.arg(format!("--after-cursor={cursor}"))),
-            From::Time(since) => {
+            ReadFrom::Cursor(cursor) => drop(command.arg(format!("--after-cursor={cursor}"))),
+            ReadFrom::Time(since) => {
                 let (seconds, micros) = (since.as_secs(), since.subsec_micros());
                 command.arg(format!("--since=@{seconds}.{micros:06}"));
             }
-            From::Beginning | From::Lines(_) => {}
+            ReadFrom::Beginning | ReadFrom::Lines(_) => {}
         }
         command.args(&self.which);
         command
@@ -293,9 +295,9 @@ fn spawn(command: &mut Command) -> io::Result<(Child, ChildStdout)> {
     Ok((child, stdout))
 }
 
-impl Page {
+impl JournalPage {
     /// What it prints: all of it with the place behind it, or a piece without if it is much. `None`: nothing.
-    async fn piece(&mut self) -> io::Result<Option<Piece>> {
+    async fn piece(&mut self) -> io::Result<Option<JournalPiece>> {
         while self.text.len() < PIECE {
             if self.stdout.read_buf(&mut self.text).await? > 0 {
                 continue;
@@ -309,23 +311,23 @@ impl Page {
         let end = before.map_or(self.text.len(), |end| end + 1);
         let rest = self.text.split_off(end);
         let bytes = std::mem::replace(&mut self.text, rest);
-        Ok(Some(Piece { bytes, cursor: None }))
+        Ok(Some(JournalPiece { bytes, cursor: None }))
     }
 }
 
 /// What a journalctl has printed that has ended.
-fn whole(printed: &[u8]) -> Option<Piece> {
+fn whole(printed: &[u8]) -> Option<JournalPiece> {
     let end = printed.iter().rposition(|byte| *byte != b'\n').map_or(0, |last| last + 1);
     let lines = printed.get(..end)?;
     let start = lines.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
     let (before, last) = lines.split_at_checked(start)?;
     match std::str::from_utf8(last).ok().and_then(|last| last.strip_prefix(CURSOR)) {
         Some(cursor) => {
-            Some(Piece { bytes: before.to_owned(), cursor: Some(cursor.trim().to_owned()) })
+            Some(JournalPiece { bytes: before.to_owned(), cursor: Some(cursor.trim().to_owned()) })
         }
         None if printed.is_empty() => None,
         // It was ended in the middle.
-        None => Some(Piece { bytes: printed.to_owned(), cursor: None }),
+        None => Some(JournalPiece { bytes: printed.to_owned(), cursor: None }),
     }
 }
 
@@ -351,7 +353,7 @@ mod tests {
         // An entry of mode export ends with an empty line, and may have anything in it.
         let entry = b"MESSAGE\n\x02\0\0\0\0\0\0\0\xff\n\n\n";
         let printed = [&entry[..], b"-- cursor: s=1\n"].concat();
-        let expected = Piece { bytes: entry.to_vec(), cursor: Some("s=1".to_owned()) };
+        let expected = JournalPiece { bytes: entry.to_vec(), cursor: Some("s=1".to_owned()) };
         assert_eq!(whole(&printed), Some(expected));
     }
 
@@ -359,9 +361,9 @@ mod tests {
     fn lines_of_an_engine_are_shown_from_a_moment_on() {
         let at = |start| behind(&start);
         let line = "2026-11-21T19:00:00.000000001Z";
-        assert_eq!(at(Start::Cursor(format!("at:{line}"))).as_deref(), Some(line));
-        assert_eq!(at(Start::Lines(Lines::All)), None);
-        let since = at(Start::Ago(Duration::from_secs(1))).unwrap();
+        assert_eq!(at(JournalStart::Cursor(format!("at:{line}"))).as_deref(), Some(line));
+        assert_eq!(at(JournalStart::Lines(LineCount::All)), None);
+        let since = at(JournalStart::Ago(Duration::from_secs(1))).unwrap();
         assert_eq!(since.len(), line.len(), "{since}");
     }
 }

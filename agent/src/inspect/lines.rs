@@ -23,7 +23,7 @@ pub(super) const MODES: [&str; 8] = [
 
 /// How lines of one container are printed.
 #[derive(Debug, Clone)]
-pub(super) struct Form {
+pub(super) struct LineFormat {
     mode: &'static str,
     host: String,
     /// The container's name.
@@ -47,7 +47,7 @@ struct Json<'a> {
     message: &'a str,
 }
 
-impl Form {
+impl LineFormat {
     /// The form of a mode, if there is one.
     pub(super) fn of(mode: &str, host: String, name: String, zone: TimeZone) -> Option<Self> {
         let mode = MODES.into_iter().find(|known| *known == mode)?;
@@ -121,7 +121,8 @@ mod tests {
         };
         let print = |mode: &str| {
             let zone = TimeZone::UTC;
-            let form = Form::of(mode, "n1".to_owned(), "systemd-web".to_owned(), zone).unwrap();
+            let form =
+                LineFormat::of(mode, "n1".to_owned(), "systemd-web".to_owned(), zone).unwrap();
             String::from_utf8(form.line(&line).to_vec()).unwrap()
         };
         assert_snapshot!(MODES.map(print).concat(), @r#"
@@ -134,6 +135,6 @@ mod tests {
         {"__REALTIME_TIMESTAMP":"1795287600123456","_HOSTNAME":"n1","CONTAINER_NAME":"systemd-web","PRIORITY":"3","MESSAGE":"GET / \"200\""}
         GET / "200"
         "#);
-        assert!(Form::of("verbose", String::new(), String::new(), TimeZone::UTC).is_none());
+        assert!(LineFormat::of("verbose", String::new(), String::new(), TimeZone::UTC).is_none());
     }
 }

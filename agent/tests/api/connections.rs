@@ -202,7 +202,7 @@ async fn whoever_follows_a_journal_and_goes_leaves_no_process_behind() {
 
     // On the unit's own machine, asked there and through another.
     let (there, id) = (&cluster.registry, "m2".parse().unwrap());
-    let app = App::new(Parts { inspector, ..parts(there, &cluster.view, &id) });
+    let app = App::new(AppParts { inspector, ..parts(there, &cluster.view, &id) });
     let there = listen(app).await;
     let presence = cluster.join_at("m2", Some(there.to_string())).await;
     cluster.place_on(&presence, &name).await;
@@ -229,7 +229,7 @@ async fn a_daemon_that_stops_leaves_no_journal_behind() {
     };
     let shutdown = CancellationToken::new();
     let parts = parts(&cluster.registry, &cluster.view, &cluster.presence.machine);
-    let app = App::new(Parts { inspector, shutdown: shutdown.clone(), ..parts });
+    let app = App::new(AppParts { inspector, shutdown: shutdown.clone(), ..parts });
     let address = listen(app).await;
     let (mut connection, process) = follow(address).await;
     shutdown.cancel();

@@ -209,7 +209,7 @@ async fn followed(cluster: &Cluster, directory: &Path, limits: Limits) -> App {
         containers: None,
     };
     let parts = parts(&cluster.registry, &cluster.view, &cluster.presence.machine);
-    App::with_quotas(Parts { inspector, ..parts }, Quotas::new(&limits))
+    App::with_quotas(AppParts { inspector, ..parts }, Quotas::new(&limits))
 }
 
 /// Asks for something that streams; the answer as far as it has come.

@@ -273,7 +273,7 @@ async fn every_path_says_which_methods_it_knows() {
 async fn a_store_that_is_away_is_503() {
     let cluster = cluster().await;
     let parts = parts(&cluster.registry, &cluster.view, &cluster.presence.machine);
-    let app = App::new(Parts { slot_limit: Duration::from_millis(200), ..parts });
+    let app = App::new(AppParts { slot_limit: Duration::from_millis(200), ..parts });
     let cluster = Cluster { router: router(app.clone()), app, ..cluster };
     cluster.line.cut(true);
     for what in ["lock", "unlock", "request", "cancel"] {

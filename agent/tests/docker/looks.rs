@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
 use muster_common::unit::{FileHash, UnitName};
-use musterd::inspect::{InspectError, Inspector, Journal, Lines, Mode};
+use musterd::inspect::{InspectError, Inspector, JournalQuery, LineCount, OutputMode};
 use musterd::runner::docker::Docker;
 use musterd::runner::{Outcome, Runner as _};
 
@@ -49,12 +49,12 @@ impl Case {
 
     async fn journal(
         &self,
-        lines: Lines,
+        lines: LineCount,
         follow: bool,
         mode: &str,
     ) -> Result<BoxStream<'static, std::io::Result<Bytes>>, InspectError> {
-        let mode: Mode = mode.parse().unwrap();
-        self.inspector.journal(&self.unit, Journal { lines, follow, mode, start: None }).await
+        let mode: OutputMode = mode.parse().unwrap();
+        self.inspector.journal(&self.unit, JournalQuery { lines, follow, mode, start: None }).await
     }
 
     async fn end(self) {
@@ -78,7 +78,7 @@ async fn the_status_of_one_that_runs() {
     assert!(text.contains("     Active: inactive (dead)\n") && code == 3, "{code} {text}");
     assert_eq!(case.start().await, Outcome::Done);
 
-    let mut output = case.journal(Lines::All, true, "cat").await.unwrap();
+    let mut output = case.journal(LineCount::All, true, "cat").await.unwrap();
     let mut printed = [next(&mut output).await, next(&mut output).await];
     printed.sort();
     assert_eq!(printed, ["one\n", "two\n"]);
@@ -139,7 +139,7 @@ async fn output_is_followed_from_one_container_to_the_next() {
     let lines = format!("RunInit=yes\n{lines}");
     let Some(case) = Case::new("docker-followed", &lines.replace('$', "$$")).await else { return };
     assert_eq!(case.start().await, Outcome::Done);
-    let mut output = case.journal(Lines::Last(10), true, "cat").await.unwrap();
+    let mut output = case.journal(LineCount::Last(10), true, "cat").await.unwrap();
     let first = next(&mut output).await;
     assert!(!first.trim().is_empty());
     case.engine.kill("systemd-docker-followed").await;
@@ -150,7 +150,7 @@ async fn output_is_followed_from_one_container_to_the_next() {
     let third = next(&mut output).await;
     assert!(third != second && !third.trim().is_empty());
     // Whoever does not follow gets what there is and no more.
-    let mut output = case.journal(Lines::All, false, "cat").await.unwrap();
+    let mut output = case.journal(LineCount::All, false, "cat").await.unwrap();
     assert_eq!([next(&mut output).await, next(&mut output).await], [third, String::new()]);
     case.end().await;
 }
@@ -163,7 +163,7 @@ async fn output_that_is_not_there_is_explained() {
         return;
     };
     let refused =
-        async || case.journal(Lines::All, false, "short").await.err().unwrap().to_string();
+        async || case.journal(LineCount::All, false, "short").await.err().unwrap().to_string();
     assert_eq!(
         refused().await,
         "docker-mute.container has no container on this machine, and so no output: none has been made yet"
@@ -190,7 +190,7 @@ async fn a_form_that_lines_of_an_engine_do_not_have_is_refused() {
         return;
     };
     case.start().await;
-    let error = case.journal(Lines::All, false, "verbose").await.err().unwrap();
+    let error = case.journal(LineCount::All, false, "verbose").await.err().unwrap();
     assert_eq!(
         error.to_string(),
         "the output of docker-formless.container is kept by its engine's driver json-file and not by the journal; the \

@@ -10,7 +10,7 @@ use http::request::Parts;
 use muster_common::unit::{InvalidUnitName, UnitName};
 use serde_json::Value;
 
-use crate::http::App;
+use crate::http::app::App;
 use crate::http::error::ApiError;
 
 /// The last part of a path, whatever it says.

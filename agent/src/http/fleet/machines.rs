@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use super::item::fold_keys;
 use super::page::Page;
-use crate::http::App;
+use crate::http::app::App;
 use crate::http::error::{ApiError, json};
 use crate::http::extract::{Params, is_json, read_json};
 

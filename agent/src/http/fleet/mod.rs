@@ -15,8 +15,8 @@ use axum::Router;
 use axum::routing::{any, get};
 use http::StatusCode;
 
-use super::App;
 use super::error::ApiError;
+use crate::http::app::App;
 
 pub(super) fn routes() -> Router<App> {
     Router::new()

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::item::{Item, not_there};
 use super::page::Page;
-use crate::http::App;
+use crate::http::app::App;
 use crate::http::error::{self, ApiError};
 use crate::http::extract::Params;
 

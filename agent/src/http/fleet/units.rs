@@ -16,7 +16,7 @@ use serde_json::Value;
 use super::current::{awaited, current};
 use super::item::{Item, fold_keys, not_there};
 use super::page::Page;
-use crate::http::App;
+use crate::http::app::App;
 use crate::http::error::{ApiError, json};
 use crate::http::extract::{Body, Params};
 use crate::http::v1::{carry_out_change, destroy_unused};

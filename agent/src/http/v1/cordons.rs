@@ -9,7 +9,7 @@ use muster_common::machine::MachineId;
 use muster_engine::cluster::whereabouts::is_known_machine;
 
 use crate::cordon::{CordonError, Cordons, Order};
-use crate::http::App;
+use crate::http::app::App;
 use crate::http::error::{ApiError, json};
 use crate::http::extract::Body;
 

@@ -9,7 +9,7 @@ use muster_engine::wait::drain::DrainWait;
 
 use super::cordons::known;
 use crate::cordon::{Cordons, Order};
-use crate::http::App;
+use crate::http::app::App;
 use crate::http::error::{ApiError, json};
 use crate::http::events::{ClusterEvents, stream_events};
 use crate::http::extract::{Body, Params};

@@ -20,9 +20,9 @@ use muster_common::unit::UnitName;
 use serde::de::DeserializeOwned;
 
 use super::log::{self, Bounds};
-use crate::http::App;
+use crate::http::app::App;
 use crate::http::error::{ApiError, json};
-use crate::inspect::{Invocation, Journal, Lines, Mode};
+use crate::inspect::{Invocation, JournalQuery, LineCount, OutputMode};
 use crate::net::peer::{self, PeerError};
 use crate::stdx::errors::error_chain;
 
@@ -62,9 +62,9 @@ pub(super) async fn journal(
     machine: &Machine,
     headers: &HeaderMap,
     name: &UnitName,
-    journal: Journal,
+    journal: JournalQuery,
 ) -> Result<BoxStream<'static, std::io::Result<Bytes>>, ApiError> {
-    let Journal { lines, follow, mode, start } = journal;
+    let JournalQuery { lines, follow, mode, start } = journal;
     let start = start.map(|start| format!("&invocation={start}")).unwrap_or_default();
     let path = format!(
         "/v1/units/{}/journal?machine={}&lines={lines}&follow={follow}&output={mode}{start}",
@@ -98,12 +98,17 @@ pub(super) async fn last_lines(
     start: Option<Invocation>,
     lines: u32,
 ) -> Result<Vec<String>, ApiError> {
-    let journal = Journal { lines: Lines::Last(lines), follow: false, mode: Mode::cat(), start };
+    let journal = JournalQuery {
+        lines: LineCount::Last(lines),
+        follow: false,
+        mode: OutputMode::cat(),
+        start,
+    };
     let nobody = HeaderMap::new();
     let mut pieces = match self::journal(app, machine, &nobody, name, journal).await {
         // A daemon of before does not know starts.
         Err(error) if error.status == StatusCode::BAD_REQUEST && start.is_some() => {
-            let journal = Journal { start: None, ..journal };
+            let journal = JournalQuery { start: None, ..journal };
             self::journal(app, machine, &nobody, name, journal).await?
         }
         pieces => pieces?,

@@ -17,10 +17,10 @@ use muster_engine::cluster::whereabouts::{self, NoMachine, NotOurs};
 
 use super::elsewhere;
 use super::log::{self, Bounds};
-use crate::http::App;
+use crate::http::app::App;
 use crate::http::error::{ApiError, json};
 use crate::http::extract::{Name, Params};
-use crate::inspect::{InspectError, Invocation, Journal, Lines, Mode};
+use crate::inspect::{InspectError, Invocation, JournalQuery, LineCount, OutputMode};
 use crate::net::quota::Caller;
 use crate::runner::docker::OutputError;
 use crate::stdx::errors::error_chain;
@@ -33,7 +33,7 @@ const LOG_PATIENCE: Duration = Duration::from_secs(3);
 const STATUS_PATIENCE: Duration = Duration::from_secs(20);
 
 /// Lines of a journal when none are asked for: fleetctl's default.
-pub(super) const DEFAULT_LINES: Lines = Lines::Last(10);
+pub(super) const DEFAULT_LINES: LineCount = LineCount::Last(10);
 
 pub(super) async fn status(
     State(app): State<App>,
@@ -67,10 +67,10 @@ pub(super) async fn journal(
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     params.only(&["machine", "lines", "follow", "output", "invocation"])?;
-    let journal = Journal {
+    let journal = JournalQuery {
         lines: params.parse("lines", "a number or all")?.unwrap_or(DEFAULT_LINES),
         follow: params.parse("follow", "true or false")?.unwrap_or(false),
-        mode: params.parse("output", &format!("one of {}", Mode::all()))?.unwrap_or_default(),
+        mode: params.parse("output", &format!("one of {}", OutputMode::all()))?.unwrap_or_default(),
         start: params.parse("invocation", "the id of a start, 32 hexadecimal digits")?,
     };
     let machine = machine_to_ask(&app, &name, &params, None).await?;

@@ -24,11 +24,11 @@ use muster_engine::wait::journal::{DepartureWait, PlacementWait};
 
 use super::inspect::{DEFAULT_LINES, check_ours, machine_to_ask};
 use super::{elsewhere, log};
-use crate::http::App;
+use crate::http::app::App;
 use crate::http::error::ApiError;
 use crate::http::events::{ClusterEvents, EventSource, stream_events};
 use crate::http::extract::{Name, Params};
-use crate::inspect::{Lines, Mode, Piece, Start, is_place};
+use crate::inspect::{JournalPiece, JournalStart, LineCount, OutputMode, is_place};
 use crate::net::quota::Caller;
 
 /// Pieces that may wait for a slow client before nothing more is read for it.
@@ -47,9 +47,9 @@ pub(super) async fn follow_journal(
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     params.only(PARAMETERS)?;
-    let mode: Mode =
-        params.parse("output", &format!("one of {}", Mode::all()))?.unwrap_or_default();
-    let lines: Lines = params.parse("lines", "a number or all")?.unwrap_or(DEFAULT_LINES);
+    let mode: OutputMode =
+        params.parse("output", &format!("one of {}", OutputMode::all()))?.unwrap_or_default();
+    let lines: LineCount = params.parse("lines", "a number or all")?.unwrap_or(DEFAULT_LINES);
     let ago: Option<u64> = params.parse("ago", "a number of milliseconds")?;
     let prefer: Option<MachineId> = params.parse("prefer", "a machine id")?;
     if let Some(strange) = params.get("cursor").filter(|cursor| !is_place(cursor)) {
@@ -71,9 +71,9 @@ pub(super) async fn follow_journal(
     // A place in one machine's journal is none in another's.
     let of_this_machine = params.get("machine").is_some() || prefer.as_ref() == Some(&machine.id);
     let start = match (params.get("cursor").filter(|_| of_this_machine), ago) {
-        (Some(cursor), _) => Start::Cursor(cursor.to_owned()),
-        (None, Some(ago)) => Start::Ago(Duration::from_millis(ago)),
-        (None, None) => Start::Lines(lines),
+        (Some(cursor), _) => JournalStart::Cursor(cursor.to_owned()),
+        (None, Some(ago)) => JournalStart::Ago(Duration::from_millis(ago)),
+        (None, None) => JournalStart::Lines(lines),
     };
     if machine.id != app.machine {
         let query = format!("output={mode}&{}", start_query(&start));
@@ -90,11 +90,11 @@ async fn follow_here(
     app: &App,
     name: UnitName,
     caller: Caller,
-    mode: Mode,
-    start: Start,
+    mode: OutputMode,
+    start: JournalStart,
 ) -> Result<Response, ApiError> {
     // Who takes a journal up may have missed that the unit has left, and what it logged until then.
-    let taken_up = !matches!(start, Start::Lines(_));
+    let taken_up = !matches!(start, JournalStart::Lines(_));
     if !taken_up || app.health.had_unit_lately(&name) != Some(true) {
         check_ours(app, &name).await?;
     }
@@ -121,10 +121,10 @@ async fn follow_here(
 struct JournalEvents {
     app: App,
     name: UnitName,
-    mode: Mode,
+    mode: OutputMode,
     /// The place behind the last lines, from which the rest is read when the unit has left.
-    place: Start,
-    pieces: BoxStream<'static, std::io::Result<Piece>>,
+    place: JournalStart,
+    pieces: BoxStream<'static, std::io::Result<JournalPiece>>,
     /// The unit's leaving; absent where the cluster cannot be read.
     departure: Option<ClusterEvents<DepartureWait>>,
     step: JournalStep,
@@ -164,7 +164,7 @@ impl JournalEvents {
             piece = self.pieces.next() => match piece {
                 Some(Ok(piece)) => {
                     if let Some(cursor) = &piece.cursor {
-                        self.place = Start::Cursor(cursor.clone());
+                        self.place = JournalStart::Cursor(cursor.clone());
                     }
                     Some(vec![lines_event(piece, self.mode)])
                 }
@@ -215,8 +215,8 @@ async fn next_departure(departure: &mut Option<ClusterEvents<DepartureWait>>) ->
 }
 
 /// Lines as an event, unharmed where the mode may print what is no text.
-fn lines_event(piece: Piece, mode: Mode) -> JournalEvent {
-    let Piece { bytes, cursor } = piece;
+fn lines_event(piece: JournalPiece, mode: OutputMode) -> JournalEvent {
+    let JournalPiece { bytes, cursor } = piece;
     let (text, base64) = match String::from_utf8(bytes) {
         Ok(text) => (text, None),
         Err(error) if mode.is_binary() => {
@@ -228,11 +228,11 @@ fn lines_event(piece: Piece, mode: Mode) -> JournalEvent {
 }
 
 /// The place to begin at, as a query for another daemon.
-fn start_query(start: &Start) -> String {
+fn start_query(start: &JournalStart) -> String {
     match start {
-        Start::Cursor(cursor) => format!("cursor={}", escape_query(cursor)),
-        Start::Ago(ago) => format!("ago={}", ago.as_millis()),
-        Start::Lines(lines) => format!("lines={lines}"),
+        JournalStart::Cursor(cursor) => format!("cursor={}", escape_query(cursor)),
+        JournalStart::Ago(ago) => format!("ago={}", ago.as_millis()),
+        JournalStart::Lines(lines) => format!("lines={lines}"),
     }
 }
 

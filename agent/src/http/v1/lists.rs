@@ -8,7 +8,7 @@ use muster_common::decision::Decision;
 use muster_common::snapshot::Snapshot;
 use muster_engine::cluster::lists;
 
-use crate::http::App;
+use crate::http::app::App;
 use crate::http::error::{ApiError, json};
 use crate::http::extract::Name;
 

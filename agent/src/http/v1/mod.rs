@@ -14,7 +14,7 @@ mod wait;
 use axum::Router;
 use axum::routing::{get, post};
 
-use super::App;
+use crate::http::app::App;
 pub(super) use units::{carry_out_change, destroy_unused};
 
 pub(super) fn routes() -> Router<App> {

@@ -21,7 +21,7 @@ use muster_common::reboot::{
 use muster_engine::wait::reboots::RebootsWait;
 use tokio::sync::watch;
 
-use crate::http::App;
+use crate::http::app::App;
 use crate::http::error::{ApiError, json};
 use crate::http::events::{EventSource, stream_events};
 use crate::http::extract::{Body, Params};

@@ -13,7 +13,7 @@ use muster_engine::request::change::ParsedChange;
 use muster_engine::request::references;
 use muster_store::DestroyOutcome;
 
-use crate::http::App;
+use crate::http::app::App;
 use crate::http::error::{ApiError, json};
 use crate::http::extract::Body;
 

@@ -11,7 +11,7 @@ use muster_common::api::v1::{WaitEvent, WaitRequest};
 use muster_engine::wait::units::{UnitFailure, UnitsWait, WaitUpdate};
 
 use super::inspect;
-use crate::http::App;
+use crate::http::app::App;
 use crate::http::error::ApiError;
 use crate::http::events::{ClusterEvents, EventSource, stream_events};
 use crate::http::extract::Body;

@@ -1,0 +1,101 @@
+//! What handlers work with.
+//!
+//! Owns the one handle that all of them share, and the taking of what a client may have some of.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use muster_common::machine::MachineId;
+use muster_common::reboot::Group;
+use muster_store::Registry;
+use tokio_util::sync::CancellationToken;
+
+use super::error::ApiError;
+use crate::inspect::Inspector;
+use crate::net::limits::TURN;
+use crate::net::quota::{Caller, Full, Quota, Quotas, Ticket};
+use crate::reboot::Lock;
+use crate::telemetry::health::Health;
+use crate::telemetry::metrics::Metrics;
+use crate::view::View;
+
+/// How long a request about slots tries for an answer: less than `musterctl` waits for one by default. Whoever is told that
+/// the store is away may ask again.
+pub const SLOT_LIMIT: Duration = Duration::from_secs(8);
+
+/// What handlers work with.
+pub struct AppParts {
+    /// The store.
+    pub registry: Registry,
+    /// The cluster, live.
+    pub view: View,
+    /// This machine.
+    pub machine: MachineId,
+    /// Its address, as it registers itself.
+    pub address: String,
+    /// How the daemon is.
+    pub health: Health,
+    /// What has been counted.
+    pub metrics: Metrics,
+    /// Status and journal of units on this machine.
+    pub inspector: Inspector,
+    /// The slots of rolling reboots; all of a daemon go through one.
+    pub lock: Lock,
+    /// The reboot group of this machine.
+    pub group: Group,
+    /// How long a request may try for an answer about slots; see [`SLOT_LIMIT`].
+    pub slot_limit: Duration,
+    /// Entries on a page of fleet's API.
+    pub token_limit: u16,
+    /// Most bytes of a request body.
+    pub body_limit: usize,
+    /// Cancelled when the daemon stops: streams end.
+    pub shutdown: CancellationToken,
+}
+
+/// Shared by all handlers. Cheap to clone.
+#[derive(Clone)]
+pub struct App(Arc<AppParts>, Quotas);
+
+impl App {
+    /// Puts the parts behind one handle.
+    pub fn new(parts: AppParts) -> Self {
+        Self::with_quotas(parts, Quotas::default())
+    }
+
+    /// The same with other numbers for what clients may hold.
+    pub fn with_quotas(parts: AppParts, quotas: Quotas) -> Self {
+        Self(Arc::new(parts), quotas)
+    }
+
+    pub(super) fn quotas(&self) -> &Quotas {
+        &self.1
+    }
+
+    /// One of what clients may have some of, if there is one.
+    pub(super) fn take(&self, quota: &Quota, caller: Caller) -> Result<Ticket, ApiError> {
+        quota.take(caller).map_err(|full| self.refused(quota, full))
+    }
+
+    /// The same, if there is one soon.
+    pub(super) async fn turn(&self, quota: &Quota, caller: Caller) -> Result<Ticket, ApiError> {
+        quota.wait(caller, TURN).await.map_err(|full| self.refused(quota, full))
+    }
+
+    fn refused(&self, quota: &Quota, full: Full) -> ApiError {
+        self.metrics.count_refusal(quota.reason);
+        full.into()
+    }
+
+    pub(super) fn body_limit(&self) -> usize {
+        self.0.body_limit
+    }
+}
+
+impl std::ops::Deref for App {
+    type Target = AppParts;
+
+    fn deref(&self) -> &AppParts {
+        &self.0
+    }
+}

@@ -1,0 +1,224 @@
+//! systemctl and journalctl, and what they would say of a container.
+//!
+//! Owns the two commands that are run and their arguments. Names are valid unit names and stand after `--`, so nothing a client sends
+//! is taken for an option.
+
+use std::fmt::Write as _;
+use std::io;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::StreamExt as _;
+use futures::stream::{self, BoxStream};
+use jiff::tz::TimeZone;
+use muster_common::unit::UnitName;
+use tokio::io::AsyncReadExt;
+use tokio::process::{Child, ChildStdout, Command};
+use tokio_stream::wrappers::ReceiverStream;
+
+use super::lines::{self, LineFormat};
+use super::query::{Invocation, JournalQuery, LineCount, OutputMode};
+use super::shown;
+use crate::host::identity;
+use crate::runner::docker::{Docker, Output, OutputError};
+use crate::telemetry::health::unix_seconds;
+
+/// Bytes read from journalctl at a time.
+const CHUNK: usize = 16 * 1024;
+
+/// Lines of output that a status ends with; systemctl's own number.
+const STATUS_LINES: u32 = 10;
+
+/// Runs systemctl and journalctl, and asks the container engine.
+#[derive(Clone)]
+pub struct Inspector {
+    /// The program `systemctl`.
+    pub systemctl: PathBuf,
+    /// The program `journalctl`.
+    pub journalctl: PathBuf,
+    /// What runs containers here, if anything does.
+    pub containers: Option<Arc<Docker>>,
+}
+
+/// Why a unit cannot be looked at.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum InspectError {
+    /// The program cannot be run.
+    #[error("cannot run {}", program.display())]
+    Run {
+        /// The program.
+        program: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// There is no output to be had.
+    #[error(transparent)]
+    Output(#[from] OutputError),
+    /// Lines that the engine keeps have no such form.
+    #[error(
+        "the output of {unit} is kept by its engine's driver {driver} and not by the journal; the output modes of such \
+         lines are {}", lines::MODES.join(", ")
+    )]
+    Mode {
+        /// The unit.
+        unit: UnitName,
+        /// Its driver.
+        driver: String,
+    },
+}
+
+impl Default for Inspector {
+    fn default() -> Self {
+        Self { systemctl: "systemctl".into(), journalctl: "journalctl".into(), containers: None }
+    }
+}
+
+impl Inspector {
+    /// What `systemctl status -l` prints, and its exit code. systemctl's own complaints (no such unit) come with it.
+    pub async fn status(&self, unit: &UnitName) -> Result<(String, i32), InspectError> {
+        if unit.unit_type().is_quadlet() {
+            return Ok(self.status_of_container(unit).await);
+        }
+        let output = Command::new(&self.systemctl)
+            .args(["status", "--full", "--no-pager", "--"])
+            .arg(unit.as_str())
+            .stdin(Stdio::null())
+            .kill_on_drop(true)
+            .output()
+            .await
+            .map_err(|source| InspectError::Run { program: self.systemctl.clone(), source })?;
+        let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
+        text.push_str(&String::from_utf8_lossy(&output.stderr));
+        // Without a code it was killed by a signal; systemctl itself uses 4 for "no such unit" and below.
+        Ok((text, output.status.code().unwrap_or(1)))
+    }
+
+    /// A unit's journal as it comes. Dropping the stream ends journalctl, or the line to the engine.
+    pub async fn journal(
+        &self,
+        unit: &UnitName,
+        journal: JournalQuery,
+    ) -> Result<BoxStream<'static, io::Result<Bytes>>, InspectError> {
+        if !unit.unit_type().is_quadlet() {
+            let which = match journal.start {
+                // What the processes of a start printed, and what systemd said of it; of no other unit, whose start it may be.
+                Some(start) => vec![
+                    format!("_SYSTEMD_INVOCATION_ID={start}"),
+                    format!("_SYSTEMD_UNIT={unit}"),
+                    "+".to_owned(),
+                    format!("INVOCATION_ID={start}"),
+                    format!("UNIT={unit}"),
+                    "_PID=1".to_owned(),
+                ],
+                None => vec![format!("--unit={unit}")],
+            };
+            return self.journalctl(&which, journal);
+        }
+        let Some(containers) = &self.containers else {
+            return Err(OutputError::Unknown(unit.clone()).into());
+        };
+        let tail = journal.lines.to_string();
+        match containers.output(unit, &tail, journal.follow).await? {
+            Output::Journal(matches) => self.journalctl(&matches, journal),
+            Output::Engine { driver, name, lines } => {
+                let mode = journal.mode.as_str();
+                let form = LineFormat::of(mode, identity::host_name(), name, TimeZone::system());
+                let form = form.ok_or_else(|| InspectError::Mode { unit: unit.clone(), driver })?;
+                let lines = ReceiverStream::new(lines).map(move |line| match line {
+                    Ok(line) => Ok(form.line(&line)),
+                    Err(problem) => Ok(LineFormat::end(&problem)),
+                });
+                Ok(lines.boxed())
+            }
+        }
+    }
+
+    /// The lines that some of journalctl's arguments find.
+    fn journalctl(
+        &self,
+        which: &[String],
+        journal: JournalQuery,
+    ) -> Result<BoxStream<'static, io::Result<Bytes>>, InspectError> {
+        let run = |source| InspectError::Run { program: self.journalctl.clone(), source };
+        let mut command = Command::new(&self.journalctl);
+        command.arg("--no-pager").arg(format!("--lines={}", journal.lines));
+        command.arg(format!("--output={}", journal.mode));
+        if journal.follow {
+            command.arg("--follow");
+        }
+        command.args(which);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = command.kill_on_drop(true).spawn().map_err(run)?;
+        let stdout = child
+            .stdout
+            .take()
+            .ok_or_else(|| run(io::Error::other("its output cannot be read")))?;
+        Ok(stream::try_unfold((child, stdout), next_chunk).boxed())
+    }
+
+    /// The last log lines of a start of a unit, or of the unit.
+    pub async fn last_lines(
+        &self,
+        unit: &UnitName,
+        start: Option<Invocation>,
+        lines: u32,
+    ) -> Result<Vec<String>, InspectError> {
+        let text = self.last(unit, start, lines, OutputMode::cat()).await?;
+        Ok(text.lines().map(str::to_owned).collect())
+    }
+
+    async fn last(
+        &self,
+        unit: &UnitName,
+        start: Option<Invocation>,
+        lines: u32,
+        mode: OutputMode,
+    ) -> Result<String, InspectError> {
+        let journal = JournalQuery { lines: LineCount::Last(lines), follow: false, mode, start };
+        let mut chunks = self.journal(unit, journal).await?;
+        let mut text = Vec::new();
+        // What breaks off is told as far as it came.
+        while let Some(Ok(chunk)) = chunks.next().await {
+            text.extend_from_slice(&chunk);
+        }
+        Ok(String::from_utf8_lossy(&text).into_owned())
+    }
+
+    /// What systemctl would print of a container, and its exit code.
+    async fn status_of_container(&self, unit: &UnitName) -> (String, i32) {
+        let look = match &self.containers {
+            Some(containers) => containers.look(unit).await,
+            None => None,
+        };
+        let Some(look) = look else {
+            return (format!("Unit {unit} could not be found.\n"), shown::UNKNOWN);
+        };
+        let mut text = shown::text(unit, &look, unix_seconds(), &TimeZone::system());
+        match self.last(unit, None, STATUS_LINES, OutputMode::default()).await {
+            Ok(lines) if !lines.is_empty() => {
+                text.push('\n');
+                text.push_str(&lines);
+            }
+            // One that has no container yet has printed nothing, and that the engine is away has been said.
+            Ok(_) | Err(InspectError::Output(_)) => {}
+            Err(error) => drop(write!(text, "\n-- {error} --\n")),
+        }
+        (text, shown::code(&look))
+    }
+}
+
+/// The child comes along so that it is killed when the stream is dropped, and reaped when it ends.
+async fn next_chunk(
+    (mut child, mut stdout): (Child, ChildStdout),
+) -> io::Result<Option<(Bytes, (Child, ChildStdout))>> {
+    let mut chunk = bytes::BytesMut::with_capacity(CHUNK);
+    if stdout.read_buf(&mut chunk).await? == 0 {
+        child.wait().await?;
+        return Ok(None);
+    }
+    Ok(Some((chunk.freeze(), (child, stdout))))
+}
