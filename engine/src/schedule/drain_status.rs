@@ -15,29 +15,10 @@ use muster_common::unit::UnitName;
 use crate::machine::arrival::Arrival;
 
 use super::index::UnitSpec;
+use super::moves::DrainVerdict;
 use super::pass::Pass;
 use super::scheduler::Scheduler;
 use super::table::{MachineKey, UnitKey};
-
-/// What a pass makes of a unit on a drained machine.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Verdict {
-    /// It goes to another machine, now or when there is room among those that move.
-    Goes {
-        /// Which one.
-        to: MachineKey,
-        /// It may not run twice, so it is stopped before it starts there.
-        stops_first: bool,
-    },
-    /// It starts on another machine.
-    Moving(MachineKey),
-    /// It is about to be removed.
-    Stopping,
-    /// The next plan sees to it.
-    Waits,
-    /// No machine takes it.
-    Stuck,
-}
 
 impl Scheduler {
     /// What becomes of each unit that a machine has or is giving up. Of a machine that is not drained: that they stay. No
@@ -52,7 +33,7 @@ impl Scheduler {
         let agenda = self.take_agenda();
         let stamp = self.next_stamp();
         let mut pass = Pass::new(&mut self.index, stamp);
-        pass.room = usize::MAX;
+        pass.moves_left = usize::MAX;
         pass.consider_units(&agenda);
         let row = &pass.index.machines[machine];
         let units: Vec<UnitKey> = row.units.union(&row.reporting).copied().collect();
@@ -146,13 +127,13 @@ impl Pass<'_> {
         }
         let name = |key: MachineKey| self.index.machines[key].id.clone();
         match self.verdicts.get(&(unit, machine)) {
-            Some(Verdict::Goes { to, stops_first }) => {
+            Some(DrainVerdict::Goes { to, stops_first }) => {
                 Some(DrainStatus::Queued { to: Some(name(*to)), stops_first: *stops_first })
             }
-            Some(Verdict::Moving(to)) => Some(DrainStatus::Moving { to: name(*to) }),
-            Some(Verdict::Stopping) => Some(DrainStatus::Stopping),
-            Some(Verdict::Waits) => Some(DrainStatus::Queued { to: None, stops_first: false }),
-            Some(Verdict::Stuck) | None => {
+            Some(DrainVerdict::Moving(to)) => Some(DrainStatus::Moving { to: name(*to) }),
+            Some(DrainVerdict::Stopping) => Some(DrainStatus::Stopping),
+            Some(DrainVerdict::Waits) => Some(DrainStatus::Queued { to: None, stops_first: false }),
+            Some(DrainVerdict::Stuck) | None => {
                 let refusal = self.index.explain_leaving(unit, machine);
                 // A machine that is about to stop an earlier copy takes the unit after that.
                 if refusal.machines.iter().any(|m| m.reason == MachineReason::NotGone) {

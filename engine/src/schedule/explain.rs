@@ -81,7 +81,7 @@ impl Index {
         }
         let here = |unit: &UnitKey| self.units[*unit].place_on(from).is_some();
         group.members.retain(here);
-        let tried = self.tried(&group.members, from);
+        let tried = self.tried_machines(&group.members, from);
         let others = self.order.iter().copied().filter(|machine| *machine != from);
         let machines: Vec<MachineRefusal> = others
             .filter(|machine| self.is_live(*machine))

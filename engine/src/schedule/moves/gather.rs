@@ -12,7 +12,7 @@ use crate::schedule::table::{MachineKey, UnitKey};
 
 impl Pass<'_> {
     /// Where the group is: where its first leader still is, and may be.
-    pub(crate) fn home(&self, group: &Group) -> Option<MachineKey> {
+    pub(crate) fn home_of(&self, group: &Group) -> Option<MachineKey> {
         let fixed = group.fixed.iter().flat_map(|unit| &self.index.units[*unit].places);
         let fixed: Vec<MachineKey> = fixed
             .map(|place| place.machine)
@@ -48,7 +48,7 @@ impl Pass<'_> {
             }
             for unit in &stay {
                 if self.index.units[*unit].place_on(home).is_none() {
-                    self.count(*unit, home);
+                    self.count_planned(*unit, home);
                 }
             }
         }
@@ -91,7 +91,7 @@ impl Pass<'_> {
         }
     }
 
-    /// The same as [`Self::fit`], but a leader that runs elsewhere does not come when a follower beside it cannot come along:
+    /// The same as [`Self::part_by_fit`], but a leader that runs elsewhere does not come when a follower beside it cannot come along:
     /// that one would end for a tie of others.
     fn fit_together(
         &mut self,
@@ -101,7 +101,7 @@ impl Pass<'_> {
         let mut kept: BTreeSet<UnitKey> = BTreeSet::new();
         loop {
             let before = self.counted.len();
-            let fitted = self.fit(members, home, &kept);
+            let fitted = self.part_by_fit(members, home, &kept);
             let (stay, leave, _) = &fitted;
             let needed: Vec<UnitKey> = stay
                 .iter()
@@ -131,7 +131,7 @@ impl Pass<'_> {
 
     /// Parts members into those that fit at a machine, which are counted there, and the others, with all who follow them;
     /// and says whether one that is there no longer fits. `kept`: members that are not to come.
-    fn fit(
+    fn part_by_fit(
         &mut self,
         members: &[UnitKey],
         home: MachineKey,
@@ -156,7 +156,7 @@ impl Pass<'_> {
                 continue;
             }
             if !here {
-                self.count(*unit, home);
+                self.count_planned(*unit, home);
             }
             stay.push(*unit);
         }

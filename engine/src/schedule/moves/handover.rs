@@ -1,8 +1,9 @@
-//! Units that move away from a drained machine.
+//! How a unit gets from one machine to another, whatever the reason.
 //!
-//! Owns the moves: a unit is first started on another machine, and stopped where it was once it is up there. Between the
+//! Owns the way: a unit is first started on another machine, and stopped where it was once it is up there. Between the
 //! two it has two placements, of which the new one says from where it takes over; everything else follows from the
-//! placements and from what the two machines report, so that a new leader goes on where the old one was.
+//! placements and from what the two machines report, so that a new leader goes on where the old one was. A reason of its own that
+//! wants to move a unit asks for [`Pass::begin_handover`]; a move under way goes on while its reason holds.
 //!
 //! | the unit | becomes |
 //! | --- | --- |
@@ -23,23 +24,23 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use muster_common::decision::Decision;
 use muster_common::machine::MachineId;
+
 use muster_common::snapshot::Handover;
 
 use crate::machine::arrival::Arrival;
 
-use crate::schedule::drain_status::Verdict;
+use super::verdict::DrainVerdict;
 use crate::schedule::group::Group;
 use crate::schedule::index::Index;
 use crate::schedule::pass::Pass;
 use crate::schedule::table::{MachineKey, UnitKey};
 
 /// On how many machines a unit is tried before it is left where it is.
-pub(crate) const TRIES: usize = 3;
+const TRIES: usize = 3;
 
 /// What has become of a move.
-enum Outcome {
+enum MoveOutcome {
     /// All that move are up on the new machine.
     Arrived,
     /// They are not up yet.
@@ -49,65 +50,8 @@ enum Outcome {
 }
 
 impl Index {
-    /// Where a unit takes over, and from where; a placement that takes over from nothing has no part in a move.
-    pub(crate) fn handover(&self, unit: UnitKey) -> Option<(MachineKey, MachineKey)> {
-        let row = &self.units[unit];
-        row.places.iter().find_map(|place| {
-            let source = place.placement.handover.takes_over.as_ref()?;
-            let source = *self.machine_keys.get(source)?;
-            row.place_on(source).filter(|_| source != place.machine)?;
-            Some((source, place.machine))
-        })
-    }
-
-    /// A machine that may still run a unit which may not run twice, and is not to keep it.
-    pub(crate) fn lingering_machine(&self, unit: UnitKey) -> Option<MachineKey> {
-        let row = &self.units[unit];
-        if !self.is_single(unit) {
-            return None;
-        }
-        let reporting = row.reports.iter().map(|(machine, _)| *machine);
-        let reporting = reporting.filter(|machine| row.place_on(*machine).is_none());
-        let placed = row.places.iter().map(|place| place.machine);
-        placed.chain(reporting).find(|machine| self.is_live(*machine))
-    }
-
-    /// Whether a unit that may not run twice is placed on a live machine that has not said a word of it. Such a machine may be
-    /// about to start it, and would be thought to have ended it were it taken from there now.
-    pub(crate) fn is_unheard_of(&self, unit: UnitKey) -> bool {
-        let row = &self.units[unit];
-        let unheard = |machine| self.is_live(machine) && row.report_of(machine).is_none();
-        self.is_single(unit) && row.places.iter().any(|place| unheard(place.machine))
-    }
-
-    /// Whether a unit that may not run twice has to end elsewhere before it comes to a machine.
-    pub(crate) fn ends_first(&self, unit: UnitKey, machine: MachineKey) -> bool {
-        let row = &self.units[unit];
-        row.place_on(machine).is_none() && self.lingering_machine(unit).is_some()
-    }
-
-    /// The unit that a decision would let run twice though it may not, by coming to a machine or leaving one too early.
-    /// `about`: the unit that it is most likely about.
-    pub(crate) fn would_run_twice(&self, about: UnitKey, decision: &Decision) -> Option<UnitKey> {
-        let (Decision::Place { machine, unit, .. } | Decision::Remove { machine, unit, .. }) =
-            decision;
-        let known = (self.units[about].name == *unit).then_some(about);
-        let unit = known.or_else(|| self.unit_keys.get(unit).copied())?;
-        let row = &self.units[unit];
-        if !self.is_single(unit) {
-            return None;
-        }
-        let twice = match decision {
-            Decision::Place { .. } => self.ends_first(unit, *self.machine_keys.get(machine)?),
-            Decision::Remove { .. } => {
-                row.is_wanted() && row.places.len() == 1 && self.is_unheard_of(unit)
-            }
-        };
-        twice.then_some(unit)
-    }
-
     /// Where units were tried in vain from a machine, with what was wrong.
-    pub(crate) fn tried(
+    pub(crate) fn tried_machines(
         &self,
         units: &[UnitKey],
         from: MachineKey,
@@ -121,12 +65,23 @@ impl Index {
         });
         known.flatten().collect()
     }
+
+    /// Where a unit takes over, and from where; a placement that takes over from nothing has no part in a move.
+    pub(crate) fn handover_of(&self, unit: UnitKey) -> Option<(MachineKey, MachineKey)> {
+        let row = &self.units[unit];
+        row.places.iter().find_map(|place| {
+            let source = place.placement.handover.takes_over.as_ref()?;
+            let source = *self.machine_keys.get(source)?;
+            row.place_on(source).filter(|_| source != place.machine)?;
+            Some((source, place.machine))
+        })
+    }
 }
 
 impl Pass<'_> {
     /// Goes on with a group's move; false when it is not on the move.
     pub(crate) fn advance_move(&mut self, group: &Group) -> bool {
-        let handovers = group.members.iter().filter_map(|unit| self.index.handover(*unit));
+        let handovers = group.members.iter().filter_map(|unit| self.index.handover_of(*unit));
         let handovers: BTreeSet<(MachineKey, MachineKey)> = handovers.collect();
         let mut ways = handovers.iter().copied();
         let Some((source, target)) = ways.next() else { return false };
@@ -140,7 +95,7 @@ impl Pass<'_> {
         if ways.next().is_some() {
             // Tied together while they were on different ways: each goes back, and then all go as one.
             for unit in &moving {
-                if let Some((source, target)) = self.index.handover(*unit) {
+                if let Some((source, target)) = self.index.handover_of(*unit) {
                     self.abort_move(&[*unit], source, target, None);
                 }
             }
@@ -162,7 +117,7 @@ impl Pass<'_> {
         let twice = |unit: &UnitKey| {
             let is_at = |at| self.index.units[*unit].place_on(at).is_some();
             let waits = is_at(source) && !is_at(target);
-            self.index.is_single(*unit) && (waits || self.index.handover(*unit).is_some())
+            self.index.is_single(*unit) && (waits || self.index.handover_of(*unit).is_some())
         };
         if moving.iter().any(twice) {
             if may_stay {
@@ -176,83 +131,22 @@ impl Pass<'_> {
             (false, false) => self.place_new(&group.members),
             (true, false) => self.gather_at(group, target),
             (false, true) => self.abort_move(&moving, source, target, None),
-            (true, true) => match self.outcome(&moving, source, target) {
-                Outcome::Arrived => {
+            (true, true) => match self.move_outcome(&moving, source, target) {
+                MoveOutcome::Arrived => {
                     self.gather_at(group, target);
-                    self.note_verdict(&moving, source, &Verdict::Stopping);
+                    self.note_verdict(&moving, source, &DrainVerdict::Stopping);
                 }
-                Outcome::Failed(unit, problem) if draining => {
+                MoveOutcome::Failed(unit, problem) if draining => {
                     self.abort_move(&moving, source, target, Some(&(unit, problem)));
                 }
-                Outcome::Pending if draining && !self.index.draining.contains(&target) => {
-                    self.start(group, &moving, source, target);
-                    self.note_verdict(&moving, source, &Verdict::Moving(target));
+                MoveOutcome::Pending if draining && !self.index.draining.contains(&target) => {
+                    self.start_handover(group, &moving, source, target);
+                    self.note_verdict(&moving, source, &DrainVerdict::Moving(target));
                 }
-                Outcome::Pending | Outcome::Failed(..) => {
+                MoveOutcome::Pending | MoveOutcome::Failed(..) => {
                     self.abort_move(&moving, source, target, None);
                 }
             },
-        }
-        true
-    }
-
-    /// Begins to move a group away from a machine that is drained; false when it stays for now.
-    pub(crate) fn begin_move(&mut self, group: &Group, home: MachineKey) -> bool {
-        if !self.index.draining.contains(&home) {
-            return false;
-        }
-        let here = |unit: &UnitKey| self.index.units[*unit].place_on(home).is_some();
-        let leaving: Vec<UnitKey> = group.members.iter().copied().filter(here).collect();
-        if leaving.iter().any(|unit| !self.index.may_stay(*unit, home)) {
-            return false;
-        }
-        if self.room == 0 {
-            return false;
-        }
-        let singles: Vec<UnitKey> =
-            leaving.iter().copied().filter(|unit| self.index.is_single(*unit)).collect();
-        let Some(target) = self.find_destination(group, &leaving, home) else {
-            self.note_verdict(&leaving, home, &Verdict::Stuck);
-            return false;
-        };
-        let goes = Verdict::Goes { to: target, stops_first: !singles.is_empty() };
-        self.note_verdict(&leaving, home, &goes);
-        // One that has only just come may be about to start: its machine has to say how it stands before it is stopped.
-        let unsaid = |unit: &UnitKey| self.arrival(*unit, home) == Arrival::Pending;
-        if singles.iter().any(unsaid) {
-            return false;
-        }
-        self.room = self.room.saturating_sub(leaving.len());
-        if singles.is_empty() {
-            self.start(group, &leaving, home, target);
-        } else {
-            for unit in &leaving {
-                // It keeps its room there for the rest of this plan.
-                self.count(*unit, target);
-                let decisions = self.remove_decisions(*unit, |_| true);
-                self.push(*unit, decisions);
-            }
-            let others = group.members.iter().copied().filter(|unit| !leaving.contains(unit));
-            self.leave_where_they_are(&others.collect::<Vec<_>>(), home);
-        }
-        true
-    }
-
-    /// Keeps units away from every machine while one of them, which may not run twice, has not ended where it was; false
-    /// when there is nothing to wait for.
-    pub(crate) fn wait_for_the_end(&mut self, members: &[UnitKey]) -> bool {
-        if members.iter().all(|unit| self.index.lingering_machine(*unit).is_none()) {
-            return false;
-        }
-        // Their room is kept for them; whether those that are not heard of need any shows later.
-        let heard = !members.iter().any(|unit| self.index.is_unheard_of(*unit));
-        if let Some(machine) = self.best_machine(members, None).filter(|_| heard) {
-            for unit in members {
-                self.count(*unit, machine);
-            }
-        }
-        for unit in members {
-            self.refuse_unit(*unit);
         }
         true
     }
@@ -269,7 +163,7 @@ impl Pass<'_> {
         if !group.fixed.is_empty() {
             return None;
         }
-        let tried = self.index.tried(leaving, home);
+        let tried = self.index.tried_machines(leaving, home);
         if tried.len() >= TRIES {
             return None;
         }
@@ -286,13 +180,62 @@ impl Pass<'_> {
         self.best_machine(leaving, except)
     }
 
+    /// Begins to move units of a group from one machine to another; false when they stay for now. Where one of them may not run
+    /// twice, all are stopped first.
+    pub(crate) fn begin_handover(
+        &mut self,
+        group: &Group,
+        leaving: &[UnitKey],
+        home: MachineKey,
+        target: MachineKey,
+    ) -> bool {
+        let singles: Vec<UnitKey> =
+            leaving.iter().copied().filter(|unit| self.index.is_single(*unit)).collect();
+        // One that has only just come may be about to start: its machine has to say how it stands before it is stopped.
+        let unsaid = |unit: &UnitKey| self.arrival_at(*unit, home) == Arrival::Pending;
+        if singles.iter().any(unsaid) {
+            return false;
+        }
+        self.moves_left = self.moves_left.saturating_sub(leaving.len());
+        if singles.is_empty() {
+            self.start_handover(group, leaving, home, target);
+        } else {
+            self.stop_first(group, leaving, home, target);
+        }
+        true
+    }
+
+    /// Takes units from their machine, with their room on the new one kept for the rest of this plan; the next plans bring them
+    /// there once they have ended.
+    fn stop_first(
+        &mut self,
+        group: &Group,
+        leaving: &[UnitKey],
+        home: MachineKey,
+        target: MachineKey,
+    ) {
+        for unit in leaving {
+            self.count_planned(*unit, target);
+            let decisions = self.remove_decisions(*unit, |_| true);
+            self.push_move(*unit, decisions);
+        }
+        let others = group.members.iter().copied().filter(|unit| !leaving.contains(unit));
+        self.leave_where_they_are(&others.collect::<Vec<_>>(), home);
+    }
+
     /// Has units run on both machines, those of the group that are on neither on the new one, if it takes them; and tells
     /// both what the user wants by now.
-    fn start(&mut self, group: &Group, moving: &[UnitKey], source: MachineKey, target: MachineKey) {
+    fn start_handover(
+        &mut self,
+        group: &Group,
+        moving: &[UnitKey],
+        source: MachineKey,
+        target: MachineKey,
+    ) {
         // Those that move have the room there before any newcomer.
         for unit in moving {
             if self.index.units[*unit].place_on(target).is_none() {
-                self.count(*unit, target);
+                self.count_planned(*unit, target);
             }
         }
         let mut left: Vec<UnitKey> = Vec::new();
@@ -314,7 +257,7 @@ impl Pass<'_> {
                     left.push(*unit);
                     continue;
                 }
-                self.count(*unit, target);
+                self.count_planned(*unit, target);
             }
             let mut decisions = self.remove_decisions(*unit, |at| at != source && at != target);
             if here {
@@ -323,7 +266,7 @@ impl Pass<'_> {
             let takes_over = here.then(|| self.id(source));
             let handover = Handover { takes_over, ..Handover::default() };
             decisions.extend(self.place_decision_as(*unit, target, handover));
-            self.push(*unit, decisions);
+            self.push_move(*unit, decisions);
         }
         self.leave_where_they_are(&left, target);
     }
@@ -349,27 +292,32 @@ impl Pass<'_> {
                 }
                 decisions.extend(self.place_decision_as(unit, source, handover));
             }
-            self.push(unit, decisions);
+            self.push_move(unit, decisions);
         }
-        self.note_verdict(moving, source, &Verdict::Waits);
-        self.note_verdict(moving, target, &Verdict::Stopping);
+        self.note_verdict(moving, source, &DrainVerdict::Waits);
+        self.note_verdict(moving, target, &DrainVerdict::Stopping);
     }
 
     /// How far units have come that move from one machine to another. One that has failed where it was arrives by being
     /// tried.
-    fn outcome(&self, moving: &[UnitKey], source: MachineKey, target: MachineKey) -> Outcome {
-        let mut outcome = Outcome::Arrived;
+    fn move_outcome(
+        &self,
+        moving: &[UnitKey],
+        source: MachineKey,
+        target: MachineKey,
+    ) -> MoveOutcome {
+        let mut outcome = MoveOutcome::Arrived;
         for unit in moving {
             let row = &self.index.units[*unit];
             if row.place_on(source).is_none() {
                 continue;
             }
-            match self.arrival(*unit, target) {
+            match self.arrival_at(*unit, target) {
                 Arrival::Here => {}
-                Arrival::Pending => outcome = Outcome::Pending,
+                Arrival::Pending => outcome = MoveOutcome::Pending,
                 Arrival::Failed(problem) => {
-                    if !matches!(self.arrival(*unit, source), Arrival::Failed(_)) {
-                        return Outcome::Failed(*unit, problem);
+                    if !matches!(self.arrival_at(*unit, source), Arrival::Failed(_)) {
+                        return MoveOutcome::Failed(*unit, problem);
                     }
                 }
             }
@@ -378,7 +326,7 @@ impl Pass<'_> {
     }
 
     /// How far a machine has come with what the user wants of a unit now.
-    fn arrival(&self, unit: UnitKey, machine: MachineKey) -> Arrival {
+    fn arrival_at(&self, unit: UnitKey, machine: MachineKey) -> Arrival {
         let row = &self.index.units[unit];
         let Some((place, record)) = row.place_on(machine).zip(row.record.as_ref()) else {
             return Arrival::Pending;
@@ -390,14 +338,6 @@ impl Pass<'_> {
         match row.report_of(machine) {
             Some(report) if current => report.arrival(placement, record.desired),
             _ => Arrival::Pending,
-        }
-    }
-
-    fn note_verdict(&mut self, units: &[UnitKey], on: MachineKey, verdict: &Verdict) {
-        if self.index.draining.contains(&on) {
-            for unit in units {
-                self.verdicts.insert((*unit, on), verdict.clone());
-            }
         }
     }
 }

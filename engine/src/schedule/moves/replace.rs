@@ -65,22 +65,22 @@ impl Pass<'_> {
                 self.uncount_after(before);
                 return false;
             }
-            self.count(*other, elsewhere);
+            self.count_planned(*other, elsewhere);
             if ends_first {
                 decisions.extend(self.remove_decisions(*other, |at| self.index.is_live(at)));
                 waiting.push(*other);
             } else {
-                decisions.extend(self.moving(*other, elsewhere));
+                decisions.extend(self.decisions_to_be_on(*other, elsewhere));
             }
         }
         self.refused.extend(waiting);
         for other in here {
-            self.visit(other);
+            self.mark_seen(other);
             self.moved.push(other);
         }
-        self.count(unit, machine);
-        decisions.extend(self.moving(unit, machine));
-        self.push(unit, decisions);
+        self.count_planned(unit, machine);
+        decisions.extend(self.decisions_to_be_on(unit, machine));
+        self.push_move(unit, decisions);
         true
     }
 }

@@ -14,7 +14,7 @@ use crate::schedule::table::{MachineKey, UnitKey};
 
 impl Pass<'_> {
     /// The decisions that leave a unit on this machine alone.
-    pub(crate) fn moving(&self, unit: UnitKey, machine: MachineKey) -> Vec<Decision> {
+    pub(crate) fn decisions_to_be_on(&self, unit: UnitKey, machine: MachineKey) -> Vec<Decision> {
         let mut decisions = self.remove_decisions(unit, |at| at != machine);
         decisions.extend(self.place_decision(unit, machine));
         decisions
