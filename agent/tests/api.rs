@@ -46,7 +46,7 @@ use axum::body::Body;
 use futures::StreamExt as _;
 use http::{Method, Request, StatusCode, header};
 use http_body_util::BodyExt as _;
-use muster_common::decision::{Decision, Move, StateUpdate};
+use muster_common::decision::{Decision, Move, MoveReason, StateUpdate};
 use muster_common::machine::{Machine, MachineId, RunnerKind};
 use muster_common::snapshot::{Handover, Placement};
 use muster_common::state::{DesiredState, ObservedState};
@@ -227,7 +227,11 @@ impl Cluster {
 
     /// Writes one decision, as the leader would.
     async fn commit(&self, decision: Decision) {
-        let decided = Move { unit: decision.unit().clone(), decisions: vec![decision] };
+        let decided = Move {
+            unit: decision.unit().clone(),
+            reason: MoveReason::Place,
+            decisions: vec![decision],
+        };
         let done = self.registry.commit_places(self.leadership, &[decided]).await.unwrap();
         assert!(done.conflicts.is_empty());
     }

@@ -5,6 +5,8 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::machine::MachineId;
 use crate::snapshot::Placement;
 use crate::state::{DesiredState, ObservedState};
@@ -15,8 +17,50 @@ use crate::unit::{UnitFile, UnitName};
 pub struct Move {
     /// The unit it is about.
     pub unit: UnitName,
+    /// The rule that led to it.
+    pub reason: MoveReason,
     /// The records to write or remove, each at most once.
     pub decisions: Vec<Decision>,
+}
+
+/// The rule that led to a move.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "reason", rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum MoveReason {
+    /// The unit is wanted and nowhere.
+    Place,
+    /// The unit is not wanted any more.
+    NotWanted,
+    /// The unit stays, and its machine is told what is wanted of it by now: another file, another start, another state.
+    Update,
+    /// The machine that had the unit is gone.
+    Lost {
+        /// That machine.
+        machine: MachineId,
+    },
+    /// The unit may not stay where it is: the machine's metadata, a unit there, or the end of its drain forbids it.
+    Unsuitable {
+        /// That machine.
+        machine: MachineId,
+    },
+    /// The machine that has the unit is drained.
+    Drain {
+        /// That machine.
+        machine: MachineId,
+    },
+    /// A move that was under way comes to nothing: the unit is, or remains, where it was.
+    CallBack {
+        /// The machine it was to move to.
+        machine: MachineId,
+    },
+    /// Those that the unit belongs beside by `MachineOf=` are elsewhere, or nowhere.
+    MachineOf,
+    /// The unit takes the place of others, which go elsewhere in the same move.
+    Replace {
+        /// Those others.
+        units: Vec<UnitName>,
+    },
 }
 
 /// One placement record to be written or removed.

@@ -39,7 +39,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use muster_common::cordon::{DrainEnd, Hold};
-use muster_common::decision::Decision;
+use muster_common::decision::{Decision, MoveReason};
 use muster_common::drain::DrainProgress;
 use muster_common::machine::{MachineId, RunnerKind};
 use muster_common::refusal::Refusal;
@@ -309,7 +309,7 @@ fn say(plan: &Plan, cluster: &Cluster) -> String {
     let mut said = String::new();
     for step in &plan.moves {
         let decisions: Vec<String> = step.decisions.iter().map(decision).collect();
-        let _ = writeln!(said, "{}", decisions.join(" and "));
+        let _ = writeln!(said, "{}{}", decisions.join(" and "), reason(&step.reason));
     }
     for name in &plan.refused {
         match cluster.scheduler.explain(name) {
@@ -327,6 +327,22 @@ fn say(plan: &Plan, cluster: &Cluster) -> String {
         assert_eq!(fresh, *plan, "a scheduler made from nothing plans otherwise");
     }
     said
+}
+
+/// Why, where the decisions do not say so themselves.
+fn reason(reason: &MoveReason) -> String {
+    match reason {
+        MoveReason::Lost { machine } => format!(" (lost: {machine})"),
+        MoveReason::Unsuitable { machine } => format!(" (unsuitable: {machine})"),
+        MoveReason::Drain { machine } => format!(" (drain: {machine})"),
+        MoveReason::CallBack { machine } => format!(" (call back: {machine})"),
+        MoveReason::MachineOf => " (MachineOf)".to_owned(),
+        MoveReason::Replace { units } => {
+            let units: Vec<&str> = units.iter().map(UnitName::as_str).collect();
+            format!(" (replace: {})", units.join(" "))
+        }
+        _ => String::new(),
+    }
 }
 
 fn decision(decision: &Decision) -> String {

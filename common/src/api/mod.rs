@@ -5,5 +5,6 @@ pub mod drain;
 pub mod fleet;
 pub mod fleetlock;
 pub mod journal;
+pub mod plan;
 pub mod reboot;
 pub mod v1;

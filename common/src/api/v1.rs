@@ -11,7 +11,7 @@
 //! | `GET /v1/machines` | | [`Machines`] |
 //! | `POST /v1/machines/ID/cordon`, `/uncordon` | | see [`super::cordon`] |
 //! | `GET /v1/reboot` and below | | see [`super::reboot`] |
-//! | `GET /v1/plan` | | [`Plan`]: what the engine would do next, refusals included |
+//! | `GET /v1/plan` | | [`Plan`](super::plan::Plan): what the engine would do next, refusals included |
 //! | `POST /v1/unfreeze` | | 204: re-placement goes on although machines are missing |
 //! | `GET /v1/units/NAME/status?machine=ID` | | [`UnitStatus`], as systemctl prints it on the unit's machine |
 //! | `GET /v1/units/NAME/journal?machine=ID&lines=N&follow=BOOL&output=MODE` | | text, streamed; trailer-less, ends when journalctl does |
@@ -240,15 +240,6 @@ pub struct Machines {
     /// Records that could not be read.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unreadable: Vec<Unreadable>,
-}
-
-/// `GET /v1/plan`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Plan {
-    /// Sentences, one for each placement the engine would write or remove next; empty when all is as it should be.
-    pub moves: Vec<String>,
-    /// Units that should be placed and cannot be.
-    pub refusals: BTreeMap<UnitName, Refusal>,
 }
 
 /// What to wait for.

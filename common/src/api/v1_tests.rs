@@ -234,10 +234,6 @@ fn every_answer_survives_its_json() {
         leader: Some("m1".parse().unwrap()),
         unreadable: vec![unreadable],
     });
-    survives(&Plan {
-        moves: vec!["place a.service on m1".into()],
-        refusals: BTreeMap::from([(name("b.service"), refusal())]),
-    });
     survives(&DestroyAnswer {
         destroyed: vec![name("a.service")],
         unknown: vec![name("b.service")],

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use muster_client::Client;
-use muster_common::api::v1::Plan;
+use muster_common::api::plan::Plan;
 use muster_common::text::clean;
 
 use crate::error::Error;
@@ -19,8 +19,8 @@ pub(crate) async fn plan(client: &Client, console: &Console) -> Result<ExitCode,
         return Ok(ExitCode::SUCCESS);
     }
     let mut text = String::new();
-    for sentence in &plan.moves {
-        let _ = writeln!(text, "{}", clean(sentence));
+    for sentence in plan.to_sentences() {
+        let _ = writeln!(text, "{}", clean(&sentence));
     }
     for (unit, refusal) in &plan.refusals {
         let reasons = refusal.to_string().replace('\n', "\n  ");

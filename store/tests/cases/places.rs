@@ -1,7 +1,7 @@
 //! Placements through the registry.
 
 use muster_common::cordon::{CordonHolder, Hold};
-use muster_common::decision::{Decision, Move, PlacesCommitted, UnitWritten};
+use muster_common::decision::{Decision, Move, MoveReason, PlacesCommitted, UnitWritten};
 use muster_common::machine::MachineId;
 use muster_common::snapshot::{Change, ClusterEvent, Handover, Placement, Snapshot};
 use muster_common::state::DesiredState;
@@ -41,7 +41,7 @@ fn m1() -> MachineId {
 
 /// Decisions to be written as one.
 fn together(decisions: Vec<Decision>) -> Move {
-    Move { unit: decisions[0].unit().clone(), decisions }
+    Move { unit: decisions[0].unit().clone(), reason: MoveReason::Place, decisions }
 }
 
 impl Scene {

@@ -3,9 +3,9 @@
 use axum::extract::State;
 use axum::response::Response;
 use http::StatusCode;
-use muster_common::api::v1::{Plan, UnitDetail, Version};
+use muster_common::api::plan::{Plan, PlannedDecision, PlannedMove};
+use muster_common::api::v1::{UnitDetail, Version};
 use muster_common::decision::Decision;
-use muster_common::snapshot::Snapshot;
 use muster_engine::cluster::lists;
 
 use crate::http::app::App;
@@ -55,34 +55,30 @@ pub(super) async fn plan(State(app): State<App>) -> Result<Response, ApiError> {
     let reader = app.view.fresh().await?;
     let plan = reader.decide(|cluster| {
         let planned = cluster.plan().clone();
-        let moves = planned.moves.iter().flat_map(|m| &m.decisions);
-        Plan {
-            moves: moves.map(|decision| sentence(cluster.snapshot(), decision)).collect(),
-            refusals: planned
-                .refused
-                .iter()
-                .filter_map(|unit| Some((unit.clone(), cluster.explain_refusal(unit)?)))
-                .collect(),
-        }
+        let moves = planned.moves.iter().map(|decided| PlannedMove {
+            unit: decided.unit.clone(),
+            reason: decided.reason.clone(),
+            decisions: decided.decisions.iter().map(shown_decision).collect(),
+        });
+        let refusals = planned.refused.iter();
+        let refusals =
+            refusals.filter_map(|unit| Some((unit.clone(), cluster.explain_refusal(unit)?)));
+        Plan::new(moves.collect(), refusals.collect())
     });
     Ok(json(StatusCode::OK, &plan))
 }
 
-fn sentence(snapshot: &Snapshot, decision: &Decision) -> String {
+/// A decision without the revisions that it rests on.
+fn shown_decision(decision: &Decision) -> PlannedDecision {
+    let (unit, machine) = (decision.unit().clone(), decision.machine().clone());
     match decision {
-        Decision::Place { machine, unit, placement, .. } => {
-            let there = snapshot.places.get(unit).is_some_and(|p| p.contains_key(machine));
-            let what = if there { "is to be" } else { "goes to" };
-            let id = machine.short();
-            if there {
-                format!("{unit} on {id}... {what} {}", placement.desired)
-            } else {
-                format!("{unit} {what} {id}..., to be {}", placement.desired)
-            }
+        Decision::Place { placement, .. } if placement.revision == 0 => {
+            PlannedDecision::Place { unit, machine, desired: placement.desired }
         }
-        Decision::Remove { machine, unit, .. } => {
-            format!("{unit} leaves {}...", machine.short())
+        Decision::Place { placement, .. } => {
+            PlannedDecision::Update { unit, machine, desired: placement.desired }
         }
+        Decision::Remove { .. } => PlannedDecision::Remove { unit, machine },
     }
 }
 

@@ -24,6 +24,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use muster_common::decision::MoveReason;
 use muster_common::machine::MachineId;
 
 use muster_common::snapshot::Handover;
@@ -217,7 +218,7 @@ impl Pass<'_> {
         for unit in leaving {
             self.count_planned(*unit, target);
             let decisions = self.remove_decisions(*unit, |_| true);
-            self.push_move(*unit, decisions);
+            self.push_move(*unit, MoveReason::Drain { machine: self.id(home) }, decisions);
         }
         let others = group.members.iter().copied().filter(|unit| !leaving.contains(unit));
         self.leave_where_they_are(&others.collect::<Vec<_>>(), home);
@@ -266,7 +267,14 @@ impl Pass<'_> {
             let takes_over = here.then(|| self.id(source));
             let handover = Handover { takes_over, ..Handover::default() };
             decisions.extend(self.place_decision_as(*unit, target, handover));
-            self.push_move(*unit, decisions);
+            let reason = if here && !there {
+                MoveReason::Drain { machine: self.id(source) }
+            } else if there {
+                MoveReason::Update
+            } else {
+                self.index.reason_to_come(*unit, target)
+            };
+            self.push_move(*unit, reason, decisions);
         }
         self.leave_where_they_are(&left, target);
     }
@@ -292,7 +300,7 @@ impl Pass<'_> {
                 }
                 decisions.extend(self.place_decision_as(unit, source, handover));
             }
-            self.push_move(unit, decisions);
+            self.push_move(unit, MoveReason::CallBack { machine: self.id(target) }, decisions);
         }
         self.note_verdict(moving, source, &DrainVerdict::Waits);
         self.note_verdict(moving, target, &DrainVerdict::Stopping);

@@ -14,6 +14,7 @@ mod drain;
 mod gather;
 mod handover;
 mod place;
+mod reason;
 mod replace;
 mod run_twice;
 mod verdict;

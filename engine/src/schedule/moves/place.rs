@@ -61,7 +61,9 @@ impl Pass<'_> {
             .filter(|machine| self.index.is_live(*machine))
             .collect();
         let decisions = self.remove_decisions(unit, |machine| live.contains(&machine));
-        self.push_move(unit, decisions);
+        if !decisions.is_empty() {
+            self.push_move(unit, self.index.reason_to_leave(unit), decisions);
+        }
     }
 
     pub(crate) fn bring_all(&mut self, members: &[UnitKey], machine: MachineKey) {
@@ -79,6 +81,8 @@ impl Pass<'_> {
             return;
         }
         let decisions = self.decisions_to_be_on(unit, machine);
-        self.push_move(unit, decisions);
+        if !decisions.is_empty() {
+            self.push_move(unit, self.index.reason_to_come(unit, machine), decisions);
+        }
     }
 }

@@ -6,6 +6,8 @@
 //! global unit, which has nowhere to go. A unit tied to others by `MachineOf=` moves with its group, never alone, so it
 //! makes room for nobody.
 
+use muster_common::decision::MoveReason;
+
 use crate::schedule::pass::Pass;
 use crate::schedule::table::{MachineKey, UnitKey};
 
@@ -74,13 +76,15 @@ impl Pass<'_> {
             }
         }
         self.refused.extend(waiting);
+        let names = here.iter().map(|other| self.index.units[*other].name.clone());
+        let reason = MoveReason::Replace { units: names.collect() };
         for other in here {
             self.mark_seen(other);
             self.moved.push(other);
         }
         self.count_planned(unit, machine);
         decisions.extend(self.decisions_to_be_on(unit, machine));
-        self.push_move(unit, decisions);
+        self.push_move(unit, reason, decisions);
         true
     }
 }

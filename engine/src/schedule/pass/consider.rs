@@ -14,6 +14,7 @@
 //! - It leaves a machine that is drained when it is up elsewhere ([`crate::schedule::moves`]).
 //! - A job that may have been begun stays where that was, though its machine be drained, lost or no longer right.
 
+use muster_common::decision::MoveReason;
 use muster_common::unit::FileHash;
 
 use super::state::Pass;
@@ -98,7 +99,7 @@ impl Pass<'_> {
     /// there are machines, and the store limits what is written together.
     fn remove(&mut self, unit: UnitKey) {
         for decision in self.remove_decisions(unit, |_| true) {
-            self.push_move(unit, vec![decision]);
+            self.push_move(unit, MoveReason::NotWanted, vec![decision]);
         }
     }
 
@@ -116,7 +117,7 @@ impl Pass<'_> {
         }
         for (machine, file) in live {
             let decision = self.update_decision(unit, machine, file);
-            self.push_move(unit, decision.into_iter().collect());
+            self.push_move(unit, MoveReason::Update, decision.into_iter().collect());
         }
     }
 
@@ -127,7 +128,7 @@ impl Pass<'_> {
             let file = self.index.units[unit].record.as_ref().map(|record| record.file);
             decisions.extend(file.and_then(|file| self.update_decision(unit, machine, file)));
         }
-        self.push_move(unit, decisions);
+        self.push_move(unit, MoveReason::Update, decisions);
     }
 
     fn place_global(&mut self, unit: UnitKey) {
@@ -143,14 +144,15 @@ impl Pass<'_> {
             if !self.index.is_live(*machine) {
                 continue;
             }
-            let decisions = if self.index.may_stay(unit, *machine) {
+            let (reason, decisions) = if self.index.may_stay(unit, *machine) {
                 stays += 1;
                 settled.insert(self.index.machines[*machine].position);
-                self.place_decision(unit, *machine).into_iter().collect()
+                (MoveReason::Update, self.place_decision(unit, *machine).into_iter().collect())
             } else {
-                self.remove_decisions(unit, |at| at == *machine)
+                let reason = MoveReason::Unsuitable { machine: self.id(*machine) };
+                (reason, self.remove_decisions(unit, |at| at == *machine))
             };
-            self.push_move(unit, decisions);
+            self.push_move(unit, reason, decisions);
         }
         self.index.add_blocked(unit, &mut here);
         let blocked = here;
@@ -166,7 +168,7 @@ impl Pass<'_> {
                 settled.insert(position);
                 self.count_planned(unit, machine);
                 let decisions = self.place_decision(unit, machine).into_iter().collect();
-                self.push_move(unit, decisions);
+                self.push_move(unit, MoveReason::Place, decisions);
             }
         }
         self.index.note_global_machines(unit, settled.clone());
@@ -205,7 +207,7 @@ impl Pass<'_> {
         }
         for machine in live {
             let decision = file.and_then(|file| self.update_decision(unit, machine, file));
-            self.push_move(unit, decision.into_iter().collect());
+            self.push_move(unit, MoveReason::Update, decision.into_iter().collect());
         }
     }
 }

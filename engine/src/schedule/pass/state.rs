@@ -4,9 +4,10 @@
 //! follows the cluster, not the plan. Every decision goes through [`Pass::push_move`], which keeps a unit that may not run twice from
 //! doing so, whatever rule led there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use muster_common::decision::{Decision, Move};
+use muster_common::decision::{Decision, Move, MoveReason};
+use muster_common::unit::UnitName;
 
 use crate::schedule::index::Index;
 use crate::schedule::moves::DrainVerdict;
@@ -98,17 +99,25 @@ impl<'a> Pass<'a> {
 
     /// Decides, unless that would let a unit run twice that may not: whatever led here, it comes to no machine while another
     /// may run it, and leaves none that has not said how it stands.
-    pub(crate) fn push_move(&mut self, unit: UnitKey, mut decisions: Vec<Decision>) {
+    pub(crate) fn push_move(
+        &mut self,
+        unit: UnitKey,
+        reason: MoveReason,
+        mut decisions: Vec<Decision>,
+    ) {
         decisions.retain(|decision| {
             let twice = self.index.would_run_twice(unit, decision);
             self.refused.extend(twice.filter(|unit| !self.refused.contains(unit)));
             twice.is_none()
         });
-        if !decisions.is_empty() {
-            let name = self.index.units[unit].name.clone();
-            self.moves.push(Move { unit: name, decisions });
-            self.moved.push(unit);
+        if decisions.is_empty() {
+            return;
         }
+        let unit_name = self.index.units[unit].name.clone();
+        let decided = Move { unit: unit_name, reason, decisions };
+        debug_assert!(is_sound(&decided), "{decided:?}");
+        self.moves.push(decided);
+        self.moved.push(unit);
     }
 
     /// Gives up what was counted after the first `keep`: it is not what the pass decides.
@@ -140,4 +149,20 @@ impl<'a> Pass<'a> {
         self.seen.push(unit);
         true
     }
+}
+
+/// Whether a move can be written as it is: it is about its unit and those that make room for it, writes each record once, and places
+/// nothing where no machine is registered, for the store would refuse it for ever.
+fn is_sound(decided: &Move) -> bool {
+    let concerns = |unit: &UnitName| match &decided.reason {
+        MoveReason::Replace { units } => *unit == decided.unit || units.contains(unit),
+        _ => *unit == decided.unit,
+    };
+    let is_registered = |decision: &Decision| match decision {
+        Decision::Place { machine_created, .. } => *machine_created > 0,
+        Decision::Remove { .. } => true,
+    };
+    let records: BTreeSet<_> = decided.decisions.iter().map(|d| (d.machine(), d.unit())).collect();
+    records.len() == decided.decisions.len()
+        && decided.decisions.iter().all(|d| concerns(d.unit()) && is_registered(d))
 }
