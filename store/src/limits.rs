@@ -16,7 +16,7 @@ impl Guard {
         }
     }
 
-    /// What it adds to the size of a request, at the most.
+    /// The bytes it adds to a request, at the most.
     pub(crate) fn request_bytes(&self) -> usize {
         self.key().len().saturating_add(FRAMING_BYTES)
     }
@@ -30,7 +30,7 @@ impl Op {
         }
     }
 
-    /// What it adds to the size of a request, at the most.
+    /// The bytes it adds to a request, at the most.
     pub(crate) fn request_bytes(&self) -> usize {
         let value = match self {
             Self::Put { value, .. } => value.len(),
@@ -40,7 +40,7 @@ impl Op {
     }
 }
 
-/// How an error names a commit: by the first key it writes.
+/// The name of a commit in an error: the first key it writes.
 pub(crate) fn describe(ops: &[Op]) -> String {
     match ops {
         [] => "commit of nothing".to_owned(),

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use muster_common::seed::Seed;
 
-/// How to reach etcd.
+/// Endpoints of etcd and what it takes to be let in.
 #[derive(Clone, Default)]
 pub struct EtcdOptions {
     /// Endpoints, `http://host:port` or `https://host:port`.
@@ -18,27 +18,27 @@ pub struct EtcdOptions {
     pub ca_file: Option<PathBuf>,
     /// PEM files of our certificate and its key.
     pub identity_files: Option<(PathBuf, PathBuf)>,
-    /// How a silent member is found out.
+    /// The time limits by which a silent member is found out.
     pub liveness: Liveness,
     /// Where the ids of leases and the jitter of retries come from; absent: drawn from the system. Two daemons with the same seed
     /// would ask for the same leases.
     pub seed: Option<Seed>,
 }
 
-/// When a member of etcd that says nothing is taken for gone.
+/// The time limits after which a member of etcd that says nothing is taken for gone.
 #[derive(Debug, Clone, Copy)]
 pub struct Liveness {
-    /// How long one call may take.
+    /// The time one call may take.
     pub call: Duration,
-    /// How long one keepalive of a lease may take.
+    /// The time one keepalive of a lease may take.
     pub keep_alive: Duration,
-    /// How long a watch may be silent before it is asked for a sign of life.
+    /// The time a watch may be silent before it is asked for a sign of life.
     pub silence: Duration,
-    /// How long the sign of life may take.
+    /// The time the sign of life may take.
     pub sign_of_life: Duration,
-    /// Between two pings of a connection. etcd closes connections that ping more often than every five seconds.
+    /// The time between two pings of a connection. etcd closes connections that ping more often than every five seconds.
     pub ping_interval: Duration,
-    /// How long the answer to a ping may take.
+    /// The time the answer to a ping may take.
     pub ping_timeout: Duration,
 }
 
@@ -68,6 +68,7 @@ impl std::fmt::Debug for EtcdOptions {
             .field("ca_file", &self.ca_file)
             .field("identity_files", &self.identity_files)
             .field("liveness", &self.liveness)
+            .field("seed", &self.seed)
             .finish()
     }
 }

@@ -17,7 +17,7 @@ pub const MAX_OPERATIONS: usize = 128;
 /// which counts the encoded form.
 pub const MAX_REQUEST_BYTES: usize = 1024 * 1024;
 
-/// Which keys.
+/// A set of keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Range {
     /// Exactly this one.
@@ -27,7 +27,7 @@ pub enum Range {
 }
 
 impl Range {
-    /// Whether a key is in it.
+    /// True when a key is in it.
     pub fn contains(&self, key: &str) -> bool {
         match self {
             Self::Key(only) => only == key,
@@ -147,7 +147,7 @@ impl KeyChange {
     }
 }
 
-/// What a watch yields. It begins with a `Reset` and never ends by itself.
+/// An event of a watch. A watch begins with a `Reset` and never ends by itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum WatchEvent {
     /// The whole range: at the beginning, and whenever the backend cannot vouch for having seen every change
@@ -167,7 +167,7 @@ pub enum WatchEvent {
     },
     /// The store cannot be reached; the watch goes on trying, and a `Reset` or more changes follow when it is back.
     Lost {
-        /// What is wrong.
+        /// The problem, in one sentence.
         problem: String,
     },
 }
@@ -179,7 +179,7 @@ pub struct Watch {
     pub events: mpsc::Receiver<WatchEvent>,
 }
 
-/// Why the store could not answer.
+/// The reason why the store could not answer.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
@@ -188,7 +188,7 @@ pub enum StoreError {
     Unavailable {
         /// The operation, for example `read /muster/v1/unit/`.
         during: String,
-        /// What the backend met.
+        /// The error that the backend met.
         #[source]
         source: Option<Box<dyn std::error::Error + Send + Sync>>,
     },
@@ -197,7 +197,7 @@ pub enum StoreError {
     Ambiguous {
         /// The operation.
         during: String,
-        /// What the backend met.
+        /// The error that the backend met.
         #[source]
         source: Option<Box<dyn std::error::Error + Send + Sync>>,
     },
@@ -220,7 +220,7 @@ pub enum StoreError {
     Full {
         /// The operation.
         during: String,
-        /// What the backend met.
+        /// The error that the backend met.
         #[source]
         source: Option<Box<dyn std::error::Error + Send + Sync>>,
     },
@@ -229,7 +229,7 @@ pub enum StoreError {
     Embedded {
         /// The file.
         path: String,
-        /// What is wrong and the way out.
+        /// The problem and the way out.
         problem: String,
     },
 }
@@ -253,15 +253,15 @@ pub trait Store: Send + Sync + 'static {
     /// Prolongs a lease. The new time counts from when this was called, not from when it returned.
     async fn keep_alive(&self, lease: LeaseId) -> Result<Lease, StoreError>;
 
-    /// How much time a lease has left, rounded down to what the backend counts in (etcd: seconds); one that is gone is
+    /// The time a lease has left, rounded down to what the backend counts in (etcd: seconds); one that is gone is
     /// [`StoreError::LeaseGone`]. Whoever prolongs it every third of its time always has two thirds left, or nearly so.
     async fn time_left(&self, lease: LeaseId) -> Result<TimeLeft, StoreError>;
 
     /// Ends a lease and removes its records; one that is gone is no failure.
     async fn revoke(&self, lease: LeaseId) -> Result<(), StoreError>;
 
-    /// What a person should know of the store while it works, one sentence each: faults of its version, a history that grows. It
-    /// is found out in the background.
+    /// Warnings that a person should know of while the store works, one sentence each: faults of its version, a history that
+    /// grows. They are found out in the background.
     fn current_warnings(&self) -> Vec<String> {
         Vec::new()
     }

@@ -44,7 +44,7 @@ pub(super) struct Image {
 pub(super) struct Batch {
     pub(super) revision: u64,
     pub(super) last_lease: i64,
-    /// What each changed key holds in the end.
+    /// The record that each changed key holds in the end; none when it is gone.
     pub(super) records: BTreeMap<String, Option<KeyValue>>,
     /// Every change, in order, for the watches.
     pub(super) changes: Vec<KeyChange>,
@@ -53,7 +53,7 @@ pub(super) struct Batch {
 }
 
 impl Batch {
-    /// Whether nothing needs to be written.
+    /// True when nothing needs to be written.
     pub(super) fn is_empty(&self) -> bool {
         self.changes.is_empty() && self.granted.is_empty() && self.ended.is_empty()
     }

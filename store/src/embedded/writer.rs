@@ -17,7 +17,7 @@ use super::watches::Watches;
 use crate::limits;
 use crate::store::{CommitOutcome, Guard, Lease, LeaseId, Op, StoreError, TimeLeft};
 
-/// What everyone sees.
+/// The state that everyone sees: nothing in it could still be lost.
 #[derive(Debug, Default)]
 pub(super) struct Shared {
     pub(super) image: Image,
@@ -79,7 +79,7 @@ impl Medium {
     }
 }
 
-/// What the writer is asked for.
+/// A request, and where its answer goes.
 #[derive(Debug)]
 pub(super) enum Request {
     Commit {

@@ -126,11 +126,11 @@ impl Connection {
                 .await
                 .map_err(|error| refuse(error.to_string()))?;
         }
-        connection.tls.accept(read);
+        connection.tls.accept_certificates(read);
         Ok(connection)
     }
 
-    /// Whether these certificates are of use. It makes a client's TLS ready and reaches nobody; a key that does not fit its
+    /// Fails when these certificates are of no use. It makes a client's TLS ready and reaches nobody; a key that does not fit its
     /// certificate shows here.
     async fn check_certificates(
         &self,
@@ -144,7 +144,7 @@ impl Connection {
 
     /// The certificates as they are on disk now, or those from before while these are of no use.
     async fn current_certificates(&self, endpoint: &str) -> Option<tls::Certificates> {
-        let accepted = self.tls.accepted();
+        let accepted = self.tls.accepted_certificates();
         if !self.tls.are_given() || !endpoint.starts_with(HTTPS) {
             return accepted;
         }
@@ -155,7 +155,7 @@ impl Connection {
                 }
                 _ => match self.check_certificates(endpoint, read.as_ref()).await {
                     Ok(()) => {
-                        self.tls.accept(read.clone());
+                        self.tls.accept_certificates(read.clone());
                         return read;
                     }
                     Err(error) => error.to_string(),
@@ -163,7 +163,7 @@ impl Connection {
             },
             Err(problem) => problem,
         };
-        self.tls.refuse(&problem);
+        self.tls.warn_once(&problem);
         accepted
     }
 
@@ -172,12 +172,12 @@ impl Connection {
         self.endpoints.iter().map(String::as_str)
     }
 
-    /// What there is to say of the servers.
+    /// The warnings about the servers.
     pub(super) fn server_warnings(&self) -> &ServerWarnings {
         &self.warnings
     }
 
-    /// How many endpoints there are.
+    /// The number of endpoints.
     pub(super) fn len(&self) -> usize {
         self.endpoints.len()
     }

@@ -65,12 +65,12 @@ impl EtcdError {
         }
     }
 
-    /// Whether the call had no effect for certain, and will not have any.
+    /// True when the call certainly had no effect and will not have any.
     pub(super) fn is_certain(&self) -> bool {
         !matches!(self, Self::Unknown(_))
     }
 
-    /// Whether another endpoint or another moment may help.
+    /// True when another endpoint or another moment may help.
     pub(super) fn is_passing(&self) -> bool {
         matches!(self, Self::NotCarriedOut(_) | Self::Unknown(_))
     }

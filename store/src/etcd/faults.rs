@@ -46,7 +46,7 @@ const FAULTS: [Fault; 5] = [
     },
 ];
 
-/// Whether etcd lets in only those it knows.
+/// The state of etcd's users: who is let in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Users {
     /// It has users, and we are one.
@@ -64,7 +64,7 @@ struct Version {
     released: bool,
 }
 
-/// What is to be said of a server of this version; `None`: nothing that is known.
+/// A warning about a server of this version, in one sentence; `None` when no fault of it is known.
 pub(super) fn version_warning(endpoint: &str, version: &str, users: Users) -> Option<String> {
     let parsed = parse(version)?;
     let found: Vec<&Fault> = FAULTS.iter().filter(|fault| has_fault(parsed, fault)).collect();

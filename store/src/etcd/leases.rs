@@ -140,7 +140,7 @@ impl Leases {
     }
 }
 
-/// How much time a lease has left, in whole seconds. A member that does not lead asks its leader.
+/// The time a lease has left, in whole seconds. A member that does not lead asks its leader.
 pub(super) async fn time_left(
     connection: &Connection,
     lease: LeaseId,

@@ -11,7 +11,7 @@ use etcd_client::{Certificate, Identity, TlsOptions};
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
-/// What the files held when they were read.
+/// The files' contents as they were read.
 #[derive(Clone)]
 pub(super) struct Certificates {
     /// As they were, to be compared.
@@ -36,7 +36,7 @@ impl CertificateFiles {
         Self { authorities, identity, accepted: Mutex::default(), last_warning: Mutex::default() }
     }
 
-    /// Whether there are any.
+    /// True when there are any.
     pub(super) fn are_given(&self) -> bool {
         self.authorities.is_some() || self.identity.is_some()
     }
@@ -49,13 +49,13 @@ impl CertificateFiles {
         tokio::task::spawn_blocking(read).await.map_err(|error| error.to_string())?
     }
 
-    /// What is in use.
-    pub(super) fn accepted(&self) -> Option<Certificates> {
+    /// The certificates that are in use; none when there are no files.
+    pub(super) fn accepted_certificates(&self) -> Option<Certificates> {
         self.accepted.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Notes that these are of use. Says so when others were in use before.
-    pub(super) fn accept(&self, read: Option<Certificates>) {
+    pub(super) fn accept_certificates(&self, read: Option<Certificates>) {
         let before = std::mem::replace(
             &mut *self.accepted.lock().unwrap_or_else(PoisonError::into_inner),
             read,
@@ -67,7 +67,7 @@ impl CertificateFiles {
     }
 
     /// Notes that the files are of no use now, and warns of that once.
-    pub(super) fn refuse(&self, problem: &str) {
+    pub(super) fn warn_once(&self, problem: &str) {
         let mut last_warning = self.last_warning.lock().unwrap_or_else(PoisonError::into_inner);
         if last_warning.as_deref() != Some(problem) {
             tracing::warn!(
@@ -80,7 +80,7 @@ impl CertificateFiles {
 }
 
 impl Certificates {
-    /// Whether the files held the same.
+    /// True when the files held the same.
     pub(super) fn is_same(&self, other: &Self) -> bool {
         self.pems == other.pems
     }

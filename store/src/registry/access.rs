@@ -39,7 +39,7 @@ impl Registry {
         Self { store, prefix, write_ids: Arc::new(WriteIds::with_seed(seed)) }
     }
 
-    /// What a person should know of the store while it works; see [`Store::current_warnings`].
+    /// The warnings of the store, one sentence each; see [`Store::current_warnings`].
     pub fn store_warnings(&self) -> Vec<String> {
         self.store.current_warnings()
     }

@@ -45,7 +45,7 @@ impl Decoder {
         snapshot
     }
 
-    /// What the changes of records mean. Applied to the snapshot they follow, they yield what a fresh read would.
+    /// The changes of the cluster that these changes of records mean. Applied to the snapshot they follow, they yield what a fresh read would.
     pub(super) fn decode_changes(&mut self, changes: &[KeyChange]) -> Vec<Change> {
         let mut decoded = Vec::with_capacity(changes.len());
         for change in changes {

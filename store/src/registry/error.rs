@@ -18,7 +18,7 @@ pub enum RegistryError {
     Unreadable {
         /// Key below the prefix.
         key: String,
-        /// What is wrong with it.
+        /// The problem, in one sentence.
         problem: String,
     },
     /// The machine is not registered under the lease it believes it is: its lease ended, or another registered anew.

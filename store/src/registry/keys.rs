@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use muster_common::machine::MachineId;
 use muster_common::unit::{FileHash, UnitName};
 
-/// What a record is about; its `Display` is the key below the prefix.
+/// The thing that a record is about; its `Display` is the key below the prefix.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Key {
     File(FileHash),

@@ -68,7 +68,7 @@ impl Registry {
         self.store.keep_alive(lease).await
     }
 
-    /// How much time each registered machine has left, as far as the store can say: a machine whose lease ended meanwhile
+    /// The time each registered machine has left, as far as the store can say: a machine whose lease ended meanwhile
     /// has none. Machines without a lease are left out.
     pub async fn time_left(&self) -> Result<BTreeMap<MachineId, TimeLeft>, StoreError> {
         let records = self.list(keys::MACHINES).await?;

@@ -24,7 +24,7 @@ pub(super) struct Piece {
     pub(super) ops: Vec<Op>,
 }
 
-/// What became of a piece.
+/// The outcome of a piece.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum PieceOutcome {
     Done { revision: u64 },

@@ -24,7 +24,7 @@ const READ_ONE_BY_ONE: usize = 32;
 /// Single reads under way at once.
 const READS_UNDER_WAY: usize = 8;
 
-/// What became of a destruction.
+/// The outcome of a destruction.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DestroyOutcome {
     /// Units that existed.
