@@ -2,16 +2,23 @@
 
 use anyhow::Result;
 
-use crate::install::{self, For};
-use crate::shell::{cargo, output, program, run, succeeds};
+use crate::install::{self, Purpose};
+use crate::shell::{cargo_command, is_success, program_command, read_output, run};
 
 pub(crate) fn run_checks() -> Result<()> {
-    install::ensure(For::Check)?;
-    run(&mut cargo(&["fmt", "--all", "--check"]))?;
-    run(&mut cargo(&["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"]))?;
-    shell_scripts()?;
-    crate::vagrant::validate()?;
-    dependencies()
+    install::ensure_tools(Purpose::Check)?;
+    run(&mut cargo_command(&["fmt", "--all", "--check"]))?;
+    run(&mut cargo_command(&[
+        "clippy",
+        "--workspace",
+        "--all-targets",
+        "--",
+        "--deny",
+        "warnings",
+    ]))?;
+    check_shell_scripts()?;
+    crate::vagrant::validate_vagrantfile()?;
+    check_dependencies()
 }
 
 pub(crate) fn check() -> Result<()> {
@@ -21,9 +28,9 @@ pub(crate) fn check() -> Result<()> {
 }
 
 /// Every tracked file that says a shell reads it.
-fn shell_scripts() -> Result<()> {
-    let files = output(&mut program("git", &["ls-files"]))?;
-    let top = crate::shell::top();
+fn check_shell_scripts() -> Result<()> {
+    let files = read_output(&mut program_command("git", &["ls-files"]))?;
+    let top = crate::shell::checkout_root();
     let scripts: Vec<&str> = files
         .lines()
         .filter(|file| {
@@ -33,18 +40,18 @@ fn shell_scripts() -> Result<()> {
             line.starts_with("#!") && line.ends_with("sh")
         })
         .collect();
-    run(&mut program("shellcheck", &scripts))
+    run(&mut program_command("shellcheck", &scripts))
 }
 
 /// Licences, sources, duplicates and known vulnerabilities of the dependencies.
-fn dependencies() -> Result<()> {
+fn check_dependencies() -> Result<()> {
     // The list of vulnerabilities is fetched over the network, the rest is not. A machine that cannot reach the list still
     // checks the rest, and says what it did not.
-    if succeeds(&mut cargo(&["deny", "fetch", "db"])) {
-        return run(&mut cargo(&["deny", "check"]));
+    if is_success(&mut cargo_command(&["deny", "fetch", "db"])) {
+        return run(&mut cargo_command(&["deny", "check"]));
     }
     eprintln!(
         "warning: the advisory database cannot be fetched; known vulnerabilities are NOT checked"
     );
-    run(&mut cargo(&["deny", "check", "bans", "licenses", "sources"]))
+    run(&mut cargo_command(&["deny", "check", "bans", "licenses", "sources"]))
 }

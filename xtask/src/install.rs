@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::shell::{cargo, output, program, run, succeeds};
+use crate::shell::{cargo_command, is_success, program_command, read_output, run};
 
 /// Needed to compile: etcd's protocol is generated with protoc from google's includes.
 const BUILD: &[&str] = &["protobuf-compiler", "libprotobuf-dev"];
@@ -56,7 +56,7 @@ const VAGRANT: &[&str] = &[
 
 /// What is going to be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum For {
+pub(crate) enum Purpose {
     /// Compiling.
     Build,
     /// Formatting, lints, dependencies.
@@ -76,47 +76,47 @@ pub(crate) enum For {
 }
 
 /// Installs what is missing for a purpose; quick when nothing is.
-pub(crate) fn ensure(purpose: For) -> Result<()> {
+pub(crate) fn ensure_tools(purpose: Purpose) -> Result<()> {
     let sets: &[&[&str]] = match purpose {
-        For::Build => &[BUILD],
-        For::Check => &[BUILD, CHECK],
-        For::Unit => &[BUILD, STORE, BUS, SSH],
-        For::Lab => &[BUILD, STORE, LAB],
-        For::Man => &[MAN],
-        For::Dist => &[BUILD, MAN, DIST],
-        For::VagrantFile => &[VAGRANT_FILE],
-        For::Vagrant => &[BUILD, VAGRANT_FILE, VAGRANT],
+        Purpose::Build => &[BUILD],
+        Purpose::Check => &[BUILD, CHECK],
+        Purpose::Unit => &[BUILD, STORE, BUS, SSH],
+        Purpose::Lab => &[BUILD, STORE, LAB],
+        Purpose::Man => &[MAN],
+        Purpose::Dist => &[BUILD, MAN, DIST],
+        Purpose::VagrantFile => &[VAGRANT_FILE],
+        Purpose::Vagrant => &[BUILD, VAGRANT_FILE, VAGRANT],
     };
-    packages(&sets.concat())?;
+    ensure_packages(&sets.concat())?;
     match purpose {
-        For::Build | For::Lab | For::Man | For::VagrantFile | For::Vagrant => {}
-        For::Check => {
-            component("rustfmt", "fmt")?;
-            component("clippy", "clippy")?;
-            subcommand("deny")?;
+        Purpose::Build | Purpose::Lab | Purpose::Man | Purpose::VagrantFile | Purpose::Vagrant => {}
+        Purpose::Check => {
+            ensure_component("rustfmt", "fmt")?;
+            ensure_component("clippy", "clippy")?;
+            ensure_subcommand("deny")?;
         }
-        For::Unit => subcommand("nextest")?,
-        For::Dist => pinned("deb", CARGO_DEB)?,
+        Purpose::Unit => ensure_subcommand("nextest")?,
+        Purpose::Dist => ensure_pinned("deb", CARGO_DEB)?,
     }
     Ok(())
 }
 
 /// The test runner, which the end-to-end tests need beside hosts.
 pub(crate) fn ensure_nextest() -> Result<()> {
-    subcommand("nextest")
+    ensure_subcommand("nextest")
 }
 
 /// The standard library for another target.
-pub(crate) fn target(name: &str) -> Result<()> {
-    let sysroot = output(&mut program("rustc", &["--print", "sysroot"]))?;
+pub(crate) fn ensure_target(name: &str) -> Result<()> {
+    let sysroot = read_output(&mut program_command("rustc", &["--print", "sysroot"]))?;
     if Path::new(sysroot.trim()).join("lib/rustlib").join(name).join("lib").exists() {
         return Ok(());
     }
-    run(&mut program("rustup", &["target", "add", name]))
+    run(&mut program_command("rustup", &["target", "add", name]))
         .with_context(|| format!("Rust cannot build for {name}; install its standard library"))
 }
 
-fn packages(wanted: &[&str]) -> Result<()> {
+fn ensure_packages(wanted: &[&str]) -> Result<()> {
     let missing: Vec<&str> = wanted.iter().copied().filter(|name| !is_installed(name)).collect();
     if missing.is_empty() {
         return Ok(());
@@ -125,7 +125,7 @@ fn packages(wanted: &[&str]) -> Result<()> {
     if !Path::new("/usr/bin/apt-get").exists() {
         bail!("missing: {list} (Debian's names); install them and try again");
     }
-    if output(&mut program("id", &["-u"]))?.trim() != "0" {
+    if read_output(&mut program_command("id", &["-u"]))?.trim() != "0" {
         bail!("missing: {list}; run `apt-get install {list}` as root");
     }
     // Debian starts a server when it is installed, on the ports a real one may want, and one lets people in. A machine that
@@ -141,11 +141,11 @@ fn packages(wanted: &[&str]) -> Result<()> {
         Vec::new()
     };
     for unit in &guarded {
-        run(&mut program("systemctl", &["mask", "--runtime", unit]))?;
+        run(&mut program_command("systemctl", &["mask", "--runtime", unit]))?;
     }
-    let installed = run(&mut program("apt-get", &["update", "--quiet"]))
+    let installed = run(&mut program_command("apt-get", &["update", "--quiet"]))
         .and_then(|()| {
-            let mut command = program("apt-get", &["install", "--quiet", "--yes"]);
+            let mut command = program_command("apt-get", &["install", "--quiet", "--yes"]);
             command.arg("--no-install-recommends").args(&missing);
             if missing.contains(&"qemu-system-x86") {
                 // A machine may carry newer tools of QEMU's, with which Debian's emulator does not go together.
@@ -155,15 +155,18 @@ fn packages(wanted: &[&str]) -> Result<()> {
         })
         .with_context(|| format!("cannot install {list}"));
     for unit in &guarded {
-        run(&mut program("systemctl", &["unmask", "--runtime", unit]))?;
-        run(&mut program("systemctl", &["disable", unit]))?;
+        run(&mut program_command("systemctl", &["unmask", "--runtime", unit]))?;
+        run(&mut program_command("systemctl", &["disable", unit]))?;
     }
     installed
 }
 
 /// QEMU's tools in the version of its emulator, if they are to be had.
 fn beside_emulator() -> Result<Option<String>> {
-    let list = output(&mut program("apt-cache", &["madison", "qemu-system-x86", "qemu-utils"]))?;
+    let list = read_output(&mut program_command(
+        "apt-cache",
+        &["madison", "qemu-system-x86", "qemu-utils"],
+    ))?;
     let rows: Vec<Vec<&str>> =
         list.lines().map(|line| line.split('|').map(str::trim).collect()).collect();
     let version = |name: &str, wanted: Option<&str>| {
@@ -182,31 +185,31 @@ fn beside_emulator() -> Result<Option<String>> {
 
 fn is_installed(package: &str) -> bool {
     let query = ["--show", "--showformat=${db:Status-Status}", package];
-    program("dpkg-query", &query)
+    program_command("dpkg-query", &query)
         .output()
         .is_ok_and(|output| output.stdout.starts_with(b"installed"))
 }
 
-fn component(name: &str, subcommand: &str) -> Result<()> {
-    if succeeds(&mut cargo(&[subcommand, "--version"])) {
+fn ensure_component(name: &str, subcommand: &str) -> Result<()> {
+    if is_success(&mut cargo_command(&[subcommand, "--version"])) {
         return Ok(());
     }
-    run(&mut program("rustup", &["component", "add", name]))
+    run(&mut program_command("rustup", &["component", "add", name]))
         .with_context(|| format!("cargo has no `{subcommand}`; install {name}"))
 }
 
-fn subcommand(name: &str) -> Result<()> {
-    if succeeds(&mut cargo(&[name, "--version"])) {
+fn ensure_subcommand(name: &str) -> Result<()> {
+    if is_success(&mut cargo_command(&[name, "--version"])) {
         return Ok(());
     }
     let package = format!("cargo-{name}");
     eprintln!("{package} is missing; compiling it takes some minutes, once");
-    run(&mut cargo(&["install", "--locked", &package]))
+    run(&mut cargo_command(&["install", "--locked", &package]))
 }
 
 /// [`subcommand`] in one version: what it packs is to be the same bytes everywhere.
-fn pinned(name: &str, version: &str) -> Result<()> {
-    let installed = cargo(&[name, "--version"]).output();
+fn ensure_pinned(name: &str, version: &str) -> Result<()> {
+    let installed = cargo_command(&[name, "--version"]).output();
     let is = |output: std::process::Output| {
         String::from_utf8_lossy(&output.stdout).trim().ends_with(version)
     };
@@ -215,5 +218,5 @@ fn pinned(name: &str, version: &str) -> Result<()> {
     }
     let package = format!("cargo-{name}");
     eprintln!("{package} {version} is missing; compiling it takes some minutes, once");
-    run(&mut cargo(&["install", "--locked", &package, "--version", version]))
+    run(&mut cargo_command(&["install", "--locked", &package, "--version", version]))
 }

@@ -8,17 +8,17 @@ use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
 use muster_tests::lab::{KeptLab, Lab, Options};
 
-use crate::install::{self, For};
+use crate::install::{self, Purpose};
 use crate::{build, dist};
 
 #[derive(Debug, Args)]
-pub(crate) struct Arguments {
+pub(crate) struct LabArguments {
     #[command(subcommand)]
-    command: Command,
+    command: LabCommand,
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {
+enum LabCommand {
     /// Boot three hosts with Muster and leave them up.
     Up {
         /// What the lab is called; several can be up at once.
@@ -37,7 +37,7 @@ enum Command {
     /// Enter a host that was kept: a shell, or a command.
     Enter {
         #[command(flatten)]
-        which: Which,
+        which: LabChoice,
         /// n1, n2 or n3.
         host: String,
         /// What to run instead of a shell.
@@ -47,14 +47,14 @@ enum Command {
     /// Cut a kept host's power.
     PowerCut {
         #[command(flatten)]
-        which: Which,
+        which: LabChoice,
         /// n1, n2 or n3.
         host: String,
     },
     /// Switch a kept host on again.
     Boot {
         #[command(flatten)]
-        which: Which,
+        which: LabChoice,
         /// n1, n2 or n3.
         host: String,
     },
@@ -71,33 +71,33 @@ enum Command {
     },
 }
 
-/// Which of several kept labs is meant.
+/// LabChoice of several kept labs is meant.
 #[derive(Debug, Args)]
-struct Which {
+struct LabChoice {
     /// What it is called; needed only where several are kept.
     #[arg(long = "lab", value_name = "NAME")]
     name: Option<String>,
 }
 
-impl Which {
+impl LabChoice {
     fn find(&self) -> Result<Lab> {
         Ok(Lab::kept(self.name.as_deref())?.lab)
     }
 }
 
-pub(crate) fn lab(arguments: &Arguments) -> Result<()> {
+pub(crate) fn run_lab(arguments: &LabArguments) -> Result<()> {
     match &arguments.command {
-        Command::Up { name, binaries, bare, containers } => {
-            up(name, binaries.clone(), *bare, *containers)
+        LabCommand::Up { name, binaries, bare, containers } => {
+            boot_lab(name, binaries.clone(), *bare, *containers)
         }
-        Command::Enter { which, host, command } => enter(which, host, command),
-        Command::PowerCut { which, host } => which.find()?.host_named(host)?.power_cut(),
-        Command::Boot { which, host } => which.find()?.host_named(host)?.boot().map(|_| ()),
-        Command::List => {
+        LabCommand::Enter { which, host, command } => enter_host(which, host, command),
+        LabCommand::PowerCut { which, host } => which.find()?.host_named(host)?.power_cut(),
+        LabCommand::Boot { which, host } => which.find()?.host_named(host)?.boot().map(|_| ()),
+        LabCommand::List => {
             list_hosts();
             Ok(())
         }
-        Command::Down { names, all } => take_down(names, *all),
+        LabCommand::Down { names, all } => take_down(names, *all),
     }
 }
 
@@ -143,7 +143,7 @@ fn take_down(names: &[String], all: bool) -> Result<()> {
 }
 
 /// Says how to get into hosts that stay.
-pub(crate) fn explain(name: &str) {
+pub(crate) fn explain_lab(name: &str) {
     let several = Lab::all_kept().into_iter().filter(|kept| kept.own).count() > 1;
     let which = if several { format!("--lab {name} ") } else { String::new() };
     eprintln!("the hosts are up:");
@@ -155,20 +155,20 @@ pub(crate) fn explain(name: &str) {
     eprintln!("  cargo xtask lab down {name:<18} take them away");
 }
 
-fn up(name: &str, binaries: Option<PathBuf>, bare: bool, containers: bool) -> Result<()> {
-    install::ensure(For::Lab)?;
+fn boot_lab(name: &str, binaries: Option<PathBuf>, bare: bool, containers: bool) -> Result<()> {
+    install::ensure_tools(Purpose::Lab)?;
     let package = match (bare, binaries) {
         (true, _) => None,
-        (false, Some(binaries)) => Some(dist::package(&binaries)?),
-        (false, None) => Some(dist::package(&build::release()?)?),
+        (false, Some(binaries)) => Some(dist::make_package(&binaries)?),
+        (false, None) => Some(dist::make_package(&build::build_release()?)?),
     };
     Lab::up(&Options { name: Some(name.to_owned()), package, containers, ..Options::default() })?
         .keep()?;
-    explain(name);
+    explain_lab(name);
     Ok(())
 }
 
-fn enter(which: &Which, host: &str, command: &[String]) -> Result<()> {
+fn enter_host(which: &LabChoice, host: &str, command: &[String]) -> Result<()> {
     let lab = which.find()?;
     let shell = ["bash".to_owned(), "--login".to_owned()];
     let command = if command.is_empty() { &shell } else { command };

@@ -31,33 +31,33 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Install what is missing and run every check and test there is.
-    Test(test::Arguments),
+    Test(test::TestArguments),
     /// Formatting, lints, shell scripts and dependencies: the quick part of `test`.
     Check,
     /// Boot three hosts and play the story of Muster on them.
-    Demo(demo::Arguments),
+    Demo(demo::DemoArguments),
     /// Measure, beside the raw limits of the same machine.
-    Bench(bench::Arguments),
+    Bench(bench::BenchArguments),
     /// Make what users install: the Debian package and the static tarball.
-    Dist(dist::Arguments),
+    Dist(dist::DistArguments),
     /// Make the manual pages.
-    Man(dist::man::Arguments),
+    Man(dist::man::ManArguments),
     /// The three hosts by themselves.
-    Lab(lab::Arguments),
+    Lab(lab::LabArguments),
     /// Bring up three virtual machines with Vagrant and play the story of vagrant/README.md on them.
-    Vagrant(vagrant::Arguments),
+    Vagrant(vagrant::VagrantArguments),
 }
 
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
-        Command::Test(arguments) => test::test(&arguments),
+        Command::Test(arguments) => test::run_tests(&arguments),
         Command::Check => check::check(),
-        Command::Demo(arguments) => demo::demo(&arguments),
-        Command::Bench(arguments) => bench::bench(&arguments),
-        Command::Dist(arguments) => dist::dist(&arguments),
-        Command::Man(arguments) => dist::man::man(&arguments),
-        Command::Lab(arguments) => lab::lab(&arguments),
-        Command::Vagrant(arguments) => vagrant::vagrant(&arguments),
+        Command::Demo(arguments) => demo::run_demo(&arguments),
+        Command::Bench(arguments) => bench::run_bench(&arguments),
+        Command::Dist(arguments) => dist::make_dist(&arguments),
+        Command::Man(arguments) => dist::man::make_man_pages(&arguments),
+        Command::Lab(arguments) => lab::run_lab(&arguments),
+        Command::Vagrant(arguments) => vagrant::run_vagrant(&arguments),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

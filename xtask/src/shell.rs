@@ -8,22 +8,22 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail};
 
 /// The checkout's top directory.
-pub(crate) fn top() -> PathBuf {
+pub(crate) fn checkout_root() -> PathBuf {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     here.parent().unwrap_or(here).to_owned()
 }
 
 /// A program to run in the checkout.
-pub(crate) fn program<S: AsRef<OsStr>>(name: &str, arguments: &[S]) -> Command {
+pub(crate) fn program_command<S: AsRef<OsStr>>(name: &str, arguments: &[S]) -> Command {
     let mut command = Command::new(name);
-    command.args(arguments).current_dir(top());
+    command.args(arguments).current_dir(checkout_root());
     command
 }
 
 /// The cargo that runs us, in the checkout.
-pub(crate) fn cargo<S: AsRef<OsStr>>(arguments: &[S]) -> Command {
+pub(crate) fn cargo_command<S: AsRef<OsStr>>(arguments: &[S]) -> Command {
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
-    let mut command = program(&cargo, arguments);
+    let mut command = program_command(&cargo, arguments);
     // Set by `cargo run` for xtask itself; a nested cargo would take them for its own package's.
     for variable in ["CARGO_PKG_NAME", "CARGO_PKG_VERSION", "CARGO_MANIFEST_DIR"] {
         command.env_remove(variable);
@@ -33,7 +33,7 @@ pub(crate) fn cargo<S: AsRef<OsStr>>(arguments: &[S]) -> Command {
 
 /// Shows a command and runs it; its failure is an error.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
-    let shown = show(command);
+    let shown = describe(command);
     let status = command.status().with_context(|| format!("cannot run {shown}"))?;
     if !status.success() {
         bail!("{shown}: {status}");
@@ -43,7 +43,7 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
 
 /// [`run`], also handing back those lines of standard error that begin with `prefix`, without leading blanks.
 pub(crate) fn run_keeping_lines(command: &mut Command, prefix: &str) -> Result<Vec<String>> {
-    let shown = show(command);
+    let shown = describe(command);
     let mut child =
         command.stderr(Stdio::piped()).spawn().with_context(|| format!("cannot run {shown}"))?;
     let mut kept = Vec::new();
@@ -64,13 +64,13 @@ pub(crate) fn run_keeping_lines(command: &mut Command, prefix: &str) -> Result<V
 }
 
 /// Runs a command quietly; whether it succeeded. One that cannot be run did not.
-pub(crate) fn succeeds(command: &mut Command) -> bool {
+pub(crate) fn is_success(command: &mut Command) -> bool {
     let quiet = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     quiet.status().is_ok_and(|status| status.success())
 }
 
 /// Runs a command quietly and hands back its standard output.
-pub(crate) fn output(command: &mut Command) -> Result<String> {
+pub(crate) fn read_output(command: &mut Command) -> Result<String> {
     let shown = format!("{command:?}");
     let output = command.stderr(Stdio::inherit()).output();
     let output = output.with_context(|| format!("cannot run {shown}"))?;
@@ -80,7 +80,7 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-fn show(command: &Command) -> String {
+fn describe(command: &Command) -> String {
     let name = Path::new(command.get_program()).file_name().unwrap_or(command.get_program());
     let words = std::iter::once(name).chain(command.get_args());
     let line = words.map(OsStr::to_string_lossy).collect::<Vec<_>>().join(" ");

@@ -16,7 +16,7 @@ pub(crate) trait Place {
     fn name(&self) -> &str;
 
     /// Runs a command line there, as root in root's home.
-    fn sh(&self, line: &str) -> Result<Output>;
+    fn run_line(&self, line: &str) -> Result<Output>;
 }
 
 impl Place for Host {
@@ -24,7 +24,7 @@ impl Place for Host {
         self.name()
     }
 
-    fn sh(&self, line: &str) -> Result<Output> {
+    fn run_line(&self, line: &str) -> Result<Output> {
         self.exec(&["sh", "-c", &format!("cd /root && {line}")])
     }
 }
@@ -44,45 +44,49 @@ impl Story {
         Self { begin: Instant::now(), chapters: 0, steps: 0, untrue: Vec::new() }
     }
 
-    pub(crate) fn chapter(&mut self, title: &str) {
+    pub(crate) fn begin_chapter(&mut self, title: &str) {
         self.chapters += 1;
         println!("\n== {}. {title}", self.chapters);
     }
 
     /// Runs a command line on a host as a person there would, in root's home, and shows it with its answer.
-    pub(crate) fn command(&mut self, host: &impl Place, line: &str) -> Result<Output> {
+    pub(crate) fn run_command(&mut self, host: &impl Place, line: &str) -> Result<Output> {
         self.steps += 1;
-        let output = host.sh(line)?;
+        let output = host.run_line(line)?;
         println!("\n{} # {line}", host.name());
         print!("{}", output.stdout);
         print!("{}", output.stderr);
         let code =
             if output.code == 0 { String::new() } else { format!("exit code {}, ", output.code) };
-        println!("[{code}{}]", time(output.took));
+        println!("[{code}{}]", format_time(output.took));
         Ok(output)
     }
 
     /// [`Story::command`] that the story says succeeds.
-    pub(crate) fn succeeding(&mut self, host: &impl Place, line: &str) -> Result<Output> {
-        let output = self.command(host, line)?;
+    pub(crate) fn run_succeeding(&mut self, host: &impl Place, line: &str) -> Result<Output> {
+        let output = self.run_command(host, line)?;
         if output.code != 0 {
-            self.claim(false, &format!("`{line}` succeeds"));
+            self.check_claim(false, &format!("`{line}` succeeds"));
         }
         Ok(output)
     }
 
     /// Something done to a host that is no command on it.
-    pub(crate) fn event<T>(&mut self, what: &str, act: impl FnOnce() -> Result<T>) -> Result<T> {
+    pub(crate) fn tell_event<T>(
+        &mut self,
+        what: &str,
+        act: impl FnOnce() -> Result<T>,
+    ) -> Result<T> {
         self.steps += 1;
         let begin = Instant::now();
         println!("\n** {what}");
         let result = act()?;
-        println!("[{}]", time(begin.elapsed()));
+        println!("[{}]", format_time(begin.elapsed()));
         Ok(result)
     }
 
     /// States what the story says and whether it is so.
-    pub(crate) fn claim(&mut self, holds: bool, sentence: &str) {
+    pub(crate) fn check_claim(&mut self, holds: bool, sentence: &str) {
         if holds {
             println!("   ok: {sentence}");
         } else {
@@ -104,18 +108,22 @@ impl Story {
         match wait_closely(sentence, patience, INTERVAL, condition) {
             Ok(_) => {
                 let took = since.elapsed();
-                self.claim(
+                self.check_claim(
                     took <= limit,
-                    &format!("{sentence}, after {} (at most {})", time(took), time(limit)),
+                    &format!(
+                        "{sentence}, after {} (at most {})",
+                        format_time(took),
+                        format_time(limit)
+                    ),
                 );
             }
-            Err(error) => self.claim(false, &format!("{sentence} ({error:#})")),
+            Err(error) => self.check_claim(false, &format!("{sentence} ({error:#})")),
         }
     }
 
     /// The end; an error if anything was not as the story says.
     pub(crate) fn end(self) -> Result<()> {
-        let took = time(self.begin.elapsed());
+        let took = format_time(self.begin.elapsed());
         if self.untrue.is_empty() {
             println!("\nThe story is true: {} steps, told in {took}.", self.steps);
             return Ok(());
@@ -129,7 +137,7 @@ impl Story {
 }
 
 /// A length of time as the story tells it.
-pub(crate) fn time(duration: Duration) -> String {
+pub(crate) fn format_time(duration: Duration) -> String {
     if duration < Duration::from_secs(1) {
         format!("{} ms", duration.as_millis())
     } else {

@@ -6,15 +6,15 @@ use anyhow::Result;
 use clap::{Args, ValueEnum};
 use muster_tests::lab::Lab;
 
-use crate::install::{self, For};
-use crate::shell::{cargo, run, run_keeping_lines};
+use crate::install::{self, Purpose};
+use crate::shell::{cargo_command, run, run_keeping_lines};
 use crate::{build, check, dist};
 
 /// Tests of the three hosts, by the names of their binaries.
 const ON_HOSTS: &str = "package(muster-tests) and kind(test) and not binary(tidy)";
 
 #[derive(Debug, Args)]
-pub(crate) struct Arguments {
+pub(crate) struct TestArguments {
     /// Only one part.
     #[arg(long)]
     only: Option<Part>,
@@ -34,36 +34,36 @@ enum Part {
 }
 
 /// The test runner, as `.config/nextest.toml` has it for people, or for machines where `CI` is set.
-fn nextest() -> Command {
+fn nextest_command() -> Command {
     let profile = if std::env::var_os("CI").is_some() { "ci" } else { "default" };
-    cargo(&["nextest", "run", "--no-fail-fast", "--profile", profile])
+    cargo_command(&["nextest", "run", "--no-fail-fast", "--profile", profile])
 }
 
-fn run_parts(arguments: &Arguments) -> Result<Vec<String>> {
+fn run_parts(arguments: &TestArguments) -> Result<Vec<String>> {
     let wanted = |part| arguments.only.is_none_or(|only| only == part);
     let mut summaries = Vec::new();
     if wanted(Part::Check) {
         check::run_checks()?;
     }
     if wanted(Part::Unit) {
-        install::ensure(For::Unit)?;
+        install::ensure_tools(Purpose::Unit)?;
         // nextest does not run the examples in the documentation.
         if arguments.nextest.is_empty() {
-            run(&mut cargo(&["test", "--quiet", "--workspace", "--doc"]))?;
+            run(&mut cargo_command(&["test", "--quiet", "--workspace", "--doc"]))?;
         }
-        let mut command = nextest();
+        let mut command = nextest_command();
         command.arg("--workspace");
         command.arg("--filterset").arg(format!("not ({ON_HOSTS})")).args(&arguments.nextest);
         summaries.extend(run_keeping_lines(&mut command, "Summary")?);
     }
     if wanted(Part::E2e) {
-        install::ensure(For::Lab)?;
+        install::ensure_tools(Purpose::Lab)?;
         install::ensure_nextest()?;
-        let binaries = build::release()?;
+        let binaries = build::build_release()?;
         let packages = dist::for_tests(&binaries)?;
         // Minutes, once; a test that did it would look as if it hung.
         Lab::prepare(|text| eprintln!("lab: {text}"))?;
-        let mut command = nextest();
+        let mut command = nextest_command();
         command.args(["--package", "muster-tests"]);
         command.arg("--filterset").arg(ON_HOSTS).args(&arguments.nextest);
         command.env("MUSTER_BINARIES", binaries).env("MUSTER_PACKAGES", packages);
@@ -72,7 +72,7 @@ fn run_parts(arguments: &Arguments) -> Result<Vec<String>> {
     Ok(summaries)
 }
 
-pub(crate) fn test(arguments: &Arguments) -> Result<()> {
+pub(crate) fn run_tests(arguments: &TestArguments) -> Result<()> {
     let summaries = run_parts(arguments)?;
     if summaries.len() > 1 {
         eprintln!("all parts passed:");

@@ -23,31 +23,31 @@ const INTERVAL: Duration = Duration::from_millis(2);
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Hosts for measuring, with everything in place that is not to be measured.
-pub(crate) fn up(options: &Options) -> Result<Lab> {
+pub(crate) fn boot_cluster(options: &Options) -> Result<Lab> {
     let lab = Lab::up(options)?;
     lab.each(|_, host| {
         host.write_file(&format!("/root/{MEASURED}@.service"), UNIT)?;
         host.write_file(&format!("/run/systemd/system/{RAW}@.service"), UNIT)
     })?;
     wait_for_machines(&lab, lab.hosts().len())?;
-    command(lab.host(0)?, &format!("musterctl submit {MEASURED}@.service"))?;
+    run_command(lab.host(0)?, &format!("musterctl submit {MEASURED}@.service"))?;
     Ok(lab)
 }
 
 /// Runs a command line in root's home; its failure is an error.
-pub(crate) fn command(host: &Host, line: &str) -> Result<Output> {
+pub(crate) fn run_command(host: &Host, line: &str) -> Result<Output> {
     let output = host.exec(&["sh", "-c", &format!("cd /root && exec {line}")])?;
     output.success().with_context(|| format!("{line} on {}", host.name()))
 }
 
 /// Instances `from..=to` as arguments.
-pub(crate) fn instances(prefix: &str, from: usize, to: usize) -> String {
+pub(crate) fn instance_names(prefix: &str, from: usize, to: usize) -> String {
     let names: Vec<String> = (from..=to).map(|number| format!("{prefix}@{number}")).collect();
     names.join(" ")
 }
 
 /// How many instances run on all hosts together.
-pub(crate) fn running(lab: &Lab, prefix: &str) -> usize {
+pub(crate) fn count_running(lab: &Lab, prefix: &str) -> usize {
     lab.hosts().iter().map(|host| host.count_instances(prefix)).sum()
 }
 
@@ -59,7 +59,7 @@ pub(crate) fn wait_for_running(
     since: Instant,
 ) -> Result<Duration> {
     wait_closely(&format!("{count} units"), PATIENCE, INTERVAL, || {
-        let running = running(lab, prefix);
+        let running = count_running(lab, prefix);
         if running == count { Ok(()) } else { Err(anyhow!("{running} run")) }
     })?;
     Ok(since.elapsed())
@@ -73,13 +73,13 @@ pub(crate) struct Launch {
 }
 
 /// Starts instances with one command on a host and watches them from outside.
-pub(crate) fn launch(lab: &Lab, from: usize, to: usize) -> Result<Launch> {
+pub(crate) fn launch_units(lab: &Lab, from: usize, to: usize) -> Result<Launch> {
     let host = lab.host(0)?;
-    let line = format!("musterctl start {}", instances(MEASURED, from, to));
-    let before = running(lab, MEASURED);
+    let line = format!("musterctl start {}", instance_names(MEASURED, from, to));
+    let before = count_running(lab, MEASURED);
     let begin = Instant::now();
     std::thread::scope(|scope| {
-        let starting = scope.spawn(|| command(host, &line));
+        let starting = scope.spawn(|| run_command(host, &line));
         let active = wait_for_running(lab, MEASURED, before + to + 1 - from, begin);
         let returned = starting.join().map_err(|_| anyhow!("a thread panicked"))??;
         Ok(Launch { active: active?, returned: returned.took })
@@ -95,7 +95,7 @@ pub(crate) fn launch_raw(lab: &Lab, count: usize) -> Result<Duration> {
         if from > to {
             return Ok(());
         }
-        command(host, &format!("systemctl start {}", instances(RAW, from, to))).map(|_| ())
+        run_command(host, &format!("systemctl start {}", instance_names(RAW, from, to))).map(|_| ())
     })?;
     wait_for_running(lab, RAW, count, begin)
 }
@@ -109,9 +109,9 @@ pub(crate) fn clear_raw(lab: &Lab) -> Result<()> {
 }
 
 /// Destroys what [`launch`] started.
-pub(crate) fn clear(lab: &Lab, from: usize, to: usize) -> Result<()> {
-    let names = instances(MEASURED, from, to);
-    command(lab.host(0)?, &format!("musterctl destroy {names}"))?;
+pub(crate) fn clear_units(lab: &Lab, from: usize, to: usize) -> Result<()> {
+    let names = instance_names(MEASURED, from, to);
+    run_command(lab.host(0)?, &format!("musterctl destroy {names}"))?;
     wait_for_running(lab, MEASURED, 0, Instant::now()).map(|_| ())
 }
 
@@ -119,7 +119,8 @@ pub(crate) fn clear(lab: &Lab, from: usize, to: usize) -> Result<()> {
 pub(crate) fn wait_for_machines(lab: &Lab, count: usize) -> Result<()> {
     for host in lab.hosts().iter().filter(|host| host.is_up()) {
         wait_closely(&format!("{count} machines"), PATIENCE, Duration::from_millis(50), || {
-            let seen = machines(lab, host)?.get("machines").and_then(Value::as_array).map(Vec::len);
+            let seen =
+                read_machines(lab, host)?.get("machines").and_then(Value::as_array).map(Vec::len);
             if seen == Some(count) { Ok(()) } else { Err(anyhow!("{seen:?} are seen")) }
         })
         .with_context(|| host.name().to_owned())?;
@@ -128,15 +129,15 @@ pub(crate) fn wait_for_machines(lab: &Lab, count: usize) -> Result<()> {
 }
 
 /// The host whose engine decides.
-pub(crate) fn leader(lab: &Lab) -> Result<&Host> {
-    let answer = machines(lab, lab.host(0)?)?;
+pub(crate) fn muster_leader(lab: &Lab) -> Result<&Host> {
+    let answer = read_machines(lab, lab.host(0)?)?;
     let id = answer.get("leader").and_then(Value::as_str).context("no leader")?;
     lab.host_with_id(id)
 }
 
 /// The host whose member leads etcd.
 pub(crate) fn etcd_leader(lab: &Lab) -> Result<&Host> {
-    for (host, (own, leader)) in members(lab)? {
+    for (host, (own, leader)) in etcd_members(lab)? {
         if own == leader {
             return Ok(host);
         }
@@ -150,24 +151,27 @@ pub(crate) fn move_etcd_leader(lab: &Lab, to: &Host) -> Result<()> {
     if from.name() == to.name() {
         return Ok(());
     }
-    let members = members(lab)?;
+    let members = etcd_members(lab)?;
     let (_, (id, _)) = members
         .iter()
         .find(|(host, _)| host.name() == to.name())
         .with_context(|| format!("no member on {}", to.name()))?;
     // Only the leader hands over. etcdctl takes ids in hexadecimal and prints them in decimal.
-    command(from, &format!("etcdctl --endpoints=http://{}:2379 move-leader {id:x}", from.address()))
-        .map(|_| ())
+    run_command(
+        from,
+        &format!("etcdctl --endpoints=http://{}:2379 move-leader {id:x}", from.address()),
+    )
+    .map(|_| ())
 }
 
 /// Each host's member: its id and whom it takes for the leader.
-fn members(lab: &Lab) -> Result<Vec<(&Host, (u64, u64))>> {
+fn etcd_members(lab: &Lab) -> Result<Vec<(&Host, (u64, u64))>> {
     lab.hosts()
         .iter()
         .map(|host| {
             let endpoint = format!("--endpoints=http://{}:2379", host.address());
             let line = format!("etcdctl {endpoint} endpoint status --write-out=json");
-            let text = command(host, &line)?.stdout;
+            let text = run_command(host, &line)?.stdout;
             let answer: Value = serde_json::from_str(&text)?;
             let status = answer.pointer("/0/Status").context("no status")?;
             let own = status.pointer("/header/member_id").and_then(Value::as_u64);
@@ -177,7 +181,7 @@ fn members(lab: &Lab) -> Result<Vec<(&Host, (u64, u64))>> {
         .collect()
 }
 
-fn machines(lab: &Lab, host: &Host) -> Result<Value> {
+fn read_machines(lab: &Lab, host: &Host) -> Result<Value> {
     let answer = lab.http(host, API_PORT, "/v1/machines")?;
     if answer.status != 200 {
         bail!("{}: {}", answer.status, answer.body);

@@ -6,8 +6,8 @@ use anyhow::{Context, Result};
 use muster_tests::lab::{Host, Lab};
 
 use super::cluster::{
-    MEASURED, clear, etcd_leader, launch, leader, move_etcd_leader, wait_for_machines,
-    wait_for_running,
+    MEASURED, clear_units, etcd_leader, launch_units, move_etcd_leader, muster_leader,
+    wait_for_machines, wait_for_running,
 };
 use super::figure::{Bound, Figure, Spread};
 
@@ -34,8 +34,8 @@ impl Victim {
     }
 
     /// Arranges who leads what, and names the host to lose.
-    fn choose(self, lab: &Lab) -> Result<&Host> {
-        let leader = leader(lab)?;
+    fn choose_host(self, lab: &Lab) -> Result<&Host> {
+        let leader = muster_leader(lab)?;
         let mut followers = lab.hosts().iter().filter(|host| host.name() != leader.name());
         let (one, other) = (followers.next(), followers.next());
         let (one, other) = one.zip(other).context("fewer than three hosts")?;
@@ -57,12 +57,17 @@ impl Victim {
 }
 
 /// Repeats: thirty units on three hosts, one host lost, all thirty on two, the host back.
-pub(crate) fn failover(lab: &Lab, victim: Victim, ttl: f64, repetitions: usize) -> Result<Figure> {
+pub(crate) fn measure_failover(
+    lab: &Lab,
+    victim: Victim,
+    ttl: f64,
+    repetitions: usize,
+) -> Result<Figure> {
     let mut times = Vec::new();
     let mut moved = Vec::new();
     for _ in 0..repetitions {
-        launch(lab, 1, UNITS)?;
-        let lost = victim.choose(lab)?;
+        launch_units(lab, 1, UNITS)?;
+        let lost = victim.choose_host(lab)?;
         moved.push(lost.count_instances(MEASURED));
         let begin = Instant::now();
         lost.power_cut()?;
@@ -71,13 +76,13 @@ pub(crate) fn failover(lab: &Lab, victim: Victim, ttl: f64, repetitions: usize) 
         lab.wait_for_etcd()?;
         lab.wait_for_daemons()?;
         wait_for_machines(lab, lab.hosts().len())?;
-        clear(lab, 1, UNITS)?;
+        clear_units(lab, 1, UNITS)?;
     }
     Ok(Figure {
         what: format!("power cut of {}, TTL {ttl} s, to all active elsewhere", victim.describe()),
         unit: "s",
         raw: None,
-        muster: Spread::of(times).context("nothing was measured")?,
+        muster: Spread::from_values(times).context("nothing was measured")?,
         must: Some(Bound::AtMost(ttl + 1.0)),
         aim: Some(Bound::AtMost(ttl + 0.5)),
         notes: vec![format!("units lost each time: {moved:?} of {UNITS}")],

@@ -15,7 +15,7 @@ pub(crate) struct Spread {
 
 impl Spread {
     /// `None` without measurements.
-    pub(crate) fn of(mut values: Vec<f64>) -> Option<Self> {
+    pub(crate) fn from_values(mut values: Vec<f64>) -> Option<Self> {
         values.sort_by(f64::total_cmp);
         let (least, most) = (*values.first()?, *values.last()?);
         let middle = values.len() / 2;
@@ -28,7 +28,7 @@ impl Spread {
         Some(Self { median, least, most, count: values.len() })
     }
 
-    pub(crate) fn show(&self, digits: usize) -> String {
+    pub(crate) fn format_spread(&self, digits: usize) -> String {
         if self.count == 1 {
             return format!("{:.digits$}", self.median);
         }
@@ -67,18 +67,18 @@ pub(crate) struct Figure {
 
 impl Figure {
     /// Whether the median is within a bound; a bound that cannot be computed is not met.
-    fn meets(&self, bound: Option<Bound>) -> Option<bool> {
-        bound.map(|bound| self.limit(bound).is_some_and(|limit| self.muster.median <= limit))
+    fn meets_bound(&self, bound: Option<Bound>) -> Option<bool> {
+        bound.map(|bound| self.limit_of(bound).is_some_and(|limit| self.muster.median <= limit))
     }
 
-    fn limit(&self, bound: Bound) -> Option<f64> {
+    fn limit_of(&self, bound: Bound) -> Option<f64> {
         match bound {
             Bound::AtMost(limit) => Some(limit),
             Bound::TimesRaw(factor) => self.raw.as_ref().map(|raw| raw.median * factor),
         }
     }
 
-    fn digits(&self) -> usize {
+    fn digit_count(&self) -> usize {
         if self.muster.median >= 100.0 {
             0
         } else if self.muster.median >= 10.0 {
@@ -88,13 +88,13 @@ impl Figure {
         }
     }
 
-    fn row(&self) -> [String; 6] {
-        let digits = self.digits();
+    fn table_row(&self) -> [String; 6] {
+        let digits = self.digit_count();
         let bound = |bound: Option<Bound>| {
-            let limit = bound.and_then(|bound| self.limit(bound));
+            let limit = bound.and_then(|bound| self.limit_of(bound));
             limit.map_or_else(|| "-".to_owned(), |limit| format!("{limit:.digits$}"))
         };
-        let verdict = match (self.meets(self.must), self.meets(self.aim)) {
+        let verdict = match (self.meets_bound(self.must), self.meets_bound(self.aim)) {
             (None, None) => "-",
             (Some(false), _) => "MISSED",
             (_, Some(true)) => "aim",
@@ -102,8 +102,8 @@ impl Figure {
         };
         [
             format!("{}, {}", self.what, self.unit),
-            self.raw.as_ref().map_or_else(|| "-".to_owned(), |raw| raw.show(digits)),
-            self.muster.show(digits),
+            self.raw.as_ref().map_or_else(|| "-".to_owned(), |raw| raw.format_spread(digits)),
+            self.muster.format_spread(digits),
             bound(self.must),
             bound(self.aim),
             verdict.to_owned(),
@@ -112,9 +112,9 @@ impl Figure {
 }
 
 /// The table, as Markdown that reads well in a terminal too.
-pub(crate) fn table(figures: &[Figure]) -> String {
+pub(crate) fn format_table(figures: &[Figure]) -> String {
     let header = ["what", "raw limit", "Muster", "must", "aim", "met"].map(ToOwned::to_owned);
-    let rows: Vec<[String; 6]> = figures.iter().map(Figure::row).collect();
+    let rows: Vec<[String; 6]> = figures.iter().map(Figure::table_row).collect();
     let widths: Vec<usize> = (0..header.len())
         .map(|column| {
             let all = std::iter::once(&header).chain(&rows);
@@ -150,9 +150,9 @@ mod tests {
 
     #[test]
     fn the_median_of_an_even_count_lies_between() {
-        let spread = Spread::of(vec![4.0, 1.0, 3.0, 2.0]).unwrap();
-        assert_eq!(spread.show(1), "2.5 (1.0 to 4.0)");
-        assert!(Spread::of(Vec::new()).is_none());
+        let spread = Spread::from_values(vec![4.0, 1.0, 3.0, 2.0]).unwrap();
+        assert_eq!(spread.format_spread(1), "2.5 (1.0 to 4.0)");
+        assert!(Spread::from_values(Vec::new()).is_none());
     }
 
     #[test]
@@ -160,17 +160,17 @@ mod tests {
         let figure = Figure {
             what: "a launch".to_owned(),
             unit: "s",
-            raw: Spread::of(vec![1.0]),
-            muster: Spread::of(vec![1.0, 1.5, 9.0]).unwrap(),
+            raw: Spread::from_values(vec![1.0]),
+            muster: Spread::from_values(vec![1.0, 1.5, 9.0]).unwrap(),
             must: Some(Bound::TimesRaw(2.0)),
             aim: Some(Bound::AtMost(1.3)),
             notes: Vec::new(),
         };
         assert_eq!(
-            figure.row(),
+            figure.table_row(),
             ["a launch, s", "1.000", "1.500 (1.000 to 9.000)", "2.000", "1.300", "ok"]
         );
-        let slower = Figure { muster: Spread::of(vec![2.1]).unwrap(), ..figure };
-        assert_eq!(slower.row()[5], "MISSED");
+        let slower = Figure { muster: Spread::from_values(vec![2.1]).unwrap(), ..figure };
+        assert_eq!(slower.table_row()[5], "MISSED");
     }
 }

@@ -5,23 +5,23 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use muster_tests::lab::{Host, Lab, Process};
 
-use super::cluster::leader;
+use super::cluster::muster_leader;
 use super::figure::{Bound, Figure, Spread};
 
 /// Work that the launch left behind, such as compaction and lazy publishing, is to be over.
 const SETTLE: Duration = Duration::from_secs(5);
 
 /// Three figures over a window.
-pub(crate) fn idle(lab: &Lab, units: usize, window: Duration) -> Result<Vec<Figure>> {
+pub(crate) fn measure_idle(lab: &Lab, units: usize, window: Duration) -> Result<Vec<Figure>> {
     std::thread::sleep(SETTLE);
-    let daemons: Vec<Process> = lab.hosts().iter().map(daemon).collect::<Result<_>>()?;
+    let daemons: Vec<Process> = lab.hosts().iter().map(daemon_process).collect::<Result<_>>()?;
     let processor = || -> Result<Vec<u64>> {
         daemons.iter().map(|daemon| daemon.processor_nanoseconds().context("no daemon")).collect()
     };
     let begin = Instant::now();
-    let (processor_before, writes_before) = (processor()?, writes(lab)?);
+    let (processor_before, writes_before) = (processor()?, count_etcd_writes(lab)?);
     std::thread::sleep(window);
-    let (processor_after, writes_after) = (processor()?, writes(lab)?);
+    let (processor_after, writes_after) = (processor()?, count_etcd_writes(lab)?);
     let seconds = begin.elapsed().as_secs_f64();
     let percents: Vec<f64> = processor_before
         .iter()
@@ -31,7 +31,7 @@ pub(crate) fn idle(lab: &Lab, units: usize, window: Duration) -> Result<Vec<Figu
             used.as_secs_f64() / seconds * 100.0
         })
         .collect();
-    let leads = leader(lab)?.name();
+    let leads = muster_leader(lab)?.name();
     let by_host: Vec<String> = lab
         .hosts()
         .iter()
@@ -46,13 +46,13 @@ pub(crate) fn idle(lab: &Lab, units: usize, window: Duration) -> Result<Vec<Figu
         .filter_map(|daemon| daemon.resident_kib())
         .map(|kib| Duration::from_millis(kib).as_secs_f64() * 1000.0 / 1024.0)
         .collect();
-    let most = |values: Vec<f64>| Spread::of(values).map(|spread| spread.most);
+    let most = |values: Vec<f64>| Spread::from_values(values).map(|spread| spread.most);
     let figure = |what: &str, unit, value: f64, must, aim, notes| -> Result<Figure> {
         Ok(Figure {
             what: format!("idle with {units} units: {what}"),
             unit,
             raw: None,
-            muster: Spread::of(vec![value]).context("nothing was measured")?,
+            muster: Spread::from_values(vec![value]).context("nothing was measured")?,
             must: Some(Bound::AtMost(must)),
             aim: Some(Bound::AtMost(aim)),
             notes,
@@ -68,13 +68,13 @@ pub(crate) fn idle(lab: &Lab, units: usize, window: Duration) -> Result<Vec<Figu
     ])
 }
 
-fn daemon(host: &Host) -> Result<Process> {
+fn daemon_process(host: &Host) -> Result<Process> {
     let processes = host.unit_processes("musterd.service");
     processes.into_iter().next().with_context(|| format!("no musterd on {}", host.name()))
 }
 
 /// Proposals that etcd's members have agreed on since the cluster began: every write is one, and so is every lease.
-fn writes(lab: &Lab) -> Result<f64> {
+fn count_etcd_writes(lab: &Lab) -> Result<f64> {
     let answer = lab.http(lab.host(0)?, 2379, "/metrics")?;
     let name = "etcd_server_proposals_committed_total ";
     let line = answer.body.lines().find_map(|line| line.strip_prefix(name));

@@ -5,26 +5,26 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use muster_tests::lab::Lab;
 
-use super::cluster::{clear, clear_raw, launch, launch_raw};
+use super::cluster::{clear_raw, clear_units, launch_raw, launch_units};
 use super::figure::{Bound, Figure, Spread};
 
 /// One unit after the other on a cluster that has nothing else to do.
-pub(crate) fn one(lab: &Lab, repetitions: usize) -> Result<Figure> {
+pub(crate) fn measure_one(lab: &Lab, repetitions: usize) -> Result<Figure> {
     let (mut muster, mut returned, mut raw) = (Vec::new(), Vec::new(), Vec::new());
     for number in 1..=repetitions {
-        let took = launch(lab, number, number)?;
+        let took = launch_units(lab, number, number)?;
         muster.push(took.active.as_secs_f64());
         returned.push(took.returned.as_secs_f64());
         raw.push(launch_raw(lab, 1)?.as_secs_f64());
         clear_raw(lab)?;
     }
-    clear(lab, 1, repetitions)?;
+    clear_units(lab, 1, repetitions)?;
     let (must, aim) = (Some(Bound::AtMost(0.15)), Some(Bound::AtMost(0.08)));
-    figure("one unit, from the command to active", muster, &returned, raw, must, aim)
+    launch_figure("one unit, from the command to active", muster, &returned, raw, must, aim)
 }
 
 /// Many at once; `meanwhile` is done while the last of them run.
-pub(crate) fn many(
+pub(crate) fn measure_many(
     lab: &Lab,
     count: usize,
     repetitions: usize,
@@ -34,20 +34,20 @@ pub(crate) fn many(
     for repetition in 1..=repetitions {
         raw.push(launch_raw(lab, count)?.as_secs_f64());
         clear_raw(lab)?;
-        let took = launch(lab, 1, count)?;
+        let took = launch_units(lab, 1, count)?;
         muster.push(took.active.as_secs_f64());
         returned.push(took.returned.as_secs_f64());
         if repetition == repetitions {
             meanwhile()?;
         }
-        clear(lab, 1, count)?;
+        clear_units(lab, 1, count)?;
     }
     let what = format!("{count} instances, all active");
     let (must, aim) = (Some(Bound::TimesRaw(2.0)), Some(Bound::TimesRaw(1.3)));
-    figure(&what, muster, &returned, raw, must, aim)
+    launch_figure(&what, muster, &returned, raw, must, aim)
 }
 
-fn figure(
+fn launch_figure(
     what: &str,
     muster: Vec<f64>,
     returned: &[f64],
@@ -55,13 +55,13 @@ fn figure(
     must: Option<Bound>,
     aim: Option<Bound>,
 ) -> Result<Figure> {
-    let blocking = Spread::of(returned.to_vec()).context("nothing was measured")?;
+    let blocking = Spread::from_values(returned.to_vec()).context("nothing was measured")?;
     let blocking = Duration::from_secs_f64(blocking.median);
     Ok(Figure {
         what: what.to_owned(),
         unit: "s",
-        raw: Spread::of(raw),
-        muster: Spread::of(muster).context("nothing was measured")?,
+        raw: Spread::from_values(raw),
+        muster: Spread::from_values(muster).context("nothing was measured")?,
         must,
         aim,
         notes: vec![format!("the command returned after {} ms (median)", blocking.as_millis())],

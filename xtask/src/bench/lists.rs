@@ -3,23 +3,23 @@
 use anyhow::{Context, Result};
 use muster_tests::lab::Lab;
 
-use super::cluster::command;
+use super::cluster::run_command;
 use super::figure::{Bound, Figure, Spread};
 
 /// Both lists; the raw limit is a command that asks nobody.
-pub(crate) fn lists(lab: &Lab, units: usize, repetitions: usize) -> Result<Vec<Figure>> {
+pub(crate) fn measure_lists(lab: &Lab, units: usize, repetitions: usize) -> Result<Vec<Figure>> {
     let host = lab.host(1)?;
     let measure = |line: &str| -> Result<Spread> {
         let mut times = Vec::new();
         for _ in 0..repetitions {
-            times.push(command(host, line)?.took.as_secs_f64() * 1000.0);
+            times.push(run_command(host, line)?.took.as_secs_f64() * 1000.0);
         }
-        Spread::of(times).context("nothing was measured")
+        Spread::from_values(times).context("nothing was measured")
     };
     ["list-units", "list-unit-files"]
         .into_iter()
         .map(|list| {
-            let shown = command(host, &format!("musterctl {list} --no-legend"))?.stdout;
+            let shown = run_command(host, &format!("musterctl {list} --no-legend"))?.stdout;
             Ok(Figure {
                 what: format!("{list} with {units} units, whole command"),
                 unit: "ms",

@@ -2,6 +2,7 @@
 
 mod cluster;
 mod containers;
+mod counting;
 mod failover;
 mod figure;
 mod idle;
@@ -17,13 +18,13 @@ use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use muster_tests::lab::{Lab, Options};
 
-use crate::install::{self, For};
+use crate::install::{self, Purpose};
 use crate::{build, dist};
 use failover::Victim;
 use figure::Figure;
 
 #[derive(Debug, Args)]
-pub(crate) struct Arguments {
+pub(crate) struct BenchArguments {
     /// What to measure; everything without.
     scenarios: Vec<Scenario>,
     /// Fewer repetitions.
@@ -59,73 +60,76 @@ enum Scenario {
     ContainersFailover,
 }
 
-pub(crate) fn bench(arguments: &Arguments) -> Result<()> {
-    install::ensure(For::Lab)?;
+pub(crate) fn run_bench(arguments: &BenchArguments) -> Result<()> {
+    install::ensure_tools(Purpose::Lab)?;
     let mut bench = Bench { arguments, figures: Vec::new(), failures: Vec::new() };
-    if bench.wants(Scenario::Plan) {
-        bench.collect("plan", plan::plan());
+    if bench.is_wanted(Scenario::Plan) {
+        bench.collect_figures("plan", plan::measure_plan());
     }
-    if Scenario::value_variants().iter().any(|one| *one != Scenario::Plan && bench.wants(*one)) {
+    if Scenario::value_variants().iter().any(|one| *one != Scenario::Plan && bench.is_wanted(*one))
+    {
         let binaries = match &arguments.binaries {
             Some(binaries) => binaries.clone(),
-            None => build::release()?,
+            None => build::build_release()?,
         };
-        let package = Some(dist::package(&binaries)?);
+        let package = Some(dist::make_package(&binaries)?);
         let options = Options { package, ..Options::default() };
         bench.on_hosts(&options);
         bench.on_engines(&options);
     }
-    bench.report()
+    bench.print_report()
 }
 
 struct Bench<'a> {
-    arguments: &'a Arguments,
+    arguments: &'a BenchArguments,
     figures: Vec<Figure>,
     failures: Vec<String>,
 }
 
 impl Bench<'_> {
-    fn wants(&self, scenario: Scenario) -> bool {
+    fn is_wanted(&self, scenario: Scenario) -> bool {
         self.arguments.scenarios.is_empty() || self.arguments.scenarios.contains(&scenario)
     }
 
-    fn repetitions(&self, quick: usize, full: usize) -> usize {
+    fn repetitions_of(&self, quick: usize, full: usize) -> usize {
         if self.arguments.quick { quick } else { full }
     }
 
     /// Each scenario gets hosts of its own, so that none inherits another's load or its failure.
     fn on_hosts(&mut self, options: &Options) {
         let window = Duration::from_secs(if self.arguments.quick { 10 } else { 30 });
-        if self.wants(Scenario::LaunchOne) {
-            let repetitions = self.repetitions(5, 20);
-            self.scenario("launch-one", options, |lab| Ok(vec![launch::one(lab, repetitions)?]));
-        }
-        if self.wants(Scenario::Launch100) {
-            let repetitions = self.repetitions(2, 7);
-            self.scenario("launch-100", options, |lab| {
-                Ok(vec![launch::many(lab, 100, repetitions, || Ok(()))?])
+        if self.is_wanted(Scenario::LaunchOne) {
+            let repetitions = self.repetitions_of(5, 20);
+            self.run_scenario("launch-one", options, |lab| {
+                Ok(vec![launch::measure_one(lab, repetitions)?])
             });
         }
-        if self.wants(Scenario::Launch300) {
-            let repetitions = self.repetitions(2, 5);
-            self.scenario("launch-300", options, |lab| {
+        if self.is_wanted(Scenario::Launch100) {
+            let repetitions = self.repetitions_of(2, 7);
+            self.run_scenario("launch-100", options, |lab| {
+                Ok(vec![launch::measure_many(lab, 100, repetitions, || Ok(()))?])
+            });
+        }
+        if self.is_wanted(Scenario::Launch300) {
+            let repetitions = self.repetitions_of(2, 5);
+            self.run_scenario("launch-300", options, |lab| {
                 let mut idle = Vec::new();
-                let launch = launch::many(lab, 300, repetitions, || {
-                    idle = idle::idle(lab, 300, window)?;
+                let launch = launch::measure_many(lab, 300, repetitions, || {
+                    idle = idle::measure_idle(lab, 300, window)?;
                     Ok(())
                 })?;
                 idle.insert(0, launch);
                 Ok(idle)
             });
         }
-        if self.wants(Scenario::Launch1000) {
-            let repetitions = self.repetitions(1, 3);
-            let looks = self.repetitions(5, 20);
-            self.scenario("launch-1000", options, |lab| {
+        if self.is_wanted(Scenario::Launch1000) {
+            let repetitions = self.repetitions_of(1, 3);
+            let looks = self.repetitions_of(5, 20);
+            self.run_scenario("launch-1000", options, |lab| {
                 let mut more = Vec::new();
-                let launch = launch::many(lab, 1000, repetitions, || {
-                    more = lists::lists(lab, 1000, looks)?;
-                    more.extend(idle::idle(lab, 1000, window)?);
+                let launch = launch::measure_many(lab, 1000, repetitions, || {
+                    more = lists::measure_lists(lab, 1000, looks)?;
+                    more.extend(idle::measure_idle(lab, 1000, window)?);
                     Ok(())
                 })?;
                 more.insert(0, launch);
@@ -133,21 +137,21 @@ impl Bench<'_> {
             });
         }
         let victims = [Victim::Follower, Victim::Leader, Victim::EtcdLeader];
-        if self.wants(Scenario::Failover) {
-            let repetitions = self.repetitions(1, 5);
+        if self.is_wanted(Scenario::Failover) {
+            let repetitions = self.repetitions_of(1, 5);
             let ttl = ["--ttl", "5s"].map(ToOwned::to_owned).to_vec();
             let options = Options { provision: ttl, ..options.clone() };
             for victim in victims {
-                self.scenario("failover", &options, |lab| {
-                    Ok(vec![failover::failover(lab, victim, 5.0, repetitions)?])
+                self.run_scenario("failover", &options, |lab| {
+                    Ok(vec![failover::measure_failover(lab, victim, 5.0, repetitions)?])
                 });
             }
         }
-        if self.wants(Scenario::FailoverDefault) {
-            let repetitions = self.repetitions(1, 3);
+        if self.is_wanted(Scenario::FailoverDefault) {
+            let repetitions = self.repetitions_of(1, 3);
             for victim in victims {
-                self.scenario("failover-default", options, |lab| {
-                    Ok(vec![failover::failover(lab, victim, 10.0, repetitions)?])
+                self.run_scenario("failover-default", options, |lab| {
+                    Ok(vec![failover::measure_failover(lab, victim, 10.0, repetitions)?])
                 });
             }
         }
@@ -156,44 +160,44 @@ impl Bench<'_> {
     /// With a Docker engine on each host.
     fn on_engines(&mut self, options: &Options) {
         let options = Options { containers: true, ..options.clone() };
-        if self.wants(Scenario::Containers) {
+        if self.is_wanted(Scenario::Containers) {
             for (count, quick, full) in [(1, 5, 20), (30, 3, 7), (100, 2, 5)] {
-                let repetitions = self.repetitions(quick, full);
-                self.scenario(&format!("containers, {count}"), &options, |lab| {
-                    containers::prepare(lab)?;
-                    Ok(vec![containers::launch(lab, count, repetitions)?])
+                let repetitions = self.repetitions_of(quick, full);
+                self.run_scenario(&format!("containers, {count}"), &options, |lab| {
+                    containers::prepare_images(lab)?;
+                    Ok(vec![containers::measure_launch(lab, count, repetitions)?])
                 });
             }
         }
-        if self.wants(Scenario::ContainersFailover) {
-            let repetitions = self.repetitions(1, 5);
-            self.scenario("containers-failover", &options, |lab| {
-                containers::prepare(lab)?;
-                Ok(vec![containers::failover(lab, repetitions)?])
+        if self.is_wanted(Scenario::ContainersFailover) {
+            let repetitions = self.repetitions_of(1, 5);
+            self.run_scenario("containers-failover", &options, |lab| {
+                containers::prepare_images(lab)?;
+                Ok(vec![containers::measure_failover(lab, repetitions)?])
             });
         }
     }
 
-    fn scenario(
+    fn run_scenario(
         &mut self,
         name: &str,
         options: &Options,
         measure: impl FnOnce(&Lab) -> Result<Vec<Figure>>,
     ) {
         eprintln!("bench: {name}");
-        let result = cluster::up(options).and_then(|lab| {
+        let result = cluster::boot_cluster(options).and_then(|lab| {
             let figures = measure(&lab);
             lab.down()?;
             figures
         });
-        self.collect(name, result);
+        self.collect_figures(name, result);
     }
 
     /// A scenario that fails does not take the others' figures with it; the run fails in the end.
-    fn collect(&mut self, name: &str, result: Result<Vec<Figure>>) {
+    fn collect_figures(&mut self, name: &str, result: Result<Vec<Figure>>) {
         match result {
             Ok(figures) => {
-                eprint!("{}", figure::table(&figures));
+                eprint!("{}", figure::format_table(&figures));
                 self.figures.extend(figures);
             }
             Err(error) => {
@@ -203,9 +207,9 @@ impl Bench<'_> {
         }
     }
 
-    fn report(self) -> Result<()> {
-        println!("{}", figure::table(&self.figures));
-        let path = build::target()?.join("bench.json");
+    fn print_report(self) -> Result<()> {
+        println!("{}", figure::format_table(&self.figures));
+        let path = build::target_directory()?.join("bench.json");
         let text = serde_json::to_vec_pretty(&self.figures)?;
         std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
         println!("written to {}", path.display());

@@ -4,11 +4,11 @@ use anyhow::{Context, Result};
 use serde::Deserialize;
 
 use super::figure::{Bound, Figure, Spread};
-use crate::shell::{cargo, output};
+use crate::shell::{cargo_command, read_output};
 
 /// A line of `plan_speed`.
 #[derive(Debug, Deserialize)]
-struct Line {
+struct PlanLine {
     what: String,
     runs: usize,
     median_s: f64,
@@ -16,17 +16,17 @@ struct Line {
     max_s: f64,
 }
 
-pub(crate) fn plan() -> Result<Vec<Figure>> {
+pub(crate) fn measure_plan() -> Result<Vec<Figure>> {
     let arguments =
         ["run", "--quiet", "--release", "--package", "muster-engine", "--example", "plan_speed"];
-    let lines = output(&mut cargo(&arguments))?;
+    let lines = read_output(&mut cargo_command(&arguments))?;
     lines
         .lines()
         .filter(|line| line.starts_with('{'))
         .map(|line| {
-            let line: Line =
+            let line: PlanLine =
                 serde_json::from_str(line).with_context(|| format!("plan_speed printed {line}"))?;
-            let (must, aim) = bounds(&line.what);
+            let (must, aim) = plan_bounds(&line.what);
             Ok(Figure {
                 unit: "ms",
                 raw: None,
@@ -46,7 +46,7 @@ pub(crate) fn plan() -> Result<Vec<Figure>> {
 }
 
 /// What a figure must be and should be, in milliseconds; those that only inform have no bounds.
-fn bounds(what: &str) -> (Option<f64>, Option<f64>) {
+fn plan_bounds(what: &str) -> (Option<f64>, Option<f64>) {
     if what.contains("10,000 units") {
         (Some(50.0), Some(10.0))
     } else if what.starts_with("full plan, 5,000 machines") {

@@ -21,118 +21,118 @@ const OUTAGE: Duration = Duration::from_secs(15);
 const PROMPT: Duration = Duration::from_secs(3);
 
 /// Tells all of it. An error is something the story cannot go on without.
-pub(super) fn tell(story: &mut Story, lab: &Lab) -> Result<()> {
-    machines(story, lab)?;
-    submit(story, lab)?;
-    start(story, lab)?;
-    refuse(story, lab)?;
-    status(story, lab)?;
-    containers(story, lab)?;
+pub(super) fn play_acts(story: &mut Story, lab: &Lab) -> Result<()> {
+    show_machines(story, lab)?;
+    submit_units(story, lab)?;
+    start_units(story, lab)?;
+    show_refusal(story, lab)?;
+    show_status(story, lab)?;
+    run_containers(story, lab)?;
     power_cut(story, lab)?;
-    outage(story, lab)?;
-    destroy(story, lab)
+    cut_the_store(story, lab)?;
+    destroy_units(story, lab)
 }
 
-fn machines(story: &mut Story, lab: &Lab) -> Result<()> {
-    story.chapter("Three machines");
+fn show_machines(story: &mut Story, lab: &Lab) -> Result<()> {
+    story.begin_chapter("Three machines");
     let n1 = lab.host(0)?;
     let begin = Instant::now();
     story.claim_within(begin, PROMPT, "every machine has registered", || three_machines(n1));
-    story.succeeding(n1, "musterctl list-machines")?;
+    story.run_succeeding(n1, "musterctl list-machines")?;
     Ok(())
 }
 
-fn submit(story: &mut Story, lab: &Lab) -> Result<()> {
-    story.chapter("A template is submitted");
+fn submit_units(story: &mut Story, lab: &Lab) -> Result<()> {
+    story.begin_chapter("A template is submitted");
     let (n1, n2) = (lab.host(0)?, lab.host(1)?);
-    let file = shell::top().join("examples").join(TEMPLATE);
+    let file = shell::checkout_root().join("examples").join(TEMPLATE);
     let text = std::fs::read_to_string(&file).with_context(|| format!("{}", file.display()))?;
     n1.write_file(&format!("/root/{TEMPLATE}"), &text)?;
-    story.succeeding(n1, "cat web@.service")?;
-    story.succeeding(n1, "musterctl submit web@.service")?;
-    let list = story.succeeding(n1, "musterctl list-unit-files")?;
-    let row = row(&list.stdout, TEMPLATE);
-    story.claim(row.contains(&"inactive"), "the template is listed and inactive");
-    let keys = story.succeeding(n2, "etcdctl get --prefix /muster/v1/unit/ --keys-only")?;
-    story.claim(keys.stdout.contains(TEMPLATE), "the store holds it");
+    story.run_succeeding(n1, "cat web@.service")?;
+    story.run_succeeding(n1, "musterctl submit web@.service")?;
+    let list = story.run_succeeding(n1, "musterctl list-unit-files")?;
+    let row = row_of(&list.stdout, TEMPLATE);
+    story.check_claim(row.contains(&"inactive"), "the template is listed and inactive");
+    let keys = story.run_succeeding(n2, "etcdctl get --prefix /muster/v1/unit/ --keys-only")?;
+    story.check_claim(keys.stdout.contains(TEMPLATE), "the store holds it");
     Ok(())
 }
 
-fn start(story: &mut Story, lab: &Lab) -> Result<()> {
-    story.chapter("Two instances start, on different machines");
+fn start_units(story: &mut Story, lab: &Lab) -> Result<()> {
+    story.begin_chapter("Two instances start, on different machines");
     let n1 = lab.host(0)?;
-    story.succeeding(n1, "musterctl start web@1 web@2")?;
-    story.succeeding(n1, "musterctl list-units")?;
+    story.run_succeeding(n1, "musterctl start web@1 web@2")?;
+    story.run_succeeding(n1, "musterctl list-units")?;
     let (first, second) = (only_host(lab, 1)?, only_host(lab, 2)?);
-    story.claim(first.name() != second.name(), "they run on different machines");
+    story.check_claim(first.name() != second.name(), "they run on different machines");
     for (instance, host) in [(1, first), (2, second)] {
         let line = format!(
             "curl --silent --max-time 5 --retry 5 --retry-connrefused http://{}:{}/",
             host.address(),
             8000 + instance
         );
-        let answer = story.succeeding(n1, &line)?;
+        let answer = story.run_succeeding(n1, &line)?;
         let expected = format!("web@{instance}");
         let answered = answer.stdout.contains(&expected) && answer.stdout.contains(host.name());
-        story.claim(answered, &format!("{expected} answers over HTTP from {}", host.name()));
+        story.check_claim(answered, &format!("{expected} answers over HTTP from {}", host.name()));
     }
     Ok(())
 }
 
-fn refuse(story: &mut Story, lab: &Lab) -> Result<()> {
-    story.chapter("A third fits, a fourth is refused, with reasons");
+fn show_refusal(story: &mut Story, lab: &Lab) -> Result<()> {
+    story.begin_chapter("A third fits, a fourth is refused, with reasons");
     let n1 = lab.host(0)?;
-    let output = story.command(n1, "musterctl start web@3 web@4")?;
-    story.claim(output.code == 1, "the command fails");
-    story.claim(output.took < PROMPT, "and does so promptly");
+    let output = story.run_command(n1, "musterctl start web@3 web@4")?;
+    story.check_claim(output.code == 1, "the command fails");
+    story.check_claim(output.took < PROMPT, "and does so promptly");
     let third = only_host(lab, 3)?;
     let others = [only_host(lab, 1)?.name(), only_host(lab, 2)?.name()];
-    story.claim(!others.contains(&third.name()), "web@3 runs on the third machine");
-    story.claim(lab.active_on("web@4.service").is_empty(), "web@4 runs nowhere");
+    story.check_claim(!others.contains(&third.name()), "web@3 runs on the third machine");
+    story.check_claim(lab.active_on("web@4.service").is_empty(), "web@4 runs nowhere");
     for host in lab.hosts() {
         // A machine is shown as the beginning of its id, as in every list.
         let id = host.machine_id().get(..8).unwrap_or_default();
         let named = output.stderr.contains(id);
-        story.claim(named, &format!("the refusal names machine {id} ({})", host.name()));
+        story.check_claim(named, &format!("the refusal names machine {id} ({})", host.name()));
     }
     let reasons = output.stderr.matches("web@").count() >= 3 && output.stderr.contains("onflict");
-    story.claim(reasons, "and says of each what is in the way");
+    story.check_claim(reasons, "and says of each what is in the way");
     Ok(())
 }
 
-fn status(story: &mut Story, lab: &Lab) -> Result<()> {
-    story.chapter("The status of a unit, asked from another host");
+fn show_status(story: &mut Story, lab: &Lab) -> Result<()> {
+    story.begin_chapter("The status of a unit, asked from another host");
     let home = only_host(lab, 1)?;
-    let elsewhere = other(lab, &[home])?;
-    let output = story.succeeding(elsewhere, "musterctl status web@1")?;
-    story.claim(
+    let elsewhere = another_host(lab, &[home])?;
+    let output = story.run_succeeding(elsewhere, "musterctl status web@1")?;
+    story.check_claim(
         output.stdout.contains("web@1.service") && output.stdout.contains("active (running)"),
         &format!("{} shows what systemctl shows on {}", elsewhere.name(), home.name()),
     );
     Ok(())
 }
 
-fn containers(story: &mut Story, lab: &Lab) -> Result<()> {
-    story.chapter("Containers are units like any other");
+fn run_containers(story: &mut Story, lab: &Lab) -> Result<()> {
+    story.begin_chapter("Containers are units like any other");
     let n1 = lab.host(0)?;
     for name in ["page@.container", "pages.volume"] {
-        let file = shell::top().join("examples").join(name);
+        let file = shell::checkout_root().join("examples").join(name);
         let text = std::fs::read_to_string(&file).with_context(|| format!("{}", file.display()))?;
         n1.write_file(&format!("/root/{name}"), &text)?;
     }
-    story.succeeding(n1, "grep -v ^# page@.container")?;
-    story.succeeding(n1, "musterctl submit pages.volume page@.container")?;
-    story.succeeding(n1, "musterctl start page@1.container page@2.container")?;
-    story.succeeding(n1, "musterctl list-units")?;
+    story.run_succeeding(n1, "grep -v ^# page@.container")?;
+    story.run_succeeding(n1, "musterctl submit pages.volume page@.container")?;
+    story.run_succeeding(n1, "musterctl start page@1.container page@2.container")?;
+    story.run_succeeding(n1, "musterctl list-units")?;
     let (first, second) = (one_of(lab, "page@1.container")?, one_of(lab, "page@2.container")?);
-    story.claim(first.name() != second.name(), "they run on different machines");
+    story.check_claim(first.name() != second.name(), "they run on different machines");
     let line = format!("curl --silent --max-time 5 http://{}:9001/1.html", first.address());
-    let answer = story.succeeding(n1, &line)?;
+    let answer = story.run_succeeding(n1, &line)?;
     let answered = answer.stdout.contains("page 1") && answer.stdout.contains(first.name());
-    story.claim(answered, &format!("page@1 answers over HTTP from {}", first.name()));
-    let elsewhere = other(lab, &[first])?;
-    let output = story.succeeding(elsewhere, "musterctl status page@1.container")?;
-    story.claim(
+    story.check_claim(answered, &format!("page@1 answers over HTTP from {}", first.name()));
+    let elsewhere = another_host(lab, &[first])?;
+    let output = story.run_succeeding(elsewhere, "musterctl status page@1.container")?;
+    story.check_claim(
         output.stdout.contains("active (running)"),
         &format!("{} shows how it is on {}", elsewhere.name(), first.name()),
     );
@@ -140,13 +140,14 @@ fn containers(story: &mut Story, lab: &Lab) -> Result<()> {
 }
 
 fn power_cut(story: &mut Story, lab: &Lab) -> Result<()> {
-    story.chapter("A host loses power and comes back");
-    story.succeeding(lab.host(0)?, "musterctl destroy web@3")?;
+    story.begin_chapter("A host loses power and comes back");
+    story.run_succeeding(lab.host(0)?, "musterctl destroy web@3")?;
     let (first, lost) = (only_host(lab, 1)?, only_host(lab, 2)?);
-    let invocation = invocation(first, 1)?;
+    let invocation = invocation_id(first, 1)?;
     let begin = Instant::now();
-    story
-        .event(&format!("power cut of {}, the host of web@2", lost.name()), || lost.power_cut())?;
+    story.tell_event(&format!("power cut of {}, the host of web@2", lost.name()), || {
+        lost.power_cut()
+    })?;
     story.claim_within(begin, FAILOVER, "web@2 runs elsewhere", || {
         match lab.active_on("web@2.service").len() {
             0 => Err("it runs nowhere"),
@@ -156,44 +157,44 @@ fn power_cut(story: &mut Story, lab: &Lab) -> Result<()> {
     story.claim_within(begin, FAILOVER, "and so do both containers", || {
         one_of(lab, "page@1.container").and(one_of(lab, "page@2.container")).map(|_| ())
     });
-    story.succeeding(first, "musterctl list-machines")?;
-    story.succeeding(first, "musterctl list-units")?;
+    story.run_succeeding(first, "musterctl list-machines")?;
+    story.run_succeeding(first, "musterctl list-units")?;
     let new = only_host(lab, 2)?;
-    story.claim(new.name() != first.name(), "and not beside web@1, which it conflicts with");
+    story.check_claim(new.name() != first.name(), "and not beside web@1, which it conflicts with");
 
     let begin = Instant::now();
-    story.event(&format!("{} is switched on again", lost.name()), || lost.boot())?;
+    story.tell_event(&format!("{} is switched on again", lost.name()), || lost.boot())?;
     story.claim_within(begin, Duration::from_secs(30), "three machines again", || {
         three_machines(first)
     });
-    story.succeeding(first, "musterctl list-machines")?;
+    story.run_succeeding(first, "musterctl list-machines")?;
     // Two rounds of the slowest loop there is: whatever was going to move would have moved.
     let stayed = holds_for(Duration::from_secs(5), || {
         !lost.is_active("web@2.service")
             && new.is_active("web@2.service")
             && first.is_active("web@1.service")
     });
-    story.claim(stayed, "nothing moved");
-    story.claim(
-        self::invocation(first, 1)? == invocation,
+    story.check_claim(stayed, "nothing moved");
+    story.check_claim(
+        self::invocation_id(first, 1)? == invocation,
         "web@1 was never touched: same InvocationID",
     );
     Ok(())
 }
 
-fn outage(story: &mut Story, lab: &Lab) -> Result<()> {
-    story.chapter("etcd is away for a while, on all hosts");
+fn cut_the_store(story: &mut Story, lab: &Lab) -> Result<()> {
+    story.begin_chapter("etcd is away for a while, on all hosts");
     let hosts = [only_host(lab, 1)?, only_host(lab, 2)?];
     let ids = |story: &mut Story| -> Result<Vec<String>> {
         let mut ids = Vec::new();
         for (instance, host) in [1, 2].into_iter().zip(hosts) {
             let line = format!("systemctl show --property=InvocationID --value web@{instance}");
-            ids.push(story.succeeding(host, &line)?.stdout);
+            ids.push(story.run_succeeding(host, &line)?.stdout);
         }
         Ok(ids)
     };
     let before = ids(story)?;
-    story.event("systemctl stop etcd, on every host", || {
+    story.tell_event("systemctl stop etcd, on every host", || {
         lab.each(|_, host| host.exec(&["systemctl", "stop", "etcd"])?.success()).map(|_| ())
     })?;
     let running = || {
@@ -203,33 +204,33 @@ fn outage(story: &mut Story, lab: &Lab) -> Result<()> {
             .all(|(instance, host)| host.is_active(&format!("web@{instance}.service")))
     };
     let passed = format!("{} s pass", OUTAGE.as_secs());
-    let ran = story.event(&passed, || Ok(holds_for(OUTAGE, running)))?;
-    story.claim(ran, "nothing stopped, looked at all the time");
-    story.event("systemctl restart musterd, on every host", || {
+    let ran = story.tell_event(&passed, || Ok(holds_for(OUTAGE, running)))?;
+    story.check_claim(ran, "nothing stopped, looked at all the time");
+    story.tell_event("systemctl restart musterd, on every host", || {
         lab.each(|_, host| host.exec(&["systemctl", "restart", "musterd"])?.success()).map(|_| ())
     })?;
     let ran = holds_for(Duration::from_secs(5), running);
-    story.claim(ran, "musterd restarted in the outage stops nothing either");
+    story.check_claim(ran, "musterd restarted in the outage stops nothing either");
     let during = ids(story)?;
-    story.claim(during == before, "and restarts nothing: same InvocationIDs");
-    story.event("systemctl start etcd, on every host", || {
+    story.check_claim(during == before, "and restarts nothing: same InvocationIDs");
+    story.tell_event("systemctl start etcd, on every host", || {
         lab.each(|_, host| host.exec(&["systemctl", "start", "etcd"])?.success())?;
         lab.wait_for_etcd()
     })?;
     let begin = Instant::now();
     let sentence = "the cluster is complete again";
     story.claim_within(begin, Duration::from_secs(15), sentence, || three_machines(hosts[0]));
-    story.succeeding(hosts[0], "musterctl list-units")?;
+    story.run_succeeding(hosts[0], "musterctl list-units")?;
     let after = ids(story)?;
-    story.claim(after == before, "still the same InvocationIDs");
+    story.check_claim(after == before, "still the same InvocationIDs");
     Ok(())
 }
 
-fn destroy(story: &mut Story, lab: &Lab) -> Result<()> {
-    story.chapter("Destroyed is gone, from every host and from the store");
+fn destroy_units(story: &mut Story, lab: &Lab) -> Result<()> {
+    story.begin_chapter("Destroyed is gone, from every host and from the store");
     let n1 = lab.host(0)?;
-    story.succeeding(n1, "musterctl destroy web@1 web@2 web@3 web@4 web@.service")?;
-    story.succeeding(
+    story.run_succeeding(n1, "musterctl destroy web@1 web@2 web@3 web@4 web@.service")?;
+    story.run_succeeding(
         n1,
         "musterctl destroy page@1.container page@2.container page@.container pages.volume",
     )?;
@@ -238,19 +239,22 @@ fn destroy(story: &mut Story, lab: &Lab) -> Result<()> {
         let files =
             host.exec(&["sh", "-c", "ls -d /run/systemd/system/web@* 2>/dev/null; true"])?;
         let gone = units.is_empty() && files.stdout.is_empty();
-        story.claim(gone, &format!("{} runs none of them and has no file of them", host.name()));
+        story.check_claim(
+            gone,
+            &format!("{} runs none of them and has no file of them", host.name()),
+        );
     }
-    let list = story.succeeding(n1, "musterctl list-unit-files --no-legend")?;
+    let list = story.run_succeeding(n1, "musterctl list-unit-files --no-legend")?;
     let empty = !list.stdout.contains("web@") && !list.stdout.contains("page");
-    story.claim(empty, "the list is empty");
+    story.check_claim(empty, "the list is empty");
     let line = "etcdctl get --prefix /muster/v1/ --keys-only | grep -E '/(unit|file|place|state)/' || true";
-    let keys = story.succeeding(n1, line)?;
+    let keys = story.run_succeeding(n1, line)?;
     // A file's text stays until no unit names it, so none may be left either.
     let gone = wait_until("the store to forget", Duration::from_secs(5), || {
         let keys = n1.exec(&["sh", "-c", line])?;
         if keys.stdout.trim().is_empty() { Ok(()) } else { Err(anyhow!("{}", keys.stdout)) }
     });
-    story.claim(gone.is_ok(), "the store has forgotten them");
+    story.check_claim(gone.is_ok(), "the store has forgotten them");
     drop(keys);
     Ok(())
 }
@@ -279,14 +283,14 @@ fn one_of<'a>(lab: &'a Lab, unit: &str) -> Result<&'a Host> {
 }
 
 /// A host that is none of these.
-fn other<'a>(lab: &'a Lab, taken: &[&Host]) -> Result<&'a Host> {
+fn another_host<'a>(lab: &'a Lab, taken: &[&Host]) -> Result<&'a Host> {
     lab.hosts()
         .iter()
         .find(|host| taken.iter().all(|taken| taken.name() != host.name()))
         .context("no other host")
 }
 
-fn invocation(host: &Host, instance: u8) -> Result<String> {
+fn invocation_id(host: &Host, instance: u8) -> Result<String> {
     let unit = format!("web@{instance}.service");
     let show = host.exec(&["systemctl", "show", "--property=InvocationID", "--value", &unit])?;
     Ok(show.success()?.stdout)
@@ -305,7 +309,7 @@ fn holds_for(span: Duration, mut holds: impl FnMut() -> bool) -> bool {
 }
 
 /// The columns of the row that begins with this name.
-fn row<'a>(table: &'a str, name: &str) -> Vec<&'a str> {
+fn row_of<'a>(table: &'a str, name: &str) -> Vec<&'a str> {
     let row = table.lines().find(|line| line.split_whitespace().next() == Some(name));
     row.unwrap_or_default().split_whitespace().collect()
 }

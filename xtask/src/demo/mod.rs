@@ -9,15 +9,15 @@ use anyhow::Result;
 use clap::{Args, ValueEnum};
 use muster_tests::lab::{Lab, Options};
 
-use crate::install::{self, For};
+use crate::install::{self, Purpose};
 use crate::story::Story;
 use crate::{build, dist, lab};
 
 #[derive(Debug, Args)]
-pub(crate) struct Arguments {
-    /// Which story.
-    #[arg(value_enum, default_value_t = Which::Units)]
-    story: Which,
+pub(crate) struct DemoArguments {
+    /// DemoPart story.
+    #[arg(value_enum, default_value_t = DemoPart::Units)]
+    story: DemoPart,
     /// Leave the hosts up, and say how to enter them.
     #[arg(long)]
     keep: bool,
@@ -30,28 +30,28 @@ pub(crate) struct Arguments {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Which {
+enum DemoPart {
     /// Units are placed, moved and forgotten.
     Units,
     /// Three hosts reboot one after the other under a replicated service.
     Reboot,
 }
 
-pub(crate) fn demo(arguments: &Arguments) -> Result<()> {
-    install::ensure(For::Lab)?;
+pub(crate) fn run_demo(arguments: &DemoArguments) -> Result<()> {
+    install::ensure_tools(Purpose::Lab)?;
     let binaries = match &arguments.binaries {
         Some(binaries) => binaries.clone(),
-        None => build::release()?,
+        None => build::build_release()?,
     };
-    let package = dist::package(&binaries)?;
+    let package = dist::make_package(&binaries)?;
     let mut story = Story::begin();
     let lab =
-        story.event("three hosts boot: systemd, etcd, dockerd and musterd on each", || {
+        story.tell_event("three hosts boot: systemd, etcd, dockerd and musterd on each", || {
             let configuration = match arguments.story {
-                Which::Units => String::new(),
-                Which::Reboot => reboot::CONFIGURATION.to_owned(),
+                DemoPart::Units => String::new(),
+                DemoPart::Reboot => reboot::CONFIGURATION.to_owned(),
             };
-            let containers = arguments.story == Which::Units;
+            let containers = arguments.story == DemoPart::Units;
             let name = arguments.keep.then(|| arguments.name.clone());
             let package = Some(package);
             let options =
@@ -59,12 +59,12 @@ pub(crate) fn demo(arguments: &Arguments) -> Result<()> {
             Lab::up(&options)
         })?;
     let told = match arguments.story {
-        Which::Units => acts::tell(&mut story, &lab),
-        Which::Reboot => reboot::tell(&mut story, &lab),
+        DemoPart::Units => acts::play_acts(&mut story, &lab),
+        DemoPart::Reboot => reboot::play_reboots(&mut story, &lab),
     };
     if arguments.keep {
         lab.keep()?;
-        lab::explain(&arguments.name);
+        lab::explain_lab(&arguments.name);
     } else {
         lab.down()?;
     }

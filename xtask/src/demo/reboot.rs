@@ -10,7 +10,7 @@ use muster_tests::lab::{Host, Lab, Process, Samples, wait_until};
 use muster_tests::reboots::{DEFAULT, Reboots, Roll};
 
 use crate::shell;
-use crate::story::{Story, time};
+use crate::story::{Story, format_time};
 
 /// What the daemons are told beside their defaults: a story is shorter than the minute for which all has to be well.
 pub(super) const CONFIGURATION: &str = "[reboot]\nsettle = \"5s\"\n";
@@ -24,33 +24,34 @@ const REPLICAS: [(&str, u16); 3] = [("web@1", 8001), ("web@2", 8002), ("web@3", 
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Tells all of it. An error is something the story cannot go on without.
-pub(super) fn tell(story: &mut Story, lab: &Lab) -> Result<()> {
-    service(story, lab)?;
+pub(super) fn play_reboots(story: &mut Story, lab: &Lab) -> Result<()> {
+    start_service(story, lab)?;
     let before: BTreeMap<&str, Option<Process>> =
         lab.hosts().iter().map(|host| (host.name(), host.init())).collect();
-    let homes = homes(lab)?;
+    let homes = unit_homes(lab)?;
     let ports = REPLICAS.map(|(_, port)| port);
     let (roll, samples) = lab.sampling(&ports, || {
-        requests(story, lab)?;
-        watch(story, lab)
+        request_reboots(story, lab)?;
+        watch_roll(story, lab)
     })?;
-    after(story, lab, &before, &homes)?;
-    sums(story, &homes, &roll, &samples);
+    check_after_reboots(story, lab, &before, &homes)?;
+    check_sums(story, &homes, &roll, &samples);
     Ok(())
 }
 
-fn service(story: &mut Story, lab: &Lab) -> Result<()> {
-    story.chapter("A service with a replica on each of three machines");
+fn start_service(story: &mut Story, lab: &Lab) -> Result<()> {
+    story.begin_chapter("A service with a replica on each of three machines");
     let n1 = lab.host(0)?;
-    let file = shell::top().join("examples").join(TEMPLATE);
+    let file = shell::checkout_root().join("examples").join(TEMPLATE);
     let text = std::fs::read_to_string(&file).with_context(|| format!("{}", file.display()))?;
     n1.write_file(&format!("/root/{TEMPLATE}"), &text)?;
     let begin = Instant::now();
-    story.claim_within(begin, PATIENCE, "every machine has registered", || machines(n1, 3));
-    story.succeeding(n1, "grep ^Conflicts= web@.service")?;
-    story.succeeding(n1, "musterctl submit web@.service")?;
-    story.succeeding(n1, "musterctl start web@1 web@2 web@3")?;
-    story.succeeding(n1, "musterctl list-units")?;
+    story
+        .claim_within(begin, PATIENCE, "every machine has registered", || wait_for_machines(n1, 3));
+    story.run_succeeding(n1, "grep ^Conflicts= web@.service")?;
+    story.run_succeeding(n1, "musterctl submit web@.service")?;
+    story.run_succeeding(n1, "musterctl start web@1 web@2 web@3")?;
+    story.run_succeeding(n1, "musterctl list-units")?;
     let begin = Instant::now();
     story.claim_within(begin, PATIENCE, "each answers over HTTP", || {
         for (name, port) in REPLICAS {
@@ -63,11 +64,11 @@ fn service(story: &mut Story, lab: &Lab) -> Result<()> {
     Ok(())
 }
 
-fn requests(story: &mut Story, lab: &Lab) -> Result<()> {
-    story.chapter("An update: each machine asks for a reboot, all at the same time");
-    story.succeeding(lab.host(0)?, "grep --after-context=1 reboot /etc/muster/muster.toml")?;
+fn request_reboots(story: &mut Story, lab: &Lab) -> Result<()> {
+    story.begin_chapter("An update: each machine asks for a reboot, all at the same time");
+    story.run_succeeding(lab.host(0)?, "grep --after-context=1 reboot /etc/muster/muster.toml")?;
     let line = "musterctl reboot request --because 'new kernel'";
-    story.event(&format!("{line}, on every host"), || {
+    story.tell_event(&format!("{line}, on every host"), || {
         lab.each(|_, host| host.exec(&["sh", "-c", line])?.success()).map(|_| ())
     })?;
     let reboots = Reboots::of(lab);
@@ -83,68 +84,70 @@ fn requests(story: &mut Story, lab: &Lab) -> Result<()> {
         reboots.waits(host, "slots-taken")?;
     }
     let another = waiting.clone().next().context("no other host")?;
-    let status = story.succeeding(another, "musterctl reboot status")?;
+    let status = story.run_succeeding(another, "musterctl reboot status")?;
     let id = lab.host_named(&holder)?.machine_id();
     let named = id.get(..8).is_some_and(|short| status.stdout.contains(short));
-    story.claim(named, &format!("it says who holds the slot ({holder}), and why others wait"));
+    story
+        .check_claim(named, &format!("it says who holds the slot ({holder}), and why others wait"));
     Ok(())
 }
 
-fn watch(story: &mut Story, lab: &Lab) -> Result<Roll> {
-    story.chapter("They reboot one after the other");
+fn watch_roll(story: &mut Story, lab: &Lab) -> Result<Roll> {
+    story.begin_chapter("They reboot one after the other");
     println!();
     let begin = Instant::now();
     let reboots = Reboots::of(lab);
-    let roll =
-        reboots.watch(DEFAULT, 3, |what| println!("[{:>7}] {what}", time(begin.elapsed())))?;
-    story.claim(roll.most == 1, &format!("at most {} slot was held at a time", roll.most));
+    let roll = reboots
+        .watch(DEFAULT, 3, |what| println!("[{:>7}] {what}", format_time(begin.elapsed())))?;
+    story.check_claim(roll.most == 1, &format!("at most {} slot was held at a time", roll.most));
     Ok(roll)
 }
 
-fn after(
+fn check_after_reboots(
     story: &mut Story,
     lab: &Lab,
     before: &BTreeMap<&str, Option<Process>>,
     homes: &BTreeMap<&str, String>,
 ) -> Result<()> {
-    story.chapter("All are back, and so is every replica");
+    story.begin_chapter("All are back, and so is every replica");
     let n1 = lab.host(0)?;
     let begin = Instant::now();
-    story.claim_within(begin, PATIENCE, "three machines again", || machines(n1, 3));
-    story.succeeding(n1, "musterctl reboot status")?;
-    story.succeeding(n1, "musterctl reboot history")?;
-    story.succeeding(n1, "musterctl list-units")?;
+    story.claim_within(begin, PATIENCE, "three machines again", || wait_for_machines(n1, 3));
+    story.run_succeeding(n1, "musterctl reboot status")?;
+    story.run_succeeding(n1, "musterctl reboot history")?;
+    story.run_succeeding(n1, "musterctl list-units")?;
     for host in lab.hosts() {
         let another = host.init().is_some() && before.get(host.name()) != Some(&host.init());
-        story.claim(another, &format!("{} has rebooted", host.name()));
+        story.check_claim(another, &format!("{} has rebooted", host.name()));
     }
     let back = wait_until("the replicas", PATIENCE, || {
-        let now = self::homes(lab)?;
+        let now = self::unit_homes(lab)?;
         if now == *homes { Ok(()) } else { Err(anyhow!("{now:?} and not {homes:?}")) }
     });
-    story.claim(back.is_ok(), "every replica runs where it ran");
+    story.check_claim(back.is_ok(), "every replica runs where it ran");
     let history = Reboots::of(lab).history(DEFAULT)?;
     let well = history.len() == 3 && history.iter().all(|entry| entry.outcome == "rebooted");
-    story.claim(well, "the history has three reboots that ended well");
+    story.check_claim(well, "the history has three reboots that ended well");
     let left = n1.exec(&["sh", "-c", "musterctl list-machines --fields=cordon --no-legend"])?;
     let free = left.success()?.stdout.lines().all(|line| line.trim() == "-");
-    story.claim(free, "no machine is cordoned");
+    story.check_claim(free, "no machine is cordoned");
     Ok(())
 }
 
 /// What it took, and what a client of the service saw of it.
-fn sums(story: &mut Story, homes: &BTreeMap<&str, String>, roll: &Roll, samples: &Samples) {
-    story.chapter("What it took");
+fn check_sums(story: &mut Story, homes: &BTreeMap<&str, String>, roll: &Roll, samples: &Samples) {
+    story.begin_chapter("What it took");
     println!();
     println!("HOST  SLOT TAKEN TO FREED  REPLICA  AWAY");
     for held in &roll.held {
-        let took = held.freed.map_or_else(|| "-".to_owned(), |freed| time(freed - held.taken));
+        let took =
+            held.freed.map_or_else(|| "-".to_owned(), |freed| format_time(freed - held.taken));
         let own = REPLICAS
             .iter()
             .enumerate()
             .find(|(_, (name, _))| homes.get(name).is_some_and(|home| *home == held.holder));
         let (replica, away) = match own {
-            Some((at, (name, _))) => (*name, time(samples.away(at))),
+            Some((at, (name, _))) => (*name, format_time(samples.away(at))),
             None => ("-", "-".to_owned()),
         };
         println!("{:<4}  {took:<19}  {replica:<7}  {away}", held.holder);
@@ -152,30 +155,33 @@ fn sums(story: &mut Story, homes: &BTreeMap<&str, String>, roll: &Roll, samples:
     println!(
         "\nThe service, of which each replica was asked {} times, never more than {} apart:",
         samples.0.len(),
-        time(samples.longest_gap())
+        format_time(samples.longest_gap())
     );
     let (fewest, silent) = (samples.fewest(), samples.silent());
-    story.claim(fewest >= 2, &format!("at every time at least two replicas answered ({fewest})"));
-    story.claim(
+    story.check_claim(
+        fewest >= 2,
+        &format!("at every time at least two replicas answered ({fewest})"),
+    );
+    story.check_claim(
         silent.is_zero() && !samples.0.is_empty(),
         &format!("its downtime, for a client that tries all replicas: {}", none_or(silent)),
     );
-    story.claim(samples.doubled().is_empty(), "no replica ever ran twice");
+    story.check_claim(samples.doubled().is_empty(), "no replica ever ran twice");
 }
 
 fn none_or(duration: Duration) -> String {
-    if duration.is_zero() { "none".to_owned() } else { time(duration) }
+    if duration.is_zero() { "none".to_owned() } else { format_time(duration) }
 }
 
 /// Whether the daemon of this host sees so many machines.
-fn machines(host: &Host, wanted: usize) -> Result<()> {
+fn wait_for_machines(host: &Host, wanted: usize) -> Result<()> {
     let list = host.exec(&["musterctl", "list-machines", "--no-legend"])?.success()?;
     let count = list.stdout.lines().count();
     if count == wanted { Ok(()) } else { Err(anyhow!("{count} machines")) }
 }
 
 /// The host of each replica.
-fn homes(lab: &Lab) -> Result<BTreeMap<&'static str, String>> {
+fn unit_homes(lab: &Lab) -> Result<BTreeMap<&'static str, String>> {
     REPLICAS
         .iter()
         .map(|(name, _)| match lab.active_on(&format!("{name}.service")).as_slice() {

@@ -7,30 +7,30 @@ use anyhow::{Context as _, Result, bail};
 use clap::Args;
 
 use crate::build;
-use crate::install::{self, For};
-use crate::shell::{cargo, output, program, run, top};
+use crate::install::{self, Purpose};
+use crate::shell::{cargo_command, checkout_root, program_command, read_output, run};
 
 #[derive(Debug, Args)]
-pub(crate) struct Arguments {
+pub(crate) struct ManArguments {
     /// Where to write them instead of `target/man`.
     #[arg(long, value_name = "DIR")]
     output: Option<PathBuf>,
 }
 
 /// `cargo xtask man`.
-pub(crate) fn man(arguments: &Arguments) -> Result<()> {
-    install::ensure(For::Build)?;
-    run(&mut cargo(&["build", "--package", "musterd", "--package", "musterctl"]))?;
-    let target = build::target()?;
+pub(crate) fn make_man_pages(arguments: &ManArguments) -> Result<()> {
+    install::ensure_tools(Purpose::Build)?;
+    run(&mut cargo_command(&["build", "--package", "musterd", "--package", "musterctl"]))?;
+    let target = build::target_directory()?;
     let directory = arguments.output.clone().unwrap_or_else(|| target.join("man"));
-    write(&target.join("debug"), &directory)?;
+    write_man_pages(&target.join("debug"), &directory)?;
     eprintln!("man: the pages are in {}", directory.display());
     Ok(())
 }
 
 /// Makes the pages with the programs in `binaries`, and has groff read each of them.
-pub(super) fn write(binaries: &Path, directory: &Path) -> Result<()> {
-    install::ensure(For::Man)?;
+pub(super) fn write_man_pages(binaries: &Path, directory: &Path) -> Result<()> {
+    install::ensure_tools(Purpose::Man)?;
     if directory.exists() {
         fs::remove_dir_all(directory)
             .with_context(|| format!("cannot empty {}", directory.display()))?;
@@ -39,21 +39,21 @@ pub(super) fn write(binaries: &Path, directory: &Path) -> Result<()> {
     let absolute = directory.canonicalize()?;
     for (name, option) in [("musterctl", "man"), ("musterd", "--man")] {
         let path = binaries.join(name).canonicalize()?;
-        output(program(&path.to_string_lossy(), &[option]).arg(&absolute))?;
+        read_output(program_command(&path.to_string_lossy(), &[option]).arg(&absolute))?;
     }
-    for page in fs::read_dir(top().join("packaging/man"))? {
+    for page in fs::read_dir(checkout_root().join("packaging/man"))? {
         let page = page?;
         fs::copy(page.path(), directory.join(page.file_name()))?;
     }
     for page in fs::read_dir(directory)? {
-        check(&page?.path())?;
+        check_page(&page?.path())?;
     }
     Ok(())
 }
 
 /// What groff warns of would be missing, or in the wrong place, on somebody's screen.
-fn check(page: &Path) -> Result<()> {
-    let mut groff = program("groff", &["-man", "-ww", "-z", "-Tutf8"]);
+fn check_page(page: &Path) -> Result<()> {
+    let mut groff = program_command("groff", &["-man", "-ww", "-z", "-Tutf8"]);
     let read = groff.arg(page).output().context("cannot run groff")?;
     if !read.status.success() || !read.stderr.is_empty() {
         bail!("{}: {}", page.display(), String::from_utf8_lossy(&read.stderr).trim_end());

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 
-use super::{Source, empty, extras};
-use crate::shell::{output, program, run, top};
+use super::source::{PackageSource, collect_extras, empty_directory};
+use crate::shell::{checkout_root, program_command, read_output, run};
 
 /// Files of the checkout, and where they are in the tarball.
 const FILES: &[(&str, &str)] = &[
@@ -23,10 +23,10 @@ const FILES: &[(&str, &str)] = &[
 ];
 
 /// Packs the programs and what belongs to them.
-pub(super) fn make(source: &Source<'_>, directory: &Path) -> Result<PathBuf> {
+pub(super) fn make_tarball(source: &PackageSource<'_>, directory: &Path) -> Result<PathBuf> {
     let name = format!("muster-{}", source.version);
     let tree = source.work.join(&name);
-    empty(source.work)?;
+    empty_directory(source.work)?;
     for part in ["bin", "systemd", "butane"] {
         fs::create_dir_all(tree.join(part))?;
     }
@@ -35,20 +35,21 @@ pub(super) fn make(source: &Source<'_>, directory: &Path) -> Result<PathBuf> {
         fs::copy(&from, tree.join("bin").join(program))
             .with_context(|| format!("cannot copy {}", from.display()))?;
     }
-    extras(&tree.join("bin"), &tree)?;
+    collect_extras(&tree.join("bin"), &tree)?;
     for (from, to) in FILES {
-        fs::copy(top().join(from), tree.join(to)).with_context(|| format!("cannot copy {from}"))?;
+        fs::copy(checkout_root().join(from), tree.join(to))
+            .with_context(|| format!("cannot copy {from}"))?;
     }
     let unpacked = source.work.join(format!("{name}.tar"));
     // Whoever packs it, whenever, and in whichever order the disk lists files.
-    let mut tar = program(
+    let mut tar = program_command(
         "tar",
         &["--create", "--sort=name", "--owner=0", "--group=0", "--numeric-owner", "--format=gnu"],
     );
     tar.args(["--mode=u=rwX,go=rX", &format!("--mtime=@{}", source.epoch)]);
     tar.arg("--file").arg(&unpacked).arg("--directory").arg(source.work).arg(&name);
     run(&mut tar)?;
-    output(program("gzip", &["--no-name", "--best", "--force"]).arg(&unpacked))?;
+    read_output(program_command("gzip", &["--no-name", "--best", "--force"]).arg(&unpacked))?;
     let package = directory.join(format!("{name}-{ARCH}-linux.tar.gz"));
     fs::rename(unpacked.with_extension("tar.gz"), &package)?;
     Ok(package)

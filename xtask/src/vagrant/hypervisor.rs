@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 use muster_tests::lab::wait_until;
 
 use super::probe::Driver;
-use crate::shell::{program, run, succeeds};
+use crate::shell::{is_success, program_command, run};
 
 /// The namespace of a libvirt started here.
 const NAMESPACE: &str = "muster-vagrant";
@@ -41,25 +41,25 @@ pub(crate) struct Hypervisor {
 impl Hypervisor {
     /// Finds or starts it.
     pub(crate) fn start(driver: Driver) -> Result<Self> {
-        if succeeds(&mut program("virsh", &["--connect", "qemu:///system", "version"])) {
+        if is_success(&mut program_command("virsh", &["--connect", "qemu:///system", "version"])) {
             return Ok(Self { daemons: Vec::new() });
         }
         // A directory of systemd's is no proof of it: in a container it may be there without.
-        if succeeds(&mut program("systemctl", &["start", "libvirtd.service"])) {
+        if is_success(&mut program_command("systemctl", &["start", "libvirtd.service"])) {
             return Ok(Self { daemons: Vec::new() });
         }
         if !Path::new("/run/netns").join(NAMESPACE).exists() {
-            run(&mut program("ip", &["netns", "add", NAMESPACE]))?;
+            run(&mut program_command("ip", &["netns", "add", NAMESPACE]))?;
         }
         let mut hypervisor = Self { daemons: Vec::new() };
-        run(&mut inside("ip", &["link", "set", "lo", "up"]))?;
+        run(&mut command_inside("ip", &["link", "set", "lo", "up"]))?;
         let hidden = driver == Driver::Qemu && Path::new(KVM).exists();
         let libvirt = if hidden {
-            inside("sh", &["-c", WITHOUT_KVM, LIBVIRT, HIDDEN])
+            command_inside("sh", &["-c", WITHOUT_KVM, LIBVIRT, HIDDEN])
         } else {
-            inside(LIBVIRT, &[])
+            command_inside(LIBVIRT, &[])
         };
-        for (daemon, mut command) in [(LOGS, inside(LOGS, &[])), (LIBVIRT, libvirt)] {
+        for (daemon, mut command) in [(LOGS, command_inside(LOGS, &[])), (LIBVIRT, libvirt)] {
             let child = command
                 .stdin(Stdio::null())
                 .stdout(Stdio::null())
@@ -69,8 +69,9 @@ impl Hypervisor {
             hypervisor.daemons.push(child);
         }
         wait_until("libvirt", Duration::from_secs(60), || {
-            if succeeds(
-                &mut hypervisor.command("virsh", &["--connect", "qemu:///system", "version"]),
+            if is_success(
+                &mut hypervisor
+                    .command_inside("virsh", &["--connect", "qemu:///system", "version"]),
             ) {
                 return Ok(());
             }
@@ -80,8 +81,12 @@ impl Hypervisor {
     }
 
     /// A command that sees the machines' networks.
-    pub(crate) fn command(&self, name: &str, arguments: &[&str]) -> Command {
-        if self.daemons.is_empty() { program(name, arguments) } else { inside(name, arguments) }
+    pub(crate) fn command_inside(&self, name: &str, arguments: &[&str]) -> Command {
+        if self.daemons.is_empty() {
+            program_command(name, arguments)
+        } else {
+            command_inside(name, arguments)
+        }
     }
 }
 
@@ -91,21 +96,21 @@ impl Drop for Hypervisor {
             return;
         }
         for network in ["vagrant-libvirt", "muster"] {
-            succeeds(&mut inside("virsh", &["net-destroy", network]));
-            succeeds(&mut inside("virsh", &["net-undefine", network]));
+            is_success(&mut command_inside("virsh", &["net-destroy", network]));
+            is_success(&mut command_inside("virsh", &["net-undefine", network]));
         }
         for daemon in self.daemons.iter_mut().rev() {
             // `ip netns exec` becomes the program it runs, so this is the daemon's own id.
-            succeeds(&mut program("kill", &[daemon.id().to_string()]));
+            is_success(&mut program_command("kill", &[daemon.id().to_string()]));
             let _ = daemon.wait();
         }
-        succeeds(&mut program("ip", &["netns", "del", NAMESPACE]));
+        is_success(&mut program_command("ip", &["netns", "del", NAMESPACE]));
         let _ = std::fs::remove_dir_all(HIDDEN);
     }
 }
 
-fn inside(name: &str, arguments: &[&str]) -> Command {
-    let mut command = program("ip", &["netns", "exec", NAMESPACE, name]);
+fn command_inside(name: &str, arguments: &[&str]) -> Command {
+    let mut command = program_command("ip", &["netns", "exec", NAMESPACE, name]);
     command.args(arguments);
     command
 }

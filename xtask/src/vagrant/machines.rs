@@ -12,7 +12,7 @@ use muster_tests::lab::Output;
 use super::hypervisor::Hypervisor;
 use super::probe::Driver;
 use crate::build;
-use crate::shell::{output, program, run, top};
+use crate::shell::{checkout_root, program_command, read_output, run};
 use crate::story::Place;
 
 /// The machines that come up by themselves.
@@ -37,11 +37,11 @@ pub(crate) struct Machine<'a> {
 }
 
 /// Lets Vagrant read the file of the machines.
-pub(crate) fn validate() -> Result<()> {
-    let home = build::target()?.join("vagrant");
+pub(crate) fn validate_vagrantfile() -> Result<()> {
+    let home = build::target_directory()?.join("vagrant");
     std::fs::create_dir_all(&home)?;
-    let mut command = program("vagrant", &["validate", "--ignore-provider"]);
-    command.current_dir(top().join("vagrant")).env("VAGRANT_HOME", &home);
+    let mut command = program_command("vagrant", &["validate", "--ignore-provider"]);
+    command.current_dir(checkout_root().join("vagrant")).env("VAGRANT_HOME", &home);
     command.env("VAGRANT_DOTFILE_PATH", home.join("machines")).env("VAGRANT_NO_PLUGINS", "1");
     run(&mut command)
 }
@@ -54,7 +54,7 @@ impl<'a> Machines<'a> {
         package: &Path,
         driver: Driver,
     ) -> Result<Self> {
-        let home = build::target()?.join("vagrant");
+        let home = build::target_directory()?.join("vagrant");
         std::fs::create_dir_all(&home)?;
         let environment = vec![
             ("VAGRANT_HOME", home.to_string_lossy().into_owned()),
@@ -68,30 +68,31 @@ impl<'a> Machines<'a> {
         ];
         let machines = Self { hypervisor, home, environment };
         let add = ["box", "add", "--force", "--provider", "libvirt", "--name", BOX];
-        run(machines.vagrant(&add).arg(image))?;
+        run(machines.vagrant_command(&add).arg(image))?;
         Ok(machines)
     }
 
     /// `vagrant up`, and how to reach what is up.
-    pub(crate) fn up(&self, names: &[&str]) -> Result<()> {
-        run(self.vagrant(&["up"]).args(names))?;
-        self.learn(names)
+    pub(crate) fn boot_all(&self, names: &[&str]) -> Result<()> {
+        run(self.vagrant_command(&["up"]).args(names))?;
+        self.read_ssh_configuration(names)
     }
 
     /// Pulls the plug.
     pub(crate) fn power_off(&self, name: &str) -> Result<()> {
-        run(&mut self.vagrant(&["halt", "--force", name]))
+        run(&mut self.vagrant_command(&["halt", "--force", name]))
     }
 
     /// Takes them away, with their disks and their networks.
-    pub(crate) fn destroy(&self) -> Result<()> {
-        run(&mut self.vagrant(&["destroy", "--force"]))?;
-        run(&mut self.vagrant(&["box", "remove", "--force", BOX]))?;
+    pub(crate) fn destroy_all(&self) -> Result<()> {
+        run(&mut self.vagrant_command(&["destroy", "--force"]))?;
+        run(&mut self.vagrant_command(&["box", "remove", "--force", BOX]))?;
         // The copy that libvirt made of it.
         let virsh = |arguments: &[&str]| {
-            let mut command = self.hypervisor.command("virsh", &["--connect", "qemu:///system"]);
+            let mut command =
+                self.hypervisor.command_inside("virsh", &["--connect", "qemu:///system"]);
             command.args(arguments);
-            output(&mut command)
+            read_output(&mut command)
         };
         let list = virsh(&["vol-list", "default"])?;
         for volume in list.lines().filter_map(|line| line.split_whitespace().next()) {
@@ -103,40 +104,40 @@ impl<'a> Machines<'a> {
     }
 
     /// One of them.
-    pub(crate) fn machine(&'a self, name: &str) -> Machine<'a> {
+    pub(crate) fn machine_of(&'a self, name: &str) -> Machine<'a> {
         Machine { machines: self, name: name.to_owned() }
     }
 
     /// Says how to reach them.
-    pub(crate) fn explain(&self) {
-        let line = show(&self.ssh("n1"));
+    pub(crate) fn explain_access(&self) {
+        let line = describe(&self.ssh_command("n1"));
         println!("The machines are up. On another terminal: {line}");
     }
 
-    fn learn(&self, besides: &[&str]) -> Result<()> {
+    fn read_ssh_configuration(&self, besides: &[&str]) -> Result<()> {
         // Asked of all at once it would fail for those that are not to be up.
         let mut configuration = String::new();
         for name in NAMES.iter().chain(besides.iter().filter(|name| !NAMES.contains(name))) {
-            configuration += &output(&mut self.vagrant(&["ssh-config", name]))?;
+            configuration += &read_output(&mut self.vagrant_command(&["ssh-config", name]))?;
         }
-        let path = self.configuration();
+        let path = self.ssh_configuration();
         std::fs::write(&path, configuration)
             .with_context(|| format!("cannot write {}", path.display()))
     }
 
-    fn configuration(&self) -> PathBuf {
+    fn ssh_configuration(&self) -> PathBuf {
         self.home.join("ssh-config")
     }
 
-    fn ssh(&self, name: &str) -> Command {
-        let mut command = self.hypervisor.command("ssh", &["-F"]);
-        command.arg(self.configuration()).args(["-o", "ConnectTimeout=20", name]);
+    fn ssh_command(&self, name: &str) -> Command {
+        let mut command = self.hypervisor.command_inside("ssh", &["-F"]);
+        command.arg(self.ssh_configuration()).args(["-o", "ConnectTimeout=20", name]);
         command
     }
 
-    fn vagrant(&self, arguments: &[&str]) -> Command {
-        let mut command = self.hypervisor.command("vagrant", arguments);
-        command.current_dir(top().join("vagrant")).stdin(Stdio::null());
+    fn vagrant_command(&self, arguments: &[&str]) -> Command {
+        let mut command = self.hypervisor.command_inside("vagrant", arguments);
+        command.current_dir(checkout_root().join("vagrant")).stdin(Stdio::null());
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command
     }
@@ -147,11 +148,11 @@ impl Place for Machine<'_> {
         &self.name
     }
 
-    fn sh(&self, line: &str) -> Result<Output> {
+    fn run_line(&self, line: &str) -> Result<Output> {
         let begin = Instant::now();
-        let mut command = self.machines.ssh(&self.name);
+        let mut command = self.machines.ssh_command(&self.name);
         let output = command
-            .arg(format!("sudo sh -c {}", quote(line)))
+            .arg(format!("sudo sh -c {}", quote_word(line)))
             .stdin(Stdio::null())
             .output()
             .context("cannot run ssh")?;
@@ -166,11 +167,11 @@ impl Place for Machine<'_> {
 }
 
 /// One word of a shell's.
-fn quote(text: &str) -> String {
+fn quote_word(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }
 
-fn show(command: &Command) -> String {
+fn describe(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
     words.map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
 }

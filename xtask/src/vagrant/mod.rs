@@ -14,8 +14,8 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use clap::Args;
 
-use crate::install::{self, For};
-use crate::shell::{program, run, top};
+use crate::install::{self, Purpose};
+use crate::shell::{checkout_root, program_command, run};
 use crate::story::Story;
 use crate::{build, dist};
 use hypervisor::Hypervisor;
@@ -26,7 +26,7 @@ use probe::Driver;
 const CACHE: &str = "/var/cache/muster-vagrant";
 
 #[derive(Debug, Args)]
-pub(crate) struct Arguments {
+pub(crate) struct VagrantArguments {
     /// Install this package instead of building one.
     #[arg(long, value_name = "FILE")]
     package: Option<PathBuf>,
@@ -41,33 +41,33 @@ pub(crate) struct Arguments {
     validate: bool,
 }
 
-pub(crate) fn vagrant(arguments: &Arguments) -> Result<()> {
+pub(crate) fn run_vagrant(arguments: &VagrantArguments) -> Result<()> {
     if arguments.validate {
-        return validate();
+        return validate_vagrantfile();
     }
-    install::ensure(For::Vagrant)?;
+    install::ensure_tools(Purpose::Vagrant)?;
     let package = match &arguments.package {
         Some(package) => {
             package.canonicalize().with_context(|| format!("{} is not there", package.display()))?
         }
-        None => dist::package(&build::release()?)?,
+        None => dist::make_package(&build::build_release()?)?,
     };
     let image = make_box()?;
     let driver = match arguments.driver {
         Some(driver) => driver,
-        None => probe::probe(&image)?,
+        None => probe::probe_driver(&image)?,
     };
     println!("the machines run with libvirt's driver {}", driver.name());
     let hypervisor = Hypervisor::start(driver)?;
     let machines = Machines::new(&hypervisor, &image, &package, driver)?;
     let mut story = Story::begin();
-    let told = tale::tell(&mut story, &machines);
+    let told = tale::play_tale(&mut story, &machines);
     if arguments.keep {
-        machines.explain();
+        machines.explain_access();
         println!("Enter ends them.");
         std::io::stdin().read_line(&mut String::new())?;
     }
-    let destroyed = machines.destroy();
+    let destroyed = machines.destroy_all();
     drop(hypervisor);
     told?;
     destroyed?;
@@ -75,15 +75,15 @@ pub(crate) fn vagrant(arguments: &Arguments) -> Result<()> {
 }
 
 /// Lets Vagrant read vagrant/Vagrantfile; for that it needs no machine and no plugin.
-pub(crate) fn validate() -> Result<()> {
-    install::ensure(For::VagrantFile)?;
-    machines::validate()
+pub(crate) fn validate_vagrantfile() -> Result<()> {
+    install::ensure_tools(Purpose::VagrantFile)?;
+    machines::validate_vagrantfile()
 }
 
 /// The box, made anew when its recipe has changed.
 fn make_box() -> Result<PathBuf> {
     let recipe = ["vagrant/make-box", "provision/provision-host"]
-        .map(|file| std::fs::read_to_string(top().join(file)))
+        .map(|file| std::fs::read_to_string(checkout_root().join(file)))
         .into_iter()
         .collect::<Result<Vec<_>, _>>()?
         .concat();
@@ -93,7 +93,7 @@ fn make_box() -> Result<PathBuf> {
     }
     std::fs::create_dir_all(CACHE).with_context(|| format!("cannot make {CACHE}"))?;
     let making = image.with_extension("making.box");
-    run(program("vagrant/make-box", &["--output"]).arg(&making))?;
+    run(program_command("vagrant/make-box", &["--output"]).arg(&making))?;
     for extension in ["vmlinuz", "initrd"] {
         std::fs::rename(making.with_extension(extension), image.with_extension(extension))?;
     }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use clap::ValueEnum;
 
-use crate::shell::program;
+use crate::shell::program_command;
 
 /// A kernel that runs natively says this within a second or two.
 const SIGN: &str = "Run /init as init process";
@@ -38,18 +38,19 @@ impl Driver {
 }
 
 /// Boots the box's kernel natively, without a disk, and sees how far it gets.
-pub(crate) fn probe(image: &Path) -> Result<Driver> {
+pub(crate) fn probe_driver(image: &Path) -> Result<Driver> {
     if !Path::new("/dev/kvm").exists() {
         return Ok(Driver::Qemu);
     }
-    let mut command = program("qemu-system-x86_64", &["-machine", "pc,accel=kvm", "-cpu", "host"]);
+    let mut command =
+        program_command("qemu-system-x86_64", &["-machine", "pc,accel=kvm", "-cpu", "host"]);
     command.args(["-m", "512", "-no-reboot", "-nodefaults", "-display", "none"]);
     command.args(["-serial", "stdio", "-append", "console=ttyS0 panic=-1"]);
     command.arg("-kernel").arg(image.with_extension("vmlinuz"));
     command.arg("-initrd").arg(image.with_extension("initrd"));
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut child = command.spawn().context("cannot run qemu-system-x86_64")?;
-    let came_up = reads(&mut child, SIGN);
+    let came_up = reads_sign(&mut child, SIGN);
     // It may have ended by itself.
     let _ = child.kill();
     child.wait()?;
@@ -57,7 +58,7 @@ pub(crate) fn probe(image: &Path) -> Result<Driver> {
 }
 
 /// Whether a child says this in time.
-fn reads(child: &mut Child, sign: &'static str) -> bool {
+fn reads_sign(child: &mut Child, sign: &'static str) -> bool {
     let Some(mut output) = child.stdout.take() else { return false };
     let (told, heard) = mpsc::channel();
     thread::spawn(move || {
