@@ -233,7 +233,7 @@ pub(crate) enum Command {
 
 impl Command {
     /// Whether it asks a daemon, so that the ways to one concern it.
-    pub(crate) fn asks(&self) -> bool {
+    pub(crate) fn asks_daemon(&self) -> bool {
         !matches!(
             self,
             Self::FdForward { .. } | Self::Version | Self::Completions { .. } | Self::Man { .. }
@@ -294,18 +294,18 @@ pub(crate) struct Blocking {
     block_attempts: Option<i64>,
 
     /// Wait for this long at the most, such as 90, 500ms or 2m; 0 is for ever
-    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     timeout: Option<Duration>,
 }
 
 impl Blocking {
     /// Whether to wait.
-    pub(crate) fn waits(self) -> bool {
+    pub(crate) fn wants_wait(self) -> bool {
         !self.no_block
     }
 
     /// How long to wait; `None` is for ever.
-    pub(crate) fn limit(self) -> Option<Duration> {
+    pub(crate) fn time_limit(self) -> Option<Duration> {
         // As in fleetctl, less than nothing is no limit either.
         let attempts = self.block_attempts.map(|n| {
             let attempts = u32::try_from(n.max(0)).unwrap_or(u32::MAX);
@@ -419,7 +419,7 @@ pub(crate) struct DrainArgs {
     pub(crate) machine: String,
 
     /// How long it may take, such as 90 or 5m; what is left then stays, unless --force is given
-    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     pub(crate) deadline: Option<Duration>,
 
     /// At the deadline, stop what is left
@@ -457,7 +457,7 @@ pub(crate) struct JournalArgs {
     pub(crate) unit: String,
 
     /// How many lines of the past to print, or `all`
-    #[arg(short = 'n', long, value_name = "N", default_value = "10", value_parser = lines)]
+    #[arg(short = 'n', long, value_name = "N", default_value = "10", value_parser = parse_line_count)]
     pub(crate) lines: String,
 
     /// Go on with what is logged from now on
@@ -482,7 +482,7 @@ pub(crate) struct JournalArgs {
 }
 
 /// The command line, to be read. A variable of ours that is empty does not count, so that it can be unset for one command.
-pub(crate) fn command() -> clap::Command {
+pub(crate) fn build_command_line() -> clap::Command {
     let is_empty = |name: &OsStr| std::env::var_os(name).is_some_and(|value| value.is_empty());
     Cli::command().mut_args(|argument| {
         if argument.get_env().is_some_and(is_empty) { argument.env(None::<&str>) } else { argument }
@@ -495,7 +495,7 @@ pub(crate) fn is_given(matches: &ArgMatches, id: &str) -> bool {
     known && matches!(matches.value_source(id), Some(source) if source != ValueSource::DefaultValue)
 }
 
-fn seconds(text: &str) -> Result<Duration, String> {
+fn parse_seconds(text: &str) -> Result<Duration, String> {
     let number: f64 = text.parse().map_err(|_| "expected a number of seconds".to_owned())?;
     match Duration::try_from_secs_f64(number) {
         Ok(duration) if !duration.is_zero() => Ok(duration),
@@ -503,7 +503,7 @@ fn seconds(text: &str) -> Result<Duration, String> {
     }
 }
 
-fn lines(text: &str) -> Result<String, String> {
+fn parse_line_count(text: &str) -> Result<String, String> {
     if text == "all" || text.parse::<u32>().is_ok() {
         Ok(text.to_owned())
     } else {
@@ -511,7 +511,7 @@ fn lines(text: &str) -> Result<String, String> {
     }
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
+fn parse_duration(text: &str) -> Result<Duration, String> {
     match text.parse() {
         Ok(seconds) => Ok(Duration::from_secs(seconds)),
         Err(_) => humantime::parse_duration(text)
@@ -536,9 +536,15 @@ mod tests {
 
     #[test]
     fn global_flags_stand_before_or_behind_the_command() {
-        assert_eq!(parse("musterctl --output json list-units").global.format(), Format::Json);
-        assert_eq!(parse("musterctl list-units --output json").global.format(), Format::Json);
-        assert_eq!(parse("musterctl list-units").global.format(), Format::Table);
+        assert_eq!(
+            parse("musterctl --output json list-units").global.output_format(),
+            Format::Json
+        );
+        assert_eq!(
+            parse("musterctl list-units --output json").global.output_format(),
+            Format::Json
+        );
+        assert_eq!(parse("musterctl list-units").global.output_format(), Format::Table);
         assert_eq!(
             parse("musterctl list-units --endpoint /s").global.endpoint,
             "/s".parse().unwrap()
@@ -570,7 +576,7 @@ mod tests {
     #[test]
     fn attempts_are_as_long_as_fleetctls_and_nought_is_for_ever() {
         let limit = |line: &str| match parse(line).command {
-            Command::Start(start) => start.files.blocking.limit(),
+            Command::Start(start) => start.files.blocking.time_limit(),
             _ => panic!("{line}"),
         };
         assert_eq!(limit("musterctl start a"), None);

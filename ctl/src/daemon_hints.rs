@@ -5,7 +5,7 @@
 use muster_client::ClientError;
 
 /// Returns the way out of a request that failed, where there is one.
-pub(crate) fn hint(error: &ClientError) -> Option<String> {
+pub(crate) fn hint_for(error: &ClientError) -> Option<String> {
     let hint = match error {
         ClientError::NoDaemon { route, .. } if route.endpoint.socket_path().is_some() => {
             "`systemctl start musterd` starts it on this machine; `--endpoint` names another"

@@ -159,7 +159,7 @@ impl From<InvalidUnitName> for Error {
 
 impl Error {
     /// A machine argument that names none, or `many`.
-    pub(crate) fn machine(given: &str, many: usize) -> Self {
+    pub(crate) fn ambiguous_machine(given: &str, many: usize) -> Self {
         let found = match many {
             0 => "no machine".to_owned(),
             many => format!("{many} machines"),
@@ -168,13 +168,13 @@ impl Error {
     }
 
     /// The way out, where there is one.
-    pub(crate) fn hint(&self) -> Option<String> {
+    pub(crate) fn way_out(&self) -> Option<String> {
         match self {
-            Self::Client(error) => daemon_hints::hint(error),
-            Self::Argument(error) => error.hint(),
-            Self::Pattern(error) => error.hint(),
-            Self::Fleet(error) => Some(error.hint()),
-            Self::Ssh(error) => error.hint(),
+            Self::Client(error) => daemon_hints::hint_for(error),
+            Self::Argument(error) => error.way_out(),
+            Self::Pattern(error) => error.way_out(),
+            Self::Fleet(error) => Some(error.way_out()),
+            Self::Ssh(error) => error.way_out(),
             Self::Left { .. } => {
                 Some("without --machine the journal is followed wherever the unit goes".to_owned())
             }

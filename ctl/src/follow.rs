@@ -26,10 +26,10 @@ pub(crate) trait Followable: Resume {
     fn is_over(&self) -> bool;
 
     /// Returns how far it is, in a few words.
-    fn summary(&self) -> String;
+    fn progress_line(&self) -> String;
 
     /// Returns what is still waited for, where it is and what it lacks, for whoever wonders why nothing happens.
-    fn awaited(&self) -> Vec<Awaited>;
+    fn list_awaited(&self) -> Vec<Awaited>;
 }
 
 /// How following ended.
@@ -45,12 +45,12 @@ pub(crate) enum Ended {
 
 /// Returns the pauses of this process between attempts to reach a daemon. Its id scatters them: many that were started at
 /// once do not come back in step.
-pub(crate) fn backoff() -> Backoff {
+pub(crate) fn new_backoff() -> Backoff {
     Backoff::new(std::process::id().into())
 }
 
 /// Follows the daemon's events until there is nothing left to wait for, `limit` has passed or Ctrl-C comes.
-pub(crate) async fn follow<F: Followable>(
+pub(crate) async fn follow_until_over<F: Followable>(
     client: &Client,
     console: &mut Console,
     followable: &mut F,
@@ -80,7 +80,7 @@ async fn follow_streams<F: Followable>(
     console: &mut Console,
     followable: &mut F,
 ) -> Result<(), Error> {
-    let mut follower = Follower::new(client.clone(), backoff());
+    let mut follower = Follower::new(client.clone(), new_backoff());
     let mut reminder = Reminder::new(client.notice_after(), Instant::now());
     while !followable.is_over() {
         let is_open = follower.is_open();
@@ -88,30 +88,34 @@ async fn follow_streams<F: Followable>(
             biased;
             step = follower.next_step(followable) => step.map_err(wait_error)?,
             // Before there is a stream the request says for itself that it is long in coming. Cancelling a step loses nothing.
-            () = reminder.due(), if is_open => {
-                reminder.tell(client, console, &followable.awaited()).await;
+            () = reminder.wait_until_due(), if is_open => {
+                reminder.remind(client, console, &followable.list_awaited()).await;
                 continue;
             }
         };
         match step {
-            Followed::Opened => console.progress(followable.summary()),
+            Followed::Opened => console.show_progress(followable.progress_line()),
             Followed::Events(events) => {
                 for data in events {
-                    let before = console.told();
+                    let before = console.count_printed();
                     followable.handle_event(console, &data)?;
                     // A terminal shows how far it is; elsewhere only what is said is seen, and a start that moves from
                     // state to state, or fetches an image, says nothing.
-                    if console.shows_progress() || console.told() != before {
-                        reminder.news(Instant::now());
+                    if console.shows_progress() || console.count_printed() != before {
+                        reminder.on_news(Instant::now());
                     }
                 }
-                console.progress(followable.summary());
+                console.show_progress(followable.progress_line());
             }
             Followed::Lost { cause, .. } => {
                 if reminder.is_due(Instant::now()) {
-                    reminder.away(console, &followable.awaited(), &wait_error(cause));
+                    reminder.remind_without_daemon(
+                        console,
+                        &followable.list_awaited(),
+                        &wait_error(cause),
+                    );
                 }
-                console.progress("lost the daemon; asking again".to_owned());
+                console.show_progress("lost the daemon; asking again".to_owned());
             }
         }
     }

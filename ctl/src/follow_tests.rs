@@ -77,12 +77,12 @@ impl<F: Followable> Followable for StopsClock<F> {
         self.0.is_over()
     }
 
-    fn summary(&self) -> String {
-        self.0.summary()
+    fn progress_line(&self) -> String {
+        self.0.progress_line()
     }
 
-    fn awaited(&self) -> Vec<Awaited> {
-        self.0.awaited()
+    fn list_awaited(&self) -> Vec<Awaited> {
+        self.0.list_awaited()
     }
 }
 
@@ -94,7 +94,7 @@ async fn followed(
 ) -> Result<Ended, Error> {
     let mut console = Console::new(Format::Table);
     let mut interrupts = signal(SignalKind::interrupt()).unwrap();
-    let followed = follow(client, &mut console, &mut followable, limit, &mut interrupts);
+    let followed = follow_until_over(client, &mut console, &mut followable, limit, &mut interrupts);
     tokio::time::timeout(2 * NEVER, followed).await.expect("it went on for ever")
 }
 
@@ -122,11 +122,11 @@ impl Followable for ForEver {
         false
     }
 
-    fn summary(&self) -> String {
+    fn progress_line(&self) -> String {
         String::new()
     }
 
-    fn awaited(&self) -> Vec<Awaited> {
+    fn list_awaited(&self) -> Vec<Awaited> {
         Vec::new()
     }
 }
@@ -170,11 +170,11 @@ impl Followable for Impatient {
         false
     }
 
-    fn summary(&self) -> String {
+    fn progress_line(&self) -> String {
         String::new()
     }
 
-    fn awaited(&self) -> Vec<Awaited> {
+    fn list_awaited(&self) -> Vec<Awaited> {
         Vec::new()
     }
 }

@@ -35,34 +35,37 @@ impl<'a> From<&'a Machine> for Candidate<'a> {
 
 impl<'a> Candidate<'a> {
     /// Something that has an id and no other name.
-    pub(crate) fn only(id: &'a str) -> Self {
+    pub(crate) fn with_id_only(id: &'a str) -> Self {
         Self { id, ..Self::default() }
     }
 }
 
 /// The machine that a person means by an id, the beginning of one (with or without the dots of the tables), an address
 /// or a host name. One that is absent is known by its id as long as it is cordoned.
-pub(crate) async fn find(client: &Client, given: &str) -> Result<MachineId, Error> {
+pub(crate) async fn find_machine(client: &Client, given: &str) -> Result<MachineId, Error> {
     let machines: Machines = client.get("/v1/machines").await?;
-    let cordoned = machines.cordons.keys().map(|id| Candidate::only(id.as_str()));
-    one(given, machines.machines.iter().map(Candidate::from).chain(cordoned))
+    let cordoned = machines.cordons.keys().map(|id| Candidate::with_id_only(id.as_str()));
+    resolve_machine(given, machines.machines.iter().map(Candidate::from).chain(cordoned))
 }
 
 /// The one of these machines that a person means.
-pub(crate) fn one<'a>(
+pub(crate) fn resolve_machine<'a>(
     given: &str,
     machines: impl Iterator<Item = Candidate<'a>>,
 ) -> Result<MachineId, Error> {
-    match pick(given, machines) {
+    match match_candidates(given, machines) {
         // What is found is the id of a machine, and reads as one.
-        Meant::One(id) => id.parse().map_err(|_| Error::machine(given, 0)),
-        Meant::Nobody => Err(Error::machine(given, 0)),
-        Meant::Several(many) => Err(Error::machine(given, many)),
+        Meant::One(id) => id.parse().map_err(|_| Error::ambiguous_machine(given, 0)),
+        Meant::Nobody => Err(Error::ambiguous_machine(given, 0)),
+        Meant::Several(many) => Err(Error::ambiguous_machine(given, many)),
     }
 }
 
 /// Whom a person means. Several of one id are one.
-pub(crate) fn pick<'a>(given: &str, candidates: impl Iterator<Item = Candidate<'a>>) -> Meant {
+pub(crate) fn match_candidates<'a>(
+    given: &str,
+    candidates: impl Iterator<Item = Candidate<'a>>,
+) -> Meant {
     let start = given.split_once("...").map_or(given, |(start, _)| start);
     let begins = |id: &str| !start.is_empty() && id.starts_with(start);
     let named = |name: &str| !name.is_empty() && name == given;

@@ -30,21 +30,21 @@ use crate::error::Error;
 use crate::output::console::Console;
 
 fn main() -> ExitCode {
-    let matches = match cli::command().try_get_matches() {
+    let matches = match cli::build_command_line().try_get_matches() {
         Ok(matches) => matches,
-        Err(error) => return misunderstood(&error),
+        Err(error) => return print_usage_error(&error),
     };
     let mut cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
-    let mut console = Console::new(cli.global.format());
+    let mut console = Console::new(cli.global.output_format());
     // What is no text becomes a value that cannot be read, or a path that is not there.
     let variable = |name: &str| {
-        let found = std::env::var_os(name).filter(|_| cli.command.asks());
+        let found = std::env::var_os(name).filter(|_| cli.command.asks_daemon());
         found.map(|value| value.to_string_lossy().into_owned())
     };
     match fleet::fall_back(&mut cli.global, |id| cli::is_given(&matches, id), variable) {
-        Ok(notes) => notes.iter().for_each(|note| console.note(note)),
+        Ok(notes) => notes.iter().for_each(|note| console.print_note(note)),
         Err(error) => {
-            report(&console, &error.into());
+            print_error(&console, &error.into());
             return ExitCode::FAILURE;
         }
     }
@@ -52,7 +52,7 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) if error.is_closed_output() => ExitCode::SUCCESS,
         Err(error) => {
-            report(&console, &error);
+            print_error(&console, &error);
             error.exit_code()
         }
     }
@@ -60,9 +60,9 @@ fn main() -> ExitCode {
 
 /// Says what is wrong with the command line, or the help that was asked for. Part of a command line may be the name of a file
 /// that somebody else made, as the shell puts them in a pattern's place, and clap repeats it as it is.
-fn misunderstood(error: &clap::Error) -> ExitCode {
+fn print_usage_error(error: &clap::Error) -> ExitCode {
     // Without colours all that is hidden in it comes from outside.
-    let plain = cli::command().styles(Styles::plain()).try_get_matches().err();
+    let plain = cli::build_command_line().styles(Styles::plain()).try_get_matches().err();
     let text = plain.map(|plain| plain.render().ansi().to_string()).unwrap_or_default();
     let shown = clean_lines(&text).to_string();
     if shown == text {
@@ -86,9 +86,9 @@ fn run(cli: Cli, console: &mut Console) -> Result<ExitCode, Error> {
     code
 }
 
-fn report(console: &Console, error: &Error) {
-    console.error(error_chain(error));
-    if let Some(hint) = error.hint() {
-        console.hint(hint);
+fn print_error(console: &Console, error: &Error) {
+    console.print_error(error_chain(error));
+    if let Some(hint) = error.way_out() {
+        console.print_hint(hint);
     }
 }

@@ -34,7 +34,7 @@ pub(crate) enum Word<'a> {
 
 impl Word<'_> {
     /// What would have been given for it where no pattern was.
-    pub(crate) fn argument(&self) -> String {
+    pub(crate) fn as_argument(&self) -> String {
         match self {
             Self::Named(word) => (*word).to_owned(),
             Self::Matched(unit) => unit.name.to_string(),
@@ -74,7 +74,7 @@ pub(crate) enum PatternError {
 
 impl PatternError {
     /// The way out, where there is one.
-    pub(crate) fn hint(&self) -> Option<String> {
+    pub(crate) fn way_out(&self) -> Option<String> {
         match self {
             Self::Files { .. } => Some(
                 "without quotes the shell puts the files in its place that it matches; 'web@*' in quotes stands for units of the cluster"
@@ -90,7 +90,7 @@ impl PatternError {
 
 impl Pattern {
     /// Reads a word; `None` when it is no pattern.
-    pub(crate) fn read(word: &str) -> Result<Option<Self>, PatternError> {
+    pub(crate) fn parse(word: &str) -> Result<Option<Self>, PatternError> {
         let (directory, name) = word.rsplit_once('/').map_or((None, word), |(d, n)| (Some(d), n));
         if !name.contains(['*', '?', '[']) {
             return Ok(None);
@@ -108,29 +108,29 @@ impl Pattern {
     }
 
     /// Whether it stands for a unit.
-    pub(crate) fn matches(&self, name: &str) -> bool {
+    pub(crate) fn matches_name(&self, name: &str) -> bool {
         self.whole.matches(name) || self.service.as_ref().is_some_and(|glob| glob.matches(name))
     }
 }
 
 /// The first of these words that is a pattern. All are read: one that can never match is an error.
-pub(crate) fn first(words: &[String]) -> Result<Option<String>, PatternError> {
+pub(crate) fn first_pattern(words: &[String]) -> Result<Option<String>, PatternError> {
     let mut first = None;
     for word in words {
-        first = first.or(Pattern::read(word)?.map(|pattern| pattern.given));
+        first = first.or(Pattern::parse(word)?.map(|pattern| pattern.given));
     }
     Ok(first)
 }
 
 /// What words stand for, in order. `fits` says whether the command can be about a unit that a pattern matches; `verb` is
 /// what it does, as in "be started". The daemon is asked only if there is a pattern.
-pub(crate) async fn expand<'a>(
+pub(crate) async fn expand_words<'a>(
     client: &Client,
     words: &'a [String],
     verb: &'static str,
     fits: impl Fn(&UnitSummary) -> bool,
 ) -> Result<Vec<Word<'a>>, Error> {
-    if first(words)?.is_none() {
+    if first_pattern(words)?.is_none() {
         return Ok(words.iter().map(|word| Word::Named(word)).collect());
     }
     let known: Units = client.get("/v1/units").await?;
@@ -146,12 +146,12 @@ pub(crate) fn stand_for<'a>(
 ) -> Result<Vec<Word<'a>>, PatternError> {
     let mut expanded = Vec::with_capacity(words.len());
     for word in words {
-        let Some(pattern) = Pattern::read(word)? else {
+        let Some(pattern) = Pattern::parse(word)? else {
             expanded.push(Word::Named(word));
             continue;
         };
         let matched: Vec<&UnitSummary> =
-            known.iter().filter(|unit| pattern.matches(unit.name.as_str())).collect();
+            known.iter().filter(|unit| pattern.matches_name(unit.name.as_str())).collect();
         let before = expanded.len();
         let fitting = matched.iter().filter(|unit| fits(unit));
         expanded.extend(fitting.map(|unit| Word::Matched(Box::new((*unit).clone()))));
@@ -160,7 +160,7 @@ pub(crate) fn stand_for<'a>(
             return Err(if matched.is_empty() {
                 PatternError::Nothing { given }
             } else {
-                let names = names(matched.iter().map(|unit| &unit.name));
+                let names = join_names(matched.iter().map(|unit| &unit.name));
                 PatternError::NoneFits { given, names, verb }
             });
         }
@@ -185,7 +185,7 @@ pub(crate) fn names_of(words: &[Word<'_>]) -> Result<Vec<UnitName>, ArgumentErro
 }
 
 /// Names in words: the first ones, and how many more.
-pub(crate) fn names<'a>(names: impl Iterator<Item = &'a UnitName>) -> String {
+pub(crate) fn join_names<'a>(names: impl Iterator<Item = &'a UnitName>) -> String {
     let all: Vec<&str> = names.map(UnitName::as_str).collect();
     let shown = all.iter().take(SHOWN).copied().collect::<Vec<_>>().join(", ");
     match all.len().saturating_sub(SHOWN) {
@@ -225,7 +225,7 @@ mod tests {
     #[test]
     fn a_name_means_what_it_says() {
         for word in ["web@1", r"dev-disk\x2d1.device", "/tmp/a[1]/web.service", "a*/web.service"] {
-            assert!(Pattern::read(word).unwrap().is_none(), "{word}");
+            assert!(Pattern::parse(word).unwrap().is_none(), "{word}");
         }
     }
 

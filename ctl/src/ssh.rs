@@ -123,7 +123,7 @@ pub(crate) enum SshError {
 
 impl SshError {
     /// The way out, where there is one.
-    pub(crate) fn hint(&self) -> Option<String> {
+    pub(crate) fn way_out(&self) -> Option<String> {
         let hint = match self {
             Self::Run(error) if error.kind() == io::ErrorKind::NotFound => {
                 "the system's ssh makes the connection; install it (Debian: openssh-client)"
@@ -221,7 +221,7 @@ impl fmt::Display for Host {
 
 impl Host {
     /// The host at an address, by a port if one is given.
-    pub(crate) fn at(address: &str, port: Option<u16>) -> Result<Self, InvalidHost> {
+    pub(crate) fn at_address(address: &str, port: Option<u16>) -> Result<Self, InvalidHost> {
         let bracketed =
             if address.contains(':') { format!("[{address}]") } else { address.to_owned() };
         let host: Self = bracketed.parse()?;
@@ -231,7 +231,7 @@ impl Host {
 
 impl Settings {
     /// Options that go before all others, and the host behind `--`.
-    fn options(&self, host: &Host) -> Result<Vec<String>, SshError> {
+    fn connection_options(&self, host: &Host) -> Result<Vec<String>, SshError> {
         let seconds = self.timeout.as_secs() + u64::from(self.timeout.subsec_nanos() > 0);
         let mut options = vec![format!("-oConnectTimeout={}", seconds.max(1))];
         match self.strict {
@@ -258,12 +258,12 @@ impl Settings {
     }
 
     /// ssh's arguments for a tunnel: each of these forwards, and nothing is run there.
-    pub(crate) fn forwarding(
+    pub(crate) fn tunnel_arguments(
         &self,
         host: &Host,
         forwards: &[String],
     ) -> Result<Vec<String>, SshError> {
-        let mut arguments = self.options(host)?;
+        let mut arguments = self.connection_options(host)?;
         // A connection of its own, which ends with it; a shared one would keep the forwards.
         let own = [
             "-N",
@@ -283,7 +283,7 @@ impl Settings {
     }
 
     /// ssh's arguments for a command on a host, or a shell, perhaps by way of another host.
-    pub(crate) fn running(
+    pub(crate) fn session_arguments(
         &self,
         host: &Host,
         through: Option<&Host>,
@@ -291,11 +291,11 @@ impl Settings {
         terminal: bool,
         command: &[String],
     ) -> Result<Vec<String>, SshError> {
-        let mut arguments = self.options(host)?;
+        let mut arguments = self.connection_options(host)?;
         if let Some(through) = through {
             let mut proxy = vec![PROGRAM.to_owned()];
-            proxy.extend(self.options(through)?);
-            let words = proxy.iter().map(|word| quoted(word).replace('%', "%%"));
+            proxy.extend(self.connection_options(through)?);
+            let words = proxy.iter().map(|word| quote_word(word).replace('%', "%%"));
             let words: Vec<String> = words.collect();
             let name = through.name.replace('%', "%%");
             arguments.push(format!("-oProxyCommand={} -W '[%h]:%p' -- {name}", words.join(" ")));
@@ -316,7 +316,7 @@ impl Settings {
 }
 
 /// A word as a shell takes it.
-fn quoted(word: &str) -> String {
+fn quote_word(word: &str) -> String {
     format!("'{}'", word.replace('\'', r"'\''"))
 }
 
@@ -337,7 +337,7 @@ mod tests {
         {
             assert_eq!(text.parse::<Host>().unwrap().to_string(), text);
         }
-        assert_eq!("[::1]".parse::<Host>().unwrap(), Host::at("::1", None).unwrap());
+        assert_eq!("[::1]".parse::<Host>().unwrap(), Host::at_address("::1", None).unwrap());
     }
 
     #[test]
@@ -357,13 +357,13 @@ mod tests {
         ] {
             assert!(text.parse::<Host>().is_err(), "{text:?}");
         }
-        assert!(Host::at("-oProxyCommand=id", None).is_err());
+        assert!(Host::at_address("-oProxyCommand=id", None).is_err());
     }
 
     #[test]
     fn what_is_not_said_is_left_to_the_configuration() {
         let host = "n1".parse().unwrap();
-        let arguments = settings().running(&host, None, false, true, &[]).unwrap();
+        let arguments = settings().session_arguments(&host, None, false, true, &[]).unwrap();
         assert_eq!(arguments, ["-oConnectTimeout=3", "--", "n1"]);
     }
 
@@ -376,9 +376,10 @@ mod tests {
             ..settings()
         };
         let (host, through) =
-            (Host::at("::1", Some(2222)).unwrap(), "me@bastion:23".parse().unwrap());
+            (Host::at_address("::1", Some(2222)).unwrap(), "me@bastion:23".parse().unwrap());
         let command = ["-oProxyCommand=id".to_owned(), "a b".to_owned()];
-        let arguments = settings.running(&host, Some(&through), true, true, &command).unwrap();
+        let arguments =
+            settings.session_arguments(&host, Some(&through), true, true, &command).unwrap();
         assert_snapshot!(arguments.join("\n"), @r#"
         -oConnectTimeout=3
         -oStrictHostKeyChecking=ask
@@ -398,7 +399,7 @@ mod tests {
     fn without_checks_no_file_of_keys_is_read_or_written() {
         let settings =
             Settings { strict: Some(false), known_hosts: Some("/k".into()), ..settings() };
-        let arguments = settings.forwarding(&"n1".parse().unwrap(), &[]).unwrap();
+        let arguments = settings.tunnel_arguments(&"n1".parse().unwrap(), &[]).unwrap();
         assert!(arguments.contains(&"-oUserKnownHostsFile=/dev/null".to_owned()));
         assert!(!arguments.iter().any(|argument| argument.contains("/k")));
     }
@@ -407,7 +408,7 @@ mod tests {
     fn a_name_that_is_no_users_is_refused() {
         for name in ["-x", "", "a b", "$(id)"] {
             let settings = Settings { username: Some(name.to_owned()), ..settings() };
-            assert!(settings.forwarding(&"n1".parse().unwrap(), &[]).is_err(), "{name:?}");
+            assert!(settings.tunnel_arguments(&"n1".parse().unwrap(), &[]).is_err(), "{name:?}");
         }
     }
 }

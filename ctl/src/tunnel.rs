@@ -62,16 +62,16 @@ impl Tunnel {
         notice: Option<Duration>,
         console: &Console,
     ) -> Result<Self, SshError> {
-        let directory = directory().map_err(SshError::Directory)?;
+        let directory = private_directory().map_err(SshError::Directory)?;
         let socket = |index: usize| directory.path().join(format!("{index}.sock"));
         let forwards: Result<Vec<String>, SshError> = endpoints
             .iter()
             .enumerate()
             .map(|(index, endpoint)| {
-                Ok(format!("{}:{}", plain(&socket(index))?, target(endpoint)?))
+                Ok(format!("{}:{}", plain_path(&socket(index))?, forward_target(endpoint)?))
             })
             .collect();
-        let arguments = settings.forwarding(host, &forwards?)?;
+        let arguments = settings.tunnel_arguments(host, &forwards?)?;
         let routes: Vec<Route> = endpoints
             .iter()
             .enumerate()
@@ -102,7 +102,7 @@ impl Tunnel {
             if next.is_some_and(|next| waited >= next) {
                 let waited_for =
                     humantime::format_duration(Duration::from_secs(waited.as_secs().max(1)));
-                console.waiting(format_args!(
+                console.print_waiting(format_args!(
                     "ssh to {host} has not made the tunnel after {waited_for}: it waits for the host, or for an answer of yours"
                 ));
                 next = Some(waited * 2);
@@ -120,7 +120,7 @@ impl Tunnel {
     }
 
     /// Comes back when the tunnel stands no more, with what there is to say then.
-    pub(crate) async fn broken(&mut self) -> SshError {
+    pub(crate) async fn wait_until_broken(&mut self) -> SshError {
         match self.minder.wait().await {
             Ok(status) => SshError::Broke { host: self.host.clone(), code: status.code() },
             Err(error) => SshError::Run(error),
@@ -128,7 +128,7 @@ impl Tunnel {
     }
 
     /// The daemons behind it.
-    pub(crate) fn routes(&self) -> Vec<Route> {
+    pub(crate) fn routes_through(&self) -> Vec<Route> {
         self.routes.clone()
     }
 
@@ -141,11 +141,11 @@ impl Tunnel {
 }
 
 /// A directory that nobody else can look into, with a path that is short enough for sockets and plain enough for ssh.
-fn directory() -> std::io::Result<tempfile::TempDir> {
+fn private_directory() -> std::io::Result<tempfile::TempDir> {
     let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
     let bases = [runtime, Some(std::env::temp_dir()), Some("/tmp".into())];
     let fits = |base: &PathBuf| {
-        base.is_absolute() && base.as_os_str().len() <= MAX_DIRECTORY && plain(base).is_ok()
+        base.is_absolute() && base.as_os_str().len() <= MAX_DIRECTORY && plain_path(base).is_ok()
     };
     let mut failed = std::io::Error::other("no directory for temporary files can be used");
     for base in bases.into_iter().flatten().filter(fits) {
@@ -158,18 +158,18 @@ fn directory() -> std::io::Result<tempfile::TempDir> {
 }
 
 /// A path without any character that means something in `-L`.
-fn plain(path: &Path) -> Result<&str, SshError> {
+fn plain_path(path: &Path) -> Result<&str, SshError> {
     let special = |c: char| c.is_control() || c.is_whitespace() || ":%$\\[]".contains(c);
     let text = path.to_str().filter(|text| !text.contains(special));
     text.ok_or_else(|| SshError::Path(path.to_owned()))
 }
 
 /// What is forwarded to, as `-L` has it.
-fn target(endpoint: &Endpoint) -> Result<String, SshError> {
+fn forward_target(endpoint: &Endpoint) -> Result<String, SshError> {
     match endpoint {
-        Endpoint::Unix(socket) => plain(socket).map(str::to_owned),
+        Endpoint::Unix(socket) => plain_path(socket).map(str::to_owned),
         Endpoint::Tcp { host, port } => {
-            let checked = Host::at(host, Some(*port))?;
+            let checked = Host::at_address(host, Some(*port))?;
             Ok(if host.contains(':') { format!("[{host}]:{port}") } else { checked.to_string() })
         }
     }

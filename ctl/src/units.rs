@@ -84,7 +84,7 @@ pub(crate) enum Found {
 
 impl ArgumentError {
     /// The way out, where there is one.
-    pub(crate) fn hint(&self) -> Option<String> {
+    pub(crate) fn way_out(&self) -> Option<String> {
         match self {
             Self::Template { name, .. } => Some(format!(
                 "name an instance of it, such as {}@1.{}",
@@ -145,7 +145,7 @@ pub(crate) struct Located {
 
 /// Finds the units and, for each, the file of its name beside the path given; for an instance without a file of its
 /// own, its template's.
-pub(crate) fn locate(arguments: &[String]) -> Result<Located, ArgumentError> {
+pub(crate) fn locate_units(arguments: &[String]) -> Result<Located, ArgumentError> {
     let words: Vec<Word<'_>> = arguments.iter().map(|argument| Word::Named(argument)).collect();
     locate_words(&words)
 }
@@ -232,9 +232,13 @@ mod tests {
         let file = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
         std::fs::write(file("web@.service"), "[Service]\n").unwrap();
         std::fs::write(file("web@2.service"), "[Unit]\n").unwrap();
-        let located =
-            locate(&[file("web@1"), file("web@2"), file("web@3.service"), file("web@1.service")])
-                .unwrap();
+        let located = locate_units(&[
+            file("web@1"),
+            file("web@2"),
+            file("web@3.service"),
+            file("web@1.service"),
+        ])
+        .unwrap();
         let template = FileHash::of("[Service]\n");
         let own = FileHash::of("[Unit]\n");
         let shown: Vec<_> =
@@ -252,7 +256,7 @@ mod tests {
 
     #[test]
     fn a_unit_without_a_file_is_a_name_only() {
-        let located = locate(&arguments(&["/nowhere/web@1", "no-such-file-here"])).unwrap();
+        let located = locate_units(&arguments(&["/nowhere/web@1", "no-such-file-here"])).unwrap();
         assert!(located.units.iter().all(|(_, hash)| hash.is_none()));
         assert!(located.files.is_empty());
     }

@@ -64,18 +64,18 @@ struct WaitProgress {
 impl<'a> Waiter<'a> {
     /// Waits as the user wants to; with `queue`, a refusal does not end a wait.
     pub(crate) fn new(client: &'a Client, blocking: Blocking, queue: bool) -> Self {
-        let (waits, limit) = (blocking.waits(), blocking.limit());
+        let (waits, limit) = (blocking.wants_wait(), blocking.time_limit());
         Self { client, waits, limit, queue, interrupts: None }
     }
 
     /// Whether the user wants to wait at all.
-    pub(crate) fn waits(&self) -> bool {
+    pub(crate) fn wants_wait(&self) -> bool {
         self.waits
     }
 
     /// Waits until every unit is where it should be, has failed, or the time is up. Prints a result for each; returns
     /// whether all are where they should be.
-    pub(crate) async fn wait(
+    pub(crate) async fn wait_for_units(
         &mut self,
         console: &mut Console,
         units: Vec<WaitFor>,
@@ -89,13 +89,14 @@ impl<'a> Waiter<'a> {
             Some(interrupts) => interrupts,
             none => none.insert(signal(SignalKind::interrupt()).map_err(Error::Runtime)?),
         };
-        let ended = follow::follow(self.client, console, &mut course, self.limit, interrupts);
+        let ended =
+            follow::follow_until_over(self.client, console, &mut course, self.limit, interrupts);
         match ended.await? {
             Ended::Over => {}
             Ended::TimeUp => course.give_up(console, self.limit.unwrap_or_default())?,
             Ended::Interrupted => {
                 let hint = "`musterctl list-units` shows how far they are";
-                return Err(Error::Interrupted { what: course.names(), hint });
+                return Err(Error::Interrupted { what: course.describe_pending(), hint });
             }
         }
         Ok(course.all_well)
@@ -104,7 +105,7 @@ impl<'a> Waiter<'a> {
 
 impl Resume for WaitProgress {
     fn resume_request(&self) -> Result<ApiRequest, ClientError> {
-        ApiRequest::post("/v1/wait", &self.wait())
+        ApiRequest::post("/v1/wait", &self.wait_request())
     }
 }
 
@@ -117,11 +118,11 @@ impl Followable for WaitProgress {
         self.pending.is_empty()
     }
 
-    fn awaited(&self) -> Vec<Awaited> {
-        self.pending.iter().map(|(name, pending)| pending.awaited(name)).collect()
+    fn list_awaited(&self) -> Vec<Awaited> {
+        self.pending.iter().map(|(name, pending)| pending.describe_awaited(name)).collect()
     }
 
-    fn summary(&self) -> String {
+    fn progress_line(&self) -> String {
         let done = self.total - self.pending.len();
         let next = self.pending.iter().next();
         let next = next.map(|(name, p)| format!(": {name} {}", p.heard)).unwrap_or_default();
@@ -131,7 +132,7 @@ impl Followable for WaitProgress {
 
 impl Pending {
     /// What it is waited for, where it stands, and whose word is missing.
-    fn awaited(&self, unit: &UnitName) -> Awaited {
+    fn describe_awaited(&self, unit: &UnitName) -> Awaited {
         let (goal, word) = match self.wait.until {
             Until::Launched => ("up", "that it is up or has failed"),
             Until::Loaded => ("loaded", "that it is loaded and not running"),
@@ -140,7 +141,7 @@ impl Pending {
         };
         let sentence = match &self.machine {
             Some(machine) => {
-                let place = table::machine(&machine.id, &machine.address, false);
+                let place = table::machine_name(&machine.id, &machine.address, false);
                 let heard = &self.heard;
                 format!("{unit} is to be {goal}: {heard}; {place} has not reported {word}")
             }
@@ -171,12 +172,12 @@ impl WaitProgress {
         }
     }
 
-    fn wait(&self) -> WaitRequest {
+    fn wait_request(&self) -> WaitRequest {
         let units = self.pending.values().map(|p| p.wait.clone()).collect();
         WaitRequest { units, revision: self.revision }
     }
 
-    fn names(&self) -> String {
+    fn describe_pending(&self) -> String {
         let mut text = self
             .pending
             .iter()
@@ -200,8 +201,8 @@ impl WaitProgress {
         }
         match event {
             WaitEvent::Progress { name, machine, state } => {
-                let heard = heard(machine.as_ref(), state.as_ref());
-                self.hear(&name, heard, machine);
+                let heard = describe_state(machine.as_ref(), state.as_ref());
+                self.note_progress(&name, heard, machine);
             }
             WaitEvent::Done { name, machines, remarks } => {
                 let Some(pending) = self.pending.remove(&name) else { return Ok(()) };
@@ -209,44 +210,44 @@ impl WaitProgress {
                 let placed = matches!(until, Until::Loaded | Until::Launched);
                 if placed && machines.is_empty() {
                     self.all_well = false;
-                    vanished(console, name)?;
+                    print_vanished(console, name)?;
                 } else {
                     let places = machines.iter().map(Place::from).collect();
                     for machine in &machines {
                         let Some(remark) = remarks.get(&machine.id) else { continue };
-                        let place = table::machine(&machine.id, &machine.address, false);
-                        console.warning(format_args!(
+                        let place = table::machine_name(&machine.id, &machine.address, false);
+                        console.print_warning(format_args!(
                             "{name} does not run on {place}: {}",
                             clean(remark)
                         ));
                     }
-                    console.result(reached(name, until, places))?;
+                    console.add_result(result_of_reached(name, until, places))?;
                 }
             }
             WaitEvent::Refused { name, refusal } if self.queue => {
-                self.hear(&name, "no machine takes it".to_owned(), None);
-                let text = format!("{name} waits: {}", told(&refusal));
+                self.note_progress(&name, "no machine takes it".to_owned(), None);
+                let text = format!("{name} waits: {}", refusal_text(&refusal));
                 if self.refusals_told.insert(text.clone()) {
-                    console.warning(text);
+                    console.print_warning(text);
                 }
             }
             WaitEvent::Refused { name, refusal } => {
                 let Some(_) = self.pending.remove(&name) else { return Ok(()) };
                 self.all_well = false;
-                refused(console, name, refusal)?;
+                print_refusal(console, name, refusal)?;
             }
             WaitEvent::Failed { name, machine, state, log } => {
                 let Some(_) = self.pending.remove(&name) else { return Ok(()) };
                 self.all_well = false;
-                failed(console, name, &machine, &state, log)?;
+                print_failed(console, name, &machine, &state, log)?;
             }
             WaitEvent::Overtaken { name, desired } => {
                 let Some(pending) = self.pending.remove(&name) else { return Ok(()) };
                 self.all_well = false;
-                overtaken(console, name, pending.wait.until, desired)?;
+                print_overtaken(console, name, pending.wait.until, desired)?;
             }
             WaitEvent::Degraded { message } if self.trouble_told.as_ref() != Some(&message) => {
-                console.warning(format_args!("{}; still waiting", clean(&message)));
+                console.print_warning(format_args!("{}; still waiting", clean(&message)));
                 self.trouble_told = Some(message);
             }
             _ => {}
@@ -254,7 +255,7 @@ impl WaitProgress {
         Ok(())
     }
 
-    fn hear(&mut self, name: &UnitName, heard: String, machine: Option<Machine>) {
+    fn note_progress(&mut self, name: &UnitName, heard: String, machine: Option<Machine>) {
         if let Some(pending) = self.pending.get_mut(name) {
             pending.heard = heard;
             pending.machine = machine;
@@ -264,16 +265,21 @@ impl WaitProgress {
     fn give_up(&mut self, console: &mut Console, limit: Duration) -> Result<(), Error> {
         self.all_well = false;
         let limit = humantime::format_duration(limit);
-        console.error(format_args!("timed out: after {limit}, {} still waited for", self.names()));
-        console.hint("what was requested stays so; `musterctl list-units` shows how far it is");
+        console.print_error(format_args!(
+            "timed out: after {limit}, {} still waited for",
+            self.describe_pending()
+        ));
+        console
+            .print_hint("what was requested stays so; `musterctl list-units` shows how far it is");
         for (unit, pending) in std::mem::take(&mut self.pending) {
-            console.result(UnitResult { unit, what: What::Pending { message: pending.heard } })?;
+            console
+                .add_result(UnitResult { unit, what: What::Pending { message: pending.heard } })?;
         }
         Ok(())
     }
 }
 
-fn reached(unit: UnitName, until: Until, machines: Vec<Place>) -> UnitResult {
+fn result_of_reached(unit: UnitName, until: Until, machines: Vec<Place>) -> UnitResult {
     let done = |state| What::Done { state, machines };
     let what = match until {
         Until::Launched => done(DesiredState::Launched),
@@ -284,9 +290,9 @@ fn reached(unit: UnitName, until: Until, machines: Vec<Place>) -> UnitResult {
     UnitResult { unit, what }
 }
 
-fn heard(machine: Option<&Machine>, state: Option<&ObservedState>) -> String {
+fn describe_state(machine: Option<&Machine>, state: Option<&ObservedState>) -> String {
     let Some(machine) = machine else { return "not placed".to_owned() };
-    let place = table::machine(&machine.id, &machine.address, false);
+    let place = table::machine_name(&machine.id, &machine.address, false);
     match state {
         Some(state) if state.remark.is_empty() => {
             format!("{}/{} on {place}", state.active, state.sub)
@@ -297,17 +303,17 @@ fn heard(machine: Option<&Machine>, state: Option<&ObservedState>) -> String {
 }
 
 /// Says that no machine takes a unit.
-pub(crate) fn refused(
+pub(crate) fn print_refusal(
     console: &mut Console,
     unit: UnitName,
     refusal: Refusal,
 ) -> Result<(), Error> {
-    console.error(format_args!("{unit}: {}", told(&refusal)));
-    console.result(UnitResult { unit, what: What::Refused { refusal } }).map_err(Error::Output)
+    console.print_error(format_args!("{unit}: {}", refusal_text(&refusal)));
+    console.add_result(UnitResult { unit, what: What::Refused { refusal } }).map_err(Error::Output)
 }
 
 /// A refusal in words: one line for a reason that holds everywhere, one for each machine otherwise.
-fn told(refusal: &Refusal) -> String {
+fn refusal_text(refusal: &Refusal) -> String {
     if refusal.unit.is_some() {
         return format!("no machine can take it: {refusal}");
     }
@@ -316,15 +322,15 @@ fn told(refusal: &Refusal) -> String {
 }
 
 /// A unit that is to be on a machine and is done without one exists no longer.
-fn vanished(console: &mut Console, unit: UnitName) -> Result<(), Error> {
+fn print_vanished(console: &mut Console, unit: UnitName) -> Result<(), Error> {
     let message = "was destroyed meanwhile".to_owned();
-    console.error(format_args!("{unit} {message}"));
+    console.print_error(format_args!("{unit} {message}"));
     let what = What::Failed { message, log: Vec::new() };
-    console.result(UnitResult { unit, what }).map_err(Error::Output)
+    console.add_result(UnitResult { unit, what }).map_err(Error::Output)
 }
 
 /// Somebody else has asked for something else while this command waited.
-fn overtaken(
+fn print_overtaken(
     console: &mut Console,
     unit: UnitName,
     until: Until,
@@ -337,20 +343,21 @@ fn overtaken(
         (_, DesiredState::Loaded) => "was loaded meanwhile".to_owned(),
         (_, DesiredState::Inactive) => "was unloaded meanwhile".to_owned(),
     };
-    console.error(format_args!("{unit} {message}"));
-    console.hint("somebody else asked for that; `musterctl list-units` shows what became of it");
+    console.print_error(format_args!("{unit} {message}"));
+    console
+        .print_hint("somebody else asked for that; `musterctl list-units` shows what became of it");
     let what = What::Failed { message, log: Vec::new() };
-    console.result(UnitResult { unit, what }).map_err(Error::Output)
+    console.add_result(UnitResult { unit, what }).map_err(Error::Output)
 }
 
-fn failed(
+fn print_failed(
     console: &mut Console,
     unit: UnitName,
     machine: &Machine,
     state: &ObservedState,
     log: Vec<String>,
 ) -> Result<(), Error> {
-    let place = table::machine(&machine.id, &machine.address, false);
+    let place = table::machine_name(&machine.id, &machine.address, false);
     let mut message = format!("failed on {place}: {}/{}", state.active, state.sub);
     match &state.problem {
         Some(problem) => drop(write!(message, ", {}", clean(problem))),
@@ -361,10 +368,13 @@ fn failed(
     for line in &log {
         let _ = write!(text, "\n  {}", clean(line));
     }
-    console.error(text);
+    console.print_error(text);
+    console.print_hint(format_args!(
+        "`musterctl status {unit}` and `musterctl journal {unit}` show more"
+    ));
     console
-        .hint(format_args!("`musterctl status {unit}` and `musterctl journal {unit}` show more"));
-    console.result(UnitResult { unit, what: What::Failed { message, log } }).map_err(Error::Output)
+        .add_result(UnitResult { unit, what: What::Failed { message, log } })
+        .map_err(Error::Output)
 }
 
 #[cfg(test)]
@@ -410,7 +420,7 @@ mod tests {
     fn what_is_waited_for_is_named_with_how_far_it_is() {
         let progress = |name: &str, state: Value| json!({"event": "progress", "name": name, "machine": machine(), "state": state});
         assert_eq!(
-            after(false, &[]).names(),
+            after(false, &[]).describe_pending(),
             "a.service (nothing heard yet), b.service (nothing heard yet) are"
         );
         let fetching = "fetching the image web:1: 30% of 10 MB";
@@ -422,13 +432,16 @@ mod tests {
             ],
         );
         assert_eq!(
-            course.names(),
+            course.describe_pending(),
             "a.service (activating/start-pre on 11111111.../10.0.0.1, fetching the image web:1: 30% of 10 MB), \
              b.service (not placed) are"
         );
         let done = json!({"event": "done", "name": "b.service", "machines": [machine()]});
         let course = after(false, &[progress("a.service", state("activating", "start", "")), done]);
-        assert_eq!(course.names(), "a.service (activating/start on 11111111.../10.0.0.1) is");
+        assert_eq!(
+            course.describe_pending(),
+            "a.service (activating/start on 11111111.../10.0.0.1) is"
+        );
     }
 
     #[test]
@@ -437,9 +450,9 @@ mod tests {
         let refused = json!({"event": "refused", "name": "a.service", "refusal": refusal});
         let course = after(true, &[refused.clone(), refused.clone()]);
         assert_eq!(
-            course.names(),
+            course.describe_pending(),
             "a.service (no machine takes it), b.service (nothing heard yet) are"
         );
-        assert!(after(false, &[refused]).names().starts_with("b.service"));
+        assert!(after(false, &[refused]).describe_pending().starts_with("b.service"));
     }
 }

@@ -10,7 +10,7 @@ use std::str::FromStr;
 use muster_client::{Endpoint, Endpoints};
 
 use super::global::Global;
-use super::seconds;
+use super::parse_seconds;
 
 /// The ports of etcd, by which fleetctl knew that an endpoint is not fleet's.
 const ETCD_PORTS: [u16; 2] = [2379, 4001];
@@ -49,7 +49,7 @@ pub(crate) enum FleetError {
 
 impl FleetError {
     /// The way out.
-    pub(crate) fn hint(&self) -> String {
+    pub(crate) fn way_out(&self) -> String {
         match self {
             Self::Value { variable, .. } => {
                 let own = variable.replace("FLEETCTL", "MUSTERCTL");
@@ -74,9 +74,9 @@ pub(crate) fn fall_back(
         value.filter(|value| !value.is_empty()).map(|value| (name, value))
     };
     let mut notes = Vec::new();
-    driver(global, read("driver", "FLEETCTL_DRIVER"))?;
+    check_driver(global, read("driver", "FLEETCTL_DRIVER"))?;
     if let Some((name, value)) = read("endpoint", "FLEETCTL_ENDPOINT") {
-        endpoint(global, name, value, &mut notes)?;
+        take_endpoints(global, name, value, &mut notes)?;
     }
     if let Some(found) = read("tunnel", "FLEETCTL_TUNNEL") {
         global.tunnel = Some(parse(found)?);
@@ -85,19 +85,19 @@ pub(crate) fn fall_back(
         global.ssh_username = Some(value);
     }
     if let Some(found) = read("ssh_timeout", "FLEETCTL_SSH_TIMEOUT") {
-        global.ssh_timeout = parse_by(found, seconds)?;
+        global.ssh_timeout = parse_by(found, parse_seconds)?;
     }
     if let Some(found) = read("strict_host_key_checking", "FLEETCTL_STRICT_HOST_KEY_CHECKING") {
-        global.strict_host_key_checking = Some(parse_by(found, boolean)?);
+        global.strict_host_key_checking = Some(parse_by(found, parse_boolean)?);
     }
     if let Some((_, value)) = read("known_hosts_file", "FLEETCTL_KNOWN_HOSTS_FILE") {
         global.known_hosts_file = Some(PathBuf::from(value));
     }
     if let Some(found) = read("request_timeout", "FLEETCTL_REQUEST_TIMEOUT") {
-        global.request_timeout = parse_by(found, seconds)?;
+        global.request_timeout = parse_by(found, parse_seconds)?;
     }
     if let Some(found) = read("debug", "FLEETCTL_DEBUG") {
-        global.debug = parse_by(found, boolean)?;
+        global.debug = parse_by(found, parse_boolean)?;
     }
     let flags = &global.without_meaning;
     let tls = [
@@ -131,7 +131,7 @@ pub(crate) fn fall_back(
 }
 
 /// Refuses every driver but the one there is.
-fn driver(global: &Global, found: Option<(&str, String)>) -> Result<(), FleetError> {
+fn check_driver(global: &Global, found: Option<(&str, String)>) -> Result<(), FleetError> {
     let given = global.without_meaning.driver.clone().map(|value| ("--driver", value));
     let Some((name, value)) = given.or(found) else { return Ok(()) };
     let setting = format!("{name}={value}");
@@ -143,7 +143,7 @@ fn driver(global: &Global, found: Option<(&str, String)>) -> Result<(), FleetErr
 }
 
 /// Takes the daemons that are named, but neither fleetd nor etcd, which would not understand a word.
-fn endpoint(
+fn take_endpoints(
     global: &mut Global,
     name: &'static str,
     value: String,
@@ -187,7 +187,7 @@ fn parse_by<T>(
 }
 
 /// What Go takes for a boolean, and what we do.
-fn boolean(text: &str) -> Result<bool, String> {
+fn parse_boolean(text: &str) -> Result<bool, String> {
     match text.to_ascii_lowercase().as_str() {
         "1" | "t" | "true" | "y" | "yes" | "on" => Ok(true),
         "0" | "f" | "false" | "n" | "no" | "off" => Ok(false),

@@ -8,7 +8,7 @@ use clap::builder::{BoolishValueParser, PossibleValuesParser};
 
 use muster_client::Endpoints;
 
-use super::{duration, seconds};
+use super::{parse_duration, parse_seconds};
 use crate::output::console::Format;
 use crate::ssh::Host;
 
@@ -38,7 +38,7 @@ pub(crate) struct Global {
         value_name = "SECONDS",
         env = "MUSTERCTL_SSH_TIMEOUT",
         default_value = "10",
-        value_parser = seconds
+        value_parser = parse_seconds
     )]
     pub(crate) ssh_timeout: Duration,
 
@@ -68,7 +68,7 @@ pub(crate) struct Global {
         value_name = "SECONDS",
         env = "MUSTERCTL_REQUEST_TIMEOUT",
         default_value = "10",
-        value_parser = seconds
+        value_parser = parse_seconds
     )]
     pub(crate) request_timeout: Duration,
 
@@ -79,7 +79,7 @@ pub(crate) struct Global {
         value_name = "DURATION",
         env = "MUSTERCTL_NOTICE_AFTER",
         default_value = "10s",
-        value_parser = duration
+        value_parser = parse_duration
     )]
     pub(crate) notice_after: Duration,
 
@@ -142,7 +142,7 @@ pub(super) struct WithoutMeaning {
 
 impl Global {
     /// The form of the output.
-    pub(crate) fn format(&self) -> Format {
+    pub(crate) fn output_format(&self) -> Format {
         match self.output.as_deref() {
             Some("json") => Format::Json,
             _ => Format::Table,
@@ -150,7 +150,7 @@ impl Global {
     }
 
     /// How long a wait may be without news; `None`: for ever.
-    pub(crate) fn notice(&self) -> Option<Duration> {
+    pub(crate) fn notice_limit(&self) -> Option<Duration> {
         Some(self.notice_after).filter(|after| !after.is_zero())
     }
 }

@@ -7,7 +7,7 @@ use muster_common::api::reboot::Slots;
 use muster_common::reboot::Group;
 use muster_common::text::FreeText;
 
-use super::duration;
+use super::parse_duration;
 
 /// Arguments of `reboot`.
 #[derive(Debug, Args)]
@@ -116,13 +116,13 @@ pub(crate) struct Waiting {
     pub(crate) wait: bool,
 
     /// Wait for this long at the most, such as 90, 500ms or 2m; 0 is for ever
-    #[arg(long, value_name = "DURATION", value_parser = duration, requires = "wait")]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, requires = "wait")]
     timeout: Option<Duration>,
 }
 
 impl Waiting {
     /// How long to wait; `None` is for ever.
-    pub(crate) fn limit(self) -> Option<Duration> {
+    pub(crate) fn time_limit(self) -> Option<Duration> {
         self.timeout.filter(|limit| !limit.is_zero())
     }
 }

@@ -19,7 +19,7 @@ use muster_common::cordon::CordonHolder;
 use muster_common::text::{FreeText, clean};
 use muster_common::unit::FileHash;
 
-use super::{exit_code, user};
+use super::{asking_user, exit_code};
 use crate::cli::{ExportArgs, ImportArgs};
 use crate::error::Error;
 use crate::output::console::Console;
@@ -35,7 +35,7 @@ const PRIVATE: u32 = 0o600;
 const BATCH_UNITS: usize = 1_000;
 
 /// Writes the records to a file, or to standard output.
-pub(crate) async fn export(
+pub(crate) async fn export_records(
     client: &Client,
     console: &Console,
     args: &ExportArgs,
@@ -51,7 +51,7 @@ pub(crate) async fn export(
             Ok(detail) => detail,
             // Destroyed since the list was read, or unreadable.
             Err(error @ ClientError::Refused { .. }) => {
-                console.warning(format_args!("{} is left out: {error}", unit.name));
+                console.print_warning(format_args!("{} is left out: {error}", unit.name));
                 complete = false;
                 continue;
             }
@@ -64,7 +64,7 @@ pub(crate) async fn export(
     for group in reboots.groups {
         // A record by another hand may have more than anybody may set.
         let Ok(max) = group.max.try_into() else {
-            console.warning(format_args!(
+            console.print_warning(format_args!(
                 "group {} is left out: it has {} slots",
                 group.name, group.max
             ));
@@ -83,19 +83,19 @@ pub(crate) async fn export(
     let unreadable = [units.unreadable, reboots.unreadable, machines.unreadable];
     for record in unreadable.iter().flatten() {
         let (key, problem) = (clean(&record.key), clean(&record.problem));
-        console.warning(format_args!("the record {key} is left out: {problem}"));
+        console.print_warning(format_args!("the record {key} is left out: {problem}"));
         complete = false;
     }
-    let text = json::pretty(&backup)?;
+    let text = json::pretty_json(&backup)?;
     match &args.file {
-        Some(path) if path != Path::new("-") => write(path, &text, args.force)?,
-        _ => console.data(&text)?,
+        Some(path) if path != Path::new("-") => write_new_file(path, &text, args.force)?,
+        _ => console.print_data(&text)?,
     }
     Ok(exit_code(complete))
 }
 
 /// Writes a file whole or not at all.
-fn write(path: &Path, text: &[u8], force: bool) -> Result<(), Error> {
+fn write_new_file(path: &Path, text: &[u8], force: bool) -> Result<(), Error> {
     let failed = |source| Error::Write { path: path.to_owned(), source };
     if !force && path.exists() {
         return Err(Error::FileExists(path.to_owned()));
@@ -113,12 +113,12 @@ fn write(path: &Path, text: &[u8], force: bool) -> Result<(), Error> {
 }
 
 /// Puts the records of a file into a cluster that has none.
-pub(crate) async fn import(
+pub(crate) async fn import_records(
     client: &Client,
     console: &Console,
     args: &ImportArgs,
 ) -> Result<ExitCode, Error> {
-    let bytes = read(&args.file)?;
+    let bytes = read_input(&args.file)?;
     let backup =
         Backup::read(&bytes).map_err(|source| Error::Backup { path: args.file.clone(), source })?;
     let there: Units = client.get("/v1/units").await?;
@@ -127,18 +127,19 @@ pub(crate) async fn import(
         return Err(Error::NotEmpty(units));
     }
     // Before any unit is launched: a machine that is to take nothing must not get one meanwhile.
-    let mut well = cordons(client, console, &backup.cordons).await?;
+    let mut well = restore_cordons(client, console, &backup.cordons).await?;
     for group in &backup.groups {
-        let request = MaxRequest { group: group.name.clone(), max: group.max, by: user() };
+        let request = MaxRequest { group: group.name.clone(), max: group.max, by: asking_user() };
         let _: MaxSet = client.post("/v1/reboot/max", &request).await?;
     }
     let mut imported = 0;
-    for units in batches(&backup) {
-        let answer: ChangeAnswer = client.post("/v1/units", &change(&backup, units, args)).await?;
+    for units in split_batches(&backup) {
+        let answer: ChangeAnswer =
+            client.post("/v1/units", &batch_request(&backup, units, args)).await?;
         for unit in answer.units {
             match unit.outcome {
                 ChangeOutcome::Failed { message } => {
-                    console.error(format_args!("{}: {message}", unit.name));
+                    console.print_error(format_args!("{}: {message}", unit.name));
                     well = false;
                 }
                 _ => imported += 1,
@@ -146,14 +147,14 @@ pub(crate) async fn import(
         }
     }
     if console.is_json() {
-        console.data(&json::pretty(&serde_json::json!({ "units": imported }))?)?;
+        console.print_data(&json::pretty_json(&serde_json::json!({ "units": imported }))?)?;
     } else {
-        console.text(&format!("Imported {imported} of {} units\n", backup.units.len()))?;
+        console.print_text(&format!("Imported {imported} of {} units\n", backup.units.len()))?;
     }
     Ok(exit_code(well))
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, Error> {
+fn read_input(path: &Path) -> Result<Vec<u8>, Error> {
     let failed = |source| Error::Read { path: path.to_owned(), source };
     if path == Path::new("-") {
         let mut bytes = Vec::new();
@@ -164,7 +165,7 @@ fn read(path: &Path) -> Result<Vec<u8>, Error> {
 }
 
 /// Whether every machine of the list is cordoned; one the cluster has never heard of cannot be.
-async fn cordons(
+async fn restore_cordons(
     client: &Client,
     console: &Console,
     list: &[CordonedMachine],
@@ -181,7 +182,7 @@ async fn cordons(
             Ok(_) => {}
             Err(error @ ClientError::Refused { .. }) => {
                 let machine = cordoned.machine.short();
-                console.warning(format_args!("{machine}... is not cordoned: {error}"));
+                console.print_warning(format_args!("{machine}... is not cordoned: {error}"));
                 all = false;
             }
             Err(error) => return Err(error.into()),
@@ -191,7 +192,7 @@ async fn cordons(
 }
 
 /// The units in pieces that a daemon takes.
-fn batches(backup: &Backup) -> Vec<&[Unit]> {
+fn split_batches(backup: &Backup) -> Vec<&[Unit]> {
     let mut batches = Vec::new();
     let mut rest = backup.units.as_slice();
     while !rest.is_empty() {
@@ -212,7 +213,7 @@ fn batches(backup: &Backup) -> Vec<&[Unit]> {
 }
 
 /// The request for some units. A start that no machine can take now waits, as it did where it was exported.
-fn change(backup: &Backup, units: &[Unit], args: &ImportArgs) -> ChangeRequest {
+fn batch_request(backup: &Backup, units: &[Unit], args: &ImportArgs) -> ChangeRequest {
     let texts = units.iter().filter_map(|unit| backup.files.get_key_value(&unit.file));
     ChangeRequest {
         files: texts.map(|(hash, text)| (*hash, text.clone())).collect(),
@@ -244,7 +245,7 @@ mod tests {
         let neighbour = directory.path().join("records.new");
         std::fs::write(&neighbour, "precious").unwrap();
         for name in ["records".to_owned(), "r".repeat(252), "r".repeat(255)] {
-            write(&directory.path().join(&name), b"text", false).unwrap();
+            write_new_file(&directory.path().join(&name), b"text", false).unwrap();
             assert_eq!(std::fs::read(directory.path().join(&name)).unwrap(), b"text");
         }
         assert_eq!(std::fs::read_to_string(&neighbour).unwrap(), "precious");
@@ -261,7 +262,7 @@ mod tests {
             let name = format!("u{number}.service").parse().unwrap();
             backup.units.push(Unit { name, file, desired: DesiredState::Inactive });
         }
-        let batches = batches(&backup);
+        let batches = split_batches(&backup);
         assert_eq!(batches.concat(), backup.units);
         assert!(batches.len() > 2);
         for batch in batches {

@@ -14,7 +14,7 @@ use muster_common::state::DesiredState;
 use muster_common::unit::UnitName;
 
 use super::exit_code;
-use super::show::path;
+use super::show::unit_path;
 use crate::cli::{FileArgs, NamedArgs, PlaceArgs};
 use crate::error::Error;
 use crate::output::console::Console;
@@ -67,16 +67,16 @@ const UNLOAD: Verb = Verb {
 const RESTART: Verb = Verb { name: "restart", passive: "be restarted", restart: true, ..START };
 
 /// Stores units.
-pub(crate) async fn submit(
+pub(crate) async fn submit_units(
     client: &Client,
     console: &mut Console,
     args: &FileArgs,
 ) -> Result<ExitCode, Error> {
-    let (change, named) = change(client, args, None).await?;
+    let (change, named) = change_request(client, args, None).await?;
     let answer: ChangeAnswer = client.post("/v1/units", &change).await?;
-    let mut said = Said::of(named);
+    let mut said = Said::with_arguments(named);
     for unit in answer.units {
-        let Some(unit) = said.take(console, unit)? else { continue };
+        let Some(unit) = said.print_outcome(console, unit)? else { continue };
         let what = match unit.outcome {
             ChangeOutcome::Created => {
                 What::Done { state: DesiredState::Inactive, machines: Vec::new() }
@@ -85,32 +85,32 @@ pub(crate) async fn submit(
             ChangeOutcome::Differs => What::Differs,
             _ => What::Unchanged,
         };
-        console.result(UnitResult { unit: unit.name, what })?;
+        console.add_result(UnitResult { unit: unit.name, what })?;
     }
-    said.hints(console);
+    said.print_hints(console);
     Ok(exit_code(said.all_well))
 }
 
 /// Places units.
-pub(crate) async fn load(
+pub(crate) async fn load_units(
     client: &Client,
     console: &mut Console,
     args: &PlaceArgs,
 ) -> Result<ExitCode, Error> {
-    place(client, console, args, LOAD).await
+    place_units(client, console, args, LOAD).await
 }
 
 /// Starts units.
-pub(crate) async fn start(
+pub(crate) async fn start_units(
     client: &Client,
     console: &mut Console,
     args: &PlaceArgs,
 ) -> Result<ExitCode, Error> {
-    place(client, console, args, START).await
+    place_units(client, console, args, START).await
 }
 
 /// Stops units. As in fleetctl one that is inactive is an error; so is one that does not exist.
-pub(crate) async fn stop(
+pub(crate) async fn stop_units(
     client: &Client,
     console: &mut Console,
     args: &NamedArgs,
@@ -125,13 +125,13 @@ pub(crate) async fn stop(
 }
 
 /// Takes units off their machines. One that is inactive already is as it should be.
-pub(crate) async fn unload(
+pub(crate) async fn unload_units(
     client: &Client,
     console: &mut Console,
     args: &NamedArgs,
 ) -> Result<ExitCode, Error> {
     let fits = |unit: &UnitSummary| !unit.name.is_template();
-    let (units, all) = known(client, console, args, UNLOAD, fits).await?;
+    let (units, all) = known_units(client, console, args, UNLOAD, fits).await?;
     let names = units.into_iter().map(|(name, _)| name).collect();
     let mut waiter = Waiter::new(client, args.blocking, false);
     let change = named_change(names, UNLOAD);
@@ -141,7 +141,7 @@ pub(crate) async fn unload(
 }
 
 /// Restarts units one after the other; one that fails does not keep the others from being restarted.
-pub(crate) async fn restart(
+pub(crate) async fn restart_units(
     client: &Client,
     console: &mut Console,
     args: &NamedArgs,
@@ -157,16 +157,16 @@ pub(crate) async fn restart(
 }
 
 /// Submits units where needed and places them.
-async fn place(
+async fn place_units(
     client: &Client,
     console: &mut Console,
     args: &PlaceArgs,
     verb: Verb,
 ) -> Result<ExitCode, Error> {
-    let (change, named) = change(client, &args.files, Some(verb)).await?;
+    let (change, named) = change_request(client, &args.files, Some(verb)).await?;
     let change = ChangeRequest { queue: args.queue, ..change };
     let mut waiter = Waiter::new(client, args.files.blocking, args.queue);
-    let said = Said::of(named);
+    let said = Said::with_arguments(named);
     let reached = carry_out(client, console, &mut waiter, &change, verb, said).await?;
     Ok(exit_code(reached))
 }
@@ -186,22 +186,22 @@ async fn carry_out(
     let answer: ChangeAnswer = client.post("/v1/units", change).await?;
     let mut waited = Vec::new();
     for unit in answer.units {
-        let Some(unit) = said.take(console, unit)? else { continue };
-        if waiter.waits() && !unit.global {
+        let Some(unit) = said.print_outcome(console, unit)? else { continue };
+        if waiter.wants_wait() && !unit.global {
             let UnitChanged { name, generation, .. } = unit;
             waited.push(WaitFor { name, until: verb.until, generation });
         } else {
             let what = What::Triggered { verb: verb.name, global: unit.global };
-            console.result(UnitResult { unit: unit.name, what })?;
+            console.add_result(UnitResult { unit: unit.name, what })?;
         }
     }
-    said.hints(console);
-    let reached = waiter.wait(console, waited, answer.revision).await?;
+    said.print_hints(console);
+    let reached = waiter.wait_for_units(console, waited, answer.revision).await?;
     Ok(reached && said.all_well)
 }
 
 /// The request for units that may bring files, and the arguments of those that bring none.
-async fn change(
+async fn change_request(
     client: &Client,
     args: &FileArgs,
     verb: Option<Verb>,
@@ -211,7 +211,7 @@ async fn change(
         verb.is_none() || !unit.name.is_template() && unit.name.unit_type().starts_by_itself()
     };
     let passive = verb.map_or("be submitted", |verb| verb.passive);
-    let words = pattern::expand(client, &args.units, passive, fits).await?;
+    let words = pattern::expand_words(client, &args.units, passive, fits).await?;
     let located = units::locate_words(&words)?;
     if let Some(verb) = verb {
         let template = located.units.iter().map(|(name, _)| name).find(|name| name.is_template());
@@ -250,14 +250,14 @@ fn named_change(names: Vec<UnitName>, verb: Verb) -> ChangeRequest {
 
 /// The units named that exist, and whether all do. The daemon is asked first, because a change would make an instance of
 /// its template, which is not what stopping one means. Of what a pattern matches, those are meant that `fits`.
-async fn known(
+async fn known_units(
     client: &Client,
     console: &mut Console,
     args: &NamedArgs,
     verb: Verb,
     fits: impl Fn(&UnitSummary) -> bool,
 ) -> Result<(Vec<(UnitName, UnitSummary)>, bool), Error> {
-    pattern::first(&args.units)?;
+    pattern::first_pattern(&args.units)?;
     let answer: Units = client.get("/v1/units").await?;
     let words = pattern::stand_for(&answer.units, &args.units, verb.passive, fits)?;
     let names = pattern::names_of(&words)?;
@@ -274,7 +274,7 @@ async fn known(
             let hint = given
                 .find(|given| UnitName::from_argument(given).is_ok_and(|given| given == name))
                 .and_then(|given| units::type_hint(given));
-            cannot(console, name, verb, "it does not exist", hint)?;
+            print_impossible(console, name, verb, "it does not exist", hint)?;
         }
     }
     Ok((known, all))
@@ -289,7 +289,7 @@ fn has_machine(unit: &UnitSummary) -> bool {
 async fn gets_machine(client: &Client, name: &UnitName) -> Result<bool, Error> {
     let until = Instant::now() + PLACING;
     loop {
-        let unit: UnitDetail = match client.get(&path(name, "")).await {
+        let unit: UnitDetail = match client.get(&unit_path(name, "")).await {
             Ok(unit) => unit,
             Err(ClientError::Refused { status: StatusCode::NOT_FOUND, .. }) => return Ok(false),
             Err(error) => return Err(error.into()),
@@ -316,7 +316,7 @@ async fn on_machines(
     let fits = |unit: &UnitSummary| {
         !unit.name.is_template() && (has_machine(unit) || unit.desired != DesiredState::Inactive)
     };
-    let (units, mut all) = known(client, console, args, verb, fits).await?;
+    let (units, mut all) = known_units(client, console, args, verb, fits).await?;
     let mut names = Vec::with_capacity(units.len());
     for (name, unit) in units {
         let waits = !unit.name.is_template() && unit.desired != DesiredState::Inactive;
@@ -327,12 +327,12 @@ async fn on_machines(
         all = false;
         let hint = (unit.desired != DesiredState::Inactive)
             .then(|| format!("it waits for a machine; `musterctl unload {name}` takes it back"));
-        cannot(console, name, verb, "it is inactive", hint)?;
+        print_impossible(console, name, verb, "it is inactive", hint)?;
     }
     Ok((names, all))
 }
 
-fn cannot(
+fn print_impossible(
     console: &mut Console,
     unit: UnitName,
     verb: Verb,
@@ -340,11 +340,11 @@ fn cannot(
     hint: Option<String>,
 ) -> Result<(), Error> {
     let message = format!("{unit} cannot {}: {why}", verb.passive);
-    console.error(&message);
+    console.print_error(&message);
     if let Some(hint) = hint {
-        console.hint(hint);
+        console.print_hint(hint);
     }
-    console.result(UnitResult { unit, what: What::Failed { message, log: Vec::new() } })?;
+    console.add_result(UnitResult { unit, what: What::Failed { message, log: Vec::new() } })?;
     Ok(())
 }
 
@@ -360,18 +360,18 @@ struct Said {
 
 impl Default for Said {
     fn default() -> Self {
-        Self::of(BTreeMap::new())
+        Self::with_arguments(BTreeMap::new())
     }
 }
 
 impl Said {
     /// Nothing yet, of units some of which were named without a file.
-    fn of(without_file: BTreeMap<UnitName, String>) -> Self {
+    fn with_arguments(without_file: BTreeMap<UnitName, String>) -> Self {
         Self { all_well: true, differs: false, refused: false, without_file }
     }
 
     /// What a unit is to be told that nobody knows and that came without a file.
-    fn missing(&self, unit: &UnitChanged) -> Option<ArgumentError> {
+    fn missing_file(&self, unit: &UnitChanged) -> Option<ArgumentError> {
         let ChangeOutcome::Failed { message } = &unit.outcome else { return None };
         // Other things may be wrong with a unit that has no generation, such as a record that cannot be read.
         let unknown =
@@ -381,46 +381,46 @@ impl Said {
     }
 
     /// Prints what was wrong with one unit; gives it back when its change was carried out.
-    fn take(
+    fn print_outcome(
         &mut self,
         console: &mut Console,
         unit: UnitChanged,
     ) -> Result<Option<UnitChanged>, Error> {
         for warning in &unit.warnings {
-            console.warning(warning);
+            console.print_warning(warning);
         }
-        if let Some(missing) = self.missing(&unit) {
+        if let Some(missing) = self.missing_file(&unit) {
             self.all_well = false;
-            console.error(&missing);
-            if let Some(hint) = missing.hint() {
-                console.hint(hint);
+            console.print_error(&missing);
+            if let Some(hint) = missing.way_out() {
+                console.print_hint(hint);
             }
             let what = What::Failed { message: missing.to_string(), log: Vec::new() };
-            console.result(UnitResult { unit: unit.name, what })?;
+            console.add_result(UnitResult { unit: unit.name, what })?;
             return Ok(None);
         }
         match unit.outcome {
             ChangeOutcome::Refused { refusal } => {
                 self.all_well = false;
                 self.refused = true;
-                wait::refused(console, unit.name, refusal)?;
+                wait::print_refusal(console, unit.name, refusal)?;
                 Ok(None)
             }
             ChangeOutcome::Failed { message } => {
                 self.all_well = false;
                 // The message names the file, which mostly is the unit.
                 if message.contains(unit.name.as_str()) {
-                    console.error(&message);
+                    console.print_error(&message);
                 } else {
-                    console.error(format_args!("{}: {message}", unit.name));
+                    console.print_error(format_args!("{}: {message}", unit.name));
                 }
                 let what = What::Failed { message, log: Vec::new() };
-                console.result(UnitResult { unit: unit.name, what })?;
+                console.add_result(UnitResult { unit: unit.name, what })?;
                 Ok(None)
             }
             ChangeOutcome::Differs => {
                 self.differs = true;
-                console.warning(format_args!(
+                console.print_warning(format_args!(
                     "{}: the cluster has another file of it, which was kept",
                     unit.name
                 ));
@@ -430,12 +430,12 @@ impl Said {
         }
     }
 
-    fn hints(&self, console: &Console) {
+    fn print_hints(&self, console: &Console) {
         if self.differs {
-            console.hint("`--replace` puts the local file in its place");
+            console.print_hint("`--replace` puts the local file in its place");
         }
         if self.refused {
-            console.hint("`--queue` keeps units waiting for a machine that can take them");
+            console.print_hint("`--queue` keeps units waiting for a machine that can take them");
         }
     }
 }

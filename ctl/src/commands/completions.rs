@@ -10,9 +10,9 @@ use crate::error::Error;
 use crate::output::console::Console;
 
 /// Prints the script.
-pub(crate) fn print(console: &Console, shell: Shell) -> Result<ExitCode, Error> {
+pub(crate) fn print_completions(console: &Console, shell: Shell) -> Result<ExitCode, Error> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "musterctl", &mut script);
-    console.data(&script)?;
+    console.print_data(&script)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -21,7 +21,7 @@ pub(crate) async fn run(
     console: &mut Console,
     args: &NamedArgs,
 ) -> Result<ExitCode, Error> {
-    let words = pattern::expand(client, &args.units, "be destroyed", |_| true).await?;
+    let words = pattern::expand_words(client, &args.units, "be destroyed", |_| true).await?;
     let names = DestroyRequest { names: pattern::names_of(&words)? };
     let matched = words.iter().filter_map(|word| match word {
         Word::Matched(unit) => Some(unit.name.as_str()),
@@ -29,27 +29,27 @@ pub(crate) async fn run(
     });
     let matched: Vec<&str> = matched.collect();
     if !matched.is_empty() {
-        console.note(format_args!("to be destroyed: {}", matched.join(", ")));
+        console.print_note(format_args!("to be destroyed: {}", matched.join(", ")));
     }
     let answer: DestroyAnswer = client.post("/v1/units/destroy", &names).await?;
     for unit in answer.unknown {
-        console.warning(format_args!("unit {unit} does not exist"));
+        console.print_warning(format_args!("unit {unit} does not exist"));
         let mut given = args.units.iter();
         let given = given.find(|word| UnitName::from_argument(word).is_ok_and(|name| name == unit));
         if let Some(hint) = given.and_then(|word| units::type_hint(word)) {
-            console.hint(hint);
+            console.print_hint(hint);
         }
-        console.result(UnitResult { unit, what: What::Unknown })?;
+        console.add_result(UnitResult { unit, what: What::Unknown })?;
     }
     let mut all_well = true;
     let mut waiter = Waiter::new(client, args.blocking, false);
-    if waiter.waits() {
+    if waiter.wants_wait() {
         let wait = |name| WaitFor { name, until: Until::Gone, generation: 0 };
         let waits = answer.destroyed.into_iter().map(wait).collect();
-        all_well = waiter.wait(console, waits, answer.revision).await?;
+        all_well = waiter.wait_for_units(console, waits, answer.revision).await?;
     } else {
         for unit in answer.destroyed {
-            console.result(UnitResult { unit, what: What::Destroyed })?;
+            console.add_result(UnitResult { unit, what: What::Destroyed })?;
         }
     }
     Ok(exit_code(all_well))

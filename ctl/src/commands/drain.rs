@@ -16,11 +16,11 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::cli::DrainArgs;
 use crate::error::Error;
 use crate::follow::{self, Awaited, Ended, Followable};
-use crate::machines::find;
+use crate::machines::find_machine;
 use crate::output::console::Console;
 use crate::output::{json, table};
 
-use super::{exit_code, user};
+use super::{asking_user, exit_code};
 
 /// How long after its deadline a drain is still followed. The leader notes the end of one within moments, and what it stops
 /// then is mostly down in this time; what is not takes as long as its `TimeoutStopSec=` allows, and nobody has asked to
@@ -48,9 +48,9 @@ pub(crate) async fn run(
     console: &mut Console,
     args: &DrainArgs,
 ) -> Result<ExitCode, Error> {
-    let machine = find(client, &args.machine).await?;
+    let machine = find_machine(client, &args.machine).await?;
     let request = DrainRequest {
-        by: user(),
+        by: asking_user(),
         reason: args.reason.clone().unwrap_or_default(),
         deadline: args.deadline.map(|limit| limit.as_secs() + u64::from(limit.subsec_nanos() > 0)),
         then: if args.force { AtDeadline::Force } else { AtDeadline::GiveUp },
@@ -59,14 +59,14 @@ pub(crate) async fn run(
     let path = format!("/v1/machines/{}/drain", escape_segment(machine.as_str()));
     let DrainAnswer { progress, revision } = client.post(&path, &request).await?;
     if args.dry_run {
-        return rehearsed(console, &progress);
+        return print_rehearsal(console, &progress);
     }
     if args.no_block {
         if console.is_json() {
-            console.data(&json::pretty(&progress)?)?;
+            console.print_data(&json::pretty_json(&progress)?)?;
         } else {
             let text = format!("{}... is being drained\n", machine.short());
-            console.text(&text)?;
+            console.print_text(&text)?;
         }
         return Ok(ExitCode::SUCCESS);
     }
@@ -76,17 +76,17 @@ pub(crate) async fn run(
     let mut drain = Drain { machine, revision, forces, progress, last, left, trouble_told: None };
     let mut interrupts = signal(SignalKind::interrupt()).map_err(Error::Runtime)?;
     let limit = args.deadline.map(|deadline| deadline.saturating_add(GRACE));
-    match follow::follow(client, console, &mut drain, limit, &mut interrupts).await? {
-        Ended::Over | Ended::TimeUp => drain.tell(console),
+    match follow::follow_until_over(client, console, &mut drain, limit, &mut interrupts).await? {
+        Ended::Over | Ended::TimeUp => drain.print_ending(console),
         Ended::Interrupted => Err(Error::DrainInterrupted(drain.machine.short().to_owned())),
     }
 }
 
 /// What would become of each unit.
-fn rehearsed(console: &Console, progress: &DrainProgress) -> Result<ExitCode, Error> {
+fn print_rehearsal(console: &Console, progress: &DrainProgress) -> Result<ExitCode, Error> {
     let movable = progress.stuck().next().is_none();
     if console.is_json() {
-        console.data(&json::pretty(progress)?)?;
+        console.print_data(&json::pretty_json(progress)?)?;
         return Ok(exit_code(movable));
     }
     let mut text = String::new();
@@ -94,12 +94,12 @@ fn rehearsed(console: &Console, progress: &DrainProgress) -> Result<ExitCode, Er
         let line = match course {
             DrainStatus::Global => format!("{name} stays: it is global"),
             course if course.is_on_its_way() => format!("{name} {course}"),
-            course => format!("{name} cannot move: {}", indented(course)),
+            course => format!("{name} cannot move: {}", indent_status(course)),
         };
         text.push_str(&line);
         text.push('\n');
     }
-    console.text(&text)?;
+    console.print_text(&text)?;
     Ok(exit_code(movable))
 }
 
@@ -127,21 +127,21 @@ impl Followable for Drain {
                             DrainStatus::Moving { to } => format!("moved to {}...", to.short()),
                             _ => "left".to_owned(),
                         };
-                        self.moved(console, name, &to)?;
+                        self.print_moved(console, name, &to)?;
                     }
                 }
             }
             DrainEvent::Left { name, to } => {
                 let to = match to {
                     Some(to) => {
-                        format!("moved to {}", table::machine(&to.id, &to.address, false))
+                        format!("moved to {}", table::machine_name(&to.id, &to.address, false))
                     }
                     None => "stopped, and is on no machine now".to_owned(),
                 };
-                self.moved(console, name, &to)?;
+                self.print_moved(console, name, &to)?;
             }
             DrainEvent::Degraded { message } if self.trouble_told.as_ref() != Some(&message) => {
-                console.warning(format_args!("{}; still waiting", clean(&message)));
+                console.print_warning(format_args!("{}; still waiting", clean(&message)));
                 self.trouble_told = Some(message);
             }
             _ => {}
@@ -162,7 +162,7 @@ impl Followable for Drain {
         progress.is_at_rest() && !waits_for_force
     }
 
-    fn summary(&self) -> String {
+    fn progress_line(&self) -> String {
         let left = self.progress.units.values().filter(|course| course.is_left()).count();
         let moved = self.left.len();
         let next = self.progress.units.iter().find(|(_, course)| course.is_on_its_way());
@@ -170,7 +170,7 @@ impl Followable for Drain {
         format!("{moved}/{}{next}", moved + left)
     }
 
-    fn awaited(&self) -> Vec<Awaited> {
+    fn list_awaited(&self) -> Vec<Awaited> {
         let short = self.machine.short();
         let left = self.progress.units.iter().filter(|(_, course)| course.is_left());
         let waits = |(name, course): (&UnitName, &DrainStatus)| {
@@ -188,9 +188,10 @@ impl Followable for Drain {
                     );
                     (sentence, &self.machine)
                 }
-                course => {
-                    (format!("{name} is to leave {short}...: {}", indented(course)), &self.machine)
-                }
+                course => (
+                    format!("{name} is to leave {short}...: {}", indent_status(course)),
+                    &self.machine,
+                ),
             };
             Awaited { sentence, machine: Some(machine.clone()) }
         };
@@ -199,23 +200,23 @@ impl Followable for Drain {
 }
 
 impl Drain {
-    fn moved(&mut self, console: &Console, name: UnitName, to: &str) -> Result<(), Error> {
+    fn print_moved(&mut self, console: &Console, name: UnitName, to: &str) -> Result<(), Error> {
         if !console.is_json() {
-            console.text(&format!("{name} {to}\n"))?;
+            console.print_text(&format!("{name} {to}\n"))?;
         }
         self.left.insert(name);
         Ok(())
     }
 
     /// What has become of it in the end.
-    fn tell(&self, console: &Console) -> Result<ExitCode, Error> {
+    fn print_ending(&self, console: &Console) -> Result<ExitCode, Error> {
         let short = self.machine.short();
         if console.is_json() {
-            console.data(&json::pretty(&self.progress)?)?;
+            console.print_data(&json::pretty_json(&self.progress)?)?;
         }
         if self.progress.is_done() {
             if !console.is_json() {
-                console.text(&format!("{short}... is drained\n"))?;
+                console.print_text(&format!("{short}... is drained\n"))?;
             }
             return Ok(ExitCode::SUCCESS);
         }
@@ -223,14 +224,15 @@ impl Drain {
         for (name, course) in &self.progress.units {
             match course {
                 DrainStatus::Stopping => {
-                    console.error(format_args!("{name} is still being stopped on {short}..."));
+                    console
+                        .print_error(format_args!("{name} is still being stopped on {short}..."));
                 }
                 DrainStatus::Moving { to } => {
                     let to = to.short();
-                    console.error(format_args!("{name} is not up on {to}... yet"));
+                    console.print_error(format_args!("{name} is not up on {to}... yet"));
                 }
                 DrainStatus::Queued { .. } => {
-                    console.error(format_args!("{name} has not begun to move"));
+                    console.print_error(format_args!("{name} has not begun to move"));
                 }
                 _ => {}
             }
@@ -238,37 +240,39 @@ impl Drain {
         for (name, course) in self.progress.stuck() {
             match (course, self.last.units.get(name)) {
                 (DrainStatus::Stays, Some(last)) if last.is_on_its_way() && ended.is_some() => {
-                    console.error(format_args!("{name} was not up elsewhere in time"));
+                    console.print_error(format_args!("{name} was not up elsewhere in time"));
                 }
                 (DrainStatus::Stays, Some(last)) if last.is_left() && !last.is_on_its_way() => {
-                    console.error(format_args!("{name} cannot move: {}", indented(last)));
+                    console
+                        .print_error(format_args!("{name} cannot move: {}", indent_status(last)));
                 }
                 (DrainStatus::Stays, _) => {}
                 (course, _) => {
-                    console.error(format_args!("{name} cannot move: {}", indented(course)));
+                    console
+                        .print_error(format_args!("{name} cannot move: {}", indent_status(course)));
                 }
             }
         }
         match ended {
             Some(DrainEnd::GaveUp) => {
-                console.error(format_args!("the drain of {short}... was given up at its deadline"));
+                console.print_error(format_args!("the drain of {short}... was given up at its deadline"));
             }
             Some(DrainEnd::Forced) => {
-                console.error(format_args!(
+                console.print_error(format_args!(
                     "the deadline of the drain of {short}... has passed, and what was left is being stopped"
                 ));
-                console.hint("`TimeoutStopSec=` of a unit says how long its stop may take");
+                console.print_hint("`TimeoutStopSec=` of a unit says how long its stop may take");
             }
             _ if !self.progress.is_draining() => {
-                console.error(format_args!("the drain of {short}... was called off"));
+                console.print_error(format_args!("the drain of {short}... was called off"));
             }
             _ if !self.progress.is_at_rest() => {
-                console.error(format_args!(
+                console.print_error(format_args!(
                     "the deadline of the drain of {short}... has passed, and the leader has not ended it yet"
                 ));
-                console.hint("`musterctl list-machines` shows who leads; `musterctl uncordon` calls it off");
+                console.print_hint("`musterctl list-machines` shows who leads; `musterctl uncordon` calls it off");
             }
-            _ => console.hint(format_args!(
+            _ => console.print_hint(format_args!(
                 "{short}... goes on being drained, should that change; `musterctl uncordon` calls it off"
             )),
         }
@@ -277,7 +281,7 @@ impl Drain {
 }
 
 /// One line as it is, several below.
-fn indented(course: &DrainStatus) -> String {
+fn indent_status(course: &DrainStatus) -> String {
     let text = course.to_string();
     if matches!(course, DrainStatus::Stuck { refusal } if refusal.unit.is_none()) {
         return format!("no other machine takes it\n  {}", text.replace('\n', "\n  "));

@@ -22,11 +22,11 @@ pub(crate) async fn run(socket: &str) -> Result<ExitCode, Error> {
     };
     let failed = |source| Error::Socket { path: path.clone(), source };
     let stream = UnixStream::connect(&path).await.map_err(failed)?;
-    pass(stream, tokio::io::stdin(), tokio::io::stdout()).await.map_err(failed)?;
+    pass_bytes(stream, tokio::io::stdin(), tokio::io::stdout()).await.map_err(failed)?;
     Ok(ExitCode::SUCCESS)
 }
 
-async fn pass(
+async fn pass_bytes(
     mut socket: UnixStream,
     mut input: impl AsyncRead + Unpin,
     mut output: impl AsyncWrite + Unpin,

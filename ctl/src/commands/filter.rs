@@ -8,7 +8,7 @@ use muster_common::unit::UnitName;
 
 use crate::cli::UnitListArgs;
 use crate::error::Error;
-use crate::machines::find;
+use crate::machines::find_machine;
 use crate::pattern::{Pattern, PatternError};
 
 /// The states that systemd's units, and our containers, can be in: load, active and sub, of every type of unit (systemd's
@@ -91,7 +91,7 @@ impl Filter {
     ) -> Result<Self, Error> {
         let mut units = Vec::with_capacity(args.units.len());
         for word in &args.units {
-            units.push(match Pattern::read(word)? {
+            units.push(match Pattern::parse(word)? {
                 Some(pattern) => Wanted::Pattern(pattern, word.clone()),
                 None => Wanted::Unit(UnitName::from_argument(word)?),
             });
@@ -100,7 +100,7 @@ impl Filter {
             return Err(Error::State { given: unknown.clone(), states: states.join(", ") });
         }
         let machine = match &args.machine {
-            Some(given) => Some(find(client, given).await?),
+            Some(given) => Some(find_machine(client, given).await?),
             None => None,
         };
         let states = args.state.iter().map(|state| state.trim().to_owned()).collect();
@@ -114,13 +114,13 @@ impl Filter {
 
     /// Whether each name and pattern is one of these units'.
     pub(super) fn is_met_by(&self, names: &[String]) -> bool {
-        self.units.iter().all(|wanted| names.iter().any(|name| wanted.is(name)))
+        self.units.iter().all(|wanted| names.iter().any(|name| wanted.names_unit(name)))
     }
 
     /// An error for the first name or pattern that is none of these units'.
-    pub(super) fn check(&self, names: &[String]) -> Result<(), Error> {
+    pub(super) fn check_names(&self, names: &[String]) -> Result<(), Error> {
         for wanted in &self.units {
-            if names.iter().any(|name| wanted.is(name)) {
+            if names.iter().any(|name| wanted.names_unit(name)) {
                 continue;
             }
             return Err(match wanted {
@@ -132,13 +132,13 @@ impl Filter {
     }
 
     /// Whether a row is wanted.
-    pub(super) fn takes<'a>(
+    pub(super) fn is_wanted<'a>(
         &self,
         name: &str,
         mut states: impl Iterator<Item = &'a str>,
         mut machines: impl Iterator<Item = &'a MachineId>,
     ) -> bool {
-        (self.units.is_empty() || self.units.iter().any(|wanted| wanted.is(name)))
+        (self.units.is_empty() || self.units.iter().any(|wanted| wanted.names_unit(name)))
             && (self.states.is_empty()
                 || states.any(|state| self.states.iter().any(|s| s == state)))
             && self.machine.as_ref().is_none_or(|id| machines.any(|machine| machine == id))
@@ -146,10 +146,10 @@ impl Filter {
 }
 
 impl Wanted {
-    fn is(&self, name: &str) -> bool {
+    fn names_unit(&self, name: &str) -> bool {
         match self {
             Self::Unit(unit) => unit.as_str() == name,
-            Self::Pattern(pattern, _) => pattern.matches(name),
+            Self::Pattern(pattern, _) => pattern.matches_name(name),
         }
     }
 }

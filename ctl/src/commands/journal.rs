@@ -23,11 +23,11 @@ use muster_common::unit::UnitName;
 use tokio::time::Instant;
 
 use super::exit_code;
-use super::show::path;
+use super::show::unit_path;
 use crate::cli::JournalArgs;
 use crate::error::Error;
 use crate::follow;
-use crate::machines::find;
+use crate::machines::find_machine;
 use crate::output::console::Console;
 use crate::output::table;
 use crate::pattern;
@@ -51,10 +51,10 @@ pub(crate) async fn run(
 ) -> Result<ExitCode, Error> {
     let given = std::slice::from_ref(&args.unit);
     let verb = "have a journal";
-    let words = pattern::expand(client, given, verb, |unit| !unit.name.is_template()).await?;
+    let words = pattern::expand_words(client, given, verb, |unit| !unit.name.is_template()).await?;
     let names = pattern::names_of(&words)?;
     let machine = match &args.machine {
-        Some(given) => Some(find(client, given).await?),
+        Some(given) => Some(find_machine(client, given).await?),
         None => None,
     };
     if args.follow {
@@ -64,12 +64,12 @@ pub(crate) async fn run(
     let mut all = true;
     for name in &names {
         if several {
-            console.note(format_args!("the journal of {name}"));
+            console.print_note(format_args!("the journal of {name}"));
         }
-        match print(client, console, args, name, machine.as_ref()).await {
+        match print_journal(client, console, args, name, machine.as_ref()).await {
             // One that is on no machine does not keep the others from being shown.
             Err(Error::Client(error @ ClientError::Refused { .. })) if several => {
-                console.error(error);
+                console.print_error(error);
                 all = false;
             }
             printed => printed?,
@@ -79,7 +79,7 @@ pub(crate) async fn run(
 }
 
 /// Prints one journal as it comes.
-async fn print(
+async fn print_journal(
     client: &Client,
     console: &Console,
     args: &JournalArgs,
@@ -92,11 +92,11 @@ async fn print(
         query.push_str("&machine=");
         query.push_str(machine.as_str());
     }
-    let request = ApiRequest::get(path(name, &format!("/journal{query}")));
+    let request = ApiRequest::get(unit_path(name, &format!("/journal{query}")));
     let mut body = client.open(&request).await?;
-    let mut journal = console.foreign();
+    let mut journal = console.foreign_stream();
     while let Some(piece) = body.next_piece_within(SILENCE).await? {
-        journal.piece(&piece)?;
+        journal.write_piece(&piece)?;
     }
     Ok(journal.end()?)
 }
@@ -113,12 +113,14 @@ async fn follow_all(
     pinned: Option<MachineId>,
 ) -> Result<ExitCode, Error> {
     if let [name] = names.as_slice() {
-        return Err(JournalFollower::new(client, console, args, name.clone(), pinned).run().await);
+        return Err(JournalFollower::new(client, console, args, name.clone(), pinned)
+            .follow_journal()
+            .await);
     }
     let mut following: Vec<Following<'_>> = Vec::with_capacity(names.len());
     for name in names {
         let mut follower = JournalFollower::new(client, console, args, name, pinned.clone());
-        following.push(Box::pin(async move { follower.run().await }));
+        following.push(Box::pin(async move { follower.follow_journal().await }));
     }
     while !following.is_empty() {
         let ended = poll_fn(|context| {
@@ -135,7 +137,7 @@ async fn follow_all(
         if matches!(error, Error::Output(_)) {
             return Err(error);
         }
-        console.error(error_chain(&error));
+        console.print_error(error_chain(&error));
     }
     Ok(ExitCode::FAILURE)
 }
@@ -165,8 +167,8 @@ struct JournalFollower<'a> {
 
 impl Resume for JournalFollower<'_> {
     fn resume_request(&self) -> Result<ApiRequest, ClientError> {
-        let query = self.query();
-        Ok(ApiRequest::get(path(&self.name, &format!("/journal/follow{query}"))))
+        let query = self.follow_query();
+        Ok(ApiRequest::get(unit_path(&self.name, &format!("/journal/follow{query}"))))
     }
 
     /// Whoever follows a journal waits for machines to come back, for as long as that takes.
@@ -215,8 +217,8 @@ impl<'a> JournalFollower<'a> {
     }
 
     /// Follows until it cannot go on; returns why.
-    async fn run(&mut self) -> Error {
-        let mut follower = Follower::new(self.client.clone(), follow::backoff());
+    async fn follow_journal(&mut self) -> Error {
+        let mut follower = Follower::new(self.client.clone(), follow::new_backoff());
         loop {
             let end = match follower.next_step(self).await {
                 Ok(Followed::Opened) => continue,
@@ -278,7 +280,7 @@ impl<'a> JournalFollower<'a> {
         }
     }
 
-    fn query(&self) -> String {
+    fn follow_query(&self) -> String {
         let last = self.at.as_ref().map(|machine| &machine.id);
         let whom = match (&self.pinned, last) {
             (Some(id), _) => format!("&machine={id}"),
@@ -329,14 +331,15 @@ impl<'a> JournalFollower<'a> {
                 if other.is_some() && self.cursors.contains_key(&machine.id) {
                     return Ok(Some(StreamEnd::ShownBefore));
                 }
-                let (name, now) = (&self.name, shown(&machine));
+                let (name, now) = (&self.name, machine_name(&machine));
                 match other {
-                    Some(before) => self.console.note(format_args!(
+                    Some(before) => self.console.print_note(format_args!(
                         "{name} has moved from {} to {now}; its journal goes on there",
-                        shown(before)
+                        machine_name(before)
                     )),
                     None if self.told.is_some() => {
-                        self.console.note(format_args!("the journal of {name} on {now} goes on"));
+                        self.console
+                            .print_note(format_args!("the journal of {name} on {now} goes on"));
                     }
                     None => {}
                 }
@@ -344,14 +347,14 @@ impl<'a> JournalFollower<'a> {
             }
             JournalEvent::Lines { text, base64, cursor } => {
                 let bytes = base64.and_then(|base64| STANDARD.decode(base64).ok());
-                self.show(bytes.unwrap_or_else(|| text.into_bytes()), cursor.is_some())?;
+                self.print_lines(bytes.unwrap_or_else(|| text.into_bytes()), cursor.is_some())?;
                 if let (Some(at), Some(cursor)) = (&self.at, cursor) {
                     self.cursors.insert(at.id.clone(), cursor);
                 }
             }
             JournalEvent::Nowhere { desired } => {
                 let name = &self.name;
-                self.say(format!(
+                self.print_once(format!(
                     "{name} is on no machine; it is wanted {desired}, and waited for"
                 ));
             }
@@ -364,7 +367,7 @@ impl<'a> JournalFollower<'a> {
     }
 
     /// Shows what was logged. What is for a program is shown when it is `whole`.
-    fn show(&mut self, bytes: Vec<u8>, whole: bool) -> Result<(), Error> {
+    fn print_lines(&mut self, bytes: Vec<u8>, whole: bool) -> Result<(), Error> {
         let mut bytes = bytes;
         if self.mode == BINARY {
             self.kept.append(&mut bytes);
@@ -373,8 +376,8 @@ impl<'a> JournalFollower<'a> {
             }
             bytes = std::mem::take(&mut self.kept);
         }
-        let mut journal = self.console.foreign();
-        journal.piece(&bytes)?;
+        let mut journal = self.console.foreign_stream();
+        journal.write_piece(&bytes)?;
         Ok(journal.end()?)
     }
 
@@ -383,21 +386,21 @@ impl<'a> JournalFollower<'a> {
         if self.told.is_some() {
             return;
         }
-        let on = self.at.as_ref().map(|at| format!(" on {}", shown(at))).unwrap_or_default();
+        let on = self.at.as_ref().map(|at| format!(" on {}", machine_name(at))).unwrap_or_default();
         let why = why.map(|error| format!(": {}", error_chain(error))).unwrap_or_default();
-        self.say(format!("the journal of {}{on} broke off{why}; asking again", self.name));
+        self.print_once(format!("the journal of {}{on} broke off{why}; asking again", self.name));
     }
 
-    fn say(&mut self, text: String) {
+    fn print_once(&mut self, text: String) {
         if self.told.as_ref() != Some(&text) {
-            self.console.note(&text);
+            self.console.print_note(&text);
             self.told = Some(text);
         }
     }
 }
 
-fn shown(machine: &Machine) -> String {
-    table::machine(&machine.id, &machine.address, false)
+fn machine_name(machine: &Machine) -> String {
+    table::machine_name(&machine.id, &machine.address, false)
 }
 
 #[cfg(test)]
@@ -453,7 +456,7 @@ mod tests {
         let Command::Journal(args) = cli.command else { panic!("another command") };
         let name = "web.service".parse().unwrap();
         let mut journal = JournalFollower::new(&client, &console, &args, name, None);
-        let ended = tokio::time::timeout(HANGS, journal.run()).await.expect("it hangs");
+        let ended = tokio::time::timeout(HANGS, journal.follow_journal()).await.expect("it hangs");
         assert!(matches!(ended, Error::Destroyed(_)), "{ended:?}");
     }
 }

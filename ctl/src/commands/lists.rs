@@ -14,7 +14,7 @@ use crate::cli::{ListArgs, UnitListArgs};
 use crate::error::Error;
 use crate::output::console::Console;
 use crate::output::fields::{self, Row};
-use crate::output::json::{FileRow, MachineRow, Place, StateRow, present};
+use crate::output::json::{FileRow, MachineRow, Place, StateRow, non_empty};
 use crate::output::table;
 
 use super::filter::{Filter, STATES};
@@ -29,28 +29,28 @@ const LOST: &str = "its machine is not registered now, so that how far it came i
 const REMARK: &str = "remark";
 
 /// Lists what machines report.
-pub(crate) async fn units(
+pub(crate) async fn list_units(
     client: &Client,
     console: &Console,
     args: &UnitListArgs,
 ) -> Result<ExitCode, Error> {
-    let mut columns = fields::columns::<StateRow>(&args.list)?;
+    let mut columns = fields::parse_columns::<StateRow>(&args.list)?;
     let filter = Filter::new(client, args, STATES).await?;
     let answer: States = client.get("/v1/states").await?;
-    let addresses = addresses(&answer.machines);
+    let addresses = addresses_by_machine(&answer.machines);
     let lost = answer.lost;
     let silent = answer.silent.into_iter().flat_map(|name| silent_rows(&name, lost.get(&name)));
     let reported = answer.states.into_iter().map(|s| StateRow {
         unit: s.name.to_string(),
-        ip: address(&addresses, &s.machine),
+        ip: address_of(&addresses, &s.machine),
         machine: Some(s.machine),
-        load: present(&s.state.load),
-        active: present(s.state.active.as_str()),
-        sub: present(&s.state.sub),
-        hash: present(&s.state.hash),
+        load: non_empty(&s.state.load),
+        active: non_empty(s.state.active.as_str()),
+        sub: non_empty(&s.state.sub),
+        hash: non_empty(&s.state.hash),
         since: Some(s.state.since).filter(|&since| since > 0),
         problem: s.state.problem,
-        remark: present(&s.state.remark),
+        remark: non_empty(&s.state.remark),
     });
     let mut rows: Vec<StateRow> = reported.chain(silent).collect();
     let mut names: Vec<String> = rows.iter().map(|row| row.unit.clone()).collect();
@@ -59,21 +59,21 @@ pub(crate) async fn units(
         let known: Units = client.get("/v1/units").await?;
         names.extend(known.units.iter().map(|unit| unit.name.to_string()));
     }
-    filter.check(&names)?;
+    filter.check_names(&names)?;
     rows.retain(|row| {
         let states = [&row.load, &row.active, &row.sub].map(|state| state.as_deref());
-        filter.takes(&row.unit, states.into_iter().flatten(), row.machine.iter())
+        filter.is_wanted(&row.unit, states.into_iter().flatten(), row.machine.iter())
     });
     if rows.is_empty() && filter.names_only() {
-        console.note("no machine has any of these units; `musterctl list-unit-files` shows what is wanted of them");
+        console.print_note("no machine has any of these units; `musterctl list-unit-files` shows what is wanted of them");
     }
     rows.sort_by(|a, b| (&a.unit, &a.machine).cmp(&(&b.unit, &b.machine)));
     // An exit code or a download that goes on is worth a column; where there is nothing to say the table is fleetctl's.
     if args.list.fields.is_none() && rows.iter().any(|row| row.remark.is_some()) {
         columns.push(REMARK.to_owned());
     }
-    fields::print(console, &args.list, &columns, &rows)?;
-    warn(console, &answer.unreadable);
+    fields::print_list(console, &args.list, &columns, &rows)?;
+    warn_unreadable(console, &answer.unreadable);
     Ok(ExitCode::SUCCESS)
 }
 
@@ -90,61 +90,62 @@ fn silent_rows(name: &UnitName, lost: Option<&Vec<MachineId>>) -> Vec<StateRow> 
 }
 
 /// Lists the units the cluster knows.
-pub(crate) async fn unit_files(
+pub(crate) async fn list_unit_files(
     client: &Client,
     console: &Console,
     args: &UnitListArgs,
 ) -> Result<ExitCode, Error> {
-    let columns = fields::columns::<FileRow>(&args.list)?;
+    let columns = fields::parse_columns::<FileRow>(&args.list)?;
     if columns.iter().any(|c| c == "tmachine") {
-        console.warning("the field tmachine is fleet's old name of target");
+        console.print_warning("the field tmachine is fleet's old name of target");
     }
     let filter = Filter::new(client, args, &DESIRED).await?;
     let answer: Units = client.get("/v1/units").await?;
-    let addresses = addresses(&answer.machines);
-    filter.check(&answer.units.iter().map(|unit| unit.name.to_string()).collect::<Vec<_>>())?;
+    let addresses = addresses_by_machine(&answer.machines);
+    filter
+        .check_names(&answer.units.iter().map(|unit| unit.name.to_string()).collect::<Vec<_>>())?;
     let rows: Vec<FileRow> = answer
         .units
         .into_iter()
         .filter(|unit| {
             let states = [unit.desired.as_str(), unit.current.as_str()];
-            filter.takes(unit.name.as_str(), states.into_iter(), unit.machines.iter())
+            filter.is_wanted(unit.name.as_str(), states.into_iter(), unit.machines.iter())
         })
         .map(|unit| FileRow {
             unit: unit.name.to_string(),
-            hash: present(&unit.hash),
-            desc: present(&unit.description),
+            hash: non_empty(&unit.hash),
+            desc: non_empty(&unit.description),
             global: unit.global,
             dstate: unit.desired,
             state: unit.current,
             target: unit
                 .machines
                 .into_iter()
-                .map(|id| Place { ip: address(&addresses, &id), id })
+                .map(|id| Place { ip: address_of(&addresses, &id), id })
                 .collect(),
         })
         .collect();
-    fields::print(console, &args.list, &columns, &rows)?;
-    warn(console, &answer.unreadable);
+    fields::print_list(console, &args.list, &columns, &rows)?;
+    warn_unreadable(console, &answer.unreadable);
     Ok(ExitCode::SUCCESS)
 }
 
 /// Lists the machines.
-pub(crate) async fn machines(
+pub(crate) async fn list_machines(
     client: &Client,
     console: &Console,
     args: &ListArgs,
 ) -> Result<ExitCode, Error> {
-    let columns = fields::columns::<MachineRow>(args)?;
+    let columns = fields::parse_columns::<MachineRow>(args)?;
     let answer: Machines = client.get("/v1/machines").await?;
     let rows: Vec<MachineRow> = answer
         .machines
         .into_iter()
         .map(|machine| MachineRow {
             leader: answer.leader.as_ref() == Some(&machine.id),
-            host: present(&machine.host),
+            host: non_empty(&machine.host),
             cordon: answer.cordons.get(&machine.id).map(ToString::to_string),
-            ip: present(&machine.address),
+            ip: non_empty(&machine.address),
             machine: machine.id,
             metadata: machine.metadata,
             version: machine.version,
@@ -152,20 +153,20 @@ pub(crate) async fn machines(
             containers_lost: machine.containers_lost,
         })
         .collect();
-    fields::print(console, args, &columns, &rows)?;
+    fields::print_list(console, args, &columns, &rows)?;
     for row in &rows {
         if let Some(problem) = &row.containers_lost {
             let machine = row.machine.short();
-            console.warning(format_args!(
+            console.print_warning(format_args!(
                 "the container engine of {machine}... does not answer: {}",
                 clean(problem)
             ));
         }
     }
     for (machine, cordon) in &answer.cordons {
-        console.warning(format_args!("{}... is cordoned {cordon}", machine.short()));
+        console.print_warning(format_args!("{}... is cordoned {cordon}", machine.short()));
     }
-    warn(console, &answer.unreadable);
+    warn_unreadable(console, &answer.unreadable);
     Ok(ExitCode::SUCCESS)
 }
 
@@ -174,7 +175,7 @@ impl Row for StateRow {
         &["active", "hash", "load", "machine", "problem", REMARK, "sub", "unit"];
     const DEFAULT: &'static str = "unit,machine,active,sub";
 
-    fn cell(&self, field: &str, full: bool) -> String {
+    fn cell_text(&self, field: &str, full: bool) -> String {
         let shown = |value: &Option<String>| table::or_dash(value.as_deref().unwrap_or_default());
         match (field, &self.machine) {
             ("unit", _) => self.unit.clone(),
@@ -183,9 +184,9 @@ impl Row for StateRow {
             ("sub", _) => shown(&self.sub),
             ("problem", _) => shown(&self.problem),
             (REMARK, _) => shown(&self.remark),
-            ("hash", _) => table::hash(self.hash.as_deref().unwrap_or_default(), full),
+            ("hash", _) => table::short_hash(self.hash.as_deref().unwrap_or_default(), full),
             ("machine", Some(id)) => {
-                table::machine(id, self.ip.as_deref().unwrap_or_default(), full)
+                table::machine_name(id, self.ip.as_deref().unwrap_or_default(), full)
             }
             _ => "-".to_owned(),
         }
@@ -197,10 +198,10 @@ impl Row for FileRow {
         &["desc", "dstate", "global", "hash", "state", "target", "tmachine", "unit"];
     const DEFAULT: &'static str = "unit,hash,dstate,state,target";
 
-    fn cell(&self, field: &str, full: bool) -> String {
+    fn cell_text(&self, field: &str, full: bool) -> String {
         match field {
             "unit" => self.unit.clone(),
-            "hash" => table::hash(self.hash.as_deref().unwrap_or_default(), full),
+            "hash" => table::short_hash(self.hash.as_deref().unwrap_or_default(), full),
             "desc" => table::or_dash(self.desc.as_deref().unwrap_or_default()),
             "global" => self.global.to_string(),
             "dstate" => self.dstate.to_string(),
@@ -209,7 +210,7 @@ impl Row for FileRow {
                 let shown: Vec<String> = self
                     .target
                     .iter()
-                    .map(|p| table::machine(&p.id, p.ip.as_deref().unwrap_or_default(), full))
+                    .map(|p| table::machine_name(&p.id, p.ip.as_deref().unwrap_or_default(), full))
                     .collect();
                 table::or_dash(&shown.join(","))
             }
@@ -225,7 +226,7 @@ impl Row for MachineRow {
         &["cordon", "host", "ip", "machine", "metadata", "runners"];
     const DEFAULT: &'static str = "machine,ip,metadata";
 
-    fn cell(&self, field: &str, full: bool) -> String {
+    fn cell_text(&self, field: &str, full: bool) -> String {
         match field {
             "machine" => table::machine_id(&self.machine, full),
             "ip" => table::or_dash(self.ip.as_deref().unwrap_or_default()),
@@ -244,17 +245,17 @@ impl Row for MachineRow {
     }
 }
 
-fn addresses(machines: &[Machine]) -> BTreeMap<&MachineId, &str> {
+fn addresses_by_machine(machines: &[Machine]) -> BTreeMap<&MachineId, &str> {
     machines.iter().map(|m| (&m.id, m.address.as_str())).collect()
 }
 
-fn address(addresses: &BTreeMap<&MachineId, &str>, id: &MachineId) -> Option<String> {
-    addresses.get(id).and_then(|address| present(address))
+fn address_of(addresses: &BTreeMap<&MachineId, &str>, id: &MachineId) -> Option<String> {
+    addresses.get(id).and_then(|address| non_empty(address))
 }
 
-fn warn(console: &Console, unreadable: &[Unreadable]) {
+fn warn_unreadable(console: &Console, unreadable: &[Unreadable]) {
     for record in unreadable {
         let (key, problem) = (clean(&record.key), clean(&record.problem));
-        console.warning(format_args!("the record {key} cannot be read: {problem}"));
+        console.print_warning(format_args!("the record {key} cannot be read: {problem}"));
     }
 }

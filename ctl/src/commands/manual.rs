@@ -16,18 +16,18 @@ use crate::error::Error;
 const SEE_ALSO: &str = ".BR musterd (8),\n.BR muster.unit (5),\n.BR muster.toml (5)\n";
 
 /// Writes the pages into the directory.
-pub(crate) fn write(directory: &Path) -> Result<ExitCode, Error> {
+pub(crate) fn write_manual(directory: &Path) -> Result<ExitCode, Error> {
     let mut command = Cli::command().disable_help_subcommand(true);
     command.build();
-    pages(directory, command)
+    manual_pages(directory, command)
         .map_err(|source| Error::Write { path: directory.to_owned(), source })?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// The page of a command and those of its own commands.
-fn pages(directory: &Path, command: clap::Command) -> io::Result<()> {
+fn manual_pages(directory: &Path, command: clap::Command) -> io::Result<()> {
     for command in command.get_subcommands().filter(|command| !command.is_hide_set()) {
-        pages(directory, command.clone())?;
+        manual_pages(directory, command.clone())?;
     }
     let top = command.get_bin_name().is_none_or(|name| name == "musterctl");
     let parent = command.get_display_name().and_then(|name| name.rsplit_once('-'));
@@ -59,7 +59,7 @@ mod tests {
     #[test]
     fn every_command_has_a_page_that_names_its_options() {
         let directory = tempfile::tempdir().unwrap();
-        write(directory.path()).unwrap();
+        write_manual(directory.path()).unwrap();
         let page = |name: &str| std::fs::read_to_string(directory.path().join(name)).unwrap();
         let mut command = Cli::command();
         command.build();

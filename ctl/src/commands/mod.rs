@@ -40,9 +40,9 @@ pub(crate) async fn run(cli: Cli, console: &mut Console) -> Result<ExitCode, Err
     let Cli { global, command, .. } = cli;
     match &command {
         Command::FdForward { socket } => return fd_forward::run(socket).await,
-        Command::Version => return verify::version(console),
-        Command::Completions { shell } => return completions::print(console, *shell),
-        Command::Man { directory } => return manual::write(directory),
+        Command::Version => return verify::print_version(console),
+        Command::Completions { shell } => return completions::print_completions(console, *shell),
+        Command::Man { directory } => return manual::write_manual(directory),
         _ => {}
     }
     let settings = Settings {
@@ -52,21 +52,22 @@ pub(crate) async fn run(cli: Cli, console: &mut Console) -> Result<ExitCode, Err
         known_hosts: global.known_hosts_file.clone(),
     };
     let Some(host) = &global.tunnel else {
-        let client = client(&global, global.endpoint.0.iter().cloned().map(Route::from));
-        return match asked(command, &global, &client, &settings, console).await? {
+        let client = build_client(&global, global.endpoint.0.iter().cloned().map(Route::from));
+        return match run_asking(command, &global, &client, &settings, console).await? {
             Carried::Out(code) => Ok(code),
-            Carried::Connection(connection) => Err(connection.make()),
+            Carried::Connection(connection) => Err(connection.become_ssh()),
         };
     };
     let endpoints = &global.endpoint.0;
-    let mut tunnel = Tunnel::open(&settings, host, endpoints, global.notice(), console).await?;
-    let client = client(&global, tunnel.routes());
+    let mut tunnel =
+        Tunnel::open(&settings, host, endpoints, global.notice_limit(), console).await?;
+    let client = build_client(&global, tunnel.routes_through());
     let carried = {
-        let mut asked = std::pin::pin!(asked(command, &global, &client, &settings, console));
+        let mut asked = std::pin::pin!(run_asking(command, &global, &client, &settings, console));
         tokio::select! {
             biased;
             carried = &mut asked => carried,
-            broke = tunnel.broken() => match tokio::time::timeout(LAST_WORDS, asked).await {
+            broke = tunnel.wait_until_broken() => match tokio::time::timeout(LAST_WORDS, asked).await {
                 Ok(Err(Error::Client(_))) | Err(_) => Err(broke.into()),
                 Ok(carried) => carried,
             },
@@ -74,21 +75,23 @@ pub(crate) async fn run(cli: Cli, console: &mut Console) -> Result<ExitCode, Err
     };
     // Where it was broken off, what became of units before that is told as well.
     console.end_progress();
-    console.finish()?;
+    console.print_results()?;
     tunnel.close().await;
     match carried? {
         Carried::Out(code) => Ok(code),
-        Carried::Connection(connection) => Err(connection.make()),
+        Carried::Connection(connection) => Err(connection.become_ssh()),
     }
 }
 
 /// A client as the command line wants it.
-fn client(global: &Global, routes: impl IntoIterator<Item = Route>) -> Client {
+fn build_client(global: &Global, routes: impl IntoIterator<Item = Route>) -> Client {
     // The time for a request is all there is: whoever asks one daemon waits for it, however long it takes to connect.
     let limits = Limits::default().with_connect(None).with_request(global.request_timeout);
     let name = HeaderValue::from_static(concat!("musterctl/", env!("CARGO_PKG_VERSION")));
     let log = Arc::new(RequestLog { debug: global.debug });
-    Client::new(routes, limits).with_header(USER_AGENT, name).with_observer(log, global.notice())
+    Client::new(routes, limits)
+        .with_header(USER_AGENT, name)
+        .with_observer(log, global.notice_limit())
 }
 
 /// What became of a command.
@@ -100,7 +103,7 @@ enum Carried {
 }
 
 /// Carries out a command that asks a daemon.
-async fn asked(
+async fn run_asking(
     command: Command,
     global: &Global,
     client: &Client,
@@ -108,33 +111,34 @@ async fn asked(
     console: &mut Console,
 ) -> Result<Carried, Error> {
     if let Command::Ssh(args) = &command {
-        let prepared = ssh::prepare(client, settings, global.tunnel.as_ref(), args).await;
+        let prepared =
+            ssh::prepare_connection(client, settings, global.tunnel.as_ref(), args).await;
         return prepared.map(Carried::Connection);
     }
     let ended = match command {
-        Command::Submit(args) => change::submit(client, console, &args).await,
-        Command::Load(args) => change::load(client, console, &args).await,
-        Command::Start(args) => change::start(client, console, &args).await,
-        Command::Stop(args) => change::stop(client, console, &args).await,
-        Command::Unload(args) => change::unload(client, console, &args).await,
-        Command::Restart(args) => change::restart(client, console, &args).await,
+        Command::Submit(args) => change::submit_units(client, console, &args).await,
+        Command::Load(args) => change::load_units(client, console, &args).await,
+        Command::Start(args) => change::start_units(client, console, &args).await,
+        Command::Stop(args) => change::stop_units(client, console, &args).await,
+        Command::Unload(args) => change::unload_units(client, console, &args).await,
+        Command::Restart(args) => change::restart_units(client, console, &args).await,
         Command::Destroy(args) => destroy::run(client, console, &args).await,
-        Command::Cat { units } => show::cat(client, console, &units).await,
+        Command::Cat { units } => show::print_files(client, console, &units).await,
         Command::Status { units, machine, .. } => {
-            show::status(client, console, &units, machine.as_deref()).await
+            show::print_status(client, console, &units, machine.as_deref()).await
         }
         Command::Journal(args) => journal::run(client, console, &args).await,
-        Command::ListUnits(args) => lists::units(client, console, &args).await,
-        Command::ListUnitFiles(args) => lists::unit_files(client, console, &args).await,
-        Command::ListMachines(args) => lists::machines(client, console, &args).await,
-        Command::Cordon(args) => cordon::cordon(client, console, &args).await,
-        Command::Uncordon(args) => cordon::uncordon(client, console, &args).await,
+        Command::ListUnits(args) => lists::list_units(client, console, &args).await,
+        Command::ListUnitFiles(args) => lists::list_unit_files(client, console, &args).await,
+        Command::ListMachines(args) => lists::list_machines(client, console, &args).await,
+        Command::Cordon(args) => cordon::cordon_machine(client, console, &args).await,
+        Command::Uncordon(args) => cordon::uncordon_machine(client, console, &args).await,
         Command::Drain(args) => drain::run(client, console, &args).await,
         Command::Reboot(args) => reboot::run(client, console, &args).await,
-        Command::Plan => scheduler::plan(client, console).await,
-        Command::Unfreeze => scheduler::unfreeze(client).await,
-        Command::Export(args) => backup::export(client, console, &args).await,
-        Command::Import(args) => backup::import(client, console, &args).await,
+        Command::Plan => scheduler::print_plan(client, console).await,
+        Command::Unfreeze => scheduler::unfreeze_engine(client).await,
+        Command::Export(args) => backup::export_records(client, console, &args).await,
+        Command::Import(args) => backup::import_records(client, console, &args).await,
         Command::Verify { units } => verify::run(client, console, &units).await,
         Command::Ssh(_)
         | Command::FdForward { .. }
@@ -143,12 +147,12 @@ async fn asked(
         | Command::Man { .. } => Ok(ExitCode::SUCCESS),
     };
     // What became of units before a failure is told as well.
-    console.finish()?;
+    console.print_results()?;
     ended.map(Carried::Out)
 }
 
 /// Who asks, as far as the environment says. Nobody typed it, so it is made to fit rather than refused.
-fn user() -> FreeText {
+fn asking_user() -> FreeText {
     let named = ["SUDO_USER", "USER"].into_iter().filter_map(|name| std::env::var(name).ok());
     FreeText::fitted(&named.into_iter().find(|name| !name.is_empty()).unwrap_or_default())
 }

@@ -12,10 +12,10 @@ use crate::output::console::Console;
 use crate::output::json;
 
 /// Prints the plan: a sentence for each move, then a paragraph for each unit that no machine can take.
-pub(crate) async fn plan(client: &Client, console: &Console) -> Result<ExitCode, Error> {
+pub(crate) async fn print_plan(client: &Client, console: &Console) -> Result<ExitCode, Error> {
     let plan: Plan = client.get("/v1/plan").await?;
     if console.is_json() {
-        console.data(&json::pretty(&plan)?)?;
+        console.print_data(&json::pretty_json(&plan)?)?;
         return Ok(ExitCode::SUCCESS);
     }
     let mut text = String::new();
@@ -29,12 +29,12 @@ pub(crate) async fn plan(client: &Client, console: &Console) -> Result<ExitCode,
     if text.is_empty() {
         text.push_str("nothing to do\n");
     }
-    console.text(&text)?;
+    console.print_text(&text)?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// Lets units be placed anew.
-pub(crate) async fn unfreeze(client: &Client) -> Result<ExitCode, Error> {
+pub(crate) async fn unfreeze_engine(client: &Client) -> Result<ExitCode, Error> {
     client.post_empty("/v1/unfreeze").await?;
     Ok(ExitCode::SUCCESS)
 }

@@ -14,7 +14,7 @@ use muster_common::unit::UnitName;
 
 use crate::cli::SshArgs;
 use crate::error::Error;
-use crate::machines::{Candidate, Meant, pick};
+use crate::machines::{Candidate, Meant, match_candidates};
 use crate::pattern::{self, Word};
 use crate::ssh::{Host, PROGRAM, Settings, SshError};
 
@@ -24,7 +24,7 @@ pub(crate) struct Connection {
 }
 
 /// Finds the machine, and what ssh is to be told.
-pub(crate) async fn prepare(
+pub(crate) async fn prepare_connection(
     client: &Client,
     settings: &Settings,
     tunnel: Option<&Host>,
@@ -52,15 +52,16 @@ pub(crate) async fn prepare(
             (address, args.target.iter().chain(&args.command).cloned().collect())
         }
     };
-    let host = Host::at(&address, args.ssh_port).map_err(SshError::Host)?;
+    let host = Host::at_address(&address, args.ssh_port).map_err(SshError::Host)?;
     let terminal = std::io::stdin().is_terminal();
-    let arguments = settings.running(&host, tunnel, args.forward_agent, terminal, &command)?;
+    let arguments =
+        settings.session_arguments(&host, tunnel, args.forward_agent, terminal, &command)?;
     Ok(Connection { arguments })
 }
 
 impl Connection {
     /// Becomes ssh. Comes back only if that cannot be.
-    pub(crate) fn make(self) -> Error {
+    pub(crate) fn become_ssh(self) -> Error {
         SshError::Run(std::process::Command::new(PROGRAM).args(self.arguments).exec()).into()
     }
 }
@@ -71,7 +72,7 @@ async fn one_matched(client: &Client, given: &str) -> Result<Option<UnitName>, E
     let verb = "be gone to: none is on a machine";
     let fits = |unit: &UnitSummary| !unit.name.is_template() && !unit.machines.is_empty();
     let mut matched = Vec::new();
-    for word in pattern::expand(client, &words, verb, fits).await? {
+    for word in pattern::expand_words(client, &words, verb, fits).await? {
         match word {
             Word::Named(_) => return Ok(None),
             Word::Matched(unit) => matched.push(unit.name),
@@ -80,7 +81,7 @@ async fn one_matched(client: &Client, given: &str) -> Result<Option<UnitName>, E
     match matched.as_slice() {
         [only] => Ok(Some(only.clone())),
         several => {
-            let names = pattern::names(several.iter());
+            let names = pattern::join_names(several.iter());
             Err(SshError::Several { given: given.to_owned(), names }.into())
         }
     }
@@ -91,7 +92,7 @@ async fn address_of_either(client: &Client, given: &str) -> Result<String, Error
     let meant = machine_meant(&machines, given);
     let name = UnitName::from_argument(given);
     let unit = match &name {
-        Ok(name) => unit(client, name).await?,
+        Ok(name) => fetch_unit(client, name).await?,
         Err(_) => None,
     };
     match (meant, unit) {
@@ -113,7 +114,7 @@ async fn address_of_machine(client: &Client, given: &str) -> Result<String, Erro
 
 async fn address_of_unit(client: &Client, given: &str) -> Result<String, Error> {
     let name = UnitName::from_argument(given)?;
-    let Some(unit) = unit(client, &name).await? else {
+    let Some(unit) = fetch_unit(client, &name).await? else {
         return Err(Error::NoUnit(name));
     };
     let machines: Machines = client.get("/v1/machines").await?;
@@ -122,18 +123,18 @@ async fn address_of_unit(client: &Client, given: &str) -> Result<String, Error> 
 
 /// Machines that are absent are known as long as they are cordoned, and cannot be reached.
 fn machine_meant(machines: &Machines, given: &str) -> Meant {
-    let cordoned = machines.cordons.keys().map(|id| Candidate::only(id.as_str()));
-    pick(given, machines.machines.iter().map(Candidate::from).chain(cordoned))
+    let cordoned = machines.cordons.keys().map(|id| Candidate::with_id_only(id.as_str()));
+    match_candidates(given, machines.machines.iter().map(Candidate::from).chain(cordoned))
 }
 
 fn address_of_meant(machines: &Machines, given: &str, meant: Meant) -> Result<String, Error> {
     match meant {
         Meant::One(id) => match id.parse() {
-            Ok(id) => address(&machines.machines, &id),
-            Err(_) => Err(Error::machine(given, 0)),
+            Ok(id) => address_of(&machines.machines, &id),
+            Err(_) => Err(Error::ambiguous_machine(given, 0)),
         },
-        Meant::Nobody => Err(Error::machine(given, 0)),
-        Meant::Several(many) => Err(Error::machine(given, many)),
+        Meant::Nobody => Err(Error::ambiguous_machine(given, 0)),
+        Meant::Several(many) => Err(Error::ambiguous_machine(given, many)),
     }
 }
 
@@ -147,10 +148,10 @@ fn address_of_home(machines: &[Machine], unit: &UnitDetail) -> Result<String, Er
     let placed = &unit.unit.machines;
     let home =
         placed.iter().find(up).or_else(|| placed.first()).or_else(|| unit.states.keys().next());
-    address(machines, home.ok_or(SshError::Unplaced(name))?)
+    address_of(machines, home.ok_or(SshError::Unplaced(name))?)
 }
 
-fn address(machines: &[Machine], id: &MachineId) -> Result<String, Error> {
+fn address_of(machines: &[Machine], id: &MachineId) -> Result<String, Error> {
     let short = || id.short().to_owned();
     let machine = machines.iter().find(|machine| machine.id == *id);
     let machine = machine.ok_or_else(|| SshError::Away(short()))?;
@@ -161,7 +162,7 @@ fn address(machines: &[Machine], id: &MachineId) -> Result<String, Error> {
 }
 
 /// A unit, if there is one of that name.
-async fn unit(client: &Client, name: &UnitName) -> Result<Option<UnitDetail>, Error> {
+async fn fetch_unit(client: &Client, name: &UnitName) -> Result<Option<UnitDetail>, Error> {
     match client.get(&format!("/v1/units/{}", escape_segment(name.as_str()))).await {
         Ok(unit) => Ok(Some(unit)),
         Err(ClientError::Refused { status: StatusCode::NOT_FOUND, .. }) => Ok(None),

@@ -32,9 +32,9 @@ pub(crate) async fn run(
     arguments: &[String],
 ) -> Result<ExitCode, Error> {
     // A pattern stands for stored units, each of which has its file here if it has one.
-    let words = pattern::expand(client, arguments, "be compared", |_| true).await?;
-    let arguments: Vec<String> = words.iter().map(Word::argument).collect();
-    let located = units::locate(&arguments)?;
+    let words = pattern::expand_words(client, arguments, "be compared", |_| true).await?;
+    let arguments: Vec<String> = words.iter().map(Word::as_argument).collect();
+    let located = units::locate_units(&arguments)?;
     let mut rows = Vec::new();
     let mut all_same = true;
     for ((name, hash), argument) in located.units.iter().zip(&located.arguments) {
@@ -51,18 +51,20 @@ pub(crate) async fn run(
         all_same &= result == "same";
         match (result, line) {
             ("same", _) if !console.is_json() => {
-                console.text(&format!("Unit {name} is stored as in the local file\n"))?;
+                console.print_text(&format!("Unit {name} is stored as in the local file\n"))?;
             }
-            ("differs", Some(line)) => console.error(format_args!(
+            ("differs", Some(line)) => console.print_error(format_args!(
                 "{name}: the cluster has another file of it; line {line} is the first that differs"
             )),
-            ("unknown", _) => console.error(format_args!("{name} is not stored in the cluster")),
+            ("unknown", _) => {
+                console.print_error(format_args!("{name} is not stored in the cluster"))
+            }
             _ => {}
         }
         rows.push(Verified { unit: name.to_string(), result, line });
     }
     if console.is_json() {
-        console.data(&json::pretty(&rows)?)?;
+        console.print_data(&json::pretty_json(&rows)?)?;
     }
     Ok(exit_code(all_same))
 }
@@ -74,12 +76,12 @@ fn first_difference(one: &str, other: &str) -> usize {
 }
 
 /// Prints the version, as fleetctl did.
-pub(crate) fn version(console: &Console) -> Result<ExitCode, Error> {
+pub(crate) fn print_version(console: &Console) -> Result<ExitCode, Error> {
     let version = env!("CARGO_PKG_VERSION");
     if console.is_json() {
-        console.data(&json::pretty(&serde_json::json!({ "version": version }))?)?;
+        console.print_data(&json::pretty_json(&serde_json::json!({ "version": version }))?)?;
     } else {
-        console.text(&format!("{} version {version}\n", cli::NAME))?;
+        console.print_text(&format!("{} version {version}\n", cli::NAME))?;
     }
     Ok(ExitCode::SUCCESS)
 }

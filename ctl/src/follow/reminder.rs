@@ -56,7 +56,7 @@ impl Reminder {
     }
 
     /// There is news, and it can be seen.
-    pub(super) fn news(&mut self, now: Instant) {
+    pub(super) fn on_news(&mut self, now: Instant) {
         self.since = now;
         self.next = self.first.unwrap_or_default();
     }
@@ -67,7 +67,7 @@ impl Reminder {
     }
 
     /// Comes back when it is time to speak.
-    pub(super) async fn due(&self) {
+    pub(super) async fn wait_until_due(&self) {
         match self.first {
             Some(_) => tokio::time::sleep_until(self.since + self.next).await,
             None => std::future::pending().await,
@@ -75,38 +75,43 @@ impl Reminder {
     }
 
     /// Says what is waited for and how its machines are.
-    pub(super) async fn tell(&mut self, client: &Client, console: &Console, awaited: &[Awaited]) {
+    pub(super) async fn remind(&mut self, client: &Client, console: &Console, awaited: &[Awaited]) {
         let asked = client.get::<Machines>("/v1/machines");
         let limit = ASKING.min(client.limits().request);
         let troubles = match tokio::time::timeout(limit, asked).await {
-            Ok(Ok(machines)) => troubles(awaited, &machines),
-            Ok(Err(error)) => vec![unknown(&error)],
+            Ok(Ok(machines)) => find_troubles(awaited, &machines),
+            Ok(Err(error)) => vec![unknown_machines_text(&error)],
             Err(_) => vec![format!(
                 "the daemon did not say within {} how the machines are",
                 humantime::format_duration(limit)
             )],
         };
-        self.speak(console, awaited, &troubles);
+        self.print_reminder(console, awaited, &troubles);
     }
 
     /// Says what is waited for while there is no daemon to ask.
-    pub(super) fn away(&mut self, console: &Console, awaited: &[Awaited], why: &Error) {
-        self.speak(
+    pub(super) fn remind_without_daemon(
+        &mut self,
+        console: &Console,
+        awaited: &[Awaited],
+        why: &Error,
+    ) {
+        self.print_reminder(
             console,
             awaited,
             &[format!("the daemon that is asked is away: {}", error_chain(why))],
         );
     }
 
-    fn speak(&mut self, console: &Console, awaited: &[Awaited], troubles: &[String]) {
+    fn print_reminder(&mut self, console: &Console, awaited: &[Awaited], troubles: &[String]) {
         let quiet = Instant::now().duration_since(self.since);
-        console.waiting(text(quiet, awaited, troubles));
+        console.print_waiting(reminder_text(quiet, awaited, troubles));
         self.next = quiet + quiet.max(PAUSE).min(LONGEST);
     }
 }
 
 /// What is said: a line for each thing and each trouble.
-fn text(quiet: Duration, awaited: &[Awaited], troubles: &[String]) -> String {
+fn reminder_text(quiet: Duration, awaited: &[Awaited], troubles: &[String]) -> String {
     let quiet = Duration::from_secs(quiet.as_secs());
     let mut text = match quiet.as_secs() {
         0 => "no news yet".to_owned(),
@@ -125,12 +130,12 @@ fn text(quiet: Duration, awaited: &[Awaited], troubles: &[String]) -> String {
     text
 }
 
-fn unknown(error: &ClientError) -> String {
+fn unknown_machines_text(error: &ClientError) -> String {
     format!("the daemon cannot say how the machines are: {}", error_chain(error))
 }
 
 /// What is wrong with the machines that have to do something, and with the cluster.
-fn troubles(awaited: &[Awaited], known: &Machines) -> Vec<String> {
+fn find_troubles(awaited: &[Awaited], known: &Machines) -> Vec<String> {
     let concerned: BTreeSet<&MachineId> =
         awaited.iter().filter_map(|awaited| awaited.machine.as_ref()).collect();
     let mut troubles = Vec::new();
@@ -143,7 +148,7 @@ fn troubles(awaited: &[Awaited], known: &Machines) -> Vec<String> {
             continue;
         };
         if let Some(problem) = &machine.containers_lost {
-            let shown = table::machine(id, &machine.address, false);
+            let shown = table::machine_name(id, &machine.address, false);
             troubles.push(format!("the container engine of {shown} does not answer: {problem}"));
         }
     }
@@ -170,22 +175,23 @@ mod tests {
         let console = Console::new(crate::output::console::Format::Table);
         let mut spoke = Vec::new();
         while spoke.len() < 8 {
-            reminder.due().await;
+            reminder.wait_until_due().await;
             assert!(reminder.is_due(Instant::now()));
             spoke.push(begun.elapsed().as_secs());
-            reminder.speak(&console, &[], &[]);
+            reminder.print_reminder(&console, &[], &[]);
             assert!(!reminder.is_due(Instant::now()));
         }
         assert_eq!(spoke, [10, 20, 40, 80, 160, 320, 620, 920]);
-        reminder.news(Instant::now());
-        reminder.due().await;
+        reminder.on_news(Instant::now());
+        reminder.wait_until_due().await;
         assert_eq!(begun.elapsed().as_secs(), 930, "news begins it anew");
     }
 
     #[tokio::test(start_paused = true)]
     async fn it_never_speaks_where_nobody_wants_to_hear() {
         let reminder = Reminder::new(None, Instant::now());
-        let due = tokio::time::timeout(Duration::from_secs(1_000_000), reminder.due()).await;
+        let due =
+            tokio::time::timeout(Duration::from_secs(1_000_000), reminder.wait_until_due()).await;
         assert!(due.is_err() && !reminder.is_due(Instant::now()));
     }
 
@@ -196,8 +202,8 @@ mod tests {
             (1..=7).map(|n| awaited(&format!("web@{n}.service is to be gone"), &id(1))).collect();
         units.insert(0, awaited("a.service is to be gone: deactivating/stop on 2222", &id(2)));
         let known = Machines { machines: Vec::new(), ..Machines::default() };
-        let troubles = troubles(&units, &known);
-        assert_snapshot!(text(Duration::from_millis(40_300), &units, &troubles), @r"
+        let troubles = find_troubles(&units, &known);
+        assert_snapshot!(reminder_text(Duration::from_millis(40_300), &units, &troubles), @r"
         no news for 40s
           a.service is to be gone: deactivating/stop on 2222
           web@1.service is to be gone

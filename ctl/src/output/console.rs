@@ -42,7 +42,7 @@ impl Console {
     }
 
     /// How many things have been said, and results given, so far.
-    pub(crate) fn told(&self) -> u64 {
+    pub(crate) fn count_printed(&self) -> u64 {
         self.told.get()
     }
 
@@ -57,19 +57,19 @@ impl Console {
     }
 
     /// Lines of text, hidden characters made visible.
-    pub(crate) fn text(&self, text: &str) -> io::Result<()> {
+    pub(crate) fn print_text(&self, text: &str) -> io::Result<()> {
         self.told.set(self.told.get() + 1);
-        self.data(clean_lines(text).to_string().as_bytes())
+        self.print_data(clean_lines(text).to_string().as_bytes())
     }
 
     /// What somebody else wrote, piece by piece, as it is; where a person looks at it, hidden characters are made visible.
-    pub(crate) fn foreign(&self) -> Foreign<'_> {
+    pub(crate) fn foreign_stream(&self) -> Foreign<'_> {
         let screen = io::stdout().is_terminal().then(Screen::default);
         Foreign { console: self, screen }
     }
 
     /// Data, as it is: JSON, which hides nothing, and what is for a program.
-    pub(crate) fn data(&self, bytes: &[u8]) -> io::Result<()> {
+    pub(crate) fn print_data(&self, bytes: &[u8]) -> io::Result<()> {
         self.beside_progress(|| {
             let mut out = io::stdout().lock();
             out.write_all(bytes)?;
@@ -78,10 +78,12 @@ impl Console {
     }
 
     /// What became of a unit: a line now, or an entry of the JSON array that [`Self::finish`] prints.
-    pub(crate) fn result(&mut self, result: UnitResult) -> io::Result<()> {
+    pub(crate) fn add_result(&mut self, result: UnitResult) -> io::Result<()> {
         self.told.set(self.told.get() + 1);
-        match (self.format, result.line()) {
-            (Format::Table, Some(line)) => self.text(&format!("{}\n", clean(&line))),
+        match (self.format, result.table_line()) {
+            (Format::Table, Some(table_line)) => {
+                self.print_text(&format!("{}\n", clean(&table_line)))
+            }
             (Format::Table, None) => Ok(()),
             (Format::Json, _) => {
                 self.results.push(result);
@@ -91,46 +93,50 @@ impl Console {
     }
 
     /// Prints the results as JSON, if that is the form and there are any: all of them once the command is over.
-    pub(crate) fn finish(&mut self) -> io::Result<()> {
+    pub(crate) fn print_results(&mut self) -> io::Result<()> {
         let results = std::mem::take(&mut self.results);
-        if results.is_empty() { Ok(()) } else { self.data(&super::json::pretty(&results)?) }
+        if results.is_empty() {
+            Ok(())
+        } else {
+            self.print_data(&super::json::pretty_json(&results)?)
+        }
     }
 
     /// Something failed.
-    pub(crate) fn error(&self, text: impl Display) {
-        self.talk("error", &text);
+    pub(crate) fn print_error(&self, text: impl Display) {
+        self.print_remark("error", &text);
     }
 
     /// Something is not as it should be, and the command goes on.
-    pub(crate) fn warning(&self, text: impl Display) {
-        self.talk("warning", &text);
+    pub(crate) fn print_warning(&self, text: impl Display) {
+        self.print_remark("warning", &text);
     }
 
     /// The next step.
-    pub(crate) fn hint(&self, text: impl Display) {
-        self.talk("hint", &text);
+    pub(crate) fn print_hint(&self, text: impl Display) {
+        self.print_remark("hint", &text);
     }
 
     /// A wait goes on, and what it is for.
-    pub(crate) fn waiting(&self, text: impl Display) {
-        self.talk("waiting", &text);
+    pub(crate) fn print_waiting(&self, text: impl Display) {
+        self.print_remark("waiting", &text);
     }
 
     /// Something that the user did not ask for in so many words, and may want to know.
-    pub(crate) fn note(&self, text: impl Display) {
-        self.talk("note", &text);
+    pub(crate) fn print_note(&self, text: impl Display) {
+        self.print_remark("note", &text);
     }
 
-    fn talk(&self, kind: &str, text: &dyn Display) {
+    fn print_remark(&self, kind: &str, text: &dyn Display) {
         self.told.set(self.told.get() + 1);
-        let text = said(&text.to_string());
+        let text = indent_text(&text.to_string());
         // Nothing can be done about a standard error that cannot be written.
         self.beside_progress(|| drop(writeln!(io::stderr(), "{kind}: {text}")));
     }
 
     /// Shows how far a wait is. Only a terminal is shown anything: neither a pipe behind standard output nor one
     /// behind standard error ever sees progress.
-    pub(crate) fn progress(&mut self, text: impl Display) {
+    pub(crate) fn show_progress(&mut self, text: impl Display) {
         if !io::stdout().is_terminal() || !io::stderr().is_terminal() {
             return;
         }
@@ -169,17 +175,17 @@ pub(crate) struct Foreign<'a> {
 
 impl Foreign<'_> {
     /// The next piece.
-    pub(crate) fn piece(&mut self, bytes: &[u8]) -> io::Result<()> {
+    pub(crate) fn write_piece(&mut self, bytes: &[u8]) -> io::Result<()> {
         match &mut self.screen {
-            Some(screen) => self.console.data(screen.show(bytes).as_bytes()),
-            None => self.console.data(bytes),
+            Some(screen) => self.console.print_data(screen.render(bytes).as_bytes()),
+            None => self.console.print_data(bytes),
         }
     }
 
     /// Nothing more comes.
     pub(crate) fn end(mut self) -> io::Result<()> {
         match &mut self.screen {
-            Some(screen) => self.console.data(screen.finish().as_bytes()),
+            Some(screen) => self.console.print_data(screen.render_rest().as_bytes()),
             None => Ok(()),
         }
     }
@@ -187,7 +193,7 @@ impl Foreign<'_> {
 
 /// What is said in one breath: hidden characters are visible, and the lines below the first are set in, so that none of them can
 /// be taken for an error or a warning of its own.
-fn said(text: &str) -> String {
+fn indent_text(text: &str) -> String {
     let mut lines = text.split('\n');
     let mut said = clean(lines.next().unwrap_or_default()).to_string();
     for line in lines {
@@ -207,9 +213,9 @@ mod tests {
     #[test]
     fn nothing_that_is_said_drives_the_terminal_or_forges_a_line() {
         assert_eq!(
-            said("a\u{1b}[2J\nerror: forged\r\n  set in"),
+            indent_text("a\u{1b}[2J\nerror: forged\r\n  set in"),
             "a\\u{1b}[2J\n  error: forged\\r\n  set in"
         );
-        assert_eq!(said("plain"), "plain");
+        assert_eq!(indent_text("plain"), "plain");
     }
 }

@@ -18,7 +18,7 @@ pub(crate) trait Row: Serialize {
     const DEFAULT: &'static str;
 
     /// The cell of one of [`Self::FIELDS`].
-    fn cell(&self, field: &str, full: bool) -> String;
+    fn cell_text(&self, field: &str, full: bool) -> String;
 }
 
 /// A column that does not exist.
@@ -30,7 +30,7 @@ pub(crate) struct UnknownField {
 }
 
 /// The columns to show, checked; call it before anything is asked of the daemon.
-pub(crate) fn columns<R: Row>(arguments: &ListArgs) -> Result<Vec<String>, UnknownField> {
+pub(crate) fn parse_columns<R: Row>(arguments: &ListArgs) -> Result<Vec<String>, UnknownField> {
     let named = arguments.fields.as_deref().unwrap_or(R::DEFAULT);
     named
         .split(',')
@@ -46,18 +46,18 @@ pub(crate) fn columns<R: Row>(arguments: &ListArgs) -> Result<Vec<String>, Unkno
 }
 
 /// Prints a list: a table of the columns, or all there is as JSON.
-pub(crate) fn print<R: Row>(
+pub(crate) fn print_list<R: Row>(
     console: &Console,
     arguments: &ListArgs,
     columns: &[String],
     rows: &[R],
 ) -> io::Result<()> {
     if console.is_json() {
-        return console.data(&json::pretty(rows)?);
+        return console.print_data(&json::pretty_json(rows)?);
     }
     let legend = (!arguments.no_legend).then(|| columns.iter().map(|c| c.to_uppercase()).collect());
     let cells =
-        rows.iter().map(|row| columns.iter().map(|c| row.cell(c, arguments.full)).collect());
+        rows.iter().map(|row| columns.iter().map(|c| row.cell_text(c, arguments.full)).collect());
     let table: Vec<Vec<String>> = legend.into_iter().chain(cells).collect();
-    console.text(&table::layout(&table))
+    console.print_text(&table::lay_out(&table))
 }

@@ -93,7 +93,7 @@ pub(crate) enum What {
 impl UnitResult {
     /// The line on standard output, fleetctl's where it has one. Refusals and failures have none: they are talked
     /// about on standard error.
-    pub(crate) fn line(&self) -> Option<String> {
+    pub(crate) fn table_line(&self) -> Option<String> {
         let unit = &self.unit;
         match &self.what {
             What::Done { state, machines } if machines.is_empty() => {
@@ -102,7 +102,7 @@ impl UnitResult {
             What::Done { state, machines } => {
                 let shown: Vec<String> = machines
                     .iter()
-                    .map(|m| table::machine(&m.id, m.ip.as_deref().unwrap_or_default(), false))
+                    .map(|m| table::machine_name(&m.id, m.ip.as_deref().unwrap_or_default(), false))
                     .collect();
                 Some(format!("Unit {unit} {state} on {}", shown.join(", ")))
             }
@@ -184,13 +184,13 @@ pub(crate) struct StatusRow {
 }
 
 /// Something, if there is something.
-pub(crate) fn present(text: &str) -> Option<String> {
+pub(crate) fn non_empty(text: &str) -> Option<String> {
     (!text.is_empty()).then(|| text.to_owned())
 }
 
 /// Indented JSON with a newline at its end. Hidden characters are escaped, all of them: those that JSON itself lets through
 /// (DEL, C1, the controls of direction) would reach a terminal. The value is the same.
-pub(crate) fn pretty<T: Serialize + ?Sized>(value: &T) -> io::Result<Vec<u8>> {
+pub(crate) fn pretty_json<T: Serialize + ?Sized>(value: &T) -> io::Result<Vec<u8>> {
     let plain = serde_json::to_string_pretty(value)?;
     let mut text = String::with_capacity(plain.len() + 1);
     for c in plain.chars() {
@@ -215,7 +215,7 @@ mod tests {
     #[test]
     fn what_json_would_let_through_is_escaped_and_means_the_same() {
         let text = "a\u{1b}\u{9b}\u{7f}\u{202e}\u{e0041}\n\"é";
-        let bytes = pretty(text).unwrap();
+        let bytes = pretty_json(text).unwrap();
         let shown = String::from_utf8(bytes).unwrap();
         assert!(shown.trim_end().chars().all(|c| !is_hidden(c)), "{shown:?}");
         assert_eq!(serde_json::from_str::<String>(&shown).unwrap(), text);

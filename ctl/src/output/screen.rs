@@ -16,7 +16,7 @@ pub(crate) struct Screen {
 
 impl Screen {
     /// What can be shown once this piece has come.
-    pub(crate) fn show(&mut self, piece: &[u8]) -> String {
+    pub(crate) fn render(&mut self, piece: &[u8]) -> String {
         let mut bytes = std::mem::take(&mut self.begun);
         bytes.extend_from_slice(piece);
         let mut shown = String::with_capacity(bytes.len());
@@ -35,7 +35,7 @@ impl Screen {
     }
 
     /// What is left when nothing more comes.
-    pub(crate) fn finish(&mut self) -> String {
+    pub(crate) fn render_rest(&mut self) -> String {
         let mut shown = String::new();
         push_bytes(&mut shown, &std::mem::take(&mut self.begun));
         shown
@@ -63,8 +63,8 @@ mod tests {
 
     fn shown(pieces: &[&[u8]]) -> String {
         let mut screen = Screen::default();
-        let mut shown: String = pieces.iter().map(|piece| screen.show(piece)).collect();
-        shown.push_str(&screen.finish());
+        let mut shown: String = pieces.iter().map(|piece| screen.render(piece)).collect();
+        shown.push_str(&screen.render_rest());
         shown
     }
 

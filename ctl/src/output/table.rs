@@ -10,7 +10,7 @@ const TAB: usize = 8;
 
 /// Lays out rows of equal length. Each column but the last is filled with tabs up to the tab stop behind its longest
 /// cell; hidden characters, which would break the layout or drive the terminal, are made visible.
-pub(crate) fn layout(rows: &[Vec<String>]) -> String {
+pub(crate) fn lay_out(rows: &[Vec<String>]) -> String {
     let cleaned = |row: &Vec<String>| row.iter().map(|cell| clean(cell).to_string()).collect();
     let rows: Vec<Vec<String>> = rows.iter().map(cleaned).collect();
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
@@ -41,13 +41,13 @@ pub(crate) fn machine_id(id: &MachineId, full: bool) -> String {
 }
 
 /// A machine with its address, if it is known.
-pub(crate) fn machine(id: &MachineId, address: &str, full: bool) -> String {
+pub(crate) fn machine_name(id: &MachineId, address: &str, full: bool) -> String {
     let id = machine_id(id, full);
     if address.is_empty() { id } else { format!("{id}/{}", clean(address)) }
 }
 
 /// A hash as tables show it: its first 7 characters, or all of it.
-pub(crate) fn hash(hash: &str, full: bool) -> String {
+pub(crate) fn short_hash(hash: &str, full: bool) -> String {
     let shown = if full { hash } else { hash.get(..7).unwrap_or(hash) };
     or_dash(shown)
 }
@@ -74,7 +74,7 @@ mod tests {
             &["web@1.service", "-", "-", "-"],
         ]);
         assert_eq!(
-            layout(&table),
+            lay_out(&table),
             "UNIT\t\tMACHINE\t\t\tACTIVE\tSUB\n\
              hello.service\t1a2b3c4d.../10.0.0.1\tactive\trunning\n\
              web@1.service\t-\t\t\t-\t-\n"
@@ -84,18 +84,18 @@ mod tests {
     #[test]
     fn a_cell_that_fills_its_tab_stop_gets_another() {
         let table = rows(&[&["1234567", "x"], &["12345678", "y"], &["", "z"]]);
-        assert_eq!(layout(&table), "1234567\t\tx\n12345678\ty\n\t\tz\n");
+        assert_eq!(lay_out(&table), "1234567\t\tx\n12345678\ty\n\t\tz\n");
     }
 
     #[test]
     fn characters_count_not_bytes() {
         let table = rows(&[&["ééééééé", "x"]]);
-        assert_eq!(layout(&table), "ééééééé\tx\n");
+        assert_eq!(lay_out(&table), "ééééééé\tx\n");
     }
 
     #[test]
     fn control_characters_do_not_reach_the_terminal() {
         let table = rows(&[&["a\tb\u{1b}[31m\nc", "x"]]);
-        assert_eq!(layout(&table), "a\\tb\\u{1b}[31m\\nc\tx\n");
+        assert_eq!(lay_out(&table), "a\\tb\\u{1b}[31m\\nc\tx\n");
     }
 }

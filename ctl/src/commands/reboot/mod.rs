@@ -37,20 +37,22 @@ pub(super) async fn run(
     };
     let group = &group;
     if let Some(whose) = own.filter(|_| is_about_group(&args.command)) {
-        console.note(format_args!("group {group}, that of {whose}; `--group` names another"));
+        console.print_note(format_args!("group {group}, that of {whose}; `--group` names another"));
     }
     match &args.command {
         RebootCommand::Status => status::run(console, &known, group),
-        RebootCommand::Lock(args) => slots::lock(client, console, &known, group, args).await,
+        RebootCommand::Lock(args) => slots::lock_slot(client, console, &known, group, args).await,
         RebootCommand::Unlock { id } => {
-            slots::unlock(client, console, &known, group, id.as_deref()).await
+            slots::unlock_slot(client, console, &known, group, id.as_deref()).await
         }
         RebootCommand::SetMax { max } => slots::set_max(client, console, group, *max).await,
         RebootCommand::History => history::run(client, console, &known, group).await,
         RebootCommand::Request(args) => {
-            requests::request(client, console, &known, group, args).await
+            requests::request_reboots(client, console, &known, group, args).await
         }
-        RebootCommand::Cancel(args) => requests::cancel(client, console, &known, group, args).await,
+        RebootCommand::Cancel(args) => {
+            requests::cancel_requests(client, console, &known, group, args).await
+        }
     }
 }
 
@@ -82,8 +84,11 @@ fn group_meant(
     let host = known.hosts.iter().find(|host| host.machine == id);
     let own = known.group.clone().filter(|_| id == known.machine);
     let group = own.or(host.map(|host| host.status.group.clone())).unwrap_or_default();
-    let whose =
-        if id == known.machine { "this machine".to_owned() } else { names::shown(known, &id) };
+    let whose = if id == known.machine {
+        "this machine".to_owned()
+    } else {
+        names::machine_label(known, &id)
+    };
     let whose = (!group.is_default()).then_some(whose);
     (group, whose)
 }

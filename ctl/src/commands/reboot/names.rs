@@ -7,28 +7,32 @@ use muster_common::machine::{Machine, MachineId};
 use muster_common::reboot::{Group, HolderId};
 
 use crate::error::Error;
-use crate::machines::{Candidate, Meant, one, pick};
+use crate::machines::{Candidate, Meant, match_candidates, resolve_machine};
 use crate::output::table;
 
 /// All machines that there are or that ever said how far they are.
-fn machines(known: &Reboots) -> impl Iterator<Item = Candidate<'_>> {
+fn known_machines(known: &Reboots) -> impl Iterator<Item = Candidate<'_>> {
     let silent = known.hosts.iter().map(|host| &host.machine);
     let silent = silent.chain(known.requests.iter().map(|wish| &wish.machine));
-    let absent = silent.filter(|id| machine(known, id).is_none());
-    known.machines.iter().map(Candidate::from).chain(absent.map(|id| Candidate::only(id.as_str())))
+    let absent = silent.filter(|id| find_registered(known, id).is_none());
+    known
+        .machines
+        .iter()
+        .map(Candidate::from)
+        .chain(absent.map(|id| Candidate::with_id_only(id.as_str())))
 }
 
-fn machine<'a>(known: &'a Reboots, id: &MachineId) -> Option<&'a Machine> {
+fn find_registered<'a>(known: &'a Reboots, id: &MachineId) -> Option<&'a Machine> {
     known.machines.iter().find(|machine| machine.id == *id)
 }
 
 /// The machine that a person means.
 pub(super) fn machine_meant(known: &Reboots, given: &str) -> Result<MachineId, Error> {
-    one(given, machines(known))
+    resolve_machine(given, known_machines(known))
 }
 
 /// The slots of a group that exists. `None`: there is one, but its record cannot be read; the daemon says more of it.
-pub(super) fn existing<'a>(
+pub(super) fn existing_slots<'a>(
     known: &'a Reboots,
     group: &Group,
 ) -> Result<Option<&'a GroupSlots>, Error> {
@@ -48,27 +52,27 @@ pub(super) fn holder_meant(
     given: &str,
 ) -> Result<HolderId, Error> {
     let holders = slots.into_iter().flat_map(|slots| &slots.holders);
-    let holders = holders.map(|holder| Candidate::only(holder.id.as_str()));
-    let id = match pick(given, machines(known).chain(holders)) {
+    let holders = holders.map(|holder| Candidate::with_id_only(holder.id.as_str()));
+    let id = match match_candidates(given, known_machines(known).chain(holders)) {
         Meant::One(id) => id,
         Meant::Nobody => given.to_owned(),
-        Meant::Several(many) => return Err(Error::machine(given, many)),
+        Meant::Several(many) => return Err(Error::ambiguous_machine(given, many)),
     };
     id.parse().map_err(Error::Holder)
 }
 
 /// A machine as tables show it.
-pub(super) fn shown(known: &Reboots, id: &MachineId) -> String {
-    let address = machine(known, id).map_or("", |machine| machine.address.as_str());
-    table::machine(id, address, false)
+pub(super) fn machine_label(known: &Reboots, id: &MachineId) -> String {
+    let address = find_registered(known, id).map_or("", |machine| machine.address.as_str());
+    table::machine_name(id, address, false)
 }
 
 /// A holder as tables show it: a machine's id in short, any other as it is.
-pub(super) fn holder_shown(known: &Reboots, id: &HolderId) -> String {
+pub(super) fn holder_label(known: &Reboots, id: &HolderId) -> String {
     let machines = known.machines.iter().map(|machine| &machine.id);
     let mut machines = machines.chain(known.hosts.iter().map(|host| &host.machine));
     match machines.find(|machine| machine.as_str() == id.as_str()) {
-        Some(machine) => shown(known, machine),
+        Some(machine) => machine_label(known, machine),
         None => id.to_string(),
     }
 }

@@ -13,12 +13,12 @@ use muster_common::text::clean;
 use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::names::{machine_meant, shown};
+use super::names::{machine_label, machine_meant};
 use super::waiting::{End, ForReboots};
 use crate::cli::reboot::{MachinesArgs, RequestArgs};
-use crate::commands::{exit_code, user};
+use crate::commands::{asking_user, exit_code};
 use crate::error::Error;
-use crate::follow::{Ended, Followable as _, follow};
+use crate::follow::{Ended, Followable as _, follow_until_over};
 use crate::output::console::Console;
 use crate::output::{json, time};
 
@@ -46,7 +46,7 @@ impl<'a> Shown<'a> {
 }
 
 /// Asks machines to reboot.
-pub(super) async fn request(
+pub(super) async fn request_reboots(
     client: &Client,
     console: &mut Console,
     known: &Reboots,
@@ -54,28 +54,30 @@ pub(super) async fn request(
     args: &RequestArgs,
 ) -> Result<ExitCode, Error> {
     let mut answers: Vec<Requested> = Vec::new();
-    for id in wanted(known, group, &args.machines)? {
-        let request = RebootRequest { id: Some(id), by: user(), because: args.because.clone() };
+    for id in wanted_machines(known, group, &args.machines)? {
+        let request =
+            RebootRequest { id: Some(id), by: asking_user(), because: args.because.clone() };
         let answer: Requested = client.post("/v1/reboot/request", &request).await?;
-        tell(console, known, &answer)?;
+        print_asked(console, known, &answer)?;
         answers.push(answer);
     }
     let mut ended = None;
     let mut all_well = true;
     if args.waiting.wait {
         let mut course = ForReboots::new(known, &answers);
-        all_well = wait(client, console, &mut course, args.waiting.limit()).await?;
+        all_well =
+            wait_for_reboots(client, console, &mut course, args.waiting.time_limit()).await?;
         ended = Some(course.ended);
     }
     if console.is_json() {
         let shown = answers.iter().map(|answer| Shown::new(answer, ended.as_ref()));
-        console.data(&json::pretty(&shown.collect::<Vec<_>>())?)?;
+        console.print_data(&json::pretty_json(&shown.collect::<Vec<_>>())?)?;
     }
     Ok(exit_code(all_well))
 }
 
 /// Waits until the machines have rebooted; whether all have.
-async fn wait(
+async fn wait_for_reboots(
     client: &Client,
     console: &mut Console,
     course: &mut ForReboots<'_>,
@@ -85,22 +87,24 @@ async fn wait(
         return Ok(true);
     }
     let mut interrupts = signal(SignalKind::interrupt()).map_err(Error::Runtime)?;
-    match follow(client, console, course, limit, &mut interrupts).await? {
+    match follow_until_over(client, console, course, limit, &mut interrupts).await? {
         Ended::Over => Ok(course.ended.values().all(|end| *end == End::Rebooted)),
         Ended::TimeUp => {
             let limit = humantime::format_duration(limit.unwrap_or_default());
-            let names = course.names();
-            console.error(format_args!("timed out: after {limit}, {names} still waited for"));
-            console.hint(HINT);
+            let names = course.describe_pending();
+            console.print_error(format_args!("timed out: after {limit}, {names} still waited for"));
+            console.print_hint(HINT);
             Ok(false)
         }
-        Ended::Interrupted => Err(Error::Interrupted { what: course.names(), hint: HINT }),
+        Ended::Interrupted => {
+            Err(Error::Interrupted { what: course.describe_pending(), hint: HINT })
+        }
     }
 }
 
 /// Says what was asked, and what may keep the machine from ever doing it.
-fn tell(console: &Console, known: &Reboots, answer: &Requested) -> Result<(), Error> {
-    let who = shown(known, &answer.id);
+fn print_asked(console: &Console, known: &Reboots, answer: &Requested) -> Result<(), Error> {
+    let who = machine_label(known, &answer.id);
     if !console.is_json() {
         let line = if answer.anew {
             format!("{who} is asked to reboot\n")
@@ -109,19 +113,19 @@ fn tell(console: &Console, known: &Reboots, answer: &Requested) -> Result<(), Er
                 "" => String::new(),
                 by => format!(" by {}", clean(by)),
             };
-            let at = time::since(answer.request.at, time::now());
+            let at = time::format_since(answer.request.at, time::now());
             format!("{who} has been asked to reboot already{by}, {at}\n")
         };
-        console.text(&line)?;
+        console.print_text(&line)?;
     }
     match &answer.host {
         None => {
-            console.warning(format_args!(
+            console.print_warning(format_args!(
                 "{who} has never said how far it is with reboots; its daemon may lack the reboot role"
             ));
         }
         Some(HostStatus { strategy: Strategy::Off, .. }) => {
-            console.warning(format_args!(
+            console.print_warning(format_args!(
                 "the reboot strategy of {who} is off: it does not reboot by itself"
             ));
         }
@@ -131,7 +135,7 @@ fn tell(console: &Console, known: &Reboots, answer: &Requested) -> Result<(), Er
 }
 
 /// Takes requests back.
-pub(super) async fn cancel(
+pub(super) async fn cancel_requests(
     client: &Client,
     console: &Console,
     known: &Reboots,
@@ -139,22 +143,22 @@ pub(super) async fn cancel(
     args: &MachinesArgs,
 ) -> Result<ExitCode, Error> {
     let mut answers: Vec<Cancelled> = Vec::new();
-    for id in wanted(known, group, args)? {
-        let request = CancelRequest { id: Some(id), by: user() };
+    for id in wanted_machines(known, group, args)? {
+        let request = CancelRequest { id: Some(id), by: asking_user() };
         let answer: Cancelled = client.post("/v1/reboot/cancel", &request).await?;
-        let who = shown(known, &answer.id);
+        let who = machine_label(known, &answer.id);
         let what =
             if answer.cancelled { "is not asked to reboot any more" } else { "was not asked" };
         if !console.is_json() {
-            console.text(&format!("{who} {what}\n"))?;
+            console.print_text(&format!("{who} {what}\n"))?;
         }
         if let Some(host) = answer.host.as_ref().filter(|host| has_begun(host)) {
-            console.warning(format_args!("{who} is at it already: {}", host.phase));
+            console.print_warning(format_args!("{who} is at it already: {}", host.phase));
         }
         answers.push(answer);
     }
     if console.is_json() {
-        console.data(&json::pretty(&answers)?)?;
+        console.print_data(&json::pretty_json(&answers)?)?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -165,7 +169,11 @@ fn has_begun(host: &HostStatus) -> bool {
 }
 
 /// The machines that are meant: all hosts of the group, those that are named, or that of the daemon.
-fn wanted(known: &Reboots, group: &Group, args: &MachinesArgs) -> Result<Vec<MachineId>, Error> {
+fn wanted_machines(
+    known: &Reboots,
+    group: &Group,
+    args: &MachinesArgs,
+) -> Result<Vec<MachineId>, Error> {
     if args.all {
         let hosts = known.hosts.iter().filter(|host| host.status.group == *group);
         let hosts: Vec<MachineId> = hosts.map(|host| host.machine.clone()).collect();

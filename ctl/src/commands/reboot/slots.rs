@@ -11,57 +11,57 @@ use muster_common::api::reboot::{
 use muster_common::reboot::Group;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::names::{existing, holder_meant, holder_shown};
+use super::names::{existing_slots, holder_label, holder_meant};
 use super::waiting::ForSlot;
 use crate::cli::reboot::LockArgs;
-use crate::commands::user;
+use crate::commands::asking_user;
 use crate::error::Error;
-use crate::follow::{self, Ended, follow};
+use crate::follow::{self, Ended, follow_until_over};
 use crate::output::console::Console;
 use crate::output::{json, time};
 
 /// Takes a slot by hand.
-pub(super) async fn lock(
+pub(super) async fn lock_slot(
     client: &Client,
     console: &mut Console,
     known: &Reboots,
     group: &Group,
     args: &LockArgs,
 ) -> Result<ExitCode, Error> {
-    existing(known, group)?;
+    existing_slots(known, group)?;
     let id = args.id.as_deref().map(|given| holder_meant(known, None, given)).transpose()?;
-    let request = LockRequest { group: group.clone(), id, by: user() };
+    let request = LockRequest { group: group.clone(), id, by: asking_user() };
     let locked = if args.waiting.wait {
-        patiently(client, console, known, &request, args.waiting.limit()).await?
+        lock_when_free(client, console, known, &request, args.waiting.time_limit()).await?
     } else {
-        at_once(client, console, &request).await?
+        lock_now(client, console, &request).await?
     };
     let Some(locked) = locked else { return Ok(ExitCode::FAILURE) };
     if console.is_json() {
-        console.data(&json::pretty(&locked)?)?;
+        console.print_data(&json::pretty_json(&locked)?)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let who = holder_shown(known, &locked.id);
+    let who = holder_label(known, &locked.id);
     let line = if locked.anew {
         format!("{who} holds a slot of group {group}\n")
     } else {
-        let since = time::since(locked.since, time::now());
+        let since = time::format_since(locked.since, time::now());
         format!("{who} holds a slot of group {group} already, since {since}\n")
     };
-    console.text(&line)?;
+    console.print_text(&line)?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// Takes a slot now; `None` when there is none.
-async fn at_once(
+async fn lock_now(
     client: &Client,
     console: &Console,
     request: &LockRequest,
 ) -> Result<Option<Locked>, Error> {
     match client.post("/v1/reboot/lock", request).await {
         Err(ClientError::Refused { status: StatusCode::CONFLICT, message, .. }) => {
-            console.error(message);
-            console.hint(
+            console.print_error(message);
+            console.print_hint(
                 "`musterctl reboot status` shows who holds a slot and since when; `--wait` waits for one",
             );
             Ok(None)
@@ -72,7 +72,7 @@ async fn at_once(
 
 /// Takes a slot as soon as there is one; `None` when the time is up. Whoever is refused asks again when the daemon says
 /// that one is free: others may have been faster.
-async fn patiently(
+async fn lock_when_free(
     client: &Client,
     console: &mut Console,
     known: &Reboots,
@@ -81,7 +81,7 @@ async fn patiently(
 ) -> Result<Option<Locked>, Error> {
     let mut interrupts = signal(SignalKind::interrupt()).map_err(Error::Runtime)?;
     let begun = Instant::now();
-    let mut backoff = follow::backoff();
+    let mut backoff = follow::new_backoff();
     let what = format!("a slot of group {}", request.group);
     loop {
         match client.post("/v1/reboot/lock", request).await {
@@ -93,12 +93,15 @@ async fn patiently(
         }
         let left = limit.map(|limit| limit.saturating_sub(begun.elapsed()));
         let mut course = ForSlot::new(known, &request.group, request.id.as_ref());
-        match follow(client, console, &mut course, left, &mut interrupts).await? {
+        match follow_until_over(client, console, &mut course, left, &mut interrupts).await? {
             Ended::Over => {}
             Ended::TimeUp => {
                 let limit = humantime::format_duration(limit.unwrap_or_default());
-                console.error(format_args!("timed out: after {limit}, {what} is still waited for"));
-                console.hint("`musterctl reboot status` shows who holds a slot and since when");
+                console.print_error(format_args!(
+                    "timed out: after {limit}, {what} is still waited for"
+                ));
+                console
+                    .print_hint("`musterctl reboot status` shows who holds a slot and since when");
                 return Ok(None);
             }
             Ended::Interrupted => {
@@ -110,30 +113,30 @@ async fn patiently(
 }
 
 /// Frees a slot by hand. Fails when nobody of that id holds one, as locksmithctl does: it is most likely misspelt.
-pub(super) async fn unlock(
+pub(super) async fn unlock_slot(
     client: &Client,
     console: &Console,
     known: &Reboots,
     group: &Group,
     given: Option<&str>,
 ) -> Result<ExitCode, Error> {
-    let slots = existing(known, group)?;
+    let slots = existing_slots(known, group)?;
     let id = given.map(|given| holder_meant(known, slots, given)).transpose()?;
-    let request = UnlockRequest { group: group.clone(), id, by: user() };
+    let request = UnlockRequest { group: group.clone(), id, by: asking_user() };
     let unlocked: Unlocked = client.post("/v1/reboot/unlock", &request).await?;
     if console.is_json() {
-        console.data(&json::pretty(&unlocked)?)?;
+        console.print_data(&json::pretty_json(&unlocked)?)?;
     }
-    let who = holder_shown(known, &unlocked.id);
+    let who = holder_label(known, &unlocked.id);
     let Some(holder) = &unlocked.freed else {
-        console.error(format_args!("{who} holds no slot of group {group}"));
-        console.hint("`musterctl reboot status` shows who does");
+        console.print_error(format_args!("{who} holds no slot of group {group}"));
+        console.print_hint("`musterctl reboot status` shows who does");
         return Ok(ExitCode::FAILURE);
     };
     if !console.is_json() {
-        let held = time::since(holder.since, time::now());
+        let held = time::format_since(holder.since, time::now());
         let line = format!("{who} holds no slot of group {group} any more; it did since {held}\n");
-        console.text(&line)?;
+        console.print_text(&line)?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -148,12 +151,12 @@ pub(super) async fn set_max(
     group: &Group,
     max: Slots,
 ) -> Result<ExitCode, Error> {
-    let request = MaxRequest { group: group.clone(), max, by: user() };
+    let request = MaxRequest { group: group.clone(), max, by: asking_user() };
     let set: MaxSet = client.post("/v1/reboot/max", &request).await?;
     if console.is_json() {
-        console.data(&json::pretty(&set)?)?;
+        console.print_data(&json::pretty_json(&set)?)?;
     } else {
-        console.text(&format!("Old: {}\nNew: {}\n", set.old, set.new))?;
+        console.print_text(&format!("Old: {}\nNew: {}\n", set.old, set.new))?;
     }
     Ok(ExitCode::SUCCESS)
 }

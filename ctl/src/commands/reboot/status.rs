@@ -9,7 +9,7 @@ use muster_common::reboot::{DueReason, Group, Holder, HolderKind, HostStatus, Ph
 use muster_common::snapshot::Unreadable;
 use serde::Serialize;
 
-use super::names::{existing, holder_shown, shown};
+use super::names::{existing_slots, holder_label, machine_label};
 use crate::error::Error;
 use crate::output::console::Console;
 use crate::output::{json, table, time};
@@ -31,7 +31,7 @@ struct Shown<'a> {
 
 /// Shows the slots of a group and how far its hosts are.
 pub(super) fn run(console: &Console, known: &Reboots, group: &Group) -> Result<ExitCode, Error> {
-    let Some(slots) = existing(known, group)? else {
+    let Some(slots) = existing_slots(known, group)? else {
         let key = format!("reboot/{group}");
         let record = known.unreadable.iter().find(|record| record.key == key);
         return Err(Error::Record(
@@ -54,21 +54,23 @@ pub(super) fn run(console: &Console, known: &Reboots, group: &Group) -> Result<E
             groups: known.groups.iter().map(|slots| &slots.name).collect(),
             unreadable: &known.unreadable,
         };
-        console.data(&json::pretty(&shown)?)?;
+        console.print_data(&json::pretty_json(&shown)?)?;
     } else {
-        let mut text = bare(slots);
-        let rows = rows(known, slots, &hosts, &requests, time::now());
+        let mut text = locksmith_lines(slots);
+        let rows = status_rows(known, slots, &hosts, &requests, time::now());
         if !rows.is_empty() {
             let legend = ["HOST", "SLOT SINCE", "PHASE", "PHASE SINCE", "WHY"];
             let legend = legend.map(str::to_owned).to_vec();
             let table: Vec<Vec<String>> = std::iter::once(legend).chain(rows).collect();
-            let _ = write!(text, "\n{}", table::layout(&table));
+            let _ = write!(text, "\n{}", table::lay_out(&table));
         }
-        console.text(&text)?;
+        console.print_text(&text)?;
     }
     for record in &known.unreadable {
-        console
-            .warning(format_args!("the record {} cannot be read: {}", record.key, record.problem));
+        console.print_warning(format_args!(
+            "the record {} cannot be read: {}",
+            record.key, record.problem
+        ));
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -80,7 +82,7 @@ fn is_of(known: &Reboots, group: &Group, machine: &MachineId) -> bool {
 }
 
 /// The lines that locksmithctl prints, to the letter: scripts read them.
-fn bare(slots: &GroupSlots) -> String {
+fn locksmith_lines(slots: &GroupSlots) -> String {
     let mut text = format!("Available: {}\nMax: {}\n", slots.available, slots.max);
     if !slots.holders.is_empty() {
         text.push_str("\nMACHINE ID\n");
@@ -92,7 +94,7 @@ fn bare(slots: &GroupSlots) -> String {
 }
 
 /// Who holds a slot, then who is about to, then who was asked to and says nothing.
-fn rows(
+fn status_rows(
     known: &Reboots,
     slots: &GroupSlots,
     hosts: &[&RebootHost],
@@ -105,8 +107,8 @@ fn rows(
     let holders = slots.holders.iter().map(|holder| {
         let host = hosts.iter().find(|host| host.machine.as_str() == holder.id.as_str());
         let (phase, since, why) = match host {
-            Some(host) => at(&host.status, now),
-            None => ("-".to_owned(), "-".to_owned(), told(holder.kind)),
+            Some(host) => phase_cells(&host.status, now),
+            None => ("-".to_owned(), "-".to_owned(), holder_remark(holder.kind)),
         };
         // A host that is gone keeps its slot: that has to be seen.
         let away = holder.kind == HolderKind::Host && !is_here(known, holder);
@@ -115,17 +117,23 @@ fn rows(
             (true, "-") => "it is not registered now".to_owned(),
             (true, why) => format!("it is not registered now; {why}"),
         };
-        vec![holder_shown(known, &holder.id), time::since(holder.since, now), phase, since, why]
+        vec![
+            holder_label(known, &holder.id),
+            time::format_since(holder.since, now),
+            phase,
+            since,
+            why,
+        ]
     });
     let due = hosts.iter().filter(|host| !holds(host)).filter(|host| {
         !matches!(host.status.phase, Phase::Idle | Phase::Unknown) || asked(&host.machine).is_some()
     });
     let due = due.map(|host| {
-        let (phase, since, mut why) = at(&host.status, now);
+        let (phase, since, mut why) = phase_cells(&host.status, now);
         if let (Phase::Idle, Some(wish)) = (host.status.phase, asked(&host.machine)) {
             why = wish_told(wish);
         }
-        vec![shown(known, &host.machine), "-".to_owned(), phase, since, why]
+        vec![machine_label(known, &host.machine), "-".to_owned(), phase, since, why]
     });
     let silent = requests
         .iter()
@@ -133,7 +141,7 @@ fn rows(
         .map(|wish| {
             let why = format!("{}; it never said how far it is", wish_told(wish));
             let none = || "-".to_owned();
-            vec![shown(known, &wish.machine), none(), none(), none(), why]
+            vec![machine_label(known, &wish.machine), none(), none(), none(), why]
         });
     holders.chain(due).chain(silent).collect()
 }
@@ -143,7 +151,7 @@ fn is_here(known: &Reboots, holder: &Holder) -> bool {
 }
 
 /// What is known of a holder that tells nothing of itself.
-fn told(kind: HolderKind) -> String {
+fn holder_remark(kind: HolderKind) -> String {
     match kind {
         HolderKind::FleetLock => "a FleetLock client".to_owned(),
         HolderKind::Person => "taken by hand".to_owned(),
@@ -158,17 +166,21 @@ fn wish_told(wish: &RebootWish) -> String {
 }
 
 /// A host's phase, since when, and why it does not go on, or why its reboot is due.
-fn at(status: &HostStatus, now: u64) -> (String, String, String) {
-    let waits: Vec<String> = status.waits.iter().map(|wait| waiting(wait, now)).collect();
+fn phase_cells(status: &HostStatus, now: u64) -> (String, String, String) {
+    let waits: Vec<String> = status.waits.iter().map(|wait| wait_text(wait, now)).collect();
     let due: Vec<String> = status.due.iter().map(ToString::to_string).collect();
     let why = if waits.is_empty() { due } else { waits };
-    (status.phase.to_string(), time::since(status.since, now), table::or_dash(&why.join("; ")))
+    (
+        status.phase.to_string(),
+        time::format_since(status.since, now),
+        table::or_dash(&why.join("; ")),
+    )
 }
 
 /// Why a host waits, and until when.
-pub(super) fn waiting(wait: &WaitReason, now: u64) -> String {
+pub(super) fn wait_text(wait: &WaitReason, now: u64) -> String {
     match wait.until() {
-        Some(until) => format!("{wait}, until {}", time::since(until, now)),
+        Some(until) => format!("{wait}, until {}", time::format_since(until, now)),
         None => wait.to_string(),
     }
 }

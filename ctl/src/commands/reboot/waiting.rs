@@ -11,8 +11,8 @@ use muster_common::machine::MachineId;
 use muster_common::reboot::{Group, HolderId, HostStatus, Phase, WaitReason};
 use muster_common::text::clean;
 
-use super::names::{holder_shown, shown};
-use super::status::waiting;
+use super::names::{holder_label, machine_label};
+use super::status::wait_text;
 use crate::error::Error;
 use crate::follow::{Awaited, Followable};
 use crate::output::console::Console;
@@ -45,14 +45,14 @@ impl Resume for ForSlot<'_> {
 
 impl Followable for ForSlot<'_> {
     fn handle_event(&mut self, console: &mut Console, data: &str) -> Result<(), Error> {
-        let Some(now) = self.troubles.read(console, data) else { return Ok(()) };
+        let Some(now) = self.troubles.read_event(console, data) else { return Ok(()) };
         let Some(slots) = now.groups.iter().find(|slots| slots.name == *self.group) else {
             return Ok(());
         };
         let own = HolderId::from(&now.machine);
         self.free = slots.available > 0 || slots.holder(self.id.unwrap_or(&own)).is_some();
         let holders: Vec<String> =
-            slots.holders.iter().map(|holder| holder_shown(self.known, &holder.id)).collect();
+            slots.holders.iter().map(|holder| holder_label(self.known, &holder.id)).collect();
         self.heard = if holders.is_empty() {
             format!("waiting for a slot of group {}: it has none", self.group)
         } else {
@@ -65,11 +65,11 @@ impl Followable for ForSlot<'_> {
         self.free
     }
 
-    fn summary(&self) -> String {
+    fn progress_line(&self) -> String {
         self.heard.clone()
     }
 
-    fn awaited(&self) -> Vec<Awaited> {
+    fn list_awaited(&self) -> Vec<Awaited> {
         vec![Awaited { sentence: self.heard.clone(), machine: None }]
     }
 }
@@ -121,11 +121,11 @@ impl<'a> ForReboots<'a> {
     }
 
     /// The machines still waited for, in words: `1111.../10.0.0.1 (draining) is`.
-    pub(super) fn names(&self) -> String {
+    pub(super) fn describe_pending(&self) -> String {
         let names: Vec<String> = self
             .pending
             .iter()
-            .map(|(id, awaited)| format!("{} ({})", shown(self.known, id), awaited.heard))
+            .map(|(id, awaited)| format!("{} ({})", machine_label(self.known, id), awaited.heard))
             .collect();
         format!("{} {}", names.join(", "), if names.len() == 1 { "is" } else { "are" })
     }
@@ -145,7 +145,7 @@ impl Resume for ForReboots<'_> {
 
 impl Followable for ForReboots<'_> {
     fn handle_event(&mut self, console: &mut Console, data: &str) -> Result<(), Error> {
-        let Some(now) = self.troubles.read(console, data) else { return Ok(()) };
+        let Some(now) = self.troubles.read_event(console, data) else { return Ok(()) };
         let mut ended = Vec::new();
         for (id, awaited) in &mut self.pending {
             let host = now.hosts.iter().find(|host| host.machine == *id).map(|host| &host.status);
@@ -155,7 +155,7 @@ impl Followable for ForReboots<'_> {
             if awaited.boot.is_none() {
                 awaited.boot = host.filter(|_| asked).map(|host| host.boot.clone());
             }
-            match stand(awaited.boot.as_deref(), host, asked, holds) {
+            match reboot_standing(awaited.boot.as_deref(), host, asked, holds) {
                 Stand::Ended(end) => ended.push((id.clone(), end)),
                 Stand::Going(heard) => awaited.heard = heard,
             }
@@ -166,15 +166,19 @@ impl Followable for ForReboots<'_> {
                 });
             if failed.is_some() && awaited.told.as_ref() != failed {
                 awaited.told = failed.cloned();
-                console.warning(format_args!("{} {}", shown(self.known, id), awaited.heard));
+                console.print_warning(format_args!(
+                    "{} {}",
+                    machine_label(self.known, id),
+                    awaited.heard
+                ));
             }
         }
         for (id, end) in ended {
-            let who = shown(self.known, &id);
+            let who = machine_label(self.known, &id);
             match end {
                 End::Rebooted if console.is_json() => {}
-                End::Rebooted => console.text(&format!("{who} has rebooted\n"))?,
-                End::Cancelled => console.error(format_args!(
+                End::Rebooted => console.print_text(&format!("{who} has rebooted\n"))?,
+                End::Cancelled => console.print_error(format_args!(
                     "{who} is not asked to reboot any more: somebody took the request back"
                 )),
             }
@@ -188,17 +192,17 @@ impl Followable for ForReboots<'_> {
         self.pending.is_empty()
     }
 
-    fn summary(&self) -> String {
+    fn progress_line(&self) -> String {
         let done = self.total - self.pending.len();
         let next = self.pending.iter().next();
-        let next =
-            next.map(|(id, awaited)| format!(": {} {}", shown(self.known, id), awaited.heard));
+        let next = next
+            .map(|(id, awaited)| format!(": {} {}", machine_label(self.known, id), awaited.heard));
         format!("{done}/{}{}", self.total, next.unwrap_or_default())
     }
 
-    fn awaited(&self) -> Vec<Awaited> {
+    fn list_awaited(&self) -> Vec<Awaited> {
         let waits = |(id, awaited): (&MachineId, &Awaiting)| Awaited {
-            sentence: format!("{} is to reboot: {}", shown(self.known, id), awaited.heard),
+            sentence: format!("{} is to reboot: {}", machine_label(self.known, id), awaited.heard),
             machine: Some(id.clone()),
         };
         self.pending.iter().map(waits).collect()
@@ -207,7 +211,12 @@ impl Followable for ForReboots<'_> {
 
 /// Where a machine stands that was asked in one boot (`None`: it is not known in which). It has rebooted when it is in
 /// another one, is done with what comes after, and neither holds a slot nor is asked any more.
-fn stand(boot: Option<&str>, host: Option<&HostStatus>, asked: bool, holds: bool) -> Stand {
+fn reboot_standing(
+    boot: Option<&str>,
+    host: Option<&HostStatus>,
+    asked: bool,
+    holds: bool,
+) -> Stand {
     let Some(host) = host else {
         return match (asked, boot) {
             (false, None) => Stand::Ended(End::Cancelled),
@@ -224,7 +233,7 @@ fn stand(boot: Option<&str>, host: Option<&HostStatus>, asked: bool, holds: bool
             End::Cancelled
         });
     }
-    let why = host.waits.first().map(|wait| waiting(wait, time::now()));
+    let why = host.waits.first().map(|wait| wait_text(wait, time::now()));
     Stand::Going(match why {
         Some(why) => format!("{}: {why}", host.phase),
         None => host.phase.to_string(),
@@ -237,7 +246,7 @@ struct Troubles(Option<String>);
 
 impl Troubles {
     /// The status that an event tells, if it tells one.
-    fn read(&mut self, console: &Console, data: &str) -> Option<Reboots> {
+    fn read_event(&mut self, console: &Console, data: &str) -> Option<Reboots> {
         // A later daemon may have events that this client does not know; they are not for it.
         match serde_json::from_str::<RebootEvent>(data) {
             Ok(RebootEvent::Status(now)) => {
@@ -245,7 +254,7 @@ impl Troubles {
                 Some(now)
             }
             Ok(RebootEvent::Degraded { message }) if self.0.as_ref() != Some(&message) => {
-                console.warning(format_args!("{}; still waiting", clean(&message)));
+                console.print_warning(format_args!("{}; still waiting", clean(&message)));
                 self.0 = Some(message);
                 None
             }
@@ -292,8 +301,9 @@ mod tests {
     #[test]
     fn a_machine_has_rebooted_when_it_is_back_well_and_without_its_slot() {
         let rebooted = Stand::Ended(End::Rebooted);
-        let stand =
-            |boot, phase, asked, holds| stand(Some("b1"), Some(&host(boot, phase)), asked, holds);
+        let stand = |boot, phase, asked, holds| {
+            reboot_standing(Some("b1"), Some(&host(boot, phase)), asked, holds)
+        };
         assert_eq!(stand("b2", Phase::Idle, false, false), rebooted);
         assert_eq!(stand("b2", Phase::Waiting, false, false), rebooted, "the next one may be due");
         for (boot, phase, asked, holds) in [
@@ -313,12 +323,12 @@ mod tests {
     fn a_request_that_is_gone_without_a_reboot_was_taken_back() {
         let cancelled = Stand::Ended(End::Cancelled);
         let idle = host("b1", Phase::Idle);
-        assert_eq!(stand(Some("b1"), Some(&idle), false, false), cancelled);
-        assert_eq!(stand(None, None, false, false), cancelled);
+        assert_eq!(reboot_standing(Some("b1"), Some(&idle), false, false), cancelled);
+        assert_eq!(reboot_standing(None, None, false, false), cancelled);
         // Nothing was taken back while it goes about it.
         let draining = host("b1", Phase::Draining);
         assert_eq!(
-            stand(Some("b1"), Some(&draining), false, true),
+            reboot_standing(Some("b1"), Some(&draining), false, true),
             Stand::Going("draining".to_owned())
         );
     }
@@ -326,9 +336,9 @@ mod tests {
     #[test]
     fn a_machine_that_never_said_how_far_it_is_is_waited_for_while_it_is_asked() {
         let silent = Stand::Going("says nothing of reboots".to_owned());
-        assert_eq!(stand(None, None, true, false), silent);
+        assert_eq!(reboot_standing(None, None, true, false), silent);
         assert_eq!(
-            stand(None, Some(&host("b1", Phase::Idle)), false, false),
+            reboot_standing(None, Some(&host("b1", Phase::Idle)), false, false),
             Stand::Ended(End::Rebooted)
         );
     }
@@ -346,7 +356,7 @@ mod tests {
         }))
         .unwrap();
         let mut course = ForReboots::new(&known, &[asked]);
-        assert_eq!(course.names(), "22222222... (nothing heard yet) is");
+        assert_eq!(course.describe_pending(), "22222222... (nothing heard yet) is");
         let event = serde_json::json!({
             "event": "status", "machine": id, "groups": [], "machines": [],
             "hosts": [{"machine": id, "phase": "waiting", "boot": "b1", "since": 1}],
@@ -354,6 +364,6 @@ mod tests {
         });
         let mut console = Console::new(crate::output::console::Format::Table);
         course.handle_event(&mut console, &event.to_string()).unwrap();
-        assert_eq!(course.names(), "22222222... (waiting) is");
+        assert_eq!(course.describe_pending(), "22222222... (waiting) is");
     }
 }
