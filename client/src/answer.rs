@@ -1,4 +1,4 @@
-//! What a daemon answers, as it comes or as a whole.
+//! A daemon's answer, as it comes or as a whole.
 //!
 //! Owns the bounds of what is read and the meaning of an answer that is no success. It never asks again.
 
@@ -80,7 +80,7 @@ impl Answer {
         })
     }
 
-    /// What an answer other than success means. A path under `/v1/units/`, `/v1/machines/` or `/v1/reboot` that is not
+    /// Returns the meaning of an answer other than success. A path under `/v1/units/`, `/v1/machines/` or `/v1/reboot` that is not
     /// found may be a unit, a machine or a group that does not exist; any other is a server that is not ours.
     async fn read_refusal(self, max_bytes: usize) -> ClientError {
         let status = self.status;
@@ -124,7 +124,7 @@ impl BodyStream {
     ) -> Result<Option<Bytes>, ClientError> {
         match tokio::time::timeout(silence, self.next_piece()).await {
             Ok(piece) => piece,
-            Err(_) => Err(ClientError::Silent { route: self.route(), silence }),
+            Err(_) => Err(ClientError::Silent { route: self.answering_route(), silence }),
         }
     }
 
@@ -143,7 +143,7 @@ impl BodyStream {
     }
 
     /// The daemon that sends it.
-    pub(crate) fn route(&self) -> Arc<Route> {
+    pub(crate) fn answering_route(&self) -> Arc<Route> {
         self.route.clone()
     }
 }
@@ -187,7 +187,7 @@ async fn collect_bounded<B: Body<Data = Bytes> + Unpin>(
     Ok(Some(whole.freeze()))
 }
 
-/// Whether what is missing may be what the path or the body names, and not the path itself.
+/// Returns whether what is missing may be what the path or the body names, and not the path itself.
 fn names_something(status: StatusCode, path: &str, body: &ErrorBody) -> bool {
     // A listener that serves other things than this says so itself, and what it serves.
     if body.error.message.starts_with("this listener serves ") {

@@ -39,7 +39,7 @@ pub struct Client {
     headers: HeaderMap,
     connector: Arc<dyn Connect>,
     observer: Option<Arc<dyn RequestObserver>>,
-    /// How long an answer may be in coming until the observer hears of it.
+    /// Time that an answer may be in coming until the observer hears of it.
     notice_after: Option<Duration>,
 }
 
@@ -90,7 +90,7 @@ impl Client {
     }
 
     /// Returns what it allows a daemon.
-    pub fn limits(&self) -> &Limits {
+    pub fn request_limits(&self) -> &Limits {
         &self.limits
     }
 
@@ -103,29 +103,29 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// As [`Self::fetch`].
+    /// As [`Self::fetch_json`].
     pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
-        self.fetch(&ApiRequest::get(path)).await
+        self.fetch_json(&ApiRequest::get(path)).await
     }
 
     /// Sends one thing and reads the answer.
     ///
     /// # Errors
     ///
-    /// As [`Self::fetch`].
-    pub async fn post<B: Serialize, T: DeserializeOwned>(
+    /// As [`Self::fetch_json`].
+    pub async fn post_json<B: Serialize, T: DeserializeOwned>(
         &self,
         path: &str,
         body: &B,
     ) -> Result<T, ClientError> {
-        self.fetch(&ApiRequest::post(path, body)?).await
+        self.fetch_json(&ApiRequest::post_json(path, body)?).await
     }
 
     /// Sends a request whose answer has no body.
     ///
     /// # Errors
     ///
-    /// As [`Self::fetch`].
+    /// As [`Self::fetch_json`].
     pub async fn post_empty(&self, path: &str) -> Result<(), ClientError> {
         self.open(&ApiRequest::post_empty(path)).await.map(drop)
     }
@@ -135,10 +135,13 @@ impl Client {
     /// # Errors
     ///
     /// A [`ClientError`] that says how far it came: no connection, no answer in time, a refusal, an answer that is none.
-    pub async fn fetch<T: DeserializeOwned>(&self, request: &ApiRequest) -> Result<T, ClientError> {
+    pub async fn fetch_json<T: DeserializeOwned>(
+        &self,
+        request: &ApiRequest,
+    ) -> Result<T, ClientError> {
         let most = self.limits.body_bytes;
         self.within_limit(request, async {
-            self.exchange(request).await?.into_success(most).await?.read_json(most).await
+            self.exchange_once(request).await?.into_success(most).await?.read_json(most).await
         })
         .await
     }
@@ -148,10 +151,10 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// As [`Self::fetch`].
+    /// As [`Self::fetch_json`].
     pub async fn open(&self, request: &ApiRequest) -> Result<BodyStream, ClientError> {
         let most = self.limits.body_bytes;
-        let opened = async { self.exchange(request).await?.into_success(most).await };
+        let opened = async { self.exchange_once(request).await?.into_success(most).await };
         self.within_limit(request, opened).await.map(Answer::into_body)
     }
 
@@ -162,7 +165,7 @@ impl Client {
     ///
     /// A [`ClientError`] for everything but a refusal.
     pub async fn send(&self, request: &ApiRequest) -> Result<Answer, ClientError> {
-        self.within_limit(request, self.exchange(request)).await
+        self.within_limit(request, self.exchange_once(request)).await
     }
 
     /// The daemon that was reached last; before that the first.
@@ -172,7 +175,7 @@ impl Client {
     }
 
     /// One exchange up to the head of the answer.
-    async fn exchange(&self, request: &ApiRequest) -> Result<Answer, ClientError> {
+    async fn exchange_once(&self, request: &ApiRequest) -> Result<Answer, ClientError> {
         let begun = Instant::now();
         let operation = &request.operation;
         let (stream, route) = self.connect_first_reachable().await?;

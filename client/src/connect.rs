@@ -17,7 +17,7 @@ use crate::endpoint::{DEFAULT_ENDPOINT, Endpoint};
 /// A way to a daemon. Shown, it is the endpoint, and the host at a tunnel's far end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Route {
-    /// Where the daemon listens; behind a tunnel: as seen from the far end.
+    /// Address at which the daemon listens; behind a tunnel: as seen from the far end.
     pub endpoint: Endpoint,
     /// The tunnel that leads there.
     pub tunnel: Option<TunnelSocket>,

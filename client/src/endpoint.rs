@@ -1,4 +1,4 @@
-//! Where a daemon listens.
+//! The address of a daemon.
 //!
 //! Owns the forms an endpoint may be written in, and lists of them. It never connects.
 

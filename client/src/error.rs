@@ -1,4 +1,4 @@
-//! What can come between a request and its answer, in words for people.
+//! The errors that come between a request and its answer, in words for people.
 //!
 //! Owns the sentences, and what kind of failure it is. It never asks again and never prints.
 
@@ -31,9 +31,9 @@ pub enum ClientError {
     /// Connecting: nothing listens there.
     #[error("no daemon listens at {route}")]
     NoDaemon {
-        /// Where.
+        /// The way to the daemon.
         route: Arc<Route>,
-        /// What the kernel said.
+        /// The error of the kernel.
         source: io::Error,
     },
     /// Connecting: the socket is not ours to use.
@@ -41,58 +41,58 @@ pub enum ClientError {
     Permission {
         /// The socket.
         path: PathBuf,
-        /// What the kernel said.
+        /// The error of the kernel.
         source: io::Error,
     },
     /// Connecting: it cannot be reached; after [`Limits::connect`](crate::Limits::connect), of kind
     /// [`TimedOut`](io::ErrorKind::TimedOut).
     #[error("cannot connect to {route}")]
     Connect {
-        /// Where.
+        /// The way to the daemon.
         route: Arc<Route>,
-        /// What the kernel or the resolver said.
+        /// The error of the kernel or of the resolver.
         source: io::Error,
     },
     /// Connecting: none of several daemons can be reached.
     #[error("none of the daemons can be reached: {}", join_problems(attempts))]
     NoneReachable {
-        /// What is in the way of each, in the order in which they were tried.
+        /// The problem with each, in the order in which they were tried.
         attempts: Vec<ClientError>,
     },
     /// Asking: no answer within [`Limits::request`](crate::Limits::request).
     #[error("{route} did not answer {} within {}", operation.path, humantime::format_duration(*limit))]
     Timeout {
-        /// Where.
+        /// The way to the daemon.
         route: Arc<Route>,
-        /// What was asked.
+        /// The request.
         operation: Arc<Operation>,
-        /// How long was waited.
+        /// The limit.
         limit: Duration,
     },
     /// Asking: the request could not be written or the answer not be read.
     #[error("the exchange with {route} broke off")]
     Exchange {
-        /// Where.
+        /// The way to the daemon.
         route: Arc<Route>,
-        /// What was asked.
+        /// The request.
         operation: Arc<Operation>,
-        /// What went wrong.
+        /// The cause.
         source: hyper::Error,
     },
     /// Asking: the request could not be put together.
     #[error("cannot make the request for {}", operation.path)]
     Request {
-        /// What was to be asked.
+        /// The request.
         operation: Arc<Operation>,
-        /// What went wrong.
+        /// The cause.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The answer: the daemon says no.
     #[error("{message}")]
     Refused {
-        /// Who says so.
+        /// The way to the daemon that says so.
         route: Arc<Route>,
-        /// What was asked.
+        /// The request.
         operation: Arc<Operation>,
         /// The status.
         status: StatusCode,
@@ -102,29 +102,29 @@ pub enum ClientError {
     /// The answer: a server that has none of our paths.
     #[error("{route} does not know {}", operation.path)]
     UnknownPath {
-        /// Where.
+        /// The way to the daemon.
         route: Arc<Route>,
-        /// What was asked.
+        /// The request.
         operation: Arc<Operation>,
     },
     /// The answer: one that no daemon gives.
     #[error("{route} answered {} with {status} and something that is not a daemon's answer", operation.path)]
     NotDaemon {
-        /// Where.
+        /// The way to the daemon.
         route: Arc<Route>,
-        /// What was asked.
+        /// The request.
         operation: Arc<Operation>,
         /// The status.
         status: StatusCode,
-        /// What is wrong with the body.
+        /// The problem with the body.
         source: serde_json::Error,
     },
     /// The answer: it goes on and on.
     #[error("the answer of {route} has more than {limit} bytes, which is no daemon's")]
     TooLarge {
-        /// Where.
+        /// The way to the daemon.
         route: Arc<Route>,
-        /// What was asked.
+        /// The request.
         operation: Arc<Operation>,
         /// Most bytes that are taken.
         limit: usize,
@@ -132,7 +132,7 @@ pub enum ClientError {
     /// Following: nothing came for [`Limits::silence`](crate::Limits::silence).
     #[error("{route} has said nothing for {}", humantime::format_duration(*silence))]
     Silent {
-        /// Where.
+        /// The way to the daemon.
         route: Arc<Route>,
         /// For how long.
         silence: Duration,
@@ -140,7 +140,7 @@ pub enum ClientError {
     /// Following: the daemon ended the stream.
     #[error("{route} ended the stream")]
     StreamEnded {
-        /// Where.
+        /// The way to the daemon.
         route: Arc<Route>,
     },
     /// Following: an event that no daemon sends.

@@ -23,12 +23,12 @@ pub trait Resume {
     ///
     /// # Errors
     ///
-    /// As [`ApiRequest::post`].
+    /// As [`ApiRequest::post_json`].
     fn resume_request(&self) -> Result<ApiRequest, ClientError>;
 
     /// Returns how long a daemon that went away is given to come back; `None` is for ever. It may just be restarted, and
     /// the stream can be taken up where it was.
-    fn patience(&self, limits: &Limits) -> Option<Duration> {
+    fn give_up_after(&self, limits: &Limits) -> Option<Duration> {
         Some(limits.request)
     }
 }
@@ -49,11 +49,11 @@ pub enum Followed {
     Events(Vec<String>),
     /// There is no stream for the moment; the next step waits for `retry_in` and asks again.
     Lost {
-        /// Why not.
+        /// The cause.
         cause: ClientError,
-        /// Whether a stream stood until then.
+        /// True if a stream stood until then.
         was_open: bool,
-        /// How long until it is asked for again.
+        /// Time until it is asked for again.
         retry_in: Duration,
     },
 }
@@ -80,7 +80,7 @@ enum StreamState {
 impl Follower {
     /// Creates a follower that has asked for nothing yet.
     pub fn new(client: Client, backoff: Backoff) -> Self {
-        let liveness = Liveness::new(client.limits().silence, Instant::now());
+        let liveness = Liveness::new(client.request_limits().silence, Instant::now());
         Self { client, backoff, liveness, state: StreamState::Closed(None) }
     }
 
@@ -90,7 +90,7 @@ impl Follower {
     /// # Errors
     ///
     /// A [`ClientError`] that no repetition mends, such as a refusal, or the last one of a daemon that has shown no sign of
-    /// life for longer than [`Resume::patience`]. Whoever calls again all the same waits for a pause and asks again.
+    /// life for longer than [`Resume::give_up_after`]. Whoever calls again all the same waits for a pause and asks again.
     pub async fn next_step(&mut self, stream: &impl Resume) -> Result<Followed, ClientError> {
         loop {
             match &mut self.state {
@@ -122,11 +122,11 @@ impl Follower {
                                 Err(error) => error.into(),
                             }
                         }
-                        Ok(Ok(None)) => ClientError::StreamEnded { route: body.route() },
+                        Ok(Ok(None)) => ClientError::StreamEnded { route: body.answering_route() },
                         Ok(Err(error)) => error,
                         Err(_) => {
-                            let silence = self.client.limits().silence;
-                            ClientError::Silent { route: body.route(), silence }
+                            let silence = self.client.request_limits().silence;
+                            ClientError::Silent { route: body.answering_route(), silence }
                         }
                     };
                     return self.on_lost(lost, true, stream);
@@ -141,7 +141,7 @@ impl Follower {
     }
 
     /// Gives the present stream up; the next step asks for another one at once.
-    pub fn reopen(&mut self) {
+    pub fn reopen_now(&mut self) {
         self.liveness.on_ended(Instant::now(), false);
         self.state = StreamState::Closed(None);
     }
@@ -165,7 +165,7 @@ impl Follower {
         }
         let retry_in = self.backoff.next_pause();
         self.state = StreamState::Closed(Some(now + retry_in));
-        let patience = stream.patience(self.client.limits());
+        let patience = stream.give_up_after(self.client.request_limits());
         let given_up = patience.is_some_and(|patience| self.liveness.quiet_for(now) >= patience);
         if given_up || !cause.is_transient() {
             return Err(cause);

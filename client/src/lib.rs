@@ -1,4 +1,4 @@
-//! How a program speaks to a Muster daemon: `musterctl`, one daemon to another, and programs of anybody.
+//! The client of a Muster daemon: `musterctl`, one daemon to another, and programs of anybody.
 //!
 //! Owns connections, requests and answers, server-sent events, and the following of a stream across its breaks. It never
 //! prints, never decides what an answer means, and never repeats a request by itself: whoever asks knows whether asking

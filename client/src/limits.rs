@@ -1,4 +1,4 @@
-//! How long things may take, and how large they may be.
+//! Limits of time and size.
 //!
 //! Owns the numbers that hold where a program has none of its own. It enforces nothing.
 
@@ -18,7 +18,7 @@ const SILENCE: Duration = Duration::from_secs(35);
 /// escaped as JSON has them, and a hundred thousand units.
 const BODY_BYTES: usize = 512 * 1024 * 1024;
 
-/// What a client allows a daemon.
+/// Time and room that a client allows a daemon.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {

@@ -1,4 +1,4 @@
-//! Whether a stream that is followed still lives.
+//! The signs of life of a stream that is followed.
 //!
 //! Owns what counts as a sign of life and since when there was none. Pure: the time comes in.
 
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// How long a stream must have stood to count as a daemon's that works, though it sent nothing.
+/// Time that a stream must have stood to count as a daemon's that works, though it sent nothing.
 const STEADY: Duration = Duration::from_secs(1);
 
 /// The signs of life of one stream after the other.
@@ -46,12 +46,12 @@ impl Liveness {
         stood && !fell_silent
     }
 
-    /// When the present stream has been silent for too long.
+    /// Returns the time at which the present stream has been silent for too long.
     pub(crate) fn silent_at(&self) -> Instant {
         self.opened.map_or(self.last_sign, |opened| opened.max(self.last_sign)) + self.silence
     }
 
-    /// How long there has been no sign of life.
+    /// Returns how long there has been no sign of life.
     pub(crate) fn quiet_for(&self, now: Instant) -> Duration {
         now.duration_since(self.last_sign)
     }

@@ -1,4 +1,4 @@
-//! What is asked of a daemon.
+//! A request to a daemon.
 //!
 //! Owns paths and bodies as they go over the wire. It sends nothing.
 
@@ -32,7 +32,7 @@ impl ApiRequest {
     /// # Errors
     ///
     /// [`ClientError::Request`] if the body cannot be written as JSON.
-    pub fn post<B: Serialize>(path: impl Into<String>, body: &B) -> Result<Self, ClientError> {
+    pub fn post_json<B: Serialize>(path: impl Into<String>, body: &B) -> Result<Self, ClientError> {
         let path = path.into();
         match serde_json::to_vec(body) {
             Ok(body) => Ok(Self::new(Method::POST, path, body.into())),
@@ -95,6 +95,6 @@ mod tests {
         assert_eq!(kind(&ApiRequest::get("/v1/states")), None);
         let empty = ApiRequest::post_empty("/v1/unfreeze");
         assert_eq!(kind(&empty).unwrap(), "application/json");
-        assert_eq!(ApiRequest::post("/v1/units", &[1]).unwrap().body, "[1]");
+        assert_eq!(ApiRequest::post_json("/v1/units", &[1]).unwrap().body, "[1]");
     }
 }

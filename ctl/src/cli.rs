@@ -18,18 +18,18 @@ use muster_common::text::FreeText;
 pub(crate) use global::Global;
 use reboot::RebootArgs;
 
-/// How long an attempt of fleetctl 1.0 lasts, in which it looks at a unit four times a second; what `--block-attempts` counts.
+/// Length of an attempt of fleetctl 1.0, in which it looks at a unit four times a second; what `--block-attempts` counts.
 const BLOCK_ATTEMPT: Duration = Duration::from_secs(2);
 
 /// The program.
 pub(crate) const NAME: &str = "musterctl";
 
-/// What exit codes mean.
+/// The meaning of exit codes.
 pub(crate) const EXIT_CODES: &str = "Exit codes: 0 when all went well, 1 when anything failed, 2 for a wrong command line, 130 after \
                                      Ctrl-C; `status` exits with systemctl's code, `ssh` with that of the command \
                                      (255 when ssh itself failed).";
 
-/// Where there is more to read.
+/// The pages with more to read.
 const MANUALS: &str = "Manual pages: musterctl(1) and one for each command, such as musterctl-start(1); muster.unit(5) for unit \
                        files; musterd(8) and muster.toml(5) for the daemon.";
 
@@ -232,7 +232,7 @@ pub(crate) enum Command {
 }
 
 impl Command {
-    /// Whether it asks a daemon, so that the ways to one concern it.
+    /// Returns whether it asks a daemon, so that the ways to one concern it.
     pub(crate) fn asks_daemon(&self) -> bool {
         !matches!(
             self,
@@ -299,12 +299,12 @@ pub(crate) struct Blocking {
 }
 
 impl Blocking {
-    /// Whether to wait.
+    /// Returns whether to wait.
     pub(crate) fn wants_wait(self) -> bool {
         !self.no_block
     }
 
-    /// How long to wait; `None` is for ever.
+    /// Returns the time to wait; `None` is for ever.
     pub(crate) fn time_limit(self) -> Option<Duration> {
         // As in fleetctl, less than nothing is no limit either.
         let attempts = self.block_attempts.map(|n| {
@@ -489,7 +489,7 @@ pub(crate) fn build_command_line() -> clap::Command {
     })
 }
 
-/// Whether an option was given on the command line or by a variable of ours.
+/// Returns whether an option was given on the command line or by a variable of ours.
 pub(crate) fn is_given(matches: &ArgMatches, id: &str) -> bool {
     let known = matches.try_contains_id(id).unwrap_or(false);
     known && matches!(matches.value_source(id), Some(source) if source != ValueSource::DefaultValue)

@@ -1,4 +1,4 @@
-//! Why a command ended early.
+//! The errors with which a command ends early.
 //!
 //! Owns the exit codes. It never prints: `main` does.
 
@@ -40,7 +40,7 @@ pub(crate) enum Error {
     /// A state that nothing can be in.
     #[error("there is no state {given:?}; there are {states}")]
     State {
-        /// What was given.
+        /// The text given.
         given: String,
         /// Those there are.
         states: String,
@@ -50,7 +50,7 @@ pub(crate) enum Error {
     Socket {
         /// The socket.
         path: PathBuf,
-        /// Why not.
+        /// The cause.
         #[source]
         source: io::Error,
     },
@@ -77,9 +77,9 @@ pub(crate) enum Error {
     /// Ctrl-C.
     #[error("interrupted while {what} still waited for; what was requested stays so")]
     Interrupted {
-        /// What was waited for, and "is" or "are".
+        /// The things waited for, and "is" or "are".
         what: String,
-        /// How to find out more.
+        /// The way to find out more.
         hint: &'static str,
     },
     /// Ctrl-C while a drain was followed.
@@ -88,7 +88,7 @@ pub(crate) enum Error {
     /// A `--machine` that names none, or more than one.
     #[error("{given:?} names {found}")]
     Machine {
-        /// What was given.
+        /// The text given.
         given: String,
         /// "no machine", or the machines that it may mean.
         found: String,
@@ -118,7 +118,7 @@ pub(crate) enum Error {
     Backup {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         #[source]
         source: InvalidBackup,
     },
@@ -133,7 +133,7 @@ pub(crate) enum Error {
     Read {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         #[source]
         source: io::Error,
     },
@@ -142,7 +142,7 @@ pub(crate) enum Error {
     Write {
         /// The file or directory.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         #[source]
         source: io::Error,
     },

@@ -32,10 +32,10 @@ pub(crate) trait Followable: Resume {
     fn list_awaited(&self) -> Vec<Awaited>;
 }
 
-/// How following ended.
+/// The end of following.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Ended {
-    /// What was waited for has happened.
+pub(crate) enum FollowEnd {
+    /// The thing waited for has happened.
     Over,
     /// The time is up.
     TimeUp,
@@ -56,7 +56,7 @@ pub(crate) async fn follow_until_over<F: Followable>(
     followable: &mut F,
     limit: Option<Duration>,
     interrupts: &mut Signal,
-) -> Result<Ended, Error> {
+) -> Result<FollowEnd, Error> {
     let time_up = async {
         match limit {
             Some(limit) => tokio::time::sleep(limit).await,
@@ -66,9 +66,9 @@ pub(crate) async fn follow_until_over<F: Followable>(
     // The other two futures are dropped when one is ready: events not yet read are of no interest then.
     let ended = tokio::select! {
         biased;
-        followed = follow_streams(client, console, followable) => followed.map(|()| Ended::Over),
-        _ = interrupts.recv() => Ok(Ended::Interrupted),
-        () = time_up => Ok(Ended::TimeUp),
+        followed = follow_streams(client, console, followable) => followed.map(|()| FollowEnd::Over),
+        _ = interrupts.recv() => Ok(FollowEnd::Interrupted),
+        () = time_up => Ok(FollowEnd::TimeUp),
     };
     console.end_progress();
     ended
@@ -89,7 +89,7 @@ async fn follow_streams<F: Followable>(
             step = follower.next_step(followable) => step.map_err(wait_error)?,
             // Before there is a stream the request says for itself that it is long in coming. Cancelling a step loses nothing.
             () = reminder.wait_until_due(), if is_open => {
-                reminder.remind(client, console, &followable.list_awaited()).await;
+                reminder.remind_with_machines(client, console, &followable.list_awaited()).await;
                 continue;
             }
         };
@@ -122,7 +122,7 @@ async fn follow_streams<F: Followable>(
     Ok(())
 }
 
-/// Why a wait goes no further.
+/// The error with which a wait goes no further.
 fn wait_error(error: ClientError) -> Error {
     match error {
         ClientError::StreamEnded { .. } => Error::WaitEnded,

@@ -1,4 +1,4 @@
-//! What ends a wait though it is not over, whatever it is for: streams that fall silent or break off, and the time.
+//! The ends of a wait though it is not over, whatever it is for: streams that fall silent or break off, and the time.
 
 use std::cell::Cell;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -17,7 +17,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 /// Longer than any test.
 const NEVER: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// How a stream of events begins, with one of a kind that no client knows.
+/// The beginning of a stream of events, with one of a kind that no client knows.
 const BEGUN: &str =
     "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\ndata: {\"event\":\"hello\"}\n\n";
 
@@ -62,8 +62,8 @@ impl<F: Followable> Resume for StopsClock<F> {
         self.0.resume_request()
     }
 
-    fn patience(&self, limits: &Limits) -> Option<Duration> {
-        self.0.patience(limits)
+    fn give_up_after(&self, limits: &Limits) -> Option<Duration> {
+        self.0.give_up_after(limits)
     }
 }
 
@@ -91,7 +91,7 @@ async fn followed(
     client: &Client,
     mut followable: impl Followable,
     limit: Option<Duration>,
-) -> Result<Ended, Error> {
+) -> Result<FollowEnd, Error> {
     let mut console = Console::new(Format::Table);
     let mut interrupts = signal(SignalKind::interrupt()).unwrap();
     let followed = follow_until_over(client, &mut console, &mut followable, limit, &mut interrupts);
@@ -142,7 +142,7 @@ async fn a_wait_ends_when_its_time_is_up() {
     let daemon = Daemon::new(BEGUN, true);
     let client = daemon.client(2 * NEVER);
     let ended = followed(&client, StopsClock(ForEver), Some(NEVER)).await;
-    assert_eq!(ended.unwrap(), Ended::TimeUp);
+    assert_eq!(ended.unwrap(), FollowEnd::TimeUp);
 }
 
 /// Something that has no patience any more once it has asked a few times.
@@ -156,7 +156,7 @@ impl Resume for Impatient {
         ForEver.resume_request()
     }
 
-    fn patience(&self, _: &Limits) -> Option<Duration> {
+    fn give_up_after(&self, _: &Limits) -> Option<Duration> {
         Some(if self.opened.get() < 3 { NEVER } else { Duration::ZERO })
     }
 }

@@ -16,9 +16,9 @@ pub(crate) struct Candidate<'a> {
     host: &'a str,
 }
 
-/// What a person means.
+/// The machine that a person means.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Meant {
+pub(crate) enum MachineMatch {
     /// The one of this id.
     One(String),
     /// None of them.
@@ -55,17 +55,17 @@ pub(crate) fn resolve_machine<'a>(
 ) -> Result<MachineId, Error> {
     match match_candidates(given, machines) {
         // What is found is the id of a machine, and reads as one.
-        Meant::One(id) => id.parse().map_err(|_| Error::ambiguous_machine(given, 0)),
-        Meant::Nobody => Err(Error::ambiguous_machine(given, 0)),
-        Meant::Several(many) => Err(Error::ambiguous_machine(given, many)),
+        MachineMatch::One(id) => id.parse().map_err(|_| Error::ambiguous_machine(given, 0)),
+        MachineMatch::Nobody => Err(Error::ambiguous_machine(given, 0)),
+        MachineMatch::Several(many) => Err(Error::ambiguous_machine(given, many)),
     }
 }
 
-/// Whom a person means. Several of one id are one.
+/// Returns the candidate that a person means. Several of one id are one.
 pub(crate) fn match_candidates<'a>(
     given: &str,
     candidates: impl Iterator<Item = Candidate<'a>>,
-) -> Meant {
+) -> MachineMatch {
     let start = given.split_once("...").map_or(given, |(start, _)| start);
     let begins = |id: &str| !start.is_empty() && id.starts_with(start);
     let named = |name: &str| !name.is_empty() && name == given;
@@ -75,11 +75,11 @@ pub(crate) fn match_candidates<'a>(
     found.dedup();
     // A whole id may be the beginning of another.
     if found.contains(&given) {
-        return Meant::One(given.to_owned());
+        return MachineMatch::One(given.to_owned());
     }
     match *found {
-        [] => Meant::Nobody,
-        [id] => Meant::One(id.to_owned()),
-        _ => Meant::Several(found.len()),
+        [] => MachineMatch::Nobody,
+        [id] => MachineMatch::One(id.to_owned()),
+        _ => MachineMatch::Several(found.len()),
     }
 }

@@ -23,7 +23,7 @@ pub(crate) struct Pattern {
     service: Option<Glob>,
 }
 
-/// What a word on the command line stands for.
+/// A word on the command line.
 #[derive(Debug, Clone)]
 pub(crate) enum Word<'a> {
     /// One unit, by its name or its file.
@@ -33,7 +33,7 @@ pub(crate) enum Word<'a> {
 }
 
 impl Word<'_> {
-    /// What would have been given for it where no pattern was.
+    /// Returns the argument that would have been given for it where no pattern was.
     pub(crate) fn as_argument(&self) -> String {
         match self {
             Self::Named(word) => (*word).to_owned(),
@@ -51,7 +51,7 @@ pub(crate) enum PatternError {
     /// It is a pattern of files.
     #[error("{given:?} matches no file, and a pattern of units has no directory")]
     Files {
-        /// What was given.
+        /// The text given.
         given: String,
     },
     /// It matches nothing.
@@ -60,12 +60,12 @@ pub(crate) enum PatternError {
         /// The pattern.
         given: String,
     },
-    /// What it matches is not what the command can be about.
+    /// It matches nothing that the command can be about.
     #[error("{given:?} matches {names}, and nothing that can {verb}")]
     NoneFits {
         /// The pattern.
         given: String,
-        /// What it matches.
+        /// The units that it matches.
         names: String,
         /// As in "be started".
         verb: &'static str,
@@ -107,7 +107,7 @@ impl Pattern {
         Ok(Some(Self { given, whole, service }))
     }
 
-    /// Whether it stands for a unit.
+    /// Returns whether it stands for a unit.
     pub(crate) fn matches_name(&self, name: &str) -> bool {
         self.whole.matches(name) || self.service.as_ref().is_some_and(|glob| glob.matches(name))
     }
@@ -122,7 +122,7 @@ pub(crate) fn first_pattern(words: &[String]) -> Result<Option<String>, PatternE
     Ok(first)
 }
 
-/// What words stand for, in order. `fits` says whether the command can be about a unit that a pattern matches; `verb` is
+/// Returns what words stand for, in order. `fits` says whether the command can be about a unit that a pattern matches; `verb` is
 /// what it does, as in "be started". The daemon is asked only if there is a pattern.
 pub(crate) async fn expand_words<'a>(
     client: &Client,
@@ -137,7 +137,7 @@ pub(crate) async fn expand_words<'a>(
     Ok(stand_for(&known.units, words, verb, fits)?)
 }
 
-/// What words stand for among the units there are.
+/// Returns what words stand for among the units there are.
 pub(crate) fn stand_for<'a>(
     known: &[UnitSummary],
     words: &'a [String],

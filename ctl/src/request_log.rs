@@ -1,4 +1,4 @@
-//! What standard error hears of requests: each of them with `--debug`, and those whose answer is long in coming.
+//! Lines on standard error about requests: each of them with `--debug`, and those whose answer is long in coming.
 //!
 //! Owns these two lines. It changes nothing about a request.
 
@@ -11,7 +11,7 @@ use muster_common::text::clean;
 /// Writes to standard error.
 #[derive(Debug)]
 pub(crate) struct RequestLog {
-    /// Whether each answer is told.
+    /// True if each answer is printed.
     pub(crate) debug: bool,
 }
 

@@ -14,7 +14,7 @@ pub(crate) const PROGRAM: &str = "ssh";
 
 /// A host as ssh is to reach it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Host {
+pub(crate) struct SshHost {
     user: Option<String>,
     name: String,
     port: Option<u16>,
@@ -30,14 +30,14 @@ pub(crate) struct InvalidHost {
     problem: &'static str,
 }
 
-/// What goes for every connection.
+/// The options of every connection.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Settings {
-    /// Who to be there.
+pub(crate) struct SshOptions {
+    /// The user to be there.
     pub(crate) username: Option<String>,
-    /// How long connecting may take.
+    /// Longest time for connecting.
     pub(crate) timeout: Duration,
-    /// Whether host keys are checked, if that was said.
+    /// True if host keys are checked; absent if nothing was said.
     pub(crate) strict: Option<bool>,
     /// The file of known host keys, if one was named.
     pub(crate) known_hosts: Option<PathBuf>,
@@ -52,9 +52,9 @@ pub(crate) enum SshError {
     /// A name that ssh could take for something else.
     #[error("{given:?} is no name to log in with: {problem}")]
     Username {
-        /// What was given.
+        /// The text given.
         given: String,
-        /// What is wrong with it.
+        /// The problem with it.
         problem: &'static str,
     },
     /// A path that ssh's syntax has no way to say.
@@ -88,13 +88,13 @@ pub(crate) enum SshError {
     /// It may mean either.
     #[error("{given:?} names both a machine and a unit")]
     Ambiguous {
-        /// What was given.
+        /// The text given.
         given: String,
     },
     /// A pattern that means many units.
     #[error("{given:?} matches {names}, and ssh goes to one of them")]
     Several {
-        /// What was given.
+        /// The text given.
         given: String,
         /// The units.
         names: String,
@@ -102,7 +102,7 @@ pub(crate) enum SshError {
     /// It means neither.
     #[error("{given:?} names no machine, and there is no unit {unit}")]
     Nobody {
-        /// What was given.
+        /// The text given.
         given: String,
         /// The unit that it would be.
         unit: String,
@@ -149,7 +149,7 @@ impl SshError {
     }
 }
 
-impl FromStr for Host {
+impl FromStr for SshHost {
     type Err = InvalidHost;
 
     fn from_str(text: &str) -> Result<Self, InvalidHost> {
@@ -206,7 +206,7 @@ fn check_username(name: &str) -> Result<(), SshError> {
     Err(SshError::Username { given: name.to_owned(), problem })
 }
 
-impl fmt::Display for Host {
+impl fmt::Display for SshHost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(user) = &self.user {
             write!(f, "{user}@")?;
@@ -219,7 +219,7 @@ impl fmt::Display for Host {
     }
 }
 
-impl Host {
+impl SshHost {
     /// The host at an address, by a port if one is given.
     pub(crate) fn at_address(address: &str, port: Option<u16>) -> Result<Self, InvalidHost> {
         let bracketed =
@@ -229,9 +229,9 @@ impl Host {
     }
 }
 
-impl Settings {
+impl SshOptions {
     /// Options that go before all others, and the host behind `--`.
-    fn connection_options(&self, host: &Host) -> Result<Vec<String>, SshError> {
+    fn connection_options(&self, host: &SshHost) -> Result<Vec<String>, SshError> {
         let seconds = self.timeout.as_secs() + u64::from(self.timeout.subsec_nanos() > 0);
         let mut options = vec![format!("-oConnectTimeout={}", seconds.max(1))];
         match self.strict {
@@ -260,7 +260,7 @@ impl Settings {
     /// ssh's arguments for a tunnel: each of these forwards, and nothing is run there.
     pub(crate) fn tunnel_arguments(
         &self,
-        host: &Host,
+        host: &SshHost,
         forwards: &[String],
     ) -> Result<Vec<String>, SshError> {
         let mut arguments = self.connection_options(host)?;
@@ -285,8 +285,8 @@ impl Settings {
     /// ssh's arguments for a command on a host, or a shell, perhaps by way of another host.
     pub(crate) fn session_arguments(
         &self,
-        host: &Host,
-        through: Option<&Host>,
+        host: &SshHost,
+        through: Option<&SshHost>,
         agent: bool,
         terminal: bool,
         command: &[String],
@@ -326,8 +326,8 @@ mod tests {
 
     use super::*;
 
-    fn settings() -> Settings {
-        Settings { timeout: Duration::from_millis(2500), ..Settings::default() }
+    fn settings() -> SshOptions {
+        SshOptions { timeout: Duration::from_millis(2500), ..SshOptions::default() }
     }
 
     #[test]
@@ -335,9 +335,9 @@ mod tests {
         for text in
             ["n1", "n1:2222", "core@n1", "core@n1:22", "10.0.0.1", "[::1]:22", "fe80::1%eth0"]
         {
-            assert_eq!(text.parse::<Host>().unwrap().to_string(), text);
+            assert_eq!(text.parse::<SshHost>().unwrap().to_string(), text);
         }
-        assert_eq!("[::1]".parse::<Host>().unwrap(), Host::at_address("::1", None).unwrap());
+        assert_eq!("[::1]".parse::<SshHost>().unwrap(), SshHost::at_address("::1", None).unwrap());
     }
 
     #[test]
@@ -355,9 +355,9 @@ mod tests {
             "a\nb",
             "[::1]22",
         ] {
-            assert!(text.parse::<Host>().is_err(), "{text:?}");
+            assert!(text.parse::<SshHost>().is_err(), "{text:?}");
         }
-        assert!(Host::at_address("-oProxyCommand=id", None).is_err());
+        assert!(SshHost::at_address("-oProxyCommand=id", None).is_err());
     }
 
     #[test]
@@ -369,14 +369,14 @@ mod tests {
 
     #[test]
     fn everything_that_can_be_said_is_said_to_both_hosts() {
-        let settings = Settings {
+        let settings = SshOptions {
             username: Some("core".to_owned()),
             strict: Some(true),
             known_hosts: Some("/srv/a b/50%".into()),
             ..settings()
         };
         let (host, through) =
-            (Host::at_address("::1", Some(2222)).unwrap(), "me@bastion:23".parse().unwrap());
+            (SshHost::at_address("::1", Some(2222)).unwrap(), "me@bastion:23".parse().unwrap());
         let command = ["-oProxyCommand=id".to_owned(), "a b".to_owned()];
         let arguments =
             settings.session_arguments(&host, Some(&through), true, true, &command).unwrap();
@@ -398,7 +398,7 @@ mod tests {
     #[test]
     fn without_checks_no_file_of_keys_is_read_or_written() {
         let settings =
-            Settings { strict: Some(false), known_hosts: Some("/k".into()), ..settings() };
+            SshOptions { strict: Some(false), known_hosts: Some("/k".into()), ..settings() };
         let arguments = settings.tunnel_arguments(&"n1".parse().unwrap(), &[]).unwrap();
         assert!(arguments.contains(&"-oUserKnownHostsFile=/dev/null".to_owned()));
         assert!(!arguments.iter().any(|argument| argument.contains("/k")));
@@ -407,7 +407,7 @@ mod tests {
     #[test]
     fn a_name_that_is_no_users_is_refused() {
         for name in ["-x", "", "a b", "$(id)"] {
-            let settings = Settings { username: Some(name.to_owned()), ..settings() };
+            let settings = SshOptions { username: Some(name.to_owned()), ..settings() };
             assert!(settings.tunnel_arguments(&"n1".parse().unwrap(), &[]).is_err(), "{name:?}");
         }
     }

@@ -11,12 +11,12 @@ use muster_client::{Endpoint, Route, TunnelSocket};
 use tokio::process::{Child, ChildStdin, Command};
 
 use crate::output::console::Console;
-use crate::ssh::{Host, PROGRAM, Settings, SshError};
+use crate::ssh::{PROGRAM, SshError, SshHost, SshOptions};
 
-/// How often the socket is looked for while ssh connects: not noticed beside its handshake.
+/// The pause between two looks for the socket while ssh connects: not noticed beside its handshake.
 const LOOK: Duration = Duration::from_millis(10);
 
-/// How long ssh has to go when it is not needed any more.
+/// Time for ssh to go when it is not needed any more.
 const FAREWELL: Duration = Duration::from_secs(2);
 
 /// Longest path of a socket, less the room for the names that are put behind the directory.
@@ -46,7 +46,7 @@ exit "$code"
 #[derive(Debug)]
 pub(crate) struct Tunnel {
     minder: Child,
-    /// What the minder reads: it ends ssh when this is closed.
+    /// The pipe that the minder reads: it ends ssh when this is closed.
     hold: Option<ChildStdin>,
     host: String,
     routes: Vec<Route>,
@@ -56,8 +56,8 @@ impl Tunnel {
     /// Opens a tunnel to these daemons, as seen from the host. It stands once ssh has logged in there. When that lasts longer than
     /// `notice`, the user is told what is waited for.
     pub(crate) async fn open(
-        settings: &Settings,
-        host: &Host,
+        settings: &SshOptions,
+        host: &SshHost,
         endpoints: &[Endpoint],
         notice: Option<Duration>,
         console: &Console,
@@ -164,12 +164,12 @@ fn plain_path(path: &Path) -> Result<&str, SshError> {
     text.ok_or_else(|| SshError::Path(path.to_owned()))
 }
 
-/// What is forwarded to, as `-L` has it.
+/// Returns the far end of a forward, as `-L` has it.
 fn forward_target(endpoint: &Endpoint) -> Result<String, SshError> {
     match endpoint {
         Endpoint::Unix(socket) => plain_path(socket).map(str::to_owned),
         Endpoint::Tcp { host, port } => {
-            let checked = Host::at_address(host, Some(*port))?;
+            let checked = SshHost::at_address(host, Some(*port))?;
             Ok(if host.contains(':') { format!("[{host}]:{port}") } else { checked.to_string() })
         }
     }

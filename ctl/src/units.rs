@@ -22,22 +22,22 @@ pub(crate) enum ArgumentError {
     Template {
         /// The template.
         name: UnitName,
-        /// What was asked of it, as in "cannot be started".
+        /// The verb of the command, as in "cannot be started".
         verb: &'static str,
     },
     /// There is neither a file nor a unit of that name.
     #[error("{given}: {}", match found {
-        Found::Nothing => "no such file, and no such unit in the cluster".to_owned(),
-        Found::Directory => "it is a directory, and no unit of the cluster".to_owned(),
-        Found::File { .. } => "it is no unit file by its name, and no unit of the cluster".to_owned(),
-        Found::Template(template) => format!("neither it nor its template {template} is a file there or a unit of the cluster"),
+        FoundInstead::Nothing => "no such file, and no such unit in the cluster".to_owned(),
+        FoundInstead::Directory => "it is a directory, and no unit of the cluster".to_owned(),
+        FoundInstead::File { .. } => "it is no unit file by its name, and no unit of the cluster".to_owned(),
+        FoundInstead::Template(template) => format!("neither it nor its template {template} is a file there or a unit of the cluster"),
     })]
     Missing {
-        /// What was given.
+        /// The text given.
         given: String,
-        /// What there is.
-        found: Found,
-        /// What is to be known of the types of units.
+        /// The thing that is there.
+        found: FoundInstead,
+        /// A remark on the types of units.
         hint: Option<String>,
     },
     /// There is a file, and it cannot be read.
@@ -45,7 +45,7 @@ pub(crate) enum ArgumentError {
     Read {
         /// The file.
         path: PathBuf,
-        /// Why not.
+        /// The cause.
         source: io::Error,
     },
     /// The file is not text.
@@ -53,7 +53,7 @@ pub(crate) enum ArgumentError {
     NotText {
         /// The file.
         path: PathBuf,
-        /// Where the text ends.
+        /// The byte at which the text ends.
         offset: usize,
     },
     /// The file is larger than any unit file.
@@ -66,9 +66,9 @@ pub(crate) enum ArgumentError {
     },
 }
 
-/// What there is where a unit file was looked for.
+/// The thing that is where a unit file was looked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Found {
+pub(crate) enum FoundInstead {
     /// Nothing.
     Nothing,
     /// A directory.
@@ -97,28 +97,30 @@ impl ArgumentError {
     }
 }
 
-/// What an argument that names neither a file nor a known unit is to be told. `name` is the unit that it was taken for.
+/// Returns what an argument that names neither a file nor a known unit is to be told. `name` is the unit that it was taken for.
 pub(crate) fn no_file(argument: &str, name: &UnitName) -> ArgumentError {
     let is_file = Path::new(argument).is_file();
     let found = match name.template() {
-        _ if is_file => Found::File { needs: name.to_string() },
-        _ if Path::new(argument).is_dir() => Found::Directory,
-        Some(template) => Found::Template(template),
-        None => Found::Nothing,
+        _ if is_file => FoundInstead::File { needs: name.to_string() },
+        _ if Path::new(argument).is_dir() => FoundInstead::Directory,
+        Some(template) => FoundInstead::Template(template),
+        None => FoundInstead::Nothing,
     };
-    let of_type = type_hint(argument).filter(|_| found != Found::Directory);
+    let of_type = type_hint(argument).filter(|_| found != FoundInstead::Directory);
     let hint = of_type.or_else(|| match &found {
-        Found::Directory => Some(format!(
+        FoundInstead::Directory => Some(format!(
             "name the files in it, as the shell does for {}/*",
             argument.trim_end_matches('/')
         )),
-        Found::File { needs } => Some(format!("a unit file is named after its unit: {needs}")),
+        FoundInstead::File { needs } => {
+            Some(format!("a unit file is named after its unit: {needs}"))
+        }
         _ => None,
     });
     ArgumentError::Missing { given: argument.to_owned(), found, hint }
 }
 
-/// What there is to say of an argument that ends in something that looks like a type and is none, such as `web.pod`.
+/// Returns what there is to say of an argument that ends in something that looks like a type and is none, such as `web.pod`.
 pub(crate) fn type_hint(argument: &str) -> Option<String> {
     let name = argument.rsplit_once('/').map_or(argument, |(_, name)| name);
     let (_, suffix) = name.rsplit_once('.')?;
@@ -134,7 +136,7 @@ pub(crate) fn type_hint(argument: &str) -> Option<String> {
 
 /// Units named on the command line, with the local files that go with them.
 #[derive(Debug, Default)]
-pub(crate) struct Located {
+pub(crate) struct LocatedUnits {
     /// The units, each once, in the order given, with the hash of the file that was found.
     pub(crate) units: Vec<(UnitName, Option<FileHash>)>,
     /// The argument of each unit.
@@ -145,14 +147,14 @@ pub(crate) struct Located {
 
 /// Finds the units and, for each, the file of its name beside the path given; for an instance without a file of its
 /// own, its template's.
-pub(crate) fn locate_units(arguments: &[String]) -> Result<Located, ArgumentError> {
+pub(crate) fn locate_units(arguments: &[String]) -> Result<LocatedUnits, ArgumentError> {
     let words: Vec<Word<'_>> = arguments.iter().map(|argument| Word::Named(argument)).collect();
     locate_words(&words)
 }
 
 /// The same for words; what a pattern stands for is in the cluster, and no file is looked for.
-pub(crate) fn locate_words(words: &[Word<'_>]) -> Result<Located, ArgumentError> {
-    let mut located = Located::default();
+pub(crate) fn locate_words(words: &[Word<'_>]) -> Result<LocatedUnits, ArgumentError> {
+    let mut located = LocatedUnits::default();
     let mut seen = BTreeSet::new();
     // A thousand instances share one template: each path is read once.
     let mut read = BTreeMap::new();

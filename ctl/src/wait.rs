@@ -18,15 +18,15 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::cli::Blocking;
 use crate::error::Error;
-use crate::follow::{self, Awaited, Ended, Followable};
+use crate::follow::{self, Awaited, FollowEnd, Followable};
 use crate::output::console::Console;
-use crate::output::json::{Place, UnitResult, What};
+use crate::output::json::{PlacedMachine, UnitOutcome, UnitResult};
 use crate::output::table;
 
-/// How many names a message lists before it counts the rest.
+/// Most names that a message lists before it counts the rest.
 const NAMES_SHOWN: usize = 5;
 
-/// What a wait may rely on, for as long as the command runs.
+/// The means of all waits of a command.
 #[derive(Debug)]
 pub(crate) struct Waiter<'a> {
     client: &'a Client,
@@ -42,9 +42,9 @@ pub(crate) struct Waiter<'a> {
 #[derive(Debug)]
 struct Pending {
     wait: WaitFor,
-    /// Where it is and in which state, as last heard.
+    /// The place and the state of the last event.
     heard: String,
-    /// Where it is, as last heard.
+    /// The machine of the last event.
     machine: Option<Machine>,
 }
 
@@ -53,7 +53,7 @@ struct Pending {
 struct WaitProgress {
     pending: BTreeMap<UnitName, Pending>,
     total: usize,
-    /// What the daemon is to have seen before it answers.
+    /// The revision that the daemon is to have seen before it answers.
     revision: u64,
     queue: bool,
     all_well: bool,
@@ -68,7 +68,7 @@ impl<'a> Waiter<'a> {
         Self { client, waits, limit, queue, interrupts: None }
     }
 
-    /// Whether the user wants to wait at all.
+    /// Returns whether the user wants to wait at all.
     pub(crate) fn wants_wait(&self) -> bool {
         self.waits
     }
@@ -84,28 +84,28 @@ impl<'a> Waiter<'a> {
         if units.is_empty() {
             return Ok(true);
         }
-        let mut course = WaitProgress::new(units, revision, self.queue);
+        let mut progress = WaitProgress::new(units, revision, self.queue);
         let interrupts = match &mut self.interrupts {
             Some(interrupts) => interrupts,
             none => none.insert(signal(SignalKind::interrupt()).map_err(Error::Runtime)?),
         };
         let ended =
-            follow::follow_until_over(self.client, console, &mut course, self.limit, interrupts);
+            follow::follow_until_over(self.client, console, &mut progress, self.limit, interrupts);
         match ended.await? {
-            Ended::Over => {}
-            Ended::TimeUp => course.give_up(console, self.limit.unwrap_or_default())?,
-            Ended::Interrupted => {
+            FollowEnd::Over => {}
+            FollowEnd::TimeUp => progress.give_up(console, self.limit.unwrap_or_default())?,
+            FollowEnd::Interrupted => {
                 let hint = "`musterctl list-units` shows how far they are";
-                return Err(Error::Interrupted { what: course.describe_pending(), hint });
+                return Err(Error::Interrupted { what: progress.describe_pending(), hint });
             }
         }
-        Ok(course.all_well)
+        Ok(progress.all_well)
     }
 }
 
 impl Resume for WaitProgress {
     fn resume_request(&self) -> Result<ApiRequest, ClientError> {
-        ApiRequest::post("/v1/wait", &self.wait_request())
+        ApiRequest::post_json("/v1/wait", &self.wait_request())
     }
 }
 
@@ -131,7 +131,7 @@ impl Followable for WaitProgress {
 }
 
 impl Pending {
-    /// What it is waited for, where it stands, and whose word is missing.
+    /// Returns what it is waited for, where it stands, and whose word is missing.
     fn describe_awaited(&self, unit: &UnitName) -> Awaited {
         let (goal, word) = match self.wait.until {
             Until::Launched => ("up", "that it is up or has failed"),
@@ -212,7 +212,7 @@ impl WaitProgress {
                     self.all_well = false;
                     print_vanished(console, name)?;
                 } else {
-                    let places = machines.iter().map(Place::from).collect();
+                    let places = machines.iter().map(PlacedMachine::from).collect();
                     for machine in &machines {
                         let Some(remark) = remarks.get(&machine.id) else { continue };
                         let place = table::machine_name(&machine.id, &machine.address, false);
@@ -272,20 +272,24 @@ impl WaitProgress {
         console
             .print_hint("what was requested stays so; `musterctl list-units` shows how far it is");
         for (unit, pending) in std::mem::take(&mut self.pending) {
-            console
-                .add_result(UnitResult { unit, what: What::Pending { message: pending.heard } })?;
+            console.add_result(UnitResult {
+                unit,
+                what: UnitOutcome::Pending { message: pending.heard },
+            })?;
         }
         Ok(())
     }
 }
 
-fn result_of_reached(unit: UnitName, until: Until, machines: Vec<Place>) -> UnitResult {
-    let done = |state| What::Done { state, machines };
+fn result_of_reached(unit: UnitName, until: Until, machines: Vec<PlacedMachine>) -> UnitResult {
+    let done = |state| UnitOutcome::Done { state, machines };
     let what = match until {
         Until::Launched => done(DesiredState::Launched),
         Until::Loaded => done(DesiredState::Loaded),
-        Until::Inactive => What::Done { state: DesiredState::Inactive, machines: Vec::new() },
-        Until::Gone => What::Destroyed,
+        Until::Inactive => {
+            UnitOutcome::Done { state: DesiredState::Inactive, machines: Vec::new() }
+        }
+        Until::Gone => UnitOutcome::Destroyed,
     };
     UnitResult { unit, what }
 }
@@ -309,7 +313,9 @@ pub(crate) fn print_refusal(
     refusal: Refusal,
 ) -> Result<(), Error> {
     console.print_error(format_args!("{unit}: {}", refusal_text(&refusal)));
-    console.add_result(UnitResult { unit, what: What::Refused { refusal } }).map_err(Error::Output)
+    console
+        .add_result(UnitResult { unit, what: UnitOutcome::Refused { refusal } })
+        .map_err(Error::Output)
 }
 
 /// A refusal in words: one line for a reason that holds everywhere, one for each machine otherwise.
@@ -325,7 +331,7 @@ fn refusal_text(refusal: &Refusal) -> String {
 fn print_vanished(console: &mut Console, unit: UnitName) -> Result<(), Error> {
     let message = "was destroyed meanwhile".to_owned();
     console.print_error(format_args!("{unit} {message}"));
-    let what = What::Failed { message, log: Vec::new() };
+    let what = UnitOutcome::Failed { message, log: Vec::new() };
     console.add_result(UnitResult { unit, what }).map_err(Error::Output)
 }
 
@@ -346,7 +352,7 @@ fn print_overtaken(
     console.print_error(format_args!("{unit} {message}"));
     console
         .print_hint("somebody else asked for that; `musterctl list-units` shows what became of it");
-    let what = What::Failed { message, log: Vec::new() };
+    let what = UnitOutcome::Failed { message, log: Vec::new() };
     console.add_result(UnitResult { unit, what }).map_err(Error::Output)
 }
 
@@ -373,7 +379,7 @@ fn print_failed(
         "`musterctl status {unit}` and `musterctl journal {unit}` show more"
     ));
     console
-        .add_result(UnitResult { unit, what: What::Failed { message, log } })
+        .add_result(UnitResult { unit, what: UnitOutcome::Failed { message, log } })
         .map_err(Error::Output)
 }
 
@@ -391,12 +397,12 @@ mod tests {
             until: Until::Launched,
             generation: 1,
         };
-        let mut course = WaitProgress::new(vec![unit("a.service"), unit("b.service")], 1, queue);
+        let mut progress = WaitProgress::new(vec![unit("a.service"), unit("b.service")], 1, queue);
         let mut console = Console::new(Format::Json);
         for event in events {
-            course.hear_of(&mut console, &event.to_string()).unwrap();
+            progress.hear_of(&mut console, &event.to_string()).unwrap();
         }
-        course
+        progress
     }
 
     fn state(active: &str, sub: &str, remark: &str) -> Value {
@@ -418,28 +424,28 @@ mod tests {
 
     #[test]
     fn what_is_waited_for_is_named_with_how_far_it_is() {
-        let progress = |name: &str, state: Value| json!({"event": "progress", "name": name, "machine": machine(), "state": state});
+        let update = |name: &str, state: Value| json!({"event": "progress", "name": name, "machine": machine(), "state": state});
         assert_eq!(
             after(false, &[]).describe_pending(),
             "a.service (nothing heard yet), b.service (nothing heard yet) are"
         );
         let fetching = "fetching the image web:1: 30% of 10 MB";
-        let course = after(
+        let progress = after(
             false,
             &[
-                progress("a.service", state("activating", "start-pre", fetching)),
+                update("a.service", state("activating", "start-pre", fetching)),
                 json!({"event": "progress", "name": "b.service"}),
             ],
         );
         assert_eq!(
-            course.describe_pending(),
+            progress.describe_pending(),
             "a.service (activating/start-pre on 11111111.../10.0.0.1, fetching the image web:1: 30% of 10 MB), \
              b.service (not placed) are"
         );
         let done = json!({"event": "done", "name": "b.service", "machines": [machine()]});
-        let course = after(false, &[progress("a.service", state("activating", "start", "")), done]);
+        let progress = after(false, &[update("a.service", state("activating", "start", "")), done]);
         assert_eq!(
-            course.describe_pending(),
+            progress.describe_pending(),
             "a.service (activating/start on 11111111.../10.0.0.1) is"
         );
     }
@@ -448,9 +454,9 @@ mod tests {
     fn what_is_queued_and_refused_is_waited_for() {
         let refusal = json!({"unit": null, "machines": []});
         let refused = json!({"event": "refused", "name": "a.service", "refusal": refusal});
-        let course = after(true, &[refused.clone(), refused.clone()]);
+        let progress = after(true, &[refused.clone(), refused.clone()]);
         assert_eq!(
-            course.describe_pending(),
+            progress.describe_pending(),
             "a.service (no machine takes it), b.service (nothing heard yet) are"
         );
         assert!(after(false, &[refused]).describe_pending().starts_with("b.service"));

@@ -22,7 +22,7 @@ impl Resume for Journal {
         Ok(ApiRequest::get(format!("/journal?from={}", self.shown.get())))
     }
 
-    fn patience(&self, _: &Limits) -> Option<Duration> {
+    fn give_up_after(&self, _: &Limits) -> Option<Duration> {
         self.patience
     }
 }

@@ -16,7 +16,7 @@ async fn a_request_carries_what_it_was_given_and_its_answer_is_typed() {
     let server = Server::start(&[Reply::Close("HTTP/1.1 200 OK\r\n\r\n[1,2]")]);
     let forwarded = HeaderName::from_static("muster-forwarded");
     let client = client(&server).with_header(forwarded, HeaderValue::from_static("1"));
-    let answer: Vec<u8> = client.post("/v1/units", &json!({"units": []})).await.unwrap();
+    let answer: Vec<u8> = client.post_json("/v1/units", &json!({"units": []})).await.unwrap();
     assert_eq!(answer, [1, 2]);
     let request = &server.requests()[0].to_ascii_lowercase();
     for part in [

@@ -1,4 +1,4 @@
-//! What fleetctl's users have in their environment: `FLEETCTL_…`, for every flag that fleetctl had for all its commands.
+//! The environment of fleetctl's users: `FLEETCTL_…`, for every flag that fleetctl had for all its commands.
 //!
 //! Owns what each of them means here. One counts only where neither the flag nor its `MUSTERCTL_…` is given, and an empty
 //! one does not count, as in fleetctl. What means nothing here is said; what would ask etcd, or believe itself encrypted, is refused
@@ -15,7 +15,7 @@ use super::parse_seconds;
 /// The ports of etcd, by which fleetctl knew that an endpoint is not fleet's.
 const ETCD_PORTS: [u16; 2] = [2379, 4001];
 
-/// Where fleetd listens unless it is told otherwise.
+/// The sockets at which fleetd listens unless it is told otherwise.
 const FLEET_SOCKETS: [&str; 2] = ["/var/run/fleet.sock", "/run/fleet.sock"];
 
 /// A setting of fleetctl's that cannot be honoured.
@@ -28,7 +28,7 @@ pub(crate) enum FleetError {
         variable: &'static str,
         /// Its value.
         value: String,
-        /// What is wrong with it.
+        /// The problem with it.
         problem: String,
     },
     /// It asks for etcd.
@@ -186,7 +186,7 @@ fn parse_by<T>(
     read(&value).map_err(|problem| FleetError::Value { variable, value: value.clone(), problem })
 }
 
-/// What Go takes for a boolean, and what we do.
+/// Reads a boolean as Go does, and as we do.
 fn parse_boolean(text: &str) -> Result<bool, String> {
     match text.to_ascii_lowercase().as_str() {
         "1" | "t" | "true" | "y" | "yes" | "on" => Ok(true),

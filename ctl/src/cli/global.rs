@@ -10,7 +10,7 @@ use muster_client::Endpoints;
 
 use super::{parse_duration, parse_seconds};
 use crate::output::console::Format;
-use crate::ssh::Host;
+use crate::ssh::SshHost;
 
 /// Flags of every command. Each is also an environment variable `MUSTERCTL_…`, and what fleetctl had is read from
 /// `FLEETCTL_…` where that is not set ([`super::fleet`]).
@@ -25,7 +25,7 @@ pub(crate) struct Global {
     ///
     /// The system's ssh makes the connection, so that its configuration, agent and known hosts hold.
     #[arg(long, global = true, value_name = "[USER@]HOST[:PORT]", env = "MUSTERCTL_TUNNEL")]
-    pub(crate) tunnel: Option<Host>,
+    pub(crate) tunnel: Option<SshHost>,
 
     /// Who to be on the far side of ssh; what its configuration says if none is given
     #[arg(long, global = true, value_name = "NAME", env = "MUSTERCTL_SSH_USERNAME")]
@@ -149,7 +149,7 @@ impl Global {
         }
     }
 
-    /// How long a wait may be without news; `None`: for ever.
+    /// Returns how long a wait may be without news; `None`: for ever.
     pub(crate) fn notice_limit(&self) -> Option<Duration> {
         Some(self.notice_after).filter(|after| !after.is_zero())
     }

@@ -121,7 +121,7 @@ pub(crate) struct Waiting {
 }
 
 impl Waiting {
-    /// How long to wait; `None` is for ever.
+    /// Returns the time to wait; `None` is for ever.
     pub(crate) fn time_limit(self) -> Option<Duration> {
         self.timeout.filter(|limit| !limit.is_zero())
     }

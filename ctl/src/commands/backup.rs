@@ -130,12 +130,12 @@ pub(crate) async fn import_records(
     let mut well = restore_cordons(client, console, &backup.cordons).await?;
     for group in &backup.groups {
         let request = MaxRequest { group: group.name.clone(), max: group.max, by: asking_user() };
-        let _: MaxSet = client.post("/v1/reboot/max", &request).await?;
+        let _: MaxSet = client.post_json("/v1/reboot/max", &request).await?;
     }
     let mut imported = 0;
     for units in split_batches(&backup) {
         let answer: ChangeAnswer =
-            client.post("/v1/units", &batch_request(&backup, units, args)).await?;
+            client.post_json("/v1/units", &batch_request(&backup, units, args)).await?;
         for unit in answer.units {
             match unit.outcome {
                 ChangeOutcome::Failed { message } => {
@@ -164,7 +164,7 @@ fn read_input(path: &Path) -> Result<Vec<u8>, Error> {
     std::fs::read(path).map_err(failed)
 }
 
-/// Whether every machine of the list is cordoned; one the cluster has never heard of cannot be.
+/// Returns whether every machine of the list is cordoned; one the cluster has never heard of cannot be.
 async fn restore_cordons(
     client: &Client,
     console: &Console,
@@ -178,7 +178,7 @@ async fn restore_cordons(
             by: FreeText::fitted(&cordoned.by),
             reason: FreeText::fitted(&cordoned.reason),
         };
-        match client.post::<_, CordonAnswer>(&path, &request).await {
+        match client.post_json::<_, CordonAnswer>(&path, &request).await {
             Ok(_) => {}
             Err(error @ ClientError::Refused { .. }) => {
                 let machine = cordoned.machine.short();

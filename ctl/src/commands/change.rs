@@ -18,12 +18,12 @@ use super::show::unit_path;
 use crate::cli::{FileArgs, NamedArgs, PlaceArgs};
 use crate::error::Error;
 use crate::output::console::Console;
-use crate::output::json::{UnitResult, What};
+use crate::output::json::{UnitOutcome, UnitResult};
 use crate::pattern;
-use crate::units::{self, ArgumentError, Located};
+use crate::units::{self, ArgumentError, LocatedUnits};
 use crate::wait::{self, Waiter};
 
-/// What a command asks of units, and its words.
+/// A command on units: its words, and what it asks for.
 #[derive(Debug, Clone, Copy)]
 struct Verb {
     /// The command's name.
@@ -35,11 +35,11 @@ struct Verb {
     restart: bool,
 }
 
-/// How long a unit that was started a moment ago may take to be placed: a leader does it within milliseconds, and one that was
+/// Longest time for placing a unit that was started a moment ago: a leader does it within milliseconds, and one that was
 /// elected a moment ago within a second.
 const PLACING: Duration = Duration::from_secs(2);
 
-/// How often it is looked at meanwhile.
+/// The pause between two looks at it.
 const LOOK: Duration = Duration::from_millis(50);
 
 const LOAD: Verb = Verb {
@@ -73,17 +73,17 @@ pub(crate) async fn submit_units(
     args: &FileArgs,
 ) -> Result<ExitCode, Error> {
     let (change, named) = change_request(client, args, None).await?;
-    let answer: ChangeAnswer = client.post("/v1/units", &change).await?;
-    let mut said = Said::with_arguments(named);
+    let answer: ChangeAnswer = client.post_json("/v1/units", &change).await?;
+    let mut said = ChangePrinter::with_arguments(named);
     for unit in answer.units {
         let Some(unit) = said.print_outcome(console, unit)? else { continue };
         let what = match unit.outcome {
             ChangeOutcome::Created => {
-                What::Done { state: DesiredState::Inactive, machines: Vec::new() }
+                UnitOutcome::Done { state: DesiredState::Inactive, machines: Vec::new() }
             }
-            ChangeOutcome::Changed => What::Replaced,
-            ChangeOutcome::Differs => What::Differs,
-            _ => What::Unchanged,
+            ChangeOutcome::Changed => UnitOutcome::Replaced,
+            ChangeOutcome::Differs => UnitOutcome::Differs,
+            _ => UnitOutcome::Unchanged,
         };
         console.add_result(UnitResult { unit: unit.name, what })?;
     }
@@ -119,7 +119,7 @@ pub(crate) async fn stop_units(
     let mut waiter = Waiter::new(client, args.blocking, false);
     // Not refused where there is no room for it any more: stopping asks for none.
     let change = ChangeRequest { queue: true, ..named_change(names, STOP) };
-    let said = Said::default();
+    let said = ChangePrinter::default();
     let reached = carry_out(client, console, &mut waiter, &change, STOP, said).await?;
     Ok(exit_code(reached && all))
 }
@@ -135,7 +135,7 @@ pub(crate) async fn unload_units(
     let names = units.into_iter().map(|(name, _)| name).collect();
     let mut waiter = Waiter::new(client, args.blocking, false);
     let change = named_change(names, UNLOAD);
-    let said = Said::default();
+    let said = ChangePrinter::default();
     let reached = carry_out(client, console, &mut waiter, &change, UNLOAD, said).await?;
     Ok(exit_code(reached && all))
 }
@@ -150,7 +150,7 @@ pub(crate) async fn restart_units(
     let mut waiter = Waiter::new(client, args.blocking, false);
     for name in names {
         let change = named_change(vec![name], RESTART);
-        let said = Said::default();
+        let said = ChangePrinter::default();
         all_well &= carry_out(client, console, &mut waiter, &change, RESTART, said).await?;
     }
     Ok(exit_code(all_well))
@@ -166,7 +166,7 @@ async fn place_units(
     let (change, named) = change_request(client, &args.files, Some(verb)).await?;
     let change = ChangeRequest { queue: args.queue, ..change };
     let mut waiter = Waiter::new(client, args.files.blocking, args.queue);
-    let said = Said::with_arguments(named);
+    let said = ChangePrinter::with_arguments(named);
     let reached = carry_out(client, console, &mut waiter, &change, verb, said).await?;
     Ok(exit_code(reached))
 }
@@ -178,12 +178,12 @@ async fn carry_out(
     waiter: &mut Waiter<'_>,
     change: &ChangeRequest,
     verb: Verb,
-    mut said: Said,
+    mut said: ChangePrinter,
 ) -> Result<bool, Error> {
     if change.units.is_empty() {
         return Ok(true);
     }
-    let answer: ChangeAnswer = client.post("/v1/units", change).await?;
+    let answer: ChangeAnswer = client.post_json("/v1/units", change).await?;
     let mut waited = Vec::new();
     for unit in answer.units {
         let Some(unit) = said.print_outcome(console, unit)? else { continue };
@@ -191,7 +191,7 @@ async fn carry_out(
             let UnitChanged { name, generation, .. } = unit;
             waited.push(WaitFor { name, until: verb.until, generation });
         } else {
-            let what = What::Triggered { verb: verb.name, global: unit.global };
+            let what = UnitOutcome::Triggered { verb: verb.name, global: unit.global };
             console.add_result(UnitResult { unit: unit.name, what })?;
         }
     }
@@ -219,7 +219,7 @@ async fn change_request(
             return Err(ArgumentError::Template { name: name.clone(), verb: verb.passive }.into());
         }
     }
-    let Located { units, arguments, files } = located;
+    let LocatedUnits { units, arguments, files } = located;
     let without = units.iter().zip(arguments).filter(|((_, file), _)| file.is_none());
     let without = without.map(|((name, _), argument)| (name.clone(), argument)).collect();
     let units = units
@@ -280,12 +280,12 @@ async fn known_units(
     Ok((known, all))
 }
 
-/// Whether a unit has a machine, though that may not have done anything about it yet.
+/// Returns whether a unit has a machine, though that may not have done anything about it yet.
 fn has_machine(unit: &UnitSummary) -> bool {
     unit.global || unit.current != DesiredState::Inactive || !unit.machines.is_empty()
 }
 
-/// Whether a unit that waits for a machine gets one in the moment that placing it takes.
+/// Returns whether a unit that waits for a machine gets one in the moment that placing it takes.
 async fn gets_machine(client: &Client, name: &UnitName) -> Result<bool, Error> {
     let until = Instant::now() + PLACING;
     loop {
@@ -344,13 +344,14 @@ fn print_impossible(
     if let Some(hint) = hint {
         console.print_hint(hint);
     }
-    console.add_result(UnitResult { unit, what: What::Failed { message, log: Vec::new() } })?;
+    console
+        .add_result(UnitResult { unit, what: UnitOutcome::Failed { message, log: Vec::new() } })?;
     Ok(())
 }
 
-/// What has been said of an answer: hints are given once, after the last unit.
+/// Prints the outcomes of a change: hints are given once, after the last unit.
 #[derive(Debug)]
-struct Said {
+struct ChangePrinter {
     all_well: bool,
     differs: bool,
     refused: bool,
@@ -358,19 +359,19 @@ struct Said {
     without_file: BTreeMap<UnitName, String>,
 }
 
-impl Default for Said {
+impl Default for ChangePrinter {
     fn default() -> Self {
         Self::with_arguments(BTreeMap::new())
     }
 }
 
-impl Said {
+impl ChangePrinter {
     /// Nothing yet, of units some of which were named without a file.
     fn with_arguments(without_file: BTreeMap<UnitName, String>) -> Self {
         Self { all_well: true, differs: false, refused: false, without_file }
     }
 
-    /// What a unit is to be told that nobody knows and that came without a file.
+    /// Returns what a unit is to be told that nobody knows and that came without a file.
     fn missing_file(&self, unit: &UnitChanged) -> Option<ArgumentError> {
         let ChangeOutcome::Failed { message } = &unit.outcome else { return None };
         // Other things may be wrong with a unit that has no generation, such as a record that cannot be read.
@@ -395,7 +396,7 @@ impl Said {
             if let Some(hint) = missing.way_out() {
                 console.print_hint(hint);
             }
-            let what = What::Failed { message: missing.to_string(), log: Vec::new() };
+            let what = UnitOutcome::Failed { message: missing.to_string(), log: Vec::new() };
             console.add_result(UnitResult { unit: unit.name, what })?;
             return Ok(None);
         }
@@ -414,7 +415,7 @@ impl Said {
                 } else {
                     console.print_error(format_args!("{}: {message}", unit.name));
                 }
-                let what = What::Failed { message, log: Vec::new() };
+                let what = UnitOutcome::Failed { message, log: Vec::new() };
                 console.add_result(UnitResult { unit: unit.name, what })?;
                 Ok(None)
             }

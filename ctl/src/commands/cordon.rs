@@ -22,7 +22,7 @@ pub(crate) async fn cordon_machine(
     let request =
         CordonRequest { by: asking_user(), reason: args.reason.clone().unwrap_or_default() };
     let path = format!("/v1/machines/{}/cordon", escape_segment(machine.as_str()));
-    let answer: CordonAnswer = client.post(&path, &request).await?;
+    let answer: CordonAnswer = client.post_json(&path, &request).await?;
     if console.is_json() {
         console.print_data(&json::pretty_json(&answer)?)?;
     } else {
@@ -39,7 +39,7 @@ pub(crate) async fn uncordon_machine(
 ) -> Result<ExitCode, Error> {
     let machine = find_machine(client, &args.machine).await?;
     let path = format!("/v1/machines/{}/uncordon", escape_segment(machine.as_str()));
-    let answer: CordonAnswer = client.post(&path, &UncordonRequest { all: args.all }).await?;
+    let answer: CordonAnswer = client.post_json(&path, &UncordonRequest { all: args.all }).await?;
     if console.is_json() {
         console.print_data(&json::pretty_json(&answer)?)?;
     }

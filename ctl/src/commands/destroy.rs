@@ -10,7 +10,7 @@ use super::exit_code;
 use crate::cli::NamedArgs;
 use crate::error::Error;
 use crate::output::console::Console;
-use crate::output::json::{UnitResult, What};
+use crate::output::json::{UnitOutcome, UnitResult};
 use crate::pattern::{self, Word};
 use crate::units;
 use crate::wait::Waiter;
@@ -31,7 +31,7 @@ pub(crate) async fn run(
     if !matched.is_empty() {
         console.print_note(format_args!("to be destroyed: {}", matched.join(", ")));
     }
-    let answer: DestroyAnswer = client.post("/v1/units/destroy", &names).await?;
+    let answer: DestroyAnswer = client.post_json("/v1/units/destroy", &names).await?;
     for unit in answer.unknown {
         console.print_warning(format_args!("unit {unit} does not exist"));
         let mut given = args.units.iter();
@@ -39,7 +39,7 @@ pub(crate) async fn run(
         if let Some(hint) = given.and_then(|word| units::type_hint(word)) {
             console.print_hint(hint);
         }
-        console.add_result(UnitResult { unit, what: What::Unknown })?;
+        console.add_result(UnitResult { unit, what: UnitOutcome::Unknown })?;
     }
     let mut all_well = true;
     let mut waiter = Waiter::new(client, args.blocking, false);
@@ -49,7 +49,7 @@ pub(crate) async fn run(
         all_well = waiter.wait_for_units(console, waits, answer.revision).await?;
     } else {
         for unit in answer.destroyed {
-            console.add_result(UnitResult { unit, what: What::Destroyed })?;
+            console.add_result(UnitResult { unit, what: UnitOutcome::Destroyed })?;
         }
     }
     Ok(exit_code(all_well))

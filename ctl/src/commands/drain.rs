@@ -15,27 +15,27 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::DrainArgs;
 use crate::error::Error;
-use crate::follow::{self, Awaited, Ended, Followable};
+use crate::follow::{self, Awaited, FollowEnd, Followable};
 use crate::machines::find_machine;
 use crate::output::console::Console;
 use crate::output::{json, table};
 
 use super::{asking_user, exit_code};
 
-/// How long after its deadline a drain is still followed. The leader notes the end of one within moments, and what it stops
+/// Time after its deadline for which a drain is still followed. The leader notes the end of one within moments, and what it stops
 /// then is mostly down in this time; what is not takes as long as its `TimeoutStopSec=` allows, and nobody has asked to
 /// wait for that.
 const GRACE: Duration = Duration::from_secs(3);
 
 /// A drain that is followed.
-struct Drain {
+struct FollowedDrain {
     machine: MachineId,
     /// The store's revision that has the order.
     revision: u64,
-    /// What is left is stopped at the deadline, so that it is waited for.
+    /// True if units are stopped at the deadline, so that they are waited for.
     forces: bool,
     progress: DrainProgress,
-    /// How far it had come when it was still going on: why units did not move is known from then.
+    /// The progress when it was still going on: why units did not move is known from then.
     last: DrainProgress,
     /// Units that have left; each is told once.
     left: BTreeSet<UnitName>,
@@ -57,7 +57,7 @@ pub(crate) async fn run(
         dry_run: args.dry_run,
     };
     let path = format!("/v1/machines/{}/drain", escape_segment(machine.as_str()));
-    let DrainAnswer { progress, revision } = client.post(&path, &request).await?;
+    let DrainAnswer { progress, revision } = client.post_json(&path, &request).await?;
     if args.dry_run {
         return print_rehearsal(console, &progress);
     }
@@ -73,16 +73,17 @@ pub(crate) async fn run(
     let forces = args.force;
     let left = BTreeSet::new();
     let last = progress.clone();
-    let mut drain = Drain { machine, revision, forces, progress, last, left, trouble_told: None };
+    let mut drain =
+        FollowedDrain { machine, revision, forces, progress, last, left, trouble_told: None };
     let mut interrupts = signal(SignalKind::interrupt()).map_err(Error::Runtime)?;
     let limit = args.deadline.map(|deadline| deadline.saturating_add(GRACE));
     match follow::follow_until_over(client, console, &mut drain, limit, &mut interrupts).await? {
-        Ended::Over | Ended::TimeUp => drain.print_ending(console),
-        Ended::Interrupted => Err(Error::DrainInterrupted(drain.machine.short().to_owned())),
+        FollowEnd::Over | FollowEnd::TimeUp => drain.print_ending(console),
+        FollowEnd::Interrupted => Err(Error::DrainInterrupted(drain.machine.short().to_owned())),
     }
 }
 
-/// What would become of each unit.
+/// Prints what would become of each unit.
 fn print_rehearsal(console: &Console, progress: &DrainProgress) -> Result<ExitCode, Error> {
     let movable = progress.stuck().next().is_none();
     if console.is_json() {
@@ -90,11 +91,11 @@ fn print_rehearsal(console: &Console, progress: &DrainProgress) -> Result<ExitCo
         return Ok(exit_code(movable));
     }
     let mut text = String::new();
-    for (name, course) in &progress.units {
-        let line = match course {
+    for (name, status) in &progress.units {
+        let line = match status {
             DrainStatus::Global => format!("{name} stays: it is global"),
-            course if course.is_on_its_way() => format!("{name} {course}"),
-            course => format!("{name} cannot move: {}", indent_status(course)),
+            status if status.is_on_its_way() => format!("{name} {status}"),
+            status => format!("{name} cannot move: {}", indent_status(status)),
         };
         text.push_str(&line);
         text.push('\n');
@@ -103,14 +104,14 @@ fn print_rehearsal(console: &Console, progress: &DrainProgress) -> Result<ExitCo
     Ok(exit_code(movable))
 }
 
-impl Resume for Drain {
+impl Resume for FollowedDrain {
     fn resume_request(&self) -> Result<ApiRequest, ClientError> {
         let (machine, revision) = (escape_segment(self.machine.as_str()), self.revision);
         Ok(ApiRequest::get(format!("/v1/machines/{machine}/drain/events?revision={revision}")))
     }
 }
 
-impl Followable for Drain {
+impl Followable for FollowedDrain {
     fn handle_event(&mut self, console: &mut Console, data: &str) -> Result<(), Error> {
         // A later daemon may have events that this client does not know; they are not for it.
         let Ok(event) = serde_json::from_str::<DrainEvent>(data) else { return Ok(()) };
@@ -120,10 +121,10 @@ impl Followable for Drain {
                     self.last.clone_from(&progress);
                 }
                 let before = std::mem::replace(&mut self.progress, progress);
-                for (name, course) in before.units {
+                for (name, status) in before.units {
                     // It left while nobody was there to tell of it.
                     if !self.progress.units.contains_key(&name) && !self.left.contains(&name) {
-                        let to = match course {
+                        let to = match status {
                             DrainStatus::Moving { to } => format!("moved to {}...", to.short()),
                             _ => "left".to_owned(),
                         };
@@ -149,7 +150,7 @@ impl Followable for Drain {
         Ok(())
     }
 
-    /// Whether nothing moves any more, or will by itself; or the drain has ended: what is still being stopped takes its time.
+    /// Returns whether nothing moves any more, or will by itself; or the drain has ended: what is still being stopped takes its time.
     fn is_over(&self) -> bool {
         let progress = &self.progress;
         if progress.is_done() {
@@ -163,18 +164,18 @@ impl Followable for Drain {
     }
 
     fn progress_line(&self) -> String {
-        let left = self.progress.units.values().filter(|course| course.is_left()).count();
+        let left = self.progress.units.values().filter(|status| status.is_left()).count();
         let moved = self.left.len();
-        let next = self.progress.units.iter().find(|(_, course)| course.is_on_its_way());
-        let next = next.map(|(name, course)| format!(": {name} {course}")).unwrap_or_default();
+        let next = self.progress.units.iter().find(|(_, status)| status.is_on_its_way());
+        let next = next.map(|(name, status)| format!(": {name} {status}")).unwrap_or_default();
         format!("{moved}/{}{next}", moved + left)
     }
 
     fn list_awaited(&self) -> Vec<Awaited> {
         let short = self.machine.short();
-        let left = self.progress.units.iter().filter(|(_, course)| course.is_left());
-        let waits = |(name, course): (&UnitName, &DrainStatus)| {
-            let (sentence, machine) = match course {
+        let left = self.progress.units.iter().filter(|(_, status)| status.is_left());
+        let waits = |(name, status): (&UnitName, &DrainStatus)| {
+            let (sentence, machine) = match status {
                 DrainStatus::Moving { to } => {
                     let to_short = to.short();
                     let sentence = format!(
@@ -188,8 +189,8 @@ impl Followable for Drain {
                     );
                     (sentence, &self.machine)
                 }
-                course => (
-                    format!("{name} is to leave {short}...: {}", indent_status(course)),
+                status => (
+                    format!("{name} is to leave {short}...: {}", indent_status(status)),
                     &self.machine,
                 ),
             };
@@ -199,7 +200,7 @@ impl Followable for Drain {
     }
 }
 
-impl Drain {
+impl FollowedDrain {
     fn print_moved(&mut self, console: &Console, name: UnitName, to: &str) -> Result<(), Error> {
         if !console.is_json() {
             console.print_text(&format!("{name} {to}\n"))?;
@@ -208,7 +209,7 @@ impl Drain {
         Ok(())
     }
 
-    /// What has become of it in the end.
+    /// Prints what has become of it in the end.
     fn print_ending(&self, console: &Console) -> Result<ExitCode, Error> {
         let short = self.machine.short();
         if console.is_json() {
@@ -221,8 +222,8 @@ impl Drain {
             return Ok(ExitCode::SUCCESS);
         }
         let ended = self.progress.ended();
-        for (name, course) in &self.progress.units {
-            match course {
+        for (name, status) in &self.progress.units {
+            match status {
                 DrainStatus::Stopping => {
                     console
                         .print_error(format_args!("{name} is still being stopped on {short}..."));
@@ -237,8 +238,8 @@ impl Drain {
                 _ => {}
             }
         }
-        for (name, course) in self.progress.stuck() {
-            match (course, self.last.units.get(name)) {
+        for (name, status) in self.progress.stuck() {
+            match (status, self.last.units.get(name)) {
                 (DrainStatus::Stays, Some(last)) if last.is_on_its_way() && ended.is_some() => {
                     console.print_error(format_args!("{name} was not up elsewhere in time"));
                 }
@@ -247,9 +248,9 @@ impl Drain {
                         .print_error(format_args!("{name} cannot move: {}", indent_status(last)));
                 }
                 (DrainStatus::Stays, _) => {}
-                (course, _) => {
+                (status, _) => {
                     console
-                        .print_error(format_args!("{name} cannot move: {}", indent_status(course)));
+                        .print_error(format_args!("{name} cannot move: {}", indent_status(status)));
                 }
             }
         }
@@ -281,9 +282,9 @@ impl Drain {
 }
 
 /// One line as it is, several below.
-fn indent_status(course: &DrainStatus) -> String {
-    let text = course.to_string();
-    if matches!(course, DrainStatus::Stuck { refusal } if refusal.unit.is_none()) {
+fn indent_status(status: &DrainStatus) -> String {
+    let text = status.to_string();
+    if matches!(status, DrainStatus::Stuck { refusal } if refusal.unit.is_none()) {
         return format!("no other machine takes it\n  {}", text.replace('\n', "\n  "));
     }
     text
@@ -295,14 +296,14 @@ mod tests {
 
     use super::*;
 
-    fn drain(ended: Option<DrainEnd>, then: AtDeadline, course: DrainStatus) -> Drain {
+    fn drain(ended: Option<DrainEnd>, then: AtDeadline, status: DrainStatus) -> FollowedDrain {
         let machine: MachineId = "m1".parse().unwrap();
         let order = Ordered { began: 1, deadline: Some(5), then, ended };
         let hold = Hold { drain: Some(order), ..Hold::default() };
         let cordon = Cordon { holds: [(CordonHolder::Person, hold)].into(), revision: 0 };
-        let units = [("a.service".parse().unwrap(), course)].into();
+        let units = [("a.service".parse().unwrap(), status)].into();
         let progress = DrainProgress { machine: machine.clone(), cordon: Some(cordon), units };
-        Drain {
+        FollowedDrain {
             machine,
             revision: 1,
             forces: then == AtDeadline::Force,
@@ -322,7 +323,7 @@ mod tests {
 
     #[test]
     fn a_drain_that_was_given_up_is_over_though_a_unit_takes_its_time_to_stop() {
-        for (ended, then, course, over) in [
+        for (ended, then, status, over) in [
             (None, AtDeadline::GiveUp, DrainStatus::Stopping, false),
             (Some(DrainEnd::GaveUp), AtDeadline::GiveUp, DrainStatus::Stopping, true),
             (Some(DrainEnd::GaveUp), AtDeadline::GiveUp, DrainStatus::Stays, true),
@@ -330,7 +331,7 @@ mod tests {
             (Some(DrainEnd::Forced), AtDeadline::Force, DrainStatus::Stopping, false),
             (None, AtDeadline::Force, DrainStatus::Pinned, false),
         ] {
-            assert_eq!(drain(ended, then, course.clone()).is_over(), over, "{ended:?} {course:?}");
+            assert_eq!(drain(ended, then, status.clone()).is_over(), over, "{ended:?} {status:?}");
         }
     }
 }

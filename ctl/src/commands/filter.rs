@@ -67,17 +67,17 @@ pub(super) const STATES: &[&str] = &[
     "waiting",
 ];
 
-/// What a row has to be.
+/// The conditions on a row.
 pub(super) struct Filter {
     /// One of these, if there are any.
-    units: Vec<Wanted>,
+    units: Vec<UnitSelector>,
     /// In one of these states, if there are any.
     states: Vec<String>,
     /// On this machine, if there is one.
     machine: Option<MachineId>,
 }
 
-enum Wanted {
+enum UnitSelector {
     Unit(UnitName),
     Pattern(Pattern, String),
 }
@@ -92,8 +92,8 @@ impl Filter {
         let mut units = Vec::with_capacity(args.units.len());
         for word in &args.units {
             units.push(match Pattern::parse(word)? {
-                Some(pattern) => Wanted::Pattern(pattern, word.clone()),
-                None => Wanted::Unit(UnitName::from_argument(word)?),
+                Some(pattern) => UnitSelector::Pattern(pattern, word.clone()),
+                None => UnitSelector::Unit(UnitName::from_argument(word)?),
             });
         }
         if let Some(unknown) = args.state.iter().find(|state| !states.contains(&state.trim())) {
@@ -107,12 +107,12 @@ impl Filter {
         Ok(Self { units, states, machine })
     }
 
-    /// Whether units were asked for, in whatever state and wherever they are.
+    /// Returns whether units were asked for, in whatever state and wherever they are.
     pub(super) fn names_only(&self) -> bool {
         !self.units.is_empty() && self.states.is_empty() && self.machine.is_none()
     }
 
-    /// Whether each name and pattern is one of these units'.
+    /// Returns whether each name and pattern is one of these units'.
     pub(super) fn is_met_by(&self, names: &[String]) -> bool {
         self.units.iter().all(|wanted| names.iter().any(|name| wanted.names_unit(name)))
     }
@@ -124,14 +124,16 @@ impl Filter {
                 continue;
             }
             return Err(match wanted {
-                Wanted::Unit(name) => Error::NoUnit(name.clone()),
-                Wanted::Pattern(_, given) => PatternError::Nothing { given: given.clone() }.into(),
+                UnitSelector::Unit(name) => Error::NoUnit(name.clone()),
+                UnitSelector::Pattern(_, given) => {
+                    PatternError::Nothing { given: given.clone() }.into()
+                }
             });
         }
         Ok(())
     }
 
-    /// Whether a row is wanted.
+    /// Returns whether a row is wanted.
     pub(super) fn is_wanted<'a>(
         &self,
         name: &str,
@@ -145,7 +147,7 @@ impl Filter {
     }
 }
 
-impl Wanted {
+impl UnitSelector {
     fn names_unit(&self, name: &str) -> bool {
         match self {
             Self::Unit(unit) => unit.as_str() == name,

@@ -32,11 +32,11 @@ use crate::output::console::Console;
 use crate::output::table;
 use crate::pattern;
 
-/// How long nothing may come of a journal that is not followed. A daemon cuts one off after five minutes, and says so; one
+/// Longest silence of a journal that is not followed. A daemon cuts one off after five minutes, and says so; one
 /// whose machine has gone down says nothing at all.
 const SILENCE: Duration = Duration::from_secs(330);
 
-/// Whose entries are for a program to read, which would not understand half of one.
+/// The output mode whose entries are for a program to read, which would not understand half of one.
 const BINARY: &str = "export";
 
 /// Most bytes of such entries that are kept until the rest is there. What is cut off in a piece that is longer, such as all of a
@@ -154,14 +154,14 @@ struct JournalFollower<'a> {
     begun: Instant,
     /// The machine it was followed on last.
     at: Option<Machine>,
-    /// Whether that machine is asked again, before the unit is looked for: one whose stream was cut off may have more to
+    /// True if that machine is asked again, before the unit is looked for: one whose stream was cut off may have more to
     /// say, though the unit has left it.
     ask_there: bool,
-    /// How far each machine's journal has been shown.
+    /// The place up to which each machine's journal has been shown.
     cursors: BTreeMap<MachineId, String>,
     /// Entries for a program of which the rest has not come yet.
     kept: Vec<u8>,
-    /// What was said last of why nothing comes.
+    /// The last note on why nothing comes.
     told: Option<String>,
 }
 
@@ -172,12 +172,12 @@ impl Resume for JournalFollower<'_> {
     }
 
     /// Whoever follows a journal waits for machines to come back, for as long as that takes.
-    fn patience(&self, _: &Limits) -> Option<Duration> {
+    fn give_up_after(&self, _: &Limits) -> Option<Duration> {
         None
     }
 }
 
-/// How a stream ended.
+/// The end of a stream.
 #[derive(Debug)]
 enum StreamEnd {
     /// Without a word.
@@ -244,11 +244,11 @@ impl<'a> JournalFollower<'a> {
                         return Error::Left { unit: self.name.clone(), machine };
                     }
                     self.ask_there = false;
-                    follower.reopen();
+                    follower.reopen_now();
                 }
                 StreamEnd::Placed | StreamEnd::ShownBefore => {
                     self.ask_there = false;
-                    follower.reopen();
+                    follower.reopen_now();
                 }
                 StreamEnd::Cut(why) => {
                     self.tell_lost(why.as_ref());

@@ -14,15 +14,15 @@ use crate::cli::{ListArgs, UnitListArgs};
 use crate::error::Error;
 use crate::output::console::Console;
 use crate::output::fields::{self, Row};
-use crate::output::json::{FileRow, MachineRow, Place, StateRow, non_empty};
+use crate::output::json::{FileRow, MachineRow, PlacedMachine, StateRow, non_empty};
 use crate::output::table;
 
 use super::filter::{Filter, STATES};
 
-/// What is wanted of units, and how far they have come.
+/// The desired states of units, which are current ones as well.
 const DESIRED: [&str; 3] = ["inactive", "loaded", "launched"];
 
-/// What there is to say of a unit whose machine is lost.
+/// The remark on a unit whose machine is lost.
 const LOST: &str = "its machine is not registered now, so that how far it came is not known";
 
 /// The column of `list-units` that is shown by itself when there is something in it.
@@ -121,7 +121,7 @@ pub(crate) async fn list_unit_files(
             target: unit
                 .machines
                 .into_iter()
-                .map(|id| Place { ip: address_of(&addresses, &id), id })
+                .map(|id| PlacedMachine { ip: address_of(&addresses, &id), id })
                 .collect(),
         })
         .collect();

@@ -29,10 +29,10 @@ use crate::cli::{Cli, Command, Global};
 use crate::error::Error;
 use crate::output::console::Console;
 use crate::request_log::RequestLog;
-use crate::ssh::Settings;
+use crate::ssh::SshOptions;
 use crate::tunnel::Tunnel;
 
-/// How long a command goes on when its tunnel breaks: what has all its answers, or was interrupted, ends by itself.
+/// Time for which a command goes on when its tunnel breaks: what has all its answers, or was interrupted, ends by itself.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// Carries out the command: behind a tunnel, if one is wanted and the command asks a daemon.
@@ -45,7 +45,7 @@ pub(crate) async fn run(cli: Cli, console: &mut Console) -> Result<ExitCode, Err
         Command::Man { directory } => return manual::write_manual(directory),
         _ => {}
     }
-    let settings = Settings {
+    let settings = SshOptions {
         username: global.ssh_username.clone(),
         timeout: global.ssh_timeout,
         strict: global.strict_host_key_checking,
@@ -54,8 +54,8 @@ pub(crate) async fn run(cli: Cli, console: &mut Console) -> Result<ExitCode, Err
     let Some(host) = &global.tunnel else {
         let client = build_client(&global, global.endpoint.0.iter().cloned().map(Route::from));
         return match run_asking(command, &global, &client, &settings, console).await? {
-            Carried::Out(code) => Ok(code),
-            Carried::Connection(connection) => Err(connection.become_ssh()),
+            CommandEnd::Code(code) => Ok(code),
+            CommandEnd::Connection(connection) => Err(connection.become_ssh()),
         };
     };
     let endpoints = &global.endpoint.0;
@@ -78,8 +78,8 @@ pub(crate) async fn run(cli: Cli, console: &mut Console) -> Result<ExitCode, Err
     console.print_results()?;
     tunnel.close().await;
     match carried? {
-        Carried::Out(code) => Ok(code),
-        Carried::Connection(connection) => Err(connection.become_ssh()),
+        CommandEnd::Code(code) => Ok(code),
+        CommandEnd::Connection(connection) => Err(connection.become_ssh()),
     }
 }
 
@@ -94,12 +94,12 @@ fn build_client(global: &Global, routes: impl IntoIterator<Item = Route>) -> Cli
         .with_observer(log, global.notice_limit())
 }
 
-/// What became of a command.
-enum Carried {
+/// The end of a command.
+enum CommandEnd {
     /// It is done.
-    Out(ExitCode),
+    Code(ExitCode),
     /// All that is left is a connection to be made, once the way to the daemon is not needed any more.
-    Connection(ssh::Connection),
+    Connection(ssh::SshConnection),
 }
 
 /// Carries out a command that asks a daemon.
@@ -107,13 +107,13 @@ async fn run_asking(
     command: Command,
     global: &Global,
     client: &Client,
-    settings: &Settings,
+    settings: &SshOptions,
     console: &mut Console,
-) -> Result<Carried, Error> {
+) -> Result<CommandEnd, Error> {
     if let Command::Ssh(args) = &command {
         let prepared =
             ssh::prepare_connection(client, settings, global.tunnel.as_ref(), args).await;
-        return prepared.map(Carried::Connection);
+        return prepared.map(CommandEnd::Connection);
     }
     let ended = match command {
         Command::Submit(args) => change::submit_units(client, console, &args).await,
@@ -148,10 +148,10 @@ async fn run_asking(
     };
     // What became of units before a failure is told as well.
     console.print_results()?;
-    ended.map(Carried::Out)
+    ended.map(CommandEnd::Code)
 }
 
-/// Who asks, as far as the environment says. Nobody typed it, so it is made to fit rather than refused.
+/// Returns the user who asks, as far as the environment says. Nobody typed it, so it is made to fit rather than refused.
 fn asking_user() -> FreeText {
     let named = ["SUDO_USER", "USER"].into_iter().filter_map(|name| std::env::var(name).ok());
     FreeText::fitted(&named.into_iter().find(|name| !name.is_empty()).unwrap_or_default())

@@ -14,22 +14,22 @@ use muster_common::unit::UnitName;
 
 use crate::cli::SshArgs;
 use crate::error::Error;
-use crate::machines::{Candidate, Meant, match_candidates};
+use crate::machines::{Candidate, MachineMatch, match_candidates};
 use crate::pattern::{self, Word};
-use crate::ssh::{Host, PROGRAM, Settings, SshError};
+use crate::ssh::{PROGRAM, SshError, SshHost, SshOptions};
 
 /// A connection that is to be made.
-pub(crate) struct Connection {
+pub(crate) struct SshConnection {
     arguments: Vec<String>,
 }
 
 /// Finds the machine, and what ssh is to be told.
 pub(crate) async fn prepare_connection(
     client: &Client,
-    settings: &Settings,
-    tunnel: Option<&Host>,
+    settings: &SshOptions,
+    tunnel: Option<&SshHost>,
     args: &SshArgs,
-) -> Result<Connection, Error> {
+) -> Result<SshConnection, Error> {
     let (address, command) = match (&args.machine, &args.unit) {
         (None, None) => {
             let target = args.target.as_deref().ok_or(SshError::NoTarget)?;
@@ -52,14 +52,14 @@ pub(crate) async fn prepare_connection(
             (address, args.target.iter().chain(&args.command).cloned().collect())
         }
     };
-    let host = Host::at_address(&address, args.ssh_port).map_err(SshError::Host)?;
+    let host = SshHost::at_address(&address, args.ssh_port).map_err(SshError::Host)?;
     let terminal = std::io::stdin().is_terminal();
     let arguments =
         settings.session_arguments(&host, tunnel, args.forward_agent, terminal, &command)?;
-    Ok(Connection { arguments })
+    Ok(SshConnection { arguments })
 }
 
-impl Connection {
+impl SshConnection {
     /// Becomes ssh. Comes back only if that cannot be.
     pub(crate) fn become_ssh(self) -> Error {
         SshError::Run(std::process::Command::new(PROGRAM).args(self.arguments).exec()).into()
@@ -96,8 +96,8 @@ async fn address_of_either(client: &Client, given: &str) -> Result<String, Error
         Err(_) => None,
     };
     match (meant, unit) {
-        (Meant::Nobody, Some(unit)) => address_of_home(&machines.machines, &unit),
-        (Meant::Nobody, None) => {
+        (MachineMatch::Nobody, Some(unit)) => address_of_home(&machines.machines, &unit),
+        (MachineMatch::Nobody, None) => {
             let unit = name.map_or_else(|_| "of that name".to_owned(), |name| name.to_string());
             Err(SshError::Nobody { given: given.to_owned(), unit }.into())
         }
@@ -122,19 +122,23 @@ async fn address_of_unit(client: &Client, given: &str) -> Result<String, Error> 
 }
 
 /// Machines that are absent are known as long as they are cordoned, and cannot be reached.
-fn machine_meant(machines: &Machines, given: &str) -> Meant {
+fn machine_meant(machines: &Machines, given: &str) -> MachineMatch {
     let cordoned = machines.cordons.keys().map(|id| Candidate::with_id_only(id.as_str()));
     match_candidates(given, machines.machines.iter().map(Candidate::from).chain(cordoned))
 }
 
-fn address_of_meant(machines: &Machines, given: &str, meant: Meant) -> Result<String, Error> {
+fn address_of_meant(
+    machines: &Machines,
+    given: &str,
+    meant: MachineMatch,
+) -> Result<String, Error> {
     match meant {
-        Meant::One(id) => match id.parse() {
+        MachineMatch::One(id) => match id.parse() {
             Ok(id) => address_of(&machines.machines, &id),
             Err(_) => Err(Error::ambiguous_machine(given, 0)),
         },
-        Meant::Nobody => Err(Error::ambiguous_machine(given, 0)),
-        Meant::Several(many) => Err(Error::ambiguous_machine(given, many)),
+        MachineMatch::Nobody => Err(Error::ambiguous_machine(given, 0)),
+        MachineMatch::Several(many) => Err(Error::ambiguous_machine(given, many)),
     }
 }
 

@@ -14,7 +14,7 @@ use crate::output::json;
 use crate::pattern::{self, Word};
 use crate::units;
 
-/// What a comparison came to, in JSON.
+/// The outcome of a comparison, in JSON.
 #[derive(serde::Serialize)]
 struct Verified {
     unit: String,

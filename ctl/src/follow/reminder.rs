@@ -1,4 +1,4 @@
-//! What a wait says of itself when there is no news.
+//! The reminder of a wait that has no news.
 //!
 //! Owns when it speaks and what it says: each thing that is waited for, where it is, what it lacks, and what the daemon
 //! knows of the machines and of itself. Standard error carries it, so that no script's input changes.
@@ -27,25 +27,25 @@ const LONGEST: Duration = Duration::from_secs(300);
 /// Shortest pause between two words, however early the first one came.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// How long the daemon has to say how the machines are.
+/// Time in which the daemon has to say how the machines are.
 const ASKING: Duration = Duration::from_secs(5);
 
 /// Something that is waited for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Awaited {
-    /// What, where it is and what it lacks, as one sentence.
+    /// One sentence: the thing, where it is and what it lacks.
     pub(crate) sentence: String,
     /// The machine that has to do something.
     pub(crate) machine: Option<MachineId>,
 }
 
-/// When to speak again.
+/// The times at which a wait speaks.
 #[derive(Debug)]
 pub(super) struct Reminder {
-    /// How long without news is too long; `None`: nothing is ever said.
+    /// Longest time without news; `None`: nothing is ever said.
     first: Option<Duration>,
     since: Instant,
-    /// How long after the last news it speaks next.
+    /// Time after the last news at which it speaks next.
     next: Duration,
 }
 
@@ -61,7 +61,7 @@ impl Reminder {
         self.next = self.first.unwrap_or_default();
     }
 
-    /// Whether it is time to speak.
+    /// Returns whether it is time to speak.
     pub(super) fn is_due(&self, now: Instant) -> bool {
         self.first.is_some() && now.duration_since(self.since) >= self.next
     }
@@ -75,9 +75,14 @@ impl Reminder {
     }
 
     /// Says what is waited for and how its machines are.
-    pub(super) async fn remind(&mut self, client: &Client, console: &Console, awaited: &[Awaited]) {
+    pub(super) async fn remind_with_machines(
+        &mut self,
+        client: &Client,
+        console: &Console,
+        awaited: &[Awaited],
+    ) {
         let asked = client.get::<Machines>("/v1/machines");
-        let limit = ASKING.min(client.limits().request);
+        let limit = ASKING.min(client.request_limits().request);
         let troubles = match tokio::time::timeout(limit, asked).await {
             Ok(Ok(machines)) => find_troubles(awaited, &machines),
             Ok(Err(error)) => vec![unknown_machines_text(&error)],
@@ -110,7 +115,7 @@ impl Reminder {
     }
 }
 
-/// What is said: a line for each thing and each trouble.
+/// Returns a line for each thing and each trouble.
 fn reminder_text(quiet: Duration, awaited: &[Awaited], troubles: &[String]) -> String {
     let quiet = Duration::from_secs(quiet.as_secs());
     let mut text = match quiet.as_secs() {
@@ -134,7 +139,7 @@ fn unknown_machines_text(error: &ClientError) -> String {
     format!("the daemon cannot say how the machines are: {}", error_chain(error))
 }
 
-/// What is wrong with the machines that have to do something, and with the cluster.
+/// Returns the problems of the machines that have to do something, and of the cluster.
 fn find_troubles(awaited: &[Awaited], known: &Machines) -> Vec<String> {
     let concerned: BTreeSet<&MachineId> =
         awaited.iter().filter_map(|awaited| awaited.machine.as_ref()).collect();

@@ -16,7 +16,7 @@ use muster_common::text::{clean, clean_lines};
 use super::json::UnitResult;
 use super::screen::Screen;
 
-/// What standard output carries.
+/// The form of standard output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Format {
     /// Tables and lines for people.
@@ -31,7 +31,7 @@ pub(crate) struct Console {
     format: Format,
     results: Vec<UnitResult>,
     progress: Option<ProgressBar>,
-    /// How many things were said, and results given.
+    /// Number of things printed, and results given.
     told: Cell<u64>,
 }
 
@@ -41,17 +41,17 @@ impl Console {
         Self { format, results: Vec::new(), progress: None, told: Cell::new(0) }
     }
 
-    /// How many things have been said, and results given, so far.
+    /// Returns the number of things printed, and results given, so far.
     pub(crate) fn count_printed(&self) -> u64 {
         self.told.get()
     }
 
-    /// Whether how far a wait is can be seen.
+    /// Returns whether how far a wait is can be seen.
     pub(crate) fn shows_progress(&self) -> bool {
         self.progress.is_some()
     }
 
-    /// Whether standard output carries JSON.
+    /// Returns whether standard output carries JSON.
     pub(crate) fn is_json(&self) -> bool {
         self.format == Format::Json
     }
@@ -62,10 +62,10 @@ impl Console {
         self.print_data(clean_lines(text).to_string().as_bytes())
     }
 
-    /// What somebody else wrote, piece by piece, as it is; where a person looks at it, hidden characters are made visible.
-    pub(crate) fn foreign_stream(&self) -> Foreign<'_> {
+    /// A stream of what somebody else wrote, piece by piece, as it is; where a person looks at it, hidden characters are made visible.
+    pub(crate) fn foreign_stream(&self) -> ForeignStream<'_> {
         let screen = io::stdout().is_terminal().then(Screen::default);
-        Foreign { console: self, screen }
+        ForeignStream { console: self, screen }
     }
 
     /// Data, as it is: JSON, which hides nothing, and what is for a program.
@@ -77,7 +77,7 @@ impl Console {
         })
     }
 
-    /// What became of a unit: a line now, or an entry of the JSON array that [`Self::finish`] prints.
+    /// Prints the outcome for a unit: a line now, or an entry of the JSON array that [`Self::print_results`] prints.
     pub(crate) fn add_result(&mut self, result: UnitResult) -> io::Result<()> {
         self.told.set(self.told.get() + 1);
         match (self.format, result.table_line()) {
@@ -167,13 +167,13 @@ impl Console {
 }
 
 /// A stream of what somebody else wrote.
-pub(crate) struct Foreign<'a> {
+pub(crate) struct ForeignStream<'a> {
     console: &'a Console,
     /// For a terminal.
     screen: Option<Screen>,
 }
 
-impl Foreign<'_> {
+impl ForeignStream<'_> {
     /// The next piece.
     pub(crate) fn write_piece(&mut self, bytes: &[u8]) -> io::Result<()> {
         match &mut self.screen {
@@ -191,7 +191,7 @@ impl Foreign<'_> {
     }
 }
 
-/// What is said in one breath: hidden characters are visible, and the lines below the first are set in, so that none of them can
+/// Returns a text said in one breath: hidden characters are visible, and the lines below the first are set in, so that none of them can
 /// be taken for an error or a warning of its own.
 fn indent_text(text: &str) -> String {
     let mut lines = text.split('\n');

@@ -18,7 +18,7 @@ use super::table;
 
 /// A machine that has a unit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(crate) struct Place {
+pub(crate) struct PlacedMachine {
     /// Its id.
     pub(crate) id: MachineId,
     /// Its address; absent when it is not known.
@@ -26,33 +26,33 @@ pub(crate) struct Place {
     pub(crate) ip: Option<String>,
 }
 
-impl From<&Machine> for Place {
+impl From<&Machine> for PlacedMachine {
     fn from(machine: &Machine) -> Self {
         let ip = (!machine.address.is_empty()).then(|| machine.address.clone());
         Self { id: machine.id.clone(), ip }
     }
 }
 
-/// What became of one unit.
+/// The outcome of a command for one unit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct UnitResult {
     /// The unit.
     pub(crate) unit: UnitName,
-    /// What was done about it.
+    /// The outcome.
     #[serde(flatten)]
-    pub(crate) what: What,
+    pub(crate) what: UnitOutcome,
 }
 
-/// What was done about one unit.
+/// The outcome for one unit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "result", rename_all = "kebab-case")]
-pub(crate) enum What {
+pub(crate) enum UnitOutcome {
     /// It is in the state that was asked for.
     Done {
         /// That state: `inactive`, `loaded`, `launched`.
         state: DesiredState,
-        /// Where.
-        machines: Vec<Place>,
+        /// The way to the daemon.
+        machines: Vec<PlacedMachine>,
     },
     /// Its file was stored in the place of another.
     Replaced,
@@ -62,9 +62,9 @@ pub(crate) enum What {
     Differs,
     /// It was asked for and not waited for.
     Triggered {
-        /// What was asked for: the command's name.
+        /// The command's name.
         verb: &'static str,
-        /// Whether the unit is global.
+        /// True if the unit is global.
         global: bool,
     },
     /// It exists no longer.
@@ -73,19 +73,19 @@ pub(crate) enum What {
     Unknown,
     /// No machine takes it.
     Refused {
-        /// Who refused it and why.
+        /// The machines that refused it and their reasons.
         refusal: Refusal,
     },
     /// It did not work.
     Failed {
-        /// Why.
+        /// The cause.
         message: String,
         /// Its last log lines.
         log: Vec<String>,
     },
     /// It was not there in time, and stays as requested.
     Pending {
-        /// What is known of it.
+        /// The last that is known of it.
         message: String,
     },
 }
@@ -96,30 +96,30 @@ impl UnitResult {
     pub(crate) fn table_line(&self) -> Option<String> {
         let unit = &self.unit;
         match &self.what {
-            What::Done { state, machines } if machines.is_empty() => {
+            UnitOutcome::Done { state, machines } if machines.is_empty() => {
                 Some(format!("Unit {unit} {state}"))
             }
-            What::Done { state, machines } => {
+            UnitOutcome::Done { state, machines } => {
                 let shown: Vec<String> = machines
                     .iter()
                     .map(|m| table::machine_name(&m.id, m.ip.as_deref().unwrap_or_default(), false))
                     .collect();
                 Some(format!("Unit {unit} {state} on {}", shown.join(", ")))
             }
-            What::Replaced => Some(format!("Unit {unit} replaced")),
-            What::Unchanged => Some(format!("Unit {unit} unchanged")),
-            What::Triggered { verb, global: false } => {
+            UnitOutcome::Replaced => Some(format!("Unit {unit} replaced")),
+            UnitOutcome::Unchanged => Some(format!("Unit {unit} unchanged")),
+            UnitOutcome::Triggered { verb, global: false } => {
                 Some(format!("Triggered unit {unit} {verb}"))
             }
-            What::Triggered { verb, global: true } => {
+            UnitOutcome::Triggered { verb, global: true } => {
                 Some(format!("Triggered global unit {unit} {verb}"))
             }
-            What::Destroyed => Some(format!("Destroyed {unit}")),
-            What::Differs
-            | What::Unknown
-            | What::Refused { .. }
-            | What::Failed { .. }
-            | What::Pending { .. } => None,
+            UnitOutcome::Destroyed => Some(format!("Destroyed {unit}")),
+            UnitOutcome::Differs
+            | UnitOutcome::Unknown
+            | UnitOutcome::Refused { .. }
+            | UnitOutcome::Failed { .. }
+            | UnitOutcome::Pending { .. } => None,
         }
     }
 }
@@ -136,9 +136,9 @@ pub(crate) struct StateRow {
     pub(crate) hash: Option<String>,
     /// Seconds since the epoch at which `active` last changed.
     pub(crate) since: Option<u64>,
-    /// Why the machine could not do what it was asked.
+    /// The reason why the machine could not do what it was asked.
     pub(crate) problem: Option<String>,
-    /// What there is to say besides: how far a download is, how it ended.
+    /// A remark: how far a download is, how it ended.
     pub(crate) remark: Option<String>,
 }
 
@@ -151,7 +151,7 @@ pub(crate) struct FileRow {
     pub(crate) global: bool,
     pub(crate) dstate: DesiredState,
     pub(crate) state: DesiredState,
-    pub(crate) target: Vec<Place>,
+    pub(crate) target: Vec<PlacedMachine>,
 }
 
 /// A row of `list-machines`.
@@ -161,14 +161,14 @@ pub(crate) struct MachineRow {
     pub(crate) ip: Option<String>,
     pub(crate) metadata: BTreeMap<String, String>,
     pub(crate) version: String,
-    /// Whether this machine's engine decides.
+    /// True if this machine's engine decides.
     pub(crate) leader: bool,
     pub(crate) host: Option<String>,
-    /// Who keeps it from taking anything new, and why.
+    /// The holders that keep it from taking anything new, and their reasons.
     pub(crate) cordon: Option<String>,
-    /// What can run units on it.
+    /// The kinds of runners on it.
     pub(crate) runners: BTreeSet<RunnerKind>,
-    /// Why the container engine that it had does not answer.
+    /// The reason why the container engine that it had does not answer.
     pub(crate) containers_lost: Option<String>,
 }
 
@@ -179,7 +179,7 @@ pub(crate) struct StatusRow {
     pub(crate) machine: MachineId,
     /// systemctl's exit code.
     pub(crate) code: i32,
-    /// What systemctl printed.
+    /// The output of systemctl.
     pub(crate) output: String,
 }
 

@@ -1,4 +1,4 @@
-//! What is printed: the console, tables and JSON.
+//! Output: the console, tables and JSON.
 
 pub(crate) mod console;
 pub(crate) mod fields;

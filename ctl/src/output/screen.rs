@@ -1,4 +1,4 @@
-//! What somebody else wrote, as a terminal is to see it: every hidden character visible, lines and tabs kept.
+//! Texts of others as a terminal is to see them: every hidden character visible, lines and tabs kept.
 //!
 //! Owns the seams of a stream: a character may come in two pieces. No colour passes either: journalctl, which prints for a
 //! daemon, has none of its own, and those of a unit can hide what they colour. Whoever wants the bytes has them in a pipe.
@@ -15,7 +15,7 @@ pub(crate) struct Screen {
 }
 
 impl Screen {
-    /// What can be shown once this piece has come.
+    /// Returns what can be shown once this piece has come.
     pub(crate) fn render(&mut self, piece: &[u8]) -> String {
         let mut bytes = std::mem::take(&mut self.begun);
         bytes.extend_from_slice(piece);
@@ -34,7 +34,7 @@ impl Screen {
         shown
     }
 
-    /// What is left when nothing more comes.
+    /// Returns what is left when nothing more comes.
     pub(crate) fn render_rest(&mut self) -> String {
         let mut shown = String::new();
         push_bytes(&mut shown, &std::mem::take(&mut self.begun));
@@ -42,7 +42,7 @@ impl Screen {
     }
 }
 
-/// Whether more bytes could make a character of these.
+/// Returns whether more bytes could make a character of these.
 fn is_begun(bytes: &[u8]) -> bool {
     std::str::from_utf8(bytes).is_err_and(|error| error.error_len().is_none())
 }

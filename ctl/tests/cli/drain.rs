@@ -17,7 +17,7 @@ fn cordon(ended: Option<DrainEnd>) -> Cordon {
 }
 
 fn progress(cordon: Option<Cordon>, units: &[(&str, DrainStatus)]) -> DrainProgress {
-    let units = units.iter().map(|(unit, course)| (name(unit), course.clone())).collect();
+    let units = units.iter().map(|(unit, status)| (name(unit), status.clone())).collect();
     DrainProgress { machine: machine(1).id, cordon, units }
 }
 

@@ -56,7 +56,7 @@ pub(super) async fn run(
     }
 }
 
-/// Whether a command does something else in another group.
+/// Returns whether a command does something else in another group.
 fn is_about_group(command: &RebootCommand) -> bool {
     match command {
         RebootCommand::Request(args) => args.machines.all,

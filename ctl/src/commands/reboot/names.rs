@@ -7,7 +7,7 @@ use muster_common::machine::{Machine, MachineId};
 use muster_common::reboot::{Group, HolderId};
 
 use crate::error::Error;
-use crate::machines::{Candidate, Meant, match_candidates, resolve_machine};
+use crate::machines::{Candidate, MachineMatch, match_candidates, resolve_machine};
 use crate::output::table;
 
 /// All machines that there are or that ever said how far they are.
@@ -54,9 +54,9 @@ pub(super) fn holder_meant(
     let holders = slots.into_iter().flat_map(|slots| &slots.holders);
     let holders = holders.map(|holder| Candidate::with_id_only(holder.id.as_str()));
     let id = match match_candidates(given, known_machines(known).chain(holders)) {
-        Meant::One(id) => id,
-        Meant::Nobody => given.to_owned(),
-        Meant::Several(many) => return Err(Error::ambiguous_machine(given, many)),
+        MachineMatch::One(id) => id,
+        MachineMatch::Nobody => given.to_owned(),
+        MachineMatch::Several(many) => return Err(Error::ambiguous_machine(given, many)),
     };
     id.parse().map_err(Error::Holder)
 }

@@ -14,11 +14,11 @@ use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::names::{machine_label, machine_meant};
-use super::waiting::{End, ForReboots};
+use super::waiting::{RebootEnd, RebootWait};
 use crate::cli::reboot::{MachinesArgs, RequestArgs};
 use crate::commands::{asking_user, exit_code};
 use crate::error::Error;
-use crate::follow::{Ended, Followable as _, follow_until_over};
+use crate::follow::{FollowEnd, Followable as _, follow_until_over};
 use crate::output::console::Console;
 use crate::output::{json, time};
 
@@ -26,7 +26,7 @@ const HINT: &str = "the requests stand; `musterctl reboot status` shows how far 
 
 /// An answer as it is printed as JSON, with what became of it if that was waited for.
 #[derive(Serialize)]
-struct Shown<'a> {
+struct RequestRow<'a> {
     #[serde(flatten)]
     answer: &'a Requested,
     /// `rebooted`, `cancelled`, or `pending`.
@@ -34,11 +34,11 @@ struct Shown<'a> {
     result: Option<&'static str>,
 }
 
-impl<'a> Shown<'a> {
-    fn new(answer: &'a Requested, ended: Option<&BTreeMap<MachineId, End>>) -> Self {
+impl<'a> RequestRow<'a> {
+    fn new(answer: &'a Requested, ended: Option<&BTreeMap<MachineId, RebootEnd>>) -> Self {
         let result = ended.map(|ended| match ended.get(&answer.id) {
-            Some(End::Rebooted) => "rebooted",
-            Some(End::Cancelled) => "cancelled",
+            Some(RebootEnd::Rebooted) => "rebooted",
+            Some(RebootEnd::Cancelled) => "cancelled",
             None => "pending",
         });
         Self { answer, result }
@@ -57,20 +57,20 @@ pub(super) async fn request_reboots(
     for id in wanted_machines(known, group, &args.machines)? {
         let request =
             RebootRequest { id: Some(id), by: asking_user(), because: args.because.clone() };
-        let answer: Requested = client.post("/v1/reboot/request", &request).await?;
+        let answer: Requested = client.post_json("/v1/reboot/request", &request).await?;
         print_asked(console, known, &answer)?;
         answers.push(answer);
     }
     let mut ended = None;
     let mut all_well = true;
     if args.waiting.wait {
-        let mut course = ForReboots::new(known, &answers);
+        let mut waited = RebootWait::new(known, &answers);
         all_well =
-            wait_for_reboots(client, console, &mut course, args.waiting.time_limit()).await?;
-        ended = Some(course.ended);
+            wait_for_reboots(client, console, &mut waited, args.waiting.time_limit()).await?;
+        ended = Some(waited.ended);
     }
     if console.is_json() {
-        let shown = answers.iter().map(|answer| Shown::new(answer, ended.as_ref()));
+        let shown = answers.iter().map(|answer| RequestRow::new(answer, ended.as_ref()));
         console.print_data(&json::pretty_json(&shown.collect::<Vec<_>>())?)?;
     }
     Ok(exit_code(all_well))
@@ -80,24 +80,24 @@ pub(super) async fn request_reboots(
 async fn wait_for_reboots(
     client: &Client,
     console: &mut Console,
-    course: &mut ForReboots<'_>,
+    waited: &mut RebootWait<'_>,
     limit: Option<Duration>,
 ) -> Result<bool, Error> {
-    if course.is_over() {
+    if waited.is_over() {
         return Ok(true);
     }
     let mut interrupts = signal(SignalKind::interrupt()).map_err(Error::Runtime)?;
-    match follow_until_over(client, console, course, limit, &mut interrupts).await? {
-        Ended::Over => Ok(course.ended.values().all(|end| *end == End::Rebooted)),
-        Ended::TimeUp => {
+    match follow_until_over(client, console, waited, limit, &mut interrupts).await? {
+        FollowEnd::Over => Ok(waited.ended.values().all(|end| *end == RebootEnd::Rebooted)),
+        FollowEnd::TimeUp => {
             let limit = humantime::format_duration(limit.unwrap_or_default());
-            let names = course.describe_pending();
+            let names = waited.describe_pending();
             console.print_error(format_args!("timed out: after {limit}, {names} still waited for"));
             console.print_hint(HINT);
             Ok(false)
         }
-        Ended::Interrupted => {
-            Err(Error::Interrupted { what: course.describe_pending(), hint: HINT })
+        FollowEnd::Interrupted => {
+            Err(Error::Interrupted { what: waited.describe_pending(), hint: HINT })
         }
     }
 }
@@ -145,7 +145,7 @@ pub(super) async fn cancel_requests(
     let mut answers: Vec<Cancelled> = Vec::new();
     for id in wanted_machines(known, group, args)? {
         let request = CancelRequest { id: Some(id), by: asking_user() };
-        let answer: Cancelled = client.post("/v1/reboot/cancel", &request).await?;
+        let answer: Cancelled = client.post_json("/v1/reboot/cancel", &request).await?;
         let who = machine_label(known, &answer.id);
         let what =
             if answer.cancelled { "is not asked to reboot any more" } else { "was not asked" };
@@ -163,7 +163,7 @@ pub(super) async fn cancel_requests(
     Ok(ExitCode::SUCCESS)
 }
 
-/// Whether a host holds its slot or is about to, so that it goes on whatever becomes of the request.
+/// Returns whether a host holds its slot or is about to, so that it goes on whatever becomes of the request.
 fn has_begun(host: &HostStatus) -> bool {
     (Phase::Locking..Phase::Returned).contains(&host.phase)
 }

@@ -12,11 +12,11 @@ use muster_common::reboot::Group;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::names::{existing_slots, holder_label, holder_meant};
-use super::waiting::ForSlot;
+use super::waiting::SlotWait;
 use crate::cli::reboot::LockArgs;
 use crate::commands::asking_user;
 use crate::error::Error;
-use crate::follow::{self, Ended, follow_until_over};
+use crate::follow::{self, FollowEnd, follow_until_over};
 use crate::output::console::Console;
 use crate::output::{json, time};
 
@@ -58,7 +58,7 @@ async fn lock_now(
     console: &Console,
     request: &LockRequest,
 ) -> Result<Option<Locked>, Error> {
-    match client.post("/v1/reboot/lock", request).await {
+    match client.post_json("/v1/reboot/lock", request).await {
         Err(ClientError::Refused { status: StatusCode::CONFLICT, message, .. }) => {
             console.print_error(message);
             console.print_hint(
@@ -84,7 +84,7 @@ async fn lock_when_free(
     let mut backoff = follow::new_backoff();
     let what = format!("a slot of group {}", request.group);
     loop {
-        match client.post("/v1/reboot/lock", request).await {
+        match client.post_json("/v1/reboot/lock", request).await {
             Ok(locked) => return Ok(Some(locked)),
             Err(ClientError::Refused { status: StatusCode::CONFLICT, .. }) => {}
             // A daemon that is away is waited for below; asking it twice is safe.
@@ -92,10 +92,10 @@ async fn lock_when_free(
             Err(error) => return Err(error.into()),
         }
         let left = limit.map(|limit| limit.saturating_sub(begun.elapsed()));
-        let mut course = ForSlot::new(known, &request.group, request.id.as_ref());
-        match follow_until_over(client, console, &mut course, left, &mut interrupts).await? {
-            Ended::Over => {}
-            Ended::TimeUp => {
+        let mut waited = SlotWait::new(known, &request.group, request.id.as_ref());
+        match follow_until_over(client, console, &mut waited, left, &mut interrupts).await? {
+            FollowEnd::Over => {}
+            FollowEnd::TimeUp => {
                 let limit = humantime::format_duration(limit.unwrap_or_default());
                 console.print_error(format_args!(
                     "timed out: after {limit}, {what} is still waited for"
@@ -104,7 +104,7 @@ async fn lock_when_free(
                     .print_hint("`musterctl reboot status` shows who holds a slot and since when");
                 return Ok(None);
             }
-            Ended::Interrupted => {
+            FollowEnd::Interrupted => {
                 let hint = "nothing was taken; `musterctl reboot status` shows who holds a slot";
                 return Err(Error::Interrupted { what: format!("{what} is"), hint });
             }
@@ -123,7 +123,7 @@ pub(super) async fn unlock_slot(
     let slots = existing_slots(known, group)?;
     let id = given.map(|given| holder_meant(known, slots, given)).transpose()?;
     let request = UnlockRequest { group: group.clone(), id, by: asking_user() };
-    let unlocked: Unlocked = client.post("/v1/reboot/unlock", &request).await?;
+    let unlocked: Unlocked = client.post_json("/v1/reboot/unlock", &request).await?;
     if console.is_json() {
         console.print_data(&json::pretty_json(&unlocked)?)?;
     }
@@ -152,7 +152,7 @@ pub(super) async fn set_max(
     max: Slots,
 ) -> Result<ExitCode, Error> {
     let request = MaxRequest { group: group.clone(), max, by: asking_user() };
-    let set: MaxSet = client.post("/v1/reboot/max", &request).await?;
+    let set: MaxSet = client.post_json("/v1/reboot/max", &request).await?;
     if console.is_json() {
         console.print_data(&json::pretty_json(&set)?)?;
     } else {

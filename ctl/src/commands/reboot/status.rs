@@ -16,7 +16,7 @@ use crate::output::{json, table, time};
 
 /// The JSON form: one group, with all that belongs to it.
 #[derive(Serialize)]
-struct Shown<'a> {
+struct GroupStatus<'a> {
     group: &'a Group,
     max: u32,
     available: u32,
@@ -44,7 +44,7 @@ pub(super) fn run(console: &Console, known: &Reboots, group: &Group) -> Result<E
     let requests: Vec<&RebootWish> =
         known.requests.iter().filter(|wish| is_of(known, group, &wish.machine)).collect();
     if console.is_json() {
-        let shown = Shown {
+        let shown = GroupStatus {
             group,
             max: slots.max,
             available: slots.available,
@@ -75,7 +75,7 @@ pub(super) fn run(console: &Console, known: &Reboots, group: &Group) -> Result<E
     Ok(ExitCode::SUCCESS)
 }
 
-/// Whether a request is shown with a group: its host's, or `default` while the host has not said which is its.
+/// Returns whether a request is shown with a group: its host's, or `default` while the host has not said which is its.
 fn is_of(known: &Reboots, group: &Group, machine: &MachineId) -> bool {
     let host = known.hosts.iter().find(|host| host.machine == *machine);
     host.map_or(group.is_default(), |host| host.status.group == *group)
@@ -93,7 +93,7 @@ fn locksmith_lines(slots: &GroupSlots) -> String {
     text
 }
 
-/// Who holds a slot, then who is about to, then who was asked to and says nothing.
+/// Returns a row for each: who holds a slot, then who is about to, then who was asked to and says nothing.
 fn status_rows(
     known: &Reboots,
     slots: &GroupSlots,
@@ -150,7 +150,7 @@ fn is_here(known: &Reboots, holder: &Holder) -> bool {
     known.machines.iter().any(|machine| machine.id.as_str() == holder.id.as_str())
 }
 
-/// What is known of a holder that tells nothing of itself.
+/// Returns the remark on a holder that tells nothing of itself.
 fn holder_remark(kind: HolderKind) -> String {
     match kind {
         HolderKind::FleetLock => "a FleetLock client".to_owned(),
@@ -177,7 +177,7 @@ fn phase_cells(status: &HostStatus, now: u64) -> (String, String, String) {
     )
 }
 
-/// Why a host waits, and until when.
+/// Returns the reason why a host waits, and until when.
 pub(super) fn wait_text(wait: &WaitReason, now: u64) -> String {
     match wait.until() {
         Some(until) => format!("{wait}, until {}", time::format_since(until, now)),

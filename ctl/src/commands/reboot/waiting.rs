@@ -19,31 +19,31 @@ use crate::output::console::Console;
 use crate::output::time;
 
 /// Until there is a slot, or it is held already.
-pub(super) struct ForSlot<'a> {
+pub(super) struct SlotWait<'a> {
     known: &'a Reboots,
     group: &'a Group,
-    /// Who wants it; absent: the machine whose daemon is asked.
+    /// The holder that wants it; absent: the machine whose daemon is asked.
     id: Option<&'a HolderId>,
     free: bool,
     heard: String,
-    troubles: Troubles,
+    troubles: DegradedNotices,
 }
 
-impl<'a> ForSlot<'a> {
+impl<'a> SlotWait<'a> {
     pub(super) fn new(known: &'a Reboots, group: &'a Group, id: Option<&'a HolderId>) -> Self {
         let heard = format!("waiting for a slot of group {group}");
-        Self { known, group, id, free: false, heard, troubles: Troubles::default() }
+        Self { known, group, id, free: false, heard, troubles: DegradedNotices::default() }
     }
 }
 
-impl Resume for ForSlot<'_> {
+impl Resume for SlotWait<'_> {
     fn resume_request(&self) -> Result<ApiRequest, ClientError> {
         let group = escape_segment(self.group.as_str());
         Ok(ApiRequest::get(format!("/v1/reboot/watch?group={group}")))
     }
 }
 
-impl Followable for ForSlot<'_> {
+impl Followable for SlotWait<'_> {
     fn handle_event(&mut self, console: &mut Console, data: &str) -> Result<(), Error> {
         let Some(now) = self.troubles.read_event(console, data) else { return Ok(()) };
         let Some(slots) = now.groups.iter().find(|slots| slots.name == *self.group) else {
@@ -75,17 +75,17 @@ impl Followable for ForSlot<'_> {
 }
 
 /// Until machines have rebooted and given their slots back.
-pub(super) struct ForReboots<'a> {
+pub(super) struct RebootWait<'a> {
     known: &'a Reboots,
-    pending: BTreeMap<MachineId, Awaiting>,
+    pending: BTreeMap<MachineId, AwaitedHost>,
     total: usize,
-    /// What became of those that are not waited for any more.
-    pub(super) ended: BTreeMap<MachineId, End>,
-    troubles: Troubles,
+    /// The outcome of those that are not waited for any more.
+    pub(super) ended: BTreeMap<MachineId, RebootEnd>,
+    troubles: DegradedNotices,
 }
 
 /// A machine that is waited for.
-struct Awaiting {
+struct AwaitedHost {
     /// The boot it was asked in; absent while it has not said.
     boot: Option<String>,
     heard: String,
@@ -93,23 +93,23 @@ struct Awaiting {
     told: Option<String>,
 }
 
-/// How the wait for a machine ended.
+/// The end of the wait for a machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum End {
+pub(super) enum RebootEnd {
     Rebooted,
     Cancelled,
 }
 
-/// Where a machine stands.
+/// The state of a machine that is waited for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Stand {
-    Ended(End),
+enum RebootStanding {
+    Ended(RebootEnd),
     Going(String),
 }
 
-impl<'a> ForReboots<'a> {
+impl<'a> RebootWait<'a> {
     pub(super) fn new(known: &'a Reboots, asked: &[Requested]) -> Self {
-        let awaited = |answer: &Requested| Awaiting {
+        let awaited = |answer: &Requested| AwaitedHost {
             boot: answer.host.as_ref().map(|host| host.boot.clone()),
             heard: "nothing heard yet".to_owned(),
             told: None,
@@ -117,7 +117,7 @@ impl<'a> ForReboots<'a> {
         let pending: BTreeMap<_, _> =
             asked.iter().map(|answer| (answer.id.clone(), awaited(answer))).collect();
         let total = pending.len();
-        Self { known, pending, total, ended: BTreeMap::new(), troubles: Troubles::default() }
+        Self { known, pending, total, ended: BTreeMap::new(), troubles: DegradedNotices::default() }
     }
 
     /// The machines still waited for, in words: `1111.../10.0.0.1 (draining) is`.
@@ -131,19 +131,19 @@ impl<'a> ForReboots<'a> {
     }
 }
 
-impl Resume for ForReboots<'_> {
+impl Resume for RebootWait<'_> {
     fn resume_request(&self) -> Result<ApiRequest, ClientError> {
         Ok(ApiRequest::get("/v1/reboot/watch"))
     }
 
     /// The daemon that is asked may be on a machine that reboots, and is away for as long as that takes.
-    fn patience(&self, limits: &Limits) -> Option<Duration> {
+    fn give_up_after(&self, limits: &Limits) -> Option<Duration> {
         let reboots = self.pending.contains_key(&self.known.machine);
         (!reboots).then_some(limits.request)
     }
 }
 
-impl Followable for ForReboots<'_> {
+impl Followable for RebootWait<'_> {
     fn handle_event(&mut self, console: &mut Console, data: &str) -> Result<(), Error> {
         let Some(now) = self.troubles.read_event(console, data) else { return Ok(()) };
         let mut ended = Vec::new();
@@ -156,8 +156,8 @@ impl Followable for ForReboots<'_> {
                 awaited.boot = host.filter(|_| asked).map(|host| host.boot.clone());
             }
             match reboot_standing(awaited.boot.as_deref(), host, asked, holds) {
-                Stand::Ended(end) => ended.push((id.clone(), end)),
-                Stand::Going(heard) => awaited.heard = heard,
+                RebootStanding::Ended(end) => ended.push((id.clone(), end)),
+                RebootStanding::Going(heard) => awaited.heard = heard,
             }
             let failed =
                 host.into_iter().flat_map(|host| &host.waits).find_map(|wait| match wait {
@@ -176,9 +176,9 @@ impl Followable for ForReboots<'_> {
         for (id, end) in ended {
             let who = machine_label(self.known, &id);
             match end {
-                End::Rebooted if console.is_json() => {}
-                End::Rebooted => console.print_text(&format!("{who} has rebooted\n"))?,
-                End::Cancelled => console.print_error(format_args!(
+                RebootEnd::Rebooted if console.is_json() => {}
+                RebootEnd::Rebooted => console.print_text(&format!("{who} has rebooted\n"))?,
+                RebootEnd::Cancelled => console.print_error(format_args!(
                     "{who} is not asked to reboot any more: somebody took the request back"
                 )),
             }
@@ -201,7 +201,7 @@ impl Followable for ForReboots<'_> {
     }
 
     fn list_awaited(&self) -> Vec<Awaited> {
-        let waits = |(id, awaited): (&MachineId, &Awaiting)| Awaited {
+        let waits = |(id, awaited): (&MachineId, &AwaitedHost)| Awaited {
             sentence: format!("{} is to reboot: {}", machine_label(self.known, id), awaited.heard),
             machine: Some(id.clone()),
         };
@@ -209,42 +209,42 @@ impl Followable for ForReboots<'_> {
     }
 }
 
-/// Where a machine stands that was asked in one boot (`None`: it is not known in which). It has rebooted when it is in
+/// Returns the state of a machine that was asked in one boot (`None`: it is not known in which). It has rebooted when it is in
 /// another one, is done with what comes after, and neither holds a slot nor is asked any more.
 fn reboot_standing(
     boot: Option<&str>,
     host: Option<&HostStatus>,
     asked: bool,
     holds: bool,
-) -> Stand {
+) -> RebootStanding {
     let Some(host) = host else {
         return match (asked, boot) {
-            (false, None) => Stand::Ended(End::Cancelled),
-            _ => Stand::Going("says nothing of reboots".to_owned()),
+            (false, None) => RebootStanding::Ended(RebootEnd::Cancelled),
+            _ => RebootStanding::Going("says nothing of reboots".to_owned()),
         };
     };
     let calm = matches!(host.phase, Phase::Idle | Phase::Due | Phase::Waiting | Phase::Unknown);
     let another = boot.is_some_and(|boot| boot != host.boot);
     if calm && !asked && !holds {
         // One that was never seen before it had rebooted cannot be told from one that never did.
-        return Stand::Ended(if another || boot.is_none() {
-            End::Rebooted
+        return RebootStanding::Ended(if another || boot.is_none() {
+            RebootEnd::Rebooted
         } else {
-            End::Cancelled
+            RebootEnd::Cancelled
         });
     }
     let why = host.waits.first().map(|wait| wait_text(wait, time::now()));
-    Stand::Going(match why {
+    RebootStanding::Going(match why {
         Some(why) => format!("{}: {why}", host.phase),
         None => host.phase.to_string(),
     })
 }
 
-/// Troubles of the daemon, each told once in a row.
+/// DegradedNotices of the daemon, each told once in a row.
 #[derive(Default)]
-struct Troubles(Option<String>);
+struct DegradedNotices(Option<String>);
 
-impl Troubles {
+impl DegradedNotices {
     /// The status that an event tells, if it tells one.
     fn read_event(&mut self, console: &Console, data: &str) -> Option<Reboots> {
         // A later daemon may have events that this client does not know; they are not for it.
@@ -282,7 +282,7 @@ mod tests {
     #[tokio::test]
     async fn a_wait_for_a_slot_whose_stream_falls_silent_does_not_hang() {
         let (known, group) = (nobody(), Group::default());
-        let problem = on_a_silent_stream(ForSlot::new(&known, &group, None)).await;
+        let problem = on_a_silent_stream(SlotWait::new(&known, &group, None)).await;
         assert!(problem.ends_with("has said nothing for 35s"), "{problem}");
     }
 
@@ -294,13 +294,13 @@ mod tests {
         }))
         .unwrap();
         let known = nobody();
-        let problem = on_a_silent_stream(ForReboots::new(&known, &[asked])).await;
+        let problem = on_a_silent_stream(RebootWait::new(&known, &[asked])).await;
         assert!(problem.ends_with("has said nothing for 35s"), "{problem}");
     }
 
     #[test]
     fn a_machine_has_rebooted_when_it_is_back_well_and_without_its_slot() {
-        let rebooted = Stand::Ended(End::Rebooted);
+        let rebooted = RebootStanding::Ended(RebootEnd::Rebooted);
         let stand = |boot, phase, asked, holds| {
             reboot_standing(Some("b1"), Some(&host(boot, phase)), asked, holds)
         };
@@ -315,13 +315,17 @@ mod tests {
             ("b2", Phase::Releasing, false, false),
         ] {
             let going = stand(boot, phase, asked, holds);
-            assert_eq!(going, Stand::Going(phase.to_string()), "{boot} {phase} {asked} {holds}");
+            assert_eq!(
+                going,
+                RebootStanding::Going(phase.to_string()),
+                "{boot} {phase} {asked} {holds}"
+            );
         }
     }
 
     #[test]
     fn a_request_that_is_gone_without_a_reboot_was_taken_back() {
-        let cancelled = Stand::Ended(End::Cancelled);
+        let cancelled = RebootStanding::Ended(RebootEnd::Cancelled);
         let idle = host("b1", Phase::Idle);
         assert_eq!(reboot_standing(Some("b1"), Some(&idle), false, false), cancelled);
         assert_eq!(reboot_standing(None, None, false, false), cancelled);
@@ -329,17 +333,17 @@ mod tests {
         let draining = host("b1", Phase::Draining);
         assert_eq!(
             reboot_standing(Some("b1"), Some(&draining), false, true),
-            Stand::Going("draining".to_owned())
+            RebootStanding::Going("draining".to_owned())
         );
     }
 
     #[test]
     fn a_machine_that_never_said_how_far_it_is_is_waited_for_while_it_is_asked() {
-        let silent = Stand::Going("says nothing of reboots".to_owned());
+        let silent = RebootStanding::Going("says nothing of reboots".to_owned());
         assert_eq!(reboot_standing(None, None, true, false), silent);
         assert_eq!(
             reboot_standing(None, Some(&host("b1", Phase::Idle)), false, false),
-            Stand::Ended(End::Rebooted)
+            RebootStanding::Ended(RebootEnd::Rebooted)
         );
     }
 
@@ -355,15 +359,15 @@ mod tests {
             "request": {"machine": id, "by": "ann", "at": 1},
         }))
         .unwrap();
-        let mut course = ForReboots::new(&known, &[asked]);
-        assert_eq!(course.describe_pending(), "22222222... (nothing heard yet) is");
+        let mut waited = RebootWait::new(&known, &[asked]);
+        assert_eq!(waited.describe_pending(), "22222222... (nothing heard yet) is");
         let event = serde_json::json!({
             "event": "status", "machine": id, "groups": [], "machines": [],
             "hosts": [{"machine": id, "phase": "waiting", "boot": "b1", "since": 1}],
             "requests": [{"machine": id, "by": "ann", "at": 1}],
         });
         let mut console = Console::new(crate::output::console::Format::Table);
-        course.handle_event(&mut console, &event.to_string()).unwrap();
-        assert_eq!(course.describe_pending(), "22222222... (waiting) is");
+        waited.handle_event(&mut console, &event.to_string()).unwrap();
+        assert_eq!(waited.describe_pending(), "22222222... (waiting) is");
     }
 }

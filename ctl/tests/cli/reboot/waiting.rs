@@ -112,7 +112,7 @@ fn asking(events: Vec<Value>) -> Daemon {
 fn request_waits_until_the_machine_has_rebooted_and_given_its_slot_back() {
     let none = json!([]);
     let retry = json!([{"reason": "retry", "until": earlier(), "problem": "a hook failed"}]);
-    let course = || {
+    let daemon = || {
         asking(vec![
             at("idle", "b1", true, false, &none),
             at("waiting", "b1", true, false, &retry),
@@ -125,7 +125,7 @@ fn request_waits_until_the_machine_has_rebooted_and_given_its_slot_back() {
             at("idle", "b2", false, false, &none),
         ])
     };
-    assert_snapshot!(dated(&course().run("reboot request n2 --wait")), @r"
+    assert_snapshot!(dated(&daemon().run("reboot request n2 --wait")), @r"
     exit 0
     --- stdout
     22222222.../10.0.0.2 is asked to reboot
@@ -134,7 +134,7 @@ fn request_waits_until_the_machine_has_rebooted_and_given_its_slot_back() {
     warning: 22222222.../10.0.0.2 waiting: given up for now: a hook failed, until DATE TIME (2h 30m ago)
     warning: the store cannot be reached (cut); still waiting
     ");
-    let output = course().command("reboot request n2 --wait --output json").output().unwrap();
+    let output = daemon().command("reboot request n2 --wait --output json").output().unwrap();
     let printed: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(printed[0]["result"], "rebooted");
     assert_eq!(printed[0]["request"]["by"], "jane");
