@@ -57,7 +57,7 @@ pub(crate) async fn run(
                 "{name}: the cluster has another file of it; line {line} is the first that differs"
             )),
             ("unknown", _) => {
-                console.print_error(format_args!("{name} is not stored in the cluster"))
+                console.print_error(format_args!("{name} is not stored in the cluster"));
             }
             _ => {}
         }

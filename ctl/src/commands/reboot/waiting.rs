@@ -240,7 +240,7 @@ fn reboot_standing(
     })
 }
 
-/// DegradedNotices of the daemon, each told once in a row.
+/// Troubles of the daemon, each told once in a row.
 #[derive(Default)]
 struct DegradedNotices(Option<String>);
 
