@@ -12,10 +12,8 @@
 //! ```
 
 mod commands;
-mod drain;
 mod due;
 mod follower;
-mod gate;
 mod groups;
 pub mod host;
 mod journal;
@@ -24,7 +22,6 @@ mod logind;
 mod metrics;
 mod observe;
 pub mod overview;
-mod publish;
 pub mod role;
 
 pub use follower::Latest;

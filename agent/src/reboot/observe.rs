@@ -5,16 +5,15 @@
 
 use muster_common::reboot::Phase;
 use muster_common::reboot::{Holder, HolderKind, SlotOutcome};
+use muster_engine::reboot::gate::Gate;
 use muster_engine::reboot::phase::{
     DrainState, Hook, HookStates, Inhibitor, Observation, SlotState,
 };
-use muster_engine::reboot::semaphore;
+use muster_engine::reboot::{drain, gate, semaphore};
 
 use super::commands::Kind;
-use super::gate::Gate;
 use super::lock::LockError;
 use super::role::{LIMIT, Role, is_attempt, is_before};
-use super::{drain, gate};
 use crate::stdx::errors::error_chain;
 use crate::telemetry::health::unix_seconds;
 

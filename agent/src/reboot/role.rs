@@ -13,6 +13,7 @@ use muster_common::reboot::{
     DueReason, Group, HolderId, HolderKind, HostStatus, Journal, Phase, SlotOutcome, WaitReason,
 };
 use muster_engine::reboot::phase::{RebootAction, RebootCall, RebootPolicy, RebootStep, step};
+use muster_engine::reboot::{drain, publish};
 use muster_store::{RebootNews, RebootScope, Registry, RegistryError};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -22,7 +23,6 @@ use super::due::Due;
 use super::host::Host;
 use super::journal::Disk;
 use super::lock::{Lock, LockError, ReleaseReport};
-use super::{drain, publish};
 use crate::config::RebootConfig;
 use crate::stdx::errors::error_chain;
 use crate::stdx::timer::sleep_for_opt;

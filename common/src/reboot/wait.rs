@@ -175,6 +175,21 @@ impl WaitReason {
         }
     }
 
+    /// The same with another time at which it may be over by itself, where that is counted from the clocks of now. The time at
+    /// which a window opens is the calendar's and stays.
+    #[must_use]
+    pub fn with_until(self, until: u64) -> Self {
+        match self {
+            Self::Pause { .. } => Self::Pause { until },
+            Self::Retry { problem, .. } => Self::Retry { until, problem },
+            Self::UsersWarned { users, .. } => Self::UsersWarned { users, until },
+            Self::Draining { left, .. } => Self::Draining { left, until },
+            Self::DrainStuck { units, .. } => Self::DrainStuck { units, until },
+            Self::Settling { .. } => Self::Settling { until },
+            other => other,
+        }
+    }
+
     /// The time at which it may be over by itself, seconds since the Unix epoch; whoever prints it adds it in words and
     /// in the reader's own time zone.
     pub fn until(&self) -> Option<u64> {

@@ -3,6 +3,9 @@
 //! Owns the decisions of rolling reboots: the semaphore's, the windows' and the phases'. It never carries one out, reads
 //! no clock and knows no store: what it decides on comes in, what it decided goes out.
 
+pub mod drain;
+pub mod gate;
 pub mod phase;
+pub mod publish;
 pub mod semaphore;
 pub mod window;

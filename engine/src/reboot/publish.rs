@@ -5,16 +5,17 @@
 use std::time::Duration;
 
 use muster_common::reboot::{DueReason, HostStatus, Journal, WaitReason};
-use muster_engine::reboot::phase::RebootPolicy;
+
+use super::phase::RebootPolicy;
 
 /// How long the store may take to take a status. Nothing waits for it longer: what must not be lost is on disk.
-pub(super) const LIMIT: Duration = Duration::from_secs(2);
+pub const LIMIT: Duration = Duration::from_secs(2);
 
 /// Seconds by which an announced time may wander without being news: it is computed anew from two clocks each time.
 const WANDERS: u64 = 2;
 
 /// How far the machine is.
-pub(super) fn status(
+pub fn status(
     policy: &RebootPolicy,
     journal: &Journal,
     waits: &[WaitReason],
@@ -34,7 +35,7 @@ pub(super) fn status(
 }
 
 /// Whether the second says nothing new.
-pub(super) fn alike(before: &HostStatus, now: &HostStatus) -> bool {
+pub fn alike(before: &HostStatus, now: &HostStatus) -> bool {
     let timeless = |status: &HostStatus| HostStatus { waits: Vec::new(), ..status.clone() };
     timeless(before) == timeless(now)
         && before.waits.len() == now.waits.len()
@@ -45,22 +46,16 @@ fn same(before: &WaitReason, now: &WaitReason) -> bool {
     if before == now {
         return true;
     }
-    let close = match (before.until(), now.until()) {
-        (Some(before), Some(now)) => before.abs_diff(now) <= WANDERS,
-        _ => false,
-    };
-    let form = |wait: &WaitReason| {
-        let mut form = serde_json::to_value(wait).unwrap_or_default();
-        if let Some(fields) = form.as_object_mut() {
-            fields.remove("until");
+    match (before.until(), now.until()) {
+        (Some(first), Some(second)) => {
+            first.abs_diff(second) <= WANDERS && before.clone().with_until(second) == *now
         }
-        form
-    };
-    close && form(before) == form(now)
+        _ => false,
+    }
 }
 
 /// Words to logged-in users.
-pub(super) fn warning(minutes: u64, due: &[DueReason]) -> String {
+pub fn warning(minutes: u64, due: &[DueReason]) -> String {
     let when = match minutes {
         0 | 1 => "within a minute".to_owned(),
         n => format!("in {n} minutes"),

@@ -18,21 +18,21 @@ use muster_common::reboot::StuckUnit;
 use muster_common::snapshot::{Placement, Snapshot};
 use muster_common::state::{ActiveState, DesiredState, ObservedState};
 use muster_common::unit::UnitName;
-use muster_engine::machine::arrival::{Arrival, Report};
 
-use muster_engine::cluster::Cluster;
+use crate::cluster::Cluster;
+use crate::machine::arrival::{Arrival, Report};
 
 /// What the gate sees.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Gate {
+pub struct Gate {
     /// Whether the machine is registered, in this boot.
-    pub(super) registered: bool,
+    pub registered: bool,
     /// Units that are not as they should be.
-    pub(super) unhealthy: Vec<StuckUnit>,
+    pub unhealthy: Vec<StuckUnit>,
 }
 
 /// Looks at the cluster.
-pub(super) fn look(cluster: &mut Cluster, machine: &MachineId, boot: &str) -> Gate {
+pub fn look(cluster: &mut Cluster, machine: &MachineId, boot: &str) -> Gate {
     let snapshot = cluster.snapshot();
     let registered = snapshot.machines.get(machine).is_some_and(|found| found.boot == boot);
     let mut unhealthy: BTreeMap<UnitName, String> = placed(snapshot, machine)
@@ -55,7 +55,7 @@ pub(super) fn look(cluster: &mut Cluster, machine: &MachineId, boot: &str) -> Ga
 }
 
 /// Units of the cluster that have failed somewhere and are still wanted.
-pub(super) fn failed(snapshot: &Snapshot) -> Vec<UnitName> {
+pub fn failed(snapshot: &Snapshot) -> Vec<UnitName> {
     let wanted = |name: &UnitName| {
         snapshot.units.get(name).is_some_and(|unit| unit.desired == DesiredState::Launched)
     };

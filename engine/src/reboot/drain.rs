@@ -8,12 +8,12 @@ use muster_common::cordon::{AtDeadline, Cordon, CordonHolder, Drain, Hold};
 use muster_common::drain::{DrainProgress, DrainStatus};
 use muster_common::machine::MachineId;
 use muster_common::reboot::StuckUnit;
-use muster_engine::reboot::phase::{DrainState, WhenStuck};
 
-use muster_engine::cluster::Cluster;
+use super::phase::{DrainState, WhenStuck};
+use crate::cluster::Cluster;
 
 /// The hold the role takes, with the order to empty the machine.
-pub(super) fn order(now: u64, time: Duration, stuck: WhenStuck) -> Hold {
+pub fn order(now: u64, time: Duration, stuck: WhenStuck) -> Hold {
     Hold {
         by: String::new(),
         reason: String::new(),
@@ -31,17 +31,17 @@ pub(super) fn order(now: u64, time: Duration, stuck: WhenStuck) -> Hold {
 }
 
 /// Whether the role has cordoned a machine.
-pub(super) fn is_ours(cordon: Option<&Cordon>) -> bool {
+pub fn is_ours(cordon: Option<&Cordon>) -> bool {
     cordon.is_some_and(|cordon| cordon.holds.contains_key(&CordonHolder::Reboot))
 }
 
 /// Whether the role has ordered its machine to be emptied.
-pub(super) fn is_ordered(cordon: &Cordon) -> bool {
+pub fn is_ordered(cordon: &Cordon) -> bool {
     cordon.holds.get(&CordonHolder::Reboot).is_some_and(|hold| hold.drain.is_some())
 }
 
 /// How far the machine is drained. Units that are global or name this machine stay: they go down and come back with it.
-pub(super) fn progress(cluster: &mut Cluster, machine: &MachineId) -> DrainState {
+pub fn progress(cluster: &mut Cluster, machine: &MachineId) -> DrainState {
     if !cluster.snapshot().cordons.get(machine).is_some_and(is_ordered) {
         return DrainState::No;
     }
