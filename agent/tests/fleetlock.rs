@@ -111,7 +111,7 @@ impl Daemon {
 
     async fn holders(&self, group: &str) -> Vec<String> {
         let group: Group = group.parse().unwrap();
-        let status = self.lock.status(&group, LIMIT).await.unwrap();
+        let status = self.lock.group_status(&group, LIMIT).await.unwrap();
         status.semaphore.holders.iter().map(|h| format!("{} {}", h.id, h.kind)).collect()
     }
 }
@@ -162,7 +162,7 @@ async fn a_slot_goes_round() {
     assert_eq!(daemon.ask(STEADY_STATE, "default", ONE).await, granted);
     assert_eq!(daemon.ask(STEADY_STATE, "default", ONE).await, granted, "nor is doing so twice");
     assert_eq!(daemon.ask(PRE_REBOOT, "default", TWO).await, granted);
-    let history = daemon.lock.history(&Group::default(), LIMIT).await.unwrap();
+    let history = daemon.lock.group_history(&Group::default(), LIMIT).await.unwrap();
     assert_eq!(history.len(), 1);
     assert_eq!(history[0].outcome.as_str(), "released");
 }
@@ -222,7 +222,7 @@ async fn hosts_of_either_kind_take_turns() {
     let daemon = Daemon::over(store);
     let host = muster_common::reboot::HolderKind::Host;
     let id = "6a1f2b3c4d5e6f708192a3b4c5d6e7f8".parse().unwrap();
-    daemon.lock.acquire(&Group::default(), &id, host, LIMIT).await.unwrap();
+    daemon.lock.acquire_slot(&Group::default(), &id, host, LIMIT).await.unwrap();
     assert_snapshot!(daemon.ask(PRE_REBOOT, "default", ONE).await, @r#"
     500
     content-type: application/json

@@ -39,7 +39,7 @@ fn lock(store: &Arc<dyn Store>) -> Lock {
 }
 
 fn released() -> ReleaseReport {
-    ReleaseReport::plain(SlotOutcome::Released)
+    ReleaseReport::without_details(SlotOutcome::Released)
 }
 
 /// Forty clients at `daemons` ask at once for `slots` of a new group; how many get one.
@@ -48,7 +48,7 @@ async fn round(daemons: &[Lock], group: &Group, slots: u32) -> usize {
     let clients = (0..40).map(|client| {
         let (daemon, group) = (daemons[client % daemons.len()].clone(), group.clone());
         tokio::spawn(async move {
-            daemon.acquire(&group, &id(client), HolderKind::FleetLock, LIMIT).await.unwrap()
+            daemon.acquire_slot(&group, &id(client), HolderKind::FleetLock, LIMIT).await.unwrap()
         })
     });
     let mut granted = 0;
@@ -64,7 +64,7 @@ async fn round(daemons: &[Lock], group: &Group, slots: u32) -> usize {
             AcquireResult::Wait(other) => panic!("{other:?}"),
         }
     }
-    let status = daemons[0].status(group, LIMIT).await.unwrap();
+    let status = daemons[0].group_status(group, LIMIT).await.unwrap();
     assert_eq!(status.semaphore.holders.len(), granted);
     assert!(status.semaphore.holders.is_sorted_by_key(|holder| holder.id.clone()));
     granted
@@ -91,7 +91,7 @@ async fn killed(store: &Arc<dyn Store>, daemons: &[Lock], group: &Group, n: usiz
         .map(|client| {
             let (daemon, group) = (doomed.clone(), group.clone());
             tokio::spawn(async move {
-                daemon.acquire(&group, &id(client), HolderKind::FleetLock, LIMIT).await
+                daemon.acquire_slot(&group, &id(client), HolderKind::FleetLock, LIMIT).await
             })
         })
         .collect();
@@ -100,7 +100,10 @@ async fn killed(store: &Arc<dyn Store>, daemons: &[Lock], group: &Group, n: usiz
         .map(|client| {
             let (daemon, group) = (daemons[client % daemons.len()].clone(), group.clone());
             tokio::spawn(async move {
-                daemon.acquire(&group, &id(client), HolderKind::FleetLock, LIMIT).await.unwrap()
+                daemon
+                    .acquire_slot(&group, &id(client), HolderKind::FleetLock, LIMIT)
+                    .await
+                    .unwrap()
             })
         })
         .collect();
@@ -115,10 +118,10 @@ async fn killed(store: &Arc<dyn Store>, daemons: &[Lock], group: &Group, n: usiz
         assert!(matches!(other.await.unwrap(), AcquireResult::Held { anew: true, .. }));
     }
     for client in 30..40 {
-        let asked = daemons[0].acquire(group, &id(client), HolderKind::FleetLock, LIMIT).await;
+        let asked = daemons[0].acquire_slot(group, &id(client), HolderKind::FleetLock, LIMIT).await;
         assert!(matches!(asked.unwrap(), AcquireResult::Held { .. }));
     }
-    let status = daemons[0].status(group, LIMIT).await.unwrap();
+    let status = daemons[0].group_status(group, LIMIT).await.unwrap();
     let holders: Vec<HolderId> = status.semaphore.holders.into_iter().map(|h| h.id).collect();
     assert_eq!(holders, (0..40).map(id).collect::<Vec<_>>());
 }
@@ -182,7 +185,7 @@ async fn a_slot_goes_from_one_to_the_next_and_is_remembered() {
     let directory = tempfile::tempdir().unwrap();
     let store = open_embedded(directory.path()).unwrap();
     let (lock, group) = (lock(&store), Group::default());
-    let ask = |client| lock.acquire(&group, client, HolderKind::Host, LIMIT);
+    let ask = |client| lock.acquire_slot(&group, client, HolderKind::Host, LIMIT);
     let (first, second) = (id(1), id(2));
     let AcquireResult::Held { since, anew: true } = ask(&first).await.unwrap() else {
         panic!("free")
@@ -190,13 +193,14 @@ async fn a_slot_goes_from_one_to_the_next_and_is_remembered() {
     assert_eq!(ask(&first).await.unwrap(), AcquireResult::Held { since, anew: false });
     let AcquireResult::Wait(wait) = ask(&second).await.unwrap() else { panic!("one slot") };
     assert_eq!(wait.to_string(), "the slot of group default taken by m01");
-    let freed =
-        lock.release(&group, &first, ReleaseReport::plain(SlotOutcome::Rebooted), LIMIT).await;
+    let freed = lock
+        .release_slot(&group, &first, ReleaseReport::without_details(SlotOutcome::Rebooted), LIMIT)
+        .await;
     assert!(matches!(freed.unwrap(), ReleaseResult::Freed(holder) if holder.id == first));
-    let again = lock.release(&group, &first, released(), LIMIT).await;
+    let again = lock.release_slot(&group, &first, released(), LIMIT).await;
     assert_eq!(again.unwrap(), ReleaseResult::NotHeld);
     assert!(matches!(ask(&second).await.unwrap(), AcquireResult::Held { anew: true, .. }));
-    let history = lock.history(&group, LIMIT).await.unwrap();
+    let history = lock.group_history(&group, LIMIT).await.unwrap();
     assert_eq!(history.len(), 1, "giving back nothing is not remembered");
     assert_eq!(
         (&history[0].id, history[0].taken, &history[0].outcome),
@@ -211,11 +215,11 @@ async fn groups_exist_once_they_are_given_slots() {
     let own: Group = "own".parse().unwrap();
     let lock = Lock::new(Registry::new(store, "/muster/v1/"), [own.clone()]);
     let eu: Group = "eu".parse().unwrap();
-    let error = lock.acquire(&eu, &id(1), HolderKind::Host, LIMIT).await.unwrap_err();
+    let error = lock.acquire_slot(&eu, &id(1), HolderKind::Host, LIMIT).await.unwrap_err();
     assert_eq!(error.to_string(), "there is no reboot group eu");
     for error in [
-        lock.status(&eu, LIMIT).await.map(drop).unwrap_err(),
-        lock.release(&eu, &id(1), released(), LIMIT).await.map(drop).unwrap_err(),
+        lock.group_status(&eu, LIMIT).await.map(drop).unwrap_err(),
+        lock.release_slot(&eu, &id(1), released(), LIMIT).await.map(drop).unwrap_err(),
     ] {
         assert!(matches!(error, LockError::UnknownGroup { .. }), "{error:?}");
     }
@@ -223,10 +227,10 @@ async fn groups_exist_once_they_are_given_slots() {
     assert_eq!(lock.set_max(&eu, 2, LIMIT).await.unwrap(), 4);
     assert_eq!(lock.set_max(&Group::default(), 3, LIMIT).await.unwrap(), 1);
     assert!(matches!(
-        lock.acquire(&own, &id(1), HolderKind::Host, LIMIT).await.unwrap(),
+        lock.acquire_slot(&own, &id(1), HolderKind::Host, LIMIT).await.unwrap(),
         AcquireResult::Held { anew: true, .. }
     ));
-    let (groups, unreadable) = lock.groups(LIMIT).await.unwrap();
+    let (groups, unreadable) = lock.all_groups(LIMIT).await.unwrap();
     let seen: Vec<_> = groups
         .iter()
         .map(|s| format!("{} {}/{}", s.group, s.semaphore.holders.len(), s.semaphore.max))
@@ -244,12 +248,12 @@ async fn fewer_slots_evict_nobody() {
     let (lock, group) = (lock(&store), Group::default());
     lock.set_max(&group, 2, LIMIT).await.unwrap();
     for client in [1, 2] {
-        lock.acquire(&group, &id(client), HolderKind::Host, LIMIT).await.unwrap();
+        lock.acquire_slot(&group, &id(client), HolderKind::Host, LIMIT).await.unwrap();
     }
     lock.set_max(&group, 1, LIMIT).await.unwrap();
-    assert_eq!(lock.status(&group, LIMIT).await.unwrap().semaphore.holders.len(), 2);
-    lock.release(&group, &id(1), released(), LIMIT).await.unwrap();
-    let asked = lock.acquire(&group, &id(3), HolderKind::Host, LIMIT).await.unwrap();
+    assert_eq!(lock.group_status(&group, LIMIT).await.unwrap().semaphore.holders.len(), 2);
+    lock.release_slot(&group, &id(1), released(), LIMIT).await.unwrap();
+    let asked = lock.acquire_slot(&group, &id(3), HolderKind::Host, LIMIT).await.unwrap();
     assert!(matches!(asked, AcquireResult::Wait(_)), "{asked:?}");
 }
 
@@ -312,9 +316,9 @@ async fn a_write_whose_outcome_nobody_knows_is_found_out() {
         Arc::new(Doubtful { below, silent: AtomicUsize::new(1), away: false });
     let (lock, group) = (lock(&doubtful), Group::default());
     // It was taken by this very call, whatever the store said: it is held, and once.
-    let asked = lock.acquire(&group, &id(1), HolderKind::Host, LIMIT).await.unwrap();
+    let asked = lock.acquire_slot(&group, &id(1), HolderKind::Host, LIMIT).await.unwrap();
     assert!(matches!(asked, AcquireResult::Held { .. }), "{asked:?}");
-    assert_eq!(lock.status(&group, LIMIT).await.unwrap().semaphore.holders.len(), 1);
+    assert_eq!(lock.group_status(&group, LIMIT).await.unwrap().semaphore.holders.len(), 1);
 }
 
 #[tokio::test]
@@ -325,10 +329,10 @@ async fn a_store_that_is_away_is_said_to_be() {
         Arc::new(Doubtful { below, silent: AtomicUsize::new(0), away: true });
     let (lock, group) = (lock(&away), Group::default());
     let soon = Duration::from_millis(100);
-    let error = lock.acquire(&group, &id(1), HolderKind::Host, soon).await.unwrap_err();
+    let error = lock.acquire_slot(&group, &id(1), HolderKind::Host, soon).await.unwrap_err();
     assert!(matches!(error, LockError::StoreAway { .. }), "{error:?}");
     assert_eq!(error.to_string(), "the slots of group default cannot be reached");
-    let error = lock.groups(soon).await.unwrap_err();
+    let error = lock.all_groups(soon).await.unwrap_err();
     assert!(matches!(error, LockError::StoreAway { .. }), "{error:?}");
 }
 
@@ -340,8 +344,9 @@ async fn a_semaphore_nobody_can_read_grants_nothing() {
     let poison = Op::Put { key, value: "poison".into(), lease: None };
     store.commit(vec![], vec![poison]).await.unwrap();
     let lock = lock(&store);
-    let error = lock.acquire(&Group::default(), &id(1), HolderKind::Host, LIMIT).await.unwrap_err();
+    let error =
+        lock.acquire_slot(&Group::default(), &id(1), HolderKind::Host, LIMIT).await.unwrap_err();
     assert!(matches!(error, LockError::Unreadable { .. }), "{error:?}");
-    let (groups, unreadable) = lock.groups(LIMIT).await.unwrap();
+    let (groups, unreadable) = lock.all_groups(LIMIT).await.unwrap();
     assert_eq!((groups.len(), unreadable[0].key.as_str()), (0, "reboot/default"));
 }

@@ -49,7 +49,7 @@ fn calm() -> Observation {
         hooks: HookStates::default(),
         drain: DrainState::No,
         cordoned: false,
-        asked: RebootCall::No,
+        call: RebootCall::No,
         stopping: false,
         registered: Some(true),
         unhealthy: Vec::new(),
@@ -168,7 +168,7 @@ fn from_due_to_done() {
     assert_eq!(host.says(), "draining | Drain { until: 1767874500 } | draining: 2 units left");
     host.seen.drain = DrainState::Done;
     assert_eq!(host.says(), "rebooting | Reboot | the host has been asked to reboot");
-    host.seen.asked = RebootCall::Accepted;
+    host.seen.call = RebootCall::Accepted;
     host.seen.stopping = true;
     assert_eq!(host.says(), "rebooting |  | the host has been asked to reboot");
     host.boots("second");
@@ -371,7 +371,7 @@ fn a_slot_that_was_taken_away_ends_the_attempt() {
 fn a_host_that_does_not_go_down_gives_its_slot_back() {
     let mut host = Host::due(policy()).at(Phase::Rebooting);
     host.seen.cordoned = false;
-    host.seen.asked = RebootCall::Accepted;
+    host.seen.call = RebootCall::Accepted;
     host.passes(599);
     assert!(host.says().starts_with("rebooting |"));
     host.passes(1);
@@ -379,7 +379,7 @@ fn a_host_that_does_not_go_down_gives_its_slot_back() {
         "giving-up | Release(GaveUp { problem: \"the host has not gone down in 10 minutes\" })"
     ));
     let mut refused = Host::due(policy()).at(Phase::Rebooting);
-    refused.seen.asked = RebootCall::Refused("no permission".to_owned());
+    refused.seen.call = RebootCall::Refused("no permission".to_owned());
     assert!(refused.says().starts_with("giving-up |"));
 }
 

@@ -9,7 +9,7 @@
 use std::collections::BTreeSet;
 
 use muster_common::reboot::{Group, Holder, HolderId, HolderKind, Semaphore, WaitReason};
-use muster_engine::reboot::semaphore::{Acquire, Release, acquire, release, set_max};
+use muster_engine::reboot::semaphore::{Acquire, Release, acquire_slot, release_slot, set_max};
 use proptest::prelude::*;
 
 fn id(client: usize) -> HolderId {
@@ -27,20 +27,21 @@ fn ids(semaphore: &Semaphore) -> Vec<&str> {
 #[test]
 fn slots_are_granted_until_there_are_none() {
     let group = Group::default();
-    let Acquire::Grant(one) = acquire(&group, &set_max(&Semaphore::default(), 2), holder(2, 10))
+    let Acquire::Grant(one) =
+        acquire_slot(&group, &set_max(&Semaphore::default(), 2), holder(2, 10))
     else {
         panic!("a free slot is granted")
     };
-    let Acquire::Grant(two) = acquire(&group, &one, holder(1, 20)) else {
+    let Acquire::Grant(two) = acquire_slot(&group, &one, holder(1, 20)) else {
         panic!("so is the next")
     };
     assert_eq!(ids(&two), ["m1", "m2"], "by id");
-    assert_eq!(acquire(&group, &two, holder(2, 99)), Acquire::AlreadyHeld { since: 10 });
+    assert_eq!(acquire_slot(&group, &two, holder(2, 99)), Acquire::AlreadyHeld { since: 10 });
     let full = WaitReason::SlotsTaken { group: group.clone(), max: 2, holders: vec![id(1), id(2)] };
-    assert_eq!(acquire(&group, &two, holder(3, 30)), Acquire::Wait(full));
-    let Release::Freed(freed, was) = release(&two, &id(2)) else { panic!("it was held") };
+    assert_eq!(acquire_slot(&group, &two, holder(3, 30)), Acquire::Wait(full));
+    let Release::Freed(freed, was) = release_slot(&two, &id(2)) else { panic!("it was held") };
     assert_eq!((ids(&freed), was.since), (vec!["m1"], 10));
-    assert_eq!(release(&freed, &id(2)), Release::NotHeld);
+    assert_eq!(release_slot(&freed, &id(2)), Release::NotHeld);
 }
 
 #[test]
@@ -49,11 +50,11 @@ fn fewer_slots_evict_nobody_and_grant_nothing() {
     let three = Semaphore { max: 3, holders: (0..3).map(|n| holder(n, 1)).collect() };
     let one = set_max(&three, 1);
     assert_eq!(one.holders, three.holders);
-    assert_eq!(acquire(&group, &one, holder(1, 9)), Acquire::AlreadyHeld { since: 1 });
-    let Release::Freed(two_left, _) = release(&one, &id(0)) else { panic!("it was held") };
-    assert!(matches!(acquire(&group, &two_left, holder(0, 9)), Acquire::Wait(_)), "2 of 1");
+    assert_eq!(acquire_slot(&group, &one, holder(1, 9)), Acquire::AlreadyHeld { since: 1 });
+    let Release::Freed(two_left, _) = release_slot(&one, &id(0)) else { panic!("it was held") };
+    assert!(matches!(acquire_slot(&group, &two_left, holder(0, 9)), Acquire::Wait(_)), "2 of 1");
     let none = set_max(&Semaphore::default(), 0);
-    assert!(matches!(acquire(&group, &none, holder(0, 9)), Acquire::Wait(_)));
+    assert!(matches!(acquire_slot(&group, &none, holder(0, 9)), Acquire::Wait(_)));
 }
 
 /// What a client does in its turn.
@@ -95,7 +96,7 @@ proptest! {
                     read[client] = register.clone();
                     continue;
                 }
-                Turn::Acquire(client) => match acquire(&group, &read[client].1, holder(client, time)) {
+                Turn::Acquire(client) => match acquire_slot(&group, &read[client].1, holder(client, time)) {
                     Acquire::Grant(next) => (client, Some(next), turn),
                     Acquire::AlreadyHeld { .. } => {
                         prop_assert!(read[client].1.holder(&id(client)).is_some());
@@ -106,7 +107,7 @@ proptest! {
                         (client, None, turn)
                     }
                 },
-                Turn::Release(client) => match release(&read[client].1, &id(client)) {
+                Turn::Release(client) => match release_slot(&read[client].1, &id(client)) {
                     Release::Freed(next, _) => (client, Some(next), turn),
                     Release::NotHeld => (client, None, turn),
                 },
@@ -139,9 +140,9 @@ proptest! {
     fn asking_twice_is_asking_once(max in 0..6_u32, held in prop::collection::btree_set(0..8_usize, 0..8), who in 0..8_usize) {
         let group = Group::default();
         let before = Semaphore { max, holders: held.iter().map(|n| holder(*n, 1)).collect() };
-        if let Acquire::Grant(granted) = acquire(&group, &before, holder(who, 2)) {
-            prop_assert_eq!(acquire(&group, &granted, holder(who, 3)), Acquire::AlreadyHeld { since: 2 });
-            let Release::Freed(after, was) = release(&granted, &id(who)) else { panic!("it was granted") };
+        if let Acquire::Grant(granted) = acquire_slot(&group, &before, holder(who, 2)) {
+            prop_assert_eq!(acquire_slot(&group, &granted, holder(who, 3)), Acquire::AlreadyHeld { since: 2 });
+            let Release::Freed(after, was) = release_slot(&granted, &id(who)) else { panic!("it was granted") };
             prop_assert_eq!(after, before);
             prop_assert_eq!(was, holder(who, 2));
         }

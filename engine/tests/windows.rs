@@ -3,7 +3,7 @@
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use muster_engine::reboot::window::{Opening, Window, look};
+use muster_engine::reboot::window::{Opening, Window, opening_at};
 use proptest::prelude::*;
 
 fn windows(text: &str) -> Vec<Window> {
@@ -21,7 +21,7 @@ fn at(windows: &[Window], zone: &TimeZone, moment: &str) -> String {
         let time = Timestamp::from_second(i64::try_from(seconds).unwrap()).unwrap();
         time.to_zoned(zone.clone()).strftime("%a %m-%d %H:%M %:z").to_string()
     };
-    match look(windows, zone, u64::try_from(now.as_second()).unwrap()) {
+    match opening_at(windows, zone, u64::try_from(now.as_second()).unwrap()) {
         Opening::Open { until: None } => "always open".to_owned(),
         Opening::Open { until: Some(until) } => format!("open until {}", show(until)),
         Opening::Closed { opens: Some(opens) } => format!("opens {}", show(opens)),
@@ -268,19 +268,19 @@ proptest! {
     ) {
         let zone = zone("Europe/Berlin");
         let now = change - 600_000 + offset * 60;
-        match look(&all, &zone, now) {
+        match opening_at(&all, &zone, now) {
             Opening::Open { until: Some(until) } => {
                 prop_assert!(until > now);
-                let open_at_the_end = matches!(look(&all, &zone, until), Opening::Open { .. });
+                let open_at_the_end = matches!(opening_at(&all, &zone, until), Opening::Open { .. });
                 prop_assert!(!open_at_the_end);
-                let before = look(&all, &zone, until - 1);
+                let before = opening_at(&all, &zone, until - 1);
                 prop_assert_eq!(before, Opening::Open { until: Some(until) });
             }
             Opening::Closed { opens: Some(opens) } => {
                 prop_assert!(opens > now);
-                let open = matches!(look(&all, &zone, opens), Opening::Open { .. });
+                let open = matches!(opening_at(&all, &zone, opens), Opening::Open { .. });
                 prop_assert!(open);
-                prop_assert_eq!(look(&all, &zone, opens - 1), Opening::Closed { opens: Some(opens) });
+                prop_assert_eq!(opening_at(&all, &zone, opens - 1), Opening::Closed { opens: Some(opens) });
             }
             other => prop_assert!(false, "{other:?}"),
         }
@@ -289,8 +289,8 @@ proptest! {
     #[test]
     fn no_text_and_no_time_is_too_much(text in "[ -~]{0,30}", now in any::<u64>()) {
         if let Ok(window) = text.parse::<Window>() {
-            let _ = look(&[window], &TimeZone::UTC, now);
+            let _ = opening_at(&[window], &TimeZone::UTC, now);
         }
-        let _ = look(&windows("00:00 1h"), &zone("Europe/Berlin"), now);
+        let _ = opening_at(&windows("00:00 1h"), &zone("Europe/Berlin"), now);
     }
 }

@@ -17,12 +17,14 @@ use tokio_util::sync::CancellationToken;
 use crate::config::{Config, Flags, Roles};
 use crate::daemon::core::{self, Runners, STATE, Settings};
 use crate::daemon::{reload, service};
+use crate::host::logind::Logind;
 use crate::host::{identity, modes};
 use crate::http::{App, AppParts, SLOT_LIMIT};
 use crate::inspect::Inspector;
 use crate::net::{listen, serve};
-use crate::reboot::{Lock, Logind, Phases, role};
+use crate::reboot::{Lock, RoleCollector, role};
 use crate::runner::docker::Gauges;
+use crate::stdx::clock::Wall;
 use crate::telemetry::health::{self, Health};
 use crate::telemetry::logs;
 use crate::telemetry::metrics::Metrics;
@@ -53,7 +55,7 @@ pub async fn run_daemon(config: Config, flags: Flags, level: logs::LogLevel) -> 
         let told = watch::Sender::new(HostStatus::default());
         let mut collectors: Vec<Box<dyn Collector>> = Vec::new();
         if config.roles.reboot {
-            collectors.push(Box::new(Phases::new(told.subscribe())));
+            collectors.push(Box::new(RoleCollector::new(told.subscribe())));
         }
         if let Some(containers) = &containers {
             collectors.push(Box::new(Gauges::new(containers)));
@@ -91,7 +93,7 @@ pub async fn run_daemon(config: Config, flags: Flags, level: logs::LogLevel) -> 
         }
         let serving = tokio::spawn(serve::serve(sockets, app, shutdown.clone()));
         tokio::spawn(health::log_transitions(health.subscribe(), shutdown.clone()));
-        let rebooting = role::Parts {
+        let rebooting = role::RoleSetup {
             machine: settings.machine_id.clone(),
             config: config.reboot.clone(),
             agent: config.roles.agent,
@@ -101,8 +103,9 @@ pub async fn run_daemon(config: Config, flags: Flags, level: logs::LogLevel) -> 
             host: Arc::new(Logind::default()),
             state_dir: config.state_dir.clone(),
             health: health.clone(),
-            told,
-            look: role::LOOK,
+            wall: Wall::default(),
+            status: told,
+            look_interval: role::LOOK_INTERVAL,
         };
         let metadata = watch::Sender::new(settings.metadata.clone());
         let roles = config.roles;
@@ -147,7 +150,7 @@ async fn work(
     metadata: watch::Receiver<BTreeMap<String, String>>,
     runners: Option<Runners>,
     roles: Roles,
-    rebooting: role::Parts,
+    rebooting: role::RoleSetup,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
     let (registry, health) = (rebooting.registry.clone(), rebooting.health.clone());

@@ -39,7 +39,7 @@ pub(super) fn lost_routes() -> Router<App> {
 
 async fn pre_reboot(State(app): State<App>, request: Request) -> Result<StatusCode, Rejected> {
     let Identity { id, group } = identity(request).await?;
-    match app.lock.acquire(&group, &id, HolderKind::FleetLock, app.slot_limit).await? {
+    match app.lock.acquire_slot(&group, &id, HolderKind::FleetLock, app.slot_limit).await? {
         AcquireResult::Held { .. } => Ok(StatusCode::OK),
         AcquireResult::Wait(wait) => {
             tracing::info!(%group, %id, %wait, "a FleetLock client has to wait");
@@ -51,7 +51,12 @@ async fn pre_reboot(State(app): State<App>, request: Request) -> Result<StatusCo
 async fn steady_state(State(app): State<App>, request: Request) -> Result<StatusCode, Rejected> {
     let Identity { id, group } = identity(request).await?;
     app.lock
-        .release(&group, &id, ReleaseReport::plain(SlotOutcome::Released), app.slot_limit)
+        .release_slot(
+            &group,
+            &id,
+            ReleaseReport::without_details(SlotOutcome::Released),
+            app.slot_limit,
+        )
         .await?;
     Ok(StatusCode::OK)
 }

@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::app::App;
 use super::error::{ApiError, json};
-use crate::reboot::gauges;
+use crate::reboot::group_gauges;
 use crate::telemetry::metrics::ClusterCounts;
 
 /// How long a scrape waits for the first reading of the reboots, which is made when it is the first for long.
@@ -70,8 +70,8 @@ pub(super) async fn metrics(State(app): State<App>) -> Result<Response, ApiError
             })
         });
     }
-    let latest = app.lock.latest(PATIENCE).await;
-    let reboots = latest.map(|records| gauges(&records, app.health.status().leading));
+    let latest = app.lock.latest_records(PATIENCE).await;
+    let reboots = latest.map(|records| group_gauges(&records, app.health.status().leading));
     let text = app
         .metrics
         .render(counts, reboots.as_ref())

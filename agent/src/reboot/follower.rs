@@ -3,30 +3,26 @@
 //! Owns one watch of the records, shared by all who follow. It runs while somebody does and for a while after, so that a
 //! scrape finds it warm and costs the store nothing; a daemon nobody asks watches nothing. It never writes.
 
-use crate::stdx::errors::error_chain;
-use crate::stdx::sync::lock;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use muster_common::reboot::Group;
+use muster_engine::reboot::reading::ReadSchedule;
 use muster_store::{RebootNews, RebootRecords, RebootScope, Registry};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::stdx::errors::error_chain;
+use crate::stdx::sync::lock;
+use crate::stdx::timer::sleep_until_opt;
+
 /// How long it outlives the last who followed: longer than the pause between two scrapes is anywhere.
 const LINGER: Duration = Duration::from_secs(150);
 
-/// Pause between two readings of all records, so that a roll through a thousand hosts, each of which publishes every
-/// phase, is read a few times a second and not a thousand times.
-const BREATH: Duration = Duration::from_millis(200);
-
-/// Pause before a reading that failed is tried again.
-const AGAIN: Duration = Duration::from_secs(1);
-
 /// The records as they were last read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Latest {
+pub struct LatestRecords {
     /// The records; absent before the first reading.
     pub records: Option<Arc<RebootRecords>>,
     /// Why the store cannot be reached, while it cannot.
@@ -35,26 +31,26 @@ pub struct Latest {
 
 /// Starts and shares the watch.
 #[derive(Debug)]
-pub(super) struct Follower {
+pub(super) struct RecordsFollower {
     registry: Registry,
     configured: BTreeSet<Group>,
-    live: Mutex<Option<Arc<watch::Sender<Latest>>>>,
+    live: Mutex<Option<Arc<watch::Sender<LatestRecords>>>>,
 }
 
-impl Follower {
+impl RecordsFollower {
     /// Follows nothing yet. `configured`: groups that exist without a record.
     pub(super) fn new(registry: Registry, configured: BTreeSet<Group>) -> Self {
         Self { registry, configured, live: Mutex::default() }
     }
 
     /// The groups that exist without a record.
-    pub(super) fn configured(&self) -> &BTreeSet<Group> {
+    pub(super) fn configured_groups(&self) -> &BTreeSet<Group> {
         &self.configured
     }
 
     /// Adds the groups that exist without a record. One whose record cannot be read has some number of slots, but not a
     /// new group's.
-    pub(super) fn complete(&self, mut found: RebootRecords) -> RebootRecords {
+    pub(super) fn add_configured(&self, mut found: RebootRecords) -> RebootRecords {
         for group in &self.configured {
             let key = format!("reboot/{group}");
             if !found.unreadable.iter().any(|record| record.key == key) {
@@ -65,47 +61,38 @@ impl Follower {
     }
 
     /// The records as they change. Needs a tokio runtime to run in.
-    pub(super) fn follow(self: &Arc<Self>) -> watch::Receiver<Latest> {
+    pub(super) fn follow_records(self: &Arc<Self>) -> watch::Receiver<LatestRecords> {
         let mut slot = lock(&self.live);
         let live = slot.get_or_insert_with(|| {
-            let live = Arc::new(watch::Sender::new(Latest::default()));
+            let live = Arc::new(watch::Sender::new(LatestRecords::default()));
             tokio::spawn(Arc::clone(self).run(Arc::clone(&live)));
             live
         });
         live.subscribe()
     }
 
-    async fn run(self: Arc<Self>, live: Arc<watch::Sender<Latest>>) {
-        let mut news = self.registry.watch_reboots(&RebootScope::All);
-        let mut read_at: Option<Instant> = None;
-        let mut breath = Instant::now();
+    async fn run(self: Arc<Self>, live: Arc<watch::Sender<LatestRecords>>) {
+        let mut events = self.registry.watch_reboots(&RebootScope::All);
+        let began = Instant::now();
+        let mut schedule = ReadSchedule::default();
         loop {
+            let next = schedule.next_deadline().map(|next| began + next);
             // All arms are cancel-safe: a channel, timers and a count.
             tokio::select! {
-                told = news.recv() => match told {
-                    Some(RebootNews::Changed { .. }) => read_at = read_at.or(Some(breath)),
+                biased;
+                event = events.recv() => match event {
+                    Some(RebootNews::Changed { .. }) => schedule.on_changed(),
                     Some(RebootNews::Lost { problem }) => {
                         live.send_modify(|latest| latest.lost = Some(problem));
                     }
                     // The store is closed: the daemon ends.
                     None => return,
                 },
-                () = alarm(read_at) => {
-                    read_at = None;
-                    match self.registry.reboots().await {
-                        Ok(found) => {
-                            let records = Some(Arc::new(self.complete(found)));
-                            live.send_replace(Latest { records, lost: None });
-                        }
-                        Err(error) => {
-                            let problem = error_chain(&error);
-                            live.send_modify(|latest| latest.lost = Some(problem));
-                            read_at = Some(Instant::now() + AGAIN);
-                        }
-                    }
-                    breath = Instant::now() + BREATH;
+                () = sleep_until_opt(next) => {
+                    let ok = self.read_records(&live).await;
+                    schedule.on_read(ok, began.elapsed());
                 }
-                () = unused(&live) => {
+                () = wait_until_unused(&live) => {
                     let mut slot = lock(&self.live);
                     if live.receiver_count() == 0 {
                         *slot = None;
@@ -115,17 +102,26 @@ impl Follower {
             }
         }
     }
-}
 
-async fn alarm(at: Option<Instant>) {
-    match at {
-        Some(at) => tokio::time::sleep_until(at).await,
-        None => std::future::pending().await,
+    /// Reads all records and shows them. Returns whether they could be read.
+    async fn read_records(&self, live: &watch::Sender<LatestRecords>) -> bool {
+        match self.registry.reboots().await {
+            Ok(found) => {
+                let records = Some(Arc::new(self.add_configured(found)));
+                live.send_replace(LatestRecords { records, lost: None });
+                true
+            }
+            Err(error) => {
+                let problem = error_chain(&error);
+                live.send_modify(|latest| latest.lost = Some(problem));
+                false
+            }
+        }
     }
 }
 
-/// Until nobody has followed for a while.
-async fn unused(live: &watch::Sender<Latest>) {
+/// Waits until nobody has followed for a while.
+async fn wait_until_unused(live: &watch::Sender<LatestRecords>) {
     live.closed().await;
     tokio::time::sleep(LINGER).await;
 }

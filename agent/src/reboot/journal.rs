@@ -1,4 +1,4 @@
-//! The journal on disk.
+//! The journal on file.
 //!
 //! Owns the file that says how far this machine has come with its reboot, and that it is whole after a power cut: written
 //! beside, flushed, put in its place, and the directory flushed too.
@@ -18,13 +18,13 @@ const SCHEMA: u32 = 1;
 
 /// The file.
 #[derive(Debug, Clone)]
-pub(super) struct Disk {
+pub(super) struct JournalFile {
     path: PathBuf,
     group: Group,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-struct Kept {
+struct JournalRecord {
     schema: u32,
     /// Whose slot the journal speaks of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -36,30 +36,30 @@ struct Kept {
 /// The journal cannot be kept: nothing may be done that rests on it.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot keep {}", path.display())]
-pub(super) struct KeepError {
+pub(super) struct JournalError {
     path: PathBuf,
     #[source]
     source: io::Error,
 }
 
-impl Disk {
-    /// In the directory of what survives a reboot.
+impl JournalFile {
+    /// The file in the directory of what survives a reboot.
     pub(super) fn new(state_dir: &Path) -> Self {
         Self { path: state_dir.join("reboot.json"), group: Group::default() }
     }
 
     /// From now on its journal speaks of a slot of this group.
-    pub(super) fn of(&mut self, group: &Group) {
+    pub(super) fn set_group(&mut self, group: &Group) {
         self.group = group.clone();
     }
 
-    /// What was kept last, and of which group; nothing if there is nothing that can be read. A slot that is held all the
+    /// The journal that was kept last, and of which group; nothing if there is nothing that can be read. A slot that is held all the
     /// same is found in the store.
     pub(super) fn load(&self) -> (Journal, Option<Group>) {
-        self.read().map_or_else(Default::default, |kept| (kept.journal, kept.group))
+        self.read_record().map_or_else(Default::default, |record| (record.journal, record.group))
     }
 
-    fn read(&self) -> Option<Kept> {
+    fn read_record(&self) -> Option<JournalRecord> {
         let path = self.path.display();
         let bytes = match fs::read(&self.path) {
             Ok(bytes) => bytes,
@@ -69,10 +69,10 @@ impl Disk {
                 return None;
             }
         };
-        match serde_json::from_slice::<Kept>(&bytes) {
-            Ok(kept) if kept.schema <= SCHEMA => Some(kept),
-            Ok(kept) => {
-                tracing::error!(%path, schema = kept.schema, "of a later version; begun anew");
+        match serde_json::from_slice::<JournalRecord>(&bytes) {
+            Ok(record) if record.schema <= SCHEMA => Some(record),
+            Ok(record) => {
+                tracing::error!(%path, schema = record.schema, "of a later version; begun anew");
                 None
             }
             Err(error) => {
@@ -82,15 +82,16 @@ impl Disk {
         }
     }
 
-    /// Keeps it. When this returns it is on the disk.
-    pub(super) fn keep(&self, journal: &Journal) -> Result<(), KeepError> {
-        self.write(journal).map_err(|source| KeepError { path: self.path.clone(), source })
+    /// Keeps it. When this returns it is on the file.
+    pub(super) fn save(&self, journal: &Journal) -> Result<(), JournalError> {
+        self.write_record(journal)
+            .map_err(|source| JournalError { path: self.path.clone(), source })
     }
 
-    fn write(&self, journal: &Journal) -> io::Result<()> {
+    fn write_record(&self, journal: &Journal) -> io::Result<()> {
         let group = Some(self.group.clone());
-        let kept = Kept { schema: SCHEMA, group, journal: journal.clone() };
-        let bytes = serde_json::to_vec_pretty(&kept).map_err(io::Error::from)?;
+        let record = JournalRecord { schema: SCHEMA, group, journal: journal.clone() };
+        let bytes = serde_json::to_vec_pretty(&record).map_err(io::Error::from)?;
         replace_file(&HostDisk, &self.path, &bytes, Durability::OutlivesPowerCut)
     }
 }
@@ -104,31 +105,31 @@ mod tests {
     #[test]
     fn what_was_kept_is_found_again() {
         let directory = tempfile::tempdir().unwrap();
-        let mut disk = Disk::new(directory.path());
-        assert_eq!(disk.load(), (Journal::default(), None));
+        let mut file = JournalFile::new(directory.path());
+        assert_eq!(file.load(), (Journal::default(), None));
         let front: Group = "front".parse().unwrap();
-        disk.of(&front);
+        file.set_group(&front);
         let journal = Journal { phase: Phase::Draining, slot: Some(7), ..Journal::default() };
-        disk.keep(&journal).unwrap();
-        assert_eq!(disk.load(), (journal, Some(front.clone())));
-        disk.keep(&Journal::default()).unwrap();
-        assert_eq!(disk.load(), (Journal::default(), Some(front)));
+        file.save(&journal).unwrap();
+        assert_eq!(file.load(), (journal, Some(front.clone())));
+        file.save(&Journal::default()).unwrap();
+        assert_eq!(file.load(), (Journal::default(), Some(front)));
     }
 
     #[test]
     fn a_file_that_cannot_be_understood_is_begun_anew() {
         let directory = tempfile::tempdir().unwrap();
-        let disk = Disk::new(directory.path());
+        let file = JournalFile::new(directory.path());
         for text in ["", "{", "[]", "{\"schema\": 99, \"phase\": \"draining\"}"] {
             fs::write(directory.path().join("reboot.json"), text).unwrap();
-            assert_eq!(disk.load(), (Journal::default(), None), "{text}");
+            assert_eq!(file.load(), (Journal::default(), None), "{text}");
         }
     }
 
     #[test]
     fn a_directory_that_is_not_there_is_an_error() {
-        let disk = Disk::new(Path::new("/nonexistent/muster"));
-        let error = disk.keep(&Journal::default()).unwrap_err();
+        let file = JournalFile::new(Path::new("/nonexistent/muster"));
+        let error = file.save(&Journal::default()).unwrap_err();
         assert_eq!(error.to_string(), "cannot keep /nonexistent/muster/reboot.json");
     }
 }

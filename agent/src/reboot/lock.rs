@@ -8,29 +8,24 @@
 //! configuration exist without one, with one slot.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use backon::{BackoffBuilder as _, ExponentialBuilder};
 use muster_common::reboot::{
     DueReason, Group, HistoryEntry, Holder, HolderId, HolderKind, PhaseSpan, Semaphore,
     SlotOutcome, WaitReason,
 };
 use muster_common::snapshot::Unreadable;
+use muster_engine::reboot::retry::{RetrySchedule, seed_of};
 use muster_engine::reboot::semaphore;
 use muster_store::{RebootGroup, RebootRecords, Registry, RegistryError, StoreError};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
-use super::follower::{Follower, Latest};
+use super::follower::{LatestRecords, RecordsFollower};
+use crate::stdx::clock::Wall;
 use crate::stdx::sync::lock;
-use crate::telemetry::health::unix_seconds;
-
-/// First pause after a conflict or an answer the store did not give: about one commit of etcd.
-const FIRST_PAUSE: Duration = Duration::from_millis(5);
-
-/// Longest pause: long enough for forty daemons that want the same record to find a gap, short for a person who waits.
-const LONGEST_PAUSE: Duration = Duration::from_millis(250);
 
 /// Takes slots and gives them back, for everyone on this machine who does. Cheap to clone; all clones share their turns.
 #[derive(Clone)]
@@ -38,14 +33,17 @@ pub struct Lock(Arc<LockState>);
 
 struct LockState {
     registry: Registry,
-    follower: Arc<Follower>,
+    follower: Arc<RecordsFollower>,
+    wall: Wall,
+    /// Calls that were made, so that two of one holder do not pause alike.
+    calls: AtomicU64,
     turns: Mutex<BTreeMap<Group, Arc<tokio::sync::Mutex<()>>>>,
 }
 
 impl std::fmt::Debug for Lock {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Lock")
-            .field("configured", self.0.follower.configured())
+            .field("configured", self.0.follower.configured_groups())
             .finish_non_exhaustive()
     }
 }
@@ -86,7 +84,7 @@ pub struct ReleaseReport {
 
 impl ReleaseReport {
     /// Of a holder that tells nothing of itself.
-    pub fn plain(outcome: SlotOutcome) -> Self {
+    pub fn without_details(outcome: SlotOutcome) -> Self {
         Self { outcome, due: Vec::new(), phases: Vec::new() }
     }
 }
@@ -149,22 +147,28 @@ impl Lock {
     pub fn new(registry: Registry, configured: impl IntoIterator<Item = Group>) -> Self {
         let mut configured: BTreeSet<Group> = configured.into_iter().collect();
         configured.insert(Group::default());
-        let follower = Arc::new(Follower::new(registry.clone(), configured));
-        Self(Arc::new(LockState { registry, follower, turns: Mutex::default() }))
+        let follower = Arc::new(RecordsFollower::new(registry.clone(), configured));
+        Self(Arc::new(LockState {
+            registry,
+            follower,
+            wall: Wall::default(),
+            calls: AtomicU64::new(0),
+            turns: Mutex::default(),
+        }))
     }
 
     /// Takes a slot for `id`. Asking again while it is held is granted again. Answers within `limit`.
-    pub async fn acquire(
+    pub async fn acquire_slot(
         &self,
         group: &Group,
         id: &HolderId,
         kind: HolderKind,
         limit: Duration,
     ) -> Result<AcquireResult, LockError> {
-        let since = unix_seconds();
-        let settled = self.settle(group, limit, |found| {
+        let since = self.0.wall.unix_seconds();
+        let changed = self.change_group(group, id.as_str(), limit, |found| {
             let wanted = Holder { id: id.clone(), kind, since };
-            Ok(match semaphore::acquire(group, &self.existing(group, found)?, wanted) {
+            Ok(match semaphore::acquire_slot(group, &self.existing_group(group, found)?, wanted) {
                 semaphore::Acquire::Grant(next) => {
                     SlotDecision::Write(next, None, AcquireResult::Held { since, anew: true })
                 }
@@ -174,7 +178,7 @@ impl Lock {
                 semaphore::Acquire::Wait(wait) => SlotDecision::Answer(AcquireResult::Wait(wait)),
             })
         });
-        let asked = settled.await?;
+        let asked = changed.await?;
         if matches!(asked, AcquireResult::Held { anew: true, .. }) {
             tracing::info!(%group, %id, %kind, "a slot was taken");
         }
@@ -182,22 +186,22 @@ impl Lock {
     }
 
     /// Gives the slot of `id` back, and remembers how it ended. Answers within `limit`.
-    pub async fn release(
+    pub async fn release_slot(
         &self,
         group: &Group,
         id: &HolderId,
         ended: ReleaseReport,
         limit: Duration,
     ) -> Result<ReleaseResult, LockError> {
-        let settled = self.settle(group, limit, |found| {
-            Ok(match semaphore::release(&self.existing(group, found)?, id) {
+        let changed = self.change_group(group, id.as_str(), limit, |found| {
+            Ok(match semaphore::release_slot(&self.existing_group(group, found)?, id) {
                 semaphore::Release::NotHeld => SlotDecision::Answer(ReleaseResult::NotHeld),
                 semaphore::Release::Freed(next, holder) => {
                     let entry = HistoryEntry {
                         id: holder.id.clone(),
                         kind: holder.kind,
                         taken: holder.since,
-                        freed: unix_seconds(),
+                        freed: self.0.wall.unix_seconds(),
                         outcome: ended.outcome.clone(),
                         due: ended.due.clone(),
                         phases: ended.phases.clone(),
@@ -206,7 +210,7 @@ impl Lock {
                 }
             })
         });
-        let released = settled.await?;
+        let released = changed.await?;
         if let ReleaseResult::Freed(Holder { kind, since, .. }) = &released {
             tracing::info!(%group, %id, %kind, since, outcome = %ended.outcome, "a slot was freed");
         }
@@ -221,9 +225,9 @@ impl Lock {
         max: u32,
         limit: Duration,
     ) -> Result<u32, LockError> {
-        self.settle(group, limit, |found| {
+        self.change_group(group, "", limit, |found| {
             let known =
-                self.existing(group, found).unwrap_or(Semaphore { max: 0, holders: vec![] });
+                self.existing_group(group, found).unwrap_or(Semaphore { max: 0, holders: vec![] });
             let old = known.max;
             Ok(match found {
                 Some(found) if found.semaphore.max == max => SlotDecision::Answer(old),
@@ -234,55 +238,59 @@ impl Lock {
     }
 
     /// One group as it is now. Answers within `limit`.
-    pub async fn status(&self, group: &Group, limit: Duration) -> Result<GroupStatus, LockError> {
+    pub async fn group_status(
+        &self,
+        group: &Group,
+        limit: Duration,
+    ) -> Result<GroupStatus, LockError> {
         let deadline = Instant::now() + limit;
-        let found = self.ask(group, deadline, self.0.registry.reboot_group(group)).await?;
-        let semaphore = self.existing(group, found.as_ref())?;
+        let found = self.ask_store(group, deadline, self.0.registry.reboot_group(group)).await?;
+        let semaphore = self.existing_group(group, found.as_ref())?;
         Ok(GroupStatus { group: group.clone(), semaphore })
     }
 
     /// All groups by name, those of the configuration among them, and the records that cannot be read. Answers within
     /// `limit`.
-    pub async fn groups(
+    pub async fn all_groups(
         &self,
         limit: Duration,
     ) -> Result<(Vec<GroupStatus>, Vec<Unreadable>), LockError> {
-        let found = self.records(limit).await?;
+        let found = self.read_records(limit).await?;
         let statuses =
             found.groups.into_iter().map(|(group, semaphore)| GroupStatus { group, semaphore });
         Ok((statuses.collect(), found.unreadable))
     }
 
     /// All records of reboots, with the groups that exist without one. Answers within `limit`.
-    pub async fn records(&self, limit: Duration) -> Result<RebootRecords, LockError> {
+    pub async fn read_records(&self, limit: Duration) -> Result<RebootRecords, LockError> {
         let deadline = Instant::now() + limit;
         let any = Group::default();
-        let found = self.ask(&any, deadline, self.0.registry.reboots()).await?;
-        Ok(self.0.follower.complete(found))
+        let found = self.ask_store(&any, deadline, self.0.registry.reboots()).await?;
+        Ok(self.0.follower.add_configured(found))
     }
 
     /// The records as they change, with the groups that exist without one. It is fed by one watch, which all share. Needs a
     /// tokio runtime to run in.
-    pub fn follow(&self) -> watch::Receiver<Latest> {
-        self.0.follower.follow()
+    pub fn follow_records(&self) -> watch::Receiver<LatestRecords> {
+        self.0.follower.follow_records()
     }
 
     /// The records as they were last read by that watch; waits for its first reading, for `limit` at most.
-    pub async fn latest(&self, limit: Duration) -> Option<Arc<RebootRecords>> {
-        let mut following = self.follow();
+    pub async fn latest_records(&self, limit: Duration) -> Option<Arc<RebootRecords>> {
+        let mut following = self.follow_records();
         let first = following.wait_for(|latest| latest.records.is_some() || latest.lost.is_some());
         let latest = tokio::time::timeout(limit, first).await.ok()?.ok()?;
         latest.records.clone()
     }
 
     /// The last slots freed in a group, the oldest first. Answers within `limit`.
-    pub async fn history(
+    pub async fn group_history(
         &self,
         group: &Group,
         limit: Duration,
     ) -> Result<Vec<HistoryEntry>, LockError> {
         let deadline = Instant::now() + limit;
-        self.ask(group, deadline, self.0.registry.reboot_history(group)).await
+        self.ask_store(group, deadline, self.0.registry.reboot_history(group)).await
     }
 
     /// The registry below, for what needs no turn: hosts, requests, watches.
@@ -291,57 +299,56 @@ impl Lock {
     }
 
     /// The semaphore of a group that exists.
-    fn existing(&self, group: &Group, found: Option<&RebootGroup>) -> Result<Semaphore, LockError> {
+    fn existing_group(
+        &self,
+        group: &Group,
+        found: Option<&RebootGroup>,
+    ) -> Result<Semaphore, LockError> {
         match found {
             Some(found) => Ok(found.semaphore.clone()),
-            None if self.0.follower.configured().contains(group) => Ok(Semaphore::default()),
+            None if self.0.follower.configured_groups().contains(group) => Ok(Semaphore::default()),
             None => Err(LockError::UnknownGroup { group: group.clone() }),
         }
     }
 
-    /// Reads, lets decide and writes, until what was decided upon is what was written over, or the time is up.
-    async fn settle<T>(
+    /// Reads, lets decide and writes on behalf of `who`, until what was decided upon is what was written over, or the time is up.
+    async fn change_group<T>(
         &self,
         group: &Group,
+        who: &str,
         limit: Duration,
         mut decide: impl FnMut(Option<&RebootGroup>) -> Result<SlotDecision<T>, LockError>,
     ) -> Result<T, LockError> {
-        let deadline = Instant::now() + limit;
-        let turn = self.turn(group);
+        let began = Instant::now();
+        let deadline = began + limit;
+        let call = self.0.calls.fetch_add(1, Ordering::Relaxed);
+        let turn = self.turn_of(group);
         let Ok(_turn) = timeout_at(deadline, turn.lock()).await else {
             return Err(LockError::Contended { group: group.clone() });
         };
-        let mut pauses = ExponentialBuilder::default()
-            .with_min_delay(FIRST_PAUSE)
-            .with_max_delay(LONGEST_PAUSE)
-            .with_jitter()
-            .without_max_times()
-            .build();
+        let mut pauses = RetrySchedule::new(limit, seed_of(who, call));
         loop {
-            let trouble = match self.once(group, deadline, &mut decide).await {
+            let problem = match self.attempt_once(group, deadline, &mut decide).await {
                 Ok(Some(answer)) => return Ok(answer),
                 Ok(None) => LockError::Contended { group: group.clone() },
                 // A write whose outcome is not known is found out by deciding again: a slot that was taken is held.
                 Err(error @ LockError::StoreAway { .. }) => error,
                 Err(error) => return Err(error),
             };
-            let pause = pauses.next().unwrap_or(LONGEST_PAUSE);
-            if Instant::now() + pause >= deadline {
-                return Err(trouble);
-            }
+            let Some(pause) = pauses.next_pause(began.elapsed()) else { return Err(problem) };
             tokio::time::sleep(pause).await;
         }
     }
 
     /// One round; `None`: somebody else wrote meanwhile.
-    async fn once<T>(
+    async fn attempt_once<T>(
         &self,
         group: &Group,
         deadline: Instant,
         decide: &mut impl FnMut(Option<&RebootGroup>) -> Result<SlotDecision<T>, LockError>,
     ) -> Result<Option<T>, LockError> {
         let registry = &self.0.registry;
-        let found = self.ask(group, deadline, registry.reboot_group(group)).await?;
+        let found = self.ask_store(group, deadline, registry.reboot_group(group)).await?;
         let (next, ended, answer) = match decide(found.as_ref())? {
             SlotDecision::Answer(answer) => return Ok(Some(answer)),
             SlotDecision::Write(next, ended, answer) => (next, ended, answer),
@@ -349,11 +356,11 @@ impl Lock {
         let revision = found.map_or(0, |found| found.revision);
         let decided = RebootGroup { group: group.clone(), semaphore: next, revision };
         let write = registry.write_reboot_group(&decided, ended);
-        Ok(self.ask(group, deadline, write).await?.then_some(answer))
+        Ok(self.ask_store(group, deadline, write).await?.then_some(answer))
     }
 
     /// Asks the store, until the deadline.
-    async fn ask<T>(
+    async fn ask_store<T>(
         &self,
         group: &Group,
         deadline: Instant,
@@ -369,7 +376,7 @@ impl Lock {
     }
 
     /// The turn of a group on this machine.
-    fn turn(&self, group: &Group) -> Arc<tokio::sync::Mutex<()>> {
+    fn turn_of(&self, group: &Group) -> Arc<tokio::sync::Mutex<()>> {
         let mut turns = lock(&self.0.turns);
         // Clients may name any group: those that nobody is at are forgotten.
         turns.retain(|_, turn| Arc::strong_count(turn) > 1);

@@ -16,16 +16,16 @@ use crate::telemetry::health::unix_seconds;
 
 /// Tells a scrape what the role last said.
 #[derive(Debug)]
-pub struct Phases(watch::Receiver<HostStatus>);
+pub struct RoleCollector(watch::Receiver<HostStatus>);
 
-impl Phases {
+impl RoleCollector {
     /// Of a role that says how far it is there.
     pub fn new(told: watch::Receiver<HostStatus>) -> Self {
         Self(told)
     }
 }
 
-impl Collector for Phases {
+impl Collector for RoleCollector {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         let status = self.0.borrow().clone();
         let kind = ConstGauge::new(0_i64).metric_type();

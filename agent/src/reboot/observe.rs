@@ -1,197 +1,117 @@
-//! What the role knows when it decides.
+//! The answers to the role's questions.
 //!
-//! Owns the gathering of the engine's observation, and which parts of it are worth asking for in which phase: an idle
-//! machine asks nobody anything. What was not asked for is told as the worst it could be.
+//! Owns the gathering of the engine's observation: the slots, the host, the cluster. Which of them are worth asking for is the
+//! engine's to say. What could not be told is left out, and is taken for the worst it could be.
 
-use muster_common::reboot::Phase;
-use muster_common::reboot::{Holder, HolderKind, SlotOutcome};
-use muster_engine::reboot::gate::Gate;
-use muster_engine::reboot::phase::{
-    DrainState, Hook, HookStates, Inhibitor, Observation, SlotState,
-};
-use muster_engine::reboot::{drain, gate, semaphore};
+use muster_common::unit::UnitName;
+use muster_engine::reboot::commands::CommandKind;
+use muster_engine::reboot::drain::{drain_state, holds_cordon};
+use muster_engine::reboot::gate::{HealthGate, check_gate, failed_units};
+use muster_engine::reboot::phase::{DrainState, Inhibitor, Observation};
+use muster_engine::reboot::role::{Answers, HostClocks, Question};
 
-use super::commands::Kind;
 use super::lock::LockError;
-use super::role::{LIMIT, Role, is_attempt, is_before};
+use super::role::{RoleLoop, SLOT_LIMIT};
 use crate::stdx::errors::error_chain;
-use crate::telemetry::health::unix_seconds;
 
-impl Role {
+impl RoleLoop {
     /// Everything that is known now.
     pub(super) async fn observe(&mut self) -> Observation {
-        let phase = self.journal.phase;
-        self.sweep().await;
         let due = self.due.reasons();
-        let attempt = is_attempt(phase);
-        let concerned = attempt || phase != Phase::Idle || !due.is_empty();
-        self.look_at_slots(attempt).await;
-        // One decision may lead through several phases, so what a later one rests on is asked for in the earlier ones too.
-        let down = matches!(phase, Phase::Locking | Phase::Draining | Phase::BeforeReboot);
-        let host = if is_before(phase) && concerned || down {
-            self.look_at_host().await
-        } else {
-            (Ok(Vec::new()), 0)
-        };
-        let failed = if is_before(phase) && concerned && self.policy.block_on_failed {
-            self.failed().await
-        } else {
-            Vec::new()
-        };
-        let drain = self.look_at_drain().await;
-        let gate = self.look_at_gate().await;
-        Observation {
-            wall: unix_seconds(),
-            up: self.parts.host.up(),
-            boot: self.boot.clone(),
-            due,
-            inhibitors: host.0,
-            sessions: host.1,
-            failed,
-            last_reboot: self.last_reboot,
-            slots: self
-                .slots
-                .clone()
-                .unwrap_or_else(|| SlotState::Unknown { problem: "not read yet".to_owned() }),
-            check: self.commands.state(Kind::Check),
-            hooks: HookStates {
-                before_drain: self.commands.state(Kind::Hook(Hook::BeforeDrain)),
-                before_reboot: self.commands.state(Kind::Hook(Hook::BeforeReboot)),
-                after_boot: self.commands.state(Kind::Hook(Hook::AfterBoot)),
-            },
-            drain,
-            cordoned: self.is_cordoned().await,
-            asked: self.asked.clone(),
-            stopping: phase == Phase::Rebooting && self.parts.host.is_stopping().await,
-            registered: self.parts.agent.then_some(gate.registered),
-            unhealthy: gate.unhealthy,
+        let questions = self.role.questions(!due.is_empty());
+        let mut answers = Answers::default();
+        // In the order of the questions: what is read last is the newest.
+        for question in questions {
+            match question {
+                Question::Slots => self.read_slots().await,
+                Question::Host => answers.host = Some(self.ask_host().await),
+                Question::FailedUnits => answers.failed = self.read_failed_units().await,
+                Question::Drain => answers.drain = Some(self.read_drain().await),
+                Question::Health => answers.gate = self.read_gate().await,
+                Question::Cordon => answers.cordoned = self.read_cordon().await,
+                Question::Stopping => {
+                    answers.stopping = Some(self.setup.host.is_stopping().await);
+                }
+            }
         }
+        let states = self.commands.states();
+        answers.check = states.state(CommandKind::Check, self.now());
+        answers.hooks = states.hook_states(self.now());
+        let clocks =
+            HostClocks { wall: self.setup.wall.unix_seconds(), up: self.setup.host.up_millis() };
+        self.role.observation(clocks, due, answers)
     }
 
-    /// Reads the group's slots if they may have changed; in an attempt always.
-    async fn look_at_slots(&mut self, attempt: bool) {
-        if self.slots.is_some() && !attempt {
-            return;
-        }
-        let group = &self.policy.group;
-        let found = match self.parts.lock.status(group, LIMIT).await {
-            Ok(found) => found.semaphore,
+    /// Reads the group's slots, and its history where there is a pause between reboots.
+    async fn read_slots(&mut self) {
+        let group = self.role.policy().group.clone();
+        match self.setup.lock.group_status(&group, SLOT_LIMIT).await {
+            Ok(found) => self.role.on_slots_read(Ok(&found.semaphore)),
             Err(error) => {
                 // The lock's own words repeat the group; the store's say what is wrong.
                 let problem = match &error {
                     LockError::StoreAway { source: Some(source), .. } => error_chain(source),
                     other => error_chain(other),
                 };
-                self.slots = Some(SlotState::Unknown { problem });
-                return;
+                return self.role.on_slots_read(Err(problem));
             }
-        };
-        let wanted = Holder { id: self.id.clone(), kind: HolderKind::Host, since: 0 };
-        self.slots = Some(match found.holder(&self.id) {
-            Some(holder) => {
-                SlotState::Mine { since: holder.since, by_host: holder.kind == HolderKind::Host }
-            }
-            None => match semaphore::acquire(group, &found, wanted) {
-                semaphore::Acquire::Wait(wait) => SlotState::Full(wait),
-                semaphore::Acquire::Grant(_) | semaphore::Acquire::AlreadyHeld { .. } => {
-                    SlotState::Free
-                }
-            },
-        });
-        if !self.policy.pause.is_zero() {
-            // Freeing a slot writes both records in one commit, so the history is as new as the slots.
-            if let Ok(history) = self.parts.lock.history(group, LIMIT).await {
-                let reboots = history.iter().filter(|entry| {
-                    // A FleetLock client gives its slot back after its reboot.
-                    entry.outcome == SlotOutcome::Rebooted
-                        || entry.outcome == SlotOutcome::Released
-                            && entry.kind == HolderKind::FleetLock
-                });
-                self.last_reboot = reboots.map(|entry| entry.freed).max();
-            }
+        }
+        if self.role.needs_history()
+            && let Ok(history) = self.setup.lock.group_history(&group, SLOT_LIMIT).await
+        {
+            self.role.on_history_read(&history);
         }
     }
 
-    async fn look_at_host(&self) -> (Result<Vec<Inhibitor>, String>, u64) {
-        let host = &self.parts.host;
-        match (host.inhibitors().await, host.sessions().await) {
-            (Ok(inhibitors), Ok(sessions)) => (Ok(inhibitors), sessions),
-            (Err(error), _) | (_, Err(error)) => (Err(error_chain(&error)), 0),
+    async fn ask_host(&self) -> Result<(Vec<Inhibitor>, u64), String> {
+        let host = &self.setup.host;
+        match (host.inhibitors().await, host.user_sessions().await) {
+            (Ok(inhibitors), Ok(sessions)) => Ok((inhibitors, sessions)),
+            (Err(error), _) | (_, Err(error)) => Err(error_chain(&error)),
         }
     }
 
-    async fn look_at_drain(&mut self) -> DrainState {
-        if !self.parts.agent {
-            // Nothing on this machine is the cluster's.
-            return DrainState::Done;
-        }
-        if !matches!(self.journal.phase, Phase::Locking | Phase::Draining) {
-            return DrainState::No;
-        }
+    async fn read_failed_units(&mut self) -> Option<Vec<UnitName>> {
+        let reader = self.setup.view.fresh().await.ok()?;
+        let failed = reader.read(failed_units);
+        self.reader = Some(reader);
+        Some(failed)
+    }
+
+    async fn read_drain(&mut self) -> DrainState {
         if let Err(problem) = self.open_reader().await {
             return DrainState::Unknown { problem };
         }
-        let machine = &self.parts.machine;
-        self.reader.as_ref().map_or(DrainState::No, |reader| {
-            reader.decide(|cluster| drain::progress(cluster, machine))
-        })
+        let machine = &self.setup.machine;
+        self.reader
+            .as_ref()
+            .map_or(DrainState::No, |reader| reader.decide(|cluster| drain_state(cluster, machine)))
     }
 
-    /// Whether the machine is well. What cannot be told is not.
-    async fn look_at_gate(&mut self) -> Gate {
-        let unknown = Gate { registered: false, unhealthy: Vec::new() };
-        if !self.parts.agent {
-            return unknown;
-        }
-        // A journal of another boot that was in an attempt is about to be in `returned`.
-        let proving = matches!(self.journal.phase, Phase::Returned | Phase::Settling)
-            || is_attempt(self.journal.phase) && self.journal.boot != self.boot;
+    /// The machine's health after its boot; `None`: it cannot be told yet.
+    async fn read_gate(&mut self) -> Option<HealthGate> {
         // First whether all was reported, then what: the other way round, what is read could be of before the boot.
-        if !proving || !self.health.borrow_and_update().reported {
-            if proving {
-                let _ = self.open_reader().await;
-            }
-            return unknown;
+        if !self.health.borrow_and_update().reported {
+            // The report is waited for with the cluster in sight.
+            let _ = self.open_reader().await;
+            return None;
         }
         // As fresh as the store: what was reported is in it.
         self.reader = None;
-        if self.open_reader().await.is_err() {
-            return unknown;
-        }
-        let (machine, boot) = (&self.parts.machine, &self.boot);
-        self.reader
-            .as_ref()
-            .map_or(unknown, |reader| reader.decide(|cluster| gate::look(cluster, machine, boot)))
+        self.open_reader().await.ok()?;
+        let (machine, boot) = (&self.setup.machine, self.role.boot_id());
+        let reader = self.reader.as_ref()?;
+        Some(reader.decide(|cluster| check_gate(cluster, machine, boot)))
     }
 
-    async fn failed(&mut self) -> Vec<muster_common::unit::UnitName> {
-        match self.parts.view.fresh().await {
-            Ok(reader) => {
-                let failed = reader.read(gate::failed);
-                self.reader = Some(reader);
-                failed
-            }
-            // The store is away, which holds the reboot back by itself; without a lock nobody asks the cluster.
-            Err(_) => Vec::new(),
-        }
-    }
-
-    /// Whether this role has cordoned the machine; where that cannot be told, it has.
-    async fn is_cordoned(&self) -> bool {
-        if !self.parts.agent {
-            return false;
-        }
-        if is_before(self.journal.phase) {
-            return true;
-        }
-        match self.parts.registry.cordon_of(&self.parts.machine).await {
-            Ok(cordon) => drain::is_ours(cordon.as_ref()),
-            Err(_) => true,
-        }
+    /// Whether this role has cordoned the machine; `None`: it cannot be told.
+    async fn read_cordon(&self) -> Option<bool> {
+        let cordon = self.setup.registry.cordon_of(&self.setup.machine).await.ok()?;
+        Some(holds_cordon(cordon.as_ref()))
     }
 
     async fn open_reader(&mut self) -> Result<(), String> {
-        let fresh = self.parts.view.fresh().await;
+        let fresh = self.setup.view.fresh().await;
         self.reader = Some(fresh.map_err(|error| error_chain(&error))?);
         Ok(())
     }

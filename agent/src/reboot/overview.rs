@@ -10,20 +10,20 @@ use muster_store::RebootRecords;
 /// There is no group of that name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("there is no reboot group {0}")]
-pub struct NoGroup(pub Group);
+pub struct UnknownGroup(pub Group);
 
 /// All that is known, or what is known of one group, as the daemon of `machine` tells it. A group whose record cannot be
 /// read is there, among the unreadable records.
-pub fn tell(
+pub fn reboots_overview(
     machine: &MachineId,
     records: &RebootRecords,
     group: Option<&Group>,
-) -> Result<Reboots, NoGroup> {
+) -> Result<Reboots, UnknownGroup> {
     if let Some(group) = group
         && !records.groups.contains_key(group)
         && !records.unreadable.iter().any(|record| record.key == format!("reboot/{group}"))
     {
-        return Err(NoGroup(group.clone()));
+        return Err(UnknownGroup(group.clone()));
     }
     let wanted = |name: &Group| group.is_none_or(|group| group == name);
     let group_of = |machine: &MachineId| records.hosts.get(machine).map(|host| &host.group);

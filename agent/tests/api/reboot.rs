@@ -180,7 +180,7 @@ async fn the_status_of_a_group_is_that_of_its_hosts() {
     cluster.host("m1", host("default", Phase::Idle)).await;
     let lock = Lock::new(cluster.registry.clone(), []);
     let (group, id) = ("web".parse().unwrap(), "m2".parse().unwrap());
-    lock.acquire(&group, &id, HolderKind::Host, LIMIT).await.unwrap();
+    lock.acquire_slot(&group, &id, HolderKind::Host, LIMIT).await.unwrap();
     for machine in ["m1", "m3"] {
         cluster.reboot("request", json!({"id": machine})).await;
     }
@@ -372,7 +372,7 @@ fn the_leader_tells_the_phase_of_each_host() {
     let mut records = muster_store::RebootRecords::default();
     records.hosts.insert("m2".parse().unwrap(), host("web", Phase::Settling));
     let mut text = String::new();
-    let registry = musterd::reboot::gauges(&records, true);
+    let registry = musterd::reboot::group_gauges(&records, true);
     prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
     let labels = r#"{group="web",machine="m2",phase="settling"}"#;
     assert!(text.contains(&format!("muster_reboot_host_phase{labels} 1\n")), "{text}");

@@ -18,8 +18,9 @@ use muster_engine::reboot::phase::Inhibitor;
 use muster_store::Registry;
 use musterd::Health;
 use musterd::config::{Config, Flags};
-use musterd::reboot::host::{Host, HostError};
+use musterd::host::power::{Host, HostError};
 use musterd::reboot::{Lock, role};
+use musterd::stdx::clock::Wall;
 use musterd::view::View;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -111,7 +112,7 @@ impl Machine {
         // What an earlier one said is not waited for.
         self.told.send_replace(HostStatus::default());
         let groups = self.config.reboot.known_groups();
-        let parts = role::Parts {
+        let setup = role::RoleSetup {
             machine: self.id(),
             config: self.config.reboot.clone(),
             agent: self.agent,
@@ -121,10 +122,11 @@ impl Machine {
             host: Arc::clone(&self.host) as Arc<dyn Host>,
             state_dir: self.state.path().to_owned(),
             health: self.health.clone(),
-            told: self.told.clone(),
-            look: Duration::from_millis(20),
+            wall: Wall::default(),
+            status: self.told.clone(),
+            look_interval: Duration::from_millis(20),
         };
-        Running(tokio::spawn(role::run(parts, CancellationToken::new())))
+        Running(tokio::spawn(role::run(setup, CancellationToken::new())))
     }
 
     pub fn id(&self) -> MachineId {
@@ -176,7 +178,9 @@ impl Machine {
     /// Waits until nothing is due and no slot is held.
     pub async fn comes_to_rest(&self) {
         let rests = |status: &HostStatus| {
-            status.phase == Phase::Idle && status.boot == self.host.boot() && status.due.is_empty()
+            status.phase == Phase::Idle
+                && status.boot == self.host.boot_id()
+                && status.due.is_empty()
         };
         self.until("comes to rest", rests).await;
         assert_eq!(self.holders().await, Vec::<String>::new(), "a slot is held");
@@ -217,7 +221,7 @@ impl Pretended {
 
 #[async_trait]
 impl Host for Pretended {
-    fn boot(&self) -> String {
+    fn boot_id(&self) -> String {
         match self.state.lock().unwrap().boot {
             // The machine that is registered with the cluster says what the kernel says.
             1 => musterd::host::identity::boot_id(),
@@ -225,7 +229,7 @@ impl Host for Pretended {
         }
     }
 
-    fn up(&self) -> u64 {
+    fn up_millis(&self) -> u64 {
         u64::try_from(self.began.elapsed().as_millis()).unwrap()
     }
 
@@ -233,7 +237,7 @@ impl Host for Pretended {
         Ok(self.state.lock().unwrap().inhibitors.clone())
     }
 
-    async fn sessions(&self) -> Result<u64, HostError> {
+    async fn user_sessions(&self) -> Result<u64, HostError> {
         Ok(self.state.lock().unwrap().sessions)
     }
 
@@ -241,7 +245,7 @@ impl Host for Pretended {
         self.state.lock().unwrap().going_down
     }
 
-    async fn tell(&self, text: &str) -> Result<(), HostError> {
+    async fn tell_users(&self, text: &str) -> Result<(), HostError> {
         self.with(|state| state.said.push(text.to_owned()));
         Ok(())
     }

@@ -13,7 +13,7 @@ use super::phase::{DrainState, WhenStuck};
 use crate::cluster::Cluster;
 
 /// The hold the role takes, with the order to empty the machine.
-pub fn order(now: u64, time: Duration, stuck: WhenStuck) -> Hold {
+pub fn drain_hold(now: u64, time: Duration, stuck: WhenStuck) -> Hold {
     Hold {
         by: String::new(),
         reason: String::new(),
@@ -30,26 +30,26 @@ pub fn order(now: u64, time: Duration, stuck: WhenStuck) -> Hold {
     }
 }
 
-/// Whether the role has cordoned a machine.
-pub fn is_ours(cordon: Option<&Cordon>) -> bool {
+/// Tells whether the role has cordoned a machine.
+pub fn holds_cordon(cordon: Option<&Cordon>) -> bool {
     cordon.is_some_and(|cordon| cordon.holds.contains_key(&CordonHolder::Reboot))
 }
 
-/// Whether the role has ordered its machine to be emptied.
-pub fn is_ordered(cordon: &Cordon) -> bool {
+/// Tells whether the role has ordered its machine to be emptied.
+pub fn is_drain_ordered(cordon: &Cordon) -> bool {
     cordon.holds.get(&CordonHolder::Reboot).is_some_and(|hold| hold.drain.is_some())
 }
 
-/// How far the machine is drained. Units that are global or name this machine stay: they go down and come back with it.
-pub fn progress(cluster: &mut Cluster, machine: &MachineId) -> DrainState {
-    if !cluster.snapshot().cordons.get(machine).is_some_and(is_ordered) {
+/// The state of the machine's drain. Units that are global or name this machine stay: they go down and come back with it.
+pub fn drain_state(cluster: &mut Cluster, machine: &MachineId) -> DrainState {
+    if !cluster.snapshot().cordons.get(machine).is_some_and(is_drain_ordered) {
         return DrainState::No;
     }
-    tell(&cluster.drain_progress(machine))
+    state_of(&cluster.drain_progress(machine))
 }
 
-/// The leader's account in the phases' words.
-fn tell(progress: &DrainProgress) -> DrainState {
+/// The leader's account of a drain in the phases' words.
+fn state_of(progress: &DrainProgress) -> DrainState {
     let (mut moving, mut stuck) = (0, Vec::new());
     for (unit, course) in &progress.units {
         let why = match course {
@@ -77,16 +77,16 @@ mod tests {
 
     use super::*;
 
-    fn of(courses: &[(&str, DrainStatus)]) -> DrainState {
+    fn state(courses: &[(&str, DrainStatus)]) -> DrainState {
         let units = courses.iter().map(|(name, c)| (name.parse().unwrap(), c.clone())).collect();
-        tell(&DrainProgress { machine: "m1".parse().unwrap(), cordon: None, units })
+        state_of(&DrainProgress { machine: "m1".parse().unwrap(), cordon: None, units })
     }
 
     #[test]
     fn what_stays_by_its_nature_does_not_hold_a_reboot_up() {
-        assert_eq!(of(&[]), DrainState::Done);
+        assert_eq!(state(&[]), DrainState::Done);
         let stays = [("a.service", DrainStatus::Global), ("b.service", DrainStatus::Pinned)];
-        assert_eq!(of(&stays), DrainState::Done);
+        assert_eq!(state(&stays), DrainState::Done);
     }
 
     #[test]
@@ -98,7 +98,9 @@ mod tests {
             ("c.service", DrainStatus::Stuck { refusal: refusal.clone() }),
             ("d.service", DrainStatus::Stays),
         ];
-        let DrainState::Going { moving: 2, stuck } = of(&all) else { panic!("{:?}", of(&all)) };
+        let DrainState::Going { moving: 2, stuck } = state(&all) else {
+            panic!("{:?}", state(&all))
+        };
         let told: Vec<String> = stuck.iter().map(ToString::to_string).collect();
         let refused = format!("c.service ({refusal})");
         assert_eq!(told, [&*refused, "d.service (it did not move away in time)"]);

@@ -1,4 +1,4 @@
-//! Whether this machine is well after its boot.
+//! The gate that a machine passes after its boot before its slot is given back.
 //!
 //! Owns the meaning of "well": the slot is given back, and the next machine goes down, when this one has proven itself. It
 //! has when
@@ -22,21 +22,21 @@ use muster_common::unit::UnitName;
 use crate::cluster::Cluster;
 use crate::machine::arrival::{Arrival, Report};
 
-/// What the gate sees.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Gate {
+/// The health of a machine after its boot. By default it is not known, which is as bad.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct HealthGate {
     /// Whether the machine is registered, in this boot.
     pub registered: bool,
     /// Units that are not as they should be.
     pub unhealthy: Vec<StuckUnit>,
 }
 
-/// Looks at the cluster.
-pub fn look(cluster: &mut Cluster, machine: &MachineId, boot: &str) -> Gate {
+/// Looks at the cluster whether a machine has come back in this boot, and which of its units are not as they should be.
+pub fn check_gate(cluster: &mut Cluster, machine: &MachineId, boot: &str) -> HealthGate {
     let snapshot = cluster.snapshot();
     let registered = snapshot.machines.get(machine).is_some_and(|found| found.boot == boot);
-    let mut unhealthy: BTreeMap<UnitName, String> = placed(snapshot, machine)
-        .filter_map(|(name, place, state)| Some((name.clone(), trouble(place, state)?)))
+    let mut unhealthy: BTreeMap<UnitName, String> = placed_units(snapshot, machine)
+        .filter_map(|(name, place, state)| Some((name.clone(), problem_of(place, state)?)))
         .collect();
     for decision in cluster.plan().moves.iter().flat_map(|step| &step.decisions) {
         let (unit, why) = match decision {
@@ -51,11 +51,11 @@ pub fn look(cluster: &mut Cluster, machine: &MachineId, boot: &str) -> Gate {
         unhealthy.entry(unit.clone()).or_insert_with(|| why.to_owned());
     }
     let unhealthy = unhealthy.into_iter().map(|(unit, why)| StuckUnit { unit, why }).collect();
-    Gate { registered, unhealthy }
+    HealthGate { registered, unhealthy }
 }
 
 /// Units of the cluster that have failed somewhere and are still wanted.
-pub fn failed(snapshot: &Snapshot) -> Vec<UnitName> {
+pub fn failed_units(snapshot: &Snapshot) -> Vec<UnitName> {
     let wanted = |name: &UnitName| {
         snapshot.units.get(name).is_some_and(|unit| unit.desired == DesiredState::Launched)
     };
@@ -65,8 +65,8 @@ pub fn failed(snapshot: &Snapshot) -> Vec<UnitName> {
     failed.map(|(name, _)| name.clone()).collect()
 }
 
-/// What is placed on the machine, with what it reports.
-fn placed<'a>(
+/// The units placed on the machine, each with its report.
+fn placed_units<'a>(
     snapshot: &'a Snapshot,
     machine: &'a MachineId,
 ) -> impl Iterator<Item = (&'a UnitName, &'a Placement, Option<&'a ObservedState>)> {
@@ -76,7 +76,7 @@ fn placed<'a>(
     })
 }
 
-/// Whether it runs, from the file it should and as it was asked to, although our start of it had failed: somebody has mended it
+/// Tells whether a unit runs, from the file it should and as it was asked to, although our start of it had failed: somebody has mended it
 /// on the machine itself and started it there. What failed before says nothing any more.
 fn is_up_after_all(place: &Placement, state: &ObservedState) -> bool {
     let asked = state.generation >= place.generation && state.desired == place.desired;
@@ -84,8 +84,8 @@ fn is_up_after_all(place: &Placement, state: &ObservedState) -> bool {
     state.active.is_up() && asked && ours && place.desired == DesiredState::Launched
 }
 
-/// What is wrong with a unit; `None`: nothing is.
-fn trouble(place: &Placement, state: Option<&ObservedState>) -> Option<String> {
+/// The problem with a unit; `None`: there is none.
+fn problem_of(place: &Placement, state: Option<&ObservedState>) -> Option<String> {
     let Some(state) = state else { return Some("is not reported yet".to_owned()) };
     if is_up_after_all(place, state) {
         return None;
@@ -127,16 +127,16 @@ mod tests {
     #[test]
     fn a_unit_that_a_person_has_started_after_our_start_failed_is_well() {
         let (place, mut state) = failed_to_start();
-        let problem = trouble(&place, Some(&state));
+        let problem = problem_of(&place, Some(&state));
         assert_eq!(problem.as_deref(), Some("start failed: exit status 1"));
         for (active, sub) in
             [("activating", "start-pre"), ("failed", "failed"), ("inactive", "dead")]
         {
             (state.active, state.sub) = (active.into(), sub.to_owned());
-            assert!(trouble(&place, Some(&state)).is_some(), "{active}");
+            assert!(problem_of(&place, Some(&state)).is_some(), "{active}");
         }
         (state.active, state.sub) = (ActiveState::Active, "running".to_owned());
-        assert_eq!(trouble(&place, Some(&state)), None);
+        assert_eq!(problem_of(&place, Some(&state)), None);
     }
 
     #[test]
@@ -145,9 +145,9 @@ mod tests {
         (state.active, state.sub) = (ActiveState::Active, "running".to_owned());
         for other in [None, Some(FileHash::of("theirs"))] {
             let theirs = ObservedState { file: other, ..state.clone() };
-            assert!(trouble(&place, Some(&theirs)).is_some(), "{other:?}");
+            assert!(problem_of(&place, Some(&theirs)).is_some(), "{other:?}");
         }
         let older = ObservedState { generation: 1, ..state };
-        assert!(trouble(&place, Some(&older)).is_some());
+        assert!(problem_of(&place, Some(&older)).is_some());
     }
 }

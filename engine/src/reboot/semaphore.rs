@@ -6,7 +6,7 @@
 
 use muster_common::reboot::{Group, Holder, HolderId, Semaphore, WaitReason};
 
-/// The answer to who wants a slot.
+/// The answer to somebody who wants a slot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Acquire {
     /// Yes: write this.
@@ -20,7 +20,7 @@ pub enum Acquire {
     Wait(WaitReason),
 }
 
-/// The answer to who gives a slot back.
+/// The answer to somebody who gives a slot back.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Release {
     /// Write this; that was the holder.
@@ -29,8 +29,8 @@ pub enum Release {
     NotHeld,
 }
 
-/// Decides whether somebody gets a slot.
-pub fn acquire(group: &Group, semaphore: &Semaphore, wanted: Holder) -> Acquire {
+/// Decides on the wish of somebody for a slot.
+pub fn acquire_slot(group: &Group, semaphore: &Semaphore, wanted: Holder) -> Acquire {
     if let Some(holder) = semaphore.holder(&wanted.id) {
         return Acquire::AlreadyHeld { since: holder.since };
     }
@@ -44,11 +44,20 @@ pub fn acquire(group: &Group, semaphore: &Semaphore, wanted: Holder) -> Acquire 
     let mut granted = semaphore.clone();
     granted.holders.push(wanted);
     granted.holders.sort_by(|a, b| a.id.cmp(&b.id));
+    // The group had a slot to spare. There can be more holders than slots after `set_max`, but never by a grant.
+    debug_assert!(
+        u32::try_from(granted.holders.len()).is_ok_and(|holders| holders <= granted.max),
+        "a grant takes the group above its max: {granted:?}"
+    );
+    debug_assert!(
+        granted.holders.windows(2).all(|pair| matches!(pair, [a, b] if a.id < b.id)),
+        "a holder has one slot, and they are sorted: {granted:?}"
+    );
     Acquire::Grant(granted)
 }
 
-/// Decides what remains when somebody gives a slot back.
-pub fn release(semaphore: &Semaphore, id: &HolderId) -> Release {
+/// Decides on the end of somebody's holding: the rest of the semaphore.
+pub fn release_slot(semaphore: &Semaphore, id: &HolderId) -> Release {
     let Some(holder) = semaphore.holder(id).cloned() else { return Release::NotHeld };
     let mut freed = semaphore.clone();
     freed.holders.retain(|holder| holder.id != *id);

@@ -56,7 +56,7 @@ pub enum Opening {
 }
 
 /// Looks whether one of the windows is open at a time, seconds since the Unix epoch. Without windows it always is.
-pub fn look(windows: &[Window], zone: &TimeZone, now: u64) -> Opening {
+pub fn opening_at(windows: &[Window], zone: &TimeZone, now: u64) -> Opening {
     if windows.is_empty() {
         return Opening::Open { until: None };
     }
@@ -66,7 +66,7 @@ pub fn look(windows: &[Window], zone: &TimeZone, now: u64) -> Opening {
     let today = instant.to_zoned(zone.clone()).date();
     let mut spans: Vec<(u64, u64)> = (-DAYS..=DAYS)
         .filter_map(|day| today.checked_add(Span::new().try_days(day).ok()?).ok())
-        .flat_map(|date| windows.iter().filter_map(move |window| window.on(date, zone)))
+        .flat_map(|date| windows.iter().filter_map(move |window| window.on_date(date, zone)))
         .collect();
     spans.sort_unstable();
     // Windows that meet or overlap are one: it does not close in between.
@@ -86,7 +86,7 @@ pub fn look(windows: &[Window], zone: &TimeZone, now: u64) -> Opening {
 
 impl Window {
     /// The window that begins on a date, from and to, seconds since the Unix epoch.
-    fn on(&self, date: Date, zone: &TimeZone) -> Option<(u64, u64)> {
+    fn on_date(&self, date: Date, zone: &TimeZone) -> Option<(u64, u64)> {
         if !self.begins_on(date.weekday()) {
             return None;
         }

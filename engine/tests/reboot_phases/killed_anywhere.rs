@@ -119,7 +119,7 @@ impl World {
     }
 
     fn killed(&mut self) {
-        self.host.seen.asked = RebootCall::No;
+        self.host.seen.call = RebootCall::No;
         self.host.seen.drain = DrainState::No;
         self.host.seen.hooks = HookStates::default();
         self.host.seen.check = CommandState::No;
@@ -169,7 +169,7 @@ proptest! {
                     2 => DrainState::Unknown { problem: "away".to_owned() },
                     _ => DrainState::Done,
                 },
-                Event::Refuses => world.host.seen.asked = RebootCall::Refused("no".to_owned()),
+                Event::Refuses => world.host.seen.call = RebootCall::Refused("no".to_owned()),
             }
             world.turn(usize::MAX);
         }

@@ -26,7 +26,9 @@ use crate::http::error::{ApiError, json};
 use crate::http::events::{EventSource, stream_events};
 use crate::http::extract::{Body, Params};
 use crate::net::quota::Caller;
-use crate::reboot::{AcquireResult, Latest, LockError, ReleaseReport, ReleaseResult, overview};
+use crate::reboot::{
+    AcquireResult, LatestRecords, LockError, ReleaseReport, ReleaseResult, overview,
+};
 use crate::stdx::errors::error_chain;
 use crate::telemetry::health::unix_seconds;
 
@@ -48,8 +50,8 @@ pub(super) fn routes() -> Router<App> {
 async fn status(State(app): State<App>, params: Params) -> Result<Response, ApiError> {
     params.only(&["group"])?;
     let group = params.parse("group", "the name of a reboot group")?;
-    let records = app.lock.records(app.slot_limit).await?;
-    let mut status = overview::tell(&app.machine, &records, group.as_ref())?;
+    let records = app.lock.read_records(app.slot_limit).await?;
+    let mut status = overview::reboots_overview(&app.machine, &records, group.as_ref())?;
     let reader = app.view.fresh().await?;
     status.group = Some(app.group.clone());
     status.machines = reader.read(|snapshot| snapshot.machines.values().cloned().collect());
@@ -66,9 +68,9 @@ async fn watch_reboots(
     let group: Option<Group> = params.parse("group", "the name of a reboot group")?;
     let held = app.take(&app.quotas().streams, caller)?;
     // What follows is at least as new as this, which is read now: the client sees what it has just done.
-    let first = app.lock.records(app.slot_limit).await?;
-    let first = overview::tell(&app.machine, &first, group.as_ref())?;
-    let latest = app.lock.follow();
+    let first = app.lock.read_records(app.slot_limit).await?;
+    let first = overview::reboots_overview(&app.machine, &first, group.as_ref())?;
+    let latest = app.lock.follow_records();
     let wait = RebootsWait::new(first);
     let events = RebootEvents { app: app.clone(), group, latest, wait, step: EventStep::First };
     Ok(stream_events(&app, held, BACKLOG, events))
@@ -78,7 +80,7 @@ async fn watch_reboots(
 struct RebootEvents {
     app: App,
     group: Option<Group>,
-    latest: watch::Receiver<Latest>,
+    latest: watch::Receiver<LatestRecords>,
     wait: RebootsWait,
     step: EventStep,
 }
@@ -106,9 +108,10 @@ impl EventSource for RebootEvents {
             EventStep::Look => {}
             EventStep::Wait => self.latest.changed().await.ok()?,
         }
-        let Latest { records, lost } = self.latest.borrow_and_update().clone();
+        let LatestRecords { records, lost } = self.latest.borrow_and_update().clone();
         let (machine, group) = (&self.app.machine, self.group.as_ref());
-        let reboots = records.and_then(|records| overview::tell(machine, &records, group).ok());
+        let reboots =
+            records.and_then(|records| overview::reboots_overview(machine, &records, group).ok());
         Some(self.wait.update(lost.as_deref(), reboots))
     }
 }
@@ -117,8 +120,8 @@ async fn history(State(app): State<App>, params: Params) -> Result<Response, Api
     params.only(&["group"])?;
     let group: Group = params.parse("group", "the name of a reboot group")?.unwrap_or_default();
     // That the group exists; one of which nothing was ever freed has no history.
-    app.lock.status(&group, app.slot_limit).await?;
-    let mut entries = app.lock.history(&group, app.slot_limit).await?;
+    app.lock.group_status(&group, app.slot_limit).await?;
+    let mut entries = app.lock.group_history(&group, app.slot_limit).await?;
     entries.reverse();
     Ok(json(StatusCode::OK, &History { group, entries }))
 }
@@ -129,7 +132,7 @@ async fn lock(
 ) -> Result<Response, ApiError> {
     let LockRequest { group, id, by } = request;
     let id = id.unwrap_or_else(|| HolderId::from(&app.machine));
-    match app.lock.acquire(&group, &id, HolderKind::Person, app.slot_limit).await? {
+    match app.lock.acquire_slot(&group, &id, HolderKind::Person, app.slot_limit).await? {
         AcquireResult::Held { since, anew } => {
             tracing::info!(%group, %id, by = &*by, anew, "a slot was asked for by hand");
             Ok(json(StatusCode::OK, &Locked { group, id, since, anew }))
@@ -154,8 +157,8 @@ async fn unlock(
 ) -> Result<Response, ApiError> {
     let UnlockRequest { group, id, by } = request;
     let id = id.unwrap_or_else(|| HolderId::from(&app.machine));
-    let ended = ReleaseReport::plain(SlotOutcome::Unlocked { by: by.into() });
-    let freed = match app.lock.release(&group, &id, ended, app.slot_limit).await? {
+    let ended = ReleaseReport::without_details(SlotOutcome::Unlocked { by: by.into() });
+    let freed = match app.lock.release_slot(&group, &id, ended, app.slot_limit).await? {
         ReleaseResult::Freed(holder) => Some(holder),
         ReleaseResult::NotHeld => None,
     };
@@ -217,7 +220,7 @@ async fn known(
     id: Option<MachineId>,
 ) -> Result<(MachineId, Option<HostStatus>), ApiError> {
     let id = id.unwrap_or_else(|| app.machine.clone());
-    let records = app.lock.records(app.slot_limit).await?;
+    let records = app.lock.read_records(app.slot_limit).await?;
     let host = records.hosts.get(&id).cloned();
     let asked = records.requests.contains_key(&id);
     let unreadable = ["host", "request"].map(|kind| format!("reboot-{kind}/{id}"));
@@ -228,8 +231,8 @@ async fn known(
     super::cordons::known(app, id.as_str()).await.map(|id| (id, None))
 }
 
-impl From<overview::NoGroup> for ApiError {
-    fn from(error: overview::NoGroup) -> Self {
+impl From<overview::UnknownGroup> for ApiError {
+    fn from(error: overview::UnknownGroup) -> Self {
         Self::not_found(error.to_string())
     }
 }

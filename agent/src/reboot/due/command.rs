@@ -1,28 +1,28 @@
 //! The configured command, asked again and again.
 //!
-//! Owns the meaning of its end: 0 is due, another code is not, and one that could not be run or was killed says nothing.
+//! Owns the pause between two askings. The meaning of its end is `muster_engine::reboot::due`'s to know.
 
 use std::time::Duration;
 
-use muster_common::reboot::DueReason;
+use muster_engine::reboot::due::{SourceAnswer, answer_of_command};
 
-use super::Found;
+use super::DueReasons;
 use crate::config::{CommandLine, DueSource};
-use crate::reboot::commands::{End, run};
+use crate::reboot::commands::run_command;
 
-pub(super) async fn follow(
-    words: CommandLine,
+pub(super) async fn follow_command(
+    line: CommandLine,
     timeout: Duration,
     interval: Duration,
-    found: Found,
+    reasons: DueReasons,
 ) {
     loop {
-        match run(&words, timeout).await {
-            End::Well(output) => found.say(DueSource::Command, Some(DueReason::Command { output })),
-            End::No(_) => found.say(DueSource::Command, None),
-            End::Not(problem) => {
+        match answer_of_command(run_command(&line, timeout).await) {
+            SourceAnswer::Due(reason) => reasons.set_reason(DueSource::Command, Some(reason)),
+            SourceAnswer::NotDue => reasons.set_reason(DueSource::Command, None),
+            SourceAnswer::Unknown(problem) => {
                 tracing::warn!(
-                    command = words.program(),
+                    command = line.program(),
                     problem,
                     "cannot ask whether a reboot is due"
                 );

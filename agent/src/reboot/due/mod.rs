@@ -1,4 +1,4 @@
-//! Why a reboot is due.
+//! The sources of reasons for a reboot.
 //!
 //! Owns what the sources last said, one word each, and their tasks, which end with it. It decides nothing: whether one
 //! reason is enough, and what stands in the way, is the engine's business.
@@ -22,79 +22,81 @@ use tokio::task::JoinSet;
 
 use crate::config::{DueSource, RebootConfig};
 
-pub(super) use request::reason as wish;
-
-/// What the sources last said.
+/// The sources of reasons, and what they last said.
 #[derive(Debug)]
-pub(super) struct Due {
-    found: Found,
+pub(super) struct DueSources {
+    reasons: DueReasons,
     changed: watch::Receiver<BTreeMap<DueSource, DueReason>>,
     /// Ends the sources with us.
     _tasks: JoinSet<()>,
 }
 
-/// Where a source says what it found. Cheap to clone.
+/// The reasons that sources give, by source. Cheap to clone.
 #[derive(Debug, Clone)]
-struct Found(watch::Sender<BTreeMap<DueSource, DueReason>>);
+struct DueReasons(watch::Sender<BTreeMap<DueSource, DueReason>>);
 
-impl Due {
+impl DueSources {
     /// Begins to follow the configured sources. `known`: what they said before, in this boot.
-    pub(super) fn follow(
+    pub(super) fn start_sources(
         config: &RebootConfig,
         registry: &Registry,
         machine: &MachineId,
         known: &[DueReason],
     ) -> Self {
-        let before = known.iter().filter_map(|due| Some((source(due)?, due.clone())));
+        let before = known.iter().filter_map(|due| Some((source_of(due)?, due.clone())));
         let before = before.filter(|(source, _)| config.sources.contains(source)).collect();
-        let found = Found(watch::Sender::new(before));
+        let reasons = DueReasons(watch::Sender::new(before));
         let mut tasks = JoinSet::new();
         for source in &config.sources {
-            let found = found.clone();
+            let reasons = reasons.clone();
             match source {
                 DueSource::Request => {
-                    tasks.spawn(request::follow(registry.clone(), machine.clone(), found));
+                    tasks.spawn(request::follow_request(
+                        registry.clone(),
+                        machine.clone(),
+                        reasons,
+                    ));
                 }
                 DueSource::RebootRequired => {
                     let mark: PathBuf = config.mark.clone();
-                    tasks.spawn(mark::follow(mark, found));
+                    tasks.spawn(mark::follow_mark(mark, reasons));
                 }
                 DueSource::UpdateEngine => {
-                    tasks.spawn(update_engine::follow(None, found));
+                    tasks.spawn(update_engine::follow_update_engine(None, reasons));
                 }
                 DueSource::Command => {
-                    let Some(words) = config.command.clone() else { continue };
+                    let Some(line) = config.command.clone() else { continue };
                     let (timeout, interval) = (config.timeout, config.command_interval);
-                    tasks.spawn(command::follow(words, timeout, interval, found));
+                    tasks.spawn(command::follow_command(line, timeout, interval, reasons));
                 }
             }
         }
-        let changed = found.0.subscribe();
-        Self { found, changed, _tasks: tasks }
+        let changed = reasons.0.subscribe();
+        Self { reasons, changed, _tasks: tasks }
     }
 
     /// All reasons there are.
     pub(super) fn reasons(&self) -> Vec<DueReason> {
-        self.found.0.borrow().values().cloned().collect()
+        self.reasons.0.borrow().values().cloned().collect()
     }
 
     /// Forgets the wish of somebody that was fulfilled, if it is still that one.
-    pub(super) fn fulfilled(&self, wish: &DueReason) {
-        if self.found.0.borrow().get(&DueSource::Request) == Some(wish) {
-            self.found.say(DueSource::Request, None);
+    pub(super) fn clear_wish(&self, wish: &DueReason) {
+        if self.reasons.0.borrow().get(&DueSource::Request) == Some(wish) {
+            self.reasons.set_reason(DueSource::Request, None);
         }
     }
 
     /// Waits until a source says something else. Cancel-safe.
-    pub(super) async fn changed(&mut self) {
+    pub(super) async fn wait_for_change(&mut self) {
         // The sender lives as long as `self`.
         let _ = self.changed.changed().await;
     }
 }
 
-impl Found {
-    /// What a source says now.
-    fn say(&self, source: DueSource, reason: Option<DueReason>) {
+impl DueReasons {
+    /// Sets what a source says now; `None`: no reboot is due for it.
+    fn set_reason(&self, source: DueSource, reason: Option<DueReason>) {
         self.0.send_if_modified(|found| {
             if found.get(&source) == reason.as_ref() {
                 return false;
@@ -111,7 +113,7 @@ impl Found {
     }
 }
 
-fn source(due: &DueReason) -> Option<DueSource> {
+fn source_of(due: &DueReason) -> Option<DueSource> {
     match due {
         DueReason::Requested { .. } => Some(DueSource::Request),
         DueReason::RebootRequired { .. } => Some(DueSource::RebootRequired),

@@ -5,26 +5,29 @@
 use std::time::Duration;
 
 use muster_common::machine::MachineId;
-use muster_common::reboot::{DueReason, Request};
+use muster_engine::reboot::due::reason_of_request;
 use muster_store::{RebootNews, RebootScope, Registry, RegistryError};
 
-use super::Found;
+use super::DueReasons;
 use crate::config::DueSource;
 use crate::stdx::errors::error_chain;
 
 /// Pause before a record that could not be read is read again.
 const RETRY: Duration = Duration::from_secs(1);
 
-pub(super) async fn follow(registry: Registry, machine: MachineId, found: Found) {
-    let mut news = registry.watch_reboots(&RebootScope::Request(machine.clone()));
-    while let Some(told) = news.recv().await {
-        if let RebootNews::Lost { .. } = told {
+pub(super) async fn follow_request(registry: Registry, machine: MachineId, reasons: DueReasons) {
+    let mut events = registry.watch_reboots(&RebootScope::Request(machine.clone()));
+    while let Some(event) = events.recv().await {
+        if let RebootNews::Lost { .. } = event {
             continue;
         }
         loop {
             match registry.reboot_request(&machine).await {
                 Ok(request) => {
-                    found.say(DueSource::Request, request.map(|(request, _)| reason(request)));
+                    reasons.set_reason(
+                        DueSource::Request,
+                        request.map(|(request, _)| reason_of_request(request)),
+                    );
                     break;
                 }
                 Err(error @ RegistryError::Unreadable { .. }) => {
@@ -32,16 +35,11 @@ pub(super) async fn follow(registry: Registry, machine: MachineId, found: Found)
                         error = error_chain(&error),
                         "a request to reboot cannot be read"
                     );
-                    found.say(DueSource::Request, None);
+                    reasons.set_reason(DueSource::Request, None);
                     break;
                 }
                 Err(_) => tokio::time::sleep(RETRY).await,
             }
         }
     }
-}
-
-/// A wish as a reason.
-pub(in crate::reboot) fn reason(request: Request) -> DueReason {
-    DueReason::Requested { by: request.by, at: request.at, because: request.because }
 }

@@ -6,11 +6,11 @@
 
 use std::time::Duration;
 
-use muster_common::reboot::DueReason;
+use muster_engine::reboot::due::reason_of_update;
 use zbus::Message;
 use zbus::message::{Body, Sequence};
 
-use super::Found;
+use super::DueReasons;
 use crate::bus::{self, CallError, Calls, Heard, Line, Method};
 use crate::config::DueSource;
 
@@ -18,26 +18,23 @@ const NAME: &str = "com.coreos.update1";
 const PATH: &str = "/com/coreos/update1";
 const MANAGER: &str = "com.coreos.update1.Manager";
 
-/// Its word for a new version that waits for the reboot.
-const NEEDS_REBOOT: &str = "UPDATE_STATUS_UPDATED_NEED_REBOOT";
-
 /// Its signals, as a match rule.
 const MATCHES: [&str; 1] = [
     "type='signal',sender='com.coreos.update1',interface='com.coreos.update1.Manager',member='StatusUpdate'",
 ];
 
 /// How long it may take to answer.
-const PATIENCE: Duration = Duration::from_secs(25);
+const ANSWER_LIMIT: Duration = Duration::from_secs(25);
 /// Pause before the bus is tried again.
 const RETRY: Duration = Duration::from_secs(5);
 
 /// `GetStatus` and `StatusUpdate`: last checked, progress, operation, new version, new size.
-type Status = (i64, f64, String, String, i64);
+type EngineStatus = (i64, f64, String, String, i64);
 
 /// Follows it on the system bus, or on another one (in tests).
-pub(super) async fn follow(address: Option<String>, found: Found) {
+pub(super) async fn follow_update_engine(address: Option<String>, reasons: DueReasons) {
     loop {
-        if let Err(error) = read(address.as_deref(), &found).await {
+        if let Err(error) = read_signals(address.as_deref(), &reasons).await {
             tracing::debug!(%error, "the line to update_engine broke");
         }
         tokio::time::sleep(RETRY).await;
@@ -45,24 +42,25 @@ pub(super) async fn follow(address: Option<String>, found: Found) {
 }
 
 /// Reads until the line breaks.
-async fn read(address: Option<&str>, found: &Found) -> zbus::Result<()> {
+async fn read_signals(address: Option<&str>, reasons: &DueReasons) -> zbus::Result<()> {
     let connection = bus::connect(address).await?;
-    let calls = Calls::new(connection.clone(), PATIENCE);
+    let calls = Calls::new(connection.clone(), ANSWER_LIMIT);
     let mut line = Line::open(connection, NAME, &MATCHES).await?;
     // What is under way: the question to the present owner. Nothing else may wait while signals come.
     let mut asking = None;
     let mut signalled = Sequence::default();
     loop {
         tokio::select! {
+            biased;
             // Cancel-safe.
             heard = line.next() => match heard? {
-                Heard::Owner(owner) => asking = Some(Box::pin(ask(&calls, owner))),
+                Heard::Owner(owner) => asking = Some(Box::pin(ask_status(&calls, owner))),
                 Heard::Signal(signal) => {
                     let header = signal.header();
                     let status = bus::is_signal(&header, MANAGER, "StatusUpdate");
                     if status && bus::path_of(&header) == PATH {
                         signalled = signal.recv_position();
-                        say(&signal.body(), found);
+                        take_status(&signal.body(), reasons);
                     }
                 }
             },
@@ -73,7 +71,7 @@ async fn read(address: Option<&str>, found: &Found) -> zbus::Result<()> {
                 asking = None;
                 match asked {
                     // What it has signalled since is newer.
-                    Ok(Some(reply)) if reply.recv_position() > signalled => say(&reply.body(), found),
+                    Ok(Some(reply)) if reply.recv_position() > signalled => take_status(&reply.body(), reasons),
                     Ok(_) => {}
                     Err(error) => tracing::debug!(%error, "update_engine does not say how it is"),
                 }
@@ -84,17 +82,16 @@ async fn read(address: Option<&str>, found: &Found) -> zbus::Result<()> {
 
 /// Asks for its status. One that is not there, or is restarted, leaves what it said before; one that the bus can start is
 /// wanted, and is asked when it has come.
-async fn ask(calls: &Calls, owner: Option<String>) -> Result<Option<Message>, CallError> {
+async fn ask_status(calls: &Calls, owner: Option<String>) -> Result<Option<Message>, CallError> {
     let Some(owner) = owner else { return calls.start(NAME).await.map(|()| None) };
     let method = Method { path: PATH, interface: MANAGER, member: "GetStatus" };
     calls.call(&owner, method, &()).await.map(Some)
 }
 
-fn say(body: &Body, found: &Found) {
-    match body.deserialize::<Status>() {
+fn take_status(body: &Body, reasons: &DueReasons) {
+    match body.deserialize::<EngineStatus>() {
         Ok((_, _, operation, version, _)) => {
-            let due = operation == NEEDS_REBOOT;
-            found.say(DueSource::UpdateEngine, due.then_some(DueReason::UpdateEngine { version }));
+            reasons.set_reason(DueSource::UpdateEngine, reason_of_update(&operation, version));
         }
         Err(error) => tracing::warn!(%error, "update_engine's status cannot be understood"),
     }

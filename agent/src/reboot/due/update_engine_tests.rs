@@ -2,9 +2,11 @@
 
 use zbus::Connection;
 
+use muster_engine::reboot::due::NEEDS_REBOOT;
+
 use super::*;
 use crate::bus::test_bus::{TestBus, shout};
-use crate::reboot::due::source;
+use crate::reboot::due::source_of;
 
 /// Longer than anything here takes.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -14,11 +16,11 @@ async fn service(bus: &TestBus, operation: &'static str) -> Connection {
     bus.service(NAME, move |_| Some(status(operation))).await
 }
 
-fn status(operation: &str) -> Status {
+fn status(operation: &str) -> EngineStatus {
     (1, 0.5, operation.to_owned(), "4081.2.0".to_owned(), 7)
 }
 
-async fn until(found: &Found, due: Option<&str>) {
+async fn until(found: &DueReasons, due: Option<&str>) {
     let mut changed = found.0.subscribe();
     let wait = changed.wait_for(|all| {
         assert!(all.keys().all(|s| *s == DueSource::UpdateEngine));
@@ -30,14 +32,14 @@ async fn until(found: &Found, due: Option<&str>) {
 #[tokio::test]
 async fn a_version_that_waits_for_the_reboot_makes_it_due() {
     let bus = TestBus::start().await;
-    let found = Found(tokio::sync::watch::Sender::default());
-    let following = tokio::spawn(follow(Some(bus.address.clone()), found.clone()));
+    let found = DueReasons(tokio::sync::watch::Sender::default());
+    let following = tokio::spawn(follow_update_engine(Some(bus.address.clone()), found.clone()));
 
     // It appears later than we do, and is asked then.
     let first = service(&bus, NEEDS_REBOOT).await;
     until(&found, Some("update_engine has installed 4081.2.0")).await;
     let reason = found.0.borrow().values().next().cloned().unwrap();
-    assert_eq!(source(&reason), Some(DueSource::UpdateEngine));
+    assert_eq!(source_of(&reason), Some(DueSource::UpdateEngine));
 
     // It tells by itself when that changes.
     let signal = |operation: &'static str| {
@@ -86,8 +88,8 @@ async fn silent(bus: &TestBus) -> Connection {
 #[tokio::test]
 async fn nobody_makes_a_reboot_due_but_the_owner_of_the_name() {
     let bus = TestBus::start().await;
-    let found = Found(tokio::sync::watch::Sender::default());
-    let following = tokio::spawn(follow(Some(bus.address.clone()), found.clone()));
+    let found = DueReasons(tokio::sync::watch::Sender::default());
+    let following = tokio::spawn(follow_update_engine(Some(bus.address.clone()), found.clone()));
     let is_quiet = || assert!(found.0.borrow().is_empty(), "{:?}", found.0.borrow());
     let foreign = bus.connection().await;
 

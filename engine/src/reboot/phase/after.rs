@@ -4,133 +4,133 @@
 
 use muster_common::reboot::{DueReason, Phase, Retry, SlotOutcome, Strategy, WaitReason};
 
-use super::{Evaluation, Hook, RebootAction, SlotState, Transition, millis};
+use super::{Evaluation, Hook, RebootAction, SlotState, Transition, as_millis};
 
-pub(super) fn step(turn: &mut Evaluation<'_>) -> Transition {
-    match turn.journal.phase {
-        Phase::Returned => returned(turn),
-        Phase::Settling => settling(turn),
-        Phase::Releasing => releasing(turn),
-        _ => giving_up(turn),
+pub(super) fn step(eval: &mut Evaluation<'_>) -> Transition {
+    match eval.journal.phase {
+        Phase::Returned => step_returned(eval),
+        Phase::Settling => step_settling(eval),
+        Phase::Releasing => step_releasing(eval),
+        _ => step_giving_up(eval),
     }
 }
 
-fn returned(turn: &mut Evaluation<'_>) -> Transition {
-    if let SlotState::Mine { since, .. } = turn.seen.slots {
-        turn.journal.slot = Some(since);
+fn step_returned(eval: &mut Evaluation<'_>) -> Transition {
+    if let SlotState::Mine { since, .. } = eval.seen.slots {
+        eval.journal.slot = Some(since);
     }
-    if unfulfilled(turn) {
-        turn.act(RebootAction::Fulfil);
+    if has_unfulfilled_wish(eval) {
+        eval.push_action(RebootAction::Fulfil);
     }
-    match turn.hook(Hook::AfterBoot) {
+    match eval.follow_hook(Hook::AfterBoot) {
         Ok(true) => Transition::Go(Phase::Settling),
         Ok(false) => Transition::Stay,
         Err(problem) => {
             // It is run again by and by; until it ends well the slot is kept, and nothing runs here.
             let hook = Hook::AfterBoot.as_str().to_owned();
-            turn.act(RebootAction::Hook(Hook::AfterBoot));
-            turn.wait(WaitReason::HookFailed { hook, problem });
+            eval.push_action(RebootAction::Hook(Hook::AfterBoot));
+            eval.push_wait(WaitReason::HookFailed { hook, problem });
             Transition::Stay
         }
     }
 }
 
 /// Whether the wish that this reboot was for still stands: it would make the next one due.
-fn unfulfilled(turn: &Evaluation<'_>) -> bool {
+fn has_unfulfilled_wish(eval: &Evaluation<'_>) -> bool {
     let wish = |due: &&DueReason| matches!(due, DueReason::Requested { .. });
-    turn.seen.due.iter().filter(wish).any(|due| turn.journal.due.contains(due))
+    eval.seen.due.iter().filter(wish).any(|due| eval.journal.due.contains(due))
 }
 
-fn settling(turn: &mut Evaluation<'_>) -> Transition {
-    let unfulfilled = unfulfilled(turn);
+fn step_settling(eval: &mut Evaluation<'_>) -> Transition {
+    let unfulfilled = has_unfulfilled_wish(eval);
     if unfulfilled {
-        turn.act(RebootAction::Fulfil);
+        eval.push_action(RebootAction::Fulfil);
     }
-    if turn.seen.cordoned {
-        turn.act(RebootAction::Uncordon);
+    if eval.seen.cordoned {
+        eval.push_action(RebootAction::Uncordon);
     }
-    if turn.seen.registered == Some(false) {
-        turn.wait(WaitReason::NotRegistered);
+    if eval.seen.registered == Some(false) {
+        eval.push_wait(WaitReason::NotRegistered);
     }
-    if !turn.seen.unhealthy.is_empty() {
-        turn.wait(WaitReason::UnitsUnhealthy { units: turn.seen.unhealthy.clone() });
+    if !eval.seen.unhealthy.is_empty() {
+        eval.push_wait(WaitReason::UnitsUnhealthy { units: eval.seen.unhealthy.clone() });
     }
-    if turn.locks()
-        && let SlotState::Unknown { problem } = &turn.seen.slots
+    if eval.needs_slot()
+        && let SlotState::Unknown { problem } = &eval.seen.slots
     {
-        turn.waits.push(WaitReason::StoreAway { problem: problem.clone() });
+        eval.waits.push(WaitReason::StoreAway { problem: problem.clone() });
     }
-    if !turn.waits.is_empty() || turn.seen.cordoned || unfulfilled {
-        turn.journal.well_up = None;
+    if !eval.waits.is_empty() || eval.seen.cordoned || unfulfilled {
+        eval.journal.well_up = None;
         return Transition::Stay;
     }
-    let since = *turn.journal.well_up.get_or_insert(turn.seen.up);
-    let well = turn.seen.up.saturating_sub(since);
-    let left = millis(turn.policy.settle).saturating_sub(well);
+    let since = *eval.journal.well_up.get_or_insert(eval.seen.up);
+    let well = eval.seen.up.saturating_sub(since);
+    let left = as_millis(eval.policy.settle).saturating_sub(well);
     if left == 0 {
         return Transition::Go(Phase::Releasing);
     }
-    turn.wake_in(left);
-    let until = turn.after(left);
-    turn.wait(WaitReason::Settling { until });
+    eval.wake_in(left);
+    let until = eval.wall_after(left);
+    eval.push_wait(WaitReason::Settling { until });
     Transition::Stay
 }
 
 /// Whether a slot of ours is certainly not held any more. Asks for its release otherwise.
-fn freed(turn: &mut Evaluation<'_>, outcome: SlotOutcome) -> bool {
+fn slot_is_free(eval: &mut Evaluation<'_>, outcome: SlotOutcome) -> bool {
     // Who never wanted a slot need not wait for a store to say that it has none.
-    let wanted = turn.locks() || turn.journal.slot.is_some();
-    match &turn.seen.slots {
+    let wanted = eval.needs_slot() || eval.journal.slot.is_some();
+    match &eval.seen.slots {
         SlotState::Free | SlotState::Full(_) => true,
         _ if !wanted => true,
         SlotState::Mine { .. } => {
-            turn.act(RebootAction::Release(outcome));
+            eval.push_action(RebootAction::Release(outcome));
             false
         }
         SlotState::Unknown { problem } => {
             let problem = problem.clone();
-            turn.act(RebootAction::Release(outcome));
-            turn.wait(WaitReason::StoreAway { problem });
+            eval.push_action(RebootAction::Release(outcome));
+            eval.push_wait(WaitReason::StoreAway { problem });
             false
         }
     }
 }
 
-fn releasing(turn: &mut Evaluation<'_>) -> Transition {
-    if !freed(turn, SlotOutcome::Rebooted) {
+fn step_releasing(eval: &mut Evaluation<'_>) -> Transition {
+    if !slot_is_free(eval, SlotOutcome::Rebooted) {
         return Transition::Stay;
     }
     // What made the reboot due should be gone with it. Where it is not, another reboot would not help either: it is left
     // be for a while, so that a mark that nobody removes makes no circle.
-    if !turn.seen.due.is_empty() {
+    if !eval.seen.due.is_empty() {
         let problem = "rebooted only just now, and it is still due".to_owned();
-        turn.journal.retry = Some(Retry {
-            until_up: turn.seen.up.saturating_add(millis(turn.policy.retry)),
+        eval.journal.retry = Some(Retry {
+            until_up: eval.seen.up.saturating_add(as_millis(eval.policy.retry)),
             problem,
         });
     }
     Transition::Go(Phase::Idle)
 }
 
-fn giving_up(turn: &mut Evaluation<'_>) -> Transition {
-    let problem = turn.journal.problem.clone().unwrap_or_else(|| "it was given up".to_owned());
-    if turn.seen.cordoned {
-        turn.act(RebootAction::Uncordon);
+fn step_giving_up(eval: &mut Evaluation<'_>) -> Transition {
+    let problem = eval.journal.problem.clone().unwrap_or_else(|| "it was given up".to_owned());
+    if eval.seen.cordoned {
+        eval.push_action(RebootAction::Uncordon);
     }
-    let free = freed(turn, SlotOutcome::GaveUp { problem: problem.clone() });
-    if turn.seen.cordoned || !free {
-        if turn.waits.is_empty() {
-            let until = turn.seen.wall;
-            turn.wait(WaitReason::Retry { until, problem });
+    let free = slot_is_free(eval, SlotOutcome::GaveUp { problem: problem.clone() });
+    if eval.seen.cordoned || !free {
+        if eval.waits.is_empty() {
+            let until = eval.seen.wall;
+            eval.push_wait(WaitReason::Retry { until, problem });
         }
         return Transition::Stay;
     }
-    turn.journal.slot = None;
-    turn.journal.problem = None;
-    turn.journal.drain_up = None;
-    turn.journal.passed.clear();
-    let until_up = turn.seen.up.saturating_add(millis(turn.policy.retry));
-    turn.journal.retry = Some(Retry { until_up, problem });
-    let idle = turn.seen.due.is_empty() || turn.policy.strategy == Strategy::Off;
+    eval.journal.slot = None;
+    eval.journal.problem = None;
+    eval.journal.drain_up = None;
+    eval.journal.passed.clear();
+    let until_up = eval.seen.up.saturating_add(as_millis(eval.policy.retry));
+    eval.journal.retry = Some(Retry { until_up, problem });
+    let idle = eval.seen.due.is_empty() || eval.policy.strategy == Strategy::Off;
     Transition::Go(if idle { Phase::Idle } else { Phase::Waiting })
 }

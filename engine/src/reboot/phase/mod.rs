@@ -40,13 +40,13 @@ use muster_common::reboot::{
 };
 use muster_common::unit::UnitName;
 
-use super::window::{Opening, Window, look};
+use super::window::{Opening, Window, opening_at};
 
 /// How long a host that was asked to reboot may stay before that is given up: longer than any stop job of systemd's
 /// defaults takes (90 s, some in a row), shorter than a person's patience with a roll that stands still.
 pub const REBOOT_DEADLINE: Duration = Duration::from_secs(10 * 60);
 
-/// What a host is told of how to go about it.
+/// The way a host is configured to go about its reboots.
 #[derive(Debug, Clone)]
 pub struct RebootPolicy {
     /// Whether it takes a slot.
@@ -77,7 +77,7 @@ pub struct RebootPolicy {
     pub hooks: Hooks,
 }
 
-/// What becomes of units that do not move away in time.
+/// The fate of units that do not move away in time.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum WhenStuck {
     /// The host reboots all the same and stops them as it goes down.
@@ -120,7 +120,7 @@ impl Hook {
     }
 }
 
-/// A command that was asked for, or not.
+/// The state of a command.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum CommandState {
     /// Not in this phase, or too long ago.
@@ -134,7 +134,7 @@ pub enum CommandState {
     Badly(String),
 }
 
-/// What became of each hook in this attempt.
+/// The state of each hook in this attempt.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct HookStates {
     /// Before units move away.
@@ -166,7 +166,7 @@ pub enum SlotState {
     Full(WaitReason),
 }
 
-/// How far units have moved away.
+/// The state of the machine's drain.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum DrainState {
     /// It has not begun.
@@ -188,7 +188,7 @@ pub enum DrainState {
     Done,
 }
 
-/// How the request to reboot fared.
+/// The state of the request to reboot.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum RebootCall {
     /// Not made in this phase by this daemon.
@@ -209,7 +209,7 @@ pub struct Inhibitor {
     pub why: String,
 }
 
-/// What a host knows when it decides.
+/// Everything that a host knows when it decides.
 #[derive(Debug, Clone)]
 pub struct Observation {
     /// Seconds since the Unix epoch. Only windows, pauses between hosts and what people read rest on it.
@@ -239,7 +239,7 @@ pub struct Observation {
     /// Whether this role has cordoned the machine.
     pub cordoned: bool,
     /// The request to reboot.
-    pub asked: RebootCall,
+    pub call: RebootCall,
     /// Whether the host is going down.
     pub stopping: bool,
     /// Whether the machine is registered; `None`: this daemon does not register it.
@@ -279,7 +279,7 @@ pub enum RebootAction {
     Release(SlotOutcome),
 }
 
-/// What a step comes to.
+/// A decision.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RebootStep {
     /// To be kept before anything is done.
@@ -297,10 +297,10 @@ const CHAIN: usize = 16;
 
 /// Decides what to do next.
 pub fn step(policy: &RebootPolicy, journal: &Journal, seen: &Observation) -> RebootStep {
-    let mut journal = arrive(policy, journal, seen);
+    let mut journal = adopt_journal(policy, journal, seen);
     let mut all = Vec::new();
     for _ in 0..CHAIN {
-        let mut turn = Evaluation {
+        let mut eval = Evaluation {
             policy,
             seen,
             journal: journal.clone(),
@@ -310,30 +310,39 @@ pub fn step(policy: &RebootPolicy, journal: &Journal, seen: &Observation) -> Reb
         };
         let next = match journal.phase {
             Phase::Idle | Phase::Due | Phase::Waiting | Phase::Warning | Phase::Unknown => {
-                before::step(&mut turn)
+                before::step(&mut eval)
             }
             Phase::Locking | Phase::Draining | Phase::BeforeReboot | Phase::Rebooting => {
-                during::step(&mut turn)
+                during::step(&mut eval)
             }
             Phase::Returned | Phase::Settling | Phase::Releasing | Phase::GivingUp => {
-                after::step(&mut turn)
+                after::step(&mut eval)
             }
             // `Phase` can grow; what this version does not know begins anew.
             _ => Transition::Go(Phase::Idle),
         };
-        all.append(&mut turn.actions);
+        all.append(&mut eval.actions);
         match next {
             Transition::Stay => {
-                return RebootStep {
-                    journal: turn.journal,
+                let step = RebootStep {
+                    journal: eval.journal,
                     actions: all,
-                    waits: turn.waits,
-                    wake: turn.wake,
+                    waits: eval.waits,
+                    wake: eval.wake,
                 };
+                if cfg!(debug_assertions) {
+                    assert_sound(&step);
+                }
+                return step;
             }
             Transition::Go(phase) => {
-                journal = turn.journal;
-                enter(&mut journal, phase, seen);
+                debug_assert!(
+                    may_follow(eval.journal.phase, phase),
+                    "{} never leads to {phase}; see the picture above",
+                    eval.journal.phase
+                );
+                journal = eval.journal;
+                enter_phase(&mut journal, phase, seen);
                 // What the phase before wanted to be done has no place in this one, but for words to users.
                 all.retain(|action| matches!(action, RebootAction::Unwarn));
             }
@@ -342,7 +351,64 @@ pub fn step(policy: &RebootPolicy, journal: &Journal, seen: &Observation) -> Reb
     RebootStep { journal, actions: Vec::new(), waits: Vec::new(), wake: Some(0) }
 }
 
-/// What a phase comes to.
+/// Tells whether a phase may lead to another in the same boot, as the picture has it.
+///
+/// Two things rest on it: no way leads back from a slot that may be held but through `giving-up` (or a refusal in `locking`,
+/// which says that none is), and none leads to `releasing` but through `settling`, where the host proves itself.
+fn may_follow(from: Phase, to: Phase) -> bool {
+    use Phase::{
+        BeforeReboot, Draining, Due, GivingUp, Idle, Locking, Rebooting, Releasing, Returned,
+        Settling, Waiting, Warning,
+    };
+    match from {
+        Idle => to == Due,
+        Due => matches!(to, Idle | Waiting | Warning | Locking | Draining),
+        Waiting => matches!(to, Idle | Warning | Locking | Draining),
+        Warning => matches!(to, Idle | Waiting | Locking | Draining),
+        Locking => matches!(to, Draining | Waiting | GivingUp),
+        Draining => matches!(to, BeforeReboot | GivingUp),
+        BeforeReboot => matches!(to, Rebooting | GivingUp),
+        Rebooting => to == GivingUp,
+        Returned => to == Settling,
+        Settling => to == Releasing,
+        Releasing => to == Idle,
+        GivingUp => matches!(to, Idle | Waiting),
+        // A phase of another version begins anew.
+        _ => matches!(to, Idle | Due),
+    }
+}
+
+/// Asserts what holds of every decision, whatever was observed.
+fn assert_sound(step: &RebootStep) {
+    let (journal, phase) = (&step.journal, step.journal.phase);
+    for action in &step.actions {
+        let fits = match action {
+            // The journal says `locking` before a slot can be ours, and `rebooting` before the host goes down: whoever is
+            // killed in between finds it there.
+            RebootAction::Acquire => phase == Phase::Locking,
+            RebootAction::Reboot => phase == Phase::Rebooting,
+            // A slot is given back by who has proven itself, or has undone what it did.
+            RebootAction::Release(outcome) => match phase {
+                Phase::Releasing => *outcome == SlotOutcome::Rebooted,
+                Phase::GivingUp => matches!(outcome, SlotOutcome::GaveUp { .. }),
+                _ => false,
+            },
+            RebootAction::Drain { .. } => phase == Phase::Draining,
+            _ => true,
+        };
+        debug_assert!(fits, "{action:?} has no place in {phase}");
+    }
+    let mut passed: Vec<Phase> = journal.passed.iter().map(|span| span.phase).collect();
+    passed.sort_unstable();
+    passed.dedup();
+    debug_assert_eq!(passed.len(), journal.passed.len(), "one entry a phase: {:?}", journal.passed);
+    debug_assert!(
+        phase != Phase::Idle || journal.slot.is_none() && journal.passed.is_empty(),
+        "nothing is left of an attempt when it is over: {journal:?}"
+    );
+}
+
+/// The end of one look at a phase.
 enum Transition {
     /// It goes on.
     Stay,
@@ -362,25 +428,25 @@ struct Evaluation<'a> {
 
 impl Evaluation<'_> {
     /// Milliseconds since the phase began.
-    fn elapsed(&self) -> u64 {
+    fn elapsed_millis(&self) -> u64 {
         self.seen.up.saturating_sub(self.journal.entered_up)
     }
 
     /// When a length since the phase began will be over, on the wall; `None`: it is.
-    fn left(&mut self, length: Duration) -> Option<u64> {
-        self.left_since(self.journal.entered_up, length)
+    fn time_left(&mut self, length: Duration) -> Option<u64> {
+        self.time_left_since(self.journal.entered_up, length)
     }
 
     /// The same since another time on the boot's clock.
-    fn left_since(&mut self, since: u64, length: Duration) -> Option<u64> {
+    fn time_left_since(&mut self, since: u64, length: Duration) -> Option<u64> {
         let elapsed = self.seen.up.saturating_sub(since);
-        let left = millis(length).checked_sub(elapsed).filter(|left| *left > 0)?;
+        let left = as_millis(length).checked_sub(elapsed).filter(|left| *left > 0)?;
         self.wake_in(left);
-        Some(self.after(left))
+        Some(self.wall_after(left))
     }
 
     /// The time on the wall so many milliseconds from now.
-    fn after(&self, millis: u64) -> u64 {
+    fn wall_after(&self, millis: u64) -> u64 {
         self.seen.wall.saturating_add(millis.div_ceil(1000))
     }
 
@@ -392,16 +458,16 @@ impl Evaluation<'_> {
         self.wake_in(wall.saturating_sub(self.seen.wall).saturating_mul(1000));
     }
 
-    fn wait(&mut self, wait: WaitReason) {
+    fn push_wait(&mut self, wait: WaitReason) {
         self.waits.push(wait);
     }
 
-    fn act(&mut self, action: RebootAction) {
+    fn push_action(&mut self, action: RebootAction) {
         self.actions.push(action);
     }
 
-    fn opening(&mut self) -> Opening {
-        let opening = look(&self.policy.windows, &self.policy.zone, self.seen.wall);
+    fn window_opening(&mut self) -> Opening {
+        let opening = opening_at(&self.policy.windows, &self.policy.zone, self.seen.wall);
         match opening {
             Opening::Open { until: Some(at) } | Opening::Closed { opens: Some(at) } => {
                 self.wake_at(at);
@@ -411,7 +477,7 @@ impl Evaluation<'_> {
         opening
     }
 
-    fn locks(&self) -> bool {
+    fn needs_slot(&self) -> bool {
         // What this version does not know is the careful one.
         !matches!(self.policy.strategy, Strategy::Now)
     }
@@ -424,7 +490,7 @@ impl Evaluation<'_> {
 
     /// Follows a hook.
     /// `Ok(true)`: nothing stands in the way; `Ok(false)`: it runs; `Err`: it failed, and how.
-    fn hook(&mut self, hook: Hook) -> Result<bool, String> {
+    fn follow_hook(&mut self, hook: Hook) -> Result<bool, String> {
         let (hooks, all) = (self.policy.hooks, &self.seen.hooks);
         let (configured, ran) = match hook {
             Hook::BeforeDrain => (hooks.before_drain, &all.before_drain),
@@ -439,18 +505,18 @@ impl Evaluation<'_> {
             CommandState::Badly(problem) => return Err(problem.clone()),
             CommandState::No | CommandState::Running => {}
         }
-        self.act(RebootAction::Hook(hook));
-        self.wait(WaitReason::HookRunning { hook: hook.as_str().to_owned() });
+        self.push_action(RebootAction::Hook(hook));
+        self.push_wait(WaitReason::HookRunning { hook: hook.as_str().to_owned() });
         Ok(false)
     }
 }
 
-fn millis(length: Duration) -> u64 {
+fn as_millis(length: Duration) -> u64 {
     u64::try_from(length.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// What a journal means in this boot.
-fn arrive(policy: &RebootPolicy, journal: &Journal, seen: &Observation) -> Journal {
+/// Adopts a journal that may be of an earlier boot: the reboot has happened then.
+fn adopt_journal(policy: &RebootPolicy, journal: &Journal, seen: &Observation) -> Journal {
     let mut journal = journal.clone();
     if journal.boot != seen.boot {
         let phase = match journal.phase {
@@ -469,7 +535,7 @@ fn arrive(policy: &RebootPolicy, journal: &Journal, seen: &Observation) -> Journ
         journal.well_up = None;
         journal.drain_up = None;
         journal.problem = None;
-        enter(&mut journal, phase, seen);
+        enter_phase(&mut journal, phase, seen);
     }
     let orphan = matches!(seen.slots, SlotState::Mine { by_host: true, .. });
     let before = matches!(
@@ -477,13 +543,13 @@ fn arrive(policy: &RebootPolicy, journal: &Journal, seen: &Observation) -> Journ
         Phase::Idle | Phase::Due | Phase::Waiting | Phase::Warning | Phase::Unknown
     );
     if orphan && before && policy.strategy != Strategy::Off {
-        enter(&mut journal, Phase::Returned, seen);
+        enter_phase(&mut journal, Phase::Returned, seen);
     }
     journal
 }
 
 /// Enters a phase and remembers how long the one before took.
-fn enter(journal: &mut Journal, phase: Phase, seen: &Observation) {
+fn enter_phase(journal: &mut Journal, phase: Phase, seen: &Observation) {
     if journal.phase == phase && journal.boot == seen.boot {
         return;
     }

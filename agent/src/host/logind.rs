@@ -17,9 +17,9 @@ use tokio::sync::Mutex;
 use zbus::zvariant::{DynamicType, Type};
 use zbus::{Message, OwnedObjectPath, OwnedVariant};
 
-use super::host::{Host, HostError};
+use super::identity;
+use super::power::{Host, HostError};
 use crate::bus::{self, CallError, Calls, Method};
-use crate::host::identity;
 
 const NAME: &str = "org.freedesktop.login1";
 const PATH: &str = "/org/freedesktop/login1";
@@ -28,7 +28,7 @@ const SESSION: &str = "org.freedesktop.login1.Session";
 const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
 
 /// logind answers at once; one that has to be started first takes a few seconds.
-const PATIENCE: Duration = Duration::from_secs(20);
+const ANSWER_LIMIT: Duration = Duration::from_secs(20);
 
 /// logind on the system bus.
 #[derive(Debug, Default)]
@@ -45,7 +45,7 @@ type InhibitorRow = (String, String, String, String, u32, u32);
 type SessionRow = (String, u32, String, String, OwnedObjectPath);
 
 impl Logind {
-    async fn call<B, R>(
+    async fn call_logind<B, R>(
         &self,
         during: &'static str,
         (path, interface, member): (&str, &str, &str),
@@ -61,9 +61,9 @@ impl Logind {
             calls
         } else {
             let connection = bus::connect(self.address.as_deref()).await;
-            Calls::new(connection.map_err(|error| away(error.to_string()))?, PATIENCE)
+            Calls::new(connection.map_err(|error| away(error.to_string()))?, ANSWER_LIMIT)
         };
-        match ask(&calls, Method { path, interface, member }, body).await {
+        match call_owner(&calls, Method { path, interface, member }, body).await {
             Ok(reply) => {
                 *slot = Some(calls);
                 reply.body().deserialize::<R>().map_err(|error| away(error.to_string()))
@@ -77,12 +77,12 @@ impl Logind {
         }
     }
 
-    async fn property(
+    async fn read_property(
         &self,
         during: &'static str,
         (path, interface, name): (&str, &str, &str),
     ) -> Result<OwnedVariant, HostError> {
-        self.call(during, (path, PROPERTIES, "Get"), &(interface, name)).await
+        self.call_logind(during, (path, PROPERTIES, "Get"), &(interface, name)).await
     }
 
     /// Whether a session is a person's and still there: greeters, and the managers of users' services, are nobody.
@@ -91,17 +91,17 @@ impl Logind {
         let text = |value: Result<OwnedVariant, HostError>| {
             value.ok().and_then(|value| String::try_from(value).ok())
         };
-        let class = text(self.property(during, (path, SESSION, "Class")).await);
+        let class = text(self.read_property(during, (path, SESSION, "Class")).await);
         if !class.is_some_and(|class| class.starts_with("user")) {
             return false;
         }
-        text(self.property(during, (path, SESSION, "State")).await)
+        text(self.read_property(during, (path, SESSION, "State")).await)
             .is_none_or(|state| state != "closing")
     }
 }
 
 /// Calls logind, which the bus starts where it does not run.
-async fn ask<B>(calls: &Calls, method: Method<'_>, body: &B) -> Result<Message, CallError>
+async fn call_owner<B>(calls: &Calls, method: Method<'_>, body: &B) -> Result<Message, CallError>
 where
     B: Serialize + DynamicType + Sync,
 {
@@ -117,11 +117,11 @@ where
 
 #[async_trait]
 impl Host for Logind {
-    fn boot(&self) -> String {
+    fn boot_id(&self) -> String {
         identity::boot_id()
     }
 
-    fn up(&self) -> u64 {
+    fn up_millis(&self) -> u64 {
         let now = clock_gettime(ClockId::Boottime);
         let seconds = u64::try_from(now.tv_sec).unwrap_or(0);
         let millis = u64::try_from(now.tv_nsec / 1_000_000).unwrap_or(0);
@@ -131,7 +131,7 @@ impl Host for Logind {
     async fn inhibitors(&self) -> Result<Vec<Inhibitor>, HostError> {
         let during = "list inhibitors";
         let rows: Vec<InhibitorRow> =
-            self.call(during, (PATH, MANAGER, "ListInhibitors"), &()).await?;
+            self.call_logind(during, (PATH, MANAGER, "ListInhibitors"), &()).await?;
         // `block-weak` is what `block` was before systemd 257: root may ignore it. An unattended reboot does not.
         let blocks = rows.into_iter().filter(|(what, _, _, mode, _, _)| {
             what.split(':').any(|what| what == "shutdown")
@@ -140,9 +140,9 @@ impl Host for Logind {
         Ok(blocks.map(|(_, who, why, ..)| Inhibitor { who, why }).collect())
     }
 
-    async fn sessions(&self) -> Result<u64, HostError> {
+    async fn user_sessions(&self) -> Result<u64, HostError> {
         let rows: Vec<SessionRow> =
-            self.call("list sessions", (PATH, MANAGER, "ListSessions"), &()).await?;
+            self.call_logind("list sessions", (PATH, MANAGER, "ListSessions"), &()).await?;
         let mut people = 0;
         for (.., path) in rows {
             people += u64::from(self.is_a_persons(path.as_str()).await);
@@ -152,11 +152,11 @@ impl Host for Logind {
 
     async fn is_stopping(&self) -> bool {
         let during = "tell whether the machine goes down";
-        let stopping = self.property(during, (PATH, MANAGER, "PreparingForShutdown")).await;
+        let stopping = self.read_property(during, (PATH, MANAGER, "PreparingForShutdown")).await;
         stopping.ok().and_then(|value| bool::try_from(value).ok()).unwrap_or(false)
     }
 
-    async fn tell(&self, text: &str) -> Result<(), HostError> {
+    async fn tell_users(&self, text: &str) -> Result<(), HostError> {
         let tell = |source| HostError::Tell { source };
         let mut wall = Command::new("wall")
             .stdin(Stdio::piped())
@@ -169,7 +169,7 @@ impl Host for Logind {
             words.write_all(text.as_bytes()).await.map_err(tell)?;
         }
         // A terminal that does not take it must not hold a reboot up: `wall` goes on without us.
-        let _ = tokio::time::timeout(PATIENCE, wall.wait()).await;
+        let _ = tokio::time::timeout(ANSWER_LIMIT, wall.wait()).await;
         Ok(())
     }
 
@@ -177,8 +177,8 @@ impl Host for Logind {
         let during = "reboot";
         // Shown to those who are logged in as it goes down; a logind that does not take it still reboots.
         let words = ("musterd reboots this machine", true);
-        let _ = self.call::<_, ()>(during, (PATH, MANAGER, "SetWallMessage"), &words).await;
-        self.call(during, (PATH, MANAGER, "Reboot"), &false).await
+        let _ = self.call_logind::<_, ()>(during, (PATH, MANAGER, "SetWallMessage"), &words).await;
+        self.call_logind(during, (PATH, MANAGER, "Reboot"), &false).await
     }
 }
 

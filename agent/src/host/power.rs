@@ -1,6 +1,6 @@
-//! The machine as the reboot role meets it.
+//! The host's power: what keeps it up, who is on it, whether it goes down, and the request to reboot.
 //!
-//! Owns the seam between the role and the machine: [`super::Logind`] is the real one. Whoever stands behind it decides
+//! Owns the seam between the daemon and the machine: [`super::logind::Logind`] is the real one. Whoever stands behind it decides
 //! nothing.
 
 use std::fmt::Debug;
@@ -8,26 +8,26 @@ use std::fmt::Debug;
 use async_trait::async_trait;
 use muster_engine::reboot::phase::Inhibitor;
 
-/// What the role asks of its machine and tells it.
+/// The host under the daemon, as far as its power goes.
 #[async_trait]
 pub trait Host: Debug + Send + Sync {
     /// This boot; another word after every reboot.
-    fn boot(&self) -> String;
+    fn boot_id(&self) -> String;
 
     /// Milliseconds since the boot, suspend included.
-    fn up(&self) -> u64;
+    fn up_millis(&self) -> u64;
 
     /// Programs that must not be interrupted by a shutdown.
     async fn inhibitors(&self) -> Result<Vec<Inhibitor>, HostError>;
 
     /// Sessions of logged-in users.
-    async fn sessions(&self) -> Result<u64, HostError>;
+    async fn user_sessions(&self) -> Result<u64, HostError>;
 
     /// Whether it is going down.
     async fn is_stopping(&self) -> bool;
 
     /// Says something to everybody who is logged in.
-    async fn tell(&self, text: &str) -> Result<(), HostError>;
+    async fn tell_users(&self, text: &str) -> Result<(), HostError>;
 
     /// Asks it to reboot; it goes down some time after.
     async fn reboot(&self) -> Result<(), HostError>;
