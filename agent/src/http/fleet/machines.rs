@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse as _, Response};
 use http::{HeaderValue, StatusCode, header};
-use muster_common::api::fleet::{FleetMachine, MachinePage};
+use muster_common::api::fleet::MachinePage;
 use muster_common::machine::MachineId;
 use muster_common::text::{self, is_hidden, quoted};
+use muster_engine::cluster::fleet::fleet_machine;
 use muster_store::MAX_OPERATIONS;
 use serde::Deserialize;
 use serde_json::Value;
@@ -23,11 +24,7 @@ pub(super) async fn list(State(app): State<App>, params: Params) -> Result<Respo
     let reader = app.view.fresh().await?;
     let answer = reader.read(|snapshot| {
         let (machines, next_page_token) = page.cut(snapshot.machines.values());
-        let machines = machines.into_iter().map(|machine| FleetMachine {
-            id: machine.id.to_string(),
-            primary_ip: machine.address.clone(),
-            metadata: snapshot.metadata_of(&machine.id),
-        });
+        let machines = machines.into_iter().map(|machine| fleet_machine(snapshot, machine));
         MachinePage { machines: machines.collect(), next_page_token }
     });
     Ok(json(StatusCode::OK, &answer))

@@ -3,7 +3,6 @@
 //! Owns fleet's status codes and messages. Where fleet was at fault (a page token after the last page, 500 for a store
 //! that is away) it does better; the rest is to the letter.
 
-mod current;
 mod discovery;
 mod item;
 mod machines;

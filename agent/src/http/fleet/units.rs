@@ -6,14 +6,13 @@ use axum::extract::State;
 use axum::response::Response;
 use http::StatusCode;
 use muster_common::api::fleet::{FleetUnit, UnitPage};
-use muster_common::api::v1::{ChangeOutcome, UnitChange};
-use muster_common::snapshot::{self, Snapshot};
+use muster_common::api::v1::ChangeOutcome;
 use muster_common::state::DesiredState;
-use muster_common::unit::{Requirements, UnitFile, check};
-use muster_engine::request::change::ParsedChange;
+use muster_common::unit::{UnitFile, check};
+use muster_engine::cluster::fleet;
+use muster_engine::request::fleet::{FleetPut, FleetPutError};
 use serde_json::Value;
 
-use super::current::{awaited, current};
 use super::item::{Item, fold_keys, not_there};
 use super::page::Page;
 use crate::http::app::App;
@@ -26,7 +25,10 @@ pub(super) async fn list(State(app): State<App>, params: Params) -> Result<Respo
     let reader = app.view.fresh().await?;
     let answer = reader.read(|snapshot| {
         let (units, next_page_token) = page.cut(snapshot.units.values());
-        UnitPage { units: units.into_iter().map(|u| unit(snapshot, u)).collect(), next_page_token }
+        UnitPage {
+            units: units.into_iter().map(|unit| fleet::fleet_unit(snapshot, unit)).collect(),
+            next_page_token,
+        }
     });
     Ok(json(StatusCode::OK, &answer))
 }
@@ -35,36 +37,12 @@ pub(super) async fn get(State(app): State<App>, item: Item) -> Result<Response, 
     let name = item.known()?;
     let reader = app.view.fresh().await?;
     let now = reader.now();
-    let found = reader.decide(|cluster| {
-        let snapshot = cluster.snapshot();
-        let record = snapshot.units.get(&name)?;
-        let (current, desired) = (current(snapshot, record), record.desired);
-        let found = unit(snapshot, record);
-        let current = awaited(current, desired, || cluster.was_launched(&name, now));
-        Some(FleetUnit { current_state: current.to_string(), ..found })
-    });
+    let found = reader.decide(|cluster| fleet::awaited_unit(cluster, &name, now));
     let found = found.ok_or_else(not_there)?;
     Ok(json(StatusCode::OK, &found))
 }
 
-fn unit(snapshot: &Snapshot, unit: &snapshot::Unit) -> FleetUnit {
-    let file = snapshot.files.get(&unit.file);
-    let global =
-        file.is_some_and(|file| Requirements::of(&unit.name, file).is_ok_and(|r| r.global));
-    // A global unit is on many machines, so fleet names none.
-    let places = snapshot.places.get(&unit.name).filter(|_| !global);
-    let machine = places.and_then(|places| snapshot::homes(places).next()).map(|(id, _)| id);
-    FleetUnit {
-        name: unit.name.to_string(),
-        options: file.map(|file| file.options().to_vec()).unwrap_or_default(),
-        desired_state: unit.desired.to_string(),
-        current_state: current(snapshot, unit).to_string(),
-        machine_id: machine.map(ToString::to_string).unwrap_or_default(),
-    }
-}
-
-/// Creates a unit, replaces its file, or changes what is wanted of it. A start that no machine can take is queued,
-/// as it was in fleet. A new file without a word on what is wanted of it makes the unit inactive.
+/// Creates a unit, replaces its file, or changes what is wanted of it, as [`FleetPut`] has it.
 pub(super) async fn put(
     State(app): State<App>,
     item: Item,
@@ -94,33 +72,10 @@ pub(super) async fn put(
         Some(Arc::new(file))
     };
 
-    // fleet knows no comments: a file with the same options is the same file.
     let reader = app.view.fresh().await?;
-    let same = reader.read(|snapshot| {
-        snapshot.units.get(&name).map(|unit| match (&file, snapshot.files.get(&unit.file)) {
-            (Some(given), Some(stored)) => given.options() == stored.options(),
-            (given, _) => given.is_none(),
-        })
-    });
+    let put = reader.read(|snapshot| FleetPut::plan(snapshot, name, file, desired))?;
     drop(reader);
-    let replaces = match same {
-        None if file.is_none() => {
-            return Err(ApiError::conflict("unit does not exist and options field empty"));
-        }
-        Some(true) if desired.is_none() => {
-            return Err(ApiError::conflict("must provide DesiredState to update existing unit"));
-        }
-        None => true,
-        Some(same) => !same,
-    };
-    if name.is_template() && desired.is_some_and(|d| d > DesiredState::Inactive) {
-        let message = format!("cannot activate template {:?}", name.as_str());
-        return Err(ApiError::bad_request(message));
-    }
-
-    let desired = desired.or(replaces.then_some(DesiredState::Inactive));
-    let change = UnitChange { name, file: None, desired, restart: false };
-    let change = ParsedChange::of_file(file.filter(|_| replaces), change);
+    let FleetPut { change, replaces } = put;
     let answer = carry_out_change(&app, change, false).await?;
     let answer = answer.units.into_iter().next();
     // fleet's API has no place for them.
@@ -131,6 +86,16 @@ pub(super) async fn put(
         Some(ChangeOutcome::Failed { message }) => Err(ApiError::conflict(message)),
         _ if replaces => Ok(StatusCode::CREATED),
         _ => Ok(StatusCode::NO_CONTENT),
+    }
+}
+
+impl From<FleetPutError> for ApiError {
+    fn from(error: FleetPutError) -> Self {
+        let message = error.to_string();
+        match error {
+            FleetPutError::NoOptions | FleetPutError::NoDesiredState => Self::conflict(message),
+            FleetPutError::Template(_) => Self::bad_request(message),
+        }
     }
 }
 
