@@ -10,7 +10,8 @@ use std::sync::Arc;
 use muster_common::snapshot::{Handover, Placement};
 use muster_common::state::DesiredState;
 use muster_common::unit::FileHash;
-use musterd::machine::last_known::{self, LastKnown};
+use muster_engine::machine::memory::LastKnown;
+use musterd::machine::last_known;
 use musterd::machine::ledger::Ledger;
 use support::disk::LossyDisk;
 use support::name;
@@ -44,7 +45,7 @@ fn what_is_remembered_of_units_outlives_the_daemon_and_no_power_cut() {
     let disk = LossyDisk::new();
     let directory = Path::new("/run/muster/owned");
     let open = || Ledger::open(Arc::new(disk.clone()), directory.to_owned()).unwrap();
-    open().write(&name("a.service"), FileHash::of(TEXT)).unwrap();
+    open().record_file(&name("a.service"), FileHash::of(TEXT)).unwrap();
     assert!(open().get(&name("a.service")).is_some());
     disk.cut_power();
     assert!(open().entries().is_empty());

@@ -19,7 +19,7 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use muster_common::unit::{FileHash, UnitName};
-use muster_engine::machine::converge::{Desired, Observed, Owned, Step, Steps, converge};
+use muster_engine::machine::converge::{Desired, Observed, Owned, Step, Steps, next_steps};
 
 use one_machine::Machine;
 
@@ -127,10 +127,10 @@ fn scripts() {
                 continue;
             }
             let mut case = parse(line);
-            let steps = converge(&case.desired, &case.observed, &case.owned);
+            let steps = next_steps(&case.desired, &case.observed, &case.owned);
             played += &say(&steps);
             case.carry_out(&steps);
-            let again = converge(&case.desired, &case.observed, &case.owned);
+            let again = next_steps(&case.desired, &case.observed, &case.owned);
             let refused = say(&steps).contains("refuse");
             assert!(again.is_empty() || refused, "{line}: and then {}", say(&again));
         }

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use muster_common::state::DesiredState;
 use muster_common::unit::{FileHash, UnitName};
-use muster_engine::machine::converge::{Desired, Observed, Owned, Step, Steps, converge};
+use muster_engine::machine::converge::{Desired, Observed, Owned, Step, Steps, next_steps};
 use proptest::prelude::*;
 
 use one_machine::Machine;
@@ -84,7 +84,7 @@ fn machines() -> impl Strategy<Value = Machine> {
 }
 
 fn steps_of(machine: &Machine) -> Steps {
-    converge(&machine.desired, &machine.observed, &machine.owned)
+    next_steps(&machine.desired, &machine.observed, &machine.owned)
 }
 
 /// Every step with its unit.

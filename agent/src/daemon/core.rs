@@ -14,13 +14,14 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::host::{identity, modes};
-use crate::machine::converge::{Converge, Parts};
+use crate::machine::converge::{Converge, ConvergeConfig};
 use crate::machine::ledger::Ledger;
 use crate::machine::registration::RegistrationLoop;
 use crate::machine::{last_known, shutdown};
 use crate::runner::docker::{self, Docker};
 use crate::runner::systemd::Systemd;
 use crate::runner::{CombinedRunner, Runner};
+use crate::stdx::clock::Wall;
 use crate::stdx::disk::{Disk, HostDisk};
 use crate::telemetry::health::{self, Health};
 use crate::{config, leader};
@@ -196,14 +197,15 @@ async fn core(
         registrar = registrar.with_metadata(metadata);
     }
     let converge = settings.agent.then(|| {
-        Converge::new(Parts {
+        Converge::new(ConvergeConfig {
             machine: settings.machine_id.clone(),
             registry: registry.clone(),
             runner: Arc::clone(&runner),
             ledger,
-            standing: registrar.registration(),
-            doubt: registrar.lease_suspect(),
+            registration: registrar.registration(),
+            lease_suspect: registrar.lease_suspect(),
             disk,
+            wall: Wall::default(),
             placements: last_known::path(&settings.state_dir),
             health: health.clone(),
         })

@@ -158,7 +158,7 @@ fn refused(error: &CommitError) -> TermAnswer {
 fn log_notice(notice: TermNotice) {
     match notice {
         TermNotice::StoreLost { problem } => {
-            tracing::warn!(problem, "the leader has lost the store; nothing is decided meanwhile")
+            tracing::warn!(problem, "the leader has lost the store; nothing is decided meanwhile");
         }
         TermNotice::MachineLost(machine) => tracing::warn!(%machine, "a machine is lost"),
         TermNotice::MassLoss(held) => {

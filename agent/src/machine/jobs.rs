@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use muster_common::unit::UnitName;
-use muster_engine::machine::job::{Run, RunEnd};
+use muster_engine::machine::job::{JobEnd, JobRun};
 
 use crate::stdx::disk::Disk;
 use crate::stdx::files::{Durability, read_file, replace_file};
@@ -20,7 +20,7 @@ pub(crate) struct Jobs {
     disk: Arc<dyn Disk>,
     path: PathBuf,
     /// What was noted, or why it cannot be read: then no job is begun, for it may have been before.
-    runs: Result<BTreeMap<UnitName, Run>, String>,
+    runs: Result<BTreeMap<UnitName, JobRun>, String>,
 }
 
 impl Jobs {
@@ -38,21 +38,22 @@ impl Jobs {
         Self { disk, path, runs }
     }
 
-    /// When a job was last begun here, if it ever was.
-    pub(crate) fn get(&self, unit: &UnitName) -> Option<&Run> {
-        self.runs.as_ref().ok()?.get(unit)
+    /// The last run of each job that was begun here; none where that cannot be read.
+    pub(crate) fn runs(&self) -> &BTreeMap<UnitName, JobRun> {
+        static NONE: BTreeMap<UnitName, JobRun> = BTreeMap::new();
+        self.runs.as_ref().unwrap_or(&NONE)
     }
 
     /// The job is about to begin. It may only do so once this has been written.
-    pub(crate) fn begin(&mut self, unit: &UnitName, generation: u64) -> io::Result<()> {
-        self.change(|runs| {
-            runs.insert(unit.clone(), Run { generation, end: None });
+    pub(crate) fn record_begin(&mut self, unit: &UnitName, generation: u64) -> io::Result<()> {
+        self.change_runs(|runs| {
+            runs.insert(unit.clone(), JobRun { generation, end: None });
         })
     }
 
     /// The job has ended.
-    pub(crate) fn end(&mut self, unit: &UnitName, end: RunEnd) -> io::Result<()> {
-        self.change(|runs| {
+    pub(crate) fn record_end(&mut self, unit: &UnitName, end: JobEnd) -> io::Result<()> {
+        self.change_runs(|runs| {
             if let Some(run) = runs.get_mut(unit) {
                 run.end = Some(end);
             }
@@ -60,14 +61,17 @@ impl Jobs {
     }
 
     /// Only these units are still here; the others are forgotten.
-    pub(crate) fn retain(&mut self, units: &BTreeSet<UnitName>) -> io::Result<()> {
+    pub(crate) fn retain_units(&mut self, units: &BTreeSet<UnitName>) -> io::Result<()> {
         if self.runs.as_ref().is_ok_and(|runs| runs.keys().all(|unit| units.contains(unit))) {
             return Ok(());
         }
-        self.change(|runs| runs.retain(|unit, _| units.contains(unit)))
+        self.change_runs(|runs| runs.retain(|unit, _| units.contains(unit)))
     }
 
-    fn change(&mut self, change: impl FnOnce(&mut BTreeMap<UnitName, Run>)) -> io::Result<()> {
+    fn change_runs(
+        &mut self,
+        change: impl FnOnce(&mut BTreeMap<UnitName, JobRun>),
+    ) -> io::Result<()> {
         let mut runs = match &self.runs {
             Ok(runs) => runs.clone(),
             Err(error) => {
@@ -96,15 +100,15 @@ mod tests {
         let placements = directory.path().join("placements.json");
         let unit: UnitName = "migrate.service".parse().unwrap();
         let mut jobs = Jobs::beside(Arc::new(HostDisk), &placements);
-        assert_eq!(jobs.get(&unit), None);
-        jobs.begin(&unit, 3).unwrap();
-        let begun = Run { generation: 3, end: None };
-        assert_eq!(Jobs::beside(Arc::new(HostDisk), &placements).get(&unit), Some(&begun));
-        jobs.end(&unit, RunEnd::Well).unwrap();
-        let ended = Run { generation: 3, end: Some(RunEnd::Well) };
-        assert_eq!(Jobs::beside(Arc::new(HostDisk), &placements).get(&unit), Some(&ended));
-        jobs.retain(&BTreeSet::new()).unwrap();
-        assert_eq!(Jobs::beside(Arc::new(HostDisk), &placements).get(&unit), None);
+        assert_eq!(jobs.runs().get(&unit), None);
+        jobs.record_begin(&unit, 3).unwrap();
+        let begun = JobRun { generation: 3, end: None };
+        assert_eq!(Jobs::beside(Arc::new(HostDisk), &placements).runs().get(&unit), Some(&begun));
+        jobs.record_end(&unit, JobEnd::Succeeded).unwrap();
+        let ended = JobRun { generation: 3, end: Some(JobEnd::Succeeded) };
+        assert_eq!(Jobs::beside(Arc::new(HostDisk), &placements).runs().get(&unit), Some(&ended));
+        jobs.retain_units(&BTreeSet::new()).unwrap();
+        assert_eq!(Jobs::beside(Arc::new(HostDisk), &placements).runs().get(&unit), None);
     }
 
     #[test]
@@ -114,8 +118,8 @@ mod tests {
         fs::write(directory.path().join("jobs.json"), "{").unwrap();
         let unit: UnitName = "migrate.service".parse().unwrap();
         let mut jobs = Jobs::beside(Arc::new(HostDisk), &placements);
-        assert!(jobs.begin(&unit, 1).is_err());
-        assert!(jobs.retain(&BTreeSet::new()).is_err());
+        assert!(jobs.record_begin(&unit, 1).is_err());
+        assert!(jobs.retain_units(&BTreeSet::new()).is_err());
         assert_eq!(fs::read(directory.path().join("jobs.json")).unwrap(), b"{");
     }
 }

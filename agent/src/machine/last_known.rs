@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use muster_common::snapshot::{Handover, Placement};
 use muster_common::state::DesiredState;
 use muster_common::unit::{FileHash, UnitName};
+use muster_engine::machine::memory::LastKnown;
 use serde::{Deserialize, Serialize};
 
 use crate::stdx::disk::Disk;
@@ -18,24 +19,15 @@ use crate::stdx::files::{Durability, read_file, remove_file, replace_file};
 /// Version of the record. A daemon reads its own and older ones.
 const VERSION: u32 = 1;
 
-/// What this machine was last told, with the texts it needs.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct LastKnown {
-    /// The placements.
-    pub places: BTreeMap<UnitName, Placement>,
-    /// Their files' texts.
-    pub files: BTreeMap<FileHash, String>,
-}
-
 #[derive(Serialize, Deserialize)]
-struct Record {
+struct LastKnownRecord {
     version: u32,
-    places: BTreeMap<UnitName, Place>,
+    places: BTreeMap<UnitName, PlaceRecord>,
     files: BTreeMap<FileHash, String>,
 }
 
 #[derive(Serialize, Deserialize)]
-struct Place {
+struct PlaceRecord {
     file: FileHash,
     desired: DesiredState,
     generation: u64,
@@ -53,14 +45,14 @@ pub fn load(disk: &dyn Disk, path: &Path) -> Option<LastKnown> {
             tracing::warn!(path = %path.display(), %error, "cannot read the last known placements");
         })
         .ok()??;
-    let record: Record = serde_json::from_slice(&bytes)
+    let record: LastKnownRecord = serde_json::from_slice(&bytes)
         .inspect_err(|error| {
             tracing::warn!(path = %path.display(), %error, "cannot read the last known placements");
         })
         .ok()
-        .filter(|record: &Record| record.version <= VERSION)?;
+        .filter(|record: &LastKnownRecord| record.version <= VERSION)?;
     let places = record.places.into_iter().map(|(unit, place)| {
-        let Place { file, desired, generation } = place;
+        let PlaceRecord { file, desired, generation } = place;
         let handover = Handover::default();
         (unit, Placement { file, desired, generation, handover, revision: 0 })
     });
@@ -70,14 +62,14 @@ pub fn load(disk: &dyn Disk, path: &Path) -> Option<LastKnown> {
 /// Writes them. When this returns a power cut finds them; until then it finds these or the ones before.
 pub fn save(disk: &dyn Disk, path: &Path, known: &LastKnown) -> io::Result<()> {
     let used: BTreeSet<FileHash> = known.places.values().map(|place| place.file).collect();
-    let record = Record {
+    let record = LastKnownRecord {
         version: VERSION,
         places: known
             .places
             .iter()
             .map(|(unit, place)| {
                 let Placement { file, desired, generation, .. } = *place;
-                (unit.clone(), Place { file, desired, generation })
+                (unit.clone(), PlaceRecord { file, desired, generation })
             })
             .collect(),
         files: known

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use muster_common::state::DesiredState;
 use muster_common::unit::{FileHash, UnitName};
 use muster_engine::machine::converge::Owned;
+use muster_engine::machine::memory::OwnedUnit;
 use serde::{Deserialize, Serialize};
 
 use crate::stdx::disk::Disk;
@@ -22,7 +23,7 @@ use crate::stdx::files::{Durability, remove_file, replace_file};
 pub struct Ledger {
     disk: Arc<dyn Disk>,
     directory: PathBuf,
-    entries: BTreeMap<UnitName, Entry>,
+    entries: BTreeMap<UnitName, OwnedUnit>,
     /// When units were forgotten that were ours until then. In hand only: it is for who follows a journal across a cut.
     left: BTreeMap<UnitName, Instant>,
 }
@@ -34,30 +35,8 @@ const LATELY: Duration = Duration::from_secs(300);
 /// Most units of which that is remembered; whoever follows journals follows a few.
 const MOST_LEFT: usize = 1_000;
 
-/// What is remembered of one unit.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
-    /// What decisions rest on.
-    pub owned: Owned,
-    /// Why the last thing asked of it failed, if it did.
-    pub problem: Option<String>,
-    /// A start has begun and has not settled. In hand only: should the daemon end now, the next one adopts what it finds
-    /// running, whereas this one knows that there is something to stop.
-    pub begun: bool,
-    /// A start was asked for, and the line to the runner broke before it was known whether it heard. In hand only, as above.
-    pub unsure: bool,
-}
-
-impl Entry {
-    /// What a decision rests on: a start that has begun counts as launched.
-    pub fn decisive(&self) -> Owned {
-        let desired = if self.begun { DesiredState::Launched } else { self.owned.desired };
-        Owned { desired, starting: self.begun || self.unsure, ..self.owned.clone() }
-    }
-}
-
 #[derive(Serialize, Deserialize)]
-struct Record {
+struct OwnedRecord {
     file: FileHash,
     generation: u64,
     desired: DesiredState,
@@ -78,9 +57,9 @@ impl Ledger {
             let record = disk
                 .read(&directory.join(&name))
                 .ok()
-                .and_then(|bytes| serde_json::from_slice::<Record>(&bytes).ok());
+                .and_then(|bytes| serde_json::from_slice::<OwnedRecord>(&bytes).ok());
             if let Some(record) = record {
-                entries.insert(unit, Entry::from(record));
+                entries.insert(unit, restored(record));
             } else {
                 tracing::warn!(%unit, "what was remembered of the unit cannot be read");
             }
@@ -89,49 +68,33 @@ impl Ledger {
     }
 
     /// Every unit owned.
-    pub fn entries(&self) -> &BTreeMap<UnitName, Entry> {
+    pub fn entries(&self) -> &BTreeMap<UnitName, OwnedUnit> {
         &self.entries
     }
 
     /// One unit's entry.
-    pub fn get(&self, unit: &UnitName) -> Option<&Entry> {
+    pub fn get(&self, unit: &UnitName) -> Option<&OwnedUnit> {
         self.entries.get(unit)
     }
 
     /// The unit is ours and has this file; what was carried out before stays on record.
-    pub fn write(&mut self, unit: &UnitName, file: FileHash) -> io::Result<()> {
-        let entry = match self.entries.get(unit) {
-            Some(entry) => Entry {
-                owned: Owned { file, ..entry.owned.clone() },
-                problem: None,
-                begun: entry.begun,
-                unsure: entry.unsure,
-            },
-            None => Entry {
-                owned: Owned {
-                    file,
-                    generation: 0,
-                    desired: DesiredState::Inactive,
-                    enabled: false,
-                    starting: false,
-                },
-                problem: None,
-                begun: false,
-                unsure: false,
-            },
-        };
-        self.put(unit, entry)
+    pub fn record_file(&mut self, unit: &UnitName, file: FileHash) -> io::Result<()> {
+        let entry = self.entries.get(unit).cloned();
+        let mut entry = entry.unwrap_or_else(|| OwnedUnit::new(file));
+        entry.owned.file = file;
+        entry.problem = None;
+        self.save_entry(unit, entry)
     }
 
     /// The unit is enabled, or no longer.
-    pub fn enabled(&mut self, unit: &UnitName, enabled: bool) -> io::Result<()> {
+    pub fn record_enabled(&mut self, unit: &UnitName, enabled: bool) -> io::Result<()> {
         let Some(mut entry) = self.entries.get(unit).cloned() else { return Ok(()) };
         entry.owned.enabled = enabled;
-        self.put(unit, entry)
+        self.save_entry(unit, entry)
     }
 
     /// A start has begun.
-    pub fn begun(&mut self, unit: &UnitName) {
+    pub fn mark_begun(&mut self, unit: &UnitName) {
         if let Some(entry) = self.entries.get_mut(unit) {
             entry.begun = true;
         }
@@ -139,21 +102,21 @@ impl Ledger {
 
     /// The start that has begun may or may not have been heard of by the runner. It counts as not begun when it is decided
     /// whether to start, and as begun when it is decided whether to stop.
-    pub fn unsure(&mut self, unit: &UnitName) {
+    pub fn mark_unsure(&mut self, unit: &UnitName) {
         if let Some(entry) = self.entries.get_mut(unit) {
             (entry.begun, entry.unsure) = (false, true);
         }
     }
 
     /// Something does not go as asked, and is tried again. In hand only.
-    pub fn note(&mut self, unit: &UnitName, problem: &str) {
+    pub fn note_problem(&mut self, unit: &UnitName, problem: &str) {
         if let Some(entry) = self.entries.get_mut(unit) {
             entry.problem = Some(problem.to_owned());
         }
     }
 
     /// The generation and desired state are carried out, or given up on for the problem.
-    pub fn settle(
+    pub fn record_settled(
         &mut self,
         unit: &UnitName,
         generation: u64,
@@ -166,11 +129,11 @@ impl Ledger {
         entry.problem = problem;
         entry.begun = false;
         entry.unsure = false;
-        self.put(unit, entry)
+        self.save_entry(unit, entry)
     }
 
     /// The unit is not ours any more.
-    pub fn forget(&mut self, unit: &UnitName) -> io::Result<()> {
+    pub fn forget_unit(&mut self, unit: &UnitName) -> io::Result<()> {
         if self.entries.remove(unit).is_some() {
             let now = Instant::now();
             if self.left.len() >= MOST_LEFT {
@@ -184,12 +147,12 @@ impl Ledger {
     }
 
     /// Whether a unit was ours until a short time ago.
-    pub fn had_lately(&self, unit: &UnitName, now: Instant) -> bool {
+    pub fn owned_lately(&self, unit: &UnitName, now: Instant) -> bool {
         self.left.get(unit).is_some_and(|at| now.saturating_duration_since(*at) < LATELY)
     }
 
-    fn put(&mut self, unit: &UnitName, entry: Entry) -> io::Result<()> {
-        let record = Record {
+    fn save_entry(&mut self, unit: &UnitName, entry: OwnedUnit) -> io::Result<()> {
+        let record = OwnedRecord {
             file: entry.owned.file,
             generation: entry.owned.generation,
             desired: entry.owned.desired,
@@ -203,21 +166,10 @@ impl Ledger {
     }
 }
 
-impl From<Record> for Entry {
-    fn from(record: Record) -> Self {
-        Self {
-            owned: Owned {
-                file: record.file,
-                generation: record.generation,
-                desired: record.desired,
-                enabled: record.enabled,
-                starting: false,
-            },
-            problem: record.problem,
-            begun: false,
-            unsure: false,
-        }
-    }
+fn restored(record: OwnedRecord) -> OwnedUnit {
+    let OwnedRecord { file, generation, desired, enabled, problem } = record;
+    let owned = Owned { file, generation, desired, enabled, starting: false };
+    OwnedUnit { owned, problem, ..OwnedUnit::new(file) }
 }
 
 #[cfg(test)]
@@ -238,9 +190,11 @@ mod tests {
         let unit: UnitName = "a.service".parse().unwrap();
         let file = FileHash::of("a");
         let mut ledger = open(directory.path()).unwrap();
-        ledger.write(&unit, file).unwrap();
-        ledger.enabled(&unit, true).unwrap();
-        ledger.settle(&unit, 3, DesiredState::Launched, Some("it failed".to_owned())).unwrap();
+        ledger.record_file(&unit, file).unwrap();
+        ledger.record_enabled(&unit, true).unwrap();
+        ledger
+            .record_settled(&unit, 3, DesiredState::Launched, Some("it failed".to_owned()))
+            .unwrap();
 
         let again = open(directory.path()).unwrap();
         assert_eq!(again.entries(), ledger.entries());
@@ -249,10 +203,10 @@ mod tests {
         assert_eq!(entry.problem.as_deref(), Some("it failed"));
 
         let now = Instant::now();
-        assert!(!ledger.had_lately(&unit, now));
-        ledger.forget(&unit).unwrap();
-        assert!(ledger.had_lately(&unit, Instant::now()));
-        assert!(!ledger.had_lately(&unit, Instant::now() + LATELY));
+        assert!(!ledger.owned_lately(&unit, now));
+        ledger.forget_unit(&unit).unwrap();
+        assert!(ledger.owned_lately(&unit, Instant::now()));
+        assert!(!ledger.owned_lately(&unit, Instant::now() + LATELY));
         assert!(open(directory.path()).unwrap().entries().is_empty());
     }
 
@@ -261,14 +215,14 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let unit: UnitName = "a.service".parse().unwrap();
         let mut ledger = open(directory.path()).unwrap();
-        ledger.write(&unit, FileHash::of("a")).unwrap();
-        ledger.begun(&unit);
-        assert_eq!(ledger.get(&unit).unwrap().decisive().desired, DesiredState::Launched);
-        ledger.unsure(&unit);
-        let decisive = ledger.get(&unit).unwrap().decisive();
+        ledger.record_file(&unit, FileHash::of("a")).unwrap();
+        ledger.mark_begun(&unit);
+        assert_eq!(ledger.get(&unit).unwrap().for_decision().desired, DesiredState::Launched);
+        ledger.mark_unsure(&unit);
+        let decisive = ledger.get(&unit).unwrap().for_decision();
         assert_eq!((decisive.desired, decisive.starting), (DesiredState::Inactive, true));
         let again = open(directory.path()).unwrap();
-        assert_eq!(again.get(&unit).unwrap().decisive().desired, DesiredState::Inactive);
+        assert_eq!(again.get(&unit).unwrap().for_decision().desired, DesiredState::Inactive);
     }
 
     #[test]
@@ -279,7 +233,7 @@ mod tests {
         let units = units.map(|unit| unit.parse::<UnitName>().unwrap());
         let mut ledger = open(directory.path()).unwrap();
         for unit in &units {
-            ledger.write(unit, FileHash::of(unit.as_str())).unwrap();
+            ledger.record_file(unit, FileHash::of(unit.as_str())).unwrap();
         }
         let again = open(directory.path()).unwrap();
         for unit in &units {
@@ -293,7 +247,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let unit: UnitName = "a.service".parse().unwrap();
         let mut ledger = open(directory.path()).unwrap();
-        ledger.write(&unit, FileHash::of("a")).unwrap();
+        ledger.record_file(&unit, FileHash::of("a")).unwrap();
         fs::write(directory.path().join("b.service"), "{").unwrap();
         let again = open(directory.path()).unwrap();
         assert_eq!(again.entries().keys().collect::<Vec<_>>(), [&unit]);

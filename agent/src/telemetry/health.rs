@@ -136,7 +136,7 @@ impl Health {
     /// Whether a unit is one that this daemon took off its machine a short time ago; `None` where it puts none there.
     pub fn had_unit_lately(&self, unit: &UnitName) -> Option<bool> {
         let ledger = lock(self.ledger.get()?);
-        Some(ledger.had_lately(unit, Instant::now()))
+        Some(ledger.owned_lately(unit, Instant::now()))
     }
 
     /// Sets the ledger of this machine's units. The first one stays.

@@ -180,7 +180,7 @@ async fn what_a_unit_logged_before_it_left_is_there_for_who_was_cut_off() {
     let directory = tempfile::tempdir().unwrap();
     let ledger = Ledger::open(Arc::new(HostDisk), directory.path().to_owned()).unwrap();
     let ledger = Arc::new(Mutex::new(ledger));
-    ledger.lock().unwrap().write(&name, FileHash::of(HELLO)).unwrap();
+    ledger.lock().unwrap().record_file(&name, FileHash::of(HELLO)).unwrap();
     let inspector = Inspector {
         systemctl: "/bin/echo".into(),
         journalctl: journal.program(),
@@ -196,7 +196,7 @@ async fn what_a_unit_logged_before_it_left_is_there_for_who_was_cut_off() {
     drop(told);
     journal.log("2\nstopped\n");
     cluster.leave(&name).await;
-    ledger.lock().unwrap().forget(&name).unwrap();
+    ledger.lock().unwrap().forget_unit(&name).unwrap();
     let mut told = cluster.follow(follow("machine=m1&cursor=t%3D1&ago=5000")).await;
     until(&mut told, "").await;
     let (text, _, last) = until(&mut told, "").await;

@@ -93,7 +93,7 @@ impl Observed {
     }
 
     /// Whether the unit is up and not about to end.
-    fn runs(&self) -> bool {
+    fn is_running(&self) -> bool {
         self.up() && self.active != ActiveState::Deactivating
     }
 }
@@ -206,7 +206,7 @@ impl Steps {
 /// The steps that lead one machine from what it runs to what it should run; see the module's table.
 ///
 /// `observed` has an entry for every unit in `desired` and `owned` that the runner knows anything of.
-pub fn converge(
+pub fn next_steps(
     desired: &BTreeMap<UnitName, Desired>,
     observed: &BTreeMap<UnitName, Observed>,
     owned: &BTreeMap<UnitName, Owned>,
@@ -219,8 +219,8 @@ pub fn converge(
         let wanted = desired.get(unit).filter(|d| d.desired != DesiredState::Inactive);
         let chain = match (wanted, owned.get(unit)) {
             (None, None) => Vec::new(),
-            (None, Some(owned)) => leave(seen, owned),
-            (Some(wanted), owned) => keep(wanted, seen, owned),
+            (None, Some(owned)) => steps_to_leave(seen, owned),
+            (Some(wanted), owned) => steps_to_keep(wanted, seen, owned),
         };
         if !chain.is_empty() {
             let phase = match chain.first() {
@@ -234,7 +234,7 @@ pub fn converge(
 }
 
 /// Ours, and no longer wanted here.
-fn leave(seen: &Observed, owned: &Owned) -> Vec<Step> {
+fn steps_to_leave(seen: &Observed, owned: &Owned) -> Vec<Step> {
     let mut steps = Vec::new();
     // A unit of the host's that has taken the name is not ours to stop; our file goes all the same.
     if (seen.up() || owned.starting) && !seen.foreign {
@@ -248,7 +248,7 @@ fn leave(seen: &Observed, owned: &Owned) -> Vec<Step> {
 }
 
 /// Wanted here.
-fn keep(wanted: &Desired, seen: &Observed, owned: Option<&Owned>) -> Vec<Step> {
+fn steps_to_keep(wanted: &Desired, seen: &Observed, owned: Option<&Owned>) -> Vec<Step> {
     let Desired { file, desired, generation, install } = *wanted;
     if seen.foreign || !seen.obstacle.is_empty() {
         let problem = match seen.obstacle.as_str() {
@@ -260,7 +260,7 @@ fn keep(wanted: &Desired, seen: &Observed, owned: Option<&Owned>) -> Vec<Step> {
     let settle = Step::Settle { generation, desired };
     let in_place = seen.file == Some(file);
     let Some(owned) = owned else {
-        let adopted = in_place && seen.runs();
+        let adopted = in_place && seen.is_running();
         let mut steps = vec![if adopted { Step::Adopt { file } } else { Step::Write { file } }];
         if install {
             steps.push(Step::Enable);
@@ -273,7 +273,7 @@ fn keep(wanted: &Desired, seen: &Observed, owned: Option<&Owned>) -> Vec<Step> {
             steps.push(Step::Load);
         } else {
             // A unit of ours that runs from another file has to take the new one up.
-            steps.push(if seen.runs() {
+            steps.push(if seen.is_running() {
                 Step::Restart { generation }
             } else {
                 Step::Start { generation }
@@ -305,9 +305,9 @@ fn keep(wanted: &Desired, seen: &Observed, owned: Option<&Owned>) -> Vec<Step> {
     if desired == DesiredState::Launched {
         let again = !settled && owned.desired == DesiredState::Launched;
         let under_way = owned.starting && owned.desired == DesiredState::Launched;
-        if (seen.runs() || under_way) && (changed || again) {
+        if (seen.is_running() || under_way) && (changed || again) {
             steps.push(Step::Restart { generation });
-        } else if !settled && !seen.runs() {
+        } else if !settled && !seen.is_running() {
             steps.push(Step::Start { generation });
         }
     }

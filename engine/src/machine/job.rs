@@ -20,31 +20,32 @@ use crate::machine::converge::{Observed, Owned};
 
 /// The last time a job was begun on this machine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Run {
+pub struct JobRun {
     /// The generation it was begun for.
     pub generation: u64,
     /// How it ended; absent while it runs, or where its end was not seen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub end: Option<RunEnd>,
+    pub end: Option<JobEnd>,
 }
 
 /// How a job ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum RunEnd {
+pub enum JobEnd {
     /// Well.
-    Well,
-    /// Otherwise; what was wrong.
-    Badly(String),
+    #[serde(rename = "well")]
+    Succeeded,
+    /// Otherwise; the problem.
+    #[serde(rename = "badly")]
+    Failed(String),
 }
 
 /// What is to be done about a job.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
+pub enum JobVerdict {
     /// What is done about any unit.
-    Free,
+    Unrestricted,
     /// It has been carried out, and is not begun again.
-    Spent,
+    CarriedOut,
     /// It is not begun again, for this reason.
     GivenUp(String),
 }
@@ -54,35 +55,37 @@ pub const END_UNKNOWN: &str = "it was begun, and how it ended is not known: its 
                                `musterctl restart` runs it again";
 
 /// What is to be done about a job that is to be launched at a generation.
-pub fn judge(
-    run: Option<&Run>,
+pub fn verdict_on(
+    run: Option<&JobRun>,
     generation: u64,
     owned: Option<&Owned>,
     seen: &Observed,
-) -> Verdict {
-    let Some(run) = run.filter(|run| run.generation >= generation) else { return Verdict::Free };
+) -> JobVerdict {
+    let Some(run) = run.filter(|run| run.generation >= generation) else {
+        return JobVerdict::Unrestricted;
+    };
     let launched = |owned: &Owned| owned.desired == DesiredState::Launched;
     let known = owned
         .is_some_and(|owned| owned.starting || (launched(owned) && owned.generation >= generation));
     if known || seen.up() {
-        return Verdict::Free;
+        return JobVerdict::Unrestricted;
     }
     match &run.end {
-        Some(RunEnd::Well) => Verdict::Spent,
-        Some(RunEnd::Badly(problem)) => Verdict::GivenUp(problem.clone()),
-        None => Verdict::GivenUp(END_UNKNOWN.to_owned()),
+        Some(JobEnd::Succeeded) => JobVerdict::CarriedOut,
+        Some(JobEnd::Failed(problem)) => JobVerdict::GivenUp(problem.clone()),
+        None => JobVerdict::GivenUp(END_UNKNOWN.to_owned()),
     }
 }
 
 /// How a job that was begun has ended since, as its runner shows it; nothing while it runs.
-pub fn end_of(run: &Run, owned: &Owned, seen: &Observed) -> Option<RunEnd> {
+pub fn observed_end(run: &JobRun, owned: &Owned, seen: &Observed) -> Option<JobEnd> {
     let settled = owned.generation == run.generation && owned.desired == DesiredState::Launched;
     if run.end.is_some() || !settled || owned.starting {
         return None;
     }
     match (&seen.active, seen.sub.as_str()) {
-        (ActiveState::Inactive, _) | (ActiveState::Active, sub::EXITED) => Some(RunEnd::Well),
-        (ActiveState::Failed, _) => Some(RunEnd::Badly("it failed".to_owned())),
+        (ActiveState::Inactive, _) | (ActiveState::Active, sub::EXITED) => Some(JobEnd::Succeeded),
+        (ActiveState::Failed, _) => Some(JobEnd::Failed("it failed".to_owned())),
         _ => None,
     }
 }
@@ -102,15 +105,18 @@ mod tests {
         Observed { active: active.into(), sub: "dead".to_owned(), ..Observed::default() }
     }
 
-    fn run(generation: u64, end: Option<RunEnd>) -> Run {
-        Run { generation, end }
+    fn run(generation: u64, end: Option<JobEnd>) -> JobRun {
+        JobRun { generation, end }
     }
 
     #[test]
     fn a_job_that_was_not_begun_for_this_start_is_free_to_begin() {
-        assert_eq!(judge(None, 2, None, &seen("inactive")), Verdict::Free);
-        let earlier = run(1, Some(RunEnd::Well));
-        assert_eq!(judge(Some(&earlier), 2, None, &seen("inactive")), Verdict::Free);
+        assert_eq!(verdict_on(None, 2, None, &seen("inactive")), JobVerdict::Unrestricted);
+        let earlier = run(1, Some(JobEnd::Succeeded));
+        assert_eq!(
+            verdict_on(Some(&earlier), 2, None, &seen("inactive")),
+            JobVerdict::Unrestricted
+        );
     }
 
     #[test]
@@ -118,31 +124,46 @@ mod tests {
         for owned in
             [None, Some(owned(0, DesiredState::Inactive)), Some(owned(1, DesiredState::Launched))]
         {
-            let judged = |end| judge(Some(&run(2, end)), 2, owned.as_ref(), &seen("inactive"));
-            assert_eq!(judged(Some(RunEnd::Well)), Verdict::Spent);
-            let badly = RunEnd::Badly("exit status 1".to_owned());
-            assert_eq!(judged(Some(badly)), Verdict::GivenUp("exit status 1".to_owned()));
-            assert_eq!(judged(None), Verdict::GivenUp(END_UNKNOWN.to_owned()));
+            let judged = |end| verdict_on(Some(&run(2, end)), 2, owned.as_ref(), &seen("inactive"));
+            assert_eq!(judged(Some(JobEnd::Succeeded)), JobVerdict::CarriedOut);
+            let badly = JobEnd::Failed("exit status 1".to_owned());
+            assert_eq!(judged(Some(badly)), JobVerdict::GivenUp("exit status 1".to_owned()));
+            assert_eq!(judged(None), JobVerdict::GivenUp(END_UNKNOWN.to_owned()));
         }
     }
 
     #[test]
     fn one_that_runs_or_is_known_to_have_been_carried_out_is_left_alone() {
         let begun = run(2, None);
-        assert_eq!(judge(Some(&begun), 2, None, &seen("activating")), Verdict::Free);
+        assert_eq!(
+            verdict_on(Some(&begun), 2, None, &seen("activating")),
+            JobVerdict::Unrestricted
+        );
         let settled = owned(2, DesiredState::Launched);
-        assert_eq!(judge(Some(&begun), 2, Some(&settled), &seen("inactive")), Verdict::Free);
+        assert_eq!(
+            verdict_on(Some(&begun), 2, Some(&settled), &seen("inactive")),
+            JobVerdict::Unrestricted
+        );
         let starting = Owned { starting: true, ..owned(0, DesiredState::Inactive) };
-        assert_eq!(judge(Some(&begun), 2, Some(&starting), &seen("inactive")), Verdict::Free);
+        assert_eq!(
+            verdict_on(Some(&begun), 2, Some(&starting), &seen("inactive")),
+            JobVerdict::Unrestricted
+        );
     }
 
     #[test]
     fn the_end_of_an_adopted_job_is_seen_when_it_comes() {
         let settled = owned(2, DesiredState::Launched);
-        assert_eq!(end_of(&run(2, None), &settled, &seen("activating")), None);
-        assert_eq!(end_of(&run(2, None), &settled, &seen("inactive")), Some(RunEnd::Well));
-        assert!(matches!(end_of(&run(2, None), &settled, &seen("failed")), Some(RunEnd::Badly(_))));
+        assert_eq!(observed_end(&run(2, None), &settled, &seen("activating")), None);
+        assert_eq!(
+            observed_end(&run(2, None), &settled, &seen("inactive")),
+            Some(JobEnd::Succeeded)
+        );
+        assert!(matches!(
+            observed_end(&run(2, None), &settled, &seen("failed")),
+            Some(JobEnd::Failed(_))
+        ));
         let unsettled = owned(0, DesiredState::Inactive);
-        assert_eq!(end_of(&run(2, None), &unsettled, &seen("inactive")), None);
+        assert_eq!(observed_end(&run(2, None), &unsettled, &seen("inactive")), None);
     }
 }

@@ -5,5 +5,9 @@
 pub mod arrival;
 pub mod converge;
 pub mod job;
+pub mod memory;
+pub mod node;
 pub mod observation;
 pub mod registration;
+pub mod report;
+pub mod steadiness;

@@ -8,56 +8,50 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use muster_common::unit::{UnitFile, UnitName};
 use muster_engine::machine::converge::Step;
-use muster_engine::machine::job::RunEnd;
+use muster_engine::machine::job::JobEnd;
+use muster_engine::machine::node::{ChainEnd, PlannedChain};
+use muster_engine::machine::steadiness::FIRST_MOMENTS;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-use super::steady::{SETTLE, Steady};
+use super::first_moments::FirstMoments;
 use crate::machine::jobs::Jobs;
 use crate::machine::ledger::Ledger;
 use crate::runner::{Outcome, Runner, RunnerError};
 use crate::stdx::sync::lock;
 use crate::telemetry::health::Health;
 
-/// What every chain works with.
+/// Takes the steps of chains. Cheap to clone.
 #[derive(Clone)]
-pub(super) struct Hands {
+pub(super) struct ChainExecutor {
     pub(super) runner: Arc<dyn Runner>,
     pub(super) ledger: Arc<Mutex<Ledger>>,
     pub(super) jobs: Arc<Mutex<Jobs>>,
-    pub(super) steady: Arc<Mutex<Steady>>,
+    pub(super) first_moments: Arc<Mutex<FirstMoments>>,
     pub(super) health: Health,
 }
 
 /// A chain on its way.
-pub(super) struct Work {
+pub(super) struct ChainWork {
     pub(super) unit: UnitName,
+    /// The steps that are left.
     pub(super) steps: VecDeque<Step>,
-    /// The file the steps speak of.
-    pub(super) file: Option<Arc<UnitFile>>,
-    /// Whether the unit is a job, to be noted before it is begun.
-    pub(super) job: bool,
-    /// Whether that it was started does not say yet that the unit is up.
-    pub(super) up_at_birth: bool,
-    /// What a step has failed with.
-    pub(super) problem: Option<String>,
+    file: Option<Arc<UnitFile>>,
+    job: bool,
+    up_at_birth: bool,
+    /// The problem with which a step has failed.
+    problem: Option<String>,
 }
 
-/// How a chain ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum End {
-    /// Every step was taken.
-    Done,
-    /// The unit is to be something else by now; the rest was not waited for.
-    Superseded,
-    /// The rest could not be tried, and is to be decided anew.
-    Dropped,
-    /// The unit is not gone, and is to be asked to go once more.
-    Held,
+impl From<PlannedChain> for ChainWork {
+    fn from(chain: PlannedChain) -> Self {
+        let PlannedChain { unit, steps, file, job, up_at_birth } = chain;
+        Self { unit, steps: steps.into(), file, job, up_at_birth, problem: None }
+    }
 }
 
-impl Hands {
+impl ChainExecutor {
     pub(super) fn ledger(&self) -> MutexGuard<'_, Ledger> {
         lock(&self.ledger)
     }
@@ -66,53 +60,76 @@ impl Hands {
         lock(&self.jobs)
     }
 
-    pub(super) fn steady(&self) -> MutexGuard<'_, Steady> {
-        lock(&self.steady)
+    pub(super) fn first_moments(&self) -> MutexGuard<'_, FirstMoments> {
+        lock(&self.first_moments)
     }
 
     /// Takes the steps at the head of a chain that wait for nothing but the file system.
-    pub(super) async fn prepare(&self, work: &mut Work) -> Result<(), End> {
+    pub(super) async fn take_quick_steps(&self, work: &mut ChainWork) -> Result<(), ChainEnd> {
         while matches!(
             work.steps.front(),
             Some(Step::Write { .. } | Step::Adopt { .. } | Step::Settle { .. })
         ) {
-            self.next(work).await?;
+            self.take_next(work).await?;
         }
         Ok(())
     }
 
     /// Takes the rest. `superseded` ends a wait for a start, or for the end of what a stop has left.
-    pub(super) async fn finish(&self, work: &mut Work, superseded: CancellationToken) -> End {
+    pub(super) async fn take_steps(
+        &self,
+        work: &mut ChainWork,
+        superseded: CancellationToken,
+    ) -> ChainEnd {
         while let Some(step) = work.steps.front() {
             let starting = matches!(step, Step::Start { .. } | Step::Restart { .. });
             let end = if starting || *step == Step::AwaitEmpty {
                 tokio::select! {
                     // A start that has ended has ended, whatever else has happened.
                     biased;
-                    taken = self.next(work) => taken.err(),
-                    () = superseded.cancelled() => Some(End::Superseded),
+                    taken = self.take_next(work) => taken.err(),
+                    () = superseded.cancelled() => Some(ChainEnd::Superseded),
                 }
             } else {
-                self.next(work).await.err()
+                self.take_next(work).await.err()
             };
             if let Some(end) = end {
-                if starting && end == End::Dropped {
-                    self.ledger().unsure(&work.unit);
+                if starting && end == ChainEnd::Dropped {
+                    self.ledger().mark_unsure(&work.unit);
                 }
                 return end;
             }
         }
-        End::Done
+        ChainEnd::Done
     }
 
-    async fn next(&self, work: &mut Work) -> Result<(), End> {
+    /// Enables all units that are to be enabled next in one call. If that fails each chain does it by itself, and learns whose
+    /// fault it was.
+    pub(super) async fn enable_together(&self, works: impl Iterator<Item = &mut ChainWork>) {
+        let mut works: Vec<&mut ChainWork> =
+            works.filter(|work| matches!(work.steps.front(), Some(Step::Enable))).collect();
+        if works.len() < 2 {
+            return;
+        }
+        let units: Vec<UnitName> = works.iter().map(|work| work.unit.clone()).collect();
+        if self.runner.enable(&units).await.is_err() {
+            return;
+        }
+        for work in &mut works {
+            if self.ledger().record_enabled(&work.unit, true).is_ok() {
+                work.steps.pop_front();
+            }
+        }
+    }
+
+    async fn take_next(&self, work: &mut ChainWork) -> Result<(), ChainEnd> {
         let Some(step) = work.steps.front().cloned() else { return Ok(()) };
         if step == Step::AwaitEmpty {
-            self.emptied(work).await?;
+            self.await_empty(work).await?;
             work.steps.pop_front();
             return Ok(());
         }
-        let outcome = self.take(work, &step).await;
+        let outcome = self.take_step(work, &step).await;
         work.steps.pop_front();
         match outcome {
             Ok(Outcome::Done) => {}
@@ -127,39 +144,39 @@ impl Hands {
             // Nothing of it is here, and the next look says what is in the way.
             Err(error @ RunnerError::Taken { .. }) => {
                 tracing::warn!(unit = %work.unit, %error, "a unit's place is taken");
-                if let Err(error) = self.ledger().forget(&work.unit) {
+                if let Err(error) = self.ledger().forget_unit(&work.unit) {
                     tracing::error!(unit = %work.unit, %error, "cannot forget a unit");
                 }
-                return Err(End::Dropped);
+                return Err(ChainEnd::Dropped);
             }
             Err(error @ RunnerError::Lost { .. }) => {
                 tracing::warn!(unit = %work.unit, %error, "a step could not be tried");
-                return Err(End::Dropped);
+                return Err(ChainEnd::Dropped);
             }
         }
         Ok(())
     }
 
     /// Waits until nothing of the unit is left.
-    async fn emptied(&self, work: &Work) -> Result<(), End> {
+    async fn await_empty(&self, work: &ChainWork) -> Result<(), ChainEnd> {
         let unit = &work.unit;
         match self.runner.emptied(unit).await {
             Ok(true) => Ok(()),
             Ok(false) => {
                 tracing::warn!(%unit, problem = work.problem, "it does not stop");
                 if let Some(problem) = &work.problem {
-                    self.ledger().note(unit, problem);
+                    self.ledger().note_problem(unit, problem);
                 }
-                Err(End::Held)
+                Err(ChainEnd::Held)
             }
             Err(error) => {
                 tracing::warn!(%unit, %error, "cannot see whether it has stopped");
-                Err(End::Dropped)
+                Err(ChainEnd::Dropped)
             }
         }
     }
 
-    async fn take(&self, work: &Work, step: &Step) -> Result<Outcome, RunnerError> {
+    async fn take_step(&self, work: &ChainWork, step: &Step) -> Result<Outcome, RunnerError> {
         let unit = &work.unit;
         let remembered = |done: std::io::Result<()>| {
             done.map(|()| Outcome::Done).map_err(|error| RunnerError::Files {
@@ -172,20 +189,20 @@ impl Hands {
             Step::Refuse { .. } | Step::AwaitEmpty => Ok(Outcome::Done),
             Step::Write { file } => {
                 let Some(text) = &work.file else { return Ok(Outcome::Done) };
-                remembered(self.ledger().write(unit, *file))?;
+                remembered(self.ledger().record_file(unit, *file))?;
                 self.runner.write(unit, *file, text.text()).await.map(|()| Outcome::Done)
             }
             Step::Adopt { file } => {
                 tracing::info!(%unit, "adopted");
-                remembered(self.ledger().write(unit, *file))
+                remembered(self.ledger().record_file(unit, *file))
             }
             Step::Enable => {
                 self.runner.enable(std::slice::from_ref(unit)).await?;
-                remembered(self.ledger().enabled(unit, true))
+                remembered(self.ledger().record_enabled(unit, true))
             }
             Step::Disable => {
                 self.runner.disable(std::slice::from_ref(unit)).await?;
-                remembered(self.ledger().enabled(unit, false))
+                remembered(self.ledger().record_enabled(unit, false))
             }
             // What could not even be written is not started.
             Step::Load | Step::Start { .. } | Step::Restart { .. } if work.problem.is_some() => {
@@ -194,21 +211,21 @@ impl Hands {
             Step::Load => self.runner.load(unit).await,
             Step::Start { generation } | Step::Restart { generation } => {
                 if work.job {
-                    remembered(self.jobs().begin(unit, *generation))?;
+                    remembered(self.jobs().record_begin(unit, *generation))?;
                 }
-                self.ledger().begun(unit);
-                let fell = self.steady().watch(unit);
+                self.ledger().mark_begun(unit);
+                let bell = self.first_moments().begin_watch(unit);
                 let outcome = match step {
                     Step::Restart { .. } => self.runner.restart(unit, *generation).await,
                     _ => self.runner.start(unit, *generation).await,
                 };
                 if work.up_at_birth && outcome == Ok(Outcome::Done) {
-                    self.stay_up(unit, &fell).await;
+                    self.await_steadiness(unit, &bell).await;
                 }
-                self.steady().unwatch(unit);
+                self.first_moments().end_watch(unit);
                 if work.job
                     && let Ok(outcome) = &outcome
-                    && let Err(error) = self.jobs().end(unit, run_end(outcome))
+                    && let Err(error) = self.jobs().record_end(unit, job_end(outcome))
                 {
                     tracing::error!(%unit, %error, "cannot note how a job ended");
                 }
@@ -224,27 +241,27 @@ impl Hands {
             }
             Step::Remove => {
                 self.runner.remove(unit).await?;
-                self.steady().forget(unit);
-                remembered(self.ledger().forget(unit))
+                self.first_moments().forget_unit(unit);
+                remembered(self.ledger().forget_unit(unit))
             }
             Step::Settle { generation, desired } => {
                 let problem = work.problem.clone();
-                remembered(self.ledger().settle(unit, *generation, *desired, problem))
+                remembered(self.ledger().record_settled(unit, *generation, *desired, problem))
             }
         }
     }
 }
 
-impl Hands {
+impl ChainExecutor {
     /// Waits until a unit that was just started has stayed up for a moment, or has failed; how it failed is noted.
-    async fn stay_up(&self, unit: &UnitName, fell: &Notify) {
-        let end = Instant::now() + SETTLE;
-        while timeout_at(end, fell.notified()).await.is_ok() {
+    async fn await_steadiness(&self, unit: &UnitName, bell: &Notify) {
+        let end = Instant::now() + FIRST_MOMENTS;
+        while timeout_at(end, bell.notified()).await.is_ok() {
             // It may have been an earlier run that failed.
             match self.runner.failed_since_start(unit).await {
                 Ok(Some(why)) => {
                     tracing::warn!(%unit, why, "the unit failed in its first moments");
-                    self.steady().fell(unit, why);
+                    self.first_moments().steadiness.note_failure(unit, why);
                     return;
                 }
                 Ok(None) => {}
@@ -254,9 +271,9 @@ impl Hands {
     }
 }
 
-fn run_end(outcome: &Outcome) -> RunEnd {
+fn job_end(outcome: &Outcome) -> JobEnd {
     match outcome {
-        Outcome::Done => RunEnd::Well,
-        Outcome::Failed { problem } => RunEnd::Badly(problem.clone()),
+        Outcome::Done => JobEnd::Succeeded,
+        Outcome::Failed { problem } => JobEnd::Failed(problem.clone()),
     }
 }

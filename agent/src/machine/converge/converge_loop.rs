@@ -1,0 +1,243 @@
+//! The loop itself: what it is made of, and how it waits and feeds.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use muster_common::machine::MachineId;
+use muster_common::snapshot::ClusterEvent;
+use muster_common::unit::UnitName;
+use muster_engine::machine::memory::Memory;
+use muster_engine::machine::node::{ChainEnd, Node, NodeEffect, NodeInput};
+use muster_engine::machine::registration::Registration;
+use muster_engine::machine::report::PUBLISH_RETRY;
+use muster_store::{ClusterWatch, Registry};
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::chain::ChainExecutor;
+use super::first_moments::FirstMoments;
+use crate::machine::jobs::Jobs;
+use crate::machine::ledger::Ledger;
+use crate::runner::{Runner, RunnerEvent};
+use crate::stdx::clock::Wall;
+use crate::stdx::disk::Disk;
+use crate::stdx::timer::sleep_until_opt;
+use crate::telemetry::health::Health;
+
+/// The parts that the loop is made of.
+pub struct ConvergeConfig {
+    /// This machine.
+    pub machine: MachineId,
+    /// The store.
+    pub registry: Registry,
+    /// The runner of its units.
+    pub runner: Arc<dyn Runner>,
+    /// The memory of them.
+    pub ledger: Ledger,
+    /// This machine's registration.
+    pub registration: watch::Receiver<Registration>,
+    /// To be notified when the store refuses a write under the lease.
+    pub lease_suspect: Arc<Notify>,
+    /// The disk that the placements and the ledger lie on.
+    pub disk: Arc<dyn Disk>,
+    /// File of the last known placements.
+    pub placements: PathBuf,
+    /// The clock that dates what the runner does not.
+    pub wall: Wall,
+    /// The place to say how it goes.
+    pub health: Health,
+}
+
+/// The loop.
+pub struct Converge {
+    pub(super) machine: MachineId,
+    pub(super) registry: Registry,
+    pub(super) executor: ChainExecutor,
+    registration: watch::Receiver<Registration>,
+    pub(super) lease_suspect: Arc<Notify>,
+    pub(super) disk: Arc<dyn Disk>,
+    pub(super) placements: PathBuf,
+    wall: Wall,
+
+    pub(super) node: Node,
+    /// The node's time counts from here.
+    began: Instant,
+
+    pub(super) placements_watch: Option<ClusterWatch>,
+    /// Ends the waits of chains on their way.
+    pub(super) superseders: BTreeMap<UnitName, CancellationToken>,
+    pub(super) chain_ends: Channel<(UnitName, ChainEnd)>,
+    /// Answers to what was begun and not waited for: publications, saved placements.
+    pub(super) answers: Channel<NodeInput>,
+    pub(super) publishing: bool,
+    pub(super) saving: bool,
+    /// The runner's reports that nobody asked for.
+    pub(super) runner_events: mpsc::Receiver<RunnerEvent>,
+}
+
+/// Both ends of a channel.
+pub(super) type Channel<T> = (mpsc::UnboundedSender<T>, mpsc::UnboundedReceiver<T>);
+
+impl Converge {
+    /// The loop, not begun.
+    pub fn new(config: ConvergeConfig) -> Self {
+        let ledger = Arc::new(Mutex::new(config.ledger));
+        config.health.set_ledger(&ledger);
+        let jobs = Jobs::beside(Arc::clone(&config.disk), &config.placements);
+        let runner_events = config.runner.events();
+        let executor = ChainExecutor {
+            runner: config.runner,
+            ledger,
+            jobs: Arc::new(Mutex::new(jobs)),
+            first_moments: Arc::new(Mutex::new(FirstMoments::default())),
+            health: config.health,
+        };
+        let began = Instant::now();
+        Self {
+            node: Node::new(config.machine.clone(), began.elapsed()),
+            machine: config.machine,
+            registry: config.registry,
+            executor,
+            registration: config.registration,
+            lease_suspect: config.lease_suspect,
+            disk: config.disk,
+            placements: config.placements,
+            wall: config.wall,
+            began,
+            placements_watch: None,
+            superseders: BTreeMap::new(),
+            chain_ends: mpsc::unbounded_channel(),
+            answers: mpsc::unbounded_channel(),
+            publishing: false,
+            saving: false,
+            runner_events,
+        }
+    }
+
+    /// Runs until `shutdown`, then says and saves what is left to be said and saved.
+    pub async fn run(mut self, shutdown: CancellationToken) -> Self {
+        let registration = self.registration.borrow_and_update().clone();
+        self.feed_node(vec![NodeInput::Registration(registration)]).await;
+        loop {
+            let mut inputs = Vec::new();
+            let deadline = self.next_deadline();
+            // Every arm is cancel-safe: channels, a watch and a timer.
+            tokio::select! {
+                biased;
+                () = shutdown.cancelled() => break,
+                Some(event) = self.runner_events.recv() => inputs.push(NodeInput::Runner(event)),
+                Some(ended) = self.chain_ends.1.recv() => {
+                    // What the runner said before a chain ended is in its queue by now, and is to be reported with it.
+                    while let Ok(event) = self.runner_events.try_recv() {
+                        inputs.push(NodeInput::Runner(event));
+                    }
+                    inputs.push(self.chain_ended(ended));
+                    while let Ok(ended) = self.chain_ends.1.try_recv() {
+                        inputs.push(self.chain_ended(ended));
+                    }
+                }
+                event = next_event(&mut self.placements_watch) => match event {
+                    Some(event) => inputs.push(NodeInput::Placements(event)),
+                    None => self.placements_watch = None,
+                },
+                changed = self.registration.changed() => {
+                    if changed.is_err() {
+                        break;
+                    }
+                    let registration = self.registration.borrow_and_update().clone();
+                    inputs.push(NodeInput::Registration(registration));
+                }
+                Some(answer) = self.answers.1.recv() => inputs.push(answer),
+                () = sleep_until_opt(deadline) => inputs.push(NodeInput::Tick),
+            }
+            while let Some(event) = ready_event(&mut self.placements_watch) {
+                inputs.push(NodeInput::Placements(event));
+            }
+            self.feed_node(inputs).await;
+        }
+        self.close().await;
+        self
+    }
+
+    /// The moment at which the node wants to be looked after again.
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        self.node.next_deadline().map(|at| self.began + at)
+    }
+
+    fn chain_ended(&mut self, (unit, end): (UnitName, ChainEnd)) -> NodeInput {
+        self.superseders.remove(&unit);
+        NodeInput::ChainEnded { unit, end }
+    }
+
+    /// Feeds the node and carries out what follows, until nothing more does.
+    pub(super) async fn feed_node(&mut self, mut inputs: Vec<NodeInput>) {
+        loop {
+            let effects = self.step_node(std::mem::take(&mut inputs));
+            for effect in effects {
+                self.carry_out(effect, &mut inputs).await;
+            }
+            if inputs.is_empty() {
+                return;
+            }
+        }
+    }
+
+    fn step_node(&mut self, inputs: Vec<NodeInput>) -> Vec<NodeEffect> {
+        for input in &inputs {
+            match input {
+                NodeInput::Published { .. } => self.publishing = false,
+                NodeInput::PlacementsSaved => self.saving = false,
+                _ => {}
+            }
+        }
+        let ledger = self.executor.ledger();
+        let jobs = self.executor.jobs();
+        let mut first_moments = self.executor.first_moments();
+        let mut memory = Memory {
+            owned: ledger.entries(),
+            jobs: jobs.runs(),
+            steadiness: &mut first_moments.steadiness,
+        };
+        self.node.step(self.began.elapsed(), self.wall.unix_seconds(), &mut memory, inputs)
+    }
+
+    /// Says and saves what is left.
+    async fn close(&mut self) {
+        self.until_saved().await;
+        let was_publishing = self.publishing;
+        self.feed_node(vec![NodeInput::Close]).await;
+        self.until_saved().await;
+        if !was_publishing && self.publishing {
+            let _ = timeout(PUBLISH_RETRY, self.until_published()).await;
+        }
+    }
+
+    async fn until_saved(&mut self) {
+        while self.saving
+            && let Some(answer) = self.answers.1.recv().await
+        {
+            self.feed_node(vec![answer]).await;
+        }
+    }
+
+    async fn until_published(&mut self) {
+        while self.publishing
+            && let Some(answer) = self.answers.1.recv().await
+        {
+            self.feed_node(vec![answer]).await;
+        }
+    }
+}
+
+async fn next_event(watch: &mut Option<ClusterWatch>) -> Option<ClusterEvent> {
+    match watch {
+        Some(watch) => watch.events.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+fn ready_event(watch: &mut Option<ClusterWatch>) -> Option<ClusterEvent> {
+    watch.as_mut()?.events.try_recv().ok()
+}

@@ -1,0 +1,87 @@
+//! What a machine's daemon remembers of its units.
+//!
+//! Owns the shape of the memory that decisions rest on: the units that are ours, the files they run from, and the placements
+//! that were last known. Where it is kept, and that it is kept, is the daemon's affair.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use muster_common::snapshot::Placement;
+use muster_common::state::DesiredState;
+use muster_common::unit::{FileHash, RequirementsTemplate, UnitFile, UnitName};
+
+use super::converge::Owned;
+use super::job::JobRun;
+use super::steadiness::Steadiness;
+
+/// All that is remembered at one moment. Chains that are on their way change it between two steps.
+#[derive(Debug)]
+pub struct Memory<'a> {
+    /// The units that are ours.
+    pub owned: &'a BTreeMap<UnitName, OwnedUnit>,
+    /// The last run of each job that was begun here.
+    pub jobs: &'a BTreeMap<UnitName, JobRun>,
+    /// The units that have just been started, or failed just after.
+    pub steadiness: &'a mut Steadiness,
+}
+
+/// One unit that is ours.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OwnedUnit {
+    /// The part that decisions rest on, as it is on record.
+    pub owned: Owned,
+    /// The problem with which the last thing asked of it failed, if it did.
+    pub problem: Option<String>,
+    /// A start has begun and has not settled. In hand only: should the daemon end now, the next one adopts what it finds
+    /// running, whereas this one knows that there is something to stop.
+    pub begun: bool,
+    /// A start was asked for, and the line to the runner broke before it was known whether it heard. In hand only, as above.
+    pub unsure: bool,
+}
+
+impl OwnedUnit {
+    /// A unit of which nothing has been carried out yet.
+    pub fn new(file: FileHash) -> Self {
+        let (generation, desired) = (0, DesiredState::Inactive);
+        let owned = Owned { file, generation, desired, enabled: false, starting: false };
+        Self { owned, problem: None, begun: false, unsure: false }
+    }
+
+    /// The facts that a decision rests on: a start that has begun counts as launched.
+    pub fn for_decision(&self) -> Owned {
+        let desired = if self.begun { DesiredState::Launched } else { self.owned.desired };
+        Owned { desired, starting: self.begun || self.unsure, ..self.owned.clone() }
+    }
+}
+
+/// The placements of a machine as they were last known, with the texts they need. They are used when the store cannot be
+/// asked after a start of the daemon.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LastKnown {
+    /// The placements.
+    pub places: BTreeMap<UnitName, Placement>,
+    /// Their files' texts.
+    pub files: BTreeMap<FileHash, String>,
+}
+
+/// A unit file with the facts that are asked of it again and again.
+#[derive(Debug, Clone)]
+pub struct CachedFile {
+    /// The file.
+    pub file: Arc<UnitFile>,
+    /// fleet's hash of it.
+    pub fleet_hash: String,
+    /// It has an `[Install]` section.
+    pub install: bool,
+    /// It is a job (`Job=yes`).
+    pub job: bool,
+}
+
+impl From<Arc<UnitFile>> for CachedFile {
+    fn from(file: Arc<UnitFile>) -> Self {
+        let install = file.options().iter().any(|o| o.section == "Install");
+        // Whether the section is well written otherwise is for whoever places units.
+        let job = RequirementsTemplate::parse(&file).is_ok_and(|section| section.is_job());
+        Self { fleet_hash: file.fleet_hash(), install, job, file }
+    }
+}

@@ -1,0 +1,162 @@
+//! The runner's events and the chains of steps on their way.
+//!
+//! Owns what an event of the runner and the end of a chain change about what is known. It never takes a step.
+
+use std::time::Duration;
+
+use muster_common::unit::UnitName;
+
+use super::io::{ChainEnd, NodeEffect, NodeFact, Prepared, StopPlan};
+use super::model::{Node, PASS_RETRY, RELIST_INTERVAL};
+use crate::machine::converge::Observed;
+use crate::machine::memory::Memory;
+use crate::machine::observation::{RunnerEvent, UnitObservation};
+use crate::single::is_single;
+
+/// Pause before a unit that does not stop is asked to once more: often enough for whoever mends it, and no flood of jobs.
+const HELD_RETRY: Duration = Duration::from_secs(5);
+
+impl Node {
+    pub(super) fn on_runner_event(
+        &mut self,
+        now: Duration,
+        wall: u64,
+        memory: &mut Memory<'_>,
+        event: RunnerEvent,
+    ) {
+        match event {
+            RunnerEvent::Changed { unit, active, sub, invocation, since, remark } => {
+                let observed = Observed { active, sub, ..Observed::default() };
+                let shown = UnitObservation { observed, invocation, since, remark };
+                self.on_unit_changed(now, wall, memory, unit, shown);
+            }
+            RunnerEvent::Relist => {
+                self.runner_up = true;
+                self.report_fact(NodeFact::RunnerFound);
+                self.observe_again(now);
+            }
+            RunnerEvent::Lost { problem } => {
+                self.runner_up = false;
+                self.report_fact(NodeFact::RunnerLost(problem));
+            }
+        }
+    }
+
+    fn on_unit_changed(
+        &mut self,
+        now: Duration,
+        wall: u64,
+        memory: &mut Memory<'_>,
+        unit: UnitName,
+        shown: UnitObservation,
+    ) {
+        let Some(seen) = self.seen.get_mut(&unit) else { return };
+        let UnitObservation { observed, invocation, since, remark } = shown;
+        let same = seen.observed.active == observed.active
+            && seen.observed.sub == observed.sub
+            && seen.invocation == invocation;
+        if same && seen.remark != remark {
+            seen.remark = remark;
+            self.report.mark_remarked(unit);
+            return;
+        }
+        let (active, sub) = (&observed.active, &observed.sub);
+        if memory.steadiness.on_state_changed(now, &unit, active, sub, &invocation) {
+            self.effects.push(NodeEffect::CheckFirstMoments(unit.clone()));
+        }
+        self.steady_at = memory.steadiness.next_deadline();
+        seen.remark = remark;
+        if !observed.active.is_down() {
+            "loaded".clone_into(&mut seen.observed.load);
+        }
+        if seen.observed.active != observed.active || since > 0 {
+            seen.since = if since > 0 { since } else { wall };
+        }
+        seen.observed.active = observed.active;
+        seen.observed.sub = observed.sub;
+        seen.invocation = invocation;
+        self.report.mark_stale(unit);
+    }
+
+    /// Forgets that anything is known to have been seen, so that the next pass asks for all of it.
+    pub(super) fn observe_again(&mut self, now: Duration) {
+        self.pass.due = true;
+        self.relist_at = now + RELIST_INTERVAL;
+        for seen in self.seen.values_mut() {
+            seen.observed.load.clear();
+        }
+    }
+
+    pub(super) fn on_chain_prepared(
+        &mut self,
+        now: Duration,
+        memory: &Memory<'_>,
+        unit: &UnitName,
+        prepared: Prepared,
+    ) {
+        if prepared != Prepared::Begun {
+            self.running.remove(unit);
+        }
+        if prepared == Prepared::Failed {
+            // It may have turned out to be otherwise than it was said to be.
+            if let Some(seen) = self.seen.get_mut(unit) {
+                seen.observed.load.clear();
+            }
+            self.retry_at = Some(now + PASS_RETRY);
+        } else {
+            self.note_written(memory, unit);
+        }
+        self.note_owned(memory);
+    }
+
+    /// The file at our place is known now without looking.
+    fn note_written(&mut self, memory: &Memory<'_>, unit: &UnitName) {
+        let file = memory.owned.get(unit).map(|entry| entry.owned.file);
+        if let (Some(file), Some(seen)) = (file, self.seen.get_mut(unit)) {
+            seen.observed.file = Some(file);
+            if seen.observed.load == "not-found" {
+                "loaded".clone_into(&mut seen.observed.load);
+            }
+        }
+    }
+
+    pub(super) fn on_chain_ended(
+        &mut self,
+        now: Duration,
+        memory: &Memory<'_>,
+        unit: &UnitName,
+        end: ChainEnd,
+    ) {
+        let Some(chain) = self.running.remove(unit) else { return };
+        self.report.mark_stale(unit.clone());
+        self.note_owned(memory);
+        let wanted = self.wanted(unit);
+        match end {
+            // Removed or written: what was seen of it is out of date.
+            ChainEnd::Done if wanted.is_none() => {
+                self.seen.remove(unit);
+                self.pass.due |= chain.wanted.is_some();
+            }
+            ChainEnd::Done => self.pass.due |= wanted != chain.wanted,
+            ChainEnd::Superseded => self.pass.due = true,
+            ChainEnd::Dropped => self.retry_at = Some(now + PASS_RETRY),
+            ChainEnd::Held => {
+                self.retry_at.get_or_insert(now + HELD_RETRY);
+            }
+        }
+    }
+
+    /// The units to be stopped when the machine itself goes: all that are ours. What has taken the name of one is the host's.
+    /// A unit whose file is not at hand may be one that may not run twice.
+    pub fn units_to_stop(&self, memory: &Memory<'_>) -> StopPlan {
+        let foreign = |unit: &UnitName| self.seen.get(unit).is_some_and(|s| s.observed.foreign);
+        let single = |unit: &UnitName| {
+            let file = memory.owned.get(unit).map(|entry| entry.owned.file);
+            let cached = file.and_then(|file| self.cached_file(file));
+            cached.is_none_or(|cached| is_single(unit, &cached.file))
+        };
+        let units = memory.owned.keys().filter(|unit| !foreign(unit)).cloned();
+        let (singles, others) = units.partition(single);
+        StopPlan { singles, others }
+    }
+}

@@ -1,0 +1,299 @@
+//! The node itself: what it knows, the order in which a step goes, and its deadlines.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use muster_common::lease::Presence;
+use muster_common::machine::MachineId;
+use muster_common::snapshot::Placement;
+use muster_common::state::DesiredState;
+use muster_common::unit::{FileHash, UnitName};
+
+use super::io::{NodeEffect, NodeFact, NodeInput};
+use crate::machine::memory::{CachedFile, Memory};
+use crate::machine::observation::UnitObservation;
+use crate::machine::registration::Registration;
+use crate::machine::report::StateReport;
+
+/// How long the store may take to answer after the daemon has begun before the last known placements are used.
+pub(super) const STORE_GRACE: Duration = Duration::from_secs(3);
+/// How often the runner is asked for everything, as a net under its events.
+pub(super) const RELIST_INTERVAL: Duration = Duration::from_secs(10);
+/// Pause before a pass that could not be completed is made again.
+pub(super) const PASS_RETRY: Duration = Duration::from_millis(500);
+/// How long placements must have rested before they are saved.
+pub(super) const SAVE_DELAY: Duration = Duration::from_millis(300);
+
+/// The reason why placements may be carried out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Basis {
+    /// They may not: it is not known what the cluster wants.
+    Unknown,
+    /// They are the last known ones, and the store has been away since the daemon began.
+    LastKnown,
+    /// They were read from the store under our lease.
+    Store,
+}
+
+/// A chain on its way.
+#[derive(Debug)]
+pub(super) struct RunningChain {
+    /// The wish it began with.
+    pub(super) wanted: Option<Wanted>,
+    /// Its waits have been ended.
+    pub(super) superseded: bool,
+}
+
+/// The wish for a unit here: file, state and generation.
+pub(super) type Wanted = (FileHash, DesiredState, u64);
+
+/// A unit that is not carried out, with the generation and the state that are given up on, and why.
+pub(super) type RefusedUnit = (u64, DesiredState, String);
+
+/// The answer that a pass waits for.
+#[derive(Debug, Default)]
+pub(super) enum PassStage {
+    /// None: there is no pass under way.
+    #[default]
+    Idle,
+    /// What the runner shows.
+    Observing,
+    /// The files.
+    ReadingFiles,
+    /// That jobs are remembered as carried out; these are given up on.
+    SettlingJobs(BTreeMap<UnitName, String>),
+    /// What is in the way of units; these jobs are given up on.
+    FindingObstacles(BTreeMap<UnitName, String>),
+}
+
+/// The pass that is under way, and whether another one follows.
+#[derive(Debug, Default)]
+pub(super) struct Pass {
+    /// One is to begin.
+    pub(super) due: bool,
+    pub(super) stage: PassStage,
+}
+
+/// The saving of placements.
+#[derive(Debug, Default)]
+pub(super) struct Save {
+    /// The time from which they have rested for long enough.
+    pub(super) at: Option<Duration>,
+    /// An answer is awaited.
+    pub(super) under_way: bool,
+}
+
+/// A machine's daemon, without its hands. See the module.
+#[derive(Debug)]
+pub struct Node {
+    pub(super) machine: MachineId,
+    pub(super) registration: Registration,
+    /// The presence whose published states are being read.
+    pub(super) joining: Option<Presence>,
+    pub(super) presence: Option<Presence>,
+    pub(super) basis: Basis,
+    pub(super) desired: BTreeMap<UnitName, Placement>,
+    /// Units whose placements cannot be read. They are left as they are.
+    pub(super) unreadable: BTreeSet<UnitName>,
+    pub(super) files: BTreeMap<FileHash, Result<CachedFile, String>>,
+
+    pub(super) runner_up: bool,
+    pub(super) seen: BTreeMap<UnitName, UnitObservation>,
+    pub(super) running: BTreeMap<UnitName, RunningChain>,
+    pub(super) refused: BTreeMap<UnitName, RefusedUnit>,
+    pub(super) report: StateReport,
+    pub(super) reported: bool,
+    pub(super) owned_count: usize,
+    /// The daemon ends: no pass begins any more.
+    pub(super) closing: bool,
+
+    pub(super) pass: Pass,
+    /// Until when the store is given time to answer for the first time.
+    pub(super) store_grace: Option<Duration>,
+    pub(super) retry_at: Option<Duration>,
+    pub(super) save: Save,
+    /// The time at which a unit that failed in its first moments may have been up for long enough.
+    pub(super) steady_at: Option<Duration>,
+    pub(super) relist_at: Duration,
+
+    pub(super) effects: Vec<NodeEffect>,
+}
+
+impl Node {
+    /// A node that knows nothing yet, begun at `now`.
+    pub fn new(machine: MachineId, now: Duration) -> Self {
+        Self {
+            machine,
+            registration: Registration::Pending,
+            joining: None,
+            presence: None,
+            basis: Basis::Unknown,
+            desired: BTreeMap::new(),
+            unreadable: BTreeSet::new(),
+            files: BTreeMap::new(),
+            runner_up: false,
+            seen: BTreeMap::new(),
+            running: BTreeMap::new(),
+            refused: BTreeMap::new(),
+            report: StateReport::default(),
+            reported: false,
+            owned_count: 0,
+            closing: false,
+            pass: Pass::default(),
+            store_grace: Some(now + STORE_GRACE),
+            retry_at: None,
+            save: Save::default(),
+            steady_at: None,
+            relist_at: now + RELIST_INTERVAL,
+            effects: Vec::new(),
+        }
+    }
+
+    /// Takes everything in that has been learned since the last step, in its order, and gives what is to be done about it.
+    ///
+    /// `now` is monotonic time, `wall` seconds since the Unix epoch. `memory` is what is remembered at this moment.
+    pub fn step(
+        &mut self,
+        now: Duration,
+        wall: u64,
+        memory: &mut Memory<'_>,
+        inputs: impl IntoIterator<Item = NodeInput>,
+    ) -> Vec<NodeEffect> {
+        for input in inputs {
+            self.on_input(now, wall, memory, input);
+        }
+        if self.pass.due && self.is_idle() && self.runner_up && !self.closing {
+            self.begin_pass(memory);
+        }
+        self.note_reported();
+        self.check_invariants();
+        std::mem::take(&mut self.effects)
+    }
+
+    fn on_input(&mut self, now: Duration, wall: u64, memory: &mut Memory<'_>, input: NodeInput) {
+        match input {
+            NodeInput::Registration(registration) => self.on_registration(registration),
+            NodeInput::StatesRead(states) => self.on_states_read(memory, states),
+            NodeInput::Placements(event) => self.on_placements(now, memory, event),
+            NodeInput::LastKnownRead(known) => self.on_last_known(known),
+            NodeInput::Runner(event) => self.on_runner_event(now, wall, memory, event),
+            NodeInput::Observed(seen) => self.on_observed(now, wall, memory, seen),
+            NodeInput::FilesRead(files) => self.on_files_read(now, memory, files),
+            NodeInput::JobsSettled(problems) => self.on_jobs_settled(memory, problems),
+            NodeInput::ObstaclesFound(obstacles) => self.on_obstacles_found(memory, &obstacles),
+            NodeInput::ChainPrepared { unit, prepared } => {
+                self.on_chain_prepared(now, memory, &unit, prepared);
+            }
+            NodeInput::ChainEnded { unit, end } => self.on_chain_ended(now, memory, &unit, end),
+            NodeInput::Published { number, answer } => self.on_published(now, number, answer),
+            NodeInput::PlacementsSaved => self.save.under_way = false,
+            NodeInput::Tick => self.on_tick(now, memory),
+            NodeInput::Close => self.on_close(now, memory),
+        }
+    }
+
+    /// The time at which the next [`NodeInput::Tick`] is due.
+    pub fn next_deadline(&self) -> Option<Duration> {
+        let deadlines = [
+            self.publish_at(),
+            self.retry_at,
+            self.steady_at,
+            self.save.at.filter(|_| !self.save.under_way),
+            self.store_grace,
+            Some(self.relist_at),
+        ];
+        if self.closing {
+            return self.publish_at();
+        }
+        deadlines.into_iter().flatten().min()
+    }
+
+    fn on_tick(&mut self, now: Duration, memory: &mut Memory<'_>) {
+        let is_due = |at: Option<Duration>| at.is_some_and(|at| at <= now);
+        if is_due(self.publish_at()) {
+            self.publish_changes(now, memory);
+        }
+        if self.closing {
+            return;
+        }
+        if is_due(self.retry_at) {
+            self.retry_at = None;
+            self.pass.due = true;
+        }
+        if is_due(self.steady_at) {
+            for unit in memory.steadiness.take_recovered(now) {
+                self.report.mark_stale(unit);
+            }
+            self.steady_at = memory.steadiness.next_deadline();
+        }
+        if is_due(self.save.at) && !self.save.under_way {
+            self.save_placements();
+        }
+        if is_due(self.store_grace) {
+            self.on_store_silent(now);
+        }
+        if is_due(Some(self.relist_at)) {
+            self.observe_again(now);
+        }
+    }
+
+    /// Placements may be carried out for this reason.
+    pub fn basis(&self) -> Basis {
+        self.basis
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        matches!(self.pass.stage, PassStage::Idle)
+    }
+
+    /// Every unit that concerns this machine.
+    pub(super) fn known_units(&self, memory: &Memory<'_>) -> BTreeSet<UnitName> {
+        self.desired.keys().chain(memory.owned.keys()).cloned().collect()
+    }
+
+    pub(super) fn cached_file(&self, hash: FileHash) -> Option<&CachedFile> {
+        self.files.get(&hash).and_then(|known| known.as_ref().ok())
+    }
+
+    pub(super) fn wanted(&self, unit: &UnitName) -> Option<Wanted> {
+        self.desired.get(unit).map(|place| (place.file, place.desired, place.generation))
+    }
+
+    pub(super) fn report_fact(&mut self, fact: NodeFact) {
+        self.effects.push(NodeEffect::Report(fact));
+    }
+
+    pub(super) fn note_owned(&mut self, memory: &Memory<'_>) {
+        let count = memory.owned.len();
+        if self.owned_count != count {
+            self.owned_count = count;
+            self.report_fact(NodeFact::OwnedUnits(count));
+        }
+    }
+
+    /// Says whether everything that was placed here has been reported under this lease. What comes after that is reported as it
+    /// comes: what the store has is of this lease then, if perhaps of a moment ago.
+    fn note_reported(&mut self) {
+        let known = self.basis == Basis::Store && self.presence.is_some();
+        if known && !self.pass.due && self.is_idle() {
+            self.report.note_complete(self.desired.keys());
+        }
+        let reported = known && self.report.is_complete();
+        if self.reported != reported {
+            self.reported = reported;
+            self.report_fact(NodeFact::Reported(reported));
+        }
+    }
+
+    /// Holds after every step.
+    fn check_invariants(&self) {
+        // The store speaks under a lease only, and nothing of it is believed any longer than that.
+        debug_assert!(self.basis != Basis::Store || self.presence.is_some());
+        // Once the store has spoken, the disk never does again: what lies on it is no newer.
+        debug_assert!(self.basis != Basis::Store || self.store_grace.is_none());
+        // A session is either being read in, or begun.
+        debug_assert!(self.joining.is_none() || self.presence.is_none());
+        // One chain a unit: what is on its way is not refused at the same time.
+        debug_assert!(self.refused.keys().all(|unit| !self.running.contains_key(unit)));
+    }
+}
