@@ -105,11 +105,26 @@ pub(crate) async fn on_a_silent_stream(followable: impl Followable) -> String {
     followed(&client, StopsClock(followable), None).await.unwrap_err().to_string()
 }
 
-struct ForEver;
+/// Something that never happens.
+#[derive(Default)]
+struct ForEver {
+    opened: Cell<u32>,
+    /// The number of streams after which it has no patience any more; absent: it has that of every wait.
+    most: Option<u32>,
+}
 
 impl Resume for ForEver {
     fn resume_request(&self) -> Result<ApiRequest, ClientError> {
+        self.opened.set(self.opened.get() + 1);
         Ok(ApiRequest::get("/v1/anything"))
+    }
+
+    fn give_up_after(&self, limits: &Limits) -> Option<Duration> {
+        Some(match self.most {
+            Some(most) if self.opened.get() < most => NEVER,
+            Some(_) => Duration::ZERO,
+            None => limits.request,
+        })
     }
 }
 
@@ -133,7 +148,7 @@ impl Followable for ForEver {
 
 #[tokio::test]
 async fn a_stream_that_falls_silent_ends_the_wait() {
-    let problem = on_a_silent_stream(ForEver).await;
+    let problem = on_a_silent_stream(ForEver::default()).await;
     assert!(problem.ends_with("has said nothing for 35s"), "{problem}");
 }
 
@@ -141,42 +156,8 @@ async fn a_stream_that_falls_silent_ends_the_wait() {
 async fn a_wait_ends_when_its_time_is_up() {
     let daemon = Daemon::new(BEGUN, true);
     let client = daemon.client(2 * NEVER);
-    let ended = followed(&client, StopsClock(ForEver), Some(NEVER)).await;
+    let ended = followed(&client, StopsClock(ForEver::default()), Some(NEVER)).await;
     assert_eq!(ended.unwrap(), FollowEnd::TimeUp);
-}
-
-/// Something that has no patience any more once it has asked a few times.
-struct Impatient {
-    opened: Cell<u32>,
-}
-
-impl Resume for Impatient {
-    fn resume_request(&self) -> Result<ApiRequest, ClientError> {
-        self.opened.set(self.opened.get() + 1);
-        ForEver.resume_request()
-    }
-
-    fn give_up_after(&self, _: &Limits) -> Option<Duration> {
-        Some(if self.opened.get() < 3 { NEVER } else { Duration::ZERO })
-    }
-}
-
-impl Followable for Impatient {
-    fn handle_event(&mut self, _: &mut Console, _: &str) -> Result<(), Error> {
-        Ok(())
-    }
-
-    fn is_over(&self) -> bool {
-        false
-    }
-
-    fn progress_line(&self) -> String {
-        String::new()
-    }
-
-    fn list_awaited(&self) -> Vec<Awaited> {
-        Vec::new()
-    }
 }
 
 #[tokio::test]
@@ -185,7 +166,7 @@ async fn a_daemon_that_never_goes_through_with_a_wait_is_given_up_with_what_it_d
     let ends_at_once = "the daemon ended the wait before it was over";
     for (answer, said) in [("", hangs_up), (BEGUN, ends_at_once)] {
         let daemon = Daemon::new(answer, false);
-        let impatient = Impatient { opened: Cell::new(0) };
+        let impatient = ForEver { most: Some(3), ..ForEver::default() };
         let client = daemon.client(NEVER);
         let ended = followed(&client, impatient, None);
         let ended = tokio::time::timeout(LIMIT, ended).await.expect("it went on for ever");

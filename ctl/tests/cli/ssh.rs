@@ -34,6 +34,23 @@ fn cluster() -> Daemon {
     ])
 }
 
+/// A daemon on which a unit that is started is waited for without end, after these events.
+fn starting(events: Vec<serde_json::Value>) -> Daemon {
+    let changed = crate::words::changed([("web.service", json!({"outcome": "created"}))]);
+    Daemon::new([
+        ("POST /v1/units", Answer::json(changed)),
+        ("POST /v1/wait", Answer::OpenEvents(events)),
+    ])
+}
+
+/// The command that starts that unit, behind a tunnel through the test's sshd.
+fn start_behind_tunnel(sshd: &Sshd, daemon: &Daemon) -> Command {
+    let mut command = daemon.command("start web --tunnel");
+    sshd.beside(&mut command);
+    command.arg(format!("127.0.0.1:{}", sshd.port()));
+    command
+}
+
 /// Runs a command line with the test's ssh; the daemon's socket is what `--endpoint` says.
 fn run(sshd: &Sshd, daemon: &Daemon, words: &[&str]) -> String {
     let mut command = daemon.command("");
@@ -228,17 +245,9 @@ fn behind_a_tunnel_too_the_first_daemon_that_answers_is_asked() {
 
 #[test]
 fn a_tunnel_that_breaks_in_the_middle_says_so() {
-    let daemon = Daemon::of(vec![
-        (
-            "POST /v1/units",
-            Answer::json(crate::words::changed([("web.service", json!({"outcome": "created"}))])),
-        ),
-        ("POST /v1/wait", Answer::OpenEvents(vec![])),
-    ]);
+    let daemon = starting(vec![]);
     let sshd = Sshd::new("");
-    let mut command = daemon.command("start web --tunnel");
-    sshd.beside(&mut command);
-    command.arg(format!("127.0.0.1:{}", sshd.port()));
+    let mut command = start_behind_tunnel(&sshd, &daemon);
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     eventually("the wait", || daemon.lines().len() == 2);
     sshd.end_sessions();
@@ -274,20 +283,11 @@ fn whoever_waits_for_ssh_is_told_so() {
 #[test]
 fn a_tunnel_goes_with_its_command_however_that_ends() {
     let refused = json!({ "event": "degraded", "message": "the store is away" });
-    let daemon = Daemon::of(vec![
-        (
-            "POST /v1/units",
-            Answer::json(crate::words::changed([("web.service", json!({"outcome": "created"}))])),
-        ),
-        ("POST /v1/wait", Answer::OpenEvents(vec![refused])),
-    ]);
+    let daemon = starting(vec![refused]);
     let sshd = Sshd::new("");
     for signal in ["-INT", "-TERM", "-HUP", "-KILL"] {
         let before = daemon.lines().len();
-        let mut command = daemon.command("start web --tunnel");
-        sshd.beside(&mut command);
-        let mut child = command
-            .arg(format!("127.0.0.1:{}", sshd.port()))
+        let mut child = start_behind_tunnel(&sshd, &daemon)
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
@@ -482,17 +482,10 @@ fn the_version_is_said_as_fleetctl_said_it() {
 
 #[test]
 fn ctrl_c_ends_a_wait_behind_a_tunnel_as_it_ends_any() {
-    let daemon = Daemon::of(vec![
-        (
-            "POST /v1/units",
-            Answer::json(crate::words::changed([("web.service", json!({"outcome": "created"}))])),
-        ),
-        ("POST /v1/wait", Answer::OpenEvents(vec![])),
-    ]);
+    let daemon = starting(vec![]);
     let sshd = Sshd::new("");
-    let mut command = daemon.command("start web --tunnel");
-    sshd.beside(&mut command);
-    command.arg(format!("127.0.0.1:{}", sshd.port())).stderr(Stdio::piped());
+    let mut command = start_behind_tunnel(&sshd, &daemon);
+    command.stderr(Stdio::piped());
     let child = command.spawn().unwrap();
     eventually("the wait", || daemon.lines().len() == 2);
     interrupt(&child);

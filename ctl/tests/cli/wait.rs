@@ -15,12 +15,14 @@ fn accepted<const N: usize>(units: [&str; N]) -> (&'static str, Answer) {
     ("POST /v1/units", Answer::json(changed(units)))
 }
 
+/// A daemon that has made one unit, and answers the wait for it.
+fn waiting(unit: &str, answer: Answer) -> Daemon {
+    Daemon::new([accepted([unit]), ("POST /v1/wait", answer)])
+}
+
 #[test]
 fn a_unit_that_is_destroyed_meanwhile_is_a_failure() {
-    let daemon = Daemon::new([
-        accepted(["web@1.service"]),
-        ("POST /v1/wait", Answer::events([done("web@1.service", &[])])),
-    ]);
+    let daemon = waiting("web@1.service", Answer::events([done("web@1.service", &[])]));
     assert_snapshot!(daemon.run("start web@1"), @r"
     exit 1
     --- stderr
@@ -32,8 +34,7 @@ fn a_unit_that_is_destroyed_meanwhile_is_a_failure() {
 fn a_unit_that_somebody_else_changes_meanwhile_is_a_failure() {
     let overtaken = |desired: &str| json!({ "event": "overtaken", "name": "web@1.service", "desired": desired });
     let script = |line: &'static str, event: serde_json::Value| {
-        Daemon::new([accepted(["web@1.service"]), ("POST /v1/wait", Answer::events([event]))])
-            .run(line)
+        waiting("web@1.service", Answer::events([event])).run(line)
     };
     assert_snapshot!(script("start web@1", overtaken("loaded")), @r"
     exit 1
@@ -88,10 +89,10 @@ fn a_refusal_that_comes_later_ends_the_wait() {
 #[test]
 fn a_queued_start_tells_a_refusal_once_and_goes_on_waiting() {
     let refused = json!({ "event": "refused", "name": "web@4.service", "refusal": full() });
-    let daemon = Daemon::new([
-        accepted(["web@4.service"]),
-        ("POST /v1/wait", Answer::events([&refused, &refused, &done("web@4.service", &[1])])),
-    ]);
+    let daemon = waiting(
+        "web@4.service",
+        Answer::events([&refused, &refused, &done("web@4.service", &[1])]),
+    );
     assert_snapshot!(daemon.run("start --queue web@4"), @r"
     exit 0
     --- stdout
@@ -113,8 +114,7 @@ fn a_failed_start_shows_the_last_log_lines() {
         "event": "failed", "name": "web@1.service", "machine": machine(1), "state": failed,
         "log": ["web[7]: cannot bind 0.0.0.0:80", "systemd[1]: web@1.service: Failed with result 'exit-code'."],
     });
-    let script =
-        || Daemon::new([accepted(["web@1.service"]), ("POST /v1/wait", Answer::events([&event]))]);
+    let script = || waiting("web@1.service", Answer::events([&event]));
     assert_snapshot!(script().run("start web@1"), @r"
     exit 1
     --- stderr
@@ -148,10 +148,8 @@ fn a_failed_start_shows_the_last_log_lines() {
 #[test]
 fn the_store_being_away_is_told_once() {
     let away = json!({ "event": "degraded", "message": "etcd does not answer" });
-    let daemon = Daemon::new([
-        accepted(["web@1.service"]),
-        ("POST /v1/wait", Answer::events([&away, &away, &done("web@1.service", &[1])])),
-    ]);
+    let daemon =
+        waiting("web@1.service", Answer::events([&away, &away, &done("web@1.service", &[1])]));
     assert_snapshot!(daemon.run("start web@1"), @r"
     exit 0
     --- stdout
@@ -186,7 +184,7 @@ fn a_wait_outlives_a_restart_of_the_daemon() {
 #[test]
 fn a_daemon_that_never_goes_through_with_a_wait_is_given_up() {
     for answer in [Answer::Hangup, Answer::Events(vec![])] {
-        let daemon = Daemon::new([accepted(["web@1.service"]), ("POST /v1/wait", answer)]);
+        let daemon = waiting("web@1.service", answer);
         let shown = daemon.run("start web@1 --request-timeout 1");
         assert!(shown.starts_with("exit 1\n--- stderr\nerror: "), "{shown}");
     }
@@ -231,8 +229,7 @@ fn time_limits_name_what_is_still_waited_for() {
 
 #[test]
 fn ctrl_c_says_that_what_was_requested_stays() {
-    let daemon =
-        Daemon::new([accepted(["web@1.service"]), ("POST /v1/wait", Answer::OpenEvents(vec![]))]);
+    let daemon = waiting("web@1.service", Answer::OpenEvents(vec![]));
     let child = daemon
         .command("start web@1")
         .stdout(Stdio::piped())
@@ -257,10 +254,7 @@ fn only_a_terminal_sees_progress() {
         "event": "progress", "name": "web@1.service", "machine": machine(1),
         "state": state("activating", "start"),
     });
-    let daemon = Daemon::new([
-        accepted(["web@1.service"]),
-        ("POST /v1/wait", Answer::OpenEvents(vec![event.clone()])),
-    ]);
+    let daemon = waiting("web@1.service", Answer::OpenEvents(vec![event.clone()]));
     let command = format!("exec {} start web@1", env!("CARGO_BIN_EXE_musterctl"));
     let mut in_terminal = Command::new("script")
         .args(["--quiet", "--flush", "--command", &command, "/dev/null"])
@@ -274,10 +268,7 @@ fn only_a_terminal_sees_progress() {
     in_terminal.kill().unwrap();
     in_terminal.wait().unwrap();
 
-    let daemon = Daemon::new([
-        accepted(["web@1.service"]),
-        ("POST /v1/wait", Answer::events([&event, &done("web@1.service", &[1])])),
-    ]);
+    let daemon = waiting("web@1.service", Answer::events([&event, &done("web@1.service", &[1])]));
     assert_eq!(
         daemon.run("start web@1"),
         "exit 0\n--- stdout\nUnit web@1.service launched on 11111111.../10.0.0.1\n"
