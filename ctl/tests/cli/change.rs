@@ -3,8 +3,8 @@
 use insta::assert_snapshot;
 use serde_json::json;
 
+use crate::answers::{changed, done, full, machine, name, state, unit};
 use crate::daemon::{Answer, Daemon};
-use crate::words::{changed, done, full, machine, name, state, unit};
 
 const FILE: &str = "[Service]\nExecStart=/bin/sleep inf\n";
 

@@ -3,8 +3,8 @@
 use insta::assert_snapshot;
 use serde_json::{Value, json};
 
+use crate::answers::machine;
 use crate::daemon::{Answer, Daemon, shown};
-use crate::words::machine;
 
 fn holds() -> Value {
     json!({"holds": {"reboot": {"reason": "a reboot is due", "since": 1}}})

@@ -7,8 +7,8 @@ use muster_common::drain::{DrainProgress, DrainStatus};
 use muster_common::refusal::{Refusal, UnitReason};
 use serde_json::{Value, json};
 
+use crate::answers::{full, machine, name};
 use crate::daemon::{Answer, Daemon, musterctl, shown};
-use crate::words::{full, machine, name};
 
 fn cordon(ended: Option<DrainEnd>) -> Cordon {
     let drain = Drain { began: 1, deadline: Some(300), then: AtDeadline::GiveUp, ended };

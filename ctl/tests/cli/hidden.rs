@@ -4,8 +4,8 @@
 use muster_common::text::is_hidden;
 use serde_json::{Value, json};
 
+use crate::answers::{changed, machine, state, unit};
 use crate::daemon::{Answer, Daemon, musterctl, shown};
-use crate::words::{changed, machine, state, unit};
 
 /// A line of its own, a command to the terminal in each of its forms, and a turned direction.
 const EVIL: &str = "x\nerror: forged\r\u{1b}[2J\u{9b}31m\u{7}\u{7f}\u{202e}\u{2028}y";

@@ -7,8 +7,8 @@ use muster_common::api::journal::JournalEvent;
 use muster_common::state::DesiredState;
 use serde_json::{Value, json};
 
+use crate::answers::{machine, unit};
 use crate::daemon::{Answer, Daemon, interrupt};
-use crate::words::{machine, unit};
 
 const FOLLOW: &str = "GET /v1/units/web@1.service/journal/follow";
 

@@ -9,7 +9,9 @@
     reason = "a test whose scenery does not stand has failed"
 )]
 
+mod answers;
 mod change;
+mod connection_errors;
 mod cordon;
 mod daemon;
 mod drain;
@@ -23,6 +25,4 @@ mod reboot;
 mod show;
 mod ssh;
 mod sshd;
-mod trouble;
 mod wait;
-mod words;

@@ -3,8 +3,8 @@
 use insta::assert_snapshot;
 use serde_json::json;
 
+use crate::answers::{changed, done, machine, state, unit};
 use crate::daemon::{Answer, Daemon};
-use crate::words::{changed, done, machine, state, unit};
 
 /// A template with two instances that run and one that does not, and a database.
 fn units() -> serde_json::Value {
@@ -201,7 +201,7 @@ fn what_was_started_a_moment_ago_can_be_stopped() {
         assert_eq!(asked(&being_placed), ["web@1.service"], "{line}");
     }
     // None takes it: that is another matter.
-    let refusal = serde_json::to_value(crate::words::full()).unwrap();
+    let refusal = serde_json::to_value(crate::answers::full()).unwrap();
     let waiting = Daemon::of(vec![
         ("GET /v1/units", Answer::json(units(&[]))),
         ("GET /v1/units/web@1.service", detail(&[], refusal)),

@@ -7,8 +7,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use insta::assert_snapshot;
 use serde_json::{Value, json};
 
+use crate::answers::machine;
 use crate::daemon::{Answer, Daemon, musterctl, shown};
-use crate::words::machine;
 
 /// A moment two and a half hours ago, and a bit, so that it is still that when the client looks at its clock.
 fn earlier() -> u64 {

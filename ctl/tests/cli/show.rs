@@ -6,8 +6,8 @@ use insta::assert_snapshot;
 use muster_common::machine::{Machine, RunnerKind};
 use serde_json::{Value, json};
 
+use crate::answers::{full, machine, state, unit};
 use crate::daemon::{Answer, Daemon, eventually, shown};
-use crate::words::{full, machine, state, unit};
 
 fn reported(unit: &str, n: u8, active: &str, sub: &str) -> Value {
     let mut value = serde_json::to_value(state(active, sub)).unwrap();

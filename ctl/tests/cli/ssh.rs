@@ -7,9 +7,9 @@ use std::process::{Command, Stdio};
 use insta::assert_snapshot;
 use serde_json::{Value, json};
 
+use crate::answers::{machine, unit};
 use crate::daemon::{Answer, Daemon, eventually, interrupt, musterctl, shown};
 use crate::sshd::Sshd;
-use crate::words::{machine, unit};
 
 /// Machine 1 is where the test's sshd is.
 fn cluster() -> Daemon {
@@ -36,7 +36,7 @@ fn cluster() -> Daemon {
 
 /// A daemon on which a unit that is started is waited for without end, after these events.
 fn starting(events: Vec<serde_json::Value>) -> Daemon {
-    let changed = crate::words::changed([("web.service", json!({"outcome": "created"}))]);
+    let changed = crate::answers::changed([("web.service", json!({"outcome": "created"}))]);
     Daemon::new([
         ("POST /v1/units", Answer::json(changed)),
         ("POST /v1/wait", Answer::OpenEvents(events)),

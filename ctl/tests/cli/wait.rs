@@ -6,8 +6,8 @@ use std::process::{Command, Stdio};
 use insta::assert_snapshot;
 use serde_json::json;
 
+use crate::answers::{changed, done, full, machine, state};
 use crate::daemon::{Answer, Daemon, eventually, interrupt, shown};
-use crate::words::{changed, done, full, machine, state};
 
 /// The daemon takes a start of these units.
 fn accepted<const N: usize>(units: [&str; N]) -> (&'static str, Answer) {
