@@ -6,11 +6,11 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::expand::is_name;
 use super::names;
 use super::quantity;
 use super::reader::{ContainerError, Reader};
-use super::variables::VariableFile;
+use super::variable_files::VariableFile;
+use super::variables::is_variable_name;
 use crate::unit::words::Backslash;
 
 /// Something that may be a secret. It prints as `…`.
@@ -138,7 +138,7 @@ impl Environment {
     ) -> Result<Self, ContainerError> {
         let set = reader.pairs("Environment", |name, value| {
             // One by itself is asked of the daemon, or is the rest of a value that wanted quotes.
-            if !(is_name(name) || value.is_some() && is_settable(name)) {
+            if !(is_variable_name(name) || value.is_some() && is_settable(name)) {
                 return Err(format!("{name:?} is not the name of a variable"));
             }
             if value.is_none() && is_withheld(name) && !variables.contains_key(name) {

@@ -8,7 +8,7 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 
 use super::keys::Section;
-use super::variables::{Value, Variables};
+use super::variables::{VariableValue, Variables, is_variable_name};
 use crate::unit::words::{self, Backslash};
 use crate::unit::{UnitName, Warning};
 
@@ -219,7 +219,7 @@ impl<'a> Expander<'a> {
                 rest = after;
             } else if let Some((name, after)) =
                 rest.strip_prefix('{').and_then(|rest| rest.split_once('}'))
-                && is_name(name)
+                && is_variable_name(name)
             {
                 expanded.push_str(self.variable(name)?);
                 rest = after;
@@ -233,13 +233,13 @@ impl<'a> Expander<'a> {
 
     fn variable(&self, name: &str) -> Result<&str, NoValue> {
         match self.variables.value(name) {
-            Value::Known(value) => Ok(value),
-            Value::Unset => {
+            VariableValue::Known(value) => Ok(value),
+            VariableValue::Unset => {
                 self.unset.borrow_mut().insert(name.to_owned());
                 Ok("")
             }
-            Value::Open => Err(NoValue::Open),
-            Value::Systemds => Err(NoValue::Bad(format!(
+            VariableValue::Open => Err(NoValue::Open),
+            VariableValue::Systemds => Err(NoValue::Bad(format!(
                 "{name} has its value from systemd, and no service of systemd's is around a container here; use a specifier such as %h, or Environment= in [Service], or write $$ for a dollar sign"
             ))),
         }
@@ -253,14 +253,7 @@ fn no_meaning(specifier: char, what: &str) -> String {
 
 /// The variable a word consists of.
 fn whole_variable(word: &str) -> Option<&str> {
-    word.strip_prefix('$').filter(|name| is_name(name))
-}
-
-/// Whether an environment can hold a variable of this name.
-pub(super) fn is_name(name: &str) -> bool {
-    !name.starts_with(|c: char| c.is_ascii_digit())
-        && !name.is_empty()
-        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+    word.strip_prefix('$').filter(|name| is_variable_name(name))
 }
 
 /// A part of a unit's name with systemd's escaping undone.
@@ -295,7 +288,7 @@ mod tests {
             ("PORT".to_owned(), "80".to_owned()),
             ("ARGS".to_owned(), "-v 'a b'".to_owned()),
         ]);
-        expanded(Expander::new(&unit, &host, Variables::of(variables)).word(value))
+        expanded(Expander::new(&unit, &host, Variables::new(variables, false)).word(value))
     }
 
     fn expanded<T>(value: Result<T, NoValue>) -> Result<T, String> {
@@ -370,7 +363,7 @@ mod tests {
         let unit: UnitName = "a.container".parse().unwrap();
         let host = Host::stand_in();
         let variables = BTreeMap::from([("ARGS".to_owned(), "-v 'a b'".to_owned())]);
-        let expander = Expander::new(&unit, &host, Variables::of(variables));
+        let expander = Expander::new(&unit, &host, Variables::new(variables, false));
         assert_eq!(expander.words("$ARGS"), Ok(vec!["-v".to_owned(), "a b".to_owned()]));
         assert_eq!(expander.words("${ARGS}"), Ok(vec!["-v 'a b'".to_owned()]));
     }

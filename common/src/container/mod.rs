@@ -29,6 +29,7 @@ mod resources;
 mod service;
 mod short_names;
 mod spec;
+mod variable_files;
 mod variables;
 
 pub use conditions::Condition;
@@ -46,7 +47,8 @@ pub use reader::ContainerError;
 pub use resources::{NetworkSpec, Subnet, VolumeSpec};
 pub use service::{ExitCodes, Kind, Restart, Service, StartLimit};
 pub use spec::{ContainerSpec, Names, Notify, Security, is_root};
-pub use variables::{VariableFile, VariableTexts};
+pub use variable_files::VariableFile;
+pub use variables::VariableTexts;
 
 use crate::unit::{
     BROKEN_OFF, RequirementsTemplate, UnitFile, UnitName, UnitType, Warning, suggestion,
@@ -113,7 +115,7 @@ pub fn variable_files(
     host: &Host,
 ) -> Result<Vec<VariableFile>, ContainerError> {
     let expander = Expander::new(name, host, Variables::default());
-    variables::files(&Reader::new(Section::Service, file, &expander)?)
+    variable_files::list_variable_files(&Reader::new(Section::Service, file, &expander)?)
 }
 
 fn read_section(
@@ -126,7 +128,8 @@ fn read_section(
     check_sections(own, file)?;
     check_lines(file)?;
     let mut expander = Expander::new(name, host, Variables::default());
-    expander.variables = Variables::read(&Reader::new(Section::Service, file, &expander)?, texts)?;
+    expander.variables =
+        variable_files::read_variables(&Reader::new(Section::Service, file, &expander)?, texts)?;
     let section = |section| Reader::new(section, file, &expander);
     let (main, service, unit) =
         (section(own)?, section(Section::Service)?, section(Section::Unit)?);
@@ -150,7 +153,7 @@ fn read_section(
             &service,
             Service::read(&service, &unit)?,
             default_name,
-            expander.variables.known(),
+            expander.variables.known_values(),
             conditions,
         )?)),
     };
@@ -192,7 +195,8 @@ pub fn check(name: &UnitName, file: &UnitFile) -> Result<Vec<Warning>, Container
 pub fn mounts(file: &UnitFile) -> Result<Vec<Mount>, ContainerError> {
     let (unit, host) = (UnitName::stand_in(UnitType::Container), Host::stand_in());
     let mut expander = Expander::new(&unit, &host, Variables::default());
-    expander.variables = Variables::read(&Reader::new(Section::Service, file, &expander)?, None)?;
+    expander.variables =
+        variable_files::read_variables(&Reader::new(Section::Service, file, &expander)?, None)?;
     spec::mounts(&Reader::new(Section::Container, file, &expander)?)
 }
 

@@ -7,17 +7,6 @@
 
 use std::collections::BTreeMap;
 
-use super::reader::{ContainerError, Reader};
-
-/// A file of variables, `EnvironmentFile=` of `[Service]`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct VariableFile {
-    /// Its path on the machine.
-    pub path: String,
-    /// Whether it may be missing.
-    pub optional: bool,
-}
-
 /// What a machine has read of the files of variables, by path. A file that is not there has no entry.
 pub type VariableTexts = BTreeMap<String, String>;
 
@@ -26,12 +15,12 @@ pub type VariableTexts = BTreeMap<String, String>;
 pub(super) struct Variables {
     known: BTreeMap<String, String>,
     /// Whether there are files whose texts are not known here.
-    open: bool,
+    is_open: bool,
 }
 
 /// What a variable stands for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Value<'a> {
+pub(super) enum VariableValue<'a> {
     /// Its value.
     Known(&'a str),
     /// It has none, and nothing is what it stands for.
@@ -71,61 +60,25 @@ const SYSTEMDS: [&str; 24] = [
 ];
 
 impl Variables {
-    /// Reads `[Service]`; without `texts` what its files hold is left open.
-    pub(super) fn read(
-        service: &Reader<'_>,
-        texts: Option<&VariableTexts>,
-    ) -> Result<Self, ContainerError> {
-        let mut known = service.variables("Environment")?;
-        let files = files(service)?;
-        let open = !files.is_empty() && texts.is_none();
-        for file in files {
-            let Some(texts) = texts else { break };
-            match texts.get(&file.path) {
-                Some(text) => known.extend(parse(text)),
-                None if file.optional => {}
-                None => {
-                    let problem = format!("this machine does not have {}", file.path);
-                    return Err(service.error("EnvironmentFile", problem));
-                }
-            }
-        }
-        Ok(Self { known, open })
+    /// Variables with these values. With `is_open`, files may give each another, whose texts are not known here.
+    pub(super) fn new(known: BTreeMap<String, String>, is_open: bool) -> Self {
+        Self { known, is_open }
     }
 
-    pub(super) fn value(&self, name: &str) -> Value<'_> {
+    pub(super) fn value(&self, name: &str) -> VariableValue<'_> {
         match self.known.get(name) {
             // A file, whatever it says, wins over what is known.
-            _ if self.open => Value::Open,
-            Some(value) => Value::Known(value),
-            None if SYSTEMDS.contains(&name) || name.starts_with("XDG_") => Value::Systemds,
-            None => Value::Unset,
+            _ if self.is_open => VariableValue::Open,
+            Some(value) => VariableValue::Known(value),
+            None if SYSTEMDS.contains(&name) || name.starts_with("XDG_") => VariableValue::Systemds,
+            None => VariableValue::Unset,
         }
     }
 
     /// The variables that are known to have a value.
-    pub(super) fn known(&self) -> &BTreeMap<String, String> {
+    pub(super) fn known_values(&self) -> &BTreeMap<String, String> {
         &self.known
     }
-
-    #[cfg(test)]
-    pub(super) fn of(known: BTreeMap<String, String>) -> Self {
-        Self { known, open: false }
-    }
-}
-
-/// The files a unit's variables come from.
-pub(super) fn files(service: &Reader<'_>) -> Result<Vec<VariableFile>, ContainerError> {
-    service.specified("EnvironmentFile", |value| {
-        let (path, optional) = match value.strip_prefix('-') {
-            Some(path) => (path, true),
-            None => (value, false),
-        };
-        if path.contains(['*', '?', '[']) {
-            return Err(format!("{path:?}: patterns are systemd's to look up; name each file"));
-        }
-        Ok(VariableFile { path: super::names::path(path)?, optional })
-    })
 }
 
 /// Where the reader of a file is.
@@ -145,9 +98,9 @@ enum Place {
 
 /// The assignments of a file as systemd reads it: quotes as a shell has them, a backslash that joins lines, comments behind
 /// `#` and `;` at the beginning of a line. A line whose name no environment can hold says nothing.
-fn parse(text: &str) -> BTreeMap<String, String> {
+pub(super) fn parse_assignments(text: &str) -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
-    let (mut name, mut value) = (String::new(), Quoted::default());
+    let (mut name, mut value) = (String::new(), QuotedText::default());
     let mut place = Place::BeforeName;
     for c in text.chars() {
         let ends = matches!(c, '\n' | '\r');
@@ -157,7 +110,7 @@ fn parse(text: &str) -> BTreeMap<String, String> {
             Place::BeforeName if blank => Place::BeforeName,
             Place::BeforeName => {
                 name = c.to_string();
-                value = Quoted::default();
+                value = QuotedText::default();
                 Place::Name
             }
             Place::Name if ends => Place::BeforeName,
@@ -207,13 +160,13 @@ fn parse(text: &str) -> BTreeMap<String, String> {
 
 /// A value, of which blanks at the end count only where they were quoted.
 #[derive(Default)]
-struct Quoted {
+struct QuotedText {
     text: String,
     /// How much of the text stays whatever stands at its end.
     kept: usize,
 }
 
-impl Quoted {
+impl QuotedText {
     fn plain(&mut self, c: char, then: Place) -> Place {
         self.text.push(c);
         if !matches!(c, ' ' | '\t') {
@@ -229,12 +182,19 @@ impl Quoted {
     }
 }
 
-fn set(found: &mut BTreeMap<String, String>, name: &str, value: &Quoted) {
+fn set(found: &mut BTreeMap<String, String>, name: &str, value: &QuotedText) {
     let name = name.trim_end_matches([' ', '\t']);
-    if super::expand::is_name(name) {
+    if is_variable_name(name) {
         let value = value.text.get(..value.kept).unwrap_or_default();
         found.insert(name.to_owned(), value.to_owned());
     }
+}
+
+/// Whether an environment can hold a variable of this name.
+pub(super) fn is_variable_name(name: &str) -> bool {
+    !name.starts_with(|c: char| c.is_ascii_digit())
+        && !name.is_empty()
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
 #[cfg(test)]
@@ -243,7 +203,7 @@ mod tests {
 
     #[test]
     fn a_file_is_read_as_systemd_reads_it() {
-        let found = parse(
+        let found = parse_assignments(
             "# a comment \\\nA=1\n; another\n B = two words  \nC='it is' \"so $x\"\nD=a\\\nb \\\n c\nE=\"x\\\"y\\n\"\n\
              export F=1\nG\nH=\nI=tail \\  \nJ='open\nto the end",
         );

@@ -17,6 +17,7 @@ mod fetch;
 mod found;
 mod life;
 mod logging;
+mod lookup;
 mod mounts;
 mod needs;
 mod networks;
@@ -33,9 +34,10 @@ pub use life::{
     Seen,
 };
 pub use logging::{JOURNALD, Logging, journal_field, logging};
+pub use lookup::MissingUnit;
 pub use needs::{Abilities, ApiVersion, Need, lacking, needs};
 pub use sessions::EngineSessions;
 pub use translate::{
-    Creation, Identity, LABEL_CLUSTER, LABEL_FILE, LABEL_GENERATION, LABEL_UNIT, Late, MissingUnit,
-    cdi_request, network, translate, volume,
+    Creation, Identity, LABEL_CLUSTER, LABEL_FILE, LABEL_GENERATION, LABEL_UNIT, Late, cdi_request,
+    network, translate, volume,
 };

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use muster_common::container::{ContainerSpec, Mount, Relabel, Source, Timezone};
 
 use super::body;
-use super::translate::{Lookup, MissingUnit};
+use super::lookup::{Lookup, MissingUnit};
 
 /// Mounts in every notation.
 #[derive(Default)]

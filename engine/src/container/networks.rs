@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use muster_common::container::{Attachment, ContainerSpec, NetworkMode, Port, Protocol};
 
 use super::body::{Endpoint, EndpointIpam, NetworkingConfig, PortBinding};
-use super::translate::{Lookup, MissingUnit};
+use super::lookup::{Lookup, MissingUnit};
 
 /// The networks of a container, its first apart.
 pub(super) struct Networks {

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use muster_common::container::{
-    CdiDevice, Check, ContainerSpec, Environment, Health, Image, Masks, Named, NetworkSpec,
-    Seccomp, Secret, Security, VolumeSpec,
+    CdiDevice, Check, ContainerSpec, Environment, Health, Image, Masks, NetworkSpec, Seccomp,
+    Secret, Security, VolumeSpec,
 };
 use muster_common::unit::{FileHash, UnitName};
 
 use super::body;
+use super::lookup::{Lookup, MissingUnit};
 use super::mounts::{Mounts, copies, memory, mounts};
 use super::networks::{bindings, exposed, networks};
 
@@ -37,11 +38,6 @@ pub struct Identity {
     /// The cluster, by the prefix of its store.
     pub cluster: String,
 }
-
-/// A unit that has to be there first, and of which no name is known.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0} is named and not known")]
-pub struct MissingUnit(pub UnitName);
 
 /// What to ask of Docker for one container.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,19 +70,6 @@ pub struct Late {
     pub copies: Vec<String>,
     /// The archive the image is loaded from first. Without an image's name beside it, the create call names whatever it holds.
     pub archive: Option<String>,
-}
-
-/// The names of what other units make.
-#[derive(Clone, Copy)]
-pub(super) struct Lookup<'a>(pub(super) &'a BTreeMap<UnitName, String>);
-
-impl Lookup<'_> {
-    pub(super) fn name(self, named: &Named) -> Result<String, MissingUnit> {
-        match named {
-            Named::Engine(name) => Ok(name.clone()),
-            Named::Unit(unit) => self.0.get(unit).cloned().ok_or_else(|| MissingUnit(unit.clone())),
-        }
-    }
 }
 
 impl Creation {
