@@ -60,7 +60,7 @@ proptest! {
             let mut fresh = Scheduler::new(&cluster.snapshot);
             prop_assert_eq!(&fresh.plan(), &plan, "after {:?}", event);
             for name in &plan.refused {
-                prop_assert_eq!(fresh.explain(name), cluster.scheduler.explain(name));
+                prop_assert_eq!(fresh.explain_refusal(name), cluster.scheduler.explain_refusal(name));
             }
         }
     }
@@ -139,7 +139,7 @@ proptest! {
         let mut cluster = made_by(&events);
         let plan = rest(&mut cluster);
         for name in &plan.refused {
-            let refusal = cluster.scheduler.explain(name).unwrap();
+            let refusal = cluster.scheduler.explain_refusal(name).unwrap();
             let machines: Vec<_> = refusal.machines.iter().map(|m| m.machine.clone()).collect();
             let live: Vec<_> = cluster.snapshot.machines.keys().cloned().collect();
             prop_assert!(refusal.unit.is_some() || machines == live, "{name}: {refusal:?}");
@@ -192,7 +192,7 @@ proptest! {
             })
             .collect();
         let before = cluster.plan();
-        let refusals = cluster.scheduler.admit(&wanted);
+        let refusals = cluster.scheduler.admit_candidates(&wanted);
         prop_assert_eq!(before, cluster.plan());
         prop_assert_eq!(Scheduler::new(&cluster.snapshot).plan(), cluster.plan());
         if let [(unit, file)] = units.as_slice() {
@@ -229,7 +229,11 @@ fn who_waits_for_its_end_is_in_the_way_of_others_all_the_same() {
         let mut fresh = Scheduler::new(&cluster.snapshot);
         assert_eq!(fresh.plan(), plan, "after {event:?}");
         for name in &plan.refused {
-            assert_eq!(fresh.explain(name), cluster.scheduler.explain(name), "after {event:?}");
+            assert_eq!(
+                fresh.explain_refusal(name),
+                cluster.scheduler.explain_refusal(name),
+                "after {event:?}"
+            );
         }
     }
 }
@@ -257,7 +261,7 @@ fn a_leader_that_is_running_does_not_move_to_one_that_cannot_for_a_follower_of_b
     assert_eq!(plan.moves, []);
     let follower: UnitName = UNITS[1].parse().unwrap();
     assert_eq!(plan.refused, BTreeSet::from([follower.clone()]));
-    let refusal = cluster.scheduler.explain(&follower).unwrap();
+    let refusal = cluster.scheduler.explain_refusal(&follower).unwrap();
     let leader = UNITS[7].parse().unwrap();
     assert_eq!(refusal.unit, Some(UnitReason::LeaderUnreadable { unit: leader }));
 }
@@ -371,7 +375,7 @@ fn reasons_are_about_the_place_where_the_group_gathers() {
     let plan = rest(&mut cluster);
     let refused: Vec<_> = plan.refused.iter().map(UnitName::as_str).collect();
     assert_eq!(refused, [UNITS[8]]);
-    let refusal = cluster.scheduler.explain(&UNITS[8].parse().unwrap()).unwrap();
+    let refusal = cluster.scheduler.explain_refusal(&UNITS[8].parse().unwrap()).unwrap();
     assert_eq!(refusal.machines.len(), 2, "a reason for each machine: {refusal:?}");
 }
 

@@ -253,7 +253,9 @@ fn command(cluster: &mut Cluster, words: &[&str], text: &str) -> String {
             courses(&said)
         }
         "hold" => {
-            cluster.scheduler.hold(arguments.iter().map(|id| id.parse().unwrap()).collect());
+            cluster
+                .scheduler
+                .hold_machines(arguments.iter().map(|id| id.parse().unwrap()).collect());
             String::new()
         }
         "propose" => {
@@ -280,7 +282,7 @@ fn command(cluster: &mut Cluster, words: &[&str], text: &str) -> String {
                 })
                 .collect();
             let before = cluster.plan();
-            let refusals = cluster.scheduler.admit(&wanted);
+            let refusals = cluster.scheduler.admit_candidates(&wanted);
             assert_eq!(before, cluster.plan(), "admit leaves no trace");
             let mut said = String::new();
             for name in wanted.iter().map(|c| &c.name) {
@@ -312,7 +314,7 @@ fn say(plan: &Plan, cluster: &Cluster) -> String {
         let _ = writeln!(said, "{}{}", decisions.join(" and "), reason(&step.reason));
     }
     for name in &plan.refused {
-        match cluster.scheduler.explain(name) {
+        match cluster.scheduler.explain_refusal(name) {
             Some(refusal) => said += &refused(name, &refusal),
             None => panic!("{name} is refused without a reason"),
         }

@@ -14,8 +14,9 @@ use tokio::sync::mpsc;
 
 mod combined;
 pub mod docker;
-mod facts;
 mod files;
+mod host_facts;
+mod install_specifiers;
 pub mod systemd;
 
 pub use combined::CombinedRunner;

@@ -10,7 +10,7 @@ use muster_common::snapshot::Snapshot;
 use crate::schedule::Scheduler;
 
 /// The account of each unit on a machine; on one that is not drained all of them stay. The cost is that of a full
-/// plan; who asks often keeps a [`Scheduler`] and asks [`Scheduler::drain`].
+/// plan; who asks often keeps a [`Scheduler`] and asks [`Scheduler::drain_status`].
 pub fn drain_progress(snapshot: &Snapshot, machine: &MachineId) -> DrainProgress {
     drain_progress_by(snapshot, machine, &mut scheduler_of(snapshot))
 }
@@ -22,7 +22,7 @@ pub fn drain_progress_by(
     scheduler: &mut Scheduler,
 ) -> DrainProgress {
     let cordon = snapshot.cordons.get(machine).cloned();
-    DrainProgress { machine: machine.clone(), cordon, units: scheduler.drain(machine) }
+    DrainProgress { machine: machine.clone(), cordon, units: scheduler.drain_status(machine) }
 }
 
 /// The account of each unit as it would be were the machine drained now.
@@ -39,6 +39,6 @@ pub fn rehearse_drain(
 pub(super) fn scheduler_of(snapshot: &Snapshot) -> Scheduler {
     let mut scheduler = Scheduler::new(snapshot);
     let held = snapshot.leader.as_ref().map(|leader| leader.held.clone());
-    scheduler.hold(held.unwrap_or_default());
+    scheduler.hold_machines(held.unwrap_or_default());
     scheduler
 }

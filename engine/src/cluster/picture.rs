@@ -95,7 +95,7 @@ impl Cluster {
         self.snapshot.revision = revision;
         if let Some(planner) = &mut self.planner {
             let held = self.snapshot.leader.as_ref().map(|l| l.held.clone());
-            planner.scheduler.hold(held.unwrap_or_default());
+            planner.scheduler.hold_machines(held.unwrap_or_default());
         }
         self.note_stops(launched, now);
     }
@@ -147,7 +147,7 @@ impl Cluster {
         if !self.plan().refused.contains(unit) {
             return None;
         }
-        self.planner.as_ref()?.scheduler.explain(unit)
+        self.planner.as_ref()?.scheduler.explain_refusal(unit)
     }
 
     /// How far a machine's drain has come.
@@ -167,7 +167,7 @@ impl Cluster {
         if wanted.is_empty() {
             return BTreeMap::new();
         }
-        planner_for(&mut self.planner, &self.snapshot).scheduler.admit(wanted)
+        planner_for(&mut self.planner, &self.snapshot).scheduler.admit_candidates(wanted)
     }
 }
 

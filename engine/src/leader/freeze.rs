@@ -4,7 +4,7 @@
 //! likely that the network or this leader is at fault than that they all died, and starting their units a second
 //! time on the few that are left would be the greater harm. It reads no clock: `now` is any monotonic time the
 //! caller keeps. It never decides where units go: the scheduler is told which machines are held
-//! ([`crate::schedule::Scheduler::hold`]).
+//! ([`crate::schedule::Scheduler::hold_machines`]).
 //!
 //! Machines cut off at one moment do not lose their leases at one moment: each was last prolonged at another time. So
 //! before the units of a lost machine move, the store is asked how much time the other machines' leases have left. One

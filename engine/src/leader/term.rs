@@ -562,7 +562,7 @@ impl Term {
             return;
         };
         debug_assert!(view.revision >= self.wait_for, "a plan on a view without our own writes");
-        view.scheduler.hold(self.freeze.waiting_machines());
+        view.scheduler.hold_machines(self.freeze.waiting_machines());
         view.changed = false;
         let plan = view.scheduler.plan();
         if plan.moves.is_empty() {

@@ -23,7 +23,7 @@ use super::table::{MachineKey, UnitKey};
 impl Scheduler {
     /// What becomes of each unit that a machine has or is giving up. Of a machine that is not drained: that they stay. No
     /// trace is left.
-    pub fn drain(&mut self, machine: &MachineId) -> BTreeMap<UnitName, DrainStatus> {
+    pub fn drain_status(&mut self, machine: &MachineId) -> BTreeMap<UnitName, DrainStatus> {
         let Some(machine) = self.index.machine_keys.get(machine).copied() else {
             return BTreeMap::new();
         };
@@ -31,24 +31,24 @@ impl Scheduler {
         let recheck_refused = self.index.recheck_refused;
         let grounds = self.index.saved_global_machines();
         let agenda = self.take_agenda();
-        let stamp = self.next_stamp();
-        let mut pass = Pass::new(&mut self.index, stamp);
+        let number = self.next_pass_number();
+        let mut pass = Pass::new(&mut self.index, number);
         pass.moves_left = usize::MAX;
         pass.consider_units(&agenda);
         let row = &pass.index.machines[machine];
         let units: Vec<UnitKey> = row.units.union(&row.reporting).copied().collect();
-        let courses = units.into_iter().filter_map(|unit| {
-            Some((pass.index.units[unit].name.clone(), pass.course(unit, machine)?))
+        let statuses = units.into_iter().filter_map(|unit| {
+            Some((pass.index.units[unit].name.clone(), pass.unit_status(unit, machine)?))
         });
-        let courses = courses.collect();
-        self.planned = pass.rollback();
+        let statuses = statuses.collect();
+        self.planned = pass.roll_back();
         self.forget_planned();
         for unit in agenda {
             self.index.mark_dirty(unit);
         }
         self.index.recheck_refused = recheck_refused;
         self.index.restore_global_machines(grounds);
-        courses
+        statuses
     }
 
     /// What would become of each unit were the machine drained now. No trace is left.
@@ -61,13 +61,13 @@ impl Scheduler {
         let mut cordon: Cordon = known.unwrap_or_default();
         cordon.holds.insert(CordonHolder::Person, hold);
         rehearsal.apply(&Change::Cordon(machine.clone(), Some(cordon)));
-        rehearsal.drain(machine)
+        rehearsal.drain_status(machine)
     }
 }
 
 impl Pass<'_> {
     /// What becomes of a job that was begun on a machine: it ends there. One that has ended keeps nobody waiting.
-    fn job_course(&self, unit: UnitKey, machine: MachineKey) -> Option<DrainStatus> {
+    fn job_status(&self, unit: UnitKey, machine: MachineKey) -> Option<DrainStatus> {
         if !self.index.draining.contains(&machine) && !self.index.is_forced(machine) {
             return Some(DrainStatus::Stays);
         }
@@ -82,7 +82,7 @@ impl Pass<'_> {
     }
 
     /// What becomes of a unit on a machine; `None` when the machine only says that it knows of it.
-    fn course(&self, unit: UnitKey, machine: MachineKey) -> Option<DrainStatus> {
+    fn unit_status(&self, unit: UnitKey, machine: MachineKey) -> Option<DrainStatus> {
         let row = &self.index.units[unit];
         let placed = row.place_on(machine).is_some();
         let stuck = |reason| Some(DrainStatus::Stuck { refusal: Refusal::of(reason) });
@@ -105,7 +105,7 @@ impl Pass<'_> {
             return Some(DrainStatus::Global);
         }
         if self.index.begun_job(unit) == Some(machine) {
-            return self.job_course(unit, machine);
+            return self.job_status(unit, machine);
         }
         if self.index.is_forced(machine) && row.spec_ok().is_some() {
             return Some(DrainStatus::Stopping);

@@ -13,7 +13,7 @@ use super::table::{MachineKey, UnitKey};
 
 impl Index {
     /// Why a unit is not placed, given that it is not.
-    pub(crate) fn explain(&self, unit: UnitKey) -> Option<Refusal> {
+    pub(crate) fn explain_unit(&self, unit: UnitKey) -> Option<Refusal> {
         let row = &self.units[unit];
         if !row.is_wanted() {
             return None;
@@ -51,7 +51,7 @@ impl Index {
         {
             return whole(UnitReason::MachineUnknown { machine: id.to_owned() });
         }
-        if let Some(with) = self.contradicts(unit, &group) {
+        if let Some(with) = self.find_contradicting(unit, &group) {
             return whole(UnitReason::GroupContradiction { with: self.units[with].name.clone() });
         }
         let home = self.home_of_others(unit, &group);
@@ -144,7 +144,7 @@ impl Index {
     }
 
     /// A member of the group that this unit can never be beside.
-    fn contradicts(&self, unit: UnitKey, group: &Group) -> Option<UnitKey> {
+    fn find_contradicting(&self, unit: UnitKey, group: &Group) -> Option<UnitKey> {
         let mut others = group.members.iter().copied().filter(|other| *other != unit);
         others
             .clone()

@@ -58,7 +58,7 @@ impl Index {
             .filter(|(_, k)| self.is_placeable(*k))
             .collect();
 
-        // Leaders first: a unit is ready when each of its leaders is known to be good.
+        // Leaders first: a unit is ready when each of its leaders is known to be sound.
         let mut open: BTreeMap<UnitKey, usize> = BTreeMap::new();
         let mut ready: BTreeSet<(&UnitName, UnitKey)> = BTreeSet::new();
         let mut fixed: BTreeSet<UnitKey> = BTreeSet::new();
@@ -70,7 +70,7 @@ impl Index {
                         fixed.insert(*leader);
                     }
                     Some(leader) if self.is_global_leader(*leader) => {}
-                    // A leader that can never be good is waited for in vain.
+                    // A leader that can never be sound is waited for in vain.
                     _ => waits += 1,
                 }
             }
@@ -79,9 +79,9 @@ impl Index {
                 ready.insert((name, *key));
             }
         }
-        let mut good: Vec<UnitKey> = Vec::new();
+        let mut sound: Vec<UnitKey> = Vec::new();
         while let Some((_, key)) = ready.pop_first() {
-            good.push(key);
+            sound.push(key);
             for follower in self.followers_of(key) {
                 if let Some(waits) = open.get_mut(&follower) {
                     *waits -= 1;
@@ -93,23 +93,23 @@ impl Index {
         }
 
         if !fixed.is_empty() {
-            self.refuse_torn(&mut good);
+            self.refuse_torn(&mut sound);
         }
-        let known: BTreeSet<UnitKey> = good.iter().copied().collect();
+        let known: BTreeSet<UnitKey> = sound.iter().copied().collect();
         let refused = candidates.values().copied().filter(|key| !known.contains(key)).collect();
-        Component { groups: self.split(&good, &fixed), refused }
+        Component { groups: self.split_into_groups(&sound, &fixed), refused }
     }
 
     /// Refuses those who follow a leader that stays where it is, and another that stays elsewhere, or is elsewhere and does
-    /// not follow it: what runs is not moved for a tie of others. `good` has leaders before their followers.
-    fn refuse_torn(&self, good: &mut Vec<UnitKey>) {
+    /// not follow it: what runs is not moved for a tie of others. `sound` has leaders before their followers.
+    fn refuse_torn(&self, sound: &mut Vec<UnitKey>) {
         let mut free: BTreeSet<UnitKey> = BTreeSet::new();
         let mut bound: BTreeMap<UnitKey, BTreeSet<MachineKey>> = BTreeMap::new();
         let live = |unit: UnitKey| {
             let places = self.units[unit].places.iter().map(|place| place.machine);
             places.filter(|machine| self.is_live(*machine)).collect::<BTreeSet<MachineKey>>()
         };
-        good.retain(|unit| {
+        sound.retain(|unit| {
             let leaders =
                 self.leaders_of(*unit).filter_map(|name| self.unit_keys.get(name).copied());
             let leaders: Vec<UnitKey> =
@@ -148,12 +148,12 @@ impl Index {
         });
     }
 
-    /// Parts the good units of a component into groups: a unit that was refused ties nothing together.
-    fn split(&self, good: &[UnitKey], fixed: &BTreeSet<UnitKey>) -> Vec<Group> {
-        let known: BTreeSet<UnitKey> = good.iter().chain(fixed).copied().collect();
+    /// Parts the sound units of a component into groups: a unit that was refused ties nothing together.
+    fn split_into_groups(&self, sound: &[UnitKey], fixed: &BTreeSet<UnitKey>) -> Vec<Group> {
+        let known: BTreeSet<UnitKey> = sound.iter().chain(fixed).copied().collect();
         let mut group_of: BTreeMap<UnitKey, usize> = BTreeMap::new();
         let mut groups: Vec<Group> = Vec::new();
-        for start in good {
+        for start in sound {
             if group_of.contains_key(start) {
                 continue;
             }
@@ -170,7 +170,7 @@ impl Index {
         }
         let mut fixed: Vec<UnitKey> = fixed.iter().copied().collect();
         fixed.sort_by_key(|unit| &self.units[*unit].name);
-        for (units, is_fixed) in [(good.to_vec(), false), (fixed, true)] {
+        for (units, is_fixed) in [(sound.to_vec(), false), (fixed, true)] {
             for unit in units {
                 if let Some(group) = group_of.get(&unit).and_then(|number| groups.get_mut(*number))
                 {

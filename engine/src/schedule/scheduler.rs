@@ -22,11 +22,11 @@ use super::table::{MachineKey, UnitKey};
 pub struct Plan {
     /// What to write, in an order in which each move can stand alone.
     pub moves: Vec<Move>,
-    /// Units that should be placed and cannot be; [`Scheduler::explain`] says why.
+    /// Units that should be placed and cannot be; [`Scheduler::explain_refusal`] says why.
     pub refused: BTreeSet<UnitName>,
 }
 
-/// A unit that might be launched; see [`Scheduler::admit`].
+/// A unit that might be launched; see [`Scheduler::admit_candidates`].
 #[derive(Debug, Clone)]
 pub struct Candidate {
     /// Its name; it may be new to the cluster.
@@ -74,7 +74,7 @@ impl Scheduler {
 
     /// Machines that vanished while re-placement was frozen: their units stay where they are. Replaces what was held;
     /// a held machine that is registered again is a machine like any other.
-    pub fn hold(&mut self, machines: BTreeSet<MachineId>) {
+    pub fn hold_machines(&mut self, machines: BTreeSet<MachineId>) {
         self.index.hold_machines(machines);
     }
 
@@ -83,10 +83,10 @@ impl Scheduler {
     pub fn plan(&mut self) -> Plan {
         self.forget_planned();
         let agenda = self.take_agenda();
-        let stamp = self.next_stamp();
-        let mut pass = Pass::new(&mut self.index, stamp);
+        let number = self.next_pass_number();
+        let mut pass = Pass::new(&mut self.index, number);
         pass.consider_units(&agenda);
-        self.planned = pass.rollback();
+        self.planned = pass.roll_back();
         let Pass { moves, moved, seen, refused, .. } = pass;
 
         for unit in &seen {
@@ -124,24 +124,24 @@ impl Scheduler {
     }
 
     /// Why a unit is not placed, as of the last plan; `None` if it is, or need not be.
-    pub fn explain(&self, unit: &UnitName) -> Option<Refusal> {
+    pub fn explain_refusal(&self, unit: &UnitName) -> Option<Refusal> {
         let unit = self.index.unit_keys.get(unit)?;
-        self.waiting.contains(unit).then(|| self.index.explain(*unit))?
+        self.waiting.contains(unit).then(|| self.index.explain_unit(*unit))?
     }
 
     /// What would become of these units were they launched now, everything else as it is: in order, each seeing those
     /// admitted before it, leaders named in one call with their followers counting as launched. Other units that the next
     /// plan looks at have their turns as they would have them there. Only refusals are named; no trace is left.
-    pub fn admit(&mut self, wanted: &[Candidate]) -> BTreeMap<UnitName, Refusal> {
+    pub fn admit_candidates(&mut self, wanted: &[Candidate]) -> BTreeMap<UnitName, Refusal> {
         self.forget_planned();
         let recheck_refused = self.index.recheck_refused;
         let grounds = self.index.saved_global_machines();
-        let before: Vec<Unlaunched> = wanted.iter().map(|c| self.launch(c)).collect();
+        let before: Vec<Unlaunched> = wanted.iter().map(|c| self.launch_candidate(c)).collect();
         let agenda = self.take_agenda();
-        let stamp = self.next_stamp();
+        let number = self.next_pass_number();
         let candidates: Vec<UnitKey> =
             wanted.iter().filter_map(|c| self.index.unit_keys.get(&c.name).copied()).collect();
-        let mut pass = Pass::new(&mut self.index, stamp);
+        let mut pass = Pass::new(&mut self.index, number);
         // In the order of the plan that would follow, with the candidates' turns taken in the order they were named.
         let known: BTreeSet<UnitKey> = candidates.iter().copied().collect();
         let looked_at: BTreeSet<UnitKey> = agenda.iter().copied().collect();
@@ -159,14 +159,14 @@ impl Scheduler {
             told = pass.refused.len();
             if candidate
                 && refused.contains(&unit)
-                && let Some(refusal) = pass.index.explain(unit)
+                && let Some(refusal) = pass.index.explain_unit(unit)
             {
                 refusals.insert(pass.index.units[unit].name.clone(), refusal);
             }
         }
-        self.planned = pass.rollback();
+        self.planned = pass.roll_back();
         for before in before.into_iter().rev() {
-            self.restore(before);
+            self.restore_unit(before);
         }
         self.forget_planned();
         for unit in agenda {
@@ -178,7 +178,7 @@ impl Scheduler {
     }
 
     /// Makes a unit wanted, and says how to undo it.
-    fn launch(&mut self, candidate: &Candidate) -> Unlaunched {
+    fn launch_candidate(&mut self, candidate: &Candidate) -> Unlaunched {
         let hash = candidate.file.hash();
         let key = self.index.unit_keys.get(&candidate.name);
         let unit = key.and_then(|key| self.index.units[*key].record.clone());
@@ -197,7 +197,7 @@ impl Scheduler {
         Unlaunched { name: candidate.name.clone(), unit, file: (!known).then_some(hash) }
     }
 
-    fn restore(&mut self, before: Unlaunched) {
+    fn restore_unit(&mut self, before: Unlaunched) {
         self.index.apply(&Change::Unit(before.name, before.unit));
         if let Some(hash) = before.file {
             self.index.apply(&Change::File(hash, None));
@@ -250,13 +250,13 @@ impl Scheduler {
         }
     }
 
-    pub(super) fn next_stamp(&mut self) -> u64 {
+    pub(super) fn next_pass_number(&mut self) -> u64 {
         self.passes += 1;
         self.passes
     }
 }
 
-/// A unit as it was before [`Scheduler::admit`] launched it.
+/// A unit as it was before [`Scheduler::admit_candidates`] launched it.
 struct Unlaunched {
     name: UnitName,
     unit: Option<Unit>,

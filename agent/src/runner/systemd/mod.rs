@@ -6,7 +6,7 @@
 
 mod bus;
 mod groups;
-mod host;
+mod host_units;
 mod jobs;
 mod signals;
 
@@ -25,7 +25,7 @@ use zbus::{ObjectPath, OwnedObjectPath, OwnedVariant};
 
 use self::bus::{Bus, MANAGER, MANAGER_PATH};
 use self::groups::Groups;
-use self::host::{HostUnits, OVERRIDDEN, instance_of, link_in_place, slice_of};
+use self::host_units::{HostUnits, OVERRIDDEN, instance_of, link_in_place, slice_of};
 use self::signals::{Ended, LINGERS, Signals, path_of};
 use super::files::UnitFiles;
 use super::{Outcome, Runner, RunnerError, RunnerEvent, UnitObservation};

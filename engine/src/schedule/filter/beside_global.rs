@@ -18,7 +18,7 @@ impl BesideGlobal {
 }
 
 impl NeighborFilter for BesideGlobal {
-    fn block(&self, index: &Index, unit: UnitKey, blocked: &mut Bits) {
+    fn add_blocked(&self, index: &Index, unit: UnitKey, blocked: &mut Bits) {
         for leader in index.global_leaders(unit) {
             let beside = &index.units[leader].global_machines;
             let positions = index.order.iter().map(|machine| index.machines[*machine].position);
@@ -36,7 +36,12 @@ impl NeighborFilter for BesideGlobal {
         Self::missing_leader(index, unit, machine).is_none()
     }
 
-    fn explain(&self, index: &Index, unit: UnitKey, machine: MachineKey) -> Option<MachineReason> {
+    fn explain_refusal(
+        &self,
+        index: &Index,
+        unit: UnitKey,
+        machine: MachineKey,
+    ) -> Option<MachineReason> {
         let leader = Self::missing_leader(index, unit, machine)?;
         Some(MachineReason::NotBesideGlobal { unit: index.units[leader].name.clone() })
     }

@@ -37,7 +37,7 @@ impl Index {
             let demand = self.classes.demand_of(class);
             let mut eligible = self.live.clone();
             for filter in MACHINE_FILTERS {
-                filter.narrow(self, demand, &mut eligible);
+                filter.keep_eligible(self, demand, &mut eligible);
             }
             self.classes.set_eligible(class, eligible);
         }
@@ -48,7 +48,7 @@ impl Index {
     /// them.
     pub(crate) fn add_blocked(&self, unit: UnitKey, blocked: &mut Bits) {
         for filter in neighbor_filters() {
-            filter.block(self, unit, blocked);
+            filter.add_blocked(self, unit, blocked);
         }
     }
 
@@ -89,10 +89,11 @@ impl Index {
         machine: MachineKey,
         home: Option<Home>,
     ) -> Option<MachineReason> {
-        let explain = |filter: &'static dyn NeighborFilter| filter.explain(self, unit, machine);
+        let explain =
+            |filter: &'static dyn NeighborFilter| filter.explain_refusal(self, unit, machine);
         MACHINE_FILTERS
             .into_iter()
-            .find_map(|filter| filter.explain(self, unit, machine))
+            .find_map(|filter| filter.explain_refusal(self, unit, machine))
             .or_else(|| TIE_FILTERS.into_iter().find_map(explain))
             .or_else(|| explain_beside_group(self, unit, machine, home?))
             .or_else(|| APART_FILTERS.into_iter().find_map(explain))

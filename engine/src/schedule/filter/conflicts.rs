@@ -10,7 +10,7 @@ use crate::schedule::table::{Bits, MachineKey, UnitKey};
 pub(crate) struct Conflicts;
 
 impl NeighborFilter for Conflicts {
-    fn block(&self, index: &Index, unit: UnitKey, blocked: &mut Bits) {
+    fn add_blocked(&self, index: &Index, unit: UnitKey, blocked: &mut Bits) {
         let row = &index.units[unit];
         for key in row.declared_patterns() {
             blocked.unite_with(index.patterns.get(*key).matching.machine_set());
@@ -37,7 +37,12 @@ impl NeighborFilter for Conflicts {
         })
     }
 
-    fn explain(&self, index: &Index, unit: UnitKey, machine: MachineKey) -> Option<MachineReason> {
+    fn explain_refusal(
+        &self,
+        index: &Index,
+        unit: UnitKey,
+        machine: MachineKey,
+    ) -> Option<MachineReason> {
         let row = &index.machines[machine];
         let conflicts = row.units.iter().chain(&row.planned).filter_map(|other| {
             let (pattern, declarer) = index.conflict_between(unit, *other)?;

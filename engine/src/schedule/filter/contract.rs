@@ -13,20 +13,25 @@ use crate::schedule::table::{Bits, MachineKey, UnitKey};
 /// once and again only after machines changed.
 pub(crate) trait MachineFilter: Sync {
     /// Takes the machines out of a set of live ones, by position, that may not have a newcomer with this demand.
-    fn narrow(&self, index: &Index, demand: &MachineDemand, eligible: &mut Bits);
+    fn keep_eligible(&self, index: &Index, demand: &MachineDemand, eligible: &mut Bits);
 
     /// Whether a unit may stay on a live machine where it is.
     fn may_stay(&self, index: &Index, unit: UnitKey, machine: MachineKey) -> bool;
 
     /// The reason why a live machine takes no newcomer such as this unit, if there is one.
-    fn explain(&self, index: &Index, unit: UnitKey, machine: MachineKey) -> Option<MachineReason>;
+    fn explain_refusal(
+        &self,
+        index: &Index,
+        unit: UnitKey,
+        machine: MachineKey,
+    ) -> Option<MachineReason>;
 }
 
 /// A filter that looks at who is, or is about to be, on the machine.
 pub(crate) trait NeighborFilter: Sync {
     /// Adds the machines to a set, by position, that may not have the unit as a newcomer. Machines where the unit is itself may be
     /// among them.
-    fn block(&self, index: &Index, unit: UnitKey, blocked: &mut Bits);
+    fn add_blocked(&self, index: &Index, unit: UnitKey, blocked: &mut Bits);
 
     /// Whether the unit may come to a machine where it is not.
     fn may_come(&self, index: &Index, unit: UnitKey, machine: MachineKey) -> bool;
@@ -35,5 +40,10 @@ pub(crate) trait NeighborFilter: Sync {
     fn may_stay(&self, index: &Index, unit: UnitKey, machine: MachineKey) -> bool;
 
     /// The reason why the unit may not come to a machine where it is not, if there is one.
-    fn explain(&self, index: &Index, unit: UnitKey, machine: MachineKey) -> Option<MachineReason>;
+    fn explain_refusal(
+        &self,
+        index: &Index,
+        unit: UnitKey,
+        machine: MachineKey,
+    ) -> Option<MachineReason>;
 }

@@ -10,7 +10,7 @@ use crate::schedule::table::{Bits, MachineKey, UnitKey};
 pub(crate) struct NamedMachine;
 
 impl MachineFilter for NamedMachine {
-    fn narrow(&self, index: &Index, demand: &MachineDemand, eligible: &mut Bits) {
+    fn keep_eligible(&self, index: &Index, demand: &MachineDemand, eligible: &mut Bits) {
         let Some(id) = &demand.machine_id else { return };
         // Ids with a common beginning stand together.
         let from = id.parse::<MachineId>().ok();
@@ -25,7 +25,12 @@ impl MachineFilter for NamedMachine {
         named.is_none_or(|id| index.machines[machine].id.goes_by(id))
     }
 
-    fn explain(&self, index: &Index, unit: UnitKey, machine: MachineKey) -> Option<MachineReason> {
+    fn explain_refusal(
+        &self,
+        index: &Index,
+        unit: UnitKey,
+        machine: MachineKey,
+    ) -> Option<MachineReason> {
         (!self.may_stay(index, unit, machine)).then_some(MachineReason::OtherMachineId)
     }
 }

@@ -26,7 +26,7 @@ impl Metadata {
 }
 
 impl MachineFilter for Metadata {
-    fn narrow(&self, index: &Index, demand: &MachineDemand, eligible: &mut Bits) {
+    fn keep_eligible(&self, index: &Index, demand: &MachineDemand, eligible: &mut Bits) {
         for (key, values) in &demand.metadata {
             let mut meets = Bits::default();
             if let Some(known) = index.metadata.get(key) {
@@ -42,7 +42,12 @@ impl MachineFilter for Metadata {
         Self::find_unmet(index, unit, machine).is_none()
     }
 
-    fn explain(&self, index: &Index, unit: UnitKey, machine: MachineKey) -> Option<MachineReason> {
+    fn explain_refusal(
+        &self,
+        index: &Index,
+        unit: UnitKey,
+        machine: MachineKey,
+    ) -> Option<MachineReason> {
         let (key, values) = Self::find_unmet(index, unit, machine)?;
         Some(MachineReason::Metadata {
             key: key.clone(),

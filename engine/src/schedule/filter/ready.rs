@@ -9,7 +9,7 @@ use crate::schedule::table::{Bits, MachineKey, UnitKey};
 pub(crate) struct Ready;
 
 impl MachineFilter for Ready {
-    fn narrow(&self, index: &Index, _demand: &MachineDemand, eligible: &mut Bits) {
+    fn keep_eligible(&self, index: &Index, _demand: &MachineDemand, eligible: &mut Bits) {
         for machine in &index.cordoned {
             eligible.remove(index.machines[*machine].position);
         }
@@ -19,7 +19,12 @@ impl MachineFilter for Ready {
         index.units[unit].is_global() || !index.is_forced(machine)
     }
 
-    fn explain(&self, index: &Index, _unit: UnitKey, machine: MachineKey) -> Option<MachineReason> {
+    fn explain_refusal(
+        &self,
+        index: &Index,
+        _unit: UnitKey,
+        machine: MachineKey,
+    ) -> Option<MachineReason> {
         if !index.cordoned.contains(&machine) {
             return None;
         }

@@ -11,7 +11,7 @@ pub(crate) struct Replaces;
 
 impl Replaces {
     /// The unit on a machine that this one replaces, or else the one it makes room for there; and whether it is the former.
-    fn beside(index: &Index, unit: UnitKey, machine: MachineKey) -> Option<(UnitKey, bool)> {
+    fn find_beside(index: &Index, unit: UnitKey, machine: MachineKey) -> Option<(UnitKey, bool)> {
         if !index.has_replacers() {
             return None;
         }
@@ -22,7 +22,7 @@ impl Replaces {
 }
 
 impl NeighborFilter for Replaces {
-    fn block(&self, index: &Index, unit: UnitKey, blocked: &mut Bits) {
+    fn add_blocked(&self, index: &Index, unit: UnitKey, blocked: &mut Bits) {
         if !index.has_replacers() {
             return;
         }
@@ -33,15 +33,20 @@ impl NeighborFilter for Replaces {
     }
 
     fn may_come(&self, index: &Index, unit: UnitKey, machine: MachineKey) -> bool {
-        Self::beside(index, unit, machine).is_none()
+        Self::find_beside(index, unit, machine).is_none()
     }
 
     fn may_stay(&self, index: &Index, unit: UnitKey, machine: MachineKey) -> bool {
         !index.is_displaced(unit, machine)
     }
 
-    fn explain(&self, index: &Index, unit: UnitKey, machine: MachineKey) -> Option<MachineReason> {
-        let (other, is_replaced) = Self::beside(index, unit, machine)?;
+    fn explain_refusal(
+        &self,
+        index: &Index,
+        unit: UnitKey,
+        machine: MachineKey,
+    ) -> Option<MachineReason> {
+        let (other, is_replaced) = Self::find_beside(index, unit, machine)?;
         let unit = index.units[other].name.clone();
         Some(if is_replaced {
             MachineReason::Replaced { unit }

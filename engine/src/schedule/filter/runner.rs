@@ -10,7 +10,7 @@ use crate::schedule::table::{Bits, MachineKey, UnitKey};
 pub(crate) struct Runner;
 
 impl MachineFilter for Runner {
-    fn narrow(&self, index: &Index, demand: &MachineDemand, eligible: &mut Bits) {
+    fn keep_eligible(&self, index: &Index, demand: &MachineDemand, eligible: &mut Bits) {
         let having = index.runners.get(&demand.runner);
         eligible.intersect_with(&having.map(|keys| index.positions_of(keys)).unwrap_or_default());
     }
@@ -19,7 +19,12 @@ impl MachineFilter for Runner {
         true
     }
 
-    fn explain(&self, index: &Index, unit: UnitKey, machine: MachineKey) -> Option<MachineReason> {
+    fn explain_refusal(
+        &self,
+        index: &Index,
+        unit: UnitKey,
+        machine: MachineKey,
+    ) -> Option<MachineReason> {
         let runner = index.units[unit].runner_kind();
         let record = index.machines[machine].record.as_ref();
         let has = record.is_some_and(|record| record.runners.contains(&runner));

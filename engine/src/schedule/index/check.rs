@@ -55,15 +55,20 @@ impl Index {
 
     fn check_names(&self, problems: &mut Vec<String>) {
         for (name, key) in &self.unit_keys {
-            compare(problems, "a unit's name", name, &self.units[*key].name);
+            compare_index(problems, "a unit's name", name, &self.units[*key].name);
         }
         for (id, key) in &self.machine_keys {
-            compare(problems, "a machine's id", id, &self.machines[*key].id);
+            compare_index(problems, "a machine's id", id, &self.machines[*key].id);
         }
         let order: Vec<MachineKey> = self.machine_keys.values().copied().collect();
-        compare(problems, "the order of machines", &order, &self.order);
+        compare_index(problems, "the order of machines", &order, &self.order);
         for (position, key) in (0u32..).zip(&self.order) {
-            compare(problems, "a machine's position", &position, &self.machines[*key].position);
+            compare_index(
+                problems,
+                "a machine's position",
+                &position,
+                &self.machines[*key].position,
+            );
         }
     }
 
@@ -71,21 +76,26 @@ impl Index {
         let rows = || self.machine_keys.values().map(|key| (*key, &self.machines[*key]));
         let live = || rows().filter(|(_, row)| row.record.is_some());
         let positions: Bits = live().map(|(_, row)| row.position).collect();
-        compare(problems, "live machines", &in_order(&positions), &in_order(&self.live));
-        compare(problems, "how many are live", &live().count(), &self.live_count);
+        compare_index(problems, "live machines", &in_order(&positions), &in_order(&self.live));
+        compare_index(problems, "how many are live", &live().count(), &self.live_count);
         let ranked: BTreeSet<(u32, u32)> =
             live().map(|(_, row)| (row.load, row.position)).collect();
-        compare(problems, "the ranks of machines", &ranked, &self.rank.entries().collect());
+        compare_index(
+            problems,
+            "the ranks of machines",
+            &ranked,
+            &self.rank.ranked_machines().collect(),
+        );
 
         let cordoned = rows().filter(|(_, row)| row.cordon.is_some() || row.cordon_unreadable);
-        compare(problems, "cordoned machines", &keys(cordoned), &self.cordoned);
+        compare_index(problems, "cordoned machines", &keys_of(cordoned), &self.cordoned);
         let drains = |row: &super::rows::MachineRow| {
             row.cordon.as_ref().is_some_and(muster_common::cordon::Cordon::is_draining)
         };
-        compare(
+        compare_index(
             problems,
             "drained machines",
-            &keys(rows().filter(|(_, r)| drains(r))),
+            &keys_of(rows().filter(|(_, r)| drains(r))),
             &self.draining,
         );
 
@@ -102,8 +112,8 @@ impl Index {
         }
         let known = self.runners.iter().filter(|(_, machines)| !machines.is_empty());
         let known = known.map(|(runner, machines)| (*runner, machines.clone())).collect();
-        compare(problems, "machines by runner", &runners, &known);
-        compare(problems, "machines by metadata", &metadata, &self.metadata);
+        compare_index(problems, "machines by runner", &runners, &known);
+        compare_index(problems, "machines by metadata", &metadata, &self.metadata);
     }
 
     fn check_placements(&self, problems: &mut Vec<String>) {
@@ -127,18 +137,18 @@ impl Index {
                 problems.push(format!("the placements of {} are not in order", row.name));
             }
         }
-        compare(problems, "units on the move", &moving, &self.moving);
+        compare_index(problems, "units on the move", &moving, &self.moving);
         for key in self.machine_keys.values() {
             let row = &self.machines[*key];
             let units = placed.remove(key).unwrap_or_default();
-            compare(problems, "the load of a machine", &units.len(), &(row.load as usize));
-            compare(problems, "units on a machine", &units, &row.units);
+            compare_index(problems, "the load of a machine", &units.len(), &(row.load as usize));
+            compare_index(problems, "units on a machine", &units, &row.units);
             let units = reported.remove(key).unwrap_or_default();
-            compare(problems, "reports of a machine", &units, &row.reporting);
+            compare_index(problems, "reports of a machine", &units, &row.reporting);
         }
         // Whatever is left names a machine that is not known.
-        compare(problems, "placements without a machine", &BTreeMap::new(), &placed);
-        compare(problems, "reports without a machine", &BTreeMap::new(), &reported);
+        compare_index(problems, "placements without a machine", &BTreeMap::new(), &placed);
+        compare_index(problems, "reports without a machine", &BTreeMap::new(), &reported);
     }
 
     fn check_patterns(&self, problems: &mut Vec<String>) {
@@ -146,7 +156,7 @@ impl Index {
         let mut tallies: BTreeMap<PatternKey, (Counts, Counts)> = BTreeMap::new();
         for unit in self.unit_keys.values() {
             let row = &self.units[*unit];
-            compare(
+            compare_index(
                 problems,
                 "matched patterns",
                 &self.patterns.matching_name(&row.name),
@@ -169,11 +179,16 @@ impl Index {
             ] {
                 let positions = counts.keys().map(|machine| self.machines[*machine].position);
                 let positions: Bits = positions.collect();
-                compare(problems, what, &in_order(&positions), &in_order(tally.machine_set()));
-                compare(problems, what, &counts, tally.counts());
+                compare_index(
+                    problems,
+                    what,
+                    &in_order(&positions),
+                    &in_order(tally.machine_set()),
+                );
+                compare_index(problems, what, &counts, tally.counts_by_machine());
             }
         }
-        compare(problems, "tallies without a pattern", &BTreeMap::new(), &tallies);
+        compare_index(problems, "tallies without a pattern", &BTreeMap::new(), &tallies);
     }
 
     fn check_ties(&self, problems: &mut Vec<String>) {
@@ -200,14 +215,19 @@ impl Index {
                 problems.push(format!("{} is not among the users of its file", row.name));
             }
         }
-        compare(problems, "followers", &followers, &self.followers);
-        compare(problems, "replacers", &replacers, &self.replacers);
-        compare(problems, "replacers by pattern", &by_pattern, &self.pattern_replacers);
-        compare(problems, "global units", &globals, &self.globals);
+        compare_index(problems, "followers", &followers, &self.followers);
+        compare_index(problems, "replacers", &replacers, &self.replacers);
+        compare_index(problems, "replacers by pattern", &by_pattern, &self.pattern_replacers);
+        compare_index(problems, "global units", &globals, &self.globals);
     }
 }
 
-fn compare<T: PartialEq + Debug>(problems: &mut Vec<String>, what: &str, afresh: &T, kept: &T) {
+fn compare_index<T: PartialEq + Debug>(
+    problems: &mut Vec<String>,
+    what: &str,
+    afresh: &T,
+    kept: &T,
+) {
     if afresh != kept {
         problems.push(format!("{what}: {kept:?} is kept, {afresh:?} is right"));
     }
@@ -218,6 +238,6 @@ fn in_order(bits: &Bits) -> Vec<u32> {
     bits.iter().collect()
 }
 
-fn keys<T>(rows: impl Iterator<Item = (MachineKey, T)>) -> BTreeSet<MachineKey> {
+fn keys_of<T>(rows: impl Iterator<Item = (MachineKey, T)>) -> BTreeSet<MachineKey> {
     rows.map(|(key, _)| key).collect()
 }

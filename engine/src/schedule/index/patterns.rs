@@ -26,7 +26,7 @@ impl Tally {
         self.counts.get(&machine).copied().unwrap_or(0)
     }
 
-    pub(crate) fn counts(&self) -> &BTreeMap<MachineKey, u32> {
+    pub(crate) fn counts_by_machine(&self) -> &BTreeMap<MachineKey, u32> {
         &self.counts
     }
 

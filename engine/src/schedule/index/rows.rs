@@ -40,7 +40,7 @@ pub(crate) struct UnitRow {
     /// Whether it is on the list of units to look at.
     pub(crate) dirty: bool,
     /// The last pass that looked at it.
-    pub(crate) visited: u64,
+    pub(crate) seen_in_pass: u64,
 }
 
 /// A placement of a unit.
@@ -127,7 +127,7 @@ impl UnitRow {
             partially_placed: false,
             global_machines: Bits::default(),
             dirty: false,
-            visited: 0,
+            seen_in_pass: 0,
         }
     }
 

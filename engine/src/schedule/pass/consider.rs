@@ -55,10 +55,10 @@ impl Pass<'_> {
             // Those tied to it that do not share its lot are looked at by themselves.
             let component = self.index.tied_component(unit);
             let members = component.groups.iter().flat_map(|group| &group.members);
-            for ground in
+            for leader in
                 members.flat_map(|member| self.index.global_leaders(*member)).collect::<Vec<_>>()
             {
-                self.consider_unit(ground);
+                self.consider_unit(leader);
             }
             let mut groups = component.groups.iter();
             if let Some(group) = groups.find(|group| group.members.contains(&unit)) {

@@ -21,7 +21,7 @@ const MOVING: usize = 10;
 pub(crate) struct Pass<'a> {
     pub(crate) index: &'a mut Index,
     /// Distinguishes units this pass has looked at.
-    stamp: u64,
+    number: u64,
     pub(crate) moves: Vec<Move>,
     /// Units that moves are about, replaced ones included.
     pub(crate) moved: Vec<UnitKey>,
@@ -38,11 +38,11 @@ pub(crate) struct Pass<'a> {
 }
 
 impl<'a> Pass<'a> {
-    pub(crate) fn new(index: &'a mut Index, stamp: u64) -> Self {
+    pub(crate) fn new(index: &'a mut Index, number: u64) -> Self {
         let moves_left = MOVING.saturating_sub(index.moving.len());
         Self {
             index,
-            stamp,
+            number,
             moves: Vec::new(),
             moved: Vec::new(),
             seen: Vec::new(),
@@ -131,7 +131,7 @@ impl<'a> Pass<'a> {
 
     /// Takes back what was counted, so that the index follows the cluster again. Where the pass puts units stays on
     /// record, for explanations; it is answered too, to be forgotten before the next pass.
-    pub(crate) fn rollback(&mut self) -> Vec<(UnitKey, MachineKey)> {
+    pub(crate) fn roll_back(&mut self) -> Vec<(UnitKey, MachineKey)> {
         for (unit, machine) in self.counted.iter().rev() {
             self.index.uncount_unit(*unit, *machine);
         }
@@ -140,12 +140,12 @@ impl<'a> Pass<'a> {
 
     /// Marks a unit as looked at; false when it already was.
     pub(crate) fn mark_seen(&mut self, unit: UnitKey) -> bool {
-        let stamp = self.stamp;
+        let number = self.number;
         let row = &mut self.index.units[unit];
-        if row.visited == stamp {
+        if row.seen_in_pass == number {
             return false;
         }
-        row.visited = stamp;
+        row.seen_in_pass = number;
         self.seen.push(unit);
         true
     }

@@ -34,7 +34,7 @@ impl LeastUnits {
     }
 
     /// Each machine as its load and its position.
-    pub(crate) fn entries(&self) -> impl Iterator<Item = (u32, u32)> + '_ {
+    pub(crate) fn ranked_machines(&self) -> impl Iterator<Item = (u32, u32)> + '_ {
         let loads = (0u32..).zip(&self.by_load);
         loads.flat_map(|(load, set)| set.iter().map(move |position| (load, position)))
     }

@@ -1,0 +1,108 @@
+//! Volumes and networks that go.
+//!
+//! Owns the two occasions. A network with `NetworkDeleteOnStop=` goes when the last container that names it has stopped; a
+//! volume or network with `DeleteOnDestroy=` goes once the cluster knows its unit no more, from every machine that made
+//! one, also from one that was away meanwhile. Everything else is kept. Only what has our mark is touched, and the
+//! engine refuses what is in use.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bollard::models::Network;
+use bollard::query_parameters::{
+    ListNetworksOptionsBuilder, ListVolumesOptionsBuilder, RemoveVolumeOptions,
+};
+use muster_common::container::{ContainerSpec, Quadlet, read};
+use muster_common::unit::{UnitFile, UnitName, UnitType};
+use muster_engine::container::{LABEL_CLUSTER, LABEL_UNIT, Owner};
+
+use crate::runner::docker::api::containers::owner_of;
+use crate::runner::docker::api::engine::EngineError;
+use crate::runner::docker::context::DockerContext;
+
+/// Removes what is marked to go with its unit, where the unit is gone. Not knowing whether it is removes nothing.
+pub(crate) async fn of_the_destroyed(context: &DockerContext) {
+    let copies = context.copies.all();
+    let units: Vec<UnitName> = copies.keys().cloned().collect();
+    if units.is_empty() {
+        return;
+    }
+    let known = match context.copies.ask(&units).await {
+        Ok(known) => known,
+        Err(problem) => {
+            tracing::debug!(problem, "whether volumes are to go is not known");
+            return;
+        }
+    };
+    for (unit, copy) in copies {
+        if let Some(file) = known.get(&unit) {
+            context.copies.keep(&unit, file);
+            continue;
+        }
+        let goes = match read(&unit, &copy, &context.host) {
+            Ok((Quadlet::Volume(spec), _)) => spec.delete_on_destroy,
+            Ok((Quadlet::Network(spec), _)) => spec.delete_on_destroy,
+            _ => false,
+        };
+        match if goes { remove(context, &unit).await } else { Ok(()) } {
+            Ok(()) => context.copies.forget(&unit),
+            Err(error) => tracing::debug!(%unit, %error, "cannot remove what a unit made yet"),
+        }
+    }
+}
+
+/// Removes the networks that are to go with the last container that names them.
+pub(crate) fn after_stop(context: &Arc<DockerContext>, spec: &ContainerSpec) {
+    let goes = |file: &UnitFile, unit: &UnitName| match read(unit, file, &context.host) {
+        Ok((Quadlet::Network(spec), _)) => spec.delete_on_stop,
+        _ => false,
+    };
+    let networks: Vec<UnitName> = spec
+        .references()
+        .into_iter()
+        .filter(|unit| unit.unit_type() == UnitType::Network)
+        .filter(|unit| context.copies.load(unit).is_some_and(|file| goes(&file, unit)))
+        .cloned()
+        .collect();
+    if networks.is_empty() {
+        return;
+    }
+    let context = Arc::clone(context);
+    tokio::spawn(async move {
+        for unit in networks {
+            if let Err(error) = remove(&context, &unit).await {
+                tracing::debug!(%unit, %error, "a network stays");
+            }
+        }
+    });
+}
+
+/// Removes what a unit made, by its mark.
+async fn remove(context: &DockerContext, unit: &UnitName) -> Result<(), EngineError> {
+    let client = context.engine.call()?;
+    let label =
+        vec![format!("{LABEL_UNIT}={unit}"), format!("{LABEL_CLUSTER}={}", context.cluster)];
+    let filters = HashMap::from([("label", label)]);
+    // Podman takes several labels for "one of these": what is deleted is decided by its own labels.
+    let made = |labels: HashMap<String, String>| matches!(owner_of(Some(labels), &context.cluster), Owner::Ours(of) if of.unit == *unit);
+    let _one = context.making.lock().await;
+    if unit.unit_type() == UnitType::Volume {
+        let options = ListVolumesOptionsBuilder::new().filters(&filters).build();
+        let found = client.list_volumes(Some(options)).await?;
+        let volumes = found.volumes.unwrap_or_default();
+        for volume in volumes.into_iter().filter(|volume| made(volume.labels.clone())) {
+            client.remove_volume(&volume.name, None::<RemoveVolumeOptions>).await?;
+            tracing::info!(volume = volume.name, %unit, "removed a volume");
+        }
+    } else {
+        let options = ListNetworksOptionsBuilder::new().filters(&filters).build();
+        let networks = client.list_networks(Some(options)).await?;
+        let made = |network: &Network| made(network.labels.clone().unwrap_or_default());
+        for network in networks.into_iter().filter(made) {
+            let id = network.id.unwrap_or_default();
+            client.remove_network(&id).await?;
+            tracing::info!(network = network.name, %unit, "removed a network");
+        }
+    }
+    Ok(())
+}

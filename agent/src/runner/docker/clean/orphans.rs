@@ -1,0 +1,69 @@
+//! Containers of ours whose unit has no file on this machine.
+//!
+//! Owns what becomes of them. One that does not run is a leftover, of a reboot most likely: whatever file there was is
+//! gone, and so is whoever would have removed it. One that runs is left alone until the cluster says of its unit that it
+//! is to stop: a lost file is no reason to end it.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+
+use bollard::query_parameters::StopContainerOptions;
+use muster_common::unit::UnitName;
+
+use crate::runner::docker::api::containers::remove_container;
+use crate::runner::docker::api::engine::EngineError;
+use crate::runner::docker::api::list::{Listed, list};
+use crate::runner::docker::context::DockerContext;
+
+/// Removes, in the background, what does not run and is nobody's any more. `known` are units that are looked after or
+/// about to be, and `files` is where the others would have theirs.
+pub(crate) fn sweep(
+    context: Arc<DockerContext>,
+    listed: &[Listed],
+    files: &Path,
+    known: &BTreeSet<UnitName>,
+) {
+    let forgotten = |unit: &UnitName| !known.contains(unit) && !files.join(unit.as_str()).exists();
+    let stray = |container: &&Listed| !container.runs && container.unit().is_some_and(forgotten);
+    let leftovers: Vec<Listed> = listed.iter().filter(stray).cloned().collect();
+    if leftovers.is_empty() {
+        return;
+    }
+    tokio::spawn(async move {
+        for Listed { id, owner, .. } in leftovers {
+            match remove_container(&context, &id).await {
+                Ok(()) => tracing::info!(container = id, ?owner, "removed a container left behind"),
+                Err(error) => {
+                    tracing::warn!(container = id, %error, "cannot remove a container left behind");
+                }
+            }
+        }
+    });
+}
+
+/// Stops what runs of a unit, as its container says that it is to be stopped.
+pub(crate) async fn stop(context: &DockerContext, unit: &UnitName) -> Result<(), EngineError> {
+    for container in list(context, Some(unit)).await?.into_iter().filter(|c| c.runs) {
+        tracing::info!(%unit, container = container.id, "stopping a container whose file is gone");
+        let stopped = context
+            .engine
+            .transfer()?
+            .stop_container(&container.id, None::<StopContainerOptions>)
+            .await
+            .map_err(EngineError::from);
+        match stopped {
+            Err(error) if !error.is_absent() => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Removes whatever there is of a unit.
+pub(crate) async fn remove(context: &DockerContext, unit: &UnitName) -> Result<(), EngineError> {
+    for container in list(context, Some(unit)).await? {
+        remove_container(context, &container.id).await?;
+    }
+    Ok(())
+}

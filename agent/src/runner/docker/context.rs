@@ -1,0 +1,132 @@
+//! What every container of this machine has in common.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use bollard::models::SystemInfo;
+use muster_common::container::Host;
+use muster_common::machine::MachineId;
+use muster_engine::container::{Abilities, ApiVersion, Logging};
+
+use crate::runner::docker::api::engine::{Api, Engine};
+use crate::runner::docker::events::EventQueue;
+use crate::runner::docker::make::image_cache::ImageCache;
+use crate::runner::docker::make::unit_files::{Sources, UnitFileCopies};
+use crate::runner::docker::unit::memory::MemoryStore;
+use crate::runner::host_facts::{self, has_journal};
+use crate::stdx::sync::lock;
+
+/// What the runner has to know.
+pub struct Settings {
+    /// The engine's socket.
+    pub socket: PathBuf,
+    /// This machine.
+    pub machine: MachineId,
+    /// The cluster, by the prefix of its store: other clusters' containers on the same engine are left alone.
+    pub cluster: String,
+    /// A directory of ours that a reboot empties: unit files, memory and secrets lie below it.
+    pub run_dir: PathBuf,
+    /// A directory of ours that outlasts reboots: copies of the files of volumes and networks lie below it.
+    pub state_dir: PathBuf,
+    /// The machine's secrets, a file for each.
+    pub secrets: PathBuf,
+    /// Credentials for registries, a file such as `docker login` writes.
+    pub credentials: Option<PathBuf>,
+    /// Where the files of volumes and networks come from.
+    pub sources: Arc<dyn Sources>,
+}
+
+/// What every container of this machine has in common, for those who work on one.
+pub(crate) struct DockerContext {
+    pub(crate) engine: Engine,
+    pub(crate) host: Host,
+    pub(crate) cluster: String,
+    /// Where units' files lie.
+    pub(crate) files: PathBuf,
+    pub(crate) memories: MemoryStore,
+    /// Where secrets are laid for containers to see.
+    pub(crate) laid: PathBuf,
+    pub(crate) secrets: PathBuf,
+    pub(crate) credentials: Option<PathBuf>,
+    pub(crate) copies: UnitFileCopies,
+    pub(crate) images: ImageCache,
+    pub(crate) news: EventQueue,
+    /// To be told when something may have to go.
+    pub(crate) tidy: tokio::sync::Notify,
+    /// Held by the one who looks for a network and makes it: an engine makes two of the same name without a word.
+    pub(crate) making: tokio::sync::Mutex<()>,
+    /// What the engine does with output.
+    logging: Mutex<Logging>,
+    /// What it knows of devices that go by CDI's names.
+    cdi: Mutex<Cdi>,
+    /// Who keeps the engine's control groups: `systemd`, or itself, `cgroupfs`.
+    cgroups: Mutex<String>,
+}
+
+/// Devices by the names of the Container Device Interface.
+#[derive(Debug, Clone, Default)]
+struct Cdi {
+    /// Whether the engine has directories with their descriptions.
+    is_on: bool,
+    /// Those it says it has found there.
+    devices: BTreeSet<String>,
+}
+
+impl DockerContext {
+    pub(crate) fn new(settings: Settings, news: EventQueue) -> Self {
+        let run = settings.run_dir;
+        Self {
+            engine: Engine::new(settings.socket),
+            host: host_facts::facts(&settings.machine),
+            cluster: settings.cluster,
+            files: run.join("containers"),
+            memories: MemoryStore::new(run.join("lives")),
+            laid: run.join("secrets"),
+            secrets: settings.secrets,
+            credentials: settings.credentials,
+            images: ImageCache::default(),
+            copies: UnitFileCopies::new(settings.sources, settings.state_dir.join("named")),
+            news,
+            tidy: tokio::sync::Notify::new(),
+            making: tokio::sync::Mutex::new(()),
+            logging: Mutex::default(),
+            cdi: Mutex::default(),
+            cgroups: Mutex::default(),
+        }
+    }
+
+    /// Takes note of how the engine is set up.
+    pub(crate) fn meet(&self, info: &SystemInfo) {
+        let drivers = info.plugins.as_ref().and_then(|plugins| plugins.log.clone());
+        *lock(&self.logging) = Logging {
+            default: info.logging_driver.clone().unwrap_or_default(),
+            drivers: drivers.unwrap_or_default(),
+            journal: false,
+        };
+        let cgroups = info.cgroup_driver.map(|driver| driver.to_string());
+        *lock(&self.cgroups) = cgroups.unwrap_or_default();
+        let found = info.discovered_devices.iter().flatten();
+        let of_cdi = found.filter(|device| device.source.as_deref() == Some("cdi"));
+        *lock(&self.cdi) = Cdi {
+            is_on: info.cdi_spec_dirs.as_ref().is_some_and(|directories| !directories.is_empty()),
+            devices: of_cdi.filter_map(|device| device.id.clone()).collect(),
+        };
+    }
+
+    /// What the engine can do, that speaks this version of the API.
+    pub(crate) fn abilities(&self, api: Api) -> Abilities {
+        let Cdi { is_on, devices } = lock(&self.cdi).clone();
+        Abilities { api: ApiVersion(api.major, api.minor), cdi: is_on, cdi_devices: devices }
+    }
+
+    /// Who keeps the engine's control groups.
+    pub(crate) fn cgroups(&self) -> String {
+        lock(&self.cgroups).clone()
+    }
+
+    /// What the engine and this machine can do with output.
+    pub(crate) fn logging(&self) -> Logging {
+        Logging { journal: has_journal(), ..lock(&self.logging).clone() }
+    }
+}

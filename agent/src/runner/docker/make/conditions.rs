@@ -1,0 +1,168 @@
+//! Whether a unit's conditions hold on this machine.
+//!
+//! Owns the question to `systemd-analyze condition`, which evaluates each as this machine's systemd would, by the same code.
+//! What follows from the answers is the engine's. A machine without that program, and a kind of condition that its systemd
+//! does not know, cannot be answered for, and that is said.
+
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use futures::future::join_all;
+use muster_common::container::{Condition, is_withheld};
+use muster_engine::container::{Holds, Verdict, weigh};
+use tokio::process::Command;
+
+/// The program that knows.
+const ANALYZE: &str = "systemd-analyze";
+
+/// How long one question may take. It is some milliseconds of work; a path on a file system that hangs takes for ever.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Most characters of the program's own words that are told on.
+const WORDS: usize = 200;
+
+/// What follows from these conditions for a start now.
+pub(crate) async fn verdict(conditions: &[Condition]) -> Verdict {
+    if conditions.is_empty() {
+        return Verdict::Start;
+    }
+    let answers = join_all(conditions.iter().map(ask)).await;
+    weigh(&conditions.iter().zip(answers).collect::<Vec<_>>())
+}
+
+async fn ask(condition: &Condition) -> Holds {
+    let output = command(condition).output();
+    match tokio::time::timeout(PATIENCE, output).await {
+        Err(_) => Holds::Unknown("this machine does not answer in time".to_owned()),
+        Ok(Err(error)) => {
+            Holds::Unknown(format!("this machine's {ANALYZE} cannot be run: {error}"))
+        }
+        Ok(Ok(output)) => {
+            let said = String::from_utf8_lossy(&output.stderr);
+            answer(&said, &String::from_utf8_lossy(&output.stdout), output.status.success())
+        }
+    }
+}
+
+/// What the program's last words mean: it fails both for what does not hold and for what it does not know.
+fn answer(stderr: &str, stdout: &str, success: bool) -> Holds {
+    let lines = || stderr.lines().chain(stdout.lines()).map(str::trim);
+    let is_said = |word: &str| {
+        lines()
+            .any(|line| line == format!("Conditions {word}.") || line == format!("Asserts {word}."))
+    };
+    if success && is_said("succeeded") {
+        Holds::Yes
+    } else if !success && is_said("failed") {
+        Holds::No
+    } else {
+        let said = lines().rfind(|line| !line.is_empty()).unwrap_or_default();
+        let said: String = said.chars().filter(|c| !c.is_control()).take(WORDS).collect();
+        Holds::Unknown(format!("this machine's systemd does not know it: {said}"))
+    }
+}
+
+fn command(condition: &Condition) -> Command {
+    let negated = if condition.negated { "!" } else { "" };
+    // Specifiers have been expanded already, for the unit's name and not for the one the program makes up.
+    let parameter = condition.parameter.replace('%', "%%");
+    let question = format!("{}={negated}{parameter}", condition.directive);
+    let mut command = if asks_the_manager(condition) {
+        let mut command = Command::new("systemd-run");
+        command.args(["--quiet", "--wait", "--pipe", "--collect"]);
+        command.args(SETTINGS.map(|(name, value)| format!("--setenv={name}={value}")));
+        command.args(["--", ANALYZE]);
+        command
+    } else {
+        Command::new(ANALYZE)
+    };
+    // A condition on the environment is not to be a way to guess what is the daemon's own.
+    for (name, _) in std::env::vars_os() {
+        if name.to_str().is_some_and(is_withheld) {
+            command.env_remove(name);
+        }
+    }
+    command
+        .args(["condition", "--", &question])
+        .envs(SETTINGS)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
+    command
+}
+
+/// Its words come as they are and to where they are read.
+const SETTINGS: [(&str, &str); 3] =
+    [("SYSTEMD_LOG_LEVEL", "info"), ("SYSTEMD_LOG_TARGET", "console"), ("SYSTEMD_COLORS", "0")];
+
+/// Where systemd listens while it runs the machine. The directory beside it, which holds its unit files, may be of our making.
+const MANAGER: &str = "/run/systemd/private";
+
+/// Whether the answer is another for a service of systemd's than for this daemon, which has given up capabilities and has
+/// variables of its own.
+fn asks_the_manager(condition: &Condition) -> bool {
+    let kind = condition.directive.trim_start_matches("Condition").trim_start_matches("Assert");
+    matches!(kind, "Capability" | "Environment") && Path::new(MANAGER).exists()
+}
+
+#[cfg(test)]
+mod tests {
+    use muster_common::container::{Host, Quadlet, read};
+
+    use super::*;
+
+    async fn on_this_machine(lines: &str) -> Verdict {
+        let text = format!("[Unit]\n{lines}\n[Container]\nImage=a\n");
+        let unit = "web@50%.container".replace('%', "x").parse().unwrap();
+        let Ok((Quadlet::Container(spec), _)) =
+            read(&unit, &text.parse().unwrap(), &Host::stand_in())
+        else {
+            panic!("{lines} is refused")
+        };
+        verdict(&spec.conditions).await
+    }
+
+    #[test]
+    fn words_that_are_neither_yes_nor_no_are_passed_on() {
+        let cannot = "Cannot parse \"ConditionFoo=x\".";
+        let unknown = Holds::Unknown(format!("this machine's systemd does not know it: {cannot}"));
+        assert_eq!(answer(cannot, "", false), unknown);
+        assert_eq!(
+            answer("test.service: ConditionHost=a failed.\nConditions failed.\n", "", false),
+            Holds::No
+        );
+        assert_eq!(answer("Asserts succeeded.", "", true), Holds::Yes);
+        // It takes no notice of what it cannot read, and would call that a success.
+        let ignored = answer("(cmdline): path is not absolute, ignoring: etc", "", true);
+        assert!(matches!(ignored, Holds::Unknown(_)));
+    }
+
+    /// With the machine's own program, which every machine with systemd has.
+    #[tokio::test]
+    async fn systemd_says_what_holds() {
+        let directory = tempfile::tempdir().unwrap();
+        let there = directory.path().display();
+        let percent = directory.path().join("100%n");
+        std::fs::write(&percent, "a").unwrap();
+        for lines in [
+            format!("ConditionPathExists={there}"),
+            format!("ConditionPathExists=!{there}/nothing\nAssertPathIsDirectory={there}"),
+            format!("ConditionFileNotEmpty={there}/100%%n"),
+            format!("ConditionPathExistsGlob={there}/*n"),
+            format!("ConditionHost=|nowhere\nConditionDirectoryNotEmpty=|{there}"),
+            "ConditionKernelVersion=>=2\nConditionMemory=>1K\nConditionCPUs=>=1".to_owned(),
+            "ConditionEnvironment=!MUSTER_NO_SUCH_VARIABLE".to_owned(),
+        ] {
+            assert_eq!(on_this_machine(&lines).await, Verdict::Start, "{lines}");
+        }
+        let lines = format!("ConditionPathExists={there}/nothing\nAssertPathExists=/nothing");
+        let skip = Verdict::Skip(format!("ConditionPathExists={there}/nothing was not met"));
+        assert_eq!(on_this_machine(&lines).await, skip);
+        assert_eq!(
+            on_this_machine("AssertKernelCommandLine=muster.no.such.word").await,
+            Verdict::Fail("AssertKernelCommandLine=muster.no.such.word was not met".to_owned())
+        );
+    }
+}

@@ -1,0 +1,159 @@
+//! Making, starting and removing one container.
+//!
+//! Owns the order of calls. A container is replaced only if it is this unit's; whatever else has its name is left alone
+//! and is the reason the start fails.
+
+use bollard::models::{ContainerCreateBody, NetworkConnectRequest};
+use bollard::query_parameters::CreateContainerOptionsBuilder;
+use muster_common::unit::UnitName;
+use muster_engine::container::{Creation, Identity, Owner, lacking, logging, translate};
+
+use muster_engine::container::unit::Prepared;
+
+use crate::runner::docker::api::containers::{inspect_container, remove_container};
+use crate::runner::docker::api::engine::EngineError;
+use crate::runner::docker::context::DockerContext;
+use crate::runner::docker::make::resources::body;
+use crate::runner::docker::make::{host_inputs, image_differences};
+
+/// Makes a container and starts it, in the place of one before it. Returns its id.
+pub(crate) async fn start(
+    context: &DockerContext,
+    unit: &UnitName,
+    prepared: &Prepared,
+    before: Option<&str>,
+    generation: u64,
+) -> Result<String, EngineError> {
+    let api = context.engine.ready().await;
+    let identity = Identity {
+        unit: unit.clone(),
+        file: prepared.plan.file,
+        generation,
+        cluster: context.cluster.clone(),
+    };
+    let abilities = context.abilities(api);
+    // It may be another engine than the one everything was prepared on.
+    if let Some(problem) = lacking(&prepared.plan.spec, &abilities) {
+        return Err(EngineError::refused(problem));
+    }
+    let mut creation = translate(&prepared.plan.spec, &identity, &prepared.names)
+        .map_err(|error| EngineError::refused(error.to_string()))?;
+    if creation.loses_addresses() {
+        creation.join_at_once();
+    }
+    if let Some(slice) = &creation.body.host_config.cgroup_parent
+        && let Some(problem) = no_slice(slice, &context.cgroups())
+    {
+        return Err(EngineError::refused(problem));
+    }
+    if let Some(image) = &prepared.image {
+        creation.body.image.clone_from(image);
+    }
+    let said = creation.body.host_config.log_config.take();
+    creation.body.host_config.log_config = logging(said, &context.logging());
+    image_differences::check_image(context, &prepared.plan.spec, &creation).await?;
+    host_inputs::complete(context, unit, &mut creation, &abilities).await?;
+    // One that we made and that has ended is gone before its name is taken again.
+    if let Some(before) = before {
+        replace(context, unit, before).await?;
+    }
+    let id = match make(context, &creation).await {
+        Err(error) if error.is_taken() => {
+            replace(context, unit, &creation.name).await?;
+            make(context, &creation).await?
+        }
+        other => other?,
+    };
+    match furnish_and_run(context, &mut creation, id).await {
+        Ok(id) => Ok(id),
+        Err(error @ EngineError::Lost(_)) => Err(error),
+        Err(error) => {
+            // What could not be started is of no use, and holds its name and its addresses.
+            if let Err(error) = replace(context, unit, &creation.name).await {
+                tracing::warn!(%unit, %error, "cannot remove a container that did not start");
+            }
+            Err(error)
+        }
+    }
+}
+
+/// Why a container cannot be put into a slice by an engine whose control groups are kept so.
+fn no_slice(slice: &str, cgroups: &str) -> Option<String> {
+    (cgroups != "systemd").then(|| {
+        format!(
+            "Slice={slice}: this machine's container engine keeps its control groups by {cgroups} and knows no slices; start it with native.cgroupdriver=systemd"
+        )
+    })
+}
+
+async fn make(context: &DockerContext, creation: &Creation) -> Result<String, EngineError> {
+    let options = CreateContainerOptionsBuilder::new().name(&creation.name).build();
+    let body: ContainerCreateBody = body(&creation.body)?;
+    let made = context.engine.call()?.create_container(Some(options), body).await?;
+    for warning in made.warnings {
+        tracing::warn!(container = creation.name, warning, "the container engine has a remark");
+    }
+    Ok(made.id)
+}
+
+/// Starts a container that has been made, or one in its place with all that the image has where a tmpfs comes. Returns the id.
+async fn furnish_and_run(
+    context: &DockerContext,
+    creation: &mut Creation,
+    made: String,
+) -> Result<String, EngineError> {
+    let more = image_differences::tmpfs_directories(context, &made, creation).await?;
+    if more.is_empty() {
+        return run(context, &made, creation).await.map(|()| made);
+    }
+    creation.body.host_config.tmpfs.extend(more);
+    remove_container(context, &made).await?;
+    let id = make(context, creation).await?;
+    run(context, &id, creation).await.map(|()| id)
+}
+
+async fn run(context: &DockerContext, id: &str, creation: &Creation) -> Result<(), EngineError> {
+    let client = context.engine.call()?;
+    for (network, endpoint) in &creation.networks {
+        let request = NetworkConnectRequest {
+            container: id.to_owned(),
+            endpoint_config: Some(body(endpoint)?),
+        };
+        client.connect_network(network, request).await?;
+    }
+    Ok(client.start_container(id, None).await?)
+}
+
+/// Removes what has the name, if it is this unit's.
+async fn replace(context: &DockerContext, unit: &UnitName, name: &str) -> Result<(), EngineError> {
+    let Some(found) = inspect_container(context, name).await? else { return Ok(()) };
+    if let Some(problem) = obstacle(&found.owner, unit, name) {
+        return Err(EngineError::refused(problem));
+    }
+    remove_container(context, &found.id).await
+}
+
+/// Why a unit cannot have a name that a container of this owner has.
+fn obstacle(owner: &Owner, unit: &UnitName, name: &str) -> Option<String> {
+    match owner {
+        Owner::Ours(identity) if identity.unit == *unit => None,
+        Owner::Ours(identity) => Some(format!(
+            "the container {name} is {}'s; give one of them another ContainerName=",
+            identity.unit
+        )),
+        Owner::OtherCluster(_) | Owner::Foreign => strange(owner, name),
+    }
+}
+
+/// What is to be said of a container that is not this cluster's, where a unit's would have its name.
+pub(crate) fn strange(owner: &Owner, name: &str) -> Option<String> {
+    match owner {
+        Owner::Ours(_) => None,
+        Owner::OtherCluster(cluster) => Some(format!(
+            "the container {name} is another cluster's, {cluster}; give one of them another ContainerName="
+        )),
+        Owner::Foreign => Some(format!(
+            "this machine has a container {name} of its own, which Muster does not touch; rename one of them"
+        )),
+    }
+}

@@ -1,0 +1,35 @@
+//! What is known of images besides what the engine says.
+//!
+//! Owns the memory of what was seen and loaded, and the turns of those who fetch. It asks no engine.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex};
+
+use crate::stdx::sync::lock;
+
+/// What is known of images besides what the engine says.
+#[derive(Debug, Default)]
+pub(crate) struct ImageCache {
+    /// One fetch at a time for each image or archive: units that want the same one wait for the first.
+    fetching: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
+    /// Images that were seen, so that not every start of every container asks for its own. Whoever is told otherwise forgets
+    /// them.
+    pub(crate) present: Mutex<HashSet<String>>,
+    /// What archives brought in whose image has no name in the file, and the archive as it was then.
+    pub(crate) loaded: Mutex<HashMap<String, (ArchiveStamp, String)>>,
+}
+
+/// Tells one archive at a path from the next.
+pub(crate) type ArchiveStamp = (u64, u64, i64, i64);
+
+impl ImageCache {
+    /// Forgets what was seen: one of them is there no more.
+    pub(crate) fn forget(&self) {
+        lock(&self.present).clear();
+    }
+
+    /// The turn to fetch from a source.
+    pub(crate) fn turn(&self, source: &str) -> Arc<tokio::sync::Mutex<()>> {
+        Arc::clone(lock(&self.fetching).entry(source.to_owned()).or_default())
+    }
+}

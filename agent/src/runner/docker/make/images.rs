@@ -1,0 +1,320 @@
+//! Images: fetched from a registry, loaded from an archive, or there.
+//!
+//! Owns the attempts to get one, what they say meanwhile, and the credentials for a registry. When an image is fetched and
+//! how often that is tried is the engine crate's to decide.
+
+use std::collections::BTreeMap;
+
+use bollard::auth::DockerCredentials;
+use bollard::models::{BuildInfo, CreateImageInfo};
+use bollard::query_parameters::{CreateImageOptionsBuilder, ImportImageOptionsBuilder};
+use futures::StreamExt as _;
+use muster_common::container::{ContainerSpec, Image, ImageName};
+use muster_engine::container::{Fetch, fetch, retry_after};
+use tokio_util::io::ReaderStream;
+
+use crate::runner::docker::api::engine::{Engine, EngineError};
+use crate::runner::docker::context::DockerContext;
+use crate::runner::docker::make::credentials;
+use crate::runner::docker::make::image_cache::ArchiveStamp;
+use crate::stdx::sync::lock;
+
+/// Hears how far a fetch is, in words for a user.
+pub(crate) type Progress<'a> = &'a (dyn Fn(String) + Send + Sync);
+
+/// Makes sure that the image is there. Returns its id or name where only the archive it came from knows.
+pub(crate) async fn ensure(
+    context: &DockerContext,
+    spec: &ContainerSpec,
+    progress: Progress<'_>,
+) -> Result<Option<String>, EngineError> {
+    let engine = &context.engine;
+    let (named, source) = match &spec.image {
+        Image::Named(name) => (Some(name), name.to_string()),
+        Image::Archive { path, image } => (image.as_ref(), path.clone()),
+    };
+    let present = async || match named.map(ToString::to_string) {
+        Some(name) if lock(&context.images.present).contains(&name) => {
+            Ok::<bool, EngineError>(true)
+        }
+        Some(name) => {
+            let there = is_there(engine, &name).await?;
+            if there {
+                lock(&context.images.present).insert(name);
+            }
+            Ok(there)
+        }
+        None => Ok(false),
+    };
+    let mut there = present().await?;
+    let turn = context.images.turn(&source);
+    let _turn = match fetch(spec, there) {
+        // What is missing is fetched once for all who wait for it.
+        Fetch::Load | Fetch::Pull { needed: true } if !there => {
+            let turn = if let Ok(turn) = turn.try_lock() {
+                turn
+            } else {
+                progress(format!("waiting for the image {source}, which another unit fetches"));
+                turn.lock().await
+            };
+            there = present().await?;
+            Some(turn)
+        }
+        _ => None,
+    };
+    match (fetch(spec, there), &spec.image) {
+        (Fetch::Nothing, _) => Ok(None),
+        (Fetch::Load, Image::Archive { path, image: Some(name) }) => {
+            load(engine, path, Some(name), progress).await
+        }
+        (Fetch::Load, Image::Archive { path, image: None }) => {
+            load_unnamed(context, path, progress).await
+        }
+        (Fetch::Pull { needed }, Image::Named(name)) => {
+            pull(context, spec, name, needed, progress).await.map(|()| None)
+        }
+        (Fetch::Missing | Fetch::Load | Fetch::Pull { .. }, _) => {
+            let name = named.map_or_else(|| "of the archive".to_owned(), ToString::to_string);
+            Err(EngineError::refused(format!(
+                "the image {name} is not on this machine and Pull=never forbids fetching it"
+            )))
+        }
+    }
+}
+
+/// Loads an archive unless it is the one that was loaded last and what it brought is still there.
+async fn load_unnamed(
+    context: &DockerContext,
+    path: &str,
+    progress: Progress<'_>,
+) -> Result<Option<String>, EngineError> {
+    let stamp = stamp(path);
+    let before = lock(&context.images.loaded).get(path).cloned();
+    if let (Some(stamp), Some((known, image))) = (stamp, before)
+        && stamp == known
+        && is_there(&context.engine, &image).await?
+    {
+        return Ok(Some(image));
+    }
+    let image = load(&context.engine, path, None, progress).await?;
+    if let (Some(stamp), Some(image)) = (stamp, &image) {
+        lock(&context.images.loaded).insert(path.to_owned(), (stamp, image.clone()));
+    }
+    Ok(image)
+}
+
+fn stamp(path: &str) -> Option<ArchiveStamp> {
+    use std::os::unix::fs::MetadataExt as _;
+    let found = std::fs::metadata(path).ok()?;
+    Some((found.ino(), found.size(), found.mtime(), found.mtime_nsec()))
+}
+
+async fn is_there(engine: &Engine, name: &str) -> Result<bool, EngineError> {
+    match engine.call()?.inspect_image(name).await.map_err(EngineError::from) {
+        Ok(_) => Ok(true),
+        Err(error) if error.is_absent() => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+async fn pull(
+    context: &DockerContext,
+    spec: &ContainerSpec,
+    name: &ImageName,
+    needed: bool,
+    progress: Progress<'_>,
+) -> Result<(), EngineError> {
+    let engine = &context.engine;
+    let mut failed = 0;
+    loop {
+        progress(format!("fetching the image {name}"));
+        let credentials = match context.credentials.as_deref() {
+            Some(path) => {
+                credentials::of(path, &name.repository).await.map_err(EngineError::refused)?
+            }
+            None => None,
+        };
+        let pulled = pull_once(engine, name, credentials, progress).await;
+        engine.tally.pulled(pulled.is_ok());
+        let error = match pulled {
+            Ok(()) => return Ok(()),
+            Err(error @ EngineError::Lost(_)) => return Err(error),
+            Err(error) => error,
+        };
+        failed += 1;
+        // One that there is will do; and what the registry does not have it will not have in a second.
+        let pause = if needed && !error.is_absent() { retry_after(spec, failed) } else { None };
+        let Some(pause) = pause else {
+            if needed {
+                return Err(EngineError::refused(format!(
+                    "cannot fetch the image {name}: {error}"
+                )));
+            }
+            tracing::warn!(image = %name, %error, "cannot fetch a newer image; the one that is there is used");
+            return Ok(());
+        };
+        tracing::warn!(image = %name, %error, ?pause, failed, "cannot fetch an image yet");
+        progress(format!(
+            "cannot fetch the image {name} ({error}); next try in {}, {} of {}",
+            humantime::format_duration(pause),
+            failed + 1,
+            spec.pull_retries.saturating_add(1),
+        ));
+        tokio::time::sleep(pause).await;
+    }
+}
+
+async fn pull_once(
+    engine: &Engine,
+    name: &ImageName,
+    credentials: Option<DockerCredentials>,
+    progress: Progress<'_>,
+) -> Result<(), EngineError> {
+    let header = credentials.map(|credentials| credentials::header(&credentials)).transpose()?;
+    let options = CreateImageOptionsBuilder::new()
+        .from_image(&name.repository)
+        .tag(name.tag_to_pull())
+        .build();
+    let mut client = engine.transfer()?;
+    if let Some(header) = header {
+        // The library's own is in the other alphabet of base64, which an engine does not read.
+        client = client.with_request_modifier(move |mut request| {
+            request.headers_mut().insert(credentials::HEADER, header.clone());
+            request
+        });
+    }
+    let mut lines = client.create_image(Some(options), None, None);
+    let mut layers = Layers::default();
+    while let Some(line) = lines.next().await {
+        if let Some(share) = layers.take(&line?) {
+            progress(format!("fetching the image {name}: {share}"));
+        }
+    }
+    Ok(())
+}
+
+/// How much of each layer has been fetched, in bytes.
+#[derive(Debug, Default)]
+struct Layers {
+    bytes: BTreeMap<String, (i64, i64)>,
+    said: String,
+}
+
+impl Layers {
+    /// Takes one line of a pull. Returns what is to be said if that has changed.
+    fn take(&mut self, line: &CreateImageInfo) -> Option<String> {
+        let id = line.id.clone()?;
+        match (line.status.as_deref()?, &line.progress_detail) {
+            ("Downloading", Some(detail)) => {
+                let total = detail.total.unwrap_or_default();
+                self.bytes.insert(id, (detail.current.unwrap_or_default().min(total), total));
+            }
+            ("Download complete" | "Pull complete", _) => {
+                let (current, total) = self.bytes.entry(id).or_default();
+                *current = *total;
+            }
+            _ => return None,
+        }
+        let (current, total) =
+            self.bytes.values().fold((0, 0), |(c, t), (current, total)| (c + current, t + total));
+        if total <= 0 {
+            return None;
+        }
+        // Whole percents: a pull says something for every few kilobytes.
+        let said = format!("{}% of {} MB", current * 100 / total, (total + 999_999) / 1_000_000);
+        (said != self.said).then(|| {
+            self.said.clone_from(&said);
+            said
+        })
+    }
+}
+
+async fn load(
+    engine: &Engine,
+    path: &str,
+    wanted: Option<&ImageName>,
+    progress: Progress<'_>,
+) -> Result<Option<String>, EngineError> {
+    progress(format!("loading the image from {path}"));
+    let failed = |problem: &dyn std::fmt::Display| {
+        EngineError::refused(format!("cannot load the image from {path}: {problem}"))
+    };
+    let archive = tokio::fs::File::open(path).await.map_err(|error| failed(&error))?;
+    let client = engine.transfer()?;
+    let options = ImportImageOptionsBuilder::new().build();
+    let mut lines =
+        client.import_image_stream(options, ReaderStream::with_capacity(archive, 1 << 18), None);
+    let mut loaded = Vec::new();
+    while let Some(line) = lines.next().await {
+        match line.map_err(EngineError::from) {
+            Ok(line) => loaded.extend(image_of(&line)),
+            Err(EngineError::Refused { problem, .. }) => return Err(failed(&problem)),
+            Err(error) => return Err(error),
+        }
+    }
+    match (wanted, loaded.as_slice()) {
+        (Some(wanted), loaded) => {
+            if is_there(engine, &wanted.to_string()).await? {
+                return Ok(None);
+            }
+            Err(failed(&format!("it holds {}, not {wanted}", listed(loaded))))
+        }
+        (None, [only]) => Ok(Some(only.clone())),
+        (None, loaded) => Err(failed(&format!(
+            "it holds {}; say which one is meant: Image=docker-archive:{path}:NAME",
+            listed(loaded)
+        ))),
+    }
+}
+
+fn listed(images: &[String]) -> String {
+    if images.is_empty() { "no image".to_owned() } else { images.join(", ") }
+}
+
+/// The image that a line of a load speaks of.
+fn image_of(line: &BuildInfo) -> Option<String> {
+    let text = line.stream.as_deref()?.trim();
+    let name =
+        text.strip_prefix("Loaded image: ").or_else(|| text.strip_prefix("Loaded image ID: "));
+    name.map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(json: &str) -> CreateImageInfo {
+        serde_json::from_str(json).unwrap()
+    }
+
+    #[test]
+    fn a_pull_says_how_far_it_is_and_nothing_twice() {
+        let mut layers = Layers::default();
+        let mut take = |json| layers.take(&line(json));
+        assert_eq!(take(r#"{"status":"Pulling from library/a","id":"latest"}"#), None);
+        let half = r#"{"status":"Downloading","id":"1","progressDetail":{"current":5000000,"total":10000000}}"#;
+        assert_eq!(take(half).as_deref(), Some("50% of 10 MB"));
+        assert_eq!(take(half), None);
+        let other =
+            r#"{"status":"Downloading","id":"2","progressDetail":{"current":1,"total":10000000}}"#;
+        assert_eq!(take(other).as_deref(), Some("25% of 20 MB"));
+        assert_eq!(
+            take(r#"{"status":"Download complete","id":"1"}"#).as_deref(),
+            Some("50% of 20 MB")
+        );
+        assert_eq!(
+            take(r#"{"status":"Extracting","id":"1","progressDetail":{"current":1,"total":2}}"#),
+            None
+        );
+    }
+
+    #[test]
+    fn what_a_load_brought_is_told_by_name_or_id() {
+        let of = |stream: &str| {
+            image_of(&BuildInfo { stream: Some(stream.to_owned()), ..BuildInfo::default() })
+        };
+        assert_eq!(of("Loaded image: web:1\n").as_deref(), Some("web:1"));
+        assert_eq!(of("Loaded image ID: sha256:ab\n").as_deref(), Some("sha256:ab"));
+        assert_eq!(of("Loading layer"), None);
+    }
+}

@@ -1,0 +1,123 @@
+//! The files of the volumes and networks that containers here name, as the cluster last had them.
+//!
+//! Owns a copy of each on this machine, so that a container starts while the store is away, and so that it is known what
+//! to do about a volume whose unit is no more. The cluster's word always comes first.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use muster_common::unit::{UnitFile, UnitName};
+use muster_store::Registry;
+
+use crate::stdx::disk::HostDisk;
+use crate::stdx::errors::error_chain;
+use crate::stdx::files::{Durability, replace_file};
+
+/// How long the store may take before the copies have to do.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The files of units that containers name and that are placed nowhere: volumes and networks.
+#[async_trait]
+pub trait Sources: Send + Sync + 'static {
+    /// The file of each of these units that the cluster knows, or an instance's template's.
+    ///
+    /// # Errors
+    ///
+    /// What keeps it from being known, for the user.
+    async fn files(&self, units: &[UnitName]) -> Result<BTreeMap<UnitName, Arc<UnitFile>>, String>;
+}
+
+#[async_trait]
+impl Sources for Registry {
+    async fn files(&self, units: &[UnitName]) -> Result<BTreeMap<UnitName, Arc<UnitFile>>, String> {
+        self.files_of(units).await.map_err(|error| error_chain(&error))
+    }
+}
+
+/// What containers name, by unit.
+pub(crate) type Files = BTreeMap<UnitName, Arc<UnitFile>>;
+
+/// The copies, and whoever knows better.
+pub(crate) struct UnitFileCopies {
+    cluster: Arc<dyn Sources>,
+    directory: PathBuf,
+}
+
+impl UnitFileCopies {
+    pub(crate) fn new(cluster: Arc<dyn Sources>, directory: PathBuf) -> Self {
+        Self { cluster, directory }
+    }
+
+    pub(crate) fn directory(&self) -> &PathBuf {
+        &self.directory
+    }
+
+    /// The files of these units; those that the cluster does not know are left out.
+    pub(crate) async fn files(&self, units: &[UnitName]) -> Result<Files, String> {
+        match self.ask(units).await {
+            Ok(found) => {
+                for (unit, file) in &found {
+                    self.keep(unit, file);
+                }
+                Ok(found)
+            }
+            Err(problem) => {
+                let kept: Files = units
+                    .iter()
+                    .filter_map(|unit| Some((unit.clone(), self.load(unit)?)))
+                    .collect();
+                if kept.len() < units.len() {
+                    return Err(problem);
+                }
+                tracing::info!(problem, "volumes and networks are made from this machine's copies");
+                Ok(kept)
+            }
+        }
+    }
+
+    /// The same of the cluster only.
+    pub(crate) async fn ask(&self, units: &[UnitName]) -> Result<Files, String> {
+        let asked = tokio::time::timeout(PATIENCE, self.cluster.files(units)).await;
+        asked.unwrap_or_else(|_| Err("the store does not answer".to_owned()))
+    }
+
+    /// Every copy there is.
+    pub(crate) fn all(&self) -> Files {
+        let Ok(entries) = fs::read_dir(&self.directory) else { return Files::new() };
+        let unit = |entry: io::Result<fs::DirEntry>| -> Option<UnitName> {
+            entry.ok()?.file_name().to_str()?.parse().ok()
+        };
+        entries
+            .filter_map(unit)
+            .filter_map(|unit| Some((unit.clone(), self.load(&unit)?)))
+            .collect()
+    }
+
+    /// The copy of one.
+    pub(crate) fn load(&self, unit: &UnitName) -> Option<Arc<UnitFile>> {
+        let text = fs::read_to_string(self.directory.join(unit.as_str())).ok()?;
+        text.parse().ok().map(Arc::new)
+    }
+
+    /// Keeps a copy, whole or not at all.
+    pub(crate) fn keep(&self, unit: &UnitName, file: &UnitFile) {
+        if self.load(unit).is_some_and(|kept| kept.text() == file.text()) {
+            return;
+        }
+        let path = self.directory.join(unit.as_str());
+        let text = file.text().as_bytes();
+        if let Err(error) = replace_file(&HostDisk, &path, text, Durability::OutlivesDaemon) {
+            tracing::warn!(%unit, %error, "cannot keep a copy of its file");
+        }
+    }
+
+    /// Forgets one.
+    pub(crate) fn forget(&self, unit: &UnitName) {
+        let _ = fs::remove_file(self.directory.join(unit.as_str()));
+    }
+}

@@ -1,0 +1,362 @@
+//! A Docker engine as a runner, over its API.
+//!
+//! Owns the units' files in a directory of ours, one task for each unit ([`unit`]), and the line to the engine. Events are
+//! taken for hints: whatever one may mean is looked up, and after every break, and whenever the converge loop asks for
+//! everything, so is everything. A container without our labels is never touched.
+//!
+//! ```text
+//!   converge ──▶ Docker ─order──▶ unit (engine::container::unit) ──work──▶ create, images, resources, late ──▶ Engine
+//!      ▲                           ▲   │ status                                                              │
+//!      └────── EventQueue ◀────────│───┘                    hints ◀────── keep ◀─────────────────────────────┘
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::io;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use muster_common::container::{Quadlet, read, variable_files};
+use muster_common::machine::ContainerEngine;
+use muster_common::unit::{FileHash, UnitFile, UnitName};
+use muster_engine::container::unit::{ContainerPlan, Order};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::host::modes;
+use crate::runner::docker::api::engine::{EngineConnection, EngineError};
+use crate::runner::docker::clean::orphans;
+use crate::runner::docker::context::{DockerContext, Settings};
+use crate::runner::docker::events::EventQueue;
+use crate::runner::docker::make::host_inputs;
+use crate::runner::docker::unit::task::{self, UnitHandle, UnitMessage, Units};
+use crate::runner::docker::watch::watch_engine;
+use crate::runner::files::UnitFiles;
+use crate::runner::{Outcome, Runner, RunnerError, RunnerEvent, UnitObservation};
+use crate::stdx::sync::lock;
+
+/// How long something asked of an engine that does not answer is held back before it is given back.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Docker on this machine.
+pub struct Docker {
+    pub(super) context: Arc<DockerContext>,
+    pub(super) units: Units,
+    pub(super) files: Mutex<UnitFiles>,
+    /// Units whose file cannot be run here, and why.
+    pub(super) refused: Mutex<BTreeMap<UnitName, String>>,
+    /// Names of containers that are not this cluster's, as last listed, and what is said of each.
+    pub(super) taken: Mutex<HashMap<String, String>>,
+    /// What the containers of units would be called whose file was not taken in because of that.
+    pub(super) proposed: Mutex<BTreeMap<UnitName, String>>,
+    events: Mutex<Option<mpsc::Receiver<RunnerEvent>>>,
+    keeper: tokio::task::JoinHandle<()>,
+}
+
+impl Drop for Docker {
+    fn drop(&mut self) {
+        self.keeper.abort();
+    }
+}
+
+impl Docker {
+    /// Begins to look for the engine, in the background.
+    ///
+    /// # Errors
+    ///
+    /// A directory of ours that cannot be made.
+    pub fn new(settings: Settings) -> io::Result<Self> {
+        let (news, events) = EventQueue::new();
+        let context = Arc::new(DockerContext::new(settings, news));
+        let ours = [
+            &context.files,
+            context.memories.directory(),
+            &context.laid,
+            context.copies.directory(),
+        ];
+        for directory in ours {
+            modes::private_directory(directory)?;
+        }
+        let units = Units::default();
+        let keeper = tokio::spawn(watch_engine(Arc::clone(&context), Arc::clone(&units)));
+        let files = UnitFiles::new(context.files.clone());
+        Ok(Self {
+            context,
+            units,
+            files: Mutex::new(files),
+            refused: Mutex::default(),
+            taken: Mutex::default(),
+            proposed: Mutex::default(),
+            events: Mutex::new(Some(events)),
+            keeper,
+        })
+    }
+
+    /// How the engine is, as that changes. One that has not answered yet is missed only if an earlier daemon has used it.
+    pub fn answers(&self) -> watch::Receiver<ContainerEngine> {
+        let mut line = self.context.engine.line();
+        let mut had = self.context.memories.any();
+        let (sender, answers) = watch::channel(ContainerEngine::Absent);
+        tokio::spawn(async move {
+            loop {
+                let now = match &*line.borrow_and_update() {
+                    EngineConnection::Up(_) => ContainerEngine::Up,
+                    EngineConnection::Down(problem) if had => {
+                        ContainerEngine::Lost(problem.clone())
+                    }
+                    EngineConnection::Down(_) | EngineConnection::Unasked => {
+                        ContainerEngine::Absent
+                    }
+                };
+                had |= now == ContainerEngine::Up;
+                sender.send_if_modified(|before| {
+                    // Its silence is one and the same, however it is described meanwhile.
+                    let same = std::mem::discriminant(before) == std::mem::discriminant(&now);
+                    if !same {
+                        *before = now;
+                    }
+                    !same
+                });
+                if line.changed().await.is_err() || sender.is_closed() {
+                    return;
+                }
+            }
+        });
+        answers
+    }
+
+    fn handle(&self, unit: &UnitName) -> Option<UnitHandle> {
+        lock(&self.units).get(unit).cloned()
+    }
+
+    /// Takes up a unit's file, as it lies at our place or has just been written.
+    fn take_up(&self, unit: &UnitName, plan: Result<ContainerPlan, String>) -> Option<UnitHandle> {
+        let plan = match plan {
+            Ok(plan) => plan,
+            Err(problem) => {
+                lock(&self.refused).insert(unit.clone(), problem);
+                return self.handle(unit);
+            }
+        };
+        lock(&self.refused).remove(unit);
+        let mut units = lock(&self.units);
+        if let Some(handle) = units.get_mut(unit) {
+            handle.name.clone_from(&plan.spec.name);
+            let _ = handle.messages.send(UnitMessage::Plan(plan));
+            return Some(handle.clone());
+        }
+        let handle = task::spawn(&self.context, unit.clone(), plan);
+        units.insert(unit.clone(), handle.clone());
+        Some(handle)
+    }
+
+    fn plan(&self, unit: &UnitName, hash: FileHash, text: &str) -> Result<ContainerPlan, String> {
+        let file: UnitFile = text.parse().map_err(|error| format!("{unit}: {error}"))?;
+        let host = &self.context.host;
+        let wrong = |error| format!("{unit}: {error}");
+        let (quadlet, _) = read(unit, &file, host).map_err(wrong)?;
+        let open = !variable_files(unit, &file, host).map_err(wrong)?.is_empty();
+        match quadlet {
+            Quadlet::Container(spec) => {
+                let open = open.then(|| Arc::new(file));
+                Ok(ContainerPlan { file: hash, spec: Arc::from(spec), open })
+            }
+            Quadlet::Volume(_) | Quadlet::Network(_) => Err(format!(
+                "{unit} is made where a container names it, and is not started by itself"
+            )),
+        }
+    }
+
+    /// Who keeps a unit's output, where its file says.
+    pub(super) fn log_driver(&self, unit: &UnitName) -> Option<String> {
+        let text = std::fs::read_to_string(self.context.files.join(unit.as_str())).ok()?;
+        let plan = self.plan(unit, FileHash::of(&text), &text).ok()?;
+        plan.spec.log_driver.clone()
+    }
+
+    /// The unit's task; one that an earlier daemon left a file of is taken up.
+    pub(super) fn known(&self, unit: &UnitName) -> Option<UnitHandle> {
+        if let Some(handle) = self.handle(unit) {
+            return Some(handle);
+        }
+        let (hash, path) = {
+            let mut files = lock(&self.files);
+            (files.hash(unit)?, files.path(unit))
+        };
+        let text = std::fs::read_to_string(path).ok()?;
+        self.take_up(unit, self.plan(unit, hash, &text))
+    }
+
+    /// Tells a unit what is wanted of it and waits until it has come out.
+    async fn carry_out(
+        &self,
+        unit: &UnitName,
+        order: Order,
+        generation: Option<u64>,
+    ) -> Result<Outcome, RunnerError> {
+        let during = order.as_str();
+        let lost =
+            |problem: String| RunnerError::Lost { during: format!("{during} {unit}"), problem };
+        self.context.engine.ready_within(PATIENCE).await.map_err(lost)?;
+        let Some(mut handle) = self.known(unit) else {
+            return if order == Order::Stop {
+                let stopped = orphans::stop(&self.context, unit).await;
+                stopped.map(|()| Outcome::Done).map_err(|error| given_back(error, during, unit))
+            } else {
+                Err(RunnerError::Refused { problem: format!("{unit} has no file on this machine") })
+            };
+        };
+        let (heard, answer) = oneshot::channel();
+        let gone = || lost("it is being removed".to_owned());
+        handle
+            .messages
+            .send(UnitMessage::Order { order, generation, heard })
+            .map_err(|_| gone())?;
+        let mut line = self.context.engine.line();
+        let failures = tokio::select! {
+            biased;
+            failures = answer => failures.map_err(|_| gone())?,
+            // It is heard once the engine is back; whether it is still wanted then is to be decided anew.
+            problem = down(&mut line) => return Err(lost(problem)),
+        };
+        loop {
+            let status = handle.status.borrow_and_update().clone();
+            if let Some(outcome) = status.outcome_of(order, failures) {
+                return Ok(match outcome {
+                    Ok(()) => Outcome::Done,
+                    Err(problem) => Outcome::Failed { problem },
+                });
+            }
+            if let EngineConnection::Down(problem) = &*line.borrow_and_update() {
+                return Err(lost(problem.clone()));
+            }
+            tokio::select! {
+                changed = handle.status.changed() => changed.map_err(|_| gone())?,
+                _ = line.changed() => {}
+            }
+        }
+    }
+}
+
+/// Waits until the engine does not answer. Returns why.
+async fn down(line: &mut watch::Receiver<EngineConnection>) -> String {
+    match line.wait_for(|line| matches!(line, EngineConnection::Down(_))).await.as_deref() {
+        Ok(EngineConnection::Down(problem)) => problem.clone(),
+        _ => "it has gone".to_owned(),
+    }
+}
+
+#[async_trait]
+impl Runner for Docker {
+    async fn observe(
+        &self,
+        units: &BTreeSet<UnitName>,
+    ) -> Result<BTreeMap<UnitName, UnitObservation>, RunnerError> {
+        Ok(self.look_at(units).await)
+    }
+
+    async fn write(&self, unit: &UnitName, hash: FileHash, text: &str) -> Result<(), RunnerError> {
+        let plan = self.plan(unit, hash, text);
+        if let Ok(plan) = &plan
+            && self.handle(unit).is_none()
+            && let Some(problem) = lock(&self.taken).get(&plan.spec.name)
+        {
+            lock(&self.proposed).insert(unit.clone(), plan.spec.name.clone());
+            return Err(RunnerError::Taken { problem: problem.clone() });
+        }
+        lock(&self.proposed).remove(unit);
+        lock(&self.files)
+            .write(unit, text)
+            .map_err(|error| files_error("write the file of", unit, &error))?;
+        self.take_up(unit, plan);
+        Ok(())
+    }
+
+    async fn remove(&self, unit: &UnitName) -> Result<(), RunnerError> {
+        let lost = |problem| RunnerError::Lost { during: format!("removing {unit}"), problem };
+        self.context.engine.ready_within(PATIENCE).await.map_err(lost)?;
+        if let Some(handle) = self.known(unit) {
+            let (sender, answer) = oneshot::channel();
+            // One that is gone already has been removed by somebody else.
+            if handle.messages.send(UnitMessage::Remove(sender)).is_ok() {
+                answer.await.unwrap_or(Ok(()))?;
+            }
+            lock(&self.units).remove(unit);
+        } else {
+            let removed = orphans::remove(&self.context, unit).await;
+            removed.map_err(|error| given_back(error, "removing", unit))?;
+            self.context.memories.forget(unit);
+            host_inputs::clear(&self.context, unit);
+        }
+        lock(&self.proposed).remove(unit);
+        lock(&self.refused).remove(unit);
+        lock(&self.files)
+            .remove(unit)
+            .map_err(|error| files_error("remove the file of", unit, &error))?;
+        // Its volumes may have been destroyed with it.
+        self.context.tidy.notify_one();
+        Ok(())
+    }
+
+    /// What `[Install]` says is about systemd's targets, and a container starts when the cluster wants it.
+    async fn enable(&self, _: &[UnitName]) -> Result<(), RunnerError> {
+        Ok(())
+    }
+
+    async fn disable(&self, _: &[UnitName]) -> Result<(), RunnerError> {
+        Ok(())
+    }
+
+    async fn load(&self, unit: &UnitName) -> Result<Outcome, RunnerError> {
+        let handle = self.known(unit);
+        if let Some(problem) = lock(&self.refused).get(unit) {
+            return Ok(Outcome::Failed { problem: problem.clone() });
+        }
+        if handle.is_none() {
+            return Ok(Outcome::Failed { problem: format!("{unit} has no file on this machine") });
+        }
+        Ok(Outcome::Done)
+    }
+
+    async fn start(&self, unit: &UnitName, generation: u64) -> Result<Outcome, RunnerError> {
+        match self.load(unit).await? {
+            Outcome::Done => self.carry_out(unit, Order::Start, Some(generation)).await,
+            failed @ Outcome::Failed { .. } => Ok(failed),
+        }
+    }
+
+    async fn restart(&self, unit: &UnitName, generation: u64) -> Result<Outcome, RunnerError> {
+        match self.load(unit).await? {
+            Outcome::Done => self.carry_out(unit, Order::Restart, Some(generation)).await,
+            failed @ Outcome::Failed { .. } => Ok(failed),
+        }
+    }
+
+    async fn stop(&self, unit: &UnitName) -> Result<Outcome, RunnerError> {
+        self.carry_out(unit, Order::Stop, None).await
+    }
+
+    /// An engine does not know.
+    async fn host_is_stopping(&self) -> bool {
+        false
+    }
+
+    fn events(&self) -> mpsc::Receiver<RunnerEvent> {
+        lock(&self.events).take().unwrap_or_else(|| mpsc::channel(1).1)
+    }
+}
+
+/// What the engine did not do for a unit that has no task of its own.
+fn given_back(error: EngineError, during: &str, unit: &UnitName) -> RunnerError {
+    match error {
+        EngineError::Lost(problem) => {
+            RunnerError::Lost { during: format!("{during} {unit}"), problem }
+        }
+        refused @ EngineError::Refused { .. } => {
+            RunnerError::Refused { problem: refused.to_string() }
+        }
+    }
+}
+
+fn files_error(what: &str, unit: &UnitName, error: &io::Error) -> RunnerError {
+    RunnerError::Files { during: format!("{what} {unit}"), problem: error.to_string() }
+}

@@ -1,0 +1,177 @@
+//! A close look at one unit, for a person.
+//!
+//! Owns what is gathered: what the unit's task says, its file, and the engine's word on its container. An engine that does
+//! not answer is said to be away; the rest is known without it. It changes nothing.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bollard::models::{ContainerInspectResponse, ContainerStateStatusEnum};
+use muster_common::container::describe;
+use muster_common::state::ActiveState;
+use muster_common::unit::{UnitFile, UnitName};
+use muster_engine::container::JOURNALD;
+
+use crate::runner::docker::api::engine::EngineError;
+use crate::runner::docker::runner::Docker;
+use crate::stdx::sync::lock;
+
+/// How long a person waits for the engine.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// A unit as this machine has it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Look {
+    /// Where its file lies.
+    pub file: PathBuf,
+    /// Which machine this is: its name and its id.
+    pub machine: String,
+    /// `Description=`.
+    pub description: String,
+    /// systemd's words.
+    pub load: String,
+    /// systemd's words.
+    pub active: ActiveState,
+    /// systemd's words.
+    pub sub: String,
+    /// Seconds since the Unix epoch; 0 when that is not known.
+    pub since: u64,
+    /// systemd's `Result` of one that has failed; empty otherwise.
+    pub result: String,
+    /// How often it was started again by itself since the cluster last asked.
+    pub restarts: u32,
+    /// What there is to say besides.
+    pub remark: String,
+    /// Why its file cannot be used, if it cannot.
+    pub problem: String,
+    /// Its container, if there is one and the engine answers.
+    pub container: Option<Container>,
+    /// Why the engine does not answer, if it does not.
+    pub engine: Option<String>,
+}
+
+/// A container as the engine has it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Container {
+    /// Its id.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// The image as its file names it.
+    pub image: String,
+    /// The image's id.
+    pub image_id: String,
+    /// Its first process, while it runs.
+    pub pid: Option<i64>,
+    /// Docker's word: `running`, `exited`, ...
+    pub status: String,
+    /// Its exit code, once it has ended.
+    pub code: Option<i64>,
+    /// Whether the kernel ended it for want of memory.
+    pub oom: bool,
+    /// What the engine says went wrong.
+    pub error: String,
+    /// Docker's word, where there is a check; and what the last check printed.
+    pub health: Option<(String, String)>,
+    /// Who keeps its output.
+    pub log_driver: String,
+    /// Whether the journal marks its output as the unit's.
+    pub marked: bool,
+}
+
+impl Docker {
+    /// A close look at a unit; `None`: it is not here.
+    pub async fn look(&self, unit: &UnitName) -> Option<Look> {
+        let file = self.context.files.join(unit.as_str());
+        let text = tokio::fs::read_to_string(&file).await.ok();
+        let status = self.known(unit).map(|handle| handle.status.borrow().clone());
+        let refused = lock(&self.refused).get(unit).cloned();
+        if text.is_none() && status.is_none() {
+            return None;
+        }
+        let host = &self.context.host;
+        let parsed = text.and_then(|text| text.parse::<UnitFile>().ok());
+        let mut look = Look {
+            file,
+            machine: format!("{} ({})", host.name, host.machine_id),
+            description: parsed.map(|file| describe(unit, &file, host)).unwrap_or_default(),
+            load: if refused.is_some() { "bad-setting" } else { "loaded" }.to_owned(),
+            active: ActiveState::Inactive,
+            sub: "dead".to_owned(),
+            ..Look::default()
+        };
+        if let Some(status) = status {
+            look.active = status.active;
+            look.sub = status.sub;
+            look.since = status.since;
+            look.result = status.result;
+            look.restarts = status.restarts;
+            look.remark = status.remark;
+            match self.container(status.container.as_deref()).await {
+                Ok(container) => look.container = container,
+                Err(error) => look.engine = Some(error.to_string()),
+            }
+        }
+        if let Some(problem) = refused {
+            look.problem = problem;
+        }
+        Some(look)
+    }
+
+    /// What the engine says of a container; `None`: there is none.
+    pub(crate) async fn container(
+        &self,
+        id: Option<&str>,
+    ) -> Result<Option<Container>, EngineError> {
+        let engine = &self.context.engine;
+        engine.known_within(PATIENCE).await.map_err(EngineError::Lost)?;
+        let Some(id) = id else { return Ok(None) };
+        let asked = engine.call()?;
+        let asked = asked.inspect_container(id, None);
+        match tokio::time::timeout(PATIENCE, asked).await {
+            Ok(answer) => match answer.map_err(EngineError::from) {
+                Ok(answer) => Ok(Some(Container::from(answer))),
+                Err(error) if error.is_absent() => Ok(None),
+                Err(error) => Err(error),
+            },
+            Err(_) => Err(EngineError::Lost("not in time".to_owned())),
+        }
+    }
+}
+
+impl From<ContainerInspectResponse> for Container {
+    fn from(answer: ContainerInspectResponse) -> Self {
+        let state = answer.state.unwrap_or_default();
+        let config = answer.config.unwrap_or_default();
+        let log = answer.host_config.and_then(|host| host.log_config).unwrap_or_default();
+        let labels = log.config.as_ref().and_then(|config| config.get("labels"));
+        let driver = log.typ.unwrap_or_default();
+        let name = answer.name.unwrap_or_default();
+        let ended = matches!(
+            state.status,
+            Some(ContainerStateStatusEnum::EXITED | ContainerStateStatusEnum::DEAD)
+        );
+        let health = state.health.and_then(|health| {
+            let said = health.log.unwrap_or_default().pop().and_then(|last| last.output);
+            Some((health.status?.to_string(), said.unwrap_or_default()))
+        });
+        Self {
+            id: answer.id.unwrap_or_default(),
+            name: name.strip_prefix('/').unwrap_or(&name).to_owned(),
+            image: config.image.unwrap_or_default(),
+            image_id: answer.image.unwrap_or_default(),
+            pid: state.pid.filter(|pid| *pid > 0),
+            status: state.status.map(|status| status.to_string()).unwrap_or_default(),
+            code: state.exit_code.filter(|_| ended),
+            oom: state.oom_killed.unwrap_or_default(),
+            error: state.error.unwrap_or_default(),
+            // Docker says `none` where there is no check.
+            health: health.filter(|(status, _)| !status.is_empty() && status != "none"),
+            marked: driver == JOURNALD
+                && labels.is_some_and(|labels| {
+                    labels.split(',').any(|label| label == muster_engine::container::LABEL_UNIT)
+                }),
+            log_driver: driver,
+        }
+    }
+}

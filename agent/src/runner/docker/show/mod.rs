@@ -1,0 +1,6 @@
+//! What others read of container units: the converge loop, a person, the journal, Prometheus.
+
+pub(crate) mod gauges;
+pub(crate) mod inspect;
+pub(crate) mod observe;
+pub(crate) mod output;

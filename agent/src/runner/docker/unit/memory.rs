@@ -1,0 +1,101 @@
+//! What is remembered of a container over a restart of the daemon, until the machine reboots.
+//!
+//! Owns one small file for each unit, in `/run/muster`. A file that cannot be read is as good as none: then what the
+//! engine says has to do.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use muster_common::unit::UnitName;
+use muster_engine::container::unit::UnitMemory;
+
+use crate::stdx::disk::HostDisk;
+use crate::stdx::files::{Durability, replace_file};
+
+/// Longest name of a file on Linux, in bytes.
+const LONGEST: usize = 255;
+
+/// The files.
+#[derive(Debug, Clone)]
+pub(crate) struct MemoryStore {
+    directory: PathBuf,
+}
+
+impl MemoryStore {
+    pub(crate) fn new(directory: PathBuf) -> Self {
+        Self { directory }
+    }
+
+    fn path(&self, unit: &UnitName) -> PathBuf {
+        self.directory.join(file_name(unit))
+    }
+
+    /// What is remembered of a unit.
+    pub(crate) fn load(&self, unit: &UnitName) -> Option<UnitMemory> {
+        serde_json::from_slice(&fs::read(self.path(unit)).ok()?).ok()
+    }
+
+    /// Remembers it, whole or not at all.
+    pub(crate) fn save(&self, unit: &UnitName, kept: &UnitMemory) -> io::Result<()> {
+        let text = serde_json::to_vec(kept)?;
+        replace_file(&HostDisk, &self.path(unit), &text, Durability::OutlivesDaemon)
+    }
+
+    /// Forgets it.
+    pub(crate) fn forget(&self, unit: &UnitName) {
+        let _ = fs::remove_file(self.path(unit));
+    }
+
+    /// Whether anything is remembered.
+    pub(crate) fn any(&self) -> bool {
+        fs::read_dir(&self.directory).is_ok_and(|mut files| files.next().is_some())
+    }
+
+    /// Where they are.
+    pub(crate) fn directory(&self) -> &Path {
+        &self.directory
+    }
+}
+
+/// The name of a unit's file; the longest names of units leave no room for an end.
+fn file_name(unit: &UnitName) -> String {
+    let ended = format!("{unit}.json");
+    if ended.len() > LONGEST { unit.to_string() } else { ended }
+}
+
+#[cfg(test)]
+mod tests {
+    use muster_engine::container::Memory;
+
+    use super::*;
+
+    #[test]
+    fn a_unit_of_the_longest_name_is_remembered_as_well() {
+        let directory = tempfile::tempdir().unwrap();
+        let memories = MemoryStore::new(directory.path().to_owned());
+        for length in [235, 240, 241, 245] {
+            let unit: UnitName = format!("{}.container", "x".repeat(length)).parse().unwrap();
+            memories.save(&unit, &UnitMemory::default()).unwrap();
+            assert_eq!(memories.load(&unit), Some(UnitMemory::default()), "{length}");
+        }
+    }
+
+    #[test]
+    fn what_was_kept_is_found_until_it_is_forgotten() {
+        let directory = tempfile::tempdir().unwrap();
+        let memories = MemoryStore::new(directory.path().to_owned());
+        let unit: UnitName = "web@1.container".parse().unwrap();
+        assert_eq!(memories.load(&unit), None);
+        let memory = Memory { wanted: true, restarts: 3, ..Memory::default() };
+        let kept =
+            UnitMemory { memory, container: Some("abc".to_owned()), ..UnitMemory::default() };
+        memories.save(&unit, &kept).unwrap();
+        assert_eq!(memories.load(&unit), Some(kept));
+        memories.forget(&unit);
+        assert_eq!(memories.load(&unit), None);
+
+        fs::write(memories.directory().join("web@1.container.json"), "{").unwrap();
+        assert_eq!(memories.load(&unit), None);
+    }
+}

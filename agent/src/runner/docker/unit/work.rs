@@ -1,0 +1,177 @@
+//! Carrying out what a container's life asks for.
+//!
+//! Owns trying again when the engine goes away in the middle: each piece of work begins anew once it answers, so it must
+//! do no harm when it is done twice. It decides nothing.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use muster_common::unit::UnitName;
+use muster_engine::container::unit::{ContainerPlan, InspectedContainer, Prepared, WorkResult};
+use muster_engine::container::{Verdict, lacking};
+
+use crate::runner::docker::api::containers::{inspect_container, remove_container, send_signal};
+use crate::runner::docker::api::engine::{Engine, EngineError};
+use crate::runner::docker::api::list::list;
+use crate::runner::docker::context::DockerContext;
+use crate::runner::docker::make::{conditions, create, images, resources};
+use crate::runner::docker::unit::plan::read_anew;
+
+/// Pause before a call is made again whose answer did not come.
+const AGAIN: Duration = Duration::from_millis(250);
+
+/// Hears how far a piece of work is.
+pub(crate) type ProgressFn = Arc<dyn Fn(String) + Send + Sync>;
+
+/// Looks at its conditions, fetches its image, makes its volumes and networks.
+pub(crate) fn prepare(
+    context: Arc<DockerContext>,
+    unit: UnitName,
+    plan: ContainerPlan,
+    told: ProgressFn,
+) -> BoxFuture<'static, WorkResult> {
+    Box::pin(async move {
+        match conditions::verdict(&plan.spec.conditions).await {
+            Verdict::Start => {}
+            Verdict::Skip(reason) => return WorkResult::Unmet(reason),
+            Verdict::Fail(reason) => return WorkResult::AssertFailed(reason),
+            Verdict::Unknown(problem) => return WorkResult::Unprepared(problem),
+        }
+        loop {
+            match gather(&context, &unit, &plan, &told).await {
+                Ok(prepared) => return WorkResult::Prepared(prepared),
+                Err(EngineError::Lost(problem)) => lost(&context.engine, problem).await,
+                Err(error) => return WorkResult::Unprepared(error.to_string()),
+            }
+        }
+    })
+}
+
+async fn gather(
+    context: &DockerContext,
+    unit: &UnitName,
+    plan: &ContainerPlan,
+    told: &ProgressFn,
+) -> Result<Prepared, EngineError> {
+    let plan = read_anew(plan, unit, &context.host).map_err(EngineError::refused)?;
+    // Before anything is fetched or made for a container that cannot be.
+    let api = context.engine.ready().await;
+    if let Some(problem) = lacking(&plan.spec, &context.abilities(api)) {
+        return Err(EngineError::refused(problem));
+    }
+    let names = resources::ensure(context, &plan.spec).await?;
+    let progress = |text: String| told(text);
+    let image = images::ensure(context, &plan.spec, &progress).await?;
+    Ok(Prepared { plan, names, image })
+}
+
+/// Makes the container in the place of one before it, and starts it.
+pub(crate) fn start(
+    context: Arc<DockerContext>,
+    unit: UnitName,
+    mut prepared: Prepared,
+    before: Option<String>,
+    generation: u64,
+) -> BoxFuture<'static, WorkResult> {
+    Box::pin(async move {
+        let mut anew = true;
+        loop {
+            context.engine.ready().await;
+            let before = before.as_deref();
+            let started = create::start(&context, &unit, &prepared, before, generation).await;
+            match started {
+                Ok(id) => return WorkResult::Started(id),
+                Err(EngineError::Lost(problem)) => lost(&context.engine, problem).await,
+                // Somebody removed its image, or the last container on it took its network along, since they were seen.
+                Err(error) if anew && error.is_absent() => {
+                    anew = false;
+                    context.images.forget();
+                    let told: ProgressFn = Arc::new(|_| ());
+                    match gather(&context, &unit, &prepared.plan, &told).await {
+                        Ok(again) => prepared = again,
+                        Err(EngineError::Lost(problem)) => lost(&context.engine, problem).await,
+                        Err(error) => return WorkResult::NotStarted(error.to_string()),
+                    }
+                }
+                Err(error) => return WorkResult::NotStarted(error.to_string()),
+            }
+        }
+    })
+}
+
+/// Sends a signal to a container.
+pub(crate) fn signal(
+    context: Arc<DockerContext>,
+    id: String,
+    signal: String,
+) -> BoxFuture<'static, WorkResult> {
+    Box::pin(async move {
+        loop {
+            context.engine.ready().await;
+            match send_signal(&context, &id, &signal).await {
+                Ok(()) => return WorkResult::Sent,
+                Err(EngineError::Lost(problem)) => lost(&context.engine, problem).await,
+                Err(error) => {
+                    tracing::warn!(container = id, signal, %error, "cannot send a signal");
+                    return WorkResult::Sent;
+                }
+            }
+        }
+    })
+}
+
+/// Looks at a container by its id, which is returned. While the engine does not answer nothing is known, and it is waited
+/// for.
+pub(crate) fn look(
+    context: Arc<DockerContext>,
+    id: String,
+) -> BoxFuture<'static, (String, Option<InspectedContainer>)> {
+    Box::pin(async move {
+        let found = insist(&context, &id, || inspect_container(&context, &id)).await;
+        (id, found)
+    })
+}
+
+/// Finds the container a unit has, from whatever file of its it was made. `last` is the one it had last, if that is
+/// known; should there be others beside, they are removed.
+pub(crate) async fn find(
+    context: &DockerContext,
+    unit: &UnitName,
+    last: Option<&str>,
+) -> Option<InspectedContainer> {
+    let mut listed = insist(context, unit.as_str(), || list(context, Some(unit))).await;
+    listed.sort_by_key(|c| (c.runs, Some(c.id.as_str()) == last, c.created));
+    let chosen = listed.pop()?;
+    for other in listed {
+        tracing::warn!(%unit, container = other.id, "a unit has two containers; one is removed");
+        if let Err(error) = remove_container(context, &other.id).await {
+            tracing::warn!(%unit, container = other.id, %error, "cannot remove it");
+        }
+    }
+    insist(context, unit.as_str(), || inspect_container(context, &chosen.id)).await
+}
+
+/// Asks until there is an answer.
+async fn insist<T, F>(context: &DockerContext, about: &str, ask: impl Fn() -> F) -> T
+where
+    F: Future<Output = Result<T, EngineError>>,
+{
+    loop {
+        context.engine.ready().await;
+        match ask().await {
+            Ok(answer) => return answer,
+            Err(EngineError::Lost(problem)) => lost(&context.engine, problem).await,
+            Err(error) => {
+                // It answers and does not say: no reason to think that anything has ended.
+                tracing::warn!(about, %error, "cannot look at a container");
+                tokio::time::sleep(AGAIN * 8).await;
+            }
+        }
+    }
+}
+
+async fn lost(engine: &Engine, problem: String) {
+    tracing::debug!(problem, socket = %engine.socket().display(), "a call is made again");
+    tokio::time::sleep(AGAIN).await;
+}

@@ -1,0 +1,161 @@
+//! Keeping the line to the engine, and passing its hints on.
+//!
+//! Owns the engine's stream of events. What an event says is not believed, only that something may have happened to a
+//! unit; after every break each unit looks for itself.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bollard::query_parameters::EventsOptionsBuilder;
+use futures::StreamExt as _;
+use muster_common::unit::UnitName;
+use muster_engine::container::{LABEL_CLUSTER, LABEL_UNIT};
+
+use crate::runner::RunnerEvent;
+use crate::runner::docker::api::engine::{Api, EngineError};
+use crate::runner::docker::api::list::list;
+use crate::runner::docker::clean::{discard, orphans};
+use crate::runner::docker::context::DockerContext;
+use crate::runner::docker::unit::task::{UnitMessage, Units};
+use crate::stdx::sync::lock;
+
+/// Pause between two attempts to reach an engine that does not answer.
+const AGAIN: Duration = Duration::from_millis(500);
+
+/// How often it is looked whether something has to go.
+const TIDY: Duration = Duration::from_secs(60);
+
+/// How often an engine is asked whether it is still there. One that hangs does not end its stream of events.
+const GREET: Duration = Duration::from_secs(5);
+/// So many greetings in a row must go without an answer. Each is waited for as long again.
+const UNANSWERED: u32 = 2;
+
+/// Keeps the line for ever, and what is on the machine tidy.
+pub(crate) async fn watch_engine(context: Arc<DockerContext>, units: Units) {
+    tokio::join!(keep_line(&context, units), keep_tidy(&context));
+}
+
+/// Looks whether something has to go, now and then and when it is told to.
+async fn keep_tidy(context: &DockerContext) {
+    let mut again = tokio::time::interval(TIDY);
+    loop {
+        context.engine.ready().await;
+        tokio::select! {
+            _ = again.tick() => {}
+            () = context.tidy.notified() => {}
+        }
+        discard::of_the_destroyed(context).await;
+    }
+}
+
+/// Ends when the engine has been silent for too long.
+async fn silence(context: &DockerContext) -> EngineError {
+    let mut unanswered = 0;
+    loop {
+        tokio::time::sleep(GREET).await;
+        match context.engine.greet().await {
+            Ok(_) => unanswered = 0,
+            Err(error) => {
+                unanswered += 1;
+                if unanswered >= UNANSWERED {
+                    return error;
+                }
+            }
+        }
+    }
+}
+
+async fn keep_line(context: &Arc<DockerContext>, units: Units) {
+    let mut warned = false;
+    loop {
+        let problem = match context.engine.greet().await {
+            Ok(api) => match listen(context, &units, api, &mut warned).await {
+                Ok(()) => "it has ended its stream of events".to_owned(),
+                Err(error) => error.problem(),
+            },
+            Err(error) => error.problem(),
+        };
+        if context.engine.is_silent(problem.clone()) {
+            tracing::warn!(problem, "the container engine does not answer");
+            context.news.tell(RunnerEvent::Lost { problem });
+        }
+        tokio::time::sleep(AGAIN).await;
+    }
+}
+
+/// Listens until the stream ends.
+async fn listen(
+    context: &Arc<DockerContext>,
+    units: &Units,
+    api: Api,
+    warned: &mut bool,
+) -> Result<(), EngineError> {
+    // From a moment ago on: what happens between this call and the first look is not missed.
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let filters = HashMap::from([
+        ("type", vec!["container".to_owned()]),
+        ("label", vec![format!("{LABEL_CLUSTER}={}", context.cluster)]),
+    ]);
+    let options = EventsOptionsBuilder::new().since(&since.to_string()).filters(&filters).build();
+    let client = context.engine.transfer()?;
+    let mut events = client.events(Some(options));
+    // Before anything is made on it.
+    meet(context, warned).await;
+    if context.engine.answers(api) {
+        tracing::info!(%api, socket = %context.engine.socket().display(), "the container engine answers");
+    }
+    for handle in lock(units).values() {
+        let _ = handle.messages.send(UnitMessage::Hint);
+    }
+    context.news.tell(RunnerEvent::Relist);
+    match list(context, None).await {
+        Ok(listed) => {
+            let known = lock(units).keys().cloned().collect();
+            orphans::sweep(Arc::clone(context), &listed, &context.files, &known);
+        }
+        Err(error) => tracing::warn!(%error, "cannot list containers"),
+    }
+    let mut silence = std::pin::pin!(silence(context));
+    loop {
+        let event = tokio::select! {
+            event = events.next() => event,
+            error = &mut silence => return Err(error),
+        };
+        let Some(event) = event else { break };
+        let event = event?;
+        // Health checks run programs in a container, which changes nothing by itself.
+        let action = event.action.unwrap_or_default();
+        if action.starts_with("exec_") || matches!(action.as_str(), "create" | "attach" | "top") {
+            continue;
+        }
+        let message = if action == "start" { UnitMessage::StartHint } else { UnitMessage::Hint };
+        let actor = event.actor.unwrap_or_default();
+        let named = actor.attributes.and_then(|labels| labels.get(LABEL_UNIT)?.parse().ok());
+        let Some(unit): Option<UnitName> = named else { continue };
+        if let Some(handle) = lock(units).get(&unit) {
+            let _ = handle.messages.send(message);
+        }
+    }
+    Ok(())
+}
+
+/// Learns what the engine does with output, and says once if a restart of it would take the containers along.
+async fn meet(context: &DockerContext, warned: &mut bool) {
+    let info = match context.engine.info().await {
+        Ok(info) => info,
+        Err(error) => {
+            tracing::warn!(%error, "the container engine does not say how it is set up");
+            context.engine.begin_session(None);
+            return;
+        }
+    };
+    context.meet(&info);
+    context.engine.begin_session(info.live_restore_enabled);
+    if info.live_restore_enabled == Some(false) && !std::mem::replace(warned, true) {
+        tracing::warn!(
+            "live-restore is off: when the container engine stops or is upgraded, its containers stop with it; \
+             {{\"live-restore\": true}} in /etc/docker/daemon.json keeps them running"
+        );
+    }
+}
