@@ -109,7 +109,7 @@ impl Decision {
     }
 }
 
-/// What became of a plan's moves.
+/// The outcome of writing a plan's moves.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PlacesCommitted {
     /// Store revision after the last commit; 0 when nothing was written.
@@ -133,7 +133,7 @@ pub struct UnitWrite {
     pub expected: u64,
 }
 
-/// What became of a [`UnitWrite`].
+/// The outcome of a [`UnitWrite`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum UnitWritten {
     /// Written, at this store revision.

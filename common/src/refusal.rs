@@ -56,7 +56,7 @@ pub enum UnitReason {
     },
     /// Its file is missing from the store or cannot be read.
     FileUnreadable {
-        /// What is wrong with it.
+        /// The fault, as a sentence.
         problem: String,
     },
     /// Units tied together by `MachineOf=` contradict one another, for example two different `MachineID=`.
@@ -85,12 +85,12 @@ pub enum UnitReason {
 pub enum MachineReason {
     /// The machine is cordoned: it takes nothing new.
     Cordoned {
-        /// Who cordoned it and why, for people.
+        /// The holders of the cordon with their reasons, for people.
         why: String,
     },
     /// The unit was to move there from a machine that is drained and did not start.
     NotStarted {
-        /// What the machine said.
+        /// The machine's words.
         problem: String,
     },
     /// The machine has yet to stop an earlier copy of the unit.

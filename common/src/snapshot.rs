@@ -20,7 +20,7 @@ pub struct Unit {
     pub name: UnitName,
     /// The file it is made from; instances of one template share it.
     pub file: FileHash,
-    /// What the user wants.
+    /// The state that the user wants.
     pub desired: DesiredState,
     /// Raised by every start and restart a user asks for.
     pub generation: u64,
@@ -33,7 +33,7 @@ pub struct Unit {
 pub struct Placement {
     /// The file the machine is to have.
     pub file: FileHash,
-    /// What the machine is to do: `Loaded` or `Launched`.
+    /// The state that the machine is to bring about: `Loaded` or `Launched`.
     pub desired: DesiredState,
     /// The unit's generation when this was written.
     pub generation: u64,
@@ -43,7 +43,7 @@ pub struct Placement {
     pub revision: u64,
 }
 
-/// What a placement says of a unit that moves first started, then stopped, and so has two placements for a while.
+/// The part of a placement in the move of a unit that is first started, then stopped, and so has two placements for a while.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Handover {
     /// On the new machine: the unit takes over here from that machine, whose placement goes when it is up here.
@@ -55,13 +55,13 @@ pub struct Handover {
 }
 
 impl Handover {
-    /// Whether the placement has no part in a move.
+    /// True if the placement has no part in a move.
     pub fn is_none(&self) -> bool {
         self.takes_over.is_none() && self.tried.is_empty()
     }
 }
 
-/// Who leads.
+/// The record of who leads.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Leader {
     /// The leading machine.
@@ -77,7 +77,7 @@ pub struct Leader {
 pub struct Unreadable {
     /// Its key below the prefix, for example `unit/web.service`.
     pub key: String,
-    /// What is wrong with it.
+    /// The fault, as a sentence.
     pub problem: String,
 }
 
@@ -100,7 +100,7 @@ pub struct Snapshot {
     pub places: BTreeMap<UnitName, BTreeMap<MachineId, Placement>>,
     /// Observed states by unit, then machine.
     pub states: BTreeMap<UnitName, BTreeMap<MachineId, ObservedState>>,
-    /// Who leads, if anyone does.
+    /// The leader, if there is one.
     pub leader: Option<Leader>,
     /// Machines that belong to the cluster as its leader last knew it: those registered, and those it misses. What a
     /// new leader did not see vanish is told from this.
@@ -148,7 +148,7 @@ pub enum ClusterEvent {
     },
     /// The store cannot be reached; what was yielded last is the last known state.
     Lost {
-        /// What is wrong.
+        /// The fault, as a sentence.
         problem: String,
     },
 }

@@ -65,7 +65,7 @@ pub fn placed(mut snapshot: Snapshot) -> Snapshot {
     snapshot
 }
 
-/// What writing a plan changes.
+/// The changes that come of writing a plan.
 pub fn changes(plan: &Plan) -> Vec<Change> {
     let decisions = plan.moves.iter().flat_map(|step| &step.decisions);
     decisions

@@ -14,7 +14,7 @@ use muster_common::machine::MachineId;
 use muster_common::snapshot::Snapshot;
 use muster_common::unit::{KeptData, Requirements, UnitFile, UnitName, kept_data};
 
-/// What a unit made from this file keeps on its machine, if it may move to another.
+/// The data that a unit made from this file keeps on its machine, if it may move to another.
 pub fn left_behind(snapshot: &Snapshot, name: &UnitName, file: &UnitFile) -> Option<KeptData> {
     let kept = kept_data(name.runner(), file)?;
     let own = Requirements::of(name, file).ok().filter(|own| !own.global)?;
@@ -38,7 +38,7 @@ pub fn left_behind(snapshot: &Snapshot, name: &UnitName, file: &UnitFile) -> Opt
     (live.len() + missing > 1).then_some(kept)
 }
 
-/// What is asked of a unit's machine by the unit and by all that it is tied to.
+/// The demands on a unit's machine by the unit and by all that it is tied to.
 fn ties(snapshot: &Snapshot, own: Requirements) -> Vec<Requirements> {
     let mut ties = vec![own];
     let mut seen: BTreeSet<UnitName> = BTreeSet::new();

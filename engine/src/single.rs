@@ -5,7 +5,7 @@
 
 use muster_common::unit::{Glob, Requirements, UnitFile, UnitName, kept_data};
 
-/// Whether a unit made from this file is one. What cannot be read may be.
+/// True if a unit made from this file is one. What cannot be read may be.
 pub fn is_single(unit: &UnitName, file: &UnitFile) -> bool {
     let keeps_data = kept_data(unit.runner(), file).is_some();
     Requirements::of(unit, file).map_or(true, |asked| stands_alone(unit, &asked, keeps_data))

@@ -21,7 +21,7 @@ use super::scheduler::Scheduler;
 use super::table::{MachineKey, UnitKey};
 
 impl Scheduler {
-    /// What becomes of each unit that a machine has or is giving up. Of a machine that is not drained: that they stay. No
+    /// The lot of each unit that a machine has or is giving up. Of a machine that is not drained: that they stay. No
     /// trace is left.
     pub fn drain_status(&mut self, machine: &MachineId) -> BTreeMap<UnitName, DrainStatus> {
         let Some(machine) = self.index.machine_keys.get(machine).copied() else {
@@ -51,7 +51,7 @@ impl Scheduler {
         statuses
     }
 
-    /// What would become of each unit were the machine drained now. No trace is left.
+    /// The lot that each unit would have were the machine drained now. No trace is left.
     pub fn rehearse_drain(&self, machine: &MachineId) -> BTreeMap<UnitName, DrainStatus> {
         let mut rehearsal = self.clone();
         let drain = Drain { began: 0, deadline: None, then: AtDeadline::GiveUp, ended: None };
@@ -66,7 +66,7 @@ impl Scheduler {
 }
 
 impl Pass<'_> {
-    /// What becomes of a job that was begun on a machine: it ends there. One that has ended keeps nobody waiting.
+    /// The lot of a job that was begun on a machine: it ends there. One that has ended keeps nobody waiting.
     fn job_status(&self, unit: UnitKey, machine: MachineKey) -> Option<DrainStatus> {
         if !self.index.draining.contains(&machine) && !self.index.is_forced(machine) {
             return Some(DrainStatus::Stays);
@@ -81,7 +81,7 @@ impl Pass<'_> {
         }
     }
 
-    /// What becomes of a unit on a machine; `None` when the machine only says that it knows of it.
+    /// The lot of a unit on a machine; `None` when the machine only says that it knows of it.
     fn unit_status(&self, unit: UnitKey, machine: MachineKey) -> Option<DrainStatus> {
         let row = &self.index.units[unit];
         let placed = row.place_on(machine).is_some();

@@ -122,7 +122,7 @@ impl Index {
         })
     }
 
-    /// Where the rest of the group is, or is about to be.
+    /// The place where the rest of the group is, or is about to be.
     fn home_of_others(&self, unit: UnitKey, group: &Group) -> Option<Home> {
         let live = |member: UnitKey| {
             let row = &self.units[member];

@@ -17,10 +17,10 @@ use super::index::Index;
 use super::pass::Pass;
 use super::table::{MachineKey, UnitKey};
 
-/// What is to be written so that placements are as they should be, and which units cannot be placed.
+/// The moves that make placements as they should be, and the units that cannot be placed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Plan {
-    /// What to write, in an order in which each move can stand alone.
+    /// The moves to write, in an order in which each can stand alone.
     pub moves: Vec<Move>,
     /// Units that should be placed and cannot be; [`Scheduler::explain_refusal`] says why.
     pub refused: BTreeSet<UnitName>,
@@ -42,7 +42,7 @@ pub struct Scheduler {
     pub(super) index: Index,
     /// Units that should be placed and cannot be.
     pub(super) waiting: BTreeSet<UnitKey>,
-    /// Where the last pass put units, to be forgotten before the next.
+    /// Units with the machines where the last pass put them, to be forgotten before the next.
     pub(super) planned: Vec<(UnitKey, MachineKey)>,
     /// Passes so far.
     pub(super) passes: u64,
@@ -78,7 +78,7 @@ impl Scheduler {
         self.index.hold_machines(machines);
     }
 
-    /// What is to be written now. The cost is that of what changed since the last plan; planning again before the
+    /// The plan: whatever is to be written now. The cost is that of what changed since the last plan; planning again before the
     /// plan has been applied gives the same plan.
     pub fn plan(&mut self) -> Plan {
         self.forget_planned();
@@ -129,7 +129,7 @@ impl Scheduler {
         self.waiting.contains(unit).then(|| self.index.explain_unit(*unit))?
     }
 
-    /// What would become of these units were they launched now, everything else as it is: in order, each seeing those
+    /// The refusals that these units would meet were they launched now, everything else as it is: in order, each seeing those
     /// admitted before it, leaders named in one call with their followers counting as launched. Other units that the next
     /// plan looks at have their turns as they would have them there. Only refusals are named; no trace is left.
     pub fn admit_candidates(&mut self, wanted: &[Candidate]) -> BTreeMap<UnitName, Refusal> {

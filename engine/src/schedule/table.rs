@@ -45,7 +45,7 @@ key!(
     PatternKey
 );
 key!(
-    /// What several units ask of a machine alike.
+    /// A demand that several units make on a machine alike.
     ClassKey
 );
 

@@ -8,7 +8,7 @@ use muster_common::refusal::MachineReason;
 use crate::schedule::index::Index;
 use crate::schedule::table::{MachineKey, UnitKey};
 
-/// Where the rest of a unit's group is, or is about to be, and a member that is there.
+/// The place where the rest of a unit's group is, or is about to be, and a member that is there.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Home {
     pub(crate) machine: MachineKey,

@@ -52,13 +52,13 @@ impl Index {
         }
     }
 
-    /// Whether a unit may come to a machine where it is not.
+    /// True if a unit may come to a machine where it is not.
     pub(crate) fn may_come(&mut self, unit: UnitKey, machine: MachineKey) -> bool {
         self.is_eligible(unit, machine)
             && neighbor_filters().all(|filter| filter.may_come(self, unit, machine))
     }
 
-    /// Whether a unit may come to a machine where it is not, were those gone from there that make room for it.
+    /// True if a unit may come to a machine where it is not, were those gone from there that make room for it.
     pub(crate) fn may_take_place(&mut self, unit: UnitKey, machine: MachineKey) -> bool {
         // The last says that it makes room for nobody there itself.
         self.is_eligible(unit, machine)
@@ -73,7 +73,7 @@ impl Index {
         self.eligible_machines(class).contains(position)
     }
 
-    /// Whether a unit that is on a machine may stay there.
+    /// True if a unit that is on a machine may stay there.
     pub(crate) fn may_stay(&self, unit: UnitKey, machine: MachineKey) -> bool {
         self.units[unit].spec_ok().is_some()
             && self.is_live(machine)

@@ -15,7 +15,7 @@ pub(crate) trait MachineFilter: Sync {
     /// Takes the machines out of a set of live ones, by position, that may not have a newcomer with this demand.
     fn keep_eligible(&self, index: &Index, demand: &MachineDemand, eligible: &mut Bits);
 
-    /// Whether a unit may stay on a live machine where it is.
+    /// True if a unit may stay on a live machine where it is.
     fn may_stay(&self, index: &Index, unit: UnitKey, machine: MachineKey) -> bool;
 
     /// The reason why a live machine takes no newcomer such as this unit, if there is one.
@@ -33,10 +33,10 @@ pub(crate) trait NeighborFilter: Sync {
     /// among them.
     fn add_blocked(&self, index: &Index, unit: UnitKey, blocked: &mut Bits);
 
-    /// Whether the unit may come to a machine where it is not.
+    /// True if the unit may come to a machine where it is not.
     fn may_come(&self, index: &Index, unit: UnitKey, machine: MachineKey) -> bool;
 
-    /// Whether the unit may stay on a machine where it is.
+    /// True if the unit may stay on a machine where it is.
     fn may_stay(&self, index: &Index, unit: UnitKey, machine: MachineKey) -> bool;
 
     /// The reason why the unit may not come to a machine where it is not, if there is one.

@@ -98,7 +98,7 @@ impl Classes {
         self.epoch += 1;
     }
 
-    /// Whether machines have changed since the eligible ones of a class were found.
+    /// True if machines have changed since the eligible ones of a class were found.
     pub(crate) fn is_outdated(&self, key: ClassKey) -> bool {
         self.table[key].epoch != self.epoch
     }

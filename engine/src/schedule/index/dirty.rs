@@ -28,7 +28,7 @@ impl Index {
         }
     }
 
-    /// Whether a unit is to go from where it meets a conflict depends on whether the other one stays: when that changes,
+    /// Marks those with whom a unit conflicts where it is. They may stay or have to go by whether it stays: when that changes,
     /// all on its machines have to be looked at too.
     pub(crate) fn mark_conflicting(&mut self, unit: UnitKey) {
         let machines: Vec<MachineKey> =
@@ -55,7 +55,7 @@ impl Index {
         }
     }
 
-    /// Whether one unit replaces another depends on all that lie on a way between the two: when a unit on the way gets
+    /// Marks the ends of every way of replacements through a unit. One unit replaces another by all that lie between the two: when one gets
     /// another file, the ends have to be looked at too.
     pub(crate) fn mark_replace_chain(&mut self, unit: UnitKey) {
         let replaces = |row: &UnitRow| row.requirements().is_some_and(Requirements::replaces_any);
@@ -87,7 +87,7 @@ impl Index {
         }
     }
 
-    /// Whether a unit is on its way from one machine to another: it has two placements, or none and has yet to end somewhere.
+    /// True if a unit is on its way from one machine to another: it has two placements, or none and has yet to end somewhere.
     pub(crate) fn is_on_the_move(&self, unit: UnitKey) -> bool {
         let row = &self.units[unit];
         let two = || row.places.iter().any(|p| p.placement.handover.takes_over.is_some());

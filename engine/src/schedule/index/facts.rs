@@ -17,18 +17,18 @@ impl Index {
         self.machines[machine].record.is_some()
     }
 
-    /// Whether the machine is absent in a way that must not move its units.
+    /// True if the machine is absent in a way that must not move its units.
     pub(crate) fn is_held(&self, machine: MachineKey) -> bool {
         let row = &self.machines[machine];
         row.record.is_none() && (row.held || row.unreadable)
     }
 
-    /// Whether units have to leave a machine even if no other takes them.
+    /// True if units have to leave a machine even if no other takes them.
     pub(crate) fn is_forced(&self, machine: MachineKey) -> bool {
         self.machines[machine].cordon.as_ref().is_some_and(Cordon::is_forced)
     }
 
-    /// Whether a unit may not run twice at a time: by its file, or by an earlier one that a machine may still run it from. What
+    /// True if a unit may not run twice at a time: by its file, or by an earlier one that a machine may still run it from. What
     /// an earlier one said is not known once the store has forgotten it, which it does when no unit names it; then it may have
     /// kept data.
     pub(crate) fn is_single(&self, unit: UnitKey) -> bool {
@@ -42,7 +42,7 @@ impl Index {
         good.single || (!good.requirements.global && row.earlier_files().any(may_keep))
     }
 
-    /// Whether a unit can be decided on: wanted on one machine, and understood.
+    /// True if a unit can be decided on: wanted on one machine, and understood.
     pub(crate) fn is_placeable(&self, unit: UnitKey) -> bool {
         let row = &self.units[unit];
         row.is_wanted()
@@ -52,7 +52,7 @@ impl Index {
             && self.begun_job(unit).is_none()
     }
 
-    /// Where a job may have been begun: it has been told to be, for the start that is wanted now. Nobody but that machine knows
+    /// The machine where a job may have been begun: it was told to, for the start that is wanted now. Nobody but that machine knows
     /// whether it was, so it is told to no other.
     pub(crate) fn begun_job(&self, unit: UnitKey) -> Option<MachineKey> {
         let row = &self.units[unit];
@@ -63,7 +63,7 @@ impl Index {
         row.places.iter().find(here).map(|place| place.machine)
     }
 
-    /// Whether a unit cannot be decided on but is on a live machine and stays there.
+    /// True if a unit cannot be decided on but is on a live machine and stays there.
     pub(crate) fn is_fixed(&self, unit: UnitKey) -> bool {
         let row = &self.units[unit];
         let stays = row.spec_ok().is_none() || self.begun_job(unit).is_some();
@@ -71,7 +71,7 @@ impl Index {
             && row.places.iter().any(|place| self.is_live(place.machine))
     }
 
-    /// Whether a unit is one of those that are on every machine that takes them, and can be decided on.
+    /// True if a unit is one of those that are on every machine that takes them, and can be decided on.
     pub(crate) fn is_global_leader(&self, unit: UnitKey) -> bool {
         let row = &self.units[unit];
         row.is_wanted() && row.unreadable_records == 0 && row.is_global()
@@ -91,7 +91,7 @@ impl Index {
         found.map(|(key, problem)| format!("its record {key}: {problem}")).unwrap_or_default()
     }
 
-    /// What a unit with a usable file asks of a machine.
+    /// The demand of a unit with a usable file on a machine.
     pub(crate) fn demand_of(&self, unit: UnitKey) -> Option<&MachineDemand> {
         Some(self.classes.demand_of(self.units[unit].spec_ok()?.class))
     }
@@ -104,7 +104,7 @@ impl Index {
         machines.into_iter().map(|machine| self.machines[*machine].position).collect()
     }
 
-    /// Where a unit is, or will be once the plan at hand is applied.
+    /// The machines where a unit is, or will be once the plan at hand is applied.
     pub(crate) fn current_and_planned(
         &self,
         unit: UnitKey,
@@ -113,7 +113,7 @@ impl Index {
         row.places.iter().map(|place| place.machine).chain(row.planned)
     }
 
-    /// Whether a unit is on a machine, or will be once the plan at hand is applied.
+    /// True if a unit is on a machine, or will be once the plan at hand is applied.
     pub(crate) fn is_or_comes_to(&self, unit: UnitKey, machine: MachineKey) -> bool {
         let row = &self.units[unit];
         row.planned == Some(machine) || row.place_on(machine).is_some()

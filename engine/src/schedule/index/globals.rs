@@ -14,7 +14,7 @@ impl Index {
         }
     }
 
-    /// What is noted of all global units, by machine.
+    /// The machines noted of all global units.
     pub(crate) fn machines_of_globals(&self) -> Vec<(UnitKey, Vec<MachineKey>)> {
         let noted = self.globals.iter().map(|unit| (*unit, &self.units[*unit].global_machines));
         let at = |position: u32| self.order.get(position as usize).copied();
@@ -29,7 +29,7 @@ impl Index {
         }
     }
 
-    /// What is noted of all global units, to be put back after a pass that only asked.
+    /// The notes on all global units, to be put back after a pass that only asked.
     pub(crate) fn saved_global_machines(&self) -> Vec<(UnitKey, Bits)> {
         self.globals.iter().map(|unit| (*unit, self.units[*unit].global_machines.clone())).collect()
     }

@@ -55,7 +55,7 @@ impl Index {
         }
     }
 
-    /// Whether a machine has another unit that conflicts with this one. `counted`: the unit itself is counted there.
+    /// True if a machine has another unit that conflicts with this one. `counted`: the unit itself is counted there.
     pub(crate) fn has_conflict(&self, unit: UnitKey, machine: MachineKey, counted: bool) -> bool {
         let row = &self.units[unit];
         // A unit that matches its own pattern counts itself once, where it is, on either side.

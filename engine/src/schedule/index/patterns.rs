@@ -14,7 +14,7 @@ use muster_common::unit::{Glob, UnitName};
 
 use crate::schedule::table::{Bits, Key as _, MachineKey, PatternKey, Table};
 
-/// How many units of a kind each machine has, and the set of machines that have any, by position.
+/// The number of units of a kind on each machine, and the set of machines that have any, by position.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Tally {
     counts: BTreeMap<MachineKey, u32>,

@@ -19,7 +19,7 @@ use crate::schedule::table::{Bits, ClassKey, MachineKey, PatternKey, UnitKey};
 pub(crate) struct UnitRow {
     pub(crate) name: UnitName,
     pub(crate) record: Option<Unit>,
-    /// How many of its records (the unit's own, placements) cannot be read. Such a unit is left alone: what the record
+    /// The number of its records (its own, placements) that cannot be read. Such a unit is left alone: what the record
     /// says is not known, and acting without knowing could start it twice or lose it.
     pub(crate) unreadable_records: u32,
     pub(crate) spec: UnitSpec,
@@ -29,15 +29,15 @@ pub(crate) struct UnitRow {
     pub(crate) matched: Vec<PatternKey>,
     /// Placements, in the order of machine ids.
     pub(crate) places: Vec<PlacedOn>,
-    /// What machines report of it, in no order.
+    /// Reports of machines on it, in no order.
     pub(crate) reports: Vec<(MachineKey, Report)>,
-    /// Where the last plan puts it; never said of a global unit.
+    /// The machine where the last plan puts it; never one for a global unit.
     pub(crate) planned: Option<MachineKey>,
     /// A global unit that a conflict keeps from a machine it is eligible for.
     pub(crate) partially_placed: bool,
-    /// Where a global unit that others belong beside is to be, by position, as of the last pass that looked at it.
+    /// Of a global unit that others belong beside: the machines where it is to be, by position, as of the last pass that looked at it.
     pub(crate) global_machines: Bits,
-    /// Whether it is on the list of units to look at.
+    /// It is on the list of units to look at.
     pub(crate) dirty: bool,
     /// The last pass that looked at it.
     pub(crate) seen_in_pass: u64,
@@ -50,7 +50,7 @@ pub(crate) struct PlacedOn {
     pub(crate) placement: Placement,
 }
 
-/// What a unit asks for.
+/// The requirements of a unit, as far as they can be read.
 #[derive(Debug, Clone)]
 pub(crate) enum UnitSpec {
     /// It names no file: there is neither a record nor a placement.
@@ -61,7 +61,7 @@ pub(crate) enum UnitSpec {
     Resolved(ResolvedSpec),
 }
 
-/// What a unit with a usable file asks for.
+/// The requirements of a unit with a usable file.
 #[derive(Debug, Clone)]
 pub(crate) struct ResolvedSpec {
     pub(crate) class: ClassKey,
@@ -93,7 +93,7 @@ pub(crate) struct MachineRow {
     pub(crate) position: u32,
     /// It vanished in a mass loss.
     pub(crate) held: bool,
-    /// Who keeps it from taking anything new, if anyone does.
+    /// Its cordon, if anyone keeps it from taking anything new.
     pub(crate) cordon: Option<Cordon>,
     /// Its cordon cannot be read: whatever it says, the machine takes nothing new.
     pub(crate) cordon_unreadable: bool,
@@ -104,7 +104,7 @@ pub(crate) struct MachineRow {
 /// A unit file.
 #[derive(Debug, Clone)]
 pub(crate) struct FileRow {
-    /// What it asks for, or why it cannot be used; `None` while the store has no such file.
+    /// Its requirements, or why it cannot be used; `None` while the store has no such file.
     pub(crate) template: Option<Result<RequirementsTemplate, String>>,
     /// The runners under which a unit made from it keeps data on its machine.
     pub(crate) keeps_data: BTreeSet<RunnerKind>,
@@ -131,7 +131,7 @@ impl UnitRow {
         }
     }
 
-    /// Whether the user wants it on a machine.
+    /// True if the user wants it on a machine.
     pub(crate) fn is_wanted(&self) -> bool {
         self.record.as_ref().is_some_and(|unit| unit.desired != DesiredState::Inactive)
             && !self.name.is_template()
@@ -171,7 +171,7 @@ impl UnitRow {
         self.places.iter().find(|place| place.machine == machine)
     }
 
-    /// What can run a unit of its type.
+    /// The runner for a unit of its type.
     pub(crate) fn runner_kind(&self) -> RunnerKind {
         self.name.runner()
     }

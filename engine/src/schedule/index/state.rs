@@ -45,12 +45,12 @@ pub(crate) struct Index {
     pub(crate) pattern_replacers: BTreeSet<UnitKey>,
     /// Global units.
     pub(crate) globals: BTreeSet<UnitKey>,
-    /// What is wrong with records that cannot be read, by key.
+    /// Records that cannot be read, by key, with what is wrong.
     pub(crate) unreadable: BTreeMap<String, String>,
     pub(crate) held: BTreeSet<MachineId>,
     /// Machines that are live, by position.
     pub(crate) live: Bits,
-    /// How many machines are live.
+    /// The number of live machines.
     pub(crate) live_count: usize,
     /// Units to look at in the next plan, each once.
     pub(crate) dirty: Vec<UnitKey>,

@@ -12,7 +12,7 @@ use super::state::Index;
 use crate::schedule::table::{MachineKey, UnitKey};
 
 impl Index {
-    /// Whether a unit is tied to any other.
+    /// True if a unit is tied to any other.
     pub(crate) fn is_tied(&self, unit: UnitKey) -> bool {
         let row = &self.units[unit];
         row.requirements().is_some_and(|r| !r.machine_of.is_empty())
@@ -35,7 +35,7 @@ impl Index {
             .collect()
     }
 
-    /// Whether any unit replaces another.
+    /// True if any unit replaces another.
     pub(crate) fn has_replacers(&self) -> bool {
         !self.replacers.is_empty() || !self.pattern_replacers.is_empty()
     }
@@ -92,14 +92,14 @@ impl Index {
         replacing
     }
 
-    /// Whether a unit that names another in `Replaces=` is to be heeded.
+    /// True if a unit that names another in `Replaces=` is to be heeded.
     fn is_replacement_heeded(&self, unit: UnitKey, other: UnitKey) -> bool {
         self.is_placeable(unit)
             && self.is_placeable(other)
             && !self.leads_to(other, &self.units[unit].name)
     }
 
-    /// Whether a unit replaces another, or one that replaces one that does, and so on.
+    /// True if a unit replaces another, or one that replaces one that does, and so on.
     fn leads_to(&self, from: UnitKey, goal: &UnitName) -> bool {
         let mut seen: BTreeSet<UnitKey> = BTreeSet::new();
         let mut next = vec![from];
@@ -119,7 +119,7 @@ impl Index {
         false
     }
 
-    /// Whether a unit on a machine has to make room for another that is there.
+    /// True if a unit on a machine has to make room for another that is there.
     pub(crate) fn is_displaced(&self, unit: UnitKey, machine: MachineKey) -> bool {
         self.units_replacing(unit).into_iter().any(|other| self.is_or_comes_to(other, machine))
     }

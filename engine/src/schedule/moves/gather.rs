@@ -11,7 +11,7 @@ use crate::schedule::pass::Pass;
 use crate::schedule::table::{MachineKey, UnitKey};
 
 impl Pass<'_> {
-    /// Where the group is: where its first leader still is, and may be.
+    /// The machine where the group is: where its first leader still is, and may be.
     pub(crate) fn home_of(&self, group: &Group) -> Option<MachineKey> {
         let fixed = group.fixed.iter().flat_map(|unit| &self.index.units[*unit].places);
         let fixed: Vec<MachineKey> = fixed
@@ -116,7 +116,7 @@ impl Pass<'_> {
         }
     }
 
-    /// Whether a unit runs elsewhere with one beside it that follows it and leaves.
+    /// True if a unit runs elsewhere with one beside it that follows it and leaves.
     fn is_needed_elsewhere(&self, unit: UnitKey, leaving: &[UnitKey], home: MachineKey) -> bool {
         let row = &self.index.units[unit];
         let runs = |unit: UnitKey, at| {

@@ -40,7 +40,7 @@ use crate::schedule::table::{MachineKey, UnitKey};
 /// On how many machines a unit is tried before it is left where it is.
 const TRIES: usize = 3;
 
-/// What has become of a move.
+/// The state of a move under way.
 enum MoveOutcome {
     /// All that move are up on the new machine.
     Arrived,
@@ -51,7 +51,7 @@ enum MoveOutcome {
 }
 
 impl Index {
-    /// Where units were tried in vain from a machine, with what was wrong.
+    /// The machines on which units were tried in vain from this one, with what was wrong there.
     pub(crate) fn tried_machines(
         &self,
         units: &[UnitKey],
@@ -67,7 +67,7 @@ impl Index {
         known.flatten().collect()
     }
 
-    /// Where a unit takes over, and from where; a placement that takes over from nothing has no part in a move.
+    /// The machines from which and on which a unit takes over, in this order; a placement that takes over from nothing has no part in a move.
     pub(crate) fn handover_of(&self, unit: UnitKey) -> Option<(MachineKey, MachineKey)> {
         let row = &self.units[unit];
         row.places.iter().find_map(|place| {
@@ -152,7 +152,7 @@ impl Pass<'_> {
         true
     }
 
-    /// Where units would go from a machine, if anywhere: beside all of their group, or else without those that have not
+    /// The machine to which units would go from this one, if any: beside all of their group, or else without those that have not
     /// been placed yet.
     pub(crate) fn find_destination(
         &mut self,
@@ -306,7 +306,7 @@ impl Pass<'_> {
         self.note_verdict(moving, target, &DrainVerdict::Stopping);
     }
 
-    /// How far units have come that move from one machine to another. One that has failed where it was arrives by being
+    /// The state of a move from one machine to another. A unit that has failed where it was arrives by being
     /// tried.
     fn move_outcome(
         &self,
@@ -333,7 +333,7 @@ impl Pass<'_> {
         outcome
     }
 
-    /// How far a machine has come with what the user wants of a unit now.
+    /// The state that a unit has reached on a machine, as to what the user wants of it now.
     fn arrival_at(&self, unit: UnitKey, machine: MachineKey) -> Arrival {
         let row = &self.index.units[unit];
         let Some((place, record)) = row.place_on(machine).zip(row.record.as_ref()) else {

@@ -22,7 +22,7 @@ impl Index {
         placed.chain(reporting).find(|machine| self.is_live(*machine))
     }
 
-    /// Whether a unit that may not run twice is placed on a live machine that has not said a word of it. Such a machine may be
+    /// True if a unit that may not run twice is placed on a live machine that has not said a word of it. Such a machine may be
     /// about to start it, and would be thought to have ended it were it taken from there now.
     pub(crate) fn is_unheard_of(&self, unit: UnitKey) -> bool {
         let row = &self.units[unit];
@@ -30,7 +30,7 @@ impl Index {
         self.is_single(unit) && row.places.iter().any(|place| unheard(place.machine))
     }
 
-    /// Whether a unit that may not run twice has to end elsewhere before it comes to a machine.
+    /// True if a unit that may not run twice has to end elsewhere before it comes to a machine.
     pub(crate) fn ends_first(&self, unit: UnitKey, machine: MachineKey) -> bool {
         let row = &self.units[unit];
         row.place_on(machine).is_none() && self.lingering_machine(unit).is_some()

@@ -67,7 +67,7 @@ impl Pass<'_> {
         self.decision_for(unit, machine, file, handover)
     }
 
-    /// Where the unit was tried in vain, from this machine, as long as that tells anything: another file or another
+    /// The machines on which the unit was tried in vain, from this one, as long as that tells anything: another file or another
     /// start may go better.
     pub(crate) fn remembered_tries(&self, unit: UnitKey, machine: MachineKey) -> Handover {
         let row = &self.index.units[unit];

@@ -13,7 +13,7 @@ use crate::schedule::index::Index;
 use crate::schedule::moves::DrainVerdict;
 use crate::schedule::table::{Bits, MachineKey, UnitKey};
 
-/// How many units move away from drained machines at a time: enough to keep several machines busy, and few enough that
+/// The number of units that move away from drained machines at a time: enough to keep several machines busy, and few enough that
 /// one that does not start where it goes to is noticed before all have been tried there.
 const MOVING: usize = 10;
 
@@ -29,11 +29,11 @@ pub(crate) struct Pass<'a> {
     pub(crate) seen: Vec<UnitKey>,
     /// Units that should be placed and cannot be.
     pub(crate) refused: Vec<UnitKey>,
-    /// What was counted and has to be taken back.
+    /// Units counted on machines, to be taken back at the end.
     pub(crate) counted: Vec<(UnitKey, MachineKey)>,
-    /// How many more units may begin to move away from drained machines.
+    /// The number of units that may still begin to move away from drained machines.
     pub(crate) moves_left: usize,
-    /// What became of the units on drained machines.
+    /// The lot of the units on drained machines.
     pub(crate) verdicts: BTreeMap<(UnitKey, MachineKey), DrainVerdict>,
 }
 
@@ -151,7 +151,7 @@ impl<'a> Pass<'a> {
     }
 }
 
-/// Whether a move can be written as it is: it is about its unit and those that make room for it, writes each record once, and places
+/// True if a move can be written as it is: it is about its unit and those that make room for it, writes each record once, and places
 /// nothing where no machine is registered, for the store would refuse it for ever.
 fn is_sound(decided: &Move) -> bool {
     let concerns = |unit: &UnitName| match &decided.reason {
