@@ -17,12 +17,12 @@ use proptest::prelude::*;
 
 use support::Cluster;
 use support::events::{
-    ALL, Event, MACHINES, PLAIN, UNITS, conflict, events, happen, is_single, made_by, meets,
-    placed, usable, with_drains,
+    ALL, Event, MACHINES, PLAIN, UNITS, any_events, apply_event, are_in_conflict, is_single,
+    is_usable, made_by, meets_requirements, placed_units, with_drains,
 };
 
 /// Where each unit runs, as its machine says.
-fn up(cluster: &Cluster) -> BTreeMap<UnitName, BTreeSet<MachineId>> {
+fn running_units(cluster: &Cluster) -> BTreeMap<UnitName, BTreeSet<MachineId>> {
     let snapshot = &cluster.snapshot;
     let mut up: BTreeMap<UnitName, BTreeSet<MachineId>> = BTreeMap::new();
     for (name, places) in &snapshot.places {
@@ -37,15 +37,15 @@ fn up(cluster: &Cluster) -> BTreeMap<UnitName, BTreeSet<MachineId>> {
 }
 
 /// Machines do as they are asked, but for units that start nowhere else than where they are.
-fn obey(cluster: &mut Cluster, broken: &BTreeSet<UnitName>) {
-    let before = up(cluster);
-    cluster.obey(|name| !broken.contains(name));
+fn obey_but_for(cluster: &mut Cluster, broken: &BTreeSet<UnitName>) {
+    let before = running_units(cluster);
+    cluster.obey_placements(|name| !broken.contains(name));
     let places = cluster.snapshot.places.clone();
     for name in broken {
         for id in places.get(name).into_iter().flatten().map(|(id, _)| id) {
             let runs = before.get(name).is_some_and(|on| on.contains(id));
             if !runs && cluster.snapshot.machines.contains_key(id) {
-                cluster.report(name.as_str(), id.as_str(), "failed", "failed");
+                cluster.report_state(name.as_str(), id.as_str(), "failed", "failed");
             }
         }
     }
@@ -53,7 +53,7 @@ fn obey(cluster: &mut Cluster, broken: &BTreeSet<UnitName>) {
     for (name, states) in known {
         for id in states.into_keys() {
             if !places.get(&name).is_some_and(|places| places.contains_key(&id)) {
-                cluster.forget(&name, &id);
+                cluster.withdraw_report(&name, &id);
             }
         }
     }
@@ -69,11 +69,13 @@ fn is_sound(cluster: &Cluster, plan: &Plan, drained: &BTreeSet<MachineId>) -> Re
             return Err(format!("{unit} comes to {machine}, which is drained"));
         }
     }
-    let placed = placed(cluster);
+    let placed = placed_units(cluster);
     for (name, (_, on)) in &placed {
         for (other, (_, others)) in &placed {
-            let both = || usable(cluster, name) && usable(cluster, other);
-            if on.intersection(others).next().is_some() && conflict(&placed, name, other) && both()
+            let both = || is_usable(cluster, name) && is_usable(cluster, other);
+            if on.intersection(others).next().is_some()
+                && are_in_conflict(&placed, name, other)
+                && both()
             {
                 return Err(format!("{name} and {other} on one machine"));
             }
@@ -91,7 +93,7 @@ proptest! {
     fn a_new_leader_goes_on_where_the_old_one_was(events in with_drains(ALL)) {
         let mut cluster = Cluster::new();
         for event in &events {
-            happen(&mut cluster, event);
+            apply_event(&mut cluster, event);
             let plan = cluster.plan();
             let mut fresh = Scheduler::new(&cluster.snapshot);
             prop_assert_eq!(&fresh.plan(), &plan, "after {:?}", event);
@@ -110,7 +112,7 @@ proptest! {
     fn what_may_not_run_twice_is_on_one_machine_at_a_time(events in with_drains(ALL)) {
         let mut cluster = Cluster::new();
         for event in &events {
-            happen(&mut cluster, event);
+            apply_event(&mut cluster, event);
             let plan = cluster.plan();
             let snapshot = &cluster.snapshot;
             let decisions = plan.moves.iter().flat_map(|step| &step.decisions);
@@ -152,24 +154,24 @@ proptest! {
         let nobody = BTreeSet::new();
         let mut rounds = 0;
         loop {
-            obey(&mut cluster, &nobody);
+            obey_but_for(&mut cluster, &nobody);
             let plan = cluster.plan();
             if plan.moves.is_empty() {
                 break;
             }
-            cluster.write(&plan);
+            cluster.write_plan(&plan);
             rounds += 1;
             prop_assert!(rounds < 60, "it does not come to rest: {:?}", plan.moves);
         }
-        for (name, (asked, on)) in placed(&cluster) {
-            prop_assert!(asked.global || on.len() <= 1 || !usable(&cluster, &name), "{} is on {:?}", name, on);
+        for (name, (asked, on)) in placed_units(&cluster) {
+            prop_assert!(asked.global || on.len() <= 1 || !is_usable(&cluster, &name), "{} is on {:?}", name, on);
         }
         for (name, places) in &cluster.snapshot.places {
             // What absent machines have stays as it is: all of it when no other has the unit, and a global one's.
             let live = |id: &MachineId| cluster.snapshot.machines.contains_key(id);
-            let global = placed(&cluster).get(name).is_some_and(|(asked, _)| asked.global);
+            let global = placed_units(&cluster).get(name).is_some_and(|(asked, _)| asked.global);
             let stays = |id: &MachineId| !live(id) && (global || !places.keys().any(live));
-            let known = places.iter().filter(|(id, _)| usable(&cluster, name) && !stays(id));
+            let known = places.iter().filter(|(id, _)| is_usable(&cluster, name) && !stays(id));
             for (_, placement) in known {
                 // One that is on an absent machine alone takes over from nothing.
                 let source = placement.handover.takes_over.as_ref();
@@ -183,7 +185,7 @@ proptest! {
     /// reason; nothing comes.
     #[test]
     fn a_drain_empties_a_machine_of_all_that_can_move(
-        events in events(PLAIN),
+        events in any_events(PLAIN),
         drained in prop::collection::btree_set(0..MACHINES.len(), 1..3),
         broken in prop::collection::btree_set(0..UNITS.len(), 0..2),
         slow in any::<u64>(),
@@ -191,22 +193,22 @@ proptest! {
         let mut cluster = made_by(&events);
         let nobody = BTreeSet::new();
         loop {
-            cluster.settle();
-            obey(&mut cluster, &nobody);
+            cluster.write_until_settled();
+            obey_but_for(&mut cluster, &nobody);
             if cluster.plan().moves.is_empty() {
                 break;
             }
         }
         let broken: BTreeSet<UnitName> = broken.iter().map(|u| UNITS[*u].parse().unwrap()).collect();
         let drained: BTreeSet<MachineId> = drained.iter().map(|m| MACHINES[*m].parse().unwrap()).collect();
-        let asked = placed(&cluster);
+        let asked = placed_units(&cluster);
         let singles: BTreeSet<UnitName> =
             asked.keys().filter(|name| is_single(&cluster, name)).cloned().collect();
         let single = |name: &UnitName| singles.contains(name);
         let any_single = asked.keys().any(single);
-        let ran = up(&cluster);
+        let ran = running_units(&cluster);
         let globals = |cluster: &Cluster| -> Vec<(UnitName, BTreeSet<MachineId>)> {
-            placed(cluster)
+            placed_units(cluster)
                 .into_iter()
                 .filter(|(_, (asked, _))| asked.global)
                 .map(|(name, (_, on))| (name, on.intersection(&drained).cloned().collect()))
@@ -214,7 +216,7 @@ proptest! {
         };
         let stayed = globals(&cluster);
         for id in &drained {
-            cluster.drain(id.as_str(), "person", None);
+            cluster.order_drain(id.as_str(), "person", None);
         }
         let mut rounds: u32 = 0;
         loop {
@@ -222,11 +224,11 @@ proptest! {
             prop_assert_eq!(is_sound(&cluster, &plan, &drained), Ok(()));
             let moving = cluster.snapshot.places.values().any(|p| p.len() > 1);
             let rests = plan.moves.is_empty();
-            cluster.write(&plan);
-            let up = up(&cluster);
+            cluster.write_plan(&plan);
+            let up = running_units(&cluster);
             for name in ran.keys() {
                 // One that may not run twice is stopped first, and with it those that belong beside it.
-                let excused = single(name) || (any_single && tied(&asked, name));
+                let excused = single(name) || (any_single && is_tied(&asked, name));
                 prop_assert!(excused || up.contains_key(name), "{} runs nowhere", name);
             }
             for (name, on) in up.iter().filter(|(name, _)| single(name)) {
@@ -234,7 +236,7 @@ proptest! {
             }
             let before = cluster.snapshot.clone();
             if rests || slow & (1 << (rounds % 64)) != 0 {
-                obey(&mut cluster, &broken);
+                obey_but_for(&mut cluster, &broken);
             }
             if rests && before.states == cluster.snapshot.states {
                 break;
@@ -247,16 +249,16 @@ proptest! {
             let progress = drain::drain_progress(&cluster.snapshot, id);
             prop_assert!(progress.is_at_rest(), "{:?}", progress);
             for (name, course) in &progress.units {
-                let tried = broken.contains(name) || (!broken.is_empty() && tied(&asked, name));
+                let tried = broken.contains(name) || (!broken.is_empty() && is_tied(&asked, name));
                 prop_assert!(has_reason(&cluster, &asked, id, name, course, tried), "{}: {:?}", name, course);
             }
         }
     }
 }
 
-type Asked = BTreeMap<UnitName, (muster_common::unit::Requirements, BTreeSet<MachineId>)>;
+type Requested = BTreeMap<UnitName, (muster_common::unit::Requirements, BTreeSet<MachineId>)>;
 
-fn tied(asked: &Asked, name: &UnitName) -> bool {
+fn is_tied(asked: &Requested, name: &UnitName) -> bool {
     !asked[name].0.machine_of.is_empty()
         || asked.values().any(|(other, _)| other.machine_of.contains(name))
 }
@@ -264,7 +266,7 @@ fn tied(asked: &Asked, name: &UnitName) -> bool {
 /// Whether a unit that was left on a drained machine is rightly left there.
 fn has_reason(
     cluster: &Cluster,
-    asked: &Asked,
+    asked: &Requested,
     id: &MachineId,
     name: &UnitName,
     course: &DrainStatus,
@@ -281,11 +283,11 @@ fn has_reason(
             if refusal.unit.is_none() && told != others {
                 return false;
             }
-            if !snapshot.machines.contains_key(id) || !usable(cluster, name) {
+            if !snapshot.machines.contains_key(id) || !is_usable(cluster, name) {
                 return true;
             }
             // Groups and units that were tried in vain are the engine's word; of the others it is checked.
-            let placed = placed(cluster);
+            let placed = placed_units(cluster);
             let takes = |other: &MachineId| {
                 let runner = if name.as_str().ends_with(".container") {
                     RunnerKind::Docker
@@ -294,12 +296,12 @@ fn has_reason(
                 };
                 snapshot.machines[other].runners.contains(&runner)
                     && !snapshot.cordons.contains_key(other)
-                    && meets(cluster, &asked[name].0, other)
-                    && placed
-                        .iter()
-                        .all(|(o, (_, on))| !on.contains(other) || !conflict(&placed, name, o))
+                    && meets_requirements(cluster, &asked[name].0, other)
+                    && placed.iter().all(|(o, (_, on))| {
+                        !on.contains(other) || !are_in_conflict(&placed, name, o)
+                    })
             };
-            tried || tied(asked, name) || !others.into_iter().any(takes)
+            tried || is_tied(asked, name) || !others.into_iter().any(takes)
         }
         DrainStatus::Stopping => {
             snapshot.units.get(name).is_none_or(|unit| unit.desired == DesiredState::Inactive)
@@ -334,9 +336,9 @@ fn who_joins_a_group_on_the_move_waits_for_its_end_first() {
     let about: Vec<_> = plan.moves.iter().map(|step| step.unit.as_str()).collect();
     assert_eq!(about, [UNITS[0]], "the leader moves, the other waits");
     assert!(plan.refused.contains(&unit));
-    cluster.settle();
-    cluster.obey(|_| true);
-    cluster.settle();
+    cluster.write_until_settled();
+    cluster.obey_placements(|_| true);
+    cluster.write_until_settled();
     let (a, c): (MachineId, MachineId) = ("a".parse().unwrap(), "c".parse().unwrap());
     let on: Vec<_> = cluster.snapshot.places[&unit].keys().collect();
     assert_eq!(on, [&a], "once {c} has stopped it");
@@ -360,7 +362,7 @@ fn a_unit_is_looked_at_when_its_machine_runs_another_file() {
         want(7, nowhere),
     ]);
     cluster.plan();
-    happen(&mut cluster, &Event::Obey(u16::MAX));
+    apply_event(&mut cluster, &Event::Obey(u16::MAX));
     let plan = cluster.plan();
     assert_eq!(Scheduler::new(&cluster.snapshot).plan(), plan);
     assert!(!plan.moves.is_empty(), "it leaves where it may not be");
@@ -386,7 +388,7 @@ fn room_that_is_kept_no_longer_is_open_to_others() {
         Event::Write,
         want(3, 11),
     ] {
-        happen(&mut cluster, &event);
+        apply_event(&mut cluster, &event);
         cluster.plan();
     }
 }
@@ -407,13 +409,13 @@ fn who_cannot_come_along_stays_where_it_runs() {
         Event::Write,
         want(1, beside_node_and_db),
     ]);
-    cluster.settle();
-    cluster.obey(|_| true);
-    cluster.settle();
+    cluster.write_until_settled();
+    cluster.obey_placements(|_| true);
+    cluster.write_until_settled();
     let node: UnitName = UNITS[7].parse().unwrap();
     let on = cluster.snapshot.places[&node].clone();
-    cluster.drain("b", "person", None);
-    cluster.settle();
+    cluster.order_drain("b", "person", None);
+    cluster.write_until_settled();
     assert_eq!(cluster.snapshot.places.get(&node), Some(&on));
 }
 
@@ -433,13 +435,13 @@ fn a_leader_does_not_leave_a_follower_that_cannot_come_along() {
         want(1, beside_node_and_db),
         want(0, beside_log),
     ]);
-    cluster.settle();
-    cluster.obey(|_| true);
-    cluster.settle();
-    cluster.drain("b", "person", None);
+    cluster.write_until_settled();
+    cluster.obey_placements(|_| true);
+    cluster.write_until_settled();
+    cluster.order_drain("b", "person", None);
     for _ in 0..6 {
-        cluster.obey(|_| true);
-        cluster.settle();
+        cluster.obey_placements(|_| true);
+        cluster.write_until_settled();
     }
     for unit in ["db.service", "log.service", "node.service"] {
         let unit: UnitName = unit.parse().unwrap();
@@ -465,8 +467,8 @@ fn who_may_not_run_twice_and_joins_a_move_has_all_of_them_stop_first() {
         want(2, keeps_data_beside_db),
     ]);
     for _ in 0..8 {
-        cluster.obey(|_| true);
-        cluster.settle();
+        cluster.obey_placements(|_| true);
+        cluster.write_until_settled();
     }
     let a: MachineId = "a".parse().unwrap();
     for unit in [UNITS[0], UNITS[2]] {

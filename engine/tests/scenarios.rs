@@ -32,10 +32,11 @@
     reason = "a test may fail, and reads its scripts"
 )]
 
+#[path = "support/scripts.rs"]
+mod scripts;
 mod support;
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use muster_common::cordon::{DrainEnd, Hold};
@@ -49,73 +50,31 @@ use muster_common::unit::{UnitFile, UnitName};
 use muster_engine::cluster::drain;
 use muster_engine::schedule::{Candidate, Plan, Scheduler};
 
+use scripts::{Player, play_directory};
 use support::Cluster;
+
+#[derive(Default)]
+struct Script(Cluster);
+
+impl Player for Script {
+    fn carry_out(&mut self, words: &[&str], body: &str) -> String {
+        run_command(&mut self.0, words, body)
+    }
+}
 
 #[test]
 fn scenarios() {
-    let directory = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios/schedule");
-    let update = std::env::var("UPDATE").is_ok();
-    let mut scripts: Vec<PathBuf> =
-        std::fs::read_dir(&directory).unwrap().map(|entry| entry.unwrap().path()).collect();
-    scripts.sort();
-    assert!(!scripts.is_empty());
-    let mut wrong = String::new();
-    for path in scripts {
-        let script = std::fs::read_to_string(&path).unwrap();
-        let played = play(&script);
-        if update {
-            std::fs::write(&path, &played).unwrap();
-        } else if script != played {
-            let _ = writeln!(wrong, "{}:\n{}", path.display(), difference(&script, &played));
-        }
-    }
-    assert!(wrong.is_empty(), "{wrong}\nIf that is as it should be: UPDATE=1");
+    play_directory::<Script>("schedule");
 }
 
-fn difference(expected: &str, played: &str) -> String {
-    let mut text = String::new();
-    let (old, new): (Vec<_>, Vec<_>) = (expected.lines().collect(), played.lines().collect());
-    let same = old.iter().zip(&new).take_while(|(a, b)| a == b).count();
-    for line in old.iter().skip(same.saturating_sub(4)).take(14) {
-        let _ = writeln!(text, "- {line}");
-    }
-    for line in new.iter().skip(same.saturating_sub(4)).take(14) {
-        let _ = writeln!(text, "+ {line}");
-    }
-    text
-}
-
-/// The script with what is said now in the place of what was said.
-fn play(script: &str) -> String {
-    let mut cluster = Cluster::new();
-    let mut output = String::new();
-    let mut lines = script.lines().filter(|line| !line.starts_with('>')).peekable();
-    while let Some(line) = lines.next() {
-        let _ = writeln!(output, "{line}");
-        if line.trim().is_empty() || line.starts_with('#') {
-            continue;
-        }
-        let mut text = String::new();
-        while let Some(body) = lines.next_if(|line| line.starts_with("  ")) {
-            let _ = writeln!(output, "{body}");
-            let _ = writeln!(text, "{}", body.trim());
-        }
-        let words: Vec<&str> = line.split_whitespace().collect();
-        for said in command(&mut cluster, &words, &text).lines() {
-            let _ = writeln!(output, "> {said}");
-        }
-    }
-    output
-}
-
-fn command(cluster: &mut Cluster, words: &[&str], text: &str) -> String {
+fn run_command(cluster: &mut Cluster, words: &[&str], text: &str) -> String {
     let (verb, arguments) = words.split_first().unwrap();
     let text = (!text.is_empty()).then_some(text);
     let mut launch = |desired: DesiredState| {
         for name in arguments {
             let known = cluster.snapshot.units.contains_key(&name.parse::<UnitName>().unwrap());
             let text = text.or((!known).then_some("[Service]\nExecStart=/bin/true\n"));
-            cluster.unit(name, text, desired);
+            cluster.write_unit(name, text, desired);
         }
         String::new()
     };
@@ -131,12 +90,12 @@ fn command(cluster: &mut Cluster, words: &[&str], text: &str) -> String {
                     None => panic!("{word}: docker, bare or k=v"),
                 }
             }
-            cluster.machine(arguments[0], &metadata, &runners);
+            cluster.join_machine(arguments[0], &metadata, &runners);
             String::new()
         }
         "lose" => {
             for id in arguments {
-                cluster.lose(id);
+                cluster.lose_machine(id);
             }
             String::new()
         }
@@ -154,7 +113,7 @@ fn command(cluster: &mut Cluster, words: &[&str], text: &str) -> String {
         "unload" => launch(DesiredState::Inactive),
         "destroy" => {
             for name in arguments {
-                cluster.destroy(name);
+                cluster.destroy_unit(name);
             }
             String::new()
         }
@@ -168,7 +127,7 @@ fn command(cluster: &mut Cluster, words: &[&str], text: &str) -> String {
             {
                 cluster.apply(Change::Place(id.parse().unwrap(), name.parse().unwrap(), None));
             } else if let Some(id) = key.strip_prefix("machine/") {
-                cluster.lose(id);
+                cluster.lose_machine(id);
             }
             cluster.apply(Change::Unreadable(key, Some(record)));
             String::new()
@@ -209,15 +168,15 @@ fn command(cluster: &mut Cluster, words: &[&str], text: &str) -> String {
                     _ => panic!("{word}: by=WHO"),
                 }
             }
-            cluster.cordon(arguments[0], arguments[1], Some(hold));
+            cluster.set_cordon(arguments[0], arguments[1], Some(hold));
             String::new()
         }
         "uncordon" => {
-            cluster.cordon(arguments[0], arguments[1], None);
+            cluster.set_cordon(arguments[0], arguments[1], None);
             String::new()
         }
         "drain" => {
-            cluster.drain(arguments[0], arguments[1], None);
+            cluster.order_drain(arguments[0], arguments[1], None);
             String::new()
         }
         "end" => {
@@ -226,16 +185,17 @@ fn command(cluster: &mut Cluster, words: &[&str], text: &str) -> String {
                 "forced" => DrainEnd::Forced,
                 word => panic!("{word}: gave-up or forced"),
             };
-            cluster.drain(arguments[0], arguments[1], Some(end));
+            cluster.order_drain(arguments[0], arguments[1], Some(end));
             String::new()
         }
         "obey" => {
-            cluster.obey(|name| arguments.is_empty() || arguments.contains(&name.as_str()));
+            cluster
+                .obey_placements(|name| arguments.is_empty() || arguments.contains(&name.as_str()));
             String::new()
         }
         "report" => {
             let (active, sub) = arguments[3].split_once('/').unwrap();
-            cluster.report(arguments[0], arguments[2], active, sub);
+            cluster.report_state(arguments[0], arguments[2], active, sub);
             String::new()
         }
         "progress" => {
@@ -243,14 +203,14 @@ fn command(cluster: &mut Cluster, words: &[&str], text: &str) -> String {
             let said = drain::drain_progress(&cluster.snapshot, &id);
             let followed = drain::drain_progress_by(&cluster.snapshot, &id, &mut cluster.scheduler);
             assert_eq!(said, followed, "a scheduler made from nothing tells otherwise");
-            courses(&said)
+            describe_statuses(&said)
         }
         "rehearse" => {
             let before = cluster.plan();
             let id = arguments[0].parse().unwrap();
             let said = drain::rehearse_drain(&cluster.snapshot, &id, &cluster.scheduler);
             assert_eq!(before, cluster.plan(), "a rehearsal leaves no trace");
-            courses(&said)
+            describe_statuses(&said)
         }
         "hold" => {
             cluster
@@ -260,12 +220,12 @@ fn command(cluster: &mut Cluster, words: &[&str], text: &str) -> String {
         }
         "propose" => {
             let plan = cluster.plan();
-            say(&plan, cluster)
+            describe_plan(&plan, cluster)
         }
         "plan" => {
             let plan = cluster.plan();
-            let said = say(&plan, cluster);
-            cluster.write(&plan);
+            let said = describe_plan(&plan, cluster);
+            cluster.write_plan(&plan);
             said
         }
         "admit" => {
@@ -287,7 +247,7 @@ fn command(cluster: &mut Cluster, words: &[&str], text: &str) -> String {
             let mut said = String::new();
             for name in wanted.iter().map(|c| &c.name) {
                 match refusals.get(name) {
-                    Some(refusal) => said += &refused(name, refusal),
+                    Some(refusal) => said += &describe_refusal(name, refusal),
                     None => {
                         let _ = writeln!(said, "admit {name}");
                     }
@@ -307,15 +267,15 @@ fn command(cluster: &mut Cluster, words: &[&str], text: &str) -> String {
     }
 }
 
-fn say(plan: &Plan, cluster: &Cluster) -> String {
+fn describe_plan(plan: &Plan, cluster: &Cluster) -> String {
     let mut said = String::new();
     for step in &plan.moves {
-        let decisions: Vec<String> = step.decisions.iter().map(decision).collect();
-        let _ = writeln!(said, "{}{}", decisions.join(" and "), reason(&step.reason));
+        let decisions: Vec<String> = step.decisions.iter().map(describe_decision).collect();
+        let _ = writeln!(said, "{}{}", decisions.join(" and "), describe_reason(&step.reason));
     }
     for name in &plan.refused {
         match cluster.scheduler.explain_refusal(name) {
-            Some(refusal) => said += &refused(name, &refusal),
+            Some(refusal) => said += &describe_refusal(name, &refusal),
             None => panic!("{name} is refused without a reason"),
         }
     }
@@ -332,7 +292,7 @@ fn say(plan: &Plan, cluster: &Cluster) -> String {
 }
 
 /// Why, where the decisions do not say so themselves.
-fn reason(reason: &MoveReason) -> String {
+fn describe_reason(reason: &MoveReason) -> String {
     match reason {
         MoveReason::Lost { machine } => format!(" (lost: {machine})"),
         MoveReason::Unsuitable { machine } => format!(" (unsuitable: {machine})"),
@@ -347,7 +307,7 @@ fn reason(reason: &MoveReason) -> String {
     }
 }
 
-fn decision(decision: &Decision) -> String {
+fn describe_decision(decision: &Decision) -> String {
     match decision {
         Decision::Place { machine, unit, placement, .. } => {
             let Placement { desired, generation, handover, revision, .. } = placement;
@@ -367,7 +327,7 @@ fn decision(decision: &Decision) -> String {
     }
 }
 
-fn courses(progress: &DrainProgress) -> String {
+fn describe_statuses(progress: &DrainProgress) -> String {
     let mut said = String::new();
     for (name, course) in &progress.units {
         let course = course.to_string();
@@ -386,7 +346,7 @@ fn courses(progress: &DrainProgress) -> String {
     said
 }
 
-fn refused(name: &UnitName, refusal: &Refusal) -> String {
+fn describe_refusal(name: &UnitName, refusal: &Refusal) -> String {
     let mut said = format!("refuse {name}\n");
     for line in refusal.to_string().lines() {
         let _ = writeln!(said, "  {line}");

@@ -68,7 +68,7 @@ pub(crate) enum Event {
     Fail(usize, usize),
 }
 
-pub(crate) fn event(options: usize) -> impl Strategy<Value = Event> {
+pub(crate) fn any_event(options: usize) -> impl Strategy<Value = Event> {
     let machine = 0..MACHINES.len();
     let unit = 0..UNITS.len();
     let desired = prop_oneof![
@@ -90,15 +90,15 @@ pub(crate) fn event(options: usize) -> impl Strategy<Value = Event> {
     ]
 }
 
-pub(crate) fn events(options: usize) -> impl Strategy<Value = Vec<Event>> {
-    prop::collection::vec(event(options), 1..50)
+pub(crate) fn any_events(options: usize) -> impl Strategy<Value = Vec<Event>> {
+    prop::collection::vec(any_event(options), 1..50)
 }
 
 /// The same, with machines that are drained and that report what they do.
 pub(crate) fn with_drains(options: usize) -> impl Strategy<Value = Vec<Event>> {
     let machine = 0..MACHINES.len();
     let event = prop_oneof![
-        8 => event(options),
+        8 => any_event(options),
         2 => machine.clone().prop_map(Event::Drain),
         1 => (machine.clone(), any::<bool>()).prop_map(|(m, forced)| Event::End(m, forced)),
         1 => machine.clone().prop_map(Event::Uncordon),
@@ -112,7 +112,7 @@ pub(crate) fn with_drains(options: usize) -> impl Strategy<Value = Vec<Event>> {
 pub(crate) const PLAIN: usize = OPTIONS.len();
 pub(crate) const ALL: usize = OPTIONS.len() + REPLACING.len();
 
-pub(crate) fn happen(cluster: &mut Cluster, event: &Event) {
+pub(crate) fn apply_event(cluster: &mut Cluster, event: &Event) {
     let disk = |ssd: bool| if ssd { "ssd" } else { "hdd" };
     match event {
         Event::Join { machine, disk: kind, zone, docker } => {
@@ -123,9 +123,9 @@ pub(crate) fn happen(cluster: &mut Cluster, event: &Event) {
             }
             let docker = docker.then_some(RunnerKind::Docker);
             let runners: Vec<_> = docker.into_iter().chain([RunnerKind::Systemd]).collect();
-            cluster.machine(MACHINES[*machine], &metadata, &runners);
+            cluster.join_machine(MACHINES[*machine], &metadata, &runners);
         }
-        Event::Lose(machine) => cluster.lose(MACHINES[*machine]),
+        Event::Lose(machine) => cluster.lose_machine(MACHINES[*machine]),
         Event::Set(machine, ssd) => {
             let id = MACHINES[*machine].parse().unwrap();
             let value = Some(disk(*ssd).to_owned());
@@ -137,26 +137,30 @@ pub(crate) fn happen(cluster: &mut Cluster, event: &Event) {
         }
         Event::Want { unit, file, desired } => {
             let option = OPTIONS.iter().chain(&REPLACING).nth(*file).unwrap();
-            cluster.unit(UNITS[*unit], Some(&format!("[X-Fleet]\n{}", known(option))), *desired);
+            cluster.write_unit(
+                UNITS[*unit],
+                Some(&format!("[X-Fleet]\n{}", known_options(option))),
+                *desired,
+            );
         }
         Event::Again(unit, desired) => {
             if cluster.snapshot.units.contains_key(&UNITS[*unit].parse::<UnitName>().unwrap()) {
-                cluster.unit(UNITS[*unit], None, *desired);
+                cluster.write_unit(UNITS[*unit], None, *desired);
             }
         }
-        Event::Destroy(unit) => cluster.destroy(UNITS[*unit]),
+        Event::Destroy(unit) => cluster.destroy_unit(UNITS[*unit]),
         Event::Write => {
             let plan = cluster.plan();
-            cluster.write(&plan);
+            cluster.write_plan(&plan);
         }
-        Event::Drain(machine) => cluster.drain(MACHINES[*machine], "person", None),
+        Event::Drain(machine) => cluster.order_drain(MACHINES[*machine], "person", None),
         Event::End(machine, forced) => {
             let end = if *forced { DrainEnd::Forced } else { DrainEnd::GaveUp };
-            cluster.drain(MACHINES[*machine], "person", Some(end));
+            cluster.order_drain(MACHINES[*machine], "person", Some(end));
         }
-        Event::Uncordon(machine) => cluster.cordon(MACHINES[*machine], "person", None),
+        Event::Uncordon(machine) => cluster.set_cordon(MACHINES[*machine], "person", None),
         Event::Obey(units) => {
-            cluster.obey(|name| {
+            cluster.obey_placements(|name| {
                 let number = UNITS.iter().position(|unit| *unit == name.as_str()).unwrap();
                 units & (1 << number) != 0
             });
@@ -165,14 +169,14 @@ pub(crate) fn happen(cluster: &mut Cluster, event: &Event) {
             let (name, id) = (UNITS[*unit].parse().unwrap(), MACHINES[*machine].parse().unwrap());
             let places = cluster.snapshot.places.get::<UnitName>(&name);
             if places.is_some_and(|places| places.contains_key::<MachineId>(&id)) {
-                cluster.report(UNITS[*unit], MACHINES[*machine], "failed", "failed");
+                cluster.report_state(UNITS[*unit], MACHINES[*machine], "failed", "failed");
             }
         }
     }
 }
 
 /// An option that asks for nothing is not of this section.
-pub(crate) fn known(option: &str) -> String {
+pub(crate) fn known_options(option: &str) -> String {
     if option.starts_with("Description") {
         format!("\n[Unit]\n{option}\n")
     } else {
@@ -183,13 +187,15 @@ pub(crate) fn known(option: &str) -> String {
 pub(crate) fn made_by(events: &[Event]) -> Cluster {
     let mut cluster = Cluster::new();
     for event in events {
-        happen(&mut cluster, event);
+        apply_event(&mut cluster, event);
     }
     cluster
 }
 
 /// Wanted units that are placed on live machines, with what they ask for.
-pub(crate) fn placed(cluster: &Cluster) -> BTreeMap<UnitName, (Requirements, BTreeSet<MachineId>)> {
+pub(crate) fn placed_units(
+    cluster: &Cluster,
+) -> BTreeMap<UnitName, (Requirements, BTreeSet<MachineId>)> {
     let snapshot = &cluster.snapshot;
     let mut placed = BTreeMap::new();
     for (name, unit) in &snapshot.units {
@@ -208,7 +214,7 @@ pub(crate) fn placed(cluster: &Cluster) -> BTreeMap<UnitName, (Requirements, BTr
     placed
 }
 
-pub(crate) fn usable(cluster: &Cluster, name: &UnitName) -> bool {
+pub(crate) fn is_usable(cluster: &Cluster, name: &UnitName) -> bool {
     let file = &cluster.snapshot.files[&cluster.snapshot.units[name].file];
     Requirements::of(name, file).is_ok()
 }
@@ -222,7 +228,7 @@ pub(crate) fn is_single(cluster: &Cluster, name: &UnitName) -> bool {
     })
 }
 
-pub(crate) fn meets(cluster: &Cluster, asked: &Requirements, id: &MachineId) -> bool {
+pub(crate) fn meets_requirements(cluster: &Cluster, asked: &Requirements, id: &MachineId) -> bool {
     let metadata = cluster.snapshot.metadata_of(id);
     asked.machine_id.as_deref().is_none_or(|wanted| wanted == id.as_str())
         && asked
@@ -231,7 +237,7 @@ pub(crate) fn meets(cluster: &Cluster, asked: &Requirements, id: &MachineId) -> 
             .all(|(key, values)| metadata.get(key).is_some_and(|value| values.contains(value)))
 }
 
-pub(crate) fn conflict(
+pub(crate) fn are_in_conflict(
     placed: &BTreeMap<UnitName, (Requirements, BTreeSet<MachineId>)>,
     one: &UnitName,
     other: &UnitName,

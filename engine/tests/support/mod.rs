@@ -20,6 +20,12 @@ pub(crate) struct Cluster {
     pub(crate) scheduler: Scheduler,
 }
 
+impl Default for Cluster {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Cluster {
     pub(crate) fn new() -> Self {
         let snapshot = Snapshot::default();
@@ -34,7 +40,12 @@ impl Cluster {
         self.snapshot.revision += 1;
     }
 
-    pub(crate) fn machine(&mut self, id: &str, metadata: &[(&str, &str)], runners: &[RunnerKind]) {
+    pub(crate) fn join_machine(
+        &mut self,
+        id: &str,
+        metadata: &[(&str, &str)],
+        runners: &[RunnerKind],
+    ) {
         let id: MachineId = id.parse().unwrap();
         let machine = Machine {
             id: id.clone(),
@@ -51,12 +62,12 @@ impl Cluster {
         self.apply(Change::Machine(id, Some(machine)));
     }
 
-    pub(crate) fn lose(&mut self, id: &str) {
+    pub(crate) fn lose_machine(&mut self, id: &str) {
         self.apply(Change::Machine(id.parse().unwrap(), None));
     }
 
     /// Stores a unit; without a text it keeps its file. A launch raises the generation.
-    pub(crate) fn unit(&mut self, name: &str, text: Option<&str>, desired: DesiredState) {
+    pub(crate) fn write_unit(&mut self, name: &str, text: Option<&str>, desired: DesiredState) {
         let name: UnitName = name.parse().unwrap();
         let before = self.snapshot.units.get(&name).cloned();
         let file = if let Some(text) = text {
@@ -75,7 +86,7 @@ impl Cluster {
     }
 
     /// A holder's part in a machine's cordon; `None` takes it back.
-    pub(crate) fn cordon(&mut self, id: &str, holder: &str, hold: Option<Hold>) {
+    pub(crate) fn set_cordon(&mut self, id: &str, holder: &str, hold: Option<Hold>) {
         let id: MachineId = id.parse().unwrap();
         let holder = CordonHolder::from(holder.to_owned());
         let mut cordon = self.snapshot.cordons.get(&id).cloned().unwrap_or_default();
@@ -89,22 +100,29 @@ impl Cluster {
     }
 
     /// A holder's order to empty a machine, under way or at its end.
-    pub(crate) fn drain(&mut self, id: &str, holder: &str, ended: Option<DrainEnd>) {
+    pub(crate) fn order_drain(&mut self, id: &str, holder: &str, ended: Option<DrainEnd>) {
         let then = AtDeadline::default();
         let drain = Drain { began: 0, deadline: None, then, ended };
-        self.cordon(id, holder, Some(Hold { drain: Some(drain), ..Hold::default() }));
+        self.set_cordon(id, holder, Some(Hold { drain: Some(drain), ..Hold::default() }));
     }
 
     /// A machine's report on a unit that it was asked to run, as of the last it was asked.
-    pub(crate) fn report(&mut self, name: &str, id: &str, active: &str, sub: &str) {
+    pub(crate) fn report_state(&mut self, name: &str, id: &str, active: &str, sub: &str) {
         let (name, id): (UnitName, MachineId) = (name.parse().unwrap(), id.parse().unwrap());
         let places = &self.snapshot.places;
         let placement = places.get(&name).and_then(|places| places.get(&id));
         let placement = placement.expect("it is placed there").clone();
-        self.say(id, name, &placement, active, sub);
+        self.publish_report(id, name, &placement, active, sub);
     }
 
-    fn say(&mut self, id: MachineId, name: UnitName, asked: &Placement, active: &str, sub: &str) {
+    fn publish_report(
+        &mut self,
+        id: MachineId,
+        name: UnitName,
+        asked: &Placement,
+        active: &str,
+        sub: &str,
+    ) {
         let state = ObservedState {
             load: "loaded".to_owned(),
             active: active.into(),
@@ -122,12 +140,12 @@ impl Cluster {
     }
 
     /// A machine reports a unit no more.
-    pub(crate) fn forget(&mut self, name: &UnitName, id: &MachineId) {
+    pub(crate) fn withdraw_report(&mut self, name: &UnitName, id: &MachineId) {
         self.apply(Change::State(id.clone(), name.clone(), None));
     }
 
     /// Live machines do what is asked of them with some units: what is launched runs, what is not wanted is gone.
-    pub(crate) fn obey(&mut self, concerns: impl Fn(&UnitName) -> bool) {
+    pub(crate) fn obey_placements(&mut self, concerns: impl Fn(&UnitName) -> bool) {
         let states = self.snapshot.states.clone();
         for (name, reports) in states {
             for id in reports.into_keys() {
@@ -146,13 +164,13 @@ impl Cluster {
                         DesiredState::Launched => ("active", "running"),
                         _ => ("inactive", "dead"),
                     };
-                    self.say(id, name.clone(), &asked, active, sub);
+                    self.publish_report(id, name.clone(), &asked, active, sub);
                 }
             }
         }
     }
 
-    pub(crate) fn destroy(&mut self, name: &str) {
+    pub(crate) fn destroy_unit(&mut self, name: &str) {
         self.apply(Change::Unit(name.parse().unwrap(), None));
     }
 
@@ -164,7 +182,7 @@ impl Cluster {
     }
 
     /// Writes a plan as the leader does, each decision guarded by the revisions it rests on.
-    pub(crate) fn write(&mut self, plan: &Plan) {
+    pub(crate) fn write_plan(&mut self, plan: &Plan) {
         for decision in plan.moves.iter().flat_map(|m| &m.decisions) {
             self.write_one(decision);
         }
@@ -204,13 +222,13 @@ impl Cluster {
     }
 
     /// Plans and writes until nothing is left to do; a plan that never ends would be a quarrel between its rules.
-    pub(crate) fn settle(&mut self) -> Plan {
+    pub(crate) fn write_until_settled(&mut self) -> Plan {
         for _ in 0..20 {
             let plan = self.plan();
             if plan.moves.is_empty() {
                 return plan;
             }
-            self.write(&plan);
+            self.write_plan(&plan);
         }
         panic!("planning does not come to rest: {:?}", self.plan().moves);
     }

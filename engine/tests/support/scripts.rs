@@ -1,6 +1,8 @@
 //! Scripts: text files with commands, and below each, on lines that begin with `>`, what is said to it.
 
+#![allow(dead_code, reason = "each test binary uses its part")]
 #![allow(clippy::disallowed_methods, reason = "a test reads its scripts")]
+#![allow(clippy::cast_precision_loss, reason = "times of scripts are short")]
 
 use std::fmt::Write as _;
 use std::path::Path;

@@ -3,6 +3,8 @@
 //! Owns what becomes of units that are nowhere, or nowhere they may stay: the best machine that takes them all, or those of them that
 //! ran before; and a refusal for the rest.
 
+use muster_common::decision::MoveReason;
+
 use crate::schedule::pass::Pass;
 use crate::schedule::table::{MachineKey, UnitKey};
 
@@ -50,19 +52,23 @@ impl Pass<'_> {
     /// Refused: it leaves where it must not be, and keeps the records of machines that are absent. One that may not run twice
     /// leaves once its machine has said how it stands.
     pub(crate) fn refuse_unit(&mut self, unit: UnitKey) {
+        self.refuse_unit_for(unit, None);
+    }
+
+    /// The same of a unit that cannot be beside those that it belongs beside.
+    pub(crate) fn refuse_tied_unit(&mut self, unit: UnitKey) {
+        self.refuse_unit_for(unit, Some(MoveReason::MachineOf));
+    }
+
+    fn refuse_unit_for(&mut self, unit: UnitKey, reason: Option<MoveReason>) {
         self.refused.push(unit);
         if self.index.is_unheard_of(unit) {
             return;
         }
-        let live: Vec<MachineKey> = self.index.units[unit]
-            .places
-            .iter()
-            .map(|place| place.machine)
-            .filter(|machine| self.index.is_live(*machine))
-            .collect();
-        let decisions = self.remove_decisions(unit, |machine| live.contains(&machine));
+        let decisions = self.remove_decisions(unit, |machine| self.index.is_live(machine));
         if !decisions.is_empty() {
-            self.push_move(unit, self.index.reason_to_leave(unit), decisions);
+            let reason = reason.unwrap_or_else(|| self.index.reason_to_leave(unit));
+            self.push_move(unit, reason, decisions);
         }
     }
 

@@ -69,7 +69,7 @@ impl Pass<'_> {
             } else if self.is_frozen(unit) {
                 self.refused.push(unit);
             } else {
-                self.refuse_unit(unit);
+                self.refuse_tied_unit(unit);
             }
             return;
         }
