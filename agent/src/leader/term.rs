@@ -172,10 +172,12 @@ fn log_notice(notice: TermNotice) {
         TermNotice::Unfrozen => {
             tracing::warn!("unfrozen by a person; units of the missing machines are placed anew");
         }
-        TermNotice::LossesWait { problem } => tracing::info!(
-            problem,
-            "units of lost machines wait until it is known who else is lost"
-        ),
+        TermNotice::LossesWait { problem } => {
+            tracing::info!(
+                problem,
+                "units of lost machines wait until it is known who else is lost"
+            );
+        }
         TermNotice::DrainDue { machine, holder, end } => {
             tracing::info!(%machine, %holder, ?end, "a drain is at its deadline");
         }
