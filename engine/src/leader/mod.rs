@@ -7,3 +7,4 @@ pub mod election;
 pub mod freeze;
 pub mod messages;
 pub mod term;
+mod view;

@@ -1,6 +1,7 @@
 //! One term of leadership: what the leader does about what it sees, in which order.
 //!
-//! Owns the order of a leader's turn as a state machine without I/O, around the [`Scheduler`] and the [`Freeze`]: events of the
+//! Owns the order of a leader's turn as a state machine without I/O, around the [scheduler](crate::schedule::Scheduler) and the
+//! [freeze](super::freeze::Freeze): events of the
 //! cluster, time and the store's answers come in, requests and plans go out. Where a unit goes is the scheduler's decision, and
 //! which losses are too large the freeze's. `now` is any monotonic time the caller keeps.
 //!
@@ -12,20 +13,18 @@
 //!                      idle ◀── no plan before the revision of our own commit is seen ───────────────────────────┘
 //! ```
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use muster_common::cordon::{CordonHolder, Drain};
 use muster_common::decision::PlacesCommitted;
-use muster_common::lease::{Leadership, Presence, TimeLeft};
+use muster_common::lease::{Leadership, Presence};
 use muster_common::machine::MachineId;
-use muster_common::snapshot::{Change, ClusterEvent, Leader, Snapshot};
+use muster_common::snapshot::ClusterEvent;
 
-use super::deadlines::DrainDeadlines;
-use super::freeze::{Freeze, is_silent};
 use super::messages::{TermAnswer, TermEffect, TermInput, TermNotice, TermRequest};
+use super::view::LeaderView;
 use crate::machine::registration::Registration;
-use crate::schedule::Scheduler;
 
 /// Pause before a request that the store did not carry out is made again.
 const RETRY: Duration = Duration::from_millis(500);
@@ -41,20 +40,12 @@ const PROBE_LIMIT: Duration = Duration::from_secs(1);
 pub struct Term {
     presence: Presence,
     leadership: Leadership,
-    freeze: Freeze,
-    deadlines: DrainDeadlines,
-    /// The cluster, once the watch has begun.
-    view: Option<ClusterView>,
-    /// Held machines as the leader record was last seen.
-    held_seen: BTreeSet<MachineId>,
-    /// Held machines as the leader record was last written, by us or by an earlier daemon under the same lease.
-    held_written: BTreeSet<MachineId>,
+    view: LeaderView,
+    /// Held machines as the leader record was last written; before the first time, as an earlier daemon under the same lease left
+    /// it.
+    held_written: Option<BTreeSet<MachineId>>,
     /// Held machines as last made known.
     held_shown: BTreeSet<MachineId>,
-    /// Members as the store has them.
-    members: BTreeSet<MachineId>,
-    /// Machines that have taken their leave and are still here.
-    leaving: BTreeSet<MachineId>,
     /// No plan before the view is at this revision: it would repeat what has just been written.
     wait_for: u64,
     retry_at: Option<Duration>,
@@ -63,15 +54,6 @@ pub struct Term {
     turn_began: Duration,
     /// Something came in during the turn under way.
     turn_due: bool,
-}
-
-/// The cluster as the leader sees it.
-#[derive(Debug, Clone)]
-struct ClusterView {
-    scheduler: Scheduler,
-    revision: u64,
-    /// Whether something has changed since the last plan.
-    changed: bool,
 }
 
 /// How far the turn under way has come.
@@ -91,19 +73,14 @@ type DueDrains = (MachineId, Vec<(CordonHolder, Drain)>);
 
 impl Term {
     /// Term of the machine with this presence, under this leadership. `window` is the time within which losses count as one; see
-    /// [`Freeze::new`].
+    /// [`Freeze::new`](super::freeze::Freeze::new).
     pub fn new(presence: Presence, leadership: Leadership, window: Duration) -> Self {
         Self {
+            view: LeaderView::new(presence.machine.clone(), window),
             presence,
             leadership,
-            freeze: Freeze::new(window),
-            deadlines: DrainDeadlines::default(),
-            view: None,
-            held_seen: BTreeSet::new(),
-            held_written: BTreeSet::new(),
+            held_written: None,
             held_shown: BTreeSet::new(),
-            members: BTreeSet::new(),
-            leaving: BTreeSet::new(),
             wait_for: 0,
             retry_at: None,
             stage: Stage::Idle,
@@ -118,15 +95,7 @@ impl Term {
         let mut effects = Vec::new();
         match input {
             TermInput::Tick => self.on_tick(now),
-            TermInput::Cluster(events) => {
-                for event in events {
-                    if !self.handle_event(now, event, &mut effects) {
-                        self.end_term(&mut effects);
-                        break;
-                    }
-                }
-                self.turn_due = true;
-            }
+            TermInput::Cluster(events) => self.handle_events(now, events, &mut effects),
             TermInput::Registration(registration) => {
                 let ours = matches!(
                     &registration,
@@ -138,7 +107,7 @@ impl Term {
                 self.turn_due = true;
             }
             TermInput::Answer(answer) => self.on_answer(now, answer, &mut effects),
-            TermInput::MakePlan => self.make_plan(now, &mut effects),
+            TermInput::MakePlan => self.make_plan(&mut effects),
         }
         if self.turn_due && matches!(self.stage, Stage::Idle) {
             self.begin_turn(now, &mut effects);
@@ -156,10 +125,23 @@ impl Term {
         if self.retry_at.is_some_and(|at| at <= now) {
             self.retry_at = None;
             self.turn_due = true;
-            if let Some(view) = &mut self.view {
-                view.changed = true;
-            }
+            self.view.require_plan();
         }
+    }
+
+    fn handle_events(
+        &mut self,
+        now: Duration,
+        events: Vec<ClusterEvent>,
+        effects: &mut Vec<TermEffect>,
+    ) {
+        let mut notices = Vec::new();
+        let leads = events.into_iter().all(|e| self.view.handle_event(now, e, &mut notices));
+        effects.extend(notices.into_iter().map(TermEffect::Log));
+        if !leads {
+            self.end_term(effects);
+        }
+        self.turn_due = true;
     }
 
     fn end_term(&mut self, effects: &mut Vec<TermEffect>) {
@@ -188,148 +170,12 @@ impl Term {
     }
 }
 
-/// What is seen of the cluster.
-impl Term {
-    /// Takes an event in. `false`: another leads.
-    fn handle_event(
-        &mut self,
-        now: Duration,
-        event: ClusterEvent,
-        effects: &mut Vec<TermEffect>,
-    ) -> bool {
-        match event {
-            ClusterEvent::Reset(snapshot) => self.reset_view(now, &snapshot, effects),
-            ClusterEvent::Changes { revision, changes } => {
-                for change in changes {
-                    if let Change::Leader(leader) = &change
-                        && !self.follow_leader_record(leader.as_ref(), effects)
-                    {
-                        return false;
-                    }
-                    self.apply_change(now, &change, effects);
-                }
-                if let Some(view) = &mut self.view {
-                    view.revision = revision;
-                }
-                true
-            }
-            ClusterEvent::Lost { problem } => {
-                effects.push(TermEffect::Log(TermNotice::StoreLost { problem }));
-                true
-            }
-        }
-    }
-
-    fn reset_view(
-        &mut self,
-        now: Duration,
-        snapshot: &Snapshot,
-        effects: &mut Vec<TermEffect>,
-    ) -> bool {
-        if !self.follow_leader_record(snapshot.leader.as_ref(), effects) {
-            return false;
-        }
-        let machines: BTreeSet<MachineId> = snapshot.machines.keys().cloned().collect();
-        if self.view.is_none() {
-            self.held_written.clone_from(&self.held_seen);
-            self.members.clone_from(&snapshot.members);
-            self.freeze.take_over(machines, &known_machines(snapshot), now);
-        } else {
-            self.follow_members(&snapshot.members);
-            let live = self.freeze.live_machines();
-            let gone: Vec<_> = live.difference(&machines).cloned().collect();
-            let returned: Vec<_> = machines.difference(live).cloned().collect();
-            for machine in gone {
-                self.on_machine_gone(now, machine, effects);
-            }
-            for machine in returned {
-                self.on_machine_returned(machine);
-            }
-        }
-        self.deadlines.set_all(&snapshot.cordons, now);
-        let scheduler = Scheduler::new(snapshot);
-        self.view = Some(ClusterView { scheduler, revision: snapshot.revision, changed: true });
-        true
-    }
-
-    /// Follows the leader record. `false`: it is not ours.
-    fn follow_leader_record(
-        &mut self,
-        leader: Option<&Leader>,
-        effects: &mut Vec<TermEffect>,
-    ) -> bool {
-        let Some(leader) = leader.filter(|leader| leader.machine == self.presence.machine) else {
-            return false;
-        };
-        // When all held machines are back we empty it ourselves, and there is nothing left to unfreeze.
-        if leader.held.is_empty() && !self.held_seen.is_empty() && self.freeze.is_frozen() {
-            effects.push(TermEffect::Log(TermNotice::Unfrozen));
-            self.freeze.unfreeze_all();
-        }
-        self.held_seen.clone_from(&leader.held);
-        true
-    }
-
-    fn apply_change(&mut self, now: Duration, change: &Change, effects: &mut Vec<TermEffect>) {
-        if self.view.is_none() {
-            return;
-        }
-        match change {
-            Change::Machine(machine, record) => {
-                match (record, self.freeze.live_machines().contains(machine)) {
-                    (Some(_), false) => self.on_machine_returned(machine.clone()),
-                    (None, true) => self.on_machine_gone(now, machine.clone(), effects),
-                    _ => {}
-                }
-            }
-            Change::Members(members) => self.follow_members(members),
-            Change::Cordon(machine, cordon) => self.deadlines.set(machine, cordon.as_ref(), now),
-            _ => {}
-        }
-        if let Some(view) = &mut self.view {
-            // Most of what machines report decides nothing.
-            view.changed |= view.scheduler.apply(change);
-        }
-    }
-
-    /// A machine's registration is gone: with a leave taken, or lost.
-    fn on_machine_gone(
-        &mut self,
-        now: Duration,
-        machine: MachineId,
-        effects: &mut Vec<TermEffect>,
-    ) {
-        if self.leaving.remove(&machine) {
-            self.freeze.on_machine_left(&machine);
-        } else {
-            effects.push(TermEffect::Log(TermNotice::MachineLost(machine.clone())));
-            self.freeze.on_machine_lost(machine, now);
-        }
-    }
-
-    fn on_machine_returned(&mut self, machine: MachineId) {
-        self.leaving.remove(&machine);
-        self.freeze.on_machine_returned(machine);
-    }
-
-    /// Follows the record of the members. We take none out of it that is here: one that is here and out of it has taken
-    /// its leave.
-    fn follow_members(&mut self, members: &BTreeSet<MachineId>) {
-        let here = self.freeze.live_machines();
-        let left = self.members.difference(members).filter(|machine| here.contains(*machine));
-        self.leaving.extend(left.cloned());
-        // It was our own record, overtaken by a later one of ours.
-        self.leaving.retain(|machine| !members.contains(machine));
-        self.members.clone_from(members);
-    }
-}
-
 /// The turn.
 impl Term {
     fn begin_turn(&mut self, now: Duration, effects: &mut Vec<TermEffect>) {
         self.turn_due = false;
         self.turn_began = now;
-        let due = self.deadlines.due_drains(now);
+        let due = self.view.deadlines.due_drains(now);
         self.end_drains(now, due, effects);
     }
 
@@ -388,7 +234,7 @@ impl Term {
     ) {
         if due.is_empty() {
             // One that came due in the course of this turn counts as well; one that could not be ended has its retry.
-            if let Some(next) = self.deadlines.next_deadline()
+            if let Some(next) = self.view.deadlines.next_deadline()
                 && next >= self.turn_began
             {
                 self.retry_by(next);
@@ -421,7 +267,7 @@ impl Term {
         effects: &mut Vec<TermEffect>,
     ) {
         match problem_of(answer) {
-            None => self.deadlines.remove_ended(&machine, &drains),
+            None => self.view.deadlines.remove_ended(&machine, &drains),
             Some(problem) => {
                 let notice = TermNotice::CannotEndDrains { machine, problem };
                 effects.push(TermEffect::Log(notice));
@@ -431,11 +277,11 @@ impl Term {
     }
 
     fn consider_planning(&mut self, now: Duration, effects: &mut Vec<TermEffect>) {
-        match &self.view {
-            Some(view) if view.changed && view.revision >= self.wait_for => {}
-            _ => return self.finish_turn(),
+        if !self.view.is_plan_due(self.wait_for) {
+            self.finish_turn();
+            return;
         }
-        if self.freeze.needs_probe() {
+        if self.view.freeze.needs_probe() {
             self.probe_leases(now, effects);
         } else {
             self.record_members(now, effects);
@@ -456,9 +302,9 @@ impl Term {
         effects: &mut Vec<TermEffect>,
     ) {
         let problem = if let TermAnswer::Leases(leases) = answer {
-            let silent = self.silent_machines(&leases);
-            self.freeze.on_leases_probed(&silent, asked_at);
-            if !self.freeze.needs_probe() {
+            let silent = self.view.silent_machines(&leases);
+            self.view.freeze.on_leases_probed(&silent, asked_at);
+            if !self.view.freeze.needs_probe() {
                 return;
             }
             let names: Vec<&str> = silent.iter().map(MachineId::as_str).collect();
@@ -470,25 +316,14 @@ impl Term {
         self.retry_by(now + PROBE_INTERVAL);
     }
 
-    /// Registered machines whose leases were not prolonged when they should have been. We ourselves are not among them.
-    fn silent_machines(&self, leases: &BTreeMap<MachineId, TimeLeft>) -> BTreeSet<MachineId> {
-        let is_heard_of = |machine: &MachineId| {
-            *machine == self.presence.machine
-                || leases.get(machine).is_some_and(|time| !is_silent(time.left, time.granted))
-        };
-        let live = self.freeze.live_machines().iter();
-        live.filter(|machine| !is_heard_of(machine)).cloned().collect()
-    }
-
     /// Keeps the record of the members true. A failure is made good with the next turn.
     fn record_members(&mut self, now: Duration, effects: &mut Vec<TermEffect>) {
-        if let Some(at) = self.freeze.forget_old_losses(now) {
+        if let Some(at) = self.view.freeze.forget_old_losses(now) {
             // A moment later it certainly is in the past.
             self.retry_by(at.max(now) + PROBE_INTERVAL);
         }
-        let mut members = self.freeze.known_members();
-        members.retain(|machine| !self.leaving.contains(machine));
-        if members == self.members {
+        let members = self.view.members_to_record();
+        if members == self.view.members {
             self.record_held(effects);
             return;
         }
@@ -505,7 +340,7 @@ impl Term {
         effects: &mut Vec<TermEffect>,
     ) {
         match problem_of(answer) {
-            None => self.members = members,
+            None => self.view.members = members,
             Some(problem) => {
                 effects.push(TermEffect::Log(TermNotice::CannotRecordMembers { problem }));
                 self.retry_by(now + RETRY);
@@ -515,8 +350,9 @@ impl Term {
 
     /// Makes known which machines are held, before anything is planned.
     fn record_held(&mut self, effects: &mut Vec<TermEffect>) {
-        let held = self.freeze.held_machines().clone();
-        if held == self.held_shown && held == self.held_written {
+        let held = self.view.freeze.held_machines().clone();
+        let written = self.held_written.get_or_insert_with(|| self.view.held_seen.clone());
+        if held == self.held_shown && held == *written {
             self.announce_plan(effects);
             return;
         }
@@ -544,7 +380,7 @@ impl Term {
             self.finish_turn();
             return;
         }
-        self.held_written.clone_from(&held);
+        self.held_written = Some(held.clone());
         self.held_shown.clone_from(&held);
         effects.push(TermEffect::SetHeld(held));
         self.announce_plan(effects);
@@ -555,21 +391,16 @@ impl Term {
         effects.push(TermEffect::MakePlan);
     }
 
-    fn make_plan(&mut self, now: Duration, effects: &mut Vec<TermEffect>) {
-        let Some(view) = self.view.as_mut().filter(|_| matches!(self.stage, Stage::Planning))
-        else {
+    fn make_plan(&mut self, effects: &mut Vec<TermEffect>) {
+        if !matches!(self.stage, Stage::Planning) {
             debug_assert!(matches!(self.stage, Stage::Over), "no plan was announced");
             return;
-        };
-        debug_assert!(view.revision >= self.wait_for, "a plan on a view without our own writes");
-        view.scheduler.hold_machines(self.freeze.waiting_machines());
-        view.changed = false;
-        let plan = view.scheduler.plan();
+        }
+        let plan = self.view.make_plan(self.wait_for);
         if plan.moves.is_empty() {
             self.finish_turn();
             return;
         }
-        debug_assert!(now >= self.turn_began);
         let decisions: usize = plan.moves.iter().map(|m| m.decisions.len()).sum();
         let request = TermRequest::CommitPlan { leadership: self.leadership, moves: plan.moves };
         let stage = Stage::Committing { decisions: decisions as u64 };
@@ -598,15 +429,6 @@ impl Term {
             self.retry_by(now + RETRY);
         }
     }
-}
-
-/// Machines that belong to the cluster a new leader finds. Nobody has recorded any where no leader ever led: then those
-/// that something was placed on do.
-fn known_machines(snapshot: &Snapshot) -> BTreeSet<MachineId> {
-    if !snapshot.members.is_empty() {
-        return snapshot.members.clone();
-    }
-    snapshot.places.values().flat_map(BTreeMap::keys).cloned().collect()
 }
 
 /// Why the store did not do as it was asked; `None` if it did.

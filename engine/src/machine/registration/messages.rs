@@ -1,0 +1,147 @@
+//! The words between a registrar and whoever carries it out.
+//!
+//! Owns where a machine stands with its cluster, what a registrar is told, asks the store and wants done. The rules are
+//! [`super::Registrar`]'s.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use muster_common::lease::{Lease, LeaseId, Presence};
+use muster_common::machine::{ContainerEngine, Machine, MachineId};
+
+/// Where a machine stands with its cluster.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Registration {
+    /// Not known yet, or about to register again.
+    Pending,
+    /// The store does not answer and this machine holds no lease that it knows of.
+    Unreachable,
+    /// Another machine has our id.
+    Refused,
+    /// Registered under this lease, as far as is known.
+    Registered(Presence),
+}
+
+/// Why a machine has no lease it can rely on. Its text is for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LeaseProblem {
+    /// The store has not answered yet, or not any more before a lease was had.
+    NotRegistered,
+    /// Its time is over by our own clock, and the store does not say whether it is gone.
+    RanOut,
+    /// The store has ended it.
+    Lost,
+    /// A machine at this address, which may be empty, is registered under our id.
+    IdInUse {
+        /// The id.
+        machine: MachineId,
+        /// The other machine's address.
+        address: String,
+    },
+}
+
+impl fmt::Display for LeaseProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotRegistered => f.write_str("not registered: the store does not answer"),
+            Self::RanOut => f.write_str("the lease has run out, and the store does not answer"),
+            Self::Lost => f.write_str("the lease was lost"),
+            Self::IdInUse { machine, address } => {
+                let address = if address.is_empty() { "an unknown address" } else { address };
+                write!(
+                    f,
+                    "machine id {machine} is already in use by the machine at {address}: two machines must not share an id; on \
+                     one of them remove /etc/machine-id and /var/lib/dbus/machine-id, run systemd-machine-id-setup and restart musterd",
+                )
+            }
+        }
+    }
+}
+
+/// A question to the store.
+#[derive(Debug, Clone, PartialEq)]
+pub enum RegistrarRequest {
+    /// Read the record under our id.
+    FindRecord,
+    /// Prolong a lease.
+    KeepAlive(LeaseId),
+    /// Grant a lease of this length.
+    Grant(Duration),
+    /// Write our record, whatever is there.
+    WriteRecord {
+        /// The record; its `created` means nothing.
+        machine: Box<Machine>,
+        /// The lease it is to live under.
+        lease: Lease,
+    },
+}
+
+/// The store's answer to a [`RegistrarRequest`].
+#[derive(Debug, Clone, PartialEq)]
+pub enum RegistrarAnswer {
+    /// The record under our id, if there is one.
+    Found(Option<FoundRecord>),
+    /// The record under our id cannot be read.
+    FoundUnreadable,
+    /// The lease is alive, or is ours now.
+    Leased(Lease),
+    /// The lease is gone.
+    LeaseGone,
+    /// The record is written.
+    Written(Presence),
+    /// The store could not, for this reason.
+    Failed(String),
+    /// There was no answer in the time that was given.
+    TimedOut,
+}
+
+/// A machine's record as it is found in the store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FoundRecord {
+    /// Address of the machine that wrote it; empty when it has none.
+    pub address: String,
+    /// The lease it lives under.
+    pub lease: Option<LeaseId>,
+}
+
+/// What a registrar is told.
+#[derive(Debug, Clone, PartialEq)]
+pub enum RegistrarInput {
+    /// Nothing but that time has passed; see [`next_deadline`](super::Registrar::next_deadline).
+    Tick,
+    /// The answer to the request that is under way.
+    Answer(RegistrarAnswer),
+    /// How the machine's container engine is now.
+    ContainerEngine(ContainerEngine),
+    /// The metadata the machine is configured with now.
+    Metadata(BTreeMap<String, String>),
+    /// A write under the lease was refused: it may be gone.
+    LeaseSuspect,
+}
+
+/// What a registrar wants done, in order.
+#[derive(Debug, Clone, PartialEq)]
+pub enum RegistrarEffect {
+    /// Ask the store. Exactly one [`RegistrarInput::Answer`] follows: [`RegistrarAnswer::TimedOut`] when `within` has passed.
+    Ask {
+        /// The question.
+        request: RegistrarRequest,
+        /// The time it may take.
+        within: Duration,
+    },
+    /// Remember the lease for the next daemon of this boot.
+    RememberLease(LeaseId),
+    /// Make known where the machine stands.
+    SetRegistration(Registration),
+    /// The store works (`None`), or has this problem.
+    SetStoreHealth(Option<String>),
+    /// The lease is good (`None`), or has this problem.
+    SetLeaseHealth(Option<LeaseProblem>),
+    /// For the log: registered under this lease.
+    LogRegistered(LeaseId),
+    /// For the log: the lease is gone, and the machine registers again.
+    LogLeaseGone(LeaseId),
+    /// For the log, once for each problem: this machine cannot be registered.
+    LogRefused(LeaseProblem),
+}
