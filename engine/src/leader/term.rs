@@ -304,16 +304,18 @@ impl Term {
         let problem = if let TermAnswer::Leases(leases) = answer {
             let silent = self.view.silent_machines(&leases);
             self.view.freeze.on_leases_probed(&silent, asked_at);
-            if !self.view.freeze.needs_probe() {
-                return;
-            }
             let names: Vec<&str> = silent.iter().map(MachineId::as_str).collect();
-            format!("not heard of lately: {}", names.join(" "))
+            Some(names.join(" "))
+                .filter(|names| !names.is_empty())
+                .map(|names| format!("not heard of lately: {names}"))
         } else {
-            problem_of(answer).unwrap_or_default()
+            problem_of(answer)
         };
-        effects.push(TermEffect::Log(TermNotice::LossesWait { problem }));
-        self.retry_by(now + PROBE_INTERVAL);
+        if self.view.freeze.needs_probe() {
+            let notices = problem.map(|problem| TermNotice::LossesWait { problem });
+            effects.extend(notices.map(TermEffect::Log));
+            self.retry_by(now + PROBE_INTERVAL);
+        }
     }
 
     /// Keeps the record of the members true. A failure is made good with the next turn.
