@@ -71,7 +71,7 @@ enum LabCommand {
     },
 }
 
-/// LabChoice of several kept labs is meant.
+/// Which of several kept labs is meant.
 #[derive(Debug, Args)]
 struct LabChoice {
     /// What it is called; needed only where several are kept.

@@ -15,7 +15,7 @@ use crate::{build, dist, lab};
 
 #[derive(Debug, Args)]
 pub(crate) struct DemoArguments {
-    /// DemoPart story.
+    /// Which story.
     #[arg(value_enum, default_value_t = DemoPart::Units)]
     story: DemoPart,
     /// Leave the hosts up, and say how to enter them.
