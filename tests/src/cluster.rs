@@ -90,17 +90,18 @@ pub struct StateRow {
 impl Cluster {
     /// Hosts with the package in `MUSTER_PACKAGES`, which `cargo xtask test` sets, or else, for quick runs, with the
     /// programs in `MUSTER_BINARIES`.
-    pub fn up(options: Options) -> Result<Self> {
+    pub fn start(options: Options) -> Result<Self> {
         let began = Instant::now();
-        let package =
-            std::env::var_os("MUSTER_PACKAGES").map(|path| newest(path.as_ref())).transpose()?;
+        let package = std::env::var_os("MUSTER_PACKAGES")
+            .map(|path| newest_package(path.as_ref()))
+            .transpose()?;
         let binaries = std::env::var_os("MUSTER_BINARIES").map(PathBuf::from);
         ensure!(
             package.is_some() || binaries.is_some(),
             "neither MUSTER_PACKAGES nor MUSTER_BINARIES names a directory; `cargo xtask test` sets them"
         );
         let hosts = usize::from(options.hosts);
-        let lab = Lab::up(&Options { package, binaries, ..options })?;
+        let lab = Lab::start(&Options { package, binaries, ..options })?;
         let cluster = Self { lab: Some(lab), began };
         cluster.step("the hosts are up");
         if cluster.hosts().len() > 1 {
@@ -112,13 +113,13 @@ impl Cluster {
     /// Three hosts whose silent machines are gone after `ttl`, such as `5s`.
     pub fn with_ttl(ttl: &str) -> Result<Self> {
         let provision = vec!["--ttl".to_owned(), ttl.to_owned()];
-        Self::up(Options { provision, ..Options::default() })
+        Self::start(Options { provision, ..Options::default() })
     }
 
     /// The end of a test that went well.
-    pub fn down(mut self) -> Result<()> {
+    pub fn tear_down(mut self) -> Result<()> {
         self.step("done");
-        self.lab.take().context("the lab is gone")?.down()
+        self.lab.take().context("the lab is gone")?.tear_down()
     }
 
     /// Says what comes next, and when it came.
@@ -127,26 +128,26 @@ impl Cluster {
     }
 
     /// Says how long something took.
-    pub fn took(&self, what: &str, took: Duration) {
+    pub fn report_duration(&self, what: &str, took: Duration) {
         self.step(&format!("  {what}: {:.2} s", took.as_secs_f64()));
     }
 
     // ---- what a user does ----
 
     /// Runs a command line in root's home on a host.
-    pub fn sh(&self, host: &Host, line: &str) -> Result<Output> {
+    pub fn run_shell(&self, host: &Host, line: &str) -> Result<Output> {
         host.exec(&["sh", "-c", &format!("cd /root && {line}")])
     }
 
-    /// [`Cluster::sh`] that must succeed.
+    /// [`Cluster::run_shell`] that must succeed.
     pub fn run(&self, host: &Host, line: &str) -> Result<Output> {
-        let output = self.sh(host, line)?;
-        output.success().with_context(|| format!("{}: {line}", host.name()))
+        let output = self.run_shell(host, line)?;
+        output.ensure_success().with_context(|| format!("{}: {line}", host.name()))
     }
 
-    /// [`Cluster::sh`] that must fail with exit code 1 and say each of these on standard error.
-    pub fn fails(&self, host: &Host, line: &str, words: &[&str]) -> Result<Output> {
-        let output = self.sh(host, line)?;
+    /// [`Cluster::run_shell`] that must fail with exit code 1 and say each of these on standard error.
+    pub fn run_failing(&self, host: &Host, line: &str, words: &[&str]) -> Result<Output> {
+        let output = self.run_shell(host, line)?;
         let told = format!(
             "{}: {line}: exit code {}\n{}{}",
             host.name(),
@@ -203,7 +204,7 @@ impl Cluster {
     }
 
     /// `musterctl list-units` as a host sees it.
-    pub fn states(&self, host: &Host) -> Result<Vec<StateRow>> {
+    pub fn list_states(&self, host: &Host) -> Result<Vec<StateRow>> {
         self.json(host, "musterctl list-units --output json")
     }
 
@@ -214,7 +215,7 @@ impl Cluster {
     }
 
     /// The host whose engine decides.
-    pub fn leader(&self) -> Result<&Host> {
+    pub fn find_leader(&self) -> Result<&Host> {
         let mut found = None;
         wait_until("a leader", PATIENCE, || {
             let host =
@@ -229,7 +230,7 @@ impl Cluster {
 
     /// Waits until every host that has power lists this many machines.
     pub fn wait_for_machines(&self, count: usize) -> Result<Duration> {
-        self.eventually(&format!("{count} machines"), || {
+        self.wait_for_condition(&format!("{count} machines"), || {
             for host in self.hosts().iter().filter(|host| host.is_up()) {
                 let machines = self.machines(host)?;
                 let names: Vec<&str> = machines.iter().map(|row| row.machine.as_str()).collect();
@@ -242,7 +243,7 @@ impl Cluster {
     // ---- what is so ----
 
     /// Waits for something that is bound to happen; says how long it took.
-    pub fn eventually(
+    pub fn wait_for_condition(
         &self,
         what: &str,
         condition: impl FnMut() -> Result<()>,
@@ -251,7 +252,7 @@ impl Cluster {
     }
 
     /// The one host on which processes of the unit run; an error when it is none or more than one.
-    pub fn home(&self, unit: &str) -> Result<&Host> {
+    pub fn host_of(&self, unit: &str) -> Result<&Host> {
         match self.active_on(unit).as_slice() {
             [host] => Ok(host),
             hosts => {
@@ -263,7 +264,7 @@ impl Cluster {
 
     /// Waits until the unit runs on one host, which is not one of these.
     pub fn moves_away(&self, unit: &str, from: &[&Host]) -> Result<Duration> {
-        self.eventually(&format!("{unit} elsewhere"), || {
+        self.wait_for_condition(&format!("{unit} elsewhere"), || {
             let others = self.active_on(unit);
             let mut others =
                 others.iter().filter(|host| from.iter().all(|from| from.name() != host.name()));
@@ -274,7 +275,7 @@ impl Cluster {
     }
 
     /// Another host that has power.
-    pub fn other(&self, than: &[&Host]) -> Result<&Host> {
+    pub fn other_host(&self, than: &[&Host]) -> Result<&Host> {
         let mut hosts = self.hosts().iter().filter(|host| host.is_up());
         hosts
             .find(|host| than.iter().all(|taken| taken.name() != host.name()))
@@ -282,15 +283,16 @@ impl Cluster {
     }
 
     /// A property of a unit, from systemd on its host.
-    pub fn property(&self, host: &Host, unit: &str, name: &str) -> Result<String> {
+    pub fn unit_property(&self, host: &Host, unit: &str, name: &str) -> Result<String> {
         let property = format!("--property={name}");
-        let show = host.exec(&["systemctl", "show", &property, "--value", unit])?.success()?;
+        let show =
+            host.exec(&["systemctl", "show", &property, "--value", unit])?.ensure_success()?;
         Ok(show.stdout.trim().to_owned())
     }
 
     /// The one container of the unit that runs on a host, seen from outside.
-    pub fn container(&self, host: &Host, unit: &str) -> Result<Container> {
-        let mut its = host.containers();
+    pub fn container_of(&self, host: &Host, unit: &str) -> Result<Container> {
+        let mut its = host.list_containers();
         its.retain(|container| container.unit.as_deref() == Some(unit));
         match (its.pop(), its.is_empty()) {
             (Some(container), true) => Ok(container),
@@ -300,20 +302,20 @@ impl Cluster {
     }
 
     /// systemd's id of the unit's present run; of a container unit its container's.
-    pub fn invocation(&self, host: &Host, unit: &str) -> Result<String> {
+    pub fn invocation_id(&self, host: &Host, unit: &str) -> Result<String> {
         if unit.ends_with(".container") {
-            return Ok(self.container(host, unit)?.id);
+            return Ok(self.container_of(host, unit)?.id);
         }
-        self.property(host, unit, "InvocationID")
+        self.unit_property(host, unit, "InvocationID")
     }
 
     /// Everything that runs and for whose name `wanted` holds: equal before and after means that nothing was
     /// started, stopped, restarted or moved in between.
-    pub fn running(&self, wanted: impl Fn(&str) -> bool) -> Result<Running> {
+    pub fn list_running(&self, wanted: impl Fn(&str) -> bool) -> Result<Running> {
         let mut running = Running::new();
         for host in self.hosts().iter().filter(|host| host.is_up()) {
             for unit in host.active_units(&wanted) {
-                let id = self.invocation(host, &unit)?;
+                let id = self.invocation_id(host, &unit)?;
                 running.insert((host.name().to_owned(), unit, id));
             }
         }
@@ -321,19 +323,19 @@ impl Cluster {
     }
 
     /// The hosts and units of `running`, one a line, for errors.
-    pub fn told(running: &Running) -> String {
+    pub fn format_running(running: &Running) -> String {
         let lines = running.iter().map(|(host, unit, id)| format!("  {host} {unit} {id}"));
         lines.collect::<Vec<_>>().join("\n")
     }
 
     /// An error unless exactly what ran before runs now, each run of it the same.
-    pub fn unchanged(&self, before: &Running, wanted: impl Fn(&str) -> bool) -> Result<()> {
-        let now = self.running(wanted)?;
+    pub fn ensure_unchanged(&self, before: &Running, wanted: impl Fn(&str) -> bool) -> Result<()> {
+        let now = self.list_running(wanted)?;
         ensure!(
             now == *before,
             "something was started, stopped or moved; before:\n{}\nnow:\n{}",
-            Self::told(before),
-            Self::told(&now)
+            Self::format_running(before),
+            Self::format_running(&now)
         );
         Ok(())
     }
@@ -344,12 +346,12 @@ impl Cluster {
         let host = self.hosts().iter().find(|host| host.is_up()).context("all hosts are down")?;
         let up = self.hosts().iter().filter(|host| host.is_up()).count();
         self.write_sleeper(host, "round.service", "Global=true")?;
-        self.eventually("a start", || self.run(host, "musterctl start round").map(|_| ()))?;
-        self.eventually("a round of all daemons", || {
+        self.wait_for_condition("a start", || self.run(host, "musterctl start round").map(|_| ()))?;
+        self.wait_for_condition("a round of all daemons", || {
             let on = self.active_on("round.service").len();
             ensure!(on == up, "{on} of {up} hosts run it");
             // Reported as well: who destroys it sooner is not told of a machine that has not spoken of it yet.
-            let rows = self.states(host)?;
+            let rows = self.list_states(host)?;
             let is_up = |row: &&StateRow| {
                 row.unit == "round.service" && row.active.as_deref() == Some("active")
             };
@@ -364,7 +366,7 @@ impl Cluster {
     }
 
     /// Keys of the store below the prefix.
-    pub fn keys(&self, host: &Host, below: &str) -> Result<Vec<String>> {
+    pub fn list_keys(&self, host: &Host, below: &str) -> Result<Vec<String>> {
         let line = format!("etcdctl get --prefix --keys-only {PREFIX}{below}");
         let output = self.run(host, &line)?;
         let keys = output.stdout.lines().filter_map(|line| line.strip_prefix(PREFIX));
@@ -372,7 +374,7 @@ impl Cluster {
     }
 
     /// The answer of a host's `/healthz`: its status and body.
-    pub fn health(&self, host: &Host) -> Result<(u16, String)> {
+    pub fn fetch_health(&self, host: &Host) -> Result<(u16, String)> {
         let line = "curl --silent --show-error --max-time 5 --write-out '\\n%{http_code}' \
                     --unix-socket /run/muster/muster.sock http://localhost/healthz";
         let output = self.run(host, line)?;
@@ -381,9 +383,9 @@ impl Cluster {
     }
 
     /// Waits until a host's daemon answers that it is well.
-    pub fn healthy(&self, host: &Host) -> Result<Duration> {
-        self.eventually(&format!("musterd on {} to be well", host.name()), || {
-            match self.health(host)? {
+    pub fn wait_until_healthy(&self, host: &Host) -> Result<Duration> {
+        self.wait_for_condition(&format!("musterd on {} to be well", host.name()), || {
+            match self.fetch_health(host)? {
                 (200, _) => Ok(()),
                 (status, body) => Err(anyhow!("{status} {body}")),
             }
@@ -391,9 +393,9 @@ impl Cluster {
     }
 
     /// Waits until a host's daemon answers 503 with this among the reasons.
-    pub fn unhealthy(&self, host: &Host, reason: &str) -> Result<Duration> {
-        self.eventually(&format!("musterd on {} to say {reason:?}", host.name()), || {
-            match self.health(host)? {
+    pub fn wait_until_unhealthy(&self, host: &Host, reason: &str) -> Result<Duration> {
+        self.wait_for_condition(&format!("musterd on {} to say {reason:?}", host.name()), || {
+            match self.fetch_health(host)? {
                 (503, body) if body.contains(reason) => Ok(()),
                 (status, body) => Err(anyhow!("{status} {body}")),
             }
@@ -401,10 +403,10 @@ impl Cluster {
     }
 
     /// Waits until all daemons of hosts with power are well and nothing is left to be done.
-    pub fn settled(&self) -> Result<()> {
+    pub fn wait_until_settled(&self) -> Result<()> {
         for host in self.hosts().iter().filter(|host| host.is_up()) {
-            self.healthy(host)?;
-            self.eventually("nothing to do", || {
+            self.wait_until_healthy(host)?;
+            self.wait_for_condition("nothing to do", || {
                 let plan = self.run(host, "musterctl plan")?;
                 ensure!(plan.stdout == "nothing to do\n", "{}", plan.stdout);
                 Ok(())
@@ -413,8 +415,8 @@ impl Cluster {
         Ok(())
     }
 
-    fn show(&self, host: &Host, line: &str) {
-        match self.sh(host, line) {
+    fn print_output(&self, host: &Host, line: &str) {
+        match self.run_shell(host, line) {
             Ok(output) => {
                 eprintln!("---- {}: {line}\n{}{}", host.name(), output.stdout, output.stderr);
             }
@@ -445,7 +447,7 @@ impl Drop for Cluster {
         let hosts: Vec<&Host> = self.hosts().iter().filter(|host| host.is_up()).collect();
         for host in &hosts {
             let line = "journalctl --no-pager --output=short-precise --lines=60 --unit=musterd";
-            self.show(host, line);
+            self.print_output(host, line);
         }
         if let Some(host) = hosts.first() {
             for line in [
@@ -454,14 +456,14 @@ impl Drop for Cluster {
                 "timeout 10 musterctl list-units --full",
                 "timeout 10 musterctl plan",
             ] {
-                self.show(host, line);
+                self.print_output(host, line);
             }
         }
     }
 }
 
 /// The package in a directory; the one before it, which tests of upgrades begin with, is not meant.
-pub fn newest(directory: &Path) -> Result<PathBuf> {
+pub fn newest_package(directory: &Path) -> Result<PathBuf> {
     let files = std::fs::read_dir(directory)
         .with_context(|| format!("cannot read {}", directory.display()))?
         .flatten();

@@ -87,7 +87,7 @@ pub struct Entry {
 
 impl Entry {
     /// The names of the phases, in order.
-    pub fn phases(&self) -> Vec<&str> {
+    pub fn phase_names(&self) -> Vec<&str> {
         self.phases.iter().map(|span| span.phase.as_str()).collect()
     }
 }
@@ -143,13 +143,13 @@ pub struct Roll {
 pub struct Reboots<'a>(&'a Lab);
 
 /// Three hosts whose daemons have these lines under `[reboot]`.
-pub fn options(lines: &str) -> Options {
+pub fn options_with(lines: &str) -> Options {
     Options { configuration: format!("[reboot]\n{lines}\n"), ..Options::default() }
 }
 
 impl<'a> Reboots<'a> {
     /// Of this lab.
-    pub fn of(lab: &'a Lab) -> Self {
+    pub fn for_lab(lab: &'a Lab) -> Self {
         Self(lab)
     }
 
@@ -157,14 +157,14 @@ impl<'a> Reboots<'a> {
     ///
     /// Asked from outside: a command on a host that goes down holds its shutdown up, by ten seconds at a time, since systemd
     /// waits for a process whose end it is not told of.
-    pub fn record<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>> {
+    pub fn read_record<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>> {
         let whole = format!("{PREFIX}{key}");
         let body = format!(r#"{{"key":"{}"}}"#, BASE64_STANDARD.encode(&whole));
         let path = "/v3/kv/range";
         let request = Request { method: "POST", path, body: &body, ..Request::get(path) };
         let mut silent = anyhow!("no host is up");
         for host in self.0.hosts().iter().filter(|host| host.is_up()) {
-            match self.0.ask(host, ETCD_PORT, request) {
+            match self.0.send_request(host, ETCD_PORT, request) {
                 Ok(Answer { status: 200, body }) => return read(&body).context(whole),
                 Ok(answer) => {
                     silent = anyhow!("{}: {} {}", host.name(), answer.status, answer.body);
@@ -176,26 +176,26 @@ impl<'a> Reboots<'a> {
     }
 
     /// The slots of a group.
-    pub fn slots(&self, group: &str) -> Result<Slots> {
-        let found = self.record(&format!("reboot/{group}"))?;
+    pub fn read_slots(&self, group: &str) -> Result<Slots> {
+        let found = self.read_record(&format!("reboot/{group}"))?;
         Ok(found.unwrap_or(Slots { max: 1, holders: Vec::new() }))
     }
 
     /// Who holds slots of a group: names of hosts, ids of others.
-    pub fn holders(&self, group: &str) -> Result<BTreeSet<String>> {
-        let holders = self.slots(group)?.holders;
+    pub fn list_holders(&self, group: &str) -> Result<BTreeSet<String>> {
+        let holders = self.read_slots(group)?.holders;
         Ok(holders.into_iter().map(|holder| self.name(&holder.id)).collect())
     }
 
     /// What has been, the oldest first.
-    pub fn history(&self, group: &str) -> Result<Vec<Entry>> {
-        let found: Option<History> = self.record(&format!("reboot-history/{group}"))?;
+    pub fn read_history(&self, group: &str) -> Result<Vec<Entry>> {
+        let found: Option<History> = self.read_record(&format!("reboot-history/{group}"))?;
         Ok(found.map_or_else(Vec::new, |history| history.entries))
     }
 
     /// How far a host said it is.
     pub fn status(&self, host: &Host) -> Result<Status> {
-        Ok(self.record(&format!("reboot-host/{}", host.machine_id()))?.unwrap_or_default())
+        Ok(self.read_record(&format!("reboot-host/{}", host.machine_id()))?.unwrap_or_default())
     }
 
     /// The name of the host with this id, or the id.
@@ -204,7 +204,7 @@ impl<'a> Reboots<'a> {
     }
 
     /// Waits until a host says that it is in this phase.
-    pub fn phase(&self, host: &Host, phase: &str) -> Result<Duration> {
+    pub fn wait_for_phase(&self, host: &Host, phase: &str) -> Result<Duration> {
         wait_until(&format!("{} in {phase}", host.name()), ROLL, || {
             let status = self.status(host)?;
             ensure!(status.phase == phase, "it is {status:?}");
@@ -213,7 +213,7 @@ impl<'a> Reboots<'a> {
     }
 
     /// Waits until a host says that it waits for this reason; how it says so.
-    pub fn waits(&self, host: &Host, reason: &str) -> Result<Value> {
+    pub fn wait_for_reason(&self, host: &Host, reason: &str) -> Result<Value> {
         let mut found = Value::Null;
         wait_until(&format!("{} to wait: {reason}", host.name()), ROLL, || {
             let status = self.status(host)?;
@@ -224,13 +224,13 @@ impl<'a> Reboots<'a> {
     }
 
     /// Waits until so many slots of a group have been freed since the beginning, and none is held.
-    pub fn freed(&self, group: &str, count: usize) -> Result<Vec<Entry>> {
+    pub fn wait_for_freed(&self, group: &str, count: usize) -> Result<Vec<Entry>> {
         let mut history = Vec::new();
         wait_until(&format!("{count} slots freed"), ROLL, || {
-            history = self.history(group)?;
-            let holders = self.holders(group)?;
+            history = self.read_history(group)?;
+            let holders = self.list_holders(group)?;
             let done = history.len() == count && holders.is_empty();
-            ensure!(done, "held by {holders:?}, freed: {}", told(&history));
+            ensure!(done, "held by {holders:?}, freed: {}", format_history(&history));
             Ok(())
         })?;
         Ok(history)
@@ -241,7 +241,7 @@ impl<'a> Reboots<'a> {
         let mut roll = Roll::default();
         wait_until(&format!("{count} slots taken and freed"), ROLL, || {
             let now = Instant::now();
-            let holders = self.holders(group)?;
+            let holders = self.list_holders(group)?;
             roll.most = roll.most.max(holders.len());
             for held in roll.held.iter_mut().filter(|held| held.freed.is_none()) {
                 if !holders.contains(&held.holder) {
@@ -271,15 +271,15 @@ impl<'a> Reboots<'a> {
              ExecStart=/bin/sh -c 'cat /proc/sys/kernel/random/boot_id >> {BOOTS}'\n\n\
              [Install]\nWantedBy=multi-user.target\n"
         );
-        self.0.each(|_, host| {
+        self.0.for_each_host(|_, host| {
             host.write_file("/etc/systemd/system/count-boots.service", &unit)?;
-            host.exec(&["systemctl", "enable", "--quiet", "--now", "count-boots"])?.success()
+            host.exec(&["systemctl", "enable", "--quiet", "--now", "count-boots"])?.ensure_success()
         })?;
         Ok(())
     }
 
     /// How often each host has booted again since [`Reboots::count_boots`], by name.
-    pub fn boots(&self) -> Result<BTreeMap<String, usize>> {
+    pub fn boot_counts(&self) -> Result<BTreeMap<String, usize>> {
         let mut boots = BTreeMap::new();
         for host in self.0.hosts() {
             let ids: BTreeSet<String> =
@@ -290,11 +290,11 @@ impl<'a> Reboots<'a> {
     }
 
     /// Puts other lines under a host's `[reboot]`, and has its daemon read them.
-    pub fn configure(&self, host: &Host, lines: &str) -> Result<()> {
+    pub fn configure_host(&self, host: &Host, lines: &str) -> Result<()> {
         let file = host.read_file(CONFIGURATION)?;
         let rest = file.split_once("\n[reboot]\n").map_or(file.as_str(), |(rest, _)| rest);
         host.write_file(CONFIGURATION, &format!("{rest}\n[reboot]\n{lines}\n"))?;
-        host.exec(&["systemctl", "restart", "musterd"])?.success()?;
+        host.exec(&["systemctl", "restart", "musterd"])?.ensure_success()?;
         Ok(())
     }
 }
@@ -309,7 +309,7 @@ fn read<T: DeserializeOwned>(answer: &str) -> Result<Option<T>> {
 }
 
 /// A history, one entry a line, for errors and for people.
-pub fn told(history: &[Entry]) -> String {
+pub fn format_history(history: &[Entry]) -> String {
     let mut text = String::new();
     for entry in history {
         let Entry { id, taken, freed, outcome, problem, .. } = entry;

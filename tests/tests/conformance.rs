@@ -15,9 +15,9 @@ const SUITE: &str = "runner_conformance";
 #[test]
 fn the_systemd_runner_does_what_every_runner_must() -> Result<()> {
     let program = built(SUITE)?;
-    let lab = Lab::up(&Options { hosts: 1, etcd: false, ..Options::default() })?;
+    let lab = Lab::start(&Options { hosts: 1, etcd: false, ..Options::default() })?;
     passes(lab.host(0)?, &program, "MUSTER_CONFORMANCE=systemd")?;
-    lab.down()
+    lab.tear_down()
 }
 
 #[test]
@@ -26,7 +26,7 @@ fn the_docker_runner_does_what_every_runner_must_and_what_containers_do() -> Res
     let provision = vec!["--docker-live-restore".to_owned()];
     let options =
         Options { hosts: 1, etcd: false, containers: true, provision, ..Options::default() };
-    let lab = Lab::up(&options)?;
+    let lab = Lab::start(&options)?;
     let environment = format!(
         "MUSTER_CONFORMANCE=docker MUSTER_DOCKER=/run/docker.sock MUSTER_DOCKER_IMAGE={IMAGE} \
          MUSTER_DOCKER_RESTART='systemctl restart docker'"
@@ -34,7 +34,7 @@ fn the_docker_runner_does_what_every_runner_must_and_what_containers_do() -> Res
     for program in programs {
         passes(lab.host(0)?, &program, &environment)?;
     }
-    lab.down()
+    lab.tear_down()
 }
 
 /// Runs a program of tests on a host. One at a time: one of them makes systemd execute itself anew, another restarts
@@ -43,7 +43,7 @@ fn passes(host: &Host, program: &Path, environment: &str) -> Result<()> {
     let place = "/root/program";
     let bytes = std::fs::read(program).context("read the program")?;
     let put = format!("cat > {place} && chmod +x {place}");
-    host.exec_with_input(&["sh", "-c", &put], &bytes)?.success()?;
+    host.exec_with_input(&["sh", "-c", &put], &bytes)?.ensure_success()?;
     let run = format!("{environment} {place} --test-threads=1 2>&1");
     let output = host.exec(&["sh", "-c", &run])?;
     eprintln!("{}", output.stdout);

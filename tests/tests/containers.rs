@@ -12,7 +12,7 @@ fn ours(unit: &str) -> bool {
 
 #[test]
 fn containers_are_placed_run_moved_and_forgotten() -> Result<()> {
-    let cluster = Cluster::up(Options { containers: true, ..Options::default() })?;
+    let cluster = Cluster::start(Options { containers: true, ..Options::default() })?;
     let first = cluster.host(0)?;
 
     cluster.step("instances of a template start on different machines");
@@ -20,11 +20,11 @@ fn containers_are_placed_run_moved_and_forgotten() -> Result<()> {
                  [X-Fleet]\nConflicts=web@*";
     cluster.write_container(first, "web@.container", greet)?;
     let started = cluster.run(first, "musterctl start web@1.container web@2.container")?;
-    cluster.took("musterctl start web@1.container web@2.container", started.took);
-    let (one, two) = (cluster.home("web@1.container")?, cluster.home("web@2.container")?);
+    cluster.report_duration("musterctl start web@1.container web@2.container", started.took);
+    let (one, two) = (cluster.host_of("web@1.container")?, cluster.host_of("web@2.container")?);
     ensure!(one.name() != two.name(), "both run on {}", one.name());
     for (instance, host) in [(1, one), (2, two)] {
-        let container = cluster.container(host, &format!("web@{instance}.container"))?;
+        let container = cluster.container_of(host, &format!("web@{instance}.container"))?;
         ensure!(container.name == format!("systemd-web_{instance}"), "{container:?}");
         let policy = inspect(&cluster, host, &container.id, ".HostConfig.RestartPolicy.Name")?;
         ensure!(policy.is_empty() || policy == "no", "dockerd itself may restart it: {policy}");
@@ -34,46 +34,46 @@ fn containers_are_placed_run_moved_and_forgotten() -> Result<()> {
     services_and_containers_conflict(&cluster, first, one)?;
 
     cluster.step("musterd is killed on every host, and restarted: the same containers");
-    let before = cluster.running(ours)?;
-    cluster.each(|_, host| cluster.run(host, "systemctl kill --signal=KILL musterd"))?;
+    let before = cluster.list_running(ours)?;
+    cluster.for_each_host(|_, host| cluster.run(host, "systemctl kill --signal=KILL musterd"))?;
     back(&cluster)?;
-    cluster.unchanged(&before, ours)?;
-    cluster.each(|_, host| cluster.run(host, "systemctl restart musterd"))?;
+    cluster.ensure_unchanged(&before, ours)?;
+    cluster.for_each_host(|_, host| cluster.run(host, "systemctl restart musterd"))?;
     back(&cluster)?;
-    cluster.unchanged(&before, ours)?;
+    cluster.ensure_unchanged(&before, ours)?;
 
     a_global_container_runs_everywhere(&cluster, first)?;
     stopped_started_and_restarted(&cluster, first)?;
 
     cluster.step("a drained machine gives its container up");
-    let from = cluster.home("web@2.container")?;
+    let from = cluster.host_of("web@2.container")?;
     let drain = cluster.run(first, &format!("musterctl drain {}", from.machine_id()))?;
-    cluster.took("musterctl drain", drain.took);
-    let to = cluster.home("web@2.container")?;
+    cluster.report_duration("musterctl drain", drain.took);
+    let to = cluster.host_of("web@2.container")?;
     ensure!(to.name() != from.name(), "it is drained, and the container is still there");
     cluster.run(first, &format!("musterctl uncordon {}", from.machine_id()))?;
     ensure!(known(&cluster, from)?.is_empty(), "its engine still knows it");
 
     cluster.step("a host loses power: its container runs elsewhere");
     let cut = to;
-    let survivor = cluster.other(&[cut])?;
-    let other = cluster.home("web@1.container")?;
-    let stays = cluster.container(other, "web@1.container")?.id;
+    let survivor = cluster.other_host(&[cut])?;
+    let other = cluster.host_of("web@1.container")?;
+    let stays = cluster.container_of(other, "web@1.container")?.id;
     cut.power_cut()?;
     let took = cluster.moves_away("web@2.container", &[cut])?;
-    cluster.took("from the cut to running elsewhere", took);
+    cluster.report_duration("from the cut to running elsewhere", took);
 
     cluster.step("the host comes back: what it ran is swept away there, and nothing moves");
-    let before = cluster.running(ours)?;
-    cut.boot()?;
+    let before = cluster.list_running(ours)?;
+    cut.power_on()?;
     cut.wait_for_engine()?;
     cluster.wait_for_etcd()?;
     cluster.wait_for_machines(3)?;
-    cluster.settled()?;
+    cluster.wait_until_settled()?;
     cluster.one_round()?;
-    cluster.unchanged(&before, ours)?;
-    ensure!(cluster.container(other, "web@1.container")?.id == stays, "web@1 was restarted");
-    cluster.eventually("its engine to have forgotten it", || {
+    cluster.ensure_unchanged(&before, ours)?;
+    ensure!(cluster.container_of(other, "web@1.container")?.id == stays, "web@1 was restarted");
+    cluster.wait_for_condition("its engine to have forgotten it", || {
         let known = known(&cluster, cut)?;
         ensure!(known.is_empty(), "it knows {known:?}");
         Ok(())
@@ -82,36 +82,36 @@ fn containers_are_placed_run_moved_and_forgotten() -> Result<()> {
     cluster.step("destroyed is gone: from every host, every engine and the store");
     cluster.run(survivor, "musterctl destroy web@1.container web@2.container web@.container")?;
     for host in cluster.hosts() {
-        let running = host.containers();
+        let running = host.list_containers();
         ensure!(running.is_empty(), "{} runs {running:?}", host.name());
         let known = known(&cluster, host)?;
         ensure!(known.is_empty(), "the engine of {} knows {known:?}", host.name());
     }
-    cluster.eventually("the store to forget", || {
+    cluster.wait_for_condition("the store to forget", || {
         for below in ["unit/", "place/", "state/", "file/"] {
-            let keys = cluster.keys(survivor, below)?;
+            let keys = cluster.list_keys(survivor, below)?;
             ensure!(keys.is_empty(), "{keys:?}");
         }
         Ok(())
     })?;
-    cluster.down()
+    cluster.tear_down()
 }
 
 fn listed_and_told_anywhere(cluster: &Cluster, home: &Host, other: &Host) -> Result<()> {
     cluster.step("list-units, status and journal, asked from another host");
     let unit = "web@1.container";
-    let rows = cluster.states(other)?;
+    let rows = cluster.list_states(other)?;
     let row = rows.iter().find(|row| row.unit == unit).context("it is not listed")?;
     let words = (row.active.as_deref(), row.sub.as_deref(), row.machine.as_deref());
     ensure!(words == (Some("active"), Some("running"), Some(home.machine_id())), "{row:?}");
-    let id = cluster.container(home, unit)?.id;
+    let id = cluster.container_of(home, unit)?.id;
     let status = cluster.run(other, &format!("musterctl status {unit}"))?.stdout;
     let short = id.get(..12).context("its id is short")?;
     for word in [unit, "active (running)", short, IMAGE, home.name()] {
         ensure!(status.contains(word), "{word} in:\n{status}");
     }
     let greeting = format!("{unit} greets from {}", home.name());
-    cluster.eventually("its greeting", || {
+    cluster.wait_for_condition("its greeting", || {
         let journal = cluster.run(other, &format!("musterctl journal {unit}"))?.stdout;
         ensure!(journal.contains(&greeting), "{journal}");
         Ok(())
@@ -123,7 +123,7 @@ fn services_and_containers_conflict(cluster: &Cluster, first: &Host, home: &Host
     cluster.step("a service that conflicts with a container is refused where that runs, and the other way round");
     let there = format!("MachineID={}", home.machine_id());
     cluster.write_sleeper(first, "lonely.service", &format!("Conflicts=*.container\n{there}"))?;
-    cluster.fails(first, "musterctl start lonely.service", &["Conflicts=*.container"])?;
+    cluster.run_failing(first, "musterctl start lonely.service", &["Conflicts=*.container"])?;
     ensure!(cluster.active_on("lonely.service").is_empty(), "it was refused and runs");
     cluster.run(first, "musterctl destroy lonely.service")?;
 
@@ -131,7 +131,7 @@ fn services_and_containers_conflict(cluster: &Cluster, first: &Host, home: &Host
     cluster.run(first, "musterctl start shy.service")?;
     let proud = format!("[X-Fleet]\nConflicts=shy.service\n{there}");
     cluster.write_container(first, "proud.container", &proud)?;
-    cluster.fails(first, "musterctl start proud.container", &["Conflicts=shy.service"])?;
+    cluster.run_failing(first, "musterctl start proud.container", &["Conflicts=shy.service"])?;
     ensure!(cluster.active_on("proud.container").is_empty(), "it was refused and runs");
     cluster.run(first, "musterctl destroy proud.container shy.service")?;
     Ok(())
@@ -141,7 +141,7 @@ fn a_global_container_runs_everywhere(cluster: &Cluster, first: &Host) -> Result
     cluster.step("a global container runs on every machine");
     cluster.write_container(first, "node.container", "[X-Fleet]\nGlobal=true")?;
     cluster.run(first, "musterctl start node.container")?;
-    cluster.eventually("it everywhere", || {
+    cluster.wait_for_condition("it everywhere", || {
         let on = cluster.active_on("node.container").len();
         ensure!(on == cluster.hosts().len(), "it runs on {on}");
         Ok(())
@@ -154,20 +154,20 @@ fn a_global_container_runs_everywhere(cluster: &Cluster, first: &Host) -> Result
 fn stopped_started_and_restarted(cluster: &Cluster, first: &Host) -> Result<()> {
     cluster.step("stop, start, restart");
     let unit = "web@1.container";
-    let home = cluster.home(unit)?;
-    let before = cluster.container(home, unit)?.id;
+    let home = cluster.host_of(unit)?;
+    let before = cluster.container_of(home, unit)?.id;
     cluster.run(first, &format!("musterctl start {unit}"))?;
-    let same = cluster.container(home, unit)?.id == before;
+    let same = cluster.container_of(home, unit)?.id == before;
     ensure!(same, "a start of what runs restarted it");
     let restart = cluster.run(first, &format!("musterctl restart {unit}"))?;
-    cluster.took("musterctl restart", restart.took);
-    let after = cluster.container(home, unit)?.id;
+    cluster.report_duration("musterctl restart", restart.took);
+    let after = cluster.container_of(home, unit)?.id;
     ensure!(after != before, "it was not restarted");
     let stop = cluster.run(first, &format!("musterctl stop {unit}"))?;
-    cluster.took("musterctl stop", stop.took);
+    cluster.report_duration("musterctl stop", stop.took);
     ensure!(cluster.active_on(unit).is_empty(), "it was stopped and runs");
     cluster.run(first, &format!("musterctl start {unit}"))?;
-    cluster.home(unit)?;
+    cluster.host_of(unit)?;
     Ok(())
 }
 
@@ -175,7 +175,7 @@ fn stopped_started_and_restarted(cluster: &Cluster, first: &Host) -> Result<()> 
 fn back(cluster: &Cluster) -> Result<()> {
     cluster.wait_for_daemons()?;
     cluster.wait_for_machines(3)?;
-    cluster.settled()?;
+    cluster.wait_until_settled()?;
     cluster.one_round()
 }
 

@@ -15,7 +15,7 @@ fn ours(unit: &str) -> bool {
 #[test]
 fn containers_outlive_what_their_engine_goes_through() -> Result<()> {
     let provision = ["--ttl", LONG_TTL, "--docker-live-restore"].map(str::to_owned).to_vec();
-    let cluster = Cluster::up(Options { containers: true, provision, ..Options::default() })?;
+    let cluster = Cluster::start(Options { containers: true, provision, ..Options::default() })?;
     let first = cluster.host(0)?;
     let apps: Vec<String> = (1..=6).map(|number| format!("app{number}.container")).collect();
     // What an engine takes along is no end of the container's own, so that none of these is asked then.
@@ -24,15 +24,15 @@ fn containers_outlive_what_their_engine_goes_through() -> Result<()> {
         cluster.write_container(first, app, &format!("[Service]\nRestart={restart}"))?;
     }
     cluster.run(first, &format!("musterctl start {}", apps.join(" ")))?;
-    let running = cluster.running(ours)?;
-    ensure!(running.len() == 6, "{}", Cluster::told(&running));
-    let host = cluster.other(&[cluster.leader()?])?;
-    let asked = cluster.other(&[host])?;
+    let running = cluster.list_running(ours)?;
+    ensure!(running.len() == 6, "{}", Cluster::format_running(&running));
+    let host = cluster.other_host(&[cluster.find_leader()?])?;
+    let asked = cluster.other_host(&[host])?;
 
     cluster.step("dockerd is killed with live-restore on: systemd starts it again, the containers never went");
     let before = host.unit_processes("docker.service");
     host.signal_unit("docker.service", Signal::KILL)?;
-    cluster.eventually("another dockerd", || {
+    cluster.wait_for_condition("another dockerd", || {
         let now = host.unit_processes("docker.service");
         ensure!(!now.is_empty() && now.iter().all(|process| !before.contains(process)), "{now:?}");
         Ok(())
@@ -41,23 +41,23 @@ fn containers_outlive_what_their_engine_goes_through() -> Result<()> {
     never_dead(&cluster, asked)?;
     answers(&cluster, host, true)?;
     works(&cluster, host)?;
-    cluster.unchanged(&running, ours)?;
+    cluster.ensure_unchanged(&running, ours)?;
 
     cluster.step("dockerd is restarted with live-restore on");
     cluster.run(host, "systemctl restart docker")?;
     answers(&cluster, host, true)?;
     never_dead(&cluster, asked)?;
     works(&cluster, host)?;
-    cluster.unchanged(&running, ours)?;
+    cluster.ensure_unchanged(&running, ours)?;
 
     cluster.step("dockerd hangs: that is noticed, and no container is said to have gone");
     host.signal_unit("docker.service", Signal::STOP)?;
-    let took = cluster.eventually("a word of it", || is_shown(&cluster, asked, host))?;
-    cluster.took("noticed", took);
+    let took = cluster.wait_for_condition("a word of it", || is_shown(&cluster, asked, host))?;
+    cluster.report_duration("noticed", took);
     never_dead(&cluster, asked)?;
     host.signal_unit("docker.service", Signal::CONT)?;
     works(&cluster, host)?;
-    cluster.unchanged(&running, ours)?;
+    cluster.ensure_unchanged(&running, ours)?;
 
     cluster.step("dockerd is stopped for a while, and musterd is restarted meanwhile");
     cluster.run(host, "systemctl stop docker.socket docker.service")?;
@@ -67,18 +67,18 @@ fn containers_outlive_what_their_engine_goes_through() -> Result<()> {
     cluster.wait_for_machines(3)?;
     cluster.one_round()?;
     never_dead(&cluster, asked)?;
-    cluster.unchanged(&running, ours)?;
+    cluster.ensure_unchanged(&running, ours)?;
 
     cluster.step("  that is shown");
     is_shown(&cluster, asked, host)?;
     let (_, unit, _) = on(&running, host).pop_first().context("it runs nothing")?;
-    let status = cluster.sh(asked, &format!("musterctl status {unit}"))?.stdout;
+    let status = cluster.run_shell(asked, &format!("musterctl status {unit}"))?.stdout;
     ensure!(status.contains("the container engine does not answer"), "{status}");
 
     cluster.step("  nothing new is placed there, and a refusal says so");
     let there = format!("[X-Fleet]\nMachineID={}", host.machine_id());
     cluster.write_container(asked, "pinned.container", &there)?;
-    let refused = cluster.fails(
+    let refused = cluster.run_failing(
         asked,
         "musterctl start --timeout 20 pinned.container",
         &["pinned.container: no machine can take it"],
@@ -90,12 +90,12 @@ fn containers_outlive_what_their_engine_goes_through() -> Result<()> {
     cluster.step("  it is back: what waited is started, the others never went");
     cluster.run(host, "systemctl start docker.socket docker.service")?;
     answers(&cluster, host, true)?;
-    cluster.eventually("the one that waited", || {
-        cluster.container(host, "pinned.container").map(|_| ())
+    cluster.wait_for_condition("the one that waited", || {
+        cluster.container_of(host, "pinned.container").map(|_| ())
     })?;
     cluster.run(asked, "musterctl destroy pinned.container")?;
-    cluster.settled()?;
-    cluster.unchanged(&running, ours)?;
+    cluster.wait_until_settled()?;
+    cluster.ensure_unchanged(&running, ours)?;
 
     cluster.step(
         "live-restore off: dockerd takes its containers along, and they are started again, here",
@@ -106,11 +106,13 @@ fn containers_outlive_what_their_engine_goes_through() -> Result<()> {
         ("killed", "systemctl kill --signal=KILL docker"),
     ] {
         cluster.step(&format!("  when it is {how}"));
-        let before = cluster.running(ours)?;
+        let before = cluster.list_running(ours)?;
         cluster.run(host, line)?;
         others_in_their_place(&cluster, host, &before)?;
         // They run before anybody has heard of it.
-        cluster.eventually("every container to be listed as up", || never_dead(&cluster, asked))?;
+        cluster.wait_for_condition("every container to be listed as up", || {
+            never_dead(&cluster, asked)
+        })?;
     }
 
     cluster.step("a container of the host's own is left alone");
@@ -118,30 +120,32 @@ fn containers_outlive_what_their_engine_goes_through() -> Result<()> {
     let own = cluster.run(asked, own)?.stdout.trim().to_owned();
     let there = format!("[X-Fleet]\nMachineID={}", asked.machine_id());
     cluster.write_container(asked, "own.container", &there)?;
-    let refused = cluster.fails(asked, "musterctl start own.container", &["own.container"])?;
+    let refused =
+        cluster.run_failing(asked, "musterctl start own.container", &["own.container"])?;
     cluster.step(&format!("  {}", refused.stderr.trim()));
     for verb in ["stop", "destroy"] {
-        let _ = cluster.sh(asked, &format!("musterctl {verb} --timeout 20 own.container"))?;
-        let found = asked.containers().into_iter().any(|container| container.id == own);
+        let _ =
+            cluster.run_shell(asked, &format!("musterctl {verb} --timeout 20 own.container"))?;
+        let found = asked.list_containers().into_iter().any(|container| container.id == own);
         ensure!(found, "{verb} took the host's own container along");
     }
-    cluster.down()
+    cluster.tear_down()
 }
 
 /// Waits until a host's containers have died and are up again; those of the other hosts have not been touched.
 fn others_in_their_place(cluster: &Cluster, host: &Host, before: &Running) -> Result<()> {
     let its = on(before, host);
-    ensure!(its.len() == 2, "{}", Cluster::told(&its));
-    cluster.eventually("its containers again, others in their place", || {
-        let now = cluster.running(ours)?;
-        ensure!(now.len() == 6, "{}", Cluster::told(&now));
+    ensure!(its.len() == 2, "{}", Cluster::format_running(&its));
+    cluster.wait_for_condition("its containers again, others in their place", || {
+        let now = cluster.list_running(ours)?;
+        ensure!(now.len() == 6, "{}", Cluster::format_running(&now));
         let again = on(&now, host);
         ensure!(again.len() == 2, "{} left the host", 2 - again.len());
-        ensure!(again.is_disjoint(&its), "{}", Cluster::told(&again));
+        ensure!(again.is_disjoint(&its), "{}", Cluster::format_running(&again));
         Ok(())
     })?;
-    cluster.settled()?;
-    let now = cluster.running(ours)?;
+    cluster.wait_until_settled()?;
+    let now = cluster.list_running(ours)?;
     let others = |running: &Running| running - &on(running, host);
     ensure!(others(&now) == others(before), "a container of another host was touched");
     Ok(())
@@ -155,7 +159,7 @@ fn on(running: &Running, host: &Host) -> Running {
 /// Waits until the cluster knows that a host's engine answers, or does not.
 fn answers(cluster: &Cluster, host: &Host, up: bool) -> Result<()> {
     let what = if up { "the engine to answer" } else { "the engine's absence to be noticed" };
-    cluster.eventually(what, || {
+    cluster.wait_for_condition(what, || {
         let key = format!("{PREFIX}machine/{}", host.machine_id());
         let record = cluster.run(host, &format!("etcdctl get --print-value-only {key}"))?.stdout;
         ensure!(record.contains("\"docker\"") == up, "{record}");
@@ -166,7 +170,7 @@ fn answers(cluster: &Cluster, host: &Host, up: bool) -> Result<()> {
 
 /// An error unless each unit of a host is listed with a word on the engine that does not answer.
 fn is_shown(cluster: &Cluster, asked: &Host, host: &Host) -> Result<()> {
-    let rows = cluster.states(asked)?;
+    let rows = cluster.list_states(asked)?;
     let its = rows.iter().filter(|row| row.machine.as_deref() == Some(host.machine_id()));
     for row in its.filter(|row| ours(&row.unit)) {
         let remark = row.remark.as_deref().unwrap_or_default();
@@ -177,7 +181,7 @@ fn is_shown(cluster: &Cluster, asked: &Host, host: &Host) -> Result<()> {
 
 /// An error if a container is said to be anything but up.
 fn never_dead(cluster: &Cluster, asked: &Host) -> Result<()> {
-    let rows = cluster.states(asked)?;
+    let rows = cluster.list_states(asked)?;
     let ours: Vec<_> = rows.iter().filter(|row| ours(&row.unit)).collect();
     ensure!(ours.len() == 6, "{ours:?}");
     for row in ours {
@@ -191,7 +195,7 @@ fn works(cluster: &Cluster, host: &Host) -> Result<()> {
     let there = format!("[X-Fleet]\nMachineID={}", host.machine_id());
     cluster.write_container(host, "probe.container", &there)?;
     cluster.run(host, "musterctl start --timeout 60 probe.container")?;
-    ensure!(cluster.home("probe.container")?.name() == host.name(), "it runs elsewhere");
+    ensure!(cluster.host_of("probe.container")?.name() == host.name(), "it runs elsewhere");
     cluster.run(host, "musterctl destroy --timeout 60 probe.container")?;
     ensure!(cluster.active_on("probe.container").is_empty(), "it was destroyed and runs");
     Ok(())

@@ -9,7 +9,7 @@ use muster_tests::lab::{Host, IMAGE_ARCHIVE, Options};
 #[test]
 fn a_container_lives_as_its_file_says() -> Result<()> {
     let cluster =
-        Cluster::up(Options { hosts: 1, etcd: false, containers: true, ..Options::default() })?;
+        Cluster::start(Options { hosts: 1, etcd: false, containers: true, ..Options::default() })?;
     let host = cluster.host(0)?;
 
     it_crashes_until_the_start_limit(&cluster, host)?;
@@ -21,7 +21,7 @@ fn a_container_lives_as_its_file_says() -> Result<()> {
     its_volume_is_kept_and_its_network_made(&cluster, host)?;
     its_secrets_stay_where_they_are(&cluster, host)?;
     the_disk_is_full(&cluster, host)?;
-    cluster.down()
+    cluster.tear_down()
 }
 
 fn it_crashes_until_the_start_limit(cluster: &Cluster, host: &Host) -> Result<()> {
@@ -50,7 +50,11 @@ fn it_crashes_until_the_start_limit(cluster: &Cluster, host: &Host) -> Result<()
     ensure!(code == "3", "the engine says {code}");
 
     // A start of a user's meets the same limit, and says so.
-    cluster.fails(host, "musterctl start crash.container", &["crash.container", "start-limit"])?;
+    cluster.run_failing(
+        host,
+        "musterctl start crash.container",
+        &["crash.container", "start-limit"],
+    )?;
     destroyed(cluster, host, "crash.container")?;
 
     cluster.step("one that fails and is not to be restarted: told with its exit code");
@@ -59,7 +63,8 @@ fn it_crashes_until_the_start_limit(cluster: &Cluster, host: &Host) -> Result<()
         "once.container",
         "Exec=sh -c 'echo no key >&2; exit 4'\n[Service]\nType=oneshot",
     )?;
-    let told = cluster.fails(host, "musterctl start once.container", &["once.container", "4"])?;
+    let told =
+        cluster.run_failing(host, "musterctl start once.container", &["once.container", "4"])?;
     cluster.step(&format!("  {}", told.stderr.trim()));
     becomes(cluster, host, "once.container", "failed", "failed")?;
     destroyed(cluster, host, "once.container")
@@ -72,17 +77,17 @@ fn it_is_not_up_before_it_is_healthy(cluster: &Cluster, host: &Host) -> Result<(
     cluster.run(host, "rm -rf state && mkdir state")?;
     cluster.write_container(host, "slow.container", slow)?;
     cluster.run(host, "musterctl start --no-block slow.container")?;
-    cluster.eventually("its container to run", || {
-        cluster.container(host, "slow.container").map(|_| ())
+    cluster.wait_for_condition("its container to run", || {
+        cluster.container_of(host, "slow.container").map(|_| ())
     })?;
     becomes(cluster, host, "slow.container", "activating", "start")?;
-    let waits = cluster.sh(host, "musterctl start --timeout 2 slow.container")?;
+    let waits = cluster.run_shell(host, "musterctl start --timeout 2 slow.container")?;
     ensure!(waits.code == 1, "it is not up: {waits:?}");
-    let id = cluster.container(host, "slow.container")?.id;
+    let id = cluster.container_of(host, "slow.container")?.id;
     cluster.run(host, "touch state/well")?;
     cluster.run(host, "musterctl start slow.container")?;
     becomes(cluster, host, "slow.container", "active", "running")?;
-    ensure!(cluster.container(host, "slow.container")?.id == id, "it was restarted meanwhile");
+    ensure!(cluster.container_of(host, "slow.container")?.id == id, "it was restarted meanwhile");
     let health = inspect(cluster, host, &id, ".State.Health.Status")?;
     ensure!(health == "healthy", "the engine says {health}");
     destroyed(cluster, host, "slow.container")
@@ -99,10 +104,10 @@ fn it_falls_ill_and_is_killed_or_restarted(cluster: &Cluster, host: &Host) -> Re
         cluster.run(host, "rm -rf state && mkdir state")?;
         cluster.write_container(host, "ill.container", &ill)?;
         cluster.run(host, "musterctl start ill.container")?;
-        let before = cluster.container(host, "ill.container")?.id;
+        let before = cluster.container_of(host, "ill.container")?.id;
         cluster.run(host, "touch state/ill")?;
-        cluster.eventually("another container in its place", || {
-            let now = cluster.container(host, "ill.container")?;
+        cluster.wait_for_condition("another container in its place", || {
+            let now = cluster.container_of(host, "ill.container")?;
             ensure!(now.id != before, "it is the same");
             Ok(())
         })?;
@@ -125,9 +130,9 @@ fn it_does_not_stop_and_is_killed(cluster: &Cluster, host: &Host) -> Result<()> 
     let deaf = "RunInit=no\nStopTimeout=3\nExec=sh -c \"trap '' TERM; while :; do sleep 1; done\"";
     cluster.write_container(host, "deaf.container", deaf)?;
     cluster.run(host, "musterctl start deaf.container")?;
-    let container = cluster.container(host, "deaf.container")?;
+    let container = cluster.container_of(host, "deaf.container")?;
     let stop = cluster.run(host, "musterctl stop deaf.container")?;
-    cluster.took("musterctl stop", stop.took);
+    cluster.report_duration("musterctl stop", stop.took);
     ensure!(stop.took.as_secs_f64() >= 2.9, "it was given {:?}", stop.took);
     ensure!(!host.is_active("deaf.container"), "it was stopped and runs");
     let code = inspect(cluster, host, &container.id, ".State.ExitCode")?;
@@ -140,8 +145,9 @@ fn it_does_not_stop_and_is_killed(cluster: &Cluster, host: &Host) -> Result<()> 
     cluster.run(host, "rm -rf state && mkdir state")?;
     cluster.write_container(host, "own.container", own)?;
     cluster.run(host, "musterctl start own.container")?;
-    cluster
-        .eventually("it to heed its signal", || host.read_file("/root/state/heeds").map(|_| ()))?;
+    cluster.wait_for_condition("it to heed its signal", || {
+        host.read_file("/root/state/heeds").map(|_| ())
+    })?;
     cluster.run(host, "musterctl stop own.container")?;
     becomes(cluster, host, "own.container", "inactive", "dead")?;
     let code = inspect(cluster, host, "systemd-own", ".State.ExitCode")?;
@@ -153,7 +159,8 @@ fn its_image_is_missing(cluster: &Cluster, host: &Host) -> Result<()> {
     cluster.step("an image that is not there and may not be fetched: failed, and said why");
     let text = "[Container]\nImage=localhost/none:1\nPull=never\n";
     cluster.write_unit(host, "none.container", text)?;
-    let told = cluster.fails(host, "musterctl start none.container", &["localhost/none:1"])?;
+    let told =
+        cluster.run_failing(host, "musterctl start none.container", &["localhost/none:1"])?;
     cluster.step(&format!("  {}", told.stderr.trim()));
     becomes(cluster, host, "none.container", "failed", "failed")?;
     destroyed(cluster, host, "none.container")?;
@@ -161,7 +168,8 @@ fn its_image_is_missing(cluster: &Cluster, host: &Host) -> Result<()> {
     cluster.step("a registry that does not answer: a few attempts, then failed, and said why");
     let text = "[Container]\nImage=127.0.0.1:9/none:1\nRetry=2\nRetryDelay=1s\n";
     cluster.write_unit(host, "none.container", text)?;
-    let told = cluster.fails(host, "musterctl start none.container", &["127.0.0.1:9/none:1"])?;
+    let told =
+        cluster.run_failing(host, "musterctl start none.container", &["127.0.0.1:9/none:1"])?;
     cluster.step(&format!("  {}", told.stderr.trim()));
     let row = becomes(cluster, host, "none.container", "failed", "failed")?;
     tells(&row, "127.0.0.1:9/none:1")?;
@@ -170,7 +178,7 @@ fn its_image_is_missing(cluster: &Cluster, host: &Host) -> Result<()> {
     cluster.step("and with Restart=always: until the start limit, and said why all the same");
     let text = "[Container]\nImage=localhost/none:1\nPull=never\n[Service]\nRestart=always\n";
     cluster.write_unit(host, "none.container", text)?;
-    cluster.fails(host, "musterctl start none.container", &["localhost/none:1"])?;
+    cluster.run_failing(host, "musterctl start none.container", &["localhost/none:1"])?;
     let row = becomes(cluster, host, "none.container", "failed", "failed")?;
     tells(&row, "localhost/none:1")?;
     destroyed(cluster, host, "none.container")
@@ -191,7 +199,7 @@ fn its_image_comes_from_an_archive(cluster: &Cluster, host: &Host) -> Result<()>
     cluster.step("an archive that is not there");
     let text = "[Container]\nImage=docker-archive:/root/absent.tar\n";
     cluster.write_unit(host, "packed.container", text)?;
-    cluster.fails(host, "musterctl start packed.container", &["/root/absent.tar"])?;
+    cluster.run_failing(host, "musterctl start packed.container", &["/root/absent.tar"])?;
     destroyed(cluster, host, "packed.container")
 }
 
@@ -204,14 +212,14 @@ fn its_volume_is_kept_and_its_network_made(cluster: &Cluster, host: &Host) -> Re
     cluster.write_unit(host, "user.container", &text)?;
     cluster.run(host, "musterctl submit data.volume front.network")?;
     cluster.run(host, "musterctl start user.container")?;
-    let container = cluster.container(host, "user.container")?;
+    let container = cluster.container_of(host, "user.container")?;
     let networks = inspect(cluster, host, &container.id, "json .NetworkSettings.Networks")?;
     ensure!(networks.contains("systemd-front") && networks.contains("192.0.2."), "{networks}");
     let label = "docker volume inspect --format '{{.Labels.purpose}}' systemd-data";
     ensure!(cluster.run(host, label)?.stdout.trim() == "test", "its label is missing");
 
     let holds = |lines: &str| {
-        cluster.eventually("what it writes", || {
+        cluster.wait_for_condition("what it writes", || {
             let kept = host.read_file("/var/lib/docker/volumes/systemd-data/_data/file")?;
             ensure!(kept == lines, "{kept}");
             Ok(())
@@ -247,7 +255,7 @@ fn its_secrets_stay_where_they_are(cluster: &Cluster, host: &Host) -> Result<()>
                Exec=sh -c 'test \"$$DB\" = \"$$(cat /run/secrets/db)\" && test -n \"$$TOKEN\" && echo has both && sleep infinity'";
     cluster.write_container(host, "keeper.container", has)?;
     cluster.run(host, "musterctl start keeper.container")?;
-    cluster.eventually("its word that it has both", || {
+    cluster.wait_for_condition("its word that it has both", || {
         let told = cluster.run(host, "musterctl journal keeper.container")?.stdout;
         ensure!(told.contains("has both"), "{told}");
         Ok(())
@@ -257,16 +265,20 @@ fn its_secrets_stay_where_they_are(cluster: &Cluster, host: &Host) -> Result<()>
 
     // What goes wrong is told without them, too.
     host.write_file("/root/app.env", "TOKEN=a\nhunter2 in a line that is none\n")?;
-    cluster.fails(host, "musterctl restart keeper.container", &["/root/app.env", "line 2"])?;
+    cluster.run_failing(
+        host,
+        "musterctl restart keeper.container",
+        &["/root/app.env", "line 2"],
+    )?;
     host.write_file("/root/app.env", "TOKEN=hunter2-token\n")?;
     cluster.run(host, "rm /etc/muster/secrets/db")?;
-    cluster.fails(host, "musterctl restart keeper.container", &["Secret=db"])?;
+    cluster.run_failing(host, "musterctl restart keeper.container", &["Secret=db"])?;
 
     let told = "musterctl status keeper.container; musterctl cat keeper.container; musterctl list-units --output json; \
                 musterctl plan; musterctl export; curl --silent --unix-socket /run/muster/muster.sock http://x/v1/units; \
                 curl --silent --unix-socket /run/muster/muster.sock http://x/metrics; \
                 journalctl --boot --all --no-pager --output=export; cat $(find /var/lib/muster /run/muster/containers -type f)";
-    let told = cluster.sh(host, told)?;
+    let told = cluster.run_shell(host, told)?;
     for proof in ["Secret=db", "muster_containers", "TRACE", "line 2"] {
         ensure!(told.stdout.contains(proof), "{proof} is not in what was searched");
     }
@@ -294,13 +306,13 @@ fn the_disk_is_full(cluster: &Cluster, host: &Host) -> Result<()> {
         "[Container]\nImage=docker-archive:{IMAGE_ARCHIVE}\nNetwork=none\nRunInit=yes\nExec=sleep infinity\n"
     );
     cluster.write_unit(host, "big.container", &text)?;
-    cluster.eventually("the daemon to reach the engine again", || {
+    cluster.wait_for_condition("the daemon to reach the engine again", || {
         let listed = cluster.run(host, "musterctl list-machines --no-legend --fields=runners")?;
         ensure!(listed.stdout.contains("docker"), "{}", listed.stdout);
         Ok(())
     })?;
     let told =
-        cluster.fails(host, "musterctl start big.container", &["no space left on device"])?;
+        cluster.run_failing(host, "musterctl start big.container", &["no space left on device"])?;
     cluster.step(&format!("  {}", told.stderr.trim()));
     let row = becomes(cluster, host, "big.container", "failed", "failed")?;
     tells(&row, "no space left on device")?;
@@ -321,8 +333,8 @@ fn becomes(
     sub: &str,
 ) -> Result<StateRow> {
     let mut found = None;
-    cluster.eventually(&format!("{unit} to be {active}/{sub}"), || {
-        let rows = cluster.states(host)?;
+    cluster.wait_for_condition(&format!("{unit} to be {active}/{sub}"), || {
+        let rows = cluster.list_states(host)?;
         let row = rows.into_iter().find(|row| row.unit == unit).context("it is not listed")?;
         let so = row.active.as_deref() == Some(active) && row.sub.as_deref() == Some(sub);
         ensure!(so, "{row:?}");

@@ -111,7 +111,7 @@ impl Butane {
                     let digits = sum.hash.strip_prefix("sha256-").context("no SHA-256")?;
                     ensure!(digits.len() == 64, "{}: no SHA-256", sum.hash);
                     let line = format!("mkdir -p $(dirname {path}) && cat > {path}");
-                    host.exec_with_input(&["sh", "-c", &line], tarball)?.success()?;
+                    host.exec_with_input(&["sh", "-c", &line], tarball)?.ensure_success()?;
                 }
                 other => bail!("{path}: {other:?}"),
             }
@@ -154,7 +154,7 @@ fn tarball() -> Result<Vec<u8>> {
 
 /// Waits until a host, whose client is where every user finds it, knows of so many machines.
 fn registered(cluster: &Cluster, host: &Host, count: usize) -> Result<()> {
-    let wait = cluster.eventually(&format!("{count} machines"), || {
+    let wait = cluster.wait_for_condition(&format!("{count} machines"), || {
         let found = cluster.machines(host)?.len();
         ensure!(found == count, "{found}");
         Ok(())
@@ -168,7 +168,7 @@ fn the_butane_examples_bring_machines_into_a_cluster() -> Result<()> {
     let (flatcar, fedora) = (Butane::read("flatcar.yaml")?, Butane::read("fedora-coreos.yaml")?);
     ensure!(flatcar.variant == "flatcar" && flatcar.version == "1.0.0", "{flatcar:?}");
     ensure!(fedora.variant == "fcos" && fedora.version == "1.4.0", "{fedora:?}");
-    let cluster = Cluster::up(Options::default())?;
+    let cluster = Cluster::start(Options::default())?;
     let first = cluster.host(0)?;
     let machines = [(cluster.host(1)?, &flatcar), (cluster.host(2)?, &fedora)];
 
@@ -188,11 +188,14 @@ fn the_butane_examples_bring_machines_into_a_cluster() -> Result<()> {
         }
         registered(&cluster, first, machines.len() + 1)?;
         for (host, _) in machines {
-            cluster.eventually("the unit to run there", || {
+            cluster.wait_for_condition("the unit to run there", || {
                 ensure!(host.is_active("everywhere.service"), "it does not");
                 let id = host.machine_id();
                 ensure!(
-                    cluster.states(first)?.iter().any(|row| row.machine.as_deref() == Some(id))
+                    cluster
+                        .list_states(first)?
+                        .iter()
+                        .any(|row| row.machine.as_deref() == Some(id))
                 );
                 Ok(())
             })?;
@@ -206,7 +209,7 @@ fn the_butane_examples_bring_machines_into_a_cluster() -> Result<()> {
 
     cluster.step("Flatcar's own reboots are off");
     let (flatcar, _) = machines[0];
-    ensure!(cluster.property(flatcar, "locksmithd.service", "LoadState")? == "masked");
+    ensure!(cluster.unit_property(flatcar, "locksmithd.service", "LoadState")? == "masked");
 
     cluster.step("Fedora's Zincati finds its FleetLock");
     let (host, _) = machines[1];
@@ -220,5 +223,5 @@ fn the_butane_examples_bring_machines_into_a_cluster() -> Result<()> {
         );
         cluster.run(host, &ask)?;
     }
-    cluster.down()
+    cluster.tear_down()
 }

@@ -62,8 +62,8 @@ fn crowds_get_every_slot_and_no_more_while_daemons_are_killed() -> Result<()> {
     for round in 0..ROUNDS {
         one_round(&cluster, round).with_context(|| format!("round {round}"))?;
     }
-    cluster.took(&format!("{ROUNDS} rounds"), begin.elapsed());
-    cluster.down()
+    cluster.report_duration(&format!("{ROUNDS} rounds"), begin.elapsed());
+    cluster.tear_down()
 }
 
 /// Both crowds ask at once; when some are answered, a daemon is killed; then all give back what they have.
@@ -163,7 +163,7 @@ fn post(cluster: &Cluster, number: usize, path: &str, group: &str, id: &str) -> 
         answer: Duration::from_secs(60),
         ..Request::get(path)
     };
-    cluster.ask(cluster.host(number % 3)?, API_PORT, request)
+    cluster.send_request(cluster.host(number % 3)?, API_PORT, request)
 }
 
 /// Who holds slots of a group, from the store.

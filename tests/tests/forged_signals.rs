@@ -47,21 +47,21 @@ ExecStart=/bin/sh -c 'until test -e /run/go; do sleep 0.2; done'
 fn what_nobody_says_on_the_bus_changes_nothing() -> Result<()> {
     let cluster = Cluster::with_ttl(LONG_TTL)?;
     let first = cluster.host(0)?;
-    cluster.each(|_, host| host.write_file("/root/forge", FORGE))?;
+    cluster.for_each_host(|_, host| host.write_file("/root/forge", FORGE))?;
     cluster.write_sleeper(first, "web.service", "Global=true")?;
     cluster.write_unit(first, "slow.service", &format!("{SLOW}\n[X-Fleet]\nGlobal=true\n"))?;
     cluster.run(first, "musterctl start web.service")?;
     cluster.run(first, "musterctl start --no-block slow.service")?;
-    cluster.eventually("both units everywhere", || {
-        is_quiet(&cluster.states(first)?, cluster.hosts().len(), "activating")
+    cluster.wait_for_condition("both units everywhere", || {
+        is_quiet(&cluster.list_states(first)?, cluster.hosts().len(), "activating")
     })?;
     let ours = |unit: &str| unit == "web.service" || unit == "slow.service";
-    let running = cluster.running(ours)?;
-    let boots = cluster.each(|_, host| boot_id(&cluster, host))?;
+    let running = cluster.list_running(ours)?;
+    let boots = cluster.for_each_host(|_, host| boot_id(&cluster, host))?;
 
     cluster.step("nobody speaks for systemd, for update_engine and for the bus");
     for _ in 0..ROUNDS {
-        cluster.each(|_, host| {
+        cluster.for_each_host(|_, host| {
             let job = cluster.run(host, "systemctl list-jobs --no-legend slow.service")?.stdout;
             let job = job.split_whitespace().next().context("the start is over")?.to_owned();
             let job = format!("/org/freedesktop/systemd1/job/{job}");
@@ -72,36 +72,39 @@ fn what_nobody_says_on_the_bus_changes_nothing() -> Result<()> {
             }
             Ok(())
         })?;
-        is_quiet(&cluster.states(first)?, cluster.hosts().len(), "activating")?;
+        is_quiet(&cluster.list_states(first)?, cluster.hosts().len(), "activating")?;
     }
 
     cluster.step("the daemons do what they are told by those that may, and nothing else");
     cluster.one_round()?;
-    is_quiet(&cluster.states(first)?, cluster.hosts().len(), "activating")?;
-    cluster.unchanged(&running, ours)?;
+    is_quiet(&cluster.list_states(first)?, cluster.hosts().len(), "activating")?;
+    cluster.ensure_unchanged(&running, ours)?;
     for host in cluster.hosts() {
         let told = cluster.run(host, "musterctl reboot status")?.stdout;
         ensure!(!told.contains("9999"), "a reboot is due:\n{told}");
     }
-    ensure!(cluster.keys(first, "cordon/")?.is_empty(), "a host begins to reboot");
-    ensure!(cluster.each(|_, host| boot_id(&cluster, host))? == boots, "a host has rebooted");
+    ensure!(cluster.list_keys(first, "cordon/")?.is_empty(), "a host begins to reboot");
+    ensure!(
+        cluster.for_each_host(|_, host| boot_id(&cluster, host))? == boots,
+        "a host has rebooted"
+    );
 
     cluster.step("and the real systemd is heard as before");
-    cluster.each(|_, host| cluster.run(host, "touch /run/go"))?;
-    cluster.eventually("the start to be over", || {
-        is_quiet(&cluster.states(first)?, cluster.hosts().len(), "active")
+    cluster.for_each_host(|_, host| cluster.run(host, "touch /run/go"))?;
+    cluster.wait_for_condition("the start to be over", || {
+        is_quiet(&cluster.list_states(first)?, cluster.hosts().len(), "active")
     })?;
     cluster.run(first, "systemctl kill --signal=KILL web.service")?;
-    cluster.eventually("a crash to be told", || {
+    cluster.wait_for_condition("a crash to be told", || {
         let failed = cluster
-            .states(first)?
+            .list_states(first)?
             .iter()
             .filter(|row| row.active.as_deref() == Some("failed"))
             .count();
         ensure!(failed == 1, "{failed} have failed");
         Ok(())
     })?;
-    cluster.down()
+    cluster.tear_down()
 }
 
 /// Every host runs `web.service`, and `slow.service` is in this state; nothing has gone wrong anywhere.

@@ -11,24 +11,24 @@ fn ours(unit: &str) -> bool {
 
 #[test]
 fn a_cluster_refuses_nonsense_and_survives_damage() -> Result<()> {
-    let cluster = Cluster::up(Options::default())?;
+    let cluster = Cluster::start(Options::default())?;
     let first = cluster.host(0)?;
     for app in ["app1.service", "app2.service", "app3.service"] {
         cluster.write_sleeper(first, app, "")?;
     }
     cluster.run(first, "musterctl start app1.service app2.service app3.service")?;
-    let running = cluster.running(ours)?;
-    ensure!(running.len() == 3, "{}", Cluster::told(&running));
+    let running = cluster.list_running(ours)?;
+    ensure!(running.len() == 3, "{}", Cluster::format_running(&running));
 
     files_that_are_none(&cluster, first)?;
     names_that_are_none(&cluster, first)?;
     options_that_cannot_be(&cluster, first)?;
-    cluster.unchanged(&running, ours)?;
+    cluster.ensure_unchanged(&running, ours)?;
     machines_that_are_not_there(&cluster, first)?;
     // A machine was given up, and its unit moved.
-    let running = cluster.running(ours)?;
+    let running = cluster.list_running(ours)?;
     requests_that_are_none(&cluster, first)?;
-    cluster.fails(
+    cluster.run_failing(
         first,
         "musterctl --endpoint unix:///run/nobody.sock list-units",
         &["no daemon listens at", "/run/nobody.sock", "hint:"],
@@ -36,19 +36,19 @@ fn a_cluster_refuses_nonsense_and_survives_damage() -> Result<()> {
     // None of it has left anything behind.
     let files: Vec<String> = cluster.unit_files(first)?.into_iter().map(|row| row.unit).collect();
     ensure!(files == ["app1.service", "app2.service", "app3.service"], "{files:?}");
-    cluster.unchanged(&running, ours)?;
+    cluster.ensure_unchanged(&running, ours)?;
 
     damaged_records(&cluster, first)?;
-    cluster.unchanged(&running, ours)?;
+    cluster.ensure_unchanged(&running, ours)?;
     two_machines_with_one_id(&cluster)?;
-    cluster.unchanged(&running, ours)?;
-    cluster.down()
+    cluster.ensure_unchanged(&running, ours)?;
+    cluster.tear_down()
 }
 
 /// Tries a file under several verbs; nothing may be stored.
 fn refused_file(cluster: &Cluster, host: &Host, name: &str, words: &[&str]) -> Result<()> {
     for verb in ["submit", "start"] {
-        let output = cluster.fails(host, &format!("musterctl {verb} {name}"), words)?;
+        let output = cluster.run_failing(host, &format!("musterctl {verb} {name}"), words)?;
         if verb == "submit" {
             cluster.step(&format!("  {}", output.stderr.trim().replace('\n', " / ")));
         }
@@ -72,27 +72,31 @@ fn files_that_are_none(cluster: &Cluster, host: &Host) -> Result<()> {
         "[Service]\nExecStart=/bin/true\nthis is no option\n",
     )?;
     refused_file(cluster, host, "words.service", &["words.service", "line 3"])?;
-    cluster.fails(host, "musterctl submit no-such-file.service", &["no-such-file.service"])?;
-    cluster.fails(host, "musterctl start no-such-unit", &["no-such-unit", "no such file"])?;
+    cluster.run_failing(
+        host,
+        "musterctl submit no-such-file.service",
+        &["no-such-file.service"],
+    )?;
+    cluster.run_failing(host, "musterctl start no-such-unit", &["no-such-unit", "no such file"])?;
     Ok(())
 }
 
 fn names_that_are_none(cluster: &Cluster, host: &Host) -> Result<()> {
     cluster.step("names that are no unit names");
     for name in ["'a b.service'", "@1.service", "''", "'caf\u{e9}.service'"] {
-        cluster.fails(host, &format!("musterctl start {name}"), &["is not a unit name"])?;
+        cluster.run_failing(host, &format!("musterctl start {name}"), &["is not a unit name"])?;
     }
     let long = format!("{}.service", "x".repeat(300));
-    cluster.fails(host, &format!("musterctl submit {long}"), &["is not a unit name"])?;
+    cluster.run_failing(host, &format!("musterctl submit {long}"), &["is not a unit name"])?;
 
     cluster.step("templates, and instances without one");
     cluster.write_sleeper(host, "job@.service", "")?;
-    cluster.fails(
+    cluster.run_failing(
         host,
         "musterctl start job@.service",
         &["job@.service is a template", "hint:"],
     )?;
-    cluster.fails(host, "musterctl start other@1", &["other@1", "other@.service"])?;
+    cluster.run_failing(host, "musterctl start other@1", &["other@1", "other@.service"])?;
     Ok(())
 }
 
@@ -122,7 +126,7 @@ fn options_that_cannot_be(cluster: &Cluster, host: &Host) -> Result<()> {
     cluster.step("a circle of MachineOf");
     cluster.write_sleeper(host, "hen.service", "MachineOf=egg.service")?;
     cluster.write_sleeper(host, "egg.service", "MachineOf=hen.service")?;
-    let refused = cluster.fails(
+    let refused = cluster.run_failing(
         host,
         "musterctl start hen.service egg.service",
         &["hen.service", "egg.service", "circle"],
@@ -138,32 +142,32 @@ fn machines_that_are_not_there(cluster: &Cluster, host: &Host) -> Result<()> {
     let unknown = "0123456789abcdef0123456789abcdef";
     cluster.write_sleeper(host, "far.service", &format!("MachineID={unknown}"))?;
     let words = ["far.service", unknown, "not registered"];
-    cluster.fails(host, "musterctl start far.service", &words)?;
+    cluster.run_failing(host, "musterctl start far.service", &words)?;
     cluster.run(host, "musterctl destroy far")?;
 
     let dead = cluster.host(2)?;
     let its = dead.active_units(ours);
     // A clean end of its daemon's registration without its units: the daemon stops and its lease runs out.
     cluster.run(dead, "systemctl stop musterd")?;
-    cluster.eventually("two machines", || {
+    cluster.wait_for_condition("two machines", || {
         let machines = cluster.machines(host)?;
         ensure!(machines.len() == 2, "{machines:?}");
         Ok(())
     })?;
     cluster.write_sleeper(host, "far.service", &format!("MachineID={}", dead.machine_id()))?;
     let words = ["far.service", dead.machine_id(), "not registered"];
-    cluster.fails(host, "musterctl start far.service", &words)?;
+    cluster.run_failing(host, "musterctl start far.service", &words)?;
     cluster.run(host, "musterctl destroy far")?;
 
     cluster.run(dead, "systemctl start musterd")?;
     cluster.wait_for_machines(3)?;
-    cluster.eventually("one copy of each", || {
+    cluster.wait_for_condition("one copy of each", || {
         for unit in &its {
-            cluster.home(unit)?;
+            cluster.host_of(unit)?;
         }
         Ok(())
     })?;
-    cluster.settled()
+    cluster.wait_until_settled()
 }
 
 /// Sends a request to the daemon's socket: the status and the body.
@@ -259,7 +263,7 @@ fn damaged_records(cluster: &Cluster, host: &Host) -> Result<()> {
     for key in &damaged {
         cluster.run(host, &format!("etcdctl put '{PREFIX}{key}' '{{ not json'"))?;
     }
-    cluster.eventually("every one of them to be reported", || {
+    cluster.wait_for_condition("every one of them to be reported", || {
         let mut said = String::new();
         for list in ["list-units", "list-unit-files", "list-machines"] {
             said.push_str(&cluster.run(host, &format!("musterctl {list}"))?.stderr);
@@ -272,7 +276,7 @@ fn damaged_records(cluster: &Cluster, host: &Host) -> Result<()> {
     works(cluster, host)?;
 
     cluster.step("the file of a unit that runs: the unit runs on, a start says what is wrong");
-    let keys = cluster.keys(host, "file/")?;
+    let keys = cluster.list_keys(host, "file/")?;
     for key in keys.iter().filter(|key| !damaged.contains(key)) {
         let record =
             cluster.run(host, &format!("etcdctl get --print-value-only {PREFIX}{key}"))?.stdout;
@@ -285,7 +289,7 @@ fn damaged_records(cluster: &Cluster, host: &Host) -> Result<()> {
     works(cluster, host)?;
     // Submitting the same file again repairs it.
     cluster.run(host, "musterctl submit --replace app1.service app2.service app3.service")?;
-    let repaired = cluster.keys(host, "file/")?;
+    let repaired = cluster.list_keys(host, "file/")?;
     for key in repaired.iter().filter(|key| !damaged.contains(key)) {
         let record =
             cluster.run(host, &format!("etcdctl get --print-value-only {PREFIX}{key}"))?.stdout;
@@ -293,7 +297,7 @@ fn damaged_records(cluster: &Cluster, host: &Host) -> Result<()> {
     }
 
     cluster.step("the placement and the record of a unit that runs: it runs on");
-    let home = cluster.home("app1.service")?;
+    let home = cluster.host_of("app1.service")?;
     let place = format!("place/{}/app1.service", home.machine_id());
     let unit = "unit/app1.service";
     let value = |key: &str| -> Result<String> {
@@ -301,27 +305,27 @@ fn damaged_records(cluster: &Cluster, host: &Host) -> Result<()> {
         Ok(cluster.run(host, &line)?.stdout.trim_end().to_owned())
     };
     let was = [(place.as_str(), value(&place)?), (unit, value(unit)?)];
-    let running = cluster.running(ours)?;
+    let running = cluster.list_running(ours)?;
     for (key, _) in &was {
         put(cluster, host, key, "damaged")?;
         works(cluster, host)?;
-        cluster.unchanged(&running, ours)?;
+        cluster.ensure_unchanged(&running, ours)?;
     }
     for (key, value) in was.iter().rev() {
         put(cluster, host, key, value)?;
     }
     works(cluster, host)?;
-    cluster.unchanged(&running, ours)?;
+    cluster.ensure_unchanged(&running, ours)?;
 
     cluster.step("the leader's record: somebody leads again");
     put(cluster, host, "leader", "damaged")?;
-    cluster.leader()?;
+    cluster.find_leader()?;
     works(cluster, host)?;
 
     for key in &damaged {
         cluster.run(host, &format!("etcdctl del '{PREFIX}{key}'"))?;
     }
-    cluster.eventually("silence", || {
+    cluster.wait_for_condition("silence", || {
         for list in ["list-units", "list-unit-files", "list-machines"] {
             let said = cluster.run(host, &format!("musterctl {list}"))?.stderr;
             ensure!(said.is_empty(), "{said}");
@@ -335,7 +339,7 @@ fn damaged_records(cluster: &Cluster, host: &Host) -> Result<()> {
 fn works(cluster: &Cluster, host: &Host) -> Result<()> {
     cluster.write_sleeper(host, "probe.service", "")?;
     cluster.run(host, "musterctl start --timeout 30 probe.service")?;
-    cluster.home("probe.service")?;
+    cluster.host_of("probe.service")?;
     cluster.run(host, "musterctl destroy --timeout 30 probe.service")?;
     Ok(())
 }
@@ -348,12 +352,12 @@ fn two_machines_with_one_id(cluster: &Cluster) -> Result<()> {
     let copied = format!("machine_id = \"{}\"\n{configuration}", second.machine_id());
     third.write_file(its_own, &copied)?;
     // Its units are given up properly first: this is about the id, not about a machine that dies.
-    let before = cluster.running(ours)?;
+    let before = cluster.list_running(ours)?;
     cluster.run(third, "systemctl restart --no-block musterd")?;
-    cluster.eventually("the second to be refused", || {
+    cluster.wait_for_condition("the second to be refused", || {
         let journal = cluster.run(third, "journalctl --no-pager --unit=musterd --lines=50")?.stdout;
         ensure!(journal.contains(second.machine_id()), "{journal}");
-        let (status, body) = cluster.health(third)?;
+        let (status, body) = cluster.fetch_health(third)?;
         ensure!(status == 503 && body.contains(second.machine_id()), "{status} {body}");
         Ok(())
     })?;
@@ -366,8 +370,9 @@ fn two_machines_with_one_id(cluster: &Cluster) -> Result<()> {
     third.write_file(its_own, &configuration)?;
     cluster.run(third, "systemctl restart musterd")?;
     cluster.wait_for_machines(3)?;
-    cluster.settled()?;
-    let now: Vec<String> = cluster.running(ours)?.into_iter().map(|(_, unit, _)| unit).collect();
+    cluster.wait_until_settled()?;
+    let now: Vec<String> =
+        cluster.list_running(ours)?.into_iter().map(|(_, unit, _)| unit).collect();
     let then: Vec<String> = before.into_iter().map(|(_, unit, _)| unit).collect();
     ensure!(now == then, "{now:?}");
     Ok(())
@@ -375,51 +380,52 @@ fn two_machines_with_one_id(cluster: &Cluster) -> Result<()> {
 
 #[test]
 fn one_machine_needs_no_configuration_and_survives_a_full_disk() -> Result<()> {
-    let cluster = Cluster::up(Options { hosts: 1, etcd: false, ..Options::default() })?;
+    let cluster = Cluster::start(Options { hosts: 1, etcd: false, ..Options::default() })?;
     let host = cluster.host(0)?;
 
     cluster.step("no configuration at all: hello.service runs");
     cluster.run(host, "systemctl stop musterd && rm -r /etc/muster && systemctl start musterd")?;
     cluster.write_examples(host, &["hello.service"])?;
     let started = cluster.run(host, "musterctl start hello.service")?;
-    cluster.took("musterctl start hello.service", started.took);
+    cluster.report_duration("musterctl start hello.service", started.took);
     let hello = |unit: &str| unit == "hello.service";
-    let running = cluster.running(hello)?;
-    ensure!(running.len() == 1, "{}", Cluster::told(&running));
+    let running = cluster.list_running(hello)?;
+    ensure!(running.len() == 1, "{}", Cluster::format_running(&running));
     ensure!(cluster.machines(host)?.len() == 1, "it does not list itself");
 
     cluster.step("the daemon is restarted, killed, and the host rebooted: it remembers");
     cluster.run(host, "systemctl restart musterd && musterctl list-units")?;
     cluster.run(host, "systemctl kill --signal=KILL musterd")?;
-    cluster
-        .eventually("the next musterd", || cluster.run(host, "musterctl list-units").map(|_| ()))?;
-    cluster.healthy(host)?;
-    cluster.unchanged(&running, hello)?;
+    cluster.wait_for_condition("the next musterd", || {
+        cluster.run(host, "musterctl list-units").map(|_| ())
+    })?;
+    cluster.wait_until_healthy(host)?;
+    cluster.ensure_unchanged(&running, hello)?;
     host.power_cut()?;
-    host.boot()?;
-    cluster.eventually("hello.service", || {
+    host.power_on()?;
+    cluster.wait_for_condition("hello.service", || {
         ensure!(host.is_active("hello.service"), "it does not run");
         Ok(())
     })?;
-    cluster.healthy(host)?;
+    cluster.wait_until_healthy(host)?;
 
     cluster.step("a clean reboot gives its units up and places them again");
     host.reboot()?;
-    cluster.eventually("hello.service", || {
+    cluster.wait_for_condition("hello.service", || {
         ensure!(host.is_active("hello.service"), "it does not run");
         Ok(())
     })?;
-    cluster.healthy(host)?;
+    cluster.wait_until_healthy(host)?;
 
     cluster.step("the disk under the store fills up: changes fail clearly, units run on");
     cluster.run(host, "systemctl stop musterd && cp -a /var/lib/muster /root/kept")?;
     cluster.run(host, "mount -t tmpfs -o size=8m,mode=0700 tmpfs /var/lib/muster")?;
     cluster.run(host, "cp -a /root/kept/. /var/lib/muster/ && systemctl start musterd")?;
-    cluster.healthy(host)?;
-    let running = cluster.running(hello)?;
-    ensure!(running.len() == 1, "{}", Cluster::told(&running));
+    cluster.wait_until_healthy(host)?;
+    let running = cluster.list_running(hello)?;
+    ensure!(running.len() == 1, "{}", Cluster::format_running(&running));
     // dd ends with an error when nothing fits any more, which is the point.
-    cluster.sh(host, "dd if=/dev/zero of=/var/lib/muster/filler bs=4k status=none")?;
+    cluster.run_shell(host, "dd if=/dev/zero of=/var/lib/muster/filler bs=4k status=none")?;
     // What is left inside the store's own file is used up by large units.
     let mut refusal = None;
     for number in 0..100 {
@@ -428,7 +434,7 @@ fn one_machine_needs_no_configuration_and_survives_a_full_disk() -> Result<()> {
             "{{ echo '[Service]'; echo 'ExecStart=/bin/true'; yes '# {number} {number} {number}' | head -c 200000; echo; }} > {name} \
              && musterctl submit {name}"
         );
-        let output = cluster.sh(host, &line)?;
+        let output = cluster.run_shell(host, &line)?;
         if output.code != 0 {
             refusal = Some((name, output));
             break;
@@ -439,31 +445,31 @@ fn one_machine_needs_no_configuration_and_survives_a_full_disk() -> Result<()> {
     ensure!(output.code == 1, "{output:?}");
     let said = output.stderr.to_lowercase();
     ensure!(said.contains("space") || said.contains("full"), "{output:?}");
-    cluster.unchanged(&running, hello)?;
+    cluster.ensure_unchanged(&running, hello)?;
     let listed = cluster.unit_files(host)?;
     ensure!(listed.iter().any(|row| row.unit == "hello.service"), "{listed:?}");
     ensure!(listed.iter().all(|row| row.unit != name), "{name} was refused and is listed");
 
     cluster.step("room is made: changes are taken again, nothing restarted, nothing lost");
-    let daemon = cluster.property(host, "musterd.service", "MainPID")?;
+    let daemon = cluster.unit_property(host, "musterd.service", "MainPID")?;
     cluster.run(host, "rm /var/lib/muster/filler")?;
-    let took = cluster.eventually("the store to take it", || {
+    let took = cluster.wait_for_condition("the store to take it", || {
         cluster.run(host, &format!("musterctl submit {name}")).map(|_| ())
     })?;
-    cluster.took("the first change after that", took);
+    cluster.report_duration("the first change after that", took);
     cluster.write_sleeper(host, "after.service", "")?;
     cluster.run(host, "musterctl start after.service")?;
-    cluster.home("after.service")?;
+    cluster.host_of("after.service")?;
     ensure!(
-        cluster.property(host, "musterd.service", "MainPID")? == daemon,
+        cluster.unit_property(host, "musterd.service", "MainPID")? == daemon,
         "musterd was restarted"
     );
-    cluster.healthy(host)?;
-    cluster.unchanged(&running, hello)?;
+    cluster.wait_until_healthy(host)?;
+    cluster.ensure_unchanged(&running, hello)?;
     let files = cluster.unit_files(host)?.len();
     cluster.run(host, "systemctl restart musterd")?;
-    cluster.healthy(host)?;
+    cluster.wait_until_healthy(host)?;
     ensure!(cluster.unit_files(host)?.len() == files, "the restart lost something");
-    cluster.unchanged(&running, hello)?;
-    cluster.down()
+    cluster.ensure_unchanged(&running, hello)?;
+    cluster.tear_down()
 }

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::{Result, anyhow, ensure};
 use muster_tests::cluster::Cluster;
 use muster_tests::lab::Options;
-use muster_tests::reboots::{DEFAULT, Reboots, options};
+use muster_tests::reboots::{DEFAULT, Reboots, options_with};
 
 /// Takes its time to stop, so that one that is started too early is seen beside it.
 const SERVICE: &str = "\
@@ -79,7 +79,7 @@ fn watched(cluster: &Cluster, work: impl FnOnce() -> Result<()>) -> Result<Seen>
 
 #[test]
 fn what_keeps_data_is_never_on_two_hosts_while_it_moves() -> Result<()> {
-    let cluster = Cluster::up(Options { containers: true, ..options("settle = \"1s\"") })?;
+    let cluster = Cluster::start(Options { containers: true, ..options_with("settle = \"1s\"") })?;
     let first = cluster.host(0)?;
 
     cluster.step("submit says once that the data stays behind");
@@ -96,12 +96,12 @@ fn what_keeps_data_is_never_on_two_hosts_while_it_moves() -> Result<()> {
 
     cluster.step("the host that each runs on is drained, and again where it went");
     for drained in UNITS.into_iter().chain(UNITS) {
-        let host = cluster.home(drained)?;
+        let host = cluster.host_of(drained)?;
         let seen = watched(&cluster, || {
             cluster.run(first, &format!("musterctl drain {}", host.machine_id()))?;
             for unit in UNITS {
-                cluster.eventually("it to be up elsewhere", || {
-                    ensure!(cluster.home(unit)?.name() != host.name(), "{unit} is still there");
+                cluster.wait_for_condition("it to be up elsewhere", || {
+                    ensure!(cluster.host_of(unit)?.name() != host.name(), "{unit} is still there");
                     Ok(())
                 })?;
             }
@@ -112,17 +112,17 @@ fn what_keeps_data_is_never_on_two_hosts_while_it_moves() -> Result<()> {
     }
 
     cluster.step("every host reboots in turn");
-    let reboots = Reboots::of(&cluster);
+    let reboots = Reboots::for_lab(&cluster);
     reboots.count_boots()?;
     let seen = watched(&cluster, || {
         for host in cluster.hosts() {
             cluster.run(host, "musterctl reboot request")?;
         }
-        reboots.freed(DEFAULT, cluster.hosts().len()).map(|_| ())
+        reboots.wait_for_freed(DEFAULT, cluster.hosts().len()).map(|_| ())
     })?;
     seen.alone()?;
     for unit in UNITS {
-        cluster.eventually("both units", || cluster.home(unit).map(|_| ()))?;
+        cluster.wait_for_condition("both units", || cluster.host_of(unit).map(|_| ()))?;
     }
-    cluster.down()
+    cluster.tear_down()
 }

@@ -18,7 +18,7 @@ fn bare(hosts: u8) -> Options {
 
 #[test]
 fn hosts_lose_power_and_come_back_as_the_same_machines() -> Result<()> {
-    let lab = Lab::up(&Options::default())?;
+    let lab = Lab::start(&Options::default())?;
     let host = lab.host(1)?;
     host.write_file("/etc/kept", "on disk")?;
     host.write_file("/run/lost", "in memory")?;
@@ -28,21 +28,21 @@ fn hosts_lose_power_and_come_back_as_the_same_machines() -> Result<()> {
     assert!(!host.is_up());
     assert!(!host.is_active("etcd.service"));
     assert!(host.exec(&["true"]).is_err());
-    assert!(lab.http(host, 2379, "/health").is_err());
+    assert!(lab.http_get(host, 2379, "/health").is_err());
     // Two of three members are a quorum.
     lab.wait_for_etcd()?;
 
-    host.boot()?;
+    host.power_on()?;
     assert_eq!(host.read_file("/etc/machine-id")?.trim(), host.machine_id());
     assert_eq!(host.exec(&["hostname"])?.stdout.trim(), host.name());
     assert_eq!(host.read_file("/etc/kept")?, "on disk");
     assert!(host.read_file("/run/lost").is_err());
     lab.wait_for_etcd()?;
 
-    host.partition()?;
-    assert!(lab.http(host, 2379, "/health").is_err());
+    host.cut_network()?;
+    assert!(lab.http_get(host, 2379, "/health").is_err());
     assert!(host.is_active("etcd.service"), "a pulled cable ends nothing");
-    host.heal()?;
+    host.restore_network()?;
     lab.wait_for_etcd()?;
 
     host.reboot()?;
@@ -50,7 +50,7 @@ fn hosts_lose_power_and_come_back_as_the_same_machines() -> Result<()> {
     lab.wait_for_etcd()?;
     host.shutdown()?;
     assert!(!host.is_up());
-    host.boot()?;
+    host.power_on()?;
     lab.wait_for_etcd()?;
 
     // Switched off by somebody on it.
@@ -58,20 +58,20 @@ fn hosts_lose_power_and_come_back_as_the_same_machines() -> Result<()> {
     wait_until("the host to go down", PATIENCE, || {
         if host.is_up() { Err("it is up") } else { Ok(()) }
     })?;
-    host.boot()?;
+    host.power_on()?;
     lab.wait_for_etcd()?;
-    lab.down()
+    lab.tear_down()
 }
 
 #[test]
 fn a_host_that_asks_for_a_reboot_comes_back_as_the_same_machine_or_stays_down() -> Result<()> {
-    let lab = Lab::up(&bare(2))?;
+    let lab = Lab::start(&bare(2))?;
     let (host, other) = (lab.host(0)?, lab.host(1)?);
     let ask = "busctl call org.freedesktop.login1 /org/freedesktop/login1 org.freedesktop.login1.Manager Reboot b false";
     let answers = |host: &Host| -> Result<()> {
         let address = host.address().to_string();
         let took = wait_until("an answer", PATIENCE, || {
-            other.exec(&["ping", "-c1", "-W1", &address])?.success().map(|_| ())
+            other.exec(&["ping", "-c1", "-W1", &address])?.ensure_success().map(|_| ())
         })?;
         eprintln!("answers after {:.1} s", took.as_secs_f64());
         Ok(())
@@ -85,9 +85,10 @@ fn a_host_that_asks_for_a_reboot_comes_back_as_the_same_machine_or_stays_down() 
     host.write_file("/etc/kept", "on disk")?;
     for round in 0..2 {
         host.write_file("/run/lost", "in memory")?;
-        let (init, kernel_before, started_before) = (host.init(), kernel(host)?, started(host)?);
-        host.exec(&["systemctl", "daemon-reexec"])?.success()?;
-        assert_eq!(host.init(), init, "systemd executed anew is no boot");
+        let (init, kernel_before, started_before) =
+            (host.init_process(), kernel(host)?, started(host)?);
+        host.exec(&["systemctl", "daemon-reexec"])?.ensure_success()?;
+        assert_eq!(host.init_process(), init, "systemd executed anew is no boot");
         assert_eq!(started(host)?, started_before);
         // logind goes down with its host and may not live to answer.
         let _ = host.exec(&["sh", "-c", ask])?;
@@ -108,31 +109,31 @@ fn a_host_that_asks_for_a_reboot_comes_back_as_the_same_machine_or_stays_down() 
     host.wait_for_the_end(PATIENCE)?;
     assert!(!host.is_up());
     host.stay_down(false)?;
-    eprintln!("switched on: {:.1} s", host.boot()?.as_secs_f64());
+    eprintln!("switched on: {:.1} s", host.power_on()?.as_secs_f64());
     assert_eq!(host.read_file("/etc/kept")?, "on disk");
     answers(host)?;
     host.reboot()?;
     answers(host)?;
-    lab.down()
+    lab.tear_down()
 }
 
 #[test]
 fn kept_labs_have_names_and_each_is_entered_and_taken_away_by_its_own() -> Result<()> {
     let named = |name: &str| Options { name: Some(name.to_owned()), ..bare(1) };
-    Lab::up(&named("test-one"))?.keep()?;
-    let taken = Lab::up(&named("test-one")).err().map(|error| error.to_string());
-    let other = Lab::up(&named("test-other"))?;
-    assert!(Lab::kept(Some("test-other")).is_err(), "it was not kept yet");
-    other.keep()?;
-    let found = Lab::kept(Some("test-one"))?;
+    Lab::start(&named("test-one"))?.keep_running()?;
+    let taken = Lab::start(&named("test-one")).err().map(|error| error.to_string());
+    let other = Lab::start(&named("test-other"))?;
+    assert!(Lab::find_kept(Some("test-other")).is_err(), "it was not kept yet");
+    other.keep_running()?;
+    let found = Lab::find_kept(Some("test-one"))?;
     assert_eq!((found.name.as_str(), found.own), ("test-one", true));
-    let several = Lab::kept(None).err().map(|error| error.to_string());
-    let nobody = Lab::kept(Some("test-nobody")).err().map(|error| error.to_string());
-    found.lab.down()?;
-    let left = Lab::kept(Some("test-other"))?;
-    assert!(left.lab.host(0)?.exec(&["true"])?.success().is_ok(), "the other one lives on");
-    assert!(Lab::kept(Some("test-one")).is_err());
-    left.lab.down()?;
+    let several = Lab::find_kept(None).err().map(|error| error.to_string());
+    let nobody = Lab::find_kept(Some("test-nobody")).err().map(|error| error.to_string());
+    found.lab.tear_down()?;
+    let left = Lab::find_kept(Some("test-other"))?;
+    assert!(left.lab.host(0)?.exec(&["true"])?.ensure_success().is_ok(), "the other one lives on");
+    assert!(Lab::find_kept(Some("test-one")).is_err());
+    left.lab.tear_down()?;
     for (error, word) in [
         (taken, "cargo xtask lab down test-one"),
         (several, "test-one, test-other"),
@@ -149,34 +150,34 @@ fn a_limit_of_the_kernel_that_hosts_need_is_raised() -> Result<()> {
     let before = std::fs::read_to_string(LIMIT)?;
     // Nothing gets one any more: a systemd would hang in its boot.
     std::fs::write(LIMIT, "1")?;
-    let lab = Lab::up(&bare(1));
+    let lab = Lab::start(&bare(1));
     let after: u32 = std::fs::read_to_string(LIMIT)?.trim().parse()?;
     std::fs::write(LIMIT, before)?;
-    lab?.down()?;
+    lab?.tear_down()?;
     assert!(after >= 1024, "{after}");
     Ok(())
 }
 
 #[test]
 fn a_host_that_hangs_in_its_shutdown_says_what_holds_it_up() -> Result<()> {
-    let lab = Lab::up(&bare(1))?;
+    let lab = Lab::start(&bare(1))?;
     let host = lab.host(0)?;
     let unit =
         "[Service]\nExecStart=/bin/sleep infinity\nExecStop=/bin/sleep 600\nTimeoutStopSec=600\n";
     host.write_file("/run/systemd/system/stuck.service", unit)?;
-    host.exec(&["systemctl", "start", "stuck"])?.success()?;
+    host.exec(&["systemctl", "start", "stuck"])?.ensure_success()?;
     let _ = host.exec(&["systemctl", "--no-block", "poweroff"])?;
     let error = host.wait_for_the_end(Duration::from_secs(3)).err().map(|error| error.to_string());
     assert!(
         error.as_ref().is_some_and(|error| error.contains("stuck.service (process")),
         "{error:?}"
     );
-    lab.down()
+    lab.tear_down()
 }
 
 #[test]
 fn replicas_are_asked_all_the_time() -> Result<()> {
-    let lab = Lab::up(&bare(2))?;
+    let lab = Lab::start(&bare(2))?;
     let (one, other) = (lab.host(0)?, lab.host(1)?);
     // Reads the request up to its blank line, then answers.
     let answer = "while read -r line && [ ${#line} -gt 1 ]; do :; done\nprintf 'HTTP/1.0 200 OK\\r\\n\\r\\nhere\\n'\n";
@@ -184,35 +185,40 @@ fn replicas_are_asked_all_the_time() -> Result<()> {
     for (host, port) in [(one, 8001), (other, 8002)] {
         host.write_file("/etc/answer", answer)?;
         host.write_file("/run/systemd/system/replica@.service", unit)?;
-        host.exec(&["systemctl", "start", &format!("replica@{port}")])?.success()?;
-        wait_until("an answer", PATIENCE, || lab.http(host, port, "/").map(|_| ()))?;
+        host.exec(&["systemctl", "start", &format!("replica@{port}")])?.ensure_success()?;
+        wait_until("an answer", PATIENCE, || lab.http_get(host, port, "/").map(|_| ()))?;
     }
-    let both = || lab.http(one, 8001, "/").and_then(|_| lab.http(other, 8002, "/")).map(|_| ());
-    let ((), calm) = lab.sampling(&[8001, 8002], both)?;
-    assert_eq!(calm.fewest(), 2, "{calm:?}");
-    let ((), samples) = lab.sampling(&[8001, 8002], || {
-        other.exec(&["systemctl", "start", "replica@8001"])?.success()?;
+    let both =
+        || lab.http_get(one, 8001, "/").and_then(|_| lab.http_get(other, 8002, "/")).map(|_| ());
+    let ((), calm) = lab.sample_while(&[8001, 8002], both)?;
+    assert_eq!(calm.fewest_answering(), 2, "{calm:?}");
+    let ((), samples) = lab.sample_while(&[8001, 8002], || {
+        other.exec(&["systemctl", "start", "replica@8001"])?.ensure_success()?;
         one.reboot()?;
-        other.exec(&["systemctl", "stop", "replica@8001"])?.success()?;
+        other.exec(&["systemctl", "stop", "replica@8001"])?.ensure_success()?;
         // Runtime files are gone with the boot.
         one.write_file("/run/systemd/system/replica@.service", unit)?;
-        one.exec(&["systemctl", "start", "replica@8001"])?.success()?;
-        wait_until("an answer", PATIENCE, || lab.http(one, 8001, "/").map(|_| ()))?;
+        one.exec(&["systemctl", "start", "replica@8001"])?.ensure_success()?;
+        wait_until("an answer", PATIENCE, || lab.http_get(one, 8001, "/").map(|_| ()))?;
         other.power_cut()
     })?;
-    assert_eq!(samples.away(1), Duration::ZERO, "8002 was there until the power cut: {samples:?}");
-    assert!(samples.fewest() >= 1, "{samples:?}");
-    assert!(lab.sampling(&[8001], || -> Result<()> { bail!("no") }).is_err());
-    lab.down()
+    assert_eq!(
+        samples.time_away(1),
+        Duration::ZERO,
+        "8002 was there until the power cut: {samples:?}"
+    );
+    assert!(samples.fewest_answering() >= 1, "{samples:?}");
+    assert!(lab.sample_while(&[8001], || -> Result<()> { bail!("no") }).is_err());
+    lab.tear_down()
 }
 
 #[test]
 fn units_are_seen_and_signalled_from_outside() -> Result<()> {
-    let lab = Lab::up(&bare(1))?;
+    let lab = Lab::start(&bare(1))?;
     let host = lab.host(0)?;
     let unit = "[Service]\nExecStart=/bin/sleep infinity\n";
     host.write_file("/run/systemd/system/seen@.service", unit)?;
-    host.exec(&["systemctl", "start", "seen@a", "seen@b"])?.success()?;
+    host.exec(&["systemctl", "start", "seen@a", "seen@b"])?.ensure_success()?;
     assert_eq!(
         host.active_units(|name| name.starts_with("seen@")),
         ["seen@a.service", "seen@b.service"]
@@ -224,29 +230,29 @@ fn units_are_seen_and_signalled_from_outside() -> Result<()> {
     })?;
     assert!(host.is_active("seen@b.service"));
     assert!(host.signal_unit("seen@a.service", Signal::KILL).is_err());
-    lab.down()
+    lab.tear_down()
 }
 
 #[test]
 fn two_runs_do_not_meet() -> Result<()> {
-    let (one, other) = (Lab::up(&bare(2))?, Lab::up(&bare(2))?);
+    let (one, other) = (Lab::start(&bare(2))?, Lab::start(&bare(2))?);
     assert_eq!(one.host(0)?.address(), other.host(0)?.address());
     assert_ne!(one.host(0)?.machine_id(), other.host(0)?.machine_id());
     let address = one.host(1)?.address().to_string();
     let ping = ["ping", "-c1", "-W60", &address];
-    one.host(0)?.exec(&ping)?.success()?;
+    one.host(0)?.exec(&ping)?.ensure_success()?;
     one.host(1)?.power_cut()?;
-    other.host(0)?.exec(&ping)?.success()?;
-    one.down()?;
-    other.host(0)?.exec(&ping)?.success()?;
-    other.down()
+    other.host(0)?.exec(&ping)?.ensure_success()?;
+    one.tear_down()?;
+    other.host(0)?.exec(&ping)?.ensure_success()?;
+    other.tear_down()
 }
 
 #[test]
 fn what_a_crashed_run_left_is_gone_after_the_next_start() -> Result<()> {
     if std::env::var_os(ABANDON).is_some() {
         // The second process: makes a host and dies without a word to anybody.
-        let lab = Lab::up(&bare(1))?;
+        let lab = Lab::start(&bare(1))?;
         println!("machine {}", lab.host(0)?.machine_id());
         std::process::abort();
     }
@@ -260,11 +266,11 @@ fn what_a_crashed_run_left_is_gone_after_the_next_start() -> Result<()> {
     let id = id.unwrap_or_else(|| panic!("the run did not crash where it should: {crashed:?}"));
     assert!(processes_know(&id), "a crash leaves the host running, or this test tests nothing");
 
-    let lab = Lab::up(&bare(1))?;
+    let lab = Lab::start(&bare(1))?;
     assert_ne!(lab.host(0)?.machine_id(), id);
     assert!(!processes_know(&id), "a process of the crashed run still runs");
     let before = mounts();
-    lab.down()?;
+    lab.tear_down()?;
     assert!(mounts().lines().count() < before.lines().count(), "the disk is still mounted");
     Ok(())
 }

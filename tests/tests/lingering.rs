@@ -28,21 +28,21 @@ fn a_unit_that_is_not_empty_holds_its_place() -> Result<()> {
     let single = format!("{SPARED}\n[X-Fleet]\nConflicts=spared.service\n");
     cluster.write_unit(first, "spared.service", &single)?;
     cluster.run(first, "musterctl start spared.service")?;
-    let home = cluster.home("spared.service")?;
+    let home = cluster.host_of("spared.service")?;
     let id = home.machine_id();
     cluster.run(first, &format!("musterctl drain --no-block {id}"))?;
     lingers(&cluster, "spared.service", home)?;
     decide(&cluster, first, "first.service")?;
-    ensure!(cluster.home("spared.service")?.name() == home.name(), "it runs elsewhere");
+    ensure!(cluster.host_of("spared.service")?.name() == home.name(), "it runs elsewhere");
 
     cluster.step("a daemon that starts again goes on waiting");
     cluster.run(home, "systemctl restart musterd")?;
-    cluster.healthy(home)?;
+    cluster.wait_until_healthy(home)?;
     decide(&cluster, first, "second.service")?;
     lingers(&cluster, "spared.service", home)?;
     let file = "/run/systemd/system/spared.service";
     ensure!(home.read_file(file).is_ok(), "its file is gone, and it is not");
-    ensure!(cluster.home("spared.service")?.name() == home.name(), "it runs elsewhere");
+    ensure!(cluster.host_of("spared.service")?.name() == home.name(), "it runs elsewhere");
 
     cluster.step("it goes, and comes up elsewhere");
     cluster.run(home, "touch /run/let-go")?;
@@ -51,8 +51,8 @@ fn a_unit_that_is_not_empty_holds_its_place() -> Result<()> {
     cluster.run(first, &format!("musterctl uncordon {id}"))?;
 
     cluster.step("a stop that is taken back does not wait");
-    let home = cluster.home("spared.service")?;
-    cluster.eventually("it to count as started", || {
+    let home = cluster.host_of("spared.service")?;
+    cluster.wait_for_condition("it to count as started", || {
         let list = "musterctl list-unit-files --no-legend --fields=unit,state spared.service";
         let listed = cluster.run(first, list)?.stdout;
         ensure!(listed.contains("launched"), "{listed}");
@@ -61,9 +61,9 @@ fn a_unit_that_is_not_empty_holds_its_place() -> Result<()> {
     cluster.run(first, "musterctl stop --no-block spared.service")?;
     lingers(&cluster, "spared.service", home)?;
     cluster.run(first, "musterctl start spared.service")?;
-    ensure!(cluster.property(home, "spared.service", "ActiveState")? == "active");
+    ensure!(cluster.unit_property(home, "spared.service", "ActiveState")? == "active");
     cluster.run(home, "touch /run/let-go")?;
-    cluster.eventually("it to be gone", || {
+    cluster.wait_for_condition("it to be gone", || {
         ensure!(cluster.active_on("spared.service").is_empty(), "it runs");
         Ok(())
     })?;
@@ -74,32 +74,32 @@ fn a_unit_that_is_not_empty_holds_its_place() -> Result<()> {
         .step("one that ends by itself and leaves a process behind is not destroyed before that");
     cluster.write_unit(first, "leaving.service", LEAVING)?;
     cluster.run(first, "musterctl start leaving.service")?;
-    let home = cluster.home("leaving.service")?;
+    let home = cluster.host_of("leaving.service")?;
     lingers(&cluster, "leaving.service", home)?;
     cluster.run(first, "musterctl destroy --no-block leaving.service")?;
     cluster.one_round()?;
     lingers(&cluster, "leaving.service", home)?;
     cluster.run(home, "touch /run/let-go")?;
-    cluster.eventually("it to be gone", || {
-        let rows = cluster.states(first)?;
+    cluster.wait_for_condition("it to be gone", || {
+        let rows = cluster.list_states(first)?;
         ensure!(rows.iter().all(|row| row.unit != "leaving.service"), "{rows:?}");
         Ok(())
     })?;
     ensure!(home.read_file("/run/systemd/system/leaving.service").is_err(), "its file is left");
-    cluster.down()
+    cluster.tear_down()
 }
 
 /// Has the leader decide something: it has looked at all the rest by then.
 fn decide(cluster: &Cluster, host: &Host, unit: &str) -> Result<()> {
     cluster.write_sleeper(host, unit, "")?;
     cluster.run(host, &format!("musterctl start {unit}"))?;
-    cluster.home(unit).map(|_| ())
+    cluster.host_of(unit).map(|_| ())
 }
 
 /// Waits until the unit is shown on this host as on its way down, with the numbers of its processes.
 fn lingers(cluster: &Cluster, unit: &str, host: &Host) -> Result<()> {
-    cluster.eventually(&format!("{unit} to be shown as not empty"), || {
-        let rows = cluster.states(host)?;
+    cluster.wait_for_condition(&format!("{unit} to be shown as not empty"), || {
+        let rows = cluster.list_states(host)?;
         let is_there =
             |row: &&StateRow| row.unit == unit && row.machine.as_deref() == Some(host.machine_id());
         let row = rows.iter().find(is_there).context("it is not listed")?;

@@ -26,8 +26,8 @@ fn six_units(cluster: &Cluster) -> Result<Running> {
         cluster.write_sleeper(first, app, "")?;
     }
     cluster.run(first, &format!("musterctl start {}", apps.join(" ")))?;
-    let running = cluster.running(ours)?;
-    ensure!(running.len() == 6, "{}", Cluster::told(&running));
+    let running = cluster.list_running(ours)?;
+    ensure!(running.len() == 6, "{}", Cluster::format_running(&running));
     Ok(running)
 }
 
@@ -36,12 +36,12 @@ fn works(cluster: &Cluster, host: &Host) -> Result<()> {
     cluster.write_sleeper(host, "probe.service", "")?;
     let probe = || {
         cluster.run(host, "musterctl start --timeout 30 probe.service")?;
-        cluster.home("probe.service")?;
+        cluster.host_of("probe.service")?;
         cluster.run(host, "musterctl destroy --timeout 30 probe.service").map(|_| ())
     };
     // A daemon whose connection has just died may say so once or twice before it has another.
-    let took = cluster.eventually(&format!("a unit through {}", host.name()), probe)?;
-    cluster.took(&format!("a unit started and destroyed through {}", host.name()), took);
+    let took = cluster.wait_for_condition(&format!("a unit through {}", host.name()), probe)?;
+    cluster.report_duration(&format!("a unit started and destroyed through {}", host.name()), took);
     Ok(())
 }
 
@@ -52,27 +52,27 @@ fn etcd_fails_in_every_way_and_nothing_moves() -> Result<()> {
     let running = six_units(&cluster)?;
 
     cluster.step("a member is paused: everything works, through the daemon beside it too");
-    let host = cluster.leader()?;
+    let host = cluster.find_leader()?;
     host.signal_unit(ETCD, Signal::STOP)?;
     for host in cluster.hosts() {
         works(&cluster, host)?;
     }
     cluster.wait_for_machines(3)?;
-    cluster.unchanged(&running, ours)?;
+    cluster.ensure_unchanged(&running, ours)?;
     host.signal_unit(ETCD, Signal::CONT)?;
     cluster.wait_for_etcd()?;
 
     cluster.step("a member is stopped: the same");
-    let host = cluster.leader()?;
+    let host = cluster.find_leader()?;
     cluster.run(host, "systemctl stop etcd")?;
     for host in cluster.hosts() {
         works(&cluster, host)?;
     }
     cluster.wait_for_machines(3)?;
-    cluster.unchanged(&running, ours)?;
+    cluster.ensure_unchanged(&running, ours)?;
     cluster.run(host, "systemctl start etcd")?;
     cluster.wait_for_etcd()?;
-    cluster.settled()?;
+    cluster.wait_until_settled()?;
 
     cluster
         .step("two members are stopped: what is left takes no write, says so, and nothing changes");
@@ -82,23 +82,23 @@ fn etcd_fails_in_every_way_and_nothing_moves() -> Result<()> {
         cluster.run(host, "systemctl kill --signal=KILL etcd && systemctl stop etcd")?;
     }
     for host in cluster.hosts() {
-        cluster.unhealthy(host, "store:")?;
-        cluster.unhealthy(host, "lease:")?;
+        cluster.wait_until_unhealthy(host, "store:")?;
+        cluster.wait_until_unhealthy(host, "lease:")?;
     }
     cluster.write_sleeper(left, "late.service", "")?;
     for line in ["musterctl submit late.service", "musterctl destroy app1.service"] {
-        let failed = cluster.fails(left, line, &[NO_STORE])?;
-        cluster.took(&format!("`{line}`: {}", failed.stderr.trim()), failed.took);
+        let failed = cluster.run_failing(left, line, &[NO_STORE])?;
+        cluster.report_duration(&format!("`{line}`: {}", failed.stderr.trim()), failed.took);
     }
-    cluster.unchanged(&running, ours)?;
+    cluster.ensure_unchanged(&running, ours)?;
 
     cluster.step("musterd is restarted and killed in the outage");
     cluster.run(left, "systemctl restart musterd")?;
     cluster.host(1)?.signal_unit(MUSTERD, Signal::KILL)?;
     for host in cluster.hosts() {
-        cluster.unhealthy(host, "store:")?;
+        cluster.wait_until_unhealthy(host, "store:")?;
     }
-    cluster.unchanged(&running, ours)?;
+    cluster.ensure_unchanged(&running, ours)?;
 
     cluster.step("a whole host is rebooted in the outage: its units come back from disk");
     let rebooted = cluster.host(2)?;
@@ -107,42 +107,42 @@ fn etcd_fails_in_every_way_and_nothing_moves() -> Result<()> {
     // It would be up again in a moment, and then only two members of three would be missing no longer.
     cluster.run(rebooted, "systemctl disable --quiet etcd")?;
     rebooted.power_cut()?;
-    rebooted.boot()?;
-    let took = cluster.eventually("its units", || {
+    rebooted.power_on()?;
+    let took = cluster.wait_for_condition("its units", || {
         let now = rebooted.active_units(ours);
         ensure!(now == its, "{now:?} instead of {its:?}");
         Ok(())
     })?;
-    cluster.took("from boot to its units running", took);
-    cluster.unhealthy(rebooted, "store:")?;
-    let running = cluster.running(ours)?;
-    ensure!(running.len() == 6, "{}", Cluster::told(&running));
+    cluster.report_duration("from boot to its units running", took);
+    cluster.wait_until_unhealthy(rebooted, "store:")?;
+    let running = cluster.list_running(ours)?;
+    ensure!(running.len() == 6, "{}", Cluster::format_running(&running));
 
     cluster.step("etcd is back: it converges, and nothing has moved");
     cluster.run(rebooted, "systemctl enable --quiet etcd")?;
-    cluster.each(|_, host| cluster.run(host, "systemctl start etcd"))?;
+    cluster.for_each_host(|_, host| cluster.run(host, "systemctl start etcd"))?;
     cluster.wait_for_etcd()?;
     cluster.wait_for_machines(3)?;
-    cluster.settled()?;
+    cluster.wait_until_settled()?;
     cluster.one_round()?;
-    cluster.unchanged(&running, ours)?;
+    cluster.ensure_unchanged(&running, ours)?;
 
     cluster.step("no etcd when the daemons start: they say so, and go on when it comes");
     cluster.run(first, "musterctl destroy app1 app2 app3 app4 app5 app6")?;
-    cluster.each(|_, host| cluster.run(host, "systemctl stop musterd"))?;
-    cluster.each(|_, host| {
+    cluster.for_each_host(|_, host| cluster.run(host, "systemctl stop musterd"))?;
+    cluster.for_each_host(|_, host| {
         cluster.run(host, "systemctl kill --signal=KILL etcd; systemctl stop etcd")
     })?;
-    cluster.each(|_, host| cluster.run(host, "systemctl start musterd"))?;
+    cluster.for_each_host(|_, host| cluster.run(host, "systemctl start musterd"))?;
     for host in cluster.hosts() {
-        cluster.unhealthy(host, "store:")?;
-        cluster.fails(host, "musterctl list-units", &[NO_STORE])?;
+        cluster.wait_until_unhealthy(host, "store:")?;
+        cluster.run_failing(host, "musterctl list-units", &[NO_STORE])?;
     }
-    cluster.each(|_, host| cluster.run(host, "systemctl start etcd"))?;
+    cluster.for_each_host(|_, host| cluster.run(host, "systemctl start etcd"))?;
     cluster.wait_for_etcd()?;
     cluster.wait_for_machines(3)?;
     works(&cluster, first)?;
-    cluster.down()
+    cluster.tear_down()
 }
 
 #[test]
@@ -151,14 +151,14 @@ fn hosts_cut_off_and_daemons_paused_do_no_harm() -> Result<()> {
     let six = six_units(&cluster)?;
 
     cluster.step("a host is cut off: its units run on there, and elsewhere as well");
-    let cut = cluster.other(&[cluster.leader()?])?;
+    let cut = cluster.other_host(&[cluster.find_leader()?])?;
     cut_off(&cluster, cut)?;
 
     cluster.step("the leader's host is cut off");
-    let cut = cluster.leader()?;
+    let cut = cluster.find_leader()?;
     cut_off(&cluster, cut)?;
-    let running = cluster.running(ours)?;
-    ensure!(running.len() == six.len(), "{}", Cluster::told(&running));
+    let running = cluster.list_running(ours)?;
+    ensure!(running.len() == six.len(), "{}", Cluster::format_running(&running));
 
     cluster.step("units on every host again");
     let first = cluster.host(0)?;
@@ -168,27 +168,27 @@ fn hosts_cut_off_and_daemons_paused_do_no_harm() -> Result<()> {
     cluster.step(
         "two daemons, not the leader, are paused beyond their leases: half is too much to move",
     );
-    let leader = cluster.leader()?;
+    let leader = cluster.find_leader()?;
     let others: Vec<&Host> =
         cluster.hosts().iter().filter(|host| host.name() != leader.name()).collect();
     frozen(&cluster, leader, &others)?;
 
     cluster.step("the leader and another are paused: whoever leads then sees it as well");
-    let leader = cluster.leader()?;
-    let another = cluster.other(&[leader])?;
-    let left = cluster.other(&[leader, another])?;
+    let leader = cluster.find_leader()?;
+    let another = cluster.other_host(&[leader])?;
+    let left = cluster.other_host(&[leader, another])?;
     frozen(&cluster, left, &[leader, another])?;
 
     cluster.step(
         "the leader is paused beyond its lease while the cluster goes on: it writes no stale plan",
     );
-    let leader = cluster.leader()?;
+    let leader = cluster.find_leader()?;
     let its: Vec<String> = leader.active_units(ours);
-    let successor = cluster.other(&[leader])?;
+    let successor = cluster.other_host(&[leader])?;
     // Waiting for a place when the leader stops: whoever leads next places it, and only that counts.
     leader.signal_unit(MUSTERD, Signal::STOP)?;
     cluster.write_sleeper(successor, "late.service", "")?;
-    cluster.eventually("another leader", || {
+    cluster.wait_for_condition("another leader", || {
         let machines = cluster.machines(successor)?;
         ensure!(
             machines.iter().any(|row| row.leader && row.machine != leader.machine_id()),
@@ -200,114 +200,114 @@ fn hosts_cut_off_and_daemons_paused_do_no_harm() -> Result<()> {
     for unit in &its {
         cluster.moves_away(unit, &[leader])?;
     }
-    let late = cluster.home("late.service")?;
+    let late = cluster.host_of("late.service")?;
     leader.signal_unit(MUSTERD, Signal::CONT)?;
     cluster.wait_for_machines(3)?;
-    cluster.eventually("one copy of each", || {
+    cluster.wait_for_condition("one copy of each", || {
         for unit in &its {
-            let home = cluster.home(unit)?;
+            let home = cluster.host_of(unit)?;
             ensure!(home.name() != leader.name(), "{unit} moved back");
         }
-        ensure!(cluster.home("late.service")?.name() == late.name(), "late.service moved");
+        ensure!(cluster.host_of("late.service")?.name() == late.name(), "late.service moved");
         Ok(())
     })?;
-    let before = cluster.running(ours)?;
-    cluster.settled()?;
+    let before = cluster.list_running(ours)?;
+    cluster.wait_until_settled()?;
     cluster.one_round()?;
-    cluster.unchanged(&before, ours)?;
-    ensure!(before.len() == 6, "{}", Cluster::told(&before));
-    cluster.down()
+    cluster.ensure_unchanged(&before, ours)?;
+    ensure!(before.len() == 6, "{}", Cluster::format_running(&before));
+    cluster.tear_down()
 }
 
 /// Cuts a host off until its units run elsewhere, and heals it: one copy of each is left, and nothing else moved.
 fn cut_off(cluster: &Cluster, cut: &Host) -> Result<()> {
     let its = cut.active_units(ours);
-    let there = cluster.running(ours)?;
+    let there = cluster.list_running(ours)?;
     let its_own = |running: &Running| -> Running {
         running.iter().filter(|(host, _, _)| host == cut.name()).cloned().collect()
     };
     let not_its = |running: &Running| -> Running {
         running.iter().filter(|(_, unit, _)| !its.contains(unit)).cloned().collect()
     };
-    cut.partition()?;
+    cut.cut_network()?;
     for unit in &its {
-        cluster.eventually(&format!("{unit} elsewhere"), || {
+        cluster.wait_for_condition(&format!("{unit} elsewhere"), || {
             let on = cluster.active_on(unit);
             ensure!(on.iter().any(|host| host.name() != cut.name()), "not yet");
             Ok(())
         })?;
     }
-    let during = cluster.running(ours)?;
+    let during = cluster.list_running(ours)?;
     ensure!(
         its_own(&during) == its_own(&there),
         "{} changed what it runs: before\n{}now\n{}",
         cut.name(),
-        Cluster::told(&its_own(&there)),
-        Cluster::told(&its_own(&during))
+        Cluster::format_running(&its_own(&there)),
+        Cluster::format_running(&its_own(&during))
     );
-    cluster.fails(cut, "musterctl list-units", &[NO_STORE])?;
-    cut.heal()?;
+    cluster.run_failing(cut, "musterctl list-units", &[NO_STORE])?;
+    cut.restore_network()?;
     cluster.wait_for_etcd()?;
     cluster.wait_for_machines(3)?;
-    cluster.eventually("one copy of each", || {
+    cluster.wait_for_condition("one copy of each", || {
         for unit in &its {
-            let home = cluster.home(unit)?;
+            let home = cluster.host_of(unit)?;
             ensure!(home.name() != cut.name(), "{unit} moved back");
         }
         Ok(())
     })?;
-    let after = cluster.running(ours)?;
+    let after = cluster.list_running(ours)?;
     ensure!(not_its(&after) == not_its(&there), "a unit of another host was touched");
-    cluster.settled()?;
+    cluster.wait_until_settled()?;
     cluster.one_round()?;
-    cluster.unchanged(&after, ours)
+    cluster.ensure_unchanged(&after, ours)
 }
 
 /// Pauses daemons beyond their leases: re-placement freezes, `/healthz` says so, and nothing moves, not even from the
 /// machine whose lease ends first; then lets them go on.
 fn frozen(cluster: &Cluster, left: &Host, paused: &[&Host]) -> Result<()> {
-    let running = cluster.running(ours)?;
+    let running = cluster.list_running(ours)?;
     for host in paused {
         host.signal_unit(MUSTERD, Signal::STOP)?;
     }
-    cluster.eventually("a plan that tells of the freeze", || {
+    cluster.wait_for_condition("a plan that tells of the freeze", || {
         let machines = cluster.machines(left)?;
         ensure!(machines.len() == 1, "{machines:?}");
-        let (_, body) = cluster.health(left)?;
+        let (_, body) = cluster.fetch_health(left)?;
         for host in paused {
             ensure!(body.contains(host.machine_id()), "{} is not held: {body}", host.name());
         }
         Ok(())
     })?;
-    cluster.unchanged(&running, ours)?;
+    cluster.ensure_unchanged(&running, ours)?;
     // New units are placed all the same, which shows that the leader decides and has decided not to move these.
     cluster.write_sleeper(left, "probe.service", "")?;
     cluster.run(left, "musterctl start --timeout 30 probe.service")?;
     cluster.run(left, "musterctl destroy --timeout 30 probe.service")?;
-    cluster.unchanged(&running, ours)?;
+    cluster.ensure_unchanged(&running, ours)?;
 
     for host in paused {
         host.signal_unit(MUSTERD, Signal::CONT)?;
     }
     cluster.wait_for_machines(3)?;
-    cluster.settled()?;
+    cluster.wait_until_settled()?;
     cluster.one_round()?;
     let plan = cluster.run(left, "musterctl plan")?;
     ensure!(plan.stdout == "nothing to do\n", "{}", plan.stdout);
-    cluster.unchanged(&running, ours)?;
-    let (_, body) = cluster.health(left)?;
+    cluster.ensure_unchanged(&running, ours)?;
+    let (_, body) = cluster.fetch_health(left)?;
     ensure!(!body.contains("held"), "still frozen: {body}");
     Ok(())
 }
 
 #[test]
 fn a_person_ends_a_freeze() -> Result<()> {
-    let cluster = Cluster::up(Options {
+    let cluster = Cluster::start(Options {
         provision: vec!["--ttl".to_owned(), TTL.to_owned()],
         ..Options::default()
     })?;
     six_units(&cluster)?;
-    let left = cluster.leader()?;
+    let left = cluster.find_leader()?;
     let lost: Vec<&Host> =
         cluster.hosts().iter().filter(|host| host.name() != left.name()).collect();
 
@@ -315,7 +315,7 @@ fn a_person_ends_a_freeze() -> Result<()> {
     for host in &lost {
         host.signal_unit(MUSTERD, Signal::STOP)?;
     }
-    cluster.eventually("a plan that tells of the freeze", || {
+    cluster.wait_for_condition("a plan that tells of the freeze", || {
         let plan = cluster.run(left, "musterctl plan")?;
         ensure!(plan.stdout.contains("musterctl unfreeze"), "{}", plan.stdout);
         Ok(())
@@ -323,7 +323,7 @@ fn a_person_ends_a_freeze() -> Result<()> {
 
     cluster.step("musterctl unfreeze: their units run on the one that is left");
     cluster.run(left, "musterctl unfreeze")?;
-    cluster.eventually("six units here", || {
+    cluster.wait_for_condition("six units here", || {
         let here = left.active_units(ours);
         ensure!(here.len() == 6, "{here:?}");
         Ok(())
@@ -332,10 +332,10 @@ fn a_person_ends_a_freeze() -> Result<()> {
     last.signal_unit(MUSTERD, Signal::CONT)?;
     lost.last().context("the lab has one host")?.signal_unit(MUSTERD, Signal::CONT)?;
     cluster.wait_for_machines(3)?;
-    cluster.eventually("one copy of each", || {
+    cluster.wait_for_condition("one copy of each", || {
         let on: usize = lost.iter().map(|host| host.active_units(ours).len()).sum();
         ensure!(on == 0, "{on} are left on hosts that were given up");
         Ok(())
     })?;
-    cluster.down()
+    cluster.tear_down()
 }

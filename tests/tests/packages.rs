@@ -14,7 +14,7 @@ const UNIT: &str = "[Service]\nExecStart=/bin/sleep infinity\n";
 
 /// One machine without Muster, and without what the provisioning of hosts has written for it.
 fn fresh() -> Result<Lab> {
-    let lab = Lab::up(&Options { hosts: 1, etcd: false, ..Options::default() })?;
+    let lab = Lab::start(&Options { hosts: 1, etcd: false, ..Options::default() })?;
     run(lab.host(0)?, "rm -r /etc/muster; ! test -e /usr/bin/musterd")?;
     Ok(lab)
 }
@@ -37,14 +37,14 @@ fn packages() -> Result<(PathBuf, PathBuf)> {
 /// Runs a command line; what it printed.
 fn run(host: &Host, line: &str) -> Result<String> {
     let output = host.exec(&["sh", "-c", &format!("cd /root && {line}")])?;
-    Ok(output.success().with_context(|| line.to_owned())?.stdout.trim().to_owned())
+    Ok(output.ensure_success().with_context(|| line.to_owned())?.stdout.trim().to_owned())
 }
 
 /// Puts a file of this machine onto the host.
 fn copy(host: &Host, path: &Path, to: &str) -> Result<()> {
     let bytes = std::fs::read(path)?;
     let output = host.exec_with_input(&["sh", "-c", &format!("cat > {to}")], &bytes)?;
-    output.success().with_context(|| format!("copy {}", path.display())).map(|_| ())
+    output.ensure_success().with_context(|| format!("copy {}", path.display())).map(|_| ())
 }
 
 fn install(host: &Host, package: &Path) -> Result<()> {
@@ -53,7 +53,7 @@ fn install(host: &Host, package: &Path) -> Result<()> {
 }
 
 /// The state of a unit, from systemd.
-fn property(host: &Host, unit: &str, name: &str) -> Result<String> {
+fn unit_property(host: &Host, unit: &str, name: &str) -> Result<String> {
     run(host, &format!("systemctl show --property={name} --value {unit}"))
 }
 
@@ -64,7 +64,7 @@ fn runs(host: &Host, unit: &str) -> Result<()> {
         ensure!(listed.contains(unit) && listed.contains("running"), "listed: {listed}");
         Ok(())
     })?;
-    ensure!(property(host, unit, "ActiveState")? == "active", "{unit} does not run");
+    ensure!(unit_property(host, unit, "ActiveState")? == "active", "{unit} does not run");
     Ok(())
 }
 
@@ -92,7 +92,7 @@ fn a_package_is_installed_upgraded_removed_and_purged() -> Result<()> {
     install(host, &before)?;
     for unit in ["musterd.service", "musterd.socket"] {
         ensure!(run(host, &format!("systemctl is-enabled {unit}"))? == "enabled", "{unit}");
-        ensure!(property(host, unit, "ActiveState")? == "active", "{unit}");
+        ensure!(unit_property(host, unit, "ActiveState")? == "active", "{unit}");
     }
     let socket = run(host, "stat --format='%a %U %G' /run/muster/muster.sock")?;
     ensure!(socket == "660 root muster", "the socket: {socket}");
@@ -123,29 +123,32 @@ fn a_package_is_installed_upgraded_removed_and_purged() -> Result<()> {
     run(host, "musterctl start keeps.service")?;
     runs(host, "keeps.service")?;
     run(host, "sed -i 's/^#token_limit = 100/token_limit = 50/' /etc/muster/muster.toml")?;
-    let unit = property(host, "keeps.service", "InvocationID")?;
-    let socket = property(host, "musterd.socket", "InvocationID")?;
-    let daemon = property(host, "musterd.service", "MainPID")?;
+    let unit = unit_property(host, "keeps.service", "InvocationID")?;
+    let socket = unit_property(host, "musterd.socket", "InvocationID")?;
+    let daemon = unit_property(host, "musterd.service", "MainPID")?;
     install(host, &after)?;
     ensure!(!run(host, "dpkg-query --show --showformat='${Version}' muster")?.contains("before"));
-    ensure!(property(host, "musterd.service", "MainPID")? != daemon, "the daemon is the old one");
+    ensure!(
+        unit_property(host, "musterd.service", "MainPID")? != daemon,
+        "the daemon is the old one"
+    );
     runs(host, "keeps.service")?;
-    ensure!(property(host, "keeps.service", "InvocationID")? == unit, "the unit restarted");
-    ensure!(property(host, "musterd.socket", "InvocationID")? == socket, "the socket closed");
+    ensure!(unit_property(host, "keeps.service", "InvocationID")? == unit, "the unit restarted");
+    ensure!(unit_property(host, "musterd.socket", "InvocationID")? == socket, "the socket closed");
     let configured = "grep --quiet --line-regexp 'token_limit = 50' /etc/muster/muster.toml";
     run(host, configured)?;
 
     eprintln!("upgraded where the administrator has switched the daemon off");
     run(host, "systemctl --quiet disable --now musterd.service musterd.socket")?;
     install(host, &after)?;
-    ensure!(property(host, "musterd.service", "ActiveState")? == "inactive");
-    ensure!(property(host, "keeps.service", "InvocationID")? == unit, "the unit restarted");
+    ensure!(unit_property(host, "musterd.service", "ActiveState")? == "inactive");
+    ensure!(unit_property(host, "keeps.service", "InvocationID")? == unit, "the unit restarted");
     run(host, "systemctl --quiet enable --now musterd.socket musterd.service")?;
     runs(host, "keeps.service")?;
 
     eprintln!("removed");
     run(host, "dpkg --remove muster")?;
-    ensure!(property(host, "keeps.service", "LoadState")? == "not-found", "{}", files(host)?);
+    ensure!(unit_property(host, "keeps.service", "LoadState")? == "not-found", "{}", files(host)?);
     ensure!(!host.is_active("keeps.service") && !host.is_active("musterd.service"));
     run(host, configured)?;
     run(host, "test -d /var/lib/muster && ! test -e /usr/bin/musterd")?;
@@ -185,13 +188,13 @@ fn a_package_is_installed_upgraded_removed_and_purged() -> Result<()> {
     })?;
     ensure!(run(host, "musterctl list-unit-files --no-legend")?.is_empty());
     run(host, "dpkg --purge muster")?;
-    lab.down()
+    lab.tear_down()
 }
 
 #[test]
 fn a_cluster_goes_back_a_release_and_forward_again_machine_by_machine() -> Result<()> {
     let (before, after) = packages()?;
-    let cluster = Cluster::up(Options { containers: true, ..Options::default() })?;
+    let cluster = Cluster::start(Options { containers: true, ..Options::default() })?;
     let first = cluster.host(0)?;
     cluster.write_sleeper(first, "web@.service", "Conflicts=web@*")?;
     cluster.write_container(first, "box@.container", "[X-Fleet]\nConflicts=box@*")?;
@@ -199,26 +202,26 @@ fn a_cluster_goes_back_a_release_and_forward_again_machine_by_machine() -> Resul
     let units = "web@1 web@2 box@1.container box@2.container node.service";
     cluster.run(first, &format!("musterctl start {units}"))?;
     let ours = |unit: &str| ["web@", "box@", "node."].iter().any(|name| unit.starts_with(name));
-    let running = cluster.running(ours)?;
-    ensure!(running.len() == 7, "not what was started:\n{}", Cluster::told(&running));
+    let running = cluster.list_running(ours)?;
+    ensure!(running.len() == 7, "not what was started:\n{}", Cluster::format_running(&running));
 
     for (step, package) in [("a release back", &before), ("and forward again", &after)] {
         cluster.step(step);
         for host in cluster.hosts() {
             install(host, package)?;
-            cluster.eventually("the daemon to be in order", || {
+            cluster.wait_for_condition("the daemon to be in order", || {
                 let ask = "curl --silent --fail --unix-socket /run/muster/muster.sock http://localhost/healthz";
                 run(host, ask).map(|_| ())
             })?;
             cluster.wait_for_machines(3)?;
-            cluster.unchanged(&running, ours)?;
+            cluster.ensure_unchanged(&running, ours)?;
         }
         // With whatever the new leader and the new daemons were going to do.
         cluster.one_round()?;
-        cluster.unchanged(&running, ours)?;
+        cluster.ensure_unchanged(&running, ours)?;
         cluster.run(first, "test \"$(musterctl plan)\" = 'nothing to do'")?;
     }
-    cluster.down()
+    cluster.tear_down()
 }
 
 #[test]
@@ -242,12 +245,15 @@ fn a_tarball_is_installed_and_upgraded() -> Result<()> {
     );
 
     eprintln!("upgraded");
-    let unit = property(host, "keeps.service", "InvocationID")?;
-    let daemon = property(host, "musterd.service", "MainPID")?;
+    let unit = unit_property(host, "keeps.service", "InvocationID")?;
+    let daemon = unit_property(host, "musterd.service", "MainPID")?;
     run(host, "echo '# kept' >> /etc/muster/muster.toml && muster/install --start")?;
-    ensure!(property(host, "musterd.service", "MainPID")? != daemon, "the daemon is the old one");
+    ensure!(
+        unit_property(host, "musterd.service", "MainPID")? != daemon,
+        "the daemon is the old one"
+    );
     runs(host, "keeps.service")?;
-    ensure!(property(host, "keeps.service", "InvocationID")? == unit, "the unit restarted");
+    ensure!(unit_property(host, "keeps.service", "InvocationID")? == unit, "the unit restarted");
     run(host, "grep --quiet kept /etc/muster/muster.toml")?;
-    lab.down()
+    lab.tear_down()
 }

@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use muster_tests::cluster::newest;
+use muster_tests::cluster::newest_package;
 use muster_tests::lab::{API_PORT, Host, Lab, Options, wait_until};
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -14,7 +14,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// A command line that must succeed; what it printed.
 fn run(host: &Host, line: &str) -> Result<String> {
     let output = host.exec(&["sh", "-c", &format!("cd /root && {line}")])?;
-    Ok(output.success().with_context(|| format!("{}: {line}", host.name()))?.stdout)
+    Ok(output.ensure_success().with_context(|| format!("{}: {line}", host.name()))?.stdout)
 }
 
 /// Puts the script with what lies beside it, and the package, where Vagrant puts them.
@@ -26,9 +26,9 @@ fn copy(host: &Host) -> Result<()> {
     let tree = tar.arg("--create").arg("--directory").arg(provision).arg(".").output()?;
     ensure!(tree.status.success(), "tar: {}", String::from_utf8_lossy(&tree.stderr));
     let unpack = "mkdir -p /tmp/provision && tar --extract --directory=/tmp/provision";
-    host.exec_with_input(&["sh", "-c", unpack], &tree.stdout)?.success()?;
-    let package = std::fs::read(newest(&packages)?)?;
-    host.exec_with_input(&["sh", "-c", "cat > /tmp/muster.deb"], &package)?.success()?;
+    host.exec_with_input(&["sh", "-c", unpack], &tree.stdout)?.ensure_success()?;
+    let package = std::fs::read(newest_package(&packages)?)?;
+    host.exec_with_input(&["sh", "-c", "cat > /tmp/muster.deb"], &package)?.ensure_success()?;
     Ok(())
 }
 
@@ -43,7 +43,8 @@ fn listed(host: &Host, machine: &Host) -> Result<()> {
 
 #[test]
 fn a_running_machine_becomes_a_host_and_another_a_client() -> Result<()> {
-    let lab = Lab::up(&Options { hosts: 2, etcd: false, containers: true, ..Options::default() })?;
+    let lab =
+        Lab::start(&Options { hosts: 2, etcd: false, containers: true, ..Options::default() })?;
     let (host, client) = (lab.host(0)?, lab.host(1)?);
     let address = host.address();
     let script = "bash /tmp/provision/provision-host --install-packages --package /tmp/muster.deb";
@@ -88,5 +89,5 @@ fn a_running_machine_becomes_a_host_and_another_a_client() -> Result<()> {
     eprintln!("wrong words");
     let refused = client.exec(&["bash", "/tmp/provision/provision-host", "--docket"])?;
     ensure!(refused.code == 1 && refused.stderr.contains("--docket"), "{refused:?}");
-    lab.down()
+    lab.tear_down()
 }

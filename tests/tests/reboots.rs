@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use anyhow::{Context, Result, ensure};
 use muster_tests::cluster::Cluster;
 use muster_tests::lab::{Host, Samples};
-use muster_tests::reboots::{DEFAULT, Entry, Reboots, options, told};
+use muster_tests::reboots::{DEFAULT, Entry, Reboots, format_history, options_with};
 
 /// Where the replicas of `examples/web@.service` answer, whatever host they are on.
 const REPLICAS: [(&str, u16); 3] =
@@ -20,9 +20,9 @@ fn replicas(cluster: &Cluster, count: usize) -> Result<Vec<u16>> {
     cluster.write_examples(first, &["web@.service"])?;
     cluster.run(first, "musterctl submit web@.service")?;
     cluster.run(first, &format!("musterctl start {}", names.join(" ")))?;
-    cluster.eventually("answers of all replicas", || {
+    cluster.wait_for_condition("answers of all replicas", || {
         for (name, port) in &replicas {
-            cluster.http(cluster.home(name)?, *port, "/")?;
+            cluster.http_get(cluster.host_of(name)?, *port, "/")?;
         }
         Ok(())
     })?;
@@ -31,7 +31,7 @@ fn replicas(cluster: &Cluster, count: usize) -> Result<Vec<u16>> {
 
 /// Every host asks for its own reboot, all at the same time.
 fn request_all(cluster: &Cluster) -> Result<()> {
-    cluster.each(|_, host| cluster.run(host, "musterctl reboot request"))?;
+    cluster.for_each_host(|_, host| cluster.run(host, "musterctl reboot request"))?;
     Ok(())
 }
 
@@ -43,11 +43,11 @@ fn overlap(history: &[Entry]) -> Option<(&Entry, &Entry)> {
 
 /// Every host has rebooted once, is back with all others, and nothing of the reboots is left.
 fn all_back(cluster: &Cluster, reboots: &Reboots<'_>, history: &[Entry]) -> Result<()> {
-    cluster.step(&format!("all slots are free: {}", told(history)));
+    cluster.step(&format!("all slots are free: {}", format_history(history)));
     for entry in history {
         ensure!(entry.outcome == "rebooted", "{entry:?}");
         ensure!(entry.due.iter().any(|due| due["source"] == "requested"), "{entry:?}");
-        let passed = entry.phases();
+        let passed = entry.phase_names();
         for phase in ["locking", "draining", "rebooting", "returned", "settling"] {
             ensure!(passed.contains(&phase), "{phase} is missing: {entry:?}");
         }
@@ -56,50 +56,54 @@ fn all_back(cluster: &Cluster, reboots: &Reboots<'_>, history: &[Entry]) -> Resu
     let hosts: BTreeSet<&str> = cluster.hosts().iter().map(Host::machine_id).collect();
     ensure!(ids == hosts, "{ids:?} have rebooted");
     cluster.wait_for_machines(cluster.hosts().len())?;
-    let boots = reboots.boots()?;
+    let boots = reboots.boot_counts()?;
     ensure!(boots.values().all(|count| *count == 1), "each should have booted once: {boots:?}");
     for host in cluster.hosts() {
-        reboots.phase(host, "idle")?;
+        reboots.wait_for_phase(host, "idle")?;
     }
     for below in ["cordon/", "reboot-request/"] {
-        let left = cluster.keys(cluster.host(0)?, below)?;
+        let left = cluster.list_keys(cluster.host(0)?, below)?;
         ensure!(left.is_empty(), "{left:?} is left");
     }
-    cluster.settled()
+    cluster.wait_until_settled()
 }
 
 fn tell(cluster: &Cluster, ports: &[u16], samples: &Samples) {
     let looks = samples.0.len();
     cluster.step(&format!("{looks} looks, the longest gap {:?}", samples.longest_gap()));
     for (replica, port) in ports.iter().enumerate() {
-        cluster.took(&format!("{port} was away"), samples.away(replica));
+        cluster.report_duration(&format!("{port} was away"), samples.time_away(replica));
     }
-    cluster.took("the service was away", samples.silent());
+    cluster.report_duration("the service was away", samples.time_silent());
 }
 
 #[test]
 fn hosts_that_want_to_at_once_reboot_one_after_the_other_and_one_replica_at_most_is_away()
 -> Result<()> {
-    let cluster = Cluster::up(options("settle = \"1s\""))?;
-    let reboots = Reboots::of(&cluster);
+    let cluster = Cluster::start(options_with("settle = \"1s\""))?;
+    let reboots = Reboots::for_lab(&cluster);
     reboots.count_boots()?;
     let ports = replicas(&cluster, 3)?;
 
     cluster.step("all three ask at once; there is one slot, and no room for a replica anywhere");
-    let (roll, samples) = cluster.sampling(&ports, || {
+    let (roll, samples) = cluster.sample_while(&ports, || {
         request_all(&cluster)?;
         reboots.watch(DEFAULT, 3, |what| cluster.step(what))
     })?;
     tell(&cluster, &ports, &samples);
     ensure!(roll.most == 1, "{} slots were held at once: {roll:?}", roll.most);
-    ensure!(samples.fewest() == 2, "at one time {} replicas answered", samples.fewest());
-    ensure!(samples.doubled().is_empty(), "{:?}", samples.doubled());
+    ensure!(
+        samples.fewest_answering() == 2,
+        "at one time {} replicas answered",
+        samples.fewest_answering()
+    );
+    ensure!(samples.doubled_samples().is_empty(), "{:?}", samples.doubled_samples());
 
-    let history = reboots.freed(DEFAULT, 3)?;
+    let history = reboots.wait_for_freed(DEFAULT, 3)?;
     ensure!(overlap(&history).is_none(), "{:?}", overlap(&history));
     all_back(&cluster, &reboots, &history)?;
     for (unit, _) in REPLICAS {
-        cluster.home(unit)?;
+        cluster.host_of(unit)?;
     }
 
     cluster.step("which is what a user is told");
@@ -113,42 +117,50 @@ fn hosts_that_want_to_at_once_reboot_one_after_the_other_and_one_replica_at_most
         let id = host.machine_id().get(..8).context("a machine id is short")?;
         ensure!(history.contains(id), "{} is missing: {history}", host.name());
     }
-    cluster.down()
+    cluster.tear_down()
 }
 
 #[test]
 fn with_room_elsewhere_units_move_before_they_stop_and_no_replica_is_ever_away() -> Result<()> {
-    let cluster = Cluster::up(options("settle = \"1s\""))?;
-    let reboots = Reboots::of(&cluster);
+    let cluster = Cluster::start(options_with("settle = \"1s\""))?;
+    let reboots = Reboots::for_lab(&cluster);
     reboots.count_boots()?;
     let ports = replicas(&cluster, 2)?;
 
     cluster.step("one after the other, and the third host has room");
-    let (roll, samples) = cluster.sampling(&ports, || {
+    let (roll, samples) = cluster.sample_while(&ports, || {
         request_all(&cluster)?;
         reboots.watch(DEFAULT, 3, |what| cluster.step(what))
     })?;
     tell(&cluster, &ports, &samples);
     ensure!(roll.most == 1, "{} slots were held at once: {roll:?}", roll.most);
-    ensure!(samples.fewest() == 2, "at one time {} replicas answered", samples.fewest());
-    all_back(&cluster, &reboots, &reboots.freed(DEFAULT, 3)?)?;
-    cluster.down()
+    ensure!(
+        samples.fewest_answering() == 2,
+        "at one time {} replicas answered",
+        samples.fewest_answering()
+    );
+    all_back(&cluster, &reboots, &reboots.wait_for_freed(DEFAULT, 3)?)?;
+    cluster.tear_down()
 }
 
 #[test]
 fn two_slots_are_for_two_hosts_and_the_third_waits() -> Result<()> {
     // While two of them are down the store has no quorum, and everybody who needs it waits for it.
-    let cluster = Cluster::up(options("settle = \"1s\""))?;
-    let reboots = Reboots::of(&cluster);
+    let cluster = Cluster::start(options_with("settle = \"1s\""))?;
+    let reboots = Reboots::for_lab(&cluster);
     reboots.count_boots()?;
     let first = cluster.host(0)?;
     cluster.run(first, "musterctl reboot set-max 2")?;
-    ensure!(reboots.slots(DEFAULT)?.max == 2, "{:?}", reboots.slots(DEFAULT)?);
+    ensure!(reboots.read_slots(DEFAULT)?.max == 2, "{:?}", reboots.read_slots(DEFAULT)?);
     request_all(&cluster)?;
     let roll = reboots.watch(DEFAULT, 3, |what| cluster.step(what))?;
     ensure!(roll.most == 2, "{} slots were held at once: {roll:?}", roll.most);
-    let history = reboots.freed(DEFAULT, 3)?;
-    ensure!(overlap(&history).is_some(), "nobody held a slot beside another: {}", told(&history));
+    let history = reboots.wait_for_freed(DEFAULT, 3)?;
+    ensure!(
+        overlap(&history).is_some(),
+        "nobody held a slot beside another: {}",
+        format_history(&history)
+    );
     all_back(&cluster, &reboots, &history)?;
-    cluster.down()
+    cluster.tear_down()
 }

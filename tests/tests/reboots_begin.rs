@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, bail, ensure};
 use muster_tests::cluster::Cluster;
 use muster_tests::lab::{API_PORT, Answer, Host, Request};
-use muster_tests::reboots::{DEFAULT, Reboots, options};
+use muster_tests::reboots::{DEFAULT, Reboots, options_with};
 
 const QUICK: &str = "settle = \"1s\"\nretry = \"1s\"";
 
@@ -21,13 +21,13 @@ fn fleet_lock(cluster: &Cluster, host: &Host, path: &str) -> Result<Answer> {
         body: r#"{"client_params":{"id":"c988d2509fdf5cdcbed39037c56406fb","group":"default"}}"#,
         ..Request::get("")
     };
-    cluster.ask(host, API_PORT, request)
+    cluster.send_request(host, API_PORT, request)
 }
 
 #[test]
 fn everything_in_the_way_of_a_reboot_is_told_and_holds_it_back() -> Result<()> {
-    let cluster = Cluster::up(options(QUICK))?;
-    let reboots = Reboots::of(&cluster);
+    let cluster = Cluster::start(options_with(QUICK))?;
+    let reboots = Reboots::for_lab(&cluster);
     reboots.count_boots()?;
     let (host, other) = (cluster.host(0)?, cluster.host(1)?);
     host.write_file("/etc/note", NOTE)?;
@@ -47,11 +47,11 @@ fn everything_in_the_way_of_a_reboot_is_told_and_holds_it_back() -> Result<()> {
              after_boot = [\"/etc/note\", \"after-boot\"]"
         )
     };
-    reboots.configure(host, &lines(&format!("windows = [\"{} 03:00 1h\"]\n", day.trim())))?;
+    reboots.configure_host(host, &lines(&format!("windows = [\"{} 03:00 1h\"]\n", day.trim())))?;
     let fails = format!("[Service]\nExecStart=/bin/false\n\n[X-Fleet]\n{pinned}\n");
     cluster.write_unit(host, "bad.service", &fails)?;
     // It cannot be started, which is what it is for.
-    cluster.sh(host, "musterctl start bad.service")?;
+    cluster.run_shell(host, "musterctl start bad.service")?;
     let inhibit = "systemd-run --unit=update systemd-inhibit --what=shutdown --mode=block --who=update \
                    --why='half way through' sleep infinity";
     cluster.run(host, inhibit)?;
@@ -60,9 +60,9 @@ fn everything_in_the_way_of_a_reboot_is_told_and_holds_it_back() -> Result<()> {
     cluster.run(host, "musterctl reboot request")?;
     let reasons = ["window-closed", "inhibited", "units-failed", "slots-taken"];
     for reason in reasons {
-        cluster.step(&format!("{}", reboots.waits(host, reason)?));
+        cluster.step(&format!("{}", reboots.wait_for_reason(host, reason)?));
     }
-    cluster.eventually("all of it in the status", || {
+    cluster.wait_for_condition("all of it in the status", || {
         let told = cluster.run(other, "musterctl reboot status")?.stdout;
         for words in [
             "the window is closed",
@@ -77,7 +77,7 @@ fn everything_in_the_way_of_a_reboot_is_told_and_holds_it_back() -> Result<()> {
 
     cluster.step("one after the other goes away, and the rest is still told");
     let gone = |reason: &str, left: &[&str]| {
-        cluster.eventually(&format!("{reason} to be over"), || {
+        cluster.wait_for_condition(&format!("{reason} to be over"), || {
             let status = reboots.status(host)?;
             ensure!(status.phase == "waiting", "{status:?}");
             ensure!(status.wait(reason).is_none(), "{status:?}");
@@ -90,19 +90,19 @@ fn everything_in_the_way_of_a_reboot_is_told_and_holds_it_back() -> Result<()> {
     let answer = fleet_lock(&cluster, other, "steady-state")?;
     ensure!(answer.status == 200, "{answer:?}");
     gone("slots-taken", &["window-closed", "inhibited", "units-failed"])?;
-    reboots.configure(host, &lines(""))?;
+    reboots.configure_host(host, &lines(""))?;
     gone("window-closed", &["inhibited", "units-failed"])?;
     cluster.run(host, "musterctl destroy bad.service")?;
     gone("units-failed", &["inhibited"])?;
     ensure!(host.read_file("/etc/ran").is_err(), "the check ran, and nothing asked for it");
     cluster.run(host, "systemctl stop update")?;
     gone("inhibited", &["check-refused"])?;
-    let history = reboots.history(DEFAULT)?;
+    let history = reboots.read_history(DEFAULT)?;
     ensure!(history.len() == 1, "another than the client has taken the slot: {history:?}");
 
     cluster.step("the check says yes: hooks run in their order around the reboot");
     host.write_file("/etc/fine", "")?;
-    let history = reboots.freed(DEFAULT, 2)?;
+    let history = reboots.wait_for_freed(DEFAULT, 2)?;
     ensure!(history.last().is_some_and(|entry| entry.outcome == "rebooted"), "{history:?}");
     let ran = host.read_file("/etc/ran")?;
     let mut ran: Vec<Vec<&str>> =
@@ -114,14 +114,14 @@ fn everything_in_the_way_of_a_reboot_is_told_and_holds_it_back() -> Result<()> {
     let order: Vec<&str> = ran.iter().map(|line| line[0]).collect();
     ensure!(order == ["check", "before-drain", "before-reboot", "after-boot"], "{ran:?}");
     ensure!(ran[1][1] == ran[2][1] && ran[2][1] != ran[3][1], "the boot was elsewhere: {ran:?}");
-    cluster.home("app.service")?;
-    cluster.down()
+    cluster.host_of("app.service")?;
+    cluster.tear_down()
 }
 
 #[test]
 fn hosts_of_every_kind_take_turns() -> Result<()> {
-    let cluster = Cluster::up(options(QUICK))?;
-    let reboots = Reboots::of(&cluster);
+    let cluster = Cluster::start(options_with(QUICK))?;
+    let reboots = Reboots::for_lab(&cluster);
     reboots.count_boots()?;
     let (first, second, alone) = (cluster.host(0)?, cluster.host(1)?, cluster.host(2)?);
 
@@ -129,7 +129,7 @@ fn hosts_of_every_kind_take_turns() -> Result<()> {
     let unit = "[Service]\nExecStart=\nExecStart=/usr/bin/musterd --roles reboot\n";
     alone.write_file("/etc/systemd/system/musterd.service.d/roles.conf", unit)?;
     cluster.run(alone, "systemctl daemon-reload && systemctl restart musterd")?;
-    cluster.eventually("two machines", || {
+    cluster.wait_for_condition("two machines", || {
         let machines = cluster.machines(first)?;
         ensure!(machines.len() == 2, "{machines:?}");
         Ok(())
@@ -143,7 +143,7 @@ fn hosts_of_every_kind_take_turns() -> Result<()> {
         host.write_file("/run/reboot-required", "*** System restart required ***\n")?;
     }
     for host in [first, alone] {
-        let wait = reboots.waits(host, "slots-taken")?;
+        let wait = reboots.wait_for_reason(host, "slots-taken")?;
         ensure!(wait["holders"][0] == "c988d2509fdf5cdcbed39037c56406fb", "{wait}");
         let due = reboots.status(host)?.due;
         ensure!(due[0]["source"] == "reboot-required", "{due:?}");
@@ -156,7 +156,7 @@ fn hosts_of_every_kind_take_turns() -> Result<()> {
     let answer = fleet_lock(&cluster, second, "steady-state")?;
     ensure!(answer.status == 200, "{answer:?}");
     let mut refused = None;
-    cluster.eventually("a refusal", || {
+    cluster.wait_for_condition("a refusal", || {
         let answer = fleet_lock(&cluster, second, "pre-reboot")?;
         match answer.status {
             500 if answer.body.contains("failed_lock") => refused = Some(answer.body),
@@ -172,18 +172,22 @@ fn hosts_of_every_kind_take_turns() -> Result<()> {
     let refused = refused.context("no refusal")?;
     let named = [first, alone].iter().any(|host| refused.contains(host.machine_id()));
     ensure!(named, "who holds the slot is not said: {refused}");
-    cluster.eventually("both to have rebooted", || {
-        let history = reboots.history(DEFAULT)?;
+    cluster.wait_for_condition("both to have rebooted", || {
+        let history = reboots.read_history(DEFAULT)?;
         let rebooted = history.iter().filter(|entry| entry.outcome == "rebooted").count();
         ensure!(rebooted == 2, "{history:?}");
         Ok(())
     })?;
     for host in [first, alone] {
-        reboots.phase(host, "idle")?;
-        ensure!(reboots.boots()?.get(host.name()) == Some(&1), "{:?}", reboots.boots()?);
+        reboots.wait_for_phase(host, "idle")?;
+        ensure!(
+            reboots.boot_counts()?.get(host.name()) == Some(&1),
+            "{:?}",
+            reboots.boot_counts()?
+        );
         ensure!(host.read_file("/run/reboot-required").is_err(), "the mark is gone with the boot");
     }
-    cluster.eventually("the client's turn", || {
+    cluster.wait_for_condition("the client's turn", || {
         let answer = fleet_lock(&cluster, second, "pre-reboot")?;
         ensure!(answer.status == 200, "{answer:?}");
         Ok(())
@@ -195,11 +199,11 @@ fn hosts_of_every_kind_take_turns() -> Result<()> {
     ensure!(cluster.machines(first)?.len() == 2, "{:?}", cluster.machines(first)?);
     cluster.write_sleeper(first, "all.service", "Global=true")?;
     cluster.run(first, "musterctl start all.service")?;
-    cluster.eventually("a global unit on both", || {
+    cluster.wait_for_condition("a global unit on both", || {
         let on = cluster.active_on("all.service").len();
         ensure!(on == 2, "{on}");
         Ok(())
     })?;
     ensure!(!alone.is_active("all.service"), "n3 was given a unit");
-    cluster.down()
+    cluster.tear_down()
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use muster_tests::cluster::Cluster;
 use muster_tests::lab::Host;
-use muster_tests::reboots::{DEFAULT, Reboots, options};
+use muster_tests::reboots::{DEFAULT, Reboots, options_with};
 
 /// The beginning of a machine's id, as lists and sentences have it.
 fn short(host: &Host) -> Result<&str> {
@@ -20,7 +20,7 @@ fn request(cluster: &Cluster, host: &Host) -> Result<()> {
 
 /// `musterctl reboot status` as a host tells it, with each of these somewhere in it.
 fn status_says(cluster: &Cluster, host: &Host, words: &[&str]) -> Result<()> {
-    cluster.eventually(&format!("a status that says {words:?}"), || {
+    cluster.wait_for_condition(&format!("a status that says {words:?}"), || {
         let told = cluster.run(host, "musterctl reboot status")?.stdout;
         for word in words {
             ensure!(told.contains(word), "{word:?} is missing: {told}");
@@ -34,8 +34,8 @@ fn status_says(cluster: &Cluster, host: &Host, words: &[&str]) -> Result<()> {
 
 #[test]
 fn a_host_that_does_not_come_back_stops_the_roll_until_it_is_unlocked() -> Result<()> {
-    let cluster = Cluster::up(options("settle = \"1s\""))?;
-    let reboots = Reboots::of(&cluster);
+    let cluster = Cluster::start(options_with("settle = \"1s\""))?;
+    let reboots = Reboots::for_lab(&cluster);
     reboots.count_boots()?;
     let (first, lost, third) = (cluster.host(0)?, cluster.host(1)?, cluster.host(2)?);
 
@@ -49,39 +49,43 @@ fn a_host_that_does_not_come_back_stops_the_roll_until_it_is_unlocked() -> Resul
 
     cluster.step("the others wait, and say for whom");
     for host in [first, third] {
-        let wait = reboots.waits(host, "slots-taken")?;
+        let wait = reboots.wait_for_reason(host, "slots-taken")?;
         ensure!(wait["holders"][0] == lost.machine_id(), "{wait}");
     }
     cluster.wait_for_machines(2)?;
     status_says(&cluster, first, &["Available: 0", "Max: 1", lost.machine_id(), "rebooting"])?;
     let named = [short(first)?, short(third)?, short(lost)?];
     status_says(&cluster, third, &named)?;
-    ensure!(reboots.holders(DEFAULT)?.contains(lost.name()), "{:?}", reboots.holders(DEFAULT)?);
+    ensure!(
+        reboots.list_holders(DEFAULT)?.contains(lost.name()),
+        "{:?}",
+        reboots.list_holders(DEFAULT)?
+    );
 
     cluster.step("its slot is taken away: the others go on");
     cluster.run(first, &format!("musterctl reboot unlock {}", lost.machine_id()))?;
-    let history = reboots.freed(DEFAULT, 3)?;
+    let history = reboots.wait_for_freed(DEFAULT, 3)?;
     let outcomes: Vec<&str> = history.iter().map(|entry| entry.outcome.as_str()).collect();
     ensure!(outcomes == ["unlocked", "rebooted", "rebooted"], "{history:?}");
     ensure!(history.first().is_some_and(|entry| entry.id == lost.machine_id()), "{history:?}");
 
     cluster.step("it comes back after all: it takes no slot, and takes units again");
     lost.stay_down(false)?;
-    lost.boot()?;
+    lost.power_on()?;
     cluster.wait_for_machines(3)?;
-    reboots.phase(lost, "idle")?;
-    ensure!(reboots.history(DEFAULT)?.len() == 3, "{:?}", reboots.history(DEFAULT)?);
-    let boots = reboots.boots()?;
+    reboots.wait_for_phase(lost, "idle")?;
+    ensure!(reboots.read_history(DEFAULT)?.len() == 3, "{:?}", reboots.read_history(DEFAULT)?);
+    let boots = reboots.boot_counts()?;
     ensure!(boots.values().all(|count| *count == 1), "{boots:?}");
-    let cordons = cluster.keys(first, "cordon/")?;
+    let cordons = cluster.list_keys(first, "cordon/")?;
     ensure!(cordons.is_empty(), "{cordons:?}");
-    cluster.down()
+    cluster.tear_down()
 }
 
 #[test]
 fn a_host_whose_unit_is_unwell_after_the_boot_keeps_its_slot_until_it_is_mended() -> Result<()> {
-    let cluster = Cluster::up(options("settle = \"1s\""))?;
-    let reboots = Reboots::of(&cluster);
+    let cluster = Cluster::start(options_with("settle = \"1s\""))?;
+    let reboots = Reboots::for_lab(&cluster);
     reboots.count_boots()?;
     let (first, second) = (cluster.host(0)?, cluster.host(1)?);
     let text = format!(
@@ -95,30 +99,30 @@ fn a_host_whose_unit_is_unwell_after_the_boot_keeps_its_slot_until_it_is_mended(
     cluster.step("an update breaks a unit, which shows at its next start");
     first.write_file("/etc/broken", "")?;
     request(&cluster, first)?;
-    let wait = reboots.waits(first, "units-unhealthy")?;
+    let wait = reboots.wait_for_reason(first, "units-unhealthy")?;
     ensure!(wait["units"][0]["unit"] == "app.service", "{wait}");
-    reboots.phase(first, "settling")?;
+    reboots.wait_for_phase(first, "settling")?;
 
     cluster.step("the slot is kept, and the next host waits");
     request(&cluster, second)?;
-    reboots.waits(second, "slots-taken")?;
+    reboots.wait_for_reason(second, "slots-taken")?;
     let words = [short(first)?, "settling", "app.service", short(second)?];
     status_says(&cluster, second, &words)?;
     cluster.one_round()?;
     let status = reboots.status(first)?;
     ensure!(status.wait("units-unhealthy").is_some(), "{status:?}");
-    ensure!(reboots.history(DEFAULT)?.is_empty(), "{:?}", reboots.history(DEFAULT)?);
-    let boots = reboots.boots()?;
+    ensure!(reboots.read_history(DEFAULT)?.is_empty(), "{:?}", reboots.read_history(DEFAULT)?);
+    let boots = reboots.boot_counts()?;
     ensure!(boots.values().sum::<usize>() == 1, "{boots:?}");
 
     cluster.step(
         "it is mended: after the settling time the slot is given back, and the next host goes",
     );
     cluster.run(first, "rm /etc/broken && systemctl start app.service")?;
-    let history = reboots.freed(DEFAULT, 2)?;
+    let history = reboots.wait_for_freed(DEFAULT, 2)?;
     let ids: Vec<&str> = history.iter().map(|entry| entry.id.as_str()).collect();
     ensure!(ids == [first.machine_id(), second.machine_id()], "{history:?}");
     ensure!(history.iter().all(|entry| entry.outcome == "rebooted"), "{history:?}");
-    cluster.home("app.service")?;
-    cluster.down()
+    cluster.host_of("app.service")?;
+    cluster.tear_down()
 }

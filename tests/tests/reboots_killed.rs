@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use muster_tests::cluster::Cluster;
 use muster_tests::lab::{Host, Signal, wait_closely};
-use muster_tests::reboots::{DEFAULT, ROLL, Reboots, options, told};
+use muster_tests::reboots::{DEFAULT, ROLL, Reboots, format_history, options_with};
 use serde::Deserialize;
 
 const MUSTERD: &str = "musterd.service";
@@ -42,20 +42,20 @@ struct Journal {
 /// after its reboot. The phases and the commands.
 fn kill_in_each_phase(cluster: &Cluster, host: &Host) -> Result<BTreeSet<String>> {
     let mut seen = BTreeSet::new();
-    let mut init = host.init();
+    let mut init = host.init_process();
     let what = format!("{} to be through", host.name());
     wait_closely(&what, ROLL, CLOSELY, || {
         let Some(boot) = init.filter(|init| init.is_alive()) else {
-            init = host.init();
+            init = host.init_process();
             return Err(format!("it is off; {seen:?}"));
         };
-        let journal = host.peek(boot, JOURNAL);
+        let journal = host.peek_file(boot, JOURNAL);
         let journal = journal.and_then(|text| serde_json::from_str::<Journal>(&text).ok());
         let Some(Journal { phase }) = journal else { return Err(format!("no journal; {seen:?}")) };
         if phase == "idle" {
             return if seen.contains("settling") { Ok(()) } else { Err("it is idle".to_owned()) };
         }
-        let hangs = |name: &&&str| host.peek(boot, &format!("/run/hung-{name}")).is_some();
+        let hangs = |name: &&&str| host.peek_file(boot, &format!("/run/hung-{name}")).is_some();
         let command = COMMANDS.iter().filter(hangs).map(|name| running(name));
         let now = command.into_iter().find(|command| !seen.contains(command)).unwrap_or(phase);
         if !seen.contains(&now) && host.signal_unit(MUSTERD, Signal::KILL).is_ok() {
@@ -74,21 +74,21 @@ fn a_daemon_killed_in_each_phase_ends_as_if_it_had_not_been() -> Result<()> {
                  before_drain = [\"/etc/hangs-once\", \"before-drain\"]\n\
                  before_reboot = [\"/etc/hangs-once\", \"before-reboot\"]\n\
                  after_boot = [\"/etc/hangs-once\", \"after-boot\"]";
-    let cluster = Cluster::up(options(hooks))?;
-    let reboots = Reboots::of(&cluster);
+    let cluster = Cluster::start(options_with(hooks))?;
+    let reboots = Reboots::for_lab(&cluster);
     reboots.count_boots()?;
-    cluster.each(|_, host| {
+    cluster.for_each_host(|_, host| {
         host.write_file("/etc/hangs-once", HANGS_ONCE)?;
-        host.exec(&["chmod", "+x", "/etc/hangs-once"])?.success()
+        host.exec(&["chmod", "+x", "/etc/hangs-once"])?.ensure_success()
     })?;
     let first = cluster.host(0)?;
     cluster.write_examples(first, &["web@.service"])?;
     cluster.run(first, "musterctl start web@1 web@2 web@3")?;
 
     cluster.step("all of them want to reboot");
-    cluster.each(|_, host| cluster.run(host, "musterctl reboot request"))?;
-    let (killed, samples) = cluster.sampling(&[8001, 8002, 8003], || {
-        cluster.each(|_, host| kill_in_each_phase(&cluster, host))
+    cluster.for_each_host(|_, host| cluster.run(host, "musterctl reboot request"))?;
+    let (killed, samples) = cluster.sample_while(&[8001, 8002, 8003], || {
+        cluster.for_each_host(|_, host| kill_in_each_phase(&cluster, host))
     })?;
     let all: BTreeSet<String> = killed.iter().flatten().cloned().collect();
     cluster.step(&format!("killed in {all:?}"));
@@ -105,29 +105,33 @@ fn a_daemon_killed_in_each_phase_ends_as_if_it_had_not_been() -> Result<()> {
         }
     }
 
-    let history = reboots.freed(DEFAULT, 3)?;
+    let history = reboots.wait_for_freed(DEFAULT, 3)?;
     let hosts: BTreeSet<&str> = history.iter().map(|entry| entry.id.as_str()).collect();
-    ensure!(hosts.len() == 3, "{}", told(&history));
-    ensure!(history.iter().all(|one| one.outcome == "rebooted"), "{}", told(&history));
-    let boots = reboots.boots()?;
+    ensure!(hosts.len() == 3, "{}", format_history(&history));
+    ensure!(history.iter().all(|one| one.outcome == "rebooted"), "{}", format_history(&history));
+    let boots = reboots.boot_counts()?;
     ensure!(boots.values().all(|count| *count == 1), "each should have booted once: {boots:?}");
-    ensure!(samples.fewest() >= 2, "at one time {} replicas answered", samples.fewest());
+    ensure!(
+        samples.fewest_answering() >= 2,
+        "at one time {} replicas answered",
+        samples.fewest_answering()
+    );
     for host in cluster.hosts() {
-        reboots.phase(host, "idle")?;
+        reboots.wait_for_phase(host, "idle")?;
         let ran = host.read_file("/etc/ran")?;
         for command in COMMANDS {
             ensure!(ran.lines().any(|line| line == command), "{command} did not end: {ran}");
         }
     }
     for below in ["cordon/", "reboot-request/"] {
-        let left = cluster.keys(first, below)?;
+        let left = cluster.list_keys(first, below)?;
         ensure!(left.is_empty(), "{left:?} is left");
     }
-    cluster.settled()?;
+    cluster.wait_until_settled()?;
     for unit in ["web@1.service", "web@2.service", "web@3.service"] {
-        cluster.home(unit)?;
+        cluster.host_of(unit)?;
     }
-    cluster.down()
+    cluster.tear_down()
 }
 
 #[test]
@@ -135,15 +139,15 @@ fn a_daemon_killed_while_it_gives_up_gives_its_slot_back() -> Result<()> {
     // Nothing ends well here but giving up, again and again, with a daemon that is killed in the middle of it.
     let lines = "settle = \"1s\"\nretry = \"1s\"\n\
                  before_drain = [\"/bin/false\"]";
-    let cluster = Cluster::up(options(lines))?;
-    let reboots = Reboots::of(&cluster);
+    let cluster = Cluster::start(options_with(lines))?;
+    let reboots = Reboots::for_lab(&cluster);
     reboots.count_boots()?;
     let host = cluster.host(0)?;
-    let init = host.init().context("n1 is off")?;
+    let init = host.init_process().context("n1 is off")?;
     cluster.run(host, "musterctl reboot request")?;
     let mut kills = 0;
     wait_closely("three kills while it gives up", ROLL, CLOSELY, || {
-        let journal = host.peek(init, JOURNAL);
+        let journal = host.peek_file(init, JOURNAL);
         let journal = journal.and_then(|text| serde_json::from_str::<Journal>(&text).ok());
         let giving_up = journal.is_some_and(|journal| journal.phase == "giving-up");
         if giving_up && host.signal_unit(MUSTERD, Signal::KILL).is_ok() {
@@ -153,18 +157,18 @@ fn a_daemon_killed_while_it_gives_up_gives_its_slot_back() -> Result<()> {
         Ok(())
     })?;
     cluster.step("killed three times while it gave up; now it is not due any more");
-    cluster.eventually("the wish to be withdrawn", || {
+    cluster.wait_for_condition("the wish to be withdrawn", || {
         cluster.run(host, "musterctl reboot cancel").map(|_| ())
     })?;
-    reboots.phase(host, "idle")?;
-    let holders = reboots.holders(DEFAULT)?;
+    reboots.wait_for_phase(host, "idle")?;
+    let holders = reboots.list_holders(DEFAULT)?;
     ensure!(holders.is_empty(), "{holders:?}");
-    let history = reboots.history(DEFAULT)?;
+    let history = reboots.read_history(DEFAULT)?;
     ensure!(!history.is_empty(), "it never held a slot");
-    ensure!(history.iter().all(|entry| entry.outcome == "gave-up"), "{}", told(&history));
-    let cordons = cluster.keys(host, "cordon/")?;
+    ensure!(history.iter().all(|entry| entry.outcome == "gave-up"), "{}", format_history(&history));
+    let cordons = cluster.list_keys(host, "cordon/")?;
     ensure!(cordons.is_empty(), "{cordons:?}");
-    let boots = reboots.boots()?;
+    let boots = reboots.boot_counts()?;
     ensure!(boots.values().all(|count| *count == 0), "nobody should have booted: {boots:?}");
-    cluster.down()
+    cluster.tear_down()
 }

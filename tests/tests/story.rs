@@ -10,7 +10,7 @@ fn is_web(unit: &str) -> bool {
 
 #[test]
 fn units_are_placed_run_moved_and_forgotten() -> Result<()> {
-    let cluster = Cluster::up(Options::default())?;
+    let cluster = Cluster::start(Options::default())?;
     let first = cluster.host(0)?;
 
     cluster.step("each host lists the three machines");
@@ -34,36 +34,36 @@ fn units_are_placed_run_moved_and_forgotten() -> Result<()> {
     ensure!(files.len() == 1 && template.unit == "web@.service", "{files:?}");
     ensure!(template.dstate == "inactive" && template.state == "inactive", "{template:?}");
     ensure!(template.target.is_empty(), "{template:?}");
-    let keys = cluster.keys(first, "")?;
+    let keys = cluster.list_keys(first, "")?;
     ensure!(keys.iter().any(|key| key == "unit/web@.service"), "{keys:?}");
     ensure!(keys.iter().filter(|key| key.starts_with("file/")).count() == 1, "{keys:?}");
 
     cluster.step("two instances start on different machines and answer over HTTP");
     let started = cluster.run(first, "musterctl start web@1 web@2")?;
-    cluster.took("musterctl start web@1 web@2", started.took);
-    let (one, two) = (cluster.home("web@1.service")?, cluster.home("web@2.service")?);
+    cluster.report_duration("musterctl start web@1 web@2", started.took);
+    let (one, two) = (cluster.host_of("web@1.service")?, cluster.host_of("web@2.service")?);
     ensure!(one.name() != two.name(), "both run on {}", one.name());
     answers(&cluster, one, 1)?;
     answers(&cluster, two, 2)?;
 
     cluster.step("of two more, one fits and the other is refused by each machine");
-    let refused = cluster.fails(
+    let refused = cluster.run_failing(
         first,
         "musterctl start web@3 web@4",
         &["web@4.service: no machine can take it", "Conflicts=web@*"],
     )?;
-    cluster.took("musterctl start web@3 web@4", refused.took);
+    cluster.report_duration("musterctl start web@3 web@4", refused.took);
     for host in cluster.hosts() {
         let id = host.machine_id().get(..8).context("a machine id is short")?;
         ensure!(refused.stderr.contains(id), "{id} is not named: {}", refused.stderr);
     }
-    let three = cluster.home("web@3.service")?;
+    let three = cluster.host_of("web@3.service")?;
     ensure!(![one.name(), two.name()].contains(&three.name()), "web@3 is on {}", three.name());
     answers(&cluster, three, 3)?;
     ensure!(cluster.active_on("web@4.service").is_empty(), "web@4 was refused and runs");
 
     cluster.step("status and journal, asked from another host");
-    cluster.eventually("the same status here and there", || {
+    cluster.wait_for_condition("the same status here and there", || {
         let there =
             stable(&cluster.run(one, "systemctl status --full --no-pager web@1.service")?.stdout);
         let here = stable(&cluster.run(two, "musterctl status web@1")?.stdout);
@@ -71,7 +71,7 @@ fn units_are_placed_run_moved_and_forgotten() -> Result<()> {
         Ok(())
     })?;
     // A line may come in between the two looks.
-    cluster.eventually("the same journal here and there", || {
+    cluster.wait_for_condition("the same journal here and there", || {
         let there = "journalctl --no-pager --unit=web@1.service --lines=5 --output=short";
         let there = cluster.run(one, there)?.stdout;
         let here = cluster.run(two, "musterctl journal --lines=5 web@1")?.stdout;
@@ -84,49 +84,49 @@ fn units_are_placed_run_moved_and_forgotten() -> Result<()> {
 
     cluster.step("the host of web@2 loses power: it runs elsewhere");
     cluster.run(first, "musterctl destroy web@3")?;
-    let survivor = cluster.other(&[two])?;
-    let before = cluster.invocation(one, "web@1.service")?;
+    let survivor = cluster.other_host(&[two])?;
+    let before = cluster.invocation_id(one, "web@1.service")?;
     two.power_cut()?;
     let took = cluster.moves_away("web@2.service", &[two])?;
-    cluster.took("from the cut to running elsewhere", took);
-    let moved = cluster.home("web@2.service")?;
+    cluster.report_duration("from the cut to running elsewhere", took);
+    let moved = cluster.host_of("web@2.service")?;
     ensure!(moved.name() != one.name(), "web@2 runs beside web@1");
-    cluster.eventually("web@2 to answer", || answers(&cluster, moved, 2))?;
+    cluster.wait_for_condition("web@2 to answer", || answers(&cluster, moved, 2))?;
     ensure!(cluster.machines(survivor)?.len() == 2, "the dead machine is still listed");
 
     cluster.step("the host comes back: three machines, and nothing moves");
-    let running = cluster.running(is_web)?;
-    two.boot()?;
+    let running = cluster.list_running(is_web)?;
+    two.power_on()?;
     cluster.wait_for_etcd()?;
     cluster.wait_for_machines(3)?;
     cluster.one_round()?;
-    cluster.unchanged(&running, is_web)?;
-    ensure!(cluster.invocation(one, "web@1.service")? == before, "web@1 was restarted");
+    cluster.ensure_unchanged(&running, is_web)?;
+    ensure!(cluster.invocation_id(one, "web@1.service")? == before, "web@1 was restarted");
 
     cluster.step("etcd is stopped everywhere: nothing stops or starts");
-    cluster.settled()?;
-    cluster.each(|_, host| cluster.run(host, "systemctl stop etcd"))?;
+    cluster.wait_until_settled()?;
+    cluster.for_each_host(|_, host| cluster.run(host, "systemctl stop etcd"))?;
     for host in cluster.hosts() {
         // Beyond the TTL: the daemon knows by its own clock that its lease has ended.
-        let took = cluster.unhealthy(host, "lease:")?;
-        cluster.took(&format!("{} counts its lease as lost", host.name()), took);
+        let took = cluster.wait_until_unhealthy(host, "lease:")?;
+        cluster.report_duration(&format!("{} counts its lease as lost", host.name()), took);
     }
-    cluster.unchanged(&running, is_web)?;
+    cluster.ensure_unchanged(&running, is_web)?;
 
     cluster.step("musterd is restarted in the outage: nothing stops or starts");
-    cluster.each(|_, host| cluster.run(host, "systemctl restart musterd"))?;
+    cluster.for_each_host(|_, host| cluster.run(host, "systemctl restart musterd"))?;
     for host in cluster.hosts() {
-        cluster.unhealthy(host, "store:")?;
+        cluster.wait_until_unhealthy(host, "store:")?;
     }
-    cluster.unchanged(&running, is_web)?;
+    cluster.ensure_unchanged(&running, is_web)?;
 
     cluster.step("etcd is back: still nothing stops or starts");
-    cluster.each(|_, host| cluster.run(host, "systemctl start etcd"))?;
+    cluster.for_each_host(|_, host| cluster.run(host, "systemctl start etcd"))?;
     cluster.wait_for_etcd()?;
     cluster.wait_for_machines(3)?;
-    cluster.settled()?;
+    cluster.wait_until_settled()?;
     cluster.one_round()?;
-    cluster.unchanged(&running, is_web)?;
+    cluster.ensure_unchanged(&running, is_web)?;
 
     cluster.step("destroyed is gone: from every host and from the store");
     let first = cluster.host(0)?;
@@ -139,21 +139,21 @@ fn units_are_placed_run_moved_and_forgotten() -> Result<()> {
         ensure!(!files.contains("web@"), "{} has {files}", host.name());
     }
     ensure!(cluster.unit_files(first)?.is_empty(), "list-unit-files still lists something");
-    cluster.eventually("the store to forget", || {
+    cluster.wait_for_condition("the store to forget", || {
         for below in ["unit/", "place/", "state/", "file/"] {
-            let keys = cluster.keys(first, below)?;
+            let keys = cluster.list_keys(first, below)?;
             ensure!(keys.is_empty(), "{keys:?}");
         }
         Ok(())
     })?;
-    cluster.down()
+    cluster.tear_down()
 }
 
 /// An error unless an instance of the web server answers with its name from its host.
 fn answers(cluster: &Cluster, host: &Host, instance: u16) -> Result<()> {
     // systemd calls it active once its shell has begun, a moment before it listens.
-    cluster.eventually("an answer over HTTP", || {
-        let answer = cluster.http(host, 8000 + instance, "/")?;
+    cluster.wait_for_condition("an answer over HTTP", || {
+        let answer = cluster.http_get(host, 8000 + instance, "/")?;
         let expected = format!("web@{instance}.service on {}\n", host.name());
         ensure!(answer.status == 200 && answer.body == expected, "{answer:?}");
         Ok(())

@@ -6,7 +6,7 @@ use muster_tests::lab::{Host, Options};
 
 #[test]
 fn every_example_runs() -> Result<()> {
-    let cluster = Cluster::up(Options { containers: true, ..Options::default() })?;
+    let cluster = Cluster::start(Options { containers: true, ..Options::default() })?;
     let first = cluster.host(0)?;
     let files = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../examples"))?;
     let files: Vec<String> = files
@@ -17,8 +17,8 @@ fn every_example_runs() -> Result<()> {
 
     cluster.step("hello");
     cluster.run(first, "musterctl start hello.service")?;
-    let home = cluster.home("hello.service")?;
-    cluster.eventually("its greeting", || {
+    let home = cluster.host_of("hello.service")?;
+    cluster.wait_for_condition("its greeting", || {
         let journal = cluster.run(first, "musterctl journal hello")?;
         let greeting = format!("Hello from {}", home.name());
         ensure!(journal.stdout.contains(&greeting), "{}", journal.stdout);
@@ -27,16 +27,16 @@ fn every_example_runs() -> Result<()> {
 
     cluster.step("a web server and its sidekick start together, on one machine");
     cluster.run(first, "musterctl start web-announce@1 web@1")?;
-    let home = cluster.home("web@1.service")?;
+    let home = cluster.host_of("web@1.service")?;
     announced(&cluster, home)?;
 
     cluster.step("they move together");
-    let other = cluster.other(&[home])?;
+    let other = cluster.other_host(&[home])?;
     home.power_cut()?;
     cluster.moves_away("web@1.service", &[home])?;
-    let moved = cluster.home("web@1.service")?;
+    let moved = cluster.host_of("web@1.service")?;
     announced(&cluster, moved)?;
-    home.boot()?;
+    home.power_on()?;
     cluster.wait_for_etcd()?;
     cluster.wait_for_machines(3)?;
 
@@ -48,7 +48,7 @@ fn every_example_runs() -> Result<()> {
     cluster.step("  one that lost power");
     let gone = cluster.host(2)?;
     gone.power_cut()?;
-    gone.boot()?;
+    gone.power_on()?;
     cluster.wait_for_etcd()?;
     everywhere(&cluster, "node-info.service")?;
     cluster.wait_for_machines(3)?;
@@ -61,10 +61,14 @@ fn every_example_runs() -> Result<()> {
     let target = tidy.target.first().context("tidy.service is loaded and nowhere")?;
     let home = cluster.host_with_id(&target.id)?;
     cluster.run(first, "musterctl start tidy.timer")?;
-    ensure!(cluster.property(home, "tidy.timer", "ActiveState")? == "active", "no timer there");
-    cluster.eventually("the timer to have started it", || {
-        let result = cluster.property(home, "tidy.service", "ExecMainStatus")?;
-        let ended = cluster.property(home, "tidy.service", "ExecMainExitTimestampMonotonic")?;
+    ensure!(
+        cluster.unit_property(home, "tidy.timer", "ActiveState")? == "active",
+        "no timer there"
+    );
+    cluster.wait_for_condition("the timer to have started it", || {
+        let result = cluster.unit_property(home, "tidy.service", "ExecMainStatus")?;
+        let ended =
+            cluster.unit_property(home, "tidy.service", "ExecMainExitTimestampMonotonic")?;
         ensure!(result == "0" && ended != "0", "status {result}, ended at {ended}");
         Ok(())
     })?;
@@ -72,7 +76,7 @@ fn every_example_runs() -> Result<()> {
     cluster.step("containers show what lies in a volume");
     cluster.run(first, "musterctl submit pages.volume")?;
     cluster.run(first, "musterctl start page@1.container page@2.container")?;
-    let homes = [cluster.home("page@1.container")?, cluster.home("page@2.container")?];
+    let homes = [cluster.host_of("page@1.container")?, cluster.host_of("page@2.container")?];
     ensure!(homes[0].name() != homes[1].name(), "both on {}", homes[0].name());
     for (number, home) in homes.iter().enumerate().map(|(index, home)| (index + 1, home)) {
         let url = format!("http://{}:900{number}/{number}.html", home.address());
@@ -86,7 +90,7 @@ fn every_example_runs() -> Result<()> {
         "musterctl destroy page@1.container page@2.container page@.container pages.volume",
     )?;
     for home in homes {
-        ensure!(home.containers().is_empty(), "{:?}", home.containers());
+        ensure!(home.list_containers().is_empty(), "{:?}", home.list_containers());
         // What lay in the volume is not the cluster's to throw away.
         cluster.run(home, "docker volume inspect muster-pages")?;
     }
@@ -97,13 +101,13 @@ fn every_example_runs() -> Result<()> {
             .active_units(|unit| files.iter().any(|file| file == unit) || unit.starts_with("web"));
         ensure!(left.is_empty(), "{} still runs {left:?}", host.name());
     }
-    cluster.down()
+    cluster.tear_down()
 }
 
 /// The announcement of web@1 is made on the host it runs on.
 fn announced(cluster: &Cluster, home: &Host) -> Result<()> {
-    cluster.eventually("the announcement", || {
-        let announcer = cluster.home("web-announce@1.service")?;
+    cluster.wait_for_condition("the announcement", || {
+        let announcer = cluster.host_of("web-announce@1.service")?;
         ensure!(announcer.name() == home.name(), "announced on {}", announcer.name());
         let text = home.read_file("/run/muster-example/web-1")?;
         ensure!(text.starts_with(&format!("{}:8001 ", home.name())), "{text}");
@@ -113,7 +117,7 @@ fn announced(cluster: &Cluster, home: &Host) -> Result<()> {
 }
 
 fn everywhere(cluster: &Cluster, unit: &str) -> Result<()> {
-    cluster.eventually(&format!("{unit} everywhere"), || {
+    cluster.wait_for_condition(&format!("{unit} everywhere"), || {
         let on = cluster.active_on(unit).len();
         ensure!(on == cluster.hosts().len(), "it runs on {on}");
         Ok(())
@@ -135,7 +139,7 @@ fn units_do_what_users_ask_of_them() -> Result<()> {
     a_slow_start_holds_nobody_up(&cluster, first)?;
     a_misspelt_directive_is_warned_of(&cluster, first)?;
     thirty_units_are_spread(&cluster, first)?;
-    cluster.down()
+    cluster.tear_down()
 }
 
 fn a_foreign_unit_is_left_alone(cluster: &Cluster, first: &Host) -> Result<()> {
@@ -146,25 +150,25 @@ fn a_foreign_unit_is_left_alone(cluster: &Cluster, first: &Host) -> Result<()> {
         cluster.run(host, "systemctl daemon-reload && systemctl enable --quiet --now backup")?;
     }
     let is_own = |unit: &str| unit == "backup.service" || unit == "dbus.service";
-    let before = cluster.running(is_own)?;
-    ensure!(before.len() == 6, "{}", Cluster::told(&before));
+    let before = cluster.list_running(is_own)?;
+    ensure!(before.len() == 6, "{}", Cluster::format_running(&before));
     for name in ["backup.service", "dbus.service"] {
         cluster.write_sleeper(first, name, "")?;
-        let refused = cluster.fails(first, &format!("musterctl start {name}"), &[name])?;
+        let refused = cluster.run_failing(first, &format!("musterctl start {name}"), &[name])?;
         cluster.step(&format!("  {}", refused.stderr.trim()));
-        let state = cluster.states(first)?;
+        let state = cluster.list_states(first)?;
         let state = state.iter().find(|row| row.unit == name).context("it is not listed")?;
         ensure!(state.problem.is_some(), "{state:?}");
-        cluster.unchanged(&before, is_own)?;
+        cluster.ensure_unchanged(&before, is_own)?;
     }
     for verb in ["stop", "destroy"] {
-        let _ = cluster.sh(first, &format!("musterctl {verb} --timeout 20 backup dbus"))?;
-        cluster.unchanged(&before, is_own)?;
+        let _ = cluster.run_shell(first, &format!("musterctl {verb} --timeout 20 backup dbus"))?;
+        cluster.ensure_unchanged(&before, is_own)?;
     }
     ensure!(cluster.unit_files(first)?.is_empty(), "they were destroyed and are listed");
     for host in cluster.hosts() {
         ensure!(host.read_file("/etc/systemd/system/backup.service")? == own, "its file changed");
-        let enabled = cluster.sh(host, "systemctl is-enabled backup")?.stdout;
+        let enabled = cluster.run_shell(host, "systemctl is-enabled backup")?.stdout;
         ensure!(enabled.trim() == "enabled", "{enabled}");
     }
     Ok(())
@@ -180,33 +184,33 @@ fn a_failure_is_shown_and_can_be_tried_again(cluster: &Cluster, first: &Host) ->
         first.machine_id()
     );
     cluster.write_unit(first, "locked.service", &text)?;
-    let failed = cluster.fails(
+    let failed = cluster.run_failing(
         first,
         "musterctl start locked.service",
         &["locked.service", "the key is missing"],
     )?;
-    cluster.took("told of the failure", failed.took);
-    let states = cluster.states(first)?;
+    cluster.report_duration("told of the failure", failed.took);
+    let states = cluster.list_states(first)?;
     let state = states.iter().find(|row| row.unit == "locked.service").context("not listed")?;
     ensure!(state.active.as_deref() == Some("failed"), "{state:?}");
-    let status = cluster.sh(first, "musterctl status locked")?;
+    let status = cluster.run_shell(first, "musterctl status locked")?;
     ensure!(status.code == 3, "systemctl's code is 3 for a failed unit: {status:?}");
 
     // The same command again is tried again, and fails again.
-    let before = cluster.invocation(first, "locked.service")?;
-    cluster.fails(first, "musterctl start locked", &["the key is missing"])?;
-    let after = cluster.invocation(first, "locked.service")?;
+    let before = cluster.invocation_id(first, "locked.service")?;
+    cluster.run_failing(first, "musterctl start locked", &["the key is missing"])?;
+    let after = cluster.invocation_id(first, "locked.service")?;
     ensure!(before != after, "the second start did nothing");
 
     cluster.run(first, "touch /run/key")?;
     cluster.run(first, "musterctl start locked")?;
-    let active = cluster.property(first, "locked.service", "ActiveState")?;
+    let active = cluster.unit_property(first, "locked.service", "ActiveState")?;
     ensure!(active == "active", "{active}");
 
     cluster.step("a program that is not there");
     let text = "[Service]\nType=exec\nExecStart=/usr/bin/no-such-program\n";
     cluster.write_unit(first, "absent.service", text)?;
-    cluster.fails(first, "musterctl start absent.service", &["absent.service"])?;
+    cluster.run_failing(first, "musterctl start absent.service", &["absent.service"])?;
     cluster.run(first, "musterctl destroy locked absent")?;
     Ok(())
 }
@@ -221,7 +225,7 @@ fn a_finished_oneshot_is_a_success(cluster: &Cluster, first: &Host) -> Result<()
     let runs = || -> Result<usize> {
         let mut runs = 0;
         for host in cluster.hosts() {
-            runs += cluster.sh(host, "cat /run/once")?.stdout.lines().count();
+            runs += cluster.run_shell(host, "cat /run/once")?.stdout.lines().count();
         }
         Ok(runs)
     };
@@ -237,8 +241,8 @@ fn an_install_section_enables(cluster: &Cluster, first: &Host) -> Result<()> {
     let text = "[Service]\nExecStart=/bin/sleep infinity\n[Install]\nWantedBy=multi-user.target\n";
     cluster.write_unit(first, "wanted.service", text)?;
     cluster.run(first, "musterctl start wanted.service")?;
-    let home = cluster.home("wanted.service")?;
-    let enabled = cluster.sh(home, "systemctl is-enabled wanted.service")?.stdout;
+    let home = cluster.host_of("wanted.service")?;
+    let enabled = cluster.run_shell(home, "systemctl is-enabled wanted.service")?.stdout;
     ensure!(enabled.trim() == "enabled-runtime", "{enabled}");
     cluster.run(first, "musterctl destroy wanted")?;
     let left = cluster
@@ -251,44 +255,47 @@ fn restart_stop_unload_and_load(cluster: &Cluster, first: &Host) -> Result<()> {
     cluster.step("restart, stop, unload, load, start");
     cluster.write_sleeper(first, "app.service", "")?;
     cluster.run(first, "musterctl start app.service")?;
-    let home = cluster.home("app.service")?;
+    let home = cluster.host_of("app.service")?;
     let state = |expected: &str| -> Result<()> {
         let files = cluster.unit_files(first)?;
         let row = files.iter().find(|row| row.unit == "app.service").context("not listed")?;
         ensure!(row.state == expected && row.dstate == expected, "{row:?}");
         Ok(())
     };
-    let before = cluster.invocation(home, "app.service")?;
+    let before = cluster.invocation_id(home, "app.service")?;
     cluster.run(first, "musterctl start app")?;
     ensure!(
-        cluster.invocation(home, "app.service")? == before,
+        cluster.invocation_id(home, "app.service")? == before,
         "a start of what runs restarted it"
     );
     cluster.run(first, "musterctl restart app")?;
-    ensure!(cluster.home("app.service")?.name() == home.name(), "a restart moved it");
-    ensure!(cluster.invocation(home, "app.service")? != before, "it was not restarted");
+    ensure!(cluster.host_of("app.service")?.name() == home.name(), "a restart moved it");
+    ensure!(cluster.invocation_id(home, "app.service")? != before, "it was not restarted");
     state("launched")?;
 
     cluster.run(first, "musterctl stop app")?;
     ensure!(cluster.active_on("app.service").is_empty(), "it was stopped and runs");
     state("loaded")?;
-    ensure!(cluster.property(home, "app.service", "LoadState")? == "loaded", "its file is gone");
+    ensure!(
+        cluster.unit_property(home, "app.service", "LoadState")? == "loaded",
+        "its file is gone"
+    );
 
     cluster.run(first, "musterctl unload app")?;
     state("inactive")?;
     for host in cluster.hosts() {
-        let load = cluster.property(host, "app.service", "LoadState")?;
+        let load = cluster.unit_property(host, "app.service", "LoadState")?;
         ensure!(load == "not-found", "{}: {load}", host.name());
     }
-    cluster.fails(first, "musterctl stop app", &["inactive"])?;
+    cluster.run_failing(first, "musterctl stop app", &["inactive"])?;
 
     cluster.run(first, "musterctl load app")?;
     state("loaded")?;
     ensure!(cluster.active_on("app.service").is_empty(), "it was loaded and runs");
     cluster.run(first, "musterctl start app")?;
-    cluster.home("app.service")?;
+    cluster.host_of("app.service")?;
     cluster.run(first, "musterctl destroy app")?;
-    cluster.fails(first, "musterctl stop app", &["does not exist"])?;
+    cluster.run_failing(first, "musterctl stop app", &["does not exist"])?;
     cluster.run(first, "musterctl destroy app")?;
     Ok(())
 }
@@ -298,18 +305,18 @@ fn a_changed_file_needs_replace(cluster: &Cluster, first: &Host) -> Result<()> {
     let text = |version: u8| format!("[Service]\nExecStart=/bin/sleep {version}0000\n");
     cluster.write_unit(first, "app.service", &text(1))?;
     cluster.run(first, "musterctl start app.service")?;
-    let home = cluster.home("app.service")?;
-    let before = cluster.invocation(home, "app.service")?;
+    let home = cluster.host_of("app.service")?;
+    let before = cluster.invocation_id(home, "app.service")?;
     cluster.write_unit(first, "app.service", &text(2))?;
     let warned = cluster.run(first, "musterctl submit app.service")?;
     ensure!(warned.stderr.contains("--replace"), "{}", warned.stderr);
     ensure!(cluster.run(first, "musterctl cat app")?.stdout == text(1), "it was replaced");
-    ensure!(cluster.invocation(home, "app.service")? == before, "it was restarted");
+    ensure!(cluster.invocation_id(home, "app.service")? == before, "it was restarted");
 
     cluster.run(first, "musterctl start --replace app.service")?;
     ensure!(cluster.run(first, "musterctl cat app")?.stdout == text(2), "it was not replaced");
-    let home = cluster.home("app.service")?;
-    let command = cluster.property(home, "app.service", "ExecStart")?;
+    let home = cluster.host_of("app.service")?;
+    let command = cluster.unit_property(home, "app.service", "ExecStart")?;
     ensure!(command.contains("sleep 20000"), "{command}");
     let process = home.unit_processes("app.service");
     let process = process.first().context("it has no process")?;
@@ -328,16 +335,16 @@ fn a_slow_start_holds_nobody_up(cluster: &Cluster, first: &Host) -> Result<()> {
     cluster.write_unit(first, "slow.service", &slow)?;
     cluster.run(first, "musterctl start --no-block slow.service")?;
     let activating = || -> Result<()> {
-        let state = cluster.property(first, "slow.service", "ActiveState")?;
+        let state = cluster.unit_property(first, "slow.service", "ActiveState")?;
         ensure!(state == "activating", "{state}");
         Ok(())
     };
-    cluster.eventually("slow.service to be starting", activating)?;
+    cluster.wait_for_condition("slow.service to be starting", activating)?;
     cluster.write_sleeper(first, "quick.service", &there)?;
     let quick = cluster.run(first, "musterctl start --timeout 30 quick.service")?;
-    cluster.took("the quick one started", quick.took);
+    cluster.report_duration("the quick one started", quick.took);
     activating()?;
-    let waits = cluster.sh(first, "musterctl start --timeout 1 slow")?;
+    let waits = cluster.run_shell(first, "musterctl start --timeout 1 slow")?;
     ensure!(waits.code == 1 && waits.stderr.contains("slow.service"), "{waits:?}");
     cluster.run(first, "musterctl destroy --timeout 30 slow quick")?;
     ensure!(cluster.active_on("slow.service").is_empty(), "it was destroyed and runs");
@@ -366,13 +373,13 @@ fn thirty_units_are_spread(cluster: &Cluster, first: &Host) -> Result<()> {
     let names: Vec<String> = (1..=30).map(|number| format!("many@{number}")).collect();
     let names = names.join(" ");
     let started = cluster.run(first, &format!("musterctl start {names}"))?;
-    cluster.took("thirty units started", started.took);
+    cluster.report_duration("thirty units started", started.took);
     for host in cluster.hosts() {
         let on = host.active_units(|unit| unit.starts_with("many@")).len();
         ensure!(on == 10, "{} runs {on} of them", host.name());
     }
     let gone = cluster.run(first, &format!("musterctl destroy {names} many@.service"))?;
-    cluster.took("thirty units destroyed", gone.took);
+    cluster.report_duration("thirty units destroyed", gone.took);
     for host in cluster.hosts() {
         let left = host.active_units(|unit| unit.starts_with("many@"));
         ensure!(left.is_empty(), "{} still runs {left:?}", host.name());

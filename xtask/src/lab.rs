@@ -81,7 +81,7 @@ struct LabChoice {
 
 impl LabChoice {
     fn find(&self) -> Result<Lab> {
-        Ok(Lab::kept(self.name.as_deref())?.lab)
+        Ok(Lab::find_kept(self.name.as_deref())?.lab)
     }
 }
 
@@ -92,7 +92,7 @@ pub(crate) fn run_lab(arguments: &LabArguments) -> Result<()> {
         }
         LabCommand::Enter { which, host, command } => enter_host(which, host, command),
         LabCommand::PowerCut { which, host } => which.find()?.host_named(host)?.power_cut(),
-        LabCommand::Boot { which, host } => which.find()?.host_named(host)?.boot().map(|_| ()),
+        LabCommand::Boot { which, host } => which.find()?.host_named(host)?.power_on().map(|_| ()),
         LabCommand::List => {
             list_hosts();
             Ok(())
@@ -128,10 +128,10 @@ fn take_down(names: &[String], all: bool) -> Result<()> {
     } else {
         // All are found before any is taken away, so that a misspelt name loses nothing.
         let names: BTreeSet<&String> = names.iter().collect();
-        names.into_iter().map(|name| Lab::kept(Some(name))).collect::<Result<_>>()?
+        names.into_iter().map(|name| Lab::find_kept(Some(name))).collect::<Result<_>>()?
     };
     for kept in doomed {
-        kept.lab.down()?;
+        kept.lab.tear_down()?;
         eprintln!("lab {} is gone", kept.name);
     }
     let left = Lab::all_kept();
@@ -162,8 +162,13 @@ fn boot_lab(name: &str, binaries: Option<PathBuf>, bare: bool, containers: bool)
         (false, Some(binaries)) => Some(dist::make_package(&binaries)?),
         (false, None) => Some(dist::make_package(&build::build_release()?)?),
     };
-    Lab::up(&Options { name: Some(name.to_owned()), package, containers, ..Options::default() })?
-        .keep()?;
+    Lab::start(&Options {
+        name: Some(name.to_owned()),
+        package,
+        containers,
+        ..Options::default()
+    })?
+    .keep_running()?;
     explain_lab(name);
     Ok(())
 }
@@ -172,7 +177,7 @@ fn enter_host(which: &LabChoice, host: &str, command: &[String]) -> Result<()> {
     let lab = which.find()?;
     let shell = ["bash".to_owned(), "--login".to_owned()];
     let command = if command.is_empty() { &shell } else { command };
-    let mut entering = lab.host_named(host)?.command(command)?;
+    let mut entering = lab.host_named(host)?.command_on(command)?;
     if let Some(terminal) = std::env::var_os("TERM") {
         entering.env("TERM", terminal);
     }

@@ -62,7 +62,7 @@ fn run_parts(arguments: &TestArguments) -> Result<Vec<String>> {
         let binaries = build::build_release()?;
         let packages = dist::for_tests(&binaries)?;
         // Minutes, once; a test that did it would look as if it hung.
-        Lab::prepare(|text| eprintln!("lab: {text}"))?;
+        Lab::prepare_base(|text| eprintln!("lab: {text}"))?;
         let mut command = nextest_command();
         command.args(["--package", "muster-tests"]);
         command.arg("--filterset").arg(ON_HOSTS).args(&arguments.nextest);

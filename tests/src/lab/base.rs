@@ -46,8 +46,8 @@ const MASKED: [&str; 15] = [
 ];
 
 /// The base root, built if it is not there; `say` hears about it, since that takes minutes.
-pub(super) fn ensure(cache: &Path, say: &dyn Fn(&str)) -> Result<PathBuf> {
-    let mut packages = provision::packages()?;
+pub(super) fn ensure_base(cache: &Path, say: &dyn Fn(&str)) -> Result<PathBuf> {
+    let mut packages = provision::required_packages()?;
     packages.extend(CONVENIENCES.map(ToOwned::to_owned));
     let packages = packages.join(",");
     let recipe = format!("{RECIPE}\n{SUITE}\n{packages}\n{MASKED:?}{ON_DEMAND:?}");
@@ -55,7 +55,7 @@ pub(super) fn ensure(cache: &Path, say: &dyn Fn(&str)) -> Result<PathBuf> {
     if base.exists() {
         return Ok(base);
     }
-    let _lock = Lock::take(&cache.join("base.lock"), "another run builds the base root", say)?;
+    let _lock = Lock::acquire(&cache.join("base.lock"), "another run builds the base root", say)?;
     if base.exists() {
         return Ok(base);
     }
@@ -88,7 +88,7 @@ fn remove_others(cache: &Path, base: &Path) {
 }
 
 fn build(root: &Path, packages: &str) -> Result<()> {
-    let mirror = mirror()?;
+    let mirror = apt_mirror()?;
     let include = format!("--include={packages}");
     let target = root.to_string_lossy();
     command::run(
@@ -117,7 +117,7 @@ fn build(root: &Path, packages: &str) -> Result<()> {
 }
 
 /// The mirror apt uses on this machine: that of the same release if there is one, else any of Debian's own archive.
-fn mirror() -> Result<String> {
+fn apt_mirror() -> Result<String> {
     let format = "$(REPO_URI) $(RELEASE) $(COMPONENT) $(ORIGIN)";
     let list = command::run(
         "apt-get",

@@ -38,7 +38,7 @@ impl Cgroups {
     }
 
     /// Those of one node of a run.
-    pub(super) fn node(&self, name: &str) -> Self {
+    pub(super) fn node_group(&self, name: &str) -> Self {
         let below = |directories: &[PathBuf]| {
             directories.iter().map(|directory| directory.join(name)).collect()
         };
@@ -66,12 +66,12 @@ impl Cgroups {
     }
 
     /// Those that have been made.
-    pub(super) fn directories(&self) -> impl Iterator<Item = &PathBuf> {
+    pub(super) fn list_directories(&self) -> impl Iterator<Item = &PathBuf> {
         self.directories.iter().chain(&self.engines).filter(|directory| directory.exists())
     }
 
     /// Numbers of all processes inside.
-    pub(super) fn processes(&self) -> Vec<i32> {
+    pub(super) fn list_processes(&self) -> Vec<i32> {
         let mut pids: Vec<i32> = Vec::new();
         for directory in &self.directories {
             walk(directory, &mut |directory| pids.extend(processes_in(directory)));
@@ -83,7 +83,7 @@ impl Cgroups {
 
     /// Processes of the systemd unit, or of any unit, for which `wanted` holds, read in the first hierarchy, which
     /// is one systemd keeps units in.
-    pub(super) fn units(&self, wanted: &dyn Fn(&str) -> bool) -> Vec<(String, Vec<i32>)> {
+    pub(super) fn list_units(&self, wanted: &dyn Fn(&str) -> bool) -> Vec<(String, Vec<i32>)> {
         let mut units = Vec::new();
         let Some(directory) = self.directories.first() else { return units };
         walk(directory, &mut |directory| {
@@ -100,15 +100,15 @@ impl Cgroups {
     }
 
     /// How many directories are below this one, in the first hierarchy.
-    pub(super) fn count(&self, below: &str) -> usize {
+    pub(super) fn count_directories(&self, below: &str) -> usize {
         self.directories.first().map_or(0, |directory| children(&directory.join(below)).len())
     }
 
     /// Kills whatever runs inside until nothing does.
-    pub(super) fn kill(&self) -> Result<()> {
+    pub(super) fn kill_all(&self) -> Result<()> {
         let limit = Duration::from_secs(10);
         wait_closely("killed processes to go", limit, Duration::from_millis(5), || {
-            let pids = self.processes();
+            let pids = self.list_processes();
             for pid in &pids {
                 signal_pid(*pid, Signal::KILL);
             }

@@ -9,11 +9,11 @@ use anyhow::{Context, Result, bail};
 pub(super) fn run<S: AsRef<OsStr>>(program: &str, arguments: &[S]) -> Result<String> {
     let mut command = Command::new(program);
     command.args(arguments);
-    finish(&mut command)
+    finish_command(&mut command)
 }
 
 /// [`run`] for a command that needed more than arguments.
-pub(super) fn finish(command: &mut Command) -> Result<String> {
+pub(super) fn finish_command(command: &mut Command) -> Result<String> {
     let shown = format!("{command:?}");
     let output =
         command.stdin(Stdio::null()).output().with_context(|| format!("cannot run {shown}"))?;

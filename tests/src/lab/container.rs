@@ -37,7 +37,7 @@ pub struct Container {
 /// What is of use in an engine's own record of a container.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
-struct Record {
+struct ContainerRecord {
     name: String,
     config: Config,
 }
@@ -51,7 +51,7 @@ struct Config {
 impl Host {
     /// Makes the place for the engine's data, and has it leave alone what is not this host's.
     pub(super) fn make_room_for_containers(&self, plain: bool) -> Result<()> {
-        fs::create_dir_all(self.directory().join("docker"))?;
+        fs::create_dir_all(self.run_directory().join("docker"))?;
         // An overlay lies on no other overlay.
         let driver = if plain { "overlay2" } else { "vfs" };
         // A test may start it more often than a person would. nspawn lets nobody write to the hierarchies that systemd does not need; those seen in the host are its own.
@@ -67,40 +67,40 @@ impl Host {
     /// Waits until the container engine answers.
     pub fn wait_for_engine(&self) -> Result<Duration> {
         wait_until(&format!("dockerd on {}", self.name()), ENGINE_LIMIT, || {
-            self.exec(&["docker", "version"])?.success().map(|_| ())
+            self.exec(&["docker", "version"])?.ensure_success().map(|_| ())
         })
     }
 
     /// Has the engine load the lab's image; waits until it answers.
     pub fn load_image(&self) -> Result<()> {
         self.wait_for_engine()?;
-        self.exec(&["docker", "load", "--quiet", "--input", IMAGE_ARCHIVE])?.success()?;
+        self.exec(&["docker", "load", "--quiet", "--input", IMAGE_ARCHIVE])?.ensure_success()?;
         Ok(())
     }
 
     /// How many containers run on it, whosever they are; cheap enough to be asked again and again.
     pub fn count_containers(&self) -> usize {
-        self.cgroups.units(&|name| id_of(name).is_some()).len()
+        self.cgroups.list_units(&|name| id_of(name).is_some()).len()
     }
 
     /// The containers that run on it; more than one of a unit is possible, and wrong.
-    pub fn containers(&self) -> Vec<Container> {
+    pub fn list_containers(&self) -> Vec<Container> {
         if !self.record.containers {
             return Vec::new();
         }
-        let Some(init) = self.init() else { return Vec::new() };
-        let running = self.cgroups.units(&|name| id_of(name).is_some());
+        let Some(init) = self.init_process() else { return Vec::new() };
+        let running = self.cgroups.list_units(&|name| id_of(name).is_some());
         let told = running.into_iter().filter_map(|(name, pids)| {
             let id = id_of(&name)?.to_owned();
             let path = format!("{DATA}/containers/{id}/config.v2.json");
-            let record: Record =
-                self.peek(init, &path).and_then(|text| serde_json::from_str(&text).ok())?;
+            let record: ContainerRecord =
+                self.peek_file(init, &path).and_then(|text| serde_json::from_str(&text).ok())?;
             let mut labels = record.config.labels.unwrap_or_default();
             Some(Container {
                 id,
                 name: record.name.trim_start_matches('/').to_owned(),
                 unit: labels.remove("muster.unit"),
-                processes: pids.into_iter().filter_map(Process::of).collect(),
+                processes: pids.into_iter().filter_map(Process::from_pid).collect(),
             })
         });
         let mut containers: Vec<Container> = told.collect();

@@ -49,7 +49,7 @@ pub struct Output {
 
 impl Output {
     /// Itself if it succeeded, else an error with what it wrote.
-    pub fn success(self) -> Result<Self> {
+    pub fn ensure_success(self) -> Result<Self> {
         if self.code == 0 {
             return Ok(self);
         }
@@ -68,8 +68,8 @@ pub struct Host {
 }
 
 impl Host {
-    pub(super) fn of(run: &Run, record: NodeRecord) -> Self {
-        let cgroups = run.cgroups.node(&record.name);
+    pub(super) fn from_record(run: &Run, record: NodeRecord) -> Self {
+        let cgroups = run.cgroups.node_group(&record.name);
         Self { record, run: run.clone(), cgroups, keeper: Mutex::new(None) }
     }
 
@@ -90,12 +90,12 @@ impl Host {
 
     /// Whether it has power.
     pub fn is_up(&self) -> bool {
-        self.init().is_some()
+        self.init_process().is_some()
     }
 
     /// Makes its disk: a layer of its own over the base, which survives power cuts and ends with the run.
     pub(super) fn make_disk(&self, base: &Path) -> Result<()> {
-        let directory = self.directory();
+        let directory = self.run_directory();
         for part in ["upper", "work", "root"] {
             fs::create_dir_all(directory.join(part))?;
         }
@@ -106,38 +106,43 @@ impl Host {
             directory.join("work").display()
         );
         let options = std::ffi::CString::new(options)?;
-        let mounted =
-            mount("overlay", self.root(), "overlay", MountFlags::empty(), Some(options.as_c_str()));
+        let mounted = mount(
+            "overlay",
+            self.disk_root(),
+            "overlay",
+            MountFlags::empty(),
+            Some(options.as_c_str()),
+        );
         if mounted.is_err() {
             // A file system that cannot carry an overlay, such as another overlay, gets a copy.
-            let (base, root) = (format!("{}/.", base.display()), self.root());
+            let (base, root) = (format!("{}/.", base.display()), self.disk_root());
             let root = root.to_string_lossy();
             command::run("cp", &["--archive", "--reflink=auto", &base, &root])?;
         }
         if self.record.containers {
             self.make_room_for_containers(mounted.is_ok())?;
         }
-        fs::write(self.root().join("etc/machine-id"), format!("{}\n", self.machine_id()))?;
-        fs::write(self.root().join("etc/hostname"), format!("{}\n", self.name()))?;
+        fs::write(self.disk_root().join("etc/machine-id"), format!("{}\n", self.machine_id()))?;
+        fs::write(self.disk_root().join("etc/hostname"), format!("{}\n", self.name()))?;
         Ok(())
     }
 
     /// Its disk as this machine sees it. Only for a host without power: a running one has mounts of its own above it.
-    pub(super) fn root(&self) -> PathBuf {
-        self.directory().join("root")
+    pub(super) fn disk_root(&self) -> PathBuf {
+        self.run_directory().join("root")
     }
 
-    pub(super) fn directory(&self) -> PathBuf {
+    pub(super) fn run_directory(&self) -> PathBuf {
         self.run.node_directory(self.name())
     }
 
     /// What its systemd wrote to the console since the run began.
-    pub fn console(&self) -> String {
-        fs::read_to_string(self.directory().join("console.log")).unwrap_or_default()
+    pub fn read_console(&self) -> String {
+        fs::read_to_string(self.run_directory().join("console.log")).unwrap_or_default()
     }
 
     /// Switches it on and waits until its systemd is up (not for what it starts). How long that took.
-    pub fn boot(&self) -> Result<Duration> {
+    pub fn power_on(&self) -> Result<Duration> {
         let begin = Instant::now();
         if self.is_up() {
             bail!("{} is up already", self.name());
@@ -146,20 +151,20 @@ impl Host {
             // Somebody on it has switched it off, and nobody has waited for that.
             self.clear()?;
         }
-        self.run.network.attach(self.name(), self.address())?;
+        self.run.network.attach_node(self.name(), self.address())?;
         self.cgroups.create(self.record.containers)?;
-        let directory = self.directory();
+        let directory = self.run_directory();
         let script = directory.join("boot-node.sh");
         fs::write(&script, BOOT_SCRIPT)?;
         let log = directory.join("console.log");
         let console = fs::File::options().create(true).append(true).open(&log)?;
         let child = Command::new("bash")
             .arg(&script)
-            .arg(self.root())
-            .arg(self.run.machine(self.name()))
+            .arg(self.disk_root())
+            .arg(self.run.nspawn_name(self.name()))
             .arg(self.name())
             .arg(self.run.network.node_namespace(self.name()))
-            .args(self.cgroups.directories())
+            .args(self.cgroups.list_directories())
             .stdin(Stdio::null())
             .stdout(console.try_clone()?)
             .stderr(console)
@@ -167,7 +172,7 @@ impl Host {
             .process_group(0)
             .spawn()
             .context("cannot run bash")?;
-        *self.keeper()? = Some(child);
+        *self.lock_keeper()? = Some(child);
         self.wait_for_systemd(None).map_err(|error| match limits::name_shortage() {
             Some(shortage) => error.context(shortage),
             None => error,
@@ -178,7 +183,7 @@ impl Host {
     /// Pulls the cable, then kills every process of it at once. Its disk stays as it is (what it had written but not
     /// yet synced is not lost: the machine below keeps running).
     pub fn power_cut(&self) -> Result<()> {
-        self.run.network.plug(self.name(), false)?;
+        self.run.network.plug_cable(self.name(), false)?;
         self.clear()
     }
 
@@ -191,7 +196,7 @@ impl Host {
         Ok(begin.elapsed())
     }
 
-    /// Waits until it has gone down by itself and its power can be switched on again with [`Host::boot`].
+    /// Waits until it has gone down by itself and its power can be switched on again with [`Host::power_on`].
     pub fn wait_for_the_end(&self, limit: Duration) -> Result<Duration> {
         let begin = Instant::now();
         self.wait_while_it_runs(limit, || Ok(!self.keeper_ended()?))?;
@@ -202,13 +207,13 @@ impl Host {
     /// Reboots it as `systemctl reboot` does and waits until its systemd is up again.
     pub fn reboot(&self) -> Result<Duration> {
         let begin = Instant::now();
-        let before = self.init().with_context(|| format!("{} is not up", self.name()))?;
+        let before = self.init_process().with_context(|| format!("{} is not up", self.name()))?;
         let _ = self.exec(&["systemctl", "reboot"])?;
         self.wait_for_reboot(before, HALT_LIMIT)?;
         Ok(begin.elapsed())
     }
 
-    /// Waits until it has rebooted by itself and its systemd is up again; `before` is its [`Host::init`] of earlier.
+    /// Waits until it has rebooted by itself and its systemd is up again; `before` is its [`Host::init_process`] of earlier.
     pub fn wait_for_reboot(&self, before: Process, limit: Duration) -> Result<Duration> {
         let begin = Instant::now();
         self.wait_while_it_runs(limit, || Ok(before.is_alive()))?;
@@ -240,7 +245,7 @@ impl Host {
 
     /// What a host that goes down still runs, and what its systemd last said.
     fn describe_shutdown(&self) -> String {
-        let last = tail(&self.console());
+        let last = tail(&self.read_console());
         let units: Vec<String> = self
             .active_units(|unit| unit.ends_with(".service") || unit.ends_with(".container"))
             .into_iter()
@@ -259,21 +264,21 @@ impl Host {
     }
 
     /// Whether it does not come back from its next reboots, as after a bad update: it goes down and stays down until it
-    /// is switched on with [`Host::boot`].
+    /// is switched on with [`Host::power_on`].
     pub fn stay_down(&self, stays: bool) -> Result<()> {
-        let mark = self.directory().join("stays-down");
+        let mark = self.run_directory().join("stays-down");
         let done = if stays { fs::write(&mark, "") } else { fs::remove_file(&mark) };
         done.with_context(|| mark.display().to_string())
     }
 
     /// Pulls its cable.
-    pub fn partition(&self) -> Result<()> {
-        self.run.network.plug(self.name(), false)
+    pub fn cut_network(&self) -> Result<()> {
+        self.run.network.plug_cable(self.name(), false)
     }
 
     /// Plugs its cable in.
-    pub fn heal(&self) -> Result<()> {
-        self.run.network.plug(self.name(), true)
+    pub fn restore_network(&self) -> Result<()> {
+        self.run.network.plug_cable(self.name(), true)
     }
 
     /// Runs a command on it, as root, to its end.
@@ -286,7 +291,7 @@ impl Host {
         use std::os::unix::process::ExitStatusExt as _;
         let begin = Instant::now();
         let mut child = self
-            .command(command)?
+            .command_on(command)?
             .stdin(if input.is_empty() { Stdio::null() } else { Stdio::piped() })
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -308,8 +313,8 @@ impl Host {
     }
 
     /// Starts a command on it; the caller says where its input and output go and waits for it.
-    pub fn command<S: AsRef<OsStr>>(&self, command: &[S]) -> Result<Command> {
-        let init = self.init().with_context(|| format!("{} is not up", self.name()))?;
+    pub fn command_on<S: AsRef<OsStr>>(&self, command: &[S]) -> Result<Command> {
+        let init = self.init_process().with_context(|| format!("{} is not up", self.name()))?;
         let mut nsenter = Command::new("nsenter");
         nsenter.arg(format!("--target={}", init.pid));
         nsenter.args(["--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--root", "--wd"]);
@@ -329,11 +334,11 @@ impl Host {
         if self.is_up() {
             let script = "mkdir -p \"$(dirname \"$1\")\" && cat > \"$1\"";
             self.exec_with_input(&["sh", "-c", script, "sh", path], content.as_bytes())?
-                .success()
+                .ensure_success()
                 .with_context(|| format!("write {path} on {}", self.name()))?;
             return Ok(());
         }
-        let path = self.root().join(path.trim_start_matches('/'));
+        let path = self.disk_root().join(path.trim_start_matches('/'));
         if let Some(parent) = path.parent() {
             fs::create_dir_all(parent)?;
         }
@@ -343,16 +348,16 @@ impl Host {
     /// Reads a file on it.
     pub fn read_file(&self, path: &str) -> Result<String> {
         if self.is_up() {
-            let read = self.exec(&["cat", path])?.success();
+            let read = self.exec(&["cat", path])?.ensure_success();
             return Ok(read.with_context(|| format!("read {path} on {}", self.name()))?.stdout);
         }
-        let path = self.root().join(path.trim_start_matches('/'));
+        let path = self.disk_root().join(path.trim_start_matches('/'));
         fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))
     }
 
     /// Reads a file on it without entering it, cheap enough to be done a thousand times a second; `init` is its PID 1. None
     /// when there is no such file, or that boot is over.
-    pub fn peek(&self, init: Process, path: &str) -> Option<String> {
+    pub fn peek_file(&self, init: Process, path: &str) -> Option<String> {
         fs::read_to_string(format!("/proc/{}/root{path}", init.pid)).ok()
     }
 
@@ -364,8 +369,8 @@ impl Host {
 
     /// Names of systemd units and container units whose processes run on it and for which `wanted` holds, sorted.
     pub fn active_units(&self, wanted: impl Fn(&str) -> bool) -> Vec<String> {
-        let units = self.cgroups.units(&|name| wanted(name)).into_iter().map(|(name, _)| name);
-        let containers = self.containers().into_iter().filter_map(|container| container.unit);
+        let units = self.cgroups.list_units(&|name| wanted(name)).into_iter().map(|(name, _)| name);
+        let containers = self.list_containers().into_iter().filter_map(|container| container.unit);
         let mut names: Vec<String> = units.chain(containers.filter(|unit| wanted(unit))).collect();
         names.sort();
         names
@@ -374,18 +379,19 @@ impl Host {
     /// How many instances of a template are up on it; the prefix is that of the template and has no dash. Cheap enough to
     /// be asked hundreds of times a second while the host is being measured: it only counts directories.
     pub fn count_instances(&self, prefix: &str) -> usize {
-        self.cgroups.count(&format!("machine/payload/system.slice/system-{prefix}.slice"))
+        self.cgroups
+            .count_directories(&format!("machine/payload/system.slice/system-{prefix}.slice"))
     }
 
     /// The processes of a systemd unit, or of a container unit, on it.
     pub fn unit_processes(&self, unit: &str) -> Vec<Process> {
         if unit.ends_with(".container") {
-            let containers = self.containers();
+            let containers = self.list_containers();
             let its = containers.into_iter().filter(|its| its.unit.as_deref() == Some(unit));
             return its.flat_map(|container| container.processes).collect();
         }
-        let units = self.cgroups.units(&|name| name == unit);
-        units.into_iter().flat_map(|(_, pids)| pids).filter_map(Process::of).collect()
+        let units = self.cgroups.list_units(&|name| name == unit);
+        units.into_iter().flat_map(|(_, pids)| pids).filter_map(Process::from_pid).collect()
     }
 
     /// Sends a signal to every process of a systemd unit on it: `KILL` for a crash, `STOP` and `CONT` for a pause.
@@ -395,14 +401,14 @@ impl Host {
             bail!("{unit} does not run on {}", self.name());
         }
         for process in processes {
-            process.signal(signal);
+            process.send_signal(signal);
         }
         Ok(())
     }
 
     /// Its PID 1, seen from outside: another one after every boot.
-    pub fn init(&self) -> Option<Process> {
-        let processes = self.cgroups.processes().into_iter().filter_map(Process::of);
+    pub fn init_process(&self) -> Option<Process> {
+        let processes = self.cgroups.list_processes().into_iter().filter_map(Process::from_pid);
         let firsts = processes.filter_map(|process| {
             let status = fs::read_to_string(format!("/proc/{}/status", process.pid)).ok()?;
             Some((depth_of_first(&status)?, process))
@@ -414,39 +420,39 @@ impl Host {
     fn wait_for_systemd(&self, before: Option<Process>) -> Result<()> {
         let what = format!("systemd on {}", self.name());
         wait_until(&what, BOOT_LIMIT, || {
-            if self.init() == before {
-                return Err(anyhow!("no PID 1; console: {}", tail(&self.console())));
+            if self.init_process() == before {
+                return Err(anyhow!("no PID 1; console: {}", tail(&self.read_console())));
             }
             // Asked twice: early in the boot systemctl itself, later the target, is not there yet.
             let output = self.exec(&["systemctl", "is-active", "basic.target", "dbus.socket"])?;
-            output.success().map(|_| ())
+            output.ensure_success().map(|_| ())
         })?;
         Ok(())
     }
 
     /// Kills what runs and takes away what only a host with power has.
     fn clear(&self) -> Result<()> {
-        self.cgroups.kill()?;
-        if let Some(mut keeper) = self.keeper()?.take() {
+        self.cgroups.kill_all()?;
+        if let Some(mut keeper) = self.lock_keeper()?.take() {
             keeper.wait()?;
         }
         self.cgroups.remove()?;
-        self.run.network.detach(self.name())?;
-        self.run.sweep(self.name());
+        self.run.network.detach_node(self.name())?;
+        self.run.sweep_leftovers(self.name());
         Ok(())
     }
 
     /// Whether what keeps it powered has ended, and everything of it with that.
     fn keeper_ended(&self) -> Result<bool> {
-        let ended = match self.keeper()?.as_mut() {
+        let ended = match self.lock_keeper()?.as_mut() {
             Some(keeper) => keeper.try_wait()?.is_some(),
             // Kept by another process.
-            None => self.init().is_none(),
+            None => self.init_process().is_none(),
         };
         Ok(ended)
     }
 
-    fn keeper(&self) -> Result<std::sync::MutexGuard<'_, Option<Child>>> {
+    fn lock_keeper(&self) -> Result<std::sync::MutexGuard<'_, Option<Child>>> {
         self.keeper.lock().map_err(|_| anyhow!("another thread panicked with {}", self.name()))
     }
 }
@@ -454,13 +460,13 @@ impl Host {
 /// Waits for the end of a command on a host that may go down meanwhile. A systemd that shuts down stops every process before
 /// it ends them; nsenter sees its command stopped and stops itself, as for a terminal, and nobody would wake it.
 fn wait_out(child: Child) -> Result<std::process::Output> {
-    let nsenter = i32::try_from(child.id()).ok().and_then(Process::of);
+    let nsenter = i32::try_from(child.id()).ok().and_then(Process::from_pid);
     let (ended, end) = mpsc::channel::<()>();
     std::thread::scope(|scope| {
         scope.spawn(move || {
             while end.recv_timeout(STOPPED_LIMIT) == Err(mpsc::RecvTimeoutError::Timeout) {
                 if let Some(nsenter) = nsenter.filter(|nsenter| nsenter.is_stopped()) {
-                    nsenter.signal(Signal::CONT);
+                    nsenter.send_signal(Signal::CONT);
                 }
             }
         });

@@ -46,7 +46,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const ANSWER: Duration = Duration::from_secs(30);
 
 /// Asks once.
-pub(super) fn ask(to: SocketAddr, request: Request<'_>) -> Result<Answer> {
+pub(super) fn send_request(to: SocketAddr, request: Request<'_>) -> Result<Answer> {
     let Request { method, path, headers, body, patience, answer } = request;
     let mut stream =
         TcpStream::connect_timeout(&to, patience).with_context(|| format!("connect to {to}"))?;

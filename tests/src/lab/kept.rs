@@ -6,7 +6,7 @@
 use anyhow::{Result, bail};
 
 use super::host::Host;
-use super::run::{self, Record};
+use super::run::{self, RunRecord};
 use super::{Lab, cache};
 
 /// A lab that was kept, by whom and under which name.
@@ -25,13 +25,14 @@ pub struct KeptLab {
 impl Lab {
     /// Every lab that was kept on this machine.
     pub fn all_kept() -> Vec<KeptLab> {
-        let records = run::all(&cache()).into_iter();
+        let records = run::all_runs(&cache()).into_iter();
         let kept = records.filter_map(|(run, record)| {
-            let Record { id, owner: None, name, checkout, nodes } = record.as_ref()?.clone() else {
+            let RunRecord { id, owner: None, name, checkout, nodes } = record.as_ref()?.clone()
+            else {
                 return None;
             };
             let own = record.is_some_and(|record| record.is_own());
-            let hosts = nodes.into_iter().map(|node| Host::of(&run, node)).collect();
+            let hosts = nodes.into_iter().map(|node| Host::from_record(&run, node)).collect();
             let lab = Self { run, hosts, kept: true };
             // One that was kept before labs had names goes by its number.
             Some(KeptLab {
@@ -46,7 +47,7 @@ impl Lab {
 
     /// The kept lab of this name, this checkout's before others'; without a name the only one, this checkout's before
     /// others'.
-    pub fn kept(name: Option<&str>) -> Result<KeptLab> {
+    pub fn find_kept(name: Option<&str>) -> Result<KeptLab> {
         let meant = |lab: &KeptLab| name.is_none_or(|name| lab.name == name);
         let (own, others): (Vec<_>, Vec<_>) =
             Self::all_kept().into_iter().filter(meant).partition(|lab| lab.own);

@@ -14,7 +14,7 @@ pub(super) struct Lock {
 
 impl Lock {
     /// Waits for the lock; says `why` first if it has to.
-    pub(super) fn take(path: &Path, why: &str, say: &dyn Fn(&str)) -> Result<Self> {
+    pub(super) fn acquire(path: &Path, why: &str, say: &dyn Fn(&str)) -> Result<Self> {
         let file = File::create(path).with_context(|| format!("cannot open {}", path.display()))?;
         if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
             say(&format!("waiting: {why}"));

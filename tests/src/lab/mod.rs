@@ -10,12 +10,12 @@
 //! # fn main() -> anyhow::Result<()> {
 //! use muster_tests::lab::{Lab, Options};
 //!
-//! let lab = Lab::up(&Options::default())?;
+//! let lab = Lab::start(&Options::default())?;
 //! let first = lab.host(0)?;
 //! println!("{}", first.exec(&["systemctl", "is-system-running"])?.stdout);
 //! first.power_cut()?;
-//! first.boot()?;
-//! lab.down()?;
+//! first.power_on()?;
+//! lab.tear_down()?;
 //! # Ok(())
 //! # }
 //! ```
@@ -122,27 +122,30 @@ pub struct Lab {
 
 impl Lab {
     /// Makes the hosts and boots them all at once; returns when etcd answers and every daemon is up.
-    pub fn up(options: &Options) -> Result<Self> {
-        let base = Self::prepare(options.say)?;
+    pub fn start(options: &Options) -> Result<Self> {
+        let base = Self::prepare_base(options.say)?;
         let cache = cache();
         let records = records(options)?;
         let run = Run::begin(&cache, options.name.as_deref(), records.clone(), &options.say)?;
         limits::make_room(records.len(), &options.say);
-        let hosts = records.into_iter().map(|record| Host::of(&run, record)).collect();
+        let hosts = records.into_iter().map(|record| Host::from_record(&run, record)).collect();
         // From here on an error drops the lab, which cleans up.
         let lab = Self { run, hosts, kept: false };
         lab.run.network.create()?;
-        lab.each(|index, host| {
+        lab.for_each_host(|index, host| {
             host.make_disk(&base)?;
-            provision::provision(&host.root(), &lab.provisioning(options, index, host))?;
+            provision::provision_root(
+                &host.disk_root(),
+                &lab.provision_arguments(options, index, host),
+            )?;
             if !options.configuration.is_empty() {
                 let file = host.read_file(CONFIGURATION)?;
                 host.write_file(CONFIGURATION, &format!("{file}\n{}", options.configuration))?;
             }
-            host.boot().map(|_| ())
+            host.power_on().map(|_| ())
         })?;
         if options.containers {
-            lab.each(|_, host| host.load_image())?;
+            lab.for_each_host(|_, host| host.load_image())?;
         }
         if options.etcd {
             lab.wait_for_etcd()?;
@@ -153,15 +156,15 @@ impl Lab {
         Ok(lab)
     }
 
-    /// Builds the base root if it is not there: minutes, once. [`Lab::up`] does it too; tests have less patience.
-    pub fn prepare(say: fn(&str)) -> Result<PathBuf> {
+    /// Builds the base root if it is not there: minutes, once. [`Lab::start`] does it too; tests have less patience.
+    pub fn prepare_base(say: fn(&str)) -> Result<PathBuf> {
         if !rustix::process::geteuid().is_root() {
             bail!("the lab needs root: it makes hosts");
         }
         let cache = cache();
         std::fs::create_dir_all(&cache)
             .with_context(|| format!("cannot make {}", cache.display()))?;
-        base::ensure(&cache, &say)
+        base::ensure_base(&cache, &say)
     }
 
     /// The hosts in order.
@@ -192,26 +195,26 @@ impl Lab {
     }
 
     /// A command outside all hosts but inside their network, such as etcdctl.
-    pub fn command(&self, program: &str) -> Command {
+    pub fn command_inside(&self, program: &str) -> Command {
         let mut command = Command::new("ip");
-        command.args(["netns", "exec", self.run.network.namespace(), program]);
+        command.args(["netns", "exec", self.run.network.bridge_namespace(), program]);
         command
     }
 
     /// Asks a service of a host over HTTP, from outside all hosts but inside their network.
-    pub fn http(&self, host: &Host, port: u16, path: &str) -> Result<Answer> {
-        self.ask(host, port, Request::get(path))
+    pub fn http_get(&self, host: &Host, port: u16, path: &str) -> Result<Answer> {
+        self.send_request(host, port, Request::get(path))
     }
 
-    /// [`Lab::http`] with any request.
-    pub fn ask(&self, host: &Host, port: u16, request: Request<'_>) -> Result<Answer> {
-        let address = network::socket(host.address(), port);
-        self.run.network.inside(|| http::ask(address, request))
+    /// [`Lab::http_get`] with any request.
+    pub fn send_request(&self, host: &Host, port: u16, request: Request<'_>) -> Result<Answer> {
+        let address = network::socket_address(host.address(), port);
+        self.run.network.run_inside(|| http::send_request(address, request))
     }
 
     /// Does something while the replicas of a service are asked all the time whether they are there. A replica is a port
     /// at which it answers `GET /` with 200, from whatever host it is on.
-    pub fn sampling<T>(
+    pub fn sample_while<T>(
         &self,
         ports: &[u16],
         work: impl FnOnce() -> Result<T>,
@@ -220,8 +223,9 @@ impl Lab {
             self.hosts.iter().map(|host| (host.name().to_owned(), host.address())).collect();
         let stop = AtomicBool::new(false);
         std::thread::scope(|scope| {
-            let looking =
-                scope.spawn(|| self.run.network.inside(|| samples::look(&hosts, ports, &stop)));
+            let looking = scope.spawn(|| {
+                self.run.network.run_inside(|| samples::sample_until(&hosts, ports, &stop))
+            });
             let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
             stop.store(true, Ordering::Relaxed);
             let samples = looking.join().map_err(|_| anyhow!("a thread panicked"))??;
@@ -233,7 +237,10 @@ impl Lab {
     }
 
     /// Does something on every host at once; the first error of any is the answer.
-    pub fn each<T: Send>(&self, work: impl Fn(usize, &Host) -> Result<T> + Sync) -> Result<Vec<T>> {
+    pub fn for_each_host<T: Send>(
+        &self,
+        work: impl Fn(usize, &Host) -> Result<T> + Sync,
+    ) -> Result<Vec<T>> {
         let work = &work;
         std::thread::scope(|scope| {
             let workers: Vec<_> = self
@@ -259,7 +266,7 @@ impl Lab {
         for host in self.hosts.iter().filter(|host| host.is_up()) {
             let what = format!("etcd on {}", host.name());
             wait_until(&what, Duration::from_secs(60), || {
-                let answer = self.http(host, ETCD_PORT, "/health")?;
+                let answer = self.http_get(host, ETCD_PORT, "/health")?;
                 if answer.status == 200 { Ok(()) } else { Err(anyhow!("{}", answer.body)) }
             })?;
         }
@@ -272,7 +279,9 @@ impl Lab {
         for host in self.hosts.iter().filter(|host| host.is_up()) {
             let what = format!("musterd on {}", host.name());
             wait_until(&what, Duration::from_secs(60), || {
-                host.exec(&["systemctl", "is-active", "musterd.service"])?.success().map(|_| ())
+                host.exec(&["systemctl", "is-active", "musterd.service"])?
+                    .ensure_success()
+                    .map(|_| ())
             })
             .with_context(|| {
                 let journal = host.exec(&["journalctl", "-u", "musterd", "-n", "20", "--no-pager"]);
@@ -282,22 +291,22 @@ impl Lab {
         Ok(begin.elapsed())
     }
 
-    /// Leaves the hosts running when this process ends, until somebody calls [`Lab::down`].
-    pub fn keep(mut self) -> Result<()> {
-        self.run.keep()?;
+    /// Leaves the hosts running when this process ends, until somebody calls [`Lab::tear_down`].
+    pub fn keep_running(mut self) -> Result<()> {
+        self.run.keep_run()?;
         self.kept = true;
         Ok(())
     }
 
     /// Takes the hosts away, with everything that was made for them.
-    pub fn down(mut self) -> Result<()> {
+    pub fn tear_down(mut self) -> Result<()> {
         // What goes wrong is reported once, here, instead of once more by drop.
         self.kept = true;
         self.run.remove()
     }
 
     /// What `provision-host` is told about a host.
-    fn provisioning(&self, options: &Options, index: usize, host: &Host) -> Vec<String> {
+    fn provision_arguments(&self, options: &Options, index: usize, host: &Host) -> Vec<String> {
         let address = host.address().to_string();
         let mut arguments = vec!["--address".to_owned(), address.clone()];
         if options.etcd {

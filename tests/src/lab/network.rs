@@ -27,7 +27,7 @@ impl Network {
     }
 
     /// The namespace the bridge is in, where one stands outside all nodes.
-    pub(super) fn namespace(&self) -> &str {
+    pub(super) fn bridge_namespace(&self) -> &str {
         &self.namespace
     }
 
@@ -37,7 +37,7 @@ impl Network {
 
     pub(super) fn create(&self) -> Result<()> {
         command::run("ip", &["netns", "add", &self.namespace])?;
-        self.batch(
+        self.run_batch(
             &self.namespace,
             &format!(
                 "link set lo up\nlink add bridge type bridge\naddress add {BRIDGE_ADDRESS}/24 dev bridge\nlink set bridge up\n"
@@ -46,19 +46,19 @@ impl Network {
     }
 
     /// Gives a node a namespace with a cable to the bridge, plugged in.
-    pub(super) fn attach(&self, node: &str, address: Ipv4Addr) -> Result<()> {
+    pub(super) fn attach_node(&self, node: &str, address: Ipv4Addr) -> Result<()> {
         let inside = self.node_namespace(node);
         command::run("ip", &["netns", "add", &inside])?;
         // As a network card keeps its address whenever its host is switched on: neighbours need not find out anew.
         let [a, b, c, d] = address.octets();
         let card = format!("02:00:{a:02x}:{b:02x}:{c:02x}:{d:02x}");
-        self.batch(
+        self.run_batch(
             &self.namespace,
             &format!(
                 "link add {node} type veth peer name eth0 address {card} netns {inside}\nlink set {node} master bridge\nlink set {node} up\n"
             ),
         )?;
-        self.batch(
+        self.run_batch(
             &inside,
             &format!("link set lo up\naddress add {address}/24 dev eth0\nlink set eth0 up\n"),
         )
@@ -70,14 +70,14 @@ impl Network {
     }
 
     /// Takes the namespace away; its interfaces, and connections that were still talking, go with it.
-    pub(super) fn detach(&self, node: &str) -> Result<()> {
+    pub(super) fn detach_node(&self, node: &str) -> Result<()> {
         // The kernel takes a namespace apart in its own time, and the name of the cable must be free for the next boot.
         command::run("ip", &["-n", &self.namespace, "link", "delete", node])?;
         delete(&self.node_namespace(node))
     }
 
     /// Plugs a node's cable in or pulls it; the node itself sees its carrier go, as with a real one.
-    pub(super) fn plug(&self, node: &str, plugged: bool) -> Result<()> {
+    pub(super) fn plug_cable(&self, node: &str, plugged: bool) -> Result<()> {
         let state = if plugged { "up" } else { "down" };
         command::run("ip", &["-n", &self.namespace, "link", "set", node, state]).map(|_| ())
     }
@@ -95,7 +95,7 @@ impl Network {
     }
 
     /// Does something, such as connecting, inside the run's network, on a thread of its own.
-    pub(super) fn inside<T: Send>(&self, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+    pub(super) fn run_inside<T: Send>(&self, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
         let path = format!("/run/netns/{}", self.namespace);
         let namespace =
             std::fs::File::open(&path).with_context(|| format!("cannot open {path}"))?;
@@ -111,7 +111,7 @@ impl Network {
     }
 
     /// Several `ip` commands in one process.
-    fn batch(&self, namespace: &str, lines: &str) -> Result<()> {
+    fn run_batch(&self, namespace: &str, lines: &str) -> Result<()> {
         let mut child = Command::new("ip")
             .args(["-n", namespace, "-batch", "-"])
             .stdin(Stdio::piped())
@@ -140,7 +140,7 @@ pub(super) fn node_address(index: u8) -> Ipv4Addr {
 }
 
 /// Where a node's service listens.
-pub(super) fn socket(address: Ipv4Addr, port: u16) -> SocketAddr {
+pub(super) fn socket_address(address: Ipv4Addr, port: u16) -> SocketAddr {
     SocketAddr::new(address.into(), port)
 }
 

@@ -17,7 +17,7 @@ pub struct Process {
 
 impl Process {
     /// The process with this number now; a zombie counts as none.
-    pub fn of(pid: i32) -> Option<Self> {
+    pub fn from_pid(pid: i32) -> Option<Self> {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
         // The second field is the command in parentheses and may hold anything, so fields are counted from its end:
         // state is the first after it, starttime the 20th.
@@ -28,13 +28,13 @@ impl Process {
     }
 
     /// This very process.
-    pub fn own() -> Option<Self> {
-        Self::of(i32::try_from(std::process::id()).ok()?)
+    pub fn own_process() -> Option<Self> {
+        Self::from_pid(i32::try_from(std::process::id()).ok()?)
     }
 
     /// Whether it still runs.
     pub fn is_alive(self) -> bool {
-        Self::of(self.pid) == Some(self)
+        Self::from_pid(self.pid) == Some(self)
     }
 
     /// Whether a signal has stopped it, as a terminal stops a job.
@@ -45,19 +45,19 @@ impl Process {
     }
 
     /// Sends a signal, if it still runs.
-    pub fn signal(self, signal: Signal) {
+    pub fn send_signal(self, signal: Signal) {
         if self.is_alive() {
             signal_pid(self.pid, signal);
         }
     }
 
     /// Its children that run.
-    pub fn children(self) -> Vec<Self> {
+    pub fn list_children(self) -> Vec<Self> {
         let path = format!("/proc/{0}/task/{0}/children", self.pid);
         let list = fs::read_to_string(path).unwrap_or_default();
         list.split_ascii_whitespace()
             .filter_map(|pid| pid.parse().ok())
-            .filter_map(Self::of)
+            .filter_map(Self::from_pid)
             .collect()
     }
 

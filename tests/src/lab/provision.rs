@@ -12,13 +12,13 @@ fn script() -> PathBuf {
 }
 
 /// The packages a host needs, one with a container engine included: there is one base for all.
-pub(super) fn packages() -> Result<Vec<String>> {
+pub(super) fn required_packages() -> Result<Vec<String>> {
     let list = command::run(&script().to_string_lossy(), &["--docker", "--packages"])?;
     Ok(list.lines().map(ToOwned::to_owned).collect())
 }
 
 /// Provisions a root that is not booted.
-pub(super) fn provision(root: &Path, arguments: &[String]) -> Result<()> {
+pub(super) fn provision_root(root: &Path, arguments: &[String]) -> Result<()> {
     let mut all = vec!["--root".to_owned(), root.to_string_lossy().into_owned()];
     all.extend_from_slice(arguments);
     command::run(&script().to_string_lossy(), &all).map(|_| ())

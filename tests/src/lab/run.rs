@@ -23,7 +23,7 @@ static COUNTER: AtomicU32 = AtomicU32::new(0);
 
 /// What is written down about a run.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct Record {
+pub(super) struct RunRecord {
     pub(super) id: String,
     /// The process whose run it is; a run without one was kept on purpose and ends when a person says so.
     pub(super) owner: Option<Process>,
@@ -36,7 +36,7 @@ pub(super) struct Record {
     pub(super) nodes: Vec<NodeRecord>,
 }
 
-impl Record {
+impl RunRecord {
     /// Whether its processes are meant to be there: it was kept, or its owner lives.
     fn is_wanted(&self) -> bool {
         self.owner.is_none_or(Process::is_alive)
@@ -80,7 +80,7 @@ pub(super) struct Run {
 }
 
 impl Run {
-    fn of(cache: &Path, id: &str) -> Self {
+    fn from_id(cache: &Path, id: &str) -> Self {
         Self {
             id: id.to_owned(),
             directory: runs(cache).join(id),
@@ -99,9 +99,9 @@ impl Run {
     ) -> Result<Self> {
         let runs = runs(cache);
         fs::create_dir_all(&runs)?;
-        let _lock = Lock::take(&runs.join("lock"), "another run is being made or removed", say)?;
-        for (run, record) in all(cache) {
-            match record.filter(Record::is_wanted) {
+        let _lock = Lock::acquire(&runs.join("lock"), "another run is being made or removed", say)?;
+        for (run, record) in all_runs(cache) {
+            match record.filter(RunRecord::is_wanted) {
                 Some(record) if name.is_some() && record.is_called(name) => bail!(
                     "this checkout has a lab called {0}; `cargo xtask lab down {0}` takes it away, `--name` calls this one something else",
                     name.unwrap_or_default()
@@ -113,12 +113,12 @@ impl Run {
                 }
             }
         }
-        let owner = Process::own().context("cannot read /proc")?;
+        let owner = Process::own_process().context("cannot read /proc")?;
         let number = COUNTER.fetch_add(1, Ordering::Relaxed);
-        let run = Self::of(cache, &format!("{}-{number}", owner.pid));
+        let run = Self::from_id(cache, &format!("{}-{number}", owner.pid));
         fs::create_dir(&run.directory)
             .with_context(|| format!("cannot make {}", run.directory.display()))?;
-        run.write(&Record {
+        run.write(&RunRecord {
             id: run.id.clone(),
             owner: Some(owner),
             name: name.map(str::to_owned),
@@ -129,19 +129,19 @@ impl Run {
     }
 
     /// From now on the run belongs to nobody and outlives this process.
-    pub(super) fn keep(&self) -> Result<()> {
+    pub(super) fn keep_run(&self) -> Result<()> {
         let mut record = self.read()?;
         record.owner = None;
         self.write(&record)
     }
 
-    pub(super) fn read(&self) -> Result<Record> {
+    pub(super) fn read(&self) -> Result<RunRecord> {
         let path = self.directory.join("run.json");
         let text = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
         Ok(serde_json::from_slice(&text)?)
     }
 
-    fn write(&self, record: &Record) -> Result<()> {
+    fn write(&self, record: &RunRecord) -> Result<()> {
         // Renamed into place, so that nobody sees half of it.
         let path = self.directory.join("run.json");
         let new = path.with_extension("new");
@@ -154,17 +154,17 @@ impl Run {
     }
 
     /// nspawn's name for a node, unlike any other on this machine.
-    pub(super) fn machine(&self, node: &str) -> String {
+    pub(super) fn nspawn_name(&self, node: &str) -> String {
         format!("muster-{}-{node}", self.id)
     }
 
     /// Removes what nspawn leaves on this machine when it is killed.
-    pub(super) fn sweep(&self, node: &str) {
+    pub(super) fn sweep_leftovers(&self, node: &str) {
         let nspawn = Path::new("/run/systemd/nspawn");
-        let propagate = nspawn.join("propagate").join(self.machine(node));
+        let propagate = nspawn.join("propagate").join(self.nspawn_name(node));
         let _ = unmount(&propagate, UnmountFlags::DETACH);
         let _ = fs::remove_dir(propagate);
-        let _ = fs::remove_dir_all(nspawn.join("unix-export").join(self.machine(node)));
+        let _ = fs::remove_dir_all(nspawn.join("unix-export").join(self.nspawn_name(node)));
         let directory = self.node_directory(node);
         if let Ok(root) = fs::metadata(directory.join("root")) {
             let lock = format!("inode-{}:{}", root.dev(), root.ino());
@@ -175,13 +175,13 @@ impl Run {
 
     /// Takes everything of the run away: processes, cgroups, network, mounts, files.
     pub(super) fn remove(&self) -> Result<()> {
-        self.cgroups.kill()?;
+        self.cgroups.kill_all()?;
         self.cgroups.remove()?;
         self.network.remove()?;
         for entry in fs::read_dir(&self.directory)?.flatten() {
             let root = entry.path().join("root");
             if root.exists() {
-                self.sweep(&entry.file_name().to_string_lossy());
+                self.sweep_leftovers(&entry.file_name().to_string_lossy());
                 // Not mounted is fine; still mounted would be found by the removal below.
                 let _ = unmount(&root, UnmountFlags::empty());
             }
@@ -192,11 +192,11 @@ impl Run {
 }
 
 /// Every run on this machine, with its record if that can be read.
-pub(super) fn all(cache: &Path) -> Vec<(Run, Option<Record>)> {
+pub(super) fn all_runs(cache: &Path) -> Vec<(Run, Option<RunRecord>)> {
     let mut found = Vec::new();
     let Ok(entries) = fs::read_dir(runs(cache)) else { return found };
     for entry in entries.flatten().filter(|entry| entry.path().is_dir()) {
-        let run = Run::of(cache, &entry.file_name().to_string_lossy());
+        let run = Run::from_id(cache, &entry.file_name().to_string_lossy());
         let record = run.read().ok();
         found.push((run, record));
     }

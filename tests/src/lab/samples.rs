@@ -34,7 +34,7 @@ pub struct Sample {
 
 impl Sample {
     /// How many replicas answered.
-    pub fn answering(&self) -> usize {
+    pub fn count_answering(&self) -> usize {
         self.homes.iter().filter(|homes| !homes.is_empty()).count()
     }
 }
@@ -45,8 +45,8 @@ pub struct Samples(pub Vec<Sample>);
 
 impl Samples {
     /// The fewest replicas that ever answered at once.
-    pub fn fewest(&self) -> usize {
-        self.0.iter().map(Sample::answering).min().unwrap_or_default()
+    pub fn fewest_answering(&self) -> usize {
+        self.0.iter().map(Sample::count_answering).min().unwrap_or_default()
     }
 
     /// The longest time between the beginnings of two looks: what may have been missed.
@@ -56,26 +56,29 @@ impl Samples {
     }
 
     /// For how long a replica, counted from 0, answered from nowhere: from the look that missed it to the one that had it again.
-    pub fn away(&self, replica: usize) -> Duration {
+    pub fn time_away(&self, replica: usize) -> Duration {
         let there = |sample: &Sample| sample.homes.get(replica).is_some_and(|h| !h.is_empty());
         let times = self.0.iter().zip(self.0.iter().skip(1));
         times.filter(|(one, _)| !there(one)).map(|(one, next)| next.at - one.at).sum()
     }
 
     /// For how long no replica at all answered, which is what a client that tries all of them sees.
-    pub fn silent(&self) -> Duration {
+    pub fn time_silent(&self) -> Duration {
         let times = self.0.iter().zip(self.0.iter().skip(1));
-        times.filter(|(one, _)| one.answering() == 0).map(|(one, next)| next.at - one.at).sum()
+        times
+            .filter(|(one, _)| one.count_answering() == 0)
+            .map(|(one, next)| next.at - one.at)
+            .sum()
     }
 
     /// The looks at which a replica answered from more than one host.
-    pub fn doubled(&self) -> Vec<&Sample> {
+    pub fn doubled_samples(&self) -> Vec<&Sample> {
         self.0.iter().filter(|sample| sample.homes.iter().any(|homes| homes.len() > 1)).collect()
     }
 }
 
 /// Looks until told to stop. Runs inside the lab's network; a replica is a port, which it has on whatever host it is.
-pub(super) fn look(
+pub(super) fn sample_until(
     hosts: &[(String, Ipv4Addr)],
     ports: &[u16],
     stop: &AtomicBool,
@@ -108,9 +111,9 @@ fn once(hosts: &[(String, Ipv4Addr)], ports: &[u16]) -> Result<Vec<BTreeSet<Stri
                 hosts
                     .iter()
                     .map(|(name, address)| {
-                        let to = network::socket(*address, *port);
+                        let to = network::socket_address(*address, *port);
                         let request = Request { patience: PATIENCE, ..Request::get("/") };
-                        let asking = scope.spawn(move || http::ask(to, request));
+                        let asking = scope.spawn(move || http::send_request(to, request));
                         (name, asking)
                     })
                     .collect()

@@ -24,8 +24,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Hosts for measuring, with everything in place that is not to be measured.
 pub(crate) fn boot_cluster(options: &Options) -> Result<Lab> {
-    let lab = Lab::up(options)?;
-    lab.each(|_, host| {
+    let lab = Lab::start(options)?;
+    lab.for_each_host(|_, host| {
         host.write_file(&format!("/root/{MEASURED}@.service"), UNIT)?;
         host.write_file(&format!("/run/systemd/system/{RAW}@.service"), UNIT)
     })?;
@@ -37,7 +37,7 @@ pub(crate) fn boot_cluster(options: &Options) -> Result<Lab> {
 /// Runs a command line in root's home; its failure is an error.
 pub(crate) fn run_command(host: &Host, line: &str) -> Result<Output> {
     let output = host.exec(&["sh", "-c", &format!("cd /root && exec {line}")])?;
-    output.success().with_context(|| format!("{line} on {}", host.name()))
+    output.ensure_success().with_context(|| format!("{line} on {}", host.name()))
 }
 
 /// Instances `from..=to` as arguments.
@@ -90,7 +90,7 @@ pub(crate) fn launch_units(lab: &Lab, from: usize, to: usize) -> Result<Launch> 
 pub(crate) fn launch_raw(lab: &Lab, count: usize) -> Result<Duration> {
     let share = count.div_ceil(lab.hosts().len());
     let begin = Instant::now();
-    lab.each(|index, host| {
+    lab.for_each_host(|index, host| {
         let (from, to) = (index * share + 1, ((index + 1) * share).min(count));
         if from > to {
             return Ok(());
@@ -102,8 +102,8 @@ pub(crate) fn launch_raw(lab: &Lab, count: usize) -> Result<Duration> {
 
 /// Stops what [`launch_raw`] started.
 pub(crate) fn clear_raw(lab: &Lab) -> Result<()> {
-    lab.each(|_, host| {
-        host.exec(&["systemctl", "stop", &format!("{RAW}@*.service")])?.success().map(|_| ())
+    lab.for_each_host(|_, host| {
+        host.exec(&["systemctl", "stop", &format!("{RAW}@*.service")])?.ensure_success().map(|_| ())
     })?;
     wait_for_running(lab, RAW, 0, Instant::now()).map(|_| ())
 }
@@ -182,7 +182,7 @@ fn etcd_members(lab: &Lab) -> Result<Vec<(&Host, (u64, u64))>> {
 }
 
 fn read_machines(lab: &Lab, host: &Host) -> Result<Value> {
-    let answer = lab.http(host, API_PORT, "/v1/machines")?;
+    let answer = lab.http_get(host, API_PORT, "/v1/machines")?;
     if answer.status != 200 {
         bail!("{}: {}", answer.status, answer.body);
     }

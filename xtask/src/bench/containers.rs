@@ -73,7 +73,7 @@ pub(crate) fn measure_failover(lab: &Lab, repetitions: usize) -> Result<Figure> 
         let begin = Instant::now();
         victim.power_cut()?;
         times.push(wait_for_containers(lab, LOST_AMONG, begin)?.as_secs_f64());
-        victim.boot()?;
+        victim.power_on()?;
         lab.wait_for_etcd()?;
         lab.wait_for_daemons()?;
         cluster::wait_for_machines(lab, lab.hosts().len())?;
@@ -116,7 +116,7 @@ fn unit_names(count: usize) -> String {
 fn run_raw(lab: &Lab, count: usize) -> Result<Duration> {
     let share = count.div_ceil(lab.hosts().len());
     let begin = Instant::now();
-    lab.each(|index, host| {
+    lab.for_each_host(|index, host| {
         let mine = share.min(count.saturating_sub(index * share));
         let line = format!(
             "sh -c 'for one in $(seq {mine}); do docker run --detach --network=host --stop-signal=SIGKILL {IMAGE} sleep infinity & done; wait'"
@@ -127,7 +127,7 @@ fn run_raw(lab: &Lab, count: usize) -> Result<Duration> {
 }
 
 fn clear_raw(lab: &Lab) -> Result<()> {
-    lab.each(|_, host| {
+    lab.for_each_host(|_, host| {
         run_command(
             host,
             "sh -c 'docker ps --all --quiet | xargs --no-run-if-empty docker rm --force'",

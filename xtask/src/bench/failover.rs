@@ -72,7 +72,7 @@ pub(crate) fn measure_failover(
         let begin = Instant::now();
         lost.power_cut()?;
         times.push(wait_for_running(lab, MEASURED, UNITS, begin)?.as_secs_f64());
-        lost.boot()?;
+        lost.power_on()?;
         lab.wait_for_etcd()?;
         lab.wait_for_daemons()?;
         wait_for_machines(lab, lab.hosts().len())?;

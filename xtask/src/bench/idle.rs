@@ -75,7 +75,7 @@ fn daemon_process(host: &Host) -> Result<Process> {
 
 /// Proposals that etcd's members have agreed on since the cluster began: every write is one, and so is every lease.
 fn count_etcd_writes(lab: &Lab) -> Result<f64> {
-    let answer = lab.http(lab.host(0)?, 2379, "/metrics")?;
+    let answer = lab.http_get(lab.host(0)?, 2379, "/metrics")?;
     let name = "etcd_server_proposals_committed_total ";
     let line = answer.body.lines().find_map(|line| line.strip_prefix(name));
     Ok(line.context("etcd does not count its proposals")?.trim().parse()?)

@@ -187,7 +187,7 @@ impl Bench<'_> {
         eprintln!("bench: {name}");
         let result = cluster::boot_cluster(options).and_then(|lab| {
             let figures = measure(&lab);
-            lab.down()?;
+            lab.tear_down()?;
             figures
         });
         self.collect_figures(name, result);

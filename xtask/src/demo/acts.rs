@@ -163,7 +163,7 @@ fn power_cut(story: &mut Story, lab: &Lab) -> Result<()> {
     story.check_claim(new.name() != first.name(), "and not beside web@1, which it conflicts with");
 
     let begin = Instant::now();
-    story.tell_event(&format!("{} is switched on again", lost.name()), || lost.boot())?;
+    story.tell_event(&format!("{} is switched on again", lost.name()), || lost.power_on())?;
     story.claim_within(begin, Duration::from_secs(30), "three machines again", || {
         three_machines(first)
     });
@@ -195,7 +195,8 @@ fn cut_the_store(story: &mut Story, lab: &Lab) -> Result<()> {
     };
     let before = ids(story)?;
     story.tell_event("systemctl stop etcd, on every host", || {
-        lab.each(|_, host| host.exec(&["systemctl", "stop", "etcd"])?.success()).map(|_| ())
+        lab.for_each_host(|_, host| host.exec(&["systemctl", "stop", "etcd"])?.ensure_success())
+            .map(|_| ())
     })?;
     let running = || {
         [1, 2]
@@ -207,14 +208,17 @@ fn cut_the_store(story: &mut Story, lab: &Lab) -> Result<()> {
     let ran = story.tell_event(&passed, || Ok(holds_for(OUTAGE, running)))?;
     story.check_claim(ran, "nothing stopped, looked at all the time");
     story.tell_event("systemctl restart musterd, on every host", || {
-        lab.each(|_, host| host.exec(&["systemctl", "restart", "musterd"])?.success()).map(|_| ())
+        lab.for_each_host(|_, host| {
+            host.exec(&["systemctl", "restart", "musterd"])?.ensure_success()
+        })
+        .map(|_| ())
     })?;
     let ran = holds_for(Duration::from_secs(5), running);
     story.check_claim(ran, "musterd restarted in the outage stops nothing either");
     let during = ids(story)?;
     story.check_claim(during == before, "and restarts nothing: same InvocationIDs");
     story.tell_event("systemctl start etcd, on every host", || {
-        lab.each(|_, host| host.exec(&["systemctl", "start", "etcd"])?.success())?;
+        lab.for_each_host(|_, host| host.exec(&["systemctl", "start", "etcd"])?.ensure_success())?;
         lab.wait_for_etcd()
     })?;
     let begin = Instant::now();
@@ -261,7 +265,7 @@ fn destroy_units(story: &mut Story, lab: &Lab) -> Result<()> {
 
 /// Whether the daemon of this host sees three machines.
 fn three_machines(host: &Host) -> Result<()> {
-    let list = host.exec(&["musterctl", "list-machines", "--no-legend"])?.success()?;
+    let list = host.exec(&["musterctl", "list-machines", "--no-legend"])?.ensure_success()?;
     let count = list.stdout.lines().count();
     if count == 3 { Ok(()) } else { Err(anyhow!("{count} machines")) }
 }
@@ -293,7 +297,7 @@ fn another_host<'a>(lab: &'a Lab, taken: &[&Host]) -> Result<&'a Host> {
 fn invocation_id(host: &Host, instance: u8) -> Result<String> {
     let unit = format!("web@{instance}.service");
     let show = host.exec(&["systemctl", "show", "--property=InvocationID", "--value", &unit])?;
-    Ok(show.success()?.stdout)
+    Ok(show.ensure_success()?.stdout)
 }
 
 /// Whether a state holds for a whole span of time, looked at again and again.

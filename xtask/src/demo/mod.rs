@@ -56,17 +56,17 @@ pub(crate) fn run_demo(arguments: &DemoArguments) -> Result<()> {
             let package = Some(package);
             let options =
                 Options { name, package, configuration, containers, ..Options::default() };
-            Lab::up(&options)
+            Lab::start(&options)
         })?;
     let told = match arguments.story {
         DemoPart::Units => acts::play_acts(&mut story, &lab),
         DemoPart::Reboot => reboot::play_reboots(&mut story, &lab),
     };
     if arguments.keep {
-        lab.keep()?;
+        lab.keep_running()?;
         lab::explain_lab(&arguments.name);
     } else {
-        lab.down()?;
+        lab.tear_down()?;
     }
     told?;
     story.end()

@@ -27,10 +27,10 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub(super) fn play_reboots(story: &mut Story, lab: &Lab) -> Result<()> {
     start_service(story, lab)?;
     let before: BTreeMap<&str, Option<Process>> =
-        lab.hosts().iter().map(|host| (host.name(), host.init())).collect();
+        lab.hosts().iter().map(|host| (host.name(), host.init_process())).collect();
     let homes = unit_homes(lab)?;
     let ports = REPLICAS.map(|(_, port)| port);
-    let (roll, samples) = lab.sampling(&ports, || {
+    let (roll, samples) = lab.sample_while(&ports, || {
         request_reboots(story, lab)?;
         watch_roll(story, lab)
     })?;
@@ -57,7 +57,7 @@ fn start_service(story: &mut Story, lab: &Lab) -> Result<()> {
         for (name, port) in REPLICAS {
             let homes = lab.active_on(&format!("{name}.service"));
             let home = homes.first().with_context(|| format!("{name} runs nowhere"))?;
-            lab.http(home, port, "/")?;
+            lab.http_get(home, port, "/")?;
         }
         anyhow::Ok(())
     });
@@ -69,19 +69,19 @@ fn request_reboots(story: &mut Story, lab: &Lab) -> Result<()> {
     story.run_succeeding(lab.host(0)?, "grep --after-context=1 reboot /etc/muster/muster.toml")?;
     let line = "musterctl reboot request --because 'new kernel'";
     story.tell_event(&format!("{line}, on every host"), || {
-        lab.each(|_, host| host.exec(&["sh", "-c", line])?.success()).map(|_| ())
+        lab.for_each_host(|_, host| host.exec(&["sh", "-c", line])?.ensure_success()).map(|_| ())
     })?;
-    let reboots = Reboots::of(lab);
+    let reboots = Reboots::for_lab(lab);
     let begin = Instant::now();
     let mut holder = None;
     story.claim_within(begin, PATIENCE, "one of them has taken the slot", || {
-        holder = reboots.holders(DEFAULT)?.pop_first();
+        holder = reboots.list_holders(DEFAULT)?.pop_first();
         holder.as_ref().map(|_| ()).context("nobody has")
     });
     let holder = holder.context("nobody takes the slot")?;
     let waiting = lab.hosts().iter().filter(|host| host.name() != holder);
     for host in waiting.clone() {
-        reboots.waits(host, "slots-taken")?;
+        reboots.wait_for_reason(host, "slots-taken")?;
     }
     let another = waiting.clone().next().context("no other host")?;
     let status = story.run_succeeding(another, "musterctl reboot status")?;
@@ -96,7 +96,7 @@ fn watch_roll(story: &mut Story, lab: &Lab) -> Result<Roll> {
     story.begin_chapter("They reboot one after the other");
     println!();
     let begin = Instant::now();
-    let reboots = Reboots::of(lab);
+    let reboots = Reboots::for_lab(lab);
     let roll = reboots
         .watch(DEFAULT, 3, |what| println!("[{:>7}] {what}", format_time(begin.elapsed())))?;
     story.check_claim(roll.most == 1, &format!("at most {} slot was held at a time", roll.most));
@@ -117,7 +117,8 @@ fn check_after_reboots(
     story.run_succeeding(n1, "musterctl reboot history")?;
     story.run_succeeding(n1, "musterctl list-units")?;
     for host in lab.hosts() {
-        let another = host.init().is_some() && before.get(host.name()) != Some(&host.init());
+        let another =
+            host.init_process().is_some() && before.get(host.name()) != Some(&host.init_process());
         story.check_claim(another, &format!("{} has rebooted", host.name()));
     }
     let back = wait_until("the replicas", PATIENCE, || {
@@ -125,11 +126,11 @@ fn check_after_reboots(
         if now == *homes { Ok(()) } else { Err(anyhow!("{now:?} and not {homes:?}")) }
     });
     story.check_claim(back.is_ok(), "every replica runs where it ran");
-    let history = Reboots::of(lab).history(DEFAULT)?;
+    let history = Reboots::for_lab(lab).read_history(DEFAULT)?;
     let well = history.len() == 3 && history.iter().all(|entry| entry.outcome == "rebooted");
     story.check_claim(well, "the history has three reboots that ended well");
     let left = n1.exec(&["sh", "-c", "musterctl list-machines --fields=cordon --no-legend"])?;
-    let free = left.success()?.stdout.lines().all(|line| line.trim() == "-");
+    let free = left.ensure_success()?.stdout.lines().all(|line| line.trim() == "-");
     story.check_claim(free, "no machine is cordoned");
     Ok(())
 }
@@ -147,7 +148,7 @@ fn check_sums(story: &mut Story, homes: &BTreeMap<&str, String>, roll: &Roll, sa
             .enumerate()
             .find(|(_, (name, _))| homes.get(name).is_some_and(|home| *home == held.holder));
         let (replica, away) = match own {
-            Some((at, (name, _))) => (*name, format_time(samples.away(at))),
+            Some((at, (name, _))) => (*name, format_time(samples.time_away(at))),
             None => ("-", "-".to_owned()),
         };
         println!("{:<4}  {took:<19}  {replica:<7}  {away}", held.holder);
@@ -157,7 +158,7 @@ fn check_sums(story: &mut Story, homes: &BTreeMap<&str, String>, roll: &Roll, sa
         samples.0.len(),
         format_time(samples.longest_gap())
     );
-    let (fewest, silent) = (samples.fewest(), samples.silent());
+    let (fewest, silent) = (samples.fewest_answering(), samples.time_silent());
     story.check_claim(
         fewest >= 2,
         &format!("at every time at least two replicas answered ({fewest})"),
@@ -166,7 +167,7 @@ fn check_sums(story: &mut Story, homes: &BTreeMap<&str, String>, roll: &Roll, sa
         silent.is_zero() && !samples.0.is_empty(),
         &format!("its downtime, for a client that tries all replicas: {}", none_or(silent)),
     );
-    story.check_claim(samples.doubled().is_empty(), "no replica ever ran twice");
+    story.check_claim(samples.doubled_samples().is_empty(), "no replica ever ran twice");
 }
 
 fn none_or(duration: Duration) -> String {
@@ -175,7 +176,7 @@ fn none_or(duration: Duration) -> String {
 
 /// Whether the daemon of this host sees so many machines.
 fn wait_for_machines(host: &Host, wanted: usize) -> Result<()> {
-    let list = host.exec(&["musterctl", "list-machines", "--no-legend"])?.success()?;
+    let list = host.exec(&["musterctl", "list-machines", "--no-legend"])?.ensure_success()?;
     let count = list.stdout.lines().count();
     if count == wanted { Ok(()) } else { Err(anyhow!("{count} machines")) }
 }

@@ -173,5 +173,5 @@ fn boot_ids(machines: &Machines<'_>) -> Result<BTreeMap<&'static str, String>> {
 }
 
 fn boot_id(machine: &Machine<'_>) -> Result<String> {
-    Ok(machine.run_line("cat /proc/sys/kernel/random/boot_id")?.success()?.stdout)
+    Ok(machine.run_line("cat /proc/sys/kernel/random/boot_id")?.ensure_success()?.stdout)
 }
