@@ -3,25 +3,24 @@
 //! Owns the one way from daemon to daemon: one `GET` on one connection to the machine's own address, and no other. Where
 //! that is, a record says which anybody who may write to the store can forge, so this daemon asks no name, no address that
 //! is not the machine's as `list-machines` shows it, and none that means something on this machine: a record must not
-//! make it a way into what only it can reach. No answer leads further: there are no redirects. Transport security between
-//! daemons has its place here and nowhere else.
+//! make it a way into what only it can reach. No answer leads further: there are no redirects. The connection is
+//! `muster_client`'s, and transport security between daemons has its place there ([`muster_client::Connect`]).
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::{Request, Response, header};
-use http_body_util::Empty;
-use hyper::body::Incoming;
-use hyper_util::rt::TokioIo;
+use http::header;
+use muster_client::{Answer, ApiRequest, Client, ClientError, HeaderName, HeaderValue, Limits};
 use muster_common::machine::Machine;
-use tokio::net::TcpStream;
 
 use crate::host::identity;
 
 /// Marks a request that comes from a daemon, which must not be passed on again.
 pub const FORWARDED: &str = "muster-forwarded";
+
+/// This daemon's name in its requests.
+const NAME: &str = concat!("musterd/", env!("CARGO_PKG_VERSION"));
 
 /// A host on the same network answers a connection within milliseconds, or is not there.
 const CONNECT: Duration = Duration::from_secs(3);
@@ -79,11 +78,7 @@ pub enum PeerError {
 }
 
 /// Asks a machine's daemon; `own` is this machine's address. The answer's body streams; dropping it closes the connection.
-pub async fn get(
-    machine: &Machine,
-    own: &str,
-    path_and_query: &str,
-) -> Result<Response<Incoming>, PeerError> {
+pub async fn get(machine: &Machine, own: &str, path_and_query: &str) -> Result<Answer, PeerError> {
     let name = machine.id.to_string();
     let Some(api) = machine.api.clone() else {
         return Err(PeerError::NoAddress { machine: name });
@@ -92,33 +87,24 @@ pub async fn get(
         address_of(machine, &api, own, &identity::own_addresses()).map_err(|problem| {
             PeerError::Address { machine: name.clone(), api: api.clone(), problem }
         })?;
-    let connected = tokio::time::timeout(CONNECT, TcpStream::connect(address)).await;
-    let stream = connected
-        .unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()))
-        .map_err(|source| PeerError::Connect { machine: name.clone(), api: api.clone(), source })?;
-    let failed = |source: Option<Box<dyn std::error::Error + Send + Sync>>| PeerError::Answer {
-        machine: name.clone(),
-        api: api.clone(),
-        source,
-    };
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
-        .await
-        .map_err(|error| failed(Some(error.into())))?;
-    tokio::spawn(async move {
-        if let Err(error) = connection.await {
-            tracing::debug!(%error, "connection to another daemon ended");
+    // Making the connection has a limit of its own within that of the whole.
+    let limits = Limits::default().with_connect(Some(CONNECT)).with_request(CONNECT + ANSWER);
+    let client = Client::new([address.into()], limits)
+        .with_header(header::USER_AGENT, HeaderValue::from_static(NAME))
+        .with_header(HeaderName::from_static(FORWARDED), HeaderValue::from_static("1"));
+    client.send(&ApiRequest::get(path_and_query)).await.map_err(|error| {
+        let machine = name.clone();
+        match error {
+            ClientError::NoDaemon { source, .. }
+            | ClientError::Permission { source, .. }
+            | ClientError::Connect { source, .. } => PeerError::Connect { machine, api, source },
+            ClientError::Timeout { .. } => PeerError::Answer { machine, api, source: None },
+            ClientError::Exchange { source, .. } => {
+                PeerError::Answer { machine, api, source: Some(source.into()) }
+            }
+            error => PeerError::Answer { machine, api, source: Some(error.into()) },
         }
-    });
-    let request = Request::get(path_and_query)
-        .header(header::HOST, address.to_string())
-        .header(FORWARDED, "1")
-        .body(Empty::<Bytes>::new())
-        .map_err(|error| failed(Some(error.into())))?;
-    match tokio::time::timeout(ANSWER, sender.send_request(request)).await {
-        Ok(Ok(response)) => Ok(response),
-        Ok(Err(error)) => Err(failed(Some(error.into()))),
-        Err(_) => Err(failed(None)),
-    }
+    })
 }
 
 /// Where a machine's daemon is asked; why nowhere, if what it registered cannot be so.

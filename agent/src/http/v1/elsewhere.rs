@@ -11,8 +11,7 @@ use bytes::Bytes;
 use futures::stream::BoxStream;
 use futures::{StreamExt as _, TryStreamExt as _};
 use http::{HeaderMap, StatusCode};
-use http_body_util::{BodyDataStream, BodyExt as _, Limited};
-use hyper::body::Incoming;
+use muster_client::{Answer, escape_segment};
 use muster_common::api::fleet::ErrorBody;
 use muster_common::api::v1::UnitStatus;
 use muster_common::machine::Machine;
@@ -46,11 +45,10 @@ pub(super) async fn status(
     headers: &HeaderMap,
     name: &UnitName,
 ) -> Result<Response, ApiError> {
-    let path = format!("/v1/units/{}/status?machine={}", escape(name), machine.id);
+    let path = format!("/v1/units/{}/status?machine={}", escape_segment(name.as_str()), machine.id);
     let answer = ask(app, machine, headers, &path).await?;
-    let status: UnitStatus = read(answer.into_body(), STATUS_BYTES)
-        .await
-        .ok_or_else(|| not_a_daemons(machine, "status"))?;
+    let status: UnitStatus =
+        read_json(answer, STATUS_BYTES).await.ok_or_else(|| not_a_daemons(machine, "status"))?;
     // Whose status it is has been asked for, and is not for the answer to say.
     let status = UnitStatus { machine: machine.id.clone(), ..status };
     Ok(json(StatusCode::OK, &status))
@@ -68,11 +66,11 @@ pub(super) async fn journal(
     let start = start.map(|start| format!("&invocation={start}")).unwrap_or_default();
     let path = format!(
         "/v1/units/{}/journal?machine={}&lines={lines}&follow={follow}&output={mode}{start}",
-        escape(name),
+        escape_segment(name.as_str()),
         machine.id,
     );
     let answer = ask(app, machine, headers, &path).await?;
-    let pieces = BodyDataStream::new(answer.into_body()).map_err(std::io::Error::other).boxed();
+    let pieces = answer.into_body().map_err(std::io::Error::other).boxed();
     // The other daemon has the same bounds; these are for one that has not.
     Ok(if follow { pieces } else { log::bounded(pieces, Bounds::of_another()) })
 }
@@ -85,9 +83,13 @@ pub(super) async fn followed_journal(
     name: &UnitName,
     query: &str,
 ) -> Result<BoxStream<'static, std::io::Result<Bytes>>, ApiError> {
-    let path = format!("/v1/units/{}/journal/follow?machine={}&{query}", escape(name), machine.id);
+    let path = format!(
+        "/v1/units/{}/journal/follow?machine={}&{query}",
+        escape_segment(name.as_str()),
+        machine.id
+    );
     let answer = ask(app, machine, headers, &path).await?;
-    Ok(BodyDataStream::new(answer.into_body()).map_err(std::io::Error::other).boxed())
+    Ok(answer.into_body().map_err(std::io::Error::other).boxed())
 }
 
 /// The last lines of a unit there, or of one start of it, as plain text.
@@ -130,7 +132,7 @@ async fn ask(
     machine: &Machine,
     headers: &HeaderMap,
     path: &str,
-) -> Result<http::Response<Incoming>, ApiError> {
+) -> Result<Answer, ApiError> {
     if headers.contains_key(peer::FORWARDED) {
         return Err(ApiError::bad_gateway(format!(
             "machine {} registered an address at which another machine answers",
@@ -143,9 +145,8 @@ async fn ask(
         return Ok(answer);
     }
     let status = if is_passed_on(status) { status } else { StatusCode::BAD_GATEWAY };
-    let body: ErrorBody = read(answer.into_body(), ERROR_BYTES)
-        .await
-        .ok_or_else(|| not_a_daemons(machine, "error"))?;
+    let body: ErrorBody =
+        read_json(answer, ERROR_BYTES).await.ok_or_else(|| not_a_daemons(machine, "error"))?;
     Err(ApiError::new(status, body.error.message))
 }
 
@@ -162,9 +163,8 @@ fn is_passed_on(status: StatusCode) -> bool {
 }
 
 /// A whole body of JSON; `None` if it is none, too long or too slow.
-async fn read<T: DeserializeOwned>(body: Incoming, limit: usize) -> Option<T> {
-    let whole = tokio::time::timeout(BODY, Limited::new(body, limit).collect()).await;
-    serde_json::from_slice(&whole.ok()?.ok()?.to_bytes()).ok()
+async fn read_json<T: DeserializeOwned>(answer: Answer, limit: usize) -> Option<T> {
+    tokio::time::timeout(BODY, answer.read_json(limit)).await.ok()?.ok()
 }
 
 fn not_a_daemons(machine: &Machine, what: &str) -> ApiError {
@@ -173,11 +173,6 @@ fn not_a_daemons(machine: &Machine, what: &str) -> ApiError {
         machine.id,
         machine.api.as_deref().unwrap_or_default()
     ))
-}
-
-/// A unit name in a path: of the characters it may have, the backslash is the one a path may not.
-fn escape(name: &UnitName) -> String {
-    name.as_str().replace('\\', "%5C")
 }
 
 impl From<PeerError> for ApiError {
