@@ -154,7 +154,7 @@ pub enum MachineReason {
 
 impl Refusal {
     /// A reason that holds on every machine alike.
-    pub fn of(reason: UnitReason) -> Self {
+    pub fn from_unit_reason(reason: UnitReason) -> Self {
         Self { unit: Some(reason), machines: Vec::new() }
     }
 }

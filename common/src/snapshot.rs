@@ -168,23 +168,23 @@ impl Snapshot {
     /// Applies one change. The revision is the caller's to move on, once all changes of a revision are applied.
     pub fn apply(&mut self, change: Change) {
         match change {
-            Change::Machine(id, record) => set(&mut self.machines, id, record),
+            Change::Machine(id, record) => set_entry(&mut self.machines, id, record),
             Change::Metadata(id, key, value) => set_nested(&mut self.metadata, id, key, value),
-            Change::Cordon(id, record) => set(&mut self.cordons, id, record),
-            Change::File(hash, record) => set(&mut self.files, hash, record),
-            Change::Unit(name, record) => set(&mut self.units, name, record),
+            Change::Cordon(id, record) => set_entry(&mut self.cordons, id, record),
+            Change::File(hash, record) => set_entry(&mut self.files, hash, record),
+            Change::Unit(name, record) => set_entry(&mut self.units, name, record),
             Change::Place(id, name, record) => set_nested(&mut self.places, name, id, record),
             Change::State(id, name, record) => set_nested(&mut self.states, name, id, record),
             Change::Leader(leader) => self.leader = leader,
             Change::Members(members) => self.members = members,
-            Change::Unreadable(key, record) => set(&mut self.unreadable, key, record),
+            Change::Unreadable(key, record) => set_entry(&mut self.unreadable, key, record),
         }
     }
 }
 
 /// The machines that count as having a unit: those it is placed on, but for one where it is only about to take over from
 /// another that still has it.
-pub fn homes(
+pub fn home_placements(
     places: &BTreeMap<MachineId, Placement>,
 ) -> impl Iterator<Item = (&MachineId, &Placement)> {
     places.iter().filter(|(_, placement)| {
@@ -193,7 +193,7 @@ pub fn homes(
     })
 }
 
-fn set<K: Ord, V>(map: &mut BTreeMap<K, V>, key: K, value: Option<V>) {
+fn set_entry<K: Ord, V>(map: &mut BTreeMap<K, V>, key: K, value: Option<V>) {
     match value {
         Some(value) => {
             map.insert(key, value);

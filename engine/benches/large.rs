@@ -16,7 +16,7 @@ use muster_engine::schedule::{Plan, schedule};
 const FAMILY: usize = 100;
 
 /// A cluster in which nothing is placed; in every `conflicts`-th family (0: none) the instances keep apart.
-pub fn cluster(machines: usize, units: usize, conflicts: usize) -> Snapshot {
+pub fn large_cluster(machines: usize, units: usize, conflicts: usize) -> Snapshot {
     let mut snapshot = Snapshot::default();
     for number in 0..machines {
         let id: MachineId = format!("{number:032x}").parse().unwrap();
@@ -37,36 +37,36 @@ pub fn cluster(machines: usize, units: usize, conflicts: usize) -> Snapshot {
     for number in 0..units {
         let family = number / FAMILY;
         let apart = conflicts > 0 && family.is_multiple_of(conflicts);
-        let file = file(family, apart);
+        let file = unit_file(family, apart);
         let hash = file.hash();
         snapshot.files.entry(hash).or_insert_with(|| Arc::new(file));
         let name: UnitName = format!("family{family}@{}.service", number % FAMILY).parse().unwrap();
-        snapshot.units.insert(name.clone(), unit(name, hash, 1));
+        snapshot.units.insert(name.clone(), unit_record(name, hash, 1));
     }
     snapshot
 }
 
-fn file(family: usize, apart: bool) -> UnitFile {
+fn unit_file(family: usize, apart: bool) -> UnitFile {
     let fleet = if apart { "[X-Fleet]\nConflicts=%p@*\n" } else { "" };
     format!("[Service]\nExecStart=/bin/sleep {family}\n{fleet}").parse().unwrap()
 }
 
-fn unit(name: UnitName, file: FileHash, generation: u64) -> Unit {
+fn unit_record(name: UnitName, file: FileHash, generation: u64) -> Unit {
     Unit { name, file, desired: DesiredState::Launched, generation, revision: generation }
 }
 
 /// The same cluster with everything placed.
-pub fn placed(mut snapshot: Snapshot) -> Snapshot {
+pub fn placed_cluster(mut snapshot: Snapshot) -> Snapshot {
     let plan = schedule(&snapshot);
     assert!(plan.refused.is_empty(), "every unit of a measured cluster finds a machine");
-    for change in changes(&plan) {
+    for change in plan_changes(&plan) {
         snapshot.apply(change);
     }
     snapshot
 }
 
 /// The changes that come of writing a plan.
-pub fn changes(plan: &Plan) -> Vec<Change> {
+pub fn plan_changes(plan: &Plan) -> Vec<Change> {
     let decisions = plan.moves.iter().flat_map(|step| &step.decisions);
     decisions
         .map(|decision| match decision {
@@ -83,8 +83,8 @@ pub fn changes(plan: &Plan) -> Vec<Change> {
 }
 
 /// A unit that was not there before, of an existing family.
-pub fn newcomer(snapshot: &Snapshot, number: usize) -> Change {
+pub fn new_unit(snapshot: &Snapshot, number: usize) -> Change {
     let any = snapshot.units.values().next().unwrap();
     let name: UnitName = format!("family0@new{number}.service").parse().unwrap();
-    Change::Unit(name.clone(), Some(unit(name, any.file, 1)))
+    Change::Unit(name.clone(), Some(unit_record(name, any.file, 1)))
 }

@@ -18,7 +18,7 @@ use muster_common::unit::{KeptData, Requirements, UnitFile, UnitName, kept_data}
 pub fn left_behind(snapshot: &Snapshot, name: &UnitName, file: &UnitFile) -> Option<KeptData> {
     let kept = kept_data(name.runner(), file)?;
     let own = Requirements::of(name, file).ok().filter(|own| !own.global)?;
-    let ties = ties(snapshot, own);
+    let ties = tied_requirements(snapshot, own);
     if ties.iter().any(|asked| asked.machine_id.is_some()) {
         return None;
     }
@@ -39,7 +39,7 @@ pub fn left_behind(snapshot: &Snapshot, name: &UnitName, file: &UnitFile) -> Opt
 }
 
 /// The demands on a unit's machine by the unit and by all that it is tied to.
-fn ties(snapshot: &Snapshot, own: Requirements) -> Vec<Requirements> {
+fn tied_requirements(snapshot: &Snapshot, own: Requirements) -> Vec<Requirements> {
     let mut ties = vec![own];
     let mut seen: BTreeSet<UnitName> = BTreeSet::new();
     let mut next = 0;
@@ -71,7 +71,7 @@ mod tests {
 
     const DB: &str = "[Service]\nStateDirectory=db\n";
 
-    fn cluster(machines: &[(&str, &str)]) -> Snapshot {
+    fn cluster_of(machines: &[(&str, &str)]) -> Snapshot {
         let mut snapshot = Snapshot::default();
         for (id, disk) in machines {
             let id: MachineId = id.parse().unwrap();
@@ -92,7 +92,7 @@ mod tests {
         snapshot
     }
 
-    fn submit(snapshot: &mut Snapshot, name: &str, text: &str) {
+    fn submit_unit(snapshot: &mut Snapshot, name: &str, text: &str) {
         let name: UnitName = name.parse().unwrap();
         let file: UnitFile = text.parse().unwrap();
         let hash = file.hash();
@@ -102,51 +102,55 @@ mod tests {
         snapshot.apply(Change::Unit(name, Some(unit)));
     }
 
-    fn told(snapshot: &Snapshot, name: &str, text: &str) -> Option<String> {
+    fn warning_for(snapshot: &Snapshot, name: &str, text: &str) -> Option<String> {
         let kept = left_behind(snapshot, &name.parse().unwrap(), &text.parse().unwrap())?;
         Some(format!("line {}: {}", kept.line, kept.what))
     }
 
     #[test]
     fn a_unit_that_could_be_elsewhere_leaves_its_data() {
-        let two = cluster(&[("a", "ssd"), ("b", "ssd")]);
+        let two = cluster_of(&[("a", "ssd"), ("b", "ssd")]);
         let state = Some("line 2: [Service] StateDirectory=db".to_owned());
-        assert_eq!(told(&two, "db.service", DB), state);
-        assert_eq!(told(&two, "db@.service", DB), state);
-        assert_eq!(told(&two, "web.service", "[Service]\nExecStart=/a\n"), None);
+        assert_eq!(warning_for(&two, "db.service", DB), state);
+        assert_eq!(warning_for(&two, "db@.service", DB), state);
+        assert_eq!(warning_for(&two, "web.service", "[Service]\nExecStart=/a\n"), None);
         let both = format!("{DB}[X-Fleet]\nMachineMetadata=disk=ssd\n");
-        assert_eq!(told(&two, "db.service", &both), state);
+        assert_eq!(warning_for(&two, "db.service", &both), state);
     }
 
     #[test]
     fn a_unit_that_stays_does_not() {
-        let two = cluster(&[("a", "ssd"), ("b", "hdd")]);
+        let two = cluster_of(&[("a", "ssd"), ("b", "hdd")]);
         for tie in
             ["MachineID=a", "MachineMetadata=disk=ssd", "MachineMetadata=disk=none", "Global=yes"]
         {
-            assert_eq!(told(&two, "db.service", &format!("{DB}[X-Fleet]\n{tie}\n")), None, "{tie}");
+            assert_eq!(
+                warning_for(&two, "db.service", &format!("{DB}[X-Fleet]\n{tie}\n")),
+                None,
+                "{tie}"
+            );
         }
-        assert_eq!(told(&cluster(&[("a", "ssd")]), "db.service", DB), None);
+        assert_eq!(warning_for(&cluster_of(&[("a", "ssd")]), "db.service", DB), None);
         // Nobody there runs containers.
-        assert_eq!(told(&two, "db.container", "[Container]\nImage=a\nVolume=/a\n"), None);
+        assert_eq!(warning_for(&two, "db.container", "[Container]\nImage=a\nVolume=/a\n"), None);
     }
 
     #[test]
     fn a_missing_machine_may_return() {
-        let mut one = cluster(&[("a", "ssd")]);
+        let mut one = cluster_of(&[("a", "ssd")]);
         one.apply(Change::Members(["a".parse().unwrap(), "b".parse().unwrap()].into()));
-        assert!(told(&one, "db.service", DB).is_some());
+        assert!(warning_for(&one, "db.service", DB).is_some());
         let tied = format!("{DB}[X-Fleet]\nMachineMetadata=disk=ssd\n");
-        assert_eq!(told(&one, "db.service", &tied), None);
+        assert_eq!(warning_for(&one, "db.service", &tied), None);
     }
 
     #[test]
     fn what_follows_a_unit_that_stays_stays() {
-        let mut two = cluster(&[("a", "ssd"), ("b", "hdd")]);
+        let mut two = cluster_of(&[("a", "ssd"), ("b", "hdd")]);
         let follower = format!("{DB}[X-Fleet]\nMachineOf=lead.service\n");
-        assert!(told(&two, "db.service", &follower).is_some());
-        submit(&mut two, "lead.service", "[X-Fleet]\nMachineOf=first.service\n");
-        submit(&mut two, "first.service", "[X-Fleet]\nMachineOf=lead.service\nMachineID=b\n");
-        assert_eq!(told(&two, "db.service", &follower), None);
+        assert!(warning_for(&two, "db.service", &follower).is_some());
+        submit_unit(&mut two, "lead.service", "[X-Fleet]\nMachineOf=first.service\n");
+        submit_unit(&mut two, "first.service", "[X-Fleet]\nMachineOf=lead.service\nMachineID=b\n");
+        assert_eq!(warning_for(&two, "db.service", &follower), None);
     }
 }

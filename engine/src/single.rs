@@ -8,11 +8,11 @@ use muster_common::unit::{Glob, Requirements, UnitFile, UnitName, kept_data};
 /// True if a unit made from this file is one. What cannot be read may be.
 pub fn is_single(unit: &UnitName, file: &UnitFile) -> bool {
     let keeps_data = kept_data(unit.runner(), file).is_some();
-    Requirements::of(unit, file).map_or(true, |asked| stands_alone(unit, &asked, keeps_data))
+    Requirements::of(unit, file).map_or(true, |asked| may_not_run_twice(unit, &asked, keeps_data))
 }
 
 /// The same of a unit of which it is known whether it keeps data.
-pub(crate) fn stands_alone(unit: &UnitName, asked: &Requirements, keeps_data: bool) -> bool {
+pub(crate) fn may_not_run_twice(unit: &UnitName, asked: &Requirements, keeps_data: bool) -> bool {
     let name = unit.as_str();
     let own = |glob: &Glob| glob.as_str() == name && glob.matches(name);
     !asked.global && (keeps_data || asked.job || asked.conflicts.iter().any(own))

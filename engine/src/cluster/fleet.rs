@@ -25,7 +25,8 @@ pub fn fleet_unit(snapshot: &Snapshot, unit: &Unit) -> FleetUnit {
         file.is_some_and(|file| Requirements::of(&unit.name, file).is_ok_and(|r| r.global));
     // A global unit is on many machines, so fleet names none.
     let places = snapshot.places.get(&unit.name).filter(|_| !global);
-    let machine = places.and_then(|places| snapshot::homes(places).next()).map(|(id, _)| id);
+    let machine =
+        places.and_then(|places| snapshot::home_placements(places).next()).map(|(id, _)| id);
     FleetUnit {
         name: unit.name.to_string(),
         options: file.map(|file| file.options().to_vec()).unwrap_or_default(),
@@ -49,7 +50,7 @@ pub fn awaited_unit(cluster: &mut Cluster, name: &UnitName, now: Duration) -> Op
 /// started and goes on with the answer unseen, so a known unit always has one, of empty words if no machine reports it.
 pub fn unit_state(snapshot: &Snapshot, name: &UnitName) -> Option<UnitState> {
     let reports = snapshot.states.get(name);
-    let homes = snapshot.places.get(name).into_iter().flat_map(snapshot::homes);
+    let homes = snapshot.places.get(name).into_iter().flat_map(snapshot::home_placements);
     let at_home = homes.map(|(id, _)| id).find_map(|id| reports?.get_key_value(id));
     // One that was destroyed and has yet to stop is still somewhere.
     let report = at_home.or_else(|| reports?.first_key_value());
@@ -106,7 +107,7 @@ fn awaited_state(
 fn is_behind(snapshot: &Snapshot, unit: &Unit) -> bool {
     let Some(places) = snapshot.places.get(&unit.name) else { return false };
     let states = snapshot.states.get(&unit.name);
-    snapshot::homes(places).any(|(machine, _)| {
+    snapshot::home_placements(places).any(|(machine, _)| {
         let state = states.and_then(|states| states.get(machine));
         state.is_some_and(|state| state.generation < unit.generation)
     })

@@ -56,7 +56,7 @@ impl<'a> UnitRows<'a> {
 pub fn current_state(snapshot: &Snapshot, name: &UnitName) -> DesiredState {
     let places = snapshot.places.get(name);
     let states = snapshot.states.get(name);
-    let placed = places.into_iter().flat_map(snapshot::homes).map(|(machine, _)| {
+    let placed = places.into_iter().flat_map(snapshot::home_placements).map(|(machine, _)| {
         states.and_then(|s| s.get(machine)).map_or(DesiredState::Inactive, reached_state)
     });
     // A machine that is to give the unit up and still has it.

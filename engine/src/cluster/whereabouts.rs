@@ -4,7 +4,7 @@
 //! Muster has put there. What a machine has of its own is its administrator's to show.
 
 use muster_common::machine::MachineId;
-use muster_common::snapshot::{Snapshot, homes};
+use muster_common::snapshot::{Snapshot, home_placements};
 use muster_common::state::DesiredState;
 use muster_common::unit::UnitName;
 
@@ -106,7 +106,7 @@ pub fn machine_to_ask(
     if let Some(id) = still {
         return Ok(id.clone());
     }
-    let placed = snapshot.places.get(name).into_iter().flat_map(homes).map(|(id, _)| id);
+    let placed = snapshot.places.get(name).into_iter().flat_map(home_placements).map(|(id, _)| id);
     let reported = snapshot.states.get(name).into_iter().flatten().map(|(id, _)| id);
     if let Some(id) = placed.chain(reported).min_by_key(|id| *id != own) {
         return Ok(id.clone());

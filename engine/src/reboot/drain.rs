@@ -91,7 +91,7 @@ mod tests {
 
     #[test]
     fn what_moves_is_counted_and_what_does_not_is_named() {
-        let refusal = Refusal::of(UnitReason::NoMachines);
+        let refusal = Refusal::from_unit_reason(UnitReason::NoMachines);
         let all = [
             ("a.service", DrainStatus::Moving { to: "m2".parse().unwrap() }),
             ("b.service", DrainStatus::Stopping),

@@ -16,7 +16,7 @@ use crate::machine::arrival::Arrival;
 
 use super::index::UnitSpec;
 use super::moves::DrainVerdict;
-use super::pass::Pass;
+use super::pass::PlanPass;
 use super::scheduler::Scheduler;
 use super::table::{MachineKey, UnitKey};
 
@@ -32,7 +32,7 @@ impl Scheduler {
         let grounds = self.index.saved_global_machines();
         let agenda = self.take_agenda();
         let number = self.next_pass_number();
-        let mut pass = Pass::new(&mut self.index, number);
+        let mut pass = PlanPass::new(&mut self.index, number);
         pass.moves_left = usize::MAX;
         pass.consider_units(&agenda);
         let row = &pass.index.machines[machine];
@@ -65,7 +65,7 @@ impl Scheduler {
     }
 }
 
-impl Pass<'_> {
+impl PlanPass<'_> {
     /// The lot of a job that was begun on a machine: it ends there. One that has ended keeps nobody waiting.
     fn job_status(&self, unit: UnitKey, machine: MachineKey) -> Option<DrainStatus> {
         if !self.index.draining.contains(&machine) && !self.index.is_forced(machine) {
@@ -85,7 +85,8 @@ impl Pass<'_> {
     fn unit_status(&self, unit: UnitKey, machine: MachineKey) -> Option<DrainStatus> {
         let row = &self.index.units[unit];
         let placed = row.place_on(machine).is_some();
-        let stuck = |reason| Some(DrainStatus::Stuck { refusal: Refusal::of(reason) });
+        let stuck =
+            |reason| Some(DrainStatus::Stuck { refusal: Refusal::from_unit_reason(reason) });
         let draining = self.index.draining.contains(&machine);
         if !placed {
             return Some(DrainStatus::Stopping);

@@ -18,7 +18,7 @@ impl Index {
         if !row.is_wanted() {
             return None;
         }
-        let whole = |reason| Some(Refusal::of(reason));
+        let whole = |reason| Some(Refusal::from_unit_reason(reason));
         if row.unreadable_records > 0 {
             return whole(UnitReason::FileUnreadable { problem: self.unreadable_problem(unit) });
         }
@@ -73,11 +73,11 @@ impl Index {
             group = groups.find(|group| group.members.contains(&unit)).unwrap_or(group);
         }
         if let Some(reason) = group.members.iter().find_map(|unit| self.held_by(*unit)) {
-            return Refusal::of(reason);
+            return Refusal::from_unit_reason(reason);
         }
         if let Some(fixed) = group.fixed.first() {
             let unit = self.units[*fixed].name.clone();
-            return Refusal::of(UnitReason::LeaderUnreadable { unit });
+            return Refusal::from_unit_reason(UnitReason::LeaderUnreadable { unit });
         }
         let here = |unit: &UnitKey| self.units[*unit].place_on(from).is_some();
         group.members.retain(here);
@@ -98,7 +98,7 @@ impl Index {
             })
             .collect();
         if machines.is_empty() {
-            return Refusal::of(UnitReason::NoOtherMachine);
+            return Refusal::from_unit_reason(UnitReason::NoOtherMachine);
         }
         Refusal { unit: None, machines }
     }

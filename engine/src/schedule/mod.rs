@@ -9,7 +9,7 @@
 //!              ▼
 //!            pass ◀─ group, moves/                  what becomes of them: why a unit leaves, and how it moves
 //!              │ │              └─▶ explain ─▶ Refusal     asked for, one unit at a time
-//!              │ └─ drain_status ─▶ Course                 asked for, one drained machine at a time
+//!              │ └─ drain_status ─▶ DrainStatus            asked for, one drained machine at a time
 //!              ▼
 //!            Plan
 //! ```

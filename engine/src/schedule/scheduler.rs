@@ -14,7 +14,7 @@ use muster_common::state::DesiredState;
 use muster_common::unit::{FileHash, UnitFile, UnitName};
 
 use super::index::Index;
-use super::pass::Pass;
+use super::pass::PlanPass;
 use super::table::{MachineKey, UnitKey};
 
 /// The moves that make placements as they should be, and the units that cannot be placed.
@@ -84,10 +84,10 @@ impl Scheduler {
         self.forget_planned();
         let agenda = self.take_agenda();
         let number = self.next_pass_number();
-        let mut pass = Pass::new(&mut self.index, number);
+        let mut pass = PlanPass::new(&mut self.index, number);
         pass.consider_units(&agenda);
         self.planned = pass.roll_back();
-        let Pass { moves, moved, seen, refused, .. } = pass;
+        let PlanPass { moves, moved, seen, refused, .. } = pass;
 
         for unit in &seen {
             self.waiting.remove(unit);
@@ -141,7 +141,7 @@ impl Scheduler {
         let number = self.next_pass_number();
         let candidates: Vec<UnitKey> =
             wanted.iter().filter_map(|c| self.index.unit_keys.get(&c.name).copied()).collect();
-        let mut pass = Pass::new(&mut self.index, number);
+        let mut pass = PlanPass::new(&mut self.index, number);
         // In the order of the plan that would follow, with the candidates' turns taken in the order they were named.
         let known: BTreeSet<UnitKey> = candidates.iter().copied().collect();
         let looked_at: BTreeSet<UnitKey> = agenda.iter().copied().collect();

@@ -9,7 +9,7 @@ use std::time::Duration;
 use muster_common::api::v1::{Until, WaitEvent, WaitFor, WaitRequest};
 use muster_common::machine::{Machine, MachineId};
 use muster_common::refusal::{Refusal, UnitReason};
-use muster_common::snapshot::{Placement, Snapshot, homes};
+use muster_common::snapshot::{Placement, Snapshot, home_placements};
 use muster_common::state::{ActiveState, DesiredState, ObservedState};
 use muster_common::unit::{Requirements, UnitName};
 
@@ -298,7 +298,8 @@ fn unit_progress(snapshot: &Snapshot, wait: &WaitFor) -> UnitProgress {
             };
             // Where it is only about to take over it does not have to be up yet; stopped it is to be everywhere.
             let up = wait.until == Until::Launched;
-            let counted = |id: &MachineId| !up || homes(places).any(|(home, _)| home == id);
+            let counted =
+                |id: &MachineId| !up || home_placements(places).any(|(home, _)| home == id);
             combine_progress(places, counted, |id, placement| {
                 let state = states.and_then(|s| s.get(id));
                 if placement.generation < generation || placement.desired != unit.desired {

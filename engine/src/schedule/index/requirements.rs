@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use muster_common::unit::Glob;
 
-use crate::single::stands_alone;
+use crate::single::may_not_run_twice;
 
 use super::rows::{FileRow, ResolvedSpec, UnitSpec};
 use super::state::Index;
@@ -81,7 +81,7 @@ impl Index {
         let problem = match file.and_then(|file| file.template.as_ref()) {
             Some(Ok(template)) => match template.for_unit(&row.name) {
                 Ok(requirements) => {
-                    let single = stands_alone(&row.name, &requirements, keeps_data);
+                    let single = may_not_run_twice(&row.name, &requirements, keeps_data);
                     let class = self.classes.acquire_class(&requirements, row.runner_kind());
                     let declares = self.acquire_patterns(&requirements.conflicts);
                     return UnitSpec::Resolved(ResolvedSpec {

@@ -5,10 +5,10 @@
 
 use super::verdict::DrainVerdict;
 use crate::schedule::group::Group;
-use crate::schedule::pass::Pass;
+use crate::schedule::pass::PlanPass;
 use crate::schedule::table::{MachineKey, UnitKey};
 
-impl Pass<'_> {
+impl PlanPass<'_> {
     /// Begins to move a group away from a machine that is drained; false when it stays for now.
     pub(crate) fn begin_move(&mut self, group: &Group, home: MachineKey) -> bool {
         if !self.index.draining.contains(&home) {

@@ -7,10 +7,10 @@
 use std::collections::BTreeSet;
 
 use crate::schedule::group::Group;
-use crate::schedule::pass::Pass;
+use crate::schedule::pass::PlanPass;
 use crate::schedule::table::{MachineKey, UnitKey};
 
-impl Pass<'_> {
+impl PlanPass<'_> {
     /// The machine where the group is: where its first leader still is, and may be.
     pub(crate) fn home_of(&self, group: &Group) -> Option<MachineKey> {
         let fixed = group.fixed.iter().flat_map(|unit| &self.index.units[*unit].places);

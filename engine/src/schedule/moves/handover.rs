@@ -3,7 +3,7 @@
 //! Owns the way: a unit is first started on another machine, and stopped where it was once it is up there. Between the
 //! two it has two placements, of which the new one says from where it takes over; everything else follows from the
 //! placements and from what the two machines report, so that a new leader goes on where the old one was. A reason of its own that
-//! wants to move a unit asks for [`Pass::begin_handover`]; a move under way goes on while its reason holds.
+//! wants to move a unit asks for [`PlanPass::begin_handover`]; a move under way goes on while its reason holds.
 //!
 //! | the unit | becomes |
 //! | --- | --- |
@@ -34,7 +34,7 @@ use crate::machine::arrival::Arrival;
 use super::verdict::DrainVerdict;
 use crate::schedule::group::Group;
 use crate::schedule::index::Index;
-use crate::schedule::pass::Pass;
+use crate::schedule::pass::PlanPass;
 use crate::schedule::table::{MachineKey, UnitKey};
 
 /// On how many machines a unit is tried before it is left where it is.
@@ -79,7 +79,7 @@ impl Index {
     }
 }
 
-impl Pass<'_> {
+impl PlanPass<'_> {
     /// Goes on with a group's move; false when it is not on the move.
     pub(crate) fn advance_move(&mut self, group: &Group) -> bool {
         let handovers = group.members.iter().filter_map(|unit| self.index.handover_of(*unit));

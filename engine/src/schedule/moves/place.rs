@@ -5,10 +5,10 @@
 
 use muster_common::decision::MoveReason;
 
-use crate::schedule::pass::Pass;
+use crate::schedule::pass::PlanPass;
 use crate::schedule::table::{MachineKey, UnitKey};
 
-impl Pass<'_> {
+impl PlanPass<'_> {
     /// Places a group that is nowhere, or nowhere it may stay.
     pub(crate) fn place_new(&mut self, members: &[UnitKey]) {
         if self.wait_for_the_end(members) {

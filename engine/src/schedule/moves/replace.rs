@@ -8,10 +8,10 @@
 
 use muster_common::decision::MoveReason;
 
-use crate::schedule::pass::Pass;
+use crate::schedule::pass::PlanPass;
 use crate::schedule::table::{MachineKey, UnitKey};
 
-impl Pass<'_> {
+impl PlanPass<'_> {
     /// Puts a unit where one is that it replaces, and that one elsewhere; false when there is no such place.
     pub(crate) fn take_place(&mut self, unit: UnitKey) -> bool {
         if self.index.units[unit].requirements().is_none_or(|r| !r.replaces_any()) {

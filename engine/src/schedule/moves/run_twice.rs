@@ -6,7 +6,7 @@
 use muster_common::decision::Decision;
 
 use crate::schedule::index::Index;
-use crate::schedule::pass::Pass;
+use crate::schedule::pass::PlanPass;
 use crate::schedule::table::{MachineKey, UnitKey};
 
 impl Index {
@@ -57,7 +57,7 @@ impl Index {
     }
 }
 
-impl Pass<'_> {
+impl PlanPass<'_> {
     /// Keeps units away from every machine while one of them, which may not run twice, has not ended where it was; false
     /// when there is nothing to wait for.
     pub(crate) fn wait_for_the_end(&mut self, members: &[UnitKey]) -> bool {

@@ -9,10 +9,10 @@ use muster_common::snapshot::{Handover, Placement};
 use muster_common::state::DesiredState;
 use muster_common::unit::FileHash;
 
-use crate::schedule::pass::Pass;
+use crate::schedule::pass::PlanPass;
 use crate::schedule::table::{MachineKey, UnitKey};
 
-impl Pass<'_> {
+impl PlanPass<'_> {
     /// The decisions that leave a unit on this machine alone.
     pub(crate) fn decisions_to_be_on(&self, unit: UnitKey, machine: MachineKey) -> Vec<Decision> {
         let mut decisions = self.remove_decisions(unit, |at| at != machine);

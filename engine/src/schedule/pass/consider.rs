@@ -17,11 +17,11 @@
 use muster_common::decision::MoveReason;
 use muster_common::unit::FileHash;
 
-use super::state::Pass;
+use super::state::PlanPass;
 use crate::schedule::group::Group;
 use crate::schedule::table::{Bits, MachineKey, UnitKey};
 
-impl Pass<'_> {
+impl PlanPass<'_> {
     /// Looks at units, in the order of [`Self::in_order`].
     pub(crate) fn consider_units(&mut self, units: &[UnitKey]) {
         for unit in self.in_order(units) {

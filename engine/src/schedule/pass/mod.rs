@@ -3,4 +3,4 @@
 mod consider;
 mod state;
 
-pub(crate) use state::Pass;
+pub(crate) use state::PlanPass;

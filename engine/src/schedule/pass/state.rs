@@ -1,7 +1,7 @@
 //! What a pass has decided so far.
 //!
 //! Owns the counting: what a pass decides counts at once, so that the next unit sees it, and is taken back at the end. The index
-//! follows the cluster, not the plan. Every decision goes through [`Pass::push_move`], which keeps a unit that may not run twice from
+//! follows the cluster, not the plan. Every decision goes through [`PlanPass::push_move`], which keeps a unit that may not run twice from
 //! doing so, whatever rule led there.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,7 +18,7 @@ use crate::schedule::table::{Bits, MachineKey, UnitKey};
 const MOVING: usize = 10;
 
 /// A pass under way.
-pub(crate) struct Pass<'a> {
+pub(crate) struct PlanPass<'a> {
     pub(crate) index: &'a mut Index,
     /// Distinguishes units this pass has looked at.
     number: u64,
@@ -37,7 +37,7 @@ pub(crate) struct Pass<'a> {
     pub(crate) verdicts: BTreeMap<(UnitKey, MachineKey), DrainVerdict>,
 }
 
-impl<'a> Pass<'a> {
+impl<'a> PlanPass<'a> {
     pub(crate) fn new(index: &'a mut Index, number: u64) -> Self {
         let moves_left = MOVING.saturating_sub(index.moving.len());
         Self {
