@@ -19,5 +19,5 @@ pub mod stdx;
 pub mod telemetry;
 pub mod view;
 
-pub use daemon::core::{RunError, Runners, STATE, Settings, run, run_with};
+pub use daemon::core::{CoreError, CoreSettings, CoreSetup, run_core};
 pub use telemetry::health::Health;

@@ -10,6 +10,7 @@ use clap::Parser as _;
 use muster_common::text::clean_lines;
 use musterd::config::{Config, Flags, manual};
 use musterd::daemon::process::run_daemon;
+use musterd::daemon::store::check_store;
 use musterd::host::modes;
 use musterd::telemetry::logs;
 
@@ -19,7 +20,7 @@ fn main() -> ExitCode {
         let written = manual::write(directory);
         return match written.with_context(|| format!("cannot write to {}", directory.display())) {
             Ok(()) => ExitCode::SUCCESS,
-            Err(error) => fail(&error),
+            Err(error) => print_failure(&error),
         };
     }
     let only_check = flags.check_config;
@@ -27,16 +28,16 @@ fn main() -> ExitCode {
     let given = flags.clone();
     let config = match Config::load(flags) {
         Ok(config) => config,
-        Err(error) => return fail(&error.into()),
+        Err(error) => return print_failure(&error.into()),
     };
     if only_check {
-        return match check(&config) {
+        return match check_config(&config) {
             Ok(()) => {
                 let file = file.display();
                 println!("{file}: the configuration is fine; machine {}", config.machine_id);
                 ExitCode::SUCCESS
             }
-            Err(error) => fail(&error),
+            Err(error) => print_failure(&error),
         };
     }
     modes::restrict_umask();
@@ -52,27 +53,22 @@ fn main() -> ExitCode {
         .and_then(|runtime| runtime.block_on(run_daemon(config, given, level)));
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(&error),
+        Err(error) => print_failure(&error),
     }
 }
 
-/// What can be known to be wrong without starting anything: the files for TLS are looked into, etcd is not asked.
-fn check(config: &Config) -> anyhow::Result<()> {
+/// Checks the configuration without starting anything.
+fn check_config(config: &Config) -> anyhow::Result<()> {
     let exposures = config.find_exposures();
     if !exposures.is_empty() {
         anyhow::bail!(exposures.join("\n"));
     }
-    let Some(etcd) = &config.etcd else { return Ok(()) };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.context("cannot start a thread")?;
-    runtime
-        .block_on(muster_store::open_etcd(etcd.store_options()))
-        .map_err(|e| etcd.explain_error(e))?;
-    Ok(())
+    runtime.context("cannot start a thread")?.block_on(check_store(config))
 }
 
-/// The whole chain on one line, where a person or the journal sees it.
-fn fail(error: &anyhow::Error) -> ExitCode {
+/// Prints the whole chain on one line, where a person or the journal sees it.
+fn print_failure(error: &anyhow::Error) -> ExitCode {
     eprintln!("musterd: {}", clean_lines(&format!("{error:#}")));
     ExitCode::FAILURE
 }

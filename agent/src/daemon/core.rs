@@ -13,6 +13,7 @@ use muster_store::Registry;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::host::power::Host;
 use crate::host::{identity, modes};
 use crate::machine::converge::{Converge, ConvergeConfig};
 use crate::machine::ledger::Ledger;
@@ -23,12 +24,12 @@ use crate::runner::systemd::Systemd;
 use crate::runner::{CombinedRunner, Runner};
 use crate::stdx::clock::Wall;
 use crate::stdx::disk::{Disk, HostDisk};
-use crate::telemetry::health::{self, Health};
+use crate::telemetry::health::Health;
 use crate::{config, leader};
 
 /// What the daemon's core needs to know; made from the configuration.
 #[derive(Debug, Clone)]
-pub struct Settings {
+pub struct CoreSettings {
     /// This machine's id; see [`identity::machine_id`].
     pub machine_id: MachineId,
     /// The address shown to people; see [`identity::own_address`].
@@ -56,9 +57,9 @@ pub struct Settings {
     pub cluster: String,
 }
 
-impl Settings {
-    /// This machine as it registers itself.
-    pub fn machine(&self) -> Machine {
+impl CoreSettings {
+    /// The record with which the machine registers itself.
+    pub fn machine_record(&self) -> Machine {
         Machine {
             id: self.machine_id.clone(),
             host: identity::host_name(),
@@ -77,7 +78,7 @@ impl Settings {
 /// Why the daemon's core could not go on.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum RunError {
+pub enum CoreError {
     /// A directory of ours cannot be used.
     #[error("cannot use the directory {}", path.display())]
     Directory {
@@ -89,29 +90,33 @@ pub enum RunError {
     },
 }
 
-/// How the names begin of what is kept in the state directory.
-pub const STATE: [&str; 6] = ["jobs.", "named", "placements", "reboot.", "store.", ".muster-"];
+/// The beginnings of the names of what is kept in the state directory.
+pub const STATE_FILES: [&str; 6] =
+    ["jobs.", "named", "placements", "reboot.", "store.", ".muster-"];
 
-/// What runs units on this machine.
-pub struct Runners {
-    all: Arc<dyn Runner>,
-    containers: Option<Arc<Docker>>,
+/// The runners of this machine.
+pub struct MachineRunners {
+    /// All of them as one.
+    pub all: Arc<dyn Runner>,
+    /// The one of containers, if there is any.
+    pub docker: Option<Arc<Docker>>,
 }
 
-impl Runners {
-    /// systemd, and the container engine where this machine takes units. Both are looked for in the background.
-    pub fn new(settings: &Settings, registry: &Registry) -> Result<Self, RunError> {
-        let Settings { state_dir, run_dir, unit_dir, .. } = settings;
+impl MachineRunners {
+    /// Makes the directories of units, and the runners: systemd, and the container engine where this machine takes units. Both
+    /// are looked for in the background.
+    pub fn new(settings: &CoreSettings, registry: &Registry) -> Result<Self, CoreError> {
+        let CoreSettings { state_dir, run_dir, unit_dir, .. } = settings;
         for (path, made) in [
-            (state_dir, modes::state_directory(state_dir, &STATE)),
+            (state_dir, modes::state_directory(state_dir, &STATE_FILES)),
             (run_dir, modes::public_directory(run_dir)),
             (unit_dir, modes::public_directory(unit_dir)),
         ] {
-            made.map_err(|source| RunError::Directory { path: path.clone(), source })?;
+            made.map_err(|source| CoreError::Directory { path: path.clone(), source })?;
         }
         let systemd = Arc::new(Systemd::new(settings.unit_dir.clone()));
         if !settings.agent {
-            return Ok(Self { all: systemd, containers: None });
+            return Ok(Self { all: systemd, docker: None });
         }
         let docker = Docker::new(docker::Settings {
             socket: settings.docker.socket.clone(),
@@ -123,75 +128,79 @@ impl Runners {
             credentials: settings.docker.credentials.clone(),
             sources: Arc::new(registry.clone()),
         })
-        .map_err(|source| RunError::Directory { path: settings.run_dir.clone(), source })?;
+        .map_err(|source| CoreError::Directory { path: settings.run_dir.clone(), source })?;
         let docker = Arc::new(docker);
         let all = Arc::new(CombinedRunner::new(systemd, Arc::<Docker>::clone(&docker)));
-        Ok(Self { all, containers: Some(docker) })
-    }
-
-    /// What runs containers, if anything does.
-    pub fn containers(&self) -> Option<Arc<Docker>> {
-        self.containers.clone()
+        Ok(Self { all, docker: Some(docker) })
     }
 }
 
-/// Runs the daemon's core until `shutdown` is cancelled: presence, leadership, the schedule loop and the converge loop.
+/// What the core is made from.
+pub struct CoreSetup {
+    /// What it needs to know.
+    pub settings: CoreSettings,
+    /// The store.
+    pub registry: Registry,
+    /// What runs the machine's units.
+    pub runner: Arc<dyn Runner>,
+    /// The machine's power: whether it goes down.
+    pub host: Arc<dyn Host>,
+    /// The state of the machine's container engine, where it has one.
+    pub container_engine: Option<watch::Receiver<ContainerEngine>>,
+    /// What the machine's record says in the place of the settings', as that changes.
+    pub metadata: Option<watch::Receiver<BTreeMap<String, String>>>,
+    /// The disk of its records.
+    pub disk: Arc<dyn Disk>,
+    /// The daemon's health.
+    pub health: Health,
+}
+
+impl CoreSetup {
+    /// A core with any runner, on this host's disk, without a container engine and with the metadata of its settings.
+    pub fn new(
+        settings: CoreSettings,
+        registry: Registry,
+        runner: Arc<dyn Runner>,
+        host: Arc<dyn Host>,
+        health: Health,
+    ) -> Self {
+        Self {
+            settings,
+            registry,
+            runner,
+            host,
+            container_engine: None,
+            metadata: None,
+            disk: Arc::new(HostDisk),
+            health,
+        }
+    }
+}
+
+/// Runs the daemon's core until `shutdown` is cancelled: registration, leading with its schedule loop, and the converge loop.
 ///
 /// It returns once what must be flushed is flushed; when the host itself shuts down, once the units are given up.
 ///
-/// `metadata`: what the machine's record says in the place of the settings', as that changes.
-pub async fn run(
-    settings: Settings,
-    metadata: watch::Receiver<BTreeMap<String, String>>,
-    registry: Registry,
-    runners: Runners,
-    shutdown: CancellationToken,
-    health: Health,
-) -> Result<(), RunError> {
-    let answers = runners.containers.as_ref().map(|docker| docker.answers());
-    if let Some(answers) = answers.clone() {
-        let (health, shutdown) = (health.clone(), shutdown.clone());
-        tokio::spawn(async move {
-            shutdown.run_until_cancelled(health::watch_containers(&health, answers)).await;
-        });
-    }
-    core(settings, Some(metadata), registry, runners.all, answers, shutdown, health).await
-}
-
-/// The same with any runner.
-pub async fn run_with(
-    settings: Settings,
-    registry: Registry,
-    runner: Arc<dyn Runner>,
-    shutdown: CancellationToken,
-    health: Health,
-) -> Result<(), RunError> {
-    core(settings, None, registry, runner, None, shutdown, health).await
-}
-
-async fn core(
-    settings: Settings,
-    metadata: Option<watch::Receiver<BTreeMap<String, String>>>,
-    registry: Registry,
-    runner: Arc<dyn Runner>,
-    containers: Option<watch::Receiver<ContainerEngine>>,
-    shutdown: CancellationToken,
-    health: Health,
-) -> Result<(), RunError> {
+/// # Errors
+///
+/// The directory of what is remembered of units cannot be used.
+pub async fn run_core(setup: CoreSetup, shutdown: CancellationToken) -> Result<(), CoreError> {
+    let CoreSetup { settings, registry, runner, host, container_engine, metadata, disk, health } =
+        setup;
+    // What is made: the memory of the machine's units, the registration, and the converge loop under it.
     let owned = settings.run_dir.join("owned");
-    let disk: Arc<dyn Disk> = Arc::new(HostDisk);
     let ledger = modes::private_directory(&owned)
         .and_then(|()| Ledger::open(Arc::clone(&disk), owned.clone()))
-        .map_err(|source| RunError::Directory { path: owned, source })?;
+        .map_err(|source| CoreError::Directory { path: owned, source })?;
     let mut registrar = RegistrationLoop::new(
-        settings.machine(),
+        settings.machine_record(),
         settings.ttl,
         registry.clone(),
         &settings.run_dir,
         health.clone(),
     );
-    if let Some(containers) = containers {
-        registrar = registrar.with_container_engine(containers);
+    if let Some(engine) = container_engine {
+        registrar = registrar.with_container_engine(engine);
     }
     if let Some(metadata) = metadata {
         registrar = registrar.with_metadata(metadata);
@@ -213,27 +222,29 @@ async fn core(
     if converge.is_none() {
         health.update(|s| s.absent.extend(["runner", "placements"]));
     }
-    let standing = registrar.registration();
+    let registration = registrar.registration();
     let followed = registrar.registration();
-    let lead = async {
-        if settings.engine {
-            leader::run(registry.clone(), settings.ttl, followed, health, shutdown.clone()).await;
-        }
-    };
-    // One that is there now was meant for a daemon that is gone.
+    // A mark that is there now was meant for a daemon that is gone.
     let mark = shutdown::mark(&settings.run_dir);
     let _ = std::fs::remove_file(&mark);
-    // The lease outlives the loops that write under it.
-    let stop_keeping = CancellationToken::new();
+
+    // What runs, and how it ends. The lease outlives the loops that write under it.
+    let stop_registrar = CancellationToken::new();
+    let lead = async {
+        if settings.engine {
+            let shutdown = shutdown.clone();
+            leader::run(registry.clone(), settings.ttl, followed, health, shutdown).await;
+        }
+    };
     let work = async {
         if let Some(converge) = converge {
             let (converge, ()) = tokio::join!(converge.run(shutdown.clone()), lead);
-            shutdown::finish(converge, runner.as_ref(), &registry, &standing, &mark).await;
+            shutdown::finish(converge, host.as_ref(), &registry, &registration, &mark).await;
         } else {
             tokio::join!(shutdown.cancelled(), lead);
         }
-        stop_keeping.cancel();
+        stop_registrar.cancel();
     };
-    tokio::join!(work, registrar.run(stop_keeping.clone()));
+    tokio::join!(work, registrar.run(stop_registrar.clone()));
     Ok(())
 }

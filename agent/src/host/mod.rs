@@ -3,6 +3,6 @@
 //! Owns every look at the machine itself that is not about units. It never changes what is not the daemon's own.
 
 pub mod identity;
-pub mod logind;
 pub mod modes;
 pub mod power;
+pub mod systemd_host;

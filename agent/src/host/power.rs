@@ -1,16 +1,14 @@
 //! The host's power: what keeps it up, who is on it, whether it goes down, and the request to reboot.
 //!
-//! Owns the seam between the daemon and the machine: [`super::logind::Logind`] is the real one. Whoever stands behind it decides
-//! nothing.
-
-use std::fmt::Debug;
+//! Owns the seam between the daemon and the machine: [`super::systemd_host::SystemdHost`] is the real one. Whoever
+//! stands behind it decides nothing.
 
 use async_trait::async_trait;
 use muster_engine::reboot::phase::Inhibitor;
 
 /// The host under the daemon, as far as its power goes.
 #[async_trait]
-pub trait Host: Debug + Send + Sync {
+pub trait Host: Send + Sync {
     /// This boot; another word after every reboot.
     fn boot_id(&self) -> String;
 
@@ -23,7 +21,7 @@ pub trait Host: Debug + Send + Sync {
     /// Sessions of logged-in users.
     async fn user_sessions(&self) -> Result<u64, HostError>;
 
-    /// Whether it is going down.
+    /// Whether it is going down, whoever asked it to.
     async fn is_stopping(&self) -> bool;
 
     /// Says something to everybody who is logged in.

@@ -11,9 +11,9 @@ use std::time::Duration;
 use muster_store::Registry;
 use tokio::sync::watch;
 
+use crate::host::power::Host;
 use crate::machine::converge::Converge;
 use crate::machine::registration::Registration;
-use crate::runner::Runner;
 
 /// How long units may take to stop before others are started in their place, though these still run.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -32,7 +32,7 @@ pub(crate) fn mark(run_dir: &Path) -> PathBuf {
 /// Gives the units up if the host goes, or if the mark is there; otherwise leaves everything as it is.
 pub(crate) async fn finish(
     mut converge: Converge,
-    runner: &dyn Runner,
+    host: &dyn Host,
     registry: &Registry,
     standing: &watch::Receiver<Registration>,
     mark: &Path,
@@ -40,7 +40,7 @@ pub(crate) async fn finish(
     // It is for this stop only.
     if std::fs::remove_file(mark).is_ok() {
         tracing::info!("Muster leaves this machine: giving up its units");
-    } else if runner.host_is_stopping().await {
+    } else if host.is_stopping().await {
         tracing::info!("the host is shutting down: giving up its units");
     } else {
         return;

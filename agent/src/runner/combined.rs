@@ -144,10 +144,6 @@ impl Runner for CombinedRunner {
         self.of(unit).emptied(unit).await
     }
 
-    async fn host_is_stopping(&self) -> bool {
-        self.systemd.host_is_stopping().await
-    }
-
     fn events(&self) -> mpsc::Receiver<RunnerEvent> {
         let mut events = lock(&self.events);
         events.take().unwrap_or_else(|| mpsc::channel(1).1)

@@ -129,9 +129,6 @@ pub trait Runner: Send + Sync + 'static {
         Ok(true)
     }
 
-    /// Whether the machine itself is shutting down.
-    async fn host_is_stopping(&self) -> bool;
-
     /// Where what it reports unasked arrives. The first caller gets it.
     fn events(&self) -> mpsc::Receiver<RunnerEvent>;
 }

@@ -24,9 +24,11 @@ use muster_common::snapshot::Snapshot;
 use muster_common::state::{ActiveState, DesiredState};
 use muster_common::unit::{FileHash, UnitFile, UnitName};
 use muster_engine::machine::converge::Observed;
+use muster_engine::reboot::phase::Inhibitor;
 use muster_store::Registry;
+use musterd::host::power::HostError;
 use musterd::runner::{Outcome, Runner, RunnerError, RunnerEvent, UnitObservation};
-use musterd::{Health, Settings};
+use musterd::{CoreSettings, CoreSetup, Health, run_core};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -452,19 +454,46 @@ impl Runner for Scripted {
         })
     }
 
-    async fn host_is_stopping(&self) -> bool {
-        self.host.with(|s| s.stopping)
-    }
-
     fn events(&self) -> mpsc::Receiver<RunnerEvent> {
         self.events.lock().unwrap().take().unwrap()
+    }
+}
+
+#[async_trait]
+impl musterd::host::power::Host for Host {
+    fn boot_id(&self) -> String {
+        musterd::host::identity::boot_id()
+    }
+
+    fn up_millis(&self) -> u64 {
+        0
+    }
+
+    async fn inhibitors(&self) -> Result<Vec<Inhibitor>, HostError> {
+        Ok(Vec::new())
+    }
+
+    async fn user_sessions(&self) -> Result<u64, HostError> {
+        Ok(0)
+    }
+
+    async fn is_stopping(&self) -> bool {
+        self.with(|s| s.stopping)
+    }
+
+    async fn tell_users(&self, _text: &str) -> Result<(), HostError> {
+        Ok(())
+    }
+
+    async fn reboot(&self) -> Result<(), HostError> {
+        Ok(())
     }
 }
 
 /// A machine with its disks, on which daemons come and go.
 pub struct Machine {
     pub host: Arc<Host>,
-    pub settings: Settings,
+    pub settings: CoreSettings,
     _disk: tempfile::TempDir,
 }
 
@@ -482,7 +511,7 @@ impl Machine {
         for path in ["state", "run", "units"] {
             std::fs::create_dir(below(path)).unwrap();
         }
-        let settings = Settings {
+        let settings = CoreSettings {
             machine_id: id.parse().unwrap(),
             address: address.to_owned(),
             api_address: None,
@@ -514,13 +543,10 @@ impl Machine {
         let health = Health::new();
         let shutdown = CancellationToken::new();
         let runner = Arc::new(Scripted::on(&self.host));
-        let core = musterd::run_with(
-            self.settings.clone(),
-            registry.clone(),
-            runner,
-            shutdown.clone(),
-            health.clone(),
-        );
+        let host = Arc::clone(&self.host) as Arc<dyn musterd::host::power::Host>;
+        let (settings, registry) = (self.settings.clone(), registry.clone());
+        let setup = CoreSetup::new(settings, registry, runner, host, health.clone());
+        let core = run_core(setup, shutdown.clone());
         Daemon { health, shutdown, task: tokio::spawn(async move { core.await.unwrap() }) }
     }
 }

@@ -336,10 +336,6 @@ impl Runner for Docker {
     }
 
     /// An engine does not know.
-    async fn host_is_stopping(&self) -> bool {
-        false
-    }
-
     fn events(&self) -> mpsc::Receiver<RunnerEvent> {
         lock(&self.events).take().unwrap_or_else(|| mpsc::channel(1).1)
     }

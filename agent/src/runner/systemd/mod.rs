@@ -559,12 +559,6 @@ impl Runner for Systemd {
         }
     }
 
-    async fn host_is_stopping(&self) -> bool {
-        let state: Result<OwnedVariant, _> =
-            self.bus.call(MANAGER_PATH, PROPERTIES, "Get", &(MANAGER, "SystemState")).await;
-        state.ok().and_then(|state| String::try_from(state).ok()).as_deref() == Some("stopping")
-    }
-
     fn events(&self) -> mpsc::Receiver<RunnerEvent> {
         lock(&self.events).take().unwrap_or_else(|| mpsc::channel(1).1)
     }

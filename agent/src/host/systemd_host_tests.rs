@@ -1,5 +1,7 @@
 //! Whom we take for logind, on a real bus.
 
+use zbus::Variant;
+
 use super::*;
 use crate::bus::test_bus::TestBus;
 
@@ -8,8 +10,8 @@ fn rows(who: &str) -> Vec<InhibitorRow> {
     vec![(text("shutdown"), text(who), text("because"), text("block"), 0, 1)]
 }
 
-fn logind(bus: &TestBus) -> Logind {
-    Logind { address: Some(bus.address.clone()), calls: Mutex::default() }
+fn logind(bus: &TestBus) -> SystemdHost {
+    SystemdHost { address: Some(bus.address.clone()), calls: Mutex::default() }
 }
 
 #[tokio::test]
@@ -49,4 +51,23 @@ async fn a_stranger_answers_for_logind_in_vain() {
     };
     let (found, ()) = tokio::join!(host.inhibitors(), answering);
     assert_eq!(found.unwrap().pop().unwrap().who, "logind");
+}
+
+#[tokio::test]
+async fn a_host_goes_down_when_systemd_says_so_or_logind_does() {
+    let bus = TestBus::start().await;
+    let host = logind(&bus);
+    assert!(!host.is_stopping().await, "nobody says so");
+
+    let systemd = bus.service(SYSTEMD, |_| Some(Variant::from("running"))).await;
+    assert!(!host.is_stopping().await, "one says that it runs");
+    let preparing = bus.service(NAME, |_| Some(Variant::from(true))).await;
+    assert!(host.is_stopping().await, "logind prepares");
+    preparing.release_name(NAME).await.unwrap();
+    let _calm = bus.service(NAME, |_| Some(Variant::from(false))).await;
+    assert!(!host.is_stopping().await, "neither says so");
+
+    systemd.release_name(SYSTEMD).await.unwrap();
+    let _going = bus.service(SYSTEMD, |_| Some(Variant::from("stopping"))).await;
+    assert!(host.is_stopping().await, "systemd goes");
 }

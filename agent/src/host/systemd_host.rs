@@ -1,4 +1,4 @@
-//! The real machine: logind over D-Bus, `wall` for words to users.
+//! The real host: systemd and logind over D-Bus, `wall` for words to users.
 //!
 //! Owns one connection to the system bus, made when it is first needed and again when it broke. It is quiet while nothing
 //! is due. It calls whoever owns logind's name at that moment, and believes nobody else's replies.
@@ -25,14 +25,17 @@ const NAME: &str = "org.freedesktop.login1";
 const PATH: &str = "/org/freedesktop/login1";
 const MANAGER: &str = "org.freedesktop.login1.Manager";
 const SESSION: &str = "org.freedesktop.login1.Session";
+const SYSTEMD: &str = "org.freedesktop.systemd1";
+const SYSTEMD_PATH: &str = "/org/freedesktop/systemd1";
+const SYSTEMD_MANAGER: &str = "org.freedesktop.systemd1.Manager";
 const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
 
 /// logind answers at once; one that has to be started first takes a few seconds.
 const ANSWER_LIMIT: Duration = Duration::from_secs(20);
 
-/// logind on the system bus.
+/// systemd and logind on the system bus.
 #[derive(Debug, Default)]
-pub struct Logind {
+pub struct SystemdHost {
     /// Another bus than the system's (in tests).
     address: Option<String>,
     calls: Mutex<Option<Calls>>,
@@ -44,9 +47,23 @@ type InhibitorRow = (String, String, String, String, u32, u32);
 /// `ListSessions`: id, uid, user, seat, path.
 type SessionRow = (String, u32, String, String, OwnedObjectPath);
 
-impl Logind {
+impl SystemdHost {
     async fn call_logind<B, R>(
         &self,
+        during: &'static str,
+        place: (&str, &str, &str),
+        body: &B,
+    ) -> Result<R, HostError>
+    where
+        B: Serialize + DynamicType + Sync,
+        R: DeserializeOwned + Type,
+    {
+        self.call_service(NAME, during, place, body).await
+    }
+
+    async fn call_service<B, R>(
+        &self,
+        service: &str,
         during: &'static str,
         (path, interface, member): (&str, &str, &str),
         body: &B,
@@ -63,7 +80,7 @@ impl Logind {
             let connection = bus::connect(self.address.as_deref()).await;
             Calls::new(connection.map_err(|error| away(error.to_string()))?, ANSWER_LIMIT)
         };
-        match call_owner(&calls, Method { path, interface, member }, body).await {
+        match call_owner(&calls, service, Method { path, interface, member }, body).await {
             Ok(reply) => {
                 *slot = Some(calls);
                 reply.body().deserialize::<R>().map_err(|error| away(error.to_string()))
@@ -85,6 +102,16 @@ impl Logind {
         self.call_logind(during, (path, PROPERTIES, "Get"), &(interface, name)).await
     }
 
+    /// The state of the whole system in the words of its first process, such as `running`; `None`: it says nothing.
+    async fn system_state(&self) -> Option<String> {
+        let (during, place) =
+            ("tell whether the machine goes down", (SYSTEMD_PATH, PROPERTIES, "Get"));
+        let property = (SYSTEMD_MANAGER, "SystemState");
+        let state: OwnedVariant =
+            self.call_service(SYSTEMD, during, place, &property).await.ok()?;
+        String::try_from(state).ok()
+    }
+
     /// Whether a session is a person's and still there: greeters, and the managers of users' services, are nobody.
     async fn is_a_persons(&self, path: &str) -> bool {
         let during = "look at a session";
@@ -100,23 +127,28 @@ impl Logind {
     }
 }
 
-/// Calls logind, which the bus starts where it does not run.
-async fn call_owner<B>(calls: &Calls, method: Method<'_>, body: &B) -> Result<Message, CallError>
+/// Calls a service, which the bus starts where it does not run.
+async fn call_owner<B>(
+    calls: &Calls,
+    service: &str,
+    method: Method<'_>,
+    body: &B,
+) -> Result<Message, CallError>
 where
     B: Serialize + DynamicType + Sync,
 {
-    let absent = || CallError::Absent(NAME.to_owned());
-    let owner = if let Some(owner) = calls.owner(NAME).await? {
+    let absent = || CallError::Absent(service.to_owned());
+    let owner = if let Some(owner) = calls.owner(service).await? {
         owner
     } else {
-        calls.start(NAME).await?;
-        calls.owner(NAME).await?.ok_or_else(absent)?
+        calls.start(service).await?;
+        calls.owner(service).await?.ok_or_else(absent)?
     };
     calls.call(&owner, method, body).await
 }
 
 #[async_trait]
-impl Host for Logind {
+impl Host for SystemdHost {
     fn boot_id(&self) -> String {
         identity::boot_id()
     }
@@ -151,6 +183,10 @@ impl Host for Logind {
     }
 
     async fn is_stopping(&self) -> bool {
+        // systemd's word comes last on the way down, and also where nobody asked logind.
+        if self.system_state().await.as_deref() == Some("stopping") {
+            return true;
+        }
         let during = "tell whether the machine goes down";
         let stopping = self.read_property(during, (PATH, MANAGER, "PreparingForShutdown")).await;
         stopping.ok().and_then(|value| bool::try_from(value).ok()).unwrap_or(false)
@@ -183,5 +219,5 @@ impl Host for Logind {
 }
 
 #[cfg(test)]
-#[path = "logind_tests.rs"]
+#[path = "systemd_host_tests.rs"]
 mod tests;

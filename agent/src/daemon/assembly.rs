@@ -1,0 +1,139 @@
+//! The one place where the parts of the daemon are made and tied together.
+//!
+//! Owns which part is made from which others. It starts none of them: [`super::process`] does.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use muster_common::reboot::HostStatus;
+use muster_store::Registry;
+use prometheus_client::collector::Collector;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Config;
+use crate::daemon::core::{CoreSettings, CoreSetup, MachineRunners};
+use crate::daemon::store::open_store;
+use crate::host::identity;
+use crate::host::power::Host;
+use crate::host::systemd_host::SystemdHost;
+use crate::http::{App, AppParts, SLOT_LIMIT};
+use crate::inspect::Inspector;
+use crate::reboot::role::{LOOK_INTERVAL, RoleSetup};
+use crate::reboot::{Lock, RoleCollector};
+use crate::runner::docker::{Docker, Gauges};
+use crate::stdx::clock::Wall;
+use crate::telemetry::health::Health;
+use crate::telemetry::metrics::Metrics;
+use crate::view::View;
+
+/// The parts of a daemon, made and not yet started.
+pub(super) struct Assembly {
+    /// This machine's address, as it is shown to people.
+    pub(super) address: String,
+    /// The store.
+    pub(super) registry: Registry,
+    /// Where every part says how it fares.
+    pub(super) health: Health,
+    /// What the API's handlers share.
+    pub(super) app: App,
+    /// What registers the machine, leads and runs units; absent where the daemon does not register its machine.
+    pub(super) core: Option<CoreSetup>,
+    /// What reboots the machine, where the daemon has that role.
+    pub(super) reboot: Option<RoleSetup>,
+    /// What the machine's record says of it, for a reload to change.
+    pub(super) metadata: watch::Sender<BTreeMap<String, String>>,
+}
+
+impl Assembly {
+    /// Opens the store and makes everything over it.
+    pub(super) async fn new(config: &Config, shutdown: &CancellationToken) -> anyhow::Result<Self> {
+        let registry = Registry::new(open_store(config).await?, &config.prefix);
+        let settings = core_settings(config);
+        let address = settings.address.clone();
+        let health = Health::new();
+        let view = View::new(registry.clone());
+        let lock = Lock::new(registry.clone(), config.reboot.known_groups());
+        let host: Arc<dyn Host> = Arc::new(SystemdHost::default());
+        let role_status = watch::Sender::new(HostStatus::default());
+        let metadata = watch::Sender::new(settings.metadata.clone());
+
+        let runners = if config.roles.registers_machine() {
+            Some(MachineRunners::new(&settings, &registry)?)
+        } else {
+            None
+        };
+        let docker = runners.as_ref().and_then(|runners| runners.docker.clone());
+        let collectors = collectors(config, &role_status, docker.as_ref());
+        let app = App::new(AppParts {
+            registry: registry.clone(),
+            view: view.clone(),
+            machine: settings.machine_id.clone(),
+            address: address.clone(),
+            health: health.clone(),
+            metrics: Metrics::with_collectors(health.clone(), collectors),
+            inspector: Inspector { containers: docker.clone(), ..Inspector::default() },
+            lock: lock.clone(),
+            group: config.reboot.group.clone(),
+            slot_limit: SLOT_LIMIT,
+            token_limit: config.token_limit,
+            body_limit: config.http.body_limit,
+            shutdown: shutdown.clone(),
+        });
+        let reboot = config.roles.reboot.then(|| RoleSetup {
+            machine: settings.machine_id.clone(),
+            config: config.reboot.clone(),
+            agent: config.roles.agent,
+            registry: registry.clone(),
+            view,
+            lock,
+            host: Arc::clone(&host),
+            state_dir: config.state_dir.clone(),
+            health: health.clone(),
+            wall: Wall::default(),
+            status: role_status,
+            look_interval: LOOK_INTERVAL,
+        });
+        let core = runners.map(|runners| CoreSetup {
+            container_engine: docker.map(|docker| docker.answers()),
+            metadata: Some(metadata.subscribe()),
+            ..CoreSetup::new(settings, registry.clone(), runners.all, host, health.clone())
+        });
+        Ok(Self { address, registry, health, app, core, reboot, metadata })
+    }
+}
+
+/// What is shown at a scrape beside the daemon's health.
+fn collectors(
+    config: &Config,
+    role_status: &watch::Sender<HostStatus>,
+    docker: Option<&Arc<Docker>>,
+) -> Vec<Box<dyn Collector>> {
+    let mut collectors: Vec<Box<dyn Collector>> = Vec::new();
+    if config.roles.reboot {
+        collectors.push(Box::new(RoleCollector::new(role_status.subscribe())));
+    }
+    if let Some(docker) = docker {
+        collectors.push(Box::new(Gauges::new(docker)));
+    }
+    collectors
+}
+
+/// What the configuration comes to on this machine.
+fn core_settings(config: &Config) -> CoreSettings {
+    let address = config.own_address().unwrap_or_else(identity::own_address);
+    CoreSettings {
+        machine_id: config.machine_id.clone(),
+        api_address: config.advertised_api(&address),
+        address,
+        metadata: config.metadata.clone(),
+        ttl: config.ttl,
+        engine: config.roles.engine,
+        agent: config.roles.agent,
+        state_dir: config.state_dir.clone(),
+        run_dir: "/run/muster".into(),
+        unit_dir: "/run/systemd/system".into(),
+        docker: config.docker.clone(),
+        cluster: config.prefix.clone(),
+    }
+}
