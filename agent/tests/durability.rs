@@ -48,5 +48,5 @@ fn what_is_remembered_of_units_outlives_the_daemon_and_no_power_cut() {
     open().record_file(&name("a.service"), FileHash::of(TEXT)).unwrap();
     assert!(open().get(&name("a.service")).is_some());
     disk.cut_power();
-    assert!(open().entries().is_empty());
+    assert!(open().owned_units().is_empty());
 }

@@ -225,7 +225,7 @@ pub async fn run_core(setup: CoreSetup, shutdown: CancellationToken) -> Result<(
     let registration = registrar.registration();
     let followed = registrar.registration();
     // A mark that is there now was meant for a daemon that is gone.
-    let mark = shutdown::mark(&settings.run_dir);
+    let mark = shutdown::give_up_mark(&settings.run_dir);
     let _ = std::fs::remove_file(&mark);
 
     // What runs, and how it ends. The lease outlives the loops that write under it.
@@ -239,7 +239,7 @@ pub async fn run_core(setup: CoreSetup, shutdown: CancellationToken) -> Result<(
     let work = async {
         if let Some(converge) = converge {
             let (converge, ()) = tokio::join!(converge.run(shutdown.clone()), lead);
-            shutdown::finish(converge, host.as_ref(), &registry, &registration, &mark).await;
+            shutdown::give_up_if_leaving(converge, host.as_ref(), &registry, &registration, &mark).await;
         } else {
             tokio::join!(shutdown.cancelled(), lead);
         }

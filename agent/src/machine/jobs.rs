@@ -16,16 +16,16 @@ use crate::stdx::files::{Durability, read_file, replace_file};
 
 /// The memory, on disk and in hand.
 #[derive(Debug)]
-pub(crate) struct Jobs {
+pub(crate) struct JobMemory {
     disk: Arc<dyn Disk>,
     path: PathBuf,
     /// What was noted, or why it cannot be read: then no job is begun, for it may have been before.
     runs: Result<BTreeMap<UnitName, JobRun>, String>,
 }
 
-impl Jobs {
+impl JobMemory {
     /// Reads what was noted in the same directory as the last known placements.
-    pub(crate) fn beside(disk: Arc<dyn Disk>, placements: &Path) -> Self {
+    pub(crate) fn open_beside(disk: Arc<dyn Disk>, placements: &Path) -> Self {
         let path = placements.with_file_name("jobs.json");
         let runs = match read_file(&*disk, &path) {
             Ok(Some(bytes)) => serde_json::from_slice(&bytes).map_err(|error| error.to_string()),
@@ -39,7 +39,7 @@ impl Jobs {
     }
 
     /// The last run of each job that was begun here; none where that cannot be read.
-    pub(crate) fn runs(&self) -> &BTreeMap<UnitName, JobRun> {
+    pub(crate) fn job_runs(&self) -> &BTreeMap<UnitName, JobRun> {
         static NONE: BTreeMap<UnitName, JobRun> = BTreeMap::new();
         self.runs.as_ref().unwrap_or(&NONE)
     }
@@ -99,16 +99,25 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let placements = directory.path().join("placements.json");
         let unit: UnitName = "migrate.service".parse().unwrap();
-        let mut jobs = Jobs::beside(Arc::new(HostDisk), &placements);
-        assert_eq!(jobs.runs().get(&unit), None);
+        let mut jobs = JobMemory::open_beside(Arc::new(HostDisk), &placements);
+        assert_eq!(jobs.job_runs().get(&unit), None);
         jobs.record_begin(&unit, 3).unwrap();
         let begun = JobRun { generation: 3, end: None };
-        assert_eq!(Jobs::beside(Arc::new(HostDisk), &placements).runs().get(&unit), Some(&begun));
+        assert_eq!(
+            JobMemory::open_beside(Arc::new(HostDisk), &placements).job_runs().get(&unit),
+            Some(&begun)
+        );
         jobs.record_end(&unit, JobEnd::Succeeded).unwrap();
         let ended = JobRun { generation: 3, end: Some(JobEnd::Succeeded) };
-        assert_eq!(Jobs::beside(Arc::new(HostDisk), &placements).runs().get(&unit), Some(&ended));
+        assert_eq!(
+            JobMemory::open_beside(Arc::new(HostDisk), &placements).job_runs().get(&unit),
+            Some(&ended)
+        );
         jobs.retain_units(&BTreeSet::new()).unwrap();
-        assert_eq!(Jobs::beside(Arc::new(HostDisk), &placements).runs().get(&unit), None);
+        assert_eq!(
+            JobMemory::open_beside(Arc::new(HostDisk), &placements).job_runs().get(&unit),
+            None
+        );
     }
 
     #[test]
@@ -117,7 +126,7 @@ mod tests {
         let placements = directory.path().join("placements.json");
         fs::write(directory.path().join("jobs.json"), "{").unwrap();
         let unit: UnitName = "migrate.service".parse().unwrap();
-        let mut jobs = Jobs::beside(Arc::new(HostDisk), &placements);
+        let mut jobs = JobMemory::open_beside(Arc::new(HostDisk), &placements);
         assert!(jobs.record_begin(&unit, 1).is_err());
         assert!(jobs.retain_units(&BTreeSet::new()).is_err());
         assert_eq!(fs::read(directory.path().join("jobs.json")).unwrap(), b"{");

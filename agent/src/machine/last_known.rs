@@ -83,7 +83,7 @@ pub fn save(disk: &dyn Disk, path: &Path, known: &LastKnown) -> io::Result<()> {
 }
 
 /// Forgets them: the machine has given its units up.
-pub fn forget(disk: &dyn Disk, path: &Path) -> io::Result<()> {
+pub fn remove(disk: &dyn Disk, path: &Path) -> io::Result<()> {
     remove_file(disk, path)
 }
 
@@ -117,8 +117,8 @@ mod tests {
         known.files.remove(&FileHash::of("old"));
         assert_eq!(load(&HostDisk, &path), Some(known));
 
-        forget(&HostDisk, &path).unwrap();
-        forget(&HostDisk, &path).unwrap();
+        remove(&HostDisk, &path).unwrap();
+        remove(&HostDisk, &path).unwrap();
         assert_eq!(load(&HostDisk, &path), None);
     }
 

@@ -59,7 +59,7 @@ impl Ledger {
                 .ok()
                 .and_then(|bytes| serde_json::from_slice::<OwnedRecord>(&bytes).ok());
             if let Some(record) = record {
-                entries.insert(unit, restored(record));
+                entries.insert(unit, restore_entry(record));
             } else {
                 tracing::warn!(%unit, "what was remembered of the unit cannot be read");
             }
@@ -68,7 +68,7 @@ impl Ledger {
     }
 
     /// Every unit owned.
-    pub fn entries(&self) -> &BTreeMap<UnitName, OwnedUnit> {
+    pub fn owned_units(&self) -> &BTreeMap<UnitName, OwnedUnit> {
         &self.entries
     }
 
@@ -166,7 +166,7 @@ impl Ledger {
     }
 }
 
-fn restored(record: OwnedRecord) -> OwnedUnit {
+fn restore_entry(record: OwnedRecord) -> OwnedUnit {
     let OwnedRecord { file, generation, desired, enabled, problem } = record;
     let owned = Owned { file, generation, desired, enabled, starting: false };
     OwnedUnit { owned, problem, ..OwnedUnit::new(file) }
@@ -197,7 +197,7 @@ mod tests {
             .unwrap();
 
         let again = open(directory.path()).unwrap();
-        assert_eq!(again.entries(), ledger.entries());
+        assert_eq!(again.owned_units(), ledger.owned_units());
         let entry = again.get(&unit).unwrap();
         assert_eq!((entry.owned.generation, entry.owned.enabled), (3, true));
         assert_eq!(entry.problem.as_deref(), Some("it failed"));
@@ -207,7 +207,7 @@ mod tests {
         ledger.forget_unit(&unit).unwrap();
         assert!(ledger.owned_lately(&unit, Instant::now()));
         assert!(!ledger.owned_lately(&unit, Instant::now() + LATELY));
-        assert!(open(directory.path()).unwrap().entries().is_empty());
+        assert!(open(directory.path()).unwrap().owned_units().is_empty());
     }
 
     #[test]
@@ -250,6 +250,6 @@ mod tests {
         ledger.record_file(&unit, FileHash::of("a")).unwrap();
         fs::write(directory.path().join("b.service"), "{").unwrap();
         let again = open(directory.path()).unwrap();
-        assert_eq!(again.entries().keys().collect::<Vec<_>>(), [&unit]);
+        assert_eq!(again.owned_units().keys().collect::<Vec<_>>(), [&unit]);
     }
 }

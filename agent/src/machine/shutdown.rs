@@ -16,21 +16,21 @@ use crate::machine::converge::Converge;
 use crate::machine::registration::Registration;
 
 /// How long units may take to stop before others are started in their place, though these still run.
-const PATIENCE: Duration = Duration::from_secs(60);
+const STOP_GRACE: Duration = Duration::from_secs(60);
 /// The same for units that may not run twice. The host does not go before they are down either, unless their own
 /// `TimeoutStopSec=` ends first, which is 90 s where nobody says otherwise; ten minutes are what a database with a large cache is
 /// given. systemd lets the daemon live that long (`TimeoutStopSec=` in musterd.service).
-const LONGEST: Duration = Duration::from_secs(600);
+const SINGLE_STOP_GRACE: Duration = Duration::from_secs(600);
 /// How long the store may take to end the lease; after that the lease ends by itself.
-const REVOKE: Duration = Duration::from_secs(3);
+const REVOKE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The file whoever removes Muster from the machine makes before it stops the daemon: the units are to stop as well.
-pub(crate) fn mark(run_dir: &Path) -> PathBuf {
+pub(crate) fn give_up_mark(run_dir: &Path) -> PathBuf {
     run_dir.join("give-up")
 }
 
 /// Gives the units up if the host goes, or if the mark is there; otherwise leaves everything as it is.
-pub(crate) async fn finish(
+pub(crate) async fn give_up_if_leaving(
     mut converge: Converge,
     host: &dyn Host,
     registry: &Registry,
@@ -50,19 +50,20 @@ pub(crate) async fn finish(
         _ => None,
     };
     if let Some(presence) = &presence {
-        match tokio::time::timeout(REVOKE, registry.remove_member(&presence.machine)).await {
+        match tokio::time::timeout(REVOKE_TIMEOUT, registry.remove_member(&presence.machine)).await
+        {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!(%error, "cannot take leave; it is counted as a loss"),
             Err(_) => tracing::warn!("cannot take leave in time; it is counted as a loss"),
         }
         // The lease lasts as long as the units do; nobody is to wait so long for somebody who leads.
-        match tokio::time::timeout(REVOKE, registry.resign_leadership(presence)).await {
+        match tokio::time::timeout(REVOKE_TIMEOUT, registry.resign_leadership(presence)).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!(%error, "cannot leave the lead to others"),
             Err(_) => tracing::warn!("cannot leave the lead to others in time"),
         }
     }
-    let down = converge.give_up(PATIENCE, LONGEST).await;
+    let down = converge.give_up(STOP_GRACE, SINGLE_STOP_GRACE).await;
     let Some(presence) = presence else { return };
     if !down {
         tracing::warn!(
@@ -70,7 +71,7 @@ pub(crate) async fn finish(
         );
         return;
     }
-    match tokio::time::timeout(REVOKE, registry.revoke_lease(presence.lease.id)).await {
+    match tokio::time::timeout(REVOKE_TIMEOUT, registry.revoke_lease(presence.lease.id)).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::warn!(%error, "cannot end the lease; it ends by itself"),
         Err(_) => tracing::warn!("cannot end the lease in time; it ends by itself"),

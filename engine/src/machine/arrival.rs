@@ -24,7 +24,7 @@ pub struct Report {
     file: Option<FileHash>,
     generation: u64,
     desired: DesiredState,
-    stand: Stand,
+    stage: LifeStage,
     /// What kept the machine from doing as asked.
     problem: Option<String>,
     /// How the unit failed afterwards.
@@ -33,7 +33,7 @@ pub struct Report {
 
 /// Where the unit stands in its own life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stand {
+enum LifeStage {
     /// Up, or ended well after a start that was carried out, as a oneshot does.
     Well,
     /// Failed, or about to be tried again after it has.
@@ -44,38 +44,40 @@ enum Stand {
 
 impl Report {
     /// What decisions rest on in a report.
-    pub fn of(state: &ObservedState) -> Self {
-        let stand = match (&state.active, state.sub.as_str()) {
+    pub fn from_state(state: &ObservedState) -> Self {
+        let stage = match (&state.active, state.sub.as_str()) {
             // Waiting for a restart, the start job is over and systemd will try again: it was tried and did not work.
-            (ActiveState::Failed, _) | (ActiveState::Deactivating, sub::FAILED) => Stand::Failed,
-            (ActiveState::Activating, word) if sub::awaits_restart(word) => Stand::Failed,
+            (ActiveState::Failed, _) | (ActiveState::Deactivating, sub::FAILED) => {
+                LifeStage::Failed
+            }
+            (ActiveState::Activating, word) if sub::awaits_restart(word) => LifeStage::Failed,
             // Over for systemd, but not empty: how it went is known.
-            (ActiveState::Deactivating, sub::DEAD) => Stand::Well,
+            (ActiveState::Deactivating, sub::DEAD) => LifeStage::Well,
             // `inactive` after a start that was carried out: a oneshot that has finished, and not failed.
-            (active, _) if active.is_settled() => Stand::Well,
-            _ => Stand::Between,
+            (active, _) if active.is_settled() => LifeStage::Well,
+            _ => LifeStage::Between,
         };
         let problem = state.problem.clone();
         let failed = || format!("it is {} ({})", state.active, state.sub);
-        let failure = (stand == Stand::Failed).then(failed);
+        let failure = (stage == LifeStage::Failed).then(failed);
         Self {
             file: state.file,
             generation: state.generation,
             desired: state.desired,
-            stand,
+            stage,
             problem,
             failure,
         }
     }
 
     /// The file that the machine has for the unit, as far as it is known.
-    pub(crate) fn file(&self) -> Option<FileHash> {
+    pub(crate) fn reported_file(&self) -> Option<FileHash> {
         self.file
     }
 
     /// How far the machine has come with a placement, as far as `until`: a launched unit may be asked whether it is
     /// loaded.
-    pub fn arrival(&self, placement: &Placement, until: DesiredState) -> Arrival {
+    pub fn arrival_at(&self, placement: &Placement, until: DesiredState) -> Arrival {
         if self.generation < placement.generation || self.desired != placement.desired {
             return Arrival::Pending;
         }
@@ -91,10 +93,10 @@ impl Report {
         if placement.desired != DesiredState::Launched {
             return Arrival::Pending;
         }
-        match self.stand {
-            Stand::Well => Arrival::Here,
-            Stand::Failed => Arrival::Failed(self.failure.clone().unwrap_or_default()),
-            Stand::Between => Arrival::Pending,
+        match self.stage {
+            LifeStage::Well => Arrival::Here,
+            LifeStage::Failed => Arrival::Failed(self.failure.clone().unwrap_or_default()),
+            LifeStage::Between => Arrival::Pending,
         }
     }
 }
@@ -128,7 +130,7 @@ mod tests {
 
     fn launched(state: &ObservedState) -> Arrival {
         let wanted = placement(DesiredState::Launched);
-        Report::of(state).arrival(&wanted, DesiredState::Launched)
+        Report::from_state(state).arrival_at(&wanted, DesiredState::Launched)
     }
 
     #[test]
@@ -173,9 +175,9 @@ mod tests {
     #[test]
     fn a_loaded_unit_has_arrived_when_it_is_loaded() {
         let desired = DesiredState::Loaded;
-        let report = Report::of(&ObservedState { desired, ..state("inactive", "dead") });
-        assert_eq!(report.arrival(&placement(desired), desired), Arrival::Here);
-        let report = Report::of(&state("failed", "failed"));
-        assert_eq!(report.arrival(&placement(DesiredState::Launched), desired), Arrival::Here);
+        let report = Report::from_state(&ObservedState { desired, ..state("inactive", "dead") });
+        assert_eq!(report.arrival_at(&placement(desired), desired), Arrival::Here);
+        let report = Report::from_state(&state("failed", "failed"));
+        assert_eq!(report.arrival_at(&placement(DesiredState::Launched), desired), Arrival::Here);
     }
 }

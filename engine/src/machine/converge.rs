@@ -88,13 +88,13 @@ pub struct Observed {
 impl Observed {
     /// Whether anything of the unit is there: everything but `inactive` and `failed`. A unit that waits for systemd to
     /// restart it is `activating`.
-    pub(crate) fn up(&self) -> bool {
+    pub(crate) fn is_up(&self) -> bool {
         !self.active.is_down()
     }
 
     /// Whether the unit is up and not about to end.
     fn is_running(&self) -> bool {
-        self.up() && self.active != ActiveState::Deactivating
+        self.is_up() && self.active != ActiveState::Deactivating
     }
 }
 
@@ -237,7 +237,7 @@ pub fn next_steps(
 fn steps_to_leave(seen: &Observed, owned: &Owned) -> Vec<Step> {
     let mut steps = Vec::new();
     // A unit of the host's that has taken the name is not ours to stop; our file goes all the same.
-    if (seen.up() || owned.starting) && !seen.foreign {
+    if (seen.is_up() || owned.starting) && !seen.foreign {
         steps.extend([Step::Stop, Step::AwaitEmpty]);
     }
     if owned.enabled {
@@ -287,7 +287,7 @@ fn steps_to_keep(wanted: &Desired, seen: &Observed, owned: Option<&Owned>) -> Ve
     let settled = (owned.generation, owned.desired) == (generation, desired);
     let mut steps = Vec::new();
     // A running unit is stopped under the file it was started from, whose ExecStop= it expects.
-    let up = seen.up() && owned.desired == DesiredState::Launched;
+    let up = seen.is_up() && owned.desired == DesiredState::Launched;
     if desired == DesiredState::Loaded && (up || owned.starting) {
         steps.extend([Step::Stop, Step::AwaitEmpty]);
     }

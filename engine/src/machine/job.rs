@@ -67,7 +67,7 @@ pub fn verdict_on(
     let launched = |owned: &Owned| owned.desired == DesiredState::Launched;
     let known = owned
         .is_some_and(|owned| owned.starting || (launched(owned) && owned.generation >= generation));
-    if known || seen.up() {
+    if known || seen.is_up() {
         return JobVerdict::Unrestricted;
     }
     match &run.end {

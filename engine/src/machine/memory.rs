@@ -16,7 +16,7 @@ use super::steadiness::Steadiness;
 
 /// All that is remembered at one moment. Chains that are on their way change it between two steps.
 #[derive(Debug)]
-pub struct Memory<'a> {
+pub struct NodeMemory<'a> {
     /// The units that are ours.
     pub owned: &'a BTreeMap<UnitName, OwnedUnit>,
     /// The last run of each job that was begun here.

@@ -94,7 +94,7 @@ impl StateReport {
     }
 
     /// It is not known yet what to publish.
-    pub fn postpone(&mut self, now: Duration) {
+    pub fn postpone_publication(&mut self, now: Duration) {
         self.not_before = Some(now + PUBLISH_PAUSE * 4);
     }
 

@@ -90,7 +90,7 @@ fn problem_of(place: &Placement, state: Option<&ObservedState>) -> Option<String
     if is_up_after_all(place, state) {
         return None;
     }
-    match Report::of(state).arrival(place, place.desired) {
+    match Report::from_state(state).arrival_at(place, place.desired) {
         Arrival::Here => None,
         Arrival::Failed(problem) => Some(problem),
         Arrival::Pending => Some("is on its way".to_owned()),

@@ -74,7 +74,7 @@ impl PlanPass<'_> {
         let row = &self.index.units[unit];
         let placement = &row.place_on(machine)?.placement;
         let report = row.report_of(machine);
-        match report.map(|report| report.arrival(placement, placement.desired)) {
+        match report.map(|report| report.arrival_at(placement, placement.desired)) {
             Some(Arrival::Here | Arrival::Failed(_)) => None,
             _ if self.index.is_forced(machine) => Some(DrainStatus::Stopping),
             _ => Some(DrainStatus::Queued { to: None, stops_first: false }),

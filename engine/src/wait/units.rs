@@ -343,7 +343,7 @@ fn progress_on(
         Until::Loaded => DesiredState::Loaded,
         _ => DesiredState::Launched,
     };
-    match Report::of(state).arrival(placement, until) {
+    match Report::from_state(state).arrival_at(placement, until) {
         Arrival::Here => UnitProgress::Done(Vec::new()),
         Arrival::Failed(_) => UnitProgress::Failed(id.clone(), state.clone()),
         Arrival::Pending => UnitProgress::Moving(id.clone(), Some(state.clone())),

@@ -16,7 +16,7 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::first_moments::FirstMoments;
-use crate::machine::jobs::Jobs;
+use crate::machine::jobs::JobMemory;
 use crate::machine::ledger::Ledger;
 use crate::runner::{Outcome, Runner, RunnerError};
 use crate::stdx::sync::lock;
@@ -27,7 +27,7 @@ use crate::telemetry::health::Health;
 pub(super) struct ChainExecutor {
     pub(super) runner: Arc<dyn Runner>,
     pub(super) ledger: Arc<Mutex<Ledger>>,
-    pub(super) jobs: Arc<Mutex<Jobs>>,
+    pub(super) jobs: Arc<Mutex<JobMemory>>,
     pub(super) first_moments: Arc<Mutex<FirstMoments>>,
     pub(super) health: Health,
 }
@@ -52,15 +52,15 @@ impl From<PlannedChain> for ChainWork {
 }
 
 impl ChainExecutor {
-    pub(super) fn ledger(&self) -> MutexGuard<'_, Ledger> {
+    pub(super) fn lock_ledger(&self) -> MutexGuard<'_, Ledger> {
         lock(&self.ledger)
     }
 
-    pub(super) fn jobs(&self) -> MutexGuard<'_, Jobs> {
+    pub(super) fn lock_jobs(&self) -> MutexGuard<'_, JobMemory> {
         lock(&self.jobs)
     }
 
-    pub(super) fn first_moments(&self) -> MutexGuard<'_, FirstMoments> {
+    pub(super) fn lock_first_moments(&self) -> MutexGuard<'_, FirstMoments> {
         lock(&self.first_moments)
     }
 
@@ -95,7 +95,7 @@ impl ChainExecutor {
             };
             if let Some(end) = end {
                 if starting && end == ChainEnd::Dropped {
-                    self.ledger().mark_unsure(&work.unit);
+                    self.lock_ledger().mark_unsure(&work.unit);
                 }
                 return end;
             }
@@ -116,7 +116,7 @@ impl ChainExecutor {
             return;
         }
         for work in &mut works {
-            if self.ledger().record_enabled(&work.unit, true).is_ok() {
+            if self.lock_ledger().record_enabled(&work.unit, true).is_ok() {
                 work.steps.pop_front();
             }
         }
@@ -144,7 +144,7 @@ impl ChainExecutor {
             // Nothing of it is here, and the next look says what is in the way.
             Err(error @ RunnerError::Taken { .. }) => {
                 tracing::warn!(unit = %work.unit, %error, "a unit's place is taken");
-                if let Err(error) = self.ledger().forget_unit(&work.unit) {
+                if let Err(error) = self.lock_ledger().forget_unit(&work.unit) {
                     tracing::error!(unit = %work.unit, %error, "cannot forget a unit");
                 }
                 return Err(ChainEnd::Dropped);
@@ -165,7 +165,7 @@ impl ChainExecutor {
             Ok(false) => {
                 tracing::warn!(%unit, problem = work.problem, "it does not stop");
                 if let Some(problem) = &work.problem {
-                    self.ledger().note_problem(unit, problem);
+                    self.lock_ledger().note_problem(unit, problem);
                 }
                 Err(ChainEnd::Held)
             }
@@ -189,20 +189,20 @@ impl ChainExecutor {
             Step::Refuse { .. } | Step::AwaitEmpty => Ok(Outcome::Done),
             Step::Write { file } => {
                 let Some(text) = &work.file else { return Ok(Outcome::Done) };
-                remembered(self.ledger().record_file(unit, *file))?;
+                remembered(self.lock_ledger().record_file(unit, *file))?;
                 self.runner.write(unit, *file, text.text()).await.map(|()| Outcome::Done)
             }
             Step::Adopt { file } => {
                 tracing::info!(%unit, "adopted");
-                remembered(self.ledger().record_file(unit, *file))
+                remembered(self.lock_ledger().record_file(unit, *file))
             }
             Step::Enable => {
                 self.runner.enable(std::slice::from_ref(unit)).await?;
-                remembered(self.ledger().record_enabled(unit, true))
+                remembered(self.lock_ledger().record_enabled(unit, true))
             }
             Step::Disable => {
                 self.runner.disable(std::slice::from_ref(unit)).await?;
-                remembered(self.ledger().record_enabled(unit, false))
+                remembered(self.lock_ledger().record_enabled(unit, false))
             }
             // What could not even be written is not started.
             Step::Load | Step::Start { .. } | Step::Restart { .. } if work.problem.is_some() => {
@@ -211,10 +211,10 @@ impl ChainExecutor {
             Step::Load => self.runner.load(unit).await,
             Step::Start { generation } | Step::Restart { generation } => {
                 if work.job {
-                    remembered(self.jobs().record_begin(unit, *generation))?;
+                    remembered(self.lock_jobs().record_begin(unit, *generation))?;
                 }
-                self.ledger().mark_begun(unit);
-                let bell = self.first_moments().begin_watch(unit);
+                self.lock_ledger().mark_begun(unit);
+                let bell = self.lock_first_moments().begin_watch(unit);
                 let outcome = match step {
                     Step::Restart { .. } => self.runner.restart(unit, *generation).await,
                     _ => self.runner.start(unit, *generation).await,
@@ -222,10 +222,10 @@ impl ChainExecutor {
                 if work.up_at_birth && outcome == Ok(Outcome::Done) {
                     self.await_steadiness(unit, &bell).await;
                 }
-                self.first_moments().end_watch(unit);
+                self.lock_first_moments().end_watch(unit);
                 if work.job
                     && let Ok(outcome) = &outcome
-                    && let Err(error) = self.jobs().record_end(unit, job_end(outcome))
+                    && let Err(error) = self.lock_jobs().record_end(unit, job_end(outcome))
                 {
                     tracing::error!(%unit, %error, "cannot note how a job ended");
                 }
@@ -241,12 +241,12 @@ impl ChainExecutor {
             }
             Step::Remove => {
                 self.runner.remove(unit).await?;
-                self.first_moments().forget_unit(unit);
-                remembered(self.ledger().forget_unit(unit))
+                self.lock_first_moments().forget_unit(unit);
+                remembered(self.lock_ledger().forget_unit(unit))
             }
             Step::Settle { generation, desired } => {
                 let problem = work.problem.clone();
-                remembered(self.ledger().record_settled(unit, *generation, *desired, problem))
+                remembered(self.lock_ledger().record_settled(unit, *generation, *desired, problem))
             }
         }
     }
@@ -261,7 +261,7 @@ impl ChainExecutor {
             match self.runner.failed_since_start(unit).await {
                 Ok(Some(why)) => {
                     tracing::warn!(%unit, why, "the unit failed in its first moments");
-                    self.first_moments().steadiness.note_failure(unit, why);
+                    self.lock_first_moments().steadiness.note_failure(unit, why);
                     return;
                 }
                 Ok(None) => {}

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use muster_common::machine::MachineId;
 use muster_common::snapshot::ClusterEvent;
 use muster_common::unit::UnitName;
-use muster_engine::machine::memory::Memory;
+use muster_engine::machine::memory::NodeMemory;
 use muster_engine::machine::node::{ChainEnd, Node, NodeEffect, NodeInput};
 use muster_engine::machine::registration::Registration;
 use muster_engine::machine::report::PUBLISH_RETRY;
@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::chain::ChainExecutor;
 use super::first_moments::FirstMoments;
-use crate::machine::jobs::Jobs;
+use crate::machine::jobs::JobMemory;
 use crate::machine::ledger::Ledger;
 use crate::runner::{Runner, RunnerEvent};
 use crate::stdx::clock::Wall;
@@ -85,7 +85,7 @@ impl Converge {
     pub fn new(config: ConvergeConfig) -> Self {
         let ledger = Arc::new(Mutex::new(config.ledger));
         config.health.set_ledger(&ledger);
-        let jobs = Jobs::beside(Arc::clone(&config.disk), &config.placements);
+        let jobs = JobMemory::open_beside(Arc::clone(&config.disk), &config.placements);
         let runner_events = config.runner.events();
         let executor = ChainExecutor {
             runner: config.runner,
@@ -192,12 +192,12 @@ impl Converge {
                 _ => {}
             }
         }
-        let ledger = self.executor.ledger();
-        let jobs = self.executor.jobs();
-        let mut first_moments = self.executor.first_moments();
-        let mut memory = Memory {
-            owned: ledger.entries(),
-            jobs: jobs.runs(),
+        let ledger = self.executor.lock_ledger();
+        let jobs = self.executor.lock_jobs();
+        let mut first_moments = self.executor.lock_first_moments();
+        let mut memory = NodeMemory {
+            owned: ledger.owned_units(),
+            jobs: jobs.job_runs(),
             steadiness: &mut first_moments.steadiness,
         };
         self.node.step(self.began.elapsed(), self.wall.unix_seconds(), &mut memory, inputs)

@@ -10,7 +10,7 @@ use muster_common::lease::Presence;
 use muster_common::unit::{FileHash, UnitName};
 use muster_engine::machine::memory::LastKnown;
 use muster_engine::machine::node::{
-    ChainBatch, ChainEnd, NodeEffect, NodeFact, NodeInput, PlannedChain, Prepared, PublishAnswer,
+    ChainBatch, ChainEnd, ChainStart, NodeEffect, NodeFact, NodeInput, PlannedChain, PublishAnswer,
     SettledJob,
 };
 use muster_store::{RegistryError, StoreError};
@@ -50,12 +50,12 @@ impl Converge {
                 inputs.push(NodeInput::JobsSettled(self.settle_jobs(jobs)));
             }
             NodeEffect::NoteJobEnd { unit, end } => {
-                if let Err(error) = self.executor.jobs().record_end(&unit, end) {
+                if let Err(error) = self.executor.lock_jobs().record_end(&unit, end) {
                     tracing::error!(%unit, %error, "cannot note how a job ended");
                 }
             }
             NodeEffect::RetainJobs(units) => {
-                if let Err(error) = self.executor.jobs().retain_units(&units) {
+                if let Err(error) = self.executor.lock_jobs().retain_units(&units) {
                     tracing::error!(%error, "cannot forget jobs that are gone");
                 }
             }
@@ -72,7 +72,9 @@ impl Converge {
                     superseder.cancel();
                 }
             }
-            NodeEffect::CheckFirstMoments(unit) => self.executor.first_moments().ring(&unit),
+            NodeEffect::CheckFirstMoments(unit) => {
+                self.executor.lock_first_moments().ring_bell(&unit)
+            }
             NodeEffect::Publish { number, presence, states } => {
                 self.publish_states(number, presence, states);
             }
@@ -131,7 +133,7 @@ impl Converge {
 
     fn settle_jobs(&self, jobs: Vec<SettledJob>) -> BTreeMap<UnitName, String> {
         let mut problems = BTreeMap::new();
-        let mut ledger = self.executor.ledger();
+        let mut ledger = self.executor.lock_ledger();
         for SettledJob { unit, file, generation, desired } in jobs {
             let settled = ledger
                 .record_file(&unit, file)
@@ -195,11 +197,11 @@ impl Converge {
             let unit = chain.unit.clone();
             let mut work = ChainWork::from(chain);
             let prepared = match self.executor.take_quick_steps(&mut work).await {
-                Err(_) => Prepared::Failed,
-                Ok(()) if work.steps.is_empty() => Prepared::Complete,
-                Ok(()) => Prepared::Begun,
+                Err(_) => ChainStart::Failed,
+                Ok(()) if work.steps.is_empty() => ChainStart::Complete,
+                Ok(()) => ChainStart::Begun,
             };
-            if prepared == Prepared::Begun {
+            if prepared == ChainStart::Begun {
                 rest.push(work);
             }
             inputs.push(NodeInput::ChainPrepared { unit, prepared });
@@ -211,11 +213,11 @@ impl Converge {
     fn finish_chain(&mut self, work: ChainWork) -> impl Future<Output = ()> + Send + 'static {
         let superseded = CancellationToken::new();
         self.superseders.insert(work.unit.clone(), superseded.clone());
-        finish(self.executor.clone(), work, superseded, self.chain_ends.0.clone())
+        run_chain(self.executor.clone(), work, superseded, self.chain_ends.0.clone())
     }
 }
 
-async fn finish(
+async fn run_chain(
     executor: ChainExecutor,
     mut work: ChainWork,
     superseded: CancellationToken,

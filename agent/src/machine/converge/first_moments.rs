@@ -38,7 +38,7 @@ impl FirstMoments {
     }
 
     /// Rings for whoever has started the unit.
-    pub(super) fn ring(&self, unit: &UnitName) {
+    pub(super) fn ring_bell(&self, unit: &UnitName) {
         if let Some(bell) = self.bells.get(unit) {
             bell.notify_one();
         }
@@ -54,9 +54,9 @@ mod tests {
         let unit: UnitName = "a.service".parse().unwrap();
         let mut moments = FirstMoments::default();
         let bell = moments.begin_watch(&unit);
-        moments.ring(&unit);
+        moments.ring_bell(&unit);
         bell.notified().await;
         moments.end_watch(&unit);
-        moments.ring(&unit);
+        moments.ring_bell(&unit);
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use muster_common::unit::UnitName;
-use muster_engine::machine::memory::Memory;
+use muster_engine::machine::memory::NodeMemory;
 use muster_engine::machine::node::{NodeInput, StopPlan};
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -52,17 +52,17 @@ impl Converge {
         }
         let down =
             [others, singles].into_iter().all(|down| down.is_ok_and(|d| !d.contains(&false)));
-        if let Err(error) = last_known::forget(&*self.disk, &self.placements) {
+        if let Err(error) = last_known::remove(&*self.disk, &self.placements) {
             tracing::warn!(%error, "cannot forget the last known placements");
         }
         down
     }
 
     fn units_to_stop(&self) -> StopPlan {
-        let (ledger, jobs) = (self.executor.ledger(), self.executor.jobs());
-        let mut first_moments = self.executor.first_moments();
+        let (ledger, jobs) = (self.executor.lock_ledger(), self.executor.lock_jobs());
+        let mut first_moments = self.executor.lock_first_moments();
         let steadiness = &mut first_moments.steadiness;
-        let memory = Memory { owned: ledger.entries(), jobs: jobs.runs(), steadiness };
+        let memory = NodeMemory { owned: ledger.owned_units(), jobs: jobs.job_runs(), steadiness };
         self.node.units_to_stop(&memory)
     }
 }

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use muster_common::unit::UnitName;
 
-use super::io::{ChainEnd, NodeEffect, NodeFact, Prepared, StopPlan};
+use super::io::{ChainEnd, ChainStart, NodeEffect, NodeFact, StopPlan};
 use super::model::{Node, PASS_RETRY, RELIST_INTERVAL};
 use crate::machine::converge::Observed;
-use crate::machine::memory::Memory;
+use crate::machine::memory::NodeMemory;
 use crate::machine::observation::{RunnerEvent, UnitObservation};
 use crate::single::is_single;
 
@@ -21,7 +21,7 @@ impl Node {
         &mut self,
         now: Duration,
         wall: u64,
-        memory: &mut Memory<'_>,
+        memory: &mut NodeMemory<'_>,
         event: RunnerEvent,
     ) {
         match event {
@@ -46,7 +46,7 @@ impl Node {
         &mut self,
         now: Duration,
         wall: u64,
-        memory: &mut Memory<'_>,
+        memory: &mut NodeMemory<'_>,
         unit: UnitName,
         shown: UnitObservation,
     ) {
@@ -90,14 +90,14 @@ impl Node {
     pub(super) fn on_chain_prepared(
         &mut self,
         now: Duration,
-        memory: &Memory<'_>,
+        memory: &NodeMemory<'_>,
         unit: &UnitName,
-        prepared: Prepared,
+        prepared: ChainStart,
     ) {
-        if prepared != Prepared::Begun {
+        if prepared != ChainStart::Begun {
             self.running.remove(unit);
         }
-        if prepared == Prepared::Failed {
+        if prepared == ChainStart::Failed {
             // It may have turned out to be otherwise than it was said to be.
             if let Some(seen) = self.seen.get_mut(unit) {
                 seen.observed.load.clear();
@@ -110,7 +110,7 @@ impl Node {
     }
 
     /// The file at our place is known now without looking.
-    fn note_written(&mut self, memory: &Memory<'_>, unit: &UnitName) {
+    fn note_written(&mut self, memory: &NodeMemory<'_>, unit: &UnitName) {
         let file = memory.owned.get(unit).map(|entry| entry.owned.file);
         if let (Some(file), Some(seen)) = (file, self.seen.get_mut(unit)) {
             seen.observed.file = Some(file);
@@ -123,14 +123,14 @@ impl Node {
     pub(super) fn on_chain_ended(
         &mut self,
         now: Duration,
-        memory: &Memory<'_>,
+        memory: &NodeMemory<'_>,
         unit: &UnitName,
         end: ChainEnd,
     ) {
         let Some(chain) = self.running.remove(unit) else { return };
         self.report.mark_stale(unit.clone());
         self.note_owned(memory);
-        let wanted = self.wanted(unit);
+        let wanted = self.wish_for(unit);
         match end {
             // Removed or written: what was seen of it is out of date.
             ChainEnd::Done if wanted.is_none() => {
@@ -148,7 +148,7 @@ impl Node {
 
     /// The units to be stopped when the machine itself goes: all that are ours. What has taken the name of one is the host's.
     /// A unit whose file is not at hand may be one that may not run twice.
-    pub fn units_to_stop(&self, memory: &Memory<'_>) -> StopPlan {
+    pub fn units_to_stop(&self, memory: &NodeMemory<'_>) -> StopPlan {
         let foreign = |unit: &UnitName| self.seen.get(unit).is_some_and(|s| s.observed.foreign);
         let single = |unit: &UnitName| {
             let file = memory.owned.get(unit).map(|entry| entry.owned.file);

@@ -42,7 +42,7 @@ pub enum NodeInput {
         /// The unit.
         unit: UnitName,
         /// How far its chain came at once.
-        prepared: Prepared,
+        prepared: ChainStart,
     },
     /// A chain that had begun has ended.
     ChainEnded {
@@ -73,7 +73,7 @@ pub enum NodeInput {
 
 /// How far a chain came at once, with the steps that wait for nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Prepared {
+pub enum ChainStart {
     /// Every step was taken.
     Complete,
     /// The rest is on its way; [`NodeInput::ChainEnded`] follows.

@@ -24,7 +24,7 @@ mod placements;
 mod reporting;
 
 pub use io::{
-    ChainBatch, ChainEnd, NodeEffect, NodeFact, NodeInput, PlannedChain, Prepared, PublishAnswer,
+    ChainBatch, ChainEnd, ChainStart, NodeEffect, NodeFact, NodeInput, PlannedChain, PublishAnswer,
     SettledJob, StopPlan,
 };
 pub use model::{Basis, Node};

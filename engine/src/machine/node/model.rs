@@ -10,7 +10,7 @@ use muster_common::state::DesiredState;
 use muster_common::unit::{FileHash, UnitName};
 
 use super::io::{NodeEffect, NodeFact, NodeInput};
-use crate::machine::memory::{CachedFile, Memory};
+use crate::machine::memory::{CachedFile, NodeMemory};
 use crate::machine::observation::UnitObservation;
 use crate::machine::registration::Registration;
 use crate::machine::report::StateReport;
@@ -68,7 +68,7 @@ pub(super) enum PassStage {
 
 /// The pass that is under way, and whether another one follows.
 #[derive(Debug, Default)]
-pub(super) struct Pass {
+pub(super) struct PassProgress {
     /// One is to begin.
     pub(super) due: bool,
     pub(super) stage: PassStage,
@@ -107,7 +107,7 @@ pub struct Node {
     /// The daemon ends: no pass begins any more.
     pub(super) closing: bool,
 
-    pub(super) pass: Pass,
+    pub(super) pass: PassProgress,
     /// Until when the store is given time to answer for the first time.
     pub(super) store_grace: Option<Duration>,
     pub(super) retry_at: Option<Duration>,
@@ -139,7 +139,7 @@ impl Node {
             reported: false,
             owned_count: 0,
             closing: false,
-            pass: Pass::default(),
+            pass: PassProgress::default(),
             store_grace: Some(now + STORE_GRACE),
             retry_at: None,
             save: Save::default(),
@@ -156,7 +156,7 @@ impl Node {
         &mut self,
         now: Duration,
         wall: u64,
-        memory: &mut Memory<'_>,
+        memory: &mut NodeMemory<'_>,
         inputs: impl IntoIterator<Item = NodeInput>,
     ) -> Vec<NodeEffect> {
         for input in inputs {
@@ -170,7 +170,13 @@ impl Node {
         std::mem::take(&mut self.effects)
     }
 
-    fn on_input(&mut self, now: Duration, wall: u64, memory: &mut Memory<'_>, input: NodeInput) {
+    fn on_input(
+        &mut self,
+        now: Duration,
+        wall: u64,
+        memory: &mut NodeMemory<'_>,
+        input: NodeInput,
+    ) {
         match input {
             NodeInput::Registration(registration) => self.on_registration(registration),
             NodeInput::StatesRead(states) => self.on_states_read(memory, states),
@@ -208,7 +214,7 @@ impl Node {
         deadlines.into_iter().flatten().min()
     }
 
-    fn on_tick(&mut self, now: Duration, memory: &mut Memory<'_>) {
+    fn on_tick(&mut self, now: Duration, memory: &mut NodeMemory<'_>) {
         let is_due = |at: Option<Duration>| at.is_some_and(|at| at <= now);
         if is_due(self.publish_at()) {
             self.publish_changes(now, memory);
@@ -238,7 +244,7 @@ impl Node {
     }
 
     /// Placements may be carried out for this reason.
-    pub fn basis(&self) -> Basis {
+    pub fn current_basis(&self) -> Basis {
         self.basis
     }
 
@@ -247,7 +253,7 @@ impl Node {
     }
 
     /// Every unit that concerns this machine.
-    pub(super) fn known_units(&self, memory: &Memory<'_>) -> BTreeSet<UnitName> {
+    pub(super) fn known_units(&self, memory: &NodeMemory<'_>) -> BTreeSet<UnitName> {
         self.desired.keys().chain(memory.owned.keys()).cloned().collect()
     }
 
@@ -255,7 +261,7 @@ impl Node {
         self.files.get(&hash).and_then(|known| known.as_ref().ok())
     }
 
-    pub(super) fn wanted(&self, unit: &UnitName) -> Option<Wanted> {
+    pub(super) fn wish_for(&self, unit: &UnitName) -> Option<Wanted> {
         self.desired.get(unit).map(|place| (place.file, place.desired, place.generation))
     }
 
@@ -263,7 +269,7 @@ impl Node {
         self.effects.push(NodeEffect::Report(fact));
     }
 
-    pub(super) fn note_owned(&mut self, memory: &Memory<'_>) {
+    pub(super) fn note_owned(&mut self, memory: &NodeMemory<'_>) {
         let count = memory.owned.len();
         if self.owned_count != count {
             self.owned_count = count;

@@ -15,14 +15,14 @@ use super::io::{ChainBatch, NodeEffect, NodeFact, PlannedChain, SettledJob};
 use super::model::{Basis, Node, PASS_RETRY, PassStage, RefusedUnit, RunningChain};
 use crate::machine::converge::{Chain, Desired, Observed, Owned, Step, Steps, next_steps};
 use crate::machine::job::{JobVerdict, observed_end, verdict_on};
-use crate::machine::memory::{CachedFile, Memory, OwnedUnit};
+use crate::machine::memory::{CachedFile, NodeMemory, OwnedUnit};
 use crate::machine::observation::UnitObservation;
 
 /// How long what comes waits for what goes: a unit that takes its time to stop must not keep the others from starting.
 const REMOVALS_GRACE: Duration = Duration::from_secs(10);
 
 impl Node {
-    pub(super) fn begin_pass(&mut self, memory: &Memory<'_>) {
+    pub(super) fn begin_pass(&mut self, memory: &NodeMemory<'_>) {
         self.pass.due = false;
         let unknown: BTreeSet<UnitName> = self
             .known_units(memory)
@@ -41,7 +41,7 @@ impl Node {
         &mut self,
         now: Duration,
         wall: u64,
-        memory: &Memory<'_>,
+        memory: &NodeMemory<'_>,
         observed: Option<BTreeMap<UnitName, UnitObservation>>,
     ) {
         if !matches!(self.pass.stage, PassStage::Observing) {
@@ -74,7 +74,7 @@ impl Node {
         self.read_files(memory);
     }
 
-    fn read_files(&mut self, memory: &Memory<'_>) {
+    fn read_files(&mut self, memory: &NodeMemory<'_>) {
         self.pass.stage = PassStage::Idle;
         if self.basis == Basis::Unknown {
             return;
@@ -98,7 +98,7 @@ impl Node {
     pub(super) fn on_files_read(
         &mut self,
         now: Duration,
-        memory: &Memory<'_>,
+        memory: &NodeMemory<'_>,
         files: Option<BTreeMap<FileHash, Result<Arc<UnitFile>, String>>>,
     ) {
         if !matches!(self.pass.stage, PassStage::ReadingFiles) {
@@ -117,7 +117,7 @@ impl Node {
 
     /// Finds the jobs that are not to be begun again. One that has been carried out is to be remembered as such, and one that has
     /// ended is noted.
-    fn judge_jobs(&mut self, memory: &Memory<'_>) {
+    fn judge_jobs(&mut self, memory: &NodeMemory<'_>) {
         self.pass.stage = PassStage::Idle;
         if self.basis == Basis::Unknown {
             return;
@@ -161,7 +161,7 @@ impl Node {
 
     pub(super) fn on_jobs_settled(
         &mut self,
-        memory: &Memory<'_>,
+        memory: &NodeMemory<'_>,
         problems: BTreeMap<UnitName, String>,
     ) {
         if let PassStage::SettlingJobs(mut given_up) = std::mem::take(&mut self.pass.stage) {
@@ -171,7 +171,7 @@ impl Node {
     }
 
     /// Asks what is in the way of the units that are to be enabled.
-    fn find_obstacles(&mut self, memory: &Memory<'_>, given_up: BTreeMap<UnitName, String>) {
+    fn find_obstacles(&mut self, memory: &NodeMemory<'_>, given_up: BTreeMap<UnitName, String>) {
         let mut enabled: Vec<(UnitName, Arc<UnitFile>)> = Vec::new();
         for (unit, place) in &self.desired {
             if given_up.contains_key(unit) || self.is_left_alone(unit) {
@@ -182,12 +182,12 @@ impl Node {
             };
             let owned = memory.owned.get(unit);
             let seen = self.seen.get(unit);
-            if seen.is_some_and(|seen| !believed(seen, owned, Some(place.file)).foreign) {
+            if seen.is_some_and(|seen| !believable_part(seen, owned, Some(place.file)).foreign) {
                 enabled.push((unit.clone(), Arc::clone(&cached.file)));
             }
         }
         if enabled.is_empty() {
-            self.decide(memory, &given_up, &BTreeMap::new());
+            self.decide_steps(memory, &given_up, &BTreeMap::new());
         } else {
             self.pass.stage = PassStage::FindingObstacles(given_up);
             self.effects.push(NodeEffect::FindObstacles(enabled));
@@ -196,11 +196,11 @@ impl Node {
 
     pub(super) fn on_obstacles_found(
         &mut self,
-        memory: &Memory<'_>,
+        memory: &NodeMemory<'_>,
         obstacles: &BTreeMap<UnitName, String>,
     ) {
         if let PassStage::FindingObstacles(given_up) = std::mem::take(&mut self.pass.stage) {
-            self.decide(memory, &given_up, obstacles);
+            self.decide_steps(memory, &given_up, obstacles);
         }
     }
 
@@ -209,9 +209,9 @@ impl Node {
         self.running.contains_key(unit) || self.unreadable.contains(unit)
     }
 
-    fn decide(
+    fn decide_steps(
         &mut self,
-        memory: &Memory<'_>,
+        memory: &NodeMemory<'_>,
         given_up: &BTreeMap<UnitName, String>,
         obstacles: &BTreeMap<UnitName, String>,
     ) {
@@ -249,7 +249,7 @@ impl Node {
                 }
             }
             if let Some(seen) = self.seen.get(&unit) {
-                let mut believed = believed(seen, entry, file);
+                let mut believed = believable_part(seen, entry, file);
                 if let Some(obstacle) = obstacles.get(&unit) {
                     believed.obstacle.clone_from(obstacle);
                 }
@@ -297,7 +297,7 @@ impl Node {
         }
         for chain in removals.iter().chain(&others) {
             self.report.mark_stale(chain.unit.clone());
-            let wanted = self.wanted(&chain.unit);
+            let wanted = self.wish_for(&chain.unit);
             let before =
                 self.running.insert(chain.unit.clone(), RunningChain { wanted, superseded: false });
             // Units with a chain on its way are left alone by every pass.
@@ -331,7 +331,7 @@ impl Node {
 
 /// The part of an observation that a decision may believe. A file at our place that we do not remember and that is not the one
 /// wanted was put there by somebody else.
-fn believed(
+fn believable_part(
     seen: &UnitObservation,
     owned: Option<&OwnedUnit>,
     wanted: Option<FileHash>,

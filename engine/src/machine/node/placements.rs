@@ -12,7 +12,7 @@ use muster_common::unit::{UnitFile, UnitName};
 
 use super::io::{NodeEffect, NodeFact};
 use super::model::{Basis, Node, SAVE_DELAY, STORE_GRACE};
-use crate::machine::memory::{CachedFile, LastKnown, Memory};
+use crate::machine::memory::{CachedFile, LastKnown, NodeMemory};
 use crate::machine::registration::Registration;
 
 impl Node {
@@ -60,7 +60,7 @@ impl Node {
     /// The states that the store has of our units are known: the session begins.
     pub(super) fn on_states_read(
         &mut self,
-        memory: &Memory<'_>,
+        memory: &NodeMemory<'_>,
         states: BTreeMap<UnitName, ObservedState>,
     ) {
         let Some(presence) = self.joining.take() else { return };
@@ -108,7 +108,7 @@ impl Node {
     pub(super) fn on_placements(
         &mut self,
         now: Duration,
-        memory: &Memory<'_>,
+        memory: &NodeMemory<'_>,
         event: ClusterEvent,
     ) {
         // What was sent before the lease went is no longer believed.
@@ -129,7 +129,7 @@ impl Node {
         }
     }
 
-    fn on_reset(&mut self, now: Duration, memory: &Memory<'_>, snapshot: Snapshot) {
+    fn on_reset(&mut self, now: Duration, memory: &NodeMemory<'_>, snapshot: Snapshot) {
         let unreadable = snapshot.unreadable.keys().filter_map(|key| unit_of_key(key)).collect();
         let mut desired = BTreeMap::new();
         for (unit, mut places) in snapshot.places {

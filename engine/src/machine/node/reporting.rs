@@ -11,12 +11,16 @@ use muster_common::unit::UnitName;
 
 use super::io::{NodeEffect, PublishAnswer};
 use super::model::{Basis, Node};
-use crate::machine::memory::{LastKnown, Memory};
+use crate::machine::memory::{LastKnown, NodeMemory};
 use crate::machine::observation::UnitObservation;
 
 impl Node {
     /// The state to be published of a unit; `None`: there is nothing of it here.
-    pub fn published_state(&self, memory: &Memory<'_>, unit: &UnitName) -> Option<ObservedState> {
+    pub fn published_state(
+        &self,
+        memory: &NodeMemory<'_>,
+        unit: &UnitName,
+    ) -> Option<ObservedState> {
         let entry = memory.owned.get(unit);
         let refused = self.refused.get(unit);
         let nothing = UnitObservation::default();
@@ -65,11 +69,11 @@ impl Node {
         self.report.next_deadline()
     }
 
-    pub(super) fn publish_changes(&mut self, now: Duration, memory: &Memory<'_>) {
+    pub(super) fn publish_changes(&mut self, now: Duration, memory: &NodeMemory<'_>) {
         let Some(presence) = self.presence.clone() else { return };
         // Nothing is said before it is known what runs.
         if self.basis == Basis::Unknown || !self.runner_up {
-            self.report.postpone(now);
+            self.report.postpone_publication(now);
             return;
         }
         let mut report = std::mem::take(&mut self.report);
@@ -99,7 +103,7 @@ impl Node {
     }
 
     /// Says and saves what is left.
-    pub(super) fn on_close(&mut self, now: Duration, memory: &Memory<'_>) {
+    pub(super) fn on_close(&mut self, now: Duration, memory: &NodeMemory<'_>) {
         self.closing = true;
         if self.save.at.is_some() {
             self.save_placements();

@@ -250,7 +250,7 @@ impl Index {
         let single = self.is_single(unit);
         let reports = &mut self.units[unit].reports;
         let at = reports.iter().position(|(at, _)| *at == machine);
-        let report = state.map(Report::of);
+        let report = state.map(Report::from_state);
         let first = at.is_none() && report.is_some();
         match (at.and_then(|at| reports.get_mut(at)), report) {
             (Some((_, before)), Some(report)) if *before == report => return false,

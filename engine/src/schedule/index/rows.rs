@@ -159,7 +159,7 @@ impl UnitRow {
     /// The files, other than its own, that machines may still run it from.
     pub(crate) fn earlier_files(&self) -> impl Iterator<Item = FileHash> + '_ {
         let placed = self.places.iter().map(|place| place.placement.file);
-        let reported = self.reports.iter().filter_map(|(_, report)| report.file());
+        let reported = self.reports.iter().filter_map(|(_, report)| report.reported_file());
         placed.chain(reported).filter(|file| self.file != Some(*file))
     }
 

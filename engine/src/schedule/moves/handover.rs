@@ -344,7 +344,7 @@ impl PlanPass<'_> {
             && placement.generation == record.generation
             && placement.desired == record.desired;
         match row.report_of(machine) {
-            Some(report) if current => report.arrival(placement, record.desired),
+            Some(report) if current => report.arrival_at(placement, record.desired),
             _ => Arrival::Pending,
         }
     }
