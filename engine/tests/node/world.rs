@@ -1,0 +1,391 @@
+//! The world around one node: a runner and a disk that answer at once, and a store that a script speaks for.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use muster_common::lease::{Lease, LeaseId, Presence};
+use muster_common::machine::MachineId;
+use muster_common::snapshot::{Change, ClusterEvent, Handover, Placement, Snapshot, Unreadable};
+use muster_common::state::{ActiveState, ObservedState};
+use muster_common::unit::{FileHash, UnitFile, UnitName};
+use muster_engine::machine::converge::{Observed, Step};
+use muster_engine::machine::memory::{LastKnown, NodeMemory, OwnedUnit};
+use muster_engine::machine::node::{
+    ChainEnd, ChainStart, Node, NodeEffect, NodeFact, NodeInput, PlannedChain, PublishAnswer,
+};
+use muster_engine::machine::observation::{RunnerEvent, UnitObservation};
+use muster_engine::machine::registration::Registration;
+use muster_engine::machine::steadiness::Steadiness;
+
+/// The file of every unit: of a type that is believed to be up once it is started.
+const TEXT: &str = "[Service]\nType=exec\nExecStart=/bin/true\n";
+
+/// One machine and all that its node has to do with.
+pub(crate) struct World {
+    node: Node,
+    now: Duration,
+    owned: BTreeMap<UnitName, OwnedUnit>,
+    steadiness: Steadiness,
+    runner: BTreeMap<UnitName, Observed>,
+    runner_up: bool,
+    store: BTreeMap<UnitName, Placement>,
+    watched: bool,
+    disk: Option<LastKnown>,
+    chains: BTreeMap<UnitName, Vec<Step>>,
+    publications: VecDeque<u64>,
+    said: Vec<String>,
+}
+
+fn machine() -> MachineId {
+    "m1".parse().unwrap()
+}
+
+fn unit(name: &str) -> UnitName {
+    format!("{name}.service").parse().unwrap()
+}
+
+fn placements(words: &[&str]) -> BTreeMap<UnitName, Placement> {
+    let placement = |words: &[&str]| {
+        let (file, handover) = (FileHash::of(TEXT), Handover::default());
+        let (desired, generation) = (words[1].parse().unwrap(), words[2].parse().unwrap());
+        (unit(words[0]), Placement { file, desired, generation, handover, revision: 0 })
+    };
+    words.chunks(3).map(placement).collect()
+}
+
+impl World {
+    pub(crate) fn new() -> Self {
+        Self {
+            node: Node::new(machine(), Duration::ZERO),
+            now: Duration::ZERO,
+            owned: BTreeMap::new(),
+            steadiness: Steadiness::default(),
+            runner: BTreeMap::new(),
+            runner_up: false,
+            store: BTreeMap::new(),
+            watched: false,
+            disk: None,
+            chains: BTreeMap::new(),
+            publications: VecDeque::new(),
+            said: Vec::new(),
+        }
+    }
+
+    /// Plays one line of a script and says what the node does.
+    pub(crate) fn play_line(&mut self, words: &[&str]) -> Vec<String> {
+        match words {
+            ["registered", lease] => {
+                let lease =
+                    Lease { id: LeaseId(lease.parse().unwrap()), ttl: Duration::from_secs(10) };
+                let presence = Presence { machine: machine(), lease, created: 1 };
+                self.feed(NodeInput::Registration(Registration::Registered(presence)));
+            }
+            ["pending"] => self.feed(NodeInput::Registration(Registration::Pending)),
+            ["refused"] => self.feed(NodeInput::Registration(Registration::Refused)),
+            ["unreachable"] => self.feed(NodeInput::Registration(Registration::Unreachable)),
+            ["store", wanted @ ..] => self.store = placements(wanted),
+            ["place", wanted @ ..] => {
+                for (unit, place) in placements(wanted) {
+                    self.store.insert(unit.clone(), place.clone());
+                    self.tell(Change::Place(machine(), unit, Some(place)));
+                }
+            }
+            ["unplace", name] => {
+                self.store.remove(&unit(name));
+                self.tell(Change::Place(machine(), unit(name), None));
+            }
+            ["damage", name] => {
+                let key = format!("place/m1/{}", unit(name));
+                let record = Unreadable { key: key.clone(), problem: "damaged".to_owned() };
+                self.tell(Change::Unreadable(key, Some(record)));
+            }
+            ["repair", name] => {
+                self.tell(Change::Unreadable(format!("place/m1/{}", unit(name)), None));
+            }
+            ["lost"] => {
+                let problem = "no answer".to_owned();
+                self.feed(NodeInput::Placements(ClusterEvent::Lost { problem }));
+            }
+            ["disk", wanted @ ..] => {
+                let files = [(FileHash::of(TEXT), TEXT.to_owned())].into();
+                self.disk = Some(LastKnown { places: placements(wanted), files });
+            }
+            ["runner", line] => {
+                self.runner_up = *line == "up";
+                let lost = RunnerEvent::Lost { problem: "cut".to_owned() };
+                let event = if self.runner_up { RunnerEvent::Relist } else { lost };
+                self.feed(NodeInput::Runner(event));
+            }
+            ["see", name, active] => self.change_unit(&unit(name), (*active).into()),
+            ["foreign", name] => {
+                let seen = self.runner.entry(unit(name)).or_default();
+                "loaded".clone_into(&mut seen.load);
+                (seen.foreign, seen.active) = (true, ActiveState::Active);
+            }
+            ["end", name, end] => self.end_chain(&unit(name), end),
+            ["answer", answer] => {
+                let Some(number) = self.publications.pop_front() else {
+                    return vec!["there is nothing to answer".to_owned()];
+                };
+                let answer = match *answer {
+                    "taken" => PublishAnswer::Taken,
+                    "gone" => PublishAnswer::NotRegistered,
+                    _ => PublishAnswer::Unknown,
+                };
+                self.feed(NodeInput::Published { number, answer });
+            }
+            ["reboot"] => {
+                self.owned.clear();
+                self.runner.clear();
+                self.begin_anew();
+            }
+            ["restart"] => self.begin_anew(),
+            ["wait", seconds] => self.pass_time(Duration::from_secs_f64(seconds.parse().unwrap())),
+            ["close"] => self.feed(NodeInput::Close),
+            words => panic!("{words:?}"),
+        }
+        std::mem::take(&mut self.said)
+    }
+
+    fn begin_anew(&mut self) {
+        self.node = Node::new(machine(), self.now);
+        self.steadiness = Steadiness::default();
+        self.chains.clear();
+        self.publications.clear();
+        (self.runner_up, self.watched) = (false, false);
+        for unit in self.owned.values_mut() {
+            (unit.begun, unit.unsure) = (false, false);
+        }
+    }
+
+    fn tell(&mut self, change: Change) {
+        let event = ClusterEvent::Changes { revision: 1, changes: vec![change] };
+        if self.watched {
+            self.feed(NodeInput::Placements(event));
+        }
+    }
+
+    fn change_unit(&mut self, unit: &UnitName, active: ActiveState) {
+        self.runner.entry(unit.clone()).or_default().active = active.clone();
+        let (unit, sub, invocation, remark) =
+            (unit.clone(), String::new(), String::new(), String::new());
+        self.feed(NodeInput::Runner(RunnerEvent::Changed {
+            unit,
+            active,
+            sub,
+            invocation,
+            since: 1,
+            remark,
+        }));
+    }
+
+    /// Lets time pass, from deadline to deadline.
+    fn pass_time(&mut self, length: Duration) {
+        let end = self.now + length;
+        while let Some(at) = self.node.next_deadline().filter(|at| *at <= end) {
+            self.now = self.now.max(at);
+            self.feed(NodeInput::Tick);
+        }
+        self.now = end;
+    }
+
+    fn feed(&mut self, input: NodeInput) {
+        let mut inputs = vec![input];
+        while !inputs.is_empty() {
+            let mut memory = NodeMemory {
+                owned: &self.owned,
+                jobs: &BTreeMap::new(),
+                steadiness: &mut self.steadiness,
+            };
+            let effects = self.node.step(self.now, 1_000, &mut memory, std::mem::take(&mut inputs));
+            for effect in effects {
+                self.carry_out(effect, &mut inputs);
+            }
+        }
+    }
+
+    fn carry_out(&mut self, effect: NodeEffect, inputs: &mut Vec<NodeInput>) {
+        match effect {
+            NodeEffect::ReadStates => inputs.push(NodeInput::StatesRead(BTreeMap::new())),
+            NodeEffect::WatchPlacements => {
+                self.watched = true;
+                let places = self
+                    .store
+                    .iter()
+                    .map(|(unit, place)| (unit.clone(), [(machine(), place.clone())].into()));
+                let snapshot = Snapshot { places: places.collect(), ..Snapshot::default() };
+                inputs.push(NodeInput::Placements(ClusterEvent::Reset(Box::new(snapshot))));
+            }
+            NodeEffect::StopWatching => self.watched = false,
+            NodeEffect::ReadLastKnown => {
+                inputs.push(NodeInput::LastKnownRead(self.disk.clone()));
+            }
+            NodeEffect::SavePlacements(known) => {
+                let units: Vec<&str> = known.places.keys().map(UnitName::as_str).collect();
+                self.said.push(format!("save [{}]", units.join(", ")));
+                self.disk = Some(known);
+                inputs.push(NodeInput::PlacementsSaved);
+            }
+            NodeEffect::Observe(units) => {
+                let observe = |unit: &UnitName| {
+                    let known = self.runner.get(unit).cloned();
+                    let nothing =
+                        || Observed { load: "not-found".to_owned(), ..Observed::default() };
+                    let observed = known.unwrap_or_else(nothing);
+                    UnitObservation { observed, ..UnitObservation::default() }
+                };
+                let seen = units.iter().map(|unit| (unit.clone(), observe(unit)));
+                inputs.push(NodeInput::Observed(self.runner_up.then(|| seen.collect())));
+            }
+            NodeEffect::ReadFiles(missing) => {
+                let file: Arc<UnitFile> = Arc::new(TEXT.parse().unwrap());
+                let files = missing.into_iter().map(|hash| (hash, Ok(Arc::clone(&file))));
+                inputs.push(NodeInput::FilesRead(Some(files.collect())));
+            }
+            NodeEffect::SettleJobs(_) | NodeEffect::FindObstacles(_) => panic!("no job, no name"),
+            NodeEffect::NoteJobEnd { .. }
+            | NodeEffect::RetainJobs(_)
+            | NodeEffect::CheckFirstMoments(_) => {}
+            NodeEffect::BeginChains(batch) => {
+                for (phase, chains) in [("first", batch.removals), ("then", batch.others)] {
+                    for chain in chains {
+                        inputs.push(self.begin_chain(phase, chain));
+                    }
+                }
+            }
+            NodeEffect::Supersede(unit) => {
+                self.said.push(format!("supersede {unit}"));
+                self.end_superseded(&unit, inputs);
+            }
+            NodeEffect::Publish { number, states, .. } => {
+                self.publications.push_back(number);
+                for update in states {
+                    let state = update.state.as_ref().map_or("nothing".to_owned(), described);
+                    self.said.push(format!("publish {}: {state}", update.unit));
+                }
+            }
+            NodeEffect::SuspectLease => self.said.push("suspect the lease".to_owned()),
+            NodeEffect::Report(fact) => self.note_fact(fact),
+        }
+    }
+
+    fn note_fact(&mut self, fact: NodeFact) {
+        let said = match fact {
+            NodeFact::PlacementsKnown | NodeFact::RunnerFound | NodeFact::OwnedUnits(_) => return,
+            NodeFact::PlacementsUnknown(problem) => format!("placements not known: {problem}"),
+            NodeFact::UsingLastKnown(units) => format!("last known placements: {units}"),
+            NodeFact::PlacementUnreadable(unit) => format!("unreadable: {unit}"),
+            NodeFact::UnitRefused { unit, .. } => format!("refuse {unit}"),
+            NodeFact::RunnerLost(problem) => format!("runner lost: {problem}"),
+            NodeFact::Reported(reported) => format!("everything reported: {reported}"),
+        };
+        self.said.push(said);
+    }
+
+    /// Takes the steps that wait for nothing at once, as the executor does.
+    fn begin_chain(&mut self, phase: &str, chain: PlannedChain) -> NodeInput {
+        let words: Vec<String> = chain.steps.iter().map(described_step).collect();
+        self.said.push(format!("{phase} {}: {}", chain.unit, words.join(", ")));
+        let is_quick = |step: &Step| {
+            matches!(step, Step::Write { .. } | Step::Adopt { .. } | Step::Settle { .. })
+        };
+        let quick = chain.steps.iter().take_while(|step| is_quick(step)).count();
+        let mut steps = chain.steps;
+        let rest = steps.split_off(quick);
+        for step in &steps {
+            self.take_step(&chain.unit, step);
+        }
+        let prepared = if rest.is_empty() { ChainStart::Complete } else { ChainStart::Begun };
+        if !rest.is_empty() {
+            let starts =
+                rest.iter().any(|s| matches!(s, Step::Start { .. } | Step::Restart { .. }));
+            if let Some(owned) = self.owned.get_mut(&chain.unit).filter(|_| starts) {
+                owned.begun = true;
+            }
+            self.chains.insert(chain.unit.clone(), rest);
+        }
+        NodeInput::ChainPrepared { unit: chain.unit, prepared }
+    }
+
+    /// The effect of one step on what runs and what is remembered.
+    fn take_step(&mut self, unit: &UnitName, step: &Step) {
+        let seen = self.runner.entry(unit.clone()).or_default();
+        match step {
+            Step::Write { file } | Step::Adopt { file } => {
+                let owned = self.owned.entry(unit.clone()).or_insert_with(|| OwnedUnit::new(*file));
+                owned.owned.file = *file;
+                seen.file = Some(*file);
+                "loaded".clone_into(&mut seen.load);
+            }
+            Step::Settle { generation, desired } => {
+                if let Some(owned) = self.owned.get_mut(unit) {
+                    (owned.owned.generation, owned.owned.desired) = (*generation, *desired);
+                    (owned.begun, owned.unsure) = (false, false);
+                }
+            }
+            Step::Start { .. } | Step::Restart { .. } => seen.active = ActiveState::Active,
+            Step::Stop => seen.active = ActiveState::Inactive,
+            Step::Remove => {
+                self.owned.remove(unit);
+                self.runner.remove(unit);
+            }
+            _ => {}
+        }
+    }
+
+    fn end_chain(&mut self, unit: &UnitName, end: &str) {
+        let Some(steps) = self.chains.remove(unit) else {
+            self.said.push("no chain is on its way".to_owned());
+            return;
+        };
+        let end = match end {
+            "done" => ChainEnd::Done,
+            "held" => ChainEnd::Held,
+            _ => ChainEnd::Dropped,
+        };
+        if end == ChainEnd::Done {
+            let before = self.runner.get(unit).map(|seen| seen.active.clone());
+            for step in &steps {
+                self.take_step(unit, step);
+            }
+            let after = self.runner.get(unit).map(|seen| seen.active.clone());
+            if let Some(active) = after.filter(|_| self.runner.contains_key(unit))
+                && before.as_ref() != Some(&active)
+            {
+                self.change_unit(unit, active);
+            }
+        }
+        if let Some(owned) = self.owned.get_mut(unit).filter(|_| end == ChainEnd::Dropped) {
+            (owned.begun, owned.unsure) = (false, owned.begun);
+        }
+        self.feed(NodeInput::ChainEnded { unit: unit.clone(), end });
+    }
+
+    fn end_superseded(&mut self, unit: &UnitName, inputs: &mut Vec<NodeInput>) {
+        self.chains.remove(unit);
+        inputs.push(NodeInput::ChainEnded { unit: unit.clone(), end: ChainEnd::Superseded });
+    }
+}
+
+fn described(state: &ObservedState) -> String {
+    let problem = state.problem.as_ref().map_or(String::new(), |problem| format!(" ({problem})"));
+    format!("{} {} {}{problem}", state.active.as_str(), state.desired, state.generation)
+}
+
+fn described_step(step: &Step) -> String {
+    match step {
+        Step::Write { .. } => "write".to_owned(),
+        Step::Adopt { .. } => "adopt".to_owned(),
+        Step::Enable => "enable".to_owned(),
+        Step::Disable => "disable".to_owned(),
+        Step::Load => "load".to_owned(),
+        Step::Start { .. } => "start".to_owned(),
+        Step::Restart { .. } => "restart".to_owned(),
+        Step::Stop => "stop".to_owned(),
+        Step::AwaitEmpty => "await empty".to_owned(),
+        Step::Remove => "remove".to_owned(),
+        Step::Refuse { .. } => "refuse".to_owned(),
+        Step::Settle { generation, desired } => format!("settle {desired} {generation}"),
+    }
+}
