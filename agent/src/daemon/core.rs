@@ -239,7 +239,8 @@ pub async fn run_core(setup: CoreSetup, shutdown: CancellationToken) -> Result<(
     let work = async {
         if let Some(converge) = converge {
             let (converge, ()) = tokio::join!(converge.run(shutdown.clone()), lead);
-            shutdown::give_up_if_leaving(converge, host.as_ref(), &registry, &registration, &mark).await;
+            shutdown::give_up_if_leaving(converge, host.as_ref(), &registry, &registration, &mark)
+                .await;
         } else {
             tokio::join!(shutdown.cancelled(), lead);
         }
