@@ -59,6 +59,32 @@ async fn a_rehearsal_says_what_would_become_of_each_unit_and_changes_nothing() {
 }
 
 #[tokio::test]
+async fn a_plan_has_each_move_with_its_reason_and_the_sentences_of_older_clients() {
+    let (cluster, _other, _) = running().await;
+    let ordered = cluster.drain(json!({})).await;
+    assert_eq!(ordered.status, StatusCode::OK, "{}", ordered.text);
+    let answer = cluster.get("/v1/plan").await;
+    assert_eq!(
+        answer.body,
+        json!({
+            "planned": [{
+                "unit": "hello.service",
+                "reason": "drain",
+                "machine": "m1",
+                "decisions": [{
+                    "decision": "place",
+                    "unit": "hello.service",
+                    "machine": "m2",
+                    "desired": "launched",
+                }],
+            }],
+            "moves": ["hello.service goes to m2..., to be launched"],
+            "refusals": {},
+        })
+    );
+}
+
+#[tokio::test]
 async fn a_drain_is_ordered_and_followed_to_its_end() {
     let (cluster, other, name) = running().await;
     let order = json!({"by": "ann", "reason": "disk", "deadline": 300, "then": "force"});

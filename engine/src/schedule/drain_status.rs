@@ -27,28 +27,16 @@ impl Scheduler {
         let Some(machine) = self.index.machine_keys.get(machine).copied() else {
             return BTreeMap::new();
         };
-        self.forget_planned();
-        let recheck_refused = self.index.recheck_refused;
-        let grounds = self.index.saved_global_machines();
-        let agenda = self.take_agenda();
-        let number = self.next_pass_number();
-        let mut pass = PlanPass::new(&mut self.index, number);
-        pass.moves_left = usize::MAX;
-        pass.consider_units(&agenda);
-        let row = &pass.index.machines[machine];
-        let units: Vec<UnitKey> = row.units.union(&row.reporting).copied().collect();
-        let statuses = units.into_iter().filter_map(|unit| {
-            Some((pass.index.units[unit].name.clone(), pass.unit_status(unit, machine)?))
-        });
-        let statuses = statuses.collect();
-        self.planned = pass.roll_back();
-        self.forget_planned();
-        for unit in agenda {
-            self.index.mark_dirty(unit);
-        }
-        self.index.recheck_refused = recheck_refused;
-        self.index.restore_global_machines(grounds);
-        statuses
+        self.rehearse(|pass, agenda| {
+            pass.moves_left = usize::MAX;
+            pass.consider_units(agenda);
+            let row = &pass.index.machines[machine];
+            let units: Vec<UnitKey> = row.units.union(&row.reporting).copied().collect();
+            let statuses = units.into_iter().filter_map(|unit| {
+                Some((pass.index.units[unit].name.clone(), pass.unit_status(unit, machine)?))
+            });
+            statuses.collect()
+        })
     }
 
     /// The lot that each unit would have were the machine drained now. No trace is left.

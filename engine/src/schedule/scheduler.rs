@@ -15,7 +15,7 @@ use muster_common::unit::{FileHash, UnitFile, UnitName};
 
 use super::index::Index;
 use super::pass::PlanPass;
-use super::table::{MachineKey, UnitKey};
+use super::table::{Bits, MachineKey, UnitKey};
 
 /// The moves that make placements as they should be, and the units that cannot be placed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -41,11 +41,11 @@ pub struct Candidate {
 pub struct Scheduler {
     pub(super) index: Index,
     /// Units that should be placed and cannot be.
-    pub(super) waiting: BTreeSet<UnitKey>,
+    waiting: BTreeSet<UnitKey>,
     /// Units with the machines where the last pass put them, to be forgotten before the next.
-    pub(super) planned: Vec<(UnitKey, MachineKey)>,
+    planned: Vec<(UnitKey, MachineKey)>,
     /// Passes so far.
-    pub(super) passes: u64,
+    passes: u64,
 }
 
 /// A full plan from nothing.
@@ -134,47 +134,48 @@ impl Scheduler {
     /// plan looks at have their turns as they would have them there. Only refusals are named; no trace is left.
     pub fn admit_candidates(&mut self, wanted: &[Candidate]) -> BTreeMap<UnitName, Refusal> {
         self.forget_planned();
-        let recheck_refused = self.index.recheck_refused;
-        let grounds = self.index.saved_global_machines();
+        let notes = self.save_notes();
         let before: Vec<Unlaunched> = wanted.iter().map(|c| self.launch_candidate(c)).collect();
-        let agenda = self.take_agenda();
-        let number = self.next_pass_number();
         let candidates: Vec<UnitKey> =
             wanted.iter().filter_map(|c| self.index.unit_keys.get(&c.name).copied()).collect();
-        let mut pass = PlanPass::new(&mut self.index, number);
-        // In the order of the plan that would follow, with the candidates' turns taken in the order they were named.
-        let known: BTreeSet<UnitKey> = candidates.iter().copied().collect();
-        let looked_at: BTreeSet<UnitKey> = agenda.iter().copied().collect();
-        let mut all = agenda.clone();
-        all.extend(candidates.iter().filter(|unit| !looked_at.contains(unit)));
-        let mut named = candidates.iter();
-        let mut refusals = BTreeMap::new();
-        let mut told = 0;
-        let mut refused: BTreeSet<UnitKey> = BTreeSet::new();
-        for unit in pass.in_order(&all) {
-            let candidate = known.contains(&unit);
-            let unit = if candidate { named.next().copied().unwrap_or(unit) } else { unit };
-            pass.consider_unit(unit);
-            refused.extend(pass.refused.iter().skip(told));
-            told = pass.refused.len();
-            if candidate
-                && refused.contains(&unit)
-                && let Some(refusal) = pass.index.explain_unit(unit)
-            {
-                refusals.insert(pass.index.units[unit].name.clone(), refusal);
-            }
-        }
-        self.planned = pass.roll_back();
+        let refusals = self.rehearse(|pass, agenda| consider_candidates(pass, agenda, &candidates));
         for before in before.into_iter().rev() {
             self.restore_unit(before);
         }
+        self.restore_notes(notes);
+        refusals
+    }
+
+    /// Has a pass over the units that the next plan looks at, and takes back whatever it did.
+    pub(super) fn rehearse<T>(
+        &mut self,
+        consider: impl FnOnce(&mut PlanPass<'_>, &[UnitKey]) -> T,
+    ) -> T {
+        self.forget_planned();
+        let notes = self.save_notes();
+        let agenda = self.take_agenda();
+        let number = self.next_pass_number();
+        let mut pass = PlanPass::new(&mut self.index, number);
+        let answer = consider(&mut pass, &agenda);
+        self.planned = pass.roll_back();
         self.forget_planned();
         for unit in agenda {
             self.index.mark_dirty(unit);
         }
-        self.index.recheck_refused = recheck_refused;
-        self.index.restore_global_machines(grounds);
-        refusals
+        self.restore_notes(notes);
+        answer
+    }
+
+    fn save_notes(&self) -> Notes {
+        Notes {
+            recheck_refused: self.index.recheck_refused,
+            global_machines: self.index.saved_global_machines(),
+        }
+    }
+
+    fn restore_notes(&mut self, notes: Notes) {
+        self.index.recheck_refused = notes.recheck_refused;
+        self.index.restore_global_machines(notes.global_machines);
     }
 
     /// Makes a unit wanted, and says how to undo it.
@@ -205,7 +206,7 @@ impl Scheduler {
     }
 
     /// The units to look at, by name.
-    pub(super) fn take_agenda(&mut self) -> Vec<UnitKey> {
+    fn take_agenda(&mut self) -> Vec<UnitKey> {
         if std::mem::take(&mut self.index.recheck_refused) {
             for unit in &self.waiting {
                 self.index.mark_dirty(*unit);
@@ -243,14 +244,14 @@ impl Scheduler {
         agenda
     }
 
-    pub(super) fn forget_planned(&mut self) {
+    fn forget_planned(&mut self) {
         for (unit, machine) in self.planned.drain(..) {
             self.index.units[unit].planned = None;
             self.index.machines[machine].planned.clear();
         }
     }
 
-    pub(super) fn next_pass_number(&mut self) -> u64 {
+    fn next_pass_number(&mut self) -> u64 {
         self.passes += 1;
         self.passes
     }
@@ -262,4 +263,41 @@ struct Unlaunched {
     unit: Option<Unit>,
     /// The file that was brought along.
     file: Option<FileHash>,
+}
+
+/// The notes of earlier passes, which a rehearsal must not change.
+struct Notes {
+    recheck_refused: bool,
+    global_machines: Vec<(UnitKey, Bits)>,
+}
+
+/// The refusals of candidates, in the order of the plan that would follow, with the candidates' turns taken in the order they were
+/// named.
+fn consider_candidates(
+    pass: &mut PlanPass<'_>,
+    agenda: &[UnitKey],
+    candidates: &[UnitKey],
+) -> BTreeMap<UnitName, Refusal> {
+    let known: BTreeSet<UnitKey> = candidates.iter().copied().collect();
+    let looked_at: BTreeSet<UnitKey> = agenda.iter().copied().collect();
+    let mut all = agenda.to_vec();
+    all.extend(candidates.iter().filter(|unit| !looked_at.contains(unit)));
+    let mut named = candidates.iter();
+    let mut refusals = BTreeMap::new();
+    let mut noted = 0;
+    let mut refused: BTreeSet<UnitKey> = BTreeSet::new();
+    for unit in pass.in_order(&all) {
+        let is_candidate = known.contains(&unit);
+        let unit = if is_candidate { named.next().copied().unwrap_or(unit) } else { unit };
+        pass.consider_unit(unit);
+        refused.extend(pass.refused.iter().skip(noted));
+        noted = pass.refused.len();
+        if is_candidate
+            && refused.contains(&unit)
+            && let Some(refusal) = pass.index.explain_unit(unit)
+        {
+            refusals.insert(pass.index.units[unit].name.clone(), refusal);
+        }
+    }
+    refusals
 }

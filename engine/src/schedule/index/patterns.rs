@@ -40,6 +40,8 @@ impl Tally {
     }
 
     pub(crate) fn remove_unit(&mut self, machine: MachineKey, position: u32) {
+        // Whoever leaves has come: a tally below what is there would let two that conflict meet.
+        debug_assert!(self.counts.contains_key(&machine), "nobody is counted there");
         if let Some(count) = self.counts.get_mut(&machine) {
             *count -= 1;
             if *count == 0 {

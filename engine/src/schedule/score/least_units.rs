@@ -25,6 +25,8 @@ impl LeastUnits {
 
     pub(crate) fn remove(&mut self, load: u32, position: u32) {
         if let Some(set) = self.by_load.get_mut(load as usize) {
+            // A machine that is ranked twice would be filled beyond its turn.
+            debug_assert!(set.contains(position), "the machine is not ranked there");
             set.remove(position);
         }
     }
