@@ -18,11 +18,11 @@ use tokio_util::task::AbortOnDropHandle;
 const LONG: Duration = Duration::from_secs(3600);
 const SHORT: Duration = Duration::from_millis(200);
 
-/// A machine whose engine does as it is told.
+/// A machine whose container engine comes and goes as a test wants.
 struct Case {
     registry: Registry,
     engine: watch::Sender<ContainerEngine>,
-    _keeper: AbortOnDropHandle<()>,
+    _registrar: AbortOnDropHandle<()>,
     _disk: tempfile::TempDir,
 }
 
@@ -35,16 +35,17 @@ impl Case {
         .unwrap();
         let engine = watch::Sender::new(ContainerEngine::Absent);
         let ttl = Duration::from_secs(10);
-        let keeper =
+        let registrar =
             RegistrationLoop::new(machine, ttl, registry.clone(), disk.path(), Health::new())
                 .with_container_engine(engine.subscribe())
                 .with_silence_grace(silence_grace);
-        let keeper = AbortOnDropHandle::new(tokio::spawn(keeper.run(CancellationToken::new())));
-        Self { registry, engine, _keeper: keeper, _disk: disk }
+        let registrar =
+            AbortOnDropHandle::new(tokio::spawn(registrar.run(CancellationToken::new())));
+        Self { registry, engine, _registrar: registrar, _disk: disk }
     }
 
     /// Waits until the record says whether the engine runs units, and why it does not answer.
-    async fn until(&self, runs: bool, lost: Option<&str>) {
+    async fn until_record_says(&self, runs: bool, lost: Option<&str>) {
         let id = "m1".parse().unwrap();
         let what = format!("runs: {runs}, lost: {lost:?}");
         support::until(&self.registry, &what, |snapshot| {
@@ -57,51 +58,51 @@ impl Case {
         .await;
     }
 
-    fn is(&self, engine: ContainerEngine) {
+    fn set_engine(&self, engine: ContainerEngine) {
         self.engine.send_replace(engine);
     }
 }
 
-fn lost() -> ContainerEngine {
+fn lost_engine() -> ContainerEngine {
     ContainerEngine::Lost("no such file".to_owned())
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_engine_that_is_silent_for_a_moment_is_told_of_and_keeps_its_units() {
+async fn an_engine_that_is_silent_for_a_moment_is_recorded_and_keeps_its_units() {
     let case = Case::new(LONG);
-    case.until(false, None).await;
-    case.is(ContainerEngine::Up);
-    case.until(true, None).await;
-    case.is(lost());
-    case.until(true, Some("no such file")).await;
-    case.is(ContainerEngine::Up);
-    case.until(true, None).await;
+    case.until_record_says(false, None).await;
+    case.set_engine(ContainerEngine::Up);
+    case.until_record_says(true, None).await;
+    case.set_engine(lost_engine());
+    case.until_record_says(true, Some("no such file")).await;
+    case.set_engine(ContainerEngine::Up);
+    case.until_record_says(true, None).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_engine_that_stays_away_is_withdrawn_and_told_of_again_when_it_is_back() {
+async fn an_engine_that_stays_away_is_withdrawn_and_recorded_again_when_it_is_back() {
     let case = Case::new(SHORT);
-    case.is(ContainerEngine::Up);
-    case.until(true, None).await;
-    case.is(lost());
-    case.until(false, Some("no such file")).await;
-    case.is(ContainerEngine::Up);
-    case.until(true, None).await;
+    case.set_engine(ContainerEngine::Up);
+    case.until_record_says(true, None).await;
+    case.set_engine(lost_engine());
+    case.until_record_says(false, Some("no such file")).await;
+    case.set_engine(ContainerEngine::Up);
+    case.until_record_says(true, None).await;
     // Its next silence is a new one.
-    case.is(lost());
-    case.until(false, Some("no such file")).await;
+    case.set_engine(lost_engine());
+    case.until_record_says(false, Some("no such file")).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_machine_that_lost_its_lease_meanwhile_says_the_same() {
+async fn a_machine_that_lost_its_lease_meanwhile_records_the_same() {
     let case = Case::new(SHORT);
-    case.is(lost());
-    case.until(false, Some("no such file")).await;
+    case.set_engine(lost_engine());
+    case.until_record_says(false, Some("no such file")).await;
     let (_, lease) =
         case.registry.read_registration(&"m1".parse().unwrap()).await.unwrap().unwrap();
     case.registry.revoke_lease(lease.unwrap()).await.unwrap();
     support::until(&case.registry, "gone", |snapshot| snapshot.machines.is_empty()).await;
-    case.until(false, Some("no such file")).await;
+    case.until_record_says(false, Some("no such file")).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -112,7 +113,7 @@ async fn the_daemon_is_unwell_while_an_engine_that_it_had_is_away() {
         let (health, engine) = (health.clone(), engine.subscribe());
         async move { health::watch_containers(&health, engine).await }
     });
-    let told = async |ok: Option<bool>| {
+    let until_recorded = async |ok: Option<bool>| {
         let mut status = health.subscribe();
         let said = status.wait_for(|status| {
             let part = status.components().find(|(name, _)| *name == "containers");
@@ -120,11 +121,11 @@ async fn the_daemon_is_unwell_while_an_engine_that_it_had_is_away() {
         });
         tokio::time::timeout(Duration::from_secs(30), said).await.unwrap().unwrap();
     };
-    told(None).await;
+    until_recorded(None).await;
     engine.send_replace(ContainerEngine::Up);
-    told(Some(true)).await;
-    engine.send_replace(lost());
-    told(Some(false)).await;
+    until_recorded(Some(true)).await;
+    engine.send_replace(lost_engine());
+    until_recorded(Some(false)).await;
     assert_eq!(
         health.status().containers.problem.as_deref(),
         Some("the container engine does not answer: no such file")
@@ -133,7 +134,7 @@ async fn the_daemon_is_unwell_while_an_engine_that_it_had_is_away() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn metadata_that_is_configured_anew_is_told_without_a_restart() {
+async fn metadata_that_is_configured_anew_is_recorded_without_a_restart() {
     let (registry, disk) = support::timed_store();
     let machine: Machine = serde_json::from_value(serde_json::json!({
         "id": "m1", "address": "192.0.2.1", "metadata": {"zone": "a", "disk": "ssd"},
@@ -141,11 +142,12 @@ async fn metadata_that_is_configured_anew_is_told_without_a_restart() {
     .unwrap();
     let metadata = watch::Sender::new(machine.metadata.clone());
     let ttl = Duration::from_secs(10);
-    let keeper = RegistrationLoop::new(machine, ttl, registry.clone(), disk.path(), Health::new())
-        .with_metadata(metadata.subscribe());
-    let _keeper = AbortOnDropHandle::new(tokio::spawn(keeper.run(CancellationToken::new())));
+    let registrar =
+        RegistrationLoop::new(machine, ttl, registry.clone(), disk.path(), Health::new())
+            .with_metadata(metadata.subscribe());
+    let _registrar = AbortOnDropHandle::new(tokio::spawn(registrar.run(CancellationToken::new())));
     let id = "m1".parse().unwrap();
-    let told = async |wanted: &[(&str, &str)]| {
+    let until_recorded = async |wanted: &[(&str, &str)]| {
         let wanted = wanted.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
         support::until(&registry, "its metadata", |snapshot| {
             snapshot.machines.get(&id).is_some_and(|machine| machine.metadata == wanted)
@@ -153,7 +155,7 @@ async fn metadata_that_is_configured_anew_is_told_without_a_restart() {
         .await;
         registry.read_snapshot().await.unwrap().machines.get(&id).unwrap().created
     };
-    let created = told(&[("disk", "ssd"), ("zone", "a")]).await;
+    let created = until_recorded(&[("disk", "ssd"), ("zone", "a")]).await;
     metadata.send_replace([("zone".to_owned(), "b".to_owned())].into());
-    assert_eq!(told(&[("zone", "b")]).await, created, "the registration is the same");
+    assert_eq!(until_recorded(&[("zone", "b")]).await, created, "the registration is the same");
 }

@@ -198,7 +198,8 @@ pub async fn run_core(setup: CoreSetup, shutdown: CancellationToken) -> Result<(
         registry.clone(),
         &settings.run_dir,
         health.clone(),
-    );
+    )
+    .with_disk(Arc::clone(&disk));
     if let Some(engine) = container_engine {
         registrar = registrar.with_container_engine(engine);
     }
@@ -211,7 +212,7 @@ pub async fn run_core(setup: CoreSetup, shutdown: CancellationToken) -> Result<(
             registry: registry.clone(),
             runner: Arc::clone(&runner),
             ledger,
-            registration: registrar.registration(),
+            registration: registrar.watch_registration(),
             lease_suspect: registrar.lease_suspect(),
             disk,
             wall: Wall::default(),
@@ -222,8 +223,8 @@ pub async fn run_core(setup: CoreSetup, shutdown: CancellationToken) -> Result<(
     if converge.is_none() {
         health.update(|s| s.absent.extend(["runner", "placements"]));
     }
-    let registration = registrar.registration();
-    let followed = registrar.registration();
+    let registration = registrar.watch_registration();
+    let followed = registrar.watch_registration();
     // A mark that is there now was meant for a daemon that is gone.
     let mark = shutdown::give_up_mark(&settings.run_dir);
     let _ = std::fs::remove_file(&mark);

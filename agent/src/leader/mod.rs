@@ -52,11 +52,11 @@ impl ElectionLoop {
             for effect in election.step(started.elapsed(), next) {
                 match effect {
                     ElectionEffect::Campaign(presence) => {
-                        let outcome = self.campaign(&presence).await;
+                        let outcome = self.run_campaign(&presence).await;
                         input = Some(ElectionInput::Campaigned(outcome));
                     }
                     ElectionEffect::BeginTerm { presence, leadership } => {
-                        self.lead(presence, leadership).await;
+                        self.lead_term(presence, leadership).await;
                         // The term has followed it meanwhile.
                         self.registration.mark_changed();
                         leader = self.registry.watch_leader();
@@ -92,7 +92,7 @@ impl ElectionLoop {
         }
     }
 
-    async fn campaign(&self, presence: &Presence) -> CampaignOutcome {
+    async fn run_campaign(&self, presence: &Presence) -> CampaignOutcome {
         match self.registry.campaign_for_leadership(presence).await {
             Ok(Some(leadership)) => CampaignOutcome::Won(leadership),
             Ok(None) => CampaignOutcome::Lost,
@@ -100,7 +100,7 @@ impl ElectionLoop {
         }
     }
 
-    async fn lead(&mut self, presence: Presence, leadership: Leadership) {
+    async fn lead_term(&mut self, presence: Presence, leadership: Leadership) {
         tracing::info!("this daemon leads");
         self.health.update(|s| {
             s.leading = true;

@@ -42,7 +42,7 @@ impl<'a> TermLoop<'a> {
     pub(super) async fn run(mut self, registration: &mut watch::Receiver<Registration>) {
         let mut updates = self.registry.watch();
         while let Some(input) = self.next_input(&mut updates, registration).await {
-            if self.feed(input).await.is_break() {
+            if self.feed_term(input).await.is_break() {
                 return;
             }
         }
@@ -75,10 +75,10 @@ impl<'a> TermLoop<'a> {
 
     /// Feeds an input, and then the answers to what the term asks for until it asks for no more. It breaks off when the term is
     /// over.
-    async fn feed(&mut self, input: TermInput) -> ControlFlow<()> {
+    async fn feed_term(&mut self, input: TermInput) -> ControlFlow<()> {
         let mut input = Some(input);
         while let Some(next) = input.take() {
-            for effect in self.step(next) {
+            for effect in self.step_term(next) {
                 match effect {
                     TermEffect::Ask { request, within } => {
                         let answer = Box::pin(self.ask_within(request, within)).await;
@@ -100,7 +100,7 @@ impl<'a> TermLoop<'a> {
         ControlFlow::Continue(())
     }
 
-    fn step(&mut self, input: TermInput) -> Vec<TermEffect> {
+    fn step_term(&mut self, input: TermInput) -> Vec<TermEffect> {
         let plans = input == TermInput::MakePlan;
         let began = std::time::Instant::now();
         let effects = self.term.step(self.began.elapsed(), input);
@@ -111,7 +111,7 @@ impl<'a> TermLoop<'a> {
     }
 
     async fn ask_within(&self, request: TermRequest, within: Option<Duration>) -> TermAnswer {
-        let answer = self.ask(request);
+        let answer = self.ask_store(request);
         match within {
             Some(limit) => {
                 tokio::time::timeout(limit, answer).await.unwrap_or(TermAnswer::TimedOut)
@@ -120,7 +120,7 @@ impl<'a> TermLoop<'a> {
         }
     }
 
-    async fn ask(&self, request: TermRequest) -> TermAnswer {
+    async fn ask_store(&self, request: TermRequest) -> TermAnswer {
         match request {
             TermRequest::ProbeLeases => match self.registry.time_left().await {
                 Ok(leases) => TermAnswer::Leases(leases),
@@ -134,21 +134,21 @@ impl<'a> TermLoop<'a> {
             }
             TermRequest::RecordMembers { leadership, members } => {
                 let written = self.registry.set_members(leadership, &members).await;
-                written.map_or_else(|error| refused(&error), |()| TermAnswer::Done)
+                written.map_or_else(|error| failure_answer(&error), |()| TermAnswer::Done)
             }
             TermRequest::RecordHeld { leadership, presence, held } => {
                 let written = self.registry.write_held_machines(leadership, &presence, held).await;
-                written.map_or_else(|error| refused(&error), |()| TermAnswer::Done)
+                written.map_or_else(|error| failure_answer(&error), |()| TermAnswer::Done)
             }
             TermRequest::CommitPlan { leadership, moves } => {
                 let committed = self.registry.commit_places(leadership, &moves).await;
-                committed.map_or_else(|error| refused(&error), TermAnswer::Committed)
+                committed.map_or_else(|error| failure_answer(&error), TermAnswer::Committed)
             }
         }
     }
 }
 
-fn refused(error: &CommitError) -> TermAnswer {
+fn failure_answer(error: &CommitError) -> TermAnswer {
     match error {
         CommitError::Deposed => TermAnswer::Deposed,
         error => TermAnswer::Failed(error_chain(error)),

@@ -94,7 +94,7 @@ impl RegistrationLoop {
     }
 
     /// Where the machine stands, as it changes.
-    pub fn registration(&self) -> watch::Receiver<Registration> {
+    pub fn watch_registration(&self) -> watch::Receiver<Registration> {
         self.registration.subscribe()
     }
 
@@ -120,7 +120,7 @@ impl RegistrationLoop {
         loop {
             let effects = registrar.step(started.elapsed(), input);
             input = if let Some((request, within)) = self.carry_out(effects) {
-                let answer = Box::pin(self.store.ask(request));
+                let answer = Box::pin(self.store.ask_store(request));
                 let answer = tokio::time::timeout(within, answer).await;
                 RegistrarInput::Answer(answer.unwrap_or(RegistrarAnswer::TimedOut))
             } else {
@@ -180,7 +180,7 @@ impl RegistrationLoop {
 }
 
 impl RegistrarStore {
-    async fn ask(&self, request: RegistrarRequest) -> RegistrarAnswer {
+    async fn ask_store(&self, request: RegistrarRequest) -> RegistrarAnswer {
         let answer = match request {
             RegistrarRequest::FindRecord => self.find_record().await,
             RegistrarRequest::KeepAlive(lease) => match self.registry.keep_alive(lease).await {

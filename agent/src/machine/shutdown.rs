@@ -34,7 +34,7 @@ pub(crate) async fn give_up_if_leaving(
     mut converge: Converge,
     host: &dyn Host,
     registry: &Registry,
-    standing: &watch::Receiver<Registration>,
+    registration: &watch::Receiver<Registration>,
     mark: &Path,
 ) {
     // It is for this stop only.
@@ -45,7 +45,7 @@ pub(crate) async fn give_up_if_leaving(
     } else {
         return;
     }
-    let presence = match &*standing.borrow() {
+    let presence = match &*registration.borrow() {
         Registration::Registered(presence) => Some(presence.clone()),
         _ => None,
     };

@@ -69,7 +69,7 @@ pub enum TermRequest {
 
 impl TermRequest {
     /// The leadership that guards the order; `None` for a question.
-    pub fn leadership(&self) -> Option<Leadership> {
+    pub fn guarding_leadership(&self) -> Option<Leadership> {
         match self {
             Self::ProbeLeases => None,
             Self::EndDrains { leadership, .. }

@@ -162,7 +162,7 @@ impl Term {
         for effect in effects {
             if let TermEffect::Ask { request, .. } = effect {
                 asked += 1;
-                let leadership = request.leadership().unwrap_or(self.leadership);
+                let leadership = request.guarding_leadership().unwrap_or(self.leadership);
                 debug_assert_eq!(leadership, self.leadership, "{request:?}");
             }
         }

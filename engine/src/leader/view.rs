@@ -62,7 +62,7 @@ impl LeaderView {
         notices: &mut Vec<TermNotice>,
     ) -> bool {
         match event {
-            ClusterEvent::Reset(snapshot) => self.reset(now, &snapshot, notices),
+            ClusterEvent::Reset(snapshot) => self.begin_anew(now, &snapshot, notices),
             ClusterEvent::Changes { revision, changes } => {
                 for change in changes {
                     if let Change::Leader(leader) = &change
@@ -126,7 +126,12 @@ impl LeaderView {
         live.filter(|machine| !is_heard_of(machine)).cloned().collect()
     }
 
-    fn reset(&mut self, now: Duration, snapshot: &Snapshot, notices: &mut Vec<TermNotice>) -> bool {
+    fn begin_anew(
+        &mut self,
+        now: Duration,
+        snapshot: &Snapshot,
+        notices: &mut Vec<TermNotice>,
+    ) -> bool {
         if !self.follow_leader_record(snapshot.leader.as_ref(), notices) {
             return false;
         }

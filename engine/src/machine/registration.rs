@@ -75,11 +75,11 @@ pub struct Registrar {
     lease_suspect: bool,
     registration: Registration,
     lease_problem: Option<LeaseProblem>,
-    phase: Phase,
+    phase: RegistrationPhase,
 }
 
 #[derive(Debug, Clone)]
-enum Phase {
+enum RegistrationPhase {
     /// No attempt is under way; the next one is due then.
     Resting { until: Duration },
     /// An attempt that began `since` then has asked for this.
@@ -137,7 +137,7 @@ impl Registrar {
             lease_suspect: false,
             registration: Registration::Pending,
             lease_problem: None,
-            phase: Phase::Resting { until: Duration::ZERO },
+            phase: RegistrationPhase::Resting { until: Duration::ZERO },
         }
     }
 
@@ -170,17 +170,12 @@ impl Registrar {
     /// When [`RegistrarInput::Tick`] is due, if nothing comes before. `None` while a request is under way.
     pub fn next_deadline(&self) -> Option<Duration> {
         match &self.phase {
-            Phase::Resting { until } => Some(*until),
-            Phase::Registered(Tenure { asked: None, renew_at, record_due, .. }) => {
+            RegistrationPhase::Resting { until } => Some(*until),
+            RegistrationPhase::Registered(Tenure { asked: None, renew_at, record_due, .. }) => {
                 Some(record_due.map_or(*renew_at, |due| due.min(*renew_at)))
             }
-            Phase::Registering { .. } | Phase::Registered(_) => None,
+            RegistrationPhase::Registering { .. } | RegistrationPhase::Registered(_) => None,
         }
-    }
-
-    /// Where the machine stands.
-    pub fn registration(&self) -> &Registration {
-        &self.registration
     }
 
     /// Does what is due, unless a request is under way.
@@ -189,8 +184,10 @@ impl Registrar {
         let stale = self.written.as_ref() != Some(&desired);
         let grace_ends = self.silence_ends().filter(|ends| now < *ends);
         match &mut self.phase {
-            Phase::Resting { until } if now >= *until => self.begin_attempt(now, effects),
-            Phase::Registered(tenure) if tenure.asked.is_none() => {
+            RegistrationPhase::Resting { until } if now >= *until => {
+                self.begin_attempt(now, effects);
+            }
+            RegistrationPhase::Registered(tenure) if tenure.asked.is_none() => {
                 if now >= tenure.renew_at || self.lease_suspect {
                     self.keep_lease_alive(now, effects);
                 } else if stale && now >= tenure.refresh_after {
@@ -199,7 +196,9 @@ impl Registrar {
                     tenure.record_due = if stale { Some(tenure.refresh_after) } else { grace_ends };
                 }
             }
-            Phase::Resting { .. } | Phase::Registering { .. } | Phase::Registered(_) => {}
+            RegistrationPhase::Resting { .. }
+            | RegistrationPhase::Registering { .. }
+            | RegistrationPhase::Registered(_) => {}
         }
     }
 
@@ -210,11 +209,11 @@ impl Registrar {
         effects: &mut Vec<RegistrarEffect>,
     ) {
         match &mut self.phase {
-            Phase::Registering { since, step } => {
+            RegistrationPhase::Registering { since, step } => {
                 let (since, step) = (*since, step.clone());
                 self.on_attempt_answer(now, since, step, answer, effects);
             }
-            Phase::Registered(tenure) => match tenure.asked.take() {
+            RegistrationPhase::Registered(tenure) => match tenure.asked.take() {
                 Some(TenureRequest::Renewal { sent }) => {
                     self.on_renewal_answer(now, sent, answer, effects);
                 }
@@ -224,7 +223,9 @@ impl Registrar {
                 Some(TenureRequest::Refresh(facts)) => self.on_refresh_answer(now, facts, &answer),
                 None => debug_assert!(false, "an answer to no request: {answer:?}"),
             },
-            Phase::Resting { .. } => debug_assert!(false, "an answer to no request: {answer:?}"),
+            RegistrationPhase::Resting { .. } => {
+                debug_assert!(false, "an answer to no request: {answer:?}")
+            }
         }
     }
 }
@@ -244,7 +245,7 @@ impl Registrar {
         request: RegistrarRequest,
         effects: &mut Vec<RegistrarEffect>,
     ) {
-        self.phase = Phase::Registering { since, step };
+        self.phase = RegistrationPhase::Registering { since, step };
         let within = (since + ATTEMPT).saturating_sub(now);
         effects.push(RegistrarEffect::Ask { request, within });
     }
@@ -263,7 +264,7 @@ impl Registrar {
                 self.fail_attempt(now, NO_ANSWER.to_owned(), effects);
             }
             (Attempt::Finding, RegistrarAnswer::Found(Some(found))) if !self.is_ours(&found) => {
-                self.refuse(now, found.address, effects);
+                self.refuse_registration(now, found.address, effects);
             }
             // A record nobody can read is nobody's; ours replaces it.
             (Attempt::Finding, RegistrarAnswer::Found(_) | RegistrarAnswer::FoundUnreadable) => {
@@ -316,7 +317,12 @@ impl Registrar {
         same_address || same_lease
     }
 
-    fn refuse(&mut self, now: Duration, address: String, effects: &mut Vec<RegistrarEffect>) {
+    fn refuse_registration(
+        &mut self,
+        now: Duration,
+        address: String,
+        effects: &mut Vec<RegistrarEffect>,
+    ) {
         let problem = LeaseProblem::IdInUse { machine: self.machine.id.clone(), address };
         if self.lease_problem.as_ref() != Some(&problem) {
             effects.push(RegistrarEffect::LogRefused(problem.clone()));
@@ -324,14 +330,14 @@ impl Registrar {
         effects.push(RegistrarEffect::SetStoreHealth(None));
         self.set_lease_health(Some(problem), effects);
         self.set_registration(Registration::Refused, effects);
-        self.phase = Phase::Resting { until: now + RETRY };
+        self.phase = RegistrationPhase::Resting { until: now + RETRY };
     }
 
     fn fail_attempt(&mut self, now: Duration, problem: String, effects: &mut Vec<RegistrarEffect>) {
         effects.push(RegistrarEffect::SetStoreHealth(Some(problem)));
         self.set_lease_health(Some(LeaseProblem::NotRegistered), effects);
         self.set_registration(Registration::Unreachable, effects);
-        self.phase = Phase::Resting { until: now + RETRY };
+        self.phase = RegistrationPhase::Resting { until: now + RETRY };
     }
 }
 
@@ -348,7 +354,7 @@ impl Registrar {
         effects.push(RegistrarEffect::SetStoreHealth(None));
         self.set_lease_health(None, effects);
         effects.push(RegistrarEffect::LogRegistered(lease.id));
-        self.phase = Phase::Registered(Tenure {
+        self.phase = RegistrationPhase::Registered(Tenure {
             lease,
             // It may be of any age within the attempt; the attempt's beginning is before all of them.
             renew_at: since + lease.ttl / RENEWALS,
@@ -368,7 +374,7 @@ impl Registrar {
 
     fn keep_lease_alive(&mut self, now: Duration, effects: &mut Vec<RegistrarEffect>) {
         self.lease_suspect = false;
-        let Phase::Registered(tenure) = &mut self.phase else { return };
+        let RegistrationPhase::Registered(tenure) = &mut self.phase else { return };
         let over = now >= tenure.ends_at;
         let lease = tenure.lease;
         tenure.asked = Some(TenureRequest::Renewal { sent: now });
@@ -387,7 +393,7 @@ impl Registrar {
         answer: RegistrarAnswer,
         effects: &mut Vec<RegistrarEffect>,
     ) {
-        let Phase::Registered(tenure) = &mut self.phase else { return };
+        let RegistrationPhase::Registered(tenure) = &mut self.phase else { return };
         match answer {
             RegistrarAnswer::Leased(lease) => {
                 tenure.asked = Some(TenureRequest::Verification { sent, ttl: lease.ttl });
@@ -424,7 +430,7 @@ impl Registrar {
         answer: RegistrarAnswer,
         effects: &mut Vec<RegistrarEffect>,
     ) {
-        let Phase::Registered(tenure) = &mut self.phase else { return };
+        let RegistrationPhase::Registered(tenure) = &mut self.phase else { return };
         if let RegistrarAnswer::Found(found) = answer
             && found.is_none_or(|found| found.lease != Some(tenure.lease.id))
         {
@@ -438,16 +444,16 @@ impl Registrar {
 
     /// Writes the record again: it has become untrue.
     fn refresh_record(&mut self, facts: RecordFacts, effects: &mut Vec<RegistrarEffect>) {
-        let Phase::Registered(tenure) = &self.phase else { return };
+        let RegistrationPhase::Registered(tenure) = &self.phase else { return };
         let request = self.write_record(&facts, tenure.lease);
-        if let Phase::Registered(tenure) = &mut self.phase {
+        if let RegistrationPhase::Registered(tenure) = &mut self.phase {
             tenure.asked = Some(TenureRequest::Refresh(facts));
         }
         effects.push(RegistrarEffect::Ask { request, within: ATTEMPT });
     }
 
     fn on_refresh_answer(&mut self, now: Duration, facts: RecordFacts, answer: &RegistrarAnswer) {
-        let Phase::Registered(tenure) = &mut self.phase else { return };
+        let RegistrationPhase::Registered(tenure) = &mut self.phase else { return };
         if let RegistrarAnswer::Written(_) = answer {
             self.written = Some(facts);
         } else {
@@ -509,13 +515,13 @@ impl Registrar {
         let asked = effects.iter().filter(|effect| matches!(effect, RegistrarEffect::Ask { .. }));
         debug_assert!(asked.count() <= 1, "one request at a time: {effects:?}");
         match (&self.phase, &self.registration) {
-            (Phase::Registered(tenure), Registration::Registered(presence)) => {
+            (RegistrationPhase::Registered(tenure), Registration::Registered(presence)) => {
                 debug_assert_eq!(presence.lease.id, tenure.lease.id);
                 debug_assert_eq!(self.lease, Some(tenure.lease.id));
                 debug_assert!(self.written.is_some(), "registered without a record");
             }
             (phase, registration) => debug_assert!(
-                !matches!(phase, Phase::Registered(_))
+                !matches!(phase, RegistrationPhase::Registered(_))
                     && !matches!(registration, Registration::Registered(_)),
                 "{registration:?} while {phase:?}"
             ),

@@ -92,7 +92,7 @@ impl PaperCluster {
     pub(crate) fn carry_out(&mut self, request: &TermRequest) -> TermAnswer {
         let current = Leadership { created: self.leader_created };
         let questions = matches!(request, TermRequest::ProbeLeases | TermRequest::EndDrains { .. });
-        if !questions && request.leadership() != Some(current) {
+        if !questions && request.guarding_leadership() != Some(current) {
             return TermAnswer::Deposed;
         }
         match request {
