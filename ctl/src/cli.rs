@@ -5,6 +5,7 @@
 pub(crate) mod fleet;
 mod global;
 pub(crate) mod reboot;
+mod values;
 
 use std::ffi::OsStr;
 use std::path::PathBuf;
@@ -17,6 +18,7 @@ use muster_common::text::FreeText;
 
 pub(crate) use global::Global;
 use reboot::RebootArgs;
+use values::{parse_duration, parse_line_count};
 
 /// Length of an attempt of fleetctl 1.0, in which it looks at a unit four times a second; what `--block-attempts` counts.
 const BLOCK_ATTEMPT: Duration = Duration::from_secs(2);
@@ -58,7 +60,7 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
 }
 
-/// What to do.
+/// A command.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Store units in the cluster without starting them
@@ -282,7 +284,7 @@ pub(crate) struct NamedArgs {
     pub(crate) blocking: Blocking,
 }
 
-/// Whether and how long to wait for units. Global units are never waited for, except in `destroy`.
+/// Options of waiting for units. Global units are never waited for, except in `destroy`.
 #[derive(Debug, Clone, Copy, Args)]
 pub(crate) struct Blocking {
     /// Do not wait for the units
@@ -358,8 +360,11 @@ pub(crate) struct SshArgs {
     #[arg(value_name = "MACHINE|UNIT")]
     pub(crate) target: Option<String>,
 
-    /// What to run there; a shell if nothing is given
-    #[arg(value_name = "COMMAND", trailing_var_arg = true)]
+    #[arg(
+        help = "What to run there; a shell if nothing is given",
+        value_name = "COMMAND",
+        trailing_var_arg = true
+    )]
     pub(crate) command: Vec<String>,
 
     /// The machine, for what may be a unit as well
@@ -418,8 +423,7 @@ pub(crate) struct DrainArgs {
     /// The machine: its id, the beginning of it, its address or its host name
     pub(crate) machine: String,
 
-    /// How long it may take, such as 90 or 5m; what is left then stays, unless --force is given
-    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    #[arg(help = "How long it may take, such as 90 or 5m; what is left then stays, unless --force is given", long, value_name = "DURATION", value_parser = parse_duration)]
     pub(crate) deadline: Option<Duration>,
 
     /// At the deadline, stop what is left
@@ -456,8 +460,7 @@ pub(crate) struct JournalArgs {
     /// The unit, or a pattern of names
     pub(crate) unit: String,
 
-    /// How many lines of the past to print, or `all`
-    #[arg(short = 'n', long, value_name = "N", default_value = "10", value_parser = parse_line_count)]
+    #[arg(help = "How many lines of the past to print, or `all`", short = 'n', long, value_name = "N", default_value = "10", value_parser = parse_line_count)]
     pub(crate) lines: String,
 
     /// Go on with what is logged from now on
@@ -493,30 +496,6 @@ pub(crate) fn build_command_line() -> clap::Command {
 pub(crate) fn is_given(matches: &ArgMatches, id: &str) -> bool {
     let known = matches.try_contains_id(id).unwrap_or(false);
     known && matches!(matches.value_source(id), Some(source) if source != ValueSource::DefaultValue)
-}
-
-fn parse_seconds(text: &str) -> Result<Duration, String> {
-    let number: f64 = text.parse().map_err(|_| "expected a number of seconds".to_owned())?;
-    match Duration::try_from_secs_f64(number) {
-        Ok(duration) if !duration.is_zero() => Ok(duration),
-        _ => Err("expected more than 0 seconds".to_owned()),
-    }
-}
-
-fn parse_line_count(text: &str) -> Result<String, String> {
-    if text == "all" || text.parse::<u32>().is_ok() {
-        Ok(text.to_owned())
-    } else {
-        Err("expected a number or all".to_owned())
-    }
-}
-
-fn parse_duration(text: &str) -> Result<Duration, String> {
-    match text.parse() {
-        Ok(seconds) => Ok(Duration::from_secs(seconds)),
-        Err(_) => humantime::parse_duration(text)
-            .map_err(|_| "expected a duration such as 90, 500ms, 90s or 2m".to_owned()),
-    }
 }
 
 #[cfg(test)]

@@ -3,10 +3,12 @@
 //! Owns the process: the command line, the event loop, the exit code. It never touches the store or a machine: whatever
 //! it knows, a daemon told it.
 
+mod asking_user;
 mod cli;
 mod commands;
 mod daemon_hints;
 mod error;
+mod exit_code;
 mod follow;
 mod machines;
 mod output;
@@ -14,6 +16,7 @@ mod pattern;
 mod request_log;
 mod ssh;
 mod tunnel;
+mod unit_words;
 mod units;
 mod wait;
 

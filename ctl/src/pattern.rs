@@ -4,12 +4,8 @@
 //! ([`muster_common::unit::Glob`]). No unit name has a `*`, a `?` or a `[`, so a name always means what it says; a
 //! pattern is never matched against files, which is the shell's business.
 
-use muster_client::Client;
-use muster_common::api::v1::{UnitSummary, Units};
+use muster_common::api::v1::UnitSummary;
 use muster_common::unit::{Glob, GlobError, UnitName, UnitType};
-
-use crate::error::Error;
-use crate::units::ArgumentError;
 
 /// Most names that a message lists.
 const SHOWN: usize = 5;
@@ -122,21 +118,6 @@ pub(crate) fn first_pattern(words: &[String]) -> Result<Option<String>, PatternE
     Ok(first)
 }
 
-/// Returns what words stand for, in order. `fits` says whether the command can be about a unit that a pattern matches; `verb` is
-/// what it does, as in "be started". The daemon is asked only if there is a pattern.
-pub(crate) async fn expand_words<'a>(
-    client: &Client,
-    words: &'a [String],
-    verb: &'static str,
-    fits: impl Fn(&UnitSummary) -> bool,
-) -> Result<Vec<Word<'a>>, Error> {
-    if first_pattern(words)?.is_none() {
-        return Ok(words.iter().map(|word| Word::Named(word)).collect());
-    }
-    let known: Units = client.get("/v1/units").await?;
-    Ok(stand_for(&known.units, words, verb, fits)?)
-}
-
 /// Returns what words stand for among the units there are.
 pub(crate) fn stand_for<'a>(
     known: &[UnitSummary],
@@ -168,22 +149,6 @@ pub(crate) fn stand_for<'a>(
     Ok(expanded)
 }
 
-/// The names that words stand for, each once, in order.
-pub(crate) fn names_of(words: &[Word<'_>]) -> Result<Vec<UnitName>, ArgumentError> {
-    let mut seen = std::collections::BTreeSet::new();
-    let mut names = Vec::with_capacity(words.len());
-    for word in words {
-        let name = match word {
-            Word::Named(word) => UnitName::from_argument(word)?,
-            Word::Matched(unit) => unit.name.clone(),
-        };
-        if seen.insert(name.clone()) {
-            names.push(name);
-        }
-    }
-    Ok(names)
-}
-
 /// Names in words: the first ones, and how many more.
 pub(crate) fn join_names<'a>(names: impl Iterator<Item = &'a UnitName>) -> String {
     let all: Vec<&str> = names.map(UnitName::as_str).collect();
@@ -197,6 +162,7 @@ pub(crate) fn join_names<'a>(names: impl Iterator<Item = &'a UnitName>) -> Strin
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::unit_words::names_of;
 
     fn unit(name: &str) -> UnitSummary {
         let unit = serde_json::json!({

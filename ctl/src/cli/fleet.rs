@@ -10,7 +10,7 @@ use std::str::FromStr;
 use muster_client::{Endpoint, Endpoints};
 
 use super::global::Global;
-use super::parse_seconds;
+use super::values::parse_seconds;
 
 /// The ports of etcd, by which fleetctl knew that an endpoint is not fleet's.
 const ETCD_PORTS: [u16; 2] = [2379, 4001];

@@ -8,7 +8,7 @@ use clap::builder::{BoolishValueParser, PossibleValuesParser};
 
 use muster_client::Endpoints;
 
-use super::{parse_duration, parse_seconds};
+use super::values::{parse_duration, parse_seconds};
 use crate::output::console::Format;
 use crate::ssh::SshHost;
 
@@ -31,8 +31,8 @@ pub(crate) struct Global {
     #[arg(long, global = true, value_name = "NAME", env = "MUSTERCTL_SSH_USERNAME")]
     pub(crate) ssh_username: Option<String>,
 
-    /// How long ssh may take to connect, in seconds
     #[arg(
+        help = "How long ssh may take to connect, in seconds",
         long,
         global = true,
         value_name = "SECONDS",
@@ -42,8 +42,8 @@ pub(crate) struct Global {
     )]
     pub(crate) ssh_timeout: Duration,
 
-    /// Whether ssh checks host keys: `true` asks about one it does not know, `false` checks none
     #[arg(
+        help = "Whether ssh checks host keys: `true` asks about one it does not know, `false` checks none",
         long,
         global = true,
         value_name = "BOOL",
@@ -59,10 +59,9 @@ pub(crate) struct Global {
     #[arg(long, global = true, value_name = "FILE", env = "MUSTERCTL_KNOWN_HOSTS_FILE")]
     pub(crate) known_hosts_file: Option<PathBuf>,
 
-    /// How long one request may take, in seconds
-    ///
-    /// Waiting for units is not limited by it; `--timeout` does that.
     #[arg(
+        help = "How long one request may take, in seconds",
+        long_help = "How long one request may take, in seconds\n\nWaiting for units is not limited by it; `--timeout` does that.",
         long,
         global = true,
         value_name = "SECONDS",
@@ -72,8 +71,8 @@ pub(crate) struct Global {
     )]
     pub(crate) request_timeout: Duration,
 
-    /// How long a wait may be without news before it says what it waits for; 0: it never does
     #[arg(
+        help = "How long a wait may be without news before it says what it waits for; 0: it never does",
         long,
         global = true,
         value_name = "DURATION",
@@ -85,8 +84,8 @@ pub(crate) struct Global {
 
     // A string, because `journal` has an option of the same id and name with other values, and clap hands the values of
     // global options to the commands and back.
-    /// What standard output carries
     #[arg(
+        help = "What standard output carries",
         short,
         long,
         global = true,

@@ -7,7 +7,7 @@ use muster_common::api::reboot::Slots;
 use muster_common::reboot::Group;
 use muster_common::text::FreeText;
 
-use super::parse_duration;
+use super::values::parse_duration;
 
 /// Arguments of `reboot`.
 #[derive(Debug, Args)]
@@ -22,7 +22,7 @@ pub(crate) struct RebootArgs {
     pub(crate) command: RebootCommand,
 }
 
-/// What to do about reboots.
+/// A command on reboots.
 #[derive(Debug, Subcommand)]
 pub(crate) enum RebootCommand {
     /// Show the slots of a group, who holds them, and how far its hosts are
@@ -100,15 +100,14 @@ pub(crate) struct RequestArgs {
     #[command(flatten)]
     pub(crate) machines: MachinesArgs,
 
-    /// What for, for others to read
-    #[arg(long, value_name = "TEXT")]
+    #[arg(help = "What for, for others to read", long, value_name = "TEXT")]
     pub(crate) because: Option<FreeText>,
 
     #[command(flatten)]
     pub(crate) waiting: Waiting,
 }
 
-/// Whether and how long to wait.
+/// Options of waiting.
 #[derive(Debug, Clone, Copy, Args)]
 pub(crate) struct Waiting {
     /// Wait until it is done: for `lock` until there is a slot, for `request` until the machines have rebooted

@@ -19,9 +19,10 @@ use muster_common::cordon::CordonHolder;
 use muster_common::text::{FreeText, clean};
 use muster_common::unit::FileHash;
 
-use super::{asking_user, exit_code};
+use crate::asking_user::asking_user;
 use crate::cli::{ExportArgs, ImportArgs};
 use crate::error::Error;
+use crate::exit_code::exit_code;
 use crate::output::console::Console;
 use crate::output::json;
 

@@ -13,13 +13,14 @@ use muster_common::api::v1::{
 use muster_common::state::DesiredState;
 use muster_common::unit::UnitName;
 
-use super::exit_code;
 use super::show::unit_path;
 use crate::cli::{FileArgs, NamedArgs, PlaceArgs};
 use crate::error::Error;
+use crate::exit_code::exit_code;
 use crate::output::console::Console;
 use crate::output::json::{UnitOutcome, UnitResult};
 use crate::pattern;
+use crate::unit_words;
 use crate::units::{self, ArgumentError, LocatedUnits};
 use crate::wait::{self, Waiter};
 
@@ -211,7 +212,7 @@ async fn change_request(
         verb.is_none() || !unit.name.is_template() && unit.name.unit_type().starts_by_itself()
     };
     let passive = verb.map_or("be submitted", |verb| verb.passive);
-    let words = pattern::expand_words(client, &args.units, passive, fits).await?;
+    let words = unit_words::expand_words(client, &args.units, passive, fits).await?;
     let located = units::locate_words(&words)?;
     if let Some(verb) = verb {
         let template = located.units.iter().map(|(name, _)| name).find(|name| name.is_template());
@@ -260,7 +261,7 @@ async fn known_units(
     pattern::first_pattern(&args.units)?;
     let answer: Units = client.get("/v1/units").await?;
     let words = pattern::stand_for(&answer.units, &args.units, verb.passive, fits)?;
-    let names = pattern::names_of(&words)?;
+    let names = unit_words::names_of(&words)?;
     let mut units: BTreeMap<UnitName, UnitSummary> =
         answer.units.into_iter().map(|unit| (unit.name.clone(), unit)).collect();
     let mut known = Vec::with_capacity(names.len());

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use muster_client::{Client, escape_segment};
 use muster_common::api::cordon::{CordonAnswer, CordonRequest, UncordonRequest};
 
-use super::asking_user;
+use crate::asking_user::asking_user;
 use crate::cli::{CordonArgs, UncordonArgs};
 use crate::error::Error;
 use crate::machines::find_machine;

@@ -6,12 +6,13 @@ use muster_client::Client;
 use muster_common::api::v1::{DestroyAnswer, DestroyRequest, Until, WaitFor};
 use muster_common::unit::UnitName;
 
-use super::exit_code;
 use crate::cli::NamedArgs;
 use crate::error::Error;
+use crate::exit_code::exit_code;
 use crate::output::console::Console;
 use crate::output::json::{UnitOutcome, UnitResult};
-use crate::pattern::{self, Word};
+use crate::pattern::Word;
+use crate::unit_words;
 use crate::units;
 use crate::wait::Waiter;
 
@@ -21,8 +22,8 @@ pub(crate) async fn run(
     console: &mut Console,
     args: &NamedArgs,
 ) -> Result<ExitCode, Error> {
-    let words = pattern::expand_words(client, &args.units, "be destroyed", |_| true).await?;
-    let names = DestroyRequest { names: pattern::names_of(&words)? };
+    let words = unit_words::expand_words(client, &args.units, "be destroyed", |_| true).await?;
+    let names = DestroyRequest { names: unit_words::names_of(&words)? };
     let matched = words.iter().filter_map(|word| match word {
         Word::Matched(unit) => Some(unit.name.as_str()),
         Word::Named(_) => None,

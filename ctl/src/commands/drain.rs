@@ -13,14 +13,14 @@ use muster_common::text::clean;
 use muster_common::unit::UnitName;
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::asking_user::asking_user;
 use crate::cli::DrainArgs;
 use crate::error::Error;
+use crate::exit_code::exit_code;
 use crate::follow::{self, Awaited, FollowEnd, Followable};
 use crate::machines::find_machine;
 use crate::output::console::Console;
 use crate::output::{json, table};
-
-use super::{asking_user, exit_code};
 
 /// Time after its deadline for which a drain is still followed. The leader notes the end of one within moments, and what it stops
 /// then is mostly down in this time; what is not takes as long as its `TimeoutStopSec=` allows, and nobody has asked to

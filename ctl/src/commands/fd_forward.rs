@@ -43,6 +43,8 @@ async fn pass_bytes(
         output.flush().await
     };
     tokio::select! {
+        biased;
+        // What comes back ends it; the other way never does by itself.
         done = back => done,
         () = there => Ok(()),
     }

@@ -22,15 +22,15 @@ use muster_common::machine::{Machine, MachineId};
 use muster_common::unit::UnitName;
 use tokio::time::Instant;
 
-use super::exit_code;
 use super::show::unit_path;
 use crate::cli::JournalArgs;
 use crate::error::Error;
+use crate::exit_code::exit_code;
 use crate::follow;
 use crate::machines::find_machine;
 use crate::output::console::Console;
 use crate::output::table;
-use crate::pattern;
+use crate::unit_words;
 
 /// Longest silence of a journal that is not followed. A daemon cuts one off after five minutes, and says so; one
 /// whose machine has gone down says nothing at all.
@@ -51,8 +51,9 @@ pub(crate) async fn run(
 ) -> Result<ExitCode, Error> {
     let given = std::slice::from_ref(&args.unit);
     let verb = "have a journal";
-    let words = pattern::expand_words(client, given, verb, |unit| !unit.name.is_template()).await?;
-    let names = pattern::names_of(&words)?;
+    let words =
+        unit_words::expand_words(client, given, verb, |unit| !unit.name.is_template()).await?;
+    let names = unit_words::names_of(&words)?;
     let machine = match &args.machine {
         Some(given) => Some(find_machine(client, given).await?),
         None => None,

@@ -21,16 +21,14 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::USER_AGENT;
-use muster_client::{Client, HeaderValue, Limits, Route};
-use muster_common::text::FreeText;
-
 use crate::cli::{Cli, Command, Global};
 use crate::error::Error;
 use crate::output::console::Console;
 use crate::request_log::RequestLog;
 use crate::ssh::SshOptions;
 use crate::tunnel::Tunnel;
+use http::header::USER_AGENT;
+use muster_client::{Client, HeaderValue, Limits, Route};
 
 /// Time for which a command goes on when its tunnel breaks: what has all its answers, or was interrupted, ends by itself.
 const LAST_WORDS: Duration = Duration::from_millis(500);
@@ -149,15 +147,4 @@ async fn run_asking(
     // What became of units before a failure is told as well.
     console.print_results()?;
     ended.map(CommandEnd::Code)
-}
-
-/// Returns the user who asks, as far as the environment says. Nobody typed it, so it is made to fit rather than refused.
-fn asking_user() -> FreeText {
-    let named = ["SUDO_USER", "USER"].into_iter().filter_map(|name| std::env::var(name).ok());
-    FreeText::fitted(&named.into_iter().find(|name| !name.is_empty()).unwrap_or_default())
-}
-
-/// 0 if all went well, 1 otherwise.
-fn exit_code(all_well: bool) -> ExitCode {
-    if all_well { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

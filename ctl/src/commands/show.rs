@@ -8,13 +8,12 @@ use muster_common::api::v1::{UnitDetail, UnitStatus, UnitSummary};
 use muster_common::unit::UnitName;
 
 use crate::error::Error;
+use crate::exit_code::exit_code;
 use crate::machines::find_machine;
 use crate::output::console::Console;
 use crate::output::json::{self, StatusRow};
-use crate::pattern;
+use crate::unit_words;
 use crate::units;
-
-use super::exit_code;
 
 /// Prints the files of units as their users wrote them; of several, each below a line that names it.
 pub(crate) async fn print_files(
@@ -22,8 +21,8 @@ pub(crate) async fn print_files(
     console: &Console,
     arguments: &[String],
 ) -> Result<ExitCode, Error> {
-    let words = pattern::expand_words(client, arguments, "be shown", |_| true).await?;
-    let names = pattern::names_of(&words)?;
+    let words = unit_words::expand_words(client, arguments, "be shown", |_| true).await?;
+    let names = unit_words::names_of(&words)?;
     let mut all = true;
     let mut details = Vec::new();
     for name in &names {
@@ -82,8 +81,8 @@ pub(crate) async fn print_status(
 ) -> Result<ExitCode, Error> {
     let fits = |unit: &UnitSummary| !unit.name.is_template() && !unit.machines.is_empty();
     let words =
-        pattern::expand_words(client, arguments, "be shown: none is on a machine", fits).await?;
-    let names = pattern::names_of(&words)?;
+        unit_words::expand_words(client, arguments, "be shown: none is on a machine", fits).await?;
+    let names = unit_words::names_of(&words)?;
     let query = match machine {
         Some(given) => format!("?machine={}", find_machine(client, given).await?),
         None => String::new(),

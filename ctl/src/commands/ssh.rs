@@ -17,6 +17,7 @@ use crate::error::Error;
 use crate::machines::{Candidate, MachineMatch, match_candidates};
 use crate::pattern::{self, Word};
 use crate::ssh::{PROGRAM, SshError, SshHost, SshOptions};
+use crate::unit_words;
 
 /// A connection that is to be made.
 pub(crate) struct SshConnection {
@@ -72,7 +73,7 @@ async fn one_matched(client: &Client, given: &str) -> Result<Option<UnitName>, E
     let verb = "be gone to: none is on a machine";
     let fits = |unit: &UnitSummary| !unit.name.is_template() && !unit.machines.is_empty();
     let mut matched = Vec::new();
-    for word in pattern::expand_words(client, &words, verb, fits).await? {
+    for word in unit_words::expand_words(client, &words, verb, fits).await? {
         match word {
             Word::Named(_) => return Ok(None),
             Word::Matched(unit) => matched.push(unit.name),

@@ -6,12 +6,13 @@ use http::StatusCode;
 use muster_client::{Client, ClientError, escape_segment};
 use muster_common::api::v1::UnitDetail;
 
-use super::exit_code;
 use crate::cli;
 use crate::error::Error;
+use crate::exit_code::exit_code;
 use crate::output::console::Console;
 use crate::output::json;
-use crate::pattern::{self, Word};
+use crate::pattern::Word;
+use crate::unit_words;
 use crate::units;
 
 /// The outcome of a comparison, in JSON.
@@ -32,7 +33,7 @@ pub(crate) async fn run(
     arguments: &[String],
 ) -> Result<ExitCode, Error> {
     // A pattern stands for stored units, each of which has its file here if it has one.
-    let words = pattern::expand_words(client, arguments, "be compared", |_| true).await?;
+    let words = unit_words::expand_words(client, arguments, "be compared", |_| true).await?;
     let arguments: Vec<String> = words.iter().map(Word::as_argument).collect();
     let located = units::locate_units(&arguments)?;
     let mut rows = Vec::new();

@@ -15,9 +15,10 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::names::{machine_label, machine_meant};
 use super::waiting::{RebootEnd, RebootWait};
+use crate::asking_user::asking_user;
 use crate::cli::reboot::{MachinesArgs, RequestArgs};
-use crate::commands::{asking_user, exit_code};
 use crate::error::Error;
+use crate::exit_code::exit_code;
 use crate::follow::{FollowEnd, Followable as _, follow_until_over};
 use crate::output::console::Console;
 use crate::output::{json, time};

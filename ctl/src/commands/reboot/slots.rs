@@ -13,8 +13,8 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::names::{existing_slots, holder_label, holder_meant};
 use super::waiting::SlotWait;
+use crate::asking_user::asking_user;
 use crate::cli::reboot::LockArgs;
-use crate::commands::asking_user;
 use crate::error::Error;
 use crate::follow::{self, FollowEnd, follow_until_over};
 use crate::output::console::Console;
