@@ -19,7 +19,7 @@ use std::time::Duration;
 use muster_common::state::ActiveState;
 use muster_common::unit::{FileHash, UnitName};
 use musterd::runner::systemd::Systemd;
-use musterd::runner::{Outcome, Runner, RunnerError, RunnerEvent, UnitObservation};
+use musterd::runner::{Outcome, Runner, RunnerError, RunnerEvent, RunnerEvents, UnitObservation};
 use support::engine::Engine;
 use support::{Host, Scripted, name};
 use tokio::sync::mpsc;
@@ -45,15 +45,15 @@ const UNLOADABLE: &str = "[Service]\nType=simple\n";
 impl Case {
     async fn all() -> Vec<Self> {
         let host = Host::new();
-        let mut cases = vec![Self::of(Arc::new(Scripted::on(&host)), Machine::Memory(host))];
+        let mut cases = vec![Self::of(Scripted::on(&host), Machine::Memory(host))];
         match std::env::var("MUSTER_CONFORMANCE").as_deref() {
             Ok("systemd") => {
                 let systemd = Systemd::new(PathBuf::from("/run/systemd/system"));
-                cases.push(Self::of(Arc::new(systemd), Machine::Systemd));
+                cases.push(Self::of(systemd, Machine::Systemd));
             }
             Ok("docker") => {
                 let engine = Engine::of_environment();
-                cases.push(Self::of(Arc::new(engine.runner()), Machine::Docker(engine)));
+                cases.push(Self::of(engine.runner_and_events(), Machine::Docker(engine)));
             }
             _ => {}
         }
@@ -64,9 +64,8 @@ impl Case {
         cases
     }
 
-    fn of(runner: Arc<dyn Runner>, machine: Machine) -> Self {
-        let events = runner.events();
-        Self { runner, events, machine }
+    fn of((runner, events): (impl Runner, RunnerEvents), machine: Machine) -> Self {
+        Self { runner: Arc::new(runner), events, machine }
     }
 
     /// A unit of the suite's own, of the kind this runner runs.
@@ -149,12 +148,14 @@ impl Case {
 
     /// A runner that has just begun on the same machine.
     async fn another(&self) -> Arc<dyn Runner> {
-        let runner: Arc<dyn Runner> = match &self.machine {
-            Machine::Memory(host) => Arc::new(Scripted::on(host)),
-            Machine::Systemd => Arc::new(Systemd::new(PathBuf::from("/run/systemd/system"))),
-            Machine::Docker(engine) => Arc::new(engine.runner()),
+        fn boxed((runner, events): (impl Runner, RunnerEvents)) -> (Arc<dyn Runner>, RunnerEvents) {
+            (Arc::new(runner), events)
+        }
+        let (runner, mut events) = match &self.machine {
+            Machine::Memory(host) => boxed(Scripted::on(host)),
+            Machine::Systemd => boxed(Systemd::new(PathBuf::from("/run/systemd/system"))),
+            Machine::Docker(engine) => boxed(engine.runner_and_events()),
         };
-        let mut events = runner.events();
         let ready = async { while events.recv().await != Some(RunnerEvent::Relist) {} };
         tokio::time::timeout(Duration::from_secs(30), ready).await.unwrap();
         runner

@@ -97,7 +97,13 @@ impl Assembly {
         let core = runners.map(|runners| CoreSetup {
             container_engine: docker.map(|docker| docker.answers()),
             metadata: Some(metadata.subscribe()),
-            ..CoreSetup::new(settings, registry.clone(), runners.all, host, health.clone())
+            ..CoreSetup::new(
+                settings,
+                registry.clone(),
+                (runners.all, runners.events),
+                host,
+                health.clone(),
+            )
         });
         Ok(Self { address, registry, health, app, core, reboot, metadata })
     }

@@ -21,7 +21,7 @@ use crate::machine::registration::RegistrationLoop;
 use crate::machine::{last_known, shutdown};
 use crate::runner::docker::{self, Docker};
 use crate::runner::systemd::Systemd;
-use crate::runner::{CombinedRunner, Runner};
+use crate::runner::{CombinedRunner, Runner, RunnerEvents};
 use crate::stdx::clock::Wall;
 use crate::stdx::disk::{Disk, HostDisk};
 use crate::telemetry::health::Health;
@@ -98,6 +98,8 @@ pub const STATE_FILES: [&str; 6] =
 pub struct MachineRunners {
     /// All of them as one.
     pub all: Arc<dyn Runner>,
+    /// Where their reports arrive that nobody asked for.
+    pub events: RunnerEvents,
     /// The one of containers, if there is any.
     pub docker: Option<Arc<Docker>>,
 }
@@ -114,11 +116,12 @@ impl MachineRunners {
         ] {
             made.map_err(|source| CoreError::Directory { path: path.clone(), source })?;
         }
-        let systemd = Arc::new(Systemd::new(settings.unit_dir.clone()));
+        let (systemd, systemd_events) = Systemd::new(settings.unit_dir.clone());
+        let systemd = Arc::new(systemd);
         if !settings.agent {
-            return Ok(Self { all: systemd, docker: None });
+            return Ok(Self { all: systemd, events: systemd_events, docker: None });
         }
-        let docker = Docker::new(docker::Settings {
+        let (docker, docker_events) = Docker::new(docker::Settings {
             socket: settings.docker.socket.clone(),
             machine: settings.machine_id.clone(),
             cluster: settings.cluster.clone(),
@@ -130,8 +133,11 @@ impl MachineRunners {
         })
         .map_err(|source| CoreError::Directory { path: settings.run_dir.clone(), source })?;
         let docker = Arc::new(docker);
-        let all = Arc::new(CombinedRunner::new(systemd, Arc::<Docker>::clone(&docker)));
-        Ok(Self { all, docker: Some(docker) })
+        let (all, events) = CombinedRunner::new(
+            (systemd, systemd_events),
+            (Arc::<Docker>::clone(&docker), docker_events),
+        );
+        Ok(Self { all: Arc::new(all), events, docker: Some(docker) })
     }
 }
 
@@ -143,6 +149,8 @@ pub struct CoreSetup {
     pub registry: Registry,
     /// What runs the machine's units.
     pub runner: Arc<dyn Runner>,
+    /// Where its reports arrive that nobody asked for.
+    pub runner_events: RunnerEvents,
     /// The machine's power: whether it goes down.
     pub host: Arc<dyn Host>,
     /// The state of the machine's container engine, where it has one.
@@ -156,11 +164,11 @@ pub struct CoreSetup {
 }
 
 impl CoreSetup {
-    /// A core with any runner, on this host's disk, without a container engine and with the metadata of its settings.
+    /// A core with any runner, given with its events, on this host's disk, without a container engine and with the metadata of its settings.
     pub fn new(
         settings: CoreSettings,
         registry: Registry,
-        runner: Arc<dyn Runner>,
+        (runner, runner_events): (Arc<dyn Runner>, RunnerEvents),
         host: Arc<dyn Host>,
         health: Health,
     ) -> Self {
@@ -168,6 +176,7 @@ impl CoreSetup {
             settings,
             registry,
             runner,
+            runner_events,
             host,
             container_engine: None,
             metadata: None,
@@ -185,8 +194,17 @@ impl CoreSetup {
 ///
 /// The directory of what is remembered of units cannot be used.
 pub async fn run_core(setup: CoreSetup, shutdown: CancellationToken) -> Result<(), CoreError> {
-    let CoreSetup { settings, registry, runner, host, container_engine, metadata, disk, health } =
-        setup;
+    let CoreSetup {
+        settings,
+        registry,
+        runner,
+        runner_events,
+        host,
+        container_engine,
+        metadata,
+        disk,
+        health,
+    } = setup;
     // What is made: the memory of the machine's units, the registration, and the converge loop under it.
     let owned = settings.run_dir.join("owned");
     let ledger = modes::private_directory(&owned)
@@ -211,6 +229,7 @@ pub async fn run_core(setup: CoreSetup, shutdown: CancellationToken) -> Result<(
             machine: settings.machine_id.clone(),
             registry: registry.clone(),
             runner: Arc::clone(&runner),
+            runner_events,
             ledger,
             registration: registrar.watch_registration(),
             lease_suspect: registrar.lease_suspect(),

@@ -4,15 +4,13 @@
 //! silence concerns its own units and never systemd's.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use muster_common::unit::{FileHash, UnitFile, UnitName};
 use tokio::sync::mpsc;
 
-use super::{Outcome, Runner, RunnerError, RunnerEvent, UnitObservation};
-
-use crate::stdx::sync::lock;
+use super::{Outcome, Runner, RunnerError, RunnerEvent, RunnerEvents, UnitObservation};
 
 /// Events on their way from either.
 const QUEUE: usize = 64;
@@ -21,15 +19,17 @@ const QUEUE: usize = 64;
 pub struct CombinedRunner {
     systemd: Arc<dyn Runner>,
     containers: Arc<dyn Runner>,
-    events: Mutex<Option<mpsc::Receiver<RunnerEvent>>>,
 }
 
 impl CombinedRunner {
-    /// Joins them.
-    pub fn new(systemd: Arc<dyn Runner>, containers: Arc<dyn Runner>) -> Self {
+    /// Joins two runners, each given with its events, into one and its events.
+    pub fn new(
+        (systemd, systemd_events): (Arc<dyn Runner>, RunnerEvents),
+        (containers, container_events): (Arc<dyn Runner>, RunnerEvents),
+    ) -> (Self, RunnerEvents) {
         let (sender, events) = mpsc::channel(QUEUE);
-        tokio::spawn(join(systemd.events(), containers.events(), sender));
-        Self { systemd, containers, events: Mutex::new(Some(events)) }
+        tokio::spawn(join(systemd_events, container_events, sender));
+        (Self { systemd, containers }, events)
     }
 
     fn of(&self, unit: &UnitName) -> &dyn Runner {
@@ -142,11 +142,6 @@ impl Runner for CombinedRunner {
 
     async fn emptied(&self, unit: &UnitName) -> Result<bool, RunnerError> {
         self.of(unit).emptied(unit).await
-    }
-
-    fn events(&self) -> mpsc::Receiver<RunnerEvent> {
-        let mut events = lock(&self.events);
-        events.take().unwrap_or_else(|| mpsc::channel(1).1)
     }
 }
 

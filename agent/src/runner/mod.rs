@@ -10,7 +10,6 @@ use async_trait::async_trait;
 use muster_common::state::{ActiveState, sub::awaits_restart};
 use muster_common::unit::{FileHash, UnitFile, UnitName};
 use muster_engine::machine::converge::Observed;
-use tokio::sync::mpsc;
 
 mod combined;
 pub mod docker;
@@ -20,6 +19,9 @@ mod install_specifiers;
 pub mod systemd;
 
 pub use combined::CombinedRunner;
+/// Where what a runner reports unasked arrives.
+pub type RunnerEvents = tokio::sync::mpsc::Receiver<RunnerEvent>;
+
 pub use muster_engine::machine::observation::{RunnerEvent, UnitObservation};
 
 /// How a start, restart or stop ended.
@@ -69,7 +71,7 @@ pub enum RunnerError {
     },
 }
 
-/// What runs units on this machine.
+/// What runs units on this machine. Each constructor returns the runner and where its [`RunnerEvent`]s arrive.
 ///
 /// Every future may be dropped at any point: what was asked for goes on, only nobody waits for it any more.
 #[async_trait]
@@ -128,7 +130,4 @@ pub trait Runner: Send + Sync + 'static {
     async fn emptied(&self, _unit: &UnitName) -> Result<bool, RunnerError> {
         Ok(true)
     }
-
-    /// Where what it reports unasked arrives. The first caller gets it.
-    fn events(&self) -> mpsc::Receiver<RunnerEvent>;
 }

@@ -14,6 +14,7 @@ use bollard::query_parameters::{
     CreateContainerOptionsBuilder, KillContainerOptionsBuilder, RemoveContainerOptionsBuilder,
 };
 use muster_common::unit::{FileHash, UnitFile, UnitName};
+use musterd::runner::RunnerEvents;
 use musterd::runner::docker::{Docker, Settings, Sources};
 use tokio::io::copy_bidirectional;
 use tokio::net::{UnixListener, UnixStream};
@@ -109,6 +110,11 @@ impl Engine {
 
     /// A runner that knows what one before it on this engine remembered.
     pub fn runner(&self) -> Docker {
+        self.runner_and_events().0
+    }
+
+    /// The same, with where its events arrive.
+    pub fn runner_and_events(&self) -> (Docker, RunnerEvents) {
         std::fs::create_dir_all(self.secrets()).unwrap();
         Docker::new(Settings {
             socket: self.relay.path.clone(),

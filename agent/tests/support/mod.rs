@@ -27,7 +27,7 @@ use muster_engine::machine::converge::Observed;
 use muster_engine::reboot::phase::Inhibitor;
 use muster_store::Registry;
 use musterd::host::power::HostError;
-use musterd::runner::{Outcome, Runner, RunnerError, RunnerEvent, UnitObservation};
+use musterd::runner::{Outcome, Runner, RunnerError, RunnerEvent, RunnerEvents, UnitObservation};
 use musterd::{CoreSettings, CoreSetup, Health, run_core};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -39,7 +39,6 @@ pub use self::time::{LONG, long_after, open_timed, timed_store};
 /// A runner in memory. What it runs outlives the daemon that asked for it, as systemd's units do.
 pub struct Scripted {
     host: Arc<Host>,
-    events: Mutex<Option<mpsc::Receiver<RunnerEvent>>>,
 }
 
 /// The machine behind it.
@@ -272,13 +271,13 @@ impl State {
 }
 
 impl Scripted {
-    pub fn on(host: &Arc<Host>) -> Self {
+    pub fn on(host: &Arc<Host>) -> (Self, RunnerEvents) {
         let (sender, events) = mpsc::channel(1024);
         host.with(|s| {
             s.events = Some(sender);
             s.report(RunnerEvent::Relist);
         });
-        Self { host: Arc::clone(host), events: Mutex::new(Some(events)) }
+        (Self { host: Arc::clone(host) }, events)
     }
 
     async fn launch(&self, verb: &str, unit: &UnitName) -> Result<Outcome, RunnerError> {
@@ -453,10 +452,6 @@ impl Runner for Scripted {
             Ok(!s.is(unit, "active"))
         })
     }
-
-    fn events(&self) -> mpsc::Receiver<RunnerEvent> {
-        self.events.lock().unwrap().take().unwrap()
-    }
 }
 
 #[async_trait]
@@ -542,10 +537,11 @@ impl Machine {
     pub fn start(&self, registry: &Registry) -> Daemon {
         let health = Health::new();
         let shutdown = CancellationToken::new();
-        let runner = Arc::new(Scripted::on(&self.host));
+        let (runner, events) = Scripted::on(&self.host);
         let host = Arc::clone(&self.host) as Arc<dyn musterd::host::power::Host>;
         let (settings, registry) = (self.settings.clone(), registry.clone());
-        let setup = CoreSetup::new(settings, registry, runner, host, health.clone());
+        let setup =
+            CoreSetup::new(settings, registry, (Arc::new(runner), events), host, health.clone());
         let core = run_core(setup, shutdown.clone());
         Daemon { health, shutdown, task: tokio::spawn(async move { core.await.unwrap() }) }
     }

@@ -20,7 +20,7 @@ use super::chain::ChainExecutor;
 use super::first_moments::FirstMoments;
 use crate::machine::jobs::JobMemory;
 use crate::machine::ledger::Ledger;
-use crate::runner::{Runner, RunnerEvent};
+use crate::runner::{Runner, RunnerEvents};
 use crate::stdx::clock::Wall;
 use crate::stdx::disk::Disk;
 use crate::stdx::timer::sleep_until_opt;
@@ -34,6 +34,8 @@ pub struct ConvergeConfig {
     pub registry: Registry,
     /// The runner of its units.
     pub runner: Arc<dyn Runner>,
+    /// Where its reports that nobody asked for arrive.
+    pub runner_events: RunnerEvents,
     /// The memory of them.
     pub ledger: Ledger,
     /// This machine's registration.
@@ -74,7 +76,7 @@ pub struct Converge {
     pub(super) publishing: bool,
     pub(super) saving: bool,
     /// The runner's reports that nobody asked for.
-    pub(super) runner_events: mpsc::Receiver<RunnerEvent>,
+    pub(super) runner_events: RunnerEvents,
 }
 
 /// Both ends of a channel.
@@ -86,7 +88,6 @@ impl Converge {
         let ledger = Arc::new(Mutex::new(config.ledger));
         config.health.set_ledger(&ledger);
         let jobs = JobMemory::open_beside(Arc::clone(&config.disk), &config.placements);
-        let runner_events = config.runner.events();
         let executor = ChainExecutor {
             runner: config.runner,
             ledger,
@@ -112,7 +113,7 @@ impl Converge {
             answers: mpsc::unbounded_channel(),
             publishing: false,
             saving: false,
-            runner_events,
+            runner_events: config.runner_events,
         }
     }
 

@@ -20,7 +20,7 @@ use muster_common::container::{Quadlet, read, variable_files};
 use muster_common::machine::ContainerEngine;
 use muster_common::unit::{FileHash, UnitFile, UnitName};
 use muster_engine::container::unit::{ContainerPlan, Order};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{oneshot, watch};
 
 use crate::host::modes;
 use crate::runner::docker::api::engine::{EngineConnection, EngineError};
@@ -31,7 +31,7 @@ use crate::runner::docker::make::host_inputs;
 use crate::runner::docker::unit::task::{self, UnitHandle, UnitMessage, Units};
 use crate::runner::docker::watch::watch_engine;
 use crate::runner::files::UnitFiles;
-use crate::runner::{Outcome, Runner, RunnerError, RunnerEvent, UnitObservation};
+use crate::runner::{Outcome, Runner, RunnerError, RunnerEvents, UnitObservation};
 use crate::stdx::sync::lock;
 
 /// How long something asked of an engine that does not answer is held back before it is given back.
@@ -48,7 +48,6 @@ pub struct Docker {
     pub(super) taken: Mutex<HashMap<String, String>>,
     /// What the containers of units would be called whose file was not taken in because of that.
     pub(super) proposed: Mutex<BTreeMap<UnitName, String>>,
-    events: Mutex<Option<mpsc::Receiver<RunnerEvent>>>,
     keeper: tokio::task::JoinHandle<()>,
 }
 
@@ -64,7 +63,7 @@ impl Docker {
     /// # Errors
     ///
     /// A directory of ours that cannot be made.
-    pub fn new(settings: Settings) -> io::Result<Self> {
+    pub fn new(settings: Settings) -> io::Result<(Self, RunnerEvents)> {
         let (news, events) = EventQueue::new();
         let context = Arc::new(DockerContext::new(settings, news));
         let ours = [
@@ -79,16 +78,16 @@ impl Docker {
         let units = Units::default();
         let keeper = tokio::spawn(watch_engine(Arc::clone(&context), Arc::clone(&units)));
         let files = UnitFiles::new(context.files.clone());
-        Ok(Self {
+        let docker = Self {
             context,
             units,
             files: Mutex::new(files),
             refused: Mutex::default(),
             taken: Mutex::default(),
             proposed: Mutex::default(),
-            events: Mutex::new(Some(events)),
             keeper,
-        })
+        };
+        Ok((docker, events))
     }
 
     /// How the engine is, as that changes. One that has not answered yet is missed only if an earlier daemon has used it.
@@ -333,11 +332,6 @@ impl Runner for Docker {
 
     async fn stop(&self, unit: &UnitName) -> Result<Outcome, RunnerError> {
         self.carry_out(unit, Order::Stop, None).await
-    }
-
-    /// An engine does not know.
-    fn events(&self) -> mpsc::Receiver<RunnerEvent> {
-        lock(&self.events).take().unwrap_or_else(|| mpsc::channel(1).1)
     }
 }
 

@@ -20,7 +20,6 @@ use async_trait::async_trait;
 use muster_common::state::{ActiveState, sub::awaits_restart};
 use muster_common::unit::{FileHash, UnitFile, UnitName, UnitType, is_reserved};
 use muster_engine::machine::converge::Observed;
-use tokio::sync::mpsc;
 use zbus::{ObjectPath, OwnedObjectPath, OwnedVariant};
 
 use self::bus::{Bus, MANAGER, MANAGER_PATH};
@@ -28,7 +27,7 @@ use self::groups::Groups;
 use self::host_units::{HostUnits, OVERRIDDEN, instance_of, link_in_place, slice_of};
 use self::signals::{Ended, LINGERS, Signals, path_of};
 use super::files::UnitFiles;
-use super::{Outcome, Runner, RunnerError, RunnerEvent, UnitObservation};
+use super::{Outcome, Runner, RunnerError, RunnerEvents, UnitObservation};
 
 use crate::stdx::sync::lock;
 
@@ -72,7 +71,6 @@ type Listed<'a> = (
 pub struct Systemd {
     bus: Arc<Bus>,
     signals: Arc<Mutex<Signals>>,
-    events: Mutex<Option<mpsc::Receiver<RunnerEvent>>>,
     files: Mutex<UnitFiles>,
     host: Mutex<HostUnits>,
     /// The run that each unit of ours was last seen in, or started: should a file of the host's come to win over ours, it is
@@ -97,12 +95,12 @@ impl Drop for Systemd {
 
 impl Systemd {
     /// Begins to connect to the system bus, in the background. Unit files go to `unit_dir`.
-    pub fn new(unit_dir: PathBuf) -> Self {
-        Self::on(None, unit_dir)
+    pub fn new(unit_dir: PathBuf) -> (Self, RunnerEvents) {
+        Self::on_bus(None, unit_dir)
     }
 
     /// The same on a bus at another address, such as a user's.
-    pub fn on(address: Option<String>, unit_dir: PathBuf) -> Self {
+    pub fn on_bus(address: Option<String>, unit_dir: PathBuf) -> (Self, RunnerEvents) {
         let (signals, events) = Signals::new();
         let lingers = signals.lingers();
         let signals = Arc::new(Mutex::new(signals));
@@ -122,10 +120,9 @@ impl Systemd {
             let bus = Arc::clone(&bus);
             async move { bus.keep().await }
         });
-        Self {
+        let systemd = Self {
             bus,
             signals,
-            events: Mutex::new(Some(events)),
             files: Mutex::new(UnitFiles::public(unit_dir)),
             host: Mutex::new(HostUnits::new()),
             runs: Mutex::new(BTreeMap::new()),
@@ -133,7 +130,8 @@ impl Systemd {
             reload: tokio::sync::Mutex::new(()),
             groups: tokio::sync::OnceCell::new(),
             tasks: [reader, looker],
-        }
+        };
+        (systemd, events)
     }
 
     /// Where units have their processes.
@@ -557,10 +555,6 @@ impl Runner for Systemd {
             }
             tokio::time::sleep(LOOK).await;
         }
-    }
-
-    fn events(&self) -> mpsc::Receiver<RunnerEvent> {
-        lock(&self.events).take().unwrap_or_else(|| mpsc::channel(1).1)
     }
 }
 
