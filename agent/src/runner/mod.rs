@@ -1,133 +1,15 @@
 //! What runs units on a machine, behind one trait.
 //!
-//! Owns the words between the converge loop and whatever runs units. The words are systemd's load, active and sub,
-//! nothing else of it, so that a container engine is a second implementation that passes the same conformance suite.
-//! A runner never chooses: it does what a step says and reports what it sees.
-
-use std::collections::{BTreeMap, BTreeSet};
-
-use async_trait::async_trait;
-use muster_common::state::{ActiveState, sub::awaits_restart};
-use muster_common::unit::{FileHash, UnitFile, UnitName};
-use muster_engine::machine::converge::Observed;
+//! Declares the two runners, systemd and a Docker engine, the one that joins them, and what they share.
 
 mod combined;
 pub mod docker;
 mod files;
 mod host_facts;
 mod install_specifiers;
+mod interface;
 pub mod systemd;
 
-pub use combined::CombinedRunner;
-/// Where what a runner reports unasked arrives.
-pub type RunnerEvents = tokio::sync::mpsc::Receiver<RunnerEvent>;
-
+pub use self::combined::CombinedRunner;
+pub use self::interface::{Outcome, Runner, RunnerError, RunnerEvents};
 pub use muster_engine::machine::observation::{RunnerEvent, UnitObservation};
-
-/// How a start, restart or stop ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
-    /// As asked.
-    Done,
-    /// Otherwise, for good: asking again changes nothing.
-    Failed {
-        /// What happened, for the user.
-        problem: String,
-    },
-}
-
-/// Why a runner could not do as asked.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum RunnerError {
-    /// It cannot be reached; whether it did as asked is not known.
-    #[error("the runner cannot be reached ({during}): {problem}")]
-    Lost {
-        /// The operation.
-        during: String,
-        /// What is wrong.
-        problem: String,
-    },
-    /// It refuses, and would again.
-    #[error("{problem}")]
-    Refused {
-        /// Why, in the runner's own words.
-        problem: String,
-    },
-    /// The machine has something of its own in the unit's place, and the file was not written. From then on the runner
-    /// reports the unit as [`Observed::foreign`] for as long as that is so.
-    #[error("{problem}")]
-    Taken {
-        /// What is there.
-        problem: String,
-    },
-    /// The unit's file cannot be written or removed.
-    #[error("cannot {during}: {problem}")]
-    Files {
-        /// The operation and the file.
-        during: String,
-        /// What is wrong.
-        problem: String,
-    },
-}
-
-/// What runs units on this machine. Each constructor returns the runner and where its [`RunnerEvent`]s arrive.
-///
-/// Every future may be dropped at any point: what was asked for goes on, only nobody waits for it any more.
-#[async_trait]
-pub trait Runner: Send + Sync + 'static {
-    /// What it reports of these units; one it knows nothing of is reported as `not-found`.
-    async fn observe(
-        &self,
-        units: &BTreeSet<UnitName>,
-    ) -> Result<BTreeMap<UnitName, UnitObservation>, RunnerError>;
-
-    /// What of the machine's own is in the way of a unit with this file, besides its name, which is
-    /// [`Observed::foreign`]'s: names that enabling it would take, for example. For the user; `None` where nothing is.
-    fn obstacle(&self, _unit: &UnitName, _file: &UnitFile) -> Option<String> {
-        None
-    }
-
-    /// Puts a unit's file in its place.
-    async fn write(&self, unit: &UnitName, hash: FileHash, text: &str) -> Result<(), RunnerError>;
-
-    /// Deletes a unit's file and whatever the runner remembers of it, a failure for example.
-    async fn remove(&self, unit: &UnitName) -> Result<(), RunnerError>;
-
-    /// Does what the units' `[Install]` sections say, until the next boot.
-    async fn enable(&self, units: &[UnitName]) -> Result<(), RunnerError>;
-
-    /// Takes `enable` back.
-    async fn disable(&self, units: &[UnitName]) -> Result<(), RunnerError>;
-
-    /// Reads a unit's file as it would before a start, and says what is wrong with it. Starts nothing.
-    async fn load(&self, unit: &UnitName) -> Result<Outcome, RunnerError>;
-
-    /// Starts a unit and waits for the outcome, however long that takes. The generation is that of its placement, for a
-    /// runner that marks what it starts.
-    async fn start(&self, unit: &UnitName, generation: u64) -> Result<Outcome, RunnerError>;
-
-    /// Stops and starts a unit and waits for the outcome.
-    async fn restart(&self, unit: &UnitName, generation: u64) -> Result<Outcome, RunnerError>;
-
-    /// How a unit has failed since it was last started on somebody's word, if it has: it is failed, or waits to be started again
-    /// by its runner, or has been started again by it.
-    async fn failed_since_start(&self, unit: &UnitName) -> Result<Option<String>, RunnerError> {
-        let seen = self.observe(&BTreeSet::from([unit.clone()])).await?.remove(unit);
-        Ok(seen.and_then(|seen| {
-            let Observed { active, sub, .. } = &seen.observed;
-            let failed = *active == ActiveState::Failed || awaits_restart(sub);
-            let shown = || format!("it failed within moments of its start ({active}/{sub})");
-            failed.then(|| if seen.remark.is_empty() { shown() } else { seen.remark.clone() })
-        }))
-    }
-
-    /// Stops a unit and waits for the outcome; a unit that does not run is no failure.
-    async fn stop(&self, unit: &UnitName) -> Result<Outcome, RunnerError>;
-
-    /// Waits until no process of a unit that was stopped is left; true then. False when the unit runs, again or still: it is
-    /// not waited for. A runner whose stop leaves nothing behind has nothing to wait for.
-    async fn emptied(&self, _unit: &UnitName) -> Result<bool, RunnerError> {
-        Ok(true)
-    }
-}
