@@ -99,8 +99,8 @@ proptest! {
             prop_assert_eq!(&fresh.plan(), &plan, "after {:?}", event);
             for id in MACHINES {
                 let id: MachineId = id.parse().unwrap();
-                let told = drain::drain_progress_by(&cluster.snapshot, &id, &mut cluster.scheduler);
-                prop_assert_eq!(drain::drain_progress(&cluster.snapshot, &id), told);
+                let progress = drain::drain_progress_by(&cluster.snapshot, &id, &mut cluster.scheduler);
+                prop_assert_eq!(drain::drain_progress(&cluster.snapshot, &id), progress);
             }
             prop_assert_eq!(cluster.plan(), plan, "an account leaves no trace");
         }
@@ -248,9 +248,9 @@ proptest! {
         for id in &drained {
             let progress = drain::drain_progress(&cluster.snapshot, id);
             prop_assert!(progress.is_at_rest(), "{:?}", progress);
-            for (name, course) in &progress.units {
+            for (name, status) in &progress.units {
                 let tried = broken.contains(name) || (!broken.is_empty() && is_tied(&asked, name));
-                prop_assert!(has_reason(&cluster, &asked, id, name, course, tried), "{}: {:?}", name, course);
+                prop_assert!(has_reason(&cluster, &asked, id, name, status, tried), "{}: {:?}", name, status);
             }
         }
     }
@@ -269,18 +269,18 @@ fn has_reason(
     asked: &Requested,
     id: &MachineId,
     name: &UnitName,
-    course: &DrainStatus,
+    status: &DrainStatus,
     tried: bool,
 ) -> bool {
     let snapshot = &cluster.snapshot;
-    match course {
+    match status {
         DrainStatus::Global => asked[name].0.global,
         DrainStatus::Pinned => asked[name].0.machine_id.as_deref() == Some(id.as_str()),
         DrainStatus::Stays => !snapshot.machines.contains_key(id),
         DrainStatus::Stuck { refusal } => {
-            let told: Vec<&MachineId> = refusal.machines.iter().map(|m| &m.machine).collect();
+            let named: Vec<&MachineId> = refusal.machines.iter().map(|m| &m.machine).collect();
             let others: Vec<&MachineId> = snapshot.machines.keys().filter(|o| *o != id).collect();
-            if refusal.unit.is_none() && told != others {
+            if refusal.unit.is_none() && named != others {
                 return false;
             }
             if !snapshot.machines.contains_key(id) || !is_usable(cluster, name) {

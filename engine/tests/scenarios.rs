@@ -329,15 +329,15 @@ fn describe_decision(decision: &Decision) -> String {
 
 fn describe_statuses(progress: &DrainProgress) -> String {
     let mut said = String::new();
-    for (name, course) in &progress.units {
-        let course = course.to_string();
-        if course.contains('\n') {
+    for (name, status) in &progress.units {
+        let status = status.to_string();
+        if status.contains('\n') {
             let _ = writeln!(said, "{name}:");
-            for line in course.lines() {
+            for line in status.lines() {
                 let _ = writeln!(said, "  {line}");
             }
         } else {
-            let _ = writeln!(said, "{name}: {course}");
+            let _ = writeln!(said, "{name}: {status}");
         }
     }
     if progress.is_done() {

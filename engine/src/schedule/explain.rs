@@ -1,7 +1,7 @@
 //! Why a unit is not placed.
 //!
-//! Owns the account given to people: each machine with the first filter that refused it, in the order cordon, runner, id,
-//! metadata, `MachineOf=`, conflicts, replacements. It is made only when asked for, since ten thousand refused units on a
+//! Owns the account given to people: each machine with the first filter that refused it, in the order of [`super::filter`]. It is
+//! made only when asked for, since ten thousand refused units on a
 //! thousand machines have ten million reasons. It never decides: what it tells is how the last pass decided.
 
 use muster_common::refusal::{MachineReason, MachineRefusal, Refusal, UnitReason};

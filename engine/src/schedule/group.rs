@@ -2,8 +2,8 @@
 //!
 //! Owns who is tied to whom, and whether the tie can hold at all. A unit that names a leader follows it; leaders and
 //! followers form a group, which is placed as one. A tie to a unit that is not to be placed, or that leads in a circle,
-//! cannot hold: such a follower is refused and does not hinder the rest. A global unit is no leader but ground to stand on:
-//! see [`super::beside`].
+//! cannot hold: such a follower is refused and does not hinder the rest. A global unit leads nobody, as it is on many machines:
+//! see [`super::filter`].
 
 use std::collections::{BTreeMap, BTreeSet};
 

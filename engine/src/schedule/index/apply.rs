@@ -453,7 +453,7 @@ impl Index {
     /// Numbers machines in the order of their ids, and with them every set of machines. A machine that was never seen
     /// before is rare, and this costs no more than a look at each machine and at each conflict.
     fn renumber_machines(&mut self) {
-        let grounds = self.machines_of_globals();
+        let noted = self.machines_of_globals();
         self.order = self.machine_keys.values().copied().collect();
         self.rank.clear();
         self.live.clear();
@@ -467,7 +467,7 @@ impl Index {
         }
         let machines = &self.machines;
         self.patterns.renumber_machines(&|key| machines[key].position);
-        self.renumber_global_machines(&grounds);
+        self.renumber_global_machines(&noted);
         self.classes.mark_outdated();
     }
 }

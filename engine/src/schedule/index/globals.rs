@@ -18,7 +18,7 @@ impl Index {
     pub(crate) fn machines_of_globals(&self) -> Vec<(UnitKey, Vec<MachineKey>)> {
         let noted = self.globals.iter().map(|unit| (*unit, &self.units[*unit].global_machines));
         let at = |position: u32| self.order.get(position as usize).copied();
-        noted.map(|(unit, ground)| (unit, ground.iter().filter_map(at).collect())).collect()
+        noted.map(|(unit, machines)| (unit, machines.iter().filter_map(at).collect())).collect()
     }
 
     /// Machines have new positions.
