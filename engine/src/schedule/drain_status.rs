@@ -27,7 +27,7 @@ impl Scheduler {
         let Some(machine) = self.index.machine_keys.get(machine).copied() else {
             return BTreeMap::new();
         };
-        self.rehearse(|pass, agenda| {
+        self.rehearse_pass(|pass, agenda| {
             pass.moves_left = usize::MAX;
             pass.consider_units(agenda);
             let row = &pass.index.machines[machine];

@@ -138,7 +138,8 @@ impl Scheduler {
         let before: Vec<Unlaunched> = wanted.iter().map(|c| self.launch_candidate(c)).collect();
         let candidates: Vec<UnitKey> =
             wanted.iter().filter_map(|c| self.index.unit_keys.get(&c.name).copied()).collect();
-        let refusals = self.rehearse(|pass, agenda| consider_candidates(pass, agenda, &candidates));
+        let refusals =
+            self.rehearse_pass(|pass, agenda| consider_candidates(pass, agenda, &candidates));
         for before in before.into_iter().rev() {
             self.restore_unit(before);
         }
@@ -147,7 +148,7 @@ impl Scheduler {
     }
 
     /// Has a pass over the units that the next plan looks at, and takes back whatever it did.
-    pub(super) fn rehearse<T>(
+    pub(super) fn rehearse_pass<T>(
         &mut self,
         consider: impl FnOnce(&mut PlanPass<'_>, &[UnitKey]) -> T,
     ) -> T {
