@@ -46,7 +46,7 @@ impl Cordons {
     pub async fn cordon(&self, machine: &MachineId, order: Order) -> Result<Cordon, CordonError> {
         let Order { holder, by, reason } = order;
         let hold = Hold { by, reason, since: unix_seconds(), drain: None };
-        Ok(self.registry.cordon(machine, &holder, hold).await?)
+        Ok(self.registry.cordon_machine(machine, &holder, hold).await?)
     }
 
     /// Cordons a machine and has its units move elsewhere. `deadline` is in seconds; see [`Drain`]. An order given before
@@ -62,7 +62,7 @@ impl Cordons {
         let since = unix_seconds();
         let drain = Some(Drain { began: since, deadline, then, ended: None });
         let hold = Hold { by, reason, since, drain };
-        Ok(self.registry.cordon(machine, &holder, hold).await?)
+        Ok(self.registry.cordon_machine(machine, &holder, hold).await?)
     }
 
     /// Takes a holder's cordon back, and its drain. Returns what others still hold.
@@ -71,7 +71,7 @@ impl Cordons {
         machine: &MachineId,
         holder: &CordonHolder,
     ) -> Result<Option<Cordon>, CordonError> {
-        Ok(self.registry.uncordon(machine, holder).await?)
+        Ok(self.registry.uncordon_machine(machine, holder).await?)
     }
 
     /// Takes everyone's cordon back.

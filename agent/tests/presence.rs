@@ -116,7 +116,7 @@ async fn the_daemon_is_unwell_while_an_engine_that_it_had_is_away() {
     let until_recorded = async |ok: Option<bool>| {
         let mut status = health.subscribe();
         let said = status.wait_for(|status| {
-            let part = status.components().find(|(name, _)| *name == "containers");
+            let part = status.required_components().find(|(name, _)| *name == "containers");
             part.map(|(_, part)| part.ok) == ok
         });
         tokio::time::timeout(Duration::from_secs(30), said).await.unwrap().unwrap();

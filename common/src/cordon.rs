@@ -94,15 +94,15 @@ pub struct Drain {
     /// goes on until it is called off.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline: Option<u64>,
-    /// What becomes of the units that are left then.
+    /// The fate of the units that are left then.
     #[serde(default)]
     pub then: AtDeadline,
-    /// How it came to its end at the deadline; absent before.
+    /// The end that it came to at the deadline; absent before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended: Option<DrainEnd>,
 }
 
-/// What a drain does with the units that are left at its deadline.
+/// The fate of the units that are left at a drain's deadline.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum AtDeadline {
@@ -113,29 +113,29 @@ pub enum AtDeadline {
     Force,
 }
 
-/// How a drain ended at its deadline.
+/// The end of a drain at its deadline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum DrainEnd {
-    /// What was left stays.
+    /// The units that were left stay.
     GaveUp,
-    /// What was left was stopped.
+    /// The units that were left were stopped.
     Forced,
 }
 
 impl Cordon {
-    /// Whether units are to move away, first started elsewhere, then stopped here.
+    /// Tells whether units are to move away, first started elsewhere, then stopped here.
     pub fn is_draining(&self) -> bool {
-        self.drains().any(|drain| drain.ended.is_none())
+        self.all_drains().any(|drain| drain.ended.is_none())
     }
 
-    /// Whether units are to leave even if no other machine takes them.
+    /// Tells whether units are to leave even if no other machine takes them.
     pub fn is_forced(&self) -> bool {
-        self.drains().any(|drain| drain.ended == Some(DrainEnd::Forced))
+        self.all_drains().any(|drain| drain.ended == Some(DrainEnd::Forced))
     }
 
     /// Every holder's drain.
-    fn drains(&self) -> impl Iterator<Item = &Drain> {
+    fn all_drains(&self) -> impl Iterator<Item = &Drain> {
         self.holds.values().filter_map(|hold| hold.drain.as_ref())
     }
 }
@@ -143,7 +143,7 @@ impl Cordon {
 impl Hold {
     /// The same with texts that fit where they are kept; those of an older version may not.
     #[must_use]
-    pub fn fitted(self) -> Self {
+    pub fn fit_texts(self) -> Self {
         Self { by: fitted(&self.by), reason: fitted(&self.reason), ..self }
     }
 }

@@ -25,7 +25,7 @@ pub struct DrainProgress {
     pub units: BTreeMap<UnitName, DrainStatus>,
 }
 
-/// What becomes of one unit on a machine that is drained.
+/// The status of one unit on a machine that is drained.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "course", rename_all = "kebab-case")]
 #[non_exhaustive]
@@ -60,40 +60,40 @@ pub enum DrainStatus {
 }
 
 impl DrainStatus {
-    /// Whether the unit is on its way, or will be without anybody's help.
+    /// Tells whether the unit is on its way, or will be without anybody's help.
     pub fn is_on_its_way(&self) -> bool {
         matches!(self, Self::Queued { .. } | Self::Moving { .. } | Self::Stopping)
     }
 
-    /// Whether a drain is not complete because of the unit.
+    /// Tells whether a drain is not complete because of the unit.
     pub fn is_left(&self) -> bool {
         !matches!(self, Self::Global)
     }
 }
 
 impl DrainProgress {
-    /// Whether nothing is left but global units.
+    /// Tells whether nothing is left but global units.
     pub fn is_done(&self) -> bool {
         !self.units.values().any(DrainStatus::is_left)
     }
 
-    /// Whether nothing moves, or will move as things stand: the drain is done, or what is left is stuck.
+    /// Tells whether nothing moves, or will move as things stand: the drain is done, or what is left is stuck.
     pub fn is_at_rest(&self) -> bool {
         !self.units.values().any(DrainStatus::is_on_its_way)
     }
 
     /// The units that keep the drain from being complete and are not on their way.
-    pub fn stuck(&self) -> impl Iterator<Item = (&UnitName, &DrainStatus)> {
+    pub fn stuck_units(&self) -> impl Iterator<Item = (&UnitName, &DrainStatus)> {
         self.units.iter().filter(|(_, course)| course.is_left() && !course.is_on_its_way())
     }
 
-    /// Whether the machine is being drained now.
+    /// Tells whether the machine is being drained now.
     pub fn is_draining(&self) -> bool {
         self.cordon.as_ref().is_some_and(Cordon::is_draining)
     }
 
-    /// How the machine's drain ended at its deadline, if one did and none goes on.
-    pub fn ended(&self) -> Option<DrainEnd> {
+    /// The end of the machine's drain at its deadline, if one did end and none goes on.
+    pub fn drain_end(&self) -> Option<DrainEnd> {
         let cordon = self.cordon.as_ref().filter(|cordon| !cordon.is_draining())?;
         let ends = cordon.holds.values().filter_map(|hold| hold.drain.as_ref()?.ended);
         // A forced end is the stronger one.
@@ -154,7 +154,7 @@ mod tests {
         assert!(!progress(&moving).is_at_rest());
         let rest = progress(&[("a.service", DrainStatus::Global), ("b.service", stuck())]);
         assert!(rest.is_at_rest());
-        assert_eq!(rest.stuck().count(), 1);
+        assert_eq!(rest.stuck_units().count(), 1);
     }
 
     #[test]
@@ -164,16 +164,16 @@ mod tests {
             ..Hold::default()
         };
         let mut progress = progress(&[]);
-        assert_eq!(progress.ended(), None);
+        assert_eq!(progress.drain_end(), None);
         let both = [
             (CordonHolder::Person, hold(None)),
             (CordonHolder::Reboot, hold(Some(DrainEnd::Forced))),
         ];
         progress.cordon = Some(Cordon { holds: both.into(), revision: 0 });
         assert!(progress.is_draining());
-        assert_eq!(progress.ended(), None);
+        assert_eq!(progress.drain_end(), None);
         let over = [(CordonHolder::Reboot, hold(Some(DrainEnd::Forced)))];
         progress.cordon = Some(Cordon { holds: over.into(), revision: 0 });
-        assert_eq!(progress.ended(), Some(DrainEnd::Forced));
+        assert_eq!(progress.drain_end(), Some(DrainEnd::Forced));
     }
 }

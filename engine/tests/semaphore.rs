@@ -99,11 +99,11 @@ proptest! {
                 Turn::Acquire(client) => match acquire_slot(&group, &read[client].1, holder(client, time)) {
                     Acquire::Grant(next) => (client, Some(next), turn),
                     Acquire::AlreadyHeld { .. } => {
-                        prop_assert!(read[client].1.holder(&id(client)).is_some());
+                        prop_assert!(read[client].1.find_holder(&id(client)).is_some());
                         (client, None, turn)
                     }
                     Acquire::Wait(_) => {
-                        prop_assert_eq!(read[client].1.available(), 0);
+                        prop_assert_eq!(read[client].1.free_slots(), 0);
                         (client, None, turn)
                     }
                 },

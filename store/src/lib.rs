@@ -55,8 +55,8 @@ mod system_seed;
 pub use embedded::{LeaseClock, MemoryStore};
 pub use options::{EtcdOptions, Liveness};
 pub use registry::{
-    ClusterWatch, CommitError, DestroyOutcome, Leadership, Presence, RebootGroup, RebootNews,
-    RebootRecords, RebootScope, Registry, RegistryError,
+    ClusterWatch, CommitError, DestroyOutcome, Leadership, Presence, RebootGroup, RebootRecords,
+    RebootScope, RebootWatchEvent, Registry, RegistryError,
 };
 pub use store::{
     CommitOutcome, Guard, KeyChange, KeyValue, Lease, LeaseId, Listing, MAX_OPERATIONS,

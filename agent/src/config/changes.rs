@@ -15,11 +15,11 @@ const LIVE: [&str; 2] = ["log.level", "metadata"];
 pub struct OptionChange {
     /// Its name.
     pub option: &'static str,
-    /// What it was; of a secret, that it was set.
+    /// Its old value; of a secret, that it was set.
     pub old: String,
-    /// What it is.
+    /// Its new value.
     pub new: String,
-    /// Whether a running daemon takes it on; otherwise it needs a restart.
+    /// True if a running daemon takes it on; otherwise it needs a restart.
     pub live: bool,
 }
 
@@ -31,7 +31,7 @@ pub(super) struct OptionValue {
 }
 
 impl Config {
-    /// What is different in another configuration.
+    /// The options that are different in another configuration.
     pub fn changes_to(&self, new: &Self) -> Vec<OptionChange> {
         let pairs = self.option_values().into_iter().zip(new.option_values());
         let changed = pairs.filter(|(old, new)| old.value != new.value);

@@ -52,7 +52,7 @@ struct OptionLine {
 }
 
 impl OptionLine {
-    /// What it sets, with its table's name.
+    /// The option that it sets, with its table's name.
     fn name(&self) -> String {
         match self.table.as_str() {
             "" => self.key.clone(),
@@ -165,7 +165,7 @@ fn the_default_file_changes_nothing() {
     assert_eq!(config(&text("packaging/muster.toml")), config(""));
 }
 
-/// What a Butane file writes to `/etc/muster/muster.toml`.
+/// The text that a Butane file writes to `/etc/muster/muster.toml`.
 fn inline(butane: &str) -> String {
     let lines = butane.lines().skip_while(|line| !line.ends_with("path: /etc/muster/muster.toml"));
     let mut lines = lines.skip_while(|line| !line.ends_with("inline: |")).skip(1).peekable();

@@ -16,14 +16,14 @@ pub enum ConfigError {
     /// The file is at fault.
     #[error(transparent)]
     File(#[from] FileError),
-    /// What the file says makes no sense with the rest of it.
+    /// The file says something that makes no sense with the rest of it.
     #[error("{path}: line {line}: {problem}")]
     Line {
         /// The file.
         path: String,
         /// From 1.
         line: usize,
-        /// What is wrong.
+        /// The problem.
         #[source]
         problem: Box<ConfigError>,
     },
@@ -66,7 +66,7 @@ pub enum ConfigError {
     Value {
         /// The key.
         key: &'static str,
-        /// What is wrong, and what would be right.
+        /// The problem, and what would be right.
         problem: String,
     },
     /// Two keys contradict each other, or one lacks the other.
@@ -74,7 +74,7 @@ pub enum ConfigError {
     Contradiction {
         /// Those keys.
         keys: &'static [&'static str],
-        /// What is wrong, naming them.
+        /// The problem, naming them.
         problem: &'static str,
     },
     /// A file that a key names cannot be read.
@@ -94,7 +94,7 @@ pub enum ConfigError {
     /// The log filter is none.
     #[error("log.level: {level:?} is not a level (error, warn, info, debug, trace) nor a filter")]
     LogLevel {
-        /// What was given.
+        /// The text that was given.
         level: String,
     },
 }

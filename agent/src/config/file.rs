@@ -19,7 +19,7 @@ use super::roles::Role;
 use super::texts::{parse_list, parse_text};
 use super::values::{BodyLimit, Endpoint, LogFormat, Prefix, Ttl};
 
-/// What the file says; what it leaves out is `None` or empty.
+/// The configuration file; what it leaves out is `None` or empty.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct ConfigFile {
@@ -40,7 +40,7 @@ pub(super) struct ConfigFile {
     pub(super) docker: DockerTable,
     pub(super) reboot: RebootTable,
     pub(super) log: LogTable,
-    /// What was read.
+    /// The text that was read.
     #[serde(skip)]
     pub(super) text: String,
 }
@@ -65,7 +65,7 @@ pub(super) struct HttpTable {
     #[serde(deserialize_with = "parse_addresses")]
     pub(super) listen: Option<Vec<SocketAddr>>,
     listener: Option<Vec<Spanned<ListenerTable>>>,
-    /// What `listener` says, read.
+    /// The listeners that `listener` names.
     #[serde(skip)]
     pub(super) listeners: Option<Vec<Listener>>,
     pub(super) insecure: Option<bool>,
@@ -111,7 +111,7 @@ pub enum FileError {
         path: String,
         /// From 1.
         line: usize,
-        /// What is wrong, naming the key.
+        /// The problem, naming the key.
         problem: String,
     },
 }

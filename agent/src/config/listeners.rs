@@ -40,7 +40,7 @@ pub struct Serves {
 pub struct Listener {
     /// Where.
     pub address: SocketAddr,
-    /// What.
+    /// The parts that are served there.
     pub serves: Serves,
 }
 
@@ -90,7 +90,7 @@ impl fmt::Display for Serves {
 }
 
 impl ListenerTable {
-    /// What it says; the problem where it says nothing that can be used.
+    /// The listener that it describes; the problem where it describes none.
     pub(super) fn to_listener(&self) -> Result<Listener, &'static str> {
         let address = self.address.ok_or("listener: address is missing")?;
         let serves = self.serves.as_deref().and_then(Serves::of_parts).ok_or(
@@ -173,7 +173,7 @@ pub(super) fn find_duplicate(listeners: &[Listener]) -> Option<(SocketAddr, usiz
     })
 }
 
-/// Whether one connection could come to both. Port 0 is another one each time; `0.0.0.0` is every IPv4 address, and `[::]` is
+/// Tells whether one connection could come to both. Port 0 is another one each time; `0.0.0.0` is every IPv4 address, and `[::]` is
 /// every address there is (see [`crate::net::listen`]).
 fn addresses_overlap(a: SocketAddr, b: SocketAddr) -> bool {
     let (first, second) = (a.ip().to_canonical(), b.ip().to_canonical());

@@ -10,7 +10,7 @@ use clap_mangen::Man;
 
 use crate::config::Flags;
 
-/// What the flags do not say.
+/// The part of the page that the flags do not say.
 const REST: &str = r#".SH "EXIT STATUS"
 0 when it was asked to stop, 1 when it could not do its work, 2 for flags that make no sense.
 .SH SIGNALS

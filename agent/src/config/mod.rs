@@ -70,7 +70,7 @@ pub struct Config {
     pub metadata: BTreeMap<String, String>,
     /// Time to live of the machine's lease.
     pub ttl: Duration,
-    /// What this daemon is there for.
+    /// The roles of this daemon.
     pub roles: Roles,
     /// Entries on a page of fleet's API.
     pub token_limit: u16,
@@ -88,7 +88,7 @@ pub struct Config {
     secrets: secrets::Secrets,
 }
 
-/// How to reach etcd.
+/// The options of etcd.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EtcdConfig {
     /// Members.
@@ -108,7 +108,7 @@ pub struct HttpConfig {
     pub socket: PathBuf,
     /// TCP addresses, and what each serves.
     pub listeners: Vec<Listener>,
-    /// Whether plain TCP may carry the whole API.
+    /// True if plain TCP may carry the whole API.
     pub insecure: bool,
     /// Further names by which clients may call this daemon over TCP.
     pub names: Vec<HostName>,
@@ -116,7 +116,7 @@ pub struct HttpConfig {
     pub body_limit: usize,
 }
 
-/// How containers are run.
+/// The options of the container engine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DockerConfig {
     /// The engine's socket.
@@ -127,7 +127,7 @@ pub struct DockerConfig {
     pub secrets: PathBuf,
 }
 
-/// What logs look like.
+/// The options of logs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogConfig {
     /// Their format.
@@ -260,7 +260,7 @@ impl Config {
         Some(SocketAddr::new(own, port).to_string())
     }
 
-    /// Whether the API is served to the network, and yet where no other daemon asks: not at the machine's address.
+    /// Tells whether the API is served to the network, and yet where no other daemon asks: not at the machine's address.
     pub fn api_is_elsewhere(&self, address: &str) -> bool {
         self.advertised_api(address).is_none() && self.open_api().next().is_some()
     }

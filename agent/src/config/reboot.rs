@@ -29,19 +29,19 @@ const DEFAULT_DRAIN: Duration = Duration::from_secs(10 * 60);
 /// A service that crashes soon after its start has done so within this time.
 const DEFAULT_SETTLE: Duration = Duration::from_secs(60);
 
-/// What was given up is tried again after this long: often, within a window of an hour.
+/// An attempt that was given up is made again after this time: often, within a window of an hour.
 const DEFAULT_RETRY: Duration = Duration::from_secs(10 * 60);
 
-/// How often the command is asked.
+/// The pause between two askings of the command.
 const DEFAULT_INTERVAL: Duration = Duration::from_secs(10 * 60);
 
-/// How long a command may take.
+/// The time that a command may take.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5 * 60);
 
 /// Longest of any of these times: what is longer is a slip of the hand.
 const LONGEST: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
-/// What may make a reboot due.
+/// The sources that may make a reboot due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum DueSource {
     /// Somebody asked for it.
@@ -61,7 +61,7 @@ pub struct TimeSpan(pub Duration);
 /// The reboot role's configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RebootConfig {
-    /// Whether it takes a slot.
+    /// The strategy: with a slot, without one, or not at all.
     pub strategy: Strategy,
     /// Whose slots.
     pub group: Group,
@@ -71,13 +71,13 @@ pub struct RebootConfig {
     pub windows: Vec<Window>,
     /// The zone of the windows.
     pub zone: TimeZone,
-    /// What may make a reboot due.
+    /// The sources that may make a reboot due.
     pub sources: BTreeSet<DueSource>,
     /// The package manager's mark.
     pub mark: PathBuf,
     /// Ends with 0 when a reboot is due.
     pub command: Option<CommandLine>,
-    /// How often it is asked.
+    /// The pause between two askings.
     pub command_interval: Duration,
     /// Ends with 0 when a reboot may begin.
     pub check: Option<CommandLine>,
@@ -87,21 +87,21 @@ pub struct RebootConfig {
     pub before_reboot: Option<CommandLine>,
     /// Run after the boot, before units return.
     pub after_boot: Option<CommandLine>,
-    /// How long any of the commands may take.
+    /// The time that any of the commands may take.
     pub timeout: Duration,
-    /// How long logged-in users are warned before.
+    /// The time that logged-in users get between the warning and the reboot.
     pub warn: Duration,
-    /// How long units may take to move away.
+    /// The time that units may take to move away.
     pub drain: Duration,
-    /// What becomes of units that do not.
+    /// The fate of units that do not.
     pub stuck: WhenStuck,
-    /// How long all has to be well before the slot is given back.
+    /// The time for which all has to be well before the slot is given back.
     pub settle: Duration,
-    /// How long after the last reboot of the group the next begins.
+    /// The pause between the last reboot of the group and the next.
     pub pause: Duration,
-    /// How long an attempt that was given up is left be.
+    /// The pause after an attempt that was given up.
     pub retry: Duration,
-    /// Whether failed units hold a reboot back.
+    /// True if failed units hold a reboot back.
     pub block_on_failed: bool,
 }
 
@@ -325,7 +325,7 @@ impl RebootConfig {
         })
     }
 
-    /// What the engine is told of it.
+    /// The policy that it is to the engine.
     pub fn to_policy(&self) -> RebootPolicy {
         RebootPolicy {
             strategy: self.strategy,

@@ -19,7 +19,7 @@ pub enum Role {
     Reboot,
 }
 
-/// What this daemon is there for; at least one of them.
+/// The roles of a daemon; at least one of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Roles {
     /// See [`Role::Engine`].
@@ -37,7 +37,7 @@ impl Default for Roles {
 }
 
 impl Roles {
-    /// What the keys `roles` and `engine` come to together.
+    /// The roles that the keys `roles` and `engine` come to together.
     pub(super) fn from_keys(
         roles: Option<&[Role]>,
         engine: Option<bool>,
@@ -67,7 +67,7 @@ impl Roles {
         }
     }
 
-    /// Whether it belongs to the cluster as a machine: it registers and keeps a lease.
+    /// Tells whether it belongs to the cluster as a machine: it registers and keeps a lease.
     pub fn registers_machine(self) -> bool {
         self.engine || self.agent
     }

@@ -12,7 +12,7 @@ use crate::host::modes::{open_to_others, writable_by_others};
 pub(super) struct Secrets {
     /// The configuration file, if it was read.
     config: Option<PathBuf>,
-    /// Whether it holds a password itself.
+    /// True if it holds a password itself.
     holds_password: bool,
     /// Others.
     named: Vec<(&'static str, PathBuf)>,
@@ -37,7 +37,7 @@ impl Secrets {
 }
 
 impl Config {
-    /// What is wrong with the modes of the files that the configuration rests on, one sentence each: who is wrong, its mode, and
+    /// The problems with the modes of the files that the configuration rests on, one sentence each: who is wrong, its mode, and
     /// what would be right.
     pub fn find_exposures(&self) -> Vec<String> {
         let mut found = Vec::new();

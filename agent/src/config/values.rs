@@ -19,7 +19,7 @@ const MAX_TTL: Duration = Duration::from_secs(600);
 /// Smallest body limit: one unit file of the largest size in its JSON form fits.
 const MIN_BODY_LIMIT: usize = 1024 * 1024;
 
-/// How long a silent machine keeps its units.
+/// The time for which a silent machine keeps its units.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ttl(pub Duration);
 
@@ -81,7 +81,7 @@ impl FromStr for CommandLine {
     }
 }
 
-/// What log lines look like.
+/// The form of log lines.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum LogFormat {
     /// For people.

@@ -15,7 +15,7 @@ use crate::config::Config;
 use crate::daemon::core::{CoreSettings, CoreSetup, MachineRunners};
 use crate::daemon::store::open_store;
 use crate::host::identity;
-use crate::host::power::Host;
+use crate::host::power::HostPower;
 use crate::host::systemd_host::SystemdHost;
 use crate::http::{App, AppParts, SLOT_LIMIT};
 use crate::inspect::Inspector;
@@ -35,13 +35,13 @@ pub(super) struct Assembly {
     pub(super) registry: Registry,
     /// Where every part says how it fares.
     pub(super) health: Health,
-    /// What the API's handlers share.
+    /// The state that the API's handlers share.
     pub(super) app: App,
-    /// What registers the machine, leads and runs units; absent where the daemon does not register its machine.
+    /// The setup of the core, which registers the machine, leads and runs units; absent where the daemon does not register its machine.
     pub(super) core: Option<CoreSetup>,
-    /// What reboots the machine, where the daemon has that role.
+    /// The setup of the reboot role, where the daemon has it.
     pub(super) reboot: Option<RoleSetup>,
-    /// What the machine's record says of it, for a reload to change.
+    /// The machine's metadata, for a reload to change.
     pub(super) metadata: watch::Sender<BTreeMap<String, String>>,
 }
 
@@ -54,7 +54,7 @@ impl Assembly {
         let health = Health::new();
         let view = View::new(registry.clone());
         let lock = Lock::new(registry.clone(), config.reboot.known_groups());
-        let host: Arc<dyn Host> = Arc::new(SystemdHost::default());
+        let host: Arc<dyn HostPower> = Arc::new(SystemdHost::default());
         let role_status = watch::Sender::new(HostStatus::default());
         let metadata = watch::Sender::new(settings.metadata.clone());
 
@@ -64,7 +64,7 @@ impl Assembly {
             None
         };
         let docker = runners.as_ref().and_then(|runners| runners.docker.clone());
-        let collectors = collectors(config, &role_status, docker.as_ref());
+        let collectors = make_collectors(config, &role_status, docker.as_ref());
         let app = App::new(AppParts {
             registry: registry.clone(),
             view: view.clone(),
@@ -109,8 +109,8 @@ impl Assembly {
     }
 }
 
-/// What is shown at a scrape beside the daemon's health.
-fn collectors(
+/// The metrics that a scrape shows beside the daemon's health.
+fn make_collectors(
     config: &Config,
     role_status: &watch::Sender<HostStatus>,
     docker: Option<&Arc<Docker>>,
@@ -125,7 +125,7 @@ fn collectors(
     collectors
 }
 
-/// What the configuration comes to on this machine.
+/// The settings that the configuration comes to on this machine.
 fn core_settings(config: &Config) -> CoreSettings {
     let address = config.own_address().unwrap_or_else(identity::own_address);
     CoreSettings {

@@ -13,7 +13,7 @@ use muster_store::Registry;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::host::power::Host;
+use crate::host::power::HostPower;
 use crate::host::{identity, modes};
 use crate::machine::converge::{Converge, ConvergeConfig};
 use crate::machine::ledger::Ledger;
@@ -27,7 +27,7 @@ use crate::stdx::disk::{Disk, HostDisk};
 use crate::telemetry::health::Health;
 use crate::{config, leader};
 
-/// What the daemon's core needs to know; made from the configuration.
+/// The settings of the daemon's core; made from the configuration.
 #[derive(Debug, Clone)]
 pub struct CoreSettings {
     /// This machine's id; see [`identity::machine_id`].
@@ -40,14 +40,14 @@ pub struct CoreSettings {
     pub metadata: BTreeMap<String, String>,
     /// A machine that is silent this long is gone.
     pub ttl: Duration,
-    /// Whether this daemon may lead.
+    /// True if this daemon may lead.
     pub engine: bool,
-    /// Whether this machine takes units. One that does not is registered all the same, without a runner: leading hangs on
+    /// True if this machine takes units. One that does not is registered all the same, without a runner: leading hangs on
     /// its lease.
     pub agent: bool,
-    /// What must survive a reboot: the last known placements. `/var/lib/muster`.
+    /// The directory of what must survive a reboot: the last known placements. `/var/lib/muster`.
     pub state_dir: PathBuf,
-    /// What must not: the memory of the units this daemon owns. `/run/muster`.
+    /// The directory of what must not: the memory of the units this daemon owns. `/run/muster`.
     pub run_dir: PathBuf,
     /// Where unit files go. `/run/systemd/system`.
     pub unit_dir: PathBuf,
@@ -141,21 +141,21 @@ impl MachineRunners {
     }
 }
 
-/// What the core is made from.
+/// The parts that the core is made from.
 pub struct CoreSetup {
-    /// What it needs to know.
+    /// The settings.
     pub settings: CoreSettings,
     /// The store.
     pub registry: Registry,
-    /// What runs the machine's units.
+    /// The runner of the machine's units.
     pub runner: Arc<dyn Runner>,
     /// Where its reports arrive that nobody asked for.
     pub runner_events: RunnerEvents,
     /// The machine's power: whether it goes down.
-    pub host: Arc<dyn Host>,
+    pub host: Arc<dyn HostPower>,
     /// The state of the machine's container engine, where it has one.
     pub container_engine: Option<watch::Receiver<ContainerEngine>>,
-    /// What the machine's record says in the place of the settings', as that changes.
+    /// The metadata that the machine's record has in the place of the settings', as that changes.
     pub metadata: Option<watch::Receiver<BTreeMap<String, String>>>,
     /// The disk of its records.
     pub disk: Arc<dyn Disk>,
@@ -169,7 +169,7 @@ impl CoreSetup {
         settings: CoreSettings,
         registry: Registry,
         (runner, runner_events): (Arc<dyn Runner>, RunnerEvents),
-        host: Arc<dyn Host>,
+        host: Arc<dyn HostPower>,
         health: Health,
     ) -> Self {
         Self {

@@ -35,7 +35,7 @@ pub async fn run_daemon(config: Config, flags: Flags, level: LogLevel) -> anyhow
     result
 }
 
-/// What is made, what runs, and how it ends.
+/// Makes the parts, runs them, and ends them in their order.
 async fn run_parts(
     config: Config,
     flags: Flags,

@@ -14,11 +14,11 @@ use crate::daemon::service;
 use crate::stdx::errors::error_chain;
 use crate::telemetry::logs::LogLevel;
 
-/// What can be changed in a running daemon.
+/// The options that can be changed in a running daemon.
 pub struct LiveOptions {
-    /// What is logged.
+    /// The filter of the log.
     pub level: LogLevel,
-    /// What the machine's record says.
+    /// The metadata of the machine's record.
     pub metadata: watch::Sender<BTreeMap<String, String>>,
 }
 

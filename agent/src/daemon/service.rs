@@ -28,6 +28,7 @@ pub async fn stay_alive(shutdown: CancellationToken) {
     let mut turns = tokio::time::interval((limit / 2).max(std::time::Duration::from_millis(1)));
     loop {
         tokio::select! {
+            biased;
             () = shutdown.cancelled() => return,
             _ = turns.tick() => notify_systemd(&[NotifyState::Watchdog]),
         }

@@ -14,7 +14,7 @@ use rustix::process::umask;
 
 use crate::stdx::sync::lock;
 
-/// What others have no part in.
+/// The bits of a mode that are others'.
 const OTHERS: u32 = 0o077;
 
 /// A directory of our own.
@@ -23,7 +23,7 @@ const DIRECTORY: u32 = 0o700;
 /// A file of our own.
 pub(crate) const PRIVATE_FILE: u32 = 0o600;
 
-/// What is meant for others: unit files, which systemd says to everybody over D-Bus, and the directory of the API's socket,
+/// The mode of directories that are meant for others: unit files, which systemd says to everybody over D-Bus, and the directory of the API's socket,
 /// whose own mode says who may use it.
 const PUBLIC_DIRECTORY: u32 = 0o755;
 
@@ -110,7 +110,7 @@ fn restrict_mode(path: &Path, mode: u32) -> io::Result<()> {
     Ok(())
 }
 
-/// What is wrong with the mode of a file that the daemon believes: others may write it. `None`: nothing, or there is no such
+/// The problem with the mode of a file that the daemon believes: others may write it. `None`: nothing, or there is no such
 /// file.
 pub fn writable_by_others(key: &str, path: &Path) -> Option<String> {
     let found = fs::metadata(path).ok()?;
@@ -124,7 +124,7 @@ pub fn writable_by_others(key: &str, path: &Path) -> Option<String> {
     foreign_owner(key, path, found.uid())
 }
 
-/// What is wrong with the mode of a file that holds a secret: others may read or write it. `None` as above.
+/// The problem with the mode of a file that holds a secret: others may read or write it. `None` as above.
 pub fn open_to_others(key: &str, path: &Path) -> Option<String> {
     let found = fs::metadata(path).ok()?;
     let shown = path.display();

@@ -8,7 +8,7 @@ use muster_engine::reboot::phase::Inhibitor;
 
 /// The host under the daemon, as far as its power goes.
 #[async_trait]
-pub trait Host: Send + Sync {
+pub trait HostPower: Send + Sync {
     /// This boot; another word after every reboot.
     fn boot_id(&self) -> String;
 
@@ -16,12 +16,12 @@ pub trait Host: Send + Sync {
     fn up_millis(&self) -> u64;
 
     /// Programs that must not be interrupted by a shutdown.
-    async fn inhibitors(&self) -> Result<Vec<Inhibitor>, HostError>;
+    async fn shutdown_inhibitors(&self) -> Result<Vec<Inhibitor>, HostError>;
 
     /// Sessions of logged-in users.
     async fn user_sessions(&self) -> Result<u64, HostError>;
 
-    /// Whether it is going down, whoever asked it to.
+    /// Tells whether it is going down, whoever asked it to.
     async fn is_stopping(&self) -> bool;
 
     /// Says something to everybody who is logged in.
@@ -38,15 +38,15 @@ pub enum HostError {
     /// logind cannot be reached, or does not answer in time.
     #[error("cannot ask logind to {during}: {problem}")]
     Away {
-        /// What was asked.
+        /// The question.
         during: &'static str,
-        /// What is wrong.
+        /// The problem.
         problem: String,
     },
     /// logind said no.
     #[error("logind refuses to {during}: {problem}")]
     Refused {
-        /// What was asked.
+        /// The question.
         during: &'static str,
         /// Its words.
         problem: String,

@@ -18,7 +18,7 @@ use zbus::zvariant::{DynamicType, Type};
 use zbus::{Message, OwnedObjectPath, OwnedVariant};
 
 use super::identity;
-use super::power::{Host, HostError};
+use super::power::{HostError, HostPower};
 use crate::bus::{self, CallError, Calls, Method};
 
 const NAME: &str = "org.freedesktop.login1";
@@ -112,7 +112,7 @@ impl SystemdHost {
         String::try_from(state).ok()
     }
 
-    /// Whether a session is a person's and still there: greeters, and the managers of users' services, are nobody.
+    /// Tells whether a session is a person's and still there: greeters, and the managers of users' services, are nobody.
     async fn is_a_persons(&self, path: &str) -> bool {
         let during = "look at a session";
         let text = |value: Result<OwnedVariant, HostError>| {
@@ -148,7 +148,7 @@ where
 }
 
 #[async_trait]
-impl Host for SystemdHost {
+impl HostPower for SystemdHost {
     fn boot_id(&self) -> String {
         identity::boot_id()
     }
@@ -160,7 +160,7 @@ impl Host for SystemdHost {
         seconds.saturating_mul(1000).saturating_add(millis)
     }
 
-    async fn inhibitors(&self) -> Result<Vec<Inhibitor>, HostError> {
+    async fn shutdown_inhibitors(&self) -> Result<Vec<Inhibitor>, HostError> {
         let during = "list inhibitors";
         let rows: Vec<InhibitorRow> =
             self.call_logind(during, (PATH, MANAGER, "ListInhibitors"), &()).await?;

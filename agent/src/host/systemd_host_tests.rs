@@ -18,16 +18,16 @@ fn logind(bus: &TestBus) -> SystemdHost {
 async fn what_owns_the_name_is_asked_and_its_answer_taken() {
     let bus = TestBus::start().await;
     let host = logind(&bus);
-    let away = host.inhibitors().await;
+    let away = host.shutdown_inhibitors().await;
     assert!(matches!(away, Err(HostError::Away { .. })), "{away:?}");
 
     let first = bus.service(NAME, |_| Some(rows("first"))).await;
-    assert_eq!(host.inhibitors().await.unwrap().pop().unwrap().who, "first");
+    assert_eq!(host.shutdown_inhibitors().await.unwrap().pop().unwrap().who, "first");
 
     // Another takes its place; the one before it is still there, and is not asked.
     first.release_name(NAME).await.unwrap();
     let _second = bus.service(NAME, |_| Some(rows("second"))).await;
-    assert_eq!(host.inhibitors().await.unwrap().pop().unwrap().who, "second");
+    assert_eq!(host.shutdown_inhibitors().await.unwrap().pop().unwrap().who, "second");
 }
 
 #[tokio::test]
@@ -49,7 +49,7 @@ async fn a_stranger_answers_for_logind_in_vain() {
         crate::bus::test_bus::through(&foreign).await;
         service.reply(&call.header(), &rows("logind")).await.unwrap();
     };
-    let (found, ()) = tokio::join!(host.inhibitors(), answering);
+    let (found, ()) = tokio::join!(host.shutdown_inhibitors(), answering);
     assert_eq!(found.unwrap().pop().unwrap().who, "logind");
 }
 

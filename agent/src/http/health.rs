@@ -39,7 +39,7 @@ struct Answer {
 pub(super) async fn healthz(State(app): State<App>) -> Response {
     let status = app.health.status();
     let reasons: Vec<String> = status
-        .components()
+        .required_components()
         .filter(|(_, part)| !part.ok)
         .map(|(name, part)| {
             format!("{name}: {}", part.problem.as_deref().unwrap_or("not ready yet"))

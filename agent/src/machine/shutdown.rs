@@ -11,7 +11,7 @@ use std::time::Duration;
 use muster_store::Registry;
 use tokio::sync::watch;
 
-use crate::host::power::Host;
+use crate::host::power::HostPower;
 use crate::machine::converge::Converge;
 use crate::machine::registration::Registration;
 
@@ -32,7 +32,7 @@ pub(crate) fn give_up_mark(run_dir: &Path) -> PathBuf {
 /// Gives the units up if the host goes, or if the mark is there; otherwise leaves everything as it is.
 pub(crate) async fn give_up_if_leaving(
     mut converge: Converge,
-    host: &dyn Host,
+    host: &dyn HostPower,
     registry: &Registry,
     registration: &watch::Receiver<Registration>,
     mark: &Path,

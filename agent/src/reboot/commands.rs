@@ -20,7 +20,7 @@ use crate::host::modes;
 /// Longest line that is kept: it ends up in a record and on a person's screen.
 const LONGEST_LINE: usize = 200;
 
-/// How long what a command printed is waited for once it has ended.
+/// The time for which what a command printed is waited for once it has ended.
 const LEFT_OPEN: Duration = Duration::from_secs(1);
 
 /// The check and the hooks, those that run among them.
@@ -50,8 +50,8 @@ impl Commands {
         }
     }
 
-    /// What the engine knows of them.
-    pub(super) fn states(&self) -> &CommandStates {
+    /// The states that the engine keeps of them.
+    pub(super) fn command_states(&self) -> &CommandStates {
         &self.states
     }
 
@@ -116,7 +116,7 @@ pub(super) async fn run_command(line: &CommandLine, timeout: Duration) -> Comman
             humantime::format_duration(timeout)
         ));
     };
-    group.release();
+    group.disarm_kill();
     let (said, complained) = tokio::join!(last_words(said), last_words(complained));
     let status = match status {
         Ok(status) => status,
@@ -141,8 +141,8 @@ impl ProcessGroup {
         Self(child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)))
     }
 
-    /// What it has left behind now was meant to stay.
-    fn release(&mut self) {
+    /// Lets the group live: what it has left behind now was meant to stay.
+    fn disarm_kill(&mut self) {
         self.0 = None;
     }
 }
@@ -156,7 +156,7 @@ impl Drop for ProcessGroup {
     }
 }
 
-/// What a reader found. A process that the command left behind may keep its end open for ever.
+/// The line that a reader found. A process that the command left behind may keep its end open for ever.
 async fn last_words(reader: JoinHandle<Option<String>>) -> Option<String> {
     let stop = reader.abort_handle();
     let read = tokio::time::timeout(LEFT_OPEN, reader).await;

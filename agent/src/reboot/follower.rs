@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use muster_common::reboot::Group;
 use muster_engine::reboot::reading::ReadSchedule;
-use muster_store::{RebootNews, RebootRecords, RebootScope, Registry};
+use muster_store::{RebootRecords, RebootScope, RebootWatchEvent, Registry};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -17,7 +17,7 @@ use crate::stdx::errors::error_chain;
 use crate::stdx::sync::lock;
 use crate::stdx::timer::sleep_until_opt;
 
-/// How long it outlives the last who followed: longer than the pause between two scrapes is anywhere.
+/// The time by which it outlives the last who followed: longer than the pause between two scrapes is anywhere.
 const LINGER: Duration = Duration::from_secs(150);
 
 /// The records as they were last read.
@@ -81,8 +81,8 @@ impl RecordsFollower {
             tokio::select! {
                 biased;
                 event = events.recv() => match event {
-                    Some(RebootNews::Changed { .. }) => schedule.on_changed(),
-                    Some(RebootNews::Lost { problem }) => {
+                    Some(RebootWatchEvent::Changed { .. }) => schedule.on_changed(),
+                    Some(RebootWatchEvent::Lost { problem }) => {
                         live.send_modify(|latest| latest.lost = Some(problem));
                     }
                     // The store is closed: the daemon ends.
@@ -105,7 +105,7 @@ impl RecordsFollower {
 
     /// Reads all records and shows them. Returns whether they could be read.
     async fn read_records(&self, live: &watch::Sender<LatestRecords>) -> bool {
-        match self.registry.reboots().await {
+        match self.registry.read_reboots().await {
             Ok(found) => {
                 let records = Some(Arc::new(self.add_configured(found)));
                 live.send_replace(LatestRecords { records, lost: None });

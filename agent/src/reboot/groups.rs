@@ -44,7 +44,7 @@ struct OfOutcome {
     outcome: &'static str,
 }
 
-/// What a scrape is told of all groups, and of each host too if `hosts`.
+/// The gauges of all groups, and of each host too if `hosts`.
 pub fn group_gauges(records: &RebootRecords, hosts: bool) -> Registry {
     let mut registry = Registry::with_prefix("muster_reboot");
     slot_gauges(&mut registry, records);
@@ -66,7 +66,7 @@ fn slot_gauges(registry: &mut Registry, records: &RebootRecords) {
     for (group, semaphore) in &records.groups {
         let label = OfGroup { group: group.to_string() };
         set_to(&max, &label, u64::from(semaphore.max));
-        set_to(&free, &label, u64::from(semaphore.available()));
+        set_to(&free, &label, u64::from(semaphore.free_slots()));
         set_to(&held, &label, semaphore.holders.len() as u64);
         for holder in &semaphore.holders {
             let label = OfHolder {

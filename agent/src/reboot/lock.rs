@@ -55,7 +55,7 @@ pub enum AcquireResult {
     Held {
         /// Seconds since the Unix epoch.
         since: u64,
-        /// Whether this call took it.
+        /// True if this call took it.
         anew: bool,
     },
     /// Not now, and why.
@@ -71,10 +71,10 @@ pub enum ReleaseResult {
     NotHeld,
 }
 
-/// What is to be remembered of a slot that is given back.
+/// The report on a slot that is given back.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReleaseReport {
-    /// How its holding ended.
+    /// The outcome of its holding.
     pub outcome: SlotOutcome,
     /// Why the reboot was due, where the holder tells.
     pub due: Vec<DueReason>,
@@ -113,7 +113,7 @@ pub enum LockError {
     StoreAway {
         /// The group.
         group: Group,
-        /// What the store said last; absent when it said nothing in time.
+        /// The last answer of the store; absent when it said nothing in time.
         #[source]
         source: Option<StoreError>,
     },
@@ -134,7 +134,7 @@ pub enum LockError {
     },
 }
 
-/// What one decision on a semaphore comes to.
+/// A decision on a semaphore.
 enum SlotDecision<T> {
     /// Nothing is to be written; this is the answer.
     Answer(T),
@@ -265,7 +265,7 @@ impl Lock {
     pub async fn read_records(&self, limit: Duration) -> Result<RebootRecords, LockError> {
         let deadline = Instant::now() + limit;
         let any = Group::default();
-        let found = self.ask_store(&any, deadline, self.0.registry.reboots()).await?;
+        let found = self.ask_store(&any, deadline, self.0.registry.read_reboots()).await?;
         Ok(self.0.follower.add_configured(found))
     }
 

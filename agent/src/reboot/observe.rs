@@ -16,9 +16,9 @@ use crate::stdx::errors::error_chain;
 
 impl RoleLoop {
     /// Everything that is known now.
-    pub(super) async fn observe(&mut self) -> Observation {
-        let due = self.due.reasons();
-        let questions = self.role.questions(!due.is_empty());
+    pub(super) async fn gather_observation(&mut self) -> Observation {
+        let due = self.due.current_reasons();
+        let questions = self.role.open_questions(!due.is_empty());
         let mut answers = Answers::default();
         // In the order of the questions: what is read last is the newest.
         for question in questions {
@@ -34,17 +34,17 @@ impl RoleLoop {
                 }
             }
         }
-        let states = self.commands.states();
-        answers.check = states.state(CommandKind::Check, self.now());
+        let states = self.commands.command_states();
+        answers.check = states.state_of(CommandKind::Check, self.now());
         answers.hooks = states.hook_states(self.now());
         let clocks =
             HostClocks { wall: self.setup.wall.unix_seconds(), up: self.setup.host.up_millis() };
-        self.role.observation(clocks, due, answers)
+        self.role.to_observation(clocks, due, answers)
     }
 
     /// Reads the group's slots, and its history where there is a pause between reboots.
     async fn read_slots(&mut self) {
-        let group = self.role.policy().group.clone();
+        let group = self.role.reboot_policy().group.clone();
         match self.setup.lock.group_status(&group, SLOT_LIMIT).await {
             Ok(found) => self.role.on_slots_read(Ok(&found.semaphore)),
             Err(error) => {
@@ -65,7 +65,7 @@ impl RoleLoop {
 
     async fn ask_host(&self) -> Result<(Vec<Inhibitor>, u64), String> {
         let host = &self.setup.host;
-        match (host.inhibitors().await, host.user_sessions().await) {
+        match (host.shutdown_inhibitors().await, host.user_sessions().await) {
             (Ok(inhibitors), Ok(sessions)) => Ok((inhibitors, sessions)),
             (Err(error), _) | (_, Err(error)) => Err(error_chain(&error)),
         }
@@ -104,7 +104,7 @@ impl RoleLoop {
         Some(reader.decide(|cluster| check_gate(cluster, machine, boot)))
     }
 
-    /// Whether this role has cordoned the machine; `None`: it cannot be told.
+    /// Tells whether this role has cordoned the machine; `None`: it cannot be told.
     async fn read_cordon(&self) -> Option<bool> {
         let cordon = self.setup.registry.cordon_of(&self.setup.machine).await.ok()?;
         Some(holds_cordon(cordon.as_ref()))

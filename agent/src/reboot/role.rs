@@ -14,7 +14,7 @@ use muster_common::reboot::{DueReason, HolderKind, HostStatus, WaitReason};
 use muster_engine::reboot::due::reason_of_request;
 use muster_engine::reboot::phase::RebootStep;
 use muster_engine::reboot::role::{EffectEnd, Leftover, RebootRole, RoleEffect};
-use muster_store::{RebootNews, RebootScope, Registry, RegistryError};
+use muster_store::{RebootScope, RebootWatchEvent, Registry, RegistryError};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -24,7 +24,7 @@ use super::due::DueSources;
 use super::journal::JournalFile;
 use super::lock::{Lock, LockError, ReleaseReport};
 use crate::config::RebootConfig;
-use crate::host::power::Host;
+use crate::host::power::HostPower;
 use crate::stdx::clock::Wall;
 use crate::stdx::errors::error_chain;
 use crate::stdx::timer::sleep_for_opt;
@@ -40,17 +40,17 @@ const PUBLISH_LIMIT: Duration = Duration::from_secs(2);
 /// Pause before a watch that has ended is looked past.
 const WATCH_ENDED: Duration = Duration::from_secs(1);
 
-/// How often the machine is looked at again while a reboot is due, unless said otherwise.
+/// The pause between two looks at the machine while a reboot is due, unless said otherwise.
 pub const LOOK_INTERVAL: Duration = Duration::from_secs(5);
 
-/// What the loop of the role is made of.
+/// The parts that the loop of the role is made of.
 #[derive(Clone)]
 pub struct RoleSetup {
     /// This machine.
     pub machine: MachineId,
-    /// How it is to go about its reboots.
+    /// Its way of going about its reboots.
     pub config: RebootConfig,
-    /// Whether this daemon registers its machine and runs units on it. Without, nothing is drained and nothing proven.
+    /// True if this daemon registers its machine and runs units on it. Without, nothing is drained and nothing proven.
     pub agent: bool,
     /// The store.
     pub registry: Registry,
@@ -59,7 +59,7 @@ pub struct RoleSetup {
     /// The slots, shared with the API.
     pub lock: Lock,
     /// The machine.
-    pub host: Arc<dyn Host>,
+    pub host: Arc<dyn HostPower>,
     /// The wall clock.
     pub wall: Wall,
     /// The directory of the journal.
@@ -68,7 +68,7 @@ pub struct RoleSetup {
     pub health: Health,
     /// Where the role shows how far it is.
     pub status: watch::Sender<HostStatus>,
-    /// How often the machine is looked at again while a reboot is due.
+    /// The pause between two looks at the machine while a reboot is due.
     pub look_interval: Duration,
 }
 
@@ -88,7 +88,7 @@ pub(super) struct RoleLoop {
     /// The daemon's health.
     pub(super) health: watch::Receiver<HealthStatus>,
     journal_file: JournalFile,
-    group_events: mpsc::Receiver<RebootNews>,
+    group_events: mpsc::Receiver<RebootWatchEvent>,
     /// From which the time that the engine is given counts.
     began: Instant,
 }
@@ -101,7 +101,8 @@ impl RoleLoop {
         journal_file.set_group(group.as_ref().unwrap_or(&policy.group));
         let scope = RebootScope::Group(policy.group.clone());
         let boot = setup.host.boot_id();
-        let role = RebootRole::restore(policy, setup.agent, &setup.machine, boot, journal, group);
+        let role =
+            RebootRole::from_journal(policy, setup.agent, &setup.machine, boot, journal, group);
         let known = role.known_reasons();
         Self {
             due: DueSources::start_sources(&setup.config, &setup.registry, &setup.machine, &known),
@@ -119,8 +120,8 @@ impl RoleLoop {
     async fn run(mut self) {
         loop {
             self.clear_leftovers().await;
-            let seen = self.observe().await;
-            let step = self.role.decide(&seen);
+            let seen = self.gather_observation().await;
+            let step = self.role.decide_step(&seen);
             let (round, stored) = match self.keep_journal(&step) {
                 Ok(()) => {
                     let published = self.publish_status(&step.waits).await;
@@ -132,7 +133,7 @@ impl RoleLoop {
                     (EffectEnd::Nothing, false)
                 }
             };
-            let expiry = self.commands.states().next_expiry(self.now());
+            let expiry = self.commands.command_states().next_expiry(self.now());
             let look = self.setup.look_interval;
             let pause = self.role.next_pause(step.wake, round, stored, look, expiry);
             self.wait_for_event(pause).await;
@@ -146,7 +147,7 @@ impl RoleLoop {
 
     /// Keeps what was decided, before anything of it is done.
     fn keep_journal(&mut self, step: &RebootStep) -> Result<(), String> {
-        if step.journal == *self.role.journal() {
+        if step.journal == *self.role.kept_journal() {
             return Ok(());
         }
         self.journal_file.save(&step.journal).map_err(|error| error_chain(&error))?;
@@ -163,7 +164,7 @@ impl RoleLoop {
 
     /// Publishes how far it is. Returns whether that is in the store now.
     async fn publish_status(&mut self, waits: &[WaitReason]) -> bool {
-        let status = self.role.status(waits);
+        let status = self.role.host_status(waits);
         self.setup.status.send_replace(status.clone());
         if !self.role.is_news(&status) {
             return true;
@@ -184,14 +185,14 @@ impl RoleLoop {
 
     async fn carry_out(&mut self, step: &RebootStep) -> EffectEnd {
         let mut round = EffectEnd::Nothing;
-        for effect in self.role.effects(&step.actions, self.setup.wall.unix_seconds()) {
+        for effect in self.role.new_effects(&step.actions, self.setup.wall.unix_seconds()) {
             round = round.max(self.do_effect(effect).await);
         }
         round
     }
 
     async fn do_effect(&mut self, effect: RoleEffect) -> EffectEnd {
-        let group = self.role.policy().group.clone();
+        let group = self.role.reboot_policy().group.clone();
         match effect {
             RoleEffect::RunCommand(kind) => {
                 let now = self.now();
@@ -216,7 +217,7 @@ impl RoleLoop {
             RoleEffect::OrderDrain { until } => self.order_drain(until).await,
             RoleEffect::Uncordon => {
                 let (registry, machine) = (&self.setup.registry, &self.setup.machine);
-                let uncordoned = registry.uncordon(machine, &CordonHolder::Reboot).await;
+                let uncordoned = registry.uncordon_machine(machine, &CordonHolder::Reboot).await;
                 end_of(uncordoned, "take units again")
             }
             RoleEffect::FulfilWishes(wishes) => self.fulfil_wishes(&wishes).await,
@@ -242,7 +243,10 @@ impl RoleLoop {
         let Some(hold) = self.role.drain_order(cordon.as_ref(), until, wall) else {
             return EffectEnd::Nothing;
         };
-        end_of(registry.cordon(machine, &CordonHolder::Reboot, hold).await, "order the drain")
+        end_of(
+            registry.cordon_machine(machine, &CordonHolder::Reboot, hold).await,
+            "order the drain",
+        )
     }
 
     async fn ask_for_reboot(&mut self) -> EffectEnd {
@@ -291,7 +295,7 @@ impl RoleLoop {
         tokio::select! {
             biased;
             event = self.group_events.recv() => match event {
-                Some(RebootNews::Lost { problem }) => self.role.on_slots_lost(problem),
+                Some(RebootWatchEvent::Lost { problem }) => self.role.on_slots_lost(problem),
                 Some(_) => self.role.on_slots_changed(),
                 // It promises not to end; the look at the slots is then a matter of time.
                 None => tokio::time::sleep(WATCH_ENDED).await,
@@ -328,12 +332,12 @@ impl RoleLoop {
                         return false;
                     }
                 }
-                self.journal_file.set_group(&self.role.policy().group);
+                self.journal_file.set_group(&self.role.reboot_policy().group);
                 true
             }
             Leftover::Cordon => {
                 let (registry, machine) = (&self.setup.registry, &self.setup.machine);
-                registry.uncordon(machine, &CordonHolder::Reboot).await.is_ok()
+                registry.uncordon_machine(machine, &CordonHolder::Reboot).await.is_ok()
             }
         }
     }

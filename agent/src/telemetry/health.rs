@@ -17,17 +17,17 @@ use crate::machine::ledger::Ledger;
 use crate::stdx::errors::error_chain;
 use crate::stdx::sync::lock;
 
-/// How often the store is asked whether it is there, and how long it may take to answer.
+/// The pause between two questions whether the store is there, and the time that it may take to answer.
 const ASK: Duration = Duration::from_secs(10);
 
 /// The health of one component of the daemon.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ComponentHealth {
-    /// Whether it does its work.
+    /// True if it does its work.
     pub ok: bool,
     /// Seconds since the Unix epoch at which `ok` last changed; for people only.
     pub since: u64,
-    /// What keeps it from working, when something does.
+    /// The problem that keeps it from working, when there is one.
     pub problem: Option<String>,
 }
 
@@ -46,19 +46,19 @@ pub struct HealthStatus {
     pub placements: ComponentHealth,
     /// Components that this daemon does without: its roles do not need them.
     pub absent: BTreeSet<&'static str>,
-    /// Whether everything placed on this machine has been reported to the store once, under the lease it has now.
+    /// True if everything placed on this machine has been reported to the store once, under the lease it has now.
     pub reported: bool,
-    /// Whether this daemon leads.
+    /// True if this daemon leads.
     pub leading: bool,
     /// Machines whose units stay where they are because too many vanished together; only the leader knows.
     pub held: BTreeSet<MachineId>,
     /// Units this daemon owns on its machine.
     pub units: usize,
-    /// What has been counted since the daemon started.
+    /// The counts since the daemon started.
     pub counters: Counters,
 }
 
-/// What has been counted since the daemon started.
+/// The counts since the daemon started.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counters {
     /// Units started or restarted.
@@ -81,7 +81,7 @@ pub struct Counters {
 
 impl HealthStatus {
     /// The components that must work for the daemon to do its work, by name.
-    pub fn components(&self) -> impl Iterator<Item = (&'static str, &ComponentHealth)> {
+    pub fn required_components(&self) -> impl Iterator<Item = (&'static str, &ComponentHealth)> {
         let all = [
             ("store", &self.store),
             ("lease", &self.lease),
@@ -98,7 +98,7 @@ impl HealthStatus {
 pub struct Health {
     status: Arc<watch::Sender<HealthStatus>>,
     plan_seconds: Histogram,
-    /// What is remembered of this machine's units, once somebody does.
+    /// The ledger of this machine's units, once there is one.
     ledger: Arc<OnceLock<Arc<Mutex<Ledger>>>>,
 }
 
@@ -127,13 +127,13 @@ impl Health {
         self.status.borrow().clone()
     }
 
-    /// Whether a unit is one that this daemon has put on its machine; `None` where it puts none there.
+    /// Tells whether a unit is one that this daemon has put on its machine; `None` where it puts none there.
     pub fn owns_unit(&self, unit: &UnitName) -> Option<bool> {
         let ledger = lock(self.ledger.get()?);
         Some(ledger.get(unit).is_some())
     }
 
-    /// Whether a unit is one that this daemon took off its machine a short time ago; `None` where it puts none there.
+    /// Tells whether a unit is one that this daemon took off its machine a short time ago; `None` where it puts none there.
     pub fn had_unit_lately(&self, unit: &UnitName) -> Option<bool> {
         let ledger = lock(self.ledger.get()?);
         Some(ledger.owned_lately(unit, Instant::now()))
@@ -221,7 +221,7 @@ pub async fn log_transitions(
     let mut told = HealthStatus::default();
     while let Some(Ok(())) = shutdown.run_until_cancelled(status.changed()).await {
         let now = status.borrow_and_update().clone();
-        for (component, problem) in transitions(&told, &now) {
+        for (component, problem) in component_transitions(&told, &now) {
             if let Some(problem) = problem {
                 tracing::warn!(component, problem, "component failed");
             } else {
@@ -269,12 +269,13 @@ pub async fn watch_store(health: Health, registry: Registry, shutdown: Cancellat
 
 /// The components that have failed, with the problem, and those that have recovered. One that has not begun is neither, and a
 /// problem that changes is no news: endpoints that are tried in turn have one each.
-fn transitions<'a>(
+fn component_transitions<'a>(
     before: &HealthStatus,
     now: &'a HealthStatus,
 ) -> Vec<(&'static str, Option<&'a str>)> {
-    let was = |part| before.components().find(|(name, _)| *name == part).map(|(_, part)| part);
-    let pairs = now.components().filter_map(|(name, now)| Some((was(name)?, (name, now))));
+    let was =
+        |part| before.required_components().find(|(name, _)| *name == part).map(|(_, part)| part);
+    let pairs = now.required_components().filter_map(|(name, now)| Some((was(name)?, (name, now))));
     let changed = pairs.filter_map(|(before, (name, now))| match &now.problem {
         Some(problem) if !now.ok && before.problem.is_none() => Some((name, Some(&**problem))),
         None if now.ok && before.problem.is_some() => Some((name, None)),
@@ -297,7 +298,7 @@ mod tests {
         let health = Health::new();
         let step = |before: &HealthStatus| {
             let now = health.status();
-            let told: Vec<String> = transitions(before, &now)
+            let told: Vec<String> = component_transitions(before, &now)
                 .iter()
                 .map(|(part, problem)| format!("{part} {problem:?}"))
                 .collect();

@@ -105,7 +105,7 @@ fn write_field(writer: &mut Writer<'_>, field: &Field, value: &dyn Debug) -> std
     }
 }
 
-/// Whether a text is one quoted string from its first character to its last.
+/// Tells whether a text is one quoted string from its first character to its last.
 fn is_quoted(text: &str) -> bool {
     let Some(inner) = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')) else {
         return false;
@@ -164,7 +164,7 @@ impl<W: Write> Write for VisibleLine<W> {
     }
 }
 
-/// Whether standard error is the journal: `JOURNAL_STREAM` is its device and inode (systemd.exec(5)).
+/// Tells whether standard error is the journal: `JOURNAL_STREAM` is its device and inode (systemd.exec(5)).
 fn to_journal() -> bool {
     let Ok(stream) = std::env::var("JOURNAL_STREAM") else { return false };
     rustix::fs::fstat(std::io::stderr())
@@ -177,7 +177,7 @@ mod tests {
 
     use super::*;
 
-    /// What a user may hope to slip in: another line, another field, a terminal's commands.
+    /// The text that a user may hope to slip in: another line, another field, a terminal's commands.
     const FORGED: &str =
         "x\n2026-01-01 INFO forged outcome=done \u{1b}[2J\u{9b}2J\u{202e}\u{2028}\"";
 

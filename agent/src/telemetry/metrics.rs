@@ -55,7 +55,7 @@ struct RequestLabels {
     status: u16,
 }
 
-/// What a scrape knows of the cluster, when it looked.
+/// The cluster's numbers as a scrape found them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClusterCounts {
     /// Machines with a live lease.

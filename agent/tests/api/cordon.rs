@@ -28,7 +28,7 @@ async fn a_machine_is_cordoned_and_uncordoned_by_a_person_and_only_for_that_pers
 
     let holder = muster_common::cordon::CordonHolder::Reboot;
     let hold = muster_common::cordon::Hold::default();
-    cluster.registry.cordon(&cluster.presence.machine, &holder, hold).await.unwrap();
+    cluster.registry.cordon_machine(&cluster.presence.machine, &holder, hold).await.unwrap();
     let answer = ask("uncordon", json!({})).await;
     assert!(answer.body["cordon"]["holds"]["reboot"].is_object(), "{}", answer.text);
     assert!(cluster.get("/v1/machines").await.body["cordons"]["m1"].is_object());

@@ -18,7 +18,7 @@ use muster_engine::reboot::phase::Inhibitor;
 use muster_store::Registry;
 use musterd::Health;
 use musterd::config::{Config, Flags};
-use musterd::host::power::{Host, HostError};
+use musterd::host::power::{HostError, HostPower};
 use musterd::reboot::{Lock, role};
 use musterd::stdx::clock::Wall;
 use musterd::view::View;
@@ -119,7 +119,7 @@ impl Machine {
             registry: self.registry.clone(),
             view: View::new(self.registry.clone()),
             lock: Lock::new(self.registry.clone(), groups),
-            host: Arc::clone(&self.host) as Arc<dyn Host>,
+            host: Arc::clone(&self.host) as Arc<dyn HostPower>,
             state_dir: self.state.path().to_owned(),
             health: self.health.clone(),
             wall: Wall::default(),
@@ -220,7 +220,7 @@ impl Pretended {
 }
 
 #[async_trait]
-impl Host for Pretended {
+impl HostPower for Pretended {
     fn boot_id(&self) -> String {
         match self.state.lock().unwrap().boot {
             // The machine that is registered with the cluster says what the kernel says.
@@ -233,7 +233,7 @@ impl Host for Pretended {
         u64::try_from(self.began.elapsed().as_millis()).unwrap()
     }
 
-    async fn inhibitors(&self) -> Result<Vec<Inhibitor>, HostError> {
+    async fn shutdown_inhibitors(&self) -> Result<Vec<Inhibitor>, HostError> {
         Ok(self.state.lock().unwrap().inhibitors.clone())
     }
 

@@ -11,6 +11,7 @@
 pub mod disk;
 pub mod engine;
 mod line;
+mod power;
 mod time;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,9 +25,7 @@ use muster_common::snapshot::Snapshot;
 use muster_common::state::{ActiveState, DesiredState};
 use muster_common::unit::{FileHash, UnitFile, UnitName};
 use muster_engine::machine::converge::Observed;
-use muster_engine::reboot::phase::Inhibitor;
 use muster_store::Registry;
-use musterd::host::power::HostError;
 use musterd::runner::{Outcome, Runner, RunnerError, RunnerEvent, RunnerEvents, UnitObservation};
 use musterd::{CoreSettings, CoreSetup, Health, run_core};
 use tokio::sync::{mpsc, watch};
@@ -454,37 +453,6 @@ impl Runner for Scripted {
     }
 }
 
-#[async_trait]
-impl musterd::host::power::Host for Host {
-    fn boot_id(&self) -> String {
-        musterd::host::identity::boot_id()
-    }
-
-    fn up_millis(&self) -> u64 {
-        0
-    }
-
-    async fn inhibitors(&self) -> Result<Vec<Inhibitor>, HostError> {
-        Ok(Vec::new())
-    }
-
-    async fn user_sessions(&self) -> Result<u64, HostError> {
-        Ok(0)
-    }
-
-    async fn is_stopping(&self) -> bool {
-        self.with(|s| s.stopping)
-    }
-
-    async fn tell_users(&self, _text: &str) -> Result<(), HostError> {
-        Ok(())
-    }
-
-    async fn reboot(&self) -> Result<(), HostError> {
-        Ok(())
-    }
-}
-
 /// A machine with its disks, on which daemons come and go.
 pub struct Machine {
     pub host: Arc<Host>,
@@ -538,7 +506,7 @@ impl Machine {
         let health = Health::new();
         let shutdown = CancellationToken::new();
         let (runner, events) = Scripted::on(&self.host);
-        let host = Arc::clone(&self.host) as Arc<dyn musterd::host::power::Host>;
+        let host = Arc::clone(&self.host) as Arc<dyn musterd::host::power::HostPower>;
         let (settings, registry) = (self.settings.clone(), registry.clone());
         let setup =
             CoreSetup::new(settings, registry, (Arc::new(runner), events), host, health.clone());

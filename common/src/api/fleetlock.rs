@@ -83,7 +83,7 @@ impl Identity {
     }
 }
 
-/// What is wrong, for programs. The first four are airlock's, the reference server.
+/// The problem, for programs. The first four are airlock's, the reference server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RejectionKind {

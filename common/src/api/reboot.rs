@@ -26,7 +26,7 @@ use super::fleet::ErrorDetail;
 use crate::machine::{Machine, MachineId};
 use crate::reboot::{
     Group, HistoryEntry, Holder, HolderId, HostStatus, InvalidMax, MAX_SLOTS, Request, Semaphore,
-    WaitReason, slots,
+    WaitReason, parse_slots,
 };
 use crate::snapshot::Unreadable;
 use crate::text::{self, FreeText};
@@ -64,9 +64,9 @@ pub struct Reboots {
 pub struct GroupSlots {
     /// The group.
     pub name: Group,
-    /// How many slots it has.
+    /// The number of its slots.
     pub max: u32,
-    /// How many of them are free; never negative, though there may be more holders than slots.
+    /// The number of free ones; never negative, though there may be more holders than slots.
     pub available: u32,
     /// Who holds one, by id.
     #[serde(default)]
@@ -74,24 +74,24 @@ pub struct GroupSlots {
 }
 
 impl GroupSlots {
-    /// What a semaphore comes to.
+    /// The slots of a semaphore.
     pub fn new(name: Group, semaphore: Semaphore) -> Self {
-        let available = semaphore.available();
+        let available = semaphore.free_slots();
         Self { name, max: semaphore.max, available, holders: semaphore.holders }
     }
 
     /// The holder of that id.
-    pub fn holder(&self, id: &HolderId) -> Option<&Holder> {
+    pub fn find_holder(&self, id: &HolderId) -> Option<&Holder> {
         self.holders.iter().find(|holder| holder.id == *id)
     }
 }
 
-/// How far a host is.
+/// The status of a host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RebootHost {
     /// The host.
     pub machine: MachineId,
-    /// What it says.
+    /// The status that it published.
     #[serde(flatten)]
     pub status: HostStatus,
 }
@@ -111,12 +111,12 @@ pub struct RebootWish {
 #[serde(tag = "event", rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum RebootEvent {
-    /// How things are: at first, and whenever something has changed. Changes that follow each other closely are told as
+    /// The status: at first, and whenever something has changed. Changes that follow each other closely are told as
     /// one.
     Status(Reboots),
     /// The store cannot be reached; a status follows when it can.
     Degraded {
-        /// What is wrong.
+        /// The problem.
         message: String,
     },
 }
@@ -172,7 +172,7 @@ pub struct MaxRequest {
     /// Which group.
     #[serde(default)]
     pub group: Group,
-    /// How many; 0 lets nobody reboot, and more than [`MAX_SLOTS`] is refused. Nobody is evicted.
+    /// The number; 0 lets nobody reboot, and more than [`MAX_SLOTS`] is refused. Nobody is evicted.
     pub max: Slots,
     /// Who asks, for people.
     #[serde(default)]
@@ -193,7 +193,7 @@ impl FromStr for Slots {
     type Err = InvalidMax;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        slots(text).map(Self)
+        parse_slots(text).map(Self)
     }
 }
 
@@ -221,7 +221,7 @@ pub struct RebootRequest {
     /// Who asks, for people.
     #[serde(default)]
     pub by: FreeText,
-    /// What for, for people.
+    /// The purpose, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub because: Option<FreeText>,
 }
@@ -247,11 +247,11 @@ pub struct Locked {
     pub id: HolderId,
     /// Since when.
     pub since: u64,
-    /// Whether this request took it; otherwise it was held before.
+    /// True if this request took it; otherwise it was held before.
     pub anew: bool,
 }
 
-/// What became of a slot that was to be freed.
+/// The answer to somebody who frees a slot.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unlocked {
     /// Of which group.
@@ -263,14 +263,14 @@ pub struct Unlocked {
     pub freed: Option<Holder>,
 }
 
-/// How many slots a group had and has.
+/// The number of slots that a group had and has.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MaxSet {
     /// The group.
     pub group: Group,
-    /// How many it had; 0 when it was not there.
+    /// The number that it had; 0 when it was not there.
     pub old: u32,
-    /// How many it has.
+    /// The number that it has.
     pub new: u32,
 }
 
@@ -281,21 +281,21 @@ pub struct Requested {
     pub id: MachineId,
     /// The wish that stands.
     pub request: Request,
-    /// Whether it is this one; otherwise an earlier one stands, and one reboot fulfils both.
+    /// True if it is this one; otherwise an earlier one stands, and one reboot fulfils both.
     pub anew: bool,
-    /// How far the machine was when it was asked; absent when it never said: it may have no reboot role.
+    /// The machine's status when it was asked; absent when it never published one: it may have no reboot role.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<HostStatus>,
 }
 
-/// What became of a wish that was taken back.
+/// The answer to somebody who takes a wish back.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cancelled {
     /// The machine.
     pub id: MachineId,
-    /// Whether there was one.
+    /// True if there was one.
     pub cancelled: bool,
-    /// How far the machine was; absent when it never said.
+    /// The machine's status; absent when it never published one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<HostStatus>,
 }

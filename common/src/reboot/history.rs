@@ -17,7 +17,7 @@ pub const HISTORY_BYTES: usize = 128 * 1024;
 /// Phases and reasons kept of one slot: several times as many as there are phases, and kinds of reasons.
 const PARTS: usize = 64;
 
-/// How the holding of a slot ended.
+/// The outcome of the holding of a slot.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "outcome", rename_all = "kebab-case")]
 #[non_exhaustive]
@@ -57,7 +57,7 @@ impl SlotOutcome {
 
 impl SlotOutcome {
     /// The same with texts that fit where they are kept.
-    fn fitted(self) -> Self {
+    fn fit_texts(self) -> Self {
         match self {
             Self::GaveUp { problem } => Self::GaveUp { problem: fitted(&problem) },
             Self::Unlocked { by } => Self::Unlocked { by: fitted(&by) },
@@ -90,7 +90,7 @@ pub struct PhaseSpan {
 pub struct HistoryEntry {
     /// Who held it.
     pub id: HolderId,
-    /// What kind of client.
+    /// The kind of client.
     #[serde(default)]
     pub kind: HolderKind,
     /// When it was taken.
@@ -99,7 +99,7 @@ pub struct HistoryEntry {
     /// When it was freed.
     #[serde(default)]
     pub freed: u64,
-    /// How it ended.
+    /// The outcome.
     #[serde(flatten)]
     pub outcome: SlotOutcome,
     /// Why the reboot was due, where the holder tells.
@@ -114,10 +114,10 @@ impl HistoryEntry {
     /// The same with texts that fit where they are kept: why a reboot was due may come from a machine, or from an older
     /// version, in any length.
     #[must_use]
-    pub fn fitted(mut self) -> Self {
-        self.outcome = self.outcome.fitted();
+    pub fn fit_texts(mut self) -> Self {
+        self.outcome = self.outcome.fit_texts();
         self.due.truncate(PARTS);
-        self.due = self.due.into_iter().map(DueReason::fitted).collect();
+        self.due = self.due.into_iter().map(DueReason::fit_texts).collect();
         self.phases.truncate(PARTS);
         self
     }

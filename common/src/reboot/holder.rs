@@ -35,7 +35,7 @@ impl Group {
         &self.0
     }
 
-    /// Whether it is the group that always exists.
+    /// Tells whether it is the group that always exists.
     pub fn is_default(&self) -> bool {
         &*self.0 == Self::DEFAULT
     }
@@ -148,7 +148,7 @@ impl fmt::Debug for HolderId {
     }
 }
 
-/// What kind of client took a slot.
+/// The kind of client that took a slot.
 #[derive(
     Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
@@ -190,7 +190,7 @@ impl fmt::Display for HolderKind {
 pub struct Holder {
     /// Who; the slot is taken and given back by this id alone.
     pub id: HolderId,
-    /// What kind of client it is.
+    /// The kind of client that it is.
     #[serde(default)]
     pub kind: HolderKind,
     /// When the slot was taken.
@@ -201,7 +201,7 @@ pub struct Holder {
 /// The slots of one group: at most `max` hosts at a time are granted one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Semaphore {
-    /// How many slots there are; 0 lets nobody reboot.
+    /// The number of slots; 0 lets nobody reboot.
     pub max: u32,
     /// Who holds one, by id. There can be more than `max` of them when `max` has been lowered: nobody is evicted.
     #[serde(default)]
@@ -217,12 +217,12 @@ impl Default for Semaphore {
 
 impl Semaphore {
     /// Slots that are free: never negative, whatever `max` was lowered to.
-    pub fn available(&self) -> u32 {
+    pub fn free_slots(&self) -> u32 {
         self.max.saturating_sub(u32::try_from(self.holders.len()).unwrap_or(u32::MAX))
     }
 
     /// The holder of that id.
-    pub fn holder(&self, id: &HolderId) -> Option<&Holder> {
+    pub fn find_holder(&self, id: &HolderId) -> Option<&Holder> {
         self.holders.iter().find(|holder| holder.id == *id)
     }
 }
@@ -233,6 +233,6 @@ impl Semaphore {
 pub struct InvalidMax(pub String);
 
 /// Reads a number of slots.
-pub fn slots(text: &str) -> Result<u32, InvalidMax> {
+pub fn parse_slots(text: &str) -> Result<u32, InvalidMax> {
     text.parse().ok().filter(|max| *max <= MAX_SLOTS).ok_or_else(|| InvalidMax(text.to_owned()))
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{Group, Phase, PhaseSpan, WaitReason};
 use crate::text::{clean, fitted};
 
-/// How a host goes about a reboot that is due.
+/// The way in which a host goes about a reboot that is due.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
@@ -92,7 +92,7 @@ pub enum DueReason {
         /// When.
         #[serde(default)]
         at: u64,
-        /// What for, as they said.
+        /// The purpose, in their words.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         because: Option<String>,
     },
@@ -107,7 +107,7 @@ const PACKAGES: usize = 32;
 impl DueReason {
     /// The same with texts that fit where they are kept.
     #[must_use]
-    pub fn fitted(self) -> Self {
+    pub fn fit_texts(self) -> Self {
         match self {
             Self::RebootRequired { packages } => {
                 let more = packages.len().saturating_sub(PACKAGES);
@@ -161,21 +161,21 @@ pub struct Request {
     /// When.
     #[serde(default)]
     pub at: u64,
-    /// What for, as they said.
+    /// The purpose, in their words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub because: Option<String>,
 }
 
-/// How far a host is, as it published it. It stands while the host is away.
+/// The status of a host, as it published it. It stands while the host is away.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostStatus {
     /// Its group.
     #[serde(default)]
     pub group: Group,
-    /// How it goes about it.
+    /// Its strategy.
     #[serde(default)]
     pub strategy: Strategy,
-    /// How far it is.
+    /// The phase it is in.
     #[serde(default)]
     pub phase: Phase,
     /// Since when it is in this phase.
@@ -204,11 +204,11 @@ const REASONS: usize = 64;
 impl HostStatus {
     /// The same with texts that fit where they are kept.
     #[must_use]
-    pub fn fitted(mut self) -> Self {
+    pub fn fit_texts(mut self) -> Self {
         self.due.truncate(REASONS);
-        self.due = self.due.into_iter().map(DueReason::fitted).collect();
+        self.due = self.due.into_iter().map(DueReason::fit_texts).collect();
         self.waits.truncate(REASONS);
-        self.waits = self.waits.into_iter().map(WaitReason::fitted).collect();
+        self.waits = self.waits.into_iter().map(WaitReason::fit_texts).collect();
         self
     }
 }

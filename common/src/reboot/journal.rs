@@ -4,12 +4,12 @@ use serde::{Deserialize, Serialize};
 
 use super::{DueReason, Phase, PhaseSpan};
 
-/// How far a host is, as it keeps it on its own disk: written before anything is done that rests on it.
+/// The progress of a host, as it keeps it on its own disk: written before anything is done that rests on it.
 ///
 /// Times named `up` are milliseconds since the boot, suspend included; they mean nothing in another boot.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Journal {
-    /// How far it is.
+    /// The phase it is in.
     #[serde(default)]
     pub phase: Phase,
     /// The boot in which it got there. In another boot, the reboot has happened.

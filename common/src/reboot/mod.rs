@@ -16,7 +16,7 @@ mod wait;
 pub use history::{HISTORY_BYTES, HISTORY_LENGTH, HistoryEntry, PhaseSpan, SlotOutcome};
 pub use holder::{
     Group, Holder, HolderId, HolderKind, InvalidGroup, InvalidHolderId, InvalidMax, MAX_SLOTS,
-    Semaphore, slots,
+    Semaphore, parse_slots,
 };
 pub use host::{DueReason, HostStatus, InvalidStrategy, Request, Strategy};
 pub use journal::{Journal, Retry};

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// How far a host has come with its reboot. The order is the order in which they follow each other.
+/// The phase that a host has come to with its reboot. The order is the order in which they follow each other.
 #[derive(
     Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]

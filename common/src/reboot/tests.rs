@@ -30,9 +30,9 @@ fn a_holder_is_any_printable_text() {
 
 #[test]
 fn slots_are_a_small_number() {
-    assert_eq!((slots("0"), slots("100000")), (Ok(0), Ok(100_000)));
+    assert_eq!((parse_slots("0"), parse_slots("100000")), (Ok(0), Ok(100_000)));
     for text in ["", "-1", "100001", "1.5", "many"] {
-        assert!(slots(text).is_err(), "{text:?}");
+        assert!(parse_slots(text).is_err(), "{text:?}");
     }
 }
 
@@ -40,8 +40,8 @@ fn slots_are_a_small_number() {
 fn lowered_slots_are_never_negative() {
     let holder = |id: &str| Holder { id: id.parse().unwrap(), kind: HolderKind::Host, since: 1 };
     let two = Semaphore { max: 1, holders: vec![holder("a"), holder("b")] };
-    assert_eq!(two.available(), 0);
-    assert_eq!(Semaphore::default().available(), 1);
+    assert_eq!(two.free_slots(), 0);
+    assert_eq!(Semaphore::default().free_slots(), 1);
 }
 
 #[test]

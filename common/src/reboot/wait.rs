@@ -37,7 +37,7 @@ pub enum WaitReason {
     Inhibited {
         /// The program.
         who: String,
-        /// What it does that must not be interrupted.
+        /// Its work that must not be interrupted.
         why: String,
     },
     /// Units have failed: rebooting one more host would not make them better.
@@ -56,7 +56,7 @@ pub enum WaitReason {
     SlotsTaken {
         /// The group.
         group: Group,
-        /// How many slots it has.
+        /// The number of its slots.
         max: u32,
         /// Who holds them.
         holders: Vec<HolderId>,
@@ -75,14 +75,14 @@ pub enum WaitReason {
     },
     /// Logged-in users have been told and get some time.
     UsersWarned {
-        /// How many sessions they have.
+        /// The number of their sessions.
         users: u64,
         /// When the time is up.
         until: u64,
     },
     /// Units are moving away.
     Draining {
-        /// How many are still there.
+        /// The number of units that are still there.
         left: u64,
         /// When they are left no more time.
         until: u64,
@@ -103,7 +103,7 @@ pub enum WaitReason {
     HookFailed {
         /// `before-drain`, `before-reboot` or `after-boot`.
         hook: String,
-        /// How, with the end of what it printed.
+        /// The end of it, with the end of what it printed.
         problem: String,
     },
     /// The host has been asked to reboot and is still here.
@@ -122,12 +122,12 @@ pub enum WaitReason {
     },
     /// The store does not answer.
     StoreAway {
-        /// What is wrong.
+        /// The problem.
         problem: String,
     },
     /// The host's own services (logind) do not answer.
     HostAway {
-        /// What is wrong.
+        /// The problem.
         problem: String,
     },
     /// A reason of a later version.
@@ -139,7 +139,7 @@ impl WaitReason {
     /// The same with texts that fit where they are kept: any program on a host may inhibit a shutdown, in any words. The output
     /// of commands is bounded by whoever runs them.
     #[must_use]
-    pub fn fitted(self) -> Self {
+    pub fn fit_texts(self) -> Self {
         match self {
             Self::Inhibited { who, why } => {
                 Self::Inhibited { who: fitted(&who), why: fitted(&why) }
@@ -192,7 +192,7 @@ impl WaitReason {
 
     /// The time at which it may be over by itself, seconds since the Unix epoch; whoever prints it adds it in words and
     /// in the reader's own time zone.
-    pub fn until(&self) -> Option<u64> {
+    pub fn ends_at(&self) -> Option<u64> {
         match self {
             Self::WindowClosed { opens } => *opens,
             Self::Pause { until }

@@ -85,7 +85,7 @@ pub(crate) async fn run(
 
 /// Prints what would become of each unit.
 fn print_rehearsal(console: &Console, progress: &DrainProgress) -> Result<ExitCode, Error> {
-    let movable = progress.stuck().next().is_none();
+    let movable = progress.stuck_units().next().is_none();
     if console.is_json() {
         console.print_data(&json::pretty_json(progress)?)?;
         return Ok(exit_code(movable));
@@ -156,7 +156,7 @@ impl Followable for FollowedDrain {
         if progress.is_done() {
             return true;
         }
-        if !progress.is_draining() && progress.ended() != Some(DrainEnd::Forced) {
+        if !progress.is_draining() && progress.drain_end() != Some(DrainEnd::Forced) {
             return true;
         }
         let waits_for_force = self.forces && progress.is_draining();
@@ -221,7 +221,7 @@ impl FollowedDrain {
             }
             return Ok(ExitCode::SUCCESS);
         }
-        let ended = self.progress.ended();
+        let ended = self.progress.drain_end();
         for (name, status) in &self.progress.units {
             match status {
                 DrainStatus::Stopping => {
@@ -238,7 +238,7 @@ impl FollowedDrain {
                 _ => {}
             }
         }
-        for (name, status) in self.progress.stuck() {
+        for (name, status) in self.progress.stuck_units() {
             match (status, self.last.units.get(name)) {
                 (DrainStatus::Stays, Some(last)) if last.is_on_its_way() && ended.is_some() => {
                     console.print_error(format_args!("{name} was not up elsewhere in time"));

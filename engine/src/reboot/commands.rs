@@ -59,7 +59,7 @@ impl CommandStates {
 
     /// Notes that a command begins; `false`: it runs, or its answer still holds, and it is not to be begun.
     pub fn begin(&mut self, kind: CommandKind, now: Duration) -> bool {
-        let begins = self.state(kind, now) == CommandState::No;
+        let begins = self.state_of(kind, now) == CommandState::No;
         if begins {
             self.states.insert(kind, (CommandState::Running, now));
         }
@@ -87,7 +87,7 @@ impl CommandStates {
     }
 
     /// The state of a command.
-    pub fn state(&self, kind: CommandKind, now: Duration) -> CommandState {
+    pub fn state_of(&self, kind: CommandKind, now: Duration) -> CommandState {
         let Some((state, at)) = self.states.get(&kind) else { return CommandState::No };
         if is_passing(kind, state) && now.saturating_sub(*at) >= self.holds {
             return CommandState::No;
@@ -97,7 +97,7 @@ impl CommandStates {
 
     /// The states of all hooks.
     pub fn hook_states(&self, now: Duration) -> HookStates {
-        let state = |hook| self.state(CommandKind::Hook(hook), now);
+        let state = |hook| self.state_of(CommandKind::Hook(hook), now);
         HookStates {
             before_drain: state(Hook::BeforeDrain),
             before_reboot: state(Hook::BeforeReboot),
@@ -125,7 +125,7 @@ impl CommandStates {
     }
 }
 
-/// Whether an answer holds for a while only: a yes of an hour ago says nothing, and a no may have become a yes.
+/// Tells whether an answer holds for a while only: a yes of an hour ago says nothing, and a no may have become a yes.
 fn is_passing(kind: CommandKind, state: &CommandState) -> bool {
     match kind {
         CommandKind::Check => matches!(state, CommandState::Well | CommandState::Badly(_)),
@@ -159,10 +159,10 @@ mod tests {
     fn the_answer_of_the_check_holds_for_a_minute_and_is_asked_for_again() {
         let mut states = CommandStates::new(at(600));
         ended(&mut states, CHECK, true, 10);
-        assert_eq!(states.state(CHECK, at(69)), CommandState::Well);
+        assert_eq!(states.state_of(CHECK, at(69)), CommandState::Well);
         assert!(!states.begin(CHECK, at(69)), "it still holds");
         assert_eq!(states.next_expiry(at(50)), Some(at(20)));
-        assert_eq!(states.state(CHECK, at(70)), CommandState::No);
+        assert_eq!(states.state_of(CHECK, at(70)), CommandState::No);
         assert_eq!(states.next_expiry(at(71)), None, "it waits for somebody who needs it");
         assert!(states.begin(CHECK, at(71)));
         assert!(!states.begin(CHECK, at(500)), "it runs");
@@ -172,8 +172,8 @@ mod tests {
     fn who_tries_again_sooner_asks_sooner_but_not_in_a_circle() {
         let mut states = CommandStates::new(Duration::ZERO);
         ended(&mut states, CHECK, false, 1);
-        assert_eq!(states.state(CHECK, at(1)), CommandState::Badly("no".to_owned()));
-        assert_eq!(states.state(CHECK, at(2)), CommandState::No);
+        assert_eq!(states.state_of(CHECK, at(1)), CommandState::Badly("no".to_owned()));
+        assert_eq!(states.state_of(CHECK, at(2)), CommandState::No);
     }
 
     #[test]
@@ -197,7 +197,7 @@ mod tests {
         assert!(!states.forget_hooks(), "nothing is to be taken down");
         assert!(states.begin(CommandKind::Hook(Hook::BeforeDrain), at(1)));
         assert!(states.forget_hooks());
-        assert_eq!(states.state(CHECK, at(2)), CommandState::Well);
+        assert_eq!(states.state_of(CHECK, at(2)), CommandState::Well);
         assert_eq!(states.hook_states(at(2)), HookStates::default());
         assert!(states.begin(CommandKind::Hook(Hook::BeforeDrain), at(2)));
         states.on_taken_down();

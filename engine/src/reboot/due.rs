@@ -14,7 +14,7 @@ const NAMED_PACKAGES: usize = 20;
 /// The word of `update_engine` for a new version that waits for the reboot.
 pub const NEEDS_REBOOT: &str = "UPDATE_STATUS_UPDATED_NEED_REBOOT";
 
-/// What a source has said.
+/// The answer of a source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SourceAnswer {
     /// A reboot is due.
@@ -54,7 +54,7 @@ pub fn reason_of_request(request: Request) -> DueReason {
     DueReason::Requested { by: request.by, at: request.at, because: request.because }
 }
 
-/// Whether a reason is somebody's wish.
+/// Tells whether a reason is somebody's wish.
 pub fn is_wish(reason: &DueReason) -> bool {
     matches!(reason, DueReason::Requested { .. })
 }

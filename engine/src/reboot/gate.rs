@@ -25,7 +25,7 @@ use crate::machine::arrival::{Arrival, Report};
 /// The health of a machine after its boot. By default it is not known, which is as bad.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct HealthGate {
-    /// Whether the machine is registered, in this boot.
+    /// True if the machine is registered, in this boot.
     pub registered: bool,
     /// Units that are not as they should be.
     pub unhealthy: Vec<StuckUnit>,

@@ -41,7 +41,7 @@ fn is_same_wait(before: &WaitReason, now: &WaitReason) -> bool {
     if before == now {
         return true;
     }
-    match (before.until(), now.until()) {
+    match (before.ends_at(), now.ends_at()) {
         (Some(first), Some(second)) => {
             first.abs_diff(second) <= WANDERS && before.clone().with_until(second) == *now
         }

@@ -6,7 +6,7 @@
 //! [`RoleEffect`]s in their order, and tells how each of them ended.
 //!
 //! ```text
-//!   next_leftover ──▶ questions ──▶ observation ──▶ phase::step ──▶ on_journal_kept ──▶ effects ──▶ next_pause
+//!   next_leftover ──▶ open_questions ──▶ to_observation ──▶ phase::step ──▶ on_journal_kept ──▶ new_effects ──▶ next_pause
 //! ```
 
 use std::collections::{BTreeSet, VecDeque};
@@ -28,7 +28,7 @@ use super::phase::{
     self, CommandState, DrainState, HookStates, Inhibitor, Observation, RebootAction, RebootCall,
     RebootPolicy, RebootStep, SlotState,
 };
-use super::publish::{host_status, is_same_status, user_warning};
+use super::publish::{self, is_same_status, user_warning};
 use super::semaphore;
 
 /// Pause after something that did not work.
@@ -48,13 +48,13 @@ pub enum Question {
     Host,
     /// Units of the cluster that have failed.
     FailedUnits,
-    /// How far the machine is drained.
+    /// The state of the machine's drain.
     Drain,
-    /// Whether the machine is well after its boot.
+    /// The machine's health after its boot.
     Health,
-    /// Whether the role has cordoned the machine.
+    /// The role's own cordon of the machine.
     Cordon,
-    /// Whether the host is going down.
+    /// The host's way down, once it has been asked to reboot.
     Stopping,
 }
 
@@ -65,13 +65,13 @@ pub struct Answers {
     pub host: Option<Result<(Vec<Inhibitor>, u64), String>>,
     /// Units of the cluster that have failed. The store that does not tell holds the reboot back by itself.
     pub failed: Option<Vec<UnitName>>,
-    /// How far the machine is drained.
+    /// The state of the machine's drain.
     pub drain: Option<DrainState>,
-    /// Whether the role has cordoned the machine.
+    /// True if the role has cordoned the machine.
     pub cordoned: Option<bool>,
-    /// Whether the host is going down.
+    /// True if the host is going down.
     pub stopping: Option<bool>,
-    /// Whether the machine is well.
+    /// The machine's health.
     pub gate: Option<HealthGate>,
     /// The check.
     pub check: CommandState,
@@ -99,7 +99,7 @@ pub enum RoleEffect {
     AcquireSlot,
     /// Give the slot back, with what is to be remembered of it.
     ReleaseSlot {
-        /// How its holding ended.
+        /// The outcome of its holding.
         outcome: SlotOutcome,
         /// Why the reboot was due.
         due: Vec<DueReason>,
@@ -140,7 +140,7 @@ pub enum Leftover {
     OldSlot {
         /// The group.
         group: Group,
-        /// How the holding of it ends.
+        /// The outcome of its holding.
         outcome: SlotOutcome,
     },
     /// A cordon of ours, left by a lost disk.
@@ -154,15 +154,15 @@ pub struct PhaseChange {
     pub from: Phase,
     /// The phase that was entered.
     pub to: Phase,
-    /// Whether no slot is wanted yet: hooks and the cluster of the attempt before say nothing any more.
+    /// True if no slot is wanted yet: hooks and the cluster of the attempt before say nothing any more.
     pub forgets_attempt: bool,
 }
 
-/// What is known beside the journal, and would be lost with the daemon.
+/// The role's memory beside the journal, which would be lost with the daemon.
 #[derive(Debug)]
 pub struct RebootRole {
     policy: RebootPolicy,
-    /// Whether this daemon runs units on its machine. Without, nothing is drained and nothing proven.
+    /// True if this daemon runs units on its machine. Without, nothing is drained and nothing proven.
     agent: bool,
     id: HolderId,
     boot: String,
@@ -173,7 +173,7 @@ pub struct RebootRole {
     slots: Option<SlotState>,
     /// When the group's last machine had rebooted.
     last_reboot: Option<u64>,
-    /// Whether users were told that the machine goes down.
+    /// True if users were told that the machine goes down.
     warned: bool,
     leftovers: VecDeque<Leftover>,
     published: Option<HostStatus>,
@@ -181,7 +181,7 @@ pub struct RebootRole {
 
 impl RebootRole {
     /// The role as its journal leaves it. `group`: that whose slot the journal speaks of, if it says so.
-    pub fn restore(
+    pub fn from_journal(
         policy: RebootPolicy,
         agent: bool,
         machine: &MachineId,
@@ -221,7 +221,7 @@ impl RebootRole {
     }
 
     /// The policy.
-    pub fn policy(&self) -> &RebootPolicy {
+    pub fn reboot_policy(&self) -> &RebootPolicy {
         &self.policy
     }
 
@@ -236,7 +236,7 @@ impl RebootRole {
     }
 
     /// The journal as it was last kept.
-    pub fn journal(&self) -> &Journal {
+    pub fn kept_journal(&self) -> &Journal {
         &self.journal
     }
 
@@ -258,7 +258,7 @@ impl RebootRole {
     }
 
     /// The questions that the next decision needs answers to. `due`: whether any source says so.
-    pub fn questions(&self, due: bool) -> BTreeSet<Question> {
+    pub fn open_questions(&self, due: bool) -> BTreeSet<Question> {
         let phase = self.journal.phase;
         let before = is_before_slot(phase);
         let concerned = !before || phase != Phase::Idle || due;
@@ -279,7 +279,7 @@ impl RebootRole {
         worth.into_iter().filter_map(|(question, asked)| asked.then_some(question)).collect()
     }
 
-    /// Whether the group's history is worth reading with its slots. Freeing a slot writes both records in one commit, so the
+    /// Tells whether the group's history is worth reading with its slots. Freeing a slot writes both records in one commit, so the
     /// history is as new as the slots.
     pub fn needs_history(&self) -> bool {
         !self.policy.pause.is_zero()
@@ -308,8 +308,8 @@ impl RebootRole {
         self.slots = Some(SlotState::Unknown { problem });
     }
 
-    /// What the host knows, from the answers. What was not asked for is told as the worst it could be.
-    pub fn observation(
+    /// The observation that the answers come to. What was not asked for is told as the worst it could be.
+    pub fn to_observation(
         &self,
         clocks: HostClocks,
         due: Vec<DueReason>,
@@ -346,7 +346,7 @@ impl RebootRole {
     }
 
     /// Decides what to do next.
-    pub fn decide(&self, seen: &Observation) -> RebootStep {
+    pub fn decide_step(&self, seen: &Observation) -> RebootStep {
         phase::step(&self.policy, &self.journal, seen)
     }
 
@@ -369,11 +369,11 @@ impl RebootRole {
     }
 
     /// The status to be shown, with what the host waits for.
-    pub fn status(&self, waits: &[WaitReason]) -> HostStatus {
-        host_status(&self.policy, &self.journal, waits, &self.boot)
+    pub fn host_status(&self, waits: &[WaitReason]) -> HostStatus {
+        publish::host_status(&self.policy, &self.journal, waits, &self.boot)
     }
 
-    /// Whether a status says something that was not published yet.
+    /// Tells whether a status says something that was not published yet.
     pub fn is_news(&self, status: &HostStatus) -> bool {
         self.published.as_ref().is_none_or(|before| !is_same_status(before, status))
     }
@@ -383,12 +383,12 @@ impl RebootRole {
         self.published = Some(status);
     }
 
-    /// What is to be done about a decision whose journal is kept. What a decision asks for again and was done is left out.
-    pub fn effects(&mut self, actions: &[RebootAction], wall: u64) -> Vec<RoleEffect> {
-        actions.iter().filter_map(|action| self.effect(action, wall)).collect()
+    /// The effects of a decision whose journal is kept. What a decision asks for again and was done is left out.
+    pub fn new_effects(&mut self, actions: &[RebootAction], wall: u64) -> Vec<RoleEffect> {
+        actions.iter().filter_map(|action| self.effect_of(action, wall)).collect()
     }
 
-    fn effect(&mut self, action: &RebootAction, wall: u64) -> Option<RoleEffect> {
+    fn effect_of(&mut self, action: &RebootAction, wall: u64) -> Option<RoleEffect> {
         Some(match action {
             RebootAction::Check => RoleEffect::RunCommand(CommandKind::Check),
             RebootAction::Hook(hook) => RoleEffect::RunCommand(CommandKind::Hook(*hook)),
@@ -474,7 +474,7 @@ impl RebootRole {
 
 /// The slots of a group as one host meets them.
 fn slot_state(group: &Group, semaphore: &Semaphore, id: &HolderId) -> SlotState {
-    if let Some(holder) = semaphore.holder(id) {
+    if let Some(holder) = semaphore.find_holder(id) {
         let by_host = holder.kind == HolderKind::Host;
         return SlotState::Mine { since: holder.since, by_host };
     }
@@ -494,7 +494,7 @@ fn last_reboot(history: &[HistoryEntry]) -> Option<u64> {
     reboots.map(|entry| entry.freed).max()
 }
 
-/// Whether no slot is wanted yet in a phase.
+/// Tells whether no slot is wanted yet in a phase.
 pub fn is_before_slot(phase: Phase) -> bool {
     matches!(phase, Phase::Idle | Phase::Due | Phase::Waiting | Phase::Warning | Phase::Unknown)
 }

@@ -31,10 +31,10 @@ pub enum Release {
 
 /// Decides on the wish of somebody for a slot.
 pub fn acquire_slot(group: &Group, semaphore: &Semaphore, wanted: Holder) -> Acquire {
-    if let Some(holder) = semaphore.holder(&wanted.id) {
+    if let Some(holder) = semaphore.find_holder(&wanted.id) {
         return Acquire::AlreadyHeld { since: holder.since };
     }
-    if semaphore.available() == 0 {
+    if semaphore.free_slots() == 0 {
         return Acquire::Wait(WaitReason::SlotsTaken {
             group: group.clone(),
             max: semaphore.max,
@@ -58,7 +58,7 @@ pub fn acquire_slot(group: &Group, semaphore: &Semaphore, wanted: Holder) -> Acq
 
 /// Decides on the end of somebody's holding: the rest of the semaphore.
 pub fn release_slot(semaphore: &Semaphore, id: &HolderId) -> Release {
-    let Some(holder) = semaphore.holder(id).cloned() else { return Release::NotHeld };
+    let Some(holder) = semaphore.find_holder(id).cloned() else { return Release::NotHeld };
     let mut freed = semaphore.clone();
     freed.holders.retain(|holder| holder.id != *id);
     Release::Freed(freed, holder)

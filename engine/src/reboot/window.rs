@@ -40,7 +40,7 @@ pub struct InvalidWindow {
     problem: &'static str,
 }
 
-/// Whether a reboot may begin.
+/// The state of all windows at a time: whether a reboot may begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Opening {
     /// Yes.

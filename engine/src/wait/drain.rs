@@ -54,7 +54,7 @@ impl ClusterWait for DrainWait {
     /// its time to stop; one that stops what is left is, once that is down.
     fn is_over(&self) -> bool {
         self.told.as_ref().is_some_and(|progress| {
-            let given_up = progress.ended() == Some(DrainEnd::GaveUp);
+            let given_up = progress.drain_end() == Some(DrainEnd::GaveUp);
             progress.is_done() || (!progress.is_draining() && (given_up || progress.is_at_rest()))
         })
     }

@@ -8,13 +8,13 @@ use super::records::{CordonRecord, decode, encode};
 use super::{Leadership, Registry, RegistryError};
 use crate::store::{CommitOutcome, Guard, KeyValue, Op};
 
-/// How often a record is tried again that others change.
+/// The attempts at a record that others change.
 const ATTEMPTS: usize = 10;
 
 impl Registry {
     /// Cordons a machine, registered or not, on a holder's behalf, and drains it if the hold says so. One who holds it
     /// already keeps the time since when, and the drain unless another is ordered.
-    pub async fn cordon(
+    pub async fn cordon_machine(
         &self,
         machine: &MachineId,
         holder: &CordonHolder,
@@ -34,7 +34,7 @@ impl Registry {
     }
 
     /// Takes a holder's cordon back, and its drain with it. Returns what others still hold.
-    pub async fn uncordon(
+    pub async fn uncordon_machine(
         &self,
         machine: &MachineId,
         holder: &CordonHolder,
@@ -53,7 +53,7 @@ impl Registry {
     }
 
     /// Calls a holder's drain off; the machine stays cordoned. Returns the cordon, if there is one.
-    pub async fn call_off(
+    pub async fn call_off_drain(
         &self,
         machine: &MachineId,
         holder: &CordonHolder,
@@ -95,7 +95,7 @@ impl Registry {
         if cordon == before {
             return Ok(());
         }
-        let guards = vec![self.leading_guard(leadership), unchanged(&found)];
+        let guards = vec![self.leading_guard(leadership), unchanged_guard(&found)];
         let put = put(found.key, &cordon);
         match self.store.commit(guards, vec![put]).await? {
             CommitOutcome::Done { .. } => Ok(()),
@@ -120,14 +120,14 @@ impl Registry {
             change(&mut cordon);
             // What an older version kept in any length must not keep anybody from changing the rest.
             for hold in cordon.holds.values_mut() {
-                *hold = std::mem::take(hold).fitted();
+                *hold = std::mem::take(hold).fit_texts();
             }
             if before.as_ref() == Some(&cordon) || (before.is_none() && cordon.holds.is_empty()) {
                 return Ok(before);
             }
             let guard = found
                 .as_ref()
-                .map_or_else(|| Guard::Modified { key: key.clone(), revision: 0 }, unchanged);
+                .map_or_else(|| Guard::Modified { key: key.clone(), revision: 0 }, unchanged_guard);
             let op = if cordon.holds.is_empty() {
                 Op::Delete { key: key.clone() }
             } else {
@@ -149,7 +149,7 @@ fn read(key: &Key, found: &KeyValue) -> Result<Cordon, RegistryError> {
         .map_err(|problem| RegistryError::Unreadable { key: key.to_string(), problem })
 }
 
-fn unchanged(found: &KeyValue) -> Guard {
+fn unchanged_guard(found: &KeyValue) -> Guard {
     Guard::Modified { key: found.key.clone(), revision: found.mod_revision }
 }
 

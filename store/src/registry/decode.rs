@@ -82,7 +82,7 @@ impl Decoder {
         let below = self.key_below(&record.key);
         match parse(&below) {
             // Records of reboots are no part of a snapshot, but one that cannot be read is to be seen.
-            Err(BadKey::Foreign) => match reboots::problem(&below, &record.value) {
+            Err(BadKey::Foreign) => match reboots::record_problem(&below, &record.value) {
                 Some(problem) => Err(Unreadable { key: below, problem }),
                 None => Ok(None),
             },

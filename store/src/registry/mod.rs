@@ -27,6 +27,6 @@ mod write_ids;
 pub use access::Registry;
 pub use error::{CommitError, RegistryError};
 pub use muster_common::lease::{Leadership, Presence};
-pub use reboots::{RebootGroup, RebootNews, RebootRecords, RebootScope};
+pub use reboots::{RebootGroup, RebootRecords, RebootScope, RebootWatchEvent};
 pub use units::DestroyOutcome;
 pub use watch::ClusterWatch;

@@ -34,7 +34,7 @@ const GROUPS: &str = "reboot/";
 const HOSTS: &str = "reboot-host/";
 const REQUESTS: &str = "reboot-request/";
 const HISTORIES: &str = "reboot-history/";
-/// What all of them begin with, and nothing else does.
+/// The beginning that all of them have, and nothing else has.
 const ALL: &str = "reboot";
 
 /// News held for a slow reader; it needs only the last.
@@ -58,7 +58,7 @@ pub struct RebootRecords {
     pub revision: u64,
     /// The semaphores that have a record.
     pub groups: BTreeMap<Group, Semaphore>,
-    /// How far the hosts are that ever said so.
+    /// The statuses of the hosts that ever published one.
     pub hosts: BTreeMap<MachineId, HostStatus>,
     /// Who asked for a reboot of which machine.
     pub requests: BTreeMap<MachineId, Request>,
@@ -79,9 +79,9 @@ pub enum RebootScope {
     All,
 }
 
-/// What a watch of reboots tells.
+/// An event of a watch of reboots.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum RebootNews {
+pub enum RebootWatchEvent {
     /// Something was written up to this revision, or may have been: read again.
     Changed {
         /// The revision.
@@ -89,7 +89,7 @@ pub enum RebootNews {
     },
     /// The store cannot be reached; `Changed` follows when it can.
     Lost {
-        /// What is wrong.
+        /// The problem.
         problem: String,
     },
 }
@@ -109,7 +109,7 @@ struct History {
     entries: Vec<HistoryEntry>,
 }
 
-/// What a key below the prefix says it is; `None` when it is none of ours.
+/// The record that a key below the prefix names; `None` when it is none of ours.
 pub(super) fn parse(key: &str) -> Option<Result<RebootKey, String>> {
     let part = |kind: &str| key.strip_prefix(kind);
     if let Some(text) = part(GROUPS) {
@@ -147,14 +147,14 @@ impl std::fmt::Display for RebootKey {
     }
 }
 
-/// What is wrong with a record of ours; `None` when nothing is, or when it is none of ours.
-pub(super) fn problem(key: &str, value: &[u8]) -> Option<String> {
-    RebootRecords::default().take(key, value).err()
+/// The problem with a record of ours; `None` when nothing is, or when it is none of ours.
+pub(super) fn record_problem(key: &str, value: &[u8]) -> Option<String> {
+    RebootRecords::default().add_record(key, value).err()
 }
 
 impl RebootRecords {
     /// Adds a record, or says what is wrong with it. One that is none of ours is passed over.
-    fn take(&mut self, key: &str, value: &[u8]) -> Result<(), String> {
+    fn add_record(&mut self, key: &str, value: &[u8]) -> Result<(), String> {
         fn read<T: DeserializeOwned>(value: &[u8]) -> Result<T, String> {
             decode::<Record<T>>(value).map(|record| record.value)
         }
@@ -179,10 +179,10 @@ impl RebootRecords {
 
 /// A history with one more entry, without the oldest that there is no room for. What an older version left in any length
 /// becomes as small as everything else.
-fn newest(entries: Vec<HistoryEntry>, entry: HistoryEntry) -> Vec<HistoryEntry> {
+fn append_entry(entries: Vec<HistoryEntry>, entry: HistoryEntry) -> Vec<HistoryEntry> {
     let mut bytes = 0;
     let newest_first = std::iter::once(entry).chain(entries.into_iter().rev());
-    let fitted = newest_first.take(HISTORY_LENGTH).map(HistoryEntry::fitted);
+    let fitted = newest_first.take(HISTORY_LENGTH).map(HistoryEntry::fit_texts);
     let kept = fitted.take_while(|entry| {
         bytes += encode(entry).len() + 1;
         bytes <= HISTORY_BYTES
@@ -196,7 +196,7 @@ fn write<T: Serialize>(value: T) -> bytes::Bytes {
     encode(&Record { schema: SCHEMA, value })
 }
 
-fn unreadable(key: &RebootKey, problem: String) -> RegistryError {
+fn unreadable_record(key: &RebootKey, problem: String) -> RegistryError {
     RegistryError::Unreadable { key: key.to_string(), problem }
 }
 
@@ -217,7 +217,7 @@ impl Registry {
     ) -> Result<(Vec<RebootGroup>, Vec<Unreadable>), RegistryError> {
         let (mut groups, mut unreadable) = (Vec::new(), Vec::new());
         for record in self.list(GROUPS).await? {
-            let key = self.below(&record).to_owned();
+            let key = self.key_below(&record).to_owned();
             let read = match parse(&key) {
                 Some(Ok(RebootKey::Group(group))) => decode::<Record<Semaphore>>(&record.value)
                     .map(|found| RebootGroup {
@@ -237,12 +237,12 @@ impl Registry {
     }
 
     /// All records of reboots.
-    pub async fn reboots(&self) -> Result<RebootRecords, RegistryError> {
+    pub async fn read_reboots(&self) -> Result<RebootRecords, RegistryError> {
         let listing = self.store.read(Range::Prefix(format!("{}{ALL}", self.prefix))).await?;
         let mut all = RebootRecords { revision: listing.revision, ..RebootRecords::default() };
         for record in listing.entries {
-            let key = self.below(&record).to_owned();
-            if let Err(problem) = all.take(&key, &record.value) {
+            let key = self.key_below(&record).to_owned();
+            if let Err(problem) = all.add_record(&key, &record.value) {
                 all.unreadable.push(Unreadable { key, problem });
             }
         }
@@ -259,11 +259,11 @@ impl Registry {
         decided: &RebootGroup,
         ended: Option<HistoryEntry>,
     ) -> Result<bool, RegistryError> {
-        let key = self.whole(&RebootKey::Group(decided.group.clone()));
+        let key = self.full_key(&RebootKey::Group(decided.group.clone()));
         let guards = vec![Guard::Modified { key: key.clone(), revision: decided.revision }];
         let ops = vec![Op::Put { key, value: write(&decided.semaphore), lease: None }];
         let remembered = match ended {
-            Some(entry) => self.remember(&decided.group, entry).await,
+            Some(entry) => self.history_write(&decided.group, entry).await,
             None => None,
         };
         if let Some((guard, op)) = remembered {
@@ -279,9 +279,9 @@ impl Registry {
         Ok(matches!(self.store.commit(guards, ops).await?, CommitOutcome::Done { .. }))
     }
 
-    /// What adds an entry to a group's history, if that can be read.
-    async fn remember(&self, group: &Group, entry: HistoryEntry) -> Option<(Guard, Op)> {
-        let key = self.whole(&RebootKey::History(group.clone()));
+    /// The write that adds an entry to a group's history, if that can be read.
+    async fn history_write(&self, group: &Group, entry: HistoryEntry) -> Option<(Guard, Op)> {
+        let key = self.full_key(&RebootKey::History(group.clone()));
         let found = match self.store.read(Range::Key(key.clone())).await {
             Ok(mut listing) => listing.entries.pop(),
             Err(error) => {
@@ -293,7 +293,7 @@ impl Registry {
         let revision = found.as_ref().map_or(0, |record| record.mod_revision);
         let entries = found.and_then(|record| decode::<Record<History>>(&record.value).ok());
         let entries = entries.map_or_else(Vec::new, |record| record.value.entries);
-        let value = write(History { entries: newest(entries, entry) });
+        let value = write(History { entries: append_entry(entries, entry) });
         Some((Guard::Modified { key: key.clone(), revision }, Op::Put { key, value, lease: None }))
     }
 
@@ -303,12 +303,12 @@ impl Registry {
         Ok(found.map_or_else(Vec::new, |(history, _)| history.entries))
     }
 
-    /// How far the hosts are that ever said so; unreadable records are left out.
+    /// The statuses of the hosts that ever published one; unreadable records are left out.
     pub async fn reboot_hosts(&self) -> Result<BTreeMap<MachineId, HostStatus>, RegistryError> {
         self.reboot_machines(HOSTS).await
     }
 
-    /// How far a host is.
+    /// The status of a host.
     pub async fn reboot_host(
         &self,
         machine: &MachineId,
@@ -323,15 +323,15 @@ impl Registry {
         machine: &MachineId,
         status: &HostStatus,
     ) -> Result<(), RegistryError> {
-        let key = self.whole(&RebootKey::Host(machine.clone()));
-        let put = Op::Put { key, value: write(status.clone().fitted()), lease: None };
+        let key = self.full_key(&RebootKey::Host(machine.clone()));
+        let put = Op::Put { key, value: write(status.clone().fit_texts()), lease: None };
         self.store.commit(Vec::new(), vec![put]).await?;
         Ok(())
     }
 
     /// Removes what a host said of itself: it is gone for good.
     pub async fn forget_reboot_host(&self, machine: &MachineId) -> Result<(), RegistryError> {
-        let key = self.whole(&RebootKey::Host(machine.clone()));
+        let key = self.full_key(&RebootKey::Host(machine.clone()));
         self.store.commit(Vec::new(), vec![Op::Delete { key }]).await?;
         Ok(())
     }
@@ -342,7 +342,7 @@ impl Registry {
         machine: &MachineId,
         request: &Request,
     ) -> Result<(), RegistryError> {
-        let key = self.whole(&RebootKey::Request(machine.clone()));
+        let key = self.full_key(&RebootKey::Request(machine.clone()));
         let put = Op::Put { key, value: write(request), lease: None };
         self.store.commit(Vec::new(), vec![put]).await?;
         Ok(())
@@ -368,7 +368,7 @@ impl Registry {
         machine: &MachineId,
         revision: Option<u64>,
     ) -> Result<bool, RegistryError> {
-        let key = self.whole(&RebootKey::Request(machine.clone()));
+        let key = self.full_key(&RebootKey::Request(machine.clone()));
         let guard = match revision {
             Some(revision) => Guard::Modified { key: key.clone(), revision },
             None => Guard::Exists { key: key.clone() },
@@ -379,11 +379,13 @@ impl Registry {
 
     /// Tells when records of reboots change. Begins with a `Changed` (or `Lost`), ends when the receiver is dropped.
     /// Needs a tokio runtime to run in.
-    pub fn watch_reboots(&self, scope: &RebootScope) -> mpsc::Receiver<RebootNews> {
+    pub fn watch_reboots(&self, scope: &RebootScope) -> mpsc::Receiver<RebootWatchEvent> {
         let range = match scope {
-            RebootScope::Group(group) => Range::Key(self.whole(&RebootKey::Group(group.clone()))),
+            RebootScope::Group(group) => {
+                Range::Key(self.full_key(&RebootKey::Group(group.clone())))
+            }
             RebootScope::Request(machine) => {
-                Range::Key(self.whole(&RebootKey::Request(machine.clone())))
+                Range::Key(self.full_key(&RebootKey::Request(machine.clone())))
             }
             RebootScope::All => Range::Prefix(format!("{}{ALL}", self.prefix)),
         };
@@ -400,11 +402,13 @@ impl Registry {
                 let told = match event {
                     None => return,
                     Some(WatchEvent::Reset(listing)) => {
-                        RebootNews::Changed { revision: listing.revision }
+                        RebootWatchEvent::Changed { revision: listing.revision }
                     }
-                    Some(WatchEvent::Changes { revision, .. }) => RebootNews::Changed { revision },
+                    Some(WatchEvent::Changes { revision, .. }) => {
+                        RebootWatchEvent::Changed { revision }
+                    }
                     Some(WatchEvent::Progress { .. }) => continue,
-                    Some(WatchEvent::Lost { problem }) => RebootNews::Lost { problem },
+                    Some(WatchEvent::Lost { problem }) => RebootWatchEvent::Lost { problem },
                 };
                 if sender.send(told).await.is_err() {
                     return;
@@ -414,11 +418,11 @@ impl Registry {
         news
     }
 
-    fn whole(&self, key: &RebootKey) -> String {
+    fn full_key(&self, key: &RebootKey) -> String {
         format!("{}{key}", self.prefix)
     }
 
-    fn below<'a>(&self, record: &'a KeyValue) -> &'a str {
+    fn key_below<'a>(&self, record: &'a KeyValue) -> &'a str {
         let prefix: &Arc<str> = &self.prefix;
         record.key.strip_prefix(&**prefix).unwrap_or(&record.key)
     }
@@ -428,9 +432,10 @@ impl Registry {
         &self,
         key: &RebootKey,
     ) -> Result<Option<(T, u64)>, RegistryError> {
-        let range = Range::Key(self.whole(key));
+        let range = Range::Key(self.full_key(key));
         let Some(record) = self.store.read(range).await?.entries.pop() else { return Ok(None) };
-        let read: Record<T> = decode(&record.value).map_err(|problem| unreadable(key, problem))?;
+        let read: Record<T> =
+            decode(&record.value).map_err(|problem| unreadable_record(key, problem))?;
         Ok(Some((read.value, record.mod_revision)))
     }
 
@@ -441,7 +446,7 @@ impl Registry {
     ) -> Result<BTreeMap<MachineId, T>, RegistryError> {
         let records: Result<Vec<KeyValue>, StoreError> = self.list(kind).await;
         let read = records?.into_iter().filter_map(|record| {
-            let machine = self.below(&record).strip_prefix(kind)?.parse().ok()?;
+            let machine = self.key_below(&record).strip_prefix(kind)?.parse().ok()?;
             let read: Record<T> = decode(&record.value).ok()?;
             Some((machine, read.value))
         });

@@ -129,7 +129,7 @@ fn fixtures_of_every_schema_are_read() {
             let path = entry.unwrap().path();
             let name = path.file_stem().unwrap().to_str().unwrap().replace('+', "/");
             if parse(&name).is_some() {
-                assert_eq!(problem(&name, &std::fs::read(&path).unwrap()), None, "{name}");
+                assert_eq!(record_problem(&name, &std::fs::read(&path).unwrap()), None, "{name}");
                 seen += 1;
             }
         }

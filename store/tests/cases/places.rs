@@ -164,7 +164,7 @@ pub(crate) async fn a_cordon_unseen_keeps_new_placements_away_and_no_others(bed:
     scene.commit(vec![vec![scene.place(0)]]).await;
     scene.look().await;
     let stale = vec![vec![scene.place(0)], vec![scene.place(1)]];
-    scene.registry.cordon(&m1(), &CordonHolder::Person, Hold::default()).await.unwrap();
+    scene.registry.cordon_machine(&m1(), &CordonHolder::Person, Hold::default()).await.unwrap();
     assert_eq!(scene.commit(stale).await.conflicts, [1]);
     scene.look().await;
     assert!(scene.commit(vec![vec![scene.place(1)]]).await.conflicts.is_empty());

@@ -8,7 +8,7 @@ use muster_common::reboot::{
     DueReason, Group, HISTORY_BYTES, HISTORY_LENGTH, HistoryEntry, Holder, HolderKind, HostStatus,
     Phase, Request, Semaphore, SlotOutcome, WaitReason,
 };
-use muster_store::{RebootGroup, RebootNews, RebootScope, Registry, RegistryError};
+use muster_store::{RebootGroup, RebootScope, RebootWatchEvent, Registry, RegistryError};
 use tokio::sync::mpsc;
 
 use crate::support::{Bed, within};
@@ -157,7 +157,7 @@ pub(crate) async fn texts_of_any_length_keep_no_record_from_being_written(bed: &
     let record = serde_json::json!({"schema": 1, "holds": {"person": hold}}).to_string();
     bed.store.commit(vec![], vec![bed.put("cordon/m1", &record)]).await.unwrap();
     let hold = Hold { reason: huge, ..Hold::default() };
-    let cordon = registry.cordon(&m1, &CordonHolder::Reboot, hold).await.unwrap();
+    let cordon = registry.cordon_machine(&m1, &CordonHolder::Reboot, hold).await.unwrap();
     assert_eq!(cordon.holds.len(), 2);
     assert!(cordon.holds.values().all(|hold| hold.by.len() <= 256 && hold.reason.len() <= 256));
 }
@@ -202,10 +202,10 @@ pub(crate) async fn a_semaphore_nobody_can_read_is_no_free_slot(bed: &Bed) {
     assert_eq!((groups.len(), unreadable[0].key.as_str()), (0, "reboot/default"));
 }
 
-async fn changed(news: &mut mpsc::Receiver<RebootNews>) -> u64 {
+async fn changed(news: &mut mpsc::Receiver<RebootWatchEvent>) -> u64 {
     match within("news", news.recv()).await.expect("a watch never ends by itself") {
-        RebootNews::Changed { revision } => revision,
-        RebootNews::Lost { problem } => panic!("{problem}"),
+        RebootWatchEvent::Changed { revision } => revision,
+        RebootWatchEvent::Lost { problem } => panic!("{problem}"),
     }
 }
 

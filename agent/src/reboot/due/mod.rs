@@ -76,7 +76,7 @@ impl DueSources {
     }
 
     /// All reasons there are.
-    pub(super) fn reasons(&self) -> Vec<DueReason> {
+    pub(super) fn current_reasons(&self) -> Vec<DueReason> {
         self.reasons.0.borrow().values().cloned().collect()
     }
 

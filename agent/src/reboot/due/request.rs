@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use muster_common::machine::MachineId;
 use muster_engine::reboot::due::reason_of_request;
-use muster_store::{RebootNews, RebootScope, Registry, RegistryError};
+use muster_store::{RebootScope, RebootWatchEvent, Registry, RegistryError};
 
 use super::DueReasons;
 use crate::config::DueSource;
@@ -18,7 +18,7 @@ const RETRY: Duration = Duration::from_secs(1);
 pub(super) async fn follow_request(registry: Registry, machine: MachineId, reasons: DueReasons) {
     let mut events = registry.watch_reboots(&RebootScope::Request(machine.clone()));
     while let Some(event) = events.recv().await {
-        if let RebootNews::Lost { .. } = event {
+        if let RebootWatchEvent::Lost { .. } = event {
             continue;
         }
         loop {

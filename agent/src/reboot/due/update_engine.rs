@@ -23,7 +23,7 @@ const MATCHES: [&str; 1] = [
     "type='signal',sender='com.coreos.update1',interface='com.coreos.update1.Manager',member='StatusUpdate'",
 ];
 
-/// How long it may take to answer.
+/// The time that it may take to answer.
 const ANSWER_LIMIT: Duration = Duration::from_secs(25);
 /// Pause before the bus is tried again.
 const RETRY: Duration = Duration::from_secs(5);

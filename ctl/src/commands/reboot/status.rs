@@ -179,7 +179,7 @@ fn phase_cells(status: &HostStatus, now: u64) -> (String, String, String) {
 
 /// Returns the reason why a host waits, and until when.
 pub(super) fn wait_text(wait: &WaitReason, now: u64) -> String {
-    match wait.until() {
+    match wait.ends_at() {
         Some(until) => format!("{wait}, until {}", time::format_since(until, now)),
         None => wait.to_string(),
     }

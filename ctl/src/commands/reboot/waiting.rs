@@ -50,7 +50,7 @@ impl Followable for SlotWait<'_> {
             return Ok(());
         };
         let own = HolderId::from(&now.machine);
-        self.free = slots.available > 0 || slots.holder(self.id.unwrap_or(&own)).is_some();
+        self.free = slots.available > 0 || slots.find_holder(self.id.unwrap_or(&own)).is_some();
         let holders: Vec<String> =
             slots.holders.iter().map(|holder| holder_label(self.known, &holder.id)).collect();
         self.heard = if holders.is_empty() {
@@ -150,7 +150,8 @@ impl Followable for RebootWait<'_> {
         for (id, awaited) in &mut self.pending {
             let host = now.hosts.iter().find(|host| host.machine == *id).map(|host| &host.status);
             let asked = now.requests.iter().any(|wish| wish.machine == *id);
-            let holds = now.groups.iter().any(|slots| slots.holder(&HolderId::from(id)).is_some());
+            let holds =
+                now.groups.iter().any(|slots| slots.find_holder(&HolderId::from(id)).is_some());
             // The first it says, if it never said before.
             if awaited.boot.is_none() {
                 awaited.boot = host.filter(|_| asked).map(|host| host.boot.clone());

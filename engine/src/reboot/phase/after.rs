@@ -35,7 +35,7 @@ fn step_returned(eval: &mut Evaluation<'_>) -> Transition {
     }
 }
 
-/// Whether the wish that this reboot was for still stands: it would make the next one due.
+/// Tells whether the wish that this reboot was for still stands: it would make the next one due.
 fn has_unfulfilled_wish(eval: &Evaluation<'_>) -> bool {
     let wish = |due: &&DueReason| matches!(due, DueReason::Requested { .. });
     eval.seen.due.iter().filter(wish).any(|due| eval.journal.due.contains(due))
@@ -76,7 +76,7 @@ fn step_settling(eval: &mut Evaluation<'_>) -> Transition {
     Transition::Stay
 }
 
-/// Whether a slot of ours is certainly not held any more. Asks for its release otherwise.
+/// Tells whether a slot of ours is certainly not held any more. Asks for its release otherwise.
 fn slot_is_free(eval: &mut Evaluation<'_>, outcome: SlotOutcome) -> bool {
     // Who never wanted a slot need not wait for a store to say that it has none.
     let wanted = eval.needs_slot() || eval.journal.slot.is_some();

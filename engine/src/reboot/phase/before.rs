@@ -85,7 +85,7 @@ fn collect_obstacles(eval: &mut Evaluation<'_>) {
     }
 }
 
-/// What inhibits a shutdown.
+/// The programs that inhibit a shutdown.
 pub(super) fn check_inhibitors(eval: &mut Evaluation<'_>) {
     match &eval.seen.inhibitors {
         Ok(all) => {

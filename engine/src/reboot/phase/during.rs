@@ -60,7 +60,7 @@ fn step_locking(eval: &mut Evaluation<'_>) -> Transition {
     }
 }
 
-/// Whether the slot is ours as far as is known; `Err`: it is not.
+/// Tells whether the slot is ours as far as is known; `Err`: it is not.
 fn keeps_slot(eval: &Evaluation<'_>) -> Result<(), String> {
     if !eval.needs_slot() {
         return Ok(());

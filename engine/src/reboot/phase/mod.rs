@@ -42,14 +42,14 @@ use muster_common::unit::UnitName;
 
 use super::window::{Opening, Window, opening_at};
 
-/// How long a host that was asked to reboot may stay before that is given up: longer than any stop job of systemd's
+/// The time for which a host that was asked to reboot may stay before that is given up: longer than any stop job of systemd's
 /// defaults takes (90 s, some in a row), shorter than a person's patience with a roll that stands still.
 pub const REBOOT_DEADLINE: Duration = Duration::from_secs(10 * 60);
 
 /// The way a host is configured to go about its reboots.
 #[derive(Debug, Clone)]
 pub struct RebootPolicy {
-    /// Whether it takes a slot.
+    /// The strategy: with a slot, without one, or not at all.
     pub strategy: Strategy,
     /// Whose slots.
     pub group: Group,
@@ -57,21 +57,21 @@ pub struct RebootPolicy {
     pub windows: Vec<Window>,
     /// The zone of the windows.
     pub zone: TimeZone,
-    /// How long logged-in users are warned before; zero: not at all.
+    /// The time that logged-in users get between the warning and the reboot; zero: they are not warned.
     pub warn: Duration,
-    /// How long units may take to move away.
+    /// The time that units may take to move away.
     pub drain: Duration,
-    /// What becomes of units that do not.
+    /// The fate of units that do not.
     pub stuck: WhenStuck,
-    /// How long all has to be well before the slot is given back.
+    /// The time for which all has to be well before the slot is given back.
     pub settle: Duration,
-    /// How long after the last reboot of the group the next begins.
+    /// The pause between the last reboot of the group and the next.
     pub pause: Duration,
-    /// How long an attempt that was given up is left be.
+    /// The pause after an attempt that was given up.
     pub retry: Duration,
-    /// Whether failed units hold a reboot back.
+    /// True if failed units hold a reboot back.
     pub block_on_failed: bool,
-    /// Whether there is a check command.
+    /// True if there is a check command.
     pub check: bool,
     /// Which hooks there are.
     pub hooks: Hooks,
@@ -157,7 +157,7 @@ pub enum SlotState {
     Mine {
         /// Seconds since the Unix epoch.
         since: u64,
-        /// Whether the host took it; otherwise a person did in its name.
+        /// True if the host took it; otherwise a person did in its name.
         by_host: bool,
     },
     /// It holds none, and there is one.
@@ -205,7 +205,7 @@ pub enum RebootCall {
 pub struct Inhibitor {
     /// The program.
     pub who: String,
-    /// What it does.
+    /// Its work.
     pub why: String,
 }
 
@@ -220,7 +220,7 @@ pub struct Observation {
     pub boot: String,
     /// Why a reboot is due; empty: none is.
     pub due: Vec<DueReason>,
-    /// What inhibits a shutdown; an error: logind does not answer.
+    /// The programs that inhibit a shutdown; an error: logind does not answer.
     pub inhibitors: Result<Vec<Inhibitor>, String>,
     /// Sessions of logged-in users.
     pub sessions: u64,
@@ -234,15 +234,15 @@ pub struct Observation {
     pub check: CommandState,
     /// The hooks, as they were run for this attempt.
     pub hooks: HookStates,
-    /// How far units have moved away.
+    /// The state of the machine's drain.
     pub drain: DrainState,
-    /// Whether this role has cordoned the machine.
+    /// True if this role has cordoned the machine.
     pub cordoned: bool,
     /// The request to reboot.
     pub call: RebootCall,
-    /// Whether the host is going down.
+    /// True if the host is going down.
     pub stopping: bool,
-    /// Whether the machine is registered; `None`: this daemon does not register it.
+    /// True if the machine is registered; `None`: this daemon does not register it.
     pub registered: Option<bool>,
     /// Units of this machine that are not as they should be.
     pub unhealthy: Vec<StuckUnit>,
@@ -284,7 +284,7 @@ pub enum RebootAction {
 pub struct RebootStep {
     /// To be kept before anything is done.
     pub journal: Journal,
-    /// What should be going on.
+    /// The actions that should be going on.
     pub actions: Vec<RebootAction>,
     /// Why it does not go further; empty where it does by itself.
     pub waits: Vec<WaitReason>,

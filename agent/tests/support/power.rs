@@ -1,0 +1,38 @@
+//! The power of a machine on which units only pretend to run: it goes down when a test says so.
+
+use async_trait::async_trait;
+use muster_engine::reboot::phase::Inhibitor;
+use musterd::host::power::{self, HostError};
+
+use super::Host;
+
+#[async_trait]
+impl power::HostPower for Host {
+    fn boot_id(&self) -> String {
+        musterd::host::identity::boot_id()
+    }
+
+    fn up_millis(&self) -> u64 {
+        0
+    }
+
+    async fn shutdown_inhibitors(&self) -> Result<Vec<Inhibitor>, HostError> {
+        Ok(Vec::new())
+    }
+
+    async fn user_sessions(&self) -> Result<u64, HostError> {
+        Ok(0)
+    }
+
+    async fn is_stopping(&self) -> bool {
+        self.with(|s| s.stopping)
+    }
+
+    async fn tell_users(&self, _text: &str) -> Result<(), HostError> {
+        Ok(())
+    }
+
+    async fn reboot(&self) -> Result<(), HostError> {
+        Ok(())
+    }
+}
