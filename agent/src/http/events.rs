@@ -96,13 +96,13 @@ impl<W: ClusterWait> ClusterEvents<W> {
                 let deadline = self.wait.next_deadline().map(|at| self.reader.instant_of(at));
                 tokio::select! {
                     biased;
-                    () = self.reader.changed() => {}
+                    () = self.reader.wait_for_change() => {}
                     () = sleep_until_opt(deadline) => {}
                 }
             }
             self.has_looked = true;
             let now = self.reader.now();
-            let events = self.reader.decide(|cluster| self.wait.update(now, cluster));
+            let events = self.reader.with_cluster(|cluster| self.wait.update(now, cluster));
             if !events.is_empty() {
                 return Some(events);
             }

@@ -62,8 +62,8 @@ pub(super) async fn metrics(State(app): State<App>) -> Result<Response, ApiError
     // The leader speaks for the cluster; the others are spared following it for the sake of a scrape.
     let mut counts = None;
     if app.health.status().leading {
-        counts = app.view.fresh().await.ok().map(|reader| {
-            reader.decide(|cluster| ClusterCounts {
+        counts = app.view.fresh_reader().await.ok().map(|reader| {
+            reader.with_cluster(|cluster| ClusterCounts {
                 unplaced: cluster.plan().refused.len(),
                 machines: cluster.snapshot().machines.len(),
                 units: cluster.snapshot().units.len(),

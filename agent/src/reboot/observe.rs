@@ -72,7 +72,7 @@ impl RoleLoop {
     }
 
     async fn read_failed_units(&mut self) -> Option<Vec<UnitName>> {
-        let reader = self.setup.view.fresh().await.ok()?;
+        let reader = self.setup.view.fresh_reader().await.ok()?;
         let failed = reader.read(failed_units);
         self.reader = Some(reader);
         Some(failed)
@@ -83,9 +83,9 @@ impl RoleLoop {
             return DrainState::Unknown { problem };
         }
         let machine = &self.setup.machine;
-        self.reader
-            .as_ref()
-            .map_or(DrainState::No, |reader| reader.decide(|cluster| drain_state(cluster, machine)))
+        self.reader.as_ref().map_or(DrainState::No, |reader| {
+            reader.with_cluster(|cluster| drain_state(cluster, machine))
+        })
     }
 
     /// The machine's health after its boot; `None`: it cannot be told yet.
@@ -101,7 +101,7 @@ impl RoleLoop {
         self.open_reader().await.ok()?;
         let (machine, boot) = (&self.setup.machine, self.role.boot_id());
         let reader = self.reader.as_ref()?;
-        Some(reader.decide(|cluster| check_gate(cluster, machine, boot)))
+        Some(reader.with_cluster(|cluster| check_gate(cluster, machine, boot)))
     }
 
     /// Tells whether this role has cordoned the machine; `None`: it cannot be told.
@@ -111,7 +111,7 @@ impl RoleLoop {
     }
 
     async fn open_reader(&mut self) -> Result<(), String> {
-        let fresh = self.setup.view.fresh().await;
+        let fresh = self.setup.view.fresh_reader().await;
         self.reader = Some(fresh.map_err(|error| error_chain(&error))?);
         Ok(())
     }

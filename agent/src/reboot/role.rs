@@ -287,7 +287,7 @@ impl RoleLoop {
         let now = || self.began.elapsed();
         let reader = async {
             match &mut self.reader {
-                Some(reader) => reader.changed().await,
+                Some(reader) => reader.wait_for_change().await,
                 None => std::future::pending().await,
             }
         };

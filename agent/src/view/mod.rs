@@ -4,19 +4,21 @@
 //! follower runs while somebody reads and for a while after; a daemon nobody asks follows nothing and holds nothing.
 //! It never writes, and what its scheduler plans is only ever shown.
 //!
-//! A read sees at least what the store had when the read began ([`View::fresh`]): a follower that has just been
+//! A read sees at least what the store had when the read began ([`View::fresh_reader`]): a follower that has just been
 //! started reads the store anyway, and one that runs is asked to catch up with the store's revision.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use muster_common::snapshot::{ClusterEvent, Snapshot};
+use muster_engine::cluster::freshness::{ReadInput, ReadPlan, ReadStep};
 use muster_engine::cluster::{Cluster, Position};
 use muster_store::{Registry, RegistryError};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::stdx::sync::lock;
+use crate::stdx::timer::sleep_until_opt;
 
 /// How long the follower outlives its last reader: a person who types one command after another, and a client that
 /// polls, find it warm.
@@ -38,11 +40,11 @@ struct Shared {
     linger: Duration,
     /// From which the time that the engine is told counts.
     began: Instant,
-    live: Mutex<Option<Arc<Live>>>,
+    live: Mutex<Option<Arc<LiveCluster>>>,
 }
 
 /// What the follower and its readers share.
-struct Live {
+struct LiveCluster {
     cluster: Mutex<Cluster>,
     position: watch::Sender<Position>,
     readers: watch::Sender<usize>,
@@ -76,7 +78,7 @@ pub enum ViewError {
 
 /// One reader; the follower runs while there are any.
 pub struct Reader {
-    live: Arc<Live>,
+    live: Arc<LiveCluster>,
     /// From which the engine's time counts.
     began: Instant,
     position: watch::Receiver<Position>,
@@ -94,61 +96,72 @@ impl View {
     }
 
     /// A reader that sees at least what the store has now.
-    pub async fn fresh(&self) -> Result<Reader, ViewError> {
-        let (mut reader, cold) = self.reader();
-        if cold {
-            reader.begun().await?;
-        } else {
-            let revision = self.0.registry.revision().await?;
-            self.catch_up(&mut reader, revision).await?;
-        }
-        Ok(reader)
+    ///
+    /// # Errors
+    ///
+    /// The store does not answer.
+    pub async fn fresh_reader(&self) -> Result<Reader, ViewError> {
+        let (reader, is_first) = self.join_follower();
+        self.catch_up(reader, ReadPlan::current(is_first)).await
     }
 
-    /// A reader that sees at least a revision, which is to be one that the store has come to.
-    pub async fn at_least(&self, revision: u64) -> Result<Reader, ViewError> {
-        let (mut reader, _) = self.reader();
-        reader.begun().await?;
-        if !reader.reaches(revision).await {
-            // Without this look a revision of the future would read the whole store, each time.
-            let present = self.0.registry.revision().await?;
-            if revision > present {
-                return Err(ViewError::Future { revision, present });
-            }
-            self.read_anew(&reader).await?;
-        }
-        Ok(reader)
+    /// A reader that sees at least a revision.
+    ///
+    /// # Errors
+    ///
+    /// The store does not answer, or has not come to that revision.
+    pub async fn reader_at_least(&self, revision: u64) -> Result<Reader, ViewError> {
+        let (reader, _) = self.join_follower();
+        self.catch_up(reader, ReadPlan::at_least(revision)).await
     }
 
-    /// Whether the follower runs.
+    /// Carries out a plan for a picture that is new enough.
+    async fn catch_up(
+        &self,
+        mut reader: Reader,
+        (plan, mut step): (ReadPlan, ReadStep),
+    ) -> Result<Reader, ViewError> {
+        loop {
+            let input = match step {
+                ReadStep::AwaitFirst => {
+                    reader.await_first().await?;
+                    ReadInput::FirstPicture
+                }
+                ReadStep::AwaitRevision(revision) if reader.await_revision(revision).await => {
+                    ReadInput::RevisionReached
+                }
+                ReadStep::AwaitRevision(_) => ReadInput::RevisionMissed,
+                ReadStep::AskRevision => ReadInput::StoreAt(self.0.registry.revision().await?),
+                ReadStep::ReadStore => {
+                    let snapshot = self.0.registry.read_snapshot().await?;
+                    reader.live.install_snapshot(snapshot, self.0.now());
+                    ReadInput::StoreRead
+                }
+                ReadStep::Ready => return Ok(reader),
+                ReadStep::RefuseFuture { revision, present } => {
+                    return Err(ViewError::Future { revision, present });
+                }
+            };
+            step = plan.next_step(input);
+        }
+    }
+
+    /// The follower runs.
     pub fn is_warm(&self) -> bool {
         lock(&self.0.live).is_some()
     }
 
-    async fn catch_up(&self, reader: &mut Reader, revision: u64) -> Result<(), ViewError> {
-        if !reader.reaches(revision).await {
-            self.read_anew(reader).await?;
-        }
-        Ok(())
-    }
-
-    async fn read_anew(&self, reader: &Reader) -> Result<(), ViewError> {
-        let snapshot = self.0.registry.read_snapshot().await?;
-        reader.live.install(snapshot, self.0.now());
-        Ok(())
-    }
-
-    /// Joins the follower, starting it if need be; says whether it did.
-    fn reader(&self) -> (Reader, bool) {
+    /// Joins the follower, starting it if need be; returns whether it did.
+    fn join_follower(&self) -> (Reader, bool) {
         let mut slot = lock(&self.0.live);
         let cold = slot.is_none();
         let live = slot.get_or_insert_with(|| {
-            let live = Arc::new(Live {
+            let live = Arc::new(LiveCluster {
                 cluster: Mutex::default(),
                 position: watch::Sender::new(Position::default()),
                 readers: watch::Sender::new(0),
             });
-            tokio::spawn(follow(self.0.clone(), live.clone()));
+            tokio::spawn(follow_registry(self.0.clone(), live.clone()));
             live
         });
         live.readers.send_modify(|count| *count += 1);
@@ -172,7 +185,7 @@ impl Reader {
     }
 
     /// Looks at the cluster and at what the engine thinks of it.
-    pub fn decide<T>(&self, look: impl FnOnce(&mut Cluster) -> T) -> T {
+    pub fn with_cluster<T>(&self, look: impl FnOnce(&mut Cluster) -> T) -> T {
         look(&mut lock(&self.live.cluster))
     }
 
@@ -186,25 +199,20 @@ impl Reader {
         self.began + at
     }
 
-    /// How far the view has come.
-    pub fn position(&self) -> Position {
-        self.position.borrow().clone()
-    }
-
     /// Waits until the view has changed since the last call.
-    pub async fn changed(&mut self) {
+    pub async fn wait_for_change(&mut self) {
         // The sender lives as long as `live`, which we hold, so an error cannot come.
         let _ = self.position.changed().await;
     }
 
-    /// Whether the watch brings a revision soon.
-    async fn reaches(&mut self, revision: u64) -> bool {
+    /// Waits a moment for the watch to bring a revision; returns whether it has.
+    async fn await_revision(&mut self, revision: u64) -> bool {
         let reached = self.position.wait_for(|at| at.revision >= revision);
         matches!(tokio::time::timeout(CATCH_UP, reached).await, Ok(Ok(_)))
     }
 
     /// Waits for the first snapshot.
-    async fn begun(&mut self) -> Result<(), ViewError> {
+    async fn await_first(&mut self) -> Result<(), ViewError> {
         let first = self.position.wait_for(|at| at.revision > 0 || at.lost.is_some());
         let position = match tokio::time::timeout(FIRST_EVENT, first).await {
             Ok(Ok(position)) => position.clone(),
@@ -223,16 +231,16 @@ impl Drop for Reader {
     }
 }
 
-impl Live {
+impl LiveCluster {
     /// Replaces the snapshot by a later one.
-    fn install(&self, snapshot: Snapshot, now: Duration) {
+    fn install_snapshot(&self, snapshot: Snapshot, now: Duration) {
         let mut cluster = lock(&self.cluster);
         if cluster.install_snapshot(snapshot, now) {
             self.position.send_replace(cluster.position());
         }
     }
 
-    fn take(&self, event: ClusterEvent, now: Duration) {
+    fn apply_event(&self, event: ClusterEvent, now: Duration) {
         let mut cluster = lock(&self.cluster);
         match event {
             ClusterEvent::Reset(snapshot) => cluster.reset(*snapshot, now),
@@ -244,7 +252,7 @@ impl Live {
 }
 
 /// Follows the registry until nobody has read for the time it lingers.
-async fn follow(shared: Arc<Shared>, live: Arc<Live>) {
+async fn follow_registry(shared: Arc<Shared>, live: Arc<LiveCluster>) {
     let mut updates = shared.registry.watch();
     let mut readers = live.readers.subscribe();
     let mut idle_since: Option<Instant> = None;
@@ -255,16 +263,17 @@ async fn follow(shared: Arc<Shared>, live: Arc<Live>) {
         };
         // All three arms are cancel-safe: a channel's receive, a change notice, a timer.
         tokio::select! {
+            biased;
             event = updates.events.recv() => if let Some(event) = event {
-                live.take(event, shared.now());
+                live.apply_event(event, shared.now());
             } else {
                 // The watch promises not to end; if it does, the next reader begins anew.
-                live.take(ClusterEvent::Lost { problem: "the watch ended".to_owned() }, shared.now());
+                live.apply_event(ClusterEvent::Lost { problem: "the watch ended".to_owned() }, shared.now());
                 lock(&shared.live).take();
                 return;
             },
             _ = readers.changed() => {}
-            () = idle(idle_since, shared.linger) => {
+            () = sleep_until_opt(idle_since.map(|since| since + shared.linger)) => {
                 // Readers are counted under this lock, so none can slip in between.
                 let mut slot = lock(&shared.live);
                 if *live.readers.borrow() == 0 {
@@ -273,12 +282,5 @@ async fn follow(shared: Arc<Shared>, live: Arc<Live>) {
                 }
             }
         }
-    }
-}
-
-async fn idle(since: Option<Instant>, linger: Duration) {
-    match since {
-        Some(since) => tokio::time::sleep_until(since + linger).await,
-        None => std::future::pending().await,
     }
 }

@@ -5,6 +5,7 @@
 
 pub mod drain;
 pub mod fleet;
+pub mod freshness;
 pub mod lists;
 mod picture;
 pub mod recent_stops;

@@ -21,7 +21,7 @@ use crate::http::extract::{Params, is_json, read_json};
 
 pub(super) async fn list(State(app): State<App>, params: Params) -> Result<Response, ApiError> {
     let page = Page::asked_for(&params, app.token_limit)?;
-    let reader = app.view.fresh().await?;
+    let reader = app.view.fresh_reader().await?;
     let answer = reader.read(|snapshot| {
         let (machines, next_page_token) = page.cut(snapshot.machines.values());
         let machines = machines.into_iter().map(|machine| fleet_machine(snapshot, machine));
@@ -64,7 +64,7 @@ pub(super) async fn patch(State(app): State<App>, request: Request) -> Result<Re
     let changes: BTreeMap<(MachineId, String), Option<String>> =
         operations.into_iter().map(read).collect::<Result<_, _>>()?;
     if !changes.is_empty() {
-        let reader = app.view.fresh().await?;
+        let reader = app.view.fresh_reader().await?;
         let limits = &app.quotas().store;
         if let Some(beyond) = reader.read(|snapshot| limits.metadata_refusal(snapshot, &changes)) {
             return Err(ApiError::new(StatusCode::INSUFFICIENT_STORAGE, beyond));

@@ -17,7 +17,7 @@ pub(super) async fn list(State(app): State<App>, params: Params) -> Result<Respo
     let page = Page::asked_for(&params, app.token_limit)?;
     let unit = params.get("unitName");
     let machine = params.get("machineID");
-    let reader = app.view.fresh().await?;
+    let reader = app.view.fresh_reader().await?;
     let answer = reader.read(|snapshot| {
         let reports = snapshot
             .states
@@ -35,7 +35,7 @@ pub(super) async fn list(State(app): State<App>, params: Params) -> Result<Respo
 
 pub(super) async fn get(State(app): State<App>, item: Item) -> Result<Response, ApiError> {
     let name = item.known()?;
-    let reader = app.view.fresh().await?;
+    let reader = app.view.fresh_reader().await?;
     let found = reader.read(|snapshot| fleet::unit_state(snapshot, &name)).ok_or_else(not_there)?;
     Ok(error::json(StatusCode::OK, &in_full(&found)))
 }

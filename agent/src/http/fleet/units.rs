@@ -22,7 +22,7 @@ use crate::http::v1::{carry_out_change, destroy_unused};
 
 pub(super) async fn list(State(app): State<App>, params: Params) -> Result<Response, ApiError> {
     let page = Page::asked_for(&params, app.token_limit)?;
-    let reader = app.view.fresh().await?;
+    let reader = app.view.fresh_reader().await?;
     let answer = reader.read(|snapshot| {
         let (units, next_page_token) = page.cut(snapshot.units.values());
         UnitPage {
@@ -35,9 +35,9 @@ pub(super) async fn list(State(app): State<App>, params: Params) -> Result<Respo
 
 pub(super) async fn get(State(app): State<App>, item: Item) -> Result<Response, ApiError> {
     let name = item.known()?;
-    let reader = app.view.fresh().await?;
+    let reader = app.view.fresh_reader().await?;
     let now = reader.now();
-    let found = reader.decide(|cluster| fleet::awaited_unit(cluster, &name, now));
+    let found = reader.with_cluster(|cluster| fleet::awaited_unit(cluster, &name, now));
     let found = found.ok_or_else(not_there)?;
     Ok(json(StatusCode::OK, &found))
 }
@@ -72,7 +72,7 @@ pub(super) async fn put(
         Some(Arc::new(file))
     };
 
-    let reader = app.view.fresh().await?;
+    let reader = app.view.fresh_reader().await?;
     let put = reader.read(|snapshot| FleetPut::plan(snapshot, name, file, desired))?;
     drop(reader);
     let FleetPut { change, replaces } = put;

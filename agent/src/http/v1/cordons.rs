@@ -47,7 +47,7 @@ pub(super) async fn known(app: &App, text: &str) -> Result<MachineId, ApiError> 
         text.parse().map_err(|error: muster_common::machine::InvalidMachineId| {
             ApiError::bad_request(error.to_string())
         })?;
-    let reader = app.view.fresh().await?;
+    let reader = app.view.fresh_reader().await?;
     if reader.read(|snapshot| is_known_machine(snapshot, &machine)) {
         Ok(machine)
     } else {

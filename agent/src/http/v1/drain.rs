@@ -26,16 +26,16 @@ pub(super) async fn drain(
     let machine = known(&app, &machine).await?;
     let DrainRequest { by, reason, deadline, then, dry_run } = request;
     if dry_run {
-        let reader = app.view.fresh().await?;
-        let progress = reader.decide(|cluster| cluster.rehearse_drain(&machine));
+        let reader = app.view.fresh_reader().await?;
+        let progress = reader.with_cluster(|cluster| cluster.rehearse_drain(&machine));
         return Ok(json(StatusCode::OK, &DrainAnswer { progress, revision: 0 }));
     }
     let order = Order { holder: CordonHolder::Person, by: by.into(), reason: reason.into() };
     let cordons = Cordons::new(app.registry.clone());
     let cordon = cordons.drain(&machine, order, deadline, then).await?;
     let revision = cordon.revision;
-    let reader = app.view.at_least(revision).await?;
-    let progress = reader.decide(|cluster| cluster.drain_progress(&machine));
+    let reader = app.view.reader_at_least(revision).await?;
+    let progress = reader.with_cluster(|cluster| cluster.drain_progress(&machine));
     Ok(json(StatusCode::OK, &DrainAnswer { progress, revision }))
 }
 
@@ -44,8 +44,8 @@ pub(super) async fn progress(
     Path(machine): Path<String>,
 ) -> Result<Response, ApiError> {
     let machine = known(&app, &machine).await?;
-    let reader = app.view.fresh().await?;
-    Ok(json(StatusCode::OK, &reader.decide(|cluster| cluster.drain_progress(&machine))))
+    let reader = app.view.fresh_reader().await?;
+    Ok(json(StatusCode::OK, &reader.with_cluster(|cluster| cluster.drain_progress(&machine))))
 }
 
 pub(super) async fn events(
@@ -59,7 +59,7 @@ pub(super) async fn events(
     let revision: u64 = params.parse("revision", "the revision of a change")?.unwrap_or(0);
     let held = app.take(&app.quotas().streams, caller)?;
     let machine = known(&app, &machine).await?;
-    let reader = app.view.at_least(revision).await?;
+    let reader = app.view.reader_at_least(revision).await?;
     let events = ClusterEvents::new(reader, DrainWait::new(machine));
     Ok(stream_events(&app, held, BACKLOG, events))
 }

@@ -132,7 +132,7 @@ pub(super) async fn check_ours(app: &App, name: &UnitName) -> Result<(), ApiErro
     if owns == Some(true) {
         return Ok(());
     }
-    let reader = app.view.fresh().await?;
+    let reader = app.view.fresh_reader().await?;
     Ok(reader.read(|snapshot| whereabouts::check_ours(snapshot, name, &app.machine, owns))?)
 }
 
@@ -148,7 +148,7 @@ pub(super) async fn machine_to_ask(
         // No need of the store: the unit is looked at where we stand.
         return Ok(lists::machine_by_id(&app.machine));
     }
-    let reader = app.view.fresh().await?;
+    let reader = app.view.fresh_reader().await?;
     reader.read(|snapshot| {
         let id = whereabouts::machine_to_ask(snapshot, name, &app.machine, named.as_ref(), prefer)?;
         Ok(lists::machine_with_metadata(snapshot, &id))

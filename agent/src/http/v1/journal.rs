@@ -60,7 +60,7 @@ pub(super) async fn follow_journal(
     }
     let waits = params.parse("wait", "true or false")?.unwrap_or(false);
     if waits && params.get("machine").is_none() {
-        let reader = app.view.fresh().await?;
+        let reader = app.view.fresh_reader().await?;
         if reader.read(|snapshot| is_nowhere(snapshot, &name)) {
             let held = app.take(&app.quotas().streams, caller)?;
             let placement = ClusterEvents::new(reader, PlacementWait::new(name));
@@ -101,7 +101,7 @@ async fn follow_here(
     let held = app.take(&app.quotas().followers, caller)?;
     let pieces = app.inspector.follow(&name, mode, start.clone(), true).await?;
     // A store that is away keeps nobody from reading what is here; what becomes of the unit is then not told.
-    let reader = app.view.fresh().await.ok();
+    let reader = app.view.fresh_reader().await.ok();
     let machine = reader.as_ref().map_or_else(
         || lists::machine_by_id(&app.machine),
         |reader| reader.read(|snapshot| lists::machine_with_metadata(snapshot, &app.machine)),

@@ -13,23 +13,23 @@ use crate::http::error::{ApiError, json};
 use crate::http::extract::Name;
 
 pub(super) async fn units(State(app): State<App>) -> Result<Response, ApiError> {
-    let units = app.view.fresh().await?.read(lists::list_units);
+    let units = app.view.fresh_reader().await?.read(lists::list_units);
     Ok(json(StatusCode::OK, &units))
 }
 
 pub(super) async fn states(State(app): State<App>) -> Result<Response, ApiError> {
-    let states = app.view.fresh().await?.read(lists::list_states);
+    let states = app.view.fresh_reader().await?.read(lists::list_states);
     Ok(json(StatusCode::OK, &states))
 }
 
 pub(super) async fn machines(State(app): State<App>) -> Result<Response, ApiError> {
-    let machines = app.view.fresh().await?.read(lists::list_machines);
+    let machines = app.view.fresh_reader().await?.read(lists::list_machines);
     Ok(json(StatusCode::OK, &machines))
 }
 
 pub(super) async fn unit(State(app): State<App>, Name(name): Name) -> Result<Response, ApiError> {
-    let reader = app.view.fresh().await?;
-    let detail = reader.decide(|cluster| {
+    let reader = app.view.fresh_reader().await?;
+    let detail = reader.with_cluster(|cluster| {
         let refusal = cluster.explain_refusal(&name);
         let snapshot = cluster.snapshot();
         if let Some(record) = snapshot.unreadable.get(&format!("unit/{name}")) {
@@ -52,8 +52,8 @@ pub(super) async fn unit(State(app): State<App>, Name(name): Name) -> Result<Res
 }
 
 pub(super) async fn plan(State(app): State<App>) -> Result<Response, ApiError> {
-    let reader = app.view.fresh().await?;
-    let plan = reader.decide(|cluster| {
+    let reader = app.view.fresh_reader().await?;
+    let plan = reader.with_cluster(|cluster| {
         let planned = cluster.plan().clone();
         let moves = planned.moves.iter().map(|decided| PlannedMove {
             unit: decided.unit.clone(),

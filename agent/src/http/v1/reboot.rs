@@ -52,7 +52,7 @@ async fn status(State(app): State<App>, params: Params) -> Result<Response, ApiE
     let group = params.parse("group", "the name of a reboot group")?;
     let records = app.lock.read_records(app.slot_limit).await?;
     let mut status = overview::reboots_overview(&app.machine, &records, group.as_ref())?;
-    let reader = app.view.fresh().await?;
+    let reader = app.view.fresh_reader().await?;
     status.group = Some(app.group.clone());
     status.machines = reader.read(|snapshot| snapshot.machines.values().cloned().collect());
     Ok(json(StatusCode::OK, &status))

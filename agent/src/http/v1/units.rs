@@ -35,8 +35,8 @@ pub(in crate::http) async fn carry_out_change(
 ) -> Result<ChangeAnswer, ApiError> {
     let mut batch = ChangeBatch::new(change, dry_run, app.quotas().store);
     loop {
-        let reader = app.view.fresh().await?;
-        let mut step = reader.decide(|cluster| batch.decide(cluster));
+        let reader = app.view.fresh_reader().await?;
+        let mut step = reader.with_cluster(|cluster| batch.decide(cluster));
         if let BatchStep::Write(writes) = step {
             step = batch.on_written(app.registry.write_units(writes).await?);
         }
@@ -69,8 +69,8 @@ pub(in crate::http) async fn destroy_unused(
     units: &[UnitName],
 ) -> Result<DestroyOutcome, ApiError> {
     if units.iter().any(|unit| !unit.unit_type().starts_by_itself()) {
-        let reader = app.view.fresh().await?;
-        let refusal = reader.decide(|cluster| references::refusal(cluster.snapshot(), units));
+        let reader = app.view.fresh_reader().await?;
+        let refusal = reader.with_cluster(|cluster| references::refusal(cluster.snapshot(), units));
         if let Some(refusal) = refusal {
             return Err(ApiError::conflict(refusal));
         }

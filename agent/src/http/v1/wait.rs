@@ -30,8 +30,8 @@ pub(super) async fn wait_for_units(
 ) -> Result<Response, ApiError> {
     let held = app.take(&app.quotas().streams, caller)?;
     let reader = match request.revision {
-        0 => app.view.fresh().await?,
-        revision => app.view.at_least(revision).await?,
+        0 => app.view.fresh_reader().await?,
+        revision => app.view.reader_at_least(revision).await?,
     };
     let updates = ClusterEvents::new(reader, UnitsWait::new(request));
     let events = WaitEvents { app: app.clone(), updates, failures: stream::empty().boxed() };
