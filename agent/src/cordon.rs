@@ -43,7 +43,11 @@ impl Cordons {
 
     /// Keeps a machine from taking anything new. It holds for the machine's absence and beyond, until the same holder
     /// uncordons it.
-    pub async fn cordon(&self, machine: &MachineId, order: Order) -> Result<Cordon, CordonError> {
+    pub async fn cordon_machine(
+        &self,
+        machine: &MachineId,
+        order: Order,
+    ) -> Result<Cordon, CordonError> {
         let Order { holder, by, reason } = order;
         let hold = Hold { by, reason, since: unix_seconds(), drain: None };
         Ok(self.registry.cordon_machine(machine, &holder, hold).await?)
@@ -51,7 +55,7 @@ impl Cordons {
 
     /// Cordons a machine and has its units move elsewhere. `deadline` is in seconds; see [`Drain`]. An order given before
     /// by the same holder is replaced, with its deadline.
-    pub async fn drain(
+    pub async fn drain_machine(
         &self,
         machine: &MachineId,
         order: Order,
@@ -66,7 +70,7 @@ impl Cordons {
     }
 
     /// Takes a holder's cordon back, and its drain. Returns what others still hold.
-    pub async fn uncordon(
+    pub async fn uncordon_machine(
         &self,
         machine: &MachineId,
         holder: &CordonHolder,

@@ -54,7 +54,7 @@ use muster_common::unit::{FileHash, UnitName};
 use muster_engine::request::limits::StoreLimits;
 use muster_store::{Leadership, Presence, Registry};
 use musterd::Health;
-use musterd::http::{App, AppParts, router};
+use musterd::http::{App, AppParts, api_router};
 use musterd::inspect::Inspector;
 use musterd::net::limits::{Limits, Share};
 use musterd::net::quota::Quotas;
@@ -109,7 +109,7 @@ async fn lingering(linger: Duration) -> Cluster {
     let leadership = registry.campaign_for_leadership(&presence).await.unwrap().unwrap();
     let app = App::new(parts(&registry, &view, &machine.id));
     Cluster {
-        router: router(app.clone()),
+        router: api_router(app.clone()),
         app,
         registry,
         line,

@@ -59,7 +59,7 @@ impl Cluster {
     async fn drain(&self, id: &str, deadline: Option<u64>, then: AtDeadline) {
         let order =
             Order { holder: CordonHolder::Person, by: String::new(), reason: String::new() };
-        self.cordons().drain(&machine(id), order, deadline, then).await.unwrap();
+        self.cordons().drain_machine(&machine(id), order, deadline, then).await.unwrap();
     }
 
     /// What was asked of the machines that concerns a unit, in the order of each.
@@ -189,7 +189,7 @@ async fn at_the_deadline_what_is_left_stays_or_is_stopped_as_was_ordered() {
     assert!(!forced.places.contains_key(&name("p.service")));
     assert_eq!(cluster.machines[0].host.unit("p.service"), None);
 
-    cluster.cordons().uncordon(&machine("m1"), &CordonHolder::Person).await.unwrap();
+    cluster.cordons().uncordon_machine(&machine("m1"), &CordonHolder::Person).await.unwrap();
     cluster.until("the unit to come back", |s| runs_on(s, "p.service", "m1")).await;
     cluster.stop().await;
 }
@@ -203,7 +203,7 @@ async fn a_drain_that_is_called_off_takes_back_what_is_not_up_elsewhere() {
     cluster.machines[1].host.slow("a.service", true);
     cluster.drain("m1", None, AtDeadline::GiveUp).await;
     cluster.machines[1].host.until(|active| active == Some("activating"), "a.service").await;
-    cluster.cordons().uncordon(&machine("m1"), &CordonHolder::Person).await.unwrap();
+    cluster.cordons().uncordon_machine(&machine("m1"), &CordonHolder::Person).await.unwrap();
     cluster
         .until("the second copy to be gone", |s| {
             runs_on(s, "a.service", "m1")

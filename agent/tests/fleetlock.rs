@@ -22,7 +22,7 @@ use muster_store::{
 };
 use musterd::Health;
 use musterd::config::{ApiPart, Serves};
-use musterd::http::{App, AppParts, router};
+use musterd::http::{App, AppParts, api_router};
 use musterd::inspect::Inspector;
 use musterd::net::listen::{Sockets, Tcp};
 use musterd::net::serve;
@@ -72,7 +72,7 @@ impl Daemon {
             body_limit: 1024 * 1024,
             shutdown: CancellationToken::new(),
         });
-        Self { router: router(app.clone()), app, lock }
+        Self { router: api_router(app.clone()), app, lock }
     }
 
     /// What a request is answered with: status, the headers that are always the same, and the body as it is.

@@ -73,16 +73,20 @@ impl App {
     }
 
     /// One of what clients may have some of, if there is one.
-    pub(super) fn take(&self, quota: &Quota, caller: Caller) -> Result<Ticket, ApiError> {
-        quota.take(caller).map_err(|full| self.refused(quota, full))
+    pub(super) fn take_ticket(&self, quota: &Quota, caller: Caller) -> Result<Ticket, ApiError> {
+        quota.take_ticket(caller).map_err(|full| self.count_refusal(quota, full))
     }
 
     /// The same, if there is one soon.
-    pub(super) async fn turn(&self, quota: &Quota, caller: Caller) -> Result<Ticket, ApiError> {
-        quota.wait(caller, TURN).await.map_err(|full| self.refused(quota, full))
+    pub(super) async fn wait_for_ticket(
+        &self,
+        quota: &Quota,
+        caller: Caller,
+    ) -> Result<Ticket, ApiError> {
+        quota.wait_for_ticket(caller, TURN).await.map_err(|full| self.count_refusal(quota, full))
     }
 
-    fn refused(&self, quota: &Quota, full: Full) -> ApiError {
+    fn count_refusal(&self, quota: &Quota, full: Full) -> ApiError {
         self.metrics.count_refusal(quota.reason);
         full.into()
     }

@@ -33,7 +33,7 @@ impl ApiError {
     }
 
     /// 503: the client, or all of them, have as much as they may.
-    pub fn limit(message: impl Into<String>) -> Self {
+    pub fn over_limit(message: impl Into<String>) -> Self {
         Self { is_limit: true, ..Self::new(StatusCode::SERVICE_UNAVAILABLE, message) }
     }
 
@@ -48,7 +48,7 @@ impl ApiError {
     }
 
     /// 409: the cluster is not in the state the request needs.
-    pub fn conflict(message: impl Into<String>) -> Self {
+    pub fn in_conflict(message: impl Into<String>) -> Self {
         Self::new(StatusCode::CONFLICT, message)
     }
 

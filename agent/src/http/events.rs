@@ -87,7 +87,7 @@ impl<W: ClusterWait> ClusterEvents<W> {
     }
 
     /// The next events, at least one; `None` when the wait is over. Cancel-safe: nothing is taken from the wait before it is returned.
-    pub(super) async fn next_updates(&mut self) -> Option<Vec<W::Event>> {
+    pub(super) async fn next_updates(&mut self) -> Option<Vec<W::Update>> {
         loop {
             if self.has_looked {
                 if self.wait.is_over() {
@@ -112,11 +112,11 @@ impl<W: ClusterWait> ClusterEvents<W> {
 
 impl<W> EventSource for ClusterEvents<W>
 where
-    W: ClusterWait<Event: Serialize + Send + 'static> + Send + 'static,
+    W: ClusterWait<Update: Serialize + Send + 'static> + Send + 'static,
 {
-    type Event = W::Event;
+    type Event = W::Update;
 
-    async fn next_events(&mut self) -> Option<Vec<W::Event>> {
+    async fn next_events(&mut self) -> Option<Vec<W::Update>> {
         self.next_updates().await
     }
 }

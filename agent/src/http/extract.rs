@@ -106,7 +106,7 @@ impl FromRequestParts<App> for Params {
 
 impl Params {
     /// The values of a parameter.
-    pub(crate) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+    pub(crate) fn values_of<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
         self.0.iter().filter(move |(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
@@ -134,7 +134,7 @@ impl Params {
     }
 
     /// 400 for a parameter that means nothing, which is most likely misspelt.
-    pub(crate) fn only(&self, known: &[&str]) -> Result<(), ApiError> {
+    pub(crate) fn allow_only(&self, known: &[&str]) -> Result<(), ApiError> {
         match self.0.iter().find(|(key, _)| !known.contains(&key.as_str())) {
             Some((key, _)) => Err(ApiError::bad_request(format!(
                 "unknown parameter {key:?}; expected {}",

@@ -25,7 +25,7 @@ struct Rejected {
     value: String,
 }
 
-pub(super) fn routes() -> Router<App> {
+pub(super) fn fleetlock_routes() -> Router<App> {
     Router::new()
         .route("/v1/pre-reboot", post(pre_reboot).fallback(only_post))
         .route("/v1/steady-state", post(steady_state).fallback(only_post))
@@ -34,22 +34,22 @@ pub(super) fn routes() -> Router<App> {
 
 /// The paths that a client asks for when its base URL lacks the last slash: joining drops what is behind the one before.
 pub(super) fn lost_routes() -> Router<App> {
-    Router::new().route("/pre-reboot", any(lost)).route("/steady-state", any(lost))
+    Router::new().route("/pre-reboot", any(lost_path)).route("/steady-state", any(lost_path))
 }
 
 async fn pre_reboot(State(app): State<App>, request: Request) -> Result<StatusCode, Rejected> {
-    let Identity { id, group } = identity(request).await?;
+    let Identity { id, group } = read_identity(request).await?;
     match app.lock.acquire_slot(&group, &id, HolderKind::FleetLock, app.slot_limit).await? {
         AcquireResult::Held { .. } => Ok(StatusCode::OK),
         AcquireResult::Wait(wait) => {
             tracing::info!(%group, %id, %wait, "a FleetLock client has to wait");
-            Err(Rejected::server(RejectionKind::FailedLock, wait.to_string()))
+            Err(Rejected::server_error(RejectionKind::FailedLock, wait.to_string()))
         }
     }
 }
 
 async fn steady_state(State(app): State<App>, request: Request) -> Result<StatusCode, Rejected> {
-    let Identity { id, group } = identity(request).await?;
+    let Identity { id, group } = read_identity(request).await?;
     app.lock
         .release_slot(
             &group,
@@ -79,7 +79,7 @@ async fn nothing_here(uri: Uri) -> Rejected {
     Rejected { status: StatusCode::NOT_FOUND, kind: RejectionKind::NotFound, value }
 }
 
-async fn lost(uri: Uri) -> Rejected {
+async fn lost_path(uri: Uri) -> Rejected {
     let value = format!(
         "there is nothing at /v1{}; FleetLock is below /fleetlock/: end the client's base URL with a slash",
         uri.path()
@@ -88,7 +88,7 @@ async fn lost(uri: Uri) -> Rejected {
 }
 
 /// Who asks.
-async fn identity(request: Request) -> Result<Identity, Rejected> {
+async fn read_identity(request: Request) -> Result<Identity, Rejected> {
     let (parts, body) = request.into_parts();
     let invalid = |status, value: String| Rejected {
         status,
@@ -104,7 +104,7 @@ async fn identity(request: Request) -> Result<Identity, Rejected> {
 }
 
 impl Rejected {
-    fn server(kind: RejectionKind, value: String) -> Self {
+    fn server_error(kind: RejectionKind, value: String) -> Self {
         Self { status: StatusCode::INTERNAL_SERVER_ERROR, kind, value }
     }
 }
@@ -116,10 +116,10 @@ impl From<LockError> for Rejected {
             LockError::UnknownGroup { .. } => {
                 Self { status: StatusCode::BAD_REQUEST, kind: RejectionKind::UnknownGroup, value }
             }
-            LockError::Contended { .. } => Self::server(RejectionKind::FailedLock, value),
+            LockError::Contended { .. } => Self::server_error(RejectionKind::FailedLock, value),
             _ => {
                 tracing::warn!(error = value, "a FleetLock client was not answered");
-                Self::server(RejectionKind::FailedSemInit, value)
+                Self::server_error(RejectionKind::FailedSemInit, value)
             }
         }
     }

@@ -16,11 +16,11 @@ use crate::reboot::group_gauges;
 use crate::telemetry::metrics::ClusterCounts;
 
 /// How long a scrape waits for the first reading of the reboots, which is made when it is the first for long.
-const PATIENCE: Duration = Duration::from_secs(1);
+const FIRST_READING: Duration = Duration::from_secs(1);
 
 /// The answer of `/healthz`.
 #[derive(Serialize)]
-struct Answer {
+struct HealthAnswer {
     healthy: bool,
     /// What is wrong, one sentence each.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -36,7 +36,7 @@ struct Answer {
     version: &'static str,
 }
 
-pub(super) async fn healthz(State(app): State<App>) -> Response {
+pub(super) async fn show_health(State(app): State<App>) -> Response {
     let status = app.health.status();
     let reasons: Vec<String> = status
         .required_components()
@@ -46,7 +46,7 @@ pub(super) async fn healthz(State(app): State<App>) -> Response {
         })
         .collect();
     let code = if reasons.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    let answer = Answer {
+    let answer = HealthAnswer {
         healthy: reasons.is_empty(),
         reasons,
         warnings: app.registry.store_warnings(),
@@ -58,7 +58,7 @@ pub(super) async fn healthz(State(app): State<App>) -> Response {
     json(code, &answer)
 }
 
-pub(super) async fn metrics(State(app): State<App>) -> Result<Response, ApiError> {
+pub(super) async fn show_metrics(State(app): State<App>) -> Result<Response, ApiError> {
     // The leader speaks for the cluster; the others are spared following it for the sake of a scrape.
     let mut counts = None;
     if app.health.status().leading {
@@ -70,7 +70,7 @@ pub(super) async fn metrics(State(app): State<App>) -> Result<Response, ApiError
             })
         });
     }
-    let latest = app.lock.latest_records(PATIENCE).await;
+    let latest = app.lock.latest_records(FIRST_READING).await;
     let reboots = latest.map(|records| group_gauges(&records, app.health.status().leading));
     let text = app
         .metrics

@@ -16,4 +16,4 @@ mod v1;
 
 pub use app::{App, AppParts, SLOT_LIMIT};
 pub(crate) use router::no_sniffing;
-pub use router::{router, router_of};
+pub use router::{api_router, router_for};

@@ -17,37 +17,37 @@ use super::{fleet, fleetlock, health, v1};
 use crate::config::Serves;
 
 /// The whole API.
-pub fn router(app: App) -> Router {
-    router_of(app, Serves::all_parts())
+pub fn api_router(app: App) -> Router {
+    router_for(app, Serves::all_parts())
 }
 
 /// The parts of it that a listener serves. What it does not serve is not there: no path leads to it.
-pub fn router_of(app: App, serves: Serves) -> Router {
+pub fn router_for(app: App, serves: Serves) -> Router {
     let mut router = Router::new();
     if serves.api {
-        router = router.nest("/fleet/v1", fleet::routes());
-        let routes = v1::routes();
+        router = router.nest("/fleet/v1", fleet::fleet_routes());
+        let routes = v1::v1_routes();
         let lost = if serves.fleetlock { fleetlock::lost_routes() } else { Router::new() };
         router = router.nest("/v1", routes.merge(lost));
     } else if serves.fleetlock {
         router = router.nest("/v1", fleetlock::lost_routes());
     }
     if serves.fleetlock {
-        router = router.nest("/fleetlock", fleetlock::routes());
+        router = router.nest("/fleetlock", fleetlock::fleetlock_routes());
     }
     if serves.metrics {
-        router = router.route("/healthz", get(health::healthz));
-        router = router.route("/metrics", get(health::metrics));
+        router = router.route("/healthz", get(health::show_health));
+        router = router.route("/metrics", get(health::show_metrics));
     }
     router
         // Ours, not axum's: bodies are limited where they are read, with an error that says the limit.
         .layer(axum::extract::DefaultBodyLimit::disable())
-        .layer(middleware::from_fn_with_state((app.clone(), serves), observe))
+        .layer(middleware::from_fn_with_state((app.clone(), serves), observe_request))
         .with_state(app)
 }
 
 /// Counts every request, and turns the router's own empty answers (no such path, no such method) into JSON errors.
-async fn observe(
+async fn observe_request(
     State((app, serves)): State<(App, Serves)>,
     request: Request,
     next: Next,

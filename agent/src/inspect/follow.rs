@@ -62,7 +62,7 @@ pub struct JournalPiece {
 impl Inspector {
     /// A unit's journal from a place on: what there is and, if it `goes_on`, what comes. Dropping the stream ends every
     /// process behind it.
-    pub async fn follow(
+    pub async fn follow_journal(
         &self,
         unit: &UnitName,
         mode: OutputMode,
@@ -70,7 +70,7 @@ impl Inspector {
         goes_on: bool,
     ) -> Result<BoxStream<'static, io::Result<JournalPiece>>, InspectError> {
         if !unit.unit_type().is_quadlet() {
-            return Ok(self.watch(vec![format!("--unit={unit}")], mode, start, goes_on));
+            return Ok(self.watch_journal(vec![format!("--unit={unit}")], mode, start, goes_on));
         }
         let Some(containers) = &self.containers else {
             return Err(OutputError::Unknown(unit.clone()).into());
@@ -80,17 +80,21 @@ impl Inspector {
             _ => "all".to_owned(),
         };
         match containers.output(unit, &tail, goes_on).await? {
-            Output::Journal(matches) => Ok(self.watch(matches, mode, start, goes_on)),
+            Output::Journal(matches) => Ok(self.watch_journal(matches, mode, start, goes_on)),
             Output::Engine { driver, name, lines } => {
-                let form =
-                    LineFormat::of(mode.as_str(), identity::host_name(), name, TimeZone::system());
+                let form = LineFormat::of_mode(
+                    mode.as_str(),
+                    identity::host_name(),
+                    name,
+                    TimeZone::system(),
+                );
                 let form = form.ok_or_else(|| InspectError::Mode { unit: unit.clone(), driver })?;
-                let behind = behind(&start);
+                let behind = engine_time(&start);
                 let lines = ReceiverStream::new(lines).filter_map(move |line| {
                     let piece = match line {
                         // Their form is of one length, so that their order is that of time.
                         Ok(line) if behind.as_ref().is_some_and(|at| line.at <= *at) => None,
-                        Ok(line) => Some(Ok(piece(&form, &line))),
+                        Ok(line) => Some(Ok(engine_piece(&form, &line))),
                         Err(problem) => Some(Err(io::Error::other(problem))),
                     };
                     std::future::ready(piece)
@@ -100,7 +104,7 @@ impl Inspector {
         }
     }
 
-    fn watch(
+    fn watch_journal(
         &self,
         which: Vec<String>,
         mode: OutputMode,
@@ -112,7 +116,7 @@ impl Inspector {
             JournalStart::Cursor(cursor) if cursor.starts_with(ENGINE) => ReadFrom::Beginning,
             JournalStart::Cursor(cursor) => ReadFrom::Cursor(cursor),
             JournalStart::Lines(lines) => ReadFrom::Lines(lines),
-            JournalStart::Ago(ago) => ReadFrom::Time(now().saturating_sub(ago)),
+            JournalStart::Ago(ago) => ReadFrom::Time(unix_time().saturating_sub(ago)),
         };
         let journalctl = self.journalctl.clone();
         let following = JournalFollower {
@@ -147,16 +151,16 @@ pub(crate) fn is_place(text: &str) -> bool {
     fields.clone().all(field) && fields.any(|field| field.starts_with("t="))
 }
 
-fn now() -> Duration {
+fn unix_time() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
 /// The time up to which an engine's lines have been shown.
-fn behind(start: &JournalStart) -> Option<String> {
+fn engine_time(start: &JournalStart) -> Option<String> {
     match start {
         JournalStart::Cursor(cursor) => cursor.strip_prefix(ENGINE).map(str::to_owned),
         JournalStart::Ago(ago) => {
-            let since = i128::try_from(now().saturating_sub(*ago).as_nanos()).ok()?;
+            let since = i128::try_from(unix_time().saturating_sub(*ago).as_nanos()).ok()?;
             let since = jiff::Timestamp::from_nanosecond(since).ok()?;
             Some(format!("{since:.9}"))
         }
@@ -164,7 +168,7 @@ fn behind(start: &JournalStart) -> Option<String> {
     }
 }
 
-fn piece(form: &LineFormat, line: &OutputLine) -> JournalPiece {
+fn engine_piece(form: &LineFormat, line: &OutputLine) -> JournalPiece {
     JournalPiece { bytes: form.line(line).into(), cursor: Some(format!("{ENGINE}{}", line.at)) }
 }
 
@@ -208,14 +212,14 @@ impl JournalFollower {
             if self.page.is_none() {
                 match (self.begun, self.goes_on) {
                     (false, _) => {}
-                    (true, true) => self.notice().await?,
+                    (true, true) => self.await_lines().await?,
                     (true, false) => return Ok(None),
                 }
                 self.page = Some(self.open()?);
                 self.begun = true;
             }
             let Some(page) = &mut self.page else { continue };
-            let piece = page.piece().await?;
+            let piece = page.next_piece().await?;
             if let Some(piece) = piece {
                 if let Some(cursor) = &piece.cursor {
                     self.from = ReadFrom::Cursor(cursor.clone());
@@ -232,11 +236,11 @@ impl JournalFollower {
     }
 
     /// Waits until something has been logged behind the last place.
-    async fn notice(&mut self) -> io::Result<()> {
+    async fn await_lines(&mut self) -> io::Result<()> {
         let mut thrown_away = vec![0; 16 * 1024];
         loop {
             if self.watch.is_none() {
-                let mut command = self.command(&OutputMode::cat());
+                let mut command = self.journalctl_command(&OutputMode::plain_lines());
                 command.args(["--follow", "--no-tail"]);
                 self.watch = Some(spawn(&mut command)?);
             }
@@ -262,7 +266,7 @@ impl JournalFollower {
     }
 
     fn open(&self) -> io::Result<JournalPage> {
-        let mut command = self.command(&self.mode);
+        let mut command = self.journalctl_command(&self.mode);
         command.arg("--show-cursor");
         if let ReadFrom::Lines(lines) = self.from {
             command.arg(format!("--lines={lines}"));
@@ -271,7 +275,7 @@ impl JournalFollower {
         Ok(JournalPage { child, stdout, text: Vec::new() })
     }
 
-    fn command(&self, mode: &OutputMode) -> Command {
+    fn journalctl_command(&self, mode: &OutputMode) -> Command {
         let mut command = Command::new(&self.journalctl);
         command.args(["--no-pager", "--quiet"]).arg(format!("--output={mode}"));
         match &self.from {
@@ -297,13 +301,13 @@ fn spawn(command: &mut Command) -> io::Result<(Child, ChildStdout)> {
 
 impl JournalPage {
     /// What it prints: all of it with the place behind it, or a piece without if it is much. `None`: nothing.
-    async fn piece(&mut self) -> io::Result<Option<JournalPiece>> {
+    async fn next_piece(&mut self) -> io::Result<Option<JournalPiece>> {
         while self.text.len() < PIECE {
             if self.stdout.read_buf(&mut self.text).await? > 0 {
                 continue;
             }
             self.child.wait().await?;
-            return Ok(whole(&self.text));
+            return Ok(last_piece(&self.text));
         }
         // The last line may be the place, or half a line.
         let lines = self.text.iter().rposition(|byte| *byte == b'\n').unwrap_or_default();
@@ -316,7 +320,7 @@ impl JournalPage {
 }
 
 /// What a journalctl has printed that has ended.
-fn whole(printed: &[u8]) -> Option<JournalPiece> {
+fn last_piece(printed: &[u8]) -> Option<JournalPiece> {
     let end = printed.iter().rposition(|byte| *byte != b'\n').map_or(0, |last| last + 1);
     let lines = printed.get(..end)?;
     let start = lines.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
@@ -338,7 +342,7 @@ mod tests {
     #[test]
     fn the_last_line_is_the_place_and_no_other_one_is() {
         let read = |text: &str| {
-            whole(text.as_bytes())
+            last_piece(text.as_bytes())
                 .map(|piece| (String::from_utf8(piece.bytes).unwrap(), piece.cursor))
         };
         let place = Some("s=1;i=2".to_owned());
@@ -354,12 +358,12 @@ mod tests {
         let entry = b"MESSAGE\n\x02\0\0\0\0\0\0\0\xff\n\n\n";
         let printed = [&entry[..], b"-- cursor: s=1\n"].concat();
         let expected = JournalPiece { bytes: entry.to_vec(), cursor: Some("s=1".to_owned()) };
-        assert_eq!(whole(&printed), Some(expected));
+        assert_eq!(last_piece(&printed), Some(expected));
     }
 
     #[test]
     fn lines_of_an_engine_are_shown_from_a_moment_on() {
-        let at = |start| behind(&start);
+        let at = |start| engine_time(&start);
         let line = "2026-11-21T19:00:00.000000001Z";
         assert_eq!(at(JournalStart::Cursor(format!("at:{line}"))).as_deref(), Some(line));
         assert_eq!(at(JournalStart::Lines(LineCount::All)), None);

@@ -98,7 +98,7 @@ impl Inspector {
     }
 
     /// A unit's journal as it comes. Dropping the stream ends journalctl, or the line to the engine.
-    pub async fn journal(
+    pub async fn read_journal(
         &self,
         unit: &UnitName,
         journal: JournalQuery,
@@ -116,17 +116,18 @@ impl Inspector {
                 ],
                 None => vec![format!("--unit={unit}")],
             };
-            return self.journalctl(&which, journal);
+            return self.run_journalctl(&which, journal);
         }
         let Some(containers) = &self.containers else {
             return Err(OutputError::Unknown(unit.clone()).into());
         };
         let tail = journal.lines.to_string();
         match containers.output(unit, &tail, journal.follow).await? {
-            Output::Journal(matches) => self.journalctl(&matches, journal),
+            Output::Journal(matches) => self.run_journalctl(&matches, journal),
             Output::Engine { driver, name, lines } => {
                 let mode = journal.mode.as_str();
-                let form = LineFormat::of(mode, identity::host_name(), name, TimeZone::system());
+                let form =
+                    LineFormat::of_mode(mode, identity::host_name(), name, TimeZone::system());
                 let form = form.ok_or_else(|| InspectError::Mode { unit: unit.clone(), driver })?;
                 let lines = ReceiverStream::new(lines).map(move |line| match line {
                     Ok(line) => Ok(form.line(&line)),
@@ -138,7 +139,7 @@ impl Inspector {
     }
 
     /// The lines that some of journalctl's arguments find.
-    fn journalctl(
+    fn run_journalctl(
         &self,
         which: &[String],
         journal: JournalQuery,
@@ -167,11 +168,11 @@ impl Inspector {
         start: Option<Invocation>,
         lines: u32,
     ) -> Result<Vec<String>, InspectError> {
-        let text = self.last(unit, start, lines, OutputMode::cat()).await?;
+        let text = self.last_text(unit, start, lines, OutputMode::plain_lines()).await?;
         Ok(text.lines().map(str::to_owned).collect())
     }
 
-    async fn last(
+    async fn last_text(
         &self,
         unit: &UnitName,
         start: Option<Invocation>,
@@ -179,7 +180,7 @@ impl Inspector {
         mode: OutputMode,
     ) -> Result<String, InspectError> {
         let journal = JournalQuery { lines: LineCount::Last(lines), follow: false, mode, start };
-        let mut chunks = self.journal(unit, journal).await?;
+        let mut chunks = self.read_journal(unit, journal).await?;
         let mut text = Vec::new();
         // What breaks off is told as far as it came.
         while let Some(Ok(chunk)) = chunks.next().await {
@@ -198,7 +199,7 @@ impl Inspector {
             return (format!("Unit {unit} could not be found.\n"), shown::UNKNOWN);
         };
         let mut text = shown::text(unit, &look, unix_seconds(), &TimeZone::system());
-        match self.last(unit, None, STATUS_LINES, OutputMode::default()).await {
+        match self.last_text(unit, None, STATUS_LINES, OutputMode::default()).await {
             Ok(lines) if !lines.is_empty() => {
                 text.push('\n');
                 text.push_str(&lines);
@@ -207,7 +208,7 @@ impl Inspector {
             Ok(_) | Err(InspectError::Output(_)) => {}
             Err(error) => drop(write!(text, "\n-- {error} --\n")),
         }
-        (text, shown::code(&look))
+        (text, shown::exit_code(&look))
     }
 }
 

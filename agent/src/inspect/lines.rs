@@ -49,7 +49,7 @@ struct Json<'a> {
 
 impl LineFormat {
     /// The form of a mode, if there is one.
-    pub(super) fn of(mode: &str, host: String, name: String, zone: TimeZone) -> Option<Self> {
+    pub(super) fn of_mode(mode: &str, host: String, name: String, zone: TimeZone) -> Option<Self> {
         let mode = MODES.into_iter().find(|known| *known == mode)?;
         Some(Self { mode, host, name, zone })
     }
@@ -78,7 +78,7 @@ impl LineFormat {
                 return out.freeze();
             }
             mode => {
-                out.put_slice(self.time(mode, &line.at).as_bytes());
+                out.put_slice(self.format_time(mode, &line.at).as_bytes());
                 out.put_slice(format!(" {} {}: ", self.host, self.name).as_bytes());
             }
         }
@@ -92,7 +92,7 @@ impl LineFormat {
         format!("-- {problem} --\n").into()
     }
 
-    fn time(&self, mode: &str, at: &str) -> String {
+    fn format_time(&self, mode: &str, at: &str) -> String {
         let Ok(time) = at.parse::<Timestamp>() else { return at.to_owned() };
         let format = match mode {
             "short-full" => "%a %Y-%m-%d %H:%M:%S %Z",
@@ -122,7 +122,7 @@ mod tests {
         let print = |mode: &str| {
             let zone = TimeZone::UTC;
             let form =
-                LineFormat::of(mode, "n1".to_owned(), "systemd-web".to_owned(), zone).unwrap();
+                LineFormat::of_mode(mode, "n1".to_owned(), "systemd-web".to_owned(), zone).unwrap();
             String::from_utf8(form.line(&line).to_vec()).unwrap()
         };
         assert_snapshot!(MODES.map(print).concat(), @r#"
@@ -135,6 +135,8 @@ mod tests {
         {"__REALTIME_TIMESTAMP":"1795287600123456","_HOSTNAME":"n1","CONTAINER_NAME":"systemd-web","PRIORITY":"3","MESSAGE":"GET / \"200\""}
         GET / "200"
         "#);
-        assert!(LineFormat::of("verbose", String::new(), String::new(), TimeZone::UTC).is_none());
+        assert!(
+            LineFormat::of_mode("verbose", String::new(), String::new(), TimeZone::UTC).is_none()
+        );
     }
 }

@@ -122,12 +122,12 @@ impl fmt::Display for OutputMode {
 
 impl OutputMode {
     /// Every mode, for messages.
-    pub fn all() -> String {
+    pub fn all_modes() -> String {
         MODES.join(", ")
     }
 
     /// Plain lines without time or name.
-    pub fn cat() -> Self {
+    pub fn plain_lines() -> Self {
         Self("cat")
     }
 }

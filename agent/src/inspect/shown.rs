@@ -22,7 +22,7 @@ const RUNS_NOT: i32 = 3;
 pub(super) const UNKNOWN: i32 = 4;
 
 /// The exit code.
-pub(super) fn code(look: &Look) -> i32 {
+pub(super) fn exit_code(look: &Look) -> i32 {
     if look.active.is_up() { RUNS } else { RUNS_NOT }
 }
 
@@ -43,7 +43,7 @@ pub(super) fn text(unit: &UnitName, look: &Look, now: u64, zone: &TimeZone) -> S
         let _ = writeln!(text, "{name:>11}: {value}");
     };
     line("Loaded", &format!("{} ({})", look.load, look.file.display()));
-    line("Active", &active(look, now, zone));
+    line("Active", &active_line(look, now, zone));
     line("Machine", &look.machine);
     if let Some(container) = &look.container {
         of_container(container, &mut line);
@@ -69,8 +69,8 @@ fn of_container(container: &Container, line: &mut impl FnMut(&str, &str)) {
         Some(code) => format!(" (code=exited, status={code})"),
         None => String::new(),
     };
-    line("Container", &format!("{} {}{ended}", short(&container.id), container.name));
-    line("Image", &format!("{} ({})", container.image, short(&container.image_id)));
+    line("Container", &format!("{} {}{ended}", short_id(&container.id), container.name));
+    line("Image", &format!("{} ({})", container.image, short_id(&container.image_id)));
     if let Some(pid) = container.pid {
         line("Main PID", &pid.to_string());
     }
@@ -84,7 +84,7 @@ fn of_container(container: &Container, line: &mut impl FnMut(&str, &str)) {
     }
 }
 
-fn active(look: &Look, now: u64, zone: &TimeZone) -> String {
+fn active_line(look: &Look, now: u64, zone: &TimeZone) -> String {
     let mut text = format!("{} ({})", look.active, look.sub);
     if look.active == ActiveState::Failed {
         // systemctl does not say the same word twice.
@@ -105,7 +105,7 @@ fn or_unknown(word: &str) -> &str {
     if word.is_empty() { "unknown" } else { word }
 }
 
-fn short(id: &str) -> &str {
+fn short_id(id: &str) -> &str {
     let digits = id.strip_prefix("sha256:").unwrap_or(id);
     digits.get(..SHORT).unwrap_or(digits)
 }
@@ -138,7 +138,7 @@ mod tests {
 
     fn shown(look: &Look) -> String {
         let unit: UnitName = "web@1.container".parse().unwrap();
-        format!("{}exit {}", text(&unit, look, 1_700_000_090, &TimeZone::UTC), code(look))
+        format!("{}exit {}", text(&unit, look, 1_700_000_090, &TimeZone::UTC), exit_code(look))
     }
 
     #[test]

@@ -75,16 +75,16 @@ impl Gate {
     }
 
     /// A place, if there is one.
-    pub(super) fn enter(&self) -> Option<Hold> {
-        Arc::clone(&self.places).try_acquire_owned().ok().map(|place| self.hold(place))
+    pub(super) fn try_enter(&self) -> Option<Hold> {
+        Arc::clone(&self.places).try_acquire_owned().ok().map(|place| self.hold_place(place))
     }
 
-    fn hold(&self, place: OwnedSemaphorePermit) -> Hold {
+    fn hold_place(&self, place: OwnedSemaphorePermit) -> Hold {
         Hold { _place: place, _counted: self.metrics.open_connection(&self.name) }
     }
 
     /// A turn in the queue for a place, unless so many wait that it would be in vain. Kept connections are asked to end.
-    pub(super) fn queue(&self) -> Option<OwnedSemaphorePermit> {
+    pub(super) fn join_queue(&self) -> Option<OwnedSemaphorePermit> {
         self.crowd.send_modify(|times| *times += 1);
         Arc::clone(&self.waiting).try_acquire_owned().ok()
     }
@@ -94,7 +94,7 @@ impl Gate {
         let place = Arc::clone(&self.places).acquire_owned();
         let place = tokio::time::timeout(PATIENCE, place).await;
         drop(turn);
-        place.ok().and_then(Result::ok).map(|place| self.hold(place))
+        place.ok().and_then(Result::ok).map(|place| self.hold_place(place))
     }
 
     /// Ends when this listener has had somebody waiting and a kept connection should make room.
@@ -115,7 +115,7 @@ impl Gate {
             "{peer} has {count} connections to this listener already, which is as many as one address may have at once; end \
              some, or try again"
         );
-        self.refuse(stream, "peer_connections", message);
+        self.refuse_connection(stream, "peer_connections", message);
     }
 
     /// Tells a client that there is no room.
@@ -127,10 +127,10 @@ impl Gate {
             "there are {} connections already, which is as many as this daemon takes here at once; try again",
             self.count
         );
-        self.refuse(stream, "connections", message);
+        self.refuse_connection(stream, "connections", message);
     }
 
-    fn refuse<S>(&self, stream: S, reason: &'static str, message: String)
+    fn refuse_connection<S>(&self, stream: S, reason: &'static str, message: String)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -140,7 +140,7 @@ impl Gate {
         }
         let Ok(turn) = Arc::clone(&self.refusing).try_acquire_owned() else { return };
         tokio::spawn(async move {
-            let _ = tokio::time::timeout(TELLING, tell(stream, message)).await;
+            let _ = tokio::time::timeout(TELLING, tell_refusal(stream, message)).await;
             drop(turn);
         });
     }
@@ -156,7 +156,7 @@ impl Gate {
     }
 
     /// A connection could not be accepted: says so, makes room, and waits.
-    pub(super) async fn failed(&self, error: &std::io::Error, pause: Duration) {
+    pub(super) async fn note_failure(&self, error: &std::io::Error, pause: Duration) {
         self.metrics.count_refusal("accept");
         self.crowd.send_modify(|times| *times += 1);
         if self.is_news() {
@@ -167,7 +167,7 @@ impl Gate {
 }
 
 /// Answers 503 to whatever the client asks, and waits until it has read that.
-async fn tell<S>(mut stream: S, message: String) -> std::io::Result<()>
+async fn tell_refusal<S>(mut stream: S, message: String) -> std::io::Result<()>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {

@@ -99,7 +99,7 @@ impl Limits {
     ///
     /// Each connection counts twice: what it asks for may take a pipe or a connection to another daemon.
     #[must_use]
-    pub fn within(self, descriptors: u64, listeners: usize) -> (Self, Option<usize>) {
+    pub fn fit_within(self, descriptors: u64, listeners: usize) -> (Self, Option<usize>) {
         let descriptors = usize::try_from(descriptors).unwrap_or(usize::MAX);
         let needed = OWN + 2 * (self.local + listeners * self.listener);
         if descriptors >= needed {
@@ -122,12 +122,12 @@ mod tests {
     #[test]
     fn few_descriptors_are_divided_and_the_unix_socket_has_its_part() {
         let limits = Limits::default();
-        assert_eq!(limits.within(65536, 3), (limits, None), "what the unit file asks for");
-        let (few, needed) = limits.within(1024, 2);
+        assert_eq!(limits.fit_within(65536, 3), (limits, None), "what the unit file asks for");
+        let (few, needed) = limits.fit_within(1024, 2);
         assert_eq!((few.local, few.listener, few.peer), (192, 96, 48));
         assert!(2 * (few.local + 2 * few.listener) + OWN <= 1024);
         assert_eq!(needed, Some(OWN + 2 * (LOCAL + 2 * LISTENER)));
-        let (least, _) = limits.within(64, 1);
+        let (least, _) = limits.fit_within(64, 1);
         assert_eq!((least.local, least.listener), (LEAST, LEAST));
     }
 

@@ -104,7 +104,7 @@ pub enum SocketError {
 
 /// Takes what systemd passed and makes the rest. Call it within the runtime.
 pub fn open(config: &HttpConfig) -> Result<Sockets, SocketError> {
-    let mut sockets = passed(config)?;
+    let mut sockets = passed_sockets(config)?;
     if sockets.unix.is_empty() {
         sockets.unix.push(bind_unix(&config.socket)?);
         sockets.made = Some(config.socket.clone());
@@ -117,7 +117,7 @@ pub fn open(config: &HttpConfig) -> Result<Sockets, SocketError> {
             continue;
         }
         let tcp = |source| SocketError::Tcp { address: *address, source };
-        let listener = listen(*address).map_err(tcp)?;
+        let listener = listen_tcp(*address).map_err(tcp)?;
         sockets.tcp.push(Tcp { listener, serves: *serves });
     }
     sockets.names.clone_from(&config.names);
@@ -126,7 +126,7 @@ pub fn open(config: &HttpConfig) -> Result<Sockets, SocketError> {
 
 /// Listens. On `[::]` IPv4 comes in too, whatever the machine's default is (`net.ipv6.bindv6only`), so that the configuration
 /// alone says which listener a connection comes to.
-fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+fn listen_tcp(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
     socket.set_reuseaddr(true)?;
     if address.is_ipv6() && address.ip().is_unspecified() {
@@ -136,7 +136,7 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-fn passed(config: &HttpConfig) -> Result<Sockets, SocketError> {
+fn passed_sockets(config: &HttpConfig) -> Result<Sockets, SocketError> {
     let mut sockets = Sockets::default();
     let mut fds = ListenFd::from_env();
     for index in 0..fds.len() {
@@ -252,7 +252,7 @@ mod tests {
 
     #[tokio::test]
     async fn ipv4_comes_in_where_every_address_is_served() {
-        let Ok(listener) = listen("[::]:0".parse().unwrap()) else { return };
+        let Ok(listener) = listen_tcp("[::]:0".parse().unwrap()) else { return };
         let port = listener.local_addr().unwrap().port();
         let connected = tokio::net::TcpStream::connect(("127.0.0.1", port)).await;
         connected.unwrap();

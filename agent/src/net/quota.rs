@@ -99,7 +99,7 @@ pub enum Full {
 
 impl Caller {
     /// A client at an address. Of IPv6 a network of 64 bits is one client.
-    pub fn at(address: IpAddr) -> Self {
+    pub fn from_address(address: IpAddr) -> Self {
         Self::Network(match address.to_canonical() {
             IpAddr::V6(address) => {
                 Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into()
@@ -144,26 +144,33 @@ impl Quota {
     }
 
     /// Takes one, or says that there is none.
-    pub fn take(&self, caller: Caller) -> Result<Ticket, Full> {
-        let (places, peer, full) = self.of(caller)?;
+    pub fn take_ticket(&self, caller: Caller) -> Result<Ticket, Full> {
+        let (places, peer, full) = self.share_for(caller)?;
         let place = Arc::clone(places).try_acquire_owned().map_err(|_| full)?;
         Ok(Ticket { _place: place, _peer: peer })
     }
 
     /// Takes one as soon as there is one, if there is one within the patience.
-    pub async fn wait(&self, caller: Caller, patience: Duration) -> Result<Ticket, Full> {
-        let (places, peer, full) = self.of(caller)?;
+    pub async fn wait_for_ticket(
+        &self,
+        caller: Caller,
+        patience: Duration,
+    ) -> Result<Ticket, Full> {
+        let (places, peer, full) = self.share_for(caller)?;
         let waited = tokio::time::timeout(patience, Arc::clone(places).acquire_owned()).await;
         let place = waited.ok().and_then(Result::ok).ok_or(full)?;
         Ok(Ticket { _place: place, _peer: peer })
     }
 
-    fn of(&self, caller: Caller) -> Result<(&Arc<Semaphore>, Option<PeerPlace>, Full), Full> {
+    fn share_for(
+        &self,
+        caller: Caller,
+    ) -> Result<(&Arc<Semaphore>, Option<PeerPlace>, Full), Full> {
         let full = |count| Full::All { what: self.what, count };
         match caller {
             Caller::Local => Ok((&self.local, None, full(self.share.local))),
             Caller::Network(peer) => {
-                let place = self.peers.take(peer, self.share.peer);
+                let place = self.peers.take_place(peer, self.share.peer);
                 let (what, count) = (self.what, self.share.peer);
                 let place = place.ok_or(Full::Peer { what, peer, count })?;
                 Ok((&self.network, Some(place), full(self.share.network)))
@@ -174,7 +181,7 @@ impl Quota {
 
 impl Peers {
     /// One more for an address, unless it has as many as it may.
-    pub fn take(&self, peer: IpAddr, most: usize) -> Option<PeerPlace> {
+    pub fn take_place(&self, peer: IpAddr, most: usize) -> Option<PeerPlace> {
         let mut peers = lock(&self.0);
         let count = peers.entry(peer).or_default();
         if *count >= most {
@@ -202,7 +209,7 @@ impl Drop for PeerPlace {
 
 impl From<Full> for ApiError {
     fn from(full: Full) -> Self {
-        Self::limit(full.to_string())
+        Self::over_limit(full.to_string())
     }
 }
 
@@ -211,23 +218,23 @@ mod tests {
     use super::*;
 
     fn at(address: &str) -> Caller {
-        Caller::at(address.parse().unwrap())
+        Caller::from_address(address.parse().unwrap())
     }
 
     #[test]
     fn the_network_leaves_the_unix_socket_its_part_and_one_address_the_others_theirs() {
         let quota = Quota::new("things", "things", Share { local: 1, network: 3, peer: 2 });
-        let first = quota.take(at("192.0.2.1")).unwrap();
-        let _second = quota.take(at("192.0.2.1")).unwrap();
-        let error = quota.take(at("192.0.2.1")).unwrap_err().to_string();
+        let first = quota.take_ticket(at("192.0.2.1")).unwrap();
+        let _second = quota.take_ticket(at("192.0.2.1")).unwrap();
+        let error = quota.take_ticket(at("192.0.2.1")).unwrap_err().to_string();
         assert!(error.starts_with("192.0.2.1 has 2 things already"), "{error}");
-        let _third = quota.take(at("192.0.2.2")).unwrap();
-        let error = quota.take(at("192.0.2.3")).unwrap_err().to_string();
+        let _third = quota.take_ticket(at("192.0.2.2")).unwrap();
+        let error = quota.take_ticket(at("192.0.2.3")).unwrap_err().to_string();
         assert!(error.starts_with("there are 3 things already"), "{error}");
-        let _own = quota.take(Caller::Local).unwrap();
-        assert!(quota.take(Caller::Local).is_err());
+        let _own = quota.take_ticket(Caller::Local).unwrap();
+        assert!(quota.take_ticket(Caller::Local).is_err());
         drop(first);
-        let _again = quota.take(at("192.0.2.1")).unwrap();
+        let _again = quota.take_ticket(at("192.0.2.1")).unwrap();
         assert_eq!(quota.peers.0.lock().unwrap().len(), 2, "whoever has nothing is forgotten");
     }
 

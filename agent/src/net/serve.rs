@@ -34,7 +34,7 @@ use super::limits::Limits;
 use super::listen::{Sockets, Tcp};
 use super::quota::{Caller, Peers};
 use crate::http::error::json;
-use crate::http::{App, no_sniffing, router, router_of};
+use crate::http::{App, api_router, no_sniffing, router_for};
 
 /// A client that takes longer to send a request's head holds a connection for nothing. It is also how long a kept
 /// connection may be idle.
@@ -67,7 +67,7 @@ struct Server {
 
 /// What a request meets first.
 #[derive(Clone)]
-struct Entry {
+struct ConnectionEntry {
     app: App,
     router: TowerToHyperService<Router>,
     caller: Caller,
@@ -77,7 +77,7 @@ struct Entry {
 
 /// Serves until `shutdown`, then until what is under way is answered.
 pub async fn serve(sockets: Sockets, app: App, shutdown: CancellationToken) {
-    let limits = sockets.limits.unwrap_or_else(|| fit(sockets.tcp.len()));
+    let limits = sockets.limits.unwrap_or_else(|| fitted_limits(sockets.tcp.len()));
     let server = Server {
         connections: TaskTracker::new(),
         shutdown,
@@ -87,12 +87,12 @@ pub async fn serve(sockets: Sockets, app: App, shutdown: CancellationToken) {
     };
     let accepting = TaskTracker::new();
     for listener in sockets.unix {
-        let gate = server.gate("unix".to_owned(), limits.local);
+        let gate = server.new_gate("unix".to_owned(), limits.local);
         accepting.spawn(server.clone().accept_unix(listener, gate));
     }
     for tcp in sockets.tcp {
         let Ok(address) = tcp.listener.local_addr() else { continue };
-        let gate = server.gate(address.to_string(), limits.listener);
+        let gate = server.new_gate(address.to_string(), limits.listener);
         accepting.spawn(server.clone().accept_tcp(tcp, address, gate));
     }
     server.shutdown.cancelled().await;
@@ -109,10 +109,10 @@ pub async fn serve(sockets: Sockets, app: App, shutdown: CancellationToken) {
 }
 
 /// The limits, as far as this process may have descriptors.
-fn fit(listeners: usize) -> Limits {
+fn fitted_limits(listeners: usize) -> Limits {
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
     let allowed = limit.current.unwrap_or(u64::MAX);
-    let (limits, needed) = Limits::default().within(allowed, listeners);
+    let (limits, needed) = Limits::default().fit_within(allowed, listeners);
     if let Some(needed) = needed {
         tracing::warn!(
             allowed,
@@ -127,28 +127,28 @@ fn fit(listeners: usize) -> Limits {
 }
 
 impl Server {
-    fn gate(&self, name: String, places: usize) -> Arc<Gate> {
+    fn new_gate(&self, name: String, places: usize) -> Arc<Gate> {
         Arc::new(Gate::new(name, places, self.app.metrics.clone()))
     }
 
     async fn accept_unix(self, listener: UnixListener, gate: Arc<Gate>) {
-        let entry = Entry {
+        let entry = ConnectionEntry {
             app: self.app.clone(),
-            router: TowerToHyperService::new(router(self.app.clone())),
+            router: TowerToHyperService::new(api_router(self.app.clone())),
             caller: Caller::Local,
             arrival: None,
         };
         // Cancel-safe: a connection that was not accepted stays in the queue.
         while let Some(accepted) = self.shutdown.run_until_cancelled(listener.accept()).await {
             match accepted {
-                Ok((stream, _)) => self.enter(stream, &gate, entry.clone(), ()),
-                Err(error) => gate.failed(&error, AFTER_FAILURE).await,
+                Ok((stream, _)) => self.enter_connection(stream, &gate, entry.clone(), ()),
+                Err(error) => gate.note_failure(&error, AFTER_FAILURE).await,
             }
         }
     }
 
     async fn accept_tcp(self, tcp: Tcp, address: SocketAddr, gate: Arc<Gate>) {
-        let router = TowerToHyperService::new(router_of(self.app.clone(), tcp.serves));
+        let router = TowerToHyperService::new(router_for(self.app.clone(), tcp.serves));
         let listener: TcpListener = tcp.listener;
         // Of this listener alone: who has filled one of them can still reach the others, and on loopback everybody is one peer.
         let peers = Peers::default();
@@ -156,38 +156,38 @@ impl Server {
             let (stream, peer) = match accepted {
                 Ok(accepted) => accepted,
                 Err(error) => {
-                    gate.failed(&error, AFTER_FAILURE).await;
+                    gate.note_failure(&error, AFTER_FAILURE).await;
                     continue;
                 }
             };
             let Ok(local) = stream.local_addr() else { continue };
-            prepare(&stream);
-            let caller = Caller::at(peer.ip());
+            prepare_socket(&stream);
+            let caller = Caller::from_address(peer.ip());
             let Caller::Network(peer) = caller else { continue };
-            let Some(place) = peers.take(peer, self.most_of_a_peer) else {
+            let Some(place) = peers.take_place(peer, self.most_of_a_peer) else {
                 gate.refuse_peer(stream, peer, self.most_of_a_peer);
                 continue;
             };
             let arrival = Arrival { listener: address, local };
-            let entry = Entry {
+            let entry = ConnectionEntry {
                 app: self.app.clone(),
                 router: router.clone(),
                 caller,
                 arrival: Some((arrival, Arc::clone(&self.names))),
             };
-            self.enter(stream, &gate, entry, place);
+            self.enter_connection(stream, &gate, entry, place);
         }
     }
 
     /// Serves a connection as soon as there is room for it, if there is any soon. `held` is kept as long as it lasts.
-    fn enter<S, H>(&self, stream: S, gate: &Arc<Gate>, entry: Entry, held: H)
+    fn enter_connection<S, H>(&self, stream: S, gate: &Arc<Gate>, entry: ConnectionEntry, held: H)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
         H: Send + 'static,
     {
         let (gate, shutdown) = (Arc::clone(gate), self.shutdown.clone());
-        let hold = gate.enter();
-        let turn = if hold.is_none() { gate.queue() } else { None };
+        let hold = gate.try_enter();
+        let turn = if hold.is_none() { gate.join_queue() } else { None };
         if hold.is_none() && turn.is_none() {
             return gate.refuse_all(stream);
         }
@@ -197,7 +197,7 @@ impl Server {
                 (hold, _) => hold,
             };
             match hold {
-                Some(hold) => connection(stream, entry, &gate, hold, shutdown).await,
+                Some(hold) => serve_connection(stream, entry, &gate, hold, shutdown).await,
                 None => gate.refuse_all(stream),
             }
             drop(held);
@@ -206,7 +206,7 @@ impl Server {
 }
 
 /// What is set on every TCP connection. None of it can fail on a socket that exists, and a connection serves without.
-fn prepare(stream: &TcpStream) {
+fn prepare_socket(stream: &TcpStream) {
     // Answers are small and complete: waiting for more to send only delays them.
     let _ = stream.set_nodelay(true);
     let _ = sockopt::set_socket_keepalive(stream, true);
@@ -215,9 +215,9 @@ fn prepare(stream: &TcpStream) {
     let _ = sockopt::set_tcp_keepcnt(stream, PROBES);
 }
 
-async fn connection<S>(
+async fn serve_connection<S>(
     stream: S,
-    entry: Entry,
+    entry: ConnectionEntry,
     gate: &Gate,
     hold: Hold,
     shutdown: CancellationToken,
@@ -249,7 +249,7 @@ async fn connection<S>(
     }
 }
 
-impl Service<Request<Incoming>> for Entry {
+impl Service<Request<Incoming>> for ConnectionEntry {
     type Response = Response;
     type Error = Infallible;
     type Future = Either<
@@ -269,7 +269,10 @@ impl Service<Request<Incoming>> for Entry {
                 why = refused.error.message,
                 "a request was refused"
             );
-            return Either::Left(ready(Ok(answer(refused, door::is_fleetlocks(&parts.uri)))));
+            return Either::Left(ready(Ok(refusal_answer(
+                refused,
+                door::is_fleetlocks(&parts.uri),
+            ))));
         }
         parts.extensions.insert(self.caller);
         Either::Right(self.router.call(Request::from_parts(parts, body)))
@@ -277,7 +280,7 @@ impl Service<Request<Incoming>> for Entry {
 }
 
 /// A refusal, in the words that the client reads.
-fn answer(refused: Refused, fleetlocks: bool) -> Response {
+fn refusal_answer(refused: Refused, fleetlocks: bool) -> Response {
     let Refused { error, .. } = refused;
     let mut response = if fleetlocks {
         let status: StatusCode = error.status;

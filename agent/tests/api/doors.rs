@@ -262,7 +262,7 @@ async fn limited(store: StoreLimits) -> Cluster {
         parts(&cluster.registry, &cluster.view, &cluster.presence.machine),
         Quotas::new(&Limits { store, ..Limits::default() }),
     );
-    Cluster { router: router(app.clone()), app, ..cluster }
+    Cluster { router: api_router(app.clone()), app, ..cluster }
 }
 
 #[tokio::test]

@@ -108,7 +108,7 @@ async fn a_local_log_is_cut_too() {
         containers: None,
     };
     let app = App::new(AppParts { inspector, ..parts });
-    let cluster = Cluster { router: router(app.clone()), app, ..cluster };
+    let cluster = Cluster { router: api_router(app.clone()), app, ..cluster };
     let (_, body) = answer(&cluster, "/v1/units/a.service/journal?lines=all").await;
     assert!(body.len() < 33 * 1024 * 1024, "{}", body.len());
 }

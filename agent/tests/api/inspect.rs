@@ -63,7 +63,7 @@ async fn a_machine_shows_its_own_units_without_the_store() {
     let mut ledger = Ledger::open(Arc::new(HostDisk), memory.path().to_owned()).unwrap();
     ledger.record_file(&"a.service".parse().unwrap(), FileHash::of(HELLO)).unwrap();
     parts.health.set_ledger(&Arc::new(Mutex::new(ledger)));
-    cluster.router = router(App::new(parts));
+    cluster.router = api_router(App::new(parts));
     cluster.line.cut(true);
     for what in ["status", "journal"] {
         let own = cluster.get(&format!("/v1/units/a.service/{what}?machine=m1")).await;

@@ -66,7 +66,7 @@ async fn running(journal: &Journal) -> (Cluster, UnitName) {
         containers: None,
     };
     let parts = parts(&cluster.registry, &cluster.view, &cluster.presence.machine);
-    cluster.router = router(App::new(AppParts { inspector, ..parts }));
+    cluster.router = api_router(App::new(AppParts { inspector, ..parts }));
     let name: UnitName = "a.service".parse().unwrap();
     cluster.submit("a.service", HELLO, "launched").await;
     let placement = cluster.place(&name).await;
@@ -188,7 +188,7 @@ async fn what_a_unit_logged_before_it_left_is_there_for_who_was_cut_off() {
     };
     let parts = parts(&cluster.registry, &cluster.view, &cluster.presence.machine);
     parts.health.set_ledger(&ledger);
-    cluster.router = router(App::new(AppParts { inspector, ..parts }));
+    cluster.router = api_router(App::new(AppParts { inspector, ..parts }));
     let mut told = cluster.follow(follow("lines=1")).await;
     until(&mut told, "").await;
     until(&mut told, "1\n").await;

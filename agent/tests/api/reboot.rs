@@ -274,7 +274,7 @@ async fn a_store_that_is_away_is_503() {
     let cluster = cluster().await;
     let parts = parts(&cluster.registry, &cluster.view, &cluster.presence.machine);
     let app = App::new(AppParts { slot_limit: Duration::from_millis(200), ..parts });
-    let cluster = Cluster { router: router(app.clone()), app, ..cluster };
+    let cluster = Cluster { router: api_router(app.clone()), app, ..cluster };
     cluster.line.cut(true);
     for what in ["lock", "unlock", "request", "cancel"] {
         let answer = cluster.reboot(what, json!({})).await;

@@ -54,7 +54,9 @@ impl Case {
         mode: &str,
     ) -> Result<BoxStream<'static, std::io::Result<Bytes>>, InspectError> {
         let mode: OutputMode = mode.parse().unwrap();
-        self.inspector.journal(&self.unit, JournalQuery { lines, follow, mode, start: None }).await
+        self.inspector
+            .read_journal(&self.unit, JournalQuery { lines, follow, mode, start: None })
+            .await
     }
 
     async fn end(self) {

@@ -37,7 +37,7 @@ pub struct ChangeBatch {
 pub enum BatchStep {
     /// Write these, then tell [`ChangeBatch::on_written`].
     Write(Vec<UnitWrite>),
-    /// Read the cluster as it is now, then [`ChangeBatch::decide`] again.
+    /// Read the cluster as it is now, then [`ChangeBatch::decide_units`] again.
     Retry,
     /// All is done; this is the answer.
     Answer(ChangeAnswer),
@@ -61,10 +61,10 @@ impl ChangeBatch {
     }
 
     /// Decides about the units that are open, on the cluster as it is now.
-    pub fn decide(&mut self, cluster: &mut Cluster) -> BatchStep {
+    pub fn decide_units(&mut self, cluster: &mut Cluster) -> BatchStep {
         debug_assert!(self.writing.is_empty(), "the last writes have not been told of");
         self.attempts += 1;
-        let DecidedChange { answers, writes } = self.change.decide(cluster, &self.open);
+        let DecidedChange { answers, writes } = self.change.decide_units(cluster, &self.open);
         if let Some(beyond) = self.limits.units_refusal(cluster.snapshot(), &writes) {
             return BatchStep::OverLimit(beyond);
         }
@@ -72,7 +72,7 @@ impl ChangeBatch {
         self.answers.extend(answers);
         if self.dry_run || writes.is_empty() {
             self.open.clear();
-            return self.answer();
+            return self.take_answer();
         }
         self.writing = writes.iter().map(|write| write.name.clone()).collect();
         BatchStep::Write(writes)
@@ -92,13 +92,13 @@ impl ChangeBatch {
         }
         self.open = self.change.indexes_of(&conflicts);
         if self.open.is_empty() || self.attempts >= ATTEMPTS {
-            return self.answer();
+            return self.take_answer();
         }
         BatchStep::Retry
     }
 
     /// The answer; what is still open has failed.
-    fn answer(&mut self) -> BatchStep {
+    fn take_answer(&mut self) -> BatchStep {
         for index in std::mem::take(&mut self.open) {
             if let Some(answer) = self.answers.get_mut(&index) {
                 let message =
@@ -154,10 +154,10 @@ mod tests {
     #[test]
     fn only_what_met_a_conflict_is_decided_anew() {
         let mut batch = batch();
-        assert_eq!(written(batch.decide(&mut cluster(3))), ["a.service", "b.service"]);
+        assert_eq!(written(batch.decide_units(&mut cluster(3))), ["a.service", "b.service"]);
         let results = vec![UnitWritten::Done { revision: 5 }, UnitWritten::Conflict];
         assert!(matches!(batch.on_written(results), BatchStep::Retry));
-        assert_eq!(written(batch.decide(&mut cluster(6))), ["b.service"]);
+        assert_eq!(written(batch.decide_units(&mut cluster(6))), ["b.service"]);
         let step = batch.on_written(vec![UnitWritten::Done { revision: 7 }]);
         let BatchStep::Answer(answer) = step else { panic!("{step:?}") };
         assert_eq!(answer.revision, 7);
@@ -167,12 +167,12 @@ mod tests {
     #[test]
     fn a_unit_that_is_fought_over_fails_and_the_others_do_not() {
         let mut batch = batch();
-        batch.decide(&mut cluster(1));
+        batch.decide_units(&mut cluster(1));
         let mut step =
             batch.on_written(vec![UnitWritten::Done { revision: 2 }, UnitWritten::Conflict]);
         for _ in 1..ATTEMPTS {
             assert!(matches!(step, BatchStep::Retry));
-            batch.decide(&mut cluster(2));
+            batch.decide_units(&mut cluster(2));
             step = batch.on_written(vec![UnitWritten::Conflict]);
         }
         let BatchStep::Answer(answer) = step else { panic!("{step:?}") };

@@ -86,7 +86,7 @@ impl ParsedChange {
     }
 
     /// Decides about the units at these indexes, in order, each seeing what became of those before it.
-    pub fn decide(&self, cluster: &mut Cluster, indexes: &BTreeSet<usize>) -> DecidedChange {
+    pub fn decide_units(&self, cluster: &mut Cluster, indexes: &BTreeSet<usize>) -> DecidedChange {
         let (decided, candidates) = self.decide_with(cluster.snapshot(), indexes, &BTreeMap::new());
         let mut refused = cluster.admit_candidates(&candidates);
         // One that is being stopped still starts when it has ended: there is nothing to choose otherwise, only to wait for.
@@ -117,7 +117,7 @@ impl ParsedChange {
             });
             answers.insert(index, answer);
         }
-        let (writes, candidates) = pass.finish();
+        let (writes, candidates) = pass.into_writes();
         (DecidedChange { answers, writes }, candidates)
     }
 }

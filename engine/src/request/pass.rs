@@ -78,7 +78,7 @@ impl<'a> ChangePass<'a> {
     }
 
     /// The writes of the whole pass, and the units that the scheduler has to be asked about.
-    pub(super) fn finish(self) -> (Vec<UnitWrite>, Vec<Candidate>) {
+    pub(super) fn into_writes(self) -> (Vec<UnitWrite>, Vec<Candidate>) {
         (self.pending.into_values().map(|(_, write)| write).collect(), self.candidates)
     }
 

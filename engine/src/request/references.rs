@@ -10,7 +10,7 @@ use muster_common::snapshot::Snapshot;
 use muster_common::unit::{UnitName, UnitType};
 
 /// Why these units cannot be destroyed, if a unit that stays names one of them.
-pub fn refusal(snapshot: &Snapshot, destroyed: &[UnitName]) -> Option<String> {
+pub fn destroy_refusal(snapshot: &Snapshot, destroyed: &[UnitName]) -> Option<String> {
     let made: BTreeSet<&UnitName> =
         destroyed.iter().filter(|unit| !unit.unit_type().starts_by_itself()).collect();
     if made.is_empty() {
@@ -86,7 +86,7 @@ mod tests {
         ]);
         let refusal = |units: &[&str]| {
             let units: Vec<UnitName> = units.iter().map(|unit| unit.parse().unwrap()).collect();
-            refusal(&snapshot, &units)
+            destroy_refusal(&snapshot, &units)
         };
         let used = |unit: &str| {
             Some(format!(

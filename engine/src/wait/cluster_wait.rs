@@ -9,10 +9,10 @@ use crate::cluster::Cluster;
 /// A client's wait for something in the cluster: a state machine whose input is the cluster and the time.
 pub trait ClusterWait {
     /// An event for the client.
-    type Event;
+    type Update;
 
     /// The events that the cluster, as it is now, adds to those of before. `now` is the time of one monotonic clock.
-    fn update(&mut self, now: Duration, cluster: &mut Cluster) -> Vec<Self::Event>;
+    fn update(&mut self, now: Duration, cluster: &mut Cluster) -> Vec<Self::Update>;
 
     /// There is nothing more to come.
     fn is_over(&self) -> bool;

@@ -30,7 +30,7 @@ impl DrainWait {
 }
 
 impl ClusterWait for DrainWait {
-    type Event = DrainEvent;
+    type Update = DrainEvent;
 
     fn update(&mut self, _: Duration, cluster: &mut Cluster) -> Vec<DrainEvent> {
         let mut events = Vec::new();

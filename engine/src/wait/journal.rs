@@ -26,7 +26,7 @@ impl PlacementWait {
 }
 
 impl ClusterWait for PlacementWait {
-    type Event = JournalEvent;
+    type Update = JournalEvent;
 
     fn update(&mut self, _: Duration, cluster: &mut Cluster) -> Vec<JournalEvent> {
         let snapshot = cluster.snapshot();
@@ -64,7 +64,7 @@ impl DepartureWait {
 }
 
 impl ClusterWait for DepartureWait {
-    type Event = JournalEvent;
+    type Update = JournalEvent;
 
     fn update(&mut self, _: Duration, cluster: &mut Cluster) -> Vec<JournalEvent> {
         let event = match presence_on(cluster.snapshot(), &self.name, &self.machine) {

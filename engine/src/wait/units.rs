@@ -158,7 +158,7 @@ impl UnitsWait {
 }
 
 impl ClusterWait for UnitsWait {
-    type Event = WaitUpdate;
+    type Update = WaitUpdate;
 
     fn update(&mut self, now: Duration, cluster: &mut Cluster) -> Vec<WaitUpdate> {
         let mut updates = Vec::new();

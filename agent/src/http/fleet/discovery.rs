@@ -7,10 +7,10 @@ use serde_json::{Map, Value, json};
 use crate::http::error;
 
 pub(super) async fn get() -> Response {
-    error::json(StatusCode::OK, &document())
+    error::json(StatusCode::OK, &discovery_document())
 }
 
-fn document() -> Value {
+fn discovery_document() -> Value {
     json!({
         "kind": "discovery#restDescription",
         "discoveryVersion": "v1",
@@ -30,29 +30,29 @@ fn document() -> Value {
         "batchPath": "batch",
         "parameters": {},
         "auth": {},
-        "schemas": schemas(),
-        "resources": resources(),
+        "schemas": all_schemas(),
+        "resources": all_resources(),
     })
 }
 
 /// An object type with its properties.
-fn object(id: &str, properties: &Value) -> (String, Value) {
+fn object_schema(id: &str, properties: &Value) -> (String, Value) {
     (id.to_owned(), json!({ "id": id, "type": "object", "properties": properties }))
 }
 
 /// A page of a list.
-fn page(id: &str, field: &str, of: &str) -> (String, Value) {
+fn page_schema(id: &str, field: &str, of: &str) -> (String, Value) {
     let mut properties = Map::new();
     properties.insert(field.to_owned(), json!({ "type": "array", "items": { "$ref": of } }));
-    properties.insert("nextPageToken".to_owned(), string());
-    object(id, &Value::Object(properties))
+    properties.insert("nextPageToken".to_owned(), string_schema());
+    object_schema(id, &Value::Object(properties))
 }
 
-fn string() -> Value {
+fn string_schema() -> Value {
     json!({ "type": "string" })
 }
 
-fn schemas() -> Value {
+fn all_schemas() -> Value {
     let state = json!({ "type": "string", "enum": ["inactive", "loaded", "launched"] });
     let metadata = json!({
         "type": "object",
@@ -60,38 +60,51 @@ fn schemas() -> Value {
         "additionalProperties": { "type": "string" },
     });
     let all = [
-        object("Machine", &json!({ "id": string(), "primaryIP": string(), "metadata": metadata })),
-        page("MachinePage", "machines", "Machine"),
-        object("UnitOption", &json!({ "section": string(), "name": string(), "value": string() })),
-        object(
+        object_schema(
+            "Machine",
+            &json!({ "id": string_schema(), "primaryIP": string_schema(), "metadata": metadata }),
+        ),
+        page_schema("MachinePage", "machines", "Machine"),
+        object_schema(
+            "UnitOption",
+            &json!({ "section": string_schema(), "name": string_schema(), "value": string_schema() }),
+        ),
+        object_schema(
             "Unit",
             &json!({
-                "name": string(),
+                "name": string_schema(),
                 "options": { "type": "array", "items": { "$ref": "UnitOption" } },
                 "desiredState": state,
                 "currentState": state,
                 "machineID": { "type": "string", "required": true },
             }),
         ),
-        page("UnitPage", "units", "Unit"),
-        object(
+        page_schema("UnitPage", "units", "Unit"),
+        object_schema(
             "UnitState",
             &json!({
-                "name": string(),
-                "hash": string(),
-                "machineID": string(),
-                "systemdLoadState": string(),
-                "systemdActiveState": string(),
-                "systemdSubState": string(),
+                "name": string_schema(),
+                "hash": string_schema(),
+                "machineID": string_schema(),
+                "systemdLoadState": string_schema(),
+                "systemdActiveState": string_schema(),
+                "systemdSubState": string_schema(),
             }),
         ),
-        page("UnitStatePage", "states", "UnitState"),
+        page_schema("UnitStatePage", "states", "UnitState"),
     ];
     Value::Object(all.into_iter().collect())
 }
 
 /// One method; `{name}` in its path and the query parameters become its parameters.
-fn method(id: &str, verb: &str, path: &str, query: &[&str], about: &str, body: Value) -> Value {
+fn method_entry(
+    id: &str,
+    verb: &str,
+    path: &str,
+    query: &[&str],
+    about: &str,
+    body: Value,
+) -> Value {
     let mut parameters = Map::new();
     let mut order = Vec::new();
     if path.ends_with("{unitName}") {
@@ -116,7 +129,7 @@ fn method(id: &str, verb: &str, path: &str, query: &[&str], about: &str, body: V
     method
 }
 
-fn resources() -> Value {
+fn all_resources() -> Value {
     let answers = |of: &str| json!({ "response": { "$ref": of } });
     let token = &["nextPageToken"];
     let filters = &["nextPageToken", "unitName", "machineID"];
@@ -128,17 +141,17 @@ fn resources() -> Value {
     let set = json!({ "request": { "$ref": "Unit" } });
     json!({
         "Machines": { "methods": {
-            "List": method("Machine.List", "GET", "machines", token, list_machines, answers("MachinePage")),
+            "List": method_entry("Machine.List", "GET", "machines", token, list_machines, answers("MachinePage")),
         } },
         "Units": { "methods": {
-            "List": method("Unit.List", "GET", "units", token, list_units, answers("UnitPage")),
-            "Get": method("Unit.Get", "GET", unit, &[], "Retrieve a single Unit object.", answers("Unit")),
-            "Delete": method("Unit.Delete", "DELETE", unit, &[], "Delete the referenced Unit object.", json!({})),
-            "Set": method("Unit.Set", "PUT", unit, &[], "Create or update a Unit.", set),
+            "List": method_entry("Unit.List", "GET", "units", token, list_units, answers("UnitPage")),
+            "Get": method_entry("Unit.Get", "GET", unit, &[], "Retrieve a single Unit object.", answers("Unit")),
+            "Delete": method_entry("Unit.Delete", "DELETE", unit, &[], "Delete the referenced Unit object.", json!({})),
+            "Set": method_entry("Unit.Set", "PUT", unit, &[], "Create or update a Unit.", set),
         } },
         "UnitState": { "methods": {
-            "Get": method("UnitState.Get", "GET", "state/{unitName}", &[], get_state, answers("UnitState")),
-            "List": method("UnitState.List", "GET", "state", filters, list_states, answers("UnitStatePage")),
+            "Get": method_entry("UnitState.Get", "GET", "state/{unitName}", &[], get_state, answers("UnitState")),
+            "List": method_entry("UnitState.List", "GET", "state", filters, list_states, answers("UnitStatePage")),
         } },
     })
 }

@@ -39,7 +39,7 @@ impl Item {
     }
 
     /// The name of a unit that is looked for: fleet looked, and did not find it.
-    pub(super) fn known(&self) -> Result<UnitName, ApiError> {
+    pub(super) fn known_unit(&self) -> Result<UnitName, ApiError> {
         self.0.parse().map_err(|_| not_there())
     }
 }

@@ -23,7 +23,7 @@ pub(super) async fn list(State(app): State<App>, params: Params) -> Result<Respo
     let page = Page::asked_for(&params, app.token_limit)?;
     let reader = app.view.fresh_reader().await?;
     let answer = reader.read(|snapshot| {
-        let (machines, next_page_token) = page.cut(snapshot.machines.values());
+        let (machines, next_page_token) = page.cut_page(snapshot.machines.values());
         let machines = machines.into_iter().map(|machine| fleet_machine(snapshot, machine));
         MachinePage { machines: machines.collect(), next_page_token }
     });
@@ -48,7 +48,10 @@ struct Operation {
 type MetadataChange = ((MachineId, String), Option<String>);
 
 /// Sets and removes metadata: all of a patch, or nothing where one operation is at fault.
-pub(super) async fn patch(State(app): State<App>, request: Request) -> Result<Response, ApiError> {
+pub(super) async fn patch_metadata(
+    State(app): State<App>,
+    request: Request,
+) -> Result<Response, ApiError> {
     // fleet looked at no content type here, so a request without one passes.
     if request.headers().contains_key(header::CONTENT_TYPE) {
         is_json(request.headers(), &["application/json", "application/json-patch+json"])?;
@@ -81,10 +84,10 @@ fn read(mut operation: Value) -> Result<MetadataChange, ApiError> {
     fold_keys(&mut operation, &["op", "path", "value"]);
     let operation: Operation = serde_json::from_value(operation)
         .map_err(|error| ApiError::bad_request(format!("unable to decode body: {error}")))?;
-    change(operation)
+    metadata_change(operation)
 }
 
-fn change(operation: Operation) -> Result<MetadataChange, ApiError> {
+fn metadata_change(operation: Operation) -> Result<MetadataChange, ApiError> {
     let path = &operation.path;
     let wrong_path = || {
         ApiError::bad_request(format!(

@@ -17,13 +17,13 @@ use http::StatusCode;
 use super::error::ApiError;
 use crate::http::app::App;
 
-pub(super) fn routes() -> Router<App> {
+pub(super) fn fleet_routes() -> Router<App> {
     Router::new()
         .route("/", any(async || ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "")))
         .route("/units", get(units::list))
         .route("/units/{name}", get(units::get).put(units::put).delete(units::delete))
         .route("/state", get(state::list))
         .route("/state/{name}", get(state::get))
-        .route("/machines", get(machines::list).patch(machines::patch))
+        .route("/machines", get(machines::list).patch(machines::patch_metadata))
         .route("/discovery", get(discovery::get))
 }

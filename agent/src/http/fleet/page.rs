@@ -19,7 +19,7 @@ pub(super) struct Page {
 impl Page {
     /// The page a request asks for; the first where it names none.
     pub(super) fn asked_for(params: &Params, limit: u16) -> Result<Self, ApiError> {
-        let mut tokens = params.all("nextPageToken");
+        let mut tokens = params.values_of("nextPageToken");
         let page = match (tokens.next(), tokens.next()) {
             (None, _) => return Ok(Self { limit, number: 1 }),
             (Some(token), None) => Self::decode(token),
@@ -52,7 +52,7 @@ impl Page {
     }
 
     /// This page of a list, and the token for the next if there is one.
-    pub(super) fn cut<T>(self, all: impl Iterator<Item = T>) -> (Vec<T>, Option<String>) {
+    pub(super) fn cut_page<T>(self, all: impl Iterator<Item = T>) -> (Vec<T>, Option<String>) {
         let limit = usize::from(self.limit);
         let mut rest = all.skip(limit * usize::from(self.number - 1)).peekable();
         let page: Vec<T> = rest.by_ref().take(limit).collect();
@@ -78,8 +78,8 @@ mod tests {
     #[test]
     fn the_last_page_has_no_next_even_if_it_is_full() {
         let page = Page { limit: 3, number: 2 };
-        assert_eq!(page.cut(1..=6), (vec![4, 5, 6], None));
-        assert_eq!(page.cut(1..=7).1, Some(Page { limit: 3, number: 3 }.encode()));
-        assert_eq!(page.cut(1..=2), (vec![], None));
+        assert_eq!(page.cut_page(1..=6), (vec![4, 5, 6], None));
+        assert_eq!(page.cut_page(1..=7).1, Some(Page { limit: 3, number: 3 }.encode()));
+        assert_eq!(page.cut_page(1..=2), (vec![], None));
     }
 }

@@ -25,7 +25,7 @@ pub(super) async fn list(State(app): State<App>, params: Params) -> Result<Respo
             .filter(|(name, _)| unit.is_none_or(|unit| name.as_str() == unit))
             .flat_map(|(name, reports)| reports.iter().map(move |(id, state)| (name, id, state)))
             .filter(|(_, id, _)| machine.is_none_or(|machine| id.as_str() == machine));
-        let (reports, next_page_token) = page.cut(reports);
+        let (reports, next_page_token) = page.cut_page(reports);
         let states =
             reports.into_iter().map(|(name, id, state)| fleet::reported_state(name, id, state));
         UnitStatePage { states: states.collect(), next_page_token }
@@ -34,7 +34,7 @@ pub(super) async fn list(State(app): State<App>, params: Params) -> Result<Respo
 }
 
 pub(super) async fn get(State(app): State<App>, item: Item) -> Result<Response, ApiError> {
-    let name = item.known()?;
+    let name = item.known_unit()?;
     let reader = app.view.fresh_reader().await?;
     let found = reader.read(|snapshot| fleet::unit_state(snapshot, &name)).ok_or_else(not_there)?;
     Ok(error::json(StatusCode::OK, &in_full(&found)))

@@ -24,7 +24,7 @@ pub(super) async fn list(State(app): State<App>, params: Params) -> Result<Respo
     let page = Page::asked_for(&params, app.token_limit)?;
     let reader = app.view.fresh_reader().await?;
     let answer = reader.read(|snapshot| {
-        let (units, next_page_token) = page.cut(snapshot.units.values());
+        let (units, next_page_token) = page.cut_page(snapshot.units.values());
         UnitPage {
             units: units.into_iter().map(|unit| fleet::fleet_unit(snapshot, unit)).collect(),
             next_page_token,
@@ -34,7 +34,7 @@ pub(super) async fn list(State(app): State<App>, params: Params) -> Result<Respo
 }
 
 pub(super) async fn get(State(app): State<App>, item: Item) -> Result<Response, ApiError> {
-    let name = item.known()?;
+    let name = item.known_unit()?;
     let reader = app.view.fresh_reader().await?;
     let now = reader.now();
     let found = reader.with_cluster(|cluster| fleet::awaited_unit(cluster, &name, now));
@@ -83,7 +83,7 @@ pub(super) async fn put(
         tracing::warn!(warning, "a unit file came in over fleet's API");
     }
     match answer.map(|unit| unit.outcome) {
-        Some(ChangeOutcome::Failed { message }) => Err(ApiError::conflict(message)),
+        Some(ChangeOutcome::Failed { message }) => Err(ApiError::in_conflict(message)),
         _ if replaces => Ok(StatusCode::CREATED),
         _ => Ok(StatusCode::NO_CONTENT),
     }
@@ -93,7 +93,7 @@ impl From<FleetPutError> for ApiError {
     fn from(error: FleetPutError) -> Self {
         let message = error.to_string();
         match error {
-            FleetPutError::NoOptions | FleetPutError::NoDesiredState => Self::conflict(message),
+            FleetPutError::NoOptions | FleetPutError::NoDesiredState => Self::in_conflict(message),
             FleetPutError::Template(_) => Self::bad_request(message),
         }
     }
@@ -110,7 +110,7 @@ fn read(mut body: Value) -> Result<FleetUnit, ApiError> {
 }
 
 pub(super) async fn delete(State(app): State<App>, item: Item) -> Result<StatusCode, ApiError> {
-    let destroyed = destroy_unused(&app, &[item.known()?]).await?;
+    let destroyed = destroy_unused(&app, &[item.known_unit()?]).await?;
     if destroyed.destroyed.is_empty() {
         return Err(not_there());
     }

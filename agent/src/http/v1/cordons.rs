@@ -13,36 +13,36 @@ use crate::http::app::App;
 use crate::http::error::{ApiError, json};
 use crate::http::extract::Body;
 
-pub(super) async fn cordon(
+pub(super) async fn cordon_machine(
     State(app): State<App>,
     Path(machine): Path<String>,
     Body(request): Body<CordonRequest>,
 ) -> Result<Response, ApiError> {
-    let machine = known(&app, &machine).await?;
+    let machine = known_machine(&app, &machine).await?;
     let CordonRequest { by, reason } = request;
     let order = Order { holder: CordonHolder::Person, by: by.into(), reason: reason.into() };
-    let cordon = Cordons::new(app.registry.clone()).cordon(&machine, order).await?;
+    let cordon = Cordons::new(app.registry.clone()).cordon_machine(&machine, order).await?;
     Ok(json(StatusCode::OK, &CordonAnswer { machine, cordon: Some(cordon) }))
 }
 
-pub(super) async fn uncordon(
+pub(super) async fn uncordon_machine(
     State(app): State<App>,
     Path(machine): Path<String>,
     Body(request): Body<UncordonRequest>,
 ) -> Result<Response, ApiError> {
-    let machine = known(&app, &machine).await?;
+    let machine = known_machine(&app, &machine).await?;
     let cordons = Cordons::new(app.registry.clone());
     let cordon = if request.all {
         cordons.uncordon_for_all(&machine).await?;
         None
     } else {
-        cordons.uncordon(&machine, &CordonHolder::Person).await?
+        cordons.uncordon_machine(&machine, &CordonHolder::Person).await?
     };
     Ok(json(StatusCode::OK, &CordonAnswer { machine, cordon }))
 }
 
 /// A machine that is here, or that something is known of.
-pub(super) async fn known(app: &App, text: &str) -> Result<MachineId, ApiError> {
+pub(super) async fn known_machine(app: &App, text: &str) -> Result<MachineId, ApiError> {
     let machine: MachineId =
         text.parse().map_err(|error: muster_common::machine::InvalidMachineId| {
             ApiError::bad_request(error.to_string())

@@ -39,14 +39,14 @@ const LINES_BYTES: usize = 64 * 1024;
 const BODY: Duration = Duration::from_secs(10);
 
 /// The status of a unit there.
-pub(super) async fn status(
+pub(super) async fn remote_status(
     app: &App,
     machine: &Machine,
     headers: &HeaderMap,
     name: &UnitName,
 ) -> Result<Response, ApiError> {
     let path = format!("/v1/units/{}/status?machine={}", escape_segment(name.as_str()), machine.id);
-    let answer = ask(app, machine, headers, &path).await?;
+    let answer = ask_daemon(app, machine, headers, &path).await?;
     let status: UnitStatus =
         read_json(answer, STATUS_BYTES).await.ok_or_else(|| not_a_daemons(machine, "status"))?;
     // Whose status it is has been asked for, and is not for the answer to say.
@@ -55,7 +55,7 @@ pub(super) async fn status(
 }
 
 /// The journal of a unit there, as it comes.
-pub(super) async fn journal(
+pub(super) async fn remote_journal(
     app: &App,
     machine: &Machine,
     headers: &HeaderMap,
@@ -69,14 +69,14 @@ pub(super) async fn journal(
         escape_segment(name.as_str()),
         machine.id,
     );
-    let answer = ask(app, machine, headers, &path).await?;
+    let answer = ask_daemon(app, machine, headers, &path).await?;
     let pieces = answer.into_body().map_err(std::io::Error::other).boxed();
     // The other daemon has the same bounds; these are for one that has not.
-    Ok(if follow { pieces } else { log::bounded(pieces, Bounds::of_another()) })
+    Ok(if follow { pieces } else { log::bounded_log(pieces, Bounds::other_log()) })
 }
 
 /// A unit's journal there, followed: the events of that daemon as they come.
-pub(super) async fn followed_journal(
+pub(super) async fn remote_followed_journal(
     app: &App,
     machine: &Machine,
     headers: &HeaderMap,
@@ -88,12 +88,12 @@ pub(super) async fn followed_journal(
         escape_segment(name.as_str()),
         machine.id
     );
-    let answer = ask(app, machine, headers, &path).await?;
+    let answer = ask_daemon(app, machine, headers, &path).await?;
     Ok(answer.into_body().map_err(std::io::Error::other).boxed())
 }
 
 /// The last lines of a unit there, or of one start of it, as plain text.
-pub(super) async fn last_lines(
+pub(super) async fn remote_last_lines(
     app: &App,
     machine: &Machine,
     name: &UnitName,
@@ -103,15 +103,15 @@ pub(super) async fn last_lines(
     let journal = JournalQuery {
         lines: LineCount::Last(lines),
         follow: false,
-        mode: OutputMode::cat(),
+        mode: OutputMode::plain_lines(),
         start,
     };
     let nobody = HeaderMap::new();
-    let mut pieces = match self::journal(app, machine, &nobody, name, journal).await {
+    let mut pieces = match self::remote_journal(app, machine, &nobody, name, journal).await {
         // A daemon of before does not know starts.
         Err(error) if error.status == StatusCode::BAD_REQUEST && start.is_some() => {
             let journal = JournalQuery { start: None, ..journal };
-            self::journal(app, machine, &nobody, name, journal).await?
+            self::remote_journal(app, machine, &nobody, name, journal).await?
         }
         pieces => pieces?,
     };
@@ -127,7 +127,7 @@ pub(super) async fn last_lines(
     Ok(String::from_utf8_lossy(&text).lines().take(most).map(str::to_owned).collect())
 }
 
-async fn ask(
+async fn ask_daemon(
     app: &App,
     machine: &Machine,
     headers: &HeaderMap,

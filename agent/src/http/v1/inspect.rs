@@ -35,20 +35,20 @@ const STATUS_PATIENCE: Duration = Duration::from_secs(20);
 /// Lines of a journal when none are asked for: fleetctl's default.
 pub(super) const DEFAULT_LINES: LineCount = LineCount::Last(10);
 
-pub(super) async fn status(
+pub(super) async fn show_status(
     State(app): State<App>,
     Name(name): Name,
     caller: Caller,
     params: Params,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    params.only(&["machine"])?;
+    params.allow_only(&["machine"])?;
     let machine = machine_to_ask(&app, &name, &params, None).await?;
     if machine.id != app.machine {
-        return elsewhere::status(&app, &machine, &headers, &name).await;
+        return elsewhere::remote_status(&app, &machine, &headers, &name).await;
     }
     check_ours(&app, &name).await?;
-    let _turn = app.turn(&app.quotas().processes, caller).await?;
+    let _turn = app.wait_for_ticket(&app.quotas().processes, caller).await?;
     let looked = tokio::time::timeout(STATUS_PATIENCE, app.inspector.status(&name)).await;
     let (output, code) = looked.map_err(|_| {
         let seconds = STATUS_PATIENCE.as_secs();
@@ -59,39 +59,41 @@ pub(super) async fn status(
     Ok(json(StatusCode::OK, &status))
 }
 
-pub(super) async fn journal(
+pub(super) async fn show_journal(
     State(app): State<App>,
     Name(name): Name,
     caller: Caller,
     params: Params,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    params.only(&["machine", "lines", "follow", "output", "invocation"])?;
+    params.allow_only(&["machine", "lines", "follow", "output", "invocation"])?;
     let journal = JournalQuery {
         lines: params.parse("lines", "a number or all")?.unwrap_or(DEFAULT_LINES),
         follow: params.parse("follow", "true or false")?.unwrap_or(false),
-        mode: params.parse("output", &format!("one of {}", OutputMode::all()))?.unwrap_or_default(),
+        mode: params
+            .parse("output", &format!("one of {}", OutputMode::all_modes()))?
+            .unwrap_or_default(),
         start: params.parse("invocation", "the id of a start, 32 hexadecimal digits")?,
     };
     let machine = machine_to_ask(&app, &name, &params, None).await?;
     if machine.id != app.machine {
         // Whoever follows holds a connection to the other machine.
-        let held = app.take(&app.quotas().streams, caller)?;
-        let log = elsewhere::journal(&app, &machine, &headers, &name, journal).await?;
-        return Ok(log::answer(log, held));
+        let held = app.take_ticket(&app.quotas().streams, caller)?;
+        let log = elsewhere::remote_journal(&app, &machine, &headers, &name, journal).await?;
+        return Ok(log::text_answer(log, held));
     }
     check_ours(&app, &name).await?;
     let quotas = app.quotas();
     let held = if journal.follow {
-        app.take(&quotas.followers, caller)?
+        app.take_ticket(&quotas.followers, caller)?
     } else {
-        app.turn(&quotas.processes, caller).await?
+        app.wait_for_ticket(&quotas.processes, caller).await?
     };
-    let log = app.inspector.journal(&name, journal).await?;
-    let log = if journal.follow { log } else { log::bounded(log, Bounds::own()) };
+    let log = app.inspector.read_journal(&name, journal).await?;
+    let log = if journal.follow { log } else { log::bounded_log(log, Bounds::own_log()) };
     // A daemon that stops does not wait for those who follow.
     let log = log.take_until(app.shutdown.clone().cancelled_owned()).boxed();
-    Ok(log::answer(log, held))
+    Ok(log::text_answer(log, held))
 }
 
 /// The last log lines of a start that failed, from its machine; none if they cannot be had in time. Without the id of the
@@ -109,11 +111,11 @@ pub(super) async fn last_lines(
             if app.health.owns_unit(name) == Some(false) {
                 return Ok(Vec::new());
             }
-            let turn = app.turn(&app.quotas().processes, Caller::Local);
+            let turn = app.wait_for_ticket(&app.quotas().processes, Caller::Local);
             let _turn = turn.await.map_err(|error| error.message)?;
             return app.inspector.last_lines(name, start, lines).await.map_err(|e| error_chain(&e));
         }
-        let told = elsewhere::last_lines(app, machine, name, start, lines).await;
+        let told = elsewhere::remote_last_lines(app, machine, name, start, lines).await;
         told.map_err(|error| error.message)
     };
     match tokio::time::timeout(LOG_PATIENCE, fetched).await {
@@ -160,7 +162,7 @@ impl From<NoMachine> for ApiError {
         let message = problem.to_string();
         match problem {
             NoMachine::NotRegistered(_) | NoMachine::NoUnit(_) => Self::not_found(message),
-            NoMachine::Nowhere { .. } => Self::conflict(message),
+            NoMachine::Nowhere { .. } => Self::in_conflict(message),
         }
     }
 }
@@ -169,7 +171,7 @@ impl From<NotOurs> for ApiError {
     fn from(problem: NotOurs) -> Self {
         let message = problem.to_string();
         match problem {
-            NotOurs::Refused { .. } | NotOurs::NotHere(_) => Self::conflict(message),
+            NotOurs::Refused { .. } | NotOurs::NotHere(_) => Self::in_conflict(message),
             NotOurs::Unknown(_) => Self::not_found(message),
         }
     }

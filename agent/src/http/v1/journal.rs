@@ -46,9 +46,9 @@ pub(super) async fn follow_journal(
     params: Params,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    params.only(PARAMETERS)?;
+    params.allow_only(PARAMETERS)?;
     let mode: OutputMode =
-        params.parse("output", &format!("one of {}", OutputMode::all()))?.unwrap_or_default();
+        params.parse("output", &format!("one of {}", OutputMode::all_modes()))?.unwrap_or_default();
     let lines: LineCount = params.parse("lines", "a number or all")?.unwrap_or(DEFAULT_LINES);
     let ago: Option<u64> = params.parse("ago", "a number of milliseconds")?;
     let prefer: Option<MachineId> = params.parse("prefer", "a machine id")?;
@@ -62,7 +62,7 @@ pub(super) async fn follow_journal(
     if waits && params.get("machine").is_none() {
         let reader = app.view.fresh_reader().await?;
         if reader.read(|snapshot| is_nowhere(snapshot, &name)) {
-            let held = app.take(&app.quotas().streams, caller)?;
+            let held = app.take_ticket(&app.quotas().streams, caller)?;
             let placement = ClusterEvents::new(reader, PlacementWait::new(name));
             return Ok(stream_events(&app, held, BACKLOG, placement));
         }
@@ -78,9 +78,10 @@ pub(super) async fn follow_journal(
     if machine.id != app.machine {
         let query = format!("output={mode}&{}", start_query(&start));
         // Whoever follows holds a connection to the other machine.
-        let held = app.take(&app.quotas().streams, caller)?;
-        let log = elsewhere::followed_journal(&app, &machine, &headers, &name, &query).await?;
-        return Ok(log::events(log, held));
+        let held = app.take_ticket(&app.quotas().streams, caller)?;
+        let log =
+            elsewhere::remote_followed_journal(&app, &machine, &headers, &name, &query).await?;
+        return Ok(log::event_answer(log, held));
     }
     follow_here(&app, name, caller, mode, start).await
 }
@@ -98,8 +99,8 @@ async fn follow_here(
     if !taken_up || app.health.had_unit_lately(&name) != Some(true) {
         check_ours(app, &name).await?;
     }
-    let held = app.take(&app.quotas().followers, caller)?;
-    let pieces = app.inspector.follow(&name, mode, start.clone(), true).await?;
+    let held = app.take_ticket(&app.quotas().followers, caller)?;
+    let pieces = app.inspector.follow_journal(&name, mode, start.clone(), true).await?;
     // A store that is away keeps nobody from reading what is here; what becomes of the unit is then not told.
     let reader = app.view.fresh_reader().await.ok();
     let machine = reader.as_ref().map_or_else(
@@ -186,8 +187,11 @@ impl JournalEvents {
     async fn open_rest(&mut self) {
         // systemd says that a unit is down before the journal has written what it logged of that.
         tokio::time::sleep(SETTLES).await;
-        let rest =
-            self.app.inspector.follow(&self.name, self.mode, self.place.clone(), false).await;
+        let rest = self
+            .app
+            .inspector
+            .follow_journal(&self.name, self.mode, self.place.clone(), false)
+            .await;
         // A container that is gone has taken its lines along.
         self.pieces = rest.unwrap_or_else(|_| futures::stream::empty().boxed());
     }

@@ -12,22 +12,25 @@ use crate::http::app::App;
 use crate::http::error::{ApiError, json};
 use crate::http::extract::Name;
 
-pub(super) async fn units(State(app): State<App>) -> Result<Response, ApiError> {
+pub(super) async fn list_units(State(app): State<App>) -> Result<Response, ApiError> {
     let units = app.view.fresh_reader().await?.read(lists::list_units);
     Ok(json(StatusCode::OK, &units))
 }
 
-pub(super) async fn states(State(app): State<App>) -> Result<Response, ApiError> {
+pub(super) async fn list_states(State(app): State<App>) -> Result<Response, ApiError> {
     let states = app.view.fresh_reader().await?.read(lists::list_states);
     Ok(json(StatusCode::OK, &states))
 }
 
-pub(super) async fn machines(State(app): State<App>) -> Result<Response, ApiError> {
+pub(super) async fn list_machines(State(app): State<App>) -> Result<Response, ApiError> {
     let machines = app.view.fresh_reader().await?.read(lists::list_machines);
     Ok(json(StatusCode::OK, &machines))
 }
 
-pub(super) async fn unit(State(app): State<App>, Name(name): Name) -> Result<Response, ApiError> {
+pub(super) async fn show_unit(
+    State(app): State<App>,
+    Name(name): Name,
+) -> Result<Response, ApiError> {
     let reader = app.view.fresh_reader().await?;
     let detail = reader.with_cluster(|cluster| {
         let refusal = cluster.explain_refusal(&name);
@@ -51,7 +54,7 @@ pub(super) async fn unit(State(app): State<App>, Name(name): Name) -> Result<Res
     Ok(json(StatusCode::OK, &detail))
 }
 
-pub(super) async fn plan(State(app): State<App>) -> Result<Response, ApiError> {
+pub(super) async fn show_plan(State(app): State<App>) -> Result<Response, ApiError> {
     let reader = app.view.fresh_reader().await?;
     let plan = reader.with_cluster(|cluster| {
         let planned = cluster.plan().clone();
@@ -82,6 +85,6 @@ fn shown_decision(decision: &Decision) -> PlannedDecision {
     }
 }
 
-pub(super) async fn version() -> Response {
+pub(super) async fn show_version() -> Response {
     json(StatusCode::OK, &Version { version: env!("CARGO_PKG_VERSION").to_owned() })
 }

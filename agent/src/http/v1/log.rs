@@ -33,18 +33,18 @@ pub(super) struct Bounds {
 
 impl Bounds {
     /// Of a log that is read here.
-    pub(super) fn own() -> Self {
+    pub(super) fn own_log() -> Self {
         Self { bytes: BYTES, time: TIME }
     }
 
     /// Of one that another daemon sends.
-    pub(super) fn of_another() -> Self {
+    pub(super) fn other_log() -> Self {
         Self { bytes: BYTES + WORDS, time: TIME }
     }
 }
 
 /// The same log, no longer than its bounds.
-pub(super) fn bounded(
+pub(super) fn bounded_log(
     log: BoxStream<'static, std::io::Result<Bytes>>,
     bounds: Bounds,
 ) -> BoxStream<'static, std::io::Result<Bytes>> {
@@ -60,13 +60,13 @@ pub(super) fn bounded(
             }
             Ok(Some(Ok(piece))) => {
                 let mut last = BytesMut::from(piece.get(..left).unwrap_or_default());
-                last.put_slice(&cut(&format!("it is longer than {} bytes", bounds.bytes)));
+                last.put_slice(&cut_line(&format!("it is longer than {} bytes", bounds.bytes)));
                 Some((Ok(last.freeze()), None))
             }
             Ok(Some(Err(error))) => Some((Err(error), None)),
             Err(_) => {
                 let why = format!("it took longer than {} s", bounds.time.as_secs());
-                Some((Ok(Bytes::from(cut(&why))), None))
+                Some((Ok(Bytes::from(cut_line(&why))), None))
             }
         }
     })
@@ -74,12 +74,12 @@ pub(super) fn bounded(
 }
 
 /// The last line of a log that goes on.
-fn cut(why: &str) -> Vec<u8> {
+fn cut_line(why: &str) -> Vec<u8> {
     format!("\n-- the log is cut here: {why}; ask for fewer lines, or follow it --\n").into_bytes()
 }
 
 /// The answer. What is held for it is given back at its end.
-pub(super) fn answer<T: Send + 'static>(
+pub(super) fn text_answer<T: Send + 'static>(
     log: BoxStream<'static, std::io::Result<Bytes>>,
     held: T,
 ) -> Response {
@@ -87,7 +87,7 @@ pub(super) fn answer<T: Send + 'static>(
 }
 
 /// The answer that is a stream of events.
-pub(super) fn events<T: Send + 'static>(
+pub(super) fn event_answer<T: Send + 'static>(
     log: BoxStream<'static, std::io::Result<Bytes>>,
     held: T,
 ) -> Response {
@@ -123,13 +123,13 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_log_ends_at_its_bounds_and_says_so() {
         let bounds = Bounds { bytes: 12, time: Duration::from_secs(9) };
-        assert_eq!(whole(bounded(pieces(2), bounds)).await, "0123\n0123\n");
-        let text = whole(bounded(pieces(1_000_000), bounds)).await;
+        assert_eq!(whole(bounded_log(pieces(2), bounds)).await, "0123\n0123\n");
+        let text = whole(bounded_log(pieces(1_000_000), bounds)).await;
         let (log, said) = text.split_once("\n-- ").unwrap();
         assert_eq!(log, "0123\n0123\n01");
         assert!(said.starts_with("the log is cut here: it is longer than 12 bytes"), "{said}");
         let slow = pieces(1).chain(stream::pending()).boxed();
-        let text = whole(bounded(slow, bounds)).await;
+        let text = whole(bounded_log(slow, bounds)).await;
         assert!(text.contains("cut here: it took longer than 9 s"), "{text}");
     }
 }

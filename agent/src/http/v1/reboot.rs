@@ -35,20 +35,20 @@ use crate::telemetry::health::unix_seconds;
 /// Events that may wait for a slow client. Each tells all there is, so few are enough.
 const BACKLOG: usize = 4;
 
-pub(super) fn routes() -> Router<App> {
+pub(super) fn reboot_routes() -> Router<App> {
     Router::new()
-        .route("/", get(status))
+        .route("/", get(show_reboots))
         .route("/watch", get(watch_reboots))
-        .route("/history", get(history))
-        .route("/lock", post(lock))
-        .route("/unlock", post(unlock))
-        .route("/max", post(max))
-        .route("/request", post(request))
-        .route("/cancel", post(cancel))
+        .route("/history", get(show_history))
+        .route("/lock", post(take_slot))
+        .route("/unlock", post(free_slot))
+        .route("/max", post(set_slots))
+        .route("/request", post(request_reboot))
+        .route("/cancel", post(cancel_request))
 }
 
-async fn status(State(app): State<App>, params: Params) -> Result<Response, ApiError> {
-    params.only(&["group"])?;
+async fn show_reboots(State(app): State<App>, params: Params) -> Result<Response, ApiError> {
+    params.allow_only(&["group"])?;
     let group = params.parse("group", "the name of a reboot group")?;
     let records = app.lock.read_records(app.slot_limit).await?;
     let mut status = overview::reboots_overview(&app.machine, &records, group.as_ref())?;
@@ -64,9 +64,9 @@ async fn watch_reboots(
     caller: Caller,
     params: Params,
 ) -> Result<Response, ApiError> {
-    params.only(&["group"])?;
+    params.allow_only(&["group"])?;
     let group: Option<Group> = params.parse("group", "the name of a reboot group")?;
-    let held = app.take(&app.quotas().streams, caller)?;
+    let held = app.take_ticket(&app.quotas().streams, caller)?;
     // What follows is at least as new as this, which is read now: the client sees what it has just done.
     let first = app.lock.read_records(app.slot_limit).await?;
     let first = overview::reboots_overview(&app.machine, &first, group.as_ref())?;
@@ -116,8 +116,8 @@ impl EventSource for RebootEvents {
     }
 }
 
-async fn history(State(app): State<App>, params: Params) -> Result<Response, ApiError> {
-    params.only(&["group"])?;
+async fn show_history(State(app): State<App>, params: Params) -> Result<Response, ApiError> {
+    params.allow_only(&["group"])?;
     let group: Group = params.parse("group", "the name of a reboot group")?.unwrap_or_default();
     // That the group exists; one of which nothing was ever freed has no history.
     app.lock.group_status(&group, app.slot_limit).await?;
@@ -126,7 +126,7 @@ async fn history(State(app): State<App>, params: Params) -> Result<Response, Api
     Ok(json(StatusCode::OK, &History { group, entries }))
 }
 
-async fn lock(
+async fn take_slot(
     State(app): State<App>,
     Body(request): Body<LockRequest>,
 ) -> Result<Response, ApiError> {
@@ -139,19 +139,19 @@ async fn lock(
         }
         AcquireResult::Wait(wait) => {
             tracing::info!(%group, %id, by = &*by, %wait, "a slot was asked for by hand, and there is none");
-            Ok(refused(wait))
+            Ok(slot_refused(wait))
         }
     }
 }
 
 /// 409: there is no slot, and why.
-fn refused(wait: WaitReason) -> Response {
+fn slot_refused(wait: WaitReason) -> Response {
     let status = StatusCode::CONFLICT;
     let error = ErrorDetail { code: status.as_u16(), message: wait.to_string() };
     json(status, &SlotRefused { error, wait })
 }
 
-async fn unlock(
+async fn free_slot(
     State(app): State<App>,
     Body(request): Body<UnlockRequest>,
 ) -> Result<Response, ApiError> {
@@ -165,7 +165,7 @@ async fn unlock(
     Ok(json(StatusCode::OK, &Unlocked { group, id, freed }))
 }
 
-async fn max(
+async fn set_slots(
     State(app): State<App>,
     Body(request): Body<MaxRequest>,
 ) -> Result<Response, ApiError> {
@@ -176,12 +176,12 @@ async fn max(
     Ok(json(StatusCode::OK, &MaxSet { group, old, new }))
 }
 
-async fn request(
+async fn request_reboot(
     State(app): State<App>,
     Body(request): Body<RebootRequest>,
 ) -> Result<Response, ApiError> {
     let RebootRequest { id, by, because } = request;
-    let (id, host) = known(&app, id).await?;
+    let (id, host) = known_host(&app, id).await?;
     let registry = app.lock.registry();
     let stands = registry.reboot_request(&id).await?.map(|(request, _)| request);
     if let Some(request) = stands.filter(|_| !fulfils_already(host.as_ref())) {
@@ -200,12 +200,12 @@ fn fulfils_already(host: Option<&HostStatus>) -> bool {
     matches!(phase, Some(Phase::Returned | Phase::Settling | Phase::Releasing))
 }
 
-async fn cancel(
+async fn cancel_request(
     State(app): State<App>,
     Body(request): Body<CancelRequest>,
 ) -> Result<Response, ApiError> {
     let CancelRequest { id, by } = request;
-    let (id, host) = known(&app, id).await?;
+    let (id, host) = known_host(&app, id).await?;
     let cancelled = app.lock.registry().withdraw_reboot(&id, None).await?;
     if cancelled {
         tracing::info!(machine = %id, by = &*by, "the request for a reboot was taken back");
@@ -215,7 +215,7 @@ async fn cancel(
 
 /// A machine that is here or of which something is known, and how far it is if it ever said so; its daemon may have the
 /// reboot role alone, and then it is no machine that takes units.
-async fn known(
+async fn known_host(
     app: &App,
     id: Option<MachineId>,
 ) -> Result<(MachineId, Option<HostStatus>), ApiError> {
@@ -228,7 +228,7 @@ async fn known(
     if id == app.machine || host.is_some() || asked || recorded {
         return Ok((id, host));
     }
-    super::cordons::known(app, id.as_str()).await.map(|id| (id, None))
+    super::cordons::known_machine(app, id.as_str()).await.map(|id| (id, None))
 }
 
 impl From<overview::UnknownGroup> for ApiError {

@@ -17,7 +17,7 @@ use crate::http::app::App;
 use crate::http::error::{ApiError, json};
 use crate::http::extract::Body;
 
-pub(super) async fn change(
+pub(super) async fn change_units(
     State(app): State<App>,
     Body(change): Body<ChangeRequest>,
 ) -> Result<Response, ApiError> {
@@ -36,7 +36,7 @@ pub(in crate::http) async fn carry_out_change(
     let mut batch = ChangeBatch::new(change, dry_run, app.quotas().store);
     loop {
         let reader = app.view.fresh_reader().await?;
-        let mut step = reader.with_cluster(|cluster| batch.decide(cluster));
+        let mut step = reader.with_cluster(|cluster| batch.decide_units(cluster));
         if let BatchStep::Write(writes) = step {
             step = batch.on_written(app.registry.write_units(writes).await?);
         }
@@ -50,7 +50,7 @@ pub(in crate::http) async fn carry_out_change(
     }
 }
 
-pub(super) async fn destroy(
+pub(super) async fn destroy_units(
     State(app): State<App>,
     Body(names): Body<DestroyRequest>,
 ) -> Result<Response, ApiError> {
@@ -70,15 +70,16 @@ pub(in crate::http) async fn destroy_unused(
 ) -> Result<DestroyOutcome, ApiError> {
     if units.iter().any(|unit| !unit.unit_type().starts_by_itself()) {
         let reader = app.view.fresh_reader().await?;
-        let refusal = reader.with_cluster(|cluster| references::refusal(cluster.snapshot(), units));
+        let refusal =
+            reader.with_cluster(|cluster| references::destroy_refusal(cluster.snapshot(), units));
         if let Some(refusal) = refusal {
-            return Err(ApiError::conflict(refusal));
+            return Err(ApiError::in_conflict(refusal));
         }
     }
     Ok(app.registry.destroy_units(units).await?)
 }
 
-pub(super) async fn unfreeze(State(app): State<App>) -> Result<StatusCode, ApiError> {
+pub(super) async fn unfreeze_cluster(State(app): State<App>) -> Result<StatusCode, ApiError> {
     app.registry.clear_held_machines().await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -8,7 +8,7 @@ use std::str::FromStr;
 
 /// A host with its port, if that is said.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Host {
+pub struct RequestHost {
     /// What is meant.
     pub name: HostKind,
     /// Any but 0. It may be another than the listener's: ports are forwarded.
@@ -24,7 +24,7 @@ pub enum HostKind {
     Address(IpAddr),
 }
 
-impl FromStr for Host {
+impl FromStr for RequestHost {
     type Err = ();
 
     fn from_str(text: &str) -> Result<Self, ()> {
@@ -68,7 +68,7 @@ fn read_port(text: &str) -> Result<Option<u16>, ()> {
     }
 }
 
-impl fmt::Display for Host {
+impl fmt::Display for RequestHost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.name {
             HostKind::Name(name) => f.write_str(name)?,
@@ -96,13 +96,13 @@ mod tests {
             ("[0::1]:7117", "[::1]:7117"),
             ("[::ffff:10.0.0.1]", "10.0.0.1"),
         ] {
-            assert_eq!(text.parse::<Host>().unwrap().to_string(), shown, "{text}");
+            assert_eq!(text.parse::<RequestHost>().unwrap().to_string(), shown, "{text}");
         }
         for text in [
             "", ".", ":80", "me@n1", "n1:0", "n1:65536", "n1:+80", "n1:a", "::1", "[::1",
             "[::1]80", "[n1]", "a b", "a/b",
         ] {
-            assert!(text.parse::<Host>().is_err(), "{text}");
+            assert!(text.parse::<RequestHost>().is_err(), "{text}");
         }
     }
 }

@@ -18,7 +18,7 @@ pub mod names;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, Method, StatusCode, Uri, header};
 
-use self::host::Host;
+use self::host::RequestHost;
 use crate::http::error::ApiError;
 use crate::http::extract::is_json;
 
@@ -49,14 +49,17 @@ pub struct Refused {
 }
 
 /// Looks at a request. `ours` says whether a host is this daemon.
-pub fn check(request: &Parts, ours: impl Fn(&Host) -> bool) -> Result<(), Refused> {
-    let host = host(request, ours).map_err(|error| Refused { reason: "host", error })?;
-    origin(&request.headers, &host).map_err(|error| Refused { reason: "origin", error })?;
-    content_type(request).map_err(|error| Refused { reason: "content_type", error })
+pub fn check(request: &Parts, ours: impl Fn(&RequestHost) -> bool) -> Result<(), Refused> {
+    let host = check_host(request, ours).map_err(|error| Refused { reason: "host", error })?;
+    check_origin(&request.headers, &host).map_err(|error| Refused { reason: "origin", error })?;
+    check_content_type(request).map_err(|error| Refused { reason: "content_type", error })
 }
 
 /// The host that a request is for. What the target says of it counts, and so does the header (RFC 9112, 3.2).
-fn host(request: &Parts, ours: impl Fn(&Host) -> bool) -> Result<Host, ApiError> {
+fn check_host(
+    request: &Parts,
+    ours: impl Fn(&RequestHost) -> bool,
+) -> Result<RequestHost, ApiError> {
     let mut headers = request.headers.get_all(header::HOST).iter();
     let (Some(given), None) = (headers.next(), headers.next()) else {
         let count = request.headers.get_all(header::HOST).iter().count();
@@ -64,8 +67,8 @@ fn host(request: &Parts, ours: impl Fn(&Host) -> bool) -> Result<Host, ApiError>
     };
     let text = String::from_utf8_lossy(given.as_bytes());
     let named = |text: &str| {
-        let host: Host = text.parse().map_err(|()| {
-            ApiError::bad_request(format!("the host {} cannot be read", shown(text)))
+        let host: RequestHost = text.parse().map_err(|()| {
+            ApiError::bad_request(format!("the host {} cannot be read", quote_short(text)))
         })?;
         if ours(&host) {
             return Ok(host);
@@ -75,7 +78,7 @@ fn host(request: &Parts, ours: impl Fn(&Host) -> bool) -> Result<Host, ApiError>
             format!(
                 "this daemon is not known as {}; ask it by its address or its host name, or, if that is a name of it, \
                  add it to http.names (--http-names) on its machine",
-                shown(&host.to_string())
+                quote_short(&host.to_string())
             ),
         ))
     };
@@ -88,14 +91,14 @@ fn host(request: &Parts, ours: impl Fn(&Host) -> bool) -> Result<Host, ApiError>
 }
 
 /// 403 for what a page of another origin sends.
-fn origin(headers: &HeaderMap, host: &Host) -> Result<(), ApiError> {
+fn check_origin(headers: &HeaderMap, host: &RequestHost) -> Result<(), ApiError> {
     let foreign = |what: String| Err(ApiError::new(StatusCode::FORBIDDEN, what));
     for origin in headers.get_all(header::ORIGIN) {
         let text = String::from_utf8_lossy(origin.as_bytes());
         if !is_own(&text, host) {
             return foreign(format!(
                 "requests of web pages are not answered, and this one is sent by {}",
-                shown(&text)
+                quote_short(&text)
             ));
         }
     }
@@ -107,7 +110,7 @@ fn origin(headers: &HeaderMap, host: &Host) -> Result<(), ApiError> {
             return foreign(format!(
                 "requests of web pages are not answered, and this one is from another ({FETCH_SITE}: {}); a link leads \
                  nowhere either: type the address",
-                shown(&text)
+                quote_short(&text)
             ));
         }
     }
@@ -115,20 +118,20 @@ fn origin(headers: &HeaderMap, host: &Host) -> Result<(), ApiError> {
 }
 
 /// Whether an origin is this daemon's, by the name it was asked by. Another port of the same host is another origin.
-fn is_own(origin: &str, host: &Host) -> bool {
+fn is_own(origin: &str, host: &RequestHost) -> bool {
     let (rest, port) = match (origin.strip_prefix("http://"), origin.strip_prefix("https://")) {
         (Some(rest), _) => (rest, 80),
         (None, Some(rest)) => (rest, 443),
         // `null` among them: a page that hides where it is from.
         (None, None) => return false,
     };
-    rest.parse::<Host>().is_ok_and(|origin| {
+    rest.parse::<RequestHost>().is_ok_and(|origin| {
         origin.name == host.name && origin.port.unwrap_or(port) == host.port.unwrap_or(port)
     })
 }
 
 /// 415 for a change that a page could have sent without asking first.
-fn content_type(request: &Parts) -> Result<(), ApiError> {
+fn check_content_type(request: &Parts) -> Result<(), ApiError> {
     let (method, path) = (&request.method, request.uri.path());
     if is_reading(method) || path.starts_with(FLEETLOCK) || LOST.contains(&path) {
         return Ok(());
@@ -160,7 +163,7 @@ pub fn is_fleetlocks(uri: &Uri) -> bool {
     uri.path().starts_with(FLEETLOCK)
 }
 
-fn shown(text: &str) -> String {
+fn quote_short(text: &str) -> String {
     let mut short: String = text.chars().take(SHOWN).collect();
     if short.len() < text.len() {
         short.push('…');

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use super::host::{Host, HostKind};
+use super::host::{HostKind, RequestHost};
 use crate::config::HostName;
 use crate::host::identity;
 use crate::stdx::sync::lock;
@@ -24,12 +24,12 @@ const STALE: Duration = Duration::from_secs(5);
 pub struct Names {
     /// The configuration's, the machine's address among them.
     given: BTreeSet<String>,
-    found: Mutex<Option<Found>>,
+    found: Mutex<Option<FoundNames>>,
 }
 
 /// What the machine says of itself.
 #[derive(Debug)]
-struct Found {
+struct FoundNames {
     at: Instant,
     names: BTreeSet<String>,
     addresses: BTreeSet<IpAddr>,
@@ -52,7 +52,7 @@ impl Names {
     }
 
     /// Whether a host, asked for over a connection, is this daemon.
-    pub fn is_ours(&self, host: &Host, arrival: Arrival) -> bool {
+    pub fn is_ours(&self, host: &RequestHost, arrival: Arrival) -> bool {
         let local = arrival.local.ip().to_canonical();
         match &host.name {
             HostKind::Name(name) if name == "localhost" => {
@@ -60,33 +60,33 @@ impl Names {
                 listener.is_unspecified() || listener.is_loopback() || self.given.contains(name)
             }
             HostKind::Name(name) => {
-                self.given.contains(name) || self.finds(|found| found.names.contains(name))
+                self.given.contains(name) || self.is_found(|found| found.names.contains(name))
             }
             HostKind::Address(address) => {
                 *address == local
                     || (address.is_loopback() && local.is_loopback())
                     || self.given.contains(&address.to_string())
-                    || self.finds(|found| found.addresses.contains(address))
+                    || self.is_found(|found| found.addresses.contains(address))
             }
         }
     }
 
     /// Whether what the machine says of itself has something.
-    fn finds(&self, has: impl Fn(&Found) -> bool) -> bool {
+    fn is_found(&self, has: impl Fn(&FoundNames) -> bool) -> bool {
         let mut slot = lock(&self.found);
         match slot.as_ref() {
             Some(found) if has(found) => true,
             Some(found) if found.at.elapsed() < STALE => false,
-            _ => has(slot.insert(Found::look())),
+            _ => has(slot.insert(FoundNames::read_host())),
         }
     }
 }
 
-impl Found {
-    fn look() -> Self {
+impl FoundNames {
+    fn read_host() -> Self {
         let read = |path: &str| std::fs::read_to_string(Path::new(path)).unwrap_or_default();
         let kernel = read("/proc/sys/kernel/hostname");
-        let names = names(kernel.trim(), &read("/etc/hosts"), &read("/etc/resolv.conf"));
+        let names = host_names(kernel.trim(), &read("/etc/hosts"), &read("/etc/resolv.conf"));
         Self { at: Instant::now(), names, addresses: identity::own_addresses() }
     }
 }
@@ -95,7 +95,7 @@ impl Found {
 ///
 /// Of hosts(5) only lines count that have one of those names already: a list of blocked domains leads to this machine too.
 /// Who decides about the search domains decides about every name, the host's own among them, so they add no risk.
-fn names(kernel: &str, hosts: &str, resolver: &str) -> BTreeSet<String> {
+fn host_names(kernel: &str, hosts: &str, resolver: &str) -> BTreeSet<String> {
     let kernel = kernel.to_ascii_lowercase();
     // A host without a name of its own is called `localhost` by the kernel; that name has a rule of its own.
     if kernel.is_empty() || kernel == "localhost" || kernel.starts_with("localhost.") {
@@ -134,16 +134,17 @@ mod tests {
     #[test]
     fn a_host_has_the_names_that_its_files_give_it() {
         let hosts = "127.0.0.1 localhost\n127.0.1.1 N1.example.com n1 # mine\n0.0.0.0 ads.example\n::1 localhost n1\n";
-        let found = names("n1", hosts, "# none\nsearch corp.example. lan\nnameserver 192.0.2.1\n");
+        let found =
+            host_names("n1", hosts, "# none\nsearch corp.example. lan\nnameserver 192.0.2.1\n");
         let found: Vec<&str> = found.iter().map(String::as_str).collect();
         assert_eq!(found, ["n1", "n1.corp.example", "n1.example.com", "n1.lan"]);
-        assert_eq!(names("localhost", hosts, "search lan").len(), 0);
+        assert_eq!(host_names("localhost", hosts, "search lan").len(), 0);
     }
 
     #[test]
     fn localhost_is_ours_where_it_leads_to_us() {
         let names = Names::default();
-        let localhost: Host = "localhost:80".parse().unwrap();
+        let localhost: RequestHost = "localhost:80".parse().unwrap();
         assert!(names.is_ours(&localhost, arrival("127.0.0.1:1", "127.0.0.1:1")));
         assert!(names.is_ours(&localhost, arrival("[::]:1", "10.0.0.1:1")));
         assert!(!names.is_ours(&localhost, arrival("10.0.0.1:1", "10.0.0.1:1")));

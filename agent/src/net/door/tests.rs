@@ -14,7 +14,7 @@ fn judge(text: &str) -> Result<(), (u16, &'static str)> {
         request = request.header(name, value);
     }
     let (parts, ()) = request.body(()).unwrap().into_parts();
-    let ours = |host: &Host| host.name == host::HostKind::Name("n1".to_owned());
+    let ours = |host: &RequestHost| host.name == host::HostKind::Name("n1".to_owned());
     check(&parts, ours).map_err(|refused| (refused.error.status.as_u16(), refused.reason))
 }
 
