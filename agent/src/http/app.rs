@@ -1,4 +1,4 @@
-//! What handlers work with.
+//! The things that handlers work with.
 //!
 //! Owns the one handle that all of them share, and the taking of what a client may have some of.
 
@@ -19,11 +19,11 @@ use crate::telemetry::health::Health;
 use crate::telemetry::metrics::Metrics;
 use crate::view::View;
 
-/// How long a request about slots tries for an answer: less than `musterctl` waits for one by default. Whoever is told that
+/// The time a request about slots tries for an answer: less than `musterctl` waits for one by default. Whoever is told that
 /// the store is away may ask again.
 pub const SLOT_LIMIT: Duration = Duration::from_secs(8);
 
-/// What handlers work with.
+/// The things that handlers work with.
 pub struct AppParts {
     /// The store.
     pub registry: Registry,
@@ -33,9 +33,9 @@ pub struct AppParts {
     pub machine: MachineId,
     /// Its address, as it registers itself.
     pub address: String,
-    /// How the daemon is.
+    /// The daemon's health.
     pub health: Health,
-    /// What has been counted.
+    /// The counters.
     pub metrics: Metrics,
     /// Status and journal of units on this machine.
     pub inspector: Inspector,
@@ -43,7 +43,7 @@ pub struct AppParts {
     pub lock: Lock,
     /// The reboot group of this machine.
     pub group: Group,
-    /// How long a request may try for an answer about slots; see [`SLOT_LIMIT`].
+    /// The time a request may try for an answer about slots; see [`SLOT_LIMIT`].
     pub slot_limit: Duration,
     /// Entries on a page of fleet's API.
     pub token_limit: u16,

@@ -11,7 +11,7 @@ use http::{HeaderMap, StatusCode, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use tokio::time::Instant;
 
-/// How long a client may take to send a whole body, be it byte by byte: as long as for a head, see `serve`. The largest
+/// The time a client may take to send a whole body, be it byte by byte: as long as for a head, see `serve`. The largest
 /// body of the default limit comes over two megabits a second in that time.
 const BODY: Duration = Duration::from_secs(30);
 
@@ -30,7 +30,7 @@ pub(super) enum BodyError {
 }
 
 impl BodyError {
-    /// What HTTP calls it.
+    /// The status code that HTTP has for it.
     pub(super) fn status(&self) -> StatusCode {
         match self {
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,

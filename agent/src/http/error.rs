@@ -15,12 +15,12 @@ use crate::view::ViewError;
 /// and a crowd has gone, in less.
 pub(crate) const RETRY_AFTER: u32 = 5;
 
-/// What a request is answered with when it cannot be carried out.
+/// The answer to a request that cannot be carried out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ApiError {
     /// The status.
     pub status: StatusCode,
-    /// What is wrong and, where there is one, the way out. Empty where fleet says nothing more.
+    /// The problem and, where there is one, the way out. Empty where fleet says nothing more.
     pub message: String,
     /// A limit has done what it is for: in a flood that is no news for the log, and the metrics count it.
     is_limit: bool,

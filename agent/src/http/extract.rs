@@ -1,4 +1,4 @@
-//! What handlers take out of a request, each with an error a person can act on.
+//! The parts of a request that handlers take, each with an error a person can act on.
 //!
 //! Owns the checks every request passes: content type, body limit, JSON, names and query parameters.
 

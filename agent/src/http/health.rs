@@ -15,17 +15,17 @@ use super::error::{ApiError, json};
 use crate::reboot::group_gauges;
 use crate::telemetry::metrics::ClusterCounts;
 
-/// How long a scrape waits for the first reading of the reboots, which is made when it is the first for long.
+/// The time a scrape waits for the first reading of the reboots, which is made when it is the first for long.
 const FIRST_READING: Duration = Duration::from_secs(1);
 
 /// The answer of `/healthz`.
 #[derive(Serialize)]
 struct HealthAnswer {
     healthy: bool,
-    /// What is wrong, one sentence each.
+    /// The problems, one sentence each.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     reasons: Vec<String>,
-    /// What works and should be looked after all the same, one sentence each.
+    /// The things that work and should be looked after all the same, one sentence each.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     warnings: Vec<String>,
     machine: String,

@@ -23,17 +23,17 @@ use super::query::{LineCount, OutputMode};
 use crate::host::identity;
 use crate::runner::docker::{Output, OutputError, OutputLine};
 
-/// What journalctl puts before the place it has come to.
+/// The words that journalctl puts before the place it has come to.
 const CURSOR: &str = "-- cursor: ";
 
-/// What a place in lines of a container engine begins with: the time of the last one, which no two lines share.
+/// The beginning of a place in lines of a container engine: the time of the last one, which no two lines share.
 const ENGINE: &str = "at:";
 
 /// Bytes of lines that are passed on at a time. More of them, such as all of a journal, go in pieces of which only the last
 /// names a place.
 const PIECE: usize = 256 * 1024;
 
-/// How long lines are collected once there is one: a program that prints does so in bursts, and each journalctl costs some milliseconds.
+/// The time in which lines are collected once there is one: a program that prints does so in bursts, and each journalctl costs some milliseconds.
 const BURST: Duration = Duration::from_millis(20);
 
 /// Pause before a watching journalctl that ended is replaced.
@@ -133,7 +133,7 @@ impl Inspector {
     }
 }
 
-/// Whether a text has the form of a place: an engine's time, or what journalctl calls a cursor (`sd_journal_get_cursor(3)`), which
+/// True if a text has the form of a place: an engine's time, or what journalctl calls a cursor (`sd_journal_get_cursor(3)`), which
 /// always has a time in it. With any other journalctl fails, and whoever follows would wait for ever.
 pub(crate) fn is_place(text: &str) -> bool {
     if let Some(time) = text.strip_prefix(ENGINE) {
@@ -191,9 +191,9 @@ struct JournalFollower {
     goes_on: bool,
     /// Lines that are being read.
     page: Option<JournalPage>,
-    /// What notices new lines.
+    /// The journalctl that notices new lines.
     watch: Option<(Child, ChildStdout)>,
-    /// Whether anything has been read.
+    /// True if anything has been read.
     begun: bool,
 }
 
@@ -201,7 +201,7 @@ struct JournalFollower {
 struct JournalPage {
     child: Child,
     stdout: ChildStdout,
-    /// What it has printed and nobody has been given.
+    /// The output that nobody has been given.
     text: Vec<u8>,
 }
 
@@ -300,7 +300,7 @@ fn spawn(command: &mut Command) -> io::Result<(Child, ChildStdout)> {
 }
 
 impl JournalPage {
-    /// What it prints: all of it with the place behind it, or a piece without if it is much. `None`: nothing.
+    /// Its output: all of it with the place behind it, or a piece without if it is much. `None`: nothing.
     async fn next_piece(&mut self) -> io::Result<Option<JournalPiece>> {
         while self.text.len() < PIECE {
             if self.stdout.read_buf(&mut self.text).await? > 0 {
@@ -319,7 +319,7 @@ impl JournalPage {
     }
 }
 
-/// What a journalctl has printed that has ended.
+/// The output of a journalctl that has ended.
 fn last_piece(printed: &[u8]) -> Option<JournalPiece> {
     let end = printed.iter().rposition(|byte| *byte != b'\n').map_or(0, |last| last + 1);
     let lines = printed.get(..end)?;

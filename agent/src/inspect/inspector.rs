@@ -38,7 +38,7 @@ pub struct Inspector {
     pub systemctl: PathBuf,
     /// The program `journalctl`.
     pub journalctl: PathBuf,
-    /// What runs containers here, if anything does.
+    /// The engine of containers here, if there is one.
     pub containers: Option<Arc<Docker>>,
 }
 
@@ -78,7 +78,7 @@ impl Default for Inspector {
 }
 
 impl Inspector {
-    /// What `systemctl status -l` prints, and its exit code. systemctl's own complaints (no such unit) come with it.
+    /// The output of `systemctl status -l`, and its exit code. systemctl's own complaints (no such unit) come with it.
     pub async fn status(&self, unit: &UnitName) -> Result<(String, i32), InspectError> {
         if unit.unit_type().is_quadlet() {
             return Ok(self.status_of_container(unit).await);
@@ -189,7 +189,7 @@ impl Inspector {
         Ok(String::from_utf8_lossy(&text).into_owned())
     }
 
-    /// What systemctl would print of a container, and its exit code.
+    /// The output that systemctl would have for a container, and its exit code.
     async fn status_of_container(&self, unit: &UnitName) -> (String, i32) {
         let look = match &self.containers {
             Some(containers) => containers.look(unit).await,

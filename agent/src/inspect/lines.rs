@@ -21,7 +21,7 @@ pub(super) const MODES: [&str; 8] = [
     "cat",
 ];
 
-/// How lines of one container are printed.
+/// The form in which lines of one container are printed.
 #[derive(Debug, Clone)]
 pub(super) struct LineFormat {
     mode: &'static str,
@@ -87,7 +87,7 @@ impl LineFormat {
         out.freeze()
     }
 
-    /// What stands where there will be no more lines.
+    /// The line that stands where there will be no more.
     pub(super) fn end(problem: &str) -> Bytes {
         format!("-- {problem} --\n").into()
     }

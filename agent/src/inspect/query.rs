@@ -25,7 +25,7 @@ const MODES: [&str; 15] = [
     "cat",
 ];
 
-/// How many lines of a journal.
+/// A number of lines of a journal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LineCount {
     /// All.
@@ -41,9 +41,9 @@ pub struct OutputMode(&'static str);
 /// Which part of a journal, and in what form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct JournalQuery {
-    /// How many lines.
+    /// The number of lines.
     pub lines: LineCount,
-    /// Whether to go on with what is yet to be logged.
+    /// True to go on with what is yet to be logged.
     pub follow: bool,
     /// In what form.
     pub mode: OutputMode,

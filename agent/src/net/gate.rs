@@ -17,27 +17,27 @@ use crate::http::error::RETRY_AFTER;
 use crate::stdx::sync::lock;
 use crate::telemetry::metrics::{Metrics, OpenConnection};
 
-/// How many wait for a place at a time. Those behind them would wait in vain.
+/// Most that wait for a place at a time. Those behind them would wait in vain.
 const WAITING: usize = 32;
 
-/// How long one waits: longer than it takes kept connections to end.
+/// The time one waits: longer than it takes kept connections to end.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// How long a kept connection goes on once somebody waits for its place: a client that asks one thing after another has
+/// The time a kept connection goes on once somebody waits for its place: a client that asks one thing after another has
 /// asked again by then.
 const SPARE: Duration = Duration::from_secs(1);
 
-/// How many are being told at a time that there is no room.
+/// Most that are being told at a time that there is no room.
 const REFUSING: usize = 32;
 
-/// How long telling may take. A connection that is closed with unread bytes is reset, and the client may never see the
+/// The time telling may take. A connection that is closed with unread bytes is reset, and the client may never see the
 /// answer, so what it sends is read for that long.
 const TELLING: Duration = Duration::from_secs(1);
 
-/// How much is read of it: more than any head.
+/// Most bytes that are read of it: more than any head.
 const UNREAD: u64 = 128 * 1024;
 
-/// How often a full listener is logged: a flood is news once, and the metrics count it.
+/// The pause after which a full listener is logged again: a flood is news once, and the metrics count it.
 const AGAIN: Duration = Duration::from_secs(60);
 
 /// The places of a listener.
@@ -145,7 +145,7 @@ impl Gate {
         });
     }
 
-    /// Whether something is logged: not if it was a moment ago.
+    /// True if something is to be logged: it was not a moment ago.
     fn is_news(&self) -> bool {
         let mut logged = lock(&self.logged);
         let due = logged.is_none_or(|at| at.elapsed() >= AGAIN);

@@ -1,4 +1,4 @@
-//! How much of this daemon its clients may take.
+//! The part of this daemon that its clients may take.
 //!
 //! Owns the numbers, and what becomes of them on a machine that allows few descriptors. TCP has a share of its own in
 //! each of them, so that whatever comes over the network leaves the unix socket, which a person in need uses, its part.
@@ -47,13 +47,13 @@ const PROCESSES: usize = 8;
 /// Those of one address that run or wait for their turn.
 const PEER_PROCESSES: usize = 64;
 
-/// How long a request waits for its turn to run one: many times what those before it take.
+/// The time a request waits for its turn to run one: many times what those before it take.
 pub const TURN: Duration = Duration::from_secs(5);
 
-/// How much of a daemon its clients may take.
+/// The part of a daemon that its clients may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// What there may be in the store.
+    /// The limits of what is in the store.
     pub store: StoreLimits,
     /// Connections of each TCP listener.
     pub listener: usize,

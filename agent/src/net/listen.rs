@@ -34,7 +34,7 @@ pub struct Sockets {
     pub names: Vec<HostName>,
     /// The socket file we made, to be removed when we stop.
     pub made: Option<PathBuf>,
-    /// How many connections there may be; `None`: as many as there are descriptors for, within reason.
+    /// Most connections; `None`: as many as there are descriptors for, within reason.
     pub limits: Option<Limits>,
 }
 
@@ -43,7 +43,7 @@ pub struct Sockets {
 pub struct Tcp {
     /// The socket.
     pub listener: TcpListener,
-    /// What is served.
+    /// The part of the API that is served.
     pub serves: Serves,
 }
 
@@ -51,7 +51,7 @@ pub struct Tcp {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SocketError {
-    /// What systemd passed is of no use.
+    /// A socket that systemd passed is of no use.
     #[error("cannot use socket {index} that systemd passed")]
     Passed {
         /// Its place, from 0.
@@ -155,7 +155,7 @@ fn passed_sockets(config: &HttpConfig) -> Result<Sockets, SocketError> {
     Ok(sockets)
 }
 
-/// What is served on a socket that systemd passed: what the configuration says of its address, else everything, if that
+/// The part of the API served on a socket that systemd passed: what the configuration says of its address, else everything, if that
 /// is allowed over plain TCP.
 fn served_at(config: &HttpConfig, address: SocketAddr) -> Result<Serves, SocketError> {
     let configured = config.listeners.iter().find(|listener| listener.address == address);

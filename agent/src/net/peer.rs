@@ -48,9 +48,9 @@ pub enum PeerError {
     Address {
         /// The machine.
         machine: String,
-        /// What it registered.
+        /// The address it registered.
         api: String,
-        /// What is wrong with it.
+        /// The problem with it.
         problem: String,
     },
     /// No connection.
@@ -141,7 +141,7 @@ fn address_of(
     Ok(SocketAddr::new(there, api.port()))
 }
 
-/// Whether an address can be one host's beyond its own link. Link-local ones are where clouds tell a machine its secrets.
+/// True if an address can be one host's beyond its own link. Link-local ones are where clouds tell a machine its secrets.
 fn is_a_hosts(ip: IpAddr) -> bool {
     let special = ip.is_unspecified() || ip.is_multicast();
     let special = special

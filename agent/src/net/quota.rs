@@ -27,7 +27,7 @@ pub enum Caller {
     Network(IpAddr),
 }
 
-/// What clients may hold of a daemon beyond a connection. Cheap to clone.
+/// The shares of a daemon that clients may hold beyond a connection. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Quotas {
     /// Journals that are followed here.
@@ -36,7 +36,7 @@ pub struct Quotas {
     pub streams: Quota,
     /// Programs that run.
     pub processes: Quota,
-    /// What there may be in the store.
+    /// The limits of what is in the store.
     pub store: StoreLimits,
 }
 
@@ -52,7 +52,7 @@ pub struct Quota {
     peers: Peers,
 }
 
-/// How many of something each address has. Cheap to clone.
+/// The number of something that each address has. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct Peers(Arc<Mutex<HashMap<IpAddr, usize>>>);
 
@@ -78,9 +78,9 @@ pub enum Full {
         "there are {count} {what} already, which is as many as this daemon has at once; try again"
     )]
     All {
-        /// What there is none of.
+        /// The kind of thing there is none of.
         what: &'static str,
-        /// How many there are.
+        /// The number there is.
         count: usize,
     },
     /// This address cannot.
@@ -88,11 +88,11 @@ pub enum Full {
         "{peer} has {count} {what} already, which is as many as one address may have at once; end some, or try again"
     )]
     Peer {
-        /// What it has.
+        /// The kind of thing it has.
         what: &'static str,
         /// The address or network.
         peer: IpAddr,
-        /// How many it has.
+        /// The number it has.
         count: usize,
     },
 }

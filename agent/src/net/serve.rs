@@ -43,19 +43,19 @@ const HEAD: Duration = Duration::from_secs(30);
 /// Most bytes of a head: one of ours has a few hundred, a browser's with all its cookies a few thousand.
 const HEAD_BYTES: usize = 64 * 1024;
 
-/// How long requests under way may take once the daemon stops.
+/// The time requests under way may take once the daemon stops.
 const GRACE: Duration = Duration::from_secs(3);
 
 /// After a failed accept: out of file descriptors, most likely, and some will be free again.
 const AFTER_FAILURE: Duration = Duration::from_millis(100);
 
-/// How long a TCP connection may be silent before the kernel asks whether its other end still exists, how often it asks,
+/// The time a TCP connection may be silent before the kernel asks whether its other end still exists, how often it asks,
 /// and how many times in vain: whoever follows a journal and loses power is noticed within a minute.
 const PROBE_AFTER: Duration = Duration::from_secs(30);
 const PROBE_EVERY: Duration = Duration::from_secs(10);
 const PROBES: u32 = 3;
 
-/// What every connection needs.
+/// The things every connection needs.
 #[derive(Clone)]
 struct Server {
     connections: TaskTracker,
@@ -65,7 +65,7 @@ struct Server {
     app: App,
 }
 
-/// What a request meets first.
+/// The first thing that a request meets.
 #[derive(Clone)]
 struct ConnectionEntry {
     app: App,
@@ -205,7 +205,7 @@ impl Server {
     }
 }
 
-/// What is set on every TCP connection. None of it can fail on a socket that exists, and a connection serves without.
+/// Sets the options of a TCP connection. None of it can fail on a socket that exists, and a connection serves without.
 fn prepare_socket(stream: &TcpStream) {
     // Answers are small and complete: waiting for more to send only delays them.
     let _ = stream.set_nodelay(true);

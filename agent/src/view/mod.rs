@@ -20,15 +20,15 @@ use tokio::time::Instant;
 use crate::stdx::sync::lock;
 use crate::stdx::timer::sleep_until_opt;
 
-/// How long the follower outlives its last reader: a person who types one command after another, and a client that
+/// The time the follower outlives its last reader: a person who types one command after another, and a client that
 /// polls, find it warm.
 const LINGER: Duration = Duration::from_secs(30);
 
-/// How long a reader waits for the watch to reach a revision before it reads the store anew. The store's revision
+/// The time a reader waits for the watch to reach a revision before it reads the store anew. The store's revision
 /// can be that of a key the watch does not cover, and then no event will ever carry it.
 const CATCH_UP: Duration = Duration::from_millis(250);
 
-/// How long the first event of a new watch may take: the store's own deadlines and one retry.
+/// The time the first event of a new watch may take: the store's own deadlines and one retry.
 const FIRST_EVENT: Duration = Duration::from_secs(6);
 
 /// The view. Cheap to clone.
@@ -43,7 +43,7 @@ struct Shared {
     live: Mutex<Option<Arc<LiveCluster>>>,
 }
 
-/// What the follower and its readers share.
+/// The picture that the follower and its readers share.
 struct LiveCluster {
     cluster: Mutex<Cluster>,
     position: watch::Sender<Position>,
@@ -69,7 +69,7 @@ pub enum ViewError {
          gave, or none"
     )]
     Future {
-        /// What was asked for.
+        /// The revision that was asked for.
         revision: u64,
         /// Where the store is.
         present: u64,

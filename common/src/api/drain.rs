@@ -30,7 +30,7 @@ pub struct DrainRequest {
     /// Seconds that it may take; absent: it goes on until the machine is uncordoned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline: Option<u64>,
-    /// What becomes of the units that are left then.
+    /// The end of the units that are left then.
     #[serde(default)]
     pub then: AtDeadline,
     /// Say what would become of the units, and do nothing.
@@ -41,7 +41,7 @@ pub struct DrainRequest {
 /// Answer to [`DrainRequest`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DrainAnswer {
-    /// What becomes of each unit on the machine, or what would.
+    /// The account of each unit on the machine, as it is or as it would be.
     pub progress: DrainProgress,
     /// Store revision of the order, for the stream of events; 0 when it was only rehearsed.
     #[serde(default)]
@@ -53,7 +53,7 @@ pub struct DrainAnswer {
 #[serde(tag = "event", rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum DrainEvent {
-    /// How far the drain has come: told at the beginning, and whenever it changes.
+    /// The drain's progress: told at the beginning, and whenever it changes.
     Progress {
         /// All of it.
         progress: DrainProgress,
@@ -68,7 +68,7 @@ pub enum DrainEvent {
     },
     /// The daemon lost the store; it goes on when it is back.
     Degraded {
-        /// What is wrong.
+        /// The problem.
         message: String,
     },
 }

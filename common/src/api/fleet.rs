@@ -111,12 +111,12 @@ pub struct ErrorBody {
     pub error: ErrorDetail,
 }
 
-/// What went wrong.
+/// The error.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ErrorDetail {
     /// The HTTP status code, repeated.
     pub code: u16,
-    /// What is wrong and, where there is one, the way out.
+    /// The problem and, where there is one, the way out.
     pub message: String,
 }
 

@@ -31,7 +31,7 @@ pub enum JournalEvent {
         /// The machine.
         machine: Machine,
     },
-    /// What was logged.
+    /// Lines that were logged.
     Lines {
         /// Whole lines, as journalctl prints them.
         text: String,
@@ -44,7 +44,7 @@ pub enum JournalEvent {
     },
     /// The unit is on no machine, and is waited for.
     Nowhere {
-        /// What is wanted of it.
+        /// The state that is wanted of it.
         desired: DesiredState,
     },
     /// The unit that was waited for is on a machine again; the last event.

@@ -52,7 +52,7 @@ pub struct ChangeRequest {
     pub dry_run: bool,
 }
 
-/// What is to become of one unit.
+/// A change of one unit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct UnitChange {
@@ -61,7 +61,7 @@ pub struct UnitChange {
     /// Its file, if the client has one. Without it the unit must be known, or be an instance of a known template.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<FileHash>,
-    /// What is wanted; absent: as it is, `inactive` for a new unit.
+    /// The state that is wanted; absent: as it is, `inactive` for a new unit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub desired: Option<DesiredState>,
     /// Stop and start the unit even if it is running.
@@ -78,29 +78,29 @@ pub struct ChangeAnswer {
     pub revision: u64,
 }
 
-/// What became of one unit.
+/// The result for one unit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UnitChanged {
     /// The unit.
     pub name: UnitName,
-    /// What was done.
+    /// The outcome.
     #[serde(flatten)]
     pub outcome: ChangeOutcome,
-    /// Whether the unit is global.
+    /// True if the unit is global.
     #[serde(default)]
     pub global: bool,
     /// The unit's generation after the change; 0 when it does not exist.
     #[serde(default)]
     pub generation: u64,
-    /// What was wanted of it before; absent when it was not known.
+    /// The state that was wanted of it before; absent when it was not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub was: Option<DesiredState>,
-    /// What systemd will ignore in the file, and other things worth a word; each names file and line.
+    /// Options that systemd will ignore in the file, and other things worth a word; each names file and line.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
 }
 
-/// What was done about one unit.
+/// The outcome for one unit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "outcome", rename_all = "kebab-case")]
 #[non_exhaustive]
@@ -154,12 +154,12 @@ pub struct UnitSummary {
     /// `Description=` of its file.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub description: String,
-    /// Whether it is global.
+    /// True if it is global.
     #[serde(default)]
     pub global: bool,
-    /// What is wanted of it.
+    /// The state that is wanted of it.
     pub desired: DesiredState,
-    /// How far it has come: the least that any machine it is placed on has reached, `inactive` where it is on none.
+    /// Its progress: the least that any machine it is placed on has reached, `inactive` where it is on none.
     pub current: DesiredState,
     /// Its generation.
     pub generation: u64,
@@ -188,7 +188,7 @@ pub struct UnitDetail {
     pub unit: UnitSummary,
     /// Its file as its user wrote it.
     pub text: String,
-    /// What each machine reports.
+    /// The report of each machine.
     #[serde(default)]
     pub states: BTreeMap<MachineId, ObservedState>,
     /// Why it is not placed, if it should be.
@@ -203,7 +203,7 @@ pub struct ReportedState {
     pub name: UnitName,
     /// The machine.
     pub machine: MachineId,
-    /// What it reports.
+    /// Its report.
     #[serde(flatten)]
     pub state: ObservedState,
 }
@@ -211,7 +211,7 @@ pub struct ReportedState {
 /// `GET /v1/states`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct States {
-    /// What machines report, by unit, then machine.
+    /// The reports of machines, by unit, then machine.
     pub states: Vec<ReportedState>,
     /// Units that are placed, or should be, and that no machine reports on yet; `-` in the table.
     pub silent: Vec<UnitName>,
@@ -242,7 +242,7 @@ pub struct Machines {
     pub unreadable: Vec<Unreadable>,
 }
 
-/// What to wait for.
+/// The units to wait for.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WaitRequest {
@@ -254,7 +254,7 @@ pub struct WaitRequest {
     pub revision: u64,
 }
 
-/// What to wait for in one unit.
+/// One unit, and the state to wait for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WaitFor {
@@ -294,7 +294,7 @@ pub enum WaitEvent {
         /// Where it is placed.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         machine: Option<Machine>,
-        /// What that machine reports; absent: nothing yet.
+        /// The report of that machine; absent: nothing yet.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         state: Option<ObservedState>,
     },
@@ -304,7 +304,7 @@ pub enum WaitEvent {
         name: UnitName,
         /// On which machines.
         machines: Vec<Machine>,
-        /// What there is to say where it was started and does not run, by machine: a condition of its that is not met.
+        /// Remarks where it was started and does not run, by machine: a condition of its that is not met.
         #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
         remarks: BTreeMap<MachineId, String>,
     },
@@ -321,7 +321,7 @@ pub enum WaitEvent {
         name: UnitName,
         /// Where.
         machine: Machine,
-        /// What that machine reports.
+        /// The report of that machine.
         state: ObservedState,
         /// The unit's last log lines.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -331,12 +331,12 @@ pub enum WaitEvent {
     Overtaken {
         /// The unit.
         name: UnitName,
-        /// What is wanted of it now.
+        /// The state that is wanted of it now.
         desired: DesiredState,
     },
     /// The daemon lost the store; it goes on when it is back.
     Degraded {
-        /// What is wrong.
+        /// The problem.
         message: String,
     },
 }

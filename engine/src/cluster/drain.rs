@@ -1,4 +1,4 @@
-//! How far a drain has come.
+//! The progress of a drain.
 //!
 //! Owns the account of each unit on a machine that is emptied, or would be: where it goes, or why it cannot. It decides
 //! nothing: [`crate::schedule`] does, and what is told here is what its next plans would do as things stand.

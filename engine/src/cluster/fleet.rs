@@ -84,7 +84,7 @@ pub fn fleet_machine(snapshot: &Snapshot, machine: &Machine) -> FleetMachine {
     }
 }
 
-/// How far a unit has come, for lists.
+/// A unit's progress, for lists.
 fn current_state(snapshot: &Snapshot, unit: &Unit) -> DesiredState {
     let current = lists::current_state(snapshot, &unit.name);
     if unit.desired == DesiredState::Launched && is_behind(snapshot, unit) {

@@ -1,4 +1,4 @@
-//! How new a picture of the cluster has to be for an answer.
+//! The age that a picture of the cluster may have for an answer.
 //!
 //! Owns the way to a picture that is new enough: whether the watch is waited for, or the store is asked for its revision or read anew, and
 //! which revision is refused. It waits for nothing itself.
@@ -17,7 +17,7 @@ enum WantedPicture {
     AtLeast(u64),
 }
 
-/// What a reader does next.
+/// The next step of a reader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReadStep {
     /// Wait for the first picture of the watch.
@@ -40,7 +40,7 @@ pub enum ReadStep {
     },
 }
 
-/// What became of a step.
+/// The result of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReadInput {
     /// The first picture is there.

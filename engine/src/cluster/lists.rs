@@ -1,4 +1,4 @@
-//! What the tables show, computed from a snapshot.
+//! The tables of the API, computed from a snapshot.
 //!
 //! Owns the meaning of each column. Pure.
 
@@ -10,7 +10,7 @@ use muster_common::snapshot::{self, Snapshot, Unreadable};
 use muster_common::state::{DesiredState, ObservedState};
 use muster_common::unit::{FileHash, Requirements, UnitName};
 
-/// What a unit's row shows of its file; computed once for all units that share it.
+/// The part of a unit's row that its file decides; computed once for all units that share it.
 #[derive(Clone, Default)]
 struct FileFacts {
     hash: String,
@@ -52,7 +52,7 @@ impl<'a> UnitRows<'a> {
     }
 }
 
-/// How far a unit has come: the least that any machine it is placed on, or that still reports it, has reached.
+/// A unit's progress: the least that any machine it is placed on, or that still reports it, has reached.
 pub fn current_state(snapshot: &Snapshot, name: &UnitName) -> DesiredState {
     let places = snapshot.places.get(name);
     let states = snapshot.states.get(name);
@@ -68,7 +68,7 @@ pub fn current_state(snapshot: &Snapshot, name: &UnitName) -> DesiredState {
     placed.chain(leaving).min().unwrap_or(DesiredState::Inactive)
 }
 
-/// What a machine has done about a unit. One whose file it would not even put in place is not loaded there.
+/// The state that a machine has brought a unit to. One whose file it would not even put in place is not loaded there.
 fn reached_state(state: &ObservedState) -> DesiredState {
     if state.problem.is_some() && state.file.is_none() {
         DesiredState::Inactive

@@ -33,7 +33,7 @@ struct Planner {
     plan: Option<Plan>,
 }
 
-/// How far the picture has come.
+/// The picture's place in the course of the store.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Position {
     /// Revision of the snapshot; 0 before the first.
@@ -48,7 +48,7 @@ impl Cluster {
         &self.snapshot
     }
 
-    /// How far the picture has come.
+    /// The picture's place in the course of the store.
     pub fn position(&self) -> Position {
         Position { revision: self.snapshot.revision, lost: self.lost.clone() }
     }
@@ -105,7 +105,7 @@ impl Cluster {
         self.lost = Some(problem);
     }
 
-    /// Whether a unit that is loaded now counts as launched still in fleet's API; see [`RecentStops`].
+    /// True if a unit that is loaded now counts as launched still in fleet's API; see [`RecentStops`].
     pub fn was_launched(&mut self, unit: &UnitName, now: Duration) -> bool {
         self.stops.shows_launched(unit, now)
     }
@@ -129,7 +129,7 @@ impl Cluster {
         }
     }
 
-    /// What the engine would do next.
+    /// The plan that the engine would carry out next.
     pub fn plan(&mut self) -> &Plan {
         let planner = planner_for(&mut self.planner, &self.snapshot);
         planner.plan.get_or_insert_with(|| {
@@ -150,13 +150,13 @@ impl Cluster {
         self.planner.as_ref()?.scheduler.explain_refusal(unit)
     }
 
-    /// How far a machine's drain has come.
+    /// The progress of a machine's drain.
     pub fn drain_progress(&mut self, machine: &MachineId) -> DrainProgress {
         let planner = planner_for(&mut self.planner, &self.snapshot);
         drain::drain_progress_by(&self.snapshot, machine, &mut planner.scheduler)
     }
 
-    /// What would become of a machine's units were it drained now.
+    /// The account of a machine's units as it would be were it drained now.
     pub fn rehearse_drain(&mut self, machine: &MachineId) -> DrainProgress {
         let planner = planner_for(&mut self.planner, &self.snapshot);
         drain::rehearse_drain(&self.snapshot, machine, &planner.scheduler)

@@ -13,11 +13,11 @@ use std::time::Duration;
 
 use muster_common::unit::UnitName;
 
-/// How long a unit that has stopped is shown as launched, to everybody. fleetctl's first look comes 250 ms after its
+/// The time in which a unit that has stopped is shown as launched, to everybody. fleetctl's first look comes 250 ms after its
 /// request, and with `--block-attempts=1` its `stop` waits for 2 s: one second leaves room on either side.
 pub const SHOWN_TO_ALL: Duration = Duration::from_secs(1);
 
-/// How long it is shown once more where nobody has looked in that moment: a client or a line that was held up. Later than
+/// The time in which it is shown once more where nobody has looked in that moment: a client or a line that was held up. Later than
 /// that whoever looks wants to know what is, not what was.
 pub const SHOWN_ONCE: Duration = Duration::from_secs(10);
 
@@ -45,7 +45,7 @@ impl RecentStops {
         }
     }
 
-    /// Whether a unit that has stopped is to be shown as launched, to somebody who asks now.
+    /// True if a unit that has stopped is to be shown as launched, to somebody who asks now.
     pub fn shows_launched(&mut self, unit: &UnitName, now: Duration) -> bool {
         let Some(stop) = self.0.get_mut(unit) else { return false };
         let age = now.saturating_sub(stop.at);

@@ -57,7 +57,7 @@ pub enum NotOurs {
     Unknown(UnitName),
 }
 
-/// How a unit stands with a machine.
+/// The presence of a unit on a machine.
 pub fn presence_on(snapshot: &Snapshot, name: &UnitName, machine: &MachineId) -> UnitPresence {
     let placed = snapshot.places.get(name).is_some_and(|places| places.contains_key(machine));
     let reported = snapshot.states.get(name).is_some_and(|states| states.contains_key(machine));

@@ -13,7 +13,7 @@ use super::change::{DecidedChange, ParsedChange};
 use super::limits::StoreLimits;
 use crate::cluster::Cluster;
 
-/// How often units that others change at the same time are decided anew. Each time somebody else got through, so a
+/// The number of times that units which others change at the same time are decided. Each time somebody else got through, so a
 /// unit that meets its fifth conflict is being fought over.
 const ATTEMPTS: usize = 5;
 
@@ -32,7 +32,7 @@ pub struct ChangeBatch {
     writing: Vec<UnitName>,
 }
 
-/// What comes next for a change.
+/// The next step of a change.
 #[derive(Debug)]
 pub enum BatchStep {
     /// Write these, then tell [`ChangeBatch::on_written`].

@@ -1,4 +1,4 @@
-//! What a user's request makes of units.
+//! The units that a user's request makes.
 //!
 //! Owns the rules by which a [`ChangeRequest`] becomes records to write and results to answer: which file counts, when a
 //! generation rises, when nothing is to be done, and what is refused at the door. Pure: it looks at the cluster and
@@ -35,9 +35,9 @@ pub struct ParsedChange {
     /// The files that came with it, by their hash; those that cannot be read with what is wrong with them.
     pub(super) files: BTreeMap<FileHash, Result<Arc<UnitFile>, ParseError>>,
     units: Vec<UnitChange>,
-    /// Whether a stored file that differs is replaced.
+    /// True if a stored file that differs is replaced.
     pub(super) replace: bool,
-    /// Whether a start that no machine can take now is kept.
+    /// True if a start that no machine can take now is kept.
     pub(super) queue: bool,
 }
 

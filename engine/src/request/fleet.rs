@@ -1,4 +1,4 @@
-//! What a `PUT` of fleet's API makes of a unit.
+//! A `PUT` of fleet's API, as a change of a unit.
 //!
 //! Owns the ways of fleet that differ from ours: a file is the same if its options are, a start that no machine can take is queued, and a
 //! new file without a word on what is wanted of it makes the unit inactive.

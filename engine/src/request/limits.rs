@@ -25,7 +25,7 @@ const MACHINE_METADATA: usize = 256;
 /// measured with.
 const METADATA: usize = 100_000;
 
-/// How much there may be in the store of what clients put there.
+/// The limits of what clients put into the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StoreLimits {
     /// Units.

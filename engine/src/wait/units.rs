@@ -17,17 +17,17 @@ use super::cluster_wait::{ClusterWait, StoreLoss};
 use crate::cluster::{Cluster, lists};
 use crate::machine::arrival::{Arrival, Report};
 
-/// How long a unit is without a place before its client is told why. The leader places a unit in a few milliseconds;
+/// The time a unit is without a place before its client is told why. The leader places a unit in a few milliseconds;
 /// asking at once would plan beside it for nothing.
 const EXPLAIN_AFTER: Duration = Duration::from_millis(100);
 
-/// How often the reasons are looked at again while a unit stays without a place.
+/// The pause after which the reasons are looked at again while a unit stays without a place.
 const EXPLAIN_EVERY: Duration = Duration::from_secs(1);
 
 /// Log lines of a unit that failed: as many as `systemctl status` shows.
 const LOG_LINES: u32 = 10;
 
-/// How many failures of one look come with their log: a thousand units that fail alike need not be explained a thousand times.
+/// Most failures of one look that come with their log: a thousand units that fail alike need not be explained a thousand times.
 const MAX_LOGS: usize = 32;
 
 /// One client's wait for some units.
@@ -72,9 +72,9 @@ pub struct UnitFailure {
     pub name: UnitName,
     /// Where.
     pub machine: Machine,
-    /// What that machine reports.
+    /// The report of that machine.
     pub state: ObservedState,
-    /// How many of its last log lines are told with it; 0: none.
+    /// The number of its last log lines that are told with it; 0: none.
     pub log_lines: u32,
 }
 
@@ -193,7 +193,7 @@ impl ClusterWait for UnitsWait {
 }
 
 impl WatchedUnit {
-    /// How far the unit has come in a snapshot. `has_asked`: the snapshot has the change that asked for it.
+    /// The unit's progress in a snapshot. `has_asked`: the snapshot has the change that asked for it.
     fn update(&mut self, snapshot: &Snapshot, has_asked: bool) -> UnitProgress {
         let overtaken = if has_asked { overtaken_by(snapshot, &self.wait) } else { None };
         let progress = overtaken.unwrap_or_else(|| unit_progress(snapshot, &self.wait));
@@ -258,7 +258,7 @@ fn overtaken_by(snapshot: &Snapshot, wait: &WaitFor) -> Option<UnitProgress> {
     (asked != Some(unit.desired)).then_some(UnitProgress::Overtaken(unit.desired))
 }
 
-/// How far a unit has come, in the terms of a wait.
+/// A unit's progress, in the terms of a wait.
 fn unit_progress(snapshot: &Snapshot, wait: &WaitFor) -> UnitProgress {
     let name = &wait.name;
     let places = snapshot.places.get(name);

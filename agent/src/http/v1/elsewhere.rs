@@ -35,7 +35,7 @@ const ERROR_BYTES: usize = 256 * 1024;
 /// Most bytes of the last lines of a failed unit: what fits on a screen, many times.
 const LINES_BYTES: usize = 64 * 1024;
 
-/// How long the body of such an answer may take once it has begun: it is there as a whole by then.
+/// The time the body of such an answer may take once it has begun: it is there as a whole by then.
 const BODY: Duration = Duration::from_secs(10);
 
 /// The status of a unit there.

@@ -25,10 +25,10 @@ use crate::net::quota::Caller;
 use crate::runner::docker::OutputError;
 use crate::stdx::errors::error_chain;
 
-/// How long a failure waits for its log lines; without them it is told all the same.
+/// The time a failure waits for its log lines; without them it is told all the same.
 const LOG_PATIENCE: Duration = Duration::from_secs(3);
 
-/// How long systemctl may take for a status; one that hangs is not to keep others waiting for ever. As long as another
+/// The time systemctl may take for a status; one that hangs is not to keep others waiting for ever. As long as another
 /// daemon waits for ours, see `peer`.
 const STATUS_PATIENCE: Duration = Duration::from_secs(20);
 

@@ -34,7 +34,7 @@ use crate::net::quota::Caller;
 /// Pieces that may wait for a slow client before nothing more is read for it.
 const BACKLOG: usize = 16;
 
-/// How long after a unit is gone its last lines are in the journal.
+/// The time after which the last lines of a unit that is gone are in the journal.
 const SETTLES: Duration = Duration::from_millis(200);
 
 const PARAMETERS: &[&str] = &["machine", "prefer", "wait", "output", "cursor", "ago", "lines"];
@@ -131,7 +131,7 @@ struct JournalEvents {
     step: JournalStep,
 }
 
-/// How far such a stream is.
+/// The stage of such a stream.
 enum JournalStep {
     /// The client has yet to be told whose journal it is.
     Begin(Machine),

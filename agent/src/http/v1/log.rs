@@ -17,7 +17,7 @@ use tokio::time::Instant;
 /// for a disk.
 const BYTES: usize = 32 * 1024 * 1024;
 
-/// How long one may take: what that many bytes take over a megabit a second.
+/// The time one may take: what that many bytes take over a megabit a second.
 const TIME: Duration = Duration::from_secs(300);
 
 /// By how much a log that is passed on may be longer than one of our own: the words in which the other daemon says that it

@@ -85,12 +85,12 @@ struct RebootEvents {
     step: EventStep,
 }
 
-/// How far a stream of reboots is.
+/// The stage of a stream of reboots.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum EventStep {
     /// Nothing has been told.
     First,
-    /// What is known now has yet to be looked at.
+    /// The present state has yet to be looked at.
     Look,
     /// All that is known has been told.
     Wait,
@@ -193,7 +193,7 @@ async fn request_reboot(
     Ok(json(StatusCode::OK, &Requested { id, request, anew: true, host }))
 }
 
-/// Whether a host has already done what it was asked for, and has only not yet taken the wish away: whoever asks now
+/// True if a host has already done what it was asked for, and has only not yet taken the wish away: whoever asks now
 /// means another reboot.
 fn fulfils_already(host: Option<&HostStatus>) -> bool {
     let phase = host.map(|host| host.phase);

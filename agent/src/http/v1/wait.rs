@@ -17,7 +17,7 @@ use crate::http::events::{ClusterEvents, EventSource, stream_events};
 use crate::http::extract::Body;
 use crate::net::quota::Caller;
 
-/// How many logs are fetched at a time.
+/// Most logs that are fetched at a time.
 const LOGS_AT_ONCE: usize = 8;
 
 /// Events that may wait for a slow client.

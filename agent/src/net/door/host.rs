@@ -9,7 +9,7 @@ use std::str::FromStr;
 /// A host with its port, if that is said.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RequestHost {
-    /// What is meant.
+    /// The name or address.
     pub name: HostKind,
     /// Any but 0. It may be another than the listener's: ports are forwarded.
     pub port: Option<u16>,

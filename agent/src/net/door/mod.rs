@@ -1,4 +1,4 @@
-//! What comes in over TCP.
+//! Requests that come in over TCP.
 //!
 //! Owns the look at every request of a TCP listener before any handler sees it: that it is meant for this daemon, and
 //! that no web page has sent it. A browser runs anybody's code and reaches whatever its machine reaches, so without this
@@ -22,7 +22,7 @@ use self::host::RequestHost;
 use crate::http::error::ApiError;
 use crate::http::extract::is_json;
 
-/// What a browser says of where a request comes from; see the Fetch Metadata specification.
+/// A browser's word on where a request comes from; see the Fetch Metadata specification.
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// Below it are the requests of fleet's clients, which send no content type with a body-less `DELETE` (fleetctl) or with
@@ -33,7 +33,7 @@ const FLEET: &str = "/fleet/v1/";
 /// send without asking first.
 const FLEETLOCK: &str = "/fleetlock/";
 
-/// What such a client asks for when its base URL lacks the last slash. Nothing is there but an answer that says so.
+/// The paths that such a client asks for when its base URL lacks the last slash. Nothing is there but an answer that says so.
 const LOST: [&str; 2] = ["/v1/pre-reboot", "/v1/steady-state"];
 
 /// Most characters of what a client sent that an answer repeats.
@@ -44,7 +44,7 @@ const SHOWN: usize = 100;
 pub struct Refused {
     /// The word for it in metrics.
     pub reason: &'static str,
-    /// What the client is told.
+    /// The answer to the client.
     pub error: ApiError,
 }
 
@@ -117,7 +117,7 @@ fn check_origin(headers: &HeaderMap, host: &RequestHost) -> Result<(), ApiError>
     Ok(())
 }
 
-/// Whether an origin is this daemon's, by the name it was asked by. Another port of the same host is another origin.
+/// True if an origin is this daemon's, by the name it was asked by. Another port of the same host is another origin.
 fn is_own(origin: &str, host: &RequestHost) -> bool {
     let (rest, port) = match (origin.strip_prefix("http://"), origin.strip_prefix("https://")) {
         (Some(rest), _) => (rest, 80),
@@ -158,7 +158,7 @@ fn is_reading(method: &Method) -> bool {
     [Method::GET, Method::HEAD, Method::OPTIONS, Method::TRACE].contains(method)
 }
 
-/// Whether the answer to a request is FleetLock's to form.
+/// True if the answer to a request is FleetLock's to form.
 pub fn is_fleetlocks(uri: &Uri) -> bool {
     uri.path().starts_with(FLEETLOCK)
 }

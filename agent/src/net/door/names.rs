@@ -15,7 +15,7 @@ use crate::config::HostName;
 use crate::host::identity;
 use crate::stdx::sync::lock;
 
-/// How old what was found of the machine may be before a host that is not in it is looked for anew. A new address has to
+/// The age that what was found of the machine may have before a host that is not in it is looked for anew. A new address has to
 /// wait that long at the most, and a flood of foreign names reads a few small files once in that time.
 const STALE: Duration = Duration::from_secs(5);
 
@@ -27,7 +27,7 @@ pub struct Names {
     found: Mutex<Option<FoundNames>>,
 }
 
-/// What the machine says of itself.
+/// The names and addresses that the machine gives itself.
 #[derive(Debug)]
 struct FoundNames {
     at: Instant,
@@ -38,9 +38,9 @@ struct FoundNames {
 /// A connection, as far as names go.
 #[derive(Debug, Clone, Copy)]
 pub struct Arrival {
-    /// What the listener is bound to.
+    /// The address the listener is bound to.
     pub listener: SocketAddr,
-    /// What the client connected to.
+    /// The address the client connected to.
     pub local: SocketAddr,
 }
 
@@ -51,7 +51,7 @@ impl Names {
         Self { given, found: Mutex::default() }
     }
 
-    /// Whether a host, asked for over a connection, is this daemon.
+    /// True if a host, asked for over a connection, is this daemon.
     pub fn is_ours(&self, host: &RequestHost, arrival: Arrival) -> bool {
         let local = arrival.local.ip().to_canonical();
         match &host.name {
@@ -71,7 +71,7 @@ impl Names {
         }
     }
 
-    /// Whether what the machine says of itself has something.
+    /// True if what the machine says of itself has something.
     fn is_found(&self, has: impl Fn(&FoundNames) -> bool) -> bool {
         let mut slot = lock(&self.found);
         match slot.as_ref() {
