@@ -224,7 +224,7 @@ impl Registrar {
                 None => debug_assert!(false, "an answer to no request: {answer:?}"),
             },
             RegistrationPhase::Resting { .. } => {
-                debug_assert!(false, "an answer to no request: {answer:?}")
+                debug_assert!(false, "an answer to no request: {answer:?}");
             }
         }
     }

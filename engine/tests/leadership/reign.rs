@@ -71,7 +71,12 @@ impl Reign {
         while let Some(input) = inputs.pop() {
             let now = self.now;
             let term = self.term.as_mut().unwrap_or_else(|| panic!("nobody leads"));
-            for effect in term.step(now.saturating_sub(self.began), input) {
+            let plans = input == TermInput::MakePlan;
+            let effects = term.step(now.saturating_sub(self.began), input);
+            if plans && effects.is_empty() {
+                let _ = writeln!(self.said, "{} plans nothing", show_duration(now));
+            }
+            for effect in effects {
                 if effect == TermEffect::MakePlan {
                     inputs.push(TermInput::MakePlan);
                     continue;
