@@ -128,7 +128,7 @@ async fn a_new_daemon_finds_the_same_container() {
     case.until("active", "running").await;
     assert_eq!(case.see().await.invocation, before.invocation);
     // And it still knows that it is to run.
-    case.engine.kill(&case.container()).await;
+    case.engine.kill_container(&case.container()).await;
     let wait = async {
         let mut again = tokio::time::interval(Duration::from_millis(50));
         while case.see().await.invocation == before.invocation
@@ -221,7 +221,7 @@ async fn a_volume_is_made_first_and_kept() {
     case.write("Volume=docker-data.volume:/data\nExec=true\n[Service]\nType=oneshot").await;
     let problem = failed(case.start().await);
     assert!(problem.contains("docker-data.volume, which it names, is not known"), "{problem}");
-    case.engine.files.put("docker-data.volume", "[Volume]\nLabel=a=b\n");
+    case.engine.files.put_file("docker-data.volume", "[Volume]\nLabel=a=b\n");
     assert_eq!(case.start().await, Outcome::Done);
     let engine = case.engine.client();
     case.end().await;
@@ -233,10 +233,10 @@ async fn a_volume_is_made_first_and_kept() {
 #[tokio::test]
 async fn a_container_starts_from_copies_while_the_store_is_away() {
     let Some(mut case) = Case::new("docker-storeless") else { return };
-    case.engine.files.put("docker-copied.volume", "[Volume]\n");
+    case.engine.files.put_file("docker-copied.volume", "[Volume]\n");
     case.write("RunInit=yes\nVolume=docker-copied.volume:/data\nExec=sleep 1000000").await;
     assert_eq!(case.start().await, Outcome::Done);
-    case.engine.files.lose(true);
+    case.engine.files.set_away(true);
     assert_eq!(case.runner.restart(&case.unit, 8).await.unwrap(), Outcome::Done);
     case.runner = case.engine.runner();
     assert_eq!(case.runner.restart(&case.unit, 9).await.unwrap(), Outcome::Done);
@@ -251,8 +251,8 @@ async fn a_container_starts_from_copies_while_the_store_is_away() {
 #[tokio::test]
 async fn a_volume_goes_with_its_unit_only_where_its_file_says_so() {
     let Some(case) = Case::new("docker-volumes") else { return };
-    case.engine.files.put("docker-kept.volume", "[Volume]\n");
-    case.engine.files.put("docker-gone.volume", "[Volume]\n[X-Fleet]\nDeleteOnDestroy=yes\n");
+    case.engine.files.put_file("docker-kept.volume", "[Volume]\n");
+    case.engine.files.put_file("docker-gone.volume", "[Volume]\n[X-Fleet]\nDeleteOnDestroy=yes\n");
     case.write(
         "RunInit=yes\nVolume=docker-kept.volume:/a\nVolume=docker-gone.volume:/b\nExec=sleep 1000000",
     )
@@ -269,12 +269,12 @@ async fn a_volume_goes_with_its_unit_only_where_its_file_says_so() {
     assert!(there("systemd-docker-gone").await);
 
     // Nothing is concluded from a store that is away.
-    case.engine.files.forget("docker-kept.volume");
-    case.engine.files.forget("docker-gone.volume");
-    case.engine.files.lose(true);
+    case.engine.files.remove_file("docker-kept.volume");
+    case.engine.files.remove_file("docker-gone.volume");
+    case.engine.files.set_away(true);
     case.runner.remove(&case.unit).await.unwrap();
     assert!(there("systemd-docker-gone").await);
-    case.engine.files.lose(false);
+    case.engine.files.set_away(false);
     let runner = case.engine.runner();
     so("the volume is gone", || async { !there("systemd-docker-gone").await }).await;
     assert!(there("systemd-docker-kept").await);
@@ -285,7 +285,7 @@ async fn a_volume_goes_with_its_unit_only_where_its_file_says_so() {
 #[tokio::test]
 async fn a_network_goes_with_the_last_container_on_it_where_its_file_says_so() {
     let Some(case) = Case::new("docker-networked") else { return };
-    case.engine.files.put(
+    case.engine.files.put_file(
         "docker-net.network",
         "[Network]\nInternal=yes\nSubnet=10.231.7.0/24\nNetworkDeleteOnStop=yes\n",
     );
@@ -346,15 +346,15 @@ async fn so<F: Future<Output = bool>>(what: &str, is: impl Fn() -> F) {
 #[tokio::test]
 async fn what_a_reboot_leaves_behind_is_removed_and_what_is_anothers_is_not() {
     let Some(engine) = engine() else { return };
-    engine.make_of("systemd-docker-left", "docker-left.container", "/test/").await;
-    engine.make_of("systemd-docker-theirs", "docker-theirs.container", "/other/").await;
+    engine.make_container_of("systemd-docker-left", "docker-left.container", "/test/").await;
+    engine.make_container_of("systemd-docker-theirs", "docker-theirs.container", "/other/").await;
     engine.make_foreign("docker-own").await;
     let runner = engine.runner();
     so("the leftover is removed", || async { !engine.is_there("systemd-docker-left").await }).await;
     runner.observe(&[name("docker-left.container")].into()).await.unwrap();
     for container in ["systemd-docker-theirs", "docker-own"] {
         assert!(engine.is_there(container).await, "{container} was touched");
-        engine.remove(container).await;
+        engine.remove_container(container).await;
     }
 }
 
@@ -443,7 +443,9 @@ async fn what_has_a_units_name_is_told_before_its_file_is_taken_in() {
     ] {
         match cluster {
             "" => case.engine.make_foreign(&case.container()).await,
-            _ => case.engine.make_of(&case.container(), case.unit.as_str(), cluster).await,
+            _ => {
+                case.engine.make_container_of(&case.container(), case.unit.as_str(), cluster).await
+            }
         }
         case.runner.answers().wait_for(|engine| *engine == ContainerEngine::Up).await.unwrap();
         assert!(!case.see().await.observed.foreign, "how could it know?");
@@ -452,7 +454,7 @@ async fn what_has_a_units_name_is_told_before_its_file_is_taken_in() {
         assert_eq!(refused, Err(RunnerError::Taken { problem: said.to_owned() }));
         let seen = case.see().await.observed;
         assert_eq!((seen.foreign, seen.obstacle.as_str(), seen.file), (true, said, None));
-        case.engine.remove(&case.container()).await;
+        case.engine.remove_container(&case.container()).await;
         assert!(!case.see().await.observed.foreign);
         case.runner.write(&case.unit, FileHash::of(&text), &text).await.unwrap();
         case.runner.remove(&case.unit).await.unwrap();

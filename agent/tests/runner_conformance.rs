@@ -170,7 +170,7 @@ impl Case {
             }
             // It is started again by its socket when somebody calls.
             Machine::Systemd => systemctl(&["kill", "--signal=KILL", "dbus.service"]),
-            Machine::Docker(engine) => engine.cut(),
+            Machine::Docker(engine) => engine.cut_connections(),
         }
     }
 
@@ -257,7 +257,7 @@ async fn a_crash_is_told() {
         match &case.machine {
             Machine::Memory(host) => host.crash(unit.as_str()),
             Machine::Systemd => systemctl(&["kill", "--signal=KILL", unit.as_str()]),
-            Machine::Docker(engine) => engine.kill("systemd-conformance-crash").await,
+            Machine::Docker(engine) => engine.kill_container("systemd-conformance-crash").await,
         }
         case.told(&unit, "failed").await;
         case.clean(&unit).await;
@@ -300,7 +300,7 @@ async fn a_unit_of_the_hosts_own_is_known_as_such() {
             assert!(matches!(outcome, Outcome::Failed { .. }), "it took another's place");
             case.clean(&unit).await;
             assert!(engine.is_there("systemd-conformance-foreign").await, "it was touched");
-            engine.remove("systemd-conformance-foreign").await;
+            engine.remove_container("systemd-conformance-foreign").await;
         } else {
             assert_eq!(seen.observed.active, ActiveState::Active);
         }
@@ -387,7 +387,7 @@ async fn after_the_runner_executes_itself_anew_nothing_is_missed() {
                 host.lose(false);
             }
             Machine::Systemd => systemctl(&["daemon-reexec"]),
-            Machine::Docker(engine) => engine.restart().await,
+            Machine::Docker(engine) => engine.restart_engine().await,
         }
         let relist = async { while case.events.recv().await != Some(RunnerEvent::Relist) {} };
         tokio::time::timeout(Duration::from_secs(30), relist).await.unwrap();

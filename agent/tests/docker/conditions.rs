@@ -35,7 +35,7 @@ async fn a_condition_is_looked_at_on_the_machine_at_each_start() {
     assert_eq!(case.see().await.remark, "");
     // And before it is started again by itself.
     std::fs::remove_file(&there).unwrap();
-    case.engine.kill(&case.container()).await;
+    case.engine.kill_container(&case.container()).await;
     case.until("inactive", "dead").await;
     assert_eq!(case.see().await.remark, reason);
     case.end().await;

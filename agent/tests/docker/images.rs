@@ -44,7 +44,7 @@ impl Imaged {
         let config =
             ContainerConfig { user: user.map(str::to_owned), ..ContainerConfig::default() };
         client.commit_container(options, config).await.unwrap();
-        case.engine.remove(&maker).await;
+        case.engine.remove_container(&maker).await;
         Some(Self { case, image })
     }
 

@@ -144,7 +144,7 @@ async fn output_is_followed_from_one_container_to_the_next() {
     let mut output = case.journal(LineCount::Last(10), true, "cat").await.unwrap();
     let first = next(&mut output).await;
     assert!(!first.trim().is_empty());
-    case.engine.kill("systemd-docker-followed").await;
+    case.engine.kill_container("systemd-docker-followed").await;
     let second = next(&mut output).await;
     assert_ne!(first, second, "the next container prints its own name");
     // And when the user asks for one more.

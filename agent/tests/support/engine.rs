@@ -1,4 +1,4 @@
-//! A real Docker engine to test against, told of by the environment, and runners on it.
+//! A real Docker engine to test against, named by the environment, and runners on it.
 
 #![allow(clippy::panic, reason = "in a test a panic is the failure")]
 
@@ -39,15 +39,15 @@ pub struct Files {
 }
 
 impl Files {
-    pub fn put(&self, unit: &str, text: &str) {
+    pub fn put_file(&self, unit: &str, text: &str) {
         self.known.lock().unwrap().insert(unit.parse().unwrap(), Arc::new(text.parse().unwrap()));
     }
 
-    pub fn forget(&self, unit: &str) {
+    pub fn remove_file(&self, unit: &str) {
         self.known.lock().unwrap().remove(&unit.parse::<UnitName>().unwrap());
     }
 
-    pub fn lose(&self, away: bool) {
+    pub fn set_away(&self, away: bool) {
         self.away.store(away, Ordering::SeqCst);
     }
 }
@@ -94,15 +94,15 @@ impl Relay {
 }
 
 impl Engine {
-    /// The engine that `MUSTER_DOCKER` and `MUSTER_DOCKER_IMAGE` tell of.
+    /// The engine that `MUSTER_DOCKER` and `MUSTER_DOCKER_IMAGE` name.
     pub fn of_environment() -> Self {
-        let told = |name| std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set"));
-        let socket = PathBuf::from(told("MUSTER_DOCKER"));
+        let variable = |name| std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set"));
+        let socket = PathBuf::from(variable("MUSTER_DOCKER"));
         let directory = tempfile::tempdir().unwrap();
         Self {
             relay: Relay::new(directory.path().join("engine.sock"), socket.clone()),
             socket,
-            image: told("MUSTER_DOCKER_IMAGE"),
+            image: variable("MUSTER_DOCKER_IMAGE"),
             directory,
             files: Arc::default(),
         }
@@ -148,18 +148,18 @@ impl Engine {
         bollard::Docker::connect_with_unix(&socket, 60, bollard::API_DEFAULT_VERSION).unwrap()
     }
 
-    pub async fn kill(&self, container: &str) {
+    pub async fn kill_container(&self, container: &str) {
         let options = KillContainerOptionsBuilder::new().signal("SIGKILL").build();
         self.client().kill_container(container, Some(options)).await.unwrap();
     }
 
     /// A container that is somebody else's.
     pub async fn make_foreign(&self, container: &str) {
-        self.make(container, &[]).await;
+        self.make_container(container, &[]).await;
     }
 
     /// A container of this unit's that has never run.
-    pub async fn make_of(&self, container: &str, unit: &str, cluster: &str) {
+    pub async fn make_container_of(&self, container: &str, unit: &str, cluster: &str) {
         let file = FileHash::of("").to_string();
         let labels = [
             ("muster.unit", unit),
@@ -167,10 +167,10 @@ impl Engine {
             ("muster.generation", "1"),
             ("muster.cluster", cluster),
         ];
-        self.make(container, &labels).await;
+        self.make_container(container, &labels).await;
     }
 
-    async fn make(&self, container: &str, labels: &[(&str, &str)]) {
+    async fn make_container(&self, container: &str, labels: &[(&str, &str)]) {
         let options = CreateContainerOptionsBuilder::new().name(container).build();
         let labels = labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         let body = ContainerCreateBody {
@@ -186,7 +186,7 @@ impl Engine {
         self.client().inspect_container(container, None).await.is_ok()
     }
 
-    pub async fn remove(&self, container: &str) {
+    pub async fn remove_container(&self, container: &str) {
         let options = RemoveContainerOptionsBuilder::new().force(true).build();
         self.client().remove_container(container, Some(options)).await.unwrap();
     }
@@ -198,12 +198,12 @@ impl Engine {
     }
 
     /// Breaks every line that runners have to it. They can call again at once.
-    pub fn cut(&self) {
+    pub fn cut_connections(&self) {
         self.relay.lines.send_modify(|cut| *cut += 1);
     }
 
     /// Restarts the engine under its containers.
-    pub async fn restart(&self) {
+    pub async fn restart_engine(&self) {
         let command = std::env::var("MUSTER_DOCKER_RESTART").unwrap_or_else(|_| {
             panic!("MUSTER_DOCKER_RESTART is not set: how is the engine restarted?")
         });

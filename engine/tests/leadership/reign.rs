@@ -17,6 +17,7 @@
 //! | `unfreeze` | a person empties the held machines in the leader record |
 //! | `usurp ID` | the leader record is another machine's |
 //! | `lapse` | the leader hears that its lease is not good any more |
+//! | `registered LEASE` | it hears that it is registered under this lease; the term's is 1 |
 //! | `away` | the watch says that the store is lost |
 //! | `reset` | the watch begins anew with the next `see` |
 //! | `show` | prints who is where, the members and who is held, as the store has them |
@@ -253,6 +254,12 @@ impl Player for Reign {
                 self.store.set_leader(leader.machine.as_str(), BTreeSet::new());
             }
             ("lapse", _) => self.feed(TermInput::Registration(Registration::Pending)),
+            ("registered", _) => {
+                let machine = self.store.snapshot.leader.as_ref().unwrap().machine.clone();
+                let lease = Lease { id: LeaseId(first.parse().unwrap()), ttl: WINDOW };
+                let presence = Presence { machine, lease, created: 1 };
+                self.feed(TermInput::Registration(Registration::Registered(presence)));
+            }
             ("away", _) => {
                 let problem = "no endpoint answers".to_owned();
                 self.feed(TermInput::Cluster(vec![ClusterEvent::Lost { problem }]));
