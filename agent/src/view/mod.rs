@@ -102,7 +102,7 @@ impl View {
     /// The store does not answer.
     pub async fn fresh_reader(&self) -> Result<Reader, ViewError> {
         let (reader, is_first) = self.join_follower();
-        self.catch_up(reader, ReadPlan::current(is_first)).await
+        self.catch_up(reader, ReadPlan::for_current(is_first)).await
     }
 
     /// A reader that sees at least a revision.
@@ -236,7 +236,7 @@ impl LiveCluster {
     fn install_snapshot(&self, snapshot: Snapshot, now: Duration) {
         let mut cluster = lock(&self.cluster);
         if cluster.install_snapshot(snapshot, now) {
-            self.position.send_replace(cluster.position());
+            self.position.send_replace(cluster.current_position());
         }
     }
 
@@ -247,7 +247,7 @@ impl LiveCluster {
             ClusterEvent::Changes { revision, changes } => cluster.apply(revision, changes, now),
             ClusterEvent::Lost { problem } => cluster.mark_lost(problem),
         }
-        self.position.send_replace(cluster.position());
+        self.position.send_replace(cluster.current_position());
     }
 }
 

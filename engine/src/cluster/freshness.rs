@@ -58,7 +58,7 @@ pub enum ReadInput {
 impl ReadPlan {
     /// A plan for a picture of at least what the store has now. `is_first`: the watch has just been started for this reader, so that its first
     /// picture is new enough.
-    pub fn current(is_first: bool) -> (Self, ReadStep) {
+    pub fn for_current(is_first: bool) -> (Self, ReadStep) {
         let step = if is_first { ReadStep::AwaitFirst } else { ReadStep::AskRevision };
         (Self { wanted: WantedPicture::Current }, step)
     }
@@ -106,11 +106,11 @@ mod tests {
     fn a_watch_that_has_just_begun_is_new_enough_and_one_that_runs_catches_up() {
         use ReadInput::{FirstPicture, RevisionMissed, RevisionReached, StoreAt, StoreRead};
         use ReadStep::{AskRevision, AwaitFirst, AwaitRevision, ReadStore, Ready};
-        let first = steps(ReadPlan::current(true), &[FirstPicture]);
+        let first = steps(ReadPlan::for_current(true), &[FirstPicture]);
         assert_eq!(first, [AwaitFirst, Ready]);
-        let warm = steps(ReadPlan::current(false), &[StoreAt(7), RevisionReached]);
+        let warm = steps(ReadPlan::for_current(false), &[StoreAt(7), RevisionReached]);
         assert_eq!(warm, [AskRevision, AwaitRevision(7), Ready]);
-        let behind = steps(ReadPlan::current(false), &[StoreAt(7), RevisionMissed, StoreRead]);
+        let behind = steps(ReadPlan::for_current(false), &[StoreAt(7), RevisionMissed, StoreRead]);
         assert_eq!(behind, [AskRevision, AwaitRevision(7), ReadStore, Ready]);
     }
 

@@ -49,12 +49,12 @@ impl Cluster {
     }
 
     /// The picture's place in the course of the store.
-    pub fn position(&self) -> Position {
+    pub fn current_position(&self) -> Position {
         Position { revision: self.snapshot.revision, lost: self.lost.clone() }
     }
 
     /// Why the store cannot be reached, while it cannot.
-    pub fn lost(&self) -> Option<&str> {
+    pub fn store_problem(&self) -> Option<&str> {
         self.lost.as_deref()
     }
 

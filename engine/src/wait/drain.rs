@@ -34,7 +34,7 @@ impl ClusterWait for DrainWait {
 
     fn update(&mut self, _: Duration, cluster: &mut Cluster) -> Vec<DrainEvent> {
         let mut events = Vec::new();
-        if let Some(message) = self.store_loss.update(cluster.lost()) {
+        if let Some(message) = self.store_loss.update(cluster.store_problem()) {
             events.push(DrainEvent::Degraded { message });
         }
         let progress = cluster.drain_progress(&self.machine);

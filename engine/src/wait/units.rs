@@ -162,8 +162,8 @@ impl ClusterWait for UnitsWait {
 
     fn update(&mut self, now: Duration, cluster: &mut Cluster) -> Vec<WaitUpdate> {
         let mut updates = Vec::new();
-        let is_lost = cluster.lost().is_some();
-        if let Some(message) = self.store_loss.update(cluster.lost()) {
+        let is_lost = cluster.store_problem().is_some();
+        if let Some(message) = self.store_loss.update(cluster.store_problem()) {
             updates.push(WaitUpdate::Event(WaitEvent::Degraded { message }));
         }
         updates.extend(self.update_units(cluster.snapshot()));

@@ -271,3 +271,26 @@ fn gone_is_gone_from_every_machine() {
     assert_eq!(story.told(), ["deactivating/stop-sigterm on m2"]);
     assert_eq!(story.silent("m2").told(), ["done "]);
 }
+
+#[test]
+fn a_refusal_is_explained_a_moment_later_and_never_while_the_store_is_away() {
+    let Story { snapshot, waiting: mut wait } =
+        Story::of(Until::Launched, true).wanted(Launched, 2);
+    let mut cluster = Cluster::default();
+    let began = Duration::from_secs(5);
+    cluster.reset(snapshot, began);
+    assert_eq!(wait.update(began, &mut cluster), []);
+    let asked = wait.next_deadline().unwrap();
+    assert_eq!(asked, began + EXPLAIN_AFTER);
+
+    cluster.mark_lost("no answer".to_owned());
+    let away = wait.update(asked, &mut cluster);
+    assert!(matches!(&away[..], [WaitUpdate::Event(WaitEvent::Degraded { .. })]), "{away:?}");
+    let again = wait.next_deadline().unwrap();
+    assert_eq!(again, asked + EXPLAIN_EVERY);
+
+    cluster.apply(2, Vec::new(), again);
+    let told = wait.update(again, &mut cluster);
+    assert!(matches!(&told[..], [WaitUpdate::Event(WaitEvent::Refused { .. })]), "{told:?}");
+    assert_eq!(wait.update(again + EXPLAIN_EVERY, &mut cluster), [], "nothing is told twice");
+}
