@@ -20,7 +20,7 @@ use muster_common::machine::ContainerEngine;
 use muster_common::state::ActiveState;
 use muster_common::unit::{FileHash, UnitName};
 use musterd::runner::docker::Docker;
-use musterd::runner::{Outcome, Runner, RunnerError, UnitObservation};
+use musterd::runner::{Runner, RunnerError, StartOutcome, UnitObservation};
 use support::engine::Engine;
 use support::name;
 
@@ -52,12 +52,12 @@ impl Case {
         self.runner.write(&self.unit, FileHash::of(&text), &text).await.unwrap();
     }
 
-    async fn start(&self) -> Outcome {
+    async fn start(&self) -> StartOutcome {
         self.runner.start(&self.unit, 7).await.unwrap()
     }
 
     async fn see(&self) -> UnitObservation {
-        let mut seen = self.runner.observe(&[self.unit.clone()].into()).await.unwrap();
+        let mut seen = self.runner.observe_units(&[self.unit.clone()].into()).await.unwrap();
         seen.remove(&self.unit).unwrap()
     }
 
@@ -92,10 +92,10 @@ impl Case {
     }
 }
 
-fn failed(outcome: Outcome) -> String {
+fn failed(outcome: StartOutcome) -> String {
     match outcome {
-        Outcome::Failed { problem } => problem,
-        Outcome::Done => panic!("it did not fail"),
+        StartOutcome::Failed { problem } => problem,
+        StartOutcome::Done => panic!("it did not fail"),
     }
 }
 
@@ -103,7 +103,7 @@ fn failed(outcome: Outcome) -> String {
 async fn a_container_is_marked_with_what_it_is() {
     let Some(case) = Case::new("docker-marked") else { return };
     case.write("RunInit=yes\nExec=sleep 1000000\nLabel=role=web").await;
-    assert_eq!(case.start().await, Outcome::Done);
+    assert_eq!(case.start().await, StartOutcome::Done);
     let answer = case.inspect().await;
     let labels = answer.config.unwrap().labels.unwrap();
     let label = |name: &str| labels.get(name).map(String::as_str).unwrap_or_default();
@@ -122,7 +122,7 @@ async fn a_container_is_marked_with_what_it_is() {
 async fn a_new_daemon_finds_the_same_container() {
     let Some(mut case) = Case::new("docker-adopted") else { return };
     case.write("RunInit=yes\nExec=sleep 1000000\n[Service]\nRestart=always\nRestartSec=0").await;
-    assert_eq!(case.start().await, Outcome::Done);
+    assert_eq!(case.start().await, StartOutcome::Done);
     let before = case.see().await;
     case.runner = case.engine.runner();
     case.until("active", "running").await;
@@ -158,8 +158,8 @@ async fn one_that_does_not_stop_is_killed() {
         "Exec=sh -c \"trap '' TERM; while :; do sleep 1; done\"\n[Service]\nTimeoutStopSec=1",
     )
     .await;
-    assert_eq!(case.start().await, Outcome::Done);
-    assert_eq!(case.runner.stop(&case.unit).await.unwrap(), Outcome::Done);
+    assert_eq!(case.start().await, StartOutcome::Done);
+    assert_eq!(case.runner.stop(&case.unit).await.unwrap(), StartOutcome::Done);
     assert_eq!(case.inspect().await.state.unwrap().exit_code, Some(137));
     case.end().await;
 }
@@ -190,7 +190,7 @@ async fn health_decides_when_it_is_up_and_what_happens_when_it_is_not() {
          HealthInterval=1s\nHealthRetries=2\nHealthStartPeriod=20s\nNotify=healthy\nHealthOnFailure=kill",
     )
     .await;
-    assert_eq!(case.start().await, Outcome::Done);
+    assert_eq!(case.start().await, StartOutcome::Done);
     let state = case.inspect().await.state.unwrap();
     assert_eq!(state.health.unwrap().status.unwrap().to_string(), "healthy");
     case.end().await;
@@ -205,7 +205,7 @@ async fn secrets_and_variables_come_from_the_machine() {
          [Service]\nType=oneshot\nRemainAfterExit=yes",
     )
     .await;
-    assert_eq!(case.start().await, Outcome::Done);
+    assert_eq!(case.start().await, StartOutcome::Done);
     assert_eq!(case.see().await.observed.sub, "exited");
     std::fs::remove_file(case.engine.secrets().join("db")).unwrap();
     assert_eq!(
@@ -222,7 +222,7 @@ async fn a_volume_is_made_first_and_kept() {
     let problem = failed(case.start().await);
     assert!(problem.contains("docker-data.volume, which it names, is not known"), "{problem}");
     case.engine.files.put_file("docker-data.volume", "[Volume]\nLabel=a=b\n");
-    assert_eq!(case.start().await, Outcome::Done);
+    assert_eq!(case.start().await, StartOutcome::Done);
     let engine = case.engine.client();
     case.end().await;
     let volume = engine.inspect_volume("systemd-docker-data").await.unwrap();
@@ -235,11 +235,11 @@ async fn a_container_starts_from_copies_while_the_store_is_away() {
     let Some(mut case) = Case::new("docker-storeless") else { return };
     case.engine.files.put_file("docker-copied.volume", "[Volume]\n");
     case.write("RunInit=yes\nVolume=docker-copied.volume:/data\nExec=sleep 1000000").await;
-    assert_eq!(case.start().await, Outcome::Done);
+    assert_eq!(case.start().await, StartOutcome::Done);
     case.engine.files.set_away(true);
-    assert_eq!(case.runner.restart(&case.unit, 8).await.unwrap(), Outcome::Done);
+    assert_eq!(case.runner.restart(&case.unit, 8).await.unwrap(), StartOutcome::Done);
     case.runner = case.engine.runner();
-    assert_eq!(case.runner.restart(&case.unit, 9).await.unwrap(), Outcome::Done);
+    assert_eq!(case.runner.restart(&case.unit, 9).await.unwrap(), StartOutcome::Done);
     case.write("RunInit=yes\nVolume=docker-uncopied.volume:/data\nExec=sleep 1000000").await;
     let problem = failed(case.runner.restart(&case.unit, 10).await.unwrap());
     assert_eq!(problem, "restart failed: the store is away");
@@ -257,7 +257,7 @@ async fn a_volume_goes_with_its_unit_only_where_its_file_says_so() {
         "RunInit=yes\nVolume=docker-kept.volume:/a\nVolume=docker-gone.volume:/b\nExec=sleep 1000000",
     )
     .await;
-    assert_eq!(case.start().await, Outcome::Done);
+    assert_eq!(case.start().await, StartOutcome::Done);
     let client = case.engine.client();
     let there = async |volume: &str| client.inspect_volume(volume).await.is_ok();
 
@@ -265,7 +265,7 @@ async fn a_volume_goes_with_its_unit_only_where_its_file_says_so() {
     case.runner.stop(&case.unit).await.unwrap();
     case.runner.remove(&case.unit).await.unwrap();
     case.write("Volume=docker-kept.volume:/a\nVolume=docker-gone.volume:/b\nExec=true\n[Service]\nType=oneshot").await;
-    assert_eq!(case.start().await, Outcome::Done);
+    assert_eq!(case.start().await, StartOutcome::Done);
     assert!(there("systemd-docker-gone").await);
 
     // Nothing is concluded from a store that is away.
@@ -294,13 +294,13 @@ async fn a_network_goes_with_the_last_container_on_it_where_its_file_says_so() {
         case.engine.image
     );
     case.runner.write(&case.unit, FileHash::of(&text), &text).await.unwrap();
-    assert_eq!(case.start().await, Outcome::Done);
+    assert_eq!(case.start().await, StartOutcome::Done);
     let client = case.engine.client();
     let there = || async { client.inspect_network("systemd-docker-net", None).await.is_ok() };
     assert!(there().await);
     case.runner.stop(&case.unit).await.unwrap();
     so("the network is gone", || async { !there().await }).await;
-    assert_eq!(case.start().await, Outcome::Done, "it is made again");
+    assert_eq!(case.start().await, StartOutcome::Done, "it is made again");
     case.end().await;
 }
 
@@ -316,7 +316,7 @@ async fn an_image_comes_from_an_archive_on_the_machine() {
     std::fs::write(&archive, bytes).unwrap();
     let lines = "Pull=missing\nRunInit=yes\nExec=sleep 1000000";
     case.write(&format!("Image=docker-archive:{}\n{lines}", archive.display())).await;
-    assert_eq!(case.start().await, Outcome::Done);
+    assert_eq!(case.start().await, StartOutcome::Done);
     let image = case.engine.image.clone();
     assert_eq!(case.inspect().await.config.unwrap().image, Some(image));
 
@@ -351,7 +351,7 @@ async fn what_a_reboot_leaves_behind_is_removed_and_what_is_anothers_is_not() {
     engine.make_foreign("docker-own").await;
     let runner = engine.runner();
     so("the leftover is removed", || async { !engine.is_there("systemd-docker-left").await }).await;
-    runner.observe(&[name("docker-left.container")].into()).await.unwrap();
+    runner.observe_units(&[name("docker-left.container")].into()).await.unwrap();
     for container in ["systemd-docker-theirs", "docker-own"] {
         assert!(engine.is_there(container).await, "{container} was touched");
         engine.remove_container(container).await;
@@ -362,7 +362,7 @@ async fn what_a_reboot_leaves_behind_is_removed_and_what_is_anothers_is_not() {
 async fn a_unit_whose_file_has_vanished_is_seen_stopped_and_removed() {
     let Some(mut case) = Case::new("docker-vanished") else { return };
     case.write("RunInit=yes\nExec=sleep 1000000").await;
-    assert_eq!(case.start().await, Outcome::Done);
+    assert_eq!(case.start().await, StartOutcome::Done);
     let before = case.see().await;
     let run = case.engine.directory.path().join("run");
     std::fs::remove_file(run.join("containers/docker-vanished.container")).unwrap();
@@ -373,13 +373,13 @@ async fn a_unit_whose_file_has_vanished_is_seen_stopped_and_removed() {
 
     // With its file back it is the same container.
     case.write("RunInit=yes\nExec=sleep 1000000").await;
-    assert_eq!(case.start().await, Outcome::Done);
+    assert_eq!(case.start().await, StartOutcome::Done);
     assert_eq!(case.see().await.invocation, before.invocation);
 
     std::fs::remove_file(run.join("containers/docker-vanished.container")).unwrap();
     case.runner = case.engine.runner();
     case.until("active", "running").await;
-    assert_eq!(case.runner.stop(&case.unit).await.unwrap(), Outcome::Done);
+    assert_eq!(case.runner.stop(&case.unit).await.unwrap(), StartOutcome::Done);
     case.until("inactive", "dead").await;
     case.end().await;
 }
@@ -388,7 +388,7 @@ async fn a_unit_whose_file_has_vanished_is_seen_stopped_and_removed() {
 async fn a_container_that_has_got_another_name_meanwhile_is_not_run_twice() {
     let Some(mut case) = Case::new("docker-renamed") else { return };
     case.write("RunInit=yes\nExec=sleep 1000000").await;
-    assert_eq!(case.start().await, Outcome::Done);
+    assert_eq!(case.start().await, StartOutcome::Done);
     let run = case.engine.directory.path().join("run");
     let renamed =
         case.engine.container("RunInit=yes\nExec=sleep 1000000\nContainerName=docker-new");
@@ -396,7 +396,7 @@ async fn a_container_that_has_got_another_name_meanwhile_is_not_run_twice() {
     case.runner = case.engine.runner();
     case.until("active", "running").await;
     assert!(!case.engine.is_there("docker-new").await);
-    assert_eq!(case.runner.restart(&case.unit, 8).await.unwrap(), Outcome::Done);
+    assert_eq!(case.runner.restart(&case.unit, 8).await.unwrap(), StartOutcome::Done);
     assert!(case.engine.is_there("docker-new").await);
     assert!(!case.engine.is_there("systemd-docker-renamed").await);
     case.runner.stop(&case.unit).await.unwrap();
@@ -410,7 +410,7 @@ async fn a_start_waits_for_the_removal_of_the_container_before_it() {
     // Many files take their time to remove.
     case.write("RunInit=yes\nExec=sh -c 'mkdir /m && cd /m && seq 1 30000 | xargs touch && exec sleep 1000000'")
         .await;
-    assert_eq!(case.start().await, Outcome::Done);
+    assert_eq!(case.start().await, StartOutcome::Done);
     let client = case.engine.client();
     so("it has made its files", || async {
         let changes =
@@ -424,7 +424,7 @@ async fn a_start_waits_for_the_removal_of_the_container_before_it() {
         case.start().await
     });
     let ((), outcome) = tokio::join!(first, second);
-    assert_eq!(outcome, Outcome::Done);
+    assert_eq!(outcome, StartOutcome::Done);
     case.end().await;
 }
 
@@ -476,7 +476,7 @@ async fn the_daemons_own_variables_reach_no_container() {
          EnvironmentFile=-/nowhere/at/all.env\nExec=true\n[Service]\nType=oneshot\nRemainAfterExit=yes",
     )
     .await;
-    assert_eq!(case.start().await, Outcome::Done);
+    assert_eq!(case.start().await, StartOutcome::Done);
     let environment = environment(&case).await;
     let muster: Vec<_> = environment.iter().filter(|one| one.starts_with("MUSTER_")).collect();
     assert_eq!(muster, ["MUSTER_SAID=1"]);
@@ -503,10 +503,10 @@ async fn a_health_check_may_begin_with_podmans_keywords() {
     for check in ["CMD-SHELL test -d /bin || exit 1", "CMD test -d /bin", "[\"CMD\", \"true\"]"] {
         let lines = "HealthInterval=1s\nNotify=healthy\nRunInit=yes\nExec=sleep 1000000";
         case.write(&format!("HealthCmd={check}\n{lines}")).await;
-        assert_eq!(case.start().await, Outcome::Done, "{check}");
+        assert_eq!(case.start().await, StartOutcome::Done, "{check}");
         let state = case.inspect().await.state.unwrap();
         assert_eq!(state.health.unwrap().status.unwrap().to_string(), "healthy", "{check}");
-        assert_eq!(case.runner.stop(&case.unit).await.unwrap(), Outcome::Done);
+        assert_eq!(case.runner.stop(&case.unit).await.unwrap(), StartOutcome::Done);
     }
     case.end().await;
 }

@@ -15,7 +15,7 @@ use base64::engine::general_purpose::STANDARD;
 use bollard::query_parameters::RemoveImageOptionsBuilder;
 use muster_common::unit::{FileHash, UnitName};
 use musterd::runner::docker::Docker;
-use musterd::runner::{Outcome, Runner};
+use musterd::runner::{Runner, StartOutcome};
 use support::engine::Engine;
 use support::name;
 
@@ -44,7 +44,7 @@ impl Case {
         Some(case)
     }
 
-    async fn start(&self, lines: &str) -> Outcome {
+    async fn start(&self, lines: &str) -> StartOutcome {
         let text = format!(
             "[Container]\nImage={}\nNetwork=none\nRunInit=yes\nExec=sleep 1000000\n{lines}\n[Unit]\nStartLimitIntervalSec=0\n",
             self.image
@@ -59,7 +59,7 @@ impl Case {
     }
 
     async fn remark(&self) -> String {
-        let mut seen = self.runner.observe(&[self.unit.clone()].into()).await.unwrap();
+        let mut seen = self.runner.observe_units(&[self.unit.clone()].into()).await.unwrap();
         seen.remove(&self.unit).unwrap().remark
     }
 
@@ -83,17 +83,17 @@ async fn run(what: &str) {
     assert!(tokio::task::spawn_blocking(run).await.unwrap().success());
 }
 
-fn failed(outcome: Outcome) -> String {
+fn failed(outcome: StartOutcome) -> String {
     match outcome {
-        Outcome::Failed { problem } => problem,
-        Outcome::Done => panic!("it did not fail"),
+        StartOutcome::Failed { problem } => problem,
+        StartOutcome::Done => panic!("it did not fail"),
     }
 }
 
 #[tokio::test]
 async fn an_image_is_fetched_with_the_machines_credentials() {
     let Some(case) = Case::new("registry-login").await else { return };
-    assert_eq!(case.start("Retry=0").await, Outcome::Done);
+    assert_eq!(case.start("Retry=0").await, StartOutcome::Done);
 
     // Not with wrong ones, which are in no message.
     case.forget_image().await;
@@ -111,16 +111,16 @@ async fn an_image_is_fetched_with_the_machines_credentials() {
 async fn pull_decides_whether_the_registry_is_asked() {
     let Some(case) = Case::new("registry-pull").await else { return };
     assert!(failed(case.start("Pull=never").await).contains("Pull=never forbids fetching it"));
-    assert_eq!(case.start("Pull=newer").await, Outcome::Done);
+    assert_eq!(case.start("Pull=newer").await, StartOutcome::Done);
     run("DOWN").await;
     // With the image there, only `always` needs the registry.
     for pull in ["missing", "never", "newer"] {
-        assert_eq!(case.start(&format!("Pull={pull}")).await, Outcome::Done, "{pull}");
+        assert_eq!(case.start(&format!("Pull={pull}")).await, StartOutcome::Done, "{pull}");
     }
     let problem = failed(case.start("Pull=always\nRetry=0").await);
     assert!(problem.contains("cannot fetch the image"), "{problem}");
     run("UP").await;
-    assert_eq!(case.start("Pull=always").await, Outcome::Done);
+    assert_eq!(case.start("Pull=always").await, StartOutcome::Done);
     case.end().await;
 }
 
@@ -147,6 +147,6 @@ async fn a_registry_that_is_away_is_asked_again_until_it_is_back() {
         assert!(remark.starts_with(&begin), "{remark}");
         run("UP").await;
     });
-    assert_eq!(started, Outcome::Done);
+    assert_eq!(started, StartOutcome::Done);
     case.end().await;
 }

@@ -19,7 +19,9 @@ use std::time::Duration;
 use muster_common::state::ActiveState;
 use muster_common::unit::{FileHash, UnitName};
 use musterd::runner::systemd::Systemd;
-use musterd::runner::{Outcome, Runner, RunnerError, RunnerEvent, RunnerEvents, UnitObservation};
+use musterd::runner::{
+    Runner, RunnerError, RunnerEvent, RunnerEvents, StartOutcome, UnitObservation,
+};
 use support::engine::Engine;
 use support::{Host, Scripted, name};
 use tokio::sync::mpsc;
@@ -105,7 +107,8 @@ impl Case {
     }
 
     async fn see(&self, unit: &UnitName) -> UnitObservation {
-        let mut seen: BTreeMap<_, _> = self.runner.observe(&[unit.clone()].into()).await.unwrap();
+        let mut seen: BTreeMap<_, _> =
+            self.runner.observe_units(&[unit.clone()].into()).await.unwrap();
         seen.remove(unit).unwrap()
     }
 
@@ -116,7 +119,7 @@ impl Case {
             let mut ticks = tokio::time::interval(Duration::from_millis(20));
             loop {
                 ticks.tick().await;
-                if let Ok(mut seen) = self.runner.observe(&units).await {
+                if let Ok(mut seen) = self.runner.observe_units(&units).await {
                     return seen.remove(unit).unwrap();
                 }
             }
@@ -191,7 +194,7 @@ async fn a_unit_is_written_started_stopped_and_removed() {
         assert_eq!(case.see(&unit).await.observed.load, "not-found");
         case.write(&unit, &case.good()).await;
         assert_eq!(case.see(&unit).await.observed.file, Some(FileHash::of(&case.good())));
-        assert_eq!(case.runner.start(&unit, 1).await.unwrap(), Outcome::Done);
+        assert_eq!(case.runner.start(&unit, 1).await.unwrap(), StartOutcome::Done);
         case.told(&unit, "active").await;
         let seen = case.see(&unit).await;
         assert_eq!(
@@ -200,11 +203,11 @@ async fn a_unit_is_written_started_stopped_and_removed() {
         );
         assert_eq!((seen.observed.foreign, seen.invocation.len()), (false, 32));
 
-        assert_eq!(case.runner.restart(&unit, 2).await.unwrap(), Outcome::Done);
+        assert_eq!(case.runner.restart(&unit, 2).await.unwrap(), StartOutcome::Done);
         let again = case.see(&unit).await;
         assert_ne!(again.invocation, seen.invocation);
 
-        assert_eq!(case.runner.stop(&unit).await.unwrap(), Outcome::Done);
+        assert_eq!(case.runner.stop(&unit).await.unwrap(), StartOutcome::Done);
         case.told(&unit, "inactive").await;
         assert_eq!(case.see(&unit).await.observed.active, ActiveState::Inactive);
         case.runner.remove(&unit).await.unwrap();
@@ -218,7 +221,10 @@ async fn a_start_that_fails_says_so() {
         let unit = case.unit("bad");
         case.write(&unit, &case.bad(&unit)).await;
         let outcome = case.runner.start(&unit, 1).await.unwrap();
-        assert_eq!(outcome, Outcome::Failed { problem: "start failed: exit status 1".to_owned() });
+        assert_eq!(
+            outcome,
+            StartOutcome::Failed { problem: "start failed: exit status 1".to_owned() }
+        );
         assert_eq!(case.see(&unit).await.observed.active, ActiveState::Failed);
         case.clean(&unit).await;
         assert_eq!(case.see(&unit).await.observed.load, "not-found", "no failure is left behind");
@@ -230,7 +236,7 @@ async fn a_file_that_is_no_good_is_known_before_it_is_started() {
     for case in Case::all().await {
         let unit = case.unit("load");
         case.write(&unit, &case.good()).await;
-        assert_eq!(case.runner.load(&unit).await.unwrap(), Outcome::Done);
+        assert_eq!(case.runner.load(&unit).await.unwrap(), StartOutcome::Done);
         assert_eq!(
             case.see(&unit).await.observed.active,
             ActiveState::Inactive,
@@ -238,12 +244,12 @@ async fn a_file_that_is_no_good_is_known_before_it_is_started() {
         );
         let (unloadable, why) = case.unloadable();
         case.write(&unit, &unloadable).await;
-        let Outcome::Failed { problem } = case.runner.load(&unit).await.unwrap() else {
+        let StartOutcome::Failed { problem } = case.runner.load(&unit).await.unwrap() else {
             panic!("a service that would run nothing was loaded");
         };
         assert!(problem.contains(why), "{problem}");
         case.write(&unit, &case.good()).await;
-        assert_eq!(case.runner.load(&unit).await.unwrap(), Outcome::Done);
+        assert_eq!(case.runner.load(&unit).await.unwrap(), StartOutcome::Done);
         case.clean(&unit).await;
     }
 }
@@ -268,7 +274,7 @@ async fn a_crash_is_told() {
 async fn stopping_what_does_not_run_is_no_failure() {
     for case in Case::all().await {
         let unit = case.unit("nothing");
-        assert_eq!(case.runner.stop(&unit).await.unwrap(), Outcome::Done);
+        assert_eq!(case.runner.stop(&unit).await.unwrap(), StartOutcome::Done);
     }
 }
 
@@ -297,7 +303,7 @@ async fn a_unit_of_the_hosts_own_is_known_as_such() {
             let problem = &seen.observed.obstacle;
             assert!(problem.contains("of its own, which Muster does not touch"), "{problem}");
             let outcome = case.runner.start(&unit, 1).await.unwrap();
-            assert!(matches!(outcome, Outcome::Failed { .. }), "it took another's place");
+            assert!(matches!(outcome, StartOutcome::Failed { .. }), "it took another's place");
             case.clean(&unit).await;
             assert!(engine.is_there("systemd-conformance-foreign").await, "it was touched");
             engine.remove_container("systemd-conformance-foreign").await;
@@ -315,7 +321,7 @@ async fn a_changed_file_is_what_the_next_start_runs() {
         case.runner.start(&unit, 1).await.unwrap();
         case.write(&unit, &case.bad(&unit)).await;
         let outcome = case.runner.restart(&unit, 2).await.unwrap();
-        assert!(matches!(outcome, Outcome::Failed { .. }), "{outcome:?}");
+        assert!(matches!(outcome, StartOutcome::Failed { .. }), "{outcome:?}");
         case.clean(&unit).await;
     }
 }
@@ -328,7 +334,7 @@ async fn what_runs_already_is_left_alone_by_a_start() {
         case.runner.start(&unit, 1).await.unwrap();
         let before = case.see(&unit).await;
         case.write(&unit, &case.good()).await;
-        assert_eq!(case.runner.start(&unit, 1).await.unwrap(), Outcome::Done);
+        assert_eq!(case.runner.start(&unit, 1).await.unwrap(), StartOutcome::Done);
         assert_eq!(case.see(&unit).await.invocation, before.invocation);
         case.clean(&unit).await;
     }
@@ -349,7 +355,7 @@ async fn a_new_runner_takes_over_what_runs() {
             ("active", &before.invocation)
         );
         assert_eq!(after.observed.file, before.observed.file);
-        assert_eq!(case.runner.stop(&unit).await.unwrap(), Outcome::Done);
+        assert_eq!(case.runner.stop(&unit).await.unwrap(), StartOutcome::Done);
         assert_eq!(case.see(&unit).await.observed.active, ActiveState::Inactive);
         case.runner.remove(&unit).await.unwrap();
     }
@@ -408,7 +414,7 @@ async fn a_name_of_any_length_that_systemd_takes_runs() {
         for length in [230, 244, 245, 246, 250, 254, 255] {
             let unit = name(&format!("{}{kind}", "x".repeat(length - kind.len())));
             case.write(&unit, &case.good()).await;
-            assert_eq!(case.runner.start(&unit, 1).await.unwrap(), Outcome::Done, "{length}");
+            assert_eq!(case.runner.start(&unit, 1).await.unwrap(), StartOutcome::Done, "{length}");
             case.told(&unit, "active").await;
             let seen = case.see(&unit).await;
             assert_eq!(seen.observed.file, Some(FileHash::of(&case.good())), "{length}");
@@ -449,10 +455,10 @@ async fn a_unit_is_not_down_before_the_last_of_its_processes_is() {
             case.write(&unit, &format!("[Service]\n{service}\n")).await;
             // Known before, as whatever the daemon starts is.
             case.see(&unit).await;
-            assert_eq!(case.runner.start(&unit, 1).await.unwrap(), Outcome::Done, "{stem}");
+            assert_eq!(case.runner.start(&unit, 1).await.unwrap(), StartOutcome::Done, "{stem}");
             if stem != "itself" {
                 case.told(&unit, "active").await;
-                assert!(!case.runner.emptied(&unit).await.unwrap(), "{stem}: it runs");
+                assert!(!case.runner.wait_until_empty(&unit).await.unwrap(), "{stem}: it runs");
                 case.runner.stop(&unit).await.unwrap();
             }
             case.told(&unit, "deactivating").await;
@@ -462,7 +468,7 @@ async fn a_unit_is_not_down_before_the_last_of_its_processes_is() {
 
             // One that has just begun on this machine sees the same, and waits as well.
             let next = case.another().await;
-            let again = next.observe(&[unit.clone()].into()).await.unwrap();
+            let again = next.observe_units(&[unit.clone()].into()).await.unwrap();
             assert_eq!(
                 again.get(&unit).unwrap().observed.active,
                 ActiveState::Deactivating,
@@ -470,7 +476,7 @@ async fn a_unit_is_not_down_before_the_last_of_its_processes_is() {
             );
             let waits = tokio::spawn({
                 let (unit, next) = (unit.clone(), Arc::clone(&next));
-                async move { next.emptied(&unit).await }
+                async move { next.wait_until_empty(&unit).await }
             });
             case.see(&unit).await;
             assert!(!waits.is_finished(), "{stem}: it is not gone");
@@ -479,7 +485,7 @@ async fn a_unit_is_not_down_before_the_last_of_its_processes_is() {
             let ended = if stem == "spared" { "failed" } else { "inactive" };
             case.told(&unit, ended).await;
             assert_eq!(case.see(&unit).await.observed.active.as_str(), ended, "{stem}");
-            assert!(case.runner.emptied(&unit).await.unwrap());
+            assert!(case.runner.wait_until_empty(&unit).await.unwrap());
             case.clean(&unit).await;
         }
     }
@@ -508,17 +514,17 @@ async fn a_unit_without_a_process_is_not_down_while_systemd_has_it_up() {
             let unit = name(unit);
             case.write(&unit, text).await;
             case.see(&unit).await;
-            assert_eq!(case.runner.start(&unit, 1).await.unwrap(), Outcome::Done, "{unit}");
+            assert_eq!(case.runner.start(&unit, 1).await.unwrap(), StartOutcome::Done, "{unit}");
             case.told(&unit, "active").await;
             let stopped = case.runner.stop(&unit).await;
-            assert!(matches!(stopped, Ok(Outcome::Failed { .. })), "{unit}: {stopped:?}");
-            assert!(!case.runner.emptied(&unit).await.unwrap(), "{unit} is up");
+            assert!(matches!(stopped, Ok(StartOutcome::Failed { .. })), "{unit}: {stopped:?}");
+            assert!(!case.runner.wait_until_empty(&unit).await.unwrap(), "{unit} is up");
 
             let text = text.replace("RefuseManualStop=yes", "");
             case.write(&unit, &text).await;
             systemctl(&["daemon-reload"]);
-            assert_eq!(case.runner.stop(&unit).await, Ok(Outcome::Done), "{unit}");
-            assert!(case.runner.emptied(&unit).await.unwrap(), "{unit}");
+            assert_eq!(case.runner.stop(&unit).await, Ok(StartOutcome::Done), "{unit}");
+            assert!(case.runner.wait_until_empty(&unit).await.unwrap(), "{unit}");
             case.clean(&unit).await;
         }
         case.clean(&service).await;
@@ -553,7 +559,7 @@ async fn a_unit_that_the_host_comes_to_have_is_ours_until_that_run_is_over() {
             let unit = case.unit("overtaken");
             case.write(&unit, GOOD).await;
             case.see(&unit).await;
-            assert_eq!(case.runner.start(&unit, 1).await.unwrap(), Outcome::Done);
+            assert_eq!(case.runner.start(&unit, 1).await.unwrap(), StartOutcome::Done);
             case.told(&unit, "active").await;
             if seen_before {
                 case.see(&unit).await;

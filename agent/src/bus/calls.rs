@@ -82,12 +82,12 @@ impl Calls {
     }
 
     /// Resolves when the connection is closed.
-    pub(crate) async fn closed(&self) {
+    pub(crate) async fn wait_until_closed(&self) {
         self.connection.closed().await;
     }
 
     /// The unique name of the connection that owns a name now; `None` when none does.
-    pub(crate) async fn owner(&self, name: &str) -> Result<Option<String>, CallError> {
+    pub(crate) async fn owner_of(&self, name: &str) -> Result<Option<String>, CallError> {
         let method = Method { path: BUS_PATH, interface: BUS, member: "GetNameOwner" };
         match self.call(BUS, method, &name).await {
             Ok(reply) => {
@@ -126,26 +126,26 @@ impl Calls {
             .map_err(lost)?;
         let (sender, receiver) = oneshot::channel();
         let number = message.primary_header().serial_num();
-        let _waiting = Waiting { number, open: &self.open };
+        let _waiting = PendingCall { number, open: &self.open };
         lock(&self.open).insert(number, (to.to_owned(), sender));
         let answer = async {
             self.connection.send(&message).await.map_err(lost)?;
             receiver.await.map_err(|_| CallError::Lost("the connection was closed".to_owned()))
         };
         match tokio::time::timeout(self.patience, answer).await {
-            Ok(reply) => judge(to, reply?),
+            Ok(reply) => read_reply(to, reply?),
             Err(_) => Err(CallError::Lost("no answer in time".to_owned())),
         }
     }
 }
 
 /// A call that somebody waits for; dropping it ends the waiting.
-struct Waiting<'a> {
+struct PendingCall<'a> {
     number: NonZeroU32,
     open: &'a Open,
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for PendingCall<'_> {
     fn drop(&mut self) {
         lock(self.open).remove(&self.number);
     }
@@ -174,7 +174,7 @@ async fn read(mut stream: MessageStream, open: Arc<Open>) {
     lock(&open).clear();
 }
 
-fn judge(to: &str, reply: Message) -> Result<Message, CallError> {
+fn read_reply(to: &str, reply: Message) -> Result<Message, CallError> {
     if reply.message_type() != Type::Error {
         return Ok(reply);
     }

@@ -31,7 +31,7 @@ async fn a_reply_of_somebody_else_is_passed_over() {
     let (service, mut asked) = silent(&bus).await;
     let foreign = bus.connection().await;
     let calls = Arc::new(Calls::new(bus.connection().await, PATIENCE));
-    let owner = calls.owner(NAME).await.unwrap().unwrap();
+    let owner = calls.owner_of(NAME).await.unwrap().unwrap();
     let asking = tokio::spawn({
         let calls = Arc::clone(&calls);
         async move { calls.call(&owner, METHOD, &()).await }
@@ -51,7 +51,7 @@ async fn a_refusal_is_told_from_an_absence_and_from_a_loss() {
     let bus = TestBus::start().await;
     let (service, mut asked) = silent(&bus).await;
     let calls = Arc::new(Calls::new(bus.connection().await, PATIENCE));
-    let owner = calls.owner(NAME).await.unwrap().unwrap();
+    let owner = calls.owner_of(NAME).await.unwrap().unwrap();
     let ask = || {
         let (calls, owner) = (Arc::clone(&calls), owner.clone());
         tokio::spawn(async move { calls.call(&owner, METHOD, &()).await })
@@ -71,10 +71,10 @@ async fn a_refusal_is_told_from_an_absence_and_from_a_loss() {
     service.close().await.unwrap();
     assert!(matches!(asking.await.unwrap(), Err(CallError::Lost(_))));
     assert_eq!(ask().await.unwrap().unwrap_err(), CallError::Absent(owner.clone()));
-    assert_eq!(calls.owner(NAME).await, Ok(None));
+    assert_eq!(calls.owner_of(NAME).await, Ok(None));
     assert_eq!(calls.start(NAME).await, Ok(()), "that nobody can start it is no failure");
 
     drop(bus);
-    calls.closed().await;
+    calls.wait_until_closed().await;
     assert!(matches!(ask().await.unwrap(), Err(CallError::Lost(_))));
 }

@@ -17,7 +17,7 @@ use super::{BUS, BUS_PATH, NO_OWNER, is_from, is_signal, path_of};
 
 /// Something to be believed.
 #[derive(Debug)]
-pub(crate) enum Heard {
+pub(crate) enum BusMessage {
     /// The name is owned by the connection of this unique name from now on, or by none. It is said once at the beginning
     /// and with every change; what earlier owners said is out of date with it.
     Owner(Option<String>),
@@ -27,7 +27,7 @@ pub(crate) enum Heard {
 
 /// The line. Nothing else reads from its connection, and it is read all the time: a queue that fills up stops the socket.
 #[derive(Debug)]
-pub(crate) struct Line {
+pub(crate) struct NameWatch {
     name: &'static str,
     connection: Connection,
     stream: MessageStream,
@@ -38,7 +38,7 @@ pub(crate) struct Line {
     owner: Option<String>,
 }
 
-impl Line {
+impl NameWatch {
     /// Asks for signals, by match rules, and for the owner of the name. A rule should name the name as its `sender`, or the
     /// bus sends what others broadcast too, only to be dropped here.
     pub(crate) async fn open(
@@ -53,26 +53,26 @@ impl Line {
             "type='signal',sender='{BUS}',interface='{BUS}',member='NameOwnerChanged',arg0='{name}'"
         );
         for rule in [changes.as_str()].iter().chain(rules) {
-            let number = line.ask("AddMatch", rule).await?;
+            let number = line.send_to_bus("AddMatch", rule).await?;
             line.matches.insert(number);
         }
-        line.asked = Some(line.ask("GetNameOwner", &name).await?);
+        line.asked = Some(line.send_to_bus("GetNameOwner", &name).await?);
         Ok(line)
     }
 
     /// The next thing to be believed; an error when the line has broken. Cancel-safe: what was read is returned.
-    pub(crate) async fn next(&mut self) -> zbus::Result<Heard> {
+    pub(crate) async fn next(&mut self) -> zbus::Result<BusMessage> {
         loop {
             let closed = || zbus::Error::Failure("the connection to the bus was closed".to_owned());
             let message = self.stream.next().await.ok_or_else(closed)??;
-            if let Some(heard) = self.judge(&message)? {
+            if let Some(heard) = self.read_message(&message)? {
                 return Ok(heard);
             }
         }
     }
 
     /// Sends a call to the bus without waiting for its reply, which [`Line::judge`] finds. Returns its number.
-    async fn ask<B>(&self, member: &str, body: &B) -> zbus::Result<NonZeroU32>
+    async fn send_to_bus<B>(&self, member: &str, body: &B) -> zbus::Result<NonZeroU32>
     where
         B: Serialize + DynamicType + Sync,
     {
@@ -84,14 +84,14 @@ impl Line {
     }
 
     /// What a message says, if it is to be believed.
-    fn judge(&mut self, message: &Message) -> zbus::Result<Option<Heard>> {
+    fn read_message(&mut self, message: &Message) -> zbus::Result<Option<BusMessage>> {
         let header = message.header();
         if is_from(&header, BUS) {
             let change =
                 path_of(&header) == BUS_PATH && is_signal(&header, BUS, "NameOwnerChanged");
             return match message.message_type() {
-                Type::Signal if change => Ok(self.changed(message)),
-                Type::MethodReturn | Type::Error => self.replied(message),
+                Type::Signal if change => Ok(self.on_owner_changed(message)),
+                Type::MethodReturn | Type::Error => self.on_reply(message),
                 _ => Ok(None),
             };
         }
@@ -100,10 +100,10 @@ impl Line {
             tracing::trace!(sender = ?header.sender(), name = self.name, "a signal of somebody else");
         }
         let believed = from_owner && message.message_type() == Type::Signal;
-        Ok(believed.then(|| Heard::Signal(message.clone())))
+        Ok(believed.then(|| BusMessage::Signal(message.clone())))
     }
 
-    fn changed(&mut self, message: &Message) -> Option<Heard> {
+    fn on_owner_changed(&mut self, message: &Message) -> Option<BusMessage> {
         let body = message.body();
         let (name, _, new) = body.deserialize::<(&str, &str, &str)>().ok()?;
         // Before the first answer there is nothing to be changed: the answer, which is still to come, knows of it.
@@ -112,10 +112,10 @@ impl Line {
         }
         let owner = Some(new.to_owned()).filter(|new| !new.is_empty());
         self.owner.clone_from(&owner);
-        Some(Heard::Owner(owner))
+        Some(BusMessage::Owner(owner))
     }
 
-    fn replied(&mut self, message: &Message) -> zbus::Result<Option<Heard>> {
+    fn on_reply(&mut self, message: &Message) -> zbus::Result<Option<BusMessage>> {
         let header = message.header();
         let Some(number) = header.reply_serial() else { return Ok(None) };
         let failed = message.message_type() == Type::Error;
@@ -133,7 +133,7 @@ impl Line {
             (true, false) => return Err(zbus::Error::from(message.clone())),
         };
         self.owner.clone_from(&owner);
-        Ok(Some(Heard::Owner(owner)))
+        Ok(Some(BusMessage::Owner(owner)))
     }
 }
 

@@ -8,17 +8,17 @@ const PATH: &str = "/org/example/Owner";
 const INTERFACE: &str = "org.example.Owner";
 const RULE: &str = "type='signal',sender='org.example.Owner'";
 
-async fn owner(line: &mut Line) -> Option<String> {
+async fn owner(line: &mut NameWatch) -> Option<String> {
     match line.next().await.unwrap() {
-        Heard::Owner(owner) => owner,
-        Heard::Signal(signal) => panic!("{signal:?}"),
+        BusMessage::Owner(owner) => owner,
+        BusMessage::Signal(signal) => panic!("{signal:?}"),
     }
 }
 
-async fn word(line: &mut Line) -> String {
+async fn word(line: &mut NameWatch) -> String {
     match line.next().await.unwrap() {
-        Heard::Signal(signal) => signal.body().deserialize().unwrap(),
-        Heard::Owner(owner) => panic!("{owner:?}"),
+        BusMessage::Signal(signal) => signal.body().deserialize().unwrap(),
+        BusMessage::Owner(owner) => panic!("{owner:?}"),
     }
 }
 
@@ -29,7 +29,7 @@ fn name_of(connection: &Connection) -> Option<String> {
 #[tokio::test]
 async fn only_the_owner_of_the_name_is_heard_whoever_that_is() {
     let bus = TestBus::start().await;
-    let mut line = Line::open(bus.connection().await, NAME, &[RULE]).await.unwrap();
+    let mut line = NameWatch::open(bus.connection().await, NAME, &[RULE]).await.unwrap();
     let foreign = bus.connection().await;
     shout(&foreign, PATH, INTERFACE, "Said", &"before anybody owns the name").await;
     assert_eq!(owner(&mut line).await, None);
@@ -60,7 +60,7 @@ async fn an_owner_that_was_there_before_is_known_and_a_bus_that_goes_is_noticed(
     let bus = TestBus::start().await;
     let service = bus.service::<()>(NAME, |_| None).await;
     through(&service).await;
-    let mut line = Line::open(bus.connection().await, NAME, &[RULE]).await.unwrap();
+    let mut line = NameWatch::open(bus.connection().await, NAME, &[RULE]).await.unwrap();
     assert_eq!(owner(&mut line).await, name_of(&service));
     drop(bus);
     assert!(line.next().await.is_err());

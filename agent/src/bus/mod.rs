@@ -6,7 +6,7 @@
 //! for, now, and names its path and interface; replies too, since a reply is told by nothing but a number that is easy
 //! to guess.
 //!
-//! Owns connecting, [`Calls`] (methods, and the replies of those that were asked) and [`Line`] (who owns a name, and that
+//! Owns connecting, [`Calls`] (methods, and the replies of those that were asked) and [`NameWatch`] (who owns a name, and that
 //! owner's signals). It knows nothing of what is said.
 
 mod calls;
@@ -18,7 +18,7 @@ use zbus::Connection;
 use zbus::message::Header;
 
 pub(crate) use self::calls::{CallError, Calls, Method};
-pub(crate) use self::line::{Heard, Line};
+pub(crate) use self::line::{BusMessage, NameWatch};
 
 /// The bus's own name, which is also its unique name: the sender of whatever it says itself (D-Bus Specification,
 /// "Message Bus Messages").

@@ -138,11 +138,11 @@ where
     B: Serialize + DynamicType + Sync,
 {
     let absent = || CallError::Absent(service.to_owned());
-    let owner = if let Some(owner) = calls.owner(service).await? {
+    let owner = if let Some(owner) = calls.owner_of(service).await? {
         owner
     } else {
         calls.start(service).await?;
-        calls.owner(service).await?.ok_or_else(absent)?
+        calls.owner_of(service).await?.ok_or_else(absent)?
     };
     calls.call(&owner, method, body).await
 }

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use muster_common::unit::{FileHash, UnitFile, UnitName};
 use tokio::sync::mpsc;
 
-use super::{Outcome, Runner, RunnerError, RunnerEvent, RunnerEvents, UnitObservation};
+use super::{Runner, RunnerError, RunnerEvent, RunnerEvents, StartOutcome, UnitObservation};
 
 /// Events on their way from either.
 const QUEUE: usize = 64;
@@ -28,16 +28,19 @@ impl CombinedRunner {
         (containers, container_events): (Arc<dyn Runner>, RunnerEvents),
     ) -> (Self, RunnerEvents) {
         let (sender, events) = mpsc::channel(QUEUE);
-        tokio::spawn(join(systemd_events, container_events, sender));
+        tokio::spawn(join_events(systemd_events, container_events, sender));
         (Self { systemd, containers }, events)
     }
 
-    fn of(&self, unit: &UnitName) -> &dyn Runner {
+    fn runner_of(&self, unit: &UnitName) -> &dyn Runner {
         let quadlet = unit.unit_type().is_quadlet();
         if quadlet { self.containers.as_ref() } else { self.systemd.as_ref() }
     }
 
-    fn split(&self, units: impl Iterator<Item = UnitName>) -> [(&dyn Runner, Vec<UnitName>); 2] {
+    fn split_by_runner(
+        &self,
+        units: impl Iterator<Item = UnitName>,
+    ) -> [(&dyn Runner, Vec<UnitName>); 2] {
         let (containers, others) = units.partition(|unit| unit.unit_type().is_quadlet());
         [(self.systemd.as_ref(), others), (self.containers.as_ref(), containers)]
     }
@@ -45,7 +48,7 @@ impl CombinedRunner {
 
 /// Joins the events. Whether the machine's units can be seen at all is for systemd to say: that the engine has gone or
 /// come back only means to look at everything anew.
-async fn join(
+async fn join_events(
     mut systemd: mpsc::Receiver<RunnerEvent>,
     mut containers: mpsc::Receiver<RunnerEvent>,
     events: mpsc::Sender<RunnerEvent>,
@@ -77,33 +80,33 @@ async fn join(
 
 #[async_trait]
 impl Runner for CombinedRunner {
-    async fn observe(
+    async fn observe_units(
         &self,
         units: &BTreeSet<UnitName>,
     ) -> Result<BTreeMap<UnitName, UnitObservation>, RunnerError> {
         let mut seen = BTreeMap::new();
-        for (runner, units) in self.split(units.iter().cloned()) {
+        for (runner, units) in self.split_by_runner(units.iter().cloned()) {
             if !units.is_empty() {
-                seen.extend(runner.observe(&units.into_iter().collect()).await?);
+                seen.extend(runner.observe_units(&units.into_iter().collect()).await?);
             }
         }
         Ok(seen)
     }
 
-    fn obstacle(&self, unit: &UnitName, file: &UnitFile) -> Option<String> {
-        self.of(unit).obstacle(unit, file)
+    fn find_obstacle(&self, unit: &UnitName, file: &UnitFile) -> Option<String> {
+        self.runner_of(unit).find_obstacle(unit, file)
     }
 
     async fn write(&self, unit: &UnitName, hash: FileHash, text: &str) -> Result<(), RunnerError> {
-        self.of(unit).write(unit, hash, text).await
+        self.runner_of(unit).write(unit, hash, text).await
     }
 
     async fn remove(&self, unit: &UnitName) -> Result<(), RunnerError> {
-        self.of(unit).remove(unit).await
+        self.runner_of(unit).remove(unit).await
     }
 
     async fn enable(&self, units: &[UnitName]) -> Result<(), RunnerError> {
-        for (runner, units) in self.split(units.iter().cloned()) {
+        for (runner, units) in self.split_by_runner(units.iter().cloned()) {
             if !units.is_empty() {
                 runner.enable(&units).await?;
             }
@@ -112,7 +115,7 @@ impl Runner for CombinedRunner {
     }
 
     async fn disable(&self, units: &[UnitName]) -> Result<(), RunnerError> {
-        for (runner, units) in self.split(units.iter().cloned()) {
+        for (runner, units) in self.split_by_runner(units.iter().cloned()) {
             if !units.is_empty() {
                 runner.disable(&units).await?;
             }
@@ -120,28 +123,28 @@ impl Runner for CombinedRunner {
         Ok(())
     }
 
-    async fn load(&self, unit: &UnitName) -> Result<Outcome, RunnerError> {
-        self.of(unit).load(unit).await
+    async fn load(&self, unit: &UnitName) -> Result<StartOutcome, RunnerError> {
+        self.runner_of(unit).load(unit).await
     }
 
-    async fn start(&self, unit: &UnitName, generation: u64) -> Result<Outcome, RunnerError> {
-        self.of(unit).start(unit, generation).await
+    async fn start(&self, unit: &UnitName, generation: u64) -> Result<StartOutcome, RunnerError> {
+        self.runner_of(unit).start(unit, generation).await
     }
 
-    async fn restart(&self, unit: &UnitName, generation: u64) -> Result<Outcome, RunnerError> {
-        self.of(unit).restart(unit, generation).await
+    async fn restart(&self, unit: &UnitName, generation: u64) -> Result<StartOutcome, RunnerError> {
+        self.runner_of(unit).restart(unit, generation).await
     }
 
     async fn failed_since_start(&self, unit: &UnitName) -> Result<Option<String>, RunnerError> {
-        self.of(unit).failed_since_start(unit).await
+        self.runner_of(unit).failed_since_start(unit).await
     }
 
-    async fn stop(&self, unit: &UnitName) -> Result<Outcome, RunnerError> {
-        self.of(unit).stop(unit).await
+    async fn stop(&self, unit: &UnitName) -> Result<StartOutcome, RunnerError> {
+        self.runner_of(unit).stop(unit).await
     }
 
-    async fn emptied(&self, unit: &UnitName) -> Result<bool, RunnerError> {
-        self.of(unit).emptied(unit).await
+    async fn wait_until_empty(&self, unit: &UnitName) -> Result<bool, RunnerError> {
+        self.runner_of(unit).wait_until_empty(unit).await
     }
 }
 
@@ -154,7 +157,7 @@ mod tests {
         let (systemd, systemds) = mpsc::channel(8);
         let (containers, theirs) = mpsc::channel(8);
         let (sender, mut events) = mpsc::channel(8);
-        let joined = tokio::spawn(join(systemds, theirs, sender));
+        let joined = tokio::spawn(join_events(systemds, theirs, sender));
         let lost = || RunnerEvent::Lost { problem: String::new() };
 
         // Nothing is looked at before systemd can be.

@@ -20,19 +20,19 @@ use crate::stdx::files::{Durability, replace_file_with_mode};
 pub(super) struct UnitFiles {
     directory: PathBuf,
     mode: u32,
-    known: BTreeMap<UnitName, (Stamp, FileHash)>,
+    known: BTreeMap<UnitName, (FileStamp, FileHash)>,
 }
 
 /// Tells one content of a file from the next without reading it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Stamp {
+struct FileStamp {
     inode: u64,
     size: u64,
     seconds: i64,
     nanoseconds: i64,
 }
 
-impl From<&Metadata> for Stamp {
+impl From<&Metadata> for FileStamp {
     fn from(m: &Metadata) -> Self {
         Self { inode: m.ino(), size: m.size(), seconds: m.mtime(), nanoseconds: m.mtime_nsec() }
     }
@@ -47,12 +47,12 @@ impl UnitFiles {
     /// For systemd's eyes. systemd tells what is in a unit file to everybody who asks over D-Bus, `Environment=` included, and
     /// warns of files that are closed, for that protects nothing. Secrets belong into `LoadCredential=` or an
     /// `EnvironmentFile=` of mode 0600.
-    pub(super) fn public(directory: PathBuf) -> Self {
+    pub(super) fn new_public(directory: PathBuf) -> Self {
         Self { mode: PUBLIC_FILE, ..Self::new(directory) }
     }
 
     /// Where the files are.
-    pub(super) fn directory(&self) -> &Path {
+    pub(super) fn unit_directory(&self) -> &Path {
         &self.directory
     }
 
@@ -63,7 +63,7 @@ impl UnitFiles {
 
     /// Writes a file. Returns whether one lay there before.
     pub(super) fn write(&mut self, unit: &UnitName, text: &str) -> io::Result<bool> {
-        let existed = self.exists(unit);
+        let existed = self.is_taken(unit);
         // What lies there is read when it is asked for next: between two looks it may be somebody else's.
         self.known.remove(unit);
         let (path, text) = (self.path(unit), text.as_bytes());
@@ -74,7 +74,7 @@ impl UnitFiles {
     /// Removes a file; one that is not there is no failure, and a link is somebody else's.
     pub(super) fn remove(&mut self, unit: &UnitName) -> io::Result<()> {
         self.known.remove(unit);
-        if self.link(unit).is_some() {
+        if self.linked_to(unit).is_some() {
             return Ok(());
         }
         match fs::remove_file(self.path(unit)) {
@@ -87,7 +87,7 @@ impl UnitFiles {
     pub(super) fn hash(&mut self, unit: &UnitName) -> Option<FileHash> {
         let path = self.path(unit);
         let stamp = fs::symlink_metadata(&path).ok().filter(Metadata::is_file);
-        let Some(stamp) = stamp.as_ref().map(Stamp::from) else {
+        let Some(stamp) = stamp.as_ref().map(FileStamp::from) else {
             self.known.remove(unit);
             return None;
         };
@@ -106,18 +106,18 @@ impl UnitFiles {
     pub(super) fn is_ours(&self, name: &UnitName, unit: &UnitName) -> bool {
         match fs::read_link(self.path(name)) {
             Ok(target) => target.file_name().is_some_and(|file| file == unit.as_str()),
-            Err(_) => !self.exists(name),
+            Err(_) => !self.is_taken(name),
         }
     }
 
     /// Where a link in the unit's place leads: another name of a unit, or one that is masked, and never made by us for a unit of
     /// that name.
-    pub(super) fn link(&self, unit: &UnitName) -> Option<PathBuf> {
+    pub(super) fn linked_to(&self, unit: &UnitName) -> Option<PathBuf> {
         fs::read_link(self.path(unit)).ok()
     }
 
     /// Whether anything lies there, readable or not.
-    pub(super) fn exists(&self, unit: &UnitName) -> bool {
+    pub(super) fn is_taken(&self, unit: &UnitName) -> bool {
         fs::symlink_metadata(self.path(unit)).is_ok()
     }
 }
@@ -145,7 +145,7 @@ mod tests {
     #[test]
     fn what_was_written_is_known_and_what_was_changed_by_others_is_seen() {
         let directory = tempfile::tempdir().unwrap();
-        let mut files = UnitFiles::public(directory.path().to_owned());
+        let mut files = UnitFiles::new_public(directory.path().to_owned());
         let unit: UnitName = "a.service".parse().unwrap();
         assert_eq!(files.hash(&unit), None);
 
@@ -168,13 +168,13 @@ mod tests {
     #[test]
     fn a_link_is_no_file_of_ours_and_stays() {
         let directory = tempfile::tempdir().unwrap();
-        let mut files = UnitFiles::public(directory.path().to_owned());
+        let mut files = UnitFiles::new_public(directory.path().to_owned());
         let unit: UnitName = "a.service".parse().unwrap();
         std::os::unix::fs::symlink("/dev/null", files.path(&unit)).unwrap();
         assert_eq!(files.hash(&unit), None);
-        assert_eq!(files.link(&unit), Some(PathBuf::from("/dev/null")));
+        assert_eq!(files.linked_to(&unit), Some(PathBuf::from("/dev/null")));
         files.remove(&unit).unwrap();
-        assert!(files.exists(&unit));
+        assert!(files.is_taken(&unit));
     }
 
     #[test]
@@ -184,7 +184,7 @@ mod tests {
         let text = "[Unit]\n";
         for (mut files, mode) in [
             (UnitFiles::new(directory.path().to_owned()), 0o600),
-            (UnitFiles::public(directory.path().to_owned()), 0o644),
+            (UnitFiles::new_public(directory.path().to_owned()), 0o644),
         ] {
             files.write(&unit, text).unwrap();
             assert_eq!(fs::metadata(files.path(&unit)).unwrap().mode() & 0o777, mode);

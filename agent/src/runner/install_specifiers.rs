@@ -5,7 +5,7 @@
 use muster_common::container::Host;
 
 /// What a specifier stands for; `None` for what is none there.
-pub(super) fn specifier(facts: &Host, specifier: char) -> Option<String> {
+pub(super) fn specifier_value(facts: &Host, specifier: char) -> Option<String> {
     let release = &facts.release;
     Some(match specifier {
         'a' => facts.architecture.clone(),
@@ -34,7 +34,7 @@ mod tests {
     #[test]
     fn specifiers_have_values_where_systemd_has_them() {
         let facts = Host { name: "n1.example".to_owned(), ..Host::stand_in() };
-        let value = |letter| specifier(&facts, letter);
+        let value = |letter| specifier_value(&facts, letter);
         assert_eq!(value('H').as_deref(), Some("n1.example"));
         assert_eq!(value('l').as_deref(), Some("n1"));
         assert_eq!(value('m'), Some(facts.machine_id.clone()));

@@ -17,7 +17,7 @@ pub type RunnerEvents = tokio::sync::mpsc::Receiver<RunnerEvent>;
 
 /// How a start, restart or stop ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
+pub enum StartOutcome {
     /// As asked.
     Done,
     /// Otherwise, for good: asking again changes nothing.
@@ -68,14 +68,14 @@ pub enum RunnerError {
 #[async_trait]
 pub trait Runner: Send + Sync + 'static {
     /// What it reports of these units; one it knows nothing of is reported as `not-found`.
-    async fn observe(
+    async fn observe_units(
         &self,
         units: &BTreeSet<UnitName>,
     ) -> Result<BTreeMap<UnitName, UnitObservation>, RunnerError>;
 
     /// What of the machine's own is in the way of a unit with this file, besides its name, which is
     /// [`Observed::foreign`]'s: names that enabling it would take, for example. For the user; `None` where nothing is.
-    fn obstacle(&self, _unit: &UnitName, _file: &UnitFile) -> Option<String> {
+    fn find_obstacle(&self, _unit: &UnitName, _file: &UnitFile) -> Option<String> {
         None
     }
 
@@ -92,19 +92,19 @@ pub trait Runner: Send + Sync + 'static {
     async fn disable(&self, units: &[UnitName]) -> Result<(), RunnerError>;
 
     /// Reads a unit's file as it would before a start, and says what is wrong with it. Starts nothing.
-    async fn load(&self, unit: &UnitName) -> Result<Outcome, RunnerError>;
+    async fn load(&self, unit: &UnitName) -> Result<StartOutcome, RunnerError>;
 
     /// Starts a unit and waits for the outcome, however long that takes. The generation is that of its placement, for a
     /// runner that marks what it starts.
-    async fn start(&self, unit: &UnitName, generation: u64) -> Result<Outcome, RunnerError>;
+    async fn start(&self, unit: &UnitName, generation: u64) -> Result<StartOutcome, RunnerError>;
 
     /// Stops and starts a unit and waits for the outcome.
-    async fn restart(&self, unit: &UnitName, generation: u64) -> Result<Outcome, RunnerError>;
+    async fn restart(&self, unit: &UnitName, generation: u64) -> Result<StartOutcome, RunnerError>;
 
     /// How a unit has failed since it was last started on somebody's word, if it has: it is failed, or waits to be started again
     /// by its runner, or has been started again by it.
     async fn failed_since_start(&self, unit: &UnitName) -> Result<Option<String>, RunnerError> {
-        let seen = self.observe(&BTreeSet::from([unit.clone()])).await?.remove(unit);
+        let seen = self.observe_units(&BTreeSet::from([unit.clone()])).await?.remove(unit);
         Ok(seen.and_then(|seen| {
             let Observed { active, sub, .. } = &seen.observed;
             let failed = *active == ActiveState::Failed || awaits_restart(sub);
@@ -114,11 +114,11 @@ pub trait Runner: Send + Sync + 'static {
     }
 
     /// Stops a unit and waits for the outcome; a unit that does not run is no failure.
-    async fn stop(&self, unit: &UnitName) -> Result<Outcome, RunnerError>;
+    async fn stop(&self, unit: &UnitName) -> Result<StartOutcome, RunnerError>;
 
     /// Waits until no process of a unit that was stopped is left; true then. False when the unit runs, again or still: it is
     /// not waited for. A runner whose stop leaves nothing behind has nothing to wait for.
-    async fn emptied(&self, _unit: &UnitName) -> Result<bool, RunnerError> {
+    async fn wait_until_empty(&self, _unit: &UnitName) -> Result<bool, RunnerError> {
         Ok(true)
     }
 }

@@ -11,5 +11,5 @@ mod interface;
 pub mod systemd;
 
 pub use self::combined::CombinedRunner;
-pub use self::interface::{Outcome, Runner, RunnerError, RunnerEvents};
+pub use self::interface::{Runner, RunnerError, RunnerEvents, StartOutcome};
 pub use muster_engine::machine::observation::{RunnerEvent, UnitObservation};

@@ -19,7 +19,7 @@ async fn a_condition_is_looked_at_on_the_machine_at_each_start() {
     let there = case.engine.directory.path().join("there");
     let unit = format!("ConditionPathExists={}", there.display());
     case.write_unit(&unit, "RunInit=yes\nExec=sleep 1000000\n[Service]\nRestart=always").await;
-    assert_eq!(case.start().await, Outcome::Done, "it is no failure");
+    assert_eq!(case.start().await, StartOutcome::Done, "it is no failure");
     case.until("inactive", "dead").await;
     let reason = format!("condition: {unit} was not met");
     assert_eq!(case.see().await.remark, reason);
@@ -30,7 +30,7 @@ async fn a_condition_is_looked_at_on_the_machine_at_each_start() {
     assert_eq!(case.see().await.remark, reason);
 
     std::fs::write(&there, "").unwrap();
-    assert_eq!(case.start().await, Outcome::Done);
+    assert_eq!(case.start().await, StartOutcome::Done);
     case.until("active", "running").await;
     assert_eq!(case.see().await.remark, "");
     // And before it is started again by itself.
@@ -52,7 +52,7 @@ async fn an_assertion_that_does_not_hold_fails_the_start() {
     case.until("failed", "failed").await;
     assert_eq!(case.see().await.remark, format!("assert: {unit} was not met"));
     std::fs::write(&there, "").unwrap();
-    assert_eq!(case.start().await, Outcome::Done);
+    assert_eq!(case.start().await, StartOutcome::Done);
     case.until("active", "running").await;
     case.end().await;
 }
@@ -70,7 +70,7 @@ async fn a_file_of_variables_is_read_at_each_start() {
     assert!(problem.contains("this machine does not have"), "{problem}");
     for role in ["web server", "db"] {
         std::fs::write(&file, format!("ROLE=\"{role}\"\nTIME=1000000\n")).unwrap();
-        assert_eq!(case.runner.restart(&case.unit, 8).await.unwrap(), Outcome::Done);
+        assert_eq!(case.runner.restart(&case.unit, 8).await.unwrap(), StartOutcome::Done);
         let config = case.inspect().await.config.unwrap();
         assert_eq!(config.labels.unwrap().get("role").map(String::as_str), Some(role));
         assert_eq!(config.cmd.unwrap(), ["sleep", "1000000"]);
@@ -86,7 +86,7 @@ async fn a_slice_is_for_an_engine_that_leaves_control_groups_to_systemd() {
     let driver = info.cgroup_driver.unwrap().to_string();
     let outcome = case.start().await;
     if driver == "systemd" {
-        assert_eq!(outcome, Outcome::Done);
+        assert_eq!(outcome, StartOutcome::Done);
         let parent = case.inspect().await.host_config.unwrap().cgroup_parent;
         assert_eq!(parent.as_deref(), Some("muster-test.slice"));
     } else {
@@ -106,7 +106,7 @@ async fn limits_and_options_of_podmans_reach_the_engine() {
          [Service]\nCPUQuota=20%\nTasksMax=50",
     )
     .await;
-    assert_eq!(case.start().await, Outcome::Done);
+    assert_eq!(case.start().await, StartOutcome::Done);
     let answer = case.inspect().await;
     let host = answer.host_config.unwrap();
     assert_eq!((host.cpu_period, host.cpu_quota), (Some(100_000), Some(20_000)));

@@ -6,7 +6,7 @@ use bollard::query_parameters::{
     WaitContainerOptions,
 };
 use futures::StreamExt as _;
-use musterd::runner::Outcome;
+use musterd::runner::StartOutcome;
 
 use super::{Case, failed};
 
@@ -48,7 +48,7 @@ impl Imaged {
         Some(Self { case, image })
     }
 
-    async fn start(&self, lines: &str) -> Outcome {
+    async fn start(&self, lines: &str) -> StartOutcome {
         let lines = format!("Image={}\n{lines}\n[Service]\nType=oneshot", self.image);
         self.case.write(&lines).await;
         self.case.start().await
@@ -68,7 +68,7 @@ async fn a_tmpfs_begins_with_the_directories_of_its_image_and_runs_what_is_on_it
     let exec = "Exec=sh -ec '[ \"$(stat -c %%a.%%u.%%g /run/lock /run/app | tr \"\\\\n\" \" \")\" = \"1777.0.0 750.3.4 \" ]; \
                 echo a > /run/lock/a; echo a > /run/app/in/a; for d in /run /tmp /scratch; do cp /bin/true $d/true; $d/true; done'";
     let lines = format!("ReadOnly=yes\nTmpfs=/scratch:size=8M\n{exec}");
-    assert_eq!(imaged.start(&lines).await, Outcome::Done);
+    assert_eq!(imaged.start(&lines).await, StartOutcome::Done);
     imaged.end().await;
 }
 
@@ -86,10 +86,10 @@ async fn a_tmpfs_that_would_hide_a_file_of_the_image_is_refused() {
         assert!(!imaged.case.engine.is_there(&imaged.case.container()).await);
     }
     let lines = "Tmpfs=/srv/log:notmpcopyup\nMount=type=tmpfs,dst=/srv/none\nExec=sh -ec '[ ! -e /srv/log/app ]'";
-    assert_eq!(imaged.start(lines).await, Outcome::Done);
+    assert_eq!(imaged.start(lines).await, StartOutcome::Done);
     // What is mounted over it hides it in either.
     let lines = "Tmpfs=/srv/log\nTmpfs=/srv/log/app:notmpcopyup\nExec=sh -ec '[ ! -e /srv/log/app/old.log ]'";
-    assert_eq!(imaged.start(lines).await, Outcome::Done);
+    assert_eq!(imaged.start(lines).await, StartOutcome::Done);
     imaged.end().await;
 }
 
@@ -106,7 +106,7 @@ async fn what_wants_to_be_set_up_for_systemd_is_refused() {
         let problem = failed(imaged.start(lines).await);
         assert!(problem.starts_with(said), "{lines}: {problem}");
     }
-    assert_eq!(imaged.start("Exec=ls /usr/lib/systemd/systemd").await, Outcome::Done);
+    assert_eq!(imaged.start("Exec=ls /usr/lib/systemd/systemd").await, StartOutcome::Done);
     imaged.end().await;
 }
 
@@ -114,10 +114,10 @@ async fn what_wants_to_be_set_up_for_systemd_is_refused() {
 async fn capabilities_are_podmans_and_go_to_root() {
     let Some(imaged) = Imaged::new("docker-powers", "true", Some("33")).await else { return };
     let has = |mask: &str| format!("Exec=grep -q CapBnd:.00000000{mask} /proc/self/status");
-    assert_eq!(imaged.start(&has("800405fb")).await, Outcome::Done);
+    assert_eq!(imaged.start(&has("800405fb")).await, StartOutcome::Done);
     assert_eq!(
         imaged.start(&format!("User=root\nAddCapability=NET_RAW\n{}", has("800425fb"))).await,
-        Outcome::Done
+        StartOutcome::Done
     );
     let problem = failed(imaged.start("AddCapability=NET_RAW\nExec=true").await);
     assert_eq!(

@@ -10,7 +10,7 @@ use futures::stream::BoxStream;
 use muster_common::unit::{FileHash, UnitName};
 use musterd::inspect::{InspectError, Inspector, JournalQuery, LineCount, OutputMode};
 use musterd::runner::docker::Docker;
-use musterd::runner::{Outcome, Runner as _};
+use musterd::runner::{Runner as _, StartOutcome};
 
 use super::engine;
 use crate::support::engine::Engine;
@@ -39,7 +39,7 @@ impl Case {
         Some(Self { engine, runner, inspector, unit })
     }
 
-    async fn start(&self) -> Outcome {
+    async fn start(&self) -> StartOutcome {
         self.runner.start(&self.unit, 1).await.unwrap()
     }
 
@@ -78,7 +78,7 @@ async fn the_status_of_one_that_runs() {
     let (text, code) = case.status().await;
     assert!(text.starts_with("○ docker-look.container - A look\n     Loaded: loaded ("), "{text}");
     assert!(text.contains("     Active: inactive (dead)\n") && code == 3, "{code} {text}");
-    assert_eq!(case.start().await, Outcome::Done);
+    assert_eq!(case.start().await, StartOutcome::Done);
 
     let mut output = case.journal(LineCount::All, true, "cat").await.unwrap();
     let mut printed = [next(&mut output).await, next(&mut output).await];
@@ -130,7 +130,7 @@ async fn the_status_of_one_that_has_failed() {
         assert!(text.contains(expected), "{expected:?} is not in\n{text}");
     }
     assert_eq!(case.inspector.last_lines(&case.unit, None, 10).await.unwrap(), ["oh"]);
-    let seen = case.runner.observe(&[case.unit.clone()].into()).await.unwrap();
+    let seen = case.runner.observe_units(&[case.unit.clone()].into()).await.unwrap();
     assert_eq!(seen.get(&case.unit).unwrap().remark, "exit-code, code 3");
     case.end().await;
 }
@@ -140,7 +140,7 @@ async fn output_is_followed_from_one_container_to_the_next() {
     let lines = "Exec=sh -c 'echo $HOSTNAME; read -t 1000000 x < /dev/zero; sleep 1000000'\n[Service]\nRestart=always\nRestartSec=0";
     let lines = format!("RunInit=yes\n{lines}");
     let Some(case) = Case::new("docker-followed", &lines.replace('$', "$$")).await else { return };
-    assert_eq!(case.start().await, Outcome::Done);
+    assert_eq!(case.start().await, StartOutcome::Done);
     let mut output = case.journal(LineCount::Last(10), true, "cat").await.unwrap();
     let first = next(&mut output).await;
     assert!(!first.trim().is_empty());
@@ -148,7 +148,7 @@ async fn output_is_followed_from_one_container_to_the_next() {
     let second = next(&mut output).await;
     assert_ne!(first, second, "the next container prints its own name");
     // And when the user asks for one more.
-    assert_eq!(case.runner.restart(&case.unit, 2).await.unwrap(), Outcome::Done);
+    assert_eq!(case.runner.restart(&case.unit, 2).await.unwrap(), StartOutcome::Done);
     let third = next(&mut output).await;
     assert!(third != second && !third.trim().is_empty());
     // Whoever does not follow gets what there is and no more.

@@ -26,7 +26,9 @@ use muster_common::state::{ActiveState, DesiredState};
 use muster_common::unit::{FileHash, UnitFile, UnitName};
 use muster_engine::machine::converge::Observed;
 use muster_store::Registry;
-use musterd::runner::{Outcome, Runner, RunnerError, RunnerEvent, RunnerEvents, UnitObservation};
+use musterd::runner::{
+    Runner, RunnerError, RunnerEvent, RunnerEvents, StartOutcome, UnitObservation,
+};
 use musterd::{CoreSettings, CoreSetup, Health, run_core};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -279,7 +281,7 @@ impl Scripted {
         (Self { host: Arc::clone(host) }, events)
     }
 
-    async fn launch(&self, verb: &str, unit: &UnitName) -> Result<Outcome, RunnerError> {
+    async fn launch(&self, verb: &str, unit: &UnitName) -> Result<StartOutcome, RunnerError> {
         let fails = self.host.with(|s| {
             s.check()?;
             s.log.push(format!("{verb} {unit}"));
@@ -298,7 +300,7 @@ impl Scripted {
             s.set(unit, "activating");
             Ok(Some(s.failing.contains(unit)))
         })?;
-        let Some(fails) = fails else { return Ok(Outcome::Done) };
+        let Some(fails) = fails else { return Ok(StartOutcome::Done) };
         self.host.wait(|s| !s.jobs.contains(unit)).await;
         self.host
             .wait(|s| {
@@ -308,7 +310,7 @@ impl Scripted {
             .await;
         Ok(self.host.with(|s| {
             if s.units.get(unit).is_none_or(|u| u.active == ActiveState::Inactive) {
-                return Outcome::Failed {
+                return StartOutcome::Failed {
                     problem: "start was cancelled by another job".to_owned(),
                 };
             }
@@ -330,9 +332,9 @@ impl Scripted {
                 s.set(unit, "activating");
             }
             if fails {
-                Outcome::Failed { problem: "start failed: exit status 1".to_owned() }
+                StartOutcome::Failed { problem: "start failed: exit status 1".to_owned() }
             } else {
-                Outcome::Done
+                StartOutcome::Done
             }
         }))
     }
@@ -340,7 +342,7 @@ impl Scripted {
 
 #[async_trait]
 impl Runner for Scripted {
-    async fn observe(
+    async fn observe_units(
         &self,
         units: &BTreeSet<UnitName>,
     ) -> Result<BTreeMap<UnitName, UnitObservation>, RunnerError> {
@@ -402,26 +404,26 @@ impl Runner for Scripted {
         Ok(())
     }
 
-    async fn load(&self, unit: &UnitName) -> Result<Outcome, RunnerError> {
+    async fn load(&self, unit: &UnitName) -> Result<StartOutcome, RunnerError> {
         self.host.with(|s| {
             s.check()?;
             s.log.push(format!("load {unit}"));
             if !s.unloadable.contains(unit) {
-                return Ok(Outcome::Done);
+                return Ok(StartOutcome::Done);
             }
-            Ok(Outcome::Failed { problem: "systemd cannot load it (bad-setting)".to_owned() })
+            Ok(StartOutcome::Failed { problem: "systemd cannot load it (bad-setting)".to_owned() })
         })
     }
 
-    async fn start(&self, unit: &UnitName, _: u64) -> Result<Outcome, RunnerError> {
+    async fn start(&self, unit: &UnitName, _: u64) -> Result<StartOutcome, RunnerError> {
         self.launch("start", unit).await
     }
 
-    async fn restart(&self, unit: &UnitName, _: u64) -> Result<Outcome, RunnerError> {
+    async fn restart(&self, unit: &UnitName, _: u64) -> Result<StartOutcome, RunnerError> {
         self.launch("restart", unit).await
     }
 
-    async fn stop(&self, unit: &UnitName) -> Result<Outcome, RunnerError> {
+    async fn stop(&self, unit: &UnitName) -> Result<StartOutcome, RunnerError> {
         let stops = self.host.with(|s| {
             s.check()?;
             s.log.push(format!("stop {unit}"));
@@ -433,7 +435,7 @@ impl Runner for Scripted {
             Ok(true)
         })?;
         if !stops {
-            return Ok(Outcome::Failed { problem: "systemd does not stop it".to_owned() });
+            return Ok(StartOutcome::Failed { problem: "systemd does not stop it".to_owned() });
         }
         self.host.wait(|s| !s.clinging.contains(unit)).await;
         self.host.with(|s| {
@@ -441,10 +443,10 @@ impl Runner for Scripted {
                 s.set(unit, "inactive");
             }
         });
-        Ok(Outcome::Done)
+        Ok(StartOutcome::Done)
     }
 
-    async fn emptied(&self, unit: &UnitName) -> Result<bool, RunnerError> {
+    async fn wait_until_empty(&self, unit: &UnitName) -> Result<bool, RunnerError> {
         self.host.wait(|s| !s.is(unit, "deactivating")).await;
         self.host.with(|s| {
             s.check()?;

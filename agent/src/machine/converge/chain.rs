@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::first_moments::FirstMoments;
 use crate::machine::jobs::JobMemory;
 use crate::machine::ledger::Ledger;
-use crate::runner::{Outcome, Runner, RunnerError};
+use crate::runner::{Runner, RunnerError, StartOutcome};
 use crate::stdx::sync::lock;
 use crate::telemetry::health::Health;
 
@@ -132,8 +132,8 @@ impl ChainExecutor {
         let outcome = self.take_step(work, &step).await;
         work.steps.pop_front();
         match outcome {
-            Ok(Outcome::Done) => {}
-            Ok(Outcome::Failed { problem }) | Err(RunnerError::Refused { problem }) => {
+            Ok(StartOutcome::Done) => {}
+            Ok(StartOutcome::Failed { problem }) | Err(RunnerError::Refused { problem }) => {
                 tracing::warn!(unit = %work.unit, ?step, problem, "a step failed");
                 work.problem.get_or_insert(problem);
             }
@@ -160,7 +160,7 @@ impl ChainExecutor {
     /// Waits until nothing of the unit is left.
     async fn await_empty(&self, work: &ChainWork) -> Result<(), ChainEnd> {
         let unit = &work.unit;
-        match self.runner.emptied(unit).await {
+        match self.runner.wait_until_empty(unit).await {
             Ok(true) => Ok(()),
             Ok(false) => {
                 tracing::warn!(%unit, problem = work.problem, "it does not stop");
@@ -176,21 +176,21 @@ impl ChainExecutor {
         }
     }
 
-    async fn take_step(&self, work: &ChainWork, step: &Step) -> Result<Outcome, RunnerError> {
+    async fn take_step(&self, work: &ChainWork, step: &Step) -> Result<StartOutcome, RunnerError> {
         let unit = &work.unit;
         let remembered = |done: std::io::Result<()>| {
-            done.map(|()| Outcome::Done).map_err(|error| RunnerError::Files {
+            done.map(|()| StartOutcome::Done).map_err(|error| RunnerError::Files {
                 during: format!("remember {unit}"),
                 problem: error.to_string(),
             })
         };
         match step {
             // One is said in every pass, the other waited for, by the caller.
-            Step::Refuse { .. } | Step::AwaitEmpty => Ok(Outcome::Done),
+            Step::Refuse { .. } | Step::AwaitEmpty => Ok(StartOutcome::Done),
             Step::Write { file } => {
-                let Some(text) = &work.file else { return Ok(Outcome::Done) };
+                let Some(text) = &work.file else { return Ok(StartOutcome::Done) };
                 remembered(self.lock_ledger().record_file(unit, *file))?;
-                self.runner.write(unit, *file, text.text()).await.map(|()| Outcome::Done)
+                self.runner.write(unit, *file, text.text()).await.map(|()| StartOutcome::Done)
             }
             Step::Adopt { file } => {
                 tracing::info!(%unit, "adopted");
@@ -206,7 +206,7 @@ impl ChainExecutor {
             }
             // What could not even be written is not started.
             Step::Load | Step::Start { .. } | Step::Restart { .. } if work.problem.is_some() => {
-                Ok(Outcome::Done)
+                Ok(StartOutcome::Done)
             }
             Step::Load => self.runner.load(unit).await,
             Step::Start { generation } | Step::Restart { generation } => {
@@ -219,7 +219,7 @@ impl ChainExecutor {
                     Step::Restart { .. } => self.runner.restart(unit, *generation).await,
                     _ => self.runner.start(unit, *generation).await,
                 };
-                if work.up_at_birth && outcome == Ok(Outcome::Done) {
+                if work.up_at_birth && outcome == Ok(StartOutcome::Done) {
                     self.await_steadiness(unit, &bell).await;
                 }
                 self.lock_first_moments().end_watch(unit);
@@ -231,7 +231,7 @@ impl ChainExecutor {
                 }
                 self.health.update_counters(|c| {
                     c.starts += 1;
-                    c.failed_starts += u64::from(!matches!(outcome, Ok(Outcome::Done)));
+                    c.failed_starts += u64::from(!matches!(outcome, Ok(StartOutcome::Done)));
                 });
                 outcome
             }
@@ -271,9 +271,9 @@ impl ChainExecutor {
     }
 }
 
-fn job_end(outcome: &Outcome) -> JobEnd {
+fn job_end(outcome: &StartOutcome) -> JobEnd {
     match outcome {
-        Outcome::Done => JobEnd::Succeeded,
-        Outcome::Failed { problem } => JobEnd::Failed(problem.clone()),
+        StartOutcome::Done => JobEnd::Succeeded,
+        StartOutcome::Failed { problem } => JobEnd::Failed(problem.clone()),
     }
 }

@@ -40,9 +40,10 @@ impl Converge {
             }
             NodeEffect::SavePlacements(known) => self.save_placements(known),
             NodeEffect::Observe(units) => {
-                let observed = self.executor.runner.observe(&units).await.inspect_err(|error| {
-                    tracing::warn!(%error, "cannot see what runs");
-                });
+                let observed =
+                    self.executor.runner.observe_units(&units).await.inspect_err(|error| {
+                        tracing::warn!(%error, "cannot see what runs");
+                    });
                 inputs.push(NodeInput::Observed(observed.ok()));
             }
             NodeEffect::ReadFiles(missing) => inputs.push(self.read_files(&missing).await),
@@ -62,7 +63,7 @@ impl Converge {
             NodeEffect::FindObstacles(units) => {
                 let runner = &self.executor.runner;
                 let obstacles = units.into_iter().filter_map(|(unit, file)| {
-                    Some((unit.clone(), runner.obstacle(&unit, &file)?))
+                    Some((unit.clone(), runner.find_obstacle(&unit, &file)?))
                 });
                 inputs.push(NodeInput::ObstaclesFound(obstacles.collect()));
             }

@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::converge_loop::Converge;
 use crate::machine::last_known;
-use crate::runner::{Outcome, Runner};
+use crate::runner::{Runner, StartOutcome};
 use crate::stdx::timer::sleep_until_opt;
 
 /// How long is looked whether a unit has left processes behind, once it has stopped on a machine that goes.
@@ -71,10 +71,10 @@ impl Converge {
 async fn stop_for_good(runner: &Arc<dyn Runner>, unit: UnitName) -> bool {
     match runner.stop(&unit).await {
         // Processes that it has left behind are looked for, and not waited for: systemd ends them with the host.
-        Ok(Outcome::Done) => {
-            matches!(timeout(LEFTOVER_GRACE, runner.emptied(&unit)).await, Ok(Ok(true)))
+        Ok(StartOutcome::Done) => {
+            matches!(timeout(LEFTOVER_GRACE, runner.wait_until_empty(&unit)).await, Ok(Ok(true)))
         }
-        Ok(Outcome::Failed { problem }) => {
+        Ok(StartOutcome::Failed { problem }) => {
             tracing::warn!(%unit, problem, "the unit does not stop");
             false
         }

@@ -11,7 +11,7 @@ use zbus::Message;
 use zbus::message::{Body, Sequence};
 
 use super::DueReasons;
-use crate::bus::{self, CallError, Calls, Heard, Line, Method};
+use crate::bus::{self, BusMessage, CallError, Calls, Method, NameWatch};
 use crate::config::DueSource;
 
 const NAME: &str = "com.coreos.update1";
@@ -45,7 +45,7 @@ pub(super) async fn follow_update_engine(address: Option<String>, reasons: DueRe
 async fn read_signals(address: Option<&str>, reasons: &DueReasons) -> zbus::Result<()> {
     let connection = bus::connect(address).await?;
     let calls = Calls::new(connection.clone(), ANSWER_LIMIT);
-    let mut line = Line::open(connection, NAME, &MATCHES).await?;
+    let mut line = NameWatch::open(connection, NAME, &MATCHES).await?;
     // What is under way: the question to the present owner. Nothing else may wait while signals come.
     let mut asking = None;
     let mut signalled = Sequence::default();
@@ -54,8 +54,8 @@ async fn read_signals(address: Option<&str>, reasons: &DueReasons) -> zbus::Resu
             biased;
             // Cancel-safe.
             heard = line.next() => match heard? {
-                Heard::Owner(owner) => asking = Some(Box::pin(ask_status(&calls, owner))),
-                Heard::Signal(signal) => {
+                BusMessage::Owner(owner) => asking = Some(Box::pin(ask_status(&calls, owner))),
+                BusMessage::Signal(signal) => {
                     let header = signal.header();
                     let status = bus::is_signal(&header, MANAGER, "StatusUpdate");
                     if status && bus::path_of(&header) == PATH {

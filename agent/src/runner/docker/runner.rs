@@ -31,7 +31,7 @@ use crate::runner::docker::make::host_inputs;
 use crate::runner::docker::unit::task::{self, UnitHandle, UnitMessage, Units};
 use crate::runner::docker::watch::watch_engine;
 use crate::runner::files::UnitFiles;
-use crate::runner::{Outcome, Runner, RunnerError, RunnerEvents, UnitObservation};
+use crate::runner::{Runner, RunnerError, RunnerEvents, StartOutcome, UnitObservation};
 use crate::stdx::sync::lock;
 
 /// How long something asked of an engine that does not answer is held back before it is given back.
@@ -191,7 +191,7 @@ impl Docker {
         unit: &UnitName,
         order: Order,
         generation: Option<u64>,
-    ) -> Result<Outcome, RunnerError> {
+    ) -> Result<StartOutcome, RunnerError> {
         let during = order.as_str();
         let lost =
             |problem: String| RunnerError::Lost { during: format!("{during} {unit}"), problem };
@@ -199,7 +199,9 @@ impl Docker {
         let Some(mut handle) = self.known(unit) else {
             return if order == Order::Stop {
                 let stopped = orphans::stop(&self.context, unit).await;
-                stopped.map(|()| Outcome::Done).map_err(|error| given_back(error, during, unit))
+                stopped
+                    .map(|()| StartOutcome::Done)
+                    .map_err(|error| given_back(error, during, unit))
             } else {
                 Err(RunnerError::Refused { problem: format!("{unit} has no file on this machine") })
             };
@@ -221,8 +223,8 @@ impl Docker {
             let status = handle.status.borrow_and_update().clone();
             if let Some(outcome) = status.outcome_of(order, failures) {
                 return Ok(match outcome {
-                    Ok(()) => Outcome::Done,
-                    Err(problem) => Outcome::Failed { problem },
+                    Ok(()) => StartOutcome::Done,
+                    Err(problem) => StartOutcome::Failed { problem },
                 });
             }
             if let EngineConnection::Down(problem) = &*line.borrow_and_update() {
@@ -246,7 +248,7 @@ async fn down(line: &mut watch::Receiver<EngineConnection>) -> String {
 
 #[async_trait]
 impl Runner for Docker {
-    async fn observe(
+    async fn observe_units(
         &self,
         units: &BTreeSet<UnitName>,
     ) -> Result<BTreeMap<UnitName, UnitObservation>, RunnerError> {
@@ -305,32 +307,34 @@ impl Runner for Docker {
         Ok(())
     }
 
-    async fn load(&self, unit: &UnitName) -> Result<Outcome, RunnerError> {
+    async fn load(&self, unit: &UnitName) -> Result<StartOutcome, RunnerError> {
         let handle = self.known(unit);
         if let Some(problem) = lock(&self.refused).get(unit) {
-            return Ok(Outcome::Failed { problem: problem.clone() });
+            return Ok(StartOutcome::Failed { problem: problem.clone() });
         }
         if handle.is_none() {
-            return Ok(Outcome::Failed { problem: format!("{unit} has no file on this machine") });
+            return Ok(StartOutcome::Failed {
+                problem: format!("{unit} has no file on this machine"),
+            });
         }
-        Ok(Outcome::Done)
+        Ok(StartOutcome::Done)
     }
 
-    async fn start(&self, unit: &UnitName, generation: u64) -> Result<Outcome, RunnerError> {
+    async fn start(&self, unit: &UnitName, generation: u64) -> Result<StartOutcome, RunnerError> {
         match self.load(unit).await? {
-            Outcome::Done => self.carry_out(unit, Order::Start, Some(generation)).await,
-            failed @ Outcome::Failed { .. } => Ok(failed),
+            StartOutcome::Done => self.carry_out(unit, Order::Start, Some(generation)).await,
+            failed @ StartOutcome::Failed { .. } => Ok(failed),
         }
     }
 
-    async fn restart(&self, unit: &UnitName, generation: u64) -> Result<Outcome, RunnerError> {
+    async fn restart(&self, unit: &UnitName, generation: u64) -> Result<StartOutcome, RunnerError> {
         match self.load(unit).await? {
-            Outcome::Done => self.carry_out(unit, Order::Restart, Some(generation)).await,
-            failed @ Outcome::Failed { .. } => Ok(failed),
+            StartOutcome::Done => self.carry_out(unit, Order::Restart, Some(generation)).await,
+            failed @ StartOutcome::Failed { .. } => Ok(failed),
         }
     }
 
-    async fn stop(&self, unit: &UnitName) -> Result<Outcome, RunnerError> {
+    async fn stop(&self, unit: &UnitName) -> Result<StartOutcome, RunnerError> {
         self.carry_out(unit, Order::Stop, None).await
     }
 }

@@ -14,8 +14,8 @@ use tokio::sync::{Semaphore, watch};
 use zbus::Message;
 use zbus::zvariant::{DynamicType, Type as Signature};
 
-use super::signals::Signals;
-use crate::bus::{self, CallError, Calls, Heard, Line, Method, is_signal};
+use super::signals::SignalReader;
+use crate::bus::{self, BusMessage, CallError, Calls, Method, NameWatch, is_signal};
 use crate::runner::RunnerError;
 use crate::stdx::sync::lock;
 use crate::stdx::timer::sleep_until_opt;
@@ -63,12 +63,12 @@ pub(super) struct Bus {
     address: Option<String>,
     callee: watch::Sender<Option<Callee>>,
     slots: Semaphore,
-    signals: Arc<Mutex<Signals>>,
+    signals: Arc<Mutex<SignalReader>>,
 }
 
 impl Bus {
     /// A line to the system bus, or to another one (in tests). Not connected yet: see [`Bus::keep`].
-    pub(super) fn new(address: Option<String>, signals: Arc<Mutex<Signals>>) -> Self {
+    pub(super) fn new(address: Option<String>, signals: Arc<Mutex<SignalReader>>) -> Self {
         Self {
             address,
             callee: watch::Sender::new(None),
@@ -78,23 +78,25 @@ impl Bus {
     }
 
     /// Connects, reads signals, and connects again when the line breaks. Never returns.
-    pub(super) async fn keep(&self) {
+    pub(super) async fn keep_connected(&self) {
         loop {
             match tokio::time::timeout(CONNECT_TIMEOUT, self.connect()).await {
                 Ok(Ok((calls, line))) => {
                     let broken = self.read(&calls, line).await;
                     self.callee.send_replace(None);
-                    self.note(|s| s.lost(&broken));
+                    self.with_signals(|s| s.on_connection_lost(&broken));
                 }
-                Ok(Err(error)) => self.note(|s| s.lost(&error.to_string())),
-                Err(_) => self.note(|s| s.lost("the system bus does not answer")),
+                Ok(Err(error)) => self.with_signals(|s| s.on_connection_lost(&error.to_string())),
+                Err(_) => {
+                    self.with_signals(|s| s.on_connection_lost("the system bus does not answer"))
+                }
             }
             tokio::time::sleep(RETRY).await;
         }
     }
 
     /// Calls one of systemd's methods.
-    pub(super) async fn call<B, R>(
+    pub(super) async fn call_method<B, R>(
         &self,
         path: &str,
         interface: &str,
@@ -105,12 +107,12 @@ impl Bus {
         B: Serialize + DynamicType + Sync,
         R: DeserializeOwned + Signature,
     {
-        let reply = self.message(path, interface, member, body).await?;
-        reply.body().deserialize::<R>().map_err(|error| lost(member, &error))
+        let reply = self.call_for_message(path, interface, member, body).await?;
+        reply.body().deserialize::<R>().map_err(|error| lost_error(member, &error))
     }
 
     /// The same, for a reply that is read in place.
-    pub(super) async fn message<B>(
+    pub(super) async fn call_for_message<B>(
         &self,
         path: &str,
         interface: &str,
@@ -120,27 +122,27 @@ impl Bus {
     where
         B: Serialize + DynamicType + Sync,
     {
-        let _slot = self.slots.acquire().await.map_err(|error| lost(member, &error))?;
+        let _slot = self.slots.acquire().await.map_err(|error| lost_error(member, &error))?;
         let callee = self.callee.borrow().clone();
-        let Callee { calls, owner } =
-            callee.ok_or_else(|| lost(member, &"not connected to systemd on the system bus"))?;
+        let Callee { calls, owner } = callee
+            .ok_or_else(|| lost_error(member, &"not connected to systemd on the system bus"))?;
         let method = Method { path, interface, member };
         calls.call(&owner, method, body).await.map_err(|error| match error {
             CallError::Refused { problem, .. } => RunnerError::Refused { problem },
-            CallError::Absent(_) => lost(member, &"systemd has left the system bus"),
-            CallError::Lost(problem) => lost(member, &problem),
+            CallError::Absent(_) => lost_error(member, &"systemd has left the system bus"),
+            CallError::Lost(problem) => lost_error(member, &problem),
         })
     }
 
-    async fn connect(&self) -> zbus::Result<(Arc<Calls>, Line)> {
+    async fn connect(&self) -> zbus::Result<(Arc<Calls>, NameWatch)> {
         let address = self.address.as_deref();
         let calls = Arc::new(Calls::new(bus::connect(address).await?, CALL_TIMEOUT));
-        let line = Line::open(bus::connect(address).await?, SYSTEMD, &MATCHES).await?;
+        let line = NameWatch::open(bus::connect(address).await?, SYSTEMD, &MATCHES).await?;
         Ok((calls, line))
     }
 
     /// Subscribes and reads until the line breaks; says how it broke. Between the messages it does nothing that waits.
-    async fn read(&self, calls: &Arc<Calls>, mut line: Line) -> String {
+    async fn read(&self, calls: &Arc<Calls>, mut line: NameWatch) -> String {
         // The subscription needs answers on the calls' connection while this task reads the signals' one.
         let mut subscribing = None;
         let mut absent = Some(tokio::time::Instant::now() + ABSENCE);
@@ -148,15 +150,15 @@ impl Bus {
             tokio::select! {
                 // Cancel-safe.
                 heard = line.next() => match heard {
-                    Ok(Heard::Signal(signal)) => self.take(&signal),
-                    Ok(Heard::Owner(owner)) => {
+                    Ok(BusMessage::Signal(signal)) => self.on_message(&signal),
+                    Ok(BusMessage::Owner(owner)) => {
                         // Nobody is called before the new owner has taken our subscription, and what the old one said
                         // of its jobs is not held for those of the new one.
                         self.callee.send_replace(None);
-                        self.note(|s| s.jobs.forget_early());
+                        self.with_signals(|s| s.jobs.forget_early());
                         absent = owner.is_none().then(|| tokio::time::Instant::now() + ABSENCE);
                         subscribing = owner.map(|owner| {
-                            Box::pin(subscribe(Callee { calls: Arc::clone(calls), owner }))
+                            Box::pin(subscribe_to_manager(Callee { calls: Arc::clone(calls), owner }))
                         });
                     }
                     Err(error) => return error.to_string(),
@@ -167,42 +169,42 @@ impl Bus {
                 } } => {
                     subscribing = None;
                     self.callee.send_replace(Some(callee));
-                    self.note(Signals::relist);
+                    self.with_signals(SignalReader::ask_for_relist);
                 }
                 () = sleep_until_opt(absent) => {
                     absent = None;
-                    self.note(|s| s.lost("systemd is not on the system bus"));
+                    self.with_signals(|s| s.on_connection_lost("systemd is not on the system bus"));
                 }
-                () = calls.closed() => return "the connection to the system bus was closed".to_owned(),
+                () = calls.wait_until_closed() => return "the connection to the system bus was closed".to_owned(),
             }
         }
     }
 
     /// What a signal of systemd's says. Each counts only where systemd sends it: at the manager or, of a property, at a unit.
-    fn take(&self, message: &Message) {
+    fn on_message(&self, message: &Message) {
         let header = message.header();
         let path = bus::path_of(&header);
         if is_signal(&header, PROPERTIES, "PropertiesChanged") {
-            self.note(|s| s.properties_changed(path, &message.body()));
+            self.with_signals(|s| s.properties_changed(path, &message.body()));
         } else if path != MANAGER_PATH {
         } else if is_signal(&header, MANAGER, "JobRemoved") {
-            self.note(|s| s.job_removed(&message.body()));
+            self.with_signals(|s| s.job_removed(&message.body()));
         } else if is_signal(&header, MANAGER, "Reloading")
             // Sent with `true` before and `false` after; what was emitted in between may be lost.
             && matches!(message.body().deserialize::<bool>(), Ok(false))
         {
-            self.note(Signals::relist);
+            self.with_signals(SignalReader::ask_for_relist);
         }
     }
 
-    fn note(&self, note: impl FnOnce(&mut Signals)) {
+    fn with_signals(&self, note: impl FnOnce(&mut SignalReader)) {
         note(&mut lock(&self.signals));
     }
 }
 
 /// Asks systemd to emit signals. That we are subscribed already is no failure, and one that cannot be asked now is
 /// about to change its owner again.
-async fn subscribe(callee: Callee) -> Callee {
+async fn subscribe_to_manager(callee: Callee) -> Callee {
     let method = Method { path: MANAGER_PATH, interface: MANAGER, member: "Subscribe" };
     if let Err(error) = callee.calls.call(&callee.owner, method, &()).await {
         tracing::debug!(%error, "systemd did not take our subscription");
@@ -210,7 +212,7 @@ async fn subscribe(callee: Callee) -> Callee {
     callee
 }
 
-fn lost(during: &str, problem: &dyn std::fmt::Display) -> RunnerError {
+fn lost_error(during: &str, problem: &dyn std::fmt::Display) -> RunnerError {
     RunnerError::Lost { during: during.to_owned(), problem: problem.to_string() }
 }
 

@@ -15,18 +15,18 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const UNIT: &str = "org.freedesktop.systemd1.Unit";
 
 struct Heard {
-    signals: Arc<Mutex<Signals>>,
+    signals: Arc<Mutex<SignalReader>>,
     events: mpsc::Receiver<RunnerEvent>,
     _reader: tokio::task::JoinHandle<()>,
 }
 
 impl Heard {
     fn on(bus: &TestBus) -> Self {
-        let (mut signals, events) = Signals::new();
-        signals.watch(&unit());
+        let (mut signals, events) = SignalReader::new();
+        signals.watch_unit(&unit());
         let signals = Arc::new(Mutex::new(signals));
         let line = Bus::new(Some(bus.address.clone()), Arc::clone(&signals));
-        let reader = tokio::spawn(async move { line.keep().await });
+        let reader = tokio::spawn(async move { line.keep_connected().await });
         Self { signals, events, _reader: reader }
     }
 
@@ -139,18 +139,18 @@ async fn nobody_speaks_for_systemd_but_the_owner_of_its_name() {
 #[tokio::test]
 async fn systemd_is_asked_for_nothing_while_nobody_owns_its_name() {
     let bus = TestBus::start().await;
-    let (signals, mut events) = Signals::new();
+    let (signals, mut events) = SignalReader::new();
     let line = Arc::new(Bus::new(Some(bus.address.clone()), Arc::new(Mutex::new(signals))));
     let keeping = tokio::spawn({
         let line = Arc::clone(&line);
-        async move { line.keep().await }
+        async move { line.keep_connected().await }
     });
     let lost = tokio::time::timeout(PATIENCE, events.recv()).await.unwrap();
     assert!(matches!(lost, Some(RunnerEvent::Lost { .. })), "{lost:?}");
-    let asked: Result<(), _> = line.call(MANAGER_PATH, MANAGER, "Reload", &()).await;
+    let asked: Result<(), _> = line.call_method(MANAGER_PATH, MANAGER, "Reload", &()).await;
     assert!(matches!(asked, Err(RunnerError::Lost { .. })), "{asked:?}");
     let _systemd = systemd(&bus).await;
     assert_eq!(events.recv().await, Some(RunnerEvent::Relist));
-    line.call::<_, ()>(MANAGER_PATH, MANAGER, "Reload", &()).await.unwrap();
+    line.call_method::<_, ()>(MANAGER_PATH, MANAGER, "Reload", &()).await.unwrap();
     keeping.abort();
 }

@@ -18,26 +18,26 @@ const NAMED: usize = 8;
 
 /// The top of systemd's groups, once for each hierarchy that it keeps units in.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Groups {
+pub(super) struct ControlGroups {
     tops: Vec<PathBuf>,
 }
 
 /// What is left of a unit.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Left {
+pub(super) struct Leftovers {
     /// Its processes, as far as their numbers can be told from here, in order.
     processes: Vec<u32>,
 }
 
 /// Where the groups of some units are, by their escaped names.
 #[derive(Debug)]
-pub(super) struct Found(HashMap<String, Vec<PathBuf>>);
+pub(super) struct FoundGroups(HashMap<String, Vec<PathBuf>>);
 
-impl Groups {
+impl ControlGroups {
     /// The groups below that which systemd names as its own: `ControlGroup` of its manager, empty for the root.
-    pub(super) fn below(own: &str) -> Self {
+    pub(super) fn below_manager(own: &str) -> Self {
         let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-        Self { tops: tops(&mounts, own).into_iter().filter(|top| top.is_dir()).collect() }
+        Self { tops: top_groups(&mounts, own).into_iter().filter(|top| top.is_dir()).collect() }
     }
 
     /// Whether there are none to be looked at.
@@ -46,46 +46,46 @@ impl Groups {
     }
 
     /// Looks where the groups of these units are.
-    pub(super) fn find<'a>(&self, units: impl IntoIterator<Item = &'a UnitName>) -> Found {
+    pub(super) fn find<'a>(&self, units: impl IntoIterator<Item = &'a UnitName>) -> FoundGroups {
         let names = units.into_iter().filter(|unit| has_group(unit));
         let mut found: HashMap<String, Vec<PathBuf>> =
             names.map(|unit| (unit.to_string(), Vec::new())).collect();
         if !found.is_empty() {
             for top in &self.tops {
-                search(top, &mut found);
+                search_slice(top, &mut found);
             }
         }
-        Found(found)
+        FoundGroups(found)
     }
 
     /// What is left of one unit; `None` when nothing is.
-    pub(super) fn left(&self, unit: &UnitName) -> Option<Left> {
-        self.find([unit]).left(unit)
+    pub(super) fn leftovers_of(&self, unit: &UnitName) -> Option<Leftovers> {
+        self.find([unit]).leftovers_of(unit)
     }
 }
 
-impl Found {
+impl FoundGroups {
     /// What is left of a unit; `None` when nothing is.
-    pub(super) fn left(&self, unit: &UnitName) -> Option<Left> {
+    pub(super) fn leftovers_of(&self, unit: &UnitName) -> Option<Leftovers> {
         let groups = self.0.get(unit.as_str())?;
         if !groups.iter().any(|group| is_populated(group)) {
             return None;
         }
         let mut processes = Vec::new();
         for group in groups {
-            collect(group, &mut processes);
+            collect_processes(group, &mut processes);
         }
         // The same processes are in every hierarchy. Those of another namespace have no number here, which reads as 0.
         processes.sort_unstable();
         processes.dedup();
         processes.retain(|process| *process != 0);
-        Some(Left { processes })
+        Some(Leftovers { processes })
     }
 }
 
-impl Left {
+impl Leftovers {
     /// What is waited for, for people.
-    pub(super) fn remark(&self) -> String {
+    pub(super) fn remark_text(&self) -> String {
         let named: Vec<String> = self.processes.iter().take(NAMED).map(u32::to_string).collect();
         let more = match self.processes.len().saturating_sub(NAMED) {
             0 => String::new(),
@@ -108,7 +108,7 @@ pub(super) fn has_group(unit: &UnitName) -> bool {
 }
 
 /// Where systemd's own group is, by `/proc/self/mountinfo` (`proc_pid_mountinfo(5)`).
-fn tops(mounts: &str, own: &str) -> Vec<PathBuf> {
+fn top_groups(mounts: &str, own: &str) -> Vec<PathBuf> {
     let mut tops = Vec::new();
     for line in mounts.lines() {
         let Some((mount, system)) = line.split_once(" - ") else { continue };
@@ -129,7 +129,7 @@ fn tops(mounts: &str, own: &str) -> Vec<PathBuf> {
 }
 
 /// Notes the groups in a slice that are wanted, and goes on in the slices below it.
-fn search(slice: &Path, found: &mut HashMap<String, Vec<PathBuf>>) {
+fn search_slice(slice: &Path, found: &mut HashMap<String, Vec<PathBuf>>) {
     // A group may go at any time; one that has had nothing in it.
     let Ok(entries) = fs::read_dir(slice) else { return };
     for entry in entries.flatten() {
@@ -146,7 +146,7 @@ fn search(slice: &Path, found: &mut HashMap<String, Vec<PathBuf>>) {
             }
         }
         if name.rsplit_once('.').is_some_and(|(_, kind)| kind == "slice") {
-            search(&entry.path(), found);
+            search_slice(&entry.path(), found);
         }
     }
 }
@@ -158,18 +158,18 @@ fn is_populated(group: &Path) -> bool {
         return events.lines().any(|line| line == "populated 1");
     }
     let mut processes = Vec::new();
-    collect(group, &mut processes);
+    collect_processes(group, &mut processes);
     !processes.is_empty()
 }
 
 /// Adds the processes in a group and below it.
-fn collect(group: &Path, processes: &mut Vec<u32>) {
+fn collect_processes(group: &Path, processes: &mut Vec<u32>) {
     let list = fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default();
     processes.extend(list.lines().filter_map(|line| line.parse::<u32>().ok()));
     let Ok(entries) = fs::read_dir(group) else { return };
     for entry in entries.flatten() {
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            collect(&entry.path(), processes);
+            collect_processes(&entry.path(), processes);
         }
     }
 }
@@ -183,13 +183,13 @@ mod tests {
     }
 
     /// A directory that looks like a hierarchy, with these processes in these groups.
-    fn hierarchy(groups: &[(&str, &str)]) -> (tempfile::TempDir, Groups) {
+    fn hierarchy(groups: &[(&str, &str)]) -> (tempfile::TempDir, ControlGroups) {
         let top = tempfile::tempdir().unwrap();
         for (group, processes) in groups {
             fs::create_dir_all(top.path().join(group)).unwrap();
             fs::write(top.path().join(group).join("cgroup.procs"), processes).unwrap();
         }
-        let groups = Groups { tops: vec![top.path().to_owned()] };
+        let groups = ControlGroups { tops: vec![top.path().to_owned()] };
         (top, groups)
     }
 
@@ -205,7 +205,7 @@ mod tests {
             ("own.slice", ""),
             ("own.slice/part.service", "17\n"),
         ]);
-        let remark = |name: &str| groups.left(&unit(name)).map(|left| left.remark());
+        let remark = |name: &str| groups.leftovers_of(&unit(name)).map(|left| left.remark_text());
         assert_eq!(
             remark("web.service").as_deref(),
             Some("waits for processes that it has left behind: 11, 12")
@@ -230,17 +230,17 @@ mod tests {
         let (top, groups) = hierarchy(&[("system.slice/web.service", "0\n")]);
         let events = top.path().join("system.slice/web.service/cgroup.events");
         fs::write(&events, "populated 0\nfrozen 0\n").unwrap();
-        assert_eq!(groups.left(&unit("web.service")), None);
+        assert_eq!(groups.leftovers_of(&unit("web.service")), None);
         fs::write(&events, "populated 1\nfrozen 0\n").unwrap();
-        let left = groups.left(&unit("web.service")).unwrap();
-        assert_eq!(left.remark(), "waits for processes that it has left behind");
+        let left = groups.leftovers_of(&unit("web.service")).unwrap();
+        assert_eq!(left.remark_text(), "waits for processes that it has left behind");
     }
 
     #[test]
     fn many_processes_are_not_all_named() {
-        let left = Left { processes: (1..=20).collect() };
+        let left = Leftovers { processes: (1..=20).collect() };
         assert_eq!(
-            left.remark(),
+            left.remark_text(),
             "waits for processes that it has left behind: 1, 2, 3, 4, 5, 6, 7, 8 and 12 more"
         );
     }
@@ -248,9 +248,9 @@ mod tests {
     #[test]
     fn hierarchies_are_found_by_what_is_mounted() {
         let unified = "30 23 0:26 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw,nsdelegate\n";
-        assert_eq!(tops(unified, ""), [PathBuf::from("/sys/fs/cgroup/")]);
+        assert_eq!(top_groups(unified, ""), [PathBuf::from("/sys/fs/cgroup/")]);
         assert_eq!(
-            tops(unified, "/user.slice/user@0.service"),
+            top_groups(unified, "/user.slice/user@0.service"),
             [PathBuf::from("/sys/fs/cgroup/user.slice/user@0.service")]
         );
         let hybrid = "40 32 0:35 / /sys/fs/cgroup/unified rw - cgroup2 cgroup rw\n\
@@ -258,10 +258,10 @@ mod tests {
                       42 32 0:37 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu\n\
                       43 32 0:38 / /proc rw - proc proc rw\n";
         assert_eq!(
-            tops(hybrid, "/"),
+            top_groups(hybrid, "/"),
             [PathBuf::from("/sys/fs/cgroup/unified/"), PathBuf::from("/sys/fs/cgroup/systemd/")]
         );
         let part = "40 32 0:35 /lab/n1 /sys/fs/cgroup rw - cgroup2 cgroup rw\n";
-        assert_eq!(tops(part, "/lab/n1/payload"), [PathBuf::from("/sys/fs/cgroup/payload")]);
+        assert_eq!(top_groups(part, "/lab/n1/payload"), [PathBuf::from("/sys/fs/cgroup/payload")]);
     }
 }

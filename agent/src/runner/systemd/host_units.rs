@@ -41,14 +41,14 @@ const SETTLED: Duration = Duration::from_secs(2);
 /// The names in the host's unit directories. Reads a directory anew only when it has changed.
 #[derive(Debug)]
 pub(super) struct HostUnits {
-    above: Vec<Directory>,
-    below: Vec<Directory>,
+    above: Vec<UnitDirectory>,
+    below: Vec<UnitDirectory>,
     /// The machine, as unit files may ask about it; nothing for one without an id.
     facts: Option<Host>,
 }
 
 #[derive(Debug)]
-struct Directory {
+struct UnitDirectory {
     path: PathBuf,
     read: Option<SystemTime>,
     names: HashSet<String>,
@@ -56,11 +56,14 @@ struct Directory {
 
 impl HostUnits {
     pub(super) fn new() -> Self {
-        Self::of(ABOVE.iter().map(PathBuf::from), BELOW.iter().map(PathBuf::from))
+        Self::in_directories(ABOVE.iter().map(PathBuf::from), BELOW.iter().map(PathBuf::from))
     }
 
-    fn of(above: impl Iterator<Item = PathBuf>, below: impl Iterator<Item = PathBuf>) -> Self {
-        let directory = |path| Directory { path, read: None, names: HashSet::new() };
+    fn in_directories(
+        above: impl Iterator<Item = PathBuf>,
+        below: impl Iterator<Item = PathBuf>,
+    ) -> Self {
+        let directory = |path| UnitDirectory { path, read: None, names: HashSet::new() };
         let id = identity::machine_id(Path::new("/etc/machine-id")).ok();
         Self {
             above: above.map(directory).collect(),
@@ -78,38 +81,38 @@ impl HostUnits {
             let known = path == own || self.above.iter().chain(&self.below).any(|d| d.path == path);
             if !known {
                 let directories = if index < place { &mut self.above } else { &mut self.below };
-                directories.push(Directory { path, read: None, names: HashSet::new() });
+                directories.push(UnitDirectory { path, read: None, names: HashSet::new() });
             }
         }
     }
 
     /// Looks at the directories that have changed.
-    pub(super) fn refresh(&mut self) {
+    pub(super) fn refresh_names(&mut self) {
         for directory in self.above.iter_mut().chain(&mut self.below) {
-            directory.refresh();
+            directory.refresh_names();
         }
     }
 
     /// Whether a file of the host's wins over ours.
-    pub(super) fn overrides(&self, unit: &str) -> bool {
+    pub(super) fn overrides_ours(&self, unit: &str) -> bool {
         self.above.iter().any(|d| d.names.contains(unit))
     }
 
     /// Whether the host has a file of that name at all.
-    pub(super) fn has(&self, unit: &str) -> bool {
-        self.overrides(unit) || self.below.iter().any(|d| d.names.contains(unit))
+    pub(super) fn has_file(&self, unit: &str) -> bool {
+        self.overrides_ours(unit) || self.below.iter().any(|d| d.names.contains(unit))
     }
 
     /// The template of the host's that a unit would be an instance of.
-    pub(super) fn template(&self, unit: &UnitName) -> Option<UnitName> {
-        unit.template().filter(|template| self.has(template.as_str()))
+    pub(super) fn template_of(&self, unit: &UnitName) -> Option<UnitName> {
+        unit.template().filter(|template| self.has_file(template.as_str()))
     }
 
     /// Whether a name is the host's own, by a file, a link, a template or because systemd has such a unit in itself.
-    fn owns(&self, name: &UnitName) -> bool {
-        self.has(name.as_str())
+    fn is_host_name(&self, name: &UnitName) -> bool {
+        self.has_file(name.as_str())
             || is_reserved(name)
-            || self.template(name).is_some()
+            || self.template_of(name).is_some()
             || self.instances_of(name).is_some()
     }
 
@@ -123,7 +126,7 @@ impl HostUnits {
         // A dash within the template's name is written so, since one in a slice's name leads to the next slice.
         let prefix = slice.stem().strip_prefix("system-")?.replace("\\x2d", "-");
         let templates = ["service", "socket"].map(|kind| format!("{prefix}@.{kind}").parse().ok());
-        templates.into_iter().flatten().find(|template: &UnitName| self.has(template.as_str()))
+        templates.into_iter().flatten().find(|template: &UnitName| self.has_file(template.as_str()))
     }
 
     /// Which name in a file's `[Install]` section is the host's own, in words. `ours` says whether what lies under a name at
@@ -131,13 +134,14 @@ impl HostUnits {
     ///
     /// A target is there for others to hook themselves into, and so is a device; a service or a socket of the host's is not:
     /// what it starts with it is for the host to say.
-    pub(super) fn obstacle(
+    pub(super) fn find_obstacle(
         &self,
         unit: &UnitName,
         file: &UnitFile,
         ours: &dyn Fn(&UnitName) -> bool,
     ) -> Option<String> {
-        let facts = |specifier| install_specifiers::specifier(self.facts.as_ref()?, specifier);
+        let facts =
+            |specifier| install_specifiers::specifier_value(self.facts.as_ref()?, specifier);
         claims(unit, file, &facts).iter().find_map(|claim| self.stands_against(claim, unit, ours))
     }
 
@@ -156,9 +160,9 @@ impl HostUnits {
         let name: UnitName = name.parse().ok().filter(|name| name != unit)?;
         let hooks = matches!(name.unit_type(), UnitType::Target | UnitType::Device);
         let theirs = match claim.kind {
-            ClaimKind::Alias => self.owns(&name) || !ours(&name),
+            ClaimKind::Alias => self.is_host_name(&name) || !ours(&name),
             ClaimKind::StartedBy if hooks => false,
-            _ => self.owns(&name),
+            _ => self.is_host_name(&name),
         };
         let what = match claim.kind {
             ClaimKind::Alias => "would take its place",
@@ -203,18 +207,18 @@ pub(super) fn instance_of(template: &UnitName) -> String {
     )
 }
 
-impl Directory {
-    fn refresh(&mut self) {
+impl UnitDirectory {
+    fn refresh_names(&mut self) {
         let modified = std::fs::metadata(&self.path).and_then(|m| m.modified()).ok();
         if modified.is_some() && modified == self.read {
             return;
         }
-        self.names = names(&self.path);
+        self.names = names_in(&self.path);
         self.read = modified.filter(|at| at.elapsed().is_ok_and(|age| age > SETTLED));
     }
 }
 
-fn names(path: &Path) -> HashSet<String> {
+fn names_in(path: &Path) -> HashSet<String> {
     let Ok(entries) = std::fs::read_dir(path) else { return HashSet::new() };
     entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect()
 }
@@ -228,22 +232,25 @@ mod tests {
         let (above, below) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         std::fs::write(above.path().join("a.service"), "").unwrap();
         std::fs::write(below.path().join("b.service"), "").unwrap();
-        let mut host = HostUnits::of(
+        let mut host = HostUnits::in_directories(
             [above.path().to_owned(), PathBuf::from("/nonexistent")].into_iter(),
             [below.path().to_owned()].into_iter(),
         );
-        host.refresh();
-        assert_eq!((host.overrides("a.service"), host.has("a.service")), (true, true));
-        assert_eq!((host.overrides("b.service"), host.has("b.service")), (false, true));
-        assert_eq!((host.overrides("c.service"), host.has("c.service")), (false, false));
+        host.refresh_names();
+        assert_eq!((host.overrides_ours("a.service"), host.has_file("a.service")), (true, true));
+        assert_eq!((host.overrides_ours("b.service"), host.has_file("b.service")), (false, true));
+        assert_eq!((host.overrides_ours("c.service"), host.has_file("c.service")), (false, false));
 
         std::fs::write(above.path().join("c.service"), "").unwrap();
-        host.refresh();
-        assert!(host.overrides("c.service"), "a directory that has just changed is read again");
+        host.refresh_names();
+        assert!(
+            host.overrides_ours("c.service"),
+            "a directory that has just changed is read again"
+        );
     }
 
     /// What is said of a file with this `[Install]` section, on a machine that has some units of its own.
-    fn obstacle(unit: &str, install: &str) -> Option<String> {
+    fn find_obstacle(unit: &str, install: &str) -> Option<String> {
         let (above, below) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         std::fs::write(above.path().join("admin.service"), "").unwrap();
         for name in ["sshd.service", "ssh.socket", "getty@.service", "graph.target"] {
@@ -251,12 +258,14 @@ mod tests {
         }
         std::os::unix::fs::symlink("sshd.service", below.path().join("ssh.service")).unwrap();
         let paths = [above.path().to_owned()].into_iter();
-        let mut host = HostUnits::of(paths, [below.path().to_owned()].into_iter());
+        let mut host = HostUnits::in_directories(paths, [below.path().to_owned()].into_iter());
         host.facts = Some(Host { name: "sshd".to_owned(), ..Host::stand_in() });
-        host.refresh();
+        host.refresh_names();
         let file: UnitFile =
             format!("[Service]\nExecStart=a\n[Install]\n{install}").parse().unwrap();
-        host.obstacle(&unit.parse().unwrap(), &file, &|name| name.as_str() != "strange.service")
+        host.find_obstacle(&unit.parse().unwrap(), &file, &|name| {
+            name.as_str() != "strange.service"
+        })
     }
 
     #[test]
@@ -285,11 +294,11 @@ mod tests {
             ("a.service", "Alias=b.service dbus.service.requires/%n", 4, "dbus.service"),
             ("a.slice", "Alias=system-getty.slice", 4, "system-getty.slice"),
         ] {
-            let said = obstacle(unit, install).unwrap_or_else(|| panic!("{install}"));
+            let said = find_obstacle(unit, install).unwrap_or_else(|| panic!("{install}"));
             assert!(said.starts_with(&format!("line {line}: [Install] ")), "{said}");
             assert!(said.contains(&format!(" a unit {name} of its own")), "{said}");
         }
-        let unknown = obstacle("a.service", "Alias=%!.service").unwrap();
+        let unknown = find_obstacle("a.service", "Alias=%!.service").unwrap();
         assert!(unknown.contains("cannot be told"), "{unknown}");
     }
 
@@ -306,7 +315,7 @@ mod tests {
             "WantedBy=no-name",
             "Alias=multi-user.target.wants/a.service",
         ] {
-            assert_eq!(obstacle("a.service", install), None, "{install}");
+            assert_eq!(find_obstacle("a.service", install), None, "{install}");
         }
     }
 
@@ -315,9 +324,9 @@ mod tests {
         let below = tempfile::tempdir().unwrap();
         std::fs::write(below.path().join("user@.service"), "").unwrap();
         let paths = [below.path().to_owned()].into_iter();
-        let mut host = HostUnits::of(std::iter::empty(), paths);
-        host.refresh();
-        let template = |unit: &str| host.template(&unit.parse().unwrap());
+        let mut host = HostUnits::in_directories(std::iter::empty(), paths);
+        host.refresh_names();
+        let template = |unit: &str| host.template_of(&unit.parse().unwrap());
         assert_eq!(template("user@4242.service"), Some("user@.service".parse().unwrap()));
         assert_eq!(template("user.service"), None);
         assert_eq!(template("users@1.service"), None);
@@ -330,8 +339,8 @@ mod tests {
             std::fs::write(below.path().join(template), "").unwrap();
         }
         let paths = [below.path().to_owned()].into_iter();
-        let mut host = HostUnits::of(std::iter::empty(), paths);
-        host.refresh();
+        let mut host = HostUnits::in_directories(std::iter::empty(), paths);
+        host.refresh_names();
         let of = |slice: &str| host.instances_of(&slice.parse().unwrap()).map(|t| t.to_string());
         assert_eq!(of("system-getty.slice").as_deref(), Some("getty@.service"));
         assert_eq!(of("system-systemd\\x2dfsck.slice").as_deref(), Some("systemd-fsck@.service"));
@@ -350,15 +359,21 @@ mod tests {
             std::fs::create_dir(path(name)).unwrap();
             std::fs::write(path(name).join(format!("{name}.service")), "").unwrap();
         }
-        let mut host = HostUnits::of(std::iter::empty(), std::iter::empty());
+        let mut host = HostUnits::in_directories(std::iter::empty(), std::iter::empty());
         let paths = ["above", "own", "below"].map(|name| path(name).display().to_string());
         host.search_also(&paths, &path("own"));
         host.search_also(&paths, &path("own"));
-        host.refresh();
+        host.refresh_names();
         assert_eq!((host.above.len(), host.below.len()), (1, 1));
-        assert!(host.overrides("above.service"));
-        assert_eq!((host.overrides("below.service"), host.has("below.service")), (false, true));
-        assert!(!host.has("own.service"), "what lies at our place is not for the host to have");
+        assert!(host.overrides_ours("above.service"));
+        assert_eq!(
+            (host.overrides_ours("below.service"), host.has_file("below.service")),
+            (false, true)
+        );
+        assert!(
+            !host.has_file("own.service"),
+            "what lies at our place is not for the host to have"
+        );
         // One that does not look at our place at all says nothing of what wins over it.
         host.search_also(&["/elsewhere".to_owned()], &path("own"));
         assert_eq!(host.above.len(), 1);

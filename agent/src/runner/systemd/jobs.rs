@@ -12,13 +12,13 @@ const KEPT: usize = 1024;
 
 /// Waiters and early ends.
 #[derive(Debug, Default)]
-pub(super) struct Jobs {
+pub(super) struct JobWaiters {
     waiters: HashMap<String, oneshot::Sender<String>>,
     early: HashMap<String, String>,
     order: VecDeque<String>,
 }
 
-impl Jobs {
+impl JobWaiters {
     /// Waits for the end of a job, which may have come already. The receiver yields systemd's result; it fails when
     /// the connection is lost.
     pub(super) fn wait(&mut self, job: &str) -> oneshot::Receiver<String> {
@@ -32,7 +32,7 @@ impl Jobs {
     }
 
     /// A job has ended.
-    pub(super) fn removed(&mut self, job: &str, result: &str) {
+    pub(super) fn on_job_removed(&mut self, job: &str, result: &str) {
         if let Some(waiter) = self.waiters.remove(job) {
             let _ = waiter.send(result.to_owned());
             return;
@@ -47,7 +47,7 @@ impl Jobs {
     }
 
     /// Nobody waits for it any more.
-    pub(super) fn forget(&mut self, job: &str) {
+    pub(super) fn forget_waiter(&mut self, job: &str) {
         self.waiters.remove(job);
     }
 
@@ -69,21 +69,21 @@ mod tests {
 
     #[test]
     fn an_end_is_found_whether_it_comes_before_or_after_the_question() {
-        let mut jobs = Jobs::default();
-        jobs.removed("/job/1", "done");
+        let mut jobs = JobWaiters::default();
+        jobs.on_job_removed("/job/1", "done");
         assert_eq!(jobs.wait("/job/1").try_recv(), Ok("done".to_owned()));
 
         let mut waiting = jobs.wait("/job/2");
         assert!(waiting.try_recv().is_err());
-        jobs.removed("/job/2", "failed");
+        jobs.on_job_removed("/job/2", "failed");
         assert_eq!(waiting.try_recv(), Ok("failed".to_owned()));
     }
 
     #[test]
     fn only_so_many_early_ends_are_kept() {
-        let mut jobs = Jobs::default();
+        let mut jobs = JobWaiters::default();
         for job in 0..=KEPT {
-            jobs.removed(&format!("/job/{job}"), "done");
+            jobs.on_job_removed(&format!("/job/{job}"), "done");
         }
         assert!(jobs.wait("/job/0").try_recv().is_err());
         assert!(jobs.wait("/job/1").try_recv().is_ok());
@@ -91,7 +91,7 @@ mod tests {
 
     #[test]
     fn a_lost_connection_tells_whoever_waits() {
-        let mut jobs = Jobs::default();
+        let mut jobs = JobWaiters::default();
         let mut waiting = jobs.wait("/job/1");
         jobs.clear();
         assert_eq!(waiting.try_recv(), Err(oneshot::error::TryRecvError::Closed));

@@ -23,11 +23,11 @@ use muster_engine::machine::converge::Observed;
 use zbus::{ObjectPath, OwnedObjectPath, OwnedVariant};
 
 use self::bus::{Bus, MANAGER, MANAGER_PATH};
-use self::groups::Groups;
+use self::groups::ControlGroups;
 use self::host_units::{HostUnits, OVERRIDDEN, instance_of, link_in_place, slice_of};
-use self::signals::{Ended, LINGERS, Signals, path_of};
+use self::signals::{EndedState, LINGERS, SignalReader, path_of};
 use super::files::UnitFiles;
-use super::{Outcome, Runner, RunnerError, RunnerEvents, UnitObservation};
+use super::{Runner, RunnerError, RunnerEvents, StartOutcome, UnitObservation};
 
 use crate::stdx::sync::lock;
 
@@ -53,7 +53,7 @@ const EXITED: i32 = 1;
 const BESIDE: &str = ": a command beside the main one failed";
 
 /// One entry of `ListUnits`: name, description, load, active, sub, following, path, job, job type, job path.
-type Listed<'a> = (
+type ListedUnit<'a> = (
     &'a str,
     &'a str,
     &'a str,
@@ -70,7 +70,7 @@ type Listed<'a> = (
 #[derive(Debug)]
 pub struct Systemd {
     bus: Arc<Bus>,
-    signals: Arc<Mutex<Signals>>,
+    signals: Arc<Mutex<SignalReader>>,
     files: Mutex<UnitFiles>,
     host: Mutex<HostUnits>,
     /// The run that each unit of ours was last seen in, or started: should a file of the host's come to win over ours, it is
@@ -81,7 +81,7 @@ pub struct Systemd {
     /// Held by the one who reloads, so that others find it done.
     reload: tokio::sync::Mutex<()>,
     /// Where units have their processes, once systemd has said where it has its own.
-    groups: tokio::sync::OnceCell<Groups>,
+    groups: tokio::sync::OnceCell<ControlGroups>,
     tasks: [tokio::task::JoinHandle<()>; 2],
 }
 
@@ -101,8 +101,8 @@ impl Systemd {
 
     /// The same on a bus at another address, such as a user's.
     pub fn on_bus(address: Option<String>, unit_dir: PathBuf) -> (Self, RunnerEvents) {
-        let (signals, events) = Signals::new();
-        let lingers = signals.lingers();
+        let (signals, events) = SignalReader::new();
+        let lingers = signals.lingering_notice();
         let signals = Arc::new(Mutex::new(signals));
         let looker = tokio::spawn({
             let signals = Arc::clone(&signals);
@@ -118,12 +118,12 @@ impl Systemd {
         let bus = Arc::new(Bus::new(address, Arc::clone(&signals)));
         let reader = tokio::spawn({
             let bus = Arc::clone(&bus);
-            async move { bus.keep().await }
+            async move { bus.keep_connected().await }
         });
         let systemd = Self {
             bus,
             signals,
-            files: Mutex::new(UnitFiles::public(unit_dir)),
+            files: Mutex::new(UnitFiles::new_public(unit_dir)),
             host: Mutex::new(HostUnits::new()),
             runs: Mutex::new(BTreeMap::new()),
             replaced: Mutex::new(BTreeSet::new()),
@@ -135,18 +135,18 @@ impl Systemd {
     }
 
     /// Where units have their processes.
-    async fn groups(&self) -> Result<&Groups, RunnerError> {
+    async fn control_groups(&self) -> Result<&ControlGroups, RunnerError> {
         let find = || async {
             let asked = (MANAGER, "ControlGroup");
             let own: Result<OwnedVariant, _> =
-                self.bus.call(MANAGER_PATH, PROPERTIES, "Get", &asked).await;
+                self.bus.call_method(MANAGER_PATH, PROPERTIES, "Get", &asked).await;
             let own = match own {
                 Ok(own) => String::try_from(own).unwrap_or_default(),
                 // One that does not say has the root.
                 Err(RunnerError::Refused { .. }) => String::new(),
                 Err(error) => return Err(error),
             };
-            let groups = Groups::below(&own);
+            let groups = ControlGroups::below_manager(&own);
             if groups.is_empty() {
                 tracing::warn!(
                     "no control groups can be seen here: processes that a stop leaves behind are not waited for"
@@ -154,9 +154,9 @@ impl Systemd {
             }
             let asked = (MANAGER, "UnitPath");
             let paths: Result<OwnedVariant, _> =
-                self.bus.call(MANAGER_PATH, PROPERTIES, "Get", &asked).await;
+                self.bus.call_method(MANAGER_PATH, PROPERTIES, "Get", &asked).await;
             if let Some(paths) = paths.ok().and_then(|paths| Vec::<String>::try_from(paths).ok()) {
-                lock(&self.host).search_also(&paths, lock(&self.files).directory());
+                lock(&self.host).search_also(&paths, lock(&self.files).unit_directory());
             }
             lock(&self.signals).look_in(groups.clone());
             Ok(groups)
@@ -165,14 +165,16 @@ impl Systemd {
     }
 
     /// Starts a job and waits for its end.
-    async fn job(&self, member: &str, unit: &UnitName) -> Result<Outcome, RunnerError> {
-        let job: OwnedObjectPath =
-            self.bus.call(MANAGER_PATH, MANAGER, member, &(unit.as_str(), "replace")).await?;
-        let job = Waiting { job: job.as_str().to_owned(), signals: &self.signals };
+    async fn run_job(&self, member: &str, unit: &UnitName) -> Result<StartOutcome, RunnerError> {
+        let job: OwnedObjectPath = self
+            .bus
+            .call_method(MANAGER_PATH, MANAGER, member, &(unit.as_str(), "replace"))
+            .await?;
+        let job = JobWait { job: job.as_str().to_owned(), signals: &self.signals };
         let mut end = lock(&self.signals).jobs.wait(&job.job);
         loop {
             match tokio::time::timeout(JOB_CHECK, &mut end).await {
-                Ok(Ok(result)) => return Ok(self.outcome(member, unit, &result).await),
+                Ok(Ok(result)) => return Ok(self.outcome_of_job(member, unit, &result).await),
                 Ok(Err(_)) => {
                     return Err(RunnerError::Lost {
                         during: format!("{member} {unit}"),
@@ -180,9 +182,10 @@ impl Systemd {
                     });
                 }
                 Err(_) => {
-                    let (id, _): (u32, OwnedObjectPath) = self.property(unit, UNIT, "Job").await?;
+                    let (id, _): (u32, OwnedObjectPath) =
+                        self.read_property(unit, UNIT, "Job").await?;
                     if id == 0 {
-                        return self.look(member, unit).await;
+                        return self.outcome_by_state(member, unit).await;
                     }
                 }
             }
@@ -190,7 +193,7 @@ impl Systemd {
     }
 
     /// What a job's result means.
-    async fn outcome(&self, member: &str, unit: &UnitName, result: &str) -> Outcome {
+    async fn outcome_of_job(&self, member: &str, unit: &UnitName, result: &str) -> StartOutcome {
         let what = match member {
             "StopUnit" => "stop",
             "RestartUnit" => "restart",
@@ -198,41 +201,45 @@ impl Systemd {
         };
         match result {
             // "skipped": the job did not apply to the state the unit was in.
-            "done" | "skipped" => Outcome::Done,
-            "timeout" => Outcome::Failed { problem: format!("{what} timed out") },
+            "done" | "skipped" => StartOutcome::Done,
+            "timeout" => StartOutcome::Failed { problem: format!("{what} timed out") },
             "canceled" => {
-                Outcome::Failed { problem: format!("{what} was cancelled by another job") }
+                StartOutcome::Failed { problem: format!("{what} was cancelled by another job") }
             }
-            "dependency" => Outcome::Failed {
+            "dependency" => StartOutcome::Failed {
                 problem: format!("{what} failed because a unit it depends on failed"),
             },
-            "failed" => {
-                Outcome::Failed { problem: format!("{what} failed{}", self.why(unit).await) }
-            }
-            other => Outcome::Failed { problem: format!("{what} failed: {other}") },
+            "failed" => StartOutcome::Failed {
+                problem: format!("{what} failed{}", self.failure_text(unit).await),
+            },
+            other => StartOutcome::Failed { problem: format!("{what} failed: {other}") },
         }
     }
 
     /// The outcome of a job whose end was not heard: what the unit has come to.
-    async fn look(&self, member: &str, unit: &UnitName) -> Result<Outcome, RunnerError> {
+    async fn outcome_by_state(
+        &self,
+        member: &str,
+        unit: &UnitName,
+    ) -> Result<StartOutcome, RunnerError> {
         let active = self.active_state(unit).await?;
         let done = match member {
             "StopUnit" => active.is_down(),
             // A oneshot that has ended is inactive and well.
             _ => active != ActiveState::Failed,
         };
-        Ok(self.outcome(member, unit, if done { "done" } else { "failed" }).await)
+        Ok(self.outcome_of_job(member, unit, if done { "done" } else { "failed" }).await)
     }
 
     /// What is known of a failure: a service's result and its exit status.
-    async fn why(&self, unit: &UnitName) -> String {
+    async fn failure_text(&self, unit: &UnitName) -> String {
         if unit.unit_type() != UnitType::Service {
             return String::new();
         }
-        let result = self.property::<String>(unit, SERVICE, "Result").await;
-        let status = self.property::<i32>(unit, SERVICE, "ExecMainStatus").await;
+        let result = self.read_property::<String>(unit, SERVICE, "Result").await;
+        let status = self.read_property::<i32>(unit, SERVICE, "ExecMainStatus").await;
         let exited =
-            matches!(self.property::<i32>(unit, SERVICE, "ExecMainCode").await, Ok(EXITED));
+            matches!(self.read_property::<i32>(unit, SERVICE, "ExecMainCode").await, Ok(EXITED));
         match (result.as_deref(), status) {
             // The main process has ended well, was ended or was never started: it was another's.
             (Ok("exit-code"), Ok(0) | Err(_)) => BESIDE.to_owned(),
@@ -247,11 +254,11 @@ impl Systemd {
     }
 
     async fn active_state(&self, unit: &UnitName) -> Result<ActiveState, RunnerError> {
-        let word: String = self.property(unit, UNIT, "ActiveState").await?;
+        let word: String = self.read_property(unit, UNIT, "ActiveState").await?;
         Ok(ActiveState::from(word.as_str()))
     }
 
-    async fn property<T>(
+    async fn read_property<T>(
         &self,
         unit: &UnitName,
         interface: &str,
@@ -261,7 +268,7 @@ impl Systemd {
         T: TryFrom<OwnedVariant>,
     {
         let value: OwnedVariant =
-            self.bus.call(&path_of(unit), PROPERTIES, "Get", &(interface, name)).await?;
+            self.bus.call_method(&path_of(unit), PROPERTIES, "Get", &(interface, name)).await?;
         T::try_from(value).map_err(|_| RunnerError::Lost {
             during: format!("reading {name} of {unit}"),
             problem: "it has another type than expected".to_owned(),
@@ -278,9 +285,9 @@ impl Systemd {
         if !lock(&self.replaced).contains(unit) {
             return Ok(());
         }
-        if self.property::<bool>(unit, UNIT, "NeedDaemonReload").await? {
+        if self.read_property::<bool>(unit, UNIT, "NeedDaemonReload").await? {
             let before = lock(&self.replaced).clone();
-            self.bus.call::<_, ()>(MANAGER_PATH, MANAGER, "Reload", &()).await?;
+            self.bus.call_method::<_, ()>(MANAGER_PATH, MANAGER, "Reload", &()).await?;
             lock(&self.replaced).retain(|unit| !before.contains(unit));
         } else {
             lock(&self.replaced).remove(unit);
@@ -291,28 +298,28 @@ impl Systemd {
     /// Which of the units that have ended for systemd are not empty: they are not down yet.
     fn note_lingering(
         &self,
-        groups: &Groups,
+        groups: &ControlGroups,
         at: u64,
         seen: &mut BTreeMap<UnitName, UnitObservation>,
     ) {
-        let ended = |seen: &UnitObservation| Ended::of(&seen.observed.active);
+        let ended = |seen: &UnitObservation| EndedState::from_active_state(&seen.observed.active);
         let found = groups.find(seen.iter().filter(|(_, s)| ended(s).is_some()).map(|(u, _)| u));
         let mut signals = lock(&self.signals);
         for (unit, seen) in seen {
             let left = ended(seen).filter(|_| !seen.observed.foreign);
-            let left = left.and_then(|ended| Some((ended, found.left(unit)?)));
+            let left = left.and_then(|ended| Some((ended, found.leftovers_of(unit)?)));
             if let Some((_, left)) = &left {
                 seen.observed.active = LINGERS;
-                seen.remark = left.remark();
+                seen.remark = left.remark_text();
             }
-            signals.seen(unit, at, left);
+            signals.on_observed(unit, at, left);
         }
     }
 
     /// Where systemd has read a unit from. Asked only in doubt.
     async fn is_from_our_file(&self, unit: &UnitName) -> bool {
         let ours = lock(&self.files).path(unit);
-        let path = self.property::<String>(unit, UNIT, "FragmentPath").await;
+        let path = self.read_property::<String>(unit, UNIT, "FragmentPath").await;
         path.is_ok_and(|path| ours.as_os_str() == path.as_str())
     }
 
@@ -338,7 +345,7 @@ impl Systemd {
 
     /// Remembers the run that was just begun.
     fn note_run(&self, unit: &UnitName) {
-        let (run, _) = invocation(unit, &ActiveState::Active);
+        let (run, _) = current_invocation(unit, &ActiveState::Active);
         if !run.is_empty() {
             lock(&self.runs).insert(unit.clone(), run);
         }
@@ -348,37 +355,37 @@ impl Systemd {
     where
         B: serde::Serialize + zbus::zvariant::DynamicType + Sync,
     {
-        self.bus.message(MANAGER_PATH, MANAGER, member, body).await.map(|_| ())
+        self.bus.call_for_message(MANAGER_PATH, MANAGER, member, body).await.map(|_| ())
     }
 }
 
 #[async_trait]
 impl Runner for Systemd {
-    async fn observe(
+    async fn observe_units(
         &self,
         units: &BTreeSet<UnitName>,
     ) -> Result<BTreeMap<UnitName, UnitObservation>, RunnerError> {
-        let groups = self.groups().await?;
+        let groups = self.control_groups().await?;
         let at = {
             let mut signals = lock(&self.signals);
             for unit in units {
-                signals.watch(unit);
+                signals.watch_unit(unit);
             }
-            signals.changes()
+            signals.change_count()
         };
         // One listing of what is loaded. A query by name would load each unit it does not know, for nothing.
-        let reply = self.bus.message(MANAGER_PATH, MANAGER, "ListUnits", &()).await?;
+        let reply = self.bus.call_for_message(MANAGER_PATH, MANAGER, "ListUnits", &()).await?;
         let mut seen = BTreeMap::new();
         let (mut doubtful, mut overridden) = (Vec::new(), Vec::new());
         {
             let body = reply.body();
-            let listed: Vec<Listed<'_>> = body.deserialize().map_err(|error| {
+            let listed: Vec<ListedUnit<'_>> = body.deserialize().map_err(|error| {
                 RunnerError::Lost { during: "ListUnits".to_owned(), problem: error.to_string() }
             })?;
-            let listed: HashMap<&str, &Listed<'_>> =
+            let listed: HashMap<&str, &ListedUnit<'_>> =
                 listed.iter().map(|entry| (entry.0, entry)).collect();
             let mut host = lock(&self.host);
-            host.refresh();
+            host.refresh_names();
             let mut files = lock(&self.files);
             for unit in units {
                 let name = unit.as_str();
@@ -391,14 +398,14 @@ impl Runner for Systemd {
                 let obstacle = if in_place {
                     None
                 } else {
-                    let link = || Some(link_in_place(unit, &files.link(unit)?));
-                    let template = || Some(instance_of(&host.template(unit)?));
+                    let link = || Some(link_in_place(unit, &files.linked_to(unit)?));
+                    let template = || Some(instance_of(&host.template_of(unit)?));
                     let slice = || Some(slice_of(&host.instances_of(unit)?));
                     link().or_else(template).or_else(slice)
                 };
-                let overrides = host.overrides(name);
+                let overrides = host.overrides_ours(name);
                 let foreign = overrides
-                    || (!in_place && (host.has(name) || is_reserved(unit)))
+                    || (!in_place && (host.has_file(name) || is_reserved(unit)))
                     || obstacle.is_some();
                 if !foreign && !in_place && load != "not-found" {
                     doubtful.push(unit.clone());
@@ -407,7 +414,7 @@ impl Runner for Systemd {
                     overridden.push(unit.clone());
                 }
                 let active = ActiveState::from(active);
-                let (invocation, since) = invocation(unit, &active);
+                let (invocation, since) = current_invocation(unit, &active);
                 let observed = Observed {
                     load: load.to_owned(),
                     active,
@@ -433,8 +440,8 @@ impl Runner for Systemd {
         self.note_lingering(groups, at, &mut seen);
         for (unit, seen) in seen.iter_mut().filter(|(unit, _)| unit.as_str().len() > LINKED) {
             if !seen.observed.active.is_down() && seen.observed.active != LINGERS {
-                let id: Vec<u8> = self.property(unit, UNIT, "InvocationID").await?;
-                seen.invocation = signals::hexadecimal(&id);
+                let id: Vec<u8> = self.read_property(unit, UNIT, "InvocationID").await?;
+                seen.invocation = signals::to_hexadecimal(&id);
             }
         }
         for unit in doubtful {
@@ -447,13 +454,13 @@ impl Runner for Systemd {
         Ok(seen)
     }
 
-    fn obstacle(&self, unit: &UnitName, file: &UnitFile) -> Option<String> {
+    fn find_obstacle(&self, unit: &UnitName, file: &UnitFile) -> Option<String> {
         let ours = |name: &UnitName| lock(&self.files).is_ours(name, unit);
-        lock(&self.host).obstacle(unit, file, &ours)
+        lock(&self.host).find_obstacle(unit, file, &ours)
     }
 
     async fn write(&self, unit: &UnitName, _: FileHash, text: &str) -> Result<(), RunnerError> {
-        lock(&self.signals).watch(unit);
+        lock(&self.signals).watch_unit(unit);
         let existed = lock(&self.files)
             .write(unit, text)
             .map_err(|error| files_error("write the file of", unit, &error))?;
@@ -469,9 +476,13 @@ impl Runner for Systemd {
             .map_err(|error| files_error("remove the file of", unit, &error))?;
         lock(&self.replaced).remove(unit);
         lock(&self.runs).remove(unit);
-        lock(&self.signals).unwatch(unit);
+        lock(&self.signals).unwatch_unit(unit);
         // A unit that is not loaded has no failure to clear.
-        match self.bus.message(MANAGER_PATH, MANAGER, "ResetFailedUnit", &(unit.as_str())).await {
+        match self
+            .bus
+            .call_for_message(MANAGER_PATH, MANAGER, "ResetFailedUnit", &(unit.as_str()))
+            .await
+        {
             Ok(_) | Err(RunnerError::Refused { .. }) => Ok(()),
             Err(error) => Err(error),
         }
@@ -487,67 +498,67 @@ impl Runner for Systemd {
         self.enable_or_disable("DisableUnitFiles", &(names, true)).await
     }
 
-    async fn load(&self, unit: &UnitName) -> Result<Outcome, RunnerError> {
+    async fn load(&self, unit: &UnitName) -> Result<StartOutcome, RunnerError> {
         self.reload_if_replaced(unit).await?;
         // Asking for a property of a unit that is not loaded loads it.
-        let state: String = self.property(unit, UNIT, "LoadState").await?;
+        let state: String = self.read_property(unit, UNIT, "LoadState").await?;
         Ok(match state.as_str() {
-            "bad-setting" | "error" | "not-found" => Outcome::Failed {
+            "bad-setting" | "error" | "not-found" => StartOutcome::Failed {
                 problem: format!(
                     "systemd cannot load it ({state}): `systemd-analyze verify` says why"
                 ),
             },
-            "masked" => Outcome::Failed { problem: "it is masked on this machine".to_owned() },
-            _ => Outcome::Done,
+            "masked" => StartOutcome::Failed { problem: "it is masked on this machine".to_owned() },
+            _ => StartOutcome::Done,
         })
     }
 
-    async fn start(&self, unit: &UnitName, _: u64) -> Result<Outcome, RunnerError> {
+    async fn start(&self, unit: &UnitName, _: u64) -> Result<StartOutcome, RunnerError> {
         self.reload_if_replaced(unit).await?;
-        let outcome = self.job("StartUnit", unit).await;
+        let outcome = self.run_job("StartUnit", unit).await;
         self.note_run(unit);
         outcome
     }
 
-    async fn restart(&self, unit: &UnitName, _: u64) -> Result<Outcome, RunnerError> {
+    async fn restart(&self, unit: &UnitName, _: u64) -> Result<StartOutcome, RunnerError> {
         self.reload_if_replaced(unit).await?;
-        let outcome = self.job("RestartUnit", unit).await;
+        let outcome = self.run_job("RestartUnit", unit).await;
         self.note_run(unit);
         outcome
     }
 
     async fn failed_since_start(&self, unit: &UnitName) -> Result<Option<String>, RunnerError> {
         let active = self.active_state(unit).await?;
-        let sub: String = self.property(unit, UNIT, "SubState").await?;
+        let sub: String = self.read_property(unit, UNIT, "SubState").await?;
         // A start on somebody's word begins to count anew.
-        let restarts = self.property::<u32>(unit, SERVICE, "NRestarts").await.unwrap_or(0);
+        let restarts = self.read_property::<u32>(unit, SERVICE, "NRestarts").await.unwrap_or(0);
         if active != ActiveState::Failed && !awaits_restart(&sub) && restarts == 0 {
             return Ok(None);
         }
-        let why = self.why(unit).await;
+        let why = self.failure_text(unit).await;
         Ok(Some(format!("it failed within moments of its start{why}")))
     }
 
-    async fn stop(&self, unit: &UnitName) -> Result<Outcome, RunnerError> {
-        match self.job("StopUnit", unit).await {
+    async fn stop(&self, unit: &UnitName) -> Result<StartOutcome, RunnerError> {
+        match self.run_job("StopUnit", unit).await {
             // systemd refuses to stop what it has not loaded, and what is not to be stopped by hand.
             Err(RunnerError::Refused { problem }) => {
                 let active = self.active_state(unit).await?;
                 if active.is_down() {
-                    return Ok(Outcome::Done);
+                    return Ok(StartOutcome::Done);
                 }
-                Ok(Outcome::Failed { problem: format!("systemd does not stop it: {problem}") })
+                Ok(StartOutcome::Failed { problem: format!("systemd does not stop it: {problem}") })
             }
             other => other,
         }
     }
 
-    async fn emptied(&self, unit: &UnitName) -> Result<bool, RunnerError> {
-        let groups = self.groups().await?;
+    async fn wait_until_empty(&self, unit: &UnitName) -> Result<bool, RunnerError> {
+        let groups = self.control_groups().await?;
         loop {
             // Both have a say: what has no process may still be up, as a socket, a mount and a service that remains are.
             let active = self.active_state(unit).await?;
-            if active.is_down() && groups.left(unit).is_none() {
+            if active.is_down() && groups.leftovers_of(unit).is_none() {
                 return Ok(true);
             }
             if !active.is_down() && active != ActiveState::Deactivating {
@@ -559,19 +570,19 @@ impl Runner for Systemd {
 }
 
 /// A job somebody waits for. Dropping it ends the waiting, not the job.
-struct Waiting<'a> {
+struct JobWait<'a> {
     job: String,
-    signals: &'a Mutex<Signals>,
+    signals: &'a Mutex<SignalReader>,
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for JobWait<'_> {
     fn drop(&mut self) {
-        lock(self.signals).jobs.forget(&self.job);
+        lock(self.signals).jobs.forget_waiter(&self.job);
     }
 }
 
 /// The run a unit is in and when it began; nothing for one that does not run.
-fn invocation(unit: &UnitName, active: &ActiveState) -> (String, u64) {
+fn current_invocation(unit: &UnitName, active: &ActiveState) -> (String, u64) {
     if active.is_down() {
         return (String::new(), 0);
     }

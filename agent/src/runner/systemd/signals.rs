@@ -12,8 +12,8 @@ use tokio::sync::{Notify, mpsc};
 use zbus::message::Body;
 use zbus::{ObjectPath, Variant};
 
-use super::groups::{Groups, Left};
-use super::jobs::Jobs;
+use super::groups::{ControlGroups, Leftovers};
+use super::jobs::JobWaiters;
 use crate::runner::RunnerEvent;
 use crate::telemetry::health::unix_seconds;
 
@@ -28,7 +28,7 @@ const UNIT_PATH: &str = "/org/freedesktop/systemd1/unit/";
 
 /// systemd's words for a unit that has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Ended {
+pub(super) enum EndedState {
     /// `inactive`, `dead`.
     Dead,
     /// `failed`, `failed`.
@@ -40,18 +40,18 @@ pub(super) const LINGERS: ActiveState = ActiveState::Deactivating;
 
 /// The reader's end.
 #[derive(Debug)]
-pub(super) struct Signals {
-    pub(super) jobs: Jobs,
+pub(super) struct SignalReader {
+    pub(super) jobs: JobWaiters,
     /// Units whose changes are reported: those the converge loop has asked for.
     interest: HashSet<UnitName>,
     /// How many changes of such units were heard of, and at which count each last was.
     changes: u64,
     changed: HashMap<UnitName, u64>,
     /// Where processes of units are; not known before units are first asked for.
-    groups: Option<Groups>,
+    groups: Option<ControlGroups>,
     /// Units that systemd has done with and that are not empty, with systemd's word for how they ended and what was last
     /// said of them.
-    lingering: BTreeMap<UnitName, (Ended, Left)>,
+    lingering: BTreeMap<UnitName, (EndedState, Leftovers)>,
     /// Told when there are such units.
     lingers: Arc<Notify>,
     events: mpsc::Sender<RunnerEvent>,
@@ -59,12 +59,12 @@ pub(super) struct Signals {
     up: bool,
 }
 
-impl Signals {
+impl SignalReader {
     /// A reader, and where its events arrive.
     pub(super) fn new() -> (Self, mpsc::Receiver<RunnerEvent>) {
         let (events, receiver) = mpsc::channel(QUEUE);
         let signals = Self {
-            jobs: Jobs::default(),
+            jobs: JobWaiters::default(),
             interest: HashSet::new(),
             changes: 0,
             changed: HashMap::new(),
@@ -79,37 +79,42 @@ impl Signals {
     }
 
     /// Reports a unit's changes from now on.
-    pub(super) fn watch(&mut self, unit: &UnitName) {
+    pub(super) fn watch_unit(&mut self, unit: &UnitName) {
         if !self.interest.contains(unit) {
             self.interest.insert(unit.clone());
         }
     }
 
     /// Reports them no more.
-    pub(super) fn unwatch(&mut self, unit: &UnitName) {
+    pub(super) fn unwatch_unit(&mut self, unit: &UnitName) {
         self.interest.remove(unit);
         self.changed.remove(unit);
         self.lingering.remove(unit);
     }
 
     /// Where processes of units are to be looked for.
-    pub(super) fn look_in(&mut self, groups: Groups) {
+    pub(super) fn look_in(&mut self, groups: ControlGroups) {
         self.groups = Some(groups);
     }
 
     /// Told when a unit lingers: somebody has to look whether it still does.
-    pub(super) fn lingers(&self) -> Arc<Notify> {
+    pub(super) fn lingering_notice(&self) -> Arc<Notify> {
         Arc::clone(&self.lingers)
     }
 
     /// How many changes were heard of so far.
-    pub(super) fn changes(&self) -> u64 {
+    pub(super) fn change_count(&self) -> u64 {
         self.changes
     }
 
     /// What was seen when so many changes had been heard of: what is left of a unit that has ended. What was heard of it
     /// since is newer.
-    pub(super) fn seen(&mut self, unit: &UnitName, at: u64, ended: Option<(Ended, Left)>) {
+    pub(super) fn on_observed(
+        &mut self,
+        unit: &UnitName,
+        at: u64,
+        ended: Option<(EndedState, Leftovers)>,
+    ) {
         if self.changed.get(unit).is_some_and(|last| *last > at) {
             return;
         }
@@ -130,41 +135,41 @@ impl Signals {
         let found = groups.find(self.lingering.keys());
         let mut news = Vec::new();
         self.lingering.retain(|unit, (ended, told)| {
-            let Some(left) = found.left(unit) else {
-                news.push(ended.event(unit.clone(), unix_seconds(), None));
+            let Some(left) = found.leftovers_of(unit) else {
+                news.push(ended.into_event(unit.clone(), unix_seconds(), None));
                 return false;
             };
             if left != *told {
-                news.push(ended.event(unit.clone(), 0, Some(&left)));
+                news.push(ended.into_event(unit.clone(), 0, Some(&left)));
                 *told = left;
             }
             true
         });
         for event in news {
-            self.report(event);
+            self.send_event(event);
         }
         !self.lingering.is_empty()
     }
 
     /// Changes may have been missed.
-    pub(super) fn relist(&mut self) {
+    pub(super) fn ask_for_relist(&mut self) {
         self.up = true;
-        self.report(RunnerEvent::Relist);
+        self.send_event(RunnerEvent::Relist);
     }
 
     /// The line broke or could not be made.
-    pub(super) fn lost(&mut self, problem: &str) {
+    pub(super) fn on_connection_lost(&mut self, problem: &str) {
         self.jobs.clear();
         if self.up {
             self.up = false;
-            self.report(RunnerEvent::Lost { problem: problem.to_owned() });
+            self.send_event(RunnerEvent::Lost { problem: problem.to_owned() });
         }
     }
 
     /// `JobRemoved(u id, o job, s unit, s result)`.
     pub(super) fn job_removed(&mut self, body: &Body) {
         if let Ok((_, job, _, result)) = body.deserialize::<(u32, ObjectPath<'_>, &str, &str)>() {
-            self.jobs.removed(job.as_str(), result);
+            self.jobs.on_job_removed(job.as_str(), result);
         }
     }
 
@@ -189,21 +194,22 @@ impl Signals {
             Some(Variant::U64(microseconds)) => microseconds / 1_000_000,
             _ => 0,
         };
-        let invocation = properties.get("InvocationID").map(invocation).unwrap_or_default();
+        let invocation = properties.get("InvocationID").map(read_invocation).unwrap_or_default();
         self.changes += 1;
         self.changed.insert(unit.clone(), self.changes);
         // systemd forgets what is left of a unit that has ended; that is looked for before anybody hears that it has.
         let active = ActiveState::from(active.as_str());
-        let ended = Ended::of(&active);
-        let left = ended.and_then(|ended| Some((ended, self.groups.as_ref()?.left(&unit)?)));
+        let ended = EndedState::from_active_state(&active);
+        let left =
+            ended.and_then(|ended| Some((ended, self.groups.as_ref()?.leftovers_of(&unit)?)));
         if let Some((ended, left)) = left {
-            self.report(ended.event(unit.clone(), since, Some(&left)));
+            self.send_event(ended.into_event(unit.clone(), since, Some(&left)));
             self.lingering.insert(unit, (ended, left));
             self.lingers.notify_one();
             return;
         }
         self.lingering.remove(&unit);
-        self.report(RunnerEvent::Changed {
+        self.send_event(RunnerEvent::Changed {
             unit,
             active,
             sub,
@@ -213,7 +219,7 @@ impl Signals {
         });
     }
 
-    fn report(&mut self, event: RunnerEvent) {
+    fn send_event(&mut self, event: RunnerEvent) {
         if self.missed {
             self.missed = self.events.try_send(RunnerEvent::Relist).is_err();
         }
@@ -223,9 +229,9 @@ impl Signals {
     }
 }
 
-impl Ended {
+impl EndedState {
     /// Of a unit's `ActiveState`; `None` when it has not ended.
-    pub(super) fn of(active: &ActiveState) -> Option<Self> {
+    pub(super) fn from_active_state(active: &ActiveState) -> Option<Self> {
         match active {
             ActiveState::Inactive => Some(Self::Dead),
             ActiveState::Failed => Some(Self::Failed),
@@ -233,7 +239,7 @@ impl Ended {
         }
     }
 
-    fn event(self, unit: UnitName, since: u64, left: Option<&Left>) -> RunnerEvent {
+    fn into_event(self, unit: UnitName, since: u64, left: Option<&Leftovers>) -> RunnerEvent {
         let (active, sub) = match self {
             Self::Dead => (ActiveState::Inactive, sub::DEAD),
             Self::Failed => (ActiveState::Failed, sub::FAILED),
@@ -244,7 +250,7 @@ impl Ended {
             sub: sub.to_owned(),
             invocation: String::new(),
             since,
-            remark: left.map(Left::remark).unwrap_or_default(),
+            remark: left.map(Leftovers::remark_text).unwrap_or_default(),
         }
     }
 }
@@ -283,17 +289,17 @@ pub(super) fn path_of(unit: &UnitName) -> String {
 }
 
 /// An `InvocationID` as 32 hexadecimal digits; empty when there is none.
-fn invocation(value: &Variant<'_>) -> String {
+fn read_invocation(value: &Variant<'_>) -> String {
     let Variant::Array(bytes) = value else { return String::new() };
     let bytes = bytes.iter().filter_map(|byte| match byte {
         Variant::U8(byte) => Some(*byte),
         _ => None,
     });
-    hexadecimal(&bytes.collect::<Vec<u8>>())
+    to_hexadecimal(&bytes.collect::<Vec<u8>>())
 }
 
 /// Two hexadecimal digits for each byte.
-pub(super) fn hexadecimal(bytes: &[u8]) -> String {
+pub(super) fn to_hexadecimal(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
     bytes.iter().fold(String::new(), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");
@@ -333,22 +339,22 @@ mod tests {
 
     #[test]
     fn an_overfull_queue_ends_in_a_relist() {
-        let (mut signals, mut events) = Signals::new();
+        let (mut signals, mut events) = SignalReader::new();
         for _ in 0..=QUEUE {
-            signals.report(RunnerEvent::Lost { problem: String::new() });
+            signals.send_event(RunnerEvent::Lost { problem: String::new() });
         }
         while events.try_recv().is_ok() {}
-        signals.report(RunnerEvent::Lost { problem: "next".to_owned() });
+        signals.send_event(RunnerEvent::Lost { problem: "next".to_owned() });
         assert_eq!(events.try_recv(), Ok(RunnerEvent::Relist));
         assert_eq!(events.try_recv(), Ok(RunnerEvent::Lost { problem: "next".to_owned() }));
     }
 
     #[test]
     fn a_line_that_stays_down_is_reported_once() {
-        let (mut signals, mut events) = Signals::new();
-        signals.lost("no bus");
-        signals.lost("no bus");
-        signals.relist();
+        let (mut signals, mut events) = SignalReader::new();
+        signals.on_connection_lost("no bus");
+        signals.on_connection_lost("no bus");
+        signals.ask_for_relist();
         assert!(matches!(events.try_recv(), Ok(RunnerEvent::Lost { .. })));
         assert_eq!(events.try_recv(), Ok(RunnerEvent::Relist));
         assert!(events.try_recv().is_err());

@@ -127,14 +127,14 @@ async fn run(context: &DockerContext, id: &str, creation: &Creation) -> Result<(
 /// Removes what has the name, if it is this unit's.
 async fn replace(context: &DockerContext, unit: &UnitName, name: &str) -> Result<(), EngineError> {
     let Some(found) = inspect_container(context, name).await? else { return Ok(()) };
-    if let Some(problem) = obstacle(&found.owner, unit, name) {
+    if let Some(problem) = name_obstacle(&found.owner, unit, name) {
         return Err(EngineError::refused(problem));
     }
     remove_container(context, &found.id).await
 }
 
 /// Why a unit cannot have a name that a container of this owner has.
-fn obstacle(owner: &Owner, unit: &UnitName, name: &str) -> Option<String> {
+fn name_obstacle(owner: &Owner, unit: &UnitName, name: &str) -> Option<String> {
     match owner {
         Owner::Ours(identity) if identity.unit == *unit => None,
         Owner::Ours(identity) => Some(format!(
