@@ -68,7 +68,7 @@ impl Config {
         found.extend(trusted.filter_map(|(key, path)| writable_by_others(key, path)));
         // They are run as root.
         let programs =
-            self.reboot.command_lines().map(|(key, words)| (key, Path::new(words.program())));
+            self.reboot.command_lines().map(|(key, words)| (key, Path::new(words.program_path())));
         let programs = programs.filter(|(_, program)| program.is_absolute());
         found.extend(programs.filter_map(|(key, path)| writable_by_others(key, path)));
         found

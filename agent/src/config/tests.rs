@@ -357,9 +357,12 @@ fn reboots_are_configured_in_a_table_of_their_own() {
     assert_eq!(config.settle, Duration::from_secs(90 * 60));
     assert_eq!(config.windows.len(), 1);
     let check = config.check.unwrap();
-    assert_eq!((check.program(), check.arguments()), ("/bin/other", &["x".to_owned()][..]));
+    assert_eq!(
+        (check.program_path(), check.program_arguments()),
+        ("/bin/other", &["x".to_owned()][..])
+    );
     let json = with_file("", &["--reboot-check", "[\"/bin/check\", \"a b\"]"]).unwrap().reboot;
-    assert_eq!(json.check.unwrap().arguments(), ["a b"]);
+    assert_eq!(json.check.unwrap().program_arguments(), ["a b"]);
 }
 
 #[test]

@@ -46,12 +46,12 @@ pub struct CommandLine(Vec<String>);
 
 impl CommandLine {
     /// The program.
-    pub fn program(&self) -> &str {
+    pub fn program_path(&self) -> &str {
         self.0.first().map_or("", String::as_str)
     }
 
     /// Its arguments.
-    pub fn arguments(&self) -> &[String] {
+    pub fn program_arguments(&self) -> &[String] {
         self.0.get(1..).unwrap_or_default()
     }
 }

@@ -79,7 +79,7 @@ mod tests {
     use crate::stdx::disk::HostDisk;
 
     fn memory(run_dir: &Path, boot: &str) -> LeaseMemory {
-        let machine = serde_json::json!({"id": "m1", "boot": boot});
+        let machine = serde_json::json!({"id": "m1", "address": "", "boot": boot});
         LeaseMemory::new(Arc::new(HostDisk), run_dir, &serde_json::from_value(machine).unwrap())
     }
 

@@ -95,9 +95,9 @@ impl Commands {
 
 /// Runs a command to its end.
 pub(super) async fn run_command(line: &CommandLine, timeout: Duration) -> CommandEnd {
-    let mut command = Command::new(line.program());
+    let mut command = Command::new(line.program_path());
     command
-        .args(line.arguments())
+        .args(line.program_arguments())
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -105,7 +105,9 @@ pub(super) async fn run_command(line: &CommandLine, timeout: Duration) -> Comman
     let spawned = modes::with_inherited_umask(|| command.spawn());
     let mut child = match spawned {
         Ok(child) => child,
-        Err(error) => return CommandEnd::Broken(format!("cannot run {}: {error}", line.program())),
+        Err(error) => {
+            return CommandEnd::Broken(format!("cannot run {}: {error}", line.program_path()));
+        }
     };
     let mut group = ProcessGroup::of_child(&child);
     let said = tokio::spawn(last_line(child.stdout.take()));

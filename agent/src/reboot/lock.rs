@@ -294,7 +294,7 @@ impl Lock {
     }
 
     /// The registry below, for what needs no turn: hosts, requests, watches.
-    pub fn registry(&self) -> &Registry {
+    pub fn reboot_registry(&self) -> &Registry {
         &self.0.registry
     }
 

@@ -182,7 +182,7 @@ async fn request_reboot(
 ) -> Result<Response, ApiError> {
     let RebootRequest { id, by, because } = request;
     let (id, host) = known_host(&app, id).await?;
-    let registry = app.lock.registry();
+    let registry = app.lock.reboot_registry();
     let stands = registry.reboot_request(&id).await?.map(|(request, _)| request);
     if let Some(request) = stands.filter(|_| !fulfils_already(host.as_ref())) {
         return Ok(json(StatusCode::OK, &Requested { id, request, anew: false, host }));
@@ -206,7 +206,7 @@ async fn cancel_request(
 ) -> Result<Response, ApiError> {
     let CancelRequest { id, by } = request;
     let (id, host) = known_host(&app, id).await?;
-    let cancelled = app.lock.registry().withdraw_reboot(&id, None).await?;
+    let cancelled = app.lock.reboot_registry().withdraw_reboot(&id, None).await?;
     if cancelled {
         tracing::info!(machine = %id, by = &*by, "the request for a reboot was taken back");
     }

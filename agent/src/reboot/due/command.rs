@@ -22,7 +22,7 @@ pub(super) async fn follow_command(
             SourceAnswer::NotDue => reasons.set_reason(DueSource::Command, None),
             SourceAnswer::Unknown(problem) => {
                 tracing::warn!(
-                    command = line.program(),
+                    command = line.program_path(),
                     problem,
                     "cannot ask whether a reboot is due"
                 );
