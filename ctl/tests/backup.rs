@@ -89,7 +89,7 @@ struct Cluster {
 }
 
 impl Cluster {
-    async fn on(store: Arc<dyn Store>, directory: tempfile::TempDir) -> Self {
+    async fn on_store(store: Arc<dyn Store>, directory: tempfile::TempDir) -> Self {
         let registry = Registry::new(store, "/muster/v1/");
         let lease = registry.grant_lease(Duration::from_secs(600)).await.unwrap();
         let machine = Machine {
@@ -130,7 +130,7 @@ impl Cluster {
     async fn embedded() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let store = muster_store::open_embedded(&directory.path().join("store")).unwrap();
-        Self::on(store, directory).await
+        Self::on_store(store, directory).await
     }
 
     async fn ctl(&self, arguments: &[&str]) -> Output {
@@ -149,7 +149,7 @@ impl Cluster {
     }
 
     /// A command that fails; what it said.
-    async fn fails(&self, arguments: &[&str]) -> String {
+    async fn run_failing(&self, arguments: &[&str]) -> String {
         let output = self.ctl(arguments).await;
         let said = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(1), "{arguments:?}: {said}");
@@ -157,7 +157,7 @@ impl Cluster {
     }
 
     /// Units of every kind of wish, two groups and a cordon.
-    async fn fill(&self) {
+    async fn fill_store(&self) {
         for (name, text) in [("web@.service", WEB), ("db.service", DB)] {
             std::fs::write(self.directory.path().join(name), text).unwrap();
         }
@@ -193,7 +193,7 @@ impl Cluster {
         assert!(machines.contains("new disk"), "{machines}");
     }
 
-    async fn exported(&self, file: &str) -> PathBuf {
+    async fn export_to(&self, file: &str) -> PathBuf {
         let path = self.directory.path().join(file);
         self.run(&["export", file]).await;
         path
@@ -207,39 +207,39 @@ impl Drop for Cluster {
 }
 
 /// From one cluster to the other, and what comes out of that is what went in.
-async fn carried(from: &Cluster, to: &Cluster) {
-    from.fill().await;
+async fn carry_over(from: &Cluster, to: &Cluster) {
+    from.fill_store().await;
     from.is_full().await;
-    let file = from.exported("records.json").await;
+    let file = from.export_to("records.json").await;
     let path = file.to_str().unwrap();
     assert_eq!(to.run(&["import", path]).await, "Imported 4 of 4 units\n");
     to.is_full().await;
-    let again = to.exported("again.json").await;
+    let again = to.export_to("again.json").await;
     assert_eq!(std::fs::read(again).unwrap(), std::fs::read(&file).unwrap());
 
     // Not over what is there, unless that is what is wanted.
-    let said = to.fails(&["import", path]).await;
+    let said = to.run_failing(&["import", path]).await;
     assert!(said.contains("error: the cluster has 4 units; nothing was imported"), "{said}");
     assert!(said.contains("hint: `--force` imports all the same"), "{said}");
     to.run(&["unload", "--no-block", "web@1"]).await;
     to.run(&["import", "--force", path]).await;
     to.is_full().await;
-    let said = from.fails(&["export", "records.json"]).await;
+    let said = from.run_failing(&["export", "records.json"]).await;
     assert!(said.contains("records.json is there already; nothing was written"), "{said}");
     from.run(&["export", "--force", "records.json"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_machine_alone_has_another_gets() {
-    carried(&Cluster::embedded().await, &Cluster::embedded().await).await;
+    carry_over(&Cluster::embedded().await, &Cluster::embedded().await).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_machine_alone_grows_into_a_cluster_with_etcd_and_back() {
     let etcd = Etcd::start().await;
-    let cluster = Cluster::on(Arc::clone(&etcd.store), tempfile::tempdir().unwrap()).await;
-    carried(&Cluster::embedded().await, &cluster).await;
-    let file = cluster.exported("back.json").await;
+    let cluster = Cluster::on_store(Arc::clone(&etcd.store), tempfile::tempdir().unwrap()).await;
+    carry_over(&Cluster::embedded().await, &cluster).await;
+    let file = cluster.export_to("back.json").await;
     let alone = Cluster::embedded().await;
     alone.run(&["import", file.to_str().unwrap()]).await;
     alone.is_full().await;
@@ -248,7 +248,7 @@ async fn a_machine_alone_grows_into_a_cluster_with_etcd_and_back() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_cannot_be_carried_is_said() {
     let cluster = Cluster::embedded().await;
-    cluster.fill().await;
+    cluster.fill_store().await;
     let text = cluster.run(&["export"]).await;
     let mut backup = Backup::read(text.as_bytes()).unwrap();
     for cordon in &mut backup.cordons {
@@ -257,14 +257,14 @@ async fn what_cannot_be_carried_is_said() {
     let other = Cluster::embedded().await;
     let file = other.directory.path().join("records.json");
     std::fs::write(&file, serde_json::to_vec(&backup).unwrap()).unwrap();
-    let said = other.fails(&["import", "records.json"]).await;
+    let said = other.run_failing(&["import", "records.json"]).await;
     assert!(said.starts_with("warning: 01234567... is not cordoned: "), "{said}");
     assert_eq!(other.registry.read_snapshot().await.unwrap().units.len(), 4, "the rest is");
 
     let other = Cluster::embedded().await;
     let file = other.directory.path().join("records.json");
     std::fs::write(&file, text.replace("1d", "9d")).unwrap();
-    let said = other.fails(&["import", "records.json"]).await;
+    let said = other.run_failing(&["import", "records.json"]).await;
     assert!(said.contains("records.json cannot be imported: the text filed under"), "{said}");
     assert!(other.registry.read_snapshot().await.unwrap().units.is_empty());
 }

@@ -44,7 +44,7 @@ pub(crate) fn state(active: &str, sub: &str) -> ObservedState {
 }
 
 /// Three machines, each with a web server that tolerates no other.
-pub(crate) fn full() -> Refusal {
+pub(crate) fn full_refusal() -> Refusal {
     let refusal = |n: u8| MachineRefusal {
         machine: machine(n).id,
         reason: MachineReason::Conflict {
@@ -57,7 +57,7 @@ pub(crate) fn full() -> Refusal {
 }
 
 /// An answer to a change with an outcome for each unit.
-pub(crate) fn changed<const N: usize>(units: [(&str, Value); N]) -> Value {
+pub(crate) fn change_answer<const N: usize>(units: [(&str, Value); N]) -> Value {
     let units: Vec<Value> = units
         .into_iter()
         .map(|(name, outcome)| {
@@ -72,7 +72,7 @@ pub(crate) fn changed<const N: usize>(units: [(&str, Value); N]) -> Value {
     json!({ "units": units, "revision": 17 })
 }
 
-pub(crate) fn done(unit: &str, machines: &[u8]) -> Value {
+pub(crate) fn done_event(unit: &str, machines: &[u8]) -> Value {
     let machines: Vec<Machine> = machines.iter().map(|&n| machine(n)).collect();
     json!({ "event": "done", "name": unit, "machines": machines })
 }

@@ -3,7 +3,7 @@
 use insta::assert_snapshot;
 use serde_json::json;
 
-use crate::answers::{changed, done, full, machine, name, state, unit};
+use crate::answers::{change_answer, done_event, full_refusal, machine, name, state, unit};
 use crate::daemon::{Answer, Daemon};
 
 const FILE: &str = "[Service]\nExecStart=/bin/sleep inf\n";
@@ -21,7 +21,7 @@ fn folder() -> tempfile::TempDir {
 fn submit_sends_files_and_says_what_came_of_them() {
     let daemon = Daemon::new([(
         "POST /v1/units",
-        Answer::json(changed([
+        Answer::json(change_answer([
             ("web@.service", json!({ "outcome": "created" })),
             (
                 "hello.service",
@@ -54,7 +54,7 @@ fn submit_sends_files_and_says_what_came_of_them() {
 fn submit_replaces_when_told_to() {
     let daemon = Daemon::new([(
         "POST /v1/units",
-        Answer::json(changed([("hello.service", json!({ "outcome": "changed" }))])),
+        Answer::json(change_answer([("hello.service", json!({ "outcome": "changed" }))])),
     )]);
     assert_snapshot!(daemon.run_in(folder().path(), "submit --replace hello.service"), @r"
     exit 0
@@ -69,7 +69,7 @@ fn start_makes_one_request_and_one_wait_for_all_units() {
     let daemon = Daemon::new([
         (
             "POST /v1/units",
-            Answer::json(changed([
+            Answer::json(change_answer([
                 ("web@1.service", json!({ "outcome": "created" })),
                 ("web@2.service", json!({ "outcome": "created" })),
                 ("agent.service", json!({ "outcome": "changed", "global": true })),
@@ -79,9 +79,9 @@ fn start_makes_one_request_and_one_wait_for_all_units() {
             "POST /v1/wait",
             Answer::events([
                 json!({ "event": "progress", "name": "web@1.service", "machine": machine(1) }),
-                done("web@2.service", &[2]),
+                done_event("web@2.service", &[2]),
                 json!({ "event": "from-a-later-version", "name": "web@1.service" }),
-                done("web@1.service", &[1]),
+                done_event("web@1.service", &[1]),
             ]),
         ),
     ]);
@@ -118,7 +118,7 @@ fn start_makes_one_request_and_one_wait_for_all_units() {
 fn start_without_blocking_only_triggers() {
     let daemon = Daemon::new([(
         "POST /v1/units",
-        Answer::json(changed([("web@1.service", json!({ "outcome": "created" }))])),
+        Answer::json(change_answer([("web@1.service", json!({ "outcome": "created" }))])),
     )]);
     assert_snapshot!(daemon.run("start --no-block web@1"), @r"
     exit 0
@@ -133,12 +133,12 @@ fn a_refused_start_names_each_machine_and_the_way_out() {
     let daemon = Daemon::new([
         (
             "POST /v1/units",
-            Answer::json(changed([
+            Answer::json(change_answer([
                 ("web@3.service", json!({ "outcome": "created" })),
-                ("web@4.service", json!({ "outcome": "refused", "refusal": full() })),
+                ("web@4.service", json!({ "outcome": "refused", "refusal": full_refusal() })),
             ])),
         ),
-        ("POST /v1/wait", Answer::events([done("web@3.service", &[3])])),
+        ("POST /v1/wait", Answer::events([done_event("web@3.service", &[3])])),
     ]);
     assert_snapshot!(daemon.run("start web@3 web@4"), @r"
     exit 1
@@ -158,7 +158,7 @@ fn a_refusal_for_every_machine_alike_is_one_line() {
     let refusal = json!({ "unit": { "reason": "no-machines" } });
     let daemon = Daemon::new([(
         "POST /v1/units",
-        Answer::json(changed([(
+        Answer::json(change_answer([(
             "web@1.service",
             json!({ "outcome": "refused", "refusal": refusal }),
         )])),
@@ -236,9 +236,9 @@ fn stop_refuses_what_does_not_run_and_stops_the_rest() {
         three_units(),
         (
             "POST /v1/units",
-            Answer::json(changed([("web@1.service", json!({ "outcome": "changed" }))])),
+            Answer::json(change_answer([("web@1.service", json!({ "outcome": "changed" }))])),
         ),
-        ("POST /v1/wait", Answer::events([done("web@1.service", &[1])])),
+        ("POST /v1/wait", Answer::events([done_event("web@1.service", &[1])])),
     ]);
     assert_snapshot!(daemon.run("stop idle web@1 db web@9"), @r"
     exit 1
@@ -264,12 +264,15 @@ fn unload_takes_inactive_units_as_they_are() {
         three_units(),
         (
             "POST /v1/units",
-            Answer::json(changed([
+            Answer::json(change_answer([
                 ("idle.service", json!({ "outcome": "unchanged" })),
                 ("web@1.service", json!({ "outcome": "changed" })),
             ])),
         ),
-        ("POST /v1/wait", Answer::events([done("idle.service", &[]), done("web@1.service", &[])])),
+        (
+            "POST /v1/wait",
+            Answer::events([done_event("idle.service", &[]), done_event("web@1.service", &[])]),
+        ),
     ]);
     assert_snapshot!(daemon.run("unload idle web@1"), @r"
     exit 0
@@ -283,7 +286,7 @@ fn unload_takes_inactive_units_as_they_are() {
 #[test]
 fn restart_takes_one_unit_after_the_other_and_goes_on_after_a_failure() {
     let units = ["a.service", "b.service"].map(|name| unit(name, "launched", "launched", &[1]));
-    let answer = |name| Answer::json(changed([(name, json!({ "outcome": "changed" }))]));
+    let answer = |name| Answer::json(change_answer([(name, json!({ "outcome": "changed" }))]));
     let failed = json!({
         "event": "failed", "name": "a.service", "machine": machine(1), "state": state("failed", "failed"),
     });
@@ -292,7 +295,7 @@ fn restart_takes_one_unit_after_the_other_and_goes_on_after_a_failure() {
         ("POST /v1/units", answer("a.service")),
         ("POST /v1/units", answer("b.service")),
         ("POST /v1/wait", Answer::events([failed])),
-        ("POST /v1/wait", Answer::events([done("b.service", &[1])])),
+        ("POST /v1/wait", Answer::events([done_event("b.service", &[1])])),
     ]);
     assert_snapshot!(daemon.run("restart a b"), @r"
     exit 1
@@ -320,7 +323,10 @@ fn destroy_waits_until_units_are_gone_and_forgives_unknown_ones() {
     });
     let daemon = Daemon::new([
         ("POST /v1/units/destroy", Answer::json(answer)),
-        ("POST /v1/wait", Answer::events([done("web@1.service", &[]), done("web@2.service", &[])])),
+        (
+            "POST /v1/wait",
+            Answer::events([done_event("web@1.service", &[]), done_event("web@2.service", &[])]),
+        ),
     ]);
     assert_snapshot!(daemon.run("destroy examples/web@1.service web@2 ghost"), @r"
     exit 0
@@ -344,13 +350,13 @@ fn results_are_one_json_array() {
     let daemon = Daemon::new([
         (
             "POST /v1/units",
-            Answer::json(changed([
+            Answer::json(change_answer([
                 ("web@3.service", json!({ "outcome": "created" })),
-                ("web@4.service", json!({ "outcome": "refused", "refusal": full() })),
+                ("web@4.service", json!({ "outcome": "refused", "refusal": full_refusal() })),
                 ("agent.service", json!({ "outcome": "changed", "global": true })),
             ])),
         ),
-        ("POST /v1/wait", Answer::events([done("web@3.service", &[3])])),
+        ("POST /v1/wait", Answer::events([done_event("web@3.service", &[3])])),
     ]);
     let output = daemon.command("--output json start web@3 web@4 agent").output().unwrap();
     let results: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -358,7 +364,7 @@ fn results_are_one_json_array() {
     assert_eq!(
         results,
         json!([
-            { "unit": "web@4.service", "result": "refused", "refusal": full() },
+            { "unit": "web@4.service", "result": "refused", "refusal": full_refusal() },
             { "unit": "agent.service", "result": "triggered", "verb": "start", "global": true },
             {
                 "unit": "web@3.service", "result": "done", "state": "launched",
@@ -375,7 +381,7 @@ fn a_thousand_instances_are_one_request() {
         .iter()
         .map(|name| json!({ "name": name, "outcome": "created", "generation": 1 }))
         .collect();
-    let events: Vec<_> = units.iter().map(|name| done(name, &[1])).collect();
+    let events: Vec<_> = units.iter().map(|name| done_event(name, &[1])).collect();
     let daemon = Daemon::new([
         ("POST /v1/units", Answer::json(json!({ "units": answers, "revision": 1 }))),
         ("POST /v1/wait", Answer::events(events)),

@@ -8,12 +8,12 @@ use std::process::Command;
 
 use insta::assert_snapshot;
 
-use crate::daemon::{Answer, Daemon, musterctl, shown};
+use crate::daemon::{Answer, Daemon, musterctl, output_text};
 
 #[test]
 fn no_daemon_at_the_socket() {
     let missing = musterctl("list-units --endpoint unix:///nowhere/muster.sock").output().unwrap();
-    assert_snapshot!(shown(&missing), @r"
+    assert_snapshot!(output_text(&missing), @r"
     exit 1
     --- stderr
     error: no daemon listens at unix:///nowhere/muster.sock: No such file or directory (os error 2)
@@ -27,7 +27,7 @@ fn a_socket_that_a_daemon_left_behind() {
     let socket = folder.path().join("muster.sock");
     drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
     let output = musterctl("list-units").env("MUSTERCTL_ENDPOINT", &socket).output().unwrap();
-    let shown = shown(&output).replace(socket.to_str().unwrap(), "[SOCKET]");
+    let shown = output_text(&output).replace(socket.to_str().unwrap(), "[SOCKET]");
     assert_snapshot!(shown, @r"
     exit 1
     --- stderr
@@ -44,7 +44,7 @@ fn nobody_listens_at_the_port() {
     let port = taken.local_addr().unwrap().port();
     let output =
         musterctl(&format!("list-units --endpoint http://127.0.0.1:{port}")).output().unwrap();
-    assert_snapshot!(shown(&output).replace(&port.to_string(), "[PORT]"), @r"
+    assert_snapshot!(output_text(&output).replace(&port.to_string(), "[PORT]"), @r"
     exit 1
     --- stderr
     error: no daemon listens at http://127.0.0.1:[PORT]: Connection refused (os error 111)
@@ -73,7 +73,7 @@ fn a_socket_that_is_not_for_this_user() {
     } else {
         daemon.command("list-units")
     };
-    let shown = shown(&command.output().unwrap());
+    let shown = output_text(&command.output().unwrap());
     assert_snapshot!(shown.replace(daemon.socket().to_str().unwrap(), "[SOCKET]"), @r"
     exit 1
     --- stderr

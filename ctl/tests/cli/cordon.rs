@@ -4,9 +4,9 @@ use insta::assert_snapshot;
 use serde_json::{Value, json};
 
 use crate::answers::machine;
-use crate::daemon::{Answer, Daemon, shown};
+use crate::daemon::{Answer, Daemon, output_text};
 
-fn holds() -> Value {
+fn reboot_hold() -> Value {
     json!({"holds": {"reboot": {"reason": "a reboot is due", "since": 1}}})
 }
 
@@ -23,10 +23,10 @@ fn daemon(verb: &str, cordon: &Value) -> Daemon {
 #[test]
 fn cordon_names_the_machine_by_id_address_or_host_and_says_who_and_why() {
     for given in ["2222", "22222222...", "10.0.0.2", "n2"] {
-        let daemon = daemon("cordon", &holds());
+        let daemon = daemon("cordon", &reboot_hold());
         let mut command = daemon.command(&format!("cordon {given} --reason disk"));
         let output = command.env_remove("SUDO_USER").env("USER", "ann").output().unwrap();
-        assert_eq!(shown(&output), "exit 0\n--- stdout\n22222222... takes nothing new\n");
+        assert_eq!(output_text(&output), "exit 0\n--- stdout\n22222222... takes nothing new\n");
         let asked = daemon.requests().pop().unwrap();
         assert_eq!(asked.body, json!({"by": "ann", "reason": "disk"}));
     }
@@ -34,7 +34,7 @@ fn cordon_names_the_machine_by_id_address_or_host_and_says_who_and_why() {
 
 #[test]
 fn a_machine_nobody_knows_is_not_cordoned() {
-    assert_snapshot!(daemon("cordon", &holds()).run("cordon n3"), @r#"
+    assert_snapshot!(daemon("cordon", &reboot_hold()).run("cordon n3"), @r#"
     exit 1
     --- stderr
     error: "n3" names no machine
@@ -49,7 +49,7 @@ fn uncordon_says_when_others_still_cordon_the_machine() {
     --- stdout
     22222222... takes units again
     ");
-    assert_snapshot!(daemon("uncordon", &holds()).run("uncordon n2"), @r"
+    assert_snapshot!(daemon("uncordon", &reboot_hold()).run("uncordon n2"), @r"
     exit 1
     --- stderr
     error: 22222222... is still cordoned for its reboot (a reboot is due)
@@ -62,8 +62,7 @@ fn uncordon_says_when_others_still_cordon_the_machine() {
 
 #[test]
 fn the_list_of_machines_warns_of_cordons() {
-    let machines =
-        json!({"machines": [machine(1), machine(2)], "cordons": {machine(2).id.as_str(): holds()}});
+    let machines = json!({"machines": [machine(1), machine(2)], "cordons": {machine(2).id.as_str(): reboot_hold()}});
     let daemon = Daemon::new([("GET /v1/machines", Answer::json(machines))]);
     assert_snapshot!(daemon.run("list-machines --fields=machine,host,cordon"), @r"
     exit 0

@@ -68,11 +68,11 @@ impl Daemon {
     /// A daemon with rules `("METHOD /path", answer)`. Several rules for one request are answers to be given in turn,
     /// the last one for ever.
     pub(crate) fn new<const N: usize>(rules: [(&str, Answer); N]) -> Self {
-        Self::of(rules.into())
+        Self::with_rules(rules.into())
     }
 
     /// The same with any number of rules.
-    pub(crate) fn of(rules: Vec<(&str, Answer)>) -> Self {
+    pub(crate) fn with_rules(rules: Vec<(&str, Answer)>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let listener = UnixListener::bind(folder.path().join("muster.sock")).unwrap();
         let requests = Arc::new(Mutex::new(Vec::new()));
@@ -82,7 +82,7 @@ impl Daemon {
         thread::spawn(move || {
             for stream in listener.incoming() {
                 let mut stream = stream.unwrap();
-                let Some(request) = read(&stream) else { continue };
+                let Some(request) = read_request(&stream) else { continue };
                 let path = request.line.split('?').next().unwrap_or_default().to_owned();
                 let matching: Vec<usize> = (0..rules.len())
                     .filter(|&i| rules[i].0 == request.line || rules[i].0 == path)
@@ -123,7 +123,7 @@ impl Daemon {
     /// Runs a command line against it in a folder.
     pub(crate) fn run_in(&self, folder: &Path, arguments: &str) -> String {
         let output = self.command(arguments).current_dir(folder).output().unwrap();
-        shown(&output).replace(self.socket().to_str().unwrap(), "[SOCKET]")
+        output_text(&output).replace(self.socket().to_str().unwrap(), "[SOCKET]")
     }
 
     /// The command, to be run otherwise.
@@ -150,7 +150,7 @@ pub(crate) fn musterctl(arguments: &str) -> Command {
 }
 
 /// What a user sees: both streams and the exit code.
-pub(crate) fn shown(output: &Output) -> String {
+pub(crate) fn output_text(output: &Output) -> String {
     let mut text =
         format!("exit {}\n", output.status.code().map_or("signal".into(), |c| c.to_string()));
     for (name, bytes) in [("stdout", &output.stdout), ("stderr", &output.stderr)] {
@@ -168,7 +168,7 @@ pub(crate) fn interrupt(child: &Child) {
 }
 
 /// Waits for something another process is about to do.
-pub(crate) fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
+pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !is_so() {
         assert!(begun.elapsed().as_secs() < 60, "{what} did not happen");
@@ -176,7 +176,7 @@ pub(crate) fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
-fn read(stream: &UnixStream) -> Option<Request> {
+fn read_request(stream: &UnixStream) -> Option<Request> {
     let mut reader = BufReader::new(stream);
     let mut line = String::new();
     reader.read_line(&mut line).ok()?;

@@ -7,8 +7,8 @@ use muster_common::drain::{DrainProgress, DrainStatus};
 use muster_common::refusal::{Refusal, UnitReason};
 use serde_json::{Value, json};
 
-use crate::answers::{full, machine, name};
-use crate::daemon::{Answer, Daemon, musterctl, shown};
+use crate::answers::{full_refusal, machine, name};
+use crate::daemon::{Answer, Daemon, musterctl, output_text};
 
 fn cordon(ended: Option<DrainEnd>) -> Cordon {
     let drain = Drain { began: 1, deadline: Some(300), then: AtDeadline::GiveUp, ended };
@@ -21,23 +21,23 @@ fn progress(cordon: Option<Cordon>, units: &[(&str, DrainStatus)]) -> DrainProgr
     DrainProgress { machine: machine(1).id, cordon, units }
 }
 
-fn going(units: &[(&str, DrainStatus)]) -> DrainProgress {
+fn ongoing_drain(units: &[(&str, DrainStatus)]) -> DrainProgress {
     progress(Some(cordon(None)), units)
 }
 
-fn queued() -> DrainStatus {
+fn queued_unit() -> DrainStatus {
     DrainStatus::Queued { to: Some(machine(2).id), stops_first: false }
 }
 
-fn moving() -> DrainStatus {
+fn moving_unit() -> DrainStatus {
     DrainStatus::Moving { to: machine(2).id }
 }
 
-fn told(progress: DrainProgress) -> Value {
+fn progress_event(progress: DrainProgress) -> Value {
     serde_json::to_value(DrainEvent::Progress { progress }).unwrap()
 }
 
-fn left(unit: &str) -> Value {
+fn left_event(unit: &str) -> Value {
     serde_json::to_value(DrainEvent::Left { name: name(unit), to: Some(machine(2)) }).unwrap()
 }
 
@@ -55,23 +55,26 @@ fn daemon(first: &DrainProgress, events: Vec<Value>) -> Daemon {
 
 #[test]
 fn each_unit_that_moves_is_told_and_global_units_do_not_count() {
-    let first = going(&[
-        ("a.service", queued()),
-        ("b.service", queued()),
+    let first = ongoing_drain(&[
+        ("a.service", queued_unit()),
+        ("b.service", queued_unit()),
         ("node.service", DrainStatus::Global),
     ]);
     let daemon = daemon(
         &first,
         vec![
-            told(going(&[
-                ("a.service", moving()),
-                ("b.service", moving()),
+            progress_event(ongoing_drain(&[
+                ("a.service", moving_unit()),
+                ("b.service", moving_unit()),
                 ("node.service", DrainStatus::Global),
             ])),
-            left("a.service"),
-            told(going(&[("b.service", moving()), ("node.service", DrainStatus::Global)])),
+            left_event("a.service"),
+            progress_event(ongoing_drain(&[
+                ("b.service", moving_unit()),
+                ("node.service", DrainStatus::Global),
+            ])),
             // That it left was not told: the daemon had been restarted.
-            told(going(&[("node.service", DrainStatus::Global)])),
+            progress_event(ongoing_drain(&[("node.service", DrainStatus::Global)])),
         ],
     );
     assert_snapshot!(daemon.run("drain n1"), @r"
@@ -85,10 +88,10 @@ fn each_unit_that_moves_is_told_and_global_units_do_not_count() {
 
 #[test]
 fn an_order_says_who_why_how_long_and_what_then() {
-    let daemon = daemon(&going(&[]), Vec::new());
+    let daemon = daemon(&ongoing_drain(&[]), Vec::new());
     let mut command = daemon.command("drain 1111 --deadline 5m --force --reason disk");
     let output = command.env_remove("SUDO_USER").env("USER", "ann").output().unwrap();
-    assert_eq!(shown(&output), "exit 0\n--- stdout\n11111111... is drained\n");
+    assert_eq!(output_text(&output), "exit 0\n--- stdout\n11111111... is drained\n");
     let asked = daemon.requests().pop().unwrap();
     assert_eq!(
         asked.body,
@@ -103,9 +106,9 @@ fn what_cannot_move_is_told_with_its_reason() {
         ("a.service", stuck(Refusal { unit: Some(UnitReason::NoOtherMachine), machines: vec![] })),
         ("node.service", DrainStatus::Global),
         ("p.service", DrainStatus::Pinned),
-        ("web@4.service", stuck(full())),
+        ("web@4.service", stuck(full_refusal())),
     ];
-    assert_snapshot!(daemon(&going(&units), Vec::new()).run("drain n1"), @r"
+    assert_snapshot!(daemon(&ongoing_drain(&units), Vec::new()).run("drain n1"), @r"
     exit 1
     --- stderr
     error: a.service cannot move: there is no other machine
@@ -118,8 +121,8 @@ fn what_cannot_move_is_told_with_its_reason() {
     ");
     let given_up = [("a.service", DrainStatus::Stays), ("p.service", DrainStatus::Stays)];
     let end = progress(Some(cordon(Some(DrainEnd::GaveUp))), &given_up);
-    let first = going(&[("a.service", queued()), ("p.service", DrainStatus::Pinned)]);
-    assert_snapshot!(daemon(&first, vec![told(end)]).run("drain n1 --deadline 1h"), @r"
+    let first = ongoing_drain(&[("a.service", queued_unit()), ("p.service", DrainStatus::Pinned)]);
+    assert_snapshot!(daemon(&first, vec![progress_event(end)]).run("drain n1 --deadline 1h"), @r"
     exit 1
     --- stderr
     error: a.service was not up elsewhere in time
@@ -127,7 +130,7 @@ fn what_cannot_move_is_told_with_its_reason() {
     error: the drain of 11111111... was given up at its deadline
     ");
     let off = progress(None, &given_up);
-    assert_snapshot!(daemon(&first, vec![told(off)]).run("drain n1"), @r"
+    assert_snapshot!(daemon(&first, vec![progress_event(off)]).run("drain n1"), @r"
     exit 1
     --- stderr
     error: p.service cannot move: its MachineID= names this machine
@@ -137,13 +140,14 @@ fn what_cannot_move_is_told_with_its_reason() {
 
 #[test]
 fn a_forced_drain_is_waited_for_beyond_what_cannot_move() {
-    let first = going(&[("p.service", DrainStatus::Pinned)]);
-    let forced =
-        |units: &[(&str, DrainStatus)]| told(progress(Some(cordon(Some(DrainEnd::Forced))), units));
+    let first = ongoing_drain(&[("p.service", DrainStatus::Pinned)]);
+    let forced = |units: &[(&str, DrainStatus)]| {
+        progress_event(progress(Some(cordon(Some(DrainEnd::Forced))), units))
+    };
     let gone =
         serde_json::to_value(DrainEvent::Left { name: name("p.service"), to: None }).unwrap();
     let events = vec![
-        told(first.clone()),
+        progress_event(first.clone()),
         forced(&[("p.service", DrainStatus::Stopping)]),
         gone,
         forced(&[]),
@@ -159,11 +163,11 @@ fn a_forced_drain_is_waited_for_beyond_what_cannot_move() {
 #[test]
 fn a_rehearsal_shows_what_would_become_of_each_unit() {
     let units = [
-        ("a.service", queued()),
+        ("a.service", queued_unit()),
         ("db.service", DrainStatus::Queued { to: Some(machine(2).id), stops_first: true }),
         ("node.service", DrainStatus::Global),
         ("p.service", DrainStatus::Pinned),
-        ("web@4.service", DrainStatus::Stuck { refusal: full() }),
+        ("web@4.service", DrainStatus::Stuck { refusal: full_refusal() }),
     ];
     let some = daemon(&progress(None, &units), Vec::new());
     assert_snapshot!(some.run("drain n1 --dry-run"), @r"
@@ -189,14 +193,14 @@ fn a_rehearsal_shows_what_would_become_of_each_unit() {
 
 #[test]
 fn without_waiting_and_as_json() {
-    let first = going(&[("a.service", queued())]);
+    let first = ongoing_drain(&[("a.service", queued_unit())]);
     assert_snapshot!(daemon(&first, Vec::new()).run("drain n1 --no-block"), @r"
     exit 0
     --- stdout
     11111111... is being drained
     ");
-    let end = going(&[("node.service", DrainStatus::Global)]);
-    let events = vec![left("a.service"), told(end)];
+    let end = ongoing_drain(&[("node.service", DrainStatus::Global)]);
+    let events = vec![left_event("a.service"), progress_event(end)];
     assert_snapshot!(daemon(&first, events).run("drain n1 --output json"), @r#"
     exit 0
     --- stdout
@@ -225,7 +229,7 @@ fn without_waiting_and_as_json() {
 
 #[test]
 fn force_is_nothing_without_a_deadline() {
-    assert_snapshot!(shown(&musterctl("drain n1 --force").output().unwrap()), @r"
+    assert_snapshot!(output_text(&musterctl("drain n1 --force").output().unwrap()), @r"
     exit 2
     --- stderr
     error: the following required arguments were not provided:
@@ -240,7 +244,7 @@ fn force_is_nothing_without_a_deadline() {
 #[test]
 fn a_deadline_is_kept_though_a_unit_takes_its_time_to_stop() {
     let stopping = [("slow.service", DrainStatus::Stopping)];
-    let first = going(&stopping);
+    let first = ongoing_drain(&stopping);
     let machines = json!({"machines": [machine(1), machine(2)], "cordons": {}});
     let path = format!("/v1/machines/{}/drain", machine(1).id);
     let run = |line: &str, first: &DrainProgress, end: DrainProgress| {
@@ -248,7 +252,7 @@ fn a_deadline_is_kept_though_a_unit_takes_its_time_to_stop() {
         let daemon = Daemon::new([
             ("GET /v1/machines", Answer::json(&machines)),
             (order.as_str(), Answer::json(json!({"progress": first, "revision": 7}))),
-            (follow.as_str(), Answer::OpenEvents(vec![told(end)])),
+            (follow.as_str(), Answer::OpenEvents(vec![progress_event(end)])),
         ]);
         daemon.run(line)
     };

@@ -2,7 +2,7 @@
 
 use insta::assert_snapshot;
 
-use crate::daemon::{musterctl, shown};
+use crate::daemon::{musterctl, output_text};
 
 const COMMANDS: [&str; 26] = [
     "submit",
@@ -34,7 +34,7 @@ const COMMANDS: [&str; 26] = [
 ];
 
 fn run(line: &str) -> String {
-    shown(&musterctl(line).output().unwrap())
+    output_text(&musterctl(line).output().unwrap())
 }
 
 fn stdout(line: &str) -> String {

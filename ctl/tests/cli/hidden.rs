@@ -4,14 +4,14 @@
 use muster_common::text::is_hidden;
 use serde_json::{Value, json};
 
-use crate::answers::{changed, machine, state, unit};
-use crate::daemon::{Answer, Daemon, musterctl, shown};
+use crate::answers::{change_answer, machine, state, unit};
+use crate::daemon::{Answer, Daemon, musterctl, output_text};
 
 /// A line of its own, a command to the terminal in each of its forms, and a turned direction.
 const EVIL: &str = "x\nerror: forged\r\u{1b}[2J\u{9b}31m\u{7}\u{7f}\u{202e}\u{2028}y";
 
 /// Runs a command and holds what it prints against the rules; returns it.
-fn visible(daemon: &Daemon, arguments: &str) -> String {
+fn run_visibly(daemon: &Daemon, arguments: &str) -> String {
     let shown = daemon.run(arguments);
     is_visible(&shown);
     shown
@@ -41,7 +41,7 @@ fn evil_state() -> Value {
     value
 }
 
-fn unreadable() -> Value {
+fn unreadable_record() -> Value {
     json!([{"key": format!("unit/{EVIL}"), "problem": EVIL}])
 }
 
@@ -53,33 +53,38 @@ fn cordon() -> Value {
 fn lists_show_what_is_in_their_cells_and_warnings() {
     let id = machine(1).id;
     let machines = json!({
-        "machines": [evil_machine()], "cordons": { id.as_str(): cordon() }, "unreadable": unreadable(),
+        "machines": [evil_machine()], "cordons": { id.as_str(): cordon() }, "unreadable": unreadable_record(),
     });
     let daemon = Daemon::new([("GET /v1/machines", Answer::json(machines))]);
-    visible(&daemon, "list-machines");
-    visible(&daemon, "list-machines --full --fields cordon,host,ip,machine,metadata,runners");
+    run_visibly(&daemon, "list-machines");
+    run_visibly(&daemon, "list-machines --full --fields cordon,host,ip,machine,metadata,runners");
 
     let mut report = evil_state();
     report["name"] = json!("a.service");
     report["machine"] = json!(id);
     let states = json!({
-        "states": [report], "silent": [], "machines": [evil_machine()], "unreadable": unreadable(),
+        "states": [report], "silent": [], "machines": [evil_machine()], "unreadable": unreadable_record(),
     });
     let daemon = Daemon::new([("GET /v1/states", Answer::json(states))]);
-    visible(&daemon, "list-units");
-    visible(&daemon, "list-units --full --fields active,hash,load,machine,problem,remark,sub,unit");
+    run_visibly(&daemon, "list-units");
+    run_visibly(
+        &daemon,
+        "list-units --full --fields active,hash,load,machine,problem,remark,sub,unit",
+    );
 
     let mut one = unit("a.service", "launched", "launched", &[1]);
     one["description"] = json!(EVIL);
     one["hash"] = json!(EVIL);
-    let units = json!({"units": [one], "machines": [evil_machine()], "unreadable": unreadable()});
+    let units =
+        json!({"units": [one], "machines": [evil_machine()], "unreadable": unreadable_record()});
     let daemon = Daemon::new([("GET /v1/units", Answer::json(units))]);
-    visible(&daemon, "list-unit-files --fields unit,desc,hash,target");
+    run_visibly(&daemon, "list-unit-files --fields unit,desc,hash,target");
 }
 
 #[test]
 fn a_units_failure_and_a_refusal_are_told_without_effect() {
-    let accepted = changed([("a.service", json!({"outcome": "changed", "warnings": [EVIL]}))]);
+    let accepted =
+        change_answer([("a.service", json!({"outcome": "changed", "warnings": [EVIL]}))]);
     let failed = json!({
         "event": "failed", "name": "a.service", "machine": evil_machine(), "state": evil_state(), "log": [EVIL, EVIL],
     });
@@ -88,7 +93,7 @@ fn a_units_failure_and_a_refusal_are_told_without_effect() {
         ("POST /v1/units", Answer::json(&accepted)),
         ("POST /v1/wait", Answer::events(json!([degraded, failed]))),
     ]);
-    visible(&daemon, "start a");
+    run_visibly(&daemon, "start a");
 
     let reason = |reason: Value| json!({"machine": machine(1).id, "reason": reason});
     let refusal = json!({"machines": [
@@ -96,17 +101,17 @@ fn a_units_failure_and_a_refusal_are_told_without_effect() {
         reason(json!({"reason": "not-started", "problem": EVIL})),
         reason(json!({"reason": "metadata", "key": EVIL, "wanted": [EVIL], "found": EVIL})),
     ]});
-    let refused = changed([("a.service", json!({"outcome": "refused", "refusal": refusal}))]);
+    let refused = change_answer([("a.service", json!({"outcome": "refused", "refusal": refusal}))]);
     let daemon = Daemon::new([("POST /v1/units", Answer::json(&refused))]);
-    let shown = visible(&daemon, "start a");
+    let shown = run_visibly(&daemon, "start a");
     // One line for each machine, and none that somebody made up.
     assert_eq!(shown.lines().filter(|line| line.starts_with("  1111")).count(), 3, "{shown}");
 
-    let failed = changed([("a.service", json!({"outcome": "failed", "message": EVIL}))]);
-    visible(&Daemon::new([("POST /v1/units", Answer::json(failed))]), "start a");
-    visible(&Daemon::new([("POST /v1/units", Answer::error(500, EVIL))]), "start a");
+    let failed = change_answer([("a.service", json!({"outcome": "failed", "message": EVIL}))]);
+    run_visibly(&Daemon::new([("POST /v1/units", Answer::json(failed))]), "start a");
+    run_visibly(&Daemon::new([("POST /v1/units", Answer::error(500, EVIL))]), "start a");
     let moves = json!({"moves": [EVIL], "refusals": {"a.service": refusal}});
-    visible(&Daemon::new([("GET /v1/plan", Answer::json(moves))]), "plan");
+    run_visibly(&Daemon::new([("GET /v1/plan", Answer::json(moves))]), "plan");
 }
 
 #[test]
@@ -123,7 +128,7 @@ fn reboots_tell_what_machines_and_people_say_without_effect() {
             {"id": "a\u{202e}b", "kind": "person", "since": 1},
         ]}],
         "hosts": [host], "requests": [{"machine": id, "by": EVIL, "at": 1, "because": EVIL}],
-        "unreadable": unreadable(), "machines": [evil_machine()],
+        "unreadable": unreadable_record(), "machines": [evil_machine()],
     });
     let history = json!({"group": "default", "entries": [
         {"id": "a", "outcome": "gave-up", "problem": EVIL, "due": [because]},
@@ -137,7 +142,7 @@ fn reboots_tell_what_machines_and_people_say_without_effect() {
         ("POST /v1/reboot/lock", Answer::error(409, EVIL)),
     ]);
     for command in ["reboot status", "reboot history", "reboot request 1111", "reboot lock"] {
-        visible(&daemon, command);
+        run_visibly(&daemon, command);
     }
 }
 
@@ -173,14 +178,14 @@ fn a_command_line_that_is_not_understood_is_repeated_without_effect() {
         &["--endpoint", EVIL, "list-units"],
     ] {
         let output = musterctl("").args(arguments).output().unwrap();
-        let shown = shown(&output);
+        let shown = output_text(&output);
         let hidden = shown.chars().find(|&c| is_hidden(c) && c != '\n' && c != '\t');
         assert_eq!((hidden, output.status.code()), (None, Some(2)), "{shown:?}");
         assert!(shown.contains("\\u{1b}[2J") && shown.contains("\\u{202e}"), "{shown}");
     }
     // What hides nothing is said as ever.
     let output = musterctl("drain m1 --deadline soon").output().unwrap();
-    assert!(shown(&output).contains("error: invalid value 'soon' for '--deadline"));
+    assert!(output_text(&output).contains("error: invalid value 'soon' for '--deadline"));
 }
 
 #[test]
@@ -188,7 +193,7 @@ fn a_file_whose_name_hides_something_is_named_without_effect() {
     let folder = tempfile::tempdir().unwrap();
     let mut command = musterctl("");
     command.current_dir(folder.path()).args(["import", &format!("./{EVIL}.json")]);
-    let shown = shown(&command.output().unwrap());
+    let shown = output_text(&command.output().unwrap());
     is_visible(&shown);
 }
 

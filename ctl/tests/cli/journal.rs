@@ -12,7 +12,7 @@ use crate::daemon::{Answer, Daemon, interrupt};
 
 const FOLLOW: &str = "GET /v1/units/web@1.service/journal/follow";
 
-fn from(n: u8) -> Value {
+fn from_event(n: u8) -> Value {
     serde_json::to_value(JournalEvent::From { machine: machine(n) }).unwrap()
 }
 
@@ -22,12 +22,12 @@ fn lines(text: &str, cursor: &str) -> Value {
         .unwrap()
 }
 
-fn said(event: JournalEvent) -> Value {
+fn event_value(event: JournalEvent) -> Value {
     serde_json::to_value(event).unwrap()
 }
 
 /// What was asked of the daemon about the journal, without how long ago it began.
-fn asked(daemon: &Daemon) -> Vec<String> {
+fn asked_queries(daemon: &Daemon) -> Vec<String> {
     let lines = daemon.lines().into_iter().filter(|line| line.contains("/journal/follow"));
     let query = |line: String| line.split_once('?').unwrap().1.to_owned();
     lines
@@ -45,7 +45,7 @@ fn asked(daemon: &Daemon) -> Vec<String> {
 #[test]
 fn lines_are_printed_as_they_come() {
     let daemon =
-        Daemon::new([(FOLLOW, Answer::OpenEvents(vec![from(1), lines("a line\n", "c1")]))]);
+        Daemon::new([(FOLLOW, Answer::OpenEvents(vec![from_event(1), lines("a line\n", "c1")]))]);
     let mut child = daemon.command("journal -f web@1").stdout(Stdio::piped()).spawn().unwrap();
     let mut line = [0; 7];
     std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut line).unwrap();
@@ -54,28 +54,49 @@ fn lines_are_printed_as_they_come() {
     interrupt(&child);
     let ended = child.wait().unwrap();
     assert!(!ended.success() && ended.code() != Some(1), "{ended:?}");
-    assert_eq!(asked(&daemon), ["output=short&lines=10"]);
+    assert_eq!(asked_queries(&daemon), ["output=short&lines=10"]);
 }
 
 #[test]
 fn a_stream_that_breaks_is_taken_up_where_it_was_and_a_unit_that_moves_is_gone_after() {
     let daemon = Daemon::new([
-        (FOLLOW, Answer::Events(vec![from(1), lines("1\n2\n", "c2")])),
+        (FOLLOW, Answer::Events(vec![from_event(1), lines("1\n2\n", "c2")])),
         // Its daemon is not back yet; the other one does not know better either.
         (FOLLOW, Answer::error(502, "cannot reach the daemon of machine 1")),
         (FOLLOW, Answer::error(503, "the store does not answer")),
-        (FOLLOW, Answer::Events(vec![from(1), lines("3\n", "c3"), said(JournalEvent::Left)])),
-        (FOLLOW, Answer::Events(vec![from(2), lines("4\n", "d1"), said(JournalEvent::Left)])),
         (
             FOLLOW,
             Answer::Events(vec![
-                said(JournalEvent::Nowhere { desired: DesiredState::Inactive }),
-                said(JournalEvent::Placed),
+                from_event(1),
+                lines("3\n", "c3"),
+                event_value(JournalEvent::Left),
+            ]),
+        ),
+        (
+            FOLLOW,
+            Answer::Events(vec![
+                from_event(2),
+                lines("4\n", "d1"),
+                event_value(JournalEvent::Left),
+            ]),
+        ),
+        (
+            FOLLOW,
+            Answer::Events(vec![
+                event_value(JournalEvent::Nowhere { desired: DesiredState::Inactive }),
+                event_value(JournalEvent::Placed),
             ]),
         ),
         // Back where it was: from its own place there.
-        (FOLLOW, Answer::Events(vec![from(1), lines("repeated\n", "c3")])),
-        (FOLLOW, Answer::Events(vec![from(1), lines("5\n", "c4"), said(JournalEvent::Destroyed)])),
+        (FOLLOW, Answer::Events(vec![from_event(1), lines("repeated\n", "c3")])),
+        (
+            FOLLOW,
+            Answer::Events(vec![
+                from_event(1),
+                lines("5\n", "c4"),
+                event_value(JournalEvent::Destroyed),
+            ]),
+        ),
     ]);
     assert_snapshot!(daemon.run("journal -f web@1 -n 2 -o cat"), @r"
     exit 1
@@ -95,7 +116,7 @@ fn a_stream_that_breaks_is_taken_up_where_it_was_and_a_unit_that_moves_is_gone_a
     ");
     let (one, two) = (machine(1).id, machine(2).id);
     assert_eq!(
-        asked(&daemon),
+        asked_queries(&daemon),
         [
             "output=cat&lines=2".to_owned(),
             format!("output=cat&machine={one}&cursor=c2&ago"),
@@ -115,30 +136,30 @@ fn entries_for_a_program_are_taken_up_too_and_none_is_shown_in_part() {
     let part = json!({ "event": "lines", "text": "__CURSOR=2\nMESS" });
     let binary = json!({ "event": "lines", "text": "", "base64": "/wo=", "cursor": "c3" });
     let daemon = Daemon::new([
-        (FOLLOW, Answer::Events(vec![from(1), lines(&entry("1"), "c1"), part.clone()])),
+        (FOLLOW, Answer::Events(vec![from_event(1), lines(&entry("1"), "c1"), part.clone()])),
         (
             FOLLOW,
             Answer::Events(vec![
-                from(1),
+                from_event(1),
                 part,
                 lines("AGE=a\n\n", "c2"),
                 binary,
-                said(JournalEvent::Destroyed),
+                event_value(JournalEvent::Destroyed),
             ]),
         ),
     ]);
     let output = daemon.command("journal -f web@1 -o export").output().unwrap();
     let expected = [entry("1").as_bytes(), entry("2").as_bytes(), b"\xff\n"].concat();
     assert_eq!(output.stdout, expected, "{}", String::from_utf8_lossy(&output.stdout));
-    assert_eq!(asked(&daemon).len(), 2);
+    assert_eq!(asked_queries(&daemon).len(), 2);
     let one = machine(1).id;
-    assert_eq!(asked(&daemon)[1], format!("output=export&machine={one}&cursor=c1&ago"));
+    assert_eq!(asked_queries(&daemon)[1], format!("output=export&machine={one}&cursor=c1&ago"));
 }
 
 #[test]
 fn a_unit_that_was_destroyed_while_nobody_told_is_said_to_be() {
     let daemon = Daemon::new([
-        (FOLLOW, Answer::Events(vec![from(1), lines("1\n", "c1")])),
+        (FOLLOW, Answer::Events(vec![from_event(1), lines("1\n", "c1")])),
         (FOLLOW, Answer::error(404, "unit web@1.service does not exist")),
         (FOLLOW, Answer::error(404, "unit web@1.service does not exist")),
     ]);
@@ -167,7 +188,7 @@ fn what_cannot_be_followed_at_all_is_an_error_at_once() {
 
 #[test]
 fn a_journal_of_one_machine_ends_when_the_unit_leaves_it() {
-    let left = vec![from(1), lines("1\n", "c1"), said(JournalEvent::Left)];
+    let left = vec![from_event(1), lines("1\n", "c1"), event_value(JournalEvent::Left)];
     let daemon = Daemon::new([
         ("GET /v1/machines", Answer::json(json!({"machines": [machine(1), machine(2)]}))),
         (FOLLOW, Answer::Events(left)),
@@ -188,8 +209,9 @@ fn journals_of_several_units_are_followed_together_or_printed_in_turn() {
         unit("web@1.service", "launched", "launched", &[1]),
         unit("web@2.service", "launched", "launched", &[1]),
     ] });
-    let ended =
-        |text: &str| Answer::Events(vec![from(1), lines(text, "c"), said(JournalEvent::Destroyed)]);
+    let ended = |text: &str| {
+        Answer::Events(vec![from_event(1), lines(text, "c"), event_value(JournalEvent::Destroyed)])
+    };
     let daemon = Daemon::new([
         ("GET /v1/units", Answer::json(units)),
         (FOLLOW, ended("one\n")),

@@ -3,7 +3,7 @@
 use insta::assert_snapshot;
 use serde_json::json;
 
-use crate::answers::{changed, done, machine, state, unit};
+use crate::answers::{change_answer, done_event, machine, state, unit};
 use crate::daemon::{Answer, Daemon};
 
 /// A template with two instances that run and one that does not, and a database.
@@ -23,11 +23,11 @@ fn daemon(rules: Vec<(&str, Answer)>) -> Daemon {
         ("GET /v1/machines", Answer::json(json!({"machines": [machine(1), machine(2)]}))),
     ];
     all.extend(rules);
-    Daemon::of(all)
+    Daemon::with_rules(all)
 }
 
 /// The units that the last change was about.
-fn asked(daemon: &Daemon) -> Vec<String> {
+fn changed_units(daemon: &Daemon) -> Vec<String> {
     let body =
         daemon.requests().into_iter().rev().find(|r| r.line == "POST /v1/units").unwrap().body;
     let name = |unit: &serde_json::Value| unit["name"].as_str().unwrap().to_owned();
@@ -43,11 +43,11 @@ fn each_command_is_about_what_a_pattern_matches_and_it_can_be_about() {
         ("unload --no-block *@*", vec!["web@1.service", "web@2.service", "web@3.service"]),
         ("submit d?.service", vec!["db.service"]),
     ] {
-        let answer = changed([("web@1.service", json!({ "outcome": "changed" }))]);
+        let answer = change_answer([("web@1.service", json!({ "outcome": "changed" }))]);
         let daemon = daemon(vec![("POST /v1/units", Answer::json(answer))]);
         let shown = daemon.run(line);
         assert!(shown.starts_with("exit 0"), "{line}: {shown}");
-        assert_eq!(asked(&daemon), expected, "{line}");
+        assert_eq!(changed_units(&daemon), expected, "{line}");
     }
 }
 
@@ -57,7 +57,7 @@ fn a_pattern_is_for_units_of_the_cluster_and_never_for_files() {
     for file in ["web@.service", "web@1.service"] {
         std::fs::write(folder.path().join(file), "[Service]\n").unwrap();
     }
-    let answer = changed([("web@1.service", json!({ "outcome": "changed" }))]);
+    let answer = change_answer([("web@1.service", json!({ "outcome": "changed" }))]);
     let daemon = daemon(vec![("POST /v1/units", Answer::json(answer))]);
     daemon.run_in(folder.path(), "start --no-block web@1*");
     let body = daemon.requests().pop().unwrap().body;
@@ -182,27 +182,28 @@ fn what_was_started_a_moment_ago_can_be_stopped() {
         detail["refusal"] = more;
         Answer::json(detail)
     };
-    let accepted = || Answer::json(changed([("web@1.service", json!({ "outcome": "changed" }))]));
+    let accepted =
+        || Answer::json(change_answer([("web@1.service", json!({ "outcome": "changed" }))]));
     for line in ["stop --no-block web@1", "stop --no-block web@*", "restart --no-block web@1"] {
         // Its machine has not carried out anything yet.
-        let placed = Daemon::of(vec![
+        let placed = Daemon::with_rules(vec![
             ("GET /v1/units", Answer::json(units(&[1]))),
             ("POST /v1/units", accepted()),
         ]);
         assert!(placed.run(line).starts_with("exit 0\n"), "{line}");
         // It has no machine yet.
-        let being_placed = Daemon::of(vec![
+        let being_placed = Daemon::with_rules(vec![
             ("GET /v1/units", Answer::json(units(&[]))),
             ("GET /v1/units/web@1.service", detail(&[], json!(null))),
             ("GET /v1/units/web@1.service", detail(&[1], json!(null))),
             ("POST /v1/units", accepted()),
         ]);
         assert!(being_placed.run(line).starts_with("exit 0\n"), "{line}");
-        assert_eq!(asked(&being_placed), ["web@1.service"], "{line}");
+        assert_eq!(changed_units(&being_placed), ["web@1.service"], "{line}");
     }
     // None takes it: that is another matter.
-    let refusal = serde_json::to_value(crate::answers::full()).unwrap();
-    let waiting = Daemon::of(vec![
+    let refusal = serde_json::to_value(crate::answers::full_refusal()).unwrap();
+    let waiting = Daemon::with_rules(vec![
         ("GET /v1/units", Answer::json(units(&[]))),
         ("GET /v1/units/web@1.service", detail(&[], refusal)),
     ]);
@@ -393,7 +394,7 @@ fn commands_on_known_units_say_so_too_when_a_type_is_none() {
             ),
             ("GET /v1/units/web.pod.service", missing()),
             ("GET /v1/units/web.pod.service/status", missing()),
-            ("POST /v1/wait", Answer::events([done("x.service", &[])])),
+            ("POST /v1/wait", Answer::events([done_event("x.service", &[])])),
         ]);
         let shown = daemon.run(&format!("{verb} web.pod"));
         assert!(shown.contains(hint), "{verb}: {shown}");

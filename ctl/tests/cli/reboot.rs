@@ -8,15 +8,15 @@ use insta::assert_snapshot;
 use serde_json::{Value, json};
 
 use crate::answers::machine;
-use crate::daemon::{Answer, Daemon, musterctl, shown};
+use crate::daemon::{Answer, Daemon, musterctl, output_text};
 
 /// A moment two and a half hours ago, and a bit, so that it is still that when the client looks at its clock.
-fn earlier() -> u64 {
+fn hours_ago() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() - 9010
 }
 
 /// What is shown, with the moments that lie two and a half hours back replaced: `DATE TIME (2h 30m ago)`.
-fn dated(shown: &str) -> String {
+fn without_dates(shown: &str) -> String {
     let mut words: Vec<String> = shown.split(' ').map(str::to_owned).collect();
     for i in 0..words.len() {
         if words[i] == "(2h" {
@@ -45,13 +45,13 @@ fn status(holders: &Value, hosts: &Value, requests: &Value) -> Value {
     })
 }
 
-fn quiet() -> Value {
+fn idle_cluster() -> Value {
     status(&json!([]), &json!([]), &json!([]))
 }
 
 /// Machine 2 drains, machine 3 waits for it, somebody wants machine 1 to reboot, which never said how far it is.
-fn busy() -> Value {
-    let since = earlier();
+fn busy_cluster() -> Value {
+    let since = hours_ago();
     let taken = json!({"reason": "slots-taken", "group": "default", "max": 1, "holders": [id(2)]});
     let draining = json!({"reason": "draining", "left": 2, "until": since});
     status(
@@ -68,23 +68,23 @@ fn busy() -> Value {
     )
 }
 
-fn over<const N: usize>(status: Value, more: [(&str, Answer); N]) -> Daemon {
+fn daemon_with<const N: usize>(status: Value, more: [(&str, Answer); N]) -> Daemon {
     let mut rules = vec![("GET /v1/reboot", Answer::json(status))];
     rules.extend(more);
-    Daemon::of(rules)
+    Daemon::with_rules(rules)
 }
 
 #[test]
 fn status_prints_what_locksmithctl_prints() {
-    assert_snapshot!(over(quiet(), []).run("reboot status"), @r"
+    assert_snapshot!(daemon_with(idle_cluster(), []).run("reboot status"), @r"
     exit 0
     --- stdout
     Available: 1
     Max: 1
     ");
-    let holders = json!([{"id": "c988d2509fdf5cdcbed39037c56406fb", "kind": "fleet-lock", "since": earlier()}]);
+    let holders = json!([{"id": "c988d2509fdf5cdcbed39037c56406fb", "kind": "fleet-lock", "since": hours_ago()}]);
     let held = status(&holders, &json!([]), &json!([]));
-    assert_snapshot!(dated(&over(held, []).run("reboot status")), @r"
+    assert_snapshot!(without_dates(&daemon_with(held, []).run("reboot status")), @r"
     exit 0
     --- stdout
     Available: 0
@@ -100,7 +100,7 @@ fn status_prints_what_locksmithctl_prints() {
 
 #[test]
 fn status_says_who_holds_a_slot_and_why_the_next_one_waits() {
-    assert_snapshot!(dated(&over(busy(), []).run("reboot status")), @r"
+    assert_snapshot!(without_dates(&daemon_with(busy_cluster(), []).run("reboot status")), @r"
     exit 0
     --- stdout
     Available: 0
@@ -118,10 +118,10 @@ fn status_says_who_holds_a_slot_and_why_the_next_one_waits() {
 
 #[test]
 fn a_holder_that_is_gone_is_seen_to_be() {
-    let holders = json!([{"id": id(3), "kind": "host", "since": earlier()}]);
-    let hosts = json!([{"machine": id(3), "phase": "rebooting", "since": earlier()}]);
-    let daemon = over(status(&holders, &hosts, &json!([])), []);
-    let shown = dated(&daemon.run("reboot status"));
+    let holders = json!([{"id": id(3), "kind": "host", "since": hours_ago()}]);
+    let hosts = json!([{"machine": id(3), "phase": "rebooting", "since": hours_ago()}]);
+    let daemon = daemon_with(status(&holders, &hosts, &json!([])), []);
+    let shown = without_dates(&daemon.run("reboot status"));
     let row = shown.lines().last().unwrap();
     assert_eq!(
         row.split('\t').filter(|cell| !cell.is_empty()).collect::<Vec<_>>(),
@@ -137,7 +137,7 @@ fn a_holder_that_is_gone_is_seen_to_be() {
 
 #[test]
 fn status_of_another_group() {
-    let daemon = over(busy(), []);
+    let daemon = daemon_with(busy_cluster(), []);
     assert_snapshot!(daemon.run("reboot status --group web"), @r"
     exit 0
     --- stdout
@@ -149,14 +149,14 @@ fn status_of_another_group() {
     ");
     assert_eq!(daemon.run("reboot --group web status"), daemon.run("reboot status --group web"));
     let by_environment = daemon.command("reboot status").env("MUSTERCTL_GROUP", "web").output();
-    assert_eq!(shown(&by_environment.unwrap()), daemon.run("reboot status --group web"));
+    assert_eq!(output_text(&by_environment.unwrap()), daemon.run("reboot status --group web"));
     assert_snapshot!(daemon.run("reboot status --group db"), @r"
     exit 1
     --- stderr
     error: there is no reboot group db; there are default, web
     hint: `musterctl reboot set-max --group db 1` makes it
     ");
-    assert_snapshot!(shown(&musterctl("reboot status --group a/b").output().unwrap()), @r#"
+    assert_snapshot!(output_text(&musterctl("reboot status --group a/b").output().unwrap()), @r#"
     exit 2
     --- stderr
     error: invalid value 'a/b' for '--group <GROUP>': "a/b" is not a reboot group: expected 1 to 256 of the characters A-Z a-z 0-9 . -
@@ -167,8 +167,9 @@ fn status_of_another_group() {
 
 #[test]
 fn status_as_json_is_all_of_one_group() {
-    let known = busy();
-    let output = over(known.clone(), []).command("reboot status --output json").output().unwrap();
+    let known = busy_cluster();
+    let output =
+        daemon_with(known.clone(), []).command("reboot status --output json").output().unwrap();
     let printed: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(printed["group"], "default");
     assert_eq!((&printed["max"], &printed["available"]), (&json!(1), &json!(0)));
@@ -181,12 +182,12 @@ fn status_as_json_is_all_of_one_group() {
 
 #[test]
 fn records_that_cannot_be_read_are_told() {
-    let mut damaged = quiet();
+    let mut damaged = idle_cluster();
     damaged["unreadable"] = json!([
         {"key": "reboot-host/m9", "problem": "it has no schema"},
         {"key": "reboot/db", "problem": "it has no schema"},
     ]);
-    let daemon = over(damaged, []);
+    let daemon = daemon_with(damaged, []);
     assert_snapshot!(daemon.run("reboot status"), @r"
     exit 0
     --- stdout
@@ -206,8 +207,8 @@ fn records_that_cannot_be_read_are_told() {
 #[test]
 fn a_slot_is_locked_for_whoever_is_named() {
     let locked = |id: &str, anew: bool| {
-        let answer = json!({"group": "default", "id": id, "since": earlier(), "anew": anew});
-        over(quiet(), [("POST /v1/reboot/lock", Answer::json(answer))])
+        let answer = json!({"group": "default", "id": id, "since": hours_ago(), "anew": anew});
+        daemon_with(idle_cluster(), [("POST /v1/reboot/lock", Answer::json(answer))])
     };
     let daemon = locked(&id(1), true);
     assert_snapshot!(daemon.run("reboot lock"), @r"
@@ -224,7 +225,7 @@ fn a_slot_is_locked_for_whoever_is_named() {
         assert_eq!(daemon.requests().pop().unwrap().body["id"], id(2), "{given}");
     }
     let daemon = locked("maintenance", false);
-    assert_snapshot!(dated(&daemon.run("reboot lock maintenance")), @r"
+    assert_snapshot!(without_dates(&daemon.run("reboot lock maintenance")), @r"
     exit 0
     --- stdout
     maintenance holds a slot of group default already, since DATE TIME (2h 30m ago)
@@ -238,7 +239,8 @@ fn without_a_free_slot_lock_fails_and_says_why() {
         "error": {"code": 409, "message": "the slot of group default taken by maintenance"},
         "wait": {"reason": "slots-taken", "group": "default", "max": 1, "holders": ["maintenance"]},
     });
-    let daemon = over(quiet(), [("POST /v1/reboot/lock", Answer::Json(409, refused))]);
+    let daemon =
+        daemon_with(idle_cluster(), [("POST /v1/reboot/lock", Answer::Json(409, refused))]);
     assert_snapshot!(daemon.run("reboot lock n2"), @r"
     exit 1
     --- stderr
@@ -257,17 +259,17 @@ fn without_a_free_slot_lock_fails_and_says_why() {
 fn a_slot_is_unlocked_for_whoever_holds_it() {
     let zincati = "c988d2509fdf5cdcbed39037c56406fb";
     let holders = json!([
-        {"id": "maintenance", "kind": "person", "since": earlier()},
-        {"id": zincati, "kind": "fleet-lock", "since": earlier()},
+        {"id": "maintenance", "kind": "person", "since": hours_ago()},
+        {"id": zincati, "kind": "fleet-lock", "since": hours_ago()},
     ]);
     let unlock = |freed: &str| {
-        let holder = json!({"id": freed, "kind": "person", "since": earlier()});
+        let holder = json!({"id": freed, "kind": "person", "since": hours_ago()});
         let answer = json!({"group": "default", "id": freed, "freed": holder});
         let known = status(&holders, &json!([]), &json!([]));
-        over(known, [("POST /v1/reboot/unlock", Answer::json(answer))])
+        daemon_with(known, [("POST /v1/reboot/unlock", Answer::json(answer))])
     };
     let daemon = unlock("maintenance");
-    assert_snapshot!(dated(&daemon.run("reboot unlock maintenance")), @r"
+    assert_snapshot!(without_dates(&daemon.run("reboot unlock maintenance")), @r"
     exit 0
     --- stdout
     maintenance holds no slot of group default any more; it did since DATE TIME (2h 30m ago)
@@ -283,7 +285,7 @@ fn a_slot_is_unlocked_for_whoever_holds_it() {
 #[test]
 fn who_holds_no_slot_cannot_be_unlocked() {
     let answer = json!({"group": "default", "id": "manteinance"});
-    let daemon = over(quiet(), [("POST /v1/reboot/unlock", Answer::json(answer))]);
+    let daemon = daemon_with(idle_cluster(), [("POST /v1/reboot/unlock", Answer::json(answer))]);
     assert_snapshot!(daemon.run("reboot unlock manteinance"), @r"
     exit 1
     --- stderr
@@ -295,7 +297,7 @@ fn who_holds_no_slot_cannot_be_unlocked() {
 #[test]
 fn set_max_prints_what_was_and_what_is() {
     let answer = json!({"group": "web", "old": 1, "new": 4});
-    let daemon = over(quiet(), [("POST /v1/reboot/max", Answer::json(answer))]);
+    let daemon = daemon_with(idle_cluster(), [("POST /v1/reboot/max", Answer::json(answer))]);
     assert_snapshot!(daemon.run("reboot set-max 4 --group web"), @r"
     exit 0
     --- stdout
@@ -306,9 +308,9 @@ fn set_max_prints_what_was_and_what_is() {
     assert_eq!(daemon.requests().pop().unwrap().body, expected);
     for wrong in ["-1", "100001", "many"] {
         let output = musterctl(&format!("reboot set-max {wrong}")).output().unwrap();
-        assert!(shown(&output).starts_with("exit 2\n"), "{wrong}: {}", shown(&output));
+        assert!(output_text(&output).starts_with("exit 2\n"), "{wrong}: {}", output_text(&output));
     }
-    assert_snapshot!(shown(&musterctl("reboot set-max -1").output().unwrap()), @r#"
+    assert_snapshot!(output_text(&musterctl("reboot set-max -1").output().unwrap()), @r#"
     exit 2
     --- stderr
     error: invalid value '-1' for '<N>': "-1" is not a number of slots: expected 0 (nobody reboots) to 100000
@@ -329,7 +331,8 @@ fn history_shows_the_newest_first_as_the_daemon_tells_it() {
          "outcome": "unlocked", "by": "jane"},
     ]);
     let history = json!({"group": "default", "entries": entries});
-    let daemon = || over(quiet(), [("GET /v1/reboot/history", Answer::json(history.clone()))]);
+    let daemon =
+        || daemon_with(idle_cluster(), [("GET /v1/reboot/history", Answer::json(history.clone()))]);
     assert_snapshot!(daemon().run("reboot history"), @r"
     exit 0
     --- stdout
@@ -348,18 +351,20 @@ fn history_shows_the_newest_first_as_the_daemon_tells_it() {
     ");
 }
 
-fn requested(n: u8, anew: bool, host: &Value) -> Value {
-    let request = json!({"by": "jane", "at": earlier(), "because": "new firmware"});
+fn request_answer(n: u8, anew: bool, host: &Value) -> Value {
+    let request = json!({"by": "jane", "at": hours_ago(), "because": "new firmware"});
     json!({"id": id(n), "request": request, "anew": anew, "host": host})
 }
 
 #[test]
 fn machines_are_asked_to_reboot() {
     let idle = json!({"phase": "idle"});
-    let daemon =
-        over(busy(), [("POST /v1/reboot/request", Answer::json(requested(2, true, &idle)))]);
+    let daemon = daemon_with(
+        busy_cluster(),
+        [("POST /v1/reboot/request", Answer::json(request_answer(2, true, &idle)))],
+    );
     let asked = daemon.command("reboot request n2 3333 --because").arg("new firmware").output();
-    assert!(shown(&asked.unwrap()).starts_with("exit 0\n"));
+    assert!(output_text(&asked.unwrap()).starts_with("exit 0\n"));
     let bodies: Vec<Value> = daemon.requests().into_iter().skip(1).map(|r| r.body).collect();
     let body = |n| json!({"id": id(n), "by": "ann", "because": "new firmware"});
     assert_eq!(bodies, [body(2), body(3)]);
@@ -376,7 +381,7 @@ fn machines_are_asked_to_reboot() {
     error: "n7" names no machine
     hint: `musterctl list-machines --full` shows them
     "#);
-    assert_snapshot!(shown(&musterctl("reboot request n7 --all").output().unwrap()), @r"
+    assert_snapshot!(output_text(&musterctl("reboot request n7 --all").output().unwrap()), @r"
     exit 2
     --- stderr
     error: the argument '[MACHINE]...' cannot be used with '--all'
@@ -390,8 +395,10 @@ fn machines_are_asked_to_reboot() {
 #[test]
 fn all_hosts_of_a_group_are_asked() {
     let idle = json!({"phase": "idle"});
-    let daemon =
-        over(busy(), [("POST /v1/reboot/request", Answer::json(requested(2, true, &idle)))]);
+    let daemon = daemon_with(
+        busy_cluster(),
+        [("POST /v1/reboot/request", Answer::json(request_answer(2, true, &idle)))],
+    );
     daemon.run("reboot request --all --group web");
     let asked: Vec<Value> =
         daemon.requests().into_iter().skip(1).map(|r| r.body["id"].clone()).collect();
@@ -401,7 +408,10 @@ fn all_hosts_of_a_group_are_asked() {
 #[test]
 fn what_may_keep_a_machine_from_rebooting_is_told() {
     let over = |n, anew, host| {
-        over(quiet(), [("POST /v1/reboot/request", Answer::json(requested(n, anew, &host)))])
+        daemon_with(
+            idle_cluster(),
+            [("POST /v1/reboot/request", Answer::json(request_answer(n, anew, &host)))],
+        )
     };
     assert_snapshot!(over(2, true, Value::Null).run("reboot request n2"), @r"
     exit 0
@@ -411,7 +421,7 @@ fn what_may_keep_a_machine_from_rebooting_is_told() {
     warning: 22222222.../10.0.0.2 has never said how far it is with reboots; its daemon may lack the reboot role
     ");
     let off = json!({"strategy": "off"});
-    assert_snapshot!(dated(&over(2, false, off).run("reboot request n2")), @r"
+    assert_snapshot!(without_dates(&over(2, false, off).run("reboot request n2")), @r"
     exit 0
     --- stdout
     22222222.../10.0.0.2 has been asked to reboot already by jane, DATE TIME (2h 30m ago)
@@ -424,7 +434,7 @@ fn what_may_keep_a_machine_from_rebooting_is_told() {
 fn a_request_is_taken_back() {
     let cancelled = |cancelled: bool, host: Value| {
         let answer = json!({"id": id(2), "cancelled": cancelled, "host": host});
-        over(quiet(), [("POST /v1/reboot/cancel", Answer::json(answer))])
+        daemon_with(idle_cluster(), [("POST /v1/reboot/cancel", Answer::json(answer))])
     };
     let daemon = cancelled(true, json!({"phase": "waiting"}));
     assert_snapshot!(daemon.run("reboot cancel n2"), @r"
@@ -457,8 +467,10 @@ fn a_daemon_that_knows_nothing_of_reboots_is_of_another_version() {
     error: unix://[SOCKET] does not know /v1/reboot
     hint: it is no musterd, or one of another version than this musterctl 0.1.0
     ");
-    let daemon =
-        over(quiet(), [("POST /v1/reboot/request", Answer::error(404, "machine m9 is not known"))]);
+    let daemon = daemon_with(
+        idle_cluster(),
+        [("POST /v1/reboot/request", Answer::error(404, "machine m9 is not known"))],
+    );
     assert_snapshot!(daemon.run("reboot request"), @r"
     exit 1
     --- stderr
@@ -468,7 +480,7 @@ fn a_daemon_that_knows_nothing_of_reboots_is_of_another_version() {
 
 #[test]
 fn a_group_without_hosts_cannot_be_asked() {
-    assert_snapshot!(over(quiet(), []).run("reboot request --all"), @r"
+    assert_snapshot!(daemon_with(idle_cluster(), []).run("reboot request --all"), @r"
     exit 1
     --- stderr
     error: no host has ever said that it is in reboot group default
@@ -476,7 +488,7 @@ fn a_group_without_hosts_cannot_be_asked() {
 }
 
 /// What the daemon of machine 1 tells, whose group is `web`, as it is of machine 2.
-fn worker() -> Value {
+fn worker_cluster() -> Value {
     let mut status = status(
         &json!([]),
         &json!([{"machine": id(2), "phase": "idle", "group": "web"}]),
@@ -492,7 +504,7 @@ fn without_a_group_that_of_the_host_is_meant_and_said() {
     let locked = json!({"group": "web", "id": id(1), "since": 1, "anew": true});
     let rules = || {
         vec![
-            ("GET /v1/reboot", Answer::json(worker())),
+            ("GET /v1/reboot", Answer::json(worker_cluster())),
             ("POST /v1/reboot/lock", Answer::json(&locked)),
             ("POST /v1/reboot/unlock", Answer::json(json!({"group": "web", "id": id(1)}))),
             ("POST /v1/reboot/max", Answer::json(json!({"group": "web", "old": 1, "new": 2}))),
@@ -500,7 +512,7 @@ fn without_a_group_that_of_the_host_is_meant_and_said() {
         ]
     };
     for line in ["status", "lock", "unlock", "set-max 2", "history"] {
-        let daemon = Daemon::of(rules());
+        let daemon = Daemon::with_rules(rules());
         let shown = daemon.run(&format!("reboot {line}"));
         assert!(shown.contains(note), "{line}: {shown}");
         let last = daemon.requests().pop().unwrap();
@@ -509,13 +521,13 @@ fn without_a_group_that_of_the_host_is_meant_and_said() {
         } else {
             assert!(last.line.contains("web") || last.body["group"] == json!("web"), "{last:?}");
         }
-        let named = Daemon::of(rules()).run(&format!("reboot {line} --group web"));
+        let named = Daemon::with_rules(rules()).run(&format!("reboot {line} --group web"));
         assert!(!named.contains("note: "), "{line}: {named}");
     }
     // A slot for another machine is one of that machine's group.
-    let mut elsewhere = worker();
+    let mut elsewhere = worker_cluster();
     elsewhere["group"] = json!("default");
-    let daemon = Daemon::of(vec![
+    let daemon = Daemon::with_rules(vec![
         ("GET /v1/reboot", Answer::json(elsewhere)),
         ("POST /v1/reboot/lock", Answer::json(&locked)),
     ]);

@@ -6,10 +6,10 @@ use insta::assert_snapshot;
 use muster_common::machine::{Machine, RunnerKind};
 use serde_json::{Value, json};
 
-use crate::answers::{full, machine, state, unit};
-use crate::daemon::{Answer, Daemon, eventually, shown};
+use crate::answers::{full_refusal, machine, state, unit};
+use crate::daemon::{Answer, Daemon, output_text, wait_until};
 
-fn reported(unit: &str, n: u8, active: &str, sub: &str) -> Value {
+fn reported_state(unit: &str, n: u8, active: &str, sub: &str) -> Value {
     let mut value = serde_json::to_value(state(active, sub)).unwrap();
     value["name"] = json!(unit);
     value["machine"] = json!(machine(n).id);
@@ -18,9 +18,9 @@ fn reported(unit: &str, n: u8, active: &str, sub: &str) -> Value {
 
 fn states() -> Daemon {
     let states = [
-        reported("agent.service", 1, "active", "running"),
-        reported("agent.service", 2, "failed", "failed"),
-        reported("web@1.service", 2, "active", "running"),
+        reported_state("agent.service", 1, "active", "running"),
+        reported_state("agent.service", 2, "failed", "failed"),
+        reported_state("web@1.service", 2, "active", "running"),
     ];
     let answer = json!({
         "states": states, "silent": ["hello.service"], "machines": [machine(1), machine(2)],
@@ -70,9 +70,9 @@ fn list_units_prints_fleets_table() {
 #[test]
 fn list_units_says_what_there_is_to_say() {
     let mut states = [
-        reported("job.container", 1, "failed", "failed"),
-        reported("web@1.container", 1, "active", "running"),
-        reported("web@2.container", 2, "activating", "start-pre"),
+        reported_state("job.container", 1, "failed", "failed"),
+        reported_state("web@1.container", 1, "active", "running"),
+        reported_state("web@2.container", 2, "activating", "start-pre"),
     ];
     states[0]["remark"] = json!("exit-code, code 3");
     states[0]["problem"] = json!("start failed: exit status 3");
@@ -526,7 +526,7 @@ fn journal_hands_over_its_options_and_prints_what_comes() {
 fn plan_prints_moves_and_refusals() {
     let plan = json!({
         "moves": ["place web@1.service on 11111111.../10.0.0.1"],
-        "refusals": { "web@4.service": full() },
+        "refusals": { "web@4.service": full_refusal() },
     });
     assert_snapshot!(Daemon::new([("GET /v1/plan", Answer::json(plan))]).run("plan"), @r"
     exit 0
@@ -562,8 +562,9 @@ fn unfreeze_says_nothing_when_it_worked() {
 
 #[test]
 fn a_reader_that_has_read_enough_is_no_failure() {
-    let states: Vec<Value> =
-        (0..5000).map(|n| reported(&format!("web@{n}.service"), 1, "active", "running")).collect();
+    let states: Vec<Value> = (0..5000)
+        .map(|n| reported_state(&format!("web@{n}.service"), 1, "active", "running"))
+        .collect();
     let daemon = Daemon::new([(
         "GET /v1/states",
         Answer::json(json!({ "states": states, "silent": [], "machines": [machine(1)] })),
@@ -571,6 +572,6 @@ fn a_reader_that_has_read_enough_is_no_failure() {
     let mut child =
         daemon.command("list-units").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     drop(child.stdout.take());
-    eventually("its end", || child.try_wait().unwrap().is_some());
-    assert_eq!(shown(&child.wait_with_output().unwrap()), "exit 0\n");
+    wait_until("its end", || child.try_wait().unwrap().is_some());
+    assert_eq!(output_text(&child.wait_with_output().unwrap()), "exit 0\n");
 }

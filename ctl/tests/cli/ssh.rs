@@ -8,7 +8,7 @@ use insta::assert_snapshot;
 use serde_json::{Value, json};
 
 use crate::answers::{machine, unit};
-use crate::daemon::{Answer, Daemon, eventually, interrupt, musterctl, shown};
+use crate::daemon::{Answer, Daemon, interrupt, musterctl, output_text, wait_until};
 use crate::sshd::Sshd;
 
 /// Machine 1 is where the test's sshd is.
@@ -21,7 +21,7 @@ fn cluster() -> Daemon {
         unit["global"] = json!(global);
         Answer::json(unit)
     };
-    Daemon::of(vec![
+    Daemon::with_rules(vec![
         ("GET /v1/machines", Answer::json(json!({"machines": [here, machine(2)]}))),
         ("GET /v1/units/web.service", detail("web.service", &[1], false)),
         ("GET /v1/units/n1.service", detail("n1.service", &[1], false)),
@@ -35,8 +35,8 @@ fn cluster() -> Daemon {
 }
 
 /// A daemon on which a unit that is started is waited for without end, after these events.
-fn starting(events: Vec<serde_json::Value>) -> Daemon {
-    let changed = crate::answers::changed([("web.service", json!({"outcome": "created"}))]);
+fn daemon_with_start(events: Vec<serde_json::Value>) -> Daemon {
+    let changed = crate::answers::change_answer([("web.service", json!({"outcome": "created"}))]);
     Daemon::new([
         ("POST /v1/units", Answer::json(changed)),
         ("POST /v1/wait", Answer::OpenEvents(events)),
@@ -46,7 +46,7 @@ fn starting(events: Vec<serde_json::Value>) -> Daemon {
 /// The command that starts that unit, behind a tunnel through the test's sshd.
 fn start_behind_tunnel(sshd: &Sshd, daemon: &Daemon) -> Command {
     let mut command = daemon.command("start web --tunnel");
-    sshd.beside(&mut command);
+    sshd.put_in_front(&mut command);
     command.arg(format!("127.0.0.1:{}", sshd.port()));
     command
 }
@@ -54,8 +54,8 @@ fn start_behind_tunnel(sshd: &Sshd, daemon: &Daemon) -> Command {
 /// Runs a command line with the test's ssh; the daemon's socket is what `--endpoint` says.
 fn run(sshd: &Sshd, daemon: &Daemon, words: &[&str]) -> String {
     let mut command = daemon.command("");
-    sshd.beside(&mut command);
-    shown(&command.args(words).output().unwrap())
+    sshd.put_in_front(&mut command);
+    output_text(&command.args(words).output().unwrap())
 }
 
 #[test]
@@ -158,7 +158,8 @@ fn what_names_no_machine_says_so() {
 fn a_machine_whose_address_could_be_an_option_is_not_connected_to() {
     let mut evil = machine(1);
     "-oProxyCommand=id".clone_into(&mut evil.address);
-    let daemon = Daemon::of(vec![("GET /v1/machines", Answer::json(json!({"machines": [evil]})))]);
+    let daemon =
+        Daemon::with_rules(vec![("GET /v1/machines", Answer::json(json!({"machines": [evil]})))]);
     assert_snapshot!(daemon.run("ssh --machine n1 true"), @r#"
     exit 1
     --- stderr
@@ -172,24 +173,27 @@ fn a_tunnel_leads_to_the_socket_and_is_gone_afterwards() {
     let tunnel = format!("127.0.0.1:{}", sshd.port());
     let listed = run(&sshd, &daemon, &["--tunnel", &tunnel, "list-units", "--no-legend"]);
     assert_eq!(listed, "exit 0\n--- stdout\nweb.service\t-\t-\t-\n");
-    eventually("the tunnel's end", || sshd.is_left_alone());
+    wait_until("the tunnel's end", || sshd.is_left_alone());
     // What a user's configuration says of other connections is not for this one.
     sshd.configure("Host *\nClearAllForwardings yes\nRequestTTY force\nExitOnForwardFailure no");
     assert_eq!(run(&sshd, &daemon, &["--tunnel", &tunnel, "list-units", "--no-legend"]), listed);
     sshd.configure("");
     // What fleetctl's users have set does the same.
     let mut command = musterctl("list-units --no-legend");
-    sshd.beside(&mut command);
+    sshd.put_in_front(&mut command);
     let endpoint = format!("file://{}", daemon.socket().display());
     command.env("FLEETCTL_TUNNEL", &tunnel).env("FLEETCTL_ENDPOINT", endpoint);
-    assert_eq!(shown(&command.output().unwrap()), "exit 0\n--- stdout\nweb.service\t-\t-\t-\n");
+    assert_eq!(
+        output_text(&command.output().unwrap()),
+        "exit 0\n--- stdout\nweb.service\t-\t-\t-\n"
+    );
     // ssh goes by way of the same host.
     let port = sshd.port().to_string();
     let words =
         ["--tunnel", &tunnel, "ssh", "--ssh-port", &port, "web", "echo $SSH_CONNECTION; exit 3"];
     let through = run(&sshd, &daemon, &words);
     assert!(through.starts_with("exit 3\n--- stdout\n127.0.0.1 "), "{through}");
-    eventually("the tunnel's end", || sshd.is_left_alone());
+    wait_until("the tunnel's end", || sshd.is_left_alone());
 }
 
 #[test]
@@ -221,7 +225,7 @@ fn a_tunnel_that_cannot_be_says_what_ssh_said() {
     let option = format!("-oProxyCommand=touch {}", evil.display());
     assert!(run(&sshd, &daemon, &["--tunnel", &option, "list-units"]).starts_with("exit 2\n"));
     assert!(!evil.exists());
-    eventually("the tunnel's end", || sshd.is_left_alone());
+    wait_until("the tunnel's end", || sshd.is_left_alone());
 }
 
 #[test]
@@ -232,9 +236,9 @@ fn behind_a_tunnel_too_the_first_daemon_that_answers_is_asked() {
     for endpoints in [format!("/nowhere/a.sock,{there}"), format!("{there},/nowhere/a.sock")] {
         let words = ["--tunnel", &tunnel, "--endpoint", &endpoints, "list-units", "--no-legend"];
         let mut command = daemon.command("");
-        sshd.beside(&mut command);
+        sshd.put_in_front(&mut command);
         let output = command.args(words).output().unwrap();
-        assert_eq!(output.status.code(), Some(0), "{endpoints}: {}", shown(&output));
+        assert_eq!(output.status.code(), Some(0), "{endpoints}: {}", output_text(&output));
         assert_eq!(output.stdout, b"web.service\t-\t-\t-\n", "{endpoints}");
     }
     let none = "/nowhere/a.sock,/nowhere/b.sock";
@@ -245,20 +249,20 @@ fn behind_a_tunnel_too_the_first_daemon_that_answers_is_asked() {
 
 #[test]
 fn a_tunnel_that_breaks_in_the_middle_says_so() {
-    let daemon = starting(vec![]);
+    let daemon = daemon_with_start(vec![]);
     let sshd = Sshd::new("");
     let mut command = start_behind_tunnel(&sshd, &daemon);
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    eventually("the wait", || daemon.lines().len() == 2);
+    wait_until("the wait", || daemon.lines().len() == 2);
     sshd.end_sessions();
-    let shown = shown(&child.wait_with_output().unwrap());
+    let shown = output_text(&child.wait_with_output().unwrap());
     let said = format!(
         "error: the tunnel through 127.0.0.1:{} broke: ssh ended with exit code 255\n\
          hint: what was requested before stays so; the same command takes it up again\n",
         sshd.port()
     );
     assert!(shown.starts_with("exit 1\n--- stderr\n") && shown.ends_with(&said), "{shown}");
-    eventually("the tunnel's end", || sshd.is_left_alone());
+    wait_until("the tunnel's end", || sshd.is_left_alone());
 }
 
 #[test]
@@ -268,7 +272,7 @@ fn whoever_waits_for_ssh_is_told_so() {
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = silent.local_addr().unwrap().port();
     let mut command = daemon.command("list-units --notice-after 100ms --ssh-timeout 30 --tunnel");
-    sshd.beside(&mut command);
+    sshd.put_in_front(&mut command);
     command.arg(format!("127.0.0.1:{port}")).stdout(Stdio::null()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     let mut said = [0; 60];
@@ -283,7 +287,7 @@ fn whoever_waits_for_ssh_is_told_so() {
 #[test]
 fn a_tunnel_goes_with_its_command_however_that_ends() {
     let refused = json!({ "event": "degraded", "message": "the store is away" });
-    let daemon = starting(vec![refused]);
+    let daemon = daemon_with_start(vec![refused]);
     let sshd = Sshd::new("");
     for signal in ["-INT", "-TERM", "-HUP", "-KILL"] {
         let before = daemon.lines().len();
@@ -292,12 +296,12 @@ fn a_tunnel_goes_with_its_command_however_that_ends() {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        eventually("the wait", || daemon.lines().len() == before + 2);
+        wait_until("the wait", || daemon.lines().len() == before + 2);
         assert!(!sshd.is_left_alone());
         let kill = Command::new("kill").args([signal, &child.id().to_string()]).status();
         assert!(kill.unwrap().success());
         child.wait().unwrap();
-        eventually(&format!("the tunnel's end after {signal}"), || sshd.is_left_alone());
+        wait_until(&format!("the tunnel's end after {signal}"), || sshd.is_left_alone());
     }
 }
 
@@ -335,7 +339,7 @@ fn a_socket_is_passed_on_until_it_has_no_more_to_say() {
     backwards.reverse();
     assert_eq!(pass(&format!("unix://{path}"), &much), backwards);
     let nowhere = musterctl("fd-forward /nowhere.sock").output().unwrap();
-    assert_snapshot!(shown(&nowhere), @r"
+    assert_snapshot!(output_text(&nowhere), @r"
     exit 1
     --- stderr
     error: cannot pass anything on to /nowhere.sock: No such file or directory (os error 2)
@@ -371,7 +375,7 @@ fn of_several_daemons_the_first_that_can_be_reached_is_asked() {
     let list = |endpoints: String| {
         let output =
             musterctl("list-units --no-legend --endpoint").arg(endpoints).output().unwrap();
-        shown(&output).replace(there.to_str().unwrap(), "[SOCKET]")
+        output_text(&output).replace(there.to_str().unwrap(), "[SOCKET]")
     };
     let listed = "exit 0\n--- stdout\nweb.service\t-\t-\t-\n";
     assert_eq!(list(format!("{nobody},{}", there.display())), listed);
@@ -390,7 +394,8 @@ fn the_environment_of_fleetctl_counts_behind_our_own() {
     let with = |variables: &[(&str, &str)]| {
         let mut command = musterctl("list-units --no-legend");
         command.env("FLEETCTL_ENDPOINT", daemon.socket()).envs(variables.iter().copied());
-        shown(&command.output().unwrap()).replace(daemon.socket().to_str().unwrap(), "[SOCKET]")
+        output_text(&command.output().unwrap())
+            .replace(daemon.socket().to_str().unwrap(), "[SOCKET]")
     };
     assert_eq!(with(&[]), "exit 0\n--- stdout\nweb.service\t-\t-\t-\n");
     assert!(with(&[("MUSTERCTL_ENDPOINT", "/nowhere/m.sock")]).contains("/nowhere/m.sock"));
@@ -424,7 +429,7 @@ fn local_files_are_compared_with_what_is_stored() {
         unit["text"] = json!(text);
         Answer::json(unit)
     };
-    let daemon = Daemon::of(vec![
+    let daemon = Daemon::with_rules(vec![
         ("GET /v1/units/a.service", stored("a.service", "[Service]\nExecStart=/bin/a\n")),
         ("GET /v1/units/b.service", stored("b.service", "[Service]\nExecStart=/bin/x\n")),
         ("GET /v1/units/c@1.service", Answer::error(404, "unit c@1.service does not exist")),
@@ -469,25 +474,25 @@ fn local_files_are_compared_with_what_is_stored() {
 #[test]
 fn the_version_is_said_as_fleetctl_said_it() {
     let expected = format!("exit 0\n--- stdout\nmusterctl version {}\n", env!("CARGO_PKG_VERSION"));
-    assert_eq!(shown(&musterctl("version").output().unwrap()), expected);
+    assert_eq!(output_text(&musterctl("version").output().unwrap()), expected);
     // What says whom to ask is nothing to a command that asks nobody.
     let mut command = musterctl("version");
     command.env("FLEETCTL_DRIVER", "etcd").env("FLEETCTL_ENDPOINT", "http://127.0.0.1:2379");
-    assert_eq!(shown(&command.output().unwrap()), expected);
+    assert_eq!(output_text(&command.output().unwrap()), expected);
     for flag in ["--version", "-V", "-v"] {
-        let shown = shown(&musterctl(flag).output().unwrap());
+        let shown = output_text(&musterctl(flag).output().unwrap());
         assert!(shown.starts_with("exit 0\n--- stdout\nmusterctl "), "{flag}: {shown}");
     }
 }
 
 #[test]
 fn ctrl_c_ends_a_wait_behind_a_tunnel_as_it_ends_any() {
-    let daemon = starting(vec![]);
+    let daemon = daemon_with_start(vec![]);
     let sshd = Sshd::new("");
     let mut command = start_behind_tunnel(&sshd, &daemon);
     command.stderr(Stdio::piped());
     let child = command.spawn().unwrap();
-    eventually("the wait", || daemon.lines().len() == 2);
+    wait_until("the wait", || daemon.lines().len() == 2);
     interrupt(&child);
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(130));

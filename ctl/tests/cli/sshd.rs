@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use crate::daemon::eventually;
+use crate::daemon::wait_until;
 use crate::ports::free_port;
 
 /// Debian's place of the server, which insists on being called by its whole path.
@@ -72,7 +72,7 @@ impl Sshd {
         std::fs::write(sshd.path("bin/ssh"), wrapper).unwrap();
         std::fs::set_permissions(sshd.path("bin/ssh"), Permissions::from_mode(0o755)).unwrap();
         sshd.configure("");
-        eventually("sshd's listening", || TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok());
+        wait_until("sshd's listening", || TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok());
         sshd
     }
 
@@ -95,7 +95,7 @@ impl Sshd {
     }
 
     /// Has a command find the test's ssh first, and put what is of the moment where it can be seen.
-    pub(crate) fn beside(&self, command: &mut Command) {
+    pub(crate) fn put_in_front(&self, command: &mut Command) {
         let path = std::env::var("PATH").unwrap_or_default();
         std::fs::create_dir_all(self.path("tmp")).unwrap();
         command

@@ -6,23 +6,24 @@ use std::process::{Command, Stdio};
 use insta::assert_snapshot;
 use serde_json::json;
 
-use crate::answers::{changed, done, full, machine, state};
-use crate::daemon::{Answer, Daemon, eventually, interrupt, shown};
+use crate::answers::{change_answer, done_event, full_refusal, machine, state};
+use crate::daemon::{Answer, Daemon, interrupt, output_text, wait_until};
 
 /// The daemon takes a start of these units.
-fn accepted<const N: usize>(units: [&str; N]) -> (&'static str, Answer) {
+fn accepted_change<const N: usize>(units: [&str; N]) -> (&'static str, Answer) {
     let units = units.map(|unit| (unit, json!({ "outcome": "created" })));
-    ("POST /v1/units", Answer::json(changed(units)))
+    ("POST /v1/units", Answer::json(change_answer(units)))
 }
 
 /// A daemon that has made one unit, and answers the wait for it.
-fn waiting(unit: &str, answer: Answer) -> Daemon {
-    Daemon::new([accepted([unit]), ("POST /v1/wait", answer)])
+fn daemon_with_wait(unit: &str, answer: Answer) -> Daemon {
+    Daemon::new([accepted_change([unit]), ("POST /v1/wait", answer)])
 }
 
 #[test]
 fn a_unit_that_is_destroyed_meanwhile_is_a_failure() {
-    let daemon = waiting("web@1.service", Answer::events([done("web@1.service", &[])]));
+    let daemon =
+        daemon_with_wait("web@1.service", Answer::events([done_event("web@1.service", &[])]));
     assert_snapshot!(daemon.run("start web@1"), @r"
     exit 1
     --- stderr
@@ -34,7 +35,7 @@ fn a_unit_that_is_destroyed_meanwhile_is_a_failure() {
 fn a_unit_that_somebody_else_changes_meanwhile_is_a_failure() {
     let overtaken = |desired: &str| json!({ "event": "overtaken", "name": "web@1.service", "desired": desired });
     let script = |line: &'static str, event: serde_json::Value| {
-        waiting("web@1.service", Answer::events([event])).run(line)
+        daemon_with_wait("web@1.service", Answer::events([event])).run(line)
     };
     assert_snapshot!(script("start web@1", overtaken("loaded")), @r"
     exit 1
@@ -68,11 +69,11 @@ fn a_unit_that_somebody_else_changes_meanwhile_is_a_failure() {
 #[test]
 fn a_refusal_that_comes_later_ends_the_wait() {
     let daemon = Daemon::new([
-        accepted(["web@4.service"]),
+        accepted_change(["web@4.service"]),
         (
             "POST /v1/wait",
             Answer::OpenEvents(vec![
-                json!({ "event": "refused", "name": "web@4.service", "refusal": full() }),
+                json!({ "event": "refused", "name": "web@4.service", "refusal": full_refusal() }),
             ]),
         ),
     ]);
@@ -88,10 +89,10 @@ fn a_refusal_that_comes_later_ends_the_wait() {
 
 #[test]
 fn a_queued_start_tells_a_refusal_once_and_goes_on_waiting() {
-    let refused = json!({ "event": "refused", "name": "web@4.service", "refusal": full() });
-    let daemon = waiting(
+    let refused = json!({ "event": "refused", "name": "web@4.service", "refusal": full_refusal() });
+    let daemon = daemon_with_wait(
         "web@4.service",
-        Answer::events([&refused, &refused, &done("web@4.service", &[1])]),
+        Answer::events([&refused, &refused, &done_event("web@4.service", &[1])]),
     );
     assert_snapshot!(daemon.run("start --queue web@4"), @r"
     exit 0
@@ -114,7 +115,7 @@ fn a_failed_start_shows_the_last_log_lines() {
         "event": "failed", "name": "web@1.service", "machine": machine(1), "state": failed,
         "log": ["web[7]: cannot bind 0.0.0.0:80", "systemd[1]: web@1.service: Failed with result 'exit-code'."],
     });
-    let script = || waiting("web@1.service", Answer::events([&event]));
+    let script = || daemon_with_wait("web@1.service", Answer::events([&event]));
     assert_snapshot!(script().run("start web@1"), @r"
     exit 1
     --- stderr
@@ -148,8 +149,10 @@ fn a_failed_start_shows_the_last_log_lines() {
 #[test]
 fn the_store_being_away_is_told_once() {
     let away = json!({ "event": "degraded", "message": "etcd does not answer" });
-    let daemon =
-        waiting("web@1.service", Answer::events([&away, &away, &done("web@1.service", &[1])]));
+    let daemon = daemon_with_wait(
+        "web@1.service",
+        Answer::events([&away, &away, &done_event("web@1.service", &[1])]),
+    );
     assert_snapshot!(daemon.run("start web@1"), @r"
     exit 0
     --- stdout
@@ -162,11 +165,11 @@ fn the_store_being_away_is_told_once() {
 #[test]
 fn a_wait_outlives_a_restart_of_the_daemon() {
     let daemon = Daemon::new([
-        accepted(["web@1.service", "web@2.service"]),
-        ("POST /v1/wait", Answer::events([done("web@1.service", &[1])])),
+        accepted_change(["web@1.service", "web@2.service"]),
+        ("POST /v1/wait", Answer::events([done_event("web@1.service", &[1])])),
         ("POST /v1/wait", Answer::Hangup),
         ("POST /v1/wait", Answer::error(503, "the store is not reached yet")),
-        ("POST /v1/wait", Answer::events([done("web@2.service", &[2])])),
+        ("POST /v1/wait", Answer::events([done_event("web@2.service", &[2])])),
     ]);
     assert_snapshot!(daemon.run("start web@1 web@2"), @r"
     exit 0
@@ -184,7 +187,7 @@ fn a_wait_outlives_a_restart_of_the_daemon() {
 #[test]
 fn a_daemon_that_never_goes_through_with_a_wait_is_given_up() {
     for answer in [Answer::Hangup, Answer::Events(vec![])] {
-        let daemon = waiting("web@1.service", answer);
+        let daemon = daemon_with_wait("web@1.service", answer);
         let shown = daemon.run("start web@1 --request-timeout 1");
         assert!(shown.starts_with("exit 1\n--- stderr\nerror: "), "{shown}");
     }
@@ -196,7 +199,7 @@ fn a_daemon_that_never_goes_through_with_a_wait_is_given_up() {
 fn time_limits_name_what_is_still_waited_for() {
     let daemon = || {
         Daemon::new([
-            accepted(["web@1.service", "web@2.service"]),
+            accepted_change(["web@1.service", "web@2.service"]),
             ("POST /v1/wait", Answer::OpenEvents(vec![])),
         ])
     };
@@ -229,16 +232,16 @@ fn time_limits_name_what_is_still_waited_for() {
 
 #[test]
 fn ctrl_c_says_that_what_was_requested_stays() {
-    let daemon = waiting("web@1.service", Answer::OpenEvents(vec![]));
+    let daemon = daemon_with_wait("web@1.service", Answer::OpenEvents(vec![]));
     let child = daemon
         .command("start web@1")
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    eventually("the wait", || daemon.lines().len() == 2);
+    wait_until("the wait", || daemon.lines().len() == 2);
     interrupt(&child);
-    assert_snapshot!(shown(&child.wait_with_output().unwrap()), @r"
+    assert_snapshot!(output_text(&child.wait_with_output().unwrap()), @r"
     exit 130
     --- stderr
     error: interrupted while web@1.service (nothing heard yet) is still waited for; what was requested stays so
@@ -254,7 +257,7 @@ fn only_a_terminal_sees_progress() {
         "event": "progress", "name": "web@1.service", "machine": machine(1),
         "state": state("activating", "start"),
     });
-    let daemon = waiting("web@1.service", Answer::OpenEvents(vec![event.clone()]));
+    let daemon = daemon_with_wait("web@1.service", Answer::OpenEvents(vec![event.clone()]));
     let command = format!("exec {} start web@1", env!("CARGO_BIN_EXE_musterctl"));
     let mut in_terminal = Command::new("script")
         .args(["--quiet", "--flush", "--command", &command, "/dev/null"])
@@ -268,7 +271,10 @@ fn only_a_terminal_sees_progress() {
     in_terminal.kill().unwrap();
     in_terminal.wait().unwrap();
 
-    let daemon = waiting("web@1.service", Answer::events([&event, &done("web@1.service", &[1])]));
+    let daemon = daemon_with_wait(
+        "web@1.service",
+        Answer::events([&event, &done_event("web@1.service", &[1])]),
+    );
     assert_eq!(
         daemon.run("start web@1"),
         "exit 0\n--- stdout\nUnit web@1.service launched on 11111111.../10.0.0.1\n"
@@ -300,7 +306,7 @@ fn a_wait_in_which_all_moves_and_nothing_is_said_says_what_it_waits_for() {
         })
     };
     let daemon = Daemon::new([
-        accepted(["web@1.service"]),
+        accepted_change(["web@1.service"]),
         ("POST /v1/wait", Answer::EndlessEvents(vec![step("start"), step("auto-restart")])),
         ("GET /v1/machines", Answer::json(json!({ "machines": [machine(1)] }))),
     ]);
@@ -310,7 +316,7 @@ fn a_wait_in_which_all_moves_and_nothing_is_said_says_what_it_waits_for() {
         .stdout(Stdio::null())
         .spawn()
         .unwrap();
-    eventually("the notice", || daemon.lines().iter().any(|line| line == "GET /v1/machines"));
+    wait_until("the notice", || daemon.lines().iter().any(|line| line == "GET /v1/machines"));
     interrupt(&child);
     child.wait_with_output().unwrap();
 }

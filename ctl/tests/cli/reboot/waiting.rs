@@ -5,8 +5,8 @@ use std::process::Stdio;
 use insta::assert_snapshot;
 use serde_json::{Value, json};
 
-use super::{dated, earlier, id, over, quiet, requested, status};
-use crate::daemon::{Answer, Daemon, eventually, interrupt, musterctl, shown};
+use super::{daemon_with, hours_ago, id, idle_cluster, request_answer, status, without_dates};
+use crate::daemon::{Answer, Daemon, interrupt, musterctl, output_text, wait_until};
 
 fn event(mut status: Value) -> Value {
     status["event"] = json!("status");
@@ -24,12 +24,12 @@ fn refused() -> Answer {
 #[test]
 fn lock_waits_for_a_slot_and_asks_again_when_others_were_faster() {
     let held = status(
-        &json!([{"id": "maintenance", "kind": "person", "since": earlier()}]),
+        &json!([{"id": "maintenance", "kind": "person", "since": hours_ago()}]),
         &json!([]),
         &json!([]),
     );
-    let locked = json!({"group": "default", "id": id(1), "since": earlier(), "anew": true});
-    let daemon = over(
+    let locked = json!({"group": "default", "id": id(1), "since": hours_ago(), "anew": true});
+    let daemon = daemon_with(
         held.clone(),
         [
             ("POST /v1/reboot/lock", refused()),
@@ -38,7 +38,7 @@ fn lock_waits_for_a_slot_and_asks_again_when_others_were_faster() {
             ("POST /v1/reboot/lock", Answer::json(locked)),
             (
                 "GET /v1/reboot/watch?group=default",
-                Answer::OpenEvents(vec![event(held), event(quiet())]),
+                Answer::OpenEvents(vec![event(held), event(idle_cluster())]),
             ),
         ],
     );
@@ -54,11 +54,11 @@ fn lock_waits_for_a_slot_and_asks_again_when_others_were_faster() {
 #[test]
 fn lock_gives_up_when_the_time_is_up() {
     let held = status(
-        &json!([{"id": "maintenance", "kind": "person", "since": earlier()}]),
+        &json!([{"id": "maintenance", "kind": "person", "since": hours_ago()}]),
         &json!([]),
         &json!([]),
     );
-    let daemon = over(
+    let daemon = daemon_with(
         held.clone(),
         [
             ("POST /v1/reboot/lock", refused()),
@@ -71,7 +71,7 @@ fn lock_gives_up_when_the_time_is_up() {
     error: timed out: after 1s, a slot of group default is still waited for
     hint: `musterctl reboot status` shows who holds a slot and since when
     ");
-    assert_snapshot!(shown(&musterctl("reboot lock --timeout 1m").output().unwrap()), @r"
+    assert_snapshot!(output_text(&musterctl("reboot lock --timeout 1m").output().unwrap()), @r"
     exit 2
     --- stderr
     error: the following required arguments were not provided:
@@ -85,10 +85,10 @@ fn lock_gives_up_when_the_time_is_up() {
 
 /// Machine 2 in a phase of a boot, asked or not, with a slot or not.
 fn at(phase: &str, boot: &str, asked: bool, holds: bool, more: &Value) -> Value {
-    let mut host = json!({"machine": id(2), "phase": phase, "boot": boot, "since": earlier()});
+    let mut host = json!({"machine": id(2), "phase": phase, "boot": boot, "since": hours_ago()});
     host["waits"] = more.clone();
-    let holders = json!([{"id": id(2), "kind": "host", "since": earlier()}]);
-    let wishes = json!([{"machine": id(2), "by": "ann", "at": earlier()}]);
+    let holders = json!([{"id": id(2), "kind": "host", "since": hours_ago()}]);
+    let wishes = json!([{"machine": id(2), "by": "ann", "at": hours_ago()}]);
     let none = json!([]);
     event(status(
         if holds { &holders } else { &none },
@@ -99,10 +99,10 @@ fn at(phase: &str, boot: &str, asked: bool, holds: bool, more: &Value) -> Value 
 
 fn asking(events: Vec<Value>) -> Daemon {
     let host = json!({"phase": "idle", "boot": "b1"});
-    over(
-        quiet(),
+    daemon_with(
+        idle_cluster(),
         [
-            ("POST /v1/reboot/request", Answer::json(requested(2, true, &host))),
+            ("POST /v1/reboot/request", Answer::json(request_answer(2, true, &host))),
             ("GET /v1/reboot/watch", Answer::OpenEvents(events)),
         ],
     )
@@ -111,7 +111,7 @@ fn asking(events: Vec<Value>) -> Daemon {
 #[test]
 fn request_waits_until_the_machine_has_rebooted_and_given_its_slot_back() {
     let none = json!([]);
-    let retry = json!([{"reason": "retry", "until": earlier(), "problem": "a hook failed"}]);
+    let retry = json!([{"reason": "retry", "until": hours_ago(), "problem": "a hook failed"}]);
     let daemon = || {
         asking(vec![
             at("idle", "b1", true, false, &none),
@@ -125,7 +125,7 @@ fn request_waits_until_the_machine_has_rebooted_and_given_its_slot_back() {
             at("idle", "b2", false, false, &none),
         ])
     };
-    assert_snapshot!(dated(&daemon().run("reboot request n2 --wait")), @r"
+    assert_snapshot!(without_dates(&daemon().run("reboot request n2 --wait")), @r"
     exit 0
     --- stdout
     22222222.../10.0.0.2 is asked to reboot
@@ -169,9 +169,9 @@ fn ctrl_c_leaves_what_was_requested() {
     let daemon = asking(vec![]);
     let mut command = daemon.command("reboot request n2 --wait");
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    eventually("the watch", || daemon.lines().iter().any(|line| line.contains("/watch")));
+    wait_until("the watch", || daemon.lines().iter().any(|line| line.contains("/watch")));
     interrupt(&child);
-    assert_snapshot!(shown(&child.wait_with_output().unwrap()), @r"
+    assert_snapshot!(output_text(&child.wait_with_output().unwrap()), @r"
     exit 130
     --- stdout
     22222222.../10.0.0.2 is asked to reboot
