@@ -75,7 +75,7 @@ struct Cluster {
     router: Router,
     app: App,
     registry: Registry,
-    line: Arc<support::Line>,
+    line: Arc<support::StoreLine>,
     view: View,
     presence: Presence,
     leadership: Leadership,
@@ -90,7 +90,7 @@ async fn cluster() -> Cluster {
 
 /// The same with a time for which the view outlives its last reader.
 async fn lingering(linger: Duration) -> Cluster {
-    let (registry, line, directory) = support::Line::new();
+    let (registry, line, directory) = support::StoreLine::new();
     let view = View::with_linger(registry.clone(), linger);
     let lease = registry.grant_lease(Duration::from_secs(600)).await.unwrap();
     let machine = Machine {

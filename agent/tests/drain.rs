@@ -64,7 +64,7 @@ impl Cluster {
 
     /// What was asked of the machines that concerns a unit, in the order of each.
     fn log(&self, number: usize, unit: &str) -> Vec<String> {
-        let log = self.machines[number - 1].host.log();
+        let log = self.machines[number - 1].host.requests();
         log.into_iter().filter(|what| what.ends_with(unit)).collect()
     }
 
@@ -104,9 +104,9 @@ async fn a_unit_runs_on_until_it_is_up_elsewhere_and_global_units_stay() {
     let on_both =
         |s: &Snapshot| s.states.get(&name("node.service")).is_some_and(|on| on.len() == 2);
     cluster.until("the global unit on both", on_both).await;
-    cluster.machines[1].host.slow("a.service", true);
+    cluster.machines[1].host.hold_starts("a.service", true);
     cluster.drain("m1", None, AtDeadline::GiveUp).await;
-    cluster.machines[1].host.until(|active| active == Some("activating"), "a.service").await;
+    cluster.machines[1].host.until_state(|active| active == Some("activating"), "a.service").await;
     let between = cluster
         .until("its start to be told", |s| {
             let states = s.states.get(&name("a.service"));
@@ -115,19 +115,19 @@ async fn a_unit_runs_on_until_it_is_up_elsewhere_and_global_units_stay() {
         .await;
     let course = &drain_progress(&between, &machine("m1")).units[&name("a.service")];
     assert_eq!(*course, DrainStatus::Moving { to: machine("m2") });
-    assert_eq!(cluster.machines[0].host.unit("a.service").unwrap().0, "active");
+    assert_eq!(cluster.machines[0].host.unit_state("a.service").unwrap().0, "active");
     assert_eq!(cluster.log(1, "a.service"), ["write a.service", "start a.service"]);
 
-    cluster.machines[1].host.slow("a.service", false);
+    cluster.machines[1].host.hold_starts("a.service", false);
     let after = cluster
         .until("the end of the drain", |s| {
             runs_on(s, "a.service", "m2") && drain_progress(s, &machine("m1")).is_done()
         })
         .await;
     assert!(after.places[&name("a.service")][&machine("m2")].handover.is_none());
-    assert_eq!(cluster.machines[0].host.unit("a.service"), None);
+    assert_eq!(cluster.machines[0].host.unit_state("a.service"), None);
     assert!(on_both(&after));
-    assert_eq!(cluster.machines[0].host.unit("node.service").unwrap().0, "active");
+    assert_eq!(cluster.machines[0].host.unit_state("node.service").unwrap().0, "active");
     cluster.stop().await;
 }
 
@@ -136,8 +136,8 @@ async fn a_unit_that_does_not_start_elsewhere_is_left_where_it_runs() {
     let cluster = Cluster::of(2).await;
     ask(&cluster.registry, "a.service", UNIT, Launched).await;
     cluster.until("a.service on m1", |s| runs_on(s, "a.service", "m1")).await;
-    let run = cluster.machines[0].host.unit("a.service");
-    cluster.machines[1].host.fail("a.service");
+    let run = cluster.machines[0].host.unit_state("a.service");
+    cluster.machines[1].host.fail_starts("a.service");
     cluster.drain("m1", None, AtDeadline::GiveUp).await;
     let stuck = cluster
         .until("the drain to rest", |s| {
@@ -147,7 +147,7 @@ async fn a_unit_that_does_not_start_elsewhere_is_left_where_it_runs() {
         .await;
     let told = drain_progress(&stuck, &machine("m1")).units[&name("a.service")].to_string();
     assert_eq!(told, "m2...: it did not start there: start failed: exit status 1");
-    assert_eq!(cluster.machines[0].host.unit("a.service"), run, "it ran on undisturbed");
+    assert_eq!(cluster.machines[0].host.unit_state("a.service"), run, "it ran on undisturbed");
     cluster.stop().await;
 }
 
@@ -187,7 +187,7 @@ async fn at_the_deadline_what_is_left_stays_or_is_stopped_as_was_ordered() {
         })
         .await;
     assert!(!forced.places.contains_key(&name("p.service")));
-    assert_eq!(cluster.machines[0].host.unit("p.service"), None);
+    assert_eq!(cluster.machines[0].host.unit_state("p.service"), None);
 
     cluster.cordons().uncordon_machine(&machine("m1"), &CordonHolder::Person).await.unwrap();
     cluster.until("the unit to come back", |s| runs_on(s, "p.service", "m1")).await;
@@ -199,10 +199,10 @@ async fn a_drain_that_is_called_off_takes_back_what_is_not_up_elsewhere() {
     let cluster = Cluster::of(2).await;
     ask(&cluster.registry, "a.service", UNIT, Launched).await;
     cluster.until("a.service on m1", |s| runs_on(s, "a.service", "m1")).await;
-    let run = cluster.machines[0].host.unit("a.service");
-    cluster.machines[1].host.slow("a.service", true);
+    let run = cluster.machines[0].host.unit_state("a.service");
+    cluster.machines[1].host.hold_starts("a.service", true);
     cluster.drain("m1", None, AtDeadline::GiveUp).await;
-    cluster.machines[1].host.until(|active| active == Some("activating"), "a.service").await;
+    cluster.machines[1].host.until_state(|active| active == Some("activating"), "a.service").await;
     cluster.cordons().uncordon_machine(&machine("m1"), &CordonHolder::Person).await.unwrap();
     cluster
         .until("the second copy to be gone", |s| {
@@ -210,8 +210,8 @@ async fn a_drain_that_is_called_off_takes_back_what_is_not_up_elsewhere() {
                 && s.states.get(&name("a.service")).is_some_and(|states| states.len() == 1)
         })
         .await;
-    assert_eq!(cluster.machines[0].host.unit("a.service"), run);
-    assert_eq!(cluster.machines[1].host.unit("a.service"), None);
+    assert_eq!(cluster.machines[0].host.unit_state("a.service"), run);
+    assert_eq!(cluster.machines[1].host.unit_state("a.service"), None);
     cluster.stop().await;
 }
 
@@ -224,14 +224,14 @@ async fn a_new_leader_goes_on_with_a_drain() {
     cluster.registry.set_metadata(&[part("m2"), part("m3")]).await.unwrap();
     ask(&cluster.registry, "a.service", &asked, Launched).await;
     cluster.until("a.service on m2", |s| runs_on(s, "a.service", "m2")).await;
-    cluster.machines[2].host.slow("a.service", true);
+    cluster.machines[2].host.hold_starts("a.service", true);
     cluster.drain("m2", None, AtDeadline::GiveUp).await;
-    cluster.machines[2].host.until(|active| active == Some("activating"), "a.service").await;
+    cluster.machines[2].host.until_state(|active| active == Some("activating"), "a.service").await;
     cluster.daemons[0].take().unwrap().stop().await;
     cluster
         .until("another leader", |s| s.leader.as_ref().is_some_and(|l| l.machine != machine("m1")))
         .await;
-    cluster.machines[2].host.slow("a.service", false);
+    cluster.machines[2].host.hold_starts("a.service", false);
     cluster
         .until("the end of the drain", |s| {
             runs_on(s, "a.service", "m3") && drain_progress(s, &machine("m2")).is_done()
@@ -245,7 +245,7 @@ async fn a_unit_that_may_not_run_twice_waits_for_the_last_process_of_its_own() {
     let cluster = Cluster::of(2).await;
     ask(&cluster.registry, "a.service", SINGLE, Launched).await;
     cluster.until("a.service on m1", |s| runs_on(s, "a.service", "m1")).await;
-    cluster.machines[0].host.linger("a.service", true);
+    cluster.machines[0].host.leave_processes("a.service", true);
     cluster.drain("m1", None, AtDeadline::GiveUp).await;
     cluster
         .until("it to be stopping", |s| {
@@ -257,7 +257,7 @@ async fn a_unit_that_may_not_run_twice_waits_for_the_last_process_of_its_own() {
     ask(&cluster.registry, "b.service", UNIT, Launched).await;
     cluster.until("b.service on m2", |s| runs_on(s, "b.service", "m2")).await;
     assert_eq!(cluster.log(2, "a.service"), Vec::<String>::new());
-    cluster.machines[0].host.linger("a.service", false);
+    cluster.machines[0].host.leave_processes("a.service", false);
     cluster.until("a.service on m2", |s| runs_on(s, "a.service", "m2")).await;
     cluster.stop().await;
 }

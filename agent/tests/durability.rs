@@ -13,7 +13,7 @@ use muster_common::unit::FileHash;
 use muster_engine::machine::memory::LastKnown;
 use musterd::machine::last_known;
 use musterd::machine::ledger::Ledger;
-use support::disk::LossyDisk;
+use support::LossyDisk;
 use support::name;
 
 const TEXT: &str = "[Service]\nExecStart=/bin/true\n";

@@ -125,7 +125,7 @@ impl Cluster {
 
     /// `active` and the number of its run, on the first machine that knows the unit.
     fn run_of(&self, unit: &str) -> Option<(String, u64)> {
-        self.machines.iter().find_map(|(machine, ..)| machine.host.unit(unit))
+        self.machines.iter().find_map(|(machine, ..)| machine.host.unit_state(unit))
     }
 
     async fn end(self) {
@@ -247,7 +247,7 @@ async fn restart_of_a_unit_that_takes_its_time_to_stop_ends_when_it_runs_anew() 
     let endpoint = cluster.endpoint(1);
     let mut sent = endpoint.follow();
     let end = async {
-        host.until(|active| active == Some("deactivating"), "slow.service").await;
+        host.until_state(|active| active == Some("deactivating"), "slow.service").await;
         // fleetctl is past its first wait, and its second must not be content with what ran before.
         let asked = |s: &Snapshot| s.units[&name("slow.service")].generation == 2;
         support::until(&cluster.registry, "it is asked for again", asked).await;
@@ -360,7 +360,7 @@ async fn a_start_that_comes_to_nothing_ends_with_an_error_and_not_in_a_crash() {
     let cluster = Cluster::of(1).await;
     let host = cluster.machines[0].0.host.clone();
     cluster.write("bad.service", HELLO);
-    host.fail("bad.service");
+    host.fail_starts("bad.service");
     let failed = cluster.fleetctl(&["start", "bad.service"]).await;
     assert_eq!(
         (failed.exit, failed.err),

@@ -15,16 +15,16 @@ fn is(active: &str, generation: u64) -> Option<(String, u64)> {
     Some((active.to_owned(), generation))
 }
 
-/// What concerns a unit, of what was asked of a machine.
+/// The requests to a machine that concern a unit.
 fn asked(machine: &Machine, unit: &str) -> Vec<String> {
-    machine.host.log().into_iter().filter(|what| what.ends_with(&format!(" {unit}"))).collect()
+    machine.host.requests().into_iter().filter(|what| what.ends_with(&format!(" {unit}"))).collect()
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_unit_holds_its_place_until_none_of_its_processes_is_left() {
     let (registry, _disk) = timed_store();
     let machine = Machine::new("m1", "10.0.0.1");
-    machine.host.linger("a.service", true);
+    machine.host.leave_processes("a.service", true);
     let daemon = machine.start(&registry);
     ask(&registry, "a.service", UNIT, Launched).await;
     until(&registry, "active", |s| reported(s, "a.service") == is("active", 1)).await;
@@ -40,11 +40,11 @@ async fn a_unit_holds_its_place_until_none_of_its_processes_is_left() {
     let log = asked(&machine, "a.service");
     assert_eq!(log, ["write a.service", "start a.service", "stop a.service", "stop a.service"]);
     long_after().await;
-    assert_eq!(machine.host.unit("a.service").unwrap().0, "deactivating");
+    assert_eq!(machine.host.unit_state("a.service").unwrap().0, "deactivating");
 
-    machine.host.linger("a.service", false);
+    machine.host.leave_processes("a.service", false);
     until(&registry, "gone", |s| reported(s, "a.service").is_none()).await;
-    assert_eq!(machine.host.unit("a.service"), None);
+    assert_eq!(machine.host.unit_state("a.service"), None);
     daemon.stop().await;
 }
 
@@ -52,7 +52,7 @@ async fn a_unit_holds_its_place_until_none_of_its_processes_is_left() {
 async fn what_is_wanted_again_is_not_waited_for() {
     let (registry, _disk) = timed_store();
     let machine = Machine::new("m1", "10.0.0.1");
-    machine.host.linger("a.service", true);
+    machine.host.leave_processes("a.service", true);
     let daemon = machine.start(&registry);
     ask(&registry, "a.service", UNIT, Launched).await;
     until(&registry, "active", |s| reported(s, "a.service") == is("active", 1)).await;
@@ -82,11 +82,11 @@ async fn what_does_not_stop_is_kept_and_says_why() {
     })
     .await;
     long_after().await;
-    assert_eq!(machine.host.unit("a.service").unwrap().0, "active");
+    assert_eq!(machine.host.unit_state("a.service").unwrap().0, "active");
     assert!(!asked(&machine, "a.service").contains(&"remove a.service".to_owned()));
     machine.host.refuse_to_stop("a.service", false);
     until(&registry, "gone", |s| s.states.is_empty()).await;
-    assert_eq!(machine.host.unit("a.service"), None);
+    assert_eq!(machine.host.unit_state("a.service"), None);
     daemon.stop().await;
 }
 
@@ -96,13 +96,13 @@ async fn a_host_that_goes_keeps_the_place_of_what_is_not_down() {
         let (registry, _disk) = timed_store();
         let machine = Machine::new("m1", "10.0.0.1");
         match stays {
-            "process" => machine.host.linger("a.service", true),
+            "process" => machine.host.leave_processes("a.service", true),
             _ => machine.host.refuse_to_stop("a.service", true),
         }
         let daemon = machine.start(&registry);
         ask(&registry, "a.service", UNIT, Launched).await;
         until(&registry, "active", |s| reported(s, "a.service") == is("active", 1)).await;
-        machine.host.shutting_down();
+        machine.host.begin_shutdown();
         daemon.stop().await;
         assert!(asked(&machine, "a.service").contains(&"stop a.service".to_owned()));
         // Whoever looks for a machine for the unit finds that this one still has it, until the lease ends by itself.
@@ -120,7 +120,7 @@ async fn a_host_that_goes_leaves_when_the_last_of_its_units_is_down() {
     let text = format!("{UNIT}StateDirectory=a\n");
     ask(&registry, "a.service", &text, Launched).await;
     until(&registry, "active", |s| reported(s, "a.service") == is("active", 1)).await;
-    machine.host.shutting_down();
+    machine.host.begin_shutdown();
     let stopping = tokio::spawn(daemon.stop());
     until(&registry, "going", |s| reported(s, "a.service") == is("deactivating", 1)).await;
     // Longer than systemd itself gives a unit, and than any lease lasts.
@@ -142,7 +142,7 @@ async fn a_host_that_goes_is_not_held_up_by_what_may_run_twice() {
     let daemon = machine.start(&registry);
     ask(&registry, "a.service", UNIT, Launched).await;
     until(&registry, "active", |s| reported(s, "a.service") == is("active", 1)).await;
-    machine.host.shutting_down();
+    machine.host.begin_shutdown();
     daemon.stop().await;
-    assert_eq!(machine.host.unit("a.service").unwrap().0, "deactivating");
+    assert_eq!(machine.host.unit_state("a.service").unwrap().0, "deactivating");
 }

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use muster_common::state::DesiredState::{Launched, Loaded};
 use muster_store::Registry;
-use support::{Daemon, LONG, Line, Machine, ask, long_after, name, reported, timed_store, until};
+use support::{
+    Daemon, LONG, Machine, StoreLine, ask, long_after, name, reported, timed_store, until,
+};
 
 const UNIT: &str = "[Service]\nExecStart=/bin/true\n";
 const OTHER: &str = "[Service]\nExecStart=/bin/false\n";
@@ -25,11 +27,11 @@ async fn a_unit_is_placed_started_reported_and_destroyed() {
     let daemon = machine.start(&registry);
     ask(&registry, "a.service", UNIT, Launched).await;
     until(&registry, "active", |s| reported(s, "a.service") == is("active", 1)).await;
-    assert_eq!(machine.host.log(), ["write a.service", "start a.service"]);
+    assert_eq!(machine.host.requests(), ["write a.service", "start a.service"]);
 
     registry.destroy_units(&[name("a.service")]).await.unwrap();
     until(&registry, "gone", |s| s.states.is_empty() && s.places.is_empty()).await;
-    assert_eq!(machine.host.unit("a.service"), None);
+    assert_eq!(machine.host.unit_state("a.service"), None);
     daemon.stop().await;
 }
 
@@ -40,7 +42,7 @@ async fn a_daemon_that_starts_again_adopts_what_runs() {
     let daemon = machine.start(&registry);
     ask(&registry, "a.service", UNIT, Launched).await;
     until(&registry, "active", |s| reported(s, "a.service") == is("active", 1)).await;
-    let before = machine.host.unit("a.service");
+    let before = machine.host.unit_state("a.service");
     let id = "m1".parse().unwrap();
     let lease = registry.read_registration(&id).await.unwrap().unwrap().1;
     daemon.stop().await;
@@ -55,8 +57,8 @@ async fn a_daemon_that_starts_again_adopts_what_runs() {
         assert_eq!(registry.read_registration(&id).await.unwrap().unwrap().1, lease);
         if kill { again.kill().await } else { again.stop().await }
     }
-    assert_eq!(machine.host.unit("a.service"), before);
-    let asked = machine.host.log();
+    assert_eq!(machine.host.unit_state("a.service"), before);
+    let asked = machine.host.requests();
     assert_eq!(asked.iter().filter(|what| what.ends_with(" a.service")).count(), 2, "{asked:?}");
 }
 
@@ -64,18 +66,18 @@ async fn a_daemon_that_starts_again_adopts_what_runs() {
 async fn a_failed_start_says_why_and_is_not_tried_again_unasked() {
     let (registry, _disk) = timed_store();
     let machine = Machine::new("m1", "10.0.0.1");
-    machine.host.fail("a.service");
+    machine.host.fail_starts("a.service");
     let daemon = machine.start(&registry);
     ask(&registry, "a.service", UNIT, Launched).await;
     let s = until(&registry, "failed", |s| reported(s, "a.service") == is("failed", 1)).await;
     let state = s.states[&name("a.service")].values().next().unwrap().clone();
     assert_eq!(state.problem.as_deref(), Some("start failed: exit status 1"));
     long_after().await;
-    assert_eq!(machine.host.log(), ["write a.service", "start a.service"]);
+    assert_eq!(machine.host.requests(), ["write a.service", "start a.service"]);
 
     ask(&registry, "a.service", UNIT, Launched).await;
     until(&registry, "tried again", |s| reported(s, "a.service") == is("failed", 2)).await;
-    assert_eq!(machine.host.log().len(), 3);
+    assert_eq!(machine.host.requests().len(), 3);
     daemon.stop().await;
 }
 
@@ -109,10 +111,10 @@ async fn a_service_that_fails_in_its_first_moments_is_not_launched() {
 
 const JOB: &str = "[Service]\nType=oneshot\nExecStart=/bin/true\n[X-Fleet]\nJob=yes\n";
 
-/// How often a unit was started there.
+/// The number of times that a unit was started there.
 fn starts(machine: &Machine, unit: &str) -> usize {
     let start = format!("start {unit}");
-    machine.host.log().iter().filter(|line| **line == start).count()
+    machine.host.requests().iter().filter(|line| **line == start).count()
 }
 
 /// The machine goes down and comes back, and has done what there is to do about its units.
@@ -130,7 +132,7 @@ async fn a_job_that_has_ended_is_not_begun_again_by_a_reboot() {
     let (registry, _disk) = timed_store();
     let machine = Machine::new("m1", "10.0.0.1");
     for unit in ["job.service", "plain.service"] {
-        machine.host.oneshot(unit);
+        machine.host.end_when_started(unit);
     }
     let daemon = machine.start(&registry);
     let plain = JOB.replace("Job=yes", "Job=no");
@@ -155,10 +157,10 @@ async fn a_job_that_has_ended_is_not_begun_again_by_a_reboot() {
 async fn a_job_that_was_cut_off_is_not_begun_again_and_says_so() {
     let (registry, _disk) = timed_store();
     let machine = Machine::new("m1", "10.0.0.1");
-    machine.host.slow("job.service", true);
+    machine.host.hold_starts("job.service", true);
     let daemon = machine.start(&registry);
     ask(&registry, "job.service", JOB, Launched).await;
-    machine.host.until(|state| state == Some("activating"), "job.service").await;
+    machine.host.until_state(|state| state == Some("activating"), "job.service").await;
     daemon.kill().await;
     let daemon = after_reboot(&registry, &machine, "b.service").await;
     let s = until(&registry, "told", |s| reported(s, "job.service") == is("inactive", 1)).await;
@@ -180,7 +182,7 @@ async fn a_machine_that_has_reported_on_its_units_has_done_so_whatever_they_do_n
     health.wait_for(|s| s.reported).await.unwrap();
     let withdrawn = tokio::spawn(async move { health.wait_for(|s| !s.reported).await.is_ok() });
     for _ in 0..5 {
-        machine.host.crash("a.service");
+        machine.host.crash_unit("a.service");
         until(&registry, "failed", |s| reported(s, "a.service").is_some_and(|r| r.0 == "failed"))
             .await;
         ask(&registry, "a.service", UNIT, Launched).await;
@@ -196,7 +198,7 @@ async fn a_machine_that_has_reported_on_its_units_has_done_so_whatever_they_do_n
 async fn a_unit_of_the_hosts_own_is_refused_and_left_alone() {
     let (registry, _disk) = timed_store();
     let machine = Machine::new("m1", "10.0.0.1");
-    machine.host.foreign("sshd.service");
+    machine.host.add_foreign_unit("sshd.service");
     let daemon = machine.start(&registry);
     ask(&registry, "sshd.service", UNIT, Launched).await;
     let s = until(&registry, "refused", |s| reported(s, "sshd.service").is_some()).await;
@@ -206,8 +208,8 @@ async fn a_unit_of_the_hosts_own_is_refused_and_left_alone() {
 
     registry.destroy_units(&[name("sshd.service")]).await.unwrap();
     until(&registry, "gone", |s| s.states.is_empty()).await;
-    assert_eq!(machine.host.log(), Vec::<String>::new());
-    assert_eq!(machine.host.unit("sshd.service").unwrap().0, "active");
+    assert_eq!(machine.host.requests(), Vec::<String>::new());
+    assert_eq!(machine.host.unit_state("sshd.service").unwrap().0, "active");
     daemon.stop().await;
 }
 
@@ -215,7 +217,7 @@ async fn a_unit_of_the_hosts_own_is_refused_and_left_alone() {
 async fn a_slow_start_holds_up_nobody_and_can_be_stopped() {
     let (registry, _disk) = timed_store();
     let machine = Machine::new("m1", "10.0.0.1");
-    machine.host.slow("slow.service", true);
+    machine.host.hold_starts("slow.service", true);
     let daemon = machine.start(&registry);
     ask(&registry, "slow.service", UNIT, Launched).await;
     until(&registry, "starting", |s| reported(s, "slow.service") == is("activating", 0)).await;
@@ -224,7 +226,7 @@ async fn a_slow_start_holds_up_nobody_and_can_be_stopped() {
 
     ask(&registry, "slow.service", UNIT, Loaded).await;
     until(&registry, "stopped", |s| reported(s, "slow.service") == is("inactive", 2)).await;
-    assert!(machine.host.log().contains(&"stop slow.service".to_owned()));
+    assert!(machine.host.requests().contains(&"stop slow.service".to_owned()));
     daemon.stop().await;
 }
 
@@ -236,7 +238,7 @@ async fn a_start_that_has_not_come_to_its_turn_is_called_off_with_the_unit() {
     let daemon = machine.start(&registry);
     for (number, desired) in [(1, None), (2, Some(Loaded))] {
         let unit = format!("a{number}.service");
-        machine.host.queue(&unit);
+        machine.host.queue_starts(&unit);
         ask(&registry, &unit, UNIT, Launched).await;
         machine.host.until_queued(&unit).await;
         match desired {
@@ -251,8 +253,15 @@ async fn a_start_that_has_not_come_to_its_turn_is_called_off_with_the_unit() {
             }
         }
         machine.host.work_off();
-        assert!(machine.host.unit(&unit).is_none_or(|(active, _)| active == "inactive"), "{unit}");
-        assert!(machine.host.log().contains(&format!("stop {unit}")), "{:?}", machine.host.log());
+        assert!(
+            machine.host.unit_state(&unit).is_none_or(|(active, _)| active == "inactive"),
+            "{unit}"
+        );
+        assert!(
+            machine.host.requests().contains(&format!("stop {unit}")),
+            "{:?}",
+            machine.host.requests()
+        );
     }
     daemon.stop().await;
 }
@@ -264,13 +273,13 @@ async fn a_unit_that_ended_stays_ended_until_it_is_asked_for_again() {
     let daemon = machine.start(&registry);
     ask(&registry, "a.service", UNIT, Launched).await;
     until(&registry, "active", |s| reported(s, "a.service") == is("active", 1)).await;
-    machine.host.crash("a.service");
+    machine.host.crash_unit("a.service");
     until(&registry, "failed", |s| reported(s, "a.service") == is("failed", 1)).await;
     long_after().await;
-    assert_eq!(machine.host.log(), ["write a.service", "start a.service"]);
+    assert_eq!(machine.host.requests(), ["write a.service", "start a.service"]);
     ask(&registry, "a.service", UNIT, Launched).await;
     until(&registry, "active again", |s| reported(s, "a.service") == is("active", 2)).await;
-    assert_eq!(machine.host.log(), ["write a.service", "start a.service", "start a.service"]);
+    assert_eq!(machine.host.requests(), ["write a.service", "start a.service", "start a.service"]);
     daemon.stop().await;
 }
 
@@ -284,7 +293,7 @@ async fn another_file_is_written_and_the_unit_restarted() {
     ask(&registry, "a.service", OTHER, Launched).await;
     until(&registry, "anew", |s| reported(s, "a.service") == is("active", 2)).await;
     assert_eq!(
-        machine.host.log(),
+        machine.host.requests(),
         ["write a.service", "start a.service", "write a.service", "restart a.service"]
     );
     daemon.stop().await;
@@ -307,7 +316,7 @@ async fn a_lost_lease_leads_to_a_new_registration_and_restarts_nothing() {
     });
     back.await;
     assert_ne!(registry.read_registration(&id).await.unwrap().unwrap().1, Some(lease));
-    assert_eq!(machine.host.unit("a.service"), is("active", 1));
+    assert_eq!(machine.host.unit_state("a.service"), is("active", 1));
     daemon.stop().await;
 }
 
@@ -342,7 +351,7 @@ async fn a_second_machine_with_the_same_id_keeps_out_and_says_so() {
 
     let after = registry.read_snapshot().await.unwrap();
     assert_eq!(after.states, before.states);
-    assert_eq!(second.host.log(), Vec::<String>::new());
+    assert_eq!(second.host.requests(), Vec::<String>::new());
     daemon.stop().await;
 }
 
@@ -353,9 +362,9 @@ async fn a_host_that_shuts_down_gives_its_units_up() {
     let daemon = machine.start(&registry);
     ask(&registry, "a.service", UNIT, Launched).await;
     until(&registry, "active", |s| reported(s, "a.service") == is("active", 1)).await;
-    machine.host.shutting_down();
+    machine.host.begin_shutdown();
     daemon.stop().await;
-    assert_eq!(machine.host.unit("a.service").unwrap().0, "inactive");
+    assert_eq!(machine.host.unit_state("a.service").unwrap().0, "inactive");
     let left = registry.read_snapshot().await.unwrap();
     assert!(left.machines.is_empty() && left.leader.is_none() && left.states.is_empty());
     assert!(!machine.settings.state_dir.join("placements.json").exists());
@@ -373,13 +382,13 @@ async fn a_daemon_that_leaves_for_good_gives_its_units_up() {
     ask(&registry, "a.service", UNIT, Launched).await;
     until(&registry, "active", |s| reported(s, "a.service") == is("active", 1)).await;
     daemon.stop().await;
-    assert_eq!(machine.host.unit("a.service").unwrap().0, "active");
+    assert_eq!(machine.host.unit_state("a.service").unwrap().0, "active");
 
     let daemon = machine.start(&registry);
     daemon.health.subscribe().wait_for(|s| s.placements.ok && s.units == 1).await.unwrap();
     std::fs::write(&mark, "").unwrap();
     daemon.stop().await;
-    assert_eq!(machine.host.unit("a.service").unwrap().0, "inactive");
+    assert_eq!(machine.host.unit_state("a.service").unwrap().0, "inactive");
     assert!(registry.read_snapshot().await.unwrap().machines.is_empty());
     assert!(!mark.exists());
 }
@@ -390,64 +399,64 @@ async fn a_broken_line_to_the_runner_is_made_good_afterwards() {
     let machine = Machine::new("m1", "10.0.0.1");
     let daemon = machine.start(&registry);
     daemon.health.subscribe().wait_for(|s| s.placements.ok && s.runner.ok).await.unwrap();
-    machine.host.lose(true);
+    machine.host.cut_line(true);
     daemon.health.subscribe().wait_for(|s| !s.runner.ok).await.unwrap();
     ask(&registry, "a.service", UNIT, Launched).await;
     until(&registry, "placed", |s| s.places.contains_key(&name("a.service"))).await;
-    assert_eq!(machine.host.log(), Vec::<String>::new());
-    machine.host.lose(false);
+    assert_eq!(machine.host.requests(), Vec::<String>::new());
+    machine.host.cut_line(false);
     until(&registry, "active", |s| reported(s, "a.service") == is("active", 1)).await;
     daemon.stop().await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_outage_of_the_store_starts_and_stops_nothing() {
-    let (registry, line, _disk) = Line::timed();
+    let (registry, line, _disk) = StoreLine::on_test_time();
     let machine = Machine::new("m1", "10.0.0.1");
     let daemon = machine.start(&registry);
     ask(&registry, "a.service", UNIT, Launched).await;
     until(&registry, "active", |s| reported(s, "a.service") == is("active", 1)).await;
-    let before = machine.host.unit("a.service");
-    line.cut(true);
+    let before = machine.host.unit_state("a.service");
+    line.set_cut(true);
     daemon.health.subscribe().wait_for(|s| !s.store.ok && !s.placements.ok).await.unwrap();
     // A daemon that starts again in the outage goes by what it knows.
     daemon.stop().await;
     let again = machine.start(&registry);
     again.health.subscribe().wait_for(|s| !s.lease.ok && s.units == 1).await.unwrap();
-    assert_eq!(machine.host.unit("a.service"), before);
+    assert_eq!(machine.host.unit_state("a.service"), before);
 
-    line.cut(false);
+    line.set_cut(false);
     again.health.subscribe().wait_for(|s| s.lease.ok && s.placements.ok).await.unwrap();
     ask(&registry, "b.service", UNIT, Launched).await;
     until(&registry, "the next", |s| reported(s, "b.service") == is("active", 1)).await;
-    assert_eq!(machine.host.unit("a.service"), before);
+    assert_eq!(machine.host.unit_state("a.service"), before);
     again.stop().await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_reboot_in_an_outage_brings_the_units_back() {
-    let (registry, line, _disk) = Line::timed();
+    let (registry, line, _disk) = StoreLine::on_test_time();
     let machine = Machine::new("m1", "10.0.0.1");
     let daemon = machine.start(&registry);
     ask(&registry, "a.service", UNIT, Launched).await;
     until(&registry, "active", |s| reported(s, "a.service") == is("active", 1)).await;
-    line.cut(true);
+    line.set_cut(true);
     daemon.stop().await;
     machine.reboot();
     let again = machine.start(&registry);
     again.health.subscribe().wait_for(|s| s.counters.starts == 1 || s.units == 1).await.unwrap();
-    machine.host.until(|state| state == Some("active"), "a.service").await;
+    machine.host.until_state(|state| state == Some("active"), "a.service").await;
 
-    line.cut(false);
+    line.set_cut(false);
     until(&registry, "reported", |s| reported(s, "a.service") == is("active", 1)).await;
-    assert_eq!(machine.host.log().iter().filter(|l| *l == "start a.service").count(), 2);
+    assert_eq!(machine.host.requests().iter().filter(|l| *l == "start a.service").count(), 2);
     again.stop().await;
 }
 
-/// What was written to disk may be older than what the store has said since.
+/// The placements on disk may be older than what the store has said since.
 #[tokio::test(start_paused = true)]
 async fn a_daemon_that_has_heard_the_store_does_not_go_by_its_disk_again() {
-    let (registry, line, _disk) = Line::timed();
+    let (registry, line, _disk) = StoreLine::on_test_time();
     let machine = Machine::new("m1", "10.0.0.1");
     let file = machine.settings.state_dir.join("placements.json");
     let daemon = machine.start(&registry);
@@ -476,9 +485,9 @@ async fn a_daemon_that_has_heard_the_store_does_not_go_by_its_disk_again() {
     let other = Machine::new("m2", "10.0.0.2");
     std::fs::write(other.settings.state_dir.join("placements.json"), &old).unwrap();
     let began = other.start(&registry);
-    other.host.until(|state| state == Some("active"), "a.service").await;
+    other.host.until_state(|state| state == Some("active"), "a.service").await;
     assert!(!daemon.health.status().lease.ok);
-    assert!(machine.host.unit("a.service").is_none(), "{:?}", machine.host.log());
+    assert!(machine.host.unit_state("a.service").is_none(), "{:?}", machine.host.requests());
     daemon.stop().await;
     began.stop().await;
 }

@@ -132,8 +132,8 @@ async fn machines_that_take_their_leave_together_are_no_mass_loss() {
     let (registry, _disk) = timed_store();
     let (machines, mut daemons) = three(&registry).await;
     let (third, second) = (daemons.pop().unwrap(), daemons.pop().unwrap());
-    machines[1].host.shutting_down();
-    machines[2].host.shutting_down();
+    machines[1].host.begin_shutdown();
+    machines[2].host.begin_shutdown();
     tokio::join!(second.stop(), third.stop());
     let s = until(&registry, "all on the one that is left", |s| {
         s.places

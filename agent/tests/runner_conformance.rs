@@ -23,7 +23,7 @@ use musterd::runner::{
     Runner, RunnerError, RunnerEvent, RunnerEvents, StartOutcome, UnitObservation,
 };
 use support::engine::Engine;
-use support::{Host, Scripted, name};
+use support::{ScriptedHost, ScriptedRunner, name};
 use tokio::sync::mpsc;
 
 /// A runner, and what a test does to its machine behind its back.
@@ -35,7 +35,7 @@ struct Case {
 
 /// What is behind it.
 enum Machine {
-    Memory(Arc<Host>),
+    Memory(Arc<ScriptedHost>),
     Systemd,
     Docker(Engine),
 }
@@ -46,8 +46,8 @@ const UNLOADABLE: &str = "[Service]\nType=simple\n";
 
 impl Case {
     async fn all() -> Vec<Self> {
-        let host = Host::new();
-        let mut cases = vec![Self::of(Scripted::on(&host), Machine::Memory(host))];
+        let host = ScriptedHost::new();
+        let mut cases = vec![Self::of(ScriptedRunner::on_host(&host), Machine::Memory(host))];
         match std::env::var("MUSTER_CONFORMANCE").as_deref() {
             Ok("systemd") => {
                 let systemd = Systemd::new(PathBuf::from("/run/systemd/system"));
@@ -92,7 +92,7 @@ impl Case {
             Machine::Docker(engine) => engine.container("Exec=false\n[Service]\nType=oneshot"),
             Machine::Systemd => BAD.to_owned(),
             Machine::Memory(host) => {
-                host.fail(unit.as_str());
+                host.fail_starts(unit.as_str());
                 BAD.to_owned()
             }
         }
@@ -155,7 +155,7 @@ impl Case {
             (Arc::new(runner), events)
         }
         let (runner, mut events) = match &self.machine {
-            Machine::Memory(host) => boxed(Scripted::on(host)),
+            Machine::Memory(host) => boxed(ScriptedRunner::on_host(host)),
             Machine::Systemd => boxed(Systemd::new(PathBuf::from("/run/systemd/system"))),
             Machine::Docker(engine) => boxed(engine.runner_and_events()),
         };
@@ -168,8 +168,8 @@ impl Case {
     fn cut(&self) {
         match &self.machine {
             Machine::Memory(host) => {
-                host.lose(true);
-                host.lose(false);
+                host.cut_line(true);
+                host.cut_line(false);
             }
             // It is started again by its socket when somebody calls.
             Machine::Systemd => systemctl(&["kill", "--signal=KILL", "dbus.service"]),
@@ -261,7 +261,7 @@ async fn a_crash_is_told() {
         case.write(&unit, &case.good()).await;
         case.runner.start(&unit, 1).await.unwrap();
         match &case.machine {
-            Machine::Memory(host) => host.crash(unit.as_str()),
+            Machine::Memory(host) => host.crash_unit(unit.as_str()),
             Machine::Systemd => systemctl(&["kill", "--signal=KILL", unit.as_str()]),
             Machine::Docker(engine) => engine.kill_container("systemd-conformance-crash").await,
         }
@@ -286,7 +286,7 @@ async fn a_unit_of_the_hosts_own_is_known_as_such() {
             _ => name("dbus.service"),
         };
         match &case.machine {
-            Machine::Memory(host) => host.foreign(unit.as_str()),
+            Machine::Memory(host) => host.add_foreign_unit(unit.as_str()),
             Machine::Systemd => {}
             Machine::Docker(engine) => {
                 // What a container will be called is known from its file.
@@ -389,8 +389,8 @@ async fn after_the_runner_executes_itself_anew_nothing_is_missed() {
         let before = case.see(&unit).await;
         match &case.machine {
             Machine::Memory(host) => {
-                host.lose(true);
-                host.lose(false);
+                host.cut_line(true);
+                host.cut_line(false);
             }
             Machine::Systemd => systemctl(&["daemon-reexec"]),
             Machine::Docker(engine) => engine.restart_engine().await,

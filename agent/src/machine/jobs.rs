@@ -19,7 +19,7 @@ use crate::stdx::files::{Durability, read_file, replace_file};
 pub(crate) struct JobMemory {
     disk: Arc<dyn Disk>,
     path: PathBuf,
-    /// What was noted, or why it cannot be read: then no job is begun, for it may have been before.
+    /// The runs that were noted, or why they cannot be read: then no job is begun, for it may have been before.
     runs: Result<BTreeMap<UnitName, JobRun>, String>,
 }
 

@@ -28,7 +28,7 @@ pub struct Ledger {
     left: BTreeMap<UnitName, Instant>,
 }
 
-/// How long it is remembered that a unit was ours: longer than a line to this machine is cut as a rule, and shorter than it takes
+/// Time for which it is remembered that a unit was ours: longer than a line to this machine is cut as a rule, and shorter than it takes
 /// until somebody uses the name for something else.
 const LATELY: Duration = Duration::from_secs(300);
 
@@ -146,7 +146,7 @@ impl Ledger {
         remove_file(&*self.disk, &self.directory.join(unit.as_str()))
     }
 
-    /// Whether a unit was ours until a short time ago.
+    /// True when a unit was ours until a short time ago.
     pub fn owned_lately(&self, unit: &UnitName, now: Instant) -> bool {
         self.left.get(unit).is_some_and(|at| now.saturating_duration_since(*at) < LATELY)
     }

@@ -15,13 +15,13 @@ use crate::host::power::HostPower;
 use crate::machine::converge::Converge;
 use crate::machine::registration::Registration;
 
-/// How long units may take to stop before others are started in their place, though these still run.
+/// Time that units have to stop before others are started in their place, though these still run.
 const STOP_GRACE: Duration = Duration::from_secs(60);
 /// The same for units that may not run twice. The host does not go before they are down either, unless their own
 /// `TimeoutStopSec=` ends first, which is 90 s where nobody says otherwise; ten minutes are what a database with a large cache is
 /// given. systemd lets the daemon live that long (`TimeoutStopSec=` in musterd.service).
 const SINGLE_STOP_GRACE: Duration = Duration::from_secs(600);
-/// How long the store may take to end the lease; after that the lease ends by itself.
+/// Time that the store has to end the lease; after that the lease ends by itself.
 const REVOKE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The file whoever removes Muster from the machine makes before it stops the daemon: the units are to stop as well.

@@ -17,7 +17,7 @@ const PRIVATE_FILE: u32 = 0o600;
 /// left.
 static WRITES: AtomicU64 = AtomicU64::new(0);
 
-/// What a replaced file outlives once the call has returned.
+/// The end that a replaced file outlives once the call has returned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Durability {
     /// The daemon, however it ends; not the host's. For what lies in `/run`, and for what can be made again.

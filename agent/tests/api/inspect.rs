@@ -64,7 +64,7 @@ async fn a_machine_shows_its_own_units_without_the_store() {
     ledger.record_file(&"a.service".parse().unwrap(), FileHash::of(HELLO)).unwrap();
     parts.health.set_ledger(&Arc::new(Mutex::new(ledger)));
     cluster.router = api_router(App::new(parts));
-    cluster.line.cut(true);
+    cluster.line.set_cut(true);
     for what in ["status", "journal"] {
         let own = cluster.get(&format!("/v1/units/a.service/{what}?machine=m1")).await;
         assert_eq!(own.status, StatusCode::OK, "{}", own.text);

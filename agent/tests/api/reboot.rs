@@ -275,7 +275,7 @@ async fn a_store_that_is_away_is_503() {
     let parts = parts(&cluster.registry, &cluster.view, &cluster.presence.machine);
     let app = App::new(AppParts { slot_limit: Duration::from_millis(200), ..parts });
     let cluster = Cluster { router: api_router(app.clone()), app, ..cluster };
-    cluster.line.cut(true);
+    cluster.line.set_cut(true);
     for what in ["lock", "unlock", "request", "cancel"] {
         let answer = cluster.reboot(what, json!({})).await;
         assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{what}: {}", answer.text);
@@ -312,11 +312,11 @@ async fn a_watch_tells_how_things_are_and_whenever_they_change() {
     cluster.host("m2", host("default", Phase::Waiting)).await;
     assert_eq!(next(&mut told).await["hosts"][0]["phase"], "waiting");
 
-    cluster.line.cut(true);
+    cluster.line.set_cut(true);
     let away = next(&mut told).await;
     assert_eq!(away["event"], "degraded");
     assert!(away["message"].as_str().unwrap().starts_with("the store cannot be reached"), "{away}");
-    cluster.line.cut(false);
+    cluster.line.set_cut(false);
     let back = next(&mut told).await;
     assert_eq!((&back["event"], &back["hosts"][0]["phase"]), (&json!("status"), &json!("waiting")));
 

@@ -65,7 +65,7 @@ async fn while_the_store_is_away_nothing_is_answered_that_may_be_out_of_date() {
     cluster.submit("a.service", HELLO, "inactive").await;
     let hash = FileHash::of(HELLO).to_string();
     let files = json!({ &hash: HELLO });
-    cluster.line.cut(true);
+    cluster.line.set_cut(true);
     let reads = ["/v1/units", "/v1/states", "/v1/machines", "/v1/plan", "/v1/units/a.service"];
     let fleets = ["/fleet/v1/units", "/fleet/v1/state", "/fleet/v1/machines"];
     for path in reads.into_iter().chain(fleets) {
@@ -90,7 +90,7 @@ async fn while_the_store_is_away_nothing_is_answered_that_may_be_out_of_date() {
     // What needs no store is answered.
     cluster.get("/v1/version").await.body["version"].as_str().unwrap();
 
-    cluster.line.cut(false);
+    cluster.line.set_cut(false);
     let units = cluster.get("/v1/units").await.body;
     assert_eq!(units["units"].as_array().unwrap().len(), 1, "nothing was written: {units}");
     assert_eq!(units["units"][0]["desired"], "inactive");
@@ -107,7 +107,7 @@ async fn whoever_waits_is_told_that_the_store_is_away_and_goes_on_waiting() {
         let (cluster, name) = (cluster.clone(), name.clone());
         async move |degraded: tokio::sync::oneshot::Receiver<()>| {
             degraded.await.unwrap();
-            cluster.line.cut(false);
+            cluster.line.set_cut(false);
             cluster.report(&name, &placement, "active", "running").await;
         }
     };
@@ -119,7 +119,7 @@ async fn whoever_waits_is_told_that_the_store_is_away_and_goes_on_waiting() {
         .events(wait, |event| {
             match event["event"].as_str().unwrap() {
                 // It has begun.
-                "progress" => cluster.line.cut(true),
+                "progress" => cluster.line.set_cut(true),
                 "degraded" => {
                     if let Some(told) = told.lock().unwrap().take() {
                         told.send(()).unwrap();

@@ -35,7 +35,7 @@ impl Alone {
         alone.machine.goes_down().await;
         assert!(alone.is_cordoned().await, "it goes down and takes units");
         role.kill().await;
-        alone.cores.host.shutting_down();
+        alone.cores.host.begin_shutdown();
         core.stop().await;
         alone.machine.boots();
         alone.cores.reboot();
@@ -66,7 +66,7 @@ fn told(status: &HostStatus) -> String {
 #[tokio::test]
 async fn the_slot_is_kept_until_every_unit_is_back() {
     let mut alone = Alone::goes_down().await;
-    alone.cores.host.slow("web.service", true);
+    alone.cores.host.hold_starts("web.service", true);
     let (core, role) = alone.starts();
     let starting = |status: &HostStatus| {
         status.phase == Phase::Settling && told(status).contains("web.service (is on its way)")
@@ -78,7 +78,7 @@ async fn the_slot_is_kept_until_every_unit_is_back() {
     role.kill().await;
     let _role = alone.machine.start();
     alone.machine.until("waits for the unit again", starting).await;
-    alone.cores.host.slow("web.service", false);
+    alone.cores.host.hold_starts("web.service", false);
     alone.machine.comes_to_rest().await;
     assert!(
         runs(&alone.registry.read_snapshot().await.unwrap()),
@@ -94,7 +94,7 @@ async fn the_slot_is_kept_until_every_unit_is_back() {
 #[tokio::test]
 async fn a_unit_that_fails_after_the_boot_keeps_the_slot() {
     let mut alone = Alone::goes_down().await;
-    alone.cores.host.fail("web.service");
+    alone.cores.host.fail_starts("web.service");
     let (core, _role) = alone.starts();
     let failed = |status: &HostStatus| {
         told(status) == "units are not well: web.service (start failed: exit status 1)"

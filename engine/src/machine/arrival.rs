@@ -7,7 +7,7 @@ use muster_common::snapshot::Placement;
 use muster_common::state::{ActiveState, DesiredState, ObservedState, sub};
 use muster_common::unit::FileHash;
 
-/// How far a machine has come with a placement.
+/// A machine's progress with a placement.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Arrival {
     /// It has not carried it out yet, or the unit is still on its way up.
@@ -25,9 +25,9 @@ pub struct Report {
     generation: u64,
     desired: DesiredState,
     stage: LifeStage,
-    /// What kept the machine from doing as asked.
+    /// The problem that kept the machine from doing as asked.
     problem: Option<String>,
-    /// How the unit failed afterwards.
+    /// The way in which the unit failed afterwards.
     failure: Option<String>,
 }
 
@@ -43,7 +43,7 @@ enum LifeStage {
 }
 
 impl Report {
-    /// What decisions rest on in a report.
+    /// The part of a published state that decisions rest on.
     pub fn from_state(state: &ObservedState) -> Self {
         let stage = match (&state.active, state.sub.as_str()) {
             // Waiting for a restart, the start job is over and systemd will try again: it was tried and did not work.
@@ -75,7 +75,7 @@ impl Report {
         self.file
     }
 
-    /// How far the machine has come with a placement, as far as `until`: a launched unit may be asked whether it is
+    /// The machine's progress with a placement, as far as `until`: a launched unit may be asked whether it is
     /// loaded.
     pub fn arrival_at(&self, placement: &Placement, until: DesiredState) -> Arrival {
         if self.generation < placement.generation || self.desired != placement.desired {

@@ -35,7 +35,7 @@ use std::fmt;
 use muster_common::state::{ActiveState, DesiredState};
 use muster_common::unit::{FileHash, UnitName};
 
-/// What the cluster wants of one unit on this machine: its placement.
+/// The cluster's wish for one unit on this machine: its placement.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Desired {
     /// The file it is to run from.
@@ -44,11 +44,11 @@ pub struct Desired {
     pub desired: DesiredState,
     /// Generation of the placement. A rise asks a unit that runs to run anew and one that ended to start.
     pub generation: u64,
-    /// Whether the file has an `[Install]` section to be enabled.
+    /// The file has an `[Install]` section to be enabled.
     pub install: bool,
 }
 
-/// What this daemon wrote earlier on this machine and remembers.
+/// A unit that this daemon wrote earlier on this machine and remembers.
 ///
 /// The memory must not outlive a boot (it lies beside the files, in `/run`): after a reboot nothing is owned and
 /// everything desired is started.
@@ -60,14 +60,14 @@ pub struct Owned {
     pub generation: u64,
     /// The desired state it last carried out or gave up on, or is about to; `Inactive` when it wrote the file and nothing more.
     pub desired: DesiredState,
-    /// Whether it enabled the unit.
+    /// It enabled the unit.
     pub enabled: bool,
     /// A start was asked of the runner and nobody knows how it ended. It may be in systemd's queue, where the unit is still
     /// `inactive`, and come to its turn later.
     pub starting: bool,
 }
 
-/// What the runner reports of one unit.
+/// One unit as decisions see it, in its runner's words.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Observed {
     /// systemd's `LoadState`.
@@ -78,7 +78,7 @@ pub struct Observed {
     pub sub: String,
     /// The unit comes from a file that is not ours: the host's own, or one that overrides ours.
     pub foreign: bool,
-    /// What of the host's own is in the unit's way, for the user. Empty when nothing is, or when there is no more to say
+    /// The thing of the host's own that is in the unit's way, for the user. Empty when nothing is, or when there is no more to say
     /// of a unit that is `foreign`. One that is not goes on if it runs, and is stopped when it is no longer wanted.
     pub obstacle: String,
     /// The file that lies at our place for this unit, whoever remembers it.
@@ -86,13 +86,13 @@ pub struct Observed {
 }
 
 impl Observed {
-    /// Whether anything of the unit is there: everything but `inactive` and `failed`. A unit that waits for systemd to
+    /// True while anything of the unit is there: everything but `inactive` and `failed`. A unit that waits for systemd to
     /// restart it is `activating`.
     pub(crate) fn is_up(&self) -> bool {
         !self.active.is_down()
     }
 
-    /// Whether the unit is up and not about to end.
+    /// True while the unit is up and not about to end.
     fn is_running(&self) -> bool {
         self.is_up() && self.active != ActiveState::Deactivating
     }
@@ -124,7 +124,7 @@ impl fmt::Display for Problem {
 pub enum Step {
     /// Report the problem at this generation and desired state, and do nothing. Said again in every pass.
     Refuse {
-        /// What stands in the way.
+        /// The thing that stands in the way.
         problem: Problem,
         /// The generation that is given up on.
         generation: u64,
@@ -181,11 +181,11 @@ pub enum Step {
 pub struct Chain {
     /// The unit.
     pub unit: UnitName,
-    /// What to do to it; never empty.
+    /// The steps, in order; never empty.
     pub steps: Vec<Step>,
 }
 
-/// What a machine does next. Chains of different units run concurrently; those in `removals` are done, or have failed,
+/// All that a machine does next. Chains of different units run concurrently; those in `removals` are done, or have failed,
 /// before the first of `others` begins, so that what comes finds the ports and names free of what goes. Both are
 /// sorted by unit.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -197,7 +197,7 @@ pub struct Steps {
 }
 
 impl Steps {
-    /// Whether there is nothing to do.
+    /// True when there is nothing to do.
     pub fn is_empty(&self) -> bool {
         self.removals.is_empty() && self.others.is_empty()
     }

@@ -23,12 +23,12 @@ use crate::machine::converge::{Observed, Owned};
 pub struct JobRun {
     /// The generation it was begun for.
     pub generation: u64,
-    /// How it ended; absent while it runs, or where its end was not seen.
+    /// Its end; absent while it runs, or where its end was not seen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end: Option<JobEnd>,
 }
 
-/// How a job ended.
+/// The end of a job.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum JobEnd {
     /// Well.
@@ -39,10 +39,10 @@ pub enum JobEnd {
     Failed(String),
 }
 
-/// What is to be done about a job.
+/// The way in which a job may be treated.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum JobVerdict {
-    /// What is done about any unit.
+    /// Like any unit.
     Unrestricted,
     /// It has been carried out, and is not begun again.
     CarriedOut,
@@ -50,11 +50,11 @@ pub enum JobVerdict {
     GivenUp(String),
 }
 
-/// What is said where a job was begun and nobody has seen how it ended.
+/// The text where a job was begun and nobody has seen how it ended.
 pub const END_UNKNOWN: &str = "it was begun, and how it ended is not known: its machine or its daemon went away meanwhile; \
                                `musterctl restart` runs it again";
 
-/// What is to be done about a job that is to be launched at a generation.
+/// Judges a job that is to be launched at a generation.
 pub fn verdict_on(
     run: Option<&JobRun>,
     generation: u64,
@@ -77,7 +77,7 @@ pub fn verdict_on(
     }
 }
 
-/// How a job that was begun has ended since, as its runner shows it; nothing while it runs.
+/// The end that a job that was begun has come to since, as its runner shows it; nothing while it runs.
 pub fn observed_end(run: &JobRun, owned: &Owned, seen: &Observed) -> Option<JobEnd> {
     let settled = owned.generation == run.generation && owned.desired == DesiredState::Launched;
     if run.end.is_some() || !settled || owned.starting {

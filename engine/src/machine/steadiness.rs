@@ -13,13 +13,13 @@ use std::time::Duration;
 use muster_common::state::{ActiveState, sub};
 use muster_common::unit::UnitName;
 
-/// How long a unit has to stay up before its start counts as carried out. A program that is missing, or that its file does not
+/// Time that a unit has to stay up before its start counts as carried out. A program that is missing, or that its file does not
 /// let run, is gone within milliseconds; one that stumbles over its configuration, in tens of them. Twice systemd's default
 /// pause before it starts a service again (`RestartSec=100ms`), so that one that ends at once is seen to be started again, and
 /// still a time that nobody who waits for a start notices much.
 pub const FIRST_MOMENTS: Duration = Duration::from_millis(200);
 
-/// How long a unit that has failed in its first moments has to be up before it counts as well: the time within which systemd
+/// Time that a unit that has failed in its first moments has to be up before it counts as well: the time within which systemd
 /// counts starts (`StartLimitIntervalSec=10s`), so that what survives it is in no circle of restarts.
 pub const STEADY_AFTER: Duration = Duration::from_secs(10);
 

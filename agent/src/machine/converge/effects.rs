@@ -74,7 +74,7 @@ impl Converge {
                 }
             }
             NodeEffect::CheckFirstMoments(unit) => {
-                self.executor.lock_first_moments().ring_bell(&unit)
+                self.executor.lock_first_moments().ring_bell(&unit);
             }
             NodeEffect::Publish { number, presence, states } => {
                 self.publish_states(number, presence, states);

@@ -15,7 +15,7 @@ use crate::machine::last_known;
 use crate::runner::{Runner, StartOutcome};
 use crate::stdx::timer::sleep_until_opt;
 
-/// How long is looked whether a unit has left processes behind, once it has stopped on a machine that goes.
+/// Time for which processes that a unit has left behind are looked for, once it has stopped on a machine that goes.
 const LEFTOVER_GRACE: Duration = Duration::from_secs(1);
 
 impl Converge {

@@ -1,4 +1,4 @@
-//! What goes into a node and what comes out of it, as data.
+//! The words that go into a node and what comes out of it, as data.
 //!
 //! Owns the inputs, the effects and the facts. It decides nothing.
 
@@ -41,14 +41,14 @@ pub enum NodeInput {
     ChainPrepared {
         /// The unit.
         unit: UnitName,
-        /// How far its chain came at once.
+        /// The progress of its chain at once.
         prepared: ChainStart,
     },
     /// A chain that had begun has ended.
     ChainEnded {
         /// The unit.
         unit: UnitName,
-        /// How it ended.
+        /// The end of it.
         end: ChainEnd,
     },
     /// The answer to [`NodeEffect::Publish`].
@@ -71,7 +71,7 @@ pub enum NodeInput {
     Close,
 }
 
-/// How far a chain came at once, with the steps that wait for nothing.
+/// The progress of a chain at once, with the steps that wait for nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ChainStart {
     /// Every step was taken.
@@ -82,7 +82,7 @@ pub enum ChainStart {
     Failed,
 }
 
-/// How a chain ended.
+/// The end of a chain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ChainEnd {
     /// Every step was taken.
@@ -206,7 +206,7 @@ pub struct ChainBatch {
     pub removals: Vec<PlannedChain>,
     /// The others. They begin when the removals have ended, or after [`Self::removals_grace`].
     pub others: Vec<PlannedChain>,
-    /// How long the others wait: a unit that takes its time to stop must not keep the others from starting.
+    /// Time that the others wait at most: a unit that takes its time to stop must not keep the others from starting.
     pub removals_grace: Duration,
 }
 

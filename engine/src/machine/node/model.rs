@@ -15,13 +15,13 @@ use crate::machine::observation::UnitObservation;
 use crate::machine::registration::Registration;
 use crate::machine::report::StateReport;
 
-/// How long the store may take to answer after the daemon has begun before the last known placements are used.
+/// Time that the store has to answer after the daemon has begun before the last known placements are used.
 pub(super) const STORE_GRACE: Duration = Duration::from_secs(3);
-/// How often the runner is asked for everything, as a net under its events.
+/// Pause between two questions to the runner about everything, as a net under its events.
 pub(super) const RELIST_INTERVAL: Duration = Duration::from_secs(10);
 /// Pause before a pass that could not be completed is made again.
 pub(super) const PASS_RETRY: Duration = Duration::from_millis(500);
-/// How long placements must have rested before they are saved.
+/// Time that placements must have rested before they are saved.
 pub(super) const SAVE_DELAY: Duration = Duration::from_millis(300);
 
 /// The reason why placements may be carried out.
@@ -56,13 +56,13 @@ pub(super) enum PassStage {
     /// None: there is no pass under way.
     #[default]
     Idle,
-    /// What the runner shows.
+    /// The runner's, on the units.
     Observing,
     /// The files.
     ReadingFiles,
     /// That jobs are remembered as carried out; these are given up on.
     SettlingJobs(BTreeMap<UnitName, String>),
-    /// What is in the way of units; these jobs are given up on.
+    /// The runner's, on what is in the way of units; these jobs are given up on.
     FindingObstacles(BTreeMap<UnitName, String>),
 }
 

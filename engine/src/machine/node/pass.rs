@@ -18,7 +18,7 @@ use crate::machine::job::{JobVerdict, observed_end, verdict_on};
 use crate::machine::memory::{CachedFile, NodeMemory, OwnedUnit};
 use crate::machine::observation::UnitObservation;
 
-/// How long what comes waits for what goes: a unit that takes its time to stop must not keep the others from starting.
+/// Time that what comes waits for what goes: a unit that takes its time to stop must not keep the others from starting.
 const REMOVALS_GRACE: Duration = Duration::from_secs(10);
 
 impl Node {

@@ -4,10 +4,10 @@ use async_trait::async_trait;
 use muster_engine::reboot::phase::Inhibitor;
 use musterd::host::power::{self, HostError};
 
-use super::Host;
+use crate::host::ScriptedHost;
 
 #[async_trait]
-impl power::HostPower for Host {
+impl power::HostPower for ScriptedHost {
     fn boot_id(&self) -> String {
         musterd::host::identity::boot_id()
     }

@@ -16,7 +16,7 @@ use muster_store::{
 use tokio::runtime::Handle;
 use tokio_util::task::AbortOnDropHandle;
 
-/// How often the store looks for leases that are over, in the test's time.
+/// Pause between two looks of the store for leases that are over, in the test's time.
 const LOOK: Duration = Duration::from_millis(100);
 
 /// Lets a long time pass, in which whatever was still to come has come: it passes when nobody has anything left to do.

@@ -17,7 +17,7 @@ struct Files {
     /// The names there are, and what a power cut would leave of them.
     names: BTreeMap<PathBuf, usize>,
     kept_names: BTreeMap<PathBuf, usize>,
-    /// What the files hold, by number.
+    /// The files' contents, by number.
     contents: Vec<Content>,
 }
 

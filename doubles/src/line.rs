@@ -13,25 +13,27 @@ use muster_store::{
 use tokio::sync::{mpsc, watch};
 
 /// A line to a store that can be cut.
-pub struct Line {
+pub struct StoreLine {
     store: Arc<dyn Store>,
     cut: watch::Sender<bool>,
     leases_gone: AtomicBool,
     listings: AtomicUsize,
 }
 
-impl Line {
+impl StoreLine {
     /// A registry at the end of a line to a store of its own.
     pub fn new() -> (Registry, Arc<Self>, tempfile::TempDir) {
-        Self::to(|disk| muster_store::open_embedded(disk).unwrap())
+        Self::to_store(|disk| muster_store::open_embedded(disk).unwrap())
     }
 
     /// The same to a store on the test's time.
-    pub fn timed() -> (Registry, Arc<Self>, tempfile::TempDir) {
-        Self::to(super::open_timed)
+    pub fn on_test_time() -> (Registry, Arc<Self>, tempfile::TempDir) {
+        Self::to_store(crate::time::open_timed)
     }
 
-    fn to(open: impl FnOnce(&Path) -> Arc<dyn Store>) -> (Registry, Arc<Self>, tempfile::TempDir) {
+    fn to_store(
+        open: impl FnOnce(&Path) -> Arc<dyn Store>,
+    ) -> (Registry, Arc<Self>, tempfile::TempDir) {
         let disk = tempfile::tempdir().unwrap();
         let store = open(disk.path());
         let cut = watch::Sender::new(false);
@@ -44,22 +46,23 @@ impl Line {
         (Registry::new(line.clone(), "/muster/v1/"), line, disk)
     }
 
-    pub fn cut(&self, cut: bool) {
+    /// Cuts the line, or mends it. Nothing goes over it while it is cut.
+    pub fn set_cut(&self, cut: bool) {
         self.cut.send_replace(cut);
     }
 
     /// The last thing that comes through is that leases are gone.
     pub fn cut_with_the_leases(&self) {
         self.leases_gone.store(true, Ordering::Relaxed);
-        self.cut(true);
+        self.set_cut(true);
     }
 
-    /// How often more than one record was read.
-    pub fn listings(&self) -> usize {
+    /// Counts the reads of more than one record.
+    pub fn count_listings(&self) -> usize {
         self.listings.load(Ordering::Relaxed)
     }
 
-    fn check(&self) -> Result<(), StoreError> {
+    fn check_line(&self) -> Result<(), StoreError> {
         if *self.cut.borrow() {
             return Err(StoreError::Unavailable { during: "a test".to_owned(), source: None });
         }
@@ -68,9 +71,9 @@ impl Line {
 }
 
 #[async_trait]
-impl Store for Line {
+impl Store for StoreLine {
     async fn read(&self, range: Range) -> Result<Listing, StoreError> {
-        self.check()?;
+        self.check_line()?;
         if !matches!(range, Range::Key(_)) {
             self.listings.fetch_add(1, Ordering::Relaxed);
         }
@@ -107,12 +110,12 @@ impl Store for Line {
     }
 
     async fn commit(&self, guards: Vec<Guard>, ops: Vec<Op>) -> Result<CommitOutcome, StoreError> {
-        self.check()?;
+        self.check_line()?;
         self.store.commit(guards, ops).await
     }
 
     async fn grant(&self, ttl: Duration) -> Result<Lease, StoreError> {
-        self.check()?;
+        self.check_line()?;
         self.store.grant(ttl).await
     }
 
@@ -120,17 +123,17 @@ impl Store for Line {
         if self.leases_gone.load(Ordering::Relaxed) {
             return Err(StoreError::LeaseGone { lease });
         }
-        self.check()?;
+        self.check_line()?;
         self.store.keep_alive(lease).await
     }
 
     async fn time_left(&self, lease: LeaseId) -> Result<TimeLeft, StoreError> {
-        self.check()?;
+        self.check_line()?;
         self.store.time_left(lease).await
     }
 
     async fn revoke(&self, lease: LeaseId) -> Result<(), StoreError> {
-        self.check()?;
+        self.check_line()?;
         self.store.revoke(lease).await
     }
 }
