@@ -27,7 +27,7 @@ pub async fn run_daemon(config: Config, flags: Flags, level: LogLevel) -> anyhow
     // Sockets first: a second daemon on the same machine stops here, before it touches anything.
     let sockets = listen::open(&config.http)?;
     let made = sockets.made.clone();
-    let result = run_parts(config, flags, level, signals, sockets).await;
+    let result = Box::pin(run_parts(config, flags, level, signals, sockets)).await;
     if let Some(path) = made {
         // The server removes it as it stops; this is for a start that failed before there was a server.
         let _ = std::fs::remove_file(path);
@@ -117,12 +117,11 @@ async fn run_roles(
         }
     };
     let core = async {
-        match core {
-            Some(setup) => core::run_core(setup, shutdown.clone()).await,
-            None => {
-                shutdown.cancelled().await;
-                Ok(())
-            }
+        if let Some(setup) = core {
+            core::run_core(setup, shutdown.clone()).await
+        } else {
+            shutdown.cancelled().await;
+            Ok(())
         }
     };
     let (outcome, ()) = tokio::join!(core, reboot);

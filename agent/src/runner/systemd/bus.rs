@@ -88,7 +88,7 @@ impl Bus {
                 }
                 Ok(Err(error)) => self.with_signals(|s| s.on_connection_lost(&error.to_string())),
                 Err(_) => {
-                    self.with_signals(|s| s.on_connection_lost("the system bus does not answer"))
+                    self.with_signals(|s| s.on_connection_lost("the system bus does not answer"));
                 }
             }
             tokio::time::sleep(RETRY).await;
