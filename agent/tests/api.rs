@@ -191,7 +191,7 @@ impl Cluster {
     }
 
     async fn submit(&self, name: &str, text: &str, desired: &str) -> Value {
-        let hash = FileHash::of(text).to_string();
+        let hash = FileHash::of_text(text).to_string();
         let unit = json!({"name": name, "file": hash, "desired": desired});
         let answer = self.change(json!({"files": {hash: text}, "units": [unit]})).await;
         assert_eq!(answer.status, StatusCode::OK, "{}", answer.text);
@@ -433,7 +433,7 @@ async fn bad_requests_are_answered_with_json_errors() {
 #[tokio::test]
 async fn a_thousand_units_in_one_request_come_back_in_pages() {
     let cluster = cluster().await;
-    let hash = FileHash::of(HELLO).to_string();
+    let hash = FileHash::of_text(HELLO).to_string();
     let units: Vec<Value> =
         (0..1000).map(|i| json!({"name": format!("u{i:04}.service"), "file": hash})).collect();
     let answer = cluster.change(json!({"files": {&hash: HELLO}, "units": units})).await;
@@ -569,7 +569,7 @@ async fn a_file_that_differs_is_kept_until_it_is_to_be_replaced() {
     let unit = cluster.get("/v1/units/a.service").await.body;
     assert_eq!((unit["text"].as_str(), unit["desired"].as_str()), (Some(HELLO), Some("launched")));
 
-    let hash = FileHash::of(other).to_string();
+    let hash = FileHash::of_text(other).to_string();
     let unit = json!({"name": "a.service", "file": hash});
     cluster.change(json!({"files": {hash: other}, "units": [unit], "replace": true})).await;
     assert_eq!(cluster.get("/v1/units/a.service").await.body["text"], other);

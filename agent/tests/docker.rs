@@ -49,7 +49,7 @@ impl Case {
 
     async fn write(&self, lines: &str) {
         let text = self.engine.container(lines);
-        self.runner.write(&self.unit, FileHash::of(&text), &text).await.unwrap();
+        self.runner.write(&self.unit, FileHash::of_text(&text), &text).await.unwrap();
     }
 
     async fn start(&self) -> StartOutcome {
@@ -78,7 +78,7 @@ impl Case {
     }
 
     fn container(&self) -> String {
-        format!("systemd-{}", self.unit.stem())
+        format!("systemd-{}", self.unit.name_stem())
     }
 
     async fn inspect(&self) -> ContainerInspectResponse {
@@ -293,7 +293,7 @@ async fn a_network_goes_with_the_last_container_on_it_where_its_file_says_so() {
         "[Container]\nImage={}\nPull=never\nNetwork=docker-net.network\nRunInit=yes\nExec=sleep 1000000\n",
         case.engine.image
     );
-    case.runner.write(&case.unit, FileHash::of(&text), &text).await.unwrap();
+    case.runner.write(&case.unit, FileHash::of_text(&text), &text).await.unwrap();
     assert_eq!(case.start().await, StartOutcome::Done);
     let client = case.engine.client();
     let there = || async { client.inspect_network("systemd-docker-net", None).await.is_ok() };
@@ -450,13 +450,13 @@ async fn what_has_a_units_name_is_told_before_its_file_is_taken_in() {
         case.runner.answers().wait_for(|engine| *engine == ContainerEngine::Up).await.unwrap();
         assert!(!case.see().await.observed.foreign, "how could it know?");
         let text = case.engine.container("RunInit=yes\nExec=sleep 1000000");
-        let refused = case.runner.write(&case.unit, FileHash::of(&text), &text).await;
+        let refused = case.runner.write(&case.unit, FileHash::of_text(&text), &text).await;
         assert_eq!(refused, Err(RunnerError::Taken { problem: said.to_owned() }));
         let seen = case.see().await.observed;
         assert_eq!((seen.foreign, seen.obstacle.as_str(), seen.file), (true, said, None));
         case.engine.remove_container(&case.container()).await;
         assert!(!case.see().await.observed.foreign);
-        case.runner.write(&case.unit, FileHash::of(&text), &text).await.unwrap();
+        case.runner.write(&case.unit, FileHash::of_text(&text), &text).await.unwrap();
         case.runner.remove(&case.unit).await.unwrap();
     }
     case.end().await;

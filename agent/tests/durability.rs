@@ -20,7 +20,7 @@ const TEXT: &str = "[Service]\nExecStart=/bin/true\n";
 
 /// A unit at a generation, placed here.
 fn placed(generation: u64) -> LastKnown {
-    let file = FileHash::of(TEXT);
+    let file = FileHash::of_text(TEXT);
     let (desired, handover) = (DesiredState::Launched, Handover::default());
     let place = Placement { file, desired, generation, handover, revision: 0 };
     LastKnown {
@@ -45,7 +45,7 @@ fn what_is_remembered_of_units_outlives_the_daemon_and_no_power_cut() {
     let disk = LossyDisk::new();
     let directory = Path::new("/run/muster/owned");
     let open = || Ledger::open(Arc::new(disk.clone()), directory.to_owned()).unwrap();
-    open().record_file(&name("a.service"), FileHash::of(TEXT)).unwrap();
+    open().record_file(&name("a.service"), FileHash::of_text(TEXT)).unwrap();
     assert!(open().get(&name("a.service")).is_some());
     disk.cut_power();
     assert!(open().owned_units().is_empty());

@@ -49,7 +49,7 @@ impl Case {
             "[Container]\nImage={}\nNetwork=none\nRunInit=yes\nExec=sleep 1000000\n{lines}\n[Unit]\nStartLimitIntervalSec=0\n",
             self.image
         );
-        self.runner.write(&self.unit, FileHash::of(&text), &text).await.unwrap();
+        self.runner.write(&self.unit, FileHash::of_text(&text), &text).await.unwrap();
         self.runner.restart(&self.unit, 7).await.unwrap()
     }
 

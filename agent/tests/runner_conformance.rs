@@ -128,7 +128,7 @@ impl Case {
     }
 
     async fn write(&self, unit: &UnitName, text: &str) {
-        self.runner.write(unit, FileHash::of(text), text).await.unwrap();
+        self.runner.write(unit, FileHash::of_text(text), text).await.unwrap();
     }
 
     /// Waits for an event that says so.
@@ -193,7 +193,7 @@ async fn a_unit_is_written_started_stopped_and_removed() {
         let unit = case.unit("start");
         assert_eq!(case.see(&unit).await.observed.load, "not-found");
         case.write(&unit, &case.good()).await;
-        assert_eq!(case.see(&unit).await.observed.file, Some(FileHash::of(&case.good())));
+        assert_eq!(case.see(&unit).await.observed.file, Some(FileHash::of_text(&case.good())));
         assert_eq!(case.runner.start(&unit, 1).await.unwrap(), StartOutcome::Done);
         case.told(&unit, "active").await;
         let seen = case.see(&unit).await;
@@ -293,7 +293,7 @@ async fn a_unit_of_the_hosts_own_is_known_as_such() {
                 engine.make_foreign("systemd-conformance-foreign").await;
                 case.see(&unit).await;
                 let text = case.good();
-                let written = case.runner.write(&unit, FileHash::of(&text), &text).await;
+                let written = case.runner.write(&unit, FileHash::of_text(&text), &text).await;
                 assert!(matches!(written, Err(RunnerError::Taken { .. })), "{written:?}");
             }
         }
@@ -417,7 +417,7 @@ async fn a_name_of_any_length_that_systemd_takes_runs() {
             assert_eq!(case.runner.start(&unit, 1).await.unwrap(), StartOutcome::Done, "{length}");
             case.told(&unit, "active").await;
             let seen = case.see(&unit).await;
-            assert_eq!(seen.observed.file, Some(FileHash::of(&case.good())), "{length}");
+            assert_eq!(seen.observed.file, Some(FileHash::of_text(&case.good())), "{length}");
             assert_eq!((seen.observed.active.as_str(), seen.invocation.len()), ("active", 32));
             case.clean(&unit).await;
             assert_eq!(case.see(&unit).await.observed.file, None, "{length}");

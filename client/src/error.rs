@@ -96,7 +96,7 @@ pub enum ClientError {
         operation: Arc<Operation>,
         /// The status.
         status: StatusCode,
-        /// The daemon's words, as they came; whoever shows them cleans them ([`muster_common::text::clean`]).
+        /// The daemon's words, as they came; whoever shows them cleans them ([`muster_common::text::clean_text`]).
         message: String,
     },
     /// The answer: a server that has none of our paths.

@@ -27,7 +27,7 @@ pub struct Backup {
     pub files: BTreeMap<FileHash, String>,
     /// The units by name.
     #[serde(default)]
-    pub units: Vec<Unit>,
+    pub units: Vec<BackupUnit>,
     /// The groups of hosts that share slots for reboots.
     #[serde(default)]
     pub groups: Vec<GroupMax>,
@@ -38,7 +38,7 @@ pub struct Backup {
 
 /// A unit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Unit {
+pub struct BackupUnit {
     /// Its name.
     pub name: UnitName,
     /// Its file, one of [`Backup::files`].
@@ -103,7 +103,7 @@ impl Backup {
         }
         let backup: Self = serde_json::from_slice(bytes).map_err(InvalidBackup::Content)?;
         if let Some((hash, _)) =
-            backup.files.iter().find(|(hash, text)| FileHash::of(text) != **hash)
+            backup.files.iter().find(|(hash, text)| FileHash::of_text(text) != **hash)
         {
             return Err(InvalidBackup::Changed(*hash));
         }
@@ -122,12 +122,12 @@ mod tests {
     const TEXT: &str = "[Service]\nExecStart=/bin/true\n";
 
     fn backup() -> Backup {
-        let file = FileHash::of(TEXT);
+        let file = FileHash::of_text(TEXT);
         let name = "a.service".parse().unwrap();
         Backup {
             version: VERSION,
             files: BTreeMap::from([(file, TEXT.to_owned())]),
-            units: vec![Unit { name, file, desired: DesiredState::Launched }],
+            units: vec![BackupUnit { name, file, desired: DesiredState::Launched }],
             groups: vec![GroupMax { name: Group::default(), max: 2.try_into().unwrap() }],
             cordons: vec![CordonedMachine {
                 machine: "m1".parse().unwrap(),
@@ -158,7 +158,7 @@ mod tests {
             "it is of version 2, and this musterctl reads versions up to 1"
         );
         let mut value = serde_json::to_value(backup()).unwrap();
-        value["files"][FileHash::of(TEXT).to_string()] = "[Service]\n".into();
+        value["files"][FileHash::of_text(TEXT).to_string()] = "[Service]\n".into();
         assert!(read(&value).unwrap_err().ends_with("is another one"));
         let mut value = serde_json::to_value(backup()).unwrap();
         value["files"] = serde_json::json!({});

@@ -10,7 +10,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::text::{clean, fitted};
+use crate::text::{clean_text, fit_text};
 
 /// Who may hold a cordon; one of each at the most.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -144,7 +144,7 @@ impl Hold {
     /// The same with texts that fit where they are kept; those of an older version may not.
     #[must_use]
     pub fn fit_texts(self) -> Self {
-        Self { by: fitted(&self.by), reason: fitted(&self.reason), ..self }
+        Self { by: fit_text(&self.by), reason: fit_text(&self.reason), ..self }
     }
 }
 
@@ -167,12 +167,12 @@ impl fmt::Display for Cordon {
             }
             match (holder, hold.by.as_str()) {
                 (CordonHolder::Person, "") => f.write_str("by a person")?,
-                (CordonHolder::Person, by) => write!(f, "by {}", clean(by))?,
+                (CordonHolder::Person, by) => write!(f, "by {}", clean_text(by))?,
                 (CordonHolder::Reboot, _) => f.write_str("for its reboot")?,
-                (CordonHolder::Other(word), _) => write!(f, "by {}", clean(word))?,
+                (CordonHolder::Other(word), _) => write!(f, "by {}", clean_text(word))?,
             }
             if !hold.reason.is_empty() {
-                write!(f, " ({})", clean(&hold.reason))?;
+                write!(f, " ({})", clean_text(&hold.reason))?;
             }
         }
         Ok(())

@@ -105,13 +105,13 @@ impl fmt::Display for DrainStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Queued { to: Some(to), stops_first: false } => {
-                write!(f, "moves to {}...", to.short())
+                write!(f, "moves to {}...", to.short_id())
             }
             Self::Queued { to: Some(to), stops_first: true } => {
-                write!(f, "is stopped, then started on {}...", to.short())
+                write!(f, "is stopped, then started on {}...", to.short_id())
             }
             Self::Queued { to: None, .. } => f.write_str("waits for its turn"),
-            Self::Moving { to } => write!(f, "starts on {}...", to.short()),
+            Self::Moving { to } => write!(f, "starts on {}...", to.short_id()),
             Self::Stopping => f.write_str("is being stopped"),
             Self::Stuck { refusal } => write!(f, "{refusal}"),
             Self::Pinned => f.write_str("its MachineID= names this machine"),

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::text::quoted;
+use crate::text::quote_text;
 
 /// Identity of a machine: the content of `/etc/machine-id`, 32 lower-case hexadecimal digits on a systemd machine.
 ///
@@ -21,7 +21,7 @@ pub struct MachineId(Arc<str>);
 
 /// A string that cannot identify a machine.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{} is not a machine id: expected 1 to 64 of the characters A-Z a-z 0-9 _ -", quoted(.0))]
+#[error("{} is not a machine id: expected 1 to 64 of the characters A-Z a-z 0-9 _ -", quote_text(.0))]
 pub struct InvalidMachineId(pub String);
 
 impl RunnerKind {
@@ -44,14 +44,14 @@ impl MachineId {
     }
 
     /// The first eight characters, as fleet's tables abbreviate a machine (without the dots).
-    pub fn short(&self) -> &str {
+    pub fn short_id(&self) -> &str {
         self.0.get(..Self::SHORT).unwrap_or(&self.0)
     }
 
     /// Whether `MachineID=` with this value means the machine: by its whole id, or by its first eight characters, which
     /// several machines may have in common.
     pub fn goes_by(&self, text: &str) -> bool {
-        text == self.as_str() || text == self.short()
+        text == self.as_str() || text == self.short_id()
     }
 }
 
@@ -158,8 +158,8 @@ mod tests {
     #[test]
     fn an_id_is_a_plain_word() {
         let id: MachineId = "0123456789abcdef0123456789abcdef".parse().unwrap();
-        assert_eq!(id.short(), "01234567");
-        assert_eq!("m1".parse::<MachineId>().unwrap().short(), "m1");
+        assert_eq!(id.short_id(), "01234567");
+        assert_eq!("m1".parse::<MachineId>().unwrap().short_id(), "m1");
         for text in ["", "a b", "a/b", "é", &"x".repeat(65)] {
             assert!(text.parse::<MachineId>().is_err(), "{text}");
         }

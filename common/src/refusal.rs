@@ -7,7 +7,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::machine::{MachineId, RunnerKind};
-use crate::text::clean;
+use crate::text::clean_text;
 use crate::unit::UnitName;
 
 /// Why a unit that should be placed is not.
@@ -178,9 +178,9 @@ impl fmt::Display for UnitReason {
                 write!(f, "MachineOf={unit} names a unit that is not loaded or started")
             }
             Self::MachineUnknown { machine } => {
-                write!(f, "MachineID={} names a machine that is not registered", clean(machine))
+                write!(f, "MachineID={} names a machine that is not registered", clean_text(machine))
             }
-            Self::FileUnreadable { problem } => write!(f, "its file cannot be used: {}", clean(problem)),
+            Self::FileUnreadable { problem } => write!(f, "its file cannot be used: {}", clean_text(problem)),
             Self::GroupContradiction { with } => {
                 write!(f, "it must be beside {with}, whose own options contradict that")
             }
@@ -191,7 +191,7 @@ impl fmt::Display for UnitReason {
             Self::StillRunning { machine } => write!(
                 f,
                 "it may not run twice at a time, and {}... has not stopped it yet",
-                machine.short()
+                machine.short_id()
             ),
             Self::LeaderUnreadable { unit } => {
                 write!(f, "it must be beside {unit}, whose record cannot be read")
@@ -204,8 +204,10 @@ impl fmt::Display for MachineReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Cordoned { why } if why.is_empty() => f.write_str("it is cordoned"),
-            Self::Cordoned { why } => write!(f, "it is cordoned {}", clean(why)),
-            Self::NotStarted { problem } => write!(f, "it did not start there: {}", clean(problem)),
+            Self::Cordoned { why } => write!(f, "it is cordoned {}", clean_text(why)),
+            Self::NotStarted { problem } => {
+                write!(f, "it did not start there: {}", clean_text(problem))
+            }
             Self::NotTried => {
                 f.write_str("it would take it, but the unit did not start where it was tried")
             }
@@ -218,11 +220,11 @@ impl fmt::Display for MachineReason {
             }
             Self::OtherMachineId => f.write_str("MachineID= names another machine"),
             Self::Metadata { key, wanted, found } => {
-                let key = clean(key);
+                let key = clean_text(key);
                 let wanted = wanted.join(&format!(" or {key}="));
-                write!(f, "MachineMetadata= wants {key}={}", clean(&wanted))?;
+                write!(f, "MachineMetadata= wants {key}={}", clean_text(&wanted))?;
                 match found {
-                    Some(value) => write!(f, ", it has {key}={}", clean(value)),
+                    Some(value) => write!(f, ", it has {key}={}", clean_text(value)),
                     None => write!(f, ", it has no {key}"),
                 }
             }
@@ -255,7 +257,7 @@ impl fmt::Display for Refusal {
             if i > 0 {
                 writeln!(f)?;
             }
-            write!(f, "{}...: {}", refusal.machine.short(), refusal.reason)?;
+            write!(f, "{}...: {}", refusal.machine.short_id(), refusal.reason)?;
         }
         Ok(())
     }

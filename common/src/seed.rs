@@ -23,12 +23,12 @@ impl Seed {
     /// The seed for one purpose: two purposes have sequences that have nothing to do with each other.
     #[must_use]
     pub fn for_purpose(self, purpose: &str) -> Self {
-        let hashed = purpose.bytes().fold(self.0, |state, byte| mix(state ^ u64::from(byte)));
-        Self(mix(hashed))
+        let hashed = purpose.bytes().fold(self.0, |state, byte| mix_bits(state ^ u64::from(byte)));
+        Self(mix_bits(hashed))
     }
 
     /// The sequence of this seed, from its beginning.
-    pub fn sequence(self) -> RandomSequence {
+    pub fn random_sequence(self) -> RandomSequence {
         RandomSequence { state: AtomicU64::new(self.0) }
     }
 }
@@ -36,12 +36,12 @@ impl Seed {
 impl RandomSequence {
     /// The next number. Threads may share a sequence; then none of them gets a number that another got.
     pub fn next(&self) -> u64 {
-        mix(self.state.fetch_add(STEP, Ordering::Relaxed).wrapping_add(STEP))
+        mix_bits(self.state.fetch_add(STEP, Ordering::Relaxed).wrapping_add(STEP))
     }
 }
 
 /// Spreads a change of any bit over all bits.
-fn mix(state: u64) -> u64 {
+fn mix_bits(state: u64) -> u64 {
     let state = (state.wrapping_add(STEP) ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let state = (state ^ (state >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     state ^ (state >> 31)
@@ -56,7 +56,7 @@ mod tests {
     #[test]
     fn a_seed_gives_the_same_numbers_again_and_another_gives_others() {
         let numbers = |seed: Seed| {
-            let sequence = seed.sequence();
+            let sequence = seed.random_sequence();
             (0..1000).map(|_| sequence.next()).collect::<Vec<_>>()
         };
         assert_eq!(numbers(Seed(7)), numbers(Seed(7)));
@@ -76,7 +76,7 @@ mod tests {
 
     #[test]
     fn each_bit_is_set_about_half_of_the_time() {
-        let sequence = Seed(3).sequence();
+        let sequence = Seed(3).random_sequence();
         let mut set = [0_u32; 64];
         for _ in 0..4096 {
             let number = sequence.next();

@@ -19,7 +19,7 @@ fn machine(id: &str, metadata: &[(&str, &str)]) -> Machine {
 
 fn placement() -> Placement {
     Placement {
-        file: FileHash::of(""),
+        file: FileHash::of_text(""),
         desired: DesiredState::Launched,
         generation: 1,
         handover: Handover::default(),

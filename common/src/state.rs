@@ -12,7 +12,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 pub use self::active::{ActiveState, UnknownState};
-use crate::text::quoted;
+use crate::text::quote_text;
 use crate::unit::FileHash;
 
 /// What the user wants of a unit. The order is the order of commitment: inactive, loaded, launched.
@@ -29,7 +29,7 @@ pub enum DesiredState {
 
 /// A word that is none of the three desired states.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{} is not a desired state: expected inactive, loaded or launched", quoted(.0))]
+#[error("{} is not a desired state: expected inactive, loaded or launched", quote_text(.0))]
 pub struct InvalidDesiredState(pub String);
 
 impl DesiredState {

@@ -67,7 +67,7 @@ pub enum InvalidText {
     #[error("a text of {0} bytes, and at most {LONGEST} are taken")]
     TooLong(usize),
     /// Something in it cannot be seen.
-    #[error("the character {} at byte {at}, which cannot be seen; texts are one line of visible characters", shown(*.character))]
+    #[error("the character {} at byte {at}, which cannot be seen; texts are one line of visible characters", shown_part(*.character))]
     Hidden {
         /// The first such character.
         character: char,
@@ -90,8 +90,8 @@ pub fn check(text: &str) -> Result<(), InvalidText> {
 impl FreeText {
     /// What can be kept of any text: hidden characters made visible, the end of what is too long replaced by dots. For
     /// texts that no person is there to correct.
-    pub fn fitted(text: &str) -> Self {
-        Self(fitted(text))
+    pub fn fit_text(text: &str) -> Self {
+        Self(fit_text(text))
     }
 
     /// The text.
@@ -136,40 +136,40 @@ impl fmt::Display for FreeText {
     }
 }
 
-/// See [`FreeText::fitted`].
-pub(crate) fn fitted(text: &str) -> String {
+/// See [`FreeText::fit_text`].
+pub(crate) fn fit_text(text: &str) -> String {
     const DOTS: &str = "...";
     // Cleaning makes a text longer, so no more of it than this can be of use.
-    let visible = clean(cut(text, LONGEST + 1)).to_string();
+    let visible = clean_text(cut_text(text, LONGEST + 1)).to_string();
     if visible.len() <= LONGEST && text.len() <= LONGEST {
         return visible;
     }
-    format!("{}{DOTS}", cut(&visible, LONGEST - DOTS.len()))
+    format!("{}{DOTS}", cut_text(&visible, LONGEST - DOTS.len()))
 }
 
 /// The beginning of a text: at most so many bytes, whole characters.
-pub fn cut(text: &str, most: usize) -> &str {
+pub fn cut_text(text: &str, most: usize) -> &str {
     (0..=most.min(text.len())).rev().find_map(|end| text.get(..end)).unwrap_or_default()
 }
 
 /// A text on one line: each hidden character as Rust writes it, `\u{1b}` or `\n`; the others as they are.
-pub fn clean(text: &str) -> Clean<'_> {
-    Clean { text, lines: false }
+pub fn clean_text(text: &str) -> CleanText<'_> {
+    CleanText { text, lines: false }
 }
 
 /// A text of several lines, the same but for line feeds and tabs.
-pub fn clean_lines(text: &str) -> Clean<'_> {
-    Clean { text, lines: true }
+pub fn clean_lines(text: &str) -> CleanText<'_> {
+    CleanText { text, lines: true }
 }
 
 /// See [`clean`] and [`clean_lines`].
 #[derive(Debug, Clone, Copy)]
-pub struct Clean<'a> {
+pub struct CleanText<'a> {
     text: &'a str,
     lines: bool,
 }
 
-impl fmt::Display for Clean<'_> {
+impl fmt::Display for CleanText<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut rest = self.text;
         let hides = |c: char| is_hidden(c) && !(self.lines && matches!(c, '\n' | '\t'));
@@ -184,26 +184,26 @@ impl fmt::Display for Clean<'_> {
 }
 
 /// A text as an error names it: quoted, visible, and of what is long the beginning and the length.
-pub fn quoted(text: &str) -> Quoted<'_> {
-    Quoted(text)
+pub fn quote_text(text: &str) -> QuotedText<'_> {
+    QuotedText(text)
 }
 
 /// See [`quoted`].
 #[derive(Debug, Clone, Copy)]
-pub struct Quoted<'a>(&'a str);
+pub struct QuotedText<'a>(&'a str);
 
-impl fmt::Display for Quoted<'_> {
+impl fmt::Display for QuotedText<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(text) = self;
         // A name of the longest kind is no surprise, and whole it can be searched for.
         if text.len() <= LONGEST {
             return write!(f, "{text:?}");
         }
-        write!(f, "{:?}... ({} bytes)", cut(text, EXCERPT), text.len())
+        write!(f, "{:?}... ({} bytes)", cut_text(text, EXCERPT), text.len())
     }
 }
 
-fn shown(character: char) -> String {
+fn shown_part(character: char) -> String {
     let mut text = String::new();
     let _ = write!(text, "{}", character.escape_default());
     text
@@ -266,31 +266,34 @@ mod tests {
 
     #[test]
     fn what_is_shown_is_visible_and_what_was_visible_is_unchanged() {
-        assert_eq!(clean("a b\u{1b}[31m\r\nc\u{9b}").to_string(), "a b\\u{1b}[31m\\r\\nc\\u{9b}");
+        assert_eq!(
+            clean_text("a b\u{1b}[31m\r\nc\u{9b}").to_string(),
+            "a b\\u{1b}[31m\\r\\nc\\u{9b}"
+        );
         assert_eq!(clean_lines("a\tb\nc\u{7}").to_string(), "a\tb\nc\\u{7}");
         let visible = "\"quoted\" \\ é 語";
-        assert_eq!(clean(visible).to_string(), visible);
+        assert_eq!(clean_text(visible).to_string(), visible);
         for hidden in HIDDEN {
-            let shown = clean(&format!("{hidden}{hidden}")).to_string();
+            let shown = clean_text(&format!("{hidden}{hidden}")).to_string();
             assert!(shown.chars().all(|c| !is_hidden(c)) && shown.starts_with('\\'), "{shown}");
         }
     }
 
     #[test]
     fn any_text_can_be_made_to_fit() {
-        assert_eq!(FreeText::fitted("a\nb").as_str(), "a\\nb");
+        assert_eq!(FreeText::fit_text("a\nb").as_str(), "a\\nb");
         for text in ["x".repeat(300), "é".repeat(10_000), "\u{1b}".repeat(256), "x".repeat(257)] {
-            let fitted = FreeText::fitted(&text);
+            let fitted = FreeText::fit_text(&text);
             assert!(check(&fitted).is_ok() && fitted.ends_with("..."), "{fitted}");
         }
         let whole = "x".repeat(256);
-        assert_eq!(FreeText::fitted(&whole).as_str(), whole);
+        assert_eq!(FreeText::fit_text(&whole).as_str(), whole);
     }
 
     #[test]
     fn an_error_does_not_repeat_a_flood() {
-        assert_eq!(quoted("a\u{1b}").to_string(), "\"a\\u{1b}\"");
-        let shown = quoted(&"x".repeat(5000)).to_string();
+        assert_eq!(quote_text("a\u{1b}").to_string(), "\"a\\u{1b}\"");
+        let shown = quote_text(&"x".repeat(5000)).to_string();
         assert_eq!(shown, format!("\"{}\"... (5000 bytes)", "x".repeat(64)));
     }
 }

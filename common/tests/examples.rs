@@ -51,15 +51,15 @@ fn they_ask_of_the_scheduler_what_they_show() {
     let examples = examples();
     let requirements = |template: &str, unit: &str| {
         let (file, _) = &examples[&template.parse::<UnitName>().unwrap()];
-        Requirements::of(&unit.parse().unwrap(), file).unwrap()
+        Requirements::from_file(&unit.parse().unwrap(), file).unwrap()
     };
     let web = requirements("web@.service", "web@1.service");
-    assert!(web.conflicts.iter().any(|pattern| pattern.matches("web@2.service")));
-    assert!(!web.conflicts.iter().any(|pattern| pattern.matches("web-announce@1.service")));
+    assert!(web.conflicts.iter().any(|pattern| pattern.matches_name("web@2.service")));
+    assert!(!web.conflicts.iter().any(|pattern| pattern.matches_name("web-announce@1.service")));
     let announce = requirements("web-announce@.service", "web-announce@1.service");
     assert!(announce.machine_of.iter().map(UnitName::as_str).eq(["web@1.service"]));
     let page = requirements("page@.container", "page@1.container");
-    assert!(page.conflicts.iter().any(|pattern| pattern.matches("page@2.container")));
+    assert!(page.conflicts.iter().any(|pattern| pattern.matches_name("page@2.container")));
     assert!(requirements("node-info.service", "node-info.service").global);
     let timer = requirements("tidy.timer", "tidy.timer");
     assert!(timer.machine_of.iter().map(UnitName::as_str).eq(["tidy.service"]));

@@ -7,5 +7,5 @@ use muster_common::text::FreeText;
 /// Returns the user who asks, as far as the environment says. Nobody typed it, so it is made to fit rather than refused.
 pub(crate) fn asking_user() -> FreeText {
     let named = ["SUDO_USER", "USER"].into_iter().filter_map(|name| std::env::var(name).ok());
-    FreeText::fitted(&named.into_iter().find(|name| !name.is_empty()).unwrap_or_default())
+    FreeText::fit_text(&named.into_iter().find(|name| !name.is_empty()).unwrap_or_default())
 }

@@ -105,7 +105,8 @@ impl Pattern {
 
     /// Returns whether it stands for a unit.
     pub(crate) fn matches_name(&self, name: &str) -> bool {
-        self.whole.matches(name) || self.service.as_ref().is_some_and(|glob| glob.matches(name))
+        self.whole.matches_name(name)
+            || self.service.as_ref().is_some_and(|glob| glob.matches_name(name))
     }
 }
 

@@ -6,7 +6,7 @@ use std::io::{self, Write as _};
 use std::time::Duration;
 
 use muster_client::{Operation, RequestObserver, Route, StatusCode};
-use muster_common::text::clean;
+use muster_common::text::clean_text;
 
 /// Writes to standard error.
 #[derive(Debug)]
@@ -27,8 +27,8 @@ impl RequestObserver for RequestLog {
         let _ = writeln!(
             io::stderr(),
             "waiting: {} has not answered {} for {waited}",
-            clean(&route.to_string()),
-            clean(&operation.path)
+            clean_text(&route.to_string()),
+            clean_text(&operation.path)
         );
     }
 }

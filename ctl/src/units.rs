@@ -88,7 +88,7 @@ impl ArgumentError {
         match self {
             Self::Template { name, .. } => Some(format!(
                 "name an instance of it, such as {}@1.{}",
-                name.prefix(),
+                name.name_prefix(),
                 name.unit_type().as_str()
             )),
             Self::Missing { hint, .. } => hint.clone(),
@@ -100,7 +100,7 @@ impl ArgumentError {
 /// Returns what an argument that names neither a file nor a known unit is to be told. `name` is the unit that it was taken for.
 pub(crate) fn no_file(argument: &str, name: &UnitName) -> ArgumentError {
     let is_file = Path::new(argument).is_file();
-    let found = match name.template() {
+    let found = match name.template_name() {
         _ if is_file => FoundInstead::File { needs: name.to_string() },
         _ if Path::new(argument).is_dir() => FoundInstead::Directory,
         Some(template) => FoundInstead::Template(template),
@@ -176,13 +176,13 @@ pub(crate) fn locate_words(words: &[Word<'_>]) -> Result<LocatedUnits, ArgumentE
         located.arguments.push(argument.to_owned());
         let directory = Path::new(argument).parent().unwrap_or(Path::new(""));
         let mut hash = None;
-        for candidate in [Some(&name), name.template().as_ref()].into_iter().flatten() {
+        for candidate in [Some(&name), name.template_name().as_ref()].into_iter().flatten() {
             let path = directory.join(candidate.as_str());
             hash = if let Some(known) = read.get(&path) {
                 *known
             } else {
                 let text = read_unit_file(&path)?;
-                let hash = text.as_deref().map(FileHash::of);
+                let hash = text.as_deref().map(FileHash::of_text);
                 located.files.extend(hash.zip(text));
                 read.insert(path, hash);
                 hash
@@ -241,8 +241,8 @@ mod tests {
             file("web@1.service"),
         ])
         .unwrap();
-        let template = FileHash::of("[Service]\n");
-        let own = FileHash::of("[Unit]\n");
+        let template = FileHash::of_text("[Service]\n");
+        let own = FileHash::of_text("[Unit]\n");
         let shown: Vec<_> =
             located.units.iter().map(|(name, hash)| (name.as_str(), *hash)).collect();
         assert_eq!(

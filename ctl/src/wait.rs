@@ -12,7 +12,7 @@ use muster_common::api::v1::{Until, WaitEvent, WaitFor, WaitRequest};
 use muster_common::machine::Machine;
 use muster_common::refusal::Refusal;
 use muster_common::state::{DesiredState, ObservedState};
-use muster_common::text::clean;
+use muster_common::text::clean_text;
 use muster_common::unit::UnitName;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -218,7 +218,7 @@ impl WaitProgress {
                         let place = table::machine_name(&machine.id, &machine.address, false);
                         console.print_warning(format_args!(
                             "{name} does not run on {place}: {}",
-                            clean(remark)
+                            clean_text(remark)
                         ));
                     }
                     console.add_result(result_of_reached(name, until, places))?;
@@ -247,7 +247,7 @@ impl WaitProgress {
                 print_overtaken(console, name, pending.wait.until, desired)?;
             }
             WaitEvent::Degraded { message } if self.trouble_told.as_ref() != Some(&message) => {
-                console.print_warning(format_args!("{}; still waiting", clean(&message)));
+                console.print_warning(format_args!("{}; still waiting", clean_text(&message)));
                 self.trouble_told = Some(message);
             }
             _ => {}
@@ -366,13 +366,15 @@ fn print_failed(
     let place = table::machine_name(&machine.id, &machine.address, false);
     let mut message = format!("failed on {place}: {}/{}", state.active, state.sub);
     match &state.problem {
-        Some(problem) => drop(write!(message, ", {}", clean(problem))),
-        None if !state.remark.is_empty() => drop(write!(message, ", {}", clean(&state.remark))),
+        Some(problem) => drop(write!(message, ", {}", clean_text(problem))),
+        None if !state.remark.is_empty() => {
+            drop(write!(message, ", {}", clean_text(&state.remark)))
+        }
         None => {}
     }
     let mut text = format!("{unit} {message}");
     for line in &log {
-        let _ = write!(text, "\n  {}", clean(line));
+        let _ = write!(text, "\n  {}", clean_text(line));
     }
     console.print_error(text);
     console.print_hint(format_args!(

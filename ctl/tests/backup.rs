@@ -177,8 +177,10 @@ impl Cluster {
             .iter()
             .map(|(name, unit)| (name.to_string(), unit.desired, unit.file))
             .collect();
-        let (web, db) =
-            (muster_common::unit::FileHash::of(WEB), muster_common::unit::FileHash::of(DB));
+        let (web, db) = (
+            muster_common::unit::FileHash::of_text(WEB),
+            muster_common::unit::FileHash::of_text(DB),
+        );
         let wanted = [
             ("db.service".to_owned(), Loaded, db),
             ("web@.service".to_owned(), Inactive, web),

@@ -16,8 +16,8 @@ use muster_common::unit::{KeptData, Requirements, UnitFile, UnitName, kept_data}
 
 /// The data that a unit made from this file keeps on its machine, if it may move to another.
 pub fn left_behind(snapshot: &Snapshot, name: &UnitName, file: &UnitFile) -> Option<KeptData> {
-    let kept = kept_data(name.runner(), file)?;
-    let own = Requirements::of(name, file).ok().filter(|own| !own.global)?;
+    let kept = kept_data(name.runner_kind(), file)?;
+    let own = Requirements::from_file(name, file).ok().filter(|own| !own.global)?;
     let ties = tied_requirements(snapshot, own);
     if ties.iter().any(|asked| asked.machine_id.is_some()) {
         return None;
@@ -29,7 +29,7 @@ pub fn left_behind(snapshot: &Snapshot, name: &UnitName, file: &UnitFile) -> Opt
             let mut wanted = asked.metadata.iter();
             wanted.all(|(key, values)| metadata.get(key).is_some_and(|v| values.contains(v)))
         };
-        machine.runners.contains(&name.runner()) && ties.iter().all(meets)
+        machine.runners.contains(&name.runner_kind()) && ties.iter().all(meets)
     });
     let live: BTreeSet<&MachineId> = live.map(|(id, _)| id).collect();
     // What a missing machine has is not known.
@@ -50,7 +50,8 @@ fn tied_requirements(snapshot: &Snapshot, own: Requirements) -> Vec<Requirements
             let unit = snapshot.units.get(&leader);
             let file = unit.and_then(|unit| snapshot.files.get(&unit.file));
             if seen.insert(leader.clone())
-                && let Some(asked) = file.and_then(|file| Requirements::of(&leader, file).ok())
+                && let Some(asked) =
+                    file.and_then(|file| Requirements::from_file(&leader, file).ok())
             {
                 ties.push(asked);
             }

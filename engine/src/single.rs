@@ -7,14 +7,15 @@ use muster_common::unit::{Glob, Requirements, UnitFile, UnitName, kept_data};
 
 /// True if a unit made from this file is one. What cannot be read may be.
 pub fn is_single(unit: &UnitName, file: &UnitFile) -> bool {
-    let keeps_data = kept_data(unit.runner(), file).is_some();
-    Requirements::of(unit, file).map_or(true, |asked| may_not_run_twice(unit, &asked, keeps_data))
+    let keeps_data = kept_data(unit.runner_kind(), file).is_some();
+    Requirements::from_file(unit, file)
+        .map_or(true, |asked| may_not_run_twice(unit, &asked, keeps_data))
 }
 
 /// The same of a unit of which it is known whether it keeps data.
 pub(crate) fn may_not_run_twice(unit: &UnitName, asked: &Requirements, keeps_data: bool) -> bool {
     let name = unit.as_str();
-    let own = |glob: &Glob| glob.as_str() == name && glob.matches(name);
+    let own = |glob: &Glob| glob.as_str() == name && glob.matches_name(name);
     !asked.global && (keeps_data || asked.job || asked.conflicts.iter().any(own))
 }
 

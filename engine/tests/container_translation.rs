@@ -70,7 +70,7 @@ fn spec(unit: &str, text: &str) -> ContainerSpec {
 fn names(spec: &ContainerSpec) -> BTreeMap<UnitName, String> {
     spec.references()
         .into_iter()
-        .map(|unit| (unit.clone(), format!("real-{}", unit.stem().replace('@', "_"))))
+        .map(|unit| (unit.clone(), format!("real-{}", unit.name_stem().replace('@', "_"))))
         .collect()
 }
 
@@ -135,7 +135,7 @@ fn decided(unit: &UnitName, text: &str) -> Result<String, String> {
     let (_, quadlet) = parse(unit, text)?;
     let identity = Identity {
         unit: unit.clone(),
-        file: FileHash::of(""),
+        file: FileHash::of_text(""),
         generation: 7,
         cluster: "/muster/v1/".to_owned(),
     };

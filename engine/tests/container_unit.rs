@@ -24,7 +24,7 @@ fn plan(lines: &str) -> ContainerPlan {
     let text = format!("[Container]\nImage=a\n{lines}\n");
     match read(&"web.container".parse().unwrap(), &text.parse().unwrap(), &Host::stand_in()) {
         Ok((Quadlet::Container(spec), _)) => {
-            ContainerPlan { file: FileHash::of(&text), spec: Arc::from(spec), open: None }
+            ContainerPlan { file: FileHash::of_text(&text), spec: Arc::from(spec), open: None }
         }
         other => panic!("{other:?}"),
     }
@@ -38,7 +38,7 @@ fn prepared(plan: &ContainerPlan) -> WorkResult {
 fn container(id: &str, seen: Seen) -> InspectedContainer {
     let identity = Identity {
         unit: "web.container".parse().unwrap(),
-        file: FileHash::of(""),
+        file: FileHash::of_text(""),
         generation: 5,
         cluster: "here".to_owned(),
     };

@@ -34,7 +34,7 @@ fn parse(line: &str) -> Machine {
         match words.as_slice() {
             ["want", state, file, generation, rest @ ..] => {
                 let desired = Desired {
-                    file: FileHash::of(file),
+                    file: FileHash::of_text(file),
                     desired: state.parse().unwrap(),
                     generation: generation.parse().unwrap(),
                     install: rest.contains(&"install"),
@@ -43,7 +43,7 @@ fn parse(line: &str) -> Machine {
             }
             ["own", file, generation, state, rest @ ..] => {
                 let owned = Owned {
-                    file: FileHash::of(file),
+                    file: FileHash::of_text(file),
                     generation: generation.parse().unwrap(),
                     desired: state.parse().unwrap(),
                     enabled: rest.contains(&"enabled"),
@@ -62,7 +62,7 @@ fn parse(line: &str) -> Machine {
                     } else {
                         String::new()
                     },
-                    file: file.map(|file| FileHash::of(file)),
+                    file: file.map(|file| FileHash::of_text(file)),
                     ..Observed::default()
                 };
                 case.observed.insert(name(), observed);
@@ -90,7 +90,7 @@ fn say(steps: &Steps) -> String {
 
 fn word(step: &Step) -> String {
     let letter = |file: &FileHash| {
-        ["A", "B"].into_iter().find(|l| FileHash::of(l) == *file).unwrap_or("?").to_owned()
+        ["A", "B"].into_iter().find(|l| FileHash::of_text(l) == *file).unwrap_or("?").to_owned()
     };
     match step {
         Step::Refuse { problem, generation, desired } => {

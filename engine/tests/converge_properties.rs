@@ -25,7 +25,7 @@ fn desired_states() -> impl Strategy<Value = DesiredState> {
 }
 
 fn files() -> impl Strategy<Value = FileHash> {
-    prop_oneof![Just(FileHash::of("A")), Just(FileHash::of("B"))]
+    prop_oneof![Just(FileHash::of_text("A")), Just(FileHash::of_text("B"))]
 }
 
 fn wanted() -> impl Strategy<Value = Desired> {

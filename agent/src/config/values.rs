@@ -7,7 +7,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use muster_common::text::{self, quoted};
+use muster_common::text::{self, quote_text};
 use serde::Deserialize;
 
 /// Shortest TTL. etcd checks leases every half second; below two seconds a busy disk looks like a dead machine.
@@ -93,7 +93,7 @@ pub enum LogFormat {
 
 /// A text that is not one of these values; it says what would be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{} is not {wanted}", quoted(.given))]
+#[error("{} is not {wanted}", quote_text(.given))]
 pub struct InvalidValue {
     given: String,
     wanted: &'static str,

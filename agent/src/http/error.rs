@@ -5,7 +5,7 @@
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use muster_common::api::fleet::{ErrorBody, ErrorDetail};
-use muster_common::text::clean;
+use muster_common::text::clean_text;
 use muster_store::{RegistryError, StoreError};
 
 use crate::stdx::errors::error_chain;
@@ -93,7 +93,7 @@ impl IntoResponse for ApiError {
             tracing::warn!(status = self.status.as_u16(), error = self.message, "request failed");
         }
         // What a client or a record says of itself is part of many a message, and a client may print them as they are.
-        let message = clean(&self.message).to_string();
+        let message = clean_text(&self.message).to_string();
         let detail = ErrorDetail { code: self.status.as_u16(), message };
         let mut response = json(self.status, &ErrorBody { error: detail });
         if self.status == StatusCode::SERVICE_UNAVAILABLE {

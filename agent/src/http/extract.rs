@@ -5,7 +5,7 @@
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use http::request::Parts;
 use http::{HeaderMap, StatusCode, header};
-use muster_common::text::{cut, quoted};
+use muster_common::text::{cut_text, quote_text};
 use muster_common::unit::UnitName;
 use serde::de::DeserializeOwned;
 
@@ -45,7 +45,7 @@ pub(crate) async fn read_json<T: DeserializeOwned>(
     let mut reader = serde_json::Deserializer::from_slice(&body);
     let refuse = |error: String| {
         // It repeats names that it does not know, of any length.
-        let told = cut(&error, LONGEST_PROBLEM);
+        let told = cut_text(&error, LONGEST_PROBLEM);
         let dots = if told.len() < error.len() { "..." } else { "" };
         ApiError::bad_request(format!("unable to decode body: {told}{dots}"))
     };
@@ -127,7 +127,10 @@ impl Params {
         self.get(name)
             .map(|text| {
                 text.parse().map_err(|_| {
-                    ApiError::bad_request(format!("{name}={}: expected {expected}", quoted(text)))
+                    ApiError::bad_request(format!(
+                        "{name}={}: expected {expected}",
+                        quote_text(text)
+                    ))
                 })
             })
             .transpose()

@@ -100,7 +100,7 @@ mod tests {
         let path = path(directory.path());
         assert_eq!(load(&HostDisk, &path), None);
 
-        let used = FileHash::of("[Service]\n");
+        let used = FileHash::of_text("[Service]\n");
         let place = Placement {
             file: used,
             desired: DesiredState::Launched,
@@ -110,11 +110,11 @@ mod tests {
         };
         let mut known = LastKnown {
             places: [("a.service".parse().unwrap(), place)].into(),
-            files: [(used, "[Service]\n".to_owned()), (FileHash::of("old"), "old".to_owned())]
+            files: [(used, "[Service]\n".to_owned()), (FileHash::of_text("old"), "old".to_owned())]
                 .into(),
         };
         save(&HostDisk, &path, &known).unwrap();
-        known.files.remove(&FileHash::of("old"));
+        known.files.remove(&FileHash::of_text("old"));
         assert_eq!(load(&HostDisk, &path), Some(known));
 
         remove(&HostDisk, &path).unwrap();

@@ -188,7 +188,7 @@ mod tests {
     fn the_next_daemon_remembers_what_this_one_carried_out() {
         let directory = tempfile::tempdir().unwrap();
         let unit: UnitName = "a.service".parse().unwrap();
-        let file = FileHash::of("a");
+        let file = FileHash::of_text("a");
         let mut ledger = open(directory.path()).unwrap();
         ledger.record_file(&unit, file).unwrap();
         ledger.record_enabled(&unit, true).unwrap();
@@ -215,7 +215,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let unit: UnitName = "a.service".parse().unwrap();
         let mut ledger = open(directory.path()).unwrap();
-        ledger.record_file(&unit, FileHash::of("a")).unwrap();
+        ledger.record_file(&unit, FileHash::of_text("a")).unwrap();
         ledger.mark_begun(&unit);
         assert_eq!(ledger.get(&unit).unwrap().for_decision().desired, DesiredState::Launched);
         ledger.mark_unsure(&unit);
@@ -233,12 +233,12 @@ mod tests {
         let units = units.map(|unit| unit.parse::<UnitName>().unwrap());
         let mut ledger = open(directory.path()).unwrap();
         for unit in &units {
-            ledger.record_file(unit, FileHash::of(unit.as_str())).unwrap();
+            ledger.record_file(unit, FileHash::of_text(unit.as_str())).unwrap();
         }
         let again = open(directory.path()).unwrap();
         for unit in &units {
             let file = again.get(unit).map(|entry| entry.owned.file);
-            assert_eq!(file, Some(FileHash::of(unit.as_str())), "{unit}");
+            assert_eq!(file, Some(FileHash::of_text(unit.as_str())), "{unit}");
         }
     }
 
@@ -247,7 +247,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let unit: UnitName = "a.service".parse().unwrap();
         let mut ledger = open(directory.path()).unwrap();
-        ledger.record_file(&unit, FileHash::of("a")).unwrap();
+        ledger.record_file(&unit, FileHash::of_text("a")).unwrap();
         fs::write(directory.path().join("b.service"), "{").unwrap();
         let again = open(directory.path()).unwrap();
         assert_eq!(again.owned_units().keys().collect::<Vec<_>>(), [&unit]);

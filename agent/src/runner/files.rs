@@ -97,7 +97,7 @@ impl UnitFiles {
             return Some(*hash);
         }
         // One that is no text is another than ours, whatever it is.
-        let hash = FileHash::of(&String::from_utf8_lossy(&fs::read(&path).ok()?));
+        let hash = FileHash::of_text(&String::from_utf8_lossy(&fs::read(&path).ok()?));
         self.known.insert(unit.clone(), (stamp, hash));
         Some(hash)
     }
@@ -149,13 +149,13 @@ mod tests {
         let unit: UnitName = "a.service".parse().unwrap();
         assert_eq!(files.hash(&unit), None);
 
-        let hash = FileHash::of("[Service]\n");
+        let hash = FileHash::of_text("[Service]\n");
         assert!(!files.write(&unit, "[Service]\n").unwrap());
         assert_eq!(files.hash(&unit), Some(hash));
         assert!(files.write(&unit, "[Service]\n").unwrap());
 
         fs::write(files.path(&unit), "[Unit]\nDescription=else\n").unwrap();
-        assert_eq!(files.hash(&unit), Some(FileHash::of("[Unit]\nDescription=else\n")));
+        assert_eq!(files.hash(&unit), Some(FileHash::of_text("[Unit]\nDescription=else\n")));
         fs::write(files.path(&unit), b"[Unit]\nDescription=\xff\n").unwrap();
         assert!(files.hash(&unit).is_some_and(|other| other != hash));
 

@@ -7,7 +7,7 @@
 use std::fmt::{Debug, Write as _};
 use std::io::{self, IsTerminal, Write};
 
-use muster_common::text::{clean, cut, is_hidden};
+use muster_common::text::{clean_text, cut_text, is_hidden};
 use tracing::field::Field;
 use tracing_subscriber::field::MakeExt as _;
 use tracing_subscriber::filter::Targets;
@@ -92,16 +92,16 @@ fn write_field(writer: &mut Writer<'_>, field: &Field, value: &dyn Debug) -> std
     let mut text = String::new();
     write!(text, "{value:?}")?;
     if text.len() > LONGEST_FIELD {
-        text = format!("{}... ({} bytes)", cut(&text, LONGEST_FIELD), text.len());
+        text = format!("{}... ({} bytes)", cut_text(&text, LONGEST_FIELD), text.len());
     }
     if field.name() == "message" {
-        return write!(writer, "{}", clean(&text));
+        return write!(writer, "{}", clean_text(&text));
     }
     let ends_anywhere = |c: char| c.is_whitespace() || is_hidden(c) || matches!(c, '=' | '"');
     if text.contains(ends_anywhere) && !is_quoted(&text) {
         write!(writer, "{}={text:?}", field.name())
     } else {
-        write!(writer, "{}={}", field.name(), clean(&text))
+        write!(writer, "{}={}", field.name(), clean_text(&text))
     }
 }
 

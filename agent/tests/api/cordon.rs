@@ -17,7 +17,7 @@ async fn a_machine_is_cordoned_and_uncordoned_by_a_person_and_only_for_that_pers
     assert_eq!(answer.body["cordon"]["holds"]["person"]["by"], "ann");
 
     // What is started now is refused, and the cordon is named.
-    let hash = FileHash::of(HELLO).to_string();
+    let hash = FileHash::of_text(HELLO).to_string();
     let unit = json!({"name": "hello.service", "file": hash, "desired": "launched"});
     let refused = cluster.change(json!({"files": {hash: HELLO}, "units": [unit]})).await;
     let refusal = &refused.body["units"][0]["refusal"]["machines"][0]["reason"];

@@ -327,7 +327,7 @@ async fn the_store_does_not_grow_without_an_end() {
         cluster.submit(name, HELLO, "inactive").await;
     }
     // One more, by either API; and by instance of a template.
-    let hash = FileHash::of(HELLO).to_string();
+    let hash = FileHash::of_text(HELLO).to_string();
     let more = json!({"files": {&hash: HELLO}, "units": [{"name": "d.service", "file": hash}]});
     let more = cluster.change(more).await;
     let fleets = cluster.put("d.service", json!({"options": options()})).await;
@@ -339,7 +339,7 @@ async fn the_store_does_not_grow_without_an_end() {
     let start = json!({"units": [{"name": "a.service", "desired": "launched"}]});
     assert_eq!(cluster.change(start).await.status, StatusCode::OK);
     let large = format!("{HELLO}# {}\n", "x".repeat(HELLO.len()));
-    let hash = FileHash::of(&large).to_string();
+    let hash = FileHash::of_text(&large).to_string();
     let unit = json!({"name": "a.service", "file": hash});
     let large = json!({"files": {&hash: large}, "units": [unit], "replace": true});
     let answer = cluster.change(large).await;

@@ -194,7 +194,7 @@ async fn who_submits_what_would_leave_data_behind_is_told_once() {
     assert!(warnings(answer).is_empty());
 
     // Another file is another matter.
-    let hash = FileHash::of(&other).to_string();
+    let hash = FileHash::of_text(&other).to_string();
     let unit = json!({"name": "db.service", "file": hash});
     let change = json!({"files": {hash: other}, "units": [unit], "replace": true});
     assert_eq!(warnings(cluster.change(change).await.body["units"][0].clone()).len(), 1);

@@ -180,7 +180,7 @@ async fn what_a_unit_logged_before_it_left_is_there_for_who_was_cut_off() {
     let directory = tempfile::tempdir().unwrap();
     let ledger = Ledger::open(Arc::new(HostDisk), directory.path().to_owned()).unwrap();
     let ledger = Arc::new(Mutex::new(ledger));
-    ledger.lock().unwrap().record_file(&name, FileHash::of(HELLO)).unwrap();
+    ledger.lock().unwrap().record_file(&name, FileHash::of_text(HELLO)).unwrap();
     let inspector = Inspector {
         systemctl: "/bin/echo".into(),
         journalctl: journal.program(),

@@ -63,7 +63,7 @@ impl Cluster {
 async fn while_the_store_is_away_nothing_is_answered_that_may_be_out_of_date() {
     let cluster = cluster().await;
     cluster.submit("a.service", HELLO, "inactive").await;
-    let hash = FileHash::of(HELLO).to_string();
+    let hash = FileHash::of_text(HELLO).to_string();
     let files = json!({ &hash: HELLO });
     cluster.line.set_cut(true);
     let reads = ["/v1/units", "/v1/states", "/v1/machines", "/v1/plan", "/v1/units/a.service"];

@@ -9,7 +9,7 @@ impl Case {
     async fn write_unit(&self, unit: &str, container: &str) {
         let text = format!("[Unit]\n{unit}\n{}", self.engine.container(container));
         let _: UnitFile = text.parse().unwrap();
-        self.runner.write(&self.unit, FileHash::of(&text), &text).await.unwrap();
+        self.runner.write(&self.unit, FileHash::of_text(&text), &text).await.unwrap();
     }
 }
 

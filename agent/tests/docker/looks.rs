@@ -32,7 +32,7 @@ impl Case {
         let runner = Arc::new(engine.runner());
         let unit = name(&format!("{stem}.container"));
         let text = engine.container(&format!("LogDriver=json-file\n{lines}"));
-        runner.write(&unit, FileHash::of(&text), &text).await.unwrap();
+        runner.write(&unit, FileHash::of_text(&text), &text).await.unwrap();
         let nowhere = PathBuf::from("/nonexistent");
         let containers = Some(Arc::clone(&runner));
         let inspector = Inspector { systemctl: nowhere.clone(), journalctl: nowhere, containers };

@@ -160,7 +160,7 @@ impl Engine {
 
     /// A container of this unit's that has never run.
     pub async fn make_container_of(&self, container: &str, unit: &str, cluster: &str) {
-        let file = FileHash::of("").to_string();
+        let file = FileHash::of_text("").to_string();
         let labels = [
             ("muster.unit", unit),
             ("muster.file", file.as_str()),

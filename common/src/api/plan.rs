@@ -97,12 +97,12 @@ impl fmt::Display for PlannedDecision {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Place { unit, machine, desired } => {
-                write!(f, "{unit} goes to {}..., to be {desired}", machine.short())
+                write!(f, "{unit} goes to {}..., to be {desired}", machine.short_id())
             }
             Self::Update { unit, machine, desired } => {
-                write!(f, "{unit} on {}... is to be {desired}", machine.short())
+                write!(f, "{unit} on {}... is to be {desired}", machine.short_id())
             }
-            Self::Remove { unit, machine } => write!(f, "{unit} leaves {}...", machine.short()),
+            Self::Remove { unit, machine } => write!(f, "{unit} leaves {}...", machine.short_id()),
         }
     }
 }

@@ -61,7 +61,7 @@ fn a_request_says_only_what_it_must() {
     };
     assert_eq!(change, expected);
     survives(&ChangeRequest {
-        files: BTreeMap::from([(FileHash::of("x"), "x".into())]),
+        files: BTreeMap::from([(FileHash::of_text("x"), "x".into())]),
         ..expected
     });
     let wait: WaitRequest =

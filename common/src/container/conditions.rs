@@ -57,10 +57,10 @@ pub(super) fn read(
 ) -> Result<Vec<Condition>, ContainerError> {
     let mut conditions: Vec<Condition> = Vec::new();
     let unit = Section::Unit.as_str();
-    for (line, option) in file.numbered().filter(|(_, option)| option.section == unit) {
+    for (line, option) in file.numbered_options().filter(|(_, option)| option.section == unit) {
         let Some(kind) = condition_kind(&option.name) else { continue };
         let asserts = option.name.starts_with("Assert");
-        let text = option.joined();
+        let text = option.joined_value();
         if text.is_empty() {
             // Of whatever kind: the list is taken back as a whole.
             conditions.retain(|condition| condition.asserts != asserts);

@@ -154,20 +154,20 @@ impl<'a> Expander<'a> {
 
     fn specifier(&self, specifier: char) -> Result<String, String> {
         let unit = self.unit;
-        let instance = unit.instance().unwrap_or_default();
+        let instance = unit.instance_name().unwrap_or_default();
         let last = |prefix: &str| prefix.rsplit('-').next().unwrap_or_default().to_owned();
         Ok(match specifier {
             '%' => "%".to_owned(),
             'n' => unit.to_string(),
-            'N' => unit.stem().to_owned(),
-            'p' => unit.prefix().to_owned(),
-            'P' => unescaped(unit.prefix())?,
+            'N' => unit.name_stem().to_owned(),
+            'p' => unit.name_prefix().to_owned(),
+            'P' => unescaped(unit.name_prefix())?,
             'i' => instance.to_owned(),
             'I' => unescaped(instance)?,
-            'j' => last(unit.prefix()),
-            'J' => unescaped(&last(unit.prefix()))?,
-            'f' if unit.instance().is_some() => format!("/{}", unescaped(instance)?),
-            'f' => format!("/{}", unescaped(unit.prefix())?),
+            'j' => last(unit.name_prefix()),
+            'J' => unescaped(&last(unit.name_prefix()))?,
+            'f' if unit.instance_name().is_some() => format!("/{}", unescaped(instance)?),
+            'f' => format!("/{}", unescaped(unit.name_prefix())?),
             'H' => self.host.name.clone(),
             'l' => self.host.name.split('.').next().unwrap_or_default().to_owned(),
             'm' => self.host.machine_id.clone(),

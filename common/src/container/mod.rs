@@ -177,7 +177,7 @@ pub fn describe(name: &UnitName, file: &UnitFile, host: &Host) -> String {
 ///
 /// As [`read`].
 pub fn check(name: &UnitName, file: &UnitFile) -> Result<Vec<Warning>, ContainerError> {
-    let stand_in = name.instantiate(STAND_IN).ok();
+    let stand_in = name.with_instance(STAND_IN).ok();
     let (_, mut warnings) = read(stand_in.as_ref().unwrap_or(name), file, &Host::stand_in())?;
     if let Some(next) = warnings.get_mut(MAX_WARNINGS) {
         "and more from here on".clone_into(&mut next.problem);
@@ -220,7 +220,7 @@ fn own_section(name: &UnitName) -> Result<Section, ContainerError> {
 /// Refuses sections that would be read by nobody. Those that begin with `X-` are somebody's.
 fn check_sections(own: Section, file: &UnitFile) -> Result<(), ContainerError> {
     let known = [own, Section::Unit, Section::Service, Section::Install, Section::Quadlet];
-    for (line, option) in file.numbered() {
+    for (line, option) in file.numbered_options() {
         let name = option.section.as_str();
         if name.starts_with("X-") || known.iter().any(|section| section.as_str() == name) {
             continue;
@@ -247,7 +247,7 @@ fn check_sections(own: Section, file: &UnitFile) -> Result<(), ContainerError> {
 fn check_lines(file: &UnitFile) -> Result<(), ContainerError> {
     let Some(line) = file.broken_off().next() else { return Ok(()) };
     let (section, option) = file
-        .numbered()
+        .numbered_options()
         .take_while(|(begin, _)| *begin <= line)
         .last()
         .map(|(_, option)| (option.section.clone(), option.name.clone()))

@@ -24,9 +24,9 @@ pub(super) fn resource(name: &str) -> Result<String, String> {
 /// The name of what a unit makes, where its file gives none: Quadlet's `systemd-` before its own. An instance's has no
 /// `@`, which engines do not take.
 pub(super) fn of_unit(unit: &UnitName) -> Result<String, String> {
-    let stem = match unit.instance() {
-        Some(instance) => format!("{}_{instance}", unit.prefix()),
-        None => unit.stem().to_owned(),
+    let stem = match unit.instance_name() {
+        Some(instance) => format!("{}_{instance}", unit.name_prefix()),
+        None => unit.name_stem().to_owned(),
     };
     resource(&format!("systemd-{stem}"))
         .map_err(|problem| format!("{problem}; give it another name"))

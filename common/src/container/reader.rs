@@ -81,7 +81,8 @@ impl<'a> Reader<'a> {
             notes: RefCell::default(),
         };
         let mut args = Vec::new();
-        let options = file.numbered().filter(|(_, option)| option.section == section.as_str());
+        let options =
+            file.numbered_options().filter(|(_, option)| option.section == section.as_str());
         for (line, option) in options {
             // As in systemd, what begins with X- is somebody else's.
             if option.name.starts_with("X-") {

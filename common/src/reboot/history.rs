@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::{DueReason, HolderId, HolderKind, Phase};
-use crate::text::{clean, fitted};
+use crate::text::{clean_text, fit_text};
 
 /// Entries kept per group: enough for a roll through a rack, and 100 entries of a few hundred bytes are a small record.
 pub const HISTORY_LENGTH: usize = 100;
@@ -59,8 +59,8 @@ impl SlotOutcome {
     /// The same with texts that fit where they are kept.
     fn fit_texts(self) -> Self {
         match self {
-            Self::GaveUp { problem } => Self::GaveUp { problem: fitted(&problem) },
-            Self::Unlocked { by } => Self::Unlocked { by: fitted(&by) },
+            Self::GaveUp { problem } => Self::GaveUp { problem: fit_text(&problem) },
+            Self::Unlocked { by } => Self::Unlocked { by: fit_text(&by) },
             other => other,
         }
     }
@@ -69,8 +69,8 @@ impl SlotOutcome {
 impl fmt::Display for SlotOutcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::GaveUp { problem } => write!(f, "gave up: {}", clean(problem)),
-            Self::Unlocked { by } if !by.is_empty() => write!(f, "unlocked by {}", clean(by)),
+            Self::GaveUp { problem } => write!(f, "gave up: {}", clean_text(problem)),
+            Self::Unlocked { by } if !by.is_empty() => write!(f, "unlocked by {}", clean_text(by)),
             other => f.write_str(other.as_str()),
         }
     }

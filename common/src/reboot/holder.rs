@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::machine::MachineId;
-use crate::text::{self, quoted};
+use crate::text::{self, quote_text};
 
 /// Longest group name and longest holder id, in bytes: both become keys or parts of records, and no client of any
 /// protocol we speak comes near it (FleetLock's ids are 32 digits).
@@ -23,7 +23,7 @@ pub struct Group(Arc<str>);
 
 /// A text that names no group.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{} is not a reboot group: expected 1 to 256 of the characters A-Z a-z 0-9 . -", quoted(.0))]
+#[error("{} is not a reboot group: expected 1 to 256 of the characters A-Z a-z 0-9 . -", quote_text(.0))]
 pub struct InvalidGroup(pub String);
 
 impl Group {
@@ -93,7 +93,7 @@ pub struct HolderId(Arc<str>);
 
 /// A text that identifies no holder.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{} cannot hold a slot: expected 1 to 256 bytes without control characters", quoted(.0))]
+#[error("{} cannot hold a slot: expected 1 to 256 bytes without control characters", quote_text(.0))]
 pub struct InvalidHolderId(pub String);
 
 impl HolderId {
@@ -138,7 +138,7 @@ impl From<HolderId> for String {
 impl fmt::Display for HolderId {
     /// For people; [`Self::as_str`] is the id.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&text::clean(&self.0).to_string())
+        f.pad(&text::clean_text(&self.0).to_string())
     }
 }
 
@@ -229,7 +229,7 @@ impl Semaphore {
 
 /// A number that cannot be the slots of a group.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{} is not a number of slots: expected 0 (nobody reboots) to 100000", quoted(.0))]
+#[error("{} is not a number of slots: expected 0 (nobody reboots) to 100000", quote_text(.0))]
 pub struct InvalidMax(pub String);
 
 /// Reads a number of slots.

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::{Group, Phase, PhaseSpan, WaitReason};
-use crate::text::{clean, fitted};
+use crate::text::{clean_text, fit_text};
 
 /// The way in which a host goes about a reboot that is due.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -111,15 +111,15 @@ impl DueReason {
         match self {
             Self::RebootRequired { packages } => {
                 let more = packages.len().saturating_sub(PACKAGES);
-                let named = packages.iter().take(PACKAGES).map(|package| fitted(package));
+                let named = packages.iter().take(PACKAGES).map(|package| fit_text(package));
                 let rest = (more > 0).then(|| format!("{more} more"));
                 Self::RebootRequired { packages: named.chain(rest).collect() }
             }
-            Self::UpdateEngine { version } => Self::UpdateEngine { version: fitted(&version) },
-            Self::Command { output } => Self::Command { output: fitted(&output) },
+            Self::UpdateEngine { version } => Self::UpdateEngine { version: fit_text(&version) },
+            Self::Command { output } => Self::Command { output: fit_text(&output) },
             Self::Requested { by, at, because } => {
-                let because = because.map(|because| fitted(&because));
-                Self::Requested { by: fitted(&by), at, because }
+                let because = because.map(|because| fit_text(&because));
+                Self::Requested { by: fit_text(&by), at, because }
             }
             Self::Unknown => Self::Unknown,
         }
@@ -133,19 +133,23 @@ impl fmt::Display for DueReason {
                 f.write_str("the package manager requires it")
             }
             Self::RebootRequired { packages } => {
-                write!(f, "required by {}", clean(&packages.join(", ")))
+                write!(f, "required by {}", clean_text(&packages.join(", ")))
             }
             Self::UpdateEngine { version } if version.is_empty() => {
                 f.write_str("update_engine has updated the system")
             }
             Self::UpdateEngine { version } => {
-                write!(f, "update_engine has installed {}", clean(version))
+                write!(f, "update_engine has installed {}", clean_text(version))
             }
             Self::Command { output } if output.is_empty() => f.write_str("the command says so"),
-            Self::Command { output } => write!(f, "the command says: {}", clean(output)),
+            Self::Command { output } => write!(f, "the command says: {}", clean_text(output)),
             Self::Requested { by, because, .. } => {
-                write!(f, "requested by {}", clean(if by.is_empty() { "somebody" } else { by }))?;
-                because.as_ref().map_or(Ok(()), |because| write!(f, ": {}", clean(because)))
+                write!(
+                    f,
+                    "requested by {}",
+                    clean_text(if by.is_empty() { "somebody" } else { by })
+                )?;
+                because.as_ref().map_or(Ok(()), |because| write!(f, ": {}", clean_text(because)))
             }
             Self::Unknown => f.write_str("a reason this version does not know"),
         }

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::{Group, HolderId};
-use crate::text::{clean, fitted};
+use crate::text::{clean_text, fit_text};
 use crate::unit::UnitName;
 
 /// Names said before "and N more": a sentence a person reads in one line.
@@ -142,7 +142,7 @@ impl WaitReason {
     pub fn fit_texts(self) -> Self {
         match self {
             Self::Inhibited { who, why } => {
-                Self::Inhibited { who: fitted(&who), why: fitted(&why) }
+                Self::Inhibited { who: fit_text(&who), why: fit_text(&why) }
             }
             other => other,
         }
@@ -214,7 +214,7 @@ impl fmt::Display for WaitReason {
             Self::WindowClosed { opens: Some(_) } => f.write_str("the window is closed"),
             Self::WindowClosed { opens: None } => f.write_str("no window ever opens"),
             Self::Inhibited { who, why } => {
-                write!(f, "{} inhibits a shutdown: {}", clean(who), clean(why))
+                write!(f, "{} inhibits a shutdown: {}", clean_text(who), clean_text(why))
             }
             Self::UnitsFailed { units } => {
                 f.write_str("units have failed: ")?;
@@ -222,7 +222,7 @@ impl fmt::Display for WaitReason {
             }
             Self::CheckRunning => f.write_str("the check command is running"),
             Self::CheckRefused { output } => {
-                write!(f, "the check command said no: {}", clean(output))
+                write!(f, "the check command said no: {}", clean_text(output))
             }
             Self::SlotsTaken { group, max: 0, .. } => {
                 write!(f, "group {group} has no slots: its max is 0")
@@ -234,7 +234,7 @@ impl fmt::Display for WaitReason {
                 list(f, holders)
             }
             Self::Pause { .. } => f.write_str("pause between two reboots"),
-            Self::Retry { problem, .. } => write!(f, "given up for now: {}", clean(problem)),
+            Self::Retry { problem, .. } => write!(f, "given up for now: {}", clean_text(problem)),
             Self::UsersWarned { users: 1, .. } => f.write_str("one logged-in user has been warned"),
             Self::UsersWarned { users, .. } => {
                 write!(f, "{users} logged-in users have been warned")
@@ -245,9 +245,9 @@ impl fmt::Display for WaitReason {
                 f.write_str("cannot be drained of ")?;
                 list(f, units)
             }
-            Self::HookRunning { hook } => write!(f, "the {} hook is running", clean(hook)),
+            Self::HookRunning { hook } => write!(f, "the {} hook is running", clean_text(hook)),
             Self::HookFailed { hook, problem } => {
-                write!(f, "the {} hook failed: {}", clean(hook), clean(problem))
+                write!(f, "the {} hook failed: {}", clean_text(hook), clean_text(problem))
             }
             Self::ShuttingDown => f.write_str("the host has been asked to reboot"),
             Self::NotRegistered => f.write_str("the machine is not registered yet"),
@@ -257,9 +257,11 @@ impl fmt::Display for WaitReason {
             }
             Self::Settling { .. } => f.write_str("all is well, but not for long enough yet"),
             Self::StoreAway { problem } => {
-                write!(f, "the store does not answer: {}", clean(problem))
+                write!(f, "the store does not answer: {}", clean_text(problem))
             }
-            Self::HostAway { problem } => write!(f, "the host does not answer: {}", clean(problem)),
+            Self::HostAway { problem } => {
+                write!(f, "the host does not answer: {}", clean_text(problem))
+            }
             Self::Unknown => f.write_str("a reason this version does not know"),
         }
     }
@@ -267,7 +269,7 @@ impl fmt::Display for WaitReason {
 
 impl fmt::Display for StuckUnit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ({})", self.unit, clean(&self.why))
+        write!(f, "{} ({})", self.unit, clean_text(&self.why))
     }
 }
 

@@ -10,13 +10,13 @@ use std::fmt;
 pub(crate) const BLANKS: [char; 4] = [' ', '\t', '\n', '\r'];
 
 /// A text without the white space around it.
-pub(crate) fn stripped(text: &str) -> &str {
+pub(crate) fn strip_blanks(text: &str) -> &str {
     text.trim_matches(BLANKS)
 }
 
 /// Whether a text is nothing but white space.
 pub(crate) fn is_blank(text: &str) -> bool {
-    stripped(text).is_empty()
+    strip_blanks(text).is_empty()
 }
 
 /// A character that a reader does not see, or takes for a space.
@@ -37,7 +37,7 @@ impl fmt::Display for Unseen {
 }
 
 /// A text without its unseen characters, for finding out what it was meant to be.
-pub(crate) fn seen(text: &str) -> String {
+pub(crate) fn strip_unseen(text: &str) -> String {
     text.chars().filter(|c| !is_unseen(*c)).collect()
 }
 
@@ -86,7 +86,7 @@ mod tests {
 
     #[test]
     fn only_systemds_white_space_is_stripped() {
-        assert_eq!(stripped(" \t\r\na\u{a0} "), "a\u{a0}");
+        assert_eq!(strip_blanks(" \t\r\na\u{a0} "), "a\u{a0}");
         assert!(is_blank(" \t") && !is_blank("\u{2003}") && !is_blank("\u{c}"));
     }
 
@@ -98,6 +98,6 @@ mod tests {
         assert_eq!(named("\u{2003}"), Some((0, "a space of Unicode's (U+2003)".to_owned())));
         assert_eq!(named("\u{1b}"), Some((0, "a control character (U+001B)".to_owned())));
         assert_eq!(named("a b\tc äöü 漢字 😀"), None);
-        assert_eq!(seen("\u{a0}Exec\u{200b}Start"), "ExecStart");
+        assert_eq!(strip_unseen("\u{a0}Exec\u{200b}Start"), "ExecStart");
     }
 }

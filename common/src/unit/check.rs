@@ -11,7 +11,7 @@ use crate::container::ContainerError;
 /// A unit that may be stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Checked {
-    /// What it asks of the scheduler; see [`Requirements::of`] for a template.
+    /// What it asks of the scheduler; see [`Requirements::from_file`] for a template.
     pub requirements: Requirements,
     /// What its runner would ignore.
     pub warnings: Vec<Warning>,
@@ -47,11 +47,11 @@ impl fmt::Display for InvalidUnit {
 
 /// Checks a file that is to be a unit of this name.
 pub fn check(name: &UnitName, file: &UnitFile) -> Result<Checked, InvalidUnit> {
-    let requirements = Requirements::of(name, file)
+    let requirements = Requirements::from_file(name, file)
         .map_err(|error| InvalidUnit::from_requirements(name, error))?;
     let mut warnings = reserved_warnings(name, file);
-    warnings.extend(self::warnings(name, file));
-    warnings.extend(container(name, file)?);
+    warnings.extend(self::file_warnings(name, file));
+    warnings.extend(check_container(name, file)?);
     Ok(Checked { requirements, warnings })
 }
 
@@ -71,15 +71,15 @@ fn nothing_said(unit_type: UnitType, text: &str) -> Result<(), String> {
 }
 
 /// What systemd would ignore of a file, and what of its `[X-Fleet]` section means nothing, that part last.
-pub fn warnings(name: &UnitName, file: &UnitFile) -> Vec<Warning> {
-    let mut warnings = directives::warnings(name, file);
-    warnings.extend(requirements::warnings(name, file));
+pub fn file_warnings(name: &UnitName, file: &UnitFile) -> Vec<Warning> {
+    let mut warnings = directives::directive_warnings(name, file);
+    warnings.extend(requirements::requirement_warnings(name, file));
     warnings
 }
 
 /// Checks what the unit's type asks of a file: that it says something where something has to be said, and the part that a
 /// container engine runs; a unit that is systemd's has none.
-pub fn container(name: &UnitName, file: &UnitFile) -> Result<Vec<Warning>, InvalidUnit> {
+pub fn check_container(name: &UnitName, file: &UnitFile) -> Result<Vec<Warning>, InvalidUnit> {
     if file.options().is_empty()
         && let Err(problem) = nothing_said(name.unit_type(), file.text())
     {

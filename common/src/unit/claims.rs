@@ -56,16 +56,17 @@ pub type Facts<'a> = &'a dyn Fn(char) -> Option<String>;
 
 /// Every name in the `[Install]` section of a file that is to be a unit of this name, in order. An empty assignment takes
 /// back what was assigned before it, of the same option.
-pub fn claims(unit: &UnitName, file: &UnitFile, facts: Facts<'_>) -> Vec<Claim> {
+pub fn list_claims(unit: &UnitName, file: &UnitFile, facts: Facts<'_>) -> Vec<Claim> {
     let mut claims: Vec<Claim> = Vec::new();
-    for (line, option) in file.numbered().filter(|(_, option)| option.section == "Install") {
+    for (line, option) in file.numbered_options().filter(|(_, option)| option.section == "Install")
+    {
         let kind = match option.name.as_str() {
             "Alias" => ClaimKind::Alias,
             "Also" => ClaimKind::Also,
             "WantedBy" | "RequiredBy" | "UpheldBy" => ClaimKind::StartedBy,
             _ => continue,
         };
-        let value = option.joined();
+        let value = option.joined_value();
         if value.trim().is_empty() {
             claims.retain(|claim| claim.option != option.name);
             continue;
@@ -79,7 +80,7 @@ pub fn claims(unit: &UnitName, file: &UnitFile, facts: Facts<'_>) -> Vec<Claim> 
         };
         match words::split(&value, Backslash::Literal) {
             Ok(words) => claims.extend(words.iter().map(|word| {
-                let name = expand(word, unit, facts);
+                let name = expand_specifiers(word, unit, facts);
                 match name.as_deref().filter(|_| kind == ClaimKind::Alias).and_then(hooked_below) {
                     Some(other) => {
                         Claim { kind: ClaimKind::StartedBy, ..claim(word, Some(other.to_owned())) }
@@ -101,7 +102,7 @@ fn hooked_below(alias: &str) -> Option<&str> {
 }
 
 /// Puts in what specifiers stand for; `None` where one is not known.
-fn expand(word: &str, unit: &UnitName, facts: Facts<'_>) -> Option<String> {
+fn expand_specifiers(word: &str, unit: &UnitName, facts: Facts<'_>) -> Option<String> {
     let mut expanded = String::new();
     let mut rest = word.chars();
     while let Some(c) = rest.next() {
@@ -112,10 +113,10 @@ fn expand(word: &str, unit: &UnitName, facts: Facts<'_>) -> Option<String> {
         match rest.next()? {
             '%' => expanded.push('%'),
             'n' => expanded.push_str(unit.as_str()),
-            'N' => expanded.push_str(unit.stem()),
-            'p' => expanded.push_str(unit.prefix()),
-            'i' => expanded.push_str(unit.instance().unwrap_or_default()),
-            'j' => expanded.push_str(last_part(unit.prefix())),
+            'N' => expanded.push_str(unit.name_stem()),
+            'p' => expanded.push_str(unit.name_prefix()),
+            'i' => expanded.push_str(unit.instance_name().unwrap_or_default()),
+            'j' => expanded.push_str(last_part(unit.name_prefix())),
             specifier => expanded.push_str(&facts(specifier)?),
         }
     }
@@ -134,7 +135,7 @@ mod tests {
     fn names(unit: &str, install: &str) -> Vec<(ClaimKind, Option<String>)> {
         let file: UnitFile = format!("[Install]\n{install}").parse().unwrap();
         let facts = |specifier| (specifier == 'H').then(|| "n1".to_owned());
-        let claims = claims(&unit.parse().unwrap(), &file, &facts);
+        let claims = list_claims(&unit.parse().unwrap(), &file, &facts);
         claims.into_iter().map(|claim| (claim.kind, claim.name)).collect()
     }
 
@@ -210,7 +211,7 @@ mod tests {
     #[test]
     fn a_claim_names_its_place() {
         let file: UnitFile = "[Unit]\n[Install]\nAlias=%p.b.service\n".parse().unwrap();
-        let claims = claims(&"a.service".parse().unwrap(), &file, &|_| None);
+        let claims = list_claims(&"a.service".parse().unwrap(), &file, &|_| None);
         let told: Vec<String> = claims.iter().map(ToString::to_string).collect();
         assert_eq!(told, ["line 3: [Install] Alias=%p.b.service (a.b.service)"]);
     }

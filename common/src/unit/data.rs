@@ -61,12 +61,12 @@ impl Given {
 /// The assignments of a directive that are in force: an empty value takes back those before it.
 fn in_force(file: &UnitFile, names: &[&'static str]) -> Vec<Given> {
     let mut given: Vec<Given> = Vec::new();
-    for (line, option) in file.numbered() {
+    for (line, option) in file.numbered_options() {
         let Some(name) = names.iter().find(|name| **name == option.name) else { continue };
         if !EXEC.contains(&option.section.as_str()) {
             continue;
         }
-        let value = option.joined().into_owned();
+        let value = option.joined_value().into_owned();
         if value.is_empty() {
             given.retain(|before| before.section != option.section);
         } else {
@@ -107,7 +107,7 @@ fn of_systemd(file: &UnitFile) -> Option<KeptData> {
             return Some(given.told(&given.value));
         }
     }
-    mounted(file)
+    mounted_path(file)
 }
 
 /// Whether a word names a path of the machine that outlives a boot; `-` before it says that it may be missing, `+` that it is
@@ -119,21 +119,21 @@ fn is_kept_path(word: &str) -> bool {
 }
 
 fn is_volatile(path: &str) -> bool {
-    let path = clean(path);
+    let path = clean_path(path);
     VOLATILE.iter().any(|below| {
         path.strip_prefix(below).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     })
 }
 
 /// A path without what systemd would simplify.
-fn clean(path: &str) -> String {
+fn clean_path(path: &str) -> String {
     let parts = path.split('/').filter(|part| !part.is_empty() && *part != ".");
     let clean = parts.collect::<Vec<_>>().join("/");
     if path.starts_with('/') { format!("/{clean}") } else { clean }
 }
 
 /// What a mount unit mounts, if it is the machine's own and can be written to.
-fn mounted(file: &UnitFile) -> Option<KeptData> {
+fn mounted_path(file: &UnitFile) -> Option<KeptData> {
     let last = |name| in_force(file, &[name]).pop().filter(|given| given.section == "Mount");
     let what = last("What")?;
     let options = last("Options").map(|given| given.value).unwrap_or_default();
@@ -177,23 +177,23 @@ fn of_container(file: &UnitFile) -> Option<KeptData> {
 
 /// A mount that only the machine can read: what its variables stand for is in a file there.
 fn mounted_by_variable(file: &UnitFile) -> Option<KeptData> {
-    file.values("Service", "EnvironmentFile").last().filter(|path| !path.is_empty())?;
+    file.values_of("Service", "EnvironmentFile").last().filter(|path| !path.is_empty())?;
     let (line, option) = mount_lines(file).find(|(_, option)| option.value.contains('$'))?;
-    Some(written(line, option))
+    Some(written_paths(line, option))
 }
 
 /// The last mount of a container whose file cannot be read in full.
 fn mounted_somehow(file: &UnitFile) -> Option<KeptData> {
     let (line, option) = mount_lines(file).last().filter(|(_, option)| !option.value.is_empty())?;
-    Some(written(line, option))
+    Some(written_paths(line, option))
 }
 
 fn mount_lines(file: &UnitFile) -> impl Iterator<Item = (usize, &UnitOption)> {
-    file.numbered().filter(|(_, option)| {
+    file.numbered_options().filter(|(_, option)| {
         option.section == "Container"
             && match option.name.as_str() {
                 "Volume" | "Mount" => true,
-                "PodmanArgs" => may_mount(&option.joined()),
+                "PodmanArgs" => may_mount(&option.joined_value()),
                 _ => false,
             }
     })
@@ -207,8 +207,11 @@ fn may_mount(args: &str) -> bool {
     })
 }
 
-fn written(line: usize, option: &UnitOption) -> KeptData {
-    KeptData { line, what: format!("[{}] {}={}", option.section, option.name, option.joined()) }
+fn written_paths(line: usize, option: &UnitOption) -> KeptData {
+    KeptData {
+        line,
+        what: format!("[{}] {}={}", option.section, option.name, option.joined_value()),
+    }
 }
 
 #[cfg(test)]

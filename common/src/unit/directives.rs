@@ -35,11 +35,11 @@ const MAX_WARNINGS: usize = 100;
 
 /// The warnings for a file that is to be a unit of this name, by line; one for each unknown section, and a last one
 /// where there would be more than a hundred.
-pub(super) fn warnings(name: &UnitName, file: &UnitFile) -> Vec<Warning> {
+pub(super) fn directive_warnings(name: &UnitName, file: &UnitFile) -> Vec<Warning> {
     let unit_type = name.unit_type();
     let mut unknown_sections = BTreeSet::new();
     let mut warnings = Vec::new();
-    for (line, option) in file.numbered() {
+    for (line, option) in file.numbered_options() {
         // Nobody reads more, and finding what each directive was meant to be takes time.
         if warnings.len() > MAX_WARNINGS {
             break;
@@ -54,7 +54,7 @@ pub(super) fn warnings(name: &UnitName, file: &UnitFile) -> Vec<Warning> {
                 warnings.push(Warning { line, problem });
             }
         }
-        warnings.extend(unseen(line, option));
+        warnings.extend(unseen_problem(line, option));
     }
     // A container's file is refused for it.
     if !unit_type.is_quadlet() {
@@ -72,7 +72,7 @@ pub(super) fn warnings(name: &UnitName, file: &UnitFile) -> Vec<Warning> {
 }
 
 /// What is wrong with a value that holds a character nobody sees. Text that is only shown may have what it likes inside.
-fn unseen(line: usize, option: &UnitOption) -> Option<Warning> {
+fn unseen_problem(line: usize, option: &UnitOption) -> Option<Warning> {
     let value = option.value.as_str();
     let (at, unseen) = Unseen::first_in(value)?;
     let (before, after) = value.split_at_checked(at)?;
@@ -123,16 +123,16 @@ fn own_section(unit_type: UnitType) -> Option<(&'static str, Tables)> {
 }
 
 /// Every section systemd reads in a unit of this type, with its directives.
-fn sections(unit_type: UnitType) -> impl Iterator<Item = (&'static str, Tables)> {
+fn known_sections(unit_type: UnitType) -> impl Iterator<Item = (&'static str, Tables)> {
     let common: [(_, Tables); 2] = [("Unit", &[names::UNIT]), ("Install", &[names::INSTALL])];
     common.into_iter().chain(own_section(unit_type))
 }
 
-fn tables(unit_type: UnitType, section: &str) -> Option<Tables> {
-    sections(unit_type).find(|(name, _)| *name == section).map(|(_, tables)| tables)
+fn directive_tables(unit_type: UnitType, section: &str) -> Option<Tables> {
+    known_sections(unit_type).find(|(name, _)| *name == section).map(|(_, tables)| tables)
 }
 
-fn known(tables: Tables, directive: &str) -> bool {
+fn known_directives(tables: Tables, directive: &str) -> bool {
     tables.iter().any(|table| table.binary_search(&directive).is_ok())
 }
 
@@ -144,14 +144,14 @@ fn section_problem(unit_type: UnitType, section: &str) -> Option<String> {
             && suggestion::closest_section(section, ["X-Fleet"].into_iter()).is_some();
         return slipped.then(|| format!("[{section}] is read by nobody; did you mean [X-Fleet]?"));
     }
-    let fine = unit_type.is_quadlet() || tables(unit_type, section).is_some();
+    let fine = unit_type.is_quadlet() || directive_tables(unit_type, section).is_some();
     (!fine).then(|| unknown_section(unit_type, section))
 }
 
 /// What is wrong with a directive in a section of systemd's.
 fn directive_problem(unit_type: UnitType, section: &str, name: &str) -> Option<String> {
-    let tables = tables(unit_type, section)?;
-    let fine = unit_type.is_quadlet() || name.starts_with("X-") || known(tables, name);
+    let tables = directive_tables(unit_type, section)?;
+    let fine = unit_type.is_quadlet() || name.starts_with("X-") || known_directives(tables, name);
     (!fine).then(|| unknown_directive(unit_type, section, name))
 }
 
@@ -165,7 +165,7 @@ fn unknown_section(unit_type: UnitType, section: &str) -> String {
     if let Some((_, unseen)) = Unseen::first_in(section) {
         problem = format!("{problem}; there is {unseen} in its name");
     }
-    let candidates = sections(unit_type).map(|(name, _)| name).chain(["X-Fleet"]);
+    let candidates = known_sections(unit_type).map(|(name, _)| name).chain(["X-Fleet"]);
     match suggestion::closest_section(section, candidates) {
         Some(candidate) => format!("{problem}; did you mean [{candidate}]?"),
         None => problem,
@@ -177,14 +177,14 @@ fn unknown_directive(unit_type: UnitType, section: &str, name: &str) -> String {
     if let Some((_, new)) = renamed {
         return format!("[{section}] {name}: an old name; use {new}");
     }
-    let home = sections(unit_type).find(|(_, tables)| known(tables, name));
+    let home = known_sections(unit_type).find(|(_, tables)| known_directives(tables, name));
     if let Some((home, _)) = home {
         return format!("[{section}] {name}: belongs into [{home}]; systemd ignores it here");
     }
     suggestion::or_hint(
         &format!("[{section}] {name}: unknown directive; systemd ignores it"),
         name,
-        tables(unit_type, section).unwrap_or_default().iter().copied().flatten().copied(),
+        directive_tables(unit_type, section).unwrap_or_default().iter().copied().flatten().copied(),
     )
 }
 

@@ -4,7 +4,7 @@ use super::*;
 
 fn warned(name: &str, text: &str) -> Vec<String> {
     let file = text.parse().unwrap();
-    warnings(&name.parse().unwrap(), &file).iter().map(Warning::to_string).collect()
+    directive_warnings(&name.parse().unwrap(), &file).iter().map(Warning::to_string).collect()
 }
 
 #[test]

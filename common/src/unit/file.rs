@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use sha1::{Digest, Sha1};
 
 use super::FileHash;
-use super::blank::stripped;
+use super::blank::strip_blanks;
 use super::syntax::{self, Fault};
 
 /// Longest unit file taken. etcd refuses requests above 1.5 MiB; a unit file of a megabyte holds data, not a unit,
@@ -29,7 +29,7 @@ pub struct UnitOption {
     /// The option's name.
     pub name: String,
     /// Its value as written, surrounding white space removed. Continuation lines are kept with their backslash and
-    /// newline, since fleet's hash covers them; [`UnitOption::joined`] is what systemd makes of it.
+    /// newline, since fleet's hash covers them; [`UnitOption::joined_value`] is what systemd makes of it.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub value: String,
 }
@@ -64,8 +64,8 @@ impl fmt::Display for ParseError {
 impl UnitOption {
     /// The value as systemd sees it: a backslash at the end of a line becomes a space and joins the next line to it,
     /// comment lines in between are left out.
-    pub fn joined(&self) -> Cow<'_, str> {
-        syntax::joined(&self.value)
+    pub fn joined_value(&self) -> Cow<'_, str> {
+        syntax::join_lines(&self.value)
     }
 
     /// The same, and for each line of the value where it begins in that, the option's own line being 0.
@@ -138,15 +138,15 @@ impl UnitFile {
                     ),
                 },
             )?;
-            option.name = stripped(&option.name).to_owned();
-            option.value = syntax::trimmed(&option.value).into_owned();
+            option.name = strip_blanks(&option.name).to_owned();
+            option.value = syntax::trim_value(&option.value).into_owned();
         }
-        let text = canonical(&options);
+        let text = canonical_text(&options);
         if text.len() > MAX_FILE_BYTES {
             return Err(too_long(text.len()));
         }
         let file = Self::parse(text.as_bytes())?;
-        let wanted = grouped(&options).into_iter().flat_map(|(_, options)| options);
+        let wanted = group_options(&options).into_iter().flat_map(|(_, options)| options);
         if !wanted.eq(&file.options) {
             return Err(ParseError {
                 line: 0,
@@ -167,7 +167,7 @@ impl UnitFile {
     }
 
     /// The options in order, each with the line of [`UnitFile::text`] it begins on, from 1.
-    pub fn numbered(&self) -> impl Iterator<Item = (usize, &UnitOption)> {
+    pub fn numbered_options(&self) -> impl Iterator<Item = (usize, &UnitOption)> {
         self.lines.iter().copied().zip(&self.options)
     }
 
@@ -180,14 +180,18 @@ impl UnitFile {
     /// The line, from 1, of a section's first header; 0 where there is none.
     pub(crate) fn line_of_section(&self, section: &str) -> usize {
         let header = |line: &str| {
-            let header = stripped(line).strip_prefix('[')?;
+            let header = strip_blanks(line).strip_prefix('[')?;
             header.split_once(']').map(|(name, _)| name == section)
         };
         self.text.lines().position(|line| header(line) == Some(true)).map_or(0, |at| at + 1)
     }
 
     /// The values of an option as written, in order.
-    pub fn values<'a>(&'a self, section: &'a str, name: &'a str) -> impl Iterator<Item = &'a str> {
+    pub fn values_of<'a>(
+        &'a self,
+        section: &'a str,
+        name: &'a str,
+    ) -> impl Iterator<Item = &'a str> {
         self.options
             .iter()
             .filter(move |o| o.section == section && o.name == name)
@@ -199,7 +203,7 @@ impl UnitFile {
         let mut options = self.options.iter();
         options
             .find(|o| o.section == "Unit" && o.name == "Description")
-            .map(UnitOption::joined)
+            .map(UnitOption::joined_value)
             .unwrap_or_default()
     }
 
@@ -210,12 +214,12 @@ impl UnitFile {
 
     /// Address of the text in the store.
     pub fn hash(&self) -> FileHash {
-        FileHash::of(&self.text)
+        FileHash::of_text(&self.text)
     }
 
     /// The file written out again from its options.
-    pub fn canonical(&self) -> String {
-        canonical(&self.options)
+    pub fn canonical_text(&self) -> String {
+        canonical_text(&self.options)
     }
 
     /// SHA-1 of the form fleet writes a file in, 40 hexadecimal digits: the hash fleet's tables show. It is the canonical
@@ -229,7 +233,7 @@ impl UnitFile {
         };
         let options: Vec<_> = self.options.iter().map(as_fleet).collect();
         let mut hex = String::with_capacity(40);
-        for byte in Sha1::digest(canonical(&options).as_bytes()) {
+        for byte in Sha1::digest(canonical_text(&options).as_bytes()) {
             let _ = write!(hex, "{byte:02x}");
         }
         hex
@@ -254,7 +258,7 @@ fn too_long(bytes: usize) -> ParseError {
 }
 
 /// Sections in the order of their first option, each with its options in order.
-fn grouped(options: &[UnitOption]) -> Vec<(&str, Vec<&UnitOption>)> {
+fn group_options(options: &[UnitOption]) -> Vec<(&str, Vec<&UnitOption>)> {
     let mut index = BTreeMap::new();
     let mut sections: Vec<(&str, Vec<&UnitOption>)> = Vec::new();
     for option in options {
@@ -268,9 +272,9 @@ fn grouped(options: &[UnitOption]) -> Vec<(&str, Vec<&UnitOption>)> {
     sections
 }
 
-fn canonical(options: &[UnitOption]) -> String {
+fn canonical_text(options: &[UnitOption]) -> String {
     let mut text = String::new();
-    for (section, options) in grouped(options) {
+    for (section, options) in group_options(options) {
         if !text.is_empty() {
             text.push('\n');
         }

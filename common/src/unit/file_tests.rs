@@ -35,9 +35,9 @@ fn order_repeats_and_empty_values_are_kept_comments_are_not() {
         ]
     );
     assert_eq!(file.text(), text);
-    assert_eq!(file.numbered().map(|(line, _)| line).collect::<Vec<_>>(), [4, 5, 8, 10]);
+    assert_eq!(file.numbered_options().map(|(line, _)| line).collect::<Vec<_>>(), [4, 5, 8, 10]);
     assert_eq!(
-        file.canonical(),
+        file.canonical_text(),
         "[Unit]\nAfter=a.service b.service\nAfter=\nAfter=c.service\n\n[X-Mine]\nKey=v=w\n"
     );
 }
@@ -66,18 +66,18 @@ fn continuation_lines_keep_their_form_and_join_as_systemd_joins_them() {
             ("Service", "User", "x"),
         ]
     );
-    assert_eq!(file.canonical(), text);
-    let joined: Vec<_> = file.options().iter().map(UnitOption::joined).collect();
+    assert_eq!(file.canonical_text(), text);
+    let joined: Vec<_> = file.options().iter().map(UnitOption::joined_value).collect();
     assert_eq!(joined, ["echo    \"pi   ng\"", "echo \"po ng\"", "x"]);
-    assert_eq!(file.numbered().map(|(line, _)| line).collect::<Vec<_>>(), [2, 5, 8]);
+    assert_eq!(file.numbered_options().map(|(line, _)| line).collect::<Vec<_>>(), [2, 5, 8]);
 }
 
 #[test]
 fn comments_inside_a_continuation_are_skipped() {
     let file = parsed("[Service]\nExecStart=a \\\n# b \\\n  ; c\n  d\nUser=x\n");
     assert_eq!(file.options().len(), 2);
-    assert_eq!(file.options()[0].joined(), "a    d");
-    assert_eq!(parsed(&file.canonical()).options(), file.options());
+    assert_eq!(file.options()[0].joined_value(), "a    d");
+    assert_eq!(parsed(&file.canonical_text()).options(), file.options());
 }
 
 #[test]
@@ -96,16 +96,16 @@ fn an_escaped_backslash_does_not_continue() {
 fn a_blank_line_or_the_end_ends_a_continuation() {
     let file = parsed("[Service]\nExecStart=a \\\n\nUser=x \\");
     assert_eq!(triples(&file), [("Service", "ExecStart", "a \\\n"), ("Service", "User", "x \\")]);
-    let joined: Vec<_> = file.options().iter().map(UnitOption::joined).collect();
+    let joined: Vec<_> = file.options().iter().map(UnitOption::joined_value).collect();
     assert_eq!(joined, ["a", "x"]);
-    assert_eq!(parsed("[A]\nb=c \\\n").canonical(), "[A]\nb=c \\\n\n");
+    assert_eq!(parsed("[A]\nb=c \\\n").canonical_text(), "[A]\nb=c \\\n\n");
 }
 
 #[test]
 fn lines_may_end_as_on_windows_and_begin_with_a_byte_order_mark() {
     let file = parsed("\u{feff}[Service]\r\nExecStart=a \\\r\n b\r\n");
     assert_eq!(triples(&file), [("Service", "ExecStart", "a \\\n b")]);
-    assert_eq!(file.numbered().next().map(|(line, _)| line), Some(2));
+    assert_eq!(file.numbered_options().next().map(|(line, _)| line), Some(2));
 }
 
 #[test]
@@ -115,7 +115,7 @@ fn white_space_is_systemds_and_the_hash_is_fleets_all_the_same() {
         triples(&file),
         [("Service", "\u{a0}User", "\u{2003}x\u{a0}"), ("Service", "\u{c}Group", "y")]
     );
-    assert_eq!(parsed(&file.canonical()).options(), file.options());
+    assert_eq!(parsed(&file.canonical_text()).options(), file.options());
     assert_eq!(UnitFile::from_options(file.options().to_vec()).unwrap().options(), file.options());
     // fleet was written in Go, whose white space is Unicode's.
     let fleets = parsed("[Service]\nUser=x\nGroup=y\n");
@@ -200,7 +200,7 @@ fn options_make_a_file() {
     ])
     .unwrap();
     assert_eq!(file.text(), "[Unit]\nDescription=x\nAfter=\n\n[Service]\nExecStart=a \\\n  b\n");
-    assert_eq!(file.text(), file.canonical());
+    assert_eq!(file.text(), file.canonical_text());
 }
 
 #[test]
@@ -246,7 +246,7 @@ fn many_sections_cost_no_more_than_many_options() {
     let sections: Vec<_> = (0..20_000).map(|i| format!("[{i}]\na=b\n")).collect();
     let text = sections.concat();
     let file = parsed(&text);
-    assert_eq!(parsed(&file.canonical()).options(), file.options());
+    assert_eq!(parsed(&file.canonical_text()).options(), file.options());
 }
 
 /// Texts made of what unit files are made of, valid or not.
@@ -284,10 +284,10 @@ proptest! {
         // follows it) is one in the canonical form, as in fleet.
         let open = |o: &UnitOption| syntax::check_option(&o.section, &o.name, &o.value).is_err();
         prop_assume!(!file.options().iter().any(open));
-        let again: UnitFile = file.canonical().parse().unwrap();
-        let grouped: Vec<_> = grouped(file.options()).into_iter().flat_map(|(_, o)| o).collect();
+        let again: UnitFile = file.canonical_text().parse().unwrap();
+        let grouped: Vec<_> = group_options(file.options()).into_iter().flat_map(|(_, o)| o).collect();
         prop_assert_eq!(again.options().iter().collect::<Vec<_>>(), grouped);
-        prop_assert_eq!(again.canonical(), file.canonical());
+        prop_assert_eq!(again.canonical_text(), file.canonical_text());
     }
 
     #[test]
@@ -300,7 +300,7 @@ proptest! {
         let mut taken: Vec<_> = file.options().to_vec();
         let mut given: Vec<_> = options
             .iter()
-            .map(|o| option(&o.section, o.name.trim(), &syntax::trimmed(&o.value)))
+            .map(|o| option(&o.section, o.name.trim(), &syntax::trim_value(&o.value)))
             .collect();
         taken.sort();
         given.sort();

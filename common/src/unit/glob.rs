@@ -54,7 +54,7 @@ impl Glob {
     }
 
     /// The name the pattern matches, if it is a plain name without any special character.
-    pub fn literal(&self) -> Option<&str> {
+    pub fn literal_name(&self) -> Option<&str> {
         (!self.pattern.contains(SPECIAL)).then_some(self.pattern.as_str())
     }
 
@@ -64,7 +64,7 @@ impl Glob {
     }
 
     /// Whether the pattern matches the whole of a name.
-    pub fn matches(&self, name: &str) -> bool {
+    pub fn matches_name(&self, name: &str) -> bool {
         let mut rest = name.as_bytes();
         let mut chunks = self.chunks.iter().peekable();
         while let Some(chunk) = chunks.next() {
@@ -89,7 +89,7 @@ impl Chunk {
     fn find<'a>(&self, name: &'a [u8], last: bool) -> Option<&'a [u8]> {
         let mut from = name;
         loop {
-            if let Some(after) = self.strip(from)
+            if let Some(after) = self.strip_chunk(from)
                 && (!last || after.is_empty())
             {
                 return Some(after);
@@ -102,7 +102,7 @@ impl Chunk {
     }
 
     /// What remains of a name that begins with this chunk.
-    fn strip<'a>(&self, name: &'a [u8]) -> Option<&'a [u8]> {
+    fn strip_chunk<'a>(&self, name: &'a [u8]) -> Option<&'a [u8]> {
         self.items.iter().try_fold(name, |name, item| match item {
             Item::Literal(bytes) => name.strip_prefix(bytes.as_slice()),
             Item::Any => first_char(name).filter(|(c, _)| *c != '/').map(|(_, rest)| rest),
@@ -158,7 +158,7 @@ impl Compiler<'_> {
                 },
                 '?' => self.push(Item::Any),
                 '[' => {
-                    let class = self.class()?;
+                    let class = self.parse_class()?;
                     self.push(class);
                 }
                 '\\' => {
@@ -178,7 +178,7 @@ impl Compiler<'_> {
         Some(c)
     }
 
-    fn skip(&mut self, wanted: char) -> bool {
+    fn skip_char(&mut self, wanted: char) -> bool {
         self.rest.strip_prefix(wanted).is_some_and(|rest| {
             self.rest = rest;
             true
@@ -186,18 +186,18 @@ impl Compiler<'_> {
     }
 
     /// A class, of which the opening bracket is gone already. It has one range at the least.
-    fn class(&mut self) -> Result<Item, &'static str> {
-        let negated = self.skip('^');
+    fn parse_class(&mut self) -> Result<Item, &'static str> {
+        let negated = self.skip_char('^');
         let mut ranges = Vec::new();
-        while ranges.is_empty() || !self.skip(']') {
-            let low = self.bound()?;
-            let high = if self.skip('-') { self.bound()? } else { low };
+        while ranges.is_empty() || !self.skip_char(']') {
+            let low = self.parse_bound()?;
+            let high = if self.skip_char('-') { self.parse_bound()? } else { low };
             ranges.push((low, high));
         }
         Ok(Item::Class { negated, ranges })
     }
 
-    fn bound(&mut self) -> Result<char, &'static str> {
+    fn parse_bound(&mut self) -> Result<char, &'static str> {
         match self.rest.chars().next() {
             None => return Err("a class has no ]"),
             Some('-' | ']') => return Err("a class wants a character, or a \\ before this one"),

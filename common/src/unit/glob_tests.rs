@@ -68,7 +68,7 @@ fn patterns_match_what_go_says_they_match() {
         ("[b-a]", "a", false),
     ];
     for (pattern, name, expected) in cases {
-        assert_eq!(glob(pattern).matches(name), expected, "{pattern:?} on {name:?}");
+        assert_eq!(glob(pattern).matches_name(name), expected, "{pattern:?} on {name:?}");
     }
 }
 
@@ -105,8 +105,8 @@ fn malformed_patterns_are_refused_where_they_go_wrong() {
 
 #[test]
 fn a_plain_name_is_told_from_a_pattern() {
-    assert_eq!(glob("web.service").literal(), Some("web.service"));
-    assert_eq!(glob("web@*").literal(), None);
+    assert_eq!(glob("web.service").literal_name(), Some("web.service"));
+    assert_eq!(glob("web@*").literal_name(), None);
     assert_eq!(glob("web@*").literal_prefix(), "web@");
     assert_eq!(glob("a\\*").literal_prefix(), "a");
     assert_eq!(glob("[a]b").literal_prefix(), "");
@@ -117,7 +117,7 @@ fn a_plain_name_is_told_from_a_pattern() {
 fn many_stars_do_not_blow_up() {
     // Backtracking over every star would take longer than anyone waits.
     let pattern = glob(&format!("{}b", "a*".repeat(1_000)));
-    assert!(!pattern.matches(&"a".repeat(5_000)));
+    assert!(!pattern.matches_name(&"a".repeat(5_000)));
 }
 
 /// The definition, followed letter by letter: slow, but plainly right.
@@ -137,22 +137,22 @@ fn by_definition(pattern: &[char], name: &[char]) -> bool {
 proptest! {
     #[test]
     fn a_literal_matches_itself_alone(name in "[a-z0-9@.:_-]{0,12}", other in "[a-z0-9@.:_-]{0,12}") {
-        prop_assert!(glob(&name).matches(&name));
-        prop_assert_eq!(glob(&name).matches(&other), name == other);
+        prop_assert!(glob(&name).matches_name(&name));
+        prop_assert_eq!(glob(&name).matches_name(&other), name == other);
     }
 
     #[test]
     fn any_text_escaped_matches_itself_alone(name in "\\PC{0,8}", other in "\\PC{0,8}") {
         let escaped: String = name.chars().flat_map(|c| ['\\', c]).collect();
-        prop_assert!(glob(&escaped).matches(&name));
-        prop_assert_eq!(glob(&escaped).matches(&other), name == other);
+        prop_assert!(glob(&escaped).matches_name(&name));
+        prop_assert_eq!(glob(&escaped).matches_name(&other), name == other);
     }
 
     #[test]
     fn stars_and_questions_follow_the_definition(pattern in "[ab/*?]{0,10}", name in "[ab/]{0,10}") {
         let chars = |text: &str| text.chars().collect::<Vec<_>>();
         prop_assert_eq!(
-            glob(&pattern).matches(&name),
+            glob(&pattern).matches_name(&name),
             by_definition(&chars(&pattern), &chars(&name))
         );
     }
@@ -162,7 +162,7 @@ proptest! {
         match pattern.parse::<Glob>() {
             Ok(glob) => {
                 prop_assert_eq!(glob.as_str(), &pattern);
-                if glob.matches(&name) {
+                if glob.matches_name(&name) {
                     prop_assert!(name.starts_with(glob.literal_prefix()));
                 }
             }

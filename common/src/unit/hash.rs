@@ -21,7 +21,7 @@ pub struct InvalidFileHash(pub String);
 
 impl FileHash {
     /// The address of a text.
-    pub fn of(text: &str) -> Self {
+    pub fn of_text(text: &str) -> Self {
         Self(Sha256::digest(text.as_bytes()).into())
     }
 }
@@ -86,7 +86,7 @@ mod tests {
 
     #[test]
     fn it_is_sha_256_in_lower_case_digits() {
-        let hash = FileHash::of("abc");
+        let hash = FileHash::of_text("abc");
         let digits = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
         assert_eq!(hash.to_string(), digits);
         assert_eq!(digits.parse(), Ok(hash));
@@ -96,7 +96,7 @@ mod tests {
 
     #[test]
     fn anything_else_is_refused() {
-        let digits = FileHash::of("abc").to_string();
+        let digits = FileHash::of_text("abc").to_string();
         for text in
             ["", "ab", &digits.to_uppercase(), &digits.replace('b', "g"), &format!("{digits}0")]
         {

@@ -19,8 +19,8 @@ pub(crate) mod suggestion;
 mod syntax;
 pub(crate) mod words;
 
-pub use check::{Checked, InvalidUnit, check, check_bytes, container as check_container, warnings};
-pub use claims::{Claim, ClaimKind, Facts, claims};
+pub use check::{Checked, InvalidUnit, check, check_bytes, check_container, file_warnings};
+pub use claims::{Claim, ClaimKind, Facts, list_claims};
 pub use data::{KeptData, kept_data};
 pub use directives::Warning;
 pub use file::{MAX_FILE_BYTES, ParseError, UnitFile, UnitOption};

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::machine::RunnerKind;
-use crate::text::quoted;
+use crate::text::quote_text;
 
 /// Longest unit name systemd takes, in bytes: its `UNIT_NAME_MAX` of 256 counts the final NUL. No file name on Linux
 /// can be longer either.
@@ -42,7 +42,7 @@ pub enum UnitType {
 
 /// A string that is not a unit name, and why.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{} is not a unit name: {problem}", quoted(.name))]
+#[error("{} is not a unit name: {problem}", quote_text(.name))]
 pub struct InvalidUnitName {
     /// What was given.
     pub name: String,
@@ -90,7 +90,7 @@ impl UnitType {
     }
 
     /// The type a suffix without its dot stands for.
-    fn of(suffix: &str) -> Option<Self> {
+    fn from_suffix(suffix: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|t| t.as_str() == suffix)
     }
 
@@ -131,12 +131,14 @@ impl UnitName {
                 problem: "it names no unit".to_owned(),
             });
         }
-        let typed = name.rsplit_once('.').is_some_and(|(_, suffix)| UnitType::of(suffix).is_some());
+        let typed = name
+            .rsplit_once('.')
+            .is_some_and(|(_, suffix)| UnitType::from_suffix(suffix).is_some());
         if typed { name.parse() } else { format!("{name}.service").parse() }
     }
 
     /// The instance of this template that goes by a name of its own: `web@.service` and `1` make `web@1.service`.
-    pub fn instantiate(&self, instance: &str) -> Result<Self, InvalidUnitName> {
+    pub fn with_instance(&self, instance: &str) -> Result<Self, InvalidUnitName> {
         let invalid =
             |problem: &str| InvalidUnitName { name: self.to_string(), problem: problem.to_owned() };
         if !self.is_template() {
@@ -145,7 +147,7 @@ impl UnitName {
         if instance.is_empty() {
             return Err(invalid("an instance needs a name"));
         }
-        format!("{}@{instance}.{}", self.prefix(), self.unit_type().as_str()).parse()
+        format!("{}@{instance}.{}", self.name_prefix(), self.unit_type().as_str()).parse()
     }
 
     /// An instance made up, for reading a file that belongs to no particular unit.
@@ -162,41 +164,41 @@ impl UnitName {
     pub fn unit_type(&self) -> UnitType {
         let suffix = self.0.rsplit_once('.').map_or("", |(_, suffix)| suffix);
         // A valid name ends in a known type, so the fallback is never taken.
-        UnitType::of(suffix).unwrap_or(UnitType::Service)
+        UnitType::from_suffix(suffix).unwrap_or(UnitType::Service)
     }
 
     /// What runs a unit of this name.
-    pub fn runner(&self) -> RunnerKind {
+    pub fn runner_kind(&self) -> RunnerKind {
         if self.unit_type().is_quadlet() { RunnerKind::Docker } else { RunnerKind::Systemd }
     }
 
     /// The name without `.type`: the `%N` of systemd.unit(5).
-    pub fn stem(&self) -> &str {
+    pub fn name_stem(&self) -> &str {
         self.0.rsplit_once('.').map_or(&self.0, |(stem, _)| stem)
     }
 
     /// What stands before the `@`, or the stem: the `%p`.
-    pub fn prefix(&self) -> &str {
-        let stem = self.stem();
+    pub fn name_prefix(&self) -> &str {
+        let stem = self.name_stem();
         stem.split_once('@').map_or(stem, |(prefix, _)| prefix)
     }
 
     /// What stands between the `@` and the type: the `%i`. Empty for a template; `None` where there is no `@`.
-    pub fn instance(&self) -> Option<&str> {
-        self.stem().split_once('@').map(|(_, instance)| instance)
+    pub fn instance_name(&self) -> Option<&str> {
+        self.name_stem().split_once('@').map(|(_, instance)| instance)
     }
 
     /// Whether this is a template (`x@.type`).
     pub fn is_template(&self) -> bool {
-        self.instance() == Some("")
+        self.instance_name() == Some("")
     }
 
     /// The template this is an instance of.
-    pub fn template(&self) -> Option<Self> {
-        match self.instance() {
+    pub fn template_name(&self) -> Option<Self> {
+        match self.instance_name() {
             None | Some("") => None,
             Some(_) => {
-                Some(Self(format!("{}@.{}", self.prefix(), self.unit_type().as_str()).into()))
+                Some(Self(format!("{}@.{}", self.name_prefix(), self.unit_type().as_str()).into()))
             }
         }
     }
@@ -221,7 +223,7 @@ impl FromStr for UnitName {
         let Some((stem, suffix)) = name.rsplit_once('.') else {
             return Err(invalid("it has no type such as .service"));
         };
-        let Some(kind) = UnitType::of(suffix) else {
+        let Some(kind) = UnitType::from_suffix(suffix) else {
             return Err(invalid(&format!(".{suffix} is not a unit type")));
         };
         if stem.is_empty() || stem.starts_with('@') {
@@ -299,11 +301,11 @@ mod tests {
         for (text, stem, prefix, instance, template) in cases {
             let name = name(text);
             assert_eq!(name.as_str(), text);
-            assert_eq!(name.stem(), stem, "{text}");
-            assert_eq!(name.prefix(), prefix, "{text}");
-            assert_eq!(name.instance(), instance, "{text}");
+            assert_eq!(name.name_stem(), stem, "{text}");
+            assert_eq!(name.name_prefix(), prefix, "{text}");
+            assert_eq!(name.instance_name(), instance, "{text}");
             assert_eq!(name.is_template(), instance == Some(""), "{text}");
-            assert_eq!(name.template(), template.map(self::name), "{text}");
+            assert_eq!(name.template_name(), template.map(self::name), "{text}");
         }
     }
 
@@ -370,11 +372,11 @@ mod tests {
     #[test]
     fn a_template_makes_instances() {
         let template = name("web@.service");
-        assert_eq!(template.instantiate("1"), Ok(name("web@1.service")));
-        assert!(template.instantiate("").is_err());
-        assert!(template.instantiate("a b").is_err());
-        assert!(name("web.service").instantiate("1").is_err());
-        assert!(name("web@1.service").instantiate("2").is_err());
+        assert_eq!(template.with_instance("1"), Ok(name("web@1.service")));
+        assert!(template.with_instance("").is_err());
+        assert!(template.with_instance("a b").is_err());
+        assert!(name("web.service").with_instance("1").is_err());
+        assert!(name("web@1.service").with_instance("2").is_err());
     }
 
     #[test]
@@ -391,9 +393,9 @@ mod tests {
             prefix in "[a-zA-Z0-9:_.\\\\-]{1,20}", instance in "[a-zA-Z0-9:_.\\\\@-]{1,20}"
         ) {
             let template = name(&format!("{prefix}@.service"));
-            let unit = template.instantiate(&instance).unwrap();
-            prop_assert_eq!(unit.instance(), Some(instance.as_str()));
-            prop_assert_eq!(unit.template(), Some(template));
+            let unit = template.with_instance(&instance).unwrap();
+            prop_assert_eq!(unit.instance_name(), Some(instance.as_str()));
+            prop_assert_eq!(unit.template_name(), Some(template));
         }
 
         #[test]

@@ -14,9 +14,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::directives::Warning;
-use super::section::{self, Entry, Kind};
+use super::section::{self, Entry, OptionKind};
 use super::service_type::is_oneshot;
-use super::specifier::{expand, has_specifier};
+use super::specifier::{expand_specifiers, has_specifier};
 use super::{Glob, UnitFile, UnitName};
 use crate::machine::MachineId;
 
@@ -76,19 +76,19 @@ pub struct RequirementsTemplate {
 }
 
 /// Options that cannot stand beside one another.
-const EXCLUSIVE: [(Kind, Kind); 5] = [
-    (Kind::Global, Kind::MachineId),
-    (Kind::Global, Kind::MachineOf),
-    (Kind::Global, Kind::Replaces),
-    (Kind::Global, Kind::Job),
-    (Kind::Replaces, Kind::Conflicts),
+const EXCLUSIVE: [(OptionKind, OptionKind); 5] = [
+    (OptionKind::Global, OptionKind::MachineId),
+    (OptionKind::Global, OptionKind::MachineOf),
+    (OptionKind::Global, OptionKind::Replaces),
+    (OptionKind::Global, OptionKind::Job),
+    (OptionKind::Replaces, OptionKind::Conflicts),
 ];
 
 /// What of a unit's `[X-Fleet]` section means nothing or not what it seems to, by line. Nothing where the section is
 /// refused.
-pub(super) fn warnings(name: &UnitName, file: &UnitFile) -> Vec<Warning> {
+pub(super) fn requirement_warnings(name: &UnitName, file: &UnitFile) -> Vec<Warning> {
     let Ok(template) = RequirementsTemplate::parse(file) else { return Vec::new() };
-    let stand_in = name.instantiate(STAND_IN).ok();
+    let stand_in = name.with_instance(STAND_IN).ok();
     let building = template.build(Some(stand_in.as_ref().unwrap_or(name)));
     let noted = template.entries.iter().flat_map(|entry| {
         entry.notes.iter().map(|note| (entry.line, entry.option.as_str(), note.clone()))
@@ -115,7 +115,7 @@ impl Requirements {
     /// Whether a unit, another than the one it belongs to, is to make room.
     pub fn replaces_unit(&self, other: &UnitName) -> bool {
         self.replaces.contains(other)
-            || self.replaces_matching.iter().any(|pattern| pattern.matches(other.as_str()))
+            || self.replaces_matching.iter().any(|pattern| pattern.matches_name(other.as_str()))
     }
 
     /// The requirements of a unit made from a file.
@@ -126,7 +126,7 @@ impl Requirements {
     /// # Errors
     ///
     /// The first option that is unknown, malformed or contradicts another.
-    pub fn of(name: &UnitName, file: &UnitFile) -> Result<Self, RequirementsError> {
+    pub fn from_file(name: &UnitName, file: &UnitFile) -> Result<Self, RequirementsError> {
         RequirementsTemplate::parse(file)?.for_unit(name).map(Arc::unwrap_or_clone)
     }
 }
@@ -139,7 +139,7 @@ impl RequirementsTemplate {
     /// The first option that is unknown or badly quoted; any other error too, when no value has a specifier.
     pub fn parse(file: &UnitFile) -> Result<Self, RequirementsError> {
         let entries = section::read(file)?;
-        if let Some(entry) = job(&entries).filter(|_| !is_oneshot(file)) {
+        if let Some(entry) = job_entry(&entries).filter(|_| !is_oneshot(file)) {
             return Err(RequirementsError {
                 line: entry.line,
                 option: entry.option.clone(),
@@ -168,7 +168,7 @@ impl RequirementsTemplate {
 
     /// Whether its units are jobs; the name has no say in that.
     pub fn is_job(&self) -> bool {
-        job(&self.entries).is_some()
+        job_entry(&self.entries).is_some()
     }
 
     /// Whether units of different names have different requirements.
@@ -176,14 +176,14 @@ impl RequirementsTemplate {
         self.shared.is_none()
     }
 
-    /// The requirements of one unit; see [`Requirements::of`] for those of a template.
+    /// The requirements of one unit; see [`Requirements::from_file`] for those of a template.
     ///
     /// # Errors
     ///
-    /// As [`Requirements::of`].
+    /// As [`Requirements::from_file`].
     pub fn for_unit(&self, name: &UnitName) -> Result<Arc<Requirements>, RequirementsError> {
         let mut in_force = self.entries.iter().filter(|entry| !entry.words.is_empty());
-        let kept = in_force.find(|entry| entry.kind == Kind::DeleteOnDestroy);
+        let kept = in_force.find(|entry| entry.kind == OptionKind::DeleteOnDestroy);
         if let Some(entry) = kept.filter(|_| name.unit_type().starts_by_itself()) {
             return Err(RequirementsError {
                 line: entry.line,
@@ -196,7 +196,7 @@ impl RequirementsTemplate {
             Some(shared) if !shared.names(name) => return Ok(Arc::clone(shared)),
             _ => {}
         }
-        if let Ok(stand_in) = name.instantiate(STAND_IN) {
+        if let Ok(stand_in) = name.with_instance(STAND_IN) {
             self.build(Some(&stand_in))?;
         }
         self.build(Some(name)).map(|building| Arc::new(building.requirements))
@@ -231,7 +231,7 @@ impl Requirements {
 struct Building {
     requirements: Requirements,
     /// Options given, so that values with specifiers contradict others too.
-    given: Vec<Kind>,
+    given: Vec<OptionKind>,
     /// Line, option, and what is to be told of it.
     notes: Vec<(usize, String, String)>,
 }
@@ -243,12 +243,12 @@ impl Building {
             let word = match name {
                 // A template has no instance to put in. A pattern is at least worth showing.
                 Some(unit) if unit.is_template() && has_specifier(word) => {
-                    if entry.kind != Kind::Conflicts {
+                    if entry.kind != OptionKind::Conflicts {
                         continue;
                     }
                     word.into()
                 }
-                Some(unit) => expand(word, unit),
+                Some(unit) => expand_specifiers(word, unit),
                 None => word.into(),
             };
             if let Some(note) = self.requirements.add(entry.kind, &word, name)? {
@@ -259,10 +259,10 @@ impl Building {
     }
 
     /// What makes the option just added impossible beside those before it.
-    fn contradiction(&self, added: Kind) -> Option<String> {
+    fn contradiction(&self, added: OptionKind) -> Option<String> {
         let has = |kind| match kind {
-            Kind::Global => self.requirements.global,
-            Kind::Job => self.requirements.job,
+            OptionKind::Global => self.requirements.global,
+            OptionKind::Job => self.requirements.job,
             _ => self.given.contains(&kind),
         };
         EXCLUSIVE.iter().find_map(|(one, other)| {
@@ -280,17 +280,17 @@ impl Requirements {
     /// Takes one word of a value, specifiers expanded; the answer is what is to be told of it.
     fn add(
         &mut self,
-        kind: Kind,
+        kind: OptionKind,
         word: &str,
         name: Option<&UnitName>,
     ) -> Result<Option<String>, String> {
         match kind {
-            Kind::MachineId => {
+            OptionKind::MachineId => {
                 self.machine_id = Some(word.to_owned());
                 return Ok(of_machine_id(word));
             }
-            Kind::MachineOf => self.be_beside(word, name)?,
-            Kind::MachineMetadata => match word.split_once('=') {
+            OptionKind::MachineOf => self.be_beside(word, name)?,
+            OptionKind::MachineMetadata => match word.split_once('=') {
                 Some((key, value)) if !key.is_empty() && !value.is_empty() => {
                     self.metadata.entry(key.to_owned()).or_default().insert(value.to_owned());
                 }
@@ -300,23 +300,23 @@ impl Requirements {
                     )));
                 }
             },
-            Kind::Conflicts => return self.keep_from(word),
-            Kind::Global => {
+            OptionKind::Conflicts => return self.keep_from(word),
+            OptionKind::Global => {
                 // fleet takes anything that is not true for false.
-                self.global = truth(word).unwrap_or(false);
-                return Ok(truth(word).is_none().then(|| {
+                self.global = parse_truth(word).unwrap_or(false);
+                return Ok(parse_truth(word).is_none().then(|| {
                     format!("{word:?} is neither true nor false and counts as false, as in fleet")
                 }));
             }
-            Kind::Job => {
-                self.job =
-                    truth(word).ok_or_else(|| format!("{word:?} is neither true nor false"))?;
+            OptionKind::Job => {
+                self.job = parse_truth(word)
+                    .ok_or_else(|| format!("{word:?} is neither true nor false"))?;
             }
-            Kind::DeleteOnDestroy => {
-                self.delete_on_destroy =
-                    truth(word).ok_or_else(|| format!("{word:?} is neither true nor false"))?;
+            OptionKind::DeleteOnDestroy => {
+                self.delete_on_destroy = parse_truth(word)
+                    .ok_or_else(|| format!("{word:?} is neither true nor false"))?;
             }
-            Kind::Replaces => return self.replace(word, name),
+            OptionKind::Replaces => return self.replace(word, name),
         }
         Ok(None)
     }
@@ -330,11 +330,11 @@ impl Requirements {
         if name == Some(&unit) {
             return Err("it names the unit itself".to_owned());
         }
-        if let Some(pattern) = self.conflicts.iter().find(|pattern| pattern.matches(word)) {
-            return Err(contradiction(&unit, Kind::Conflicts, pattern.as_str()));
+        if let Some(pattern) = self.conflicts.iter().find(|pattern| pattern.matches_name(word)) {
+            return Err(contradiction(&unit, OptionKind::Conflicts, pattern.as_str()));
         }
         if let Some(replaced) = self.replacement_of(&unit) {
-            return Err(contradiction(&unit, Kind::Replaces, &replaced));
+            return Err(contradiction(&unit, OptionKind::Replaces, &replaced));
         }
         self.machine_of.insert(unit);
         Ok(())
@@ -345,8 +345,9 @@ impl Requirements {
             Ok(pattern) => pattern,
             Err(error) => return Ok(Some(matches_nothing(&error))),
         };
-        if let Some(unit) = self.machine_of.iter().find(|unit| pattern.matches(unit.as_str())) {
-            return Err(contradiction(unit, Kind::Conflicts, word));
+        if let Some(unit) = self.machine_of.iter().find(|unit| pattern.matches_name(unit.as_str()))
+        {
+            return Err(contradiction(unit, OptionKind::Conflicts, word));
         }
         if !self.conflicts.contains(&pattern) {
             self.conflicts.push(pattern);
@@ -359,10 +360,11 @@ impl Requirements {
             Ok(pattern) => pattern,
             Err(error) => return Ok(Some(matches_nothing(&error))),
         };
-        if let Some(unit) = self.machine_of.iter().find(|unit| pattern.matches(unit.as_str())) {
-            return Err(contradiction(unit, Kind::Replaces, word));
+        if let Some(unit) = self.machine_of.iter().find(|unit| pattern.matches_name(unit.as_str()))
+        {
+            return Err(contradiction(unit, OptionKind::Replaces, word));
         }
-        if pattern.literal().is_none() {
+        if pattern.literal_name().is_none() {
             if !self.replaces_matching.contains(&pattern) {
                 self.replaces_matching.push(pattern);
             }
@@ -388,7 +390,7 @@ impl Requirements {
             return Some(unit.to_string());
         }
         let mut patterns = self.replaces_matching.iter();
-        patterns.find(|pattern| pattern.matches(unit.as_str())).map(ToString::to_string)
+        patterns.find(|pattern| pattern.matches_name(unit.as_str())).map(ToString::to_string)
     }
 }
 
@@ -411,18 +413,21 @@ fn matches_nothing(error: &super::GlobError) -> String {
 }
 
 /// A unit that must be beside another and must not.
-fn contradiction(beside: &UnitName, option: Kind, value: &str) -> String {
+fn contradiction(beside: &UnitName, option: OptionKind, value: &str) -> String {
     format!("MachineOf={beside} and {option}={value} contradict one another")
 }
 
 /// The entry that makes a job of a unit.
-fn job(entries: &[Entry]) -> Option<&Entry> {
-    let given = |entry: &&Entry| entry.kind == Kind::Job;
-    entries.iter().filter(given).find(|entry| entry.words.iter().any(|w| truth(w) == Some(true)))
+fn job_entry(entries: &[Entry]) -> Option<&Entry> {
+    let given = |entry: &&Entry| entry.kind == OptionKind::Job;
+    entries
+        .iter()
+        .filter(given)
+        .find(|entry| entry.words.iter().any(|w| parse_truth(w) == Some(true)))
 }
 
 /// fleet's words for true, and those for false.
-fn truth(word: &str) -> Option<bool> {
+fn parse_truth(word: &str) -> Option<bool> {
     match word.to_ascii_lowercase().as_str() {
         "true" | "yes" | "1" | "on" | "t" => Some(true),
         "false" | "no" | "0" | "off" | "f" => Some(false),

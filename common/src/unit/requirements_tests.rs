@@ -7,7 +7,7 @@ use super::*;
 
 fn read(name: &str, section: &str) -> Result<Requirements, RequirementsError> {
     let file = format!("[X-Fleet]\n{section}\n[Service]\nExecStart=/bin/true\n").parse().unwrap();
-    Requirements::of(&name.parse().unwrap(), &file)
+    Requirements::from_file(&name.parse().unwrap(), &file)
 }
 
 fn of(name: &str, section: &str) -> Requirements {
@@ -19,8 +19,11 @@ fn warned(name: &str, section: &str) -> (Requirements, Vec<String>) {
     let name: UnitName = name.parse().unwrap();
     let file: UnitFile =
         format!("[X-Fleet]\n{section}\n[Service]\nExecStart=/bin/true\n").parse().unwrap();
-    let told = warnings(&name, &file).iter().map(ToString::to_string).collect();
-    (Requirements::of(&name, &file).unwrap_or_else(|error| panic!("{section}: {error}")), told)
+    let told = requirement_warnings(&name, &file).iter().map(ToString::to_string).collect();
+    (
+        Requirements::from_file(&name, &file).unwrap_or_else(|error| panic!("{section}: {error}")),
+        told,
+    )
 }
 
 /// The error as its reader sees it, with its line.
@@ -40,7 +43,7 @@ fn patterns(requirements: &Requirements) -> Vec<&str> {
 #[test]
 fn no_section_asks_for_nothing() {
     let file = "[Service]\nExecStart=/bin/true\n".parse().unwrap();
-    let nothing = Requirements::of(&"a.service".parse().unwrap(), &file);
+    let nothing = Requirements::from_file(&"a.service".parse().unwrap(), &file);
     assert_eq!(nothing, Ok(Requirements::default()));
 }
 
@@ -292,7 +295,7 @@ fn options_without_text_count_in_their_order() {
         option("MachineID", "z"),
     ];
     let file = UnitFile::from_options(options).unwrap();
-    let asked = Requirements::of(&"a.service".parse().unwrap(), &file).unwrap();
+    let asked = Requirements::from_file(&"a.service".parse().unwrap(), &file).unwrap();
     assert_eq!(asked.machine_id.as_deref(), Some("x"));
 }
 
@@ -480,7 +483,7 @@ fn what_is_made_for_containers_may_go_with_its_unit() {
         assert!(!of(name, "").delete_on_destroy, "{name}");
     }
     let file: UnitFile = "[X-Fleet]\nDeleteOnDestroy=yes\n".parse().unwrap();
-    let error = Requirements::of(&"web.container".parse().unwrap(), &file).unwrap_err();
+    let error = Requirements::from_file(&"web.container".parse().unwrap(), &file).unwrap_err();
     assert_eq!(
         format!("{}: {error}", error.line),
         "2: [X-Fleet] DeleteOnDestroy: it is for .volume and .network units, which are otherwise kept"
@@ -491,7 +494,7 @@ fn what_is_made_for_containers_may_go_with_its_unit() {
 fn a_job_ends_by_itself_and_is_on_one_machine() {
     let read = |text: &str| {
         let file: UnitFile = text.parse().unwrap();
-        Requirements::of(&"a.service".parse().unwrap(), &file)
+        Requirements::from_file(&"a.service".parse().unwrap(), &file)
     };
     let oneshot = "[Service]\nType=oneshot\nExecStart=/a\n[X-Fleet]\n";
     for (lines, job) in [("", false), ("Job=yes\n", true), ("Job=yes\nJob=no\n", false)] {

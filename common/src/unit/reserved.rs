@@ -4,7 +4,7 @@
 //! daemon. A unit of such a name could run nowhere, since no machine's own units are touched; so it is refused before it
 //! is stored. What else a machine may have is not known here.
 
-use super::{ClaimKind, UnitFile, UnitName, UnitType, Warning, claims};
+use super::{ClaimKind, UnitFile, UnitName, UnitType, Warning, list_claims};
 
 /// Units other than targets. `-.slice`, `init.scope`, `system.slice` and `-.mount` have no file anywhere: systemd has them
 /// in itself.
@@ -109,7 +109,7 @@ const TEMPLATES: [&str; 4] =
 /// Whether every machine with systemd has a unit of that name, or its template, of its own.
 pub fn is_reserved(unit: &UnitName) -> bool {
     let name = unit.as_str();
-    let template = unit.template();
+    let template = unit.template_name();
     let template = template.as_ref().map_or(name, UnitName::as_str);
     let listed = |list: &[&str], name: &str| list.binary_search(&name).is_ok();
     // The mounts of a machine's file systems, and slices of users, are made by systemd as they are needed.
@@ -126,7 +126,7 @@ pub fn reserved_warnings(unit: &UnitName, file: &UnitFile) -> Vec<Warning> {
         );
         warnings.push(Warning { line: 0, problem });
     }
-    let claims = claims(unit, file, &|_| None);
+    let claims = list_claims(unit, file, &|_| None);
     for claim in claims.iter().filter(|claim| claim.kind != ClaimKind::StartedBy) {
         let name = claim.name.as_ref().and_then(|name| name.parse::<UnitName>().ok());
         if let Some(name) = name.filter(is_reserved) {

@@ -18,14 +18,14 @@ const SECTION: &str = "X-Fleet";
 pub(super) struct Entry {
     pub(super) line: usize,
     pub(super) option: String,
-    pub(super) kind: Kind,
+    pub(super) kind: OptionKind,
     pub(super) words: Vec<String>,
     /// What is to be told of the line, whatever unit it belongs to.
     pub(super) notes: Vec<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum OptionKind {
     MachineId,
     MachineOf,
     MachineMetadata,
@@ -38,23 +38,23 @@ pub(super) enum Kind {
 
 /// Every name an option goes by, present names first. A boot id was fleet's first way to name a machine; fleet came
 /// to compare it with machine ids, so that a unit that still has one runs nowhere rather than anywhere.
-pub(super) const NAMES: [(&str, Kind); 13] = [
-    ("MachineID", Kind::MachineId),
-    ("MachineOf", Kind::MachineOf),
-    ("MachineMetadata", Kind::MachineMetadata),
-    ("Conflicts", Kind::Conflicts),
-    ("Global", Kind::Global),
-    ("Replaces", Kind::Replaces),
-    ("DeleteOnDestroy", Kind::DeleteOnDestroy),
-    ("Job", Kind::Job),
-    ("X-ConditionMachineID", Kind::MachineId),
-    ("X-ConditionMachineBootID", Kind::MachineId),
-    ("X-ConditionMachineOf", Kind::MachineOf),
-    ("X-ConditionMachineMetadata", Kind::MachineMetadata),
-    ("X-Conflicts", Kind::Conflicts),
+pub(super) const NAMES: [(&str, OptionKind); 13] = [
+    ("MachineID", OptionKind::MachineId),
+    ("MachineOf", OptionKind::MachineOf),
+    ("MachineMetadata", OptionKind::MachineMetadata),
+    ("Conflicts", OptionKind::Conflicts),
+    ("Global", OptionKind::Global),
+    ("Replaces", OptionKind::Replaces),
+    ("DeleteOnDestroy", OptionKind::DeleteOnDestroy),
+    ("Job", OptionKind::Job),
+    ("X-ConditionMachineID", OptionKind::MachineId),
+    ("X-ConditionMachineBootID", OptionKind::MachineId),
+    ("X-ConditionMachineOf", OptionKind::MachineOf),
+    ("X-ConditionMachineMetadata", OptionKind::MachineMetadata),
+    ("X-Conflicts", OptionKind::Conflicts),
 ];
 
-impl fmt::Display for Kind {
+impl fmt::Display for OptionKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(NAMES.iter().find(|(_, kind)| kind == self).map_or("", |(name, _)| name))
     }
@@ -63,7 +63,7 @@ impl fmt::Display for Kind {
 /// The entries of a file's section. Those that are not in force have no words any more.
 pub(super) fn read(file: &UnitFile) -> Result<Vec<Entry>, RequirementsError> {
     let mut entries = file
-        .numbered()
+        .numbered_options()
         .filter(|(_, option)| option.section == SECTION)
         .map(|(line, option)| {
             let kind = kind(&option.name).map_err(|problem| RequirementsError {
@@ -72,7 +72,7 @@ pub(super) fn read(file: &UnitFile) -> Result<Vec<Entry>, RequirementsError> {
                 problem,
             })?;
             let mut notes = Vec::new();
-            let words = words(kind, &option.joined(), &mut notes);
+            let words = split_words(kind, &option.joined_value(), &mut notes);
             Ok(Entry { line, option: option.name.clone(), kind, words, notes })
         })
         .collect::<Result<Vec<_>, _>>()?;
@@ -84,13 +84,16 @@ pub(super) fn read(file: &UnitFile) -> Result<Vec<Entry>, RequirementsError> {
 /// Empties the entries that a later one takes back: an empty value forgets its option, and the last `Global=`,
 /// `DeleteOnDestroy=` or `Job=` wins.
 fn take_back(entries: &mut [Entry]) {
-    let mut settled: Vec<Kind> = Vec::new();
+    let mut settled: Vec<OptionKind> = Vec::new();
     for entry in entries.iter_mut().rev() {
         if settled.contains(&entry.kind) {
             entry.words.clear();
             continue;
         }
-        let last_wins = matches!(entry.kind, Kind::Global | Kind::DeleteOnDestroy | Kind::Job);
+        let last_wins = matches!(
+            entry.kind,
+            OptionKind::Global | OptionKind::DeleteOnDestroy | OptionKind::Job
+        );
         if entry.words.is_empty() || last_wins {
             settled.push(entry.kind);
         }
@@ -101,12 +104,12 @@ fn take_back(entries: &mut [Entry]) {
 /// one, else the first boot id.
 fn one_machine(entries: &mut [Entry]) {
     let rank = |option: &str| NAMES.iter().position(|(name, _)| *name == option);
-    let ids = entries.iter().filter(|e| e.kind == Kind::MachineId && !e.words.is_empty());
+    let ids = entries.iter().filter(|e| e.kind == OptionKind::MachineId && !e.words.is_empty());
     let Some(taken) = ids.min_by_key(|entry| (rank(&entry.option), entry.line)) else { return };
     let (line, option) = (taken.line, taken.option.clone());
     let Some(id) = taken.words.first().cloned() else { return };
     let mut found = false;
-    for entry in entries.iter_mut().filter(|entry| entry.kind == Kind::MachineId) {
+    for entry in entries.iter_mut().filter(|entry| entry.kind == OptionKind::MachineId) {
         let is_taken = !found && entry.line == line && entry.option == option;
         let ignored: Vec<String> = entry.words.drain(usize::from(is_taken)..).collect();
         found |= is_taken;
@@ -119,19 +122,19 @@ fn one_machine(entries: &mut [Entry]) {
     }
 }
 
-fn kind(option: &str) -> Result<Kind, String> {
+fn kind(option: &str) -> Result<OptionKind, String> {
     NAMES.iter().find(|(name, _)| *name == option).map(|(_, kind)| *kind).ok_or_else(|| {
         suggestion::or_hint("unknown option", option, NAMES.iter().map(|(name, _)| *name))
     })
 }
 
 /// The words of a value. Those of a quote that is not closed are taken as they stand, quote and all, as fleet took them.
-fn words(kind: Kind, value: &str, notes: &mut Vec<String>) -> Vec<String> {
+fn split_words(kind: OptionKind, value: &str, notes: &mut Vec<String>) -> Vec<String> {
     let quoted = value.contains(['"', '\'']);
     // fleet splits quoted values only: a single pair may have spaces in its value without quotes.
     let whole = match kind {
-        Kind::MachineMetadata => value.matches('=').count() == 1,
-        Kind::Global => !value.is_empty(),
+        OptionKind::MachineMetadata => value.matches('=').count() == 1,
+        OptionKind::Global => !value.is_empty(),
         _ => false,
     };
     if whole && !quoted {

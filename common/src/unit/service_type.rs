@@ -11,41 +11,44 @@ use crate::machine::RunnerKind;
 /// So it is with `Type=simple`, which is what a service is that says nothing, and `idle`; and with a container that runs
 /// until it is stopped and is not asked for its health. Every other type has a way to say that it is up.
 pub fn is_up_at_birth(runner: RunnerKind, file: &UnitFile) -> bool {
-    let given = last(file, "Service", "Type");
+    let given = last_value(file, "Service", "Type");
     match runner {
         RunnerKind::Systemd => match given.as_deref() {
             Some(kind) => matches!(kind, "simple" | "idle"),
             None => {
-                last(file, "Service", "ExecStart").is_some()
-                    && last(file, "Service", "BusName").is_none()
+                last_value(file, "Service", "ExecStart").is_some()
+                    && last_value(file, "Service", "BusName").is_none()
             }
         },
         RunnerKind::Docker => {
-            last(file, "Container", "Image").is_some()
+            last_value(file, "Container", "Image").is_some()
                 && given.as_deref() != Some("oneshot")
-                && last(file, "Container", "Notify").as_deref() != Some("healthy")
+                && last_value(file, "Container", "Notify").as_deref() != Some("healthy")
         }
     }
 }
 
 /// Whether a unit of this file does its work and ends, and counts as started when it has.
 pub fn is_oneshot(file: &UnitFile) -> bool {
-    match last(file, "Service", "Type") {
+    match last_value(file, "Service", "Type") {
         Some(kind) => kind == "oneshot",
         // A service without a main program is one too.
-        None => file.values("Service", "ExecStop").next().is_some() && is_idle(file),
+        None => file.values_of("Service", "ExecStop").next().is_some() && is_idle(file),
     }
 }
 
 fn is_idle(file: &UnitFile) -> bool {
-    last(file, "Service", "ExecStart").is_none()
+    last_value(file, "Service", "ExecStart").is_none()
         && !file.options().iter().any(|option| option.section == "Container")
 }
 
 /// The last value of an option; none where an empty one took it back.
-fn last(file: &UnitFile, section: &str, name: &str) -> Option<String> {
+fn last_value(file: &UnitFile, section: &str, name: &str) -> Option<String> {
     let mut given = file.options().iter().filter(|o| o.section == section && o.name == name);
-    given.next_back().map(|option| option.joined().into_owned()).filter(|value| !value.is_empty())
+    given
+        .next_back()
+        .map(|option| option.joined_value().into_owned())
+        .filter(|value| !value.is_empty())
 }
 
 #[cfg(test)]

@@ -13,16 +13,16 @@ pub(super) fn has_specifier(value: &str) -> bool {
 }
 
 /// Puts the parts of a unit's name in for the specifiers of a value.
-pub(super) fn expand<'a>(value: &'a str, name: &UnitName) -> Cow<'a, str> {
+pub(super) fn expand_specifiers<'a>(value: &'a str, name: &UnitName) -> Cow<'a, str> {
     let mut rest = value;
     let mut expanded = String::new();
     while let Some((before, specifier, after)) = next(rest) {
         expanded.push_str(before);
         expanded.push_str(match specifier {
             Specifier::Name => name.as_str(),
-            Specifier::Stem => name.stem(),
-            Specifier::Prefix => name.prefix(),
-            Specifier::Instance => name.instance().unwrap_or_default(),
+            Specifier::Stem => name.name_stem(),
+            Specifier::Prefix => name.name_prefix(),
+            Specifier::Instance => name.instance_name().unwrap_or_default(),
         });
         rest = after;
     }
@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     fn expanded(value: &str, name: &str) -> String {
-        expand(value, &name.parse().unwrap()).into_owned()
+        expand_specifiers(value, &name.parse().unwrap()).into_owned()
     }
 
     #[test]

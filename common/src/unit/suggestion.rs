@@ -6,20 +6,20 @@ use super::blank::{self, Unseen};
 const LIKENESS: f64 = 0.8;
 
 /// The candidate most like a word, if any is like it enough. Upper and lower case count alike.
-pub(crate) fn closest<'a>(
+pub(crate) fn closest_word<'a>(
     word: &str,
     candidates: impl Iterator<Item = &'a str>,
 ) -> Option<&'a str> {
     candidates
         .filter(|candidate| may_be_alike(word.len(), candidate.len()))
-        .map(|candidate| (likeness(word, candidate), candidate))
+        .map(|candidate| (word_likeness(word, candidate), candidate))
         .filter(|(likeness, _)| *likeness >= LIKENESS)
         // Of equals the first: candidates come in order of preference.
         .reduce(|best, next| if next.0 > best.0 { next } else { best })
         .map(|(_, candidate)| candidate)
 }
 
-fn likeness(word: &str, candidate: &str) -> f64 {
+fn word_likeness(word: &str, candidate: &str) -> f64 {
     let (word, candidate) = (word.to_ascii_lowercase(), candidate.to_ascii_lowercase());
     strsim::normalized_damerau_levenshtein(&word, &candidate)
 }
@@ -35,11 +35,11 @@ pub(crate) fn closest_section<'a>(
     word: &str,
     candidates: impl Iterator<Item = &'a str>,
 ) -> Option<&'a str> {
-    let shown = blank::seen(word);
-    let word = blank::stripped(&shown);
-    closest(word, candidates).or_else(|| {
+    let shown = blank::strip_unseen(word);
+    let word = blank::strip_blanks(&shown);
+    closest_word(word, candidates).or_else(|| {
         let letters: String = word.chars().filter(char::is_ascii_alphanumeric).collect();
-        closest(&letters, ["Fleet", "XFleet"].into_iter()).map(|_| "X-Fleet")
+        closest_word(&letters, ["Fleet", "XFleet"].into_iter()).map(|_| "X-Fleet")
     })
 }
 
@@ -53,7 +53,7 @@ pub(crate) fn or_hint<'a>(
         Some((_, unseen)) => format!("; there is {unseen} in its name"),
         None => String::new(),
     };
-    match closest(&blank::seen(word), candidates) {
+    match closest_word(&blank::strip_unseen(word), candidates) {
         Some(candidate) => format!("{problem}{unseen}; did you mean {candidate}?"),
         None => format!("{problem}{unseen}"),
     }
@@ -66,7 +66,7 @@ mod tests {
     #[test]
     fn a_slip_finds_its_word_and_a_stranger_does_not() {
         let known = ["ExecStart", "ExecStartPre", "ExecStop", "User"];
-        let found = |word| closest(word, known.into_iter());
+        let found = |word| closest_word(word, known.into_iter());
         assert_eq!(found("ExecStrat"), Some("ExecStart"));
         assert_eq!(found("execstart"), Some("ExecStart"));
         assert_eq!(found("ExecStopp"), Some("ExecStop"));

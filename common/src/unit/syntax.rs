@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 
-use super::blank::{BLANKS, Unseen, is_blank, stripped};
+use super::blank::{BLANKS, Unseen, is_blank, strip_blanks};
 
 /// One `name=value`, its value raw but trimmed.
 pub(super) struct Assignment<'a> {
@@ -47,7 +47,7 @@ pub(super) fn parse(text: &str) -> Result<Vec<Assignment<'_>>, Fault> {
         if is_blank(content) || is_comment(content) {
             continue;
         }
-        if let Some(header) = stripped(content).strip_prefix('[') {
+        if let Some(header) = strip_blanks(content).strip_prefix('[') {
             section = Some(section_name(header).map_err(fault)?);
             continue;
         }
@@ -60,12 +60,12 @@ pub(super) fn parse(text: &str) -> Result<Vec<Assignment<'_>>, Fault> {
         let Some(section) = section else {
             return Err(fault("it stands before the first [Section]"));
         };
-        let name = stripped(name);
+        let name = strip_blanks(name);
         if name.is_empty() {
             return Err(fault("nothing stands before its ="));
         }
         let mut raw = first.to_owned();
-        let mut continues = continues(first);
+        let mut continues = is_continued(first);
         broken_off = is_broken_off(first).then_some(line);
         while continues {
             // The last line of a file may end in a backslash; then there is nothing to join.
@@ -79,10 +79,10 @@ pub(super) fn parse(text: &str) -> Result<Vec<Assignment<'_>>, Fault> {
                 break;
             }
             raw.push_str(next);
-            continues = is_comment(next) || self::continues(next);
+            continues = is_comment(next) || self::is_continued(next);
             broken_off = is_broken_off(next).then_some(line);
         }
-        assignments.push(Assignment { line, section, name, value: trimmed(&raw).into_owned() });
+        assignments.push(Assignment { line, section, name, value: trim_value(&raw).into_owned() });
     }
     Ok(assignments)
 }
@@ -99,7 +99,7 @@ pub(super) fn broken_off(text: &str) -> impl Iterator<Item = usize> {
 
 fn is_broken_off(line: &str) -> bool {
     let shown = line.trim_end_matches(BLANKS);
-    shown.len() < line.len() && continues(shown) && !is_comment(line)
+    shown.len() < line.len() && is_continued(shown) && !is_comment(line)
 }
 
 /// What is wrong with a line that is nothing a file may hold.
@@ -122,7 +122,7 @@ fn is_comment(line: &str) -> bool {
 }
 
 /// Whether a line ends in a backslash that is not itself escaped.
-fn continues(line: &str) -> bool {
+fn is_continued(line: &str) -> bool {
     line.bytes().rev().take_while(|byte| *byte == b'\\').count() % 2 == 1
 }
 
@@ -140,9 +140,9 @@ fn section_name(header: &str) -> Result<&str, &'static str> {
 
 /// A raw value without the white space around it, as systemd has it. A newline at its very end is a continuation that joined
 /// nothing, and is kept, as fleet keeps it.
-pub(super) fn trimmed(raw: &str) -> Cow<'_, str> {
-    let value = stripped(raw);
-    if raw.ends_with('\n') && continues(value) {
+pub(super) fn trim_value(raw: &str) -> Cow<'_, str> {
+    let value = strip_blanks(raw);
+    if raw.ends_with('\n') && is_continued(value) {
         Cow::Owned(format!("{value}\n"))
     } else {
         Cow::Borrowed(value)
@@ -153,12 +153,16 @@ pub(super) fn trimmed(raw: &str) -> Cow<'_, str> {
 pub(super) fn stripped_by_fleet(value: &str) -> String {
     let shown = value.trim();
     let behind = value.trim_start().strip_prefix(shown).unwrap_or_default();
-    if behind.contains('\n') && continues(shown) { format!("{shown}\n") } else { shown.to_owned() }
+    if behind.contains('\n') && is_continued(shown) {
+        format!("{shown}\n")
+    } else {
+        shown.to_owned()
+    }
 }
 
 /// A raw value with its continuation lines joined.
-pub(super) fn joined(raw: &str) -> Cow<'_, str> {
-    if !continues(raw) && !raw.contains('\n') {
+pub(super) fn join_lines(raw: &str) -> Cow<'_, str> {
+    if !is_continued(raw) && !raw.contains('\n') {
         return Cow::Borrowed(raw);
     }
     Cow::Owned(joined_by_line(raw).0)
@@ -174,7 +178,7 @@ pub(super) fn joined_by_line(raw: &str) -> (String, Vec<(usize, usize)>) {
         }
         begins.push((value.len(), index));
         match line.strip_suffix('\\') {
-            Some(rest) if continues(line) => {
+            Some(rest) if is_continued(line) => {
                 value.push_str(rest);
                 value.push(' ');
             }
@@ -185,7 +189,7 @@ pub(super) fn joined_by_line(raw: &str) -> (String, Vec<(usize, usize)>) {
     for (begin, _) in &mut begins {
         *begin = begin.saturating_sub(before);
     }
-    (stripped(&value).to_owned(), begins)
+    (strip_blanks(&value).to_owned(), begins)
 }
 
 /// Whether an option that did not come from a text can be written into one and read back as itself.
@@ -200,16 +204,19 @@ pub(super) fn check_option(section: &str, name: &str, value: &str) -> Result<(),
     if is_blank(name) {
         return Err("it has no name");
     }
-    if breaks(stripped(name)) || name.contains('=') || stripped(name).starts_with(['[', '#', ';']) {
+    if breaks(strip_blanks(name))
+        || name.contains('=')
+        || strip_blanks(name).starts_with(['[', '#', ';'])
+    {
         return Err("its name cannot stand before a =");
     }
     if value.contains(['\r', '\0']) {
         return Err("its value has a carriage return or a NUL byte");
     }
-    let value = trimmed(value);
+    let value = trim_value(value);
     let mut lines = value.split('\n').enumerate().peekable();
     while let Some((index, line)) = lines.next() {
-        let continues = continues(line) || index > 0 && is_comment(line);
+        let continues = is_continued(line) || index > 0 && is_comment(line);
         match lines.peek() {
             Some(_) if !continues => {
                 return Err("its value has a line break that no backslash precedes");

@@ -52,7 +52,8 @@ pub(crate) fn split_at_places(
                 }
             }
             Some(_) | None if c == '\\' && backslash == Backslash::Escapes => {
-                let (bytes, after) = unescape(rest.as_str()).map_err(|problem| (at, problem))?;
+                let (bytes, after) =
+                    unescape_word(rest.as_str()).map_err(|problem| (at, problem))?;
                 word.get_or_insert_with(new).1.extend(bytes);
                 rest = after.chars();
             }
@@ -80,7 +81,7 @@ fn text((at, word): At<Vec<u8>>) -> Result<At<String>, At<String>> {
 }
 
 /// What an escape stands for, and what follows it; the backslash is gone already.
-fn unescape(rest: &str) -> Result<(Vec<u8>, &str), String> {
+fn unescape_word(rest: &str) -> Result<(Vec<u8>, &str), String> {
     let mut chars = rest.chars();
     let Some(c) = chars.next() else {
         return Err("it ends in a backslash".to_owned());
@@ -96,16 +97,16 @@ fn unescape(rest: &str) -> Result<(Vec<u8>, &str), String> {
         'v' => byte(0x0b),
         's' => byte(b' '),
         '\\' | '"' | '\'' => byte(u8::try_from(c).unwrap_or(b'\\')),
-        'x' => number(rest, 1, 2, 16, true),
-        'u' => number(rest, 1, 4, 16, false),
-        'U' => number(rest, 1, 8, 16, false),
-        '0'..='7' => number(rest, 0, 3, 8, true),
+        'x' => parse_number(rest, 1, 2, 16, true),
+        'u' => parse_number(rest, 1, 4, 16, false),
+        'U' => parse_number(rest, 1, 8, 16, false),
+        '0'..='7' => parse_number(rest, 0, 3, 8, true),
         _ => Err(format!("\\{} means nothing; write \\\\ for a backslash", c.escape_debug())),
     }
 }
 
 /// An escape that gives a number: a byte, or a character by its place in Unicode.
-fn number(
+fn parse_number(
     rest: &str,
     skip: usize,
     digits: usize,

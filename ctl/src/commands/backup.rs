@@ -14,9 +14,9 @@ use muster_common::api::reboot::{MaxRequest, MaxSet, Reboots};
 use muster_common::api::v1::{
     ChangeAnswer, ChangeOutcome, ChangeRequest, Machines, UnitChange, UnitDetail, Units,
 };
-use muster_common::backup::{Backup, CordonedMachine, GroupMax, Unit, VERSION};
+use muster_common::backup::{Backup, BackupUnit, CordonedMachine, GroupMax, VERSION};
 use muster_common::cordon::CordonHolder;
-use muster_common::text::{FreeText, clean};
+use muster_common::text::{FreeText, clean_text};
 use muster_common::unit::FileHash;
 
 use crate::asking_user::asking_user;
@@ -58,9 +58,9 @@ pub(crate) async fn export_records(
             }
             Err(error) => return Err(error.into()),
         };
-        let file = FileHash::of(&detail.text);
+        let file = FileHash::of_text(&detail.text);
         backup.files.insert(file, detail.text);
-        backup.units.push(Unit { name: unit.name, file, desired: detail.unit.desired });
+        backup.units.push(BackupUnit { name: unit.name, file, desired: detail.unit.desired });
     }
     for group in reboots.groups {
         // A record by another hand may have more than anybody may set.
@@ -83,7 +83,7 @@ pub(crate) async fn export_records(
     }
     let unreadable = [units.unreadable, reboots.unreadable, machines.unreadable];
     for record in unreadable.iter().flatten() {
-        let (key, problem) = (clean(&record.key), clean(&record.problem));
+        let (key, problem) = (clean_text(&record.key), clean_text(&record.problem));
         console.print_warning(format_args!("the record {key} is left out: {problem}"));
         complete = false;
     }
@@ -176,13 +176,13 @@ async fn restore_cordons(
         let path = format!("/v1/machines/{}/cordon", escape_segment(cordoned.machine.as_str()));
         // A cluster of an older version took longer texts; a cordon is worth more than the end of one.
         let request = CordonRequest {
-            by: FreeText::fitted(&cordoned.by),
-            reason: FreeText::fitted(&cordoned.reason),
+            by: FreeText::fit_text(&cordoned.by),
+            reason: FreeText::fit_text(&cordoned.reason),
         };
         match client.post_json::<_, CordonAnswer>(&path, &request).await {
             Ok(_) => {}
             Err(error @ ClientError::Refused { .. }) => {
-                let machine = cordoned.machine.short();
+                let machine = cordoned.machine.short_id();
                 console.print_warning(format_args!("{machine}... is not cordoned: {error}"));
                 all = false;
             }
@@ -193,7 +193,7 @@ async fn restore_cordons(
 }
 
 /// The units in pieces that a daemon takes.
-fn split_batches(backup: &Backup) -> Vec<&[Unit]> {
+fn split_batches(backup: &Backup) -> Vec<&[BackupUnit]> {
     let mut batches = Vec::new();
     let mut rest = backup.units.as_slice();
     while !rest.is_empty() {
@@ -214,7 +214,7 @@ fn split_batches(backup: &Backup) -> Vec<&[Unit]> {
 }
 
 /// The request for some units. A start that no machine can take now waits, as it did where it was exported.
-fn batch_request(backup: &Backup, units: &[Unit], args: &ImportArgs) -> ChangeRequest {
+fn batch_request(backup: &Backup, units: &[BackupUnit], args: &ImportArgs) -> ChangeRequest {
     let texts = units.iter().filter_map(|unit| backup.files.get_key_value(&unit.file));
     ChangeRequest {
         files: texts.map(|(hash, text)| (*hash, text.clone())).collect(),
@@ -258,10 +258,10 @@ mod tests {
         let mut backup = Backup { version: VERSION, ..Backup::default() };
         for number in 0..40 {
             let text = format!("# {number}{}\n", "x".repeat(256 * 1024 - 10));
-            let file = FileHash::of(&text);
+            let file = FileHash::of_text(&text);
             backup.files.insert(file, text);
             let name = format!("u{number}.service").parse().unwrap();
-            backup.units.push(Unit { name, file, desired: DesiredState::Inactive });
+            backup.units.push(BackupUnit { name, file, desired: DesiredState::Inactive });
         }
         let batches = split_batches(&backup);
         assert_eq!(batches.concat(), backup.units);

@@ -26,7 +26,7 @@ pub(crate) async fn cordon_machine(
     if console.is_json() {
         console.print_data(&json::pretty_json(&answer)?)?;
     } else {
-        console.print_text(&format!("{}... takes nothing new\n", machine.short()))?;
+        console.print_text(&format!("{}... takes nothing new\n", machine.short_id()))?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -45,11 +45,11 @@ pub(crate) async fn uncordon_machine(
     }
     let Some(cordon) = &answer.cordon else {
         if !console.is_json() {
-            console.print_text(&format!("{}... takes units again\n", machine.short()))?;
+            console.print_text(&format!("{}... takes units again\n", machine.short_id()))?;
         }
         return Ok(ExitCode::SUCCESS);
     };
-    console.print_error(format_args!("{}... is still cordoned {cordon}", machine.short()));
+    console.print_error(format_args!("{}... is still cordoned {cordon}", machine.short_id()));
     console.print_hint("`--all` takes back what others hold too");
     Ok(ExitCode::FAILURE)
 }

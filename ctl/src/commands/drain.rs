@@ -9,7 +9,7 @@ use muster_common::api::drain::{DrainAnswer, DrainEvent, DrainRequest};
 use muster_common::cordon::{AtDeadline, DrainEnd};
 use muster_common::drain::{DrainProgress, DrainStatus};
 use muster_common::machine::MachineId;
-use muster_common::text::clean;
+use muster_common::text::clean_text;
 use muster_common::unit::UnitName;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -65,7 +65,7 @@ pub(crate) async fn run(
         if console.is_json() {
             console.print_data(&json::pretty_json(&progress)?)?;
         } else {
-            let text = format!("{}... is being drained\n", machine.short());
+            let text = format!("{}... is being drained\n", machine.short_id());
             console.print_text(&text)?;
         }
         return Ok(ExitCode::SUCCESS);
@@ -79,7 +79,7 @@ pub(crate) async fn run(
     let limit = args.deadline.map(|deadline| deadline.saturating_add(GRACE));
     match follow::follow_until_over(client, console, &mut drain, limit, &mut interrupts).await? {
         FollowEnd::Over | FollowEnd::TimeUp => drain.print_ending(console),
-        FollowEnd::Interrupted => Err(Error::DrainInterrupted(drain.machine.short().to_owned())),
+        FollowEnd::Interrupted => Err(Error::DrainInterrupted(drain.machine.short_id().to_owned())),
     }
 }
 
@@ -125,7 +125,7 @@ impl Followable for FollowedDrain {
                     // It left while nobody was there to tell of it.
                     if !self.progress.units.contains_key(&name) && !self.left.contains(&name) {
                         let to = match status {
-                            DrainStatus::Moving { to } => format!("moved to {}...", to.short()),
+                            DrainStatus::Moving { to } => format!("moved to {}...", to.short_id()),
                             _ => "left".to_owned(),
                         };
                         self.print_moved(console, name, &to)?;
@@ -142,7 +142,7 @@ impl Followable for FollowedDrain {
                 self.print_moved(console, name, &to)?;
             }
             DrainEvent::Degraded { message } if self.trouble_told.as_ref() != Some(&message) => {
-                console.print_warning(format_args!("{}; still waiting", clean(&message)));
+                console.print_warning(format_args!("{}; still waiting", clean_text(&message)));
                 self.trouble_told = Some(message);
             }
             _ => {}
@@ -172,12 +172,12 @@ impl Followable for FollowedDrain {
     }
 
     fn list_awaited(&self) -> Vec<Awaited> {
-        let short = self.machine.short();
+        let short = self.machine.short_id();
         let left = self.progress.units.iter().filter(|(_, status)| status.is_left());
         let waits = |(name, status): (&UnitName, &DrainStatus)| {
             let (sentence, machine) = match status {
                 DrainStatus::Moving { to } => {
-                    let to_short = to.short();
+                    let to_short = to.short_id();
                     let sentence = format!(
                         "{name} is to leave {short}...: {to_short}... has not reported that it is up there"
                     );
@@ -211,7 +211,7 @@ impl FollowedDrain {
 
     /// Prints what has become of it in the end.
     fn print_ending(&self, console: &Console) -> Result<ExitCode, Error> {
-        let short = self.machine.short();
+        let short = self.machine.short_id();
         if console.is_json() {
             console.print_data(&json::pretty_json(&self.progress)?)?;
         }
@@ -229,7 +229,7 @@ impl FollowedDrain {
                         .print_error(format_args!("{name} is still being stopped on {short}..."));
                 }
                 DrainStatus::Moving { to } => {
-                    let to = to.short();
+                    let to = to.short_id();
                     console.print_error(format_args!("{name} is not up on {to}... yet"));
                 }
                 DrainStatus::Queued { .. } => {

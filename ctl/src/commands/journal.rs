@@ -241,7 +241,7 @@ impl<'a> JournalFollower<'a> {
                 StreamEnd::Destroyed => return Error::Destroyed(self.name.clone()),
                 StreamEnd::Left => {
                     if let (Some(_), Some(at)) = (&self.pinned, &self.at) {
-                        let machine = at.id.short().to_owned();
+                        let machine = at.id.short_id().to_owned();
                         return Error::Left { unit: self.name.clone(), machine };
                     }
                     self.ask_there = false;

@@ -7,7 +7,7 @@ use muster_client::Client;
 use muster_common::api::v1::{Machines, States, Units};
 use muster_common::machine::{Machine, MachineId};
 use muster_common::snapshot::Unreadable;
-use muster_common::text::clean;
+use muster_common::text::clean_text;
 use muster_common::unit::UnitName;
 
 use crate::cli::{ListArgs, UnitListArgs};
@@ -156,15 +156,15 @@ pub(crate) async fn list_machines(
     fields::print_list(console, args, &columns, &rows)?;
     for row in &rows {
         if let Some(problem) = &row.containers_lost {
-            let machine = row.machine.short();
+            let machine = row.machine.short_id();
             console.print_warning(format_args!(
                 "the container engine of {machine}... does not answer: {}",
-                clean(problem)
+                clean_text(problem)
             ));
         }
     }
     for (machine, cordon) in &answer.cordons {
-        console.print_warning(format_args!("{}... is cordoned {cordon}", machine.short()));
+        console.print_warning(format_args!("{}... is cordoned {cordon}", machine.short_id()));
     }
     warn_unreadable(console, &answer.unreadable);
     Ok(ExitCode::SUCCESS)
@@ -255,7 +255,7 @@ fn address_of(addresses: &BTreeMap<&MachineId, &str>, id: &MachineId) -> Option<
 
 fn warn_unreadable(console: &Console, unreadable: &[Unreadable]) {
     for record in unreadable {
-        let (key, problem) = (clean(&record.key), clean(&record.problem));
+        let (key, problem) = (clean_text(&record.key), clean_text(&record.problem));
         console.print_warning(format_args!("the record {key} cannot be read: {problem}"));
     }
 }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use muster_client::Client;
 use muster_common::api::plan::Plan;
-use muster_common::text::clean;
+use muster_common::text::clean_text;
 
 use crate::error::Error;
 use crate::output::console::Console;
@@ -20,7 +20,7 @@ pub(crate) async fn print_plan(client: &Client, console: &Console) -> Result<Exi
     }
     let mut text = String::new();
     for sentence in plan.to_sentences() {
-        let _ = writeln!(text, "{}", clean(&sentence));
+        let _ = writeln!(text, "{}", clean_text(&sentence));
     }
     for (unit, refusal) in &plan.refusals {
         let reasons = refusal.to_string().replace('\n', "\n  ");

@@ -157,7 +157,7 @@ fn address_of_home(machines: &[Machine], unit: &UnitDetail) -> Result<String, Er
 }
 
 fn address_of(machines: &[Machine], id: &MachineId) -> Result<String, Error> {
-    let short = || id.short().to_owned();
+    let short = || id.short_id().to_owned();
     let machine = machines.iter().find(|machine| machine.id == *id);
     let machine = machine.ok_or_else(|| SshError::Away(short()))?;
     if machine.address.is_empty() {

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use muster_common::text::{clean, clean_lines};
+use muster_common::text::{clean_lines, clean_text};
 
 use super::json::UnitResult;
 use super::screen::Screen;
@@ -82,7 +82,7 @@ impl Console {
         self.told.set(self.told.get() + 1);
         match (self.format, result.table_line()) {
             (Format::Table, Some(table_line)) => {
-                self.print_text(&format!("{}\n", clean(&table_line)))
+                self.print_text(&format!("{}\n", clean_text(&table_line)))
             }
             (Format::Table, None) => Ok(()),
             (Format::Json, _) => {
@@ -148,7 +148,7 @@ impl Console {
             bar.enable_steady_tick(Duration::from_millis(100));
             bar
         });
-        bar.set_message(clean(&text.to_string()).to_string());
+        bar.set_message(clean_text(&text.to_string()).to_string());
     }
 
     /// Takes the progress display away.
@@ -195,13 +195,13 @@ impl ForeignStream<'_> {
 /// be taken for an error or a warning of its own.
 fn indent_text(text: &str) -> String {
     let mut lines = text.split('\n');
-    let mut said = clean(lines.next().unwrap_or_default()).to_string();
+    let mut said = clean_text(lines.next().unwrap_or_default()).to_string();
     for line in lines {
         said.push('\n');
         if !line.starts_with("  ") {
             said.push_str("  ");
         }
-        said.push_str(&clean(line).to_string());
+        said.push_str(&clean_text(line).to_string());
     }
     said
 }

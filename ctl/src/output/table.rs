@@ -3,7 +3,7 @@
 //! Owns the layout and the abbreviations of cells. It never fetches and never prints.
 
 use muster_common::machine::MachineId;
-use muster_common::text::clean;
+use muster_common::text::clean_text;
 
 /// Width of a tab stop.
 const TAB: usize = 8;
@@ -11,7 +11,7 @@ const TAB: usize = 8;
 /// Lays out rows of equal length. Each column but the last is filled with tabs up to the tab stop behind its longest
 /// cell; hidden characters, which would break the layout or drive the terminal, are made visible.
 pub(crate) fn lay_out(rows: &[Vec<String>]) -> String {
-    let cleaned = |row: &Vec<String>| row.iter().map(|cell| clean(cell).to_string()).collect();
+    let cleaned = |row: &Vec<String>| row.iter().map(|cell| clean_text(cell).to_string()).collect();
     let rows: Vec<Vec<String>> = rows.iter().map(cleaned).collect();
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let mut widths = vec![0; columns];
@@ -37,13 +37,13 @@ pub(crate) fn lay_out(rows: &[Vec<String>]) -> String {
 
 /// A machine as tables show it: the first 8 characters of its id and `...`, or all of it.
 pub(crate) fn machine_id(id: &MachineId, full: bool) -> String {
-    if full { id.to_string() } else { format!("{}...", id.short()) }
+    if full { id.to_string() } else { format!("{}...", id.short_id()) }
 }
 
 /// A machine with its address, if it is known.
 pub(crate) fn machine_name(id: &MachineId, address: &str, full: bool) -> String {
     let id = machine_id(id, full);
-    if address.is_empty() { id } else { format!("{id}/{}", clean(address)) }
+    if address.is_empty() { id } else { format!("{id}/{}", clean_text(address)) }
 }
 
 /// A hash as tables show it: its first 7 characters, or all of it.

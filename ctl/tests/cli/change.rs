@@ -44,7 +44,7 @@ fn submit_sends_files_and_says_what_came_of_them() {
     hint: `--replace` puts the local file in its place
     ");
     let body = &daemon.requests()[0].body;
-    let hash = muster_common::unit::FileHash::of(FILE).to_string();
+    let hash = muster_common::unit::FileHash::of_text(FILE).to_string();
     assert_eq!(body["files"][&hash], FILE);
     assert_eq!(body["units"][0], json!({ "name": "web@.service", "file": hash, "restart": false }));
     assert_eq!(body["units"][2], json!({ "name": "db.service", "restart": false }));

@@ -22,7 +22,7 @@ use super::{Cluster, lists};
 pub fn fleet_unit(snapshot: &Snapshot, unit: &Unit) -> FleetUnit {
     let file = snapshot.files.get(&unit.file);
     let global =
-        file.is_some_and(|file| Requirements::of(&unit.name, file).is_ok_and(|r| r.global));
+        file.is_some_and(|file| Requirements::from_file(&unit.name, file).is_ok_and(|r| r.global));
     // A global unit is on many machines, so fleet names none.
     let places = snapshot.places.get(&unit.name).filter(|_| !global);
     let machine =

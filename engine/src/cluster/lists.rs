@@ -36,7 +36,7 @@ impl<'a> UnitRows<'a> {
             self.snapshot.files.get(&unit.file).map_or_else(FileFacts::default, |file| FileFacts {
                 hash: file.fleet_hash(),
                 description: file.description().into_owned(),
-                global: Requirements::of(&unit.name, file).is_ok_and(|r| r.global),
+                global: Requirements::from_file(&unit.name, file).is_ok_and(|r| r.global),
             })
         });
         UnitSummary {
@@ -172,7 +172,7 @@ mod tests {
     fn what_a_lost_machine_has_is_said_to_be_there() {
         let (unit, machine): (UnitName, MachineId) =
             ("job.service".parse().unwrap(), "m1".parse().unwrap());
-        let file = FileHash::of("job");
+        let file = FileHash::of_text("job");
         let desired = DesiredState::Launched;
         let placement =
             Placement { file, desired, generation: 1, handover: Handover::default(), revision: 1 };

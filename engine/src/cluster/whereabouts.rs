@@ -165,7 +165,7 @@ mod tests {
         let mut snapshot = Snapshot::default();
         for machine in machines {
             let placement = Placement {
-                file: FileHash::of(""),
+                file: FileHash::of_text(""),
                 desired: DesiredState::Launched,
                 generation: 1,
                 handover: Handover::default(),

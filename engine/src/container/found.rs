@@ -84,7 +84,7 @@ mod tests {
 
     #[test]
     fn only_what_has_all_our_labels_is_ours() {
-        let file = FileHash::of("a");
+        let file = FileHash::of_text("a");
         let hash = file.to_string();
         let all = [
             (LABEL_UNIT, "web.container"),

@@ -108,7 +108,7 @@ mod tests {
     use super::*;
 
     fn placement(desired: DesiredState) -> Placement {
-        let (file, handover) = (FileHash::of(""), Handover::default());
+        let (file, handover) = (FileHash::of_text(""), Handover::default());
         Placement { file, desired, generation: 2, handover, revision: 1 }
     }
 
@@ -117,7 +117,7 @@ mod tests {
             load: "loaded".to_owned(),
             active: active.into(),
             sub: sub.to_owned(),
-            file: Some(FileHash::of("")),
+            file: Some(FileHash::of_text("")),
             hash: String::new(),
             generation: 2,
             desired: DesiredState::Launched,
@@ -161,7 +161,7 @@ mod tests {
         assert_eq!(launched(&earlier), Arrival::Pending);
         let loaded = ObservedState { desired: DesiredState::Loaded, ..up() };
         assert_eq!(launched(&loaded), Arrival::Pending);
-        let other = ObservedState { file: Some(FileHash::of("other")), ..up() };
+        let other = ObservedState { file: Some(FileHash::of_text("other")), ..up() };
         assert_eq!(launched(&other), Arrival::Pending);
     }
 

@@ -97,7 +97,7 @@ mod tests {
     use super::*;
 
     fn owned(generation: u64, desired: DesiredState) -> Owned {
-        let file = FileHash::of("");
+        let file = FileHash::of_text("");
         Owned { file, generation, desired, enabled: false, starting: false }
     }
 

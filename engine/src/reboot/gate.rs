@@ -105,7 +105,7 @@ mod tests {
     use super::*;
 
     fn failed_to_start() -> (Placement, ObservedState) {
-        let (file, desired) = (FileHash::of("ours"), DesiredState::Launched);
+        let (file, desired) = (FileHash::of_text("ours"), DesiredState::Launched);
         let place =
             Placement { file, desired, generation: 2, handover: Handover::default(), revision: 1 };
         let state = ObservedState {
@@ -143,7 +143,7 @@ mod tests {
     fn another_unit_of_that_name_or_an_older_one_is_not() {
         let (place, mut state) = failed_to_start();
         (state.active, state.sub) = (ActiveState::Active, "running".to_owned());
-        for other in [None, Some(FileHash::of("theirs"))] {
+        for other in [None, Some(FileHash::of_text("theirs"))] {
             let theirs = ObservedState { file: other, ..state.clone() };
             assert!(problem_of(&place, Some(&theirs)).is_some(), "{other:?}");
         }

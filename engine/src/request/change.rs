@@ -59,7 +59,7 @@ impl ParsedChange {
     pub fn parse(change: ChangeRequest) -> Result<Self, String> {
         let mut files = BTreeMap::new();
         for (hash, text) in change.files {
-            if FileHash::of(&text) != hash {
+            if FileHash::of_text(&text) != hash {
                 return Err(format!("files: the text under {hash} has another hash"));
             }
             files.insert(hash, UnitFile::parse(text.as_bytes()).map(Arc::new));

@@ -14,7 +14,7 @@ use muster_common::snapshot::{Snapshot, Unit};
 use muster_common::state::{DesiredState, ObservedState};
 use muster_common::unit::{
     FileHash, InvalidUnit, RequirementsError, RequirementsTemplate, UnitFile, UnitName, UnitType,
-    check_container, reserved_warnings, warnings,
+    check_container, file_warnings, reserved_warnings,
 };
 
 use super::change::ParsedChange;
@@ -225,7 +225,7 @@ impl<'a> ChangePass<'a> {
 
     /// The file of a new unit that came without one: its template's.
     fn template_file(&self, name: &UnitName) -> Result<(FileHash, Arc<UnitFile>), String> {
-        let Some(template) = name.template() else {
+        let Some(template) = name.template_name() else {
             return Err(format!("{name} is not known; submit its file first"));
         };
         if let Some((hash, write)) = self.pending.get(&template) {
@@ -263,7 +263,7 @@ impl<'a> ChangePass<'a> {
         // These are about the name as well, so each unit has its own.
         let mut found = reserved_warnings(name, file);
         if self.warned.insert((hash, name.unit_type())) {
-            found.extend(warnings(name, file));
+            found.extend(file_warnings(name, file));
             found.extend(check_container(name, file).unwrap_or_default());
         }
         found.iter().map(|warning| format!("{name}: {warning}")).collect()
@@ -272,14 +272,14 @@ impl<'a> ChangePass<'a> {
     /// A warning about the data that a unit leaves behind should it move. Given once, when its file comes into the cluster: not again
     /// at each start, and once for all that are made from one template.
     fn data_warning(&mut self, name: &UnitName, hash: FileHash, file: &UnitFile) -> Option<String> {
-        let family = name.instance().map(|_| format!("{}@", name.prefix()));
+        let family = name.instance_name().map(|_| format!("{}@", name.name_prefix()));
         let known = family.is_some_and(|family| {
             let from = Bound::Included(family.as_str());
             let named = self.snapshot.units.range::<str, _>((from, Bound::Unbounded));
             let mut family = named.take_while(|(other, _)| other.as_str().starts_with(&*family));
             family.any(|(other, unit)| unit.file == hash && other.unit_type() == name.unit_type())
         });
-        if known || !self.warned_of_data.insert((hash, name.prefix().to_owned())) {
+        if known || !self.warned_of_data.insert((hash, name.name_prefix().to_owned())) {
             return None;
         }
         let kept = left_behind(self.snapshot, name, file)?;
@@ -316,7 +316,7 @@ impl<'a> ChangePass<'a> {
 fn check_startable(name: &UnitName) -> Result<(), String> {
     let kind = name.unit_type().as_str();
     if name.is_template() {
-        let stem = name.prefix();
+        let stem = name.name_prefix();
         return Err(format!(
             "cannot activate template {:?}; start an instance of it, such as {stem}@1.{kind}",
             name.as_str()

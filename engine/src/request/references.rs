@@ -27,7 +27,7 @@ pub fn destroy_refusal(snapshot: &Snapshot, destroyed: &[UnitName]) -> Option<St
             continue;
         };
         let named = spec.references().into_iter().find_map(|reference| {
-            let template = reference.template();
+            let template = reference.template_name();
             let own = made.get(reference).copied();
             // An instance that has no file of its own is made from its template's.
             own.or_else(|| {

@@ -95,7 +95,7 @@ mod tests {
 
     /// A cluster that knows a unit, and nothing of where it is.
     fn cluster() -> Cluster {
-        let (desired, file) = (DesiredState::Inactive, FileHash::of(""));
+        let (desired, file) = (DesiredState::Inactive, FileHash::of_text(""));
         let unit = Unit { name: name(), file, desired, generation: 1, revision: 1 };
         let mut snapshot = Snapshot { revision: 1, ..Snapshot::default() };
         snapshot.apply(Change::Unit(name(), Some(unit)));

@@ -288,7 +288,7 @@ fn unit_progress(snapshot: &Snapshot, wait: &WaitFor) -> UnitProgress {
                 let global = snapshot
                     .files
                     .get(&unit.file)
-                    .is_some_and(|f| Requirements::of(name, f).is_ok_and(|r| r.global));
+                    .is_some_and(|f| Requirements::from_file(name, f).is_ok_and(|r| r.global));
                 return match (unit.desired, global) {
                     (DesiredState::Inactive, _) => UnitProgress::Unknown,
                     // On every eligible machine, of which there are none.

@@ -32,7 +32,7 @@ impl Story {
 
     fn wanted(mut self, desired: DesiredState, generation: u64) -> Self {
         let text = "[Service]\nExecStart=/bin/true\n";
-        let file = FileHash::of(text);
+        let file = FileHash::of_text(text);
         let parsed = text.parse::<UnitFile>().unwrap();
         self.snapshot.apply(Change::File(file, Some(parsed.into())));
         let unit = Unit { name: name(), file, desired, generation, revision: 1 };
@@ -47,7 +47,7 @@ impl Story {
 
     fn placed(mut self, machine: &str, desired: DesiredState, generation: u64) -> Self {
         let placement = Placement {
-            file: FileHash::of(""),
+            file: FileHash::of_text(""),
             desired,
             generation,
             handover: Handover::default(),

@@ -47,7 +47,7 @@ fn unit(name: &str) -> UnitName {
 
 fn placements(words: &[&str]) -> BTreeMap<UnitName, Placement> {
     let placement = |words: &[&str]| {
-        let (file, handover) = (FileHash::of(TEXT), Handover::default());
+        let (file, handover) = (FileHash::of_text(TEXT), Handover::default());
         let (desired, generation) = (words[1].parse().unwrap(), words[2].parse().unwrap());
         (unit(words[0]), Placement { file, desired, generation, handover, revision: 0 })
     };
@@ -108,7 +108,7 @@ impl World {
                 self.feed(NodeInput::Placements(ClusterEvent::Lost { problem }));
             }
             ["disk", wanted @ ..] => {
-                let files = [(FileHash::of(TEXT), TEXT.to_owned())].into();
+                let files = [(FileHash::of_text(TEXT), TEXT.to_owned())].into();
                 self.disk = Some(LastKnown { places: placements(wanted), files });
             }
             ["runner", line] => {

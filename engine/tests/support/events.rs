@@ -200,7 +200,7 @@ pub(crate) fn placed_units(
     let mut placed = BTreeMap::new();
     for (name, unit) in &snapshot.units {
         // A file that cannot be used asks for nothing; what was placed before it came stays.
-        let asked = Requirements::of(name, &snapshot.files[&unit.file]).unwrap_or_default();
+        let asked = Requirements::from_file(name, &snapshot.files[&unit.file]).unwrap_or_default();
         let on: BTreeSet<MachineId> = snapshot
             .places
             .get(name)
@@ -216,15 +216,15 @@ pub(crate) fn placed_units(
 
 pub(crate) fn is_usable(cluster: &Cluster, name: &UnitName) -> bool {
     let file = &cluster.snapshot.files[&cluster.snapshot.units[name].file];
-    Requirements::of(name, file).is_ok()
+    Requirements::from_file(name, file).is_ok()
 }
 
 /// Whether a unit may not run twice at a time: it keeps data on its machine, or conflicts with itself by name.
 pub(crate) fn is_single(cluster: &Cluster, name: &UnitName) -> bool {
     let file = &cluster.snapshot.files[&cluster.snapshot.units[name].file];
-    Requirements::of(name, file).is_ok_and(|asked| {
+    Requirements::from_file(name, file).is_ok_and(|asked| {
         let own = asked.conflicts.iter().any(|glob| glob.as_str() == name.as_str());
-        !asked.global && (own || kept_data(name.runner(), file).is_some())
+        !asked.global && (own || kept_data(name.runner_kind(), file).is_some())
     })
 }
 
@@ -243,7 +243,7 @@ pub(crate) fn are_in_conflict(
     other: &UnitName,
 ) -> bool {
     let declares = |one: &UnitName, other: &UnitName| {
-        placed[one].0.conflicts.iter().any(|glob| glob.matches(other.as_str()))
+        placed[one].0.conflicts.iter().any(|glob| glob.matches_name(other.as_str()))
     };
     one != other && (declares(one, other) || declares(other, one))
 }

@@ -21,7 +21,7 @@ impl Machine {
             let seen = self.observed.entry(chain.unit.clone()).or_default();
             for step in &chain.steps {
                 let mut blank = Owned {
-                    file: FileHash::of(""),
+                    file: FileHash::of_text(""),
                     generation: 0,
                     desired: DesiredState::Inactive,
                     enabled: false,

@@ -115,7 +115,7 @@ impl Connection {
             login,
             tls,
             liveness,
-            jitter: seed.for_purpose("jitter of retries").sequence(),
+            jitter: seed.for_purpose("jitter of retries").random_sequence(),
             current: Mutex::default(),
             turns: watch::Sender::new(0),
             warnings: ServerWarnings::default(),

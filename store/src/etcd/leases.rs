@@ -27,7 +27,7 @@ struct KeepAlive {
 impl Leases {
     /// No lease yet. The ids of those to come follow from the seed.
     pub(super) fn with_seed(seed: Seed) -> Self {
-        Self { ids: seed.for_purpose("lease ids").sequence(), streams: Mutex::default() }
+        Self { ids: seed.for_purpose("lease ids").random_sequence(), streams: Mutex::default() }
     }
 
     fn take_stream(&self, lease: LeaseId) -> Option<KeepAlive> {

@@ -123,7 +123,7 @@ impl FileRecord {
 
     /// The file, if its text is what the hash in the key says.
     pub(super) fn into_file(self, hash: &FileHash) -> Result<UnitFile, String> {
-        if FileHash::of(&self.text) != *hash {
+        if FileHash::of_text(&self.text) != *hash {
             return Err("its text does not have the hash its key says".to_owned());
         }
         self.text.parse().map_err(|error: muster_common::unit::ParseError| error.to_string())

@@ -71,7 +71,7 @@ impl Registry {
         &self,
         names: &[UnitName],
     ) -> Result<BTreeMap<UnitName, Arc<UnitFile>>, RegistryError> {
-        let templates = names.iter().filter_map(UnitName::template);
+        let templates = names.iter().filter_map(UnitName::template_name);
         let keys: BTreeSet<UnitName> = names.iter().cloned().chain(templates).collect();
         let mut hashes = BTreeMap::new();
         for (key, record) in
@@ -89,7 +89,7 @@ impl Registry {
         let mut found = BTreeMap::new();
         for name in names {
             let own = hashes.get(name);
-            let hash = own.or_else(|| hashes.get(&name.template()?));
+            let hash = own.or_else(|| hashes.get(&name.template_name()?));
             let Some(hash) = hash else { continue };
             match files.get(hash) {
                 Some(Ok(file)) => {

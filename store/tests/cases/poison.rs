@@ -34,7 +34,7 @@ fn poisoned() -> Vec<(String, String)> {
         records.push((key.to_owned(), "{}".to_owned()));
     }
     // Its text is well, but it is not what the key says.
-    let wrong = FileHash::of("another text");
+    let wrong = FileHash::of_text("another text");
     records.push((format!("file/{wrong}"), r#"{"schema":1,"text":"[Unit]\n"}"#.to_owned()));
     records
 }

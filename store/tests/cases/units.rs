@@ -50,7 +50,7 @@ pub(crate) async fn a_unit_is_written_with_its_file(bed: &Bed) {
     assert_eq!(unit.desired, DesiredState::Launched);
     assert_eq!(snapshot.files[&file.hash()].text(), file.text());
     assert!(snapshot.unreadable.is_empty());
-    let missing = FileHash::of("nobody has it");
+    let missing = FileHash::of_text("nobody has it");
     let files = registry.read_files(&[file.hash(), missing]).await.unwrap();
     assert_eq!(files[&file.hash()].as_ref().unwrap().text(), file.text());
     assert_eq!(files[&missing].as_ref().unwrap_err(), "the store does not have it");

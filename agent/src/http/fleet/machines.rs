@@ -7,7 +7,7 @@ use axum::response::{IntoResponse as _, Response};
 use http::{HeaderValue, StatusCode, header};
 use muster_common::api::fleet::MachinePage;
 use muster_common::machine::MachineId;
-use muster_common::text::{self, is_hidden, quoted};
+use muster_common::text::{self, is_hidden, quote_text};
 use muster_engine::cluster::fleet::fleet_machine;
 use muster_store::MAX_OPERATIONS;
 use serde::Deserialize;
@@ -92,7 +92,7 @@ fn metadata_change(operation: Operation) -> Result<MetadataChange, ApiError> {
     let wrong_path = || {
         ApiError::bad_request(format!(
             "machine metadata path invalid: {}; expected /MACHINE/metadata/KEY",
-            quoted(path)
+            quote_text(path)
         ))
     };
     let mut parts = path.split('/');
@@ -108,7 +108,7 @@ fn metadata_change(operation: Operation) -> Result<MetadataChange, ApiError> {
     if key.len() > LONGEST_KEY {
         return Err(ApiError::bad_request(format!(
             "metadata key {}: a key of {} bytes, and at most {LONGEST_KEY} are taken",
-            quoted(&key),
+            quote_text(&key),
             key.len()
         )));
     }
@@ -120,21 +120,24 @@ fn metadata_change(operation: Operation) -> Result<MetadataChange, ApiError> {
         "add" | "replace" => match operation.value.and_then(plain_text) {
             Some(value) if !value.is_empty() => {
                 text::check(&value).map_err(|error| {
-                    ApiError::bad_request(format!("invalid value for {}: {error}", quoted(path)))
+                    ApiError::bad_request(format!(
+                        "invalid value for {}: {error}",
+                        quote_text(path)
+                    ))
                 })?;
                 Some(value)
             }
             _ => {
                 return Err(ApiError::bad_request(format!(
                     "invalid value for {}: add and replace require a value, \"x\" or {{\"value\": \"x\"}}",
-                    quoted(path)
+                    quote_text(path)
                 )));
             }
         },
         other => {
             return Err(ApiError::bad_request(format!(
                 "invalid op {}: expect add, remove, or replace",
-                quoted(other)
+                quote_text(other)
             )));
         }
     };

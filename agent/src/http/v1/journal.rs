@@ -16,7 +16,7 @@ use futures::stream::BoxStream;
 use http::HeaderMap;
 use muster_common::api::journal::JournalEvent;
 use muster_common::machine::{Machine, MachineId};
-use muster_common::text::quoted;
+use muster_common::text::quote_text;
 use muster_common::unit::UnitName;
 use muster_engine::cluster::lists;
 use muster_engine::cluster::whereabouts::is_nowhere;
@@ -55,7 +55,7 @@ pub(super) async fn follow_journal(
     if let Some(strange) = params.get("cursor").filter(|cursor| !is_place(cursor)) {
         return Err(ApiError::bad_request(format!(
             "cursor={}: expected the place in a journal that came with its lines",
-            quoted(strange)
+            quote_text(strange)
         )));
     }
     let waits = params.parse("wait", "true or false")?.unwrap_or(false);

@@ -168,7 +168,7 @@ impl Docker {
     /// Who keeps a unit's output, where its file says.
     pub(super) fn log_driver(&self, unit: &UnitName) -> Option<String> {
         let text = std::fs::read_to_string(self.context.files.join(unit.as_str())).ok()?;
-        let plan = self.plan(unit, FileHash::of(&text), &text).ok()?;
+        let plan = self.plan(unit, FileHash::of_text(&text), &text).ok()?;
         plan.spec.log_driver.clone()
     }
 

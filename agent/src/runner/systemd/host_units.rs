@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use muster_common::container::Host;
-use muster_common::unit::{Claim, ClaimKind, UnitFile, UnitName, UnitType, claims, is_reserved};
+use muster_common::unit::{
+    Claim, ClaimKind, UnitFile, UnitName, UnitType, is_reserved, list_claims,
+};
 
 use crate::host::identity;
 use crate::runner::{host_facts, install_specifiers};
@@ -105,7 +107,7 @@ impl HostUnits {
 
     /// The template of the host's that a unit would be an instance of.
     pub(super) fn template_of(&self, unit: &UnitName) -> Option<UnitName> {
-        unit.template().filter(|template| self.has_file(template.as_str()))
+        unit.template_name().filter(|template| self.has_file(template.as_str()))
     }
 
     /// Whether a name is the host's own, by a file, a link, a template or because systemd has such a unit in itself.
@@ -124,7 +126,7 @@ impl HostUnits {
             return None;
         }
         // A dash within the template's name is written so, since one in a slice's name leads to the next slice.
-        let prefix = slice.stem().strip_prefix("system-")?.replace("\\x2d", "-");
+        let prefix = slice.name_stem().strip_prefix("system-")?.replace("\\x2d", "-");
         let templates = ["service", "socket"].map(|kind| format!("{prefix}@.{kind}").parse().ok());
         templates.into_iter().flatten().find(|template: &UnitName| self.has_file(template.as_str()))
     }
@@ -142,7 +144,9 @@ impl HostUnits {
     ) -> Option<String> {
         let facts =
             |specifier| install_specifiers::specifier_value(self.facts.as_ref()?, specifier);
-        claims(unit, file, &facts).iter().find_map(|claim| self.stands_against(claim, unit, ours))
+        list_claims(unit, file, &facts)
+            .iter()
+            .find_map(|claim| self.stands_against(claim, unit, ours))
     }
 
     fn stands_against(

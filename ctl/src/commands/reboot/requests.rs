@@ -8,7 +8,7 @@ use muster_client::Client;
 use muster_common::api::reboot::{CancelRequest, Cancelled, RebootRequest, Reboots, Requested};
 use muster_common::machine::MachineId;
 use muster_common::reboot::{Group, HostStatus, Phase, Strategy};
-use muster_common::text::clean;
+use muster_common::text::clean_text;
 
 use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
@@ -112,7 +112,7 @@ fn print_asked(console: &Console, known: &Reboots, answer: &Requested) -> Result
         } else {
             let by = match answer.request.by.as_str() {
                 "" => String::new(),
-                by => format!(" by {}", clean(by)),
+                by => format!(" by {}", clean_text(by)),
             };
             let at = time::format_since(answer.request.at, time::now());
             format!("{who} has been asked to reboot already{by}, {at}\n")

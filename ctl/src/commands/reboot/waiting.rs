@@ -9,7 +9,7 @@ use muster_client::{ApiRequest, ClientError, Limits, Resume, escape_segment};
 use muster_common::api::reboot::{RebootEvent, Reboots, Requested};
 use muster_common::machine::MachineId;
 use muster_common::reboot::{Group, HolderId, HostStatus, Phase, WaitReason};
-use muster_common::text::clean;
+use muster_common::text::clean_text;
 
 use super::names::{holder_label, machine_label};
 use super::status::wait_text;
@@ -255,7 +255,7 @@ impl DegradedNotices {
                 Some(now)
             }
             Ok(RebootEvent::Degraded { message }) if self.0.as_ref() != Some(&message) => {
-                console.print_warning(format_args!("{}; still waiting", clean(&message)));
+                console.print_warning(format_args!("{}; still waiting", clean_text(&message)));
                 self.0 = Some(message);
                 None
             }

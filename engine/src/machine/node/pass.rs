@@ -320,7 +320,8 @@ impl Node {
             planned.push(PlannedChain {
                 steps,
                 job: file.is_some_and(|cached| cached.job),
-                up_at_birth: file.is_some_and(|cached| is_up_at_birth(unit.runner(), &cached.file)),
+                up_at_birth: file
+                    .is_some_and(|cached| is_up_at_birth(unit.runner_kind(), &cached.file)),
                 file: file.map(|cached| Arc::clone(&cached.file)),
                 unit,
             });

@@ -159,7 +159,7 @@ impl Patterns {
             .filter_map(|length| self.by_prefix.get(name.get(..*length)?))
             .flatten()
             .copied()
-            .filter(|key| self.table[*key].glob.matches(name))
+            .filter(|key| self.table[*key].glob.matches_name(name))
             .collect();
         found.sort_unstable_by_key(|key| key.row_number());
         found

@@ -132,7 +132,7 @@ impl Index {
         let glob = self.patterns.get(key).glob.clone();
         for unit in self.units_beginning_with(glob.literal_prefix()) {
             let row = &mut self.units[unit];
-            if glob.matches(row.name.as_str()) {
+            if glob.matches_name(row.name.as_str()) {
                 row.matched.push(key);
                 row.matched.sort_unstable_by_key(|key| key.row_number());
                 let machines = row.places.iter().map(|place| place.machine);

@@ -173,7 +173,7 @@ impl UnitRow {
 
     /// The runner for a unit of its type.
     pub(crate) fn runner_kind(&self) -> RunnerKind {
-        self.name.runner()
+        self.name.runner_kind()
     }
 }
 

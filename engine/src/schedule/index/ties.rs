@@ -127,7 +127,7 @@ impl Index {
     /// The known units whose name a pattern matches.
     pub(crate) fn units_matching(&self, pattern: &Glob) -> Vec<UnitKey> {
         let mut units = self.units_beginning_with(pattern.literal_prefix());
-        units.retain(|unit| pattern.matches(self.units[*unit].name.as_str()));
+        units.retain(|unit| pattern.matches_name(self.units[*unit].name.as_str()));
         units
     }
 
