@@ -64,7 +64,7 @@ impl Cluster {
 
     /// What was asked of the machines that concerns a unit, in the order of each.
     fn log(&self, number: usize, unit: &str) -> Vec<String> {
-        let log = self.machines[number - 1].host.requests();
+        let log = self.machines[number - 1].host.requests_made();
         log.into_iter().filter(|what| what.ends_with(unit)).collect()
     }
 

@@ -17,7 +17,12 @@ fn is(active: &str, generation: u64) -> Option<(String, u64)> {
 
 /// The requests to a machine that concern a unit.
 fn asked(machine: &Machine, unit: &str) -> Vec<String> {
-    machine.host.requests().into_iter().filter(|what| what.ends_with(&format!(" {unit}"))).collect()
+    machine
+        .host
+        .requests_made()
+        .into_iter()
+        .filter(|what| what.ends_with(&format!(" {unit}")))
+        .collect()
 }
 
 #[tokio::test(start_paused = true)]

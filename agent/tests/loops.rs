@@ -27,7 +27,7 @@ async fn a_unit_is_placed_started_reported_and_destroyed() {
     let daemon = machine.start(&registry);
     ask(&registry, "a.service", UNIT, Launched).await;
     until(&registry, "active", |s| reported(s, "a.service") == is("active", 1)).await;
-    assert_eq!(machine.host.requests(), ["write a.service", "start a.service"]);
+    assert_eq!(machine.host.requests_made(), ["write a.service", "start a.service"]);
 
     registry.destroy_units(&[name("a.service")]).await.unwrap();
     until(&registry, "gone", |s| s.states.is_empty() && s.places.is_empty()).await;
@@ -58,7 +58,7 @@ async fn a_daemon_that_starts_again_adopts_what_runs() {
         if kill { again.kill().await } else { again.stop().await }
     }
     assert_eq!(machine.host.unit_state("a.service"), before);
-    let asked = machine.host.requests();
+    let asked = machine.host.requests_made();
     assert_eq!(asked.iter().filter(|what| what.ends_with(" a.service")).count(), 2, "{asked:?}");
 }
 
@@ -73,11 +73,11 @@ async fn a_failed_start_says_why_and_is_not_tried_again_unasked() {
     let state = s.states[&name("a.service")].values().next().unwrap().clone();
     assert_eq!(state.problem.as_deref(), Some("start failed: exit status 1"));
     long_after().await;
-    assert_eq!(machine.host.requests(), ["write a.service", "start a.service"]);
+    assert_eq!(machine.host.requests_made(), ["write a.service", "start a.service"]);
 
     ask(&registry, "a.service", UNIT, Launched).await;
     until(&registry, "tried again", |s| reported(s, "a.service") == is("failed", 2)).await;
-    assert_eq!(machine.host.requests().len(), 3);
+    assert_eq!(machine.host.requests_made().len(), 3);
     daemon.stop().await;
 }
 
@@ -114,7 +114,7 @@ const JOB: &str = "[Service]\nType=oneshot\nExecStart=/bin/true\n[X-Fleet]\nJob=
 /// The number of times that a unit was started there.
 fn starts(machine: &Machine, unit: &str) -> usize {
     let start = format!("start {unit}");
-    machine.host.requests().iter().filter(|line| **line == start).count()
+    machine.host.requests_made().iter().filter(|line| **line == start).count()
 }
 
 /// The machine goes down and comes back, and has done what there is to do about its units.
@@ -208,7 +208,7 @@ async fn a_unit_of_the_hosts_own_is_refused_and_left_alone() {
 
     registry.destroy_units(&[name("sshd.service")]).await.unwrap();
     until(&registry, "gone", |s| s.states.is_empty()).await;
-    assert_eq!(machine.host.requests(), Vec::<String>::new());
+    assert_eq!(machine.host.requests_made(), Vec::<String>::new());
     assert_eq!(machine.host.unit_state("sshd.service").unwrap().0, "active");
     daemon.stop().await;
 }
@@ -226,7 +226,7 @@ async fn a_slow_start_holds_up_nobody_and_can_be_stopped() {
 
     ask(&registry, "slow.service", UNIT, Loaded).await;
     until(&registry, "stopped", |s| reported(s, "slow.service") == is("inactive", 2)).await;
-    assert!(machine.host.requests().contains(&"stop slow.service".to_owned()));
+    assert!(machine.host.requests_made().contains(&"stop slow.service".to_owned()));
     daemon.stop().await;
 }
 
@@ -258,9 +258,9 @@ async fn a_start_that_has_not_come_to_its_turn_is_called_off_with_the_unit() {
             "{unit}"
         );
         assert!(
-            machine.host.requests().contains(&format!("stop {unit}")),
+            machine.host.requests_made().contains(&format!("stop {unit}")),
             "{:?}",
-            machine.host.requests()
+            machine.host.requests_made()
         );
     }
     daemon.stop().await;
@@ -276,10 +276,13 @@ async fn a_unit_that_ended_stays_ended_until_it_is_asked_for_again() {
     machine.host.crash_unit("a.service");
     until(&registry, "failed", |s| reported(s, "a.service") == is("failed", 1)).await;
     long_after().await;
-    assert_eq!(machine.host.requests(), ["write a.service", "start a.service"]);
+    assert_eq!(machine.host.requests_made(), ["write a.service", "start a.service"]);
     ask(&registry, "a.service", UNIT, Launched).await;
     until(&registry, "active again", |s| reported(s, "a.service") == is("active", 2)).await;
-    assert_eq!(machine.host.requests(), ["write a.service", "start a.service", "start a.service"]);
+    assert_eq!(
+        machine.host.requests_made(),
+        ["write a.service", "start a.service", "start a.service"]
+    );
     daemon.stop().await;
 }
 
@@ -293,7 +296,7 @@ async fn another_file_is_written_and_the_unit_restarted() {
     ask(&registry, "a.service", OTHER, Launched).await;
     until(&registry, "anew", |s| reported(s, "a.service") == is("active", 2)).await;
     assert_eq!(
-        machine.host.requests(),
+        machine.host.requests_made(),
         ["write a.service", "start a.service", "write a.service", "restart a.service"]
     );
     daemon.stop().await;
@@ -351,7 +354,7 @@ async fn a_second_machine_with_the_same_id_keeps_out_and_says_so() {
 
     let after = registry.read_snapshot().await.unwrap();
     assert_eq!(after.states, before.states);
-    assert_eq!(second.host.requests(), Vec::<String>::new());
+    assert_eq!(second.host.requests_made(), Vec::<String>::new());
     daemon.stop().await;
 }
 
@@ -403,7 +406,7 @@ async fn a_broken_line_to_the_runner_is_made_good_afterwards() {
     daemon.health.subscribe().wait_for(|s| !s.runner.ok).await.unwrap();
     ask(&registry, "a.service", UNIT, Launched).await;
     until(&registry, "placed", |s| s.places.contains_key(&name("a.service"))).await;
-    assert_eq!(machine.host.requests(), Vec::<String>::new());
+    assert_eq!(machine.host.requests_made(), Vec::<String>::new());
     machine.host.cut_line(false);
     until(&registry, "active", |s| reported(s, "a.service") == is("active", 1)).await;
     daemon.stop().await;
@@ -449,7 +452,7 @@ async fn a_reboot_in_an_outage_brings_the_units_back() {
 
     line.set_cut(false);
     until(&registry, "reported", |s| reported(s, "a.service") == is("active", 1)).await;
-    assert_eq!(machine.host.requests().iter().filter(|l| *l == "start a.service").count(), 2);
+    assert_eq!(machine.host.requests_made().iter().filter(|l| *l == "start a.service").count(), 2);
     again.stop().await;
 }
 
@@ -487,7 +490,7 @@ async fn a_daemon_that_has_heard_the_store_does_not_go_by_its_disk_again() {
     let began = other.start(&registry);
     other.host.until_state(|state| state == Some("active"), "a.service").await;
     assert!(!daemon.health.status().lease.ok);
-    assert!(machine.host.unit_state("a.service").is_none(), "{:?}", machine.host.requests());
+    assert!(machine.host.unit_state("a.service").is_none(), "{:?}", machine.host.requests_made());
     daemon.stop().await;
     began.stop().await;
 }

@@ -59,7 +59,7 @@ impl ScriptedHost {
     }
 
     /// Everything asked of the runner that changes a unit, in order.
-    pub fn requests(&self) -> Vec<String> {
+    pub fn requests_made(&self) -> Vec<String> {
         self.state.lock().unwrap().log.clone()
     }
 
@@ -108,7 +108,7 @@ impl ScriptedHost {
         assert!(tokio::time::timeout(Duration::from_secs(30), wait).await.is_ok(), "{unit}");
     }
 
-    /// Waits until the runner has been asked for something, as [`ScriptedHost::requests`] has it.
+    /// Waits until the runner has been asked for something, as [`ScriptedHost::requests_made`] has it.
     pub async fn until_asked(&self, what: &str) {
         let wait = self.wait_until(|s| s.log.iter().any(|line| line == what));
         assert!(tokio::time::timeout(Duration::from_secs(30), wait).await.is_ok(), "{what}");

@@ -95,6 +95,7 @@ impl Store for StoreLine {
                 let mut watch = store.watch(range.clone());
                 loop {
                     tokio::select! {
+                        biased;
                         changed = cut.changed() => if changed.is_err() { return } else { break },
                         event = watch.events.recv() => {
                             let Some(event) = event else { return };
