@@ -444,7 +444,7 @@ async fn what_has_a_units_name_is_told_before_its_file_is_taken_in() {
         match cluster {
             "" => case.engine.make_foreign(&case.container()).await,
             _ => {
-                case.engine.make_container_of(&case.container(), case.unit.as_str(), cluster).await
+                case.engine.make_container_of(&case.container(), case.unit.as_str(), cluster).await;
             }
         }
         case.runner.answers().wait_for(|engine| *engine == ContainerEngine::Up).await.unwrap();

@@ -365,12 +365,9 @@ fn print_failed(
 ) -> Result<(), Error> {
     let place = table::machine_name(&machine.id, &machine.address, false);
     let mut message = format!("failed on {place}: {}/{}", state.active, state.sub);
-    match &state.problem {
-        Some(problem) => drop(write!(message, ", {}", clean_text(problem))),
-        None if !state.remark.is_empty() => {
-            drop(write!(message, ", {}", clean_text(&state.remark)))
-        }
-        None => {}
+    let reason = state.problem.as_deref().unwrap_or(&state.remark);
+    if !reason.is_empty() {
+        let _ = write!(message, ", {}", clean_text(reason));
     }
     let mut text = format!("{unit} {message}");
     for line in &log {

@@ -183,15 +183,16 @@ impl Story {
             let (left, _) = line.split_once("=>").unwrap();
             let words: Vec<&str> = left.split_whitespace().collect();
             expected.push(line.split_whitespace().collect::<Vec<_>>().join(" "));
-            let second: u64 = words[0].parse().unwrap();
-            if words[1..] == ["engine-restart"] {
+            let (second, asked) = words.split_first().unwrap();
+            let second: u64 = second.parse().unwrap();
+            if asked == ["engine-restart"] {
                 self.sessions.begin(Some(false));
                 got.push(format!("{} => nothing", words.join(" ")));
                 continue;
             }
             let (now, wall) = (Duration::from_secs(second), 1_000 + second);
             let at = Moment { now, wall, sessions: self.sessions };
-            let input = self.input(&words[1..]);
+            let input = self.input(asked);
             let effects = self.unit.step(&at, input);
             got.push(format!("{} => {}", words.join(" "), self.shown(&effects)));
         }
@@ -200,13 +201,17 @@ impl Story {
 }
 
 fn status_line(status: &UnitStatus) -> String {
-    let mut line = format!("{}/{}", status.active, status.sub);
-    for (before, text, after) in [(" ", &status.invocation, ""), (" (", &status.remark, ")")] {
-        if !text.is_empty() {
-            line.push_str(&format!("{before}{text}{after}"));
-        }
-    }
-    line
+    let invocation = Some(&status.invocation).filter(|text| !text.is_empty());
+    let remark = Some(&status.remark).filter(|text| !text.is_empty());
+    [
+        Some(format!("{}/{}", status.active, status.sub)),
+        invocation.cloned(),
+        remark.map(|remark| format!("({remark})")),
+    ]
+    .into_iter()
+    .flatten()
+    .collect::<Vec<_>>()
+    .join(" ")
 }
 
 #[test]

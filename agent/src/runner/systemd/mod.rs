@@ -7,6 +7,7 @@
 mod bus;
 mod groups;
 mod host_units;
+mod invocation;
 mod jobs;
 mod signals;
 
@@ -14,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use muster_common::state::{ActiveState, sub::awaits_restart};
@@ -25,10 +26,10 @@ use zbus::{ObjectPath, OwnedObjectPath, OwnedVariant};
 use self::bus::{Bus, MANAGER, MANAGER_PATH};
 use self::groups::ControlGroups;
 use self::host_units::{HostUnits, OVERRIDDEN, instance_of, link_in_place, slice_of};
+use self::invocation::{LONGEST_LINKED, current_invocation};
 use self::signals::{EndedState, LINGERS, SignalReader, path_of};
 use super::files::UnitFiles;
 use super::{Runner, RunnerError, RunnerEvents, StartOutcome, UnitObservation};
-
 use crate::stdx::sync::lock;
 
 /// The interface every unit has.
@@ -37,10 +38,6 @@ const UNIT: &str = "org.freedesktop.systemd1.Unit";
 const SERVICE: &str = "org.freedesktop.systemd1.Service";
 /// The interface for reading properties.
 const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
-/// systemd keeps a symbolic link here for each unit that runs; its target is the `InvocationID`.
-const INVOCATIONS: &str = "/run/systemd/units";
-/// Longest name of a unit whose link there has a name that a file can have: 255 bytes with `invocation:`.
-const LINKED: usize = 244;
 /// A job's end is looked for this often while its signal does not come. Signals are lost only across a reload.
 const JOB_CHECK: Duration = Duration::from_secs(5);
 
@@ -438,7 +435,8 @@ impl Runner for Systemd {
             }
         }
         self.note_lingering(groups, at, &mut seen);
-        for (unit, seen) in seen.iter_mut().filter(|(unit, _)| unit.as_str().len() > LINKED) {
+        for (unit, seen) in seen.iter_mut().filter(|(unit, _)| unit.as_str().len() > LONGEST_LINKED)
+        {
             if !seen.observed.active.is_down() && seen.observed.active != LINGERS {
                 let id: Vec<u8> = self.read_property(unit, UNIT, "InvocationID").await?;
                 seen.invocation = signals::to_hexadecimal(&id);
@@ -579,21 +577,6 @@ impl Drop for JobWait<'_> {
     fn drop(&mut self) {
         lock(self.signals).jobs.forget_waiter(&self.job);
     }
-}
-
-/// The run a unit is in and when it began; nothing for one that does not run.
-fn current_invocation(unit: &UnitName, active: &ActiveState) -> (String, u64) {
-    if active.is_down() {
-        return (String::new(), 0);
-    }
-    let link = PathBuf::from(INVOCATIONS).join(format!("invocation:{unit}"));
-    let id = std::fs::read_link(&link).ok().and_then(|id| id.into_os_string().into_string().ok());
-    let since = std::fs::symlink_metadata(&link)
-        .and_then(|m| m.modified())
-        .ok()
-        .and_then(|at| at.duration_since(UNIX_EPOCH).ok())
-        .map_or(0, |d| d.as_secs());
-    (id.unwrap_or_default(), since)
 }
 
 fn files_error(what: &str, unit: &UnitName, error: &io::Error) -> RunnerError {
