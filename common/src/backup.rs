@@ -43,7 +43,7 @@ pub struct BackupUnit {
     pub name: UnitName,
     /// Its file, one of [`Backup::files`].
     pub file: FileHash,
-    /// What is wanted of it.
+    /// The state that is wanted of it.
     pub desired: DesiredState,
 }
 
@@ -52,7 +52,7 @@ pub struct BackupUnit {
 pub struct GroupMax {
     /// The group.
     pub name: Group,
-    /// How many slots it has.
+    /// The number of its slots.
     pub max: Slots,
 }
 

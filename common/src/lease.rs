@@ -20,12 +20,12 @@ pub struct Lease {
     pub ttl: Duration,
 }
 
-/// How much time a lease has left.
+/// The time of a lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TimeLeft {
     /// Before it ends, if nobody prolongs it.
     pub left: Duration,
-    /// What every prolongation gives it.
+    /// The time that every prolongation gives it.
     pub granted: Duration,
 }
 

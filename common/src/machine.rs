@@ -48,7 +48,7 @@ impl MachineId {
         self.0.get(..Self::SHORT).unwrap_or(&self.0)
     }
 
-    /// Whether `MachineID=` with this value means the machine: by its whole id, or by its first eight characters, which
+    /// True when `MachineID=` with this value means the machine: by its whole id, or by its first eight characters, which
     /// several machines may have in common.
     pub fn goes_by(&self, text: &str) -> bool {
         text == self.as_str() || text == self.short_id()
@@ -93,7 +93,7 @@ impl fmt::Debug for MachineId {
     }
 }
 
-/// What can run units on a machine.
+/// The kinds of runners there are on machines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
@@ -135,7 +135,7 @@ pub struct Machine {
     /// Version of its daemon.
     #[serde(default)]
     pub version: String,
-    /// What it can run.
+    /// The runners it has.
     #[serde(default)]
     pub runners: BTreeSet<RunnerKind>,
     /// Why the container engine that it had does not answer; absent while it does, or where there never was one.

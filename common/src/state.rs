@@ -15,7 +15,7 @@ pub use self::active::{ActiveState, UnknownState};
 use crate::text::quote_text;
 use crate::unit::FileHash;
 
-/// What the user wants of a unit. The order is the order of commitment: inactive, loaded, launched.
+/// The state that a user wants of a unit. The order is the order of commitment: inactive, loaded, launched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum DesiredState {
@@ -62,7 +62,7 @@ impl fmt::Display for DesiredState {
     }
 }
 
-/// What the runner on one machine reports of one unit, in systemd's words.
+/// The state of one unit as the runner on one machine reports it, in systemd's words.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ObservedState {
     /// systemd's `LoadState`: `loaded`, `not-found`, `bad-setting`, `error`, `masked`.
@@ -91,7 +91,7 @@ pub struct ObservedState {
     /// Why the machine could not do what it was asked: the unit belongs to the host, the start job failed, ...
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
-    /// What there is to say besides, for people: how far a download is, what a start waits for, how the unit ended.
+    /// A remark for people: how far a download is, what a start waits for, how the unit ended.
     /// Empty when nothing is.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub remark: String,

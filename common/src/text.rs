@@ -20,7 +20,7 @@ pub const LONGEST: usize = 256;
 /// What a person is shown of a text that is refused.
 const EXCERPT: usize = 64;
 
-/// Whether a character cannot be seen and does something all the same: it moves the cursor, starts another line, drives
+/// True when a character cannot be seen and does something all the same: it moves the cursor, starts another line, drives
 /// a terminal, turns the direction of what follows, or hides other text.
 ///
 /// These are the control characters (C0, DEL, C1), the separators of lines and paragraphs, the controls of direction, the
@@ -76,7 +76,7 @@ pub enum InvalidText {
     },
 }
 
-/// Whether a text is what [`FreeText`] takes.
+/// True when a text is what [`FreeText`] takes.
 pub fn check(text: &str) -> Result<(), InvalidText> {
     if text.len() > LONGEST {
         return Err(InvalidText::TooLong(text.len()));
@@ -88,7 +88,7 @@ pub fn check(text: &str) -> Result<(), InvalidText> {
 }
 
 impl FreeText {
-    /// What can be kept of any text: hidden characters made visible, the end of what is too long replaced by dots. For
+    /// The part of any text that can be kept: hidden characters made visible, the end of what is too long replaced by dots. For
     /// texts that no person is there to correct.
     pub fn fit_text(text: &str) -> Self {
         Self(fit_text(text))
@@ -184,15 +184,15 @@ impl fmt::Display for CleanText<'_> {
 }
 
 /// A text as an error names it: quoted, visible, and of what is long the beginning and the length.
-pub fn quote_text(text: &str) -> QuotedText<'_> {
-    QuotedText(text)
+pub fn quote_text(text: &str) -> TextQuote<'_> {
+    TextQuote(text)
 }
 
 /// See [`quoted`].
 #[derive(Debug, Clone, Copy)]
-pub struct QuotedText<'a>(&'a str);
+pub struct TextQuote<'a>(&'a str);
 
-impl fmt::Display for QuotedText<'_> {
+impl fmt::Display for TextQuote<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(text) = self;
         // A name of the longest kind is no surprise, and whole it can be searched for.

@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 
 use crate::lab::{Container, Host, IMAGE, Lab, Options, Output, wait_until};
 
-/// How long anything may take that is expected to happen. Generous: a machine that runs tests is slow at times.
+/// The time that anything may take that is expected to happen. Generous: a machine that runs tests is slow at times.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// For tests in which no machine is to be lost: longer than one that is busy with something else may stand still.
@@ -43,7 +43,7 @@ pub struct MachineRow {
     pub ip: Option<String>,
     /// Metadata as constraints see it.
     pub metadata: BTreeMap<String, String>,
-    /// Whether its engine decides.
+    /// True when its engine decides.
     pub leader: bool,
 }
 
@@ -54,9 +54,9 @@ pub struct FileRow {
     pub unit: String,
     /// fleet's hash.
     pub hash: Option<String>,
-    /// What is wanted.
+    /// The state that is wanted.
     pub dstate: String,
-    /// How far it is.
+    /// The state it has reached.
     pub state: String,
     /// Where it is placed.
     pub target: Vec<Place>,
@@ -82,7 +82,7 @@ pub struct StateRow {
     pub sub: Option<String>,
     /// Why the machine could not do what it was asked.
     pub problem: Option<String>,
-    /// What there is to say besides.
+    /// A remark besides.
     #[serde(default)]
     pub remark: Option<String>,
 }

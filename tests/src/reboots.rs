@@ -20,7 +20,7 @@ use crate::lab::{Answer, CONFIGURATION, ETCD_PORT, Host, Lab, Options, Request, 
 /// The group that is there without anybody having made it.
 pub const DEFAULT: &str = "default";
 
-/// How long three hosts may take for their reboots, one after the other, on a machine that is slow at times.
+/// The time three hosts may take for their reboots, one after the other, on a machine that is slow at times.
 pub const ROLL: Duration = Duration::from_secs(180);
 
 /// Where a host notes each of its boots, when [`Reboots::count_boots`] has asked it to.
@@ -29,7 +29,7 @@ const BOOTS: &str = "/var/lib/boots";
 /// A group's slots.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Slots {
-    /// How many.
+    /// The number of slots.
     pub max: u32,
     /// Who has one.
     #[serde(default)]
@@ -43,7 +43,7 @@ pub struct Holder {
     pub id: String,
 }
 
-/// How far a host is.
+/// The state of a host.
 #[derive(Debug, Clone, Default, Deserialize)]
 pub struct Status {
     /// Its phase.
@@ -72,7 +72,7 @@ pub struct Entry {
     pub taken: u64,
     /// Seconds since the Unix epoch.
     pub freed: u64,
-    /// How it ended.
+    /// Its end.
     pub outcome: String,
     /// Why it was given up.
     #[serde(default)]
@@ -80,7 +80,7 @@ pub struct Entry {
     /// Why the reboot was due.
     #[serde(default)]
     pub due: Vec<Value>,
-    /// What it went through.
+    /// The phases it went through.
     #[serde(default)]
     pub phases: Vec<Span>,
 }
@@ -129,7 +129,7 @@ pub struct Held {
     pub freed: Option<Instant>,
 }
 
-/// What was watched.
+/// The slots as they were watched.
 #[derive(Debug, Clone, Default)]
 pub struct Roll {
     /// Slots in the order in which they were taken.
@@ -187,13 +187,13 @@ impl<'a> Reboots<'a> {
         Ok(holders.into_iter().map(|holder| self.name(&holder.id)).collect())
     }
 
-    /// What has been, the oldest first.
+    /// The history, the oldest entry first.
     pub fn read_history(&self, group: &str) -> Result<Vec<Entry>> {
         let found: Option<History> = self.read_record(&format!("reboot-history/{group}"))?;
         Ok(found.map_or_else(Vec::new, |history| history.entries))
     }
 
-    /// How far a host said it is.
+    /// The state that a host reported.
     pub fn status(&self, host: &Host) -> Result<Status> {
         Ok(self.read_record(&format!("reboot-host/{}", host.machine_id()))?.unwrap_or_default())
     }
@@ -278,7 +278,7 @@ impl<'a> Reboots<'a> {
         Ok(())
     }
 
-    /// How often each host has booted again since [`Reboots::count_boots`], by name.
+    /// The number of boots of each host since [`Reboots::count_boots`], by name.
     pub fn boot_counts(&self) -> Result<BTreeMap<String, usize>> {
         let mut boots = BTreeMap::new();
         for host in self.0.hosts() {

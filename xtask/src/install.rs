@@ -54,7 +54,7 @@ const VAGRANT: &[&str] = &[
     "vagrant-libvirt",
 ];
 
-/// What is going to be done.
+/// The purpose that tools are needed for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Purpose {
     /// Compiling.

@@ -12,7 +12,7 @@ const INTERVAL: Duration = Duration::from_millis(20);
 
 /// Where commands are typed.
 pub(crate) trait Place {
-    /// What it is called.
+    /// Its name.
     fn name(&self) -> &str;
 
     /// Runs a command line there, as root in root's home.

@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-/// What systemd takes for white space.
+/// The characters that systemd takes for white space.
 pub(crate) const BLANKS: [char; 4] = [' ', '\t', '\n', '\r'];
 
 /// A text without the white space around it.
@@ -14,7 +14,7 @@ pub(crate) fn strip_blanks(text: &str) -> &str {
     text.trim_matches(BLANKS)
 }
 
-/// Whether a text is nothing but white space.
+/// True when a text is nothing but white space.
 pub(crate) fn is_blank(text: &str) -> bool {
     strip_blanks(text).is_empty()
 }

@@ -11,9 +11,9 @@ use crate::container::ContainerError;
 /// A unit that may be stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Checked {
-    /// What it asks of the scheduler; see [`Requirements::from_file`] for a template.
+    /// The requirements it has of the scheduler; see [`Requirements::from_file`] for a template.
     pub requirements: Requirements,
-    /// What its runner would ignore.
+    /// The parts of it that its runner would ignore.
     pub warnings: Vec<Warning>,
 }
 
@@ -28,7 +28,7 @@ pub struct InvalidUnit {
     pub line: usize,
     /// The `[X-Fleet]` option at fault, as written, if it is one.
     pub option: Option<String>,
-    /// What is wrong, and the way out where one is likely.
+    /// The problem, and the way out where one is likely.
     pub problem: String,
 }
 
@@ -55,7 +55,7 @@ pub fn check(name: &UnitName, file: &UnitFile) -> Result<Checked, InvalidUnit> {
     Ok(Checked { requirements, warnings })
 }
 
-/// Whether a file without options is one: Podman makes a volume or a network of it, and to systemd a target or a slice is there
+/// True when a file without options is one: Podman makes a volume or a network of it, and to systemd a target or a slice is there
 /// once it has a file, unless that is empty to the last byte, which is how it is told of a masked unit.
 fn nothing_said(unit_type: UnitType, text: &str) -> Result<(), String> {
     match unit_type {
@@ -70,7 +70,7 @@ fn nothing_said(unit_type: UnitType, text: &str) -> Result<(), String> {
     }
 }
 
-/// What systemd would ignore of a file, and what of its `[X-Fleet]` section means nothing, that part last.
+/// Warnings about what systemd would ignore of a file, and last about what of its `[X-Fleet]` section means nothing.
 pub fn file_warnings(name: &UnitName, file: &UnitFile) -> Vec<Warning> {
     let mut warnings = directives::directive_warnings(name, file);
     warnings.extend(requirements::requirement_warnings(name, file));

@@ -10,7 +10,7 @@ use std::fmt;
 use super::words::{self, Backslash};
 use super::{UnitFile, UnitName};
 
-/// What is done to a name.
+/// A thing done to a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ClaimKind {
@@ -31,7 +31,7 @@ pub struct Claim {
     pub option: String,
     /// The value, as written.
     pub written: String,
-    /// What is done to the name.
+    /// The thing done to the name.
     pub kind: ClaimKind,
     /// The name, every specifier replaced; `None` when one is not known here, or the value cannot be split.
     pub name: Option<String>,
@@ -51,7 +51,7 @@ impl fmt::Display for Claim {
     }
 }
 
-/// What a specifier stands for that depends on the machine: `%H`, `%m` and the like.
+/// The meaning of a specifier that depends on the machine: `%H`, `%m` and the like.
 pub type Facts<'a> = &'a dyn Fn(char) -> Option<String>;
 
 /// Every name in the `[Install]` section of a file that is to be a unit of this name, in order. An empty assignment takes

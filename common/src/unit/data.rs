@@ -21,12 +21,12 @@ use super::{UnitFile, UnitOption};
 use crate::container;
 use crate::machine::RunnerKind;
 
-/// What makes a unit one that keeps data on its machine.
+/// The option that makes a unit one that keeps data on its machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeptData {
     /// Line of the file that says so, from 1; 0 where no single line does.
     pub line: usize,
-    /// What it says, as in `[Service] StateDirectory=db`.
+    /// The option as written, as in `[Service] StateDirectory=db`.
     pub what: String,
 }
 
@@ -36,7 +36,7 @@ const EXEC: [&str; 4] = ["Service", "Socket", "Mount", "Swap"];
 /// Where nothing outlives a boot. `%t` is `/run`.
 const VOLATILE: [&str; 6] = ["/run", "/var/run", "/dev", "/proc", "/sys", "%t"];
 
-/// What a unit that is made from this file and run by that runner keeps on its machine; the first there is.
+/// The data that a unit made from this file and run by that runner keeps on its machine; the first there is.
 pub fn kept_data(runner: RunnerKind, file: &UnitFile) -> Option<KeptData> {
     match runner {
         RunnerKind::Systemd => of_systemd(file),
@@ -110,7 +110,7 @@ fn of_systemd(file: &UnitFile) -> Option<KeptData> {
     mounted_path(file)
 }
 
-/// Whether a word names a path of the machine that outlives a boot; `-` before it says that it may be missing, `+` that it is
+/// True when a word names a path of the machine that outlives a boot; `-` before it says that it may be missing, `+` that it is
 /// meant below the unit's root.
 fn is_kept_path(word: &str) -> bool {
     let source = word.trim_start_matches(['-', '+']);
@@ -199,7 +199,7 @@ fn mount_lines(file: &UnitFile) -> impl Iterator<Item = (usize, &UnitOption)> {
     })
 }
 
-/// Whether options of `podman run` may have one among them that mounts: `--volume`, `--mount`, or `v` among short ones.
+/// True when options of `podman run` may have one among them that mounts: `--volume`, `--mount`, or `v` among short ones.
 fn may_mount(args: &str) -> bool {
     words_of(args).iter().any(|word| match word.strip_prefix("--") {
         Some(long) => long.starts_with("volume") || long.starts_with("mount"),

@@ -137,7 +137,7 @@ pub(crate) const UNIT: &[&str] = &[
 pub(crate) const INSTALL: &[&str] =
     &["Alias", "Also", "DefaultInstance", "RequiredBy", "UpheldBy", "WantedBy"];
 
-/// What `[Service]` has of its own.
+/// The directives that `[Service]` has of its own.
 pub(crate) const SERVICE: &[&str] = &[
     "BusName",
     "ExecCondition",
@@ -189,7 +189,7 @@ pub(crate) const SERVICE: &[&str] = &[
     "WatchdogSec",
 ];
 
-/// What `[Socket]` has of its own.
+/// The directives that `[Socket]` has of its own.
 pub(crate) const SOCKET: &[&str] = &[
     "Accept",
     "AcceptFileDescriptors",
@@ -294,7 +294,7 @@ pub(crate) const PATH: &[&str] = &[
     "Unit",
 ];
 
-/// What `[Mount]` has of its own.
+/// The directives that `[Mount]` has of its own.
 pub(crate) const MOUNT: &[&str] = &[
     "DirectoryMode",
     "ForceUnmount",
@@ -310,13 +310,13 @@ pub(crate) const MOUNT: &[&str] = &[
 /// `[Automount]`.
 pub(crate) const AUTOMOUNT: &[&str] = &["DirectoryMode", "ExtraOptions", "TimeoutIdleSec", "Where"];
 
-/// What `[Swap]` has of its own.
+/// The directives that `[Swap]` has of its own.
 pub(crate) const SWAP: &[&str] = &["Options", "Priority", "What"];
 
-/// What `[Slice]` has of its own.
+/// The directives that `[Slice]` has of its own.
 pub(crate) const SLICE: &[&str] = &["ConcurrencyHardMax", "ConcurrencySoftMax"];
 
-/// What `[Scope]` has of its own.
+/// The directives that `[Scope]` has of its own.
 pub(crate) const SCOPE: &[&str] =
     &["OOMPolicy", "RuntimeMaxSec", "RuntimeRandomizedExtraSec", "TimeoutStopSec"];
 

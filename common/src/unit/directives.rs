@@ -17,7 +17,7 @@ use super::{UnitFile, UnitName, UnitOption, UnitType, suggestion};
 pub struct Warning {
     /// Line of the unit file's text, from 1; 0 when it came without text.
     pub line: usize,
-    /// What is wrong, naming section and option.
+    /// The problem, naming section and option.
     pub problem: String,
 }
 

@@ -48,7 +48,7 @@ pub struct UnitFile {
 pub struct ParseError {
     /// Line of the file, from 1; 0 when the file as a whole is at fault.
     pub line: usize,
-    /// What is wrong.
+    /// The problem, in one sentence.
     pub problem: String,
 }
 
@@ -207,7 +207,7 @@ impl UnitFile {
             .unwrap_or_default()
     }
 
-    /// Whether it has an `[Install]` section with something in it, so that it is enabled where it is placed.
+    /// True when it has an `[Install]` section with something in it, so that it is enabled where it is placed.
     pub fn has_install(&self) -> bool {
         self.options.iter().any(|o| o.section == "Install")
     }

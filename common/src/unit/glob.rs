@@ -21,18 +21,18 @@ pub struct Glob {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{pattern:?} is not a pattern: {problem} at character {at}")]
 pub struct GlobError {
-    /// What was given.
+    /// The text that was given.
     pub pattern: String,
     /// The character at fault, from 1.
     pub at: usize,
-    /// What is wrong there.
+    /// The problem there.
     pub problem: String,
 }
 
 /// What stands between two stars.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 struct Chunk {
-    /// Whether a star precedes it.
+    /// True when a star precedes it.
     star: bool,
     items: Vec<Item>,
 }
@@ -63,7 +63,7 @@ impl Glob {
         self.pattern.split(SPECIAL).next().unwrap_or_default()
     }
 
-    /// Whether the pattern matches the whole of a name.
+    /// True when the pattern matches the whole of a name.
     pub fn matches_name(&self, name: &str) -> bool {
         let mut rest = name.as_bytes();
         let mut chunks = self.chunks.iter().peekable();

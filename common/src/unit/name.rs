@@ -44,9 +44,9 @@ pub enum UnitType {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{} is not a unit name: {problem}", quote_text(.name))]
 pub struct InvalidUnitName {
-    /// What was given.
+    /// The text that was given.
     pub name: String,
-    /// What is wrong with it.
+    /// The problem with it.
     pub problem: String,
 }
 
@@ -94,7 +94,7 @@ impl UnitType {
         Self::ALL.into_iter().find(|t| t.as_str() == suffix)
     }
 
-    /// Whether names of this type may have an `@`.
+    /// True when names of this type may have an `@`.
     pub fn has_templates(self) -> bool {
         matches!(
             self,
@@ -109,12 +109,12 @@ impl UnitType {
         )
     }
 
-    /// Whether a container engine runs units of this type, from files in the syntax of Podman's Quadlet, and not systemd.
+    /// True when a container engine runs units of this type, from files in the syntax of Podman's Quadlet, and not systemd.
     pub fn is_quadlet(self) -> bool {
         matches!(self, Self::Container | Self::Network | Self::Volume)
     }
 
-    /// Whether units of this type are started for their own sake. A volume or a network is made on a machine because a
+    /// True when units of this type are started for their own sake. A volume or a network is made on a machine because a
     /// container there names it; by itself it has nowhere to be.
     pub fn starts_by_itself(self) -> bool {
         !matches!(self, Self::Network | Self::Volume)
@@ -167,7 +167,7 @@ impl UnitName {
         UnitType::from_suffix(suffix).unwrap_or(UnitType::Service)
     }
 
-    /// What runs a unit of this name.
+    /// The kind of runner that runs a unit of this name.
     pub fn runner_kind(&self) -> RunnerKind {
         if self.unit_type().is_quadlet() { RunnerKind::Docker } else { RunnerKind::Systemd }
     }
@@ -177,18 +177,18 @@ impl UnitName {
         self.0.rsplit_once('.').map_or(&self.0, |(stem, _)| stem)
     }
 
-    /// What stands before the `@`, or the stem: the `%p`.
+    /// The part before the `@`, or the stem: the `%p`.
     pub fn name_prefix(&self) -> &str {
         let stem = self.name_stem();
         stem.split_once('@').map_or(stem, |(prefix, _)| prefix)
     }
 
-    /// What stands between the `@` and the type: the `%i`. Empty for a template; `None` where there is no `@`.
+    /// The part between the `@` and the type: the `%i`. Empty for a template; `None` where there is no `@`.
     pub fn instance_name(&self) -> Option<&str> {
         self.name_stem().split_once('@').map(|(_, instance)| instance)
     }
 
-    /// Whether this is a template (`x@.type`).
+    /// True when this is a template (`x@.type`).
     pub fn is_template(&self) -> bool {
         self.instance_name() == Some("")
     }

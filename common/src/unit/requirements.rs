@@ -14,6 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::directives::Warning;
+use super::requirements_error::RequirementsError;
 use super::section::{self, Entry, OptionKind};
 use super::service_type::is_oneshot;
 use super::specifier::{expand_specifiers, has_specifier};
@@ -52,18 +53,6 @@ pub struct Requirements {
     pub job: bool,
 }
 
-/// An `[X-Fleet]` section that cannot be used.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("[X-Fleet] {option}: {problem}")]
-pub struct RequirementsError {
-    /// Line of the unit file's text, from 1; 0 when it came without text.
-    pub line: usize,
-    /// The option at fault, as written.
-    pub option: String,
-    /// What is wrong with it.
-    pub problem: String,
-}
-
 /// The `[X-Fleet]` section of a file, for any unit made from that file.
 ///
 /// Read it once for a template; [`RequirementsTemplate::for_unit`] is then cheap, and all units share one
@@ -84,7 +73,7 @@ const EXCLUSIVE: [(OptionKind, OptionKind); 5] = [
     (OptionKind::Replaces, OptionKind::Conflicts),
 ];
 
-/// What of a unit's `[X-Fleet]` section means nothing or not what it seems to, by line. Nothing where the section is
+/// Warnings about what of a unit's `[X-Fleet]` section means nothing or not what it seems to, by line. Nothing where the section is
 /// refused.
 pub(super) fn requirement_warnings(name: &UnitName, file: &UnitFile) -> Vec<Warning> {
     let Ok(template) = RequirementsTemplate::parse(file) else { return Vec::new() };
@@ -107,12 +96,12 @@ pub(super) fn requirement_warnings(name: &UnitName, file: &UnitFile) -> Vec<Warn
 }
 
 impl Requirements {
-    /// Whether it wants any other unit to make room.
+    /// True when it wants any other unit to make room.
     pub fn replaces_any(&self) -> bool {
         !self.replaces.is_empty() || !self.replaces_matching.is_empty()
     }
 
-    /// Whether a unit, another than the one it belongs to, is to make room.
+    /// True when a unit, another than the one it belongs to, is to make room.
     pub fn replaces_unit(&self, other: &UnitName) -> bool {
         self.replaces.contains(other)
             || self.replaces_matching.iter().any(|pattern| pattern.matches_name(other.as_str()))
@@ -166,12 +155,12 @@ impl RequirementsTemplate {
         Ok(template)
     }
 
-    /// Whether its units are jobs; the name has no say in that.
+    /// True when its units are jobs; the name has no say in that.
     pub fn is_job(&self) -> bool {
         job_entry(&self.entries).is_some()
     }
 
-    /// Whether units of different names have different requirements.
+    /// True when units of different names have different requirements.
     pub fn depends_on_name(&self) -> bool {
         self.shared.is_none()
     }
@@ -220,7 +209,7 @@ impl RequirementsTemplate {
 }
 
 impl Requirements {
-    /// Whether they name the very unit they belong to.
+    /// True when they name the very unit they belong to.
     fn names(&self, name: &UnitName) -> bool {
         self.machine_of.contains(name) || self.replaces.contains(name)
     }

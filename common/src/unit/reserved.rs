@@ -106,7 +106,7 @@ const TARGETS: [&str; 61] = [
 const TEMPLATES: [&str; 4] =
     ["autovt@.service", "getty@.service", "user-runtime-dir@.service", "user@.service"];
 
-/// Whether every machine with systemd has a unit of that name, or its template, of its own.
+/// True when every machine with systemd has a unit of that name, or its template, of its own.
 pub fn is_reserved(unit: &UnitName) -> bool {
     let name = unit.as_str();
     let template = unit.template_name();
@@ -117,7 +117,7 @@ pub fn is_reserved(unit: &UnitName) -> bool {
     listed(&UNITS, name) || listed(&TARGETS, name) || listed(&TEMPLATES, template) || of_user
 }
 
-/// What there is to say of a unit of this name with this file, before any machine has seen it.
+/// Warnings about a unit of this name with this file, before any machine has seen it.
 pub fn reserved_warnings(unit: &UnitName, file: &UnitFile) -> Vec<Warning> {
     let mut warnings = Vec::new();
     if is_reserved(unit) {

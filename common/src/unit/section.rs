@@ -7,7 +7,7 @@
 use std::fmt;
 
 use super::blank::BLANKS;
-use super::requirements::RequirementsError;
+use super::requirements_error::RequirementsError;
 use super::{UnitFile, suggestion};
 
 /// The section this module reads.
@@ -20,7 +20,7 @@ pub(super) struct Entry {
     pub(super) option: String,
     pub(super) kind: OptionKind,
     pub(super) words: Vec<String>,
-    /// What is to be told of the line, whatever unit it belongs to.
+    /// A warning about the line, whatever unit it belongs to.
     pub(super) notes: Vec<String>,
 }
 

@@ -6,7 +6,7 @@
 use super::UnitFile;
 use crate::machine::RunnerKind;
 
-/// Whether a unit that has just been started may be about to fail: nothing but the birth of its process was waited for.
+/// True when a unit that has just been started may be about to fail: nothing but the birth of its process was waited for.
 ///
 /// So it is with `Type=simple`, which is what a service is that says nothing, and `idle`; and with a container that runs
 /// until it is stopped and is not asked for its health. Every other type has a way to say that it is up.
@@ -28,7 +28,7 @@ pub fn is_up_at_birth(runner: RunnerKind, file: &UnitFile) -> bool {
     }
 }
 
-/// Whether a unit of this file does its work and ends, and counts as started when it has.
+/// True when a unit of this file does its work and ends, and counts as started when it has.
 pub fn is_oneshot(file: &UnitFile) -> bool {
     match last_value(file, "Service", "Type") {
         Some(kind) => kind == "oneshot",

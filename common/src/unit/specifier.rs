@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use super::UnitName;
 
-/// Whether a value depends on the name of the unit it belongs to.
+/// True when a value depends on the name of the unit it belongs to.
 pub(super) fn has_specifier(value: &str) -> bool {
     next(value).is_some()
 }

@@ -24,7 +24,7 @@ fn word_likeness(word: &str, candidate: &str) -> f64 {
     strsim::normalized_damerau_levenshtein(&word, &candidate)
 }
 
-/// Whether words of these lengths need comparing at all, which is dear for a long one: at least the difference of
+/// True when words of these lengths need comparing at all, which is dear for a long one: at least the difference of
 /// their lengths has to be typed. Generous, since lengths are in bytes.
 fn may_be_alike(one: usize, other: usize) -> bool {
     one.max(other) <= 2 * one.min(other)

@@ -17,7 +17,7 @@ pub(super) struct Assignment<'a> {
     pub(super) value: String,
 }
 
-/// What is wrong, and where.
+/// The problem, and where it is.
 pub(super) struct Fault {
     /// Line, from 1.
     pub(super) line: usize,
@@ -87,7 +87,7 @@ pub(super) fn parse(text: &str) -> Result<Vec<Assignment<'_>>, Fault> {
     Ok(assignments)
 }
 
-/// What is said of a line whose backslash has white space behind it.
+/// The warning about a line whose backslash has white space behind it.
 pub(crate) const BROKEN_OFF: &str =
     "blanks follow the \\ at its end, so it does not go on in the next line; remove the blanks";
 
@@ -116,12 +116,12 @@ fn no_assignment(line: &str) -> String {
 const STRAY_RETURN: &str =
     "it has a carriage return inside, which systemd takes for the end of a line";
 
-/// Whether nothing or only white space precedes a `#` or `;`.
+/// True when nothing or only white space precedes a `#` or `;`.
 fn is_comment(line: &str) -> bool {
     line.trim_start_matches(BLANKS).starts_with(['#', ';'])
 }
 
-/// Whether a line ends in a backslash that is not itself escaped.
+/// True when a line ends in a backslash that is not itself escaped.
 fn is_continued(line: &str) -> bool {
     line.bytes().rev().take_while(|byte| *byte == b'\\').count() % 2 == 1
 }
@@ -192,7 +192,7 @@ pub(super) fn joined_by_line(raw: &str) -> (String, Vec<(usize, usize)>) {
     (strip_blanks(&value).to_owned(), begins)
 }
 
-/// Whether an option that did not come from a text can be written into one and read back as itself.
+/// True when an option that did not come from a text can be written into one and read back as itself.
 pub(super) fn check_option(section: &str, name: &str, value: &str) -> Result<(), &'static str> {
     let breaks = |text: &str| text.contains(['\n', '\r', '\0']);
     if is_blank(section) {

@@ -8,7 +8,7 @@
 
 use super::blank::BLANKS;
 
-/// What a backslash means.
+/// The meaning of a backslash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Backslash {
     /// It begins a C escape (`\n`, `\x41`, `\u00e9`, `\s` for a space), as in command lines and environments.

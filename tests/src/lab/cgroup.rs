@@ -99,7 +99,7 @@ impl Cgroups {
         units
     }
 
-    /// How many directories are below this one, in the first hierarchy.
+    /// The number of directories below this one, in the first hierarchy.
     pub(super) fn count_directories(&self, below: &str) -> usize {
         self.directories.first().map_or(0, |directory| children(&directory.join(below)).len())
     }

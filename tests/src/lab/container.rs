@@ -78,7 +78,7 @@ impl Host {
         Ok(())
     }
 
-    /// How many containers run on it, whosever they are; cheap enough to be asked again and again.
+    /// The number of containers that run on it, whosever they are; cheap enough to be asked again and again.
     pub fn count_containers(&self) -> usize {
         self.cgroups.list_units(&|name| id_of(name).is_some()).len()
     }

@@ -34,16 +34,16 @@ const STOPPED_LIMIT: Duration = Duration::from_millis(200);
 
 const BOOT_SCRIPT: &str = include_str!("boot-node.sh");
 
-/// What a command on a host answered.
+/// The answer of a command on a host.
 #[derive(Debug, Clone)]
 pub struct Output {
     /// Its exit code; 128 and more when a signal ended it.
     pub code: i32,
-    /// What it wrote to standard output.
+    /// Its standard output.
     pub stdout: String,
-    /// What it wrote to standard error.
+    /// Its standard error.
     pub stderr: String,
-    /// How long it took.
+    /// The time it took.
     pub took: Duration,
 }
 
@@ -88,7 +88,7 @@ impl Host {
         &self.record.machine_id
     }
 
-    /// Whether it has power.
+    /// True when it has power.
     pub fn is_up(&self) -> bool {
         self.init_process().is_some()
     }
@@ -136,7 +136,7 @@ impl Host {
         self.run.node_directory(self.name())
     }
 
-    /// What its systemd wrote to the console since the run began.
+    /// The text that its systemd wrote to the console since the run began.
     pub fn read_console(&self) -> String {
         fs::read_to_string(self.run_directory().join("console.log")).unwrap_or_default()
     }
@@ -263,7 +263,7 @@ impl Host {
         format!("it still runs {units}; console: {last}")
     }
 
-    /// Whether it does not come back from its next reboots, as after a bad update: it goes down and stays down until it
+    /// True when it does not come back from its next reboots, as after a bad update: it goes down and stays down until it
     /// is switched on with [`Host::power_on`].
     pub fn stay_down(&self, stays: bool) -> Result<()> {
         let mark = self.run_directory().join("stays-down");
@@ -361,7 +361,7 @@ impl Host {
         fs::read_to_string(format!("/proc/{}/root{path}", init.pid)).ok()
     }
 
-    /// Whether processes of the unit, a container's included, run on it: the truth, seen from outside, whatever anybody
+    /// True when processes of the unit, a container's included, run on it: the truth, seen from outside, whatever anybody
     /// reports.
     pub fn is_active(&self, unit: &str) -> bool {
         !self.unit_processes(unit).is_empty()
@@ -376,7 +376,7 @@ impl Host {
         names
     }
 
-    /// How many instances of a template are up on it; the prefix is that of the template and has no dash. Cheap enough to
+    /// The number of instances of a template that are up on it; the prefix is that of the template and has no dash. Cheap enough to
     /// be asked hundreds of times a second while the host is being measured: it only counts directories.
     pub fn count_instances(&self, prefix: &str) -> usize {
         self.cgroups
@@ -442,7 +442,7 @@ impl Host {
         Ok(())
     }
 
-    /// Whether what keeps it powered has ended, and everything of it with that.
+    /// True when what keeps it powered has ended, and everything of it with that.
     fn keeper_ended(&self) -> Result<bool> {
         let ended = match self.lock_keeper()?.as_mut() {
             Some(keeper) => keeper.try_wait()?.is_some(),

@@ -15,7 +15,7 @@ pub struct Answer {
     pub body: String,
 }
 
-/// What is asked.
+/// The method and the path.
 #[derive(Debug, Clone, Copy)]
 pub struct Request<'a> {
     /// `GET`, `POST`.
@@ -24,11 +24,11 @@ pub struct Request<'a> {
     pub path: &'a str,
     /// Names and values, beside those every request has.
     pub headers: &'a [(&'a str, &'a str)],
-    /// What is sent; a request that sends nothing says no length either.
+    /// The body; a request that sends nothing says no length either.
     pub body: &'a str,
-    /// How long each of connecting and sending may take: the kernel's affair where somebody listens.
+    /// The time each of connecting and sending may take: the kernel's affair where somebody listens.
     pub patience: Duration,
-    /// How long the answer may take.
+    /// The time the answer may take.
     pub answer: Duration,
 }
 

@@ -13,7 +13,7 @@ use super::command;
 /// Where the archive lies on every host.
 pub const IMAGE_ARCHIVE: &str = "/usr/share/muster-lab/busybox.tar";
 
-/// What the image in it is called.
+/// The name of the image in it.
 pub const IMAGE: &str = "busybox:latest";
 
 /// Makes the archive on a root that has busybox.

@@ -12,9 +12,9 @@ use super::{Lab, cache};
 /// A lab that was kept, by whom and under which name.
 #[derive(Debug)]
 pub struct KeptLab {
-    /// What it is called.
+    /// Its name.
     pub name: String,
-    /// Whether this checkout made it.
+    /// True when this checkout made it.
     pub own: bool,
     /// The checkout that made it, for people.
     pub checkout: String,

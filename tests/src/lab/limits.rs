@@ -32,7 +32,7 @@ pub(super) fn make_room(hosts: usize, say: &dyn Fn(&str)) {
     }
 }
 
-/// What is short on this machine now, as a sentence with the way out; `None` when it is something else that hinders a boot.
+/// The thing that is short on this machine now, as a sentence with the way out; `None` when it is something else that hinders a boot.
 pub(super) fn name_shortage() -> Option<String> {
     let (limit, used) = (instance_limit()?, used_instances());
     if used + OF_A_HOST <= limit {

@@ -69,20 +69,20 @@ pub const CONFIGURATION: &str = "/etc/muster/muster.toml";
 /// Where members of etcd answer.
 pub const ETCD_PORT: u16 = 2379;
 
-/// What hosts to make.
+/// The hosts to make.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// What the lab is called while it is kept; no other of this checkout may have the name.
+    /// The name of the lab while it is kept; no other of this checkout may have the name.
     pub name: Option<String>,
-    /// How many hosts: `n1`, `n2` and so on.
+    /// The number of hosts: `n1`, `n2` and so on.
     pub hosts: u8,
-    /// Whether each runs a member of one etcd cluster.
+    /// True when each runs a member of one etcd cluster.
     pub etcd: bool,
     /// Muster's package, if the hosts are to run it.
     pub package: Option<PathBuf>,
     /// Where musterd and musterctl are, to run them without packing them first.
     pub binaries: Option<PathBuf>,
-    /// Whether each runs a Docker engine, which has [`IMAGE`] when the lab is up.
+    /// True when each runs a Docker engine, which has [`IMAGE`] when the lab is up.
     pub containers: bool,
     /// Metadata of each host, `KEY=VALUE`; hosts beyond the end have none.
     pub metadata: Vec<Vec<String>>,
@@ -90,7 +90,7 @@ pub struct Options {
     pub provision: Vec<String>,
     /// More of each daemon's configuration: whole tables of `muster.toml`.
     pub configuration: String,
-    /// What is said while things take time.
+    /// The way in which progress is told while things take time.
     pub say: fn(&str),
 }
 

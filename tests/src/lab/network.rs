@@ -64,7 +64,7 @@ impl Network {
         )
     }
 
-    /// Whether a node has a namespace and its cable.
+    /// True when a node has a namespace and its cable.
     pub(super) fn is_attached(&self, node: &str) -> bool {
         exists(&self.node_namespace(node))
     }

@@ -32,12 +32,12 @@ impl Process {
         Self::from_pid(i32::try_from(std::process::id()).ok()?)
     }
 
-    /// Whether it still runs.
+    /// True when it still runs.
     pub fn is_alive(self) -> bool {
         Self::from_pid(self.pid) == Some(self)
     }
 
-    /// Whether a signal has stopped it, as a terminal stops a job.
+    /// True when a signal has stopped it, as a terminal stops a job.
     pub fn is_stopped(self) -> bool {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid)).unwrap_or_default();
         let state = stat.rsplit_once(')').and_then(|(_, fields)| fields.split_whitespace().next());

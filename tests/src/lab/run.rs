@@ -21,13 +21,13 @@ use super::process::Process;
 /// Makes ids of runs of one process differ.
 static COUNTER: AtomicU32 = AtomicU32::new(0);
 
-/// What is written down about a run.
+/// The record of a run.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct RunRecord {
     pub(super) id: String,
     /// The process whose run it is; a run without one was kept on purpose and ends when a person says so.
     pub(super) owner: Option<Process>,
-    /// What people call it; a lab that is not meant to be kept has no name.
+    /// Its name for people; a lab that is not meant to be kept has no name.
     #[serde(default)]
     pub(super) name: Option<String>,
     /// The checkout that made it. Names are unique within one.
@@ -37,17 +37,17 @@ pub(super) struct RunRecord {
 }
 
 impl RunRecord {
-    /// Whether its processes are meant to be there: it was kept, or its owner lives.
+    /// True when its processes are meant to be there: it was kept, or its owner lives.
     fn is_wanted(&self) -> bool {
         self.owner.is_none_or(Process::is_alive)
     }
 
-    /// Whether this checkout made it.
+    /// True when this checkout made it.
     pub(super) fn is_own(&self) -> bool {
         self.checkout == own_checkout()
     }
 
-    /// Whether it is the one that this checkout calls so.
+    /// True when it is the one that this checkout calls so.
     fn is_called(&self, name: Option<&str>) -> bool {
         self.is_own() && self.name.as_deref() == name
     }
@@ -59,13 +59,13 @@ fn own_checkout() -> &'static Path {
     crate_directory.parent().unwrap_or(crate_directory)
 }
 
-/// What is written down about a node.
+/// The record of a node.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct NodeRecord {
     pub(super) name: String,
     pub(super) address: Ipv4Addr,
     pub(super) machine_id: String,
-    /// Whether it runs a container engine.
+    /// True when it runs a container engine.
     #[serde(default)]
     pub(super) containers: bool,
 }

@@ -33,7 +33,7 @@ pub struct Sample {
 }
 
 impl Sample {
-    /// How many replicas answered.
+    /// The number of replicas that answered.
     pub fn count_answering(&self) -> usize {
         self.homes.iter().filter(|homes| !homes.is_empty()).count()
     }

@@ -15,7 +15,15 @@ use crate::modules::{Modules, Target};
 use crate::source::{Source, planted, product};
 
 /// Areas that have circles left.
-const NOT_YET: &[&str] = &["common/", "engine/", "store/", "agent/", "tests/", "xtask/"];
+const NOT_YET: &[&str] = &[
+    "agent/src/config/",
+    "agent/src/reboot/due/",
+    "common/src/container/keys",
+    "common/src/reboot/",
+    "engine/src/container/life/",
+    "engine/src/reboot/phase/",
+    "engine/src/request/",
+];
 
 #[test]
 fn files_import_each_other_in_one_direction() {

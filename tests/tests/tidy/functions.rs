@@ -10,10 +10,16 @@ use crate::source::{Source, planted, product};
 use crate::vocabulary::is_standard;
 
 /// Areas that have riddles left.
-const NOT_YET: &[&str] = &["common/", "engine/", "store/", "agent/", "tests/", "xtask/"];
+const NOT_YET: &[&str] = &[
+    "agent/src/runner/",
+    "agent/src/http/",
+    "common/src/container/",
+    "engine/src/container/",
+    "engine/src/cluster/",
+];
 
 /// Most functions of one word, in per cent of all.
-const MOST_OF_ONE_WORD: usize = 71;
+const MOST_OF_ONE_WORD: usize = 50;
 
 #[test]
 fn what_leaves_its_module_says_what_it_does() {

@@ -46,7 +46,7 @@ pub(crate) fn instance_names(prefix: &str, from: usize, to: usize) -> String {
     names.join(" ")
 }
 
-/// How many instances run on all hosts together.
+/// The number of instances that run on all hosts together.
 pub(crate) fn count_running(lab: &Lab, prefix: &str) -> usize {
     lab.hosts().iter().map(|host| host.count_instances(prefix)).sum()
 }
@@ -65,7 +65,7 @@ pub(crate) fn wait_for_running(
     Ok(since.elapsed())
 }
 
-/// What a launch took: until all run, and until the command returned.
+/// The times of a launch: until all run, and until the command returned.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Launch {
     pub(crate) active: Duration,

@@ -13,7 +13,7 @@ use super::figure::{Bound, Figure, Spread};
 
 const UNITS: usize = 30;
 
-/// What the host that is lost was.
+/// The part that the lost host had.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Victim {
     /// It led nothing.

@@ -36,7 +36,7 @@ impl Spread {
     }
 }
 
-/// What a figure has to be.
+/// A bound of a figure.
 #[derive(Debug, Clone, Copy, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Bound {
@@ -49,7 +49,7 @@ pub(crate) enum Bound {
 /// One line of the table.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Figure {
-    /// What was measured.
+    /// The thing measured.
     pub(crate) what: String,
     /// In what: `s`, `ms`, `%`, `MiB`, `/s`.
     pub(crate) unit: &'static str,
@@ -57,16 +57,16 @@ pub(crate) struct Figure {
     pub(crate) raw: Option<Spread>,
     /// Muster.
     pub(crate) muster: Spread,
-    /// What it must be.
+    /// The bound it must keep.
     pub(crate) must: Option<Bound>,
-    /// What it should be.
+    /// The bound it should keep.
     pub(crate) aim: Option<Bound>,
     /// Where the time went, and other things worth knowing.
     pub(crate) notes: Vec<String>,
 }
 
 impl Figure {
-    /// Whether the median is within a bound; a bound that cannot be computed is not met.
+    /// True when the median is within a bound; a bound that cannot be computed is not met.
     fn meets_bound(&self, bound: Option<Bound>) -> Option<bool> {
         bound.map(|bound| self.limit_of(bound).is_some_and(|limit| self.muster.median <= limit))
     }

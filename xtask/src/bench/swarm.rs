@@ -11,7 +11,7 @@ use super::cluster::run_command;
 use super::counting::{launch_with_command, wait_for_containers};
 use super::figure::Spread;
 
-/// What Swarm took, in seconds.
+/// The times of Swarm, in seconds.
 #[derive(Debug)]
 pub(crate) struct Swarm {
     /// From the command until all containers run.

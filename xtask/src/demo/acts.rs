@@ -263,7 +263,7 @@ fn destroy_units(story: &mut Story, lab: &Lab) -> Result<()> {
     Ok(())
 }
 
-/// Whether the daemon of this host sees three machines.
+/// True when the daemon of this host sees three machines.
 fn three_machines(host: &Host) -> Result<()> {
     let list = host.exec(&["musterctl", "list-machines", "--no-legend"])?.ensure_success()?;
     let count = list.stdout.lines().count();
@@ -300,7 +300,7 @@ fn invocation_id(host: &Host, instance: u8) -> Result<String> {
     Ok(show.ensure_success()?.stdout)
 }
 
-/// Whether a state holds for a whole span of time, looked at again and again.
+/// True when a state holds for a whole span of time, looked at again and again.
 fn holds_for(span: Duration, mut holds: impl FnMut() -> bool) -> bool {
     let begin = Instant::now();
     let mut always = true;

@@ -12,7 +12,7 @@ use muster_tests::reboots::{DEFAULT, Reboots, Roll};
 use crate::shell;
 use crate::story::{Story, format_time};
 
-/// What the daemons are told beside their defaults: a story is shorter than the minute for which all has to be well.
+/// The options of the daemons beside their defaults: a story is shorter than the minute for which all has to be well.
 pub(super) const CONFIGURATION: &str = "[reboot]\nsettle = \"5s\"\n";
 
 const TEMPLATE: &str = "web@.service";
@@ -174,7 +174,7 @@ fn none_or(duration: Duration) -> String {
     if duration.is_zero() { "none".to_owned() } else { format_time(duration) }
 }
 
-/// Whether the daemon of this host sees so many machines.
+/// True when the daemon of this host sees so many machines.
 fn wait_for_machines(host: &Host, wanted: usize) -> Result<()> {
     let list = host.exec(&["musterctl", "list-machines", "--no-legend"])?.ensure_success()?;
     let count = list.stdout.lines().count();

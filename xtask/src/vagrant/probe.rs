@@ -18,7 +18,7 @@ use crate::shell::program_command;
 const SIGN: &str = "Run /init as init process";
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// How libvirt runs machines.
+/// The way in which libvirt runs machines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Driver {
     /// On the processor.
@@ -57,7 +57,7 @@ pub(crate) fn probe_driver(image: &Path) -> Result<Driver> {
     Ok(if came_up { Driver::Kvm } else { Driver::Qemu })
 }
 
-/// Whether a child says this in time.
+/// True when a child says this in time.
 fn reads_sign(child: &mut Child, sign: &'static str) -> bool {
     let Some(mut output) = child.stdout.take() else { return false };
     let (told, heard) = mpsc::channel();

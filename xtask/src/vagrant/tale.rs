@@ -145,7 +145,7 @@ fn roll_reboots(story: &mut Story, machines: &Machines<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Whether so many machines are known there.
+/// True when so many machines are known there.
 fn wait_for_known(machine: &Machine<'_>, count: usize) -> Result<()> {
     let list = machine.run_line("musterctl list-machines --no-legend")?;
     let seen = list.stdout.lines().count();
