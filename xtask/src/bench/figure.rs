@@ -11,6 +11,9 @@ pub(crate) struct Spread {
     pub(crate) least: f64,
     pub(crate) most: f64,
     pub(crate) count: usize,
+    /// All of them, from the least to the most.
+    #[serde(skip)]
+    pub(crate) values: Vec<f64>,
 }
 
 impl Spread {
@@ -25,7 +28,12 @@ impl Spread {
         } else {
             f64::midpoint(upper, *values.get(middle.checked_sub(1)?)?)
         };
-        Some(Self { median, least, most, count: values.len() })
+        Some(Self { median, least, most, count: values.len(), values })
+    }
+
+    /// The measurements of both as one.
+    fn pooled_with(&self, other: &Self) -> Option<Self> {
+        Self::from_values(self.values.iter().chain(&other.values).copied().collect())
     }
 
     pub(crate) fn format_spread(&self, digits: usize) -> String {
@@ -71,6 +79,16 @@ impl Figure {
         bound.map(|bound| self.limit_of(bound).is_some_and(|limit| self.muster.median <= limit))
     }
 
+    /// Adds the measurements of another round of the same.
+    fn add_round(&mut self, round: &Self) {
+        let raw = self.raw.as_ref().zip(round.raw.as_ref());
+        self.raw = raw.and_then(|(raw, more)| raw.pooled_with(more)).or_else(|| self.raw.take());
+        if let Some(pooled) = self.muster.pooled_with(&round.muster) {
+            self.muster = pooled;
+        }
+        self.notes.extend(round.notes.iter().cloned());
+    }
+
     fn limit_of(&self, bound: Bound) -> Option<f64> {
         match bound {
             Bound::AtMost(limit) => Some(limit),
@@ -111,10 +129,34 @@ impl Figure {
     }
 }
 
-/// The table, as Markdown that reads well in a terminal too.
-pub(crate) fn format_table(figures: &[Figure]) -> String {
-    let header = ["what", "raw limit", "Muster", "must", "aim", "met"].map(ToOwned::to_owned);
-    let rows: Vec<[String; 6]> = figures.iter().map(Figure::table_row).collect();
+/// The figures of several rounds, each thing measured once, in the order of the first round.
+pub(crate) fn pool_rounds(rounds: Vec<Vec<Figure>>) -> Vec<Figure> {
+    let mut pooled: Vec<Figure> = Vec::new();
+    for figure in rounds.into_iter().flatten() {
+        match pooled.iter_mut().find(|known| known.what == figure.what) {
+            Some(known) => known.add_round(&figure),
+            None => pooled.push(figure),
+        }
+    }
+    pooled
+}
+
+/// The table, as Markdown that reads well in a terminal too. Where other programs were measured beside ours, theirs have a
+/// column of their own.
+pub(crate) fn format_table(figures: &[Figure], beside: &[Figure]) -> String {
+    let mut header =
+        ["what", "raw limit", "Muster", "must", "aim", "met"].map(ToOwned::to_owned).to_vec();
+    let mut rows: Vec<Vec<String>> =
+        figures.iter().map(|figure| figure.table_row().to_vec()).collect();
+    if !beside.is_empty() {
+        header.insert(2, "beside".to_owned());
+        for (row, figure) in rows.iter_mut().zip(figures) {
+            let other = beside.iter().find(|other| other.what == figure.what);
+            let digits = figure.digit_count();
+            let shown = other.map(|other| other.muster.format_spread(digits));
+            row.insert(2, shown.unwrap_or_else(|| "-".to_owned()));
+        }
+    }
     let widths: Vec<usize> = (0..header.len())
         .map(|column| {
             let all = std::iter::once(&header).chain(&rows);
@@ -124,7 +166,7 @@ pub(crate) fn format_table(figures: &[Figure]) -> String {
                 .unwrap_or(0)
         })
         .collect();
-    let line = |row: &[String; 6]| {
+    let line = |row: &[String]| {
         let cells: Vec<String> =
             row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
         format!("| {} |\n", cells.join(" | "))
@@ -172,5 +214,44 @@ mod tests {
         );
         let slower = Figure { muster: Spread::from_values(vec![2.1]).unwrap(), ..figure };
         assert_eq!(slower.table_row()[5], "MISSED");
+    }
+
+    fn figure(what: &str, values: &[f64]) -> Figure {
+        Figure {
+            what: what.to_owned(),
+            unit: "s",
+            raw: None,
+            muster: Spread::from_values(values.to_vec()).unwrap(),
+            must: None,
+            aim: None,
+            notes: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn rounds_of_the_same_are_one_figure() {
+        let rounds = vec![
+            vec![figure("a launch", &[1.0, 2.0]), figure("a list", &[5.0])],
+            vec![figure("a launch", &[9.0])],
+        ];
+        let pooled = pool_rounds(rounds);
+        let shown: Vec<String> = pooled.iter().map(|f| f.muster.format_spread(0)).collect();
+        assert_eq!(shown, ["2 (1 to 9)", "5"]);
+    }
+
+    #[test]
+    fn other_programs_have_a_column_beside_ours() {
+        let ours = [figure("a launch", &[1.0, 3.0]), figure("a list", &[4.0])];
+        let table = format_table(&ours, &[figure("a launch", &[2.0, 6.0])]);
+        assert_eq!(
+            table,
+            "\
+| what        | raw limit | beside                 | Muster                 | must | aim | met |
+| ----------- | --------- | ---------------------- | ---------------------- | ---- | --- | --- |
+| a launch, s | -         | 4.000 (2.000 to 6.000) | 2.000 (1.000 to 3.000) | -    | -   | -   |
+| a list, s   | -         | -                      | 4.000                  | -    | -   | -   |
+"
+        );
+        assert!(!format_table(&ours, &[]).contains("beside"));
     }
 }

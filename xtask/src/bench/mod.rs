@@ -33,6 +33,9 @@ pub(crate) struct BenchArguments {
     /// Take musterd and musterctl from here instead of building them.
     #[arg(long, value_name = "DIR")]
     binaries: Option<PathBuf>,
+    /// Measure the musterd and musterctl in this directory as well, by turns with ours in the same run.
+    #[arg(long, value_name = "DIR")]
+    beside: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -62,8 +65,19 @@ enum Scenario {
 
 pub(crate) fn run_bench(arguments: &BenchArguments) -> Result<()> {
     install::ensure_tools(Purpose::Lab)?;
-    let mut bench = Bench { arguments, figures: Vec::new(), failures: Vec::new() };
+    let mut bench = Bench {
+        arguments,
+        figures: Vec::new(),
+        beside: Vec::new(),
+        beside_package: None,
+        failures: Vec::new(),
+    };
     if bench.is_wanted(Scenario::Plan) {
+        if arguments.beside.is_some() {
+            eprintln!(
+                "bench: plan is measured of this checkout only; it is no part of the programs"
+            );
+        }
         bench.collect_figures("plan", plan::measure_plan());
     }
     if Scenario::value_variants().iter().any(|one| *one != Scenario::Plan && bench.is_wanted(*one))
@@ -72,6 +86,15 @@ pub(crate) fn run_bench(arguments: &BenchArguments) -> Result<()> {
             Some(binaries) => binaries.clone(),
             None => build::build_release()?,
         };
+        // The packages have one name, so the other one is put aside before ours is made.
+        if let Some(beside) = &arguments.beside {
+            let made = dist::make_package(beside)?;
+            let aside = build::target_directory()?.join("packages").join("beside");
+            std::fs::create_dir_all(&aside)?;
+            let aside = aside.join(made.file_name().context("a package has a name")?);
+            std::fs::rename(&made, &aside)?;
+            bench.beside_package = Some(aside);
+        }
         let package = Some(dist::make_package(&binaries)?);
         let options = Options { package, ..Options::default() };
         bench.on_hosts(&options);
@@ -83,6 +106,9 @@ pub(crate) fn run_bench(arguments: &BenchArguments) -> Result<()> {
 struct Bench<'a> {
     arguments: &'a BenchArguments,
     figures: Vec<Figure>,
+    /// Those of the other programs.
+    beside: Vec<Figure>,
+    beside_package: Option<PathBuf>,
     failures: Vec<String>,
 }
 
@@ -182,22 +208,43 @@ impl Bench<'_> {
         &mut self,
         name: &str,
         options: &Options,
-        measure: impl FnOnce(&Lab) -> Result<Vec<Figure>>,
+        measure: impl Fn(&Lab) -> Result<Vec<Figure>>,
     ) {
         eprintln!("bench: {name}");
-        let result = cluster::boot_cluster(options).and_then(|lab| {
+        let measure_with = |package: Option<PathBuf>| {
+            let lab = cluster::boot_cluster(&Options { package, ..options.clone() })?;
             let figures = measure(&lab);
             lab.tear_down()?;
             figures
-        });
-        self.collect_figures(name, result);
+        };
+        let Some(other) = self.beside_package.clone() else {
+            self.collect_figures(name, measure_with(options.package.clone()));
+            return;
+        };
+        // Whoever is first in one round is last in the next: what the machine does meanwhile meets both alike.
+        let order: &[bool] =
+            if self.arguments.quick { &[true, false] } else { &[true, false, false, true] };
+        let (mut ours, mut beside) = (Vec::new(), Vec::new());
+        for is_other in order {
+            let (package, rounds) = if *is_other {
+                (Some(other.clone()), &mut beside)
+            } else {
+                (options.package.clone(), &mut ours)
+            };
+            match measure_with(package) {
+                Ok(figures) => rounds.push(figures),
+                Err(error) => return self.collect_figures(name, Err(error)),
+            }
+        }
+        self.beside.extend(figure::pool_rounds(beside));
+        self.collect_figures(name, Ok(figure::pool_rounds(ours)));
     }
 
     /// A scenario that fails does not take the others' figures with it; the run fails in the end.
     fn collect_figures(&mut self, name: &str, result: Result<Vec<Figure>>) {
         match result {
             Ok(figures) => {
-                eprint!("{}", figure::format_table(&figures));
+                eprint!("{}", figure::format_table(&figures, &self.beside));
                 self.figures.extend(figures);
             }
             Err(error) => {
@@ -208,11 +255,17 @@ impl Bench<'_> {
     }
 
     fn print_report(self) -> Result<()> {
-        println!("{}", figure::format_table(&self.figures));
+        println!("{}", figure::format_table(&self.figures, &self.beside));
         let path = build::target_directory()?.join("bench.json");
         let text = serde_json::to_vec_pretty(&self.figures)?;
         std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
         println!("written to {}", path.display());
+        if !self.beside.is_empty() {
+            let path = path.with_file_name("bench-beside.json");
+            std::fs::write(&path, serde_json::to_vec_pretty(&self.beside)?)
+                .with_context(|| format!("cannot write {}", path.display()))?;
+            println!("those beside them to {}", path.display());
+        }
         if self.failures.is_empty() {
             return Ok(());
         }

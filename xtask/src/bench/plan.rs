@@ -35,6 +35,7 @@ pub(crate) fn measure_plan() -> Result<Vec<Figure>> {
                     least: line.min_s * 1000.0,
                     most: line.max_s * 1000.0,
                     count: line.runs,
+                    values: Vec::new(),
                 },
                 must: must.map(Bound::AtMost),
                 aim: aim.map(Bound::AtMost),
