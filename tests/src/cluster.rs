@@ -16,7 +16,7 @@ use serde::de::DeserializeOwned;
 use crate::lab::{Container, Host, IMAGE, Lab, Options, Output, wait_until};
 
 /// The time that anything may take that is expected to happen. Generous: a machine that runs tests is slow at times.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const WAIT_LIMIT: Duration = Duration::from_secs(60);
 
 /// For tests in which no machine is to be lost: longer than one that is busy with something else may stand still.
 pub const LONG_TTL: &str = "60s";
@@ -217,7 +217,7 @@ impl Cluster {
     /// The host whose engine decides.
     pub fn find_leader(&self) -> Result<&Host> {
         let mut found = None;
-        wait_until("a leader", PATIENCE, || {
+        wait_until("a leader", WAIT_LIMIT, || {
             let host =
                 self.hosts().iter().find(|host| host.is_up()).context("all hosts are down")?;
             let machines = self.machines(host)?;
@@ -248,7 +248,7 @@ impl Cluster {
         what: &str,
         condition: impl FnMut() -> Result<()>,
     ) -> Result<Duration> {
-        wait_until(what, PATIENCE, condition)
+        wait_until(what, WAIT_LIMIT, condition)
     }
 
     /// The one host on which processes of the unit run; an error when it is none or more than one.

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use muster_tests::cluster::{Cluster, LONG_TTL, PATIENCE};
+use muster_tests::cluster::{Cluster, LONG_TTL, WAIT_LIMIT};
 use muster_tests::lab::{API_PORT, Answer, Host, Request, Signal, wait_until};
 use serde::Deserialize;
 
@@ -75,7 +75,7 @@ fn one_round(cluster: &Cluster, round: usize) -> Result<()> {
     let granted: Vec<(&str, String)> = std::thread::scope(|scope| {
         let answered = &answered;
         let killing = scope.spawn(move || {
-            wait_until("answers", PATIENCE, || match answered.load(Ordering::Relaxed) {
+            wait_until("answers", WAIT_LIMIT, || match answered.load(Ordering::Relaxed) {
                 count if count >= kill_after => Ok(()),
                 count => Err(format!("{count}")),
             })?;
@@ -129,7 +129,7 @@ fn clients() -> impl Iterator<Item = (usize, &'static str, String)> {
 /// Asks for a slot until there is an answer; whether it was granted.
 fn pre_reboot(cluster: &Cluster, number: usize, group: &str, id: &str) -> Result<bool> {
     let mut granted = false;
-    wait_until(&format!("a slot of {group} for {number}"), PATIENCE, || {
+    wait_until(&format!("a slot of {group} for {number}"), WAIT_LIMIT, || {
         let answer = post(cluster, number, "/fleetlock/v1/pre-reboot", group, id)?;
         granted = match answer.status {
             200 => true,
@@ -143,7 +143,7 @@ fn pre_reboot(cluster: &Cluster, number: usize, group: &str, id: &str) -> Result
 
 /// Gives a slot back until that is acknowledged.
 fn steady(cluster: &Cluster, number: usize, group: &str, id: &str) -> Result<()> {
-    wait_until(&format!("{number} to give back a slot of {group}"), PATIENCE, || {
+    wait_until(&format!("{number} to give back a slot of {group}"), WAIT_LIMIT, || {
         let answer = post(cluster, number, "/fleetlock/v1/steady-state", group, id)?;
         ensure!(answer.status == 200, "{} {}", answer.status, answer.body);
         Ok(())

@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use muster_tests::lab::{Host, Lab, Options, Signal, wait_until};
 
 /// Generous: what is waited for takes moments on a machine that does nothing else.
-const PATIENCE: Duration = Duration::from_secs(60);
+const WAIT_LIMIT: Duration = Duration::from_secs(60);
 
 /// Tells the second process of a test, which is this very program, what to do.
 const ABANDON: &str = "MUSTER_LAB_ABANDON";
@@ -55,7 +55,7 @@ fn hosts_lose_power_and_come_back_as_the_same_machines() -> Result<()> {
 
     // Switched off by somebody on it.
     let _ = host.exec(&["systemctl", "poweroff"])?;
-    wait_until("the host to go down", PATIENCE, || {
+    wait_until("the host to go down", WAIT_LIMIT, || {
         if host.is_up() { Err("it is up") } else { Ok(()) }
     })?;
     host.power_on()?;
@@ -70,7 +70,7 @@ fn a_host_that_asks_for_a_reboot_comes_back_as_the_same_machine_or_stays_down() 
     let ask = "busctl call org.freedesktop.login1 /org/freedesktop/login1 org.freedesktop.login1.Manager Reboot b false";
     let answers = |host: &Host| -> Result<()> {
         let address = host.address().to_string();
-        let took = wait_until("an answer", PATIENCE, || {
+        let took = wait_until("an answer", WAIT_LIMIT, || {
             other.exec(&["ping", "-c1", "-W1", &address])?.ensure_success().map(|_| ())
         })?;
         eprintln!("answers after {:.1} s", took.as_secs_f64());
@@ -93,7 +93,7 @@ fn a_host_that_asks_for_a_reboot_comes_back_as_the_same_machine_or_stays_down() 
         // logind goes down with its host and may not live to answer.
         let _ = host.exec(&["sh", "-c", ask])?;
         let Some(init) = init else { bail!("the host was not up") };
-        let took = host.wait_for_reboot(init, PATIENCE)?;
+        let took = host.wait_for_reboot(init, WAIT_LIMIT)?;
         eprintln!("reboot {round}: {:.1} s", took.as_secs_f64());
         assert_eq!(host.read_file("/etc/machine-id")?.trim(), host.machine_id());
         assert_eq!(host.read_file("/etc/kept")?, "on disk");
@@ -106,7 +106,7 @@ fn a_host_that_asks_for_a_reboot_comes_back_as_the_same_machine_or_stays_down() 
 
     host.stay_down(true)?;
     let _ = host.exec(&["sh", "-c", ask])?;
-    host.wait_for_the_end(PATIENCE)?;
+    host.wait_for_the_end(WAIT_LIMIT)?;
     assert!(!host.is_up());
     host.stay_down(false)?;
     eprintln!("switched on: {:.1} s", host.power_on()?.as_secs_f64());
@@ -186,7 +186,7 @@ fn replicas_are_asked_all_the_time() -> Result<()> {
         host.write_file("/etc/answer", answer)?;
         host.write_file("/run/systemd/system/replica@.service", unit)?;
         host.exec(&["systemctl", "start", &format!("replica@{port}")])?.ensure_success()?;
-        wait_until("an answer", PATIENCE, || lab.http_get(host, port, "/").map(|_| ()))?;
+        wait_until("an answer", WAIT_LIMIT, || lab.http_get(host, port, "/").map(|_| ()))?;
     }
     let both =
         || lab.http_get(one, 8001, "/").and_then(|_| lab.http_get(other, 8002, "/")).map(|_| ());
@@ -199,7 +199,7 @@ fn replicas_are_asked_all_the_time() -> Result<()> {
         // Runtime files are gone with the boot.
         one.write_file("/run/systemd/system/replica@.service", unit)?;
         one.exec(&["systemctl", "start", "replica@8001"])?.ensure_success()?;
-        wait_until("an answer", PATIENCE, || lab.http_get(one, 8001, "/").map(|_| ()))?;
+        wait_until("an answer", WAIT_LIMIT, || lab.http_get(one, 8001, "/").map(|_| ()))?;
         other.power_cut()
     })?;
     assert_eq!(
@@ -225,7 +225,7 @@ fn units_are_seen_and_signalled_from_outside() -> Result<()> {
     );
     assert_eq!(host.count_instances("seen"), 2);
     host.signal_unit("seen@a.service", Signal::KILL)?;
-    wait_until("the killed unit to go", PATIENCE, || {
+    wait_until("the killed unit to go", WAIT_LIMIT, || {
         if host.is_active("seen@a.service") { Err("it is there") } else { Ok(()) }
     })?;
     assert!(host.is_active("seen@b.service"));

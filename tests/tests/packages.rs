@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 use muster_tests::cluster::Cluster;
 use muster_tests::lab::{Host, Lab, Options, wait_until};
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const WAIT_LIMIT: Duration = Duration::from_secs(60);
 
 const UNIT: &str = "[Service]\nExecStart=/bin/sleep infinity\n";
 
@@ -59,7 +59,7 @@ fn unit_property(host: &Host, unit: &str, name: &str) -> Result<String> {
 
 /// Waits until the daemon answers and the unit runs.
 fn runs(host: &Host, unit: &str) -> Result<()> {
-    wait_until(&format!("{unit} to run"), PATIENCE, || {
+    wait_until(&format!("{unit} to run"), WAIT_LIMIT, || {
         let listed = run(host, "musterctl list-units --no-legend")?;
         ensure!(listed.contains(unit) && listed.contains("running"), "listed: {listed}");
         Ok(())
@@ -96,7 +96,7 @@ fn a_package_is_installed_upgraded_removed_and_purged() -> Result<()> {
     }
     let socket = run(host, "stat --format='%a %U %G' /run/muster/muster.sock")?;
     ensure!(socket == "660 root muster", "the socket: {socket}");
-    wait_until("the machine", PATIENCE, || {
+    wait_until("the machine", WAIT_LIMIT, || {
         let machines = run(host, "musterctl list-machines --full --no-legend")?;
         ensure!(machines.contains(host.machine_id()), "{machines}");
         Ok(())
@@ -183,7 +183,7 @@ fn a_package_is_installed_upgraded_removed_and_purged() -> Result<()> {
 
     eprintln!("and installed once more, as new");
     install(host, &before)?;
-    wait_until("the machine", PATIENCE, || {
+    wait_until("the machine", WAIT_LIMIT, || {
         run(host, "musterctl list-machines --no-legend").map(|_| ())
     })?;
     ensure!(run(host, "musterctl list-unit-files --no-legend")?.is_empty());

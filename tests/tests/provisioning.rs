@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use muster_tests::cluster::newest_package;
 use muster_tests::lab::{API_PORT, Host, Lab, Options, wait_until};
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const WAIT_LIMIT: Duration = Duration::from_secs(60);
 
 /// A command line that must succeed; what it printed.
 fn run(host: &Host, line: &str) -> Result<String> {
@@ -33,7 +33,7 @@ fn copy(host: &Host) -> Result<()> {
 }
 
 fn listed(host: &Host, machine: &Host) -> Result<()> {
-    wait_until(&format!("{} to know of {}", host.name(), machine.name()), PATIENCE, || {
+    wait_until(&format!("{} to know of {}", host.name(), machine.name()), WAIT_LIMIT, || {
         let list = run(host, ". /etc/profile; musterctl list-machines --full --no-legend")?;
         ensure!(list.starts_with(machine.machine_id()) && list.contains("machine=n1"), "{list}");
         Ok(())
@@ -75,7 +75,7 @@ fn a_running_machine_becomes_a_host_and_another_a_client() -> Result<()> {
     eprintln!("after a reboot");
     host.reboot()?;
     listed(host, host)?;
-    wait_until("its unit", PATIENCE, || {
+    wait_until("its unit", WAIT_LIMIT, || {
         ensure!(host.is_active("keeps.service"), "it does not run");
         Ok(())
     })?;

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use muster_tests::cluster::{Cluster, LONG_TTL, PATIENCE};
+use muster_tests::cluster::{Cluster, LONG_TTL, WAIT_LIMIT};
 use muster_tests::lab::Host;
 use serde::Deserialize;
 
@@ -38,7 +38,7 @@ fn a_machine_that_is_asked_reboots_and_gives_its_slot_back() -> Result<()> {
     let began = Instant::now();
     let id = asked.machine_id();
     cluster.run(first, &format!("musterctl reboot request --because test {id}"))?;
-    asked.wait_for_reboot(before, PATIENCE)?;
+    asked.wait_for_reboot(before, WAIT_LIMIT)?;
     cluster.report_duration("asked and booted again", began.elapsed());
     cluster.wait_for_condition("the slot to be free", || {
         let record = "etcdctl get --print-value-only /muster/v1/reboot/default";

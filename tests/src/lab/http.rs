@@ -35,12 +35,12 @@ pub struct Request<'a> {
 impl<'a> Request<'a> {
     /// For what is there to be read.
     pub fn get(path: &'a str) -> Self {
-        Self { method: "GET", path, headers: &[], body: "", patience: PATIENCE, answer: ANSWER }
+        Self { method: "GET", path, headers: &[], body: "", patience: WAIT_LIMIT, answer: ANSWER }
     }
 }
 
 /// Where nobody is, nobody answers.
-const PATIENCE: Duration = Duration::from_secs(5);
+const WAIT_LIMIT: Duration = Duration::from_secs(5);
 
 /// Longer than any healthy answer takes on a machine that is busy; a service that stays silent must not hang a test.
 const ANSWER: Duration = Duration::from_secs(30);

@@ -21,7 +21,7 @@ const ENDLESS: Duration = Duration::from_secs(86_400);
 
 /// A host that takes no connection for so long is away. One that has taken it is there, however long it takes to answer
 /// while the machine below is busy.
-const PATIENCE: Duration = Duration::from_secs(2);
+const WAIT_LIMIT: Duration = Duration::from_secs(2);
 
 /// One look at all replicas.
 #[derive(Debug, Clone)]
@@ -112,7 +112,7 @@ fn once(hosts: &[(String, Ipv4Addr)], ports: &[u16]) -> Result<Vec<BTreeSet<Stri
                     .iter()
                     .map(|(name, address)| {
                         let to = network::socket_address(*address, *port);
-                        let request = Request { patience: PATIENCE, ..Request::get("/") };
+                        let request = Request { patience: WAIT_LIMIT, ..Request::get("/") };
                         let asking = scope.spawn(move || http::send_request(to, request));
                         (name, asking)
                     })

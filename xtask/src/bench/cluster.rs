@@ -20,7 +20,7 @@ pub(crate) const RAW: &str = "raw";
 const INTERVAL: Duration = Duration::from_millis(2);
 
 /// Longer than anything measured may take.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+pub(crate) const WAIT_LIMIT: Duration = Duration::from_secs(120);
 
 /// Hosts for measuring, with everything in place that is not to be measured.
 pub(crate) fn boot_cluster(options: &Options) -> Result<Lab> {
@@ -58,7 +58,7 @@ pub(crate) fn wait_for_running(
     count: usize,
     since: Instant,
 ) -> Result<Duration> {
-    wait_closely(&format!("{count} units"), PATIENCE, INTERVAL, || {
+    wait_closely(&format!("{count} units"), WAIT_LIMIT, INTERVAL, || {
         let running = count_running(lab, prefix);
         if running == count { Ok(()) } else { Err(anyhow!("{running} run")) }
     })?;
@@ -118,7 +118,7 @@ pub(crate) fn clear_units(lab: &Lab, from: usize, to: usize) -> Result<()> {
 /// Waits until the daemons of all running hosts see so many machines.
 pub(crate) fn wait_for_machines(lab: &Lab, count: usize) -> Result<()> {
     for host in lab.hosts().iter().filter(|host| host.is_up()) {
-        wait_closely(&format!("{count} machines"), PATIENCE, Duration::from_millis(50), || {
+        wait_closely(&format!("{count} machines"), WAIT_LIMIT, Duration::from_millis(50), || {
             let seen =
                 read_machines(lab, host)?.get("machines").and_then(Value::as_array).map(Vec::len);
             if seen == Some(count) { Ok(()) } else { Err(anyhow!("{seen:?} are seen")) }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, anyhow};
 use muster_tests::lab::{Host, Lab, wait_closely};
 
-use super::cluster::{Launch, PATIENCE, run_command};
+use super::cluster::{Launch, WAIT_LIMIT, run_command};
 
 /// How exactly a moment is seen from outside; a look at a hundred cgroups takes a while itself.
 const INTERVAL: Duration = Duration::from_millis(5);
@@ -30,7 +30,7 @@ fn count_running(lab: &Lab) -> usize {
 
 /// Waits until so many containers run on all hosts together; how long after `since`.
 pub(crate) fn wait_for_containers(lab: &Lab, count: usize, since: Instant) -> Result<Duration> {
-    wait_closely(&format!("{count} containers"), PATIENCE, INTERVAL, || {
+    wait_closely(&format!("{count} containers"), WAIT_LIMIT, INTERVAL, || {
         let running = count_running(lab);
         if running == count { Ok(()) } else { Err(anyhow!("{running} run")) }
     })?;

@@ -21,7 +21,7 @@ const TEMPLATE: &str = "web@.service";
 const REPLICAS: [(&str, u16); 3] = [("web@1", 8001), ("web@2", 8002), ("web@3", 8003)];
 
 /// Longer than hosts take that do nothing but boot.
-const PATIENCE: Duration = Duration::from_secs(60);
+const WAIT_LIMIT: Duration = Duration::from_secs(60);
 
 /// Tells all of it. An error is something the story cannot go on without.
 pub(super) fn play_reboots(story: &mut Story, lab: &Lab) -> Result<()> {
@@ -46,14 +46,15 @@ fn start_service(story: &mut Story, lab: &Lab) -> Result<()> {
     let text = std::fs::read_to_string(&file).with_context(|| format!("{}", file.display()))?;
     n1.write_file(&format!("/root/{TEMPLATE}"), &text)?;
     let begin = Instant::now();
-    story
-        .claim_within(begin, PATIENCE, "every machine has registered", || wait_for_machines(n1, 3));
+    story.claim_within(begin, WAIT_LIMIT, "every machine has registered", || {
+        wait_for_machines(n1, 3)
+    });
     story.run_succeeding(n1, "grep ^Conflicts= web@.service")?;
     story.run_succeeding(n1, "musterctl submit web@.service")?;
     story.run_succeeding(n1, "musterctl start web@1 web@2 web@3")?;
     story.run_succeeding(n1, "musterctl list-units")?;
     let begin = Instant::now();
-    story.claim_within(begin, PATIENCE, "each answers over HTTP", || {
+    story.claim_within(begin, WAIT_LIMIT, "each answers over HTTP", || {
         for (name, port) in REPLICAS {
             let homes = lab.active_on(&format!("{name}.service"));
             let home = homes.first().with_context(|| format!("{name} runs nowhere"))?;
@@ -74,7 +75,7 @@ fn request_reboots(story: &mut Story, lab: &Lab) -> Result<()> {
     let reboots = Reboots::for_lab(lab);
     let begin = Instant::now();
     let mut holder = None;
-    story.claim_within(begin, PATIENCE, "one of them has taken the slot", || {
+    story.claim_within(begin, WAIT_LIMIT, "one of them has taken the slot", || {
         holder = reboots.list_holders(DEFAULT)?.pop_first();
         holder.as_ref().map(|_| ()).context("nobody has")
     });
@@ -112,7 +113,7 @@ fn check_after_reboots(
     story.begin_chapter("All are back, and so is every replica");
     let n1 = lab.host(0)?;
     let begin = Instant::now();
-    story.claim_within(begin, PATIENCE, "three machines again", || wait_for_machines(n1, 3));
+    story.claim_within(begin, WAIT_LIMIT, "three machines again", || wait_for_machines(n1, 3));
     story.run_succeeding(n1, "musterctl reboot status")?;
     story.run_succeeding(n1, "musterctl reboot history")?;
     story.run_succeeding(n1, "musterctl list-units")?;
@@ -121,7 +122,7 @@ fn check_after_reboots(
             host.init_process().is_some() && before.get(host.name()) != Some(&host.init_process());
         story.check_claim(another, &format!("{} has rebooted", host.name()));
     }
-    let back = wait_until("the replicas", PATIENCE, || {
+    let back = wait_until("the replicas", WAIT_LIMIT, || {
         let now = self::unit_homes(lab)?;
         if now == *homes { Ok(()) } else { Err(anyhow!("{now:?} and not {homes:?}")) }
     });

@@ -16,7 +16,7 @@ use crate::shell::program_command;
 
 /// A kernel that runs natively says this within a second or two.
 const SIGN: &str = "Run /init as init process";
-const PATIENCE: Duration = Duration::from_secs(30);
+const WAIT_LIMIT: Duration = Duration::from_secs(30);
 
 /// The way in which libvirt runs machines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -71,5 +71,5 @@ fn reads_sign(child: &mut Child, sign: &'static str) -> bool {
             }
         }
     });
-    heard.recv_timeout(PATIENCE).is_ok()
+    heard.recv_timeout(WAIT_LIMIT).is_ok()
 }

@@ -13,7 +13,7 @@ use crate::story::{Place as _, Story, format_time};
 const TEMPLATE: &str = "web@.service";
 
 /// An emulated machine boots in a minute or two, and three at once take their time.
-const PATIENCE: Duration = Duration::from_secs(1800);
+const WAIT_LIMIT: Duration = Duration::from_secs(1800);
 
 /// Tells all of it. An error is something the story cannot go on without.
 pub(super) fn play_tale(story: &mut Story, machines: &Machines<'_>) -> Result<()> {
@@ -48,7 +48,7 @@ fn boot_machines(story: &mut Story, machines: &Machines<'_>) -> Result<()> {
     for name in NAMES {
         let machine = machines.machine_of(name);
         let begin = Instant::now();
-        story.claim_within(begin, PATIENCE, &format!("{name} knows of three machines"), || {
+        story.claim_within(begin, WAIT_LIMIT, &format!("{name} knows of three machines"), || {
             wait_for_known(&machine, 3)
         });
         story.run_succeeding(&machine, "musterctl list-machines")?;
@@ -87,21 +87,18 @@ fn lose_one(story: &mut Story, machines: &Machines<'_>) -> Result<()> {
     let n1 = machines.machine_of("n1");
     story.tell_event(&format!("vagrant halt --force {lost}"), || machines.power_off(&lost))?;
     let begin = Instant::now();
-    story.claim_within(
-        begin,
-        PATIENCE,
-        &format!("web@{instance} runs elsewhere"),
-        || match home_of(machines, instance) {
+    story.claim_within(begin, WAIT_LIMIT, &format!("web@{instance} runs elsewhere"), || {
+        match home_of(machines, instance) {
             Ok(now) if now != lost => Ok(()),
             Ok(_) => Err(anyhow!("it is still said to be on {lost}")),
             Err(error) => Err(error),
-        },
-    );
+        }
+    });
     story.run_succeeding(&n1, "musterctl list-machines")?;
     story.run_succeeding(&n1, "musterctl list-units")?;
     story.tell_event(&format!("vagrant up {lost}"), || machines.boot_all(&[&lost]))?;
     let begin = Instant::now();
-    story.claim_within(begin, PATIENCE, "three machines again", || wait_for_known(&n1, 3));
+    story.claim_within(begin, WAIT_LIMIT, "three machines again", || wait_for_known(&n1, 3));
     story.run_succeeding(&n1, "musterctl list-units")?;
     Ok(())
 }
@@ -121,7 +118,7 @@ fn roll_reboots(story: &mut Story, machines: &Machines<'_>) -> Result<()> {
     let begin = Instant::now();
     println!();
     let mut done: BTreeMap<String, Duration> = BTreeMap::new();
-    wait_until("three reboots", PATIENCE * 2, || {
+    wait_until("three reboots", WAIT_LIMIT * 2, || {
         for name in NAMES {
             // One that cannot be asked is on its way.
             let Ok(boot) = boot_id(&machines.machine_of(name)) else { continue };
@@ -133,7 +130,7 @@ fn roll_reboots(story: &mut Story, machines: &Machines<'_>) -> Result<()> {
         if done.len() == NAMES.len() { Ok(()) } else { Err(anyhow!("{} of them", done.len())) }
     })?;
     let freed = Instant::now();
-    story.claim_within(freed, PATIENCE, "every slot is free again", || {
+    story.claim_within(freed, WAIT_LIMIT, "every slot is free again", || {
         let status = n1.run_line("musterctl reboot status")?;
         ensure!(status.stdout.contains("Available: 1"), "{}", status.stdout);
         Ok::<_, anyhow::Error>(())
