@@ -30,6 +30,9 @@ const SYSTEMD_PATH: &str = "/org/freedesktop/systemd1";
 const SYSTEMD_MANAGER: &str = "org.freedesktop.systemd1.Manager";
 const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
 
+/// Time that logind has to say whether the host goes down. A daemon that stops waits for it, and an upgrade is not to be held up by
+/// a logind that hangs; systemd's own word, which is asked for first, decides where the host goes without logind.
+const SHUTDOWN_WORD_LIMIT: Duration = Duration::from_secs(2);
 /// logind answers at once; one that has to be started first takes a few seconds.
 const ANSWER_LIMIT: Duration = Duration::from_secs(20);
 
@@ -188,8 +191,13 @@ impl HostPower for SystemdHost {
             return true;
         }
         let during = "tell whether the machine goes down";
-        let stopping = self.read_property(during, (PATH, MANAGER, "PreparingForShutdown")).await;
-        stopping.ok().and_then(|value| bool::try_from(value).ok()).unwrap_or(false)
+        let asked = self.read_property(during, (PATH, MANAGER, "PreparingForShutdown"));
+        let answer = tokio::time::timeout(SHUTDOWN_WORD_LIMIT, asked).await;
+        answer
+            .ok()
+            .and_then(Result::ok)
+            .and_then(|value| bool::try_from(value).ok())
+            .unwrap_or(false)
     }
 
     async fn tell_users(&self, text: &str) -> Result<(), HostError> {
