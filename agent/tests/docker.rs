@@ -447,7 +447,11 @@ async fn what_has_a_units_name_is_told_before_its_file_is_taken_in() {
                 case.engine.make_container_of(&case.container(), case.unit.as_str(), cluster).await;
             }
         }
-        case.runner.answers().wait_for(|engine| *engine == ContainerEngine::Up).await.unwrap();
+        case.runner
+            .watch_engine_state()
+            .wait_for(|engine| *engine == ContainerEngine::Up)
+            .await
+            .unwrap();
         assert!(!case.see().await.observed.foreign, "how could it know?");
         let text = case.engine.container("RunInit=yes\nExec=sleep 1000000");
         let refused = case.runner.write(&case.unit, FileHash::of_text(&text), &text).await;

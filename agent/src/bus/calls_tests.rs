@@ -9,7 +9,7 @@ use crate::bus::test_bus::{TestBus, through};
 const NAME: &str = "org.example.Owner";
 const METHOD: Method<'static> =
     Method { path: "/org/example/Owner", interface: "org.example.Owner", member: "Ask" };
-const PATIENCE: Duration = Duration::from_secs(30);
+const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A service that keeps every call until it is told to answer.
 async fn silent(bus: &TestBus) -> (Connection, mpsc::UnboundedReceiver<Message>) {
@@ -30,7 +30,7 @@ async fn a_reply_of_somebody_else_is_passed_over() {
     let bus = TestBus::start().await;
     let (service, mut asked) = silent(&bus).await;
     let foreign = bus.connection().await;
-    let calls = Arc::new(Calls::new(bus.connection().await, PATIENCE));
+    let calls = Arc::new(Calls::new(bus.connection().await, CALL_TIMEOUT));
     let owner = calls.owner_of(NAME).await.unwrap().unwrap();
     let asking = tokio::spawn({
         let calls = Arc::clone(&calls);
@@ -50,7 +50,7 @@ async fn a_reply_of_somebody_else_is_passed_over() {
 async fn a_refusal_is_told_from_an_absence_and_from_a_loss() {
     let bus = TestBus::start().await;
     let (service, mut asked) = silent(&bus).await;
-    let calls = Arc::new(Calls::new(bus.connection().await, PATIENCE));
+    let calls = Arc::new(Calls::new(bus.connection().await, CALL_TIMEOUT));
     let owner = calls.owner_of(NAME).await.unwrap().unwrap();
     let ask = || {
         let (calls, owner) = (Arc::clone(&calls), owner.clone());

@@ -95,7 +95,7 @@ impl Assembly {
             look_interval: LOOK_INTERVAL,
         });
         let core = runners.map(|runners| CoreSetup {
-            container_engine: docker.map(|docker| docker.answers()),
+            container_engine: docker.map(|docker| docker.watch_engine_state()),
             metadata: Some(metadata.subscribe()),
             ..CoreSetup::new(
                 settings,

@@ -68,7 +68,7 @@ impl App {
         Self(Arc::new(parts), quotas)
     }
 
-    pub(super) fn quotas(&self) -> &Quotas {
+    pub(super) fn client_quotas(&self) -> &Quotas {
         &self.1
     }
 

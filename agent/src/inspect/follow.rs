@@ -79,7 +79,7 @@ impl Inspector {
             JournalStart::Lines(lines) => lines.to_string(),
             _ => "all".to_owned(),
         };
-        match containers.output(unit, &tail, goes_on).await? {
+        match containers.open_output(unit, &tail, goes_on).await? {
             Output::Journal(matches) => Ok(self.watch_journal(matches, mode, start, goes_on)),
             Output::Engine { driver, name, lines } => {
                 let form = LineFormat::of_mode(

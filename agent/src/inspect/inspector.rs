@@ -122,7 +122,7 @@ impl Inspector {
             return Err(OutputError::Unknown(unit.clone()).into());
         };
         let tail = journal.lines.to_string();
-        match containers.output(unit, &tail, journal.follow).await? {
+        match containers.open_output(unit, &tail, journal.follow).await? {
             Output::Journal(matches) => self.run_journalctl(&matches, journal),
             Output::Engine { driver, name, lines } => {
                 let mode = journal.mode.as_str();
@@ -192,7 +192,7 @@ impl Inspector {
     /// The output that systemctl would have for a container, and its exit code.
     async fn status_of_container(&self, unit: &UnitName) -> (String, i32) {
         let look = match &self.containers {
-            Some(containers) => containers.look(unit).await,
+            Some(containers) => containers.inspect_unit(unit).await,
             None => None,
         };
         let Some(look) = look else {

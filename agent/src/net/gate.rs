@@ -21,7 +21,7 @@ use crate::telemetry::metrics::{Metrics, OpenConnection};
 const WAITING: usize = 32;
 
 /// The time one waits: longer than it takes kept connections to end.
-const PATIENCE: Duration = Duration::from_secs(3);
+const PLACE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The time a kept connection goes on once somebody waits for its place: a client that asks one thing after another has
 /// asked again by then.
@@ -92,7 +92,7 @@ impl Gate {
     /// Waits in the queue; a place, if there is one in time.
     pub(super) async fn wait(&self, turn: OwnedSemaphorePermit) -> Option<Hold> {
         let place = Arc::clone(&self.places).acquire_owned();
-        let place = tokio::time::timeout(PATIENCE, place).await;
+        let place = tokio::time::timeout(PLACE_TIMEOUT, place).await;
         drop(turn);
         place.ok().and_then(Result::ok).map(|place| self.hold_place(place))
     }

@@ -13,7 +13,7 @@ use rustix::time::{ClockId, clock_gettime};
 const JOURNAL: &str = "/run/systemd/journal/socket";
 
 /// This machine.
-pub(crate) fn facts(machine: &MachineId) -> Host {
+pub(crate) fn read_host_facts(machine: &MachineId) -> Host {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
     let uname = rustix::system::uname();
     let name = read("/proc/sys/kernel/hostname").trim().to_owned();
@@ -23,21 +23,21 @@ pub(crate) fn facts(machine: &MachineId) -> Host {
         text => text,
     };
     Host {
-        pretty_name: assigned(&called, "PRETTY_HOSTNAME").unwrap_or_else(|| name.clone()),
-        release: self::release(&release),
+        pretty_name: assigned_value(&called, "PRETTY_HOSTNAME").unwrap_or_else(|| name.clone()),
+        release: parse_release(&release),
         name,
         machine_id: machine.to_string(),
         boot_id: read("/proc/sys/kernel/random/boot_id").trim().replace('-', ""),
         kernel: uname.release().to_string_lossy().into_owned(),
-        architecture: architecture(&uname.machine().to_string_lossy()).to_owned(),
+        architecture: systemd_architecture(&uname.machine().to_string_lossy()).to_owned(),
     }
 }
 
 /// What os-release(5) says of what runs here.
-fn release(text: &str) -> Release {
-    let of = |name| assigned(text, name).unwrap_or_default();
+fn parse_release(text: &str) -> Release {
+    let of = |name| assigned_value(text, name).unwrap_or_default();
     Release {
-        id: assigned(text, "ID").unwrap_or_else(|| "linux".to_owned()),
+        id: assigned_value(text, "ID").unwrap_or_else(|| "linux".to_owned()),
         version: of("VERSION_ID"),
         build: of("BUILD_ID"),
         variant: of("VARIANT_ID"),
@@ -47,7 +47,7 @@ fn release(text: &str) -> Release {
 }
 
 /// The last value of a name in a file of shell's assignments, such as os-release(5) and machine-info(5).
-fn assigned(text: &str, name: &str) -> Option<String> {
+fn assigned_value(text: &str, name: &str) -> Option<String> {
     let mut values =
         text.lines().filter_map(|line| line.trim().strip_prefix(name)?.strip_prefix('='));
     let value = unquoted(values.next_back()?);
@@ -69,7 +69,7 @@ fn unquoted(value: &str) -> String {
 }
 
 /// systemd's word for an architecture, `%a`; see `ConditionArchitecture=` in systemd.unit(5).
-fn architecture(machine: &str) -> &str {
+fn systemd_architecture(machine: &str) -> &str {
     match machine {
         "x86_64" => "x86-64",
         "i386" | "i486" | "i586" | "i686" => "x86",
@@ -104,26 +104,26 @@ mod tests {
 
     #[test]
     fn architectures_are_systemds() {
-        assert_eq!(architecture("x86_64"), "x86-64");
-        assert_eq!(architecture("aarch64"), "arm64");
-        assert_eq!(architecture("s390x"), "s390x");
+        assert_eq!(systemd_architecture("x86_64"), "x86-64");
+        assert_eq!(systemd_architecture("aarch64"), "arm64");
+        assert_eq!(systemd_architecture("s390x"), "s390x");
     }
 
     #[test]
     fn a_release_is_what_its_file_says() {
         let text = "# of a distribution's\nNAME=\"Debian\"\nID=debian\nVERSION_ID=\"12\"\nIMAGE_ID='my image'\nVARIANT_ID=\n";
-        let release = release(text);
+        let release = parse_release(text);
         assert_eq!((release.id.as_str(), release.version.as_str()), ("debian", "12"));
         assert_eq!((release.image.as_str(), release.variant.as_str()), ("my image", ""));
-        assert_eq!(self::release("").id, "linux");
-        let called = assigned("PRETTY_HOSTNAME=\"Anna's \\\"box\\\"\"\n", "PRETTY_HOSTNAME");
+        assert_eq!(parse_release("").id, "linux");
+        let called = assigned_value("PRETTY_HOSTNAME=\"Anna's \\\"box\\\"\"\n", "PRETTY_HOSTNAME");
         assert_eq!(called.as_deref(), Some("Anna's \"box\""));
-        assert_eq!(assigned("PRETTY_HOSTNAME=\"\"", "PRETTY_HOSTNAME"), None);
+        assert_eq!(assigned_value("PRETTY_HOSTNAME=\"\"", "PRETTY_HOSTNAME"), None);
     }
 
     #[test]
     fn a_machine_has_all_its_facts() {
-        let facts = facts(&"0123456789abcdef0123456789abcdef".parse().unwrap());
+        let facts = read_host_facts(&"0123456789abcdef0123456789abcdef".parse().unwrap());
         assert_eq!(facts.machine_id, "0123456789abcdef0123456789abcdef");
         let release = &facts.release.id;
         let called = &facts.pretty_name;

@@ -166,7 +166,8 @@ impl Machine {
     /// Waits until the machine's status is as it should be.
     pub async fn until(&self, what: &str, holds: impl Fn(&HostStatus) -> bool) -> HostStatus {
         let mut told = self.told.subscribe();
-        let found = tokio::time::timeout(PATIENCE, told.wait_for(|status| holds(status))).await;
+        let found =
+            tokio::time::timeout(CONDITION_TIMEOUT, told.wait_for(|status| holds(status))).await;
         // What was found locks what is told: a second look at it meanwhile would wait for a writer that waits for the first.
         let found = found.map(|status| status.unwrap().clone());
         let Ok(found) = found else {
@@ -203,7 +204,7 @@ impl Machine {
     }
 }
 
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const CONDITION_TIMEOUT: Duration = Duration::from_secs(30);
 
 impl Pretended {
     pub fn with<T>(&self, act: impl FnOnce(&mut State) -> T) -> T {
@@ -215,7 +216,7 @@ impl Pretended {
     pub async fn until(&self, what: &str, holds: impl Fn(&State) -> bool) {
         let mut changed = self.changed.subscribe();
         let wait = changed.wait_for(|_| holds(&self.state.lock().unwrap()));
-        assert!(tokio::time::timeout(PATIENCE, wait).await.is_ok(), "{what}: never");
+        assert!(tokio::time::timeout(CONDITION_TIMEOUT, wait).await.is_ok(), "{what}: never");
     }
 }
 

@@ -54,7 +54,10 @@ impl Files {
 
 #[async_trait]
 impl Sources for Files {
-    async fn files(&self, units: &[UnitName]) -> Result<BTreeMap<UnitName, Arc<UnitFile>>, String> {
+    async fn fetch_files(
+        &self,
+        units: &[UnitName],
+    ) -> Result<BTreeMap<UnitName, Arc<UnitFile>>, String> {
         if self.away.load(Ordering::SeqCst) {
             return Err("the store is away".to_owned());
         }

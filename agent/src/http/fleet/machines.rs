@@ -68,7 +68,7 @@ pub(super) async fn patch_metadata(
         operations.into_iter().map(read).collect::<Result<_, _>>()?;
     if !changes.is_empty() {
         let reader = app.view.fresh_reader().await?;
-        let limits = &app.quotas().store;
+        let limits = &app.client_quotas().store;
         if let Some(beyond) = reader.read(|snapshot| limits.metadata_refusal(snapshot, &changes)) {
             return Err(ApiError::new(StatusCode::INSUFFICIENT_STORAGE, beyond));
         }

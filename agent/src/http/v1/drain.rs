@@ -57,7 +57,7 @@ pub(super) async fn follow_drain(
     params.allow_only(&["revision"])?;
     // Least store revision of the cluster that is told of; 0: as it is when asked.
     let revision: u64 = params.parse("revision", "the revision of a change")?.unwrap_or(0);
-    let held = app.take_ticket(&app.quotas().streams, caller)?;
+    let held = app.take_ticket(&app.client_quotas().streams, caller)?;
     let machine = known_machine(&app, &machine).await?;
     let reader = app.view.reader_at_least(revision).await?;
     let events = ClusterEvents::new(reader, DrainWait::new(machine));

@@ -26,11 +26,11 @@ use crate::runner::docker::OutputError;
 use crate::stdx::errors::error_chain;
 
 /// The time a failure waits for its log lines; without them it is told all the same.
-const LOG_PATIENCE: Duration = Duration::from_secs(3);
+const LOG_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The time systemctl may take for a status; one that hangs is not to keep others waiting for ever. As long as another
 /// daemon waits for ours, see `peer`.
-const STATUS_PATIENCE: Duration = Duration::from_secs(20);
+const STATUS_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Lines of a journal when none are asked for: fleetctl's default.
 pub(super) const DEFAULT_LINES: LineCount = LineCount::Last(10);
@@ -48,10 +48,10 @@ pub(super) async fn show_status(
         return elsewhere::remote_status(&app, &machine, &headers, &name).await;
     }
     check_ours(&app, &name).await?;
-    let _turn = app.wait_for_ticket(&app.quotas().processes, caller).await?;
-    let looked = tokio::time::timeout(STATUS_PATIENCE, app.inspector.status(&name)).await;
+    let _turn = app.wait_for_ticket(&app.client_quotas().processes, caller).await?;
+    let looked = tokio::time::timeout(STATUS_TIMEOUT, app.inspector.status(&name)).await;
     let (output, code) = looked.map_err(|_| {
-        let seconds = STATUS_PATIENCE.as_secs();
+        let seconds = STATUS_TIMEOUT.as_secs();
         let message = format!("systemctl did not tell the status of {name} within {seconds} s");
         ApiError::new(StatusCode::SERVICE_UNAVAILABLE, message)
     })??;
@@ -78,12 +78,12 @@ pub(super) async fn show_journal(
     let machine = machine_to_ask(&app, &name, &params, None).await?;
     if machine.id != app.machine {
         // Whoever follows holds a connection to the other machine.
-        let held = app.take_ticket(&app.quotas().streams, caller)?;
+        let held = app.take_ticket(&app.client_quotas().streams, caller)?;
         let log = elsewhere::remote_journal(&app, &machine, &headers, &name, journal).await?;
         return Ok(log::text_answer(log, held));
     }
     check_ours(&app, &name).await?;
-    let quotas = app.quotas();
+    let quotas = app.client_quotas();
     let held = if journal.follow {
         app.take_ticket(&quotas.followers, caller)?
     } else {
@@ -111,14 +111,14 @@ pub(super) async fn last_lines(
             if app.health.owns_unit(name) == Some(false) {
                 return Ok(Vec::new());
             }
-            let turn = app.wait_for_ticket(&app.quotas().processes, Caller::Local);
+            let turn = app.wait_for_ticket(&app.client_quotas().processes, Caller::Local);
             let _turn = turn.await.map_err(|error| error.message)?;
             return app.inspector.last_lines(name, start, lines).await.map_err(|e| error_chain(&e));
         }
         let told = elsewhere::remote_last_lines(app, machine, name, start, lines).await;
         told.map_err(|error| error.message)
     };
-    match tokio::time::timeout(LOG_PATIENCE, fetched).await {
+    match tokio::time::timeout(LOG_TIMEOUT, fetched).await {
         Ok(Ok(lines)) => lines,
         Ok(Err(problem)) => {
             tracing::debug!(unit = %name, problem, "no log lines of a failed unit");

@@ -62,7 +62,7 @@ pub(super) async fn follow_journal(
     if waits && params.get("machine").is_none() {
         let reader = app.view.fresh_reader().await?;
         if reader.read(|snapshot| is_nowhere(snapshot, &name)) {
-            let held = app.take_ticket(&app.quotas().streams, caller)?;
+            let held = app.take_ticket(&app.client_quotas().streams, caller)?;
             let placement = ClusterEvents::new(reader, PlacementWait::new(name));
             return Ok(stream_events(&app, held, BACKLOG, placement));
         }
@@ -78,7 +78,7 @@ pub(super) async fn follow_journal(
     if machine.id != app.machine {
         let query = format!("output={mode}&{}", start_query(&start));
         // Whoever follows holds a connection to the other machine.
-        let held = app.take_ticket(&app.quotas().streams, caller)?;
+        let held = app.take_ticket(&app.client_quotas().streams, caller)?;
         let log =
             elsewhere::remote_followed_journal(&app, &machine, &headers, &name, &query).await?;
         return Ok(log::event_answer(log, held));
@@ -99,7 +99,7 @@ async fn follow_here(
     if !taken_up || app.health.had_unit_lately(&name) != Some(true) {
         check_ours(app, &name).await?;
     }
-    let held = app.take_ticket(&app.quotas().followers, caller)?;
+    let held = app.take_ticket(&app.client_quotas().followers, caller)?;
     let pieces = app.inspector.follow_journal(&name, mode, start.clone(), true).await?;
     // A store that is away keeps nobody from reading what is here; what becomes of the unit is then not told.
     let reader = app.view.fresh_reader().await.ok();

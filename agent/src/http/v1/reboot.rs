@@ -66,7 +66,7 @@ async fn watch_reboots(
 ) -> Result<Response, ApiError> {
     params.allow_only(&["group"])?;
     let group: Option<Group> = params.parse("group", "the name of a reboot group")?;
-    let held = app.take_ticket(&app.quotas().streams, caller)?;
+    let held = app.take_ticket(&app.client_quotas().streams, caller)?;
     // What follows is at least as new as this, which is read now: the client sees what it has just done.
     let first = app.lock.read_records(app.slot_limit).await?;
     let first = overview::reboots_overview(&app.machine, &first, group.as_ref())?;

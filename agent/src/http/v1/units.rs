@@ -33,7 +33,7 @@ pub(in crate::http) async fn carry_out_change(
     change: ParsedChange,
     dry_run: bool,
 ) -> Result<ChangeAnswer, ApiError> {
-    let mut batch = ChangeBatch::new(change, dry_run, app.quotas().store);
+    let mut batch = ChangeBatch::new(change, dry_run, app.client_quotas().store);
     loop {
         let reader = app.view.fresh_reader().await?;
         let mut step = reader.with_cluster(|cluster| batch.decide_units(cluster));

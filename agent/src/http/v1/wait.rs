@@ -28,7 +28,7 @@ pub(super) async fn wait_for_units(
     caller: Caller,
     Body(request): Body<WaitRequest>,
 ) -> Result<Response, ApiError> {
-    let held = app.take_ticket(&app.quotas().streams, caller)?;
+    let held = app.take_ticket(&app.client_quotas().streams, caller)?;
     let reader = match request.revision {
         0 => app.view.fresh_reader().await?,
         revision => app.view.reader_at_least(revision).await?,

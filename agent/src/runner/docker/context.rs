@@ -78,7 +78,7 @@ impl DockerContext {
         let run = settings.run_dir;
         Self {
             engine: Engine::new(settings.socket),
-            host: host_facts::facts(&settings.machine),
+            host: host_facts::read_host_facts(&settings.machine),
             cluster: settings.cluster,
             files: run.join("containers"),
             memories: MemoryStore::new(run.join("lives")),
@@ -97,7 +97,7 @@ impl DockerContext {
     }
 
     /// Takes note of how the engine is set up.
-    pub(crate) fn meet(&self, info: &SystemInfo) {
+    pub(crate) fn note_setup(&self, info: &SystemInfo) {
         let drivers = info.plugins.as_ref().and_then(|plugins| plugins.log.clone());
         *lock(&self.logging) = Logging {
             default: info.logging_driver.clone().unwrap_or_default(),
@@ -115,18 +115,18 @@ impl DockerContext {
     }
 
     /// What the engine can do, that speaks this version of the API.
-    pub(crate) fn abilities(&self, api: Api) -> Abilities {
+    pub(crate) fn engine_abilities(&self, api: Api) -> Abilities {
         let Cdi { is_on, devices } = lock(&self.cdi).clone();
         Abilities { api: ApiVersion(api.major, api.minor), cdi: is_on, cdi_devices: devices }
     }
 
     /// Who keeps the engine's control groups.
-    pub(crate) fn cgroups(&self) -> String {
+    pub(crate) fn cgroup_driver(&self) -> String {
         lock(&self.cgroups).clone()
     }
 
     /// What the engine and this machine can do with output.
-    pub(crate) fn logging(&self) -> Logging {
+    pub(crate) fn logging_setup(&self) -> Logging {
         Logging { journal: has_journal(), ..lock(&self.logging).clone() }
     }
 }

@@ -27,7 +27,7 @@ impl EventQueue {
     }
 
     /// Tells it.
-    pub(crate) fn tell(&self, event: RunnerEvent) {
+    pub(crate) fn send_event(&self, event: RunnerEvent) {
         let mut missed = lock(&self.missed);
         if *missed {
             *missed = self.events.try_send(RunnerEvent::Relist).is_err();

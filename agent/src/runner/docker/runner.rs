@@ -35,7 +35,7 @@ use crate::runner::{Runner, RunnerError, RunnerEvents, StartOutcome, UnitObserva
 use crate::stdx::sync::lock;
 
 /// How long something asked of an engine that does not answer is held back before it is given back.
-const PATIENCE: Duration = Duration::from_secs(10);
+const ENGINE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Docker on this machine.
 pub struct Docker {
@@ -68,9 +68,9 @@ impl Docker {
         let context = Arc::new(DockerContext::new(settings, news));
         let ours = [
             &context.files,
-            context.memories.directory(),
+            context.memories.directory_path(),
             &context.laid,
-            context.copies.directory(),
+            context.copies.directory_path(),
         ];
         for directory in ours {
             modes::private_directory(directory)?;
@@ -91,9 +91,9 @@ impl Docker {
     }
 
     /// How the engine is, as that changes. One that has not answered yet is missed only if an earlier daemon has used it.
-    pub fn answers(&self) -> watch::Receiver<ContainerEngine> {
+    pub fn watch_engine_state(&self) -> watch::Receiver<ContainerEngine> {
         let mut line = self.context.engine.line();
-        let mut had = self.context.memories.any();
+        let mut had = self.context.memories.has_any();
         let (sender, answers) = watch::channel(ContainerEngine::Absent);
         tokio::spawn(async move {
             loop {
@@ -123,7 +123,7 @@ impl Docker {
         answers
     }
 
-    fn handle(&self, unit: &UnitName) -> Option<UnitHandle> {
+    fn find_handle(&self, unit: &UnitName) -> Option<UnitHandle> {
         lock(&self.units).get(unit).cloned()
     }
 
@@ -133,7 +133,7 @@ impl Docker {
             Ok(plan) => plan,
             Err(problem) => {
                 lock(&self.refused).insert(unit.clone(), problem);
-                return self.handle(unit);
+                return self.find_handle(unit);
             }
         };
         lock(&self.refused).remove(unit);
@@ -173,8 +173,8 @@ impl Docker {
     }
 
     /// The unit's task; one that an earlier daemon left a file of is taken up.
-    pub(super) fn known(&self, unit: &UnitName) -> Option<UnitHandle> {
-        if let Some(handle) = self.handle(unit) {
+    pub(super) fn find_or_take_up(&self, unit: &UnitName) -> Option<UnitHandle> {
+        if let Some(handle) = self.find_handle(unit) {
             return Some(handle);
         }
         let (hash, path) = {
@@ -195,8 +195,8 @@ impl Docker {
         let during = order.as_str();
         let lost =
             |problem: String| RunnerError::Lost { during: format!("{during} {unit}"), problem };
-        self.context.engine.ready_within(PATIENCE).await.map_err(lost)?;
-        let Some(mut handle) = self.known(unit) else {
+        self.context.engine.wait_until_ready_within(ENGINE_TIMEOUT).await.map_err(lost)?;
+        let Some(mut handle) = self.find_or_take_up(unit) else {
             return if order == Order::Stop {
                 let stopped = orphans::stop(&self.context, unit).await;
                 stopped
@@ -217,7 +217,7 @@ impl Docker {
             biased;
             failures = answer => failures.map_err(|_| gone())?,
             // It is heard once the engine is back; whether it is still wanted then is to be decided anew.
-            problem = down(&mut line) => return Err(lost(problem)),
+            problem = wait_until_down(&mut line) => return Err(lost(problem)),
         };
         loop {
             let status = handle.status.borrow_and_update().clone();
@@ -239,7 +239,7 @@ impl Docker {
 }
 
 /// Waits until the engine does not answer. Returns why.
-async fn down(line: &mut watch::Receiver<EngineConnection>) -> String {
+async fn wait_until_down(line: &mut watch::Receiver<EngineConnection>) -> String {
     match line.wait_for(|line| matches!(line, EngineConnection::Down(_))).await.as_deref() {
         Ok(EngineConnection::Down(problem)) => problem.clone(),
         _ => "it has gone".to_owned(),
@@ -258,7 +258,7 @@ impl Runner for Docker {
     async fn write(&self, unit: &UnitName, hash: FileHash, text: &str) -> Result<(), RunnerError> {
         let plan = self.plan(unit, hash, text);
         if let Ok(plan) = &plan
-            && self.handle(unit).is_none()
+            && self.find_handle(unit).is_none()
             && let Some(problem) = lock(&self.taken).get(&plan.spec.name)
         {
             lock(&self.proposed).insert(unit.clone(), plan.spec.name.clone());
@@ -274,8 +274,8 @@ impl Runner for Docker {
 
     async fn remove(&self, unit: &UnitName) -> Result<(), RunnerError> {
         let lost = |problem| RunnerError::Lost { during: format!("removing {unit}"), problem };
-        self.context.engine.ready_within(PATIENCE).await.map_err(lost)?;
-        if let Some(handle) = self.known(unit) {
+        self.context.engine.wait_until_ready_within(ENGINE_TIMEOUT).await.map_err(lost)?;
+        if let Some(handle) = self.find_or_take_up(unit) {
             let (sender, answer) = oneshot::channel();
             // One that is gone already has been removed by somebody else.
             if handle.messages.send(UnitMessage::Remove(sender)).is_ok() {
@@ -285,7 +285,7 @@ impl Runner for Docker {
         } else {
             let removed = orphans::remove(&self.context, unit).await;
             removed.map_err(|error| given_back(error, "removing", unit))?;
-            self.context.memories.forget(unit);
+            self.context.memories.forget_unit(unit);
             host_inputs::clear(&self.context, unit);
         }
         lock(&self.proposed).remove(unit);
@@ -308,7 +308,7 @@ impl Runner for Docker {
     }
 
     async fn load(&self, unit: &UnitName) -> Result<StartOutcome, RunnerError> {
-        let handle = self.known(unit);
+        let handle = self.find_or_take_up(unit);
         if let Some(problem) = lock(&self.refused).get(unit) {
             return Ok(StartOutcome::Failed { problem: problem.clone() });
         }

@@ -40,7 +40,7 @@ pub(crate) async fn watch_engine(context: Arc<DockerContext>, units: Units) {
 async fn keep_tidy(context: &DockerContext) {
     let mut again = tokio::time::interval(TIDY);
     loop {
-        context.engine.ready().await;
+        context.engine.wait_until_ready().await;
         tokio::select! {
             _ = again.tick() => {}
             () = context.tidy.notified() => {}
@@ -50,11 +50,11 @@ async fn keep_tidy(context: &DockerContext) {
 }
 
 /// Ends when the engine has been silent for too long.
-async fn silence(context: &DockerContext) -> EngineError {
+async fn wait_for_silence(context: &DockerContext) -> EngineError {
     let mut unanswered = 0;
     loop {
         tokio::time::sleep(GREET).await;
-        match context.engine.greet().await {
+        match context.engine.ask_api_version().await {
             Ok(_) => unanswered = 0,
             Err(error) => {
                 unanswered += 1;
@@ -69,23 +69,23 @@ async fn silence(context: &DockerContext) -> EngineError {
 async fn keep_line(context: &Arc<DockerContext>, units: Units) {
     let mut warned = false;
     loop {
-        let problem = match context.engine.greet().await {
-            Ok(api) => match listen(context, &units, api, &mut warned).await {
+        let problem = match context.engine.ask_api_version().await {
+            Ok(api) => match follow_events(context, &units, api, &mut warned).await {
                 Ok(()) => "it has ended its stream of events".to_owned(),
-                Err(error) => error.problem(),
+                Err(error) => error.into_problem(),
             },
-            Err(error) => error.problem(),
+            Err(error) => error.into_problem(),
         };
-        if context.engine.is_silent(problem.clone()) {
+        if context.engine.mark_down(problem.clone()) {
             tracing::warn!(problem, "the container engine does not answer");
-            context.news.tell(RunnerEvent::Lost { problem });
+            context.news.send_event(RunnerEvent::Lost { problem });
         }
         tokio::time::sleep(AGAIN).await;
     }
 }
 
 /// Listens until the stream ends.
-async fn listen(
+async fn follow_events(
     context: &Arc<DockerContext>,
     units: &Units,
     api: Api,
@@ -98,25 +98,25 @@ async fn listen(
         ("label", vec![format!("{LABEL_CLUSTER}={}", context.cluster)]),
     ]);
     let options = EventsOptionsBuilder::new().since(&since.to_string()).filters(&filters).build();
-    let client = context.engine.transfer()?;
+    let client = context.engine.transfer_client()?;
     let mut events = client.events(Some(options));
     // Before anything is made on it.
-    meet(context, warned).await;
-    if context.engine.answers(api) {
-        tracing::info!(%api, socket = %context.engine.socket().display(), "the container engine answers");
+    learn_setup(context, warned).await;
+    if context.engine.mark_up(api) {
+        tracing::info!(%api, socket = %context.engine.socket_path().display(), "the container engine answers");
     }
     for handle in lock(units).values() {
         let _ = handle.messages.send(UnitMessage::Hint);
     }
-    context.news.tell(RunnerEvent::Relist);
+    context.news.send_event(RunnerEvent::Relist);
     match list(context, None).await {
         Ok(listed) => {
             let known = lock(units).keys().cloned().collect();
-            orphans::sweep(Arc::clone(context), &listed, &context.files, &known);
+            orphans::remove_leftovers(Arc::clone(context), &listed, &context.files, &known);
         }
         Err(error) => tracing::warn!(%error, "cannot list containers"),
     }
-    let mut silence = std::pin::pin!(silence(context));
+    let mut silence = std::pin::pin!(wait_for_silence(context));
     loop {
         let event = tokio::select! {
             event = events.next() => event,
@@ -141,8 +141,8 @@ async fn listen(
 }
 
 /// Learns what the engine does with output, and says once if a restart of it would take the containers along.
-async fn meet(context: &DockerContext, warned: &mut bool) {
-    let info = match context.engine.info().await {
+async fn learn_setup(context: &DockerContext, warned: &mut bool) {
+    let info = match context.engine.ask_setup().await {
         Ok(info) => info,
         Err(error) => {
             tracing::warn!(%error, "the container engine does not say how it is set up");
@@ -150,7 +150,7 @@ async fn meet(context: &DockerContext, warned: &mut bool) {
             return;
         }
     };
-    context.meet(&info);
+    context.note_setup(&info);
     context.engine.begin_session(info.live_restore_enabled);
     if info.live_restore_enabled == Some(false) && !std::mem::replace(warned, true) {
         tracing::warn!(

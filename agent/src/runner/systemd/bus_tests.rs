@@ -11,7 +11,7 @@ use crate::bus::test_bus::{TestBus, shout};
 use crate::runner::RunnerEvent;
 use crate::runner::systemd::signals::path_of;
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const EVENT_TIMEOUT: Duration = Duration::from_secs(30);
 const UNIT: &str = "org.freedesktop.systemd1.Unit";
 
 struct Heard {
@@ -31,7 +31,7 @@ impl Heard {
     }
 
     async fn next(&mut self) -> RunnerEvent {
-        tokio::time::timeout(PATIENCE, self.events.recv()).await.unwrap().unwrap()
+        tokio::time::timeout(EVENT_TIMEOUT, self.events.recv()).await.unwrap().unwrap()
     }
 
     /// The state that the next event tells of.
@@ -45,7 +45,7 @@ impl Heard {
     /// How a job is said to have ended.
     async fn job(&self, job: &str) -> String {
         let end = self.signals.lock().unwrap().jobs.wait(job);
-        tokio::time::timeout(PATIENCE, end).await.unwrap().unwrap()
+        tokio::time::timeout(EVENT_TIMEOUT, end).await.unwrap().unwrap()
     }
 }
 
@@ -145,7 +145,7 @@ async fn systemd_is_asked_for_nothing_while_nobody_owns_its_name() {
         let line = Arc::clone(&line);
         async move { line.keep_connected().await }
     });
-    let lost = tokio::time::timeout(PATIENCE, events.recv()).await.unwrap();
+    let lost = tokio::time::timeout(EVENT_TIMEOUT, events.recv()).await.unwrap();
     assert!(matches!(lost, Some(RunnerEvent::Lost { .. })), "{lost:?}");
     let asked: Result<(), _> = line.call_method(MANAGER_PATH, MANAGER, "Reload", &()).await;
     assert!(matches!(asked, Err(RunnerError::Lost { .. })), "{asked:?}");

@@ -70,7 +70,7 @@ impl HostUnits {
         Self {
             above: above.map(directory).collect(),
             below: below.map(directory).collect(),
-            facts: id.map(|id| host_facts::facts(&id)),
+            facts: id.map(|id| host_facts::read_host_facts(&id)),
         }
     }
 

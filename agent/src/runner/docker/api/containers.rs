@@ -25,7 +25,13 @@ pub(crate) async fn inspect_container(
     context: &DockerContext,
     name: &str,
 ) -> Result<Option<InspectedContainer>, EngineError> {
-    match context.engine.call()?.inspect_container(name, None).await.map_err(EngineError::from) {
+    match context
+        .engine
+        .call_client()?
+        .inspect_container(name, None)
+        .await
+        .map_err(EngineError::from)
+    {
         Ok(answer) => Ok(Some(read_inspection(answer, &context.cluster))),
         Err(error) if error.is_absent() => Ok(None),
         Err(error) => Err(error),
@@ -62,7 +68,7 @@ pub(crate) fn owner_of(labels: Option<HashMap<String, String>>, cluster: &str) -
 /// not there is no failure.
 pub(crate) async fn remove_container(context: &DockerContext, id: &str) -> Result<(), EngineError> {
     let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
-    let removed = context.engine.call()?.remove_container(id, Some(options)).await;
+    let removed = context.engine.call_client()?.remove_container(id, Some(options)).await;
     match removed.map_err(EngineError::from) {
         // In conflict: it is being removed already, and has its name and its addresses until that is done.
         Err(error) if error.is_conflict() => wait_until_gone(context, id, &error).await,
@@ -77,7 +83,7 @@ async fn wait_until_gone(
     id: &str,
     why: &EngineError,
 ) -> Result<(), EngineError> {
-    let client = context.engine.call()?;
+    let client = context.engine.call_client()?;
     let options = WaitContainerOptionsBuilder::new().condition("removed").build();
     // However the wait ends, the look says whether it is gone.
     let mut wait = std::pin::pin!(client.wait_container(id, Some(options)));
@@ -85,7 +91,7 @@ async fn wait_until_gone(
     match inspect_container(context, id).await? {
         None => Ok(()),
         Some(_) => {
-            Err(EngineError::refused(format!("the container before it is still there: {why}")))
+            Err(EngineError::new_refusal(format!("the container before it is still there: {why}")))
         }
     }
 }
@@ -96,7 +102,7 @@ pub(crate) async fn send_signal(
     id: &str,
     signal: &str,
 ) -> Result<(), EngineError> {
-    let client = context.engine.call()?;
+    let client = context.engine.call_client()?;
     let send = || {
         client.kill_container(id, Some(KillContainerOptionsBuilder::new().signal(signal).build()))
     };

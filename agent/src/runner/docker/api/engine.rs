@@ -73,12 +73,12 @@ pub(crate) struct Engine {
 
 impl EngineError {
     /// A refusal of our own, in the engine's place.
-    pub(crate) fn refused(problem: impl Into<String>) -> Self {
+    pub(crate) fn new_refusal(problem: impl Into<String>) -> Self {
         Self::Refused { status: 0, problem: problem.into() }
     }
 
     /// What is wrong, without saying of whom it is said.
-    pub(crate) fn problem(self) -> String {
+    pub(crate) fn into_problem(self) -> String {
         match self {
             Self::Lost(problem) | Self::Refused { problem, .. } => problem,
         }
@@ -114,10 +114,10 @@ impl From<bollard::errors::Error> for EngineError {
             // An answer nobody understands is an answer. Asking again brings the same.
             // What it says is not repeated: a container's environment may stand there.
             Error::JsonDataError { column, .. } => {
-                Self::refused(format!("unreadable answer, at its byte {column}"))
+                Self::new_refusal(format!("unreadable answer, at its byte {column}"))
             }
             Error::JsonSerdeError { err } => {
-                Self::refused(format!("unreadable answer ({:?})", err.classify()))
+                Self::new_refusal(format!("unreadable answer ({:?})", err.classify()))
             }
             error => Self::Lost(error_chain(&error)),
         }
@@ -132,7 +132,7 @@ impl Engine {
     }
 
     /// Its socket.
-    pub(crate) fn socket(&self) -> &Path {
+    pub(crate) fn socket_path(&self) -> &Path {
         &self.socket
     }
 
@@ -142,7 +142,7 @@ impl Engine {
     }
 
     /// What is to be said of a unit: while the engine does not answer, that it is as last known, and why no more is.
-    pub(crate) fn remark(&self, known: &str) -> String {
+    pub(crate) fn remark_on(&self, known: &str) -> String {
         match &*self.line.borrow() {
             EngineConnection::Up(_) | EngineConnection::Unasked => known.to_owned(),
             EngineConnection::Down(problem) => EngineError::Lost(problem.clone()).to_string(),
@@ -155,7 +155,7 @@ impl Engine {
     }
 
     /// Waits until it answers.
-    pub(crate) async fn ready(&self) -> Api {
+    pub(crate) async fn wait_until_ready(&self) -> Api {
         let mut line = self.line();
         loop {
             if let EngineConnection::Up(api) = *line.borrow_and_update() {
@@ -168,10 +168,12 @@ impl Engine {
     }
 
     /// The same, but not for long. `Err` has the reason it does not.
-    pub(crate) async fn ready_within(&self, patience: Duration) -> Result<Api, String> {
-        tokio::time::timeout(patience, self.ready()).await.map_err(|_| match &*self.line.borrow() {
-            EngineConnection::Down(problem) => problem.clone(),
-            EngineConnection::Up(_) | EngineConnection::Unasked => "not in time".to_owned(),
+    pub(crate) async fn wait_until_ready_within(&self, patience: Duration) -> Result<Api, String> {
+        tokio::time::timeout(patience, self.wait_until_ready()).await.map_err(|_| {
+            match &*self.line.borrow() {
+                EngineConnection::Down(problem) => problem.clone(),
+                EngineConnection::Up(_) | EngineConnection::Unasked => "not in time".to_owned(),
+            }
         })
     }
 
@@ -180,7 +182,7 @@ impl Engine {
         if let EngineConnection::Down(problem) = &*self.line.borrow() {
             return Err(problem.clone());
         }
-        self.ready_within(patience).await
+        self.wait_until_ready_within(patience).await
     }
 
     /// Notes that it is about to answer, again or for the first time.
@@ -189,38 +191,38 @@ impl Engine {
     }
 
     /// The sessions with it so far.
-    pub(crate) fn sessions(&self) -> EngineSessions {
+    pub(crate) fn sessions_so_far(&self) -> EngineSessions {
         *lock(&self.sessions)
     }
 
     /// Says that it answers. Returns whether that is news.
-    pub(crate) fn answers(&self, api: Api) -> bool {
+    pub(crate) fn mark_up(&self, api: Api) -> bool {
         self.line.send_replace(EngineConnection::Up(api)) != EngineConnection::Up(api)
     }
 
     /// Says that it does not. Returns whether that is news.
-    pub(crate) fn is_silent(&self, problem: String) -> bool {
+    pub(crate) fn mark_down(&self, problem: String) -> bool {
         matches!(self.line.send_replace(EngineConnection::Down(problem)), EngineConnection::Up(_))
     }
 
     /// For calls that are answered once they are done.
-    pub(crate) fn call(&self) -> Result<Docker, EngineError> {
-        self.client(CALL)
+    pub(crate) fn call_client(&self) -> Result<Docker, EngineError> {
+        self.new_client(CALL)
     }
 
     /// For calls that move an image.
-    pub(crate) fn transfer(&self) -> Result<Docker, EngineError> {
-        self.client(TRANSFER)
+    pub(crate) fn transfer_client(&self) -> Result<Docker, EngineError> {
+        self.new_client(TRANSFER)
     }
 
     /// Asks which version it speaks.
-    pub(crate) async fn greet(&self) -> Result<Api, EngineError> {
-        let version = self.client(GREETING)?.version().await?;
+    pub(crate) async fn ask_api_version(&self) -> Result<Api, EngineError> {
+        let version = self.new_client(GREETING)?.version().await?;
         let api = version.api_version.as_deref().and_then(Api::parse).ok_or_else(|| {
-            EngineError::refused("it does not say which version of Docker's API it speaks")
+            EngineError::new_refusal("it does not say which version of Docker's API it speaks")
         })?;
         if api < OLDEST {
-            return Err(EngineError::refused(format!(
+            return Err(EngineError::new_refusal(format!(
                 "it speaks version {api} of Docker's API, and {OLDEST} (dockerd 20.10) is the oldest that will do"
             )));
         }
@@ -228,11 +230,11 @@ impl Engine {
     }
 
     /// Asks how it is set up.
-    pub(crate) async fn info(&self) -> Result<SystemInfo, EngineError> {
-        Ok(self.client(GREETING)?.info().await?)
+    pub(crate) async fn ask_setup(&self) -> Result<SystemInfo, EngineError> {
+        Ok(self.new_client(GREETING)?.info().await?)
     }
 
-    fn client(&self, patience: Duration) -> Result<Docker, EngineError> {
+    fn new_client(&self, patience: Duration) -> Result<Docker, EngineError> {
         // A client is cheap and a line of its own: an engine that went and came back needs no mending here.
         let socket = self.socket.to_string_lossy();
         Docker::connect_with_unix(&socket, patience.as_secs(), API_DEFAULT_VERSION)

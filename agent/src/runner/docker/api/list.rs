@@ -26,7 +26,7 @@ pub(crate) struct Listed {
 
 impl Listed {
     /// One as the engine has it.
-    fn of(summary: ContainerSummary, cluster: &str) -> Option<Self> {
+    fn from_summary(summary: ContainerSummary, cluster: &str) -> Option<Self> {
         use ContainerSummaryStateEnum as State;
         let runs =
             matches!(summary.state, Some(State::RUNNING | State::PAUSED | State::RESTARTING));
@@ -61,8 +61,8 @@ pub(crate) async fn list(
     let filters: HashMap<&str, Vec<String>> =
         labels.into_iter().map(|labels| ("label", labels)).collect();
     let options = ListContainersOptionsBuilder::new().all(true).filters(&filters).build();
-    let listed = context.engine.call()?.list_containers(Some(options)).await?;
-    let of = |summary| Listed::of(summary, &context.cluster);
+    let listed = context.engine.call_client()?.list_containers(Some(options)).await?;
+    let of = |summary| Listed::from_summary(summary, &context.cluster);
     let ours = |listed: &Listed| unit.is_none_or(|unit| listed.unit() == Some(unit));
     Ok(listed.into_iter().filter_map(of).filter(ours).collect())
 }

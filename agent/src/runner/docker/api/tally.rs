@@ -12,13 +12,13 @@ pub(crate) struct Tally {
 
 impl Tally {
     /// An image was fetched, or was not to be had.
-    pub(crate) fn pulled(&self, well: bool) {
+    pub(crate) fn count_pull(&self, well: bool) {
         let count = if well { &self.pulls } else { &self.failed_pulls };
         count.fetch_add(1, Ordering::Relaxed);
     }
 
     /// A container is to be started again by itself.
-    pub(crate) fn restarts(&self) {
+    pub(crate) fn count_restart(&self) {
         self.restarts.fetch_add(1, Ordering::Relaxed);
     }
 }

@@ -22,12 +22,12 @@ use crate::runner::docker::context::DockerContext;
 
 /// Removes what is marked to go with its unit, where the unit is gone. Not knowing whether it is removes nothing.
 pub(crate) async fn of_the_destroyed(context: &DockerContext) {
-    let copies = context.copies.all();
+    let copies = context.copies.load_all();
     let units: Vec<UnitName> = copies.keys().cloned().collect();
     if units.is_empty() {
         return;
     }
-    let known = match context.copies.ask(&units).await {
+    let known = match context.copies.fetch_from_cluster(&units).await {
         Ok(known) => known,
         Err(problem) => {
             tracing::debug!(problem, "whether volumes are to go is not known");
@@ -36,7 +36,7 @@ pub(crate) async fn of_the_destroyed(context: &DockerContext) {
     };
     for (unit, copy) in copies {
         if let Some(file) = known.get(&unit) {
-            context.copies.keep(&unit, file);
+            context.copies.keep_copy(&unit, file);
             continue;
         }
         let goes = match read(&unit, &copy, &context.host) {
@@ -45,7 +45,7 @@ pub(crate) async fn of_the_destroyed(context: &DockerContext) {
             _ => false,
         };
         match if goes { remove(context, &unit).await } else { Ok(()) } {
-            Ok(()) => context.copies.forget(&unit),
+            Ok(()) => context.copies.forget_copy(&unit),
             Err(error) => tracing::debug!(%unit, %error, "cannot remove what a unit made yet"),
         }
     }
@@ -79,7 +79,7 @@ pub(crate) fn after_stop(context: &Arc<DockerContext>, spec: &ContainerSpec) {
 
 /// Removes what a unit made, by its mark.
 async fn remove(context: &DockerContext, unit: &UnitName) -> Result<(), EngineError> {
-    let client = context.engine.call()?;
+    let client = context.engine.call_client()?;
     let label =
         vec![format!("{LABEL_UNIT}={unit}"), format!("{LABEL_CLUSTER}={}", context.cluster)];
     let filters = HashMap::from([("label", label)]);

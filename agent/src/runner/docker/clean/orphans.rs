@@ -18,7 +18,7 @@ use crate::runner::docker::context::DockerContext;
 
 /// Removes, in the background, what does not run and is nobody's any more. `known` are units that are looked after or
 /// about to be, and `files` is where the others would have theirs.
-pub(crate) fn sweep(
+pub(crate) fn remove_leftovers(
     context: Arc<DockerContext>,
     listed: &[Listed],
     files: &Path,
@@ -48,7 +48,7 @@ pub(crate) async fn stop(context: &DockerContext, unit: &UnitName) -> Result<(),
         tracing::info!(%unit, container = container.id, "stopping a container whose file is gone");
         let stopped = context
             .engine
-            .transfer()?
+            .transfer_client()?
             .stop_container(&container.id, None::<StopContainerOptions>)
             .await
             .map_err(EngineError::from);

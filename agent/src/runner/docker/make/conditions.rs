@@ -17,36 +17,36 @@ use tokio::process::Command;
 const ANALYZE: &str = "systemd-analyze";
 
 /// How long one question may take. It is some milliseconds of work; a path on a file system that hangs takes for ever.
-const PATIENCE: Duration = Duration::from_secs(10);
+const CONDITION_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Most characters of the program's own words that are told on.
 const WORDS: usize = 200;
 
 /// What follows from these conditions for a start now.
-pub(crate) async fn verdict(conditions: &[Condition]) -> Verdict {
+pub(crate) async fn check_conditions(conditions: &[Condition]) -> Verdict {
     if conditions.is_empty() {
         return Verdict::Start;
     }
-    let answers = join_all(conditions.iter().map(ask)).await;
+    let answers = join_all(conditions.iter().map(ask_systemd)).await;
     weigh(&conditions.iter().zip(answers).collect::<Vec<_>>())
 }
 
-async fn ask(condition: &Condition) -> Holds {
-    let output = command(condition).output();
-    match tokio::time::timeout(PATIENCE, output).await {
+async fn ask_systemd(condition: &Condition) -> Holds {
+    let output = condition_command(condition).output();
+    match tokio::time::timeout(CONDITION_TIMEOUT, output).await {
         Err(_) => Holds::Unknown("this machine does not answer in time".to_owned()),
         Ok(Err(error)) => {
             Holds::Unknown(format!("this machine's {ANALYZE} cannot be run: {error}"))
         }
         Ok(Ok(output)) => {
             let said = String::from_utf8_lossy(&output.stderr);
-            answer(&said, &String::from_utf8_lossy(&output.stdout), output.status.success())
+            parse_answer(&said, &String::from_utf8_lossy(&output.stdout), output.status.success())
         }
     }
 }
 
 /// What the program's last words mean: it fails both for what does not hold and for what it does not know.
-fn answer(stderr: &str, stdout: &str, success: bool) -> Holds {
+fn parse_answer(stderr: &str, stdout: &str, success: bool) -> Holds {
     let lines = || stderr.lines().chain(stdout.lines()).map(str::trim);
     let is_said = |word: &str| {
         lines()
@@ -63,7 +63,7 @@ fn answer(stderr: &str, stdout: &str, success: bool) -> Holds {
     }
 }
 
-fn command(condition: &Condition) -> Command {
+fn condition_command(condition: &Condition) -> Command {
     let negated = if condition.negated { "!" } else { "" };
     // Specifiers have been expanded already, for the unit's name and not for the one the program makes up.
     let parameter = condition.parameter.replace('%', "%%");
@@ -121,21 +121,21 @@ mod tests {
         else {
             panic!("{lines} is refused")
         };
-        verdict(&spec.conditions).await
+        check_conditions(&spec.conditions).await
     }
 
     #[test]
     fn words_that_are_neither_yes_nor_no_are_passed_on() {
         let cannot = "Cannot parse \"ConditionFoo=x\".";
         let unknown = Holds::Unknown(format!("this machine's systemd does not know it: {cannot}"));
-        assert_eq!(answer(cannot, "", false), unknown);
+        assert_eq!(parse_answer(cannot, "", false), unknown);
         assert_eq!(
-            answer("test.service: ConditionHost=a failed.\nConditions failed.\n", "", false),
+            parse_answer("test.service: ConditionHost=a failed.\nConditions failed.\n", "", false),
             Holds::No
         );
-        assert_eq!(answer("Asserts succeeded.", "", true), Holds::Yes);
+        assert_eq!(parse_answer("Asserts succeeded.", "", true), Holds::Yes);
         // It takes no notice of what it cannot read, and would call that a success.
-        let ignored = answer("(cmdline): path is not absolute, ignoring: etc", "", true);
+        let ignored = parse_answer("(cmdline): path is not absolute, ignoring: etc", "", true);
         assert!(matches!(ignored, Holds::Unknown(_)));
     }
 

@@ -13,7 +13,7 @@ use muster_engine::container::unit::Prepared;
 use crate::runner::docker::api::containers::{inspect_container, remove_container};
 use crate::runner::docker::api::engine::EngineError;
 use crate::runner::docker::context::DockerContext;
-use crate::runner::docker::make::resources::body;
+use crate::runner::docker::make::resources::to_client_body;
 use crate::runner::docker::make::{host_inputs, image_differences};
 
 /// Makes a container and starts it, in the place of one before it. Returns its id.
@@ -24,43 +24,43 @@ pub(crate) async fn start(
     before: Option<&str>,
     generation: u64,
 ) -> Result<String, EngineError> {
-    let api = context.engine.ready().await;
+    let api = context.engine.wait_until_ready().await;
     let identity = Identity {
         unit: unit.clone(),
         file: prepared.plan.file,
         generation,
         cluster: context.cluster.clone(),
     };
-    let abilities = context.abilities(api);
+    let abilities = context.engine_abilities(api);
     // It may be another engine than the one everything was prepared on.
     if let Some(problem) = lacking(&prepared.plan.spec, &abilities) {
-        return Err(EngineError::refused(problem));
+        return Err(EngineError::new_refusal(problem));
     }
     let mut creation = translate(&prepared.plan.spec, &identity, &prepared.names)
-        .map_err(|error| EngineError::refused(error.to_string()))?;
+        .map_err(|error| EngineError::new_refusal(error.to_string()))?;
     if creation.loses_addresses() {
         creation.join_at_once();
     }
     if let Some(slice) = &creation.body.host_config.cgroup_parent
-        && let Some(problem) = no_slice(slice, &context.cgroups())
+        && let Some(problem) = no_slice(slice, &context.cgroup_driver())
     {
-        return Err(EngineError::refused(problem));
+        return Err(EngineError::new_refusal(problem));
     }
     if let Some(image) = &prepared.image {
         creation.body.image.clone_from(image);
     }
     let said = creation.body.host_config.log_config.take();
-    creation.body.host_config.log_config = logging(said, &context.logging());
+    creation.body.host_config.log_config = logging(said, &context.logging_setup());
     image_differences::check_image(context, &prepared.plan.spec, &creation).await?;
-    host_inputs::complete(context, unit, &mut creation, &abilities).await?;
+    host_inputs::complete_creation(context, unit, &mut creation, &abilities).await?;
     // One that we made and that has ended is gone before its name is taken again.
     if let Some(before) = before {
-        replace(context, unit, before).await?;
+        remove_if_own(context, unit, before).await?;
     }
-    let id = match make(context, &creation).await {
+    let id = match create_container(context, &creation).await {
         Err(error) if error.is_taken() => {
-            replace(context, unit, &creation.name).await?;
-            make(context, &creation).await?
+            remove_if_own(context, unit, &creation.name).await?;
+            create_container(context, &creation).await?
         }
         other => other?,
     };
@@ -69,7 +69,7 @@ pub(crate) async fn start(
         Err(error @ EngineError::Lost(_)) => Err(error),
         Err(error) => {
             // What could not be started is of no use, and holds its name and its addresses.
-            if let Err(error) = replace(context, unit, &creation.name).await {
+            if let Err(error) = remove_if_own(context, unit, &creation.name).await {
                 tracing::warn!(%unit, %error, "cannot remove a container that did not start");
             }
             Err(error)
@@ -86,10 +86,13 @@ fn no_slice(slice: &str, cgroups: &str) -> Option<String> {
     })
 }
 
-async fn make(context: &DockerContext, creation: &Creation) -> Result<String, EngineError> {
+async fn create_container(
+    context: &DockerContext,
+    creation: &Creation,
+) -> Result<String, EngineError> {
     let options = CreateContainerOptionsBuilder::new().name(&creation.name).build();
-    let body: ContainerCreateBody = body(&creation.body)?;
-    let made = context.engine.call()?.create_container(Some(options), body).await?;
+    let body: ContainerCreateBody = to_client_body(&creation.body)?;
+    let made = context.engine.call_client()?.create_container(Some(options), body).await?;
     for warning in made.warnings {
         tracing::warn!(container = creation.name, warning, "the container engine has a remark");
     }
@@ -108,16 +111,16 @@ async fn furnish_and_run(
     }
     creation.body.host_config.tmpfs.extend(more);
     remove_container(context, &made).await?;
-    let id = make(context, creation).await?;
+    let id = create_container(context, creation).await?;
     run(context, &id, creation).await.map(|()| id)
 }
 
 async fn run(context: &DockerContext, id: &str, creation: &Creation) -> Result<(), EngineError> {
-    let client = context.engine.call()?;
+    let client = context.engine.call_client()?;
     for (network, endpoint) in &creation.networks {
         let request = NetworkConnectRequest {
             container: id.to_owned(),
-            endpoint_config: Some(body(endpoint)?),
+            endpoint_config: Some(to_client_body(endpoint)?),
         };
         client.connect_network(network, request).await?;
     }
@@ -125,10 +128,14 @@ async fn run(context: &DockerContext, id: &str, creation: &Creation) -> Result<(
 }
 
 /// Removes what has the name, if it is this unit's.
-async fn replace(context: &DockerContext, unit: &UnitName, name: &str) -> Result<(), EngineError> {
+async fn remove_if_own(
+    context: &DockerContext,
+    unit: &UnitName,
+    name: &str,
+) -> Result<(), EngineError> {
     let Some(found) = inspect_container(context, name).await? else { return Ok(()) };
     if let Some(problem) = name_obstacle(&found.owner, unit, name) {
-        return Err(EngineError::refused(problem));
+        return Err(EngineError::new_refusal(problem));
     }
     remove_container(context, &found.id).await
 }
@@ -141,12 +148,12 @@ fn name_obstacle(owner: &Owner, unit: &UnitName, name: &str) -> Option<String> {
             "the container {name} is {}'s; give one of them another ContainerName=",
             identity.unit
         )),
-        Owner::OtherCluster(_) | Owner::Foreign => strange(owner, name),
+        Owner::OtherCluster(_) | Owner::Foreign => foreign_name_problem(owner, name),
     }
 }
 
 /// What is to be said of a container that is not this cluster's, where a unit's would have its name.
-pub(crate) fn strange(owner: &Owner, name: &str) -> Option<String> {
+pub(crate) fn foreign_name_problem(owner: &Owner, name: &str) -> Option<String> {
     match owner {
         Owner::Ours(_) => None,
         Owner::OtherCluster(cluster) => Some(format!(

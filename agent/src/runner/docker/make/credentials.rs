@@ -32,34 +32,38 @@ struct Entry {
 }
 
 /// The credentials for the registry a repository lies in; `None` where the file has none for it.
-pub(crate) async fn of(path: &Path, repository: &str) -> Result<Option<DockerCredentials>, String> {
+pub(crate) async fn read_credentials(
+    path: &Path,
+    repository: &str,
+) -> Result<Option<DockerCredentials>, String> {
     let bytes = tokio::fs::read(path)
         .await
         .map_err(|error| format!("cannot read the credentials in {}: {error}", path.display()))?;
-    find(&bytes, repository).map_err(|problem| format!("{}: {problem}", path.display()))
+    find_entry(&bytes, repository).map_err(|problem| format!("{}: {problem}", path.display()))
 }
 
 /// The header that carries credentials to an engine.
 pub(crate) const HEADER: &str = "X-Registry-Auth";
 
 /// Its value: JSON in the URL's alphabet of base64, padded, as the documentation of Docker's API has it.
-pub(crate) fn header(credentials: &DockerCredentials) -> Result<HeaderValue, EngineError> {
-    let unwritable = || EngineError::refused("the credentials for the registry cannot be written");
+pub(crate) fn auth_header(credentials: &DockerCredentials) -> Result<HeaderValue, EngineError> {
+    let unwritable =
+        || EngineError::new_refusal("the credentials for the registry cannot be written");
     let json = serde_json::to_vec(credentials).map_err(|_| unwritable())?;
     let mut value = HeaderValue::try_from(URL_SAFE.encode(json)).map_err(|_| unwritable())?;
     value.set_sensitive(true);
     Ok(value)
 }
 
-fn find(bytes: &[u8], repository: &str) -> Result<Option<DockerCredentials>, String> {
+fn find_entry(bytes: &[u8], repository: &str) -> Result<Option<DockerCredentials>, String> {
     // serde's own words would quote the file.
     let file: File = serde_json::from_slice(bytes).map_err(|error| {
         format!("line {}: it is not a configuration file of docker's", error.line())
     })?;
-    let registry = registry(repository);
+    let registry = registry_of(repository);
     let entry = file.auths.iter().find(|(name, _)| {
         let name = name.as_str();
-        name == registry || (name != DOCKER_HUB && host(name) == registry)
+        name == registry || (name != DOCKER_HUB && host_of(name) == registry)
     });
     let Some((name, entry)) = entry else { return Ok(None) };
     let (mut username, mut password) = (entry.username.clone(), entry.password.clone());
@@ -82,7 +86,7 @@ fn find(bytes: &[u8], repository: &str) -> Result<Option<DockerCredentials>, Str
 }
 
 /// The registry a repository lies in: what stands before its first slash, if that looks like a host.
-fn registry(repository: &str) -> &str {
+fn registry_of(repository: &str) -> &str {
     match repository.split_once('/') {
         Some(("docker.io" | "index.docker.io", _)) | None => DOCKER_HUB,
         Some((first, _)) if first.contains(['.', ':']) || first == "localhost" => first,
@@ -91,7 +95,7 @@ fn registry(repository: &str) -> &str {
 }
 
 /// Older files have whole addresses for names.
-fn host(name: &str) -> &str {
+fn host_of(name: &str) -> &str {
     let name =
         name.strip_prefix("https://").or_else(|| name.strip_prefix("http://")).unwrap_or(name);
     name.split_once('/').map_or(name, |(host, _)| host)
@@ -111,7 +115,7 @@ mod tests {
     #[test]
     fn the_entry_is_the_registrys() {
         let password = |repository: &str| {
-            find(FILE.as_bytes(), repository).unwrap().and_then(|found| found.password)
+            find_entry(FILE.as_bytes(), repository).unwrap().and_then(|found| found.password)
         };
         assert_eq!(password("busybox").as_deref(), Some("one"));
         assert_eq!(password("docker.io/library/busybox").as_deref(), Some("one"));
@@ -128,7 +132,7 @@ mod tests {
             password: Some("p??>>~~?>z".to_owned()),
             ..DockerCredentials::default()
         };
-        let value = header(&credentials).unwrap();
+        let value = auth_header(&credentials).unwrap();
         assert!(!format!("{value:?}").contains("ey"), "it is in no log");
         let value = value.to_str().unwrap();
         assert!(value.contains('-') && !value.contains(['+', '/']), "{value}");
@@ -139,7 +143,7 @@ mod tests {
 
     #[test]
     fn no_fault_quotes_the_file() {
-        let fault = |text: &str| find(text.as_bytes(), "broken.example/a").unwrap_err();
+        let fault = |text: &str| find_entry(text.as_bytes(), "broken.example/a").unwrap_err();
         assert_eq!(fault(FILE), "the entry for broken.example cannot be read; log in again");
         assert_eq!(
             fault("{\n\"auths\": hunter2}"),

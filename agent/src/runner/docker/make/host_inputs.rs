@@ -23,7 +23,7 @@ use crate::runner::docker::make::host_file;
 const LONGEST_NAME: usize = 255;
 
 /// Completes a create call.
-pub(crate) async fn complete(
+pub(crate) async fn complete_creation(
     context: &DockerContext,
     unit: &UnitName,
     creation: &mut Creation,
@@ -37,22 +37,22 @@ pub(crate) async fn complete(
         tracing::warn!(%unit, name, "a variable is the daemon's own and is not passed on");
     }
     creation.body.env = assemble(&late.environment, &late.secrets, &known)
-        .map_err(|error| EngineError::refused(error.to_string()))?;
+        .map_err(|error| EngineError::new_refusal(error.to_string()))?;
 
-    if let Some(path) = missing(&creation.body.host_config.binds) {
-        return Err(EngineError::refused(format!(
+    if let Some(path) = missing_source(&creation.body.host_config.binds) {
+        return Err(EngineError::new_refusal(format!(
             "Volume={path}: this machine does not have it, and Docker would make an empty directory of it"
         )));
     }
     let directory = context.laid.join(unit.as_str());
-    let mounts = lay(&directory, &late.secrets, &known).await?;
+    let mounts = lay_secrets(&directory, &late.secrets, &known).await?;
     let host_config = &mut creation.body.host_config;
     host_config.mounts.extend(mounts);
 
     if let Some(path) = &late.seccomp {
         let filter = host_file::read(Path::new(path))
             .await
-            .map_err(|error| EngineError::refused(format!("SeccompProfile={path}: {error}")))?;
+            .map_err(|error| EngineError::new_refusal(format!("SeccompProfile={path}: {error}")))?;
         host_config.security_opt.push(format!("seccomp={filter}"));
     }
     let there = late.devices.into_iter().filter(|device| Path::new(&device.path_on_host).exists());
@@ -72,7 +72,7 @@ fn environment_of_host() -> BTreeMap<String, Sensitive> {
 
 /// A path that is to be mounted in the notation in which Docker makes what is not there. Podman refuses to start then, and so
 /// does Docker in its other one.
-fn missing(binds: &[String]) -> Option<&str> {
+fn missing_source(binds: &[String]) -> Option<&str> {
     let sources = binds.iter().filter_map(|bind| bind.split(':').next());
     sources.filter(|source| source.starts_with('/')).find(|source| !Path::new(source).exists())
 }
@@ -82,7 +82,7 @@ pub(crate) fn clear(context: &DockerContext, unit: &UnitName) {
     let _ = std::fs::remove_dir_all(context.laid.join(unit.as_str()));
 }
 
-/// Secrets are looked for; `assemble` and `lay` miss those that are not there.
+/// Secrets are looked for; `assemble` and `lay_secrets` miss those that are not there.
 async fn read_secrets(
     directory: &Path,
     secrets: &[Secret],
@@ -94,7 +94,7 @@ async fn read_secrets(
                 found.insert(name.clone(), Sensitive::new(value));
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(EngineError::refused(format!("Secret={name}: {error}"))),
+            Err(error) => return Err(EngineError::new_refusal(format!("Secret={name}: {error}"))),
         }
     }
     Ok(found)
@@ -109,7 +109,7 @@ async fn read_environment(late: &Late) -> Result<BTreeMap<String, Sensitive>, En
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => {
-                return Err(EngineError::refused(format!("EnvironmentFile={path}: {error}")));
+                return Err(EngineError::new_refusal(format!("EnvironmentFile={path}: {error}")));
             }
         }
     }
@@ -117,7 +117,7 @@ async fn read_environment(late: &Late) -> Result<BTreeMap<String, Sensitive>, En
 }
 
 /// Lays secret files into a directory of the unit's own, each with its owner and mode, and says how to mount them.
-async fn lay(
+async fn lay_secrets(
     directory: &Path,
     secrets: &[Secret],
     known: &Known,
@@ -126,15 +126,19 @@ async fn lay(
     for (index, secret) in secrets.iter().enumerate() {
         let SecretTarget::File { path, uid, gid, mode } = &secret.target else { continue };
         let value = known.secrets.get(&secret.name).ok_or_else(|| {
-            EngineError::refused(format!("Secret={}: this machine does not have it", secret.name))
+            EngineError::new_refusal(format!(
+                "Secret={}: this machine does not have it",
+                secret.name
+            ))
         })?;
         let source = directory.join(file_name(index, &secret.name));
         let (uid, gid, mode) = (*uid, *gid, *mode);
         let (to, value) = (source.clone(), value.clone());
-        let written = tokio::task::spawn_blocking(move || put(&to, &value, uid, gid, mode)).await;
-        written
-            .unwrap_or_else(|error| Err(io::Error::other(error)))
-            .map_err(|error| EngineError::refused(format!("Secret={}: {error}", secret.name)))?;
+        let written =
+            tokio::task::spawn_blocking(move || write_secret(&to, &value, uid, gid, mode)).await;
+        written.unwrap_or_else(|error| Err(io::Error::other(error))).map_err(|error| {
+            EngineError::new_refusal(format!("Secret={}: {error}", secret.name))
+        })?;
         mounts.push(body::Mount {
             kind: "bind",
             source: Some(source.to_string_lossy().into_owned()),
@@ -153,7 +157,13 @@ fn file_name(index: usize, secret: &str) -> String {
 }
 
 /// Writes one file anew. Nobody can read it before it is whose it is to be.
-fn put(path: &PathBuf, value: &Sensitive, uid: u32, gid: u32, mode: u32) -> io::Result<()> {
+fn write_secret(
+    path: &PathBuf,
+    value: &Sensitive,
+    uid: u32,
+    gid: u32,
+    mode: u32,
+) -> io::Result<()> {
     use std::io::Write as _;
     use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
     if let Some(directory) = path.parent() {
@@ -192,7 +202,7 @@ mod tests {
                 secrets: [("db".to_owned(), Sensitive::new(value))].into(),
                 ..Known::default()
             };
-            let mounts = lay(&place, &secrets, &known).await.unwrap();
+            let mounts = lay_secrets(&place, &secrets, &known).await.unwrap();
             let [mount] = mounts.as_slice() else { panic!("{mounts:?}") };
             assert_eq!((mount.target.as_str(), mount.read_only), ("/run/secrets/db", true));
             let source = mount.source.clone().unwrap();
@@ -212,7 +222,7 @@ mod tests {
             let secrets = [secret(&name, SecretTarget::File { path, uid, gid, mode: 0o400 })];
             let found = [(name.clone(), Sensitive::new("hush"))].into();
             let known = Known { secrets: found, ..Known::default() };
-            let mounts = lay(directory.path(), &secrets, &known).await.unwrap();
+            let mounts = lay_secrets(directory.path(), &secrets, &known).await.unwrap();
             let source = mounts[0].source.clone().unwrap();
             assert_eq!(std::fs::read_to_string(source).unwrap(), "hush", "{length}");
         }
@@ -225,7 +235,7 @@ mod tests {
         let secrets = [secret("db", SecretTarget::File { path, uid: 0, gid: 0, mode: 0o400 })];
         let found = read_secrets(directory.path(), &secrets).await.unwrap();
         let known = Known { secrets: found, ..Known::default() };
-        let error = lay(directory.path(), &secrets, &known).await.unwrap_err();
+        let error = lay_secrets(directory.path(), &secrets, &known).await.unwrap_err();
         assert_eq!(error.to_string(), "Secret=db: this machine does not have it");
     }
 }

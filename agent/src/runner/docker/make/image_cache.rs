@@ -24,12 +24,12 @@ pub(crate) type ArchiveStamp = (u64, u64, i64, i64);
 
 impl ImageCache {
     /// Forgets what was seen: one of them is there no more.
-    pub(crate) fn forget(&self) {
+    pub(crate) fn forget_present(&self) {
         lock(&self.present).clear();
     }
 
     /// The turn to fetch from a source.
-    pub(crate) fn turn(&self, source: &str) -> Arc<tokio::sync::Mutex<()>> {
+    pub(crate) fn fetch_turn(&self, source: &str) -> Arc<tokio::sync::Mutex<()>> {
         Arc::clone(lock(&self.fetching).entry(source.to_owned()).or_default())
     }
 }

@@ -24,7 +24,7 @@ pub(crate) async fn check_image(
     spec: &ContainerSpec,
     creation: &Creation,
 ) -> Result<(), EngineError> {
-    let image = context.engine.call()?.inspect_image(&creation.body.image).await?;
+    let image = context.engine.call_client()?.inspect_image(&creation.body.image).await?;
     let config = image.config.unwrap_or_default();
     let words = effective_command(
         spec,
@@ -32,7 +32,7 @@ pub(crate) async fn check_image(
         config.cmd.unwrap_or_default(),
     );
     if let Some(init) = systemd_program(&words) {
-        return Err(EngineError::refused(format!(
+        return Err(EngineError::new_refusal(format!(
             "it runs systemd ({init}), for which Podman sets a container up with control groups, tmpfs and a stop signal of its own, \
              and Docker does not"
         )));
@@ -42,7 +42,7 @@ pub(crate) async fn check_image(
     if spec.user.is_some() || added.is_empty() || is_root(&user) {
         return Ok(());
     }
-    Err(EngineError::refused(format!(
+    Err(EngineError::new_refusal(format!(
         "AddCapability={}: Docker gives what is added to root alone, and the image runs as {user}; say User=root or leave it out",
         added.join(" ")
     )))
@@ -89,16 +89,17 @@ pub(crate) async fn tmpfs_directories(
         binds.chain(typed).chain(tmpfs).map(|path| path.trim_end_matches('/')).collect();
     let mut more = BTreeMap::new();
     for path in &creation.late.copies {
-        let Some(archive) = archive(context, id, path).await? else { continue };
-        let directories = read_directories(path, &archive, &taken).map_err(EngineError::refused)?;
+        let Some(archive) = image_archive(context, id, path).await? else { continue };
+        let directories =
+            read_directories(path, &archive, &taken).map_err(EngineError::new_refusal)?;
         let options = host_config.tmpfs.get(path).map(String::as_str).unwrap_or_default();
-        more.extend(directories.into_iter().map(|d| (d.path.clone(), d.options(options))));
+        more.extend(directories.into_iter().map(|d| (d.path.clone(), d.mount_options(options))));
     }
     Ok(more)
 }
 
 /// The beginning of the archive of a directory in a container that has been made. `None`: the image has no such directory.
-async fn archive(
+async fn image_archive(
     context: &DockerContext,
     id: &str,
     path: &str,
@@ -106,7 +107,7 @@ async fn archive(
     // The dot leads through a link in that place, as a mount goes through it.
     let path = format!("{}/.", path.trim_end_matches('/'));
     let options = DownloadFromContainerOptionsBuilder::new().path(&path).build();
-    let client = context.engine.transfer()?;
+    let client = context.engine.transfer_client()?;
     let mut stream = client.download_from_container(id, Some(options));
     let mut archive = Vec::new();
     while let Some(bytes) = stream.next().await {
@@ -133,7 +134,7 @@ struct Directory {
 
 impl Directory {
     /// The options of a tmpfs in its place, inside of one with these.
-    fn options(&self, outer: &str) -> String {
+    fn mount_options(&self, outer: &str) -> String {
         let own = |option: &&str| {
             let name = option.split('=').next().unwrap_or_default();
             !option.is_empty() && !["mode", "uid", "gid"].contains(&name)
@@ -204,7 +205,7 @@ mod tests {
     use super::*;
 
     /// An archive with these entries; a name that ends in a slash is a directory's.
-    fn archive(names: &[&str]) -> Vec<u8> {
+    fn image_archive(names: &[&str]) -> Vec<u8> {
         let mut archive = tar::Builder::new(Vec::new());
         for name in names {
             let mut header = tar::Header::new_gnu();
@@ -244,7 +245,7 @@ mod tests {
 
     fn paths(names: &[&str], taken: &[&str]) -> Result<Vec<String>, String> {
         let directories =
-            read_directories("/run", &archive(names), &taken.iter().copied().collect())?;
+            read_directories("/run", &image_archive(names), &taken.iter().copied().collect())?;
         Ok(directories.into_iter().map(|directory| directory.path).collect())
     }
 
@@ -255,9 +256,10 @@ mod tests {
         }
         assert_eq!(paths(&["run/"], &["/run"]).unwrap(), [""; 0]);
         let found =
-            read_directories("/run/", &archive(&["run/", "run/lock/"]), &BTreeSet::new()).unwrap();
+            read_directories("/run/", &image_archive(&["run/", "run/lock/"]), &BTreeSet::new())
+                .unwrap();
         assert_eq!(
-            found.iter().map(|d| d.options("rw,size=64M,mode=0755,exec")).collect::<Vec<_>>(),
+            found.iter().map(|d| d.mount_options("rw,size=64M,mode=0755,exec")).collect::<Vec<_>>(),
             ["rw,size=64M,exec,mode=1777,uid=3,gid=4"]
         );
     }
@@ -280,7 +282,7 @@ mod tests {
 
     #[test]
     fn an_archive_that_is_cut_off_is_no_empty_directory() {
-        let whole = archive(&["run/", "run/a/", "run/b/"]);
+        let whole = image_archive(&["run/", "run/a/", "run/b/"]);
         assert!(read_directories("/run", &whole[..700], &BTreeSet::new()).is_err());
     }
 }

@@ -23,7 +23,7 @@ use crate::stdx::sync::lock;
 pub(crate) type Progress<'a> = &'a (dyn Fn(String) + Send + Sync);
 
 /// Makes sure that the image is there. Returns its id or name where only the archive it came from knows.
-pub(crate) async fn ensure(
+pub(crate) async fn ensure_image(
     context: &DockerContext,
     spec: &ContainerSpec,
     progress: Progress<'_>,
@@ -47,7 +47,7 @@ pub(crate) async fn ensure(
         None => Ok(false),
     };
     let mut there = present().await?;
-    let turn = context.images.turn(&source);
+    let turn = context.images.fetch_turn(&source);
     let _turn = match fetch(spec, there) {
         // What is missing is fetched once for all who wait for it.
         Fetch::Load | Fetch::Pull { needed: true } if !there => {
@@ -65,17 +65,17 @@ pub(crate) async fn ensure(
     match (fetch(spec, there), &spec.image) {
         (Fetch::Nothing, _) => Ok(None),
         (Fetch::Load, Image::Archive { path, image: Some(name) }) => {
-            load(engine, path, Some(name), progress).await
+            load_archive(engine, path, Some(name), progress).await
         }
         (Fetch::Load, Image::Archive { path, image: None }) => {
             load_unnamed(context, path, progress).await
         }
         (Fetch::Pull { needed }, Image::Named(name)) => {
-            pull(context, spec, name, needed, progress).await.map(|()| None)
+            pull_image(context, spec, name, needed, progress).await.map(|()| None)
         }
         (Fetch::Missing | Fetch::Load | Fetch::Pull { .. }, _) => {
             let name = named.map_or_else(|| "of the archive".to_owned(), ToString::to_string);
-            Err(EngineError::refused(format!(
+            Err(EngineError::new_refusal(format!(
                 "the image {name} is not on this machine and Pull=never forbids fetching it"
             )))
         }
@@ -88,7 +88,7 @@ async fn load_unnamed(
     path: &str,
     progress: Progress<'_>,
 ) -> Result<Option<String>, EngineError> {
-    let stamp = stamp(path);
+    let stamp = archive_stamp(path);
     let before = lock(&context.images.loaded).get(path).cloned();
     if let (Some(stamp), Some((known, image))) = (stamp, before)
         && stamp == known
@@ -96,28 +96,28 @@ async fn load_unnamed(
     {
         return Ok(Some(image));
     }
-    let image = load(&context.engine, path, None, progress).await?;
+    let image = load_archive(&context.engine, path, None, progress).await?;
     if let (Some(stamp), Some(image)) = (stamp, &image) {
         lock(&context.images.loaded).insert(path.to_owned(), (stamp, image.clone()));
     }
     Ok(image)
 }
 
-fn stamp(path: &str) -> Option<ArchiveStamp> {
+fn archive_stamp(path: &str) -> Option<ArchiveStamp> {
     use std::os::unix::fs::MetadataExt as _;
     let found = std::fs::metadata(path).ok()?;
     Some((found.ino(), found.size(), found.mtime(), found.mtime_nsec()))
 }
 
 async fn is_there(engine: &Engine, name: &str) -> Result<bool, EngineError> {
-    match engine.call()?.inspect_image(name).await.map_err(EngineError::from) {
+    match engine.call_client()?.inspect_image(name).await.map_err(EngineError::from) {
         Ok(_) => Ok(true),
         Err(error) if error.is_absent() => Ok(false),
         Err(error) => Err(error),
     }
 }
 
-async fn pull(
+async fn pull_image(
     context: &DockerContext,
     spec: &ContainerSpec,
     name: &ImageName,
@@ -129,13 +129,13 @@ async fn pull(
     loop {
         progress(format!("fetching the image {name}"));
         let credentials = match context.credentials.as_deref() {
-            Some(path) => {
-                credentials::of(path, &name.repository).await.map_err(EngineError::refused)?
-            }
+            Some(path) => credentials::read_credentials(path, &name.repository)
+                .await
+                .map_err(EngineError::new_refusal)?,
             None => None,
         };
         let pulled = pull_once(engine, name, credentials, progress).await;
-        engine.tally.pulled(pulled.is_ok());
+        engine.tally.count_pull(pulled.is_ok());
         let error = match pulled {
             Ok(()) => return Ok(()),
             Err(error @ EngineError::Lost(_)) => return Err(error),
@@ -146,7 +146,7 @@ async fn pull(
         let pause = if needed && !error.is_absent() { retry_after(spec, failed) } else { None };
         let Some(pause) = pause else {
             if needed {
-                return Err(EngineError::refused(format!(
+                return Err(EngineError::new_refusal(format!(
                     "cannot fetch the image {name}: {error}"
                 )));
             }
@@ -170,12 +170,13 @@ async fn pull_once(
     credentials: Option<DockerCredentials>,
     progress: Progress<'_>,
 ) -> Result<(), EngineError> {
-    let header = credentials.map(|credentials| credentials::header(&credentials)).transpose()?;
+    let header =
+        credentials.map(|credentials| credentials::auth_header(&credentials)).transpose()?;
     let options = CreateImageOptionsBuilder::new()
         .from_image(&name.repository)
         .tag(name.tag_to_pull())
         .build();
-    let mut client = engine.transfer()?;
+    let mut client = engine.transfer_client()?;
     if let Some(header) = header {
         // The library's own is in the other alphabet of base64, which an engine does not read.
         client = client.with_request_modifier(move |mut request| {
@@ -186,7 +187,7 @@ async fn pull_once(
     let mut lines = client.create_image(Some(options), None, None);
     let mut layers = Layers::default();
     while let Some(line) = lines.next().await {
-        if let Some(share) = layers.take(&line?) {
+        if let Some(share) = layers.on_line(&line?) {
             progress(format!("fetching the image {name}: {share}"));
         }
     }
@@ -202,7 +203,7 @@ struct Layers {
 
 impl Layers {
     /// Takes one line of a pull. Returns what is to be said if that has changed.
-    fn take(&mut self, line: &CreateImageInfo) -> Option<String> {
+    fn on_line(&mut self, line: &CreateImageInfo) -> Option<String> {
         let id = line.id.clone()?;
         match (line.status.as_deref()?, &line.progress_detail) {
             ("Downloading", Some(detail)) => {
@@ -229,7 +230,7 @@ impl Layers {
     }
 }
 
-async fn load(
+async fn load_archive(
     engine: &Engine,
     path: &str,
     wanted: Option<&ImageName>,
@@ -237,10 +238,10 @@ async fn load(
 ) -> Result<Option<String>, EngineError> {
     progress(format!("loading the image from {path}"));
     let failed = |problem: &dyn std::fmt::Display| {
-        EngineError::refused(format!("cannot load the image from {path}: {problem}"))
+        EngineError::new_refusal(format!("cannot load the image from {path}: {problem}"))
     };
     let archive = tokio::fs::File::open(path).await.map_err(|error| failed(&error))?;
-    let client = engine.transfer()?;
+    let client = engine.transfer_client()?;
     let options = ImportImageOptionsBuilder::new().build();
     let mut lines =
         client.import_image_stream(options, ReaderStream::with_capacity(archive, 1 << 18), None);
@@ -257,17 +258,17 @@ async fn load(
             if is_there(engine, &wanted.to_string()).await? {
                 return Ok(None);
             }
-            Err(failed(&format!("it holds {}, not {wanted}", listed(loaded))))
+            Err(failed(&format!("it holds {}, not {wanted}", list_names(loaded))))
         }
         (None, [only]) => Ok(Some(only.clone())),
         (None, loaded) => Err(failed(&format!(
             "it holds {}; say which one is meant: Image=docker-archive:{path}:NAME",
-            listed(loaded)
+            list_names(loaded)
         ))),
     }
 }
 
-fn listed(images: &[String]) -> String {
+fn list_names(images: &[String]) -> String {
     if images.is_empty() { "no image".to_owned() } else { images.join(", ") }
 }
 
@@ -290,7 +291,7 @@ mod tests {
     #[test]
     fn a_pull_says_how_far_it_is_and_nothing_twice() {
         let mut layers = Layers::default();
-        let mut take = |json| layers.take(&line(json));
+        let mut take = |json| layers.on_line(&line(json));
         assert_eq!(take(r#"{"status":"Pulling from library/a","id":"latest"}"#), None);
         let half = r#"{"status":"Downloading","id":"1","progressDetail":{"current":5000000,"total":10000000}}"#;
         assert_eq!(take(half).as_deref(), Some("50% of 10 MB"));

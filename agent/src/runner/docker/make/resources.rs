@@ -18,7 +18,7 @@ use crate::runner::docker::make::conditions;
 use crate::runner::docker::unit::plan::read_here;
 
 /// Makes what the container names by unit. Returns what each is called in the engine.
-pub(crate) async fn ensure(
+pub(crate) async fn ensure_resources(
     context: &DockerContext,
     spec: &ContainerSpec,
 ) -> Result<BTreeMap<UnitName, String>, EngineError> {
@@ -27,25 +27,25 @@ pub(crate) async fn ensure(
     if units.is_empty() {
         return Ok(names);
     }
-    let files = context.copies.files(&units).await.map_err(EngineError::refused)?;
+    let files = context.copies.files_of(&units).await.map_err(EngineError::new_refusal)?;
     for unit in units {
         let file = files.get(&unit).ok_or_else(|| {
-            EngineError::refused(format!(
+            EngineError::new_refusal(format!(
                 "{unit}, which it names, is not known to the cluster; submit it"
             ))
         })?;
-        let name = one(context, &unit, file).await?;
+        let name = ensure_one(context, &unit, file).await?;
         names.insert(unit, name);
     }
     Ok(names)
 }
 
-async fn one(
+async fn ensure_one(
     context: &DockerContext,
     unit: &UnitName,
     file: &UnitFile,
 ) -> Result<String, EngineError> {
-    let refused = |problem: String| EngineError::refused(format!("{unit}: {problem}"));
+    let refused = |problem: String| EngineError::new_refusal(format!("{unit}: {problem}"));
     let quadlet = read_here(unit, file, &context.host).map_err(refused)?;
     let (name, conditions) = match &quadlet {
         Quadlet::Volume(spec) => (&spec.name, spec.conditions.as_slice()),
@@ -53,13 +53,13 @@ async fn one(
         // Its own starts are what its conditions are about.
         Quadlet::Container(spec) => (&spec.name, [].as_slice()),
     };
-    match conditions::verdict(conditions).await {
+    match conditions::check_conditions(conditions).await {
         Verdict::Start => {}
         // As with systemd, whoever names it goes on, and finds what there is by that name.
         Verdict::Skip(_) => return Ok(name.clone()),
         Verdict::Fail(reason) | Verdict::Unknown(reason) => return Err(refused(reason)),
     }
-    let identity = identity(context, unit, file.hash());
+    let identity = identity_of(context, unit, file.hash());
     let within = |error| match error {
         EngineError::Refused { status, problem } => {
             EngineError::Refused { status, problem: format!("{unit}: {problem}") }
@@ -75,7 +75,7 @@ async fn one(
 }
 
 /// Whose a volume or network is. Containers of any generation use it.
-fn identity(context: &DockerContext, unit: &UnitName, file: FileHash) -> Identity {
+fn identity_of(context: &DockerContext, unit: &UnitName, file: FileHash) -> Identity {
     Identity { unit: unit.clone(), file, generation: 0, cluster: context.cluster.clone() }
 }
 
@@ -84,12 +84,12 @@ async fn ensure_volume(
     spec: &VolumeSpec,
     identity: &Identity,
 ) -> Result<String, EngineError> {
-    let client = context.engine.call()?;
+    let client = context.engine.call_client()?;
     match client.inspect_volume(&spec.name).await.map_err(EngineError::from) {
         Err(error) if error.is_absent() => {}
         found => return found.map(|_| spec.name.clone()),
     }
-    let body: VolumeCreateRequest = body(&volume(spec, identity))?;
+    let body: VolumeCreateRequest = to_client_body(&volume(spec, identity))?;
     client.create_volume(body).await?;
     tracing::info!(volume = spec.name, unit = %identity.unit, "made a volume");
     Ok(spec.name.clone())
@@ -100,25 +100,28 @@ async fn ensure_network(
     spec: &NetworkSpec,
     identity: &Identity,
 ) -> Result<String, EngineError> {
-    let client = context.engine.call()?;
+    let client = context.engine.call_client()?;
     let _one = context.making.lock().await;
     match client.inspect_network(&spec.name, None).await.map_err(EngineError::from) {
         Err(error) if error.is_absent() => {}
         found => return found.map(|_| spec.name.clone()),
     }
-    let body: NetworkCreateRequest = body(&network(spec, identity))?;
+    let body: NetworkCreateRequest = to_client_body(&network(spec, identity))?;
     client.create_network(body).await?;
     tracing::info!(network = spec.name, unit = %identity.unit, "made a network");
     Ok(spec.name.clone())
 }
 
 /// One of our bodies in the client library's type.
-pub(crate) fn body<T: DeserializeOwned>(ours: &impl Serialize) -> Result<T, EngineError> {
+pub(crate) fn to_client_body<T: DeserializeOwned>(ours: &impl Serialize) -> Result<T, EngineError> {
     serde_json::to_value(ours)
         .and_then(serde_json::from_value)
         // The values of an environment are in there, so serde's words are kept to where it happened.
         .map_err(|error| {
-            EngineError::refused(format!("a request cannot be written ({:?})", error.classify()))
+            EngineError::new_refusal(format!(
+                "a request cannot be written ({:?})",
+                error.classify()
+            ))
         })
 }
 
@@ -164,7 +167,7 @@ mod tests {
         assert!(creation.loses_addresses());
         creation.join_at_once();
         assert!(creation.networks.is_empty() && !creation.loses_addresses());
-        let sent: ContainerCreateBody = body(&creation.body).unwrap();
+        let sent: ContainerCreateBody = to_client_body(&creation.body).unwrap();
         let (ours, sent) =
             (serde_json::to_value(&creation.body).unwrap(), serde_json::to_value(sent).unwrap());
         assert!(is_within(&ours, &sent), "{ours:#}\n{sent:#}");

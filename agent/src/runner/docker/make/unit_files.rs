@@ -19,7 +19,7 @@ use crate::stdx::errors::error_chain;
 use crate::stdx::files::{Durability, replace_file};
 
 /// How long the store may take before the copies have to do.
-const PATIENCE: Duration = Duration::from_secs(5);
+const STORE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The files of units that containers name and that are placed nowhere: volumes and networks.
 #[async_trait]
@@ -29,12 +29,18 @@ pub trait Sources: Send + Sync + 'static {
     /// # Errors
     ///
     /// What keeps it from being known, for the user.
-    async fn files(&self, units: &[UnitName]) -> Result<BTreeMap<UnitName, Arc<UnitFile>>, String>;
+    async fn fetch_files(
+        &self,
+        units: &[UnitName],
+    ) -> Result<BTreeMap<UnitName, Arc<UnitFile>>, String>;
 }
 
 #[async_trait]
 impl Sources for Registry {
-    async fn files(&self, units: &[UnitName]) -> Result<BTreeMap<UnitName, Arc<UnitFile>>, String> {
+    async fn fetch_files(
+        &self,
+        units: &[UnitName],
+    ) -> Result<BTreeMap<UnitName, Arc<UnitFile>>, String> {
         self.files_of(units).await.map_err(|error| error_chain(&error))
     }
 }
@@ -53,16 +59,16 @@ impl UnitFileCopies {
         Self { cluster, directory }
     }
 
-    pub(crate) fn directory(&self) -> &PathBuf {
+    pub(crate) fn directory_path(&self) -> &PathBuf {
         &self.directory
     }
 
     /// The files of these units; those that the cluster does not know are left out.
-    pub(crate) async fn files(&self, units: &[UnitName]) -> Result<Files, String> {
-        match self.ask(units).await {
+    pub(crate) async fn files_of(&self, units: &[UnitName]) -> Result<Files, String> {
+        match self.fetch_from_cluster(units).await {
             Ok(found) => {
                 for (unit, file) in &found {
-                    self.keep(unit, file);
+                    self.keep_copy(unit, file);
                 }
                 Ok(found)
             }
@@ -81,13 +87,13 @@ impl UnitFileCopies {
     }
 
     /// The same of the cluster only.
-    pub(crate) async fn ask(&self, units: &[UnitName]) -> Result<Files, String> {
-        let asked = tokio::time::timeout(PATIENCE, self.cluster.files(units)).await;
+    pub(crate) async fn fetch_from_cluster(&self, units: &[UnitName]) -> Result<Files, String> {
+        let asked = tokio::time::timeout(STORE_TIMEOUT, self.cluster.fetch_files(units)).await;
         asked.unwrap_or_else(|_| Err("the store does not answer".to_owned()))
     }
 
     /// Every copy there is.
-    pub(crate) fn all(&self) -> Files {
+    pub(crate) fn load_all(&self) -> Files {
         let Ok(entries) = fs::read_dir(&self.directory) else { return Files::new() };
         let unit = |entry: io::Result<fs::DirEntry>| -> Option<UnitName> {
             entry.ok()?.file_name().to_str()?.parse().ok()
@@ -105,7 +111,7 @@ impl UnitFileCopies {
     }
 
     /// Keeps a copy, whole or not at all.
-    pub(crate) fn keep(&self, unit: &UnitName, file: &UnitFile) {
+    pub(crate) fn keep_copy(&self, unit: &UnitName, file: &UnitFile) {
         if self.load(unit).is_some_and(|kept| kept.text() == file.text()) {
             return;
         }
@@ -117,7 +123,7 @@ impl UnitFileCopies {
     }
 
     /// Forgets one.
-    pub(crate) fn forget(&self, unit: &UnitName) {
+    pub(crate) fn forget_copy(&self, unit: &UnitName) {
         let _ = fs::remove_file(self.directory.join(unit.as_str()));
     }
 }

@@ -17,7 +17,7 @@ use crate::runner::docker::runner::Docker;
 use crate::stdx::sync::lock;
 
 /// How long a person waits for the engine.
-const PATIENCE: Duration = Duration::from_secs(3);
+const ENGINE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// A unit as this machine has it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -81,10 +81,10 @@ pub struct Container {
 
 impl Docker {
     /// A close look at a unit; `None`: it is not here.
-    pub async fn look(&self, unit: &UnitName) -> Option<Look> {
+    pub async fn inspect_unit(&self, unit: &UnitName) -> Option<Look> {
         let file = self.context.files.join(unit.as_str());
         let text = tokio::fs::read_to_string(&file).await.ok();
-        let status = self.known(unit).map(|handle| handle.status.borrow().clone());
+        let status = self.find_or_take_up(unit).map(|handle| handle.status.borrow().clone());
         let refused = lock(&self.refused).get(unit).cloned();
         if text.is_none() && status.is_none() {
             return None;
@@ -107,7 +107,7 @@ impl Docker {
             look.result = status.result;
             look.restarts = status.restarts;
             look.remark = status.remark;
-            match self.container(status.container.as_deref()).await {
+            match self.inspect_container(status.container.as_deref()).await {
                 Ok(container) => look.container = container,
                 Err(error) => look.engine = Some(error.to_string()),
             }
@@ -119,16 +119,16 @@ impl Docker {
     }
 
     /// What the engine says of a container; `None`: there is none.
-    pub(crate) async fn container(
+    pub(crate) async fn inspect_container(
         &self,
         id: Option<&str>,
     ) -> Result<Option<Container>, EngineError> {
         let engine = &self.context.engine;
-        engine.known_within(PATIENCE).await.map_err(EngineError::Lost)?;
+        engine.known_within(ENGINE_TIMEOUT).await.map_err(EngineError::Lost)?;
         let Some(id) = id else { return Ok(None) };
-        let asked = engine.call()?;
+        let asked = engine.call_client()?;
         let asked = asked.inspect_container(id, None);
-        match tokio::time::timeout(PATIENCE, asked).await {
+        match tokio::time::timeout(ENGINE_TIMEOUT, asked).await {
             Ok(answer) => match answer.map_err(EngineError::from) {
                 Ok(answer) => Ok(Some(Container::from(answer))),
                 Err(error) if error.is_absent() => Ok(None),

@@ -23,7 +23,7 @@ use crate::runner::docker::unit::task::{UnitHandle, UnitMessage};
 use crate::stdx::sync::lock;
 
 /// How long whoever asks waits for the engine, all units together.
-const PATIENCE: Duration = Duration::from_secs(3);
+const ENGINE_TIMEOUT: Duration = Duration::from_secs(3);
 
 impl Docker {
     /// What is to be said of these units.
@@ -31,10 +31,10 @@ impl Docker {
         &self,
         units: &BTreeSet<UnitName>,
     ) -> BTreeMap<UnitName, UnitObservation> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + ENGINE_TIMEOUT;
         let handles: BTreeMap<&UnitName, UnitHandle> =
-            units.iter().filter_map(|unit| Some((unit, self.known(unit)?))).collect();
-        let listed = self.listed(deadline).await;
+            units.iter().filter_map(|unit| Some((unit, self.find_or_take_up(unit)?))).collect();
+        let listed = self.list_containers(deadline).await;
         let by_name = listed.as_deref().map(by_name);
         let mut seen = BTreeMap::new();
         for unit in units {
@@ -49,7 +49,7 @@ impl Docker {
                 one.observed.sub.clone_from(&status.sub);
                 one.invocation.clone_from(&status.invocation);
                 one.since = status.since;
-                one.remark = self.context.engine.remark(&status.remark);
+                one.remark = self.context.engine.remark_on(&status.remark);
                 Some(handle.name.clone())
             } else {
                 if let Some(stray) = listed.iter().flatten().find(|c| c.unit() == Some(unit)) {
@@ -60,7 +60,7 @@ impl Docker {
             if let Some(by_name) = &by_name
                 && let Some(name) = name
                 && let Some(container) = by_name.get(name.as_str())
-                && let Some(obstacle) = create::strange(&container.owner, &name)
+                && let Some(obstacle) = create::foreign_name_problem(&container.owner, &name)
             {
                 one.observed.foreign = true;
                 one.observed.obstacle = obstacle;
@@ -69,11 +69,16 @@ impl Docker {
         }
         if let (Some(by_name), Some(listed)) = (by_name, &listed) {
             let taken = by_name.into_iter().filter_map(|(name, container)| {
-                Some((name.to_owned(), create::strange(&container.owner, name)?))
+                Some((name.to_owned(), create::foreign_name_problem(&container.owner, name)?))
             });
             *lock(&self.taken) = taken.collect();
             let ours = lock(&self.units).keys().chain(units).cloned().collect();
-            orphans::sweep(Arc::clone(&self.context), listed, &self.context.files, &ours);
+            orphans::remove_leftovers(
+                Arc::clone(&self.context),
+                listed,
+                &self.context.files,
+                &ours,
+            );
         }
         seen
     }
@@ -96,7 +101,7 @@ impl Docker {
         observed
     }
 
-    async fn listed(&self, deadline: Instant) -> Option<Vec<Listed>> {
+    async fn list_containers(&self, deadline: Instant) -> Option<Vec<Listed>> {
         if !self.context.engine.is_up() {
             return None;
         }

@@ -76,7 +76,7 @@ pub enum OutputError {
 impl Docker {
     /// Where a unit's output is. `tail` is a number of lines or `all`; with `follow` it goes on, from one container to the
     /// next.
-    pub async fn output(
+    pub async fn open_output(
         &self,
         unit: &UnitName,
         tail: &str,
@@ -86,13 +86,13 @@ impl Docker {
             let label = |label, value: &str| format!("{}={value}", journal_field(label));
             vec![label(LABEL_UNIT, unit.as_str()), label(LABEL_CLUSTER, &self.context.cluster)]
         };
-        let Some(handle) = self.known(unit) else {
+        let Some(handle) = self.find_or_take_up(unit) else {
             // What is here no more may have left its lines.
             let journal = has_journal().then(|| Output::Journal(labels()));
             return journal.ok_or_else(|| OutputError::Unknown(unit.clone()));
         };
         let id = handle.status.borrow().container.clone();
-        let container = self.container(id.as_deref()).await;
+        let container = self.inspect_container(id.as_deref()).await;
         let container = match container {
             Ok(Some(container)) => container,
             other => {
@@ -138,7 +138,7 @@ struct Heard {
 
 impl Heard {
     /// The engine begins from the first line again.
-    fn resume(&mut self) {
+    fn on_reconnected(&mut self) {
         self.before.clone_from(&self.latest);
     }
 
@@ -201,9 +201,9 @@ impl Reading {
             .follow(self.follow)
             .tail(&self.tail)
             .build();
-        let client = engine.transfer()?;
+        let client = engine.transfer_client()?;
         let mut entries = client.logs(id, Some(options));
-        heard.resume();
+        heard.on_reconnected();
         while let Some(entry) = entries.next().await {
             let (text, error) = match entry? {
                 LogOutput::StdErr { message } => (message, true),
@@ -225,7 +225,7 @@ impl Reading {
     /// Waits for a container to read from: the next one, or this one if it runs on. `None`: there will be none.
     async fn next(&mut self, id: &str) -> Option<String> {
         tokio::time::sleep(AGAIN).await;
-        self.context.engine.ready().await;
+        self.context.engine.wait_until_ready().await;
         let ready = |s: &UnitStatus| s.container.as_deref().is_some_and(|c| c != id || s.runs);
         let status = self.status.wait_for(ready).await.ok()?;
         status.container.clone()
@@ -248,11 +248,11 @@ mod tests {
     #[test]
     fn a_line_behind_a_later_one_is_read_and_none_twice() {
         let mut heard = Heard::default();
-        heard.resume();
+        heard.on_reconnected();
         for at in ["2", "1", "2", "3"] {
             assert!(heard.is_new(at), "{at}");
         }
-        heard.resume();
+        heard.on_reconnected();
         for (at, new) in [("2", false), ("1", false), ("3", false), ("5", true), ("4", true)] {
             assert_eq!(heard.is_new(at), new, "{at}");
         }

@@ -43,17 +43,17 @@ impl MemoryStore {
     }
 
     /// Forgets it.
-    pub(crate) fn forget(&self, unit: &UnitName) {
+    pub(crate) fn forget_unit(&self, unit: &UnitName) {
         let _ = fs::remove_file(self.path(unit));
     }
 
     /// Whether anything is remembered.
-    pub(crate) fn any(&self) -> bool {
+    pub(crate) fn has_any(&self) -> bool {
         fs::read_dir(&self.directory).is_ok_and(|mut files| files.next().is_some())
     }
 
     /// Where they are.
-    pub(crate) fn directory(&self) -> &Path {
+    pub(crate) fn directory_path(&self) -> &Path {
         &self.directory
     }
 }
@@ -92,10 +92,10 @@ mod tests {
             UnitMemory { memory, container: Some("abc".to_owned()), ..UnitMemory::default() };
         memories.save(&unit, &kept).unwrap();
         assert_eq!(memories.load(&unit), Some(kept));
-        memories.forget(&unit);
+        memories.forget_unit(&unit);
         assert_eq!(memories.load(&unit), None);
 
-        fs::write(memories.directory().join("web@1.container.json"), "{").unwrap();
+        fs::write(memories.directory_path().join("web@1.container.json"), "{").unwrap();
         assert_eq!(memories.load(&unit), None);
     }
 }

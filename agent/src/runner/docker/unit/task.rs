@@ -102,7 +102,7 @@ async fn adopt_and_run(
 ) {
     let last = memory.as_ref().and_then(|memory| memory.container.as_deref());
     let found = work::find(&context, &name, last).await;
-    let (unit, effects) = ContainerUnit::adopt(plan, memory, found, &moment(&context));
+    let (unit, effects) = ContainerUnit::adopt(plan, memory, found, &current_moment(&context));
     let task = UnitTask {
         context,
         name,
@@ -118,8 +118,12 @@ async fn adopt_and_run(
     task.run(inbox, effects).await;
 }
 
-fn moment(context: &DockerContext) -> Moment {
-    Moment { now: host_facts::now(), wall: unix_seconds(), sessions: context.engine.sessions() }
+fn current_moment(context: &DockerContext) -> Moment {
+    Moment {
+        now: host_facts::now(),
+        wall: unix_seconds(),
+        sessions: context.engine.sessions_so_far(),
+    }
 }
 
 impl UnitTask {
@@ -138,9 +142,9 @@ impl UnitTask {
             // Every arm is cancel-safe: channels, a timer, and futures that stay where they are.
             tokio::select! {
                 biased;
-                result = finish(&mut self.work) => self.feed(UnitInput::WorkDone(result)),
+                result = finish(&mut self.work) => self.feed_input(UnitInput::WorkDone(result)),
                 (container, found) = finish(&mut self.inspection) => {
-                    self.feed(UnitInput::Inspected { container, found });
+                    self.feed_input(UnitInput::Inspected { container, found });
                 }
                 result = finish(&mut self.removal) => self.on_removed(result),
                 message = inbox.recv(), if takes_messages => match message {
@@ -149,37 +153,37 @@ impl UnitTask {
                 },
                 Ok(()) = self.progress.changed() => {
                     let text = self.progress.borrow_and_update().clone();
-                    self.feed(UnitInput::Progress(text));
+                    self.feed_input(UnitInput::Progress(text));
                 }
-                () = sleep_until_opt(deadline) => self.feed(UnitInput::Tick),
+                () = sleep_until_opt(deadline) => self.feed_input(UnitInput::Tick),
             }
         }
     }
 
-    fn feed(&mut self, input: UnitInput) {
-        let effects = self.unit.step(&moment(&self.context), input);
+    fn feed_input(&mut self, input: UnitInput) {
+        let effects = self.unit.step(&current_moment(&self.context), input);
         self.carry_out(effects);
     }
 
     fn on_message(&mut self, message: UnitMessage) {
         match message {
-            UnitMessage::Plan(plan) => self.feed(UnitInput::Plan(plan)),
+            UnitMessage::Plan(plan) => self.feed_input(UnitInput::Plan(plan)),
             UnitMessage::Order { order, generation, heard } => {
                 let failures = self.unit.failures();
-                self.feed(UnitInput::Order { order, generation });
+                self.feed_input(UnitInput::Order { order, generation });
                 let _ = heard.send(failures);
             }
-            UnitMessage::Hint => self.feed(UnitInput::Hint),
-            UnitMessage::StartHint => self.feed(UnitInput::StartHint),
+            UnitMessage::Hint => self.feed_input(UnitInput::Hint),
+            UnitMessage::StartHint => self.feed_input(UnitInput::StartHint),
             UnitMessage::Remove(removed) => {
                 self.removed = Some(removed);
-                self.feed(UnitInput::Remove);
+                self.feed_input(UnitInput::Remove);
             }
         }
     }
 
     fn on_removed(&mut self, result: Result<(), RunnerError>) {
-        self.feed(UnitInput::Removed(result.is_ok()));
+        self.feed_input(UnitInput::Removed(result.is_ok()));
         if let Some(removed) = self.removed.take() {
             let _ = removed.send(result);
         }
@@ -189,24 +193,25 @@ impl UnitTask {
         let context = Arc::clone(&self.context);
         for effect in effects {
             match effect {
-                UnitEffect::Prepare(plan) => self.work = Some(self.prepare(plan)),
+                UnitEffect::Prepare(plan) => self.work = Some(self.begin_preparation(plan)),
                 UnitEffect::Start { prepared, replaces, generation } => {
                     let (context, name) = (Arc::clone(&context), self.name.clone());
                     self.work = Some(work::start(context, name, prepared, replaces, generation));
                 }
                 UnitEffect::Signal { container, signal } => {
-                    self.work = Some(work::signal(Arc::clone(&context), container, signal));
+                    self.work =
+                        Some(work::signal_container(Arc::clone(&context), container, signal));
                 }
                 UnitEffect::CancelWork => self.work = None,
                 UnitEffect::Inspect(id) => {
-                    self.inspection = Some(work::look(Arc::clone(&context), id));
+                    self.inspection = Some(work::look_at_container(Arc::clone(&context), id));
                 }
                 UnitEffect::RemoveContainers(ids) => {
                     let removal = remove_containers(Arc::clone(&context), self.name.clone(), ids);
                     self.removal = Some(Box::pin(removal));
                 }
                 UnitEffect::Forget => {
-                    context.memories.forget(&self.name);
+                    context.memories.forget_unit(&self.name);
                     host_inputs::clear(&context, &self.name);
                     self.is_forgotten = true;
                 }
@@ -217,7 +222,7 @@ impl UnitTask {
                 }
                 UnitEffect::Publish { status, is_news } => self.publish_state(status, is_news),
                 UnitEffect::DiscardNetworks(spec) => discard::after_stop(&context, &spec),
-                UnitEffect::CountRestart => context.engine.tally.restarts(),
+                UnitEffect::CountRestart => context.engine.tally.count_restart(),
                 UnitEffect::LogPhase { event, phase: after } => {
                     tracing::debug!(unit = %self.name, ?event, ?after, "a container unit goes on");
                 }
@@ -225,7 +230,7 @@ impl UnitTask {
         }
     }
 
-    fn prepare(&mut self, plan: ContainerPlan) -> BoxFuture<'static, WorkResult> {
+    fn begin_preparation(&mut self, plan: ContainerPlan) -> BoxFuture<'static, WorkResult> {
         let (sender, progress) = watch::channel(String::new());
         self.progress = progress;
         let unit = self.name.clone();
@@ -233,19 +238,19 @@ impl UnitTask {
             tracing::debug!(%unit, text, "preparing");
             sender.send_replace(text);
         };
-        work::prepare(Arc::clone(&self.context), self.name.clone(), plan, Arc::new(report))
+        work::prepare_start(Arc::clone(&self.context), self.name.clone(), plan, Arc::new(report))
     }
 
     fn publish_state(&self, status: UnitStatus, is_news: bool) {
         // First, so that whoever waits for an outcome has heard of the state that goes with it.
         if is_news {
-            self.context.news.tell(RunnerEvent::Changed {
+            self.context.news.send_event(RunnerEvent::Changed {
                 unit: self.name.clone(),
                 active: status.active.clone(),
                 sub: status.sub.clone(),
                 invocation: status.invocation.clone(),
                 since: status.since,
-                remark: self.context.engine.remark(&status.remark),
+                remark: self.context.engine.remark_on(&status.remark),
             });
         }
         self.status.send_replace(status);

@@ -25,44 +25,44 @@ const AGAIN: Duration = Duration::from_millis(250);
 pub(crate) type ProgressFn = Arc<dyn Fn(String) + Send + Sync>;
 
 /// Looks at its conditions, fetches its image, makes its volumes and networks.
-pub(crate) fn prepare(
+pub(crate) fn prepare_start(
     context: Arc<DockerContext>,
     unit: UnitName,
     plan: ContainerPlan,
     told: ProgressFn,
 ) -> BoxFuture<'static, WorkResult> {
     Box::pin(async move {
-        match conditions::verdict(&plan.spec.conditions).await {
+        match conditions::check_conditions(&plan.spec.conditions).await {
             Verdict::Start => {}
             Verdict::Skip(reason) => return WorkResult::Unmet(reason),
             Verdict::Fail(reason) => return WorkResult::AssertFailed(reason),
             Verdict::Unknown(problem) => return WorkResult::Unprepared(problem),
         }
         loop {
-            match gather(&context, &unit, &plan, &told).await {
+            match gather_inputs(&context, &unit, &plan, &told).await {
                 Ok(prepared) => return WorkResult::Prepared(prepared),
-                Err(EngineError::Lost(problem)) => lost(&context.engine, problem).await,
+                Err(EngineError::Lost(problem)) => pause_after_loss(&context.engine, problem).await,
                 Err(error) => return WorkResult::Unprepared(error.to_string()),
             }
         }
     })
 }
 
-async fn gather(
+async fn gather_inputs(
     context: &DockerContext,
     unit: &UnitName,
     plan: &ContainerPlan,
     told: &ProgressFn,
 ) -> Result<Prepared, EngineError> {
-    let plan = read_anew(plan, unit, &context.host).map_err(EngineError::refused)?;
+    let plan = read_anew(plan, unit, &context.host).map_err(EngineError::new_refusal)?;
     // Before anything is fetched or made for a container that cannot be.
-    let api = context.engine.ready().await;
-    if let Some(problem) = lacking(&plan.spec, &context.abilities(api)) {
-        return Err(EngineError::refused(problem));
+    let api = context.engine.wait_until_ready().await;
+    if let Some(problem) = lacking(&plan.spec, &context.engine_abilities(api)) {
+        return Err(EngineError::new_refusal(problem));
     }
-    let names = resources::ensure(context, &plan.spec).await?;
+    let names = resources::ensure_resources(context, &plan.spec).await?;
     let progress = |text: String| told(text);
-    let image = images::ensure(context, &plan.spec, &progress).await?;
+    let image = images::ensure_image(context, &plan.spec, &progress).await?;
     Ok(Prepared { plan, names, image })
 }
 
@@ -77,20 +77,22 @@ pub(crate) fn start(
     Box::pin(async move {
         let mut anew = true;
         loop {
-            context.engine.ready().await;
+            context.engine.wait_until_ready().await;
             let before = before.as_deref();
             let started = create::start(&context, &unit, &prepared, before, generation).await;
             match started {
                 Ok(id) => return WorkResult::Started(id),
-                Err(EngineError::Lost(problem)) => lost(&context.engine, problem).await,
+                Err(EngineError::Lost(problem)) => pause_after_loss(&context.engine, problem).await,
                 // Somebody removed its image, or the last container on it took its network along, since they were seen.
                 Err(error) if anew && error.is_absent() => {
                     anew = false;
-                    context.images.forget();
+                    context.images.forget_present();
                     let told: ProgressFn = Arc::new(|_| ());
-                    match gather(&context, &unit, &prepared.plan, &told).await {
+                    match gather_inputs(&context, &unit, &prepared.plan, &told).await {
                         Ok(again) => prepared = again,
-                        Err(EngineError::Lost(problem)) => lost(&context.engine, problem).await,
+                        Err(EngineError::Lost(problem)) => {
+                            pause_after_loss(&context.engine, problem).await;
+                        }
                         Err(error) => return WorkResult::NotStarted(error.to_string()),
                     }
                 }
@@ -101,17 +103,17 @@ pub(crate) fn start(
 }
 
 /// Sends a signal to a container.
-pub(crate) fn signal(
+pub(crate) fn signal_container(
     context: Arc<DockerContext>,
     id: String,
     signal: String,
 ) -> BoxFuture<'static, WorkResult> {
     Box::pin(async move {
         loop {
-            context.engine.ready().await;
+            context.engine.wait_until_ready().await;
             match send_signal(&context, &id, &signal).await {
                 Ok(()) => return WorkResult::Sent,
-                Err(EngineError::Lost(problem)) => lost(&context.engine, problem).await,
+                Err(EngineError::Lost(problem)) => pause_after_loss(&context.engine, problem).await,
                 Err(error) => {
                     tracing::warn!(container = id, signal, %error, "cannot send a signal");
                     return WorkResult::Sent;
@@ -123,12 +125,12 @@ pub(crate) fn signal(
 
 /// Looks at a container by its id, which is returned. While the engine does not answer nothing is known, and it is waited
 /// for.
-pub(crate) fn look(
+pub(crate) fn look_at_container(
     context: Arc<DockerContext>,
     id: String,
 ) -> BoxFuture<'static, (String, Option<InspectedContainer>)> {
     Box::pin(async move {
-        let found = insist(&context, &id, || inspect_container(&context, &id)).await;
+        let found = ask_until_answered(&context, &id, || inspect_container(&context, &id)).await;
         (id, found)
     })
 }
@@ -140,7 +142,7 @@ pub(crate) async fn find(
     unit: &UnitName,
     last: Option<&str>,
 ) -> Option<InspectedContainer> {
-    let mut listed = insist(context, unit.as_str(), || list(context, Some(unit))).await;
+    let mut listed = ask_until_answered(context, unit.as_str(), || list(context, Some(unit))).await;
     listed.sort_by_key(|c| (c.runs, Some(c.id.as_str()) == last, c.created));
     let chosen = listed.pop()?;
     for other in listed {
@@ -149,19 +151,19 @@ pub(crate) async fn find(
             tracing::warn!(%unit, container = other.id, %error, "cannot remove it");
         }
     }
-    insist(context, unit.as_str(), || inspect_container(context, &chosen.id)).await
+    ask_until_answered(context, unit.as_str(), || inspect_container(context, &chosen.id)).await
 }
 
 /// Asks until there is an answer.
-async fn insist<T, F>(context: &DockerContext, about: &str, ask: impl Fn() -> F) -> T
+async fn ask_until_answered<T, F>(context: &DockerContext, about: &str, ask: impl Fn() -> F) -> T
 where
     F: Future<Output = Result<T, EngineError>>,
 {
     loop {
-        context.engine.ready().await;
+        context.engine.wait_until_ready().await;
         match ask().await {
             Ok(answer) => return answer,
-            Err(EngineError::Lost(problem)) => lost(&context.engine, problem).await,
+            Err(EngineError::Lost(problem)) => pause_after_loss(&context.engine, problem).await,
             Err(error) => {
                 // It answers and does not say: no reason to think that anything has ended.
                 tracing::warn!(about, %error, "cannot look at a container");
@@ -171,7 +173,7 @@ where
     }
 }
 
-async fn lost(engine: &Engine, problem: String) {
-    tracing::debug!(problem, socket = %engine.socket().display(), "a call is made again");
+async fn pause_after_loss(engine: &Engine, problem: String) {
+    tracing::debug!(problem, socket = %engine.socket_path().display(), "a call is made again");
     tokio::time::sleep(AGAIN).await;
 }
