@@ -43,7 +43,7 @@ fn is_from(header: &Header<'_>, unique: &str) -> bool {
     header.sender().is_some_and(|sender| sender.as_str() == unique)
 }
 
-/// Whether a signal is this one: of this interface, and of this name.
+/// True for a signal of this interface and this name.
 pub(crate) fn is_signal(header: &Header<'_>, interface: &str, member: &str) -> bool {
     header.interface().is_some_and(|name| name.as_str() == interface)
         && header.member().is_some_and(|name| name.as_str() == member)

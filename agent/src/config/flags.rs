@@ -74,20 +74,31 @@ pub struct Flags {
     #[arg(long, env = "MUSTER_MACHINE_ID", value_name = "ID")]
     pub machine_id: Option<MachineId>,
 
-    /// What `MachineMetadata=` is matched against
-    #[arg(long, env = "MUSTER_METADATA", value_name = "KEY=VALUE,...")]
+    /// Metadata of this machine
+    #[arg(
+        long,
+        help = "What `MachineMetadata=` is matched against",
+        env = "MUSTER_METADATA",
+        value_name = "KEY=VALUE,..."
+    )]
     pub metadata: Option<Metadata>,
 
     /// A machine silent for this long is gone and its units move [default: 10s]
     #[arg(long, env = "MUSTER_TTL", value_name = "TIME")]
     pub ttl: Option<Ttl>,
 
-    /// Whether this daemon may lead [default: true]
-    #[arg(long, env = "MUSTER_ENGINE", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    /// True if this daemon may lead
+    #[arg(long, help = "Whether this daemon may lead [default: true]", env = "MUSTER_ENGINE", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     pub engine: Option<bool>,
 
-    /// What this daemon is there for: engine, agent, reboot [default: all]
-    #[arg(long, env = "MUSTER_ROLES", value_name = "ROLE,...", value_delimiter = ',')]
+    /// The roles of this daemon
+    #[arg(
+        long,
+        help = "What this daemon is there for: engine, agent, reboot [default: all]",
+        env = "MUSTER_ROLES",
+        value_name = "ROLE,...",
+        value_delimiter = ','
+    )]
     pub roles: Option<Vec<Role>>,
 
     /// Entries on a page of /fleet/v1 [default: 100]
@@ -153,7 +164,7 @@ pub struct Flags {
 }
 
 impl Flags {
-    /// Whether an option, by its key in the file, is given here, so that the file's word for it does not count. Of those that
+    /// True if an option, by its key in the file, is given here, so that the file's word for it does not count. Of those that
     /// can be at fault together with others.
     pub(super) fn sets_option(&self, key: &str) -> bool {
         match key {

@@ -15,7 +15,7 @@ use crate::host::modes::{PRIVATE_FILE, PUBLIC_FILE};
 use crate::stdx::disk::HostDisk;
 use crate::stdx::files::{Durability, replace_file_with_mode};
 
-/// What lies at our place, hashed once and again only when it has changed.
+/// The hash of the file at our place, taken once and again only when it has changed.
 #[derive(Debug)]
 pub(super) struct UnitFiles {
     directory: PathBuf,
@@ -102,7 +102,7 @@ impl UnitFiles {
         Some(hash)
     }
 
-    /// Whether a name is free at our place for a unit to be known by: nothing lies there, or a link to the unit's own file.
+    /// True if a name is free at our place for a unit to be known by: nothing lies there, or a link to the unit's own file.
     pub(super) fn is_ours(&self, name: &UnitName, unit: &UnitName) -> bool {
         match fs::read_link(self.path(name)) {
             Ok(target) => target.file_name().is_some_and(|file| file == unit.as_str()),
@@ -116,7 +116,7 @@ impl UnitFiles {
         fs::read_link(self.path(unit)).ok()
     }
 
-    /// Whether anything lies there, readable or not.
+    /// True if anything lies there, readable or not.
     pub(super) fn is_taken(&self, unit: &UnitName) -> bool {
         fs::symlink_metadata(self.path(unit)).is_ok()
     }

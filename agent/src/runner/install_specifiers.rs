@@ -4,7 +4,7 @@
 
 use muster_common::container::Host;
 
-/// What a specifier stands for; `None` for what is none there.
+/// The value of a specifier; `None` for a letter that is none there.
 pub(super) fn specifier_value(facts: &Host, specifier: char) -> Option<String> {
     let release = &facts.release;
     Some(match specifier {

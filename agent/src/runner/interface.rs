@@ -15,14 +15,14 @@ use muster_engine::machine::observation::{RunnerEvent, UnitObservation};
 /// Where a runner's reports arrive that nobody asked for.
 pub type RunnerEvents = tokio::sync::mpsc::Receiver<RunnerEvent>;
 
-/// How a start, restart or stop ended.
+/// The outcome of a start, restart or stop.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StartOutcome {
     /// As asked.
     Done,
     /// Otherwise, for good: asking again changes nothing.
     Failed {
-        /// What happened, for the user.
+        /// The failure, for the user.
         problem: String,
     },
 }
@@ -36,7 +36,7 @@ pub enum RunnerError {
     Lost {
         /// The operation.
         during: String,
-        /// What is wrong.
+        /// The problem.
         problem: String,
     },
     /// It refuses, and would again.
@@ -49,7 +49,7 @@ pub enum RunnerError {
     /// reports the unit as [`Observed::foreign`] for as long as that is so.
     #[error("{problem}")]
     Taken {
-        /// What is there.
+        /// The obstacle, for the user.
         problem: String,
     },
     /// The unit's file cannot be written or removed.
@@ -57,23 +57,23 @@ pub enum RunnerError {
     Files {
         /// The operation and the file.
         during: String,
-        /// What is wrong.
+        /// The problem.
         problem: String,
     },
 }
 
-/// What runs units on this machine. Each constructor returns the runner and where its [`RunnerEvent`]s arrive.
+/// A runner of units on this machine. Each constructor returns the runner and where its [`RunnerEvent`]s arrive.
 ///
 /// Every future may be dropped at any point: what was asked for goes on, only nobody waits for it any more.
 #[async_trait]
 pub trait Runner: Send + Sync + 'static {
-    /// What it reports of these units; one it knows nothing of is reported as `not-found`.
+    /// The observation of each of these units; one it knows nothing of is reported as `not-found`.
     async fn observe_units(
         &self,
         units: &BTreeSet<UnitName>,
     ) -> Result<BTreeMap<UnitName, UnitObservation>, RunnerError>;
 
-    /// What of the machine's own is in the way of a unit with this file, besides its name, which is
+    /// The machine's own thing that is in the way of a unit with this file, besides its name, which is
     /// [`Observed::foreign`]'s: names that enabling it would take, for example. For the user; `None` where nothing is.
     fn find_obstacle(&self, _unit: &UnitName, _file: &UnitFile) -> Option<String> {
         None
@@ -101,7 +101,7 @@ pub trait Runner: Send + Sync + 'static {
     /// Stops and starts a unit and waits for the outcome.
     async fn restart(&self, unit: &UnitName, generation: u64) -> Result<StartOutcome, RunnerError>;
 
-    /// How a unit has failed since it was last started on somebody's word, if it has: it is failed, or waits to be started again
+    /// The failure of a unit since it was last started on somebody's word, if it has failed: it is failed, or waits to be started again
     /// by its runner, or has been started again by it.
     async fn failed_since_start(&self, unit: &UnitName) -> Result<Option<String>, RunnerError> {
         let seen = self.observe_units(&BTreeSet::from([unit.clone()])).await?.remove(unit);

@@ -17,7 +17,7 @@ use crate::runner::docker::unit::memory::MemoryStore;
 use crate::runner::host_facts::{self, has_journal};
 use crate::stdx::sync::lock;
 
-/// What the runner has to know.
+/// The settings of the runner.
 pub struct Settings {
     /// The engine's socket.
     pub socket: PathBuf,
@@ -37,7 +37,7 @@ pub struct Settings {
     pub sources: Arc<dyn Sources>,
 }
 
-/// What every container of this machine has in common, for those who work on one.
+/// The things that every container of this machine has in common, for those who work on one.
 pub(crate) struct DockerContext {
     pub(crate) engine: Engine,
     pub(crate) host: Host,
@@ -114,7 +114,7 @@ impl DockerContext {
         };
     }
 
-    /// What the engine can do, that speaks this version of the API.
+    /// The abilities of an engine that speaks this version of the API.
     pub(crate) fn engine_abilities(&self, api: Api) -> Abilities {
         let Cdi { is_on, devices } = lock(&self.cdi).clone();
         Abilities { api: ApiVersion(api.major, api.minor), cdi: is_on, cdi_devices: devices }
@@ -125,7 +125,7 @@ impl DockerContext {
         lock(&self.cgroups).clone()
     }
 
-    /// What the engine and this machine can do with output.
+    /// The ways in which the engine and this machine can keep output.
     pub(crate) fn logging_setup(&self) -> Logging {
         Logging { journal: has_journal(), ..lock(&self.logging).clone() }
     }

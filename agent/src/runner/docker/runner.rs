@@ -46,7 +46,7 @@ pub struct Docker {
     pub(super) refused: Mutex<BTreeMap<UnitName, String>>,
     /// Names of containers that are not this cluster's, as last listed, and what is said of each.
     pub(super) taken: Mutex<HashMap<String, String>>,
-    /// What the containers of units would be called whose file was not taken in because of that.
+    /// The names that the containers of units would have whose file was not taken in because of that.
     pub(super) proposed: Mutex<BTreeMap<UnitName, String>>,
     keeper: tokio::task::JoinHandle<()>,
 }
@@ -90,7 +90,7 @@ impl Docker {
         Ok((docker, events))
     }
 
-    /// How the engine is, as that changes. One that has not answered yet is missed only if an earlier daemon has used it.
+    /// The state of the engine, as it changes. One that has not answered yet is missed only if an earlier daemon has used it.
     pub fn watch_engine_state(&self) -> watch::Receiver<ContainerEngine> {
         let mut line = self.context.engine.line();
         let mut had = self.context.memories.has_any();

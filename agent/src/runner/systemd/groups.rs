@@ -22,7 +22,7 @@ pub(super) struct ControlGroups {
     tops: Vec<PathBuf>,
 }
 
-/// What is left of a unit.
+/// The processes that are left of a unit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Leftovers {
     /// Its processes, as far as their numbers can be told from here, in order.
@@ -40,7 +40,7 @@ impl ControlGroups {
         Self { tops: top_groups(&mounts, own).into_iter().filter(|top| top.is_dir()).collect() }
     }
 
-    /// Whether there are none to be looked at.
+    /// True if there are none to be looked at.
     pub(super) fn is_empty(&self) -> bool {
         self.tops.is_empty()
     }
@@ -58,14 +58,14 @@ impl ControlGroups {
         FoundGroups(found)
     }
 
-    /// What is left of one unit; `None` when nothing is.
+    /// The leftovers of one unit; `None` when there are none.
     pub(super) fn leftovers_of(&self, unit: &UnitName) -> Option<Leftovers> {
         self.find([unit]).leftovers_of(unit)
     }
 }
 
 impl FoundGroups {
-    /// What is left of a unit; `None` when nothing is.
+    /// The leftovers of a unit; `None` when there are none.
     pub(super) fn leftovers_of(&self, unit: &UnitName) -> Option<Leftovers> {
         let groups = self.0.get(unit.as_str())?;
         if !groups.iter().any(|group| is_populated(group)) {
@@ -84,7 +84,7 @@ impl FoundGroups {
 }
 
 impl Leftovers {
-    /// What is waited for, for people.
+    /// The processes that are waited for, in words for people.
     pub(super) fn remark_text(&self) -> String {
         let named: Vec<String> = self.processes.iter().take(NAMED).map(u32::to_string).collect();
         let more = match self.processes.len().saturating_sub(NAMED) {
@@ -99,7 +99,7 @@ impl Leftovers {
     }
 }
 
-/// Whether units of this type have processes of their own. What is in a slice belongs to other units.
+/// True if units of this type have processes of their own. What is in a slice belongs to other units.
 pub(super) fn has_group(unit: &UnitName) -> bool {
     matches!(
         unit.unit_type(),

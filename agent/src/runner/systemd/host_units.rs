@@ -95,12 +95,12 @@ impl HostUnits {
         }
     }
 
-    /// Whether a file of the host's wins over ours.
+    /// True if a file of the host's wins over ours.
     pub(super) fn overrides_ours(&self, unit: &str) -> bool {
         self.above.iter().any(|d| d.names.contains(unit))
     }
 
-    /// Whether the host has a file of that name at all.
+    /// True if the host has a file of that name at all.
     pub(super) fn has_file(&self, unit: &str) -> bool {
         self.overrides_ours(unit) || self.below.iter().any(|d| d.names.contains(unit))
     }
@@ -182,7 +182,7 @@ impl HostUnits {
     }
 }
 
-/// What is said of a unit of ours that a file of the host's wins over by now.
+/// The remark on a unit of ours that a file of the host's wins over by now.
 pub(super) const OVERRIDDEN: &str = "this machine has come to have a unit of that name of its own, whose file wins over this one's; \
                           what is there now is left as it is until this unit leaves; rename one of them";
 

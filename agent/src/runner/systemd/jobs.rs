@@ -51,7 +51,7 @@ impl JobWaiters {
         self.waiters.remove(job);
     }
 
-    /// What was said of jobs that nobody waits for yet was said by one that is systemd no more.
+    /// Forgets the ends of jobs that nobody waits for yet: they were told by one that is systemd no more.
     pub(super) fn forget_early(&mut self) {
         self.early.clear();
         self.order.clear();

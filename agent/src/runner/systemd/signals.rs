@@ -97,18 +97,18 @@ impl SignalReader {
         self.groups = Some(groups);
     }
 
-    /// Told when a unit lingers: somebody has to look whether it still does.
+    /// The notice that a unit lingers: somebody has to look whether it still does.
     pub(super) fn lingering_notice(&self) -> Arc<Notify> {
         Arc::clone(&self.lingers)
     }
 
-    /// How many changes were heard of so far.
+    /// Number of changes that were heard of so far.
     pub(super) fn change_count(&self) -> u64 {
         self.changes
     }
 
-    /// What was seen when so many changes had been heard of: what is left of a unit that has ended. What was heard of it
-    /// since is newer.
+    /// Takes in what was seen when so many changes had been heard of: what is left of a unit that has ended. What was heard
+    /// of it since is newer.
     pub(super) fn on_observed(
         &mut self,
         unit: &UnitName,

@@ -34,7 +34,7 @@ pub(crate) struct Api {
     pub(crate) minor: u32,
 }
 
-/// Whether the engine answers.
+/// The state of the line to the engine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum EngineConnection {
     /// It has not been asked yet.
@@ -67,7 +67,7 @@ pub(crate) struct Engine {
     socket: PathBuf,
     line: watch::Sender<EngineConnection>,
     sessions: Mutex<EngineSessions>,
-    /// What has been asked of it, counted.
+    /// Counts of the work it was asked for.
     pub(crate) tally: Tally,
 }
 
@@ -77,25 +77,25 @@ impl EngineError {
         Self::Refused { status: 0, problem: problem.into() }
     }
 
-    /// What is wrong, without saying of whom it is said.
+    /// The problem alone, without the words that say whose it is.
     pub(crate) fn into_problem(self) -> String {
         match self {
             Self::Lost(problem) | Self::Refused { problem, .. } => problem,
         }
     }
 
-    /// Whether what was asked about is not there.
+    /// True if the thing that was asked about is not there.
     pub(crate) fn is_absent(&self) -> bool {
         matches!(self, Self::Refused { status: 404, .. })
     }
 
-    /// Whether a name is taken. Podman says so in words only.
+    /// True if a name is taken. Podman says so in words only.
     pub(crate) fn is_taken(&self) -> bool {
         self.is_conflict()
             || matches!(self, Self::Refused { problem, .. } if problem.contains("is already in use"))
     }
 
-    /// Whether it cannot be done in the state things are in: a name that is taken, a container that does not run.
+    /// True if it cannot be done in the state things are in: a name that is taken, a container that does not run.
     pub(crate) fn is_conflict(&self) -> bool {
         matches!(self, Self::Refused { status: 409, .. })
     }
@@ -136,12 +136,12 @@ impl Engine {
         &self.socket
     }
 
-    /// Whether it answers, as that changes.
+    /// The state of the line, as it changes.
     pub(crate) fn line(&self) -> watch::Receiver<EngineConnection> {
         self.line.subscribe()
     }
 
-    /// What is to be said of a unit: while the engine does not answer, that it is as last known, and why no more is.
+    /// The remark on a unit: while the engine does not answer, that it is as last known, and why no more is.
     pub(crate) fn remark_on(&self, known: &str) -> String {
         match &*self.line.borrow() {
             EngineConnection::Up(_) | EngineConnection::Unasked => known.to_owned(),
@@ -149,7 +149,7 @@ impl Engine {
         }
     }
 
-    /// Whether it answers.
+    /// True while it answers.
     pub(crate) fn is_up(&self) -> bool {
         matches!(*self.line.borrow(), EngineConnection::Up(_))
     }

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// What has happened since the daemon began.
+/// Counts since the daemon began.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
     pub(crate) pulls: AtomicU64,

@@ -22,7 +22,7 @@ const CONDITION_TIMEOUT: Duration = Duration::from_secs(10);
 /// Most characters of the program's own words that are told on.
 const WORDS: usize = 200;
 
-/// What follows from these conditions for a start now.
+/// The verdict of these conditions on a start now.
 pub(crate) async fn check_conditions(conditions: &[Condition]) -> Verdict {
     if conditions.is_empty() {
         return Verdict::Start;

@@ -152,7 +152,8 @@ fn name_obstacle(owner: &Owner, unit: &UnitName, name: &str) -> Option<String> {
     }
 }
 
-/// What is to be said of a container that is not this cluster's, where a unit's would have its name.
+/// The problem, for the user, with a container that is not this cluster's where a unit's would have its name; `None` for one
+/// that is.
 pub(crate) fn foreign_name_problem(owner: &Owner, name: &str) -> Option<String> {
     match owner {
         Owner::Ours(_) => None,

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use crate::stdx::sync::lock;
 
-/// What is known of images besides what the engine says.
+/// The knowledge of images beside what the engine says.
 #[derive(Debug, Default)]
 pub(crate) struct ImageCache {
     /// One fetch at a time for each image or archive: units that want the same one wait for the first.
@@ -15,7 +15,7 @@ pub(crate) struct ImageCache {
     /// Images that were seen, so that not every start of every container asks for its own. Whoever is told otherwise forgets
     /// them.
     pub(crate) present: Mutex<HashSet<String>>,
-    /// What archives brought in whose image has no name in the file, and the archive as it was then.
+    /// Images of archives for which the file names none, by the path of the archive, with the archive as it was then.
     pub(crate) loaded: Mutex<HashMap<String, (ArchiveStamp, String)>>,
 }
 

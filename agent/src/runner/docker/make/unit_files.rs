@@ -45,7 +45,7 @@ impl Sources for Registry {
     }
 }
 
-/// What containers name, by unit.
+/// The files that containers name, by unit.
 pub(crate) type Files = BTreeMap<UnitName, Arc<UnitFile>>;
 
 /// The copies, and whoever knows better.

@@ -38,9 +38,9 @@ pub struct Look {
     pub since: u64,
     /// systemd's `Result` of one that has failed; empty otherwise.
     pub result: String,
-    /// How often it was started again by itself since the cluster last asked.
+    /// Count of starts it made by itself since the cluster last asked.
     pub restarts: u32,
-    /// What there is to say besides.
+    /// A remark for people; empty when there is none.
     pub remark: String,
     /// Why its file cannot be used, if it cannot.
     pub problem: String,
@@ -67,15 +67,15 @@ pub struct Container {
     pub status: String,
     /// Its exit code, once it has ended.
     pub code: Option<i64>,
-    /// Whether the kernel ended it for want of memory.
+    /// True if the kernel ended it for want of memory.
     pub oom: bool,
-    /// What the engine says went wrong.
+    /// The engine's words on what went wrong; empty when nothing did.
     pub error: String,
     /// Docker's word, where there is a check; and what the last check printed.
     pub health: Option<(String, String)>,
     /// Who keeps its output.
     pub log_driver: String,
-    /// Whether the journal marks its output as the unit's.
+    /// True if the journal marks its output as the unit's.
     pub marked: bool,
 }
 
@@ -118,7 +118,7 @@ impl Docker {
         Some(look)
     }
 
-    /// What the engine says of a container; `None`: there is none.
+    /// The engine's word on a container; `None`: there is none. Fails when the engine does not answer within the limit.
     pub(crate) async fn inspect_container(
         &self,
         id: Option<&str>,

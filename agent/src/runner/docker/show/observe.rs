@@ -26,7 +26,7 @@ use crate::stdx::sync::lock;
 const ENGINE_TIMEOUT: Duration = Duration::from_secs(3);
 
 impl Docker {
-    /// What is to be said of these units.
+    /// The observation of each of these units.
     pub(crate) async fn look_at(
         &self,
         units: &BTreeSet<UnitName>,

@@ -46,7 +46,7 @@ pub struct Line {
     pub at: String,
     /// Without its end.
     pub text: Bytes,
-    /// Whether it was printed on standard error.
+    /// True if it was printed on standard error.
     pub error: bool,
 }
 

@@ -31,7 +31,7 @@ impl MemoryStore {
         self.directory.join(file_name(unit))
     }
 
-    /// What is remembered of a unit.
+    /// The memory of a unit; `None` when there is none that can be read.
     pub(crate) fn load(&self, unit: &UnitName) -> Option<UnitMemory> {
         serde_json::from_slice(&fs::read(self.path(unit)).ok()?).ok()
     }
@@ -47,7 +47,7 @@ impl MemoryStore {
         let _ = fs::remove_file(self.path(unit));
     }
 
-    /// Whether anything is remembered.
+    /// True if any unit is remembered.
     pub(crate) fn has_any(&self) -> bool {
         fs::read_dir(&self.directory).is_ok_and(|mut files| files.next().is_some())
     }

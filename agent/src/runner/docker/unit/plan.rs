@@ -13,7 +13,7 @@ use muster_engine::container::unit::ContainerPlan;
 
 use crate::runner::docker::make::host_file;
 
-/// What a unit's file says now, with the variables this machine has for it.
+/// The plan of a unit's file as it is now, with the variables this machine has for it.
 pub(crate) fn read_anew(
     plan: &ContainerPlan,
     unit: &UnitName,

@@ -25,7 +25,7 @@ use crate::runner::{RunnerError, RunnerEvent};
 use crate::stdx::timer::sleep_until_opt;
 use crate::telemetry::health::unix_seconds;
 
-/// What others say to a unit's task.
+/// A message to a unit's task.
 #[derive(Debug)]
 pub(crate) enum UnitMessage {
     /// It has another file now.
