@@ -1,12 +1,10 @@
 //! A configuration that cannot be used.
 //!
-//! Owns the words for it, and where in the file it is that is at fault. It judges nothing.
+//! Owns the words for it, and which options are at fault. It judges nothing.
 
 use std::net::SocketAddr;
-use std::path::Path;
 
-use super::file::{FileError, line_of};
-use super::flags::Flags;
+use super::file_error::FileError;
 use crate::host::identity::IdentityError;
 
 /// A configuration that cannot be used.
@@ -100,22 +98,8 @@ pub enum ConfigError {
 }
 
 impl ConfigError {
-    /// The same with its place in the file, if it is there that it comes from.
-    pub(super) fn with_line(self, path: &Path, text: &str, flags: &Flags) -> Self {
-        let value = match &self {
-            Self::Insecure { address, .. } | Self::DuplicateAddress { address, .. } => {
-                address.to_string()
-            }
-            Self::PlainPassword(endpoint) => endpoint.clone(),
-            _ => String::new(),
-        };
-        let mut written = self.option_keys().iter().filter(|key| !flags.sets_option(key));
-        let Some(line) = written.find_map(|key| line_of(text, key, &value)) else { return self };
-        Self::Line { path: path.display().to_string(), line, problem: Box::new(self) }
-    }
-
     /// The options that are at fault.
-    fn option_keys(&self) -> &[&'static str] {
+    pub(super) fn option_keys(&self) -> &[&'static str] {
         match self {
             Self::Insecure { key, .. }
             | Self::DuplicateAddress { key, .. }

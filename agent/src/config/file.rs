@@ -13,6 +13,7 @@ use serde::{Deserialize, Deserializer};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::file_error::FileError;
 use super::listeners::{self, HostName, Listener, ListenerTable};
 use super::reboot::RebootTable;
 use super::roles::Role;
@@ -89,31 +90,6 @@ pub(super) struct LogTable {
     #[serde(deserialize_with = "parse_text")]
     pub(super) format: Option<LogFormat>,
     pub(super) level: Option<String>,
-}
-
-/// A configuration file that cannot be used.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum FileError {
-    /// It cannot be read.
-    #[error("cannot read {path}")]
-    Read {
-        /// The file.
-        path: String,
-        /// Why.
-        #[source]
-        source: std::io::Error,
-    },
-    /// It says something that cannot be used.
-    #[error("{path}: line {line}: {problem}")]
-    Content {
-        /// The file.
-        path: String,
-        /// From 1.
-        line: usize,
-        /// The problem, naming the key.
-        problem: String,
-    },
 }
 
 impl ConfigFile {

@@ -15,6 +15,9 @@ use super::reboot::RebootFlags;
 use super::roles::Role;
 use super::values::{BodyLimit, Endpoint, LogFormat, Metadata, Prefix, Ttl};
 
+/// The configuration file that is read when none is named.
+pub const DEFAULT_FILE: &str = "/etc/muster/muster.toml";
+
 /// Muster's daemon: registers its machine, places units when it leads, and runs its machine's share.
 ///
 /// Without any configuration it runs one machine with an embedded store. With etcd endpoints it joins the cluster
@@ -23,7 +26,7 @@ use super::values::{BodyLimit, Endpoint, LogFormat, Metadata, Prefix, Ttl};
 #[command(name = "musterd", version)]
 pub struct Flags {
     /// Configuration file; the default one may be absent
-    #[arg(long, env = "MUSTER_CONFIG", value_name = "FILE", default_value = super::DEFAULT_FILE)]
+    #[arg(long, env = "MUSTER_CONFIG", value_name = "FILE", default_value = DEFAULT_FILE)]
     pub config: PathBuf,
 
     /// Read the configuration, say what is wrong with it, and start nothing

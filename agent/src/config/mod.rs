@@ -5,7 +5,10 @@
 
 mod changes;
 mod error;
+mod error_line;
+mod exposures;
 mod file;
+mod file_error;
 mod flags;
 mod listeners;
 pub mod manual;
@@ -27,17 +30,14 @@ use crate::host::identity;
 
 pub use changes::OptionChange;
 pub use error::ConfigError;
-pub use file::FileError;
-pub use flags::Flags;
+pub use file_error::FileError;
+pub use flags::{DEFAULT_FILE, Flags};
 pub use listeners::{ApiPart, HostName, Listener, Serves};
 pub use reboot::{DueSource, RebootConfig, RebootFlags, TimeSpan};
 pub use roles::{Role, Roles};
 pub use values::{
     BodyLimit, CommandLine, Endpoint, InvalidValue, LogFormat, Metadata, Prefix, Ttl,
 };
-
-/// The configuration file that is read when none is named.
-pub const DEFAULT_FILE: &str = "/etc/muster/muster.toml";
 
 /// Where systemd keeps a machine's identity.
 const MACHINE_ID_FILE: &str = "/etc/machine-id";

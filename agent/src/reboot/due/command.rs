@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use muster_engine::reboot::due::{SourceAnswer, answer_of_command};
 
-use super::DueReasons;
+use super::reasons::DueReasons;
 use crate::config::{CommandLine, DueSource};
 use crate::reboot::commands::run_command;
 

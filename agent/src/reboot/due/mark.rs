@@ -12,7 +12,7 @@ use std::time::Duration;
 use muster_common::reboot::DueReason;
 use muster_engine::reboot::due::reason_of_mark;
 
-use super::DueReasons;
+use super::reasons::DueReasons;
 use crate::config::DueSource;
 
 /// Between two looks.

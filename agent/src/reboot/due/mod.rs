@@ -8,6 +8,7 @@
 
 mod command;
 mod mark;
+mod reasons;
 mod request;
 mod update_engine;
 
@@ -20,6 +21,7 @@ use muster_store::Registry;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use self::reasons::DueReasons;
 use crate::config::{DueSource, RebootConfig};
 
 /// The sources of reasons, and what they last said.
@@ -31,10 +33,6 @@ pub(super) struct DueSources {
     _tasks: JoinSet<()>,
 }
 
-/// The reasons that sources give, by source. Cheap to clone.
-#[derive(Debug, Clone)]
-struct DueReasons(watch::Sender<BTreeMap<DueSource, DueReason>>);
-
 impl DueSources {
     /// Begins to follow the configured sources. `known`: what they said before, in this boot.
     pub(super) fn start_sources(
@@ -45,7 +43,7 @@ impl DueSources {
     ) -> Self {
         let before = known.iter().filter_map(|due| Some((source_of(due)?, due.clone())));
         let before = before.filter(|(source, _)| config.sources.contains(source)).collect();
-        let reasons = DueReasons(watch::Sender::new(before));
+        let reasons = DueReasons::new(before);
         let mut tasks = JoinSet::new();
         for source in &config.sources {
             let reasons = reasons.clone();
@@ -71,18 +69,18 @@ impl DueSources {
                 }
             }
         }
-        let changed = reasons.0.subscribe();
+        let changed = reasons.subscribe();
         Self { reasons, changed, _tasks: tasks }
     }
 
     /// All reasons there are.
     pub(super) fn current_reasons(&self) -> Vec<DueReason> {
-        self.reasons.0.borrow().values().cloned().collect()
+        self.reasons.current_reasons()
     }
 
     /// Forgets the wish of somebody that was fulfilled, if it is still that one.
     pub(super) fn clear_wish(&self, wish: &DueReason) {
-        if self.reasons.0.borrow().get(&DueSource::Request) == Some(wish) {
+        if self.reasons.reason_of(DueSource::Request).as_ref() == Some(wish) {
             self.reasons.set_reason(DueSource::Request, None);
         }
     }
@@ -91,25 +89,6 @@ impl DueSources {
     pub(super) async fn wait_for_change(&mut self) {
         // The sender lives as long as `self`.
         let _ = self.changed.changed().await;
-    }
-}
-
-impl DueReasons {
-    /// Sets what a source says now; `None`: no reboot is due for it.
-    fn set_reason(&self, source: DueSource, reason: Option<DueReason>) {
-        self.0.send_if_modified(|found| {
-            if found.get(&source) == reason.as_ref() {
-                return false;
-            }
-            if let Some(reason) = reason {
-                tracing::info!(%source, %reason, "a reboot is due");
-                found.insert(source, reason);
-            } else {
-                tracing::info!(%source, "a reboot is due no more");
-                found.remove(&source);
-            }
-            true
-        });
     }
 }
 

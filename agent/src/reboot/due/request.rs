@@ -8,7 +8,7 @@ use muster_common::machine::MachineId;
 use muster_engine::reboot::due::reason_of_request;
 use muster_store::{RebootScope, RebootWatchEvent, Registry, RegistryError};
 
-use super::DueReasons;
+use super::reasons::DueReasons;
 use crate::config::DueSource;
 use crate::stdx::errors::error_chain;
 

@@ -10,7 +10,7 @@ use muster_engine::reboot::due::reason_of_update;
 use zbus::Message;
 use zbus::message::{Body, Sequence};
 
-use super::DueReasons;
+use super::reasons::DueReasons;
 use crate::bus::{self, BusMessage, CallError, Calls, Method, NameWatch};
 use crate::config::DueSource;
 

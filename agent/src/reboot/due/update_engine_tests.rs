@@ -1,5 +1,7 @@
 //! `update_engine`'s manners on a bus of its own: a real bus, and a service that answers and signals as it does.
 
+use std::collections::BTreeMap;
+
 use zbus::Connection;
 
 use muster_engine::reboot::due::NEEDS_REBOOT;
@@ -21,7 +23,7 @@ fn status(operation: &str) -> EngineStatus {
 }
 
 async fn until(found: &DueReasons, due: Option<&str>) {
-    let mut changed = found.0.subscribe();
+    let mut changed = found.subscribe();
     let wait = changed.wait_for(|all| {
         assert!(all.keys().all(|s| *s == DueSource::UpdateEngine));
         all.values().next().map(ToString::to_string).as_deref() == due
@@ -32,13 +34,13 @@ async fn until(found: &DueReasons, due: Option<&str>) {
 #[tokio::test]
 async fn a_version_that_waits_for_the_reboot_makes_it_due() {
     let bus = TestBus::start().await;
-    let found = DueReasons(tokio::sync::watch::Sender::default());
+    let found = DueReasons::new(BTreeMap::default());
     let following = tokio::spawn(follow_update_engine(Some(bus.address.clone()), found.clone()));
 
     // It appears later than we do, and is asked then.
     let first = service(&bus, NEEDS_REBOOT).await;
     until(&found, Some("update_engine has installed 4081.2.0")).await;
-    let reason = found.0.borrow().values().next().cloned().unwrap();
+    let reason = found.current_reasons().pop().unwrap();
     assert_eq!(source_of(&reason), Some(DueSource::UpdateEngine));
 
     // It tells by itself when that changes.
@@ -88,9 +90,9 @@ async fn silent(bus: &TestBus) -> Connection {
 #[tokio::test]
 async fn nobody_makes_a_reboot_due_but_the_owner_of_the_name() {
     let bus = TestBus::start().await;
-    let found = DueReasons(tokio::sync::watch::Sender::default());
+    let found = DueReasons::new(BTreeMap::default());
     let following = tokio::spawn(follow_update_engine(Some(bus.address.clone()), found.clone()));
-    let is_quiet = || assert!(found.0.borrow().is_empty(), "{:?}", found.0.borrow());
+    let is_quiet = || assert!(found.current_reasons().is_empty(), "{found:?}");
     let foreign = bus.connection().await;
 
     lie(&foreign).await;
