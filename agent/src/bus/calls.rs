@@ -21,7 +21,7 @@ use super::{BUS, BUS_PATH, NO_OWNER, is_from};
 
 use crate::stdx::sync::lock;
 
-/// How the bus says that it does not pass a call on.
+/// The bus's words for a call that it does not pass on.
 const DENIED: &str = "org.freedesktop.DBus.Error.AccessDenied";
 
 /// Why a call has no result.
@@ -38,7 +38,7 @@ pub(crate) enum CallError {
     /// Nobody is there to be called.
     #[error("{0} is not on the bus")]
     Absent(String),
-    /// Whether it was heard is not known: the line broke, the bus gave up on it, or no answer came in time.
+    /// It is not known whether it was heard: the line broke, the bus gave up on it, or no answer came in time.
     #[error("{0}")]
     Lost(String),
 }

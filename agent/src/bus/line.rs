@@ -83,7 +83,7 @@ impl NameWatch {
         Ok(number)
     }
 
-    /// What a message says, if it is to be believed.
+    /// The content of a message, if it is to be believed.
     fn read_message(&mut self, message: &Message) -> zbus::Result<Option<BusMessage>> {
         let header = message.header();
         if is_from(&header, BUS) {

@@ -26,7 +26,7 @@ pub(crate) const BUS: &str = "org.freedesktop.DBus";
 /// The bus's one object.
 const BUS_PATH: &str = "/org/freedesktop/DBus";
 
-/// How the bus says that a name has no owner.
+/// The bus's words for a name without an owner.
 const NO_OWNER: &str = "org.freedesktop.DBus.Error.NameHasNoOwner";
 
 /// A connection to the system bus, or to another one (in tests).
@@ -38,7 +38,7 @@ pub(crate) async fn connect(address: Option<&str>) -> zbus::Result<Connection> {
     builder.build().await
 }
 
-/// Whether a message comes from the connection of this unique name.
+/// True if a message comes from the connection of this unique name.
 fn is_from(header: &Header<'_>, unique: &str) -> bool {
     header.sender().is_some_and(|sender| sender.as_str() == unique)
 }

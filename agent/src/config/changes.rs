@@ -1,4 +1,4 @@
-//! What differs between two configurations, option by option.
+//! The differences between two configurations, option by option.
 //!
 //! Owns the list of options, the words for their values, and which of them a running daemon takes on. A new option does not
 //! compile until it is in the list. It applies nothing.

@@ -1,4 +1,4 @@
-//! What the daemon is told: file, environment and flags, checked and put together.
+//! The configuration of the daemon: file, environment and flags, checked and put together.
 //!
 //! Owns keys, defaults and their limits. Flags win over the environment, which wins over the file. It reads the
 //! configuration file, the password file and `/etc/machine-id`, and starts nothing.

@@ -1,4 +1,4 @@
-//! What a daemon is there for.
+//! The roles of a daemon.
 //!
 //! Owns the words and what follows from leaving one out. A daemon has all roles unless it is told otherwise.
 

@@ -1,4 +1,4 @@
-//! What the daemon tells systemd about itself: that it is ready, alive, stopping.
+//! Notices of the daemon to systemd about itself: that it is ready, alive, stopping.
 //!
 //! Owns the notify protocol. Everything here does nothing when the daemon was not started by systemd.
 

@@ -1,4 +1,4 @@
-//! What this machine remembers of the jobs it has begun.
+//! This machine's memory of the jobs it has begun.
 //!
 //! Owns `jobs.json` in the state directory, which outlives daemon, boot and store: a job is noted there before it is begun,
 //! and how it ended when it has. It never decides what follows from that: [`muster_engine::machine::job`] does.

@@ -1,4 +1,4 @@
-//! What this daemon remembers of the units it owns.
+//! This daemon's memory of the units it owns.
 //!
 //! Owns one small file a unit below `/run/muster/owned`, so that a daemon that starts again adopts what runs, and
 //! so that the memory ends with the boot, as the units do. It never looks at the units themselves.

@@ -1,4 +1,4 @@
-//! How the daemon goes.
+//! The end of the daemon.
 //!
 //! Owns the one difference that matters: a daemon that is stopped, restarted or upgraded leaves its units and its
 //! lease behind; a host that shuts down, or that Muster is removed from, gives its units up first, so that the others need

@@ -1,4 +1,4 @@
-//! What is told of reboots: the records of the store, as the contract has them.
+//! The overview of reboots: the records of the store, as the contract has them.
 //!
 //! Owns what belongs to a group. Pure: it reads nothing and decides nothing.
 

@@ -1,4 +1,4 @@
-//! What a container unit's file may ask about this machine, and the clock its life goes by.
+//! The facts that a container unit's file may ask about this machine, and the clock its life goes by.
 //!
 //! Owns the look at the kernel and the translation of its words into systemd's.
 
@@ -33,7 +33,7 @@ pub(crate) fn read_host_facts(machine: &MachineId) -> Host {
     }
 }
 
-/// What os-release(5) says of what runs here.
+/// The release that runs here, by the text of its os-release(5).
 fn parse_release(text: &str) -> Release {
     let of = |name| assigned_value(text, name).unwrap_or_default();
     Release {

@@ -1,4 +1,4 @@
-//! What an `[Install]` section may ask about this machine.
+//! The facts that an `[Install]` section may ask about this machine.
 //!
 //! Owns the specifiers that depend on the machine (systemd.unit(5), "Specifiers").
 

@@ -1,4 +1,4 @@
-//! What runs units on a machine, behind one trait.
+//! The runners of units on a machine, behind one trait.
 //!
 //! Declares the two runners, systemd and a Docker engine, the one that joins them, and what they share.
 

@@ -1,4 +1,4 @@
-//! What the standard library and its neighbours do not have, written once.
+//! Things that the standard library and its neighbours do not have, written once.
 //!
 //! Owns small things without a meaning of their own, and the seams to the world that have none either: the disk and the wall
 //! clock. It knows no other module of this crate.

@@ -1,4 +1,4 @@
-//! How the daemon is, for whoever asks: `/healthz`, `/metrics`, the status line of its unit.
+//! The health of the daemon, for whoever asks: `/healthz`, `/metrics`, the status line of its unit.
 //!
 //! Owns the one place where the daemon's components say whether they work. It never acts on it.
 

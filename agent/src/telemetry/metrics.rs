@@ -1,4 +1,4 @@
-//! What is counted, for Prometheus.
+//! The counts, for Prometheus.
 //!
 //! Owns names and labels of the metrics. What the daemon's parts count themselves is taken from their health at the
 //! time of the scrape; nothing is counted twice.

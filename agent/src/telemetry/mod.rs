@@ -1,4 +1,4 @@
-//! What the daemon says of itself: its health, its metrics, its log.
+//! The daemon's word on itself: its health, its metrics, its log.
 //!
 //! Owns the words and numbers. What is wrong is found out elsewhere and told here; nothing is decided by it.
 

@@ -1,4 +1,4 @@
-//! What a browser can send, and what clients do.
+//! Requests that a browser can send, and those of clients.
 
 use http::Request;
 

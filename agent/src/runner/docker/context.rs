@@ -1,4 +1,4 @@
-//! What every container of this machine has in common.
+//! The things that every container of this machine has in common.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -56,9 +56,9 @@ pub(crate) struct DockerContext {
     pub(crate) tidy: tokio::sync::Notify,
     /// Held by the one who looks for a network and makes it: an engine makes two of the same name without a word.
     pub(crate) making: tokio::sync::Mutex<()>,
-    /// What the engine does with output.
+    /// The ways in which the engine keeps output.
     logging: Mutex<Logging>,
-    /// What it knows of devices that go by CDI's names.
+    /// The devices that it knows by CDI's names.
     cdi: Mutex<Cdi>,
     /// Who keeps the engine's control groups: `systemd`, or itself, `cgroupfs`.
     cgroups: Mutex<String>,
@@ -67,7 +67,7 @@ pub(crate) struct DockerContext {
 /// Devices by the names of the Container Device Interface.
 #[derive(Debug, Clone, Default)]
 struct Cdi {
-    /// Whether the engine has directories with their descriptions.
+    /// True if the engine has directories with their descriptions.
     is_on: bool,
     /// Those it says it has found there.
     devices: BTreeSet<String>,

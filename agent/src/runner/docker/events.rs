@@ -1,4 +1,4 @@
-//! What the runner tells the converge loop.
+//! The events that the runner sends the converge loop.
 //!
 //! Owns the queue. Nothing here waits: an event that finds it full is dropped, and a relist makes up for it.
 

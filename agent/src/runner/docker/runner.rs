@@ -34,7 +34,7 @@ use crate::runner::files::UnitFiles;
 use crate::runner::{Runner, RunnerError, RunnerEvents, StartOutcome, UnitObservation};
 use crate::stdx::sync::lock;
 
-/// How long something asked of an engine that does not answer is held back before it is given back.
+/// The time for which an order to an engine that does not answer is held back before it is given back.
 const ENGINE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Docker on this machine.
@@ -298,7 +298,7 @@ impl Runner for Docker {
         Ok(())
     }
 
-    /// What `[Install]` says is about systemd's targets, and a container starts when the cluster wants it.
+    /// Nothing to do: `[Install]` is about systemd's targets, and a container starts when the cluster wants it.
     async fn enable(&self, _: &[UnitName]) -> Result<(), RunnerError> {
         Ok(())
     }
@@ -339,7 +339,7 @@ impl Runner for Docker {
     }
 }
 
-/// What the engine did not do for a unit that has no task of its own.
+/// The error of an engine that did not do as asked for a unit that has no task of its own.
 fn given_back(error: EngineError, during: &str, unit: &UnitName) -> RunnerError {
     match error {
         EngineError::Lost(problem) => {

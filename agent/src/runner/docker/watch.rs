@@ -23,10 +23,10 @@ use crate::stdx::sync::lock;
 /// Pause between two attempts to reach an engine that does not answer.
 const AGAIN: Duration = Duration::from_millis(500);
 
-/// How often it is looked whether something has to go.
+/// Pause between two looks whether something has to go.
 const TIDY: Duration = Duration::from_secs(60);
 
-/// How often an engine is asked whether it is still there. One that hangs does not end its stream of events.
+/// Pause between two questions to an engine whether it is still there. One that hangs does not end its stream of events.
 const GREET: Duration = Duration::from_secs(5);
 /// So many greetings in a row must go without an answer. Each is waited for as long again.
 const UNANSWERED: u32 = 2;

@@ -37,7 +37,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const RETRY: Duration = Duration::from_millis(250);
 /// dbus-daemon allows a connection 128 unanswered calls on the system bus; a few remain for everything else.
 const CALLS_AT_ONCE: usize = 96;
-/// How long systemd may be off the bus before that is said: executing itself anew takes it a second at most.
+/// The time that systemd may be off the bus before that is said: executing itself anew takes it a second at most.
 const ABSENCE: Duration = Duration::from_secs(5);
 
 /// Signals we want, as match rules. `arg0` keeps the properties of services, timers and so on away: what is asked of
@@ -180,7 +180,7 @@ impl Bus {
         }
     }
 
-    /// What a signal of systemd's says. Each counts only where systemd sends it: at the manager or, of a property, at a unit.
+    /// Takes in a signal of systemd's. Each counts only where systemd sends it: at the manager or, of a property, at a unit.
     fn on_message(&self, message: &Message) {
         let header = message.header();
         let path = bus::path_of(&header);

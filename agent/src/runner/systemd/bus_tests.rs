@@ -42,7 +42,7 @@ impl Heard {
         }
     }
 
-    /// How a job is said to have ended.
+    /// The end that is told of a job.
     async fn job(&self, job: &str) -> String {
         let end = self.signals.lock().unwrap().jobs.wait(job);
         tokio::time::timeout(EVENT_TIMEOUT, end).await.unwrap().unwrap()
@@ -83,7 +83,7 @@ async fn lie(from: &Connection) {
     misspeak(from).await;
 }
 
-/// What systemd would never say, in its place.
+/// Says in its place the things that systemd would never say.
 async fn misspeak(from: &Connection) {
     let path = path_of(&unit());
     say_state(from, &path, MANAGER, UNIT, "failed").await;
@@ -104,7 +104,7 @@ async fn misspeak(from: &Connection) {
     shout(from, &path, PROPERTIES, "PropertiesChanged", &vec![7_u8; 1 << 16]).await;
 }
 
-/// What systemd says is heard, and nothing of what was said before it.
+/// Asserts that the words of systemd are heard, and nothing of what was said before it.
 async fn is_believed(systemd: &Connection, heard: &mut Heard, job: &str) {
     say_job(systemd, MANAGER_PATH, MANAGER, job, "done").await;
     say_state(systemd, &path_of(&unit()), PROPERTIES, UNIT, "active").await;

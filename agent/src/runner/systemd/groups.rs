@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use muster_common::unit::{UnitName, UnitType};
 
-/// How many processes are named; a hundred numbers tell nobody more.
+/// Most processes that are named; a hundred numbers tell nobody more.
 const NAMED: usize = 8;
 
 /// The top of systemd's groups, once for each hierarchy that it keeps units in.
@@ -151,7 +151,7 @@ fn search_slice(slice: &Path, found: &mut HashMap<String, Vec<PathBuf>>) {
     }
 }
 
-/// Whether a process is in a group or below it.
+/// True if a process is in a group or below it.
 fn is_populated(group: &Path) -> bool {
     // The kernel says so itself in the unified hierarchy.
     if let Ok(events) = fs::read_to_string(group.join("cgroup.events")) {

@@ -110,7 +110,7 @@ impl HostUnits {
         unit.template_name().filter(|template| self.has_file(template.as_str()))
     }
 
-    /// Whether a name is the host's own, by a file, a link, a template or because systemd has such a unit in itself.
+    /// True if a name is the host's own, by a file, a link, a template or because systemd has such a unit in itself.
     fn is_host_name(&self, name: &UnitName) -> bool {
         self.has_file(name.as_str())
             || is_reserved(name)
@@ -253,7 +253,7 @@ mod tests {
         );
     }
 
-    /// What is said of a file with this `[Install]` section, on a machine that has some units of its own.
+    /// The obstacle to a file with this `[Install]` section, on a machine that has some units of its own.
     fn find_obstacle(unit: &str, install: &str) -> Option<String> {
         let (above, below) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         std::fs::write(above.path().join("admin.service"), "").unwrap();

@@ -45,7 +45,7 @@ const LOOK: Duration = Duration::from_millis(200);
 
 /// `ExecMainCode` of a main process that has ended by itself (`CLD_EXITED`, waitid(2)): only then its status is an exit status.
 const EXITED: i32 = 1;
-/// What is said where it was not the main process that failed.
+/// The words for a failure where it was not the main process that failed.
 const BESIDE: &str = ": a command beside the main one failed";
 
 /// One entry of `ListUnits`: name, description, load, active, sub, following, path, job, job type, job path.
@@ -188,7 +188,7 @@ impl Systemd {
         }
     }
 
-    /// What a job's result means.
+    /// The meaning of a job's result.
     async fn outcome_of_job(&self, member: &str, unit: &UnitName, result: &str) -> StartOutcome {
         let what = match member {
             "StopUnit" => "stop",
@@ -227,7 +227,7 @@ impl Systemd {
         Ok(self.outcome_of_job(member, unit, if done { "done" } else { "failed" }).await)
     }
 
-    /// What is known of a failure: a service's result and its exit status.
+    /// The facts of a failure: a service's result and its exit status.
     async fn failure_text(&self, unit: &UnitName) -> String {
         if unit.unit_type() != UnitType::Service {
             return String::new();

@@ -1,4 +1,4 @@
-//! What systemd's signals say.
+//! The content of systemd's signals.
 //!
 //! Owns reading them into events and job ends. Called from the task that drains the socket, so nothing here waits:
 //! an event that finds its queue full is dropped, and a relist makes up for it.
@@ -44,7 +44,7 @@ pub(super) struct SignalReader {
     pub(super) jobs: JobWaiters,
     /// Units whose changes are reported: those the converge loop has asked for.
     interest: HashSet<UnitName>,
-    /// How many changes of such units were heard of, and at which count each last was.
+    /// Number of changes of such units that were heard of, and at which count each last was.
     changes: u64,
     changed: HashMap<UnitName, u64>,
     /// Where processes of units are; not known before units are first asked for.
@@ -52,7 +52,7 @@ pub(super) struct SignalReader {
     /// Units that systemd has done with and that are not empty, with systemd's word for how they ended and what was last
     /// said of them.
     lingering: BTreeMap<UnitName, (EndedState, Leftovers)>,
-    /// Told when there are such units.
+    /// The notice that there are such units.
     lingers: Arc<Notify>,
     events: mpsc::Sender<RunnerEvent>,
     missed: bool,

@@ -17,7 +17,7 @@ use muster_engine::container::{Inspected, Owner, Seen, owner};
 use crate::runner::docker::api::engine::EngineError;
 use crate::runner::docker::context::DockerContext;
 
-/// How long the removal of a container may take that somebody else has begun.
+/// The time for the removal of a container that somebody else has begun.
 const REMOVAL: Duration = Duration::from_secs(60);
 
 /// Looks at a container, by id or name. `None`: there is none.

@@ -16,12 +16,12 @@ use crate::runner::docker::api::tally::Tally;
 use crate::stdx::errors::error_chain;
 use crate::stdx::sync::lock;
 
-/// How long a call may take that an engine answers once it is done. One with a slow disk and a hundred containers to make
+/// The time for a call that an engine answers once it is done. One with a slow disk and a hundred containers to make
 /// at once takes its time.
 const CALL: Duration = Duration::from_secs(120);
-/// How long one may take that moves an image.
+/// The time for one that moves an image.
 const TRANSFER: Duration = Duration::from_secs(24 * 3600);
-/// How long an engine may take to say that it is there.
+/// The time in which an engine has to say that it is there.
 const GREETING: Duration = Duration::from_secs(5);
 
 /// The oldest version of the API that is spoken: dockerd 20.10.

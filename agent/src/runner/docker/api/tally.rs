@@ -1,4 +1,4 @@
-//! What has been asked of an engine, counted.
+//! Counts of the work that was asked of an engine.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -1,4 +1,4 @@
-//! What goes: volumes and networks with their units, and containers without one.
+//! Removals: volumes and networks with their units, and containers without one.
 
 pub(crate) mod discard;
 pub(crate) mod orphans;

@@ -1,4 +1,4 @@
-//! Whether a unit's conditions hold on this machine.
+//! The verdict on a unit's conditions on this machine.
 //!
 //! Owns the question to `systemd-analyze condition`, which evaluates each as this machine's systemd would, by the same code.
 //! What follows from the answers is the engine's. A machine without that program, and a kind of condition that its systemd
@@ -16,7 +16,7 @@ use tokio::process::Command;
 /// The program that knows.
 const ANALYZE: &str = "systemd-analyze";
 
-/// How long one question may take. It is some milliseconds of work; a path on a file system that hangs takes for ever.
+/// The time for one question. It is some milliseconds of work; a path on a file system that hangs takes for ever.
 const CONDITION_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Most characters of the program's own words that are told on.
@@ -45,7 +45,7 @@ async fn ask_systemd(condition: &Condition) -> Holds {
     }
 }
 
-/// What the program's last words mean: it fails both for what does not hold and for what it does not know.
+/// The meaning of the program's last words: it fails both for what does not hold and for what it does not know.
 fn parse_answer(stderr: &str, stdout: &str, success: bool) -> Holds {
     let lines = || stderr.lines().chain(stdout.lines()).map(str::trim);
     let is_said = |word: &str| {
@@ -100,7 +100,7 @@ const SETTINGS: [(&str, &str); 3] =
 /// Where systemd listens while it runs the machine. The directory beside it, which holds its unit files, may be of our making.
 const MANAGER: &str = "/run/systemd/private";
 
-/// Whether the answer is another for a service of systemd's than for this daemon, which has given up capabilities and has
+/// True if the answer is another for a service of systemd's than for this daemon, which has given up capabilities and has
 /// variables of its own.
 fn asks_the_manager(condition: &Condition) -> bool {
     let kind = condition.directive.trim_start_matches("Condition").trim_start_matches("Assert");

@@ -1,4 +1,4 @@
-//! What only the machine can add to a create call: environment, secrets, a filter of system calls, devices.
+//! The things that only the machine can add to a create call: environment, secrets, a filter of system calls, devices.
 //!
 //! Owns adding them, and laying secret files where a container can see them. No error and no log of its holds a value.
 

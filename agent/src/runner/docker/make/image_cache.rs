@@ -1,4 +1,4 @@
-//! What is known of images besides what the engine says.
+//! The knowledge of images beside what the engine says.
 //!
 //! Owns the memory of what was seen and loaded, and the turns of those who fetch. It asks no engine.
 

@@ -1,4 +1,4 @@
-//! What of an image would have Docker run it otherwise than Podman does.
+//! The properties of an image that would have Docker run it otherwise than Podman does.
 //!
 //! A file alone does not say it: it is looked for once the image is there, before the container starts. Owns looking for it,
 //! making up for what an engine can make up for, and the words in which the rest keeps a container from starting.
@@ -48,7 +48,7 @@ pub(crate) async fn check_image(
     )))
 }
 
-/// What a container runs, of its file and of its image. An image's arguments are for its own entrypoint.
+/// The command that a container runs, of its file and of its image. An image's arguments are for its own entrypoint.
 fn effective_command(
     spec: &ContainerSpec,
     entrypoint: Vec<String>,
@@ -191,7 +191,7 @@ fn read_directories(
     Ok(directories)
 }
 
-/// Whether something else is mounted at a path below a place, or between the two.
+/// True if something else is mounted at a path below a place, or between the two.
 fn is_covered(path: &str, place: &str, taken: &BTreeSet<&str>) -> bool {
     taken.iter().any(|other| {
         let is_inside = other.strip_prefix(place).is_some_and(|rest| rest.starts_with('/'));

@@ -194,7 +194,7 @@ async fn pull_once(
     Ok(())
 }
 
-/// How much of each layer has been fetched, in bytes.
+/// The part of each layer that has been fetched, in bytes.
 #[derive(Debug, Default)]
 struct Layers {
     bytes: BTreeMap<String, (i64, i64)>,

@@ -134,7 +134,7 @@ mod tests {
 
     use super::*;
 
-    /// Whether whatever the first says, the second says too.
+    /// True if the second says all that the first says.
     fn is_within(one: &Value, other: &Value) -> bool {
         match (one, other) {
             (Value::Object(one), Value::Object(other)) => one

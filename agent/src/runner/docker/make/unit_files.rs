@@ -18,7 +18,7 @@ use crate::stdx::disk::HostDisk;
 use crate::stdx::errors::error_chain;
 use crate::stdx::files::{Durability, replace_file};
 
-/// How long the store may take before the copies have to do.
+/// The time for an answer of the store before the copies have to do.
 const STORE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The files of units that containers name and that are placed nowhere: volumes and networks.
@@ -28,7 +28,7 @@ pub trait Sources: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// What keeps it from being known, for the user.
+    /// The reason why it is not known, for the user.
     async fn fetch_files(
         &self,
         units: &[UnitName],

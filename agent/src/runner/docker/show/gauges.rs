@@ -1,4 +1,4 @@
-//! What is counted of containers, for Prometheus.
+//! The counts of containers, for Prometheus.
 //!
 //! Owns names and meanings. How many there are is looked up at a scrape; what has happened is counted where it happens.
 

@@ -16,7 +16,7 @@ use crate::runner::docker::api::engine::EngineError;
 use crate::runner::docker::runner::Docker;
 use crate::stdx::sync::lock;
 
-/// How long a person waits for the engine.
+/// The time that a person waits for the engine.
 const ENGINE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// A unit as this machine has it.

@@ -1,4 +1,4 @@
-//! What others read of container units: the converge loop, a person, the journal, Prometheus.
+//! Views of container units for others: the converge loop, a person, the journal, Prometheus.
 
 pub(crate) mod gauges;
 pub(crate) mod inspect;

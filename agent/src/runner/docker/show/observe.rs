@@ -1,4 +1,4 @@
-//! What the converge loop is told of units when it asks.
+//! The observations of units that the converge loop asks for.
 //!
 //! Owns the joining of three things: the files at our place, what each unit's task says, and the engine's list of
 //! containers, which is the truth behind both. An engine that does not answer in time has said nothing: what was known
@@ -22,7 +22,7 @@ use crate::runner::docker::runner::Docker;
 use crate::runner::docker::unit::task::{UnitHandle, UnitMessage};
 use crate::stdx::sync::lock;
 
-/// How long whoever asks waits for the engine, all units together.
+/// The time that whoever asks waits for the engine, all units together.
 const ENGINE_TIMEOUT: Duration = Duration::from_secs(3);
 
 impl Docker {
@@ -83,7 +83,7 @@ impl Docker {
         seen
     }
 
-    /// What a unit's file at our place says of it.
+    /// The observation that a unit's file at our place gives of it.
     fn of_file(&self, unit: &UnitName) -> Observed {
         let mut observed = Observed {
             load: "not-found".to_owned(),

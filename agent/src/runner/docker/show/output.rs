@@ -1,4 +1,4 @@
-//! What a unit's containers print.
+//! The output of a unit's containers.
 //!
 //! Owns where it is to be found: in the machine's journal under the unit's name, or with the engine, which forgets it with the
 //! container; and the following of the latter from one container to the next. It changes nothing.
@@ -126,8 +126,8 @@ impl Docker {
     }
 }
 
-/// How far one container's lines have been read, over connections that broke. Times are of one form and length, so that their
-/// order is that of time.
+/// The place up to which one container's lines have been read, over connections that broke. Times are of one form and length,
+/// so that their order is that of time.
 #[derive(Debug, Default)]
 struct Heard {
     /// The latest line that earlier connections brought.
@@ -142,7 +142,7 @@ impl Heard {
         self.before.clone_from(&self.latest);
     }
 
-    /// Whether a line has not been read yet. The engine writes the lines of the two outputs as they reach it, so that one may
+    /// True if a line has not been read yet. The engine writes the lines of the two outputs as they reach it, so that one may
     /// stand behind another that is later: only what an earlier connection had is known.
     fn is_new(&mut self, at: &str) -> bool {
         if self.latest.as_deref().is_none_or(|latest| at > latest) {

@@ -1,4 +1,4 @@
-//! What is remembered of a container over a restart of the daemon, until the machine reboots.
+//! The memory of a container over a restart of the daemon, until the machine reboots.
 //!
 //! Owns one small file for each unit, in `/run/muster`. A file that cannot be read is as good as none: then what the
 //! engine says has to do.

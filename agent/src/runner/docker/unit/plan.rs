@@ -1,4 +1,4 @@
-//! What a unit's file says on this machine, at the moment it is to be run.
+//! The plan of a unit's file on this machine, at the moment it is to be run.
 //!
 //! Owns reading the files of variables a unit names in `[Service]`, anew for each start, as systemd does. It shows no value
 //! of theirs.

@@ -70,7 +70,7 @@ struct UnitTask {
     removal: Option<BoxFuture<'static, Result<(), RunnerError>>>,
     /// Waits for the end of the removal.
     removed: Option<oneshot::Sender<Result<(), RunnerError>>>,
-    /// How far the preparation that is under way is.
+    /// The progress of the preparation that is under way.
     progress: watch::Receiver<String>,
     status: watch::Sender<UnitStatus>,
     is_forgotten: bool,
