@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{DueReason, HolderId, HolderKind, Phase};
+use super::{DueReason, HolderId, HolderKind, PhaseSpan};
 use crate::text::{clean_text, fit_text};
 
 /// Entries kept per group: enough for a roll through a rack, and 100 entries of a few hundred bytes are a small record.
@@ -74,15 +74,6 @@ impl fmt::Display for SlotOutcome {
             other => f.write_str(other.as_str()),
         }
     }
-}
-
-/// A phase and how long it lasted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PhaseSpan {
-    /// The phase.
-    pub phase: Phase,
-    /// Seconds it lasted.
-    pub seconds: u64,
 }
 
 /// One slot, from its taking to its freeing.

@@ -13,14 +13,14 @@ mod journal;
 mod phase;
 mod wait;
 
-pub use history::{HISTORY_BYTES, HISTORY_LENGTH, HistoryEntry, PhaseSpan, SlotOutcome};
+pub use history::{HISTORY_BYTES, HISTORY_LENGTH, HistoryEntry, SlotOutcome};
 pub use holder::{
     Group, Holder, HolderId, HolderKind, InvalidGroup, InvalidHolderId, InvalidMax, MAX_SLOTS,
     Semaphore, parse_slots,
 };
 pub use host::{DueReason, HostStatus, InvalidStrategy, Request, Strategy};
 pub use journal::{Journal, Retry};
-pub use phase::Phase;
+pub use phase::{Phase, PhaseSpan};
 pub use wait::{StuckUnit, WaitReason};
 
 #[cfg(test)]

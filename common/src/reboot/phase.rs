@@ -83,3 +83,12 @@ impl fmt::Display for Phase {
         f.pad(self.as_str())
     }
 }
+
+/// A phase and how long it lasted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PhaseSpan {
+    /// The phase.
+    pub phase: Phase,
+    /// Seconds it lasted.
+    pub seconds: u64,
+}

@@ -1,6 +1,6 @@
 //! The units that a user's request makes.
 //!
-//! Owns the rules by which a [`ChangeRequest`] becomes records to write and results to answer: which file counts, when a
+//! Owns the rules by which a [`ParsedChange`] becomes records to write and results to answer: which file counts, when a
 //! generation rises, when nothing is to be done, and what is refused at the door. Pure: it looks at the cluster and
 //! writes nothing; who carries the writes out comes back with those that met a conflict.
 //!
@@ -18,28 +18,17 @@
 //! report never passes for a new one.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
-use muster_common::api::v1::{ChangeOutcome, ChangeRequest, UnitChange, UnitChanged};
+use muster_common::api::v1::{ChangeOutcome, UnitChanged};
 use muster_common::decision::UnitWrite;
 use muster_common::refusal::{Refusal, UnitReason};
 use muster_common::snapshot::Snapshot;
-use muster_common::unit::{FileHash, ParseError, UnitFile, UnitName};
+use muster_common::unit::UnitName;
 
+pub use super::parsed_change::ParsedChange;
 use super::pass::ChangePass;
 use crate::cluster::Cluster;
 use crate::schedule::Candidate;
-
-/// A change whose files have been read.
-pub struct ParsedChange {
-    /// The files that came with it, by their hash; those that cannot be read with what is wrong with them.
-    pub(super) files: BTreeMap<FileHash, Result<Arc<UnitFile>, ParseError>>,
-    units: Vec<UnitChange>,
-    /// True if a stored file that differs is replaced.
-    pub(super) replace: bool,
-    /// True if a start that no machine can take now is kept.
-    pub(super) queue: bool,
-}
 
 /// The writes and the answers that a change comes to.
 #[derive(Debug, Default)]
@@ -51,40 +40,6 @@ pub struct DecidedChange {
 }
 
 impl ParsedChange {
-    /// Reads the files of a change. A file that cannot be read is no error here: it is one of the units that name it.
-    ///
-    /// # Errors
-    ///
-    /// A text stands under a hash that is not its own.
-    pub fn parse(change: ChangeRequest) -> Result<Self, String> {
-        let mut files = BTreeMap::new();
-        for (hash, text) in change.files {
-            if FileHash::of_text(&text) != hash {
-                return Err(format!("files: the text under {hash} has another hash"));
-            }
-            files.insert(hash, UnitFile::parse(text.as_bytes()).map(Arc::new));
-        }
-        Ok(Self { files, units: change.units, replace: change.replace, queue: change.queue })
-    }
-
-    /// A change of one unit with a file that has been read already: a stored file is replaced, and a start is queued if need be.
-    pub fn of_file(file: Option<Arc<UnitFile>>, mut unit: UnitChange) -> Self {
-        let file = file.map(|file| (file.hash(), Ok(file)));
-        unit.file = file.as_ref().map(|(hash, _)| *hash);
-        Self { files: file.into_iter().collect(), units: vec![unit], replace: true, queue: true }
-    }
-
-    /// The indexes of all its units.
-    pub fn all_indexes(&self) -> BTreeSet<usize> {
-        (0..self.units.len()).collect()
-    }
-
-    /// The indexes of the units of these names.
-    pub fn indexes_of(&self, names: &BTreeSet<UnitName>) -> BTreeSet<usize> {
-        let named = self.units.iter().enumerate().filter(|(_, unit)| names.contains(&unit.name));
-        named.map(|(index, _)| index).collect()
-    }
-
     /// Decides about the units at these indexes, in order, each seeing what became of those before it.
     pub fn decide_units(&self, cluster: &mut Cluster, indexes: &BTreeSet<usize>) -> DecidedChange {
         let (decided, candidates) = self.decide_with(cluster.snapshot(), indexes, &BTreeMap::new());

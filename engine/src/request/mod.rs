@@ -7,5 +7,6 @@ pub mod batch;
 pub mod change;
 pub mod fleet;
 pub mod limits;
+mod parsed_change;
 mod pass;
 pub mod references;

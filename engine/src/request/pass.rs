@@ -17,7 +17,7 @@ use muster_common::unit::{
     check_container, file_warnings, reserved_warnings,
 };
 
-use super::change::ParsedChange;
+use super::parsed_change::ParsedChange;
 use crate::left_behind::left_behind;
 use crate::schedule::Candidate;
 

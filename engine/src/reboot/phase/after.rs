@@ -4,7 +4,10 @@
 
 use muster_common::reboot::{DueReason, Phase, Retry, SlotOutcome, Strategy, WaitReason};
 
-use super::{Evaluation, Hook, RebootAction, SlotState, Transition, as_millis};
+use super::action::RebootAction;
+use super::evaluation::{Evaluation, Transition, as_millis};
+use super::observation::SlotState;
+use super::policy::Hook;
 
 pub(super) fn step(eval: &mut Evaluation<'_>) -> Transition {
     match eval.journal.phase {

@@ -4,8 +4,10 @@
 
 use muster_common::reboot::{Phase, Strategy, WaitReason};
 
-use super::super::window::Opening;
-use super::{CommandState, Evaluation, RebootAction, SlotState, Transition, as_millis};
+use super::action::RebootAction;
+use super::evaluation::{Evaluation, Transition, as_millis};
+use super::observation::{CommandState, SlotState};
+use crate::reboot::window::Opening;
 
 pub(super) fn step(eval: &mut Evaluation<'_>) -> Transition {
     let phase = eval.journal.phase;

@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use muster_common::reboot::{Phase, Strategy, StuckUnit, WaitReason};
 
-use super::super::window::Opening;
-use super::{
-    DrainState, Evaluation, Hook, REBOOT_DEADLINE, RebootAction, RebootCall, SlotState, Transition,
-    WhenStuck, as_millis, before,
-};
+use super::action::RebootAction;
+use super::before;
+use super::evaluation::{Evaluation, Transition, as_millis};
+use super::observation::{DrainState, RebootCall, SlotState};
+use super::policy::{Hook, REBOOT_DEADLINE, WhenStuck};
+use crate::reboot::window::Opening;
 
 pub(super) fn step(eval: &mut Evaluation<'_>) -> Transition {
     // Once it goes down, nothing is decided any more.
