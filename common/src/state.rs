@@ -4,6 +4,7 @@
 //! engine's business.
 
 mod active;
+pub mod load;
 pub mod sub;
 
 use std::fmt;

@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use muster_common::state::load;
 use muster_common::unit::UnitName;
 
 use super::io::{ChainEnd, ChainStart, NodeEffect, NodeFact, StopPlan};
@@ -67,7 +68,7 @@ impl Node {
         self.steady_at = memory.steadiness.next_deadline();
         seen.remark = remark;
         if !observed.active.is_down() {
-            "loaded".clone_into(&mut seen.observed.load);
+            load::LOADED.clone_into(&mut seen.observed.load);
         }
         if seen.observed.active != observed.active || since > 0 {
             seen.since = if since > 0 { since } else { wall };
@@ -114,8 +115,8 @@ impl Node {
         let file = memory.owned.get(unit).map(|entry| entry.owned.file);
         if let (Some(file), Some(seen)) = (file, self.seen.get_mut(unit)) {
             seen.observed.file = Some(file);
-            if seen.observed.load == "not-found" {
-                "loaded".clone_into(&mut seen.observed.load);
+            if seen.observed.load == load::NOT_FOUND {
+                load::LOADED.clone_into(&mut seen.observed.load);
             }
         }
     }

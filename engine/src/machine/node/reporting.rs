@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use muster_common::state::ObservedState;
+use muster_common::state::{ObservedState, load, sub};
 use muster_common::unit::UnitName;
 
 use super::io::{NodeEffect, PublishAnswer};
@@ -43,9 +43,9 @@ impl Node {
             if word.is_empty() { otherwise.to_owned() } else { word.to_owned() }
         };
         Some(ObservedState {
-            load: word(&seen.observed.load, "loaded"),
+            load: word(&seen.observed.load, load::LOADED),
             active: seen.observed.active.clone(),
-            sub: word(&seen.observed.sub, "dead"),
+            sub: word(&seen.observed.sub, sub::DEAD),
             hash: file
                 .and_then(|file| self.cached_file(file))
                 .map(|cached| cached.fleet_hash.clone())
