@@ -65,8 +65,8 @@ pub(super) async fn show_metrics(State(app): State<App>) -> Result<Response, Api
         counts = app.view.fresh_reader().await.ok().map(|reader| {
             reader.with_cluster(|cluster| ClusterCounts {
                 unplaced: cluster.plan().refused.len(),
-                machines: cluster.snapshot().machines.len(),
-                units: cluster.snapshot().units.len(),
+                machines: cluster.current_snapshot().machines.len(),
+                units: cluster.current_snapshot().units.len(),
             })
         });
     }

@@ -181,7 +181,7 @@ impl Shared {
 impl Reader {
     /// Looks at the cluster. Nothing else can, meanwhile, so `look` is quick.
     pub fn read<T>(&self, look: impl FnOnce(&Snapshot) -> T) -> T {
-        look(lock(&self.live.cluster).snapshot())
+        look(lock(&self.live.cluster).current_snapshot())
     }
 
     /// Looks at the cluster and at what the engine thinks of it.

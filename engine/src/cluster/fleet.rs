@@ -38,7 +38,7 @@ pub fn fleet_unit(snapshot: &Snapshot, unit: &Unit) -> FleetUnit {
 
 /// A unit for whoever waits for it, if it exists. `now` is the engine's time.
 pub fn awaited_unit(cluster: &mut Cluster, name: &UnitName, now: Duration) -> Option<FleetUnit> {
-    let snapshot = cluster.snapshot();
+    let snapshot = cluster.current_snapshot();
     let record = snapshot.units.get(name)?;
     let (current, desired) = (current_state(snapshot, record), record.desired);
     let unit = fleet_unit(snapshot, record);

@@ -43,8 +43,8 @@ pub struct Position {
 }
 
 impl Cluster {
-    /// The cluster.
-    pub fn snapshot(&self) -> &Snapshot {
+    /// The cluster as it is known now.
+    pub fn current_snapshot(&self) -> &Snapshot {
         &self.snapshot
     }
 

@@ -14,7 +14,7 @@ use crate::machine::registration::Registration;
 /// Pause before the next campaign, unless the leader record changes before. Whoever was quicker is in the watch by then.
 const RETRY: Duration = Duration::from_millis(500);
 
-/// What an [`Election`] is told.
+/// An input of an [`Election`].
 #[derive(Debug, Clone, PartialEq)]
 pub enum ElectionInput {
     /// Nothing but that time has passed; see [`Election::next_deadline`].
@@ -29,7 +29,7 @@ pub enum ElectionInput {
     TermEnded,
 }
 
-/// What became of a campaign.
+/// The end of a campaign.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CampaignOutcome {
     /// The leader record is ours.
@@ -40,7 +40,7 @@ pub enum CampaignOutcome {
     Failed(String),
 }
 
-/// What an [`Election`] wants done.
+/// Something that an [`Election`] wants done.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ElectionEffect {
     /// Try to become leader under this presence. Exactly one [`ElectionInput::Campaigned`] follows.

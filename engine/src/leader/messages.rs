@@ -13,7 +13,7 @@ use muster_common::snapshot::ClusterEvent;
 
 use crate::machine::registration::Registration;
 
-/// What a term is told.
+/// An input of a term.
 #[derive(Debug, Clone, PartialEq)]
 pub enum TermInput {
     /// Nothing but that time has passed; see [`super::term::Term::next_deadline`].
@@ -31,7 +31,7 @@ pub enum TermInput {
 /// A question or an order to the store. Orders carry the leadership that guards them.
 #[derive(Debug, Clone, PartialEq)]
 pub enum TermRequest {
-    /// How much time have the leases of all registered machines left?
+    /// Asks for the time that the leases of all registered machines have left.
     ProbeLeases,
     /// Note that these drains of a machine are at their deadline.
     EndDrains {
@@ -87,7 +87,7 @@ pub enum TermAnswer {
     Done,
     /// The plan is written, but for what was overtaken.
     Committed(PlacesCommitted),
-    /// How much time the machines' leases have left; one whose lease ended meanwhile has none.
+    /// The time that the machines' leases have left; one whose lease ended meanwhile has none.
     Leases(BTreeMap<MachineId, TimeLeft>),
     /// Another leads.
     Deposed,
@@ -97,7 +97,7 @@ pub enum TermAnswer {
     TimedOut,
 }
 
-/// What a term wants done, in order.
+/// Something that a term wants done. Several are carried out in their order.
 #[derive(Debug, Clone, PartialEq)]
 pub enum TermEffect {
     /// Ask the store. Exactly one [`TermInput::Answer`] follows.
@@ -125,12 +125,12 @@ pub enum TermEffect {
     End,
 }
 
-/// What a term says in the log.
+/// A line of a term for the log.
 #[derive(Debug, Clone, PartialEq)]
 pub enum TermNotice {
     /// The watch over the cluster is broken.
     StoreLost {
-        /// What is wrong.
+        /// The problem.
         problem: String,
     },
     /// A machine's registration has ended, and it has not taken its leave.
@@ -150,7 +150,7 @@ pub enum TermNotice {
         machine: MachineId,
         /// Who ordered the drain.
         holder: CordonHolder,
-        /// How it ends.
+        /// The way it ends.
         end: DrainEnd,
     },
     /// Part of a plan was overtaken.

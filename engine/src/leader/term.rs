@@ -30,9 +30,9 @@ use crate::machine::registration::Registration;
 const RETRY: Duration = Duration::from_millis(500);
 /// After a conflict the change that caused it is on its way to us; should it not come, the plan is made again anyway.
 const CONFLICT: Duration = Duration::from_millis(200);
-/// How often the store is asked after machines that are silent.
+/// Pause between two questions to the store after machines that are silent.
 const PROBE_INTERVAL: Duration = Duration::from_millis(200);
-/// How long the store may take to say how much time the leases have left.
+/// Longest time that the store may take to say how much time the leases have left.
 const PROBE_LIMIT: Duration = Duration::from_secs(1);
 
 /// One term of leadership.
@@ -56,7 +56,7 @@ pub struct Term {
     turn_due: bool,
 }
 
-/// How far the turn under way has come.
+/// The point that the turn under way has come to.
 #[derive(Debug, Clone)]
 enum Stage {
     Idle,

@@ -28,11 +28,11 @@ pub use messages::{
 
 /// Pause between attempts while the store does not answer.
 pub const RETRY: Duration = Duration::from_millis(500);
-/// How long one attempt may take; a store that needs longer is tried anew.
+/// Longest time of one attempt; a store that needs longer is tried anew.
 pub const ATTEMPT: Duration = Duration::from_secs(3);
 /// Shortest lease worth having: below it an etcd election alone costs a machine its lease.
 const SHORTEST: Duration = Duration::from_secs(2);
-/// How long a container engine may be silent before the cluster is told that it is gone: it may be on its way up again.
+/// The time for which a container engine may be silent before the cluster is told that it is gone: it may be on its way up again.
 pub const SILENCE_GRACE: Duration = Duration::from_secs(30);
 /// A lease is prolonged this often in its time, so that two requests may fail before it ends.
 const RENEWALS: u32 = 3;
@@ -49,7 +49,7 @@ pub fn lease_for(ttl: Duration) -> Duration {
 /// The part of a machine's record that may change while it is registered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct RecordFacts {
-    /// Whether the container engine runs units.
+    /// True if the container engine runs units.
     runs_containers: bool,
     /// Why it does not answer although it did.
     containers_lost: Option<String>,
@@ -88,7 +88,7 @@ enum RegistrationPhase {
     Registered(Tenure),
 }
 
-/// What an attempt to register waits for.
+/// The step that an attempt to register waits for.
 #[derive(Debug, Clone)]
 enum Attempt {
     Finding,
@@ -110,12 +110,12 @@ struct Tenure {
     asked: Option<TenureRequest>,
 }
 
-/// What a registered machine waits for.
+/// The answer that a registered machine waits for.
 #[derive(Debug, Clone)]
 enum TenureRequest {
     /// The lease's new time, counted from `sent`.
     Renewal { sent: Duration },
-    /// Whether the record is ours, before the renewal counts.
+    /// The word that the record is ours, before the renewal counts.
     Verification { sent: Duration, ttl: Duration },
     /// The record written again.
     Refresh(RecordFacts),
@@ -465,7 +465,7 @@ impl Registrar {
 
 /// The record and where the machine stands.
 impl Registrar {
-    /// What the record is to say now of what may change.
+    /// The part of the record that may change, as it is to be now.
     fn desired_record(&self, now: Duration) -> RecordFacts {
         let (runs_containers, containers_lost) = match &self.engine {
             ContainerEngine::Absent => (false, None),

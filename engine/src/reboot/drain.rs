@@ -42,7 +42,7 @@ pub fn is_drain_ordered(cordon: &Cordon) -> bool {
 
 /// The state of the machine's drain. Units that are global or name this machine stay: they go down and come back with it.
 pub fn drain_state(cluster: &mut Cluster, machine: &MachineId) -> DrainState {
-    if !cluster.snapshot().cordons.get(machine).is_some_and(is_drain_ordered) {
+    if !cluster.current_snapshot().cordons.get(machine).is_some_and(is_drain_ordered) {
         return DrainState::No;
     }
     state_of(&cluster.drain_progress(machine))

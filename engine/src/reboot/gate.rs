@@ -33,7 +33,7 @@ pub struct HealthGate {
 
 /// Looks at the cluster whether a machine has come back in this boot, and which of its units are not as they should be.
 pub fn check_gate(cluster: &mut Cluster, machine: &MachineId, boot: &str) -> HealthGate {
-    let snapshot = cluster.snapshot();
+    let snapshot = cluster.current_snapshot();
     let registered = snapshot.machines.get(machine).is_some_and(|found| found.boot == boot);
     let mut unhealthy: BTreeMap<UnitName, String> = placed_units(snapshot, machine)
         .filter_map(|(name, place, state)| Some((name.clone(), problem_of(place, state)?)))

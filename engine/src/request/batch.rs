@@ -65,10 +65,10 @@ impl ChangeBatch {
         debug_assert!(self.writing.is_empty(), "the last writes have not been told of");
         self.attempts += 1;
         let DecidedChange { answers, writes } = self.change.decide_units(cluster, &self.open);
-        if let Some(beyond) = self.limits.units_refusal(cluster.snapshot(), &writes) {
+        if let Some(beyond) = self.limits.units_refusal(cluster.current_snapshot(), &writes) {
             return BatchStep::OverLimit(beyond);
         }
-        self.revision = self.revision.max(cluster.snapshot().revision);
+        self.revision = self.revision.max(cluster.current_snapshot().revision);
         self.answers.extend(answers);
         if self.dry_run || writes.is_empty() {
             self.open.clear();

@@ -42,14 +42,15 @@ pub struct DecidedChange {
 impl ParsedChange {
     /// Decides about the units at these indexes, in order, each seeing what became of those before it.
     pub fn decide_units(&self, cluster: &mut Cluster, indexes: &BTreeSet<usize>) -> DecidedChange {
-        let (decided, candidates) = self.decide_with(cluster.snapshot(), indexes, &BTreeMap::new());
+        let (decided, candidates) =
+            self.decide_with(cluster.current_snapshot(), indexes, &BTreeMap::new());
         let mut refused = cluster.admit_candidates(&candidates);
         // One that is being stopped still starts when it has ended: there is nothing to choose otherwise, only to wait for.
         refused.retain(|_, refusal| !matches!(refusal.unit, Some(UnitReason::StillRunning { .. })));
         if refused.is_empty() {
             return decided;
         }
-        self.decide_with(cluster.snapshot(), indexes, &refused).0
+        self.decide_with(cluster.current_snapshot(), indexes, &refused).0
     }
 
     /// One pass, given what no machine takes.

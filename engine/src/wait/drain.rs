@@ -44,7 +44,7 @@ impl ClusterWait for DrainWait {
         let before = self.told.replace(progress.clone());
         let left = before.into_iter().flat_map(|before| before.units.into_keys());
         let left = left.filter(|name| !progress.units.contains_key(name));
-        let snapshot = cluster.snapshot();
+        let snapshot = cluster.current_snapshot();
         events.extend(left.map(|name| left_event(snapshot, name)));
         events.push(DrainEvent::Progress { progress });
         events

@@ -29,7 +29,7 @@ impl ClusterWait for PlacementWait {
     type Update = JournalEvent;
 
     fn update(&mut self, _: Duration, cluster: &mut Cluster) -> Vec<JournalEvent> {
-        let snapshot = cluster.snapshot();
+        let snapshot = cluster.current_snapshot();
         let event = match snapshot.units.get(&self.name) {
             None => JournalEvent::Destroyed,
             Some(unit) if is_nowhere(snapshot, &self.name) => {
@@ -67,7 +67,7 @@ impl ClusterWait for DepartureWait {
     type Update = JournalEvent;
 
     fn update(&mut self, _: Duration, cluster: &mut Cluster) -> Vec<JournalEvent> {
-        let event = match presence_on(cluster.snapshot(), &self.name, &self.machine) {
+        let event = match presence_on(cluster.current_snapshot(), &self.name, &self.machine) {
             UnitPresence::Here => return Vec::new(),
             UnitPresence::Left => JournalEvent::Left,
             UnitPresence::Destroyed => JournalEvent::Destroyed,

@@ -149,7 +149,8 @@ impl UnitsWait {
             let refusal = cluster.explain_refusal(name);
             if watched.refusal != refusal {
                 watched.refusal.clone_from(&refusal);
-                let told = refusal.map(|refusal| refusal_event(cluster.snapshot(), name, refusal));
+                let told =
+                    refusal.map(|refusal| refusal_event(cluster.current_snapshot(), name, refusal));
                 events.extend(told);
             }
         }
@@ -166,7 +167,7 @@ impl ClusterWait for UnitsWait {
         if let Some(message) = self.store_loss.update(cluster.store_problem()) {
             updates.push(WaitUpdate::Event(WaitEvent::Degraded { message }));
         }
-        updates.extend(self.update_units(cluster.snapshot()));
+        updates.extend(self.update_units(cluster.current_snapshot()));
         let has_unplaced = self.open.values().any(|watched| watched.is_unplaced);
         self.explain_at = match self.explain_at {
             _ if !has_unplaced => None,

@@ -101,7 +101,7 @@ impl Story {
         self
     }
 
-    /// What is told now, in a few words.
+    /// The events that are sent now, in a few words.
     fn told(&mut self) -> Vec<String> {
         let updates = self.waiting.update_units(&self.snapshot);
         let in_words = |update| match update {

@@ -34,7 +34,7 @@ pub(super) async fn show_unit(
     let reader = app.view.fresh_reader().await?;
     let detail = reader.with_cluster(|cluster| {
         let refusal = cluster.explain_refusal(&name);
-        let snapshot = cluster.snapshot();
+        let snapshot = cluster.current_snapshot();
         if let Some(record) = snapshot.unreadable.get(&format!("unit/{name}")) {
             let message =
                 format!("the record of {name} cannot be read ({}); destroy it", record.problem);

@@ -70,8 +70,8 @@ pub(in crate::http) async fn destroy_unused(
 ) -> Result<DestroyOutcome, ApiError> {
     if units.iter().any(|unit| !unit.unit_type().starts_by_itself()) {
         let reader = app.view.fresh_reader().await?;
-        let refusal =
-            reader.with_cluster(|cluster| references::destroy_refusal(cluster.snapshot(), units));
+        let refusal = reader
+            .with_cluster(|cluster| references::destroy_refusal(cluster.current_snapshot(), units));
         if let Some(refusal) = refusal {
             return Err(ApiError::in_conflict(refusal));
         }

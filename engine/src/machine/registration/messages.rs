@@ -105,14 +105,14 @@ pub struct FoundRecord {
     pub lease: Option<LeaseId>,
 }
 
-/// What a registrar is told.
+/// An input of a registrar.
 #[derive(Debug, Clone, PartialEq)]
 pub enum RegistrarInput {
     /// Nothing but that time has passed; see [`next_deadline`](super::Registrar::next_deadline).
     Tick,
     /// The answer to the request that is under way.
     Answer(RegistrarAnswer),
-    /// How the machine's container engine is now.
+    /// The state of the machine's container engine now.
     ContainerEngine(ContainerEngine),
     /// The metadata the machine is configured with now.
     Metadata(BTreeMap<String, String>),
@@ -120,7 +120,7 @@ pub enum RegistrarInput {
     LeaseSuspect,
 }
 
-/// What a registrar wants done, in order.
+/// Something that a registrar wants done. Several are carried out in their order.
 #[derive(Debug, Clone, PartialEq)]
 pub enum RegistrarEffect {
     /// Ask the store. Exactly one [`RegistrarInput::Answer`] follows: [`RegistrarAnswer::TimedOut`] when `within` has passed.
