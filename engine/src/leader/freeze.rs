@@ -85,6 +85,7 @@ impl Freeze {
         self.live.remove(machine);
         self.lost.remove(machine);
         self.held.remove(machine);
+        self.check_invariants();
     }
 
     /// Notes that a machine registered. The freeze ends when the last held machine is back.
@@ -116,6 +117,7 @@ impl Freeze {
                 loss.alone = true;
             }
         }
+        self.check_invariants();
     }
 
     /// Forgets losses that are too long ago to belong together with the next. Returns when the next one is to be
@@ -127,6 +129,8 @@ impl Freeze {
         });
         let passing = lost.iter().filter(|(machine, loss)| loss.alone && !held.contains(*machine));
         let next = passing.map(|(_, loss)| loss.at + *window).min();
+        // What is kept is not over yet: whoever waits for this time does not wait for the past, again and again.
+        debug_assert!(next.is_none_or(|next| next >= now), "{next:?} at {now:?}: {self:?}");
         self.check_invariants();
         next
     }

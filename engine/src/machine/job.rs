@@ -83,11 +83,24 @@ pub fn observed_end(run: &JobRun, owned: &Owned, seen: &Observed) -> Option<JobE
     if run.end.is_some() || !settled || owned.starting {
         return None;
     }
-    match (&seen.active, seen.sub.as_str()) {
+    let end = match (&seen.active, seen.sub.as_str()) {
         (ActiveState::Inactive, _) | (ActiveState::Active, sub::EXITED) => Some(JobEnd::Succeeded),
         (ActiveState::Failed, _) => Some(JobEnd::Failed("it failed".to_owned())),
         _ => None,
-    }
+    };
+    debug_assert!(
+        end.as_ref().is_none_or(|end| is_begun_once(run.generation, end, seen)),
+        "{run:?} would be begun again: {seen:?}"
+    );
+    end
+}
+
+/// An end is noted so that nobody begins the job again: neither a daemon that remembers nothing of it, nor one that is asked for an
+/// earlier start. Only one that is up is left to the rules of every unit, which adopt it.
+fn is_begun_once(generation: u64, end: &JobEnd, seen: &Observed) -> bool {
+    let noted = JobRun { generation, end: Some(end.clone()) };
+    let is_free = |wanted| verdict_on(Some(&noted), wanted, None, seen) == JobVerdict::Unrestricted;
+    seen.is_up() || !is_free(generation) && !is_free(generation.saturating_sub(1))
 }
 
 #[cfg(test)]

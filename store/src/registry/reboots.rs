@@ -189,6 +189,14 @@ fn append_entry(entries: Vec<HistoryEntry>, entry: HistoryEntry) -> Vec<HistoryE
     });
     let mut entries: Vec<HistoryEntry> = kept.collect();
     entries.reverse();
+    // Bounded, whatever was there: it is a part of the commit that frees a slot. Nothing is asserted of its order and of entries that
+    // are there twice: it is in the order of writing, times are those of its writers' clocks, and a record may be edited by hand.
+    debug_assert!(entries.len() <= HISTORY_LENGTH, "{} entries", entries.len());
+    debug_assert!(
+        entries.iter().map(|entry| encode(entry).len() + 1).sum::<usize>() <= HISTORY_BYTES,
+        "{} entries of too many bytes",
+        entries.len()
+    );
     entries
 }
 
