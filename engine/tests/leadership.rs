@@ -11,6 +11,8 @@
 mod candidates;
 #[path = "leadership/paper_cluster.rs"]
 mod paper_cluster;
+#[path = "leadership/properties.rs"]
+mod properties;
 #[path = "leadership/reign.rs"]
 mod reign;
 #[path = "support/scripts.rs"]

@@ -28,6 +28,8 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail, and reads its scripts")]
 #![allow(clippy::cast_precision_loss, reason = "times of scripts are short")]
 
+#[path = "registration/properties.rs"]
+mod properties;
 #[path = "support/scripts.rs"]
 mod scripts;
 

@@ -92,6 +92,9 @@ impl Term {
     /// Takes one input at a time that does not go back. What comes while a request is under way is taken in, and acted upon
     /// after its answer. After [`TermEffect::End`] nothing is done any more.
     pub fn step(&mut self, now: Duration, input: TermInput) -> Vec<TermEffect> {
+        if matches!(self.stage, Stage::Over) {
+            return Vec::new();
+        }
         let mut effects = Vec::new();
         match input {
             TermInput::Tick => self.on_tick(now),
@@ -233,9 +236,10 @@ impl Term {
         effects: &mut Vec<TermEffect>,
     ) {
         if due.is_empty() {
-            // One that came due in the course of this turn counts as well; one that could not be ended has its retry.
+            // One that came due in the course of this turn counts as well; one that was due as it began and could not be ended has its
+            // retry, and one that was ordered meanwhile has the turn that its event calls for.
             if let Some(next) = self.view.deadlines.next_deadline()
-                && next >= self.turn_began
+                && next > self.turn_began
             {
                 self.retry_by(next);
             }
