@@ -34,13 +34,13 @@ fn tables() -> String {
     let mut text = String::new();
     for section in Section::ALL {
         write!(text, "\n### `[{section}]`\n\n| option | | |\n| --- | --- | --- |\n").unwrap();
-        for key in section.keys() {
+        for key in section.own_keys() {
             row(&mut text, &[key.name], key.support);
         }
         if section == Section::Unit {
             row(&mut text, &["Condition…", "Assert…"], CONDITION);
         }
-        for group in section.groups() {
+        for group in section.key_groups() {
             row(&mut text, group.names, group.support);
         }
     }

@@ -20,7 +20,7 @@ use muster_engine::container::{Action, Ended, Event, HealthState, Life, Memory, 
 fn policy(lines: &str) -> Policy {
     let file = format!("[Container]\nImage=a\n{lines}\n").parse().unwrap();
     match read(&"web.container".parse().unwrap(), &file, &Host::stand_in()) {
-        Ok((Quadlet::Container(spec), _)) => Policy::of(&spec),
+        Ok((Quadlet::Container(spec), _)) => Policy::from_spec(&spec),
         other => panic!("{other:?}"),
     }
 }
@@ -56,9 +56,9 @@ fn event(words: &[&str]) -> Event {
 }
 
 fn told(life: &Life, actions: &[Action]) -> String {
-    let mut line = format!("{}/{}", life.active(), life.sub());
-    if !life.remark().is_empty() {
-        write!(line, " ({})", life.remark()).unwrap();
+    let mut line = format!("{}/{}", life.active_state(), life.sub_state());
+    if !life.remark_text().is_empty() {
+        write!(line, " ({})", life.remark_text()).unwrap();
     }
     if !actions.is_empty() {
         let actions: Vec<_> =
@@ -136,11 +136,11 @@ fn the_shorter_of_two_graces_counts() {
     ] {
         let mut life = up(lines);
         life.step(seconds("10"), Event::Stop);
-        assert_eq!(life.deadline(), Some(Duration::from_secs(10 + killed)), "{lines}");
+        assert_eq!(life.next_deadline(), Some(Duration::from_secs(10 + killed)), "{lines}");
     }
     let mut life = up("[Service]\nTimeoutStopSec=infinity");
     life.step(seconds("10"), Event::Stop);
-    assert_eq!(life.deadline(), None);
+    assert_eq!(life.next_deadline(), None);
 }
 
 #[test]
@@ -189,10 +189,10 @@ fn restart_is_systemds_table() {
                 life.step(seconds("2"), event(&end.split(' ').collect::<Vec<_>>()));
             }
             assert_eq!(
-                life.sub() == "auto-restart",
+                life.sub_state() == "auto-restart",
                 expected,
                 "Restart={restart}, {end}: {:?}",
-                life.phase()
+                life.current_phase()
             );
         }
     }
@@ -204,7 +204,7 @@ fn exit_codes_may_be_a_success_prevent_a_restart_or_force_one() {
     let after = |restart: &str, end: &str| {
         let mut life = up(&format!("[Service]\nRestart={restart}\n{codes}"));
         life.step(seconds("3"), event(&["exit", end]));
-        format!("{}/{}", life.active(), life.sub())
+        format!("{}/{}", life.active_state(), life.sub_state())
     };
     assert_eq!(after("on-failure", "3"), "inactive/dead");
     assert_eq!(after("on-failure", "4"), "failed/failed");
@@ -506,14 +506,15 @@ fn a_failure_stays_to_be_seen_and_a_start_ends_it() {
 }
 
 fn adopted(lines: &str, memory: &Memory, seen: Seen) -> String {
-    let (life, actions) = Life::adopt(policy(lines), memory.clone(), seen, seconds("100"));
+    let (life, actions) =
+        Life::adopt_container(policy(lines), memory.clone(), seen, seconds("100"));
     told(&life, &actions)
 }
 
 #[test]
 fn a_daemon_that_restarts_leaves_alone_what_runs() {
     let life = up("[Service]\nRestart=always");
-    let memory = life.memory();
+    let memory = life.persistent_memory();
     assert_eq!(adopted("", memory, Seen::Running(None)), "active/running");
     assert_eq!(
         adopted(HEALTHY, memory, Seen::Running(Some(HealthState::Healthy))),
@@ -528,7 +529,7 @@ fn a_daemon_that_restarts_leaves_alone_what_runs() {
 #[test]
 fn what_ended_while_nobody_looked_is_judged_then() {
     let lines = "[Service]\nRestart=on-failure";
-    let running = up(lines).memory().clone();
+    let running = up(lines).persistent_memory().clone();
     let restart = "activating/auto-restart (ended with code 1, restart 1)";
     assert_eq!(adopted(lines, &running, Seen::Ended(ended("1", false))), restart);
     assert_eq!(adopted(lines, &running, Seen::Ended(ended("0", false))), "inactive/dead");
@@ -539,7 +540,7 @@ fn what_ended_while_nobody_looked_is_judged_then() {
 fn what_was_given_up_stays_given_up() {
     let mut life = up("");
     life.step(seconds("9"), Event::Ended(ended("4", false)));
-    let given_up = life.memory().clone();
+    let given_up = life.persistent_memory().clone();
     let kept: Memory = serde_json::from_str(&serde_json::to_string(&given_up).unwrap()).unwrap();
     assert_eq!(kept, given_up);
     let lines = "[Service]\nRestart=always";
@@ -551,5 +552,8 @@ fn what_was_given_up_stays_given_up() {
     // A stop under way when the daemon went.
     let mut life = up("");
     life.step(seconds("9"), Event::Stop);
-    assert_eq!(adopted("", life.memory(), Seen::Ended(ended("143", false))), "inactive/dead");
+    assert_eq!(
+        adopted("", life.persistent_memory(), Seen::Ended(ended("143", false))),
+        "inactive/dead"
+    );
 }

@@ -18,8 +18,9 @@ use muster_common::container::keys::{Section, Support};
 use muster_common::container::{ContainerSpec, Host, Quadlet, Sensitive, read};
 use muster_common::unit::{FileHash, UnitFile, UnitName};
 use muster_engine::container::{
-    BadEnvironment, Creation, Identity, Known, MissingUnit, Policy, assemble, fetch, needs,
-    network, retry_after, translate, volume, withheld,
+    BadEnvironment, Creation, Identity, Known, MissingUnit, Policy, assemble_environment,
+    list_needs, plan_fetch, retry_after, translate, translate_network, translate_volume,
+    withheld_variables,
 };
 use serde_json::{Value, json};
 
@@ -68,7 +69,7 @@ fn spec(unit: &str, text: &str) -> ContainerSpec {
 
 /// Names for whatever a container refers to.
 fn names(spec: &ContainerSpec) -> BTreeMap<UnitName, String> {
-    spec.references()
+    spec.referenced_units()
         .into_iter()
         .map(|unit| (unit.clone(), format!("real-{}", unit.name_stem().replace('@', "_"))))
         .collect()
@@ -78,14 +79,18 @@ fn created(unit: &UnitName, text: &str) -> Value {
     let (file, quadlet) = parse(unit, text).unwrap_or_else(|problem| panic!("{unit}: {problem}"));
     let identity = identity(unit, &file);
     match quadlet {
-        Quadlet::Volume(spec) => serde_json::to_value(volume(&spec, &identity)).unwrap(),
-        Quadlet::Network(spec) => serde_json::to_value(network(&spec, &identity)).unwrap(),
+        Quadlet::Volume(spec) => serde_json::to_value(translate_volume(&spec, &identity)).unwrap(),
+        Quadlet::Network(spec) => {
+            serde_json::to_value(translate_network(&spec, &identity)).unwrap()
+        }
         Quadlet::Container(spec) => {
             let Creation { name, body, networks, late } =
                 translate(&spec, &identity, &names(&spec)).unwrap();
             let more: BTreeMap<_, _> = networks.into_iter().collect();
-            let needed: Vec<_> =
-                needs(&spec).iter().map(|need| format!("{}: {}", need.option, need.api)).collect();
+            let needed: Vec<_> = list_needs(&spec)
+                .iter()
+                .map(|need| format!("{}: {}", need.option, need.api))
+                .collect();
             // What is late is Rust's to show, values left out.
             json!({
                 "name": name, "needs": needed, "create": body, "connect": more,
@@ -122,7 +127,7 @@ fn every_option_that_is_taken_is_in_some_file() {
         );
     }
     for section in Section::ALL {
-        for key in section.keys() {
+        for key in section.own_keys() {
             let taken = !matches!(key.support, Support::Refused(_) | Support::Only(..));
             let is_there = seen.contains(&(section.to_string(), key.name.to_owned()));
             assert!(!taken || is_there, "[{section}] {}: {}", key.name, key.support);
@@ -141,9 +146,9 @@ fn decided(unit: &UnitName, text: &str) -> Result<String, String> {
     };
     let Quadlet::Container(spec) = quadlet else { return Err("no container".to_owned()) };
     let creation = translate(&spec, &identity, &names(&spec)).unwrap();
-    let fetches = [fetch(&spec, true), fetch(&spec, false)];
+    let fetches = [plan_fetch(&spec, true), plan_fetch(&spec, false)];
     let pauses: Vec<_> = (1..9).map(|failed| retry_after(&spec, failed)).collect();
-    Ok(format!("{creation:?} {:?} {fetches:?} {pauses:?}", Policy::of(&spec)))
+    Ok(format!("{creation:?} {:?} {fetches:?} {pauses:?}", Policy::from_spec(&spec)))
 }
 
 /// An option that is honoured or emulated is never dropped on the way: without it something else is decided.
@@ -184,7 +189,7 @@ fn every_option_that_is_taken_makes_a_difference() {
     let mut dropped = Vec::new();
     for (section, name) in options {
         let taken = Section::ALL.into_iter().find(|s| s.to_string() == section).is_some_and(|s| {
-            s.keys().iter().any(|key| {
+            s.own_keys().iter().any(|key| {
                 key.name == name && matches!(key.support, Support::Honoured | Support::Emulated(_))
             })
         });
@@ -314,7 +319,7 @@ fn known() -> Known {
 
 fn environment(lines: &str) -> Result<Vec<String>, BadEnvironment> {
     let spec = spec("web.container", &format!("[Container]\nImage=a\n{lines}\n"));
-    let variables = assemble(&spec.environment, &spec.secrets, &known())?;
+    let variables = assemble_environment(&spec.environment, &spec.secrets, &known())?;
     assert!(!format!("{variables:?}").contains("hunter2"));
     Ok(variables
         .iter()
@@ -366,7 +371,7 @@ fn what_is_the_daemons_own_reaches_no_container() {
     assert_eq!(environment(both), Ok(said.map(str::to_owned).to_vec()));
     let names = |lines: &str| {
         let spec = spec("web.container", &format!("[Container]\nImage=a\n{lines}\n"));
-        withheld(&spec.environment, &known()).into_iter().collect::<Vec<_>>()
+        withheld_variables(&spec.environment, &known()).into_iter().collect::<Vec<_>>()
     };
     assert_eq!(names("EnvironmentFile=/etc/own.env"), ["MUSTER_ETCD_PASSWORD"]);
     assert_eq!(names("Environment=NOTIFY_SOCKET HOME WATCHDOG_USEC"), ["NOTIFY_SOCKET"]);
@@ -392,7 +397,7 @@ fn what_the_machine_does_not_have_is_named() {
     let spec = spec("web.container", "[Container]\nImage=a\nEnvironmentFile=/e\n");
     let bad = |text: &str| {
         let files = BTreeMap::from([("/e".to_owned(), Sensitive::new(text))]);
-        assemble(&spec.environment, &[], &Known { files, ..Known::default() })
+        assemble_environment(&spec.environment, &[], &Known { files, ..Known::default() })
             .unwrap_err()
             .to_string()
     };

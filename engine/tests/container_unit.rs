@@ -81,9 +81,10 @@ impl Story {
         let mut sessions = EngineSessions::default();
         sessions.begin(Some(false));
         let at = Moment { now: Duration::ZERO, wall: 1_000, sessions };
-        let (unit, effects) = ContainerUnit::adopt(plan.clone(), memory.clone(), found, &at);
+        let (unit, effects) =
+            ContainerUnit::adopt_container(plan.clone(), memory.clone(), found, &at);
         let memory = memory.unwrap_or_default();
-        let status = UnitStatus::remembered(None);
+        let status = UnitStatus::from_memory(None);
         let mut story = Self { unit, plan, sessions, memory, status, first: String::new() };
         story.first = story.shown(&effects);
         story
@@ -341,7 +342,7 @@ fn a_start_that_comes_to_nothing_says_why() {
         8 refused    => discard networks; failed/failed (resources: why)
         ",
     );
-    assert_eq!(story.unit.failures(), 3, "a condition that does not hold is no failure");
+    assert_eq!(story.unit.failure_count(), 3, "a condition that does not hold is no failure");
 }
 
 #[test]

@@ -4,7 +4,7 @@
 //! a comma if quotes stand around all of it.
 
 /// The fields of a text; none of an empty one.
-pub(super) fn fields(text: &str) -> Result<Vec<String>, String> {
+pub(super) fn split_fields(text: &str) -> Result<Vec<String>, String> {
     let mut fields = Vec::new();
     let mut rest = text;
     while !rest.is_empty() || !fields.is_empty() {
@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> Vec<String> {
-        fields(text).unwrap_or_else(|problem| panic!("{text}: {problem}"))
+        split_fields(text).unwrap_or_else(|problem| panic!("{text}: {problem}"))
     }
 
     #[test]
@@ -60,6 +60,6 @@ mod tests {
         assert_eq!(read("a,"), ["a", ""]);
         assert_eq!(read("type=bind,\"src=/a,b\",dst=/c"), ["type=bind", "src=/a,b", "dst=/c"]);
         assert_eq!(read("\"say \"\"x\"\"\""), ["say \"x\""]);
-        assert!(fields("\"a").is_err() && fields("\"a\"b").is_err());
+        assert!(split_fields("\"a").is_err() && split_fields("\"a\"b").is_err());
     }
 }

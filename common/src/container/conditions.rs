@@ -66,13 +66,14 @@ pub(super) fn read(
             conditions.retain(|condition| condition.asserts != asserts);
             continue;
         }
-        let (triggers, rest) = mark(&text, '|');
-        let (negated, rest) = mark(rest, '!');
-        let parameter = expander.specifiers(rest).and_then(|parameter| match parameter.as_str() {
-            "" => Err("nothing stands behind its marks".to_owned()),
-            path if PATHS.contains(&kind) => names::path(path),
-            _ => Ok(parameter),
-        });
+        let (triggers, rest) = split_mark(&text, '|');
+        let (negated, rest) = split_mark(rest, '!');
+        let parameter =
+            expander.expand_specifiers(rest).and_then(|parameter| match parameter.as_str() {
+                "" => Err("nothing stands behind its marks".to_owned()),
+                path if PATHS.contains(&kind) => names::path(path),
+                _ => Ok(parameter),
+            });
         let parameter = parameter.map_err(|problem| ContainerError {
             line,
             section: unit.to_owned(),
@@ -86,7 +87,7 @@ pub(super) fn read(
 }
 
 /// Whether a mark stands first, and what stands behind it.
-fn mark(text: &str, mark: char) -> (bool, &str) {
+fn split_mark(text: &str, mark: char) -> (bool, &str) {
     match text.strip_prefix(mark) {
         Some(rest) => (true, rest.trim_start_matches([' ', '\t'])),
         None => (false, text),

@@ -24,7 +24,7 @@ impl Sensitive {
     }
 
     /// The value, for the one place that needs it.
-    pub fn expose(&self) -> &str {
+    pub fn expose_value(&self) -> &str {
         &self.0
     }
 }
@@ -136,13 +136,13 @@ impl Environment {
         reader: &Reader<'_>,
         variables: &BTreeMap<String, String>,
     ) -> Result<Self, ContainerError> {
-        let set = reader.pairs("Environment", |name, value| {
+        let set = reader.read_pairs("Environment", |name, value| {
             // One by itself is asked of the daemon, or is the rest of a value that wanted quotes.
             if !(is_variable_name(name) || value.is_some() && is_settable(name)) {
                 return Err(format!("{name:?} is not the name of a variable"));
             }
             if value.is_none() && is_withheld(name) && !variables.contains_key(name) {
-                reader.note(format!(
+                reader.add_note(format!(
                     "{name} is the daemon's own and is not passed on; the container gets none"
                 ));
             }
@@ -152,8 +152,9 @@ impl Environment {
             let value = value.or_else(|| variables.get(&name).cloned());
             (name, value.map(Sensitive))
         };
-        let of_host = reader.last("EnvironmentHost", quantity::flag)?.unwrap_or_default();
-        let proxy = reader.last("HttpProxy", quantity::flag)?;
+        let of_host =
+            reader.last_value("EnvironmentHost", quantity::parse_flag)?.unwrap_or_default();
+        let proxy = reader.last_value("HttpProxy", quantity::parse_flag)?;
         let goes_on = |name: &str| of_host || proxy != Some(false) && is_proxy(name);
         Ok(Self {
             of_host,
@@ -163,8 +164,9 @@ impl Environment {
                 .filter(|(name, _)| goes_on(name))
                 .map(|(name, value)| (name.clone(), Sensitive::new(value)))
                 .collect(),
-            files: reader
-                .words("EnvironmentFile", Backslash::Escapes, |value| file(reader, value))?,
+            files: reader.list_words("EnvironmentFile", Backslash::Escapes, |value| {
+                parse_environment_file(reader, value)
+            })?,
             set: set.into_iter().map(valued).collect(),
         })
     }
@@ -176,7 +178,7 @@ fn is_settable(name: &str) -> bool {
 }
 
 /// One `EnvironmentFile=`. As in `[Service]`, a leading `-` is for one that may be missing.
-fn file(reader: &Reader<'_>, value: &str) -> Result<VariableFile, String> {
+fn parse_environment_file(reader: &Reader<'_>, value: &str) -> Result<VariableFile, String> {
     let (path, optional) = match value.strip_prefix('-') {
         Some(path) => (path, true),
         None => (value, false),
@@ -185,7 +187,7 @@ fn file(reader: &Reader<'_>, value: &str) -> Result<VariableFile, String> {
 }
 
 /// One `Secret=`: `name[,option=value…]`, or options alone, `source=` among them.
-pub(super) fn secret(value: &str) -> Result<Secret, String> {
+pub(super) fn parse_secret(value: &str) -> Result<Secret, String> {
     const OPTIONS: &str = "source=, type=mount, type=env, target=, uid=, gid= and mode=";
     let parts: Vec<&str> = value.split(',').collect();
     let (mut source, options) = match parts.split_first() {
@@ -194,7 +196,7 @@ pub(super) fn secret(value: &str) -> Result<Secret, String> {
     };
     let (mut kind, mut target, mut owner, mut mode) = (None, None, [None, None], None);
     for option in options {
-        let number = |value: &str| quantity::number::<u32>(value).map(Some);
+        let number = |value: &str| quantity::parse_number::<u32>(value).map(Some);
         let [uid, gid] = &mut owner;
         match option.split_once('=') {
             Some(("source", name)) => source = Some(name),
@@ -209,7 +211,7 @@ pub(super) fn secret(value: &str) -> Result<Secret, String> {
     }
     // A name that were more than a name would be a way out of the directory secrets lie in.
     let name = match source {
-        Some(name) => names::resource(name)?,
+        Some(name) => names::parse_resource_name(name)?,
         None => return Err("it names no secret; say source=NAME".to_owned()),
     };
     let target = if kind == Some("env") {
@@ -259,18 +261,21 @@ mod tests {
     fn a_secret_is_a_file_or_a_variable() {
         let file =
             |path: &str, mode| SecretTarget::File { path: path.to_owned(), uid: 0, gid: 0, mode };
-        assert_eq!(secret("db").map(|secret| secret.target), Ok(file("/run/secrets/db", 0o444)));
         assert_eq!(
-            secret("db,target=/etc/db,mode=0400").map(|secret| secret.target),
+            parse_secret("db").map(|secret| secret.target),
+            Ok(file("/run/secrets/db", 0o444))
+        );
+        assert_eq!(
+            parse_secret("db,target=/etc/db,mode=0400").map(|secret| secret.target),
             Ok(file("/etc/db", 0o400))
         );
         assert_eq!(
-            secret("db,type=env,target=DB").map(|secret| secret.target),
+            parse_secret("db,type=env,target=DB").map(|secret| secret.target),
             Ok(SecretTarget::Variable("DB".to_owned()))
         );
         let variable = |name: &str| Ok(SecretTarget::Variable(name.to_owned()));
-        assert_eq!(secret("a.b-c,type=env").map(|secret| secret.target), variable("a.b-c"));
-        let of = |value| secret(value).map(|secret| (secret.name, secret.target));
+        assert_eq!(parse_secret("a.b-c,type=env").map(|secret| secret.target), variable("a.b-c"));
+        let of = |value| parse_secret(value).map(|secret| (secret.name, secret.target));
         assert_eq!(
             of("source=token,type=env,target=TOKEN"),
             variable("TOKEN").map(|target| ("token".to_owned(), target))
@@ -306,7 +311,7 @@ mod tests {
             "type=env,target=X",
             "source=,type=mount",
         ] {
-            assert!(secret(value).is_err(), "{value}");
+            assert!(parse_secret(value).is_err(), "{value}");
         }
     }
 

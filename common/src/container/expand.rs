@@ -103,19 +103,19 @@ impl<'a> Expander<'a> {
     }
 
     /// A value that is one word.
-    pub(super) fn word(&self, value: &str) -> Result<String, NoValue> {
-        let value = self.specifiers(value)?;
+    pub(super) fn expand_word(&self, value: &str) -> Result<String, NoValue> {
+        let value = self.expand_specifiers(value)?;
         match whole_variable(&value) {
-            Some(name) => self.variable(name).map(str::to_owned),
+            Some(name) => self.variable_value(name).map(str::to_owned),
             None => self.variables_within(&value),
         }
     }
 
     /// A word of a command line: a `$NAME` by itself becomes as many words as its value has.
-    pub(super) fn words(&self, word: &str) -> Result<Vec<String>, NoValue> {
-        let word = self.specifiers(word)?;
+    pub(super) fn expand_words(&self, word: &str) -> Result<Vec<String>, NoValue> {
+        let word = self.expand_specifiers(word)?;
         match whole_variable(&word) {
-            Some(name) => Ok(words::split(self.variable(name)?, Backslash::Literal)?),
+            Some(name) => Ok(words::split(self.variable_value(name)?, Backslash::Literal)?),
             None => Ok(vec![self.variables_within(&word)?]),
         }
     }
@@ -131,12 +131,12 @@ impl<'a> Expander<'a> {
     }
 
     /// What has been noted.
-    pub(super) fn notes(&self) -> Vec<Warning> {
+    pub(super) fn take_warnings(&self) -> Vec<Warning> {
         self.notes.take().into_iter().map(|(line, problem)| Warning { line, problem }).collect()
     }
 
     /// A value in which `$` means nothing.
-    pub(super) fn specifiers(&self, value: &str) -> Result<String, String> {
+    pub(super) fn expand_specifiers(&self, value: &str) -> Result<String, String> {
         let mut expanded = String::with_capacity(value.len());
         let mut rest = value.chars();
         while let Some(c) = rest.next() {
@@ -145,14 +145,14 @@ impl<'a> Expander<'a> {
                 continue;
             }
             match rest.next() {
-                Some(specifier) => expanded.push_str(&self.specifier(specifier)?),
+                Some(specifier) => expanded.push_str(&self.expand_specifier(specifier)?),
                 None => return Err("it ends in a %; write %% for a percent sign".to_owned()),
             }
         }
         Ok(expanded)
     }
 
-    fn specifier(&self, specifier: char) -> Result<String, String> {
+    fn expand_specifier(&self, specifier: char) -> Result<String, String> {
         let unit = self.unit;
         let instance = unit.instance_name().unwrap_or_default();
         let last = |prefix: &str| prefix.rsplit('-').next().unwrap_or_default().to_owned();
@@ -161,13 +161,13 @@ impl<'a> Expander<'a> {
             'n' => unit.to_string(),
             'N' => unit.name_stem().to_owned(),
             'p' => unit.name_prefix().to_owned(),
-            'P' => unescaped(unit.name_prefix())?,
+            'P' => unescape_part(unit.name_prefix())?,
             'i' => instance.to_owned(),
-            'I' => unescaped(instance)?,
+            'I' => unescape_part(instance)?,
             'j' => last(unit.name_prefix()),
-            'J' => unescaped(&last(unit.name_prefix()))?,
-            'f' if unit.instance_name().is_some() => format!("/{}", unescaped(instance)?),
-            'f' => format!("/{}", unescaped(unit.name_prefix())?),
+            'J' => unescape_part(&last(unit.name_prefix()))?,
+            'f' if unit.instance_name().is_some() => format!("/{}", unescape_part(instance)?),
+            'f' => format!("/{}", unescape_part(unit.name_prefix())?),
             'H' => self.host.name.clone(),
             'l' => self.host.name.split('.').next().unwrap_or_default().to_owned(),
             'm' => self.host.machine_id.clone(),
@@ -221,7 +221,7 @@ impl<'a> Expander<'a> {
                 rest.strip_prefix('{').and_then(|rest| rest.split_once('}'))
                 && is_variable_name(name)
             {
-                expanded.push_str(self.variable(name)?);
+                expanded.push_str(self.variable_value(name)?);
                 rest = after;
             } else {
                 expanded.push('$');
@@ -231,7 +231,7 @@ impl<'a> Expander<'a> {
         Ok(expanded)
     }
 
-    fn variable(&self, name: &str) -> Result<&str, NoValue> {
+    fn variable_value(&self, name: &str) -> Result<&str, NoValue> {
         match self.variables.value(name) {
             VariableValue::Known(value) => Ok(value),
             VariableValue::Unset => {
@@ -257,7 +257,7 @@ fn whole_variable(word: &str) -> Option<&str> {
 }
 
 /// A part of a unit's name with systemd's escaping undone.
-fn unescaped(part: &str) -> Result<String, String> {
+fn unescape_part(part: &str) -> Result<String, String> {
     let bad = || format!("{part} is not escaped as systemd-escape does it");
     let mut bytes = Vec::with_capacity(part.len());
     let mut rest = part;
@@ -288,7 +288,7 @@ mod tests {
             ("PORT".to_owned(), "80".to_owned()),
             ("ARGS".to_owned(), "-v 'a b'".to_owned()),
         ]);
-        expanded(Expander::new(&unit, &host, Variables::new(variables, false)).word(value))
+        expanded(Expander::new(&unit, &host, Variables::new(variables, false)).expand_word(value))
     }
 
     fn expanded<T>(value: Result<T, NoValue>) -> Result<T, String> {
@@ -347,10 +347,10 @@ mod tests {
         let unit: UnitName = "a.container".parse().unwrap();
         let host = Host::stand_in();
         let expander = Expander::new(&unit, &host, Variables::default());
-        assert_eq!(expander.word("Host(`a.${DOMAIN}`) $X"), Ok("Host(`a.`) $X".to_owned()));
-        assert_eq!(expander.words("$ARGS"), Ok(Vec::new()));
+        assert_eq!(expander.expand_word("Host(`a.${DOMAIN}`) $X"), Ok("Host(`a.`) $X".to_owned()));
+        assert_eq!(expander.expand_words("$ARGS"), Ok(Vec::new()));
         expander.note_unset(3, Section::Container, "Label");
-        let notes: Vec<_> = expander.notes().iter().map(Warning::to_string).collect();
+        let notes: Vec<_> = expander.take_warnings().iter().map(Warning::to_string).collect();
         assert_eq!(notes.len(), 2);
         assert_eq!(
             notes[0],
@@ -364,7 +364,7 @@ mod tests {
         let host = Host::stand_in();
         let variables = BTreeMap::from([("ARGS".to_owned(), "-v 'a b'".to_owned())]);
         let expander = Expander::new(&unit, &host, Variables::new(variables, false));
-        assert_eq!(expander.words("$ARGS"), Ok(vec!["-v".to_owned(), "a b".to_owned()]));
-        assert_eq!(expander.words("${ARGS}"), Ok(vec!["-v 'a b'".to_owned()]));
+        assert_eq!(expander.expand_words("$ARGS"), Ok(vec!["-v".to_owned(), "a b".to_owned()]));
+        assert_eq!(expander.expand_words("${ARGS}"), Ok(vec!["-v 'a b'".to_owned()]));
     }
 }

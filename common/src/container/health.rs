@@ -52,24 +52,30 @@ impl Health {
     }
 
     pub(super) fn read(reader: &Reader<'_>) -> Result<Self, ContainerError> {
-        let check = reader.last("HealthCmd", check)?;
+        let check = reader.last_value("HealthCmd", parse_check)?;
         // A check that is never made is none.
-        let interval = reader.last("HealthInterval", |value| match value {
+        let interval = reader.last_value("HealthInterval", |value| match value {
             "disable" => Ok(None),
-            _ if quantity::duration(value).is_ok_and(|span| span.is_zero()) => Ok(None),
-            _ => span(value).map(Some),
+            _ if quantity::parse_duration(value).is_ok_and(|span| span.is_zero()) => Ok(None),
+            _ => parse_span(value).map(Some),
         })?;
         Ok(Self {
             check: if interval == Some(None) { Some(Check::Disabled) } else { check },
             interval: interval.flatten(),
-            timeout: reader.last("HealthTimeout", span)?,
-            retries: reader.last("HealthRetries", |value| match quantity::number(value)? {
-                0 => Err("a check that may never fail is none; say HealthCmd=none".to_owned()),
-                retries => Ok(retries),
+            timeout: reader.last_value("HealthTimeout", parse_span)?,
+            retries: reader.last_value("HealthRetries", |value| {
+                match quantity::parse_number(value)? {
+                    0 => Err("a check that may never fail is none; say HealthCmd=none".to_owned()),
+                    retries => Ok(retries),
+                }
             })?,
-            start_period: reader.last("HealthStartPeriod", |value| {
+            start_period: reader.last_value("HealthStartPeriod", |value| {
                 // Docker takes none for the image's.
-                Ok(if quantity::duration(value)?.is_zero() { SHORTEST } else { span(value)? })
+                Ok(if quantity::parse_duration(value)?.is_zero() {
+                    SHORTEST
+                } else {
+                    parse_span(value)?
+                })
             })?,
         })
     }
@@ -78,7 +84,7 @@ impl Health {
 /// A check as Podman reads one: an array in JSON, or a line. Either may begin with a keyword, in upper or lower case: `NONE`,
 /// `CMD` before a command and its arguments, `CMD-SHELL` before a line for the shell. Without one an array is a command, unless it
 /// has a single member, which is a line for the shell as any other line is.
-fn check(value: &str) -> Result<Check, String> {
+fn parse_check(value: &str) -> Result<Check, String> {
     let array = serde_json::from_str::<Vec<String>>(value);
     let is_array = array.is_ok();
     // Podman splits a line at its first space, so that the shell has the rest as it stands.
@@ -114,15 +120,15 @@ fn check(value: &str) -> Result<Check, String> {
 const SHORTEST: Duration = Duration::from_millis(1);
 
 /// Docker refuses what is shorter than a millisecond, and takes nothing for "as the image has it".
-fn span(value: &str) -> Result<Duration, String> {
-    let span = quantity::duration(value)?;
+fn parse_span(value: &str) -> Result<Duration, String> {
+    let span = quantity::parse_duration(value)?;
     if span < SHORTEST {
         return Err(format!("{value:?} is less than the millisecond Docker needs"));
     }
     Ok(span)
 }
 
-pub(super) fn on_failure(value: &str) -> Result<OnFailure, String> {
+pub(super) fn parse_on_failure(value: &str) -> Result<OnFailure, String> {
     match value {
         "none" => Ok(OnFailure::None),
         "kill" => Ok(OnFailure::Kill),
@@ -146,36 +152,42 @@ mod tests {
 
     #[test]
     fn a_line_may_begin_with_podmans_keywords() {
-        assert_eq!(check("CMD-SHELL test -d /bin || exit 1"), Ok(shell("test -d /bin || exit 1")));
-        assert_eq!(check("cmd-shell  a  b"), Ok(shell(" a  b")));
-        assert_eq!(check("CMD curl  -f http://x"), Ok(command(&["curl", "-f", "http://x"])));
-        assert_eq!(check("cmd /ok"), Ok(command(&["/ok"])));
+        assert_eq!(
+            parse_check("CMD-SHELL test -d /bin || exit 1"),
+            Ok(shell("test -d /bin || exit 1"))
+        );
+        assert_eq!(parse_check("cmd-shell  a  b"), Ok(shell(" a  b")));
+        assert_eq!(parse_check("CMD curl  -f http://x"), Ok(command(&["curl", "-f", "http://x"])));
+        assert_eq!(parse_check("cmd /ok"), Ok(command(&["/ok"])));
         for none in ["none", "NONE", "None", "NONE whatever"] {
-            assert_eq!(check(none), Ok(Check::Disabled), "{none}");
+            assert_eq!(parse_check(none), Ok(Check::Disabled), "{none}");
         }
         // What only looks like one.
-        assert_eq!(check("CMDX a"), Ok(shell("CMDX a")));
-        assert_eq!(check("/bin/CMD a"), Ok(shell("/bin/CMD a")));
-        assert_eq!(check("curl -f http://x || exit 1"), Ok(shell("curl -f http://x || exit 1")));
+        assert_eq!(parse_check("CMDX a"), Ok(shell("CMDX a")));
+        assert_eq!(parse_check("/bin/CMD a"), Ok(shell("/bin/CMD a")));
+        assert_eq!(
+            parse_check("curl -f http://x || exit 1"),
+            Ok(shell("curl -f http://x || exit 1"))
+        );
     }
 
     #[test]
     fn an_array_is_a_command_with_or_without_them() {
-        assert_eq!(check(r#"["CMD", "/ok", "a b"]"#), Ok(command(&["/ok", "a b"])));
-        assert_eq!(check(r#"["cmd","/ok"]"#), Ok(command(&["/ok"])));
-        assert_eq!(check(r#"["CMD-SHELL", "x | y"]"#), Ok(shell("x | y")));
-        assert_eq!(check(r#"["CMD-SHELL", "x", "y"]"#), Ok(shell("x y")));
-        assert_eq!(check(r#"["/ok", "a b"]"#), Ok(command(&["/ok", "a b"])));
-        assert_eq!(check(r#"["x | y"]"#), Ok(shell("x | y")));
-        assert_eq!(check(r#"["NONE"]"#), Ok(Check::Disabled));
+        assert_eq!(parse_check(r#"["CMD", "/ok", "a b"]"#), Ok(command(&["/ok", "a b"])));
+        assert_eq!(parse_check(r#"["cmd","/ok"]"#), Ok(command(&["/ok"])));
+        assert_eq!(parse_check(r#"["CMD-SHELL", "x | y"]"#), Ok(shell("x | y")));
+        assert_eq!(parse_check(r#"["CMD-SHELL", "x", "y"]"#), Ok(shell("x y")));
+        assert_eq!(parse_check(r#"["/ok", "a b"]"#), Ok(command(&["/ok", "a b"])));
+        assert_eq!(parse_check(r#"["x | y"]"#), Ok(shell("x | y")));
+        assert_eq!(parse_check(r#"["NONE"]"#), Ok(Check::Disabled));
         // No array of words is a line.
-        assert_eq!(check("[ -d /bin ]"), Ok(shell("[ -d /bin ]")));
+        assert_eq!(parse_check("[ -d /bin ]"), Ok(shell("[ -d /bin ]")));
     }
 
     #[test]
     fn a_keyword_by_itself_checks_nothing() {
         for value in ["CMD", "CMD-SHELL", "CMD ", r#"["CMD"]"#, r#"["CMD", ""]"#, "[]"] {
-            assert!(check(value).is_err(), "{value}");
+            assert!(parse_check(value).is_err(), "{value}");
         }
     }
 }

@@ -26,7 +26,7 @@ fn is_taken(option: &str, section: Option<&str>) -> bool {
     }
     Section::ALL.into_iter().filter(|s| section.is_none_or(|wanted| wanted == s.as_str())).any(
         |s| {
-            s.keys()
+            s.own_keys()
                 .iter()
                 .any(|key| key.name == option && !matches!(key.support, Support::Refused(_)))
         },

@@ -67,11 +67,11 @@ impl fmt::Display for ImageName {
 const TRANSPORTS: [&str; 6] =
     ["containers-storage:", "dir:", "docker-daemon:", "oci-archive:", "oci:", "ostree:"];
 
-pub(super) fn image(value: &str) -> Result<Image, String> {
+pub(super) fn parse_image(value: &str) -> Result<Image, String> {
     if let Some(archive) = value.strip_prefix("docker-archive:") {
         // A path may hold no colon, as with Podman.
         let (path, image) = match archive.split_once(':') {
-            Some((path, image)) => (path, Some(name(image)?)),
+            Some((path, image)) => (path, Some(parse_image_name(image)?)),
             None => (archive, None),
         };
         if !path.starts_with('/') {
@@ -88,10 +88,10 @@ pub(super) fn image(value: &str) -> Result<Image, String> {
         return Err(format!("{kind} units do not exist here; use the image's name"));
     }
     if let Some(name) = value.strip_prefix("docker://") {
-        return self::name(name).map(Image::Named);
+        return self::parse_image_name(name).map(Image::Named);
     }
-    let name = name(value)?;
-    match short_names::elsewhere(&name.repository) {
+    let name = parse_image_name(value)?;
+    match short_names::podman_full_name(&name.repository) {
         Some(full) => {
             let short = &name.repository;
             let library = if short.contains('/') { "" } else { "library/" };
@@ -104,14 +104,14 @@ pub(super) fn image(value: &str) -> Result<Image, String> {
 }
 
 /// An image that is mounted, by its name.
-pub(super) fn mounted(value: &str) -> Result<ImageName, String> {
-    match image(value)? {
+pub(super) fn parse_mounted_image(value: &str) -> Result<ImageName, String> {
+    match parse_image(value)? {
         Image::Named(name) => Ok(name),
         Image::Archive { .. } => Err("only an image with a name can be mounted".to_owned()),
     }
 }
 
-fn name(value: &str) -> Result<ImageName, String> {
+fn parse_image_name(value: &str) -> Result<ImageName, String> {
     let bad = || format!("{value:?} is not the name of an image");
     let (rest, digest) = match value.split_once('@') {
         Some((rest, digest)) => (rest, Some(digest)),
@@ -156,7 +156,7 @@ fn is_digest(digest: &str) -> bool {
     })
 }
 
-pub(super) fn pull(value: &str) -> Result<Pull, String> {
+pub(super) fn parse_pull(value: &str) -> Result<Pull, String> {
     match value {
         "always" | "true" => Ok(Pull::Always),
         "missing" => Ok(Pull::Missing),
@@ -183,7 +183,7 @@ mod tests {
             (&pinned, "localhost:5000/a/b", Some("1"), &digest),
         ];
         for (text, repository, tag, pulled) in cases {
-            let Ok(Image::Named(name)) = image(text) else { panic!("{text}") };
+            let Ok(Image::Named(name)) = parse_image(text) else { panic!("{text}") };
             assert_eq!(
                 (name.repository.as_str(), name.tag.as_deref(), name.tag_to_pull()),
                 (repository, tag, pulled)
@@ -195,13 +195,13 @@ mod tests {
     #[test]
     fn an_archive_may_say_which_of_its_images() {
         let Ok(Image::Archive { path, image: Some(image) }) =
-            image("docker-archive:/srv/a.tar:web:2")
+            parse_image("docker-archive:/srv/a.tar:web:2")
         else {
             panic!()
         };
         assert_eq!((path.as_str(), image.to_string().as_str()), ("/srv/a.tar", "web:2"));
         assert_eq!(
-            super::image("docker-archive:a.tar").unwrap_err(),
+            super::parse_image("docker-archive:a.tar").unwrap_err(),
             "\"a.tar\" is not an absolute path on the machine"
         );
     }
@@ -209,23 +209,26 @@ mod tests {
     #[test]
     fn what_docker_cannot_fetch_is_refused() {
         assert_eq!(
-            image("oci:/x").unwrap_err(),
+            parse_image("oci:/x").unwrap_err(),
             "Docker fetches no image from oci:; use a name or docker-archive:/path"
         );
         assert_eq!(
-            image("web.build").unwrap_err(),
+            parse_image("web.build").unwrap_err(),
             ".build units do not exist here; use the image's name"
         );
         assert_eq!(
-            image("fedora:43").unwrap_err(),
+            parse_image("fedora:43").unwrap_err(),
             "fedora is registry.fedoraproject.org/fedora for Podman and docker.io/library/fedora for Docker; say which"
         );
-        assert!(image("docker://fedora").is_ok() && image("docker.io/library/fedora").is_ok());
+        assert!(
+            parse_image("docker://fedora").is_ok()
+                && parse_image("docker.io/library/fedora").is_ok()
+        );
         for text in ["a b", "/a", "a:", "a@b", "-a", "a//b", "é"] {
-            assert!(image(text).is_err(), "{text}");
+            assert!(parse_image(text).is_err(), "{text}");
         }
         assert_eq!(
-            pull("weekly").unwrap_err(),
+            parse_pull("weekly").unwrap_err(),
             "\"weekly\" is none of always, missing, never and newer"
         );
     }

@@ -84,7 +84,7 @@ impl Section {
     }
 
     /// Its options that have an answer of their own, sorted by name.
-    pub fn keys(self) -> &'static [Key] {
+    pub fn own_keys(self) -> &'static [Key] {
         match self {
             Self::Container => container::KEYS,
             Self::Volume => resources::VOLUME,
@@ -97,7 +97,7 @@ impl Section {
     }
 
     /// Its other options, which have their answers in common.
-    pub fn groups(self) -> &'static [KeyGroup] {
+    pub fn key_groups(self) -> &'static [KeyGroup] {
         match self {
             Self::Service => systemd::SERVICE_GROUPS,
             Self::Unit => systemd::UNIT_GROUPS,
@@ -108,14 +108,14 @@ impl Section {
     /// Each of its options.
     pub fn all_keys(self) -> impl Iterator<Item = Key> {
         let grouped = self
-            .groups()
+            .key_groups()
             .iter()
             .flat_map(|group| group.names.iter().map(|name| Key { name, support: group.support }));
         let conditions = systemds::UNIT
             .iter()
             .filter(move |name| self == Self::Unit && condition_kind(name).is_some())
             .map(|name| Key { name, support: CONDITION });
-        self.keys().iter().copied().chain(grouped).chain(conditions)
+        self.own_keys().iter().copied().chain(grouped).chain(conditions)
     }
 
     /// The option of this name, or why there is none.
@@ -209,9 +209,9 @@ mod tests {
     #[test]
     fn every_table_is_sorted_without_repeats() {
         for section in Section::ALL {
-            let names: Vec<_> = section.keys().iter().map(|key| key.name).collect();
+            let names: Vec<_> = section.own_keys().iter().map(|key| key.name).collect();
             assert!(names.is_sorted_by(|a, b| a < b), "[{section}] {names:?}");
-            for group in section.groups() {
+            for group in section.key_groups() {
                 assert!(group.names.is_sorted_by(|a, b| a < b), "[{section}] {:?}", group.names);
             }
             let mut seen = BTreeSet::new();

@@ -38,74 +38,78 @@ pub struct Limits {
 impl Limits {
     pub(super) fn read(reader: &Reader<'_>, service: &Reader<'_>) -> Result<Self, ContainerError> {
         let mut limits = Self {
-            memory: reader.last("Memory", quantity::bytes)?,
-            memory_swap: reader.last("--memory-swap", |value| match value {
+            memory: reader.last_value("Memory", quantity::parse_size)?,
+            memory_swap: reader.last_value("--memory-swap", |value| match value {
                 "-1" => Ok(-1),
-                _ => quantity::bytes(value),
+                _ => quantity::parse_size(value),
             })?,
-            memory_reservation: reader.last("--memory-reservation", quantity::bytes)?,
-            pids: reader.last("PidsLimit", |value| match quantity::number::<i64>(value)? {
-                limit @ -1.. => Ok(limit),
-                limit => Err(format!("{limit} is less than -1, which is no limit")),
+            memory_reservation: reader.last_value("--memory-reservation", quantity::parse_size)?,
+            pids: reader.last_value("PidsLimit", |value| {
+                match quantity::parse_number::<i64>(value)? {
+                    limit @ -1.. => Ok(limit),
+                    limit => Err(format!("{limit} is less than -1, which is no limit")),
+                }
             })?,
-            shm: reader.last("ShmSize", |value| match quantity::bytes(value)? {
+            shm: reader.last_value("ShmSize", |value| match quantity::parse_size(value)? {
                 0 => Err("for Podman that is no limit, and for Docker its default; say how much"
                     .to_owned()),
                 size => Ok(size),
             })?,
-            ulimits: reader.lists("Ulimit", options::ulimit)?,
-            cpu_quota: reader.last("--cpus", |value| {
-                scaled(value, 5).ok_or_else(|| format!("{value:?} is not a number of processors"))
+            ulimits: reader.list_values("Ulimit", options::parse_ulimit)?,
+            cpu_quota: reader.last_value("--cpus", |value| {
+                parse_scaled(value, 5)
+                    .ok_or_else(|| format!("{value:?} is not a number of processors"))
             })?,
-            cpu_shares: reader.last("--cpu-shares", quantity::number)?,
-            cpus: reader.last("--cpuset-cpus", set)?,
-            memory_nodes: reader.last("--cpuset-mems", set)?,
-            oom_score: reader.last("--oom-score-adj", oom_score)?,
+            cpu_shares: reader.last_value("--cpu-shares", quantity::parse_number)?,
+            cpus: reader.last_value("--cpuset-cpus", parse_number_set)?,
+            memory_nodes: reader.last_value("--cpuset-mems", parse_number_set)?,
+            oom_score: reader.last_value("--oom-score-adj", oom_score)?,
         };
-        limits.add(service)?;
+        limits.add_service_limits(service)?;
         Ok(limits)
     }
 
     /// Adds the limits of the service. One that the container has already is refused: with Podman both would hold, and
     /// Docker takes one.
-    fn add(&mut self, service: &Reader<'_>) -> Result<(), ContainerError> {
-        let memory =
-            service.as_written("MemoryMax", |value| unless_infinite(value, quantity::bytes))?;
+    fn add_service_limits(&mut self, service: &Reader<'_>) -> Result<(), ContainerError> {
+        let memory = service
+            .as_written("MemoryMax", |value| unless_infinite(value, quantity::parse_size))?;
         if let Some(memory) = memory.flatten() {
-            once(service, "MemoryMax", self.memory.is_some())?;
+            refuse_second(service, "MemoryMax", self.memory.is_some())?;
             self.memory = Some(memory);
             // Of swap it says nothing.
             self.memory_swap = Some(-1);
         }
-        let tasks =
-            service.as_written("TasksMax", |value| unless_infinite(value, quantity::number))?;
+        let tasks = service
+            .as_written("TasksMax", |value| unless_infinite(value, quantity::parse_number))?;
         if let Some(tasks) = tasks.flatten() {
-            once(service, "TasksMax", self.pids.is_some())?;
+            refuse_second(service, "TasksMax", self.pids.is_some())?;
             self.pids = Some(tasks);
         }
         let quota = service.as_written("CPUQuota", |value| {
-            let percent = value.strip_suffix('%').and_then(|percent| scaled(percent, 3));
+            let percent = value.strip_suffix('%').and_then(|percent| parse_scaled(percent, 3));
             percent.ok_or_else(|| format!("{value:?} is not a percentage such as 150%"))
         })?;
         if quota.is_some() {
-            once(service, "CPUQuota", self.cpu_quota.is_some())?;
+            refuse_second(service, "CPUQuota", self.cpu_quota.is_some())?;
             self.cpu_quota = quota;
         }
-        let cpus: Vec<String> = service.word_lists("AllowedCPUs", Backslash::Literal, set)?;
+        let cpus: Vec<String> =
+            service.word_lists("AllowedCPUs", Backslash::Literal, parse_number_set)?;
         if !cpus.is_empty() {
-            once(service, "AllowedCPUs", self.cpus.is_some())?;
+            refuse_second(service, "AllowedCPUs", self.cpus.is_some())?;
             self.cpus = Some(cpus.join(","));
         }
-        let score = service.last("OOMScoreAdjust", oom_score)?;
+        let score = service.last_value("OOMScoreAdjust", oom_score)?;
         if score.is_some() {
-            once(service, "OOMScoreAdjust", self.oom_score.is_some())?;
+            refuse_second(service, "OOMScoreAdjust", self.oom_score.is_some())?;
             self.oom_score = score;
         }
         Ok(())
     }
 }
 
-fn once(service: &Reader<'_>, name: &str, twice: bool) -> Result<(), ContainerError> {
+fn refuse_second(service: &Reader<'_>, name: &str, twice: bool) -> Result<(), ContainerError> {
     if twice {
         return Err(service.error(name, "[Container] sets that limit too; leave one of them out"));
     }
@@ -128,7 +132,7 @@ fn unless_infinite<T>(
 }
 
 /// A set of numbers such as `0-3,5`.
-fn set(value: &str) -> Result<String, String> {
+fn parse_number_set(value: &str) -> Result<String, String> {
     let number = |text: &str| text.parse::<u16>().is_ok();
     let range = |part: &str| match part.split_once('-') {
         Some((first, last)) => number(first) && number(last),
@@ -142,14 +146,14 @@ fn set(value: &str) -> Result<String, String> {
 }
 
 fn oom_score(value: &str) -> Result<i64, String> {
-    match quantity::number(value)? {
+    match quantity::parse_number(value)? {
         score @ -1000..=1000 => Ok(score),
         score => Err(format!("{score} is not from -1000 to 1000")),
     }
 }
 
 /// A positive decimal number in units of so many places behind its point.
-fn scaled(value: &str, places: usize) -> Option<i64> {
+fn parse_scaled(value: &str, places: usize) -> Option<i64> {
     let (whole, fraction) = value.split_once('.').unwrap_or((value, ""));
     let digits = |text: &str| text.chars().all(|c| c.is_ascii_digit());
     if whole.is_empty() || !digits(whole) || !digits(fraction) {
@@ -165,20 +169,20 @@ mod tests {
 
     #[test]
     fn numbers_are_scaled_without_rounding() {
-        assert_eq!(scaled("2", 5), Some(200_000));
-        assert_eq!(scaled("0.5", 5), Some(50_000));
-        assert_eq!(scaled("150", 3), Some(150_000));
-        assert_eq!(scaled("12.5", 3), Some(12_500));
+        assert_eq!(parse_scaled("2", 5), Some(200_000));
+        assert_eq!(parse_scaled("0.5", 5), Some(50_000));
+        assert_eq!(parse_scaled("150", 3), Some(150_000));
+        assert_eq!(parse_scaled("12.5", 3), Some(12_500));
         for value in ["", ".5", "-1", "0", "1e3", "1.5.2", "99999999999999999999"] {
-            assert_eq!(scaled(value, 5), None, "{value}");
+            assert_eq!(parse_scaled(value, 5), None, "{value}");
         }
     }
 
     #[test]
     fn sets_are_numbers_and_ranges() {
-        assert_eq!(set("0-3,5").as_deref(), Ok("0-3,5"));
+        assert_eq!(parse_number_set("0-3,5").as_deref(), Ok("0-3,5"));
         for value in ["", "a", "1-", "1,,2", "0-3;"] {
-            assert!(set(value).is_err(), "{value}");
+            assert!(parse_number_set(value).is_err(), "{value}");
         }
     }
 }

@@ -134,7 +134,7 @@ fn read_section(
     let (main, service, unit) =
         (section(own)?, section(Section::Service)?, section(Section::Unit)?);
     let (install, rest) = (section(Section::Install)?, section(Section::Quadlet)?);
-    rest.last("DefaultDependencies", quantity::truth)?;
+    rest.last_value("DefaultDependencies", quantity::parse_boolean)?;
     let default_name = names::of_unit(name);
     // What else is in that section, and whether it is well written, is for whoever places units.
     let goes = RequirementsTemplate::parse(file)
@@ -159,7 +159,7 @@ fn read_section(
     };
     let readers = [main, service, unit, install, rest];
     let mut warnings: Vec<Warning> = readers.into_iter().flat_map(Reader::into_warnings).collect();
-    warnings.extend(expander.notes());
+    warnings.extend(expander.take_warnings());
     Ok((quadlet, warnings))
 }
 
@@ -168,7 +168,7 @@ fn read_section(
 pub fn describe(name: &UnitName, file: &UnitFile, host: &Host) -> String {
     let written = file.description();
     let expander = Expander::new(name, host, Variables::default());
-    expander.specifiers(&written).unwrap_or_else(|_| written.into_owned())
+    expander.expand_specifiers(&written).unwrap_or_else(|_| written.into_owned())
 }
 
 /// Checks a file before it is known where its unit runs; a template is checked with an instance made up.
@@ -192,12 +192,12 @@ pub fn check(name: &UnitName, file: &UnitFile) -> Result<Vec<Warning>, Container
 /// # Errors
 ///
 /// The first mount that is malformed, or that wants the place of another.
-pub fn mounts(file: &UnitFile) -> Result<Vec<Mount>, ContainerError> {
+pub fn list_mounts(file: &UnitFile) -> Result<Vec<Mount>, ContainerError> {
     let (unit, host) = (UnitName::stand_in(UnitType::Container), Host::stand_in());
     let mut expander = Expander::new(&unit, &host, Variables::default());
     expander.variables =
         variable_files::read_variables(&Reader::new(Section::Service, file, &expander)?, None)?;
-    spec::mounts(&Reader::new(Section::Container, file, &expander)?)
+    spec::read_mounts(&Reader::new(Section::Container, file, &expander)?)
 }
 
 /// The section a unit's type has to itself.

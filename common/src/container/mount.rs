@@ -4,7 +4,7 @@
 //! would drop or misread, which are refused. What only a newer Docker has is taken; the machine's decides.
 
 use super::image::{self, ImageName};
-use super::network::{Named, unit};
+use super::network::{Named, parse_unit_reference};
 use super::reader::Reader;
 use super::{commas, names, quantity};
 use crate::unit::UnitType;
@@ -88,7 +88,7 @@ impl Mount {
 const PROPAGATIONS: [&str; 6] = ["private", "rprivate", "shared", "rshared", "slave", "rslave"];
 
 /// One `Volume=`: `[source:]target[:options]`.
-pub(super) fn volume(reader: &Reader<'_>, value: &str) -> Result<Mount, String> {
+pub(super) fn parse_volume(reader: &Reader<'_>, value: &str) -> Result<Mount, String> {
     let mut parts = value.splitn(3, ':');
     let (first, second, options) = (parts.next().unwrap_or_default(), parts.next(), parts.next());
     let mut mount = match second {
@@ -105,15 +105,15 @@ pub(super) fn volume(reader: &Reader<'_>, value: &str) -> Result<Mount, String> 
             "ro" => mount.read_only = true,
             "bind" => mount.recursive = false,
             "nocopy" => mount.copy = false,
-            _ if common(&mut mount, option) => {}
+            _ if apply_common_option(&mut mount, option) => {}
             _ => return Err(not_dockers(option)),
         }
     }
-    possible(mount)
+    refuse_impossible(mount)
 }
 
 /// Takes an option that is written the same in `Volume=` and `Mount=`. Returns whether it is one.
-fn common(mount: &mut Mount, option: &str) -> bool {
+fn apply_common_option(mount: &mut Mount, option: &str) -> bool {
     match option {
         "z" => mount.relabel = Some(Relabel::Shared),
         "Z" => mount.relabel = Some(Relabel::Private),
@@ -146,14 +146,15 @@ fn source(reader: &Reader<'_>, text: &str) -> Result<Source, String> {
         return names::path_beside(reader, text).map(Source::Path);
     }
     if text.ends_with(".volume") {
-        return unit(text, UnitType::Volume).map(|unit| Source::Volume(Named::Unit(unit)));
+        return parse_unit_reference(text, UnitType::Volume)
+            .map(|unit| Source::Volume(Named::Unit(unit)));
     }
-    names::resource(text).map(|name| Source::Volume(Named::Engine(name)))
+    names::parse_resource_name(text).map(|name| Source::Volume(Named::Engine(name)))
 }
 
 /// One `Mount=`: `type=TYPE,name=value,…`.
-pub(super) fn mount(reader: &Reader<'_>, value: &str) -> Result<Mount, String> {
-    let fields = commas::fields(value)?;
+pub(super) fn parse_mount(reader: &Reader<'_>, value: &str) -> Result<Mount, String> {
+    let fields = commas::split_fields(value)?;
     let options: Vec<(&str, Option<&str>)> = fields
         .iter()
         .map(|option| {
@@ -179,7 +180,7 @@ pub(super) fn mount(reader: &Reader<'_>, value: &str) -> Result<Mount, String> {
         ("volume", None) => Source::Anonymous,
         ("tmpfs", None) => Source::Tmpfs { size: None, mode: None, flags: Vec::new() },
         ("tmpfs", Some(_)) => return Err("a tmpfs has no source=".to_owned()),
-        ("image", Some(name)) => image::mounted(name).map(Source::Image)?,
+        ("image", Some(name)) => image::parse_mounted_image(name).map(Source::Image)?,
         ("image", None) => return Err("an image mount needs a source=".to_owned()),
         ("artifact" | "devpts" | "glob" | "ramfs", _) => {
             return Err(format!(
@@ -192,14 +193,14 @@ pub(super) fn mount(reader: &Reader<'_>, value: &str) -> Result<Mount, String> {
     for (name, value) in &options {
         set(&mut mount, kind, name, *value)?;
     }
-    possible(mount)
+    refuse_impossible(mount)
 }
 
 const TARGETS: [&str; 4] = ["target", "destination", "dst", "dest"];
 const SOURCES: [&str; 2] = ["source", "src"];
 
 fn set(mount: &mut Mount, kind: &str, name: &str, value: Option<&str>) -> Result<(), String> {
-    let flag = || value.map_or(Ok(true), quantity::truth);
+    let flag = || value.map_or(Ok(true), quantity::parse_boolean);
     let needed = || value.ok_or_else(|| format!("{name} needs a value"));
     let missing = || Err(format!("Docker has no option {name:?} for a mount of type {kind}"));
     if name == "type" || TARGETS.contains(&name) || SOURCES.contains(&name) {
@@ -211,7 +212,7 @@ fn set(mount: &mut Mount, kind: &str, name: &str, value: Option<&str>) -> Result
         }
         ("image", "rw" | "readwrite") | (_, "consistency") => {}
         ("image" | "volume", "subpath") | ("volume", "volume-subpath") => {
-            mount.subpath = Some(subpath(needed()?)?);
+            mount.subpath = Some(parse_subpath(needed()?)?);
         }
         ("image", "ro" | "readonly") if !flag()? => {
             return Err("Docker mounts images read-only".to_owned());
@@ -240,7 +241,7 @@ fn set(mount: &mut Mount, kind: &str, name: &str, value: Option<&str>) -> Result
             return Err(not_dockers(name));
         }
         ("tmpfs", _) => return tmpfs_option(mount, name, value),
-        ("bind" | "volume", _) if value.is_none() && common(mount, name) => {}
+        ("bind" | "volume", _) if value.is_none() && apply_common_option(mount, name) => {}
         _ => return missing(),
     }
     Ok(())
@@ -250,7 +251,7 @@ fn set(mount: &mut Mount, kind: &str, name: &str, value: Option<&str>) -> Result
 fn tmpfs_option(mount: &mut Mount, name: &str, value: Option<&str>) -> Result<(), String> {
     let Source::Tmpfs { size, mode, flags } = &mut mount.source else { return Ok(()) };
     match (name, value) {
-        ("tmpfs-size" | "size", Some(value)) => *size = Some(quantity::bytes(value)?),
+        ("tmpfs-size" | "size", Some(value)) => *size = Some(quantity::parse_size(value)?),
         ("tmpfs-mode" | "mode", Some(value)) => {
             *mode = Some(
                 u32::from_str_radix(value, 8)
@@ -280,7 +281,7 @@ fn not_a_tmpfs(name: &str) -> String {
 }
 
 /// A part of a volume or an image: Docker wants it relative, Podman takes both.
-fn subpath(value: &str) -> Result<String, String> {
+fn parse_subpath(value: &str) -> Result<String, String> {
     let parts: Vec<&str> =
         value.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
     if parts.is_empty() || parts.contains(&"..") {
@@ -290,7 +291,7 @@ fn subpath(value: &str) -> Result<String, String> {
 }
 
 /// Refuses what Docker would drop or misread.
-fn possible(mount: Mount) -> Result<Mount, String> {
+fn refuse_impossible(mount: Mount) -> Result<Mount, String> {
     let is_path = matches!(mount.source, Source::Path(_));
     if mount.subpath.is_some() && matches!(mount.source, Source::Anonymous) {
         return Err("a volume without a name begins empty, so it has no subpath".to_owned());
@@ -316,7 +317,7 @@ fn possible(mount: Mount) -> Result<Mount, String> {
 }
 
 /// One `Tmpfs=`: a path and the mount's options.
-pub(super) fn tmpfs(value: &str) -> Result<(String, Tmpfs), String> {
+pub(super) fn parse_tmpfs(value: &str) -> Result<(String, Tmpfs), String> {
     let (path, options) = value.split_once(':').unwrap_or((value, ""));
     let mut taken = Vec::new();
     let mut copy = true;
@@ -337,11 +338,11 @@ mod tests {
     use super::*;
 
     fn volume(value: &str) -> Result<Mount, String> {
-        with_reader(|reader| super::volume(reader, value))
+        with_reader(|reader| super::parse_volume(reader, value))
     }
 
     fn mount(value: &str) -> Result<Mount, String> {
-        with_reader(|reader| super::mount(reader, value))
+        with_reader(|reader| super::parse_mount(reader, value))
     }
 
     #[test]
@@ -396,7 +397,8 @@ mod tests {
         let flags = vec!["noexec".to_owned(), "nosuid".to_owned()];
         assert_eq!(flagged.source, Source::Tmpfs { size: None, mode: None, flags });
         assert!(memory.copy && !flagged.copy);
-        let read = |value| tmpfs(value).map(|(path, tmpfs)| (path, tmpfs.options, tmpfs.copy));
+        let read =
+            |value| parse_tmpfs(value).map(|(path, tmpfs)| (path, tmpfs.options, tmpfs.copy));
         let is = |options: &str, copy| Ok(("/t".to_owned(), options.to_owned(), copy));
         assert_eq!(read("/t"), is("", true));
         assert_eq!(read("/t:size=1m,tmpcopyup,ro"), is("size=1m,ro", true));

@@ -7,7 +7,7 @@ use crate::unit::UnitName;
 const LONGEST: usize = 255;
 
 /// The name of a container, a volume or a network, by Docker's rule.
-pub(super) fn resource(name: &str) -> Result<String, String> {
+pub(super) fn parse_resource_name(name: &str) -> Result<String, String> {
     if name.len() > LONGEST {
         return Err(format!(
             "{name:?} has {} bytes, and what an engine makes has names of at most {LONGEST}",
@@ -28,12 +28,12 @@ pub(super) fn of_unit(unit: &UnitName) -> Result<String, String> {
         Some(instance) => format!("{}_{instance}", unit.name_prefix()),
         None => unit.name_stem().to_owned(),
     };
-    resource(&format!("systemd-{stem}"))
+    parse_resource_name(&format!("systemd-{stem}"))
         .map_err(|problem| format!("{problem}; give it another name"))
 }
 
 /// The name of a host or an alias of one.
-pub(super) fn host(name: &str) -> Result<String, String> {
+pub(super) fn parse_host_name(name: &str) -> Result<String, String> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
     if !name.is_empty() && name.len() <= 253 && name.chars().all(allowed) {
         return Ok(name.to_owned());
@@ -79,7 +79,7 @@ pub(super) fn path_beside(reader: &Reader<'_>, path: &str) -> Result<String, Str
     if path_on_machine.is_empty() {
         return Err(format!("{path:?} is no file"));
     }
-    reader.note(format!(
+    reader.add_note(format!(
         "{path:?} is relative to the unit's file, which lies in the cluster; on the machine it is looked for as {path_on_machine}"
     ));
     Ok(path_on_machine)

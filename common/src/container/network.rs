@@ -89,7 +89,7 @@ impl Attachment {
 }
 
 /// The address of a network card, in Docker's notation.
-fn mac(text: &str) -> Result<String, String> {
+fn parse_mac_address(text: &str) -> Result<String, String> {
     let bytes: Vec<&str> = text.split([':', '-']).collect();
     let is_byte = |byte: &&str| byte.len() == 2 && byte.chars().all(|c| c.is_ascii_hexdigit());
     if bytes.len() != 6 || !bytes.iter().all(is_byte) {
@@ -99,7 +99,7 @@ fn mac(text: &str) -> Result<String, String> {
 }
 
 /// What Linux calls a network card: at most 15 bytes, no slash, no blank.
-fn interface(name: &str) -> Result<String, String> {
+fn parse_interface_name(name: &str) -> Result<String, String> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
     if (1..=15).contains(&name.len()) && name.chars().all(allowed) && ![".", ".."].contains(&name) {
         return Ok(name.to_owned());
@@ -113,15 +113,15 @@ pub(super) enum Network {
     Attachment(Attachment),
 }
 
-pub(super) fn network(value: &str) -> Result<Vec<Network>, String> {
+pub(super) fn parse_networks(value: &str) -> Result<Vec<Network>, String> {
     // As in Podman, several that have no options may stand in one.
     if !value.contains(':') && value.contains(',') {
-        return value.split(',').map(one).collect();
+        return value.split(',').map(parse_network).collect();
     }
-    one(value).map(|network| vec![network])
+    parse_network(value).map(|network| vec![network])
 }
 
-fn one(value: &str) -> Result<Network, String> {
+fn parse_network(value: &str) -> Result<Network, String> {
     let (name, options) = match value.split_once(':') {
         Some((name, options)) => (name, Some(options)),
         None => (value, None),
@@ -132,16 +132,16 @@ fn one(value: &str) -> Result<Network, String> {
         // `podman` is the network that Podman puts a container into of which nothing else is said.
         "bridge" | "default" | "podman" | "private" => Some(NetworkMode::Bridge),
         "container" => {
-            let name = names::resource(options.unwrap_or_default())?;
+            let name = names::parse_resource_name(options.unwrap_or_default())?;
             return Ok(Network::Mode(NetworkMode::Container(Named::Engine(name))));
         }
         "slirp4netns" | "pasta" => {
             return Err(format!("{name} is for containers without root; Docker's have a bridge"));
         }
         "ns" => return Err("Docker joins no network namespace by its path".to_owned()),
-        _ if name.ends_with(".container") => {
-            Some(NetworkMode::Container(Named::Unit(unit(name, UnitType::Container)?)))
-        }
+        _ if name.ends_with(".container") => Some(NetworkMode::Container(Named::Unit(
+            parse_unit_reference(name, UnitType::Container)?,
+        ))),
         _ => None,
     };
     if let Some(mode) = mode {
@@ -153,9 +153,9 @@ fn one(value: &str) -> Result<Network, String> {
         return Ok(Network::Mode(mode));
     }
     let network = if name.ends_with(".network") {
-        Named::Unit(unit(name, UnitType::Network)?)
+        Named::Unit(parse_unit_reference(name, UnitType::Network)?)
     } else {
-        Named::Engine(names::resource(name)?)
+        Named::Engine(names::parse_resource_name(name)?)
     };
     let mut attachment = Attachment::new(network);
     let options = options.filter(|options| !options.is_empty());
@@ -168,9 +168,11 @@ fn one(value: &str) -> Result<Network, String> {
             Some(("ip6", address)) => {
                 attachment.ipv6 = Some(address.parse().map_err(|_| no_address(address))?);
             }
-            Some(("alias", alias)) => attachment.aliases.push(names::host(alias)?),
-            Some(("mac", address)) => attachment.mac = Some(mac(address)?),
-            Some(("interface_name", name)) => attachment.interface = Some(interface(name)?),
+            Some(("alias", alias)) => attachment.aliases.push(names::parse_host_name(alias)?),
+            Some(("mac", address)) => attachment.mac = Some(parse_mac_address(address)?),
+            Some(("interface_name", name)) => {
+                attachment.interface = Some(parse_interface_name(name)?)
+            }
             _ => {
                 return Err(format!(
                     "{option:?} is none of ip=, ip6=, alias=, mac= and interface_name=, which Docker has too"
@@ -182,7 +184,7 @@ fn one(value: &str) -> Result<Network, String> {
 }
 
 /// A unit that is named in the place of what it makes.
-pub(super) fn unit(name: &str, kind: UnitType) -> Result<UnitName, String> {
+pub(super) fn parse_unit_reference(name: &str, kind: UnitType) -> Result<UnitName, String> {
     let unit: UnitName =
         name.parse().map_err(|error: crate::unit::InvalidUnitName| error.to_string())?;
     if unit.is_template() {
@@ -202,9 +204,9 @@ pub(super) fn no_address(text: &str) -> String {
 const MAX_PORTS: usize = 4_096;
 
 /// The ports of one `PublishPort=`: `[[address:]host:]container[/protocol]`, either port a range.
-pub(super) fn publish(value: &str) -> Result<Vec<Port>, String> {
+pub(super) fn parse_published_ports(value: &str) -> Result<Vec<Port>, String> {
     let bad = || format!("{value:?} is not [[address:]host:]container[/protocol]");
-    let (rest, protocol) = protocol(value)?;
+    let (rest, protocol) = split_protocol(value)?;
     let (rest, container) = match rest.rsplit_once(':') {
         Some((rest, container)) => (Some(rest), container),
         None => (None, rest),
@@ -221,11 +223,11 @@ pub(super) fn publish(value: &str) -> Result<Vec<Port>, String> {
             }
         }
     };
-    let container = range(container).ok_or_else(bad)?;
+    let container = parse_port_range(container).ok_or_else(bad)?;
     let hosts: Vec<Option<u16>> = if host.is_empty() || host == "0" {
         container.iter().map(|_| None).collect()
     } else {
-        range(host).ok_or_else(bad)?.into_iter().map(Some).collect()
+        parse_port_range(host).ok_or_else(bad)?.into_iter().map(Some).collect()
     };
     if hosts.len() != container.len() {
         return Err(format!("{value:?}: its ranges are not equally long"));
@@ -238,10 +240,10 @@ pub(super) fn publish(value: &str) -> Result<Vec<Port>, String> {
 }
 
 /// The ports of one `ExposeHostPort=`.
-pub(super) fn expose(value: &str) -> Result<Vec<(u16, Protocol)>, String> {
-    let (ports, protocol) = protocol(value.trim())?;
-    let ports =
-        range(ports).ok_or_else(|| format!("{value:?} is not a port or a range of ports"))?;
+pub(super) fn parse_exposed_ports(value: &str) -> Result<Vec<(u16, Protocol)>, String> {
+    let (ports, protocol) = split_protocol(value.trim())?;
+    let ports = parse_port_range(ports)
+        .ok_or_else(|| format!("{value:?} is not a port or a range of ports"))?;
     Ok(ports.into_iter().map(|port| (port, protocol)).collect())
 }
 
@@ -255,7 +257,7 @@ pub(super) fn check_count(ports: usize) -> Result<(), String> {
     Ok(())
 }
 
-fn protocol(value: &str) -> Result<(&str, Protocol), String> {
+fn split_protocol(value: &str) -> Result<(&str, Protocol), String> {
     let Some((rest, name)) = value.split_once('/') else { return Ok((value, Protocol::Tcp)) };
     let protocol = [Protocol::Tcp, Protocol::Udp, Protocol::Sctp]
         .into_iter()
@@ -264,7 +266,7 @@ fn protocol(value: &str) -> Result<(&str, Protocol), String> {
     Ok((rest, protocol))
 }
 
-fn range(text: &str) -> Option<Vec<u16>> {
+fn parse_port_range(text: &str) -> Option<Vec<u16>> {
     let port = |text: &str| text.parse().ok().filter(|port: &u16| *port > 0);
     let (first, last) = match text.split_once('-') {
         Some((first, last)) => (port(first)?, port(last)?),
@@ -274,7 +276,7 @@ fn range(text: &str) -> Option<Vec<u16>> {
 }
 
 /// The entries of one `AddHost=`, `name[;name]:address`, as Docker wants them, one a name.
-pub(super) fn hosts(value: &str) -> Result<Vec<String>, String> {
+pub(super) fn parse_host_entries(value: &str) -> Result<Vec<String>, String> {
     let Some((hosts, address)) = value.split_once(':') else {
         return Err(format!("{value:?} is not name:address"));
     };
@@ -283,7 +285,10 @@ pub(super) fn hosts(value: &str) -> Result<Vec<String>, String> {
     if address != "host-gateway" {
         address.parse::<IpAddr>().map_err(|_| no_address(address))?;
     }
-    hosts.split(';').map(|host| Ok(format!("{}:{address}", names::host(host)?))).collect()
+    hosts
+        .split(';')
+        .map(|host| Ok(format!("{}:{address}", names::parse_host_name(host)?)))
+        .collect()
 }
 
 #[cfg(test)]
@@ -291,7 +296,7 @@ mod tests {
     use super::*;
 
     fn published(value: &str) -> String {
-        let ports = publish(value).unwrap_or_else(|problem| panic!("{problem}"));
+        let ports = parse_published_ports(value).unwrap_or_else(|problem| panic!("{problem}"));
         let ports: Vec<_> = ports
             .iter()
             .map(|port| {
@@ -320,34 +325,37 @@ mod tests {
         }
         for value in ["", "0", "a", "80:", "80-79", "1-2:3", "1.2.3:1:2", "80/icmp", "65536", "::"]
         {
-            assert!(publish(value).is_err(), "{value}");
+            assert!(parse_published_ports(value).is_err(), "{value}");
         }
     }
 
     #[test]
     fn a_host_has_a_name_and_an_address() {
-        assert_eq!(hosts("a:10.0.0.1"), Ok(vec!["a:10.0.0.1".to_owned()]));
-        assert_eq!(hosts("a;b:[::1]"), Ok(vec!["a:::1".to_owned(), "b:::1".to_owned()]));
-        assert_eq!(hosts("h:host-gateway"), Ok(vec!["h:host-gateway".to_owned()]));
+        assert_eq!(parse_host_entries("a:10.0.0.1"), Ok(vec!["a:10.0.0.1".to_owned()]));
+        assert_eq!(
+            parse_host_entries("a;b:[::1]"),
+            Ok(vec!["a:::1".to_owned(), "b:::1".to_owned()])
+        );
+        assert_eq!(parse_host_entries("h:host-gateway"), Ok(vec!["h:host-gateway".to_owned()]));
         for value in ["a", ":1.2.3.4", "a:b", "a b:1.2.3.4"] {
-            assert!(hosts(value).is_err(), "{value}");
+            assert!(parse_host_entries(value).is_err(), "{value}");
         }
     }
 
     #[test]
     fn networks_without_root_are_refused() {
-        assert!(network("pasta").is_err());
-        assert!(network("host:ip=1.2.3.4").is_err());
-        assert!(network("ns:/run/x").is_err());
-        assert!(network("front.network:mac=aa").is_err());
-        assert!(network("front@.network").is_err());
-        assert!(network("a b").is_err());
-        assert!(network("a,").is_err());
+        assert!(parse_networks("pasta").is_err());
+        assert!(parse_networks("host:ip=1.2.3.4").is_err());
+        assert!(parse_networks("ns:/run/x").is_err());
+        assert!(parse_networks("front.network:mac=aa").is_err());
+        assert!(parse_networks("front@.network").is_err());
+        assert!(parse_networks("a b").is_err());
+        assert!(parse_networks("a,").is_err());
     }
 
     #[test]
     fn a_network_is_joined_with_options_in_any_order() {
-        let joined = |value| match network(value).unwrap().remove(0) {
+        let joined = |value| match parse_networks(value).unwrap().remove(0) {
             Network::Attachment(attachment) => attachment,
             Network::Mode(mode) => panic!("{mode:?}"),
         };
@@ -359,10 +367,10 @@ mod tests {
         assert_eq!(front.interface.as_deref(), Some("lan0"));
         assert_eq!((front.ipv4, front.ipv6), ("10.0.0.2".parse().ok(), "::2".parse().ok()));
         assert_eq!(joined("front:").network, Named::Engine("front".to_owned()));
-        assert_eq!(network("a,b").unwrap().len(), 2);
+        assert_eq!(parse_networks("a,b").unwrap().len(), 2);
         for value in ["a:mac=1:2:3:4:5:6", "a:mac=", "a:interface_name=a/b", "a:alias=", "a:mtu=9"]
         {
-            assert!(network(value).is_err(), "{value}");
+            assert!(parse_networks(value).is_err(), "{value}");
         }
     }
 }

@@ -74,7 +74,7 @@ pub enum Timezone {
 }
 
 /// One `AddDevice=`: `[-]host[:container][:permissions]`, or `[-]vendor/class=device`.
-pub(super) fn device(value: &str) -> Result<AddedDevice, String> {
+pub(super) fn parse_device(value: &str) -> Result<AddedDevice, String> {
     let (value, optional) = match value.strip_prefix('-') {
         Some(rest) => (rest, true),
         None => (value, false),
@@ -128,7 +128,7 @@ fn device_path(value: &str, optional: bool) -> Result<Device, String> {
 }
 
 /// A capability, as Docker writes them.
-pub(super) fn capability(value: &str) -> Result<String, String> {
+pub(super) fn parse_capability(value: &str) -> Result<String, String> {
     let upper = value.to_ascii_uppercase();
     if upper == "ALL" {
         return Ok(upper);
@@ -160,7 +160,7 @@ const ULIMITS: [&str; 16] = [
 ];
 
 /// One `Ulimit=`: `name=soft[:hard]`.
-pub(super) fn ulimit(value: &str) -> Result<Ulimit, String> {
+pub(super) fn parse_ulimit(value: &str) -> Result<Ulimit, String> {
     if value == "host" {
         return Err(
             "the machine's own limits are Podman's to copy; give them one by one".to_owned()
@@ -177,7 +177,7 @@ pub(super) fn ulimit(value: &str) -> Result<Ulimit, String> {
     let (soft, hard) = limits.split_once(':').unwrap_or((limits, limits));
     let limit = |text: &str| match text {
         "unlimited" => Ok(-1),
-        _ => quantity::number::<i64>(text).and_then(|limit| {
+        _ => quantity::parse_number::<i64>(text).and_then(|limit| {
             if limit >= -1 {
                 Ok(limit)
             } else {
@@ -193,7 +193,7 @@ pub(super) fn ulimit(value: &str) -> Result<Ulimit, String> {
 }
 
 /// One word of `Sysctl=`: `name=value`.
-pub(super) fn sysctl(value: &str) -> Result<(String, String), String> {
+pub(super) fn parse_sysctl(value: &str) -> Result<(String, String), String> {
     match value.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
         _ => Err(format!("{value:?} is not name=value")),
@@ -204,10 +204,14 @@ impl Masks {
     pub(super) fn read(reader: &Reader<'_>) -> Result<Self, ContainerError> {
         let paths = |value: &str| value.split(':').map(names::path).collect::<Result<Vec<_>, _>>();
         let mut masks = Self {
-            more: reader.words("Mask", Backslash::Escapes, paths)?.into_iter().flatten().collect(),
+            more: reader
+                .list_words("Mask", Backslash::Escapes, paths)?
+                .into_iter()
+                .flatten()
+                .collect(),
             ..Self::default()
         };
-        let unmasked = reader.words("Unmask", Backslash::Escapes, |value| match value {
+        let unmasked = reader.list_words("Unmask", Backslash::Escapes, |value| match value {
             "ALL" | "all" => Ok(None),
             _ if value.contains(['*', '?', '[']) => {
                 Err(format!("{value:?}: patterns are Podman's own; name each path, or ALL"))
@@ -224,14 +228,14 @@ impl Masks {
     }
 }
 
-pub(super) fn seccomp(value: &str) -> Result<Seccomp, String> {
+pub(super) fn parse_seccomp(value: &str) -> Result<Seccomp, String> {
     match value {
         "unconfined" => Ok(Seccomp::Unconfined),
         _ => names::path(value).map(Seccomp::File),
     }
 }
 
-pub(super) fn timezone(value: &str) -> Result<Timezone, String> {
+pub(super) fn parse_timezone(value: &str) -> Result<Timezone, String> {
     if value == "local" {
         return Ok(Timezone::Local);
     }
@@ -258,7 +262,7 @@ pub(super) fn cgroups_mode(value: &str) -> Result<(), String> {
 }
 
 /// Whether the container shares the users of the machine even where the engine maps them.
-pub(super) fn userns(value: &str) -> Result<(), String> {
+pub(super) fn parse_user_namespace(value: &str) -> Result<(), String> {
     match value {
         "host" => Ok(()),
         _ => Err(format!(
@@ -303,7 +307,7 @@ pub(super) fn log_option(value: &str) -> Result<(String, String), String> {
 }
 
 /// A user's or a group's name or number.
-pub(super) fn account(value: &str) -> Result<String, String> {
+pub(super) fn parse_account(value: &str) -> Result<String, String> {
     if value.is_empty() || value.contains(|c: char| c.is_whitespace() || c == ':') {
         return Err(format!("{value:?} is neither a name nor a number"));
     }
@@ -311,23 +315,23 @@ pub(super) fn account(value: &str) -> Result<String, String> {
 }
 
 /// One `User=`: a user, or, as Podman takes it, `user:group`.
-pub(super) fn user(value: &str) -> Result<(String, Option<String>), String> {
+pub(super) fn parse_user(value: &str) -> Result<(String, Option<String>), String> {
     match value.split_once(':') {
-        Some((user, group)) => Ok((account(user)?, Some(account(group)?))),
-        None => Ok((account(value)?, None)),
+        Some((user, group)) => Ok((parse_account(user)?, Some(parse_account(group)?))),
+        None => Ok((parse_account(value)?, None)),
     }
 }
 
 /// One `GroupAdd=`.
-pub(super) fn group(value: &str) -> Result<String, String> {
+pub(super) fn parse_group(value: &str) -> Result<String, String> {
     if value == "keep-groups" {
         return Err("keep-groups is for containers without root; name the groups".to_owned());
     }
-    account(value)
+    parse_account(value)
 }
 
 /// A command line, or a JSON array of its words.
-pub(super) fn entrypoint(value: &str) -> Vec<String> {
+pub(super) fn parse_entrypoint(value: &str) -> Vec<String> {
     serde_json::from_str(value).unwrap_or_else(|_| vec![value.to_owned()])
 }
 
@@ -337,7 +341,7 @@ mod tests {
 
     #[test]
     fn a_device_may_have_another_path_inside() {
-        let device = |value| match super::device(value)? {
+        let device = |value| match super::parse_device(value)? {
             AddedDevice::Path(d) => Ok((d.host, d.container, d.permissions, d.optional)),
             AddedDevice::Cdi(device) => Err(format!("{device:?}")),
         };
@@ -348,13 +352,13 @@ mod tests {
         assert_eq!(device("-/dev/a:/dev/b:r"), all("/dev/a", "/dev/b", "r", true));
         assert_eq!(device("/dev/a:rw"), all("/dev/a", "/dev/a", "rw", false));
         for value in ["", "a", "/dev/a:x", "/dev/a:/b:r:w", "/dev/a:"] {
-            assert!(super::device(value).is_err(), "{value}");
+            assert!(super::parse_device(value).is_err(), "{value}");
         }
     }
 
     #[test]
     fn a_device_may_go_by_a_name_of_cdis() {
-        let cdi = |value| match device(value) {
+        let cdi = |value| match parse_device(value) {
             Ok(AddedDevice::Cdi(device)) => Some((device.name, device.optional)),
             _ => None,
         };
@@ -368,7 +372,7 @@ mod tests {
         {
             assert_eq!(cdi(value), None, "{value}");
         }
-        let Err(problem) = device("dev/fuse") else { panic!("taken") };
+        let Err(problem) = parse_device("dev/fuse") else { panic!("taken") };
         assert_eq!(
             problem,
             "\"dev/fuse\" is neither an absolute path such as /dev/fuse nor a CDI name such as nvidia.com/gpu=all"
@@ -377,11 +381,11 @@ mod tests {
 
     #[test]
     fn a_limit_has_a_soft_and_a_hard_side() {
-        let limit = |value| ulimit(value).map(|limit| (limit.name, limit.soft, limit.hard));
+        let limit = |value| parse_ulimit(value).map(|limit| (limit.name, limit.soft, limit.hard));
         assert_eq!(limit("nofile=10:20"), Ok(("nofile".to_owned(), 10, 20)));
         assert_eq!(limit("RLIMIT_CORE=-1"), Ok(("core".to_owned(), -1, -1)));
         for value in ["host", "nofile", "files=1", "nofile=2:1", "nofile=-1:5", "nofile=-2"] {
-            assert!(ulimit(value).is_err(), "{value}");
+            assert!(parse_ulimit(value).is_err(), "{value}");
         }
     }
 
@@ -391,15 +395,15 @@ mod tests {
             cgroups_mode("split").unwrap_err(),
             "split is Podman's own; Docker gives every container a control group"
         );
-        assert!(userns("keep-id:uid=1").is_err());
+        assert!(parse_user_namespace("keep-id:uid=1").is_err());
         assert!(log_driver("passthrough").is_err());
         assert_eq!(log_driver("k8s-file").as_deref(), Ok("json-file"));
         assert_eq!(
-            group("keep-groups").unwrap_err(),
+            parse_group("keep-groups").unwrap_err(),
             "keep-groups is for containers without root; name the groups"
         );
-        assert_eq!(capability("net_admin").as_deref(), Ok("CAP_NET_ADMIN"));
-        assert!(timezone("../etc").is_err());
-        assert!(timezone("").is_err(), "a variable without a value");
+        assert_eq!(parse_capability("net_admin").as_deref(), Ok("CAP_NET_ADMIN"));
+        assert!(parse_timezone("../etc").is_err());
+        assert!(parse_timezone("").is_err(), "a variable without a value");
     }
 }

@@ -143,14 +143,14 @@ pub(super) enum Said {
 /// Reads the words of one `PodmanArgs=`.
 pub(super) fn read(words: Vec<String>) -> Result<Vec<Said>, String> {
     let mut said = Vec::new();
-    let mut words = words.into_iter().flat_map(|word| apart(&word));
+    let mut words = words.into_iter().flat_map(|word| split_short_options(&word));
     while let Some(word) = words.next() {
         let (name, given) = match word.split_once('=') {
             Some((name, value)) if name.starts_with('-') => (name, Some(value.to_owned())),
             _ => (word.as_str(), None),
         };
         let Some((option, meaning)) = OPTIONS.iter().find(|(option, _)| *option == name) else {
-            return Err(unknown(name));
+            return Err(describe_unknown(name));
         };
         if let Flag(_) | OwnFlag(_) | IdleFlag = meaning {
             let value = given.unwrap_or_else(|| "true".to_owned());
@@ -169,7 +169,7 @@ pub(super) fn read(words: Vec<String>) -> Result<Vec<Said>, String> {
                 said.extend(value.split(',').map(|value| Said::Value(key, value.to_owned())));
             }
             Meaning::Gpus => said.push(Said::Value("AddDevice", format!("nvidia.com/gpu={value}"))),
-            Meaning::Security => said.push(security(&value)?),
+            Meaning::Security => said.push(parse_security_option(&value)?),
             Meaning::User => {
                 let (user, group) =
                     value.split_once(':').map_or((value.as_str(), None), |(u, g)| (u, Some(g)));
@@ -183,7 +183,7 @@ pub(super) fn read(words: Vec<String>) -> Result<Vec<Said>, String> {
 }
 
 /// Short options that are written together, `-it`, and a short one with its value, `-eA=b`, taken apart.
-fn apart(word: &str) -> Vec<String> {
+fn split_short_options(word: &str) -> Vec<String> {
     let mut parts = Vec::new();
     let mut rest = match word.strip_prefix('-') {
         Some(rest) if !rest.starts_with('-') => rest,
@@ -204,7 +204,7 @@ fn apart(word: &str) -> Vec<String> {
     parts
 }
 
-fn security(value: &str) -> Result<Said, String> {
+fn parse_security_option(value: &str) -> Result<Said, String> {
     let found = SECURITY
         .iter()
         .find_map(|(start, key)| Some(Said::Value(key, value.strip_prefix(start)?.to_owned())));
@@ -218,14 +218,14 @@ fn security(value: &str) -> Result<Said, String> {
     }
 }
 
-fn unknown(name: &str) -> String {
+fn describe_unknown(name: &str) -> String {
     if !name.starts_with('-') {
         return format!(
             "{name:?} is no option of podman's; write the option before it with its value behind an ="
         );
     }
     let key = name.trim_start_matches('-').replace('-', "");
-    let key = Section::Container.keys().iter().find(|k| k.name.eq_ignore_ascii_case(&key));
+    let key = Section::Container.own_keys().iter().find(|k| k.name.eq_ignore_ascii_case(&key));
     match key {
         Some(key) => format!("{name} is not taken here; use {}=", key.name),
         None => format!("Docker has nothing like podman's {name}"),
@@ -250,7 +250,7 @@ mod tests {
     #[test]
     fn the_table_is_sorted_without_repeats() {
         assert!(OPTIONS.is_sorted_by(|a, b| a.0 < b.0));
-        let keys = Section::Container.keys();
+        let keys = Section::Container.own_keys();
         for (option, meaning) in OPTIONS {
             if let Key(key) | Keys(key) | Flag(key) = meaning {
                 assert!(keys.iter().any(|known| known.name == *key), "{option}: {key}");

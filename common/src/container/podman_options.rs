@@ -25,14 +25,14 @@ pub struct PodmanOptions {
 
 impl PodmanOptions {
     pub(super) fn read(reader: &Reader<'_>) -> Result<Self, ContainerError> {
-        let flag = |name| Ok(reader.last(name, quantity::truth)?.unwrap_or_default());
+        let flag = |name| Ok(reader.last_value(name, quantity::parse_boolean)?.unwrap_or_default());
         Ok(Self {
             privileged: flag("--privileged")?,
-            ipc: reader.last("--ipc", |value| {
-                namespace(value, &["host", "none", "private", "shareable"])
+            ipc: reader.last_value("--ipc", |value| {
+                parse_namespace(value, &["host", "none", "private", "shareable"])
             })?,
-            pid: reader.last("--pid", |value| namespace(value, &["host"]))?,
-            uts: reader.last("--uts", |value| match value {
+            pid: reader.last_value("--pid", |value| parse_namespace(value, &["host"]))?,
+            uts: reader.last_value("--uts", |value| match value {
                 "host" => Ok(value.to_owned()),
                 _ => Err(format!("{value:?} is not host, which is all Docker shares of it")),
             })?,
@@ -44,12 +44,12 @@ impl PodmanOptions {
 }
 
 /// A namespace that Docker has: one of these, or another container's.
-fn namespace(value: &str, known: &[&str]) -> Result<String, String> {
+fn parse_namespace(value: &str, known: &[&str]) -> Result<String, String> {
     if known.contains(&value) {
         return Ok(value.to_owned());
     }
     match value.strip_prefix("container:") {
-        Some(name) => Ok(format!("container:{}", names::resource(name)?)),
+        Some(name) => Ok(format!("container:{}", names::parse_resource_name(name)?)),
         None => Err(format!("{value:?} is neither {} nor container:NAME", known.join(" nor "))),
     }
 }

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 /// systemd's idea of true and false.
-pub(super) fn truth(value: &str) -> Result<bool, String> {
+pub(super) fn parse_boolean(value: &str) -> Result<bool, String> {
     match value.to_ascii_lowercase().as_str() {
         "1" | "yes" | "y" | "true" | "t" | "on" => Ok(true),
         "0" | "no" | "n" | "false" | "f" | "off" => Ok(false),
@@ -15,7 +15,7 @@ pub(super) fn truth(value: &str) -> Result<bool, String> {
 }
 
 /// Quadlet's idea of the two, in which systemd's single letters are neither.
-pub(super) fn flag(value: &str) -> Result<bool, String> {
+pub(super) fn parse_flag(value: &str) -> Result<bool, String> {
     match value.to_ascii_lowercase().as_str() {
         "1" | "yes" | "true" | "on" => Ok(true),
         "0" | "no" | "false" | "off" => Ok(false),
@@ -24,12 +24,12 @@ pub(super) fn flag(value: &str) -> Result<bool, String> {
 }
 
 /// A whole number.
-pub(super) fn number<N: std::str::FromStr>(value: &str) -> Result<N, String> {
+pub(super) fn parse_number<N: std::str::FromStr>(value: &str) -> Result<N, String> {
     value.parse().map_err(|_| format!("{value:?} is not a number that fits here"))
 }
 
 /// A span as systemd writes it: `90`, `1min 30s`, `1.5h`, or `infinity`, which is `None`. Without a unit it is seconds.
-pub(super) fn span(value: &str) -> Result<Option<Duration>, String> {
+pub(super) fn parse_span(value: &str) -> Result<Option<Duration>, String> {
     if value == "infinity" {
         return Ok(None);
     }
@@ -40,22 +40,23 @@ pub(super) fn span(value: &str) -> Result<Option<Duration>, String> {
         return Err(bad());
     }
     while !rest.is_empty() {
-        let (amount, after) = amount(rest).ok_or_else(bad)?;
+        let (amount, after) = split_amount(rest).ok_or_else(bad)?;
         let after = after.trim_start();
-        let (unit, after) = word(after);
+        let (unit, after) = split_letters(after);
         let unit = if unit.is_empty() && after.is_empty() && rest == value.trim_start() {
             SECOND
         } else {
             unit_of(unit).ok_or_else(bad)?
         };
-        total = scaled(amount, unit).and_then(|part| total.checked_add(part)).ok_or_else(bad)?;
+        total =
+            scale_amount(amount, unit).and_then(|part| total.checked_add(part)).ok_or_else(bad)?;
         rest = after.trim_start();
     }
     Ok(Some(total))
 }
 
 /// A duration as Go writes it: `30s`, `1m30s`, `1.5h`. It always has a unit.
-pub(super) fn duration(value: &str) -> Result<Duration, String> {
+pub(super) fn parse_duration(value: &str) -> Result<Duration, String> {
     let bad = || format!("{value:?} is not a duration such as 30s or 1m30s");
     if value == "0" {
         return Ok(Duration::ZERO);
@@ -66,8 +67,8 @@ pub(super) fn duration(value: &str) -> Result<Duration, String> {
         return Err(bad());
     }
     while !rest.is_empty() {
-        let (amount, after) = amount(rest).ok_or_else(bad)?;
-        let (unit, after) = word(after);
+        let (amount, after) = split_amount(rest).ok_or_else(bad)?;
+        let (unit, after) = split_letters(after);
         let unit = match unit {
             "ns" => 1,
             "us" | "µs" | "μs" => 1_000,
@@ -77,7 +78,8 @@ pub(super) fn duration(value: &str) -> Result<Duration, String> {
             "h" => 3_600 * SECOND,
             _ => return Err(bad()),
         };
-        total = scaled(amount, unit).and_then(|part| total.checked_add(part)).ok_or_else(bad)?;
+        total =
+            scale_amount(amount, unit).and_then(|part| total.checked_add(part)).ok_or_else(bad)?;
         rest = after;
     }
     Ok(total)
@@ -85,9 +87,9 @@ pub(super) fn duration(value: &str) -> Result<Duration, String> {
 
 /// A size in bytes: a number with `b`, `k`, `m`, `g`, `t` or `p` behind it, powers of 1024, in any case; `kb` and `kib` are
 /// `k`.
-pub(super) fn bytes(value: &str) -> Result<i64, String> {
+pub(super) fn parse_size(value: &str) -> Result<i64, String> {
     let bad = || format!("{value:?} is not a size such as 512m or 20g");
-    let ((whole, fraction), unit) = amount(value).ok_or_else(bad)?;
+    let ((whole, fraction), unit) = split_amount(value).ok_or_else(bad)?;
     let unit = unit.trim_start().to_ascii_lowercase();
     let power = match unit.as_str() {
         "" | "b" => 0,
@@ -113,7 +115,7 @@ const BILLION: u64 = 1_000_000_000;
 const SECOND: u64 = BILLION;
 
 /// A decimal number at the beginning of a text, in whole and billionths, and what follows it.
-fn amount(text: &str) -> Option<((u64, u64), &str)> {
+fn split_amount(text: &str) -> Option<((u64, u64), &str)> {
     let digits = |text: &str| text.bytes().take_while(u8::is_ascii_digit).count();
     let (whole, rest) = text.split_at_checked(digits(text))?;
     let whole: u64 = whole.parse().ok()?;
@@ -129,7 +131,7 @@ fn amount(text: &str) -> Option<((u64, u64), &str)> {
 }
 
 /// The letters at the beginning of a text, and what follows them.
-fn word(text: &str) -> (&str, &str) {
+fn split_letters(text: &str) -> (&str, &str) {
     let letters = text.chars().take_while(|c| c.is_alphabetic()).map(char::len_utf8).sum();
     text.split_at_checked(letters).unwrap_or((text, ""))
 }
@@ -151,7 +153,7 @@ fn unit_of(name: &str) -> Option<u64> {
     })
 }
 
-fn scaled((whole, fraction): (u64, u64), unit: u64) -> Option<Duration> {
+fn scale_amount((whole, fraction): (u64, u64), unit: u64) -> Option<Duration> {
     let unit = u128::from(unit);
     let nanos = u128::from(whole) * unit + u128::from(fraction) * unit / u128::from(BILLION);
     let seconds = u64::try_from(nanos / u128::from(BILLION)).ok()?;
@@ -179,23 +181,23 @@ mod tests {
             ("0", 0),
         ];
         for (text, millis) in cases {
-            assert_eq!(span(text), Ok(Some(Duration::from_millis(millis))), "{text}");
+            assert_eq!(parse_span(text), Ok(Some(Duration::from_millis(millis))), "{text}");
         }
-        assert_eq!(span("infinity"), Ok(None));
+        assert_eq!(parse_span("infinity"), Ok(None));
         for text in ["", "s", "-1", "5 6", "1min 30", "5 parsecs", "1.", "999999999999999y"] {
-            assert!(span(text).is_err(), "{text}");
+            assert!(parse_span(text).is_err(), "{text}");
         }
         assert_eq!(
-            span("soon").unwrap_err(),
+            parse_span("soon").unwrap_err(),
             "\"soon\" is not a time span such as 90s or 1min 30s"
         );
     }
 
     #[test]
     fn a_letter_is_a_truth_of_systemds_alone() {
-        assert_eq!((truth("y"), truth("F")), (Ok(true), Ok(false)));
-        assert_eq!((flag("Yes"), flag("off")), (Ok(true), Ok(false)));
-        assert!(flag("y").is_err() && flag("t").is_err() && flag("n").is_err());
+        assert_eq!((parse_boolean("y"), parse_boolean("F")), (Ok(true), Ok(false)));
+        assert_eq!((parse_flag("Yes"), parse_flag("off")), (Ok(true), Ok(false)));
+        assert!(parse_flag("y").is_err() && parse_flag("t").is_err() && parse_flag("n").is_err());
     }
 
     #[test]
@@ -203,10 +205,10 @@ mod tests {
         for (text, millis) in
             [("30s", 30_000), ("1m33s", 93_000), ("1.5h", 5_400_000), ("250ms", 250), ("0", 0)]
         {
-            assert_eq!(duration(text), Ok(Duration::from_millis(millis)), "{text}");
+            assert_eq!(parse_duration(text), Ok(Duration::from_millis(millis)), "{text}");
         }
         for text in ["", "30", "1min", "1m 30s", "disable"] {
-            assert!(duration(text).is_err(), "{text}");
+            assert!(parse_duration(text).is_err(), "{text}");
         }
     }
 
@@ -219,24 +221,24 @@ mod tests {
             ("20gb", 21_474_836_480),
             ("5 MiB", 5_242_880),
         ] {
-            assert_eq!(bytes(text), Ok(size), "{text}");
+            assert_eq!(parse_size(text), Ok(size), "{text}");
         }
         for text in ["", "k", "1x", "-1", "99999999p"] {
-            assert!(bytes(text).is_err(), "{text}");
+            assert!(parse_size(text).is_err(), "{text}");
         }
     }
 
     proptest! {
         #[test]
         fn any_text_is_a_quantity_or_refused(text in "(\\PC{0,12}|[0-9]{1,25}[a-zA-Z .]{0,4})") {
-            let _ = (span(&text), duration(&text), bytes(&text), truth(&text));
+            let _ = (parse_span(&text), parse_duration(&text), parse_size(&text), parse_boolean(&text));
         }
 
         #[test]
         fn whole_seconds_read_as_themselves(seconds in 0_u64..4_000_000_000) {
             let text = format!("{seconds}s");
-            prop_assert_eq!(span(&text), Ok(Some(Duration::from_secs(seconds))));
-            prop_assert_eq!(duration(&text), Ok(Duration::from_secs(seconds)));
+            prop_assert_eq!(parse_span(&text), Ok(Some(Duration::from_secs(seconds))));
+            prop_assert_eq!(parse_duration(&text), Ok(Duration::from_secs(seconds)));
         }
     }
 }

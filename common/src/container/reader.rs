@@ -137,12 +137,12 @@ impl<'a> Reader<'a> {
     }
 
     /// Says something of the value that is being read; it becomes a warning with its line.
-    pub(super) fn note(&self, note: String) {
+    pub(super) fn add_note(&self, note: String) {
         self.notes.borrow_mut().push(note);
     }
 
     /// Makes warnings of what was said of a value.
-    fn noted(&self, line: usize, name: &str) {
+    fn warn_of_notes(&self, line: usize, name: &str) {
         let notes = std::mem::take(&mut *self.notes.borrow_mut());
         let warnings = notes
             .into_iter()
@@ -169,39 +169,44 @@ impl<'a> Reader<'a> {
     }
 
     /// The last value of an option.
-    pub(super) fn last<T>(
+    pub(super) fn last_value<T>(
         &self,
         name: &str,
         parse: impl Fn(&str) -> Result<T, String>,
     ) -> Read<Option<T>> {
-        let Some(value) = self.all(name).last() else { return Ok(None) };
-        let text = if value.is_word { &value.text } else { unquoted(&value.text) };
-        self.one(value.line, name, text, parse)
+        let Some(value) = self.values_of(name).last() else { return Ok(None) };
+        let text = if value.is_word { &value.text } else { strip_quotes(&value.text) };
+        self.read_value(value.line, name, text, parse)
     }
 
     /// One value; `None` where it rests on something that only the machine knows.
-    fn one<T>(
+    fn read_value<T>(
         &self,
         line: usize,
         name: &str,
         text: &str,
         parse: impl Fn(&str) -> Result<T, String>,
     ) -> Read<Option<T>> {
-        let Some(text) = self.expanded(line, name, self.expander.word(text))? else {
+        let Some(text) = self.check_expansion(line, name, self.expander.expand_word(text))? else {
             return Ok(None);
         };
         let read = parse(&text);
-        self.noted(line, name);
-        read.map(Some).map_err(|problem| self.fault(line, name, problem))
+        self.warn_of_notes(line, name);
+        read.map(Some).map_err(|problem| self.error_at(line, name, problem))
     }
 
     /// What came of expanding a value.
-    fn expanded<T>(&self, line: usize, name: &str, value: Result<T, NoValue>) -> Read<Option<T>> {
+    fn check_expansion<T>(
+        &self,
+        line: usize,
+        name: &str,
+        value: Result<T, NoValue>,
+    ) -> Read<Option<T>> {
         self.expander.note_unset(line, self.section, name);
         match value {
             Ok(value) => Ok(Some(value)),
             Err(NoValue::Open) => Ok(None),
-            Err(NoValue::Bad(problem)) => Err(self.fault(line, name, problem)),
+            Err(NoValue::Bad(problem)) => Err(self.error_at(line, name, problem)),
         }
     }
 
@@ -211,13 +216,13 @@ impl<'a> Reader<'a> {
         name: &str,
         parse: impl Fn(&str) -> Result<T, String>,
     ) -> Read<Option<T>> {
-        let Some(value) = self.all(name).last() else { return Ok(None) };
-        parse(&value.text).map(Some).map_err(|problem| self.fault(value.line, name, problem))
+        let Some(value) = self.values_of(name).last() else { return Ok(None) };
+        parse(&value.text).map(Some).map_err(|problem| self.error_at(value.line, name, problem))
     }
 
     /// The last value of an option, as it is.
     pub(super) fn text(&self, name: &str) -> Read<Option<String>> {
-        self.last(name, |text| Ok(text.to_owned()))
+        self.last_value(name, |text| Ok(text.to_owned()))
     }
 
     /// Every value of an option, one a line.
@@ -227,52 +232,55 @@ impl<'a> Reader<'a> {
         parse: impl Fn(&str) -> Result<T, String>,
     ) -> Read<Vec<T>> {
         let mut parsed = Vec::new();
-        for value in self.all(name) {
-            parsed.extend(self.one(value.line, name, &value.text, &parse)?);
+        for value in self.values_of(name) {
+            parsed.extend(self.read_value(value.line, name, &value.text, &parse)?);
         }
         Ok(parsed)
     }
 
     /// Every value of an option in which only specifiers mean something, one a line.
-    pub(super) fn specified<T>(
+    pub(super) fn list_specified<T>(
         &self,
         name: &str,
         parse: impl Fn(&str) -> Result<T, String>,
     ) -> Read<Vec<T>> {
-        self.all(name)
+        self.values_of(name)
             .iter()
             .map(|value| {
                 self.expander
-                    .specifiers(&value.text)
+                    .expand_specifiers(&value.text)
                     .and_then(|text| parse(&text))
-                    .map_err(|problem| self.fault(value.line, name, problem))
+                    .map_err(|problem| self.error_at(value.line, name, problem))
             })
             .collect()
     }
 
     /// Every value of an option that Podman takes with commas between, on a line as on several.
-    pub(super) fn lists<T>(
+    pub(super) fn list_values<T>(
         &self,
         name: &str,
         parse: impl Fn(&str) -> Result<T, String>,
     ) -> Read<Vec<T>> {
         let lists = self.lines(name, |line| {
-            commas::fields(line)?.iter().map(|field| parse(field)).collect::<Result<Vec<_>, _>>()
+            commas::split_fields(line)?
+                .iter()
+                .map(|field| parse(field))
+                .collect::<Result<Vec<_>, _>>()
         })?;
         Ok(lists.into_iter().flatten().collect())
     }
 
     /// Every word of every value of an option.
-    pub(super) fn words<T>(
+    pub(super) fn list_words<T>(
         &self,
         name: &str,
         backslash: Backslash,
         parse: impl Fn(&str) -> Result<T, String>,
     ) -> Read<Vec<T>> {
         let mut parsed = Vec::new();
-        for value in self.all(name) {
+        for value in self.values_of(name) {
             for (line, word) in self.split(name, value, backslash)? {
-                parsed.extend(self.one(line, name, &word, &parse)?);
+                parsed.extend(self.read_value(line, name, &word, &parse)?);
             }
         }
         Ok(parsed)
@@ -285,8 +293,11 @@ impl<'a> Reader<'a> {
         backslash: Backslash,
         parse: impl Fn(&str) -> Result<T, String>,
     ) -> Read<Vec<T>> {
-        let lists = self.words(name, backslash, |word| {
-            commas::fields(word)?.iter().map(|field| parse(field)).collect::<Result<Vec<_>, _>>()
+        let lists = self.list_words(name, backslash, |word| {
+            commas::split_fields(word)?
+                .iter()
+                .map(|field| parse(field))
+                .collect::<Result<Vec<_>, _>>()
         })?;
         Ok(lists.into_iter().flatten().collect())
     }
@@ -297,28 +308,28 @@ impl<'a> Reader<'a> {
             return Ok(vec![(value.line, value.text.clone())]);
         }
         let words = words::split_at_places(&value.text, backslash)
-            .map_err(|(at, problem)| self.fault(value.line_at(at), name, problem))?;
+            .map_err(|(at, problem)| self.error_at(value.line_at(at), name, problem))?;
         Ok(words.into_iter().map(|(at, word)| (value.line_at(at), word)).collect())
     }
 
     /// The last value of an option, as a command line.
-    pub(super) fn command(&self, name: &str) -> Read<Option<Vec<String>>> {
-        let Some(value) = self.all(name).last() else { return Ok(None) };
+    pub(super) fn last_command(&self, name: &str) -> Read<Option<Vec<String>>> {
+        let Some(value) = self.values_of(name).last() else { return Ok(None) };
         let mut command = Vec::new();
         for (line, word) in self.split(name, value, Backslash::Escapes)? {
-            let words = self.expanded(line, name, self.expander.words(&word))?;
+            let words = self.check_expansion(line, name, self.expander.expand_words(&word))?;
             command.extend(words.into_iter().flatten());
         }
         Ok(Some(command))
     }
 
     /// The assignments of an option, later ones in the place of earlier ones; `None` for a name by itself.
-    pub(super) fn pairs(
+    pub(super) fn read_pairs(
         &self,
         name: &str,
         check: impl Fn(&str, Option<&str>) -> Result<(), String>,
     ) -> Read<BTreeMap<String, Option<String>>> {
-        let pairs = self.words(name, Backslash::Escapes, |word| {
+        let pairs = self.list_words(name, Backslash::Escapes, |word| {
             let (key, value) = match word.split_once('=') {
                 Some((key, value)) => (key, Some(value.to_owned())),
                 None => (word, None),
@@ -334,27 +345,27 @@ impl<'a> Reader<'a> {
 
     /// The assignments of an option in which a name by itself has the empty value. One behind an assignment is refused: it
     /// is the rest of a value that wanted quotes.
-    pub(super) fn labels(&self, name: &str) -> Read<BTreeMap<String, String>> {
-        for value in self.all(name) {
+    pub(super) fn read_labels(&self, name: &str) -> Read<BTreeMap<String, String>> {
+        for value in self.values_of(name) {
             let words = self.split(name, value, Backslash::Escapes)?;
             let behind = words.iter().skip_while(|(_, word)| !word.contains('='));
             if let Some((line, stray)) = behind.into_iter().find(|(_, word)| !word.contains('=')) {
                 let problem =
                     format!("{stray:?} has no =; quote a value with spaces: \"key=one two\"");
-                return Err(self.fault(*line, name, problem));
+                return Err(self.error_at(*line, name, problem));
             }
         }
-        let pairs = self.pairs(name, |_, _| Ok(()))?;
+        let pairs = self.read_pairs(name, |_, _| Ok(()))?;
         Ok(pairs.into_iter().map(|(key, value)| (key, value.unwrap_or_default())).collect())
     }
 
     /// Assignments in which only specifiers are expanded, as systemd does with its own.
-    pub(super) fn variables(&self, name: &str) -> Read<BTreeMap<String, String>> {
+    pub(super) fn read_assignments(&self, name: &str) -> Read<BTreeMap<String, String>> {
         let mut variables = BTreeMap::new();
-        for value in self.all(name) {
+        for value in self.values_of(name) {
             for (line, word) in self.split(name, value, Backslash::Escapes)? {
-                let fault = |problem| self.fault(line, name, problem);
-                let word = self.expander.specifiers(&word).map_err(fault)?;
+                let fault = |problem| self.error_at(line, name, problem);
+                let word = self.expander.expand_specifiers(&word).map_err(fault)?;
                 let Some((key, value)) = word.split_once('=') else {
                     return Err(fault(format!("{word:?} is not NAME=value")));
                 };
@@ -370,8 +381,8 @@ impl<'a> Reader<'a> {
     }
 
     /// Whether an option has a value.
-    pub(super) fn has(&self, name: &str) -> bool {
-        !self.all(name).is_empty()
+    pub(super) fn has_value(&self, name: &str) -> bool {
+        !self.values_of(name).is_empty()
     }
 
     /// Whether the last line of an option was empty.
@@ -381,21 +392,21 @@ impl<'a> Reader<'a> {
 
     /// A fault of an option's last value; one that is missing has no line.
     pub(super) fn error(&self, name: &str, problem: impl Into<String>) -> ContainerError {
-        let line = self.all(name).last().map_or(0, |value| value.line);
-        self.fault(line, name, problem.into())
+        let line = self.values_of(name).last().map_or(0, |value| value.line);
+        self.error_at(line, name, problem.into())
     }
 
-    fn all(&self, name: &str) -> &[Value] {
+    fn values_of(&self, name: &str) -> &[Value] {
         self.values.get(name).map(Vec::as_slice).unwrap_or_default()
     }
 
-    fn fault(&self, line: usize, name: &str, problem: String) -> ContainerError {
+    fn error_at(&self, line: usize, name: &str, problem: String) -> ContainerError {
         ContainerError { line, section: self.section.to_string(), option: name.to_owned(), problem }
     }
 }
 
 /// A value without the double quotes around the whole of it, which Quadlet takes off.
-fn unquoted(value: &str) -> &str {
+fn strip_quotes(value: &str) -> &str {
     value.strip_prefix('"').and_then(|value| value.strip_suffix('"')).unwrap_or(value)
 }
 

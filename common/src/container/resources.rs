@@ -77,7 +77,7 @@ impl VolumeSpec {
         let kind = reader.text("Type")?;
         let mut mount_options = Vec::new();
         for (key, option) in [("User", "uid"), ("Group", "gid")] {
-            if let Some(id) = reader.last(key, quantity::number::<u32>)? {
+            if let Some(id) = reader.last_value(key, quantity::parse_number::<u32>)? {
                 mount_options.push(format!("{option}={id}"));
             }
         }
@@ -93,7 +93,7 @@ impl VolumeSpec {
         }
         if device.is_none() {
             for key in ["Type", "Options", "User", "Group"] {
-                if reader.has(key) {
+                if reader.has_value(key) {
                     return Err(
                         reader.error(key, "it says how Device= is mounted, and there is none")
                     );
@@ -123,18 +123,18 @@ impl VolumeSpec {
                 options.insert("o".to_owned(), mount_options.join(","));
             }
         }
-        reader.last("Copy", |value| {
-            let copy = quantity::flag(value)?;
+        reader.last_value("Copy", |value| {
+            let copy = quantity::parse_flag(value)?;
             copy.then_some(()).ok_or_else(|| "say nocopy in the container's Volume=".to_owned())
         })?;
         Ok(Self {
             name: name(reader, Section::Volume, "VolumeName", default_name)?,
-            driver: reader.last("Driver", |value| match value {
+            driver: reader.last_value("Driver", |value| match value {
                 "image" => Err("Docker makes no volumes of images".to_owned()),
-                _ => names::resource(value),
+                _ => names::parse_resource_name(value),
             })?,
             options,
-            labels: reader.labels("Label")?,
+            labels: reader.read_labels("Label")?,
             delete_on_destroy,
             conditions,
         })
@@ -148,15 +148,15 @@ impl NetworkSpec {
         delete_on_destroy: bool,
         conditions: Vec<Condition>,
     ) -> Result<Self, ContainerError> {
-        reader.last("DisableDNS", |value| {
-            let answers = !quantity::flag(value)?;
+        reader.last_value("DisableDNS", |value| {
+            let answers = !quantity::parse_flag(value)?;
             answers
                 .then_some(())
                 .ok_or_else(|| "Docker always answers for names on its networks".to_owned())
         })?;
         let mut options = BTreeMap::new();
-        let driver = reader.last("Driver", names::resource)?;
-        for (option, value) in reader.labels("Options")? {
+        let driver = reader.last_value("Driver", names::parse_resource_name)?;
+        for (option, value) in reader.read_labels("Options")? {
             if option == "isolate" && driver.as_deref().is_none_or(|driver| driver == "bridge") {
                 // Docker keeps every bridge from every other.
                 if !matches!(value.as_str(), "1" | "true" | "strict") {
@@ -189,26 +189,28 @@ impl NetworkSpec {
             };
             options.insert(option, value);
         }
-        if let Some(interface) = reader.last("InterfaceName", names::resource)? {
+        if let Some(interface) = reader.last_value("InterfaceName", names::parse_resource_name)? {
             options.insert("com.docker.network.bridge.name".to_owned(), interface);
         }
         Ok(Self {
             name: name(reader, Section::Network, "NetworkName", default_name)?,
             driver,
             options,
-            internal: reader.last("Internal", quantity::flag)?.unwrap_or_default(),
-            ipv6: reader.last("IPv6", quantity::flag)?.unwrap_or_default(),
+            internal: reader.last_value("Internal", quantity::parse_flag)?.unwrap_or_default(),
+            ipv6: reader.last_value("IPv6", quantity::parse_flag)?.unwrap_or_default(),
             ipam_driver: reader
-                .last("IPAMDriver", |value| match value {
+                .last_value("IPAMDriver", |value| match value {
                     "host-local" => Ok(None),
                     "none" => Ok(Some("null".to_owned())),
                     "dhcp" => Err("Docker asks no DHCP server".to_owned()),
-                    _ => names::resource(value).map(Some),
+                    _ => names::parse_resource_name(value).map(Some),
                 })?
                 .flatten(),
-            subnets: subnets(reader)?,
-            labels: reader.labels("Label")?,
-            delete_on_stop: reader.last("NetworkDeleteOnStop", quantity::flag)?.unwrap_or_default(),
+            subnets: read_subnets(reader)?,
+            labels: reader.read_labels("Label")?,
+            delete_on_stop: reader
+                .last_value("NetworkDeleteOnStop", quantity::parse_flag)?
+                .unwrap_or_default(),
             delete_on_destroy,
             conditions,
         })
@@ -216,12 +218,12 @@ impl NetworkSpec {
 }
 
 /// Subnets with the gateway and the range that stand at the same place in their own lists.
-fn subnets(reader: &Reader<'_>) -> Result<Vec<Subnet>, ContainerError> {
-    let subnets = reader.lines("Subnet", prefix)?;
+fn read_subnets(reader: &Reader<'_>) -> Result<Vec<Subnet>, ContainerError> {
+    let subnets = reader.lines("Subnet", parse_prefix)?;
     let gateways =
         reader.lines("Gateway", |value| value.parse::<IpAddr>().map_err(|_| no_address(value)))?;
     let ranges = reader.lines("IPRange", |value| {
-        prefix(value).map_err(|problem| {
+        parse_prefix(value).map_err(|problem| {
             if value.contains('-') {
                 format!("{problem}; Docker takes no range from one address to another")
             } else {
@@ -248,7 +250,7 @@ fn subnets(reader: &Reader<'_>) -> Result<Vec<Subnet>, ContainerError> {
 }
 
 /// An address and the length of its prefix.
-fn prefix(value: &str) -> Result<String, String> {
+fn parse_prefix(value: &str) -> Result<String, String> {
     let good = value.split_once('/').is_some_and(|(address, length)| {
         let length: Option<u8> = length.parse().ok();
         match address.parse() {
@@ -271,7 +273,7 @@ pub(super) fn name(
     key: &str,
     default_name: Result<String, String>,
 ) -> Result<String, ContainerError> {
-    match reader.last(key, names::resource)? {
+    match reader.last_value(key, names::parse_resource_name)? {
         Some(name) => Ok(name),
         None => default_name.map_err(|problem| ContainerError {
             line: 0,

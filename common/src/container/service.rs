@@ -88,7 +88,7 @@ impl ExitCodes {
     }
 
     /// Codes of one's own.
-    pub fn of(codes: impl IntoIterator<Item = u8>) -> Self {
+    pub fn from_codes(codes: impl IntoIterator<Item = u8>) -> Self {
         Self(codes.into_iter().collect())
     }
 }
@@ -122,15 +122,16 @@ impl Service {
     /// Reads both sections.
     pub(super) fn read(service: &Reader<'_>, unit: &Reader<'_>) -> Result<Self, ContainerError> {
         let default = Self::default();
-        service.last("KillMode", |value| match value {
+        service.last_value("KillMode", |value| match value {
             "mixed" | "control-group" => Ok(()),
             _ => Err(format!(
                 "a container's processes end together; {value:?} is neither mixed nor control-group"
             )),
         })?;
-        let remain = service.last("RemainAfterExit", quantity::truth)?.unwrap_or_default();
+        let remain =
+            service.last_value("RemainAfterExit", quantity::parse_boolean)?.unwrap_or_default();
         let kind = service
-            .last("Type", |value| match value {
+            .last_value("Type", |value| match value {
                 "notify" => Ok(Kind::Notify),
                 "oneshot" => Ok(Kind::Oneshot { remain }),
                 _ => Err(format!(
@@ -145,22 +146,22 @@ impl Service {
             ));
         }
         // What systemd does not know it skips, so that what stood before holds.
-        let known = service.lines("Restart", |value| restart(service, value))?;
+        let known = service.lines("Restart", |value| parse_restart(service, value))?;
         let restart = known.into_iter().flatten().last().unwrap_or_default();
         if kind != Kind::Notify && matches!(restart, Restart::Always | Restart::OnSuccess) {
             return Err(service
                 .error("Restart", "systemd refuses always and on-success beside Type=oneshot"));
         }
-        let both = service.last("TimeoutSec", limit)?;
-        let start = service.last("TimeoutStartSec", limit)?.or(both);
-        let stop = service.last("TimeoutStopSec", limit)?.or(both);
+        let both = service.last_value("TimeoutSec", parse_timeout)?;
+        let start = service.last_value("TimeoutStartSec", parse_timeout)?.or(both);
+        let stop = service.last_value("TimeoutStopSec", parse_timeout)?.or(both);
         let endless = matches!(kind, Kind::Oneshot { .. });
         Ok(Self {
             kind,
             restart,
             restart_delay: service
-                .last("RestartSec", |value| {
-                    quantity::span(value)?
+                .last_value("RestartSec", |value| {
+                    quantity::parse_span(value)?
                         .ok_or_else(|| "use Restart=no instead of waiting for ever".to_owned())
                 })?
                 .unwrap_or(default.restart_delay),
@@ -172,14 +173,14 @@ impl Service {
             success: exit_codes(service, "SuccessExitStatus")?,
             prevent: exit_codes(service, "RestartPreventExitStatus")?,
             force: exit_codes(service, "RestartForceExitStatus")?,
-            slice: service.last("Slice", slice)?,
+            slice: service.last_value("Slice", parse_slice)?,
         })
     }
 }
 
 /// A timeout, in which nothing and `infinity` are for ever.
-fn limit(value: &str) -> Result<Option<Duration>, String> {
-    Ok(quantity::span(value)?.filter(|span| !span.is_zero()))
+fn parse_timeout(value: &str) -> Result<Option<Duration>, String> {
+    Ok(quantity::parse_span(value)?.filter(|span| !span.is_zero()))
 }
 
 /// The limit in `[Unit]`, or, as systemd once had it, in `[Service]`.
@@ -187,19 +188,19 @@ fn start_limit(
     service: &Reader<'_>,
     unit: &Reader<'_>,
 ) -> Result<Option<StartLimit>, ContainerError> {
-    unit.last("StartLimitAction", |value| match value {
+    unit.last_value("StartLimitAction", |value| match value {
         "none" => Ok(()),
         _ => Err(format!("{value:?}: a container that fails does not take its machine along; only none is possible")),
     })?;
     let default = StartLimit { interval: Duration::from_secs(10), burst: 5 };
     let interval = [
-        unit.last("StartLimitIntervalSec", quantity::span)?,
-        unit.last("StartLimitInterval", quantity::span)?,
-        service.last("StartLimitInterval", quantity::span)?,
+        unit.last_value("StartLimitIntervalSec", quantity::parse_span)?,
+        unit.last_value("StartLimitInterval", quantity::parse_span)?,
+        service.last_value("StartLimitInterval", quantity::parse_span)?,
     ];
     let burst = [
-        unit.last("StartLimitBurst", quantity::number)?,
-        service.last("StartLimitBurst", quantity::number)?,
+        unit.last_value("StartLimitBurst", quantity::parse_number)?,
+        service.last_value("StartLimitBurst", quantity::parse_number)?,
     ];
     let interval = interval.into_iter().flatten().next().unwrap_or(Some(default.interval));
     let burst = burst.into_iter().flatten().next().unwrap_or(default.burst);
@@ -208,7 +209,7 @@ fn start_limit(
     Ok((burst > 0 && !interval.is_zero()).then_some(StartLimit { interval, burst }))
 }
 
-fn slice(value: &str) -> Result<String, String> {
+fn parse_slice(value: &str) -> Result<String, String> {
     let unit: UnitName =
         value.parse().map_err(|error: crate::unit::InvalidUnitName| error.to_string())?;
     if unit.unit_type() == UnitType::Slice {
@@ -218,7 +219,7 @@ fn slice(value: &str) -> Result<String, String> {
     }
 }
 
-fn restart(service: &Reader<'_>, value: &str) -> Result<Option<Restart>, String> {
+fn parse_restart(service: &Reader<'_>, value: &str) -> Result<Option<Restart>, String> {
     Ok(Some(match value {
         "no" => Restart::No,
         "on-success" => Restart::OnSuccess,
@@ -228,7 +229,7 @@ fn restart(service: &Reader<'_>, value: &str) -> Result<Option<Restart>, String>
         "on-abort" => Restart::OnAbort,
         "always" => Restart::Always,
         "unless-stopped" => {
-            service.note("no effect: unless-stopped is a word of Docker's, which systemd does not know and skips; for a container that is started again say always".to_owned());
+            service.add_note("no effect: unless-stopped is a word of Docker's, which systemd does not know and skips; for a container that is started again say always".to_owned());
             return Ok(None);
         }
         _ => {
@@ -266,7 +267,7 @@ const STATUS: [(&str, u8); 22] = [
 ];
 
 fn exit_codes(service: &Reader<'_>, name: &str) -> Result<ExitCodes, ContainerError> {
-    let codes = service.words(name, Backslash::Literal, |word| {
+    let codes = service.list_words(name, Backslash::Literal, |word| {
         let status = STATUS.iter().find(|(status, _)| *status == word).map(|(_, code)| *code);
         let number = word.parse::<u8>().ok();
         let signal = || names::signal_number(word).and_then(|signal| signal.checked_add(128));

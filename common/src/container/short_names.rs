@@ -48,7 +48,7 @@ const ELSEWHERE: [(&str, &str); 39] = [
 ];
 
 /// What a short name stands for, where Docker would take another image.
-pub(super) fn elsewhere(repository: &str) -> Option<&'static str> {
+pub(super) fn podman_full_name(repository: &str) -> Option<&'static str> {
     let at = ELSEWHERE.binary_search_by_key(&repository, |(short, _)| *short).ok()?;
     ELSEWHERE.get(at).map(|(_, full)| *full)
 }
@@ -61,7 +61,7 @@ mod tests {
     fn the_list_is_sorted_and_of_other_registries() {
         assert!(ELSEWHERE.is_sorted_by(|a, b| a.0 < b.0));
         assert!(ELSEWHERE.iter().all(|(_, full)| !full.starts_with("docker.io/")));
-        assert_eq!(elsewhere("fedora"), Some("registry.fedoraproject.org/fedora"));
-        assert_eq!(elsewhere("nginx"), None);
+        assert_eq!(podman_full_name("fedora"), Some("registry.fedoraproject.org/fedora"));
+        assert_eq!(podman_full_name("nginx"), None);
     }
 }

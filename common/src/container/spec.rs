@@ -158,7 +158,7 @@ const PULL_RETRIES: u32 = 3;
 
 impl ContainerSpec {
     /// The units that make what this container needs before it.
-    pub fn references(&self) -> BTreeSet<&UnitName> {
+    pub fn referenced_units(&self) -> BTreeSet<&UnitName> {
         let volumes = self.mounts.iter().filter_map(|mount| match &mount.source {
             Source::Volume(Named::Unit(unit)) => Some(unit),
             _ => None,
@@ -185,18 +185,19 @@ impl ContainerSpec {
         variables: &BTreeMap<String, String>,
         conditions: Vec<Condition>,
     ) -> Result<Self, ContainerError> {
-        let flag = |name| Ok(reader.last(name, quantity::flag)?.unwrap_or_default());
-        let image = match reader.last("Image", image::image)? {
+        let flag = |name| Ok(reader.last_value(name, quantity::parse_flag)?.unwrap_or_default());
+        let image = match reader.last_value("Image", image::parse_image)? {
             Some(image) => image,
             // The machine will know; see `read_with`.
-            None if reader.has("Image") => Image::Named(ImageName::default()),
+            None if reader.has_value("Image") => Image::Named(ImageName::default()),
             None => return Err(reader.error("Image", "it is missing; a container needs an image")),
         };
-        reader.last("CgroupsMode", options::cgroups_mode)?;
-        reader.last("AutoUpdate", |_| Ok(()))?;
+        reader.last_value("CgroupsMode", options::cgroups_mode)?;
+        reader.last_value("AutoUpdate", |_| Ok(()))?;
         let health = Health::read(reader)?;
-        let notify = notify(reader, &health)?;
-        let on_failure = reader.last("HealthOnFailure", health::on_failure)?.unwrap_or_default();
+        let notify = read_notify(reader, &health)?;
+        let on_failure =
+            reader.last_value("HealthOnFailure", health::parse_on_failure)?.unwrap_or_default();
         if on_failure != OnFailure::None && health.check == Some(Check::Disabled) {
             return Err(
                 reader.error("HealthOnFailure", "without a health check there is nothing to fail")
@@ -205,53 +206,57 @@ impl ContainerSpec {
         let read_only = flag("ReadOnly")?;
         let mut network = network_mode(reader)?;
         check_network(reader, &network)?;
-        let ports = ports(reader, &network)?;
-        let log_driver = reader.last("LogDriver", options::log_driver)?;
+        let ports = read_ports(reader, &network)?;
+        let log_driver = reader.last_value("LogDriver", options::log_driver)?;
         let names = names_of(reader, &network)?;
         join_by_host_name(&mut network, names.host.as_deref());
-        let mounts = mounts(reader)?;
-        let (devices, cdi_devices) = devices(reader)?;
+        let mounts = read_mounts(reader)?;
+        let (devices, cdi_devices) = read_devices(reader)?;
         let spec = Self {
             name: resources::name(reader, Section::Container, "ContainerName", default_name)?,
             image,
-            pull: reader.last("Pull", image::pull)?.unwrap_or_default(),
-            pull_retries: reader.last("Retry", quantity::number)?.unwrap_or(PULL_RETRIES),
-            pull_delay: reader.last("RetryDelay", quantity::duration)?,
-            entrypoint: entrypoint(reader)?,
-            command: reader.command("Exec")?,
+            pull: reader.last_value("Pull", image::parse_pull)?.unwrap_or_default(),
+            pull_retries: reader
+                .last_value("Retry", quantity::parse_number)?
+                .unwrap_or(PULL_RETRIES),
+            pull_delay: reader.last_value("RetryDelay", quantity::parse_duration)?,
+            entrypoint: read_entrypoint(reader)?,
+            command: reader.last_command("Exec")?,
             environment: Environment::read(reader, variables)?,
-            secrets: secrets(reader)?,
-            user: user(reader)?,
-            groups: reader.lists("GroupAdd", options::group)?,
-            working_dir: reader.last("WorkingDir", names::path)?,
+            secrets: read_secrets(reader)?,
+            user: read_user(reader)?,
+            groups: reader.list_values("GroupAdd", options::parse_group)?,
+            working_dir: reader.last_value("WorkingDir", names::path)?,
             init: flag("RunInit")?,
             names,
             network,
             ports,
             exposed: reader
-                .lists("ExposeHostPort", network::expose)?
+                .list_values("ExposeHostPort", network::parse_exposed_ports)?
                 .into_iter()
                 .flatten()
                 .collect(),
-            tmpfs: tmpfs(reader, read_only, &mounts)?,
+            tmpfs: read_tmpfs(reader, read_only, &mounts)?,
             mounts,
             devices,
             cdi_devices,
             read_only,
-            security: security(reader)?,
+            security: read_security(reader)?,
             limits: Limits::read(reader, section_service)?,
             podman: PodmanOptions::read(reader)?,
             sysctls: reader
-                .word_lists("Sysctl", Backslash::Literal, options::sysctl)?
+                .word_lists("Sysctl", Backslash::Literal, options::parse_sysctl)?
                 .into_iter()
                 .collect(),
-            timezone: reader.last("Timezone", options::timezone)?,
-            labels: labels(reader)?,
-            annotations: reader.labels("Annotation")?,
+            timezone: reader.last_value("Timezone", options::parse_timezone)?,
+            labels: read_labels(reader)?,
+            annotations: reader.read_labels("Annotation")?,
             log_options: log_options(reader, log_driver.as_deref())?,
             log_driver,
-            stop_signal: reader.last("StopSignal", names::stop_signal)?,
-            stop_timeout: reader.last("StopTimeout", quantity::number)?.map(Duration::from_secs),
+            stop_signal: reader.last_value("StopSignal", names::stop_signal)?,
+            stop_timeout: reader
+                .last_value("StopTimeout", quantity::parse_number)?
+                .map(Duration::from_secs),
             health,
             on_failure,
             notify,
@@ -281,18 +286,18 @@ pub fn is_root(user: &str) -> bool {
 }
 
 /// An empty `Entrypoint=` is meant: it takes back the image's.
-fn entrypoint(reader: &Reader<'_>) -> Result<Option<Vec<String>>, ContainerError> {
+fn read_entrypoint(reader: &Reader<'_>) -> Result<Option<Vec<String>>, ContainerError> {
     if reader.is_emptied("Entrypoint") {
         return Ok(Some(Vec::new()));
     }
-    reader.last("Entrypoint", |value| Ok(options::entrypoint(value)))
+    reader.last_value("Entrypoint", |value| Ok(options::parse_entrypoint(value)))
 }
 
-fn notify(reader: &Reader<'_>, health: &Health) -> Result<Notify, ContainerError> {
+fn read_notify(reader: &Reader<'_>, health: &Health) -> Result<Notify, ContainerError> {
     let notify =
-        reader.last("Notify", |value| match value {
+        reader.last_value("Notify", |value| match value {
             "healthy" => Ok(Notify::Healthy),
-            _ if !quantity::flag(value)? => Ok(Notify::Running),
+            _ if !quantity::parse_flag(value)? => Ok(Notify::Running),
             _ => Err("Docker hands no notification socket in; use Notify=healthy and HealthCmd="
                 .to_owned()),
         })?;
@@ -303,9 +308,9 @@ fn notify(reader: &Reader<'_>, health: &Health) -> Result<Notify, ContainerError
     Ok(notify)
 }
 
-fn user(reader: &Reader<'_>) -> Result<Option<String>, ContainerError> {
-    let user = reader.last("User", options::user)?;
-    let group = reader.last("Group", options::account)?;
+fn read_user(reader: &Reader<'_>) -> Result<Option<String>, ContainerError> {
+    let user = reader.last_value("User", options::parse_user)?;
+    let group = reader.last_value("Group", options::parse_account)?;
     match (user, group) {
         (None, Some(_)) => Err(reader.error("Group", "it needs a User= beside it")),
         (Some((_, Some(_))), Some(_)) => {
@@ -319,9 +324,9 @@ fn user(reader: &Reader<'_>) -> Result<Option<String>, ContainerError> {
     }
 }
 
-fn devices(reader: &Reader<'_>) -> Result<(Vec<Device>, Vec<CdiDevice>), ContainerError> {
+fn read_devices(reader: &Reader<'_>) -> Result<(Vec<Device>, Vec<CdiDevice>), ContainerError> {
     let (mut devices, mut cdi_devices) = (Vec::new(), Vec::new());
-    for device in reader.words("AddDevice", Backslash::Literal, options::device)? {
+    for device in reader.list_words("AddDevice", Backslash::Literal, options::parse_device)? {
         match device {
             AddedDevice::Path(device) => devices.push(device),
             AddedDevice::Cdi(device) => cdi_devices.push(device),
@@ -361,7 +366,7 @@ const THE_MACHINE: [&str; 2] = ["host.containers.internal", "host.docker.interna
 
 fn names_of(reader: &Reader<'_>, network: &NetworkMode) -> Result<Names, ContainerError> {
     let mut hosts: Vec<String> =
-        reader.lists("AddHost", network::hosts)?.into_iter().flatten().collect();
+        reader.list_values("AddHost", network::parse_host_entries)?.into_iter().flatten().collect();
     if !matches!(network, NetworkMode::None | NetworkMode::Container(_)) {
         // Only where the file speaks of it: not every engine can tell the address.
         for name in THE_MACHINE.into_iter().filter(|name| reader.speaks_of(name)) {
@@ -371,15 +376,15 @@ fn names_of(reader: &Reader<'_>, network: &NetworkMode) -> Result<Names, Contain
         }
     }
     Ok(Names {
-        host: reader.last("HostName", names::host)?,
-        servers: reader.lists("DNS", |value| match value.parse::<std::net::IpAddr>() {
+        host: reader.last_value("HostName", names::parse_host_name)?,
+        servers: reader.list_values("DNS", |value| match value.parse::<std::net::IpAddr>() {
             Ok(address) => Ok(address.to_string()),
             Err(_) => Err(no_address(value)),
         })?,
-        options: reader.lists("DNSOption", |value| Ok(value.to_owned()))?,
-        search: reader.lists("DNSSearch", |value| match value {
+        options: reader.list_values("DNSOption", |value| Ok(value.to_owned()))?,
+        search: reader.list_values("DNSSearch", |value| match value {
             "." => Ok(value.to_owned()),
-            _ => names::host(value),
+            _ => names::parse_host_name(value),
         })?,
         hosts,
     })
@@ -388,7 +393,7 @@ fn names_of(reader: &Reader<'_>, network: &NetworkMode) -> Result<Names, Contain
 fn network_mode(reader: &Reader<'_>) -> Result<NetworkMode, ContainerError> {
     let mut modes = Vec::new();
     let mut attachments: Vec<Attachment> = Vec::new();
-    for network in reader.lines("Network", network::network)?.into_iter().flatten() {
+    for network in reader.lines("Network", network::parse_networks)?.into_iter().flatten() {
         match network {
             Network::Mode(mode) => modes.push(mode),
             Network::Attachment(attachment) => attachments.push(attachment),
@@ -398,10 +403,10 @@ fn network_mode(reader: &Reader<'_>) -> Result<NetworkMode, ContainerError> {
         return Err(reader.error("Network", "only networks of your own can be more than one"));
     }
     let ipv4: Option<Ipv4Addr> =
-        reader.last("IP", |value| value.parse().map_err(|_| no_address(value)))?;
+        reader.last_value("IP", |value| value.parse().map_err(|_| no_address(value)))?;
     let ipv6: Option<Ipv6Addr> =
-        reader.last("IP6", |value| value.parse().map_err(|_| no_address(value)))?;
-    let aliases = reader.lists("NetworkAlias", names::host)?;
+        reader.last_value("IP6", |value| value.parse().map_err(|_| no_address(value)))?;
+    let aliases = reader.list_values("NetworkAlias", names::parse_host_name)?;
     for (key, given) in [("IP", ipv4.is_some()), ("IP6", ipv6.is_some())] {
         if given && attachments.len() != 1 {
             return Err(reader.error(key, "it needs one Network= of your own, and no more; with several, say Network=NAME:ip=ADDRESS"));
@@ -435,13 +440,13 @@ fn check_network(reader: &Reader<'_>, network: &NetworkMode) -> Result<(), Conta
             &["AddHost", "DNS", "DNSOption", "DNSSearch", "ExposeHostPort", "HostName"],
         ),
     };
-    match options.iter().find(|option| reader.has(option)) {
+    match options.iter().find(|option| reader.has_value(option)) {
         Some(option) => Err(reader.error(option, whose)),
         None => Ok(()),
     }
 }
 
-fn ports(reader: &Reader<'_>, network: &NetworkMode) -> Result<Vec<Port>, ContainerError> {
+fn read_ports(reader: &Reader<'_>, network: &NetworkMode) -> Result<Vec<Port>, ContainerError> {
     // Podman drops it there with a word in its log.
     let dropped = match network {
         NetworkMode::Bridge | NetworkMode::Networks(_) => None,
@@ -453,10 +458,10 @@ fn ports(reader: &Reader<'_>, network: &NetworkMode) -> Result<Vec<Port>, Contai
     };
     let mut ports = Vec::new();
     // Each range is counted at once, so that no file makes a list longer than one range beyond the limit.
-    for range in reader.lists("PublishPort", |value| {
-        let range = network::publish(value)?;
+    for range in reader.list_values("PublishPort", |value| {
+        let range = network::parse_published_ports(value)?;
         if let Some(why) = dropped {
-            reader.note(format!("no effect: {why}"));
+            reader.add_note(format!("no effect: {why}"));
             return Ok(Vec::new());
         }
         network::check_count(range.len()).map(|()| range)
@@ -468,10 +473,13 @@ fn ports(reader: &Reader<'_>, network: &NetworkMode) -> Result<Vec<Port>, Contai
     Ok(ports)
 }
 
-pub(super) fn mounts(reader: &Reader<'_>) -> Result<Vec<Mount>, ContainerError> {
-    let mut mounts = reader.lines("Volume", |value| mount::volume(reader, value))?;
+pub(super) fn read_mounts(reader: &Reader<'_>) -> Result<Vec<Mount>, ContainerError> {
+    let mut mounts = reader.lines("Volume", |value| mount::parse_volume(reader, value))?;
     let from = mounts.len();
-    mounts.extend(reader.words("Mount", Backslash::Escapes, |value| mount::mount(reader, value))?);
+    mounts.extend(
+        reader
+            .list_words("Mount", Backslash::Escapes, |value| mount::parse_mount(reader, value))?,
+    );
     let mut targets = BTreeSet::new();
     for (at, mount) in mounts.iter().enumerate() {
         if !targets.insert(mount.target.trim_end_matches('/')) {
@@ -485,24 +493,25 @@ pub(super) fn mounts(reader: &Reader<'_>) -> Result<Vec<Mount>, ContainerError> 
 /// Paths that stay writable in a container whose own file system is not, as Podman has them.
 const WRITABLE: [&str; 3] = ["/run", "/tmp", "/var/tmp"];
 
-fn tmpfs(
+fn read_tmpfs(
     reader: &Reader<'_>,
     read_only: bool,
     mounts: &[Mount],
 ) -> Result<BTreeMap<String, Tmpfs>, ContainerError> {
-    let mut tmpfs: BTreeMap<_, _> = reader.lines("Tmpfs", mount::tmpfs)?.into_iter().collect();
+    let mut tmpfs: BTreeMap<_, _> =
+        reader.lines("Tmpfs", mount::parse_tmpfs)?.into_iter().collect();
     let mut more = |path: &str, options: &str| {
         if !mounts.iter().any(|mount| mount.target == path) && !tmpfs.contains_key(path) {
             tmpfs.insert(path.to_owned(), Tmpfs { options: options.to_owned(), copy: true });
         }
     };
-    let writable = reader.last("ReadOnlyTmpfs", quantity::flag)?.unwrap_or(true);
+    let writable = reader.last_value("ReadOnlyTmpfs", quantity::parse_flag)?.unwrap_or(true);
     if read_only && writable {
         for path in WRITABLE {
             more(path, "rw");
         }
     }
-    if reader.last("VolatileTmp", quantity::flag)?.unwrap_or_default() && !read_only {
+    if reader.last_value("VolatileTmp", quantity::parse_flag)?.unwrap_or_default() && !read_only {
         more("/tmp", "rw,size=512m,mode=1777");
     }
     Ok(tmpfs)
@@ -515,10 +524,10 @@ fn log_options(
     reader: &Reader<'_>,
     driver: Option<&str>,
 ) -> Result<BTreeMap<String, String>, ContainerError> {
-    let options = reader.words("LogOpt", Backslash::Literal, |value| {
+    let options = reader.list_words("LogOpt", Backslash::Literal, |value| {
         let name = value.split('=').next().unwrap_or_default();
         if driver == Some("journald") && OF_FILES.contains(&name) {
-            reader.note(format!(
+            reader.add_note(format!(
                 "no effect: {name} is about a file, and the journal has limits of its own"
             ));
             return Ok(None);
@@ -528,8 +537,8 @@ fn log_options(
     Ok(options.into_iter().flatten().collect())
 }
 
-fn secrets(reader: &Reader<'_>) -> Result<Vec<Secret>, ContainerError> {
-    let secrets = reader.words("Secret", Backslash::Escapes, environment::secret)?;
+fn read_secrets(reader: &Reader<'_>) -> Result<Vec<Secret>, ContainerError> {
+    let secrets = reader.list_words("Secret", Backslash::Escapes, environment::parse_secret)?;
     let mut targets = BTreeSet::new();
     for secret in &secrets {
         let (SecretTarget::Variable(target) | SecretTarget::File { path: target, .. }) =
@@ -541,29 +550,30 @@ fn secrets(reader: &Reader<'_>) -> Result<Vec<Secret>, ContainerError> {
     Ok(secrets)
 }
 
-fn security(reader: &Reader<'_>) -> Result<Security, ContainerError> {
-    let flag = |name| Ok(reader.last(name, quantity::flag)?.unwrap_or_default());
-    let capabilities = |name| reader.word_lists(name, Backslash::Literal, options::capability);
+fn read_security(reader: &Reader<'_>) -> Result<Security, ContainerError> {
+    let flag = |name| Ok(reader.last_value(name, quantity::parse_flag)?.unwrap_or_default());
+    let capabilities =
+        |name| reader.word_lists(name, Backslash::Literal, options::parse_capability);
     Ok(Security {
         add_capabilities: capabilities("AddCapability")?,
         drop_capabilities: capabilities("DropCapability")?,
         no_new_privileges: flag("NoNewPrivileges")?,
-        seccomp: reader.last("SeccompProfile", options::seccomp)?,
+        seccomp: reader.last_value("SeccompProfile", options::parse_seccomp)?,
         apparmor: reader.text("AppArmor")?,
         label_disable: flag("SecurityLabelDisable")?,
         label_level: reader.text("SecurityLabelLevel")?,
         label_type: reader.text("SecurityLabelType")?,
         label_file_type: reader.text("SecurityLabelFileType")?,
         masks: Masks::read(reader)?,
-        host_users: reader.last("UserNS", options::userns)?.is_some(),
+        host_users: reader.last_value("UserNS", options::parse_user_namespace)?.is_some(),
     })
 }
 
 /// The label by which Podman's updater finds containers; Quadlet sets it, so it is here for whoever looks for it.
 const AUTO_UPDATE: &str = "io.containers.autoupdate";
 
-fn labels(reader: &Reader<'_>) -> Result<BTreeMap<String, String>, ContainerError> {
-    let mut labels = reader.labels("Label")?;
+fn read_labels(reader: &Reader<'_>) -> Result<BTreeMap<String, String>, ContainerError> {
+    let mut labels = reader.read_labels("Label")?;
     if let Some(update) = reader.text("AutoUpdate")? {
         labels.insert(AUTO_UPDATE.to_owned(), update);
     }

@@ -387,8 +387,9 @@ fn options_of_podmans_are_taken_one_by_one() {
     let (quadlet, warnings) = parse("web.container", text).unwrap();
     let Quadlet::Container(spec) = quadlet else { panic!("{quadlet:?}") };
     assert_eq!(spec.limits.memory, Some(2 << 30));
-    let value =
-        |name: &str| spec.environment.set.get(name).and_then(|v| v.as_ref()).map(Sensitive::expose);
+    let value = |name: &str| {
+        spec.environment.set.get(name).and_then(|v| v.as_ref()).map(Sensitive::expose_value)
+    };
     assert_eq!((value("A"), value("B")), (Some("b c"), Some("2")));
     assert_eq!(spec.labels.get("x").map(String::as_str), Some(""));
     assert_eq!(spec.podman.pid.as_deref(), Some("host"));
@@ -532,7 +533,7 @@ fn every_option_that_is_honoured_is_read() {
     for section in Section::ALL {
         let (own, unit) = owners.into_iter().find(|(own, _)| *own == section).unwrap_or(owners[0]);
         let image = if own == Section::Container { "Image=a\n" } else { "Driver=local\n" };
-        for Key { name, support } in section.keys() {
+        for Key { name, support } in section.own_keys() {
             let taken = matches!(support, Support::Honoured | Support::Emulated(_));
             if taken && !free.contains(name) {
                 // Not closed, no escape, no path, no number, no name.
@@ -556,7 +557,7 @@ fn quadlet() -> impl Strategy<Value = String> {
     let option = (0..Section::ALL.len(), any::<prop::sample::Index>(), value).prop_map(
         |(section, key, value)| {
             let section = Section::ALL[section];
-            (section, key.get(section.keys()).name, value)
+            (section, key.get(section.own_keys()).name, value)
         },
     );
     prop::collection::vec(option, 1..12).prop_map(|options| {
@@ -581,7 +582,7 @@ proptest! {
 
     #[test]
     fn any_option_is_read_or_refused(key in any::<prop::sample::Index>(), value in "[^\\x00\r\n]{0,40}") {
-        let Key { name, .. } = key.get(Section::Container.keys());
+        let Key { name, .. } = key.get(Section::Container.own_keys());
         let text = format!("[Container]\nImage=a\n{name}={value}\n");
         if let Ok(file) = text.parse::<UnitFile>() {
             let _ = read(&"a.container".parse().unwrap(), &file, &Host::stand_in());

@@ -20,7 +20,7 @@ pub(super) fn read_variables(
     service: &Reader<'_>,
     texts: Option<&VariableTexts>,
 ) -> Result<Variables, ContainerError> {
-    let mut known = service.variables("Environment")?;
+    let mut known = service.read_assignments("Environment")?;
     let files = list_variable_files(service)?;
     let is_open = !files.is_empty() && texts.is_none();
     for file in files {
@@ -41,7 +41,7 @@ pub(super) fn read_variables(
 pub(super) fn list_variable_files(
     service: &Reader<'_>,
 ) -> Result<Vec<VariableFile>, ContainerError> {
-    service.specified("EnvironmentFile", |value| {
+    service.list_specified("EnvironmentFile", |value| {
         let (path, optional) = match value.strip_prefix('-') {
             Some(path) => (path, true),
             None => (value, false),

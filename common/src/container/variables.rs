@@ -120,28 +120,28 @@ pub(super) fn parse_assignments(text: &str) -> BTreeMap<String, String> {
                 Place::Name
             }
             Place::BeforeValue | Place::Value if ends => {
-                set(&mut found, &name, &value);
+                set_variable(&mut found, &name, &value);
                 Place::BeforeName
             }
             Place::BeforeValue if blank => Place::BeforeValue,
             Place::BeforeValue if c == '\'' => Place::Single,
             Place::BeforeValue if c == '"' => Place::Double,
             Place::BeforeValue | Place::Value if c == '\\' => Place::Escaped,
-            Place::BeforeValue | Place::Value => value.plain(c, Place::Value),
+            Place::BeforeValue | Place::Value => value.push_plain(c, Place::Value),
             Place::Escaped if ends => Place::Value,
-            Place::Escaped => value.quoted(c, Place::Value),
+            Place::Escaped => value.push_quoted(c, Place::Value),
             Place::Single if c == '\'' => Place::BeforeValue,
-            Place::Single => value.quoted(c, Place::Single),
+            Place::Single => value.push_quoted(c, Place::Single),
             Place::Double if c == '"' => Place::BeforeValue,
             Place::Double if c == '\\' => Place::EscapedInDouble,
-            Place::Double => value.quoted(c, Place::Double),
+            Place::Double => value.push_quoted(c, Place::Double),
             Place::EscapedInDouble if matches!(c, '"' | '\\' | '`' | '$') => {
-                value.quoted(c, Place::Double)
+                value.push_quoted(c, Place::Double)
             }
             Place::EscapedInDouble if c == '\n' => Place::Double,
             Place::EscapedInDouble => {
-                value.quoted('\\', Place::Double);
-                value.quoted(c, Place::Double)
+                value.push_quoted('\\', Place::Double);
+                value.push_quoted(c, Place::Double)
             }
             Place::Comment if c == '\\' => Place::EscapedInComment,
             Place::Comment if ends => Place::BeforeName,
@@ -153,7 +153,7 @@ pub(super) fn parse_assignments(text: &str) -> BTreeMap<String, String> {
         Place::BeforeName | Place::Name | Place::Comment | Place::EscapedInComment
     );
     if in_value {
-        set(&mut found, &name, &value);
+        set_variable(&mut found, &name, &value);
     }
     found
 }
@@ -167,7 +167,7 @@ struct QuotedText {
 }
 
 impl QuotedText {
-    fn plain(&mut self, c: char, then: Place) -> Place {
+    fn push_plain(&mut self, c: char, then: Place) -> Place {
         self.text.push(c);
         if !matches!(c, ' ' | '\t') {
             self.kept = self.text.len();
@@ -175,14 +175,14 @@ impl QuotedText {
         then
     }
 
-    fn quoted(&mut self, c: char, then: Place) -> Place {
+    fn push_quoted(&mut self, c: char, then: Place) -> Place {
         self.text.push(c);
         self.kept = self.text.len();
         then
     }
 }
 
-fn set(found: &mut BTreeMap<String, String>, name: &str, value: &QuotedText) {
+fn set_variable(found: &mut BTreeMap<String, String>, name: &str, value: &QuotedText) {
     let name = name.trim_end_matches([' ', '\t']);
     if is_variable_name(name) {
         let value = value.text.get(..value.kept).unwrap_or_default();

@@ -152,7 +152,7 @@ fn of_container(file: &UnitFile) -> Option<KeptData> {
     // Most files are no container's, or have nothing mounted: those are not read in full.
     mount_lines(file).next()?;
     // What cannot be read here may have been written by a daemon that can.
-    let Ok(mounts) = container::mounts(file) else { return mounted_somehow(file) };
+    let Ok(mounts) = container::list_mounts(file) else { return mounted_somehow(file) };
     let kept = |mount: &&container::Mount| {
         !mount.read_only
             && match &mount.source {

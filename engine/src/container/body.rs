@@ -1,6 +1,6 @@
 //! The bodies of Docker's requests, as far as Muster fills them in.
 //!
-//! Names and shapes are those of Docker's API 1.41 (dockerd 20.10), and beyond it of what [`super::needs`] knows a later version
+//! Names and shapes are those of Docker's API 1.41 (dockerd 20.10), and beyond it of what [`super::list_needs`] knows a later version
 //! for; what is not set is left out, so that the engine's own
 //! default holds. A value of the environment is never printed for debugging.
 
@@ -25,7 +25,7 @@ pub struct Variable {
 
 impl Serialize for Variable {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&format_args!("{}={}", self.name, self.value.expose()))
+        serializer.collect_str(&format_args!("{}={}", self.name, self.value.expose_value()))
     }
 }
 

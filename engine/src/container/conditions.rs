@@ -31,7 +31,7 @@ pub enum Verdict {
 }
 
 /// Weighs a unit's conditions, each with what the machine says of it.
-pub fn weigh(conditions: &[(&Condition, Holds)]) -> Verdict {
+pub fn weigh_conditions(conditions: &[(&Condition, Holds)]) -> Verdict {
     let unknown = conditions.iter().find_map(|(condition, holds)| match holds {
         Holds::Unknown(problem) => Some(format!("{condition} cannot be checked: {problem}")),
         Holds::Yes | Holds::No => None,
@@ -39,17 +39,17 @@ pub fn weigh(conditions: &[(&Condition, Holds)]) -> Verdict {
     if let Some(problem) = unknown {
         return Verdict::Unknown(problem);
     }
-    if let Some(reason) = missed(conditions, false) {
+    if let Some(reason) = missed_condition(conditions, false) {
         return Verdict::Skip(reason);
     }
-    match missed(conditions, true) {
+    match missed_condition(conditions, true) {
         Some(reason) => Verdict::Fail(reason),
         None => Verdict::Start,
     }
 }
 
 /// What is missed of one side, if anything is.
-fn missed(conditions: &[(&Condition, Holds)], asserts: bool) -> Option<String> {
+fn missed_condition(conditions: &[(&Condition, Holds)], asserts: bool) -> Option<String> {
     let side = || conditions.iter().filter(move |(condition, _)| condition.asserts == asserts);
     let unmet = side().find(|(condition, holds)| !condition.triggers && *holds != Holds::Yes);
     if let Some((condition, _)) = unmet {
@@ -85,7 +85,7 @@ mod tests {
             parameter if parameter.contains('y') != condition.negated => Holds::Yes,
             _ => Holds::No,
         };
-        weigh(&spec.conditions.iter().map(|c| (c, holds(c))).collect::<Vec<_>>())
+        weigh_conditions(&spec.conditions.iter().map(|c| (c, holds(c))).collect::<Vec<_>>())
     }
 
     #[test]

@@ -48,7 +48,7 @@ pub enum BadEnvironment {
 /// # Errors
 ///
 /// A file or secret the machine does not have, a line of a file that sets nothing, a NUL.
-pub fn assemble(
+pub fn assemble_environment(
     environment: &Environment,
     secrets: &[Secret],
     known: &Known,
@@ -66,14 +66,14 @@ pub fn assemble(
             }
             return Err(BadEnvironment::NoFile(path.clone()));
         };
-        for (index, line) in text.expose().lines().enumerate() {
+        for (index, line) in text.expose_value().lines().enumerate() {
             let bad = || BadEnvironment::BadLine { path: path.clone(), line: index + 1 };
             match read_line(line).ok_or_else(bad)? {
                 Line::Nothing => {}
                 Line::Sets(name, value) => {
                     variables.insert(name.to_owned(), Sensitive::new(value));
                 }
-                Line::Asks(name) => variables.extend(known.asked(name)),
+                Line::Asks(name) => variables.extend(known.requested_variables(name)),
             }
         }
     }
@@ -91,7 +91,7 @@ pub fn assemble(
     variables
         .into_iter()
         .map(|(name, value)| {
-            if value.expose().contains('\0') {
+            if value.expose_value().contains('\0') {
                 Err(BadEnvironment::Nul(name))
             } else {
                 Ok(Variable { name, value })
@@ -102,14 +102,16 @@ pub fn assemble(
 
 /// The variables of the daemon's that a container's file, or a file it names, asks for and does not get: they are the daemon's
 /// own.
-pub fn withheld(environment: &Environment, known: &Known) -> BTreeSet<String> {
+pub fn withheld_variables(environment: &Environment, known: &Known) -> BTreeSet<String> {
     let asked =
         environment.set.iter().filter(|(_, value)| value.is_none()).map(|(name, _)| name.as_str());
     let files = environment.files.iter().filter_map(|file| known.files.get(&file.path));
     let lines =
-        files.flat_map(|text| text.expose().lines()).filter_map(|line| match read_line(line) {
-            Some(Line::Asks(name)) => Some(name),
-            _ => None,
+        files.flat_map(|text| text.expose_value().lines()).filter_map(|line| {
+            match read_line(line) {
+                Some(Line::Asks(name)) => Some(name),
+                _ => None,
+            }
         });
     let own = asked.chain(lines).filter(|name| is_withheld(name) && known.host.contains_key(*name));
     own.map(str::to_owned).collect()
@@ -123,7 +125,7 @@ impl Known {
 
     /// What the daemon has of what a line of a file asks for: one name, or, as in Podman, all that begin with what stands before
     /// a `*`.
-    fn asked(&self, name: &str) -> BTreeMap<String, Sensitive> {
+    fn requested_variables(&self, name: &str) -> BTreeMap<String, Sensitive> {
         let is_meant = |given: &str| match name.strip_suffix('*') {
             Some(prefix) => given.starts_with(prefix),
             None => given == name,

@@ -23,7 +23,7 @@ pub enum Fetch {
 /// What to do about a container's image, given whether the machine has one of that name.
 ///
 /// An archive whose image has no name is loaded every time: nothing tells what it held.
-pub fn fetch(spec: &ContainerSpec, present: bool) -> Fetch {
+pub fn plan_fetch(spec: &ContainerSpec, present: bool) -> Fetch {
     match (&spec.image, spec.pull) {
         (_, Pull::Never) if present => Fetch::Nothing,
         (_, Pull::Never) => Fetch::Missing,
@@ -77,7 +77,7 @@ mod tests {
         ];
         for (lines, expected) in table {
             let spec = spec(lines);
-            assert_eq!([fetch(&spec, true), fetch(&spec, false)], expected, "{lines}");
+            assert_eq!([plan_fetch(&spec, true), plan_fetch(&spec, false)], expected, "{lines}");
         }
     }
 

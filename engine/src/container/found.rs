@@ -19,7 +19,7 @@ pub enum Owner {
 }
 
 /// Whose something with these labels is.
-pub fn owner(labels: &BTreeMap<String, String>, cluster: &str) -> Owner {
+pub fn owner_by_labels(labels: &BTreeMap<String, String>, cluster: &str) -> Owner {
     let Some(theirs) = labels.get(LABEL_CLUSTER) else { return Owner::Foreign };
     if theirs != cluster {
         return Owner::OtherCluster(theirs.clone());
@@ -51,20 +51,20 @@ pub struct Inspected<'a> {
 impl Seen {
     /// What a container's state means. One that was made and never ran is as good as none; one that is paused runs, for
     /// whoever paused it has a reason; of one in a state this version does not know it is not concluded that it has ended.
-    pub fn of(state: Inspected<'_>) -> Self {
+    pub fn from_inspected(state: Inspected<'_>) -> Self {
         match state.status {
             "created" => Self::Absent,
             "dead" | "exited" | "removing" => {
                 Self::Ended(Ended { code: state.exit_code, oom: state.oom })
             }
-            _ => Self::Running(state.health.and_then(HealthState::of)),
+            _ => Self::Running(state.health.and_then(HealthState::from_word)),
         }
     }
 }
 
 impl HealthState {
     /// Docker's word for it; `None` where there is no check.
-    pub fn of(word: &str) -> Option<Self> {
+    pub fn from_word(word: &str) -> Option<Self> {
         match word {
             "starting" => Some(Self::Starting),
             "healthy" => Some(Self::Healthy),
@@ -98,20 +98,22 @@ mod tests {
             generation: 3,
             cluster: "here".to_owned(),
         };
-        assert_eq!(owner(&labels(&all), "here"), Owner::Ours(identity));
-        assert_eq!(owner(&labels(&all), "there"), Owner::OtherCluster("here".to_owned()));
+        assert_eq!(owner_by_labels(&labels(&all), "here"), Owner::Ours(identity));
+        assert_eq!(owner_by_labels(&labels(&all), "there"), Owner::OtherCluster("here".to_owned()));
         for missing in 0..all.len() {
             let mut some = all.to_vec();
             some.remove(missing);
-            assert_eq!(owner(&labels(&some), "here"), Owner::Foreign);
+            assert_eq!(owner_by_labels(&labels(&some), "here"), Owner::Foreign);
         }
         let bad = [all[0], (LABEL_FILE, "x"), all[2], all[3]];
-        assert_eq!(owner(&labels(&bad), "here"), Owner::Foreign);
+        assert_eq!(owner_by_labels(&labels(&bad), "here"), Owner::Foreign);
     }
 
     #[test]
     fn states_are_dockers() {
-        let seen = |status, health| Seen::of(Inspected { status, exit_code: 3, oom: true, health });
+        let seen = |status, health| {
+            Seen::from_inspected(Inspected { status, exit_code: 3, oom: true, health })
+        };
         let ended = Seen::Ended(Ended { code: 3, oom: true });
         assert_eq!(seen("created", None), Seen::Absent);
         assert_eq!(seen("running", Some("none")), Seen::Running(None));

@@ -27,7 +27,7 @@ pub struct Logging {
 ///
 /// A container is replaced whenever it starts, and what Docker keeps of its output goes with it; the journal stays. So it is
 /// chosen where neither the file nor the engine's owner has chosen. What goes there is marked with the unit's name.
-pub fn logging(said: Option<LogConfig>, engine: &Logging) -> Option<LogConfig> {
+pub fn choose_log_config(said: Option<LogConfig>, engine: &Logging) -> Option<LogConfig> {
     let mut config = said.unwrap_or_default();
     let open = config.kind.is_empty() && config.config.is_empty();
     let journal = engine.journal && engine.drivers.iter().any(|driver| driver == JOURNALD);
@@ -78,29 +78,29 @@ mod tests {
 
     #[test]
     fn the_journal_is_chosen_where_nobody_else_has_chosen() {
-        assert_eq!(logging(None, &engine("json-file")), Some(marked()));
+        assert_eq!(choose_log_config(None, &engine("json-file")), Some(marked()));
         // The engine's owner wants something else, or the journal all the same.
-        assert_eq!(logging(None, &engine("local")), None);
-        assert_eq!(logging(None, &engine("fluentd")), None);
-        assert_eq!(logging(None, &engine("")), None);
-        assert_eq!(logging(None, &engine("journald")), Some(marked()));
+        assert_eq!(choose_log_config(None, &engine("local")), None);
+        assert_eq!(choose_log_config(None, &engine("fluentd")), None);
+        assert_eq!(choose_log_config(None, &engine("")), None);
+        assert_eq!(choose_log_config(None, &engine("journald")), Some(marked()));
         // It cannot be had.
         let silent = Logging { journal: false, ..engine("json-file") };
-        assert_eq!(logging(None, &silent), None);
+        assert_eq!(choose_log_config(None, &silent), None);
         let without = Logging { drivers: vec!["json-file".to_owned()], ..engine("json-file") };
-        assert_eq!(logging(None, &without), None);
+        assert_eq!(choose_log_config(None, &without), None);
     }
 
     #[test]
     fn what_the_file_says_is_done() {
         let said = config("json-file", &[("max-size", "1m")]);
-        assert_eq!(logging(Some(said.clone()), &engine("json-file")), Some(said));
+        assert_eq!(choose_log_config(Some(said.clone()), &engine("json-file")), Some(said));
         // Options without a driver are meant for the engine's own.
         let options = config("", &[("max-size", "1m")]);
-        assert_eq!(logging(Some(options.clone()), &engine("json-file")), Some(options));
+        assert_eq!(choose_log_config(Some(options.clone()), &engine("json-file")), Some(options));
         let journal = config("journald", &[("tag", "web"), ("labels", "role,muster.unit")]);
         assert_eq!(
-            logging(Some(journal), &engine("json-file")),
+            choose_log_config(Some(journal), &engine("json-file")),
             Some(config(
                 "journald",
                 &[("labels", "role,muster.unit,muster.cluster"), ("tag", "web")]

@@ -25,19 +25,19 @@ mod sessions;
 mod translate;
 pub mod unit;
 
-pub use conditions::{Holds, Verdict, weigh};
-pub use environment::{BadEnvironment, Known, assemble, withheld};
-pub use fetch::{Fetch, fetch, retry_after};
-pub use found::{Inspected, Owner, owner};
+pub use conditions::{Holds, Verdict, weigh_conditions};
+pub use environment::{BadEnvironment, Known, assemble_environment, withheld_variables};
+pub use fetch::{Fetch, plan_fetch, retry_after};
+pub use found::{Inspected, Owner, owner_by_labels};
 pub use life::{
     Action, Ended, Event, HealthState, Life, Memory, Phase, Policy, Rest, Result as LifeResult,
     Seen,
 };
-pub use logging::{JOURNALD, Logging, journal_field, logging};
+pub use logging::{JOURNALD, Logging, choose_log_config, journal_field};
 pub use lookup::MissingUnit;
-pub use needs::{Abilities, ApiVersion, Need, lacking, needs};
+pub use needs::{Abilities, ApiVersion, Need, list_needs, missing_ability};
 pub use sessions::EngineSessions;
 pub use translate::{
     Creation, Identity, LABEL_CLUSTER, LABEL_FILE, LABEL_GENERATION, LABEL_UNIT, Late, cdi_request,
-    network, translate, volume,
+    translate, translate_network, translate_volume,
 };

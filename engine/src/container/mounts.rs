@@ -20,7 +20,7 @@ pub(super) struct Mounts {
     pub(super) tmpfs: BTreeMap<String, String>,
 }
 
-pub(super) fn mounts(
+pub(super) fn translate_mounts(
     mounts: &[Mount],
     timezone: Option<&Timezone>,
     lookup: Lookup<'_>,
@@ -38,11 +38,13 @@ pub(super) fn mounts(
             Source::Anonymous | Source::Tmpfs { .. } => None,
         };
         match (mount.relabel, source) {
-            (Some(relabel), Some(source)) => all.binds.push(bind(mount, relabel, &source)),
-            (_, source) => all.typed.push(self::mount(mount, source)),
+            (Some(relabel), Some(source)) => {
+                all.binds.push(translate_bind(mount, relabel, &source))
+            }
+            (_, source) => all.typed.push(self::translate_mount(mount, source)),
         }
     }
-    all.typed.extend(timezone.map(zone));
+    all.typed.extend(timezone.map(mount_timezone));
     Ok(all)
 }
 
@@ -53,11 +55,11 @@ fn tmpfs_options(mount: &Mount) -> Option<String> {
     options.push(if mount.read_only { "ro" } else { "rw" }.to_owned());
     options.extend(size.map(|size| format!("size={size}")));
     options.extend(mode.map(|mode| format!("mode={mode:o}")));
-    Some(runnable(&options.join(",")))
+    Some(with_exec_default(&options.join(",")))
 }
 
 /// A tmpfs' options in Docker's sense: what is on one can be run, unless it is said otherwise. Docker has it the other way round.
-fn runnable(options: &str) -> String {
+fn with_exec_default(options: &str) -> String {
     if options.split(',').any(|option| matches!(option, "exec" | "noexec")) {
         return options.to_owned();
     }
@@ -65,12 +67,12 @@ fn runnable(options: &str) -> String {
 }
 
 /// The options of each tmpfs that the file mounts by `Tmpfs=`.
-pub(super) fn memory(spec: &ContainerSpec) -> impl Iterator<Item = (String, String)> {
-    spec.tmpfs.iter().map(|(path, tmpfs)| (path.clone(), runnable(&tmpfs.options)))
+pub(super) fn tmpfs_of(spec: &ContainerSpec) -> impl Iterator<Item = (String, String)> {
+    spec.tmpfs.iter().map(|(path, tmpfs)| (path.clone(), with_exec_default(&tmpfs.options)))
 }
 
 /// Each tmpfs that begins with what the image has in its place.
-pub(super) fn copies(spec: &ContainerSpec) -> Vec<String> {
+pub(super) fn copied_paths(spec: &ContainerSpec) -> Vec<String> {
     let mounts = spec
         .mounts
         .iter()
@@ -79,7 +81,7 @@ pub(super) fn copies(spec: &ContainerSpec) -> Vec<String> {
     by_key.chain(mounts.map(|mount| &mount.target)).cloned().collect()
 }
 
-fn bind(mount: &Mount, relabel: Relabel, source: &str) -> String {
+fn translate_bind(mount: &Mount, relabel: Relabel, source: &str) -> String {
     let mut options = vec![if mount.read_only { "ro" } else { "rw" }];
     options.push(match relabel {
         Relabel::Shared => "z",
@@ -92,7 +94,7 @@ fn bind(mount: &Mount, relabel: Relabel, source: &str) -> String {
     format!("{source}:{}:{}", mount.target, options.join(","))
 }
 
-fn mount(mount: &Mount, source: Option<String>) -> body::Mount {
+fn translate_mount(mount: &Mount, source: Option<String>) -> body::Mount {
     let mut translated = body::Mount {
         source,
         target: mount.target.clone(),
@@ -128,7 +130,7 @@ fn mount(mount: &Mount, source: Option<String>) -> body::Mount {
     translated
 }
 
-fn zone(timezone: &Timezone) -> body::Mount {
+fn mount_timezone(timezone: &Timezone) -> body::Mount {
     let source = match timezone {
         Timezone::Local => "/etc/localtime".to_owned(),
         Timezone::Zone(zone) => format!("/usr/share/zoneinfo/{zone}"),

@@ -60,7 +60,7 @@ pub struct Need {
 }
 
 /// What a container's file needs beyond the oldest version that is spoken at all.
-pub fn needs(spec: &ContainerSpec) -> Vec<Need> {
+pub fn list_needs(spec: &ContainerSpec) -> Vec<Need> {
     let mut needs = Vec::new();
     let mut need = |minor, option: String| needs.push(Need { api: ApiVersion(1, minor), option });
     if !spec.annotations.is_empty() {
@@ -89,9 +89,9 @@ pub fn needs(spec: &ContainerSpec) -> Vec<Need> {
 }
 
 /// What an engine cannot do of what a container's file asks for, in words; `None` where it can do all of it.
-pub fn lacking(spec: &ContainerSpec, abilities: &Abilities) -> Option<String> {
+pub fn missing_ability(spec: &ContainerSpec, abilities: &Abilities) -> Option<String> {
     let api = abilities.api;
-    if let Some(need) = needs(spec).into_iter().find(|need| need.api > api) {
+    if let Some(need) = list_needs(spec).into_iter().find(|need| need.api > api) {
         return Some(format!(
             "{} needs version {} of Docker's API or a later one, and this machine's container engine speaks {api}",
             need.option, need.api
@@ -139,11 +139,12 @@ mod tests {
         ];
         for (lines, minor) in table {
             let spec = spec(lines);
-            let has = |minor| lacking(&spec, &Abilities { cdi: true, ..engine(minor) }).is_none();
+            let has =
+                |minor| missing_ability(&spec, &Abilities { cdi: true, ..engine(minor) }).is_none();
             assert!(!has(minor - 1) && has(minor), "{lines}");
         }
         for lines in ["", "AddDevice=-nvidia.com/gpu=all", "Mount=type=tmpfs,dst=/t,noexec"] {
-            assert_eq!(lacking(&spec(lines), &engine(41)), None, "{lines}");
+            assert_eq!(missing_ability(&spec(lines), &engine(41)), None, "{lines}");
         }
     }
 
@@ -151,12 +152,12 @@ mod tests {
     fn a_refusal_names_what_is_there_and_what_it_takes() {
         let volume = spec("Mount=type=volume,source=data,target=/x,volume-subpath=logs");
         assert_eq!(
-            lacking(&volume, &engine(41)).unwrap(),
+            missing_ability(&volume, &engine(41)).unwrap(),
             "subpath=logs in Mount= needs version 1.45 (Docker 26.0) of Docker's API or a later one, \
              and this machine's container engine speaks 1.41 (Docker 20.10)"
         );
         let gpu = spec("AddDevice=nvidia.com/gpu=all");
-        let problem = lacking(&gpu, &engine(47)).unwrap();
+        let problem = missing_ability(&gpu, &engine(47)).unwrap();
         assert!(problem.starts_with("AddDevice=nvidia.com/gpu=all: this machine's"), "{problem}");
         assert!(problem.contains("1.47 (Docker 27.2)"), "{problem}");
     }

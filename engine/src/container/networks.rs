@@ -18,7 +18,10 @@ pub(super) struct Networks {
     pub(super) more: Vec<(String, Endpoint)>,
 }
 
-pub(super) fn networks(mode: &NetworkMode, lookup: Lookup<'_>) -> Result<Networks, MissingUnit> {
+pub(super) fn translate_networks(
+    mode: &NetworkMode,
+    lookup: Lookup<'_>,
+) -> Result<Networks, MissingUnit> {
     let simple = |mode: String| Networks { mode, first: None, more: Vec::new() };
     Ok(match mode {
         NetworkMode::Bridge => simple("default".to_owned()),
@@ -30,7 +33,9 @@ pub(super) fn networks(mode: &NetworkMode, lookup: Lookup<'_>) -> Result<Network
         NetworkMode::Networks(attachments) => {
             let mut ends = attachments
                 .iter()
-                .map(|attachment| Ok((lookup.name(&attachment.network)?, endpoint(attachment))))
+                .map(|attachment| {
+                    Ok((lookup.name(&attachment.network)?, translate_endpoint(attachment)))
+                })
                 .collect::<Result<Vec<_>, _>>()?
                 .into_iter();
             match ends.next() {
@@ -50,7 +55,7 @@ pub(super) fn networks(mode: &NetworkMode, lookup: Lookup<'_>) -> Result<Network
 /// The label by which Docker's drivers are told what to call an interface.
 const INTERFACE_NAME: &str = "com.docker.network.endpoint.ifname";
 
-fn endpoint(attachment: &Attachment) -> Endpoint {
+fn translate_endpoint(attachment: &Attachment) -> Endpoint {
     let ipam = EndpointIpam {
         ipv4_address: attachment.ipv4.map(|address| address.to_string()),
         ipv6_address: attachment.ipv6.map(|address| address.to_string()),
@@ -68,10 +73,10 @@ fn endpoint(attachment: &Attachment) -> Endpoint {
 }
 
 /// Ports that are open on the machine.
-pub(super) fn bindings(ports: &[Port]) -> BTreeMap<String, Vec<PortBinding>> {
+pub(super) fn port_bindings(ports: &[Port]) -> BTreeMap<String, Vec<PortBinding>> {
     let mut bindings: BTreeMap<String, Vec<PortBinding>> = BTreeMap::new();
     for port in ports {
-        bindings.entry(name(port.container, port.protocol)).or_default().push(PortBinding {
+        bindings.entry(port_name(port.container, port.protocol)).or_default().push(PortBinding {
             host_ip: port.address.as_ref().map(IpAddr::to_string).unwrap_or_default(),
             host_port: port.host.as_ref().map(u16::to_string).unwrap_or_default(),
         });
@@ -80,11 +85,13 @@ pub(super) fn bindings(ports: &[Port]) -> BTreeMap<String, Vec<PortBinding>> {
 }
 
 /// Every port that is written down, the open ones too.
-pub(super) fn exposed(spec: &ContainerSpec) -> BTreeSet<String> {
+pub(super) fn exposed_ports(spec: &ContainerSpec) -> BTreeSet<String> {
     let open = spec.ports.iter().map(|port| (port.container, port.protocol));
-    open.chain(spec.exposed.iter().copied()).map(|(port, protocol)| name(port, protocol)).collect()
+    open.chain(spec.exposed.iter().copied())
+        .map(|(port, protocol)| port_name(port, protocol))
+        .collect()
 }
 
-fn name(port: u16, protocol: Protocol) -> String {
+fn port_name(port: u16, protocol: Protocol) -> String {
     format!("{port}/{}", protocol.as_str())
 }

@@ -22,7 +22,7 @@ impl EngineSessions {
     }
 
     /// The number of the present session; the same number means that the engine was not away in between.
-    pub fn current(&self) -> u64 {
+    pub fn current_session(&self) -> u64 {
         self.count
     }
 
@@ -44,15 +44,18 @@ mod tests {
             sessions
         };
         let first = begin(Some(true));
-        assert!(!first.took_along_since(first.current()), "it was not away");
+        assert!(!first.took_along_since(first.current_session()), "it was not away");
         let second = begin(Some(true));
-        assert!(!second.took_along_since(first.current()), "its containers outlive it");
+        assert!(!second.took_along_since(first.current_session()), "its containers outlive it");
         let third = begin(Some(false));
-        assert!(third.took_along_since(second.current()));
-        assert!(!third.took_along_since(third.current()));
+        assert!(third.took_along_since(second.current_session()));
+        assert!(!third.took_along_since(third.current_session()));
         let fourth = begin(Some(true));
-        assert!(fourth.took_along_since(third.current()), "it was off when the engine went");
+        assert!(
+            fourth.took_along_since(third.current_session()),
+            "it was off when the engine went"
+        );
         let fifth = begin(None);
-        assert!(!fifth.took_along_since(fourth.current()), "nothing is known");
+        assert!(!fifth.took_along_since(fourth.current_session()), "nothing is known");
     }
 }

@@ -11,8 +11,8 @@ use muster_common::unit::{FileHash, UnitName};
 
 use super::body;
 use super::lookup::{Lookup, MissingUnit};
-use super::mounts::{Mounts, copies, memory, mounts};
-use super::networks::{bindings, exposed, networks};
+use super::mounts::{Mounts, copied_paths, tmpfs_of, translate_mounts};
+use super::networks::{exposed_ports, port_bindings, translate_networks};
 
 /// The label that says which unit a container is. One without it is never touched.
 pub const LABEL_UNIT: &str = "muster.unit";
@@ -55,7 +55,7 @@ pub struct Creation {
 /// What only the machine knows, and puts into the create call itself.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Late {
-    /// Where the environment comes from; see [`super::assemble`].
+    /// Where the environment comes from; see [`super::assemble_environment`].
     pub environment: Environment,
     /// Secrets to mount or to put into the environment.
     pub secrets: Vec<Secret>,
@@ -89,7 +89,7 @@ impl Creation {
 
 impl Identity {
     /// The labels that tell it, over those a file gives.
-    fn labels(&self, given: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    fn labels_over(&self, given: &BTreeMap<String, String>) -> BTreeMap<String, String> {
         let mut labels = given.clone();
         labels.insert(LABEL_UNIT.to_owned(), self.unit.to_string());
         labels.insert(LABEL_FILE.to_owned(), self.file.to_string());
@@ -110,8 +110,9 @@ pub fn translate(
     names: &BTreeMap<UnitName, String>,
 ) -> Result<Creation, MissingUnit> {
     let lookup = Lookup(names);
-    let networks = networks(&spec.network, lookup)?;
-    let Mounts { binds, typed, tmpfs } = mounts(&spec.mounts, spec.timezone.as_ref(), lookup)?;
+    let networks = translate_networks(&spec.network, lookup)?;
+    let Mounts { binds, typed, tmpfs } =
+        translate_mounts(&spec.mounts, spec.timezone.as_ref(), lookup)?;
     let (image, archive) = match &spec.image {
         Image::Named(name) => (name.to_string(), None),
         Image::Archive { path, image } => {
@@ -127,14 +128,14 @@ pub fn translate(
     };
     let (optional_names, needed) = cdi_names(&spec.cdi_devices);
     let security = &spec.security;
-    let (masked_paths, readonly_paths) = masks(&security.masks);
+    let (masked_paths, readonly_paths) = masked_paths(&security.masks);
     let host_config = body::HostConfig {
         network_mode: networks.mode,
         restart_policy: body::RestartPolicy::default(),
         binds,
         mounts: typed,
-        tmpfs: memory(spec).chain(tmpfs).collect(),
-        port_bindings: bindings(&spec.ports),
+        tmpfs: tmpfs_of(spec).chain(tmpfs).collect(),
+        port_bindings: port_bindings(&spec.ports),
         devices: devices.into_iter().map(device).collect(),
         device_requests: cdi_request(needed),
         device_cgroup_rules: spec.podman.device_rules.clone(),
@@ -145,7 +146,7 @@ pub fn translate(
         init: spec.init.then_some(true),
         readonly_rootfs: spec.read_only.then_some(true),
         cap_add: security.add_capabilities.clone(),
-        cap_drop: dropped(spec),
+        cap_drop: dropped_capabilities(spec),
         security_opt: security_options(security),
         masked_paths,
         readonly_paths,
@@ -178,7 +179,7 @@ pub fn translate(
         dns_options: spec.names.options.clone(),
         dns_search: spec.names.search.clone(),
         extra_hosts: spec.names.hosts.clone(),
-        log_config: log(spec),
+        log_config: log_config(spec),
         annotations: spec.annotations.clone(),
     };
     let body = body::Create {
@@ -194,9 +195,9 @@ pub fn translate(
         working_dir: spec.working_dir.clone(),
         tty: spec.podman.tty.then_some(true),
         open_stdin: spec.podman.interactive.then_some(true),
-        exposed_ports: exposed(spec),
-        healthcheck: (!spec.health.is_default()).then(|| health(&spec.health)),
-        labels: identity.labels(&spec.labels),
+        exposed_ports: exposed_ports(spec),
+        healthcheck: (!spec.health.is_default()).then(|| translate_health(&spec.health)),
+        labels: identity.labels_over(&spec.labels),
         stop_signal: spec.stop_signal.clone(),
         stop_timeout: spec.stop_timeout.map(|timeout| timeout.as_secs()),
         host_config,
@@ -212,7 +213,7 @@ pub fn translate(
         seccomp,
         devices: optional.into_iter().map(device).collect(),
         cdi_devices: optional_names,
-        copies: copies(spec),
+        copies: copied_paths(spec),
         archive,
     };
     Ok(Creation { name: spec.name.clone(), body, networks: networks.more, late })
@@ -222,7 +223,7 @@ pub fn translate(
 const DOCKERS: [&str; 3] = ["CAP_AUDIT_WRITE", "CAP_MKNOD", "CAP_NET_RAW"];
 
 /// The capabilities to take away: a file adds to and takes from Podman's.
-fn dropped(spec: &ContainerSpec) -> Vec<String> {
+fn dropped_capabilities(spec: &ContainerSpec) -> Vec<String> {
     let Security { add_capabilities: added, drop_capabilities: dropped, .. } = &spec.security;
     let has =
         |list: &[String], name: &str| list.iter().any(|given| given == name || given == "ALL");
@@ -249,17 +250,17 @@ pub fn cdi_request(device_ids: Vec<String>) -> Vec<body::DeviceRequest> {
 }
 
 /// The create call of a volume.
-pub fn volume(spec: &VolumeSpec, identity: &Identity) -> body::VolumeCreate {
+pub fn translate_volume(spec: &VolumeSpec, identity: &Identity) -> body::VolumeCreate {
     body::VolumeCreate {
         name: spec.name.clone(),
         driver: spec.driver.clone(),
         driver_opts: spec.options.clone(),
-        labels: identity.labels(&spec.labels),
+        labels: identity.labels_over(&spec.labels),
     }
 }
 
 /// The create call of a network.
-pub fn network(spec: &NetworkSpec, identity: &Identity) -> body::NetworkCreate {
+pub fn translate_network(spec: &NetworkSpec, identity: &Identity) -> body::NetworkCreate {
     let config: Vec<_> = spec
         .subnets
         .iter()
@@ -278,11 +279,11 @@ pub fn network(spec: &NetworkSpec, identity: &Identity) -> body::NetworkCreate {
         enable_ipv6: spec.ipv6,
         ipam: (ipam != body::Ipam::default()).then_some(ipam),
         options: spec.options.clone(),
-        labels: identity.labels(&spec.labels),
+        labels: identity.labels_over(&spec.labels),
     }
 }
 
-fn health(health: &Health) -> body::Healthcheck {
+fn translate_health(health: &Health) -> body::Healthcheck {
     let nanos = |span: Duration| u64::try_from(span.as_nanos()).unwrap_or(u64::MAX);
     let test = health.check.as_ref().map(|check| match check {
         Check::Disabled => vec!["NONE".to_owned()],
@@ -319,7 +320,7 @@ fn security_options(security: &Security) -> Vec<String> {
     options
 }
 
-fn log(spec: &ContainerSpec) -> Option<body::LogConfig> {
+fn log_config(spec: &ContainerSpec) -> Option<body::LogConfig> {
     let said = spec.log_driver.is_some() || !spec.log_options.is_empty();
     said.then(|| body::LogConfig {
         kind: spec.log_driver.clone().unwrap_or_default(),
@@ -349,7 +350,7 @@ const READ_ONLY: [&str; 5] =
     ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 
 /// Docker's lists with a file's wishes, where it has any.
-fn masks(masks: &Masks) -> (Option<Vec<String>>, Option<Vec<String>>) {
+fn masked_paths(masks: &Masks) -> (Option<Vec<String>>, Option<Vec<String>>) {
     if *masks == Masks::default() {
         return (None, None);
     }

@@ -84,13 +84,13 @@ enum Removal {
 
 impl ContainerUnit {
     /// Takes up a unit: what was remembered of it, and the container that the engine has of it.
-    pub fn adopt(
+    pub fn adopt_container(
         plan: ContainerPlan,
         remembered: Option<UnitMemory>,
         found: Option<InspectedContainer>,
         at: &Moment,
     ) -> (Self, Vec<UnitEffect>) {
-        let published = UnitStatus::remembered(remembered.as_ref());
+        let published = UnitStatus::from_memory(remembered.as_ref());
         let remembered = remembered.unwrap_or_default();
         let generation = match found.as_ref().map(|found| &found.owner) {
             Some(Owner::Ours(identity)) => identity.generation,
@@ -103,7 +103,8 @@ impl ContainerUnit {
             memory.wanted = matches!(seen, Seen::Running(_));
             memory.rest = (!memory.wanted).then_some(Rest::Dead);
         }
-        let (life, actions) = Life::adopt(Policy::of(&plan.spec), memory, seen, at.now);
+        let (life, actions) =
+            Life::adopt_container(Policy::from_spec(&plan.spec), memory, seen, at.now);
         let mut unit = Self {
             plan,
             generation,
@@ -120,19 +121,19 @@ impl ContainerUnit {
             problem: String::new(),
             fault: remembered.fault.clone(),
             progress: String::new(),
-            ran_in_session: at.sessions.current(),
+            ran_in_session: at.sessions.current_session(),
             remembered,
             published,
         };
         let mut effects = Vec::new();
-        unit.enqueue(actions, &mut effects);
+        unit.enqueue_actions(actions, &mut effects);
         unit.publish_state(at.wall, &mut effects);
         unit.check_invariants();
         (unit, effects)
     }
 
     /// How many starts have failed since the daemon began.
-    pub fn failures(&self) -> u64 {
+    pub fn failure_count(&self) -> u64 {
         self.failures
     }
 
@@ -143,9 +144,9 @@ impl ContainerUnit {
     }
 
     /// When a [`UnitInput::Tick`] is due, if ever, as the time since the machine booted.
-    pub fn deadline(&self) -> Option<Duration> {
+    pub fn next_deadline(&self) -> Option<Duration> {
         match self.removal {
-            Removal::None => self.life.deadline(),
+            Removal::None => self.life.next_deadline(),
             Removal::WaitsForStart { until } => Some(until),
             Removal::UnderWay => None,
         }
@@ -163,7 +164,7 @@ impl ContainerUnit {
                     self.generation = generation.unwrap_or(self.generation);
                     self.live_on(at, order.life_event(), &mut effects);
                 }
-                UnitInput::Hint => self.inspect(&mut effects),
+                UnitInput::Hint => self.request_inspection(&mut effects),
                 UnitInput::StartHint => self.on_start_hint(&mut effects),
                 UnitInput::WorkDone(result) => self.on_work_done(at, result, &mut effects),
                 UnitInput::Inspected { container, found } => {
@@ -183,18 +184,20 @@ impl ContainerUnit {
     }
 
     fn set_plan(&mut self, plan: ContainerPlan) {
-        self.life.set_policy(Policy::of(&plan.spec));
+        self.life.set_policy(Policy::from_spec(&plan.spec));
         self.plan = plan;
     }
 
     fn on_start_hint(&mut self, effects: &mut Vec<UnitEffect>) {
-        if is_at_rest(self.life.phase()) || matches!(self.life.phase(), Phase::Wait { .. }) {
-            self.inspect(effects);
+        if is_at_rest(self.life.current_phase())
+            || matches!(self.life.current_phase(), Phase::Wait { .. })
+        {
+            self.request_inspection(effects);
         }
     }
 
     /// Asks the engine about its container.
-    fn inspect(&mut self, effects: &mut Vec<UnitEffect>) {
+    fn request_inspection(&mut self, effects: &mut Vec<UnitEffect>) {
         let Some(id) = &self.container else { return };
         self.inspection = match self.inspection {
             Inspection::None => {
@@ -245,16 +248,16 @@ impl ContainerUnit {
             }
             WorkResult::Started(id) => {
                 self.container = Some(id);
-                self.ran_in_session = at.sessions.current();
+                self.ran_in_session = at.sessions.current_session();
                 self.replaced = None;
                 self.fault.clear();
                 self.live_on(at, Event::Started, effects);
                 // It may have ended before anybody knew that it is ours.
-                self.inspect(effects);
+                self.request_inspection(effects);
             }
             WorkResult::Sent => {
-                if matches!(self.life.phase(), Phase::Stop { .. } | Phase::Kill { .. }) {
-                    self.inspect(effects);
+                if matches!(self.life.current_phase(), Phase::Stop { .. } | Phase::Kill { .. }) {
+                    self.request_inspection(effects);
                 }
             }
         }
@@ -283,14 +286,14 @@ impl ContainerUnit {
         let before = std::mem::replace(&mut self.inspection, Inspection::None);
         debug_assert_ne!(before, Inspection::None, "an answer that nobody asked for: {id}");
         if before == Inspection::Outdated {
-            self.inspect(effects);
+            self.request_inspection(effects);
         }
         // Of one before the present one nothing is to be said any more, and none while another is being made.
         if self.container.as_deref() != Some(id) {
             return;
         }
         let Some(found) = found else {
-            if !is_at_rest(self.life.phase()) {
+            if !is_at_rest(self.life.current_phase()) {
                 self.live_on(at, Event::Gone, effects);
             }
             self.container = None;
@@ -300,13 +303,13 @@ impl ContainerUnit {
         match found.seen {
             Seen::Absent => {}
             Seen::Running(health) => {
-                self.ran_in_session = at.sessions.current();
-                let phase = self.life.phase();
+                self.ran_in_session = at.sessions.current_session();
+                let phase = self.life.current_phase();
                 if is_at_rest(phase) || matches!(phase, Phase::Wait { .. }) {
                     self.live_on(at, Event::Started, effects);
                 }
                 if let Some(health) = health
-                    && self.life.health() != Some(health)
+                    && self.life.health_state() != Some(health)
                 {
                     self.live_on(at, Event::Health(health), effects);
                 }
@@ -324,9 +327,9 @@ impl ContainerUnit {
 
     /// Has its life take an event.
     fn live_on(&mut self, at: &Moment, event: Event, effects: &mut Vec<UnitEffect>) {
-        let before = self.life.phase();
+        let before = self.life.current_phase();
         let actions = self.life.step(at.now, event);
-        let after = self.life.phase();
+        let after = self.life.current_phase();
         if before != after {
             effects.push(UnitEffect::LogPhase { event, phase: after });
             if matches!(after, Phase::Wait { .. }) {
@@ -344,11 +347,11 @@ impl ContainerUnit {
         if before != after && is_at_rest(after) {
             effects.push(UnitEffect::DiscardNetworks(self.plan.spec.clone()));
         }
-        self.enqueue(actions, effects);
+        self.enqueue_actions(actions, effects);
     }
 
     /// Lines up what is to be done.
-    fn enqueue(&mut self, actions: Vec<Action>, effects: &mut Vec<UnitEffect>) {
+    fn enqueue_actions(&mut self, actions: Vec<Action>, effects: &mut Vec<UnitEffect>) {
         for action in actions {
             match action {
                 Action::CancelPrepare => {
@@ -445,7 +448,7 @@ impl ContainerUnit {
             (UnitInput::Removed(true), _) => effects.push(UnitEffect::Forget),
             (UnitInput::Removed(false), _) => {
                 self.removal = Removal::None;
-                self.resume(effects);
+                self.resume_work(effects);
                 self.publish_state(at.wall, effects);
             }
             // What was asked before is no matter any more.
@@ -455,8 +458,8 @@ impl ContainerUnit {
     }
 
     /// Begins the work again that its removal broke off, since it was not removed.
-    fn resume(&mut self, effects: &mut Vec<UnitEffect>) {
-        match self.life.phase() {
+    fn resume_work(&mut self, effects: &mut Vec<UnitEffect>) {
+        match self.life.current_phase() {
             Phase::Prepare { .. } => self.queue.push_back(Action::Prepare),
             Phase::Start { running: false, .. } => self.queue.push_back(Action::Start),
             _ => {}
@@ -466,7 +469,7 @@ impl ContainerUnit {
 
     /// The reason it has failed, in the words that are used of a service.
     fn failure_text(&self) -> String {
-        let code = self.life.memory().ended.map(|ended| ended.code);
+        let code = self.life.persistent_memory().ended.map(|ended| ended.code);
         let by_code = |code: i64| {
             if code > 128 {
                 format!("killed by signal {}", code - 128)
@@ -474,7 +477,7 @@ impl ContainerUnit {
                 format!("exit status {code}")
             }
         };
-        match (self.life.phase(), code) {
+        match (self.life.current_phase(), code) {
             (Phase::Failed(LifeResult::ExitCode | LifeResult::Signal), Some(code)) => by_code(code),
             (Phase::Failed(result), _) => result.to_string(),
             (_, Some(code)) => by_code(code),
@@ -484,8 +487,8 @@ impl ContainerUnit {
 
     /// Remembers and publishes how things stand, where that has changed.
     fn publish_state(&mut self, wall: u64, effects: &mut Vec<UnitEffect>) {
-        let phase = self.life.phase();
-        let (active, sub) = (self.life.active(), self.life.sub().to_owned());
+        let phase = self.life.current_phase();
+        let (active, sub) = (self.life.active_state(), self.life.sub_state().to_owned());
         let changed = (&self.remembered.active, &self.remembered.sub) != (&active, &sub)
             || self.remembered.container != self.container;
         let since = if changed { wall } else { self.remembered.since };
@@ -493,7 +496,7 @@ impl ContainerUnit {
         // What goes on is told often, and is no more after a restart.
         let lasts = matches!(phase, Phase::Dead | Phase::Failed(_));
         let memory = UnitMemory {
-            memory: self.life.memory().clone(),
+            memory: self.life.persistent_memory().clone(),
             container: self.container.clone(),
             active: active.clone(),
             sub: sub.clone(),
@@ -522,7 +525,7 @@ impl ContainerUnit {
                 Phase::Failed(result) => result.to_string(),
                 _ => String::new(),
             },
-            restarts: self.life.memory().restarts,
+            restarts: self.life.persistent_memory().restarts,
             remark,
         };
         if status != self.published {
@@ -534,8 +537,8 @@ impl ContainerUnit {
 
     /// What there is to say besides: of its life, and why a start came to nothing where no exit code says it.
     fn remark_text(&self) -> String {
-        let life = self.life.remark();
-        match self.life.phase() {
+        let life = self.life.remark_text();
+        match self.life.current_phase() {
             Phase::Prepare { .. } => self.progress.clone(),
             Phase::Dead if !life.is_empty() => format!("{life}: {}", self.fault),
             Phase::Wait { .. }
@@ -558,10 +561,10 @@ impl ContainerUnit {
         debug_assert!(!has(Action::CancelPrepare), "{self:?}");
         // Whatever leaves `Prepare` cancels the preparation or is its outcome, and whatever enters it asks for one; so a unit
         // can neither wait for a preparation that nobody makes nor be surprised by one.
-        let prepares = matches!(self.life.phase(), Phase::Prepare { .. });
+        let prepares = matches!(self.life.current_phase(), Phase::Prepare { .. });
         debug_assert!(removed || has(Action::Prepare) == prepares, "{self:?}");
         // A start that was asked for is on its way until its outcome is in.
-        let starts = matches!(self.life.phase(), Phase::Start { running: false, .. });
+        let starts = matches!(self.life.current_phase(), Phase::Start { running: false, .. });
         debug_assert!(removed || !starts || has(Action::Start), "{self:?}");
         // The container and the one it replaces are two: the second is only known while the first is being made.
         debug_assert!(self.container.is_none() || self.replaced.is_none() || removed, "{self:?}");

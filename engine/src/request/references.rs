@@ -26,7 +26,7 @@ pub fn destroy_refusal(snapshot: &Snapshot, destroyed: &[UnitName]) -> Option<St
         let Ok((Quadlet::Container(spec), _)) = read(name, file, &Host::stand_in()) else {
             continue;
         };
-        let named = spec.references().into_iter().find_map(|reference| {
+        let named = spec.referenced_units().into_iter().find_map(|reference| {
             let template = reference.template_name();
             let own = made.get(reference).copied();
             // An instance that has no file of its own is made from its template's.

@@ -20,8 +20,9 @@ fn conditions_that_do_not_hold_leave_it_inactive() {
     ",
     );
     // A daemon that has just started knows it still.
-    let memory = life.memory().clone();
-    let (adopted, actions) = Life::adopt(policy(lines), memory, Seen::Absent, seconds("6"));
+    let memory = life.persistent_memory().clone();
+    let (adopted, actions) =
+        Life::adopt_container(policy(lines), memory, Seen::Absent, seconds("6"));
     assert_eq!(told(&adopted, &actions), "inactive/dead (condition)");
     go_on(
         &mut life,

@@ -131,13 +131,13 @@ proptest! {
         let mut life = play(&lines, &history, |_, _, _, _| {});
         // Time goes on and nothing else happens: it comes to rest, runs, is prepared, or is killed again and again.
         for _ in 0..10 {
-            let Some(deadline) = life.deadline() else { return Ok(()) };
-            let before = life.phase();
+            let Some(deadline) = life.next_deadline() else { return Ok(()) };
+            let before = life.current_phase();
             let actions = life.step(deadline, Event::Tick);
-            prop_assert!(life.phase() != before || !actions.is_empty(), "{before:?}");
-            prop_assert!(life.deadline().is_none_or(|next| next > deadline), "{before:?}");
+            prop_assert!(life.current_phase() != before || !actions.is_empty(), "{before:?}");
+            prop_assert!(life.next_deadline().is_none_or(|next| next > deadline), "{before:?}");
         }
-        let phase = life.phase();
+        let phase = life.current_phase();
         prop_assert!(matches!(phase, Phase::Kill { .. }), "{phase:?}");
     }
 
@@ -153,7 +153,7 @@ proptest! {
             if touched && !alive {
                 problem = Err(format!("{event:?} leads to {actions:?}"));
             }
-            if matches!(life.phase(), Phase::Dead | Phase::Exited | Phase::Failed(_) | Phase::Wait { .. }) {
+            if matches!(life.current_phase(), Phase::Dead | Phase::Exited | Phase::Failed(_) | Phase::Wait { .. }) {
                 alive = false;
             }
         });
@@ -164,15 +164,15 @@ proptest! {
     fn a_daemon_that_restarts_touches_nothing_that_rests_or_runs(lines in lines(), history in history()) {
         let mut now = Duration::ZERO;
         let life = play(&lines, &history, |at, _, _, _| now = at);
-        let seen = match life.phase() {
+        let seen = match life.current_phase() {
             Phase::Running => Seen::Running(None),
             Phase::Dead | Phase::Exited | Phase::Failed(_) => Seen::Absent,
             _ => return Ok(()),
         };
-        let (again, actions) = Life::adopt(policy(&lines), life.memory().clone(), seen, now);
+        let (again, actions) = Life::adopt_container(policy(&lines), life.persistent_memory().clone(), seen, now);
         prop_assert_eq!(actions, Vec::new());
         if seen == Seen::Absent {
-            prop_assert_eq!((again.active(), again.sub()), (life.active(), life.sub()));
+            prop_assert_eq!((again.active_state(), again.sub_state()), (life.active_state(), life.sub_state()));
         }
     }
 }

@@ -212,7 +212,7 @@ impl World {
             self.happen(Chance::Answer);
             self.happen(Chance::Removed(true));
             let busy = self.work.is_some() || self.question.is_some() || self.removal.is_some();
-            if !busy && self.status.settled.is_some() && self.unit.deadline().is_none() {
+            if !busy && self.status.settled.is_some() && self.unit.next_deadline().is_none() {
                 return;
             }
             self.happen(Chance::Pass(11));

@@ -45,7 +45,7 @@ const CLEAN_SIGNALS: [i64; 4] = [129, 130, 141, 143];
 const LAST_SIGNAL: i64 = 128 + 64;
 
 /// What an end by itself means.
-pub(super) fn result(policy: &Policy, ended: Ended) -> Result {
+pub(super) fn judge_end(policy: &Policy, ended: Ended) -> Result {
     let service = &policy.service;
     let well = ended.code == 0 || service.success.contains(ended.code);
     // Work that a signal cut off is not done.

@@ -8,7 +8,11 @@ use muster_common::container::StartLimit;
 ///
 /// systemd counts from the first start of a window that it begins anew when it is over; here any window of that length
 /// counts, which is what systemd.unit(5) says and never more than what systemd allows.
-pub(super) fn take(limit: Option<StartLimit>, starts: &mut Vec<Duration>, now: Duration) -> bool {
+pub(super) fn take_start(
+    limit: Option<StartLimit>,
+    starts: &mut Vec<Duration>,
+    now: Duration,
+) -> bool {
     let Some(limit) = limit else {
         starts.clear();
         return true;

@@ -38,7 +38,7 @@ pub enum Rest {
 }
 
 impl Rest {
-    pub(super) fn phase(self) -> Phase {
+    pub(super) fn to_phase(self) -> Phase {
         match self {
             Self::Dead => Phase::Dead,
             Self::Exited => Phase::Exited,

@@ -67,7 +67,7 @@ pub enum Event {
     TakenAlong(Ended),
     /// It is not there any more.
     Gone,
-    /// Time has passed; see [`Life::deadline`].
+    /// Time has passed; see [`Life::next_deadline`].
     Tick,
 }
 
@@ -182,7 +182,7 @@ const KILL_AGAIN: Duration = Duration::from_secs(10);
 
 impl Policy {
     /// The rules of a container.
-    pub fn of(spec: &ContainerSpec) -> Self {
+    pub fn from_spec(spec: &ContainerSpec) -> Self {
         let service = spec.service.clone();
         // Podman's own limit first, within systemd's. Where only systemd's is written, that is meant.
         let grace = match (spec.stop_timeout, service.stop_timeout) {
@@ -204,13 +204,18 @@ impl Life {
     }
 
     /// A container found by a daemon that has just started, and what to do about it. One that runs is left alone.
-    pub fn adopt(policy: Policy, memory: Memory, seen: Seen, now: Duration) -> (Self, Vec<Action>) {
+    pub fn adopt_container(
+        policy: Policy,
+        memory: Memory,
+        seen: Seen,
+        now: Duration,
+    ) -> (Self, Vec<Action>) {
         let rest = memory.rest;
         let wanted = memory.wanted;
         let mut life = Self { policy, phase: Phase::Dead, memory, health: None };
         let actions = match (seen, rest) {
             (Seen::Running(health), _) => {
-                life.phase = life.begun(now);
+                life.phase = life.starting_phase(now);
                 life.step(now, Event::Started)
                     .into_iter()
                     .chain(
@@ -219,17 +224,17 @@ impl Life {
                     .collect()
             }
             (_, Some(rest)) => {
-                life.phase = rest.phase();
+                life.phase = rest.to_phase();
                 Vec::new()
             }
             (Seen::Ended(ended), None) if wanted => {
-                life.phase = life.begun(now);
+                life.phase = life.starting_phase(now);
                 life.step(now, Event::Started);
                 life.step(now, Event::Ended(ended))
             }
             (Seen::Absent, None) if wanted => life.begin(now),
             (Seen::Absent | Seen::Ended(_), None) => {
-                life.rest(Rest::Dead);
+                life.come_to_rest(Rest::Dead);
                 Vec::new()
             }
         };
@@ -237,17 +242,17 @@ impl Life {
     }
 
     /// Where it stands.
-    pub fn phase(&self) -> Phase {
+    pub fn current_phase(&self) -> Phase {
         self.phase
     }
 
-    /// What to keep for [`Life::adopt`].
-    pub fn memory(&self) -> &Memory {
+    /// What to keep for [`Life::adopt_container`].
+    pub fn persistent_memory(&self) -> &Memory {
         &self.memory
     }
 
     /// Its health, where it has a check.
-    pub fn health(&self) -> Option<HealthState> {
+    pub fn health_state(&self) -> Option<HealthState> {
         self.health
     }
 
@@ -257,7 +262,7 @@ impl Life {
     }
 
     /// When a [`Event::Tick`] is due, if ever.
-    pub fn deadline(&self) -> Option<Duration> {
+    pub fn next_deadline(&self) -> Option<Duration> {
         match self.phase {
             Phase::Prepare { deadline }
             | Phase::Start { deadline, .. }
@@ -321,7 +326,7 @@ impl Life {
         self.memory.wanted = false;
         match &mut self.phase {
             Phase::Prepare { .. } => {
-                self.rest(Rest::Dead);
+                self.come_to_rest(Rest::Dead);
                 vec![Action::CancelPrepare]
             }
             Phase::Start { .. } | Phase::Running => self.stop(now, Then::Rest),
@@ -330,7 +335,7 @@ impl Life {
                 Vec::new()
             }
             Phase::Exited | Phase::Wait { .. } => {
-                self.rest(Rest::Dead);
+                self.come_to_rest(Rest::Dead);
                 Vec::new()
             }
             // As in systemd, a failure stays to be seen.
@@ -340,7 +345,7 @@ impl Life {
 
     fn on_prepared(&mut self, now: Duration) -> Vec<Action> {
         let Phase::Prepare { deadline } = self.phase else { return Vec::new() };
-        let deadline = deadline.or_else(|| after(now, self.policy.service.start_timeout));
+        let deadline = deadline.or_else(|| deadline_after(now, self.policy.service.start_timeout));
         self.phase = Phase::Start { running: false, deadline };
         vec![Action::Start]
     }
@@ -374,7 +379,7 @@ impl Life {
             }
             _ => false,
         };
-        if expected { self.judged(now, Result::Resources) } else { Vec::new() }
+        if expected { self.judge_result(now, Result::Resources) } else { Vec::new() }
     }
 
     /// As in systemd such a start was none: `Restart=` is not asked, and the start limit does not count it.
@@ -382,7 +387,7 @@ impl Life {
         if matches!(self.phase, Phase::Prepare { .. }) {
             self.memory.starts.pop();
             self.memory.unmet = rest == Rest::Dead;
-            self.rest(rest);
+            self.come_to_rest(rest);
         }
         Vec::new()
     }
@@ -400,7 +405,7 @@ impl Life {
             }
             HealthState::Unhealthy if up => match self.policy.on_failure {
                 OnFailure::None => Vec::new(),
-                OnFailure::Kill => self.kill(now, false, Then::Judge(None)),
+                OnFailure::Kill => self.kill_container(now, false, Then::Judge(None)),
                 // One that somebody started by hand is nobody's to start again.
                 OnFailure::Restart if !self.memory.wanted => self.stop(now, Then::Rest),
                 OnFailure::Restart => self.stop(now, Then::Start),
@@ -413,7 +418,7 @@ impl Life {
     /// It has ended, or is not there: whoever removed it killed it.
     fn on_end(&mut self, now: Duration, ended: Option<Ended>) -> Vec<Action> {
         let result = match ended {
-            Some(ended) => judge::result(&self.policy, ended),
+            Some(ended) => judge::judge_end(&self.policy, ended),
             None => Result::Signal,
         };
         match self.phase {
@@ -424,7 +429,7 @@ impl Life {
                 let waits = self.policy.notify == Notify::Healthy;
                 self.memory.ended = ended;
                 // It was to be well first.
-                self.judged(
+                self.judge_result(
                     now,
                     if early && waits && result == Result::Success {
                         Result::Protocol
@@ -436,11 +441,11 @@ impl Life {
             Phase::Stop { then, .. } => {
                 self.memory.ended = ended;
                 let stopped = judge::is_stopped(&self.policy, ended) || result == Result::Success;
-                self.stopped(now, then, if stopped { Result::Success } else { result })
+                self.on_stopped(now, then, if stopped { Result::Success } else { result })
             }
             Phase::Kill { then, late, .. } => {
                 self.memory.ended = ended;
-                self.stopped(now, then, if late { Result::Timeout } else { result })
+                self.on_stopped(now, then, if late { Result::Timeout } else { result })
             }
             Phase::Dead
             | Phase::Prepare { .. }
@@ -454,7 +459,7 @@ impl Life {
     /// asked. Work that was done by then is done.
     fn on_taken_along(&mut self, now: Duration, ended: Ended) -> Vec<Action> {
         let works = self.policy.service.kind != Kind::Notify;
-        let done = works && judge::result(&self.policy, ended) == Result::Success;
+        let done = works && judge::judge_end(&self.policy, ended) == Result::Success;
         match self.phase {
             Phase::Start { running: true, .. } | Phase::Running if self.memory.wanted && !done => {
                 self.memory.ended = Some(ended);
@@ -462,25 +467,25 @@ impl Life {
             }
             Phase::Stop { then, .. } => {
                 self.memory.ended = Some(ended);
-                self.stopped(now, then, Result::Success)
+                self.on_stopped(now, then, Result::Success)
             }
             _ => self.on_end(now, Some(ended)),
         }
     }
 
     fn on_tick(&mut self, now: Duration) -> Vec<Action> {
-        if self.deadline().is_none_or(|deadline| now < deadline) {
+        if self.next_deadline().is_none_or(|deadline| now < deadline) {
             return Vec::new();
         }
         match self.phase {
             Phase::Prepare { .. } => {
                 let mut actions = vec![Action::CancelPrepare];
-                actions.extend(self.judged(now, Result::Timeout));
+                actions.extend(self.judge_result(now, Result::Timeout));
                 actions
             }
             Phase::Start { .. } => self.stop(now, Then::Judge(Some(Result::Timeout))),
-            Phase::Stop { then, .. } => self.kill(now, true, then),
-            Phase::Kill { late, then, .. } => self.kill(now, late, then),
+            Phase::Stop { then, .. } => self.kill_container(now, true, then),
+            Phase::Kill { late, then, .. } => self.kill_container(now, late, then),
             Phase::Wait { .. } => self.begin(now),
             Phase::Dead | Phase::Running | Phase::Exited | Phase::Failed(_) => Vec::new(),
         }
@@ -490,42 +495,48 @@ impl Life {
     fn begin(&mut self, now: Duration) -> Vec<Action> {
         self.health = None;
         self.memory.unmet = false;
-        if !limit::take(self.policy.service.start_limit, &mut self.memory.starts, now) {
-            self.rest(Rest::Failed(Result::StartLimitHit));
+        if !limit::take_start(self.policy.service.start_limit, &mut self.memory.starts, now) {
+            self.come_to_rest(Rest::Failed(Result::StartLimitHit));
             return Vec::new();
         }
         self.memory.rest = None;
         let service = &self.policy.service;
         // A limit that is written is written for all of it, as with Podman, which fetches while it starts.
-        let deadline =
-            if service.start_timeout_is_given { after(now, service.start_timeout) } else { None };
+        let deadline = if service.start_timeout_is_given {
+            deadline_after(now, service.start_timeout)
+        } else {
+            None
+        };
         self.phase = Phase::Prepare { deadline };
         vec![Action::Prepare]
     }
 
     /// The phase of a container whose start was asked for.
-    fn begun(&mut self, now: Duration) -> Phase {
+    fn starting_phase(&mut self, now: Duration) -> Phase {
         self.memory.rest = None;
-        Phase::Start { running: false, deadline: after(now, self.policy.service.start_timeout) }
+        Phase::Start {
+            running: false,
+            deadline: deadline_after(now, self.policy.service.start_timeout),
+        }
     }
 
     fn stop(&mut self, now: Duration, then: Then) -> Vec<Action> {
-        self.phase = Phase::Stop { deadline: after(now, self.policy.grace), then };
+        self.phase = Phase::Stop { deadline: deadline_after(now, self.policy.grace), then };
         vec![Action::Signal]
     }
 
-    fn kill(&mut self, now: Duration, late: bool, then: Then) -> Vec<Action> {
+    fn kill_container(&mut self, now: Duration, late: bool, then: Then) -> Vec<Action> {
         self.phase = Phase::Kill { again: now.saturating_add(KILL_AGAIN), late, then };
         vec![Action::Kill]
     }
 
     /// A container that was being stopped has ended.
-    fn stopped(&mut self, now: Duration, then: Then, result: Result) -> Vec<Action> {
+    fn on_stopped(&mut self, now: Duration, then: Then, result: Result) -> Vec<Action> {
         match then {
             Then::Start => self.begin(now),
-            Then::Judge(given) => self.judged(now, given.unwrap_or(result)),
+            Then::Judge(given) => self.judge_result(now, given.unwrap_or(result)),
             Then::Rest => {
-                self.rest(if result == Result::Success {
+                self.come_to_rest(if result == Result::Success {
                     Rest::Dead
                 } else {
                     Rest::Failed(result)
@@ -536,7 +547,7 @@ impl Life {
     }
 
     /// A container has ended without the cluster's wish.
-    fn judged(&mut self, now: Duration, result: Result) -> Vec<Action> {
+    fn judge_result(&mut self, now: Duration, result: Result) -> Vec<Action> {
         if self.memory.wanted && judge::starts_again(&self.policy, result, self.memory.ended) {
             self.memory.restarts = self.memory.restarts.saturating_add(1);
             self.phase =
@@ -544,7 +555,7 @@ impl Life {
             return Vec::new();
         }
         let remains = self.policy.service.kind == Kind::Oneshot { remain: true };
-        self.rest(match result {
+        self.come_to_rest(match result {
             Result::Success if remains => Rest::Exited,
             Result::Success => Rest::Dead,
             result => Rest::Failed(result),
@@ -552,13 +563,13 @@ impl Life {
         Vec::new()
     }
 
-    fn rest(&mut self, rest: Rest) {
+    fn come_to_rest(&mut self, rest: Rest) {
         self.memory.rest = Some(rest);
-        self.phase = rest.phase();
+        self.phase = rest.to_phase();
     }
 }
 
 /// The end of a span that begins now, if it has one.
-fn after(now: Duration, span: Option<Duration>) -> Option<Duration> {
+fn deadline_after(now: Duration, span: Option<Duration>) -> Option<Duration> {
     span.and_then(|span| now.checked_add(span))
 }

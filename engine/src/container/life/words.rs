@@ -6,7 +6,7 @@ use muster_common::state::{ActiveState, sub};
 
 impl Life {
     /// systemd's `ActiveState`.
-    pub fn active(&self) -> ActiveState {
+    pub fn active_state(&self) -> ActiveState {
         match self.phase {
             Phase::Dead => ActiveState::Inactive,
             Phase::Prepare { .. } | Phase::Start { .. } | Phase::Wait { .. } => {
@@ -19,7 +19,7 @@ impl Life {
     }
 
     /// systemd's `SubState`.
-    pub fn sub(&self) -> &'static str {
+    pub fn sub_state(&self) -> &'static str {
         match self.phase {
             Phase::Dead => sub::DEAD,
             Phase::Prepare { .. } => "start-pre",
@@ -34,7 +34,7 @@ impl Life {
     }
 
     /// What there is to say besides; empty where nothing is.
-    pub fn remark(&self) -> String {
+    pub fn remark_text(&self) -> String {
         let code = self.memory.ended.map(|ended| ended.code);
         match self.phase {
             Phase::Failed(result) => match (result, code) {

@@ -114,7 +114,7 @@ pub enum UnitInput {
     Remove,
     /// Its containers are removed, or could not be.
     Removed(bool),
-    /// Time has passed; see [`super::ContainerUnit::deadline`].
+    /// Time has passed; see [`super::ContainerUnit::next_deadline`].
     Tick,
 }
 

@@ -52,7 +52,7 @@ pub enum Settled {
 
 impl UnitStatus {
     /// The status that is told of a unit until the engine has been asked about it.
-    pub fn remembered(memory: Option<&UnitMemory>) -> Self {
+    pub fn from_memory(memory: Option<&UnitMemory>) -> Self {
         match memory {
             Some(memory) => Self {
                 active: memory.active.clone(),

@@ -12,7 +12,7 @@ use bollard::query_parameters::{
 };
 use futures::StreamExt as _;
 use muster_engine::container::unit::InspectedContainer;
-use muster_engine::container::{Inspected, Owner, Seen, owner};
+use muster_engine::container::{Inspected, Owner, Seen, owner_by_labels};
 
 use crate::runner::docker::api::engine::EngineError;
 use crate::runner::docker::context::DockerContext;
@@ -43,7 +43,7 @@ fn read_inspection(answer: ContainerInspectResponse, cluster: &str) -> Inspected
     let state = answer.state.unwrap_or_default();
     let status = state.status.map(|status| status.to_string()).unwrap_or_default();
     let health = state.health.and_then(|health| health.status).map(|status| status.to_string());
-    let seen = Seen::of(Inspected {
+    let seen = Seen::from_inspected(Inspected {
         status: &status,
         exit_code: state.exit_code.unwrap_or_default(),
         oom: state.oom_killed.unwrap_or_default(),
@@ -61,7 +61,7 @@ fn read_inspection(answer: ContainerInspectResponse, cluster: &str) -> Inspected
 
 /// Whose something with these labels is.
 pub(crate) fn owner_of(labels: Option<HashMap<String, String>>, cluster: &str) -> Owner {
-    owner(&labels.unwrap_or_default().into_iter().collect(), cluster)
+    owner_by_labels(&labels.unwrap_or_default().into_iter().collect(), cluster)
 }
 
 /// Removes a container, running or not, and the volumes that are nobody else's, and waits until it is gone. One that is

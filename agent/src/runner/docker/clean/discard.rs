@@ -58,7 +58,7 @@ pub(crate) fn after_stop(context: &Arc<DockerContext>, spec: &ContainerSpec) {
         _ => false,
     };
     let networks: Vec<UnitName> = spec
-        .references()
+        .referenced_units()
         .into_iter()
         .filter(|unit| unit.unit_type() == UnitType::Network)
         .filter(|unit| context.copies.load(unit).is_some_and(|file| goes(&file, unit)))

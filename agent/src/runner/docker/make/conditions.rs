@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use muster_common::container::{Condition, is_withheld};
-use muster_engine::container::{Holds, Verdict, weigh};
+use muster_engine::container::{Holds, Verdict, weigh_conditions};
 use tokio::process::Command;
 
 /// The program that knows.
@@ -28,7 +28,7 @@ pub(crate) async fn check_conditions(conditions: &[Condition]) -> Verdict {
         return Verdict::Start;
     }
     let answers = join_all(conditions.iter().map(ask_systemd)).await;
-    weigh(&conditions.iter().zip(answers).collect::<Vec<_>>())
+    weigh_conditions(&conditions.iter().zip(answers).collect::<Vec<_>>())
 }
 
 async fn ask_systemd(condition: &Condition) -> Holds {

@@ -6,7 +6,9 @@
 use bollard::models::{ContainerCreateBody, NetworkConnectRequest};
 use bollard::query_parameters::CreateContainerOptionsBuilder;
 use muster_common::unit::UnitName;
-use muster_engine::container::{Creation, Identity, Owner, lacking, logging, translate};
+use muster_engine::container::{
+    Creation, Identity, Owner, choose_log_config, missing_ability, translate,
+};
 
 use muster_engine::container::unit::Prepared;
 
@@ -33,7 +35,7 @@ pub(crate) async fn start(
     };
     let abilities = context.engine_abilities(api);
     // It may be another engine than the one everything was prepared on.
-    if let Some(problem) = lacking(&prepared.plan.spec, &abilities) {
+    if let Some(problem) = missing_ability(&prepared.plan.spec, &abilities) {
         return Err(EngineError::new_refusal(problem));
     }
     let mut creation = translate(&prepared.plan.spec, &identity, &prepared.names)
@@ -50,7 +52,7 @@ pub(crate) async fn start(
         creation.body.image.clone_from(image);
     }
     let said = creation.body.host_config.log_config.take();
-    creation.body.host_config.log_config = logging(said, &context.logging_setup());
+    creation.body.host_config.log_config = choose_log_config(said, &context.logging_setup());
     image_differences::check_image(context, &prepared.plan.spec, &creation).await?;
     host_inputs::complete_creation(context, unit, &mut creation, &abilities).await?;
     // One that we made and that has ended is gone before its name is taken again.

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use muster_common::container::{Secret, SecretTarget, Sensitive, VariableFile};
 use muster_common::unit::UnitName;
 use muster_engine::container::{
-    Abilities, Creation, Known, Late, assemble, body, cdi_request, withheld,
+    Abilities, Creation, Known, Late, assemble_environment, body, cdi_request, withheld_variables,
 };
 
 use crate::runner::docker::api::engine::EngineError;
@@ -33,10 +33,10 @@ pub(crate) async fn complete_creation(
     let secrets = read_secrets(&context.secrets, &late.secrets).await?;
     let files = read_environment(&late).await?;
     let known = Known { host: environment_of_host(), files, secrets };
-    for name in withheld(&late.environment, &known) {
+    for name in withheld_variables(&late.environment, &known) {
         tracing::warn!(%unit, name, "a variable is the daemon's own and is not passed on");
     }
-    creation.body.env = assemble(&late.environment, &late.secrets, &known)
+    creation.body.env = assemble_environment(&late.environment, &late.secrets, &known)
         .map_err(|error| EngineError::new_refusal(error.to_string()))?;
 
     if let Some(path) = missing_source(&creation.body.host_config.binds) {
@@ -175,7 +175,7 @@ fn write_secret(
     }
     let mut file =
         std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    file.write_all(value.expose().as_bytes())?;
+    file.write_all(value.expose_value().as_bytes())?;
     chown(path, Some(uid), Some(gid))?;
     std::fs::set_permissions(path, Permissions::from_mode(mode))
 }

@@ -10,7 +10,7 @@ use bollard::models::{BuildInfo, CreateImageInfo};
 use bollard::query_parameters::{CreateImageOptionsBuilder, ImportImageOptionsBuilder};
 use futures::StreamExt as _;
 use muster_common::container::{ContainerSpec, Image, ImageName};
-use muster_engine::container::{Fetch, fetch, retry_after};
+use muster_engine::container::{Fetch, plan_fetch, retry_after};
 use tokio_util::io::ReaderStream;
 
 use crate::runner::docker::api::engine::{Engine, EngineError};
@@ -48,7 +48,7 @@ pub(crate) async fn ensure_image(
     };
     let mut there = present().await?;
     let turn = context.images.fetch_turn(&source);
-    let _turn = match fetch(spec, there) {
+    let _turn = match plan_fetch(spec, there) {
         // What is missing is fetched once for all who wait for it.
         Fetch::Load | Fetch::Pull { needed: true } if !there => {
             let turn = if let Ok(turn) = turn.try_lock() {
@@ -62,7 +62,7 @@ pub(crate) async fn ensure_image(
         }
         _ => None,
     };
-    match (fetch(spec, there), &spec.image) {
+    match (plan_fetch(spec, there), &spec.image) {
         (Fetch::Nothing, _) => Ok(None),
         (Fetch::Load, Image::Archive { path, image: Some(name) }) => {
             load_archive(engine, path, Some(name), progress).await

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use bollard::models::{NetworkCreateRequest, VolumeCreateRequest};
 use muster_common::container::{ContainerSpec, NetworkSpec, Quadlet, VolumeSpec};
 use muster_common::unit::{FileHash, UnitFile, UnitName};
-use muster_engine::container::{Identity, Verdict, network, volume};
+use muster_engine::container::{Identity, Verdict, translate_network, translate_volume};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -22,7 +22,7 @@ pub(crate) async fn ensure_resources(
     context: &DockerContext,
     spec: &ContainerSpec,
 ) -> Result<BTreeMap<UnitName, String>, EngineError> {
-    let units: Vec<UnitName> = spec.references().into_iter().cloned().collect();
+    let units: Vec<UnitName> = spec.referenced_units().into_iter().cloned().collect();
     let mut names = BTreeMap::new();
     if units.is_empty() {
         return Ok(names);
@@ -89,7 +89,7 @@ async fn ensure_volume(
         Err(error) if error.is_absent() => {}
         found => return found.map(|_| spec.name.clone()),
     }
-    let body: VolumeCreateRequest = to_client_body(&volume(spec, identity))?;
+    let body: VolumeCreateRequest = to_client_body(&translate_volume(spec, identity))?;
     client.create_volume(body).await?;
     tracing::info!(volume = spec.name, unit = %identity.unit, "made a volume");
     Ok(spec.name.clone())
@@ -106,7 +106,7 @@ async fn ensure_network(
         Err(error) if error.is_absent() => {}
         found => return found.map(|_| spec.name.clone()),
     }
-    let body: NetworkCreateRequest = to_client_body(&network(spec, identity))?;
+    let body: NetworkCreateRequest = to_client_body(&translate_network(spec, identity))?;
     client.create_network(body).await?;
     tracing::info!(network = spec.name, unit = %identity.unit, "made a network");
     Ok(spec.name.clone())

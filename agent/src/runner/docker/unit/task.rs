@@ -84,7 +84,7 @@ pub(crate) fn spawn(
 ) -> UnitHandle {
     let (messages, inbox) = mpsc::unbounded_channel();
     let memory = context.memories.load(&unit);
-    let (sender, status) = watch::channel(UnitStatus::remembered(memory.as_ref()));
+    let (sender, status) = watch::channel(UnitStatus::from_memory(memory.as_ref()));
     let context = Arc::clone(context);
     let name = plan.spec.name.clone();
     tokio::spawn(adopt_and_run(context, unit, plan, memory, sender, inbox));
@@ -102,7 +102,7 @@ async fn adopt_and_run(
 ) {
     let last = memory.as_ref().and_then(|memory| memory.container.as_deref());
     let found = work::find(&context, &name, last).await;
-    let (unit, effects) = ContainerUnit::adopt(plan, memory, found, &current_moment(&context));
+    let (unit, effects) = ContainerUnit::adopt_container(plan, memory, found, &current_moment(&context));
     let task = UnitTask {
         context,
         name,
@@ -136,7 +136,7 @@ impl UnitTask {
         while !self.is_forgotten {
             let deadline = self
                 .unit
-                .deadline()
+                .next_deadline()
                 .map(|at| Instant::now() + at.saturating_sub(host_facts::now()));
             let takes_messages = !self.unit.is_being_removed();
             // Every arm is cancel-safe: channels, a timer, and futures that stay where they are.
@@ -169,7 +169,7 @@ impl UnitTask {
         match message {
             UnitMessage::Plan(plan) => self.feed_input(UnitInput::Plan(plan)),
             UnitMessage::Order { order, generation, heard } => {
-                let failures = self.unit.failures();
+                let failures = self.unit.failure_count();
                 self.feed_input(UnitInput::Order { order, generation });
                 let _ = heard.send(failures);
             }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use muster_common::unit::UnitName;
 use muster_engine::container::unit::{ContainerPlan, InspectedContainer, Prepared, WorkResult};
-use muster_engine::container::{Verdict, lacking};
+use muster_engine::container::{Verdict, missing_ability};
 
 use crate::runner::docker::api::containers::{inspect_container, remove_container, send_signal};
 use crate::runner::docker::api::engine::{Engine, EngineError};
@@ -57,7 +57,7 @@ async fn gather_inputs(
     let plan = read_anew(plan, unit, &context.host).map_err(EngineError::new_refusal)?;
     // Before anything is fetched or made for a container that cannot be.
     let api = context.engine.wait_until_ready().await;
-    if let Some(problem) = lacking(&plan.spec, &context.engine_abilities(api)) {
+    if let Some(problem) = missing_ability(&plan.spec, &context.engine_abilities(api)) {
         return Err(EngineError::new_refusal(problem));
     }
     let names = resources::ensure_resources(context, &plan.spec).await?;
