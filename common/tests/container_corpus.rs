@@ -8,7 +8,7 @@
 use std::fs;
 use std::path::Path;
 
-use muster_common::container::{Host, check, read};
+use muster_common::container::{HostFacts, check, read};
 use muster_common::unit::{UnitFile, UnitName, check_bytes};
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -78,10 +78,10 @@ fn read_every_way(bytes: &[u8]) {
     };
     for name in NAMES {
         let unit: UnitName = name.parse().unwrap();
-        let first = read(&unit, &file, &Host::stand_in());
+        let first = read(&unit, &file, &HostFacts::stand_in());
         assert_eq!(
             first,
-            read(&unit, &file, &Host::stand_in()),
+            read(&unit, &file, &HostFacts::stand_in()),
             "it says one thing and then another"
         );
         match &first {
@@ -100,7 +100,7 @@ fn read_every_way(bytes: &[u8]) {
         }
         // Written out from its options it says the same.
         let Ok(again) = UnitFile::from_options(file.options().to_vec()) else { continue };
-        let second = read(&unit, &again, &Host::stand_in());
+        let second = read(&unit, &again, &HostFacts::stand_in());
         assert_eq!(first.ok().map(|(quadlet, _)| quadlet), second.ok().map(|(quadlet, _)| quadlet));
     }
 }

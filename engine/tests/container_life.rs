@@ -13,14 +13,17 @@ mod properties;
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use muster_common::container::{Host, Quadlet, read};
-use muster_engine::container::{Action, Ended, Event, HealthState, Life, Memory, Policy, Seen};
+use muster_common::container::{HostFacts, Quadlet, read};
+use muster_engine::container::{
+    ContainerAction, ContainerPolicy, Ended, FoundContainer, HealthState, Life, LifeEvent,
+    LifeMemory,
+};
 
 /// The policy of a container with these lines below its image.
-fn policy(lines: &str) -> Policy {
+fn policy(lines: &str) -> ContainerPolicy {
     let file = format!("[Container]\nImage=a\n{lines}\n").parse().unwrap();
-    match read(&"web.container".parse().unwrap(), &file, &Host::stand_in()) {
-        Ok((Quadlet::Container(spec), _)) => Policy::from_spec(&spec),
+    match read(&"web.container".parse().unwrap(), &file, &HostFacts::stand_in()) {
+        Ok((Quadlet::Container(spec), _)) => ContainerPolicy::from_spec(&spec),
         other => panic!("{other:?}"),
     }
 }
@@ -33,29 +36,29 @@ fn ended(code: &str, oom: bool) -> Ended {
     Ended { code: code.parse().unwrap(), oom }
 }
 
-fn event(words: &[&str]) -> Event {
+fn event(words: &[&str]) -> LifeEvent {
     match words {
-        ["start"] => Event::Start,
-        ["restart"] => Event::Restart,
-        ["stop"] => Event::Stop,
-        ["prepared"] => Event::Prepared,
-        ["unprepared"] => Event::Unprepared,
-        ["unmet"] => Event::Unmet,
-        ["assert"] => Event::AssertFailed,
-        ["started"] => Event::Started,
-        ["refused"] => Event::NotStarted,
-        ["healthy"] => Event::Health(HealthState::Healthy),
-        ["unhealthy"] => Event::Health(HealthState::Unhealthy),
-        ["exit", code] => Event::Ended(ended(code, false)),
-        ["oom", code] => Event::Ended(ended(code, true)),
-        ["taken", code] => Event::TakenAlong(ended(code, false)),
-        ["gone"] => Event::Gone,
-        ["tick"] => Event::Tick,
+        ["start"] => LifeEvent::Start,
+        ["restart"] => LifeEvent::Restart,
+        ["stop"] => LifeEvent::Stop,
+        ["prepared"] => LifeEvent::Prepared,
+        ["unprepared"] => LifeEvent::Unprepared,
+        ["unmet"] => LifeEvent::Unmet,
+        ["assert"] => LifeEvent::AssertFailed,
+        ["started"] => LifeEvent::Started,
+        ["refused"] => LifeEvent::NotStarted,
+        ["healthy"] => LifeEvent::Health(HealthState::Healthy),
+        ["unhealthy"] => LifeEvent::Health(HealthState::Unhealthy),
+        ["exit", code] => LifeEvent::Ended(ended(code, false)),
+        ["oom", code] => LifeEvent::Ended(ended(code, true)),
+        ["taken", code] => LifeEvent::TakenAlong(ended(code, false)),
+        ["gone"] => LifeEvent::Gone,
+        ["tick"] => LifeEvent::Tick,
         other => panic!("{other:?}"),
     }
 }
 
-fn told(life: &Life, actions: &[Action]) -> String {
+fn told(life: &Life, actions: &[ContainerAction]) -> String {
     let mut line = format!("{}/{}", life.active_state(), life.sub_state());
     if !life.remark_text().is_empty() {
         write!(line, " ({})", life.remark_text()).unwrap();
@@ -135,11 +138,11 @@ fn the_shorter_of_two_graces_counts() {
         ("", 10),
     ] {
         let mut life = up(lines);
-        life.step(seconds("10"), Event::Stop);
+        life.step(seconds("10"), LifeEvent::Stop);
         assert_eq!(life.next_deadline(), Some(Duration::from_secs(10 + killed)), "{lines}");
     }
     let mut life = up("[Service]\nTimeoutStopSec=infinity");
-    life.step(seconds("10"), Event::Stop);
+    life.step(seconds("10"), LifeEvent::Stop);
     assert_eq!(life.next_deadline(), None);
 }
 
@@ -178,14 +181,14 @@ fn restart_is_systemds_table() {
         for (end, expected) in ends.iter().zip(expected) {
             let lines = format!("Notify=healthy\nHealthCmd=true\n[Service]\nRestart={restart}");
             let mut life = Life::new(policy(&lines));
-            for event in [Event::Start, Event::Prepared, Event::Started] {
+            for event in [LifeEvent::Start, LifeEvent::Prepared, LifeEvent::Started] {
                 life.step(seconds("0"), event);
             }
             if *end == "long" {
-                life.step(seconds("90"), Event::Tick);
-                life.step(seconds("91"), Event::Ended(ended("143", false)));
+                life.step(seconds("90"), LifeEvent::Tick);
+                life.step(seconds("91"), LifeEvent::Ended(ended("143", false)));
             } else {
-                life.step(seconds("1"), Event::Health(HealthState::Healthy));
+                life.step(seconds("1"), LifeEvent::Health(HealthState::Healthy));
                 life.step(seconds("2"), event(&end.split(' ').collect::<Vec<_>>()));
             }
             assert_eq!(
@@ -505,7 +508,7 @@ fn a_failure_stays_to_be_seen_and_a_start_ends_it() {
     );
 }
 
-fn adopted(lines: &str, memory: &Memory, seen: Seen) -> String {
+fn adopted(lines: &str, memory: &LifeMemory, seen: FoundContainer) -> String {
     let (life, actions) =
         Life::adopt_container(policy(lines), memory.clone(), seen, seconds("100"));
     told(&life, &actions)
@@ -515,13 +518,13 @@ fn adopted(lines: &str, memory: &Memory, seen: Seen) -> String {
 fn a_daemon_that_restarts_leaves_alone_what_runs() {
     let life = up("[Service]\nRestart=always");
     let memory = life.persistent_memory();
-    assert_eq!(adopted("", memory, Seen::Running(None)), "active/running");
+    assert_eq!(adopted("", memory, FoundContainer::Running(None)), "active/running");
     assert_eq!(
-        adopted(HEALTHY, memory, Seen::Running(Some(HealthState::Healthy))),
+        adopted(HEALTHY, memory, FoundContainer::Running(Some(HealthState::Healthy))),
         "active/running"
     );
     assert_eq!(
-        adopted(HEALTHY, memory, Seen::Running(Some(HealthState::Starting))),
+        adopted(HEALTHY, memory, FoundContainer::Running(Some(HealthState::Starting))),
         "activating/start (waiting for its health check)"
     );
 }
@@ -531,29 +534,30 @@ fn what_ended_while_nobody_looked_is_judged_then() {
     let lines = "[Service]\nRestart=on-failure";
     let running = up(lines).persistent_memory().clone();
     let restart = "activating/auto-restart (ended with code 1, restart 1)";
-    assert_eq!(adopted(lines, &running, Seen::Ended(ended("1", false))), restart);
-    assert_eq!(adopted(lines, &running, Seen::Ended(ended("0", false))), "inactive/dead");
-    assert_eq!(adopted(lines, &running, Seen::Absent), "activating/start-pre : prepare");
+    assert_eq!(adopted(lines, &running, FoundContainer::Ended(ended("1", false))), restart);
+    assert_eq!(adopted(lines, &running, FoundContainer::Ended(ended("0", false))), "inactive/dead");
+    assert_eq!(adopted(lines, &running, FoundContainer::Absent), "activating/start-pre : prepare");
 }
 
 #[test]
 fn what_was_given_up_stays_given_up() {
     let mut life = up("");
-    life.step(seconds("9"), Event::Ended(ended("4", false)));
+    life.step(seconds("9"), LifeEvent::Ended(ended("4", false)));
     let given_up = life.persistent_memory().clone();
-    let kept: Memory = serde_json::from_str(&serde_json::to_string(&given_up).unwrap()).unwrap();
+    let kept: LifeMemory =
+        serde_json::from_str(&serde_json::to_string(&given_up).unwrap()).unwrap();
     assert_eq!(kept, given_up);
     let lines = "[Service]\nRestart=always";
     assert_eq!(
-        adopted(lines, &kept, Seen::Ended(ended("4", false))),
+        adopted(lines, &kept, FoundContainer::Ended(ended("4", false))),
         "failed/failed (exit-code, code 4)"
     );
-    assert_eq!(adopted(lines, &kept, Seen::Absent), "failed/failed (exit-code, code 4)");
+    assert_eq!(adopted(lines, &kept, FoundContainer::Absent), "failed/failed (exit-code, code 4)");
     // A stop under way when the daemon went.
     let mut life = up("");
-    life.step(seconds("9"), Event::Stop);
+    life.step(seconds("9"), LifeEvent::Stop);
     assert_eq!(
-        adopted("", life.persistent_memory(), Seen::Ended(ended("143", false))),
+        adopted("", life.persistent_memory(), FoundContainer::Ended(ended("143", false))),
         "inactive/dead"
     );
 }

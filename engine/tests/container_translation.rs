@@ -15,12 +15,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use muster_common::container::keys::{Section, Support};
-use muster_common::container::{ContainerSpec, Host, Quadlet, Sensitive, read};
+use muster_common::container::{ContainerSpec, HostFacts, Quadlet, Sensitive, read};
 use muster_common::unit::{FileHash, UnitFile, UnitName};
 use muster_engine::container::{
-    BadEnvironment, Creation, Identity, Known, MissingUnit, Policy, assemble_environment,
-    list_needs, plan_fetch, retry_after, translate, translate_network, translate_volume,
-    withheld_variables,
+    BadEnvironment, ContainerPolicy, Creation, EnvironmentInputs, Identity, MissingUnit,
+    assemble_environment, list_needs, plan_fetch, retry_after, translate, translate_network,
+    translate_volume, withheld_variables,
 };
 use serde_json::{Value, json};
 
@@ -54,7 +54,7 @@ fn identity(unit: &UnitName, file: &UnitFile) -> Identity {
 
 fn parse(unit: &UnitName, text: &str) -> Result<(UnitFile, Quadlet), String> {
     let file: UnitFile = text.parse().map_err(|error| format!("{error}"))?;
-    let host = Host { name: "web3.example.com".to_owned(), ..Host::stand_in() };
+    let host = HostFacts { name: "web3.example.com".to_owned(), ..HostFacts::stand_in() };
     let (quadlet, _) =
         read(unit, &file, &host).map_err(|error| format!("line {}: {error}", error.line))?;
     Ok((file, quadlet))
@@ -148,7 +148,7 @@ fn decided(unit: &UnitName, text: &str) -> Result<String, String> {
     let creation = translate(&spec, &identity, &names(&spec)).unwrap();
     let fetches = [plan_fetch(&spec, true), plan_fetch(&spec, false)];
     let pauses: Vec<_> = (1..9).map(|failed| retry_after(&spec, failed)).collect();
-    Ok(format!("{creation:?} {:?} {fetches:?} {pauses:?}", Policy::from_spec(&spec)))
+    Ok(format!("{creation:?} {:?} {fetches:?} {pauses:?}", ContainerPolicy::from_spec(&spec)))
 }
 
 /// An option that is honoured or emulated is never dropped on the way: without it something else is decided.
@@ -292,11 +292,11 @@ fn a_unit_that_is_not_known_is_named() {
     assert_eq!(translate(&spec, &identity(&unit, &file), &BTreeMap::new()), Err(missing));
 }
 
-fn known() -> Known {
+fn known() -> EnvironmentInputs {
     let map = |pairs: &[(&str, &str)]| {
         pairs.iter().map(|(name, value)| ((*name).to_owned(), Sensitive::new(*value))).collect()
     };
-    Known {
+    EnvironmentInputs {
         host: map(&[
             ("HTTPS_PROXY", "http://proxy"),
             ("HOME", "/root"),
@@ -397,9 +397,13 @@ fn what_the_machine_does_not_have_is_named() {
     let spec = spec("web.container", "[Container]\nImage=a\nEnvironmentFile=/e\n");
     let bad = |text: &str| {
         let files = BTreeMap::from([("/e".to_owned(), Sensitive::new(text))]);
-        assemble_environment(&spec.environment, &[], &Known { files, ..Known::default() })
-            .unwrap_err()
-            .to_string()
+        assemble_environment(
+            &spec.environment,
+            &[],
+            &EnvironmentInputs { files, ..EnvironmentInputs::default() },
+        )
+        .unwrap_err()
+        .to_string()
     };
     assert_eq!(bad("A=1\nsecret word\n"), "/e: line 2: it is neither NAME=value nor NAME");
     assert_eq!(bad("A=\0"), "A has a NUL in its value");

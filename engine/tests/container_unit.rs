@@ -11,18 +11,20 @@ mod properties;
 use std::sync::Arc;
 use std::time::Duration;
 
-use muster_common::container::{Host, Quadlet, read};
+use muster_common::container::{HostFacts, Quadlet, read};
 use muster_common::unit::FileHash;
 use muster_engine::container::unit::{
     ContainerPlan, ContainerUnit, InspectedContainer, Moment, Order, Prepared, UnitEffect,
     UnitInput, UnitMemory, UnitStatus, WorkResult,
 };
-use muster_engine::container::{Ended, EngineSessions, HealthState, Identity, Owner, Seen};
+use muster_engine::container::{
+    Ended, EngineSessions, FoundContainer, HealthState, Identity, Owner,
+};
 
 /// The plan of a container with these lines below its image.
 fn plan(lines: &str) -> ContainerPlan {
     let text = format!("[Container]\nImage=a\n{lines}\n");
-    match read(&"web.container".parse().unwrap(), &text.parse().unwrap(), &Host::stand_in()) {
+    match read(&"web.container".parse().unwrap(), &text.parse().unwrap(), &HostFacts::stand_in()) {
         Ok((Quadlet::Container(spec), _)) => {
             ContainerPlan { file: FileHash::of_text(&text), spec: Arc::from(spec), open: None }
         }
@@ -35,7 +37,7 @@ fn prepared(plan: &ContainerPlan) -> WorkResult {
     WorkResult::Prepared(Prepared { plan, names: [].into(), image: None })
 }
 
-fn container(id: &str, seen: Seen) -> InspectedContainer {
+fn container(id: &str, seen: FoundContainer) -> InspectedContainer {
     let identity = Identity {
         unit: "web.container".parse().unwrap(),
         file: FileHash::of_text(""),
@@ -52,13 +54,14 @@ fn container(id: &str, seen: Seen) -> InspectedContainer {
     }
 }
 
-fn seen(words: &[&str]) -> Option<Seen> {
-    let ended = |code: &str| Seen::Ended(Ended { code: code.parse().unwrap(), oom: false });
+fn seen(words: &[&str]) -> Option<FoundContainer> {
+    let ended =
+        |code: &str| FoundContainer::Ended(Ended { code: code.parse().unwrap(), oom: false });
     match words {
         ["none"] => None,
-        ["created"] => Some(Seen::Absent),
-        ["runs"] => Some(Seen::Running(None)),
-        ["ill"] => Some(Seen::Running(Some(HealthState::Unhealthy))),
+        ["created"] => Some(FoundContainer::Absent),
+        ["runs"] => Some(FoundContainer::Running(None)),
+        ["ill"] => Some(FoundContainer::Running(Some(HealthState::Unhealthy))),
         ["ended", code] => Some(ended(code)),
         other => panic!("{other:?}"),
     }
@@ -235,7 +238,7 @@ fn a_signal_is_the_files_the_images_or_sigterm() {
     story.go_on("10 stop => SIGINT to abc; deactivating/stop-sigterm abc");
     let found = InspectedContainer {
         stop_signal: Some("SIGQUIT".to_owned()),
-        ..container("abc", Seen::Running(None))
+        ..container("abc", FoundContainer::Running(None))
     };
     let mut story = Story::adopts("", None, Some(found));
     assert_eq!(story.first, "active/running abc");
@@ -436,11 +439,14 @@ fn a_unit_that_could_not_be_removed_goes_on_where_it_was() {
 #[test]
 fn another_daemon_goes_on_from_what_was_remembered() {
     let story = Story::up("");
-    let again =
-        Story::adopts("", Some(story.memory.clone()), Some(container("abc", Seen::Running(None))));
+    let again = Story::adopts(
+        "",
+        Some(story.memory.clone()),
+        Some(container("abc", FoundContainer::Running(None))),
+    );
     assert_eq!(again.first, "active/running abc");
     assert_eq!(again.memory.since, 1_002, "since when is not forgotten");
-    let ended = Seen::Ended(Ended { code: 3, oom: false });
+    let ended = FoundContainer::Ended(Ended { code: 3, oom: false });
     let again = Story::adopts("", Some(story.memory.clone()), Some(container("abc", ended)));
     assert_eq!(again.first, "failed/failed (exit-code, code 3)");
     let again = Story::adopts("", Some(story.memory.clone()), None);

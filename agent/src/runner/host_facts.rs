@@ -5,7 +5,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use muster_common::container::{Host, Release};
+use muster_common::container::{HostFacts, Release};
 use muster_common::machine::MachineId;
 use rustix::time::{ClockId, clock_gettime};
 
@@ -13,7 +13,7 @@ use rustix::time::{ClockId, clock_gettime};
 const JOURNAL: &str = "/run/systemd/journal/socket";
 
 /// This machine.
-pub(crate) fn read_host_facts(machine: &MachineId) -> Host {
+pub(crate) fn read_host_facts(machine: &MachineId) -> HostFacts {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
     let uname = rustix::system::uname();
     let name = read("/proc/sys/kernel/hostname").trim().to_owned();
@@ -22,7 +22,7 @@ pub(crate) fn read_host_facts(machine: &MachineId) -> Host {
         text if text.is_empty() => read("/usr/lib/os-release"),
         text => text,
     };
-    Host {
+    HostFacts {
         pretty_name: assigned_value(&called, "PRETTY_HOSTNAME").unwrap_or_else(|| name.clone()),
         release: parse_release(&release),
         name,

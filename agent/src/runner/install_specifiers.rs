@@ -2,10 +2,10 @@
 //!
 //! Owns the specifiers that depend on the machine (systemd.unit(5), "Specifiers").
 
-use muster_common::container::Host;
+use muster_common::container::HostFacts;
 
 /// The value of a specifier; `None` for a letter that is none there.
-pub(super) fn specifier_value(facts: &Host, specifier: char) -> Option<String> {
+pub(super) fn specifier_value(facts: &HostFacts, specifier: char) -> Option<String> {
     let release = &facts.release;
     Some(match specifier {
         'a' => facts.architecture.clone(),
@@ -33,7 +33,7 @@ mod tests {
 
     #[test]
     fn specifiers_have_values_where_systemd_has_them() {
-        let facts = Host { name: "n1.example".to_owned(), ..Host::stand_in() };
+        let facts = HostFacts { name: "n1.example".to_owned(), ..HostFacts::stand_in() };
         let value = |letter| specifier_value(&facts, letter);
         assert_eq!(value('H').as_deref(), Some("n1.example"));
         assert_eq!(value('l').as_deref(), Some("n1"));

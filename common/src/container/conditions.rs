@@ -96,13 +96,13 @@ fn split_mark(text: &str, mark: char) -> (bool, &str) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::expand::Host;
+    use super::super::expand::HostFacts;
     use super::super::variables::Variables;
     use super::*;
 
     fn conditions(lines: &str) -> Result<Vec<String>, String> {
         let unit = "web@1.container".parse().unwrap();
-        let host = Host::stand_in();
+        let host = HostFacts::stand_in();
         let expander = Expander::new(&unit, &host, Variables::default());
         let file: UnitFile = format!("[Unit]\n{lines}\n").parse().unwrap();
         match read(&file, &expander) {

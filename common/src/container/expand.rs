@@ -14,7 +14,7 @@ use crate::unit::{UnitName, Warning};
 
 /// What a file may ask about the machine its unit runs on.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Host {
+pub struct HostFacts {
     /// The host's name, `%H`; `%l` is what stands before its first dot.
     pub name: String,
     /// Its machine id, `%m`.
@@ -48,7 +48,7 @@ pub struct Release {
     pub image_version: String,
 }
 
-impl Host {
+impl HostFacts {
     /// A machine made up, for checking a file before it is known where it runs.
     pub fn stand_in() -> Self {
         Self {
@@ -73,7 +73,7 @@ impl Host {
 /// Expands the values of one unit on one machine.
 pub(super) struct Expander<'a> {
     pub(super) unit: &'a UnitName,
-    pub(super) host: &'a Host,
+    pub(super) host: &'a HostFacts,
     /// What `[Service]` gives values.
     pub(super) variables: Variables,
     /// Variables without a value that were asked for and have not been noted yet.
@@ -98,7 +98,7 @@ impl From<String> for NoValue {
 }
 
 impl<'a> Expander<'a> {
-    pub(super) fn new(unit: &'a UnitName, host: &'a Host, variables: Variables) -> Self {
+    pub(super) fn new(unit: &'a UnitName, host: &'a HostFacts, variables: Variables) -> Self {
         Self { unit, host, variables, unset: RefCell::default(), notes: RefCell::default() }
     }
 
@@ -283,7 +283,7 @@ mod tests {
 
     fn expand(unit: &str, value: &str) -> Result<String, String> {
         let unit: UnitName = unit.parse().unwrap();
-        let host = Host { name: "web3.example.com".to_owned(), ..Host::stand_in() };
+        let host = HostFacts { name: "web3.example.com".to_owned(), ..HostFacts::stand_in() };
         let variables = BTreeMap::from([
             ("PORT".to_owned(), "80".to_owned()),
             ("ARGS".to_owned(), "-v 'a b'".to_owned()),
@@ -345,7 +345,7 @@ mod tests {
     #[test]
     fn a_variable_without_a_value_is_nothing_and_noted() {
         let unit: UnitName = "a.container".parse().unwrap();
-        let host = Host::stand_in();
+        let host = HostFacts::stand_in();
         let expander = Expander::new(&unit, &host, Variables::default());
         assert_eq!(expander.expand_word("Host(`a.${DOMAIN}`) $X"), Ok("Host(`a.`) $X".to_owned()));
         assert_eq!(expander.expand_words("$ARGS"), Ok(Vec::new()));
@@ -361,7 +361,7 @@ mod tests {
     #[test]
     fn a_variable_by_itself_is_as_many_words_as_its_value() {
         let unit: UnitName = "a.container".parse().unwrap();
-        let host = Host::stand_in();
+        let host = HostFacts::stand_in();
         let variables = BTreeMap::from([("ARGS".to_owned(), "-v 'a b'".to_owned())]);
         let expander = Expander::new(&unit, &host, Variables::new(variables, false));
         assert_eq!(expander.expand_words("$ARGS"), Ok(vec!["-v".to_owned(), "a b".to_owned()]));

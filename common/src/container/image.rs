@@ -31,7 +31,7 @@ pub struct ImageName {
 
 /// When to fetch an image, `Pull=`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Pull {
+pub enum PullPolicy {
     /// Before every start.
     Always,
     /// When the machine does not have it.
@@ -156,12 +156,12 @@ fn is_digest(digest: &str) -> bool {
     })
 }
 
-pub(super) fn parse_pull(value: &str) -> Result<Pull, String> {
+pub(super) fn parse_pull(value: &str) -> Result<PullPolicy, String> {
     match value {
-        "always" | "true" => Ok(Pull::Always),
-        "missing" => Ok(Pull::Missing),
-        "never" | "false" => Ok(Pull::Never),
-        "newer" => Ok(Pull::Newer),
+        "always" | "true" => Ok(PullPolicy::Always),
+        "missing" => Ok(PullPolicy::Missing),
+        "never" | "false" => Ok(PullPolicy::Never),
+        "newer" => Ok(PullPolicy::Newer),
         _ => Err(format!("{value:?} is none of always, missing, never and newer")),
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Owns what such a file says: every option read, checked and typed, or refused by name and reason, so that whoever has
 //! a [`ContainerSpec`] has nothing left to refuse. It knows nothing of Docker's API (the engine crate translates) and of
-//! the machine only what a caller tells it as a [`Host`]. Secrets and the files of an environment are references; the
+//! the machine only what a caller tells it as a [`HostFacts`]. Secrets and the files of an environment are references; the
 //! machine reads them when it makes the container.
 //!
 //! ```text
@@ -34,19 +34,19 @@ mod variables;
 
 pub use conditions::Condition;
 pub use environment::{Environment, Secret, SecretTarget, Sensitive, is_proxy, is_withheld};
-pub use expand::{Host, Release};
+pub use expand::{HostFacts, Release};
 pub use health::{Check, Health, OnFailure};
-pub use image::{Image, ImageName, Pull};
+pub use image::{Image, ImageName, PullPolicy};
 pub use limits::Limits;
 pub use mount::{Mount, Relabel, Source, Tmpfs};
 pub use names::signal_number;
-pub use network::{Attachment, Named, NetworkMode, Port, Protocol};
+pub use network::{Attachment, NamedResource, NetworkMode, Port, Protocol};
 pub use options::{CdiDevice, Device, Masks, Seccomp, Timezone, Ulimit};
 pub use podman_options::PodmanOptions;
 pub use reader::ContainerError;
 pub use resources::{NetworkSpec, Subnet, VolumeSpec};
-pub use service::{ExitCodes, Kind, Restart, Service, StartLimit};
-pub use spec::{ContainerSpec, Names, Notify, Security, is_root};
+pub use service::{ExitCodes, Restart, Service, ServiceKind, StartLimit};
+pub use spec::{ContainerSpec, NameResolution, Notify, Security, is_root};
 pub use variable_files::VariableFile;
 pub use variables::VariableTexts;
 
@@ -85,7 +85,7 @@ pub enum Quadlet {
 pub fn read(
     name: &UnitName,
     file: &UnitFile,
-    host: &Host,
+    host: &HostFacts,
 ) -> Result<(Quadlet, Vec<Warning>), ContainerError> {
     read_section(name, file, host, None)
 }
@@ -98,7 +98,7 @@ pub fn read(
 pub fn read_with(
     name: &UnitName,
     file: &UnitFile,
-    host: &Host,
+    host: &HostFacts,
     texts: &VariableTexts,
 ) -> Result<(Quadlet, Vec<Warning>), ContainerError> {
     read_section(name, file, host, Some(texts))
@@ -112,7 +112,7 @@ pub fn read_with(
 pub fn variable_files(
     name: &UnitName,
     file: &UnitFile,
-    host: &Host,
+    host: &HostFacts,
 ) -> Result<Vec<VariableFile>, ContainerError> {
     let expander = Expander::new(name, host, Variables::default());
     variable_files::list_variable_files(&Reader::new(Section::Service, file, &expander)?)
@@ -121,7 +121,7 @@ pub fn variable_files(
 fn read_section(
     name: &UnitName,
     file: &UnitFile,
-    host: &Host,
+    host: &HostFacts,
     texts: Option<&VariableTexts>,
 ) -> Result<(Quadlet, Vec<Warning>), ContainerError> {
     let own = own_section(name)?;
@@ -165,7 +165,7 @@ fn read_section(
 
 /// What a unit is said to be on a machine: its file's `Description=` as systemd would show it, with what the specifiers stand
 /// for. One that means nothing is shown as it was written.
-pub fn describe(name: &UnitName, file: &UnitFile, host: &Host) -> String {
+pub fn describe(name: &UnitName, file: &UnitFile, host: &HostFacts) -> String {
     let written = file.description();
     let expander = Expander::new(name, host, Variables::default());
     expander.expand_specifiers(&written).unwrap_or_else(|_| written.into_owned())
@@ -178,7 +178,7 @@ pub fn describe(name: &UnitName, file: &UnitFile, host: &Host) -> String {
 /// As [`read`].
 pub fn check(name: &UnitName, file: &UnitFile) -> Result<Vec<Warning>, ContainerError> {
     let stand_in = name.with_instance(STAND_IN).ok();
-    let (_, mut warnings) = read(stand_in.as_ref().unwrap_or(name), file, &Host::stand_in())?;
+    let (_, mut warnings) = read(stand_in.as_ref().unwrap_or(name), file, &HostFacts::stand_in())?;
     if let Some(next) = warnings.get_mut(MAX_WARNINGS) {
         "and more from here on".clone_into(&mut next.problem);
         warnings.truncate(MAX_WARNINGS + 1);
@@ -193,7 +193,7 @@ pub fn check(name: &UnitName, file: &UnitFile) -> Result<Vec<Warning>, Container
 ///
 /// The first mount that is malformed, or that wants the place of another.
 pub fn list_mounts(file: &UnitFile) -> Result<Vec<Mount>, ContainerError> {
-    let (unit, host) = (UnitName::stand_in(UnitType::Container), Host::stand_in());
+    let (unit, host) = (UnitName::stand_in(UnitType::Container), HostFacts::stand_in());
     let mut expander = Expander::new(&unit, &host, Variables::default());
     expander.variables =
         variable_files::read_variables(&Reader::new(Section::Service, file, &expander)?, None)?;

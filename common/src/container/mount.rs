@@ -4,7 +4,7 @@
 //! would drop or misread, which are refused. What only a newer Docker has is taken; the machine's decides.
 
 use super::image::{self, ImageName};
-use super::network::{Named, parse_unit_reference};
+use super::network::{NamedResource, parse_unit_reference};
 use super::reader::Reader;
 use super::{commas, names, quantity};
 use crate::unit::UnitType;
@@ -36,7 +36,7 @@ pub enum Source {
     /// A file or directory on the machine, which has to be there.
     Path(String),
     /// A volume.
-    Volume(Named),
+    Volume(NamedResource),
     /// A volume that comes and goes with the container.
     Anonymous,
     /// A piece of memory.
@@ -147,9 +147,9 @@ fn source(reader: &Reader<'_>, text: &str) -> Result<Source, String> {
     }
     if text.ends_with(".volume") {
         return parse_unit_reference(text, UnitType::Volume)
-            .map(|unit| Source::Volume(Named::Unit(unit)));
+            .map(|unit| Source::Volume(NamedResource::Unit(unit)));
     }
-    names::parse_resource_name(text).map(|name| Source::Volume(Named::Engine(name)))
+    names::parse_resource_name(text).map(|name| Source::Volume(NamedResource::Engine(name)))
 }
 
 /// One `Mount=`: `type=TYPE,name=value,…`.
@@ -351,9 +351,9 @@ mod tests {
         assert_eq!(source("/srv:/data"), Ok(Source::Path("/srv".to_owned())));
         assert_eq!(
             source("db.volume:/data"),
-            Ok(Source::Volume(Named::Unit("db.volume".parse().unwrap())))
+            Ok(Source::Volume(NamedResource::Unit("db.volume".parse().unwrap())))
         );
-        assert_eq!(source("db:/data"), Ok(Source::Volume(Named::Engine("db".to_owned()))));
+        assert_eq!(source("db:/data"), Ok(Source::Volume(NamedResource::Engine("db".to_owned()))));
         assert_eq!(source("/data"), Ok(Source::Anonymous));
         let beside = |path: &str| Ok(Source::Path(path.to_owned()));
         assert_eq!(source("./conf:/etc/app"), beside("/etc/containers/systemd/conf"));

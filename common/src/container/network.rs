@@ -16,14 +16,14 @@ pub enum NetworkMode {
     /// None but a loopback.
     None,
     /// Another container's.
-    Container(Named),
+    Container(NamedResource),
     /// Networks of a user's, at least one; the first is the one the container is made on.
     Networks(Vec<Attachment>),
 }
 
 /// Something that a unit may stand for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Named {
+pub enum NamedResource {
     /// What this unit makes, under the name it gives it.
     Unit(UnitName),
     /// Something on the machine that goes by this name.
@@ -34,7 +34,7 @@ pub enum Named {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attachment {
     /// The network.
-    pub network: Named,
+    pub network: NamedResource,
     /// The container's address in it.
     pub ipv4: Option<Ipv4Addr>,
     /// The container's address in it.
@@ -82,7 +82,7 @@ impl Protocol {
 
 impl Attachment {
     /// A network, joined with nothing said about how.
-    fn new(network: Named) -> Self {
+    fn new(network: NamedResource) -> Self {
         let (ipv4, ipv6, mac, interface) = Default::default();
         Self { network, ipv4, ipv6, aliases: Vec::new(), mac, interface }
     }
@@ -133,13 +133,13 @@ fn parse_network(value: &str) -> Result<Network, String> {
         "bridge" | "default" | "podman" | "private" => Some(NetworkMode::Bridge),
         "container" => {
             let name = names::parse_resource_name(options.unwrap_or_default())?;
-            return Ok(Network::Mode(NetworkMode::Container(Named::Engine(name))));
+            return Ok(Network::Mode(NetworkMode::Container(NamedResource::Engine(name))));
         }
         "slirp4netns" | "pasta" => {
             return Err(format!("{name} is for containers without root; Docker's have a bridge"));
         }
         "ns" => return Err("Docker joins no network namespace by its path".to_owned()),
-        _ if name.ends_with(".container") => Some(NetworkMode::Container(Named::Unit(
+        _ if name.ends_with(".container") => Some(NetworkMode::Container(NamedResource::Unit(
             parse_unit_reference(name, UnitType::Container)?,
         ))),
         _ => None,
@@ -153,9 +153,9 @@ fn parse_network(value: &str) -> Result<Network, String> {
         return Ok(Network::Mode(mode));
     }
     let network = if name.ends_with(".network") {
-        Named::Unit(parse_unit_reference(name, UnitType::Network)?)
+        NamedResource::Unit(parse_unit_reference(name, UnitType::Network)?)
     } else {
-        Named::Engine(names::parse_resource_name(name)?)
+        NamedResource::Engine(names::parse_resource_name(name)?)
     };
     let mut attachment = Attachment::new(network);
     let options = options.filter(|options| !options.is_empty());
@@ -366,7 +366,7 @@ mod tests {
         assert_eq!(front.mac.as_deref(), Some("92:d0:c6:0a:29:33"));
         assert_eq!(front.interface.as_deref(), Some("lan0"));
         assert_eq!((front.ipv4, front.ipv6), ("10.0.0.2".parse().ok(), "::2".parse().ok()));
-        assert_eq!(joined("front:").network, Named::Engine("front".to_owned()));
+        assert_eq!(joined("front:").network, NamedResource::Engine("front".to_owned()));
         assert_eq!(parse_networks("a,b").unwrap().len(), 2);
         for value in ["a:mac=1:2:3:4:5:6", "a:mac=", "a:interface_name=a/b", "a:alias=", "a:mtu=9"]
         {

@@ -34,14 +34,14 @@ pub struct ContainerError {
 pub(super) struct Reader<'a> {
     section: Section,
     expander: &'a Expander<'a>,
-    values: BTreeMap<&'static str, Vec<Value>>,
+    values: BTreeMap<&'static str, Vec<OptionValue>>,
     emptied: BTreeSet<&'static str>,
     warnings: RefCell<Vec<Warning>>,
     /// What there is to say of the value that is being read.
     notes: RefCell<Vec<String>>,
 }
 
-struct Value {
+struct OptionValue {
     line: usize,
     /// Lines joined, nothing expanded.
     text: String,
@@ -51,7 +51,7 @@ struct Value {
     is_word: bool,
 }
 
-impl Value {
+impl OptionValue {
     fn new(line: usize, option: &UnitOption) -> Self {
         let (text, begins) = option.joined_by_line();
         Self { line, text, begins, is_word: false }
@@ -95,7 +95,7 @@ impl<'a> Reader<'a> {
                 problem,
             };
             let key = section.key(&option.name).map_err(error)?;
-            let value = Value::new(line, option);
+            let value = OptionValue::new(line, option);
             if value.text.is_empty() {
                 reader.values.remove(key.name);
                 reader.emptied.insert(key.name);
@@ -155,7 +155,7 @@ impl<'a> Reader<'a> {
         match said {
             Said::Value(key, text) => {
                 self.emptied.remove(key);
-                let value = Value { line, text, begins: Vec::new(), is_word: true };
+                let value = OptionValue { line, text, begins: Vec::new(), is_word: true };
                 self.values.entry(key).or_default().push(value);
             }
             Said::Nothing(option) => {
@@ -303,7 +303,12 @@ impl<'a> Reader<'a> {
     }
 
     /// The words of a value, each with its line.
-    fn split(&self, name: &str, value: &Value, backslash: Backslash) -> Read<Vec<(usize, String)>> {
+    fn split(
+        &self,
+        name: &str,
+        value: &OptionValue,
+        backslash: Backslash,
+    ) -> Read<Vec<(usize, String)>> {
         if value.is_word {
             return Ok(vec![(value.line, value.text.clone())]);
         }
@@ -396,7 +401,7 @@ impl<'a> Reader<'a> {
         self.error_at(line, name, problem.into())
     }
 
-    fn values_of(&self, name: &str) -> &[Value] {
+    fn values_of(&self, name: &str) -> &[OptionValue] {
         self.values.get(name).map(Vec::as_slice).unwrap_or_default()
     }
 
@@ -412,14 +417,14 @@ fn strip_quotes(value: &str) -> &str {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use super::super::Host;
+    use super::super::HostFacts;
     use super::super::variables::Variables;
     use super::*;
 
     /// Calls with a reader that knows nothing, for those who only have something to say to it.
     pub(in super::super) fn with_reader<T>(call: impl FnOnce(&Reader<'_>) -> T) -> T {
         let unit = "a.container".parse().unwrap();
-        let host = Host::stand_in();
+        let host = HostFacts::stand_in();
         let expander = Expander::new(&unit, &host, Variables::default());
         let file = "[Container]\nImage=a\n".parse().unwrap();
         call(&Reader::new(Section::Container, &file, &expander).unwrap())

@@ -16,7 +16,7 @@ use crate::unit::{UnitName, UnitType};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Service {
     /// When it counts as started, and what its end means.
-    pub kind: Kind,
+    pub kind: ServiceKind,
     /// When it is started again.
     pub restart: Restart,
     /// How long before that.
@@ -44,7 +44,7 @@ pub struct Service {
 
 /// `Type=`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum ServiceKind {
     /// It runs until it is stopped. It counts as started when it runs, or when it is well if `Notify=healthy` says so.
     Notify,
     /// It ends by itself, and counts as started when it has.
@@ -102,7 +102,7 @@ const RESTART_DELAY: Duration = Duration::from_millis(100);
 impl Default for Service {
     fn default() -> Self {
         Self {
-            kind: Kind::Notify,
+            kind: ServiceKind::Notify,
             restart: Restart::No,
             restart_delay: RESTART_DELAY,
             start_limit: Some(StartLimit { interval: Duration::from_secs(10), burst: 5 }),
@@ -132,14 +132,14 @@ impl Service {
             service.last_value("RemainAfterExit", quantity::parse_boolean)?.unwrap_or_default();
         let kind = service
             .last_value("Type", |value| match value {
-                "notify" => Ok(Kind::Notify),
-                "oneshot" => Ok(Kind::Oneshot { remain }),
+                "notify" => Ok(ServiceKind::Notify),
+                "oneshot" => Ok(ServiceKind::Oneshot { remain }),
                 _ => Err(format!(
                     "{value:?} is neither notify nor oneshot, which are what a container can be"
                 )),
             })?
-            .unwrap_or(Kind::Notify);
-        if kind == Kind::Notify && remain {
+            .unwrap_or(ServiceKind::Notify);
+        if kind == ServiceKind::Notify && remain {
             return Err(service.error(
                 "RemainAfterExit",
                 "it is for Type=oneshot; a container that has ended is not active",
@@ -148,14 +148,14 @@ impl Service {
         // What systemd does not know it skips, so that what stood before holds.
         let known = service.lines("Restart", |value| parse_restart(service, value))?;
         let restart = known.into_iter().flatten().last().unwrap_or_default();
-        if kind != Kind::Notify && matches!(restart, Restart::Always | Restart::OnSuccess) {
+        if kind != ServiceKind::Notify && matches!(restart, Restart::Always | Restart::OnSuccess) {
             return Err(service
                 .error("Restart", "systemd refuses always and on-success beside Type=oneshot"));
         }
         let both = service.last_value("TimeoutSec", parse_timeout)?;
         let start = service.last_value("TimeoutStartSec", parse_timeout)?.or(both);
         let stop = service.last_value("TimeoutStopSec", parse_timeout)?.or(both);
-        let endless = matches!(kind, Kind::Oneshot { .. });
+        let endless = matches!(kind, ServiceKind::Oneshot { .. });
         Ok(Self {
             kind,
             restart,

@@ -7,11 +7,13 @@ use std::time::Duration;
 use super::conditions::Condition;
 use super::environment::{self, Environment, Secret, SecretTarget};
 use super::health::{self, Check, Health, OnFailure};
-use super::image::{self, Image, ImageName, Pull};
+use super::image::{self, Image, ImageName, PullPolicy};
 use super::keys::Section;
 use super::limits::Limits;
 use super::mount::{self, Mount, Source, Tmpfs};
-use super::network::{self, Attachment, Named, Network, NetworkMode, Port, Protocol, no_address};
+use super::network::{
+    self, Attachment, NamedResource, Network, NetworkMode, Port, Protocol, no_address,
+};
 use super::options::{self, AddedDevice, CdiDevice, Device, Masks, Seccomp, Timezone};
 use super::podman_options::PodmanOptions;
 use super::reader::{ContainerError, Reader};
@@ -28,7 +30,7 @@ pub struct ContainerSpec {
     /// Its image.
     pub image: Image,
     /// When to fetch that.
-    pub pull: Pull,
+    pub pull: PullPolicy,
     /// How often a fetch that failed is tried again.
     pub pull_retries: u32,
     /// How long to wait before that; growing from a second on where it is not said.
@@ -50,7 +52,7 @@ pub struct ContainerSpec {
     /// Whether a small init reaps what the container leaves behind.
     pub init: bool,
     /// Names it has on networks.
-    pub names: Names,
+    pub names: NameResolution,
     /// Its network.
     pub network: NetworkMode,
     /// Ports that are open on the machine.
@@ -103,7 +105,7 @@ pub struct ContainerSpec {
 
 /// Names and name servers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Names {
+pub struct NameResolution {
     /// The container's host name.
     pub host: Option<String>,
     /// Name servers.
@@ -160,16 +162,16 @@ impl ContainerSpec {
     /// The units that make what this container needs before it.
     pub fn referenced_units(&self) -> BTreeSet<&UnitName> {
         let volumes = self.mounts.iter().filter_map(|mount| match &mount.source {
-            Source::Volume(Named::Unit(unit)) => Some(unit),
+            Source::Volume(NamedResource::Unit(unit)) => Some(unit),
             _ => None,
         });
         let networks = match &self.network {
-            NetworkMode::Container(Named::Unit(unit)) => vec![unit],
+            NetworkMode::Container(NamedResource::Unit(unit)) => vec![unit],
             NetworkMode::Networks(networks) => networks
                 .iter()
                 .filter_map(|attachment| match &attachment.network {
-                    Named::Unit(unit) => Some(unit),
-                    Named::Engine(_) => None,
+                    NamedResource::Unit(unit) => Some(unit),
+                    NamedResource::Engine(_) => None,
                 })
                 .collect(),
             _ => Vec::new(),
@@ -364,7 +366,7 @@ fn join_by_host_name(network: &mut NetworkMode, host: Option<&str>) {
 /// What Podman calls the machine in every container's /etc/hosts.
 const THE_MACHINE: [&str; 2] = ["host.containers.internal", "host.docker.internal"];
 
-fn names_of(reader: &Reader<'_>, network: &NetworkMode) -> Result<Names, ContainerError> {
+fn names_of(reader: &Reader<'_>, network: &NetworkMode) -> Result<NameResolution, ContainerError> {
     let mut hosts: Vec<String> =
         reader.list_values("AddHost", network::parse_host_entries)?.into_iter().flatten().collect();
     if !matches!(network, NetworkMode::None | NetworkMode::Container(_)) {
@@ -375,7 +377,7 @@ fn names_of(reader: &Reader<'_>, network: &NetworkMode) -> Result<Names, Contain
             }
         }
     }
-    Ok(Names {
+    Ok(NameResolution {
         host: reader.last_value("HostName", names::parse_host_name)?,
         servers: reader.list_values("DNS", |value| match value.parse::<std::net::IpAddr>() {
             Ok(address) => Ok(address.to_string()),

@@ -7,7 +7,7 @@ use super::*;
 
 pub(super) fn parse(name: &str, text: &str) -> Result<(Quadlet, Vec<Warning>), ContainerError> {
     let file = text.parse().unwrap_or_else(|error| panic!("{error}: {text}"));
-    read(&name.parse().unwrap(), &file, &Host::stand_in())
+    read(&name.parse().unwrap(), &file, &HostFacts::stand_in())
 }
 
 pub(super) fn container(text: &str) -> ContainerSpec {
@@ -411,7 +411,7 @@ fn what_rests_on_a_file_of_the_machines_waits_for_it() {
                 [Service]\nEnvironment=PORT=1\nEnvironmentFile=/etc/a.env\nEnvironmentFile=-/etc/%N.env\n";
     let unit: UnitName = "web.container".parse().unwrap();
     let file: UnitFile = text.parse().unwrap();
-    let host = Host::stand_in();
+    let host = HostFacts::stand_in();
     assert_eq!(check(&unit, &file), Ok(Vec::new()), "what is not known yet is no fault");
     let file_of = |path: &str, optional| VariableFile { path: path.to_owned(), optional };
     assert_eq!(
@@ -441,7 +441,7 @@ fn commands_are_split_and_expanded_word_by_word() {
                 [Service]\nEnvironment=\"ARGS=x y\" GREETING=hi\n";
     let file = text.parse().unwrap();
     let Ok((Quadlet::Container(spec), _)) =
-        read(&"web@7.container".parse().unwrap(), &file, &Host::stand_in())
+        read(&"web@7.container".parse().unwrap(), &file, &HostFacts::stand_in())
     else {
         panic!("refused");
     };
@@ -465,7 +465,7 @@ fn a_template_is_checked_with_an_instance_made_up() {
 fn a_description_is_shown_with_what_its_specifiers_stand_for() {
     let described = |text: &str| {
         let file: UnitFile = format!("[Unit]\nDescription={text}\n").parse().unwrap();
-        describe(&"page@7.container".parse().unwrap(), &file, &Host::stand_in())
+        describe(&"page@7.container".parse().unwrap(), &file, &HostFacts::stand_in())
     };
     assert_eq!(described("Page %i on %H"), "Page 7 on host");
     assert_eq!(described("100 %% of it"), "100 % of it");
@@ -574,9 +574,9 @@ proptest! {
     ) {
         let Ok(file) = text.parse::<UnitFile>() else { return Ok(()) };
         let name: UnitName = name.parse().unwrap();
-        let first = read(&name, &file, &Host::stand_in());
+        let first = read(&name, &file, &HostFacts::stand_in());
         let again: UnitFile = file.canonical_text().parse().unwrap();
-        let second = read(&name, &again, &Host::stand_in());
+        let second = read(&name, &again, &HostFacts::stand_in());
         prop_assert_eq!(first.map(|(quadlet, _)| quadlet).ok(), second.map(|(quadlet, _)| quadlet).ok());
     }
 
@@ -585,7 +585,7 @@ proptest! {
         let Key { name, .. } = key.get(Section::Container.own_keys());
         let text = format!("[Container]\nImage=a\n{name}={value}\n");
         if let Ok(file) = text.parse::<UnitFile>() {
-            let _ = read(&"a.container".parse().unwrap(), &file, &Host::stand_in());
+            let _ = read(&"a.container".parse().unwrap(), &file, &HostFacts::stand_in());
         }
     }
 }

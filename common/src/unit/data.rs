@@ -164,10 +164,10 @@ fn of_container(file: &UnitFile) -> Option<KeptData> {
     let Some(mount) = mounts.iter().find(kept) else { return mounted_by_variable(file) };
     let what = match &mount.source {
         container::Source::Path(path) => format!("the machine's {path} as {}", mount.target),
-        container::Source::Volume(container::Named::Unit(unit)) => {
+        container::Source::Volume(container::NamedResource::Unit(unit)) => {
             format!("the volume {unit} as {}", mount.target)
         }
-        container::Source::Volume(container::Named::Engine(name)) => {
+        container::Source::Volume(container::NamedResource::Engine(name)) => {
             format!("the volume {name} as {}", mount.target)
         }
         _ => format!("a volume as {}", mount.target),

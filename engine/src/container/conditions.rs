@@ -8,7 +8,7 @@ use muster_common::container::Condition;
 
 /// What a machine says of one condition.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Holds {
+pub enum ConditionAnswer {
     /// It holds, its `!` taken into account.
     Yes,
     /// It does not.
@@ -19,7 +19,7 @@ pub enum Holds {
 
 /// What follows for a start.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
+pub enum StartVerdict {
     /// It may go on.
     Start,
     /// It comes to nothing, for this reason.
@@ -31,32 +31,35 @@ pub enum Verdict {
 }
 
 /// Weighs a unit's conditions, each with what the machine says of it.
-pub fn weigh_conditions(conditions: &[(&Condition, Holds)]) -> Verdict {
+pub fn weigh_conditions(conditions: &[(&Condition, ConditionAnswer)]) -> StartVerdict {
     let unknown = conditions.iter().find_map(|(condition, holds)| match holds {
-        Holds::Unknown(problem) => Some(format!("{condition} cannot be checked: {problem}")),
-        Holds::Yes | Holds::No => None,
+        ConditionAnswer::Unknown(problem) => {
+            Some(format!("{condition} cannot be checked: {problem}"))
+        }
+        ConditionAnswer::Yes | ConditionAnswer::No => None,
     });
     if let Some(problem) = unknown {
-        return Verdict::Unknown(problem);
+        return StartVerdict::Unknown(problem);
     }
     if let Some(reason) = missed_condition(conditions, false) {
-        return Verdict::Skip(reason);
+        return StartVerdict::Skip(reason);
     }
     match missed_condition(conditions, true) {
-        Some(reason) => Verdict::Fail(reason),
-        None => Verdict::Start,
+        Some(reason) => StartVerdict::Fail(reason),
+        None => StartVerdict::Start,
     }
 }
 
 /// What is missed of one side, if anything is.
-fn missed_condition(conditions: &[(&Condition, Holds)], asserts: bool) -> Option<String> {
+fn missed_condition(conditions: &[(&Condition, ConditionAnswer)], asserts: bool) -> Option<String> {
     let side = || conditions.iter().filter(move |(condition, _)| condition.asserts == asserts);
-    let unmet = side().find(|(condition, holds)| !condition.triggers && *holds != Holds::Yes);
+    let unmet =
+        side().find(|(condition, holds)| !condition.triggers && *holds != ConditionAnswer::Yes);
     if let Some((condition, _)) = unmet {
         return Some(format!("{condition} was not met"));
     }
     let triggers: Vec<_> = side().filter(|(condition, _)| condition.triggers).collect();
-    if triggers.is_empty() || triggers.iter().any(|(_, holds)| *holds == Holds::Yes) {
+    if triggers.is_empty() || triggers.iter().any(|(_, holds)| *holds == ConditionAnswer::Yes) {
         return None;
     }
     let names: Vec<_> = triggers.iter().map(|(condition, _)| condition.to_string()).collect();
@@ -68,43 +71,43 @@ fn missed_condition(conditions: &[(&Condition, Holds)], asserts: bool) -> Option
 
 #[cfg(test)]
 mod tests {
-    use muster_common::container::{Host, Quadlet, read};
+    use muster_common::container::{HostFacts, Quadlet, read};
 
     use super::*;
 
     /// What follows where exactly the conditions hold whose parameter has a `y` in it.
-    fn verdict(lines: &str) -> Verdict {
+    fn verdict(lines: &str) -> StartVerdict {
         let file = format!("[Unit]\n{lines}\n[Container]\nImage=a\n").parse().unwrap();
         let Ok((Quadlet::Container(spec), _)) =
-            read(&"web.container".parse().unwrap(), &file, &Host::stand_in())
+            read(&"web.container".parse().unwrap(), &file, &HostFacts::stand_in())
         else {
             panic!("{lines} is refused");
         };
         let holds = |condition: &Condition| match condition.parameter.as_str() {
-            "?" => Holds::Unknown("nobody knows".to_owned()),
-            parameter if parameter.contains('y') != condition.negated => Holds::Yes,
-            _ => Holds::No,
+            "?" => ConditionAnswer::Unknown("nobody knows".to_owned()),
+            parameter if parameter.contains('y') != condition.negated => ConditionAnswer::Yes,
+            _ => ConditionAnswer::No,
         };
         weigh_conditions(&spec.conditions.iter().map(|c| (c, holds(c))).collect::<Vec<_>>())
     }
 
     #[test]
     fn every_condition_has_to_hold_and_of_the_triggering_ones_one() {
-        let skip = |reason: &str| Verdict::Skip(reason.to_owned());
+        let skip = |reason: &str| StartVerdict::Skip(reason.to_owned());
         let table = [
-            ("", Verdict::Start),
-            ("ConditionPathExists=/y\nConditionHost=y", Verdict::Start),
+            ("", StartVerdict::Start),
+            ("ConditionPathExists=/y\nConditionHost=y", StartVerdict::Start),
             ("ConditionHost=y\nConditionUser=n", skip("ConditionUser=n was not met")),
             ("ConditionPathExists=!/y", skip("ConditionPathExists=!/y was not met")),
-            ("ConditionPathExists=!/n", Verdict::Start),
-            ("ConditionHost=|n\nConditionUser=|y", Verdict::Start),
+            ("ConditionPathExists=!/n", StartVerdict::Start),
+            ("ConditionHost=|n\nConditionUser=|y", StartVerdict::Start),
             (
                 "ConditionHost=|n\nConditionUser=|m",
                 skip("none of ConditionHost=|n, ConditionUser=|m was met"),
             ),
             ("ConditionHost=|n\nConditionUser=y", skip("ConditionHost=|n was not met")),
             ("ConditionHost=|y\nConditionUser=n", skip("ConditionUser=n was not met")),
-            ("ConditionHost=n\nConditionUser=", Verdict::Start),
+            ("ConditionHost=n\nConditionUser=", StartVerdict::Start),
         ];
         for (lines, expected) in table {
             assert_eq!(verdict(lines), expected, "{lines}");
@@ -113,20 +116,20 @@ mod tests {
 
     #[test]
     fn an_assertion_that_is_missed_is_a_failure_and_comes_second() {
-        let fail = |reason: &str| Verdict::Fail(reason.to_owned());
+        let fail = |reason: &str| StartVerdict::Fail(reason.to_owned());
         assert_eq!(verdict("AssertHost=y\nAssertUser=n"), fail("AssertUser=n was not met"));
         assert_eq!(
             verdict("AssertUser=n\nConditionHost=n"),
-            Verdict::Skip("ConditionHost=n was not met".to_owned())
+            StartVerdict::Skip("ConditionHost=n was not met".to_owned())
         );
-        assert_eq!(verdict("AssertUser=|n\nAssertHost=|y\nConditionHost=|y"), Verdict::Start);
+        assert_eq!(verdict("AssertUser=|n\nAssertHost=|y\nConditionHost=|y"), StartVerdict::Start);
     }
 
     #[test]
     fn what_nobody_knows_lets_nothing_start() {
         assert_eq!(
             verdict("ConditionHost=y\nConditionVersion=?"),
-            Verdict::Unknown("ConditionVersion=? cannot be checked: nobody knows".to_owned())
+            StartVerdict::Unknown("ConditionVersion=? cannot be checked: nobody knows".to_owned())
         );
     }
 }

@@ -12,7 +12,7 @@ use super::body::Variable;
 
 /// What a machine knows of what a container's environment refers to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Known {
+pub struct EnvironmentInputs {
     /// The daemon's own environment.
     pub host: BTreeMap<String, Sensitive>,
     /// The text of each file, by its path.
@@ -51,7 +51,7 @@ pub enum BadEnvironment {
 pub fn assemble_environment(
     environment: &Environment,
     secrets: &[Secret],
-    known: &Known,
+    known: &EnvironmentInputs,
 ) -> Result<Vec<Variable>, BadEnvironment> {
     let mut variables: BTreeMap<String, Sensitive> = BTreeMap::new();
     let inherited = known.host.iter().filter(|(name, _)| {
@@ -102,7 +102,10 @@ pub fn assemble_environment(
 
 /// The variables of the daemon's that a container's file, or a file it names, asks for and does not get: they are the daemon's
 /// own.
-pub fn withheld_variables(environment: &Environment, known: &Known) -> BTreeSet<String> {
+pub fn withheld_variables(
+    environment: &Environment,
+    known: &EnvironmentInputs,
+) -> BTreeSet<String> {
     let asked =
         environment.set.iter().filter(|(_, value)| value.is_none()).map(|(name, _)| name.as_str());
     let files = environment.files.iter().filter_map(|file| known.files.get(&file.path));
@@ -117,7 +120,7 @@ pub fn withheld_variables(environment: &Environment, known: &Known) -> BTreeSet<
     own.map(str::to_owned).collect()
 }
 
-impl Known {
+impl EnvironmentInputs {
     /// What the daemon has under a name, unless that is its own.
     fn of_host(&self, name: &str) -> Option<Sensitive> {
         self.host.get(name).filter(|_| !is_withheld(name)).cloned()

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use muster_common::container::{ContainerSpec, Image, Pull};
+use muster_common::container::{ContainerSpec, Image, PullPolicy};
 
 /// What to do about an image before a start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fetch {
+pub enum ImageFetch {
     /// It is there, and good enough.
     Nothing,
     /// Load it from its archive on the machine.
@@ -23,16 +23,20 @@ pub enum Fetch {
 /// What to do about a container's image, given whether the machine has one of that name.
 ///
 /// An archive whose image has no name is loaded every time: nothing tells what it held.
-pub fn plan_fetch(spec: &ContainerSpec, present: bool) -> Fetch {
+pub fn plan_fetch(spec: &ContainerSpec, present: bool) -> ImageFetch {
     match (&spec.image, spec.pull) {
-        (_, Pull::Never) if present => Fetch::Nothing,
-        (_, Pull::Never) => Fetch::Missing,
-        (Image::Archive { image: Some(_), .. } | Image::Named(_), Pull::Missing) if present => {
-            Fetch::Nothing
+        (_, PullPolicy::Never) if present => ImageFetch::Nothing,
+        (_, PullPolicy::Never) => ImageFetch::Missing,
+        (Image::Archive { image: Some(_), .. } | Image::Named(_), PullPolicy::Missing)
+            if present =>
+        {
+            ImageFetch::Nothing
         }
-        (Image::Archive { .. }, _) => Fetch::Load,
-        (Image::Named(_), Pull::Newer) => Fetch::Pull { needed: !present },
-        (Image::Named(_), Pull::Always | Pull::Missing) => Fetch::Pull { needed: true },
+        (Image::Archive { .. }, _) => ImageFetch::Load,
+        (Image::Named(_), PullPolicy::Newer) => ImageFetch::Pull { needed: !present },
+        (Image::Named(_), PullPolicy::Always | PullPolicy::Missing) => {
+            ImageFetch::Pull { needed: true }
+        }
     }
 }
 
@@ -50,13 +54,13 @@ pub fn retry_after(spec: &ContainerSpec, failed: u32) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
-    use muster_common::container::{Host, Quadlet, read};
+    use muster_common::container::{HostFacts, Quadlet, read};
 
     use super::*;
 
     fn spec(lines: &str) -> ContainerSpec {
         let file = format!("[Container]\n{lines}\n").parse().unwrap();
-        match read(&"web.container".parse().unwrap(), &file, &Host::stand_in()) {
+        match read(&"web.container".parse().unwrap(), &file, &HostFacts::stand_in()) {
             Ok((Quadlet::Container(spec), _)) => *spec,
             other => panic!("{other:?}"),
         }
@@ -64,16 +68,16 @@ mod tests {
 
     #[test]
     fn pull_says_when_an_image_is_fetched() {
-        let pull = |needed| Fetch::Pull { needed };
+        let pull = |needed| ImageFetch::Pull { needed };
         // With the image there, and without.
         let table = [
-            ("Image=a", [Fetch::Nothing, pull(true)]),
+            ("Image=a", [ImageFetch::Nothing, pull(true)]),
             ("Image=a\nPull=always", [pull(true), pull(true)]),
             ("Image=a\nPull=newer", [pull(false), pull(true)]),
-            ("Image=a\nPull=never", [Fetch::Nothing, Fetch::Missing]),
-            ("Image=docker-archive:/a.tar:a", [Fetch::Nothing, Fetch::Load]),
-            ("Image=docker-archive:/a.tar:a\nPull=always", [Fetch::Load, Fetch::Load]),
-            ("Image=docker-archive:/a.tar", [Fetch::Load, Fetch::Load]),
+            ("Image=a\nPull=never", [ImageFetch::Nothing, ImageFetch::Missing]),
+            ("Image=docker-archive:/a.tar:a", [ImageFetch::Nothing, ImageFetch::Load]),
+            ("Image=docker-archive:/a.tar:a\nPull=always", [ImageFetch::Load, ImageFetch::Load]),
+            ("Image=docker-archive:/a.tar", [ImageFetch::Load, ImageFetch::Load]),
         ];
         for (lines, expected) in table {
             let spec = spec(lines);

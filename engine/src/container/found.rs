@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use muster_common::unit::FileHash;
 
-use super::life::{Ended, HealthState, Seen};
+use super::life::{Ended, FoundContainer, HealthState};
 use super::translate::{Identity, LABEL_CLUSTER, LABEL_FILE, LABEL_GENERATION, LABEL_UNIT};
 
 /// Whose a container, a volume or a network is.
@@ -48,7 +48,7 @@ pub struct Inspected<'a> {
     pub health: Option<&'a str>,
 }
 
-impl Seen {
+impl FoundContainer {
     /// What a container's state means. One that was made and never ran is as good as none; one that is paused runs, for
     /// whoever paused it has a reason; of one in a state this version does not know it is not concluded that it has ended.
     pub fn from_inspected(state: Inspected<'_>) -> Self {
@@ -112,14 +112,17 @@ mod tests {
     #[test]
     fn states_are_dockers() {
         let seen = |status, health| {
-            Seen::from_inspected(Inspected { status, exit_code: 3, oom: true, health })
+            FoundContainer::from_inspected(Inspected { status, exit_code: 3, oom: true, health })
         };
-        let ended = Seen::Ended(Ended { code: 3, oom: true });
-        assert_eq!(seen("created", None), Seen::Absent);
-        assert_eq!(seen("running", Some("none")), Seen::Running(None));
-        assert_eq!(seen("running", Some("unhealthy")), Seen::Running(Some(HealthState::Unhealthy)));
-        assert_eq!(seen("paused", None), Seen::Running(None));
-        assert_eq!(seen("frozen", None), Seen::Running(None));
+        let ended = FoundContainer::Ended(Ended { code: 3, oom: true });
+        assert_eq!(seen("created", None), FoundContainer::Absent);
+        assert_eq!(seen("running", Some("none")), FoundContainer::Running(None));
+        assert_eq!(
+            seen("running", Some("unhealthy")),
+            FoundContainer::Running(Some(HealthState::Unhealthy))
+        );
+        assert_eq!(seen("paused", None), FoundContainer::Running(None));
+        assert_eq!(seen("frozen", None), FoundContainer::Running(None));
         assert_eq!((seen("exited", None), seen("dead", None)), (ended, ended));
     }
 }

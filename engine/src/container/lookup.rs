@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use muster_common::container::Named;
+use muster_common::container::NamedResource;
 use muster_common::unit::UnitName;
 
 /// A unit that has to be there first, and of which no name is known.
@@ -15,10 +15,12 @@ pub struct MissingUnit(pub UnitName);
 pub(super) struct Lookup<'a>(pub(super) &'a BTreeMap<UnitName, String>);
 
 impl Lookup<'_> {
-    pub(super) fn name(self, named: &Named) -> Result<String, MissingUnit> {
+    pub(super) fn name(self, named: &NamedResource) -> Result<String, MissingUnit> {
         match named {
-            Named::Engine(name) => Ok(name.clone()),
-            Named::Unit(unit) => self.0.get(unit).cloned().ok_or_else(|| MissingUnit(unit.clone())),
+            NamedResource::Engine(name) => Ok(name.clone()),
+            NamedResource::Unit(unit) => {
+                self.0.get(unit).cloned().ok_or_else(|| MissingUnit(unit.clone()))
+            }
         }
     }
 }

@@ -1,10 +1,11 @@
 //! Containers: what Docker is asked to make of a unit, and what happens to it while it lives.
 //!
 //! Owns the decisions about them. [`translate()`] turns what a unit's file says into the body of Docker's create call,
-//! once and completely: a daemon sends it and adds only what no one but the machine knows ([`Late`]). [`Life`] decides
-//! what to do when a container starts, ends, falls ill or takes too long, with the clock passed in. [`fetch()`] says
-//! whether an image is needed first, [`logging()`] who keeps its output, [`owner()`] and [`Seen`] what a daemon makes of the containers it finds, [`lacking()`] what an engine is too old for. None of them
-//! talks to an engine.
+//! once and completely: a daemon sends it and adds only what no one but the machine knows ([`MachineInputs`]). [`Life`]
+//! decides what to do when a container starts, ends, falls ill or takes too long, with the clock passed in.
+//! [`plan_fetch()`] says whether an image is needed first, [`choose_log_config()`] who keeps its output,
+//! [`owner_by_labels()`] and [`FoundContainer`] what a daemon makes of the containers it finds, [`missing_ability()`] what
+//! an engine is too old for. None of them talks to an engine.
 //!
 //! Translation is here and not beside the parser because it chooses: which of Docker's ways stands for an option that
 //! Docker does not have. Docker's own types would tie the engine to a client library; [`body`] has the few that are
@@ -25,19 +26,21 @@ mod sessions;
 mod translate;
 pub mod unit;
 
-pub use conditions::{Holds, Verdict, weigh_conditions};
-pub use environment::{BadEnvironment, Known, assemble_environment, withheld_variables};
-pub use fetch::{Fetch, plan_fetch, retry_after};
+pub use conditions::{ConditionAnswer, StartVerdict, weigh_conditions};
+pub use environment::{
+    BadEnvironment, EnvironmentInputs, assemble_environment, withheld_variables,
+};
+pub use fetch::{ImageFetch, plan_fetch, retry_after};
 pub use found::{Inspected, Owner, owner_by_labels};
 pub use life::{
-    Action, Ended, Event, HealthState, Life, Memory, Phase, Policy, Rest, Result as LifeResult,
-    Seen,
+    ContainerAction, ContainerPolicy, Ended, FoundContainer, HealthState, Life, LifeEvent,
+    LifeMemory, LifeResult, Phase, RestState,
 };
 pub use logging::{JOURNALD, Logging, choose_log_config, journal_field};
 pub use lookup::MissingUnit;
-pub use needs::{Abilities, ApiVersion, Need, list_needs, missing_ability};
+pub use needs::{Abilities, ApiVersion, EngineNeed, list_needs, missing_ability};
 pub use sessions::EngineSessions;
 pub use translate::{
-    Creation, Identity, LABEL_CLUSTER, LABEL_FILE, LABEL_GENERATION, LABEL_UNIT, Late, cdi_request,
-    translate, translate_network, translate_volume,
+    Creation, Identity, LABEL_CLUSTER, LABEL_FILE, LABEL_GENERATION, LABEL_UNIT, MachineInputs,
+    cdi_request, translate, translate_network, translate_volume,
 };

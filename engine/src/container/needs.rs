@@ -52,7 +52,7 @@ pub struct Abilities {
 
 /// Something that came with a version.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Need {
+pub struct EngineNeed {
     /// The version.
     pub api: ApiVersion,
     /// The option of the file's that asks for it, in its notation.
@@ -60,9 +60,10 @@ pub struct Need {
 }
 
 /// What a container's file needs beyond the oldest version that is spoken at all.
-pub fn list_needs(spec: &ContainerSpec) -> Vec<Need> {
+pub fn list_needs(spec: &ContainerSpec) -> Vec<EngineNeed> {
     let mut needs = Vec::new();
-    let mut need = |minor, option: String| needs.push(Need { api: ApiVersion(1, minor), option });
+    let mut need =
+        |minor, option: String| needs.push(EngineNeed { api: ApiVersion(1, minor), option });
     if !spec.annotations.is_empty() {
         need(43, "Annotation=".to_owned());
     }
@@ -109,13 +110,13 @@ pub fn missing_ability(spec: &ContainerSpec, abilities: &Abilities) -> Option<St
 
 #[cfg(test)]
 mod tests {
-    use muster_common::container::{Host, Quadlet, read};
+    use muster_common::container::{HostFacts, Quadlet, read};
 
     use super::*;
 
     fn spec(lines: &str) -> ContainerSpec {
         let file = format!("[Container]\nImage=a\n{lines}\n").parse().unwrap();
-        match read(&"web.container".parse().unwrap(), &file, &Host::stand_in()) {
+        match read(&"web.container".parse().unwrap(), &file, &HostFacts::stand_in()) {
             Ok((Quadlet::Container(spec), _)) => *spec,
             other => panic!("{other:?}"),
         }

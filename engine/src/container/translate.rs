@@ -49,12 +49,12 @@ pub struct Creation {
     /// Networks it joins once it is made and before it starts.
     pub networks: Vec<(String, body::Endpoint)>,
     /// What only the machine can add.
-    pub late: Late,
+    pub late: MachineInputs,
 }
 
 /// What only the machine knows, and puts into the create call itself.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Late {
+pub struct MachineInputs {
     /// Where the environment comes from; see [`super::assemble_environment`].
     pub environment: Environment,
     /// Secrets to mount or to put into the environment.
@@ -207,7 +207,7 @@ pub fn translate(
         Some(Seccomp::File(path)) => Some(path.clone()),
         Some(Seccomp::Unconfined) | None => None,
     };
-    let late = Late {
+    let late = MachineInputs {
         environment: spec.environment.clone(),
         secrets: spec.secrets.clone(),
         seccomp,

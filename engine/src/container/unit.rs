@@ -21,7 +21,10 @@ pub use self::order::Order;
 pub use self::status::{Settled, UnitStatus, run_name};
 use self::status::{has_container_running, is_at_rest, is_failure, settled_state};
 use super::found::Owner;
-use super::life::{Action, Event, Life, Memory, Phase, Policy, Rest, Result as LifeResult, Seen};
+use super::life::{
+    ContainerAction, ContainerPolicy, FoundContainer, Life, LifeEvent, LifeMemory, LifeResult,
+    Phase, RestState,
+};
 
 /// The signal that asks a container to stop where neither its file nor its image says.
 const STOP_SIGNAL: &str = "SIGTERM";
@@ -44,9 +47,9 @@ pub struct ContainerUnit {
     stop_signal: Option<String>,
     prepared: Option<Prepared>,
     /// The piece of work that was begun and is not done.
-    under_way: Option<Action>,
+    under_way: Option<ContainerAction>,
     /// The pieces that follow it.
-    queue: VecDeque<Action>,
+    queue: VecDeque<ContainerAction>,
     inspection: Inspection,
     removal: Removal,
     failures: u64,
@@ -96,15 +99,15 @@ impl ContainerUnit {
             Some(Owner::Ours(identity)) => identity.generation,
             _ => 0,
         };
-        let seen = found.as_ref().map_or(Seen::Absent, |found| found.seen);
+        let seen = found.as_ref().map_or(FoundContainer::Absent, |found| found.seen);
         let mut memory = remembered.memory.clone();
-        if memory == Memory::default() {
+        if memory == LifeMemory::default() {
             // Nothing is remembered. One of ours that runs was made because it was wanted.
-            memory.wanted = matches!(seen, Seen::Running(_));
-            memory.rest = (!memory.wanted).then_some(Rest::Dead);
+            memory.wanted = matches!(seen, FoundContainer::Running(_));
+            memory.rest = (!memory.wanted).then_some(RestState::Dead);
         }
         let (life, actions) =
-            Life::adopt_container(Policy::from_spec(&plan.spec), memory, seen, at.now);
+            Life::adopt_container(ContainerPolicy::from_spec(&plan.spec), memory, seen, at.now);
         let mut unit = Self {
             plan,
             generation,
@@ -174,7 +177,7 @@ impl ContainerUnit {
                 UnitInput::Remove => self.begin_removal(at.now, &mut effects),
                 // Of a removal that is over.
                 UnitInput::Removed(_) => {}
-                UnitInput::Tick => self.live_on(at, Event::Tick, &mut effects),
+                UnitInput::Tick => self.live_on(at, LifeEvent::Tick, &mut effects),
             }
             self.begin_next(&mut effects);
             self.publish_state(at.wall, &mut effects);
@@ -184,7 +187,7 @@ impl ContainerUnit {
     }
 
     fn set_plan(&mut self, plan: ContainerPlan) {
-        self.life.set_policy(Policy::from_spec(&plan.spec));
+        self.life.set_policy(ContainerPolicy::from_spec(&plan.spec));
         self.plan = plan;
     }
 
@@ -217,41 +220,43 @@ impl ContainerUnit {
                 WorkResult::Prepared(_)
                 | WorkResult::Unprepared(_)
                 | WorkResult::Unmet(_)
-                | WorkResult::AssertFailed(_) => done == Some(Action::Prepare),
-                WorkResult::Started(_) | WorkResult::NotStarted(_) => done == Some(Action::Start),
-                WorkResult::Sent => matches!(done, Some(Action::Signal | Action::Kill)),
+                | WorkResult::AssertFailed(_) => done == Some(ContainerAction::Prepare),
+                WorkResult::Started(_) | WorkResult::NotStarted(_) =>
+                    done == Some(ContainerAction::Start),
+                WorkResult::Sent =>
+                    matches!(done, Some(ContainerAction::Signal | ContainerAction::Kill)),
             },
             "{result:?} of {done:?}"
         );
         match result {
             // It has another file meanwhile, which may ask for something else.
             WorkResult::Prepared(prepared) if prepared.plan.file != self.plan.file => {
-                self.queue.push_front(Action::Prepare);
+                self.queue.push_front(ContainerAction::Prepare);
             }
             WorkResult::Prepared(prepared) => {
                 self.set_plan(prepared.plan.clone());
                 self.prepared = Some(prepared);
-                self.live_on(at, Event::Prepared, effects);
+                self.live_on(at, LifeEvent::Prepared, effects);
             }
             WorkResult::Unmet(reason) => {
                 self.fault = reason;
-                self.live_on(at, Event::Unmet, effects);
+                self.live_on(at, LifeEvent::Unmet, effects);
             }
             WorkResult::AssertFailed(reason) => {
-                self.on_no_start(at, reason, Event::AssertFailed, effects);
+                self.on_no_start(at, reason, LifeEvent::AssertFailed, effects);
             }
             WorkResult::Unprepared(reason) => {
-                self.on_no_start(at, reason, Event::Unprepared, effects);
+                self.on_no_start(at, reason, LifeEvent::Unprepared, effects);
             }
             WorkResult::NotStarted(reason) => {
-                self.on_no_start(at, reason, Event::NotStarted, effects);
+                self.on_no_start(at, reason, LifeEvent::NotStarted, effects);
             }
             WorkResult::Started(id) => {
                 self.container = Some(id);
                 self.ran_in_session = at.sessions.current_session();
                 self.replaced = None;
                 self.fault.clear();
-                self.live_on(at, Event::Started, effects);
+                self.live_on(at, LifeEvent::Started, effects);
                 // It may have ended before anybody knew that it is ours.
                 self.request_inspection(effects);
             }
@@ -267,7 +272,7 @@ impl ContainerUnit {
         &mut self,
         at: &Moment,
         reason: String,
-        event: Event,
+        event: LifeEvent,
         effects: &mut Vec<UnitEffect>,
     ) {
         self.fault.clone_from(&reason);
@@ -294,39 +299,40 @@ impl ContainerUnit {
         }
         let Some(found) = found else {
             if !is_at_rest(self.life.current_phase()) {
-                self.live_on(at, Event::Gone, effects);
+                self.live_on(at, LifeEvent::Gone, effects);
             }
             self.container = None;
             return;
         };
         self.stop_signal.clone_from(&found.stop_signal);
         match found.seen {
-            Seen::Absent => {}
-            Seen::Running(health) => {
+            FoundContainer::Absent => {}
+            FoundContainer::Running(health) => {
                 self.ran_in_session = at.sessions.current_session();
                 let phase = self.life.current_phase();
                 if is_at_rest(phase) || matches!(phase, Phase::Wait { .. }) {
-                    self.live_on(at, Event::Started, effects);
+                    self.live_on(at, LifeEvent::Started, effects);
                 }
                 if let Some(health) = health
                     && self.life.health_state() != Some(health)
                 {
-                    self.live_on(at, Event::Health(health), effects);
+                    self.live_on(at, LifeEvent::Health(health), effects);
                 }
             }
-            Seen::Ended(ended) => {
+            FoundContainer::Ended(ended) => {
                 if !found.fault.is_empty() {
                     self.problem.clone_from(&found.fault);
                 }
                 let along = at.sessions.took_along_since(self.ran_in_session);
-                let event = if along { Event::TakenAlong(ended) } else { Event::Ended(ended) };
+                let event =
+                    if along { LifeEvent::TakenAlong(ended) } else { LifeEvent::Ended(ended) };
                 self.live_on(at, event, effects);
             }
         }
     }
 
     /// Has its life take an event.
-    fn live_on(&mut self, at: &Moment, event: Event, effects: &mut Vec<UnitEffect>) {
+    fn live_on(&mut self, at: &Moment, event: LifeEvent, effects: &mut Vec<UnitEffect>) {
         let before = self.life.current_phase();
         let actions = self.life.step(at.now, event);
         let after = self.life.current_phase();
@@ -337,10 +343,13 @@ impl ContainerUnit {
             }
         }
         // An order that is refused at once leaves the phase as it was, and has failed all the same.
-        let refused = matches!(event, Event::Start | Event::Restart);
+        let refused = matches!(event, LifeEvent::Start | LifeEvent::Restart);
         if is_failure(after) && (before != after || refused) {
             self.failures += 1;
-            if !matches!(event, Event::Unprepared | Event::NotStarted | Event::AssertFailed) {
+            if !matches!(
+                event,
+                LifeEvent::Unprepared | LifeEvent::NotStarted | LifeEvent::AssertFailed
+            ) {
                 self.problem = self.failure_text();
             }
         }
@@ -351,19 +360,19 @@ impl ContainerUnit {
     }
 
     /// Lines up what is to be done.
-    fn enqueue_actions(&mut self, actions: Vec<Action>, effects: &mut Vec<UnitEffect>) {
+    fn enqueue_actions(&mut self, actions: Vec<ContainerAction>, effects: &mut Vec<UnitEffect>) {
         for action in actions {
             match action {
-                Action::CancelPrepare => {
-                    self.queue.retain(|action| *action != Action::Prepare);
-                    if self.under_way == Some(Action::Prepare) {
+                ContainerAction::CancelPrepare => {
+                    self.queue.retain(|action| *action != ContainerAction::Prepare);
+                    if self.under_way == Some(ContainerAction::Prepare) {
                         self.under_way = None;
                         effects.push(UnitEffect::CancelWork);
                     }
                     self.progress.clear();
                 }
                 // An engine that is away for long is not to be told the same a hundred times once it is back.
-                Action::Kill if self.queue.back() == Some(&Action::Kill) => {}
+                ContainerAction::Kill if self.queue.back() == Some(&ContainerAction::Kill) => {}
                 other => self.queue.push_back(other),
             }
         }
@@ -375,18 +384,18 @@ impl ContainerUnit {
         while self.under_way.is_none() {
             let Some(action) = self.queue.pop_front() else { return };
             let work = match action {
-                Action::Prepare => {
+                ContainerAction::Prepare => {
                     self.progress.clear();
                     Some(UnitEffect::Prepare(self.plan.clone()))
                 }
-                Action::Start => self.begin_start(),
-                Action::Signal => {
+                ContainerAction::Start => self.begin_start(),
+                ContainerAction::Signal => {
                     let given = self.plan.spec.stop_signal.as_deref();
                     let signal = given.or(self.stop_signal.as_deref()).unwrap_or(STOP_SIGNAL);
                     self.signal_with(signal)
                 }
-                Action::Kill => self.signal_with("SIGKILL"),
-                Action::CancelPrepare => None,
+                ContainerAction::Kill => self.signal_with("SIGKILL"),
+                ContainerAction::CancelPrepare => None,
             };
             if let Some(work) = work {
                 self.under_way = Some(action);
@@ -412,7 +421,7 @@ impl ContainerUnit {
 
     fn begin_removal(&mut self, now: Duration, effects: &mut Vec<UnitEffect>) {
         self.queue.clear();
-        if self.under_way == Some(Action::Start) {
+        if self.under_way == Some(ContainerAction::Start) {
             self.removal = Removal::WaitsForStart { until: now.saturating_add(START_GRACE) };
         } else {
             self.remove_containers(effects);
@@ -460,8 +469,8 @@ impl ContainerUnit {
     /// Begins the work again that its removal broke off, since it was not removed.
     fn resume_work(&mut self, effects: &mut Vec<UnitEffect>) {
         match self.life.current_phase() {
-            Phase::Prepare { .. } => self.queue.push_back(Action::Prepare),
-            Phase::Start { running: false, .. } => self.queue.push_back(Action::Start),
+            Phase::Prepare { .. } => self.queue.push_back(ContainerAction::Prepare),
+            Phase::Start { running: false, .. } => self.queue.push_back(ContainerAction::Start),
             _ => {}
         }
         self.begin_next(effects);
@@ -558,14 +567,14 @@ impl ContainerUnit {
         // Work waits only for work: `begin_next` runs after everything that adds to the queue or ends a piece.
         debug_assert!(self.under_way.is_some() || self.queue.is_empty(), "{self:?}");
         // What is cancelled is taken out at once and is no piece of work.
-        debug_assert!(!has(Action::CancelPrepare), "{self:?}");
+        debug_assert!(!has(ContainerAction::CancelPrepare), "{self:?}");
         // Whatever leaves `Prepare` cancels the preparation or is its outcome, and whatever enters it asks for one; so a unit
         // can neither wait for a preparation that nobody makes nor be surprised by one.
         let prepares = matches!(self.life.current_phase(), Phase::Prepare { .. });
-        debug_assert!(removed || has(Action::Prepare) == prepares, "{self:?}");
+        debug_assert!(removed || has(ContainerAction::Prepare) == prepares, "{self:?}");
         // A start that was asked for is on its way until its outcome is in.
         let starts = matches!(self.life.current_phase(), Phase::Start { running: false, .. });
-        debug_assert!(removed || !starts || has(Action::Start), "{self:?}");
+        debug_assert!(removed || !starts || has(ContainerAction::Start), "{self:?}");
         // The container and the one it replaces are two: the second is only known while the first is being made.
         debug_assert!(self.container.is_none() || self.replaced.is_none() || removed, "{self:?}");
     }

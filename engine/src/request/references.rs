@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use muster_common::container::{Host, Quadlet, read};
+use muster_common::container::{HostFacts, Quadlet, read};
 use muster_common::snapshot::Snapshot;
 use muster_common::unit::{UnitName, UnitType};
 
@@ -23,7 +23,7 @@ pub fn destroy_refusal(snapshot: &Snapshot, destroyed: &[UnitName]) -> Option<St
             continue;
         }
         let Some(file) = snapshot.files.get(&unit.file) else { continue };
-        let Ok((Quadlet::Container(spec), _)) = read(name, file, &Host::stand_in()) else {
+        let Ok((Quadlet::Container(spec), _)) = read(name, file, &HostFacts::stand_in()) else {
             continue;
         };
         let named = spec.referenced_units().into_iter().find_map(|reference| {

@@ -1,6 +1,6 @@
 //! Conditions and assertions that do not hold.
 
-use muster_engine::container::{Life, Seen};
+use muster_engine::container::{FoundContainer, Life};
 
 use super::{go_on, policy, seconds, story, told, up};
 
@@ -22,7 +22,7 @@ fn conditions_that_do_not_hold_leave_it_inactive() {
     // A daemon that has just started knows it still.
     let memory = life.persistent_memory().clone();
     let (adopted, actions) =
-        Life::adopt_container(policy(lines), memory, Seen::Absent, seconds("6"));
+        Life::adopt_container(policy(lines), memory, FoundContainer::Absent, seconds("6"));
     assert_eq!(told(&adopted, &actions), "inactive/dead (condition)");
     go_on(
         &mut life,

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use muster_engine::container::{Action, Ended, Event, HealthState, Life, Phase, Seen};
+use muster_engine::container::{
+    ContainerAction, Ended, FoundContainer, HealthState, Life, LifeEvent, Phase,
+};
 use proptest::prelude::*;
 
 use super::policy;
@@ -38,35 +40,35 @@ fn lines() -> impl Strategy<Value = String> {
     )
 }
 
-fn event() -> impl Strategy<Value = Event> {
+fn event() -> impl Strategy<Value = LifeEvent> {
     let code = prop::sample::select(vec![0_i64, 1, 7, 8, 137, 139, 143]);
     prop_oneof![
-        3 => Just(Event::Start),
-        1 => Just(Event::Restart),
-        1 => Just(Event::Stop),
-        3 => Just(Event::Prepared),
-        1 => Just(Event::Unprepared),
-        3 => Just(Event::Started),
-        1 => Just(Event::NotStarted),
-        1 => Just(Event::Health(HealthState::Healthy)),
-        1 => Just(Event::Health(HealthState::Unhealthy)),
+        3 => Just(LifeEvent::Start),
+        1 => Just(LifeEvent::Restart),
+        1 => Just(LifeEvent::Stop),
+        3 => Just(LifeEvent::Prepared),
+        1 => Just(LifeEvent::Unprepared),
+        3 => Just(LifeEvent::Started),
+        1 => Just(LifeEvent::NotStarted),
+        1 => Just(LifeEvent::Health(HealthState::Healthy)),
+        1 => Just(LifeEvent::Health(HealthState::Unhealthy)),
         4 => (code.clone(), any::<bool>())
-            .prop_map(|(code, oom)| Event::Ended(Ended { code, oom })),
-        1 => code.prop_map(|code| Event::TakenAlong(Ended { code, oom: false })),
-        1 => Just(Event::Gone),
-        6 => Just(Event::Tick),
+            .prop_map(|(code, oom)| LifeEvent::Ended(Ended { code, oom })),
+        1 => code.prop_map(|code| LifeEvent::TakenAlong(Ended { code, oom: false })),
+        1 => Just(LifeEvent::Gone),
+        6 => Just(LifeEvent::Tick),
     ]
 }
 
-fn history() -> impl Strategy<Value = Vec<(u64, Event)>> {
+fn history() -> impl Strategy<Value = Vec<(u64, LifeEvent)>> {
     prop::collection::vec((0_u64..8_000, event()), 1..120)
 }
 
 /// Plays a history and shows every step: the time, the event, the actions, and the life after it.
 fn play(
     lines: &str,
-    history: &[(u64, Event)],
-    mut look: impl FnMut(Duration, Event, &[Action], &Life),
+    history: &[(u64, LifeEvent)],
+    mut look: impl FnMut(Duration, LifeEvent, &[ContainerAction], &Life),
 ) -> Life {
     let mut life = Life::new(policy(lines));
     let mut now = Duration::ZERO;
@@ -83,7 +85,7 @@ proptest! {
     fn no_interval_has_more_starts_than_the_limit(lines in lines(), history in history()) {
         let mut starts = Vec::new();
         play(&lines, &history, |now, _, actions, _| {
-            starts.extend(actions.iter().filter(|action| **action == Action::Prepare).map(|_| now));
+            starts.extend(actions.iter().filter(|action| **action == ContainerAction::Prepare).map(|_| now));
         });
         for window in starts.windows(BURST + 1) {
             prop_assert!(window.last().unwrap().checked_sub(*window.first().unwrap()).unwrap() >= INTERVAL);
@@ -96,11 +98,11 @@ proptest! {
         let mut started = Ok(());
         play(&lines, &history, |now, event, actions, _| {
             match event {
-                Event::Start | Event::Restart => wanted = true,
-                Event::Stop => wanted = false,
+                LifeEvent::Start | LifeEvent::Restart => wanted = true,
+                LifeEvent::Stop => wanted = false,
                 _ => {}
             }
-            let starts = actions.iter().any(|action| matches!(action, Action::Prepare | Action::Start));
+            let starts = actions.iter().any(|action| matches!(action, ContainerAction::Prepare | ContainerAction::Start));
             if starts && !wanted {
                 started = Err(format!("{event:?} at {now:?} starts it"));
             }
@@ -115,10 +117,10 @@ proptest! {
         play(&lines, &history, |_, _, actions, _| {
             for action in actions {
                 match action {
-                    Action::Prepare => prepared += 1,
-                    Action::Start => prepared -= 1,
-                    Action::CancelPrepare => prepared = 0,
-                    Action::Signal | Action::Kill => {}
+                    ContainerAction::Prepare => prepared += 1,
+                    ContainerAction::Start => prepared -= 1,
+                    ContainerAction::CancelPrepare => prepared = 0,
+                    ContainerAction::Signal | ContainerAction::Kill => {}
                 }
                 balance.push(prepared);
             }
@@ -133,7 +135,7 @@ proptest! {
         for _ in 0..10 {
             let Some(deadline) = life.next_deadline() else { return Ok(()) };
             let before = life.current_phase();
-            let actions = life.step(deadline, Event::Tick);
+            let actions = life.step(deadline, LifeEvent::Tick);
             prop_assert!(life.current_phase() != before || !actions.is_empty(), "{before:?}");
             prop_assert!(life.next_deadline().is_none_or(|next| next > deadline), "{before:?}");
         }
@@ -146,10 +148,10 @@ proptest! {
         let mut alive = false;
         let mut problem = Ok(());
         play(&lines, &history, |_, event, actions, life| {
-            if actions.contains(&Action::Start) || event == Event::Started {
+            if actions.contains(&ContainerAction::Start) || event == LifeEvent::Started {
                 alive = true;
             }
-            let touched = actions.iter().any(|action| matches!(action, Action::Signal | Action::Kill));
+            let touched = actions.iter().any(|action| matches!(action, ContainerAction::Signal | ContainerAction::Kill));
             if touched && !alive {
                 problem = Err(format!("{event:?} leads to {actions:?}"));
             }
@@ -165,13 +167,13 @@ proptest! {
         let mut now = Duration::ZERO;
         let life = play(&lines, &history, |at, _, _, _| now = at);
         let seen = match life.current_phase() {
-            Phase::Running => Seen::Running(None),
-            Phase::Dead | Phase::Exited | Phase::Failed(_) => Seen::Absent,
+            Phase::Running => FoundContainer::Running(None),
+            Phase::Dead | Phase::Exited | Phase::Failed(_) => FoundContainer::Absent,
             _ => return Ok(()),
         };
         let (again, actions) = Life::adopt_container(policy(&lines), life.persistent_memory().clone(), seen, now);
         prop_assert_eq!(actions, Vec::new());
-        if seen == Seen::Absent {
+        if seen == FoundContainer::Absent {
             prop_assert_eq!((again.active_state(), again.sub_state()), (life.active_state(), life.sub_state()));
         }
     }

@@ -59,7 +59,7 @@ struct World {
     work: Option<UnitEffect>,
     question: Option<String>,
     removal: Option<Vec<String>>,
-    containers: BTreeMap<String, Seen>,
+    containers: BTreeMap<String, FoundContainer>,
     made: u32,
     status: UnitStatus,
     is_forgotten: bool,
@@ -124,7 +124,7 @@ impl World {
                 }
                 self.made += 1;
                 let id = format!("c{}", self.made);
-                self.containers.insert(id.clone(), Seen::Running(None));
+                self.containers.insert(id.clone(), FoundContainer::Running(None));
                 WorkResult::Started(id)
             }
             UnitEffect::Start { .. } => WorkResult::NotStarted(why()),
@@ -132,9 +132,9 @@ impl World {
                 // One that is asked to stop may take its time; one that is killed ends.
                 if let Some(seen) = self.containers.get_mut(&container)
                     && (well || signal == "SIGKILL")
-                    && matches!(seen, Seen::Running(_))
+                    && matches!(seen, FoundContainer::Running(_))
                 {
-                    *seen = Seen::Ended(Ended { code: 143, oom: false });
+                    *seen = FoundContainer::Ended(Ended { code: 143, oom: false });
                 }
                 WorkResult::Sent
             }
@@ -166,7 +166,7 @@ impl World {
             Chance::Answer => self.answer(),
             Chance::End(code) => {
                 for seen in self.containers.values_mut() {
-                    *seen = Seen::Ended(Ended { code, oom: false });
+                    *seen = FoundContainer::Ended(Ended { code, oom: false });
                 }
                 if !removing {
                     self.feed(UnitInput::Hint);
@@ -174,8 +174,8 @@ impl World {
             }
             Chance::EngineRestart => {
                 for seen in self.containers.values_mut() {
-                    if matches!(seen, Seen::Running(_)) {
-                        *seen = Seen::Ended(Ended { code: 137, oom: false });
+                    if matches!(seen, FoundContainer::Running(_)) {
+                        *seen = FoundContainer::Ended(Ended { code: 137, oom: false });
                     }
                 }
                 self.sessions.begin(Some(false));
@@ -242,7 +242,7 @@ proptest! {
         world.feed(UnitInput::Order { order: Order::Stop, generation: None });
         world.settle();
         prop_assert_eq!(world.status.outcome_of(Order::Stop, 0), Some(Ok(())));
-        let runs = world.containers.values().filter(|seen| matches!(seen, Seen::Running(_)));
+        let runs = world.containers.values().filter(|seen| matches!(seen, FoundContainer::Running(_)));
         prop_assert_eq!(runs.count(), 0, "it was stopped: {:?}", &world.containers);
 
         // The start limit may have been reached before; it has passed by then.
@@ -250,7 +250,7 @@ proptest! {
         world.feed(UnitInput::Order { order: Order::Start, generation: Some(9) });
         world.settle();
         prop_assert_eq!(world.status.settled, Some(Settled::Up));
-        let running: Vec<&String> = world.containers.iter().filter(|(_, seen)| matches!(seen, Seen::Running(_))).map(|(id, _)| id).collect();
+        let running: Vec<&String> = world.containers.iter().filter(|(_, seen)| matches!(seen, FoundContainer::Running(_))).map(|(id, _)| id).collect();
         prop_assert_eq!(running, [world.status.container.as_ref().unwrap()], "one, and its own");
     }
 }

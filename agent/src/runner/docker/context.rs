@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use bollard::models::SystemInfo;
-use muster_common::container::Host;
+use muster_common::container::HostFacts;
 use muster_common::machine::MachineId;
 use muster_engine::container::{Abilities, ApiVersion, Logging};
 
@@ -40,7 +40,7 @@ pub struct Settings {
 /// The things that every container of this machine has in common, for those who work on one.
 pub(crate) struct DockerContext {
     pub(crate) engine: Engine,
-    pub(crate) host: Host,
+    pub(crate) host: HostFacts,
     pub(crate) cluster: String,
     /// Where units' files lie.
     pub(crate) files: PathBuf,

@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use muster_common::container::Host;
+use muster_common::container::HostFacts;
 use muster_common::unit::{
     Claim, ClaimKind, UnitFile, UnitName, UnitType, is_reserved, list_claims,
 };
@@ -46,7 +46,7 @@ pub(super) struct HostUnits {
     above: Vec<UnitDirectory>,
     below: Vec<UnitDirectory>,
     /// The machine, as unit files may ask about it; nothing for one without an id.
-    facts: Option<Host>,
+    facts: Option<HostFacts>,
 }
 
 #[derive(Debug)]
@@ -263,7 +263,7 @@ mod tests {
         std::os::unix::fs::symlink("sshd.service", below.path().join("ssh.service")).unwrap();
         let paths = [above.path().to_owned()].into_iter();
         let mut host = HostUnits::in_directories(paths, [below.path().to_owned()].into_iter());
-        host.facts = Some(Host { name: "sshd".to_owned(), ..Host::stand_in() });
+        host.facts = Some(HostFacts { name: "sshd".to_owned(), ..HostFacts::stand_in() });
         host.refresh_names();
         let file: UnitFile =
             format!("[Service]\nExecStart=a\n[Install]\n{install}").parse().unwrap();

@@ -1,9 +1,9 @@
 //! What an end means, and whether a start follows.
 
-use muster_common::container::{Kind, Restart};
+use muster_common::container::{Restart, ServiceKind};
 use serde::{Deserialize, Serialize};
 
-use super::Policy;
+use super::ContainerPolicy;
 
 /// How a container ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,7 +17,7 @@ pub struct Ended {
 /// What became of a container, in systemd's words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Result {
+pub enum LifeResult {
     /// It ended well.
     Success,
     /// An assertion of its file does not hold on the machine.
@@ -45,34 +45,40 @@ const CLEAN_SIGNALS: [i64; 4] = [129, 130, 141, 143];
 const LAST_SIGNAL: i64 = 128 + 64;
 
 /// What an end by itself means.
-pub(super) fn judge_end(policy: &Policy, ended: Ended) -> Result {
+pub(super) fn judge_end(policy: &ContainerPolicy, ended: Ended) -> LifeResult {
     let service = &policy.service;
     let well = ended.code == 0 || service.success.contains(ended.code);
     // Work that a signal cut off is not done.
-    let clean = service.kind == Kind::Notify && CLEAN_SIGNALS.contains(&ended.code);
+    let clean = service.kind == ServiceKind::Notify && CLEAN_SIGNALS.contains(&ended.code);
     if ended.oom {
-        Result::OomKill
+        LifeResult::OomKill
     } else if well || clean {
-        Result::Success
+        LifeResult::Success
     } else if (129..=LAST_SIGNAL).contains(&ended.code) {
-        Result::Signal
+        LifeResult::Signal
     } else {
-        Result::ExitCode
+        LifeResult::ExitCode
     }
 }
 
 /// Whether a container that was asked to stop ended because of that.
-pub(super) fn is_stopped(policy: &Policy, ended: Option<Ended>) -> bool {
+pub(super) fn is_stopped(policy: &ContainerPolicy, ended: Option<Ended>) -> bool {
     ended.is_none_or(|ended| {
         CLEAN_SIGNALS.contains(&ended.code) || policy.stopped == Some(ended.code)
     })
 }
 
 /// Whether a start follows; the table of `Restart=` in systemd.service(5).
-pub(super) fn starts_again(policy: &Policy, result: Result, ended: Option<Ended>) -> bool {
+pub(super) fn starts_again(
+    policy: &ContainerPolicy,
+    result: LifeResult,
+    ended: Option<Ended>,
+) -> bool {
     let service = &policy.service;
-    let by_code =
-        matches!(result, Result::Success | Result::ExitCode | Result::Signal | Result::OomKill);
+    let by_code = matches!(
+        result,
+        LifeResult::Success | LifeResult::ExitCode | LifeResult::Signal | LifeResult::OomKill
+    );
     let code = ended.filter(|_| by_code).map(|ended| ended.code);
     if code.is_some_and(|code| service.prevent.contains(code)) {
         return false;
@@ -84,10 +90,10 @@ pub(super) fn starts_again(policy: &Policy, result: Result, ended: Option<Ended>
         // A container has no watchdog that could bark.
         Restart::No | Restart::OnWatchdog => false,
         Restart::Always => true,
-        Restart::OnSuccess => result == Result::Success,
-        Restart::OnFailure => result != Result::Success,
-        Restart::OnAbnormal => !matches!(result, Result::Success | Result::ExitCode),
-        Restart::OnAbort => result == Result::Signal,
+        Restart::OnSuccess => result == LifeResult::Success,
+        Restart::OnFailure => result != LifeResult::Success,
+        Restart::OnAbnormal => !matches!(result, LifeResult::Success | LifeResult::ExitCode),
+        Restart::OnAbort => result == LifeResult::Signal,
     }
 }
 

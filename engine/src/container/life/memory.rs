@@ -5,11 +5,11 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::Phase;
-use super::judge::{Ended, Result};
+use super::judge::{Ended, LifeResult};
 
 /// What outlasts the daemon, to be kept on the machine until it reboots.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Memory {
+pub struct LifeMemory {
     /// Whether the cluster wants it to run.
     pub wanted: bool,
     /// Starts within the limit's interval, oldest first, since boot.
@@ -17,7 +17,7 @@ pub struct Memory {
     /// How often it was started again by itself since the cluster last asked.
     pub restarts: u32,
     /// How it came to rest, if it has.
-    pub rest: Option<Rest>,
+    pub rest: Option<RestState>,
     /// How it ended last.
     pub ended: Option<Ended>,
     /// Whether its last start came to nothing because its conditions did not hold.
@@ -28,16 +28,16 @@ pub struct Memory {
 /// How a container came to rest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Rest {
+pub enum RestState {
     /// Stopped, or ended well.
     Dead,
     /// Its work is done.
     Exited,
     /// Given up on.
-    Failed(Result),
+    Failed(LifeResult),
 }
 
-impl Rest {
+impl RestState {
     pub(super) fn to_phase(self) -> Phase {
         match self {
             Self::Dead => Phase::Dead,

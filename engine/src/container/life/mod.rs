@@ -21,14 +21,14 @@ mod words;
 
 use std::time::Duration;
 
-use muster_common::container::{ContainerSpec, Kind, Notify, OnFailure, Service};
+use muster_common::container::{ContainerSpec, Notify, OnFailure, Service, ServiceKind};
 
-pub use judge::{Ended, Result};
-pub use memory::{Memory, Rest};
+pub use judge::{Ended, LifeResult};
+pub use memory::{LifeMemory, RestState};
 
 /// The rules a container lives by.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Policy {
+pub struct ContainerPolicy {
     service: Service,
     notify: Notify,
     on_failure: OnFailure,
@@ -40,7 +40,7 @@ pub struct Policy {
 
 /// What happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Event {
+pub enum LifeEvent {
     /// The cluster wants it to run.
     Start,
     /// The cluster wants it to run anew.
@@ -84,7 +84,7 @@ pub enum HealthState {
 
 /// What to do, in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Action {
+pub enum ContainerAction {
     /// Get its image, make its volumes and networks.
     Prepare,
     /// Give that up.
@@ -123,7 +123,7 @@ pub enum Phase {
         /// When it is killed.
         deadline: Option<Duration>,
         /// What follows.
-        then: Then,
+        then: AfterStop,
     },
     /// It has been killed.
     Kill {
@@ -132,7 +132,7 @@ pub enum Phase {
         /// Whether that was because it did not stop in time.
         late: bool,
         /// What follows.
-        then: Then,
+        then: AfterStop,
     },
     /// It waits to be started again.
     Wait {
@@ -140,23 +140,23 @@ pub enum Phase {
         until: Duration,
     },
     /// It does not run, and should.
-    Failed(Result),
+    Failed(LifeResult),
 }
 
 /// What follows once a container that is being stopped has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Then {
+pub enum AfterStop {
     /// Nothing: it was to stop.
     Rest,
     /// A start.
     Start,
     /// What `Restart=` says, for this result or, without, for how it ended.
-    Judge(Option<Result>),
+    Judge(Option<LifeResult>),
 }
 
 /// What a daemon that has just started finds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Seen {
+pub enum FoundContainer {
     /// No container, or one that never ran.
     Absent,
     /// One that runs.
@@ -168,9 +168,9 @@ pub enum Seen {
 /// One container's life.
 #[derive(Debug, Clone)]
 pub struct Life {
-    policy: Policy,
+    policy: ContainerPolicy,
     phase: Phase,
-    memory: Memory,
+    memory: LifeMemory,
     health: Option<HealthState>,
 }
 
@@ -180,7 +180,7 @@ const GRACE: Duration = Duration::from_secs(10);
 /// After this a kill is sent again.
 const KILL_AGAIN: Duration = Duration::from_secs(10);
 
-impl Policy {
+impl ContainerPolicy {
     /// The rules of a container.
     pub fn from_spec(spec: &ContainerSpec) -> Self {
         let service = spec.service.clone();
@@ -198,28 +198,30 @@ impl Policy {
 
 impl Life {
     /// A container that was never started.
-    pub fn new(policy: Policy) -> Self {
-        let memory = Memory { rest: Some(Rest::Dead), ..Memory::default() };
+    pub fn new(policy: ContainerPolicy) -> Self {
+        let memory = LifeMemory { rest: Some(RestState::Dead), ..LifeMemory::default() };
         Self { policy, phase: Phase::Dead, memory, health: None }
     }
 
     /// A container found by a daemon that has just started, and what to do about it. One that runs is left alone.
     pub fn adopt_container(
-        policy: Policy,
-        memory: Memory,
-        seen: Seen,
+        policy: ContainerPolicy,
+        memory: LifeMemory,
+        seen: FoundContainer,
         now: Duration,
-    ) -> (Self, Vec<Action>) {
+    ) -> (Self, Vec<ContainerAction>) {
         let rest = memory.rest;
         let wanted = memory.wanted;
         let mut life = Self { policy, phase: Phase::Dead, memory, health: None };
         let actions = match (seen, rest) {
-            (Seen::Running(health), _) => {
+            (FoundContainer::Running(health), _) => {
                 life.phase = life.starting_phase(now);
-                life.step(now, Event::Started)
+                life.step(now, LifeEvent::Started)
                     .into_iter()
                     .chain(
-                        health.into_iter().flat_map(|health| life.step(now, Event::Health(health))),
+                        health
+                            .into_iter()
+                            .flat_map(|health| life.step(now, LifeEvent::Health(health))),
                     )
                     .collect()
             }
@@ -227,14 +229,14 @@ impl Life {
                 life.phase = rest.to_phase();
                 Vec::new()
             }
-            (Seen::Ended(ended), None) if wanted => {
+            (FoundContainer::Ended(ended), None) if wanted => {
                 life.phase = life.starting_phase(now);
-                life.step(now, Event::Started);
-                life.step(now, Event::Ended(ended))
+                life.step(now, LifeEvent::Started);
+                life.step(now, LifeEvent::Ended(ended))
             }
-            (Seen::Absent, None) if wanted => life.begin(now),
-            (Seen::Absent | Seen::Ended(_), None) => {
-                life.come_to_rest(Rest::Dead);
+            (FoundContainer::Absent, None) if wanted => life.begin(now),
+            (FoundContainer::Absent | FoundContainer::Ended(_), None) => {
+                life.come_to_rest(RestState::Dead);
                 Vec::new()
             }
         };
@@ -247,7 +249,7 @@ impl Life {
     }
 
     /// What to keep for [`Life::adopt_container`].
-    pub fn persistent_memory(&self) -> &Memory {
+    pub fn persistent_memory(&self) -> &LifeMemory {
         &self.memory
     }
 
@@ -257,7 +259,7 @@ impl Life {
     }
 
     /// New rules, from its next decision on.
-    pub fn set_policy(&mut self, policy: Policy) {
+    pub fn set_policy(&mut self, policy: ContainerPolicy) {
         self.policy = policy;
     }
 
@@ -274,31 +276,31 @@ impl Life {
     }
 
     /// Takes one event and says what to do.
-    pub fn step(&mut self, now: Duration, event: Event) -> Vec<Action> {
+    pub fn step(&mut self, now: Duration, event: LifeEvent) -> Vec<ContainerAction> {
         match event {
-            Event::Start => self.on_start(now),
-            Event::Restart => self.on_restart(now),
-            Event::Stop => self.on_stop(now),
-            Event::Prepared => self.on_prepared(now),
-            Event::Started => self.on_started(),
-            Event::Unprepared | Event::NotStarted => self.on_refused(now, event),
-            Event::Unmet => self.on_unmet(Rest::Dead),
-            Event::AssertFailed => self.on_unmet(Rest::Failed(Result::Assert)),
-            Event::Health(health) => self.on_health(now, health),
-            Event::Ended(ended) => self.on_end(now, Some(ended)),
-            Event::TakenAlong(ended) => self.on_taken_along(now, ended),
-            Event::Gone => self.on_end(now, None),
-            Event::Tick => self.on_tick(now),
+            LifeEvent::Start => self.on_start(now),
+            LifeEvent::Restart => self.on_restart(now),
+            LifeEvent::Stop => self.on_stop(now),
+            LifeEvent::Prepared => self.on_prepared(now),
+            LifeEvent::Started => self.on_started(),
+            LifeEvent::Unprepared | LifeEvent::NotStarted => self.on_refused(now, event),
+            LifeEvent::Unmet => self.on_unmet(RestState::Dead),
+            LifeEvent::AssertFailed => self.on_unmet(RestState::Failed(LifeResult::Assert)),
+            LifeEvent::Health(health) => self.on_health(now, health),
+            LifeEvent::Ended(ended) => self.on_end(now, Some(ended)),
+            LifeEvent::TakenAlong(ended) => self.on_taken_along(now, ended),
+            LifeEvent::Gone => self.on_end(now, None),
+            LifeEvent::Tick => self.on_tick(now),
         }
     }
 
-    fn on_start(&mut self, now: Duration) -> Vec<Action> {
+    fn on_start(&mut self, now: Duration) -> Vec<ContainerAction> {
         self.memory.wanted = true;
         self.memory.restarts = 0;
         match &mut self.phase {
             Phase::Dead | Phase::Failed(_) | Phase::Wait { .. } => self.begin(now),
             Phase::Stop { then, .. } | Phase::Kill { then, .. } => {
-                *then = Then::Start;
+                *then = AfterStop::Start;
                 Vec::new()
             }
             Phase::Prepare { .. } | Phase::Start { .. } | Phase::Running | Phase::Exited => {
@@ -307,12 +309,12 @@ impl Life {
         }
     }
 
-    fn on_restart(&mut self, now: Duration) -> Vec<Action> {
+    fn on_restart(&mut self, now: Duration) -> Vec<ContainerAction> {
         match self.phase {
             Phase::Start { .. } | Phase::Running => {
                 self.memory.wanted = true;
                 self.memory.restarts = 0;
-                self.stop(now, Then::Start)
+                self.stop(now, AfterStop::Start)
             }
             Phase::Exited => {
                 self.phase = Phase::Dead;
@@ -322,20 +324,20 @@ impl Life {
         }
     }
 
-    fn on_stop(&mut self, now: Duration) -> Vec<Action> {
+    fn on_stop(&mut self, now: Duration) -> Vec<ContainerAction> {
         self.memory.wanted = false;
         match &mut self.phase {
             Phase::Prepare { .. } => {
-                self.come_to_rest(Rest::Dead);
-                vec![Action::CancelPrepare]
+                self.come_to_rest(RestState::Dead);
+                vec![ContainerAction::CancelPrepare]
             }
-            Phase::Start { .. } | Phase::Running => self.stop(now, Then::Rest),
+            Phase::Start { .. } | Phase::Running => self.stop(now, AfterStop::Rest),
             Phase::Stop { then, .. } | Phase::Kill { then, .. } => {
-                *then = Then::Rest;
+                *then = AfterStop::Rest;
                 Vec::new()
             }
             Phase::Exited | Phase::Wait { .. } => {
-                self.come_to_rest(Rest::Dead);
+                self.come_to_rest(RestState::Dead);
                 Vec::new()
             }
             // As in systemd, a failure stays to be seen.
@@ -343,17 +345,17 @@ impl Life {
         }
     }
 
-    fn on_prepared(&mut self, now: Duration) -> Vec<Action> {
+    fn on_prepared(&mut self, now: Duration) -> Vec<ContainerAction> {
         let Phase::Prepare { deadline } = self.phase else { return Vec::new() };
         let deadline = deadline.or_else(|| deadline_after(now, self.policy.service.start_timeout));
         self.phase = Phase::Start { running: false, deadline };
-        vec![Action::Start]
+        vec![ContainerAction::Start]
     }
 
-    fn on_started(&mut self) -> Vec<Action> {
+    fn on_started(&mut self) -> Vec<ContainerAction> {
         match self.phase {
             Phase::Start { deadline, .. } => {
-                let at_once = self.policy.service.kind == Kind::Notify
+                let at_once = self.policy.service.kind == ServiceKind::Notify
                     && self.policy.notify == Notify::Running;
                 self.phase =
                     if at_once { Phase::Running } else { Phase::Start { running: true, deadline } };
@@ -369,35 +371,35 @@ impl Life {
         Vec::new()
     }
 
-    fn on_refused(&mut self, now: Duration, event: Event) -> Vec<Action> {
+    fn on_refused(&mut self, now: Duration, event: LifeEvent) -> Vec<ContainerAction> {
         let expected = match self.phase {
-            Phase::Prepare { .. } => event == Event::Unprepared,
-            Phase::Start { running, .. } => event == Event::NotStarted && !running,
+            Phase::Prepare { .. } => event == LifeEvent::Unprepared,
+            Phase::Start { running, .. } => event == LifeEvent::NotStarted && !running,
             // It never came to be, so there is nothing to wait for.
-            Phase::Stop { .. } | Phase::Kill { .. } if event == Event::NotStarted => {
+            Phase::Stop { .. } | Phase::Kill { .. } if event == LifeEvent::NotStarted => {
                 return self.on_end(now, None);
             }
             _ => false,
         };
-        if expected { self.judge_result(now, Result::Resources) } else { Vec::new() }
+        if expected { self.judge_result(now, LifeResult::Resources) } else { Vec::new() }
     }
 
     /// As in systemd such a start was none: `Restart=` is not asked, and the start limit does not count it.
-    fn on_unmet(&mut self, rest: Rest) -> Vec<Action> {
+    fn on_unmet(&mut self, rest: RestState) -> Vec<ContainerAction> {
         if matches!(self.phase, Phase::Prepare { .. }) {
             self.memory.starts.pop();
-            self.memory.unmet = rest == Rest::Dead;
+            self.memory.unmet = rest == RestState::Dead;
             self.come_to_rest(rest);
         }
         Vec::new()
     }
 
-    fn on_health(&mut self, now: Duration, health: HealthState) -> Vec<Action> {
+    fn on_health(&mut self, now: Duration, health: HealthState) -> Vec<ContainerAction> {
         self.health = Some(health);
         let up = matches!(self.phase, Phase::Running | Phase::Start { running: true, .. });
         match health {
             HealthState::Healthy => {
-                let waits = self.policy.service.kind == Kind::Notify;
+                let waits = self.policy.service.kind == ServiceKind::Notify;
                 if waits && matches!(self.phase, Phase::Start { running: true, .. }) {
                     self.phase = Phase::Running;
                 }
@@ -405,34 +407,34 @@ impl Life {
             }
             HealthState::Unhealthy if up => match self.policy.on_failure {
                 OnFailure::None => Vec::new(),
-                OnFailure::Kill => self.kill_container(now, false, Then::Judge(None)),
+                OnFailure::Kill => self.kill_container(now, false, AfterStop::Judge(None)),
                 // One that somebody started by hand is nobody's to start again.
-                OnFailure::Restart if !self.memory.wanted => self.stop(now, Then::Rest),
-                OnFailure::Restart => self.stop(now, Then::Start),
-                OnFailure::Stop => self.stop(now, Then::Judge(None)),
+                OnFailure::Restart if !self.memory.wanted => self.stop(now, AfterStop::Rest),
+                OnFailure::Restart => self.stop(now, AfterStop::Start),
+                OnFailure::Stop => self.stop(now, AfterStop::Judge(None)),
             },
             HealthState::Starting | HealthState::Unhealthy => Vec::new(),
         }
     }
 
     /// It has ended, or is not there: whoever removed it killed it.
-    fn on_end(&mut self, now: Duration, ended: Option<Ended>) -> Vec<Action> {
+    fn on_end(&mut self, now: Duration, ended: Option<Ended>) -> Vec<ContainerAction> {
         let result = match ended {
             Some(ended) => judge::judge_end(&self.policy, ended),
-            None => Result::Signal,
+            None => LifeResult::Signal,
         };
         match self.phase {
             Phase::Start { running: false, .. } if ended.is_none() => Vec::new(),
             Phase::Start { .. } | Phase::Running => {
                 let early = matches!(self.phase, Phase::Start { .. })
-                    && self.policy.service.kind == Kind::Notify;
+                    && self.policy.service.kind == ServiceKind::Notify;
                 let waits = self.policy.notify == Notify::Healthy;
                 self.memory.ended = ended;
                 // It was to be well first.
                 self.judge_result(
                     now,
-                    if early && waits && result == Result::Success {
-                        Result::Protocol
+                    if early && waits && result == LifeResult::Success {
+                        LifeResult::Protocol
                     } else {
                         result
                     },
@@ -440,12 +442,13 @@ impl Life {
             }
             Phase::Stop { then, .. } => {
                 self.memory.ended = ended;
-                let stopped = judge::is_stopped(&self.policy, ended) || result == Result::Success;
-                self.on_stopped(now, then, if stopped { Result::Success } else { result })
+                let stopped =
+                    judge::is_stopped(&self.policy, ended) || result == LifeResult::Success;
+                self.on_stopped(now, then, if stopped { LifeResult::Success } else { result })
             }
             Phase::Kill { then, late, .. } => {
                 self.memory.ended = ended;
-                self.on_stopped(now, then, if late { Result::Timeout } else { result })
+                self.on_stopped(now, then, if late { LifeResult::Timeout } else { result })
             }
             Phase::Dead
             | Phase::Prepare { .. }
@@ -457,9 +460,9 @@ impl Life {
 
     /// Its engine stopped and took it along, as a machine that reboots does: that is no end of its own, and `Restart=` is not
     /// asked. Work that was done by then is done.
-    fn on_taken_along(&mut self, now: Duration, ended: Ended) -> Vec<Action> {
-        let works = self.policy.service.kind != Kind::Notify;
-        let done = works && judge::judge_end(&self.policy, ended) == Result::Success;
+    fn on_taken_along(&mut self, now: Duration, ended: Ended) -> Vec<ContainerAction> {
+        let works = self.policy.service.kind != ServiceKind::Notify;
+        let done = works && judge::judge_end(&self.policy, ended) == LifeResult::Success;
         match self.phase {
             Phase::Start { running: true, .. } | Phase::Running if self.memory.wanted && !done => {
                 self.memory.ended = Some(ended);
@@ -467,23 +470,23 @@ impl Life {
             }
             Phase::Stop { then, .. } => {
                 self.memory.ended = Some(ended);
-                self.on_stopped(now, then, Result::Success)
+                self.on_stopped(now, then, LifeResult::Success)
             }
             _ => self.on_end(now, Some(ended)),
         }
     }
 
-    fn on_tick(&mut self, now: Duration) -> Vec<Action> {
+    fn on_tick(&mut self, now: Duration) -> Vec<ContainerAction> {
         if self.next_deadline().is_none_or(|deadline| now < deadline) {
             return Vec::new();
         }
         match self.phase {
             Phase::Prepare { .. } => {
-                let mut actions = vec![Action::CancelPrepare];
-                actions.extend(self.judge_result(now, Result::Timeout));
+                let mut actions = vec![ContainerAction::CancelPrepare];
+                actions.extend(self.judge_result(now, LifeResult::Timeout));
                 actions
             }
-            Phase::Start { .. } => self.stop(now, Then::Judge(Some(Result::Timeout))),
+            Phase::Start { .. } => self.stop(now, AfterStop::Judge(Some(LifeResult::Timeout))),
             Phase::Stop { then, .. } => self.kill_container(now, true, then),
             Phase::Kill { late, then, .. } => self.kill_container(now, late, then),
             Phase::Wait { .. } => self.begin(now),
@@ -492,11 +495,11 @@ impl Life {
     }
 
     /// Starts it, unless it has been started too often.
-    fn begin(&mut self, now: Duration) -> Vec<Action> {
+    fn begin(&mut self, now: Duration) -> Vec<ContainerAction> {
         self.health = None;
         self.memory.unmet = false;
         if !limit::take_start(self.policy.service.start_limit, &mut self.memory.starts, now) {
-            self.come_to_rest(Rest::Failed(Result::StartLimitHit));
+            self.come_to_rest(RestState::Failed(LifeResult::StartLimitHit));
             return Vec::new();
         }
         self.memory.rest = None;
@@ -508,7 +511,7 @@ impl Life {
             None
         };
         self.phase = Phase::Prepare { deadline };
-        vec![Action::Prepare]
+        vec![ContainerAction::Prepare]
     }
 
     /// The phase of a container whose start was asked for.
@@ -520,26 +523,36 @@ impl Life {
         }
     }
 
-    fn stop(&mut self, now: Duration, then: Then) -> Vec<Action> {
+    fn stop(&mut self, now: Duration, then: AfterStop) -> Vec<ContainerAction> {
         self.phase = Phase::Stop { deadline: deadline_after(now, self.policy.grace), then };
-        vec![Action::Signal]
+        vec![ContainerAction::Signal]
     }
 
-    fn kill_container(&mut self, now: Duration, late: bool, then: Then) -> Vec<Action> {
+    fn kill_container(
+        &mut self,
+        now: Duration,
+        late: bool,
+        then: AfterStop,
+    ) -> Vec<ContainerAction> {
         self.phase = Phase::Kill { again: now.saturating_add(KILL_AGAIN), late, then };
-        vec![Action::Kill]
+        vec![ContainerAction::Kill]
     }
 
     /// A container that was being stopped has ended.
-    fn on_stopped(&mut self, now: Duration, then: Then, result: Result) -> Vec<Action> {
+    fn on_stopped(
+        &mut self,
+        now: Duration,
+        then: AfterStop,
+        result: LifeResult,
+    ) -> Vec<ContainerAction> {
         match then {
-            Then::Start => self.begin(now),
-            Then::Judge(given) => self.judge_result(now, given.unwrap_or(result)),
-            Then::Rest => {
-                self.come_to_rest(if result == Result::Success {
-                    Rest::Dead
+            AfterStop::Start => self.begin(now),
+            AfterStop::Judge(given) => self.judge_result(now, given.unwrap_or(result)),
+            AfterStop::Rest => {
+                self.come_to_rest(if result == LifeResult::Success {
+                    RestState::Dead
                 } else {
-                    Rest::Failed(result)
+                    RestState::Failed(result)
                 });
                 Vec::new()
             }
@@ -547,23 +560,23 @@ impl Life {
     }
 
     /// A container has ended without the cluster's wish.
-    fn judge_result(&mut self, now: Duration, result: Result) -> Vec<Action> {
+    fn judge_result(&mut self, now: Duration, result: LifeResult) -> Vec<ContainerAction> {
         if self.memory.wanted && judge::starts_again(&self.policy, result, self.memory.ended) {
             self.memory.restarts = self.memory.restarts.saturating_add(1);
             self.phase =
                 Phase::Wait { until: now.saturating_add(self.policy.service.restart_delay) };
             return Vec::new();
         }
-        let remains = self.policy.service.kind == Kind::Oneshot { remain: true };
+        let remains = self.policy.service.kind == ServiceKind::Oneshot { remain: true };
         self.come_to_rest(match result {
-            Result::Success if remains => Rest::Exited,
-            Result::Success => Rest::Dead,
-            result => Rest::Failed(result),
+            LifeResult::Success if remains => RestState::Exited,
+            LifeResult::Success => RestState::Dead,
+            result => RestState::Failed(result),
         });
         Vec::new()
     }
 
-    fn come_to_rest(&mut self, rest: Rest) {
+    fn come_to_rest(&mut self, rest: RestState) {
         self.memory.rest = Some(rest);
         self.phase = rest.to_phase();
     }

@@ -1,6 +1,6 @@
 //! A container's life in systemd's words, for `list-units` and `status`.
 
-use super::judge::Result;
+use super::judge::LifeResult;
 use super::{HealthState, Life, Phase};
 use muster_common::state::{ActiveState, sub};
 
@@ -39,10 +39,10 @@ impl Life {
         match self.phase {
             Phase::Failed(result) => match (result, code) {
                 // The limit is why it is not started again; the code is why it had to be.
-                (Result::ExitCode | Result::StartLimitHit, Some(code)) => {
+                (LifeResult::ExitCode | LifeResult::StartLimitHit, Some(code)) => {
                     format!("{result}, code {code}")
                 }
-                (Result::Signal, Some(code)) => format!("{result} {}", code - 128),
+                (LifeResult::Signal, Some(code)) => format!("{result} {}", code - 128),
                 (result, _) => result.to_string(),
             },
             Phase::Dead if self.memory.unmet => "condition".to_owned(),
@@ -61,7 +61,7 @@ impl Life {
     }
 }
 
-impl Result {
+impl LifeResult {
     /// systemd's word for it, as in its `Result` property.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -78,7 +78,7 @@ impl Result {
     }
 }
 
-impl std::fmt::Display for Result {
+impl std::fmt::Display for LifeResult {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.as_str())
     }

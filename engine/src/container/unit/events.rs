@@ -11,7 +11,7 @@ use super::memory::UnitMemory;
 use super::order::Order;
 use super::status::UnitStatus;
 use crate::container::found::Owner;
-use crate::container::life::{Event, Phase, Seen};
+use crate::container::life::{FoundContainer, LifeEvent, Phase};
 use crate::container::sessions::EngineSessions;
 
 /// A unit's file, and what it says on this machine.
@@ -44,7 +44,7 @@ pub struct InspectedContainer {
     /// Whose it is, by its labels.
     pub owner: Owner,
     /// Whether it runs, and how it ended.
-    pub seen: Seen,
+    pub seen: FoundContainer,
     /// The signal that asks it to stop, where its image says.
     pub stop_signal: Option<String>,
     /// What the engine says went wrong when it was to be started; empty when nothing did.
@@ -164,7 +164,7 @@ pub enum UnitEffect {
     /// Log that its life went on to another phase.
     LogPhase {
         /// The event that led there.
-        event: Event,
+        event: LifeEvent,
         /// The phase.
         phase: Phase,
     },

@@ -3,14 +3,14 @@
 use muster_common::state::ActiveState;
 use serde::{Deserialize, Serialize};
 
-use crate::container::life::Memory;
+use crate::container::life::LifeMemory;
 
 /// What outlasts the daemon, to be kept on the machine until it reboots. Written as JSON; a field that a newer version adds
 /// needs a default.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UnitMemory {
     /// Its life.
-    pub memory: Memory,
+    pub memory: LifeMemory,
     /// The id of the container it last started.
     pub container: Option<String>,
     /// systemd's `ActiveState`, as last published.

@@ -1,6 +1,6 @@
 //! The orders that the cluster gives a container unit.
 
-use crate::container::life::Event;
+use crate::container::life::LifeEvent;
 
 /// What the cluster wants of a unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,11 +23,11 @@ impl Order {
         }
     }
 
-    pub(super) fn life_event(self) -> Event {
+    pub(super) fn life_event(self) -> LifeEvent {
         match self {
-            Self::Start => Event::Start,
-            Self::Restart => Event::Restart,
-            Self::Stop => Event::Stop,
+            Self::Start => LifeEvent::Start,
+            Self::Restart => LifeEvent::Restart,
+            Self::Stop => LifeEvent::Stop,
         }
     }
 }

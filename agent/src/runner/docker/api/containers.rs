@@ -12,7 +12,7 @@ use bollard::query_parameters::{
 };
 use futures::StreamExt as _;
 use muster_engine::container::unit::InspectedContainer;
-use muster_engine::container::{Inspected, Owner, Seen, owner_by_labels};
+use muster_engine::container::{FoundContainer, Inspected, Owner, owner_by_labels};
 
 use crate::runner::docker::api::engine::EngineError;
 use crate::runner::docker::context::DockerContext;
@@ -43,7 +43,7 @@ fn read_inspection(answer: ContainerInspectResponse, cluster: &str) -> Inspected
     let state = answer.state.unwrap_or_default();
     let status = state.status.map(|status| status.to_string()).unwrap_or_default();
     let health = state.health.and_then(|health| health.status).map(|status| status.to_string());
-    let seen = Seen::from_inspected(Inspected {
+    let seen = FoundContainer::from_inspected(Inspected {
         status: &status,
         exit_code: state.exit_code.unwrap_or_default(),
         oom: state.oom_killed.unwrap_or_default(),

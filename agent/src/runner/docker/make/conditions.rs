@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use muster_common::container::{Condition, is_withheld};
-use muster_engine::container::{Holds, Verdict, weigh_conditions};
+use muster_engine::container::{ConditionAnswer, StartVerdict, weigh_conditions};
 use tokio::process::Command;
 
 /// The program that knows.
@@ -23,20 +23,20 @@ const CONDITION_TIMEOUT: Duration = Duration::from_secs(10);
 const WORDS: usize = 200;
 
 /// The verdict of these conditions on a start now.
-pub(crate) async fn check_conditions(conditions: &[Condition]) -> Verdict {
+pub(crate) async fn check_conditions(conditions: &[Condition]) -> StartVerdict {
     if conditions.is_empty() {
-        return Verdict::Start;
+        return StartVerdict::Start;
     }
     let answers = join_all(conditions.iter().map(ask_systemd)).await;
     weigh_conditions(&conditions.iter().zip(answers).collect::<Vec<_>>())
 }
 
-async fn ask_systemd(condition: &Condition) -> Holds {
+async fn ask_systemd(condition: &Condition) -> ConditionAnswer {
     let output = condition_command(condition).output();
     match tokio::time::timeout(CONDITION_TIMEOUT, output).await {
-        Err(_) => Holds::Unknown("this machine does not answer in time".to_owned()),
+        Err(_) => ConditionAnswer::Unknown("this machine does not answer in time".to_owned()),
         Ok(Err(error)) => {
-            Holds::Unknown(format!("this machine's {ANALYZE} cannot be run: {error}"))
+            ConditionAnswer::Unknown(format!("this machine's {ANALYZE} cannot be run: {error}"))
         }
         Ok(Ok(output)) => {
             let said = String::from_utf8_lossy(&output.stderr);
@@ -46,20 +46,20 @@ async fn ask_systemd(condition: &Condition) -> Holds {
 }
 
 /// The meaning of the program's last words: it fails both for what does not hold and for what it does not know.
-fn parse_answer(stderr: &str, stdout: &str, success: bool) -> Holds {
+fn parse_answer(stderr: &str, stdout: &str, success: bool) -> ConditionAnswer {
     let lines = || stderr.lines().chain(stdout.lines()).map(str::trim);
     let is_said = |word: &str| {
         lines()
             .any(|line| line == format!("Conditions {word}.") || line == format!("Asserts {word}."))
     };
     if success && is_said("succeeded") {
-        Holds::Yes
+        ConditionAnswer::Yes
     } else if !success && is_said("failed") {
-        Holds::No
+        ConditionAnswer::No
     } else {
         let said = lines().rfind(|line| !line.is_empty()).unwrap_or_default();
         let said: String = said.chars().filter(|c| !c.is_control()).take(WORDS).collect();
-        Holds::Unknown(format!("this machine's systemd does not know it: {said}"))
+        ConditionAnswer::Unknown(format!("this machine's systemd does not know it: {said}"))
     }
 }
 
@@ -109,15 +109,15 @@ fn asks_the_manager(condition: &Condition) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use muster_common::container::{Host, Quadlet, read};
+    use muster_common::container::{HostFacts, Quadlet, read};
 
     use super::*;
 
-    async fn on_this_machine(lines: &str) -> Verdict {
+    async fn on_this_machine(lines: &str) -> StartVerdict {
         let text = format!("[Unit]\n{lines}\n[Container]\nImage=a\n");
         let unit = "web@50%.container".replace('%', "x").parse().unwrap();
         let Ok((Quadlet::Container(spec), _)) =
-            read(&unit, &text.parse().unwrap(), &Host::stand_in())
+            read(&unit, &text.parse().unwrap(), &HostFacts::stand_in())
         else {
             panic!("{lines} is refused")
         };
@@ -127,16 +127,16 @@ mod tests {
     #[test]
     fn words_that_are_neither_yes_nor_no_are_passed_on() {
         let cannot = "Cannot parse \"ConditionFoo=x\".";
-        let unknown = Holds::Unknown(format!("this machine's systemd does not know it: {cannot}"));
+        let unknown = ConditionAnswer::Unknown(format!("this machine's systemd does not know it: {cannot}"));
         assert_eq!(parse_answer(cannot, "", false), unknown);
         assert_eq!(
             parse_answer("test.service: ConditionHost=a failed.\nConditions failed.\n", "", false),
-            Holds::No
+            ConditionAnswer::No
         );
-        assert_eq!(parse_answer("Asserts succeeded.", "", true), Holds::Yes);
+        assert_eq!(parse_answer("Asserts succeeded.", "", true), ConditionAnswer::Yes);
         // It takes no notice of what it cannot read, and would call that a success.
         let ignored = parse_answer("(cmdline): path is not absolute, ignoring: etc", "", true);
-        assert!(matches!(ignored, Holds::Unknown(_)));
+        assert!(matches!(ignored, ConditionAnswer::Unknown(_)));
     }
 
     /// With the machine's own program, which every machine with systemd has.
@@ -155,14 +155,16 @@ mod tests {
             "ConditionKernelVersion=>=2\nConditionMemory=>1K\nConditionCPUs=>=1".to_owned(),
             "ConditionEnvironment=!MUSTER_NO_SUCH_VARIABLE".to_owned(),
         ] {
-            assert_eq!(on_this_machine(&lines).await, Verdict::Start, "{lines}");
+            assert_eq!(on_this_machine(&lines).await, StartVerdict::Start, "{lines}");
         }
         let lines = format!("ConditionPathExists={there}/nothing\nAssertPathExists=/nothing");
-        let skip = Verdict::Skip(format!("ConditionPathExists={there}/nothing was not met"));
+        let skip = StartVerdict::Skip(format!("ConditionPathExists={there}/nothing was not met"));
         assert_eq!(on_this_machine(&lines).await, skip);
         assert_eq!(
             on_this_machine("AssertKernelCommandLine=muster.no.such.word").await,
-            Verdict::Fail("AssertKernelCommandLine=muster.no.such.word was not met".to_owned())
+            StartVerdict::Fail(
+                "AssertKernelCommandLine=muster.no.such.word was not met".to_owned()
+            )
         );
     }
 }

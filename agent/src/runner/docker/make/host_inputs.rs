@@ -12,7 +12,8 @@ use std::path::{Path, PathBuf};
 use muster_common::container::{Secret, SecretTarget, Sensitive, VariableFile};
 use muster_common::unit::UnitName;
 use muster_engine::container::{
-    Abilities, Creation, Known, Late, assemble_environment, body, cdi_request, withheld_variables,
+    Abilities, Creation, EnvironmentInputs, MachineInputs, assemble_environment, body, cdi_request,
+    withheld_variables,
 };
 
 use crate::runner::docker::api::engine::EngineError;
@@ -32,7 +33,7 @@ pub(crate) async fn complete_creation(
     let late = creation.late.clone();
     let secrets = read_secrets(&context.secrets, &late.secrets).await?;
     let files = read_environment(&late).await?;
-    let known = Known { host: environment_of_host(), files, secrets };
+    let known = EnvironmentInputs { host: environment_of_host(), files, secrets };
     for name in withheld_variables(&late.environment, &known) {
         tracing::warn!(%unit, name, "a variable is the daemon's own and is not passed on");
     }
@@ -100,7 +101,9 @@ async fn read_secrets(
     Ok(found)
 }
 
-async fn read_environment(late: &Late) -> Result<BTreeMap<String, Sensitive>, EngineError> {
+async fn read_environment(
+    late: &MachineInputs,
+) -> Result<BTreeMap<String, Sensitive>, EngineError> {
     let mut found = BTreeMap::new();
     for VariableFile { path, .. } in &late.environment.files {
         match host_file::read(Path::new(path)).await {
@@ -120,7 +123,7 @@ async fn read_environment(late: &Late) -> Result<BTreeMap<String, Sensitive>, En
 async fn lay_secrets(
     directory: &Path,
     secrets: &[Secret],
-    known: &Known,
+    known: &EnvironmentInputs,
 ) -> Result<Vec<body::Mount>, EngineError> {
     let mut mounts = Vec::new();
     for (index, secret) in secrets.iter().enumerate() {
@@ -198,9 +201,9 @@ mod tests {
         let path = "/run/secrets/db".to_owned();
         let secrets = [secret("db", SecretTarget::File { path, uid, gid, mode: 0o400 })];
         for value in ["one", "two"] {
-            let known = Known {
+            let known = EnvironmentInputs {
                 secrets: [("db".to_owned(), Sensitive::new(value))].into(),
-                ..Known::default()
+                ..EnvironmentInputs::default()
             };
             let mounts = lay_secrets(&place, &secrets, &known).await.unwrap();
             let [mount] = mounts.as_slice() else { panic!("{mounts:?}") };
@@ -221,7 +224,7 @@ mod tests {
             let path = "/run/secrets/db".to_owned();
             let secrets = [secret(&name, SecretTarget::File { path, uid, gid, mode: 0o400 })];
             let found = [(name.clone(), Sensitive::new("hush"))].into();
-            let known = Known { secrets: found, ..Known::default() };
+            let known = EnvironmentInputs { secrets: found, ..EnvironmentInputs::default() };
             let mounts = lay_secrets(directory.path(), &secrets, &known).await.unwrap();
             let source = mounts[0].source.clone().unwrap();
             assert_eq!(std::fs::read_to_string(source).unwrap(), "hush", "{length}");
@@ -234,7 +237,7 @@ mod tests {
         let path = "/run/secrets/db".to_owned();
         let secrets = [secret("db", SecretTarget::File { path, uid: 0, gid: 0, mode: 0o400 })];
         let found = read_secrets(directory.path(), &secrets).await.unwrap();
-        let known = Known { secrets: found, ..Known::default() };
+        let known = EnvironmentInputs { secrets: found, ..EnvironmentInputs::default() };
         let error = lay_secrets(directory.path(), &secrets, &known).await.unwrap_err();
         assert_eq!(error.to_string(), "Secret=db: this machine does not have it");
     }

@@ -10,7 +10,7 @@ use bollard::models::{BuildInfo, CreateImageInfo};
 use bollard::query_parameters::{CreateImageOptionsBuilder, ImportImageOptionsBuilder};
 use futures::StreamExt as _;
 use muster_common::container::{ContainerSpec, Image, ImageName};
-use muster_engine::container::{Fetch, plan_fetch, retry_after};
+use muster_engine::container::{ImageFetch, plan_fetch, retry_after};
 use tokio_util::io::ReaderStream;
 
 use crate::runner::docker::api::engine::{Engine, EngineError};
@@ -50,7 +50,7 @@ pub(crate) async fn ensure_image(
     let turn = context.images.fetch_turn(&source);
     let _turn = match plan_fetch(spec, there) {
         // What is missing is fetched once for all who wait for it.
-        Fetch::Load | Fetch::Pull { needed: true } if !there => {
+        ImageFetch::Load | ImageFetch::Pull { needed: true } if !there => {
             let turn = if let Ok(turn) = turn.try_lock() {
                 turn
             } else {
@@ -63,17 +63,17 @@ pub(crate) async fn ensure_image(
         _ => None,
     };
     match (plan_fetch(spec, there), &spec.image) {
-        (Fetch::Nothing, _) => Ok(None),
-        (Fetch::Load, Image::Archive { path, image: Some(name) }) => {
+        (ImageFetch::Nothing, _) => Ok(None),
+        (ImageFetch::Load, Image::Archive { path, image: Some(name) }) => {
             load_archive(engine, path, Some(name), progress).await
         }
-        (Fetch::Load, Image::Archive { path, image: None }) => {
+        (ImageFetch::Load, Image::Archive { path, image: None }) => {
             load_unnamed(context, path, progress).await
         }
-        (Fetch::Pull { needed }, Image::Named(name)) => {
+        (ImageFetch::Pull { needed }, Image::Named(name)) => {
             pull_image(context, spec, name, needed, progress).await.map(|()| None)
         }
-        (Fetch::Missing | Fetch::Load | Fetch::Pull { .. }, _) => {
+        (ImageFetch::Missing | ImageFetch::Load | ImageFetch::Pull { .. }, _) => {
             let name = named.map_or_else(|| "of the archive".to_owned(), ToString::to_string);
             Err(EngineError::new_refusal(format!(
                 "the image {name} is not on this machine and Pull=never forbids fetching it"

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use bollard::models::{NetworkCreateRequest, VolumeCreateRequest};
 use muster_common::container::{ContainerSpec, NetworkSpec, Quadlet, VolumeSpec};
 use muster_common::unit::{FileHash, UnitFile, UnitName};
-use muster_engine::container::{Identity, Verdict, translate_network, translate_volume};
+use muster_engine::container::{Identity, StartVerdict, translate_network, translate_volume};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -54,10 +54,10 @@ async fn ensure_one(
         Quadlet::Container(spec) => (&spec.name, [].as_slice()),
     };
     match conditions::check_conditions(conditions).await {
-        Verdict::Start => {}
+        StartVerdict::Start => {}
         // As with systemd, whoever names it goes on, and finds what there is by that name.
-        Verdict::Skip(_) => return Ok(name.clone()),
-        Verdict::Fail(reason) | Verdict::Unknown(reason) => return Err(refused(reason)),
+        StartVerdict::Skip(_) => return Ok(name.clone()),
+        StartVerdict::Fail(reason) | StartVerdict::Unknown(reason) => return Err(refused(reason)),
     }
     let identity = identity_of(context, unit, file.hash());
     let within = |error| match error {
@@ -128,7 +128,7 @@ pub(crate) fn to_client_body<T: DeserializeOwned>(ours: &impl Serialize) -> Resu
 #[cfg(test)]
 mod tests {
     use bollard::models::ContainerCreateBody;
-    use muster_common::container::{Host, read};
+    use muster_common::container::{HostFacts, read};
     use muster_engine::container::translate;
     use serde_json::Value;
 
@@ -158,7 +158,7 @@ mod tests {
                     HealthCmd=CMD true\nHealthInterval=5s\nUlimit=nofile=1:2,nproc=3\nSecurityLabelFileType=usr_t\n";
         let unit: UnitName = "web.container".parse().unwrap();
         let file: UnitFile = text.parse().unwrap();
-        let Ok((Quadlet::Container(spec), _)) = read(&unit, &file, &Host::stand_in()) else {
+        let Ok((Quadlet::Container(spec), _)) = read(&unit, &file, &HostFacts::stand_in()) else {
             panic!("it is refused");
         };
         let identity =

@@ -66,7 +66,7 @@ fn file_name(unit: &UnitName) -> String {
 
 #[cfg(test)]
 mod tests {
-    use muster_engine::container::Memory;
+    use muster_engine::container::LifeMemory;
 
     use super::*;
 
@@ -87,7 +87,7 @@ mod tests {
         let memories = MemoryStore::new(directory.path().to_owned());
         let unit: UnitName = "web@1.container".parse().unwrap();
         assert_eq!(memories.load(&unit), None);
-        let memory = Memory { wanted: true, restarts: 3, ..Memory::default() };
+        let memory = LifeMemory { wanted: true, restarts: 3, ..LifeMemory::default() };
         let kept =
             UnitMemory { memory, container: Some("abc".to_owned()), ..UnitMemory::default() };
         memories.save(&unit, &kept).unwrap();

@@ -7,7 +7,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use muster_common::container::{Host, Quadlet, VariableTexts, read_with, variable_files};
+use muster_common::container::{HostFacts, Quadlet, VariableTexts, read_with, variable_files};
 use muster_common::unit::{UnitFile, UnitName};
 use muster_engine::container::unit::ContainerPlan;
 
@@ -17,7 +17,7 @@ use crate::runner::docker::make::host_file;
 pub(crate) fn read_anew(
     plan: &ContainerPlan,
     unit: &UnitName,
-    host: &Host,
+    host: &HostFacts,
 ) -> Result<ContainerPlan, String> {
     let Some(file) = &plan.open else { return Ok(plan.clone()) };
     match read_here(unit, file, host)? {
@@ -27,7 +27,11 @@ pub(crate) fn read_anew(
 }
 
 /// Reads a file with all the variables this machine has for it.
-pub(crate) fn read_here(unit: &UnitName, file: &UnitFile, host: &Host) -> Result<Quadlet, String> {
+pub(crate) fn read_here(
+    unit: &UnitName,
+    file: &UnitFile,
+    host: &HostFacts,
+) -> Result<Quadlet, String> {
     let mut texts = VariableTexts::new();
     for named in variable_files(unit, file, host).map_err(|error| error.to_string())? {
         if let Some(text) = text(Path::new(&named.path))

@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use muster_common::unit::UnitName;
 use muster_engine::container::unit::{ContainerPlan, InspectedContainer, Prepared, WorkResult};
-use muster_engine::container::{Verdict, missing_ability};
+use muster_engine::container::{StartVerdict, missing_ability};
 
 use crate::runner::docker::api::containers::{inspect_container, remove_container, send_signal};
 use crate::runner::docker::api::engine::{Engine, EngineError};
@@ -33,10 +33,10 @@ pub(crate) fn prepare_start(
 ) -> BoxFuture<'static, WorkResult> {
     Box::pin(async move {
         match conditions::check_conditions(&plan.spec.conditions).await {
-            Verdict::Start => {}
-            Verdict::Skip(reason) => return WorkResult::Unmet(reason),
-            Verdict::Fail(reason) => return WorkResult::AssertFailed(reason),
-            Verdict::Unknown(problem) => return WorkResult::Unprepared(problem),
+            StartVerdict::Start => {}
+            StartVerdict::Skip(reason) => return WorkResult::Unmet(reason),
+            StartVerdict::Fail(reason) => return WorkResult::AssertFailed(reason),
+            StartVerdict::Unknown(problem) => return WorkResult::Unprepared(problem),
         }
         loop {
             match gather_inputs(&context, &unit, &plan, &told).await {
