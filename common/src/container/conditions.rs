@@ -16,13 +16,13 @@ use crate::unit::UnitFile;
 pub struct Condition {
     /// The directive, such as `ConditionPathExists`.
     pub directive: String,
-    /// Whether a start fails without it, instead of coming to nothing.
+    /// True when a start fails without it, instead of coming to nothing.
     pub asserts: bool,
-    /// Whether one of those that are marked so, `|`, is enough.
+    /// True when one of those that are marked so, `|`, is enough.
     pub triggers: bool,
-    /// Whether it holds where the rest does not, `!`.
+    /// True when it holds where the rest does not, `!`.
     pub negated: bool,
-    /// What it is about, specifiers expanded.
+    /// The parameter it is about, specifiers expanded.
     pub parameter: String,
 }
 
@@ -86,7 +86,7 @@ pub(super) fn read(
     Ok(conditions)
 }
 
-/// Whether a mark stands first, and what stands behind it.
+/// The presence of a mark at the beginning, and the text behind it.
 fn split_mark(text: &str, mark: char) -> (bool, &str) {
     match text.strip_prefix(mark) {
         Some(rest) => (true, rest.trim_start_matches([' ', '\t'])),

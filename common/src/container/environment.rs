@@ -42,12 +42,12 @@ pub struct Environment {
     pub of_host: bool,
     /// The daemon's proxy variables, `HttpProxy=`.
     pub of_proxy: bool,
-    /// What `[Service]` sets that goes on to the container: all of it with `EnvironmentHost=`, and the proxies unless
+    /// The variables of `[Service]` that go on to the container: all of it with `EnvironmentHost=`, and the proxies unless
     /// `HttpProxy=` says no. With Podman it is what the podman command finds in its environment.
     pub of_service: BTreeMap<String, Sensitive>,
     /// Files on the machine, later ones over earlier ones.
     pub files: Vec<VariableFile>,
-    /// What the file sets; a variable without a value takes the daemon's, and is left out where that has none.
+    /// The variables that the file sets; one without a value takes the daemon's, and is left out where that has none.
     pub set: BTreeMap<String, Option<Sensitive>>,
 }
 
@@ -119,12 +119,12 @@ const OF_THE_SERVICE_PREFIXES: [&str; 11] = [
 /// Variables that say how the world is reached.
 const PROXIES: [&str; 4] = ["http_proxy", "https_proxy", "ftp_proxy", "no_proxy"];
 
-/// Whether a variable says how the world is reached.
+/// True when a variable says how the world is reached.
 pub fn is_proxy(name: &str) -> bool {
     PROXIES.contains(&name.to_ascii_lowercase().as_str())
 }
 
-/// Whether a variable of the daemon's is for the daemon alone, so that no container is given its value.
+/// True when a variable of the daemon's is for the daemon alone, so that no container is given its value.
 pub fn is_withheld(name: &str) -> bool {
     OF_THE_SERVICE.contains(&name)
         || OF_THE_SERVICE_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
@@ -172,7 +172,7 @@ impl Environment {
     }
 }
 
-/// Whether a container can be given a variable of this name. Programs have names with dots in them, such as `discovery.type`.
+/// True when a container can be given a variable of this name. Programs have names with dots in them, such as `discovery.type`.
 fn is_settable(name: &str) -> bool {
     !name.is_empty() && !name.contains(|c: char| c == '=' || c.is_whitespace() || c.is_control())
 }

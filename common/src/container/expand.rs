@@ -12,7 +12,7 @@ use super::variables::{VariableValue, Variables, is_variable_name};
 use crate::unit::words::{self, Backslash};
 use crate::unit::{UnitName, Warning};
 
-/// What a file may ask about the machine its unit runs on.
+/// The facts that a file may ask for about the machine its unit runs on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostFacts {
     /// The host's name, `%H`; `%l` is what stands before its first dot.
@@ -25,9 +25,9 @@ pub struct HostFacts {
     pub kernel: String,
     /// Its architecture in systemd's words, `%a`.
     pub architecture: String,
-    /// What people call it, `%q`: `PRETTY_HOSTNAME=` of machine-info(5), or its name.
+    /// Its name for people, `%q`: `PRETTY_HOSTNAME=` of machine-info(5), or its name.
     pub pretty_name: String,
-    /// What runs on it.
+    /// The operating system that runs on it.
     pub release: Release,
 }
 
@@ -74,7 +74,7 @@ impl HostFacts {
 pub(super) struct Expander<'a> {
     pub(super) unit: &'a UnitName,
     pub(super) host: &'a HostFacts,
-    /// What `[Service]` gives values.
+    /// The variables that `[Service]` gives values.
     pub(super) variables: Variables,
     /// Variables without a value that were asked for and have not been noted yet.
     unset: RefCell<BTreeSet<String>>,
@@ -130,7 +130,7 @@ impl<'a> Expander<'a> {
         }
     }
 
-    /// What has been noted.
+    /// The warnings that have been noted; they are given once.
     pub(super) fn take_warnings(&self) -> Vec<Warning> {
         self.notes.take().into_iter().map(|(line, problem)| Warning { line, problem }).collect()
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::quantity;
 use super::reader::{ContainerError, Reader};
 
-/// What is asked of a container to see whether it is well; what is `None` is as the image has it.
+/// The question to a container whether it is well; a part that is `None` is as the image has it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Health {
     /// The check.
@@ -14,9 +14,9 @@ pub struct Health {
     pub interval: Option<Duration>,
     /// Time a check may take.
     pub timeout: Option<Duration>,
-    /// How many have to fail in a row.
+    /// The number that has to fail in a row.
     pub retries: Option<u32>,
-    /// How long failures do not count after the start.
+    /// The time after the start in which failures do not count.
     pub start_period: Option<Duration>,
 }
 
@@ -31,7 +31,7 @@ pub enum Check {
     Command(Vec<String>),
 }
 
-/// What happens to a container that is not well, `HealthOnFailure=`.
+/// The fate of a container that is not well, `HealthOnFailure=`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum OnFailure {
     /// Nothing; it is shown.
@@ -46,7 +46,7 @@ pub enum OnFailure {
 }
 
 impl Health {
-    /// Whether anything is said about health.
+    /// True when anything is said about health.
     pub fn is_default(&self) -> bool {
         *self == Self::default()
     }

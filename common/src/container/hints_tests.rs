@@ -18,7 +18,7 @@ fn hints(text: &str) -> Vec<(String, Option<String>)> {
     hints
 }
 
-/// Whether an option can be written, in this section or in any.
+/// True when an option can be written, in this section or in any.
 fn is_taken(option: &str, section: Option<&str>) -> bool {
     let fleets = ["MachineMetadata", "MachineID", "MachineOf", "Conflicts", "DeleteOnDestroy"];
     if section == Some("X-Fleet") {

@@ -23,9 +23,9 @@ pub enum Image {
 pub struct ImageName {
     /// Name of the repository, its registry included where there is one; or an image's id.
     pub repository: String,
-    /// What stands behind a colon. A pull without one would fetch every tag there is; see [`ImageName::tag_to_pull`].
+    /// The text behind a colon. A pull without one would fetch every tag there is; see [`ImageName::tag_to_pull`].
     pub tag: Option<String>,
-    /// What stands behind an `@`.
+    /// The text behind an `@`.
     pub digest: Option<String>,
 }
 
@@ -44,7 +44,7 @@ pub enum PullPolicy {
 }
 
 impl ImageName {
-    /// What to ask a registry for: the digest, the tag, or `latest`.
+    /// The version to ask a registry for: the digest, the tag, or `latest`.
     pub fn tag_to_pull(&self) -> &str {
         self.digest.as_deref().or(self.tag.as_deref()).unwrap_or("latest")
     }

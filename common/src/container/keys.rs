@@ -25,7 +25,7 @@ pub enum Section {
     Install,
 }
 
-/// What becomes of an option.
+/// The answer to an option.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Support {
     /// Docker has the same, and is asked for it.
@@ -45,7 +45,7 @@ pub enum Support {
 pub struct Key {
     /// Its name.
     pub name: &'static str,
-    /// What becomes of it.
+    /// The answer to it.
     pub support: Support,
 }
 
@@ -54,7 +54,7 @@ pub struct Key {
 pub struct KeyGroup {
     /// Their names, sorted.
     pub names: &'static [&'static str],
-    /// What becomes of each.
+    /// The answer to each.
     pub support: Support,
 }
 
@@ -138,19 +138,19 @@ impl Section {
         Err(suggestion::or_hint("unknown option", name, taken.map(|key| key.name)))
     }
 
-    /// Whether one file may hold both sections.
+    /// True when one file may hold both sections.
     fn belongs_beside(self, other: Self) -> bool {
         let own = |section| matches!(section, Self::Container | Self::Volume | Self::Network);
         !(own(self) && own(other))
     }
 }
 
-/// What becomes of every condition and assertion of systemd's.
+/// The answer to every condition and assertion of systemd's.
 pub const CONDITION: Support = Support::Emulated(
     "looked at on the machine, at each start, with the machine's own systemd-analyze",
 );
 
-/// What a condition or an assertion is about: `PathExists` of `ConditionPathExists`.
+/// The subject of a condition or an assertion: `PathExists` of `ConditionPathExists`.
 pub(super) fn condition_kind(name: &str) -> Option<&str> {
     name.strip_prefix("Condition").or_else(|| name.strip_prefix("Assert"))
 }

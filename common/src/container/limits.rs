@@ -8,7 +8,7 @@ use super::quantity;
 use super::reader::{ContainerError, Reader};
 use crate::unit::words::Backslash;
 
-/// What a container may use.
+/// The limits of a container's resources.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Limits {
     /// Memory in bytes.
@@ -31,7 +31,7 @@ pub struct Limits {
     pub cpus: Option<String>,
     /// Memory nodes it may use.
     pub memory_nodes: Option<String>,
-    /// How much sooner than others it is ended for want of memory, from -1000 to 1000.
+    /// Its bias where memory runs out, from -1000 to 1000: one with a higher bias is ended sooner.
     pub oom_score: Option<i64>,
 }
 

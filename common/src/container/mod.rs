@@ -64,7 +64,7 @@ const STAND_IN: &str = "INSTANCE";
 /// Most warnings for one file, as for one of systemd's: nobody reads more.
 const MAX_WARNINGS: usize = 100;
 
-/// What a Quadlet file describes.
+/// The thing that a Quadlet file describes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Quadlet {
     /// A container.
@@ -163,7 +163,7 @@ fn read_section(
     Ok((quadlet, warnings))
 }
 
-/// What a unit is said to be on a machine: its file's `Description=` as systemd would show it, with what the specifiers stand
+/// The description of a unit on a machine: its file's `Description=` as systemd would show it, with what the specifiers stand
 /// for. One that means nothing is shown as it was written.
 pub fn describe(name: &UnitName, file: &UnitFile, host: &HostFacts) -> String {
     let written = file.description();
@@ -186,7 +186,7 @@ pub fn check(name: &UnitName, file: &UnitFile) -> Result<Vec<Warning>, Container
     Ok(warnings)
 }
 
-/// What a container made from this file mounts, by a name and on a machine made up: what is mounted and whether it can be
+/// The mounts of a container made from this file, by a name and on a machine made up: what is mounted and whether it can be
 /// written to depends on neither. What rests on a file of variables is left out.
 ///
 /// # Errors

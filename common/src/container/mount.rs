@@ -12,25 +12,25 @@ use crate::unit::UnitType;
 /// One mount.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mount {
-    /// What is mounted.
+    /// The source of a mount.
     pub source: Source,
     /// Where, in the container.
     pub target: String,
-    /// Whether it cannot be written to.
+    /// True when it cannot be written to.
     pub read_only: bool,
     /// For a machine with `SELinux`: give the source the container's label.
     pub relabel: Option<Relabel>,
-    /// How mounts below it are seen on either side, in mount(8)'s words.
+    /// The sight of mounts below it on either side, in mount(8)'s words.
     pub propagation: Option<String>,
-    /// Whether what is mounted below the source comes along.
+    /// True when what is mounted below the source comes along.
     pub recursive: bool,
-    /// Whether a new volume, or a tmpfs, begins with what the image has in that place.
+    /// True when a new volume, or a tmpfs, begins with what the image has in that place.
     pub copy: bool,
     /// The part of a volume or an image that is mounted in the place of all of it, a relative path.
     pub subpath: Option<String>,
 }
 
-/// What is mounted.
+/// The source of a mount.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
     /// A file or directory on the machine, which has to be there.
@@ -57,7 +57,7 @@ pub enum Source {
 pub struct Tmpfs {
     /// The mount's options, in mount(8)'s words.
     pub options: String,
-    /// Whether it begins with what the image has in that place.
+    /// True when it begins with what the image has in that place.
     pub copy: bool,
 }
 

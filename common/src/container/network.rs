@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use super::names;
 use crate::unit::{UnitName, UnitType};
 
-/// What a container's network is.
+/// The kind of a container's network.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum NetworkMode {
     /// The engine's default bridge.
@@ -24,7 +24,7 @@ pub enum NetworkMode {
 /// Something that a unit may stand for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NamedResource {
-    /// What this unit makes, under the name it gives it.
+    /// The thing that this unit makes, under the name it gives it.
     Unit(UnitName),
     /// Something on the machine that goes by this name.
     Engine(String),
@@ -43,7 +43,7 @@ pub struct Attachment {
     pub aliases: Vec<String>,
     /// The container's MAC address in it, six bytes in hexadecimal with colons between.
     pub mac: Option<String>,
-    /// What the container's end of it is called inside.
+    /// The name of the container's end of it inside.
     pub interface: Option<String>,
 }
 
@@ -247,7 +247,7 @@ pub(super) fn parse_exposed_ports(value: &str) -> Result<Vec<(u16, Protocol)>, S
     Ok(ports.into_iter().map(|port| (port, protocol)).collect())
 }
 
-/// Whether so many ports are too many.
+/// Refuses more ports than one container may have.
 pub(super) fn check_count(ports: usize) -> Result<(), String> {
     if ports > MAX_PORTS {
         return Err(format!(

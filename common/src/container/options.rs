@@ -12,9 +12,9 @@ pub struct Device {
     pub host: String,
     /// Its path in the container.
     pub container: String,
-    /// What may be done with it: `r`, `w` and `m` for making a node.
+    /// The accesses that are allowed: `r`, `w` and `m` for making a node.
     pub permissions: String,
-    /// Whether it is left out where the machine does not have it.
+    /// True when it is left out where the machine does not have it.
     pub optional: bool,
 }
 
@@ -23,7 +23,7 @@ pub struct Device {
 pub struct CdiDevice {
     /// Its name: vendor, class and device.
     pub name: String,
-    /// Whether it is left out where the machine does not have it.
+    /// True when it is left out where the machine does not have it.
     pub optional: bool,
 }
 
@@ -90,7 +90,7 @@ pub(super) fn parse_device(value: &str) -> Result<AddedDevice, String> {
     device_path(value, optional).map(AddedDevice::Path)
 }
 
-/// Whether a text is a device's name by the rules of the Container Device Interface: a letter at the beginning of vendor and
+/// True when a text is a device's name by the rules of the Container Device Interface: a letter at the beginning of vendor and
 /// class, a letter or digit at every other end.
 fn is_cdi_name(text: &str) -> bool {
     let Some((kind, device)) = text.split_once('=') else { return false };
@@ -261,8 +261,8 @@ pub(super) fn cgroups_mode(value: &str) -> Result<(), String> {
     }
 }
 
-/// Whether the container shares the users of the machine even where the engine maps them.
-pub(super) fn parse_user_namespace(value: &str) -> Result<(), String> {
+/// Takes `host` alone, with which the container shares the users of the machine even where the engine maps them.
+pub(super) fn check_user_namespace(value: &str) -> Result<(), String> {
     match value {
         "host" => Ok(()),
         _ => Err(format!(
@@ -395,7 +395,7 @@ mod tests {
             cgroups_mode("split").unwrap_err(),
             "split is Podman's own; Docker gives every container a control group"
         );
-        assert!(parse_user_namespace("keep-id:uid=1").is_err());
+        assert!(check_user_namespace("keep-id:uid=1").is_err());
         assert!(log_driver("passthrough").is_err());
         assert_eq!(log_driver("k8s-file").as_deref(), Ok("json-file"));
         assert_eq!(

@@ -131,7 +131,7 @@ const SECURITY: &[(&str, &str)] = &[
     ("unmask=", "Unmask"),
 ];
 
-/// What one option says.
+/// The meaning of one option.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Said {
     /// A value of this key of `[Container]`, or of an option without one.

@@ -4,10 +4,10 @@ use super::names;
 use super::quantity;
 use super::reader::{ContainerError, Reader};
 
-/// What only `PodmanArgs=` can say of a container.
+/// The options of a container that only `PodmanArgs=` can say.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PodmanOptions {
-    /// Whether it may do whatever the machine's root may, `--privileged`.
+    /// True when it may do whatever the machine's root may, `--privileged`.
     pub privileged: bool,
     /// Whose System V and POSIX queues it sees, `--ipc`.
     pub ipc: Option<String>,
@@ -17,9 +17,9 @@ pub struct PodmanOptions {
     pub uts: Option<String>,
     /// Devices it may open by their numbers, `--device-cgroup-rule`.
     pub device_rules: Vec<String>,
-    /// Whether its output is a terminal, `--tty`.
+    /// True when its output is a terminal, `--tty`.
     pub tty: bool,
-    /// Whether its input stays open, `--interactive`.
+    /// True when its input stays open, `--interactive`.
     pub interactive: bool,
 }
 

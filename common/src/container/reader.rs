@@ -26,7 +26,7 @@ pub struct ContainerError {
     pub section: String,
     /// The option at fault, as written.
     pub option: String,
-    /// What is wrong, and the way out where one is likely.
+    /// The fault, and the way out where one is likely.
     pub problem: String,
 }
 
@@ -47,7 +47,7 @@ struct OptionValue {
     text: String,
     /// Where each of its lines begins in the text.
     begins: Vec<(usize, usize)>,
-    /// Whether it is one word already, whatever it holds: it was split out of `PodmanArgs=`.
+    /// True when it is one word already, whatever it holds: it was split out of `PodmanArgs=`.
     is_word: bool,
 }
 
@@ -131,7 +131,7 @@ impl<'a> Reader<'a> {
         Ok(reader)
     }
 
-    /// What there is to say of options that are taken.
+    /// The warnings about options that are taken.
     pub(super) fn into_warnings(self) -> Vec<Warning> {
         self.warnings.into_inner()
     }
@@ -380,17 +380,17 @@ impl<'a> Reader<'a> {
         Ok(variables)
     }
 
-    /// Whether any value of the section holds this text.
+    /// True when any value of the section holds this text.
     pub(super) fn speaks_of(&self, text: &str) -> bool {
         self.values.values().flatten().any(|value| value.text.contains(text))
     }
 
-    /// Whether an option has a value.
+    /// True when an option has a value.
     pub(super) fn has_value(&self, name: &str) -> bool {
         !self.values_of(name).is_empty()
     }
 
-    /// Whether the last line of an option was empty.
+    /// True when the last line of an option was empty.
     pub(super) fn is_emptied(&self, name: &str) -> bool {
         self.emptied.contains(name)
     }

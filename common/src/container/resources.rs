@@ -17,13 +17,13 @@ pub struct VolumeSpec {
     pub name: String,
     /// The driver that keeps it.
     pub driver: Option<String>,
-    /// What the driver is told.
+    /// The driver's options.
     pub options: BTreeMap<String, String>,
     /// Its labels.
     pub labels: BTreeMap<String, String>,
-    /// Whether it goes with its unit.
+    /// True when it goes with its unit.
     pub delete_on_destroy: bool,
-    /// What has to hold on the machine before it is made.
+    /// The conditions that have to hold on the machine before it is made.
     pub conditions: Vec<Condition>,
 }
 
@@ -35,23 +35,23 @@ pub struct NetworkSpec {
     pub name: String,
     /// The driver that makes it.
     pub driver: Option<String>,
-    /// What the driver is told.
+    /// The driver's options.
     pub options: BTreeMap<String, String>,
-    /// Whether it has no way out.
+    /// True when it has no way out.
     pub internal: bool,
-    /// Whether it has IPv6 addresses.
+    /// True when it has IPv6 addresses.
     pub ipv6: bool,
-    /// How addresses are given out.
+    /// The driver that gives addresses out.
     pub ipam_driver: Option<String>,
     /// Its subnets.
     pub subnets: Vec<Subnet>,
     /// Its labels.
     pub labels: BTreeMap<String, String>,
-    /// Whether it goes with the last container that names it.
+    /// True when it goes with the last container that names it.
     pub delete_on_stop: bool,
-    /// Whether it goes with its unit.
+    /// True when it goes with its unit.
     pub delete_on_destroy: bool,
-    /// What has to hold on the machine before it is made.
+    /// The conditions that have to hold on the machine before it is made.
     pub conditions: Vec<Condition>,
 }
 

@@ -12,25 +12,25 @@ use super::reader::{ContainerError, Reader};
 use crate::unit::words::Backslash;
 use crate::unit::{UnitName, UnitType};
 
-/// How a container's life is looked after.
+/// The rules by which a container's life is looked after.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Service {
     /// When it counts as started, and what its end means.
     pub kind: ServiceKind,
     /// When it is started again.
     pub restart: Restart,
-    /// How long before that.
+    /// The delay before that.
     pub restart_delay: Duration,
-    /// How often it may be started.
+    /// The limit of its starts.
     pub start_limit: Option<StartLimit>,
-    /// How long a start may take; for ever without.
+    /// The time that a start may take; for ever without.
     pub start_timeout: Option<Duration>,
-    /// Whether the start's time includes fetching the image: the file says how much there is. systemd's default was never
+    /// True when the start's time includes fetching the image: the file says how much there is. systemd's default was never
     /// meant for a download.
     pub start_timeout_is_given: bool,
-    /// How long a stop may take before the container is killed; for ever without.
+    /// The time that a stop may take before the container is killed; for ever without.
     pub stop_timeout: Option<Duration>,
-    /// Whether the file says so; engines have a shorter one of their own.
+    /// True when the file says so; engines have a shorter one of their own.
     pub stop_timeout_is_given: bool,
     /// Exit codes that are a success besides 0.
     pub success: ExitCodes,
@@ -49,7 +49,7 @@ pub enum ServiceKind {
     Notify,
     /// It ends by itself, and counts as started when it has.
     Oneshot {
-        /// Whether it counts as active from then on, `RemainAfterExit=`.
+        /// True when it counts as active from then on, `RemainAfterExit=`.
         remain: bool,
     },
 }
@@ -82,7 +82,7 @@ pub struct StartLimit {
 pub struct ExitCodes(BTreeSet<u8>);
 
 impl ExitCodes {
-    /// Whether a code is one of them.
+    /// True when a code is one of them.
     pub fn contains(&self, code: i64) -> bool {
         u8::try_from(code).is_ok_and(|code| self.0.contains(&code))
     }

@@ -47,7 +47,7 @@ const ELSEWHERE: [(&str, &str); 39] = [
     ("ubi9/ubi-minimal", "registry.access.redhat.com/ubi9-minimal"),
 ];
 
-/// What a short name stands for, where Docker would take another image.
+/// The image that a short name stands for, where Docker would take another image.
 pub(super) fn podman_full_name(repository: &str) -> Option<&'static str> {
     let at = ELSEWHERE.binary_search_by_key(&repository, |(short, _)| *short).ok()?;
     ELSEWHERE.get(at).map(|(_, full)| *full)

@@ -31,9 +31,9 @@ pub struct ContainerSpec {
     pub image: Image,
     /// When to fetch that.
     pub pull: PullPolicy,
-    /// How often a fetch that failed is tried again.
+    /// The number of times that a fetch that failed is tried again.
     pub pull_retries: u32,
-    /// How long to wait before that; growing from a second on where it is not said.
+    /// The pause before that; growing from a second on where it is not said.
     pub pull_delay: Option<Duration>,
     /// `Entrypoint=`; an empty one takes back the image's.
     pub entrypoint: Option<Vec<String>>,
@@ -49,7 +49,7 @@ pub struct ContainerSpec {
     pub groups: Vec<String>,
     /// `WorkingDir=`.
     pub working_dir: Option<String>,
-    /// Whether a small init reaps what the container leaves behind.
+    /// True when a small init reaps what the container leaves behind.
     pub init: bool,
     /// Names it has on networks.
     pub names: NameResolution,
@@ -59,7 +59,7 @@ pub struct ContainerSpec {
     pub ports: Vec<Port>,
     /// Ports that are written down and not opened.
     pub exposed: BTreeSet<(u16, Protocol)>,
-    /// What is mounted into it.
+    /// Its mounts.
     pub mounts: Vec<Mount>,
     /// Memory mounted into it, by its path.
     pub tmpfs: BTreeMap<String, Tmpfs>,
@@ -67,13 +67,13 @@ pub struct ContainerSpec {
     pub devices: Vec<Device>,
     /// Devices by the names of the Container Device Interface.
     pub cdi_devices: Vec<CdiDevice>,
-    /// Whether its own file system cannot be written to.
+    /// True when its own file system cannot be written to.
     pub read_only: bool,
-    /// What it may do.
+    /// Its privileges.
     pub security: Security,
-    /// What it may use.
+    /// Its limits.
     pub limits: Limits,
-    /// What only options of podman's can say.
+    /// The options that only podman's command line can say.
     pub podman: PodmanOptions,
     /// Kernel settings of its own.
     pub sysctls: BTreeMap<String, String>,
@@ -85,21 +85,21 @@ pub struct ContainerSpec {
     pub annotations: BTreeMap<String, String>,
     /// Who keeps its output.
     pub log_driver: Option<String>,
-    /// What that is told.
+    /// That driver's options.
     pub log_options: BTreeMap<String, String>,
     /// The signal that asks it to stop; the image's, or SIGTERM, without.
     pub stop_signal: Option<String>,
-    /// How long it has after that.
+    /// The time it has after that.
     pub stop_timeout: Option<Duration>,
-    /// How to see whether it is well.
+    /// The check whether it is well.
     pub health: Health,
-    /// What happens when it is not.
+    /// The action when it is not.
     pub on_failure: OnFailure,
     /// When it counts as started.
     pub notify: Notify,
-    /// How its life is looked after.
+    /// The rules by which its life is looked after.
     pub service: Service,
-    /// What has to hold on the machine before each start.
+    /// The conditions that have to hold on the machine before each start.
     pub conditions: Vec<Condition>,
 }
 
@@ -128,20 +128,20 @@ pub enum Notify {
     Healthy,
 }
 
-/// What a container may do.
+/// The privileges of a container.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Security {
     /// Capabilities besides the engine's default ones.
     pub add_capabilities: Vec<String>,
     /// Capabilities it does not get.
     pub drop_capabilities: Vec<String>,
-    /// Whether no program can gain any.
+    /// True when no program can gain any.
     pub no_new_privileges: bool,
     /// The filter of its system calls.
     pub seccomp: Option<Seccomp>,
     /// Its `AppArmor` profile.
     pub apparmor: Option<String>,
-    /// Whether `SELinux` leaves it alone.
+    /// True when `SELinux` leaves it alone.
     pub label_disable: bool,
     /// Its `SELinux` level.
     pub label_level: Option<String>,
@@ -151,7 +151,7 @@ pub struct Security {
     pub label_file_type: Option<String>,
     /// Paths it cannot read.
     pub masks: Masks,
-    /// Whether it has the machine's users even where the engine maps them.
+    /// True when it has the machine's users even where the engine maps them.
     pub host_users: bool,
 }
 
@@ -282,7 +282,7 @@ impl ContainerSpec {
     }
 }
 
-/// Whether a user, `name[:group]` or `number[:group]`, is root.
+/// True when a user, `name[:group]` or `number[:group]`, is root.
 pub fn is_root(user: &str) -> bool {
     matches!(user.split(':').next(), Some("" | "0" | "root"))
 }
@@ -567,7 +567,7 @@ fn read_security(reader: &Reader<'_>) -> Result<Security, ContainerError> {
         label_type: reader.text("SecurityLabelType")?,
         label_file_type: reader.text("SecurityLabelFileType")?,
         masks: Masks::read(reader)?,
-        host_users: reader.last_value("UserNS", options::parse_user_namespace)?.is_some(),
+        host_users: reader.last_value("UserNS", options::check_user_namespace)?.is_some(),
     })
 }
 

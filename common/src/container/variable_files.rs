@@ -11,7 +11,7 @@ use super::variables::{VariableTexts, Variables, parse_assignments};
 pub struct VariableFile {
     /// Its path on the machine.
     pub path: String,
-    /// Whether it may be missing.
+    /// True when it may be missing.
     pub optional: bool,
 }
 

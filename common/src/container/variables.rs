@@ -7,18 +7,18 @@
 
 use std::collections::BTreeMap;
 
-/// What a machine has read of the files of variables, by path. A file that is not there has no entry.
+/// The texts of the files of variables that a machine has read, by path. A file that is not there has no entry.
 pub type VariableTexts = BTreeMap<String, String>;
 
 /// The variables of one unit.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Variables {
     known: BTreeMap<String, String>,
-    /// Whether there are files whose texts are not known here.
+    /// True when there are files whose texts are not known here.
     is_open: bool,
 }
 
-/// What a variable stands for.
+/// The value of a variable.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum VariableValue<'a> {
     /// Its value.
@@ -190,7 +190,7 @@ fn set_variable(found: &mut BTreeMap<String, String>, name: &str, value: &Quoted
     }
 }
 
-/// Whether an environment can hold a variable of this name.
+/// True when an environment can hold a variable of this name.
 pub(super) fn is_variable_name(name: &str) -> bool {
     !name.starts_with(|c: char| c.is_ascii_digit())
         && !name.is_empty()

@@ -65,7 +65,7 @@ pub struct Create {
     pub networking_config: Option<NetworkingConfig>,
 }
 
-/// How to see whether a container is well; times in nanoseconds.
+/// The check whether a container is well; times in nanoseconds.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "PascalCase")]
 #[allow(missing_docs, reason = "each field is Docker's of the same name")]
@@ -82,7 +82,7 @@ pub struct Healthcheck {
     pub start_period: Option<u64>,
 }
 
-/// What a container has to do with its machine.
+/// The part of the create call that is about a container and its machine.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "PascalCase")]
 #[allow(missing_docs, reason = "each field is Docker's of the same name")]

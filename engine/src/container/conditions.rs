@@ -6,7 +6,7 @@
 
 use muster_common::container::Condition;
 
-/// What a machine says of one condition.
+/// The answer of a machine to one condition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ConditionAnswer {
     /// It holds, its `!` taken into account.
@@ -17,7 +17,7 @@ pub enum ConditionAnswer {
     Unknown(String),
 }
 
-/// What follows for a start.
+/// The consequence for a start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StartVerdict {
     /// It may go on.

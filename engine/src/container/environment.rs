@@ -10,7 +10,7 @@ use muster_common::container::{
 
 use super::body::Variable;
 
-/// What a machine knows of what a container's environment refers to.
+/// The values on a machine that a container's environment refers to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct EnvironmentInputs {
     /// The daemon's own environment.

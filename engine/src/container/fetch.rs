@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use muster_common::container::{ContainerSpec, Image, PullPolicy};
 
-/// What to do about an image before a start.
+/// The step that gets an image before a start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ImageFetch {
     /// It is there, and good enough.
@@ -13,14 +13,14 @@ pub enum ImageFetch {
     Load,
     /// Pull it.
     Pull {
-        /// Whether the start fails without: otherwise the one that is there will do.
+        /// True when the start fails without: otherwise the one that is there will do.
         needed: bool,
     },
     /// It is not there and must not be fetched: the start fails.
     Missing,
 }
 
-/// What to do about a container's image, given whether the machine has one of that name.
+/// The step that gets a container's image, given whether the machine has one of that name.
 ///
 /// An archive whose image has no name is loaded every time: nothing tells what it held.
 pub fn plan_fetch(spec: &ContainerSpec, present: bool) -> ImageFetch {
@@ -43,7 +43,7 @@ pub fn plan_fetch(spec: &ContainerSpec, present: bool) -> ImageFetch {
 /// The longest pause between two attempts where the file gives none.
 const LONGEST: Duration = Duration::from_secs(60);
 
-/// How long to wait before the next attempt once so many have failed; `None` when that was the last.
+/// The pause before the next attempt once so many have failed; `None` when that was the last.
 pub fn retry_after(spec: &ContainerSpec, failed: u32) -> Option<Duration> {
     if failed > spec.pull_retries {
         return None;

@@ -35,7 +35,7 @@ pub fn owner_by_labels(labels: &BTreeMap<String, String>, cluster: &str) -> Owne
     identity().map_or(Owner::Foreign, Owner::Ours)
 }
 
-/// What Docker's inspect call says of a container's state, `.State`.
+/// The answer of Docker's inspect call about a container's state, `.State`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Inspected<'a> {
     /// `Status`.
@@ -49,7 +49,7 @@ pub struct Inspected<'a> {
 }
 
 impl FoundContainer {
-    /// What a container's state means. One that was made and never ran is as good as none; one that is paused runs, for
+    /// The meaning of a container's state. One that was made and never ran is as good as none; one that is paused runs, for
     /// whoever paused it has a reason; of one in a state this version does not know it is not concluded that it has ended.
     pub fn from_inspected(state: Inspected<'_>) -> Self {
         match state.status {

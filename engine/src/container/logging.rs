@@ -12,14 +12,14 @@ pub const JOURNALD: &str = "journald";
 /// Docker's driver where nobody has said anything.
 const NOBODYS_CHOICE: &str = "json-file";
 
-/// What an engine and its machine have.
+/// The log drivers that an engine and its machine have.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Logging {
     /// The engine's own default driver; empty when it does not say.
     pub default: String,
     /// The drivers it has.
     pub drivers: Vec<String>,
-    /// Whether the machine runs systemd's journal.
+    /// True when the machine runs systemd's journal.
     pub journal: bool,
 }
 

@@ -39,12 +39,12 @@ impl fmt::Display for ApiVersion {
     }
 }
 
-/// What an engine can do, as far as engines differ.
+/// The abilities of an engine, as far as engines differ.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Abilities {
     /// The version of the API it speaks.
     pub api: ApiVersion,
-    /// Whether it gives devices to containers by CDI's names.
+    /// True when it gives devices to containers by CDI's names.
     pub cdi: bool,
     /// The devices it knows by those names, where it says so (from version 1.50 on).
     pub cdi_devices: BTreeSet<String>,
@@ -59,7 +59,7 @@ pub struct EngineNeed {
     pub option: String,
 }
 
-/// What a container's file needs beyond the oldest version that is spoken at all.
+/// The needs of a container's file beyond the oldest version that is spoken at all.
 pub fn list_needs(spec: &ContainerSpec) -> Vec<EngineNeed> {
     let mut needs = Vec::new();
     let mut need =
@@ -89,7 +89,7 @@ pub fn list_needs(spec: &ContainerSpec) -> Vec<EngineNeed> {
     needs
 }
 
-/// What an engine cannot do of what a container's file asks for, in words; `None` where it can do all of it.
+/// The first thing that a container's file asks for and an engine cannot do, in words; `None` where it can do all of it.
 pub fn missing_ability(spec: &ContainerSpec, abilities: &Abilities) -> Option<String> {
     let api = abilities.api;
     if let Some(need) = list_needs(spec).into_iter().find(|need| need.api > api) {

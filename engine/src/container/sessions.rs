@@ -6,9 +6,9 @@
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct EngineSessions {
     count: u64,
-    /// Whether live-restore is on, as last heard.
+    /// True when live-restore is on, as last heard.
     live_restore: Option<bool>,
-    /// Whether the engine that was last away took its containers along.
+    /// True when the engine that was last away took its containers along.
     took_along: bool,
 }
 

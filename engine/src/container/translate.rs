@@ -39,7 +39,7 @@ pub struct Identity {
     pub cluster: String,
 }
 
-/// What to ask of Docker for one container.
+/// The calls that make one container in Docker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Creation {
     /// The container's name.
@@ -48,11 +48,11 @@ pub struct Creation {
     pub body: body::Create,
     /// Networks it joins once it is made and before it starts.
     pub networks: Vec<(String, body::Endpoint)>,
-    /// What only the machine can add.
+    /// The inputs that only the machine can add.
     pub late: MachineInputs,
 }
 
-/// What only the machine knows, and puts into the create call itself.
+/// The inputs that only the machine knows, and puts into the create call itself.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct MachineInputs {
     /// Where the environment comes from; see [`super::assemble_environment`].
@@ -81,7 +81,7 @@ impl Creation {
         }
     }
 
-    /// Whether a network is joined afterwards that should not be.
+    /// True when a network is joined afterwards that should not be.
     pub fn loses_addresses(&self) -> bool {
         self.networks.iter().any(|(_, endpoint)| endpoint.mac_address.is_some())
     }
@@ -241,7 +241,7 @@ fn cdi_names(devices: &[CdiDevice]) -> (Vec<String>, Vec<String>) {
     (of(true), of(false))
 }
 
-/// What asks an engine for devices by CDI's names.
+/// The request to an engine for devices by CDI's names.
 pub fn cdi_request(device_ids: Vec<String>) -> Vec<body::DeviceRequest> {
     if device_ids.is_empty() {
         return Vec::new();

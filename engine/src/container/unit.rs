@@ -135,7 +135,7 @@ impl ContainerUnit {
         (unit, effects)
     }
 
-    /// How many starts have failed since the daemon began.
+    /// The number of starts that have failed since the daemon began.
     pub fn failure_count(&self) -> u64 {
         self.failures
     }

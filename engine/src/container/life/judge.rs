@@ -5,16 +5,16 @@ use serde::{Deserialize, Serialize};
 
 use super::ContainerPolicy;
 
-/// How a container ended.
+/// The end of a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ended {
     /// Its exit code; 128 and a signal's number where one ended it.
     pub code: i64,
-    /// Whether it had used up its memory.
+    /// True when it had used up its memory.
     pub oom: bool,
 }
 
-/// What became of a container, in systemd's words.
+/// The result of a container's run, in systemd's words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum LifeResult {
@@ -44,7 +44,7 @@ const CLEAN_SIGNALS: [i64; 4] = [129, 130, 141, 143];
 /// Linux has this many signals; a code above them is a program's own.
 const LAST_SIGNAL: i64 = 128 + 64;
 
-/// What an end by itself means.
+/// The result of an end by itself.
 pub(super) fn judge_end(policy: &ContainerPolicy, ended: Ended) -> LifeResult {
     let service = &policy.service;
     let well = ended.code == 0 || service.success.contains(ended.code);
@@ -61,14 +61,14 @@ pub(super) fn judge_end(policy: &ContainerPolicy, ended: Ended) -> LifeResult {
     }
 }
 
-/// Whether a container that was asked to stop ended because of that.
+/// True when a container that was asked to stop ended because of that.
 pub(super) fn is_stopped(policy: &ContainerPolicy, ended: Option<Ended>) -> bool {
     ended.is_none_or(|ended| {
         CLEAN_SIGNALS.contains(&ended.code) || policy.stopped == Some(ended.code)
     })
 }
 
-/// Whether a start follows; the table of `Restart=` in systemd.service(5).
+/// True when a start follows; the table of `Restart=` in systemd.service(5).
 pub(super) fn starts_again(
     policy: &ContainerPolicy,
     result: LifeResult,

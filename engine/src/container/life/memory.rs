@@ -7,25 +7,25 @@ use serde::{Deserialize, Serialize};
 use super::Phase;
 use super::judge::{Ended, LifeResult};
 
-/// What outlasts the daemon, to be kept on the machine until it reboots.
+/// The state that outlasts the daemon, to be kept on the machine until it reboots.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LifeMemory {
-    /// Whether the cluster wants it to run.
+    /// True when the cluster wants it to run.
     pub wanted: bool,
     /// Starts within the limit's interval, oldest first, since boot.
     pub starts: Vec<Duration>,
-    /// How often it was started again by itself since the cluster last asked.
+    /// The number of times it was started again by itself since the cluster last asked.
     pub restarts: u32,
-    /// How it came to rest, if it has.
+    /// The state in which it came to rest, if it has.
     pub rest: Option<RestState>,
-    /// How it ended last.
+    /// Its last end.
     pub ended: Option<Ended>,
-    /// Whether its last start came to nothing because its conditions did not hold.
+    /// True when its last start came to nothing because its conditions did not hold.
     #[serde(default)]
     pub unmet: bool,
 }
 
-/// How a container came to rest.
+/// The state in which a container came to rest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RestState {

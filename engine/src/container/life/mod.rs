@@ -38,7 +38,7 @@ pub struct ContainerPolicy {
     stopped: Option<i64>,
 }
 
-/// What happened.
+/// An event in the life of a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LifeEvent {
     /// The cluster wants it to run.
@@ -71,7 +71,7 @@ pub enum LifeEvent {
     Tick,
 }
 
-/// What the engine says of a container's health.
+/// The health of a container, as its engine reports it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HealthState {
     /// Not known yet.
@@ -82,7 +82,7 @@ pub enum HealthState {
     Unhealthy,
 }
 
-/// What to do, in order.
+/// One thing to do; several are done in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ContainerAction {
     /// Get its image, make its volumes and networks.
@@ -102,14 +102,14 @@ pub enum ContainerAction {
 pub enum Phase {
     /// It does not run, and nothing is wrong with that.
     Dead,
-    /// What it needs is being fetched.
+    /// Image, volumes and networks are being fetched.
     Prepare {
         /// When that has taken too long.
         deadline: Option<Duration>,
     },
     /// It is being started, or runs and is not well yet, or has work to do that ends.
     Start {
-        /// Whether it runs.
+        /// True when it runs.
         running: bool,
         /// When that has taken too long.
         deadline: Option<Duration>,
@@ -122,16 +122,16 @@ pub enum Phase {
     Stop {
         /// When it is killed.
         deadline: Option<Duration>,
-        /// What follows.
+        /// The consequence once it has ended.
         then: AfterStop,
     },
     /// It has been killed.
     Kill {
         /// When it is killed again, should the engine have missed it.
         again: Duration,
-        /// Whether that was because it did not stop in time.
+        /// True when that was because it did not stop in time.
         late: bool,
-        /// What follows.
+        /// The consequence once it has ended.
         then: AfterStop,
     },
     /// It waits to be started again.
@@ -143,18 +143,18 @@ pub enum Phase {
     Failed(LifeResult),
 }
 
-/// What follows once a container that is being stopped has ended.
+/// The consequence once a container that is being stopped has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AfterStop {
     /// Nothing: it was to stop.
     Rest,
     /// A start.
     Start,
-    /// What `Restart=` says, for this result or, without, for how it ended.
+    /// The answer of `Restart=`, for this result or, without, for how it ended.
     Judge(Option<LifeResult>),
 }
 
-/// What a daemon that has just started finds.
+/// The container that a daemon that has just started finds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FoundContainer {
     /// No container, or one that never ran.
@@ -248,7 +248,7 @@ impl Life {
         self.phase
     }
 
-    /// What to keep for [`Life::adopt_container`].
+    /// The part to keep for [`Life::adopt_container`].
     pub fn persistent_memory(&self) -> &LifeMemory {
         &self.memory
     }

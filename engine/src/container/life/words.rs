@@ -33,7 +33,7 @@ impl Life {
         }
     }
 
-    /// What there is to say besides; empty where nothing is.
+    /// A remark on the state; empty where there is nothing to say.
     pub fn remark_text(&self) -> String {
         let code = self.memory.ended.map(|ended| ended.code);
         match self.phase {

@@ -25,7 +25,7 @@ pub struct ContainerPlan {
     pub open: Option<Arc<UnitFile>>,
 }
 
-/// What a start goes by.
+/// The file that a start goes by.
 #[derive(Debug, Clone)]
 pub struct Prepared {
     /// The plan, with the variables as they were read for this start.
@@ -43,11 +43,11 @@ pub struct InspectedContainer {
     pub id: String,
     /// Whose it is, by its labels.
     pub owner: Owner,
-    /// Whether it runs, and how it ended.
+    /// The state of the container: whether it runs, or how it ended.
     pub seen: FoundContainer,
     /// The signal that asks it to stop, where its image says.
     pub stop_signal: Option<String>,
-    /// What the engine says went wrong when it was to be started; empty when nothing did.
+    /// The fault that the engine reports from when it was to be started; empty when nothing did.
     pub fault: String,
     /// True while it is paused.
     pub paused: bool,
@@ -64,12 +64,12 @@ pub struct Moment {
     pub sessions: EngineSessions,
 }
 
-/// How a piece of work came out.
+/// The result of a piece of work.
 #[derive(Debug)]
 pub enum WorkResult {
-    /// What the container needs is there.
+    /// Everything that the container needs is there.
     Prepared(Prepared),
-    /// What it needs is not there, for this reason.
+    /// Something that it needs is not there, for this reason.
     Unprepared(String),
     /// Its conditions do not hold here, which this says.
     Unmet(String),
@@ -83,14 +83,14 @@ pub enum WorkResult {
     Sent,
 }
 
-/// What comes in.
+/// An input of a container unit.
 #[derive(Debug)]
 pub enum UnitInput {
     /// It has another file now.
     Plan(ContainerPlan),
     /// The cluster wants something of it.
     Order {
-        /// What.
+        /// The order.
         order: Order,
         /// The generation of its placement; `None` keeps the one before.
         generation: Option<u64>,
@@ -105,10 +105,10 @@ pub enum UnitInput {
     Inspected {
         /// The id that was asked about.
         container: String,
-        /// What the engine said.
+        /// The engine's answer.
         found: Option<InspectedContainer>,
     },
-    /// How far the preparation is, for the user.
+    /// The progress of the preparation, for the user.
     Progress(String),
     /// It is to be forgotten, container and all.
     Remove,
@@ -118,7 +118,7 @@ pub enum UnitInput {
     Tick,
 }
 
-/// What to do, in order.
+/// One thing to do; several are done in order.
 #[derive(Debug, Clone)]
 pub enum UnitEffect {
     /// Begin to look at its conditions, to get its image, and to make its volumes and networks. Ends in
@@ -126,7 +126,7 @@ pub enum UnitEffect {
     Prepare(ContainerPlan),
     /// Begin to make its container, in the place of one before it, and to start it.
     Start {
-        /// What it is made of.
+        /// The prepared parts that it is made of.
         prepared: Prepared,
         /// The id of the one before it.
         replaces: Option<String>,

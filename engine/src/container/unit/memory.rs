@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::container::life::LifeMemory;
 
-/// What outlasts the daemon, to be kept on the machine until it reboots. Written as JSON; a field that a newer version adds
+/// The state that outlasts the daemon, to be kept on the machine until it reboots. Written as JSON; a field that a newer version adds
 /// needs a default.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UnitMemory {

@@ -2,7 +2,7 @@
 
 use crate::container::life::LifeEvent;
 
-/// What the cluster wants of a unit.
+/// An order of the cluster to a unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Order {
     /// It is to run.

@@ -13,7 +13,7 @@ use crate::container::life::Phase;
 pub struct UnitStatus {
     /// True once the engine has been asked about it; until then this is what was remembered.
     pub adopted: bool,
-    /// How its last start or stop came out; `None` while one is under way.
+    /// The result of its last start or stop; `None` while one is under way.
     pub settled: Option<Settled>,
     /// systemd's `ActiveState`.
     pub active: ActiveState,
@@ -27,19 +27,19 @@ pub struct UnitStatus {
     pub container: Option<String>,
     /// True while that container runs, as far as is known.
     pub runs: bool,
-    /// How many starts have failed since the daemon began.
+    /// The number of starts that have failed since the daemon began.
     pub failures: u64,
     /// The reason the last one failed, for the user.
     pub problem: String,
     /// systemd's `Result` of a unit that has failed; empty otherwise.
     pub result: String,
-    /// How often it was started again by itself since the cluster last asked.
+    /// The number of times it was started again by itself since the cluster last asked.
     pub restarts: u32,
-    /// What goes on, for the user.
+    /// A remark on what goes on, for the user.
     pub remark: String,
 }
 
-/// How a start or stop has come out.
+/// The result of a start or stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Settled {
     /// It runs, or its work is done.
@@ -67,7 +67,7 @@ impl UnitStatus {
         }
     }
 
-    /// What an order has come to, once it has: `Err` holds the reason it failed, for the user. `failures_before` is
+    /// The result of an order, once there is one: `Err` holds the reason it failed, for the user. `failures_before` is
     /// [`UnitStatus::failures`] at the time the order was given.
     pub fn outcome_of(&self, order: Order, failures_before: u64) -> Option<Result<(), String>> {
         if order == Order::Stop {
