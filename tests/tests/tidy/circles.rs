@@ -15,10 +15,7 @@ use crate::modules::{Modules, Target};
 use crate::source::{Source, planted, product};
 
 /// Areas that have circles left.
-const NOT_YET: &[&str] = &[
-    "common/src/container/keys",
-    "engine/src/container/life/",
-];
+const NOT_YET: &[&str] = &[];
 
 #[test]
 fn files_import_each_other_in_one_direction() {

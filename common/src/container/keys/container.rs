@@ -1,6 +1,6 @@
 //! The options of `[Container]`.
 
-use super::{Key, emulated, honoured, noted, refused};
+use super::support::{Key, emulated, honoured, noted, refused};
 
 const NO_PODMAN: &str = "no podman command is run; use the option that says what is wanted";
 const NO_POD: &str = "Docker has no pods; use Network=NAME.container to share a network";

@@ -1,6 +1,6 @@
 //! The options of `[Volume]`, `[Network]` and `[Quadlet]`.
 
-use super::{Key, emulated, honoured, refused};
+use super::support::{Key, emulated, honoured, refused};
 
 const NO_PODMAN: &str = "no podman command is run; use the option that says what is wanted";
 const NO_SERVICE: &str = "there is no service behind it; the unit goes by its own name";

@@ -5,7 +5,7 @@
 //! meaning here and harms nothing: a warning. What the container itself would feel, or what runs beside it, is honoured,
 //! or the file is refused. The tables of single options have those with an answer of their own; the groups have the rest.
 
-use super::{Key, KeyGroup, emulated, honoured, noted, only, refused};
+use super::support::{Key, KeyGroup, Support, emulated, honoured, noted, only, refused};
 
 const NO_COMMAND: &str = "nothing runs on the machine beside the container; put it into the image or into a unit of its own";
 const NO_ORDER: &str = "containers are not ordered among units";
@@ -491,9 +491,9 @@ pub(super) const SERVICE_GROUPS: &[KeyGroup] = &[
 ];
 
 const fn noted_all(why: &'static str, names: &'static [&'static str]) -> KeyGroup {
-    KeyGroup { names, support: super::Support::Noted(why) }
+    KeyGroup { names, support: Support::Noted(why) }
 }
 
 const fn refused_all(why: &'static str, names: &'static [&'static str]) -> KeyGroup {
-    KeyGroup { names, support: super::Support::Refused(why) }
+    KeyGroup { names, support: Support::Refused(why) }
 }

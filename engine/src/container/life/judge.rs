@@ -3,7 +3,7 @@
 use muster_common::container::{Restart, ServiceKind};
 use serde::{Deserialize, Serialize};
 
-use super::ContainerPolicy;
+use super::policy::ContainerPolicy;
 
 /// The end of a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -95,9 +95,4 @@ pub(super) fn starts_again(
         Restart::OnAbnormal => !matches!(result, LifeResult::Success | LifeResult::ExitCode),
         Restart::OnAbort => result == LifeResult::Signal,
     }
-}
-
-/// The exit code of a container that a signal, as Docker writes it, ended.
-pub(super) fn code_of(signal: &str) -> Option<i64> {
-    muster_common::container::signal_number(signal).map(|number| 128 + i64::from(number))
 }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::Phase;
 use super::judge::{Ended, LifeResult};
+use super::phase::Phase;
 
 /// The state that outlasts the daemon, to be kept on the machine until it reboots.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

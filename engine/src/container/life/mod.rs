@@ -17,26 +17,19 @@
 mod judge;
 mod limit;
 mod memory;
+mod phase;
+mod policy;
 mod words;
 
 use std::time::Duration;
 
-use muster_common::container::{ContainerSpec, Notify, OnFailure, Service, ServiceKind};
+use muster_common::container::{Notify, OnFailure, ServiceKind};
 
 pub use judge::{Ended, LifeResult};
 pub use memory::{LifeMemory, RestState};
-
-/// The rules a container lives by.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ContainerPolicy {
-    service: Service,
-    notify: Notify,
-    on_failure: OnFailure,
-    /// Between being asked to stop and being killed; for ever without.
-    grace: Option<Duration>,
-    /// The exit code of a container that the stop signal ended.
-    stopped: Option<i64>,
-}
+use phase::AfterStop;
+pub use phase::Phase;
+pub use policy::ContainerPolicy;
 
 /// An event in the life of a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,63 +90,6 @@ pub enum ContainerAction {
     Kill,
 }
 
-/// Where it stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Phase {
-    /// It does not run, and nothing is wrong with that.
-    Dead,
-    /// Image, volumes and networks are being fetched.
-    Prepare {
-        /// When that has taken too long.
-        deadline: Option<Duration>,
-    },
-    /// It is being started, or runs and is not well yet, or has work to do that ends.
-    Start {
-        /// True when it runs.
-        running: bool,
-        /// When that has taken too long.
-        deadline: Option<Duration>,
-    },
-    /// It runs.
-    Running,
-    /// Its work is done, and it counts as active.
-    Exited,
-    /// It has been asked to stop.
-    Stop {
-        /// When it is killed.
-        deadline: Option<Duration>,
-        /// The consequence once it has ended.
-        then: AfterStop,
-    },
-    /// It has been killed.
-    Kill {
-        /// When it is killed again, should the engine have missed it.
-        again: Duration,
-        /// True when that was because it did not stop in time.
-        late: bool,
-        /// The consequence once it has ended.
-        then: AfterStop,
-    },
-    /// It waits to be started again.
-    Wait {
-        /// Until then.
-        until: Duration,
-    },
-    /// It does not run, and should.
-    Failed(LifeResult),
-}
-
-/// The consequence once a container that is being stopped has ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum AfterStop {
-    /// Nothing: it was to stop.
-    Rest,
-    /// A start.
-    Start,
-    /// The answer of `Restart=`, for this result or, without, for how it ended.
-    Judge(Option<LifeResult>),
-}
-
 /// The container that a daemon that has just started finds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FoundContainer {
@@ -174,27 +110,8 @@ pub struct Life {
     health: Option<HealthState>,
 }
 
-/// How long a container has to stop where nothing says; Docker's and Podman's own.
-const GRACE: Duration = Duration::from_secs(10);
-
 /// After this a kill is sent again.
 const KILL_AGAIN: Duration = Duration::from_secs(10);
-
-impl ContainerPolicy {
-    /// The rules of a container.
-    pub fn from_spec(spec: &ContainerSpec) -> Self {
-        let service = spec.service.clone();
-        // Podman's own limit first, within systemd's. Where only systemd's is written, that is meant.
-        let grace = match (spec.stop_timeout, service.stop_timeout) {
-            (Some(own), Some(outer)) => Some(own.min(outer)),
-            (Some(own), None) => Some(own),
-            (None, outer) if service.stop_timeout_is_given => outer,
-            (None, _) => Some(GRACE),
-        };
-        let stopped = spec.stop_signal.as_deref().and_then(judge::code_of);
-        Self { service, notify: spec.notify, on_failure: spec.on_failure, grace, stopped }
-    }
-}
 
 impl Life {
     /// A container that was never started.
