@@ -29,6 +29,7 @@ mod resources;
 mod service;
 mod short_names;
 mod spec;
+mod status;
 mod variable_files;
 mod variables;
 
@@ -47,6 +48,7 @@ pub use reader::ContainerError;
 pub use resources::{NetworkSpec, Subnet, VolumeSpec};
 pub use service::{ExitCodes, Restart, Service, ServiceKind, StartLimit};
 pub use spec::{ContainerSpec, NameResolution, Notify, Security, is_root};
+pub use status::ContainerStatus;
 pub use variable_files::VariableFile;
 pub use variables::VariableTexts;
 

@@ -171,7 +171,7 @@ fn parse_network(value: &str) -> Result<Network, String> {
             Some(("alias", alias)) => attachment.aliases.push(names::parse_host_name(alias)?),
             Some(("mac", address)) => attachment.mac = Some(parse_mac_address(address)?),
             Some(("interface_name", name)) => {
-                attachment.interface = Some(parse_interface_name(name)?)
+                attachment.interface = Some(parse_interface_name(name)?);
             }
             _ => {
                 return Err(format!(

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use muster_common::container::ContainerStatus;
 use muster_common::unit::FileHash;
 
 use super::life::{Ended, FoundContainer, HealthState};
@@ -36,10 +37,10 @@ pub fn owner_by_labels(labels: &BTreeMap<String, String>, cluster: &str) -> Owne
 }
 
 /// The answer of Docker's inspect call about a container's state, `.State`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Inspected<'a> {
     /// `Status`.
-    pub status: &'a str,
+    pub status: ContainerStatus,
     /// `ExitCode`.
     pub exit_code: i64,
     /// `OOMKilled`.
@@ -51,13 +52,18 @@ pub struct Inspected<'a> {
 impl FoundContainer {
     /// The meaning of a container's state. One that was made and never ran is as good as none; one that is paused runs, for
     /// whoever paused it has a reason; of one in a state this version does not know it is not concluded that it has ended.
-    pub fn from_inspected(state: Inspected<'_>) -> Self {
+    pub fn from_inspected(state: &Inspected<'_>) -> Self {
         match state.status {
-            "created" => Self::Absent,
-            "dead" | "exited" | "removing" => {
+            ContainerStatus::Created => Self::Absent,
+            ContainerStatus::Dead | ContainerStatus::Exited | ContainerStatus::Removing => {
                 Self::Ended(Ended { code: state.exit_code, oom: state.oom })
             }
-            _ => Self::Running(state.health.and_then(HealthState::from_word)),
+            ContainerStatus::Running
+            | ContainerStatus::Paused
+            | ContainerStatus::Restarting
+            | ContainerStatus::Other(_) => {
+                Self::Running(state.health.and_then(HealthState::from_word))
+            }
         }
     }
 }
@@ -111,8 +117,9 @@ mod tests {
 
     #[test]
     fn states_are_dockers() {
-        let seen = |status, health| {
-            FoundContainer::from_inspected(Inspected { status, exit_code: 3, oom: true, health })
+        let seen = |status: &str, health| {
+            let status = ContainerStatus::from(status);
+            FoundContainer::from_inspected(&Inspected { status, exit_code: 3, oom: true, health })
         };
         let ended = FoundContainer::Ended(Ended { code: 3, oom: true });
         assert_eq!(seen("created", None), FoundContainer::Absent);

@@ -39,7 +39,7 @@ pub(super) fn translate_mounts(
         };
         match (mount.relabel, source) {
             (Some(relabel), Some(source)) => {
-                all.binds.push(translate_bind(mount, relabel, &source))
+                all.binds.push(translate_bind(mount, relabel, &source));
             }
             (_, source) => all.typed.push(self::translate_mount(mount, source)),
         }

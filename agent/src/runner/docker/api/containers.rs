@@ -11,6 +11,7 @@ use bollard::query_parameters::{
     KillContainerOptionsBuilder, RemoveContainerOptionsBuilder, WaitContainerOptionsBuilder,
 };
 use futures::StreamExt as _;
+use muster_common::container::ContainerStatus;
 use muster_engine::container::unit::InspectedContainer;
 use muster_engine::container::{FoundContainer, Inspected, Owner, owner_by_labels};
 
@@ -43,8 +44,8 @@ fn read_inspection(answer: ContainerInspectResponse, cluster: &str) -> Inspected
     let state = answer.state.unwrap_or_default();
     let status = state.status.map(|status| status.to_string()).unwrap_or_default();
     let health = state.health.and_then(|health| health.status).map(|status| status.to_string());
-    let seen = FoundContainer::from_inspected(Inspected {
-        status: &status,
+    let seen = FoundContainer::from_inspected(&Inspected {
+        status: ContainerStatus::from(status.as_str()),
         exit_code: state.exit_code.unwrap_or_default(),
         oom: state.oom_killed.unwrap_or_default(),
         health: health.as_deref(),
