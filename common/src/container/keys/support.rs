@@ -50,23 +50,23 @@ impl fmt::Display for Support {
     }
 }
 
-pub(super) const fn honoured(name: &'static str) -> Key {
+pub(super) const fn honoured_key(name: &'static str) -> Key {
     Key { name, support: Support::Honoured }
 }
 
-pub(super) const fn emulated(name: &'static str, how: &'static str) -> Key {
+pub(super) const fn emulated_key(name: &'static str, how: &'static str) -> Key {
     Key { name, support: Support::Emulated(how) }
 }
 
-pub(super) const fn noted(name: &'static str, why: &'static str) -> Key {
+pub(super) const fn noted_key(name: &'static str, why: &'static str) -> Key {
     Key { name, support: Support::Noted(why) }
 }
 
-pub(super) const fn refused(name: &'static str, why: &'static str) -> Key {
+pub(super) const fn refused_key(name: &'static str, why: &'static str) -> Key {
     Key { name, support: Support::Refused(why) }
 }
 
-pub(super) const fn only(
+pub(super) const fn only_group(
     values: &'static [&'static str],
     why: &'static str,
     names: &'static [&'static str],

@@ -5,7 +5,9 @@
 //! meaning here and harms nothing: a warning. What the container itself would feel, or what runs beside it, is honoured,
 //! or the file is refused. The tables of single options have those with an answer of their own; the groups have the rest.
 
-use super::support::{Key, KeyGroup, Support, emulated, honoured, noted, only, refused};
+use super::support::{
+    Key, KeyGroup, Support, emulated_key, honoured_key, noted_key, only_group, refused_key,
+};
 
 const NO_COMMAND: &str = "nothing runs on the machine beside the container; put it into the image or into a unit of its own";
 const NO_ORDER: &str = "containers are not ordered among units";
@@ -14,83 +16,86 @@ const NO_RELOAD: &str = "nothing reloads a unit of the cluster; restart it";
 const LATER: &str = "every restart waits RestartSec=, as with Debian 12's systemd";
 
 pub(super) const SERVICE: &[Key] = &[
-    emulated("AllowedCPUs", "the container's own limit"),
-    emulated("CPUQuota", "the container's own limit"),
-    noted("Delegate", "Docker sets up a container's control group"),
-    emulated("Environment", "the values that `$NAME` and `${NAME}` stand for in [Container]"),
-    emulated(
+    emulated_key("AllowedCPUs", "the container's own limit"),
+    emulated_key("CPUQuota", "the container's own limit"),
+    noted_key("Delegate", "Docker sets up a container's control group"),
+    emulated_key("Environment", "the values that `$NAME` and `${NAME}` stand for in [Container]"),
+    emulated_key(
         "EnvironmentFile",
         "values for `$NAME` and `${NAME}`, over those of Environment=, read on the machine at each start; those of the container come with EnvironmentFile= in [Container]",
     ),
-    refused("ExecCondition", NO_COMMAND),
-    noted("ExecReload", NO_RELOAD),
-    refused("ExecStart", "use Exec= in [Container]"),
-    refused("ExecStartPost", NO_COMMAND),
-    refused("ExecStartPre", NO_COMMAND),
-    refused("ExecStop", "use StopSignal= in [Container]"),
-    refused("ExecStopPost", NO_COMMAND),
-    emulated("KillMode", "`mixed` and `control-group`, which is what happens"),
-    emulated("MemoryMax", "the container's own limit; no percentage"),
-    noted("NotifyAccess", "Notify= in [Container] says all there is to say"),
-    emulated("OOMScoreAdjust", "the container's own"),
-    honoured("RemainAfterExit"),
-    honoured("Restart"),
-    honoured("RestartForceExitStatus"),
-    noted("RestartMaxDelaySec", LATER),
-    honoured("RestartPreventExitStatus"),
-    honoured("RestartSec"),
-    noted("RestartSteps", LATER),
-    emulated(
+    refused_key("ExecCondition", NO_COMMAND),
+    noted_key("ExecReload", NO_RELOAD),
+    refused_key("ExecStart", "use Exec= in [Container]"),
+    refused_key("ExecStartPost", NO_COMMAND),
+    refused_key("ExecStartPre", NO_COMMAND),
+    refused_key("ExecStop", "use StopSignal= in [Container]"),
+    refused_key("ExecStopPost", NO_COMMAND),
+    emulated_key("KillMode", "`mixed` and `control-group`, which is what happens"),
+    emulated_key("MemoryMax", "the container's own limit; no percentage"),
+    noted_key("NotifyAccess", "Notify= in [Container] says all there is to say"),
+    emulated_key("OOMScoreAdjust", "the container's own"),
+    honoured_key("RemainAfterExit"),
+    honoured_key("Restart"),
+    honoured_key("RestartForceExitStatus"),
+    noted_key("RestartMaxDelaySec", LATER),
+    honoured_key("RestartPreventExitStatus"),
+    honoured_key("RestartSec"),
+    noted_key("RestartSteps", LATER),
+    emulated_key(
         "Slice",
         "by an engine that leaves control groups to systemd; on a machine with another the start fails",
     ),
-    honoured("StartLimitBurst"),
-    honoured("StartLimitInterval"),
-    honoured("SuccessExitStatus"),
-    noted("SyslogIdentifier", "LogDriver= and LogOpt= in [Container] say where the output goes"),
-    emulated("TasksMax", "the container's own limit; no percentage"),
-    honoured("TimeoutSec"),
-    emulated(
+    honoured_key("StartLimitBurst"),
+    honoured_key("StartLimitInterval"),
+    honoured_key("SuccessExitStatus"),
+    noted_key(
+        "SyslogIdentifier",
+        "LogDriver= and LogOpt= in [Container] say where the output goes",
+    ),
+    emulated_key("TasksMax", "the container's own limit; no percentage"),
+    honoured_key("TimeoutSec"),
+    emulated_key(
         "TimeoutStartSec",
         "counts from the start of the container, or, where it is written, from before the pull",
     ),
-    honoured("TimeoutStopSec"),
-    emulated("Type", "`notify`, which every container is, or `oneshot`"),
-    refused("User", "use User= in [Container]"),
-    noted("WorkingDirectory", "it is the podman command's; use WorkingDir= in [Container]"),
+    honoured_key("TimeoutStopSec"),
+    emulated_key("Type", "`notify`, which every container is, or `oneshot`"),
+    refused_key("User", "use User= in [Container]"),
+    noted_key("WorkingDirectory", "it is the podman command's; use WorkingDir= in [Container]"),
 ];
 
 pub(super) const UNIT: &[Key] = &[
-    noted("After", NO_ORDER),
-    noted("Before", NO_ORDER),
-    noted("BindsTo", NO_BINDING),
-    refused("Conflicts", "use Conflicts= in [X-Fleet]"),
-    honoured("Description"),
-    honoured("Documentation"),
-    refused("OnFailure", "nothing is started when a container fails"),
-    refused("OnSuccess", "nothing is started when a container has ended"),
-    noted("PartOf", NO_BINDING),
-    noted("Requires", NO_BINDING),
-    noted("RequiresMountsFor", NO_ORDER),
-    noted("Requisite", NO_BINDING),
-    emulated("StartLimitAction", "`none`"),
-    honoured("StartLimitBurst"),
-    honoured("StartLimitInterval"),
-    honoured("StartLimitIntervalSec"),
-    noted("Upholds", NO_BINDING),
-    noted("Wants", "the cluster starts what a user starts, and nothing with it"),
-    noted("WantsMountsFor", NO_ORDER),
+    noted_key("After", NO_ORDER),
+    noted_key("Before", NO_ORDER),
+    noted_key("BindsTo", NO_BINDING),
+    refused_key("Conflicts", "use Conflicts= in [X-Fleet]"),
+    honoured_key("Description"),
+    honoured_key("Documentation"),
+    refused_key("OnFailure", "nothing is started when a container fails"),
+    refused_key("OnSuccess", "nothing is started when a container has ended"),
+    noted_key("PartOf", NO_BINDING),
+    noted_key("Requires", NO_BINDING),
+    noted_key("RequiresMountsFor", NO_ORDER),
+    noted_key("Requisite", NO_BINDING),
+    emulated_key("StartLimitAction", "`none`"),
+    honoured_key("StartLimitBurst"),
+    honoured_key("StartLimitInterval"),
+    honoured_key("StartLimitIntervalSec"),
+    noted_key("Upholds", NO_BINDING),
+    noted_key("Wants", "the cluster starts what a user starts, and nothing with it"),
+    noted_key("WantsMountsFor", NO_ORDER),
 ];
 
 const CLUSTER: &str = "the cluster starts the unit, and again whenever its machine boots";
 
 pub(super) const INSTALL: &[Key] = &[
-    noted("Alias", "a container goes by one name"),
-    noted("Also", "there is nothing to enable; start each unit"),
-    noted("DefaultInstance", "start an instance by its name"),
-    emulated("RequiredBy", CLUSTER),
-    emulated("UpheldBy", CLUSTER),
-    emulated("WantedBy", CLUSTER),
+    noted_key("Alias", "a container goes by one name"),
+    noted_key("Also", "there is nothing to enable; start each unit"),
+    noted_key("DefaultInstance", "start an instance by its name"),
+    emulated_key("RequiredBy", CLUSTER),
+    emulated_key("UpheldBy", CLUSTER),
+    emulated_key("WantedBy", CLUSTER),
 ];
 
 /// systemd's ways to say no.
@@ -129,12 +134,12 @@ pub(super) const UNIT_GROUPS: &[KeyGroup] = &[
             "SuccessActionExitStatus",
         ],
     ),
-    only(
+    only_group(
         NONE,
         "a container that fails or ends does not take its machine along",
         &["FailureAction", "JobTimeoutAction", "SuccessAction"],
     ),
-    only(
+    only_group(
         NO,
         "a unit of the cluster is started and stopped by its users",
         &["RefuseManualStart", "RefuseManualStop"],
@@ -246,24 +251,24 @@ pub(super) const SERVICE_GROUPS: &[KeyGroup] = &[
             "SystemCallErrorNumber",
         ],
     ),
-    only(
+    only_group(
         NONE,
         "a container that fails does not take its machine along",
         &["FailureAction", "StartLimitAction"],
     ),
-    only(&["main"], "a container ends with its first process", &["ExitType"]),
-    only(
+    only_group(&["main"], "a container ends with its first process", &["ExitType"]),
+    only_group(
         &["continue"],
         "Docker lets a container live that has lost a process for want of memory",
         &["OOMPolicy"],
     ),
-    only(
+    only_group(
         &["terminate"],
         "a container that takes too long is asked to stop first",
         &["TimeoutStartFailureMode", "TimeoutStopFailureMode"],
     ),
-    only(&["infinity"], "a container runs until it ends or is stopped", &["RuntimeMaxSec"]),
-    only(
+    only_group(&["infinity"], "a container runs until it ends or is stopped", &["RuntimeMaxSec"]),
+    only_group(
         &["0", "0s", "infinity"],
         "Docker hands no watchdog in; use HealthCmd= in [Container]",
         &["WatchdogSec"],
@@ -277,7 +282,7 @@ pub(super) const SERVICE_GROUPS: &[KeyGroup] = &[
         "the container runs as whom Docker's daemon starts it as; use User=, Group= and GroupAdd= in [Container]",
         &["Group", "PAMName", "SupplementaryGroups"],
     ),
-    only(
+    only_group(
         NO,
         "the container runs as whom Docker's daemon starts it as; use User= in [Container]",
         &["DynamicUser"],
@@ -327,7 +332,7 @@ pub(super) const SERVICE_GROUPS: &[KeyGroup] = &[
         "use AddCapability= and DropCapability= in [Container]",
         &["AmbientCapabilities", "CapabilityBoundingSet", "SecureBits"],
     ),
-    only(NO, "use NoNewPrivileges= in [Container]", &["NoNewPrivileges"]),
+    only_group(NO, "use NoNewPrivileges= in [Container]", &["NoNewPrivileges"]),
     refused_all(
         "use SeccompProfile= in [Container]",
         &[
@@ -338,7 +343,7 @@ pub(super) const SERVICE_GROUPS: &[KeyGroup] = &[
             "SystemCallLog",
         ],
     ),
-    only(
+    only_group(
         NO,
         "use SeccompProfile= in [Container]",
         &[
@@ -354,7 +359,7 @@ pub(super) const SERVICE_GROUPS: &[KeyGroup] = &[
         &["AppArmorProfile", "SELinuxContext", "SmackProcessLabel"],
     ),
     refused_all("use AddDevice= in [Container]", &["DeviceAllow", "DevicePolicy"]),
-    only(
+    only_group(
         NO,
         "it would hide parts of the machine from the podman command, and so from the container; Docker's daemon sees all of it",
         &[
