@@ -437,6 +437,31 @@ fn a_unit_that_could_not_be_removed_goes_on_where_it_was() {
 }
 
 #[test]
+fn a_stop_that_a_failed_removal_broke_off_comes_to_its_end() {
+    // The start was called off after its time, so no container is known whose end could be told.
+    let mut story = Story::new("");
+    story.go_on(
+        "
+        0  start 7   => prepare; activating/start-pre
+        1  prepared  => start for 7; activating/start
+        2  stop      => deactivating/stop-sigterm
+        3  remove    => nothing
+        33 tick      => cancel; remove
+        34 unremoved => discard networks; inactive/dead
+        ",
+    );
+    let mut story = Story::up("");
+    story.go_on(
+        "
+        10 stop      => SIGTERM to abc; deactivating/stop-sigterm abc
+        11 remove    => cancel; remove abc
+        12 unremoved => SIGTERM to abc
+        13 sent      => inspect abc
+        ",
+    );
+}
+
+#[test]
 fn another_daemon_goes_on_from_what_was_remembered() {
     let story = Story::up("");
     let again = Story::adopts(

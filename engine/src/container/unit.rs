@@ -457,7 +457,7 @@ impl ContainerUnit {
             (UnitInput::Removed(true), _) => effects.push(UnitEffect::Forget),
             (UnitInput::Removed(false), _) => {
                 self.removal = Removal::None;
-                self.resume_work(effects);
+                self.resume_work(at, effects);
                 self.publish_state(at.wall, effects);
             }
             // What was asked before is no matter any more.
@@ -467,11 +467,18 @@ impl ContainerUnit {
     }
 
     /// Begins the work again that its removal broke off, since it was not removed.
-    fn resume_work(&mut self, effects: &mut Vec<UnitEffect>) {
+    fn resume_work(&mut self, at: &Moment, effects: &mut Vec<UnitEffect>) {
         match self.life.current_phase() {
             Phase::Prepare { .. } => self.queue.push_back(ContainerAction::Prepare),
             Phase::Start { running: false, .. } => self.queue.push_back(ContainerAction::Start),
-            _ => {}
+            // The start that made it was called off, so nobody would ever tell of its end.
+            Phase::Stop { .. } | Phase::Kill { .. } if self.container.is_none() => {
+                self.live_on(at, LifeEvent::Gone, effects);
+            }
+            Phase::Stop { .. } => self.queue.push_back(ContainerAction::Signal),
+            Phase::Kill { .. } => self.queue.push_back(ContainerAction::Kill),
+            // It may have ended, and whoever told of that was not heard meanwhile.
+            _ => self.request_inspection(effects),
         }
         self.begin_next(effects);
     }

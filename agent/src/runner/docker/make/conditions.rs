@@ -127,7 +127,8 @@ mod tests {
     #[test]
     fn words_that_are_neither_yes_nor_no_are_passed_on() {
         let cannot = "Cannot parse \"ConditionFoo=x\".";
-        let unknown = ConditionAnswer::Unknown(format!("this machine's systemd does not know it: {cannot}"));
+        let unknown =
+            ConditionAnswer::Unknown(format!("this machine's systemd does not know it: {cannot}"));
         assert_eq!(parse_answer(cannot, "", false), unknown);
         assert_eq!(
             parse_answer("test.service: ConditionHost=a failed.\nConditions failed.\n", "", false),

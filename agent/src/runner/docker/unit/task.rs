@@ -102,7 +102,8 @@ async fn adopt_and_run(
 ) {
     let last = memory.as_ref().and_then(|memory| memory.container.as_deref());
     let found = work::find(&context, &name, last).await;
-    let (unit, effects) = ContainerUnit::adopt_container(plan, memory, found, &current_moment(&context));
+    let (unit, effects) =
+        ContainerUnit::adopt_container(plan, memory, found, &current_moment(&context));
     let task = UnitTask {
         context,
         name,
