@@ -5,9 +5,9 @@
 //! everything, so is everything. A container without our labels is never touched.
 //!
 //! ```text
-//!   converge ──▶ Docker ─order──▶ unit (engine::container::unit) ──work──▶ create, images, resources, late ──▶ Engine
-//!      ▲                           ▲   │ status                                                              │
-//!      └────── EventQueue ◀────────│───┘                    hints ◀────── keep ◀─────────────────────────────┘
+//!   converge ──▶ Docker ─order──▶ unit (engine::container::unit) ──work──▶ make: create, images, resources, inputs ──▶ Engine
+//!      ▲                           ▲   │ status                                                                          │
+//!      └────── EventQueue ◀────────│───┘                    hints ◀────── watch ◀────────────────────────────────────────┘
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
