@@ -13,6 +13,7 @@ pub mod drain;
 pub mod errors;
 pub mod lease;
 pub mod machine;
+pub mod probe;
 pub mod reboot;
 pub mod refusal;
 pub mod seed;

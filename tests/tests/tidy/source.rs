@@ -11,8 +11,10 @@ use syn::visit_mut::{self, VisitMut};
 use crate::checkout::{self, Files};
 
 /// The crates, by their directories.
-pub(crate) const CRATES: [&str; 10] =
-    ["common", "engine", "store", "client", "agent", "ctl", "doubles", "sim", "tests", "xtask"];
+pub(crate) const CRATES: [&str; 12] = [
+    "common", "engine", "store", "runtime", "client", "agent", "ctl", "checker", "doubles", "sim",
+    "tests", "xtask",
+];
 
 /// One file of a crate, without tests.
 pub(crate) struct Source {
