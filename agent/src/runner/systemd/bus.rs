@@ -147,8 +147,22 @@ impl Bus {
         let mut subscribing = None;
         let mut absent = Some(tokio::time::Instant::now() + ABSENCE);
         loop {
+            // What comes once for each owner, or once at all, is before the signals, which may come without a pause: it keeps
+            // them waiting no longer than a moment, and they would keep our own calls waiting. The time of an absence is
+            // behind them: after a pause of the daemon the word that systemd is back may have been read already, and while
+            // systemd is away it sends no signals.
+            // Every arm is cancel-safe: the end of a connection, a future that stays where it is, a message, a timer.
             tokio::select! {
-                // Cancel-safe.
+                biased;
+                () = calls.wait_until_closed() => return "the connection to the system bus was closed".to_owned(),
+                callee = async { match subscribing.as_mut() {
+                    Some(subscribing) => subscribing.await,
+                    None => std::future::pending().await,
+                } } => {
+                    subscribing = None;
+                    self.callee.send_replace(Some(callee));
+                    self.with_signals(SignalReader::ask_for_relist);
+                }
                 heard = line.next() => match heard {
                     Ok(BusMessage::Signal(signal)) => self.on_message(&signal),
                     Ok(BusMessage::Owner(owner)) => {
@@ -163,19 +177,10 @@ impl Bus {
                     }
                     Err(error) => return error.to_string(),
                 },
-                callee = async { match subscribing.as_mut() {
-                    Some(subscribing) => subscribing.await,
-                    None => std::future::pending().await,
-                } } => {
-                    subscribing = None;
-                    self.callee.send_replace(Some(callee));
-                    self.with_signals(SignalReader::ask_for_relist);
-                }
                 () = sleep_until_opt(absent) => {
                     absent = None;
                     self.with_signals(|s| s.on_connection_lost("systemd is not on the system bus"));
                 }
-                () = calls.wait_until_closed() => return "the connection to the system bus was closed".to_owned(),
             }
         }
     }
