@@ -231,8 +231,10 @@ async fn serve_connection<S>(
         .serve_connection(TokioIo::new(stream), entry);
     let mut connection = pin!(connection);
     // All arms but the first only poll the connection further, so nothing is lost. An idle connection ends when it is told
-    // to, one with a request under way after its answer.
+    // to, one with a request under way after its answer. The connection is first: one that has ended has nothing to be told,
+    // and while it goes on it is not ready, however much it carries, so that it keeps nobody behind it waiting.
     let ended = tokio::select! {
+        biased;
         ended = connection.as_mut() => ended,
         () = shutdown.cancelled() => {
             connection.as_mut().graceful_shutdown();

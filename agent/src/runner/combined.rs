@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use futures::{Stream, StreamExt as _, stream};
 use muster_common::unit::{FileHash, UnitFile, UnitName};
 use tokio::sync::mpsc;
 
@@ -46,29 +47,41 @@ impl CombinedRunner {
     }
 }
 
+/// The runner that an event comes from.
+#[derive(Debug, Clone, Copy)]
+enum EventSource {
+    Systemd,
+    Containers,
+}
+
+fn stream_of(events: mpsc::Receiver<RunnerEvent>) -> impl Stream<Item = RunnerEvent> + Unpin {
+    Box::pin(stream::unfold(events, async |mut events| {
+        let event = events.recv().await?;
+        Some((event, events))
+    }))
+}
+
 /// Joins the events. Whether the machine's units can be seen at all is for systemd to say: that the engine has gone or
-/// come back only means to look at everything anew.
+/// come back only means to look at everything anew. Ends when both have ended, or nobody listens.
 async fn join_events(
-    mut systemd: mpsc::Receiver<RunnerEvent>,
-    mut containers: mpsc::Receiver<RunnerEvent>,
+    systemd: mpsc::Receiver<RunnerEvent>,
+    containers: mpsc::Receiver<RunnerEvent>,
     events: mpsc::Sender<RunnerEvent>,
 ) {
     let mut up = false;
-    loop {
-        let event = tokio::select! {
-            Some(event) = systemd.recv() => {
-                match event {
-                    RunnerEvent::Relist => up = true,
-                    RunnerEvent::Lost { .. } => up = false,
-                    RunnerEvent::Changed { .. } => {}
-                }
+    // They take turns while both have something to say: a storm of the one's events would keep the other's from being seen.
+    let mut both = stream::select(
+        stream_of(systemd).map(|event| (EventSource::Systemd, event)),
+        stream_of(containers).map(|event| (EventSource::Containers, event)),
+    );
+    while let Some((source, event)) = both.next().await {
+        let event = match (source, event) {
+            (_, event @ RunnerEvent::Changed { .. }) => Some(event),
+            (EventSource::Systemd, event) => {
+                up = matches!(event, RunnerEvent::Relist);
                 Some(event)
             }
-            Some(event) = containers.recv() => match event {
-                RunnerEvent::Changed { .. } => Some(event),
-                RunnerEvent::Relist | RunnerEvent::Lost { .. } => up.then_some(RunnerEvent::Relist),
-            },
-            else => return,
+            (EventSource::Containers, _) => up.then_some(RunnerEvent::Relist),
         };
         if let Some(event) = event
             && events.send(event).await.is_err()

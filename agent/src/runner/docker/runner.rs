@@ -230,7 +230,9 @@ impl Docker {
             if let EngineConnection::Down(problem) = &*line.borrow_and_update() {
                 return Err(lost(problem.clone()));
             }
+            // Both are read again after either, so that the order decides nothing but which is looked at first.
             tokio::select! {
+                biased;
                 changed = handle.status.changed() => changed.map_err(|_| gone())?,
                 _ = line.changed() => {}
             }

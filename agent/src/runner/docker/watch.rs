@@ -41,9 +41,11 @@ async fn keep_tidy(context: &DockerContext) {
     let mut again = tokio::time::interval(TIDY);
     loop {
         context.engine.wait_until_ready().await;
+        // Both mean the same. A request is first, so that one that came with the tick is answered by this look as well.
         tokio::select! {
-            _ = again.tick() => {}
+            biased;
             () = context.tidy.notified() => {}
+            _ = again.tick() => {}
         }
         discard::of_the_destroyed(context).await;
     }
@@ -118,9 +120,12 @@ async fn follow_events(
     }
     let mut silence = std::pin::pin!(wait_for_silence(context));
     loop {
+        // The silence is first, for its clock moves only while it is polled, and events that come without a pause would stop
+        // it. It is ready once, and ends the loop.
         let event = tokio::select! {
-            event = events.next() => event,
+            biased;
             error = &mut silence => return Err(error),
+            event = events.next() => event,
         };
         let Some(event) = event else { break };
         let event = event?;

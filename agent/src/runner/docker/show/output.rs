@@ -163,9 +163,11 @@ struct Reading {
 
 impl Reading {
     async fn run(mut self, mut id: String) {
-        // Whoever has gone needs no more lines, and a container that prints none would never notice.
+        // Whoever has gone needs no more lines, and a container that prints none would never notice. That is first, and ends
+        // the reading wherever it is.
         let sender = self.sender.clone();
         tokio::select! {
+            biased;
             () = sender.closed() => {}
             () = async {
                 let mut heard = Heard::default();
