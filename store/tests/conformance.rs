@@ -12,6 +12,8 @@
 mod commits;
 #[path = "cases/cordons.rs"]
 mod cordons;
+#[path = "cases/identities.rs"]
+mod identities;
 #[path = "cases/leases.rs"]
 mod leases;
 #[path = "cases/machines.rs"]
@@ -127,6 +129,9 @@ on_every_backend![
     reboots::hosts_and_requests_come_and_go,
     reboots::a_semaphore_nobody_can_read_is_no_free_slot,
     reboots::news_of_what_is_watched_and_nothing_else,
+    identities::a_cluster_gets_one_identity_and_keeps_it,
+    identities::a_store_of_the_release_before_is_adopted,
+    identities::an_identity_nobody_can_read_is_not_replaced,
     poison::each_kind_of_record_poisons_only_itself,
     poison::a_watch_tells_of_poison_and_of_its_end,
     poison::destroying_a_poisoned_unit_removes_it,

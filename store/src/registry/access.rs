@@ -4,8 +4,10 @@
 
 use std::sync::Arc;
 
+use muster_common::cluster_id::ClusterId;
 use muster_common::seed::Seed;
 
+use super::identity::propose_identity;
 use super::keys::{self, Key};
 use super::write_ids::WriteIds;
 use crate::store::{KeyValue, Range, Store, StoreError};
@@ -18,6 +20,8 @@ pub struct Registry {
     /// It ends with `/`.
     pub(super) prefix: Arc<str>,
     pub(super) write_ids: Arc<WriteIds>,
+    /// The identity that a cluster without one gets from us.
+    pub(super) proposed_identity: ClusterId,
 }
 
 impl std::fmt::Debug for Registry {
@@ -36,7 +40,8 @@ impl Registry {
     /// The same with ids of writes that follow from a seed, which nobody else who writes there may have.
     pub fn with_seed(store: Arc<dyn Store>, prefix: &str, seed: Seed) -> Self {
         let prefix = format!("{}/", prefix.trim_end_matches('/')).into();
-        Self { store, prefix, write_ids: Arc::new(WriteIds::with_seed(seed)) }
+        let proposed_identity = propose_identity(seed);
+        Self { store, prefix, write_ids: Arc::new(WriteIds::with_seed(seed)), proposed_identity }
     }
 
     /// The warnings of the store, one sentence each; see [`Store::current_warnings`].

@@ -8,11 +8,11 @@ use std::sync::Arc;
 use muster_common::snapshot::{Change, Snapshot, Unreadable};
 
 use super::keys::{BadKey, Key, parse};
-use super::reboots;
 use super::records::{
     CordonRecord, FileRecord, LeaderRecord, MachineRecord, MembersRecord, MetadataRecord,
     PlaceRecord, StateRecord, UnitRecord, decode,
 };
+use super::{identity, reboots};
 use crate::store::{KeyChange, KeyValue, Listing};
 
 /// Follows a range of records: a snapshot first, then what changes.
@@ -81,11 +81,15 @@ impl Decoder {
     fn read(&self, record: &KeyValue) -> Result<Option<Change>, Unreadable> {
         let below = self.key_below(&record.key);
         match parse(&below) {
-            // Records of reboots are no part of a snapshot, but one that cannot be read is to be seen.
-            Err(BadKey::Foreign) => match reboots::record_problem(&below, &record.value) {
-                Some(problem) => Err(Unreadable { key: below, problem }),
-                None => Ok(None),
-            },
+            // Records of reboots and the cluster's identity are no part of a snapshot, but one that cannot be read is to be seen.
+            Err(BadKey::Foreign) => {
+                let problem = reboots::record_problem(&below, &record.value)
+                    .or_else(|| identity::record_problem(&below, &record.value));
+                match problem {
+                    Some(problem) => Err(Unreadable { key: below, problem }),
+                    None => Ok(None),
+                }
+            }
             Err(BadKey::Malformed(problem)) => Err(Unreadable { key: below, problem }),
             Ok(key) => {
                 read(key, record).map(Some).map_err(|problem| Unreadable { key: below, problem })

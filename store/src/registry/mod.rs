@@ -4,7 +4,7 @@
 //! arguments, what was found goes out as data.
 //!
 //! [`Registry`] and what it reads are in `access`, its operations are by what they are about: `cluster`, `units`, `machines`,
-//! `cordons`, `leader`, `places` and `reboots`.
+//! `cordons`, `identity`, `leader`, `places` and `reboots`.
 
 mod access;
 mod cluster;
@@ -13,6 +13,7 @@ mod decode;
 mod error;
 #[cfg(test)]
 mod fixtures;
+mod identity;
 mod keys;
 mod leader;
 mod machines;

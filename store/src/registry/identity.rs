@@ -1,0 +1,115 @@
+//! The identity of the cluster: one record, `cluster`, written once and never changed.
+//!
+//! Owns the record and who makes it: the first daemon that is asked to, where there is none. It never decides whether a store is
+//! ours: a daemon compares the identity with the one it remembers, and only one that remembers none makes one.
+
+use muster_common::cluster_id::ClusterId;
+use muster_common::seed::Seed;
+use serde::{Deserialize, Serialize};
+
+use super::records::{SCHEMA, decode, encode};
+use super::{Registry, RegistryError};
+use crate::store::{CommitOutcome, Guard, KeyValue, Op, Range};
+
+/// The key below the prefix.
+const IDENTITY: &str = "cluster";
+
+/// How often the record is tried while others write or remove it.
+const ATTEMPTS: usize = 5;
+
+/// `cluster`, for ever.
+#[derive(Debug, Serialize, Deserialize)]
+struct IdentityRecord {
+    schema: u32,
+    id: ClusterId,
+}
+
+/// The identity that follows from a seed. It is as hard to guess as the seed, which is enough: it tells clusters apart and lets
+/// nobody in.
+pub(super) fn propose_identity(seed: Seed) -> ClusterId {
+    let numbers = seed.for_purpose("identity of a cluster").random_sequence();
+    ClusterId::from_number(u128::from(numbers.next()) << 64 | u128::from(numbers.next()))
+}
+
+/// The problem with the record; `None` when there is none, or when the key is another's.
+pub(super) fn record_problem(key: &str, value: &[u8]) -> Option<String> {
+    if key != IDENTITY {
+        return None;
+    }
+    decode::<IdentityRecord>(value).err()
+}
+
+impl Registry {
+    /// The identity of the cluster in the store, read linearizably; `None` where none was ever given: the store is empty, or of a
+    /// release that gave none.
+    ///
+    /// # Errors
+    ///
+    /// The store does not answer, or the record cannot be read.
+    pub async fn cluster_identity(&self) -> Result<Option<ClusterId>, RegistryError> {
+        self.read_identity().await?.map(|found| identity_of(&found)).transpose()
+    }
+
+    /// The identity of the cluster in the store, which gets one if it has none. Of several who call this at once all get the same
+    /// answer. It is for a daemon that remembers no identity, and for a person who says that this store is to be the cluster's:
+    /// whoever remembers one and calls this makes an emptied store look like a new cluster.
+    ///
+    /// # Errors
+    ///
+    /// The store does not answer, or the record cannot be read.
+    pub async fn establish_cluster_identity(&self) -> Result<ClusterId, RegistryError> {
+        for _ in 0..ATTEMPTS {
+            if let Some(found) = self.read_identity().await? {
+                return identity_of(&found);
+            }
+            let key = format!("{}{IDENTITY}", self.prefix);
+            let record = IdentityRecord { schema: SCHEMA, id: self.proposed_identity };
+            // Pinned, and the value is like no other: a write that is not answered is known again.
+            let guard = Guard::Modified { key: key.clone(), revision: 0 };
+            let put = Op::Put { key, value: encode(&record), lease: None };
+            if let CommitOutcome::Done { .. } = self.store.commit(vec![guard], vec![put]).await? {
+                return Ok(self.proposed_identity);
+            }
+        }
+        Err(RegistryError::Contended { key: IDENTITY.to_owned() })
+    }
+
+    async fn read_identity(&self) -> Result<Option<KeyValue>, RegistryError> {
+        let range = Range::Key(format!("{}{IDENTITY}", self.prefix));
+        Ok(self.store.read(range).await?.entries.pop())
+    }
+}
+
+fn identity_of(found: &KeyValue) -> Result<ClusterId, RegistryError> {
+    let record = decode::<IdentityRecord>(&found.value);
+    let unreadable = |problem| RegistryError::Unreadable { key: IDENTITY.to_owned(), problem };
+    record.map(|record| record.id).map_err(unreadable)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn the_record_is_written_as_its_fixture_has_it() {
+        let id = ClusterId::from_number(0x0123_4567_89ab_cdef_0123_4567_89ab_cdef);
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/v1/cluster.json");
+        let bytes = encode(&IdentityRecord { schema: SCHEMA, id });
+        if std::env::var_os("MUSTER_WRITE_FIXTURES").is_some() {
+            std::fs::write(&path, &bytes).unwrap();
+        }
+        let fixture = std::fs::read(&path).unwrap();
+        assert_eq!(fixture, bytes);
+        assert_eq!(record_problem(IDENTITY, &fixture), None);
+        assert!(record_problem(IDENTITY, b"{}").is_some());
+        assert_eq!(record_problem("leader", b"{}"), None);
+    }
+
+    #[test]
+    fn seeds_propose_identities_of_their_own() {
+        assert_eq!(propose_identity(Seed(1)), propose_identity(Seed(1)));
+        assert_ne!(propose_identity(Seed(1)), propose_identity(Seed(2)));
+    }
+}

@@ -1,0 +1,55 @@
+//! The identity of the cluster through the registry.
+
+use std::sync::Arc;
+
+use muster_common::seed::Seed;
+use muster_store::{Op, Registry, RegistryError};
+
+use crate::machines::present;
+use crate::support::Bed;
+
+pub(crate) async fn a_cluster_gets_one_identity_and_keeps_it(bed: &Bed) {
+    let daemons: Vec<Registry> = (1..=8)
+        .map(|seed| Registry::with_seed(Arc::clone(&bed.store), &bed.prefix, Seed(seed)))
+        .collect();
+    let [first, ..] = daemons.as_slice() else { panic!("there are none") };
+    assert_eq!(first.cluster_identity().await.unwrap(), None);
+    // All that are there at the beginning give it one at once.
+    let given = daemons.iter().map(Registry::establish_cluster_identity);
+    let given: Vec<_> = futures::future::join_all(given).await;
+    let identity = first.cluster_identity().await.unwrap().unwrap();
+    for given in given {
+        assert_eq!(given.unwrap(), identity);
+    }
+    // Another place in the same store is another cluster.
+    let elsewhere = format!("{}elsewhere/", bed.prefix);
+    let elsewhere = Registry::with_seed(Arc::clone(&bed.store), &elsewhere, Seed(9));
+    assert_eq!(elsewhere.cluster_identity().await.unwrap(), None);
+    assert_ne!(elsewhere.establish_cluster_identity().await.unwrap(), identity);
+    assert_eq!(first.establish_cluster_identity().await.unwrap(), identity);
+}
+
+pub(crate) async fn a_store_of_the_release_before_is_adopted(bed: &Bed) {
+    let registry = bed.registry();
+    present(&registry, "m1").await;
+    let before = registry.read_snapshot().await.unwrap();
+    assert_eq!(registry.cluster_identity().await.unwrap(), None);
+    let identity = registry.establish_cluster_identity().await.unwrap();
+    assert_eq!(registry.cluster_identity().await.unwrap(), Some(identity));
+    let after = registry.read_snapshot().await.unwrap();
+    assert_eq!((after.machines, after.unreadable), (before.machines, before.unreadable));
+}
+
+pub(crate) async fn an_identity_nobody_can_read_is_not_replaced(bed: &Bed) {
+    let registry = bed.registry();
+    let key = format!("{}cluster", bed.prefix);
+    let put = Op::Put { key, value: "{}".into(), lease: None };
+    bed.store.commit(Vec::new(), vec![put]).await.unwrap();
+    for outcome in [
+        registry.cluster_identity().await.map(|_| ()),
+        registry.establish_cluster_identity().await.map(|_| ()),
+    ] {
+        assert!(matches!(outcome, Err(RegistryError::Unreadable { .. })), "{outcome:?}");
+    }
+    assert!(registry.read_snapshot().await.unwrap().unreadable.contains_key("cluster"));
+}
