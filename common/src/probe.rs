@@ -60,7 +60,7 @@ mod switched_on {
         REACHED.with_borrow_mut(|counts| *counts.entry(branch).or_default() += 1);
     }
 
-    /// How often each branch was reached on this thread since this was called last; those that were not are missing.
+    /// The number of times that each branch was reached on this thread since this was called last; those that were not are missing.
     pub fn take_reached() -> BTreeMap<&'static str, u64> {
         REACHED.take()
     }

@@ -13,7 +13,7 @@ pub struct Instant(tokio::time::Instant);
 impl Instant {
     /// The present moment.
     pub fn now() -> Self {
-        context::now().unwrap_or_else(|| Self(tokio::time::Instant::now()))
+        Self(context::now().unwrap_or_else(tokio::time::Instant::now))
     }
 
     /// The time since this moment; zero if it is still to come.

@@ -43,7 +43,7 @@ impl Future for Sleep {
                 if Instant::now() >= *at {
                     return Poll::Ready(());
                 }
-                context::set_timer(*at, key, task.waker());
+                context::set_timer(at.into_tokio(), key, task.waker());
                 Poll::Pending
             }
         }

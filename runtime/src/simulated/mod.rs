@@ -6,6 +6,7 @@
 
 pub(crate) mod context;
 mod node;
+mod process;
 mod queue;
 pub(crate) mod timers;
 
