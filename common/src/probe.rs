@@ -21,7 +21,7 @@ pub const fn is_planted(_fault: &str) -> bool {
 pub const fn reached(_branch: &str) {}
 
 #[cfg(feature = "probes")]
-pub use switched_on::{is_planted, plant, reached, take_planted_hits, take_reached};
+pub use switched_on::{is_planted, plant_fault, reached, take_planted_hits, take_reached};
 
 #[cfg(feature = "probes")]
 mod switched_on {
@@ -35,7 +35,7 @@ mod switched_on {
     }
 
     /// Plants the fault of this name on this thread, in the place of any other; with `None` nothing is planted.
-    pub fn plant(fault: Option<&'static str>) {
+    pub fn plant_fault(fault: Option<&'static str>) {
         PLANTED.set(fault);
         HITS.set(0);
     }
@@ -73,10 +73,10 @@ mod tests {
     #[test]
     fn one_fault_is_planted_at_a_time_and_branches_are_counted() {
         assert!(!is_planted("a"));
-        plant(Some("a"));
+        plant_fault(Some("a"));
         assert!(is_planted("a") && is_planted("a") && !is_planted("b"));
         assert_eq!(take_planted_hits(), 2);
-        plant(None);
+        plant_fault(None);
         assert!(!is_planted("a"));
         reached("rare");
         reached("rare");

@@ -49,7 +49,7 @@ impl CombinedRunner {
 
 /// The runner that an event comes from.
 #[derive(Debug, Clone, Copy)]
-enum EventSource {
+enum ReportingRunner {
     Systemd,
     Containers,
 }
@@ -71,17 +71,17 @@ async fn join_events(
     let mut up = false;
     // They take turns while both have something to say: a storm of the one's events would keep the other's from being seen.
     let mut both = stream::select(
-        stream_of(systemd).map(|event| (EventSource::Systemd, event)),
-        stream_of(containers).map(|event| (EventSource::Containers, event)),
+        stream_of(systemd).map(|event| (ReportingRunner::Systemd, event)),
+        stream_of(containers).map(|event| (ReportingRunner::Containers, event)),
     );
     while let Some((source, event)) = both.next().await {
         let event = match (source, event) {
             (_, event @ RunnerEvent::Changed { .. }) => Some(event),
-            (EventSource::Systemd, event) => {
+            (ReportingRunner::Systemd, event) => {
                 up = matches!(event, RunnerEvent::Relist);
                 Some(event)
             }
-            (EventSource::Containers, _) => up.then_some(RunnerEvent::Relist),
+            (ReportingRunner::Containers, _) => up.then_some(RunnerEvent::Relist),
         };
         if let Some(event) = event
             && events.send(event).await.is_err()

@@ -48,7 +48,7 @@ impl Node {
                 let Some(task) = process.next_ready() else { return };
                 process.run_task(task);
             }
-            panic!("the tasks of a node wake each other for ever at {:?}", process.clock());
+            panic!("the tasks of a node wake each other for ever at {:?}", process.clock_time());
         });
     }
 
@@ -59,7 +59,7 @@ impl Node {
 
     /// The time that the node's clock shows.
     pub fn now(&self) -> Duration {
-        self.0.clock()
+        self.0.clock_time()
     }
 
     /// The number of tasks that have not ended.

@@ -53,7 +53,7 @@ impl Process {
     }
 
     /// The time that the clock shows.
-    pub(super) fn clock(&self) -> Duration {
+    pub(super) fn clock_time(&self) -> Duration {
         self.clock.get()
     }
 

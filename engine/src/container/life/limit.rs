@@ -17,6 +17,11 @@ pub(super) fn take_start(
         starts.clear();
         return true;
     };
+    // They are of one clock, which goes on over a restart of the daemon and ends with the boot, as their memory does.
+    debug_assert!(
+        starts.is_sorted() && starts.last().is_none_or(|last| *last <= now),
+        "{starts:?}"
+    );
     starts.retain(|start| now.saturating_sub(*start) < limit.interval);
     if u32::try_from(starts.len()).is_ok_and(|starts| starts < limit.burst) {
         starts.push(now);

@@ -157,6 +157,7 @@ impl Life {
                 Vec::new()
             }
         };
+        life.check_invariants(&actions);
         (life, actions)
     }
 
@@ -194,7 +195,7 @@ impl Life {
 
     /// Takes one event and says what to do.
     pub fn step(&mut self, now: Duration, event: LifeEvent) -> Vec<ContainerAction> {
-        match event {
+        let actions = match event {
             LifeEvent::Start => self.on_start(now),
             LifeEvent::Restart => self.on_restart(now),
             LifeEvent::Stop => self.on_stop(now),
@@ -208,7 +209,9 @@ impl Life {
             LifeEvent::TakenAlong(ended) => self.on_taken_along(now, ended),
             LifeEvent::Gone => self.on_end(now, None),
             LifeEvent::Tick => self.on_tick(now),
-        }
+        };
+        self.check_invariants(&actions);
+        actions
     }
 
     fn on_start(&mut self, now: Duration) -> Vec<ContainerAction> {
@@ -434,6 +437,7 @@ impl Life {
     /// The phase of a container whose start was asked for.
     fn starting_phase(&mut self, now: Duration) -> Phase {
         self.memory.rest = None;
+        self.memory.unmet = false;
         Phase::Start {
             running: false,
             deadline: deadline_after(now, self.policy.service.start_timeout),
@@ -496,6 +500,36 @@ impl Life {
     fn come_to_rest(&mut self, rest: RestState) {
         self.memory.rest = Some(rest);
         self.phase = rest.to_phase();
+    }
+
+    /// What holds after every step.
+    fn check_invariants(&self, actions: &[ContainerAction]) {
+        // What is remembered is where it stands: `come_to_rest` sets both, and whatever leaves a rest forgets it. A daemon that
+        // finds a rest takes it up, and one that finds none asks the engine.
+        let rests = matches!(self.phase, Phase::Dead | Phase::Exited | Phase::Failed(_));
+        debug_assert_eq!(self.memory.rest.map(RestState::to_phase), rests.then_some(self.phase));
+        // Nobody starts what the cluster does not want: a stop takes every start that was to come out of the phases.
+        let starts = match self.phase {
+            Phase::Prepare { .. } | Phase::Wait { .. } => true,
+            Phase::Stop { then, .. } | Phase::Kill { then, .. } => then == AfterStop::Start,
+            _ => false,
+        };
+        debug_assert!(self.memory.wanted || !starts, "{self:?}");
+        // A start that came to nothing has left it dead, and the next one is asked anew.
+        debug_assert!(!self.memory.unmet || self.phase == Phase::Dead, "{self:?}");
+        // Each phase is entered with the one action that leads out of it; only what is given up may come before that.
+        let led = match actions {
+            [] => true,
+            [ContainerAction::CancelPrepare, rest @ ..] => {
+                rest.is_empty() && !matches!(self.phase, Phase::Prepare { .. })
+            }
+            [ContainerAction::Prepare] => matches!(self.phase, Phase::Prepare { .. }),
+            [ContainerAction::Start] => matches!(self.phase, Phase::Start { running: false, .. }),
+            [ContainerAction::Signal] => matches!(self.phase, Phase::Stop { .. }),
+            [ContainerAction::Kill] => matches!(self.phase, Phase::Kill { .. }),
+            _ => false,
+        };
+        debug_assert!(led, "{actions:?} led to {self:?}");
     }
 }
 
