@@ -53,6 +53,7 @@ mod store;
 mod system_seed;
 
 pub use embedded::{LeaseClock, MemoryStore};
+pub use etcd::protocol as etcd_protocol;
 pub use options::{EtcdOptions, Liveness};
 pub use registry::{
     ClusterWatch, CommitError, DestroyOutcome, Leadership, Presence, RebootGroup, RebootRecords,
@@ -85,4 +86,20 @@ pub fn open_embedded_with(
 /// can be known to be wrong without etcd is an error at once: endpoints that are none, certificates of no use.
 pub async fn open_etcd(options: EtcdOptions) -> Result<Arc<dyn Store>, StoreError> {
     Ok(Arc::new(etcd::Etcd::new(options).await?))
+}
+
+/// Opens an etcd store over a given way to its members: in a simulator they stand on the other side. The endpoints, time limits and
+/// the seed of the options count; certificates and logins would be the transport's business.
+pub fn open_etcd_over(
+    transport: Box<dyn etcd_protocol::EtcdTransport>,
+    options: EtcdOptions,
+) -> Result<Arc<dyn Store>, StoreError> {
+    Ok(Arc::new(etcd::Etcd::over(transport, options)?))
+}
+
+/// The way to members of etcd over the network, as [`open_etcd`] uses it.
+pub async fn etcd_transport(
+    options: &EtcdOptions,
+) -> Result<Box<dyn etcd_protocol::EtcdTransport>, StoreError> {
+    Ok(Box::new(etcd::GrpcTransport::new(options).await?))
 }

@@ -16,16 +16,19 @@
 //! A pinned creation (guard: revision 0) that was carried out, removed by someone else and repeated within the same
 //! call creates the record again. That is the order "removed, then created", which a caller must reckon with anyway.
 
-use etcd_client::{Compare, CompareOp, GetOptions, PutOptions, Txn, TxnOp};
+use muster_runtime::sleep;
 
 use super::connection::Connection;
 use super::error::EtcdError;
-use super::read::{decode_record, unsigned_revision};
+use super::protocol::{PageQuery, TransactionOutcome};
 use crate::limits;
-use crate::store::{CommitOutcome, Guard, KeyValue, LeaseId, Op, StoreError};
+use crate::store::{CommitOutcome, Guard, KeyValue, LeaseId, Op, Range, StoreError};
 
 /// How many versions of a key are looked through for our write.
 const HISTORY: usize = 32;
+
+/// Largest answer with one record: what a client takes by itself. A record has at most the bytes of a commit.
+const MAX_RECORD_BYTES: usize = 4 * 1024 * 1024;
 
 /// Carries out a commit that has passed [`limits::check`].
 pub(super) async fn commit(
@@ -42,18 +45,14 @@ pub(super) async fn commit(
         during: during.clone(),
         source: Some(error.to_string().into()),
     };
-    let transaction = encode_transaction(guards, ops);
     let mut pauses = connection.retry_pauses();
     let mut unanswered: Option<EtcdError> = None;
     loop {
-        let send = |client: etcd_client::Client| {
-            let transaction = transaction.clone();
-            async move { client.kv_client().txn(transaction).await }
-        };
-        let error = match connection.call_once(send).await {
-            Ok(response) => {
-                let revision = response.header().map_or(0, |h| unsigned_revision(h.revision()));
-                return match (response.succeeded(), &unanswered) {
+        let sent =
+            connection.call_once(|member| async move { member.transact(guards, ops).await }).await;
+        let error = match sent {
+            Ok(TransactionOutcome { revision, succeeded }) => {
+                return match (succeeded, &unanswered) {
                     (true, _) => Ok(CommitOutcome::Done { revision }),
                     (false, None) => Ok(CommitOutcome::Conflict { revision }),
                     (false, Some(error)) => {
@@ -81,39 +80,12 @@ pub(super) async fn commit(
             failed
         };
         match pauses.next() {
-            Some(pause) => tokio::time::sleep(pause).await,
+            Some(pause) => sleep(pause).await,
             None => {
                 return Err(unanswered.as_ref().map_or(failed, ambiguous));
             }
         }
     }
-}
-
-fn encode_transaction(guards: &[Guard], ops: &[Op]) -> Txn {
-    let signed = |revision: u64| i64::try_from(revision).unwrap_or(i64::MAX);
-    let compares: Vec<Compare> = guards
-        .iter()
-        .map(|guard| match guard {
-            Guard::Modified { key, revision } => {
-                Compare::mod_revision(key.as_str(), CompareOp::Equal, signed(*revision))
-            }
-            Guard::Created { key, revision } => {
-                Compare::create_revision(key.as_str(), CompareOp::Equal, signed(*revision))
-            }
-            Guard::Exists { key } => Compare::create_revision(key.as_str(), CompareOp::Greater, 0),
-        })
-        .collect();
-    let ops: Vec<TxnOp> = ops
-        .iter()
-        .map(|op| match op {
-            Op::Put { key, value, lease } => {
-                let options = lease.map(|lease| PutOptions::new().with_lease(lease.0));
-                TxnOp::put(key.as_str(), value.as_ref(), options)
-            }
-            Op::Delete { key } => TxnOp::delete(key.as_str(), None),
-        })
-        .collect();
-    Txn::new().when(compares).and_then(ops)
 }
 
 /// Finds out whether an unanswered commit was carried out, after its repetition met a conflict. `None`: it cannot be
@@ -200,12 +172,15 @@ async fn get(
     key: &str,
     revision: u64,
 ) -> Result<Option<KeyValue>, EtcdError> {
-    let options = GetOptions::new().with_revision(i64::try_from(revision).unwrap_or(i64::MAX));
-    let mut response = connection
-        .call_repeatedly(|client| {
-            let (key, options) = (key.to_owned(), options.clone());
-            async move { client.kv_client().get(key, Some(options)).await }
-        })
-        .await?;
-    Ok(response.take_kvs().pop().and_then(decode_record))
+    let query = PageQuery {
+        range: Range::Key(key.to_owned()),
+        after: None,
+        revision,
+        limit: 0,
+        max_bytes: MAX_RECORD_BYTES,
+    };
+    let asked = &query;
+    let mut page =
+        connection.call_repeatedly(|member| async move { member.read_page(asked).await }).await?;
+    Ok(page.records.pop())
 }

@@ -3,34 +3,28 @@
 //! A client of all endpoints at once keeps sending to one that is paused, so the choice of the endpoint is made here.
 
 use std::future::Future;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use backon::{BackoffBuilder as _, ExponentialBuilder};
-use etcd_client::{Client, ConnectOptions, Error, TlsOptions};
 use muster_common::seed::{RandomSequence, Seed};
+use muster_runtime::{Instant, sleep, timeout};
 use tokio::sync::watch;
-use tokio::time::Instant;
 
 use super::error::EtcdError;
-use super::faults::Users;
-use super::tls;
+use super::protocol::{EtcdTransport, EtcdUsers, MemberConnection};
 use super::warnings::ServerWarnings;
-use crate::options::{EtcdOptions, Liveness};
+use crate::options::Liveness;
 use crate::store::StoreError;
 
 /// When an operation is not tried once more. Three endpoints that keep silent get their turn before it, and whoever waits
 /// for an answer has it within ten seconds.
 const LAST_TRY: Duration = Duration::from_secs(5);
 
-/// How the endpoints begin that are spoken to in TLS.
-const HTTPS: &str = "https://";
-
 /// The endpoints, and the client of one of them.
 pub(super) struct Connection {
     endpoints: Vec<String>,
-    login: Option<(String, String)>,
-    tls: tls::CertificateFiles,
+    transport: Box<dyn EtcdTransport>,
     pub(super) liveness: Liveness,
     jitter: RandomSequence,
     current: Mutex<Current>,
@@ -40,7 +34,7 @@ pub(super) struct Connection {
 }
 
 impl std::fmt::Debug for Connection {
-    /// Without the password.
+    /// Without what the transport knows.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Connection").field("endpoints", &self.endpoints).finish_non_exhaustive()
     }
@@ -50,13 +44,13 @@ impl std::fmt::Debug for Connection {
 struct Current {
     /// Counts failures; the endpoint is this number modulo the endpoints.
     turn: usize,
-    client: Option<Client>,
+    client: Option<Arc<dyn MemberConnection>>,
 }
 
 /// A client and the turn it belongs to, for [`Connection::mark_failed`].
 #[derive(Clone)]
 pub(super) struct BorrowedClient {
-    pub(super) client: Client,
+    pub(super) client: Arc<dyn MemberConnection>,
     turn: usize,
 }
 
@@ -76,95 +70,28 @@ impl Drop for PendingCall<'_> {
 }
 
 impl Connection {
-    /// Checks the options; reads the files they name, and reaches nobody.
-    pub(super) async fn new(options: EtcdOptions, seed: Seed) -> Result<Self, StoreError> {
-        let refuse = |problem: String| StoreError::Rejected {
-            during: "connection to etcd".to_owned(),
-            problem,
-        };
-        let EtcdOptions { endpoints, login, ca_file, identity_files, liveness, seed: _ } = options;
+    /// Endpoints and the way to them. There has to be one at least. Reaches nobody.
+    pub(super) fn new(
+        endpoints: Vec<String>,
+        transport: Box<dyn EtcdTransport>,
+        liveness: Liveness,
+        seed: Seed,
+    ) -> Result<Self, StoreError> {
         if endpoints.is_empty() {
-            return Err(refuse("no endpoint is configured".to_owned()));
+            return Err(StoreError::Rejected {
+                during: "connection to etcd".to_owned(),
+                problem: "no endpoint is configured".to_owned(),
+            });
         }
-        for endpoint in &endpoints {
-            let uri: Result<http::Uri, _> = endpoint.parse();
-            let scheme = uri.as_ref().ok().and_then(http::Uri::scheme_str);
-            let host = uri.as_ref().ok().and_then(http::Uri::host);
-            match (scheme, host) {
-                (Some("http"), Some(_)) => {}
-                (Some("https"), Some(_)) if ca_file.is_some() => {}
-                (Some("https"), Some(_)) => {
-                    let needs = "needs the file of the authorities to trust (etcd.ca_file)";
-                    return Err(refuse(format!("endpoint {endpoint} {needs}")));
-                }
-                _ => {
-                    let form = "expected http://host:port or https://host:port";
-                    return Err(refuse(format!("endpoint {endpoint:?}: {form}")));
-                }
-            }
-        }
-        let secure = endpoints.iter().any(|endpoint| endpoint.starts_with(HTTPS));
-        if !secure && (ca_file.is_some() || identity_files.is_some()) {
-            let problem = "there are files for TLS (etcd.ca_file, etcd.cert_file), but no endpoint begins with https://";
-            return Err(refuse(problem.to_owned()));
-        }
-        let tls = tls::CertificateFiles::new(ca_file, identity_files);
-        let read = tls.read().await.map_err(refuse)?;
-        let connection = Self {
+        Ok(Self {
             endpoints,
-            login,
-            tls,
+            transport,
             liveness,
             jitter: seed.for_purpose("jitter of retries").random_sequence(),
             current: Mutex::default(),
             turns: watch::Sender::new(0),
             warnings: ServerWarnings::default(),
-        };
-        for endpoint in &connection.endpoints {
-            connection
-                .check_certificates(endpoint, read.as_ref())
-                .await
-                .map_err(|error| refuse(error.to_string()))?;
-        }
-        connection.tls.accept_certificates(read);
-        Ok(connection)
-    }
-
-    /// Fails when these certificates are of no use. It makes a client's TLS ready and reaches nobody; a key that does not fit its
-    /// certificate shows here.
-    async fn check_certificates(
-        &self,
-        endpoint: &str,
-        read: Option<&tls::Certificates>,
-    ) -> Result<(), EtcdError> {
-        let options = self.connect_options(endpoint, None, read.map(|read| &read.options));
-        let made = Client::connect([endpoint], Some(options)).await;
-        made.map(drop).map_err(|error| EtcdError::from(error).at_endpoint(endpoint))
-    }
-
-    /// The certificates as they are on disk now, or those from before while these are of no use.
-    async fn current_certificates(&self, endpoint: &str) -> Option<tls::Certificates> {
-        let accepted = self.tls.accepted_certificates();
-        if !self.tls.are_given() || !endpoint.starts_with(HTTPS) {
-            return accepted;
-        }
-        let problem = match self.tls.read().await {
-            Ok(read) => match (&read, &accepted) {
-                (Some(read), Some(accepted)) if read.is_same(accepted) => {
-                    return Some(accepted.clone());
-                }
-                _ => match self.check_certificates(endpoint, read.as_ref()).await {
-                    Ok(()) => {
-                        self.tls.accept_certificates(read.clone());
-                        return read;
-                    }
-                    Err(error) => error.to_string(),
-                },
-            },
-            Err(problem) => problem,
-        };
-        self.tls.warn_once(&problem);
-        accepted
+        })
     }
 
     /// The endpoints.
@@ -186,28 +113,6 @@ impl Connection {
         self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn connect_options(
-        &self,
-        endpoint: &str,
-        login: Option<&(String, String)>,
-        tls: Option<&TlsOptions>,
-    ) -> ConnectOptions {
-        let mut options = ConnectOptions::new()
-            .with_keep_alive(self.liveness.ping_interval, self.liveness.ping_timeout)
-            // Streams are open whenever something is at stake.
-            .with_keep_alive_while_idle(false)
-            .with_connect_timeout(self.liveness.call)
-            // A member without a leader says so at once instead of letting us wait.
-            .with_require_leader(true);
-        if let Some((user, password)) = login {
-            options = options.with_user(user, password).with_auto_token_refresh(true);
-        }
-        match tls {
-            Some(tls) if endpoint.starts_with(HTTPS) => options.with_tls(tls.clone()),
-            _ => options,
-        }
-    }
-
     /// A client of the endpoint whose turn it is.
     pub(super) async fn borrow_client(&self) -> Result<BorrowedClient, EtcdError> {
         self.borrow_client_within(self.liveness.call).await
@@ -220,27 +125,12 @@ impl Connection {
         self.endpoints.get(index).map_or("", String::as_str)
     }
 
-    /// Makes a client, with the certificates that are there now. It takes a login where there is one. An etcd that has no users
-    /// yet does without: whoever is about to protect a cluster tells the daemons their password first.
-    pub(super) async fn connect(&self, endpoint: &str) -> Result<(Client, Users), EtcdError> {
-        let certificates = self.current_certificates(endpoint).await;
-        let tls = certificates.as_ref().map(|read| &read.options);
-        let connect = async |login| {
-            let options = self.connect_options(endpoint, login, tls);
-            Client::connect([endpoint.to_owned()], Some(options)).await.map_err(EtcdError::from)
-        };
-        let users = match (&self.login, self.tls.are_given()) {
-            (Some(_), _) => Users::Enabled,
-            (None, false) => Users::Disabled,
-            (None, true) => Users::Unknown,
-        };
-        match connect(self.login.as_ref()).await {
-            Err(EtcdError::NoUsers(_)) => {
-                tracing::warn!(endpoint, "etcd lets everybody in: it has no users enabled");
-                Ok((connect(None).await?, Users::Disabled))
-            }
-            outcome => outcome.map(|client| (client, users)),
-        }
+    /// A new connection to an endpoint, and whether its users are enabled.
+    pub(super) async fn connect(
+        &self,
+        endpoint: &str,
+    ) -> Result<(Arc<dyn MemberConnection>, EtcdUsers), EtcdError> {
+        self.transport.connect(endpoint).await
     }
 
     async fn borrow_client_within(&self, deadline: Duration) -> Result<BorrowedClient, EtcdError> {
@@ -253,8 +143,7 @@ impl Connection {
         };
         let endpoint = self.endpoint_of(turn);
         let mut pending = PendingCall { connection: self, turn: Some(turn) };
-        let connected = match tokio::time::timeout(deadline, Box::pin(self.connect(endpoint))).await
-        {
+        let connected = match timeout(deadline, Box::pin(self.connect(endpoint))).await {
             Ok(connected) => connected,
             Err(_) => Err(EtcdError::no_answer(deadline)),
         };
@@ -310,10 +199,10 @@ impl Connection {
     /// gives up on it before.
     pub(super) async fn call_once<T, F>(
         &self,
-        call: impl FnOnce(Client) -> F,
+        call: impl FnOnce(Arc<dyn MemberConnection>) -> F,
     ) -> Result<T, EtcdError>
     where
-        F: Future<Output = Result<T, Error>>,
+        F: Future<Output = Result<T, EtcdError>>,
     {
         self.call_within(self.liveness.call, call).await
     }
@@ -322,28 +211,20 @@ impl Connection {
     async fn call_within<T, F>(
         &self,
         deadline: Duration,
-        call: impl FnOnce(Client) -> F,
+        call: impl FnOnce(Arc<dyn MemberConnection>) -> F,
     ) -> Result<T, EtcdError>
     where
-        F: Future<Output = Result<T, Error>>,
+        F: Future<Output = Result<T, EtcdError>>,
     {
         let borrowed = self.borrow_client_within(deadline).await?;
         let mut pending = PendingCall { connection: self, turn: Some(borrowed.turn) };
-        let answer = tokio::time::timeout(deadline, call(borrowed.client.clone())).await;
+        let answer = timeout(deadline, call(borrowed.client.clone())).await;
         pending.turn = None;
         let outcome = match answer {
-            Ok(outcome) => outcome.map_err(EtcdError::from),
+            Ok(outcome) => outcome,
             Err(_) => Err(EtcdError::no_answer(deadline)),
         };
-        let outcome = outcome.map_err(|error| {
-            match error.at_endpoint(self.endpoint_of(borrowed.turn)) {
-                // A new client takes a new login.
-                EtcdError::NotLoggedIn(problem) if self.login.is_some() => {
-                    EtcdError::NotCarriedOut(problem)
-                }
-                error => error,
-            }
-        });
+        let outcome = outcome.map_err(|error| error.at_endpoint(self.endpoint_of(borrowed.turn)));
         if let Err(error) = &outcome
             && error.is_passing()
         {
@@ -357,10 +238,10 @@ impl Connection {
     /// one besides.
     pub(super) async fn call_repeatedly<T, F>(
         &self,
-        call: impl FnMut(Client) -> F,
+        call: impl FnMut(Arc<dyn MemberConnection>) -> F,
     ) -> Result<T, EtcdError>
     where
-        F: Future<Output = Result<T, Error>>,
+        F: Future<Output = Result<T, EtcdError>>,
     {
         self.call_repeatedly_within(self.liveness.call, call).await
     }
@@ -369,16 +250,16 @@ impl Connection {
     pub(super) async fn call_repeatedly_within<T, F>(
         &self,
         deadline: Duration,
-        mut call: impl FnMut(Client) -> F,
+        mut call: impl FnMut(Arc<dyn MemberConnection>) -> F,
     ) -> Result<T, EtcdError>
     where
-        F: Future<Output = Result<T, Error>>,
+        F: Future<Output = Result<T, EtcdError>>,
     {
         let mut pauses = self.retry_pauses();
         loop {
             match self.call_within(deadline, &mut call).await {
                 Err(error) if error.is_passing() => match pauses.next() {
-                    Some(pause) => tokio::time::sleep(pause).await,
+                    Some(pause) => sleep(pause).await,
                     None => return Err(error),
                 },
                 outcome => return outcome,

@@ -20,8 +20,8 @@ mod code {
 }
 
 /// A failed call. The texts are for people: what etcd or the connection said, where, and what may help.
-#[derive(Debug)]
-pub(super) enum EtcdError {
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EtcdError {
     /// It certainly had no effect; another try, maybe at another endpoint, may succeed.
     NotCarriedOut(String),
     /// It may have had its effect, may have it later, or never.

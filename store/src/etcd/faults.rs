@@ -2,6 +2,8 @@
 //!
 //! Owns which release has which, and the words for them. It asks nobody.
 
+use super::protocol::EtcdUsers;
+
 /// A fault, and the first release of each line without it. Lines before the first are not mended; lines behind the last
 /// began without it.
 struct Fault {
@@ -46,17 +48,6 @@ const FAULTS: [Fault; 5] = [
     },
 ];
 
-/// The state of etcd's users: who is let in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Users {
-    /// It has users, and we are one.
-    Enabled,
-    /// It lets everybody in.
-    Disabled,
-    /// A certificate may have told it who we are.
-    Unknown,
-}
-
 /// A version as it is compared. A release candidate comes before its release.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Version {
@@ -65,7 +56,7 @@ struct Version {
 }
 
 /// A warning about a server of this version, in one sentence; `None` when no fault of it is known.
-pub(super) fn version_warning(endpoint: &str, version: &str, users: Users) -> Option<String> {
+pub(super) fn version_warning(endpoint: &str, version: &str, users: EtcdUsers) -> Option<String> {
     let parsed = parse(version)?;
     let found: Vec<&Fault> = FAULTS.iter().filter(|fault| has_fault(parsed, fault)).collect();
     if found.is_empty() {
@@ -75,11 +66,15 @@ pub(super) fn version_warning(endpoint: &str, version: &str, users: Users) -> Op
     let authorization = found.iter().any(|fault| fault.authorization);
     let users = match users {
         _ if !authorization => "",
-        Users::Enabled => "; its users are enabled, and their roles do not hold what they promise",
-        Users::Disabled => {
+        EtcdUsers::Enabled => {
+            "; its users are enabled, and their roles do not hold what they promise"
+        }
+        EtcdUsers::Disabled => {
             "; its users are not enabled, so whoever reaches it may do everything anyway"
         }
-        Users::Unknown => "; if its users are enabled, their roles do not hold what they promise",
+        EtcdUsers::Unknown => {
+            "; if its users are enabled, their roles do not hold what they promise"
+        }
     };
     let fixed: Vec<String> = fixed_releases(parsed, &found);
     Some(format!(
@@ -202,13 +197,13 @@ mod tests {
     #[test]
     fn what_is_no_version_is_not_judged() {
         for text in ["", "main", "3", "3.5", "3.5.x", "3.5.1.2", "-rc.1"] {
-            assert_eq!(version_warning("e", text, Users::Enabled), None, "{text}");
+            assert_eq!(version_warning("e", text, EtcdUsers::Enabled), None, "{text}");
         }
     }
 
     #[test]
     fn a_warning_names_server_faults_users_and_the_way_out() {
-        let told = version_warning("http://h:1", "3.4.23", Users::Enabled).unwrap();
+        let told = version_warning("http://h:1", "3.4.23", EtcdUsers::Enabled).unwrap();
         for part in [
             "etcd 3.4.23 at http://h:1 ",
             "stale",
@@ -219,13 +214,13 @@ mod tests {
         ] {
             assert!(told.contains(part), "{part}: {told}");
         }
-        let told = version_warning("http://h:1", "3.6.8", Users::Disabled).unwrap();
+        let told = version_warning("http://h:1", "3.6.8", EtcdUsers::Disabled).unwrap();
         assert!(
             told.contains("not enabled") && told.ends_with("3.6.14 has none of them"),
             "{told}"
         );
-        let told = version_warning("http://h:1", "3.5.30", Users::Unknown).unwrap();
+        let told = version_warning("http://h:1", "3.5.30", EtcdUsers::Unknown).unwrap();
         assert!(!told.contains("stale") && told.contains("if its users are enabled"), "{told}");
-        assert_eq!(version_warning("http://h:1", "3.6.14", Users::Disabled), None);
+        assert_eq!(version_warning("http://h:1", "3.6.14", EtcdUsers::Disabled), None);
     }
 }

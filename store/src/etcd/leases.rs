@@ -1,27 +1,27 @@
 //! Leases. Keepalives go over a stream that is kept per lease and thrown away with its first failure.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use etcd_client::{Error, LeaseGrantOptions, LeaseKeepAliveStream, LeaseKeeper};
 use muster_common::seed::{RandomSequence, Seed};
+use muster_runtime::timeout;
 
 use super::connection::Connection;
 use super::error::EtcdError;
+use super::protocol::KeepAliveStream;
 use crate::store::{Lease, LeaseId, StoreError, TimeLeft};
 
 /// The keepalive streams that are open, and the ids of leases to come.
-#[derive(Debug)]
 pub(super) struct Leases {
     ids: RandomSequence,
-    streams: Mutex<HashMap<LeaseId, KeepAlive>>,
+    streams: Mutex<BTreeMap<LeaseId, Box<dyn KeepAliveStream>>>,
 }
 
-#[derive(Debug)]
-struct KeepAlive {
-    keeper: LeaseKeeper,
-    replies: LeaseKeepAliveStream,
+impl std::fmt::Debug for Leases {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Leases").finish_non_exhaustive()
+    }
 }
 
 impl Leases {
@@ -30,11 +30,11 @@ impl Leases {
         Self { ids: seed.for_purpose("lease ids").random_sequence(), streams: Mutex::default() }
     }
 
-    fn take_stream(&self, lease: LeaseId) -> Option<KeepAlive> {
+    fn take_stream(&self, lease: LeaseId) -> Option<Box<dyn KeepAliveStream>> {
         self.streams.lock().unwrap_or_else(PoisonError::into_inner).remove(&lease)
     }
 
-    fn put_stream(&self, lease: LeaseId, stream: KeepAlive) {
+    fn put_stream(&self, lease: LeaseId, stream: Box<dyn KeepAliveStream>) {
         self.streams.lock().unwrap_or_else(PoisonError::into_inner).insert(lease, stream);
     }
 
@@ -50,24 +50,14 @@ impl Leases {
     ) -> Result<Lease, StoreError> {
         let seconds = ttl.as_secs().saturating_add(u64::from(ttl.subsec_nanos() > 0));
         let seconds = i64::try_from(seconds).unwrap_or(i64::MAX);
-        let response = connection
-            .call_repeatedly(|client| {
-                let id = lease_id(self.ids.next());
-                async move {
-                    let options = LeaseGrantOptions::new().with_id(id);
-                    let response = client.lease_client().grant(seconds, Some(options)).await?;
-                    if response.id() != id {
-                        return Err(Error::EndpointError(
-                            "the answer to the grant of a lease names another lease".to_owned(),
-                        ));
-                    }
-                    Ok(response)
-                }
+        let (id, seconds) = connection
+            .call_repeatedly(|member| {
+                let id = LeaseId(lease_id(self.ids.next()));
+                async move { Ok((id, member.grant_lease(id, seconds).await?)) }
             })
             .await
             .map_err(|error| error.into_store_error("grant of a lease", None))?;
-        let ttl = Duration::from_secs(u64::try_from(response.ttl()).unwrap_or(0));
-        Ok(Lease { id: LeaseId(response.id()), ttl })
+        Ok(Lease { id, ttl: Duration::from_secs(u64::try_from(seconds).unwrap_or(0)) })
     }
 
     /// Prolongs a lease. Only an answer with time left counts: a stream accepts what it never delivers.
@@ -80,7 +70,7 @@ impl Leases {
         // The stream is ours while we wait on it. If we are given up on, it goes with us, and so does an answer that
         // would otherwise be taken for that to a later question.
         if let Some(mut stream) = self.take_stream(lease) {
-            match tokio::time::timeout(deadline, send_keep_alive(&mut stream)).await {
+            match timeout(deadline, stream.keep_alive()).await {
                 Ok(Ok(seconds)) => return self.accept_answer(lease, seconds, Some(stream)),
                 Ok(Err(error)) => tracing::debug!(%error, "a keepalive stream ended"),
                 Err(_) => {
@@ -91,11 +81,9 @@ impl Leases {
             }
         }
         let opened = connection
-            .call_repeatedly_within(deadline, |client| async move {
-                let (keeper, replies) = client.lease_client().keep_alive(lease.0).await?;
-                let mut stream = KeepAlive { keeper, replies };
-                // The client keeps the time to live of the first answer to itself.
-                let seconds = send_keep_alive(&mut stream).await?;
+            .call_repeatedly_within(deadline, |member| async move {
+                let mut stream = member.open_keep_alive(lease).await?;
+                let seconds = stream.keep_alive().await?;
                 Ok((stream, seconds))
             })
             .await;
@@ -110,7 +98,7 @@ impl Leases {
         &self,
         lease: LeaseId,
         seconds: i64,
-        stream: Option<KeepAlive>,
+        stream: Option<Box<dyn KeepAliveStream>>,
     ) -> Result<Lease, StoreError> {
         match u64::try_from(seconds) {
             Ok(seconds) if seconds > 0 => {
@@ -131,10 +119,10 @@ impl Leases {
     ) -> Result<(), StoreError> {
         drop(self.take_stream(lease));
         let revoked = connection
-            .call_repeatedly(|client| async move { client.lease_client().revoke(lease.0).await })
+            .call_repeatedly(|member| async move { member.revoke_lease(lease).await })
             .await;
         match revoked {
-            Ok(_) | Err(EtcdError::LeaseNotFound) => Ok(()),
+            Ok(()) | Err(EtcdError::LeaseNotFound) => Ok(()),
             Err(error) => Err(error.into_store_error("end of a lease", Some(lease))),
         }
     }
@@ -145,11 +133,8 @@ pub(super) async fn time_left(
     connection: &Connection,
     lease: LeaseId,
 ) -> Result<TimeLeft, StoreError> {
-    let response = connection
-        .call_repeatedly(
-            |client| async move { client.lease_client().time_to_live(lease.0, None).await },
-        )
-        .await;
+    let response =
+        connection.call_repeatedly(|member| async move { member.read_lease(lease).await }).await;
     let response = match response {
         Ok(response) => response,
         Err(EtcdError::LeaseNotFound) => return Err(StoreError::LeaseGone { lease }),
@@ -158,20 +143,12 @@ pub(super) async fn time_left(
         }
     };
     // -1: there is none.
-    let seconds = u64::try_from(response.ttl()).map_err(|_| StoreError::LeaseGone { lease })?;
-    let granted = u64::try_from(response.granted_ttl()).unwrap_or(0);
+    let seconds = u64::try_from(response.left).map_err(|_| StoreError::LeaseGone { lease })?;
+    let granted = u64::try_from(response.granted).unwrap_or(0);
     Ok(TimeLeft { left: Duration::from_secs(seconds), granted: Duration::from_secs(granted) })
 }
 
 /// A lease id: positive, as etcd wants it.
 fn lease_id(random: u64) -> i64 {
     i64::try_from(random >> 1).unwrap_or(i64::MAX).max(1)
-}
-
-async fn send_keep_alive(stream: &mut KeepAlive) -> Result<i64, Error> {
-    stream.keeper.keep_alive().await?;
-    match stream.replies.message().await? {
-        Some(reply) => Ok(reply.ttl()),
-        None => Err(Error::LeaseKeepAliveError("the stream ended".to_owned())),
-    }
 }

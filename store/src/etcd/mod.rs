@@ -7,7 +7,9 @@ mod commit;
 mod connection;
 mod error;
 mod faults;
+mod grpc;
 mod leases;
+pub mod protocol;
 mod read;
 mod survey;
 mod tls;
@@ -27,7 +29,9 @@ use crate::store::{
 };
 use crate::system_seed::draw_seed;
 use connection::Connection;
+pub(crate) use grpc::GrpcTransport;
 use leases::Leases;
+use protocol::EtcdTransport;
 
 /// A store in etcd.
 #[derive(Debug)]
@@ -41,8 +45,18 @@ pub(crate) struct Etcd {
 impl Etcd {
     /// Prepares the connection: reads the files of certificates, makes sure they are of use, reaches nobody.
     pub(crate) async fn new(options: EtcdOptions) -> Result<Self, StoreError> {
+        let transport = GrpcTransport::new(&options).await?;
+        Self::over(Box::new(transport), options)
+    }
+
+    /// The same over a given way to the members. Of the options, those of TLS and the login are the transport's.
+    pub(crate) fn over(
+        transport: Box<dyn EtcdTransport>,
+        options: EtcdOptions,
+    ) -> Result<Self, StoreError> {
         let seed = options.seed.unwrap_or_else(draw_seed);
-        let connection = Arc::new(Connection::new(options, seed).await?);
+        let connection = Connection::new(options.endpoints, transport, options.liveness, seed)?;
+        let connection = Arc::new(connection);
         Ok(Self { connection, leases: Leases::with_seed(seed), surveyed: AtomicBool::new(false) })
     }
 
@@ -50,7 +64,7 @@ impl Etcd {
     fn start_survey(&self, range: &Range) {
         if !self.surveyed.swap(true, Ordering::Relaxed) {
             let key = range.as_str().to_owned();
-            tokio::spawn(survey::run(Arc::downgrade(&self.connection), key));
+            muster_runtime::spawn(survey::run(Arc::downgrade(&self.connection), key));
         }
     }
 }

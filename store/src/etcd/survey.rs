@@ -6,12 +6,13 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use etcd_client::{Client, GetOptions, WatchOptions};
-use tokio::time::{Instant, sleep, timeout};
+use muster_runtime::{Instant, sleep, timeout};
 
 use super::connection::Connection;
 use super::error::EtcdError;
 use super::faults;
+use super::protocol::{MemberConnection, PageQuery, WatchQuery};
+use crate::store::Range;
 
 /// How often the servers are looked at: what is asked for changes with an upgrade or a configuration.
 const SURVEY_INTERVAL: Duration = Duration::from_secs(60 * 60);
@@ -22,6 +23,9 @@ const RETRY_INTERVAL: Duration = Duration::from_secs(30);
 /// How many revisions a history may have that was never cut: a few thousand units come and go in them, and at a kilobyte or two
 /// each they are far from etcd's quota (2 GiB). A cluster that is compacted every hour passes it only in its first hour.
 const LONG_HISTORY: u64 = 10_000;
+
+/// Largest answer with one record, as a client takes it by itself.
+const MAX_RECORD_BYTES: usize = 4 * 1024 * 1024;
 
 /// For how long a history of that length may stay uncut: any sensible compaction is done once a day at the least.
 const UNCOMPACTED_LIMIT: Duration = Duration::from_secs(24 * 60 * 60);
@@ -56,13 +60,12 @@ async fn survey_servers(
     let mut asked = false;
     for endpoint in connection.all_endpoints() {
         // One that is away is nothing to warn of here, and another look will find it.
-        let Ok(Ok((mut client, users))) = timeout(deadline, connection.connect(endpoint)).await
-        else {
+        let Ok(Ok((member, users))) = timeout(deadline, connection.connect(endpoint)).await else {
             all = false;
             continue;
         };
         // The history is the cluster's: one server is enough. Its version comes last: once that is told, all is.
-        if !asked && let Some((at, revision)) = read_history(&mut client, key, deadline).await {
+        if !asked && let Some((at, revision)) = read_history(&*member, key, deadline).await {
             asked = true;
             let now = Instant::now();
             let since = cut.filter(|cut| cut.at == at).map_or(now, |cut| cut.since);
@@ -70,9 +73,9 @@ async fn survey_servers(
             let warning = uncompacted_warning(at, revision, now.duration_since(since));
             connection.server_warnings().set_warning("history", warning);
         }
-        match timeout(deadline, client.status()).await {
-            Ok(Ok(status)) => {
-                let warning = faults::version_warning(endpoint, status.version(), users);
+        match timeout(deadline, member.read_version()).await {
+            Ok(Ok(version)) => {
+                let warning = faults::version_warning(endpoint, &version, users);
                 connection.server_warnings().set_warning(endpoint, warning);
             }
             Ok(Err(_)) | Err(_) => all = false,
@@ -96,22 +99,33 @@ fn uncompacted_warning(at: u64, revision: u64, known: Duration) -> Option<String
 }
 
 /// Where the history was cut, and the revision it has come to; `None`: it could not be told.
-async fn read_history(client: &mut Client, key: &str, deadline: Duration) -> Option<(u64, u64)> {
-    let now = timeout(deadline, client.get(key, None)).await.ok()?.ok()?;
-    let revision = u64::try_from(now.header()?.revision()).ok()?;
+async fn read_history(
+    member: &dyn MemberConnection,
+    key: &str,
+    deadline: Duration,
+) -> Option<(u64, u64)> {
+    let range = Range::Key(key.to_owned());
+    let mut query = PageQuery {
+        range: range.clone(),
+        after: None,
+        revision: 0,
+        limit: 1,
+        max_bytes: MAX_RECORD_BYTES,
+    };
+    let revision = timeout(deadline, member.read_page(&query)).await.ok()?.ok()?.revision;
     // Whoever can read the first revision has them all. To watch from there would read them all, so that is asked first.
-    let first = GetOptions::new().with_revision(1);
-    match timeout(deadline, client.get(key, Some(first))).await.ok()?.map_err(EtcdError::from) {
+    query.revision = 1;
+    match timeout(deadline, member.read_page(&query)).await.ok()? {
         Ok(_) => return Some((0, revision)),
         Err(EtcdError::Compacted) => {}
         Err(_) => return None,
     }
-    let options = WatchOptions::new().with_start_revision(1);
-    let mut watch = timeout(deadline, client.watch(key, Some(options))).await.ok()?.ok()?;
+    let query = WatchQuery { range, from: 1 };
+    let mut watch = timeout(deadline, member.open_watch(&query)).await.ok()?.ok()?;
     loop {
-        let event = timeout(deadline, watch.message()).await.ok()?.ok()??;
-        if event.canceled() {
-            return Some((u64::try_from(event.compact_revision()).ok()?, revision));
+        let message = timeout(deadline, watch.next_message()).await.ok()?.ok()??;
+        if let Some(end) = message.end {
+            return Some((end.compact_revision, revision));
         }
     }
 }

@@ -15,25 +15,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use backon::{BackoffBuilder as _, ExponentialBuilder};
-use etcd_client::{EventType, WatchOptions, WatchResponse, WatchStream};
+use muster_runtime::{sleep, spawn, timeout};
 use tokio::sync::mpsc;
 
 use super::connection::{BorrowedClient, Connection};
 use super::error::EtcdError;
-use super::read::{decode_record, prefix_end, read, unsigned_revision};
+use super::protocol::{WatchEnd, WatchQuery, WatchStream};
+use super::read::read;
 use crate::store::{KeyChange, Range, Watch, WatchEvent};
 
 /// Events on their way to the reader. What does not fit waits in etcd.
 const QUEUED_EVENTS: usize = 64;
 
-/// Largest message taken. etcd sends up to a thousand revisions at once to a watch that catches up.
-const MAX_MESSAGE_BYTES: usize = 64 * 1024 * 1024;
-
 /// Starts a watch; it runs until its receiver is dropped.
 pub(super) fn watch(connection: &Arc<Connection>, range: Range) -> Watch {
     let (sender, events) = mpsc::channel(QUEUED_EVENTS);
     let watcher = EtcdWatcher { connection: Arc::clone(connection), range, events: sender };
-    tokio::spawn(watcher.run());
+    spawn(watcher.run());
     Watch { events }
 }
 
@@ -102,7 +100,7 @@ impl EtcdWatcher {
                 }
             }
             if failures > 1 {
-                tokio::time::sleep(pauses.next().unwrap_or(MAX_PAUSE)).await;
+                sleep(pauses.next().unwrap_or(MAX_PAUSE)).await;
             }
         }
     }
@@ -170,34 +168,25 @@ impl EtcdWatcher {
         borrowed: &BorrowedClient,
         from: u64,
         resumed: bool,
-    ) -> Result<WatchStream, StreamEnd> {
-        let mut options = WatchOptions::new()
-            // Zero is "from now on".
-            .with_start_revision(i64::try_from(from).unwrap_or(i64::MAX).max(1));
-        if let Range::Prefix(prefix) = &self.range {
-            options = options.with_range(prefix_end(prefix));
-        }
+    ) -> Result<Box<dyn WatchStream>, StreamEnd> {
+        // Zero is "from now on".
+        let query = WatchQuery { range: self.range.clone(), from: from.max(1) };
         let open = async {
-            let client = borrowed.client.watch_client();
-            let mut stream = client
-                .max_decoding_message_size(MAX_MESSAGE_BYTES)
-                .watch(self.range.as_str(), Some(options))
-                .await?;
-            let created = stream.message().await?;
-            Ok::<_, etcd_client::Error>((stream, created))
+            let mut stream = borrowed.client.open_watch(&query).await?;
+            let created = stream.next_message().await?;
+            Ok::<_, EtcdError>((stream, created))
         };
         let deadline = self.connection.liveness.call;
-        match tokio::time::timeout(deadline, open).await {
+        match timeout(deadline, open).await {
             Err(_) => Err(StreamEnd::Broken(format!("no answer within {deadline:?}"))),
-            Ok(Err(error)) => Err(StreamEnd::Broken(EtcdError::from(error).to_string())),
+            Ok(Err(error)) => Err(StreamEnd::Broken(error.to_string())),
             Ok(Ok((_, None))) => Err(StreamEnd::Broken("the stream ended".to_owned())),
             Ok(Ok((stream, Some(created)))) => {
-                if created.canceled() {
-                    return Err(end_of_canceled(&created));
+                if let Some(end) = &created.end {
+                    return Err(end_of_canceled(end));
                 }
-                let now = created.header().map_or(0, |h| unsigned_revision(h.revision()));
                 // A store that is younger than what we know was put back from a backup.
-                if resumed && now < from {
+                if resumed && created.revision < from {
                     return Err(StreamEnd::Compacted);
                 }
                 Ok(stream)
@@ -206,12 +195,16 @@ impl EtcdWatcher {
     }
 
     /// Reads a stream until something is wrong with it.
-    async fn read_stream(&self, mut stream: WatchStream, seen: &mut Option<u64>) -> StreamEnd {
+    async fn read_stream(
+        &self,
+        mut stream: Box<dyn WatchStream>,
+        seen: &mut Option<u64>,
+    ) -> StreamEnd {
         let liveness = self.connection.liveness;
         let mut asked = false;
         loop {
             let patience = if asked { liveness.sign_of_life } else { liveness.silence };
-            let message = match tokio::time::timeout(patience, stream.message()).await {
+            let message = match timeout(patience, stream.next_message()).await {
                 Err(_) if asked => {
                     return StreamEnd::Broken("the watch is silent, signs of life too".to_owned());
                 }
@@ -223,7 +216,7 @@ impl EtcdWatcher {
                     continue;
                 }
                 Ok(Err(error)) => {
-                    return match EtcdError::from(error) {
+                    return match error {
                         EtcdError::AnswerTooLarge => StreamEnd::Compacted,
                         error => StreamEnd::Broken(error.to_string()),
                     };
@@ -232,12 +225,15 @@ impl EtcdWatcher {
                 Ok(Ok(Some(message))) => message,
             };
             asked = false;
-            if message.canceled() {
-                return end_of_canceled(&message);
+            if let Some(end) = &message.end {
+                return end_of_canceled(end);
             }
-            let news = || message.events().iter().filter(|event| event_revision(event) > *seen);
-            let changes: Vec<KeyChange> = news().filter_map(decode_change).collect();
-            if let Some(revision) = news().filter_map(event_revision).max() {
+            let known = seen.unwrap_or(0);
+            let news = || message.changes.iter().filter(|change| change.revision > known);
+            let last = news().map(|change| change.revision).max();
+            if let Some(revision) = last {
+                let changes: Vec<KeyChange> =
+                    news().filter_map(|change| change.change.clone()).collect();
                 if self.send(WatchEvent::Changes { revision, changes }).await.is_err() {
                     return StreamEnd::ReaderGone;
                 }
@@ -247,28 +243,12 @@ impl EtcdWatcher {
     }
 }
 
-fn end_of_canceled(message: &WatchResponse) -> StreamEnd {
+fn end_of_canceled(end: &WatchEnd) -> StreamEnd {
     // A compaction comes without a reason.
-    if message.compact_revision() > 0 {
+    if end.compact_revision > 0 {
         return StreamEnd::Compacted;
     }
-    StreamEnd::Broken(format!("etcd ended the watch: {}", message.cancel_reason()))
-}
-
-/// The revision of a change.
-fn event_revision(event: &etcd_client::Event) -> Option<u64> {
-    event.kv().map(|kv| unsigned_revision(kv.mod_revision()))
-}
-
-fn decode_change(event: &etcd_client::Event) -> Option<KeyChange> {
-    let kv = event.kv()?;
-    match event.event_type() {
-        EventType::Put => decode_record(kv.clone()).map(KeyChange::Put),
-        EventType::Delete => {
-            let key = std::str::from_utf8(kv.key()).ok()?.to_owned();
-            Some(KeyChange::Delete { key })
-        }
-    }
+    StreamEnd::Broken(format!("etcd ended the watch: {}", end.reason))
 }
 
 /// Longest pause between tries to reach a store that is gone: how long its return may go unnoticed.
