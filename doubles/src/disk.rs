@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io;
+use std::ops::Bound;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use musterd::stdx::disk::Disk;
+use musterd::stdx::disk::{Disk, DiskEntry, FileStamp};
 
 /// The disk. Every directory is there. A power cut takes all that was not synced, which is the worst that may happen.
 #[derive(Debug, Clone, Default)]
@@ -24,6 +25,8 @@ struct Files {
 #[derive(Debug)]
 struct Content {
     bytes: Vec<u8>,
+    /// The number of times it was written.
+    written: i64,
     kept: Vec<u8>,
 }
 
@@ -31,6 +34,13 @@ impl LossyDisk {
     /// A disk with nothing on it.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Removes whatever lies below a directory, synced or not, as a file system in memory does with a boot.
+    pub fn clear_below(&self, directory: &Path) {
+        let mut files = self.0.lock().unwrap();
+        files.names.retain(|path, _| !path.starts_with(directory));
+        files.kept_names.retain(|path, _| !path.starts_with(directory));
     }
 
     /// Power fails: what was not synced is gone.
@@ -55,9 +65,25 @@ impl Disk for LossyDisk {
         self.0.lock().unwrap().content(path).map(|content| content.bytes.clone())
     }
 
+    fn look_at(&self, path: &Path) -> Option<DiskEntry> {
+        let mut files = self.0.lock().unwrap();
+        let Some(number) = files.names.get(path).copied() else {
+            let mut below = files.names.range::<Path, _>((Bound::Excluded(path), Bound::Unbounded));
+            let is_directory = below.next().is_some_and(|(found, _)| found.starts_with(path));
+            return is_directory.then_some(DiskEntry::Directory(None));
+        };
+        let content = files.contents.get_mut(number)?;
+        let (inode, size) = (number as u64, content.bytes.len() as u64);
+        let stamp = FileStamp { inode, size, seconds: content.written, nanoseconds: 0 };
+        Some(DiskEntry::File(stamp))
+    }
+
     fn list(&self, directory: &Path) -> io::Result<Vec<OsString>> {
         let files = self.0.lock().unwrap();
-        let within = files.names.keys().filter(|path| path.parent() == Some(directory));
+        // What lies in and below a directory comes right after it.
+        let below = files.names.range::<Path, _>((Bound::Excluded(directory), Bound::Unbounded));
+        let below = below.map(|(path, _)| path).take_while(|path| path.starts_with(directory));
+        let within = below.filter(|path| path.parent() == Some(directory));
         Ok(within.filter_map(|path| path.file_name().map(OsString::from)).collect())
     }
 
@@ -65,10 +91,11 @@ impl Disk for LossyDisk {
         let mut files = self.0.lock().unwrap();
         if let Ok(content) = files.content(path) {
             content.bytes = bytes.to_vec();
+            content.written += 1;
             return Ok(());
         }
         let number = files.contents.len();
-        files.contents.push(Content { bytes: bytes.to_vec(), kept: Vec::new() });
+        files.contents.push(Content { bytes: bytes.to_vec(), written: 0, kept: Vec::new() });
         files.names.insert(path.to_owned(), number);
         Ok(())
     }

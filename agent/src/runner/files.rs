@@ -4,51 +4,36 @@
 //! does not name.
 
 use std::collections::BTreeMap;
-use std::fs::{self, Metadata};
 use std::io;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use muster_common::unit::{FileHash, UnitName};
 
 use crate::host::modes::{PRIVATE_FILE, PUBLIC_FILE};
-use crate::stdx::disk::HostDisk;
-use crate::stdx::files::{Durability, replace_file_with_mode};
+use crate::stdx::disk::{Disk, DiskEntry, FileStamp};
+use crate::stdx::files::{Durability, remove_file, replace_file_with_mode};
 
 /// The hash of the file at our place, taken once and again only when it has changed.
 #[derive(Debug)]
 pub(super) struct UnitFiles {
+    disk: Arc<dyn Disk>,
     directory: PathBuf,
     mode: u32,
     known: BTreeMap<UnitName, (FileStamp, FileHash)>,
 }
 
-/// Tells one content of a file from the next without reading it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct FileStamp {
-    inode: u64,
-    size: u64,
-    seconds: i64,
-    nanoseconds: i64,
-}
-
-impl From<&Metadata> for FileStamp {
-    fn from(m: &Metadata) -> Self {
-        Self { inode: m.ino(), size: m.size(), seconds: m.mtime(), nanoseconds: m.mtime_nsec() }
-    }
-}
-
 impl UnitFiles {
     /// For root alone.
-    pub(super) fn new(directory: PathBuf) -> Self {
-        Self { directory, mode: PRIVATE_FILE, known: BTreeMap::new() }
+    pub(super) fn new(disk: Arc<dyn Disk>, directory: PathBuf) -> Self {
+        Self { disk, directory, mode: PRIVATE_FILE, known: BTreeMap::new() }
     }
 
     /// For systemd's eyes. systemd tells what is in a unit file to everybody who asks over D-Bus, `Environment=` included, and
     /// warns of files that are closed, for that protects nothing. Secrets belong into `LoadCredential=` or an
     /// `EnvironmentFile=` of mode 0600.
-    pub(super) fn new_public(directory: PathBuf) -> Self {
-        Self { mode: PUBLIC_FILE, ..Self::new(directory) }
+    pub(super) fn new_public(disk: Arc<dyn Disk>, directory: PathBuf) -> Self {
+        Self { mode: PUBLIC_FILE, ..Self::new(disk, directory) }
     }
 
     /// Where the files are.
@@ -67,7 +52,7 @@ impl UnitFiles {
         // What lies there is read when it is asked for next: between two looks it may be somebody else's.
         self.known.remove(unit);
         let (path, text) = (self.path(unit), text.as_bytes());
-        replace_file_with_mode(&HostDisk, &path, text, Durability::OutlivesDaemon, self.mode)?;
+        replace_file_with_mode(&*self.disk, &path, text, Durability::OutlivesDaemon, self.mode)?;
         Ok(existed)
     }
 
@@ -77,17 +62,13 @@ impl UnitFiles {
         if self.linked_to(unit).is_some() {
             return Ok(());
         }
-        match fs::remove_file(self.path(unit)) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            other => other,
-        }
+        remove_file(&*self.disk, &self.path(unit))
     }
 
     /// The hash of the file that lies there, if one does and it can be read.
     pub(super) fn hash(&mut self, unit: &UnitName) -> Option<FileHash> {
         let path = self.path(unit);
-        let stamp = fs::symlink_metadata(&path).ok().filter(Metadata::is_file);
-        let Some(stamp) = stamp.as_ref().map(FileStamp::from) else {
+        let Some(DiskEntry::File(stamp)) = self.disk.look_at(&path) else {
             self.known.remove(unit);
             return None;
         };
@@ -97,39 +78,48 @@ impl UnitFiles {
             return Some(*hash);
         }
         // One that is no text is another than ours, whatever it is.
-        let hash = FileHash::of_text(&String::from_utf8_lossy(&fs::read(&path).ok()?));
+        let hash = FileHash::of_text(&String::from_utf8_lossy(&self.disk.read(&path).ok()?));
         self.known.insert(unit.clone(), (stamp, hash));
         Some(hash)
     }
 
     /// True if a name is free at our place for a unit to be known by: nothing lies there, or a link to the unit's own file.
     pub(super) fn is_ours(&self, name: &UnitName, unit: &UnitName) -> bool {
-        match fs::read_link(self.path(name)) {
-            Ok(target) => target.file_name().is_some_and(|file| file == unit.as_str()),
-            Err(_) => !self.is_taken(name),
+        match self.disk.look_at(&self.path(name)) {
+            Some(DiskEntry::Link(target)) => {
+                target.file_name().is_some_and(|file| file == unit.as_str())
+            }
+            found => found.is_none(),
         }
     }
 
     /// Where a link in the unit's place leads: another name of a unit, or one that is masked, and never made by us for a unit of
     /// that name.
     pub(super) fn linked_to(&self, unit: &UnitName) -> Option<PathBuf> {
-        fs::read_link(self.path(unit)).ok()
+        match self.disk.look_at(&self.path(unit))? {
+            DiskEntry::Link(target) => Some(target),
+            _ => None,
+        }
     }
 
     /// True if anything lies there, readable or not.
     pub(super) fn is_taken(&self, unit: &UnitName) -> bool {
-        fs::symlink_metadata(self.path(unit)).is_ok()
+        self.disk.look_at(&self.path(unit)).is_some()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::os::unix::fs::MetadataExt as _;
+
     use super::*;
+    use crate::stdx::disk::HostDisk;
 
     #[test]
     fn no_name_is_too_long_or_anothers() {
         let directory = tempfile::tempdir().unwrap();
-        let mut files = UnitFiles::new(directory.path().to_owned());
+        let mut files = UnitFiles::new(Arc::new(HostDisk), directory.path().to_owned());
         let lengths = [230, 239, 240, 246, 247].map(|n| format!("{}.service", "x".repeat(n)));
         let taken = [".muster-a.service", "a.service", ".a.service"].map(str::to_owned);
         let names = lengths.into_iter().chain(taken);
@@ -145,7 +135,7 @@ mod tests {
     #[test]
     fn what_was_written_is_known_and_what_was_changed_by_others_is_seen() {
         let directory = tempfile::tempdir().unwrap();
-        let mut files = UnitFiles::new_public(directory.path().to_owned());
+        let mut files = UnitFiles::new_public(Arc::new(HostDisk), directory.path().to_owned());
         let unit: UnitName = "a.service".parse().unwrap();
         assert_eq!(files.hash(&unit), None);
 
@@ -168,7 +158,7 @@ mod tests {
     #[test]
     fn a_link_is_no_file_of_ours_and_stays() {
         let directory = tempfile::tempdir().unwrap();
-        let mut files = UnitFiles::new_public(directory.path().to_owned());
+        let mut files = UnitFiles::new_public(Arc::new(HostDisk), directory.path().to_owned());
         let unit: UnitName = "a.service".parse().unwrap();
         std::os::unix::fs::symlink("/dev/null", files.path(&unit)).unwrap();
         assert_eq!(files.hash(&unit), None);
@@ -183,8 +173,8 @@ mod tests {
         let unit: UnitName = "a.service".parse().unwrap();
         let text = "[Unit]\n";
         for (mut files, mode) in [
-            (UnitFiles::new(directory.path().to_owned()), 0o600),
-            (UnitFiles::new_public(directory.path().to_owned()), 0o644),
+            (UnitFiles::new(Arc::new(HostDisk), directory.path().to_owned()), 0o600),
+            (UnitFiles::new_public(Arc::new(HostDisk), directory.path().to_owned()), 0o644),
         ] {
             files.write(&unit, text).unwrap();
             assert_eq!(fs::metadata(files.path(&unit)).unwrap().mode() & 0o777, mode);

@@ -5,15 +5,19 @@
 
 use std::ffi::OsString;
 use std::fmt;
-use std::fs::{self, File, Permissions};
+use std::fs::{self, File, Metadata, Permissions};
 use std::io;
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 /// A disk with directories and files. Every operation is over when it returns, and may block for as long as the disk takes.
 pub trait Disk: fmt::Debug + Send + Sync + 'static {
     /// The whole of a file.
     fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
+
+    /// The thing under a path, where a link is a thing of its own; `None` if nothing is there.
+    fn look_at(&self, path: &Path) -> Option<DiskEntry>;
 
     /// The names of what lies in a directory, in no order.
     fn list(&self, directory: &Path) -> io::Result<Vec<OsString>>;
@@ -43,6 +47,38 @@ pub trait Disk: fmt::Debug + Send + Sync + 'static {
     }
 }
 
+/// The thing under a path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DiskEntry {
+    /// A file.
+    File(FileStamp),
+    /// A link, to this path.
+    Link(PathBuf),
+    /// A directory, and when names in it last changed, if that is known.
+    Directory(Option<SystemTime>),
+    /// Anything else.
+    Other,
+}
+
+/// Tells one content of a file from the next without reading it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileStamp {
+    /// The number of the file on its disk.
+    pub inode: u64,
+    /// Its length in bytes.
+    pub size: u64,
+    /// The time of its last change: seconds since the Unix epoch.
+    pub seconds: i64,
+    /// And nanoseconds.
+    pub nanoseconds: i64,
+}
+
+impl From<&Metadata> for FileStamp {
+    fn from(m: &Metadata) -> Self {
+        Self { inode: m.ino(), size: m.size(), seconds: m.mtime(), nanoseconds: m.mtime_nsec() }
+    }
+}
+
 /// The disk of this host.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct HostDisk;
@@ -50,6 +86,18 @@ pub struct HostDisk;
 impl Disk for HostDisk {
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
         fs::read(path)
+    }
+
+    fn look_at(&self, path: &Path) -> Option<DiskEntry> {
+        let found = fs::symlink_metadata(path).ok()?;
+        let kind = found.file_type();
+        Some(if kind.is_file() {
+            DiskEntry::File(FileStamp::from(&found))
+        } else if kind.is_dir() {
+            DiskEntry::Directory(found.modified().ok())
+        } else {
+            fs::read_link(path).map_or(DiskEntry::Other, DiskEntry::Link)
+        })
     }
 
     fn list(&self, directory: &Path) -> io::Result<Vec<OsString>> {

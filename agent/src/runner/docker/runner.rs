@@ -32,6 +32,7 @@ use crate::runner::docker::unit::task::{self, UnitHandle, UnitMessage, Units};
 use crate::runner::docker::watch::watch_engine;
 use crate::runner::files::UnitFiles;
 use crate::runner::{Runner, RunnerError, RunnerEvents, StartOutcome, UnitObservation};
+use crate::stdx::disk::HostDisk;
 use crate::stdx::sync::lock;
 
 /// The time for which an order to an engine that does not answer is held back before it is given back.
@@ -77,7 +78,7 @@ impl Docker {
         }
         let units = Units::default();
         let keeper = tokio::spawn(watch_engine(Arc::clone(&context), Arc::clone(&units)));
-        let files = UnitFiles::new(context.files.clone());
+        let files = UnitFiles::new(Arc::new(HostDisk), context.files.clone());
         let docker = Self {
             context,
             units,

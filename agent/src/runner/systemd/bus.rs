@@ -5,27 +5,34 @@
 //! It never asks systemd for anything by itself but to subscribe, and believes nobody but the connection that owns
 //! systemd's name at that moment (see [`crate::bus`]).
 
-use std::sync::{Arc, Mutex};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
+use muster_common::state::ActiveState;
+use muster_common::unit::UnitName;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::{Semaphore, watch};
-use zbus::Message;
 use zbus::zvariant::{DynamicType, Type as Signature};
+use zbus::{Message, OwnedObjectPath, OwnedVariant};
 
-use super::signals::SignalReader;
+use super::manager::{
+    JobId, JobKind, ListedUnit, ManagerSignal, PropertyValue, SignalSink, SystemdManager,
+    UnitProperty,
+};
+use super::wire::{self, UnitEntry};
 use crate::bus::{self, BusMessage, CallError, Calls, Method, NameWatch, is_signal};
 use crate::runner::RunnerError;
-use crate::stdx::sync::lock;
 use crate::stdx::timer::sleep_until_opt;
 
 /// systemd's name on the bus.
 const SYSTEMD: &str = "org.freedesktop.systemd1";
 /// Its one object that is no unit and no job.
-pub(super) const MANAGER_PATH: &str = "/org/freedesktop/systemd1";
+const MANAGER_PATH: &str = "/org/freedesktop/systemd1";
 /// The interface of that object.
-pub(super) const MANAGER: &str = "org.freedesktop.systemd1.Manager";
+const MANAGER: &str = "org.freedesktop.systemd1.Manager";
 /// The interface of changes of properties.
 const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
 
@@ -58,17 +65,16 @@ struct Callee {
 }
 
 /// The line.
-#[derive(Debug)]
 pub(super) struct Bus {
     address: Option<String>,
     callee: watch::Sender<Option<Callee>>,
     slots: Semaphore,
-    signals: Arc<Mutex<SignalReader>>,
+    signals: Arc<dyn SignalSink>,
 }
 
 impl Bus {
-    /// A line to the system bus, or to another one (in tests). Not connected yet: see [`Bus::keep`].
-    pub(super) fn new(address: Option<String>, signals: Arc<Mutex<SignalReader>>) -> Self {
+    /// A line to the system bus, or to another one (in tests). Not connected yet: see [`SystemdManager::keep_connected`].
+    pub(super) fn new(address: Option<String>, signals: Arc<dyn SignalSink>) -> Self {
         Self {
             address,
             callee: watch::Sender::new(None),
@@ -77,26 +83,8 @@ impl Bus {
         }
     }
 
-    /// Connects, reads signals, and connects again when the line breaks. Never returns.
-    pub(super) async fn keep_connected(&self) {
-        loop {
-            match tokio::time::timeout(CONNECT_TIMEOUT, self.connect()).await {
-                Ok(Ok((calls, line))) => {
-                    let broken = self.read(&calls, line).await;
-                    self.callee.send_replace(None);
-                    self.with_signals(|s| s.on_connection_lost(&broken));
-                }
-                Ok(Err(error)) => self.with_signals(|s| s.on_connection_lost(&error.to_string())),
-                Err(_) => {
-                    self.with_signals(|s| s.on_connection_lost("the system bus does not answer"));
-                }
-            }
-            tokio::time::sleep(RETRY).await;
-        }
-    }
-
     /// Calls one of systemd's methods.
-    pub(super) async fn call_method<B, R>(
+    async fn call_method<B, R>(
         &self,
         path: &str,
         interface: &str,
@@ -112,7 +100,7 @@ impl Bus {
     }
 
     /// The same, for a reply that is read in place.
-    pub(super) async fn call_for_message<B>(
+    async fn call_for_message<B>(
         &self,
         path: &str,
         interface: &str,
@@ -161,7 +149,7 @@ impl Bus {
                 } } => {
                     subscribing = None;
                     self.callee.send_replace(Some(callee));
-                    self.with_signals(SignalReader::ask_for_relist);
+                    self.signals.on_signal(ManagerSignal::Connected);
                 }
                 heard = line.next() => match heard {
                     Ok(BusMessage::Signal(signal)) => self.on_message(&signal),
@@ -169,7 +157,7 @@ impl Bus {
                         // Nobody is called before the new owner has taken our subscription, and what the old one said
                         // of its jobs is not held for those of the new one.
                         self.callee.send_replace(None);
-                        self.with_signals(|s| s.jobs.forget_early());
+                        self.signals.on_signal(ManagerSignal::OwnerChanged);
                         absent = owner.is_none().then(|| tokio::time::Instant::now() + ABSENCE);
                         subscribing = owner.map(|owner| {
                             Box::pin(subscribe_to_manager(Callee { calls: Arc::clone(calls), owner }))
@@ -179,7 +167,7 @@ impl Bus {
                 },
                 () = sleep_until_opt(absent) => {
                     absent = None;
-                    self.with_signals(|s| s.on_connection_lost("systemd is not on the system bus"));
+                    self.say_lost("systemd is not on the system bus");
                 }
             }
         }
@@ -189,21 +177,123 @@ impl Bus {
     fn on_message(&self, message: &Message) {
         let header = message.header();
         let path = bus::path_of(&header);
-        if is_signal(&header, PROPERTIES, "PropertiesChanged") {
-            self.with_signals(|s| s.properties_changed(path, &message.body()));
+        let signal = if is_signal(&header, PROPERTIES, "PropertiesChanged") {
+            let unit = wire::unit_of(path).filter(|unit| self.signals.is_watched(unit));
+            unit.and_then(|unit| wire::unit_changed(unit, &message.body()))
         } else if path != MANAGER_PATH {
+            None
         } else if is_signal(&header, MANAGER, "JobRemoved") {
-            self.with_signals(|s| s.job_removed(&message.body()));
-        } else if is_signal(&header, MANAGER, "Reloading")
+            wire::job_removed(&message.body())
+        } else if is_signal(&header, MANAGER, "Reloading") {
             // Sent with `true` before and `false` after; what was emitted in between may be lost.
-            && matches!(message.body().deserialize::<bool>(), Ok(false))
-        {
-            self.with_signals(SignalReader::ask_for_relist);
+            let over = matches!(message.body().deserialize::<bool>(), Ok(false));
+            over.then_some(ManagerSignal::Reloaded)
+        } else {
+            None
+        };
+        if let Some(signal) = signal {
+            self.signals.on_signal(signal);
         }
     }
 
-    fn with_signals(&self, note: impl FnOnce(&mut SignalReader)) {
-        note(&mut lock(&self.signals));
+    fn say_lost(&self, problem: &str) {
+        self.signals.on_signal(ManagerSignal::Lost { problem: problem.to_owned() });
+    }
+
+    /// A property of the manager's own; `None` if it has another type than expected.
+    async fn manager_property<T>(&self, name: &str) -> Result<Option<T>, RunnerError>
+    where
+        T: TryFrom<OwnedVariant>,
+    {
+        let value: OwnedVariant =
+            self.call_method(MANAGER_PATH, PROPERTIES, "Get", &(MANAGER, name)).await?;
+        Ok(T::try_from(value).ok())
+    }
+}
+
+#[async_trait]
+impl SystemdManager for Bus {
+    async fn keep_connected(&self) {
+        loop {
+            match tokio::time::timeout(CONNECT_TIMEOUT, self.connect()).await {
+                Ok(Ok((calls, line))) => {
+                    let broken = self.read(&calls, line).await;
+                    self.callee.send_replace(None);
+                    self.say_lost(&broken);
+                }
+                Ok(Err(error)) => self.say_lost(&error.to_string()),
+                Err(_) => self.say_lost("the system bus does not answer"),
+            }
+            tokio::time::sleep(RETRY).await;
+        }
+    }
+
+    async fn list_units(
+        &self,
+        units: &BTreeSet<UnitName>,
+    ) -> Result<BTreeMap<UnitName, ListedUnit>, RunnerError> {
+        // One listing of what is loaded. A query by name would load each unit it does not know, for nothing.
+        let reply = self.call_for_message(MANAGER_PATH, MANAGER, "ListUnits", &()).await?;
+        let body = reply.body();
+        let listed: Vec<UnitEntry<'_>> =
+            body.deserialize().map_err(|error| lost_error("ListUnits", &error))?;
+        let asked: BTreeMap<&str, &UnitName> =
+            units.iter().map(|unit| (unit.as_str(), unit)).collect();
+        let found = listed.iter().filter_map(|entry| {
+            let unit = *asked.get(entry.0)?;
+            let (load, active) = (entry.2.to_owned(), ActiveState::from(entry.3));
+            Some((unit.clone(), ListedUnit { load, active, sub: entry.4.to_owned() }))
+        });
+        Ok(found.collect())
+    }
+
+    async fn read_property(
+        &self,
+        unit: &UnitName,
+        property: UnitProperty,
+    ) -> Result<PropertyValue, RunnerError> {
+        let asked = wire::property_name(property);
+        let value: OwnedVariant =
+            self.call_method(&wire::path_of(unit), PROPERTIES, "Get", &asked).await?;
+        wire::property_value(&value).ok_or_else(|| {
+            let during = format!("reading {} of {unit}", asked.1);
+            lost_error(&during, &"it has another type than expected")
+        })
+    }
+
+    async fn enqueue_job(&self, kind: JobKind, unit: &UnitName) -> Result<JobId, RunnerError> {
+        let (member, body) = (wire::job_method(kind), (unit.as_str(), "replace"));
+        let job: OwnedObjectPath = self.call_method(MANAGER_PATH, MANAGER, member, &body).await?;
+        Ok(JobId(job.as_str().to_owned()))
+    }
+
+    async fn enable_units(&self, units: &[UnitName]) -> Result<(), RunnerError> {
+        let names: Vec<&str> = units.iter().map(UnitName::as_str).collect();
+        let body = (names, true, false);
+        self.call_for_message(MANAGER_PATH, MANAGER, "EnableUnitFiles", &body).await.map(|_| ())
+    }
+
+    async fn disable_units(&self, units: &[UnitName]) -> Result<(), RunnerError> {
+        let names: Vec<&str> = units.iter().map(UnitName::as_str).collect();
+        let body = (names, true);
+        self.call_for_message(MANAGER_PATH, MANAGER, "DisableUnitFiles", &body).await.map(|_| ())
+    }
+
+    async fn reset_failed(&self, unit: &UnitName) -> Result<(), RunnerError> {
+        let body = (unit.as_str(),);
+        self.call_for_message(MANAGER_PATH, MANAGER, "ResetFailedUnit", &body).await.map(|_| ())
+    }
+
+    async fn reload_units(&self) -> Result<(), RunnerError> {
+        self.call_method(MANAGER_PATH, MANAGER, "Reload", &()).await
+    }
+
+    async fn unit_path(&self) -> Result<Vec<String>, RunnerError> {
+        Ok(self.manager_property("UnitPath").await?.unwrap_or_default())
+    }
+
+    async fn own_group(&self) -> Result<String, RunnerError> {
+        Ok(self.manager_property("ControlGroup").await?.unwrap_or_default())
     }
 }
 

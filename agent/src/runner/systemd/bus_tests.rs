@@ -1,6 +1,7 @@
 //! Whom we believe when systemd is spoken for: a real bus, one that owns systemd's name, and one that does not.
 
 use std::collections::HashMap;
+use std::sync::Mutex;
 
 use muster_common::unit::UnitName;
 use tokio::sync::mpsc;
@@ -9,7 +10,11 @@ use zbus::{Connection, OwnedObjectPath, Variant};
 use super::*;
 use crate::bus::test_bus::{TestBus, shout};
 use crate::runner::RunnerEvent;
-use crate::runner::systemd::signals::path_of;
+use crate::runner::systemd::SharedReader;
+use crate::runner::systemd::manager::JobResult;
+use crate::runner::systemd::signals::SignalReader;
+use crate::runner::systemd::wire::path_of;
+use crate::stdx::clock::Wall;
 
 const EVENT_TIMEOUT: Duration = Duration::from_secs(30);
 const UNIT: &str = "org.freedesktop.systemd1.Unit";
@@ -22,10 +27,11 @@ struct Heard {
 
 impl Heard {
     fn on(bus: &TestBus) -> Self {
-        let (mut signals, events) = SignalReader::new();
+        let (mut signals, events) = SignalReader::new(Wall::default());
         signals.watch_unit(&unit());
         let signals = Arc::new(Mutex::new(signals));
-        let line = Bus::new(Some(bus.address.clone()), Arc::clone(&signals));
+        let sink = Arc::new(SharedReader(Arc::clone(&signals)));
+        let line = Bus::new(Some(bus.address.clone()), sink);
         let reader = tokio::spawn(async move { line.keep_connected().await });
         Self { signals, events, _reader: reader }
     }
@@ -43,8 +49,8 @@ impl Heard {
     }
 
     /// The end that is told of a job.
-    async fn job(&self, job: &str) -> String {
-        let end = self.signals.lock().unwrap().jobs.wait(job);
+    async fn job(&self, job: &str) -> JobResult {
+        let end = self.signals.lock().unwrap().jobs.wait(&JobId(job.to_owned()));
         tokio::time::timeout(EVENT_TIMEOUT, end).await.unwrap().unwrap()
     }
 }
@@ -111,7 +117,7 @@ async fn is_believed(systemd: &Connection, heard: &mut Heard, job: &str) {
     // Broadcast and straight.
     assert_eq!(heard.state().await, "active");
     assert_eq!(heard.state().await, "active");
-    assert_eq!(heard.job(job).await, "done");
+    assert_eq!(heard.job(job).await, JobResult::Done);
 }
 
 #[tokio::test]
@@ -139,8 +145,9 @@ async fn nobody_speaks_for_systemd_but_the_owner_of_its_name() {
 #[tokio::test]
 async fn systemd_is_asked_for_nothing_while_nobody_owns_its_name() {
     let bus = TestBus::start().await;
-    let (signals, mut events) = SignalReader::new();
-    let line = Arc::new(Bus::new(Some(bus.address.clone()), Arc::new(Mutex::new(signals))));
+    let (signals, mut events) = SignalReader::new(Wall::default());
+    let sink = Arc::new(SharedReader(Arc::new(Mutex::new(signals))));
+    let line = Arc::new(Bus::new(Some(bus.address.clone()), sink));
     let keeping = tokio::spawn({
         let line = Arc::clone(&line);
         async move { line.keep_connected().await }

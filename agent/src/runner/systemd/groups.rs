@@ -7,14 +7,13 @@
 //! Owns the look into the file systems of control groups (cgroups(7)), the unified one and that of `name=systemd`. It reads
 //! small files that the kernel makes, waits for nothing, and never writes or kills.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use muster_common::unit::{UnitName, UnitType};
 
-/// Most processes that are named; a hundred numbers tell nobody more.
-const NAMED: usize = 8;
+use super::host::{Leftovers, UnitGroups};
 
 /// The top of systemd's groups, once for each hierarchy that it keeps units in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,85 +21,51 @@ pub(super) struct ControlGroups {
     tops: Vec<PathBuf>,
 }
 
-/// The processes that are left of a unit.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Leftovers {
-    /// Its processes, as far as their numbers can be told from here, in order.
-    processes: Vec<u32>,
-}
-
-/// Where the groups of some units are, by their escaped names.
-#[derive(Debug)]
-pub(super) struct FoundGroups(HashMap<String, Vec<PathBuf>>);
-
 impl ControlGroups {
     /// The groups below that which systemd names as its own: `ControlGroup` of its manager, empty for the root.
     pub(super) fn below_manager(own: &str) -> Self {
         let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
         Self { tops: top_groups(&mounts, own).into_iter().filter(|top| top.is_dir()).collect() }
     }
+}
 
-    /// True if there are none to be looked at.
-    pub(super) fn is_empty(&self) -> bool {
+impl UnitGroups for ControlGroups {
+    fn is_empty(&self) -> bool {
         self.tops.is_empty()
     }
 
-    /// Looks where the groups of these units are.
-    pub(super) fn find<'a>(&self, units: impl IntoIterator<Item = &'a UnitName>) -> FoundGroups {
-        let names = units.into_iter().filter(|unit| has_group(unit));
-        let mut found: HashMap<String, Vec<PathBuf>> =
-            names.map(|unit| (unit.to_string(), Vec::new())).collect();
+    fn find_leftovers(&self, units: &[&UnitName]) -> BTreeMap<UnitName, Leftovers> {
+        let units = units.iter().filter(|unit| has_group(unit));
+        let mut found: HashMap<&str, Vec<PathBuf>> =
+            units.clone().map(|unit| (unit.as_str(), Vec::new())).collect();
         if !found.is_empty() {
             for top in &self.tops {
                 search_slice(top, &mut found);
             }
         }
-        FoundGroups(found)
-    }
-
-    /// The leftovers of one unit; `None` when there are none.
-    pub(super) fn leftovers_of(&self, unit: &UnitName) -> Option<Leftovers> {
-        self.find([unit]).leftovers_of(unit)
+        let left = |unit: &&UnitName| leftovers_in(found.get(unit.as_str())?);
+        units.filter_map(|unit| Some(((*unit).clone(), left(unit)?))).collect()
     }
 }
 
-impl FoundGroups {
-    /// The leftovers of a unit; `None` when there are none.
-    pub(super) fn leftovers_of(&self, unit: &UnitName) -> Option<Leftovers> {
-        let groups = self.0.get(unit.as_str())?;
-        if !groups.iter().any(|group| is_populated(group)) {
-            return None;
-        }
-        let mut processes = Vec::new();
-        for group in groups {
-            collect_processes(group, &mut processes);
-        }
-        // The same processes are in every hierarchy. Those of another namespace have no number here, which reads as 0.
-        processes.sort_unstable();
-        processes.dedup();
-        processes.retain(|process| *process != 0);
-        Some(Leftovers { processes })
+/// The leftovers of the unit that has these groups; `None` when there are none.
+fn leftovers_in(groups: &[PathBuf]) -> Option<Leftovers> {
+    if !groups.iter().any(|group| is_populated(group)) {
+        return None;
     }
-}
-
-impl Leftovers {
-    /// The processes that are waited for, in words for people.
-    pub(super) fn remark_text(&self) -> String {
-        let named: Vec<String> = self.processes.iter().take(NAMED).map(u32::to_string).collect();
-        let more = match self.processes.len().saturating_sub(NAMED) {
-            0 => String::new(),
-            more => format!(" and {more} more"),
-        };
-        match self.processes.len() {
-            0 => "waits for processes that it has left behind".to_owned(),
-            1 => format!("waits for a process that it has left behind: {}", named.join(", ")),
-            _ => format!("waits for processes that it has left behind: {}{more}", named.join(", ")),
-        }
+    let mut processes = Vec::new();
+    for group in groups {
+        collect_processes(group, &mut processes);
     }
+    // The same processes are in every hierarchy. Those of another namespace have no number here, which reads as 0.
+    processes.sort_unstable();
+    processes.dedup();
+    processes.retain(|process| *process != 0);
+    Some(Leftovers { processes })
 }
 
 /// True if units of this type have processes of their own. What is in a slice belongs to other units.
-pub(super) fn has_group(unit: &UnitName) -> bool {
+fn has_group(unit: &UnitName) -> bool {
     matches!(
         unit.unit_type(),
         UnitType::Service | UnitType::Socket | UnitType::Mount | UnitType::Swap | UnitType::Scope
@@ -129,7 +94,7 @@ fn top_groups(mounts: &str, own: &str) -> Vec<PathBuf> {
 }
 
 /// Notes the groups in a slice that are wanted, and goes on in the slices below it.
-fn search_slice(slice: &Path, found: &mut HashMap<String, Vec<PathBuf>>) {
+fn search_slice(slice: &Path, found: &mut HashMap<&str, Vec<PathBuf>>) {
     // A group may go at any time; one that has had nothing in it.
     let Ok(entries) = fs::read_dir(slice) else { return };
     for entry in entries.flatten() {
@@ -234,15 +199,6 @@ mod tests {
         fs::write(&events, "populated 1\nfrozen 0\n").unwrap();
         let left = groups.leftovers_of(&unit("web.service")).unwrap();
         assert_eq!(left.remark_text(), "waits for processes that it has left behind");
-    }
-
-    #[test]
-    fn many_processes_are_not_all_named() {
-        let left = Leftovers { processes: (1..=20).collect() };
-        assert_eq!(
-            left.remark_text(),
-            "waits for processes that it has left behind: 1, 2, 3, 4, 5, 6, 7, 8 and 12 more"
-        );
     }
 
     #[test]

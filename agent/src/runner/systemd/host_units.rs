@@ -6,6 +6,7 @@
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use muster_common::container::HostFacts;
@@ -13,8 +14,8 @@ use muster_common::unit::{
     Claim, ClaimKind, UnitFile, UnitName, UnitType, is_reserved, list_claims,
 };
 
-use crate::host::identity;
-use crate::runner::{host_facts, install_specifiers};
+use crate::runner::install_specifiers;
+use crate::stdx::disk::{Disk, DiskEntry};
 
 /// Directories whose files win over ours in `/run/systemd/system`.
 const ABOVE: [&str; 7] = [
@@ -43,6 +44,7 @@ const SETTLED: Duration = Duration::from_secs(2);
 /// The names in the host's unit directories. Reads a directory anew only when it has changed.
 #[derive(Debug)]
 pub(super) struct HostUnits {
+    disk: Arc<dyn Disk>,
     above: Vec<UnitDirectory>,
     below: Vec<UnitDirectory>,
     /// The machine, as unit files may ask about it; nothing for one without an id.
@@ -57,21 +59,19 @@ struct UnitDirectory {
 }
 
 impl HostUnits {
-    pub(super) fn new() -> Self {
-        Self::in_directories(ABOVE.iter().map(PathBuf::from), BELOW.iter().map(PathBuf::from))
+    pub(super) fn new(disk: Arc<dyn Disk>, facts: Option<HostFacts>) -> Self {
+        let (above, below) = (ABOVE.iter().map(PathBuf::from), BELOW.iter().map(PathBuf::from));
+        Self { facts, ..Self::in_directories(disk, above, below) }
     }
 
     fn in_directories(
+        disk: Arc<dyn Disk>,
         above: impl Iterator<Item = PathBuf>,
         below: impl Iterator<Item = PathBuf>,
     ) -> Self {
         let directory = |path| UnitDirectory { path, read: None, names: HashSet::new() };
-        let id = identity::machine_id(Path::new("/etc/machine-id")).ok();
-        Self {
-            above: above.map(directory).collect(),
-            below: below.map(directory).collect(),
-            facts: id.map(|id| host_facts::read_host_facts(&id)),
-        }
+        let (above, below) = (above.map(directory).collect(), below.map(directory).collect());
+        Self { disk, above, below, facts: None }
     }
 
     /// Takes in where systemd says it looks for unit files, in its order, of which `own` is ours: a directory that is not
@@ -91,7 +91,7 @@ impl HostUnits {
     /// Looks at the directories that have changed.
     pub(super) fn refresh_names(&mut self) {
         for directory in self.above.iter_mut().chain(&mut self.below) {
-            directory.refresh_names();
+            directory.refresh_names(&*self.disk);
         }
     }
 
@@ -212,31 +212,47 @@ pub(super) fn instance_of(template: &UnitName) -> String {
 }
 
 impl UnitDirectory {
-    fn refresh_names(&mut self) {
-        let modified = std::fs::metadata(&self.path).and_then(|m| m.modified()).ok();
+    fn refresh_names(&mut self, disk: &dyn Disk) {
+        let modified = match disk.look_at(&self.path) {
+            Some(DiskEntry::Directory(modified)) => modified,
+            // A directory may be a link to one: what is in it is read every time.
+            Some(_) => None,
+            None => {
+                self.names.clear();
+                return;
+            }
+        };
         if modified.is_some() && modified == self.read {
             return;
         }
-        self.names = names_in(&self.path);
+        self.names = names_in(disk, &self.path);
         self.read = modified.filter(|at| at.elapsed().is_ok_and(|age| age > SETTLED));
     }
 }
 
-fn names_in(path: &Path) -> HashSet<String> {
-    let Ok(entries) = std::fs::read_dir(path) else { return HashSet::new() };
-    entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect()
+fn names_in(disk: &dyn Disk, path: &Path) -> HashSet<String> {
+    let names = disk.list(path).unwrap_or_default();
+    names.into_iter().filter_map(|name| name.into_string().ok()).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stdx::disk::HostDisk;
+
+    fn in_directories(
+        above: impl Iterator<Item = PathBuf>,
+        below: impl Iterator<Item = PathBuf>,
+    ) -> HostUnits {
+        HostUnits::in_directories(Arc::new(HostDisk), above, below)
+    }
 
     #[test]
     fn a_file_above_overrides_and_a_file_below_is_only_there() {
         let (above, below) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         std::fs::write(above.path().join("a.service"), "").unwrap();
         std::fs::write(below.path().join("b.service"), "").unwrap();
-        let mut host = HostUnits::in_directories(
+        let mut host = in_directories(
             [above.path().to_owned(), PathBuf::from("/nonexistent")].into_iter(),
             [below.path().to_owned()].into_iter(),
         );
@@ -262,7 +278,7 @@ mod tests {
         }
         std::os::unix::fs::symlink("sshd.service", below.path().join("ssh.service")).unwrap();
         let paths = [above.path().to_owned()].into_iter();
-        let mut host = HostUnits::in_directories(paths, [below.path().to_owned()].into_iter());
+        let mut host = in_directories(paths, [below.path().to_owned()].into_iter());
         host.facts = Some(HostFacts { name: "sshd".to_owned(), ..HostFacts::stand_in() });
         host.refresh_names();
         let file: UnitFile =
@@ -328,7 +344,7 @@ mod tests {
         let below = tempfile::tempdir().unwrap();
         std::fs::write(below.path().join("user@.service"), "").unwrap();
         let paths = [below.path().to_owned()].into_iter();
-        let mut host = HostUnits::in_directories(std::iter::empty(), paths);
+        let mut host = in_directories(std::iter::empty(), paths);
         host.refresh_names();
         let template = |unit: &str| host.template_of(&unit.parse().unwrap());
         assert_eq!(template("user@4242.service"), Some("user@.service".parse().unwrap()));
@@ -343,7 +359,7 @@ mod tests {
             std::fs::write(below.path().join(template), "").unwrap();
         }
         let paths = [below.path().to_owned()].into_iter();
-        let mut host = HostUnits::in_directories(std::iter::empty(), paths);
+        let mut host = in_directories(std::iter::empty(), paths);
         host.refresh_names();
         let of = |slice: &str| host.instances_of(&slice.parse().unwrap()).map(|t| t.to_string());
         assert_eq!(of("system-getty.slice").as_deref(), Some("getty@.service"));
@@ -363,7 +379,7 @@ mod tests {
             std::fs::create_dir(path(name)).unwrap();
             std::fs::write(path(name).join(format!("{name}.service")), "").unwrap();
         }
-        let mut host = HostUnits::in_directories(std::iter::empty(), std::iter::empty());
+        let mut host = in_directories(std::iter::empty(), std::iter::empty());
         let paths = ["above", "own", "below"].map(|name| path(name).display().to_string());
         host.search_also(&paths, &path("own"));
         host.search_also(&paths, &path("own"));

@@ -6,6 +6,8 @@ use std::collections::{HashMap, VecDeque};
 
 use tokio::sync::oneshot;
 
+use super::manager::{JobId, JobResult};
+
 /// Ends of jobs kept for a caller who has not asked yet. A caller asks right after systemd's reply, so only ends that
 /// arrive between the two matter; every job of the host passes through here, and a busy boot has a few hundred.
 const KEPT: usize = 1024;
@@ -13,28 +15,28 @@ const KEPT: usize = 1024;
 /// Waiters and early ends.
 #[derive(Debug, Default)]
 pub(super) struct JobWaiters {
-    waiters: HashMap<String, oneshot::Sender<String>>,
-    early: HashMap<String, String>,
-    order: VecDeque<String>,
+    waiters: HashMap<JobId, oneshot::Sender<JobResult>>,
+    early: HashMap<JobId, JobResult>,
+    order: VecDeque<JobId>,
 }
 
 impl JobWaiters {
     /// Waits for the end of a job, which may have come already. The receiver yields systemd's result; it fails when
     /// the connection is lost.
-    pub(super) fn wait(&mut self, job: &str) -> oneshot::Receiver<String> {
+    pub(super) fn wait(&mut self, job: &JobId) -> oneshot::Receiver<JobResult> {
         let (sender, receiver) = oneshot::channel();
         if let Some(result) = self.early.remove(job) {
             let _ = sender.send(result);
         } else {
-            self.waiters.insert(job.to_owned(), sender);
+            self.waiters.insert(job.clone(), sender);
         }
         receiver
     }
 
     /// A job has ended.
-    pub(super) fn on_job_removed(&mut self, job: &str, result: &str) {
+    pub(super) fn on_job_removed(&mut self, job: &JobId, result: JobResult) {
         if let Some(waiter) = self.waiters.remove(job) {
-            let _ = waiter.send(result.to_owned());
+            let _ = waiter.send(result);
             return;
         }
         if self.order.len() >= KEPT
@@ -42,12 +44,12 @@ impl JobWaiters {
         {
             self.early.remove(&oldest);
         }
-        self.early.insert(job.to_owned(), result.to_owned());
-        self.order.push_back(job.to_owned());
+        self.early.insert(job.clone(), result);
+        self.order.push_back(job.clone());
     }
 
     /// Nobody waits for it any more.
-    pub(super) fn forget_waiter(&mut self, job: &str) {
+    pub(super) fn forget_waiter(&mut self, job: &JobId) {
         self.waiters.remove(job);
     }
 
@@ -67,32 +69,36 @@ impl JobWaiters {
 mod tests {
     use super::*;
 
+    fn job(path: &str) -> JobId {
+        JobId(path.to_owned())
+    }
+
     #[test]
     fn an_end_is_found_whether_it_comes_before_or_after_the_question() {
         let mut jobs = JobWaiters::default();
-        jobs.on_job_removed("/job/1", "done");
-        assert_eq!(jobs.wait("/job/1").try_recv(), Ok("done".to_owned()));
+        jobs.on_job_removed(&job("/job/1"), JobResult::Done);
+        assert_eq!(jobs.wait(&job("/job/1")).try_recv(), Ok(JobResult::Done));
 
-        let mut waiting = jobs.wait("/job/2");
+        let mut waiting = jobs.wait(&job("/job/2"));
         assert!(waiting.try_recv().is_err());
-        jobs.on_job_removed("/job/2", "failed");
-        assert_eq!(waiting.try_recv(), Ok("failed".to_owned()));
+        jobs.on_job_removed(&job("/job/2"), JobResult::Failed);
+        assert_eq!(waiting.try_recv(), Ok(JobResult::Failed));
     }
 
     #[test]
     fn only_so_many_early_ends_are_kept() {
         let mut jobs = JobWaiters::default();
-        for job in 0..=KEPT {
-            jobs.on_job_removed(&format!("/job/{job}"), "done");
+        for number in 0..=KEPT {
+            jobs.on_job_removed(&job(&format!("/job/{number}")), JobResult::Done);
         }
-        assert!(jobs.wait("/job/0").try_recv().is_err());
-        assert!(jobs.wait("/job/1").try_recv().is_ok());
+        assert!(jobs.wait(&job("/job/0")).try_recv().is_err());
+        assert!(jobs.wait(&job("/job/1")).try_recv().is_ok());
     }
 
     #[test]
     fn a_lost_connection_tells_whoever_waits() {
         let mut jobs = JobWaiters::default();
-        let mut waiting = jobs.wait("/job/1");
+        let mut waiting = jobs.wait(&job("/job/1"));
         jobs.clear();
         assert_eq!(waiting.try_recv(), Err(oneshot::error::TryRecvError::Closed));
     }

@@ -9,22 +9,15 @@ use std::sync::Arc;
 use muster_common::state::{ActiveState, sub};
 use muster_common::unit::UnitName;
 use tokio::sync::{Notify, mpsc};
-use zbus::message::Body;
-use zbus::{ObjectPath, Variant};
 
-use super::groups::{ControlGroups, Leftovers};
+use super::host::{Leftovers, UnitGroups};
 use super::jobs::JobWaiters;
+use super::manager::ManagerSignal;
 use crate::runner::RunnerEvent;
-use crate::telemetry::health::unix_seconds;
+use crate::stdx::clock::Wall;
 
 /// Events that wait for the converge loop. A start makes about four; a thousand units at once fit.
 const QUEUE: usize = 4096;
-
-/// The interface whose properties are read: every unit has it, and systemd's word of a unit's state is there.
-const UNIT: &str = "org.freedesktop.systemd1.Unit";
-
-/// Prefix of the object paths of units.
-const UNIT_PATH: &str = "/org/freedesktop/systemd1/unit/";
 
 /// systemd's words for a unit that has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,20 +41,22 @@ pub(super) struct SignalReader {
     changes: u64,
     changed: HashMap<UnitName, u64>,
     /// Where processes of units are; not known before units are first asked for.
-    groups: Option<ControlGroups>,
+    groups: Option<Arc<dyn UnitGroups>>,
     /// Units that systemd has done with and that are not empty, with systemd's word for how they ended and what was last
     /// said of them.
     lingering: BTreeMap<UnitName, (EndedState, Leftovers)>,
     /// The notice that there are such units.
     lingers: Arc<Notify>,
     events: mpsc::Sender<RunnerEvent>,
+    /// The clock that dates what nobody else does.
+    wall: Wall,
     missed: bool,
     up: bool,
 }
 
 impl SignalReader {
     /// A reader, and where its events arrive.
-    pub(super) fn new() -> (Self, mpsc::Receiver<RunnerEvent>) {
+    pub(super) fn new(wall: Wall) -> (Self, mpsc::Receiver<RunnerEvent>) {
         let (events, receiver) = mpsc::channel(QUEUE);
         let signals = Self {
             jobs: JobWaiters::default(),
@@ -72,6 +67,7 @@ impl SignalReader {
             lingering: BTreeMap::new(),
             lingers: Arc::default(),
             events,
+            wall,
             missed: false,
             up: true,
         };
@@ -85,6 +81,11 @@ impl SignalReader {
         }
     }
 
+    /// True if a unit's changes are reported.
+    pub(super) fn is_watched(&self, unit: &UnitName) -> bool {
+        self.interest.contains(unit)
+    }
+
     /// Reports them no more.
     pub(super) fn unwatch_unit(&mut self, unit: &UnitName) {
         self.interest.remove(unit);
@@ -93,7 +94,7 @@ impl SignalReader {
     }
 
     /// Where processes of units are to be looked for.
-    pub(super) fn look_in(&mut self, groups: ControlGroups) {
+    pub(super) fn look_in(&mut self, groups: Arc<dyn UnitGroups>) {
         self.groups = Some(groups);
     }
 
@@ -132,16 +133,16 @@ impl SignalReader {
     /// Looks at the units that linger, and says which of them are gone and what has changed. Returns whether any is left.
     pub(super) fn look_again(&mut self) -> bool {
         let Some(groups) = &self.groups else { return false };
-        let found = groups.find(self.lingering.keys());
+        let found = groups.find_leftovers(&self.lingering.keys().collect::<Vec<_>>());
         let mut news = Vec::new();
         self.lingering.retain(|unit, (ended, told)| {
-            let Some(left) = found.leftovers_of(unit) else {
-                news.push(ended.into_event(unit.clone(), unix_seconds(), None));
+            let Some(left) = found.get(unit) else {
+                news.push(ended.into_event(unit.clone(), self.wall.unix_seconds(), None));
                 return false;
             };
-            if left != *told {
-                news.push(ended.into_event(unit.clone(), 0, Some(&left)));
-                *told = left;
+            if left != told {
+                news.push(ended.into_event(unit.clone(), 0, Some(left)));
+                *told = left.clone();
             }
             true
         });
@@ -152,13 +153,13 @@ impl SignalReader {
     }
 
     /// Changes may have been missed.
-    pub(super) fn ask_for_relist(&mut self) {
+    fn ask_for_relist(&mut self) {
         self.up = true;
         self.send_event(RunnerEvent::Relist);
     }
 
     /// The line broke or could not be made.
-    pub(super) fn on_connection_lost(&mut self, problem: &str) {
+    fn on_connection_lost(&mut self, problem: &str) {
         self.jobs.clear();
         if self.up {
             self.up = false;
@@ -166,39 +167,33 @@ impl SignalReader {
         }
     }
 
-    /// `JobRemoved(u id, o job, s unit, s result)`.
-    pub(super) fn job_removed(&mut self, body: &Body) {
-        if let Ok((_, job, _, result)) = body.deserialize::<(u32, ObjectPath<'_>, &str, &str)>() {
-            self.jobs.on_job_removed(job.as_str(), result);
+    /// Takes in what systemd, or the line to it, says.
+    pub(super) fn on_signal(&mut self, signal: ManagerSignal) {
+        match signal {
+            ManagerSignal::JobRemoved { job, result } => self.jobs.on_job_removed(&job, result),
+            ManagerSignal::UnitChanged { unit, active, sub, invocation, since } => {
+                self.on_unit_changed(unit, active, sub, invocation, since);
+            }
+            ManagerSignal::OwnerChanged => self.jobs.forget_early(),
+            ManagerSignal::Reloaded | ManagerSignal::Connected => self.ask_for_relist(),
+            ManagerSignal::Lost { problem } => self.on_connection_lost(&problem),
         }
     }
 
-    /// `PropertiesChanged` of a unit's Unit interface: a hint that carries all we report.
-    pub(super) fn properties_changed(&mut self, path: &str, body: &Body) {
-        let Some(unit) = unit_of(path) else { return };
-        if !self.interest.contains(&unit) {
+    fn on_unit_changed(
+        &mut self,
+        unit: UnitName,
+        active: ActiveState,
+        sub: String,
+        invocation: String,
+        since: u64,
+    ) {
+        if !self.is_watched(&unit) {
             return;
         }
-        let changed = body.deserialize::<(&str, HashMap<&str, Variant<'_>>, Vec<&str>)>();
-        let Ok((interface, properties, _)) = changed else { return };
-        if interface != UNIT {
-            return;
-        }
-        let text = |name: &str| match properties.get(name) {
-            Some(Variant::Str(text)) => Some(text.as_str().to_owned()),
-            _ => None,
-        };
-        // A change that says nothing of the state is one of the job's alone.
-        let (Some(active), Some(sub)) = (text("ActiveState"), text("SubState")) else { return };
-        let since = match properties.get("StateChangeTimestamp") {
-            Some(Variant::U64(microseconds)) => microseconds / 1_000_000,
-            _ => 0,
-        };
-        let invocation = properties.get("InvocationID").map(read_invocation).unwrap_or_default();
         self.changes += 1;
         self.changed.insert(unit.clone(), self.changes);
         // systemd forgets what is left of a unit that has ended; that is looked for before anybody hears that it has.
-        let active = ActiveState::from(active.as_str());
         let ended = EndedState::from_active_state(&active);
         let left =
             ended.and_then(|ended| Some((ended, self.groups.as_ref()?.leftovers_of(&unit)?)));
@@ -255,91 +250,13 @@ impl EndedState {
     }
 }
 
-/// The unit an object path stands for. systemd writes every byte that is not a letter or a digit as `_` and two
-/// hexadecimal digits.
-fn unit_of(path: &str) -> Option<UnitName> {
-    let escaped = path.strip_prefix(UNIT_PATH)?;
-    let mut name = Vec::with_capacity(escaped.len());
-    let mut bytes = escaped.bytes();
-    while let Some(byte) = bytes.next() {
-        if byte == b'_' {
-            let high = char::from(bytes.next()?).to_digit(16)?;
-            let low = char::from(bytes.next()?).to_digit(16)?;
-            name.push(u8::try_from(high * 16 + low).ok()?);
-        } else {
-            name.push(byte);
-        }
-    }
-    String::from_utf8(name).ok()?.parse().ok()
-}
-
-/// An object path for a unit, the reverse of [`unit_of`].
-pub(super) fn path_of(unit: &UnitName) -> String {
-    use std::fmt::Write as _;
-    let mut path = UNIT_PATH.to_owned();
-    for (index, byte) in unit.as_str().bytes().enumerate() {
-        // A digit in the first place is escaped as well, since labels of other buses must not begin with one.
-        if byte.is_ascii_alphabetic() || (byte.is_ascii_digit() && index > 0) {
-            path.push(char::from(byte));
-        } else {
-            let _ = write!(path, "_{byte:02x}");
-        }
-    }
-    path
-}
-
-/// An `InvocationID` as 32 hexadecimal digits; empty when there is none.
-fn read_invocation(value: &Variant<'_>) -> String {
-    let Variant::Array(bytes) = value else { return String::new() };
-    let bytes = bytes.iter().filter_map(|byte| match byte {
-        Variant::U8(byte) => Some(*byte),
-        _ => None,
-    });
-    to_hexadecimal(&bytes.collect::<Vec<u8>>())
-}
-
-/// Two hexadecimal digits for each byte.
-pub(super) fn to_hexadecimal(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn paths_and_names_are_each_others_reverse() {
-        for (name, path) in [
-            ("web@1.service", "web_401_2eservice"),
-            ("a-b\\x2dc.mount", "a_2db_5cx2dc_2emount"),
-            ("0a.service", "_30a_2eservice"),
-        ] {
-            let unit: UnitName = name.parse().unwrap();
-            let path = format!("{UNIT_PATH}{path}");
-            assert_eq!(path_of(&unit), path);
-            assert_eq!(unit_of(&path), Some(unit));
-        }
-    }
-
-    #[test]
-    fn paths_that_stand_for_no_unit_are_passed_over() {
-        for path in [
-            "/",
-            "/org/freedesktop/systemd1",
-            "/org/freedesktop/systemd1/unit/a_2",
-            "/org/freedesktop/systemd1/unit/_zz",
-        ] {
-            assert_eq!(unit_of(path), None, "{path}");
-        }
-    }
-
-    #[test]
     fn an_overfull_queue_ends_in_a_relist() {
-        let (mut signals, mut events) = SignalReader::new();
+        let (mut signals, mut events) = SignalReader::new(Wall::default());
         for _ in 0..=QUEUE {
             signals.send_event(RunnerEvent::Lost { problem: String::new() });
         }
@@ -351,7 +268,7 @@ mod tests {
 
     #[test]
     fn a_line_that_stays_down_is_reported_once() {
-        let (mut signals, mut events) = SignalReader::new();
+        let (mut signals, mut events) = SignalReader::new(Wall::default());
         signals.on_connection_lost("no bus");
         signals.on_connection_lost("no bus");
         signals.ask_for_relist();
