@@ -12,9 +12,11 @@ mod instant;
 pub mod simulated;
 mod sleep;
 mod task;
+mod task_set;
 mod timeout;
 
 pub use instant::Instant;
 pub use sleep::{Sleep, sleep, sleep_until};
 pub use task::{Task, TaskLost, spawn};
+pub use task_set::TaskSet;
 pub use timeout::{Elapsed, Timeout, timeout, timeout_at};

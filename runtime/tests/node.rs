@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use muster_runtime::simulated::Node;
-use muster_runtime::{Elapsed, Instant, sleep, spawn, timeout};
-use tokio::sync::{mpsc, oneshot};
+use muster_runtime::{Elapsed, Instant, TaskSet, sleep, spawn, timeout};
+use tokio::sync::{mpsc, oneshot, watch};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -108,6 +108,74 @@ fn a_task_returns_its_value_or_is_aborted() {
     node.run_at(Duration::ZERO);
     assert_eq!(notes.take(), ["Ok(7)", "Err(TaskLost)"]);
     assert_eq!(node.count_tasks(), 0);
+}
+
+#[test]
+fn who_waits_for_the_same_thing_goes_on_in_the_same_order_every_time() {
+    for _ in 0..20 {
+        let (node, notes) = (Node::new(Duration::ZERO), Notes::default());
+        let news = watch::Sender::new(());
+        for name in ["a", "b", "c", "d"] {
+            let (mut heard, noted) = (news.subscribe(), notes.clone());
+            node.spawn(async move {
+                while heard.changed().await.is_ok() {
+                    noted.add(name);
+                }
+            });
+        }
+        node.spawn(async move {
+            sleep(SECOND).await;
+            news.send_replace(());
+        });
+        node.run_at(Duration::ZERO);
+        node.run_at(SECOND);
+        assert_eq!(notes.take(), ["a", "b", "c", "d"]);
+    }
+}
+
+/// Tasks that end in turn, one that does not end, and the end of their set.
+async fn join_set(notes: Notes) {
+    let (held, released) = oneshot::channel::<()>();
+    let mut set = TaskSet::new();
+    for after in [3, 1, 2] {
+        set.spawn(async move {
+            sleep(SECOND * after).await;
+            after
+        });
+    }
+    for _ in 0..3 {
+        notes.add(format!("{:?}", set.join_next().await));
+    }
+    notes.add(format!("{:?}", set.join_next().await));
+    set.spawn(async move {
+        let _held = held;
+        std::future::pending().await
+    });
+    assert!(timeout(SECOND, set.join_next()).await.is_err());
+    drop(set);
+    assert!(released.await.is_err());
+    notes.add("ended with its set");
+}
+
+const JOINED: [&str; 5] =
+    ["Some(Ok(1))", "Some(Ok(2))", "Some(Ok(3))", "None", "ended with its set"];
+
+#[test]
+fn tasks_of_a_set_end_with_it() {
+    let (node, notes) = (Node::new(Duration::ZERO), Notes::default());
+    node.spawn(join_set(notes.clone()));
+    for second in 0..=4 {
+        node.run_at(second * SECOND);
+    }
+    assert_eq!(notes.take(), JOINED);
+    assert_eq!(node.count_tasks(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn on_a_machine_tasks_of_a_set_end_with_it_too() {
+    let notes = Notes::default();
+    join_set(notes.clone()).await;
+    assert_eq!(notes.take(), JOINED);
 }
 
 #[test]

@@ -192,7 +192,7 @@ impl HostPower for SystemdHost {
         }
         let during = "tell whether the machine goes down";
         let asked = self.read_property(during, (PATH, MANAGER, "PreparingForShutdown"));
-        let answer = tokio::time::timeout(SHUTDOWN_WORD_LIMIT, asked).await;
+        let answer = muster_runtime::timeout(SHUTDOWN_WORD_LIMIT, asked).await;
         answer
             .ok()
             .and_then(Result::ok)
@@ -213,7 +213,7 @@ impl HostPower for SystemdHost {
             words.write_all(text.as_bytes()).await.map_err(tell)?;
         }
         // A terminal that does not take it must not hold a reboot up: `wall` goes on without us.
-        let _ = tokio::time::timeout(ANSWER_LIMIT, wall.wait()).await;
+        let _ = muster_runtime::timeout(ANSWER_LIMIT, wall.wait()).await;
         Ok(())
     }
 

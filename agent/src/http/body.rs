@@ -9,7 +9,7 @@ use axum::body::Body;
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, StatusCode, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use tokio::time::Instant;
+use muster_runtime::Instant;
 
 /// The time a client may take to send a whole body, be it byte by byte: as long as for a head, see `serve`. The largest
 /// body of the default limit comes over two megabits a second in that time.
@@ -56,7 +56,7 @@ pub(super) async fn read_whole(
     let mut rest = pin!(Limited::new(body, limit));
     let mut whole = BytesMut::new();
     loop {
-        match tokio::time::timeout_at(deadline, rest.frame()).await {
+        match muster_runtime::timeout_at(deadline, rest.frame()).await {
             Ok(Some(Ok(frame))) => {
                 if let Ok(data) = frame.into_data() {
                     whole.extend_from_slice(&data);

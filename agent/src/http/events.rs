@@ -41,7 +41,7 @@ pub(super) fn stream_events<S: EventSource>(
     source: S,
 ) -> Response {
     let (events, received) = mpsc::channel(backlog);
-    tokio::spawn(send_events(source, events, app.shutdown.clone()));
+    muster_runtime::spawn(send_events(source, events, app.shutdown.clone()));
     let stream = ReceiverStream::new(received).filter_map(move |event: S::Event| {
         let _ = &held;
         // No value of ours fails to serialize.

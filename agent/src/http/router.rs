@@ -2,14 +2,13 @@
 //!
 //! Owns the paths of a listener, and the answer where none leads to a handler. Every request is counted here.
 
-use std::time::Instant;
-
 use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use http::{HeaderValue, StatusCode, header};
+use muster_runtime::Instant;
 
 use super::app::App;
 use super::error::ApiError;

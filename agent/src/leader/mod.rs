@@ -11,9 +11,9 @@ use std::time::Duration;
 use muster_common::errors::error_chain;
 use muster_common::lease::{Leadership, Presence};
 use muster_engine::leader::election::{CampaignOutcome, Election, ElectionEffect, ElectionInput};
+use muster_runtime::Instant;
 use muster_store::{ClusterWatch, Registry};
 use tokio::sync::watch;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::machine::registration::Registration;

@@ -11,9 +11,9 @@ use muster_common::lease::{Leadership, Presence};
 use muster_common::machine::MachineId;
 use muster_engine::leader::messages::{TermAnswer, TermEffect, TermInput, TermNotice, TermRequest};
 use muster_engine::leader::term::Term;
+use muster_runtime::Instant;
 use muster_store::{ClusterWatch, CommitError, Registry};
 use tokio::sync::watch;
-use tokio::time::Instant;
 
 use crate::machine::registration::Registration;
 use crate::stdx::timer::sleep_until_opt;
@@ -102,7 +102,7 @@ impl<'a> TermLoop<'a> {
 
     fn step_term(&mut self, input: TermInput) -> Vec<TermEffect> {
         let plans = input == TermInput::MakePlan;
-        let began = std::time::Instant::now();
+        let began = muster_runtime::Instant::now();
         let effects = self.term.step(self.began.elapsed(), input);
         if plans {
             self.health.record_plan(began.elapsed());
@@ -114,7 +114,7 @@ impl<'a> TermLoop<'a> {
         let answer = self.ask_store(request);
         match within {
             Some(limit) => {
-                tokio::time::timeout(limit, answer).await.unwrap_or(TermAnswer::TimedOut)
+                muster_runtime::timeout(limit, answer).await.unwrap_or(TermAnswer::TimedOut)
             }
             None => answer.await,
         }

@@ -7,12 +7,13 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use muster_common::state::DesiredState;
 use muster_common::unit::{FileHash, UnitName};
 use muster_engine::machine::converge::Owned;
 use muster_engine::machine::memory::OwnedUnit;
+use muster_runtime::Instant;
 use serde::{Deserialize, Serialize};
 
 use crate::stdx::disk::Disk;

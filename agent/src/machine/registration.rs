@@ -16,9 +16,9 @@ use muster_engine::machine::registration::{
     FoundRecord, Registrar, RegistrarAnswer, RegistrarEffect, RegistrarInput, RegistrarRequest,
     SILENCE_GRACE,
 };
+use muster_runtime::Instant;
 use muster_store::{Registry, RegistryError, StoreError};
 use tokio::sync::{Notify, watch};
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::machine::lease_memory::LeaseMemory;
@@ -121,7 +121,7 @@ impl RegistrationLoop {
             let effects = registrar.step(started.elapsed(), input);
             input = if let Some((request, within)) = self.carry_out(effects) {
                 let answer = Box::pin(self.store.ask_store(request));
-                let answer = tokio::time::timeout(within, answer).await;
+                let answer = muster_runtime::timeout(within, answer).await;
                 RegistrarInput::Answer(answer.unwrap_or(RegistrarAnswer::TimedOut))
             } else {
                 self.next_input(registrar.next_deadline().map(|at| started + at)).await

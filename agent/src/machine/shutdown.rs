@@ -50,14 +50,15 @@ pub(crate) async fn give_up_if_leaving(
         _ => None,
     };
     if let Some(presence) = &presence {
-        match tokio::time::timeout(REVOKE_TIMEOUT, registry.remove_member(&presence.machine)).await
+        match muster_runtime::timeout(REVOKE_TIMEOUT, registry.remove_member(&presence.machine))
+            .await
         {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!(%error, "cannot take leave; it is counted as a loss"),
             Err(_) => tracing::warn!("cannot take leave in time; it is counted as a loss"),
         }
         // The lease lasts as long as the units do; nobody is to wait so long for somebody who leads.
-        match tokio::time::timeout(REVOKE_TIMEOUT, registry.resign_leadership(presence)).await {
+        match muster_runtime::timeout(REVOKE_TIMEOUT, registry.resign_leadership(presence)).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!(%error, "cannot leave the lead to others"),
             Err(_) => tracing::warn!("cannot leave the lead to others in time"),
@@ -71,7 +72,7 @@ pub(crate) async fn give_up_if_leaving(
         );
         return;
     }
-    match tokio::time::timeout(REVOKE_TIMEOUT, registry.revoke_lease(presence.lease.id)).await {
+    match muster_runtime::timeout(REVOKE_TIMEOUT, registry.revoke_lease(presence.lease.id)).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::warn!(%error, "cannot end the lease; it ends by itself"),
         Err(_) => tracing::warn!("cannot end the lease in time; it ends by itself"),

@@ -157,7 +157,7 @@ impl Quota {
         patience: Duration,
     ) -> Result<Ticket, Full> {
         let (places, peer, full) = self.share_for(caller)?;
-        let waited = tokio::time::timeout(patience, Arc::clone(places).acquire_owned()).await;
+        let waited = muster_runtime::timeout(patience, Arc::clone(places).acquire_owned()).await;
         let place = waited.ok().and_then(Result::ok).ok_or(full)?;
         Ok(Ticket { _place: place, _peer: peer })
     }

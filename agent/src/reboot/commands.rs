@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use muster_engine::reboot::commands::{CommandEnd, CommandKind, CommandStates};
 use muster_engine::reboot::phase::Hook;
+use muster_runtime::{Task, TaskSet};
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::{Child, Command};
-use tokio::task::{JoinHandle, JoinSet};
 
 use crate::config::{CommandLine, RebootConfig};
 use crate::host::modes;
@@ -29,7 +29,7 @@ pub(super) struct Commands {
     command_lines: BTreeMap<CommandKind, CommandLine>,
     timeout: Duration,
     states: CommandStates,
-    running: JoinSet<(CommandKind, CommandEnd)>,
+    running: TaskSet<(CommandKind, CommandEnd)>,
 }
 
 impl Commands {
@@ -46,7 +46,7 @@ impl Commands {
             command_lines: configured.collect(),
             timeout: config.timeout,
             states: CommandStates::new(config.retry),
-            running: JoinSet::new(),
+            running: TaskSet::new(),
         }
     }
 
@@ -88,7 +88,7 @@ impl Commands {
     /// Another attempt begins: the hooks of the last one say nothing of it, and none of them goes on.
     pub(super) fn forget_hooks(&mut self) {
         if self.states.forget_hooks() {
-            self.running = JoinSet::new();
+            self.running = TaskSet::new();
         }
     }
 }
@@ -110,9 +110,9 @@ pub(super) async fn run_command(line: &CommandLine, timeout: Duration) -> Comman
         }
     };
     let mut group = ProcessGroup::of_child(&child);
-    let said = tokio::spawn(last_line(child.stdout.take()));
-    let complained = tokio::spawn(last_line(child.stderr.take()));
-    let Ok(status) = tokio::time::timeout(timeout, child.wait()).await else {
+    let said = muster_runtime::spawn(last_line(child.stdout.take()));
+    let complained = muster_runtime::spawn(last_line(child.stderr.take()));
+    let Ok(status) = muster_runtime::timeout(timeout, child.wait()).await else {
         return CommandEnd::Broken(format!(
             "it took longer than {}",
             humantime::format_duration(timeout)
@@ -159,10 +159,9 @@ impl Drop for ProcessGroup {
 }
 
 /// The line that a reader found. A process that the command left behind may keep its end open for ever.
-async fn last_words(reader: JoinHandle<Option<String>>) -> Option<String> {
-    let stop = reader.abort_handle();
-    let read = tokio::time::timeout(LEFT_OPEN, reader).await;
-    stop.abort();
+async fn last_words(mut reader: Task<Option<String>>) -> Option<String> {
+    let read = muster_runtime::timeout(LEFT_OPEN, &mut reader).await;
+    reader.abort();
     read.ok()?.ok().flatten()
 }
 

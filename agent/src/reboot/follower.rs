@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use muster_common::reboot::Group;
 use muster_engine::reboot::reading::ReadSchedule;
+use muster_runtime::Instant;
 use muster_store::{RebootRecords, RebootScope, RebootWatchEvent, Registry};
 use tokio::sync::watch;
-use tokio::time::Instant;
 
 use crate::stdx::errors::error_chain;
 use crate::stdx::sync::lock;
@@ -65,7 +65,7 @@ impl RecordsFollower {
         let mut slot = lock(&self.live);
         let live = slot.get_or_insert_with(|| {
             let live = Arc::new(watch::Sender::new(LatestRecords::default()));
-            tokio::spawn(Arc::clone(self).run(Arc::clone(&live)));
+            muster_runtime::spawn(Arc::clone(self).run(Arc::clone(&live)));
             live
         });
         live.subscribe()
@@ -123,5 +123,5 @@ impl RecordsFollower {
 /// Waits until nobody has followed for a while.
 async fn wait_until_unused(live: &watch::Sender<LatestRecords>) {
     live.closed().await;
-    tokio::time::sleep(LINGER).await;
+    muster_runtime::sleep(LINGER).await;
 }

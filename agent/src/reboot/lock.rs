@@ -19,9 +19,9 @@ use muster_common::reboot::{
 use muster_common::snapshot::Unreadable;
 use muster_engine::reboot::retry::{RetrySchedule, seed_of};
 use muster_engine::reboot::semaphore;
+use muster_runtime::{Instant, timeout_at};
 use muster_store::{RebootGroup, RebootRecords, Registry, RegistryError, StoreError};
 use tokio::sync::watch;
-use tokio::time::{Instant, timeout_at};
 
 use super::follower::{LatestRecords, RecordsFollower};
 use crate::stdx::clock::Wall;
@@ -279,7 +279,7 @@ impl Lock {
     pub async fn latest_records(&self, limit: Duration) -> Option<Arc<RebootRecords>> {
         let mut following = self.follow_records();
         let first = following.wait_for(|latest| latest.records.is_some() || latest.lost.is_some());
-        let latest = tokio::time::timeout(limit, first).await.ok()?.ok()?;
+        let latest = muster_runtime::timeout(limit, first).await.ok()?.ok()?;
         latest.records.clone()
     }
 
@@ -336,7 +336,7 @@ impl Lock {
                 Err(error) => return Err(error),
             };
             let Some(pause) = pauses.next_pause(began.elapsed()) else { return Err(problem) };
-            tokio::time::sleep(pause).await;
+            muster_runtime::sleep(pause).await;
         }
     }
 

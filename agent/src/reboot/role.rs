@@ -14,9 +14,9 @@ use muster_common::reboot::{DueReason, HolderKind, HostStatus, WaitReason};
 use muster_engine::reboot::due::reason_of_request;
 use muster_engine::reboot::phase::RebootStep;
 use muster_engine::reboot::role::{EffectEnd, Leftover, RebootRole, RoleEffect};
+use muster_runtime::Instant;
 use muster_store::{RebootScope, RebootWatchEvent, Registry, RegistryError};
 use tokio::sync::{mpsc, watch};
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::commands::Commands;
@@ -170,7 +170,7 @@ impl RoleLoop {
             return true;
         }
         let publish = self.setup.registry.publish_reboot_host(&self.setup.machine, &status);
-        match tokio::time::timeout(PUBLISH_LIMIT, publish).await {
+        match muster_runtime::timeout(PUBLISH_LIMIT, publish).await {
             Ok(Ok(())) => {
                 self.role.on_published(status);
                 return true;
@@ -298,7 +298,7 @@ impl RoleLoop {
                 Some(RebootWatchEvent::Lost { problem }) => self.role.on_slots_lost(problem),
                 Some(_) => self.role.on_slots_changed(),
                 // It promises not to end; the look at the slots is then a matter of time.
-                None => tokio::time::sleep(WATCH_ENDED).await,
+                None => muster_runtime::sleep(WATCH_ENDED).await,
             },
             ended = self.commands.wait_for_end() => self.commands.on_ended(ended, now()),
             () = self.due.wait_for_change() => {}

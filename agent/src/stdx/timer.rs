@@ -4,12 +4,12 @@
 
 use std::time::Duration;
 
-use tokio::time::Instant;
+use muster_runtime::Instant;
 
 /// Waits until `at`; without one for ever.
 pub(crate) async fn sleep_until_opt(at: Option<Instant>) {
     match at {
-        Some(at) => tokio::time::sleep_until(at).await,
+        Some(at) => muster_runtime::sleep_until(at).await,
         None => std::future::pending().await,
     }
 }

@@ -4,10 +4,11 @@
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, OnceLock};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use muster_common::machine::{ContainerEngine, MachineId};
 use muster_common::unit::UnitName;
+use muster_runtime::Instant;
 use muster_store::Registry;
 use prometheus_client::metrics::histogram::Histogram;
 use tokio::sync::watch;
@@ -254,14 +255,14 @@ pub async fn watch_containers(health: &Health, mut containers: watch::Receiver<C
 pub async fn watch_store(health: Health, registry: Registry, shutdown: CancellationToken) {
     health.update(|s| s.absent.extend(["lease", "runner", "placements"]));
     loop {
-        match tokio::time::timeout(ASK, registry.revision()).await {
+        match muster_runtime::timeout(ASK, registry.revision()).await {
             Ok(Ok(_)) => health.set_ok(|s| &mut s.store),
             Ok(Err(error)) => health.set_failed(|s| &mut s.store, error_chain(&error)),
             Err(_) => {
                 health.set_failed(|s| &mut s.store, "the store does not answer in time".to_owned());
             }
         }
-        if shutdown.run_until_cancelled(tokio::time::sleep(ASK)).await.is_none() {
+        if shutdown.run_until_cancelled(muster_runtime::sleep(ASK)).await.is_none() {
             return;
         }
     }

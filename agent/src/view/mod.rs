@@ -13,9 +13,9 @@ use std::time::Duration;
 use muster_common::snapshot::{ClusterEvent, Snapshot};
 use muster_engine::cluster::freshness::{ReadInput, ReadPlan, ReadStep};
 use muster_engine::cluster::{Cluster, Position};
+use muster_runtime::Instant;
 use muster_store::{Registry, RegistryError};
 use tokio::sync::watch;
-use tokio::time::Instant;
 
 use crate::stdx::sync::lock;
 use crate::stdx::timer::sleep_until_opt;
@@ -161,7 +161,7 @@ impl View {
                 position: watch::Sender::new(Position::default()),
                 readers: watch::Sender::new(0),
             });
-            tokio::spawn(follow_registry(self.0.clone(), live.clone()));
+            muster_runtime::spawn(follow_registry(self.0.clone(), live.clone()));
             live
         });
         live.readers.send_modify(|count| *count += 1);
@@ -208,13 +208,13 @@ impl Reader {
     /// Waits a moment for the watch to bring a revision; returns whether it has.
     async fn await_revision(&mut self, revision: u64) -> bool {
         let reached = self.position.wait_for(|at| at.revision >= revision);
-        matches!(tokio::time::timeout(CATCH_UP, reached).await, Ok(Ok(_)))
+        matches!(muster_runtime::timeout(CATCH_UP, reached).await, Ok(Ok(_)))
     }
 
     /// Waits for the first snapshot.
     async fn await_first(&mut self) -> Result<(), ViewError> {
         let first = self.position.wait_for(|at| at.revision > 0 || at.lost.is_some());
-        let position = match tokio::time::timeout(FIRST_EVENT, first).await {
+        let position = match muster_runtime::timeout(FIRST_EVENT, first).await {
             Ok(Ok(position)) => position.clone(),
             _ => return Err(ViewError::Silent),
         };

@@ -1,29 +1,47 @@
-//! Which tasks can go on, in the order in which they were woken.
+//! Which tasks can go on, and in which order.
+//!
+//! Tasks that one task wakes while it runs go on in the order of their numbers, after those that were woken before. The order in
+//! which it woke them is not kept, for it may be chance: a watch wakes those who wait for it in an order that tokio draws.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Wake;
 
 /// A queue of task numbers that any waker can add to.
 #[derive(Debug, Default)]
-pub(super) struct ReadyQueue(Mutex<VecDeque<usize>>);
+pub(super) struct ReadyQueue(Mutex<Ready>);
+
+#[derive(Debug, Default)]
+struct Ready {
+    in_order: VecDeque<usize>,
+    /// Woken since the last task was taken out.
+    woken: BTreeSet<usize>,
+}
 
 impl ReadyQueue {
     pub(super) fn push(&self, task: usize) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push_back(task);
+        self.lock().woken.insert(task);
     }
 
     pub(super) fn pop(&self) -> Option<usize> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+        let mut ready = self.lock();
+        let woken = std::mem::take(&mut ready.woken);
+        ready.in_order.extend(woken);
+        ready.in_order.pop_front()
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+        let ready = self.lock();
+        ready.in_order.is_empty() && ready.woken.is_empty()
     }
 
     pub(super) fn clear(&self) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        *self.lock() = Ready::default();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Ready> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

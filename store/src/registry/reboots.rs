@@ -399,7 +399,7 @@ impl Registry {
         };
         let mut raw = self.store.watch(range);
         let (sender, news) = mpsc::channel(NEWS_AHEAD);
-        tokio::spawn(async move {
+        muster_runtime::spawn(async move {
             loop {
                 // Both are cancel-safe.
                 let event = tokio::select! {

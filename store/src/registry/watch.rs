@@ -23,7 +23,7 @@ pub(super) fn watch_range(store: &Arc<dyn Store>, prefix: &Arc<str>, range: Rang
     let mut raw = store.watch(range);
     let mut decoder = Decoder::new(Arc::clone(prefix));
     let (sender, events) = mpsc::channel(DECODED_AHEAD);
-    tokio::spawn(async move {
+    muster_runtime::spawn(async move {
         let mut seen = 0;
         loop {
             // Both are cancel-safe; a reader that has gone away ends the watch below even if nothing happens in it.

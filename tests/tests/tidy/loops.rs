@@ -1,7 +1,10 @@
 //! The loops of the daemon.
 //!
-//! Owns the rule that a `select!` is `biased`: a choice by chance among what is ready could be replayed by nobody.
+//! Owns the rule that a `select!` is `biased`: a choice by chance among what is ready could be replayed by nobody. And the rule
+//! that the loops which a simulator runs have their time and their tasks from `muster_runtime`: tokio's would be the machine's.
 
+use quote::ToTokens as _;
+use syn::spanned::Spanned as _;
 use syn::visit::{self, Visit};
 
 use crate::checkout::assert_none;
@@ -48,4 +51,125 @@ fn selects_by_chance_are_found() {
     }";
     let found = selects_by_chance(&planted(&[("lib.rs", source)]));
     assert_eq!(found, ["engine/src/lib.rs:3", "engine/src/lib.rs:4"]);
+}
+
+/// The rooms whose loops run in a simulation, too.
+const SIMULATED: &[&str] = &[
+    "agent/src/cordon.rs",
+    "agent/src/daemon/core.rs",
+    "agent/src/host/",
+    "agent/src/http/",
+    "agent/src/leader/",
+    "agent/src/machine/",
+    "agent/src/net/quota.rs",
+    "agent/src/reboot/",
+    "agent/src/stdx/timer.rs",
+    "agent/src/telemetry/",
+    "agent/src/view/",
+    "store/src/registry/",
+];
+
+/// What would be the machine's.
+const OF_THE_MACHINE: &[&str] =
+    &["std::thread", "std::time::Instant", "tokio::spawn", "tokio::task", "tokio::time"];
+
+#[test]
+fn loops_have_their_time_and_tasks_from_the_runtime() {
+    let mut sources = product();
+    sources.retain(|source| SIMULATED.iter().any(|room| source.path.starts_with(room)));
+    assert!(sources.len() > 60, "only {} sources: are the rooms elsewhere?", sources.len());
+    assert_none(&uses_of_machine(&sources), "take `muster_runtime`'s");
+}
+
+fn uses_of_machine(sources: &[Source]) -> Vec<String> {
+    let mut offences = Vec::new();
+    for source in sources {
+        let mut paths = Paths::default();
+        paths.visit_file(&source.file);
+        for (line, path) in paths.0 {
+            let path: String = path.split_whitespace().collect();
+            let parts = |path: &str| path.split("::").map(str::to_owned).collect::<Vec<_>>();
+            if OF_THE_MACHINE.iter().any(|word| parts(&path).starts_with(&parts(word))) {
+                offences.push(format!("{}:{line}: {path}", source.path));
+            }
+        }
+    }
+    offences
+}
+
+/// The paths that a file names, with their lines.
+#[derive(Default)]
+struct Paths(Vec<(usize, String)>);
+
+impl Paths {
+    fn add_use(&mut self, before: &str, tree: &syn::UseTree) {
+        let line = tree.span().start().line;
+        match tree {
+            syn::UseTree::Path(path) => {
+                self.add_use(&format!("{before}{}::", path.ident), &path.tree);
+            }
+            syn::UseTree::Group(group) => {
+                group.items.iter().for_each(|tree| self.add_use(before, tree));
+            }
+            syn::UseTree::Name(name) => self.0.push((line, format!("{before}{}", name.ident))),
+            syn::UseTree::Rename(name) => self.0.push((line, format!("{before}{}", name.ident))),
+            syn::UseTree::Glob(_) => self.0.push((line, format!("{before}*"))),
+        }
+    }
+
+    /// Paths within a macro, which is not parsed: each word that begins one.
+    fn add_tokens(&mut self, tokens: proc_macro2::TokenStream) {
+        let mut path = (0, String::new());
+        for token in tokens {
+            match token {
+                proc_macro2::TokenTree::Ident(word) => {
+                    if !path.1.ends_with("::") {
+                        self.0.push(std::mem::take(&mut path));
+                        path.0 = word.span().start().line;
+                    }
+                    path.1.push_str(&word.to_string());
+                }
+                proc_macro2::TokenTree::Punct(mark) if mark.as_char() == ':' => path.1.push(':'),
+                proc_macro2::TokenTree::Group(group) => self.add_tokens(group.stream()),
+                _ => path.1.push(' '),
+            }
+        }
+        self.0.push(path);
+    }
+}
+
+impl Visit<'_> for Paths {
+    fn visit_item_use(&mut self, item: &syn::ItemUse) {
+        self.add_use("", &item.tree);
+    }
+
+    fn visit_path(&mut self, path: &syn::Path) {
+        self.0.push((path.span().start().line, path.to_token_stream().to_string()));
+        visit::visit_path(self, path);
+    }
+
+    fn visit_macro(&mut self, call: &syn::Macro) {
+        self.add_tokens(call.tokens.clone());
+    }
+}
+
+#[test]
+fn uses_of_the_machines_time_are_found() {
+    let source = "use std::time::{Duration, Instant};
+        use muster_runtime::{spawn, timeout};
+        use tokio::sync::mpsc;
+        async fn f() {
+            tokio::time::timeout(DAY, b).await;
+            tokio::select! { biased; () = a() => {} () = tokio::time::timeout(DAY, b) => { spawn(tokio::task::x()) } }
+        }";
+    let found = uses_of_machine(&planted(&[("lib.rs", source)]));
+    assert_eq!(
+        found,
+        [
+            "engine/src/lib.rs:1: std::time::Instant",
+            "engine/src/lib.rs:5: tokio::time::timeout",
+            "engine/src/lib.rs:6: tokio::task::x",
+            "engine/src/lib.rs:6: tokio::time::timeout",
+        ]
+    );
 }

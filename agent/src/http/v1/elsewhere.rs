@@ -164,7 +164,7 @@ fn is_passed_on(status: StatusCode) -> bool {
 
 /// A whole body of JSON; `None` if it is none, too long or too slow.
 async fn read_json<T: DeserializeOwned>(answer: Answer, limit: usize) -> Option<T> {
-    tokio::time::timeout(BODY, answer.read_json(limit)).await.ok()?.ok()
+    muster_runtime::timeout(BODY, answer.read_json(limit)).await.ok()?.ok()
 }
 
 fn not_a_daemons(machine: &Machine, what: &str) -> ApiError {

@@ -49,7 +49,7 @@ pub(super) async fn show_status(
     }
     check_ours(&app, &name).await?;
     let _turn = app.wait_for_ticket(&app.client_quotas().processes, caller).await?;
-    let looked = tokio::time::timeout(STATUS_TIMEOUT, app.inspector.status(&name)).await;
+    let looked = muster_runtime::timeout(STATUS_TIMEOUT, app.inspector.status(&name)).await;
     let (output, code) = looked.map_err(|_| {
         let seconds = STATUS_TIMEOUT.as_secs();
         let message = format!("systemctl did not tell the status of {name} within {seconds} s");
@@ -118,7 +118,7 @@ pub(super) async fn last_lines(
         let told = elsewhere::remote_last_lines(app, machine, name, start, lines).await;
         told.map_err(|error| error.message)
     };
-    match tokio::time::timeout(LOG_TIMEOUT, fetched).await {
+    match muster_runtime::timeout(LOG_TIMEOUT, fetched).await {
         Ok(Ok(lines)) => lines,
         Ok(Err(problem)) => {
             tracing::debug!(unit = %name, problem, "no log lines of a failed unit");

@@ -186,7 +186,7 @@ impl JournalEvents {
     /// Begins to read what the unit, which has left, has logged behind the last place.
     async fn open_rest(&mut self) {
         // systemd says that a unit is down before the journal has written what it logged of that.
-        tokio::time::sleep(SETTLES).await;
+        muster_runtime::sleep(SETTLES).await;
         let rest = self
             .app
             .inspector

@@ -11,7 +11,7 @@ use bytes::{BufMut as _, Bytes, BytesMut};
 use futures::StreamExt as _;
 use futures::stream::{self, BoxStream};
 use http::header;
-use tokio::time::Instant;
+use muster_runtime::Instant;
 
 /// Most bytes of a log that is not followed: a quarter of a million lines, more than anybody reads, and a second's work
 /// for a disk.
@@ -52,7 +52,7 @@ pub(super) fn bounded_log(
     let state = Some((log, bounds.bytes));
     stream::unfold(state, move |state| async move {
         let (mut log, left) = state?;
-        match tokio::time::timeout_at(deadline, log.next()).await {
+        match muster_runtime::timeout_at(deadline, log.next()).await {
             Ok(None) => None,
             Ok(Some(Ok(piece))) if piece.len() <= left => {
                 let left = left - piece.len();

@@ -11,8 +11,8 @@ use muster_engine::machine::converge::Step;
 use muster_engine::machine::job::JobEnd;
 use muster_engine::machine::node::{ChainEnd, PlannedChain};
 use muster_engine::machine::steadiness::FIRST_MOMENTS;
+use muster_runtime::{Instant, timeout_at};
 use tokio::sync::Notify;
-use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::first_moments::FirstMoments;

@@ -11,9 +11,9 @@ use muster_engine::machine::memory::NodeMemory;
 use muster_engine::machine::node::{ChainEnd, Node, NodeEffect, NodeInput};
 use muster_engine::machine::registration::Registration;
 use muster_engine::machine::report::PUBLISH_RETRY;
+use muster_runtime::{Instant, timeout};
 use muster_store::{ClusterWatch, Registry};
 use tokio::sync::{Notify, mpsc, watch};
-use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::chain::ChainExecutor;

@@ -150,7 +150,7 @@ impl Converge {
         self.publishing = true;
         self.executor.health.update_counters(|c| c.published += states.len() as u64);
         let (registry, answers) = (self.registry.clone(), self.answers.0.clone());
-        tokio::spawn(async move {
+        muster_runtime::spawn(async move {
             let answer = match registry.publish_states(&presence, states).await {
                 Ok(()) => PublishAnswer::Taken,
                 Err(
@@ -172,15 +172,15 @@ impl Converge {
         self.executor.enable_together(removals.iter_mut().chain(&mut others)).await;
         let going = TaskTracker::new();
         for work in removals {
-            going.spawn(self.finish_chain(work));
+            muster_runtime::spawn(going.track_future(self.finish_chain(work)));
         }
         going.close();
         for work in others {
             let going = going.clone();
             let finish = self.finish_chain(work);
-            tokio::spawn(async move {
+            muster_runtime::spawn(async move {
                 if !going.is_empty() {
-                    let _ = tokio::time::timeout(batch.removals_grace, going.wait()).await;
+                    let _ = muster_runtime::timeout(batch.removals_grace, going.wait()).await;
                 }
                 finish.await;
             });

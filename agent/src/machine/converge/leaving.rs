@@ -8,7 +8,7 @@ use std::time::Duration;
 use muster_common::unit::UnitName;
 use muster_engine::machine::memory::NodeMemory;
 use muster_engine::machine::node::{NodeInput, StopPlan};
-use tokio::time::{Instant, timeout, timeout_at};
+use muster_runtime::{Instant, timeout, timeout_at};
 
 use super::converge_loop::Converge;
 use crate::machine::last_known;

@@ -28,6 +28,6 @@ pub(super) async fn follow_command(
                 );
             }
         }
-        tokio::time::sleep(interval).await;
+        muster_runtime::sleep(interval).await;
     }
 }

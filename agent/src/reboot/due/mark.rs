@@ -27,7 +27,7 @@ pub(super) async fn follow_mark(mark: PathBuf, reasons: DueReasons) {
                 tracing::warn!(path = %mark.display(), %error, "cannot look whether a reboot is required");
             }
         }
-        tokio::time::sleep(LOOK_INTERVAL).await;
+        muster_runtime::sleep(LOOK_INTERVAL).await;
     }
 }
 

@@ -17,9 +17,9 @@ use std::path::PathBuf;
 
 use muster_common::machine::MachineId;
 use muster_common::reboot::DueReason;
+use muster_runtime::TaskSet;
 use muster_store::Registry;
 use tokio::sync::watch;
-use tokio::task::JoinSet;
 
 use self::reasons::DueReasons;
 use crate::config::{DueSource, RebootConfig};
@@ -30,7 +30,7 @@ pub(super) struct DueSources {
     reasons: DueReasons,
     changed: watch::Receiver<BTreeMap<DueSource, DueReason>>,
     /// Ends the sources with us.
-    _tasks: JoinSet<()>,
+    _tasks: TaskSet<()>,
 }
 
 impl DueSources {
@@ -44,7 +44,7 @@ impl DueSources {
         let before = known.iter().filter_map(|due| Some((source_of(due)?, due.clone())));
         let before = before.filter(|(source, _)| config.sources.contains(source)).collect();
         let reasons = DueReasons::new(before);
-        let mut tasks = JoinSet::new();
+        let mut tasks = TaskSet::new();
         for source in &config.sources {
             let reasons = reasons.clone();
             match source {

@@ -38,7 +38,7 @@ pub(super) async fn follow_request(registry: Registry, machine: MachineId, reaso
                     reasons.set_reason(DueSource::Request, None);
                     break;
                 }
-                Err(_) => tokio::time::sleep(RETRY).await,
+                Err(_) => muster_runtime::sleep(RETRY).await,
             }
         }
     }

@@ -37,7 +37,7 @@ pub(super) async fn follow_update_engine(address: Option<String>, reasons: DueRe
         if let Err(error) = read_signals(address.as_deref(), &reasons).await {
             tracing::debug!(%error, "the line to update_engine broke");
         }
-        tokio::time::sleep(RETRY).await;
+        muster_runtime::sleep(RETRY).await;
     }
 }
 

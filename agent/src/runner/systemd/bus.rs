@@ -133,7 +133,7 @@ impl Bus {
     async fn read(&self, calls: &Arc<Calls>, mut line: NameWatch) -> String {
         // The subscription needs answers on the calls' connection while this task reads the signals' one.
         let mut subscribing = None;
-        let mut absent = Some(tokio::time::Instant::now() + ABSENCE);
+        let mut absent = Some(muster_runtime::Instant::now() + ABSENCE);
         loop {
             // What comes once for each owner, or once at all, is before the signals, which may come without a pause: it keeps
             // them waiting no longer than a moment, and they would keep our own calls waiting. The time of an absence is
@@ -158,7 +158,7 @@ impl Bus {
                         // of its jobs is not held for those of the new one.
                         self.callee.send_replace(None);
                         self.signals.on_signal(ManagerSignal::OwnerChanged);
-                        absent = owner.is_none().then(|| tokio::time::Instant::now() + ABSENCE);
+                        absent = owner.is_none().then(|| muster_runtime::Instant::now() + ABSENCE);
                         subscribing = owner.map(|owner| {
                             Box::pin(subscribe_to_manager(Callee { calls: Arc::clone(calls), owner }))
                         });

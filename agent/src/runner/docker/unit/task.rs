@@ -12,8 +12,8 @@ use muster_engine::container::unit::{
     ContainerPlan, ContainerUnit, InspectedContainer, Moment, Order, UnitEffect, UnitInput,
     UnitMemory, UnitStatus, WorkResult,
 };
+use muster_runtime::Instant;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::Instant;
 
 use crate::runner::docker::api::containers::remove_container;
 use crate::runner::docker::clean::discard;
