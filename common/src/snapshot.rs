@@ -14,7 +14,7 @@ use crate::state::{DesiredState, ObservedState};
 use crate::unit::{FileHash, UnitFile, UnitName};
 
 /// A unit as its user left it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unit {
     /// Its name.
     pub name: UnitName,
@@ -29,7 +29,7 @@ pub struct Unit {
 }
 
 /// The engine's decision that a unit belongs on a machine, with what that machine is to do about it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Placement {
     /// The file the machine is to have.
     pub file: FileHash,
@@ -38,6 +38,7 @@ pub struct Placement {
     /// The unit's generation when this was written.
     pub generation: u64,
     /// The part it has in the unit's move from a machine that is drained.
+    #[serde(default, skip_serializing_if = "Handover::is_none")]
     pub handover: Handover,
     /// Store revision that last wrote the record; guards the decisions that rest on it.
     pub revision: u64,
