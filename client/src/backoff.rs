@@ -5,10 +5,10 @@
 use std::time::Duration;
 
 /// First pause: long enough not to spin, short enough not to be noticed while a daemon restarts.
-const SHORTEST: Duration = Duration::from_millis(100);
+const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
 
 /// Longest pause: a person who watches does not notice it, and a hundred clients that wait for one daemon are no load.
-const LONGEST: Duration = Duration::from_secs(2);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// Pauses that double from a tenth of a second to two seconds, each scattered between half of it and the whole, so that
 /// clients that lost the same daemon do not come back in step.
@@ -22,24 +22,27 @@ pub struct Backoff {
 impl Backoff {
     /// Creates the pauses of one client; another `seed` scatters them otherwise.
     pub fn new(seed: u64) -> Self {
-        Self { next: SHORTEST, random: seed }
+        Self { next: SHORTEST_PAUSE, random: seed }
     }
 
     /// Returns how long to wait before the next attempt.
     pub fn next_pause(&mut self) -> Duration {
         let whole = self.next;
-        self.next = (whole * 2).min(LONGEST);
+        self.next = (whole * 2).min(LONGEST_PAUSE);
         let half = whole / 2;
         let span = u64::try_from(half.as_nanos()).unwrap_or(u64::MAX);
         let pause = half + Duration::from_nanos(self.next_random() % span.max(1));
         // Never longer than was promised, and never none at all.
-        debug_assert!((SHORTEST / 2..=LONGEST).contains(&pause), "{pause:?} of {whole:?}");
+        debug_assert!(
+            (SHORTEST_PAUSE / 2..=LONGEST_PAUSE).contains(&pause),
+            "{pause:?} of {whole:?}"
+        );
         pause
     }
 
     /// Begins with the shortest pause again.
     pub fn reset(&mut self) {
-        self.next = SHORTEST;
+        self.next = SHORTEST_PAUSE;
     }
 
     /// `SplitMix64` (Steele, Lea, Flood 2014): enough to scatter, and nothing else is asked of it.
@@ -64,10 +67,10 @@ mod tests {
     #[test]
     fn pauses_double_up_to_the_longest_and_are_scattered_below_it() {
         for seed in 0..200 {
-            let mut whole = SHORTEST;
+            let mut whole = SHORTEST_PAUSE;
             for pause in pauses(seed, 12) {
                 assert!(pause >= whole / 2 && pause <= whole, "{pause:?} of {whole:?}");
-                whole = (whole * 2).min(LONGEST);
+                whole = (whole * 2).min(LONGEST_PAUSE);
             }
         }
     }
@@ -81,8 +84,8 @@ mod tests {
     #[test]
     fn it_begins_anew_when_it_is_reset() {
         let mut backoff = Backoff::new(3);
-        while backoff.next_pause() < LONGEST / 2 {}
+        while backoff.next_pause() < LONGEST_PAUSE / 2 {}
         backoff.reset();
-        assert!(backoff.next_pause() <= SHORTEST);
+        assert!(backoff.next_pause() <= SHORTEST_PAUSE);
     }
 }

@@ -5,14 +5,14 @@
 use std::time::Duration;
 
 /// Longest time for a connection: many times what a host takes that is there, on a network that loses a packet.
-const CONNECT: Duration = Duration::from_secs(5);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Longest time for a request: a list of a large cluster from a busy machine takes a few seconds.
-const REQUEST: Duration = Duration::from_secs(30);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Longest silence of a stream. A daemon sends a sign of life every ten seconds; one whose machine has gone down says
 /// nothing at all.
-const SILENCE: Duration = Duration::from_secs(35);
+const SILENCE_LIMIT: Duration = Duration::from_secs(35);
 
 /// Most bytes of an answer that is kept in memory. The largest there is holds all files of a cluster, 128 MiB at the most,
 /// escaped as JSON has them, and a hundred thousand units.
@@ -35,7 +35,12 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { connect: Some(CONNECT), request: REQUEST, silence: SILENCE, body_bytes: BODY_BYTES }
+        Self {
+            connect: Some(CONNECT_TIMEOUT),
+            request: REQUEST_TIMEOUT,
+            silence: SILENCE_LIMIT,
+            body_bytes: BODY_BYTES,
+        }
     }
 }
 

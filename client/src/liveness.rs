@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// Time that a stream must have stood to count as a daemon's that works, though it sent nothing.
-const STEADY: Duration = Duration::from_secs(1);
+const STEADY_AFTER: Duration = Duration::from_secs(1);
 
 /// The signs of life of one stream after the other.
 #[derive(Debug)]
@@ -39,7 +39,8 @@ impl Liveness {
     /// The stream is over; returns whether it stood for a while. Silence is no trouble while the stream stands, so that
     /// one that stood is a sign of life until its end; but one that ends as soon as it has begun is none.
     pub(crate) fn on_ended(&mut self, now: Instant, fell_silent: bool) -> bool {
-        let stood = self.opened.take().is_some_and(|opened| now.duration_since(opened) >= STEADY);
+        let stood =
+            self.opened.take().is_some_and(|opened| now.duration_since(opened) >= STEADY_AFTER);
         if stood && !fell_silent {
             self.last_sign = now;
         }
@@ -61,7 +62,7 @@ impl Liveness {
 mod tests {
     use super::*;
 
-    const SILENCE: Duration = Duration::from_secs(35);
+    const SILENCE_LIMIT: Duration = Duration::from_secs(35);
 
     fn seconds(count: u64) -> Duration {
         Duration::from_secs(count)
@@ -70,7 +71,7 @@ mod tests {
     #[test]
     fn a_stream_is_silent_when_neither_its_beginning_nor_a_piece_is_recent() {
         let begun = Instant::now();
-        let mut liveness = Liveness::new(SILENCE, begun);
+        let mut liveness = Liveness::new(SILENCE_LIMIT, begun);
         liveness.on_opened(begun + seconds(10));
         assert_eq!(liveness.silent_at(), begun + seconds(45));
         liveness.on_piece(begun + seconds(20));
@@ -80,7 +81,7 @@ mod tests {
     #[test]
     fn a_stream_that_ends_at_once_is_no_sign_of_life_and_one_that_stood_is() {
         let begun = Instant::now();
-        let mut liveness = Liveness::new(SILENCE, begun);
+        let mut liveness = Liveness::new(SILENCE_LIMIT, begun);
         liveness.on_opened(begun + seconds(5));
         assert!(!liveness.on_ended(begun + seconds(5), false));
         assert_eq!(liveness.quiet_for(begun + seconds(6)), seconds(6));
@@ -92,7 +93,7 @@ mod tests {
     #[test]
     fn a_stream_that_fell_silent_was_quiet_all_along() {
         let begun = Instant::now();
-        let mut liveness = Liveness::new(SILENCE, begun);
+        let mut liveness = Liveness::new(SILENCE_LIMIT, begun);
         liveness.on_opened(begun);
         liveness.on_piece(begun + seconds(1));
         assert!(!liveness.on_ended(begun + seconds(36), true));

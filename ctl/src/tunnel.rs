@@ -14,10 +14,10 @@ use crate::output::console::Console;
 use crate::ssh::{PROGRAM, SshError, SshHost, SshOptions};
 
 /// The pause between two looks for the socket while ssh connects: not noticed beside its handshake.
-const LOOK: Duration = Duration::from_millis(10);
+const SOCKET_CHECK_INTERVAL: Duration = Duration::from_millis(10);
 
 /// Time for ssh to go when it is not needed any more.
-const FAREWELL: Duration = Duration::from_secs(2);
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(2);
 
 /// Longest path of a socket, less the room for the names that are put behind the directory.
 const MAX_DIRECTORY: usize = 80;
@@ -114,7 +114,7 @@ impl Tunnel {
                 }
                 return Err(SshError::Ended { host: host.to_string(), code: status.code() });
             }
-            tokio::time::sleep(LOOK).await;
+            tokio::time::sleep(SOCKET_CHECK_INTERVAL).await;
         }
         Ok(Self { minder, hold, host: host.to_string(), routes })
     }
@@ -136,7 +136,7 @@ impl Tunnel {
     pub(crate) async fn close(mut self) {
         drop(self.hold.take());
         // What does not go in time goes a moment later: it has been told.
-        let _ = tokio::time::timeout(FAREWELL, self.minder.wait()).await;
+        let _ = tokio::time::timeout(SHUTDOWN_GRACE, self.minder.wait()).await;
     }
 }
 

@@ -17,7 +17,7 @@ use tokio::runtime::Handle;
 use tokio_util::task::AbortOnDropHandle;
 
 /// Pause between two looks of the store for leases that are over, in the test's time.
-const LOOK: Duration = Duration::from_millis(100);
+const EXPIRY_CHECK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Lets a long time pass, in which whatever was still to come has come: it passes when nobody has anything left to do.
 pub async fn long_after() {
@@ -50,7 +50,7 @@ pub fn open_timed(directory: &Path) -> Arc<dyn Store> {
     let looks = tokio::spawn({
         let store = Arc::clone(&store);
         async move {
-            let mut ticks = tokio::time::interval(LOOK);
+            let mut ticks = tokio::time::interval(EXPIRY_CHECK_INTERVAL);
             loop {
                 ticks.tick().await;
                 // Nobody has that lease; with every request the store looks at the others.

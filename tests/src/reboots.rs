@@ -21,7 +21,7 @@ use crate::lab::{Answer, CONFIGURATION, ETCD_PORT, Host, Lab, Options, Request, 
 pub const DEFAULT: &str = "default";
 
 /// The time three hosts may take for their reboots, one after the other, on a machine that is slow at times.
-pub const ROLL: Duration = Duration::from_secs(180);
+pub const ROLL_TIMEOUT: Duration = Duration::from_secs(180);
 
 /// Where a host notes each of its boots, when [`Reboots::count_boots`] has asked it to.
 const BOOTS: &str = "/var/lib/boots";
@@ -205,7 +205,7 @@ impl<'a> Reboots<'a> {
 
     /// Waits until a host says that it is in this phase.
     pub fn wait_for_phase(&self, host: &Host, phase: &str) -> Result<Duration> {
-        wait_until(&format!("{} in {phase}", host.name()), ROLL, || {
+        wait_until(&format!("{} in {phase}", host.name()), ROLL_TIMEOUT, || {
             let status = self.status(host)?;
             ensure!(status.phase == phase, "it is {status:?}");
             Ok(())
@@ -215,7 +215,7 @@ impl<'a> Reboots<'a> {
     /// Waits until a host says that it waits for this reason; how it says so.
     pub fn wait_for_reason(&self, host: &Host, reason: &str) -> Result<Value> {
         let mut found = Value::Null;
-        wait_until(&format!("{} to wait: {reason}", host.name()), ROLL, || {
+        wait_until(&format!("{} to wait: {reason}", host.name()), ROLL_TIMEOUT, || {
             let status = self.status(host)?;
             found = status.wait(reason).with_context(|| format!("it is {status:?}"))?.clone();
             anyhow::Ok(())
@@ -226,7 +226,7 @@ impl<'a> Reboots<'a> {
     /// Waits until so many slots of a group have been freed since the beginning, and none is held.
     pub fn wait_for_freed(&self, group: &str, count: usize) -> Result<Vec<Entry>> {
         let mut history = Vec::new();
-        wait_until(&format!("{count} slots freed"), ROLL, || {
+        wait_until(&format!("{count} slots freed"), ROLL_TIMEOUT, || {
             history = self.read_history(group)?;
             let holders = self.list_holders(group)?;
             let done = history.len() == count && holders.is_empty();
@@ -239,7 +239,7 @@ impl<'a> Reboots<'a> {
     /// Follows a group's slots until so many have been taken and freed, and none is held.
     pub fn watch(&self, group: &str, count: usize, mut say: impl FnMut(&str)) -> Result<Roll> {
         let mut roll = Roll::default();
-        wait_until(&format!("{count} slots taken and freed"), ROLL, || {
+        wait_until(&format!("{count} slots taken and freed"), ROLL_TIMEOUT, || {
             let now = Instant::now();
             let holders = self.list_holders(group)?;
             roll.most = roll.most.max(holders.len());

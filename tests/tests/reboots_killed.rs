@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use muster_tests::cluster::Cluster;
 use muster_tests::lab::{Host, Signal, wait_closely};
-use muster_tests::reboots::{DEFAULT, ROLL, Reboots, format_history, options_with};
+use muster_tests::reboots::{DEFAULT, ROLL_TIMEOUT, Reboots, format_history, options_with};
 use serde::Deserialize;
 
 const MUSTERD: &str = "musterd.service";
@@ -44,7 +44,7 @@ fn kill_in_each_phase(cluster: &Cluster, host: &Host) -> Result<BTreeSet<String>
     let mut seen = BTreeSet::new();
     let mut init = host.init_process();
     let what = format!("{} to be through", host.name());
-    wait_closely(&what, ROLL, CLOSELY, || {
+    wait_closely(&what, ROLL_TIMEOUT, CLOSELY, || {
         let Some(boot) = init.filter(|init| init.is_alive()) else {
             init = host.init_process();
             return Err(format!("it is off; {seen:?}"));
@@ -146,7 +146,7 @@ fn a_daemon_killed_while_it_gives_up_gives_its_slot_back() -> Result<()> {
     let init = host.init_process().context("n1 is off")?;
     cluster.run(host, "musterctl reboot request")?;
     let mut kills = 0;
-    wait_closely("three kills while it gives up", ROLL, CLOSELY, || {
+    wait_closely("three kills while it gives up", ROLL_TIMEOUT, CLOSELY, || {
         let journal = host.peek_file(init, JOURNAL);
         let journal = journal.and_then(|text| serde_json::from_str::<Journal>(&text).ok());
         let giving_up = journal.is_some_and(|journal| journal.phase == "giving-up");

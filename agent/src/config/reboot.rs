@@ -39,7 +39,7 @@ const DEFAULT_INTERVAL: Duration = Duration::from_secs(10 * 60);
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5 * 60);
 
 /// Longest of any of these times: what is longer is a slip of the hand.
-const LONGEST: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+const LONGEST_TIME: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// The sources that may make a reboot due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -405,7 +405,7 @@ impl FromStr for TimeSpan {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         humantime::parse_duration(text)
             .ok()
-            .filter(|length| *length <= LONGEST)
+            .filter(|length| *length <= LONGEST_TIME)
             .map(Self)
             .ok_or_else(|| {
                 invalid_value(text, "a time of at most a week, such as \"90s\" or \"1h30m\"")

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::error::ApiError;
 use crate::inspect::Inspector;
-use crate::net::limits::TURN;
+use crate::net::limits::TURN_TIMEOUT;
 use crate::net::quota::{Caller, Full, Quota, Quotas, Ticket};
 use crate::reboot::Lock;
 use crate::telemetry::health::Health;
@@ -83,7 +83,10 @@ impl App {
         quota: &Quota,
         caller: Caller,
     ) -> Result<Ticket, ApiError> {
-        quota.wait_for_ticket(caller, TURN).await.map_err(|full| self.count_refusal(quota, full))
+        quota
+            .wait_for_ticket(caller, TURN_TIMEOUT)
+            .await
+            .map_err(|full| self.count_refusal(quota, full))
     }
 
     fn count_refusal(&self, quota: &Quota, full: Full) -> ApiError {

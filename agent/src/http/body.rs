@@ -13,7 +13,7 @@ use muster_runtime::Instant;
 
 /// The time a client may take to send a whole body, be it byte by byte: as long as for a head, see `serve`. The largest
 /// body of the default limit comes over two megabits a second in that time.
-const BODY: Duration = Duration::from_secs(30);
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A body that is not taken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -22,7 +22,7 @@ pub(super) enum BodyError {
     #[error("the body is larger than {0} bytes")]
     TooLarge(usize),
     /// It took too long.
-    #[error("the whole body did not come within {} s", BODY.as_secs())]
+    #[error("the whole body did not come within {} s", BODY_TIMEOUT.as_secs())]
     TooSlow,
     /// It ended before its end.
     #[error("the body broke off: {0}")]
@@ -52,7 +52,7 @@ pub(super) async fn read_whole(
     if announced.is_some_and(|length| length > limit) {
         return Err(BodyError::TooLarge(limit));
     }
-    let deadline = Instant::now() + BODY;
+    let deadline = Instant::now() + BODY_TIMEOUT;
     let mut rest = pin!(Limited::new(body, limit));
     let mut whole = BytesMut::new();
     loop {

@@ -24,20 +24,20 @@ use crate::host::identity;
 use crate::runner::docker::{Output, OutputError, OutputLine};
 
 /// The words that journalctl puts before the place it has come to.
-const CURSOR: &str = "-- cursor: ";
+const JOURNAL_CURSOR: &str = "-- cursor: ";
 
 /// The beginning of a place in lines of a container engine: the time of the last one, which no two lines share.
-const ENGINE: &str = "at:";
+const ENGINE_CURSOR: &str = "at:";
 
 /// Bytes of lines that are passed on at a time. More of them, such as all of a journal, go in pieces of which only the last
 /// names a place.
-const PIECE: usize = 256 * 1024;
+const PIECE_BYTES: usize = 256 * 1024;
 
 /// The time in which lines are collected once there is one: a program that prints does so in bursts, and each journalctl costs some milliseconds.
-const BURST: Duration = Duration::from_millis(20);
+const BURST_PAUSE: Duration = Duration::from_millis(20);
 
 /// Pause before a watching journalctl that ended is replaced.
-const AGAIN: Duration = Duration::from_secs(1);
+const WATCH_RETRY: Duration = Duration::from_secs(1);
 
 /// Where to begin.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -113,7 +113,9 @@ impl Inspector {
     ) -> BoxStream<'static, io::Result<JournalPiece>> {
         let from = match start {
             // A place among an engine's lines is none in the journal; what there is is newer.
-            JournalStart::Cursor(cursor) if cursor.starts_with(ENGINE) => ReadFrom::Beginning,
+            JournalStart::Cursor(cursor) if cursor.starts_with(ENGINE_CURSOR) => {
+                ReadFrom::Beginning
+            }
             JournalStart::Cursor(cursor) => ReadFrom::Cursor(cursor),
             JournalStart::Lines(lines) => ReadFrom::Lines(lines),
             JournalStart::Ago(ago) => ReadFrom::Time(unix_time().saturating_sub(ago)),
@@ -136,7 +138,7 @@ impl Inspector {
 /// True if a text has the form of a place: an engine's time, or what journalctl calls a cursor (`sd_journal_get_cursor(3)`), which
 /// always has a time in it. With any other journalctl fails, and whoever follows would wait for ever.
 pub(crate) fn is_place(text: &str) -> bool {
-    if let Some(time) = text.strip_prefix(ENGINE) {
+    if let Some(time) = text.strip_prefix(ENGINE_CURSOR) {
         // It is only compared, as text.
         return time.len() <= 64 && time.bytes().all(|byte| byte.is_ascii_graphic());
     }
@@ -158,7 +160,7 @@ fn unix_time() -> Duration {
 /// The time up to which an engine's lines have been shown.
 fn engine_time(start: &JournalStart) -> Option<String> {
     match start {
-        JournalStart::Cursor(cursor) => cursor.strip_prefix(ENGINE).map(str::to_owned),
+        JournalStart::Cursor(cursor) => cursor.strip_prefix(ENGINE_CURSOR).map(str::to_owned),
         JournalStart::Ago(ago) => {
             let since = i128::try_from(unix_time().saturating_sub(*ago).as_nanos()).ok()?;
             let since = jiff::Timestamp::from_nanosecond(since).ok()?;
@@ -169,7 +171,10 @@ fn engine_time(start: &JournalStart) -> Option<String> {
 }
 
 fn engine_piece(form: &LineFormat, line: &OutputLine) -> JournalPiece {
-    JournalPiece { bytes: form.line(line).into(), cursor: Some(format!("{ENGINE}{}", line.at)) }
+    JournalPiece {
+        bytes: form.line(line).into(),
+        cursor: Some(format!("{ENGINE_CURSOR}{}", line.at)),
+    }
 }
 
 /// Where what is still to be shown begins.
@@ -250,9 +255,9 @@ impl JournalFollower {
             }
             // It was ended, by whomever.
             self.watch = None;
-            tokio::time::sleep(AGAIN).await;
+            tokio::time::sleep(WATCH_RETRY).await;
         }
-        tokio::time::sleep(BURST).await;
+        tokio::time::sleep(BURST_PAUSE).await;
         // What has come by now is on the page that is read next; of what comes later it will be told again.
         let waiting = async {
             while let Some((_, stdout)) = &mut self.watch {
@@ -302,7 +307,7 @@ fn spawn(command: &mut Command) -> io::Result<(Child, ChildStdout)> {
 impl JournalPage {
     /// Its output: all of it with the place behind it, or a piece without if it is much. `None`: nothing.
     async fn next_piece(&mut self) -> io::Result<Option<JournalPiece>> {
-        while self.text.len() < PIECE {
+        while self.text.len() < PIECE_BYTES {
             if self.stdout.read_buf(&mut self.text).await? > 0 {
                 continue;
             }
@@ -325,7 +330,7 @@ fn last_piece(printed: &[u8]) -> Option<JournalPiece> {
     let lines = printed.get(..end)?;
     let start = lines.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
     let (before, last) = lines.split_at_checked(start)?;
-    match std::str::from_utf8(last).ok().and_then(|last| last.strip_prefix(CURSOR)) {
+    match std::str::from_utf8(last).ok().and_then(|last| last.strip_prefix(JOURNAL_CURSOR)) {
         Some(cursor) => {
             Some(JournalPiece { bytes: before.to_owned(), cursor: Some(cursor.trim().to_owned()) })
         }

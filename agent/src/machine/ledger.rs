@@ -31,10 +31,10 @@ pub struct Ledger {
 
 /// Time for which it is remembered that a unit was ours: longer than a line to this machine is cut as a rule, and shorter than it takes
 /// until somebody uses the name for something else.
-const LATELY: Duration = Duration::from_secs(300);
+const REMEMBERED_FOR: Duration = Duration::from_secs(300);
 
 /// Most units of which that is remembered; whoever follows journals follows a few.
-const MOST_LEFT: usize = 1_000;
+const MOST_REMEMBERED: usize = 1_000;
 
 #[derive(Serialize, Deserialize)]
 struct OwnedRecord {
@@ -137,10 +137,10 @@ impl Ledger {
     pub fn forget_unit(&mut self, unit: &UnitName) -> io::Result<()> {
         if self.entries.remove(unit).is_some() {
             let now = Instant::now();
-            if self.left.len() >= MOST_LEFT {
-                self.left.retain(|_, at| now.saturating_duration_since(*at) < LATELY);
+            if self.left.len() >= MOST_REMEMBERED {
+                self.left.retain(|_, at| now.saturating_duration_since(*at) < REMEMBERED_FOR);
             }
-            if self.left.len() < MOST_LEFT {
+            if self.left.len() < MOST_REMEMBERED {
                 self.left.insert(unit.clone(), now);
             }
         }
@@ -149,7 +149,7 @@ impl Ledger {
 
     /// True when a unit was ours until a short time ago.
     pub fn owned_lately(&self, unit: &UnitName, now: Instant) -> bool {
-        self.left.get(unit).is_some_and(|at| now.saturating_duration_since(*at) < LATELY)
+        self.left.get(unit).is_some_and(|at| now.saturating_duration_since(*at) < REMEMBERED_FOR)
     }
 
     fn save_entry(&mut self, unit: &UnitName, entry: OwnedUnit) -> io::Result<()> {
@@ -207,7 +207,7 @@ mod tests {
         assert!(!ledger.owned_lately(&unit, now));
         ledger.forget_unit(&unit).unwrap();
         assert!(ledger.owned_lately(&unit, Instant::now()));
-        assert!(!ledger.owned_lately(&unit, Instant::now() + LATELY));
+        assert!(!ledger.owned_lately(&unit, Instant::now() + REMEMBERED_FOR));
         assert!(open(directory.path()).unwrap().owned_units().is_empty());
     }
 

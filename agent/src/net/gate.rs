@@ -18,27 +18,27 @@ use crate::stdx::sync::lock;
 use crate::telemetry::metrics::{Metrics, OpenConnection};
 
 /// Most that wait for a place at a time. Those behind them would wait in vain.
-const WAITING: usize = 32;
+const MOST_WAITING: usize = 32;
 
 /// The time one waits: longer than it takes kept connections to end.
 const PLACE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The time a kept connection goes on once somebody waits for its place: a client that asks one thing after another has
 /// asked again by then.
-const SPARE: Duration = Duration::from_secs(1);
+const IDLE_GRACE: Duration = Duration::from_secs(1);
 
 /// Most that are being told at a time that there is no room.
-const REFUSING: usize = 32;
+const MOST_REFUSALS: usize = 32;
 
 /// The time telling may take. A connection that is closed with unread bytes is reset, and the client may never see the
 /// answer, so what it sends is read for that long.
-const TELLING: Duration = Duration::from_secs(1);
+const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Most bytes that are read of it: more than any head.
-const UNREAD: u64 = 128 * 1024;
+const REFUSAL_READ_LIMIT: u64 = 128 * 1024;
 
 /// The pause after which a full listener is logged again: a flood is news once, and the metrics count it.
-const AGAIN: Duration = Duration::from_secs(60);
+const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The places of a listener.
 pub(super) struct Gate {
@@ -66,8 +66,8 @@ impl Gate {
             name,
             count,
             places: Arc::new(Semaphore::new(count)),
-            waiting: Arc::new(Semaphore::new(WAITING)),
-            refusing: Arc::new(Semaphore::new(REFUSING)),
+            waiting: Arc::new(Semaphore::new(MOST_WAITING)),
+            refusing: Arc::new(Semaphore::new(MOST_REFUSALS)),
             crowd: watch::Sender::new(0),
             logged: Mutex::default(),
             metrics,
@@ -103,7 +103,7 @@ impl Gate {
         crowd.mark_unchanged();
         // The sender is ours.
         let _ = crowd.changed().await;
-        tokio::time::sleep(SPARE).await;
+        tokio::time::sleep(IDLE_GRACE).await;
     }
 
     /// Tells a client that its address has all it may have.
@@ -140,7 +140,7 @@ impl Gate {
         }
         let Ok(turn) = Arc::clone(&self.refusing).try_acquire_owned() else { return };
         tokio::spawn(async move {
-            let _ = tokio::time::timeout(TELLING, tell_refusal(stream, message)).await;
+            let _ = tokio::time::timeout(REFUSAL_TIMEOUT, tell_refusal(stream, message)).await;
             drop(turn);
         });
     }
@@ -148,7 +148,7 @@ impl Gate {
     /// True if something is to be logged: it was not a moment ago.
     fn is_news(&self) -> bool {
         let mut logged = lock(&self.logged);
-        let due = logged.is_none_or(|at| at.elapsed() >= AGAIN);
+        let due = logged.is_none_or(|at| at.elapsed() >= LOG_INTERVAL);
         if due {
             *logged = Some(Instant::now());
         }
@@ -182,7 +182,7 @@ where
     );
     stream.write_all(answer.as_bytes()).await?;
     stream.shutdown().await?;
-    let mut rest = stream.take(UNREAD);
+    let mut rest = stream.take(REFUSAL_READ_LIMIT);
     tokio::io::copy(&mut rest, &mut tokio::io::sink()).await?;
     Ok(())
 }

@@ -9,22 +9,22 @@ use muster_engine::request::limits::StoreLimits;
 
 /// Connections of a TCP listener. A cluster of a few hundred machines asks each daemon now and then, and each person or
 /// program holds one: hundreds at once are a fault, or worse. At some 20 KiB each they are 10 MiB.
-const LISTENER: usize = 512;
+const LISTENER_CONNECTIONS: usize = 512;
 
 /// Connections of one address, over all listeners; of IPv6 a network of 64 bits counts as one, for a host has all of it.
 /// A proxy or another daemon that passes on for many people fits in; and one address cannot fill a listener.
-const PEER: usize = 128;
+const PEER_CONNECTIONS: usize = 128;
 
 /// Connections of the unix socket. Its users are root or as good as root, so this is against mistakes: a loop that
 /// starts clients in the background and waits for none.
-const LOCAL: usize = 512;
+const LOCAL_CONNECTIONS: usize = 512;
 
 /// Descriptors for everything else: the store, the bus, the engine, files, `journalctl`'s pipes, and connections that are
 /// being told that there is no room.
-const OWN: usize = 256;
+const RESERVED_DESCRIPTORS: usize = 256;
 
 /// Fewest connections of a listener, however few descriptors there are.
-const LEAST: usize = 16;
+const LEAST_CONNECTIONS: usize = 16;
 
 /// Followers of a journal over TCP, and on the unix socket. Each is a `journalctl` of 6 to 7 MB, so that all of them
 /// together stay below what a small machine can spare (350 MB).
@@ -48,7 +48,7 @@ const PROCESSES: usize = 8;
 const PEER_PROCESSES: usize = 64;
 
 /// The time a request waits for its turn to run one: many times what those before it take.
-pub const TURN: Duration = Duration::from_secs(5);
+pub const TURN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The part of a daemon that its clients may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,9 +84,9 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             store: StoreLimits::default(),
-            listener: LISTENER,
-            peer: PEER,
-            local: LOCAL,
+            listener: LISTENER_CONNECTIONS,
+            peer: PEER_CONNECTIONS,
+            local: LOCAL_CONNECTIONS,
             followers: Share { local: LOCAL_FOLLOWERS, network: FOLLOWERS, peer: PEER_FOLLOWERS },
             streams: Share { local: STREAMS, network: STREAMS, peer: PEER_STREAMS },
             processes: Share { local: PROCESSES, network: PROCESSES, peer: PEER_PROCESSES },
@@ -101,15 +101,15 @@ impl Limits {
     #[must_use]
     pub fn fit_within(self, descriptors: u64, listeners: usize) -> (Self, Option<usize>) {
         let descriptors = usize::try_from(descriptors).unwrap_or(usize::MAX);
-        let needed = OWN + 2 * (self.local + listeners * self.listener);
+        let needed = RESERVED_DESCRIPTORS + 2 * (self.local + listeners * self.listener);
         if descriptors >= needed {
             return (self, None);
         }
-        let rest = descriptors.saturating_sub(OWN) / 2;
+        let rest = descriptors.saturating_sub(RESERVED_DESCRIPTORS) / 2;
         // The unix socket first: half of what there is, if it wants that much.
-        let local = self.local.min(rest / 2).max(LEAST);
+        let local = self.local.min(rest / 2).max(LEAST_CONNECTIONS);
         let each = rest.saturating_sub(local) / listeners.max(1);
-        let listener = self.listener.min(each).max(LEAST);
+        let listener = self.listener.min(each).max(LEAST_CONNECTIONS);
         let peer = self.peer.min(listener.div_ceil(2));
         (Self { listener, peer, local, ..self }, Some(needed))
     }
@@ -125,10 +125,13 @@ mod tests {
         assert_eq!(limits.fit_within(65536, 3), (limits, None), "what the unit file asks for");
         let (few, needed) = limits.fit_within(1024, 2);
         assert_eq!((few.local, few.listener, few.peer), (192, 96, 48));
-        assert!(2 * (few.local + 2 * few.listener) + OWN <= 1024);
-        assert_eq!(needed, Some(OWN + 2 * (LOCAL + 2 * LISTENER)));
+        assert!(2 * (few.local + 2 * few.listener) + RESERVED_DESCRIPTORS <= 1024);
+        assert_eq!(
+            needed,
+            Some(RESERVED_DESCRIPTORS + 2 * (LOCAL_CONNECTIONS + 2 * LISTENER_CONNECTIONS))
+        );
         let (least, _) = limits.fit_within(64, 1);
-        assert_eq!((least.local, least.listener), (LEAST, LEAST));
+        assert_eq!((least.local, least.listener), (LEAST_CONNECTIONS, LEAST_CONNECTIONS));
     }
 
     #[test]

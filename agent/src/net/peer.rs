@@ -20,13 +20,13 @@ use crate::host::identity;
 pub const FORWARDED: &str = "muster-forwarded";
 
 /// This daemon's name in its requests.
-const NAME: &str = concat!("musterd/", env!("CARGO_PKG_VERSION"));
+const USER_AGENT_NAME: &str = concat!("musterd/", env!("CARGO_PKG_VERSION"));
 
 /// A host on the same network answers a connection within milliseconds, or is not there.
-const CONNECT: Duration = Duration::from_secs(3);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// systemctl status on a busy machine.
-const ANSWER: Duration = Duration::from_secs(20);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Why another daemon did not answer.
 #[derive(Debug, thiserror::Error)]
@@ -88,9 +88,11 @@ pub async fn get(machine: &Machine, own: &str, path_and_query: &str) -> Result<A
             PeerError::Address { machine: name.clone(), api: api.clone(), problem }
         })?;
     // Making the connection has a limit of its own within that of the whole.
-    let limits = Limits::default().with_connect(Some(CONNECT)).with_request(CONNECT + ANSWER);
+    let limits = Limits::default()
+        .with_connect(Some(CONNECT_TIMEOUT))
+        .with_request(CONNECT_TIMEOUT + ANSWER_TIMEOUT);
     let client = Client::new([address.into()], limits)
-        .with_header(header::USER_AGENT, HeaderValue::from_static(NAME))
+        .with_header(header::USER_AGENT, HeaderValue::from_static(USER_AGENT_NAME))
         .with_header(HeaderName::from_static(FORWARDED), HeaderValue::from_static("1"));
     client.send(&ApiRequest::get(path_and_query)).await.map_err(|error| {
         let machine = name.clone();

@@ -38,22 +38,22 @@ use crate::http::{App, api_router, no_sniffing, router_for};
 
 /// A client that takes longer to send a request's head holds a connection for nothing. It is also how long a kept
 /// connection may be idle.
-const HEAD: Duration = Duration::from_secs(30);
+const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Most bytes of a head: one of ours has a few hundred, a browser's with all its cookies a few thousand.
 const HEAD_BYTES: usize = 64 * 1024;
 
 /// The time requests under way may take once the daemon stops.
-const GRACE: Duration = Duration::from_secs(3);
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(3);
 
 /// After a failed accept: out of file descriptors, most likely, and some will be free again.
-const AFTER_FAILURE: Duration = Duration::from_millis(100);
+const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
 /// The time a TCP connection may be silent before the kernel asks whether its other end still exists, how often it asks,
 /// and how many times in vain: whoever follows a journal and loses power is noticed within a minute.
 const PROBE_AFTER: Duration = Duration::from_secs(30);
 const PROBE_EVERY: Duration = Duration::from_secs(10);
-const PROBES: u32 = 3;
+const PROBE_COUNT: u32 = 3;
 
 /// The things every connection needs.
 #[derive(Clone)]
@@ -103,7 +103,7 @@ pub async fn serve(sockets: Sockets, app: App, shutdown: CancellationToken) {
         let _ = std::fs::remove_file(path);
     }
     server.connections.close();
-    if tokio::time::timeout(GRACE, server.connections.wait()).await.is_err() {
+    if tokio::time::timeout(SHUTDOWN_GRACE, server.connections.wait()).await.is_err() {
         tracing::warn!("requests still under way were cut off");
     }
 }
@@ -142,7 +142,7 @@ impl Server {
         while let Some(accepted) = self.shutdown.run_until_cancelled(listener.accept()).await {
             match accepted {
                 Ok((stream, _)) => self.enter_connection(stream, &gate, entry.clone(), ()),
-                Err(error) => gate.note_failure(&error, AFTER_FAILURE).await,
+                Err(error) => gate.note_failure(&error, ACCEPT_RETRY).await,
             }
         }
     }
@@ -156,7 +156,7 @@ impl Server {
             let (stream, peer) = match accepted {
                 Ok(accepted) => accepted,
                 Err(error) => {
-                    gate.note_failure(&error, AFTER_FAILURE).await;
+                    gate.note_failure(&error, ACCEPT_RETRY).await;
                     continue;
                 }
             };
@@ -212,7 +212,7 @@ fn prepare_socket(stream: &TcpStream) {
     let _ = sockopt::set_socket_keepalive(stream, true);
     let _ = sockopt::set_tcp_keepidle(stream, PROBE_AFTER);
     let _ = sockopt::set_tcp_keepintvl(stream, PROBE_EVERY);
-    let _ = sockopt::set_tcp_keepcnt(stream, PROBES);
+    let _ = sockopt::set_tcp_keepcnt(stream, PROBE_COUNT);
 }
 
 async fn serve_connection<S>(
@@ -226,7 +226,7 @@ async fn serve_connection<S>(
 {
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD)
+        .header_read_timeout(HEAD_TIMEOUT)
         .max_buf_size(HEAD_BYTES)
         .serve_connection(TokioIo::new(stream), entry);
     let mut connection = pin!(connection);

@@ -38,7 +38,7 @@ pub(super) const SLOT_LIMIT: Duration = Duration::from_secs(5);
 const PUBLISH_LIMIT: Duration = Duration::from_secs(2);
 
 /// Pause before a watch that has ended is looked past.
-const WATCH_ENDED: Duration = Duration::from_secs(1);
+const WATCH_RETRY: Duration = Duration::from_secs(1);
 
 /// The pause between two looks at the machine while a reboot is due, unless said otherwise.
 pub const LOOK_INTERVAL: Duration = Duration::from_secs(5);
@@ -298,7 +298,7 @@ impl RoleLoop {
                 Some(RebootWatchEvent::Lost { problem }) => self.role.on_slots_lost(problem),
                 Some(_) => self.role.on_slots_changed(),
                 // It promises not to end; the look at the slots is then a matter of time.
-                None => muster_runtime::sleep(WATCH_ENDED).await,
+                None => muster_runtime::sleep(WATCH_RETRY).await,
             },
             ended = self.commands.wait_for_end() => self.commands.on_ended(ended, now()),
             () = self.due.wait_for_change() => {}

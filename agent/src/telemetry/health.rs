@@ -19,7 +19,7 @@ use crate::stdx::errors::error_chain;
 use crate::stdx::sync::lock;
 
 /// The pause between two questions whether the store is there, and the time that it may take to answer.
-const ASK: Duration = Duration::from_secs(10);
+const PROBE_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The health of one component of the daemon.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -255,14 +255,14 @@ pub async fn watch_containers(health: &Health, mut containers: watch::Receiver<C
 pub async fn watch_store(health: Health, registry: Registry, shutdown: CancellationToken) {
     health.update(|s| s.absent.extend(["lease", "runner", "placements"]));
     loop {
-        match muster_runtime::timeout(ASK, registry.revision()).await {
+        match muster_runtime::timeout(PROBE_INTERVAL, registry.revision()).await {
             Ok(Ok(_)) => health.set_ok(|s| &mut s.store),
             Ok(Err(error)) => health.set_failed(|s| &mut s.store, error_chain(&error)),
             Err(_) => {
                 health.set_failed(|s| &mut s.store, "the store does not answer in time".to_owned());
             }
         }
-        if shutdown.run_until_cancelled(muster_runtime::sleep(ASK)).await.is_none() {
+        if shutdown.run_until_cancelled(muster_runtime::sleep(PROBE_INTERVAL)).await.is_none() {
             return;
         }
     }

@@ -8,7 +8,7 @@ use muster_client::{ApiRequest, Backoff, Client, ClientError, Followed, Follower
 use crate::server::{Reply, Server, events};
 
 /// Far beyond what anything takes on a busy machine.
-const HANGS: Duration = Duration::from_secs(60);
+const TEST_LIMIT: Duration = Duration::from_secs(60);
 
 /// A journal of which so much has been shown.
 #[derive(Default)]
@@ -33,7 +33,7 @@ fn follower(server: &Server, silence: Duration) -> Follower {
 }
 
 async fn next(follower: &mut Follower, journal: &Journal) -> Result<Followed, ClientError> {
-    let step = tokio::time::timeout(HANGS, follower.next_step(journal));
+    let step = tokio::time::timeout(TEST_LIMIT, follower.next_step(journal));
     step.await.expect("a follower that hangs")
 }
 
@@ -70,7 +70,7 @@ async fn a_stream_that_breaks_is_taken_up_where_it_was() {
         Reply::Silence(events!("data: d\n\n")),
     ]);
     let journal = Journal::default();
-    let mut follower = follower(&server, HANGS);
+    let mut follower = follower(&server, TEST_LIMIT);
     let (seen, lost) = follow_until(&mut follower, &journal, 4).await;
     assert_eq!(seen, ["a", "b", "c", "d"]);
     assert!(matches!(lost[0], ClientError::StreamEnded { .. }), "{lost:?}");
@@ -114,7 +114,7 @@ async fn a_refusal_is_the_callers_to_judge() {
         Reply::Silence(events!("data: a\n\n")),
     ]);
     let journal = Journal::default();
-    let mut follower = follower(&server, HANGS);
+    let mut follower = follower(&server, TEST_LIMIT);
     assert!(!next(&mut follower, &journal).await.unwrap_err().is_transient());
     // Whoever calls again all the same is served.
     assert_eq!(follow_until(&mut follower, &journal, 1).await.0, ["a"]);
@@ -127,7 +127,7 @@ async fn a_step_that_is_cancelled_loses_nothing() {
         Reply::Silence(events!("data: b\n\n")),
     ]);
     let journal = Journal::default();
-    let mut follower = follower(&server, HANGS);
+    let mut follower = follower(&server, TEST_LIMIT);
     let mut seen = Vec::new();
     while seen.len() < 2 {
         // Cancelled at its first wait, again and again.

@@ -38,10 +38,10 @@ struct Verb {
 
 /// Longest time for placing a unit that was started a moment ago: a leader does it within milliseconds, and one that was
 /// elected a moment ago within a second.
-const PLACING: Duration = Duration::from_secs(2);
+const PLACEMENT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The pause between two looks at it.
-const LOOK: Duration = Duration::from_millis(50);
+const PLACEMENT_CHECK_INTERVAL: Duration = Duration::from_millis(50);
 
 const LOAD: Verb = Verb {
     name: "load",
@@ -288,7 +288,7 @@ fn has_machine(unit: &UnitSummary) -> bool {
 
 /// Returns whether a unit that waits for a machine gets one in the moment that placing it takes.
 async fn gets_machine(client: &Client, name: &UnitName) -> Result<bool, Error> {
-    let until = Instant::now() + PLACING;
+    let until = Instant::now() + PLACEMENT_TIMEOUT;
     loop {
         let unit: UnitDetail = match client.get(&unit_path(name, "")).await {
             Ok(unit) => unit,
@@ -302,7 +302,7 @@ async fn gets_machine(client: &Client, name: &UnitName) -> Result<bool, Error> {
         if !waits || Instant::now() >= until {
             return Ok(false);
         }
-        tokio::time::sleep(LOOK).await;
+        tokio::time::sleep(PLACEMENT_CHECK_INTERVAL).await;
     }
 }
 

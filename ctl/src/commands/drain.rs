@@ -25,7 +25,7 @@ use crate::output::{json, table};
 /// Time after its deadline for which a drain is still followed. The leader notes the end of one within moments, and what it stops
 /// then is mostly down in this time; what is not takes as long as its `TimeoutStopSec=` allows, and nobody has asked to
 /// wait for that.
-const GRACE: Duration = Duration::from_secs(3);
+const DEADLINE_GRACE: Duration = Duration::from_secs(3);
 
 /// A drain that is followed.
 struct FollowedDrain {
@@ -76,7 +76,7 @@ pub(crate) async fn run(
     let mut drain =
         FollowedDrain { machine, revision, forces, progress, last, left, trouble_told: None };
     let mut interrupts = signal(SignalKind::interrupt()).map_err(Error::Runtime)?;
-    let limit = args.deadline.map(|deadline| deadline.saturating_add(GRACE));
+    let limit = args.deadline.map(|deadline| deadline.saturating_add(DEADLINE_GRACE));
     match follow::follow_until_over(client, console, &mut drain, limit, &mut interrupts).await? {
         FollowEnd::Over | FollowEnd::TimeUp => drain.print_ending(console),
         FollowEnd::Interrupted => Err(Error::DrainInterrupted(drain.machine.short_id().to_owned())),

@@ -34,10 +34,10 @@ use crate::unit_words;
 
 /// Longest silence of a journal that is not followed. A daemon cuts one off after five minutes, and says so; one
 /// whose machine has gone down says nothing at all.
-const SILENCE: Duration = Duration::from_secs(330);
+const SILENCE_LIMIT: Duration = Duration::from_secs(330);
 
 /// The output mode whose entries are for a program to read, which would not understand half of one.
-const BINARY: &str = "export";
+const EXPORT_MODE: &str = "export";
 
 /// Most bytes of such entries that are kept until the rest is there. What is cut off in a piece that is longer, such as all of a
 /// long journal, is shown again from its beginning.
@@ -96,7 +96,7 @@ async fn print_journal(
     let request = ApiRequest::get(unit_path(name, &format!("/journal{query}")));
     let mut body = client.open(&request).await?;
     let mut journal = console.foreign_stream();
-    while let Some(piece) = body.next_piece_within(SILENCE).await? {
+    while let Some(piece) = body.next_piece_within(SILENCE_LIMIT).await? {
         journal.write_piece(&piece)?;
     }
     Ok(journal.end()?)
@@ -370,7 +370,7 @@ impl<'a> JournalFollower<'a> {
     /// Shows what was logged. What is for a program is shown when it is `whole`.
     fn print_lines(&mut self, bytes: Vec<u8>, whole: bool) -> Result<(), Error> {
         let mut bytes = bytes;
-        if self.mode == BINARY {
+        if self.mode == EXPORT_MODE {
             self.kept.append(&mut bytes);
             if !whole && self.kept.len() < MOST_KEPT {
                 return Ok(());
@@ -417,7 +417,7 @@ mod tests {
     use crate::output::console::Format;
 
     /// Far beyond what anything takes on a busy machine.
-    const HANGS: Duration = Duration::from_secs(60);
+    const TEST_LIMIT: Duration = Duration::from_secs(60);
 
     const BEGUN: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n";
 
@@ -457,7 +457,8 @@ mod tests {
         let Command::Journal(args) = cli.command else { panic!("another command") };
         let name = "web.service".parse().unwrap();
         let mut journal = JournalFollower::new(&client, &console, &args, name, None);
-        let ended = tokio::time::timeout(HANGS, journal.follow_journal()).await.expect("it hangs");
+        let ended =
+            tokio::time::timeout(TEST_LIMIT, journal.follow_journal()).await.expect("it hangs");
         assert!(matches!(ended, Error::Destroyed(_)), "{ended:?}");
     }
 }

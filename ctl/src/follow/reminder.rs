@@ -18,17 +18,17 @@ use crate::output::console::Console;
 use crate::output::table;
 
 /// Most things that are named; the rest is counted. Whoever waits for a thousand units wants to know of which kind the trouble is.
-const SHOWN: usize = 5;
+const MOST_SHOWN: usize = 5;
 
 /// Longest pause between two words. They come twice as far apart each time: a wait that lasts is no news, and a log that is
 /// kept of it is not to be filled.
-const LONGEST: Duration = Duration::from_secs(300);
+const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 
 /// Shortest pause between two words, however early the first one came.
-const PAUSE: Duration = Duration::from_secs(1);
+const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// Time in which the daemon has to say how the machines are.
-const ASKING: Duration = Duration::from_secs(5);
+const MACHINES_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Something that is waited for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,7 +82,7 @@ impl Reminder {
         awaited: &[Awaited],
     ) {
         let asked = client.get::<Machines>("/v1/machines");
-        let limit = ASKING.min(client.request_limits().request);
+        let limit = MACHINES_TIMEOUT.min(client.request_limits().request);
         let troubles = match tokio::time::timeout(limit, asked).await {
             Ok(Ok(machines)) => find_troubles(awaited, &machines),
             Ok(Err(error)) => vec![unknown_machines_text(&error)],
@@ -111,7 +111,7 @@ impl Reminder {
     fn print_reminder(&mut self, console: &Console, awaited: &[Awaited], troubles: &[String]) {
         let quiet = Instant::now().duration_since(self.since);
         console.print_waiting(reminder_text(quiet, awaited, troubles));
-        self.next = quiet + quiet.max(PAUSE).min(LONGEST);
+        self.next = quiet + quiet.max(SHORTEST_PAUSE).min(LONGEST_PAUSE);
     }
 }
 
@@ -122,10 +122,10 @@ fn reminder_text(quiet: Duration, awaited: &[Awaited], troubles: &[String]) -> S
         0 => "no news yet".to_owned(),
         _ => format!("no news for {}", humantime::format_duration(quiet)),
     };
-    for awaited in awaited.iter().take(SHOWN) {
+    for awaited in awaited.iter().take(MOST_SHOWN) {
         let _ = write!(text, "\n  {}", awaited.sentence);
     }
-    let rest = awaited.len().saturating_sub(SHOWN);
+    let rest = awaited.len().saturating_sub(MOST_SHOWN);
     if rest > 0 {
         let _ = write!(text, "\n  and {rest} more");
     }

@@ -41,7 +41,7 @@ pub fn plan_fetch(spec: &ContainerSpec, present: bool) -> ImageFetch {
 }
 
 /// The longest pause between two attempts where the file gives none.
-const LONGEST: Duration = Duration::from_secs(60);
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 /// The pause before the next attempt once so many have failed; `None` when that was the last.
 pub fn retry_after(spec: &ContainerSpec, failed: u32) -> Option<Duration> {
@@ -49,7 +49,7 @@ pub fn retry_after(spec: &ContainerSpec, failed: u32) -> Option<Duration> {
         return None;
     }
     let doubled = Duration::from_secs(1).saturating_mul(1 << failed.saturating_sub(1).min(6));
-    Some(spec.pull_delay.unwrap_or(doubled.min(LONGEST)))
+    Some(spec.pull_delay.unwrap_or(doubled.min(LONGEST_PAUSE)))
 }
 
 #[cfg(test)]

@@ -32,7 +32,7 @@ use super::publish::{self, is_same_status, user_warning};
 use super::semaphore;
 
 /// Pause after something that did not work.
-const RETRY: Duration = Duration::from_secs(1);
+const STORE_RETRY: Duration = Duration::from_secs(1);
 
 /// The words to logged-in users who had been warned.
 const RETRACTION: &str = "This machine does not reboot for now.\n";
@@ -454,7 +454,7 @@ impl RebootRole {
     ) -> Option<Duration> {
         let again = match (round, stored) {
             (EffectEnd::Changed, _) => Some(Duration::ZERO),
-            (EffectEnd::Failed, _) | (EffectEnd::Nothing, false) => Some(RETRY),
+            (EffectEnd::Failed, _) | (EffectEnd::Nothing, false) => Some(STORE_RETRY),
             (EffectEnd::Nothing, true) => None,
         };
         let due = self.journal.phase != Phase::Idle;
@@ -464,7 +464,7 @@ impl RebootRole {
             wake.map(Duration::from_millis),
             due.then_some(look),
             expiry,
-            unread.then_some(RETRY),
+            unread.then_some(STORE_RETRY),
         ]
         .into_iter()
         .flatten()

@@ -19,7 +19,7 @@ use jiff::{SignedDuration, Span, Timestamp};
 const DAYS: i64 = 9;
 
 /// Longest window: one that is open for a week on end says what no window says.
-const LONGEST: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+const LONGEST_WINDOW: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// A time of the week, or of every day, and how long it lasts: `Thu 23:00 1h30m`, `Mon..Fri 02:30 90m`, `14:00 2h`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -129,7 +129,7 @@ impl FromStr for Window {
         };
         let start = parse_time(start).ok_or_else(|| wrong("no such time of the day"))?;
         let length = parse_length(length).ok_or_else(|| wrong("no such length"))?;
-        if length.is_zero() || length > LONGEST {
+        if length.is_zero() || length > LONGEST_WINDOW {
             return Err(wrong("its length must be more than nothing and at most a week"));
         }
         Ok(Self { days, start, length })

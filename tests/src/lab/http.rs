@@ -35,7 +35,14 @@ pub struct Request<'a> {
 impl<'a> Request<'a> {
     /// For what is there to be read.
     pub fn get(path: &'a str) -> Self {
-        Self { method: "GET", path, headers: &[], body: "", patience: WAIT_LIMIT, answer: ANSWER }
+        Self {
+            method: "GET",
+            path,
+            headers: &[],
+            body: "",
+            patience: WAIT_LIMIT,
+            answer: ANSWER_TIMEOUT,
+        }
     }
 }
 
@@ -43,7 +50,7 @@ impl<'a> Request<'a> {
 const WAIT_LIMIT: Duration = Duration::from_secs(5);
 
 /// Longer than any healthy answer takes on a machine that is busy; a service that stays silent must not hang a test.
-const ANSWER: Duration = Duration::from_secs(30);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Asks once.
 pub(super) fn send_request(to: SocketAddr, request: Request<'_>) -> Result<Answer> {

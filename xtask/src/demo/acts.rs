@@ -12,13 +12,13 @@ use crate::story::Story;
 const TEMPLATE: &str = "web@.service";
 
 /// The daemons run with the default lease: 10 s. A machine's units run elsewhere a second later at the latest.
-const FAILOVER: Duration = Duration::from_secs(11);
+const FAILOVER_LIMIT: Duration = Duration::from_secs(11);
 
 /// Longer than the default lease, so that everything that could happen in an outage has happened.
-const OUTAGE: Duration = Duration::from_secs(15);
+const OUTAGE_LIMIT: Duration = Duration::from_secs(15);
 
 /// What "promptly" means to a person at a terminal.
-const PROMPT: Duration = Duration::from_secs(3);
+const PROMPT_LIMIT: Duration = Duration::from_secs(3);
 
 /// Tells all of it. An error is something the story cannot go on without.
 pub(super) fn play_acts(story: &mut Story, lab: &Lab) -> Result<()> {
@@ -37,7 +37,7 @@ fn show_machines(story: &mut Story, lab: &Lab) -> Result<()> {
     story.begin_chapter("Three machines");
     let n1 = lab.host(0)?;
     let begin = Instant::now();
-    story.claim_within(begin, PROMPT, "every machine has registered", || three_machines(n1));
+    story.claim_within(begin, PROMPT_LIMIT, "every machine has registered", || three_machines(n1));
     story.run_succeeding(n1, "musterctl list-machines")?;
     Ok(())
 }
@@ -84,7 +84,7 @@ fn show_refusal(story: &mut Story, lab: &Lab) -> Result<()> {
     let n1 = lab.host(0)?;
     let output = story.run_command(n1, "musterctl start web@3 web@4")?;
     story.check_claim(output.code == 1, "the command fails");
-    story.check_claim(output.took < PROMPT, "and does so promptly");
+    story.check_claim(output.took < PROMPT_LIMIT, "and does so promptly");
     let third = only_host(lab, 3)?;
     let others = [only_host(lab, 1)?.name(), only_host(lab, 2)?.name()];
     story.check_claim(!others.contains(&third.name()), "web@3 runs on the third machine");
@@ -148,13 +148,13 @@ fn power_cut(story: &mut Story, lab: &Lab) -> Result<()> {
     story.tell_event(&format!("power cut of {}, the host of web@2", lost.name()), || {
         lost.power_cut()
     })?;
-    story.claim_within(begin, FAILOVER, "web@2 runs elsewhere", || {
+    story.claim_within(begin, FAILOVER_LIMIT, "web@2 runs elsewhere", || {
         match lab.active_on("web@2.service").len() {
             0 => Err("it runs nowhere"),
             _ => Ok(()),
         }
     });
-    story.claim_within(begin, FAILOVER, "and so do both containers", || {
+    story.claim_within(begin, FAILOVER_LIMIT, "and so do both containers", || {
         one_of(lab, "page@1.container").and(one_of(lab, "page@2.container")).map(|_| ())
     });
     story.run_succeeding(first, "musterctl list-machines")?;
@@ -204,8 +204,8 @@ fn cut_the_store(story: &mut Story, lab: &Lab) -> Result<()> {
             .zip(hosts)
             .all(|(instance, host)| host.is_active(&format!("web@{instance}.service")))
     };
-    let passed = format!("{} s pass", OUTAGE.as_secs());
-    let ran = story.tell_event(&passed, || Ok(holds_for(OUTAGE, running)))?;
+    let passed = format!("{} s pass", OUTAGE_LIMIT.as_secs());
+    let ran = story.tell_event(&passed, || Ok(holds_for(OUTAGE_LIMIT, running)))?;
     story.check_claim(ran, "nothing stopped, looked at all the time");
     story.tell_event("systemctl restart musterd, on every host", || {
         lab.for_each_host(|_, host| {

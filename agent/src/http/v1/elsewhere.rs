@@ -36,7 +36,7 @@ const ERROR_BYTES: usize = 256 * 1024;
 const LINES_BYTES: usize = 64 * 1024;
 
 /// The time the body of such an answer may take once it has begun: it is there as a whole by then.
-const BODY: Duration = Duration::from_secs(10);
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The status of a unit there.
 pub(super) async fn remote_status(
@@ -164,7 +164,7 @@ fn is_passed_on(status: StatusCode) -> bool {
 
 /// A whole body of JSON; `None` if it is none, too long or too slow.
 async fn read_json<T: DeserializeOwned>(answer: Answer, limit: usize) -> Option<T> {
-    muster_runtime::timeout(BODY, answer.read_json(limit)).await.ok()?.ok()
+    muster_runtime::timeout(BODY_TIMEOUT, answer.read_json(limit)).await.ok()?.ok()
 }
 
 fn not_a_daemons(machine: &Machine, what: &str) -> ApiError {

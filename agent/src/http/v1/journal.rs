@@ -35,7 +35,7 @@ use crate::net::quota::Caller;
 const BACKLOG: usize = 16;
 
 /// The time after which the last lines of a unit that is gone are in the journal.
-const SETTLES: Duration = Duration::from_millis(200);
+const JOURNAL_LAG: Duration = Duration::from_millis(200);
 
 const PARAMETERS: &[&str] = &["machine", "prefer", "wait", "output", "cursor", "ago", "lines"];
 
@@ -186,7 +186,7 @@ impl JournalEvents {
     /// Begins to read what the unit, which has left, has logged behind the last place.
     async fn open_rest(&mut self) {
         // systemd says that a unit is down before the journal has written what it logged of that.
-        muster_runtime::sleep(SETTLES).await;
+        muster_runtime::sleep(JOURNAL_LAG).await;
         let rest = self
             .app
             .inspector

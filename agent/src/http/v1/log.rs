@@ -15,14 +15,14 @@ use muster_runtime::Instant;
 
 /// Most bytes of a log that is not followed: a quarter of a million lines, more than anybody reads, and a second's work
 /// for a disk.
-const BYTES: usize = 32 * 1024 * 1024;
+const LOG_BYTES: usize = 32 * 1024 * 1024;
 
 /// The time one may take: what that many bytes take over a megabit a second.
-const TIME: Duration = Duration::from_secs(300);
+const LOG_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// By how much a log that is passed on may be longer than one of our own: the words in which the other daemon says that it
 /// has cut it.
-const WORDS: usize = 4096;
+const NOTICE_BYTES: usize = 4096;
 
 /// Where a log ends.
 #[derive(Debug, Clone, Copy)]
@@ -34,12 +34,12 @@ pub(super) struct Bounds {
 impl Bounds {
     /// Of a log that is read here.
     pub(super) fn own_log() -> Self {
-        Self { bytes: BYTES, time: TIME }
+        Self { bytes: LOG_BYTES, time: LOG_TIMEOUT }
     }
 
     /// Of one that another daemon sends.
     pub(super) fn other_log() -> Self {
-        Self { bytes: BYTES + WORDS, time: TIME }
+        Self { bytes: LOG_BYTES + NOTICE_BYTES, time: LOG_TIMEOUT }
     }
 }
 

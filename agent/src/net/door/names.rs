@@ -17,7 +17,7 @@ use crate::stdx::sync::lock;
 
 /// The age that what was found of the machine may have before a host that is not in it is looked for anew. A new address has to
 /// wait that long at the most, and a flood of foreign names reads a few small files once in that time.
-const STALE: Duration = Duration::from_secs(5);
+const FOUND_VALID_FOR: Duration = Duration::from_secs(5);
 
 /// Everything this daemon may be called.
 #[derive(Debug, Default)]
@@ -76,7 +76,7 @@ impl Names {
         let mut slot = lock(&self.found);
         match slot.as_ref() {
             Some(found) if has(found) => true,
-            Some(found) if found.at.elapsed() < STALE => false,
+            Some(found) if found.at.elapsed() < FOUND_VALID_FOR => false,
             _ => has(slot.insert(FoundNames::read_host())),
         }
     }

@@ -13,7 +13,7 @@ use crate::config::DueSource;
 use crate::stdx::errors::error_chain;
 
 /// Pause before a record that could not be read is read again.
-const RETRY: Duration = Duration::from_secs(1);
+const READ_RETRY: Duration = Duration::from_secs(1);
 
 pub(super) async fn follow_request(registry: Registry, machine: MachineId, reasons: DueReasons) {
     let mut events = registry.watch_reboots(&RebootScope::Request(machine.clone()));
@@ -38,7 +38,7 @@ pub(super) async fn follow_request(registry: Registry, machine: MachineId, reaso
                     reasons.set_reason(DueSource::Request, None);
                     break;
                 }
-                Err(_) => muster_runtime::sleep(RETRY).await,
+                Err(_) => muster_runtime::sleep(READ_RETRY).await,
             }
         }
     }

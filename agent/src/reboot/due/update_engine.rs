@@ -26,7 +26,7 @@ const MATCHES: [&str; 1] = [
 /// The time that it may take to answer.
 const ANSWER_LIMIT: Duration = Duration::from_secs(25);
 /// Pause before the bus is tried again.
-const RETRY: Duration = Duration::from_secs(5);
+const BUS_RETRY: Duration = Duration::from_secs(5);
 
 /// `GetStatus` and `StatusUpdate`: last checked, progress, operation, new version, new size.
 type EngineStatus = (i64, f64, String, String, i64);
@@ -37,7 +37,7 @@ pub(super) async fn follow_update_engine(address: Option<String>, reasons: DueRe
         if let Err(error) = read_signals(address.as_deref(), &reasons).await {
             tracing::debug!(%error, "the line to update_engine broke");
         }
-        muster_runtime::sleep(RETRY).await;
+        muster_runtime::sleep(BUS_RETRY).await;
     }
 }
 

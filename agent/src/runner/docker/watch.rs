@@ -21,15 +21,15 @@ use crate::runner::docker::unit::task::{UnitMessage, Units};
 use crate::stdx::sync::lock;
 
 /// Pause between two attempts to reach an engine that does not answer.
-const AGAIN: Duration = Duration::from_millis(500);
+const CONNECT_RETRY: Duration = Duration::from_millis(500);
 
 /// Pause between two looks whether something has to go.
-const TIDY: Duration = Duration::from_secs(60);
+const TIDY_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Pause between two questions to an engine whether it is still there. One that hangs does not end its stream of events.
-const GREET: Duration = Duration::from_secs(5);
+const PING_INTERVAL: Duration = Duration::from_secs(5);
 /// So many greetings in a row must go without an answer. Each is waited for as long again.
-const UNANSWERED: u32 = 2;
+const MOST_UNANSWERED: u32 = 2;
 
 /// Keeps the line for ever, and what is on the machine tidy.
 pub(crate) async fn watch_engine(context: Arc<DockerContext>, units: Units) {
@@ -38,7 +38,7 @@ pub(crate) async fn watch_engine(context: Arc<DockerContext>, units: Units) {
 
 /// Looks whether something has to go, now and then and when it is told to.
 async fn keep_tidy(context: &DockerContext) {
-    let mut again = tokio::time::interval(TIDY);
+    let mut again = tokio::time::interval(TIDY_INTERVAL);
     loop {
         context.engine.wait_until_ready().await;
         // Both mean the same. A request is first, so that one that came with the tick is answered by this look as well.
@@ -55,12 +55,12 @@ async fn keep_tidy(context: &DockerContext) {
 async fn wait_for_silence(context: &DockerContext) -> EngineError {
     let mut unanswered = 0;
     loop {
-        tokio::time::sleep(GREET).await;
+        tokio::time::sleep(PING_INTERVAL).await;
         match context.engine.ask_api_version().await {
             Ok(_) => unanswered = 0,
             Err(error) => {
                 unanswered += 1;
-                if unanswered >= UNANSWERED {
+                if unanswered >= MOST_UNANSWERED {
                     return error;
                 }
             }
@@ -82,7 +82,7 @@ async fn keep_line(context: &Arc<DockerContext>, units: Units) {
             tracing::warn!(problem, "the container engine does not answer");
             context.news.send_event(RunnerEvent::Lost { problem });
         }
-        tokio::time::sleep(AGAIN).await;
+        tokio::time::sleep(CONNECT_RETRY).await;
     }
 }
 

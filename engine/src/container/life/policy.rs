@@ -17,7 +17,7 @@ pub struct ContainerPolicy {
 }
 
 /// How long a container has to stop where nothing says; Docker's and Podman's own.
-const GRACE: Duration = Duration::from_secs(10);
+const DEFAULT_GRACE: Duration = Duration::from_secs(10);
 
 impl ContainerPolicy {
     /// The rules of a container.
@@ -28,7 +28,7 @@ impl ContainerPolicy {
             (Some(own), Some(outer)) => Some(own.min(outer)),
             (Some(own), None) => Some(own),
             (None, outer) if service.stop_timeout_is_given => outer,
-            (None, _) => Some(GRACE),
+            (None, _) => Some(DEFAULT_GRACE),
         };
         let stopped = spec.stop_signal.as_deref().and_then(code_of);
         Self { service, notify: spec.notify, on_failure: spec.on_failure, grace, stopped }

@@ -19,7 +19,7 @@ use crate::runner::docker::api::engine::EngineError;
 use crate::runner::docker::context::DockerContext;
 
 /// The time for the removal of a container that somebody else has begun.
-const REMOVAL: Duration = Duration::from_secs(60);
+const REMOVAL_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Looks at a container, by id or name. `None`: there is none.
 pub(crate) async fn inspect_container(
@@ -88,7 +88,8 @@ async fn wait_until_gone(
     let options = WaitContainerOptionsBuilder::new().condition("removed").build();
     // However the wait ends, the look says whether it is gone.
     let mut wait = std::pin::pin!(client.wait_container(id, Some(options)));
-    let _ = tokio::time::timeout(REMOVAL, async { while wait.next().await.is_some() {} }).await;
+    let _ =
+        tokio::time::timeout(REMOVAL_TIMEOUT, async { while wait.next().await.is_some() {} }).await;
     match inspect_container(context, id).await? {
         None => Ok(()),
         Some(_) => {

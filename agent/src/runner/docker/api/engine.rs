@@ -18,14 +18,14 @@ use crate::stdx::sync::lock;
 
 /// The time for a call that an engine answers once it is done. One with a slow disk and a hundred containers to make
 /// at once takes its time.
-const CALL: Duration = Duration::from_secs(120);
+const CALL_TIMEOUT: Duration = Duration::from_secs(120);
 /// The time for one that moves an image.
-const TRANSFER: Duration = Duration::from_secs(24 * 3600);
+const TRANSFER_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
 /// The time in which an engine has to say that it is there.
-const GREETING: Duration = Duration::from_secs(5);
+const GREETING_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The oldest version of the API that is spoken: dockerd 20.10.
-const OLDEST: Api = Api { major: 1, minor: 41 };
+const OLDEST_API: Api = Api { major: 1, minor: 41 };
 
 /// A version of Docker's API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -207,23 +207,23 @@ impl Engine {
 
     /// For calls that are answered once they are done.
     pub(crate) fn call_client(&self) -> Result<Docker, EngineError> {
-        self.new_client(CALL)
+        self.new_client(CALL_TIMEOUT)
     }
 
     /// For calls that move an image.
     pub(crate) fn transfer_client(&self) -> Result<Docker, EngineError> {
-        self.new_client(TRANSFER)
+        self.new_client(TRANSFER_TIMEOUT)
     }
 
     /// Asks which version it speaks.
     pub(crate) async fn ask_api_version(&self) -> Result<Api, EngineError> {
-        let version = self.new_client(GREETING)?.version().await?;
+        let version = self.new_client(GREETING_TIMEOUT)?.version().await?;
         let api = version.api_version.as_deref().and_then(Api::parse).ok_or_else(|| {
             EngineError::new_refusal("it does not say which version of Docker's API it speaks")
         })?;
-        if api < OLDEST {
+        if api < OLDEST_API {
             return Err(EngineError::new_refusal(format!(
-                "it speaks version {api} of Docker's API, and {OLDEST} (dockerd 20.10) is the oldest that will do"
+                "it speaks version {api} of Docker's API, and {OLDEST_API} (dockerd 20.10) is the oldest that will do"
             )));
         }
         Ok(api)
@@ -231,7 +231,7 @@ impl Engine {
 
     /// Asks how it is set up.
     pub(crate) async fn ask_setup(&self) -> Result<SystemInfo, EngineError> {
-        Ok(self.new_client(GREETING)?.info().await?)
+        Ok(self.new_client(GREETING_TIMEOUT)?.info().await?)
     }
 
     fn new_client(&self, patience: Duration) -> Result<Docker, EngineError> {
@@ -262,7 +262,7 @@ mod tests {
     #[test]
     fn versions_are_ordered_as_numbers() {
         let api = |text| Api::parse(text).unwrap();
-        assert!(api("1.9") < OLDEST && api("1.41") == OLDEST && api("1.100") > OLDEST);
+        assert!(api("1.9") < OLDEST_API && api("1.41") == OLDEST_API && api("1.100") > OLDEST_API);
         assert_eq!((Api::parse("1"), Api::parse("1.x")), (None, None));
         assert_eq!(api("1.43").to_string(), "1.43");
     }

@@ -22,7 +22,7 @@ use muster_engine::container::unit::UnitStatus;
 /// Lines on their way to a slow reader.
 const QUEUE: usize = 64;
 /// Pause before a container that still runs is listened to again.
-const AGAIN: Duration = Duration::from_millis(250);
+const READ_RETRY: Duration = Duration::from_millis(250);
 
 /// Where a unit's output is.
 pub enum Output {
@@ -226,7 +226,7 @@ impl Reading {
 
     /// Waits for a container to read from: the next one, or this one if it runs on. `None`: there will be none.
     async fn next(&mut self, id: &str) -> Option<String> {
-        tokio::time::sleep(AGAIN).await;
+        tokio::time::sleep(READ_RETRY).await;
         self.context.engine.wait_until_ready().await;
         let ready = |s: &UnitStatus| s.container.as_deref().is_some_and(|c| c != id || s.runs);
         let status = self.status.wait_for(ready).await.ok()?;

@@ -19,7 +19,7 @@ use crate::runner::docker::make::{conditions, create, images, resources};
 use crate::runner::docker::unit::plan::read_anew;
 
 /// Pause before a call is made again whose answer did not come.
-const AGAIN: Duration = Duration::from_millis(250);
+const CALL_RETRY: Duration = Duration::from_millis(250);
 
 /// Hears how far a piece of work is.
 pub(crate) type ProgressFn = Arc<dyn Fn(String) + Send + Sync>;
@@ -167,7 +167,7 @@ where
             Err(error) => {
                 // It answers and does not say: no reason to think that anything has ended.
                 tracing::warn!(about, %error, "cannot look at a container");
-                tokio::time::sleep(AGAIN * 8).await;
+                tokio::time::sleep(CALL_RETRY * 8).await;
             }
         }
     }
@@ -175,5 +175,5 @@ where
 
 async fn pause_after_loss(engine: &Engine, problem: String) {
     tracing::debug!(problem, socket = %engine.socket_path().display(), "a call is made again");
-    tokio::time::sleep(AGAIN).await;
+    tokio::time::sleep(CALL_RETRY).await;
 }
