@@ -17,7 +17,7 @@ pub struct Cordons {
 
 /// Who orders something, and why; for people but for the holder.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Order {
+pub struct CordonOrder {
     /// On whose behalf.
     pub holder: CordonHolder,
     /// Who, for people.
@@ -46,9 +46,9 @@ impl Cordons {
     pub async fn cordon_machine(
         &self,
         machine: &MachineId,
-        order: Order,
+        order: CordonOrder,
     ) -> Result<Cordon, CordonError> {
-        let Order { holder, by, reason } = order;
+        let CordonOrder { holder, by, reason } = order;
         let hold = Hold { by, reason, since: unix_seconds(), drain: None };
         Ok(self.registry.cordon_machine(machine, &holder, hold).await?)
     }
@@ -58,11 +58,11 @@ impl Cordons {
     pub async fn drain_machine(
         &self,
         machine: &MachineId,
-        order: Order,
+        order: CordonOrder,
         deadline: Option<u64>,
         then: AtDeadline,
     ) -> Result<Cordon, CordonError> {
-        let Order { holder, by, reason } = order;
+        let CordonOrder { holder, by, reason } = order;
         let since = unix_seconds();
         let drain = Some(Drain { began: since, deadline, then, ended: None });
         let hold = Hold { by, reason, since, drain };

@@ -56,7 +56,7 @@ use muster_store::{Leadership, Presence, Registry};
 use musterd::Health;
 use musterd::http::{App, AppParts, api_router};
 use musterd::inspect::Inspector;
-use musterd::net::limits::{Limits, Share};
+use musterd::net::limits::{LimitShares, Limits};
 use musterd::net::quota::Quotas;
 use musterd::reboot::Lock;
 use musterd::telemetry::metrics::Metrics;
@@ -172,7 +172,7 @@ impl Cluster {
         }
     }
 
-    async fn ask(&self, method: Method, path: &str, body: &str) -> Answer {
+    async fn send_json(&self, method: Method, path: &str, body: &str) -> Answer {
         let request = Request::builder().method(method).uri(path);
         let request = request.header(header::CONTENT_TYPE, "application/json; charset=utf-8");
         self.send(request.body(Body::from(body.to_owned())).unwrap()).await
@@ -183,11 +183,11 @@ impl Cluster {
     }
 
     async fn put(&self, unit: &str, body: Value) -> Answer {
-        self.ask(Method::PUT, &format!("/fleet/v1/units/{unit}"), &body.to_string()).await
+        self.send_json(Method::PUT, &format!("/fleet/v1/units/{unit}"), &body.to_string()).await
     }
 
     async fn change(&self, body: Value) -> Answer {
-        self.ask(Method::POST, "/v1/units", &body.to_string()).await
+        self.send_json(Method::POST, "/v1/units", &body.to_string()).await
     }
 
     async fn submit(&self, name: &str, text: &str, desired: &str) -> Value {
@@ -274,10 +274,10 @@ impl Cluster {
 
     /// Reads events until the stream ends or `enough` says so.
     async fn stream(&self, request: Request<Body>, enough: impl Fn(&Value) -> bool) -> Vec<Value> {
-        let mut told = self.follow(request).await;
+        let mut stream = self.follow(request).await;
         let mut events = Vec::new();
         let read = async {
-            while let Some(event) = told.recv().await {
+            while let Some(event) = stream.recv().await {
                 let last = enough(&event);
                 events.push(event);
                 if last {
@@ -294,7 +294,7 @@ impl Cluster {
         let response = self.router.clone().oneshot(request).await.unwrap();
         assert_eq!(response.status(), StatusCode::OK);
         let mut chunks = response.into_body().into_data_stream();
-        let (events, told) = mpsc::unbounded_channel();
+        let (events, stream) = mpsc::unbounded_channel();
         tokio::spawn(async move {
             let mut text = String::new();
             while let Some(chunk) = chunks.next().await {
@@ -308,7 +308,7 @@ impl Cluster {
                 }
             }
         });
-        told
+        stream
     }
 }
 
@@ -344,9 +344,9 @@ async fn fleetctl_submits_starts_lists_and_destroys() {
     let none = cluster.get("/fleet/v1/state?unitName=other.service").await.body;
     assert_eq!(none, json!({}));
 
-    let gone = cluster.ask(Method::DELETE, path, "").await;
+    let gone = cluster.send_json(Method::DELETE, path, "").await;
     assert_eq!(gone.status, StatusCode::NO_CONTENT);
-    let again = cluster.ask(Method::DELETE, path, "").await;
+    let again = cluster.send_json(Method::DELETE, path, "").await;
     assert_eq!(again.status, StatusCode::NOT_FOUND);
 }
 
@@ -397,12 +397,12 @@ async fn bad_requests_are_answered_with_json_errors() {
         (StatusCode::NOT_FOUND, "there is nothing at /nope")
     );
 
-    let method = cluster.ask(Method::POST, "/fleet/v1/units", "{}").await;
+    let method = cluster.send_json(Method::POST, "/fleet/v1/units", "{}").await;
     assert_eq!(method.status, StatusCode::METHOD_NOT_ALLOWED);
     assert_eq!(method.allow.as_deref(), Some("GET,HEAD"));
     assert!(method.message().starts_with("POST is not supported"), "{}", method.message());
 
-    let json = cluster.ask(Method::POST, "/v1/units", "{\"units\": [}").await;
+    let json = cluster.send_json(Method::POST, "/v1/units", "{\"units\": [}").await;
     assert_eq!(json.status, StatusCode::BAD_REQUEST);
     assert!(json.message().ends_with("at line 1 column 12"), "{}", json.message());
 
@@ -418,7 +418,7 @@ async fn bad_requests_are_answered_with_json_errors() {
     let none = Request::put("/fleet/v1/units/a.service").body(Body::from("{}")).unwrap();
     assert_eq!(cluster.send(none).await.message(), "expected 1 Content-Type, got 0");
 
-    let huge = cluster.ask(Method::POST, "/v1/units", &" ".repeat(1024 * 1024 + 1)).await;
+    let huge = cluster.send_json(Method::POST, "/v1/units", &" ".repeat(1024 * 1024 + 1)).await;
     assert_eq!(huge.status, StatusCode::PAYLOAD_TOO_LARGE);
     assert!(huge.message().contains("larger than 1048576 bytes"), "{}", huge.message());
 
@@ -457,7 +457,8 @@ async fn a_thousand_units_in_one_request_come_back_in_pages() {
 #[tokio::test]
 async fn metadata_is_patched_as_a_whole_or_not_at_all() {
     let cluster = cluster().await;
-    let patch = async |body: &str| cluster.ask(Method::PATCH, "/fleet/v1/machines", body).await;
+    let patch =
+        async |body: &str| cluster.send_json(Method::PATCH, "/fleet/v1/machines", body).await;
     let half = patch(
         r#"[{"op":"add","path":"/m1/metadata/disk","value":"ssd"},{"op":"move","path":"/m1/metadata/x","value":"y"}]"#,
     )

@@ -62,7 +62,7 @@ impl Case {
     }
 
     /// Waits until it is like that.
-    async fn until(&self, active: &str, sub: &str) {
+    async fn wait_until(&self, active: &str, sub: &str) {
         let wait = async {
             let mut again = tokio::time::interval(Duration::from_millis(50));
             loop {
@@ -125,7 +125,7 @@ async fn a_new_daemon_finds_the_same_container() {
     assert_eq!(case.start().await, StartOutcome::Done);
     let before = case.see().await;
     case.runner = case.engine.runner();
-    case.until("active", "running").await;
+    case.wait_until("active", "running").await;
     assert_eq!(case.see().await.invocation, before.invocation);
     // And it still knows that it is to run.
     case.engine.kill_container(&case.container()).await;
@@ -146,7 +146,7 @@ async fn a_container_that_keeps_failing_meets_its_start_limit() {
     let Some(case) = Case::new("docker-crashing") else { return };
     case.write("Exec=sh -c 'exit 3'\n[Unit]\nStartLimitIntervalSec=1h\nStartLimitBurst=3\n[Service]\nRestart=on-failure\nRestartSec=0").await;
     case.start().await;
-    case.until("failed", "failed").await;
+    case.wait_until("failed", "failed").await;
     assert_eq!(failed(case.start().await), "start failed: start-limit-hit");
     case.end().await;
 }
@@ -367,7 +367,7 @@ async fn a_unit_whose_file_has_vanished_is_seen_stopped_and_removed() {
     let run = case.engine.directory.path().join("run");
     std::fs::remove_file(run.join("containers/docker-vanished.container")).unwrap();
     case.runner = case.engine.runner();
-    case.until("active", "running").await;
+    case.wait_until("active", "running").await;
     let seen = case.see().await;
     assert_eq!((seen.invocation, seen.observed.file), (before.invocation.clone(), None));
 
@@ -378,9 +378,9 @@ async fn a_unit_whose_file_has_vanished_is_seen_stopped_and_removed() {
 
     std::fs::remove_file(run.join("containers/docker-vanished.container")).unwrap();
     case.runner = case.engine.runner();
-    case.until("active", "running").await;
+    case.wait_until("active", "running").await;
     assert_eq!(case.runner.stop(&case.unit).await.unwrap(), StartOutcome::Done);
-    case.until("inactive", "dead").await;
+    case.wait_until("inactive", "dead").await;
     case.end().await;
 }
 
@@ -394,7 +394,7 @@ async fn a_container_that_has_got_another_name_meanwhile_is_not_run_twice() {
         case.engine.container("RunInit=yes\nExec=sleep 1000000\nContainerName=docker-new");
     std::fs::write(run.join("containers/docker-renamed.container"), &renamed).unwrap();
     case.runner = case.engine.runner();
-    case.until("active", "running").await;
+    case.wait_until("active", "running").await;
     assert!(!case.engine.is_there("docker-new").await);
     assert_eq!(case.runner.restart(&case.unit, 8).await.unwrap(), StartOutcome::Done);
     assert!(case.engine.is_there("docker-new").await);
@@ -420,7 +420,7 @@ async fn a_start_waits_for_the_removal_of_the_container_before_it() {
     .await;
     let container = case.container();
     let (first, second) = (case.engine.remove_quietly(&container), async {
-        case.until("failed", "failed").await;
+        case.wait_until("failed", "failed").await;
         case.start().await
     });
     let ((), outcome) = tokio::join!(first, second);
@@ -527,11 +527,11 @@ async fn what_an_engine_is_too_old_for_is_refused_with_its_version() {
     .await;
     let problem = failed(case.start().await);
     if minor < 45 {
-        let told = format!(
+        let expected = format!(
             "start failed: subpath=logs in Mount= needs version 1.45 (Docker 26.0) of Docker's API or a later one, \
              and this machine's container engine speaks {version}"
         );
-        assert!(problem.starts_with(&told), "{problem}");
+        assert!(problem.starts_with(&expected), "{problem}");
         assert!(case.see().await.remark.contains("needs version 1.45"));
     } else {
         assert!(problem.contains("localhost/none:1"), "{problem}");

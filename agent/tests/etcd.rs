@@ -113,14 +113,14 @@ impl File {
             .arg(&self.path)
             .output()
             .unwrap();
-        let said = String::from_utf8([stdout, stderr].concat()).unwrap();
+        let output = String::from_utf8([stdout, stderr].concat()).unwrap();
         let directory = self.path.parent().unwrap().display().to_string();
-        (status.code(), said.replace(&directory, "DIRECTORY"))
+        (status.code(), output.replace(&directory, "DIRECTORY"))
     }
 }
 
 /// Runs a daemon's core on what is configured until its status is as it should be.
-async fn until(config: &Config, holds: impl Fn(&HealthStatus) -> bool) -> HealthStatus {
+async fn run_until(config: &Config, holds: impl Fn(&HealthStatus) -> bool) -> HealthStatus {
     let etcd = config.etcd.as_ref().unwrap();
     let store = muster_store::open_etcd(etcd.store_options()).await.unwrap();
     let mut machine = Machine::new("m1", "10.0.0.1");
@@ -138,7 +138,7 @@ async fn a_daemon_works_with_etcd_over_tls() {
     let certificates = Certificates::new("muster");
     let etcd = Etcd::start(&certificates);
     let config = File::of(&etcd.endpoint, &certificates, &certificates).load();
-    until(&config, |status| status.lease.ok && status.placements.ok && status.leading).await;
+    run_until(&config, |status| status.lease.ok && status.placements.ok && status.leading).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -147,23 +147,23 @@ async fn a_daemon_that_trusts_another_authority_says_so() {
     let etcd = Etcd::start(&certificates);
     let config = File::of(&etcd.endpoint, &other, &certificates).load();
     // Before etcd listens it is something else that is wrong.
-    let told = |status: &HealthStatus| {
+    let explains_problem = |status: &HealthStatus| {
         let problem = status.store.problem.as_deref().unwrap_or_default();
         problem.contains(&format!("{}: invalid peer certificate", etcd.endpoint))
             && problem.ends_with("etcd.ca_file must hold the authority that signed its certificate")
     };
-    until(&config, told).await;
+    run_until(&config, explains_problem).await;
 }
 
 #[test]
 fn a_good_configuration_passes_the_check() {
     let file = File::new("ttl = \"20s\"\n");
-    let (code, said) = file.check();
-    assert_eq!(code, Some(0), "{said}");
-    assert_eq!(said, "DIRECTORY/muster.toml: the configuration is fine; machine m1\n");
+    let (code, output) = file.check();
+    assert_eq!(code, Some(0), "{output}");
+    assert_eq!(output, "DIRECTORY/muster.toml: the configuration is fine; machine m1\n");
     let certificates = Certificates::new("muster");
-    let (code, said) = File::of("https://127.0.0.1:1", &certificates, &certificates).check();
-    assert_eq!(code, Some(0), "nobody is asked: {said}");
+    let (code, output) = File::of("https://127.0.0.1:1", &certificates, &certificates).check();
+    assert_eq!(code, Some(0), "nobody is asked: {output}");
 }
 
 /// Who may read and write what the configuration rests on.
@@ -172,11 +172,11 @@ fn the_check_names_modes_that_give_things_away() {
     let mode = |path: &Path, mode| {
         std::fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
     };
-    let told = |file: &File, expected: &[&str]| {
-        let (code, said) = file.check();
-        assert_eq!(code, Some(i32::from(!expected.is_empty())), "{said}");
+    let explains_problem = |file: &File, expected: &[&str]| {
+        let (code, output) = file.check();
+        assert_eq!(code, Some(i32::from(!expected.is_empty())), "{output}");
         for part in expected {
-            assert!(said.contains(part), "{part}: {said}");
+            assert!(output.contains(part), "{part}: {output}");
         }
     };
     let file = File::new("ttl = \"20s\"\n");
@@ -192,7 +192,7 @@ fn the_check_names_modes_that_give_things_away() {
         (0o646, &["has mode 0646"]),
     ] {
         mode(&file.path, of_file);
-        told(&file, expected);
+        explains_problem(&file, expected);
     }
 
     let certificates = Certificates::new("muster");
@@ -204,7 +204,7 @@ fn the_check_names_modes_that_give_things_away() {
     };
     let inside = login("password = 'secret'\n");
     mode(&inside.path, 0o644);
-    told(
+    explains_problem(
         &inside,
         &[
             "there is a password (etcd.password) in it",
@@ -213,7 +213,7 @@ fn the_check_names_modes_that_give_things_away() {
         ],
     );
     mode(&inside.path, 0o600);
-    told(&inside, &[]);
+    explains_problem(&inside, &[]);
 
     let password = certificates.path("password");
     std::fs::write(&password, "secret\n").unwrap();
@@ -226,7 +226,7 @@ fn the_check_names_modes_that_give_things_away() {
     ] {
         mode(&password, of_password);
         mode(&certificates.client().1, of_key);
-        told(&beside, expected);
+        explains_problem(&beside, expected);
     }
 }
 
@@ -262,8 +262,8 @@ fn a_bad_configuration_fails_the_check_with_its_reason() {
             "musterd: DIRECTORY/muster.toml: line 3: http.listen: 10.0.0.1:7117: plain TCP, on loopback too, lets every user",
         ),
     ] {
-        let (code, said) = file.check();
-        assert_eq!(code, Some(1), "{said}");
-        assert!(said.starts_with(reason), "{said}");
+        let (code, output) = file.check();
+        assert_eq!(code, Some(1), "{output}");
+        assert!(output.starts_with(reason), "{output}");
     }
 }

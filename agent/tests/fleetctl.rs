@@ -76,7 +76,7 @@ impl Cluster {
         }
         let all =
             |snapshot: &Snapshot| snapshot.machines.len() == count && snapshot.leader.is_some();
-        support::until(&registry, "every machine is there", all).await;
+        support::wait_until(&registry, "every machine is there", all).await;
         Self { machines, registry, shutdown, files, _store: store }
     }
 
@@ -209,7 +209,7 @@ async fn a_unit_goes_through_all_its_states_and_back() {
     cluster.ok(&["start", "hello"]).await;
     let destroyed = cluster.ok(&["destroy", "hello", "never.service"]).await;
     assert_eq!(destroyed.out, ["Destroyed hello.service"]);
-    support::until(&cluster.registry, "it is gone", |s| s.states.is_empty()).await;
+    support::wait_until(&cluster.registry, "it is gone", |s| s.states.is_empty()).await;
     assert_eq!(cluster.run_of("hello.service"), None);
     cluster.end().await;
 }
@@ -250,7 +250,7 @@ async fn restart_of_a_unit_that_takes_its_time_to_stop_ends_when_it_runs_anew() 
         host.until_state(|active| active == Some("deactivating"), "slow.service").await;
         // fleetctl is past its first wait, and its second must not be content with what ran before.
         let asked = |s: &Snapshot| s.units[&name("slow.service")].generation == 2;
-        support::until(&cluster.registry, "it is asked for again", asked).await;
+        support::wait_until(&cluster.registry, "it is asked for again", asked).await;
         let looked = |sent: &Vec<String>| {
             let mut last = sent.iter().rev().take_while(|request| !request.starts_with("PUT "));
             let puts = sent.iter().filter(|request| request.starts_with("PUT ")).count();

@@ -21,7 +21,7 @@ use muster_store::{
     TimeLeft, Watch,
 };
 use musterd::Health;
-use musterd::config::{ApiPart, Serves};
+use musterd::config::{ApiPart, ServedParts};
 use musterd::http::{App, AppParts, api_router};
 use musterd::inspect::Inspector;
 use musterd::net::listen::{Sockets, Tcp};
@@ -91,7 +91,7 @@ impl Daemon {
     }
 
     /// The request of a client that does everything right.
-    async fn ask(&self, path: &str, group: &str, id: &str) -> String {
+    async fn send_request(&self, path: &str, group: &str, id: &str) -> String {
         self.send(request(path, &body(group, id))).await
     }
 
@@ -141,27 +141,35 @@ const TWO: &str = "2b6c8e7a1f0d4c3b9a5e6f7081920a3b";
 async fn a_slot_goes_round() {
     let (_directory, store) = embedded();
     let daemon = Daemon::over(store);
-    let granted = daemon.ask(PRE_REBOOT, "default", ONE).await;
+    let granted = daemon.send_request(PRE_REBOOT, "default", ONE).await;
     assert_snapshot!(granted, @"200");
-    assert_eq!(daemon.ask(PRE_REBOOT, "default", ONE).await, granted, "its holder may ask again");
+    assert_eq!(
+        daemon.send_request(PRE_REBOOT, "default", ONE).await,
+        granted,
+        "its holder may ask again"
+    );
     assert_eq!(daemon.holders("default").await, [format!("{ONE} fleet-lock")]);
 
-    assert_snapshot!(daemon.ask(PRE_REBOOT, "default", TWO).await, @r#"
+    assert_snapshot!(daemon.send_request(PRE_REBOOT, "default", TWO).await, @r#"
     500
     content-type: application/json
 
     {"kind":"failed_lock","value":"the slot of group default taken by c988d2509fdf5cdcbed39037c56406fb"}
     "#);
     assert_eq!(
-        daemon.ask(STEADY_STATE, "default", TWO).await,
+        daemon.send_request(STEADY_STATE, "default", TWO).await,
         granted,
         "nothing to give back is no fault, and frees nobody else's slot"
     );
     assert_eq!(daemon.holders("default").await, [format!("{ONE} fleet-lock")]);
 
-    assert_eq!(daemon.ask(STEADY_STATE, "default", ONE).await, granted);
-    assert_eq!(daemon.ask(STEADY_STATE, "default", ONE).await, granted, "nor is doing so twice");
-    assert_eq!(daemon.ask(PRE_REBOOT, "default", TWO).await, granted);
+    assert_eq!(daemon.send_request(STEADY_STATE, "default", ONE).await, granted);
+    assert_eq!(
+        daemon.send_request(STEADY_STATE, "default", ONE).await,
+        granted,
+        "nor is doing so twice"
+    );
+    assert_eq!(daemon.send_request(PRE_REBOOT, "default", TWO).await, granted);
     let history = daemon.lock.group_history(&Group::default(), LIMIT).await.unwrap();
     assert_eq!(history.len(), 1);
     assert_eq!(history[0].outcome.as_str(), "released");
@@ -171,13 +179,13 @@ async fn a_slot_goes_round() {
 async fn groups_have_slots_of_their_own() {
     let (_directory, store) = embedded();
     let daemon = Daemon::over(store);
-    assert_snapshot!(daemon.ask(PRE_REBOOT, "eu-1.canary", ONE).await, @r#"
+    assert_snapshot!(daemon.send_request(PRE_REBOOT, "eu-1.canary", ONE).await, @r#"
     400
     content-type: application/json
 
     {"kind":"unknown_group","value":"there is no reboot group eu-1.canary"}
     "#);
-    assert_snapshot!(daemon.ask(STEADY_STATE, "eu-1.canary", ONE).await, @r#"
+    assert_snapshot!(daemon.send_request(STEADY_STATE, "eu-1.canary", ONE).await, @r#"
     400
     content-type: application/json
 
@@ -185,11 +193,14 @@ async fn groups_have_slots_of_their_own() {
     "#);
     daemon.slots("eu-1.canary", 2).await;
     for (id, status) in [(ONE, "200"), (TWO, "200"), ("third", "500")] {
-        assert!(daemon.ask(PRE_REBOOT, "eu-1.canary", id).await.starts_with(status), "{id}");
+        assert!(
+            daemon.send_request(PRE_REBOOT, "eu-1.canary", id).await.starts_with(status),
+            "{id}"
+        );
     }
-    assert!(daemon.ask(PRE_REBOOT, "default", "third").await.starts_with("200"));
+    assert!(daemon.send_request(PRE_REBOOT, "default", "third").await.starts_with("200"));
     daemon.slots("none", 0).await;
-    assert_snapshot!(daemon.ask(PRE_REBOOT, "none", ONE).await, @r#"
+    assert_snapshot!(daemon.send_request(PRE_REBOOT, "none", ONE).await, @r#"
     500
     content-type: application/json
 
@@ -202,17 +213,20 @@ async fn a_person_takes_a_slot_before_clients_and_frees_that_of_one_that_is_gone
     let (_directory, store) = embedded();
     let daemon = Daemon::over(store);
     daemon.by_hand("lock", r#"{"id":"maintenance"}"#).await;
-    assert_snapshot!(daemon.ask(PRE_REBOOT, "default", ONE).await, @r#"
+    assert_snapshot!(daemon.send_request(PRE_REBOOT, "default", ONE).await, @r#"
     500
     content-type: application/json
 
     {"kind":"failed_lock","value":"the slot of group default taken by maintenance"}
     "#);
     daemon.by_hand("unlock", r#"{"id":"maintenance"}"#).await;
-    assert!(daemon.ask(PRE_REBOOT, "default", ONE).await.starts_with("200"));
+    assert!(daemon.send_request(PRE_REBOOT, "default", ONE).await.starts_with("200"));
     daemon.by_hand("unlock", &format!(r#"{{"id":"{ONE}","by":"ann"}}"#)).await;
-    assert!(daemon.ask(PRE_REBOOT, "default", TWO).await.starts_with("200"));
-    assert!(daemon.ask(STEADY_STATE, "default", ONE).await.starts_with("200"), "it comes back");
+    assert!(daemon.send_request(PRE_REBOOT, "default", TWO).await.starts_with("200"));
+    assert!(
+        daemon.send_request(STEADY_STATE, "default", ONE).await.starts_with("200"),
+        "it comes back"
+    );
     assert_eq!(daemon.holders("default").await, [format!("{TWO} fleet-lock")]);
 }
 
@@ -223,7 +237,7 @@ async fn hosts_of_either_kind_take_turns() {
     let host = muster_common::reboot::HolderKind::Host;
     let id = "6a1f2b3c4d5e6f708192a3b4c5d6e7f8".parse().unwrap();
     daemon.lock.acquire_slot(&Group::default(), &id, host, LIMIT).await.unwrap();
-    assert_snapshot!(daemon.ask(PRE_REBOOT, "default", ONE).await, @r#"
+    assert_snapshot!(daemon.send_request(PRE_REBOOT, "default", ONE).await, @r#"
     500
     content-type: application/json
 
@@ -280,19 +294,19 @@ async fn the_body_has_to_name_client_and_group() {
         body(r"a\n", "a"),
         body("a", r"a\n"),
     ];
-    let mut told = String::new();
+    let mut output = String::new();
     for body in bodies {
         for path in [PRE_REBOOT, STEADY_STATE] {
             let answer = daemon.send(request(path, &body)).await;
             let text = answer.strip_prefix("400\ncontent-type: application/json\n\n").unwrap();
             if path == PRE_REBOOT {
-                writeln!(told, "{text}").unwrap();
+                writeln!(output, "{text}").unwrap();
             } else {
-                assert!(told.ends_with(&format!("{text}\n")));
+                assert!(output.ends_with(&format!("{text}\n")));
             }
         }
     }
-    assert_snapshot!(told, @r#"
+    assert_snapshot!(output, @r#"
     {"kind":"invalid_client_identity","value":"expected the body {\"client_params\":{\"id\":\"...\",\"group\":\"...\"}}: EOF while parsing a value at line 1 column 0"}
     {"kind":"invalid_client_identity","value":"expected the body {\"client_params\":{\"id\":\"...\",\"group\":\"...\"}}: missing field `client_params` at line 1 column 2"}
     {"kind":"invalid_client_identity","value":"expected the body {\"client_params\":{\"id\":\"...\",\"group\":\"...\"}}: expected value at line 1 column 1"}
@@ -377,14 +391,14 @@ async fn only_post_is_known() {
 async fn other_paths_say_where_fleetlock_is() {
     let (_directory, store) = embedded();
     let daemon = Daemon::over(store);
-    assert_snapshot!(daemon.ask("/fleetlock/v1/reboot", "default", ONE).await, @r#"
+    assert_snapshot!(daemon.send_request("/fleetlock/v1/reboot", "default", ONE).await, @r#"
     404
     content-type: application/json
 
     {"kind":"not_found","value":"there is nothing at /fleetlock/v1/reboot; FleetLock has v1/pre-reboot and v1/steady-state below /fleetlock/"}
     "#);
     // Zincati's base URL http://host:port/fleetlock, without a slash at its end.
-    assert_snapshot!(daemon.ask("/v1/pre-reboot", "default", ONE).await, @r#"
+    assert_snapshot!(daemon.send_request("/v1/pre-reboot", "default", ONE).await, @r#"
     404
     content-type: application/json
 
@@ -398,13 +412,13 @@ async fn a_semaphore_nobody_can_read_grants_nothing() {
     let poison = Op::Put { key: "/t/reboot/default".to_owned(), value: "?".into(), lease: None };
     store.commit(Vec::new(), vec![poison]).await.unwrap();
     let daemon = Daemon::over(store);
-    assert_snapshot!(daemon.ask(PRE_REBOOT, "default", ONE).await, @r#"
+    assert_snapshot!(daemon.send_request(PRE_REBOOT, "default", ONE).await, @r#"
     500
     content-type: application/json
 
     {"kind":"failed_sem_init","value":"the slots of group default cannot be read: the record reboot/default cannot be read: expected value at line 1 column 1"}
     "#);
-    assert_snapshot!(daemon.ask(STEADY_STATE, "default", ONE).await, @r#"
+    assert_snapshot!(daemon.send_request(STEADY_STATE, "default", ONE).await, @r#"
     500
     content-type: application/json
 
@@ -420,7 +434,7 @@ async fn the_exchange_on_the_wire() {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let address = listener.local_addr().unwrap();
     let shutdown = CancellationToken::new();
-    let tcp = Tcp { listener, serves: Serves::of_parts(&[ApiPart::FleetLock]).unwrap() };
+    let tcp = Tcp { listener, serves: ServedParts::of_parts(&[ApiPart::FleetLock]).unwrap() };
     let sockets = Sockets { tcp: vec![tcp], ..Sockets::default() };
     let serving = tokio::spawn(serve::serve(sockets, daemon.app.clone(), shutdown.clone()));
 
@@ -536,19 +550,19 @@ impl Store for Away {
 #[tokio::test]
 async fn a_store_that_is_away_is_said_to_be() {
     let daemon = Daemon::within(Arc::new(Away), Duration::from_millis(100));
-    assert_snapshot!(daemon.ask(PRE_REBOOT, "default", ONE).await, @r#"
+    assert_snapshot!(daemon.send_request(PRE_REBOOT, "default", ONE).await, @r#"
     500
     content-type: application/json
 
     {"kind":"failed_sem_init","value":"the slots of group default cannot be reached: the store cannot be reached (reading from etcd)"}
     "#);
-    assert_snapshot!(daemon.ask(STEADY_STATE, "default", ONE).await, @r#"
+    assert_snapshot!(daemon.send_request(STEADY_STATE, "default", ONE).await, @r#"
     500
     content-type: application/json
 
     {"kind":"failed_sem_init","value":"the slots of group default cannot be reached: the store cannot be reached (reading from etcd)"}
     "#);
-    assert_snapshot!(daemon.ask(PRE_REBOOT, "unheard-of", ONE).await, @r#"
+    assert_snapshot!(daemon.send_request(PRE_REBOOT, "unheard-of", ONE).await, @r#"
     500
     content-type: application/json
 

@@ -6,7 +6,7 @@
 mod support;
 
 use muster_common::state::DesiredState::{Launched, Loaded};
-use support::{LONG, Machine, ask, long_after, name, reported, timed_store, until};
+use support::{LONG, Machine, long_after, name, reported, request_unit, timed_store, wait_until};
 
 const UNIT: &str = "[Service]\nExecStart=/bin/true\n";
 
@@ -31,24 +31,24 @@ async fn a_unit_holds_its_place_until_none_of_its_processes_is_left() {
     let machine = Machine::new("m1", "10.0.0.1");
     machine.host.leave_processes("a.service", true);
     let daemon = machine.start(&registry);
-    ask(&registry, "a.service", UNIT, Launched).await;
-    until(&registry, "active", |s| reported(s, "a.service") == is("active", 1)).await;
+    request_unit(&registry, "a.service", UNIT, Launched).await;
+    wait_until(&registry, "active", |s| reported(s, "a.service") == is("active", 1)).await;
     registry.destroy_units(&[name("a.service")]).await.unwrap();
-    until(&registry, "going", |s| reported(s, "a.service") == is("deactivating", 1)).await;
+    wait_until(&registry, "going", |s| reported(s, "a.service") == is("deactivating", 1)).await;
     daemon.kill().await;
 
     // The next daemon finds it as it is, asks it to stop once more, and waits as well.
     let daemon = machine.start(&registry);
     daemon.health.subscribe().wait_for(|s| s.counters.stops == 1).await.unwrap();
-    ask(&registry, "b.service", UNIT, Launched).await;
-    until(&registry, "the next", |s| reported(s, "b.service") == is("active", 1)).await;
+    request_unit(&registry, "b.service", UNIT, Launched).await;
+    wait_until(&registry, "the next", |s| reported(s, "b.service") == is("active", 1)).await;
     let log = asked(&machine, "a.service");
     assert_eq!(log, ["write a.service", "start a.service", "stop a.service", "stop a.service"]);
     long_after().await;
     assert_eq!(machine.host.unit_state("a.service").unwrap().0, "deactivating");
 
     machine.host.leave_processes("a.service", false);
-    until(&registry, "gone", |s| reported(s, "a.service").is_none()).await;
+    wait_until(&registry, "gone", |s| reported(s, "a.service").is_none()).await;
     assert_eq!(machine.host.unit_state("a.service"), None);
     daemon.stop().await;
 }
@@ -59,12 +59,12 @@ async fn what_is_wanted_again_is_not_waited_for() {
     let machine = Machine::new("m1", "10.0.0.1");
     machine.host.leave_processes("a.service", true);
     let daemon = machine.start(&registry);
-    ask(&registry, "a.service", UNIT, Launched).await;
-    until(&registry, "active", |s| reported(s, "a.service") == is("active", 1)).await;
-    ask(&registry, "a.service", UNIT, Loaded).await;
-    until(&registry, "going", |s| reported(s, "a.service") == is("deactivating", 1)).await;
-    ask(&registry, "a.service", UNIT, Launched).await;
-    until(&registry, "active again", |s| {
+    request_unit(&registry, "a.service", UNIT, Launched).await;
+    wait_until(&registry, "active", |s| reported(s, "a.service") == is("active", 1)).await;
+    request_unit(&registry, "a.service", UNIT, Loaded).await;
+    wait_until(&registry, "going", |s| reported(s, "a.service") == is("deactivating", 1)).await;
+    request_unit(&registry, "a.service", UNIT, Launched).await;
+    wait_until(&registry, "active again", |s| {
         reported(s, "a.service").is_some_and(|state| state.0 == "active" && state.1 > 1)
     })
     .await;
@@ -77,11 +77,11 @@ async fn what_does_not_stop_is_kept_and_says_why() {
     let machine = Machine::new("m1", "10.0.0.1");
     machine.host.refuse_to_stop("a.service", true);
     let daemon = machine.start(&registry);
-    ask(&registry, "a.service", UNIT, Launched).await;
-    until(&registry, "active", |s| reported(s, "a.service") == is("active", 1)).await;
+    request_unit(&registry, "a.service", UNIT, Launched).await;
+    wait_until(&registry, "active", |s| reported(s, "a.service") == is("active", 1)).await;
     registry.destroy_units(&[name("a.service")]).await.unwrap();
     let problem = "systemd does not stop it";
-    until(&registry, "the reason", |s| {
+    wait_until(&registry, "the reason", |s| {
         let states = s.states.get(&name("a.service")).into_iter().flatten();
         states.map(|(_, state)| state).any(|state| state.problem.as_deref() == Some(problem))
     })
@@ -90,7 +90,7 @@ async fn what_does_not_stop_is_kept_and_says_why() {
     assert_eq!(machine.host.unit_state("a.service").unwrap().0, "active");
     assert!(!asked(&machine, "a.service").contains(&"remove a.service".to_owned()));
     machine.host.refuse_to_stop("a.service", false);
-    until(&registry, "gone", |s| s.states.is_empty()).await;
+    wait_until(&registry, "gone", |s| s.states.is_empty()).await;
     assert_eq!(machine.host.unit_state("a.service"), None);
     daemon.stop().await;
 }
@@ -105,8 +105,8 @@ async fn a_host_that_goes_keeps_the_place_of_what_is_not_down() {
             _ => machine.host.refuse_to_stop("a.service", true),
         }
         let daemon = machine.start(&registry);
-        ask(&registry, "a.service", UNIT, Launched).await;
-        until(&registry, "active", |s| reported(s, "a.service") == is("active", 1)).await;
+        request_unit(&registry, "a.service", UNIT, Launched).await;
+        wait_until(&registry, "active", |s| reported(s, "a.service") == is("active", 1)).await;
         machine.host.begin_shutdown();
         daemon.stop().await;
         assert!(asked(&machine, "a.service").contains(&"stop a.service".to_owned()));
@@ -123,11 +123,11 @@ async fn a_host_that_goes_leaves_when_the_last_of_its_units_is_down() {
     machine.host.stop_slowly("a.service", true);
     let daemon = machine.start(&registry);
     let text = format!("{UNIT}StateDirectory=a\n");
-    ask(&registry, "a.service", &text, Launched).await;
-    until(&registry, "active", |s| reported(s, "a.service") == is("active", 1)).await;
+    request_unit(&registry, "a.service", &text, Launched).await;
+    wait_until(&registry, "active", |s| reported(s, "a.service") == is("active", 1)).await;
     machine.host.begin_shutdown();
     let stopping = tokio::spawn(daemon.stop());
-    until(&registry, "going", |s| reported(s, "a.service") == is("deactivating", 1)).await;
+    wait_until(&registry, "going", |s| reported(s, "a.service") == is("deactivating", 1)).await;
     // Longer than systemd itself gives a unit, and than any lease lasts.
     let _ = tokio::time::timeout(LONG / 6, std::future::pending::<()>()).await;
     let here = registry.read_snapshot().await.unwrap();
@@ -145,8 +145,8 @@ async fn a_host_that_goes_is_not_held_up_by_what_may_run_twice() {
     let machine = Machine::new("m1", "10.0.0.1");
     machine.host.stop_slowly("a.service", true);
     let daemon = machine.start(&registry);
-    ask(&registry, "a.service", UNIT, Launched).await;
-    until(&registry, "active", |s| reported(s, "a.service") == is("active", 1)).await;
+    request_unit(&registry, "a.service", UNIT, Launched).await;
+    wait_until(&registry, "active", |s| reported(s, "a.service") == is("active", 1)).await;
     machine.host.begin_shutdown();
     daemon.stop().await;
     assert_eq!(machine.host.unit_state("a.service").unwrap().0, "deactivating");

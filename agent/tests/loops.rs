@@ -9,7 +9,8 @@ use std::time::Duration;
 use muster_common::state::DesiredState::{Launched, Loaded};
 use muster_store::Registry;
 use support::{
-    Daemon, LONG, Machine, StoreLine, ask, long_after, name, reported, timed_store, until,
+    Daemon, LONG, Machine, StoreLine, long_after, name, reported, request_unit, timed_store,
+    wait_until,
 };
 
 const UNIT: &str = "[Service]\nExecStart=/bin/true\n";
@@ -25,12 +26,12 @@ async fn a_unit_is_placed_started_reported_and_destroyed() {
     let (registry, _disk) = timed_store();
     let machine = Machine::new("m1", "10.0.0.1");
     let daemon = machine.start(&registry);
-    ask(&registry, "a.service", UNIT, Launched).await;
-    until(&registry, "active", |s| reported(s, "a.service") == is("active", 1)).await;
+    request_unit(&registry, "a.service", UNIT, Launched).await;
+    wait_until(&registry, "active", |s| reported(s, "a.service") == is("active", 1)).await;
     assert_eq!(machine.host.requests_made(), ["write a.service", "start a.service"]);
 
     registry.destroy_units(&[name("a.service")]).await.unwrap();
-    until(&registry, "gone", |s| s.states.is_empty() && s.places.is_empty()).await;
+    wait_until(&registry, "gone", |s| s.states.is_empty() && s.places.is_empty()).await;
     assert_eq!(machine.host.unit_state("a.service"), None);
     daemon.stop().await;
 }
@@ -40,8 +41,8 @@ async fn a_daemon_that_starts_again_adopts_what_runs() {
     let (registry, _disk) = timed_store();
     let machine = Machine::new("m1", "10.0.0.1");
     let daemon = machine.start(&registry);
-    ask(&registry, "a.service", UNIT, Launched).await;
-    until(&registry, "active", |s| reported(s, "a.service") == is("active", 1)).await;
+    request_unit(&registry, "a.service", UNIT, Launched).await;
+    wait_until(&registry, "active", |s| reported(s, "a.service") == is("active", 1)).await;
     let before = machine.host.unit_state("a.service");
     let id = "m1".parse().unwrap();
     let lease = registry.read_registration(&id).await.unwrap().unwrap().1;
@@ -52,8 +53,8 @@ async fn a_daemon_that_starts_again_adopts_what_runs() {
         again.health.subscribe().wait_for(|s| s.placements.ok).await.unwrap();
         // What is asked for now is done, so whatever the daemon makes of the old unit is done as well.
         let other = if kill { "b.service" } else { "c.service" };
-        ask(&registry, other, UNIT, Launched).await;
-        until(&registry, "the next", |s| reported(s, other) == is("active", 1)).await;
+        request_unit(&registry, other, UNIT, Launched).await;
+        wait_until(&registry, "the next", |s| reported(s, other) == is("active", 1)).await;
         assert_eq!(registry.read_registration(&id).await.unwrap().unwrap().1, lease);
         if kill { again.kill().await } else { again.stop().await }
     }
@@ -68,15 +69,15 @@ async fn a_failed_start_says_why_and_is_not_tried_again_unasked() {
     let machine = Machine::new("m1", "10.0.0.1");
     machine.host.fail_starts("a.service");
     let daemon = machine.start(&registry);
-    ask(&registry, "a.service", UNIT, Launched).await;
-    let s = until(&registry, "failed", |s| reported(s, "a.service") == is("failed", 1)).await;
+    request_unit(&registry, "a.service", UNIT, Launched).await;
+    let s = wait_until(&registry, "failed", |s| reported(s, "a.service") == is("failed", 1)).await;
     let state = s.states[&name("a.service")].values().next().unwrap().clone();
     assert_eq!(state.problem.as_deref(), Some("start failed: exit status 1"));
     long_after().await;
     assert_eq!(machine.host.requests_made(), ["write a.service", "start a.service"]);
 
-    ask(&registry, "a.service", UNIT, Launched).await;
-    until(&registry, "tried again", |s| reported(s, "a.service") == is("failed", 2)).await;
+    request_unit(&registry, "a.service", UNIT, Launched).await;
+    wait_until(&registry, "tried again", |s| reported(s, "a.service") == is("failed", 2)).await;
     assert_eq!(machine.host.requests_made().len(), 3);
     daemon.stop().await;
 }
@@ -90,8 +91,8 @@ async fn a_service_that_fails_in_its_first_moments_is_not_launched() {
     machine.host.restart_at_once("b.service");
     let daemon = machine.start(&registry);
     for unit in ["a.service", "b.service"] {
-        ask(&registry, unit, UNIT, Launched).await;
-        let s = until(&registry, "carried out", |s| {
+        request_unit(&registry, unit, UNIT, Launched).await;
+        let s = wait_until(&registry, "carried out", |s| {
             reported(s, unit).is_some_and(|(_, generation)| generation == 1)
         });
         let s = s.await;
@@ -102,8 +103,8 @@ async fn a_service_that_fails_in_its_first_moments_is_not_launched() {
     // A type that says when it is up is believed at once.
     machine.host.break_at_once("c.service");
     let exec = "[Service]\nType=exec\nExecStart=/bin/true\n";
-    ask(&registry, "c.service", exec, Launched).await;
-    let s = until(&registry, "failed", |s| reported(s, "c.service") == is("failed", 1)).await;
+    request_unit(&registry, "c.service", exec, Launched).await;
+    let s = wait_until(&registry, "failed", |s| reported(s, "c.service") == is("failed", 1)).await;
     let state = s.states[&name("c.service")].values().next().unwrap().clone();
     assert_eq!(state.problem, None);
     daemon.stop().await;
@@ -121,8 +122,8 @@ fn starts(machine: &Machine, unit: &str) -> usize {
 async fn after_reboot(registry: &Registry, machine: &Machine, unit: &str) -> Daemon {
     machine.reboot();
     let again = machine.start(registry);
-    ask(registry, unit, UNIT, Launched).await;
-    until(registry, "the next", |s| reported(s, unit) == is("active", 1)).await;
+    request_unit(registry, unit, UNIT, Launched).await;
+    wait_until(registry, "the next", |s| reported(s, unit) == is("active", 1)).await;
     again.health.subscribe().wait_for(|s| s.reported).await.unwrap();
     again
 }
@@ -136,19 +137,19 @@ async fn a_job_that_has_ended_is_not_begun_again_by_a_reboot() {
     }
     let daemon = machine.start(&registry);
     let plain = JOB.replace("Job=yes", "Job=no");
-    ask(&registry, "job.service", JOB, Launched).await;
-    ask(&registry, "plain.service", &plain, Launched).await;
+    request_unit(&registry, "job.service", JOB, Launched).await;
+    request_unit(&registry, "plain.service", &plain, Launched).await;
     for unit in ["job.service", "plain.service"] {
-        until(&registry, "ended", |s| reported(s, unit) == is("inactive", 1)).await;
+        wait_until(&registry, "ended", |s| reported(s, unit) == is("inactive", 1)).await;
     }
     daemon.stop().await;
     let daemon = after_reboot(&registry, &machine, "b.service").await;
-    until(&registry, "known", |s| reported(s, "job.service") == is("inactive", 1)).await;
+    wait_until(&registry, "known", |s| reported(s, "job.service") == is("inactive", 1)).await;
     assert_eq!((starts(&machine, "job.service"), starts(&machine, "plain.service")), (1, 2));
 
     // Whoever asks for it again gets it again.
-    ask(&registry, "job.service", JOB, Launched).await;
-    until(&registry, "again", |s| reported(s, "job.service") == is("inactive", 2)).await;
+    request_unit(&registry, "job.service", JOB, Launched).await;
+    wait_until(&registry, "again", |s| reported(s, "job.service") == is("inactive", 2)).await;
     assert_eq!(starts(&machine, "job.service"), 2);
     daemon.stop().await;
 }
@@ -159,11 +160,12 @@ async fn a_job_that_was_cut_off_is_not_begun_again_and_says_so() {
     let machine = Machine::new("m1", "10.0.0.1");
     machine.host.hold_starts("job.service", true);
     let daemon = machine.start(&registry);
-    ask(&registry, "job.service", JOB, Launched).await;
+    request_unit(&registry, "job.service", JOB, Launched).await;
     machine.host.until_state(|state| state == Some("activating"), "job.service").await;
     daemon.kill().await;
     let daemon = after_reboot(&registry, &machine, "b.service").await;
-    let s = until(&registry, "told", |s| reported(s, "job.service") == is("inactive", 1)).await;
+    let s =
+        wait_until(&registry, "told", |s| reported(s, "job.service") == is("inactive", 1)).await;
     let state = s.states[&name("job.service")].values().next().unwrap().clone();
     // What exactly depends on what the torn-off start hears of the power cut, which here it outlives.
     assert!(state.problem.is_some());
@@ -176,18 +178,22 @@ async fn a_machine_that_has_reported_on_its_units_has_done_so_whatever_they_do_n
     let (registry, _disk) = timed_store();
     let machine = Machine::new("m1", "10.0.0.1");
     let daemon = machine.start(&registry);
-    ask(&registry, "a.service", UNIT, Launched).await;
-    until(&registry, "active", |s| reported(s, "a.service") == is("active", 1)).await;
+    request_unit(&registry, "a.service", UNIT, Launched).await;
+    wait_until(&registry, "active", |s| reported(s, "a.service") == is("active", 1)).await;
     let mut health = daemon.health.subscribe();
     health.wait_for(|s| s.reported).await.unwrap();
     let withdrawn = tokio::spawn(async move { health.wait_for(|s| !s.reported).await.is_ok() });
     for _ in 0..5 {
         machine.host.crash_unit("a.service");
-        until(&registry, "failed", |s| reported(s, "a.service").is_some_and(|r| r.0 == "failed"))
-            .await;
-        ask(&registry, "a.service", UNIT, Launched).await;
-        until(&registry, "active", |s| reported(s, "a.service").is_some_and(|r| r.0 == "active"))
-            .await;
+        wait_until(&registry, "failed", |s| {
+            reported(s, "a.service").is_some_and(|r| r.0 == "failed")
+        })
+        .await;
+        request_unit(&registry, "a.service", UNIT, Launched).await;
+        wait_until(&registry, "active", |s| {
+            reported(s, "a.service").is_some_and(|r| r.0 == "active")
+        })
+        .await;
     }
     long_after().await;
     assert!(!withdrawn.is_finished(), "what it had said was taken back for a moment");
@@ -200,14 +206,14 @@ async fn a_unit_of_the_hosts_own_is_refused_and_left_alone() {
     let machine = Machine::new("m1", "10.0.0.1");
     machine.host.add_foreign_unit("sshd.service");
     let daemon = machine.start(&registry);
-    ask(&registry, "sshd.service", UNIT, Launched).await;
-    let s = until(&registry, "refused", |s| reported(s, "sshd.service").is_some()).await;
+    request_unit(&registry, "sshd.service", UNIT, Launched).await;
+    let s = wait_until(&registry, "refused", |s| reported(s, "sshd.service").is_some()).await;
     let state = s.states[&name("sshd.service")].values().next().unwrap().clone();
     assert!(state.problem.unwrap().contains("has a unit of that name of its own"));
     assert_eq!((state.generation, state.file), (1, None));
 
     registry.destroy_units(&[name("sshd.service")]).await.unwrap();
-    until(&registry, "gone", |s| s.states.is_empty()).await;
+    wait_until(&registry, "gone", |s| s.states.is_empty()).await;
     assert_eq!(machine.host.requests_made(), Vec::<String>::new());
     assert_eq!(machine.host.unit_state("sshd.service").unwrap().0, "active");
     daemon.stop().await;
@@ -219,13 +225,13 @@ async fn a_slow_start_holds_up_nobody_and_can_be_stopped() {
     let machine = Machine::new("m1", "10.0.0.1");
     machine.host.hold_starts("slow.service", true);
     let daemon = machine.start(&registry);
-    ask(&registry, "slow.service", UNIT, Launched).await;
-    until(&registry, "starting", |s| reported(s, "slow.service") == is("activating", 0)).await;
-    ask(&registry, "quick.service", UNIT, Launched).await;
-    until(&registry, "the other", |s| reported(s, "quick.service") == is("active", 1)).await;
+    request_unit(&registry, "slow.service", UNIT, Launched).await;
+    wait_until(&registry, "starting", |s| reported(s, "slow.service") == is("activating", 0)).await;
+    request_unit(&registry, "quick.service", UNIT, Launched).await;
+    wait_until(&registry, "the other", |s| reported(s, "quick.service") == is("active", 1)).await;
 
-    ask(&registry, "slow.service", UNIT, Loaded).await;
-    until(&registry, "stopped", |s| reported(s, "slow.service") == is("inactive", 2)).await;
+    request_unit(&registry, "slow.service", UNIT, Loaded).await;
+    wait_until(&registry, "stopped", |s| reported(s, "slow.service") == is("inactive", 2)).await;
     assert!(machine.host.requests_made().contains(&"stop slow.service".to_owned()));
     daemon.stop().await;
 }
@@ -239,7 +245,7 @@ async fn a_start_that_has_not_come_to_its_turn_is_called_off_with_the_unit() {
     for (number, desired) in [(1, None), (2, Some(Loaded))] {
         let unit = format!("a{number}.service");
         machine.host.queue_starts(&unit);
-        ask(&registry, &unit, UNIT, Launched).await;
+        request_unit(&registry, &unit, UNIT, Launched).await;
         machine.host.until_queued(&unit).await;
         match desired {
             None => {
@@ -248,8 +254,8 @@ async fn a_start_that_has_not_come_to_its_turn_is_called_off_with_the_unit() {
                 machine.host.until_asked(&format!("remove {unit}")).await;
             }
             Some(desired) => {
-                ask(&registry, &unit, UNIT, desired).await;
-                until(&registry, "loaded", |s| reported(s, &unit) == is("inactive", 2)).await;
+                request_unit(&registry, &unit, UNIT, desired).await;
+                wait_until(&registry, "loaded", |s| reported(s, &unit) == is("inactive", 2)).await;
             }
         }
         machine.host.work_off();
@@ -271,14 +277,14 @@ async fn a_unit_that_ended_stays_ended_until_it_is_asked_for_again() {
     let (registry, _disk) = timed_store();
     let machine = Machine::new("m1", "10.0.0.1");
     let daemon = machine.start(&registry);
-    ask(&registry, "a.service", UNIT, Launched).await;
-    until(&registry, "active", |s| reported(s, "a.service") == is("active", 1)).await;
+    request_unit(&registry, "a.service", UNIT, Launched).await;
+    wait_until(&registry, "active", |s| reported(s, "a.service") == is("active", 1)).await;
     machine.host.crash_unit("a.service");
-    until(&registry, "failed", |s| reported(s, "a.service") == is("failed", 1)).await;
+    wait_until(&registry, "failed", |s| reported(s, "a.service") == is("failed", 1)).await;
     long_after().await;
     assert_eq!(machine.host.requests_made(), ["write a.service", "start a.service"]);
-    ask(&registry, "a.service", UNIT, Launched).await;
-    until(&registry, "active again", |s| reported(s, "a.service") == is("active", 2)).await;
+    request_unit(&registry, "a.service", UNIT, Launched).await;
+    wait_until(&registry, "active again", |s| reported(s, "a.service") == is("active", 2)).await;
     assert_eq!(
         machine.host.requests_made(),
         ["write a.service", "start a.service", "start a.service"]
@@ -291,10 +297,10 @@ async fn another_file_is_written_and_the_unit_restarted() {
     let (registry, _disk) = timed_store();
     let machine = Machine::new("m1", "10.0.0.1");
     let daemon = machine.start(&registry);
-    ask(&registry, "a.service", UNIT, Launched).await;
-    until(&registry, "active", |s| reported(s, "a.service") == is("active", 1)).await;
-    ask(&registry, "a.service", OTHER, Launched).await;
-    until(&registry, "anew", |s| reported(s, "a.service") == is("active", 2)).await;
+    request_unit(&registry, "a.service", UNIT, Launched).await;
+    wait_until(&registry, "active", |s| reported(s, "a.service") == is("active", 1)).await;
+    request_unit(&registry, "a.service", OTHER, Launched).await;
+    wait_until(&registry, "anew", |s| reported(s, "a.service") == is("active", 2)).await;
     assert_eq!(
         machine.host.requests_made(),
         ["write a.service", "start a.service", "write a.service", "restart a.service"]
@@ -307,12 +313,12 @@ async fn a_lost_lease_leads_to_a_new_registration_and_restarts_nothing() {
     let (registry, _disk) = timed_store();
     let machine = Machine::new("m1", "10.0.0.1");
     let daemon = machine.start(&registry);
-    ask(&registry, "a.service", UNIT, Launched).await;
-    until(&registry, "active", |s| reported(s, "a.service") == is("active", 1)).await;
+    request_unit(&registry, "a.service", UNIT, Launched).await;
+    wait_until(&registry, "active", |s| reported(s, "a.service") == is("active", 1)).await;
     let id = "m1".parse().unwrap();
     let lease = registry.read_registration(&id).await.unwrap().unwrap().1.unwrap();
     registry.revoke_lease(lease).await.unwrap();
-    let back = until(&registry, "back", |s| {
+    let back = wait_until(&registry, "back", |s| {
         s.machines.contains_key(&id)
             && s.leader.is_some()
             && reported(s, "a.service") == is("active", 1)
@@ -328,8 +334,9 @@ async fn a_second_machine_with_the_same_id_keeps_out_and_says_so() {
     let (registry, _disk) = timed_store();
     let first = Machine::new("m1", "10.0.0.1");
     let daemon = first.start(&registry);
-    ask(&registry, "a.service", UNIT, Launched).await;
-    let before = until(&registry, "active", |s| reported(s, "a.service") == is("active", 1)).await;
+    request_unit(&registry, "a.service", UNIT, Launched).await;
+    let before =
+        wait_until(&registry, "active", |s| reported(s, "a.service") == is("active", 1)).await;
 
     // The two share a kernel here, and with it a boot id: the record is given another one.
     let id = "m1".parse().unwrap();
@@ -363,8 +370,8 @@ async fn a_host_that_shuts_down_gives_its_units_up() {
     let (registry, _disk) = timed_store();
     let machine = Machine::new("m1", "10.0.0.1");
     let daemon = machine.start(&registry);
-    ask(&registry, "a.service", UNIT, Launched).await;
-    until(&registry, "active", |s| reported(s, "a.service") == is("active", 1)).await;
+    request_unit(&registry, "a.service", UNIT, Launched).await;
+    wait_until(&registry, "active", |s| reported(s, "a.service") == is("active", 1)).await;
     machine.host.begin_shutdown();
     daemon.stop().await;
     assert_eq!(machine.host.unit_state("a.service").unwrap().0, "inactive");
@@ -382,8 +389,8 @@ async fn a_daemon_that_leaves_for_good_gives_its_units_up() {
     std::fs::create_dir_all(&machine.settings.run_dir).unwrap();
     std::fs::write(&mark, "").unwrap();
     let daemon = machine.start(&registry);
-    ask(&registry, "a.service", UNIT, Launched).await;
-    until(&registry, "active", |s| reported(s, "a.service") == is("active", 1)).await;
+    request_unit(&registry, "a.service", UNIT, Launched).await;
+    wait_until(&registry, "active", |s| reported(s, "a.service") == is("active", 1)).await;
     daemon.stop().await;
     assert_eq!(machine.host.unit_state("a.service").unwrap().0, "active");
 
@@ -404,11 +411,11 @@ async fn a_broken_line_to_the_runner_is_made_good_afterwards() {
     daemon.health.subscribe().wait_for(|s| s.placements.ok && s.runner.ok).await.unwrap();
     machine.host.cut_line(true);
     daemon.health.subscribe().wait_for(|s| !s.runner.ok).await.unwrap();
-    ask(&registry, "a.service", UNIT, Launched).await;
-    until(&registry, "placed", |s| s.places.contains_key(&name("a.service"))).await;
+    request_unit(&registry, "a.service", UNIT, Launched).await;
+    wait_until(&registry, "placed", |s| s.places.contains_key(&name("a.service"))).await;
     assert_eq!(machine.host.requests_made(), Vec::<String>::new());
     machine.host.cut_line(false);
-    until(&registry, "active", |s| reported(s, "a.service") == is("active", 1)).await;
+    wait_until(&registry, "active", |s| reported(s, "a.service") == is("active", 1)).await;
     daemon.stop().await;
 }
 
@@ -417,8 +424,8 @@ async fn an_outage_of_the_store_starts_and_stops_nothing() {
     let (registry, line, _disk) = StoreLine::on_test_time();
     let machine = Machine::new("m1", "10.0.0.1");
     let daemon = machine.start(&registry);
-    ask(&registry, "a.service", UNIT, Launched).await;
-    until(&registry, "active", |s| reported(s, "a.service") == is("active", 1)).await;
+    request_unit(&registry, "a.service", UNIT, Launched).await;
+    wait_until(&registry, "active", |s| reported(s, "a.service") == is("active", 1)).await;
     let before = machine.host.unit_state("a.service");
     line.set_cut(true);
     daemon.health.subscribe().wait_for(|s| !s.store.ok && !s.placements.ok).await.unwrap();
@@ -430,8 +437,8 @@ async fn an_outage_of_the_store_starts_and_stops_nothing() {
 
     line.set_cut(false);
     again.health.subscribe().wait_for(|s| s.lease.ok && s.placements.ok).await.unwrap();
-    ask(&registry, "b.service", UNIT, Launched).await;
-    until(&registry, "the next", |s| reported(s, "b.service") == is("active", 1)).await;
+    request_unit(&registry, "b.service", UNIT, Launched).await;
+    wait_until(&registry, "the next", |s| reported(s, "b.service") == is("active", 1)).await;
     assert_eq!(machine.host.unit_state("a.service"), before);
     again.stop().await;
 }
@@ -441,8 +448,8 @@ async fn a_reboot_in_an_outage_brings_the_units_back() {
     let (registry, line, _disk) = StoreLine::on_test_time();
     let machine = Machine::new("m1", "10.0.0.1");
     let daemon = machine.start(&registry);
-    ask(&registry, "a.service", UNIT, Launched).await;
-    until(&registry, "active", |s| reported(s, "a.service") == is("active", 1)).await;
+    request_unit(&registry, "a.service", UNIT, Launched).await;
+    wait_until(&registry, "active", |s| reported(s, "a.service") == is("active", 1)).await;
     line.set_cut(true);
     daemon.stop().await;
     machine.reboot();
@@ -451,7 +458,7 @@ async fn a_reboot_in_an_outage_brings_the_units_back() {
     machine.host.until_state(|state| state == Some("active"), "a.service").await;
 
     line.set_cut(false);
-    until(&registry, "reported", |s| reported(s, "a.service") == is("active", 1)).await;
+    wait_until(&registry, "reported", |s| reported(s, "a.service") == is("active", 1)).await;
     assert_eq!(machine.host.requests_made().iter().filter(|l| *l == "start a.service").count(), 2);
     again.stop().await;
 }
@@ -463,13 +470,13 @@ async fn a_daemon_that_has_heard_the_store_does_not_go_by_its_disk_again() {
     let machine = Machine::new("m1", "10.0.0.1");
     let file = machine.settings.state_dir.join("placements.json");
     let daemon = machine.start(&registry);
-    ask(&registry, "a.service", UNIT, Launched).await;
-    until(&registry, "active", |s| reported(s, "a.service") == is("active", 1)).await;
+    request_unit(&registry, "a.service", UNIT, Launched).await;
+    wait_until(&registry, "active", |s| reported(s, "a.service") == is("active", 1)).await;
     daemon.stop().await;
     let old = std::fs::read_to_string(&file).unwrap();
     let daemon = machine.start(&registry);
     registry.destroy_units(&[name("a.service")]).await.unwrap();
-    until(&registry, "gone", |s| s.states.is_empty() && s.places.is_empty()).await;
+    wait_until(&registry, "gone", |s| s.states.is_empty() && s.places.is_empty()).await;
     daemon.stop().await;
 
     std::fs::remove_file(&file).unwrap();

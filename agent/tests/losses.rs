@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use muster_common::machine::MachineId;
 use muster_common::state::DesiredState::Launched;
 use muster_store::Registry;
-use support::{Daemon, Machine, ask, name, reported, timed_store, until};
+use support::{Daemon, Machine, name, reported, request_unit, timed_store, wait_until};
 
 const UNIT: &str = "[Service]\nExecStart=/bin/true\n";
 
@@ -28,13 +28,13 @@ async fn when_the_leader_goes_another_leads_and_places_its_units() {
     ];
     let leader = machines[0].start(&registry);
     leader.health.subscribe().wait_for(|s| s.leading).await.unwrap();
-    ask(&registry, "a.service", UNIT, Launched).await;
-    until(&registry, "active", |s| reported(s, "a.service") == is("active", 1)).await;
+    request_unit(&registry, "a.service", UNIT, Launched).await;
+    wait_until(&registry, "active", |s| reported(s, "a.service") == is("active", 1)).await;
     let others = [machines[1].start(&registry), machines[2].start(&registry)];
-    until(&registry, "three", |s| s.machines.len() == 3).await;
+    wait_until(&registry, "three", |s| s.machines.len() == 3).await;
 
     leader.kill().await;
-    let s = until(&registry, "moved", |s| {
+    let s = wait_until(&registry, "moved", |s| {
         s.machines.len() == 2 && reported(s, "a.service") == is("active", 1)
     })
     .await;
@@ -54,10 +54,10 @@ async fn three(registry: &Registry) -> (Vec<Machine>, Vec<Daemon>) {
     leader.health.subscribe().wait_for(|s| s.leading).await.unwrap();
     let mut daemons = vec![leader];
     daemons.extend(others.iter().map(|machine| machine.start(registry)));
-    until(registry, "three", |s| s.members.len() == 3).await;
+    wait_until(registry, "three", |s| s.members.len() == 3).await;
     for unit in ["a.service", "b.service", "c.service"] {
-        ask(registry, unit, UNIT, Launched).await;
-        until(registry, "active", |s| reported(s, unit) == is("active", 1)).await;
+        request_unit(registry, unit, UNIT, Launched).await;
+        wait_until(registry, "active", |s| reported(s, unit) == is("active", 1)).await;
     }
     (machines, daemons)
 }
@@ -82,20 +82,20 @@ async fn of_machines_that_vanish_together_no_unit_moves_until_a_person_says_so()
     assert_eq!(frozen.leader.unwrap().held, ids(&["m2", "m3"]));
     assert_eq!(frozen.members, ids(&["m1", "m2", "m3"]));
     // What is new is placed all the same.
-    ask(&registry, "d.service", UNIT, Launched).await;
-    let s = until(&registry, "placed", |s| reported(s, "d.service") == is("active", 1)).await;
+    request_unit(&registry, "d.service", UNIT, Launched).await;
+    let s = wait_until(&registry, "placed", |s| reported(s, "d.service") == is("active", 1)).await;
     for unit in ["a.service", "b.service", "c.service"] {
         assert_eq!(s.places[&name(unit)], before[&name(unit)]);
     }
 
     registry.clear_held_machines().await.unwrap();
-    until(&registry, "all on the one that is left", |s| {
+    wait_until(&registry, "all on the one that is left", |s| {
         s.places
             .values()
             .all(|places| places.keys().cloned().collect::<BTreeSet<_>>() == ids(&["m1"]))
     })
     .await;
-    until(&registry, "the others forgotten", |s| s.members == ids(&["m1"])).await;
+    wait_until(&registry, "the others forgotten", |s| s.members == ids(&["m1"])).await;
     daemons.pop().unwrap().stop().await;
 }
 
@@ -107,10 +107,10 @@ async fn a_leader_that_comes_after_a_mass_loss_freezes_whoever_held_units() {
     let leader = machines[0].start(&registry);
     leader.health.subscribe().wait_for(|s| s.leading).await.unwrap();
     // The only unit is on the leader: the others hold none.
-    ask(&registry, "a.service", UNIT, Launched).await;
-    until(&registry, "active", |s| reported(s, "a.service") == is("active", 1)).await;
+    request_unit(&registry, "a.service", UNIT, Launched).await;
+    wait_until(&registry, "active", |s| reported(s, "a.service") == is("active", 1)).await;
     let [second, third] = [machines[1].start(&registry), machines[2].start(&registry)];
-    let before = until(&registry, "three", |s| s.members.len() == 3).await;
+    let before = wait_until(&registry, "three", |s| s.members.len() == 3).await;
     leader.kill().await;
     second.kill().await;
     let mut status = third.health.subscribe();
@@ -135,14 +135,14 @@ async fn machines_that_take_their_leave_together_are_no_mass_loss() {
     machines[1].host.begin_shutdown();
     machines[2].host.begin_shutdown();
     tokio::join!(second.stop(), third.stop());
-    let s = until(&registry, "all on the one that is left", |s| {
+    let s = wait_until(&registry, "all on the one that is left", |s| {
         s.places
             .values()
             .all(|places| places.keys().cloned().collect::<BTreeSet<_>>() == ids(&["m1"]))
     })
     .await;
     assert_eq!(s.leader.unwrap().held, ids(&[]));
-    until(&registry, "two fewer", |s| s.members == ids(&["m1"])).await;
+    wait_until(&registry, "two fewer", |s| s.members == ids(&["m1"])).await;
     daemons.pop().unwrap().stop().await;
 }
 
@@ -151,14 +151,14 @@ async fn one_lost_machine_is_moved_away_from_and_forgotten() {
     let (registry, _disk) = timed_store();
     let (_machines, mut daemons) = three(&registry).await;
     daemons.pop().unwrap().kill().await;
-    let s = until(&registry, "moved", |s| {
+    let s = wait_until(&registry, "moved", |s| {
         let left = ids(&["m1", "m2"]);
         s.places.values().all(|places| places.keys().all(|machine| left.contains(machine)))
     })
     .await;
     // Another loss soon after would be part of the same one.
     assert_eq!(s.members, ids(&["m1", "m2", "m3"]));
-    until(&registry, "forgotten", |s| s.members == ids(&["m1", "m2"])).await;
+    wait_until(&registry, "forgotten", |s| s.members == ids(&["m1", "m2"])).await;
     for daemon in daemons {
         daemon.stop().await;
     }

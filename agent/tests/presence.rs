@@ -48,7 +48,7 @@ impl Case {
     async fn until_record_says(&self, runs: bool, lost: Option<&str>) {
         let id = "m1".parse().unwrap();
         let what = format!("runs: {runs}, lost: {lost:?}");
-        support::until(&self.registry, &what, |snapshot| {
+        support::wait_until(&self.registry, &what, |snapshot| {
             snapshot.machines.get(&id).is_some_and(|machine| {
                 machine.runners.contains(&RunnerKind::Systemd)
                     && machine.runners.contains(&RunnerKind::Docker) == runs
@@ -101,7 +101,7 @@ async fn a_machine_that_lost_its_lease_meanwhile_records_the_same() {
     let (_, lease) =
         case.registry.read_registration(&"m1".parse().unwrap()).await.unwrap().unwrap();
     case.registry.revoke_lease(lease.unwrap()).await.unwrap();
-    support::until(&case.registry, "gone", |snapshot| snapshot.machines.is_empty()).await;
+    support::wait_until(&case.registry, "gone", |snapshot| snapshot.machines.is_empty()).await;
     case.until_record_says(false, Some("no such file")).await;
 }
 
@@ -115,11 +115,11 @@ async fn the_daemon_is_unwell_while_an_engine_that_it_had_is_away() {
     });
     let until_recorded = async |ok: Option<bool>| {
         let mut status = health.subscribe();
-        let said = status.wait_for(|status| {
+        let seen_status = status.wait_for(|status| {
             let part = status.required_components().find(|(name, _)| *name == "containers");
             part.map(|(_, part)| part.ok) == ok
         });
-        tokio::time::timeout(Duration::from_secs(30), said).await.unwrap().unwrap();
+        tokio::time::timeout(Duration::from_secs(30), seen_status).await.unwrap().unwrap();
     };
     until_recorded(None).await;
     engine.send_replace(ContainerEngine::Up);
@@ -149,7 +149,7 @@ async fn metadata_that_is_configured_anew_is_recorded_without_a_restart() {
     let id = "m1".parse().unwrap();
     let until_recorded = async |wanted: &[(&str, &str)]| {
         let wanted = wanted.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-        support::until(&registry, "its metadata", |snapshot| {
+        support::wait_until(&registry, "its metadata", |snapshot| {
             snapshot.machines.get(&id).is_some_and(|machine| machine.metadata == wanted)
         })
         .await;

@@ -185,13 +185,13 @@ async fn a_slot_goes_from_one_to_the_next_and_is_remembered() {
     let directory = tempfile::tempdir().unwrap();
     let store = open_embedded(directory.path()).unwrap();
     let (lock, group) = (lock(&store), Group::default());
-    let ask = |client| lock.acquire_slot(&group, client, HolderKind::Host, LIMIT);
+    let acquire = |client| lock.acquire_slot(&group, client, HolderKind::Host, LIMIT);
     let (first, second) = (id(1), id(2));
-    let AcquireResult::Held { since, anew: true } = ask(&first).await.unwrap() else {
+    let AcquireResult::Held { since, anew: true } = acquire(&first).await.unwrap() else {
         panic!("free")
     };
-    assert_eq!(ask(&first).await.unwrap(), AcquireResult::Held { since, anew: false });
-    let AcquireResult::Wait(wait) = ask(&second).await.unwrap() else { panic!("one slot") };
+    assert_eq!(acquire(&first).await.unwrap(), AcquireResult::Held { since, anew: false });
+    let AcquireResult::Wait(wait) = acquire(&second).await.unwrap() else { panic!("one slot") };
     assert_eq!(wait.to_string(), "the slot of group default taken by m01");
     let freed = lock
         .release_slot(&group, &first, ReleaseReport::without_details(SlotOutcome::Rebooted), LIMIT)
@@ -199,7 +199,7 @@ async fn a_slot_goes_from_one_to_the_next_and_is_remembered() {
     assert!(matches!(freed.unwrap(), ReleaseResult::Freed(holder) if holder.id == first));
     let again = lock.release_slot(&group, &first, released(), LIMIT).await;
     assert_eq!(again.unwrap(), ReleaseResult::NotHeld);
-    assert!(matches!(ask(&second).await.unwrap(), AcquireResult::Held { anew: true, .. }));
+    assert!(matches!(acquire(&second).await.unwrap(), AcquireResult::Held { anew: true, .. }));
     let history = lock.group_history(&group, LIMIT).await.unwrap();
     assert_eq!(history.len(), 1, "giving back nothing is not remembered");
     assert_eq!(

@@ -129,7 +129,7 @@ async fn a_registry_that_is_away_is_asked_again_until_it_is_back() {
     let Some(case) = Case::new("registry-away").await else { return };
     run("DOWN").await;
     let (started, ()) = tokio::join!(case.start("Retry=1000\nRetryDelay=200ms"), async {
-        let told = async {
+        let attempt_seen = async {
             let mut again = tokio::time::interval(Duration::from_millis(50));
             loop {
                 again.tick().await;
@@ -142,7 +142,7 @@ async fn a_registry_that_is_away_is_asked_again_until_it_is_back() {
                 }
             }
         };
-        let remark = tokio::time::timeout(Duration::from_secs(60), told).await.unwrap();
+        let remark = tokio::time::timeout(Duration::from_secs(60), attempt_seen).await.unwrap();
         let begin = format!("cannot fetch the image {} (", case.image);
         assert!(remark.starts_with(&begin), "{remark}");
         run("UP").await;

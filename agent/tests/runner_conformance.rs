@@ -132,7 +132,7 @@ impl Case {
     }
 
     /// Waits for an event that says so.
-    async fn told(&mut self, unit: &UnitName, wanted: &str) {
+    async fn wait_for_event(&mut self, unit: &UnitName, wanted: &str) {
         let wait = async {
             loop {
                 match self.events.recv().await.unwrap() {
@@ -195,7 +195,7 @@ async fn a_unit_is_written_started_stopped_and_removed() {
         case.write(&unit, &case.good()).await;
         assert_eq!(case.see(&unit).await.observed.file, Some(FileHash::of_text(&case.good())));
         assert_eq!(case.runner.start(&unit, 1).await.unwrap(), StartOutcome::Done);
-        case.told(&unit, "active").await;
+        case.wait_for_event(&unit, "active").await;
         let seen = case.see(&unit).await;
         assert_eq!(
             (seen.observed.load.as_str(), seen.observed.active.as_str()),
@@ -208,7 +208,7 @@ async fn a_unit_is_written_started_stopped_and_removed() {
         assert_ne!(again.invocation, seen.invocation);
 
         assert_eq!(case.runner.stop(&unit).await.unwrap(), StartOutcome::Done);
-        case.told(&unit, "inactive").await;
+        case.wait_for_event(&unit, "inactive").await;
         assert_eq!(case.see(&unit).await.observed.active, ActiveState::Inactive);
         case.runner.remove(&unit).await.unwrap();
         assert_eq!(case.see(&unit).await.observed.file, None);
@@ -265,7 +265,7 @@ async fn a_crash_is_told() {
             Machine::Systemd => systemctl(&["kill", "--signal=KILL", unit.as_str()]),
             Machine::Docker(engine) => engine.kill_container("systemd-conformance-crash").await,
         }
-        case.told(&unit, "failed").await;
+        case.wait_for_event(&unit, "failed").await;
         case.clean(&unit).await;
     }
 }
@@ -375,7 +375,7 @@ async fn an_event_stream_that_breaks_loses_nothing() {
         assert_eq!(after.invocation, before.invocation, "it was started anew");
         // And what happens from now on is told again.
         case.runner.stop(&unit).await.unwrap();
-        case.told(&unit, "inactive").await;
+        case.wait_for_event(&unit, "inactive").await;
         case.runner.remove(&unit).await.unwrap();
     }
 }
@@ -399,7 +399,7 @@ async fn after_the_runner_executes_itself_anew_nothing_is_missed() {
         tokio::time::timeout(Duration::from_secs(30), relist).await.unwrap();
         assert_eq!(case.see_when_back(&unit).await.invocation, before.invocation);
         case.runner.stop(&unit).await.unwrap();
-        case.told(&unit, "inactive").await;
+        case.wait_for_event(&unit, "inactive").await;
         case.runner.remove(&unit).await.unwrap();
     }
 }
@@ -415,7 +415,7 @@ async fn a_name_of_any_length_that_systemd_takes_runs() {
             let unit = name(&format!("{}{kind}", "x".repeat(length - kind.len())));
             case.write(&unit, &case.good()).await;
             assert_eq!(case.runner.start(&unit, 1).await.unwrap(), StartOutcome::Done, "{length}");
-            case.told(&unit, "active").await;
+            case.wait_for_event(&unit, "active").await;
             let seen = case.see(&unit).await;
             assert_eq!(seen.observed.file, Some(FileHash::of_text(&case.good())), "{length}");
             assert_eq!((seen.observed.active.as_str(), seen.invocation.len()), ("active", 32));
@@ -457,11 +457,11 @@ async fn a_unit_is_not_down_before_the_last_of_its_processes_is() {
             case.see(&unit).await;
             assert_eq!(case.runner.start(&unit, 1).await.unwrap(), StartOutcome::Done, "{stem}");
             if stem != "itself" {
-                case.told(&unit, "active").await;
+                case.wait_for_event(&unit, "active").await;
                 assert!(!case.runner.wait_until_empty(&unit).await.unwrap(), "{stem}: it runs");
                 case.runner.stop(&unit).await.unwrap();
             }
-            case.told(&unit, "deactivating").await;
+            case.wait_for_event(&unit, "deactivating").await;
             let seen = case.see(&unit).await;
             assert_eq!(seen.observed.active, ActiveState::Deactivating, "{stem}");
             assert!(seen.remark.contains("left behind: "), "{stem}: {}", seen.remark);
@@ -483,7 +483,7 @@ async fn a_unit_is_not_down_before_the_last_of_its_processes_is() {
             std::fs::write("/run/go", "").unwrap();
             assert_eq!(waits.await.unwrap(), Ok(true), "{stem}");
             let ended = if stem == "spared" { "failed" } else { "inactive" };
-            case.told(&unit, ended).await;
+            case.wait_for_event(&unit, ended).await;
             assert_eq!(case.see(&unit).await.observed.active.as_str(), ended, "{stem}");
             assert!(case.runner.wait_until_empty(&unit).await.unwrap());
             case.clean(&unit).await;
@@ -515,7 +515,7 @@ async fn a_unit_without_a_process_is_not_down_while_systemd_has_it_up() {
             case.write(&unit, text).await;
             case.see(&unit).await;
             assert_eq!(case.runner.start(&unit, 1).await.unwrap(), StartOutcome::Done, "{unit}");
-            case.told(&unit, "active").await;
+            case.wait_for_event(&unit, "active").await;
             let stopped = case.runner.stop(&unit).await;
             assert!(matches!(stopped, Ok(StartOutcome::Failed { .. })), "{unit}: {stopped:?}");
             assert!(!case.runner.wait_until_empty(&unit).await.unwrap(), "{unit} is up");
@@ -560,7 +560,7 @@ async fn a_unit_that_the_host_comes_to_have_is_ours_until_that_run_is_over() {
             case.write(&unit, GOOD).await;
             case.see(&unit).await;
             assert_eq!(case.runner.start(&unit, 1).await.unwrap(), StartOutcome::Done);
-            case.told(&unit, "active").await;
+            case.wait_for_event(&unit, "active").await;
             if seen_before {
                 case.see(&unit).await;
             }

@@ -18,7 +18,7 @@ use crate::request::ApiRequest;
 use crate::sse::EventDecoder;
 
 /// A stream that can be taken up where it was.
-pub trait Resume {
+pub trait ResumableRequest {
     /// Returns the request that goes on from here.
     ///
     /// # Errors
@@ -34,7 +34,7 @@ pub trait Resume {
 }
 
 /// A request that always begins anew.
-impl Resume for ApiRequest {
+impl ResumableRequest for ApiRequest {
     fn resume_request(&self) -> Result<ApiRequest, ClientError> {
         Ok(self.clone())
     }
@@ -90,8 +90,11 @@ impl Follower {
     /// # Errors
     ///
     /// A [`ClientError`] that no repetition mends, such as a refusal, or the last one of a daemon that has shown no sign of
-    /// life for longer than [`Resume::give_up_after`]. Whoever calls again all the same waits for a pause and asks again.
-    pub async fn next_step(&mut self, stream: &impl Resume) -> Result<Followed, ClientError> {
+    /// life for longer than [`ResumableRequest::give_up_after`]. Whoever calls again all the same waits for a pause and asks again.
+    pub async fn next_step(
+        &mut self,
+        stream: &impl ResumableRequest,
+    ) -> Result<Followed, ClientError> {
         loop {
             match &mut self.state {
                 StreamState::Closed(until) => {
@@ -156,7 +159,7 @@ impl Follower {
         &mut self,
         cause: ClientError,
         was_open: bool,
-        stream: &impl Resume,
+        stream: &impl ResumableRequest,
     ) -> Result<Followed, ClientError> {
         let now = Instant::now();
         let fell_silent = matches!(cause, ClientError::Silent { .. });

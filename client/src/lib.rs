@@ -40,7 +40,7 @@
 //! # Following
 //!
 //! A [`Follower`] reads a stream of events and takes it up again when it breaks off or falls silent, after a pause that
-//! grows ([`Backoff`]). It asks for the request anew each time ([`Resume`]), so that a follower goes on where it was.
+//! grows ([`Backoff`]). It asks for the request anew each time ([`ResumableRequest`]), so that a follower goes on where it was.
 //!
 //! ```
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -109,7 +109,7 @@ pub use client::Client;
 pub use connect::{ByteStream, Connect, Connecting, Route, SocketConnector, TunnelSocket};
 pub use endpoint::{DEFAULT_ENDPOINT, Endpoint, Endpoints, InvalidEndpoint};
 pub use error::{ClientError, Operation};
-pub use follow::{Followed, Follower, Resume};
+pub use follow::{Followed, Follower, ResumableRequest};
 pub use limits::Limits;
 pub use observer::RequestObserver;
 pub use request::{ApiRequest, escape_segment};

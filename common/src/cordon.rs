@@ -216,11 +216,11 @@ mod tests {
 
     #[test]
     fn people_read_who_and_why() {
-        let said = cordon([
+        let shown = cordon([
             (CordonHolder::Person, hold("root", "new disk", None)),
             (CordonHolder::Reboot, hold("", "", None)),
         ]);
-        assert_eq!(said.to_string(), "by root (new disk) and for its reboot");
+        assert_eq!(shown.to_string(), "by root (new disk) and for its reboot");
         assert_eq!(cordon([(CordonHolder::Person, hold("", "", None))]).to_string(), "by a person");
     }
 

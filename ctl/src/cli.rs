@@ -259,7 +259,7 @@ pub(crate) struct FileArgs {
     sign: bool,
 
     #[command(flatten)]
-    pub(crate) blocking: Blocking,
+    pub(crate) blocking: BlockFlags,
 }
 
 /// Arguments of commands that place units.
@@ -281,12 +281,12 @@ pub(crate) struct NamedArgs {
     pub(crate) units: Vec<String>,
 
     #[command(flatten)]
-    pub(crate) blocking: Blocking,
+    pub(crate) blocking: BlockFlags,
 }
 
 /// Options of waiting for units. Global units are never waited for, except in `destroy`.
 #[derive(Debug, Clone, Copy, Args)]
-pub(crate) struct Blocking {
+pub(crate) struct BlockFlags {
     /// Do not wait for the units
     #[arg(long)]
     no_block: bool,
@@ -300,7 +300,7 @@ pub(crate) struct Blocking {
     timeout: Option<Duration>,
 }
 
-impl Blocking {
+impl BlockFlags {
     /// Returns whether to wait.
     pub(crate) fn wants_wait(self) -> bool {
         !self.no_block

@@ -7,7 +7,7 @@ mod reminder;
 
 use std::time::Duration;
 
-use muster_client::{Backoff, Client, ClientError, Followed, Follower, Resume};
+use muster_client::{Backoff, Client, ClientError, Followed, Follower, ResumableRequest};
 use tokio::signal::unix::Signal;
 use tokio::time::Instant;
 
@@ -18,7 +18,7 @@ pub(crate) use reminder::Awaited;
 use reminder::Reminder;
 
 /// Something that is waited for, and what has been said about it.
-pub(crate) trait Followable: Resume {
+pub(crate) trait Followable: ResumableRequest {
     /// Takes the data of an event.
     fn handle_event(&mut self, console: &mut Console, data: &str) -> Result<(), Error>;
 

@@ -57,7 +57,7 @@ impl Daemon {
 /// to be done, and not before.
 struct StopsClock<F>(F);
 
-impl<F: Followable> Resume for StopsClock<F> {
+impl<F: Followable> ResumableRequest for StopsClock<F> {
     fn resume_request(&self) -> Result<ApiRequest, ClientError> {
         self.0.resume_request()
     }
@@ -113,7 +113,7 @@ struct ForEver {
     most: Option<u32>,
 }
 
-impl Resume for ForEver {
+impl ResumableRequest for ForEver {
     fn resume_request(&self) -> Result<ApiRequest, ClientError> {
         self.opened.set(self.opened.get() + 1);
         Ok(ApiRequest::get("/v1/anything"))

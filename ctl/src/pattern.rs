@@ -21,14 +21,14 @@ pub(crate) struct Pattern {
 
 /// A word on the command line.
 #[derive(Debug, Clone)]
-pub(crate) enum Word<'a> {
+pub(crate) enum UnitArgument<'a> {
     /// One unit, by its name or its file.
     Named(&'a str),
     /// A unit of the cluster, because a pattern matches it.
     Matched(Box<UnitSummary>),
 }
 
-impl Word<'_> {
+impl UnitArgument<'_> {
     /// Returns the argument that would have been given for it where no pattern was.
     pub(crate) fn as_argument(&self) -> String {
         match self {
@@ -125,18 +125,18 @@ pub(crate) fn stand_for<'a>(
     words: &'a [String],
     verb: &'static str,
     fits: impl Fn(&UnitSummary) -> bool,
-) -> Result<Vec<Word<'a>>, PatternError> {
+) -> Result<Vec<UnitArgument<'a>>, PatternError> {
     let mut expanded = Vec::with_capacity(words.len());
     for word in words {
         let Some(pattern) = Pattern::parse(word)? else {
-            expanded.push(Word::Named(word));
+            expanded.push(UnitArgument::Named(word));
             continue;
         };
         let matched: Vec<&UnitSummary> =
             known.iter().filter(|unit| pattern.matches_name(unit.name.as_str())).collect();
         let before = expanded.len();
         let fitting = matched.iter().filter(|unit| fits(unit));
-        expanded.extend(fitting.map(|unit| Word::Matched(Box::new((*unit).clone()))));
+        expanded.extend(fitting.map(|unit| UnitArgument::Matched(Box::new((*unit).clone()))));
         if expanded.len() == before {
             let given = pattern.given;
             return Err(if matched.is_empty() {

@@ -9,7 +9,7 @@ use muster_common::api::v1::{UnitSummary, Units};
 use muster_common::unit::UnitName;
 
 use crate::error::Error;
-use crate::pattern::{Word, first_pattern, stand_for};
+use crate::pattern::{UnitArgument, first_pattern, stand_for};
 use crate::units::ArgumentError;
 
 /// Returns what words stand for, in order. `fits` says whether the command can be about a unit that a pattern matches; `verb` is
@@ -19,22 +19,22 @@ pub(crate) async fn expand_words<'a>(
     words: &'a [String],
     verb: &'static str,
     fits: impl Fn(&UnitSummary) -> bool,
-) -> Result<Vec<Word<'a>>, Error> {
+) -> Result<Vec<UnitArgument<'a>>, Error> {
     if first_pattern(words)?.is_none() {
-        return Ok(words.iter().map(|word| Word::Named(word)).collect());
+        return Ok(words.iter().map(|word| UnitArgument::Named(word)).collect());
     }
     let known: Units = client.get("/v1/units").await?;
     Ok(stand_for(&known.units, words, verb, fits)?)
 }
 
 /// The names that words stand for, each once, in order.
-pub(crate) fn names_of(words: &[Word<'_>]) -> Result<Vec<UnitName>, ArgumentError> {
+pub(crate) fn names_of(words: &[UnitArgument<'_>]) -> Result<Vec<UnitName>, ArgumentError> {
     let mut seen = BTreeSet::new();
     let mut names = Vec::with_capacity(words.len());
     for word in words {
         let name = match word {
-            Word::Named(word) => UnitName::from_argument(word)?,
-            Word::Matched(unit) => unit.name.clone(),
+            UnitArgument::Named(word) => UnitName::from_argument(word)?,
+            UnitArgument::Matched(unit) => unit.name.clone(),
         };
         if seen.insert(name.clone()) {
             names.push(name);

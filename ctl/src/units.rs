@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use muster_common::unit::{FileHash, InvalidUnitName, MAX_FILE_BYTES, UnitName, UnitType};
 
-use crate::pattern::Word;
+use crate::pattern::UnitArgument;
 
 /// An argument that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -148,20 +148,21 @@ pub(crate) struct LocatedUnits {
 /// Finds the units and, for each, the file of its name beside the path given; for an instance without a file of its
 /// own, its template's.
 pub(crate) fn locate_units(arguments: &[String]) -> Result<LocatedUnits, ArgumentError> {
-    let words: Vec<Word<'_>> = arguments.iter().map(|argument| Word::Named(argument)).collect();
+    let words: Vec<UnitArgument<'_>> =
+        arguments.iter().map(|argument| UnitArgument::Named(argument)).collect();
     locate_words(&words)
 }
 
 /// The same for words; what a pattern stands for is in the cluster, and no file is looked for.
-pub(crate) fn locate_words(words: &[Word<'_>]) -> Result<LocatedUnits, ArgumentError> {
+pub(crate) fn locate_words(words: &[UnitArgument<'_>]) -> Result<LocatedUnits, ArgumentError> {
     let mut located = LocatedUnits::default();
     let mut seen = BTreeSet::new();
     // A thousand instances share one template: each path is read once.
     let mut read = BTreeMap::new();
     for word in words {
         let argument = match word {
-            Word::Named(argument) => *argument,
-            Word::Matched(unit) => {
+            UnitArgument::Named(argument) => *argument,
+            UnitArgument::Matched(unit) => {
                 if seen.insert(unit.name.clone()) {
                     located.arguments.push(unit.name.to_string());
                     located.units.push((unit.name.clone(), None));

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use muster_client::{ApiRequest, Client, ClientError, Resume};
+use muster_client::{ApiRequest, Client, ClientError, ResumableRequest};
 use muster_common::api::v1::{Until, WaitEvent, WaitFor, WaitRequest};
 use muster_common::machine::Machine;
 use muster_common::refusal::Refusal;
@@ -16,7 +16,7 @@ use muster_common::text::clean_text;
 use muster_common::unit::UnitName;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::cli::Blocking;
+use crate::cli::BlockFlags;
 use crate::error::Error;
 use crate::follow::{self, Awaited, FollowEnd, Followable};
 use crate::output::console::Console;
@@ -40,7 +40,7 @@ pub(crate) struct Waiter<'a> {
 
 /// A unit that is still waited for.
 #[derive(Debug)]
-struct Pending {
+struct PendingUnit {
     wait: WaitFor,
     /// The place and the state of the last event.
     heard: String,
@@ -51,7 +51,7 @@ struct Pending {
 /// The units of one wait and what has been said about them.
 #[derive(Debug)]
 struct WaitProgress {
-    pending: BTreeMap<UnitName, Pending>,
+    pending: BTreeMap<UnitName, PendingUnit>,
     total: usize,
     /// The revision that the daemon is to have seen before it answers.
     revision: u64,
@@ -63,7 +63,7 @@ struct WaitProgress {
 
 impl<'a> Waiter<'a> {
     /// Waits as the user wants to; with `queue`, a refusal does not end a wait.
-    pub(crate) fn new(client: &'a Client, blocking: Blocking, queue: bool) -> Self {
+    pub(crate) fn new(client: &'a Client, blocking: BlockFlags, queue: bool) -> Self {
         let (waits, limit) = (blocking.wants_wait(), blocking.time_limit());
         Self { client, waits, limit, queue, interrupts: None }
     }
@@ -103,7 +103,7 @@ impl<'a> Waiter<'a> {
     }
 }
 
-impl Resume for WaitProgress {
+impl ResumableRequest for WaitProgress {
     fn resume_request(&self) -> Result<ApiRequest, ClientError> {
         ApiRequest::post_json("/v1/wait", &self.wait_request())
     }
@@ -130,7 +130,7 @@ impl Followable for WaitProgress {
     }
 }
 
-impl Pending {
+impl PendingUnit {
     /// Returns what it is waited for, where it stands, and whose word is missing.
     fn describe_awaited(&self, unit: &UnitName) -> Awaited {
         let (goal, word) = match self.wait.until {
@@ -157,7 +157,7 @@ impl WaitProgress {
             .into_iter()
             .map(|wait| {
                 let heard = "nothing heard yet".to_owned();
-                (wait.name.clone(), Pending { wait, heard, machine: None })
+                (wait.name.clone(), PendingUnit { wait, heard, machine: None })
             })
             .collect();
         let total = pending.len();

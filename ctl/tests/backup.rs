@@ -143,17 +143,17 @@ impl Cluster {
     /// A command that goes well; what it printed.
     async fn run(&self, arguments: &[&str]) -> String {
         let output = self.ctl(arguments).await;
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{arguments:?}: {said}");
+        let output_text = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{arguments:?}: {output_text}");
         String::from_utf8(output.stdout).unwrap()
     }
 
     /// A command that fails; what it said.
     async fn run_failing(&self, arguments: &[&str]) -> String {
         let output = self.ctl(arguments).await;
-        let said = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {said}");
-        said
+        let output_text = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {output_text}");
+        output_text
     }
 
     /// Units of every kind of wish, two groups and a cordon.
@@ -220,14 +220,20 @@ async fn carry_over(from: &Cluster, to: &Cluster) {
     assert_eq!(std::fs::read(again).unwrap(), std::fs::read(&file).unwrap());
 
     // Not over what is there, unless that is what is wanted.
-    let said = to.run_failing(&["import", path]).await;
-    assert!(said.contains("error: the cluster has 4 units; nothing was imported"), "{said}");
-    assert!(said.contains("hint: `--force` imports all the same"), "{said}");
+    let output_text = to.run_failing(&["import", path]).await;
+    assert!(
+        output_text.contains("error: the cluster has 4 units; nothing was imported"),
+        "{output_text}"
+    );
+    assert!(output_text.contains("hint: `--force` imports all the same"), "{output_text}");
     to.run(&["unload", "--no-block", "web@1"]).await;
     to.run(&["import", "--force", path]).await;
     to.is_full().await;
-    let said = from.run_failing(&["export", "records.json"]).await;
-    assert!(said.contains("records.json is there already; nothing was written"), "{said}");
+    let output_text = from.run_failing(&["export", "records.json"]).await;
+    assert!(
+        output_text.contains("records.json is there already; nothing was written"),
+        "{output_text}"
+    );
     from.run(&["export", "--force", "records.json"]).await;
 }
 
@@ -259,14 +265,17 @@ async fn what_cannot_be_carried_is_said() {
     let other = Cluster::embedded().await;
     let file = other.directory.path().join("records.json");
     std::fs::write(&file, serde_json::to_vec(&backup).unwrap()).unwrap();
-    let said = other.run_failing(&["import", "records.json"]).await;
-    assert!(said.starts_with("warning: 01234567... is not cordoned: "), "{said}");
+    let output_text = other.run_failing(&["import", "records.json"]).await;
+    assert!(output_text.starts_with("warning: 01234567... is not cordoned: "), "{output_text}");
     assert_eq!(other.registry.read_snapshot().await.unwrap().units.len(), 4, "the rest is");
 
     let other = Cluster::embedded().await;
     let file = other.directory.path().join("records.json");
     std::fs::write(&file, text.replace("1d", "9d")).unwrap();
-    let said = other.run_failing(&["import", "records.json"]).await;
-    assert!(said.contains("records.json cannot be imported: the text filed under"), "{said}");
+    let output_text = other.run_failing(&["import", "records.json"]).await;
+    assert!(
+        output_text.contains("records.json cannot be imported: the text filed under"),
+        "{output_text}"
+    );
     assert!(other.registry.read_snapshot().await.unwrap().units.is_empty());
 }

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use muster_common::container::{HostFacts, Quadlet, read};
 use muster_engine::container::{
-    ContainerAction, ContainerPolicy, Ended, FoundContainer, HealthState, Life, LifeEvent,
+    ContainerAction, ContainerLife, ContainerPolicy, Ended, FoundContainer, HealthState, LifeEvent,
     LifeMemory,
 };
 
@@ -58,7 +58,7 @@ fn event(words: &[&str]) -> LifeEvent {
     }
 }
 
-fn told(life: &Life, actions: &[ContainerAction]) -> String {
+fn describe_step(life: &ContainerLife, actions: &[ContainerAction]) -> String {
     let mut line = format!("{}/{}", life.active_state(), life.sub_state());
     if !life.remark_text().is_empty() {
         write!(line, " ({})", life.remark_text()).unwrap();
@@ -73,21 +73,21 @@ fn told(life: &Life, actions: &[ContainerAction]) -> String {
 
 /// Plays a story with a container that was never started, and gives it back for more.
 #[track_caller]
-fn story(lines: &str, script: &str) -> Life {
-    let mut life = Life::new(policy(lines));
+fn story(lines: &str, script: &str) -> ContainerLife {
+    let mut life = ContainerLife::new(policy(lines));
     go_on(&mut life, script);
     life
 }
 
 #[track_caller]
-fn go_on(life: &mut Life, script: &str) {
+fn go_on(life: &mut ContainerLife, script: &str) {
     let (mut expected, mut got) = (Vec::new(), Vec::new());
     for line in script.lines().map(str::trim).filter(|line| !line.is_empty()) {
         let (left, _) = line.split_once("=>").unwrap();
         let words: Vec<&str> = left.split_whitespace().collect();
         let actions = life.step(seconds(words.first().unwrap()), event(words.get(1..).unwrap()));
         expected.push(line.split_whitespace().collect::<Vec<_>>().join(" "));
-        got.push(format!("{} => {}", words.join(" "), told(life, &actions)));
+        got.push(format!("{} => {}", words.join(" "), describe_step(life, &actions)));
     }
     assert_eq!(got.join("\n"), expected.join("\n"));
 }
@@ -98,7 +98,7 @@ const UP: &str = "
     2 started  => active/running
 ";
 
-fn up(lines: &str) -> Life {
+fn up(lines: &str) -> ContainerLife {
     story(lines, UP)
 }
 
@@ -180,7 +180,7 @@ fn restart_is_systemds_table() {
     for (restart, expected) in table {
         for (end, expected) in ends.iter().zip(expected) {
             let lines = format!("Notify=healthy\nHealthCmd=true\n[Service]\nRestart={restart}");
-            let mut life = Life::new(policy(&lines));
+            let mut life = ContainerLife::new(policy(&lines));
             for event in [LifeEvent::Start, LifeEvent::Prepared, LifeEvent::Started] {
                 life.step(seconds("0"), event);
             }
@@ -510,8 +510,8 @@ fn a_failure_stays_to_be_seen_and_a_start_ends_it() {
 
 fn adopted(lines: &str, memory: &LifeMemory, seen: FoundContainer) -> String {
     let (life, actions) =
-        Life::adopt_container(policy(lines), memory.clone(), seen, seconds("100"));
-    told(&life, &actions)
+        ContainerLife::adopt_container(policy(lines), memory.clone(), seen, seconds("100"));
+    describe_step(&life, &actions)
 }
 
 #[test]

@@ -367,8 +367,8 @@ fn what_is_the_daemons_own_reaches_no_container() {
     assert_eq!(environment(asked), Ok(vec!["HOME=/root".to_owned()]));
     // What a file says itself is its own to say.
     let both = "EnvironmentFile=/etc/own.env\nEnvironment=CREDENTIALS_DIRECTORY=/mine";
-    let said = ["CREDENTIALS_DIRECTORY=/mine", "HOME=/root", "NOTIFY_SOCKET=mine"];
-    assert_eq!(environment(both), Ok(said.map(str::to_owned).to_vec()));
+    let given = ["CREDENTIALS_DIRECTORY=/mine", "HOME=/root", "NOTIFY_SOCKET=mine"];
+    assert_eq!(environment(both), Ok(given.map(str::to_owned).to_vec()));
     let names = |lines: &str| {
         let spec = spec("web.container", &format!("[Container]\nImage=a\n{lines}\n"));
         withheld_variables(&spec.environment, &known()).into_iter().collect::<Vec<_>>()

@@ -14,8 +14,8 @@ use std::time::Duration;
 use muster_common::container::{HostFacts, Quadlet, read};
 use muster_common::unit::FileHash;
 use muster_engine::container::unit::{
-    ContainerPlan, ContainerUnit, InspectedContainer, Moment, Order, Prepared, UnitEffect,
-    UnitInput, UnitMemory, UnitStatus, WorkResult,
+    ContainerPlan, ContainerUnit, InspectedContainer, Moment, Prepared, UnitEffect, UnitInput,
+    UnitMemory, UnitOrder, UnitStatus, WorkResult,
 };
 use muster_engine::container::{
     Ended, EngineSessions, FoundContainer, HealthState, Identity, Owner,
@@ -118,9 +118,9 @@ impl Story {
         };
         let work = |result: fn(String) -> WorkResult| UnitInput::WorkDone(result("why".to_owned()));
         match words {
-            ["start", rest @ ..] => order(Order::Start, rest.first()),
-            ["restart", rest @ ..] => order(Order::Restart, rest.first()),
-            ["stop"] => order(Order::Stop, None),
+            ["start", rest @ ..] => order(UnitOrder::Start, rest.first()),
+            ["restart", rest @ ..] => order(UnitOrder::Restart, rest.first()),
+            ["stop"] => order(UnitOrder::Stop, None),
             ["file", lines @ ..] => {
                 self.plan = plan(&lines.join("\n"));
                 UnitInput::Plan(self.plan.clone())
@@ -498,16 +498,16 @@ fn a_memory_of_this_version_is_written_as_it_was_before() {
 #[test]
 fn an_order_has_an_outcome_once_the_unit_is_settled() {
     let mut story = Story::up("");
-    assert_eq!(story.status.outcome_of(Order::Start, 0), Some(Ok(())));
+    assert_eq!(story.status.outcome_of(UnitOrder::Start, 0), Some(Ok(())));
     story.go_on("5 stop => SIGTERM to abc; deactivating/stop-sigterm abc");
-    assert_eq!(story.status.outcome_of(Order::Stop, 0), None);
+    assert_eq!(story.status.outcome_of(UnitOrder::Stop, 0), None);
     story.go_on(
         "
         5 sent        => inspect abc
         6 abc ended 3 => discard networks; failed/failed (exit-code, code 3)
         ",
     );
-    assert_eq!(story.status.outcome_of(Order::Stop, 0), Some(Ok(())), "it is down");
+    assert_eq!(story.status.outcome_of(UnitOrder::Stop, 0), Some(Ok(())), "it is down");
     story.go_on(
         "
         7 start 8    => prepare; activating/start-pre
@@ -515,6 +515,6 @@ fn an_order_has_an_outcome_once_the_unit_is_settled() {
         ",
     );
     let failed = |order| story.status.outcome_of(order, 0).unwrap().unwrap_err();
-    assert_eq!(failed(Order::Start), "start failed: why");
-    assert_eq!(failed(Order::Restart), "restart failed: why");
+    assert_eq!(failed(UnitOrder::Start), "start failed: why");
+    assert_eq!(failed(UnitOrder::Restart), "restart failed: why");
 }

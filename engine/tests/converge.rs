@@ -75,17 +75,17 @@ fn parse(line: &str) -> Machine {
 }
 
 fn say(steps: &Steps) -> String {
-    let mut said = String::new();
+    let mut line = String::new();
     for (phase, chains) in [("first", &steps.removals), ("then", &steps.others)] {
         for chain in chains {
             let words: Vec<String> = chain.steps.iter().map(word).collect();
-            let _ = writeln!(said, "> {phase}: {}", words.join(", "));
+            let _ = writeln!(line, "> {phase}: {}", words.join(", "));
         }
     }
-    if said.is_empty() {
-        said.push_str("> nothing\n");
+    if line.is_empty() {
+        line.push_str("> nothing\n");
     }
-    said
+    line
 }
 
 fn word(step: &Step) -> String {

@@ -303,8 +303,8 @@ fn a_drain_that_does_not_end() {
         host.passes(599);
         assert!(host.says().starts_with("draining |"));
         host.passes(1);
-        let said = host.says();
-        assert!(said.starts_with(expected), "{said}");
+        let status_line = host.says();
+        assert!(status_line.starts_with(expected), "{status_line}");
     }
 }
 

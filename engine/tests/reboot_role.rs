@@ -16,7 +16,7 @@ use muster_engine::reboot::phase::{
     DrainState, Hook, Hooks, RebootAction, RebootCall, RebootPolicy, SlotState, WhenStuck,
 };
 use muster_engine::reboot::role::{
-    Answers, EffectEnd, HostClocks, Leftover, Question, RebootRole, RoleEffect,
+    Answers, EffectEnd, HostClocks, Leftover, RebootRole, RoleEffect, RoleQuestion,
 };
 
 const LOOK: Duration = Duration::from_secs(5);
@@ -60,7 +60,7 @@ fn role(phase: Phase) -> RebootRole {
     role_with(policy(), journal(phase), None)
 }
 
-fn asked(role: &RebootRole, due: bool) -> Vec<Question> {
+fn asked(role: &RebootRole, due: bool) -> Vec<RoleQuestion> {
     role.open_questions(due).into_iter().collect()
 }
 
@@ -71,17 +71,17 @@ fn clocks() -> HostClocks {
 #[test]
 fn a_machine_at_rest_asks_nobody_once_it_knows_the_slots() {
     let mut role = role(Phase::Idle);
-    assert_eq!(asked(&role, false), [Question::Slots]);
+    assert_eq!(asked(&role, false), [RoleQuestion::Slots]);
     role.on_slots_read(Ok(&Semaphore::default()));
     assert_eq!(asked(&role, false), []);
-    assert_eq!(asked(&role, true), [Question::Host], "a reboot is due");
+    assert_eq!(asked(&role, true), [RoleQuestion::Host], "a reboot is due");
     role.on_slots_changed();
-    assert_eq!(asked(&role, true), [Question::Slots, Question::Host]);
+    assert_eq!(asked(&role, true), [RoleQuestion::Slots, RoleQuestion::Host]);
 }
 
 #[test]
 fn each_phase_asks_for_what_its_decisions_rest_on() {
-    use Question::{Cordon, Drain, Health, Host, Slots, Stopping};
+    use RoleQuestion::{Cordon, Drain, Health, Host, Slots, Stopping};
     for (phase, questions) in [
         (Phase::Locking, &[Slots, Host, Drain, Cordon][..]),
         (Phase::Draining, &[Slots, Host, Drain, Cordon]),
@@ -97,10 +97,10 @@ fn each_phase_asks_for_what_its_decisions_rest_on() {
     }
     let blocking = RebootPolicy { block_on_failed: true, ..policy() };
     let waiting = role_with(blocking, journal(Phase::Waiting), None);
-    assert!(asked(&waiting, true).contains(&Question::FailedUnits));
+    assert!(asked(&waiting, true).contains(&RoleQuestion::FailedUnits));
     let before = Journal { boot: "b0".to_owned(), ..journal(Phase::Rebooting) };
     let returning = role_with(policy(), before, None);
-    assert!(asked(&returning, true).contains(&Question::Health), "it is about to be returned");
+    assert!(asked(&returning, true).contains(&RoleQuestion::Health), "it is about to be returned");
 }
 
 #[test]
@@ -115,7 +115,7 @@ fn a_daemon_without_units_asks_for_none_and_proves_nothing() {
             journal(phase),
             None,
         );
-        for question in [Question::Drain, Question::Cordon, Question::Health] {
+        for question in [RoleQuestion::Drain, RoleQuestion::Cordon, RoleQuestion::Health] {
             assert!(!asked(&lone, true).contains(&question), "{phase}: {question:?}");
         }
         let seen = lone.to_observation(clocks(), vec![wish()], Answers::default());

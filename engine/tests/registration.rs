@@ -65,7 +65,7 @@ struct World {
     /// What the daemon before has remembered on this boot.
     remembered: Option<LeaseId>,
     store: PaperStore,
-    said: String,
+    story: String,
 }
 
 struct Daemon {
@@ -192,12 +192,12 @@ impl World {
     fn note(&mut self, effect: RegistrarEffect) {
         let now = self.now;
         let daemon = self.daemon();
-        let said = match effect {
+        let line = match effect {
             RegistrarEffect::Ask { request, within } => {
                 assert!(daemon.asked.is_none(), "two requests at a time");
-                let said = format!("{} within {}", describe(&request), show_duration(within));
+                let line = format!("{} within {}", describe(&request), show_duration(within));
                 daemon.asked = Some((request, now + within));
-                said
+                line
             }
             RegistrarEffect::RememberLease(lease) => {
                 self.remembered = Some(lease);
@@ -229,7 +229,7 @@ impl World {
             RegistrarEffect::LogLeaseGone(lease) => format!("log: lease {} is gone", lease.0),
             RegistrarEffect::LogRefused(_) => "log: cannot be registered".to_owned(),
         };
-        let _ = writeln!(self.said, "{} {said}", show_duration(now));
+        let _ = writeln!(self.story, "{} {line}", show_duration(now));
     }
 
     fn answer(&mut self, answer: RegistrarAnswer) {
@@ -271,15 +271,15 @@ impl World {
                 }
             }
         }
-        panic!("it does not come to rest: {}", self.said);
+        panic!("it does not come to rest: {}", self.story);
     }
 
     fn show_store(&mut self) {
         self.store.expire(self.now);
         let _ = match &self.store.record {
-            None => writeln!(self.said, "no record"),
+            None => writeln!(self.story, "no record"),
             Some(record) => writeln!(
-                self.said,
+                self.story,
                 "record of {} under lease {}",
                 if record.address.is_empty() { "no address" } else { &record.address },
                 record.lease.0
@@ -359,7 +359,7 @@ impl Player for World {
             "store" => self.show_store(),
             verb => panic!("{verb} is no command"),
         }
-        std::mem::take(&mut self.said)
+        std::mem::take(&mut self.story)
     }
 }
 
@@ -369,17 +369,17 @@ fn describe(request: &RegistrarRequest) -> String {
         RegistrarRequest::KeepAlive(lease) => format!("keeps lease {} alive", lease.0),
         RegistrarRequest::Grant(ttl) => format!("asks for a lease of {}", show_duration(*ttl)),
         RegistrarRequest::WriteRecord { machine, lease } => {
-            let mut said = format!("writes its record under lease {}:", lease.id.0);
+            let mut line = format!("writes its record under lease {}:", lease.id.0);
             for runner in &machine.runners {
-                let _ = write!(said, " {}", format!("{runner:?}").to_lowercase());
+                let _ = write!(line, " {}", format!("{runner:?}").to_lowercase());
             }
             for (key, value) in &machine.metadata {
-                let _ = write!(said, " {key}={value}");
+                let _ = write!(line, " {key}={value}");
             }
             if let Some(problem) = &machine.containers_lost {
-                let _ = write!(said, " lost ({problem})");
+                let _ = write!(line, " lost ({problem})");
             }
-            said
+            line
         }
     }
 }

@@ -200,17 +200,17 @@ fn run_command(cluster: &mut Cluster, words: &[&str], text: &str) -> String {
         }
         "progress" => {
             let id = arguments[0].parse().unwrap();
-            let said = drain::drain_progress(&cluster.snapshot, &id);
+            let output = drain::drain_progress(&cluster.snapshot, &id);
             let followed = drain::drain_progress_by(&cluster.snapshot, &id, &mut cluster.scheduler);
-            assert_eq!(said, followed, "a scheduler made from nothing tells otherwise");
-            describe_statuses(&said)
+            assert_eq!(output, followed, "a scheduler made from nothing tells otherwise");
+            describe_statuses(&output)
         }
         "rehearse" => {
             let before = cluster.plan();
             let id = arguments[0].parse().unwrap();
-            let said = drain::rehearse_drain(&cluster.snapshot, &id, &cluster.scheduler);
+            let output = drain::rehearse_drain(&cluster.snapshot, &id, &cluster.scheduler);
             assert_eq!(before, cluster.plan(), "a rehearsal leaves no trace");
-            describe_statuses(&said)
+            describe_statuses(&output)
         }
         "hold" => {
             cluster
@@ -224,9 +224,9 @@ fn run_command(cluster: &mut Cluster, words: &[&str], text: &str) -> String {
         }
         "plan" => {
             let plan = cluster.plan();
-            let said = describe_plan(&plan, cluster);
+            let output = describe_plan(&plan, cluster);
             cluster.write_plan(&plan);
-            said
+            output
         }
         "admit" => {
             let file: Arc<UnitFile> =
@@ -244,51 +244,51 @@ fn run_command(cluster: &mut Cluster, words: &[&str], text: &str) -> String {
             let before = cluster.plan();
             let refusals = cluster.scheduler.admit_candidates(&wanted);
             assert_eq!(before, cluster.plan(), "admit leaves no trace");
-            let mut said = String::new();
+            let mut output = String::new();
             for name in wanted.iter().map(|c| &c.name) {
                 match refusals.get(name) {
-                    Some(refusal) => said += &describe_refusal(name, refusal),
+                    Some(refusal) => output += &describe_refusal(name, refusal),
                     None => {
-                        let _ = writeln!(said, "admit {name}");
+                        let _ = writeln!(output, "admit {name}");
                     }
                 }
             }
-            said
+            output
         }
         "show" => {
-            let mut said = String::new();
+            let mut output = String::new();
             for (name, places) in &cluster.snapshot.places {
                 let machines: Vec<&str> = places.keys().map(MachineId::as_str).collect();
-                let _ = writeln!(said, "{name} on {}", machines.join(" "));
+                let _ = writeln!(output, "{name} on {}", machines.join(" "));
             }
-            said
+            output
         }
         verb => panic!("{verb} is no command"),
     }
 }
 
 fn describe_plan(plan: &Plan, cluster: &Cluster) -> String {
-    let mut said = String::new();
+    let mut output = String::new();
     for step in &plan.moves {
         let decisions: Vec<String> = step.decisions.iter().map(describe_decision).collect();
-        let _ = writeln!(said, "{}{}", decisions.join(" and "), describe_reason(&step.reason));
+        let _ = writeln!(output, "{}{}", decisions.join(" and "), describe_reason(&step.reason));
     }
     for name in &plan.refused {
         match cluster.scheduler.explain_refusal(name) {
-            Some(refusal) => said += &describe_refusal(name, &refusal),
+            Some(refusal) => output += &describe_refusal(name, &refusal),
             None => panic!("{name} is refused without a reason"),
         }
     }
-    if said.is_empty() {
-        said.push_str("nothing to do");
+    if output.is_empty() {
+        output.push_str("nothing to do");
     }
     // What the scheduler has followed and what the snapshot has become are the same cluster. What is held is told to it
     // apart, so a script that holds machines is not compared.
     let fresh = Scheduler::new(&cluster.snapshot).plan();
-    if !said.contains("vanished together") {
+    if !output.contains("vanished together") {
         assert_eq!(fresh, *plan, "a scheduler made from nothing plans otherwise");
     }
-    said
+    output
 }
 
 /// Why, where the decisions do not say so themselves.
@@ -311,45 +311,45 @@ fn describe_decision(decision: &Decision) -> String {
     match decision {
         Decision::Place { machine, unit, placement, .. } => {
             let Placement { desired, generation, handover, revision, .. } = placement;
-            let mut said = match revision {
+            let mut output = match revision {
                 0 => format!("place {unit} on {machine}, {desired}"),
                 _ => format!("update {unit} on {machine}, {desired}, generation {generation}"),
             };
             if let Some(source) = &handover.takes_over {
-                let _ = write!(said, ", taking over from {source}");
+                let _ = write!(output, ", taking over from {source}");
             }
             for (id, problem) in &handover.tried {
-                let _ = write!(said, ", tried on {id}: {problem}");
+                let _ = write!(output, ", tried on {id}: {problem}");
             }
-            said
+            output
         }
         Decision::Remove { machine, unit, .. } => format!("remove {unit} from {machine}"),
     }
 }
 
 fn describe_statuses(progress: &DrainProgress) -> String {
-    let mut said = String::new();
+    let mut output = String::new();
     for (name, status) in &progress.units {
         let status = status.to_string();
         if status.contains('\n') {
-            let _ = writeln!(said, "{name}:");
+            let _ = writeln!(output, "{name}:");
             for line in status.lines() {
-                let _ = writeln!(said, "  {line}");
+                let _ = writeln!(output, "  {line}");
             }
         } else {
-            let _ = writeln!(said, "{name}: {status}");
+            let _ = writeln!(output, "{name}: {status}");
         }
     }
     if progress.is_done() {
-        said.push_str("done");
+        output.push_str("done");
     }
-    said
+    output
 }
 
 fn describe_refusal(name: &UnitName, refusal: &Refusal) -> String {
-    let mut said = format!("refuse {name}\n");
+    let mut output = format!("refuse {name}\n");
     for line in refusal.to_string().lines() {
-        let _ = writeln!(said, "  {line}");
+        let _ = writeln!(output, "  {line}");
     }
-    said
+    output
 }

@@ -3,7 +3,7 @@
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use muster_engine::reboot::window::{Opening, Window, opening_at};
+use muster_engine::reboot::window::{Window, WindowState, opening_at};
 use proptest::prelude::*;
 
 fn windows(text: &str) -> Vec<Window> {
@@ -22,10 +22,10 @@ fn at(windows: &[Window], zone: &TimeZone, moment: &str) -> String {
         time.to_zoned(zone.clone()).strftime("%a %m-%d %H:%M %:z").to_string()
     };
     match opening_at(windows, zone, u64::try_from(now.as_second()).unwrap()) {
-        Opening::Open { until: None } => "always open".to_owned(),
-        Opening::Open { until: Some(until) } => format!("open until {}", show(until)),
-        Opening::Closed { opens: Some(opens) } => format!("opens {}", show(opens)),
-        Opening::Closed { opens: None } => "never opens".to_owned(),
+        WindowState::Open { until: None } => "always open".to_owned(),
+        WindowState::Open { until: Some(until) } => format!("open until {}", show(until)),
+        WindowState::Closed { opens: Some(opens) } => format!("opens {}", show(opens)),
+        WindowState::Closed { opens: None } => "never opens".to_owned(),
     }
 }
 
@@ -269,18 +269,18 @@ proptest! {
         let zone = zone("Europe/Berlin");
         let now = change - 600_000 + offset * 60;
         match opening_at(&all, &zone, now) {
-            Opening::Open { until: Some(until) } => {
+            WindowState::Open { until: Some(until) } => {
                 prop_assert!(until > now);
-                let open_at_the_end = matches!(opening_at(&all, &zone, until), Opening::Open { .. });
+                let open_at_the_end = matches!(opening_at(&all, &zone, until), WindowState::Open { .. });
                 prop_assert!(!open_at_the_end);
                 let before = opening_at(&all, &zone, until - 1);
-                prop_assert_eq!(before, Opening::Open { until: Some(until) });
+                prop_assert_eq!(before, WindowState::Open { until: Some(until) });
             }
-            Opening::Closed { opens: Some(opens) } => {
+            WindowState::Closed { opens: Some(opens) } => {
                 prop_assert!(opens > now);
-                let open = matches!(opening_at(&all, &zone, opens), Opening::Open { .. });
+                let open = matches!(opening_at(&all, &zone, opens), WindowState::Open { .. });
                 prop_assert!(open);
-                prop_assert_eq!(opening_at(&all, &zone, opens - 1), Opening::Closed { opens: Some(opens) });
+                prop_assert_eq!(opening_at(&all, &zone, opens - 1), WindowState::Closed { opens: Some(opens) });
             }
             other => prop_assert!(false, "{other:?}"),
         }

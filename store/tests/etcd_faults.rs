@@ -373,8 +373,11 @@ async fn a_grant_answered_with_another_id_is_no_grant() {
     let forged = open_patiently(&[forger.endpoint()]).await;
     let error = forged.grant(Forger::TTL).await.unwrap_err();
     assert!(forger.forged() > 0);
-    let told = support::chain(&error);
-    assert!(told.ends_with("the answer to the grant of a lease names another lease"), "{told}");
+    let chain_text = support::chain(&error);
+    assert!(
+        chain_text.ends_with("the answer to the grant of a lease names another lease"),
+        "{chain_text}"
+    );
     // Elsewhere it is granted.
     let store = open_patiently(&[forger.endpoint(), server.endpoint()]).await;
     let lease = store.grant(Forger::TTL).await.unwrap();

@@ -64,7 +64,7 @@ fn shown(server: &Server, error: &StoreError) -> String {
 }
 
 /// What a user is told.
-async fn told(server: &Server, options: EtcdOptions) -> String {
+async fn connect_warning(server: &Server, options: EtcdOptions) -> String {
     let store = open_etcd(options).await.unwrap();
     let error = store.read(everything()).await.unwrap_err();
     shown(server, &error)
@@ -94,7 +94,7 @@ async fn a_server_of_another_authority_is_not_trusted() {
     let server = Server::start_tls(Arc::new(Certificates::new("muster"))).await;
     let foreign = Certificates::new("muster");
     let options = EtcdOptions { ca_file: Some(foreign.authority()), ..server.options() };
-    insta::assert_snapshot!(told(&server, options).await, @"the store cannot be reached (read of /case): https://127.0.0.1:PORT: invalid peer certificate: BadSignature; etcd.ca_file must hold the authority that signed its certificate");
+    insta::assert_snapshot!(connect_warning(&server, options).await, @"the store cannot be reached (read of /case): https://127.0.0.1:PORT: invalid peer certificate: BadSignature; etcd.ca_file must hold the authority that signed its certificate");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -102,13 +102,17 @@ async fn a_client_without_certificate_or_with_a_foreign_one_is_told_so() {
     let server = Server::start_tls(Arc::new(Certificates::new("muster"))).await;
     let foreign = Certificates::new("muster");
     for identity_files in [None, Some(foreign.client())] {
-        let told = told(&server, EtcdOptions { identity_files, ..server.options() }).await;
+        let connect_warning =
+            connect_warning(&server, EtcdOptions { identity_files, ..server.options() }).await;
         // What comes between is the alert that the server sends, unless its end of the connection is seen first.
         let (begin, end) = (
             "the store cannot be reached (read of /case): https://127.0.0.1:PORT: ",
             "it may want a certificate that its --trusted-ca-file vouches for (etcd.cert_file, etcd.key_file)",
         );
-        assert!(told.starts_with(begin) && told.ends_with(end), "{told}");
+        assert!(
+            connect_warning.starts_with(begin) && connect_warning.ends_with(end),
+            "{connect_warning}"
+        );
     }
 }
 
@@ -176,7 +180,7 @@ async fn the_wrong_scheme_is_named() {
     let (endpoints, liveness) = (vec![plain], patient());
     let options = EtcdOptions { endpoints, liveness, ..EtcdOptions::default() };
     // What comes between says in which way the connection broke off, and that differs.
-    let told_plain = told(&secure, options).await;
+    let told_plain = connect_warning(&secure, options).await;
     assert!(
         told_plain
             .starts_with("the store cannot be reached (read of /case): http://127.0.0.1:PORT")
@@ -185,7 +189,7 @@ async fn the_wrong_scheme_is_named() {
     );
     let open = Server::start(None).await;
     let endpoints = vec![open.endpoint().replace("http", "https")];
-    let told_secure = told(&open, EtcdOptions { endpoints, ..secure.options() }).await;
+    let told_secure = connect_warning(&open, EtcdOptions { endpoints, ..secure.options() }).await;
     assert!(
         told_secure
             .starts_with("the store cannot be reached (read of /case): https://127.0.0.1:PORT")
@@ -263,9 +267,9 @@ async fn a_store_with_a_login_is_a_store() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whoever_may_not_is_told_why() {
     let server = with_users().await;
-    insta::assert_snapshot!(told(&server, server.options()).await, @"the store refuses read of /case: http://127.0.0.1:PORT: etcdserver: user name is empty; it wants a login (etcd.username, etcd.password_file)");
-    insta::assert_snapshot!(told(&server, login(&server, "muster", "wrong")).await, @"the store refuses read of /case: http://127.0.0.1:PORT: etcdserver: authentication failed, invalid user ID or password; etcd.username or the password is not the one it knows");
-    insta::assert_snapshot!(told(&server, login(&server, "nobody", "secret")).await, @"the store refuses read of /case: http://127.0.0.1:PORT: etcdserver: authentication failed, invalid user ID or password; etcd.username or the password is not the one it knows");
+    insta::assert_snapshot!(connect_warning(&server, server.options()).await, @"the store refuses read of /case: http://127.0.0.1:PORT: etcdserver: user name is empty; it wants a login (etcd.username, etcd.password_file)");
+    insta::assert_snapshot!(connect_warning(&server, login(&server, "muster", "wrong")).await, @"the store refuses read of /case: http://127.0.0.1:PORT: etcdserver: authentication failed, invalid user ID or password; etcd.username or the password is not the one it knows");
+    insta::assert_snapshot!(connect_warning(&server, login(&server, "nobody", "secret")).await, @"the store refuses read of /case: http://127.0.0.1:PORT: etcdserver: authentication failed, invalid user ID or password; etcd.username or the password is not the one it knows");
     // Another's keys.
     let store = open_etcd(login(&server, "muster", "secret")).await.unwrap();
     let error = store.commit(vec![], put("/other")).await.unwrap_err();

@@ -91,9 +91,9 @@ async fn a_history_that_nobody_cuts_is_told_of() {
         async move { drop(client.put("/case/x", "", None).await.unwrap()) }
     });
     writes.await;
-    let told = warning(&used(server.options()).await, "compacted").await;
-    assert!(told.starts_with("etcd was never compacted and keeps 101"), "{told}");
-    assert!(told.contains("ETCD_AUTO_COMPACTION_RETENTION"), "{told}");
+    let warning_text = warning(&used(server.options()).await, "compacted").await;
+    assert!(warning_text.starts_with("etcd was never compacted and keeps 101"), "{warning_text}");
+    assert!(warning_text.contains("ETCD_AUTO_COMPACTION_RETENTION"), "{warning_text}");
 
     let store = used(server.options()).await;
     server.compact(&*store).await;

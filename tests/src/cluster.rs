@@ -148,16 +148,16 @@ impl Cluster {
     /// [`Cluster::run_shell`] that must fail with exit code 1 and say each of these on standard error.
     pub fn run_failing(&self, host: &Host, line: &str, words: &[&str]) -> Result<Output> {
         let output = self.run_shell(host, line)?;
-        let told = format!(
+        let problem_text = format!(
             "{}: {line}: exit code {}\n{}{}",
             host.name(),
             output.code,
             output.stdout,
             output.stderr
         );
-        ensure!(output.code == 1, "expected exit code 1 from {told}");
+        ensure!(output.code == 1, "expected exit code 1 from {problem_text}");
         for word in words {
-            ensure!(output.stderr.contains(word), "expected {word:?} from {told}");
+            ensure!(output.stderr.contains(word), "expected {word:?} from {problem_text}");
         }
         Ok(output)
     }
@@ -355,8 +355,8 @@ impl Cluster {
             let is_up = |row: &&StateRow| {
                 row.unit == "round.service" && row.active.as_deref() == Some("active")
             };
-            let told = rows.iter().filter(is_up).count();
-            ensure!(told == up, "{told} of {up} hosts report it");
+            let problem_text = rows.iter().filter(is_up).count();
+            ensure!(problem_text == up, "{problem_text} of {up} hosts report it");
             Ok(())
         })?;
         self.run(host, "musterctl destroy round")?;

@@ -82,7 +82,7 @@ pub struct Entry {
     pub due: Vec<Value>,
     /// The phases it went through.
     #[serde(default)]
-    pub phases: Vec<Span>,
+    pub phases: Vec<PhaseLength>,
 }
 
 impl Entry {
@@ -94,7 +94,7 @@ impl Entry {
 
 /// A phase and how long it lasted.
 #[derive(Debug, Clone, Deserialize)]
-pub struct Span {
+pub struct PhaseLength {
     /// The phase.
     pub phase: String,
     /// Seconds.
@@ -103,7 +103,7 @@ pub struct Span {
 
 /// What etcd's JSON gateway answers; keys and values are in base64.
 #[derive(Debug, Deserialize)]
-struct Range {
+struct EtcdRange {
     #[serde(default)]
     kvs: Vec<KeyValue>,
 }
@@ -120,7 +120,7 @@ struct History {
 
 /// One slot held, as it was watched.
 #[derive(Debug, Clone)]
-pub struct Held {
+pub struct HeldSlot {
     /// A host's name, or the id of another holder.
     pub holder: String,
     /// When it was first seen.
@@ -131,9 +131,9 @@ pub struct Held {
 
 /// The slots as they were watched.
 #[derive(Debug, Clone, Default)]
-pub struct Roll {
+pub struct SlotRecord {
     /// Slots in the order in which they were taken.
-    pub held: Vec<Held>,
+    pub held: Vec<HeldSlot>,
     /// Most that were held at once.
     pub most: usize,
 }
@@ -237,8 +237,13 @@ impl<'a> Reboots<'a> {
     }
 
     /// Follows a group's slots until so many have been taken and freed, and none is held.
-    pub fn watch(&self, group: &str, count: usize, mut say: impl FnMut(&str)) -> Result<Roll> {
-        let mut roll = Roll::default();
+    pub fn watch(
+        &self,
+        group: &str,
+        count: usize,
+        mut say: impl FnMut(&str),
+    ) -> Result<SlotRecord> {
+        let mut roll = SlotRecord::default();
         wait_until(&format!("{count} slots taken and freed"), ROLL_TIMEOUT, || {
             let now = Instant::now();
             let holders = self.list_holders(group)?;
@@ -253,7 +258,7 @@ impl<'a> Reboots<'a> {
             for holder in holders {
                 if !roll.held.iter().any(|held| held.holder == holder && held.freed.is_none()) {
                     say(&format!("slot taken by {holder}"));
-                    roll.held.push(Held { holder, taken: now, freed: None });
+                    roll.held.push(HeldSlot { holder, taken: now, freed: None });
                 }
             }
             let freed = roll.held.iter().filter(|held| held.freed.is_some()).count();
@@ -301,7 +306,7 @@ impl<'a> Reboots<'a> {
 
 /// The value in etcd's answer to a range of one key.
 fn read<T: DeserializeOwned>(answer: &str) -> Result<Option<T>> {
-    let range: Range = serde_json::from_str(answer).context("etcd's answer")?;
+    let range: EtcdRange = serde_json::from_str(answer).context("etcd's answer")?;
     let Some(found) = range.kvs.first() else { return Ok(None) };
     let value = BASE64_STANDARD.decode(&found.value).context("etcd's answer")?;
     let value = String::from_utf8(value).context("the record")?;

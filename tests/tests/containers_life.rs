@@ -63,9 +63,9 @@ fn it_crashes_until_the_start_limit(cluster: &Cluster, host: &Host) -> Result<()
         "once.container",
         "Exec=sh -c 'echo no key >&2; exit 4'\n[Service]\nType=oneshot",
     )?;
-    let told =
+    let shown =
         cluster.run_failing(host, "musterctl start once.container", &["once.container", "4"])?;
-    cluster.step(&format!("  {}", told.stderr.trim()));
+    cluster.step(&format!("  {}", shown.stderr.trim()));
     becomes(cluster, host, "once.container", "failed", "failed")?;
     destroyed(cluster, host, "once.container")
 }
@@ -159,18 +159,18 @@ fn its_image_is_missing(cluster: &Cluster, host: &Host) -> Result<()> {
     cluster.step("an image that is not there and may not be fetched: failed, and said why");
     let text = "[Container]\nImage=localhost/none:1\nPull=never\n";
     cluster.write_unit(host, "none.container", text)?;
-    let told =
+    let shown =
         cluster.run_failing(host, "musterctl start none.container", &["localhost/none:1"])?;
-    cluster.step(&format!("  {}", told.stderr.trim()));
+    cluster.step(&format!("  {}", shown.stderr.trim()));
     becomes(cluster, host, "none.container", "failed", "failed")?;
     destroyed(cluster, host, "none.container")?;
 
     cluster.step("a registry that does not answer: a few attempts, then failed, and said why");
     let text = "[Container]\nImage=127.0.0.1:9/none:1\nRetry=2\nRetryDelay=1s\n";
     cluster.write_unit(host, "none.container", text)?;
-    let told =
+    let shown =
         cluster.run_failing(host, "musterctl start none.container", &["127.0.0.1:9/none:1"])?;
-    cluster.step(&format!("  {}", told.stderr.trim()));
+    cluster.step(&format!("  {}", shown.stderr.trim()));
     let row = becomes(cluster, host, "none.container", "failed", "failed")?;
     tells(&row, "127.0.0.1:9/none:1")?;
     destroyed(cluster, host, "none.container")?;
@@ -256,8 +256,8 @@ fn its_secrets_stay_where_they_are(cluster: &Cluster, host: &Host) -> Result<()>
     cluster.write_container(host, "keeper.container", has)?;
     cluster.run(host, "musterctl start keeper.container")?;
     cluster.wait_for_condition("its word that it has both", || {
-        let told = cluster.run(host, "musterctl journal keeper.container")?.stdout;
-        ensure!(told.contains("has both"), "{told}");
+        let shown = cluster.run(host, "musterctl journal keeper.container")?.stdout;
+        ensure!(shown.contains("has both"), "{shown}");
         Ok(())
     })?;
     let environment = inspect(cluster, host, "systemd-keeper", "json .Config.Env")?;
@@ -274,16 +274,16 @@ fn its_secrets_stay_where_they_are(cluster: &Cluster, host: &Host) -> Result<()>
     cluster.run(host, "rm /etc/muster/secrets/db")?;
     cluster.run_failing(host, "musterctl restart keeper.container", &["Secret=db"])?;
 
-    let told = "musterctl status keeper.container; musterctl cat keeper.container; musterctl list-units --output json; \
+    let shown = "musterctl status keeper.container; musterctl cat keeper.container; musterctl list-units --output json; \
                 musterctl plan; musterctl export; curl --silent --unix-socket /run/muster/muster.sock http://x/v1/units; \
                 curl --silent --unix-socket /run/muster/muster.sock http://x/metrics; \
                 journalctl --boot --all --no-pager --output=export; cat $(find /var/lib/muster /run/muster/containers -type f)";
-    let told = cluster.run_shell(host, told)?;
+    let shown = cluster.run_shell(host, shown)?;
     for proof in ["Secret=db", "muster_containers", "TRACE", "line 2"] {
-        ensure!(told.stdout.contains(proof), "{proof} is not in what was searched");
+        ensure!(shown.stdout.contains(proof), "{proof} is not in what was searched");
     }
-    ensure!(!told.stdout.contains("hunter2"), "told: {}", lines_with(&told.stdout, "hunter2"));
-    ensure!(!told.stderr.contains("hunter2"), "{}", told.stderr);
+    ensure!(!shown.stdout.contains("hunter2"), "told: {}", lines_with(&shown.stdout, "hunter2"));
+    ensure!(!shown.stderr.contains("hunter2"), "{}", shown.stderr);
     destroyed(cluster, host, "keeper.container")?;
     cluster.run(host, "rm /etc/systemd/system/musterd.service.d/trace.conf && systemctl daemon-reload && systemctl restart musterd")?;
     Ok(())
@@ -311,9 +311,9 @@ fn the_disk_is_full(cluster: &Cluster, host: &Host) -> Result<()> {
         ensure!(listed.stdout.contains("docker"), "{}", listed.stdout);
         Ok(())
     })?;
-    let told =
+    let shown =
         cluster.run_failing(host, "musterctl start big.container", &["no space left on device"])?;
-    cluster.step(&format!("  {}", told.stderr.trim()));
+    cluster.step(&format!("  {}", shown.stderr.trim()));
     let row = becomes(cluster, host, "big.container", "failed", "failed")?;
     tells(&row, "no space left on device")?;
     ensure!(!host.is_active("big.container"), "it runs without an image");
@@ -346,8 +346,8 @@ fn becomes(
 
 /// An error unless the list says this of a unit.
 fn tells(row: &StateRow, word: &str) -> Result<()> {
-    let mut said = row.problem.iter().chain(&row.remark);
-    ensure!(said.any(|said| said.contains(word)), "{word:?} in {row:?}");
+    let mut texts = row.problem.iter().chain(&row.remark);
+    ensure!(texts.any(|texts| texts.contains(word)), "{word:?} in {row:?}");
     Ok(())
 }
 

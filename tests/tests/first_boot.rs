@@ -218,10 +218,10 @@ fn the_butane_examples_bring_machines_into_a_cluster() -> Result<()> {
     let base = base.with_context(|| format!("no base_url in {zincati}"))?;
     for step in ["pre-reboot", "steady-state"] {
         let body = r#"{"client_params":{"id":"zincati","group":"default"}}"#;
-        let ask = format!(
+        let request_line = format!(
             "curl --silent --show-error --fail --header 'fleet-lock-protocol: true' --data '{body}' {base}v1/{step}"
         );
-        cluster.run(host, &ask)?;
+        cluster.run(host, &request_line)?;
     }
     cluster.tear_down()
 }

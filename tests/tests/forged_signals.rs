@@ -80,8 +80,8 @@ fn what_nobody_says_on_the_bus_changes_nothing() -> Result<()> {
     is_quiet(&cluster.list_states(first)?, cluster.hosts().len(), "activating")?;
     cluster.ensure_unchanged(&running, ours)?;
     for host in cluster.hosts() {
-        let told = cluster.run(host, "musterctl reboot status")?.stdout;
-        ensure!(!told.contains("9999"), "a reboot is due:\n{told}");
+        let reboot_status = cluster.run(host, "musterctl reboot status")?.stdout;
+        ensure!(!reboot_status.contains("9999"), "a reboot is due:\n{reboot_status}");
     }
     ensure!(cluster.list_keys(first, "cordon/")?.is_empty(), "a host begins to reboot");
     ensure!(

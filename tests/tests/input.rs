@@ -229,8 +229,8 @@ fn requests_that_are_none(cluster: &Cluster, host: &Host) -> Result<()> {
             serde_json::from_str(&body).with_context(|| format!("{arguments}: {body}"))?;
         let (code, message) = (error.pointer("/error/code"), error.pointer("/error/message"));
         ensure!(code == Some(&status.into()), "{arguments}: {body}");
-        let said = message.and_then(serde_json::Value::as_str).unwrap_or_default();
-        ensure!(!said.is_empty(), "{arguments}: no message: {body}");
+        let output_text = message.and_then(serde_json::Value::as_str).unwrap_or_default();
+        ensure!(!output_text.is_empty(), "{arguments}: no message: {body}");
     }
     cluster.run(host, "head -c 20000000 /dev/zero | tr '\\0' ' ' > /tmp/big.json")?;
     let (status, body) = request(
@@ -264,12 +264,15 @@ fn damaged_records(cluster: &Cluster, host: &Host) -> Result<()> {
         cluster.run(host, &format!("etcdctl put '{PREFIX}{key}' '{{ not json'"))?;
     }
     cluster.wait_for_condition("every one of them to be reported", || {
-        let mut said = String::new();
+        let mut output_text = String::new();
         for list in ["list-units", "list-unit-files", "list-machines"] {
-            said.push_str(&cluster.run(host, &format!("musterctl {list}"))?.stderr);
+            output_text.push_str(&cluster.run(host, &format!("musterctl {list}"))?.stderr);
         }
         for key in &damaged {
-            ensure!(said.contains(&format!("the record {key} cannot be read")), "{key}: {said}");
+            ensure!(
+                output_text.contains(&format!("the record {key} cannot be read")),
+                "{key}: {output_text}"
+            );
         }
         Ok(())
     })?;
@@ -327,8 +330,8 @@ fn damaged_records(cluster: &Cluster, host: &Host) -> Result<()> {
     }
     cluster.wait_for_condition("silence", || {
         for list in ["list-units", "list-unit-files", "list-machines"] {
-            let said = cluster.run(host, &format!("musterctl {list}"))?.stderr;
-            ensure!(said.is_empty(), "{said}");
+            let output_text = cluster.run(host, &format!("musterctl {list}"))?.stderr;
+            ensure!(output_text.is_empty(), "{output_text}");
         }
         Ok(())
     })?;
@@ -443,8 +446,8 @@ fn one_machine_needs_no_configuration_and_survives_a_full_disk() -> Result<()> {
     let (name, output) = refusal.context("a full disk took everything")?;
     cluster.step(&format!("  {}", output.stderr.trim()));
     ensure!(output.code == 1, "{output:?}");
-    let said = output.stderr.to_lowercase();
-    ensure!(said.contains("space") || said.contains("full"), "{output:?}");
+    let output_text = output.stderr.to_lowercase();
+    ensure!(output_text.contains("space") || output_text.contains("full"), "{output:?}");
     cluster.ensure_unchanged(&running, hello)?;
     let listed = cluster.unit_files(host)?;
     ensure!(listed.iter().any(|row| row.unit == "hello.service"), "{listed:?}");

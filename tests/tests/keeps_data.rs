@@ -31,7 +31,7 @@ struct Seen {
 }
 
 impl Seen {
-    fn look(&mut self, cluster: &Cluster) {
+    fn observe_cluster(&mut self, cluster: &Cluster) {
         self.looks += 1;
         for unit in UNITS {
             let on = cluster.hosts().iter().filter(|host| host.is_up() && host.is_active(unit));
@@ -56,11 +56,11 @@ impl Seen {
 fn watched(cluster: &Cluster, work: impl FnOnce() -> Result<()>) -> Result<Seen> {
     let stop = AtomicBool::new(false);
     let mut seen = Seen::default();
-    seen.look(cluster);
+    seen.observe_cluster(cluster);
     std::thread::scope(|scope| {
         let looking = scope.spawn(|| {
             while !stop.load(Ordering::Relaxed) {
-                seen.look(cluster);
+                seen.observe_cluster(cluster);
             }
             seen
         });

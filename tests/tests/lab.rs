@@ -67,7 +67,7 @@ fn hosts_lose_power_and_come_back_as_the_same_machines() -> Result<()> {
 fn a_host_that_asks_for_a_reboot_comes_back_as_the_same_machine_or_stays_down() -> Result<()> {
     let lab = Lab::start(&bare(2))?;
     let (host, other) = (lab.host(0)?, lab.host(1)?);
-    let ask = "busctl call org.freedesktop.login1 /org/freedesktop/login1 org.freedesktop.login1.Manager Reboot b false";
+    let reboot_call = "busctl call org.freedesktop.login1 /org/freedesktop/login1 org.freedesktop.login1.Manager Reboot b false";
     let answers = |host: &Host| -> Result<()> {
         let address = host.address().to_string();
         let took = wait_until("an answer", WAIT_LIMIT, || {
@@ -91,7 +91,7 @@ fn a_host_that_asks_for_a_reboot_comes_back_as_the_same_machine_or_stays_down() 
         assert_eq!(host.init_process(), init, "systemd executed anew is no boot");
         assert_eq!(started(host)?, started_before);
         // logind goes down with its host and may not live to answer.
-        let _ = host.exec(&["sh", "-c", ask])?;
+        let _ = host.exec(&["sh", "-c", reboot_call])?;
         let Some(init) = init else { bail!("the host was not up") };
         let took = host.wait_for_reboot(init, WAIT_LIMIT)?;
         eprintln!("reboot {round}: {:.1} s", took.as_secs_f64());
@@ -105,7 +105,7 @@ fn a_host_that_asks_for_a_reboot_comes_back_as_the_same_machine_or_stays_down() 
     }
 
     host.stay_down(true)?;
-    let _ = host.exec(&["sh", "-c", ask])?;
+    let _ = host.exec(&["sh", "-c", reboot_call])?;
     host.wait_for_the_end(WAIT_LIMIT)?;
     assert!(!host.is_up());
     host.stay_down(false)?;
@@ -261,8 +261,11 @@ fn what_a_crashed_run_left_is_gone_after_the_next_start() -> Result<()> {
         .args(["--exact", name, "--nocapture"])
         .env(ABANDON, "yes")
         .output()?;
-    let said = String::from_utf8_lossy(&crashed.stdout).into_owned();
-    let id = said.lines().find_map(|line| line.split_once("machine ")).map(|(_, id)| id.to_owned());
+    let output_text = String::from_utf8_lossy(&crashed.stdout).into_owned();
+    let id = output_text
+        .lines()
+        .find_map(|line| line.split_once("machine "))
+        .map(|(_, id)| id.to_owned());
     let id = id.unwrap_or_else(|| panic!("the run did not crash where it should: {crashed:?}"));
     assert!(processes_know(&id), "a crash leaves the host running, or this test tests nothing");
 

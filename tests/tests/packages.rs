@@ -210,8 +210,8 @@ fn a_cluster_goes_back_a_release_and_forward_again_machine_by_machine() -> Resul
         for host in cluster.hosts() {
             install(host, package)?;
             cluster.wait_for_condition("the daemon to be in order", || {
-                let ask = "curl --silent --fail --unix-socket /run/muster/muster.sock http://localhost/healthz";
-                run(host, ask).map(|_| ())
+                let health_request = "curl --silent --fail --unix-socket /run/muster/muster.sock http://localhost/healthz";
+                run(host, health_request).map(|_| ())
             })?;
             cluster.wait_for_machines(3)?;
             cluster.ensure_unchanged(&running, ours)?;

@@ -68,7 +68,7 @@ fn all_back(cluster: &Cluster, reboots: &Reboots<'_>, history: &[Entry]) -> Resu
     cluster.wait_until_settled()
 }
 
-fn tell(cluster: &Cluster, ports: &[u16], samples: &Samples) {
+fn print_outcome(cluster: &Cluster, ports: &[u16], samples: &Samples) {
     let looks = samples.0.len();
     cluster.step(&format!("{looks} looks, the longest gap {:?}", samples.longest_gap()));
     for (replica, port) in ports.iter().enumerate() {
@@ -90,7 +90,7 @@ fn hosts_that_want_to_at_once_reboot_one_after_the_other_and_one_replica_at_most
         request_all(&cluster)?;
         reboots.watch(DEFAULT, 3, |what| cluster.step(what))
     })?;
-    tell(&cluster, &ports, &samples);
+    print_outcome(&cluster, &ports, &samples);
     ensure!(roll.most == 1, "{} slots were held at once: {roll:?}", roll.most);
     ensure!(
         samples.fewest_answering() == 2,
@@ -132,7 +132,7 @@ fn with_room_elsewhere_units_move_before_they_stop_and_no_replica_is_ever_away()
         request_all(&cluster)?;
         reboots.watch(DEFAULT, 3, |what| cluster.step(what))
     })?;
-    tell(&cluster, &ports, &samples);
+    print_outcome(&cluster, &ports, &samples);
     ensure!(roll.most == 1, "{} slots were held at once: {roll:?}", roll.most);
     ensure!(
         samples.fewest_answering() == 2,

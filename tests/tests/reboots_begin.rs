@@ -63,14 +63,14 @@ fn everything_in_the_way_of_a_reboot_is_told_and_holds_it_back() -> Result<()> {
         cluster.step(&format!("{}", reboots.wait_for_reason(host, reason)?));
     }
     cluster.wait_for_condition("all of it in the status", || {
-        let told = cluster.run(other, "musterctl reboot status")?.stdout;
+        let reboot_status = cluster.run(other, "musterctl reboot status")?.stdout;
         for words in [
             "the window is closed",
             "update inhibits a shutdown: half way through",
             "units have failed: bad.service",
             "the slot of group default taken by",
         ] {
-            ensure!(told.contains(words), "{words:?} is missing: {told}");
+            ensure!(reboot_status.contains(words), "{words:?} is missing: {reboot_status}");
         }
         Ok(())
     })?;

@@ -21,14 +21,14 @@ fn request(cluster: &Cluster, host: &Host) -> Result<()> {
 /// `musterctl reboot status` as a host tells it, with each of these somewhere in it.
 fn status_says(cluster: &Cluster, host: &Host, words: &[&str]) -> Result<()> {
     cluster.wait_for_condition(&format!("a status that says {words:?}"), || {
-        let told = cluster.run(host, "musterctl reboot status")?.stdout;
+        let reboot_status = cluster.run(host, "musterctl reboot status")?.stdout;
         for word in words {
-            ensure!(told.contains(word), "{word:?} is missing: {told}");
+            ensure!(reboot_status.contains(word), "{word:?} is missing: {reboot_status}");
         }
         Ok(())
     })?;
-    let told = cluster.run(host, "musterctl reboot status")?.stdout;
-    cluster.step(&format!("musterctl reboot status on {}:\n{told}", host.name()));
+    let reboot_status = cluster.run(host, "musterctl reboot status")?.stdout;
+    cluster.step(&format!("musterctl reboot status on {}:\n{reboot_status}", host.name()));
     Ok(())
 }
 

@@ -55,13 +55,13 @@ pub(crate) struct Method<'a> {
 }
 
 /// Calls that wait, by number.
-type Open = Mutex<HashMap<NonZeroU32, (String, oneshot::Sender<Message>)>>;
+type OpenCalls = Mutex<HashMap<NonZeroU32, (String, oneshot::Sender<Message>)>>;
 
 /// A connection, for calls.
 #[derive(Debug)]
 pub(crate) struct Calls {
     connection: Connection,
-    open: Arc<Open>,
+    open: Arc<OpenCalls>,
     patience: Duration,
     reader: JoinHandle<()>,
 }
@@ -75,7 +75,7 @@ impl Drop for Calls {
 impl Calls {
     /// Begins to read a connection's replies. `patience` is how long each may take.
     pub(crate) fn new(connection: Connection, patience: Duration) -> Self {
-        let open: Arc<Open> = Arc::default();
+        let open: Arc<OpenCalls> = Arc::default();
         let stream = MessageStream::from(&connection);
         let reader = tokio::spawn(read(stream, Arc::clone(&open)));
         Self { connection, open, patience, reader }
@@ -142,7 +142,7 @@ impl Calls {
 /// A call that somebody waits for; dropping it ends the waiting.
 struct PendingCall<'a> {
     number: NonZeroU32,
-    open: &'a Open,
+    open: &'a OpenCalls,
 }
 
 impl Drop for PendingCall<'_> {
@@ -152,7 +152,7 @@ impl Drop for PendingCall<'_> {
 }
 
 /// Hands replies to those who wait for them, until the connection is closed.
-async fn read(mut stream: MessageStream, open: Arc<Open>) {
+async fn read(mut stream: MessageStream, open: Arc<OpenCalls>) {
     while let Some(Ok(message)) = stream.next().await {
         let kind = message.message_type();
         if !matches!(kind, Type::MethodReturn | Type::Error) {

@@ -52,11 +52,11 @@ async fn a_refusal_is_told_from_an_absence_and_from_a_loss() {
     let (service, mut asked) = silent(&bus).await;
     let calls = Arc::new(Calls::new(bus.connection().await, CALL_TIMEOUT));
     let owner = calls.owner_of(NAME).await.unwrap().unwrap();
-    let ask = || {
+    let call_manager = || {
         let (calls, owner) = (Arc::clone(&calls), owner.clone());
         tokio::spawn(async move { calls.call(&owner, METHOD, &()).await })
     };
-    let asking = ask();
+    let asking = call_manager();
     let call = asked.recv().await.unwrap();
     service.reply_error(&call.header(), "org.example.Error.No", &"not today").await.unwrap();
     let refused = CallError::Refused {
@@ -66,15 +66,15 @@ async fn a_refusal_is_told_from_an_absence_and_from_a_loss() {
     assert_eq!(asking.await.unwrap().unwrap_err(), refused);
 
     // It goes while it is asked: nobody knows what it has done. Asked once more it is not there.
-    let asking = ask();
+    let asking = call_manager();
     asked.recv().await.unwrap();
     service.close().await.unwrap();
     assert!(matches!(asking.await.unwrap(), Err(CallError::Lost(_))));
-    assert_eq!(ask().await.unwrap().unwrap_err(), CallError::Absent(owner.clone()));
+    assert_eq!(call_manager().await.unwrap().unwrap_err(), CallError::Absent(owner.clone()));
     assert_eq!(calls.owner_of(NAME).await, Ok(None));
     assert_eq!(calls.start(NAME).await, Ok(()), "that nobody can start it is no failure");
 
     drop(bus);
     calls.wait_until_closed().await;
-    assert!(matches!(ask().await.unwrap(), Err(CallError::Lost(_))));
+    assert!(matches!(call_manager().await.unwrap(), Err(CallError::Lost(_))));
 }

@@ -202,9 +202,10 @@ fn the_provisioning_script_writes_listeners_that_can_be_read() {
     let listener = ["--http-listener", "127.0.0.1:7118=fleetlock+metrics"];
     let both = ["--http-listener", "[::1]:1=metrics"];
     let written = provision(&[&listener[..], &both[..]].concat()).unwrap();
-    let told = config(&written).http.listeners;
-    let told: Vec<String> = told.iter().map(|l| format!("{} {}", l.address, l.serves)).collect();
-    assert_eq!(told, ["127.0.0.1:7118 fleetlock, metrics", "[::1]:1 metrics"], "{written}");
+    let listeners = config(&written).http.listeners;
+    let listeners: Vec<String> =
+        listeners.iter().map(|l| format!("{} {}", l.address, l.serves)).collect();
+    assert_eq!(listeners, ["127.0.0.1:7118 fleetlock, metrics", "[::1]:1 metrics"], "{written}");
     let written = provision(&["--http-listen", "127.0.0.1:7117", "--insecure"]).unwrap();
     assert!(config(&written).http.listeners[0].serves.api, "{written}");
     for options in [
@@ -212,8 +213,8 @@ fn the_provisioning_script_writes_listeners_that_can_be_read() {
         ["--http-listener", "127.0.0.1:7117=metrics+api"],
         ["--http-listener", "127.0.0.1:7117"],
     ] {
-        let said = provision(&options).unwrap_err();
-        assert!(said.starts_with(&format!("provision-host: {}", options[0])), "{said}");
+        let answer = provision(&options).unwrap_err();
+        assert!(answer.starts_with(&format!("provision-host: {}", options[0])), "{answer}");
     }
 }
 
@@ -221,12 +222,12 @@ fn the_provisioning_script_writes_listeners_that_can_be_read() {
 fn each_default_is_the_codes_and_the_manual_pages() {
     let manual = manual();
     for line in default_file() {
-        let said = manual.get(&line.name()).unwrap().as_deref();
+        let answer = manual.get(&line.name()).unwrap().as_deref();
         if line.example {
-            assert_eq!(said, None, "{}: the manual page has a default", line.name());
+            assert_eq!(answer, None, "{}: the manual page has a default", line.name());
             continue;
         }
-        assert_eq!(said, Some(line.value()), "{}: the manual page", line.name());
+        assert_eq!(answer, Some(line.value()), "{}: the manual page", line.name());
         let table = match line.table.as_str() {
             "" => String::new(),
             table => format!("[{table}]\n"),

@@ -26,7 +26,7 @@ pub enum ApiPart {
 
 /// The parts that a listener serves; at least one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Serves {
+pub struct ServedParts {
     /// See [`ApiPart::FleetLock`].
     pub fleetlock: bool,
     /// See [`ApiPart::Metrics`].
@@ -41,7 +41,7 @@ pub struct Listener {
     /// Where.
     pub address: SocketAddr,
     /// The parts that are served there.
-    pub serves: Serves,
+    pub serves: ServedParts,
 }
 
 /// A listener as the file has it.
@@ -62,7 +62,7 @@ struct Address(SocketAddr);
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct HostName(pub String);
 
-impl Serves {
+impl ServedParts {
     /// Everything there is.
     pub fn all_parts() -> Self {
         Self { fleetlock: true, metrics: true, api: true }
@@ -80,7 +80,7 @@ impl Serves {
     }
 }
 
-impl fmt::Display for Serves {
+impl fmt::Display for ServedParts {
     /// As it is configured: `fleetlock, metrics`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let all = [(self.fleetlock, "fleetlock"), (self.metrics, "metrics"), (self.api, "api")];
@@ -93,7 +93,7 @@ impl ListenerTable {
     /// The listener that it describes; the problem where it describes none.
     pub(super) fn to_listener(&self) -> Result<Listener, &'static str> {
         let address = self.address.ok_or("listener: address is missing")?;
-        let serves = self.serves.as_deref().and_then(Serves::of_parts).ok_or(
+        let serves = self.serves.as_deref().and_then(ServedParts::of_parts).ok_or(
             "serves: a listener serves at least one of \"fleetlock\", \"metrics\" and \"api\"",
         )?;
         Ok(Listener { address: address.0, serves })
@@ -134,7 +134,7 @@ impl FromStr for Listener {
         let Address(address) = address.trim().parse()?;
         let parts: Vec<ApiPart> =
             words.split('+').map(|word| word.trim().parse()).collect::<Result<_, _>>()?;
-        let serves = Serves::of_parts(&parts).ok_or_else(wrong)?;
+        let serves = ServedParts::of_parts(&parts).ok_or_else(wrong)?;
         Ok(Self { address, serves })
     }
 }
@@ -198,7 +198,7 @@ pub(super) fn merge_listeners(
         |key| move |listener: &Listener| ConfigError::Insecure { key, address: listener.address };
     let mut listeners: Vec<Listener> = whole
         .iter()
-        .map(|address| Listener { address: *address, serves: Serves::all_parts() })
+        .map(|address| Listener { address: *address, serves: ServedParts::all_parts() })
         .collect();
     let guarded = |listener: &&Listener| listener.serves.api && !insecure;
     let refused = listeners.iter().find(guarded).map(open("http.listen"));

@@ -32,7 +32,7 @@ pub use changes::OptionChange;
 pub use error::ConfigError;
 pub use file_error::FileError;
 pub use flags::{DEFAULT_FILE, Flags};
-pub use listeners::{ApiPart, HostName, Listener, Serves};
+pub use listeners::{ApiPart, HostName, Listener, ServedParts};
 pub use reboot::{DueSource, RebootConfig, RebootFlags, TimeSpan};
 pub use roles::{Role, Roles};
 pub use values::{

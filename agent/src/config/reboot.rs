@@ -118,7 +118,7 @@ pub(super) struct RebootTable {
     #[serde(deserialize_with = "parse_list")]
     windows: Option<Vec<Window>>,
     #[serde(deserialize_with = "parse_text")]
-    time_zone: Option<Zone>,
+    time_zone: Option<WindowZone>,
     #[serde(deserialize_with = "parse_list")]
     sources: Option<Vec<DueSource>>,
     reboot_required_path: Option<PathBuf>,
@@ -169,7 +169,7 @@ pub struct RebootFlags {
 
     /// Time zone of the windows, such as Europe/Paris [default: the machine's]
     #[arg(long, env = "MUSTER_REBOOT_TIME_ZONE", value_name = "ZONE")]
-    reboot_time_zone: Option<Zone>,
+    reboot_time_zone: Option<WindowZone>,
 
     /// What makes a reboot due: request, reboot-required, update-engine, command [default: all; without etcd: request]
     #[arg(long, env = "MUSTER_REBOOT_SOURCES", value_name = "SOURCE,...", value_delimiter = ',')]
@@ -238,7 +238,7 @@ pub struct RebootFlags {
 
 /// Text forms of values that belong to others.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Zone(TimeZone);
+pub(super) struct WindowZone(TimeZone);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct AtDeadline(WhenStuck);
@@ -413,7 +413,7 @@ impl FromStr for TimeSpan {
     }
 }
 
-impl FromStr for Zone {
+impl FromStr for WindowZone {
     type Err = InvalidValue;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {

@@ -93,9 +93,9 @@ fn the_api_over_plain_tcp_needs_a_word_wherever_it_is() {
         );
         for (line, key, text) in [(2, "http.listen", listen), (1, "http.listener", serves)] {
             let error = problem(&text);
-            let told =
+            let expected =
                 format!("muster.toml: line {line}: {key}: {address}: plain TCP, on loopback too");
-            assert!(error.starts_with(&told), "{error}");
+            assert!(error.starts_with(&expected), "{error}");
             assert!(error.contains("http.insecure = true"), "{error}");
             let config = with_file(&text, &["--http-insecure"]).unwrap();
             assert!(config.http.listeners[0].serves.api);
@@ -113,15 +113,15 @@ fn the_api_over_plain_tcp_needs_a_word_wherever_it_is() {
 fn a_listener_serves_what_it_says_and_needs_no_word_for_it() {
     let text = "[http]\ninsecure = false\n\n[[http.listener]]\naddress = \"127.0.0.1:7118\"\nserves = [\"fleetlock\"]\n\n\
                 [[http.listener]]\naddress = \"10.0.0.1:9100\"\nserves = [\"metrics\", \"fleetlock\"]\n";
-    let told = |config: Config| -> Vec<String> {
+    let expected = |config: Config| -> Vec<String> {
         let listeners = config.http.listeners.into_iter();
         listeners.map(|l| format!("{} {}", l.address, l.serves)).collect()
     };
     let both = ["127.0.0.1:7118 fleetlock", "10.0.0.1:9100 fleetlock, metrics"];
-    assert_eq!(told(with_file(text, &[]).unwrap()), both);
+    assert_eq!(expected(with_file(text, &[]).unwrap()), both);
     let flag = ["--http-listener", "127.0.0.1:1=metrics,[::1]:2=fleetlock+metrics"];
     let given = ["127.0.0.1:1 metrics", "[::1]:2 fleetlock, metrics"];
-    assert_eq!(told(with_file(text, &flag).unwrap()), given);
+    assert_eq!(expected(with_file(text, &flag).unwrap()), given);
     assert_eq!(
         with_file(text, &[]).unwrap().advertised_api("10.0.0.1"),
         None,
@@ -267,9 +267,9 @@ fn a_password_in_an_address_is_refused_and_not_repeated() {
     for scheme in ["http", "https"] {
         let problem =
             problem(&format!("[etcd]\nendpoints = [\"{scheme}://ann:hush@127.0.0.1:2379\"]\n"));
-        let told =
+        let expected =
             format!("muster.toml: line 2: endpoints: \"{scheme}://...@127.0.0.1:2379\" is not");
-        assert!(problem.starts_with(&told) && problem.contains("etcd.username"), "{problem}");
+        assert!(problem.starts_with(&expected) && problem.contains("etcd.username"), "{problem}");
         assert!(!problem.contains("hush"), "{problem}");
     }
 }
@@ -281,8 +281,8 @@ fn the_path_of_the_socket_is_as_long_as_the_name_it_is_made_under_allows() {
     let file = |length| format!("\n[http]\nsocket = \"{}\"\n", path(length));
     assert_eq!(with_file(&file(99), &[]).unwrap().http.socket, Path::new(&path(99)));
     let problem = problem(&file(100));
-    let told = format!("muster.toml: line 3: http.socket: \"{}\" has 100 bytes", path(100));
-    assert!(problem.starts_with(&told), "{problem}");
+    let expected = format!("muster.toml: line 3: http.socket: \"{}\" has 100 bytes", path(100));
+    assert!(problem.starts_with(&expected), "{problem}");
     let flag = with_file("", &["--http-socket", &path(100)]).unwrap_err().to_string();
     assert!(flag.starts_with("http.socket: "), "{flag}");
     assert!(with_file("[http]\nsocket = \"\"\n", &[]).is_err());
@@ -300,8 +300,11 @@ fn a_program_that_others_may_write_is_not_run_as_root_without_a_word() {
         with_file("", &["--reboot-check", &flag]).unwrap().find_exposures()
     };
     assert_eq!(mode(0o755), Vec::<String>::new());
-    let told = mode(0o777);
-    assert!(told[0].starts_with("reboot.check ") && told[0].contains("mode 0777"), "{told:?}");
+    let expected = mode(0o777);
+    assert!(
+        expected[0].starts_with("reboot.check ") && expected[0].contains("mode 0777"),
+        "{expected:?}"
+    );
 }
 
 #[test]

@@ -196,14 +196,14 @@ mod tests {
             (0o666, true, true),
         ] {
             file(&path, mode);
-            let told = writable_by_others("the configuration", &path);
-            assert_eq!(told.is_some(), writes, "{mode:o} {told:?}");
-            let told = open_to_others("etcd.password_file", &path);
-            assert_eq!(told.is_some(), reads, "{mode:o} {told:?}");
-            if let Some(told) = told {
+            let warning = writable_by_others("the configuration", &path);
+            assert_eq!(warning.is_some(), writes, "{mode:o} {warning:?}");
+            let warning = open_to_others("etcd.password_file", &path);
+            assert_eq!(warning.is_some(), reads, "{mode:o} {warning:?}");
+            if let Some(warning) = warning {
                 assert!(
-                    told.contains(&format!("{mode:04o}")) && told.contains("chmod 0600 "),
-                    "{told}"
+                    warning.contains(&format!("{mode:04o}")) && warning.contains("chmod 0600 "),
+                    "{warning}"
                 );
             }
         }

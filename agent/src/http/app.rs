@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::error::ApiError;
 use crate::inspect::Inspector;
 use crate::net::limits::TURN_TIMEOUT;
-use crate::net::quota::{Caller, Full, Quota, Quotas, Ticket};
+use crate::net::quota::{Caller, LimitReached, Quota, Quotas, Ticket};
 use crate::reboot::Lock;
 use crate::telemetry::health::Health;
 use crate::telemetry::metrics::Metrics;
@@ -89,7 +89,7 @@ impl App {
             .map_err(|full| self.count_refusal(quota, full))
     }
 
-    fn count_refusal(&self, quota: &Quota, full: Full) -> ApiError {
+    fn count_refusal(&self, quota: &Quota, full: LimitReached) -> ApiError {
         self.metrics.count_refusal(quota.reason);
         full.into()
     }

@@ -45,9 +45,9 @@ pub(crate) async fn read_json<T: DeserializeOwned>(
     let mut reader = serde_json::Deserializer::from_slice(&body);
     let refuse = |error: String| {
         // It repeats names that it does not know, of any length.
-        let told = cut_text(&error, LONGEST_PROBLEM);
-        let dots = if told.len() < error.len() { "..." } else { "" };
-        ApiError::bad_request(format!("unable to decode body: {told}{dots}"))
+        let shown = cut_text(&error, LONGEST_PROBLEM);
+        let dots = if shown.len() < error.len() { "..." } else { "" };
+        ApiError::bad_request(format!("unable to decode body: {shown}{dots}"))
     };
     let value =
         serde_path_to_error::deserialize(&mut reader).map_err(|error| refuse(error.to_string()))?;

@@ -13,15 +13,15 @@ use muster_runtime::Instant;
 use super::app::App;
 use super::error::ApiError;
 use super::{fleet, fleetlock, health, v1};
-use crate::config::Serves;
+use crate::config::ServedParts;
 
 /// The whole API.
 pub fn api_router(app: App) -> Router {
-    router_for(app, Serves::all_parts())
+    router_for(app, ServedParts::all_parts())
 }
 
 /// The parts of it that a listener serves. What it does not serve is not there: no path leads to it.
-pub fn router_for(app: App, serves: Serves) -> Router {
+pub fn router_for(app: App, serves: ServedParts) -> Router {
     let mut router = Router::new();
     if serves.api {
         router = router.nest("/fleet/v1", fleet::fleet_routes());
@@ -47,7 +47,7 @@ pub fn router_for(app: App, serves: Serves) -> Router {
 
 /// Counts every request, and turns the router's own empty answers (no such path, no such method) into JSON errors.
 async fn observe_request(
-    State((app, serves)): State<(App, Serves)>,
+    State((app, serves)): State<(App, ServedParts)>,
     request: Request,
     next: Next,
 ) -> Response {
@@ -88,11 +88,11 @@ pub(crate) fn no_sniffing(response: &mut Response) {
 fn explain_routing(
     method: &http::Method,
     path: &str,
-    serves: Serves,
+    serves: ServedParts,
     plain: &Response,
 ) -> Response {
     let message = if plain.status() == StatusCode::NOT_FOUND {
-        if serves == Serves::all_parts() {
+        if serves == ServedParts::all_parts() {
             format!("there is nothing at {path}")
         } else {
             format!(

@@ -191,14 +191,14 @@ impl Inspector {
 
     /// The output that systemctl would have for a container, and its exit code.
     async fn status_of_container(&self, unit: &UnitName) -> (String, i32) {
-        let look = match &self.containers {
+        let inspected = match &self.containers {
             Some(containers) => containers.inspect_unit(unit).await,
             None => None,
         };
-        let Some(look) = look else {
+        let Some(inspected) = inspected else {
             return (format!("Unit {unit} could not be found.\n"), shown::UNKNOWN);
         };
-        let mut text = shown::text(unit, &look, unix_seconds(), &TimeZone::system());
+        let mut text = shown::text(unit, &inspected, unix_seconds(), &TimeZone::system());
         match self.last_text(unit, None, STATUS_LINES, OutputMode::default()).await {
             Ok(lines) if !lines.is_empty() => {
                 text.push('\n');
@@ -208,7 +208,7 @@ impl Inspector {
             Ok(_) | Err(InspectError::Output(_)) => {}
             Err(error) => drop(write!(text, "\n-- {error} --\n")),
         }
-        (text, shown::exit_code(&look))
+        (text, shown::exit_code(&inspected))
     }
 }
 

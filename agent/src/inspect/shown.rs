@@ -10,7 +10,7 @@ use jiff::tz::TimeZone;
 use muster_common::state::ActiveState;
 use muster_common::unit::UnitName;
 
-use crate::runner::docker::{Container, Look};
+use crate::runner::docker::{Container, InspectedUnit};
 
 /// Digits of an id that are shown: Docker's own abbreviation.
 const SHORT: usize = 12;
@@ -22,43 +22,48 @@ const RUNS_NOT: i32 = 3;
 pub(super) const UNKNOWN: i32 = 4;
 
 /// The exit code.
-pub(super) fn exit_code(look: &Look) -> i32 {
-    if look.active.is_up() { RUNS } else { RUNS_NOT }
+pub(super) fn exit_code(inspected: &InspectedUnit) -> i32 {
+    if inspected.active.is_up() { RUNS } else { RUNS_NOT }
 }
 
 /// The text, without log lines.
-pub(super) fn text(unit: &UnitName, look: &Look, now: u64, zone: &TimeZone) -> String {
+pub(super) fn text(
+    unit: &UnitName,
+    inspected: &InspectedUnit,
+    now: u64,
+    zone: &TimeZone,
+) -> String {
     let mut text = String::new();
-    let dot = match look.active {
+    let dot = match inspected.active {
         ActiveState::Failed => '×',
         ActiveState::Inactive => '○',
         _ => '●',
     };
     let _ = write!(text, "{dot} {unit}");
-    if !look.description.is_empty() && look.description != unit.as_str() {
-        let _ = write!(text, " - {}", look.description);
+    if !inspected.description.is_empty() && inspected.description != unit.as_str() {
+        let _ = write!(text, " - {}", inspected.description);
     }
     text.push('\n');
     let mut line = |name: &str, value: &str| {
         let _ = writeln!(text, "{name:>11}: {value}");
     };
-    line("Loaded", &format!("{} ({})", look.load, look.file.display()));
-    line("Active", &active_line(look, now, zone));
-    line("Machine", &look.machine);
-    if let Some(container) = &look.container {
+    line("Loaded", &format!("{} ({})", inspected.load, inspected.file.display()));
+    line("Active", &active_line(inspected, now, zone));
+    line("Machine", &inspected.machine);
+    if let Some(container) = &inspected.container {
         of_container(container, &mut line);
     }
-    if look.restarts > 0 {
-        line("Restarts", &look.restarts.to_string());
+    if inspected.restarts > 0 {
+        line("Restarts", &inspected.restarts.to_string());
     }
-    if let Some(problem) = &look.engine {
+    if let Some(problem) = &inspected.engine {
         line("Engine", problem);
     }
-    if !look.remark.is_empty() {
-        line("Remark", &look.remark);
+    if !inspected.remark.is_empty() {
+        line("Remark", &inspected.remark);
     }
-    if !look.problem.is_empty() {
-        line("Problem", &look.problem);
+    if !inspected.problem.is_empty() {
+        line("Problem", &inspected.problem);
     }
     text
 }
@@ -74,26 +79,27 @@ fn of_container(container: &Container, line: &mut impl FnMut(&str, &str)) {
     if let Some(pid) = container.pid {
         line("Main PID", &pid.to_string());
     }
-    if let Some((health, said)) = &container.health {
-        let said = said.lines().next().unwrap_or_default().trim();
-        let said = if said.is_empty() { String::new() } else { format!(" ({said})") };
-        line("Health", &format!("{health}{said}"));
+    if let Some((health, detail)) = &container.health {
+        let detail = detail.lines().next().unwrap_or_default().trim();
+        let detail = if detail.is_empty() { String::new() } else { format!(" ({detail})") };
+        line("Health", &format!("{health}{detail}"));
     }
     if !container.error.is_empty() {
         line("Error", &container.error);
     }
 }
 
-fn active_line(look: &Look, now: u64, zone: &TimeZone) -> String {
-    let mut text = format!("{} ({})", look.active, look.sub);
-    if look.active == ActiveState::Failed {
+fn active_line(inspected: &InspectedUnit, now: u64, zone: &TimeZone) -> String {
+    let mut text = format!("{} ({})", inspected.active, inspected.sub);
+    if inspected.active == ActiveState::Failed {
         // systemctl does not say the same word twice.
-        text = format!("failed (Result: {})", or_unknown(&look.result));
+        text = format!("failed (Result: {})", or_unknown(&inspected.result));
     }
-    let since = i64::try_from(look.since).ok().filter(|at| *at > 0).map(Timestamp::from_second);
+    let since =
+        i64::try_from(inspected.since).ok().filter(|at| *at > 0).map(Timestamp::from_second);
     if let Some(Ok(since)) = since {
         let at = since.to_zoned(zone.clone()).strftime("%a %Y-%m-%d %H:%M:%S %Z");
-        let ago = Duration::from_secs(now.saturating_sub(look.since));
+        let ago = Duration::from_secs(now.saturating_sub(inspected.since));
         let ago = humantime::format_duration(ago).to_string();
         let ago: Vec<&str> = ago.split(' ').take(2).collect();
         let _ = write!(text, " since {at}; {} ago", ago.join(" "));
@@ -116,8 +122,8 @@ mod tests {
 
     use super::*;
 
-    fn look(active: &str, sub: &str) -> Look {
-        Look {
+    fn inspected(active: &str, sub: &str) -> InspectedUnit {
+        InspectedUnit {
             file: "/run/muster/containers/web@1.container".into(),
             machine: "n1 (0123456789abcdef0123456789abcdef)".to_owned(),
             description: "The web".to_owned(),
@@ -132,24 +138,28 @@ mod tests {
                 image_id: "sha256:fedcba9876543210".to_owned(),
                 ..Container::default()
             }),
-            ..Look::default()
+            ..InspectedUnit::default()
         }
     }
 
-    fn shown(look: &Look) -> String {
+    fn shown(inspected: &InspectedUnit) -> String {
         let unit: UnitName = "web@1.container".parse().unwrap();
-        format!("{}exit {}", text(&unit, look, 1_700_000_090, &TimeZone::UTC), exit_code(look))
+        format!(
+            "{}exit {}",
+            text(&unit, inspected, 1_700_000_090, &TimeZone::UTC),
+            exit_code(inspected)
+        )
     }
 
     #[test]
     fn one_that_runs() {
-        let mut look = look("active", "running");
-        look.restarts = 2;
-        if let Some(container) = &mut look.container {
+        let mut inspected = inspected("active", "running");
+        inspected.restarts = 2;
+        if let Some(container) = &mut inspected.container {
             container.pid = Some(4711);
             container.health = Some(("healthy".to_owned(), "all is well\nreally".to_owned()));
         }
-        assert_snapshot!(shown(&look), @"
+        assert_snapshot!(shown(&inspected), @"
         ● web@1.container - The web
              Loaded: loaded (/run/muster/containers/web@1.container)
              Active: active (running) since Tue 2023-11-14 22:13:20 UTC; 1m 30s ago
@@ -165,13 +175,13 @@ mod tests {
 
     #[test]
     fn one_that_has_failed() {
-        let mut look = look("failed", "failed");
-        "exit-code".clone_into(&mut look.result);
-        "exit-code, code 3".clone_into(&mut look.remark);
-        if let Some(container) = &mut look.container {
+        let mut inspected = inspected("failed", "failed");
+        "exit-code".clone_into(&mut inspected.result);
+        "exit-code, code 3".clone_into(&mut inspected.remark);
+        if let Some(container) = &mut inspected.container {
             container.code = Some(3);
         }
-        assert_snapshot!(shown(&look), @"
+        assert_snapshot!(shown(&inspected), @"
         × web@1.container - The web
              Loaded: loaded (/run/muster/containers/web@1.container)
              Active: failed (Result: exit-code) since Tue 2023-11-14 22:13:20 UTC; 1m 30s ago
@@ -186,8 +196,9 @@ mod tests {
     #[test]
     fn one_that_is_being_fetched() {
         let remark = "fetching the image web:1: 30% of 10 MB".to_owned();
-        let look = Look { container: None, remark, ..look("activating", "start-pre") };
-        assert_snapshot!(shown(&look), @"
+        let inspected =
+            InspectedUnit { container: None, remark, ..inspected("activating", "start-pre") };
+        assert_snapshot!(shown(&inspected), @"
         ● web@1.container - The web
              Loaded: loaded (/run/muster/containers/web@1.container)
              Active: activating (start-pre) since Tue 2023-11-14 22:13:20 UTC; 1m 30s ago
@@ -200,8 +211,8 @@ mod tests {
     #[test]
     fn one_whose_engine_is_away() {
         let engine = Some("the container engine does not answer: No such file".to_owned());
-        let look = Look { container: None, engine, ..look("active", "running") };
-        assert_snapshot!(shown(&look), @"
+        let inspected = InspectedUnit { container: None, engine, ..inspected("active", "running") };
+        assert_snapshot!(shown(&inspected), @"
         ● web@1.container - The web
              Loaded: loaded (/run/muster/containers/web@1.container)
              Active: active (running) since Tue 2023-11-14 22:13:20 UTC; 1m 30s ago
@@ -213,8 +224,9 @@ mod tests {
 
     #[test]
     fn one_that_was_never_started() {
-        let look = Look { container: None, since: 0, ..look("inactive", "dead") };
-        assert_snapshot!(shown(&look), @"
+        let inspected =
+            InspectedUnit { container: None, since: 0, ..inspected("inactive", "dead") };
+        assert_snapshot!(shown(&inspected), @"
         ○ web@1.container - The web
              Loaded: loaded (/run/muster/containers/web@1.container)
              Active: inactive (dead)

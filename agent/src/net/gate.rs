@@ -54,7 +54,7 @@ pub(super) struct Gate {
 }
 
 /// A place; given back when it is dropped.
-pub(super) struct Hold {
+pub(super) struct ConnectionPlace {
     _place: OwnedSemaphorePermit,
     _counted: OpenConnection,
 }
@@ -75,12 +75,12 @@ impl Gate {
     }
 
     /// A place, if there is one.
-    pub(super) fn try_enter(&self) -> Option<Hold> {
+    pub(super) fn try_enter(&self) -> Option<ConnectionPlace> {
         Arc::clone(&self.places).try_acquire_owned().ok().map(|place| self.hold_place(place))
     }
 
-    fn hold_place(&self, place: OwnedSemaphorePermit) -> Hold {
-        Hold { _place: place, _counted: self.metrics.open_connection(&self.name) }
+    fn hold_place(&self, place: OwnedSemaphorePermit) -> ConnectionPlace {
+        ConnectionPlace { _place: place, _counted: self.metrics.open_connection(&self.name) }
     }
 
     /// A turn in the queue for a place, unless so many wait that it would be in vain. Kept connections are asked to end.
@@ -90,7 +90,7 @@ impl Gate {
     }
 
     /// Waits in the queue; a place, if there is one in time.
-    pub(super) async fn wait(&self, turn: OwnedSemaphorePermit) -> Option<Hold> {
+    pub(super) async fn wait(&self, turn: OwnedSemaphorePermit) -> Option<ConnectionPlace> {
         let place = Arc::clone(&self.places).acquire_owned();
         let place = tokio::time::timeout(PLACE_TIMEOUT, place).await;
         drop(turn);

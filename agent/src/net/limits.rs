@@ -62,16 +62,16 @@ pub struct Limits {
     /// Connections of the unix socket.
     pub local: usize,
     /// Followers of a journal.
-    pub followers: Share,
+    pub followers: LimitShares,
     /// Streams of events.
-    pub streams: Share,
+    pub streams: LimitShares,
     /// Programs that run at once.
-    pub processes: Share,
+    pub processes: LimitShares,
 }
 
 /// A number of things, in three shares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Share {
+pub struct LimitShares {
     /// On the unix socket.
     pub local: usize,
     /// Over TCP.
@@ -87,9 +87,13 @@ impl Default for Limits {
             listener: LISTENER_CONNECTIONS,
             peer: PEER_CONNECTIONS,
             local: LOCAL_CONNECTIONS,
-            followers: Share { local: LOCAL_FOLLOWERS, network: FOLLOWERS, peer: PEER_FOLLOWERS },
-            streams: Share { local: STREAMS, network: STREAMS, peer: PEER_STREAMS },
-            processes: Share { local: PROCESSES, network: PROCESSES, peer: PEER_PROCESSES },
+            followers: LimitShares {
+                local: LOCAL_FOLLOWERS,
+                network: FOLLOWERS,
+                peer: PEER_FOLLOWERS,
+            },
+            streams: LimitShares { local: STREAMS, network: STREAMS, peer: PEER_STREAMS },
+            processes: LimitShares { local: PROCESSES, network: PROCESSES, peer: PEER_PROCESSES },
         }
     }
 }

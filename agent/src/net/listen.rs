@@ -14,7 +14,7 @@ use listenfd::ListenFd;
 use tokio::net::{TcpListener, TcpSocket, UnixListener};
 
 use super::limits::Limits;
-use crate::config::{HostName, HttpConfig, Listener, Serves};
+use crate::config::{HostName, HttpConfig, Listener, ServedParts};
 use crate::host::modes;
 
 /// The group whose members may use the socket.
@@ -44,7 +44,7 @@ pub struct Tcp {
     /// The socket.
     pub listener: TcpListener,
     /// The part of the API that is served.
-    pub serves: Serves,
+    pub serves: ServedParts,
 }
 
 /// Why a socket could not be made.
@@ -157,9 +157,9 @@ fn passed_sockets(config: &HttpConfig) -> Result<Sockets, SocketError> {
 
 /// The part of the API served on a socket that systemd passed: what the configuration says of its address, else everything, if that
 /// is allowed over plain TCP.
-fn served_at(config: &HttpConfig, address: SocketAddr) -> Result<Serves, SocketError> {
+fn served_at(config: &HttpConfig, address: SocketAddr) -> Result<ServedParts, SocketError> {
     let configured = config.listeners.iter().find(|listener| listener.address == address);
-    match configured.map_or_else(Serves::all_parts, |listener| listener.serves) {
+    match configured.map_or_else(ServedParts::all_parts, |listener| listener.serves) {
         serves if serves.api && !config.insecure => Err(SocketError::Insecure { address }),
         serves => Ok(serves),
     }
@@ -243,7 +243,7 @@ mod tests {
             let refused = served_at(&config(false, &[]), at(address)).unwrap_err().to_string();
             assert!(refused.contains(address) && refused.contains("http.insecure"), "{refused}");
             let all = served_at(&config(true, &[]), at(address)).unwrap();
-            assert_eq!(all, Serves::all_parts());
+            assert_eq!(all, ServedParts::all_parts());
         }
         let part = config(false, &["127.0.0.1:7117=fleetlock"]);
         assert_eq!(served_at(&part, at("127.0.0.1:7117")).unwrap().to_string(), "fleetlock");

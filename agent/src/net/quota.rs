@@ -14,7 +14,7 @@ use http::request::Parts;
 use muster_engine::request::limits::StoreLimits;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::limits::{Limits, Share};
+use super::limits::{LimitShares, Limits};
 use crate::http::error::ApiError;
 use crate::stdx::sync::lock;
 
@@ -46,7 +46,7 @@ pub struct Quota {
     /// The word for it in metrics.
     pub(crate) reason: &'static str,
     what: &'static str,
-    share: Share,
+    share: LimitShares,
     local: Arc<Semaphore>,
     network: Arc<Semaphore>,
     peers: Peers,
@@ -72,7 +72,7 @@ pub struct Ticket {
 
 /// There is no more to be had.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Full {
+pub enum LimitReached {
     /// Nobody can have more.
     #[error(
         "there are {count} {what} already, which is as many as this daemon has at once; try again"
@@ -137,14 +137,14 @@ impl Default for Quotas {
 }
 
 impl Quota {
-    fn new(reason: &'static str, what: &'static str, share: Share) -> Self {
+    fn new(reason: &'static str, what: &'static str, share: LimitShares) -> Self {
         let places = |count| Arc::new(Semaphore::new(count));
         let (local, network) = (places(share.local), places(share.network));
         Self { reason, what, share, local, network, peers: Peers::default() }
     }
 
     /// Takes one, or says that there is none.
-    pub fn take_ticket(&self, caller: Caller) -> Result<Ticket, Full> {
+    pub fn take_ticket(&self, caller: Caller) -> Result<Ticket, LimitReached> {
         let (places, peer, full) = self.share_for(caller)?;
         let place = Arc::clone(places).try_acquire_owned().map_err(|_| full)?;
         Ok(Ticket { _place: place, _peer: peer })
@@ -155,7 +155,7 @@ impl Quota {
         &self,
         caller: Caller,
         patience: Duration,
-    ) -> Result<Ticket, Full> {
+    ) -> Result<Ticket, LimitReached> {
         let (places, peer, full) = self.share_for(caller)?;
         let waited = muster_runtime::timeout(patience, Arc::clone(places).acquire_owned()).await;
         let place = waited.ok().and_then(Result::ok).ok_or(full)?;
@@ -165,14 +165,14 @@ impl Quota {
     fn share_for(
         &self,
         caller: Caller,
-    ) -> Result<(&Arc<Semaphore>, Option<PeerPlace>, Full), Full> {
-        let full = |count| Full::All { what: self.what, count };
+    ) -> Result<(&Arc<Semaphore>, Option<PeerPlace>, LimitReached), LimitReached> {
+        let full = |count| LimitReached::All { what: self.what, count };
         match caller {
             Caller::Local => Ok((&self.local, None, full(self.share.local))),
             Caller::Network(peer) => {
                 let place = self.peers.take_place(peer, self.share.peer);
                 let (what, count) = (self.what, self.share.peer);
-                let place = place.ok_or(Full::Peer { what, peer, count })?;
+                let place = place.ok_or(LimitReached::Peer { what, peer, count })?;
                 Ok((&self.network, Some(place), full(self.share.network)))
             }
         }
@@ -207,8 +207,8 @@ impl Drop for PeerPlace {
     }
 }
 
-impl From<Full> for ApiError {
-    fn from(full: Full) -> Self {
+impl From<LimitReached> for ApiError {
+    fn from(full: LimitReached) -> Self {
         Self::over_limit(full.to_string())
     }
 }
@@ -223,7 +223,7 @@ mod tests {
 
     #[test]
     fn the_network_leaves_the_unix_socket_its_part_and_one_address_the_others_theirs() {
-        let quota = Quota::new("things", "things", Share { local: 1, network: 3, peer: 2 });
+        let quota = Quota::new("things", "things", LimitShares { local: 1, network: 3, peer: 2 });
         let first = quota.take_ticket(at("192.0.2.1")).unwrap();
         let _second = quota.take_ticket(at("192.0.2.1")).unwrap();
         let error = quota.take_ticket(at("192.0.2.1")).unwrap_err().to_string();

@@ -29,7 +29,7 @@ use tokio_util::task::TaskTracker;
 
 use super::door::names::{Arrival, Names};
 use super::door::{self, Refused};
-use super::gate::{Gate, Hold};
+use super::gate::{ConnectionPlace, Gate};
 use super::limits::Limits;
 use super::listen::{Sockets, Tcp};
 use super::quota::{Caller, Peers};
@@ -219,7 +219,7 @@ async fn serve_connection<S>(
     stream: S,
     entry: ConnectionEntry,
     gate: &Gate,
-    hold: Hold,
+    hold: ConnectionPlace,
     shutdown: CancellationToken,
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,

@@ -110,7 +110,7 @@ pub(super) async fn run_command(line: &CommandLine, timeout: Duration) -> Comman
         }
     };
     let mut group = ProcessGroup::of_child(&child);
-    let said = muster_runtime::spawn(last_line(child.stdout.take()));
+    let output_line = muster_runtime::spawn(last_line(child.stdout.take()));
     let complained = muster_runtime::spawn(last_line(child.stderr.take()));
     let Ok(status) = muster_runtime::timeout(timeout, child.wait()).await else {
         return CommandEnd::Broken(format!(
@@ -119,16 +119,16 @@ pub(super) async fn run_command(line: &CommandLine, timeout: Duration) -> Comman
         ));
     };
     group.disarm_kill();
-    let (said, complained) = tokio::join!(last_words(said), last_words(complained));
+    let (output_line, complained) = tokio::join!(last_words(output_line), last_words(complained));
     let status = match status {
         Ok(status) => status,
         Err(error) => return CommandEnd::Broken(error.to_string()),
     };
     if status.success() {
-        return CommandEnd::Succeeded(said.unwrap_or_default());
+        return CommandEnd::Succeeded(output_line.unwrap_or_default());
     }
     let how = status.to_string();
-    let words = match complained.or(said) {
+    let words = match complained.or(output_line) {
         Some(line) => format!("{line} ({how})"),
         None => how,
     };
@@ -226,12 +226,12 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let line = directory.path().join("line");
         mknodat(CWD, &line, FileType::Fifo, Mode::RWXU, 0).unwrap();
-        let mut said = pipe::OpenOptions::new().open_receiver(&line).unwrap();
+        let mut output_line = pipe::OpenOptions::new().open_receiver(&line).unwrap();
         let script = format!("exec 3> {}; echo begun >&3; sleep 1000 & wait", line.display());
         let day = Duration::from_secs(24 * 60 * 60);
         let going = tokio::spawn(async move { run_script(&script, day).await });
         let mut begun = [0; 6];
-        said.read_exact(&mut begun).await.unwrap();
+        output_line.read_exact(&mut begun).await.unwrap();
         assert_eq!(&begun, b"begun\n");
         // From here on the time passes whenever nothing is left to be done.
         tokio::time::pause();
@@ -239,7 +239,7 @@ mod tests {
         tokio::time::resume();
         // The line ends once nobody holds its other end: neither the shell nor what it started.
         let mut rest = String::new();
-        let read = said.read_to_string(&mut rest);
+        let read = output_line.read_to_string(&mut rest);
         tokio::time::timeout(Duration::from_secs(60), read).await.unwrap().unwrap();
         assert_eq!(rest, "");
     }

@@ -8,7 +8,7 @@ use muster_engine::reboot::commands::CommandKind;
 use muster_engine::reboot::drain::{drain_state, holds_cordon};
 use muster_engine::reboot::gate::{HealthGate, check_gate, failed_units};
 use muster_engine::reboot::phase::{DrainState, Inhibitor, Observation};
-use muster_engine::reboot::role::{Answers, HostClocks, Question};
+use muster_engine::reboot::role::{Answers, HostClocks, RoleQuestion};
 
 use super::lock::LockError;
 use super::role::{RoleLoop, SLOT_LIMIT};
@@ -23,13 +23,13 @@ impl RoleLoop {
         // In the order of the questions: what is read last is the newest.
         for question in questions {
             match question {
-                Question::Slots => self.read_slots().await,
-                Question::Host => answers.host = Some(self.ask_host().await),
-                Question::FailedUnits => answers.failed = self.read_failed_units().await,
-                Question::Drain => answers.drain = Some(self.read_drain().await),
-                Question::Health => answers.gate = self.read_gate().await,
-                Question::Cordon => answers.cordoned = self.read_cordon().await,
-                Question::Stopping => {
+                RoleQuestion::Slots => self.read_slots().await,
+                RoleQuestion::Host => answers.host = Some(self.ask_host().await),
+                RoleQuestion::FailedUnits => answers.failed = self.read_failed_units().await,
+                RoleQuestion::Drain => answers.drain = Some(self.read_drain().await),
+                RoleQuestion::Health => answers.gate = self.read_gate().await,
+                RoleQuestion::Cordon => answers.cordoned = self.read_cordon().await,
+                RoleQuestion::Stopping => {
                     answers.stopping = Some(self.setup.host.is_stopping().await);
                 }
             }

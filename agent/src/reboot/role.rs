@@ -134,8 +134,8 @@ impl RoleLoop {
                 }
             };
             let expiry = self.commands.command_states().next_expiry(self.now());
-            let look = self.setup.look_interval;
-            let pause = self.role.next_pause(step.wake, round, stored, look, expiry);
+            let look_interval = self.setup.look_interval;
+            let pause = self.role.next_pause(step.wake, round, stored, look_interval, expiry);
             self.wait_for_event(pause).await;
         }
     }

@@ -219,17 +219,17 @@ pub async fn log_transitions(
     mut status: watch::Receiver<HealthStatus>,
     shutdown: CancellationToken,
 ) {
-    let mut told = HealthStatus::default();
+    let mut last_logged = HealthStatus::default();
     while let Some(Ok(())) = shutdown.run_until_cancelled(status.changed()).await {
         let now = status.borrow_and_update().clone();
-        for (component, problem) in component_transitions(&told, &now) {
+        for (component, problem) in component_transitions(&last_logged, &now) {
             if let Some(problem) = problem {
                 tracing::warn!(component, problem, "component failed");
             } else {
                 tracing::info!(component, "component recovered");
             }
         }
-        told = now;
+        last_logged = now;
     }
 }
 
@@ -299,25 +299,25 @@ mod tests {
         let health = Health::new();
         let step = |before: &HealthStatus| {
             let now = health.status();
-            let told: Vec<String> = component_transitions(before, &now)
+            let last_logged: Vec<String> = component_transitions(before, &now)
                 .iter()
                 .map(|(part, problem)| format!("{part} {problem:?}"))
                 .collect();
-            (now, told.join(", "))
+            (now, last_logged.join(", "))
         };
-        let (status, told) = step(&HealthStatus::default());
-        assert_eq!(told, "", "nothing has begun");
+        let (status, last_logged) = step(&HealthStatus::default());
+        assert_eq!(last_logged, "", "nothing has begun");
         health.set_ok(|s| &mut s.runner);
-        let (status, told) = step(&status);
-        assert_eq!(told, "", "it began well");
+        let (status, last_logged) = step(&status);
+        assert_eq!(last_logged, "", "it began well");
         health.set_failed(|s| &mut s.store, "no".to_owned());
-        let (status, told) = step(&status);
-        assert_eq!(told, "store Some(\"no\")");
+        let (status, last_logged) = step(&status);
+        assert_eq!(last_logged, "store Some(\"no\")");
         health.set_failed(|s| &mut s.store, "still no".to_owned());
-        let (status, told) = step(&status);
-        assert_eq!(told, "");
+        let (status, last_logged) = step(&status);
+        assert_eq!(last_logged, "");
         health.set_ok(|s| &mut s.store);
-        let (_, told) = step(&status);
-        assert_eq!(told, "store None");
+        let (_, last_logged) = step(&status);
+        assert_eq!(last_logged, "store None");
     }
 }

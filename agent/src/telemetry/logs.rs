@@ -79,7 +79,7 @@ where
     S: tracing::Subscriber + for<'a> LookupSpan<'a>,
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    let lines = fmt::layer().with_writer(Visible(writer)).with_ansi(false);
+    let lines = fmt::layer().with_writer(VisibleText(writer)).with_ansi(false);
     lines.json().flatten_event(true).boxed()
 }
 
@@ -122,12 +122,12 @@ fn is_quoted(text: &str) -> bool {
 }
 
 /// Writers of JSON lines that let no hidden character through: those that JSON itself does not escape are escaped here.
-struct Visible<W>(W);
+struct VisibleText<W>(W);
 
 /// A writer of one such line.
 struct VisibleLine<W>(W);
 
-impl<'a, W: MakeWriter<'a>> MakeWriter<'a> for Visible<W> {
+impl<'a, W: MakeWriter<'a>> MakeWriter<'a> for VisibleText<W> {
     type Writer = VisibleLine<W::Writer>;
 
     fn make_writer(&'a self) -> Self::Writer {
@@ -182,9 +182,9 @@ mod tests {
         "x\n2026-01-01 INFO forged outcome=done \u{1b}[2J\u{9b}2J\u{202e}\u{2028}\"";
 
     #[derive(Clone, Default)]
-    struct Kept(Arc<Mutex<Vec<u8>>>);
+    struct KeptLog(Arc<Mutex<Vec<u8>>>);
 
-    impl Write for Kept {
+    impl Write for KeptLog {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             self.0.lock().unwrap().extend_from_slice(bytes);
             Ok(bytes.len())
@@ -195,8 +195,8 @@ mod tests {
         }
     }
 
-    fn logged(form: impl FnOnce(Kept) -> Box<dyn Layer<Registry> + Send + Sync>) -> String {
-        let kept = Kept::default();
+    fn logged(form: impl FnOnce(KeptLog) -> Box<dyn Layer<Registry> + Send + Sync>) -> String {
+        let kept = KeptLog::default();
         let subscriber = tracing_subscriber::registry().with(form(kept.clone()));
         tracing::subscriber::with_default(subscriber, || {
             tracing::info!(by = FORGED, count = 3, "a string");

@@ -18,9 +18,9 @@ use crate::telemetry::health::Health;
 
 /// The daemon's metrics. Cheap to clone.
 #[derive(Clone)]
-pub struct Metrics(Arc<Families>);
+pub struct Metrics(Arc<MetricFamilies>);
 
-struct Families {
+struct MetricFamilies {
     registry: Registry,
     requests: Family<RequestLabels, Counter>,
     refusals: Family<RefusalLabels, Counter>,
@@ -98,7 +98,7 @@ impl Metrics {
         for other in others {
             registry.register_collector(other);
         }
-        Self(Arc::new(Families { registry, requests, refusals, connections }))
+        Self(Arc::new(MetricFamilies { registry, requests, refusals, connections }))
     }
 
     /// Counts a request. `route` is the pattern that matched, never what the client sent.

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use muster_common::snapshot::{ClusterEvent, Snapshot};
 use muster_engine::cluster::freshness::{ReadInput, ReadPlan, ReadStep};
-use muster_engine::cluster::{Cluster, Position};
+use muster_engine::cluster::{Cluster, PicturePosition};
 use muster_runtime::Instant;
 use muster_store::{Registry, RegistryError};
 use tokio::sync::watch;
@@ -46,7 +46,7 @@ struct Shared {
 /// The picture that the follower and its readers share.
 struct LiveCluster {
     cluster: Mutex<Cluster>,
-    position: watch::Sender<Position>,
+    position: watch::Sender<PicturePosition>,
     readers: watch::Sender<usize>,
 }
 
@@ -81,7 +81,7 @@ pub struct Reader {
     live: Arc<LiveCluster>,
     /// From which the engine's time counts.
     began: Instant,
-    position: watch::Receiver<Position>,
+    position: watch::Receiver<PicturePosition>,
 }
 
 impl View {
@@ -158,7 +158,7 @@ impl View {
         let live = slot.get_or_insert_with(|| {
             let live = Arc::new(LiveCluster {
                 cluster: Mutex::default(),
-                position: watch::Sender::new(Position::default()),
+                position: watch::Sender::new(PicturePosition::default()),
                 readers: watch::Sender::new(0),
             });
             muster_runtime::spawn(follow_registry(self.0.clone(), live.clone()));

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use musterd::config::Serves;
+use musterd::config::ServedParts;
 use musterd::net::listen::{Sockets, Tcp};
 use musterd::net::serve::serve;
 use tokio::io::{
@@ -17,11 +17,15 @@ use super::*;
 
 /// Serves everything until the test ends.
 pub(super) async fn listen(app: App) -> SocketAddr {
-    listen_with(app, Serves::all_parts(), None).await
+    listen_with(app, ServedParts::all_parts(), None).await
 }
 
 /// Serves a part of it until the test ends, to no more clients than this.
-pub(super) async fn listen_with(app: App, serves: Serves, limits: Option<Limits>) -> SocketAddr {
+pub(super) async fn listen_with(
+    app: App,
+    serves: ServedParts,
+    limits: Option<Limits>,
+) -> SocketAddr {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let address = listener.local_addr().unwrap();
     let tcp = vec![Tcp { listener, serves }];

@@ -60,13 +60,13 @@ async fn a_volume_that_a_container_names_is_not_destroyed_before_it() {
     cluster.submit("web.container", WEB, "inactive").await;
     let destroy = async |units: &[&str]| {
         let names = json!({ "names": units }).to_string();
-        cluster.ask(Method::POST, "/v1/units/destroy", &names).await
+        cluster.send_json(Method::POST, "/v1/units/destroy", &names).await
     };
-    let said = "data.volume is in use: web.container names it; destroy web.container first, or both at once";
+    let expected = "data.volume is in use: web.container names it; destroy web.container first, or both at once";
     let answer = destroy(&["data.volume"]).await;
-    assert_eq!((answer.status, answer.message()), (StatusCode::CONFLICT, said));
-    let answer = cluster.ask(Method::DELETE, "/fleet/v1/units/data.volume", "").await;
-    assert_eq!((answer.status, answer.message()), (StatusCode::CONFLICT, said));
+    assert_eq!((answer.status, answer.message()), (StatusCode::CONFLICT, expected));
+    let answer = cluster.send_json(Method::DELETE, "/fleet/v1/units/data.volume", "").await;
+    assert_eq!((answer.status, answer.message()), (StatusCode::CONFLICT, expected));
     assert_eq!(destroy(&["web.container", "data.volume"]).await.status, StatusCode::OK);
     assert_eq!(cluster.get("/fleet/v1/units/data.volume").await.status, StatusCode::NOT_FOUND);
 }

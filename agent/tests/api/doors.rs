@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use musterd::config::{ApiPart, Serves};
+use musterd::config::{ApiPart, ServedParts};
 use musterd::net::listen::{Sockets, Tcp};
 use musterd::net::serve::serve;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -12,7 +12,7 @@ use super::connections::{exchange, listen, listen_with};
 use super::*;
 
 /// Asks once; the first line without its version, the rest below it.
-async fn ask(address: SocketAddr, request: &str, headers: &str, body: &str) -> String {
+async fn exchange_once(address: SocketAddr, request: &str, headers: &str, body: &str) -> String {
     let length = body.len();
     let text = format!(
         "{request} HTTP/1.1\r\nConnection: close\r\nContent-Length: {length}\r\n{headers}\r\n\r\n{body}"
@@ -59,7 +59,7 @@ async fn no_web_page_changes_or_reads_anything() {
         (format!("{host}\r\nContent-Type: multipart/form-data; boundary=x"), "415"),
         (host.clone(), "415"),
     ] {
-        let answer = ask(address, destroy, &headers, names).await;
+        let answer = exchange_once(address, destroy, &headers, names).await;
         assert!(answer.starts_with(status), "{headers}: {answer}");
         assert!(!answer.to_lowercase().contains("access-control"), "{answer}");
         assert!(answer.contains("x-content-type-options: nosniff"), "{answer}");
@@ -70,7 +70,7 @@ async fn no_web_page_changes_or_reads_anything() {
         ("POST http://evil.example/v1/unfreeze", "421"),
         ("GET http://evil.example/v1/units", "421"),
     ] {
-        let answer = ask(address, request, &host, "").await;
+        let answer = exchange_once(address, request, &host, "").await;
         assert!(answer.starts_with(status), "{request}: {answer}");
     }
     // Reading, and the question before a request.
@@ -79,7 +79,7 @@ async fn no_web_page_changes_or_reads_anything() {
     for request in
         ["GET /v1/units", "GET /metrics", "GET /v1/units/a.service/journal", "OPTIONS /v1/units"]
     {
-        let answer = ask(address, request, &page, "").await;
+        let answer = exchange_once(address, request, &page, "").await;
         assert!(answer.starts_with("403"), "{request}: {answer}");
         assert!(!answer.to_lowercase().contains("access-control"), "{answer}");
     }
@@ -95,16 +95,17 @@ async fn no_web_page_changes_or_reads_anything() {
 async fn a_refusal_says_what_to_do() {
     let cluster = cluster().await;
     let address = listen(cluster.app.clone()).await;
-    let answer = ask(address, "GET /v1/units", "Host: muster.example.com:7117", "").await;
+    let answer = exchange_once(address, "GET /v1/units", "Host: muster.example.com:7117", "").await;
     assert!(answer.contains("not known as \\\"muster.example.com:7117\\\""), "{answer}");
     assert!(answer.contains("http.names"), "{answer}");
     let answer =
-        ask(address, "POST /fleetlock/v1/pre-reboot", "Host: muster.example.com", "").await;
+        exchange_once(address, "POST /fleetlock/v1/pre-reboot", "Host: muster.example.com", "")
+            .await;
     assert!(
         answer.starts_with("421") && answer.contains(r#"{"kind":"refused","value":"#),
         "{answer}"
     );
-    let answer = ask(address, "POST /v1/unfreeze", &format!("Host: {address}"), "").await;
+    let answer = exchange_once(address, "POST /v1/unfreeze", &format!("Host: {address}"), "").await;
     assert!(answer.contains("expected 1 Content-Type, got 0"), "{answer}");
     assert!(answer.contains("needs the header Content-Type: application/json"), "{answer}");
     assert!(answer.contains("even without a body"), "{answer}");
@@ -125,23 +126,23 @@ async fn clients_are_let_in() {
         kernel.trim().to_owned(),
         format!("[::ffff:127.0.0.1]:{port}"),
     ] {
-        let answer = ask(address, "GET /v1/units", &format!("Host: {host}"), "").await;
+        let answer = exchange_once(address, "GET /v1/units", &format!("Host: {host}"), "").await;
         assert!(answer.starts_with("200"), "{host}: {answer}");
     }
     let host = format!("Host: {address}");
     // musterctl's change without a body.
     let json = format!("{host}\r\nContent-Type: application/json");
-    assert!(ask(address, "POST /v1/unfreeze", &json, "").await.starts_with("204"));
+    assert!(exchange_once(address, "POST /v1/unfreeze", &json, "").await.starts_with("204"));
     // fleetctl sends no content type with a deletion, and fleet's tests none with a patch.
     let patch = r#"[{"op":"add","path":"/m1/metadata/rack","value":"1"}]"#;
-    let patched = ask(address, "PATCH /fleet/v1/machines", &host, patch).await;
+    let patched = exchange_once(address, "PATCH /fleet/v1/machines", &host, patch).await;
     assert!(patched.starts_with("20") || patched.starts_with("400"), "{patched}");
-    let deleted = ask(address, "DELETE /fleet/v1/units/a.service", &host, "").await;
+    let deleted = exchange_once(address, "DELETE /fleet/v1/units/a.service", &host, "").await;
     assert!(deleted.starts_with("204"), "{deleted}");
     // FleetLock's clients send none either.
     let lock = format!("{host}\r\nfleet-lock-protocol: true");
     let params = r#"{"client_params":{"id":"c988d2509fdf5cdcbed39037c56406fb","group":"default"}}"#;
-    let locked = ask(address, "POST /fleetlock/v1/pre-reboot", &lock, params).await;
+    let locked = exchange_once(address, "POST /fleetlock/v1/pre-reboot", &lock, params).await;
     assert!(locked.starts_with("200"), "{locked}");
 }
 
@@ -150,15 +151,15 @@ async fn names_of_the_configuration_are_names() {
     let cluster = cluster().await;
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let address = listener.local_addr().unwrap();
-    let tcp = vec![Tcp { listener, serves: Serves::all_parts() }];
+    let tcp = vec![Tcp { listener, serves: ServedParts::all_parts() }];
     let names = vec!["Muster.example.com".parse().unwrap(), "203.0.113.5".parse().unwrap()];
     let sockets = Sockets { tcp, names, ..Sockets::default() };
     tokio::spawn(serve(sockets, cluster.app.clone(), CancellationToken::new()));
     for host in ["muster.example.com", "203.0.113.5:80"] {
-        let answer = ask(address, "GET /v1/version", &format!("Host: {host}"), "").await;
+        let answer = exchange_once(address, "GET /v1/version", &format!("Host: {host}"), "").await;
         assert!(answer.starts_with("200"), "{host}: {answer}");
     }
-    let answer = ask(address, "GET /v1/version", "Host: example.com", "").await;
+    let answer = exchange_once(address, "GET /v1/version", "Host: example.com", "").await;
     assert!(answer.starts_with("421"), "{answer}");
 }
 
@@ -188,17 +189,17 @@ async fn a_restricted_listener_serves_its_part_and_nothing_else() {
         &[ApiPart::FleetLock, ApiPart::Metrics],
         &[ApiPart::FleetLock, ApiPart::Metrics, ApiPart::Api],
     ] {
-        let serves = Serves::of_parts(parts).unwrap();
+        let serves = ServedParts::of_parts(parts).unwrap();
         let address = listen_with(cluster.app.clone(), serves, None).await;
         for (part, request) in paths {
-            let answer = ask(address, request, headers, params).await;
+            let answer = exchange_once(address, request, headers, params).await;
             let served = serves.to_string().contains(part);
             let missing = answer.starts_with("404") && !answer.contains("unit does not exist");
             assert_eq!(missing, !served, "{serves}: {request}: {answer}");
-            if !served && serves != Serves::all_parts() && !request.contains("/fleetlock") {
-                let said =
+            if !served && serves != ServedParts::all_parts() && !request.contains("/fleetlock") {
+                let expected =
                     format!("this listener serves {serves} and nothing else (http.listener)");
-                assert!(answer.contains(&said), "{serves}: {request}: {answer}");
+                assert!(answer.contains(&expected), "{serves}: {request}: {answer}");
             }
         }
     }
@@ -238,13 +239,13 @@ async fn a_revision_of_the_future_is_refused_without_reading_the_store() {
     let before = cluster.line.count_listings();
     for _ in 0..3 {
         let drain = cluster.get("/v1/machines/m1/drain/events?revision=999999999").await;
-        let waited = cluster.ask(Method::POST, "/v1/wait", &wait.to_string()).await;
+        let waited = cluster.send_json(Method::POST, "/v1/wait", &wait.to_string()).await;
         for (answer, named) in
             [(drain, "revision=999999999"), (waited, "revision=18446744073709551615")]
         {
             assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{}", answer.text);
-            let said = format!("{named} is of the future: the store is at revision ");
-            assert!(answer.message().starts_with(&said), "{}", answer.text);
+            let expected = format!("{named} is of the future: the store is at revision ");
+            assert!(answer.message().starts_with(&expected), "{}", answer.text);
         }
     }
     assert_eq!(cluster.line.count_listings(), before);
@@ -272,7 +273,7 @@ async fn metadata_does_not_grow_without_an_end() {
     let patch = async |operations: &[(&str, &str)]| {
         let operation = |(op, path): &(&str, &str)| json!({"op": op, "path": path, "value": "x"});
         let body: Vec<Value> = operations.iter().map(operation).collect();
-        cluster.ask(Method::PATCH, "/fleet/v1/machines", &json!(body).to_string()).await
+        cluster.send_json(Method::PATCH, "/fleet/v1/machines", &json!(body).to_string()).await
     };
     let (a, b, c) = ("/m1/metadata/a", "/m1/metadata/b", "/m1/metadata/c");
     let fine = patch(&[("add", a), ("add", b), ("add", c)]).await;
@@ -298,7 +299,7 @@ async fn metadata_does_not_grow_without_an_end() {
 async fn a_patch_is_carried_out_in_its_order_and_has_an_end() {
     let cluster = cluster().await;
     let patch = async |operations: Value| {
-        cluster.ask(Method::PATCH, "/fleet/v1/machines", &operations.to_string()).await
+        cluster.send_json(Method::PATCH, "/fleet/v1/machines", &operations.to_string()).await
     };
     let operation = |op: &str, key: &str, value: &str| json!({"op": op, "path": format!("/m1/metadata/{key}"), "value": value});
     let twice = json!([

@@ -13,7 +13,7 @@ impl Cluster {
     }
 
     async fn drain(&self, body: Value) -> Answer {
-        self.ask(Method::POST, "/v1/machines/m1/drain", &body.to_string()).await
+        self.send_json(Method::POST, "/v1/machines/m1/drain", &body.to_string()).await
     }
 
     async fn placement(&self, name: &UnitName, on: &Presence) -> Placement {
@@ -97,8 +97,8 @@ async fn a_drain_is_ordered_and_followed_to_its_end() {
 
     let path = format!("/v1/machines/m1/drain/events?revision={}", answer.body["revision"]);
     // It is followed from here on, whenever the rest happens.
-    let mut told = cluster.follow(Request::get(path).body(Body::empty()).unwrap()).await;
-    let mut events = vec![told.recv().await.unwrap()];
+    let mut stream = cluster.follow(Request::get(path).body(Body::empty()).unwrap()).await;
+    let mut events = vec![stream.recv().await.unwrap()];
     let act = async {
         cluster.lead().await;
         let progress = cluster.get("/v1/machines/m1/drain").await.body;
@@ -116,7 +116,7 @@ async fn a_drain_is_ordered_and_followed_to_its_end() {
     };
     act.await;
     let rest = async {
-        while let Some(event) = told.recv().await {
+        while let Some(event) = stream.recv().await {
             events.push(event);
         }
     };
@@ -135,7 +135,7 @@ async fn uncordoning_calls_a_drain_off_and_ends_its_events() {
     let path = format!("/v1/machines/m1/drain/events?revision={revision}");
     let follow = cluster.stream(Request::get(path).body(Body::empty()).unwrap(), |_| false);
     let act = async {
-        let answer = cluster.ask(Method::POST, "/v1/machines/m1/uncordon", "{}").await;
+        let answer = cluster.send_json(Method::POST, "/v1/machines/m1/uncordon", "{}").await;
         assert_eq!(answer.body, json!({"machine": "m1"}));
     };
     let (events, ()) = tokio::join!(follow, act);
@@ -151,7 +151,7 @@ async fn a_machine_that_nobody_knows_is_not_drained() {
         (Method::GET, "/v1/machines/m7/drain"),
         (Method::GET, "/v1/machines/m7/drain/events"),
     ] {
-        let answer = cluster.ask(method, path, "{}").await;
+        let answer = cluster.send_json(method, path, "{}").await;
         assert_eq!(answer.status, StatusCode::NOT_FOUND, "{path}");
         assert_eq!(answer.message(), "machine m7 is not known");
     }
@@ -168,9 +168,9 @@ async fn who_submits_what_would_leave_data_behind_is_told_once() {
     assert!(alone.is_empty(), "it cannot move: {alone:?}");
 
     let _other = cluster.join("m2").await;
-    let told = warnings(cluster.submit("db.service", DB, "inactive").await);
+    let shown = warnings(cluster.submit("db.service", DB, "inactive").await);
     assert_eq!(
-        told,
+        shown,
         [
             "db.service: line 3: [Service] StateDirectory=db: what is kept there stays behind when the unit moves to \
              another machine; MachineID= or MachineMetadata= in [X-Fleet] ties it to where its data is"

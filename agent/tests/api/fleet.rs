@@ -13,7 +13,7 @@ async fn a_name_that_is_no_units_is_not_there() {
             assert_eq!(answer.status, StatusCode::NOT_FOUND, "{path}");
             assert_eq!(answer.message(), "unit does not exist");
         }
-        let gone = cluster.ask(Method::DELETE, &format!("/fleet/v1/units/{name}"), "").await;
+        let gone = cluster.send_json(Method::DELETE, &format!("/fleet/v1/units/{name}"), "").await;
         assert_eq!(gone.status, StatusCode::NOT_FOUND, "{name}");
         let put = cluster.put(name, json!({"options": options()})).await;
         assert_eq!(put.status, StatusCode::BAD_REQUEST, "{name}: {}", put.text);
@@ -22,7 +22,7 @@ async fn a_name_that_is_no_units_is_not_there() {
         assert_eq!(cluster.get(path).await.status, StatusCode::NOT_FOUND, "{path}");
     }
     for method in [Method::PUT, Method::DELETE, Method::POST] {
-        let answer = cluster.ask(method, "/fleet/v1/state/a.service", "{}").await;
+        let answer = cluster.send_json(method, "/fleet/v1/state/a.service", "{}").await;
         assert_eq!(answer.status, StatusCode::METHOD_NOT_ALLOWED);
     }
 }
@@ -32,7 +32,7 @@ async fn what_is_wrong_with_a_put_is_told_in_fleets_order() {
     let cluster = cluster().await;
     let plain = Request::put("/fleet/v1/units/ZZZ").body(Body::from("{")).unwrap();
     assert_eq!(cluster.send(plain).await.status, StatusCode::UNSUPPORTED_MEDIA_TYPE);
-    let body = cluster.ask(Method::PUT, "/fleet/v1/units/ZZZ", "{").await;
+    let body = cluster.send_json(Method::PUT, "/fleet/v1/units/ZZZ", "{").await;
     assert!(body.message().starts_with("unable to decode body"), "{}", body.text);
     let other = cluster.put("ZZZ", json!({"name": "a.service"})).await;
     assert!(other.message().starts_with("name in URL \"ZZZ\" differs"), "{}", other.text);

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::Path;
 
-use musterd::config::Serves;
+use musterd::config::ServedParts;
 use musterd::net::listen::{Sockets, Tcp};
 use musterd::net::serve::serve;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
@@ -37,7 +37,7 @@ async fn answered(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> String 
 async fn small(app: App, limits: Limits, directory: &Path) -> SocketAddr {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let address = listener.local_addr().unwrap();
-    let tcp = vec![Tcp { listener, serves: Serves::all_parts() }];
+    let tcp = vec![Tcp { listener, serves: ServedParts::all_parts() }];
     let unix = vec![UnixListener::bind(directory.join("socket")).unwrap()];
     let sockets = Sockets { unix, tcp, limits: Some(limits), ..Sockets::default() };
     tokio::spawn(serve(sockets, app, CancellationToken::new()));
@@ -93,13 +93,13 @@ async fn a_process_with_few_descriptors_keeps_some_for_the_unix_socket() {
         .unwrap();
     let few = rustix::process::Rlimit { current: Some(320), maximum: Some(320) };
     rustix::process::setrlimit(rustix::process::Resource::Nofile, few).unwrap();
-    let tcp = vec![Tcp { listener, serves: Serves::all_parts() }];
+    let tcp = vec![Tcp { listener, serves: ServedParts::all_parts() }];
     let unix = vec![UnixListener::bind(directory.path().join("socket")).unwrap()];
     let sockets = Sockets { unix, tcp, ..Sockets::default() };
     tokio::spawn(serve(sockets, cluster.app.clone(), CancellationToken::new()));
     opener.stdin.as_mut().unwrap().write_all(b"go\n").await.unwrap();
-    let mut said = [0; 6];
-    let read = opener.stdout.as_mut().unwrap().read_exact(&mut said);
+    let mut head = [0; 6];
+    let read = opener.stdout.as_mut().unwrap().read_exact(&mut head);
     tokio::time::timeout(LIMIT, read).await.unwrap().unwrap();
     for _ in 0..3 {
         let mut stream = UnixStream::connect(directory.path().join("socket")).await.unwrap();
@@ -120,7 +120,7 @@ async fn a_flood_at_one_listener_leaves_the_same_address_its_part_of_the_others(
     for _ in 0..2 {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         addresses.push(listener.local_addr().unwrap());
-        tcp.push(Tcp { listener, serves: Serves::all_parts() });
+        tcp.push(Tcp { listener, serves: ServedParts::all_parts() });
     }
     let sockets = Sockets { tcp, limits: Some(limits), ..Sockets::default() };
     tokio::spawn(serve(sockets, cluster.app.clone(), CancellationToken::new()));
@@ -140,7 +140,7 @@ async fn a_flood_at_one_listener_leaves_the_same_address_its_part_of_the_others(
 async fn an_address_that_has_all_it_may_is_told_so_and_others_are_served() {
     let cluster = cluster().await;
     let limits = Limits { listener: 8, peer: 2, ..Limits::default() };
-    let address = listen_with(cluster.app.clone(), Serves::all_parts(), Some(limits)).await;
+    let address = listen_with(cluster.app.clone(), ServedParts::all_parts(), Some(limits)).await;
     let mut kept = Vec::new();
     for _ in 0..2 {
         let mut stream = connect(2, address).await;
@@ -188,7 +188,7 @@ async fn kept_connections_make_room_when_a_listener_is_full() {
 async fn whoever_finds_no_room_in_time_is_told_so() {
     let cluster = cluster().await;
     let limits = Limits { listener: 1, peer: 1, ..Limits::default() };
-    let address = listen_with(cluster.app.clone(), Serves::all_parts(), Some(limits)).await;
+    let address = listen_with(cluster.app.clone(), ServedParts::all_parts(), Some(limits)).await;
     let mut busy = connect(2, address).await;
     busy.write_all(b"GET / HTTP/1.1\r\nX-Slow: ").await.unwrap();
     let open = format!("muster_http_connections{{listener=\"{address}\"}} 1\n");
@@ -230,7 +230,7 @@ async fn begin(address: SocketAddr, from: u8, request: &str, body: &str) -> (Tcp
 async fn journals_are_followed_by_so_many_and_what_has_ended_makes_room_at_once() {
     let cluster = cluster().await;
     let directory = tempfile::tempdir().unwrap();
-    let followers = Share { local: 1, network: 2, peer: 2 };
+    let followers = LimitShares { local: 1, network: 2, peer: 2 };
     let limits = Limits { followers, ..Limits::default() };
     let address = listen(followed(&cluster, directory.path(), limits).await).await;
     let (first, process) = follow(address).await;
@@ -258,7 +258,7 @@ async fn journals_are_followed_by_so_many_and_what_has_ended_makes_room_at_once(
 async fn events_are_followed_by_so_many() {
     let cluster = cluster().await;
     let directory = tempfile::tempdir().unwrap();
-    let streams = Share { local: 1, network: 1, peer: 1 };
+    let streams = LimitShares { local: 1, network: 1, peer: 1 };
     let limits = Limits { streams, ..Limits::default() };
     let app = followed(&cluster, directory.path(), limits).await;
     let address = listen(app).await;

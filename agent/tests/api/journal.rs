@@ -80,10 +80,13 @@ fn follow(query: &str) -> Request<Body> {
 }
 
 /// The next event that is not about lines, with the lines until then and the place behind them.
-async fn until(told: &mut mpsc::UnboundedReceiver<Value>, enough: &str) -> (String, Value, Value) {
+async fn read_until(
+    stream: &mut mpsc::UnboundedReceiver<Value>,
+    enough: &str,
+) -> (String, Value, Value) {
     let (mut text, mut cursor) = (String::new(), Value::Null);
     let read = async {
-        while let Some(event) = told.recv().await {
+        while let Some(event) = stream.recv().await {
             if event["event"] != "lines" {
                 return (text, cursor, event);
             }
@@ -118,32 +121,32 @@ impl Cluster {
 async fn a_journal_is_followed_and_taken_up_without_a_line_lost_or_shown_twice() {
     let journal = Journal::new("1\n2\n3\n");
     let (cluster, _) = running(&journal).await;
-    let mut told = cluster.follow(follow("lines=2")).await;
-    let (text, _, from) = until(&mut told, "").await;
+    let mut stream = cluster.follow(follow("lines=2")).await;
+    let (text, _, from) = read_until(&mut stream, "").await;
     assert_eq!((text.as_str(), &from["event"]), ("", &json!("from")));
     assert_eq!(from["machine"]["id"], "m1");
-    let (text, _, _) = until(&mut told, "3\n").await;
+    let (text, _, _) = read_until(&mut stream, "3\n").await;
     assert_eq!(text, "2\n3\n");
     let mut seen = Value::Null;
     for line in ["4\n", "5\n6\n"] {
         journal.log(line);
-        let (text, cursor, _) = until(&mut told, line).await;
+        let (text, cursor, _) = read_until(&mut stream, line).await;
         assert_eq!(text, line);
         seen = cursor;
     }
     assert_eq!(seen, "t=6");
     // Nobody listens for a while.
-    drop(told);
+    drop(stream);
     journal.log("7\n8\n");
-    let mut told = cluster.follow(follow("prefer=m1&cursor=t%3D6&ago=5000")).await;
-    until(&mut told, "").await;
+    let mut stream = cluster.follow(follow("prefer=m1&cursor=t%3D6&ago=5000")).await;
+    read_until(&mut stream, "").await;
     journal.log("9\n");
-    let (text, _, _) = until(&mut told, "9\n").await;
+    let (text, _, _) = read_until(&mut stream, "9\n").await;
     assert_eq!(text, "7\n8\n9\n");
     // A place in another machine's journal is none in this one's.
-    let mut told = cluster.follow(follow("prefer=m2&cursor=t%3D6&ago=5000")).await;
-    until(&mut told, "").await;
-    let (text, _, _) = until(&mut told, "9\n").await;
+    let mut stream = cluster.follow(follow("prefer=m2&cursor=t%3D6&ago=5000")).await;
+    read_until(&mut stream, "").await;
+    let (text, _, _) = read_until(&mut stream, "9\n").await;
     assert_eq!(text, "1\n2\n3\n4\n5\n6\n7\n8\n9\n");
 }
 
@@ -151,26 +154,26 @@ async fn a_journal_is_followed_and_taken_up_without_a_line_lost_or_shown_twice()
 async fn a_journal_that_was_empty_is_followed_from_its_first_line() {
     let journal = Journal::new("");
     let (cluster, _) = running(&journal).await;
-    let mut told = cluster.follow(follow("lines=10")).await;
-    until(&mut told, "").await;
+    let mut stream = cluster.follow(follow("lines=10")).await;
+    read_until(&mut stream, "").await;
     journal.log("1\n");
-    assert_eq!(until(&mut told, "1\n").await.0, "1\n");
+    assert_eq!(read_until(&mut stream, "1\n").await.0, "1\n");
     journal.log("2\n");
-    assert_eq!(until(&mut told, "2\n").await.0, "2\n");
+    assert_eq!(read_until(&mut stream, "2\n").await.0, "2\n");
 }
 
 #[tokio::test]
 async fn a_unit_that_leaves_is_told_after_its_last_lines() {
     let journal = Journal::new("1\n");
     let (cluster, name) = running(&journal).await;
-    let mut told = cluster.follow(follow("lines=1")).await;
-    until(&mut told, "").await;
-    until(&mut told, "1\n").await;
+    let mut stream = cluster.follow(follow("lines=1")).await;
+    read_until(&mut stream, "").await;
+    read_until(&mut stream, "1\n").await;
     journal.log("stopped\n");
     cluster.leave(&name).await;
-    let (text, _, last) = until(&mut told, "").await;
+    let (text, _, last) = read_until(&mut stream, "").await;
     assert_eq!((text.as_str(), last), ("stopped\n", json!({"event": "left"})));
-    assert_eq!(told.recv().await, None);
+    assert_eq!(stream.recv().await, None);
 }
 
 #[tokio::test]
@@ -189,17 +192,17 @@ async fn what_a_unit_logged_before_it_left_is_there_for_who_was_cut_off() {
     let parts = parts(&cluster.registry, &cluster.view, &cluster.presence.machine);
     parts.health.set_ledger(&ledger);
     cluster.router = api_router(App::new(AppParts { inspector, ..parts }));
-    let mut told = cluster.follow(follow("lines=1")).await;
-    until(&mut told, "").await;
-    until(&mut told, "1\n").await;
+    let mut stream = cluster.follow(follow("lines=1")).await;
+    read_until(&mut stream, "").await;
+    read_until(&mut stream, "1\n").await;
     // The line breaks, the unit goes on, and it leaves before anybody asks again.
-    drop(told);
+    drop(stream);
     journal.log("2\nstopped\n");
     cluster.leave(&name).await;
     ledger.lock().unwrap().forget_unit(&name).unwrap();
-    let mut told = cluster.follow(follow("machine=m1&cursor=t%3D1&ago=5000")).await;
-    until(&mut told, "").await;
-    let (text, _, last) = until(&mut told, "").await;
+    let mut stream = cluster.follow(follow("machine=m1&cursor=t%3D1&ago=5000")).await;
+    read_until(&mut stream, "").await;
+    let (text, _, last) = read_until(&mut stream, "").await;
     assert_eq!((text.as_str(), last), ("2\nstopped\n", json!({"event": "left"})));
     // Whoever takes up nothing, and whatever was never ours, is told that it is not here.
     let conflict = StatusCode::CONFLICT;
@@ -214,12 +217,12 @@ async fn what_a_unit_logged_before_it_left_is_there_for_who_was_cut_off() {
 async fn a_unit_that_is_destroyed_is_told_to_be() {
     let journal = Journal::new("1\n");
     let (cluster, name) = running(&journal).await;
-    let mut told = cluster.follow(follow("lines=1")).await;
-    until(&mut told, "").await;
-    until(&mut told, "1\n").await;
-    cluster.ask(Method::POST, "/v1/units/destroy", r#"{"names":["a.service"]}"#).await;
+    let mut stream = cluster.follow(follow("lines=1")).await;
+    read_until(&mut stream, "").await;
+    read_until(&mut stream, "1\n").await;
+    cluster.send_json(Method::POST, "/v1/units/destroy", r#"{"names":["a.service"]}"#).await;
     cluster.leave(&name).await;
-    let (_, _, last) = until(&mut told, "").await;
+    let (_, _, last) = read_until(&mut stream, "").await;
     assert_eq!(last, json!({"event": "destroyed"}));
     let again = cluster.send(follow("prefer=m1&wait=true&ago=1")).await;
     assert_eq!(again.status, StatusCode::NOT_FOUND);
@@ -231,11 +234,11 @@ async fn a_unit_on_no_machine_is_refused_or_waited_for() {
     let (cluster, name) = running(&journal).await;
     cluster.leave(&name).await;
     assert_eq!(cluster.send(follow("lines=1")).await.status, StatusCode::CONFLICT);
-    let mut told = cluster.follow(follow("prefer=m1&wait=true&ago=1")).await;
-    let (_, _, nowhere) = until(&mut told, "").await;
+    let mut stream = cluster.follow(follow("prefer=m1&wait=true&ago=1")).await;
+    let (_, _, nowhere) = read_until(&mut stream, "").await;
     assert_eq!(nowhere, json!({"event": "nowhere", "desired": "launched"}));
     cluster.place(&name).await;
-    let (_, _, placed) = until(&mut told, "").await;
+    let (_, _, placed) = read_until(&mut stream, "").await;
     assert_eq!(placed, json!({"event": "placed"}));
 }
 

@@ -6,7 +6,7 @@ use super::*;
 
 impl Cluster {
     async fn reboot(&self, what: &str, body: Value) -> Answer {
-        self.ask(Method::POST, &format!("/v1/reboot/{what}"), &body.to_string()).await
+        self.send_json(Method::POST, &format!("/v1/reboot/{what}"), &body.to_string()).await
     }
 
     /// Holders of a group, `id kind`, and how many slots are free.
@@ -261,7 +261,7 @@ async fn every_path_says_which_methods_it_knows() {
         assert_eq!(answer.allow.as_deref(), Some("POST"), "{what}");
     }
     for path in ["/v1/reboot", "/v1/reboot/history", "/v1/reboot/watch"] {
-        let answer = cluster.ask(Method::POST, path, "{}").await;
+        let answer = cluster.send_json(Method::POST, path, "{}").await;
         assert_eq!(answer.status, StatusCode::METHOD_NOT_ALLOWED, "{path}");
         assert_eq!(answer.allow.as_deref(), Some("GET,HEAD"), "{path}");
     }
@@ -289,16 +289,16 @@ async fn a_store_that_is_away_is_503() {
 }
 
 /// The next event of a stream.
-async fn next(told: &mut mpsc::UnboundedReceiver<Value>) -> Value {
-    tokio::time::timeout(LIMIT, told.recv()).await.unwrap().unwrap()
+async fn next(stream: &mut mpsc::UnboundedReceiver<Value>) -> Value {
+    tokio::time::timeout(LIMIT, stream.recv()).await.unwrap().unwrap()
 }
 
 #[tokio::test]
 async fn a_watch_tells_how_things_are_and_whenever_they_change() {
     let cluster = cluster().await;
     let watch = |path: &str| Request::get(path).body(Body::empty()).unwrap();
-    let mut told = cluster.follow(watch("/v1/reboot/watch?group=default")).await;
-    let first = next(&mut told).await;
+    let mut stream = cluster.follow(watch("/v1/reboot/watch?group=default")).await;
+    let first = next(&mut stream).await;
     assert_eq!((&first["event"], &first["machine"]), (&json!("status"), &json!("m1")));
     assert_eq!(first["groups"][0]["available"], 1);
 
@@ -306,18 +306,18 @@ async fn a_watch_tells_how_things_are_and_whenever_they_change() {
     cluster.reboot("max", json!({"group": "web", "max": 2})).await;
     cluster.submit("a.service", HELLO, "inactive").await;
     cluster.reboot("lock", json!({"id": "ann"})).await;
-    let locked = next(&mut told).await;
+    let locked = next(&mut stream).await;
     assert_eq!(locked["groups"].as_array().unwrap().len(), 1);
     assert_eq!(locked["groups"][0]["holders"][0]["id"], "ann");
     cluster.host("m2", host("default", Phase::Waiting)).await;
-    assert_eq!(next(&mut told).await["hosts"][0]["phase"], "waiting");
+    assert_eq!(next(&mut stream).await["hosts"][0]["phase"], "waiting");
 
     cluster.line.set_cut(true);
-    let away = next(&mut told).await;
+    let away = next(&mut stream).await;
     assert_eq!(away["event"], "degraded");
     assert!(away["message"].as_str().unwrap().starts_with("the store cannot be reached"), "{away}");
     cluster.line.set_cut(false);
-    let back = next(&mut told).await;
+    let back = next(&mut stream).await;
     assert_eq!((&back["event"], &back["hosts"][0]["phase"]), (&json!("status"), &json!("waiting")));
 
     // One that comes later sees at least what was there when it came, though the watch is shared.

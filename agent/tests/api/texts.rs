@@ -38,24 +38,24 @@ async fn a_text_that_is_too_long_or_hides_something_is_refused_by_the_name_of_it
     let cluster = cluster().await;
     let before = cluster.registry.revision().await.unwrap();
     for (path, rest, field) in FIELDS {
-        let ask = async |text: &str| {
+        let refused_text = async |text: &str| {
             let mut body: Value = serde_json::from_str(rest).unwrap();
             body[field] = json!(text);
-            let answer = cluster.ask(Method::POST, path, &body.to_string()).await;
+            let answer = cluster.send_json(Method::POST, path, &body.to_string()).await;
             assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{path} {field} {}", answer.text);
             answer.message().to_owned()
         };
         for length in [257, 300, 70_000] {
-            let message = ask(&"x".repeat(length)).await;
-            let told = format!("unable to decode body: {field}: ");
-            assert!(message.starts_with(&told), "{message}");
+            let message = refused_text(&"x".repeat(length)).await;
+            let expected = format!("unable to decode body: {field}: ");
+            assert!(message.starts_with(&expected), "{message}");
             assert!(message.contains(&format!("{length} bytes")), "{path}: {message}");
             let limit = if (path, field) == ("/v1/reboot/request", "id") { "64" } else { "256" };
             assert!(message.contains(limit), "{path}: {message}");
             assert!(message.len() < 500, "{path}: a flood is not sent back: {message}");
         }
         for hidden in HIDDEN {
-            let message = ask(hidden).await;
+            let message = refused_text(hidden).await;
             assert!(message.contains(&format!("{field}: ")), "{path}: {message}");
             assert!(!message.chars().any(muster_common::text::is_hidden), "{path}: {message:?}");
         }
@@ -91,7 +91,7 @@ async fn an_answer_repeats_nothing_that_hides_and_no_flood() {
             "/v1/reboot/lock",
         ] {
             let body = json!({ hidden.as_str(): 1 }).to_string();
-            answers.push(cluster.ask(Method::POST, path, &body).await);
+            answers.push(cluster.send_json(Method::POST, path, &body).await);
         }
         for answer in answers {
             assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{}", answer.text);
@@ -107,7 +107,7 @@ async fn the_longest_text_is_taken() {
     let cluster = cluster().await;
     let (by, reason) = ("é".repeat(128), "x".repeat(256));
     let body = json!({"by": by, "reason": reason}).to_string();
-    let answer = cluster.ask(Method::POST, "/v1/machines/m1/cordon", &body).await;
+    let answer = cluster.send_json(Method::POST, "/v1/machines/m1/cordon", &body).await;
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.text);
     assert_eq!(answer.body["cordon"]["holds"]["person"]["by"], by);
     assert_eq!(answer.body["cordon"]["holds"]["person"]["reason"], reason);
@@ -118,7 +118,7 @@ async fn metadata_is_short_and_visible() {
     let cluster = cluster().await;
     let patch = async |path: &str, value: &str| {
         let body = json!([{"op": "add", "path": path, "value": value}]).to_string();
-        cluster.ask(Method::PATCH, "/fleet/v1/machines", &body).await
+        cluster.send_json(Method::PATCH, "/fleet/v1/machines", &body).await
     };
     let fine = patch("/m1/metadata/zone", &"x".repeat(256)).await;
     assert_eq!(fine.status, StatusCode::NO_CONTENT, "{}", fine.text);
@@ -146,7 +146,7 @@ async fn a_holder_with_a_hidden_character_can_still_be_freed() {
     let op = muster_store::Op::Put { key, value: record.to_string().into(), lease: None };
     muster_store::Store::commit(&*cluster.line, vec![], vec![op]).await.unwrap();
     let body = json!({"id": id}).to_string();
-    let freed = cluster.ask(Method::POST, "/v1/reboot/unlock", &body).await;
+    let freed = cluster.send_json(Method::POST, "/v1/reboot/unlock", &body).await;
     assert_eq!(freed.body["freed"]["id"], id, "{}", freed.text);
 }
 
@@ -163,8 +163,9 @@ async fn a_slot_is_freed_whatever_its_history_is() {
         let key = "/muster/v1/reboot-history/default".to_owned();
         let op = muster_store::Op::Put { key, value: history.to_string().into(), lease: None };
         muster_store::Store::commit(&*cluster.line, vec![], vec![op]).await.unwrap();
-        let post =
-            async |path: &str| cluster.ask(Method::POST, path, r#"{"id": "a", "by": "ann"}"#).await;
+        let post = async |path: &str| {
+            cluster.send_json(Method::POST, path, r#"{"id": "a", "by": "ann"}"#).await
+        };
         assert_eq!(post("/v1/reboot/lock").await.status, StatusCode::OK);
         let freed = post("/v1/reboot/unlock").await;
         assert_eq!(freed.status, StatusCode::OK, "{}", freed.text);

@@ -73,8 +73,9 @@ async fn while_the_store_is_away_nothing_is_answered_that_may_be_out_of_date() {
         assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{path}: {}", answer.text);
         assert!(answer.message().starts_with("the store cannot be reached"), "{}", answer.text);
     }
-    let post =
-        async |path: &str, body: Value| cluster.ask(Method::POST, path, &body.to_string()).await;
+    let post = async |path: &str, body: Value| {
+        cluster.send_json(Method::POST, path, &body.to_string()).await
+    };
     for answer in [
         cluster
             .change(json!({"files": files, "units": [{"name": "b.service", "file": hash}]}))
@@ -82,7 +83,7 @@ async fn while_the_store_is_away_nothing_is_answered_that_may_be_out_of_date() {
         post("/v1/units/destroy", json!({"names": ["a.service"]})).await,
         post("/v1/wait", json!({"units": [{"name": "a.service", "until": "launched"}]})).await,
         cluster.put("a.service", json!({"desiredState": "launched"})).await,
-        cluster.ask(Method::DELETE, "/fleet/v1/units/a.service", "").await,
+        cluster.send_json(Method::DELETE, "/fleet/v1/units/a.service", "").await,
     ] {
         assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{}", answer.text);
         assert!(answer.message().starts_with("the store cannot be reached"), "{}", answer.text);
@@ -111,9 +112,9 @@ async fn whoever_waits_is_told_that_the_store_is_away_and_goes_on_waiting() {
             cluster.report(&name, &placement, "active", "running").await;
         }
     };
-    let (told, degraded) = tokio::sync::oneshot::channel();
+    let (tell_degraded, degraded) = tokio::sync::oneshot::channel();
     let machine = tokio::spawn(async move { machine(degraded).await });
-    let told = std::sync::Mutex::new(Some(told));
+    let tell_degraded = std::sync::Mutex::new(Some(tell_degraded));
     let wait = json!({"units": [{"name": "a.service", "until": "launched"}]});
     let events = cluster
         .events(wait, |event| {
@@ -121,8 +122,8 @@ async fn whoever_waits_is_told_that_the_store_is_away_and_goes_on_waiting() {
                 // It has begun.
                 "progress" => cluster.line.set_cut(true),
                 "degraded" => {
-                    if let Some(told) = told.lock().unwrap().take() {
-                        told.send(()).unwrap();
+                    if let Some(tell_degraded) = tell_degraded.lock().unwrap().take() {
+                        tell_degraded.send(()).unwrap();
                     }
                 }
                 _ => {}
@@ -230,12 +231,12 @@ async fn a_record_that_cannot_be_read_is_shown_and_harms_nothing_else() {
 
     // The way out that it names.
     let names = r#"{"names":["bad.service","new.service"]}"#;
-    let destroyed = cluster.ask(Method::POST, "/v1/units/destroy", names).await;
+    let destroyed = cluster.send_json(Method::POST, "/v1/units/destroy", names).await;
     assert_eq!(destroyed.body["destroyed"], json!(["bad.service", "new.service"]));
     let anew = cluster.submit("bad.service", HELLO, "inactive").await;
     assert_eq!(anew["outcome"], "created", "{anew}");
     let fleets = "/fleet/v1/units/fleets.service";
-    assert_eq!(cluster.ask(Method::DELETE, fleets, "").await.status, StatusCode::NO_CONTENT);
+    assert_eq!(cluster.send_json(Method::DELETE, fleets, "").await.status, StatusCode::NO_CONTENT);
     let units = cluster.get("/v1/units").await.body;
     assert_eq!(units["unreadable"].as_array().unwrap().len(), 1, "{units}");
 }

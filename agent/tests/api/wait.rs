@@ -24,7 +24,9 @@ async fn a_wait_ends_when_the_machine_has_carried_it_out() {
     assert_eq!(done["event"], "done", "{events:?}");
     assert_eq!(done["machines"][0]["id"], "m1");
 
-    cluster.ask(Method::POST, "/v1/units/destroy", r#"{"names":["a.service","b.service"]}"#).await;
+    cluster
+        .send_json(Method::POST, "/v1/units/destroy", r#"{"names":["a.service","b.service"]}"#)
+        .await;
     let gone = json!({"units": [{"name": "b.service", "until": "gone"}]});
     assert_eq!(cluster.events(gone, |_| false).await.last().unwrap()["event"], "done");
 }

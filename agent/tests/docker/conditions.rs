@@ -20,23 +20,23 @@ async fn a_condition_is_looked_at_on_the_machine_at_each_start() {
     let unit = format!("ConditionPathExists={}", there.display());
     case.write_unit(&unit, "RunInit=yes\nExec=sleep 1000000\n[Service]\nRestart=always").await;
     assert_eq!(case.start().await, StartOutcome::Done, "it is no failure");
-    case.until("inactive", "dead").await;
+    case.wait_until("inactive", "dead").await;
     let reason = format!("condition: {unit} was not met");
     assert_eq!(case.see().await.remark, reason);
     assert!(!case.engine.is_there(&case.container()).await);
     // A new daemon tells it, too.
     case.runner = case.engine.runner();
-    case.until("inactive", "dead").await;
+    case.wait_until("inactive", "dead").await;
     assert_eq!(case.see().await.remark, reason);
 
     std::fs::write(&there, "").unwrap();
     assert_eq!(case.start().await, StartOutcome::Done);
-    case.until("active", "running").await;
+    case.wait_until("active", "running").await;
     assert_eq!(case.see().await.remark, "");
     // And before it is started again by itself.
     std::fs::remove_file(&there).unwrap();
     case.engine.kill_container(&case.container()).await;
-    case.until("inactive", "dead").await;
+    case.wait_until("inactive", "dead").await;
     assert_eq!(case.see().await.remark, reason);
     case.end().await;
 }
@@ -49,11 +49,11 @@ async fn an_assertion_that_does_not_hold_fails_the_start() {
     case.write_unit(&unit, "RunInit=yes\nExec=sleep 1000000\n[Service]\nRestart=always").await;
     let problem = failed(case.start().await);
     assert_eq!(problem, format!("start failed: {unit} was not met"));
-    case.until("failed", "failed").await;
+    case.wait_until("failed", "failed").await;
     assert_eq!(case.see().await.remark, format!("assert: {unit} was not met"));
     std::fs::write(&there, "").unwrap();
     assert_eq!(case.start().await, StartOutcome::Done);
-    case.until("active", "running").await;
+    case.wait_until("active", "running").await;
     case.end().await;
 }
 

@@ -97,14 +97,14 @@ async fn a_tmpfs_that_would_hide_a_file_of_the_image_is_refused() {
 async fn what_wants_to_be_set_up_for_systemd_is_refused() {
     let script = "mkdir -p /usr/lib/systemd; ln -sf /bin/true /usr/lib/systemd/systemd";
     let Some(imaged) = Imaged::new("docker-systemd", script, None).await else { return };
-    let said = "start failed: it runs systemd (/usr/lib/systemd/systemd), for which Podman sets a container up";
+    let expected = "start failed: it runs systemd (/usr/lib/systemd/systemd), for which Podman sets a container up";
     for lines in [
         "Exec=/usr/lib/systemd/systemd --system",
         "Entrypoint=/usr/lib/systemd/systemd\nExec=--system",
         "Entrypoint=\nExec=/bin/sh -c /usr/lib/systemd/systemd",
     ] {
         let problem = failed(imaged.start(lines).await);
-        assert!(problem.starts_with(said), "{lines}: {problem}");
+        assert!(problem.starts_with(expected), "{lines}: {problem}");
     }
     assert_eq!(imaged.start("Exec=ls /usr/lib/systemd/systemd").await, StartOutcome::Done);
     imaged.end().await;

@@ -6,7 +6,7 @@ use muster_common::state::DesiredState;
 use muster_store::Registry;
 
 use crate::machine::{Machine, Running};
-use crate::support::{self, Daemon, Machine as Cores, ask, reported, until};
+use crate::support::{self, Daemon, Machine as Cores, reported, request_unit, wait_until};
 
 const WEB: &str = "[Service]\nExecStart=/bin/sleep infinity\n";
 
@@ -27,9 +27,9 @@ impl Alone {
         cores.settings.ttl = support::LONG;
         let mut alone = Self { registry, cores, machine, _disk: disk };
         alone.machine.agent = true;
-        ask(&alone.registry, "web.service", WEB, DesiredState::Launched).await;
+        request_unit(&alone.registry, "web.service", WEB, DesiredState::Launched).await;
         let (core, role) = alone.starts();
-        until(&alone.registry, "it runs", runs).await;
+        wait_until(&alone.registry, "it runs", runs).await;
         alone.machine.wish("anna", 1).await;
         // No other machine takes the unit: it goes down with this one.
         alone.machine.goes_down().await;
@@ -59,7 +59,7 @@ fn runs(snapshot: &Snapshot) -> bool {
 }
 
 /// What keeps the slot, in words.
-fn told(status: &HostStatus) -> String {
+fn waits_text(status: &HostStatus) -> String {
     status.waits.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
@@ -69,15 +69,16 @@ async fn the_slot_is_kept_until_every_unit_is_back() {
     alone.cores.host.hold_starts("web.service", true);
     let (core, role) = alone.starts();
     let starting = |status: &HostStatus| {
-        status.phase == Phase::Settling && told(status).contains("web.service (is on its way)")
+        status.phase == Phase::Settling
+            && waits_text(status).contains("web.service (is on its way)")
     };
-    alone.machine.until("waits for the unit", starting).await;
+    alone.machine.wait_until("waits for the unit", starting).await;
     assert_eq!(alone.machine.holders().await, ["m1"]);
 
     // Killed meanwhile: the next one waits for it as well.
     role.kill().await;
     let _role = alone.machine.start();
-    alone.machine.until("waits for the unit again", starting).await;
+    alone.machine.wait_until("waits for the unit again", starting).await;
     alone.cores.host.hold_starts("web.service", false);
     alone.machine.comes_to_rest().await;
     assert!(
@@ -97,13 +98,13 @@ async fn a_unit_that_fails_after_the_boot_keeps_the_slot() {
     alone.cores.host.fail_starts("web.service");
     let (core, _role) = alone.starts();
     let failed = |status: &HostStatus| {
-        told(status) == "units are not well: web.service (start failed: exit status 1)"
+        waits_text(status) == "units are not well: web.service (start failed: exit status 1)"
     };
-    alone.machine.until("says what is wrong", failed).await;
+    alone.machine.wait_until("says what is wrong", failed).await;
     assert_eq!(alone.machine.holders().await, ["m1"]);
 
     // A person takes it away.
-    ask(&alone.registry, "web.service", WEB, DesiredState::Inactive).await;
+    request_unit(&alone.registry, "web.service", WEB, DesiredState::Inactive).await;
     alone.machine.comes_to_rest().await;
     core.stop().await;
 }

@@ -34,7 +34,7 @@ pub struct Machine {
     pub health: Health,
     pub config: Config,
     pub agent: bool,
-    told: watch::Sender<HostStatus>,
+    status: watch::Sender<HostStatus>,
     pub state: tempfile::TempDir,
     _store: Option<tempfile::TempDir>,
 }
@@ -102,7 +102,7 @@ impl Machine {
             health: Health::new(),
             config,
             agent: false,
-            told: watch::Sender::new(HostStatus::default()),
+            status: watch::Sender::new(HostStatus::default()),
             state,
             _store: None,
         }
@@ -110,7 +110,7 @@ impl Machine {
 
     pub fn start(&self) -> Running {
         // What an earlier one said is not waited for.
-        self.told.send_replace(HostStatus::default());
+        self.status.send_replace(HostStatus::default());
         let groups = self.config.reboot.known_groups();
         let setup = role::RoleSetup {
             machine: self.id(),
@@ -123,7 +123,7 @@ impl Machine {
             state_dir: self.state.path().to_owned(),
             health: self.health.clone(),
             wall: Wall::default(),
-            status: self.told.clone(),
+            status: self.status.clone(),
             look_interval: Duration::from_millis(20),
         };
         Running(tokio::spawn(role::run(setup, CancellationToken::new())))
@@ -148,7 +148,7 @@ impl Machine {
 
     /// Waits until it has been asked to reboot.
     pub async fn goes_down(&self) {
-        self.host.until("goes down", |state| state.going_down).await;
+        self.host.wait_until("goes down", |state| state.going_down).await;
     }
 
     /// It has gone down and comes up again.
@@ -164,14 +164,14 @@ impl Machine {
     }
 
     /// Waits until the machine's status is as it should be.
-    pub async fn until(&self, what: &str, holds: impl Fn(&HostStatus) -> bool) -> HostStatus {
-        let mut told = self.told.subscribe();
+    pub async fn wait_until(&self, what: &str, holds: impl Fn(&HostStatus) -> bool) -> HostStatus {
+        let mut status = self.status.subscribe();
         let found =
-            tokio::time::timeout(CONDITION_TIMEOUT, told.wait_for(|status| holds(status))).await;
+            tokio::time::timeout(CONDITION_TIMEOUT, status.wait_for(|status| holds(status))).await;
         // What was found locks what is told: a second look at it meanwhile would wait for a writer that waits for the first.
         let found = found.map(|status| status.unwrap().clone());
         let Ok(found) = found else {
-            panic!("{what}: never came to be; it is {:#?}", *self.told.borrow())
+            panic!("{what}: never came to be; it is {:#?}", *self.status.borrow())
         };
         found
     }
@@ -183,7 +183,7 @@ impl Machine {
                 && status.boot == self.host.boot_id()
                 && status.due.is_empty()
         };
-        self.until("comes to rest", rests).await;
+        self.wait_until("comes to rest", rests).await;
         assert_eq!(self.holders().await, Vec::<String>::new(), "a slot is held");
     }
 
@@ -213,7 +213,7 @@ impl Pretended {
         result
     }
 
-    pub async fn until(&self, what: &str, holds: impl Fn(&State) -> bool) {
+    pub async fn wait_until(&self, what: &str, holds: impl Fn(&State) -> bool) {
         let mut changed = self.changed.subscribe();
         let wait = changed.wait_for(|_| holds(&self.state.lock().unwrap()));
         assert!(tokio::time::timeout(CONDITION_TIMEOUT, wait).await.is_ok(), "{what}: never");

@@ -15,7 +15,7 @@ async fn an_inhibitor_is_waited_for_before_the_slot_is_taken() {
     machine.host.with(|state| state.inhibitors.push(dpkg));
     machine.wish("anna", 1).await;
     let _role = machine.start();
-    let status = machine.until("waits", |status| status.phase == Phase::Waiting).await;
+    let status = machine.wait_until("waits", |status| status.phase == Phase::Waiting).await;
     assert_eq!(status.waits.len(), 1, "{:?}", status.waits);
     assert_eq!(status.waits[0].to_string(), "dpkg inhibits a shutdown: installs");
     assert_eq!(machine.holders().await, Vec::<String>::new());
@@ -32,7 +32,7 @@ async fn a_slot_that_another_machine_holds_is_waited_for() {
     machine.registry.write_reboot_group(&group(taken, 0), None).await.unwrap();
     machine.wish("anna", 1).await;
     let _role = machine.start();
-    let status = machine.until("waits", |status| status.phase == Phase::Waiting).await;
+    let status = machine.wait_until("waits", |status| status.phase == Phase::Waiting).await;
     assert_eq!(status.waits[0].to_string(), "the slot of group default taken by m2");
     let found = machine.registry.reboot_group(&Group::default()).await.unwrap().unwrap();
     let free = group(Semaphore::default(), found.revision);
@@ -47,15 +47,15 @@ async fn logged_in_users_are_warned_and_told_when_nothing_comes_of_it() {
     machine.host.with(|state| state.sessions = 1);
     machine.wish("anna", 1).await;
     let _role = machine.start();
-    let status = machine.until("warns", |status| status.phase == Phase::Warning).await;
+    let status = machine.wait_until("warns", |status| status.phase == Phase::Warning).await;
     assert_eq!(status.waits[0].to_string(), "one logged-in user has been warned");
-    machine.host.until("says so", |state| state.said.len() == 1).await;
-    let said = machine.host.with(|state| state.said[0].clone());
+    machine.host.wait_until("says so", |state| state.said.len() == 1).await;
+    let message = machine.host.with(|state| state.said[0].clone());
     let expected = "This machine reboots in 5 minutes: requested by anna. Please save your work.\n";
-    assert_eq!(said, expected);
+    assert_eq!(message, expected);
     machine.registry.withdraw_reboot(&machine.id(), None).await.unwrap();
-    machine.until("nothing is due", |status| status.phase == Phase::Idle).await;
-    machine.host.until("says so", |state| state.said.len() == 2).await;
+    machine.wait_until("nothing is due", |status| status.phase == Phase::Idle).await;
+    machine.host.wait_until("says so", |state| state.said.len() == 2).await;
     assert_eq!(
         machine.host.with(|state| state.said[1].clone()),
         "This machine does not reboot for now.\n"
@@ -68,7 +68,7 @@ async fn users_who_log_out_need_no_more_time() {
     machine.host.with(|state| state.sessions = 2);
     machine.wish("anna", 1).await;
     let _role = machine.start();
-    machine.until("warns", |status| status.phase == Phase::Warning).await;
+    machine.wait_until("warns", |status| status.phase == Phase::Warning).await;
     machine.host.with(|state| state.sessions = 0);
     machine.goes_down().await;
 }
@@ -79,7 +79,7 @@ async fn a_check_that_says_no_is_told_with_its_words() {
     machine.wish("anna", 1).await;
     let _role = machine.start();
     let refused = |wait: &WaitReason| matches!(wait, WaitReason::CheckRefused { .. });
-    let status = machine.until("refuses", |status| status.waits.iter().any(refused)).await;
+    let status = machine.wait_until("refuses", |status| status.waits.iter().any(refused)).await;
     assert_eq!(
         status.waits[0].to_string(),
         "the check command said no: disk is full (exit status: 1)"
@@ -101,8 +101,8 @@ async fn the_hooks_run_in_their_order_and_once_each() {
     machine.boots();
     let _role = machine.start();
     machine.comes_to_rest().await;
-    let told = std::fs::read_to_string(log).unwrap();
-    assert_eq!(told, "before_drain\nbefore_reboot\nafter_boot\n");
+    let log_text = std::fs::read_to_string(log).unwrap();
+    assert_eq!(log_text, "before_drain\nbefore_reboot\nafter_boot\n");
 }
 
 #[tokio::test]
@@ -136,7 +136,7 @@ async fn a_machine_that_refuses_to_reboot_gives_the_slot_back() {
     let given_up = |status: &HostStatus| {
         status.phase == Phase::Waiting && matches!(status.waits[..], [WaitReason::Retry { .. }])
     };
-    let status = machine.until("gives up", given_up).await;
+    let status = machine.wait_until("gives up", given_up).await;
     assert_eq!(
         status.waits[0].to_string(),
         "given up for now: the host does not reboot: logind refuses to reboot: not today"
@@ -149,7 +149,7 @@ async fn a_wish_is_fulfilled_by_a_reboot_that_a_person_made() {
     let machine = Machine::new("strategy = \"off\"");
     machine.wish("anna", 1).await;
     let role = machine.start();
-    machine.until("waits", |status| status.phase == Phase::Waiting).await;
+    machine.wait_until("waits", |status| status.phase == Phase::Waiting).await;
     role.kill().await;
     machine.boots();
     let _role = machine.start();
@@ -198,7 +198,7 @@ async fn a_machine_that_changes_its_group_gives_the_old_slot_back() {
     let mut machine = Machine::new("before_reboot = [\"/bin/sleep\", \"1000\"]\ngroup = \"front\"");
     machine.wish("anna", 1).await;
     let role = machine.start();
-    machine.until("holds a slot", |status| status.phase == Phase::BeforeReboot).await;
+    machine.wait_until("holds a slot", |status| status.phase == Phase::BeforeReboot).await;
     role.kill().await;
     machine.config.reboot.group = Group::default();
     machine.config.reboot.before_reboot = None;

@@ -114,7 +114,7 @@ pub fn name(text: &str) -> UnitName {
 }
 
 /// Asks for a unit as a user would; the generation rises.
-pub async fn ask(registry: &Registry, unit: &str, text: &str, desired: DesiredState) {
+pub async fn request_unit(registry: &Registry, unit: &str, text: &str, desired: DesiredState) {
     let file: Arc<UnitFile> = Arc::new(text.parse().unwrap());
     let before = registry.read_snapshot().await.unwrap();
     let old = before.units.get(&name(unit));
@@ -129,7 +129,11 @@ pub async fn ask(registry: &Registry, unit: &str, text: &str, desired: DesiredSt
 }
 
 /// Waits, generously, until the store looks as it should.
-pub async fn until(registry: &Registry, what: &str, holds: impl Fn(&Snapshot) -> bool) -> Snapshot {
+pub async fn wait_until(
+    registry: &Registry,
+    what: &str,
+    holds: impl Fn(&Snapshot) -> bool,
+) -> Snapshot {
     let mut last = Snapshot::default();
     let mut updates = registry.watch();
     let wait = async {

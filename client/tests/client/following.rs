@@ -3,7 +3,9 @@
 use std::cell::Cell;
 use std::time::Duration;
 
-use muster_client::{ApiRequest, Backoff, Client, ClientError, Followed, Follower, Limits, Resume};
+use muster_client::{
+    ApiRequest, Backoff, Client, ClientError, Followed, Follower, Limits, ResumableRequest,
+};
 
 use crate::server::{Reply, Server, events};
 
@@ -17,7 +19,7 @@ struct Journal {
     patience: Option<Duration>,
 }
 
-impl Resume for Journal {
+impl ResumableRequest for Journal {
     fn resume_request(&self) -> Result<ApiRequest, ClientError> {
         Ok(ApiRequest::get(format!("/journal?from={}", self.shown.get())))
     }

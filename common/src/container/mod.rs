@@ -46,7 +46,7 @@ pub use options::{CdiDevice, Device, Masks, Seccomp, Timezone, Ulimit};
 pub use podman_options::PodmanOptions;
 pub use reader::ContainerError;
 pub use resources::{NetworkSpec, Subnet, VolumeSpec};
-pub use service::{ExitCodes, Restart, Service, ServiceKind, StartLimit};
+pub use service::{ExitCodes, Restart, ServiceKind, ServiceSection, StartLimit};
 pub use spec::{ContainerSpec, NameResolution, Notify, Security, is_root};
 pub use status::ContainerStatus;
 pub use variable_files::VariableFile;
@@ -153,7 +153,7 @@ fn read_section(
         _ => Quadlet::Container(Box::new(ContainerSpec::read(
             &main,
             &service,
-            Service::read(&service, &unit)?,
+            ServiceSection::read(&service, &unit)?,
             default_name,
             expander.variables.known_values(),
             conditions,

@@ -8,7 +8,7 @@ use super::keys::Section;
 
 /// What becomes of an option of `podman run`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Meaning {
+enum ArgumentKind {
     /// It has a value, and says what this key of `[Container]` says.
     Key(&'static str),
     /// As a key, with several values between commas.
@@ -31,10 +31,10 @@ enum Meaning {
     User,
 }
 
-use Meaning::{Flag, Idle, IdleFlag, Key, Keys, Own, OwnFlag};
+use ArgumentKind::{Flag, Idle, IdleFlag, Key, Keys, Own, OwnFlag};
 
 /// The options that are taken.
-const OPTIONS: &[(&str, Meaning)] = &[
+const OPTIONS: &[(&str, ArgumentKind)] = &[
     ("--add-host", Key("AddHost")),
     ("--annotation", Key("Annotation")),
     ("--cap-add", Keys("AddCapability")),
@@ -53,7 +53,7 @@ const OPTIONS: &[(&str, Meaning)] = &[
     ("--env", Key("Environment")),
     ("--env-file", Key("EnvironmentFile")),
     ("--expose", Key("ExposeHostPort")),
-    ("--gpus", Meaning::Gpus),
+    ("--gpus", ArgumentKind::Gpus),
     ("--group-add", Key("GroupAdd")),
     ("--health-cmd", Key("HealthCmd")),
     ("--health-interval", Key("HealthInterval")),
@@ -92,7 +92,7 @@ const OPTIONS: &[(&str, Meaning)] = &[
     ("--replace", IdleFlag),
     ("--rm", IdleFlag),
     ("--secret", Key("Secret")),
-    ("--security-opt", Meaning::Security),
+    ("--security-opt", ArgumentKind::Security),
     ("--shm-size", Key("ShmSize")),
     ("--sig-proxy", IdleFlag),
     ("--stop-signal", Key("StopSignal")),
@@ -102,7 +102,7 @@ const OPTIONS: &[(&str, Meaning)] = &[
     ("--tty", OwnFlag("--tty")),
     ("--tz", Key("Timezone")),
     ("--ulimit", Key("Ulimit")),
-    ("--user", Meaning::User),
+    ("--user", ArgumentKind::User),
     ("--userns", Key("UserNS")),
     ("--uts", Own("--uts")),
     ("--volume", Key("Volume")),
@@ -116,7 +116,7 @@ const OPTIONS: &[(&str, Meaning)] = &[
     ("-p", Key("PublishPort")),
     ("-q", IdleFlag),
     ("-t", OwnFlag("--tty")),
-    ("-u", Meaning::User),
+    ("-u", ArgumentKind::User),
     ("-v", Key("Volume")),
     ("-w", Key("WorkingDir")),
 ];
@@ -133,7 +133,7 @@ const SECURITY: &[(&str, &str)] = &[
 
 /// The meaning of one option.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Said {
+pub(super) enum MeantOption {
     /// A value of this key of `[Container]`, or of an option without one.
     Value(&'static str, String),
     /// Nothing to a container; the option's name.
@@ -141,8 +141,8 @@ pub(super) enum Said {
 }
 
 /// Reads the words of one `PodmanArgs=`.
-pub(super) fn read(words: Vec<String>) -> Result<Vec<Said>, String> {
-    let mut said = Vec::new();
+pub(super) fn read(words: Vec<String>) -> Result<Vec<MeantOption>, String> {
+    let mut meanings = Vec::new();
     let mut words = words.into_iter().flat_map(|word| split_short_options(&word));
     while let Some(word) = words.next() {
         let (name, given) = match word.split_once('=') {
@@ -154,9 +154,9 @@ pub(super) fn read(words: Vec<String>) -> Result<Vec<Said>, String> {
         };
         if let Flag(_) | OwnFlag(_) | IdleFlag = meaning {
             let value = given.unwrap_or_else(|| "true".to_owned());
-            said.push(match meaning {
-                Flag(key) | OwnFlag(key) => Said::Value(key, value),
-                _ => Said::Nothing(option),
+            meanings.push(match meaning {
+                Flag(key) | OwnFlag(key) => MeantOption::Value(key, value),
+                _ => MeantOption::Nothing(option),
             });
             continue;
         }
@@ -164,22 +164,26 @@ pub(super) fn read(words: Vec<String>) -> Result<Vec<Said>, String> {
             return Err(format!("{option} needs a value"));
         };
         match meaning {
-            Key(key) | Own(key) => said.push(Said::Value(key, value)),
+            Key(key) | Own(key) => meanings.push(MeantOption::Value(key, value)),
             Keys(key) => {
-                said.extend(value.split(',').map(|value| Said::Value(key, value.to_owned())));
+                meanings.extend(
+                    value.split(',').map(|value| MeantOption::Value(key, value.to_owned())),
+                );
             }
-            Meaning::Gpus => said.push(Said::Value("AddDevice", format!("nvidia.com/gpu={value}"))),
-            Meaning::Security => said.push(parse_security_option(&value)?),
-            Meaning::User => {
+            ArgumentKind::Gpus => {
+                meanings.push(MeantOption::Value("AddDevice", format!("nvidia.com/gpu={value}")))
+            }
+            ArgumentKind::Security => meanings.push(parse_security_option(&value)?),
+            ArgumentKind::User => {
                 let (user, group) =
                     value.split_once(':').map_or((value.as_str(), None), |(u, g)| (u, Some(g)));
-                said.push(Said::Value("User", user.to_owned()));
-                said.extend(group.map(|group| Said::Value("Group", group.to_owned())));
+                meanings.push(MeantOption::Value("User", user.to_owned()));
+                meanings.extend(group.map(|group| MeantOption::Value("Group", group.to_owned())));
             }
-            Idle | Flag(_) | OwnFlag(_) | IdleFlag => said.push(Said::Nothing(option)),
+            Idle | Flag(_) | OwnFlag(_) | IdleFlag => meanings.push(MeantOption::Nothing(option)),
         }
     }
-    Ok(said)
+    Ok(meanings)
 }
 
 /// Short options that are written together, `-it`, and a short one with its value, `-eA=b`, taken apart.
@@ -204,15 +208,17 @@ fn split_short_options(word: &str) -> Vec<String> {
     parts
 }
 
-fn parse_security_option(value: &str) -> Result<Said, String> {
-    let found = SECURITY
-        .iter()
-        .find_map(|(start, key)| Some(Said::Value(key, value.strip_prefix(start)?.to_owned())));
+fn parse_security_option(value: &str) -> Result<MeantOption, String> {
+    let found = SECURITY.iter().find_map(|(start, key)| {
+        Some(MeantOption::Value(key, value.strip_prefix(start)?.to_owned()))
+    });
     match (found, value) {
-        (Some(said), _) => Ok(said),
-        (None, "label=disable") => Ok(Said::Value("SecurityLabelDisable", "true".to_owned())),
+        (Some(meanings), _) => Ok(meanings),
+        (None, "label=disable") => {
+            Ok(MeantOption::Value("SecurityLabelDisable", "true".to_owned()))
+        }
         (None, "no-new-privileges" | "no-new-privileges=true" | "no-new-privileges:true") => {
-            Ok(Said::Value("NoNewPrivileges", "true".to_owned()))
+            Ok(MeantOption::Value("NoNewPrivileges", "true".to_owned()))
         }
         (None, _) => Err(format!("Docker has nothing like --security-opt {value}")),
     }
@@ -236,13 +242,13 @@ fn describe_unknown(name: &str) -> String {
 mod tests {
     use super::*;
 
-    fn said(args: &str) -> Result<Vec<String>, String> {
-        let said = read(args.split_whitespace().map(str::to_owned).collect())?;
-        Ok(said
+    fn meanings(args: &str) -> Result<Vec<String>, String> {
+        let meanings = read(args.split_whitespace().map(str::to_owned).collect())?;
+        Ok(meanings
             .into_iter()
-            .map(|said| match said {
-                Said::Value(key, value) => format!("{key}={value}"),
-                Said::Nothing(option) => format!("({option})"),
+            .map(|meanings| match meanings {
+                MeantOption::Value(key, value) => format!("{key}={value}"),
+                MeantOption::Nothing(option) => format!("({option})"),
             })
             .collect())
     }
@@ -261,7 +267,8 @@ mod tests {
     #[test]
     fn options_have_their_value_behind_an_equals_sign_or_in_the_next_word() {
         assert_eq!(
-            said("--privileged --device /dev/net/tun --dns=1.1.1.1 -e A=b=c --init=false").unwrap(),
+            meanings("--privileged --device /dev/net/tun --dns=1.1.1.1 -e A=b=c --init=false")
+                .unwrap(),
             [
                 "--privileged=true",
                 "AddDevice=/dev/net/tun",
@@ -271,7 +278,7 @@ mod tests {
             ]
         );
         assert_eq!(
-            said("--cap-add SYS_ADMIN,MKNOD -u 1000:100 --rm --log-level=warn").unwrap(),
+            meanings("--cap-add SYS_ADMIN,MKNOD -u 1000:100 --rm --log-level=warn").unwrap(),
             [
                 "AddCapability=SYS_ADMIN",
                 "AddCapability=MKNOD",
@@ -282,18 +289,18 @@ mod tests {
             ]
         );
         assert_eq!(
-            said("-it -eA=b=c -m=1g").unwrap(),
+            meanings("-it -eA=b=c -m=1g").unwrap(),
             ["--interactive=true", "--tty=true", "Environment=A=b=c", "Memory=1g"]
         );
         assert_eq!(
-            said("--security-opt label=disable --security-opt=seccomp=unconfined").unwrap(),
+            meanings("--security-opt label=disable --security-opt=seccomp=unconfined").unwrap(),
             ["SecurityLabelDisable=true", "SeccompProfile=unconfined"]
         );
     }
 
     #[test]
     fn what_docker_does_not_have_is_refused_by_its_name() {
-        let refused = |args| said(args).unwrap_err();
+        let refused = |args| meanings(args).unwrap_err();
         assert_eq!(refused("--cgroup-conf=a=b"), "Docker has nothing like podman's --cgroup-conf");
         assert_eq!(refused("--replace-all"), "Docker has nothing like podman's --replace-all");
         assert_eq!(refused("--cpus"), "--cpus needs a value");

@@ -12,12 +12,12 @@ fn warned(lines: &str) -> Vec<String> {
 
 #[test]
 fn what_systemd_does_not_know_of_restarts_it_skips() {
-    let said = "5: [Service] Restart: no effect: unless-stopped is a word of Docker's, which systemd does not know and skips; \
+    let expected = "5: [Service] Restart: no effect: unless-stopped is a word of Docker's, which systemd does not know and skips; \
                 for a container that is started again say always";
     let lines = "[Service]\nRestart=on-failure\nRestart=unless-stopped";
     let restart =
         |lines: &str| container(&format!("[Container]\nImage=a\n{lines}\n")).service.restart;
-    assert_eq!(warned(&lines.replace("Restart=on-failure", "RestartSec=1")), [said]);
+    assert_eq!(warned(&lines.replace("Restart=on-failure", "RestartSec=1")), [expected]);
     assert_eq!(restart("[Service]\nRestart=unless-stopped"), Restart::No);
     assert_eq!(restart(lines), Restart::OnFailure);
     assert_eq!(restart(&format!("{lines}\nRestart=always")), Restart::Always);

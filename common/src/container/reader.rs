@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::commas;
 use super::expand::{Expander, NoValue};
 use super::keys::{Section, Support};
-use super::podman_args::{self, Said};
+use super::podman_args::{self, MeantOption};
 use crate::unit::words::{self, Backslash};
 use crate::unit::{UnitFile, UnitOption, Warning};
 
@@ -105,9 +105,9 @@ impl<'a> Reader<'a> {
                 continue;
             }
             if key.name == PODMAN_ARGS && !matches!(key.support, Support::Refused(_)) {
-                let said =
+                let expected =
                     words::split(&value.text, Backslash::Escapes).and_then(podman_args::read);
-                args.extend(said.map_err(error)?.into_iter().map(|said| (line, said)));
+                args.extend(expected.map_err(error)?.into_iter().map(|expected| (line, expected)));
             }
             match key.support {
                 Support::Refused(why) => return Err(error(format!("refused: {why}"))),
@@ -125,8 +125,8 @@ impl<'a> Reader<'a> {
             reader.emptied.remove(key.name);
             reader.values.entry(key.name).or_default().push(value);
         }
-        for (line, said) in args {
-            reader.take_argument(line, said);
+        for (line, expected) in args {
+            reader.take_argument(line, expected);
         }
         Ok(reader)
     }
@@ -151,14 +151,14 @@ impl<'a> Reader<'a> {
     }
 
     /// Takes what an option of `podman run` says, behind all that the file says otherwise.
-    fn take_argument(&mut self, line: usize, said: Said) {
-        match said {
-            Said::Value(key, text) => {
+    fn take_argument(&mut self, line: usize, expected: MeantOption) {
+        match expected {
+            MeantOption::Value(key, text) => {
                 self.emptied.remove(key);
                 let value = OptionValue { line, text, begins: Vec::new(), is_word: true };
                 self.values.entry(key).or_default().push(value);
             }
-            Said::Nothing(option) => {
+            MeantOption::Nothing(option) => {
                 let section = self.section;
                 let problem = format!(
                     "[{section}] {PODMAN_ARGS}: no effect: {option} is about the podman command, and none is run"

@@ -14,7 +14,7 @@ use crate::unit::{UnitName, UnitType};
 
 /// The rules by which a container's life is looked after.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Service {
+pub struct ServiceSection {
     /// When it counts as started, and what its end means.
     pub kind: ServiceKind,
     /// When it is started again.
@@ -99,7 +99,7 @@ const TIMEOUT: Duration = Duration::from_secs(90);
 /// systemd's `RestartSec=` without one.
 const RESTART_DELAY: Duration = Duration::from_millis(100);
 
-impl Default for Service {
+impl Default for ServiceSection {
     fn default() -> Self {
         Self {
             kind: ServiceKind::Notify,
@@ -118,7 +118,7 @@ impl Default for Service {
     }
 }
 
-impl Service {
+impl ServiceSection {
     /// Reads both sections.
     pub(super) fn read(service: &Reader<'_>, unit: &Reader<'_>) -> Result<Self, ContainerError> {
         let default = Self::default();

@@ -17,7 +17,7 @@ use super::network::{
 use super::options::{self, AddedDevice, CdiDevice, Device, Masks, Seccomp, Timezone};
 use super::podman_options::PodmanOptions;
 use super::reader::{ContainerError, Reader};
-use super::service::Service;
+use super::service::ServiceSection;
 use super::{names, quantity, resources};
 use crate::unit::UnitName;
 use crate::unit::words::Backslash;
@@ -98,7 +98,7 @@ pub struct ContainerSpec {
     /// When it counts as started.
     pub notify: Notify,
     /// The rules by which its life is looked after.
-    pub service: Service,
+    pub service: ServiceSection,
     /// The conditions that have to hold on the machine before each start.
     pub conditions: Vec<Condition>,
 }
@@ -182,7 +182,7 @@ impl ContainerSpec {
     pub(super) fn read(
         reader: &Reader<'_>,
         section_service: &Reader<'_>,
-        service: Service,
+        service: ServiceSection,
         default_name: Result<String, String>,
         variables: &BTreeMap<String, String>,
         conditions: Vec<Condition>,

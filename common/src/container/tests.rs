@@ -169,7 +169,7 @@ fn a_file_of_variables_may_be_missing_or_lie_where_podman_has_its_units() {
     );
     let mut warnings: Vec<_> = warnings.iter().map(Warning::to_string).collect();
     warnings.sort();
-    let said = |line, option, given, place| {
+    let notes = |line, option, given, place| {
         format!(
             "line {line}: [Container] {option}: \"{given}\" is relative to the unit's file, which lies in the cluster; \
              on the machine it is looked for as {place}"
@@ -178,9 +178,9 @@ fn a_file_of_variables_may_be_missing_or_lie_where_podman_has_its_units() {
     assert_eq!(
         warnings,
         [
-            said(4, "EnvironmentFile", "./z.env", "/etc/containers/systemd/z.env"),
-            said(4, "EnvironmentFile", "y.env", "/etc/containers/systemd/y.env"),
-            said(5, "Volume", "../conf", "/etc/containers/conf"),
+            notes(4, "EnvironmentFile", "./z.env", "/etc/containers/systemd/z.env"),
+            notes(4, "EnvironmentFile", "y.env", "/etc/containers/systemd/y.env"),
+            notes(5, "Volume", "../conf", "/etc/containers/conf"),
         ]
     );
 }
@@ -372,11 +372,11 @@ fn a_variable_without_a_value_is_nothing_and_said() {
     // Within a word only braces mean a variable.
     assert_eq!(spec.labels.get("size").map(String::as_str), Some("$SIZE"));
     assert_eq!(spec.command.unwrap(), ["run", "-v"]);
-    let said: Vec<_> = warnings
+    let notes: Vec<_> = warnings
         .iter()
         .map(|w| (w.line, w.problem.split(" has no value").next().unwrap_or_default()))
         .collect();
-    assert_eq!(said, [(3, "[Container] Label: DOMAIN"), (4, "[Container] Exec: ARGS")]);
+    assert_eq!(notes, [(3, "[Container] Label: DOMAIN"), (4, "[Container] Exec: ARGS")]);
 }
 
 /// What Docker has too is read as the key that says it, behind all that the file says otherwise.
@@ -393,8 +393,9 @@ fn options_of_podmans_are_taken_one_by_one() {
     assert_eq!((value("A"), value("B")), (Some("b c"), Some("2")));
     assert_eq!(spec.labels.get("x").map(String::as_str), Some(""));
     assert_eq!(spec.podman.pid.as_deref(), Some("host"));
-    let said: Vec<_> = warnings.iter().map(|w| (w.line, w.problem.contains("no effect"))).collect();
-    assert_eq!(said, [(3, true), (3, false)]);
+    let notes: Vec<_> =
+        warnings.iter().map(|w| (w.line, w.problem.contains("no effect"))).collect();
+    assert_eq!(notes, [(3, true), (3, false)]);
 }
 
 fn image_named(repository: &str, tag: &str) -> Image {

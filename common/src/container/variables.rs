@@ -83,7 +83,7 @@ impl Variables {
 
 /// Where the reader of a file is.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum ReaderState {
     BeforeName,
     Name,
     BeforeValue,
@@ -101,56 +101,61 @@ enum Place {
 pub(super) fn parse_assignments(text: &str) -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
     let (mut name, mut value) = (String::new(), QuotedText::default());
-    let mut place = Place::BeforeName;
+    let mut place = ReaderState::BeforeName;
     for c in text.chars() {
         let ends = matches!(c, '\n' | '\r');
         let blank = ends || matches!(c, ' ' | '\t');
         place = match place {
-            Place::BeforeName if matches!(c, '#' | ';') => Place::Comment,
-            Place::BeforeName if blank => Place::BeforeName,
-            Place::BeforeName => {
+            ReaderState::BeforeName if matches!(c, '#' | ';') => ReaderState::Comment,
+            ReaderState::BeforeName if blank => ReaderState::BeforeName,
+            ReaderState::BeforeName => {
                 name = c.to_string();
                 value = QuotedText::default();
-                Place::Name
+                ReaderState::Name
             }
-            Place::Name if ends => Place::BeforeName,
-            Place::Name if c == '=' => Place::BeforeValue,
-            Place::Name => {
+            ReaderState::Name if ends => ReaderState::BeforeName,
+            ReaderState::Name if c == '=' => ReaderState::BeforeValue,
+            ReaderState::Name => {
                 name.push(c);
-                Place::Name
+                ReaderState::Name
             }
-            Place::BeforeValue | Place::Value if ends => {
+            ReaderState::BeforeValue | ReaderState::Value if ends => {
                 set_variable(&mut found, &name, &value);
-                Place::BeforeName
+                ReaderState::BeforeName
             }
-            Place::BeforeValue if blank => Place::BeforeValue,
-            Place::BeforeValue if c == '\'' => Place::Single,
-            Place::BeforeValue if c == '"' => Place::Double,
-            Place::BeforeValue | Place::Value if c == '\\' => Place::Escaped,
-            Place::BeforeValue | Place::Value => value.push_plain(c, Place::Value),
-            Place::Escaped if ends => Place::Value,
-            Place::Escaped => value.push_quoted(c, Place::Value),
-            Place::Single if c == '\'' => Place::BeforeValue,
-            Place::Single => value.push_quoted(c, Place::Single),
-            Place::Double if c == '"' => Place::BeforeValue,
-            Place::Double if c == '\\' => Place::EscapedInDouble,
-            Place::Double => value.push_quoted(c, Place::Double),
-            Place::EscapedInDouble if matches!(c, '"' | '\\' | '`' | '$') => {
-                value.push_quoted(c, Place::Double)
+            ReaderState::BeforeValue if blank => ReaderState::BeforeValue,
+            ReaderState::BeforeValue if c == '\'' => ReaderState::Single,
+            ReaderState::BeforeValue if c == '"' => ReaderState::Double,
+            ReaderState::BeforeValue | ReaderState::Value if c == '\\' => ReaderState::Escaped,
+            ReaderState::BeforeValue | ReaderState::Value => {
+                value.push_plain(c, ReaderState::Value)
             }
-            Place::EscapedInDouble if c == '\n' => Place::Double,
-            Place::EscapedInDouble => {
-                value.push_quoted('\\', Place::Double);
-                value.push_quoted(c, Place::Double)
+            ReaderState::Escaped if ends => ReaderState::Value,
+            ReaderState::Escaped => value.push_quoted(c, ReaderState::Value),
+            ReaderState::Single if c == '\'' => ReaderState::BeforeValue,
+            ReaderState::Single => value.push_quoted(c, ReaderState::Single),
+            ReaderState::Double if c == '"' => ReaderState::BeforeValue,
+            ReaderState::Double if c == '\\' => ReaderState::EscapedInDouble,
+            ReaderState::Double => value.push_quoted(c, ReaderState::Double),
+            ReaderState::EscapedInDouble if matches!(c, '"' | '\\' | '`' | '$') => {
+                value.push_quoted(c, ReaderState::Double)
             }
-            Place::Comment if c == '\\' => Place::EscapedInComment,
-            Place::Comment if ends => Place::BeforeName,
-            Place::Comment | Place::EscapedInComment => Place::Comment,
+            ReaderState::EscapedInDouble if c == '\n' => ReaderState::Double,
+            ReaderState::EscapedInDouble => {
+                value.push_quoted('\\', ReaderState::Double);
+                value.push_quoted(c, ReaderState::Double)
+            }
+            ReaderState::Comment if c == '\\' => ReaderState::EscapedInComment,
+            ReaderState::Comment if ends => ReaderState::BeforeName,
+            ReaderState::Comment | ReaderState::EscapedInComment => ReaderState::Comment,
         };
     }
     let in_value = !matches!(
         place,
-        Place::BeforeName | Place::Name | Place::Comment | Place::EscapedInComment
+        ReaderState::BeforeName
+            | ReaderState::Name
+            | ReaderState::Comment
+            | ReaderState::EscapedInComment
     );
     if in_value {
         set_variable(&mut found, &name, &value);
@@ -167,7 +172,7 @@ struct QuotedText {
 }
 
 impl QuotedText {
-    fn push_plain(&mut self, c: char, then: Place) -> Place {
+    fn push_plain(&mut self, c: char, then: ReaderState) -> ReaderState {
         self.text.push(c);
         if !matches!(c, ' ' | '\t') {
             self.kept = self.text.len();
@@ -175,7 +180,7 @@ impl QuotedText {
         then
     }
 
-    fn push_quoted(&mut self, c: char, then: Place) -> Place {
+    fn push_quoted(&mut self, c: char, then: ReaderState) -> ReaderState {
         self.text.push(c);
         self.kept = self.text.len();
         then

@@ -21,16 +21,16 @@ pub(crate) fn is_blank(text: &str) -> bool {
 
 /// A character that a reader does not see, or takes for a space.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Unseen(char);
+pub(crate) struct InvisibleChar(char);
 
-impl Unseen {
+impl InvisibleChar {
     /// The first in a text, with its place in bytes.
     pub(crate) fn first_in(text: &str) -> Option<(usize, Self)> {
         text.char_indices().find(|(_, c)| is_unseen(*c)).map(|(at, c)| (at, Self(c)))
     }
 }
 
-impl fmt::Display for Unseen {
+impl fmt::Display for InvisibleChar {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "a {} (U+{:04X})", name(self.0), u32::from(self.0))
     }
@@ -92,7 +92,7 @@ mod tests {
 
     #[test]
     fn an_unseen_character_is_named_with_its_number() {
-        let named = |text| Unseen::first_in(text).map(|(at, c)| (at, c.to_string()));
+        let named = |text| InvisibleChar::first_in(text).map(|(at, c)| (at, c.to_string()));
         assert_eq!(named("é\u{a0}x"), Some((2, "a no-break space (U+00A0)".to_owned())));
         assert_eq!(named("\u{200b}"), Some((0, "a zero-width space (U+200B)".to_owned())));
         assert_eq!(named("\u{2003}"), Some((0, "a space of Unicode's (U+2003)".to_owned())));

@@ -212,7 +212,7 @@ mod tests {
     fn a_claim_names_its_place() {
         let file: UnitFile = "[Unit]\n[Install]\nAlias=%p.b.service\n".parse().unwrap();
         let claims = list_claims(&"a.service".parse().unwrap(), &file, &|_| None);
-        let told: Vec<String> = claims.iter().map(ToString::to_string).collect();
-        assert_eq!(told, ["line 3: [Install] Alias=%p.b.service (a.b.service)"]);
+        let shown: Vec<String> = claims.iter().map(ToString::to_string).collect();
+        assert_eq!(shown, ["line 3: [Install] Alias=%p.b.service (a.b.service)"]);
     }
 }

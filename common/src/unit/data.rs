@@ -45,22 +45,22 @@ pub fn kept_data(runner: RunnerKind, file: &UnitFile) -> Option<KeptData> {
 }
 
 /// One assignment that may have been taken back since.
-struct Given {
+struct GivenOption {
     line: usize,
     section: String,
     name: &'static str,
     value: String,
 }
 
-impl Given {
-    fn told(&self, word: &str) -> KeptData {
+impl GivenOption {
+    fn kept_text(&self, word: &str) -> KeptData {
         KeptData { line: self.line, what: format!("[{}] {}={word}", self.section, self.name) }
     }
 }
 
 /// The assignments of a directive that are in force: an empty value takes back those before it.
-fn in_force(file: &UnitFile, names: &[&'static str]) -> Vec<Given> {
-    let mut given: Vec<Given> = Vec::new();
+fn in_force(file: &UnitFile, names: &[&'static str]) -> Vec<GivenOption> {
+    let mut given: Vec<GivenOption> = Vec::new();
     for (line, option) in file.numbered_options() {
         let Some(name) = names.iter().find(|name| **name == option.name) else { continue };
         if !EXEC.contains(&option.section.as_str()) {
@@ -70,7 +70,7 @@ fn in_force(file: &UnitFile, names: &[&'static str]) -> Vec<Given> {
         if value.is_empty() {
             given.retain(|before| before.section != option.section);
         } else {
-            given.push(Given { line, section: option.section.clone(), name, value });
+            given.push(GivenOption { line, section: option.section.clone(), name, value });
         }
     }
     given
@@ -85,7 +85,7 @@ fn words_of(value: &str) -> Vec<String> {
 fn of_systemd(file: &UnitFile) -> Option<KeptData> {
     for given in in_force(file, &["StateDirectory"]) {
         if let Some(word) = words_of(&given.value).iter().find(|word| !word.is_empty()) {
-            return Some(given.told(word));
+            return Some(given.kept_text(word));
         }
     }
     // `ReadWriteDirectories=` is what it was called before.
@@ -94,7 +94,7 @@ fn of_systemd(file: &UnitFile) -> Option<KeptData> {
     for names in writable {
         for given in in_force(file, names) {
             if let Some(word) = words_of(&given.value).iter().find(|word| is_kept_path(word)) {
-                return Some(given.told(word));
+                return Some(given.kept_text(word));
             }
         }
     }
@@ -104,7 +104,7 @@ fn of_systemd(file: &UnitFile) -> Option<KeptData> {
         if let Some(given) = in_force(file, &[name]).pop()
             && given.value.trim_end_matches('/').starts_with(['/', '%'])
         {
-            return Some(given.told(&given.value));
+            return Some(given.kept_text(&given.value));
         }
     }
     mounted_path(file)
@@ -145,7 +145,7 @@ fn mounted_path(file: &UnitFile) -> Option<KeptData> {
     // What is written to an overlay is kept in a directory of its own, whatever it is called.
     let upper = options.split(',').filter_map(|option| option.trim().strip_prefix("upperdir="));
     let local = local || upper.into_iter().any(|path| !is_volatile(path));
-    (local && !has("ro")).then(|| what.told(&what.value))
+    (local && !has("ro")).then(|| what.kept_text(&what.value))
 }
 
 fn of_container(file: &UnitFile) -> Option<KeptData> {
@@ -218,16 +218,16 @@ fn written_paths(line: usize, option: &UnitOption) -> KeptData {
 mod tests {
     use super::*;
 
-    fn told(runner: RunnerKind, text: &str) -> Option<String> {
+    fn kept_text(runner: RunnerKind, text: &str) -> Option<String> {
         kept_data(runner, &text.parse().unwrap()).map(|kept| kept.what)
     }
 
     fn service(lines: &str) -> Option<String> {
-        told(RunnerKind::Systemd, &format!("[Service]\nExecStart=/bin/true\n{lines}\n"))
+        kept_text(RunnerKind::Systemd, &format!("[Service]\nExecStart=/bin/true\n{lines}\n"))
     }
 
     fn container(lines: &str) -> Option<String> {
-        told(RunnerKind::Docker, &format!("[Container]\nImage=a\n{lines}\n"))
+        kept_text(RunnerKind::Docker, &format!("[Container]\nImage=a\n{lines}\n"))
     }
 
     #[test]
@@ -368,7 +368,8 @@ mod tests {
 
     #[test]
     fn a_mount_of_the_machines_own_counts() {
-        let mount = |lines: &str| told(RunnerKind::Systemd, &format!("[Mount]\nWhere=/m\n{lines}"));
+        let mount =
+            |lines: &str| kept_text(RunnerKind::Systemd, &format!("[Mount]\nWhere=/m\n{lines}"));
         assert_eq!(mount("What=/dev/sdb1").as_deref(), Some("[Mount] What=/dev/sdb1"));
         assert!(mount("What=UUID=1-2").is_some());
         assert!(mount("What=/srv/a\nOptions=noatime,bind").is_some());

@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use super::blank::Unseen;
+use super::blank::InvisibleChar;
 use super::directive_names as names;
 use super::syntax::BROKEN_OFF;
 use super::{UnitFile, UnitName, UnitOption, UnitType, suggestion};
@@ -74,7 +74,7 @@ pub(super) fn directive_warnings(name: &UnitName, file: &UnitFile) -> Vec<Warnin
 /// What is wrong with a value that holds a character nobody sees. Text that is only shown may have what it likes inside.
 fn unseen_problem(line: usize, option: &UnitOption) -> Option<Warning> {
     let value = option.value.as_str();
-    let (at, unseen) = Unseen::first_in(value)?;
+    let (at, unseen) = InvisibleChar::first_in(value)?;
     let (before, after) = value.split_at_checked(at)?;
     let (is_first, is_last) = (before.is_empty(), after.chars().nth(1).is_none());
     if option.name == "Description" && !is_first && !is_last {
@@ -162,7 +162,7 @@ fn unknown_section(unit_type: UnitType, section: &str) -> String {
         return format!("[{section}] is not a section of {kind} units; systemd ignores it");
     }
     let mut problem = format!("[{section}] is not a section systemd knows; systemd ignores it");
-    if let Some((_, unseen)) = Unseen::first_in(section) {
+    if let Some((_, unseen)) = InvisibleChar::first_in(section) {
         problem = format!("{problem}; there is {unseen} in its name");
     }
     let candidates = known_sections(unit_type).map(|(name, _)| name).chain(["X-Fleet"]);

@@ -14,7 +14,7 @@ use sha1::{Digest, Sha1};
 
 use super::FileHash;
 use super::blank::strip_blanks;
-use super::syntax::{self, Fault};
+use super::syntax::{self, SyntaxFault};
 
 /// Longest unit file taken. etcd refuses requests above 1.5 MiB; a unit file of a megabyte holds data, not a unit,
 /// and a quarter of it leaves room for the JSON form of one and for a batch. systemd's own limit for a line is
@@ -98,8 +98,8 @@ impl UnitFile {
             line: line_at(error.valid_up_to()),
             problem: "it is not UTF-8".to_owned(),
         })?;
-        let parsed =
-            syntax::parse(text).map_err(|Fault { line, problem }| ParseError { line, problem })?;
+        let parsed = syntax::parse(text)
+            .map_err(|SyntaxFault { line, problem }| ParseError { line, problem })?;
         let (lines, options) = parsed
             .into_iter()
             .map(|assignment| {

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 #[serde(try_from = "String", into = "String")]
 pub struct Glob {
     pattern: String,
-    chunks: Vec<Chunk>,
+    chunks: Vec<GlobPart>,
 }
 
 /// A pattern that can never be matched, and where it goes wrong.
@@ -31,7 +31,7 @@ pub struct GlobError {
 
 /// What stands between two stars.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-struct Chunk {
+struct GlobPart {
     /// True when a star precedes it.
     star: bool,
     items: Vec<Item>,
@@ -84,7 +84,7 @@ impl Glob {
 
 const SPECIAL: [char; 4] = ['*', '?', '[', '\\'];
 
-impl Chunk {
+impl GlobPart {
     /// What remains of a name after this chunk, at the first place where it fits.
     fn find<'a>(&self, name: &'a [u8], last: bool) -> Option<&'a [u8]> {
         let mut from = name;
@@ -133,7 +133,7 @@ impl FromStr for Glob {
     type Err = GlobError;
 
     fn from_str(pattern: &str) -> Result<Self, Self::Err> {
-        let mut compiler = Compiler { rest: pattern, chunks: vec![Chunk::default()] };
+        let mut compiler = Compiler { rest: pattern, chunks: vec![GlobPart::default()] };
         compiler.run().map_err(|problem| GlobError {
             pattern: pattern.to_owned(),
             at: 1 + pattern.chars().count().saturating_sub(compiler.rest.chars().count()),
@@ -145,7 +145,7 @@ impl FromStr for Glob {
 
 struct Compiler<'a> {
     rest: &'a str,
-    chunks: Vec<Chunk>,
+    chunks: Vec<GlobPart>,
 }
 
 impl Compiler<'_> {
@@ -154,7 +154,7 @@ impl Compiler<'_> {
             match c {
                 '*' => match self.chunks.last_mut() {
                     Some(chunk) if chunk.items.is_empty() => chunk.star = true,
-                    _ => self.chunks.push(Chunk { star: true, items: Vec::new() }),
+                    _ => self.chunks.push(GlobPart { star: true, items: Vec::new() }),
                 },
                 '?' => self.push(Item::Any),
                 '[' => {

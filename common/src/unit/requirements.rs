@@ -192,8 +192,8 @@ impl RequirementsTemplate {
     }
 
     /// Checks and collects every entry; without a name there must be no specifiers.
-    fn build(&self, name: Option<&UnitName>) -> Result<Building, RequirementsError> {
-        let mut building = Building::default();
+    fn build(&self, name: Option<&UnitName>) -> Result<RequirementsBuilder, RequirementsError> {
+        let mut building = RequirementsBuilder::default();
         for entry in self.entries.iter().filter(|entry| !entry.words.is_empty()) {
             building
                 .add(entry, name)
@@ -217,7 +217,7 @@ impl Requirements {
 
 /// Requirements in the making.
 #[derive(Default)]
-struct Building {
+struct RequirementsBuilder {
     requirements: Requirements,
     /// Options given, so that values with specifiers contradict others too.
     given: Vec<OptionKind>,
@@ -225,7 +225,7 @@ struct Building {
     notes: Vec<(usize, String, String)>,
 }
 
-impl Building {
+impl RequirementsBuilder {
     fn add(&mut self, entry: &Entry, name: Option<&UnitName>) -> Result<(), String> {
         self.given.push(entry.kind);
         for word in &entry.words {

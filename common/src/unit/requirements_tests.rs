@@ -19,10 +19,10 @@ fn warned(name: &str, section: &str) -> (Requirements, Vec<String>) {
     let name: UnitName = name.parse().unwrap();
     let file: UnitFile =
         format!("[X-Fleet]\n{section}\n[Service]\nExecStart=/bin/true\n").parse().unwrap();
-    let told = requirement_warnings(&name, &file).iter().map(ToString::to_string).collect();
+    let problems = requirement_warnings(&name, &file).iter().map(ToString::to_string).collect();
     (
         Requirements::from_file(&name, &file).unwrap_or_else(|error| panic!("{section}: {error}")),
-        told,
+        problems,
     )
 }
 
@@ -244,7 +244,7 @@ fn what_is_wrong_is_said_with_line_and_option() {
 
 #[test]
 fn of_several_machines_the_one_fleet_took_counts() {
-    for (section, id, told) in [
+    for (section, id, problems) in [
         ("MachineID=x", "x", vec![]),
         ("MachineID=x\nMachineID=x", "x", vec![]),
         ("MachineID=x y", "x", vec![(2, "MachineID", "MachineID=x", "y")]),
@@ -269,7 +269,7 @@ fn of_several_machines_the_one_fleet_took_counts() {
             ],
         ),
     ] {
-        let told: Vec<String> = told
+        let problems: Vec<String> = problems
             .into_iter()
             .map(|(line, option, taken, ignored)| {
                 format!(
@@ -278,7 +278,7 @@ fn of_several_machines_the_one_fleet_took_counts() {
             })
             .collect();
         let (asked, warnings) = warned("a.service", section);
-        assert_eq!((asked.machine_id.as_deref(), warnings), (Some(id), told), "{section}");
+        assert_eq!((asked.machine_id.as_deref(), warnings), (Some(id), problems), "{section}");
     }
 }
 
@@ -302,7 +302,7 @@ fn options_without_text_count_in_their_order() {
 #[test]
 fn what_fleet_ignored_is_ignored_with_a_word() {
     let nothing = Requirements::default();
-    for (section, told) in [
+    for (section, problems) in [
         (
             "MachineMetadata=region",
             "MachineMetadata: \"region\" is not key=value and is ignored, as in fleet",
@@ -348,7 +348,7 @@ fn what_fleet_ignored_is_ignored_with_a_word() {
         let line = section.lines().count() + 1;
         assert_eq!(
             (asked, warnings),
-            (nothing.clone(), vec![format!("line {line}: [X-Fleet] {told}")]),
+            (nothing.clone(), vec![format!("line {line}: [X-Fleet] {problems}")]),
             "{section}"
         );
     }
@@ -360,26 +360,26 @@ fn what_fleet_ignored_is_ignored_with_a_word() {
 
 #[test]
 fn what_is_taken_as_fleet_had_it_is_told() {
-    let (asked, told) = warned("a.service", "MachineID=01234567");
+    let (asked, problems) = warned("a.service", "MachineID=01234567");
     assert_eq!(asked.machine_id.as_deref(), Some("01234567"));
     assert_eq!(
-        told,
+        problems,
         [
             "line 2: [X-Fleet] MachineID: 01234567 stands for every machine whose id begins with it; the whole id names one alone"
         ]
     );
-    let (asked, told) = warned("a.service", "MachineID=a/b");
+    let (asked, problems) = warned("a.service", "MachineID=a/b");
     assert_eq!(asked.machine_id.as_deref(), Some("a/b"));
     assert_eq!(
-        told,
+        problems,
         [
             "line 2: [X-Fleet] MachineID: \"a/b\" is no machine's id, so that no machine takes the unit, as in fleet"
         ]
     );
-    let (asked, told) = warned("a.service", "Conflicts=\"b* c*");
+    let (asked, problems) = warned("a.service", "Conflicts=\"b* c*");
     assert_eq!(patterns(&asked), ["\"b*", "c*"]);
     assert_eq!(
-        told,
+        problems,
         [
             "line 2: [X-Fleet] Conflicts: a \" is not closed, and is taken for a part of the value, as in fleet"
         ]

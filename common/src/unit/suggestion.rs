@@ -1,6 +1,6 @@
 //! "Did you mean": the known word closest to a misspelt one.
 
-use super::blank::{self, Unseen};
+use super::blank::{self, InvisibleChar};
 
 /// How alike two words must be, from 0 to 1, before one is offered for the other.
 const LIKENESS: f64 = 0.8;
@@ -49,7 +49,7 @@ pub(crate) fn or_hint<'a>(
     word: &str,
     candidates: impl Iterator<Item = &'a str>,
 ) -> String {
-    let unseen = match Unseen::first_in(word) {
+    let unseen = match InvisibleChar::first_in(word) {
         Some((_, unseen)) => format!("; there is {unseen} in its name"),
         None => String::new(),
     };

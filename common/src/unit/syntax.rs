@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 
-use super::blank::{BLANKS, Unseen, is_blank, strip_blanks};
+use super::blank::{BLANKS, InvisibleChar, is_blank, strip_blanks};
 
 /// One `name=value`, its value raw but trimmed.
 pub(super) struct Assignment<'a> {
@@ -18,14 +18,14 @@ pub(super) struct Assignment<'a> {
 }
 
 /// The problem, and where it is.
-pub(super) struct Fault {
+pub(super) struct SyntaxFault {
     /// Line, from 1.
     pub(super) line: usize,
     pub(super) problem: String,
 }
 
 /// Reads every assignment of a text.
-pub(super) fn parse(text: &str) -> Result<Vec<Assignment<'_>>, Fault> {
+pub(super) fn parse(text: &str) -> Result<Vec<Assignment<'_>>, SyntaxFault> {
     // systemd skips a byte order mark too. It would skip the first one before any line, which is refused here or warned of:
     // such a file was put together out of two.
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
@@ -40,7 +40,7 @@ pub(super) fn parse(text: &str) -> Result<Vec<Assignment<'_>>, Fault> {
     // The line before, if it was meant to go on and does not.
     let mut broken_off = None;
     while let Some((line, content)) = lines.next() {
-        let fault = |problem: &str| Fault { line, problem: problem.to_owned() };
+        let fault = |problem: &str| SyntaxFault { line, problem: problem.to_owned() };
         if content.contains('\r') {
             return Err(fault(STRAY_RETURN));
         }
@@ -53,8 +53,8 @@ pub(super) fn parse(text: &str) -> Result<Vec<Assignment<'_>>, Fault> {
         }
         let Some((name, first)) = content.split_once('=') else {
             return Err(match broken_off {
-                Some(line) => Fault { line, problem: BROKEN_OFF.to_owned() },
-                None => Fault { line, problem: no_assignment(content) },
+                Some(line) => SyntaxFault { line, problem: BROKEN_OFF.to_owned() },
+                None => SyntaxFault { line, problem: no_assignment(content) },
             });
         };
         let Some(section) = section else {
@@ -71,7 +71,7 @@ pub(super) fn parse(text: &str) -> Result<Vec<Assignment<'_>>, Fault> {
             // The last line of a file may end in a backslash; then there is nothing to join.
             let Some((line, next)) = lines.next() else { break };
             if next.contains('\r') {
-                return Err(Fault { line, problem: STRAY_RETURN.to_owned() });
+                return Err(SyntaxFault { line, problem: STRAY_RETURN.to_owned() });
             }
             raw.push('\n');
             // A blank line ends the value. Its own white space is not part of it.
@@ -105,7 +105,7 @@ fn is_broken_off(line: &str) -> bool {
 /// What is wrong with a line that is nothing a file may hold.
 fn no_assignment(line: &str) -> String {
     const EXPECTED: &str = "expected [Section], Name=value or a comment";
-    match Unseen::first_in(line) {
+    match InvisibleChar::first_in(line) {
         Some((_, unseen)) => {
             format!("{EXPECTED}; there is {unseen} in it, which is no white space to systemd")
         }

@@ -18,7 +18,7 @@ pub(crate) enum Backslash {
 }
 
 /// A word, or what is wrong with one, and where in the value it begins, in bytes.
-pub(crate) type At<T> = (usize, T);
+pub(crate) type WithLine<T> = (usize, T);
 
 /// The words of a value. Quotes may begin anywhere in a word; an empty pair makes an empty word.
 pub(crate) fn split(value: &str, backslash: Backslash) -> Result<Vec<String>, String> {
@@ -30,11 +30,11 @@ pub(crate) fn split(value: &str, backslash: Backslash) -> Result<Vec<String>, St
 pub(crate) fn split_at_places(
     value: &str,
     backslash: Backslash,
-) -> Result<Vec<At<String>>, At<String>> {
+) -> Result<Vec<WithLine<String>>, WithLine<String>> {
     let mut words = Vec::new();
     // Bytes, since escapes may put a character together out of several.
-    let mut word: Option<At<Vec<u8>>> = None;
-    let mut quote: Option<At<char>> = None;
+    let mut word: Option<WithLine<Vec<u8>>> = None;
+    let mut quote: Option<WithLine<char>> = None;
     let mut rest = value.chars();
     loop {
         let at = value.len() - rest.as_str().len();
@@ -73,7 +73,7 @@ pub(crate) fn split_at_places(
     Ok(words)
 }
 
-fn text((at, word): At<Vec<u8>>) -> Result<At<String>, At<String>> {
+fn text((at, word): WithLine<Vec<u8>>) -> Result<WithLine<String>, WithLine<String>> {
     match String::from_utf8(word) {
         Ok(word) => Ok((at, word)),
         Err(_) => Err((at, "its escapes do not make UTF-8".to_owned())),

@@ -79,7 +79,7 @@ pub(crate) struct LockArgs {
     pub(crate) id: Option<String>,
 
     #[command(flatten)]
-    pub(crate) waiting: Waiting,
+    pub(crate) waiting: WaitFlags,
 }
 
 /// Machines that `reboot request` and `reboot cancel` are about.
@@ -104,12 +104,12 @@ pub(crate) struct RequestArgs {
     pub(crate) because: Option<FreeText>,
 
     #[command(flatten)]
-    pub(crate) waiting: Waiting,
+    pub(crate) waiting: WaitFlags,
 }
 
 /// Options of waiting.
 #[derive(Debug, Clone, Copy, Args)]
-pub(crate) struct Waiting {
+pub(crate) struct WaitFlags {
     /// Wait until it is done: for `lock` until there is a slot, for `request` until the machines have rebooted
     #[arg(long)]
     pub(crate) wait: bool,
@@ -119,7 +119,7 @@ pub(crate) struct Waiting {
     timeout: Option<Duration>,
 }
 
-impl Waiting {
+impl WaitFlags {
     /// Returns the time to wait; `None` is for ever.
     pub(crate) fn time_limit(self) -> Option<Duration> {
         self.timeout.filter(|limit| !limit.is_zero())

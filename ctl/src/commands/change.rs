@@ -75,9 +75,9 @@ pub(crate) async fn submit_units(
 ) -> Result<ExitCode, Error> {
     let (change, named) = change_request(client, args, None).await?;
     let answer: ChangeAnswer = client.post_json("/v1/units", &change).await?;
-    let mut said = ChangePrinter::with_arguments(named);
+    let mut printer = ChangePrinter::with_arguments(named);
     for unit in answer.units {
-        let Some(unit) = said.print_outcome(console, unit)? else { continue };
+        let Some(unit) = printer.print_outcome(console, unit)? else { continue };
         let what = match unit.outcome {
             ChangeOutcome::Created => {
                 UnitOutcome::Done { state: DesiredState::Inactive, machines: Vec::new() }
@@ -88,8 +88,8 @@ pub(crate) async fn submit_units(
         };
         console.add_result(UnitResult { unit: unit.name, what })?;
     }
-    said.print_hints(console);
-    Ok(exit_code(said.all_well))
+    printer.print_hints(console);
+    Ok(exit_code(printer.all_well))
 }
 
 /// Places units.
@@ -120,8 +120,8 @@ pub(crate) async fn stop_units(
     let mut waiter = Waiter::new(client, args.blocking, false);
     // Not refused where there is no room for it any more: stopping asks for none.
     let change = ChangeRequest { queue: true, ..named_change(names, STOP) };
-    let said = ChangePrinter::default();
-    let reached = carry_out(client, console, &mut waiter, &change, STOP, said).await?;
+    let printer = ChangePrinter::default();
+    let reached = carry_out(client, console, &mut waiter, &change, STOP, printer).await?;
     Ok(exit_code(reached && all))
 }
 
@@ -136,8 +136,8 @@ pub(crate) async fn unload_units(
     let names = units.into_iter().map(|(name, _)| name).collect();
     let mut waiter = Waiter::new(client, args.blocking, false);
     let change = named_change(names, UNLOAD);
-    let said = ChangePrinter::default();
-    let reached = carry_out(client, console, &mut waiter, &change, UNLOAD, said).await?;
+    let printer = ChangePrinter::default();
+    let reached = carry_out(client, console, &mut waiter, &change, UNLOAD, printer).await?;
     Ok(exit_code(reached && all))
 }
 
@@ -151,8 +151,8 @@ pub(crate) async fn restart_units(
     let mut waiter = Waiter::new(client, args.blocking, false);
     for name in names {
         let change = named_change(vec![name], RESTART);
-        let said = ChangePrinter::default();
-        all_well &= carry_out(client, console, &mut waiter, &change, RESTART, said).await?;
+        let printer = ChangePrinter::default();
+        all_well &= carry_out(client, console, &mut waiter, &change, RESTART, printer).await?;
     }
     Ok(exit_code(all_well))
 }
@@ -167,8 +167,8 @@ async fn place_units(
     let (change, named) = change_request(client, &args.files, Some(verb)).await?;
     let change = ChangeRequest { queue: args.queue, ..change };
     let mut waiter = Waiter::new(client, args.files.blocking, args.queue);
-    let said = ChangePrinter::with_arguments(named);
-    let reached = carry_out(client, console, &mut waiter, &change, verb, said).await?;
+    let printer = ChangePrinter::with_arguments(named);
+    let reached = carry_out(client, console, &mut waiter, &change, verb, printer).await?;
     Ok(exit_code(reached))
 }
 
@@ -179,7 +179,7 @@ async fn carry_out(
     waiter: &mut Waiter<'_>,
     change: &ChangeRequest,
     verb: Verb,
-    mut said: ChangePrinter,
+    mut printer: ChangePrinter,
 ) -> Result<bool, Error> {
     if change.units.is_empty() {
         return Ok(true);
@@ -187,7 +187,7 @@ async fn carry_out(
     let answer: ChangeAnswer = client.post_json("/v1/units", change).await?;
     let mut waited = Vec::new();
     for unit in answer.units {
-        let Some(unit) = said.print_outcome(console, unit)? else { continue };
+        let Some(unit) = printer.print_outcome(console, unit)? else { continue };
         if waiter.wants_wait() && !unit.global {
             let UnitChanged { name, generation, .. } = unit;
             waited.push(WaitFor { name, until: verb.until, generation });
@@ -196,9 +196,9 @@ async fn carry_out(
             console.add_result(UnitResult { unit: unit.name, what })?;
         }
     }
-    said.print_hints(console);
+    printer.print_hints(console);
     let reached = waiter.wait_for_units(console, waited, answer.revision).await?;
-    Ok(reached && said.all_well)
+    Ok(reached && printer.all_well)
 }
 
 /// The request for units that may bring files, and the arguments of those that bring none.

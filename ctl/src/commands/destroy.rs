@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::exit_code::exit_code;
 use crate::output::console::Console;
 use crate::output::json::{UnitOutcome, UnitResult};
-use crate::pattern::Word;
+use crate::pattern::UnitArgument;
 use crate::unit_words;
 use crate::units;
 use crate::wait::Waiter;
@@ -25,8 +25,8 @@ pub(crate) async fn run(
     let words = unit_words::expand_words(client, &args.units, "be destroyed", |_| true).await?;
     let names = DestroyRequest { names: unit_words::names_of(&words)? };
     let matched = words.iter().filter_map(|word| match word {
-        Word::Matched(unit) => Some(unit.name.as_str()),
-        Word::Named(_) => None,
+        UnitArgument::Matched(unit) => Some(unit.name.as_str()),
+        UnitArgument::Named(_) => None,
     });
     let matched: Vec<&str> = matched.collect();
     if !matched.is_empty() {

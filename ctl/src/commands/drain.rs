@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use muster_client::{ApiRequest, Client, ClientError, Resume, escape_segment};
+use muster_client::{ApiRequest, Client, ClientError, ResumableRequest, escape_segment};
 use muster_common::api::drain::{DrainAnswer, DrainEvent, DrainRequest};
 use muster_common::cordon::{AtDeadline, DrainEnd};
 use muster_common::drain::{DrainProgress, DrainStatus};
@@ -104,7 +104,7 @@ fn print_rehearsal(console: &Console, progress: &DrainProgress) -> Result<ExitCo
     Ok(exit_code(movable))
 }
 
-impl Resume for FollowedDrain {
+impl ResumableRequest for FollowedDrain {
     fn resume_request(&self) -> Result<ApiRequest, ClientError> {
         let (machine, revision) = (escape_segment(self.machine.as_str()), self.revision);
         Ok(ApiRequest::get(format!("/v1/machines/{machine}/drain/events?revision={revision}")))

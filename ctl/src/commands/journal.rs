@@ -14,7 +14,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::StatusCode;
 use muster_client::{
-    ApiRequest, Client, ClientError, Followed, Follower, Limits, Resume, escape_segment,
+    ApiRequest, Client, ClientError, Followed, Follower, Limits, ResumableRequest, escape_segment,
 };
 use muster_common::api::journal::JournalEvent;
 use muster_common::errors::error_chain;
@@ -166,7 +166,7 @@ struct JournalFollower<'a> {
     told: Option<String>,
 }
 
-impl Resume for JournalFollower<'_> {
+impl ResumableRequest for JournalFollower<'_> {
     fn resume_request(&self) -> Result<ApiRequest, ClientError> {
         let query = self.follow_query();
         Ok(ApiRequest::get(unit_path(&self.name, &format!("/journal/follow{query}"))))

@@ -13,7 +13,7 @@ use muster_common::unit::UnitName;
 use crate::cli::{ListArgs, UnitListArgs};
 use crate::error::Error;
 use crate::output::console::Console;
-use crate::output::fields::{self, Row};
+use crate::output::fields::{self, TableRow};
 use crate::output::json::{FileRow, MachineRow, PlacedMachine, StateRow, non_empty};
 use crate::output::table;
 
@@ -170,7 +170,7 @@ pub(crate) async fn list_machines(
     Ok(ExitCode::SUCCESS)
 }
 
-impl Row for StateRow {
+impl TableRow for StateRow {
     const FIELDS: &'static [&'static str] =
         &["active", "hash", "load", "machine", "problem", REMARK, "sub", "unit"];
     const DEFAULT: &'static str = "unit,machine,active,sub";
@@ -193,7 +193,7 @@ impl Row for StateRow {
     }
 }
 
-impl Row for FileRow {
+impl TableRow for FileRow {
     const FIELDS: &'static [&'static str] =
         &["desc", "dstate", "global", "hash", "state", "target", "tmachine", "unit"];
     const DEFAULT: &'static str = "unit,hash,dstate,state,target";
@@ -221,7 +221,7 @@ impl Row for FileRow {
     }
 }
 
-impl Row for MachineRow {
+impl TableRow for MachineRow {
     const FIELDS: &'static [&'static str] =
         &["cordon", "host", "ip", "machine", "metadata", "runners"];
     const DEFAULT: &'static str = "machine,ip,metadata";

@@ -15,7 +15,7 @@ use muster_common::unit::UnitName;
 use crate::cli::SshArgs;
 use crate::error::Error;
 use crate::machines::{Candidate, MachineMatch, match_candidates};
-use crate::pattern::{self, Word};
+use crate::pattern::{self, UnitArgument};
 use crate::ssh::{PROGRAM, SshError, SshHost, SshOptions};
 use crate::unit_words;
 
@@ -75,8 +75,8 @@ async fn one_matched(client: &Client, given: &str) -> Result<Option<UnitName>, E
     let mut matched = Vec::new();
     for word in unit_words::expand_words(client, &words, verb, fits).await? {
         match word {
-            Word::Named(_) => return Ok(None),
-            Word::Matched(unit) => matched.push(unit.name),
+            UnitArgument::Named(_) => return Ok(None),
+            UnitArgument::Matched(unit) => matched.push(unit.name),
         }
     }
     match matched.as_slice() {

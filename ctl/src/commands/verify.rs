@@ -11,13 +11,13 @@ use crate::error::Error;
 use crate::exit_code::exit_code;
 use crate::output::console::Console;
 use crate::output::json;
-use crate::pattern::Word;
+use crate::pattern::UnitArgument;
 use crate::unit_words;
 use crate::units;
 
 /// The outcome of a comparison, in JSON.
 #[derive(serde::Serialize)]
-struct Verified {
+struct VerifiedFile {
     unit: String,
     /// `same`, `differs` or `unknown`.
     result: &'static str,
@@ -34,7 +34,7 @@ pub(crate) async fn run(
 ) -> Result<ExitCode, Error> {
     // A pattern stands for stored units, each of which has its file here if it has one.
     let words = unit_words::expand_words(client, arguments, "be compared", |_| true).await?;
-    let arguments: Vec<String> = words.iter().map(Word::as_argument).collect();
+    let arguments: Vec<String> = words.iter().map(UnitArgument::as_argument).collect();
     let located = units::locate_units(&arguments)?;
     let mut rows = Vec::new();
     let mut all_same = true;
@@ -62,7 +62,7 @@ pub(crate) async fn run(
             }
             _ => {}
         }
-        rows.push(Verified { unit: name.to_string(), result, line });
+        rows.push(VerifiedFile { unit: name.to_string(), result, line });
     }
     if console.is_json() {
         console.print_data(&json::pretty_json(&rows)?)?;

@@ -32,18 +32,18 @@ pub(crate) struct Console {
     results: Vec<UnitResult>,
     progress: Option<ProgressBar>,
     /// Number of things printed, and results given.
-    told: Cell<u64>,
+    message_count: Cell<u64>,
 }
 
 impl Console {
     /// A console that prints data in `format`.
     pub(crate) fn new(format: Format) -> Self {
-        Self { format, results: Vec::new(), progress: None, told: Cell::new(0) }
+        Self { format, results: Vec::new(), progress: None, message_count: Cell::new(0) }
     }
 
     /// Returns the number of things printed, and results given, so far.
     pub(crate) fn count_printed(&self) -> u64 {
-        self.told.get()
+        self.message_count.get()
     }
 
     /// Returns whether how far a wait is can be seen.
@@ -58,7 +58,7 @@ impl Console {
 
     /// Lines of text, hidden characters made visible.
     pub(crate) fn print_text(&self, text: &str) -> io::Result<()> {
-        self.told.set(self.told.get() + 1);
+        self.message_count.set(self.message_count.get() + 1);
         self.print_data(clean_lines(text).to_string().as_bytes())
     }
 
@@ -79,7 +79,7 @@ impl Console {
 
     /// Prints the outcome for a unit: a line now, or an entry of the JSON array that [`Self::print_results`] prints.
     pub(crate) fn add_result(&mut self, result: UnitResult) -> io::Result<()> {
-        self.told.set(self.told.get() + 1);
+        self.message_count.set(self.message_count.get() + 1);
         match (self.format, result.table_line()) {
             (Format::Table, Some(table_line)) => {
                 self.print_text(&format!("{}\n", clean_text(&table_line)))
@@ -128,7 +128,7 @@ impl Console {
     }
 
     fn print_remark(&self, kind: &str, text: &dyn Display) {
-        self.told.set(self.told.get() + 1);
+        self.message_count.set(self.message_count.get() + 1);
         let text = indent_text(&text.to_string());
         // Nothing can be done about a standard error that cannot be written.
         self.beside_progress(|| drop(writeln!(io::stderr(), "{kind}: {text}")));
@@ -195,15 +195,15 @@ impl ForeignStream<'_> {
 /// be taken for an error or a warning of its own.
 fn indent_text(text: &str) -> String {
     let mut lines = text.split('\n');
-    let mut said = clean_text(lines.next().unwrap_or_default()).to_string();
+    let mut message = clean_text(lines.next().unwrap_or_default()).to_string();
     for line in lines {
-        said.push('\n');
+        message.push('\n');
         if !line.starts_with("  ") {
-            said.push_str("  ");
+            message.push_str("  ");
         }
-        said.push_str(&clean_text(line).to_string());
+        message.push_str(&clean_text(line).to_string());
     }
-    said
+    message
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use super::{json, table};
 use crate::cli::ListArgs;
 
 /// A kind of row with its columns.
-pub(crate) trait Row: Serialize {
+pub(crate) trait TableRow: Serialize {
     /// Every column there is, in alphabetical order.
     const FIELDS: &'static [&'static str];
     /// The columns shown when none are named.
@@ -30,7 +30,9 @@ pub(crate) struct UnknownField {
 }
 
 /// The columns to show, checked; call it before anything is asked of the daemon.
-pub(crate) fn parse_columns<R: Row>(arguments: &ListArgs) -> Result<Vec<String>, UnknownField> {
+pub(crate) fn parse_columns<R: TableRow>(
+    arguments: &ListArgs,
+) -> Result<Vec<String>, UnknownField> {
     let named = arguments.fields.as_deref().unwrap_or(R::DEFAULT);
     named
         .split(',')
@@ -46,7 +48,7 @@ pub(crate) fn parse_columns<R: Row>(arguments: &ListArgs) -> Result<Vec<String>,
 }
 
 /// Prints a list: a table of the columns, or all there is as JSON.
-pub(crate) fn print_list<R: Row>(
+pub(crate) fn print_list<R: TableRow>(
     console: &Console,
     arguments: &ListArgs,
     columns: &[String],

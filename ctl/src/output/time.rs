@@ -51,8 +51,8 @@ mod tests {
 
     #[test]
     fn a_duration_is_said_in_two_units() {
-        let said = [0, 1, 61, 3599, 3600, 90_061, 40_000_000].map(format_lasting);
-        assert_eq!(said, ["0s", "1s", "1m 1s", "59m 59s", "1h", "1day 1h", "1year 3months"]);
+        let shown = [0, 1, 61, 3599, 3600, 90_061, 40_000_000].map(format_lasting);
+        assert_eq!(shown, ["0s", "1s", "1m 1s", "59m 59s", "1h", "1day 1h", "1year 3months"]);
     }
 
     #[test]

@@ -97,8 +97,9 @@ fn a_daemon_that_does_not_answer() {
 fn an_answer_that_is_long_in_coming_is_said_to_be_waited_for() {
     let daemon = Daemon::new([("GET /v1/states", Answer::Silence)]);
     let shown = daemon.run("list-units --request-timeout 2 --notice-after 0.3s");
-    let said = "exit 1\n--- stderr\nwaiting: unix://[SOCKET] has not answered /v1/states for 1s\n";
-    assert!(shown.starts_with(said), "{shown}");
+    let expected =
+        "exit 1\n--- stderr\nwaiting: unix://[SOCKET] has not answered /v1/states for 1s\n";
+    assert!(shown.starts_with(expected), "{shown}");
     assert!(!daemon.run("list-units --request-timeout 0.2").contains("waiting"));
 }
 

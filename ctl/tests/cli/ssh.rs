@@ -243,8 +243,8 @@ fn behind_a_tunnel_too_the_first_daemon_that_answers_is_asked() {
     }
     let none = "/nowhere/a.sock,/nowhere/b.sock";
     let nobody = run(&sshd, &daemon, &["--tunnel", &tunnel, "--endpoint", none, "list-units"]);
-    let said = format!("no daemon listens at unix:///nowhere/b.sock on {tunnel}");
-    assert!(nobody.starts_with("exit 1\n") && nobody.contains(&said), "{nobody}");
+    let output_text = format!("no daemon listens at unix:///nowhere/b.sock on {tunnel}");
+    assert!(nobody.starts_with("exit 1\n") && nobody.contains(&output_text), "{nobody}");
 }
 
 #[test]
@@ -256,12 +256,12 @@ fn a_tunnel_that_breaks_in_the_middle_says_so() {
     wait_until("the wait", || daemon.lines().len() == 2);
     sshd.end_sessions();
     let shown = output_text(&child.wait_with_output().unwrap());
-    let said = format!(
+    let output_text = format!(
         "error: the tunnel through 127.0.0.1:{} broke: ssh ended with exit code 255\n\
          hint: what was requested before stays so; the same command takes it up again\n",
         sshd.port()
     );
-    assert!(shown.starts_with("exit 1\n--- stderr\n") && shown.ends_with(&said), "{shown}");
+    assert!(shown.starts_with("exit 1\n--- stderr\n") && shown.ends_with(&output_text), "{shown}");
     wait_until("the tunnel's end", || sshd.is_left_alone());
 }
 
@@ -275,11 +275,11 @@ fn whoever_waits_for_ssh_is_told_so() {
     sshd.put_in_front(&mut command);
     command.arg(format!("127.0.0.1:{port}")).stdout(Stdio::null()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
-    let mut said = [0; 60];
-    child.stderr.as_mut().unwrap().read_exact(&mut said).unwrap();
-    let said = String::from_utf8(said.into()).unwrap();
+    let mut output_text = [0; 60];
+    child.stderr.as_mut().unwrap().read_exact(&mut output_text).unwrap();
+    let output_text = String::from_utf8(output_text.into()).unwrap();
     let expected = format!("waiting: ssh to 127.0.0.1:{port} has not made the tunnel");
-    assert!(said.starts_with(&expected), "{said}");
+    assert!(output_text.starts_with(&expected), "{output_text}");
     interrupt(&child);
     child.wait().unwrap();
 }
@@ -314,10 +314,10 @@ fn a_socket_is_passed_on_until_it_has_no_more_to_say() {
     std::thread::spawn(move || {
         for stream in listener.incoming() {
             let mut stream = stream.unwrap();
-            let mut told = Vec::new();
-            stream.read_to_end(&mut told).unwrap();
-            told.reverse();
-            stream.write_all(&told).unwrap();
+            let mut remaining = Vec::new();
+            stream.read_to_end(&mut remaining).unwrap();
+            remaining.reverse();
+            stream.write_all(&remaining).unwrap();
         }
     });
     let pass = |argument: &str, input: &[u8]| {
@@ -361,9 +361,9 @@ fn a_socket_that_ends_is_not_waited_for_by_who_keeps_its_input_open() {
     stream.write_all(b"bye").unwrap();
     drop(stream);
     let input = child.stdin.take();
-    let mut said = String::new();
-    child.stdout.take().unwrap().read_to_string(&mut said).unwrap();
-    assert_eq!(said, "bye");
+    let mut output_text = String::new();
+    child.stdout.take().unwrap().read_to_string(&mut output_text).unwrap();
+    assert_eq!(output_text, "bye");
     assert!(child.wait().unwrap().success());
     drop(input);
 }

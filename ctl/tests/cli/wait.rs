@@ -347,11 +347,11 @@ fn a_wait_without_news_says_what_it_waits_for_and_on_which_machine() {
     // Before the event comes it may have said already that it has heard nothing.
     let last =
         "22222222... is not registered now: it is down, or its daemon does not reach the store\n";
-    let said = read_until(child.stderr.as_mut().unwrap(), last);
+    let output_text = read_until(child.stderr.as_mut().unwrap(), last);
     interrupt(&child);
     child.wait().unwrap();
-    let lines: Vec<&str> = said.lines().rev().take(3).collect();
-    assert!(lines[2].starts_with("waiting: no news"), "{said}");
+    let lines: Vec<&str> = output_text.lines().rev().take(3).collect();
+    assert!(lines[2].starts_with("waiting: no news"), "{output_text}");
     assert_eq!(
         lines[1],
         "  web@1.service is to be gone: deactivating/stop-sigterm on 22222222.../10.0.0.2; \

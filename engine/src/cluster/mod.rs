@@ -11,4 +11,4 @@ mod picture;
 pub mod recent_stops;
 pub mod whereabouts;
 
-pub use picture::{Cluster, Position};
+pub use picture::{Cluster, PicturePosition};

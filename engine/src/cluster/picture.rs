@@ -35,7 +35,7 @@ struct Planner {
 
 /// The picture's place in the course of the store.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Position {
+pub struct PicturePosition {
     /// Revision of the snapshot; 0 before the first.
     pub revision: u64,
     /// Why the store cannot be reached, while it cannot.
@@ -49,8 +49,8 @@ impl Cluster {
     }
 
     /// The picture's place in the course of the store.
-    pub fn current_position(&self) -> Position {
-        Position { revision: self.snapshot.revision, lost: self.lost.clone() }
+    pub fn current_position(&self) -> PicturePosition {
+        PicturePosition { revision: self.snapshot.revision, lost: self.lost.clone() }
     }
 
     /// Why the store cannot be reached, while it cannot.

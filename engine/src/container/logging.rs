@@ -27,8 +27,8 @@ pub struct Logging {
 ///
 /// A container is replaced whenever it starts, and what Docker keeps of its output goes with it; the journal stays. So it is
 /// chosen where neither the file nor the engine's owner has chosen. What goes there is marked with the unit's name.
-pub fn choose_log_config(said: Option<LogConfig>, engine: &Logging) -> Option<LogConfig> {
-    let mut config = said.unwrap_or_default();
+pub fn choose_log_config(given: Option<LogConfig>, engine: &Logging) -> Option<LogConfig> {
+    let mut config = given.unwrap_or_default();
     let open = config.kind.is_empty() && config.config.is_empty();
     let journal = engine.journal && engine.drivers.iter().any(|driver| driver == JOURNALD);
     if open && journal && engine.default == NOBODYS_CHOICE {
@@ -93,8 +93,8 @@ mod tests {
 
     #[test]
     fn what_the_file_says_is_done() {
-        let said = config("json-file", &[("max-size", "1m")]);
-        assert_eq!(choose_log_config(Some(said.clone()), &engine("json-file")), Some(said));
+        let given = config("json-file", &[("max-size", "1m")]);
+        assert_eq!(choose_log_config(Some(given.clone()), &engine("json-file")), Some(given));
         // Options without a driver are meant for the engine's own.
         let options = config("", &[("max-size", "1m")]);
         assert_eq!(choose_log_config(Some(options.clone()), &engine("json-file")), Some(options));

@@ -1,7 +1,7 @@
 //! Containers: what Docker is asked to make of a unit, and what happens to it while it lives.
 //!
 //! Owns the decisions about them. [`translate()`] turns what a unit's file says into the body of Docker's create call,
-//! once and completely: a daemon sends it and adds only what no one but the machine knows ([`MachineInputs`]). [`Life`]
+//! once and completely: a daemon sends it and adds only what no one but the machine knows ([`MachineInputs`]). [`ContainerLife`]
 //! decides what to do when a container starts, ends, falls ill or takes too long, with the clock passed in.
 //! [`plan_fetch()`] says whether an image is needed first, [`choose_log_config()`] who keeps its output,
 //! [`owner_by_labels()`] and [`FoundContainer`] what a daemon makes of the containers it finds, [`missing_ability()`] what
@@ -33,7 +33,7 @@ pub use environment::{
 pub use fetch::{ImageFetch, plan_fetch, retry_after};
 pub use found::{Inspected, Owner, owner_by_labels};
 pub use life::{
-    ContainerAction, ContainerPolicy, Ended, FoundContainer, HealthState, Life, LifeEvent,
+    ContainerAction, ContainerLife, ContainerPolicy, Ended, FoundContainer, HealthState, LifeEvent,
     LifeMemory, LifeResult, Phase, RestState,
 };
 pub use logging::{JOURNALD, Logging, choose_log_config, journal_field};

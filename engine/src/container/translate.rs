@@ -321,8 +321,8 @@ fn security_options(security: &Security) -> Vec<String> {
 }
 
 fn log_config(spec: &ContainerSpec) -> Option<body::LogConfig> {
-    let said = spec.log_driver.is_some() || !spec.log_options.is_empty();
-    said.then(|| body::LogConfig {
+    let is_given = spec.log_driver.is_some() || !spec.log_options.is_empty();
+    is_given.then(|| body::LogConfig {
         kind: spec.log_driver.clone().unwrap_or_default(),
         config: spec.log_options.clone(),
     })

@@ -1,6 +1,6 @@
 //! One container unit: its life, and the work that its life asks for, one piece at a time.
 //!
-//! Owns the unit's [`Life`], the id of the container it last started, what is remembered of both, and what is published of
+//! Owns the unit's [`ContainerLife`], the id of the container it last started, what is remembered of both, and what is published of
 //! them. Whatever comes in (an order, a hint that something happened, an outcome, the clock) leads to at most one event for
 //! the life. The engine's word is looked up, never taken from a hint. It does nothing itself: what is to be done goes out as
 //! [`UnitEffect`]s, and what came of it comes back as [`UnitInput`]s.
@@ -17,13 +17,13 @@ pub use self::events::{
     ContainerPlan, InspectedContainer, Moment, Prepared, UnitEffect, UnitInput, WorkResult,
 };
 pub use self::memory::UnitMemory;
-pub use self::order::Order;
-pub use self::status::{Settled, UnitStatus, run_name};
+pub use self::order::UnitOrder;
+pub use self::status::{SettledOutcome, UnitStatus, run_name};
 use self::status::{has_container_running, is_at_rest, is_failure, settled_state};
 use super::found::Owner;
 use super::life::{
-    ContainerAction, ContainerPolicy, FoundContainer, Life, LifeEvent, LifeMemory, LifeResult,
-    Phase, RestState,
+    ContainerAction, ContainerLife, ContainerPolicy, FoundContainer, LifeEvent, LifeMemory,
+    LifeResult, Phase, RestState,
 };
 
 /// The signal that asks a container to stop where neither its file nor its image says.
@@ -38,7 +38,7 @@ const START_GRACE: Duration = Duration::from_secs(30);
 pub struct ContainerUnit {
     plan: ContainerPlan,
     generation: u64,
-    life: Life,
+    life: ContainerLife,
     /// The container last started; none while another is being made.
     container: Option<String>,
     /// The one before, to be replaced.
@@ -51,7 +51,7 @@ pub struct ContainerUnit {
     /// The pieces that follow it.
     queue: VecDeque<ContainerAction>,
     inspection: Inspection,
-    removal: Removal,
+    removal: UnitRemoval,
     failures: u64,
     /// The reason the last start failed.
     problem: String,
@@ -75,7 +75,7 @@ enum Inspection {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Removal {
+enum UnitRemoval {
     None,
     /// A container on its way is waited for, or nobody would know of it.
     WaitsForStart {
@@ -106,8 +106,12 @@ impl ContainerUnit {
             memory.wanted = matches!(seen, FoundContainer::Running(_));
             memory.rest = (!memory.wanted).then_some(RestState::Dead);
         }
-        let (life, actions) =
-            Life::adopt_container(ContainerPolicy::from_spec(&plan.spec), memory, seen, at.now);
+        let (life, actions) = ContainerLife::adopt_container(
+            ContainerPolicy::from_spec(&plan.spec),
+            memory,
+            seen,
+            at.now,
+        );
         let mut unit = Self {
             plan,
             generation,
@@ -119,7 +123,7 @@ impl ContainerUnit {
             under_way: None,
             queue: VecDeque::new(),
             inspection: Inspection::None,
-            removal: Removal::None,
+            removal: UnitRemoval::None,
             failures: 0,
             problem: String::new(),
             fault: remembered.fault.clone(),
@@ -143,15 +147,15 @@ impl ContainerUnit {
     /// True from [`UnitInput::Remove`] until it is removed or that has failed. In between it takes neither orders nor another
     /// file.
     pub fn is_being_removed(&self) -> bool {
-        self.removal != Removal::None
+        self.removal != UnitRemoval::None
     }
 
     /// When a [`UnitInput::Tick`] is due, if ever, as the time since the machine booted.
     pub fn next_deadline(&self) -> Option<Duration> {
         match self.removal {
-            Removal::None => self.life.next_deadline(),
-            Removal::WaitsForStart { until } => Some(until),
-            Removal::UnderWay => None,
+            UnitRemoval::None => self.life.next_deadline(),
+            UnitRemoval::WaitsForStart { until } => Some(until),
+            UnitRemoval::UnderWay => None,
         }
     }
 
@@ -422,7 +426,7 @@ impl ContainerUnit {
     fn begin_removal(&mut self, now: Duration, effects: &mut Vec<UnitEffect>) {
         self.queue.clear();
         if self.under_way == Some(ContainerAction::Start) {
-            self.removal = Removal::WaitsForStart { until: now.saturating_add(START_GRACE) };
+            self.removal = UnitRemoval::WaitsForStart { until: now.saturating_add(START_GRACE) };
         } else {
             self.remove_containers(effects);
         }
@@ -432,7 +436,7 @@ impl ContainerUnit {
         if self.under_way.take().is_some() {
             effects.push(UnitEffect::CancelWork);
         }
-        self.removal = Removal::UnderWay;
+        self.removal = UnitRemoval::UnderWay;
         let ids = self.container.iter().chain(&self.replaced).cloned().collect();
         effects.push(UnitEffect::RemoveContainers(ids));
     }
@@ -443,7 +447,7 @@ impl ContainerUnit {
             "whoever feeds it waits for the removal: {input:?}"
         );
         match (input, self.removal) {
-            (UnitInput::WorkDone(result), Removal::WaitsForStart { .. }) => {
+            (UnitInput::WorkDone(result), UnitRemoval::WaitsForStart { .. }) => {
                 self.under_way = None;
                 if let WorkResult::Started(id) = result {
                     self.container = Some(id);
@@ -451,12 +455,12 @@ impl ContainerUnit {
                 }
                 self.remove_containers(effects);
             }
-            (UnitInput::Tick, Removal::WaitsForStart { until }) if at.now >= until => {
+            (UnitInput::Tick, UnitRemoval::WaitsForStart { until }) if at.now >= until => {
                 self.remove_containers(effects);
             }
             (UnitInput::Removed(true), _) => effects.push(UnitEffect::Forget),
             (UnitInput::Removed(false), _) => {
-                self.removal = Removal::None;
+                self.removal = UnitRemoval::None;
                 self.resume_work(at, effects);
                 self.publish_state(at.wall, effects);
             }

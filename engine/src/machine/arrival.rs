@@ -20,7 +20,7 @@ pub enum Arrival {
 
 /// The part of a machine's report that decisions rest on.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Report {
+pub struct PlacementReport {
     file: Option<FileHash>,
     generation: u64,
     desired: DesiredState,
@@ -42,7 +42,7 @@ enum LifeStage {
     Between,
 }
 
-impl Report {
+impl PlacementReport {
     /// The part of a published state that decisions rest on.
     pub fn from_state(state: &ObservedState) -> Self {
         let stage = match (&state.active, state.sub.as_str()) {
@@ -130,7 +130,7 @@ mod tests {
 
     fn launched(state: &ObservedState) -> Arrival {
         let wanted = placement(DesiredState::Launched);
-        Report::from_state(state).arrival_at(&wanted, DesiredState::Launched)
+        PlacementReport::from_state(state).arrival_at(&wanted, DesiredState::Launched)
     }
 
     #[test]
@@ -175,9 +175,10 @@ mod tests {
     #[test]
     fn a_loaded_unit_has_arrived_when_it_is_loaded() {
         let desired = DesiredState::Loaded;
-        let report = Report::from_state(&ObservedState { desired, ..state("inactive", "dead") });
+        let report =
+            PlacementReport::from_state(&ObservedState { desired, ..state("inactive", "dead") });
         assert_eq!(report.arrival_at(&placement(desired), desired), Arrival::Here);
-        let report = Report::from_state(&state("failed", "failed"));
+        let report = PlacementReport::from_state(&state("failed", "failed"));
         assert_eq!(report.arrival_at(&placement(DesiredState::Launched), desired), Arrival::Here);
     }
 }

@@ -101,8 +101,8 @@ mod tests {
         let DrainState::Going { moving: 2, stuck } = state(&all) else {
             panic!("{:?}", state(&all))
         };
-        let told: Vec<String> = stuck.iter().map(ToString::to_string).collect();
+        let stuck_units: Vec<String> = stuck.iter().map(ToString::to_string).collect();
         let refused = format!("c.service ({refusal})");
-        assert_eq!(told, [&*refused, "d.service (it did not move away in time)"]);
+        assert_eq!(stuck_units, [&*refused, "d.service (it did not move away in time)"]);
     }
 }

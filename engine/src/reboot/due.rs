@@ -65,8 +65,8 @@ mod tests {
 
     #[test]
     fn only_an_end_with_a_code_says_something() {
-        let said = answer_of_command(CommandEnd::Succeeded("kernel".to_owned()));
-        assert_eq!(said, SourceAnswer::Due(DueReason::Command { output: "kernel".to_owned() }));
+        let answer = answer_of_command(CommandEnd::Succeeded("kernel".to_owned()));
+        assert_eq!(answer, SourceAnswer::Due(DueReason::Command { output: "kernel".to_owned() }));
         assert_eq!(answer_of_command(CommandEnd::Refused("no".to_owned())), SourceAnswer::NotDue);
         let broken = answer_of_command(CommandEnd::Broken("killed".to_owned()));
         assert_eq!(broken, SourceAnswer::Unknown("killed".to_owned()));

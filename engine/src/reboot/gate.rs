@@ -20,7 +20,7 @@ use muster_common::state::{ActiveState, DesiredState, ObservedState};
 use muster_common::unit::UnitName;
 
 use crate::cluster::Cluster;
-use crate::machine::arrival::{Arrival, Report};
+use crate::machine::arrival::{Arrival, PlacementReport};
 
 /// The health of a machine after its boot. By default it is not known, which is as bad.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -90,7 +90,7 @@ fn problem_of(place: &Placement, state: Option<&ObservedState>) -> Option<String
     if is_up_after_all(place, state) {
         return None;
     }
-    match Report::from_state(state).arrival_at(place, place.desired) {
+    match PlacementReport::from_state(state).arrival_at(place, place.desired) {
         Arrival::Here => None,
         Arrival::Failed(problem) => Some(problem),
         Arrival::Pending => Some("is on its way".to_owned()),

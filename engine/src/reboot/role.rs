@@ -2,7 +2,7 @@
 //!
 //! Owns which questions are worth asking in which phase, what an answer that was not asked for is taken to be, which actions
 //! of a decision are new, when the next decision is due, and what an earlier boot has left to be cleared away. The decision
-//! itself is [`phase::step`]'s. It carries nothing out: whoever does answers its [`Question`]s, keeps the journal, does the
+//! itself is [`phase::step`]'s. It carries nothing out: whoever does answers its [`RoleQuestion`]s, keeps the journal, does the
 //! [`RoleEffect`]s in their order, and tells how each of them ended.
 //!
 //! ```text
@@ -41,7 +41,7 @@ const RETRACTION: &str = "This machine does not reboot for now.\n";
 ///
 /// One decision may lead through several phases, so what a later one rests on is asked for in the earlier ones too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Question {
+pub enum RoleQuestion {
     /// The group's slots, and where there is a pause between reboots, its history.
     Slots,
     /// Inhibitors and sessions of the host.
@@ -258,7 +258,7 @@ impl RebootRole {
     }
 
     /// The questions that the next decision needs answers to. `due`: whether any source says so.
-    pub fn open_questions(&self, due: bool) -> BTreeSet<Question> {
+    pub fn open_questions(&self, due: bool) -> BTreeSet<RoleQuestion> {
         let phase = self.journal.phase;
         let before = is_before_slot(phase);
         let concerned = !before || phase != Phase::Idle || due;
@@ -268,13 +268,13 @@ impl RebootRole {
             || !before && self.journal.boot != self.boot;
         let worth = [
             // In an attempt always: nobody may go down without its slot.
-            (Question::Slots, self.slots.is_none() || !before),
-            (Question::Host, before && concerned || goes_down),
-            (Question::FailedUnits, before && concerned && self.policy.block_on_failed),
-            (Question::Drain, self.agent && matches!(phase, Phase::Locking | Phase::Draining)),
-            (Question::Health, self.agent && proving),
-            (Question::Cordon, self.agent && !before),
-            (Question::Stopping, phase == Phase::Rebooting),
+            (RoleQuestion::Slots, self.slots.is_none() || !before),
+            (RoleQuestion::Host, before && concerned || goes_down),
+            (RoleQuestion::FailedUnits, before && concerned && self.policy.block_on_failed),
+            (RoleQuestion::Drain, self.agent && matches!(phase, Phase::Locking | Phase::Draining)),
+            (RoleQuestion::Health, self.agent && proving),
+            (RoleQuestion::Cordon, self.agent && !before),
+            (RoleQuestion::Stopping, phase == Phase::Rebooting),
         ];
         worth.into_iter().filter_map(|(question, asked)| asked.then_some(question)).collect()
     }

@@ -42,7 +42,7 @@ pub struct InvalidWindow {
 
 /// The state of all windows at a time: whether a reboot may begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Opening {
+pub enum WindowState {
     /// Yes.
     Open {
         /// Until then, seconds since the Unix epoch; `None`: always.
@@ -56,12 +56,12 @@ pub enum Opening {
 }
 
 /// Looks whether one of the windows is open at a time, seconds since the Unix epoch. Without windows it always is.
-pub fn opening_at(windows: &[Window], zone: &TimeZone, now: u64) -> Opening {
+pub fn opening_at(windows: &[Window], zone: &TimeZone, now: u64) -> WindowState {
     if windows.is_empty() {
-        return Opening::Open { until: None };
+        return WindowState::Open { until: None };
     }
     let Some(instant) = i64::try_from(now).ok().and_then(|s| Timestamp::from_second(s).ok()) else {
-        return Opening::Closed { opens: None };
+        return WindowState::Closed { opens: None };
     };
     let today = instant.to_zoned(zone.clone()).date();
     let mut spans: Vec<(u64, u64)> = (-DAYS..=DAYS)
@@ -77,8 +77,8 @@ pub fn opening_at(windows: &[Window], zone: &TimeZone, now: u64) -> Opening {
         }
     }
     match open_until {
-        Some(until) => Opening::Open { until: Some(until) },
-        None => Opening::Closed {
+        Some(until) => WindowState::Open { until: Some(until) },
+        None => WindowState::Closed {
             opens: spans.iter().map(|(start, _)| *start).find(|start| *start > now),
         },
     }

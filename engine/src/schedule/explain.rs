@@ -6,7 +6,7 @@
 
 use muster_common::refusal::{MachineReason, MachineRefusal, Refusal, UnitReason};
 
-use super::filter::Home;
+use super::filter::GroupHome;
 use super::group::Group;
 use super::index::{Index, UnitSpec};
 use super::table::{MachineKey, UnitKey};
@@ -123,14 +123,14 @@ impl Index {
     }
 
     /// The place where the rest of the group is, or is about to be.
-    fn home_of_others(&self, unit: UnitKey, group: &Group) -> Option<Home> {
+    fn home_of_others(&self, unit: UnitKey, group: &Group) -> Option<GroupHome> {
         let live = |member: UnitKey| {
             let row = &self.units[member];
             let places =
                 row.planned.into_iter().chain(row.places.iter().map(|place| place.machine));
             places
                 .filter(|machine| self.is_live(*machine))
-                .map(move |machine| Home { machine, member })
+                .map(move |machine| GroupHome { machine, member })
         };
         // As in the pass: of the places of one that cannot be decided on, the one where any of the group is.
         let fixed = || group.fixed.iter().copied().filter(|other| *other != unit).flat_map(live);
@@ -163,7 +163,7 @@ impl Index {
         machine: MachineKey,
         unit: UnitKey,
         group: &Group,
-        home: Option<Home>,
+        home: Option<GroupHome>,
     ) -> Option<MachineReason> {
         if let Some(reason) = self.explain_machine(unit, machine, home) {
             return Some(reason);

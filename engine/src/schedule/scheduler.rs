@@ -167,14 +167,14 @@ impl Scheduler {
         answer
     }
 
-    fn save_notes(&self) -> Notes {
-        Notes {
+    fn save_notes(&self) -> PassMemory {
+        PassMemory {
             recheck_refused: self.index.recheck_refused,
             global_machines: self.index.saved_global_machines(),
         }
     }
 
-    fn restore_notes(&mut self, notes: Notes) {
+    fn restore_notes(&mut self, notes: PassMemory) {
         self.index.recheck_refused = notes.recheck_refused;
         self.index.restore_global_machines(notes.global_machines);
     }
@@ -267,7 +267,7 @@ struct Unlaunched {
 }
 
 /// The notes of earlier passes, which a rehearsal must not change.
-struct Notes {
+struct PassMemory {
     recheck_refused: bool,
     global_machines: Vec<(UnitKey, Bits)>,
 }

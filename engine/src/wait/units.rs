@@ -15,7 +15,7 @@ use muster_common::unit::{Requirements, UnitName};
 
 use super::cluster_wait::{ClusterWait, StoreLoss};
 use crate::cluster::{Cluster, lists};
-use crate::machine::arrival::{Arrival, Report};
+use crate::machine::arrival::{Arrival, PlacementReport};
 
 /// The time a unit is without a place before its client is told why. The leader places a unit in a few milliseconds;
 /// asking at once would plan beside it for nothing.
@@ -43,7 +43,7 @@ pub struct UnitsWait {
 /// One unit of a wait, and what was last told about it.
 struct WatchedUnit {
     wait: WaitFor,
-    told: Option<(MachineId, Option<ObservedState>)>,
+    events_of_refusal: Option<(MachineId, Option<ObservedState>)>,
     refusal: Option<Refusal>,
     is_unplaced: bool,
 }
@@ -90,7 +90,8 @@ pub enum WaitUpdate {
 impl UnitsWait {
     /// Begins to wait. A unit that is named twice is waited for as it was named last.
     pub fn new(request: WaitRequest) -> Self {
-        let watched = |wait| WatchedUnit { wait, told: None, refusal: None, is_unplaced: false };
+        let watched =
+            |wait| WatchedUnit { wait, events_of_refusal: None, refusal: None, is_unplaced: false };
         let open = request.units.into_iter().map(|w| (w.name.clone(), watched(w))).collect();
         Self {
             open,
@@ -149,9 +150,9 @@ impl UnitsWait {
             let refusal = cluster.explain_refusal(name);
             if watched.refusal != refusal {
                 watched.refusal.clone_from(&refusal);
-                let told =
+                let events_of_refusal =
                     refusal.map(|refusal| refusal_event(cluster.current_snapshot(), name, refusal));
-                events.extend(told);
+                events.extend(events_of_refusal);
             }
         }
         events
@@ -212,10 +213,10 @@ impl WatchedUnit {
     ) -> Option<WaitEvent> {
         let machine = Some(lists::machine_with_metadata(snapshot, &id));
         let now = Some((id, state.clone()));
-        if self.told == now {
+        if self.events_of_refusal == now {
             return None;
         }
-        self.told = now;
+        self.events_of_refusal = now;
         self.refusal = None;
         Some(WaitEvent::Progress { name: name.clone(), machine, state })
     }
@@ -240,8 +241,8 @@ fn idle_remarks(
     let states = snapshot.states.get(name);
     let idle = |id: &MachineId| {
         let state = states?.get(id)?;
-        let said = state.active == ActiveState::Inactive && !state.remark.is_empty();
-        said.then(|| (id.clone(), state.remark.clone()))
+        let has_remark = state.active == ActiveState::Inactive && !state.remark.is_empty();
+        has_remark.then(|| (id.clone(), state.remark.clone()))
     };
     ids.iter().filter_map(idle).collect()
 }
@@ -344,7 +345,7 @@ fn progress_on(
         Until::Loaded => DesiredState::Loaded,
         _ => DesiredState::Launched,
     };
-    match Report::from_state(state).arrival_at(placement, until) {
+    match PlacementReport::from_state(state).arrival_at(placement, until) {
         Arrival::Here => UnitProgress::Done(Vec::new()),
         Arrival::Failed(_) => UnitProgress::Failed(id.clone(), state.clone()),
         Arrival::Pending => UnitProgress::Moving(id.clone(), Some(state.clone())),

@@ -102,7 +102,7 @@ impl Story {
     }
 
     /// The events that are sent now, in a few words.
-    fn told(&mut self) -> Vec<String> {
+    fn sent_events(&mut self) -> Vec<String> {
         let updates = self.waiting.update_units(&self.snapshot);
         let in_words = |update| match update {
             WaitUpdate::Event(WaitEvent::Progress { machine, state, .. }) => {
@@ -114,9 +114,9 @@ impl Story {
             }
             WaitUpdate::Event(WaitEvent::Done { machines, remarks, .. }) => {
                 let ids: BTreeSet<String> = machines.iter().map(|m| m.id.to_string()).collect();
-                let said = remarks.iter().map(|(id, remark)| format!("; {id}: {remark}"));
+                let remark_texts = remarks.iter().map(|(id, remark)| format!("; {id}: {remark}"));
                 let ids = ids.into_iter().collect::<Vec<_>>().join(" ");
-                format!("done {ids}{}", said.collect::<String>())
+                format!("done {ids}{}", remark_texts.collect::<String>())
             }
             WaitUpdate::Event(WaitEvent::Overtaken { desired, .. }) => {
                 format!("overtaken: {desired}")
@@ -139,27 +139,27 @@ use DesiredState::{Inactive, Launched, Loaded};
 #[test]
 fn a_condition_that_is_not_met_ends_a_start_and_is_said() {
     let mut story = Story::of(Until::Launched, true).wanted(Launched, 2).placed("m1", Launched, 2);
-    story.told();
+    story.sent_events();
     story = story.skips("m1", "condition: ConditionHost=a was not met", 2);
-    assert_eq!(story.told(), ["done m1; m1: condition: ConditionHost=a was not met"]);
+    assert_eq!(story.sent_events(), ["done m1; m1: condition: ConditionHost=a was not met"]);
 }
 
 #[test]
 fn a_start_from_nothing_to_done() {
     let mut story = Story::of(Until::Launched, true).wanted(Launched, 2);
-    assert!(story.told().is_empty());
+    assert!(story.sent_events().is_empty());
     assert!(story.has_unplaced());
 
     story = story.placed("m1", Launched, 2);
-    assert_eq!(story.told(), ["on m1"]);
-    assert!(story.told().is_empty(), "nothing is told twice");
+    assert_eq!(story.sent_events(), ["on m1"]);
+    assert!(story.sent_events().is_empty(), "nothing is told twice");
     assert!(!story.has_unplaced());
 
     story = story.reports("m1", "activating/start", Launched, 2);
-    assert_eq!(story.told(), ["activating/start on m1"]);
+    assert_eq!(story.sent_events(), ["activating/start on m1"]);
     assert!(!story.waiting.is_over());
     story = story.reports("m1", "active/running", Launched, 2);
-    assert_eq!(story.told(), ["done m1"]);
+    assert_eq!(story.sent_events(), ["done m1"]);
     assert!(story.waiting.is_over());
 }
 
@@ -169,16 +169,16 @@ fn what_runs_from_before_is_not_what_was_asked_for() {
         .wanted(Launched, 2)
         .placed("m1", Launched, 1)
         .reports("m1", "active/running", Launched, 1);
-    assert_eq!(story.told(), ["active/running on m1"], "the leader has not heard of it");
+    assert_eq!(story.sent_events(), ["active/running on m1"], "the leader has not heard of it");
     story = story.placed("m1", Launched, 2);
-    assert!(story.told().is_empty(), "the machine has not carried it out");
+    assert!(story.sent_events().is_empty(), "the machine has not carried it out");
     story = story.reports("m1", "active/running", Launched, 2);
-    assert_eq!(story.told(), ["done m1"]);
+    assert_eq!(story.sent_events(), ["done m1"]);
 }
 
 #[test]
 fn a_oneshot_that_has_finished_is_done_and_one_that_failed_has_failed() {
-    for (reports, told) in [
+    for (reports, sent_events) in [
         ("inactive/dead", "done m1"),
         ("active/exited", "done m1"),
         ("failed/failed", "failed on m1: failed"),
@@ -188,7 +188,7 @@ fn a_oneshot_that_has_finished_is_done_and_one_that_failed_has_failed() {
             .wanted(Launched, 2)
             .placed("m1", Launched, 2)
             .reports("m1", reports, Launched, 2);
-        assert_eq!(story.told(), [told], "{reports}");
+        assert_eq!(story.sent_events(), [sent_events], "{reports}");
         assert!(story.waiting.is_over());
     }
 }
@@ -200,9 +200,9 @@ fn a_unit_on_several_machines_is_done_when_it_is_on_all() {
         .placed("m1", Launched, 2)
         .placed("m2", Launched, 2)
         .reports("m1", "active/running", Launched, 2);
-    assert_eq!(story.told(), ["on m2"]);
+    assert_eq!(story.sent_events(), ["on m2"]);
     story = story.reports("m2", "active/running", Launched, 2);
-    assert_eq!(story.told(), ["done m1 m2"]);
+    assert_eq!(story.sent_events(), ["done m1 m2"]);
 }
 
 #[test]
@@ -210,11 +210,11 @@ fn a_wait_for_a_start_ends_when_somebody_stops_unloads_or_destroys_the_unit() {
     let started = || {
         let mut story =
             Story::of(Until::Launched, true).wanted(Launched, 2).placed("m1", Launched, 2);
-        assert_eq!(story.told(), ["on m1"]);
+        assert_eq!(story.sent_events(), ["on m1"]);
         story
     };
-    assert_eq!(started().wanted(Loaded, 3).told(), ["overtaken: loaded"]);
-    assert_eq!(started().wanted(Inactive, 2).told(), ["overtaken: inactive"]);
+    assert_eq!(started().wanted(Loaded, 3).sent_events(), ["overtaken: loaded"]);
+    assert_eq!(started().wanted(Inactive, 2).sent_events(), ["overtaken: inactive"]);
     // Started again by somebody else is as good as started.
     let mut again = started().wanted(Launched, 3).placed("m1", Launched, 3).reports(
         "m1",
@@ -222,40 +222,40 @@ fn a_wait_for_a_start_ends_when_somebody_stops_unloads_or_destroys_the_unit() {
         Launched,
         3,
     );
-    assert_eq!(again.told(), ["done m1"]);
+    assert_eq!(again.sent_events(), ["done m1"]);
     let mut gone = started().destroyed();
-    assert_eq!(gone.told(), Vec::<String>::new(), "it is still there");
-    assert_eq!(gone.withdrawn("m1").told(), ["done "]);
+    assert_eq!(gone.sent_events(), Vec::<String>::new(), "it is still there");
+    assert_eq!(gone.withdrawn("m1").sent_events(), ["done "]);
 }
 
 #[test]
 fn a_wait_for_an_end_ends_when_somebody_starts_the_unit_again() {
     for until in [Until::Loaded, Until::Inactive, Until::Gone] {
         let mut story = Story::of(until, true).wanted(Launched, 3);
-        assert_eq!(story.told(), ["overtaken: launched"], "{until:?}");
+        assert_eq!(story.sent_events(), ["overtaken: launched"], "{until:?}");
         assert!(story.waiting.is_over());
     }
     let mut story = Story::of(Until::Inactive, true).wanted(Inactive, 2);
-    assert_eq!(story.told(), ["done "], "as it was asked for");
+    assert_eq!(story.sent_events(), ["done "], "as it was asked for");
 }
 
 #[test]
 fn who_has_changed_nothing_waits_for_what_others_do() {
     let mut story = Story::of(Until::Launched, false).wanted(Inactive, 2);
-    assert!(story.told().is_empty());
+    assert!(story.sent_events().is_empty());
     story = story.wanted(Launched, 2).placed("m1", Launched, 2).reports(
         "m1",
         "active/running",
         Launched,
         2,
     );
-    assert_eq!(story.told(), ["done m1"]);
+    assert_eq!(story.sent_events(), ["done m1"]);
 }
 
 #[test]
 fn a_change_that_the_snapshot_does_not_have_yet_is_not_overtaken() {
     let mut story = Story::of(Until::Launched, true).wanted(Inactive, 1);
-    assert!(story.told().is_empty());
+    assert!(story.sent_events().is_empty());
 }
 
 #[test]
@@ -264,12 +264,12 @@ fn gone_is_gone_from_every_machine() {
         .placed("m1", Launched, 2)
         .reports("m1", "active/running", Launched, 2)
         .reports("m2", "deactivating/stop-sigterm", Launched, 2);
-    assert_eq!(story.told(), ["active/running on m1"]);
+    assert_eq!(story.sent_events(), ["active/running on m1"]);
     story = story.withdrawn("m1");
-    assert!(story.told().is_empty());
+    assert!(story.sent_events().is_empty());
     story = story.silent("m1");
-    assert_eq!(story.told(), ["deactivating/stop-sigterm on m2"]);
-    assert_eq!(story.silent("m2").told(), ["done "]);
+    assert_eq!(story.sent_events(), ["deactivating/stop-sigterm on m2"]);
+    assert_eq!(story.silent("m2").sent_events(), ["done "]);
 }
 
 #[test]
@@ -290,7 +290,10 @@ fn a_refusal_is_explained_a_moment_later_and_never_while_the_store_is_away() {
     assert_eq!(again, asked + EXPLAIN_EVERY);
 
     cluster.apply(2, Vec::new(), again);
-    let told = wait.update(again, &mut cluster);
-    assert!(matches!(&told[..], [WaitUpdate::Event(WaitEvent::Refused { .. })]), "{told:?}");
+    let sent_events = wait.update(again, &mut cluster);
+    assert!(
+        matches!(&sent_events[..], [WaitUpdate::Event(WaitEvent::Refused { .. })]),
+        "{sent_events:?}"
+    );
     assert_eq!(wait.update(again + EXPLAIN_EVERY, &mut cluster), [], "nothing is told twice");
 }

@@ -1,8 +1,8 @@
 //! Conditions and assertions that do not hold.
 
-use muster_engine::container::{FoundContainer, Life};
+use muster_engine::container::{ContainerLife, FoundContainer};
 
-use super::{go_on, policy, seconds, story, told, up};
+use super::{describe_step, go_on, policy, seconds, story, up};
 
 /// As in systemd: a start whose conditions do not hold is none, whatever `Restart=` says, and does not count.
 #[test]
@@ -22,8 +22,8 @@ fn conditions_that_do_not_hold_leave_it_inactive() {
     // A daemon that has just started knows it still.
     let memory = life.persistent_memory().clone();
     let (adopted, actions) =
-        Life::adopt_container(policy(lines), memory, FoundContainer::Absent, seconds("6"));
-    assert_eq!(told(&adopted, &actions), "inactive/dead (condition)");
+        ContainerLife::adopt_container(policy(lines), memory, FoundContainer::Absent, seconds("6"));
+    assert_eq!(describe_step(&adopted, &actions), "inactive/dead (condition)");
     go_on(
         &mut life,
         "

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use muster_engine::container::{
-    ContainerAction, Ended, FoundContainer, HealthState, Life, LifeEvent, Phase,
+    ContainerAction, ContainerLife, Ended, FoundContainer, HealthState, LifeEvent, Phase,
 };
 use proptest::prelude::*;
 
@@ -31,7 +31,7 @@ fn lines() -> impl Strategy<Value = String> {
             (!refused).then(|| {
                 format!(
                     "HealthCmd=true\nNotify={notify}\nHealthOnFailure={health}\n[Unit]\nStartLimitBurst={BURST}\n\
-                     StartLimitIntervalSec={}\n[Service]\n{kind}\nRestart={restart}\nRestartSec={delay}\n\
+                     StartLimitIntervalSec={}\n[ServiceSection]\n{kind}\nRestart={restart}\nRestartSec={delay}\n\
                      RestartForceExitStatus=7\nRestartPreventExitStatus=8",
                     INTERVAL.as_secs()
                 )
@@ -68,9 +68,9 @@ fn history() -> impl Strategy<Value = Vec<(u64, LifeEvent)>> {
 fn play(
     lines: &str,
     history: &[(u64, LifeEvent)],
-    mut look: impl FnMut(Duration, LifeEvent, &[ContainerAction], &Life),
-) -> Life {
-    let mut life = Life::new(policy(lines));
+    mut look: impl FnMut(Duration, LifeEvent, &[ContainerAction], &ContainerLife),
+) -> ContainerLife {
+    let mut life = ContainerLife::new(policy(lines));
     let mut now = Duration::ZERO;
     for (pause, event) in history {
         now += Duration::from_millis(*pause);
@@ -171,7 +171,7 @@ proptest! {
             Phase::Dead | Phase::Exited | Phase::Failed(_) => FoundContainer::Absent,
             _ => return Ok(()),
         };
-        let (again, actions) = Life::adopt_container(policy(&lines), life.persistent_memory().clone(), seen, now);
+        let (again, actions) = ContainerLife::adopt_container(policy(&lines), life.persistent_memory().clone(), seen, now);
         prop_assert_eq!(actions, Vec::new());
         if seen == FoundContainer::Absent {
             prop_assert_eq!((again.active_state(), again.sub_state()), (life.active_state(), life.sub_state()));

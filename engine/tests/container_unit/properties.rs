@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use muster_engine::container::unit::Settled;
+use muster_engine::container::unit::SettledOutcome;
 use proptest::prelude::*;
 
 use super::*;
@@ -13,7 +13,7 @@ use super::*;
 /// What may happen next.
 #[derive(Debug, Clone, Copy)]
 enum Chance {
-    Order(Order),
+    UnitOrder(UnitOrder),
     Hint,
     StartHint,
     /// The work under way ends, well or not.
@@ -33,9 +33,9 @@ enum Chance {
 
 fn chances() -> impl Strategy<Value = Vec<Chance>> {
     let chance = prop_oneof![
-        3 => Just(Chance::Order(Order::Start)),
-        1 => Just(Chance::Order(Order::Restart)),
-        2 => Just(Chance::Order(Order::Stop)),
+        3 => Just(Chance::UnitOrder(UnitOrder::Start)),
+        1 => Just(Chance::UnitOrder(UnitOrder::Restart)),
+        2 => Just(Chance::UnitOrder(UnitOrder::Stop)),
         2 => Just(Chance::Hint),
         1 => Just(Chance::StartHint),
         8 => prop::bool::weighted(0.8).prop_map(Chance::Work),
@@ -152,7 +152,7 @@ impl World {
     fn happen(&mut self, chance: Chance) {
         let removing = self.unit.is_being_removed();
         match chance {
-            Chance::Order(order) if !removing => {
+            Chance::UnitOrder(order) if !removing => {
                 self.feed(UnitInput::Order { order, generation: Some(self.now) });
             }
             Chance::Hint if !removing => self.feed(UnitInput::Hint),
@@ -194,7 +194,7 @@ impl World {
                 }
                 self.feed(UnitInput::Removed(well));
             }
-            Chance::Order(_)
+            Chance::UnitOrder(_)
             | Chance::Hint
             | Chance::StartHint
             | Chance::AnotherFile
@@ -239,17 +239,17 @@ proptest! {
         if world.is_forgotten {
             return Ok(());
         }
-        world.feed(UnitInput::Order { order: Order::Stop, generation: None });
+        world.feed(UnitInput::Order { order: UnitOrder::Stop, generation: None });
         world.settle();
-        prop_assert_eq!(world.status.outcome_of(Order::Stop, 0), Some(Ok(())));
+        prop_assert_eq!(world.status.outcome_of(UnitOrder::Stop, 0), Some(Ok(())));
         let runs = world.containers.values().filter(|seen| matches!(seen, FoundContainer::Running(_)));
         prop_assert_eq!(runs.count(), 0, "it was stopped: {:?}", &world.containers);
 
         // The start limit may have been reached before; it has passed by then.
         world.now += 1_000;
-        world.feed(UnitInput::Order { order: Order::Start, generation: Some(9) });
+        world.feed(UnitInput::Order { order: UnitOrder::Start, generation: Some(9) });
         world.settle();
-        prop_assert_eq!(world.status.settled, Some(Settled::Up));
+        prop_assert_eq!(world.status.settled, Some(SettledOutcome::Up));
         let running: Vec<&String> = world.containers.iter().filter(|(_, seen)| matches!(seen, FoundContainer::Running(_))).map(|(id, _)| id).collect();
         prop_assert_eq!(running, [world.status.container.as_ref().unwrap()], "one, and its own");
     }

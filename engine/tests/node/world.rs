@@ -88,20 +88,20 @@ impl World {
             ["place", wanted @ ..] => {
                 for (unit, place) in placements(wanted) {
                     self.store.insert(unit.clone(), place.clone());
-                    self.tell(Change::Place(machine(), unit, Some(place)));
+                    self.send_change(Change::Place(machine(), unit, Some(place)));
                 }
             }
             ["unplace", name] => {
                 self.store.remove(&unit(name));
-                self.tell(Change::Place(machine(), unit(name), None));
+                self.send_change(Change::Place(machine(), unit(name), None));
             }
             ["damage", name] => {
                 let key = format!("place/m1/{}", unit(name));
                 let record = Unreadable { key: key.clone(), problem: "damaged".to_owned() };
-                self.tell(Change::Unreadable(key, Some(record)));
+                self.send_change(Change::Unreadable(key, Some(record)));
             }
             ["repair", name] => {
-                self.tell(Change::Unreadable(format!("place/m1/{}", unit(name)), None));
+                self.send_change(Change::Unreadable(format!("place/m1/{}", unit(name)), None));
             }
             ["lost"] => {
                 let problem = "no answer".to_owned();
@@ -159,7 +159,7 @@ impl World {
         }
     }
 
-    fn tell(&mut self, change: Change) {
+    fn send_change(&mut self, change: Change) {
         let event = ClusterEvent::Changes { revision: 1, changes: vec![change] };
         if self.watched {
             self.feed(NodeInput::Placements(event));

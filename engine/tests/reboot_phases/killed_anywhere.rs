@@ -62,7 +62,7 @@ struct World {
 }
 
 impl World {
-    fn look(&mut self) {
+    fn observe_slots(&mut self) {
         self.host.seen.slots = if self.away {
             SlotState::Unknown { problem: "away".to_owned() }
         } else if self.mine {
@@ -79,7 +79,7 @@ impl World {
 
     /// Keeps the journal, does the first actions of a decision, and is killed after them, or is not.
     fn turn(&mut self, until: usize) {
-        self.look();
+        self.observe_slots();
         let decided = step(&self.host.policy, &self.host.journal, &self.host.seen);
         self.host.journal = decided.journal;
         for action in decided.actions.into_iter().take(until) {

@@ -1,6 +1,6 @@
 //! The records and leases in memory, and what a batch of requests makes of them.
 //!
-//! Pure: it reads no clock and no disk. A [`Draft`] collects the effects of requests over an unchanged [`Image`]; the
+//! Pure: it reads no clock and no disk. A [`ImageDraft`] collects the effects of requests over an unchanged [`Image`]; the
 //! finished [`Batch`] is written to disk first and applied to the image after that, so that nobody sees what could
 //! still be lost.
 
@@ -127,12 +127,12 @@ impl Image {
 
 /// A batch in the making.
 #[derive(Debug)]
-pub(super) struct Draft<'a> {
+pub(super) struct ImageDraft<'a> {
     image: &'a Image,
     batch: Batch,
 }
 
-impl<'a> Draft<'a> {
+impl<'a> ImageDraft<'a> {
     pub(super) fn new(image: &'a Image) -> Self {
         let batch =
             Batch { revision: image.revision, last_lease: image.last_lease, ..Batch::default() };

@@ -94,12 +94,12 @@ impl EmbeddedWatcher {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::embedded::image::Draft;
+    use crate::embedded::image::ImageDraft;
     use crate::store::{CommitOutcome, Op};
     use std::time::Instant;
 
     fn put(image: &mut Image, watches: &mut Watches, key: &str) {
-        let mut draft = Draft::new(image);
+        let mut draft = ImageDraft::new(image);
         let op = Op::Put { key: key.to_owned(), value: "v".into(), lease: None };
         assert!(matches!(draft.commit(&[], vec![op]), Ok(CommitOutcome::Done { .. })));
         let batch = draft.into_batch();

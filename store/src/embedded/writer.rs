@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 
 use super::clock::LeaseClock;
 use super::disk::{Disk, WriteError};
-use super::image::{Batch, Draft, Image};
+use super::image::{Batch, Image, ImageDraft};
 use super::watches::Watches;
 use crate::limits;
 use crate::store::{CommitOutcome, Guard, Lease, LeaseId, Op, StoreError, TimeLeft};
@@ -170,7 +170,7 @@ impl Writer {
         for (id, lease) in &mut shared.image.leases {
             lease.ending |= lease.deadline <= now || revoked.contains(id);
         }
-        let mut draft = Draft::new(&shared.image);
+        let mut draft = ImageDraft::new(&shared.image);
         for (id, _) in shared.image.leases.iter().filter(|(_, lease)| lease.ending) {
             draft.end_lease(*id);
         }

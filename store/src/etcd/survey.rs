@@ -91,9 +91,9 @@ fn uncompacted_warning(at: u64, revision: u64, known: Duration) -> Option<String
     if kept <= LONG_HISTORY || (at > 0 && known < UNCOMPACTED_LIMIT) {
         return None;
     }
-    let told = if at == 0 { "was never compacted" } else { "was not compacted for a day" };
+    let phrase = if at == 0 { "was never compacted" } else { "was not compacted for a day" };
     Some(format!(
-        "etcd {told} and keeps {kept} revisions: it grows until its quota is used up, and then takes no more writes; \
+        "etcd {phrase} and keeps {kept} revisions: it grows until its quota is used up, and then takes no more writes; \
          set auto-compaction (ETCD_AUTO_COMPACTION_MODE=periodic, ETCD_AUTO_COMPACTION_RETENTION=1h) on every member"
     ))
 }
@@ -144,8 +144,8 @@ mod tests {
                 .starts_with("etcd was never compacted")
         );
         assert_eq!(uncompacted_warning(1_000, 900_000, hour), None, "it may be cut yet");
-        let told = uncompacted_warning(1_000, 900_000, UNCOMPACTED_LIMIT).unwrap();
-        assert!(told.contains("not compacted for a day and keeps 899000 revisions"), "{told}");
+        let phrase = uncompacted_warning(1_000, 900_000, UNCOMPACTED_LIMIT).unwrap();
+        assert!(phrase.contains("not compacted for a day and keeps 899000 revisions"), "{phrase}");
         assert_eq!(
             uncompacted_warning(895_000, 900_000, UNCOMPACTED_LIMIT),
             None,

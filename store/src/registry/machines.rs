@@ -13,7 +13,7 @@ use muster_common::unit::UnitName;
 
 use super::decode::read;
 use super::keys::{self, Key};
-use super::packing::{self, PackingError, Piece};
+use super::packing::{self, CommitPiece, PackingError};
 use super::records::{MachineRecord, MembersRecord, MetadataRecord, StateRecord, decode, encode};
 use super::{CommitError, Leadership, Presence, Registry, RegistryError};
 use crate::store::{CommitOutcome, Guard, Lease, LeaseId, Op, StoreError, TimeLeft};
@@ -168,7 +168,7 @@ impl Registry {
         presence: &Presence,
         states: Vec<StateUpdate>,
     ) -> Result<(), RegistryError> {
-        let pieces: Vec<Piece> = states
+        let pieces: Vec<CommitPiece> = states
             .into_iter()
             .map(|update| {
                 let key = self.key(&Key::State(presence.machine.clone(), update.unit));
@@ -180,7 +180,7 @@ impl Registry {
                     },
                     None => Op::Delete { key },
                 };
-                Piece { guards: Vec::new(), ops: vec![op] }
+                CommitPiece { guards: Vec::new(), ops: vec![op] }
             })
             .collect();
         let guard = self.registered_guard(presence);

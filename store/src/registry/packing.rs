@@ -1,6 +1,6 @@
 //! Many small changes in few commits.
 //!
-//! A [`Piece`] is written together or not at all. Pieces are packed into commits in their order, as many as fit, and
+//! A [`CommitPiece`] is written together or not at all. Pieces are packed into commits in their order, as many as fit, and
 //! several commits are under way at once. Of a commit that meets a conflict nothing is written, so it is taken apart
 //! until the pieces that conflict stand alone.
 
@@ -19,7 +19,7 @@ const UNDER_WAY: usize = 4;
 
 /// Guards and operations that belong together.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Piece {
+pub(super) struct CommitPiece {
     pub(super) guards: Vec<Guard>,
     pub(super) ops: Vec<Op>,
 }
@@ -73,7 +73,7 @@ impl Pack {
     }
 
     /// Adds a piece if it fits. A pack of nothing takes any piece: one that is too large is for the store to refuse.
-    fn add_piece(&mut self, index: usize, piece: &Piece) -> bool {
+    fn add_piece(&mut self, index: usize, piece: &CommitPiece) -> bool {
         let guards: Vec<&Guard> =
             piece.guards.iter().filter(|g| !self.known.contains(*g)).collect();
         let mut ops = Vec::new();
@@ -107,7 +107,7 @@ impl Pack {
 /// Packs pieces, by their indexes, in order.
 pub(super) fn pack_pieces(
     common: Option<&Guard>,
-    pieces: &[Piece],
+    pieces: &[CommitPiece],
     members: &[usize],
 ) -> Vec<Pack> {
     let mut packs = Vec::new();
@@ -134,7 +134,7 @@ pub(super) fn pack_pieces(
 pub(super) async fn write_pieces(
     store: &Arc<dyn Store>,
     common: Option<&Guard>,
-    pieces: &[Piece],
+    pieces: &[CommitPiece],
 ) -> Result<Vec<PieceOutcome>, PackingError> {
     let mut outcomes = vec![PieceOutcome::Conflict; pieces.len()];
     let all: Vec<usize> = (0..pieces.len()).collect();
@@ -193,9 +193,9 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn piece(unit: usize, file: usize, bytes: usize) -> Piece {
+    fn piece(unit: usize, file: usize, bytes: usize) -> CommitPiece {
         let put = |key: String, value: Vec<u8>| Op::Put { key, value: value.into(), lease: None };
-        Piece {
+        CommitPiece {
             guards: vec![Guard::Modified { key: format!("unit/{unit}"), revision: 1 }],
             ops: vec![
                 put(format!("file/{file}"), vec![0; bytes]),
@@ -206,7 +206,7 @@ mod tests {
 
     #[test]
     fn a_thousand_instances_of_one_template_fit_into_eight_commits_that_hold_its_file_once_each() {
-        let pieces: Vec<Piece> = (0..1000).map(|unit| piece(unit, 0, 500)).collect();
+        let pieces: Vec<CommitPiece> = (0..1000).map(|unit| piece(unit, 0, 500)).collect();
         let packs = pack_pieces(None, &pieces, &(0..1000).collect::<Vec<_>>());
         assert_eq!(packs.len(), 8);
         for pack in packs {
@@ -222,7 +222,7 @@ mod tests {
             with_common in any::<bool>(),
         ) {
             // One file has one content.
-            let pieces: Vec<Piece> = sizes.iter().enumerate()
+            let pieces: Vec<CommitPiece> = sizes.iter().enumerate()
                 .map(|(unit, (file, _))| piece(unit, *file, sizes[*file % sizes.len()].1))
                 .collect();
             let common = with_common.then(|| Guard::Exists { key: "leader".to_owned() });

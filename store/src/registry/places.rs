@@ -5,7 +5,7 @@ use muster_common::machine::MachineId;
 use muster_common::unit::UnitName;
 
 use super::keys::Key;
-use super::packing::{self, PackingError, Piece, PieceOutcome};
+use super::packing::{self, CommitPiece, PackingError, PieceOutcome};
 use super::records::{PlaceRecord, encode};
 use super::{CommitError, Leadership, Registry};
 use crate::limits;
@@ -27,7 +27,7 @@ impl Registry {
         let mut indexes = Vec::new();
         let mut oversize = Vec::new();
         for (index, decided) in moves.iter().enumerate() {
-            let mut piece = Piece::default();
+            let mut piece = CommitPiece::default();
             for decision in &decided.decisions {
                 self.add_decision(&mut piece, decision);
             }
@@ -49,7 +49,7 @@ impl Registry {
         }
         for (index, decided) in oversize {
             for decision in &decided.decisions {
-                let mut piece = Piece::default();
+                let mut piece = CommitPiece::default();
                 self.add_decision(&mut piece, decision);
                 let outcomes = packing::write_pieces(&self.store, Some(&leading), &[piece])
                     .await
@@ -65,7 +65,7 @@ impl Registry {
         Ok(committed)
     }
 
-    fn add_decision(&self, piece: &mut Piece, decision: &Decision) {
+    fn add_decision(&self, piece: &mut CommitPiece, decision: &Decision) {
         let place = |machine: &MachineId, unit: &UnitName| {
             self.key(&Key::Place(machine.clone(), unit.clone()))
         };

@@ -38,7 +38,7 @@ const HISTORIES: &str = "reboot-history/";
 const ALL: &str = "reboot";
 
 /// News held for a slow reader; it needs only the last.
-const NEWS_AHEAD: usize = 16;
+const EVENTS_AHEAD: usize = 16;
 
 /// A group's semaphore and the revision it was read at: the proof that a decision on it still stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -398,7 +398,7 @@ impl Registry {
             RebootScope::All => Range::Prefix(format!("{}{ALL}", self.prefix)),
         };
         let mut raw = self.store.watch(range);
-        let (sender, news) = mpsc::channel(NEWS_AHEAD);
+        let (sender, events) = mpsc::channel(EVENTS_AHEAD);
         muster_runtime::spawn(async move {
             loop {
                 // Both are cancel-safe.
@@ -407,7 +407,7 @@ impl Registry {
                     () = sender.closed() => return,
                     event = raw.events.recv() => event,
                 };
-                let told = match event {
+                let event = match event {
                     None => return,
                     Some(WatchEvent::Reset(listing)) => {
                         RebootWatchEvent::Changed { revision: listing.revision }
@@ -418,12 +418,12 @@ impl Registry {
                     Some(WatchEvent::Progress { .. }) => continue,
                     Some(WatchEvent::Lost { problem }) => RebootWatchEvent::Lost { problem },
                 };
-                if sender.send(told).await.is_err() {
+                if sender.send(event).await.is_err() {
                     return;
                 }
             }
         });
-        news
+        events
     }
 
     fn full_key(&self, key: &RebootKey) -> String {

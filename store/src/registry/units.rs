@@ -13,7 +13,7 @@ use muster_common::unit::{FileHash, UnitFile, UnitName};
 
 use super::decode::read;
 use super::keys::{FILES, Key, UNITS};
-use super::packing::{self, PackingError, Piece, PieceOutcome};
+use super::packing::{self, CommitPiece, PackingError, PieceOutcome};
 use super::records::{FileRecord, UnitRecord, decode, encode};
 use super::{Registry, RegistryError};
 use crate::store::{Guard, KeyValue, Op, Range, StoreError};
@@ -117,7 +117,7 @@ impl Registry {
         let mut names = HashSet::new();
         // Of several writes of one unit the first may succeed, and then the others rest on what is no more.
         let first: Vec<bool> = units.iter().map(|unit| names.insert(unit.name.clone())).collect();
-        let pieces: Vec<Piece> = units
+        let pieces: Vec<CommitPiece> = units
             .iter()
             .zip(&first)
             .filter(|(_, first)| **first)
@@ -139,11 +139,11 @@ impl Registry {
         Ok(written)
     }
 
-    fn unit_piece(&self, unit: &UnitWrite) -> Piece {
+    fn unit_piece(&self, unit: &UnitWrite) -> CommitPiece {
         let hash = unit.file.hash();
         let key = self.key(&Key::Unit(unit.name.clone()));
         let record = UnitRecord::new(hash, unit.desired, unit.generation, self.write_ids.next());
-        Piece {
+        CommitPiece {
             guards: vec![Guard::Modified { key: key.clone(), revision: unit.expected }],
             ops: vec![
                 Op::Put {
@@ -186,10 +186,10 @@ impl Registry {
                 found.insert(name, record);
             }
         }
-        let pieces: Vec<Piece> = found
+        let pieces: Vec<CommitPiece> = found
             .keys()
             .map(|name| Op::Delete { key: self.key(&Key::Unit(name.clone())) })
-            .map(|op| Piece { guards: Vec::new(), ops: vec![op] })
+            .map(|op| CommitPiece { guards: Vec::new(), ops: vec![op] })
             .collect();
         let outcomes =
             packing::write_pieces(&self.store, None, &pieces).await.map_err(unguarded_error)?;
@@ -250,10 +250,10 @@ impl Registry {
             let hash = hash.to_string();
             unreadable.iter().any(|u| u.value.windows(hash.len()).any(|w| w == hash.as_bytes()))
         };
-        let pieces: Vec<Piece> = files
+        let pieces: Vec<CommitPiece> = files
             .into_iter()
             .filter(|(hash, _)| !named.contains(hash) && !mentioned(hash))
-            .map(|(_, record)| Piece {
+            .map(|(_, record)| CommitPiece {
                 guards: vec![Guard::Modified {
                     key: record.key.clone(),
                     revision: record.mod_revision,

@@ -80,7 +80,7 @@ impl Scene {
         self.registry.commit_places(self.leadership, &moves).await.unwrap()
     }
 
-    async fn look(&mut self) {
+    async fn refresh_snapshot(&mut self) {
         self.snapshot = self.registry.read_snapshot().await.unwrap();
     }
 }
@@ -89,17 +89,17 @@ pub(crate) async fn placements_are_written_and_removed(bed: &Bed) {
     let mut scene = scene(bed, 2).await;
     let done = scene.commit(vec![vec![scene.place(0)], vec![scene.place(1)]]).await;
     assert!(done.conflicts.is_empty());
-    scene.look().await;
+    scene.refresh_snapshot().await;
     assert!(done.revision > 0 && done.revision <= scene.snapshot.revision);
     let placed = &scene.snapshot.places[&name(&unit(0))][&m1()];
     assert_eq!((placed.desired, placed.generation), (DesiredState::Launched, 7));
     assert_eq!(placed.file, file("/bin/true").hash());
     // A placement written over, and one removed whose unit is gone.
     scene.registry.destroy_units(&[name(&unit(1))]).await.unwrap();
-    scene.look().await;
+    scene.refresh_snapshot().await;
     let done = scene.commit(vec![vec![scene.place(0)], vec![scene.remove(1)]]).await;
     assert!(done.conflicts.is_empty());
-    scene.look().await;
+    scene.refresh_snapshot().await;
     assert_eq!(scene.snapshot.places.len(), 1);
     assert_eq!(scene.commit(vec![]).await, PlacesCommitted::default());
 }
@@ -123,7 +123,7 @@ pub(crate) async fn decisions_on_what_is_no_more_are_conflicts(bed: &Bed) {
     let mut scene = scene(bed, 5).await;
     scene.commit(vec![vec![scene.place(3)], vec![scene.place(4)]]).await;
     let stale = [scene.place(3)];
-    scene.look().await;
+    scene.refresh_snapshot().await;
     let groups = vec![
         vec![scene.place(0)],
         vec![scene.place(1)],
@@ -152,7 +152,7 @@ pub(crate) async fn decisions_on_what_is_no_more_are_conflicts(bed: &Bed) {
     let done = scene.commit(groups).await;
     assert_eq!(done.conflicts, [1, 2, 3, 4]);
     let before = scene.snapshot.clone();
-    scene.look().await;
+    scene.refresh_snapshot().await;
     let placed: Vec<&str> = scene.snapshot.places.keys().map(UnitName::as_str).collect();
     assert_eq!(placed, [unit(0), unit(3), unit(4)]);
     let kept = name(&unit(3));
@@ -162,11 +162,11 @@ pub(crate) async fn decisions_on_what_is_no_more_are_conflicts(bed: &Bed) {
 pub(crate) async fn a_cordon_unseen_keeps_new_placements_away_and_no_others(bed: &Bed) {
     let mut scene = scene(bed, 2).await;
     scene.commit(vec![vec![scene.place(0)]]).await;
-    scene.look().await;
+    scene.refresh_snapshot().await;
     let stale = vec![vec![scene.place(0)], vec![scene.place(1)]];
     scene.registry.cordon_machine(&m1(), &CordonHolder::Person, Hold::default()).await.unwrap();
     assert_eq!(scene.commit(stale).await.conflicts, [1]);
-    scene.look().await;
+    scene.refresh_snapshot().await;
     assert!(scene.commit(vec![vec![scene.place(1)]]).await.conflicts.is_empty());
 }
 
@@ -175,7 +175,7 @@ pub(crate) async fn a_group_is_all_or_nothing(bed: &Bed) {
     let groups = vec![vec![scene.place(0), scene.place(1)], vec![scene.place(2), scene.place(3)]];
     scene.registry.destroy_units(&[name(&unit(3))]).await.unwrap();
     assert_eq!(scene.commit(groups).await.conflicts, [1]);
-    scene.look().await;
+    scene.refresh_snapshot().await;
     assert_eq!(scene.snapshot.places.len(), 2);
 }
 
@@ -186,7 +186,7 @@ pub(crate) async fn a_thousand_placements_are_written(bed: &Bed) {
     let names: Vec<_> = gone.iter().map(|n| name(&unit(*n))).collect();
     scene.registry.destroy_units(&names).await.unwrap();
     assert_eq!(scene.commit(groups).await.conflicts, gone);
-    scene.look().await;
+    scene.refresh_snapshot().await;
     assert_eq!(scene.snapshot.places.len(), 997);
 }
 
@@ -194,7 +194,7 @@ pub(crate) async fn a_group_larger_than_a_commit_is_written_piece_by_piece(bed: 
     let mut scene = scene(bed, 150).await;
     let group: Vec<Decision> = (0..150).map(|n| scene.place(n)).collect();
     assert!(scene.commit(vec![group.clone()]).await.conflicts.is_empty());
-    scene.look().await;
+    scene.refresh_snapshot().await;
     assert_eq!(scene.snapshot.places.len(), 150);
     // All of it rests on what is no more.
     assert_eq!(scene.commit(vec![group]).await.conflicts, [0]);
@@ -215,7 +215,7 @@ pub(crate) async fn a_machine_sees_its_placements_only(bed: &Bed) {
         panic!("{changes:?}")
     };
     assert_eq!((machine, unit_name), (&m1(), &name(&unit(0))));
-    scene.look().await;
+    scene.refresh_snapshot().await;
     scene.commit(vec![vec![scene.remove(0)]]).await;
     let ClusterEvent::Changes { changes, .. } = update(&mut mine).await else { panic!("a change") };
     assert_eq!(changes, [Change::Place(m1(), name(&unit(0)), None)]);

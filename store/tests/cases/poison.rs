@@ -90,12 +90,12 @@ pub(crate) async fn a_watch_tells_of_poison_and_of_its_end(bed: &Bed) {
     let ClusterEvent::Changes { changes, revision } = update(&mut watch).await else {
         panic!("a change")
     };
-    let told = changes.iter().position(
+    let poison_at = changes.iter().position(
         |c| matches!(c, Change::Unreadable(key, Some(Unreadable { .. })) if key == "unit/a.service"),
     );
     let gone = changes.iter().position(|c| *c == Change::Unit(name(unit), None));
     let why = "who hears of the loss first and of the damage after knows that it is not gone";
-    assert!(gone.unwrap() < told.unwrap(), "{why}");
+    assert!(gone.unwrap() < poison_at.unwrap(), "{why}");
     apply(&mut snapshot, changes);
     snapshot.revision = revision;
     let fresh = registry.read_snapshot().await.unwrap();

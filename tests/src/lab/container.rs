@@ -90,7 +90,7 @@ impl Host {
         }
         let Some(init) = self.init_process() else { return Vec::new() };
         let running = self.cgroups.list_units(&|name| id_of(name).is_some());
-        let told = running.into_iter().filter_map(|(name, pids)| {
+        let lines = running.into_iter().filter_map(|(name, pids)| {
             let id = id_of(&name)?.to_owned();
             let path = format!("{DATA}/containers/{id}/config.v2.json");
             let record: ContainerRecord =
@@ -103,7 +103,7 @@ impl Host {
                 processes: pids.into_iter().filter_map(Process::from_pid).collect(),
             })
         });
-        let mut containers: Vec<Container> = told.collect();
+        let mut containers: Vec<Container> = lines.collect();
         containers.sort_by(|one, other| one.name.cmp(&other.name));
         containers
     }

@@ -224,7 +224,7 @@ impl Host {
     /// Waits for the end of a shutdown. One that hangs is said while it does, with what holds it up.
     fn wait_while_it_runs(&self, limit: Duration, runs: impl Fn() -> Result<bool>) -> Result<()> {
         let begin = Instant::now();
-        let mut said = false;
+        let mut announced = false;
         wait_until(&format!("{} to go down", self.name()), limit, || match runs() {
             Ok(false) => Ok(()),
             Ok(true) if begin.elapsed() < SHUTDOWN_HANGS.min(limit) => {
@@ -232,7 +232,7 @@ impl Host {
             }
             Ok(true) => {
                 let what = self.describe_shutdown();
-                if !std::mem::replace(&mut said, true) {
+                if !std::mem::replace(&mut announced, true) {
                     let seconds = begin.elapsed().as_secs();
                     eprintln!("lab: {} is going down for {seconds} s: {what}", self.name());
                 }

@@ -8,7 +8,7 @@ use muster_tests::lab::{IMAGE, Lab};
 
 use super::cluster::{self, Launch, instance_names, muster_leader, run_command};
 use super::counting::{launch_with_command, wait_for_containers};
-use super::figure::{Bound, Figure, Spread};
+use super::figure::{Figure, FigureLimit, Spread};
 use super::swarm;
 
 /// What is measured is the way to it: an image that is there, no network to make, an end without delay.
@@ -47,8 +47,8 @@ pub(crate) fn measure_launch(lab: &Lab, count: usize, repetitions: usize) -> Res
         unit: "s",
         raw: Spread::from_values(raw),
         muster: Spread::from_values(muster).context("nothing was measured")?,
-        must: Some(Bound::TimesRaw(1.5)),
-        aim: Some(Bound::AtMost(swarm.running.median)),
+        must: Some(FigureLimit::TimesRaw(1.5)),
+        aim: Some(FigureLimit::AtMost(swarm.running.median)),
         notes: vec![
             format!("the command returned after {:.0} ms (median)", returned.median * 1000.0),
             "the raw limit is `docker run` of the same, in parallel on each host".to_owned(),
@@ -86,8 +86,8 @@ pub(crate) fn measure_failover(lab: &Lab, repetitions: usize) -> Result<Figure> 
         unit: "s",
         raw: None,
         muster: Spread::from_values(times).context("nothing was measured")?,
-        must: Some(Bound::AtMost(18.0)),
-        aim: Some(Bound::AtMost(11.5)),
+        must: Some(FigureLimit::AtMost(18.0)),
+        aim: Some(FigureLimit::AtMost(11.5)),
         notes: vec![
             format!("containers lost each time: {lost:?} of {LOST_AMONG}"),
             "18 s is Docker Swarm's figure, for 10 of 30".to_owned(),

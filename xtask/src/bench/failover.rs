@@ -9,7 +9,7 @@ use super::cluster::{
     MEASURED, clear_units, etcd_leader, launch_units, move_etcd_leader, muster_leader,
     wait_for_machines, wait_for_running,
 };
-use super::figure::{Bound, Figure, Spread};
+use super::figure::{Figure, FigureLimit, Spread};
 
 const UNITS: usize = 30;
 
@@ -83,8 +83,8 @@ pub(crate) fn measure_failover(
         unit: "s",
         raw: None,
         muster: Spread::from_values(times).context("nothing was measured")?,
-        must: Some(Bound::AtMost(ttl + 1.0)),
-        aim: Some(Bound::AtMost(ttl + 0.5)),
+        must: Some(FigureLimit::AtMost(ttl + 1.0)),
+        aim: Some(FigureLimit::AtMost(ttl + 0.5)),
         notes: vec![format!("units lost each time: {moved:?} of {UNITS}")],
     })
 }

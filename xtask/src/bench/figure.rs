@@ -47,7 +47,7 @@ impl Spread {
 /// A bound of a figure.
 #[derive(Debug, Clone, Copy, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Bound {
+pub(crate) enum FigureLimit {
     /// At most so many of the figure's unit.
     AtMost(f64),
     /// At most so many times the raw limit.
@@ -66,16 +66,16 @@ pub(crate) struct Figure {
     /// Muster.
     pub(crate) muster: Spread,
     /// The bound it must keep.
-    pub(crate) must: Option<Bound>,
+    pub(crate) must: Option<FigureLimit>,
     /// The bound it should keep.
-    pub(crate) aim: Option<Bound>,
+    pub(crate) aim: Option<FigureLimit>,
     /// Where the time went, and other things worth knowing.
     pub(crate) notes: Vec<String>,
 }
 
 impl Figure {
     /// True when the median is within a bound; a bound that cannot be computed is not met.
-    fn meets_bound(&self, bound: Option<Bound>) -> Option<bool> {
+    fn meets_bound(&self, bound: Option<FigureLimit>) -> Option<bool> {
         bound.map(|bound| self.limit_of(bound).is_some_and(|limit| self.muster.median <= limit))
     }
 
@@ -89,10 +89,10 @@ impl Figure {
         self.notes.extend(round.notes.iter().cloned());
     }
 
-    fn limit_of(&self, bound: Bound) -> Option<f64> {
+    fn limit_of(&self, bound: FigureLimit) -> Option<f64> {
         match bound {
-            Bound::AtMost(limit) => Some(limit),
-            Bound::TimesRaw(factor) => self.raw.as_ref().map(|raw| raw.median * factor),
+            FigureLimit::AtMost(limit) => Some(limit),
+            FigureLimit::TimesRaw(factor) => self.raw.as_ref().map(|raw| raw.median * factor),
         }
     }
 
@@ -108,7 +108,7 @@ impl Figure {
 
     fn table_row(&self) -> [String; 6] {
         let digits = self.digit_count();
-        let bound = |bound: Option<Bound>| {
+        let bound = |bound: Option<FigureLimit>| {
             let limit = bound.and_then(|bound| self.limit_of(bound));
             limit.map_or_else(|| "-".to_owned(), |limit| format!("{limit:.digits$}"))
         };
@@ -204,8 +204,8 @@ mod tests {
             unit: "s",
             raw: Spread::from_values(vec![1.0]),
             muster: Spread::from_values(vec![1.0, 1.5, 9.0]).unwrap(),
-            must: Some(Bound::TimesRaw(2.0)),
-            aim: Some(Bound::AtMost(1.3)),
+            must: Some(FigureLimit::TimesRaw(2.0)),
+            aim: Some(FigureLimit::AtMost(1.3)),
             notes: Vec::new(),
         };
         assert_eq!(

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use muster_tests::lab::{Host, Lab, Process};
 
 use super::cluster::muster_leader;
-use super::figure::{Bound, Figure, Spread};
+use super::figure::{Figure, FigureLimit, Spread};
 
 /// Work that the launch left behind, such as compaction and lazy publishing, is to be over.
 const SETTLE: Duration = Duration::from_secs(5);
@@ -53,8 +53,8 @@ pub(crate) fn measure_idle(lab: &Lab, units: usize, window: Duration) -> Result<
             unit,
             raw: None,
             muster: Spread::from_values(vec![value]).context("nothing was measured")?,
-            must: Some(Bound::AtMost(must)),
-            aim: Some(Bound::AtMost(aim)),
+            must: Some(FigureLimit::AtMost(must)),
+            aim: Some(FigureLimit::AtMost(aim)),
             notes,
         })
     };

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use muster_tests::lab::Lab;
 
 use super::cluster::{clear_raw, clear_units, launch_raw, launch_units};
-use super::figure::{Bound, Figure, Spread};
+use super::figure::{Figure, FigureLimit, Spread};
 
 /// One unit after the other on a cluster that has nothing else to do.
 pub(crate) fn measure_one(lab: &Lab, repetitions: usize) -> Result<Figure> {
@@ -19,7 +19,7 @@ pub(crate) fn measure_one(lab: &Lab, repetitions: usize) -> Result<Figure> {
         clear_raw(lab)?;
     }
     clear_units(lab, 1, repetitions)?;
-    let (must, aim) = (Some(Bound::AtMost(0.15)), Some(Bound::AtMost(0.08)));
+    let (must, aim) = (Some(FigureLimit::AtMost(0.15)), Some(FigureLimit::AtMost(0.08)));
     launch_figure("one unit, from the command to active", muster, &returned, raw, must, aim)
 }
 
@@ -43,7 +43,7 @@ pub(crate) fn measure_many(
         clear_units(lab, 1, count)?;
     }
     let what = format!("{count} instances, all active");
-    let (must, aim) = (Some(Bound::TimesRaw(2.0)), Some(Bound::TimesRaw(1.3)));
+    let (must, aim) = (Some(FigureLimit::TimesRaw(2.0)), Some(FigureLimit::TimesRaw(1.3)));
     launch_figure(&what, muster, &returned, raw, must, aim)
 }
 
@@ -52,8 +52,8 @@ fn launch_figure(
     muster: Vec<f64>,
     returned: &[f64],
     raw: Vec<f64>,
-    must: Option<Bound>,
-    aim: Option<Bound>,
+    must: Option<FigureLimit>,
+    aim: Option<FigureLimit>,
 ) -> Result<Figure> {
     let blocking = Spread::from_values(returned.to_vec()).context("nothing was measured")?;
     let blocking = Duration::from_secs_f64(blocking.median);

@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use muster_tests::lab::Lab;
 
 use super::cluster::run_command;
-use super::figure::{Bound, Figure, Spread};
+use super::figure::{Figure, FigureLimit, Spread};
 
 /// Both lists; the raw limit is a command that asks nobody.
 pub(crate) fn measure_lists(lab: &Lab, units: usize, repetitions: usize) -> Result<Vec<Figure>> {
@@ -25,8 +25,8 @@ pub(crate) fn measure_lists(lab: &Lab, units: usize, repetitions: usize) -> Resu
                 unit: "ms",
                 raw: Some(measure("musterctl --version")?),
                 muster: measure(&format!("musterctl {list}"))?,
-                must: Some(Bound::AtMost(50.0)),
-                aim: Some(Bound::AtMost(15.0)),
+                must: Some(FigureLimit::AtMost(50.0)),
+                aim: Some(FigureLimit::AtMost(15.0)),
                 notes: vec![format!("{} lines", shown.lines().count())],
             })
         })

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 use serde::Deserialize;
 
-use super::figure::{Bound, Figure, Spread};
+use super::figure::{Figure, FigureLimit, Spread};
 use crate::shell::{cargo_command, read_output};
 
 /// A line of `plan_speed`.
@@ -37,8 +37,8 @@ pub(crate) fn measure_plan() -> Result<Vec<Figure>> {
                     count: line.runs,
                     values: Vec::new(),
                 },
-                must: must.map(Bound::AtMost),
-                aim: aim.map(Bound::AtMost),
+                must: must.map(FigureLimit::AtMost),
+                aim: aim.map(FigureLimit::AtMost),
                 notes: Vec::new(),
                 what: line.what,
             })

@@ -58,7 +58,7 @@ pub(crate) fn run_demo(arguments: &DemoArguments) -> Result<()> {
                 Options { name, package, configuration, containers, ..Options::default() };
             Lab::start(&options)
         })?;
-    let told = match arguments.story {
+    let outcome = match arguments.story {
         DemoPart::Units => acts::play_acts(&mut story, &lab),
         DemoPart::Reboot => reboot::play_reboots(&mut story, &lab),
     };
@@ -68,6 +68,6 @@ pub(crate) fn run_demo(arguments: &DemoArguments) -> Result<()> {
     } else {
         lab.tear_down()?;
     }
-    told?;
+    outcome?;
     story.end()
 }

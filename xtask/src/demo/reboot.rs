@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
 use muster_tests::lab::{Host, Lab, Process, Samples, wait_until};
-use muster_tests::reboots::{DEFAULT, Reboots, Roll};
+use muster_tests::reboots::{DEFAULT, Reboots, SlotRecord};
 
 use crate::shell;
 use crate::story::{Story, format_time};
@@ -93,7 +93,7 @@ fn request_reboots(story: &mut Story, lab: &Lab) -> Result<()> {
     Ok(())
 }
 
-fn watch_roll(story: &mut Story, lab: &Lab) -> Result<Roll> {
+fn watch_roll(story: &mut Story, lab: &Lab) -> Result<SlotRecord> {
     story.begin_chapter("They reboot one after the other");
     println!();
     let begin = Instant::now();
@@ -137,7 +137,12 @@ fn check_after_reboots(
 }
 
 /// What it took, and what a client of the service saw of it.
-fn check_sums(story: &mut Story, homes: &BTreeMap<&str, String>, roll: &Roll, samples: &Samples) {
+fn check_sums(
+    story: &mut Story,
+    homes: &BTreeMap<&str, String>,
+    roll: &SlotRecord,
+    samples: &Samples,
+) {
     story.begin_chapter("What it took");
     println!();
     println!("HOST  SLOT TAKEN TO FREED  REPLICA  AWAY");

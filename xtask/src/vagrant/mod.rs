@@ -61,7 +61,7 @@ pub(crate) fn run_vagrant(arguments: &VagrantArguments) -> Result<()> {
     let hypervisor = Hypervisor::start(driver)?;
     let machines = Machines::new(&hypervisor, &image, &package, driver)?;
     let mut story = Story::begin();
-    let told = tale::play_tale(&mut story, &machines);
+    let outcome = tale::play_tale(&mut story, &machines);
     if arguments.keep {
         machines.explain_access();
         println!("Enter ends them.");
@@ -69,7 +69,7 @@ pub(crate) fn run_vagrant(arguments: &VagrantArguments) -> Result<()> {
     }
     let destroyed = machines.destroy_all();
     drop(hypervisor);
-    told?;
+    outcome?;
     destroyed?;
     story.end()
 }

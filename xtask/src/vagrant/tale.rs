@@ -109,12 +109,12 @@ fn roll_reboots(story: &mut Story, machines: &Machines<'_>) -> Result<()> {
     let n1 = machines.machine_of("n1");
     story.run_succeeding(&n1, "musterctl reboot request --all --because 'new kernel'")?;
     // Whichever has its turn may be gone before it has answered.
-    let mut told = false;
+    let mut count_told = false;
     for name in NAMES {
-        told = told
+        count_told = count_told
             || story.run_command(&machines.machine_of(name), "musterctl reboot status")?.code == 0;
     }
-    story.check_claim(told, "a machine that stays up says who has the slot");
+    story.check_claim(count_told, "a machine that stays up says who has the slot");
     let begin = Instant::now();
     println!();
     let mut done: BTreeMap<String, Duration> = BTreeMap::new();
@@ -136,8 +136,8 @@ fn roll_reboots(story: &mut Story, machines: &Machines<'_>) -> Result<()> {
         Ok::<_, anyhow::Error>(())
     });
     let history = story.run_succeeding(&n1, "musterctl reboot history")?;
-    let told = history.stdout.lines().filter(|line| line.contains("new kernel")).count();
-    story.check_claim(told == NAMES.len(), "the history has all three");
+    let count_told = history.stdout.lines().filter(|line| line.contains("new kernel")).count();
+    story.check_claim(count_told == NAMES.len(), "the history has all three");
     story.run_succeeding(&n1, "musterctl list-units")?;
     Ok(())
 }

@@ -14,9 +14,9 @@ use crate::http::app::App;
 use crate::http::error::ApiError;
 
 /// The last part of a path, whatever it says.
-pub(super) struct Item(String);
+pub(super) struct LastSegment(String);
 
-impl FromRequestParts<App> for Item {
+impl FromRequestParts<App> for LastSegment {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Infallible> {
@@ -27,7 +27,7 @@ impl FromRequestParts<App> for Item {
     }
 }
 
-impl Item {
+impl LastSegment {
     /// As written.
     pub(super) fn as_str(&self) -> &str {
         &self.0

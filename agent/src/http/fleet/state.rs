@@ -7,7 +7,7 @@ use muster_common::api::fleet::{UnitState, UnitStatePage};
 use muster_engine::cluster::fleet;
 use serde_json::{Value, json};
 
-use super::item::{Item, not_there};
+use super::item::{LastSegment, not_there};
 use super::page::Page;
 use crate::http::app::App;
 use crate::http::error::{self, ApiError};
@@ -33,7 +33,7 @@ pub(super) async fn list(State(app): State<App>, params: Params) -> Result<Respo
     Ok(error::json(StatusCode::OK, &answer))
 }
 
-pub(super) async fn get(State(app): State<App>, item: Item) -> Result<Response, ApiError> {
+pub(super) async fn get(State(app): State<App>, item: LastSegment) -> Result<Response, ApiError> {
     let name = item.known_unit()?;
     let reader = app.view.fresh_reader().await?;
     let found = reader.read(|snapshot| fleet::unit_state(snapshot, &name)).ok_or_else(not_there)?;

@@ -13,7 +13,7 @@ use muster_engine::cluster::fleet;
 use muster_engine::request::fleet::{FleetPut, FleetPutError};
 use serde_json::Value;
 
-use super::item::{Item, fold_keys, not_there};
+use super::item::{LastSegment, fold_keys, not_there};
 use super::page::Page;
 use crate::http::app::App;
 use crate::http::error::{ApiError, json};
@@ -33,7 +33,7 @@ pub(super) async fn list(State(app): State<App>, params: Params) -> Result<Respo
     Ok(json(StatusCode::OK, &answer))
 }
 
-pub(super) async fn get(State(app): State<App>, item: Item) -> Result<Response, ApiError> {
+pub(super) async fn get(State(app): State<App>, item: LastSegment) -> Result<Response, ApiError> {
     let name = item.known_unit()?;
     let reader = app.view.fresh_reader().await?;
     let now = reader.now();
@@ -45,7 +45,7 @@ pub(super) async fn get(State(app): State<App>, item: Item) -> Result<Response, 
 /// Creates a unit, replaces its file, or changes what is wanted of it, as [`FleetPut`] has it.
 pub(super) async fn put(
     State(app): State<App>,
-    item: Item,
+    item: LastSegment,
     Body(body): Body<Value>,
 ) -> Result<StatusCode, ApiError> {
     let given = read(body)?;
@@ -109,7 +109,10 @@ fn read(mut body: Value) -> Result<FleetUnit, ApiError> {
         .map_err(|error| ApiError::bad_request(format!("unable to decode body: {error}")))
 }
 
-pub(super) async fn delete(State(app): State<App>, item: Item) -> Result<StatusCode, ApiError> {
+pub(super) async fn delete(
+    State(app): State<App>,
+    item: LastSegment,
+) -> Result<StatusCode, ApiError> {
     let destroyed = destroy_unused(&app, &[item.known_unit()?]).await?;
     if destroyed.destroyed.is_empty() {
         return Err(not_there());

@@ -8,7 +8,7 @@ use muster_common::cordon::CordonHolder;
 use muster_common::machine::MachineId;
 use muster_engine::cluster::whereabouts::is_known_machine;
 
-use crate::cordon::{CordonError, Cordons, Order};
+use crate::cordon::{CordonError, CordonOrder, Cordons};
 use crate::http::app::App;
 use crate::http::error::{ApiError, json};
 use crate::http::extract::Body;
@@ -20,7 +20,7 @@ pub(super) async fn cordon_machine(
 ) -> Result<Response, ApiError> {
     let machine = known_machine(&app, &machine).await?;
     let CordonRequest { by, reason } = request;
-    let order = Order { holder: CordonHolder::Person, by: by.into(), reason: reason.into() };
+    let order = CordonOrder { holder: CordonHolder::Person, by: by.into(), reason: reason.into() };
     let cordon = Cordons::new(app.registry.clone()).cordon_machine(&machine, order).await?;
     Ok(json(StatusCode::OK, &CordonAnswer { machine, cordon: Some(cordon) }))
 }

@@ -8,7 +8,7 @@ use muster_common::cordon::CordonHolder;
 use muster_engine::wait::drain::DrainWait;
 
 use super::cordons::known_machine;
-use crate::cordon::{Cordons, Order};
+use crate::cordon::{CordonOrder, Cordons};
 use crate::http::app::App;
 use crate::http::error::{ApiError, json};
 use crate::http::events::{ClusterEvents, stream_events};
@@ -30,7 +30,7 @@ pub(super) async fn drain_machine(
         let progress = reader.with_cluster(|cluster| cluster.rehearse_drain(&machine));
         return Ok(json(StatusCode::OK, &DrainAnswer { progress, revision: 0 }));
     }
-    let order = Order { holder: CordonHolder::Person, by: by.into(), reason: reason.into() };
+    let order = CordonOrder { holder: CordonHolder::Person, by: by.into(), reason: reason.into() };
     let cordons = Cordons::new(app.registry.clone());
     let cordon = cordons.drain_machine(&machine, order, deadline, then).await?;
     let revision = cordon.revision;

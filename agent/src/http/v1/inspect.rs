@@ -115,8 +115,8 @@ pub(super) async fn last_lines(
             let _turn = turn.await.map_err(|error| error.message)?;
             return app.inspector.last_lines(name, start, lines).await.map_err(|e| error_chain(&e));
         }
-        let told = elsewhere::remote_last_lines(app, machine, name, start, lines).await;
-        told.map_err(|error| error.message)
+        let lines_there = elsewhere::remote_last_lines(app, machine, name, start, lines).await;
+        lines_there.map_err(|error| error.message)
     };
     match muster_runtime::timeout(LOG_TIMEOUT, fetched).await {
         Ok(Ok(lines)) => lines,

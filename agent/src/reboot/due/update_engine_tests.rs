@@ -22,7 +22,7 @@ fn status(operation: &str) -> EngineStatus {
     (1, 0.5, operation.to_owned(), "4081.2.0".to_owned(), 7)
 }
 
-async fn until(found: &DueReasons, due: Option<&str>) {
+async fn wait_until_due(found: &DueReasons, due: Option<&str>) {
     let mut changed = found.subscribe();
     let wait = changed.wait_for(|all| {
         assert!(all.keys().all(|s| *s == DueSource::UpdateEngine));
@@ -39,7 +39,7 @@ async fn a_version_that_waits_for_the_reboot_makes_it_due() {
 
     // It appears later than we do, and is asked then.
     let first = service(&bus, NEEDS_REBOOT).await;
-    until(&found, Some("update_engine has installed 4081.2.0")).await;
+    wait_until_due(&found, Some("update_engine has installed 4081.2.0")).await;
     let reason = found.current_reasons().pop().unwrap();
     assert_eq!(source_of(&reason), Some(DueSource::UpdateEngine));
 
@@ -53,14 +53,14 @@ async fn a_version_that_waits_for_the_reboot_makes_it_due() {
         }
     };
     signal("UPDATE_STATUS_IDLE").await;
-    until(&found, None).await;
+    wait_until_due(&found, None).await;
     signal(NEEDS_REBOOT).await;
-    until(&found, Some("update_engine has installed 4081.2.0")).await;
+    wait_until_due(&found, Some("update_engine has installed 4081.2.0")).await;
 
     // It is gone for a while: what it said stands until it says otherwise.
     drop(first.close().await);
     let _next = service(&bus, "UPDATE_STATUS_IDLE").await;
-    until(&found, None).await;
+    wait_until_due(&found, None).await;
     following.abort();
 }
 
@@ -114,6 +114,6 @@ async fn nobody_makes_a_reboot_due_but_the_owner_of_the_name() {
     let third = silent(&bus).await;
     is_quiet();
     shout(&third, PATH, MANAGER, "StatusUpdate", &status(NEEDS_REBOOT)).await;
-    until(&found, Some("update_engine has installed 4081.2.0")).await;
+    wait_until_due(&found, Some("update_engine has installed 4081.2.0")).await;
     following.abort();
 }

@@ -45,17 +45,17 @@ pub(crate) struct DockerContext {
     /// Where units' files lie.
     pub(crate) files: PathBuf,
     pub(crate) memories: MemoryStore,
-    /// Where secrets are laid for containers to see.
-    pub(crate) laid: PathBuf,
+    /// The directory of the secrets that containers see.
+    pub(crate) secrets_in_use: PathBuf,
     pub(crate) secrets: PathBuf,
     pub(crate) credentials: Option<PathBuf>,
     pub(crate) copies: UnitFileCopies,
     pub(crate) images: ImageCache,
-    pub(crate) news: EventQueue,
-    /// To be told when something may have to go.
-    pub(crate) tidy: tokio::sync::Notify,
+    pub(crate) events: EventQueue,
+    /// Notified when something may have to be removed.
+    pub(crate) cleanup_request: tokio::sync::Notify,
     /// Held by the one who looks for a network and makes it: an engine makes two of the same name without a word.
-    pub(crate) making: tokio::sync::Mutex<()>,
+    pub(crate) creation_lock: tokio::sync::Mutex<()>,
     /// The ways in which the engine keeps output.
     logging: Mutex<Logging>,
     /// The devices that it knows by CDI's names.
@@ -74,7 +74,7 @@ struct Cdi {
 }
 
 impl DockerContext {
-    pub(crate) fn new(settings: Settings, news: EventQueue) -> Self {
+    pub(crate) fn new(settings: Settings, events: EventQueue) -> Self {
         let run = settings.run_dir;
         Self {
             engine: Engine::new(settings.socket),
@@ -82,14 +82,14 @@ impl DockerContext {
             cluster: settings.cluster,
             files: run.join("containers"),
             memories: MemoryStore::new(run.join("lives")),
-            laid: run.join("secrets"),
+            secrets_in_use: run.join("secrets"),
             secrets: settings.secrets,
             credentials: settings.credentials,
             images: ImageCache::default(),
             copies: UnitFileCopies::new(settings.sources, settings.state_dir.join("named")),
-            news,
-            tidy: tokio::sync::Notify::new(),
-            making: tokio::sync::Mutex::new(()),
+            events,
+            cleanup_request: tokio::sync::Notify::new(),
+            creation_lock: tokio::sync::Mutex::new(()),
             logging: Mutex::default(),
             cdi: Mutex::default(),
             cgroups: Mutex::default(),

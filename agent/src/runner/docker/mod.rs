@@ -18,5 +18,5 @@ pub use self::context::Settings;
 pub use self::make::unit_files::Sources;
 pub use self::runner::Docker;
 pub use self::show::gauges::Gauges;
-pub use self::show::inspect::{Container, Look};
+pub use self::show::inspect::{Container, InspectedUnit};
 pub use self::show::output::{Line as OutputLine, Output, OutputError};

@@ -19,7 +19,7 @@ use async_trait::async_trait;
 use muster_common::container::{Quadlet, read, variable_files};
 use muster_common::machine::ContainerEngine;
 use muster_common::unit::{FileHash, UnitFile, UnitName};
-use muster_engine::container::unit::{ContainerPlan, Order};
+use muster_engine::container::unit::{ContainerPlan, UnitOrder};
 use tokio::sync::{oneshot, watch};
 
 use crate::host::modes;
@@ -65,12 +65,12 @@ impl Docker {
     ///
     /// A directory of ours that cannot be made.
     pub fn new(settings: Settings) -> io::Result<(Self, RunnerEvents)> {
-        let (news, events) = EventQueue::new();
-        let context = Arc::new(DockerContext::new(settings, news));
+        let (queue, events) = EventQueue::new();
+        let context = Arc::new(DockerContext::new(settings, queue));
         let ours = [
             &context.files,
             context.memories.directory_path(),
-            &context.laid,
+            &context.secrets_in_use,
             context.copies.directory_path(),
         ];
         for directory in ours {
@@ -190,7 +190,7 @@ impl Docker {
     async fn carry_out(
         &self,
         unit: &UnitName,
-        order: Order,
+        order: UnitOrder,
         generation: Option<u64>,
     ) -> Result<StartOutcome, RunnerError> {
         let during = order.as_str();
@@ -198,7 +198,7 @@ impl Docker {
             |problem: String| RunnerError::Lost { during: format!("{during} {unit}"), problem };
         self.context.engine.wait_until_ready_within(ENGINE_TIMEOUT).await.map_err(lost)?;
         let Some(mut handle) = self.find_or_take_up(unit) else {
-            return if order == Order::Stop {
+            return if order == UnitOrder::Stop {
                 let stopped = orphans::stop(&self.context, unit).await;
                 stopped
                     .map(|()| StartOutcome::Done)
@@ -297,7 +297,7 @@ impl Runner for Docker {
             .remove(unit)
             .map_err(|error| files_error("remove the file of", unit, &error))?;
         // Its volumes may have been destroyed with it.
-        self.context.tidy.notify_one();
+        self.context.cleanup_request.notify_one();
         Ok(())
     }
 
@@ -325,20 +325,20 @@ impl Runner for Docker {
 
     async fn start(&self, unit: &UnitName, generation: u64) -> Result<StartOutcome, RunnerError> {
         match self.load(unit).await? {
-            StartOutcome::Done => self.carry_out(unit, Order::Start, Some(generation)).await,
+            StartOutcome::Done => self.carry_out(unit, UnitOrder::Start, Some(generation)).await,
             failed @ StartOutcome::Failed { .. } => Ok(failed),
         }
     }
 
     async fn restart(&self, unit: &UnitName, generation: u64) -> Result<StartOutcome, RunnerError> {
         match self.load(unit).await? {
-            StartOutcome::Done => self.carry_out(unit, Order::Restart, Some(generation)).await,
+            StartOutcome::Done => self.carry_out(unit, UnitOrder::Restart, Some(generation)).await,
             failed @ StartOutcome::Failed { .. } => Ok(failed),
         }
     }
 
     async fn stop(&self, unit: &UnitName) -> Result<StartOutcome, RunnerError> {
-        self.carry_out(unit, Order::Stop, None).await
+        self.carry_out(unit, UnitOrder::Stop, None).await
     }
 }
 

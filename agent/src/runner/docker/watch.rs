@@ -14,7 +14,7 @@ use muster_engine::container::{LABEL_CLUSTER, LABEL_UNIT};
 
 use crate::runner::RunnerEvent;
 use crate::runner::docker::api::engine::{Api, EngineError};
-use crate::runner::docker::api::list::list;
+use crate::runner::docker::api::list::list_containers;
 use crate::runner::docker::clean::{discard, orphans};
 use crate::runner::docker::context::DockerContext;
 use crate::runner::docker::unit::task::{UnitMessage, Units};
@@ -44,7 +44,7 @@ async fn keep_tidy(context: &DockerContext) {
         // Both mean the same. A request is first, so that one that came with the tick is answered by this look as well.
         tokio::select! {
             biased;
-            () = context.tidy.notified() => {}
+            () = context.cleanup_request.notified() => {}
             _ = again.tick() => {}
         }
         discard::of_the_destroyed(context).await;
@@ -80,7 +80,7 @@ async fn keep_line(context: &Arc<DockerContext>, units: Units) {
         };
         if context.engine.mark_down(problem.clone()) {
             tracing::warn!(problem, "the container engine does not answer");
-            context.news.send_event(RunnerEvent::Lost { problem });
+            context.events.send_event(RunnerEvent::Lost { problem });
         }
         tokio::time::sleep(CONNECT_RETRY).await;
     }
@@ -110,8 +110,8 @@ async fn follow_events(
     for handle in lock(units).values() {
         let _ = handle.messages.send(UnitMessage::Hint);
     }
-    context.news.send_event(RunnerEvent::Relist);
-    match list(context, None).await {
+    context.events.send_event(RunnerEvent::Relist);
+    match list_containers(context, None).await {
         Ok(listed) => {
             let known = lock(units).keys().cloned().collect();
             orphans::remove_leftovers(Arc::clone(context), &listed, &context.files, &known);

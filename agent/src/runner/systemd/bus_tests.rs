@@ -19,13 +19,13 @@ use crate::stdx::clock::Wall;
 const EVENT_TIMEOUT: Duration = Duration::from_secs(30);
 const UNIT: &str = "org.freedesktop.systemd1.Unit";
 
-struct Heard {
+struct BusListener {
     signals: Arc<Mutex<SignalReader>>,
     events: mpsc::Receiver<RunnerEvent>,
     _reader: tokio::task::JoinHandle<()>,
 }
 
-impl Heard {
+impl BusListener {
     fn on(bus: &TestBus) -> Self {
         let (mut signals, events) = SignalReader::new(Wall::default());
         signals.watch_unit(&unit());
@@ -111,7 +111,7 @@ async fn misspeak(from: &Connection) {
 }
 
 /// Asserts that the words of systemd are heard, and nothing of what was said before it.
-async fn is_believed(systemd: &Connection, heard: &mut Heard, job: &str) {
+async fn is_believed(systemd: &Connection, heard: &mut BusListener, job: &str) {
     say_job(systemd, MANAGER_PATH, MANAGER, job, "done").await;
     say_state(systemd, &path_of(&unit()), PROPERTIES, UNIT, "active").await;
     // Broadcast and straight.
@@ -125,7 +125,7 @@ async fn nobody_speaks_for_systemd_but_the_owner_of_its_name() {
     let bus = TestBus::start().await;
     let first = systemd(&bus).await;
     let foreign = bus.connection().await;
-    let mut heard = Heard::on(&bus);
+    let mut heard = BusListener::on(&bus);
     assert_eq!(heard.next().await, RunnerEvent::Relist);
 
     lie(&foreign).await;

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use muster_client::{ApiRequest, ClientError, Limits, Resume, escape_segment};
+use muster_client::{ApiRequest, ClientError, Limits, ResumableRequest, escape_segment};
 use muster_common::api::reboot::{RebootEvent, Reboots, Requested};
 use muster_common::machine::MachineId;
 use muster_common::reboot::{Group, HolderId, HostStatus, Phase, WaitReason};
@@ -36,7 +36,7 @@ impl<'a> SlotWait<'a> {
     }
 }
 
-impl Resume for SlotWait<'_> {
+impl ResumableRequest for SlotWait<'_> {
     fn resume_request(&self) -> Result<ApiRequest, ClientError> {
         let group = escape_segment(self.group.as_str());
         Ok(ApiRequest::get(format!("/v1/reboot/watch?group={group}")))
@@ -131,7 +131,7 @@ impl<'a> RebootWait<'a> {
     }
 }
 
-impl Resume for RebootWait<'_> {
+impl ResumableRequest for RebootWait<'_> {
     fn resume_request(&self) -> Result<ApiRequest, ClientError> {
         Ok(ApiRequest::get("/v1/reboot/watch"))
     }

@@ -60,7 +60,7 @@ pub enum LifeEvent {
     TakenAlong(Ended),
     /// It is not there any more.
     Gone,
-    /// Time has passed; see [`Life::next_deadline`].
+    /// Time has passed; see [`ContainerLife::next_deadline`].
     Tick,
 }
 
@@ -103,7 +103,7 @@ pub enum FoundContainer {
 
 /// One container's life.
 #[derive(Debug, Clone)]
-pub struct Life {
+pub struct ContainerLife {
     policy: ContainerPolicy,
     phase: Phase,
     memory: LifeMemory,
@@ -113,7 +113,7 @@ pub struct Life {
 /// After this a kill is sent again.
 const KILL_AGAIN: Duration = Duration::from_secs(10);
 
-impl Life {
+impl ContainerLife {
     /// A container that was never started.
     pub fn new(policy: ContainerPolicy) -> Self {
         let memory = LifeMemory { rest: Some(RestState::Dead), ..LifeMemory::default() };
@@ -166,7 +166,7 @@ impl Life {
         self.phase
     }
 
-    /// The part to keep for [`Life::adopt_container`].
+    /// The part to keep for [`ContainerLife::adopt_container`].
     pub fn persistent_memory(&self) -> &LifeMemory {
         &self.memory
     }

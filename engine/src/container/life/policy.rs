@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use muster_common::container::{ContainerSpec, Notify, OnFailure, Service, signal_number};
+use muster_common::container::{ContainerSpec, Notify, OnFailure, ServiceSection, signal_number};
 
 /// The rules a container lives by.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ContainerPolicy {
-    pub(super) service: Service,
+    pub(super) service: ServiceSection,
     pub(super) notify: Notify,
     pub(super) on_failure: OnFailure,
     /// Between being asked to stop and being killed; for ever without.

@@ -1,10 +1,10 @@
 //! A container's life in systemd's words, for `list-units` and `status`.
 
 use super::judge::LifeResult;
-use super::{HealthState, Life, Phase};
+use super::{ContainerLife, HealthState, Phase};
 use muster_common::state::{ActiveState, sub};
 
-impl Life {
+impl ContainerLife {
     /// systemd's `ActiveState`.
     pub fn active_state(&self) -> ActiveState {
         match self.phase {

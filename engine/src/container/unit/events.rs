@@ -8,7 +8,7 @@ use muster_common::container::ContainerSpec;
 use muster_common::unit::{FileHash, UnitFile, UnitName};
 
 use super::memory::UnitMemory;
-use super::order::Order;
+use super::order::UnitOrder;
 use super::status::UnitStatus;
 use crate::container::found::Owner;
 use crate::container::life::{FoundContainer, LifeEvent, Phase};
@@ -91,7 +91,7 @@ pub enum UnitInput {
     /// The cluster wants something of it.
     Order {
         /// The order.
-        order: Order,
+        order: UnitOrder,
         /// The generation of its placement; `None` keeps the one before.
         generation: Option<u64>,
     },

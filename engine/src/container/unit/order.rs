@@ -4,7 +4,7 @@ use crate::container::life::LifeEvent;
 
 /// An order of the cluster to a unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Order {
+pub enum UnitOrder {
     /// It is to run.
     Start,
     /// It is to run anew.
@@ -13,7 +13,7 @@ pub enum Order {
     Stop,
 }
 
-impl Order {
+impl UnitOrder {
     /// The word that is used of it in sentences.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -5,7 +5,7 @@
 use muster_common::state::{ActiveState, sub};
 
 use super::memory::UnitMemory;
-use super::order::Order;
+use super::order::UnitOrder;
 use crate::container::life::Phase;
 
 /// The status of a container unit.
@@ -14,7 +14,7 @@ pub struct UnitStatus {
     /// True once the engine has been asked about it; until then this is what was remembered.
     pub adopted: bool,
     /// The result of its last start or stop; `None` while one is under way.
-    pub settled: Option<Settled>,
+    pub settled: Option<SettledOutcome>,
     /// systemd's `ActiveState`.
     pub active: ActiveState,
     /// systemd's `SubState`.
@@ -41,7 +41,7 @@ pub struct UnitStatus {
 
 /// The result of a start or stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Settled {
+pub enum SettledOutcome {
     /// It runs, or its work is done.
     Up,
     /// It does not run, and nothing is wrong.
@@ -69,12 +69,12 @@ impl UnitStatus {
 
     /// The result of an order, once there is one: `Err` holds the reason it failed, for the user. `failures_before` is
     /// [`UnitStatus::failures`] at the time the order was given.
-    pub fn outcome_of(&self, order: Order, failures_before: u64) -> Option<Result<(), String>> {
-        if order == Order::Stop {
+    pub fn outcome_of(&self, order: UnitOrder, failures_before: u64) -> Option<Result<(), String>> {
+        if order == UnitOrder::Stop {
             // A failure on the way down is for its state to tell.
             return self.settled.map(|_| Ok(()));
         }
-        if self.failures > failures_before || self.settled == Some(Settled::Failed) {
+        if self.failures > failures_before || self.settled == Some(SettledOutcome::Failed) {
             return Some(Err(format!("{} failed: {}", order.as_str(), self.problem)));
         }
         // One that has done its work is down and well.
@@ -111,11 +111,11 @@ pub(super) fn has_container_running(phase: Phase) -> bool {
     matches!(phase, Start { running: true, .. } | Running | Stop { .. } | Kill { .. })
 }
 
-pub(super) fn settled_state(phase: Phase) -> Option<Settled> {
+pub(super) fn settled_state(phase: Phase) -> Option<SettledOutcome> {
     match phase {
-        Phase::Running | Phase::Exited => Some(Settled::Up),
-        Phase::Dead => Some(Settled::Down),
-        Phase::Failed(_) | Phase::Wait { .. } => Some(Settled::Failed),
+        Phase::Running | Phase::Exited => Some(SettledOutcome::Up),
+        Phase::Dead => Some(SettledOutcome::Down),
+        Phase::Failed(_) | Phase::Wait { .. } => Some(SettledOutcome::Failed),
         Phase::Prepare { .. } | Phase::Start { .. } | Phase::Stop { .. } | Phase::Kill { .. } => {
             None
         }

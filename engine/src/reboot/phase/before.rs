@@ -7,7 +7,7 @@ use muster_common::reboot::{Phase, Strategy, WaitReason};
 use super::action::RebootAction;
 use super::evaluation::{Evaluation, Transition, as_millis};
 use super::observation::{CommandState, SlotState};
-use crate::reboot::window::Opening;
+use crate::reboot::window::WindowState;
 
 pub(super) fn step(eval: &mut Evaluation<'_>) -> Transition {
     let phase = eval.journal.phase;
@@ -68,7 +68,7 @@ fn collect_obstacles(eval: &mut Evaluation<'_>) {
         let until = eval.wall_after(left);
         eval.push_wait(WaitReason::Retry { until, problem: retry.problem });
     }
-    if let Opening::Closed { opens } = eval.window_opening() {
+    if let WindowState::Closed { opens } = eval.window_opening() {
         eval.push_wait(WaitReason::WindowClosed { opens });
     }
     check_inhibitors(eval);

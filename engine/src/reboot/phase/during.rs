@@ -12,7 +12,7 @@ use super::before;
 use super::evaluation::{Evaluation, Transition, as_millis};
 use super::observation::{DrainState, RebootCall, SlotState};
 use super::policy::{Hook, REBOOT_DEADLINE, WhenStuck};
-use crate::reboot::window::Opening;
+use crate::reboot::window::WindowState;
 
 pub(super) fn step(eval: &mut Evaluation<'_>) -> Transition {
     // Once it goes down, nothing is decided any more.
@@ -26,7 +26,7 @@ pub(super) fn step(eval: &mut Evaluation<'_>) -> Transition {
     if eval.policy.strategy == Strategy::Off {
         return eval.give_up("the strategy is off now");
     }
-    let Opening::Open { until: closes } = eval.window_opening() else {
+    let WindowState::Open { until: closes } = eval.window_opening() else {
         return eval.give_up("the window has closed");
     };
     match eval.journal.phase {

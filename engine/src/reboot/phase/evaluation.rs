@@ -9,7 +9,7 @@ use muster_common::reboot::{Journal, Phase, Strategy, WaitReason};
 use super::action::RebootAction;
 use super::observation::{CommandState, Observation};
 use super::policy::{Hook, RebootPolicy};
-use crate::reboot::window::{Opening, opening_at};
+use crate::reboot::window::{WindowState, opening_at};
 
 /// The end of one look at a phase.
 pub(super) enum Transition {
@@ -69,13 +69,13 @@ impl Evaluation<'_> {
         self.actions.push(action);
     }
 
-    pub(super) fn window_opening(&mut self) -> Opening {
+    pub(super) fn window_opening(&mut self) -> WindowState {
         let opening = opening_at(&self.policy.windows, &self.policy.zone, self.seen.wall);
         match opening {
-            Opening::Open { until: Some(at) } | Opening::Closed { opens: Some(at) } => {
+            WindowState::Open { until: Some(at) } | WindowState::Closed { opens: Some(at) } => {
                 self.wake_at(at);
             }
-            Opening::Open { until: None } | Opening::Closed { opens: None } => {}
+            WindowState::Open { until: None } | WindowState::Closed { opens: None } => {}
         }
         opening
     }

@@ -10,7 +10,7 @@ use crate::schedule::table::{MachineKey, UnitKey};
 
 /// The place where the rest of a unit's group is, or is about to be, and a member that is there.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Home {
+pub(crate) struct GroupHome {
     pub(crate) machine: MachineKey,
     pub(crate) member: UnitKey,
 }
@@ -21,7 +21,7 @@ pub(crate) fn explain_beside_group(
     index: &Index,
     unit: UnitKey,
     machine: MachineKey,
-    home: Home,
+    home: GroupHome,
 ) -> Option<MachineReason> {
     if home.machine == machine {
         return None;

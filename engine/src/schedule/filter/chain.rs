@@ -6,7 +6,7 @@
 use muster_common::refusal::MachineReason;
 
 use super::beside_global::BesideGlobal;
-use super::beside_group::{Home, explain_beside_group};
+use super::beside_group::{GroupHome, explain_beside_group};
 use super::conflicts::Conflicts;
 use super::contract::{MachineFilter, NeighborFilter};
 use super::machine_id::NamedMachine;
@@ -87,7 +87,7 @@ impl Index {
         &self,
         unit: UnitKey,
         machine: MachineKey,
-        home: Option<Home>,
+        home: Option<GroupHome>,
     ) -> Option<MachineReason> {
         let explain =
             |filter: &'static dyn NeighborFilter| filter.explain_refusal(self, unit, machine);

@@ -12,4 +12,4 @@ mod ready;
 mod replaces;
 mod runner;
 
-pub(crate) use beside_group::Home;
+pub(crate) use beside_group::GroupHome;

@@ -13,7 +13,7 @@ use muster_common::snapshot::{Change, Placement, Snapshot, Unit};
 use muster_common::state::ObservedState;
 use muster_common::unit::{FileHash, RequirementsTemplate, UnitFile, UnitName, kept_data};
 
-use crate::machine::arrival::Report;
+use crate::machine::arrival::PlacementReport;
 
 use super::rows::{FileRow, MachineRow, PlacedOn, UnitRow};
 use super::state::Index;
@@ -250,7 +250,7 @@ impl Index {
         let single = self.is_single(unit);
         let reports = &mut self.units[unit].reports;
         let at = reports.iter().position(|(at, _)| *at == machine);
-        let report = state.map(Report::from_state);
+        let report = state.map(PlacementReport::from_state);
         let first = at.is_none() && report.is_some();
         match (at.and_then(|at| reports.get_mut(at)), report) {
             (Some((_, before)), Some(report)) if *before == report => return false,

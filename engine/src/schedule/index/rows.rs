@@ -11,7 +11,7 @@ use muster_common::snapshot::{Placement, Unit};
 use muster_common::state::DesiredState;
 use muster_common::unit::{FileHash, Requirements, RequirementsTemplate, UnitName};
 
-use crate::machine::arrival::Report;
+use crate::machine::arrival::PlacementReport;
 use crate::schedule::table::{Bits, ClassKey, MachineKey, PatternKey, UnitKey};
 
 /// A unit: its record, its placements, or both.
@@ -30,7 +30,7 @@ pub(crate) struct UnitRow {
     /// Placements, in the order of machine ids.
     pub(crate) places: Vec<PlacedOn>,
     /// Reports of machines on it, in no order.
-    pub(crate) reports: Vec<(MachineKey, Report)>,
+    pub(crate) reports: Vec<(MachineKey, PlacementReport)>,
     /// The machine where the last plan puts it; never one for a global unit.
     pub(crate) planned: Option<MachineKey>,
     /// A global unit that a conflict keeps from a machine it is eligible for.
@@ -163,7 +163,7 @@ impl UnitRow {
         placed.chain(reported).filter(|file| self.file != Some(*file))
     }
 
-    pub(crate) fn report_of(&self, machine: MachineKey) -> Option<&Report> {
+    pub(crate) fn report_of(&self, machine: MachineKey) -> Option<&PlacementReport> {
         self.reports.iter().find(|(at, _)| *at == machine).map(|(_, report)| report)
     }
 

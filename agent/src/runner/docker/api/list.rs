@@ -15,7 +15,7 @@ use crate::runner::docker::context::DockerContext;
 
 /// A container in the list.
 #[derive(Debug, Clone)]
-pub(crate) struct Listed {
+pub(crate) struct ListedContainer {
     pub(crate) id: String,
     pub(crate) owner: Owner,
     pub(crate) runs: bool,
@@ -24,7 +24,7 @@ pub(crate) struct Listed {
     pub(crate) created: u64,
 }
 
-impl Listed {
+impl ListedContainer {
     /// One as the engine has it.
     fn from_summary(summary: ContainerSummary, cluster: &str) -> Option<Self> {
         use ContainerSummaryStateEnum as State;
@@ -51,10 +51,10 @@ impl Listed {
 }
 
 /// All containers there are, or all that are this unit's.
-pub(crate) async fn list(
+pub(crate) async fn list_containers(
     context: &DockerContext,
     unit: Option<&UnitName>,
-) -> Result<Vec<Listed>, EngineError> {
+) -> Result<Vec<ListedContainer>, EngineError> {
     let labels = unit.map(|unit| {
         vec![format!("{LABEL_UNIT}={unit}"), format!("{LABEL_CLUSTER}={}", context.cluster)]
     });
@@ -62,7 +62,7 @@ pub(crate) async fn list(
         labels.into_iter().map(|labels| ("label", labels)).collect();
     let options = ListContainersOptionsBuilder::new().all(true).filters(&filters).build();
     let listed = context.engine.call_client()?.list_containers(Some(options)).await?;
-    let of = |summary| Listed::from_summary(summary, &context.cluster);
-    let ours = |listed: &Listed| unit.is_none_or(|unit| listed.unit() == Some(unit));
+    let of = |summary| ListedContainer::from_summary(summary, &context.cluster);
+    let ours = |listed: &ListedContainer| unit.is_none_or(|unit| listed.unit() == Some(unit));
     Ok(listed.into_iter().filter_map(of).filter(ours).collect())
 }

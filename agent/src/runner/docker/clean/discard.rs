@@ -85,7 +85,7 @@ async fn remove(context: &DockerContext, unit: &UnitName) -> Result<(), EngineEr
     let filters = HashMap::from([("label", label)]);
     // Podman takes several labels for "one of these": what is deleted is decided by its own labels.
     let made = |labels: HashMap<String, String>| matches!(owner_of(Some(labels), &context.cluster), Owner::Ours(of) if of.unit == *unit);
-    let _one = context.making.lock().await;
+    let _one = context.creation_lock.lock().await;
     if unit.unit_type() == UnitType::Volume {
         let options = ListVolumesOptionsBuilder::new().filters(&filters).build();
         let found = client.list_volumes(Some(options)).await?;

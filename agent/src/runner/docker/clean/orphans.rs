@@ -13,25 +13,26 @@ use muster_common::unit::UnitName;
 
 use crate::runner::docker::api::containers::remove_container;
 use crate::runner::docker::api::engine::EngineError;
-use crate::runner::docker::api::list::{Listed, list};
+use crate::runner::docker::api::list::{ListedContainer, list_containers};
 use crate::runner::docker::context::DockerContext;
 
 /// Removes, in the background, what does not run and is nobody's any more. `known` are units that are looked after or
 /// about to be, and `files` is where the others would have theirs.
 pub(crate) fn remove_leftovers(
     context: Arc<DockerContext>,
-    listed: &[Listed],
+    listed: &[ListedContainer],
     files: &Path,
     known: &BTreeSet<UnitName>,
 ) {
     let forgotten = |unit: &UnitName| !known.contains(unit) && !files.join(unit.as_str()).exists();
-    let stray = |container: &&Listed| !container.runs && container.unit().is_some_and(forgotten);
-    let leftovers: Vec<Listed> = listed.iter().filter(stray).cloned().collect();
+    let stray =
+        |container: &&ListedContainer| !container.runs && container.unit().is_some_and(forgotten);
+    let leftovers: Vec<ListedContainer> = listed.iter().filter(stray).cloned().collect();
     if leftovers.is_empty() {
         return;
     }
     tokio::spawn(async move {
-        for Listed { id, owner, .. } in leftovers {
+        for ListedContainer { id, owner, .. } in leftovers {
             match remove_container(&context, &id).await {
                 Ok(()) => tracing::info!(container = id, ?owner, "removed a container left behind"),
                 Err(error) => {
@@ -44,7 +45,7 @@ pub(crate) fn remove_leftovers(
 
 /// Stops what runs of a unit, as its container says that it is to be stopped.
 pub(crate) async fn stop(context: &DockerContext, unit: &UnitName) -> Result<(), EngineError> {
-    for container in list(context, Some(unit)).await?.into_iter().filter(|c| c.runs) {
+    for container in list_containers(context, Some(unit)).await?.into_iter().filter(|c| c.runs) {
         tracing::info!(%unit, container = container.id, "stopping a container whose file is gone");
         let stopped = context
             .engine
@@ -62,7 +63,7 @@ pub(crate) async fn stop(context: &DockerContext, unit: &UnitName) -> Result<(),
 
 /// Removes whatever there is of a unit.
 pub(crate) async fn remove(context: &DockerContext, unit: &UnitName) -> Result<(), EngineError> {
-    for container in list(context, Some(unit)).await? {
+    for container in list_containers(context, Some(unit)).await? {
         remove_container(context, &container.id).await?;
     }
     Ok(())

@@ -39,8 +39,12 @@ async fn ask_systemd(condition: &Condition) -> ConditionAnswer {
             ConditionAnswer::Unknown(format!("this machine's {ANALYZE} cannot be run: {error}"))
         }
         Ok(Ok(output)) => {
-            let said = String::from_utf8_lossy(&output.stderr);
-            parse_answer(&said, &String::from_utf8_lossy(&output.stdout), output.status.success())
+            let output_text = String::from_utf8_lossy(&output.stderr);
+            parse_answer(
+                &output_text,
+                &String::from_utf8_lossy(&output.stdout),
+                output.status.success(),
+            )
         }
     }
 }
@@ -57,9 +61,10 @@ fn parse_answer(stderr: &str, stdout: &str, success: bool) -> ConditionAnswer {
     } else if !success && is_said("failed") {
         ConditionAnswer::No
     } else {
-        let said = lines().rfind(|line| !line.is_empty()).unwrap_or_default();
-        let said: String = said.chars().filter(|c| !c.is_control()).take(WORDS).collect();
-        ConditionAnswer::Unknown(format!("this machine's systemd does not know it: {said}"))
+        let output_text = lines().rfind(|line| !line.is_empty()).unwrap_or_default();
+        let output_text: String =
+            output_text.chars().filter(|c| !c.is_control()).take(WORDS).collect();
+        ConditionAnswer::Unknown(format!("this machine's systemd does not know it: {output_text}"))
     }
 }
 

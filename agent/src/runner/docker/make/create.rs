@@ -51,8 +51,8 @@ pub(crate) async fn start(
     if let Some(image) = &prepared.image {
         creation.body.image.clone_from(image);
     }
-    let said = creation.body.host_config.log_config.take();
-    creation.body.host_config.log_config = choose_log_config(said, &context.logging_setup());
+    let given = creation.body.host_config.log_config.take();
+    creation.body.host_config.log_config = choose_log_config(given, &context.logging_setup());
     image_differences::check_image(context, &prepared.plan.spec, &creation).await?;
     host_inputs::complete_creation(context, unit, &mut creation, &abilities).await?;
     // One that we made and that has ended is gone before its name is taken again.

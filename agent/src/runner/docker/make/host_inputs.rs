@@ -45,7 +45,7 @@ pub(crate) async fn complete_creation(
             "Volume={path}: this machine does not have it, and Docker would make an empty directory of it"
         )));
     }
-    let directory = context.laid.join(unit.as_str());
+    let directory = context.secrets_in_use.join(unit.as_str());
     let mounts = lay_secrets(&directory, &late.secrets, &known).await?;
     let host_config = &mut creation.body.host_config;
     host_config.mounts.extend(mounts);
@@ -80,7 +80,7 @@ fn missing_source(binds: &[String]) -> Option<&str> {
 
 /// Removes what was laid for a unit.
 pub(crate) fn clear(context: &DockerContext, unit: &UnitName) {
-    let _ = std::fs::remove_dir_all(context.laid.join(unit.as_str()));
+    let _ = std::fs::remove_dir_all(context.secrets_in_use.join(unit.as_str()));
 }
 
 /// Secrets are looked for; `assemble` and `lay_secrets` miss those that are not there.

@@ -185,7 +185,7 @@ async fn pull_once(
         });
     }
     let mut lines = client.create_image(Some(options), None, None);
-    let mut layers = Layers::default();
+    let mut layers = LayerProgress::default();
     while let Some(line) = lines.next().await {
         if let Some(share) = layers.on_line(&line?) {
             progress(format!("fetching the image {name}: {share}"));
@@ -196,12 +196,12 @@ async fn pull_once(
 
 /// The part of each layer that has been fetched, in bytes.
 #[derive(Debug, Default)]
-struct Layers {
+struct LayerProgress {
     bytes: BTreeMap<String, (i64, i64)>,
-    said: String,
+    share_text: String,
 }
 
-impl Layers {
+impl LayerProgress {
     /// Takes one line of a pull. Returns what is to be said if that has changed.
     fn on_line(&mut self, line: &CreateImageInfo) -> Option<String> {
         let id = line.id.clone()?;
@@ -222,10 +222,11 @@ impl Layers {
             return None;
         }
         // Whole percents: a pull says something for every few kilobytes.
-        let said = format!("{}% of {} MB", current * 100 / total, (total + 999_999) / 1_000_000);
-        (said != self.said).then(|| {
-            self.said.clone_from(&said);
-            said
+        let share_text =
+            format!("{}% of {} MB", current * 100 / total, (total + 999_999) / 1_000_000);
+        (share_text != self.share_text).then(|| {
+            self.share_text.clone_from(&share_text);
+            share_text
         })
     }
 }
@@ -290,7 +291,7 @@ mod tests {
 
     #[test]
     fn a_pull_says_how_far_it_is_and_nothing_twice() {
-        let mut layers = Layers::default();
+        let mut layers = LayerProgress::default();
         let mut take = |json| layers.on_line(&line(json));
         assert_eq!(take(r#"{"status":"Pulling from library/a","id":"latest"}"#), None);
         let half = r#"{"status":"Downloading","id":"1","progressDetail":{"current":5000000,"total":10000000}}"#;

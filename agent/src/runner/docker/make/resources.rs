@@ -101,7 +101,7 @@ async fn ensure_network(
     identity: &Identity,
 ) -> Result<String, EngineError> {
     let client = context.engine.call_client()?;
-    let _one = context.making.lock().await;
+    let _one = context.creation_lock.lock().await;
     match client.inspect_network(&spec.name, None).await.map_err(EngineError::from) {
         Err(error) if error.is_absent() => {}
         found => return found.map(|_| spec.name.clone()),

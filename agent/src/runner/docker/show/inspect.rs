@@ -21,7 +21,7 @@ const ENGINE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// A unit as this machine has it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Look {
+pub struct InspectedUnit {
     /// Where its file lies.
     pub file: PathBuf,
     /// Which machine this is: its name and its id.
@@ -81,7 +81,7 @@ pub struct Container {
 
 impl Docker {
     /// A close look at a unit; `None`: it is not here.
-    pub async fn inspect_unit(&self, unit: &UnitName) -> Option<Look> {
+    pub async fn inspect_unit(&self, unit: &UnitName) -> Option<InspectedUnit> {
         let file = self.context.files.join(unit.as_str());
         let text = tokio::fs::read_to_string(&file).await.ok();
         let status = self.find_or_take_up(unit).map(|handle| handle.status.borrow().clone());
@@ -91,31 +91,31 @@ impl Docker {
         }
         let host = &self.context.host;
         let parsed = text.and_then(|text| text.parse::<UnitFile>().ok());
-        let mut look = Look {
+        let mut unit_shown = InspectedUnit {
             file,
             machine: format!("{} ({})", host.name, host.machine_id),
             description: parsed.map(|file| describe(unit, &file, host)).unwrap_or_default(),
             load: if refused.is_some() { "bad-setting" } else { "loaded" }.to_owned(),
             active: ActiveState::Inactive,
             sub: "dead".to_owned(),
-            ..Look::default()
+            ..InspectedUnit::default()
         };
         if let Some(status) = status {
-            look.active = status.active;
-            look.sub = status.sub;
-            look.since = status.since;
-            look.result = status.result;
-            look.restarts = status.restarts;
-            look.remark = status.remark;
+            unit_shown.active = status.active;
+            unit_shown.sub = status.sub;
+            unit_shown.since = status.since;
+            unit_shown.result = status.result;
+            unit_shown.restarts = status.restarts;
+            unit_shown.remark = status.remark;
             match self.inspect_container(status.container.as_deref()).await {
-                Ok(container) => look.container = container,
-                Err(error) => look.engine = Some(error.to_string()),
+                Ok(container) => unit_shown.container = container,
+                Err(error) => unit_shown.engine = Some(error.to_string()),
             }
         }
         if let Some(problem) = refused {
-            look.problem = problem;
+            unit_shown.problem = problem;
         }
-        Some(look)
+        Some(unit_shown)
     }
 
     /// The engine's word on a container; `None`: there is none. Fails when the engine does not answer within the limit.
@@ -152,8 +152,8 @@ impl From<ContainerInspectResponse> for Container {
             Some(ContainerStateStatusEnum::EXITED | ContainerStateStatusEnum::DEAD)
         );
         let health = state.health.and_then(|health| {
-            let said = health.log.unwrap_or_default().pop().and_then(|last| last.output);
-            Some((health.status?.to_string(), said.unwrap_or_default()))
+            let check_output = health.log.unwrap_or_default().pop().and_then(|last| last.output);
+            Some((health.status?.to_string(), check_output.unwrap_or_default()))
         });
         Self {
             id: answer.id.unwrap_or_default(),

@@ -15,7 +15,7 @@ use muster_engine::machine::converge::Observed;
 use tokio::time::Instant;
 
 use crate::runner::UnitObservation;
-use crate::runner::docker::api::list::{Listed, list};
+use crate::runner::docker::api::list::{ListedContainer, list_containers};
 use crate::runner::docker::clean::orphans;
 use crate::runner::docker::make::create;
 use crate::runner::docker::runner::Docker;
@@ -101,11 +101,11 @@ impl Docker {
         observed
     }
 
-    async fn list_containers(&self, deadline: Instant) -> Option<Vec<Listed>> {
+    async fn list_containers(&self, deadline: Instant) -> Option<Vec<ListedContainer>> {
         if !self.context.engine.is_up() {
             return None;
         }
-        match tokio::time::timeout_at(deadline, list(&self.context, None)).await {
+        match tokio::time::timeout_at(deadline, list_containers(&self.context, None)).await {
             Ok(Ok(listed)) => Some(listed),
             Ok(Err(error)) => {
                 tracing::warn!(%error, "cannot list containers");
@@ -120,7 +120,7 @@ impl Docker {
 }
 
 /// A container whose unit has no file here, or none that can be read: it runs all the same, or does not.
-fn of_stray(stray: &Listed, seen: &mut UnitObservation) {
+fn of_stray(stray: &ListedContainer, seen: &mut UnitObservation) {
     if stray.runs {
         seen.observed.active = ActiveState::Active;
         "running".clone_into(&mut seen.observed.sub);
@@ -139,7 +139,7 @@ async fn status_of(handle: &UnitHandle, up: bool, deadline: Instant) -> UnitStat
 }
 
 /// Has a unit look at its container if that is not as it believes: an event was missed.
-fn check(handle: &UnitHandle, status: &UnitStatus, listed: &[Listed]) {
+fn check(handle: &UnitHandle, status: &UnitStatus, listed: &[ListedContainer]) {
     let Some(id) = &status.container else { return };
     let runs = listed.iter().any(|container| container.id == *id && container.runs);
     if runs != status.runs {
@@ -148,7 +148,7 @@ fn check(handle: &UnitHandle, status: &UnitStatus, listed: &[Listed]) {
 }
 
 /// Containers by each of their names.
-fn by_name(listed: &[Listed]) -> HashMap<&str, &Listed> {
+fn by_name(listed: &[ListedContainer]) -> HashMap<&str, &ListedContainer> {
     let mut found = HashMap::new();
     for container in listed {
         found.extend(container.names.iter().map(|name| (name.as_str(), container)));

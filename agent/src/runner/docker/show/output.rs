@@ -114,7 +114,7 @@ impl Docker {
             _ => {}
         }
         let (sender, lines) = mpsc::channel(QUEUE);
-        let reading = Reading {
+        let reading = ContainerReader {
             context: std::sync::Arc::clone(&self.context),
             status: handle.status.clone(),
             tail: tail.to_owned(),
@@ -129,14 +129,14 @@ impl Docker {
 /// The place up to which one container's lines have been read, over connections that broke. Times are of one form and length,
 /// so that their order is that of time.
 #[derive(Debug, Default)]
-struct Heard {
+struct ReadPosition {
     /// The latest line that earlier connections brought.
     before: Option<String>,
     /// The latest line of all.
     latest: Option<String>,
 }
 
-impl Heard {
+impl ReadPosition {
     /// The engine begins from the first line again.
     fn on_reconnected(&mut self) {
         self.before.clone_from(&self.latest);
@@ -153,7 +153,7 @@ impl Heard {
 }
 
 /// Reads one container's lines after the other's.
-struct Reading {
+struct ContainerReader {
     context: std::sync::Arc<crate::runner::docker::context::DockerContext>,
     status: watch::Receiver<UnitStatus>,
     tail: String,
@@ -161,7 +161,7 @@ struct Reading {
     sender: mpsc::Sender<Result<Line, String>>,
 }
 
-impl Reading {
+impl ContainerReader {
     async fn run(mut self, mut id: String) {
         // Whoever has gone needs no more lines, and a container that prints none would never notice. That is first, and ends
         // the reading wherever it is.
@@ -170,7 +170,7 @@ impl Reading {
             biased;
             () = sender.closed() => {}
             () = async {
-                let mut heard = Heard::default();
+                let mut heard = ReadPosition::default();
                 loop {
                     let read = self.read(&id, &mut heard).await;
                     match read {
@@ -185,7 +185,7 @@ impl Reading {
                     let Some(next) = self.next(&id).await else { return };
                     if next != id {
                         id = next;
-                        heard = Heard::default();
+                        heard = ReadPosition::default();
                     }
                     "all".clone_into(&mut self.tail);
                 }
@@ -194,7 +194,7 @@ impl Reading {
     }
 
     /// Reads what a container prints behind what was heard of it, until it ends.
-    async fn read(&self, id: &str, heard: &mut Heard) -> Result<(), EngineError> {
+    async fn read(&self, id: &str, heard: &mut ReadPosition) -> Result<(), EngineError> {
         let engine: &Engine = &self.context.engine;
         let options = LogsOptionsBuilder::new()
             .stdout(true)
@@ -249,7 +249,7 @@ mod tests {
 
     #[test]
     fn a_line_behind_a_later_one_is_read_and_none_twice() {
-        let mut heard = Heard::default();
+        let mut heard = ReadPosition::default();
         heard.on_reconnected();
         for at in ["2", "1", "2", "3"] {
             assert!(heard.is_new(at), "{at}");

@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex};
 use futures::future::BoxFuture;
 use muster_common::unit::UnitName;
 use muster_engine::container::unit::{
-    ContainerPlan, ContainerUnit, InspectedContainer, Moment, Order, UnitEffect, UnitInput,
-    UnitMemory, UnitStatus, WorkResult,
+    ContainerPlan, ContainerUnit, InspectedContainer, Moment, UnitEffect, UnitInput, UnitMemory,
+    UnitOrder, UnitStatus, WorkResult,
 };
 use muster_runtime::Instant;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -32,7 +32,7 @@ pub(crate) enum UnitMessage {
     Plan(ContainerPlan),
     /// The cluster wants something.
     Order {
-        order: Order,
+        order: UnitOrder,
         /// Of the placement; `None` keeps the one before.
         generation: Option<u64>,
         /// Gets the number of starts that had failed until then, once the order has been published.
@@ -245,7 +245,7 @@ impl UnitTask {
     fn publish_state(&self, status: UnitStatus, is_news: bool) {
         // First, so that whoever waits for an outcome has heard of the state that goes with it.
         if is_news {
-            self.context.news.send_event(RunnerEvent::Changed {
+            self.context.events.send_event(RunnerEvent::Changed {
                 unit: self.name.clone(),
                 active: status.active.clone(),
                 sub: status.sub.clone(),

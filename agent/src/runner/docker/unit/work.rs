@@ -13,7 +13,7 @@ use muster_engine::container::{StartVerdict, missing_ability};
 
 use crate::runner::docker::api::containers::{inspect_container, remove_container, send_signal};
 use crate::runner::docker::api::engine::{Engine, EngineError};
-use crate::runner::docker::api::list::list;
+use crate::runner::docker::api::list::list_containers;
 use crate::runner::docker::context::DockerContext;
 use crate::runner::docker::make::{conditions, create, images, resources};
 use crate::runner::docker::unit::plan::read_anew;
@@ -29,7 +29,7 @@ pub(crate) fn prepare_start(
     context: Arc<DockerContext>,
     unit: UnitName,
     plan: ContainerPlan,
-    told: ProgressFn,
+    ignore_progress: ProgressFn,
 ) -> BoxFuture<'static, WorkResult> {
     Box::pin(async move {
         match conditions::check_conditions(&plan.spec.conditions).await {
@@ -39,7 +39,7 @@ pub(crate) fn prepare_start(
             StartVerdict::Unknown(problem) => return WorkResult::Unprepared(problem),
         }
         loop {
-            match gather_inputs(&context, &unit, &plan, &told).await {
+            match gather_inputs(&context, &unit, &plan, &ignore_progress).await {
                 Ok(prepared) => return WorkResult::Prepared(prepared),
                 Err(EngineError::Lost(problem)) => pause_after_loss(&context.engine, problem).await,
                 Err(error) => return WorkResult::Unprepared(error.to_string()),
@@ -52,7 +52,7 @@ async fn gather_inputs(
     context: &DockerContext,
     unit: &UnitName,
     plan: &ContainerPlan,
-    told: &ProgressFn,
+    ignore_progress: &ProgressFn,
 ) -> Result<Prepared, EngineError> {
     let plan = read_anew(plan, unit, &context.host).map_err(EngineError::new_refusal)?;
     // Before anything is fetched or made for a container that cannot be.
@@ -61,7 +61,7 @@ async fn gather_inputs(
         return Err(EngineError::new_refusal(problem));
     }
     let names = resources::ensure_resources(context, &plan.spec).await?;
-    let progress = |text: String| told(text);
+    let progress = |text: String| ignore_progress(text);
     let image = images::ensure_image(context, &plan.spec, &progress).await?;
     Ok(Prepared { plan, names, image })
 }
@@ -87,8 +87,8 @@ pub(crate) fn start(
                 Err(error) if anew && error.is_absent() => {
                     anew = false;
                     context.images.forget_present();
-                    let told: ProgressFn = Arc::new(|_| ());
-                    match gather_inputs(&context, &unit, &prepared.plan, &told).await {
+                    let ignore_progress: ProgressFn = Arc::new(|_| ());
+                    match gather_inputs(&context, &unit, &prepared.plan, &ignore_progress).await {
                         Ok(again) => prepared = again,
                         Err(EngineError::Lost(problem)) => {
                             pause_after_loss(&context.engine, problem).await;
@@ -142,7 +142,8 @@ pub(crate) async fn find(
     unit: &UnitName,
     last: Option<&str>,
 ) -> Option<InspectedContainer> {
-    let mut listed = ask_until_answered(context, unit.as_str(), || list(context, Some(unit))).await;
+    let mut listed =
+        ask_until_answered(context, unit.as_str(), || list_containers(context, Some(unit))).await;
     listed.sort_by_key(|c| (c.runs, Some(c.id.as_str()) == last, c.created));
     let chosen = listed.pop()?;
     for other in listed {
