@@ -9,6 +9,7 @@ mod idle;
 mod launch;
 mod lists;
 mod plan;
+mod scale;
 mod swarm;
 
 use std::path::PathBuf;
@@ -25,7 +26,7 @@ use figure::Figure;
 
 #[derive(Debug, Args)]
 pub(crate) struct BenchArguments {
-    /// What to measure; everything without.
+    /// What to measure; everything but `scale` without.
     scenarios: Vec<Scenario>,
     /// Fewer repetitions.
     #[arg(long)]
@@ -61,6 +62,15 @@ enum Scenario {
     Containers,
     /// Power cuts with containers.
     ContainersFailover,
+    /// 1,000 agents and 10,000 units on this machine: only when it is named.
+    Scale,
+}
+
+impl Scenario {
+    /// True if it is measured without hosts of the lab.
+    fn is_in_process(self) -> bool {
+        matches!(self, Self::Plan | Self::Scale)
+    }
 }
 
 pub(crate) fn run_bench(arguments: &BenchArguments) -> Result<()> {
@@ -80,8 +90,14 @@ pub(crate) fn run_bench(arguments: &BenchArguments) -> Result<()> {
         }
         bench.collect_figures("plan", plan::measure_plan());
     }
-    if Scenario::value_variants().iter().any(|one| *one != Scenario::Plan && bench.is_wanted(*one))
-    {
+    if arguments.scenarios.contains(&Scenario::Scale) {
+        let binaries = match &arguments.binaries {
+            Some(binaries) => binaries.clone(),
+            None => build::build_release()?,
+        };
+        bench.collect_figures("scale", scale::measure_scale(&binaries, arguments.quick));
+    }
+    if Scenario::value_variants().iter().any(|one| !one.is_in_process() && bench.is_wanted(*one)) {
         let binaries = match &arguments.binaries {
             Some(binaries) => binaries.clone(),
             None => build::build_release()?,

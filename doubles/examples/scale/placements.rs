@@ -1,0 +1,136 @@
+//! What the store says of placements and machines, followed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use muster_store::{KeyChange, Range, Store, WatchEvent};
+use tokio::sync::watch;
+
+const PREFIX: &str = "/muster/v1/";
+
+/// Keys below the prefix, without their values.
+#[derive(Debug, Default)]
+pub(crate) struct Keys {
+    /// Where each unit is placed.
+    pub(crate) places: BTreeMap<String, BTreeSet<String>>,
+    /// The machines that are registered.
+    pub(crate) machines: BTreeSet<String>,
+    /// The number of states that are published.
+    pub(crate) states: BTreeSet<String>,
+    /// The leader's record.
+    pub(crate) leader: String,
+}
+
+/// A follower of the store. It ends with its runtime.
+#[derive(Clone)]
+pub(crate) struct Followed {
+    keys: Arc<Mutex<Keys>>,
+    changed: watch::Receiver<u64>,
+}
+
+impl Followed {
+    pub(crate) fn follow(store: &Arc<dyn Store>) -> Self {
+        let mut watch = store.watch(Range::Prefix(PREFIX.to_owned()));
+        let keys = Arc::new(Mutex::new(Keys::default()));
+        let (sender, changed) = watch::channel(0);
+        let followed = Self { keys: Arc::clone(&keys), changed };
+        tokio::spawn(async move {
+            while let Some(event) = watch.events.recv().await {
+                let mut keys = keys.lock().unwrap();
+                match event {
+                    WatchEvent::Reset(listing) => {
+                        *keys = Keys::default();
+                        for entry in &listing.entries {
+                            keys.put(&entry.key, &entry.value);
+                        }
+                    }
+                    WatchEvent::Changes { changes, .. } => {
+                        for change in &changes {
+                            match change {
+                                KeyChange::Put(entry) => keys.put(&entry.key, &entry.value),
+                                KeyChange::Delete { key } => keys.delete(key),
+                            }
+                        }
+                    }
+                    WatchEvent::Progress { .. } | WatchEvent::Lost { .. } => {}
+                }
+                drop(keys);
+                sender.send_modify(|n| *n += 1);
+            }
+        });
+        followed
+    }
+
+    pub(crate) fn look<T>(&self, look: impl FnOnce(&Keys) -> T) -> T {
+        look(&self.keys.lock().unwrap())
+    }
+
+    /// Waits until the keys are so, and says when that was seen.
+    pub(crate) async fn wait_until(&self, what: &str, holds: impl Fn(&Keys) -> bool) -> Instant {
+        let mut changed = self.changed.clone();
+        let wait = async {
+            loop {
+                changed.borrow_and_update();
+                if self.look(&holds) {
+                    return Instant::now();
+                }
+                changed.changed().await.unwrap();
+            }
+        };
+        let waited = tokio::time::timeout(Duration::from_secs(600), wait).await;
+        waited.unwrap_or_else(|_| panic!("never: {what}"))
+    }
+}
+
+impl Keys {
+    fn put(&mut self, key: &str, value: &[u8]) {
+        let Some(rest) = key.strip_prefix(PREFIX) else { return };
+        match rest.split('/').collect::<Vec<_>>()[..] {
+            ["place", machine, unit] => {
+                self.places.entry(unit.to_owned()).or_default().insert(machine.to_owned());
+            }
+            ["machine", id] => {
+                self.machines.insert(id.to_owned());
+            }
+            ["state", ..] => {
+                self.states.insert(rest.to_owned());
+            }
+            ["leader"] => self.leader = String::from_utf8_lossy(value).into_owned(),
+            _ => {}
+        }
+    }
+
+    fn delete(&mut self, key: &str) {
+        let Some(rest) = key.strip_prefix(PREFIX) else { return };
+        match rest.split('/').collect::<Vec<_>>()[..] {
+            ["place", machine, unit] => {
+                if let Some(machines) = self.places.get_mut(unit) {
+                    machines.remove(machine);
+                    if machines.is_empty() {
+                        self.places.remove(unit);
+                    }
+                }
+            }
+            ["machine", id] => {
+                self.machines.remove(id);
+            }
+            ["state", ..] => {
+                self.states.remove(rest);
+            }
+            ["leader"] => self.leader.clear(),
+            _ => {}
+        }
+    }
+
+    /// True if units of lost machines are held where they are.
+    pub(crate) fn is_frozen(&self) -> bool {
+        self.leader.contains("\"held\"")
+    }
+
+    /// The id of the daemon that leads.
+    pub(crate) fn leader_id(&self) -> Option<String> {
+        let record: serde_json::Value = serde_json::from_str(&self.leader).ok()?;
+        record.get("machine")?.as_str().map(ToOwned::to_owned)
+    }
+}

@@ -1,0 +1,70 @@
+//! A large cluster on one machine: the measurement of its own program, taken over into the table.
+
+use std::path::Path;
+use std::process::Stdio;
+
+use anyhow::{Context, Result, bail};
+use serde::Deserialize;
+
+use super::figure::{Bound, Figure, Spread};
+use crate::shell::cargo_command;
+
+/// A line of the program `scale`.
+#[derive(Debug, Deserialize)]
+struct ScaleLine {
+    what: String,
+    unit: String,
+    values: Vec<f64>,
+    raw: Vec<f64>,
+    notes: Vec<String>,
+}
+
+/// Measures 1,000 agents and 10,000 units with the `musterd` of a directory.
+pub(crate) fn measure_scale(binaries: &Path, is_quick: bool) -> Result<Vec<Figure>> {
+    let musterd = binaries.join("musterd");
+    let musterd = musterd.canonicalize().with_context(|| format!("no {}", musterd.display()))?;
+    let mut arguments = ["run", "--quiet", "--release", "--package", "muster-doubles"]
+        .map(ToOwned::to_owned)
+        .to_vec();
+    arguments.extend(["--example", "scale", "--", "--musterd"].map(ToOwned::to_owned));
+    arguments.push(musterd.display().to_string());
+    if is_quick {
+        arguments.push("--quick".to_owned());
+    }
+    let output = cargo_command(&arguments).stderr(Stdio::inherit()).output()?;
+    if !output.status.success() {
+        bail!("the measurement broke off: {}", output.status);
+    }
+    let text = String::from_utf8(output.stdout).context("scale printed what is no text")?;
+    text.lines()
+        .map(|line| {
+            let line: ScaleLine =
+                serde_json::from_str(line).with_context(|| format!("scale printed {line}"))?;
+            Ok(Figure {
+                unit: unit_of(&line.unit),
+                raw: Spread::from_values(line.raw),
+                muster: Spread::from_values(line.values).context("a figure without values")?,
+                must: None,
+                aim: aim_of(&line.what),
+                notes: line.notes,
+                what: line.what,
+            })
+        })
+        .collect()
+}
+
+/// The units that the program knows.
+fn unit_of(word: &str) -> &'static str {
+    ["s", "/s", "%", "MiB"].into_iter().find(|unit| *unit == word).unwrap_or("units")
+}
+
+/// What a figure should be. Rates have no bound here: more is better, and the pages on limits compare them with etcd's.
+fn aim_of(what: &str) -> Option<Bound> {
+    let bounds = [
+        // A lost machine costs as much as in a cluster of three: the rest of its lease, and a plan.
+        ("one machine lost", 10.0),
+        ("half of the machines lost and back: units moved", 0.0),
+        ("every agent anew at once: units moved", 0.0),
+    ];
+    bounds.iter().find(|(start, _)| what.starts_with(start)).map(|(_, most)| Bound::AtMost(*most))
+}
