@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 
+use crate::orphans;
 use muster_store::{EtcdOptions, Range, Store};
 
 /// The members. They end with this.
@@ -34,6 +35,7 @@ impl EtcdCluster {
                 .stdout(Stdio::null())
                 .stderr(Stdio::null())
                 .spawn()
+                .inspect(|child| orphans::remember(child.id()))
                 .expect("etcd is needed (Debian: etcd-server)")
         });
         let members = members.collect();

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use crate::orphans;
 use muster_client::{Client, Endpoint, Limits};
 
 /// The daemons. They end with this.
@@ -49,6 +50,7 @@ impl Leaders {
                 .stdout(Stdio::null())
                 .stderr(std::fs::File::create(own.join("log")).unwrap())
                 .spawn()
+                .inspect(|child| orphans::remember(child.id()))
                 .expect("unshare is needed (Debian: util-linux)");
             processes.push(process);
             sockets.push(socket);

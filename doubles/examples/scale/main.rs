@@ -18,6 +18,7 @@ mod etcd;
 mod figures;
 mod leaders;
 mod measure;
+mod orphans;
 mod placements;
 
 use std::path::PathBuf;
@@ -27,11 +28,12 @@ use clap::{Parser, Subcommand};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 #[derive(Debug, Parser)]
+#[command(subcommand_negates_reqs = true, args_conflicts_with_subcommands = true)]
 struct Arguments {
     #[command(subcommand)]
     role: Option<Role>,
     /// The daemon that leads.
-    #[arg(long, required_unless_present = "role")]
+    #[arg(long, required = true)]
     musterd: Option<PathBuf>,
     /// Machines that take units.
     #[arg(long, default_value_t = 1000)]
@@ -63,6 +65,7 @@ enum Role {
 #[tokio::main]
 async fn main() {
     let arguments = Arguments::parse();
+    orphans::end_with_a_panic();
     // Each agent has its own connections, and each member of etcd all of them.
     let most = getrlimit(Resource::Nofile).maximum;
     setrlimit(Resource::Nofile, Rlimit { current: most, maximum: most }).unwrap();

@@ -252,9 +252,11 @@ impl Bench<'_> {
         let places = |keys: &Keys| keys.places.clone();
         let stood = self.followed.look(places);
         let (before, began) = (self.usage(), Instant::now());
-        self.agents.tell("lose", 0, machines / 2).await;
+        // Those that may lead count as well.
+        let half = (machines + LEADERS).div_ceil(2);
+        self.agents.tell("lose", 0, half).await;
         self.followed.wait_until("units are held", Keys::is_frozen).await;
-        self.agents.tell("start", 0, machines / 2).await;
+        self.agents.tell("start", 0, half).await;
         self.await_machines(machines).await;
         let thawed = self.followed.wait_until("nothing is held", |keys| !keys.is_frozen());
         let took = thawed.await.duration_since(began).as_secs_f64();
