@@ -91,7 +91,6 @@ impl Cluster {
     /// Hosts with the package in `MUSTER_PACKAGES`, which `cargo xtask test` sets, or else, for quick runs, with the
     /// programs in `MUSTER_BINARIES`.
     pub fn start(options: Options) -> Result<Self> {
-        let began = Instant::now();
         let package = std::env::var_os("MUSTER_PACKAGES")
             .map(|path| newest_package(path.as_ref()))
             .transpose()?;
@@ -100,8 +99,14 @@ impl Cluster {
             package.is_some() || binaries.is_some(),
             "neither MUSTER_PACKAGES nor MUSTER_BINARIES names a directory; `cargo xtask test` sets them"
         );
+        Self::boot(&Options { package, binaries, ..options })
+    }
+
+    /// Hosts with the programs that the options name.
+    pub fn boot(options: &Options) -> Result<Self> {
+        let began = Instant::now();
         let hosts = usize::from(options.hosts);
-        let lab = Lab::start(&Options { package, binaries, ..options })?;
+        let lab = Lab::start(options)?;
         let cluster = Self { lab: Some(lab), began };
         cluster.step("the hosts are up");
         if cluster.hosts().len() > 1 {

@@ -1,4 +1,4 @@
-//! Set-up and everyday commands: `cargo xtask test`, `check`, `demo`, `bench`, `lab`, `dist`, `man`.
+//! Set-up and everyday commands: `cargo xtask test`, `check`, `demo`, `bench`, `chaos`, `lab`, `dist`, `man`.
 //!
 //! Runs before anything is installed, so it builds with nothing but a Rust toolchain: it never depends, even indirectly, on a
 //! crate that needs protoc or a system library. It installs what is missing and calls cargo, the lab and the programs
@@ -6,6 +6,7 @@
 
 mod bench;
 mod build;
+mod chaos;
 mod check;
 mod demo;
 mod dist;
@@ -38,6 +39,8 @@ enum Command {
     Demo(demo::DemoArguments),
     /// Measure, beside the raw limits of the same machine.
     Bench(bench::BenchArguments),
+    /// The three hosts under faults that a seed chooses, checked from outside.
+    Chaos(chaos::ChaosArguments),
     /// Make what users install: the Debian package and the static tarball.
     Dist(dist::DistArguments),
     /// Make the manual pages.
@@ -54,6 +57,7 @@ fn main() -> ExitCode {
         Command::Check => check::check(),
         Command::Demo(arguments) => demo::run_demo(&arguments),
         Command::Bench(arguments) => bench::run_bench(&arguments),
+        Command::Chaos(arguments) => chaos::run_chaos(&arguments),
         Command::Dist(arguments) => dist::make_dist(&arguments),
         Command::Man(arguments) => dist::man::make_man_pages(&arguments),
         Command::Lab(arguments) => lab::run_lab(&arguments),
