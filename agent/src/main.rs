@@ -9,6 +9,7 @@ use anyhow::Context as _;
 use clap::Parser as _;
 use muster_common::text::clean_lines;
 use musterd::config::{Config, Flags, manual};
+use musterd::daemon::orders;
 use musterd::daemon::process::run_daemon;
 use musterd::daemon::store::check_store;
 use musterd::host::modes;
@@ -24,6 +25,7 @@ fn main() -> ExitCode {
         };
     }
     let only_check = flags.check_config;
+    let (adopted, start_last_known) = (flags.adopt_cluster, flags.start_last_known);
     let file = flags.config.clone();
     let given = flags.clone();
     let config = match Config::load(flags) {
@@ -41,6 +43,12 @@ fn main() -> ExitCode {
         };
     }
     modes::restrict_umask();
+    if let Some(choice) = adopted {
+        return print_order(orders::adopt_cluster(&config, choice));
+    }
+    if start_last_known {
+        return print_order(orders::start_last_known(&config));
+    }
     let level = logs::init_logging(&config.log);
     for exposed in config.find_exposures() {
         tracing::warn!(exposed, "others may read or write what the configuration rests on");
@@ -65,6 +73,17 @@ fn check_config(config: &Config) -> anyhow::Result<()> {
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.context("cannot start a thread")?.block_on(check_store(config))
+}
+
+/// Prints what comes of a person's word.
+fn print_order(outcome: anyhow::Result<String>) -> ExitCode {
+    match outcome {
+        Ok(said) => {
+            println!("{said}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => print_failure(&error),
+    }
 }
 
 /// Prints the whole chain on one line, where a person or the journal sees it.

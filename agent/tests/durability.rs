@@ -11,7 +11,7 @@ use muster_common::snapshot::{Handover, Placement};
 use muster_common::state::DesiredState;
 use muster_common::unit::FileHash;
 use muster_engine::machine::memory::LastKnown;
-use musterd::machine::last_known;
+use musterd::machine::last_known::{self, FoundPlacements};
 use musterd::machine::ledger::Ledger;
 use support::LossyDisk;
 use support::name;
@@ -36,7 +36,8 @@ fn placements_that_were_saved_are_there_after_a_power_cut() {
     for generation in 1..=3 {
         last_known::save(&disk, path, &placed(generation)).unwrap();
         disk.cut_power();
-        assert_eq!(last_known::load(&disk, path), Some(placed(generation)));
+        let found = FoundPlacements { known: placed(generation), is_newest: true };
+        assert_eq!(last_known::load(&disk, path), Some(found));
     }
 }
 

@@ -1,7 +1,7 @@
 //! A line to a store that can be cut, and counts what goes over it.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, watch};
 
 /// A line to a store that can be cut.
 pub struct StoreLine {
-    store: Arc<dyn Store>,
+    store: Arc<Mutex<Arc<dyn Store>>>,
     cut: watch::Sender<bool>,
     leases_gone: AtomicBool,
     listings: AtomicUsize,
@@ -38,7 +38,7 @@ impl StoreLine {
         let store = open(disk.path());
         let cut = watch::Sender::new(false);
         let line = Arc::new(Self {
-            store,
+            store: Arc::new(Mutex::new(store)),
             cut,
             leases_gone: AtomicBool::new(false),
             listings: AtomicUsize::new(0),
@@ -62,6 +62,15 @@ impl StoreLine {
         self.listings.load(Ordering::Relaxed)
     }
 
+    /// From now on the line leads to another store. Watches find it when the line is mended.
+    pub fn replace_store(&self, store: Arc<dyn Store>) {
+        *self.store.lock().unwrap() = store;
+    }
+
+    fn store(&self) -> Arc<dyn Store> {
+        Arc::clone(&self.store.lock().unwrap())
+    }
+
     fn check_line(&self) -> Result<(), StoreError> {
         if *self.cut.borrow() {
             return Err(StoreError::Unavailable { during: "a test".to_owned(), source: None });
@@ -77,7 +86,7 @@ impl Store for StoreLine {
         if !matches!(range, Range::Key(_)) {
             self.listings.fetch_add(1, Ordering::Relaxed);
         }
-        self.store.read(range).await
+        self.store().read(range).await
     }
 
     fn watch(&self, range: Range) -> Watch {
@@ -92,7 +101,8 @@ impl Store for StoreLine {
                     }
                     continue;
                 }
-                let mut watch = store.watch(range.clone());
+                let behind = Arc::clone(&store.lock().unwrap());
+                let mut watch = behind.watch(range.clone());
                 loop {
                     tokio::select! {
                         biased;
@@ -112,12 +122,12 @@ impl Store for StoreLine {
 
     async fn commit(&self, guards: Vec<Guard>, ops: Vec<Op>) -> Result<CommitOutcome, StoreError> {
         self.check_line()?;
-        self.store.commit(guards, ops).await
+        self.store().commit(guards, ops).await
     }
 
     async fn grant(&self, ttl: Duration) -> Result<Lease, StoreError> {
         self.check_line()?;
-        self.store.grant(ttl).await
+        self.store().grant(ttl).await
     }
 
     async fn keep_alive(&self, lease: LeaseId) -> Result<Lease, StoreError> {
@@ -125,16 +135,16 @@ impl Store for StoreLine {
             return Err(StoreError::LeaseGone { lease });
         }
         self.check_line()?;
-        self.store.keep_alive(lease).await
+        self.store().keep_alive(lease).await
     }
 
     async fn time_left(&self, lease: LeaseId) -> Result<TimeLeft, StoreError> {
         self.check_line()?;
-        self.store.time_left(lease).await
+        self.store().time_left(lease).await
     }
 
     async fn revoke(&self, lease: LeaseId) -> Result<(), StoreError> {
         self.check_line()?;
-        self.store.revoke(lease).await
+        self.store().revoke(lease).await
     }
 }

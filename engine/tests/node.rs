@@ -9,7 +9,14 @@
 //! | `place UNIT STATE GENERATION`, `unplace UNIT` | the store wants so, and tells |
 //! | `damage UNIT`, `repair UNIT` | a unit's placement cannot be read any more, or can be |
 //! | `lost` | the watch cannot reach the store |
+//! | `reset UNIT STATE GENERATION…` | the same, and the watch sends everything anew |
+//! | `cluster same\|other\|unknown` | what the store says from now on, and to the question that waits, when it is asked whose it is |
+//! | `cluster silent` | it does not answer that question any more |
 //! | `disk UNIT STATE GENERATION…` | these are the last known placements on disk |
+//! | `note outage`, `note none` | an outage of the store is noted on disk, or is not |
+//! | `order` | a person has said that the last known placements are to be started |
+//! | `rot` | the newest placements on disk cannot be read; these are older |
+//! | `disk full`, `disk free` | what is saved from now on is not, or is |
 //! | `runner up`, `runner down` | the line to the runner |
 //! | `see UNIT ACTIVE` | a unit's state changes by itself |
 //! | `foreign UNIT` | a unit of that name is the host's own |

@@ -21,6 +21,8 @@
 //! | `foreign ADDRESS` | another machine registers under our id, and keeps its lease alive |
 //! | `foreign gone` | it goes |
 //! | `damage` | the record under our id cannot be read any more |
+//! | `cluster NUMBER\|none\|old` | the store holds this cluster from now on, none, or one of a release before; leases and records are gone |
+//! | `remember NUMBER\|nothing\|old\|damaged` | what the machine remembers of its cluster |
 //! | `store` | prints the record under our id |
 //!
 //! What is said begins with the time. Health is said when it changes.
@@ -37,8 +39,10 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use muster_common::cluster_id::ClusterId;
 use muster_common::lease::{Lease, LeaseId, Presence};
 use muster_common::machine::{ContainerEngine, Machine};
+use muster_engine::machine::cluster::{RememberedCluster, StoredCluster};
 use muster_engine::machine::registration::{
     FoundRecord, Registrar, RegistrarAnswer, RegistrarEffect, RegistrarInput, RegistrarRequest,
     Registration,
@@ -64,6 +68,7 @@ struct World {
     daemon: Option<Daemon>,
     /// What the daemon before has remembered on this boot.
     remembered: Option<LeaseId>,
+    cluster: Option<RememberedCluster>,
     store: PaperStore,
     story: String,
 }
@@ -81,6 +86,7 @@ struct Daemon {
 /// One record, and the leases.
 #[derive(Default)]
 struct PaperStore {
+    cluster: Option<StoredCluster>,
     revision: u64,
     record: Option<PaperRecord>,
     leases: BTreeMap<LeaseId, (Duration, Duration)>,
@@ -105,9 +111,24 @@ impl PaperStore {
         }
     }
 
-    fn carry_out(&mut self, request: &RegistrarRequest, now: Duration) -> RegistrarAnswer {
+    fn carry_out(
+        &mut self,
+        request: &RegistrarRequest,
+        now: Duration,
+        remembered: RememberedCluster,
+    ) -> RegistrarAnswer {
         self.expire(now);
         match request {
+            RegistrarRequest::FindCluster => {
+                let first = StoredCluster::Identified(ClusterId::from_number(1));
+                let stored = *self.cluster.get_or_insert(first);
+                RegistrarAnswer::ClusterFound { remembered, stored }
+            }
+            RegistrarRequest::EstablishCluster => {
+                let id = ClusterId::from_number(9);
+                self.cluster = Some(StoredCluster::Identified(id));
+                RegistrarAnswer::ClusterEstablished(id)
+            }
             RegistrarRequest::FindRecord => match &self.record {
                 Some(PaperRecord { machine: None, lease, .. }) if *lease != FOREIGN => {
                     RegistrarAnswer::FoundUnreadable
@@ -203,6 +224,15 @@ impl World {
                 self.remembered = Some(lease);
                 return;
             }
+            RegistrarEffect::SetCluster(cluster) => {
+                if self.cluster == Some(RememberedCluster::Known(cluster)) {
+                    return;
+                }
+                self.cluster = Some(RememberedCluster::Known(cluster));
+                format!("cluster {}", cluster.to_string().trim_start_matches('0'))
+            }
+            RegistrarEffect::NoteOutage(true) => "note: an outage has begun".to_owned(),
+            RegistrarEffect::NoteOutage(false) => "note: no outage".to_owned(),
             RegistrarEffect::SetRegistration(registration) => match registration {
                 Registration::Registered(presence) => format!(
                     "registered under lease {}, created at {}",
@@ -241,7 +271,8 @@ impl World {
         let now = self.now;
         let asked = self.daemon().asked.as_ref().map(|(request, _)| request.clone());
         let request = asked.unwrap_or_else(|| panic!("nothing is asked for"));
-        self.store.carry_out(&request, now)
+        let remembered = self.cluster.unwrap_or(RememberedCluster::Nothing);
+        self.store.carry_out(&request, now, remembered)
     }
 
     /// Lets time pass until `end`, step by step from one deadline to the next.
@@ -356,6 +387,25 @@ impl Player for World {
                 });
             }
             "damage" => self.store.record.as_mut().unwrap().machine = None,
+            "cluster" => {
+                self.store = PaperStore {
+                    cluster: Some(match arguments {
+                        ["none"] => StoredCluster::Absent,
+                        ["old"] => StoredCluster::Unidentified,
+                        number => StoredCluster::Identified(cluster_id(number)),
+                    }),
+                    granted: self.store.granted,
+                    ..PaperStore::default()
+                };
+            }
+            "remember" => {
+                self.cluster = Some(match arguments {
+                    ["nothing"] => RememberedCluster::Nothing,
+                    ["old"] => RememberedCluster::OlderRelease,
+                    ["damaged"] => RememberedCluster::Unreadable,
+                    number => RememberedCluster::Known(cluster_id(number)),
+                });
+            }
             "store" => self.show_store(),
             verb => panic!("{verb} is no command"),
         }
@@ -363,8 +413,14 @@ impl Player for World {
     }
 }
 
+fn cluster_id(number: &[&str]) -> ClusterId {
+    ClusterId::from_number(number.concat().parse().unwrap())
+}
+
 fn describe(request: &RegistrarRequest) -> String {
     match request {
+        RegistrarRequest::FindCluster => "asks for the cluster".to_owned(),
+        RegistrarRequest::EstablishCluster => "gives the cluster an identity".to_owned(),
         RegistrarRequest::FindRecord => "asks for its record".to_owned(),
         RegistrarRequest::KeepAlive(lease) => format!("keeps lease {} alive", lease.0),
         RegistrarRequest::Grant(ttl) => format!("asks for a lease of {}", show_duration(*ttl)),

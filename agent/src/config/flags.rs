@@ -13,7 +13,7 @@ use muster_common::text::FreeText;
 use super::listeners::{self, HostName, Listener};
 use super::reboot::RebootFlags;
 use super::roles::Role;
-use super::values::{BodyLimit, Endpoint, LogFormat, Metadata, Prefix, Ttl};
+use super::values::{BodyLimit, ClusterChoice, Endpoint, LogFormat, Metadata, Prefix, Ttl};
 
 /// The configuration file that is read when none is named.
 pub const DEFAULT_FILE: &str = "/etc/muster/muster.toml";
@@ -32,6 +32,16 @@ pub struct Flags {
     /// Read the configuration, say what is wrong with it, and start nothing
     #[arg(long)]
     pub check_config: bool,
+
+    /// Say that this machine belongs to the store's cluster from now on, by its identity, or `none` to begin one in an empty store;
+    /// what that store does not place here is stopped. Start nothing
+    #[arg(long, value_name = "ID|none")]
+    pub adopt_cluster: Option<ClusterChoice>,
+
+    /// Say that what this machine was last told to run is to be started without the store, though it may run elsewhere. Start
+    /// nothing by this command itself
+    #[arg(long)]
+    pub start_last_known: bool,
 
     /// Write the manual page into the directory and start nothing
     #[arg(long, value_name = "DIR", hide = true)]

@@ -36,7 +36,7 @@ pub use listeners::{ApiPart, HostName, Listener, ServedParts};
 pub use reboot::{DueSource, RebootConfig, RebootFlags, TimeSpan};
 pub use roles::{Role, Roles};
 pub use values::{
-    BodyLimit, CommandLine, Endpoint, InvalidValue, LogFormat, Metadata, Prefix, Ttl,
+    BodyLimit, ClusterChoice, CommandLine, Endpoint, InvalidValue, LogFormat, Metadata, Prefix, Ttl,
 };
 
 /// Where systemd keeps a machine's identity.

@@ -7,6 +7,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use muster_common::cluster_id::{ClusterId, InvalidClusterId};
 use muster_common::text::{self, quote_text};
 use serde::Deserialize;
 
@@ -22,6 +23,18 @@ const MIN_BODY_LIMIT: usize = 1024 * 1024;
 /// The time for which a silent machine keeps its units.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ttl(pub Duration);
+
+/// The cluster that a person says a machine belongs to; `None`: whichever its store holds, or a new one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClusterChoice(pub Option<ClusterId>);
+
+impl FromStr for ClusterChoice {
+    type Err = InvalidClusterId;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text == "none" { Ok(Self(None)) } else { text.parse().map(|id| Self(Some(id))) }
+    }
+}
 
 /// Most bytes of a request body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -15,8 +15,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::host::power::HostPower;
 use crate::host::{identity, modes};
+use crate::machine::cluster_memory::ClusterMemory;
 use crate::machine::converge::{Converge, ConvergeConfig};
 use crate::machine::ledger::Ledger;
+use crate::machine::outage_note::OutageNote;
 use crate::machine::registration::RegistrationLoop;
 use crate::machine::{last_known, shutdown};
 use crate::runner::docker::{self, Docker};
@@ -91,8 +93,17 @@ pub enum CoreError {
 }
 
 /// The beginnings of the names of what is kept in the state directory.
-pub const STATE_FILES: [&str; 6] =
-    ["jobs.", "named", "placements", "reboot.", "store.", ".muster-"];
+pub const STATE_FILES: [&str; 9] = [
+    "cluster.",
+    "jobs.",
+    "named",
+    "outage.",
+    "placements",
+    "reboot.",
+    "start-last-known",
+    "store.",
+    ".muster-",
+];
 
 /// The runners of this machine.
 pub struct MachineRunners {
@@ -210,6 +221,10 @@ pub async fn run_core(setup: CoreSetup, shutdown: CancellationToken) -> Result<(
     let ledger = modes::private_directory(&owned)
         .and_then(|()| Ledger::open(Arc::clone(&disk), owned.clone()))
         .map_err(|source| CoreError::Directory { path: owned, source })?;
+    let ledger_dir = settings.run_dir.join("owned");
+    let (state_dir, cluster) = (&settings.state_dir, settings.cluster.as_str());
+    let cluster = ClusterMemory::new(Arc::clone(&disk), state_dir, &ledger_dir, cluster);
+    let outage = OutageNote::new(Arc::clone(&disk), state_dir);
     let mut registrar = RegistrationLoop::new(
         settings.machine_record(),
         settings.ttl,
@@ -217,7 +232,8 @@ pub async fn run_core(setup: CoreSetup, shutdown: CancellationToken) -> Result<(
         &settings.run_dir,
         health.clone(),
     )
-    .with_disk(Arc::clone(&disk));
+    .with_disk(Arc::clone(&disk))
+    .with_memory(cluster.clone(), outage.clone());
     if let Some(engine) = container_engine {
         registrar = registrar.with_container_engine(engine);
     }
@@ -236,6 +252,8 @@ pub async fn run_core(setup: CoreSetup, shutdown: CancellationToken) -> Result<(
             disk,
             wall: Wall::default(),
             placements: last_known::path(&settings.state_dir),
+            cluster,
+            outage: outage.clone(),
             health: health.clone(),
         })
     });

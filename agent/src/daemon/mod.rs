@@ -10,6 +10,7 @@
 
 mod assembly;
 pub mod core;
+pub mod orders;
 pub mod process;
 pub mod reload;
 pub mod service;

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use muster_common::errors::error_chain;
 use muster_common::machine::{ContainerEngine, Machine, MachineId};
+use muster_engine::machine::cluster::{RememberedCluster, StoredCluster};
 pub use muster_engine::machine::registration::Registration;
 use muster_engine::machine::registration::{
     FoundRecord, Registrar, RegistrarAnswer, RegistrarEffect, RegistrarInput, RegistrarRequest,
@@ -21,7 +22,9 @@ use muster_store::{Registry, RegistryError, StoreError};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::machine::cluster_memory::ClusterMemory;
 use crate::machine::lease_memory::LeaseMemory;
+use crate::machine::outage_note::OutageNote;
 use crate::stdx::disk::{Disk, HostDisk};
 use crate::stdx::timer::sleep_until_opt;
 use crate::telemetry::health::Health;
@@ -34,6 +37,7 @@ pub struct RegistrationLoop {
     container_engine: watch::Receiver<ContainerEngine>,
     metadata: watch::Receiver<BTreeMap<String, String>>,
     memory: LeaseMemory,
+    outage: OutageNote,
     store: RegistrarStore,
     health: Health,
     registration: watch::Sender<Registration>,
@@ -44,10 +48,12 @@ pub struct RegistrationLoop {
 struct RegistrarStore {
     registry: Registry,
     machine: MachineId,
+    cluster: ClusterMemory,
 }
 
 impl RegistrationLoop {
-    /// Makes a loop that has not begun. It remembers its lease in `run_dir`.
+    /// Makes a loop that has not begun. It remembers its lease in `run_dir`, and what outlives a boot there, too, unless
+    /// [`Self::with_memory`] says where.
     pub fn new(
         machine: Machine,
         ttl: Duration,
@@ -55,13 +61,16 @@ impl RegistrationLoop {
         run_dir: &Path,
         health: Health,
     ) -> Self {
+        let disk: Arc<dyn Disk> = Arc::new(HostDisk);
+        let cluster = ClusterMemory::new(Arc::clone(&disk), run_dir, &run_dir.join("owned"), "");
         Self {
             metadata: watch::channel(machine.metadata.clone()).1,
             ttl,
             silence_grace: SILENCE_GRACE,
             container_engine: watch::channel(ContainerEngine::Absent).1,
-            memory: LeaseMemory::new(Arc::new(HostDisk), run_dir, &machine),
-            store: RegistrarStore { registry, machine: machine.id.clone() },
+            memory: LeaseMemory::new(Arc::clone(&disk), run_dir, &machine),
+            outage: OutageNote::new(disk, run_dir),
+            store: RegistrarStore { registry, machine: machine.id.clone(), cluster },
             machine,
             health,
             registration: watch::Sender::new(Registration::Pending),
@@ -91,6 +100,14 @@ impl RegistrationLoop {
     #[must_use]
     pub fn with_disk(self, disk: Arc<dyn Disk>) -> Self {
         Self { memory: self.memory.on_disk(disk), ..self }
+    }
+
+    /// The same with a memory of its cluster and of outages that outlives the boot.
+    #[must_use]
+    pub fn with_memory(mut self, cluster: ClusterMemory, outage: OutageNote) -> Self {
+        self.store.cluster = cluster;
+        self.outage = outage;
+        self
     }
 
     /// Where the machine stands, as it changes.
@@ -152,6 +169,10 @@ impl RegistrationLoop {
             match effect {
                 RegistrarEffect::Ask { request, within } => asked = Some((request, within)),
                 RegistrarEffect::RememberLease(lease) => self.memory.save_lease(lease),
+                RegistrarEffect::SetCluster(cluster) => self.store.cluster.set_current(cluster),
+                RegistrarEffect::NoteOutage(noted) => {
+                    self.outage.set_noted(noted, &self.machine.boot);
+                }
                 RegistrarEffect::SetRegistration(registration) => {
                     self.registration.send_replace(registration);
                 }
@@ -182,6 +203,11 @@ impl RegistrationLoop {
 impl RegistrarStore {
     async fn ask_store(&self, request: RegistrarRequest) -> RegistrarAnswer {
         let answer = match request {
+            RegistrarRequest::FindCluster => self.find_cluster().await,
+            RegistrarRequest::EstablishCluster => {
+                let established = self.registry.establish_cluster_identity().await;
+                established.map(RegistrarAnswer::ClusterEstablished)
+            }
             RegistrarRequest::FindRecord => self.find_record().await,
             RegistrarRequest::KeepAlive(lease) => match self.registry.keep_alive(lease).await {
                 Err(StoreError::LeaseGone { .. }) => Ok(RegistrarAnswer::LeaseGone),
@@ -196,6 +222,21 @@ impl RegistrarStore {
             }
         };
         answer.unwrap_or_else(|error| RegistrarAnswer::Failed(error_chain(&error)))
+    }
+
+    async fn find_cluster(&self) -> Result<RegistrarAnswer, RegistryError> {
+        let found = self.registry.cluster_identity().await?;
+        let remembered = self.cluster.read_memory();
+        let stored = match (found, remembered) {
+            (Some(identity), _) => StoredCluster::Identified(identity),
+            // Where nothing is remembered either it makes no difference.
+            (None, RememberedCluster::Nothing) => StoredCluster::Absent,
+            (None, _) if self.registry.read_snapshot().await?.units.is_empty() => {
+                StoredCluster::Absent
+            }
+            (None, _) => StoredCluster::Unidentified,
+        };
+        Ok(RegistrarAnswer::ClusterFound { remembered, stored })
     }
 
     async fn find_record(&self) -> Result<RegistrarAnswer, RegistryError> {

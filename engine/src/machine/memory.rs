@@ -64,6 +64,20 @@ pub struct LastKnown {
     pub files: BTreeMap<FileHash, String>,
 }
 
+/// What lies on a machine's disk for a start without the store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FoundLastKnown {
+    /// The placements.
+    pub known: LastKnown,
+    /// False where newer ones were there and cannot be read: units may have gone elsewhere since these.
+    pub is_newest: bool,
+    /// An outage of the store had begun before the machine or its daemon went, and is not known to be over: what ran here then
+    /// was still this machine's.
+    pub outage_noted: bool,
+    /// A person has said that they are to be started, wherever else they may run.
+    pub ordered: bool,
+}
+
 /// A unit file with the facts that are asked of it again and again.
 #[derive(Debug, Clone)]
 pub struct CachedFile {

@@ -8,11 +8,12 @@
 //! ```text
 //!            ┌───────────────────────────── lease gone, or the record not ours ──────┐
 //!            ▼                                                                       │
-//!  find the record ─▶ keep the known lease alive ─▶ grant one ─▶ write the record ─▶ registered: keep alive, verify, refresh
-//!   │ another's, or no answer
+//!  find the cluster ─▶ find the record ─▶ keep the known lease alive ─▶ grant one ─▶ write the record ─▶ registered: keep alive,
+//!   │ another's, or no answer                                                                             verify, refresh
 //!   └▶ wait for RETRY, begin anew
 //! ```
 
+mod attempt;
 mod messages;
 
 use std::collections::BTreeMap;
@@ -20,6 +21,7 @@ use std::time::Duration;
 
 use muster_common::lease::{Lease, LeaseId, Presence};
 use muster_common::machine::{ContainerEngine, Machine, RunnerKind};
+use muster_common::probe::is_planted;
 
 pub use messages::{
     FoundRecord, LeaseProblem, RegistrarAnswer, RegistrarEffect, RegistrarInput, RegistrarRequest,
@@ -75,6 +77,8 @@ pub struct Registrar {
     lease_suspect: bool,
     registration: Registration,
     lease_problem: Option<LeaseProblem>,
+    /// An outage is noted on disk, or may be by an earlier daemon.
+    outage_noted: bool,
     phase: RegistrationPhase,
 }
 
@@ -91,6 +95,8 @@ enum RegistrationPhase {
 /// The step that an attempt to register waits for.
 #[derive(Debug, Clone)]
 enum Attempt {
+    Identifying,
+    Establishing,
     Finding,
     Reviving,
     Granting,
@@ -113,6 +119,8 @@ struct Tenure {
 /// The answer that a registered machine waits for.
 #[derive(Debug, Clone)]
 enum TenureRequest {
+    /// Any word of the store's, after its silence has outlasted the lease.
+    Sounding,
     /// The lease's new time, counted from `sent`.
     Renewal { sent: Duration },
     /// The word that the record is ours, before the renewal counts.
@@ -137,6 +145,7 @@ impl Registrar {
             lease_suspect: false,
             registration: Registration::Pending,
             lease_problem: None,
+            outage_noted: true,
             phase: RegistrationPhase::Resting { until: Duration::ZERO },
         }
     }
@@ -190,6 +199,9 @@ impl Registrar {
             RegistrationPhase::Registered(tenure) if tenure.asked.is_none() => {
                 if now >= tenure.renew_at || self.lease_suspect {
                     self.keep_lease_alive(now, effects);
+                } else if self.outage_noted {
+                    // The store has to be heard first.
+                    tenure.record_due = None;
                 } else if stale && now >= tenure.refresh_after {
                     self.refresh_record(desired, effects);
                 } else {
@@ -214,6 +226,7 @@ impl Registrar {
                 self.on_attempt_answer(now, since, step, answer, effects);
             }
             RegistrationPhase::Registered(tenure) => match tenure.asked.take() {
+                Some(TenureRequest::Sounding) => self.on_sounding_answer(now, answer, effects),
                 Some(TenureRequest::Renewal { sent }) => {
                     self.on_renewal_answer(now, sent, answer, effects);
                 }
@@ -227,117 +240,6 @@ impl Registrar {
                 debug_assert!(false, "an answer to no request: {answer:?}");
             }
         }
-    }
-}
-
-/// An attempt to register.
-impl Registrar {
-    fn begin_attempt(&mut self, now: Duration, effects: &mut Vec<RegistrarEffect>) {
-        self.advance_attempt(now, now, Attempt::Finding, RegistrarRequest::FindRecord, effects);
-    }
-
-    /// Asks the next question of an attempt. All of them together have one time limit.
-    fn advance_attempt(
-        &mut self,
-        now: Duration,
-        since: Duration,
-        step: Attempt,
-        request: RegistrarRequest,
-        effects: &mut Vec<RegistrarEffect>,
-    ) {
-        self.phase = RegistrationPhase::Registering { since, step };
-        let within = (since + ATTEMPT).saturating_sub(now);
-        effects.push(RegistrarEffect::Ask { request, within });
-    }
-
-    fn on_attempt_answer(
-        &mut self,
-        now: Duration,
-        since: Duration,
-        step: Attempt,
-        answer: RegistrarAnswer,
-        effects: &mut Vec<RegistrarEffect>,
-    ) {
-        match (step, answer) {
-            (_, RegistrarAnswer::Failed(problem)) => self.fail_attempt(now, problem, effects),
-            (_, RegistrarAnswer::TimedOut) => {
-                self.fail_attempt(now, NO_ANSWER.to_owned(), effects);
-            }
-            (Attempt::Finding, RegistrarAnswer::Found(Some(found))) if !self.is_ours(&found) => {
-                self.refuse_registration(now, found.address, effects);
-            }
-            // A record nobody can read is nobody's; ours replaces it.
-            (Attempt::Finding, RegistrarAnswer::Found(_) | RegistrarAnswer::FoundUnreadable) => {
-                match self.lease {
-                    Some(lease) => {
-                        let request = RegistrarRequest::KeepAlive(lease);
-                        self.advance_attempt(now, since, Attempt::Reviving, request, effects);
-                    }
-                    None => self.ask_for_lease(now, since, effects),
-                }
-            }
-            (Attempt::Reviving, RegistrarAnswer::LeaseGone) => {
-                self.ask_for_lease(now, since, effects);
-            }
-            (Attempt::Reviving | Attempt::Granting, RegistrarAnswer::Leased(lease)) => {
-                // Known from here on: should the record be written and the answer be lost, the next attempt knows it for ours.
-                self.lease = Some(lease.id);
-                effects.push(RegistrarEffect::RememberLease(lease.id));
-                let facts = self.desired_record(now);
-                let request = self.write_record(&facts, lease);
-                self.advance_attempt(now, since, Attempt::Writing(facts), request, effects);
-            }
-            (Attempt::Writing(facts), RegistrarAnswer::Written(presence)) => {
-                self.written = Some(facts);
-                self.begin_tenure(now, since, presence, effects);
-            }
-            (step, answer) => {
-                debug_assert!(false, "no answer to {step:?}: {answer:?}");
-                self.fail_attempt(now, NO_ANSWER.to_owned(), effects);
-            }
-        }
-    }
-
-    fn ask_for_lease(
-        &mut self,
-        now: Duration,
-        since: Duration,
-        effects: &mut Vec<RegistrarEffect>,
-    ) {
-        let request = RegistrarRequest::Grant(self.lease_ttl);
-        self.advance_attempt(now, since, Attempt::Granting, request, effects);
-    }
-
-    /// A record under our lease or with our address is ours: from before a restart or a reboot. The boot tells nothing
-    /// here: before a reboot it was another.
-    fn is_ours(&self, found: &FoundRecord) -> bool {
-        let same_address =
-            !self.machine.address.is_empty() && found.address == self.machine.address;
-        let same_lease = self.lease.is_some() && found.lease == self.lease;
-        same_address || same_lease
-    }
-
-    fn refuse_registration(
-        &mut self,
-        now: Duration,
-        address: String,
-        effects: &mut Vec<RegistrarEffect>,
-    ) {
-        let problem = LeaseProblem::IdInUse { machine: self.machine.id.clone(), address };
-        if self.lease_problem.as_ref() != Some(&problem) {
-            effects.push(RegistrarEffect::LogRefused(problem.clone()));
-        }
-        effects.push(RegistrarEffect::SetStoreHealth(None));
-        self.set_lease_health(Some(problem), effects);
-        self.set_registration(Registration::Refused, effects);
-        self.phase = RegistrationPhase::Resting { until: now + RETRY };
-    }
-
-    fn fail_attempt(&mut self, now: Duration, problem: String, effects: &mut Vec<RegistrarEffect>) {
-        effects.push(RegistrarEffect::SetStoreHealth(Some(problem)));
-        self.set_lease_health(Some(LeaseProblem::NotRegistered), effects);
-        self.set_registration(Registration::Unreachable, effects);
-        self.phase = RegistrationPhase::Resting { until: now + RETRY };
     }
 }
 
@@ -376,14 +278,50 @@ impl Registrar {
         self.lease_suspect = false;
         let RegistrationPhase::Registered(tenure) = &mut self.phase else { return };
         let over = now >= tenure.ends_at;
-        let lease = tenure.lease;
-        tenure.asked = Some(TenureRequest::Renewal { sent: now });
-        // Nobody can say that it is gone while the store is away; our own clock says when it cannot be relied on.
-        if over {
-            self.set_lease_health(Some(LeaseProblem::RanOut), effects);
+        let within = (tenure.lease.ttl / RENEWALS).max(RETRY);
+        if !over {
+            self.renew_lease(now, effects);
+            return;
         }
-        let request = RegistrarRequest::KeepAlive(lease.id);
-        effects.push(RegistrarEffect::Ask { request, within: (lease.ttl / RENEWALS).max(RETRY) });
+        // Nobody can say that it is gone while the store is away; our own clock says when it cannot be relied on. From here on what
+        // runs here is no promise to anybody, so that it may be taken up again after a power cut. The promise is made anew once the
+        // store has been heard: a renewal sent into its silence might be carried out, and its answer lost.
+        tenure.asked = Some(TenureRequest::Sounding);
+        self.set_lease_health(Some(LeaseProblem::RanOut), effects);
+        self.note_outage(true, effects);
+        effects.push(RegistrarEffect::Ask { request: RegistrarRequest::FindRecord, within });
+    }
+
+    fn renew_lease(&mut self, now: Duration, effects: &mut Vec<RegistrarEffect>) {
+        let RegistrationPhase::Registered(tenure) = &mut self.phase else { return };
+        tenure.asked = Some(TenureRequest::Renewal { sent: now });
+        let request = RegistrarRequest::KeepAlive(tenure.lease.id);
+        let within = (tenure.lease.ttl / RENEWALS).max(RETRY);
+        effects.push(RegistrarEffect::Ask { request, within });
+    }
+
+    fn on_sounding_answer(
+        &mut self,
+        now: Duration,
+        answer: RegistrarAnswer,
+        effects: &mut Vec<RegistrarEffect>,
+    ) {
+        let RegistrationPhase::Registered(tenure) = &mut self.phase else { return };
+        match answer {
+            RegistrarAnswer::Found(_) | RegistrarAnswer::FoundUnreadable => {
+                self.note_outage(false, effects);
+                self.renew_lease(now, effects);
+            }
+            RegistrarAnswer::Failed(problem) => {
+                tenure.renew_at = now + RETRY;
+                effects.push(RegistrarEffect::SetStoreHealth(Some(problem)));
+            }
+            answer => {
+                debug_assert_eq!(answer, RegistrarAnswer::TimedOut, "no answer to a sounding");
+                tenure.renew_at = now;
+                effects.push(RegistrarEffect::SetStoreHealth(Some(NO_ANSWER.to_owned())));
+            }
+        }
     }
 
     fn on_renewal_answer(
@@ -500,6 +438,14 @@ impl Registrar {
     ) {
         self.lease_problem.clone_from(&problem);
         effects.push(RegistrarEffect::SetLeaseHealth(problem));
+    }
+
+    fn note_outage(&mut self, noted: bool, effects: &mut Vec<RegistrarEffect>) {
+        let kept = !noted && is_planted("outage-note-kept");
+        if self.outage_noted != noted && !kept {
+            self.outage_noted = noted;
+            effects.push(RegistrarEffect::NoteOutage(noted));
+        }
     }
 
     fn set_registration(&mut self, registration: Registration, effects: &mut Vec<RegistrarEffect>) {

@@ -10,9 +10,9 @@ use muster_common::snapshot::{Change, ClusterEvent, Handover, Placement, Snapsho
 use muster_common::state::{ActiveState, ObservedState};
 use muster_common::unit::{FileHash, UnitFile, UnitName};
 use muster_engine::machine::converge::{Observed, Step};
-use muster_engine::machine::memory::{LastKnown, NodeMemory, OwnedUnit};
+use muster_engine::machine::memory::{FoundLastKnown, LastKnown, NodeMemory, OwnedUnit};
 use muster_engine::machine::node::{
-    ChainEnd, ChainStart, Node, NodeEffect, NodeFact, NodeInput, PlannedChain, PublishAnswer,
+    ChainEnd, ChainStart, ClusterAnswer, Node, NodeEffect, NodeFact, NodeInput, PlannedChain, PublishAnswer,
 };
 use muster_engine::machine::observation::{RunnerEvent, UnitObservation};
 use muster_engine::machine::registration::Registration;
@@ -31,7 +31,12 @@ pub(crate) struct World {
     runner_up: bool,
     store: BTreeMap<UnitName, Placement>,
     watched: bool,
-    disk: Option<LastKnown>,
+    disk: Option<FoundLastKnown>,
+    /// The store's word on whose it is, at once or when the script says so.
+    cluster: Option<ClusterAnswer>,
+    disk_full: bool,
+    /// The cluster is remembered.
+    remembered: bool,
     chains: BTreeMap<UnitName, Vec<Step>>,
     publications: VecDeque<u64>,
     said: Vec<String>,
@@ -66,6 +71,9 @@ impl World {
             store: BTreeMap::new(),
             watched: false,
             disk: None,
+            cluster: Some(ClusterAnswer::Same),
+            disk_full: false,
+            remembered: false,
             chains: BTreeMap::new(),
             publications: VecDeque::new(),
             said: Vec::new(),
@@ -107,9 +115,30 @@ impl World {
                 let problem = "no answer".to_owned();
                 self.feed(NodeInput::Placements(ClusterEvent::Lost { problem }));
             }
+            ["disk", "full"] => self.disk_full = true,
+            ["disk", "free"] => self.disk_full = false,
             ["disk", wanted @ ..] => {
                 let files = [(FileHash::of_text(TEXT), TEXT.to_owned())].into();
-                self.disk = Some(LastKnown { places: placements(wanted), files });
+                let known = LastKnown { places: placements(wanted), files };
+                let (is_newest, outage_noted, ordered) = (true, false, false);
+                self.disk = Some(FoundLastKnown { known, is_newest, outage_noted, ordered });
+            }
+            ["note", "outage"] => self.on_disk(|found| found.outage_noted = true),
+            ["note", "none"] => self.on_disk(|found| found.outage_noted = false),
+            ["order"] => self.on_disk(|found| found.ordered = true),
+            ["rot"] => self.on_disk(|found| found.is_newest = false),
+            ["cluster", "silent"] => self.cluster = None,
+            ["cluster", answer] => {
+                let answer = cluster_answer(answer);
+                let awaited = self.cluster.replace(answer).is_none();
+                if awaited {
+                    self.feed(NodeInput::ClusterVerified(answer));
+                }
+            }
+            ["reset", wanted @ ..] => {
+                self.store = placements(wanted);
+                let reset = self.reset_event();
+                self.feed(reset);
             }
             ["runner", line] => {
                 self.runner_up = *line == "up";
@@ -157,6 +186,18 @@ impl World {
         for unit in self.owned.values_mut() {
             (unit.begun, unit.unsure) = (false, false);
         }
+    }
+
+    fn on_disk(&mut self, change: impl FnOnce(&mut FoundLastKnown)) {
+        change(self.disk.as_mut().unwrap());
+    }
+
+    fn reset_event(&self) -> NodeInput {
+        let places = self.store.iter();
+        let places =
+            places.map(|(unit, place)| (unit.clone(), [(machine(), place.clone())].into()));
+        let snapshot = Snapshot { places: places.collect(), ..Snapshot::default() };
+        NodeInput::Placements(ClusterEvent::Reset(Box::new(snapshot)))
     }
 
     fn send_change(&mut self, change: Change) {
@@ -210,12 +251,17 @@ impl World {
             NodeEffect::ReadStates => inputs.push(NodeInput::StatesRead(BTreeMap::new())),
             NodeEffect::WatchPlacements => {
                 self.watched = true;
-                let places = self
-                    .store
-                    .iter()
-                    .map(|(unit, place)| (unit.clone(), [(machine(), place.clone())].into()));
-                let snapshot = Snapshot { places: places.collect(), ..Snapshot::default() };
-                inputs.push(NodeInput::Placements(ClusterEvent::Reset(Box::new(snapshot))));
+                inputs.push(self.reset_event());
+            }
+            NodeEffect::VerifyCluster => match self.cluster {
+                Some(answer) => inputs.push(NodeInput::ClusterVerified(answer)),
+                None => self.said.push("ask whose store it is".to_owned()),
+            },
+            NodeEffect::RememberCluster => {
+                if !self.remembered {
+                    self.said.push("remember the cluster".to_owned());
+                }
+                self.remembered = true;
             }
             NodeEffect::StopWatching => self.watched = false,
             NodeEffect::ReadLastKnown => {
@@ -223,9 +269,13 @@ impl World {
             }
             NodeEffect::SavePlacements(known) => {
                 let units: Vec<&str> = known.places.keys().map(UnitName::as_str).collect();
-                self.said.push(format!("save [{}]", units.join(", ")));
-                self.disk = Some(known);
-                inputs.push(NodeInput::PlacementsSaved);
+                let full = if self.disk_full { ", and the disk is full" } else { "" };
+                self.said.push(format!("save [{}]{full}", units.join(", ")));
+                if !self.disk_full {
+                    let (is_newest, outage_noted, ordered) = (true, false, false);
+                    self.disk = Some(FoundLastKnown { known, is_newest, outage_noted, ordered });
+                }
+                inputs.push(NodeInput::PlacementsSaved(!self.disk_full));
             }
             NodeEffect::Observe(units) => {
                 let observe = |unit: &UnitName| {
@@ -275,6 +325,8 @@ impl World {
             NodeFact::PlacementsKnown | NodeFact::RunnerFound | NodeFact::OwnedUnits(_) => return,
             NodeFact::PlacementsUnknown(problem) => format!("placements not known: {problem}"),
             NodeFact::UsingLastKnown(units) => format!("last known placements: {units}"),
+            NodeFact::LastKnownWithheld(units) => format!("last known placements withheld: {units}"),
+            NodeFact::ForeignPlacements => "the placements are not ours".to_owned(),
             NodeFact::PlacementUnreadable(unit) => format!("unreadable: {unit}"),
             NodeFact::UnitRefused { unit, .. } => format!("refuse {unit}"),
             NodeFact::RunnerLost(problem) => format!("runner lost: {problem}"),
@@ -365,6 +417,14 @@ impl World {
     fn end_superseded(&mut self, unit: &UnitName, inputs: &mut Vec<NodeInput>) {
         self.chains.remove(unit);
         inputs.push(NodeInput::ChainEnded { unit: unit.clone(), end: ChainEnd::Superseded });
+    }
+}
+
+fn cluster_answer(word: &str) -> ClusterAnswer {
+    match word {
+        "same" => ClusterAnswer::Same,
+        "other" => ClusterAnswer::Other,
+        _ => ClusterAnswer::Unknown,
     }
 }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use muster_common::lease::LeaseId;
 use muster_common::machine::{ContainerEngine, Machine};
+use muster_engine::machine::cluster::RememberedCluster;
 use muster_engine::machine::registration::{
     Registrar, RegistrarAnswer, RegistrarEffect, RegistrarInput, RegistrarRequest, Registration,
 };
@@ -69,6 +70,9 @@ struct WatchedRegistrar {
     /// The request under way, and when its time is over.
     asked: Option<(RegistrarRequest, Duration)>,
     remembered: Option<LeaseId>,
+    cluster: RememberedCluster,
+    /// An outage is noted on disk, or may be.
+    outage_noted: bool,
     registration: Registration,
 }
 
@@ -80,7 +84,16 @@ impl WatchedRegistrar {
         let registrar = Registrar::new(machine, TTL, None);
         let (now, store) = (Duration::ZERO, PaperStore::default());
         let registration = Registration::Pending;
-        Self { now, registrar, store, asked: None, remembered: None, registration }
+        Self {
+            now,
+            registrar,
+            store,
+            asked: None,
+            remembered: None,
+            cluster: RememberedCluster::Nothing,
+            outage_noted: true,
+            registration,
+        }
     }
 
     fn feed(&mut self, input: RegistrarInput) {
@@ -88,6 +101,13 @@ impl WatchedRegistrar {
             match effect {
                 RegistrarEffect::Ask { request, within } => self.note_request(request, within),
                 RegistrarEffect::RememberLease(lease) => self.remembered = Some(lease),
+                RegistrarEffect::SetCluster(cluster) => {
+                    // A machine that has a cluster never takes another.
+                    let known = RememberedCluster::Known(cluster);
+                    assert!([RememberedCluster::Nothing, known].contains(&self.cluster));
+                    self.cluster = known;
+                }
+                RegistrarEffect::NoteOutage(noted) => self.outage_noted = noted,
                 RegistrarEffect::SetRegistration(registration) => {
                     if let Registration::Registered(presence) = &registration {
                         // The next daemon of this boot takes it over.
@@ -113,12 +133,21 @@ impl WatchedRegistrar {
 
     fn note_request(&mut self, request: RegistrarRequest, within: Duration) {
         assert!(self.asked.is_none(), "two requests at a time: {:?}, {request:?}", self.asked);
+        let reads =
+            matches!(request, RegistrarRequest::FindCluster | RegistrarRequest::FindRecord);
+        if !reads {
+            // Nobody may count on this machine while a note on its disk says that nobody does.
+            let writes_nothing_of_ours = request == RegistrarRequest::EstablishCluster;
+            assert!(!self.outage_noted || writes_nothing_of_ours, "{request:?} in an outage");
+        }
         if let Registration::Registered(presence) = &self.registration {
             let lease = match &request {
                 RegistrarRequest::KeepAlive(lease) => Some(*lease),
                 RegistrarRequest::WriteRecord { lease, .. } => Some(lease.id),
                 RegistrarRequest::FindRecord => None,
-                RegistrarRequest::Grant(_) => panic!("another lease for one who has one"),
+                RegistrarRequest::FindCluster
+                | RegistrarRequest::EstablishCluster
+                | RegistrarRequest::Grant(_) => panic!("another lease or cluster for one who has one"),
             };
             assert!(lease.is_none_or(|lease| lease == presence.lease.id), "{request:?}");
         }
@@ -128,7 +157,7 @@ impl WatchedRegistrar {
     /// Carries the request out and answers after a pause.
     fn answer_after(&mut self, pause: Duration) {
         let Some((request, _)) = self.asked.take() else { return };
-        let answer = self.store.carry_out(&request, self.now);
+        let answer = self.store.carry_out(&request, self.now, self.cluster);
         self.now += pause;
         self.feed(RegistrarInput::Answer(answer));
     }
@@ -137,7 +166,7 @@ impl WatchedRegistrar {
     fn time_out(&mut self, is_carried_out: bool) {
         let Some((request, limit)) = self.asked.take() else { return };
         if is_carried_out {
-            self.store.carry_out(&request, self.now);
+            self.store.carry_out(&request, self.now, self.cluster);
         }
         self.now = self.now.max(limit);
         self.feed(RegistrarInput::Answer(RegistrarAnswer::TimedOut));

@@ -18,8 +18,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::chain::ChainExecutor;
 use super::first_moments::FirstMoments;
+use crate::machine::cluster_memory::ClusterMemory;
 use crate::machine::jobs::JobMemory;
 use crate::machine::ledger::Ledger;
+use crate::machine::outage_note::OutageNote;
 use crate::runner::{Runner, RunnerEvents};
 use crate::stdx::clock::Wall;
 use crate::stdx::disk::Disk;
@@ -46,6 +48,10 @@ pub struct ConvergeConfig {
     pub disk: Arc<dyn Disk>,
     /// File of the last known placements.
     pub placements: PathBuf,
+    /// The memory of the cluster that they are of.
+    pub cluster: ClusterMemory,
+    /// The note that says whether they may be started without the store.
+    pub outage: OutageNote,
     /// The clock that dates what the runner does not.
     pub wall: Wall,
     /// The place to say how it goes.
@@ -61,6 +67,8 @@ pub struct Converge {
     pub(super) lease_suspect: Arc<Notify>,
     pub(super) disk: Arc<dyn Disk>,
     pub(super) placements: PathBuf,
+    pub(super) cluster: ClusterMemory,
+    pub(super) outage: OutageNote,
     wall: Wall,
 
     pub(super) node: Node,
@@ -105,6 +113,8 @@ impl Converge {
             lease_suspect: config.lease_suspect,
             disk: config.disk,
             placements: config.placements,
+            cluster: config.cluster,
+            outage: config.outage,
             wall: config.wall,
             began,
             placements_watch: None,
@@ -189,7 +199,7 @@ impl Converge {
         for input in &inputs {
             match input {
                 NodeInput::Published { .. } => self.publishing = false,
-                NodeInput::PlacementsSaved => self.saving = false,
+                NodeInput::PlacementsSaved(_) => self.saving = false,
                 _ => {}
             }
         }

@@ -8,9 +8,9 @@ use std::sync::Arc;
 use muster_common::decision::StateUpdate;
 use muster_common::lease::Presence;
 use muster_common::unit::{FileHash, UnitName};
-use muster_engine::machine::memory::LastKnown;
+use muster_engine::machine::memory::{FoundLastKnown, LastKnown};
 use muster_engine::machine::node::{
-    ChainBatch, ChainEnd, ChainStart, NodeEffect, NodeFact, NodeInput, PlannedChain, PublishAnswer,
+    ChainBatch, ChainEnd, ChainStart, ClusterAnswer, NodeEffect, NodeFact, NodeInput, PlannedChain, PublishAnswer,
     SettledJob,
 };
 use muster_store::{RegistryError, StoreError};
@@ -34,9 +34,21 @@ impl Converge {
                 self.placements_watch = Some(self.registry.watch_places(&self.machine));
             }
             NodeEffect::StopWatching => self.placements_watch = None,
+            NodeEffect::VerifyCluster => self.verify_cluster(),
+            NodeEffect::RememberCluster => {
+                if let Err(error) = self.cluster.save_current() {
+                    tracing::error!(%error, "cannot remember the cluster");
+                }
+            }
             NodeEffect::ReadLastKnown => {
-                let known = last_known::load(&*self.disk, &self.placements);
-                inputs.push(NodeInput::LastKnownRead(known));
+                let found = last_known::load(&*self.disk, &self.placements);
+                let found = found.map(|found| FoundLastKnown {
+                    known: found.known,
+                    is_newest: found.is_newest,
+                    outage_noted: self.outage.is_noted(),
+                    ordered: self.outage.is_start_ordered(),
+                });
+                inputs.push(NodeInput::LastKnownRead(found));
             }
             NodeEffect::SavePlacements(known) => self.save_placements(known),
             NodeEffect::Observe(units) => {
@@ -97,6 +109,14 @@ impl Converge {
                     "the store does not answer; carrying out the last known placements"
                 );
             }
+            NodeFact::LastKnownWithheld(units) => {
+                let problem = withheld_problem(units);
+                health.set_failed(|s| &mut s.placements, problem);
+            }
+            NodeFact::ForeignPlacements => {
+                let problem = "the store that sends them is not this machine's any more";
+                health.set_failed(|s| &mut s.placements, problem.to_owned());
+            }
             NodeFact::PlacementUnreadable(unit) => {
                 tracing::warn!(%unit, "its placement cannot be read; the unit is left as it is");
             }
@@ -116,13 +136,31 @@ impl Converge {
     fn save_placements(&mut self, known: LastKnown) {
         self.saving = true;
         let (disk, path) = (Arc::clone(&self.disk), self.placements.clone());
-        let answers = self.answers.0.clone();
+        let (answers, outage) = (self.answers.0.clone(), self.outage.clone());
         self.disk.run_apart(Box::new(move || {
-            if let Err(error) = last_known::save(&*disk, &path, &known) {
+            let saved = last_known::save(&*disk, &path, &known);
+            outage.set_placements_saved(saved.is_ok());
+            if let Err(error) = &saved {
                 tracing::error!(path = %path.display(), %error, "cannot save the placements");
             }
-            let _ = answers.send(NodeInput::PlacementsSaved);
+            let _ = answers.send(NodeInput::PlacementsSaved(saved.is_ok()));
         }));
+    }
+
+    fn verify_cluster(&self) {
+        let (registry, cluster) = (self.registry.clone(), self.cluster.current_cluster());
+        let answers = self.answers.0.clone();
+        muster_runtime::spawn(async move {
+            let answer = match registry.cluster_identity().await {
+                Ok(found) if found == cluster => ClusterAnswer::Same,
+                Ok(_) => ClusterAnswer::Other,
+                Err(error) => {
+                    tracing::warn!(error = error_chain(&error), "cannot see whose store it is");
+                    ClusterAnswer::Unknown
+                }
+            };
+            let _ = answers.send(NodeInput::ClusterVerified(answer));
+        });
     }
 
     async fn read_files(&self, missing: &[FileHash]) -> NodeInput {
@@ -226,4 +264,12 @@ async fn run_chain(
 ) {
     let end = executor.take_steps(&mut work, superseded).await;
     let _ = ends.send((work.unit, end));
+}
+
+fn withheld_problem(units: usize) -> String {
+    let units = if units == 1 { "the unit".to_owned() } else { format!("the {units} units") };
+    format!(
+        "the store does not answer, and {units} that this machine ran last may run elsewhere by now, for it held its lease when it \
+         went; to start them all the same: musterd --start-last-known"
+    )
 }

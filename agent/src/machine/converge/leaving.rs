@@ -12,6 +12,7 @@ use muster_runtime::{Instant, timeout, timeout_at};
 
 use super::converge_loop::Converge;
 use crate::machine::last_known;
+use crate::machine::outage_note::OutageNote;
 use crate::runner::{Runner, StartOutcome};
 use crate::stdx::timer::sleep_until_opt;
 
@@ -19,7 +20,7 @@ use crate::stdx::timer::sleep_until_opt;
 const LEFTOVER_GRACE: Duration = Duration::from_secs(1);
 
 impl Converge {
-    /// Stops every unit this daemon owns and forgets the placements: the machine itself goes. Waits `patience` for them, and up to
+    /// Stops every unit this daemon owns: the machine itself goes. Waits `patience` for them, and up to
     /// `longest` for those that may not run twice. False when something was not down by then, or has left processes behind.
     pub async fn give_up(&mut self, patience: Duration, longest: Duration) -> bool {
         let StopPlan { singles, others } = self.units_to_stop();
@@ -52,10 +53,19 @@ impl Converge {
         }
         let down =
             [others, singles].into_iter().all(|down| down.is_ok_and(|d| !d.contains(&false)));
+        down
+    }
+
+    /// Forgets the placements: others know that the units are theirs now.
+    pub fn forget_placements(&self) {
         if let Err(error) = last_known::remove(&*self.disk, &self.placements) {
             tracing::warn!(%error, "cannot forget the last known placements");
         }
-        down
+    }
+
+    /// The note that says whether the placements may be started without the store.
+    pub fn outage_note(&self) -> &OutageNote {
+        &self.outage
     }
 
     fn units_to_stop(&self) -> StopPlan {

@@ -14,7 +14,7 @@ use muster_common::unit::{FileHash, UnitFile, UnitName};
 
 use crate::machine::converge::Step;
 use crate::machine::job::JobEnd;
-use crate::machine::memory::LastKnown;
+use crate::machine::memory::{FoundLastKnown, LastKnown};
 use crate::machine::observation::{RunnerEvent, UnitObservation};
 use crate::machine::registration::Registration;
 
@@ -58,10 +58,12 @@ pub enum NodeInput {
         /// The store's answer.
         answer: PublishAnswer,
     },
-    /// The answer to [`NodeEffect::SavePlacements`], whether they were saved or not.
-    PlacementsSaved,
+    /// The answer to [`NodeEffect::SavePlacements`]: whether they were saved.
+    PlacementsSaved(bool),
     /// The answer to [`NodeEffect::ReadLastKnown`]; `None` when there are none.
-    LastKnownRead(Option<LastKnown>),
+    LastKnownRead(Option<FoundLastKnown>),
+    /// The answer to [`NodeEffect::VerifyCluster`].
+    ClusterVerified(ClusterAnswer),
     /// A deadline of [`Node::next_deadline`] may have come.
     ///
     /// [`Node::next_deadline`]: super::Node::next_deadline
@@ -69,6 +71,17 @@ pub enum NodeInput {
     /// The daemon ends: what is left to be reported and saved is due now, and no chain begins any more. What the units do is
     /// still reported, for as long as somebody feeds it.
     Close,
+}
+
+/// Whose store it is that the placements come from, as the store says after it has sent them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClusterAnswer {
+    /// It holds the cluster that this machine is registered in.
+    Same,
+    /// It holds another one, or none.
+    Other,
+    /// It does not say.
+    Unknown,
 }
 
 /// The progress of a chain at once, with the steps that wait for nothing.
@@ -116,6 +129,10 @@ pub enum NodeEffect {
     WatchPlacements,
     /// Do not watch them any more.
     StopWatching,
+    /// Ask the store which cluster it holds.
+    VerifyCluster,
+    /// Remember, beyond a power cut, the cluster that this machine is registered in: its placements are carried out from now on.
+    RememberCluster,
     /// Read the last known placements.
     ReadLastKnown,
     /// Keep these as the last known placements. No second one is asked for before the answer.
@@ -167,6 +184,10 @@ pub enum NodeFact {
     PlacementsUnknown(String),
     /// The last known placements, of so many units, are carried out.
     UsingLastKnown(usize),
+    /// The last known placements, of so many units, are not carried out: these may run elsewhere by now.
+    LastKnownWithheld(usize),
+    /// The placements come from a store that is not this machine's, and are not believed.
+    ForeignPlacements,
     /// A unit's placement cannot be read; the unit is left as it is.
     PlacementUnreadable(UnitName),
     /// A unit is refused that was not refused before.

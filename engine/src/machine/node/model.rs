@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use muster_common::lease::Presence;
 use muster_common::machine::MachineId;
-use muster_common::snapshot::Placement;
+use muster_common::snapshot::{ClusterEvent, Placement};
 use muster_common::state::DesiredState;
 use muster_common::unit::{FileHash, UnitName};
 
@@ -74,6 +74,21 @@ pub(super) struct PassProgress {
     pub(super) stage: PassStage,
 }
 
+/// Placements that have come and are not believed yet: whose store it is, is asked after each reset.
+#[derive(Debug, Default)]
+pub(super) struct Unverified {
+    /// The reset, and what came after it.
+    pub(super) events: Vec<ClusterEvent>,
+    /// An answer is awaited.
+    pub(super) asked: bool,
+    /// Another reset came after the question.
+    pub(super) ask_again: bool,
+    /// The time at which the placements are watched anew, after an answer that did not help.
+    pub(super) retry_at: Option<Duration>,
+    /// The cluster is remembered on disk, as far as this registration goes.
+    pub(super) remembered: bool,
+}
+
 /// The saving of placements.
 #[derive(Debug, Default)]
 pub(super) struct Save {
@@ -107,6 +122,10 @@ pub struct Node {
     /// The daemon ends: no pass begins any more.
     pub(super) closing: bool,
 
+    pub(super) unverified: Unverified,
+    /// So many last known placements were said not to be carried out.
+    pub(super) withheld: usize,
+
     pub(super) pass: PassProgress,
     /// Until when the store is given time to answer for the first time.
     pub(super) store_grace: Option<Duration>,
@@ -139,6 +158,8 @@ impl Node {
             reported: false,
             owned_count: 0,
             closing: false,
+            unverified: Unverified::default(),
+            withheld: 0,
             pass: PassProgress::default(),
             store_grace: Some(now + STORE_GRACE),
             retry_at: None,
@@ -181,7 +202,8 @@ impl Node {
             NodeInput::Registration(registration) => self.on_registration(registration),
             NodeInput::StatesRead(states) => self.on_states_read(memory, states),
             NodeInput::Placements(event) => self.on_placements(now, memory, event),
-            NodeInput::LastKnownRead(known) => self.on_last_known(known),
+            NodeInput::ClusterVerified(answer) => self.on_cluster_verified(now, memory, answer),
+            NodeInput::LastKnownRead(found) => self.on_last_known(now, found),
             NodeInput::Runner(event) => self.on_runner_event(now, wall, memory, event),
             NodeInput::Observed(seen) => self.on_observed(now, wall, memory, seen),
             NodeInput::FilesRead(files) => self.on_files_read(now, memory, files),
@@ -192,7 +214,7 @@ impl Node {
             }
             NodeInput::ChainEnded { unit, end } => self.on_chain_ended(now, memory, &unit, end),
             NodeInput::Published { number, answer } => self.on_published(now, number, answer),
-            NodeInput::PlacementsSaved => self.save.under_way = false,
+            NodeInput::PlacementsSaved(saved) => self.on_placements_saved(now, saved),
             NodeInput::Tick => self.on_tick(now, memory),
             NodeInput::Close => self.on_close(now, memory),
         }
@@ -206,6 +228,7 @@ impl Node {
             self.steady_at,
             self.save.at.filter(|_| !self.save.under_way),
             self.store_grace,
+            self.unverified.retry_at,
             Some(self.relist_at),
         ];
         if self.closing {
@@ -237,6 +260,9 @@ impl Node {
         }
         if is_due(self.store_grace) {
             self.on_store_silent(now);
+        }
+        if is_due(self.unverified.retry_at) {
+            self.watch_again();
         }
         if is_due(Some(self.relist_at)) {
             self.observe_again(now);
@@ -299,6 +325,9 @@ impl Node {
         debug_assert!(self.basis != Basis::Store || self.store_grace.is_none());
         // A session is either being read in, or begun.
         debug_assert!(self.joining.is_none() || self.presence.is_none());
+        // What is not believed yet belongs to a session, and is on its way to be believed.
+        debug_assert!(self.unverified.events.is_empty() || self.presence.is_some());
+        debug_assert!(self.unverified.events.is_empty() || self.unverified.asked);
         // One chain a unit: what is on its way is not refused at the same time.
         debug_assert!(self.refused.keys().all(|unit| !self.running.contains_key(unit)));
     }

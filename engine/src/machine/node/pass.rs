@@ -228,6 +228,10 @@ impl Node {
                 continue;
             }
             let entry = memory.owned.get(&unit);
+            let settled = entry.map(|entry| &entry.owned);
+            if self.outdates_disk(settled, self.desired.get(&unit)) {
+                continue;
+            }
             let mut file = None;
             if let Some(place) = self.desired.get(&unit) {
                 let Placement { file: hash, desired: wanted, generation, .. } = *place;

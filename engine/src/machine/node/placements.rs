@@ -1,18 +1,18 @@
 //! What the cluster wants of this machine, and why that may be believed.
 //!
-//! Owns what registration, the watch on placements and the disk change about the basis of decisions. It begins no chain.
+//! Owns what registration and the watch on placements change about the basis of decisions. It begins no chain.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
+use muster_common::probe::{is_planted, reached};
 use muster_common::snapshot::{Change, ClusterEvent, Snapshot};
 use muster_common::state::{DesiredState, ObservedState};
-use muster_common::unit::{UnitFile, UnitName};
+use muster_common::unit::UnitName;
 
-use super::io::{NodeEffect, NodeFact};
-use super::model::{Basis, Node, SAVE_DELAY, STORE_GRACE};
-use crate::machine::memory::{CachedFile, LastKnown, NodeMemory};
+use super::io::{ClusterAnswer, NodeEffect, NodeFact};
+use super::model::{Basis, Node, PASS_RETRY, SAVE_DELAY};
+use crate::machine::memory::NodeMemory;
 use crate::machine::registration::Registration;
 
 impl Node {
@@ -54,6 +54,9 @@ impl Node {
     fn end_session(&mut self) {
         self.presence = None;
         self.joining = None;
+        self.unverified.remembered = false;
+        self.unverified.events.clear();
+        self.unverified.retry_at = None;
         self.effects.push(NodeEffect::StopWatching);
     }
 
@@ -72,39 +75,6 @@ impl Node {
         self.effects.push(NodeEffect::WatchPlacements);
     }
 
-    /// The store has had time to answer. The last known placements are asked for if it has not.
-    pub(super) fn on_store_silent(&mut self, now: Duration) {
-        self.store_grace = None;
-        if self.basis != Basis::Unknown {
-            return;
-        }
-        match self.registration {
-            // It has answered, and what it wants of us is on its way.
-            Registration::Registered(_) => self.store_grace = Some(now + STORE_GRACE),
-            Registration::Unreachable | Registration::Pending if self.presence.is_none() => {
-                self.effects.push(NodeEffect::ReadLastKnown);
-            }
-            Registration::Unreachable | Registration::Pending | Registration::Refused => {}
-        }
-    }
-
-    pub(super) fn on_last_known(&mut self, known: Option<LastKnown>) {
-        let Some(known) = known else { return };
-        // Whatever has been heard while the disk was read is newer.
-        if self.basis != Basis::Unknown || self.presence.is_some() || self.joining.is_some() {
-            return;
-        }
-        self.report_fact(NodeFact::UsingLastKnown(known.places.len()));
-        for (hash, text) in known.files {
-            if let Ok(file) = text.parse::<UnitFile>() {
-                self.files.insert(hash, Ok(CachedFile::from(Arc::new(file))));
-            }
-        }
-        self.desired = known.places;
-        self.basis = Basis::LastKnown;
-        self.pass.due = true;
-    }
-
     pub(super) fn on_placements(
         &mut self,
         now: Duration,
@@ -115,6 +85,81 @@ impl Node {
         if self.presence.is_none() {
             return;
         }
+        // A store that lost its data, or that is another one by now, places nothing here: whoever believed that would stop
+        // everything. So everything that is sent as a whole waits until it is known whose it is.
+        if matches!(event, ClusterEvent::Reset(_)) && !is_planted("empty-listing-believed") {
+            self.unverified.events.clear();
+            self.unverified.events.push(event);
+            self.verify_cluster();
+        } else if self.unverified.events.is_empty() {
+            self.believe_placements(now, memory, event);
+        } else {
+            self.unverified.events.push(event);
+        }
+    }
+
+    /// Asks whose store it is, once more if it was asked before what came last.
+    fn verify_cluster(&mut self) {
+        self.unverified.retry_at = None;
+        if self.unverified.asked {
+            self.unverified.ask_again = true;
+        } else {
+            self.unverified.asked = true;
+            self.effects.push(NodeEffect::VerifyCluster);
+        }
+    }
+
+    pub(super) fn on_cluster_verified(
+        &mut self,
+        now: Duration,
+        memory: &NodeMemory<'_>,
+        answer: ClusterAnswer,
+    ) {
+        self.unverified.asked = false;
+        let ask_again = std::mem::take(&mut self.unverified.ask_again);
+        if self.unverified.events.is_empty() {
+            return;
+        }
+        if ask_again {
+            self.verify_cluster();
+            return;
+        }
+        match answer {
+            ClusterAnswer::Same => {
+                for event in std::mem::take(&mut self.unverified.events) {
+                    self.believe_placements(now, memory, event);
+                }
+            }
+            ClusterAnswer::Other => {
+                reached("foreign-placements");
+                // Whoever keeps the lease finds out what has become of it, and of the store.
+                self.basis = Basis::Unknown;
+                self.report_fact(NodeFact::ForeignPlacements);
+                self.effects.push(NodeEffect::SuspectLease);
+                self.watch_again_at(now + PASS_RETRY);
+            }
+            ClusterAnswer::Unknown => self.watch_again_at(now + PASS_RETRY),
+        }
+    }
+
+    /// What was sent is dropped for good: a later answer is of a later store.
+    fn watch_again_at(&mut self, at: Duration) {
+        self.unverified.events.clear();
+        self.unverified.retry_at = Some(at);
+        self.effects.push(NodeEffect::StopWatching);
+    }
+
+    pub(super) fn watch_again(&mut self) {
+        self.unverified.retry_at = None;
+        self.effects.push(NodeEffect::WatchPlacements);
+    }
+
+    fn believe_placements(
+        &mut self,
+        now: Duration,
+        memory: &NodeMemory<'_>,
+        event: ClusterEvent,
+    ) {
         match event {
             ClusterEvent::Reset(snapshot) => self.on_reset(now, memory, *snapshot),
             ClusterEvent::Changes { changes, .. } => {
@@ -182,6 +227,11 @@ impl Node {
 
     fn on_placements_changed(&mut self, now: Duration) {
         self.pass.due = true;
+        // Before the first of them is carried out. A machine that has carried out nothing may still go anywhere.
+        if !self.unverified.remembered && !self.desired.is_empty() {
+            self.unverified.remembered = true;
+            self.effects.push(NodeEffect::RememberCluster);
+        }
         if self.basis == Basis::Store {
             self.save.at = Some(now + SAVE_DELAY);
         }

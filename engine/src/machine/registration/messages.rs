@@ -7,8 +7,11 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
+use muster_common::cluster_id::ClusterId;
 use muster_common::lease::{Lease, LeaseId, Presence};
 use muster_common::machine::{ContainerEngine, Machine, MachineId};
+
+use crate::machine::cluster::{ForeignCluster, RememberedCluster, StoredCluster};
 
 /// Where a machine stands with its cluster.
 #[derive(Debug, Clone, PartialEq)]
@@ -17,7 +20,7 @@ pub enum Registration {
     Pending,
     /// The store does not answer and this machine holds no lease that it knows of.
     Unreachable,
-    /// Another machine has our id.
+    /// Another machine has our id, or the store is not ours.
     Refused,
     /// Registered under this lease, as far as is known.
     Registered(Presence),
@@ -39,6 +42,8 @@ pub enum LeaseProblem {
         /// The other machine's address.
         address: String,
     },
+    /// The store is not this machine's.
+    ForeignCluster(ForeignCluster),
 }
 
 impl fmt::Display for LeaseProblem {
@@ -47,6 +52,7 @@ impl fmt::Display for LeaseProblem {
             Self::NotRegistered => f.write_str("not registered: the store does not answer"),
             Self::RanOut => f.write_str("the lease has run out, and the store does not answer"),
             Self::Lost => f.write_str("the lease was lost"),
+            Self::ForeignCluster(foreign) => foreign.fmt(f),
             Self::IdInUse { machine, address } => {
                 let address = if address.is_empty() { "an unknown address" } else { address };
                 write!(
@@ -62,6 +68,10 @@ impl fmt::Display for LeaseProblem {
 /// A question to the store.
 #[derive(Debug, Clone, PartialEq)]
 pub enum RegistrarRequest {
+    /// Find the cluster that the store holds, and the one that this machine remembers.
+    FindCluster,
+    /// Give the store's cluster an identity, where it has none.
+    EstablishCluster,
     /// Read the record under our id.
     FindRecord,
     /// Prolong a lease.
@@ -80,6 +90,15 @@ pub enum RegistrarRequest {
 /// The store's answer to a [`RegistrarRequest`].
 #[derive(Debug, Clone, PartialEq)]
 pub enum RegistrarAnswer {
+    /// The cluster in the store, and the one that this machine remembers.
+    ClusterFound {
+        /// The machine's.
+        remembered: RememberedCluster,
+        /// The store's.
+        stored: StoredCluster,
+    },
+    /// The store's cluster has this identity.
+    ClusterEstablished(ClusterId),
     /// The record under our id, if there is one.
     Found(Option<FoundRecord>),
     /// The record under our id cannot be read.
@@ -132,6 +151,11 @@ pub enum RegistrarEffect {
     },
     /// Remember the lease for the next daemon of this boot.
     RememberLease(LeaseId),
+    /// This is the cluster that the machine is about to register in.
+    SetCluster(ClusterId),
+    /// Note on disk, so that it outlives power, that an outage of the store has begun while this machine held its units, or that it
+    /// is over. It is over before the store is asked for anything that makes others count on this machine.
+    NoteOutage(bool),
     /// Make known where the machine stands.
     SetRegistration(Registration),
     /// The store works (`None`), or has this problem.

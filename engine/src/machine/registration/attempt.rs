@@ -1,0 +1,164 @@
+//! An attempt to register: which cluster it is, whose record is there, which lease is to be had.
+//!
+//! Owns the questions of an attempt and what their answers mean. All of them together have one time limit.
+
+use std::time::Duration;
+
+use muster_common::cluster_id::ClusterId;
+use muster_common::probe::reached;
+
+use super::messages::{
+    FoundRecord, LeaseProblem, RegistrarAnswer, RegistrarEffect, RegistrarRequest, Registration,
+};
+use super::{ATTEMPT, Attempt, NO_ANSWER, RETRY, Registrar, RegistrationPhase};
+use crate::machine::cluster::{ClusterVerdict, judge_store};
+
+impl Registrar {
+    pub(super) fn begin_attempt(&mut self, now: Duration, effects: &mut Vec<RegistrarEffect>) {
+        self.advance_attempt(
+            now,
+            now,
+            Attempt::Identifying,
+            RegistrarRequest::FindCluster,
+            effects,
+        );
+    }
+
+    /// Asks the next question of an attempt. All of them together have one time limit.
+    fn advance_attempt(
+        &mut self,
+        now: Duration,
+        since: Duration,
+        step: Attempt,
+        request: RegistrarRequest,
+        effects: &mut Vec<RegistrarEffect>,
+    ) {
+        self.phase = RegistrationPhase::Registering { since, step };
+        let within = (since + ATTEMPT).saturating_sub(now);
+        effects.push(RegistrarEffect::Ask { request, within });
+    }
+
+    pub(super) fn on_attempt_answer(
+        &mut self,
+        now: Duration,
+        since: Duration,
+        step: Attempt,
+        answer: RegistrarAnswer,
+        effects: &mut Vec<RegistrarEffect>,
+    ) {
+        match (step, answer) {
+            (_, RegistrarAnswer::Failed(problem)) => self.fail_attempt(now, problem, effects),
+            (_, RegistrarAnswer::TimedOut) => {
+                self.fail_attempt(now, NO_ANSWER.to_owned(), effects);
+            }
+            (Attempt::Identifying, RegistrarAnswer::ClusterFound { remembered, stored }) => {
+                match judge_store(remembered, stored) {
+                    ClusterVerdict::Ours(cluster) => {
+                        self.enter_cluster(now, since, cluster, effects);
+                    }
+                    ClusterVerdict::ToEstablish => {
+                        let request = RegistrarRequest::EstablishCluster;
+                        self.advance_attempt(now, since, Attempt::Establishing, request, effects);
+                    }
+                    ClusterVerdict::Foreign(foreign) => {
+                        reached("store-is-foreign");
+                        let problem = LeaseProblem::ForeignCluster(foreign);
+                        self.refuse_registration(now, problem, effects);
+                    }
+                }
+            }
+            (Attempt::Establishing, RegistrarAnswer::ClusterEstablished(cluster)) => {
+                self.enter_cluster(now, since, cluster, effects);
+            }
+            (Attempt::Finding, RegistrarAnswer::Found(Some(found))) if !self.is_ours(&found) => {
+                let machine = self.machine.id.clone();
+                let problem = LeaseProblem::IdInUse { machine, address: found.address };
+                self.refuse_registration(now, problem, effects);
+            }
+            // A record nobody can read is nobody's; ours replaces it.
+            (Attempt::Finding, RegistrarAnswer::Found(_) | RegistrarAnswer::FoundUnreadable) => {
+                match self.lease {
+                    Some(lease) => {
+                        let request = RegistrarRequest::KeepAlive(lease);
+                        self.advance_attempt(now, since, Attempt::Reviving, request, effects);
+                    }
+                    None => self.ask_for_lease(now, since, effects),
+                }
+            }
+            (Attempt::Reviving, RegistrarAnswer::LeaseGone) => {
+                self.ask_for_lease(now, since, effects);
+            }
+            (Attempt::Reviving | Attempt::Granting, RegistrarAnswer::Leased(lease)) => {
+                // Known from here on: should the record be written and the answer be lost, the next attempt knows it for ours.
+                self.lease = Some(lease.id);
+                effects.push(RegistrarEffect::RememberLease(lease.id));
+                let facts = self.desired_record(now);
+                let request = self.write_record(&facts, lease);
+                self.advance_attempt(now, since, Attempt::Writing(facts), request, effects);
+            }
+            (Attempt::Writing(facts), RegistrarAnswer::Written(presence)) => {
+                self.written = Some(facts);
+                self.begin_tenure(now, since, presence, effects);
+            }
+            (step, answer) => {
+                debug_assert!(false, "no answer to {step:?}: {answer:?}");
+                self.fail_attempt(now, NO_ANSWER.to_owned(), effects);
+            }
+        }
+    }
+
+    /// The store is ours and answers. Nothing was asked of it yet that makes others count on this machine.
+    fn enter_cluster(
+        &mut self,
+        now: Duration,
+        since: Duration,
+        cluster: ClusterId,
+        effects: &mut Vec<RegistrarEffect>,
+    ) {
+        self.note_outage(false, effects);
+        effects.push(RegistrarEffect::SetCluster(cluster));
+        let request = RegistrarRequest::FindRecord;
+        self.advance_attempt(now, since, Attempt::Finding, request, effects);
+    }
+
+    fn ask_for_lease(
+        &mut self,
+        now: Duration,
+        since: Duration,
+        effects: &mut Vec<RegistrarEffect>,
+    ) {
+        let request = RegistrarRequest::Grant(self.lease_ttl);
+        self.advance_attempt(now, since, Attempt::Granting, request, effects);
+    }
+
+    /// A record under our lease or with our address is ours: from before a restart or a reboot. The boot tells nothing
+    /// here: before a reboot it was another.
+    fn is_ours(&self, found: &FoundRecord) -> bool {
+        let same_address =
+            !self.machine.address.is_empty() && found.address == self.machine.address;
+        let same_lease = self.lease.is_some() && found.lease == self.lease;
+        same_address || same_lease
+    }
+
+    fn refuse_registration(
+        &mut self,
+        now: Duration,
+        problem: LeaseProblem,
+        effects: &mut Vec<RegistrarEffect>,
+    ) {
+        if self.lease_problem.as_ref() != Some(&problem) {
+            effects.push(RegistrarEffect::LogRefused(problem.clone()));
+        }
+        effects.push(RegistrarEffect::SetStoreHealth(None));
+        self.set_lease_health(Some(problem), effects);
+        self.set_registration(Registration::Refused, effects);
+        self.phase = RegistrationPhase::Resting { until: now + RETRY };
+    }
+
+    fn fail_attempt(&mut self, now: Duration, problem: String, effects: &mut Vec<RegistrarEffect>) {
+        effects.push(RegistrarEffect::SetStoreHealth(Some(problem)));
+        self.set_lease_health(Some(LeaseProblem::NotRegistered), effects);
+        self.set_registration(Registration::Unreachable, effects);
+        self.phase = RegistrationPhase::Resting { until: now + RETRY };
+    }
+}
