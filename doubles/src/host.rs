@@ -162,6 +162,11 @@ impl ScriptedHost {
         self.with(|s| s.stopping = true);
     }
 
+    /// The host has come up again.
+    pub fn end_shutdown(&self) {
+        self.with(|s| s.stopping = false);
+    }
+
     /// The unit ends by itself.
     pub fn crash_unit(&self, unit: &str) {
         self.with(|s| s.set_active(&unit_name(unit), "failed"));

@@ -144,7 +144,10 @@ fn every_key_has_a_flag_and_a_variable_and_they_have_a_key() {
     let command = Flags::command();
     let given: BTreeSet<(String, String)> = command
         .get_arguments()
-        .filter(|flag| !["config", "check_config", "adopt_cluster", "start_last_known", "man"].contains(&flag.get_id().as_str()))
+        .filter(|flag| {
+            !["config", "check_config", "adopt_cluster", "start_last_known", "man"]
+                .contains(&flag.get_id().as_str())
+        })
         .map(|flag| {
             let variable = flag.get_env().unwrap_or_default().to_string_lossy().into_owned();
             (flag.get_long().unwrap().to_owned(), variable)

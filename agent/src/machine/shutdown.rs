@@ -101,12 +101,7 @@ pub(crate) async fn give_up_if_leaving(
 
 /// Prolongs the lease of a daemon that stops and leaves its units running: the next one has all of its time to come. A store that
 /// does not answer now has not heard of a loss of this machine either, and an outage has begun.
-async fn prolong_lease(
-    outage: &OutageNote,
-    boot: &str,
-    registry: &Registry,
-    presence: &Presence,
-) {
+async fn prolong_lease(outage: &OutageNote, boot: &str, registry: &Registry, presence: &Presence) {
     // In an outage the lease is no promise to anybody, and is not to become one while the note is there.
     if outage.is_noted() || is_planted("lease-left-half-over") {
         return;

@@ -128,7 +128,10 @@ mod tests {
             let foreign = ForeignCluster { remembered, stored };
             assert_eq!(judged(stored), ClusterVerdict::Foreign(foreign));
             let said = foreign.to_string();
-            assert!(said.contains("--adopt-cluster=") && said.contains(&OURS.to_string()), "{said}");
+            assert!(
+                said.contains("--adopt-cluster=") && said.contains(&OURS.to_string()),
+                "{said}"
+            );
         }
     }
 

@@ -12,7 +12,8 @@ use muster_common::unit::{FileHash, UnitFile, UnitName};
 use muster_engine::machine::converge::{Observed, Step};
 use muster_engine::machine::memory::{FoundLastKnown, LastKnown, NodeMemory, OwnedUnit};
 use muster_engine::machine::node::{
-    ChainEnd, ChainStart, ClusterAnswer, Node, NodeEffect, NodeFact, NodeInput, PlannedChain, PublishAnswer,
+    ChainEnd, ChainStart, ClusterAnswer, Node, NodeEffect, NodeFact, NodeInput, PlannedChain,
+    PublishAnswer,
 };
 use muster_engine::machine::observation::{RunnerEvent, UnitObservation};
 use muster_engine::machine::registration::Registration;
@@ -325,7 +326,9 @@ impl World {
             NodeFact::PlacementsKnown | NodeFact::RunnerFound | NodeFact::OwnedUnits(_) => return,
             NodeFact::PlacementsUnknown(problem) => format!("placements not known: {problem}"),
             NodeFact::UsingLastKnown(units) => format!("last known placements: {units}"),
-            NodeFact::LastKnownWithheld(units) => format!("last known placements withheld: {units}"),
+            NodeFact::LastKnownWithheld(units) => {
+                format!("last known placements withheld: {units}")
+            }
             NodeFact::ForeignPlacements => "the placements are not ours".to_owned(),
             NodeFact::PlacementUnreadable(unit) => format!("unreadable: {unit}"),
             NodeFact::UnitRefused { unit, .. } => format!("refuse {unit}"),

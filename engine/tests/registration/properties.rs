@@ -133,8 +133,7 @@ impl WatchedRegistrar {
 
     fn note_request(&mut self, request: RegistrarRequest, within: Duration) {
         assert!(self.asked.is_none(), "two requests at a time: {:?}, {request:?}", self.asked);
-        let reads =
-            matches!(request, RegistrarRequest::FindCluster | RegistrarRequest::FindRecord);
+        let reads = matches!(request, RegistrarRequest::FindCluster | RegistrarRequest::FindRecord);
         if !reads {
             // Nobody may count on this machine while a note on its disk says that nobody does.
             let writes_nothing_of_ours = request == RegistrarRequest::EstablishCluster;
@@ -147,7 +146,9 @@ impl WatchedRegistrar {
                 RegistrarRequest::FindRecord => None,
                 RegistrarRequest::FindCluster
                 | RegistrarRequest::EstablishCluster
-                | RegistrarRequest::Grant(_) => panic!("another lease or cluster for one who has one"),
+                | RegistrarRequest::Grant(_) => {
+                    panic!("another lease or cluster for one who has one")
+                }
             };
             assert!(lease.is_none_or(|lease| lease == presence.lease.id), "{request:?}");
         }

@@ -10,8 +10,8 @@ use muster_common::lease::Presence;
 use muster_common::unit::{FileHash, UnitName};
 use muster_engine::machine::memory::{FoundLastKnown, LastKnown};
 use muster_engine::machine::node::{
-    ChainBatch, ChainEnd, ChainStart, ClusterAnswer, NodeEffect, NodeFact, NodeInput, PlannedChain, PublishAnswer,
-    SettledJob,
+    ChainBatch, ChainEnd, ChainStart, ClusterAnswer, NodeEffect, NodeFact, NodeInput, PlannedChain,
+    PublishAnswer, SettledJob,
 };
 use muster_store::{RegistryError, StoreError};
 use tokio_util::sync::CancellationToken;

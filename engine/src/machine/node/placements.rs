@@ -154,12 +154,7 @@ impl Node {
         self.effects.push(NodeEffect::WatchPlacements);
     }
 
-    fn believe_placements(
-        &mut self,
-        now: Duration,
-        memory: &NodeMemory<'_>,
-        event: ClusterEvent,
-    ) {
+    fn believe_placements(&mut self, now: Duration, memory: &NodeMemory<'_>, event: ClusterEvent) {
         match event {
             ClusterEvent::Reset(snapshot) => self.on_reset(now, memory, *snapshot),
             ClusterEvent::Changes { changes, .. } => {
