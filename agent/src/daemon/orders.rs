@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use muster_common::unit::UnitName;
 use muster_engine::machine::cluster::RememberedCluster;
 
 use crate::config::{ClusterChoice, Config};
@@ -63,7 +64,7 @@ pub fn start_last_known(config: &Config) -> anyhow::Result<String> {
     OutageNote::new(disk, state_dir)
         .order_start()
         .with_context(|| format!("cannot write to {}", state_dir.display()))?;
-    let units: Vec<&str> = found.known.places.keys().map(|unit| unit.as_str()).collect();
+    let units: Vec<&str> = found.known.places.keys().map(UnitName::as_str).collect();
     Ok(format!(
         "musterd starts these within seconds, unless it hears of the store before: {}; where one of them was moved meanwhile it runs \
          twice until the store is back",

@@ -56,7 +56,7 @@ impl ClusterMemory {
         }
     }
 
-    /// What is remembered now: a person may have changed it a moment ago.
+    /// The memory as it is now: a person may have changed it a moment ago.
     pub fn read_memory(&self) -> RememberedCluster {
         let found = match read_file(&*self.disk, &self.path()) {
             Ok(Some(bytes)) => serde_json::from_slice::<ClusterRecord>(&bytes).ok(),

@@ -20,7 +20,7 @@ use std::fmt;
 use muster_common::cluster_id::ClusterId;
 use muster_common::probe::is_planted;
 
-/// What a machine remembers of the cluster whose placements it has carried out.
+/// The memory that a machine has of the cluster whose placements it has carried out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RememberedCluster {
     /// This one.
@@ -44,7 +44,7 @@ pub enum StoredCluster {
     Absent,
 }
 
-/// What follows from the comparison.
+/// The outcome of the comparison.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClusterVerdict {
     /// The store is this machine's.

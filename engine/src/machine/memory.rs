@@ -64,7 +64,7 @@ pub struct LastKnown {
     pub files: BTreeMap<FileHash, String>,
 }
 
-/// What lies on a machine's disk for a start without the store.
+/// The placements on a machine's disk, for a start without the store, and why they may be believed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FoundLastKnown {
     /// The placements.

@@ -23,6 +23,7 @@ use muster_engine::machine::steadiness::Steadiness;
 const TEXT: &str = "[Service]\nType=exec\nExecStart=/bin/true\n";
 
 /// One machine and all that its node has to do with.
+#[allow(clippy::struct_excessive_bools, reason = "what a script switches on and off")]
 pub(crate) struct World {
     node: Node,
     now: Duration,

@@ -51,9 +51,7 @@ impl Converge {
         if others.is_err() || singles.is_err() {
             tracing::warn!("some units did not stop in time; systemd stops them");
         }
-        let down =
-            [others, singles].into_iter().all(|down| down.is_ok_and(|d| !d.contains(&false)));
-        down
+        [others, singles].into_iter().all(|down| down.is_ok_and(|d| !d.contains(&false)))
     }
 
     /// Forgets the placements: others know that the units are theirs now.
