@@ -9,14 +9,16 @@ use std::time::Duration;
 
 use muster_common::state::DesiredState::Launched;
 use muster_store::Registry;
-use support::{Daemon, Machine, StoreLine, ask, long_after, name, open_timed, reported, until};
+use support::{
+    Daemon, Machine, StoreLine, long_after, name, open_timed, reported, request_unit, wait_until,
+};
 
 const UNIT: &str = "[Service]\nExecStart=/bin/true\n";
 
 async fn run_unit(registry: &Registry, unit: &str) {
-    ask(registry, unit, UNIT, Launched).await;
+    request_unit(registry, unit, UNIT, Launched).await;
     let up = |state: Option<(String, u64)>| state.is_some_and(|(active, _)| active == "active");
-    until(registry, "active", |s| up(reported(s, unit))).await;
+    wait_until(registry, "active", |s| up(reported(s, unit))).await;
 }
 
 fn state_file(machine: &Machine, file: &str) -> PathBuf {
@@ -174,7 +176,7 @@ async fn a_clean_reboot_in_an_outage_brings_the_units_back() {
     let again = machine.start(&registry);
     machine.host.until_state(|state| state == Some("active"), "a.service").await;
     line.set_cut(false);
-    until(&registry, "reported", |s| reported(s, "a.service").is_some()).await;
+    wait_until(&registry, "reported", |s| reported(s, "a.service").is_some()).await;
     again.stop().await;
 }
 
