@@ -102,6 +102,7 @@ async fn lingering(linger: Duration) -> Cluster {
         version: "1".to_owned(),
         runners: [RunnerKind::Systemd].into(),
         containers_lost: None,
+        leaving: false,
         boot: "b".to_owned(),
         created: 0,
     };

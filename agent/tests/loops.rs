@@ -494,7 +494,8 @@ async fn a_daemon_that_has_heard_the_store_does_not_go_by_its_disk_again() {
     // Another one begins now, and when it goes by its disk, the first has had its chance to.
     let other = Machine::new("m2", "10.0.0.2");
     std::fs::write(other.settings.state_dir.join("placements.json"), &old).unwrap();
-    std::fs::write(other.settings.state_dir.join("outage.json"), "{}").unwrap();
+    let note = r#"{"machine":"m2","boot":"b"}"#;
+    std::fs::write(other.settings.state_dir.join("outage.json"), note).unwrap();
     let began = other.start(&registry);
     other.host.until_state(|state| state == Some("active"), "a.service").await;
     assert!(!daemon.health.status().lease.ok);

@@ -141,6 +141,9 @@ pub struct Machine {
     /// Why the container engine that it had does not answer; absent while it does, or where there never was one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub containers_lost: Option<String>,
+    /// True while it goes down: it takes nothing new, and what it does not report on any more has ended there.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub leaving: bool,
     /// This boot of it: the same when its daemon restarts, another after a reboot, containers' included.
     #[serde(default)]
     pub boot: String,
@@ -176,6 +179,7 @@ mod tests {
             version: String::new(),
             runners: BTreeSet::new(),
             containers_lost: None,
+            leaving: false,
             boot: String::new(),
             created: 0,
         };

@@ -12,6 +12,7 @@ fn machine(id: &str, metadata: &[(&str, &str)]) -> Machine {
         version: String::new(),
         runners: BTreeSet::new(),
         containers_lost: None,
+        leaving: false,
         boot: String::new(),
         created: 1,
     }

@@ -101,6 +101,7 @@ impl Cluster {
             version: String::new(),
             runners: [].into(),
             containers_lost: None,
+            leaving: false,
             boot: String::new(),
             created: 0,
         };

@@ -9,6 +9,9 @@ use std::sync::{Arc, Mutex};
 
 use musterd::stdx::disk::{Disk, DiskEntry, FileStamp};
 
+/// Most bytes of a file's name, as on Linux's disks.
+const LONGEST_NAME: usize = 255;
+
 /// The disk. Every directory is there. A power cut takes all that was not synced, which is the worst that may happen.
 #[derive(Debug, Clone, Default)]
 pub struct LossyDisk(Arc<Mutex<Files>>);
@@ -88,6 +91,9 @@ impl Disk for LossyDisk {
     }
 
     fn write(&self, path: &Path, bytes: &[u8], _: u32) -> io::Result<()> {
+        if path.file_name().is_some_and(|name| name.len() > LONGEST_NAME) {
+            return Err(io::ErrorKind::InvalidFilename.into());
+        }
         let mut files = self.0.lock().unwrap();
         if let Ok(content) = files.content(path) {
             content.bytes = bytes.to_vec();

@@ -28,6 +28,11 @@ impl power::HostPower for ScriptedHost {
         self.with(|s| s.stopping)
     }
 
+    async fn wait_for_shutdown(&self, known: bool) -> bool {
+        self.wait_until(|s| s.stopping != known).await;
+        !known
+    }
+
     async fn tell_users(&self, _text: &str) -> Result<(), HostError> {
         Ok(())
     }

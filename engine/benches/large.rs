@@ -29,6 +29,7 @@ pub fn large_cluster(machines: usize, units: usize, conflicts: usize) -> Snapsho
             version: String::new(),
             runners: [RunnerKind::Systemd].into(),
             containers_lost: None,
+            leaving: false,
             boot: String::new(),
             created: 1,
         };

@@ -85,6 +85,7 @@ mod tests {
                 api: None,
                 version: String::new(),
                 containers_lost: None,
+                leaving: false,
                 boot: String::new(),
                 created: 1,
             };

@@ -25,6 +25,9 @@
 //! | `reboot` | the machine comes back: nothing runs, and nothing is remembered but what lies on disk |
 //! | `restart` | the daemon comes back: what runs and what is remembered stays |
 //! | `wait SECONDS` | time passes, and every deadline in it comes |
+//! | `states UNIT…`, `states unreadable` | the store has these states of ours when the next session begins, or cannot say |
+//! | `leave`, `stay` | the machine is about to go down, or is not after all |
+//! | `release UNIT` | nothing of it is left on a machine that goes down |
 //! | `close` | the daemon ends |
 //!
 //! Lines that begin with `>` are what it does; `#` begins a comment. The runner and the disk answer at once; chains and

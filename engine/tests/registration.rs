@@ -16,6 +16,7 @@
 //! | `wait TIME` | time passes, in which nobody answers: a request ends with the time it was given |
 //! | `engine absent\|up\|lost TEXT` | how the container engine is |
 //! | `metadata [k=v]…` | what the machine is configured with |
+//! | `leave`, `stay` | the machine goes down, or does not after all |
 //! | `suspect` | a write under the lease was refused |
 //! | `revoke` | the store ends the lease of the machine's record |
 //! | `foreign ADDRESS` | another machine registers under our id, and keeps its lease alive |
@@ -371,6 +372,8 @@ impl Player for World {
                 let metadata = pairs.map(|(k, v)| (k.to_owned(), v.to_owned())).collect();
                 self.feed(RegistrarInput::Metadata(metadata));
             }
+            "leave" => self.feed(RegistrarInput::Leaving(true)),
+            "stay" => self.feed(RegistrarInput::Leaving(false)),
             "suspect" => self.feed(RegistrarInput::LeaseSuspect),
             "revoke" => {
                 let lease = self.store.record.as_ref().map(|record| record.lease);
@@ -431,6 +434,9 @@ fn describe(request: &RegistrarRequest) -> String {
             }
             for (key, value) in &machine.metadata {
                 let _ = write!(line, " {key}={value}");
+            }
+            if machine.leaving {
+                said.push_str(" leaving");
             }
             if let Some(problem) = &machine.containers_lost {
                 let _ = write!(line, " lost ({problem})");

@@ -6,6 +6,8 @@
 //! | --- | --- |
 //! | `machine ID [docker] [k=v]…` | registers a machine, or registers it anew |
 //! | `lose ID…` | its lease ends |
+//! | `leave ID` | it goes down: it takes nothing new, and begins nothing |
+//! | `withdraw UNIT on ID` | it takes back what it has said of a unit: nothing of that is left there |
 //! | `set ID k=v…`, `unset ID k…` | metadata at run time |
 //! | `launch`, `load`, `unload`, `destroy UNIT…` | what a user wants; indented lines below are the file of each |
 //! | `unreadable KEY`, `readable KEY` | a record in the store is damaged, or repaired |
@@ -91,6 +93,14 @@ fn run_command(cluster: &mut Cluster, words: &[&str], text: &str) -> String {
                 }
             }
             cluster.join_machine(arguments[0], &metadata, &runners);
+            String::new()
+        }
+        "leave" => {
+            cluster.leave_machine(arguments[0]);
+            String::new()
+        }
+        "withdraw" => {
+            cluster.withdraw_state(arguments[0], arguments[2]);
             String::new()
         }
         "lose" => {

@@ -71,6 +71,7 @@ impl CoreSettings {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             runners: if self.agent { [RunnerKind::Systemd].into() } else { [].into() },
             containers_lost: None,
+            leaving: false,
             boot: identity::boot_id(),
             created: 0,
         }
@@ -224,7 +225,7 @@ pub async fn run_core(setup: CoreSetup, shutdown: CancellationToken) -> Result<(
     let ledger_dir = settings.run_dir.join("owned");
     let (state_dir, cluster) = (&settings.state_dir, settings.cluster.as_str());
     let cluster = ClusterMemory::new(Arc::clone(&disk), state_dir, &ledger_dir, cluster);
-    let outage = OutageNote::new(Arc::clone(&disk), state_dir);
+    let outage = OutageNote::new(Arc::clone(&disk), state_dir, &settings.machine_id);
     let mut registrar = RegistrationLoop::new(
         settings.machine_record(),
         settings.ttl,
@@ -240,6 +241,8 @@ pub async fn run_core(setup: CoreSetup, shutdown: CancellationToken) -> Result<(
     if let Some(metadata) = metadata {
         registrar = registrar.with_metadata(metadata);
     }
+    let leaving = watch::Sender::new(false);
+    registrar = registrar.with_leaving(leaving.subscribe());
     let converge = settings.agent.then(|| {
         Converge::new(ConvergeConfig {
             machine: settings.machine_id.clone(),
@@ -248,6 +251,7 @@ pub async fn run_core(setup: CoreSetup, shutdown: CancellationToken) -> Result<(
             runner_events,
             ledger,
             registration: registrar.watch_registration(),
+            leaving: leaving.subscribe(),
             lease_suspect: registrar.lease_suspect(),
             disk,
             wall: Wall::default(),
@@ -277,13 +281,34 @@ pub async fn run_core(setup: CoreSetup, shutdown: CancellationToken) -> Result<(
     let work = async {
         if let Some(converge) = converge {
             let (converge, ()) = tokio::join!(converge.run(shutdown.clone()), lead);
-            shutdown::give_up_if_leaving(converge, host.as_ref(), &registry, &registration, &mark)
-                .await;
+            shutdown::give_up_if_leaving(
+                converge,
+                host.as_ref(),
+                &registry,
+                &registration,
+                &mark,
+                &leaving,
+            )
+            .await;
         } else {
             tokio::join!(shutdown.cancelled(), lead);
         }
         stop_registrar.cancel();
     };
-    tokio::join!(work, registrar.run(stop_registrar.clone()));
+    let follow = async {
+        // A daemon that is on its way out goes by what it is told then.
+        shutdown.run_until_cancelled(follow_shutdown(&*host, &leaving)).await;
+    };
+    tokio::join!(work, registrar.run(stop_registrar.clone()), follow);
     Ok(())
+}
+
+/// Hears that the host is about to go down while the daemon still runs: from then on nothing new is to come.
+async fn follow_shutdown(host: &dyn HostPower, leaving: &watch::Sender<bool>) {
+    let mut leaves = false;
+    loop {
+        leaves = host.wait_for_shutdown(leaves).await;
+        tracing::info!(leaves, "the host is about to shut down, or is not after all");
+        leaving.send_replace(leaves);
+    }
 }

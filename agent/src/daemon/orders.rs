@@ -61,7 +61,7 @@ pub fn start_last_known(config: &Config) -> anyhow::Result<String> {
     let path = last_known::path(state_dir);
     let found = last_known::load(&*disk, &path);
     let found = found.with_context(|| format!("there is nothing in {}", path.display()))?;
-    OutageNote::new(disk, state_dir)
+    OutageNote::new(disk, state_dir, &config.machine_id)
         .order_start()
         .with_context(|| format!("cannot write to {}", state_dir.display()))?;
     let units: Vec<&str> = found.known.places.keys().map(UnitName::as_str).collect();

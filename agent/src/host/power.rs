@@ -24,6 +24,9 @@ pub trait HostPower: Send + Sync {
     /// Tells whether it is going down, whoever asked it to.
     async fn is_stopping(&self) -> bool;
 
+    /// Waits until whether it goes down is another than `known`, and tells. A shutdown may be called off.
+    async fn wait_for_shutdown(&self, known: bool) -> bool;
+
     /// Says something to everybody who is logged in.
     async fn tell_users(&self, text: &str) -> Result<(), HostError>;
 

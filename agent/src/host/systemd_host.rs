@@ -19,7 +19,7 @@ use zbus::{Message, OwnedObjectPath, OwnedVariant};
 
 use super::identity;
 use super::power::{HostError, HostPower};
-use crate::bus::{self, CallError, Calls, Method};
+use crate::bus::{self, BusMessage, CallError, Calls, Method, NameWatch};
 
 const NAME: &str = "org.freedesktop.login1";
 const PATH: &str = "/org/freedesktop/login1";
@@ -33,6 +33,11 @@ const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
 /// Time that logind has to say whether the host goes down. A daemon that stops waits for it, and an upgrade is not to be held up by
 /// a logind that hangs; systemd's own word, which is asked for first, decides where the host goes without logind.
 const SHUTDOWN_WORD_LIMIT: Duration = Duration::from_secs(2);
+/// logind's word that a shutdown begins, or was called off.
+const PREPARES: &str = "type='signal',sender='org.freedesktop.login1',path='/org/freedesktop/login1',\
+                        interface='org.freedesktop.login1.Manager',member='PrepareForShutdown'";
+/// Pause before logind is listened to again after the line to the bus has broken.
+const LISTEN_AGAIN: Duration = Duration::from_secs(10);
 /// logind answers at once; one that has to be started first takes a few seconds.
 const ANSWER_LIMIT: Duration = Duration::from_secs(20);
 
@@ -42,6 +47,8 @@ pub struct SystemdHost {
     /// Another bus than the system's (in tests).
     address: Option<String>,
     calls: Mutex<Option<Calls>>,
+    /// What logind says unasked.
+    announcements: Mutex<Option<NameWatch>>,
 }
 
 /// `ListInhibitors`: what, who, why, mode, uid, pid.
@@ -103,6 +110,47 @@ impl SystemdHost {
         (path, interface, name): (&str, &str, &str),
     ) -> Result<OwnedVariant, HostError> {
         self.call_logind(during, (path, PROPERTIES, "Get"), &(interface, name)).await
+    }
+
+    /// Waits for logind's next word on whether the machine goes down.
+    async fn next_announcement(&self) -> Result<bool, HostError> {
+        let during = "hear whether the machine goes down";
+        let away = |problem: String| HostError::Away { during, problem };
+        let mut slot = self.announcements.lock().await;
+        let mut watch = if let Some(watch) = slot.take() {
+            watch
+        } else {
+            let connection = bus::connect(self.address.as_deref()).await;
+            let connection = connection.map_err(|error| away(error.to_string()))?;
+            let watch = NameWatch::open(connection, NAME, &[PREPARES]).await;
+            watch.map_err(|error| away(error.to_string()))?
+        };
+        let said = loop {
+            match watch.next().await.map_err(|error| away(error.to_string()))? {
+                // It may have said so before we listened, or before it was started anew.
+                BusMessage::Owner(Some(_)) => break self.is_preparing().await,
+                BusMessage::Owner(None) => {}
+                BusMessage::Signal(signal) => {
+                    let header = signal.header();
+                    let announced = bus::path_of(&header) == PATH
+                        && bus::is_signal(&header, MANAGER, "PrepareForShutdown");
+                    if let (true, Ok(goes)) = (announced, signal.body().deserialize::<bool>()) {
+                        break goes;
+                    }
+                }
+            }
+        };
+        *slot = Some(watch);
+        Ok(said)
+    }
+
+    /// Tells whether logind prepares a shutdown, where it says so in time.
+    async fn is_preparing(&self) -> bool {
+        let during = "tell whether the machine goes down";
+        let asked = self.read_property(during, (PATH, MANAGER, "PreparingForShutdown"));
+        let answer = muster_runtime::timeout(SHUTDOWN_WORD_LIMIT, asked).await;
+        let value = answer.ok().and_then(Result::ok);
+        value.and_then(|value| bool::try_from(value).ok()).unwrap_or(false)
     }
 
     /// The state of the whole system in the words of its first process, such as `running`; `None`: it says nothing.
@@ -190,14 +238,20 @@ impl HostPower for SystemdHost {
         if self.system_state().await.as_deref() == Some("stopping") {
             return true;
         }
-        let during = "tell whether the machine goes down";
-        let asked = self.read_property(during, (PATH, MANAGER, "PreparingForShutdown"));
-        let answer = muster_runtime::timeout(SHUTDOWN_WORD_LIMIT, asked).await;
-        answer
-            .ok()
-            .and_then(Result::ok)
-            .and_then(|value| bool::try_from(value).ok())
-            .unwrap_or(false)
+        self.is_preparing().await
+    }
+
+    async fn wait_for_shutdown(&self, known: bool) -> bool {
+        loop {
+            match self.next_announcement().await {
+                Ok(goes) if goes != known => return goes,
+                Ok(_) => {}
+                Err(error) => {
+                    tracing::debug!(%error, "logind cannot be listened to");
+                    muster_runtime::sleep(LISTEN_AGAIN).await;
+                }
+            }
+        }
     }
 
     async fn tell_users(&self, text: &str) -> Result<(), HostError> {

@@ -11,7 +11,7 @@ fn rows(who: &str) -> Vec<InhibitorRow> {
 }
 
 fn logind(bus: &TestBus) -> SystemdHost {
-    SystemdHost { address: Some(bus.address.clone()), calls: Mutex::default() }
+    SystemdHost { address: Some(bus.address.clone()), ..SystemdHost::default() }
 }
 
 #[tokio::test]

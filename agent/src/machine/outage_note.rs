@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use serde::Serialize;
+use muster_common::machine::MachineId;
+use serde::{Deserialize, Serialize};
 
 use crate::stdx::disk::Disk;
 use crate::stdx::files::{Durability, read_file, remove_file, replace_file};
@@ -19,22 +20,25 @@ use crate::stdx::files::{Durability, read_file, remove_file, replace_file};
 pub struct OutageNote {
     disk: Arc<dyn Disk>,
     state_dir: PathBuf,
+    /// A state directory may have been copied with its machine.
+    machine: MachineId,
     /// The placements on disk are the ones that this machine was told last. The note vouches for them, and for no others.
     placements_saved: Arc<AtomicBool>,
 }
 
-#[derive(Serialize)]
-struct NoteRecord<'a> {
-    version: u32,
+#[derive(Serialize, Deserialize)]
+struct NoteRecord {
+    machine: MachineId,
     /// For people.
-    boot: &'a str,
+    boot: String,
 }
 
 impl OutageNote {
     /// The note in a state directory.
-    pub fn new(disk: Arc<dyn Disk>, state_dir: &Path) -> Self {
+    pub fn new(disk: Arc<dyn Disk>, state_dir: &Path, machine: &MachineId) -> Self {
         let placements_saved = Arc::new(AtomicBool::new(true));
-        Self { disk, state_dir: state_dir.to_owned(), placements_saved }
+        let (state_dir, machine) = (state_dir.to_owned(), machine.clone());
+        Self { disk, state_dir, machine, placements_saved }
     }
 
     /// The placements on disk are, or are not, what the machine was told last.
@@ -51,9 +55,11 @@ impl OutageNote {
         }
     }
 
-    /// True if an outage has begun, and is not known to be over.
+    /// True if this machine has noted that an outage has begun, and not that it is over.
     pub(crate) fn is_noted(&self) -> bool {
-        read_file(&*self.disk, &self.path()).is_ok_and(|found| found.is_some())
+        let bytes = read_file(&*self.disk, &self.path()).ok().flatten();
+        let note = bytes.and_then(|bytes| serde_json::from_slice::<NoteRecord>(&bytes).ok());
+        note.is_some_and(|note| note.machine == self.machine)
     }
 
     /// True if a person has said that the last known placements are to be started.
@@ -74,13 +80,17 @@ impl OutageNote {
         if !self.placements_saved.load(Ordering::Relaxed) {
             return Ok(());
         }
-        let bytes = serde_json::to_vec(&NoteRecord { version: 1, boot })?;
+        let bytes = serde_json::to_vec(&NoteRecord {
+            machine: self.machine.clone(),
+            boot: boot.to_owned(),
+        })?;
         replace_file(&*self.disk, &self.path(), &bytes, Durability::OutlivesPowerCut)
     }
 
     /// The person's word was for this outage, too.
     fn remove_note(&self) -> io::Result<()> {
-        let there = self.is_noted() || self.is_start_ordered();
+        let found = read_file(&*self.disk, &self.path());
+        let there = !matches!(found, Ok(None)) || self.is_start_ordered();
         remove_file(&*self.disk, &self.path())?;
         remove_file(&*self.disk, &self.order_path())?;
         if there { self.disk.sync_directory(&self.state_dir) } else { Ok(()) }
@@ -103,12 +113,16 @@ mod tests {
     #[test]
     fn a_note_is_there_until_the_outage_is_over() {
         let directory = tempfile::tempdir().unwrap();
-        let note = || OutageNote::new(Arc::new(HostDisk), directory.path());
+        let note =
+            |id: &str| OutageNote::new(Arc::new(HostDisk), directory.path(), &id.parse().unwrap());
+        let copied = note("m2");
+        let note = || note("m1");
         note().set_noted(false, "b");
         assert!(!note().is_noted());
         note().set_noted(true, "b");
         note().order_start().unwrap();
         assert!(note().is_noted() && note().is_start_ordered());
+        assert!(!copied.is_noted(), "it is another machine's");
         note().set_noted(false, "b");
         assert!(!note().is_noted() && !note().is_start_ordered());
     }
@@ -116,7 +130,8 @@ mod tests {
     #[test]
     fn nothing_vouches_for_placements_that_could_not_be_saved() {
         let directory = tempfile::tempdir().unwrap();
-        let note = OutageNote::new(Arc::new(HostDisk), directory.path());
+        let machine = "m1".parse().unwrap();
+        let note = OutageNote::new(Arc::new(HostDisk), directory.path(), &machine);
         note.set_placements_saved(false);
         note.clone().set_noted(true, "b");
         assert!(!note.is_noted());

@@ -36,6 +36,7 @@ pub struct RegistrationLoop {
     silence_grace: Duration,
     container_engine: watch::Receiver<ContainerEngine>,
     metadata: watch::Receiver<BTreeMap<String, String>>,
+    leaving: watch::Receiver<bool>,
     memory: LeaseMemory,
     outage: OutageNote,
     store: RegistrarStore,
@@ -65,11 +66,12 @@ impl RegistrationLoop {
         let cluster = ClusterMemory::new(Arc::clone(&disk), run_dir, &run_dir.join("owned"), "");
         Self {
             metadata: watch::channel(machine.metadata.clone()).1,
+            leaving: watch::channel(false).1,
             ttl,
             silence_grace: SILENCE_GRACE,
             container_engine: watch::channel(ContainerEngine::Absent).1,
             memory: LeaseMemory::new(Arc::clone(&disk), run_dir, &machine),
-            outage: OutageNote::new(disk, run_dir),
+            outage: OutageNote::new(disk, run_dir, &machine.id),
             store: RegistrarStore { registry, machine: machine.id.clone(), cluster },
             machine,
             health,
@@ -88,6 +90,12 @@ impl RegistrationLoop {
     #[must_use]
     pub fn with_metadata(self, metadata: watch::Receiver<BTreeMap<String, String>>) -> Self {
         Self { metadata, ..self }
+    }
+
+    /// The same for a machine that says when it is about to go down.
+    #[must_use]
+    pub fn with_leaving(self, leaving: watch::Receiver<bool>) -> Self {
+        Self { leaving, ..self }
     }
 
     /// The same with another time that a container engine may be silent before it counts as gone.
@@ -157,6 +165,9 @@ impl RegistrationLoop {
             }
             Ok(()) = self.metadata.changed() => {
                 RegistrarInput::Metadata(self.metadata.borrow_and_update().clone())
+            }
+            Ok(()) = self.leaving.changed() => {
+                RegistrarInput::Leaving(*self.leaving.borrow_and_update())
             }
             () = sleep_until_opt(deadline) => RegistrarInput::Tick,
         }

@@ -45,6 +45,7 @@ pub(crate) async fn give_up_if_leaving(
     registry: &Registry,
     registration: &watch::Receiver<Registration>,
     mark: &Path,
+    leaving: &watch::Sender<bool>,
 ) {
     let presence = match &*registration.borrow() {
         Registration::Registered(presence) => Some(presence.clone()),
@@ -62,6 +63,8 @@ pub(crate) async fn give_up_if_leaving(
         }
         return;
     }
+    // Before anything else, so that nothing comes that has to go again.
+    leaving.send_replace(true);
     let mut told = false;
     if let Some(presence) = &presence {
         match timeout(REVOKE_TIMEOUT, registry.remove_member(&presence.machine)).await {

@@ -170,6 +170,7 @@ mod tests {
             version: String::new(),
             runners: BTreeSet::new(),
             containers_lost: None,
+            leaving: false,
             boot: String::new(),
             created: 0,
         };

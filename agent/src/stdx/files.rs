@@ -8,6 +8,8 @@ use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use muster_common::probe::is_planted;
+
 use crate::stdx::disk::Disk;
 
 /// Mode of a file that is the daemon's alone.
@@ -48,7 +50,11 @@ pub(crate) fn replace_file_with_mode(
     let directory = path.parent().unwrap_or(Path::new("."));
     let number = WRITES.fetch_add(1, Ordering::Relaxed);
     // No unit's type is `new`: whoever looks for units, systemd too, passes it over.
-    let temporary = directory.join(format!(".muster-{number}.new"));
+    let temporary = match path.file_name().and_then(|name| name.to_str()) {
+        Some(name) if is_planted("temporary-file-named-after-unit") => format!(".{name}"),
+        _ => format!(".muster-{number}.new"),
+    };
+    let temporary = directory.join(temporary);
     let durable = durability == Durability::OutlivesPowerCut;
     let written = disk
         .write(&temporary, bytes, mode)
@@ -58,7 +64,11 @@ pub(crate) fn replace_file_with_mode(
         let _ = disk.remove(&temporary);
     }
     written?;
-    if durable { disk.sync_directory(directory) } else { Ok(()) }
+    if durable && !is_planted("directory-not-synced") {
+        disk.sync_directory(directory)
+    } else {
+        Ok(())
+    }
 }
 
 /// Removes a file; one that is not there is no failure.

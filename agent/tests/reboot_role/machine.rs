@@ -246,6 +246,10 @@ impl HostPower for Pretended {
         self.state.lock().unwrap().going_down
     }
 
+    async fn wait_for_shutdown(&self, _known: bool) -> bool {
+        std::future::pending().await
+    }
+
     async fn tell_users(&self, text: &str) -> Result<(), HostError> {
         self.with(|state| state.said.push(text.to_owned()));
         Ok(())

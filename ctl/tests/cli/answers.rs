@@ -22,6 +22,7 @@ pub(crate) fn machine(n: u8) -> Machine {
         version: "0.1.0".to_owned(),
         runners: [].into(),
         containers_lost: None,
+        leaving: false,
         boot: String::new(),
         created: 0,
     }

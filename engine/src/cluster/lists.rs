@@ -99,6 +99,7 @@ pub fn machine_by_id(id: &MachineId) -> Machine {
         version: String::new(),
         runners: BTreeSet::new(),
         containers_lost: None,
+        leaving: false,
         boot: String::new(),
         created: 0,
     }

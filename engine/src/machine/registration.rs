@@ -55,6 +55,7 @@ struct RecordFacts {
     runs_containers: bool,
     /// Why it does not answer although it did.
     containers_lost: Option<String>,
+    leaving: bool,
     metadata: BTreeMap<String, String>,
 }
 
@@ -69,6 +70,8 @@ pub struct Registrar {
     /// Since when the container engine has been silent.
     silent_since: Option<Duration>,
     metadata: BTreeMap<String, String>,
+    /// The machine goes down.
+    leaving: bool,
     /// As the record was last written.
     written: Option<RecordFacts>,
     /// The last lease known to be ours, alive or not.
@@ -136,6 +139,7 @@ impl Registrar {
         Self {
             metadata: machine.metadata.clone(),
             machine,
+            leaving: false,
             lease_ttl: lease_for(ttl),
             silence_grace: SILENCE_GRACE,
             engine: ContainerEngine::Absent,
@@ -169,6 +173,7 @@ impl Registrar {
                 self.engine = engine;
             }
             RegistrarInput::Metadata(metadata) => self.metadata = metadata,
+            RegistrarInput::Leaving(leaving) => self.leaving = leaving,
             RegistrarInput::LeaseSuspect => self.lease_suspect = true,
         }
         self.take_next_step(now, &mut effects);
@@ -413,7 +418,8 @@ impl Registrar {
                 (self.silence_ends().is_some_and(|ends| now < ends), Some(problem.clone()))
             }
         };
-        RecordFacts { runs_containers, containers_lost, metadata: self.metadata.clone() }
+        let (metadata, leaving) = (self.metadata.clone(), self.leaving);
+        RecordFacts { runs_containers, containers_lost, leaving, metadata }
     }
 
     /// When a container engine that is silent counts as gone.
@@ -427,6 +433,7 @@ impl Registrar {
             machine.runners.insert(RunnerKind::Docker);
         }
         machine.containers_lost.clone_from(&facts.containers_lost);
+        machine.leaving = facts.leaving;
         machine.metadata.clone_from(&facts.metadata);
         RegistrarRequest::WriteRecord { machine, lease }
     }

@@ -37,6 +37,8 @@ pub(crate) struct World {
     /// The store's word on whose it is, at once or when the script says so.
     cluster: Option<ClusterAnswer>,
     disk_full: bool,
+    /// The states that the store has under our lease; `None`: it does not say.
+    published: Option<BTreeMap<UnitName, ObservedState>>,
     /// The cluster is remembered.
     remembered: bool,
     chains: BTreeMap<UnitName, Vec<Step>>,
@@ -75,6 +77,7 @@ impl World {
             disk: None,
             cluster: Some(ClusterAnswer::Same),
             disk_full: false,
+            published: Some(BTreeMap::new()),
             remembered: false,
             chains: BTreeMap::new(),
             publications: VecDeque::new(),
@@ -173,6 +176,18 @@ impl World {
             }
             ["restart"] => self.begin_anew(),
             ["wait", seconds] => self.pass_time(Duration::from_secs_f64(seconds.parse().unwrap())),
+            ["states", "unreadable"] => self.published = None,
+            ["states", names @ ..] => {
+                let state = |name: &&str| {
+                    let state = serde_json::json!({"load": "loaded", "active": "active", "sub": "running",
+                        "generation": 1, "desired": "launched"});
+                    (unit(name), serde_json::from_value(state).unwrap())
+                };
+                self.published = Some(names.iter().map(state).collect());
+            }
+            ["leave"] => self.feed(NodeInput::Leaving(true)),
+            ["stay"] => self.feed(NodeInput::Leaving(false)),
+            ["release", name] => self.feed(NodeInput::Released(unit(name))),
             ["close"] => self.feed(NodeInput::Close),
             words => panic!("{words:?}"),
         }
@@ -250,7 +265,9 @@ impl World {
 
     fn carry_out(&mut self, effect: NodeEffect, inputs: &mut Vec<NodeInput>) {
         match effect {
-            NodeEffect::ReadStates => inputs.push(NodeInput::StatesRead(BTreeMap::new())),
+            NodeEffect::ReadStates => {
+                inputs.push(NodeInput::StatesRead(self.published.clone()));
+            }
             NodeEffect::WatchPlacements => {
                 self.watched = true;
                 inputs.push(self.reset_event());

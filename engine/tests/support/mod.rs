@@ -56,10 +56,24 @@ impl Cluster {
             version: String::new(),
             runners: runners.iter().copied().collect(),
             containers_lost: None,
+            leaving: false,
             boot: String::new(),
             created: self.snapshot.revision + 1,
         };
         self.apply(Change::Machine(id, Some(machine)));
+    }
+
+    /// The machine says that it goes down.
+    pub(crate) fn leave_machine(&mut self, id: &str) {
+        let id: MachineId = id.parse().unwrap();
+        let machine = self.snapshot.machines[&id].clone();
+        self.apply(Change::Machine(id, Some(Machine { leaving: true, ..machine })));
+    }
+
+    /// It takes back what it has said of a unit.
+    pub(crate) fn withdraw_state(&mut self, name: &str, id: &str) {
+        let (name, id): (UnitName, MachineId) = (name.parse().unwrap(), id.parse().unwrap());
+        self.apply(Change::State(id, name, None));
     }
 
     pub(crate) fn lose_machine(&mut self, id: &str) {

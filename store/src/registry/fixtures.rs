@@ -52,6 +52,7 @@ fn present() -> Vec<(Key, Change, Vec<u8>)> {
         version: "0.1.0".to_owned(),
         runners: BTreeSet::from([RunnerKind::Systemd, RunnerKind::Docker]),
         containers_lost: None,
+        leaving: false,
         boot: "0c9f".to_owned(),
         created: CREATED,
     };
@@ -59,6 +60,7 @@ fn present() -> Vec<(Key, Change, Vec<u8>)> {
         id: "m2".parse().unwrap(),
         runners: BTreeSet::from([RunnerKind::Systemd]),
         containers_lost: Some("No such file or directory".to_owned()),
+        leaving: true,
         ..registered.clone()
     };
     let placement = Placement {

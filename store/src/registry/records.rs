@@ -56,6 +56,8 @@ pub(super) struct MachineRecord {
     runners: BTreeSet<RunnerKind>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     containers_lost: Option<String>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    leaving: bool,
     #[serde(default)]
     boot: String,
 }
@@ -160,6 +162,7 @@ impl MachineRecord {
             version,
             runners,
             containers_lost,
+            leaving,
             boot,
             created: _,
         } = machine.clone();
@@ -172,6 +175,7 @@ impl MachineRecord {
             version,
             runners,
             containers_lost,
+            leaving,
             boot,
         }
     }
@@ -186,6 +190,7 @@ impl MachineRecord {
             version,
             runners,
             containers_lost,
+            leaving,
             boot,
         } = self;
         Machine {
@@ -197,6 +202,7 @@ impl MachineRecord {
             version,
             runners,
             containers_lost,
+            leaving,
             boot,
             created,
         }

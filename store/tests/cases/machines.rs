@@ -22,6 +22,7 @@ pub(crate) fn machine(id: &str) -> Machine {
         version: "0.1.0".to_owned(),
         runners: BTreeSet::from([RunnerKind::Systemd]),
         containers_lost: None,
+        leaving: false,
         boot: "b".to_owned(),
         created: 0,
     }

@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use muster_common::probe::is_planted;
 use muster_common::unit::{UnitFile, UnitName};
 use muster_engine::machine::converge::Step;
 use muster_engine::machine::job::JobEnd;
@@ -83,6 +84,10 @@ impl ChainExecutor {
     ) -> ChainEnd {
         while let Some(step) = work.steps.front() {
             let starting = matches!(step, Step::Start { .. } | Step::Restart { .. });
+            // It may have waited for others to go, and be wanted no more.
+            if starting && superseded.is_cancelled() && !is_planted("superseded-start-begun") {
+                return ChainEnd::Superseded;
+            }
             let end = if starting || *step == Step::AwaitEmpty {
                 tokio::select! {
                     // A start that has ended has ended, whatever else has happened.

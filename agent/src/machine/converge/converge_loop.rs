@@ -42,6 +42,8 @@ pub struct ConvergeConfig {
     pub ledger: Ledger,
     /// This machine's registration.
     pub registration: watch::Receiver<Registration>,
+    /// True while the machine is about to go down.
+    pub leaving: watch::Receiver<bool>,
     /// To be notified when the store refuses a write under the lease.
     pub lease_suspect: Arc<Notify>,
     /// The disk that the placements and the ledger lie on.
@@ -64,6 +66,7 @@ pub struct Converge {
     pub(super) registry: Registry,
     pub(super) executor: ChainExecutor,
     registration: watch::Receiver<Registration>,
+    leaving: watch::Receiver<bool>,
     pub(super) lease_suspect: Arc<Notify>,
     pub(super) disk: Arc<dyn Disk>,
     pub(super) placements: PathBuf,
@@ -110,6 +113,7 @@ impl Converge {
             registry: config.registry,
             executor,
             registration: config.registration,
+            leaving: config.leaving,
             lease_suspect: config.lease_suspect,
             disk: config.disk,
             placements: config.placements,
@@ -160,6 +164,9 @@ impl Converge {
                     let registration = self.registration.borrow_and_update().clone();
                     inputs.push(NodeInput::Registration(registration));
                 }
+                Ok(()) = self.leaving.changed() => {
+                    inputs.push(NodeInput::Leaving(*self.leaving.borrow_and_update()));
+                }
                 Some(answer) = self.answers.1.recv() => inputs.push(answer),
                 () = sleep_until_opt(deadline) => inputs.push(NodeInput::Tick),
             }
@@ -177,7 +184,7 @@ impl Converge {
         self.node.next_deadline().map(|at| self.began + at)
     }
 
-    fn chain_ended(&mut self, (unit, end): (UnitName, ChainEnd)) -> NodeInput {
+    pub(super) fn chain_ended(&mut self, (unit, end): (UnitName, ChainEnd)) -> NodeInput {
         self.superseders.remove(&unit);
         NodeInput::ChainEnded { unit, end }
     }

@@ -27,8 +27,10 @@ impl Converge {
     pub(super) async fn carry_out(&mut self, effect: NodeEffect, inputs: &mut Vec<NodeInput>) {
         match effect {
             NodeEffect::ReadStates => {
-                let states = self.registry.states_of(&self.machine).await.unwrap_or_default();
-                inputs.push(NodeInput::StatesRead(states));
+                let states = self.registry.states_of(&self.machine).await.inspect_err(|error| {
+                    tracing::warn!(error = error_chain(error), "cannot read what was published");
+                });
+                inputs.push(NodeInput::StatesRead(states.ok()));
             }
             NodeEffect::WatchPlacements => {
                 self.placements_watch = Some(self.registry.watch_places(&self.machine));

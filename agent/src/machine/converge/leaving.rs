@@ -2,13 +2,16 @@
 //!
 //! Owns the stopping of what the node names, and the time it may take.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use muster_common::probe::is_planted;
 use muster_common::unit::UnitName;
 use muster_engine::machine::memory::NodeMemory;
 use muster_engine::machine::node::{NodeInput, StopPlan};
 use muster_runtime::{Instant, timeout, timeout_at};
+use tokio::sync::mpsc;
 
 use super::converge_loop::Converge;
 use crate::machine::last_known;
@@ -16,37 +19,60 @@ use crate::machine::outage_note::OutageNote;
 use crate::runner::{Runner, StartOutcome};
 use crate::stdx::timer::sleep_until_opt;
 
+/// Time that starts have to be called off on a machine that goes. What is only asked of systemd or written takes less.
+const CALL_OFF_GRACE: Duration = Duration::from_secs(2);
+
 /// Time for which processes that a unit has left behind are looked for, once it has stopped on a machine that goes.
 const LEFTOVER_GRACE: Duration = Duration::from_secs(1);
 
 impl Converge {
-    /// Stops every unit this daemon owns: the machine itself goes. Waits `patience` for them, and up to
-    /// `longest` for those that may not run twice. False when something was not down by then, or has left processes behind.
+    /// Stops every unit this daemon owns: the machine itself goes. Each is given to the others when it is down; one that is not down
+    /// within `patience` is given to them all the same, and those that may not run twice are waited for up to `longest`. False when
+    /// something was not down by then, or has left processes behind.
     pub async fn give_up(&mut self, patience: Duration, longest: Duration) -> bool {
+        self.call_off_starts().await;
         let StopPlan { singles, others } = self.units_to_stop();
+        let mut going: BTreeSet<UnitName> = others.iter().cloned().collect();
         let runner = Arc::clone(&self.executor.runner);
+        let (sender, mut stopped) = mpsc::unbounded_channel();
         let stop_all = |units: Vec<UnitName>| {
-            let runner = &runner;
-            futures::future::join_all(
-                units.into_iter().map(move |unit| stop_for_good(runner, unit)),
-            )
+            let (runner, sender) = (&runner, sender.clone());
+            futures::future::join_all(units.into_iter().map(move |unit| {
+                let sender = sender.clone();
+                async move {
+                    let down = stop_for_good(runner, unit.clone()).await;
+                    if down {
+                        let _ = sender.send(unit);
+                    }
+                    down
+                }
+            }))
         };
         let began = Instant::now();
-        let others = timeout_at(began + patience, stop_all(others));
+        let patience_ends = began + patience;
+        let others = timeout_at(patience_ends, stop_all(others));
         let singles = timeout_at(began + longest, stop_all(singles));
         let stops = futures::future::join(others, singles);
         tokio::pin!(stops);
         // What stops is shown as stopping, here as at any other time.
         let (others, singles) = loop {
             let deadline = self.next_deadline();
-            let input = tokio::select! {
+            let waits = Some(patience_ends).filter(|_| !going.is_empty());
+            let inputs = tokio::select! {
                 biased;
                 down = &mut stops => break down,
-                Some(event) = self.runner_events.recv() => NodeInput::Runner(event),
-                Some(answer) = self.answers.1.recv() => answer,
-                () = sleep_until_opt(deadline) => NodeInput::Tick,
+                Some(unit) = stopped.recv() => {
+                    going.remove(&unit);
+                    vec![NodeInput::Released(unit)]
+                }
+                Some(event) = self.runner_events.recv() => vec![NodeInput::Runner(event)],
+                Some(answer) = self.answers.1.recv() => vec![answer],
+                () = sleep_until_opt(waits) => {
+                    std::mem::take(&mut going).into_iter().map(NodeInput::Released).collect()
+                }
+                () = sleep_until_opt(deadline) => vec![NodeInput::Tick],
             };
-            self.feed_node(vec![input]).await;
+            self.feed_node(inputs).await;
         };
         if others.is_err() || singles.is_err() {
             tracing::warn!("some units did not stop in time; systemd stops them");
@@ -64,6 +90,25 @@ impl Converge {
     /// The note that says whether the placements may be started without the store.
     pub fn outage_note(&self) -> &OutageNote {
         &self.outage
+    }
+
+    /// Sees to it that no start that was decided on before comes after the stop. Chains that stop something are not waited for.
+    async fn call_off_starts(&mut self) {
+        if is_planted("start-after-giving-up") {
+            return;
+        }
+        for superseder in self.superseders.values() {
+            superseder.cancel();
+        }
+        let ended = async {
+            while !self.superseders.is_empty()
+                && let Some(ended) = self.chain_ends.1.recv().await
+            {
+                let input = self.chain_ended(ended);
+                self.feed_node(vec![input]).await;
+            }
+        };
+        let _ = timeout(CALL_OFF_GRACE, ended).await;
     }
 
     fn units_to_stop(&self) -> StopPlan {

@@ -23,8 +23,8 @@ use crate::machine::registration::Registration;
 pub enum NodeInput {
     /// The machine's registration has changed.
     Registration(Registration),
-    /// The answer to [`NodeEffect::ReadStates`]; empty where they cannot be read.
-    StatesRead(BTreeMap<UnitName, ObservedState>),
+    /// The answer to [`NodeEffect::ReadStates`]; `None` where they cannot be read.
+    StatesRead(Option<BTreeMap<UnitName, ObservedState>>),
     /// The watch on the machine's placements yields this.
     Placements(ClusterEvent),
     /// The runner reports something unasked.
@@ -64,6 +64,10 @@ pub enum NodeInput {
     LastKnownRead(Option<FoundLastKnown>),
     /// The answer to [`NodeEffect::VerifyCluster`].
     ClusterVerified(ClusterAnswer),
+    /// The machine is about to go down, or is not after all.
+    Leaving(bool),
+    /// Nothing of this unit is left on a machine that goes down, or it has had the time that it is waited for.
+    Released(UnitName),
     /// A deadline of [`Node::next_deadline`] may have come.
     ///
     /// [`Node::next_deadline`]: super::Node::next_deadline

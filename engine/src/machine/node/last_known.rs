@@ -13,7 +13,7 @@ use muster_common::snapshot::Placement;
 use muster_common::unit::UnitFile;
 
 use super::io::{NodeEffect, NodeFact};
-use super::model::{Basis, Node, PASS_RETRY, SAVE_DELAY, STORE_GRACE};
+use super::model::{Basis, Node, Outlook, PASS_RETRY, SAVE_DELAY, STORE_GRACE};
 use crate::machine::converge::Owned;
 use crate::machine::memory::{CachedFile, FoundLastKnown};
 use crate::machine::registration::Registration;
@@ -80,7 +80,7 @@ impl Node {
     pub(super) fn on_placements_saved(&mut self, now: Duration, saved: bool) {
         self.save.under_way = false;
         // Older ones than what runs must not be what the machine starts with.
-        if !saved && !self.closing {
+        if !saved && self.outlook != Outlook::Closes {
             reached("placements-not-saved");
             let retry_at = now + SAVE_DELAY.max(PASS_RETRY);
             self.save.at = Some(self.save.at.map_or(retry_at, |at| at.max(retry_at)));

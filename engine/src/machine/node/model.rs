@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use muster_common::lease::Presence;
 use muster_common::machine::MachineId;
+use muster_common::probe::is_planted;
 use muster_common::snapshot::{ClusterEvent, Placement};
 use muster_common::state::DesiredState;
 use muster_common::unit::{FileHash, UnitName};
@@ -33,6 +34,17 @@ pub enum Basis {
     LastKnown,
     /// They were read from the store under our lease.
     Store,
+}
+
+/// How long the daemon has to go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Outlook {
+    /// As far as is known for ever.
+    Stays,
+    /// The machine is about to go down: no pass begins, unless it does not go after all.
+    Leaves,
+    /// The daemon ends: no pass begins any more.
+    Closes,
 }
 
 /// A chain on its way.
@@ -105,6 +117,8 @@ pub struct Node {
     pub(super) registration: Registration,
     /// The presence whose published states are being read.
     pub(super) joining: Option<Presence>,
+    /// The time at which they are asked for again.
+    pub(super) rejoin_at: Option<Duration>,
     pub(super) presence: Option<Presence>,
     pub(super) basis: Basis,
     pub(super) desired: BTreeMap<UnitName, Placement>,
@@ -119,8 +133,9 @@ pub struct Node {
     pub(super) report: StateReport,
     pub(super) reported: bool,
     pub(super) owned_count: usize,
-    /// The daemon ends: no pass begins any more.
-    pub(super) closing: bool,
+    pub(super) outlook: Outlook,
+    /// Units of which nothing is said any more, so that others may have them.
+    pub(super) released: BTreeSet<UnitName>,
 
     pub(super) unverified: Unverified,
     /// So many last known placements were said not to be carried out.
@@ -145,6 +160,7 @@ impl Node {
             machine,
             registration: Registration::Pending,
             joining: None,
+            rejoin_at: None,
             presence: None,
             basis: Basis::Unknown,
             desired: BTreeMap::new(),
@@ -157,7 +173,8 @@ impl Node {
             report: StateReport::default(),
             reported: false,
             owned_count: 0,
-            closing: false,
+            outlook: Outlook::Stays,
+            released: BTreeSet::new(),
             unverified: Unverified::default(),
             withheld: 0,
             pass: PassProgress::default(),
@@ -183,7 +200,8 @@ impl Node {
         for input in inputs {
             self.on_input(now, wall, memory, input);
         }
-        if self.pass.due && self.is_idle() && self.runner_up && !self.closing {
+        let stays = self.outlook == Outlook::Stays;
+        if self.pass.due && self.is_idle() && self.runner_up && stays {
             self.begin_pass(memory);
         }
         self.note_reported();
@@ -200,7 +218,7 @@ impl Node {
     ) {
         match input {
             NodeInput::Registration(registration) => self.on_registration(registration),
-            NodeInput::StatesRead(states) => self.on_states_read(memory, states),
+            NodeInput::StatesRead(states) => self.on_states_read(now, memory, states),
             NodeInput::Placements(event) => self.on_placements(now, memory, event),
             NodeInput::ClusterVerified(answer) => self.on_cluster_verified(now, memory, answer),
             NodeInput::LastKnownRead(found) => self.on_last_known(now, found),
@@ -215,6 +233,13 @@ impl Node {
             NodeInput::ChainEnded { unit, end } => self.on_chain_ended(now, memory, &unit, end),
             NodeInput::Published { number, answer } => self.on_published(now, number, answer),
             NodeInput::PlacementsSaved(saved) => self.on_placements_saved(now, saved),
+            NodeInput::Leaving(leaves) => self.on_leaving(leaves),
+            NodeInput::Released(unit) => {
+                if !is_planted("stopped-unit-not-released") {
+                    self.report.mark_stale(unit.clone());
+                    self.released.insert(unit);
+                }
+            }
             NodeInput::Tick => self.on_tick(now, memory),
             NodeInput::Close => self.on_close(now, memory),
         }
@@ -229,9 +254,10 @@ impl Node {
             self.save.at.filter(|_| !self.save.under_way),
             self.store_grace,
             self.unverified.retry_at,
+            self.rejoin_at,
             Some(self.relist_at),
         ];
-        if self.closing {
+        if self.outlook == Outlook::Closes {
             return self.publish_at();
         }
         deadlines.into_iter().flatten().min()
@@ -242,7 +268,7 @@ impl Node {
         if is_due(self.publish_at()) {
             self.publish_changes(now, memory);
         }
-        if self.closing {
+        if self.outlook == Outlook::Closes {
             return;
         }
         if is_due(self.retry_at) {
@@ -261,11 +287,26 @@ impl Node {
         if is_due(self.store_grace) {
             self.on_store_silent(now);
         }
+        if is_due(self.rejoin_at) {
+            self.rejoin_at = None;
+            self.effects.push(NodeEffect::ReadStates);
+        }
         if is_due(self.unverified.retry_at) {
             self.watch_again();
         }
         if is_due(Some(self.relist_at)) {
             self.observe_again(now);
+        }
+    }
+
+    fn on_leaving(&mut self, leaves: bool) {
+        match (self.outlook, leaves) {
+            (Outlook::Stays, true) => self.outlook = Outlook::Leaves,
+            (Outlook::Leaves, false) => {
+                self.outlook = Outlook::Stays;
+                self.pass.due = true;
+            }
+            (Outlook::Stays | Outlook::Leaves | Outlook::Closes, _) => {}
         }
     }
 

@@ -54,6 +54,7 @@ impl Node {
     fn end_session(&mut self) {
         self.presence = None;
         self.joining = None;
+        self.rejoin_at = None;
         self.unverified.remembered = false;
         self.unverified.events.clear();
         self.unverified.retry_at = None;
@@ -63,14 +64,26 @@ impl Node {
     /// The states that the store has of our units are known: the session begins.
     pub(super) fn on_states_read(
         &mut self,
+        now: Duration,
         memory: &NodeMemory<'_>,
-        states: BTreeMap<UnitName, ObservedState>,
+        states: Option<BTreeMap<UnitName, ObservedState>>,
     ) {
         let Some(presence) = self.joining.take() else { return };
+        let Some(states) = states else {
+            // What an earlier daemon has said and nobody takes back would be shown for as long as the lease lives.
+            self.joining = Some(presence);
+            self.rejoin_at = Some(now + PASS_RETRY);
+            return;
+        };
         let units = self.known_units(memory);
-        // A state that another lease holds dies with that lease, so all are reported again.
-        let withdrawn = states.into_iter().filter(|(unit, _)| !units.contains(unit)).collect();
+        // A state that another lease holds dies with that lease, so all are reported again; and what is here now may be gone
+        // before it is.
+        let (known, withdrawn): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            states.into_iter().partition(|(unit, _)| units.contains(unit));
         self.report.begin_session(withdrawn, units.into_iter());
+        for unit in known.keys().filter(|_| !is_planted("states-of-before-forgotten")) {
+            self.report.mark_doubted(unit);
+        }
         self.presence = Some(presence);
         self.effects.push(NodeEffect::WatchPlacements);
     }

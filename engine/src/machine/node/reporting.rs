@@ -10,7 +10,7 @@ use muster_common::state::{ObservedState, load, sub};
 use muster_common::unit::UnitName;
 
 use super::io::{NodeEffect, PublishAnswer};
-use super::model::{Basis, Node};
+use super::model::{Basis, Node, Outlook};
 use crate::machine::memory::{LastKnown, NodeMemory};
 use crate::machine::observation::UnitObservation;
 
@@ -21,6 +21,9 @@ impl Node {
         memory: &NodeMemory<'_>,
         unit: &UnitName,
     ) -> Option<ObservedState> {
+        if self.released.contains(unit) {
+            return None;
+        }
         let entry = memory.owned.get(unit);
         let refused = self.refused.get(unit);
         let nothing = UnitObservation::default();
@@ -104,7 +107,7 @@ impl Node {
 
     /// Says and saves what is left.
     pub(super) fn on_close(&mut self, now: Duration, memory: &NodeMemory<'_>) {
-        self.closing = true;
+        self.outlook = Outlook::Closes;
         if self.save.at.is_some() {
             self.save_placements();
         }

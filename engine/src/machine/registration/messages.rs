@@ -135,6 +135,8 @@ pub enum RegistrarInput {
     ContainerEngine(ContainerEngine),
     /// The metadata the machine is configured with now.
     Metadata(BTreeMap<String, String>),
+    /// The machine goes down, or does not after all.
+    Leaving(bool),
     /// A write under the lease was refused: it may be gone.
     LeaseSuspect,
 }

@@ -1,5 +1,7 @@
-//! Ready: a machine that is cordoned takes nothing new, and keeps what it has, unless its drain has ended by force.
+//! Ready: a machine that is cordoned takes nothing new, and keeps what it has, unless its drain has ended by force. One that goes down
+//! takes nothing new either, and keeps what it has until that has ended there.
 
+use muster_common::probe::is_planted;
 use muster_common::refusal::MachineReason;
 
 use super::contract::MachineFilter;
@@ -10,13 +12,15 @@ pub(crate) struct Ready;
 
 impl MachineFilter for Ready {
     fn keep_eligible(&self, index: &Index, _demand: &MachineDemand, eligible: &mut Bits) {
-        for machine in &index.cordoned {
+        let leaving = index.leaving.iter().filter(|_| !is_planted("leaving-host-takes-units"));
+        for machine in index.cordoned.iter().chain(leaving) {
             eligible.remove(index.machines[*machine].position);
         }
     }
 
     fn may_stay(&self, index: &Index, unit: UnitKey, machine: MachineKey) -> bool {
-        index.units[unit].is_global() || !index.is_forced(machine)
+        index.units[unit].is_global()
+            || !(index.is_forced(machine) || index.is_released(unit, machine))
     }
 
     fn explain_refusal(
@@ -25,6 +29,9 @@ impl MachineFilter for Ready {
         _unit: UnitKey,
         machine: MachineKey,
     ) -> Option<MachineReason> {
+        if index.leaving.contains(&machine) && !is_planted("leaving-host-takes-units") {
+            return Some(MachineReason::Cordoned { why: "because it goes down".to_owned() });
+        }
         if !index.cordoned.contains(&machine) {
             return None;
         }

@@ -104,6 +104,11 @@ impl Index {
         let row = &mut self.machines[key];
         let before = mem::replace(&mut row.record, record.cloned());
         let (load, position) = (row.load, row.position);
+        if record.is_some_and(|record| record.leaving) {
+            self.leaving.insert(key);
+        } else {
+            self.leaving.remove(&key);
+        }
         match (&before, record) {
             (None, None) => return,
             (None, Some(_)) => {
@@ -117,7 +122,8 @@ impl Index {
                 self.rank.remove(load, position);
             }
             (Some(before), Some(after)) => {
-                if before.metadata == after.metadata && before.runners == after.runners {
+                let same = before.metadata == after.metadata && before.runners == after.runners;
+                if same && before.leaving == after.leaving {
                     return;
                 }
             }
@@ -276,7 +282,8 @@ impl Index {
             || heard_of
             || self.moving.contains(&unit)
             || row.places.is_empty()
-            || row.places.iter().any(|place| self.draining.contains(&place.machine));
+            || row.places.iter().any(|place| self.draining.contains(&place.machine))
+            || row.places.iter().any(|place| self.leaving.contains(&place.machine));
         if waited_for {
             self.mark_dirty(unit);
         }

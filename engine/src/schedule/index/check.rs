@@ -87,6 +87,9 @@ impl Index {
             &self.rank.ranked_machines().collect(),
         );
 
+        let leaving =
+            rows().filter(|(_, row)| row.record.as_ref().is_some_and(|record| record.leaving));
+        compare_index(problems, "leaving machines", &keys_of(leaving), &self.leaving);
         let cordoned = rows().filter(|(_, row)| row.cordon.is_some() || row.cordon_unreadable);
         compare_index(problems, "cordoned machines", &keys_of(cordoned), &self.cordoned);
         let drains = |row: &super::rows::MachineRow| {

@@ -3,6 +3,7 @@
 //! Owns the words in which decisions speak of units and machines: live, held, placeable, a job that was begun.
 
 use muster_common::cordon::Cordon;
+use muster_common::probe::is_planted;
 use muster_common::snapshot::Unit;
 use muster_common::state::DesiredState;
 use muster_common::unit::FileHash;
@@ -21,6 +22,14 @@ impl Index {
     pub(crate) fn is_held(&self, machine: MachineKey) -> bool {
         let row = &self.machines[machine];
         row.record.is_none() && (row.held || row.unreadable)
+    }
+
+    /// True if nothing of a unit is left on a machine that goes down, though it is placed there: the machine begins nothing any more, and
+    /// takes back what it has said of a unit once that has ended.
+    pub(crate) fn is_released(&self, unit: UnitKey, machine: MachineKey) -> bool {
+        self.leaving.contains(&machine)
+            && self.units[unit].report_of(machine).is_none()
+            && !is_planted("leaving-host-keeps-units")
     }
 
     /// True if units have to leave a machine even if no other takes them.

@@ -33,6 +33,8 @@ pub(crate) struct Index {
     pub(crate) runners: BTreeMap<RunnerKind, BTreeSet<MachineKey>>,
     /// Machines that take nothing new.
     pub(crate) cordoned: BTreeSet<MachineKey>,
+    /// Machines that go down.
+    pub(crate) leaving: BTreeSet<MachineKey>,
     /// Machines whose units are to move away.
     pub(crate) draining: BTreeSet<MachineKey>,
     /// Units on their way from one machine to another, with two placements or, for those that may not run twice, none.
@@ -75,6 +77,7 @@ impl Index {
             metadata: BTreeMap::new(),
             runners: BTreeMap::new(),
             cordoned: BTreeSet::new(),
+            leaving: BTreeSet::new(),
             draining: BTreeSet::new(),
             moving: BTreeSet::new(),
             followers: BTreeMap::new(),

@@ -65,7 +65,10 @@ impl PlanPass<'_> {
         if self.index.is_unheard_of(unit) {
             return;
         }
-        let decisions = self.remove_decisions(unit, |machine| self.index.is_live(machine));
+        // One that goes down comes back, and has it again then.
+        let must_leave =
+            |machine| self.index.is_live(machine) && !self.index.is_released(unit, machine);
+        let decisions = self.remove_decisions(unit, must_leave);
         if !decisions.is_empty() {
             let reason = reason.unwrap_or_else(|| self.index.reason_to_leave(unit));
             self.push_move(unit, reason, decisions);

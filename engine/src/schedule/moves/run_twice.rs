@@ -19,6 +19,7 @@ impl Index {
         let reporting = row.reports.iter().map(|(machine, _)| *machine);
         let reporting = reporting.filter(|machine| row.place_on(*machine).is_none());
         let placed = row.places.iter().map(|place| place.machine);
+        let placed = placed.filter(|machine| !self.is_released(unit, *machine));
         placed.chain(reporting).find(|machine| self.is_live(*machine))
     }
 
@@ -26,7 +27,11 @@ impl Index {
     /// about to start it, and would be thought to have ended it were it taken from there now.
     pub(crate) fn is_unheard_of(&self, unit: UnitKey) -> bool {
         let row = &self.units[unit];
-        let unheard = |machine| self.is_live(machine) && row.report_of(machine).is_none();
+        let unheard = |machine| {
+            self.is_live(machine)
+                && row.report_of(machine).is_none()
+                && !self.is_released(unit, machine)
+        };
         self.is_single(unit) && row.places.iter().any(|place| unheard(place.machine))
     }
 
