@@ -7,7 +7,7 @@ mod support;
 use muster_common::machine::MachineId;
 use muster_common::snapshot::Snapshot;
 use muster_common::state::DesiredState::Launched;
-use support::{Machine, ask, long_after, name, reported, timed_store, until};
+use support::{Machine, long_after, name, reported, request_unit, timed_store, wait_until};
 
 const UNIT: &str = "[Service]\nExecStart=/bin/true\n";
 
@@ -32,20 +32,22 @@ async fn a_host_that_is_about_to_go_takes_nothing_new_and_takes_it_up_when_it_st
     let (registry, _disk) = timed_store();
     let (first, second) = (Machine::new("m1", "10.0.0.1"), Machine::new("m2", "10.0.0.2"));
     let daemons = [first.start(&registry), second.start(&registry)];
-    until(&registry, "both", |s| s.machines.len() == 2).await;
+    wait_until(&registry, "both", |s| s.machines.len() == 2).await;
     // Its daemon runs on: programs that hold the shutdown up have their time.
     first.host.begin_shutdown();
-    until(&registry, "it says so", |s| s.machines.get(&id("m1")).is_some_and(|m| m.leaving)).await;
+    wait_until(&registry, "it says so", |s| s.machines.get(&id("m1")).is_some_and(|m| m.leaving))
+        .await;
     for unit in ["a.service", "b.service", "c.service"] {
-        ask(&registry, unit, UNIT, Launched).await;
-        until(&registry, "active", |s| runs_on(s, unit, "m2")).await;
+        request_unit(&registry, unit, UNIT, Launched).await;
+        wait_until(&registry, "active", |s| runs_on(s, unit, "m2")).await;
     }
     assert_eq!(first.host.requests_made(), Vec::<String>::new());
     // It was called off.
     first.host.end_shutdown();
-    until(&registry, "it stays", |s| s.machines.get(&id("m1")).is_some_and(|m| !m.leaving)).await;
-    ask(&registry, "d.service", UNIT, Launched).await;
-    until(&registry, "active", |s| runs_on(s, "d.service", "m1")).await;
+    wait_until(&registry, "it stays", |s| s.machines.get(&id("m1")).is_some_and(|m| !m.leaving))
+        .await;
+    request_unit(&registry, "d.service", UNIT, Launched).await;
+    wait_until(&registry, "active", |s| runs_on(s, "d.service", "m1")).await;
     for daemon in daemons {
         daemon.stop().await;
     }
@@ -58,17 +60,17 @@ async fn each_unit_of_a_host_that_goes_moves_when_it_is_down() {
     let (first, second) = (Machine::new("m1", "10.0.0.1"), Machine::new("m2", "10.0.0.2"));
     let daemon = first.start(&registry);
     for (unit, text) in [("a.service", UNIT), ("slow.service", UNIT), ("single.service", SINGLE)] {
-        ask(&registry, unit, text, Launched).await;
-        until(&registry, "active", |s| runs_on(s, unit, "m1")).await;
+        request_unit(&registry, unit, text, Launched).await;
+        wait_until(&registry, "active", |s| runs_on(s, unit, "m1")).await;
     }
     let other = second.start(&registry);
-    until(&registry, "both", |s| s.machines.len() == 2).await;
+    wait_until(&registry, "both", |s| s.machines.len() == 2).await;
     first.host.stop_slowly("slow.service", true);
     first.host.stop_slowly("single.service", true);
     first.host.begin_shutdown();
     let stopping = tokio::spawn(daemon.stop());
 
-    let moved = until(&registry, "the quick one", |s| runs_on(s, "a.service", "m2")).await;
+    let moved = wait_until(&registry, "the quick one", |s| runs_on(s, "a.service", "m2")).await;
     assert!(is_placed(&moved, "a.service", "m2"));
     for unit in ["slow.service", "single.service"] {
         assert!(is_placed(&moved, unit, "m1"), "{unit} is not down");
@@ -76,12 +78,12 @@ async fn each_unit_of_a_host_that_goes_moves_when_it_is_down() {
     // The machine is still there for the last of its units.
     assert!(moved.machines.contains_key(&id("m1")));
     first.host.stop_slowly("single.service", false);
-    let moved = until(&registry, "the next", |s| runs_on(s, "single.service", "m2")).await;
+    let moved = wait_until(&registry, "the next", |s| runs_on(s, "single.service", "m2")).await;
     assert_eq!(first.host.unit_state("single.service").unwrap().0, "inactive");
     assert!(is_placed(&moved, "slow.service", "m1"));
     first.host.stop_slowly("slow.service", false);
     stopping.await.unwrap();
-    until(&registry, "the last", |s| runs_on(s, "slow.service", "m2")).await;
+    wait_until(&registry, "the last", |s| runs_on(s, "slow.service", "m2")).await;
     assert!(reported(&registry.read_snapshot().await.unwrap(), "a.service").is_some());
     other.stop().await;
 }
@@ -92,14 +94,15 @@ async fn nothing_starts_on_a_host_that_has_given_its_units_up() {
     let (registry, _disk) = timed_store();
     let first = Machine::new("m1", "10.0.0.1");
     let daemon = first.start(&registry);
-    ask(&registry, "going.service", UNIT, Launched).await;
-    until(&registry, "active", |s| runs_on(s, "going.service", "m1")).await;
+    request_unit(&registry, "going.service", UNIT, Launched).await;
+    wait_until(&registry, "active", |s| runs_on(s, "going.service", "m1")).await;
     first.host.stop_slowly("going.service", true);
     let both = registry.destroy_units(&[name("going.service")]);
-    let (destroyed, ()) = tokio::join!(both, ask(&registry, "coming.service", UNIT, Launched));
+    let (destroyed, ()) =
+        tokio::join!(both, request_unit(&registry, "coming.service", UNIT, Launched));
     destroyed.unwrap();
     first.host.until_asked("stop going.service").await;
-    until(&registry, "placed", |s| is_placed(s, "coming.service", "m1")).await;
+    wait_until(&registry, "placed", |s| is_placed(s, "coming.service", "m1")).await;
     first.host.begin_shutdown();
     daemon.stop().await;
     long_after().await;

@@ -60,7 +60,7 @@ fn present() -> Vec<(Key, Change, Vec<u8>)> {
         id: "m2".parse().unwrap(),
         runners: BTreeSet::from([RunnerKind::Systemd]),
         containers_lost: Some("No such file or directory".to_owned()),
-        leaving: true,
+        leaving: false,
         ..registered.clone()
     };
     let placement = Placement {
