@@ -97,7 +97,8 @@ async fn nothing_starts_on_a_host_that_has_given_its_units_up() {
     request_unit(&registry, "going.service", UNIT, Launched).await;
     wait_until(&registry, "active", |s| runs_on(s, "going.service", "m1")).await;
     first.host.stop_slowly("going.service", true);
-    let both = registry.destroy_units(&[name("going.service")]);
+    let going = [name("going.service")];
+    let both = registry.destroy_units(&going);
     let (destroyed, ()) =
         tokio::join!(both, request_unit(&registry, "coming.service", UNIT, Launched));
     destroyed.unwrap();

@@ -436,7 +436,7 @@ fn describe(request: &RegistrarRequest) -> String {
                 let _ = write!(line, " {key}={value}");
             }
             if machine.leaving {
-                said.push_str(" leaving");
+                line.push_str(" leaving");
             }
             if let Some(problem) = &machine.containers_lost {
                 let _ = write!(line, " lost ({problem})");
