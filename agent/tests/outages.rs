@@ -127,6 +127,7 @@ async fn a_machine_whose_power_failed_under_its_lease_starts_nothing_without_the
     machine.host.begin_shutdown();
     again.stop().await;
     machine.reboot();
+    machine.host.end_shutdown();
     let again = machine.start(&registry);
     long_after().await;
     assert!(machine.host.unit_state("a.service").is_none());
