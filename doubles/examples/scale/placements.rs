@@ -1,11 +1,17 @@
 //! What the store says of placements and machines, followed.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use muster_store::{KeyChange, Range, Store, WatchEvent};
 use tokio::sync::watch;
+
+use crate::figures::say;
+
+/// When nothing has changed for so long, it is said how things stand.
+const PROGRESS: Duration = Duration::from_secs(10);
 
 const PREFIX: &str = "/muster/v1/";
 
@@ -75,11 +81,22 @@ impl Followed {
                 if self.look(&holds) {
                     return Instant::now();
                 }
-                changed.changed().await.unwrap();
+                match tokio::time::timeout(PROGRESS, changed.changed()).await {
+                    Ok(changed) => changed.unwrap(),
+                    Err(_) => self.look(|keys| say(&format!("still waiting until {what}; {keys}"))),
+                }
             }
         };
         let waited = tokio::time::timeout(Duration::from_secs(600), wait).await;
         waited.unwrap_or_else(|_| panic!("never: {what}"))
+    }
+}
+
+impl fmt::Display for Keys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { places, machines, states, leader } = self;
+        let (places, machines, states) = (places.len(), machines.len(), states.len());
+        write!(f, "{machines} machines, {places} units placed, {states} states; leader {leader}")
     }
 }
 
