@@ -171,7 +171,7 @@ pub(super) fn read(words: Vec<String>) -> Result<Vec<MeantOption>, String> {
                 );
             }
             ArgumentKind::Gpus => {
-                meanings.push(MeantOption::Value("AddDevice", format!("nvidia.com/gpu={value}")))
+                meanings.push(MeantOption::Value("AddDevice", format!("nvidia.com/gpu={value}")));
             }
             ArgumentKind::Security => meanings.push(parse_security_option(&value)?),
             ArgumentKind::User => {

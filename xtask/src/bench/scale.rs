@@ -6,7 +6,7 @@ use std::process::Stdio;
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
-use super::figure::{Bound, Figure, Spread};
+use super::figure::{Figure, FigureLimit, Spread};
 use crate::shell::cargo_command;
 
 /// A line of the program `scale`.
@@ -59,12 +59,15 @@ fn unit_of(word: &str) -> &'static str {
 }
 
 /// What a figure should be. Rates have no bound here: more is better, and the pages on limits compare them with etcd's.
-fn aim_of(what: &str) -> Option<Bound> {
+fn aim_of(what: &str) -> Option<FigureLimit> {
     let bounds = [
         // A lost machine costs as much as in a cluster of three: the rest of its lease, and a plan.
         ("one machine lost", 10.0),
         ("half of the machines lost and back: units moved", 0.0),
         ("every agent anew at once: units moved", 0.0),
     ];
-    bounds.iter().find(|(start, _)| what.starts_with(start)).map(|(_, most)| Bound::AtMost(*most))
+    bounds
+        .iter()
+        .find(|(start, _)| what.starts_with(start))
+        .map(|(_, most)| FigureLimit::AtMost(*most))
 }
