@@ -94,7 +94,7 @@ pub fn open_etcd_over(
     transport: Box<dyn etcd_protocol::EtcdTransport>,
     options: EtcdOptions,
 ) -> Result<Arc<dyn Store>, StoreError> {
-    Ok(Arc::new(etcd::Etcd::over(transport, options)?))
+    Ok(Arc::new(etcd::Etcd::over_transport(transport, options)?))
 }
 
 /// The way to members of etcd over the network, as [`open_etcd`] uses it.

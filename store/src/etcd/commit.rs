@@ -48,8 +48,9 @@ pub(super) async fn commit(
     let mut pauses = connection.retry_pauses();
     let mut unanswered: Option<EtcdError> = None;
     loop {
-        let sent =
-            connection.call_once(|member| async move { member.transact(guards, ops).await }).await;
+        let sent = connection
+            .call_once(|member| async move { member.send_transaction(guards, ops).await })
+            .await;
         let error = match sent {
             Ok(TransactionOutcome { revision, succeeded }) => {
                 return match (succeeded, &unanswered) {

@@ -8,13 +8,14 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use etcd_client::{
     Client, Compare, CompareOp, ConnectOptions, Error, EventType, GetOptions, LeaseGrantOptions,
-    LeaseKeepAliveStream, LeaseKeeper, PutOptions, TlsOptions, Txn, TxnOp, WatchOptions,
+    LeaseKeepAliveStream, LeaseKeeper, PutOptions, ResponseHeader, TlsOptions, Txn, TxnOp,
+    WatchOptions,
 };
 
 use super::error::EtcdError;
 use super::protocol::{
     EtcdTransport, EtcdUsers, KeepAliveStream, LeaseSeconds, MemberChange, MemberConnection, Page,
-    PageQuery, TransactionOutcome, WatchEnd, WatchMessage, WatchQuery, WatchStream,
+    PageQuery, StoreLineage, TransactionOutcome, WatchEnd, WatchMessage, WatchQuery, WatchStream,
 };
 use super::tls;
 use crate::options::{EtcdOptions, Liveness};
@@ -212,7 +213,7 @@ impl MemberConnection for GrpcMember {
         })
     }
 
-    async fn transact(
+    async fn send_transaction(
         &self,
         guards: &[Guard],
         ops: &[Op],
@@ -301,8 +302,13 @@ impl WatchStream for GrpcWatch {
             compact_revision: unsigned_revision(message.compact_revision()),
             reason: message.cancel_reason().to_owned(),
         });
+        let lineage = |header: &ResponseHeader| StoreLineage {
+            cluster: header.cluster_id(),
+            term: header.raft_term(),
+        };
         Ok(Some(WatchMessage {
             revision: message.header().map_or(0, |header| unsigned_revision(header.revision())),
+            lineage: message.header().map(lineage).unwrap_or_default(),
             changes: message.events().iter().filter_map(decode_event).collect(),
             end,
         }))

@@ -46,11 +46,11 @@ impl Etcd {
     /// Prepares the connection: reads the files of certificates, makes sure they are of use, reaches nobody.
     pub(crate) async fn new(options: EtcdOptions) -> Result<Self, StoreError> {
         let transport = GrpcTransport::new(&options).await?;
-        Self::over(Box::new(transport), options)
+        Self::over_transport(Box::new(transport), options)
     }
 
     /// The same over a given way to the members. Of the options, those of TLS and the login are the transport's.
-    pub(crate) fn over(
+    pub(crate) fn over_transport(
         transport: Box<dyn EtcdTransport>,
         options: EtcdOptions,
     ) -> Result<Self, StoreError> {

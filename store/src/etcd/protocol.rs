@@ -69,7 +69,7 @@ pub struct LeaseSeconds {
     pub granted: i64,
 }
 
-/// What is watched, and from which revision on.
+/// The keys to watch, and the revision to begin at.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WatchQuery {
     /// The keys.
@@ -78,11 +78,31 @@ pub struct WatchQuery {
     pub from: u64,
 }
 
+/// The store that a member speaks for, as far as etcd tells.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct StoreLineage {
+    /// The id of the cluster. A restored one has another, unless it was restored with the same names, addresses and token.
+    pub cluster: u64,
+    /// The term, as the member knows it. A restored cluster begins with the first.
+    pub term: u64,
+}
+
+impl StoreLineage {
+    /// True if this may be the store that said `earlier`, later on. A member that has been cut off for a while may know an earlier
+    /// term, and is not told from a restored one.
+    #[must_use]
+    pub fn may_follow(self, earlier: Self) -> bool {
+        self.cluster == earlier.cluster && self.term >= earlier.term
+    }
+}
+
 /// A message of a watch. The first one says that it has begun.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct WatchMessage {
     /// The member's revision.
     pub revision: u64,
+    /// The store that says so.
+    pub lineage: StoreLineage,
     /// Changes in order. A sign of life has none.
     pub changes: Vec<MemberChange>,
     /// The end of the watch, if this is it.
@@ -124,8 +144,11 @@ pub trait MemberConnection: Send + Sync + 'static {
     async fn read_page(&self, query: &PageQuery) -> Result<Page, EtcdError>;
 
     /// Carries out a transaction: all operations if all guards hold, otherwise none.
-    async fn transact(&self, guards: &[Guard], ops: &[Op])
-    -> Result<TransactionOutcome, EtcdError>;
+    async fn send_transaction(
+        &self,
+        guards: &[Guard],
+        ops: &[Op],
+    ) -> Result<TransactionOutcome, EtcdError>;
 
     /// Grants a lease of this id; returns its seconds.
     async fn grant_lease(&self, lease: LeaseId, seconds: i64) -> Result<i64, EtcdError>;

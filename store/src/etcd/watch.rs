@@ -8,6 +8,10 @@
 //! 3.4.36 and 3.5.18 open a watch at the very revision that was compacted and keep quiet about what was removed there;
 //! one revision earlier they say that the history is gone.
 //!
+//! A store that was put back from a backup may have grown beyond what the reader knows by the time a stream is opened there. So a
+//! stream that resumes has to tell the changes of the last known revision again, and the same ones: another history begins anew. So
+//! does a store that calls itself another cluster's, or whose term has gone back.
+//!
 //! Progress is not passed on: servers before 3.4.25 and 3.5.8 tell of revisions whose changes they have not sent yet,
 //! so here it is a sign of life and nothing more.
 
@@ -20,7 +24,9 @@ use tokio::sync::mpsc;
 
 use super::connection::{BorrowedClient, Connection};
 use super::error::EtcdError;
-use super::protocol::{WatchEnd, WatchQuery, WatchStream};
+use super::protocol::{
+    MemberChange, StoreLineage, WatchEnd, WatchMessage, WatchQuery, WatchStream,
+};
 use super::read::read;
 use crate::store::{KeyChange, Range, Watch, WatchEvent};
 
@@ -41,8 +47,44 @@ struct EtcdWatcher {
     events: mpsc::Sender<WatchEvent>,
 }
 
+/// What the reader knows.
+struct KnownHistory {
+    /// The revision up to which it knows everything.
+    revision: u64,
+    /// The changes of that very revision, if it was told of them as changes.
+    told: Vec<KeyChange>,
+    /// The store that told it, once a stream has said which.
+    lineage: Option<StoreLineage>,
+}
+
+impl KnownHistory {
+    fn from_listing(revision: u64) -> Self {
+        Self { revision, told: Vec::new(), lineage: None }
+    }
+
+    /// True if the changes of the last known revision are told again as they were, or none are known.
+    fn is_continued_by(&self, message: &WatchMessage) -> bool {
+        let again = message.changes.iter().filter(|change| change.revision == self.revision);
+        let again = again.filter_map(|change| change.change.as_ref());
+        self.told.is_empty() || again.eq(&self.told)
+    }
+
+    /// Notes what has been passed on.
+    fn extend(&mut self, revision: u64, changes: &[MemberChange]) {
+        let last = changes.iter().filter(|change| change.revision == revision);
+        self.told = last.filter_map(|change| change.change.clone()).collect();
+        self.revision = revision;
+    }
+}
+
 /// The reader is gone.
 struct ReaderGone;
+
+/// A stream, and the message that has been read from it already.
+struct OpenedStream {
+    stream: Box<dyn WatchStream>,
+    first: Option<WatchMessage>,
+}
 
 /// Why a stream is read no further.
 enum StreamEnd {
@@ -71,8 +113,8 @@ impl EtcdWatcher {
     }
 
     async fn follow_range(self) {
-        // The revision up to which the reader knows everything; `None`: it must begin anew.
-        let mut seen: Option<u64> = None;
+        // `None`: the reader must begin anew.
+        let mut seen: Option<KnownHistory> = None;
         let mut failures = 0;
         let mut lost = false;
         let mut pauses = reconnect_pauses(self.connection.next_jitter());
@@ -112,12 +154,12 @@ impl EtcdWatcher {
     /// Lists if need be, opens one stream and reads it to its end.
     async fn follow_stream(
         &self,
-        seen: &mut Option<u64>,
+        seen: &mut Option<KnownHistory>,
         lost: &mut bool,
         failures: &mut usize,
     ) -> StreamEnd {
-        let (from, resumed) = match *seen {
-            Some(revision) => (revision, true),
+        let (known, resumed) = match seen {
+            Some(known) => (known, true),
             None => match read(&self.connection, &self.range).await {
                 Err(error) => {
                     // A listing is tried at every endpoint before it fails.
@@ -125,14 +167,13 @@ impl EtcdWatcher {
                     return StreamEnd::Broken(error.to_string());
                 }
                 Ok(listing) => {
-                    let revision = listing.revision;
+                    let known = KnownHistory::from_listing(listing.revision);
                     if self.send(WatchEvent::Reset(listing)).await.is_err() {
                         return StreamEnd::ReaderGone;
                     }
-                    *seen = Some(revision);
                     *lost = false;
                     *failures = 0;
-                    (revision, false)
+                    (seen.insert(known), false)
                 }
             },
         };
@@ -140,15 +181,15 @@ impl EtcdWatcher {
             Ok(borrowed) => borrowed,
             Err(error) => return StreamEnd::Broken(error.to_string()),
         };
-        let end = match self.open(&borrowed, from, resumed).await {
+        let end = match self.open(&borrowed, known, resumed).await {
             Err(end) => end,
-            Ok(stream) => {
+            Ok(opened) => {
                 *failures = 0;
                 tokio::select! {
                     biased;
                     // What has come is passed on before its sender is given up.
-                    end = self.read_stream(stream, seen) => end,
-                    // Cancel-safe: `seen` moves on once a change has been passed on, so what was read and not passed
+                    end = self.read_stream(opened, known) => end,
+                    // Cancel-safe: `known` moves on once a change has been passed on, so what was read and not passed
                     // on is read again.
                     () = self.connection.until_given_up(&borrowed) => {
                         StreamEnd::Broken("its endpoint was given up".to_owned())
@@ -162,49 +203,67 @@ impl EtcdWatcher {
         end
     }
 
-    /// Opens a stream that begins with the changes of a revision, known though they are (see above).
+    /// Opens a stream that begins with the changes of the last known revision (see above). A stream that resumes comes with its first
+    /// message, which has told them again.
     async fn open(
         &self,
         borrowed: &BorrowedClient,
-        from: u64,
+        known: &mut KnownHistory,
         resumed: bool,
-    ) -> Result<Box<dyn WatchStream>, StreamEnd> {
+    ) -> Result<OpenedStream, StreamEnd> {
         // Zero is "from now on".
-        let query = WatchQuery { range: self.range.clone(), from: from.max(1) };
+        let query = WatchQuery { range: self.range.clone(), from: known.revision.max(1) };
         let open = async {
             let mut stream = borrowed.client.open_watch(&query).await?;
             let created = stream.next_message().await?;
             Ok::<_, EtcdError>((stream, created))
         };
         let deadline = self.connection.liveness.call;
-        match timeout(deadline, open).await {
-            Err(_) => Err(StreamEnd::Broken(format!("no answer within {deadline:?}"))),
-            Ok(Err(error)) => Err(StreamEnd::Broken(error.to_string())),
-            Ok(Ok((_, None))) => Err(StreamEnd::Broken("the stream ended".to_owned())),
-            Ok(Ok((stream, Some(created)))) => {
-                if let Some(end) = &created.end {
-                    return Err(end_of_canceled(end));
-                }
-                // A store that is younger than what we know was put back from a backup.
-                if resumed && created.revision < from {
-                    return Err(StreamEnd::Compacted);
-                }
-                Ok(stream)
+        let (mut stream, created) = match timeout(deadline, open).await {
+            Err(_) => return Err(StreamEnd::Broken(format!("no answer within {deadline:?}"))),
+            Ok(Err(error)) => return Err(StreamEnd::Broken(error.to_string())),
+            Ok(Ok((_, None))) => return Err(StreamEnd::Broken("the stream ended".to_owned())),
+            Ok(Ok((stream, Some(created)))) => (stream, created),
+        };
+        if let Some(end) = &created.end {
+            return Err(end_of_canceled(end));
+        }
+        let is_other = |earlier| !created.lineage.may_follow(earlier);
+        // Put back from a backup, or somebody else's.
+        if resumed && (created.revision < known.revision || known.lineage.is_some_and(is_other)) {
+            return Err(StreamEnd::Compacted);
+        }
+        let mut first = None;
+        if resumed && !known.told.is_empty() {
+            // One that keeps quiet has nothing at that revision: it may have been compacted there, or is another's.
+            first = match timeout(deadline, stream.next_message()).await {
+                Err(_) => return Err(StreamEnd::Compacted),
+                Ok(Err(error)) => return Err(StreamEnd::Broken(error.to_string())),
+                Ok(Ok(first)) => first,
+            };
+            let is_another = |first: &WatchMessage| !known.is_continued_by(first);
+            if first.as_ref().is_some_and(|first| first.end.is_none() && is_another(first)) {
+                return Err(StreamEnd::Compacted);
             }
         }
+        known.lineage = Some(created.lineage);
+        Ok(OpenedStream { stream, first })
     }
 
     /// Reads a stream until something is wrong with it.
-    async fn read_stream(
-        &self,
-        mut stream: Box<dyn WatchStream>,
-        seen: &mut Option<u64>,
-    ) -> StreamEnd {
+    async fn read_stream(&self, opened: OpenedStream, known: &mut KnownHistory) -> StreamEnd {
+        let OpenedStream { mut stream, mut first } = opened;
         let liveness = self.connection.liveness;
         let mut asked = false;
         loop {
             let patience = if asked { liveness.sign_of_life } else { liveness.silence };
-            let message = match timeout(patience, stream.next_message()).await {
+            let next = async {
+                match first.take() {
+                    Some(first) => Ok(Some(first)),
+                    None => stream.next_message().await,
+                }
+            };
+            let message = match timeout(patience, next).await {
                 Err(_) if asked => {
                     return StreamEnd::Broken("the watch is silent, signs of life too".to_owned());
                 }
@@ -228,8 +287,7 @@ impl EtcdWatcher {
             if let Some(end) = &message.end {
                 return end_of_canceled(end);
             }
-            let known = seen.unwrap_or(0);
-            let news = || message.changes.iter().filter(|change| change.revision > known);
+            let news = || message.changes.iter().filter(|change| change.revision > known.revision);
             let last = news().map(|change| change.revision).max();
             if let Some(revision) = last {
                 let changes: Vec<KeyChange> =
@@ -237,7 +295,7 @@ impl EtcdWatcher {
                 if self.send(WatchEvent::Changes { revision, changes }).await.is_err() {
                     return StreamEnd::ReaderGone;
                 }
-                *seen = Some(revision);
+                known.extend(revision, &message.changes);
             }
         }
     }
