@@ -2,3 +2,5 @@
 //!
 //! Owns the world: time, network, store, systemd, disks, power, users, and what must never happen. It has no rule of the
 //! product's: those are linked.
+
+pub mod etcd;
