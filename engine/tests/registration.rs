@@ -23,7 +23,7 @@
 //! | `foreign gone` | it goes |
 //! | `damage` | the record under our id cannot be read any more |
 //! | `cluster NUMBER\|none\|old` | the store holds this cluster from now on, none, or one of a release before; leases and records are gone |
-//! | `remember NUMBER\|nothing\|old\|damaged` | what the machine remembers of its cluster |
+//! | `remember NUMBER\|nothing\|anew\|old\|damaged` | what the machine remembers of its cluster |
 //! | `store` | prints the record under our id |
 //!
 //! What is said begins with the time. Health is said when it changes.
@@ -404,6 +404,7 @@ impl Player for World {
             "remember" => {
                 self.cluster = Some(match arguments {
                     ["nothing"] => RememberedCluster::Nothing,
+                    ["anew"] => RememberedCluster::BeginsAnew,
                     ["old"] => RememberedCluster::OlderRelease,
                     ["damaged"] => RememberedCluster::Unreadable,
                     number => RememberedCluster::Known(cluster_id(number)),

@@ -65,7 +65,7 @@ impl ClusterMemory {
         };
         match found.filter(|record| record.version <= VERSION) {
             Some(ClusterRecord { cluster: Some(cluster), .. }) => RememberedCluster::Known(cluster),
-            Some(ClusterRecord { cluster: None, .. }) => RememberedCluster::Nothing,
+            Some(ClusterRecord { cluster: None, .. }) => RememberedCluster::BeginsAnew,
             None => RememberedCluster::Unreadable,
         }
     }
@@ -152,7 +152,7 @@ mod tests {
         let next = memory(directory.path());
         assert_eq!(next.read_memory(), RememberedCluster::Known(CLUSTER));
         next.adopt_cluster(None).unwrap();
-        assert_eq!(first.read_memory(), RememberedCluster::Nothing);
+        assert_eq!(first.read_memory(), RememberedCluster::BeginsAnew);
     }
 
     #[test]

@@ -240,12 +240,13 @@ impl RegistrarStore {
         let remembered = self.cluster.read_memory();
         let stored = match (found, remembered) {
             (Some(identity), _) => StoredCluster::Identified(identity),
-            // Where nothing is remembered either it makes no difference.
-            (None, RememberedCluster::Nothing) => StoredCluster::Absent,
-            (None, _) if self.registry.read_snapshot().await?.units.is_empty() => {
-                StoredCluster::Absent
+            (None, RememberedCluster::OlderRelease)
+                if !self.registry.read_snapshot().await?.units.is_empty() =>
+            {
+                StoredCluster::Unidentified
             }
-            (None, _) => StoredCluster::Unidentified,
+            // Whether there is anything else in it makes no difference to the others, and is not looked at twice a second.
+            (None, _) => StoredCluster::Absent,
         };
         Ok(RegistrarAnswer::ClusterFound { remembered, stored })
     }

@@ -9,8 +9,8 @@
 //! | --- | --- | --- |
 //! | a cluster | the same | ours |
 //! | a cluster | another, or none | not ours |
-//! | nothing, and nothing runs from before | a cluster | ours from now on |
-//! | nothing, and nothing runs from before | none | ours to begin |
+//! | nothing, and nothing runs from before, or a person says so | a cluster | ours from now on |
+//! | nothing, and nothing runs from before, or a person says so | none | ours to begin |
 //! | nothing, but units of a release before | a cluster, or records | ours, and gets an identity |
 //! | nothing, but units of a release before | nothing at all | not ours |
 //! | something that cannot be read | whatever it is | not ours |
@@ -25,8 +25,10 @@ use muster_common::probe::is_planted;
 pub enum RememberedCluster {
     /// This one.
     Known(ClusterId),
-    /// None: the machine is new, or a person has said that it is to begin anew.
+    /// None: no placement was ever carried out. A daemon that has been in a cluster meanwhile knows better.
     Nothing,
+    /// None, by the word of a person: whatever the store holds is the machine's from now on.
+    BeginsAnew,
     /// None, but placements were carried out: by a release that remembered no identity.
     OlderRelease,
     /// Something that cannot be read.
@@ -40,7 +42,7 @@ pub enum StoredCluster {
     Identified(ClusterId),
     /// One without an identity: of a release that gave none.
     Unidentified,
-    /// None: there is not a single unit.
+    /// None that has an identity; whether there is anything else in it was not looked at, or there is not a single unit.
     Absent,
 }
 
@@ -78,7 +80,12 @@ pub fn judge_store(remembered: RememberedCluster, stored: StoredCluster) -> Clus
         (RememberedCluster::Known(ours), StoredCluster::Identified(id)) if ours == id => accepted,
         (RememberedCluster::Known(_) | RememberedCluster::Unreadable, _)
         | (RememberedCluster::OlderRelease, StoredCluster::Absent) => foreign,
-        (RememberedCluster::Nothing | RememberedCluster::OlderRelease, _) => accepted,
+        (
+            RememberedCluster::Nothing
+            | RememberedCluster::BeginsAnew
+            | RememberedCluster::OlderRelease,
+            _,
+        ) => accepted,
     }
 }
 
@@ -94,9 +101,9 @@ impl fmt::Display for ForeignCluster {
             RememberedCluster::Unreadable => {
                 "what this machine remembers of its cluster cannot be read".to_owned()
             }
-            RememberedCluster::OlderRelease | RememberedCluster::Nothing => {
-                "this machine has units of a cluster".to_owned()
-            }
+            RememberedCluster::OlderRelease
+            | RememberedCluster::BeginsAnew
+            | RememberedCluster::Nothing => "this machine has units of a cluster".to_owned(),
         };
         let adopted = match self.stored {
             StoredCluster::Identified(id) => id.to_string(),
@@ -137,10 +144,12 @@ mod tests {
 
     #[test]
     fn a_new_machine_takes_what_it_finds() {
-        let judged = |stored| judge_store(RememberedCluster::Nothing, stored);
-        assert_eq!(judged(StoredCluster::Identified(OTHER)), ClusterVerdict::Ours(OTHER));
-        assert_eq!(judged(StoredCluster::Unidentified), ClusterVerdict::ToEstablish);
-        assert_eq!(judged(StoredCluster::Absent), ClusterVerdict::ToEstablish);
+        for remembered in [RememberedCluster::Nothing, RememberedCluster::BeginsAnew] {
+            let judged = |stored| judge_store(remembered, stored);
+            assert_eq!(judged(StoredCluster::Identified(OTHER)), ClusterVerdict::Ours(OTHER));
+            assert_eq!(judged(StoredCluster::Unidentified), ClusterVerdict::ToEstablish);
+            assert_eq!(judged(StoredCluster::Absent), ClusterVerdict::ToEstablish);
+        }
     }
 
     #[test]

@@ -19,6 +19,7 @@ mod messages;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use muster_common::cluster_id::ClusterId;
 use muster_common::lease::{Lease, LeaseId, Presence};
 use muster_common::machine::{ContainerEngine, Machine, RunnerKind};
 use muster_common::probe::is_planted;
@@ -80,6 +81,8 @@ pub struct Registrar {
     lease_suspect: bool,
     registration: Registration,
     lease_problem: Option<LeaseProblem>,
+    /// The cluster that it was registered in last, whether placements of it were carried out or not.
+    cluster: Option<ClusterId>,
     /// An outage is noted on disk, or may be by an earlier daemon.
     outage_noted: bool,
     phase: RegistrationPhase,
@@ -149,6 +152,7 @@ impl Registrar {
             lease_suspect: false,
             registration: Registration::Pending,
             lease_problem: None,
+            cluster: None,
             outage_noted: true,
             phase: RegistrationPhase::Resting { until: Duration::ZERO },
         }

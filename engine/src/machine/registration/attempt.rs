@@ -11,7 +11,7 @@ use super::messages::{
     FoundRecord, LeaseProblem, RegistrarAnswer, RegistrarEffect, RegistrarRequest, Registration,
 };
 use super::{ATTEMPT, Attempt, NO_ANSWER, RETRY, Registrar, RegistrationPhase};
-use crate::machine::cluster::{ClusterVerdict, judge_store};
+use crate::machine::cluster::{ClusterVerdict, RememberedCluster, judge_store};
 
 impl Registrar {
     pub(super) fn begin_attempt(&mut self, now: Duration, effects: &mut Vec<RegistrarEffect>) {
@@ -52,6 +52,13 @@ impl Registrar {
                 self.fail_attempt(now, NO_ANSWER.to_owned(), effects);
             }
             (Attempt::Identifying, RegistrarAnswer::ClusterFound { remembered, stored }) => {
+                let remembered = match (remembered, self.cluster) {
+                    // One that was in a cluster a moment ago is not new because nothing was placed on it.
+                    (RememberedCluster::Nothing, Some(cluster)) => {
+                        RememberedCluster::Known(cluster)
+                    }
+                    (remembered, _) => remembered,
+                };
                 match judge_store(remembered, stored) {
                     ClusterVerdict::Ours(cluster) => {
                         self.enter_cluster(now, since, cluster, effects);
@@ -116,6 +123,7 @@ impl Registrar {
         effects: &mut Vec<RegistrarEffect>,
     ) {
         self.note_outage(false, effects);
+        self.cluster = Some(cluster);
         effects.push(RegistrarEffect::SetCluster(cluster));
         let request = RegistrarRequest::FindRecord;
         self.advance_attempt(now, since, Attempt::Finding, request, effects);
