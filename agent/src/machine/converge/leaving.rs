@@ -10,6 +10,7 @@ use muster_common::probe::is_planted;
 use muster_common::unit::UnitName;
 use muster_engine::machine::memory::NodeMemory;
 use muster_engine::machine::node::{NodeInput, StopPlan};
+use muster_engine::machine::report::PUBLISH_RETRY;
 use muster_runtime::{Instant, timeout, timeout_at};
 use tokio::sync::mpsc;
 
@@ -77,7 +78,31 @@ impl Converge {
         if others.is_err() || singles.is_err() {
             tracing::warn!("some units did not stop in time; systemd stops them");
         }
-        [others, singles].into_iter().all(|down| down.is_ok_and(|d| !d.contains(&false)))
+        let down =
+            [others, singles].into_iter().all(|down| down.is_ok_and(|d| !d.contains(&false)));
+        if !down {
+            // The lease lives on for a while; what is down is not to wait for its end.
+            let mut released = Vec::new();
+            while let Ok(unit) = stopped.try_recv() {
+                released.push(NodeInput::Released(unit));
+            }
+            self.feed_node(released).await;
+            let _ = timeout(PUBLISH_RETRY, self.until_told()).await;
+        }
+        down
+    }
+
+    /// Waits until the store has taken all there is to say.
+    async fn until_told(&mut self) {
+        while self.publishing || self.next_deadline().is_some() {
+            let deadline = self.next_deadline();
+            let input = tokio::select! {
+                biased;
+                Some(answer) = self.answers.1.recv() => answer,
+                () = sleep_until_opt(deadline) => NodeInput::Tick,
+            };
+            self.feed_node(vec![input]).await;
+        }
     }
 
     /// Forgets the placements: others know that the units are theirs now.
