@@ -141,15 +141,20 @@ impl Dice {
         self.numbers.next() % bound
     }
 
+    fn pick(&self, words: &[&str]) -> String {
+        let at = usize::try_from(self.below(words.len() as u64)).unwrap();
+        words[at].to_owned()
+    }
+
     fn key(&self) -> String {
-        ["/a", "/a/1", "/a/2", "/a0", "/b", "/b/\u{e9}"][self.below(6) as usize].to_owned()
+        self.pick(&["/a", "/a/1", "/a/2", "/a0", "/b", "/b/\u{e9}"])
     }
 
     fn range(&self) -> Range {
         match self.below(3) {
             0 => Range::Key(self.key()),
             1 => Range::Prefix("/".to_owned()),
-            _ => Range::Prefix(["/a", "/a/", "/b/"][self.below(3) as usize].to_owned()),
+            _ => Range::Prefix(self.pick(&["/a", "/a/", "/b/"])),
         }
     }
 

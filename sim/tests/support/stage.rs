@@ -214,7 +214,7 @@ impl Stage {
         for _ in 0..6_000 {
             self.run_for(Duration::from_millis(10));
             if let Some((at, value)) = found.lock().unwrap().take() {
-                return (at - begun, value);
+                return (at.saturating_sub(begun), value);
             }
         }
         panic!("waited a minute in vain")
