@@ -1,7 +1,7 @@
 //! Muster's decisions: pure functions over what is known of the cluster.
 //!
 //! Owns every choice: where a unit goes ([`schedule`]), what it leaves behind then ([`left_behind`]), what one machine does next ([`machine::converge`]), when a loss is
-//! too large to act on ([`leader::freeze`]), what a container engine is asked and how a container lives ([`container`]). It
+//! too large to act on ([`leader::freeze`]), what its own contact with the store says about others ([`contact`]), what a container engine is asked and how a container lives ([`container`]). It
 //! never reads a clock, a file, the network or the environment, and never fails: a problem is data
 //! ([`muster_common::refusal::Refusal`], [`machine::converge::Problem`]), not an error. The daemon carries decisions out and makes
 //! none of its own.
@@ -25,6 +25,7 @@
 //! | settled | a generation that a machine has carried out, or given up on |
 
 pub mod cluster;
+pub mod contact;
 pub mod container;
 pub mod leader;
 pub mod left_behind;

@@ -1,6 +1,6 @@
 //! Leading: taking part in elections, and carrying out what the term decides.
 //!
-//! Owns the two loops around [`Election`] and [`Term`](muster_engine::leader::term::Term), which decide: they feed them with the
+//! Owns the two loops around [`Election`] and [`Term`], which decide: they feed them with the
 //! watch, the time and the store's answers, and do what they say. The store refuses whatever rests on something that has
 //! changed. Only a leader follows the whole cluster; the others watch one key.
 
@@ -10,13 +10,14 @@ use std::time::Duration;
 
 use muster_common::errors::error_chain;
 use muster_common::lease::{Leadership, Presence};
+use muster_common::machine::MachineId;
 use muster_engine::leader::election::{CampaignOutcome, Election, ElectionEffect, ElectionInput};
+use muster_engine::leader::term::Term;
 use muster_runtime::Instant;
 use muster_store::{ClusterWatch, Registry};
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::machine::registration::Registration;
+use crate::machine::registration::FollowedRegistration;
 use crate::stdx::timer::sleep_until_opt;
 use crate::telemetry::health::Health;
 use term::TermLoop;
@@ -25,28 +26,29 @@ use term::TermLoop;
 pub async fn run(
     registry: Registry,
     ttl: Duration,
-    registration: watch::Receiver<Registration>,
+    followed: FollowedRegistration,
     health: Health,
     shutdown: CancellationToken,
 ) {
-    let election = ElectionLoop { registry, ttl, registration, health };
+    let election = ElectionLoop { registry, ttl, followed, health };
     shutdown.run_until_cancelled(Box::pin(election.take_part())).await;
 }
 
 struct ElectionLoop {
     registry: Registry,
     ttl: Duration,
-    registration: watch::Receiver<Registration>,
+    followed: FollowedRegistration,
     health: Health,
 }
 
 impl ElectionLoop {
     /// Returns when nothing can come any more.
     async fn take_part(mut self) {
-        let started = Instant::now();
+        // One clock for registration, elections and terms: times are handed from one to the other.
+        let started = self.followed.clock;
         let mut election = Election::default();
         let mut leader = self.registry.watch_leader();
-        let registration = self.registration.borrow_and_update().clone();
+        let registration = self.followed.registration.borrow_and_update().clone();
         let mut input = Some(ElectionInput::Registration(registration));
         while let Some(next) = input.take() {
             for effect in election.step(started.elapsed(), next) {
@@ -55,10 +57,10 @@ impl ElectionLoop {
                         let outcome = self.run_campaign(&presence).await;
                         input = Some(ElectionInput::Campaigned(outcome));
                     }
-                    ElectionEffect::BeginTerm { presence, leadership } => {
-                        self.lead_term(presence, leadership).await;
+                    ElectionEffect::BeginTerm { presence, leadership, predecessor } => {
+                        self.lead_term(presence, leadership, predecessor).await;
                         // The term has followed it meanwhile.
-                        self.registration.mark_changed();
+                        self.followed.registration.mark_changed();
                         leader = self.registry.watch_leader();
                         input = Some(ElectionInput::TermEnded);
                     }
@@ -82,9 +84,9 @@ impl ElectionLoop {
     ) -> Option<ElectionInput> {
         tokio::select! {
             biased;
-            changed = self.registration.changed() => {
+            changed = self.followed.registration.changed() => {
                 changed.ok()?;
-                let registration = self.registration.borrow_and_update().clone();
+                let registration = self.followed.registration.borrow_and_update().clone();
                 Some(ElectionInput::Registration(registration))
             }
             event = leader.events.recv() => event.map(ElectionInput::LeaderRecord),
@@ -100,14 +102,20 @@ impl ElectionLoop {
         }
     }
 
-    async fn lead_term(&mut self, presence: Presence, leadership: Leadership) {
+    async fn lead_term(
+        &mut self,
+        presence: Presence,
+        leadership: Leadership,
+        predecessor: Option<(MachineId, Duration)>,
+    ) {
         tracing::info!("this daemon leads");
         self.health.update(|s| {
             s.leading = true;
             s.counters.elections += 1;
         });
-        let term = TermLoop::new(&self.registry, &self.health, presence, leadership, self.ttl);
-        term.run(&mut self.registration).await;
+        let term = Term::new(presence, leadership, predecessor, self.ttl);
+        let term = TermLoop::new(&self.registry, &self.health, term, self.followed.clock);
+        term.run(&mut self.followed).await;
         tracing::info!("this daemon leads no more");
         self.health.update(|s| {
             s.leading = false;

@@ -7,15 +7,13 @@ use std::ops::ControlFlow;
 use std::time::Duration;
 
 use muster_common::errors::error_chain;
-use muster_common::lease::{Leadership, Presence};
 use muster_common::machine::MachineId;
 use muster_engine::leader::messages::{TermAnswer, TermEffect, TermInput, TermNotice, TermRequest};
 use muster_engine::leader::term::Term;
 use muster_runtime::Instant;
 use muster_store::{ClusterWatch, CommitError, Registry};
-use tokio::sync::watch;
 
-use crate::machine::registration::Registration;
+use crate::machine::registration::FollowedRegistration;
 use crate::stdx::timer::sleep_until_opt;
 use crate::telemetry::health::Health;
 
@@ -23,25 +21,25 @@ pub(super) struct TermLoop<'a> {
     registry: &'a Registry,
     health: &'a Health,
     term: Term,
-    began: Instant,
+    /// When the term's clock was at zero.
+    clock: Instant,
 }
 
 impl<'a> TermLoop<'a> {
     pub(super) fn new(
         registry: &'a Registry,
         health: &'a Health,
-        presence: Presence,
-        leadership: Leadership,
-        window: Duration,
+        term: Term,
+        clock: Instant,
     ) -> Self {
-        let term = Term::new(presence, leadership, window);
-        Self { registry, health, term, began: Instant::now() }
+        Self { registry, health, term, clock }
     }
 
     /// Leads until another does, or until the lease is not good any more.
-    pub(super) async fn run(mut self, registration: &mut watch::Receiver<Registration>) {
+    pub(super) async fn run(mut self, followed: &mut FollowedRegistration) {
         let mut updates = self.registry.watch();
-        while let Some(input) = self.next_input(&mut updates, registration).await {
+        followed.contact.mark_changed();
+        while let Some(input) = self.next_input(&mut updates, followed).await {
             if self.feed_term(input).await.is_break() {
                 return;
             }
@@ -52,14 +50,19 @@ impl<'a> TermLoop<'a> {
     async fn next_input(
         &self,
         updates: &mut ClusterWatch,
-        registration: &mut watch::Receiver<Registration>,
+        followed: &mut FollowedRegistration,
     ) -> Option<TermInput> {
-        let deadline = self.term.next_deadline().map(|at| self.began + at);
+        let deadline = self.term.next_deadline().map(|at| self.clock + at);
         tokio::select! {
             biased;
-            changed = registration.changed() => {
+            changed = followed.registration.changed() => {
                 changed.ok()?;
-                Some(TermInput::Registration(registration.borrow_and_update().clone()))
+                Some(TermInput::Registration(followed.registration.borrow_and_update().clone()))
+            }
+            // Before the events of the cluster, which are judged by it.
+            changed = followed.contact.changed() => {
+                changed.ok()?;
+                Some(TermInput::Contact(*followed.contact.borrow_and_update()))
             }
             event = updates.events.recv() => {
                 let mut events = vec![event?];
@@ -102,8 +105,8 @@ impl<'a> TermLoop<'a> {
 
     fn step_term(&mut self, input: TermInput) -> Vec<TermEffect> {
         let plans = input == TermInput::MakePlan;
-        let began = muster_runtime::Instant::now();
-        let effects = self.term.step(self.began.elapsed(), input);
+        let began = Instant::now();
+        let effects = self.term.step(self.clock.elapsed(), input);
         if plans {
             self.health.record_plan(began.elapsed());
         }
@@ -122,10 +125,12 @@ impl<'a> TermLoop<'a> {
 
     async fn ask_store(&self, request: TermRequest) -> TermAnswer {
         match request {
-            TermRequest::ProbeLeases => match self.registry.time_left().await {
-                Ok(leases) => TermAnswer::Leases(leases),
-                Err(error) => TermAnswer::Failed(error_chain(&error)),
-            },
+            TermRequest::ProbeLeases { machines, limit } => {
+                match self.registry.time_left(&machines, limit).await {
+                    Ok(leases) => TermAnswer::Leases(leases),
+                    Err(error) => TermAnswer::Failed(error_chain(&error)),
+                }
+            }
             TermRequest::EndDrains { leadership, machine, drains } => {
                 match self.registry.end_drains(leadership, &machine, &drains).await {
                     Ok(()) => TermAnswer::Done,
@@ -138,7 +143,10 @@ impl<'a> TermLoop<'a> {
             }
             TermRequest::RecordHeld { leadership, presence, held } => {
                 let written = self.registry.write_held_machines(leadership, &presence, held).await;
-                written.map_or_else(|error| failure_answer(&error), |()| TermAnswer::Done)
+                written.map_or_else(
+                    |error| failure_answer(&error),
+                    |revision| TermAnswer::Written { revision },
+                )
             }
             TermRequest::CommitPlan { leadership, moves } => {
                 let committed = self.registry.commit_places(leadership, &moves).await;
@@ -161,6 +169,14 @@ fn log_notice(notice: TermNotice) {
             tracing::warn!(problem, "the leader has lost the store; nothing is decided meanwhile");
         }
         TermNotice::MachineLost(machine) => tracing::warn!(%machine, "a machine is lost"),
+        TermNotice::MachinesMayReturn(machines) => {
+            let names: Vec<&str> = machines.iter().map(MachineId::as_str).collect();
+            tracing::warn!(
+                machines = names.join(" "),
+                "machines are missing and the store was away, or may have been: they have a whole TTL to come back before \
+                 their units move"
+            );
+        }
         TermNotice::MassLoss(held) => {
             let names: Vec<&str> = held.iter().map(MachineId::as_str).collect();
             tracing::error!(

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use muster_common::errors::error_chain;
 use muster_common::machine::{ContainerEngine, Machine, MachineId};
+use muster_engine::contact::StoreContact;
 use muster_engine::machine::cluster::{RememberedCluster, StoredCluster};
 pub use muster_engine::machine::registration::Registration;
 use muster_engine::machine::registration::{
@@ -42,7 +43,21 @@ pub struct RegistrationLoop {
     store: RegistrarStore,
     health: Health,
     registration: watch::Sender<Registration>,
+    contact: watch::Sender<Option<StoreContact>>,
+    /// When the registrar's clock was at zero.
+    started: Instant,
     lease_suspect: Arc<Notify>,
+}
+
+/// What others may know of a machine's registration, as it changes.
+#[derive(Clone)]
+pub struct FollowedRegistration {
+    /// Where the machine stands.
+    pub registration: watch::Receiver<Registration>,
+    /// Contact with the store, in times of the clock.
+    pub contact: watch::Receiver<Option<StoreContact>>,
+    /// When the clock was at zero.
+    pub clock: Instant,
 }
 
 /// The store, as a registrar asks it.
@@ -76,6 +91,8 @@ impl RegistrationLoop {
             machine,
             health,
             registration: watch::Sender::new(Registration::Pending),
+            contact: watch::Sender::new(None),
+            started: Instant::now(),
             lease_suspect: Arc::new(Notify::new()),
         }
     }
@@ -123,6 +140,15 @@ impl RegistrationLoop {
         self.registration.subscribe()
     }
 
+    /// The same with the contact with the store, for whoever judges others by it.
+    pub fn follow(&self) -> FollowedRegistration {
+        FollowedRegistration {
+            registration: self.watch_registration(),
+            contact: self.contact.subscribe(),
+            clock: self.started,
+        }
+    }
+
     /// To be notified when a write under the lease was refused: then the lease is looked at at once.
     pub fn lease_suspect(&self) -> Arc<Notify> {
         Arc::clone(&self.lease_suspect)
@@ -135,7 +161,7 @@ impl RegistrationLoop {
     }
 
     async fn keep_registered(mut self) {
-        let started = Instant::now();
+        let started = self.started;
         self.machine.metadata = self.metadata.borrow_and_update().clone();
         let mut registrar =
             Registrar::new(self.machine.clone(), self.ttl, self.memory.load_lease())
@@ -144,6 +170,11 @@ impl RegistrationLoop {
         let mut input = RegistrarInput::ContainerEngine(engine);
         loop {
             let effects = registrar.step(started.elapsed(), input);
+            // Before the registration: whoever hears of that looks at this.
+            self.contact.send_if_modified(|contact| {
+                let now = registrar.store_contact();
+                std::mem::replace(contact, now) != now
+            });
             input = if let Some((request, within)) = self.carry_out(effects) {
                 let answer = Box::pin(self.store.ask_store(request));
                 let answer = muster_runtime::timeout(within, answer).await;

@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use muster_common::lease::{Leadership, Presence};
+use muster_common::machine::MachineId;
 use muster_common::snapshot::{Change, ClusterEvent, Leader};
 
 use crate::machine::registration::Registration;
@@ -51,6 +52,8 @@ pub enum ElectionEffect {
         presence: Presence,
         /// The proof that guards what is written.
         leadership: Leadership,
+        /// The machine that led before, and when its record was seen going. None where that was not seen.
+        predecessor: Option<(MachineId, Duration)>,
     },
     /// For the log: the store could not take our campaign.
     LogCampaignFailed(String),
@@ -61,6 +64,8 @@ pub enum ElectionEffect {
 pub struct Election {
     /// The leader record as the watch has it.
     leader: LeaderRecord,
+    /// Who led before, and when that record was seen going.
+    predecessor: Option<(MachineId, Duration)>,
     /// Our registration, while it is good.
     presence: Option<Presence>,
     /// No campaign before.
@@ -95,7 +100,7 @@ impl Election {
                     self.retry_at = None;
                 }
             }
-            ElectionInput::LeaderRecord(event) => self.follow_leader_record(event),
+            ElectionInput::LeaderRecord(event) => self.follow_leader_record(now, event),
             ElectionInput::Registration(registration) => {
                 self.presence = match registration {
                     Registration::Registered(presence) => Some(presence),
@@ -123,22 +128,29 @@ impl Election {
         self.retry_at.filter(|_| self.stage == ElectionStage::Watching)
     }
 
-    fn follow_leader_record(&mut self, event: ClusterEvent) {
+    fn follow_leader_record(&mut self, now: Duration, event: ClusterEvent) {
         self.retry_at = None;
-        let records = match event {
-            ClusterEvent::Reset(snapshot) => vec![snapshot.leader],
-            ClusterEvent::Changes { changes, .. } => changes
-                .into_iter()
-                .filter_map(|change| match change {
-                    Change::Leader(leader) => Some(leader),
-                    _ => None,
-                })
-                .collect(),
-            ClusterEvent::Lost { .. } => Vec::new(),
-        };
-        if let Some(leader) = records.into_iter().next_back() {
-            self.leader = leader.map_or(LeaderRecord::Vacant, LeaderRecord::Held);
+        match event {
+            // How long ago it went is not known.
+            ClusterEvent::Reset(snapshot) => self.set_leader(snapshot.leader, None),
+            ClusterEvent::Changes { changes, .. } => {
+                for change in changes {
+                    if let Change::Leader(leader) = change {
+                        self.set_leader(leader, Some(now));
+                    }
+                }
+            }
+            ClusterEvent::Lost { .. } => {}
         }
+    }
+
+    /// Takes the leader record in, which was seen changing at that time or is found as it is.
+    fn set_leader(&mut self, leader: Option<Leader>, seen_at: Option<Duration>) {
+        self.predecessor = match (&self.leader, &leader, seen_at) {
+            (LeaderRecord::Held(before), None, Some(at)) => Some((before.machine.clone(), at)),
+            _ => None,
+        };
+        self.leader = leader.map_or(LeaderRecord::Vacant, LeaderRecord::Held);
     }
 
     fn on_campaign_over(&mut self, now: Duration, outcome: CampaignOutcome) -> Vec<ElectionEffect> {
@@ -150,7 +162,8 @@ impl Election {
             // A record under a lease that is not ours any more is nobody's soon.
             CampaignOutcome::Won(leadership) if self.is_current(&presence) => {
                 self.stage = ElectionStage::Leading;
-                vec![ElectionEffect::BeginTerm { presence, leadership }]
+                let predecessor = self.predecessor.take();
+                vec![ElectionEffect::BeginTerm { presence, leadership, predecessor }]
             }
             // Somebody was quicker, and the watch is about to say who.
             CampaignOutcome::Won(_) | CampaignOutcome::Lost => {

@@ -11,6 +11,7 @@ use muster_common::lease::{Leadership, Presence, TimeLeft};
 use muster_common::machine::MachineId;
 use muster_common::snapshot::ClusterEvent;
 
+use crate::contact::StoreContact;
 use crate::machine::registration::Registration;
 
 /// An input of a term.
@@ -22,6 +23,8 @@ pub enum TermInput {
     Cluster(Vec<ClusterEvent>),
     /// Where the leading machine stands.
     Registration(Registration),
+    /// How its daemon is in contact with the store; `None`: it is not, or does not know. Times are of the term's own clock.
+    Contact(Option<StoreContact>),
     /// The answer to the request that is under way.
     Answer(TermAnswer),
     /// Make the plan that [`TermEffect::MakePlan`] announced.
@@ -31,8 +34,13 @@ pub enum TermInput {
 /// A question or an order to the store. Orders carry the leadership that guards them.
 #[derive(Debug, Clone, PartialEq)]
 pub enum TermRequest {
-    /// Asks for the time that the leases of all registered machines have left.
-    ProbeLeases,
+    /// Asks for the time that the leases of these machines have left. As many answers count as come in time.
+    ProbeLeases {
+        /// The machines.
+        machines: BTreeSet<MachineId>,
+        /// The time that is given.
+        limit: Duration,
+    },
     /// Note that these drains of a machine are at their deadline.
     EndDrains {
         /// The leadership.
@@ -71,7 +79,7 @@ impl TermRequest {
     /// The leadership that guards the order; `None` for a question.
     pub fn guarding_leadership(&self) -> Option<Leadership> {
         match self {
-            Self::ProbeLeases => None,
+            Self::ProbeLeases { .. } => None,
             Self::EndDrains { leadership, .. }
             | Self::RecordMembers { leadership, .. }
             | Self::RecordHeld { leadership, .. }
@@ -87,7 +95,12 @@ pub enum TermAnswer {
     Done,
     /// The plan is written, but for what was overtaken.
     Committed(PlacesCommitted),
-    /// The time that the machines' leases have left; one whose lease ended meanwhile has none.
+    /// The order is carried out, at this revision.
+    Written {
+        /// The revision.
+        revision: u64,
+    },
+    /// The time that the machines' leases have left, of those that could be told in time; one whose lease ended meanwhile has none.
     Leases(BTreeMap<MachineId, TimeLeft>),
     /// Another leads.
     Deposed,
@@ -135,6 +148,8 @@ pub enum TermNotice {
     },
     /// A machine's registration has ended, and it has not taken its leave.
     MachineLost(MachineId),
+    /// The store was away, or may have been: machines that are missing have time to come back before their units move.
+    MachinesMayReturn(BTreeSet<MachineId>),
     /// Half of the machines or more vanished together.
     MassLoss(BTreeSet<MachineId>),
     /// A person has ended the freeze.

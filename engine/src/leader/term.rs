@@ -13,13 +13,14 @@
 //!                      idle ◀── no plan before the revision of our own commit is seen ───────────────────────────┘
 //! ```
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use muster_common::cordon::{CordonHolder, Drain};
 use muster_common::decision::PlacesCommitted;
 use muster_common::lease::{Leadership, Presence};
 use muster_common::machine::MachineId;
+use muster_common::probe::{is_planted, reached};
 use muster_common::snapshot::ClusterEvent;
 
 use super::messages::{TermAnswer, TermEffect, TermInput, TermNotice, TermRequest};
@@ -35,6 +36,10 @@ const PROBE_INTERVAL: Duration = Duration::from_millis(200);
 /// Longest time that the store may take to say how much time the leases have left.
 const PROBE_LIMIT: Duration = Duration::from_secs(1);
 
+/// Longest time for which the view is waited for to show our own commit. It takes milliseconds; a store that was restored never
+/// shows it. A plan on an older view harms nothing: what it repeats is refused.
+const OWN_WRITE_LIMIT: Duration = Duration::from_secs(5);
+
 /// One term of leadership.
 #[derive(Debug, Clone)]
 pub struct Term {
@@ -48,12 +53,16 @@ pub struct Term {
     held_shown: BTreeSet<MachineId>,
     /// No plan before the view is at this revision: it would repeat what has just been written.
     wait_for: u64,
+    /// For how long that is waited for at the most.
+    wait_ends: Duration,
     retry_at: Option<Duration>,
     stage: Stage,
     /// When the turn under way has begun, or the last one.
     turn_began: Duration,
     /// Something came in during the turn under way.
     turn_due: bool,
+    /// Machines that may return, as the log was last told.
+    told_may_return: BTreeSet<MachineId>,
 }
 
 /// The point that the turn under way has come to.
@@ -61,7 +70,7 @@ pub struct Term {
 enum Stage {
     Idle,
     EndingDrains { ending: DueDrains, rest: Vec<DueDrains> },
-    Probing { asked_at: Duration },
+    Probing { asked_at: Duration, asked: BTreeSet<MachineId> },
     RecordingMembers(BTreeSet<MachineId>),
     RecordingHeld(BTreeSet<MachineId>),
     Planning,
@@ -74,18 +83,26 @@ type DueDrains = (MachineId, Vec<(CordonHolder, Drain)>);
 impl Term {
     /// Term of the machine with this presence, under this leadership. `window` is the time within which losses count as one; see
     /// [`Freeze::new`](super::freeze::Freeze::new).
-    pub fn new(presence: Presence, leadership: Leadership, window: Duration) -> Self {
+    /// `predecessor` is the machine that led before, and when its leader record was seen going, where that was seen.
+    pub fn new(
+        presence: Presence,
+        leadership: Leadership,
+        predecessor: Option<(MachineId, Duration)>,
+        window: Duration,
+    ) -> Self {
         Self {
-            view: LeaderView::new(presence.machine.clone(), window),
+            view: LeaderView::new(presence.machine.clone(), predecessor, window),
             presence,
             leadership,
             held_written: None,
             held_shown: BTreeSet::new(),
             wait_for: 0,
+            wait_ends: Duration::ZERO,
             retry_at: None,
             stage: Stage::Idle,
             turn_began: Duration::ZERO,
             turn_due: false,
+            told_may_return: BTreeSet::new(),
         }
     }
 
@@ -108,6 +125,14 @@ impl Term {
                     self.end_term(&mut effects);
                 }
                 self.turn_due = true;
+            }
+            TermInput::Contact(contact) => {
+                let (waited_for, _) = self.view.freeze.machines_that_may_return(now);
+                self.view.freeze.set_contact(contact);
+                if !waited_for.is_empty() {
+                    self.view.require_plan();
+                    self.turn_due = true;
+                }
             }
             TermInput::Answer(answer) => self.on_answer(now, answer, &mut effects),
             TermInput::MakePlan => self.make_plan(&mut effects),
@@ -141,10 +166,19 @@ impl Term {
         let mut notices = Vec::new();
         let leads = events.into_iter().all(|e| self.view.handle_event(now, e, &mut notices));
         effects.extend(notices.into_iter().map(TermEffect::Log));
+        if self.view.take_went_back() {
+            self.stop_waiting_for_own_commit();
+        }
         if !leads {
             self.end_term(effects);
         }
         self.turn_due = true;
+    }
+
+    fn stop_waiting_for_own_commit(&mut self) {
+        if !is_planted("restored-store-waited-for") {
+            self.wait_for = 0;
+        }
     }
 
     fn end_term(&mut self, effects: &mut Vec<TermEffect>) {
@@ -207,8 +241,8 @@ impl Term {
                 self.on_drains_ended(now, ending, answer, effects);
                 self.end_drains(now, rest, effects);
             }
-            Stage::Probing { asked_at } => {
-                self.on_leases_probed(now, asked_at, answer, effects);
+            Stage::Probing { asked_at, asked } => {
+                self.on_leases_probed(now, asked_at, asked, answer, effects);
                 self.record_members(now, effects);
             }
             Stage::RecordingMembers(members) => {
@@ -281,41 +315,77 @@ impl Term {
     }
 
     fn consider_planning(&mut self, now: Duration, effects: &mut Vec<TermEffect>) {
+        if now >= self.wait_ends {
+            self.stop_waiting_for_own_commit();
+        }
         if !self.view.is_plan_due(self.wait_for) {
+            if self.wait_for > 0 && self.view.is_plan_due(0) {
+                self.retry_by(self.wait_ends);
+            }
             self.finish_turn();
             return;
         }
-        if self.view.freeze.needs_probe() {
+        self.wait_for_returns(now, effects);
+        self.view.freeze.freeze_mass_loss(now);
+        if self.view.freeze.needs_probe(now) {
             self.probe_leases(now, effects);
         } else {
             self.record_members(now, effects);
         }
     }
 
+    /// After an outage of the store whoever is missing may come back. Looks again when the time for that is over.
+    fn wait_for_returns(&mut self, now: Duration, effects: &mut Vec<TermEffect>) {
+        let (machines, until) = self.view.freeze.machines_that_may_return(now);
+        if !machines.is_empty() {
+            reached("loss-waits-for-return");
+            // Where contact is not known the next keepalive says more.
+            if let Some(until) = until {
+                self.retry_by(until.max(now + PROBE_INTERVAL));
+            }
+        }
+        if !machines.is_subset(&self.told_may_return) {
+            let notice = TermNotice::MachinesMayReturn(machines.clone());
+            effects.push(TermEffect::Log(notice));
+        }
+        self.told_may_return = machines;
+    }
+
     /// Before anything moves away from a lost machine: how are the others?
     fn probe_leases(&mut self, now: Duration, effects: &mut Vec<TermEffect>) {
-        let stage = Stage::Probing { asked_at: now };
-        self.ask_store(stage, TermRequest::ProbeLeases, Some(PROBE_LIMIT), effects);
+        let machines = self.view.machines_to_probe();
+        if machines.is_empty() {
+            self.on_leases_probed(now, now, machines, TermAnswer::Leases(BTreeMap::new()), effects);
+            self.record_members(now, effects);
+            return;
+        }
+        let stage = Stage::Probing { asked_at: now, asked: machines.clone() };
+        let request = TermRequest::ProbeLeases { machines, limit: PROBE_LIMIT };
+        // As many answers as have come by the limit are given; should even that fail, it is over soon after.
+        self.ask_store(stage, request, Some(PROBE_LIMIT + PROBE_INTERVAL), effects);
     }
 
     fn on_leases_probed(
         &mut self,
         now: Duration,
         asked_at: Duration,
+        asked: BTreeSet<MachineId>,
         answer: TermAnswer,
         effects: &mut Vec<TermEffect>,
     ) {
         let problem = if let TermAnswer::Leases(leases) = answer {
-            let silent = self.view.silent_machines(&leases);
-            self.view.freeze.on_leases_probed(&silent, asked_at);
-            let names: Vec<&str> = silent.iter().map(MachineId::as_str).collect();
+            let probe = LeaderView::read_probe(asked, &leases);
+            let lost = self.view.freeze.on_leases_probed(&probe, asked_at, now);
+            let lost = lost.into_iter().map(TermNotice::MachineLost);
+            effects.extend(lost.map(TermEffect::Log));
+            let names: Vec<&str> = probe.silent.iter().map(MachineId::as_str).collect();
             Some(names.join(" "))
                 .filter(|names| !names.is_empty())
                 .map(|names| format!("not heard of lately: {names}"))
         } else {
             problem_of(answer)
         };
-        if self.view.freeze.needs_probe() {
+        if self.view.freeze.needs_probe(now) {
             let notices = problem.map(|problem| TermNotice::LossesWait { problem });
             effects.extend(notices.map(TermEffect::Log));
             self.retry_by(now + PROBE_INTERVAL);
@@ -365,6 +435,7 @@ impl Term {
         if !held.is_empty() {
             effects.push(TermEffect::Log(TermNotice::MassLoss(held.clone())));
         }
+        self.view.on_held_sent(&held);
         let request = TermRequest::RecordHeld {
             leadership: self.leadership,
             presence: self.presence.clone(),
@@ -380,6 +451,9 @@ impl Term {
         answer: TermAnswer,
         effects: &mut Vec<TermEffect>,
     ) {
+        if let TermAnswer::Written { revision } = answer {
+            self.view.on_held_written(revision);
+        }
         if let Some(problem) = problem_of(answer) {
             effects.push(TermEffect::Log(TermNotice::CannotRecordHeld { problem }));
             self.retry_by(now + RETRY);
@@ -423,6 +497,7 @@ impl Term {
         self.finish_turn();
         if let TermAnswer::Committed(PlacesCommitted { revision, conflicts }) = answer {
             self.wait_for = revision;
+            self.wait_ends = now + OWN_WRITE_LIMIT;
             let conflicts = conflicts.len() as u64;
             effects.push(TermEffect::CountCommitted { decisions, conflicts });
             if conflicts > 0 {
@@ -440,7 +515,10 @@ impl Term {
 /// Why the store did not do as it was asked; `None` if it did.
 fn problem_of(answer: TermAnswer) -> Option<String> {
     match answer {
-        TermAnswer::Done | TermAnswer::Committed(_) | TermAnswer::Leases(_) => None,
+        TermAnswer::Done
+        | TermAnswer::Written { .. }
+        | TermAnswer::Committed(_)
+        | TermAnswer::Leases(_) => None,
         TermAnswer::Failed(problem) => Some(problem),
         TermAnswer::Deposed => Some("another daemon leads now".to_owned()),
         TermAnswer::TimedOut => Some("the store does not answer in time".to_owned()),

@@ -9,27 +9,50 @@ use std::time::Duration;
 
 use muster_common::lease::TimeLeft;
 use muster_common::machine::MachineId;
+use muster_common::probe::{is_planted, reached};
 use muster_common::snapshot::{Change, ClusterEvent, Leader, Snapshot};
 
 use super::deadlines::DrainDeadlines;
-use super::freeze::{Freeze, is_silent};
+use super::freeze::{Freeze, LeaseProbe, is_silent};
 use super::messages::TermNotice;
 use crate::schedule::{Plan, Scheduler};
+
+/// Most machines whose leases are asked about at a time: two rounds of questions to the store, of which 32 are under way at once,
+/// however many machines are well. Of up to that many all are asked. Of more, these are chosen evenly, and others with each probe:
+/// when half of the machines are silent, fewer than a quarter of 64 are found so once in a hundred thousand times.
+const PROBED_AT_ONCE: usize = 64;
 
 #[derive(Debug, Clone)]
 pub(super) struct LeaderView {
     /// The machine that leads.
     leader: MachineId,
+    /// Who led before, and when that was seen to end.
+    predecessor: Option<(MachineId, Duration)>,
+    /// Probes so far.
+    probes: usize,
     pub(super) freeze: Freeze,
     pub(super) deadlines: DrainDeadlines,
     /// The cluster, once the watch has begun.
     cluster: Option<FollowedCluster>,
+    /// The store went back to an earlier revision, which the term has not heard of yet.
+    went_back: bool,
     /// Held machines as the leader record was last seen.
     pub(super) held_seen: BTreeSet<MachineId>,
+    /// Our own writes of the held machines.
+    own_held: OwnHeldWrites,
     /// Members as the store has them.
     pub(super) members: BTreeSet<MachineId>,
     /// Machines that have taken their leave and are still here.
     leaving: BTreeSet<MachineId>,
+}
+
+/// Our own writes of the held machines, so that none is taken for a person's.
+#[derive(Debug, Clone, Copy, Default)]
+struct OwnHeldWrites {
+    /// Revision of the last one known to be carried out.
+    revision: u64,
+    /// One that empties them has been sent, and it is not known whether it was carried out.
+    emptying: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -42,13 +65,21 @@ struct FollowedCluster {
 
 impl LeaderView {
     /// Sees nothing yet. `window` is that of [`Freeze::new`].
-    pub(super) fn new(leader: MachineId, window: Duration) -> Self {
+    pub(super) fn new(
+        leader: MachineId,
+        predecessor: Option<(MachineId, Duration)>,
+        window: Duration,
+    ) -> Self {
         Self {
             leader,
+            predecessor,
+            probes: 0,
             freeze: Freeze::new(window),
             deadlines: DrainDeadlines::default(),
             cluster: None,
+            went_back: false,
             held_seen: BTreeSet::new(),
+            own_held: OwnHeldWrites::default(),
             members: BTreeSet::new(),
             leaving: BTreeSet::new(),
         }
@@ -66,7 +97,7 @@ impl LeaderView {
             ClusterEvent::Changes { revision, changes } => {
                 for change in changes {
                     if let Change::Leader(leader) = &change
-                        && !self.follow_leader_record(leader.as_ref(), notices)
+                        && !self.follow_leader_record(leader.as_ref(), revision, notices)
                     {
                         return false;
                     }
@@ -87,6 +118,11 @@ impl LeaderView {
     /// True if there is something to plan for, on a view that is at least at this revision.
     pub(super) fn is_plan_due(&self, revision: u64) -> bool {
         self.cluster.as_ref().is_some_and(|c| c.changed && c.revision >= revision)
+    }
+
+    /// True, once, if the store went back to an earlier revision: it was restored, and what is known of revisions means nothing.
+    pub(super) fn take_went_back(&mut self) -> bool {
+        std::mem::take(&mut self.went_back)
     }
 
     /// Makes a plan due, though nothing may have changed.
@@ -113,17 +149,26 @@ impl LeaderView {
         members
     }
 
-    /// Registered machines whose leases were not prolonged when they should have been. The leader itself is none of them.
-    pub(super) fn silent_machines(
-        &self,
+    /// The machines whose leases to ask about now: all that are registered but the leader, or a part of them.
+    pub(super) fn machines_to_probe(&mut self) -> BTreeSet<MachineId> {
+        let others: Vec<&MachineId> =
+            self.freeze.live_machines().iter().filter(|machine| **machine != self.leader).collect();
+        let stride = others.len().div_ceil(PROBED_AT_ONCE).max(1);
+        let offset = self.probes.checked_rem(stride).unwrap_or(0);
+        self.probes += 1;
+        others.into_iter().skip(offset).step_by(stride).cloned().collect()
+    }
+
+    /// The machines that were asked about and did not prolong their leases when they should have, or of which nothing is known.
+    pub(super) fn read_probe(
+        asked: BTreeSet<MachineId>,
         leases: &BTreeMap<MachineId, TimeLeft>,
-    ) -> BTreeSet<MachineId> {
+    ) -> LeaseProbe {
         let is_heard_of = |machine: &MachineId| {
-            *machine == self.leader
-                || leases.get(machine).is_some_and(|time| !is_silent(time.left, time.granted))
+            leases.get(machine).is_some_and(|time| !is_silent(time.left, time.granted))
         };
-        let live = self.freeze.live_machines().iter();
-        live.filter(|machine| !is_heard_of(machine)).cloned().collect()
+        let silent = asked.iter().filter(|machine| !is_heard_of(machine)).cloned().collect();
+        LeaseProbe { asked, silent }
     }
 
     fn begin_anew(
@@ -132,24 +177,30 @@ impl LeaderView {
         snapshot: &Snapshot,
         notices: &mut Vec<TermNotice>,
     ) -> bool {
-        if !self.follow_leader_record(snapshot.leader.as_ref(), notices) {
+        if !self.follow_leader_record(snapshot.leader.as_ref(), snapshot.revision, notices) {
             return false;
         }
         let machines: BTreeSet<MachineId> = snapshot.machines.keys().cloned().collect();
         if self.cluster.is_none() {
             self.members.clone_from(&snapshot.members);
-            self.freeze.take_over(machines, &known_machines(snapshot), now);
+            let predecessor = self.predecessor.take();
+            self.freeze.take_over(machines, &known_machines(snapshot), predecessor.as_ref(), now);
         } else {
             self.follow_members(&snapshot.members);
             let live = self.freeze.live_machines();
             let gone: Vec<_> = live.difference(&machines).cloned().collect();
             let returned: Vec<_> = machines.difference(live).cloned().collect();
             for machine in gone {
-                self.on_machine_gone(now, machine, notices);
+                self.on_machine_gone(now, machine, false, notices);
             }
             for machine in returned {
                 self.on_machine_returned(machine);
             }
+        }
+        if self.cluster.as_ref().is_some_and(|cluster| snapshot.revision < cluster.revision) {
+            reached("revision-goes-backwards");
+            self.went_back = true;
+            self.own_held = OwnHeldWrites::default();
         }
         self.deadlines.set_all(&snapshot.cordons, now);
         let scheduler = Scheduler::new(snapshot);
@@ -158,17 +209,33 @@ impl LeaderView {
         true
     }
 
-    /// Follows the leader record. `false`: it is not ours.
+    /// The held machines are about to be written.
+    pub(super) fn on_held_sent(&mut self, held: &BTreeSet<MachineId>) {
+        self.own_held.emptying |= held.is_empty();
+    }
+
+    /// The held machines have been written, at this revision.
+    pub(super) fn on_held_written(&mut self, revision: u64) {
+        self.own_held = OwnHeldWrites { revision, emptying: false };
+    }
+
+    /// Follows the leader record, as it is at a revision. `false`: it is not ours.
     fn follow_leader_record(
         &mut self,
         record: Option<&Leader>,
+        revision: u64,
         notices: &mut Vec<TermNotice>,
     ) -> bool {
         let Some(record) = record.filter(|record| record.machine == self.leader) else {
             return false;
         };
-        // When all held machines are back we empty it ourselves, and there is nothing left to unfreeze.
-        if record.held.is_empty() && !self.held_seen.is_empty() && self.freeze.is_frozen() {
+        // When all held machines are back we empty it ourselves; a freeze that has begun since is another.
+        let may_be_ours = self.own_held.emptying || revision <= self.own_held.revision;
+        let is_emptied = record.held.is_empty() && !self.held_seen.is_empty();
+        if is_emptied
+            && self.freeze.is_frozen()
+            && (!may_be_ours || is_planted("own-write-taken-for-unfreeze"))
+        {
             notices.push(TermNotice::Unfrozen);
             self.freeze.unfreeze_all();
         }
@@ -184,7 +251,7 @@ impl LeaderView {
             Change::Machine(machine, record) => {
                 match (record, self.freeze.live_machines().contains(machine)) {
                     (Some(_), false) => self.on_machine_returned(machine.clone()),
-                    (None, true) => self.on_machine_gone(now, machine.clone(), notices),
+                    (None, true) => self.on_machine_gone(now, machine.clone(), true, notices),
                     _ => {}
                 }
             }
@@ -198,18 +265,19 @@ impl LeaderView {
         }
     }
 
-    /// A machine's registration is gone: with a leave taken, or lost.
+    /// A machine's registration is gone, seen going now or found missing: with a leave taken, or lost.
     fn on_machine_gone(
         &mut self,
         now: Duration,
         machine: MachineId,
+        seen_going: bool,
         notices: &mut Vec<TermNotice>,
     ) {
         if self.leaving.remove(&machine) {
             self.freeze.on_machine_left(&machine);
         } else {
             notices.push(TermNotice::MachineLost(machine.clone()));
-            self.freeze.on_machine_lost(machine, now);
+            self.freeze.on_machine_lost(machine, seen_going, now);
         }
     }
 

@@ -24,6 +24,7 @@ use muster_common::lease::{Lease, LeaseId, Presence};
 use muster_common::machine::{ContainerEngine, Machine, RunnerKind};
 use muster_common::probe::is_planted;
 
+use crate::contact::StoreContact;
 pub use messages::{
     FoundRecord, LeaseProblem, RegistrarAnswer, RegistrarEffect, RegistrarInput, RegistrarRequest,
     Registration,
@@ -80,6 +81,8 @@ pub struct Registrar {
     /// A write under the lease was refused since it was last prolonged.
     lease_suspect: bool,
     registration: Registration,
+    /// Contact with the store, as our own keepalives show it.
+    contact: Option<StoreContact>,
     lease_problem: Option<LeaseProblem>,
     /// The cluster that it was registered in last, whether placements of it were carried out or not.
     cluster: Option<ClusterId>,
@@ -151,6 +154,7 @@ impl Registrar {
             lease: remembered,
             lease_suspect: false,
             registration: Registration::Pending,
+            contact: None,
             lease_problem: None,
             cluster: None,
             outage_noted: true,
@@ -183,6 +187,11 @@ impl Registrar {
         self.take_next_step(now, &mut effects);
         self.check_invariants(&effects);
         effects
+    }
+
+    /// Contact with the store, on the clock of the steps; `None` before a lease is had, and after it was lost.
+    pub fn store_contact(&self) -> Option<StoreContact> {
+        self.contact
     }
 
     /// When [`RegistrarInput::Tick`] is due, if nothing comes before. `None` while a request is under way.
@@ -344,6 +353,7 @@ impl Registrar {
         match answer {
             RegistrarAnswer::Leased(lease) => {
                 tenure.asked = Some(TenureRequest::Verification { sent, ttl: lease.ttl });
+                self.extend_contact(now, sent, lease);
                 effects.push(RegistrarEffect::SetStoreHealth(None));
                 self.set_lease_health(None, effects);
                 let request = RegistrarRequest::FindRecord;
@@ -351,6 +361,7 @@ impl Registrar {
             }
             RegistrarAnswer::LeaseGone => {
                 effects.push(RegistrarEffect::LogLeaseGone(tenure.lease.id));
+                self.contact = None;
                 self.set_lease_health(Some(LeaseProblem::Lost), effects);
                 self.end_tenure(now, effects);
             }
@@ -440,6 +451,14 @@ impl Registrar {
         machine.leaving = facts.leaving;
         machine.metadata.clone_from(&facts.metadata);
         RegistrarRequest::WriteRecord { machine, lease }
+    }
+
+    /// A keepalive was answered, which was sent then. What was before a lease was had is not known.
+    fn extend_contact(&mut self, now: Duration, sent: Duration, lease: Lease) {
+        self.contact = Some(match self.contact {
+            Some(contact) if self.lease == Some(lease.id) => contact.extend(sent, now),
+            _ => StoreContact::begin(now, lease.ttl),
+        });
     }
 
     fn set_lease_health(

@@ -85,10 +85,17 @@ impl Candidates {
                     assert!(before.is_none(), "two campaigns at a time");
                     said
                 }
-                ElectionEffect::BeginTerm { presence, leadership } => format!(
-                    "{id} begins a term under lease {}, created at {}",
-                    presence.lease.id.0, leadership.created
-                ),
+                ElectionEffect::BeginTerm { presence, leadership, predecessor } => {
+                    let after = predecessor.map(|(machine, at)| {
+                        format!(", after {machine}, gone at {}", show_duration(at))
+                    });
+                    format!(
+                        "{id} begins a term under lease {}, created at {}{}",
+                        presence.lease.id.0,
+                        leadership.created,
+                        after.unwrap_or_default()
+                    )
+                }
                 ElectionEffect::LogCampaignFailed(problem) => {
                     format!("log of {id}: cannot campaign: {problem}")
                 }

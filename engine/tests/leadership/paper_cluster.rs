@@ -27,6 +27,8 @@ pub(crate) struct PaperCluster {
     pending: Vec<(u64, Change)>,
     /// The leader has to begin anew.
     reset: bool,
+    /// The records as they were backed up.
+    backup: Snapshot,
 }
 
 impl PaperCluster {
@@ -39,6 +41,17 @@ impl PaperCluster {
 
     /// A watch that begins, or that does not know what it has missed.
     pub(crate) fn begin_anew(&mut self) {
+        self.reset = true;
+    }
+
+    pub(crate) fn back_up(&mut self) {
+        self.backup = self.snapshot.clone();
+    }
+
+    /// Everything is as it was backed up, revisions too; the watch begins anew.
+    pub(crate) fn restore(&mut self) {
+        self.snapshot = self.backup.clone();
+        self.pending.clear();
         self.reset = true;
     }
 
@@ -91,17 +104,20 @@ impl PaperCluster {
     /// Carries out what a leader asks for, guarded as the store guards it.
     pub(crate) fn carry_out(&mut self, request: &TermRequest) -> TermAnswer {
         let current = Leadership { created: self.leader_created };
-        let questions = matches!(request, TermRequest::ProbeLeases | TermRequest::EndDrains { .. });
+        let questions =
+            matches!(request, TermRequest::ProbeLeases { .. } | TermRequest::EndDrains { .. });
         if !questions && request.guarding_leadership() != Some(current) {
             return TermAnswer::Deposed;
         }
         match request {
-            TermRequest::ProbeLeases => {
+            TermRequest::ProbeLeases { machines, .. } => {
                 let time = |machine: &MachineId| {
                     let left = if self.silent.contains(machine) { GRANTED / 3 } else { GRANTED };
                     (machine.clone(), TimeLeft { left, granted: GRANTED })
                 };
-                TermAnswer::Leases(self.snapshot.machines.keys().map(time).collect())
+                let registered =
+                    machines.iter().filter(|m| self.snapshot.machines.contains_key(*m));
+                TermAnswer::Leases(registered.map(time).collect())
             }
             TermRequest::EndDrains { leadership, machine, drains } => {
                 if *leadership != current {
@@ -116,7 +132,7 @@ impl PaperCluster {
             }
             TermRequest::RecordHeld { presence, held, .. } => {
                 self.set_leader(presence.machine.as_str(), held.clone());
-                TermAnswer::Done
+                TermAnswer::Written { revision: self.snapshot.revision }
             }
             TermRequest::CommitPlan { moves, .. } => {
                 let mut committed = PlacesCommitted::default();

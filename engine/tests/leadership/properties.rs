@@ -6,6 +6,7 @@ use std::time::Duration;
 use muster_common::lease::{Leadership, Lease, LeaseId, Presence};
 use muster_common::machine::MachineId;
 use muster_common::snapshot::{Change, ClusterEvent};
+use muster_engine::contact::StoreContact;
 use muster_engine::leader::messages::{TermAnswer, TermEffect, TermInput, TermRequest};
 use muster_engine::leader::term::Term;
 use muster_engine::machine::registration::Registration;
@@ -16,6 +17,10 @@ use crate::paper_cluster::PaperCluster;
 
 /// Losses within it count as one.
 const WINDOW: Duration = Duration::from_secs(10);
+/// The clock when a term begins: what was before is long ago.
+const EPOCH: Duration = Duration::from_secs(1000);
+/// For as long a term waits to see what it has written itself.
+const OWN_WRITE_LIMIT: Duration = Duration::from_secs(5);
 /// The machine that leads.
 const LEADER: &str = "m0";
 /// Most steps of a term to its rest, from wherever it is: a turn has some ten, and few turns follow each other.
@@ -37,6 +42,8 @@ enum Happening {
     See,
     Reset,
     Away,
+    /// The store was away, for longer than a lease lives.
+    Outage,
     /// The request is carried out.
     Answer,
     /// It is carried out, and nobody knows.
@@ -52,8 +59,8 @@ enum Happening {
 
 fn happenings() -> impl Strategy<Value = Vec<Happening>> {
     use Happening::{
-        Answer, Away, Destroy, Drain, Fail, Hear, Lapse, Launch, Leave, Lose, LoseAnswer, Register,
-        Registered, Reset, See, Silence, TimeOut, Unfreeze, Usurp, Wait, Wake,
+        Answer, Away, Destroy, Drain, Fail, Hear, Lapse, Launch, Leave, Lose, LoseAnswer, Outage,
+        Register, Registered, Reset, See, Silence, TimeOut, Unfreeze, Usurp, Wait, Wake,
     };
     let machine = || 1..5_u8;
     let happening = prop_oneof![
@@ -69,6 +76,7 @@ fn happenings() -> impl Strategy<Value = Vec<Happening>> {
         12 => Just(See),
         1 => Just(Reset),
         1 => Just(Away),
+        1 => Just(Outage),
         16 => Just(Answer),
         2 => Just(LoseAnswer),
         3 => Just(Fail),
@@ -94,8 +102,12 @@ struct WatchedTerm {
     asked: Option<TermRequest>,
     /// Revision that the term has seen.
     seen: u64,
-    /// Revision of its own last commit, as far as it was told.
+    /// Revision of its own last commit, as far as it was told, and when that was.
     committed: u64,
+    committed_at: Duration,
+    /// Since when its keepalives are answered.
+    contact_since: Duration,
+    contact: Option<StoreContact>,
     over: bool,
 }
 
@@ -109,12 +121,40 @@ impl WatchedTerm {
         let lease = Lease { id: LeaseId(1), ttl: Duration::from_secs(6) };
         let presence = Presence { machine: LEADER.parse().unwrap(), lease, created: 1 };
         store.begin_anew();
-        let term = Term::new(presence, leadership, WINDOW);
-        let (now, asked, over) = (Duration::ZERO, None, false);
-        Self { now, store, term, leadership, asked, seen: 0, committed: 0, over }
+        let term = Term::new(presence, leadership, None, WINDOW);
+        let (now, asked, over) = (EPOCH, None, false);
+        let (committed_at, contact_since, contact) = (Duration::ZERO, Duration::ZERO, None);
+        Self {
+            now,
+            store,
+            term,
+            leadership,
+            asked,
+            seen: 0,
+            committed: 0,
+            committed_at,
+            contact_since,
+            contact,
+            over,
+        }
     }
 
+    /// Feeds the term, which knows before how it is in contact with the store.
     fn feed(&mut self, input: TermInput) {
+        let mut contact = StoreContact::begin(self.contact_since, WINDOW);
+        let mut sent = self.contact_since;
+        while sent < self.now {
+            sent = (sent + Duration::from_secs(3)).min(self.now);
+            contact = contact.extend(sent, sent);
+        }
+        if self.contact != Some(contact) {
+            self.contact = Some(contact);
+            self.feed_one(TermInput::Contact(Some(contact)));
+        }
+        self.feed_one(input);
+    }
+
+    fn feed_one(&mut self, input: TermInput) {
         let is_tick = input == TermInput::Tick;
         let mut next = Some(input);
         while let Some(input) = next.take() {
@@ -141,12 +181,14 @@ impl WatchedTerm {
 
     fn note_request(&mut self, request: TermRequest) {
         assert!(self.asked.is_none(), "two requests at a time: {:?}, {request:?}", self.asked);
-        let is_question = matches!(request, TermRequest::ProbeLeases);
+        let is_question = matches!(request, TermRequest::ProbeLeases { .. });
         let guarded = (!is_question).then_some(self.leadership);
         assert_eq!(request.guarding_leadership(), guarded, "{request:?}");
         if let TermRequest::CommitPlan { moves, .. } = &request {
             assert!(!moves.is_empty(), "an empty plan");
-            assert!(self.seen >= self.committed, "a plan on {} of {}", self.seen, self.committed);
+            let long_ago = self.now >= self.committed_at + OWN_WRITE_LIMIT;
+            let is_seen = self.seen >= self.committed || long_ago;
+            assert!(is_seen, "a plan on {} of {}", self.seen, self.committed);
         }
         self.asked = Some(request);
     }
@@ -157,7 +199,9 @@ impl WatchedTerm {
         let outcome = is_carried_out.then(|| self.store.carry_out(&request));
         let answer = answer.or(outcome).unwrap();
         if let TermAnswer::Committed(committed) = &answer {
-            self.committed = self.committed.max(committed.revision);
+            if committed.revision > self.committed {
+                (self.committed, self.committed_at) = (committed.revision, self.now);
+            }
         }
         self.feed(TermInput::Answer(answer));
     }
@@ -225,6 +269,7 @@ impl WatchedTerm {
                 let problem = "no endpoint answers".to_owned();
                 self.feed(TermInput::Cluster(vec![ClusterEvent::Lost { problem }]));
             }
+            Happening::Outage => self.contact_since = self.now,
             Happening::Answer => self.answer(true, None),
             Happening::LoseAnswer => {
                 self.answer(true, Some(TermAnswer::Failed("nobody knows".to_owned())));

@@ -8,7 +8,9 @@
 //! | `launch UNIT…`, `destroy UNIT…` | what a user wants |
 //! | `drain ID TIME` | its units are to move away within that time |
 //! | `members ID…` | the record of the members, as an earlier leader left it |
-//! | `lead ID [held=ID,…]` | a machine begins a term, with its leader record as given; events reach it with `see` |
+//! | `lead ID [held=ID,…] [after=ID]` | a machine begins a term, with its leader record as given, after it has seen that of another go; events reach it with `see` |
+//! | `contact TIME` | its keepalives have been answered without a gap since TIME, and go on to be; before the first: for ever |
+//! | `silence` | its keepalives are not answered from now on, until `contact` |
 //! | `see` | all events that there are reach the leader, in one go |
 //! | `answer`, `lose`, `fail TEXT`, `drop` | what it asked for is carried out; is, and nobody knows; is not; nobody answers in time |
 //! | `run TIME` | time passes: what it asks for is carried out at once, and events reach it |
@@ -20,6 +22,7 @@
 //! | `registered LEASE` | it hears that it is registered under this lease; the term's is 1 |
 //! | `away` | the watch says that the store is lost |
 //! | `reset` | the watch begins anew with the next `see` |
+//! | `back-up`, `restore` | the store's records are kept, and put back as they were; then the watch begins anew |
 //! | `show` | prints who is where, the members and who is held, as the store has them |
 //!
 //! What is said begins with the time.
@@ -32,6 +35,7 @@ use muster_common::decision::{Decision, Move};
 use muster_common::lease::{Leadership, Lease, LeaseId, Presence};
 use muster_common::machine::MachineId;
 use muster_common::snapshot::{Change, ClusterEvent};
+use muster_engine::contact::StoreContact;
 use muster_engine::leader::messages::{TermAnswer, TermEffect, TermInput, TermNotice, TermRequest};
 use muster_engine::leader::term::Term;
 use muster_engine::machine::registration::Registration;
@@ -41,39 +45,69 @@ use crate::scripts::{Player, parse_duration, show_duration};
 
 /// Losses within it count as one.
 const WINDOW: Duration = Duration::from_secs(10);
+/// The time of a machine's lease.
+const LEASE: Duration = Duration::from_secs(6);
+/// The leader's clock when a script begins: what was before is long ago.
+const EPOCH: Duration = Duration::from_secs(1000);
 
 #[derive(Default)]
 pub(crate) struct Reign {
     now: Duration,
     store: PaperCluster,
     term: Option<Term>,
-    began: Duration,
+    /// Since when the leader's keepalives are answered, by its own clock.
+    contact_since: Duration,
+    /// When they ceased to be.
+    silent_since: Option<Duration>,
+    /// As the term knows it.
+    contact_fed: Option<StoreContact>,
     /// The request under way, and when its time is over.
     asked: Option<(TermRequest, Option<Duration>)>,
     said: String,
 }
 
 impl Reign {
-    fn lead(&mut self, id: &str, held: BTreeSet<MachineId>) {
+    fn lead(&mut self, id: &str, held: BTreeSet<MachineId>, predecessor: Option<MachineId>) {
         self.store.set_leader(id, held);
         self.store.leader_created = self.store.snapshot.revision;
         let machine: MachineId = id.parse().unwrap();
         let created = self.store.snapshot.machines.get(&machine).map_or(0, |m| m.created);
-        let lease = Lease { id: LeaseId(1), ttl: Duration::from_secs(6) };
+        let lease = Lease { id: LeaseId(1), ttl: LEASE };
         let leadership = Leadership { created: self.store.leader_created };
-        self.term = Some(Term::new(Presence { machine, lease, created }, leadership, WINDOW));
-        self.began = self.now;
+        let presence = Presence { machine, lease, created };
+        let predecessor = predecessor.map(|machine| (machine, EPOCH + self.now));
+        self.term = Some(Term::new(presence, leadership, predecessor, WINDOW));
+        self.contact_fed = None;
         self.asked = None;
         self.store.begin_anew();
     }
 
+    /// The contact with the store, as a leader has it that sends a keepalive each second.
+    fn contact(&self) -> StoreContact {
+        let last = EPOCH + self.silent_since.unwrap_or(self.now);
+        let mut contact = StoreContact::begin(self.contact_since, LEASE);
+        let mut sent = self.contact_since;
+        while sent < last {
+            sent = (sent + Duration::from_secs(1)).min(last);
+            contact = contact.extend(sent, sent);
+        }
+        contact
+    }
+
+    /// Feeds the term, which knows before how it is in contact with the store.
     fn feed(&mut self, input: TermInput) {
+        // The last comes first.
         let mut inputs = vec![input];
+        let contact = Some(self.contact());
+        if self.contact_fed != contact {
+            self.contact_fed = contact;
+            inputs.push(TermInput::Contact(contact));
+        }
         while let Some(input) = inputs.pop() {
             let now = self.now;
             let term = self.term.as_mut().unwrap_or_else(|| panic!("nobody leads"));
             let plans = input == TermInput::MakePlan;
-            let effects = term.step(now.saturating_sub(self.began), input);
+            let effects = term.step(EPOCH + now, input);
             if plans && effects.is_empty() {
                 let _ = writeln!(self.said, "{} plans nothing", show_duration(now));
             }
@@ -141,7 +175,8 @@ impl Reign {
                     continue;
                 }
             }
-            let timer = self.term.as_ref().and_then(Term::next_deadline).map(|at| at + self.began);
+            let timer = self.term.as_ref().and_then(Term::next_deadline);
+            let timer = timer.map(|at| at.saturating_sub(EPOCH));
             match (self.asked.as_ref().map(|(_, limit)| *limit), timer) {
                 (Some(Some(limit)), _) if limit <= end => {
                     self.now = self.now.max(limit);
@@ -234,9 +269,10 @@ impl Player for Reign {
                 self.carry_out_answer(verb, arguments);
             }
             ("lead", _) => {
-                let held = arguments.get(1).and_then(|word| word.strip_prefix("held="));
-                let held = held.into_iter().flat_map(|ids| ids.split(','));
-                self.lead(first, held.map(|id| id.parse().unwrap()).collect());
+                let named = |key| arguments.iter().find_map(|word| word.strip_prefix(key));
+                let held = named("held=").into_iter().flat_map(|ids: &str| ids.split(','));
+                let after = named("after=").map(|id: &str| id.parse().unwrap());
+                self.lead(first, held.map(|id| id.parse().unwrap()).collect(), after);
             }
             ("members", _) => {
                 let members = arguments.iter().map(|id| id.parse().unwrap()).collect();
@@ -264,6 +300,16 @@ impl Player for Reign {
                 let problem = "no endpoint answers".to_owned();
                 self.feed(TermInput::Cluster(vec![ClusterEvent::Lost { problem }]));
             }
+            ("contact", _) => {
+                self.contact_since = EPOCH + parse_duration(first);
+                self.silent_since = None;
+                if self.term.is_some() {
+                    self.feed(TermInput::Tick);
+                }
+            }
+            ("silence", _) => self.silent_since = Some(self.now),
+            ("back-up", _) => self.store.back_up(),
+            ("restore", _) => self.store.restore(),
             ("reset", _) => self.store.begin_anew(),
             ("show", _) => self.show(),
             _ => self.change_cluster(verb, arguments),
@@ -279,7 +325,9 @@ fn list(machines: &BTreeSet<MachineId>) -> String {
 
 fn describe_request(request: &TermRequest) -> String {
     match request {
-        TermRequest::ProbeLeases => "asks how much time the leases have left".to_owned(),
+        TermRequest::ProbeLeases { machines, .. } => {
+            format!("asks how much time the leases of {} have left", list(machines))
+        }
         TermRequest::EndDrains { machine, drains, .. } => {
             let holders: Vec<String> =
                 drains.iter().map(|(holder, _)| holder.to_string()).collect();
@@ -312,6 +360,7 @@ fn describe_notice(notice: TermNotice) -> String {
     match notice {
         TermNotice::StoreLost { problem } => format!("the store is lost: {problem}"),
         TermNotice::MachineLost(machine) => format!("{machine} is lost"),
+        TermNotice::MachinesMayReturn(machines) => format!("{} may return", list(&machines)),
         TermNotice::MassLoss(held) => format!("too many vanished together: {}", list(&held)),
         TermNotice::Unfrozen => "unfrozen by a person".to_owned(),
         TermNotice::LossesWait { problem } => format!("losses wait: {problem}"),

@@ -59,13 +59,13 @@ impl Registry {
         Err(RegistryError::Contended { key: Key::Leader.to_string() })
     }
 
-    /// Records the machines whose units stay where they are (see `Leader::held`), guarded by our leadership.
+    /// Records the machines whose units stay where they are (see `Leader::held`), guarded by our leadership. Returns the revision.
     pub async fn write_held_machines(
         &self,
         leadership: Leadership,
         presence: &Presence,
         held: BTreeSet<MachineId>,
-    ) -> Result<(), CommitError> {
+    ) -> Result<u64, CommitError> {
         let record = Leader { machine: presence.machine.clone(), held };
         let put = Op::Put {
             key: self.key(&Key::Leader),
@@ -73,7 +73,7 @@ impl Registry {
             lease: Some(presence.lease.id),
         };
         match self.store.commit(vec![self.leading_guard(leadership)], vec![put]).await {
-            Ok(CommitOutcome::Done { .. }) => Ok(()),
+            Ok(CommitOutcome::Done { revision }) => Ok(revision),
             Ok(CommitOutcome::Conflict { .. }) | Err(StoreError::LeaseGone { .. }) => {
                 Err(CommitError::Deposed)
             }

@@ -1,7 +1,6 @@
 //! Machines: registration, what they report, and what is said about them at run time.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{FutureExt as _, StreamExt as _};
@@ -10,6 +9,7 @@ use muster_common::machine::{Machine, MachineId};
 use muster_common::snapshot::Change;
 use muster_common::state::ObservedState;
 use muster_common::unit::UnitName;
+use muster_runtime::{Instant, timeout_at};
 
 use super::decode::read;
 use super::keys::{self, Key};
@@ -68,29 +68,49 @@ impl Registry {
         self.store.keep_alive(lease).await
     }
 
-    /// The time each registered machine has left, as far as the store can say: a machine whose lease ended meanwhile
-    /// has none. Machines without a lease are left out.
-    pub async fn time_left(&self) -> Result<BTreeMap<MachineId, TimeLeft>, StoreError> {
-        let records = self.list(keys::MACHINES).await?;
-        let mut questions = Vec::new();
-        for record in records {
-            if let (Some(Key::Machine(machine)), Some(lease)) = (self.parse(&record), record.lease)
-            {
-                let store = Arc::clone(&self.store);
-                questions.push(async move { (machine, store.time_left(lease).await) }.boxed());
-            }
-        }
+    /// The time that the leases of these machines have left, as far as the store says so within the limit: a machine whose lease
+    /// ended meanwhile has none, and one that nothing could be found out about is left out. The cost is that of these machines,
+    /// however many there are.
+    ///
+    /// # Errors
+    ///
+    /// Nothing could be found out about any of them, for this reason.
+    pub async fn time_left(
+        &self,
+        machines: &BTreeSet<MachineId>,
+        limit: Duration,
+    ) -> Result<BTreeMap<MachineId, TimeLeft>, StoreError> {
+        let until = Instant::now() + limit;
+        let questions = machines.iter().cloned().map(|machine| {
+            let registry = self.clone();
+            async move { (registry.time_left_of(&machine).await, machine) }.boxed()
+        });
         let mut answers = futures::stream::iter(questions).buffer_unordered(ASKED_AT_ONCE);
         let mut times = BTreeMap::new();
-        while let Some((machine, answer)) = answers.next().await {
-            let over = TimeLeft { left: Duration::ZERO, granted: Duration::ZERO };
-            let time = match answer {
-                Err(StoreError::LeaseGone { .. }) => over,
-                answer => answer?,
-            };
-            times.insert(machine, time);
+        let mut problem = None;
+        // What comes later than the limit does not make what came before worth less.
+        while let Ok(Some((answer, machine))) = timeout_at(until, answers.next()).await {
+            match answer {
+                Ok(time) => {
+                    times.insert(machine, time);
+                }
+                Err(error) => problem = problem.or(Some(error)),
+            }
         }
-        Ok(times)
+        match problem {
+            Some(problem) if times.is_empty() => Err(problem),
+            _ => Ok(times),
+        }
+    }
+
+    async fn time_left_of(&self, machine: &MachineId) -> Result<TimeLeft, StoreError> {
+        let over = TimeLeft { left: Duration::ZERO, granted: Duration::ZERO };
+        let record = self.get(&Key::Machine(machine.clone())).await?;
+        let Some(lease) = record.and_then(|record| record.lease) else { return Ok(over) };
+        match self.store.time_left(lease).await {
+            Err(StoreError::LeaseGone { .. }) => Ok(over),
+            answer => answer,
+        }
     }
 
     /// Records which machines belong to the cluster, guarded by our leadership.

@@ -227,12 +227,21 @@ pub(crate) async fn members_are_recorded_and_take_their_leave(bed: &Bed) {
 }
 
 pub(crate) async fn the_time_left_of_each_machine_is_told(bed: &Bed) {
+    const TIME: Duration = Duration::from_secs(30);
     let registry = bed.registry();
     let [first, second] = [present(&registry, "m1").await, present(&registry, "m2").await];
-    let left = registry.time_left().await.unwrap();
-    let machines: Vec<&str> = left.keys().map(MachineId::as_str).collect();
-    assert_eq!(machines, ["m1", "m2"]);
-    assert!(left.values().all(|time| time.granted == first.lease.ttl));
+    present(&registry, "m3").await;
+    let asked: BTreeSet<MachineId> = ["m1", "m2", "m4"].map(|id| id.parse().unwrap()).into();
+    let left = registry.time_left(&asked, TIME).await.unwrap();
+    let [m1, m2, m4] = ["m1", "m2", "m4"].map(|id| left[&id.parse::<MachineId>().unwrap()]);
+    assert_eq!([m1.granted, m2.granted], [first.lease.ttl; 2]);
+    assert_eq!(m4.granted, Duration::ZERO, "it is not registered");
+    assert_eq!(left.len(), 3, "nobody else was asked for");
     registry.revoke_lease(second.lease.id).await.unwrap();
-    assert_eq!(registry.time_left().await.unwrap().len(), 1);
+    assert_eq!(
+        registry.time_left(&asked, TIME).await.unwrap()[&second.machine].granted,
+        Duration::ZERO
+    );
+    // As much as comes in time, which is nothing here.
+    assert!(registry.time_left(&asked, Duration::ZERO).await.unwrap().len() <= asked.len());
 }

@@ -93,11 +93,13 @@ impl Registrar {
                 }
             }
             (Attempt::Reviving, RegistrarAnswer::LeaseGone) => {
+                self.contact = None;
                 self.ask_for_lease(now, since, effects);
             }
             (Attempt::Reviving | Attempt::Granting, RegistrarAnswer::Leased(lease)) => {
                 // Known from here on: should the record be written and the answer be lost, the next attempt knows it for ours.
                 self.lease = Some(lease.id);
+                self.extend_contact(now, since, lease);
                 effects.push(RegistrarEffect::RememberLease(lease.id));
                 let facts = self.desired_record(now);
                 let request = self.write_record(&facts, lease);
