@@ -17,6 +17,8 @@ mod commits;
 mod cordons;
 #[path = "../../store/tests/cases/identities.rs"]
 mod identities;
+#[path = "../../store/tests/cases/late.rs"]
+mod late;
 #[path = "../../store/tests/cases/leases.rs"]
 mod leases;
 #[path = "../../store/tests/cases/machines.rs"]

@@ -17,6 +17,8 @@ mod commits;
 mod cordons;
 #[path = "cases/identities.rs"]
 mod identities;
+#[path = "cases/late.rs"]
+mod late;
 #[path = "cases/leases.rs"]
 mod leases;
 #[path = "cases/machines.rs"]

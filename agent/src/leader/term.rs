@@ -137,9 +137,12 @@ impl<'a> TermLoop<'a> {
                     Err(error) => TermAnswer::Failed(error_chain(&error)),
                 }
             }
-            TermRequest::RecordMembers { leadership, members } => {
-                let written = self.registry.set_members(leadership, &members).await;
-                written.map_or_else(|error| failure_answer(&error), |()| TermAnswer::Done)
+            TermRequest::RecordMembers { leadership, seen, members } => {
+                match self.registry.set_members(leadership, &seen, &members).await {
+                    Ok(true) => TermAnswer::Done,
+                    Ok(false) => TermAnswer::Overtaken,
+                    Err(error) => failure_answer(&error),
+                }
             }
             TermRequest::RecordHeld { leadership, presence, held } => {
                 let written = self.registry.write_held_machines(leadership, &presence, held).await;

@@ -131,10 +131,17 @@ impl View {
                     ReadInput::RevisionReached
                 }
                 ReadStep::AwaitRevision(_) => ReadInput::RevisionMissed,
-                ReadStep::AskRevision => ReadInput::StoreAt(self.0.registry.revision().await?),
+                ReadStep::AskRevision => {
+                    let before = reader.live.revision();
+                    match self.0.registry.revision().await? {
+                        present if present < before => ReadInput::StoreWentBack,
+                        present => ReadInput::StoreAt(present),
+                    }
+                }
                 ReadStep::ReadStore => {
+                    let before = reader.live.revision();
                     let snapshot = self.0.registry.read_snapshot().await?;
-                    reader.live.install_snapshot(snapshot, self.0.now());
+                    reader.live.install_snapshot(snapshot, before, self.0.now());
                     ReadInput::StoreRead
                 }
                 ReadStep::Ready => return Ok(reader),
@@ -232,10 +239,15 @@ impl Drop for Reader {
 }
 
 impl LiveCluster {
-    /// Replaces the snapshot by a later one.
-    fn install_snapshot(&self, snapshot: Snapshot, now: Duration) {
+    /// The revision of the picture.
+    fn revision(&self) -> u64 {
+        self.position.borrow().revision
+    }
+
+    /// Replaces the snapshot by a later one, or by that of a store that was restored; see [`Cluster::install_snapshot`].
+    fn install_snapshot(&self, snapshot: Snapshot, before: u64, now: Duration) {
         let mut cluster = lock(&self.cluster);
-        if cluster.install_snapshot(snapshot, now) {
+        if cluster.install_snapshot(snapshot, before, now) {
             self.position.send_replace(cluster.current_position());
         }
     }

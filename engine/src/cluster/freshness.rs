@@ -51,6 +51,8 @@ pub enum ReadInput {
     RevisionMissed,
     /// The store is at this revision.
     StoreAt(u64),
+    /// The store is behind what the picture had when it was asked: it was restored, and the watch has not said so yet.
+    StoreWentBack,
     /// The store was read.
     StoreRead,
 }
@@ -79,7 +81,9 @@ impl ReadPlan {
             (ReadInput::StoreAt(present), WantedPicture::Current) => {
                 ReadStep::AwaitRevision(present)
             }
-            (ReadInput::RevisionMissed, WantedPicture::Current) => ReadStep::ReadStore,
+            (ReadInput::RevisionMissed, WantedPicture::Current) | (ReadInput::StoreWentBack, _) => {
+                ReadStep::ReadStore
+            }
             // Without this question a revision of the future would read the whole store, each time.
             (ReadInput::RevisionMissed, WantedPicture::AtLeast(_)) => ReadStep::AskRevision,
             (ReadInput::StoreAt(present), WantedPicture::AtLeast(revision)) => {
@@ -112,6 +116,14 @@ mod tests {
         assert_eq!(warm, [AskRevision, AwaitRevision(7), Ready]);
         let behind = steps(ReadPlan::for_current(false), &[StoreAt(7), RevisionMissed, StoreRead]);
         assert_eq!(behind, [AskRevision, AwaitRevision(7), ReadStore, Ready]);
+    }
+
+    #[test]
+    fn a_store_that_was_restored_is_read_whatever_the_watch_has_seen() {
+        use ReadInput::{StoreRead, StoreWentBack};
+        use ReadStep::{AskRevision, ReadStore, Ready};
+        let restored = steps(ReadPlan::for_current(false), &[StoreWentBack, StoreRead]);
+        assert_eq!(restored, [AskRevision, ReadStore, Ready]);
     }
 
     #[test]

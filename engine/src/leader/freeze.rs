@@ -306,19 +306,19 @@ mod tests {
     }
 
     /// A leader that is in contact with the store since this second, for as long as the test takes.
-    fn in_contact_since(second: u64) -> Option<StoreContact> {
+    fn in_contact_since(second: u64) -> StoreContact {
         let lease = Duration::from_secs(6);
         let mut contact = StoreContact::begin(Duration::from_secs(second), lease);
         for sent in (second..second + 200).map(Duration::from_secs) {
             contact = contact.extend(sent, sent);
         }
-        Some(contact)
+        contact
     }
 
     /// All that is here belongs to the cluster, and the store was there for longer than anybody knows.
     fn cluster(names: &str) -> Freeze {
         let mut freeze = Freeze::new(TTL);
-        freeze.set_contact(in_contact_since(0));
+        freeze.set_contact(Some(in_contact_since(0)));
         freeze.take_over(ids(names), &ids(names), None, EPOCH);
         freeze
     }
@@ -490,7 +490,7 @@ mod tests {
     fn whoever_is_missing_after_an_outage_has_a_whole_ttl_to_come_back() {
         let mut freeze = cluster("");
         // The store is back since second 30, and the first daemon to register leads a second later.
-        freeze.set_contact(in_contact_since(30));
+        freeze.set_contact(Some(in_contact_since(30)));
         let now = Duration::from_secs(31);
         freeze.take_over(ids("a"), &ids("a b c"), None, now);
         assert!(!freeze.is_frozen() && !freeze.needs_probe(now), "nothing is judged yet");
@@ -509,7 +509,7 @@ mod tests {
     #[test]
     fn who_is_still_missing_then_counts_together() {
         let mut freeze = cluster("");
-        freeze.set_contact(in_contact_since(30));
+        freeze.set_contact(Some(in_contact_since(30)));
         freeze.take_over(ids("a"), &ids("a b c"), None, Duration::from_secs(31));
         freeze.freeze_mass_loss(Duration::from_secs(40));
         assert_eq!(freeze.held_machines(), &ids("b c"));
@@ -518,14 +518,14 @@ mod tests {
     #[test]
     fn a_lease_that_ends_in_the_first_moments_after_an_outage_ended_because_of_it() {
         let mut freeze = cluster("a b c");
-        freeze.set_contact(in_contact_since(30));
+        freeze.set_contact(Some(in_contact_since(30)));
         freeze.on_machine_lost("c".parse().unwrap(), true, Duration::from_secs(33));
         assert_eq!(freeze.waiting_machines(), ids("c"));
         assert!(!freeze.needs_probe(Duration::from_secs(39)));
         assert!(freeze.needs_probe(Duration::from_secs(40)));
         // Four seconds after it everybody who was well had prolonged a lease of six.
         let mut later = cluster("a b c");
-        later.set_contact(in_contact_since(30));
+        later.set_contact(Some(in_contact_since(30)));
         later.on_machine_lost("c".parse().unwrap(), true, Duration::from_secs(34));
         assert!(later.needs_probe(Duration::from_secs(34)));
     }
@@ -539,14 +539,14 @@ mod tests {
         // Paused: the last keepalive is long ago, and the next says when contact began anew.
         freeze.set_contact(Some(StoreContact::begin(at(0), Duration::from_secs(6))));
         assert!(!freeze.needs_probe(at(5)));
-        freeze.set_contact(in_contact_since(25));
+        freeze.set_contact(Some(in_contact_since(25)));
         assert!(freeze.needs_probe(at(15)));
     }
 
     #[test]
     fn the_leader_before_is_a_loss_that_was_seen() {
         let mut freeze = cluster("");
-        freeze.set_contact(in_contact_since(30));
+        freeze.set_contact(Some(in_contact_since(30)));
         let predecessor = ("a".parse().unwrap(), Duration::from_secs(36));
         let now = Duration::from_secs(37);
         freeze.take_over(ids("b c d e"), &ids("a b c d e"), Some(&predecessor), now);

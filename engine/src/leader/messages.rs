@@ -50,10 +50,12 @@ pub enum TermRequest {
         /// Who ordered them, and the orders as they were seen.
         drains: Vec<(CordonHolder, Drain)>,
     },
-    /// Write which machines belong to the cluster.
+    /// Write which machines belong to the cluster, unless the record is another by now than was seen.
     RecordMembers {
         /// The leadership.
         leadership: Leadership,
+        /// The members as they were seen.
+        seen: BTreeSet<MachineId>,
         /// All of them.
         members: BTreeSet<MachineId>,
     },
@@ -102,6 +104,8 @@ pub enum TermAnswer {
     },
     /// The time that the machines' leases have left, of those that could be told in time; one whose lease ended meanwhile has none.
     Leases(BTreeMap<MachineId, TimeLeft>),
+    /// The order rests on something that has changed, and is not carried out.
+    Overtaken,
     /// Another leads.
     Deposed,
     /// The store could not, or nobody knows whether it did, for this reason.

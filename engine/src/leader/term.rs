@@ -403,8 +403,11 @@ impl Term {
             self.record_held(effects);
             return;
         }
-        let request =
-            TermRequest::RecordMembers { leadership: self.leadership, members: members.clone() };
+        let request = TermRequest::RecordMembers {
+            leadership: self.leadership,
+            seen: self.view.members.clone(),
+            members: members.clone(),
+        };
         self.ask_store(Stage::RecordingMembers(members), request, None, effects);
     }
 
@@ -415,6 +418,11 @@ impl Term {
         answer: TermAnswer,
         effects: &mut Vec<TermEffect>,
     ) {
+        if answer == TermAnswer::Overtaken {
+            // A machine has taken its leave; the watch is about to say so.
+            self.retry_by(now + CONFLICT);
+            return;
+        }
         match problem_of(answer) {
             None => self.view.members = members,
             Some(problem) => {
@@ -520,6 +528,7 @@ fn problem_of(answer: TermAnswer) -> Option<String> {
         | TermAnswer::Committed(_)
         | TermAnswer::Leases(_) => None,
         TermAnswer::Failed(problem) => Some(problem),
+        TermAnswer::Overtaken => Some("it has changed meanwhile".to_owned()),
         TermAnswer::Deposed => Some("another daemon leads now".to_owned()),
         TermAnswer::TimedOut => Some("the store does not answer in time".to_owned()),
     }

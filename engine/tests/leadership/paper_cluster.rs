@@ -126,6 +126,9 @@ impl PaperCluster {
                 self.end_drains(machine, drains);
                 TermAnswer::Done
             }
+            TermRequest::RecordMembers { seen, .. } if *seen != self.snapshot.members => {
+                TermAnswer::Overtaken
+            }
             TermRequest::RecordMembers { members, .. } => {
                 self.change(Change::Members(members.clone()));
                 TermAnswer::Done

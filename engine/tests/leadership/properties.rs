@@ -198,10 +198,10 @@ impl WatchedTerm {
         let Some(request) = self.asked.take() else { return };
         let outcome = is_carried_out.then(|| self.store.carry_out(&request));
         let answer = answer.or(outcome).unwrap();
-        if let TermAnswer::Committed(committed) = &answer {
-            if committed.revision > self.committed {
-                (self.committed, self.committed_at) = (committed.revision, self.now);
-            }
+        if let TermAnswer::Committed(committed) = &answer
+            && committed.revision > self.committed
+        {
+            (self.committed, self.committed_at) = (committed.revision, self.now);
         }
         self.feed(TermInput::Answer(answer));
     }

@@ -9,8 +9,10 @@ use muster_common::seed::Seed;
 
 use super::identity::propose_identity;
 use super::keys::{self, Key};
+use super::packing::guard_holds;
+use super::states::PublishedStates;
 use super::write_ids::WriteIds;
-use crate::store::{KeyValue, Range, Store, StoreError};
+use crate::store::{Guard, KeyValue, Range, Store, StoreError};
 use crate::system_seed::draw_seed;
 
 /// The typed registry. Cheap to clone.
@@ -20,6 +22,7 @@ pub struct Registry {
     /// It ends with `/`.
     pub(super) prefix: Arc<str>,
     pub(super) write_ids: Arc<WriteIds>,
+    pub(super) published: Arc<PublishedStates>,
     /// The identity that a cluster without one gets from us.
     pub(super) proposed_identity: ClusterId,
 }
@@ -41,7 +44,13 @@ impl Registry {
     pub fn with_seed(store: Arc<dyn Store>, prefix: &str, seed: Seed) -> Self {
         let prefix = format!("{}/", prefix.trim_end_matches('/')).into();
         let proposed_identity = propose_identity(seed);
-        Self { store, prefix, write_ids: Arc::new(WriteIds::with_seed(seed)), proposed_identity }
+        Self {
+            store,
+            prefix,
+            write_ids: Arc::new(WriteIds::with_seed(seed)),
+            published: Arc::default(),
+            proposed_identity,
+        }
     }
 
     /// The warnings of the store, one sentence each; see [`Store::current_warnings`].
@@ -63,6 +72,11 @@ impl Registry {
     /// One record.
     pub(super) async fn get(&self, key: &Key) -> Result<Option<KeyValue>, StoreError> {
         Ok(self.store.read(Range::Key(self.key(key))).await?.entries.pop())
+    }
+
+    /// True if a guard holds now.
+    pub(super) async fn holds(&self, guard: &Guard) -> Result<bool, StoreError> {
+        guard_holds(&self.store, guard).await
     }
 
     /// The key of a record below the prefix.

@@ -3,6 +3,7 @@
 use muster_common::cordon::{Cordon, CordonHolder, Drain, Hold};
 use muster_common::machine::MachineId;
 
+use super::guarded::RecordChange;
 use super::keys::Key;
 use super::records::{CordonRecord, decode, encode};
 use super::{Leadership, Registry, RegistryError};
@@ -48,8 +49,7 @@ impl Registry {
     /// Takes everyone's cordon of a machine back, readable or not.
     pub async fn uncordon_for_all(&self, machine: &MachineId) -> Result<(), RegistryError> {
         let key = self.key(&Key::Cordon(machine.clone()));
-        self.store.commit(Vec::new(), vec![Op::Delete { key }]).await?;
-        Ok(())
+        self.replace_records(&[RecordChange { key, value: None }]).await
     }
 
     /// Calls a holder's drain off; the machine stays cordoned. Returns the cordon, if there is one.

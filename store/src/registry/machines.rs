@@ -1,20 +1,18 @@
-//! Machines: registration, what they report, and what is said about them at run time.
+//! Machines: registration, who belongs to the cluster, and what is said about machines at run time.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use futures::{FutureExt as _, StreamExt as _};
-use muster_common::decision::StateUpdate;
 use muster_common::machine::{Machine, MachineId};
+use muster_common::probe::is_planted;
 use muster_common::snapshot::Change;
-use muster_common::state::ObservedState;
-use muster_common::unit::UnitName;
 use muster_runtime::{Instant, timeout_at};
 
 use super::decode::read;
-use super::keys::{self, Key};
-use super::packing::{self, CommitPiece, PackingError};
-use super::records::{MachineRecord, MembersRecord, MetadataRecord, StateRecord, decode, encode};
+use super::guarded::RecordChange;
+use super::keys::Key;
+use super::records::{MachineRecord, MembersRecord, MetadataRecord, decode, encode};
 use super::{CommitError, Leadership, Presence, Registry, RegistryError};
 use crate::store::{CommitOutcome, Guard, Lease, LeaseId, Op, StoreError, TimeLeft};
 
@@ -31,17 +29,14 @@ impl Registry {
         &self,
         changes: &[(MachineId, String, Option<String>)],
     ) -> Result<(), RegistryError> {
-        let ops = changes.iter().map(|(machine, name, value)| {
-            let key = self.key(&Key::Metadata(machine.clone(), name.clone()));
-            match value {
-                Some(value) => {
-                    Op::Put { key, value: encode(&MetadataRecord::new(value)), lease: None }
-                }
-                None => Op::Delete { key },
-            }
-        });
-        self.store.commit(Vec::new(), ops.collect()).await?;
-        Ok(())
+        let changes: Vec<RecordChange> = changes
+            .iter()
+            .map(|(machine, name, value)| RecordChange {
+                key: self.key(&Key::Metadata(machine.clone(), name.clone())),
+                value: value.as_ref().map(|value| encode(&MetadataRecord::new(value))),
+            })
+            .collect();
+        self.replace_records(&changes).await
     }
 
     /// The registration of a machine, if it is registered, with the lease it lives under.
@@ -113,16 +108,30 @@ impl Registry {
         }
     }
 
-    /// Records which machines belong to the cluster, guarded by our leadership.
+    /// Records which machines belong to the cluster, guarded by our leadership and by what the decision rests on: the members as
+    /// they were `seen`. `false`: they are others by now, because a machine took its leave; nothing was written.
     pub async fn set_members(
         &self,
         leadership: Leadership,
+        seen: &BTreeSet<MachineId>,
         members: &BTreeSet<MachineId>,
-    ) -> Result<(), CommitError> {
+    ) -> Result<bool, CommitError> {
+        let key = self.key(&Key::Members);
+        let found = self.get(&Key::Members).await?;
+        // One that nobody can read is seen as empty, and replaced.
+        let now = found.as_ref().and_then(|found| decode::<MembersRecord>(&found.value).ok());
+        let now = now.map(MembersRecord::into_machines).unwrap_or_default();
+        if now != *seen && !is_planted("leave-overwritten") {
+            return Ok(false);
+        }
+        let revision = found.map_or(0, |found| found.mod_revision);
+        let unchanged = Guard::Modified { key: key.clone(), revision };
         let value = encode(&MembersRecord::new(members));
-        let put = Op::Put { key: self.key(&Key::Members), value, lease: None };
-        match self.store.commit(vec![self.leading_guard(leadership)], vec![put]).await? {
-            CommitOutcome::Done { .. } => Ok(()),
+        let put = Op::Put { key, value, lease: None };
+        let leading = self.leading_guard(leadership);
+        match self.store.commit(vec![leading.clone(), unchanged], vec![put]).await? {
+            CommitOutcome::Done { .. } => Ok(true),
+            CommitOutcome::Conflict { .. } if self.holds(&leading).await? => Ok(false),
             CommitOutcome::Conflict { .. } => Err(CommitError::Deposed),
         }
     }
@@ -179,52 +188,6 @@ impl Registry {
             }
         }
         Err(RegistryError::Contended { key: id.to_string() })
-    }
-
-    /// Publishes observed states under our lease, many to a commit. A machine that is not registered under this
-    /// presence any more, or whose lease is gone, gets [`RegistryError::NotRegistered`].
-    pub async fn publish_states(
-        &self,
-        presence: &Presence,
-        states: Vec<StateUpdate>,
-    ) -> Result<(), RegistryError> {
-        let pieces: Vec<CommitPiece> = states
-            .into_iter()
-            .map(|update| {
-                let key = self.key(&Key::State(presence.machine.clone(), update.unit));
-                let op = match update.state {
-                    Some(state) => Op::Put {
-                        key,
-                        value: encode(&StateRecord::new(state)),
-                        lease: Some(presence.lease.id),
-                    },
-                    None => Op::Delete { key },
-                };
-                CommitPiece { guards: Vec::new(), ops: vec![op] }
-            })
-            .collect();
-        let guard = self.registered_guard(presence);
-        match packing::write_pieces(&self.store, Some(&guard), &pieces).await {
-            Ok(_) => Ok(()),
-            Err(PackingError::Refused | PackingError::Store(StoreError::LeaseGone { .. })) => {
-                Err(RegistryError::NotRegistered { machine: presence.machine.clone() })
-            }
-            Err(PackingError::Store(error)) => Err(error.into()),
-        }
-    }
-
-    /// The states published for a machine, as the store has them; unreadable ones are left out.
-    pub async fn states_of(
-        &self,
-        machine: &MachineId,
-    ) -> Result<BTreeMap<UnitName, ObservedState>, RegistryError> {
-        let records = self.list(&keys::states_of(machine)).await?;
-        let states =
-            records.into_iter().filter_map(|record| match read(self.parse(&record)?, &record) {
-                Ok(Change::State(_, unit, Some(state))) => Some((unit, state)),
-                _ => None,
-            });
-        Ok(states.collect())
     }
 
     /// Holds while a machine is registered as it was when it got this presence.

@@ -4,7 +4,29 @@
 //! arguments, what was found goes out as data.
 //!
 //! [`Registry`] and what it reads are in `access`, its operations are by what they are about: `cluster`, `units`, `machines`,
-//! `cordons`, `identity`, `leader`, `places` and `reboots`.
+//! `states`, `cordons`, `identity`, `leader`, `places` and `reboots`.
+//!
+//! # Writes that come late
+//!
+//! A write that was not answered may be carried out later, after others of ours and of others: a paused member of etcd carries out
+//! what waits in its socket once it goes on. So every write is guarded by what it rests on, or harms nothing when it is repeated:
+//!
+//! | written | guarded by | carried out late |
+//! | --- | --- | --- |
+//! | unit and its file | the unit's revision | conflict once the unit was written or removed; see below |
+//! | destruction of a unit | the unit's revision | conflict: a unit of that name is another one |
+//! | removal of a file | the file's revision, which whoever names it raises | conflict |
+//! | registration | the record's revision | conflict; a lease that is gone refuses it |
+//! | states | the registration, the state's revision | conflict |
+//! | leader record | its absence, its revision, or its creation under our lease | held machines as they were before, until the next turn writes them; gone with the lease |
+//! | members | leadership, the record's revision | conflict |
+//! | placements | leadership, unit, placement, machine, cordon of a new one, absence or revision of the others | conflict |
+//! | cordons, metadata, reboot requests, hosts' reboots | the record's revision | conflict |
+//! | semaphores, histories | the record's revision | conflict |
+//! | identity | its absence | conflict: it is never removed |
+//!
+//! What is created is guarded by its absence. A creation that was given up, was carried out by its repetition and then undone by
+//! somebody else finds that absence again: it is the order "removed, then created", and who removes looks again.
 
 mod access;
 mod cluster;
@@ -13,6 +35,7 @@ mod decode;
 mod error;
 #[cfg(test)]
 mod fixtures;
+mod guarded;
 mod identity;
 mod keys;
 mod leader;
@@ -21,6 +44,7 @@ mod packing;
 mod places;
 mod reboots;
 mod records;
+mod states;
 mod units;
 mod watch;
 mod write_ids;

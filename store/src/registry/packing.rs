@@ -176,8 +176,8 @@ pub(super) async fn write_pieces(
     Ok(outcomes)
 }
 
-/// Whether a guard holds now.
-async fn guard_holds(store: &Arc<dyn Store>, guard: &Guard) -> Result<bool, StoreError> {
+/// True if a guard holds now.
+pub(super) async fn guard_holds(store: &Arc<dyn Store>, guard: &Guard) -> Result<bool, StoreError> {
     let listing = store.read(Range::Key(guard.key().to_owned())).await?;
     let found = listing.entries.first();
     let revision_by = |of: fn(&KeyValue) -> u64| found.map_or(0, of);

@@ -26,6 +26,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
+use super::guarded::RecordChange;
 use super::records::{SCHEMA, decode, encode};
 use super::{Registry, RegistryError};
 use crate::store::{CommitOutcome, Guard, KeyValue, Op, Range, StoreError, WatchEvent};
@@ -332,16 +333,14 @@ impl Registry {
         status: &HostStatus,
     ) -> Result<(), RegistryError> {
         let key = self.full_key(&RebootKey::Host(machine.clone()));
-        let put = Op::Put { key, value: write(status.clone().fit_texts()), lease: None };
-        self.store.commit(Vec::new(), vec![put]).await?;
-        Ok(())
+        let value = Some(write(status.clone().fit_texts()));
+        self.replace_records(&[RecordChange { key, value }]).await
     }
 
     /// Removes what a host said of itself: it is gone for good.
     pub async fn forget_reboot_host(&self, machine: &MachineId) -> Result<(), RegistryError> {
         let key = self.full_key(&RebootKey::Host(machine.clone()));
-        self.store.commit(Vec::new(), vec![Op::Delete { key }]).await?;
-        Ok(())
+        self.replace_records(&[RecordChange { key, value: None }]).await
     }
 
     /// Records the wish that a machine reboots, in place of an earlier one.
@@ -351,9 +350,7 @@ impl Registry {
         request: &Request,
     ) -> Result<(), RegistryError> {
         let key = self.full_key(&RebootKey::Request(machine.clone()));
-        let put = Op::Put { key, value: write(request), lease: None };
-        self.store.commit(Vec::new(), vec![put]).await?;
-        Ok(())
+        self.replace_records(&[RecordChange { key, value: Some(write(request)) }]).await
     }
 
     /// The wish that a machine reboots, with the revision of its record.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use futures::{StreamExt as _, TryStreamExt as _};
 use muster_common::decision::{UnitWrite, UnitWritten};
+use muster_common::probe::is_planted;
 use muster_common::snapshot::Change;
 use muster_common::unit::{FileHash, UnitFile, UnitName};
 
@@ -20,6 +21,9 @@ use crate::store::{Guard, KeyValue, Op, Range, StoreError};
 
 /// Above this many records of a kind, reading all of the kind costs less than reading each.
 const READ_ONE_BY_ONE: usize = 32;
+
+/// How often units are tried to be removed while others write them.
+const ATTEMPTS: usize = 10;
 
 /// Single reads under way at once.
 const READS_UNDER_WAY: usize = 8;
@@ -176,42 +180,54 @@ impl Registry {
         Ok(former.collect())
     }
 
-    /// Removes units whatever they say, unreadable ones too, and files no unit names any more.
+    /// Removes units whatever they say, unreadable ones too, and files no unit names any more. One that is written meanwhile is
+    /// removed as well; one that is submitted after this has returned never is, however late a write of ours is carried out.
     pub async fn destroy_units(&self, names: &[UnitName]) -> Result<DestroyOutcome, RegistryError> {
-        let names: BTreeSet<&UnitName> = names.iter().collect();
-        let keys = names.iter().map(|name| Key::Unit((*name).clone())).collect();
-        let mut found = BTreeMap::new();
-        for (key, record) in self.read_many(keys, UNITS).await? {
-            if let Key::Unit(name) = key {
-                found.insert(name, record);
+        let mut left: BTreeSet<UnitName> = names.iter().cloned().collect();
+        let mut outcome = DestroyOutcome::default();
+        // What an unreadable unit named is not known, so then every file is looked at.
+        let mut files = Some(BTreeSet::new());
+        for _ in 0..ATTEMPTS {
+            let keys = left.iter().cloned().map(Key::Unit).collect();
+            let mut found = BTreeMap::new();
+            for (key, record) in self.read_many(keys, UNITS).await? {
+                if let Key::Unit(name) = key {
+                    found.insert(name, record);
+                }
+            }
+            // One that is gone by now was removed by somebody else.
+            let unknown = left.iter().filter(|name| !found.contains_key(*name)).cloned();
+            outcome.unknown.extend(unknown);
+            let pieces: Vec<CommitPiece> = found.values().map(removal_piece).collect();
+            let written =
+                packing::write_pieces(&self.store, None, &pieces).await.map_err(unguarded_error)?;
+            left.clear();
+            for ((name, record), piece) in found.into_iter().zip(written) {
+                let PieceOutcome::Done { revision } = piece else {
+                    left.insert(name);
+                    continue;
+                };
+                outcome.revision = outcome.revision.max(revision);
+                outcome.destroyed.push(name);
+                let file = decode::<UnitRecord>(&record.value).ok().map(|unit| unit.file_hash());
+                files = files.zip(file).map(|(mut files, file)| {
+                    files.insert(file);
+                    files
+                });
+            }
+            if left.is_empty() {
+                break;
             }
         }
-        let pieces: Vec<CommitPiece> = found
-            .keys()
-            .map(|name| Op::Delete { key: self.key(&Key::Unit(name.clone())) })
-            .map(|op| CommitPiece { guards: Vec::new(), ops: vec![op] })
-            .collect();
-        let outcomes =
-            packing::write_pieces(&self.store, None, &pieces).await.map_err(unguarded_error)?;
-        let revision = outcomes
-            .iter()
-            .map(|outcome| match outcome {
-                PieceOutcome::Done { revision } => *revision,
-                PieceOutcome::Conflict => 0,
-            })
-            .max()
-            .unwrap_or(0);
-        // What an unreadable unit named is not known, so then every file is looked at.
-        let files: Option<BTreeSet<FileHash>> = found
-            .values()
-            .map(|record| decode::<UnitRecord>(&record.value).ok().map(|unit| unit.file_hash()))
-            .collect();
-        if !found.is_empty() {
+        outcome.unknown.sort();
+        outcome.destroyed.sort();
+        if !outcome.destroyed.is_empty() {
             self.remove_unnamed(files).await?;
         }
-        let unknown = names.into_iter().filter(|name| !found.contains_key(*name)).cloned();
-        let unknown = unknown.collect();
-        Ok(DestroyOutcome { destroyed: found.into_keys().collect(), unknown, revision })
+        match left.pop_first() {
+            None => Ok(outcome),
+            Some(name) => Err(RegistryError::Contended { key: Key::Unit(name).to_string() }),
+        }
     }
 
     /// Removes those of the files (`None`: of all files) that no unit names.
@@ -291,6 +307,15 @@ impl Registry {
     fn with_keys(&self, records: Vec<KeyValue>) -> Vec<(Key, KeyValue)> {
         records.into_iter().filter_map(|record| Some((self.parse(&record)?, record))).collect()
     }
+}
+
+/// The removal of a unit as it was found.
+fn removal_piece(found: &KeyValue) -> CommitPiece {
+    let mut guards = vec![Guard::Modified { key: found.key.clone(), revision: found.mod_revision }];
+    if is_planted("destruction-unguarded") {
+        guards.clear();
+    }
+    CommitPiece { guards, ops: vec![Op::Delete { key: found.key.clone() }] }
 }
 
 /// Without a common guard there is nothing that could refuse.

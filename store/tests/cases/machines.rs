@@ -214,15 +214,19 @@ pub(crate) async fn members_are_recorded_and_take_their_leave(bed: &Bed) {
     let all: BTreeSet<MachineId> = ids(&["m1", "m2", "m3"]);
     registry.remove_member(&"m2".parse().unwrap()).await.unwrap();
     assert_eq!(registry.read_snapshot().await.unwrap().members, BTreeSet::new());
-    registry.set_members(led, &all).await.unwrap();
+    let none = BTreeSet::new();
+    assert!(registry.set_members(led, &none, &all).await.unwrap());
     assert_eq!(registry.read_snapshot().await.unwrap().members, all);
     registry.remove_member(&"m2".parse().unwrap()).await.unwrap();
     registry.remove_member(&"m4".parse().unwrap()).await.unwrap();
     assert_eq!(registry.read_snapshot().await.unwrap().members, ids(&["m1", "m3"]));
+    // A leader that has not seen who left puts nobody back.
+    assert!(!registry.set_members(led, &all, &all).await.unwrap());
+    assert_eq!(registry.read_snapshot().await.unwrap().members, ids(&["m1", "m3"]));
     // They outlive their leader, and no one who is deposed writes them.
     registry.revoke_lease(presence.lease.id).await.unwrap();
     assert_eq!(registry.read_snapshot().await.unwrap().members, ids(&["m1", "m3"]));
-    let error = registry.set_members(led, &all).await.unwrap_err();
+    let error = registry.set_members(led, &ids(&["m1", "m3"]), &all).await.unwrap_err();
     assert!(matches!(error, CommitError::Deposed), "{error:?}");
 }
 

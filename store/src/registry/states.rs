@@ -1,0 +1,163 @@
+//! What machines report of their units.
+//!
+//! Owns the publication of a machine's states. Each write of a state is guarded by the revision of the one before, as this registry
+//! knows it: a publication that was given up and is carried out late finds another revision and changes nothing, so that no older
+//! state takes the place of a newer one. Only the machine itself writes its states; who it is, is proved by its presence.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
+use muster_common::decision::StateUpdate;
+use muster_common::lease::{LeaseId, Presence};
+use muster_common::machine::MachineId;
+use muster_common::probe::is_planted;
+use muster_common::snapshot::Change;
+use muster_common::state::ObservedState;
+use muster_common::unit::UnitName;
+
+use super::decode::read;
+use super::keys::{self, Key};
+use super::packing::{self, CommitPiece, PackingError, PieceOutcome};
+use super::records::{StateRecord, encode};
+use super::{Registry, RegistryError};
+use crate::store::{Guard, Op, StoreError};
+
+/// How often states are tried whose records were not as they were known to be: once to find that out, and more for an own
+/// publication that was given up and comes in between.
+const ATTEMPTS: usize = 4;
+
+/// The revisions of the states that this registry has published, or has found.
+#[derive(Debug, Default)]
+pub(super) struct PublishedStates(Mutex<Option<StateRevisions>>);
+
+#[derive(Debug, Clone)]
+struct StateRevisions {
+    machine: MachineId,
+    /// The lease they were published under.
+    lease: LeaseId,
+    /// Revision of each state's record; one that is missing is not there.
+    revisions: BTreeMap<UnitName, u64>,
+}
+
+impl PublishedStates {
+    /// What is known for a presence; nothing, once it is taken.
+    fn take(&self, presence: &Presence) -> Option<StateRevisions> {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        known.filter(|k| k.machine == presence.machine && k.lease == presence.lease.id)
+    }
+
+    fn put(&self, known: StateRevisions) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(known);
+    }
+}
+
+impl Registry {
+    /// Publishes observed states under our lease, many to a commit. A machine that is not registered under this
+    /// presence any more, or whose lease is gone, gets [`RegistryError::NotRegistered`].
+    pub async fn publish_states(
+        &self,
+        presence: &Presence,
+        states: Vec<StateUpdate>,
+    ) -> Result<(), RegistryError> {
+        // After a failure nothing is known, and the next publication looks.
+        let mut known = self.published.take(presence);
+        let mut states = states;
+        for _ in 0..ATTEMPTS {
+            let mut revisions = match known.take() {
+                Some(known) => known.revisions,
+                None => self.state_revisions(&presence.machine).await?,
+            };
+            states = self.publish_on(presence, &mut revisions, states).await?;
+            if states.is_empty() {
+                let (machine, lease) = (presence.machine.clone(), presence.lease.id);
+                self.published.put(StateRevisions { machine, lease, revisions });
+                return Ok(());
+            }
+        }
+        Err(RegistryError::Contended { key: keys::states_of(&presence.machine) })
+    }
+
+    /// Publishes states on top of those of these revisions. Gives back those whose records were not as they were known.
+    async fn publish_on(
+        &self,
+        presence: &Presence,
+        revisions: &mut BTreeMap<UnitName, u64>,
+        states: Vec<StateUpdate>,
+    ) -> Result<Vec<StateUpdate>, RegistryError> {
+        let is_there = |update: &StateUpdate| revisions.contains_key(&update.unit);
+        let (pieces, states): (Vec<CommitPiece>, Vec<StateUpdate>) = states
+            .into_iter()
+            // What is not there need not be withdrawn.
+            .filter(|update| update.state.is_some() || is_there(update))
+            .map(|update| {
+                let revision = revisions.get(&update.unit).copied().unwrap_or(0);
+                (self.state_piece(presence, &update, revision), update)
+            })
+            .unzip();
+        let guard = self.registered_guard(presence);
+        let outcomes = match packing::write_pieces(&self.store, Some(&guard), &pieces).await {
+            Ok(outcomes) => outcomes,
+            Err(PackingError::Refused | PackingError::Store(StoreError::LeaseGone { .. })) => {
+                return Err(RegistryError::NotRegistered { machine: presence.machine.clone() });
+            }
+            Err(PackingError::Store(error)) => return Err(error.into()),
+        };
+        let mut left = Vec::new();
+        for (update, outcome) in states.into_iter().zip(outcomes) {
+            match (outcome, &update.state) {
+                (PieceOutcome::Done { revision }, Some(_)) => {
+                    revisions.insert(update.unit, revision);
+                }
+                (PieceOutcome::Done { .. }, None) => {
+                    revisions.remove(&update.unit);
+                }
+                (PieceOutcome::Conflict, _) => left.push(update),
+            }
+        }
+        Ok(left)
+    }
+
+    fn state_piece(&self, presence: &Presence, update: &StateUpdate, revision: u64) -> CommitPiece {
+        let key = self.key(&Key::State(presence.machine.clone(), update.unit.clone()));
+        let mut guards = vec![Guard::Modified { key: key.clone(), revision }];
+        if is_planted("publication-without-revision") {
+            guards.clear();
+        }
+        let op = match &update.state {
+            Some(state) => Op::Put {
+                key,
+                value: encode(&StateRecord::new(state.clone())),
+                lease: Some(presence.lease.id),
+            },
+            None => Op::Delete { key },
+        };
+        CommitPiece { guards, ops: vec![op] }
+    }
+
+    /// The revisions of a machine's states, readable or not.
+    async fn state_revisions(
+        &self,
+        machine: &MachineId,
+    ) -> Result<BTreeMap<UnitName, u64>, StoreError> {
+        let records = self.list(&keys::states_of(machine)).await?;
+        let revisions = records.into_iter().filter_map(|record| match self.parse(&record)? {
+            Key::State(_, unit) => Some((unit, record.mod_revision)),
+            _ => None,
+        });
+        Ok(revisions.collect())
+    }
+
+    /// The states published for a machine, as the store has them; unreadable ones are left out.
+    pub async fn states_of(
+        &self,
+        machine: &MachineId,
+    ) -> Result<BTreeMap<UnitName, ObservedState>, RegistryError> {
+        let records = self.list(&keys::states_of(machine)).await?;
+        let states =
+            records.into_iter().filter_map(|record| match read(self.parse(&record)?, &record) {
+                Ok(Change::State(_, unit, Some(state))) => Some((unit, state)),
+                _ => None,
+            });
+        Ok(states.collect())
+    }
+}
