@@ -190,8 +190,9 @@ async fn a_daemon_that_stops_leaves_a_lease_with_all_of_its_time() {
     // Shortly before it would be prolonged.
     let _ = tokio::time::timeout(Duration::from_millis(600), std::future::pending::<()>()).await;
     daemon.stop().await;
-    let left = registry.time_left().await.unwrap();
-    let left = left.get(&"m1".parse().unwrap()).unwrap();
+    let machine = "m1".parse().unwrap();
+    let (_, lease) = registry.read_registration(&machine).await.unwrap().unwrap();
+    let left = registry.lease_time_left(lease.unwrap()).await.unwrap();
     assert!(left.granted - left.left < Duration::from_millis(200), "{left:?}");
     assert!(registry.read_snapshot().await.unwrap().places.contains_key(&name("a.service")));
 }

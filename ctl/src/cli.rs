@@ -174,6 +174,12 @@ pub(crate) enum Command {
     /// until `uncordon`, which also calls a drain off.
     Drain(DrainArgs),
 
+    /// Forget a machine that is gone for good, with its cordon, metadata and reboot records
+    ///
+    /// It must not be registered. Units that were placed there are free to go elsewhere, those that keep data there, too: their data is
+    /// gone with the machine. Should it come back, it is a new machine.
+    Forget(ForgetArgs),
+
     /// Show and steer rolling reboots: slots, who holds them, and who is asked to reboot
     Reboot(RebootArgs),
 
@@ -452,6 +458,13 @@ pub(crate) struct UncordonArgs {
     /// Take back everyone's cordon, that of a reboot under way too
     #[arg(long)]
     pub(crate) all: bool,
+}
+
+/// Arguments of `forget`.
+#[derive(Debug, Args)]
+pub(crate) struct ForgetArgs {
+    /// The machine: its whole id, or the beginning of it while it is cordoned
+    pub(crate) machine: String,
 }
 
 /// Arguments of `journal`.

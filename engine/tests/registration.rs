@@ -41,7 +41,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use muster_common::cluster_id::ClusterId;
-use muster_common::lease::{Lease, LeaseId, Presence};
+use muster_common::lease::{Lease, LeaseId, Presence, TimeLeft};
 use muster_common::machine::{ContainerEngine, Machine};
 use muster_engine::machine::cluster::{RememberedCluster, StoredCluster};
 use muster_engine::machine::registration::{
@@ -70,6 +70,8 @@ struct World {
     /// What the daemon before has remembered on this boot.
     remembered: Option<LeaseId>,
     cluster: Option<RememberedCluster>,
+    /// Boots before this one.
+    boots: usize,
     store: PaperStore,
     story: String,
 }
@@ -97,6 +99,7 @@ struct PaperStore {
 struct PaperRecord {
     machine: Option<Box<Machine>>,
     address: String,
+    boot: String,
     lease: LeaseId,
     created: u64,
 }
@@ -136,8 +139,21 @@ impl PaperStore {
                 }
                 found => RegistrarAnswer::Found(found.as_ref().map(|found| FoundRecord {
                     address: found.address.clone(),
+                    boot: found.boot.clone(),
                     lease: Some(found.lease),
                 })),
+            },
+            // Somebody keeps it alive.
+            RegistrarRequest::ReadTimeLeft(FOREIGN) => {
+                let granted = Duration::from_secs(6);
+                RegistrarAnswer::TimeLeft(TimeLeft { left: granted, granted })
+            }
+            RegistrarRequest::ReadTimeLeft(lease) => match self.leases.get(lease) {
+                Some((granted, ends)) => {
+                    let left = Duration::from_secs(ends.saturating_sub(now).as_secs());
+                    RegistrarAnswer::TimeLeft(TimeLeft { left, granted: *granted })
+                }
+                None => RegistrarAnswer::LeaseGone,
             },
             RegistrarRequest::KeepAlive(lease) => match self.leases.get_mut(lease) {
                 Some((ttl, ends)) => {
@@ -155,11 +171,21 @@ impl PaperStore {
             RegistrarRequest::WriteRecord { lease, .. } if !self.leases.contains_key(&lease.id) => {
                 RegistrarAnswer::Failed("the lease is gone".to_owned())
             }
-            RegistrarRequest::WriteRecord { machine, lease } => {
+            RegistrarRequest::WriteRecord { lease, found, .. }
+                if self.record.as_ref().is_some_and(|record| {
+                    record.lease != lease.id
+                        && Some(record.lease) != *found
+                        && (record.machine.is_some() || record.lease == FOREIGN)
+                }) =>
+            {
+                RegistrarAnswer::Failed("another has registered meanwhile".to_owned())
+            }
+            RegistrarRequest::WriteRecord { machine, lease, .. } => {
                 self.revision += 1;
                 let created = self.record.as_ref().map_or(self.revision, |record| record.created);
                 self.record = Some(PaperRecord {
                     address: machine.address.clone(),
+                    boot: machine.boot.clone(),
                     machine: Some(machine.clone()),
                     lease: lease.id,
                     created,
@@ -184,6 +210,7 @@ impl World {
         }
         let machine = serde_json::json!({
             "id": "m1", "address": address, "runners": ["systemd"], "metadata": {"zone": "a"},
+            "boot": format!("boot {}", self.boots),
         });
         let machine: Machine = serde_json::from_value(machine).unwrap();
         let registrar = Registrar::new(machine, parse_duration(ttl), self.remembered)
@@ -336,6 +363,7 @@ impl Player for World {
             "reboot" => {
                 self.daemon = None;
                 self.remembered = None;
+                self.boots += 1;
             }
             "answer" => {
                 let answer = self.carry_out_request();
@@ -385,6 +413,7 @@ impl Player for World {
                 self.store.record = Some(PaperRecord {
                     machine: None,
                     address: arguments.concat(),
+                    boot: "clone".to_owned(),
                     lease: FOREIGN,
                     created: self.store.revision,
                 });
@@ -426,9 +455,12 @@ fn describe(request: &RegistrarRequest) -> String {
         RegistrarRequest::FindCluster => "asks for the cluster".to_owned(),
         RegistrarRequest::EstablishCluster => "gives the cluster an identity".to_owned(),
         RegistrarRequest::FindRecord => "asks for its record".to_owned(),
+        RegistrarRequest::ReadTimeLeft(lease) => {
+            format!("asks how much time lease {} has left", lease.0)
+        }
         RegistrarRequest::KeepAlive(lease) => format!("keeps lease {} alive", lease.0),
         RegistrarRequest::Grant(ttl) => format!("asks for a lease of {}", show_duration(*ttl)),
-        RegistrarRequest::WriteRecord { machine, lease } => {
+        RegistrarRequest::WriteRecord { machine, lease, .. } => {
             let mut line = format!("writes its record under lease {}:", lease.id.0);
             for runner in &machine.runners {
                 let _ = write!(line, " {}", format!("{runner:?}").to_lowercase());

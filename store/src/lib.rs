@@ -56,8 +56,8 @@ pub use embedded::{LeaseClock, MemoryStore};
 pub use etcd::protocol as etcd_protocol;
 pub use options::{EtcdOptions, Liveness};
 pub use registry::{
-    ClusterWatch, CommitError, DestroyOutcome, Leadership, Presence, RebootGroup, RebootRecords,
-    RebootScope, RebootWatchEvent, Registry, RegistryError,
+    ClusterWatch, CommitError, DestroyOutcome, ForgetOutcome, Leadership, Presence, RebootGroup,
+    RebootRecords, RebootScope, RebootWatchEvent, Registry, RegistryError,
 };
 pub use store::{
     CommitOutcome, Guard, KeyChange, KeyValue, Lease, LeaseId, Listing, MAX_OPERATIONS,

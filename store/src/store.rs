@@ -115,7 +115,7 @@ pub enum Op {
 pub enum CommitOutcome {
     /// Written, at this revision.
     Done {
-        /// The revision.
+        /// The revision; 0: a removal is carried out, and it is not known at which revision.
         revision: u64,
     },
     /// A guard did not hold; nothing was written.

@@ -14,6 +14,7 @@ mod support;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt as _;
 use muster_store::{
     CommitOutcome, EtcdOptions, Guard, KeyValue, LeaseId, Listing, Liveness, Op, Range, Store,
     StoreError, Watch, WatchEvent, open_etcd,
@@ -320,6 +321,23 @@ async fn a_call_that_its_caller_drops_counts_against_the_endpoint() {
         tokio::time::timeout(Duration::from_secs(1), call).await.ok()?.ok()
     });
     assert_eq!(listing.await.entries[0].key, "/other");
+}
+
+/// A client that hangs up is no fault of the endpoint: its connection stays, and the watches on it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_that_are_dropped_in_passing_blame_no_endpoint() {
+    let [first, other] = [Server::start(None).await, Server::start(None).await];
+    write(&*open(&[first.endpoint()]).await, "/first").await;
+    let store = open_without_doubt(&[first.endpoint(), other.endpoint()]).await;
+    for dropped in [0, 1, 200] {
+        for _ in 0..dropped {
+            // Looked at once, so that it is on its way.
+            let answer = store.read(everything()).now_or_never();
+            assert!(answer.is_none(), "it was answered before it could be dropped");
+        }
+        let listing = store.read(everything()).await.unwrap();
+        assert_eq!(listing.entries.len(), 1, "the other was asked after {dropped}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

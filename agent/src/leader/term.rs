@@ -151,8 +151,8 @@ impl<'a> TermLoop<'a> {
                     |revision| TermAnswer::Written { revision },
                 )
             }
-            TermRequest::CommitPlan { leadership, moves } => {
-                let committed = self.registry.commit_places(leadership, &moves).await;
+            TermRequest::CommitPlan { leadership, fence, moves } => {
+                let committed = self.registry.commit_fenced_places(leadership, fence, &moves).await;
                 committed.map_or_else(|error| failure_answer(&error), TermAnswer::Committed)
             }
         }
@@ -162,6 +162,7 @@ impl<'a> TermLoop<'a> {
 fn failure_answer(error: &CommitError) -> TermAnswer {
     match error {
         CommitError::Deposed => TermAnswer::Deposed,
+        CommitError::Fenced => TermAnswer::Overtaken,
         error => TermAnswer::Failed(error_chain(error)),
     }
 }

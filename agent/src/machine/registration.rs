@@ -255,12 +255,19 @@ impl RegistrarStore {
                 Err(StoreError::LeaseGone { .. }) => Ok(RegistrarAnswer::LeaseGone),
                 kept => kept.map(RegistrarAnswer::Leased).map_err(RegistryError::from),
             },
+            RegistrarRequest::ReadTimeLeft(lease) => {
+                match self.registry.lease_time_left(lease).await {
+                    Err(StoreError::LeaseGone { .. }) => Ok(RegistrarAnswer::LeaseGone),
+                    time => time.map(RegistrarAnswer::TimeLeft).map_err(RegistryError::from),
+                }
+            }
             RegistrarRequest::Grant(ttl) => {
                 let granted = self.registry.grant_lease(ttl).await;
                 granted.map(RegistrarAnswer::Leased).map_err(RegistryError::from)
             }
-            RegistrarRequest::WriteRecord { machine, lease } => {
-                self.registry.register_machine(&machine, lease).await.map(RegistrarAnswer::Written)
+            RegistrarRequest::WriteRecord { machine, lease, found } => {
+                let written = self.registry.claim_registration(&machine, lease, found).await;
+                written.map(RegistrarAnswer::Written)
             }
         };
         answer.unwrap_or_else(|error| RegistrarAnswer::Failed(error_chain(&error)))
@@ -284,9 +291,11 @@ impl RegistrarStore {
 
     async fn find_record(&self) -> Result<RegistrarAnswer, RegistryError> {
         match self.registry.read_registration(&self.machine).await {
-            Ok(found) => Ok(RegistrarAnswer::Found(
-                found.map(|(machine, lease)| FoundRecord { address: machine.address, lease }),
-            )),
+            Ok(found) => Ok(RegistrarAnswer::Found(found.map(|(machine, lease)| FoundRecord {
+                address: machine.address,
+                boot: machine.boot,
+                lease,
+            }))),
             Err(RegistryError::Unreadable { .. }) => Ok(RegistrarAnswer::FoundUnreadable),
             Err(error) => Err(error),
         }

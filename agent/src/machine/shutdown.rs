@@ -68,7 +68,7 @@ pub(crate) async fn give_up_if_leaving(
     let mut told = false;
     if let Some(presence) = &presence {
         match timeout(REVOKE_TIMEOUT, registry.remove_member(&presence.machine)).await {
-            Ok(Ok(())) => told = true,
+            Ok(Ok(_)) => told = true,
             Ok(Err(error)) => tracing::warn!(%error, "cannot take leave; it is counted as a loss"),
             Err(_) => tracing::warn!("cannot take leave in time; it is counted as a loss"),
         }

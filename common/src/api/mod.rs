@@ -4,6 +4,7 @@ pub mod cordon;
 pub mod drain;
 pub mod fleet;
 pub mod fleetlock;
+pub mod forget;
 pub mod inspect;
 pub mod journal;
 pub mod plan;

@@ -8,6 +8,7 @@ mod destroy;
 mod drain;
 mod fd_forward;
 mod filter;
+mod forget;
 mod journal;
 mod lists;
 mod manual;
@@ -132,6 +133,7 @@ async fn run_asking(
         Command::Cordon(args) => cordon::cordon_machine(client, console, &args).await,
         Command::Uncordon(args) => cordon::uncordon_machine(client, console, &args).await,
         Command::Drain(args) => drain::run(client, console, &args).await,
+        Command::Forget(args) => forget::forget_machine(client, console, &args).await,
         Command::Reboot(args) => reboot::run(client, console, &args).await,
         Command::Plan => scheduler::print_plan(client, console).await,
         Command::Unfreeze => scheduler::unfreeze_engine(client).await,

@@ -1,4 +1,4 @@
-//! `cordon` and `uncordon`.
+//! `cordon`, `uncordon` and `forget`.
 
 use insta::assert_snapshot;
 use serde_json::{Value, json};
@@ -72,5 +72,21 @@ fn the_list_of_machines_warns_of_cordons() {
     22222222...	n2	for its reboot (a reboot is due)
     --- stderr
     warning: 22222222... is cordoned for its reboot (a reboot is due)
+    ");
+}
+
+#[test]
+fn a_machine_that_is_gone_is_forgotten_by_its_whole_id() {
+    let machines = json!({"machines": [machine(1)], "cordons": {}});
+    let gone = machine(2).id;
+    let path = format!("POST /v1/machines/{gone}/forget");
+    let daemon = Daemon::new([
+        ("GET /v1/machines", Answer::json(machines)),
+        (path.as_str(), Answer::json(json!({"machine": gone, "records": 3}))),
+    ]);
+    assert_snapshot!(daemon.run(&format!("forget {gone}")), @r"
+    exit 0
+    --- stdout
+    22222222... is forgotten
     ");
 }

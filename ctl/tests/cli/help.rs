@@ -4,7 +4,7 @@ use insta::assert_snapshot;
 
 use crate::daemon::{musterctl, output_text};
 
-const COMMANDS: [&str; 26] = [
+const COMMANDS: [&str; 27] = [
     "submit",
     "load",
     "start",
@@ -22,6 +22,7 @@ const COMMANDS: [&str; 26] = [
     "cordon",
     "uncordon",
     "drain",
+    "forget",
     "reboot",
     "plan",
     "unfreeze",
@@ -84,6 +85,7 @@ fn help_lists_every_command() {
       cordon           Keep a machine from taking any unit; what runs there stays
       uncordon         Let a machine take units again
       drain            Empty a machine: its units start elsewhere, then stop there
+      forget           Forget a machine that is gone for good, with its cordon, metadata and reboot records
       reboot           Show and steer rolling reboots: slots, who holds them, and who is asked to reboot
       plan             Show what the scheduler would do next, and which units no machine can take
       unfreeze         Let units be placed anew although half of the machines or more vanished together

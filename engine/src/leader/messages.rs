@@ -72,6 +72,8 @@ pub enum TermRequest {
     CommitPlan {
         /// The leadership.
         leadership: Leadership,
+        /// Revision of the leader record as it was last written, which guards all of them.
+        fence: u64,
         /// The moves.
         moves: Vec<Move>,
     },

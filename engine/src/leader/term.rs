@@ -51,6 +51,9 @@ pub struct Term {
     held_written: Option<BTreeSet<MachineId>>,
     /// Held machines as last made known.
     held_shown: BTreeSet<MachineId>,
+    /// Revision of the leader record as far as is known; `None` after a doubt. Plans are guarded by it, so that none of before a doubt is
+    /// carried out once the record is written again.
+    fence: Option<u64>,
     /// No plan before the view is at this revision: it would repeat what has just been written.
     wait_for: u64,
     /// For how long that is waited for at the most.
@@ -96,6 +99,8 @@ impl Term {
             leadership,
             held_written: None,
             held_shown: BTreeSet::new(),
+            // As it is when the record has not been written since it was made.
+            fence: Some(leadership.created),
             wait_for: 0,
             wait_ends: Duration::ZERO,
             retry_at: None,
@@ -173,6 +178,11 @@ impl Term {
             self.end_term(effects);
         }
         self.turn_due = true;
+    }
+
+    fn wait_for_own_write(&mut self, now: Duration, revision: u64) {
+        self.wait_for = revision;
+        self.wait_ends = now + OWN_WRITE_LIMIT;
     }
 
     fn stop_waiting_for_own_commit(&mut self) {
@@ -436,11 +446,11 @@ impl Term {
     fn record_held(&mut self, effects: &mut Vec<TermEffect>) {
         let held = self.view.freeze.held_machines().clone();
         let written = self.held_written.get_or_insert_with(|| self.view.held_seen.clone());
-        if held == self.held_shown && held == *written {
+        if held == self.held_shown && held == *written && self.fence.is_some() {
             self.announce_plan(effects);
             return;
         }
-        if !held.is_empty() {
+        if !held.is_empty() && held != self.held_shown {
             effects.push(TermEffect::Log(TermNotice::MassLoss(held.clone())));
         }
         self.view.on_held_sent(&held);
@@ -461,6 +471,13 @@ impl Term {
     ) {
         if let TermAnswer::Written { revision } = answer {
             self.view.on_held_written(revision);
+            if self.fence.is_none() {
+                // What was in doubt has happened before this, or never will.
+                self.wait_for_own_write(now, revision);
+            }
+            self.fence = Some(revision);
+        } else {
+            self.fence = None;
         }
         if let Some(problem) = problem_of(answer) {
             effects.push(TermEffect::Log(TermNotice::CannotRecordHeld { problem }));
@@ -471,7 +488,12 @@ impl Term {
         self.held_written = Some(held.clone());
         self.held_shown.clone_from(&held);
         effects.push(TermEffect::SetHeld(held));
-        self.announce_plan(effects);
+        if self.view.is_plan_due(self.wait_for) {
+            self.announce_plan(effects);
+        } else {
+            self.retry_by(self.wait_ends);
+            self.finish_turn();
+        }
     }
 
     fn announce_plan(&mut self, effects: &mut Vec<TermEffect>) {
@@ -490,7 +512,10 @@ impl Term {
             return;
         }
         let decisions: usize = plan.moves.iter().map(|m| m.decisions.len()).sum();
-        let request = TermRequest::CommitPlan { leadership: self.leadership, moves: plan.moves };
+        // The record has been written again since the last doubt, or nothing would have been planned.
+        let fence = self.fence.unwrap_or(self.leadership.created);
+        let request =
+            TermRequest::CommitPlan { leadership: self.leadership, fence, moves: plan.moves };
         let stage = Stage::Committing { decisions: decisions as u64 };
         self.ask_store(stage, request, None, effects);
     }
@@ -504,8 +529,7 @@ impl Term {
     ) {
         self.finish_turn();
         if let TermAnswer::Committed(PlacesCommitted { revision, conflicts }) = answer {
-            self.wait_for = revision;
-            self.wait_ends = now + OWN_WRITE_LIMIT;
+            self.wait_for_own_write(now, revision);
             let conflicts = conflicts.len() as u64;
             effects.push(TermEffect::CountCommitted { decisions, conflicts });
             if conflicts > 0 {
@@ -513,6 +537,13 @@ impl Term {
                 self.retry_by(now + CONFLICT);
             }
         } else {
+            reached("plan-in-doubt");
+            self.fence = None;
+            if answer == TermAnswer::Overtaken {
+                // A person has ended a freeze, and the leader record is theirs.
+                self.retry_by(now + CONFLICT);
+                return;
+            }
             let problem = problem_of(answer).unwrap_or_default();
             effects.push(TermEffect::Log(TermNotice::CannotCommitPlan { problem }));
             self.retry_by(now + RETRY);

@@ -184,6 +184,13 @@ impl LeaderView {
         if self.cluster.is_none() {
             self.members.clone_from(&snapshot.members);
             let predecessor = self.predecessor.take();
+            // It left the lead while it is registered, and is no member any more: it has taken its leave.
+            let resigned = predecessor.as_ref().map(|(machine, _)| machine).filter(|machine| {
+                machines.contains(*machine)
+                    && !snapshot.members.contains(*machine)
+                    && !snapshot.members.is_empty()
+            });
+            self.leaving.extend(resigned.cloned());
             self.freeze.take_over(machines, &known_machines(snapshot), predecessor.as_ref(), now);
         } else {
             self.follow_members(&snapshot.members);

@@ -15,6 +15,7 @@
 
 mod attempt;
 mod messages;
+mod ownership;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -25,6 +26,8 @@ use muster_common::machine::{ContainerEngine, Machine, RunnerKind};
 use muster_common::probe::is_planted;
 
 use crate::contact::StoreContact;
+use ownership::OtherBoot;
+
 pub use messages::{
     FoundRecord, LeaseProblem, RegistrarAnswer, RegistrarEffect, RegistrarInput, RegistrarRequest,
     Registration,
@@ -78,6 +81,10 @@ pub struct Registrar {
     written: Option<RecordFacts>,
     /// The last lease known to be ours, alive or not.
     lease: Option<LeaseId>,
+    /// The lease of the record that was found last and taken for ours.
+    found: Option<LeaseId>,
+    /// The record of another boot that is at our address, as it was looked at first.
+    other_boot: Option<OtherBoot>,
     /// A write under the lease was refused since it was last prolonged.
     lease_suspect: bool,
     registration: Registration,
@@ -107,6 +114,11 @@ enum Attempt {
     Identifying,
     Establishing,
     Finding,
+    /// The lease of another boot's record at our address, which may be ours of before.
+    Judging {
+        lease: LeaseId,
+        address: String,
+    },
     Reviving,
     Granting,
     Writing(RecordFacts),
@@ -152,6 +164,8 @@ impl Registrar {
             silent_since: None,
             written: None,
             lease: remembered,
+            found: None,
+            other_boot: None,
             lease_suspect: false,
             registration: Registration::Pending,
             contact: None,
@@ -450,7 +464,7 @@ impl Registrar {
         machine.containers_lost.clone_from(&facts.containers_lost);
         machine.leaving = facts.leaving;
         machine.metadata.clone_from(&facts.metadata);
-        RegistrarRequest::WriteRecord { machine, lease }
+        RegistrarRequest::WriteRecord { machine, lease, found: self.found }
     }
 
     /// A keepalive was answered, which was sent then. What was before a lease was had is not known.

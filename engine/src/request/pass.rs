@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use muster_common::api::v1::{ChangeOutcome, UnitChange, UnitChanged};
 use muster_common::decision::UnitWrite;
+use muster_common::machine::MachineId;
 use muster_common::refusal::Refusal;
 use muster_common::snapshot::{Snapshot, Unit};
 use muster_common::state::{DesiredState, ObservedState};
@@ -122,7 +123,9 @@ impl<'a> ChangePass<'a> {
             && desired == DesiredState::Launched
             && (change.restart
                 || (change.desired.is_some()
-                    && (current != DesiredState::Launched || replaced || self.has_ended(name))));
+                    && (current != DesiredState::Launched
+                        || replaced
+                        || self.has_ended(name, global))));
         let generation = match &before {
             Some(before) => before.generation + u64::from(starts),
             None => first_generation(self.snapshot, name, job),
@@ -292,13 +295,17 @@ impl<'a> ChangePass<'a> {
     }
 
     /// A launched unit has been carried out everywhere it is placed, and runs nowhere.
-    fn has_ended(&self, name: &UnitName) -> bool {
+    fn has_ended(&self, name: &UnitName, global: bool) -> bool {
         let Some(unit) = self.snapshot.units.get(name) else { return false };
         let Some(places) = self.snapshot.places.get(name) else { return false };
         let states = self.snapshot.states.get(name);
-        places.keys().all(|machine| {
-            states.and_then(|s| s.get(machine)).is_some_and(|state| is_over(unit, state))
-        })
+        // A global unit has ended where it is; nobody knows how it is on a machine that is away, or gone for good.
+        let counts = |machine: &MachineId| !global || self.snapshot.machines.contains_key(machine);
+        let mut counted = places.keys().filter(|machine| counts(machine)).peekable();
+        counted.peek().is_some()
+            && counted.all(|machine| {
+                states.and_then(|s| s.get(machine)).is_some_and(|state| is_over(unit, state))
+            })
     }
 
     /// The unit's generation, the writes of this pass included; 0 when it does not exist.

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use muster_common::api::v1::{Until, WaitEvent, WaitFor, WaitRequest};
 use muster_common::machine::{Machine, MachineId};
+use muster_common::probe::is_planted;
 use muster_common::refusal::{Refusal, UnitReason};
 use muster_common::snapshot::{Placement, Snapshot, home_placements};
 use muster_common::state::{ActiveState, DesiredState, ObservedState};
@@ -286,12 +287,12 @@ fn unit_progress(snapshot: &Snapshot, wait: &WaitFor) -> UnitProgress {
         Until::Inactive => leaving(true),
         Until::Loaded | Until::Launched if unit.generation < generation => UnitProgress::Unknown,
         Until::Loaded | Until::Launched => {
+            let is_global = || {
+                let file = snapshot.files.get(&unit.file);
+                file.is_some_and(|f| Requirements::from_file(name, f).is_ok_and(|r| r.global))
+            };
             let Some(places) = places else {
-                let global = snapshot
-                    .files
-                    .get(&unit.file)
-                    .is_some_and(|f| Requirements::from_file(name, f).is_ok_and(|r| r.global));
-                return match (unit.desired, global) {
+                return match (unit.desired, is_global()) {
                     (DesiredState::Inactive, _) => UnitProgress::Unknown,
                     // On every eligible machine, of which there are none.
                     (_, true) => UnitProgress::Done(Vec::new()),
@@ -300,8 +301,16 @@ fn unit_progress(snapshot: &Snapshot, wait: &WaitFor) -> UnitProgress {
             };
             // Where it is only about to take over it does not have to be up yet; stopped it is to be everywhere.
             let up = wait.until == Until::Launched;
-            let counted =
-                |id: &MachineId| !up || home_placements(places).any(|(home, _)| home == id);
+            // A global unit is on the machines that are here. One that is away has its placement for when it comes back, and whether
+            // it does holds nobody up.
+            let is_away = |id: &MachineId| !snapshot.machines.contains_key(id);
+            let skips_away = places.keys().any(is_away)
+                && is_global()
+                && !is_planted("absent-machine-holds-global-up");
+            let counted = |id: &MachineId| {
+                !(skips_away && is_away(id))
+                    && (!up || home_placements(places).any(|(home, _)| home == id))
+            };
             combine_progress(places, counted, |id, placement| {
                 let state = states.and_then(|s| s.get(id));
                 if placement.generation < generation || placement.desired != unit.desired {

@@ -297,3 +297,23 @@ fn a_refusal_is_explained_a_moment_later_and_never_while_the_store_is_away() {
     );
     assert_eq!(wait.update(again + EXPLAIN_EVERY, &mut cluster), [], "nothing is told twice");
 }
+
+#[test]
+fn a_machine_that_is_away_holds_no_start_of_a_global_unit_up() {
+    let here = |id: &str| -> Change {
+        let machine = serde_json::json!({"id": id, "address": "", "runners": ["systemd"]});
+        Change::Machine(id.parse().unwrap(), Some(serde_json::from_value(machine).unwrap()))
+    };
+    let mut story = Story::of(Until::Launched, true).wanted(Launched, 2);
+    let text = "[Service]\nExecStart=/bin/true\n[X-Fleet]\nGlobal=yes\n";
+    let file = FileHash::of_text(text);
+    story.snapshot.apply(Change::File(file, Some(text.parse::<UnitFile>().unwrap().into())));
+    let unit = Unit { name: name(), file, desired: Launched, generation: 2, revision: 1 };
+    story.snapshot.apply(Change::Unit(name(), Some(unit)));
+    story.snapshot.apply(here("m1"));
+    // The other has left and is not told of the start any more.
+    let mut story = story.placed("m1", Launched, 2).placed("m2", Launched, 1);
+    story.sent_events();
+    story = story.reports("m1", "active/running", Launched, 2);
+    assert_eq!(story.sent_events(), ["done m1"]);
+}

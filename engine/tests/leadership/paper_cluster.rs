@@ -21,6 +21,8 @@ pub(crate) struct PaperCluster {
     pub(crate) snapshot: Snapshot,
     /// Revision that created the leader record.
     pub(crate) leader_created: u64,
+    /// Revision that last wrote it.
+    leader_written: u64,
     /// Machines that have not prolonged their leases when they should have.
     pub(crate) silent: BTreeSet<MachineId>,
     /// Changes that the leader has not seen yet.
@@ -99,6 +101,7 @@ impl PaperCluster {
     pub(crate) fn set_leader(&mut self, machine: &str, held: BTreeSet<MachineId>) {
         let leader = Leader { machine: machine.parse().unwrap(), held };
         self.change(Change::Leader(Some(leader)));
+        self.leader_written = self.snapshot.revision;
     }
 
     /// Carries out what a leader asks for, guarded as the store guards it.
@@ -136,6 +139,9 @@ impl PaperCluster {
             TermRequest::RecordHeld { presence, held, .. } => {
                 self.set_leader(presence.machine.as_str(), held.clone());
                 TermAnswer::Written { revision: self.snapshot.revision }
+            }
+            TermRequest::CommitPlan { fence, .. } if *fence != self.leader_written => {
+                TermAnswer::Overtaken
             }
             TermRequest::CommitPlan { moves, .. } => {
                 let mut committed = PlacesCommitted::default();

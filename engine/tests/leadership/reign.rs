@@ -22,6 +22,7 @@
 //! | `registered LEASE` | it hears that it is registered under this lease; the term's is 1 |
 //! | `away` | the watch says that the store is lost |
 //! | `reset` | the watch begins anew with the next `see` |
+//! | `keep-request`, `late` | the request under way stays in the store's socket, and is carried out later |
 //! | `back-up`, `restore` | the store's records are kept, and put back as they were; then the watch begins anew |
 //! | `show` | prints who is where, the members and who is held, as the store has them |
 //!
@@ -59,6 +60,8 @@ pub(crate) struct Reign {
     contact_since: Duration,
     /// When they ceased to be.
     silent_since: Option<Duration>,
+    /// A request that was given up and may be carried out later.
+    kept: Option<TermRequest>,
     /// As the term knows it.
     contact_fed: Option<StoreContact>,
     /// The request under way, and when its time is over.
@@ -308,6 +311,13 @@ impl Player for Reign {
                 }
             }
             ("silence", _) => self.silent_since = Some(self.now),
+            ("keep-request", _) => {
+                self.kept = self.asked.as_ref().map(|(request, _)| request.clone());
+            }
+            ("late", _) => {
+                let kept = self.kept.take().unwrap_or_else(|| panic!("nothing was kept"));
+                let _ = writeln!(self.said, "{:?}", self.store.carry_out(&kept));
+            }
             ("back-up", _) => self.store.back_up(),
             ("restore", _) => self.store.restore(),
             ("reset", _) => self.store.begin_anew(),

@@ -146,6 +146,7 @@ impl WatchedRegistrar {
                 RegistrarRequest::FindRecord => None,
                 RegistrarRequest::FindCluster
                 | RegistrarRequest::EstablishCluster
+                | RegistrarRequest::ReadTimeLeft(_)
                 | RegistrarRequest::Grant(_) => {
                     panic!("another lease or cluster for one who has one")
                 }
@@ -222,6 +223,7 @@ impl WatchedRegistrar {
                 self.store.record = Some(PaperRecord {
                     machine: None,
                     address: "192.0.2.2".to_owned(),
+                    boot: String::new(),
                     lease: FOREIGN,
                     created: self.store.revision,
                 });

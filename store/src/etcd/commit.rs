@@ -8,13 +8,15 @@
 //!   that followed the guarded revision is ours, and the commit is done, or another's, and ours never was nor will be.
 //!   Values of records that several may write hold a number of the write (see the registry's records), and the others
 //!   live under their writer's own lease or are guarded by leadership, so "ours" means ours.
-//! - A commit without guards writes the same once or twice. One that was given up may still overtake a later one of the
-//!   same caller; callers whose records are theirs alone compare them with what they meant from time to time.
+//! - A commit without guards writes the same once or twice, and one that was given up may overtake a later one. The registry makes
+//!   none.
 //! - A commit guarded by other keys than it writes is done if its records are found as it wrote them. If not, its
 //!   outcome stays unknown and the caller is told so.
 //!
 //! A pinned creation (guard: revision 0) that was carried out, removed by someone else and repeated within the same
 //! call creates the record again. That is the order "removed, then created", which a caller must reckon with anyway.
+
+use std::collections::BTreeSet;
 
 use muster_runtime::sleep;
 
@@ -106,8 +108,10 @@ async fn resolve_outcome(
         let Some(pinned) = pinned else { continue };
         let found = get(connection, op.key(), 0).await?;
         return Ok(match (op, found) {
-            // Removed: by us or by another who wanted the same.
-            (Op::Delete { .. }, None) => Some(CommitOutcome::Done { revision: conflict }),
+            // Removed: by us, if all else of the commit is there as well, or by another who wanted the same.
+            (Op::Delete { .. }, None) => find_written(connection, ops)
+                .await?
+                .map(|revision| CommitOutcome::Done { revision }),
             // It is as it was, or never was: another guard failed, and a revision once passed does not come back.
             (_, found) if found.as_ref().map_or(0, |r| r.mod_revision) == pinned => refused,
             (Op::Delete { .. }, Some(found)) if found.create_revision <= pinned => refused,
@@ -123,23 +127,26 @@ async fn resolve_outcome(
             _ => None,
         });
     }
-    let mut revisions = Vec::new();
+    let written = find_written(connection, ops).await?.filter(|revision| *revision > 0);
+    Ok(written.map(|revision| CommitOutcome::Done { revision }))
+}
+
+/// The revision at which operations were carried out together, if all records are as these leave them; 0 for removals alone, whose
+/// revision is not to be found: the store's may be of a key that concerns nobody here, and would be waited for in vain.
+async fn find_written(connection: &Connection, ops: &[Op]) -> Result<Option<u64>, EtcdError> {
+    let mut revisions = BTreeSet::new();
     for op in ops {
         let found = get(connection, op.key(), 0).await?;
         match (op, found) {
             (Op::Put { value, lease, .. }, Some(found)) if is_written(&found, value, *lease) => {
-                revisions.push(found.mod_revision);
+                revisions.insert(found.mod_revision);
             }
             (Op::Delete { .. }, None) => {}
             _ => return Ok(None),
         }
     }
-    Ok(match revisions.as_slice() {
-        [first, rest @ ..] if rest.iter().all(|revision| revision == first) => {
-            Some(CommitOutcome::Done { revision: *first })
-        }
-        _ => None,
-    })
+    let last = revisions.pop_last().unwrap_or(0);
+    Ok(revisions.is_empty().then_some(last))
 }
 
 fn is_written(found: &KeyValue, value: &[u8], lease: Option<LeaseId>) -> bool {

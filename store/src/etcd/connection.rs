@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use backon::{BackoffBuilder as _, ExponentialBuilder};
+use muster_common::probe::is_planted;
 use muster_common::seed::{RandomSequence, Seed};
 use muster_runtime::{Instant, sleep, timeout};
 use tokio::sync::watch;
@@ -45,6 +46,7 @@ struct Current {
     /// Counts failures; the endpoint is this number modulo the endpoints.
     turn: usize,
     client: Option<Arc<dyn MemberConnection>>,
+    unanswered: Unanswered,
 }
 
 /// A client and the turn it belongs to, for [`Connection::mark_failed`].
@@ -54,18 +56,46 @@ pub(super) struct BorrowedClient {
     turn: usize,
 }
 
-/// A call on its way. A caller with less patience than the deadline drops it, and then the endpoint is at fault just the
-/// same: otherwise it would be asked again and again.
+/// A call on its way. Whoever drops it has changed its mind, which is no fault of the endpoint; only when nothing else is answered
+/// either, for as long as a call may take, has it fallen silent.
 struct PendingCall<'a> {
     connection: &'a Connection,
     turn: Option<usize>,
+    began: Instant,
+}
+
+impl<'a> PendingCall<'a> {
+    fn begin(connection: &'a Connection, turn: usize) -> Self {
+        Self { connection, turn: Some(turn), began: Instant::now() }
+    }
+
+    /// It has come to its end by itself.
+    fn end(&mut self) {
+        self.turn = None;
+    }
 }
 
 impl Drop for PendingCall<'_> {
     fn drop(&mut self) {
         if let Some(turn) = self.turn {
-            self.connection.next_turn(turn);
+            self.connection.on_call_dropped(turn, self.began);
         }
+    }
+}
+
+/// The time for which calls waited in vain that were then dropped, since an endpoint answered last. Calls that waited at the same
+/// time count once.
+#[derive(Debug, Clone, Copy, Default)]
+struct Unanswered {
+    waited: Duration,
+    until: Option<Instant>,
+}
+
+impl Unanswered {
+    fn add(&mut self, began: Instant, now: Instant) {
+        let from = self.until.map_or(began, |until| until.max(began));
+        self.waited += now.saturating_duration_since(from);
+        self.until = Some(now);
     }
 }
 
@@ -142,12 +172,12 @@ impl Connection {
             current.turn
         };
         let endpoint = self.endpoint_of(turn);
-        let mut pending = PendingCall { connection: self, turn: Some(turn) };
+        let mut pending = PendingCall::begin(self, turn);
         let connected = match timeout(deadline, Box::pin(self.connect(endpoint))).await {
             Ok(connected) => connected,
             Err(_) => Err(EtcdError::no_answer(deadline)),
         };
-        pending.turn = None;
+        pending.end();
         let client = match connected {
             Ok((client, _)) => client,
             Err(error) => {
@@ -185,18 +215,40 @@ impl Connection {
         self.next_turn(turn);
     }
 
+    fn mark_answered(&self, turn: usize) {
+        let mut current = self.lock_current();
+        if current.turn == turn {
+            current.unanswered = Unanswered::default();
+        }
+    }
+
+    /// A call was dropped by its caller before its time was over.
+    fn on_call_dropped(&self, turn: usize, began: Instant) {
+        let mut current = self.lock_current();
+        if current.turn != turn {
+            return;
+        }
+        current.unanswered.add(began, Instant::now());
+        let is_silent = current.unanswered.waited >= self.liveness.call;
+        drop(current);
+        if is_silent || is_planted("dropped-call-blames-endpoint") {
+            self.next_turn(turn);
+        }
+    }
+
     fn next_turn(&self, turn: usize) {
         let mut current = self.lock_current();
         // Several calls fail together when an endpoint does; that is one reason to go on, not several.
         if current.turn == turn {
             current.turn = turn.wrapping_add(1);
             current.client = None;
+            current.unanswered = Unanswered::default();
             self.turns.send_replace(current.turn);
         }
     }
 
-    /// Makes one call with a deadline, and goes on to the next endpoint for the next call if it fails, or if the caller
-    /// gives up on it before.
+    /// Makes one call with a deadline, and goes on to the next endpoint for the next call if it fails. A caller that gives up on it
+    /// before is no fault of the endpoint.
     pub(super) async fn call_once<T, F>(
         &self,
         call: impl FnOnce(Arc<dyn MemberConnection>) -> F,
@@ -217,9 +269,9 @@ impl Connection {
         F: Future<Output = Result<T, EtcdError>>,
     {
         let borrowed = self.borrow_client_within(deadline).await?;
-        let mut pending = PendingCall { connection: self, turn: Some(borrowed.turn) };
+        let mut pending = PendingCall::begin(self, borrowed.turn);
         let answer = timeout(deadline, call(borrowed.client.clone())).await;
-        pending.turn = None;
+        pending.end();
         let outcome = match answer {
             Ok(outcome) => outcome,
             Err(_) => Err(EtcdError::no_answer(deadline)),
@@ -230,6 +282,8 @@ impl Connection {
         {
             tracing::debug!(%error, "a call to etcd failed");
             self.mark_failed(&borrowed);
+        } else {
+            self.mark_answered(borrowed.turn);
         }
         outcome
     }
@@ -283,5 +337,23 @@ impl Connection {
             .with_max_times(self.endpoints.len().saturating_add(1))
             .build()
             .take_while(move |pause| Instant::now() + *pause <= last_try)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn calls_that_waited_together_count_once() {
+        let zero = Instant::now();
+        let at = |millis| zero + Duration::from_millis(millis);
+        let mut unanswered = Unanswered::default();
+        unanswered.add(at(0), at(100));
+        unanswered.add(at(50), at(100));
+        unanswered.add(at(90), at(150));
+        // Nothing was asked for an hour.
+        unanswered.add(at(3_600_000), at(3_600_010));
+        assert_eq!(unanswered.waited, Duration::from_millis(160));
     }
 }

@@ -42,6 +42,9 @@ pub enum CommitError {
     /// We do not lead any more.
     #[error("another daemon leads now")]
     Deposed,
+    /// We lead, and the leader record is another than the commit was made for.
+    #[error("the leader record has changed")]
+    Fenced,
     /// The store could not.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -55,6 +55,11 @@ pub(super) fn places_of(machine: &MachineId) -> String {
     format!("place/{machine}/")
 }
 
+/// Where a machine's run-time metadata is.
+pub(super) fn metadata_of(machine: &MachineId) -> String {
+    format!("metadata/{machine}/")
+}
+
 /// Where a machine's states are.
 pub(super) fn states_of(machine: &MachineId) -> String {
     format!("state/{machine}/")

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use muster_common::machine::MachineId;
+use muster_common::probe::is_planted;
 use muster_common::snapshot::Leader;
 
 use super::keys::Key;
@@ -17,7 +18,7 @@ impl Registry {
     /// Tries to become leader: `None` when someone else is. One who leads already is told so again.
     ///
     /// A leader record that lives under no lease is nobody's (no daemon writes one) and would bar everyone for ever:
-    /// it is removed.
+    /// it is removed. So is one under our own lease that nobody can read: we would be told that we lead, and see at once that we do not.
     pub async fn campaign_for_leadership(
         &self,
         presence: &Presence,
@@ -31,12 +32,14 @@ impl Registry {
         };
         for _ in 0..ATTEMPTS {
             if let Some(found) = self.get(&Key::Leader).await? {
-                if found.lease.is_none() {
+                // Our lease is ours alone, so a record under it is ours.
+                let ours = found.lease == lease;
+                let unreadable = decode::<LeaderRecord>(&found.value).is_err()
+                    && !is_planted("own-unreadable-record-kept");
+                if found.lease.is_none() || (ours && unreadable) {
                     self.remove_leader(&found).await?;
                     continue;
                 }
-                // Our lease is ours alone, so a record under it is ours.
-                let ours = found.lease == lease;
                 return Ok(ours.then_some(Leadership { created: found.create_revision }));
             }
             let vacant = Guard::Modified { key: self.key(&Key::Leader), revision: 0 };

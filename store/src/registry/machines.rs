@@ -14,7 +14,7 @@ use super::guarded::RecordChange;
 use super::keys::Key;
 use super::records::{MachineRecord, MembersRecord, MetadataRecord, decode, encode};
 use super::{CommitError, Leadership, Presence, Registry, RegistryError};
-use crate::store::{CommitOutcome, Guard, Lease, LeaseId, Op, StoreError, TimeLeft};
+use crate::store::{CommitOutcome, Guard, KeyValue, Lease, LeaseId, Op, StoreError, TimeLeft};
 
 /// How often a registration is tried while others register under the same id.
 const ATTEMPTS: usize = 5;
@@ -61,6 +61,11 @@ impl Registry {
     /// Prolongs a lease. The new time counts from when this was called.
     pub async fn keep_alive(&self, lease: LeaseId) -> Result<Lease, StoreError> {
         self.store.keep_alive(lease).await
+    }
+
+    /// The time that a lease has left, whoever has it.
+    pub async fn lease_time_left(&self, lease: LeaseId) -> Result<TimeLeft, StoreError> {
+        self.store.time_left(lease).await
     }
 
     /// The time that the leases of these machines have left, as far as the store says so within the limit: a machine whose lease
@@ -137,23 +142,23 @@ impl Registry {
     }
 
     /// Takes a machine out of the record of those that belong to the cluster: it goes of its own will, and is not to be
-    /// counted among the lost.
-    pub async fn remove_member(&self, machine: &MachineId) -> Result<(), RegistryError> {
+    /// counted among the lost. `false`: it was not in it.
+    pub async fn remove_member(&self, machine: &MachineId) -> Result<bool, RegistryError> {
         let key = self.key(&Key::Members);
         for _ in 0..ATTEMPTS {
-            let Some(found) = self.get(&Key::Members).await? else { return Ok(()) };
+            let Some(found) = self.get(&Key::Members).await? else { return Ok(false) };
             let unreadable =
                 |problem| RegistryError::Unreadable { key: Key::Members.to_string(), problem };
             let mut members =
                 decode::<MembersRecord>(&found.value).map_err(unreadable)?.into_machines();
             if !members.remove(machine) {
-                return Ok(());
+                return Ok(false);
             }
             let guard = Guard::Modified { key: key.clone(), revision: found.mod_revision };
             let value = encode(&MembersRecord::new(&members));
             let put = Op::Put { key: key.clone(), value, lease: None };
             if let CommitOutcome::Done { .. } = self.store.commit(vec![guard], vec![put]).await? {
-                return Ok(());
+                return Ok(true);
             }
         }
         Err(RegistryError::Contended { key: Key::Members.to_string() })
@@ -171,11 +176,39 @@ impl Registry {
         machine: &Machine,
         lease: Lease,
     ) -> Result<Presence, RegistryError> {
+        self.write_registration(machine, lease, |_| true).await
+    }
+
+    /// The same in place of a record of our own: one under this lease, one under the lease that was found before, one that nobody can
+    /// read, or none. Whatever came to be there meanwhile is another's, and [`RegistryError::Contended`] is the answer: of two
+    /// machines with one id that boot at once one registers.
+    pub async fn claim_registration(
+        &self,
+        machine: &Machine,
+        lease: Lease,
+        found: Option<LeaseId>,
+    ) -> Result<Presence, RegistryError> {
+        self.write_registration(machine, lease, |record| {
+            let ours = record.lease == Some(lease.id) || (found.is_some() && record.lease == found);
+            ours || decode::<MachineRecord>(&record.value).is_err()
+        })
+        .await
+    }
+
+    async fn write_registration(
+        &self,
+        machine: &Machine,
+        lease: Lease,
+        may_replace: impl Fn(&KeyValue) -> bool,
+    ) -> Result<Presence, RegistryError> {
         let id = Key::Machine(machine.id.clone());
         let key = self.key(&id);
         let value = encode(&MachineRecord::new(machine));
         for _ in 0..ATTEMPTS {
             let found = self.get(&id).await?;
+            if found.as_ref().is_some_and(|record| !may_replace(record)) {
+                break;
+            }
             let revision = found.as_ref().map_or(0, |record| record.mod_revision);
             let guard = Guard::Modified { key: key.clone(), revision };
             let put = Op::Put { key: key.clone(), value: value.clone(), lease: Some(lease.id) };

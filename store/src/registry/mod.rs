@@ -4,7 +4,7 @@
 //! arguments, what was found goes out as data.
 //!
 //! [`Registry`] and what it reads are in `access`, its operations are by what they are about: `cluster`, `units`, `machines`,
-//! `states`, `cordons`, `identity`, `leader`, `places` and `reboots`.
+//! `states`, `forget`, `cordons`, `identity`, `leader`, `places` and `reboots`.
 //!
 //! # Writes that come late
 //!
@@ -20,8 +20,9 @@
 //! | states | the registration, the state's revision | conflict |
 //! | leader record | its absence, its revision, or its creation under our lease | held machines as they were before, until the next turn writes them; gone with the lease |
 //! | members | leadership, the record's revision | conflict |
-//! | placements | leadership, unit, placement, machine, cordon of a new one, absence or revision of the others | conflict |
+//! | placements | the leader record's revision, unit, placement, machine, the cordon for a new one | conflict, once the leader record was written again, which follows every doubt |
 //! | cordons, metadata, reboot requests, hosts' reboots | the record's revision | conflict |
+//! | the end of a machine that is gone | its absence, each record's revision | conflict |
 //! | semaphores, histories | the record's revision | conflict |
 //! | identity | its absence | conflict: it is never removed |
 //!
@@ -35,6 +36,7 @@ mod decode;
 mod error;
 #[cfg(test)]
 mod fixtures;
+mod forget;
 mod guarded;
 mod identity;
 mod keys;
@@ -51,6 +53,7 @@ mod write_ids;
 
 pub use access::Registry;
 pub use error::{CommitError, RegistryError};
+pub use forget::ForgetOutcome;
 pub use muster_common::lease::{Leadership, Presence};
 pub use reboots::{RebootGroup, RebootRecords, RebootScope, RebootWatchEvent};
 pub use units::DestroyOutcome;

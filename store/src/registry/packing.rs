@@ -31,6 +31,13 @@ pub(super) enum PieceOutcome {
     Conflict,
 }
 
+impl PieceOutcome {
+    /// True if it is written.
+    pub(super) fn is_done(self) -> bool {
+        matches!(self, Self::Done { .. })
+    }
+}
+
 /// Why pieces were not written.
 #[derive(Debug)]
 pub(super) enum PackingError {

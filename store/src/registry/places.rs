@@ -2,6 +2,7 @@
 
 use muster_common::decision::{Decision, Move, PlacesCommitted};
 use muster_common::machine::MachineId;
+use muster_common::probe::is_planted;
 use muster_common::unit::UnitName;
 
 use super::keys::Key;
@@ -22,7 +23,34 @@ impl Registry {
         leadership: Leadership,
         moves: &[Move],
     ) -> Result<PlacesCommitted, CommitError> {
+        self.write_moves(self.leading_guard(leadership), moves).await
+    }
+
+    /// The same, guarded besides by the leader record being as it was last written, at the revision `fence`. Whoever does not know
+    /// what became of a commit writes the leader record again: then nothing of that commit can be carried out any more, and a unit that
+    /// is placed elsewhere instead is placed nowhere else. [`CommitError::Fenced`] says that the record is another by now.
+    pub async fn commit_fenced_places(
+        &self,
+        leadership: Leadership,
+        fence: u64,
+        moves: &[Move],
+    ) -> Result<PlacesCommitted, CommitError> {
         let leading = self.leading_guard(leadership);
+        if is_planted("plan-not-fenced") {
+            return self.write_moves(leading, moves).await;
+        }
+        let unchanged = Guard::Modified { key: self.key(&Key::Leader), revision: fence };
+        match self.write_moves(unchanged, moves).await {
+            Err(CommitError::Deposed) if self.holds(&leading).await? => Err(CommitError::Fenced),
+            outcome => outcome,
+        }
+    }
+
+    async fn write_moves(
+        &self,
+        leading: Guard,
+        moves: &[Move],
+    ) -> Result<PlacesCommitted, CommitError> {
         let mut pieces = Vec::new();
         let mut indexes = Vec::new();
         let mut oversize = Vec::new();

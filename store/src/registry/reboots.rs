@@ -423,7 +423,7 @@ impl Registry {
         events
     }
 
-    fn full_key(&self, key: &RebootKey) -> String {
+    pub(super) fn full_key(&self, key: &RebootKey) -> String {
         format!("{}{key}", self.prefix)
     }
 

@@ -3,6 +3,7 @@
 mod cordons;
 mod drain;
 mod elsewhere;
+mod forget;
 mod inspect;
 mod journal;
 mod lists;
@@ -30,6 +31,7 @@ pub(super) fn v1_routes() -> Router<App> {
         .route("/machines", get(lists::list_machines))
         .route("/machines/{id}/cordon", post(cordons::cordon_machine))
         .route("/machines/{id}/uncordon", post(cordons::uncordon_machine))
+        .route("/machines/{id}/forget", post(forget::forget_machine))
         .route("/machines/{id}/drain", get(drain::show_progress).post(drain::drain_machine))
         .route("/machines/{id}/drain/events", get(drain::follow_drain))
         .route("/plan", get(lists::show_plan))

@@ -5,10 +5,11 @@
 use std::time::Duration;
 
 use muster_common::cluster_id::ClusterId;
+use muster_common::lease::LeaseId;
 use muster_common::probe::reached;
 
 use super::messages::{
-    FoundRecord, LeaseProblem, RegistrarAnswer, RegistrarEffect, RegistrarRequest, Registration,
+    LeaseProblem, RegistrarAnswer, RegistrarEffect, RegistrarRequest, Registration,
 };
 use super::{ATTEMPT, Attempt, NO_ANSWER, RETRY, Registrar, RegistrationPhase};
 use crate::machine::cluster::{ClusterVerdict, RememberedCluster, judge_store};
@@ -25,7 +26,7 @@ impl Registrar {
     }
 
     /// Asks the next question of an attempt. All of them together have one time limit.
-    fn advance_attempt(
+    pub(super) fn advance_attempt(
         &mut self,
         now: Duration,
         since: Duration,
@@ -77,20 +78,18 @@ impl Registrar {
             (Attempt::Establishing, RegistrarAnswer::ClusterEstablished(cluster)) => {
                 self.enter_cluster(now, since, cluster, effects);
             }
-            (Attempt::Finding, RegistrarAnswer::Found(Some(found))) if !self.is_ours(&found) => {
-                let machine = self.machine.id.clone();
-                let problem = LeaseProblem::IdInUse { machine, address: found.address };
-                self.refuse_registration(now, problem, effects);
+            (Attempt::Finding, RegistrarAnswer::Found(Some(found))) => {
+                self.on_record_found(now, since, found, effects);
             }
             // A record nobody can read is nobody's; ours replaces it.
-            (Attempt::Finding, RegistrarAnswer::Found(_) | RegistrarAnswer::FoundUnreadable) => {
-                match self.lease {
-                    Some(lease) => {
-                        let request = RegistrarRequest::KeepAlive(lease);
-                        self.advance_attempt(now, since, Attempt::Reviving, request, effects);
-                    }
-                    None => self.ask_for_lease(now, since, effects),
-                }
+            (Attempt::Finding, RegistrarAnswer::Found(None) | RegistrarAnswer::FoundUnreadable) => {
+                self.replace_record(now, since, None, effects);
+            }
+            (Attempt::Judging { lease, .. }, RegistrarAnswer::LeaseGone) => {
+                self.replace_record(now, since, Some(lease), effects);
+            }
+            (Attempt::Judging { lease, address }, RegistrarAnswer::TimeLeft(time)) => {
+                self.on_time_left(now, since, (lease, address), time, effects);
             }
             (Attempt::Reviving, RegistrarAnswer::LeaseGone) => {
                 self.contact = None;
@@ -141,16 +140,26 @@ impl Registrar {
         self.advance_attempt(now, since, Attempt::Granting, request, effects);
     }
 
-    /// A record under our lease or with our address is ours: from before a restart or a reboot. The boot tells nothing
-    /// here: before a reboot it was another.
-    fn is_ours(&self, found: &FoundRecord) -> bool {
-        let same_address =
-            !self.machine.address.is_empty() && found.address == self.machine.address;
-        let same_lease = self.lease.is_some() && found.lease == self.lease;
-        same_address || same_lease
+    /// The way is free: a record under this lease, or none, is ours to replace.
+    pub(super) fn replace_record(
+        &mut self,
+        now: Duration,
+        since: Duration,
+        found: Option<LeaseId>,
+        effects: &mut Vec<RegistrarEffect>,
+    ) {
+        self.other_boot = None;
+        self.found = found;
+        match self.lease {
+            Some(lease) => {
+                let request = RegistrarRequest::KeepAlive(lease);
+                self.advance_attempt(now, since, Attempt::Reviving, request, effects);
+            }
+            None => self.ask_for_lease(now, since, effects),
+        }
     }
 
-    fn refuse_registration(
+    pub(super) fn refuse_registration(
         &mut self,
         now: Duration,
         problem: LeaseProblem,

@@ -8,7 +8,7 @@ use std::fmt;
 use std::time::Duration;
 
 use muster_common::cluster_id::ClusterId;
-use muster_common::lease::{Lease, LeaseId, Presence};
+use muster_common::lease::{Lease, LeaseId, Presence, TimeLeft};
 use muster_common::machine::{ContainerEngine, Machine, MachineId};
 
 use crate::machine::cluster::{ForeignCluster, RememberedCluster, StoredCluster};
@@ -74,16 +74,20 @@ pub enum RegistrarRequest {
     EstablishCluster,
     /// Read the record under our id.
     FindRecord,
+    /// Ask how much time somebody's lease has left.
+    ReadTimeLeft(LeaseId),
     /// Prolong a lease.
     KeepAlive(LeaseId),
     /// Grant a lease of this length.
     Grant(Duration),
-    /// Write our record, whatever is there.
+    /// Write our record, in place of none or of one of ours: under its lease, or under the one that was found.
     WriteRecord {
         /// The record; its `created` means nothing.
         machine: Box<Machine>,
         /// The lease it is to live under.
         lease: Lease,
+        /// The lease of the record that was found and taken for ours, if there was one.
+        found: Option<LeaseId>,
     },
 }
 
@@ -103,6 +107,8 @@ pub enum RegistrarAnswer {
     Found(Option<FoundRecord>),
     /// The record under our id cannot be read.
     FoundUnreadable,
+    /// The time that the lease has left.
+    TimeLeft(TimeLeft),
     /// The lease is alive, or is ours now.
     Leased(Lease),
     /// The lease is gone.
@@ -120,6 +126,8 @@ pub enum RegistrarAnswer {
 pub struct FoundRecord {
     /// Address of the machine that wrote it; empty when it has none.
     pub address: String,
+    /// The boot of that machine; empty when it did not say.
+    pub boot: String,
     /// The lease it lives under.
     pub lease: Option<LeaseId>,
 }
