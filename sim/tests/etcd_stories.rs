@@ -108,10 +108,10 @@ impl Seen {
 fn time_until_gone(stage: &mut Stage, key: &str) -> Duration {
     let range = Range::Key(key.to_owned());
     let begun = stage.now;
-    let mut known = stage.cluster.model().revision();
+    let mut known = stage.cluster.agreed_model().revision();
     for _ in 0..100_000 {
         stage.run_for(Duration::from_millis(1));
-        let model = stage.cluster.model();
+        let model = stage.cluster.agreed_model();
         let changes = model.changes_between(&range, known + 1, model.revision());
         known = model.revision();
         if changes.iter().any(|c| matches!(c.change, Some(KeyChange::Delete { .. }))) {
@@ -158,7 +158,7 @@ fn while_there_is_no_leader_nothing_is_written_and_no_lease_ends() {
     assert_eq!(stage.cluster.find_leader(), None);
     let error = write(&mut stage, "/b").unwrap_err();
     assert!(matches!(error, StoreError::Unavailable { .. }), "{error:?}");
-    assert_eq!(stage.cluster.model().revision(), 2);
+    assert_eq!(stage.cluster.agreed_model().revision(), 2);
     stage.happens(|cluster, now| cluster.start_member(now, 1));
     let gone = time_until_gone(&mut stage, "/a");
     assert!((4 * SECOND..=8 * SECOND).contains(&gone), "{gone:?}");
@@ -169,13 +169,13 @@ fn a_leader_paused_for_a_moment_still_leads_and_for_longer_does_not() {
     for (pause, stays) in [(500, true), (9_000, false)] {
         let mut stage = Stage::new(3, 1, EtcdRelease::Current);
         let leader = stage.cluster.find_leader().unwrap();
-        let term = stage.cluster.term();
+        let term = stage.cluster.current_term();
         stage.happens(|cluster, now| cluster.pause_member(now, leader));
         stage.run_for(Duration::from_millis(pause));
         stage.happens(|cluster, now| cluster.resume_member(now, leader));
         stage.run_for(5 * SECOND);
         assert_eq!(stage.cluster.find_leader() == Some(leader), stays);
-        assert_eq!(stage.cluster.term() == term, stays);
+        assert_eq!(stage.cluster.current_term() == term, stays);
     }
 }
 
@@ -331,7 +331,7 @@ fn a_full_store_refuses_writes_and_does_the_rest() {
     let delete = Op::Delete { key: "/large".to_owned() };
     stage.ask(0, move |store| async move { store.commit(vec![], vec![delete]).await }).1.unwrap();
     // The history holds on to the room, and the alarm stays until somebody takes it back.
-    let revision = stage.cluster.model().revision();
+    let revision = stage.cluster.agreed_model().revision();
     stage.cluster.compact_to(revision).unwrap();
     assert!(write(&mut stage, "/small").is_err());
     stage.cluster.set_full(false);
@@ -345,7 +345,7 @@ fn a_commit_whose_answer_is_lost_is_found_by_reading_back() {
     stage.losses.insert((0, 0, Loss::Answers));
     let outcome = create(&mut stage, "/a").unwrap();
     assert_eq!(outcome, CommitOutcome::Done { revision: 3 });
-    assert_eq!(stage.cluster.model().revision(), 3, "it was written once");
+    assert_eq!(stage.cluster.agreed_model().revision(), 3, "it was written once");
 }
 
 #[test]
@@ -366,10 +366,14 @@ fn what_a_paused_member_finds_in_its_socket_is_carried_out_late() {
     stage.happens(|cluster, now| cluster.pause_member(now, 0));
     let error = create(&mut stage, "/a").unwrap_err();
     assert!(matches!(error, StoreError::Ambiguous { .. }), "{error:?}");
-    assert_eq!(stage.cluster.model().revision(), 2);
+    assert_eq!(stage.cluster.agreed_model().revision(), 2);
     stage.run_for(20 * SECOND);
     stage.happens(|cluster, now| cluster.resume_member(now, 0));
-    assert_eq!(stage.cluster.model().revision(), 3, "once, though it was sent more than once");
+    assert_eq!(
+        stage.cluster.agreed_model().revision(),
+        3,
+        "once, though it was sent more than once"
+    );
 }
 
 /// A leader that reaches no majority has a write in its log. Cut off for a moment, it carries it out when it is heard again; cut
@@ -434,11 +438,11 @@ fn a_grant_whose_answer_is_lost_leaves_a_lease_that_ends_by_itself() {
     let (took, lease) = stage.ask(0, |store| async move { store.grant(5 * SECOND).await });
     assert!(took >= 2 * SECOND, "{took:?}");
     let second = lease.unwrap();
-    assert!(stage.cluster.model().next_lease_end().is_some());
+    assert!(stage.cluster.agreed_model().next_lease_end().is_some());
     let (_, left) = stage.ask(0, move |store| async move { store.time_left(second.id).await });
     assert_eq!(left.unwrap().granted, 5 * SECOND);
     stage.run_for(10 * SECOND);
-    assert_eq!(stage.cluster.model().next_lease_end(), None, "both are gone");
+    assert_eq!(stage.cluster.agreed_model().next_lease_end(), None, "both are gone");
 }
 
 #[test]
@@ -486,7 +490,7 @@ fn history_is_cut_by_age_and_by_number() {
         stage.run_for(3700 * SECOND);
         write(&mut stage, "/a").unwrap();
         stage.run_for(3700 * SECOND);
-        let compacted = stage.cluster.model().compacted_revision();
+        let compacted = stage.cluster.agreed_model().compacted_revision();
         let expected = if compaction == AutoCompaction::Revisions(3) { 9 } else { 11 };
         assert_eq!(compacted, expected, "{compaction:?}");
     }
@@ -510,7 +514,7 @@ fn the_same_seed_tells_the_same_story() {
             let _ = create(&mut stage, "/b");
         }
         stage.run_for(20 * SECOND);
-        (seen.take(), stage.now, stage.cluster.term(), stage.cluster.find_leader())
+        (seen.take(), stage.now, stage.cluster.current_term(), stage.cluster.find_leader())
     };
     assert_eq!(tell(), tell());
 }

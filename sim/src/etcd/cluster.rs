@@ -46,7 +46,7 @@ pub enum AutoCompaction {
     Revisions(u64),
 }
 
-/// How often history is cut by the number of revisions.
+/// The time between two cuts of history by the number of revisions.
 const REVISION_INTERVAL: Duration = Duration::from_secs(300);
 
 /// A cluster to be made.
@@ -117,7 +117,7 @@ impl EtcdCluster {
     }
 
     /// The state that the majority has agreed on, to be looked at.
-    pub fn model(&self) -> &EtcdModel {
+    pub fn agreed_model(&self) -> &EtcdModel {
         &self.model
     }
 
@@ -132,12 +132,12 @@ impl EtcdCluster {
     }
 
     /// The present term.
-    pub fn term(&self) -> u64 {
+    pub fn current_term(&self) -> u64 {
         self.term
     }
 
     /// The cluster as its members name it.
-    pub fn lineage(&self) -> StoreLineage {
+    pub fn store_lineage(&self) -> StoreLineage {
         StoreLineage { cluster: self.id, term: self.term }
     }
 
@@ -262,7 +262,7 @@ impl EtcdCluster {
     /// Nobody leads, and nobody counts the time of leases.
     pub(super) fn end_leadership(&mut self) {
         self.leader = None;
-        self.model.demote();
+        self.model.demote_leader();
     }
 
     /// Sees to it that everybody knows, or will find out, what has become of the leader.
@@ -334,7 +334,7 @@ impl EtcdCluster {
         self.leader = Some(*leader);
         self.term += 1;
         self.promoted_at = now;
-        self.model.promote(now, ELECTION_TIMEOUT);
+        self.model.promote_leader(now, ELECTION_TIMEOUT);
         self.update_topology(now);
     }
 

@@ -63,7 +63,7 @@ impl KeySpace {
         self.revision
     }
 
-    pub(super) fn compacted(&self) -> u64 {
+    pub(super) fn compacted_revision(&self) -> u64 {
         self.compacted
     }
 
@@ -250,7 +250,7 @@ impl RevisionWriter<'_> {
     }
 
     /// Ends the revision: it counts if anything was written.
-    pub(super) fn finish(self) -> u64 {
+    pub(super) fn finish_revision(self) -> u64 {
         if !self.changes.is_empty() {
             self.space.revision = self.revision;
             let changes = RevisionChanges { revision: self.revision, changes: self.changes };

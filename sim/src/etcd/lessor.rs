@@ -48,7 +48,7 @@ impl Lessor {
     }
 
     /// Prolongs a lease from now on. `None`: there is none.
-    pub(super) fn renew(&mut self, now: Duration, lease: LeaseId) -> Option<i64> {
+    pub(super) fn renew_lease(&mut self, now: Duration, lease: LeaseId) -> Option<i64> {
         let seconds = self.leases.get(&lease)?.seconds;
         self.set_end(lease, Some(now + to_duration(seconds)));
         Some(seconds)
@@ -93,7 +93,7 @@ impl Lessor {
     }
 
     /// A leader begins to count: every lease has its whole time, and the election timeout besides.
-    pub(super) fn promote(&mut self, now: Duration, extension: Duration) {
+    pub(super) fn promote_leader(&mut self, now: Duration, extension: Duration) {
         let all: Vec<(LeaseId, i64)> =
             self.leases.iter().map(|(lease, held)| (*lease, held.seconds)).collect();
         for (lease, seconds) in all {
@@ -102,7 +102,7 @@ impl Lessor {
     }
 
     /// Nobody counts any more.
-    pub(super) fn demote(&mut self) {
+    pub(super) fn demote_leader(&mut self) {
         self.ends.clear();
         for held in self.leases.values_mut() {
             held.ends = None;

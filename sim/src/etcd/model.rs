@@ -61,7 +61,7 @@ pub struct EtcdModel {
 }
 
 impl EtcdModel {
-    /// An empty store at revision 1. Nobody counts the time of its leases before [`Self::promote`], as long as there are none.
+    /// An empty store at revision 1. Nobody counts the time of its leases before [`Self::promote_leader`], as long as there are none.
     pub fn new(release: EtcdRelease, quota: Option<u64>) -> Self {
         let (space, lessor) = (KeySpace::new(), Lessor::default());
         Self { space, lessor, release, quota, used: 0, is_full: false }
@@ -78,7 +78,7 @@ impl EtcdModel {
             }
             EtcdRequest::GrantLease { lease, seconds } => self.grant_lease(now, *lease, *seconds),
             EtcdRequest::KeepAlive { lease } => {
-                let seconds = self.lessor.renew(now, *lease).unwrap_or(0);
+                let seconds = self.lessor.renew_lease(now, *lease).unwrap_or(0);
                 Ok(EtcdAnswer::KeptAlive(seconds))
             }
             EtcdRequest::ReadLease { lease } => Ok(EtcdAnswer::Lease(self.read_lease(now, *lease))),
@@ -124,7 +124,7 @@ impl EtcdModel {
             }
         }
         self.used = self.used.saturating_add(cost);
-        Ok(TransactionOutcome { revision: writer.finish(), succeeded })
+        Ok(TransactionOutcome { revision: writer.finish_revision(), succeeded })
     }
 
     fn grant_lease(&mut self, now: Duration, lease: LeaseId, seconds: i64) -> EtcdResult {
@@ -154,7 +154,7 @@ impl EtcdModel {
         for key in keys {
             writer.delete(&key);
         }
-        writer.finish();
+        writer.finish_revision();
         true
     }
 
@@ -181,13 +181,13 @@ impl EtcdModel {
     }
 
     /// A new leader begins to count the time of leases: each has its whole time again, and `extension` besides.
-    pub fn promote(&mut self, now: Duration, extension: Duration) {
-        self.lessor.promote(now, extension);
+    pub fn promote_leader(&mut self, now: Duration, extension: Duration) {
+        self.lessor.promote_leader(now, extension);
     }
 
     /// There is no leader: no lease ends.
-    pub fn demote(&mut self) {
-        self.lessor.demote();
+    pub fn demote_leader(&mut self) {
+        self.lessor.demote_leader();
     }
 
     /// Forgets the history before a revision.
@@ -209,7 +209,7 @@ impl EtcdModel {
 
     /// The revision that was compacted last; 0: none.
     pub fn compacted_revision(&self) -> u64 {
-        self.space.compacted()
+        self.space.compacted_revision()
     }
 
     /// The changes of a range from one revision to another, both included.

@@ -146,7 +146,7 @@ impl EtcdCluster {
             EtcdRequest::KeepAlive { lease } => match deposed {
                 Some(leases) if leases.is_over(now, *lease) => None,
                 Some(leases) => {
-                    Some(Ok(EtcdAnswer::KeptAlive(leases.renew(now, *lease).unwrap_or(0))))
+                    Some(Ok(EtcdAnswer::KeptAlive(leases.renew_lease(now, *lease).unwrap_or(0))))
                 }
                 None if self.model.is_lease_over(now, *lease) => None,
                 None => Some(self.model.step(now, request)),
